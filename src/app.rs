@@ -1,0 +1,193 @@
+//! Apps: whom tokens belong to.
+
+use std::{fmt, str::FromStr};
+
+use arrayvec::ArrayString;
+use jiff::Timestamp;
+use thiserror::Error;
+
+use crate::{
+    entropy::{Entropy, EntropyError},
+    token::uuid_v7,
+};
+
+/// An app's identifier: 1 to 40 characters that need no escaping in a URL, a header or a log.
+///
+/// New apps get a UUID of version 7. A platform that has identifiers of its own (`42`,
+/// `app_8hFk2`, any UUID) uses those, so that the attributed app is the one its tables know.
+///
+/// ```
+/// use tower_api_tokens::AppId;
+///
+/// let id = AppId::new("app_8hFk2")?;
+/// assert_eq!(id.as_str(), "app_8hFk2");
+/// assert!(AppId::new("two words").is_err());
+/// # Ok::<(), tower_api_tokens::AppIdError>(())
+/// ```
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct AppId(ArrayString<{ Self::MAX_LEN }>);
+
+impl AppId {
+    /// The longest identifier, in characters.
+    pub const MAX_LEN: usize = 40;
+
+    /// Reads an identifier.
+    ///
+    /// # Errors
+    ///
+    /// Unless it is 1 to 40 of the unreserved characters of RFC 3986 section 2.3 (letters, digits,
+    /// `-`, `.`, `_`, `~`), the first of them a letter or a digit.
+    pub fn new(text: &str) -> Result<Self, AppIdError> {
+        let unreserved =
+            |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~');
+        if !text.starts_with(|c: char| c.is_ascii_alphanumeric()) || !text.bytes().all(unreserved) {
+            return Err(AppIdError);
+        }
+        ArrayString::from(text).map(Self).map_err(|_| AppIdError)
+    }
+
+    /// Makes a new identifier, a UUID of version 7.
+    ///
+    /// # Errors
+    ///
+    /// When `entropy` fails.
+    pub fn generate(now: Timestamp, entropy: &dyn Entropy) -> Result<Self, EntropyError> {
+        let uuid = uuid_v7(now, entropy)?;
+        let mut buffer = uuid::Uuid::encode_buffer();
+        let text: &str = uuid.hyphenated().encode_lower(&mut buffer);
+        let mut id = ArrayString::new();
+        id.push_str(text);
+        Ok(Self(id))
+    }
+
+    /// The identifier's text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for AppId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0)
+    }
+}
+
+impl fmt::Debug for AppId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "AppId({})", self.0)
+    }
+}
+
+impl FromStr for AppId {
+    type Err = AppIdError;
+
+    fn from_str(text: &str) -> Result<Self, AppIdError> {
+        Self::new(text)
+    }
+}
+
+/// The text is not an app's identifier.
+#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
+#[error(
+    "not an app id: give 1 to 40 ASCII letters, digits, `-`, `.`, `_` or `~`, the first a letter or a digit"
+)]
+#[non_exhaustive]
+pub struct AppIdError;
+
+/// An app as a store keeps it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct AppRecord {
+    /// The app's identifier.
+    pub id: AppId,
+    /// The app's name, for people.
+    pub name: String,
+    /// When the app was created.
+    pub created_at: Timestamp,
+    /// When the app was disabled; none of its tokens is admitted from then on.
+    pub disabled_at: Option<Timestamp>,
+}
+
+impl AppRecord {
+    /// An enabled app.
+    #[must_use]
+    pub fn new(id: AppId, name: impl Into<String>, created_at: Timestamp) -> Self {
+        Self {
+            id,
+            name: name.into(),
+            created_at,
+            disabled_at: None,
+        }
+    }
+
+    /// The app, disabled; one that is disabled already keeps the time at which it was.
+    #[must_use]
+    pub fn disable(mut self, at: Timestamp) -> Self {
+        self.disabled_at = self.disabled_at.or(Some(at));
+        self
+    }
+
+    /// The app, enabled.
+    #[must_use]
+    pub fn enable(mut self) -> Self {
+        self.disabled_at = None;
+        self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::SystemEntropy;
+
+    #[test]
+    fn an_id_needs_no_escaping() {
+        for good in ["42", "app_8hFk2", "a.b-c~d", &"x".repeat(40)] {
+            assert!(AppId::new(good).is_ok(), "{good:?}");
+        }
+        for bad in [
+            "",
+            ".",
+            "..",
+            "-a",
+            "a b",
+            "a/b",
+            "a%62",
+            "ä",
+            "a\n",
+            &"x".repeat(41),
+        ] {
+            assert_eq!(AppId::new(bad), Err(AppIdError), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn generated_ids_are_distinct_and_sort_by_time() {
+        let at = |second| AppId::generate(Timestamp::constant(second, 0), &SystemEntropy).unwrap();
+        assert!(at(1_700_000_000) < at(1_800_000_000));
+        assert_ne!(at(1_700_000_000), at(1_700_000_000));
+        let id = at(1_700_000_000);
+        assert_eq!(AppId::new(id.as_str()), Ok(id));
+    }
+
+    #[test]
+    fn disabling_twice_keeps_the_first_time() {
+        let app = AppRecord::new(AppId::new("a").unwrap(), "a", Timestamp::UNIX_EPOCH);
+        let first = Timestamp::constant(1, 0);
+        let app = app.disable(first).disable(Timestamp::constant(2, 0));
+        assert_eq!(app.disabled_at, Some(first));
+        assert_eq!(app.enable().disabled_at, None);
+    }
+
+    proptest! {
+        #[test]
+        fn arbitrary_text_is_read_or_refused(text in "\\PC{0,50}") {
+            if let Ok(id) = AppId::new(&text) {
+                prop_assert_eq!(id.as_str(), text);
+            }
+        }
+    }
+}

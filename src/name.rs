@@ -1,0 +1,56 @@
+//! The names that people give to apps and tokens.
+
+use thiserror::Error;
+
+/// The longest name of an app or a token, in characters.
+pub const MAX_NAME_LEN: usize = 100;
+
+/// Trims a name and checks it.
+pub(crate) fn normalize(name: &str) -> Result<String, NameError> {
+    let name = name.trim();
+    let separates_lines = |c: char| matches!(c, '\u{2028}' | '\u{2029}');
+    if name.is_empty() || name.chars().nth(MAX_NAME_LEN).is_some() {
+        return Err(NameError);
+    }
+    if name.chars().any(|c| c.is_control() || separates_lines(c)) {
+        return Err(NameError);
+    }
+    Ok(name.to_owned())
+}
+
+/// The name of an app or a token is empty, too long, or not one line of text.
+#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
+#[error(
+    "a name is 1 to 100 characters, without control characters; white space around it is dropped"
+)]
+#[non_exhaustive]
+pub struct NameError;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_trimmed() {
+        assert_eq!(
+            normalize(" \t Zoë's \"CI\" 🚀\n").unwrap(),
+            "Zoë's \"CI\" 🚀"
+        );
+    }
+
+    #[test]
+    fn a_name_is_1_to_100_characters() {
+        assert_eq!(normalize(""), Err(NameError));
+        assert_eq!(normalize(" \n "), Err(NameError));
+        assert!(normalize(&"é".repeat(100)).is_ok());
+        assert_eq!(normalize(&"é".repeat(101)), Err(NameError));
+        assert_eq!(normalize(&"x".repeat(10 << 20)), Err(NameError));
+    }
+
+    #[test]
+    fn a_name_is_one_line_without_control_characters() {
+        for bad in ["a\nb", "a\0b", "a\u{1b}[31mb", "a\u{85}b", "a\u{2028}b"] {
+            assert_eq!(normalize(bad), Err(NameError), "{bad:?}");
+        }
+    }
+}

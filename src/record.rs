@@ -1,0 +1,267 @@
+//! What a store keeps of a token, and how it changes: pure functions, tested without I/O.
+
+use jiff::{SignedDuration, Timestamp};
+use thiserror::Error;
+
+use crate::{
+    app::AppRecord,
+    scope::ScopeSet,
+    token::{MaskedToken, TokenDigest, TokenId},
+};
+
+/// A token as a store keeps it. It holds no plaintext.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct TokenRecord {
+    /// The public handle of the token.
+    pub id: TokenId,
+    /// The digest under which the token is found.
+    pub digest: TokenDigest,
+    /// What is shown in place of the token.
+    pub mask: MaskedToken,
+    /// The app that the token belongs to, as it is now.
+    pub app: AppRecord,
+    /// The token's name, for people.
+    pub name: String,
+    /// What the token may be used for.
+    pub scopes: ScopeSet,
+    /// When the token was issued.
+    pub created_at: Timestamp,
+    /// The instant from which the token is refused; `None` alone means never.
+    pub expires_at: Option<Timestamp>,
+    /// When the token was revoked. Revoked is terminal.
+    pub revoked_at: Option<Timestamp>,
+    /// The token that took this one's place when it was rotated.
+    pub successor: Option<TokenId>,
+    /// When the token was last admitted, as far as it is recorded.
+    pub last_used_at: Option<Timestamp>,
+}
+
+/// Whether a token is admitted, and if not, why.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum TokenStatus {
+    /// The token is admitted.
+    Live,
+    /// The token was revoked.
+    Revoked,
+    /// The token's expiry has come.
+    Expired,
+    /// The token's app is disabled.
+    AppDisabled,
+}
+
+impl TokenRecord {
+    /// A live token that does not expire and has no scopes.
+    #[must_use]
+    pub fn new(
+        id: TokenId,
+        digest: TokenDigest,
+        mask: MaskedToken,
+        app: AppRecord,
+        name: impl Into<String>,
+        created_at: Timestamp,
+    ) -> Self {
+        Self {
+            id,
+            digest,
+            mask,
+            app,
+            name: name.into(),
+            scopes: ScopeSet::default(),
+            created_at,
+            expires_at: None,
+            revoked_at: None,
+            successor: None,
+            last_used_at: None,
+        }
+    }
+
+    /// The token's status at an instant.
+    ///
+    /// A token that is refused for several reasons has the first of these: revoked, expired, app
+    /// disabled. An expiry is exclusive: at `expires_at` itself the token is expired.
+    #[must_use]
+    pub fn status(&self, now: Timestamp) -> TokenStatus {
+        if self.revoked_at.is_some() {
+            TokenStatus::Revoked
+        } else if self.expires_at.is_some_and(|expires_at| expires_at <= now) {
+            TokenStatus::Expired
+        } else if self.app.disabled_at.is_some() {
+            TokenStatus::AppDisabled
+        } else {
+            TokenStatus::Live
+        }
+    }
+
+    /// The token, revoked; one that is revoked already keeps the time at which it was.
+    #[must_use]
+    pub fn revoke(mut self, at: Timestamp) -> Self {
+        self.revoked_at = self.revoked_at.or(Some(at));
+        self
+    }
+
+    /// The token after `successor` took its place: it expires when the overlap ends, or earlier if
+    /// it would have anyway.
+    ///
+    /// # Errors
+    ///
+    /// When the token is not live, or was rotated before.
+    pub fn rotate(
+        mut self,
+        successor: TokenId,
+        at: Timestamp,
+        overlap_ends: Timestamp,
+    ) -> Result<Self, TransitionError> {
+        match self.status(at) {
+            TokenStatus::Live => {}
+            TokenStatus::Revoked => return Err(TransitionError::Revoked),
+            TokenStatus::Expired => return Err(TransitionError::Expired),
+            TokenStatus::AppDisabled => return Err(TransitionError::AppDisabled),
+        }
+        if self.successor.is_some() {
+            return Err(TransitionError::Rotated);
+        }
+        let ends = self.expires_at.unwrap_or(Timestamp::MAX).min(overlap_ends);
+        self.expires_at = Some(ends);
+        self.successor = Some(successor);
+        Ok(self)
+    }
+
+    /// How long the token was made to live; `None` means for ever.
+    #[must_use]
+    pub fn lifetime(&self) -> Option<SignedDuration> {
+        self.expires_at
+            .map(|expires_at| expires_at.duration_since(self.created_at))
+    }
+
+    /// When the token stopped being admitted for good, if it has by `now`: the time from which a
+    /// purge counts its age.
+    #[must_use]
+    pub fn ended_at(&self, now: Timestamp) -> Option<Timestamp> {
+        let expired_at = self.expires_at.filter(|expires_at| *expires_at <= now);
+        match (self.revoked_at, expired_at) {
+            (Some(revoked_at), Some(expired_at)) => Some(revoked_at.min(expired_at)),
+            (revoked_at, expired_at) => revoked_at.or(expired_at),
+        }
+    }
+}
+
+/// Why a token cannot change in the way that was asked for.
+#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum TransitionError {
+    /// The token was revoked.
+    #[error("the token was revoked, which is final; issue a new one")]
+    Revoked,
+    /// The token has expired.
+    #[error("the token has expired; issue a new one")]
+    Expired,
+    /// The token was rotated before.
+    #[error("the token was rotated already; rotate its successor")]
+    Rotated,
+    /// The token's app is disabled.
+    #[error("the token's app is disabled; enable the app first")]
+    AppDisabled,
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::app::AppId;
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::new(second, 0).unwrap()
+    }
+
+    fn record() -> TokenRecord {
+        TokenRecord::new(
+            TokenId::from_bytes([1; 16]),
+            TokenDigest::of(b"token"),
+            MaskedToken::new("acme_", "x7Kq").unwrap(),
+            AppRecord::new(AppId::new("app").unwrap(), "App", at(0)),
+            "ci",
+            at(0),
+        )
+    }
+
+    const SUCCESSOR: TokenId = TokenId::from_bytes([2; 16]);
+
+    #[test]
+    fn a_token_without_expiry_never_expires() {
+        assert_eq!(record().status(Timestamp::MAX), TokenStatus::Live);
+        assert_eq!(record().status(Timestamp::MIN), TokenStatus::Live);
+    }
+
+    #[test]
+    fn a_token_is_refused_from_its_expiry_on() {
+        for expires_at in [Timestamp::MIN, at(0), at(100), Timestamp::MAX] {
+            let mut token = record();
+            token.expires_at = Some(expires_at);
+            assert_eq!(token.status(expires_at), TokenStatus::Expired);
+            if let Ok(before) = expires_at.checked_sub(SignedDuration::from_nanos(1)) {
+                assert_eq!(token.status(before), TokenStatus::Live);
+            }
+        }
+    }
+
+    #[test]
+    fn revoked_is_terminal() {
+        let token = record().revoke(at(5)).revoke(at(9));
+        assert_eq!(token.revoked_at, Some(at(5)));
+        assert_eq!(
+            token.rotate(SUCCESSOR, at(10), at(20)),
+            Err(TransitionError::Revoked)
+        );
+    }
+
+    #[test]
+    fn a_rotated_token_lives_on_for_the_overlap() {
+        let token = record().rotate(SUCCESSOR, at(10), at(20)).unwrap();
+        assert_eq!(token.successor, Some(SUCCESSOR));
+        assert_eq!(token.status(at(19)), TokenStatus::Live);
+        assert_eq!(token.status(at(20)), TokenStatus::Expired);
+    }
+
+    #[test]
+    fn an_overlap_never_lengthens_a_life() {
+        let mut token = record();
+        token.expires_at = Some(at(15));
+        let token = token.rotate(SUCCESSOR, at(10), at(20)).unwrap();
+        assert_eq!(token.expires_at, Some(at(15)));
+    }
+
+    #[test]
+    fn a_token_is_rotated_once_and_only_while_it_is_live() {
+        let rotated = record().rotate(SUCCESSOR, at(10), at(20)).unwrap();
+        let again = rotated.clone().rotate(SUCCESSOR, at(11), at(30));
+        assert_eq!(again, Err(TransitionError::Rotated));
+        let late = rotated.rotate(SUCCESSOR, at(20), at(30));
+        assert_eq!(late, Err(TransitionError::Expired));
+        let mut disabled = record();
+        disabled.app = disabled.app.disable(at(1));
+        let refused = disabled.rotate(SUCCESSOR, at(10), at(20));
+        assert_eq!(refused, Err(TransitionError::AppDisabled));
+    }
+
+    proptest! {
+        #[test]
+        fn status_agrees_with_the_fields(
+            expires_at in proptest::option::of(-100_i64..100),
+            revoked_at in proptest::option::of(-100_i64..100),
+            disabled: bool,
+            now in -100_i64..100,
+        ) {
+            let mut token = record();
+            token.expires_at = expires_at.map(at);
+            token.revoked_at = revoked_at.map(at);
+            token.app.disabled_at = disabled.then_some(at(0));
+            let live = revoked_at.is_none() && !disabled && expires_at.is_none_or(|e| now < e);
+            prop_assert_eq!(token.status(at(now)) == TokenStatus::Live, live);
+            let ended = token.ended_at(at(now)).is_some();
+            prop_assert_eq!(ended, revoked_at.is_some() || expires_at.is_some_and(|e| e <= now));
+        }
+    }
+}

@@ -1,0 +1,244 @@
+//! Why a request was refused.
+
+use std::{fmt, sync::Arc};
+
+use crate::{
+    app::AppId,
+    record::{TokenRecord, TokenStatus},
+    scope::ScopeSet,
+    store::StoreError,
+    token::TokenId,
+};
+
+/// Why a request was refused.
+///
+/// The layer answers with a status, a challenge and a body that tell the caller what to change and
+/// nothing else; it puts the `Rejection` itself into the extensions of that response, where access
+/// logs and metrics outside the layer find the whole truth. [`kind`](Self::kind) tells apart what
+/// the caller must not be able to: an unknown, a revoked and an expired token look the same from
+/// outside.
+#[derive(Clone)]
+pub struct Rejection {
+    kind: RejectionKind,
+    fault: Option<CredentialFault>,
+    token: Option<(TokenId, AppId)>,
+    required: Option<ScopeSet>,
+    source: Option<Arc<StoreError>>,
+}
+
+/// The kinds of [`Rejection`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum RejectionKind {
+    /// The request carries no credential.
+    MissingCredential,
+    /// The request carries a credential that is not well formed, or several.
+    MalformedCredential,
+    /// The token has the wrong prefix, length or checksum; the store was not asked.
+    WrongFormat,
+    /// The store does not know the token.
+    UnknownToken,
+    /// The token was revoked.
+    RevokedToken,
+    /// The token's expiry has come.
+    ExpiredToken,
+    /// The token's app is disabled.
+    DisabledApp,
+    /// The token lacks a required scope.
+    InsufficientScope,
+    /// The store failed or panicked.
+    StoreFailure,
+    /// The store did not answer in time.
+    StoreTimeout,
+    /// Too many lookups were under way.
+    Overload,
+}
+
+impl RejectionKind {
+    /// The kind as a word for logs and metrics, like `revoked_token`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::MissingCredential => "missing_credential",
+            Self::MalformedCredential => "malformed_credential",
+            Self::WrongFormat => "wrong_format",
+            Self::UnknownToken => "unknown_token",
+            Self::RevokedToken => "revoked_token",
+            Self::ExpiredToken => "expired_token",
+            Self::DisabledApp => "disabled_app",
+            Self::InsufficientScope => "insufficient_scope",
+            Self::StoreFailure => "store_failure",
+            Self::StoreTimeout => "store_timeout",
+            Self::Overload => "overload",
+        }
+    }
+}
+
+impl fmt::Display for RejectionKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+/// What is wrong with a malformed credential; its text is the cure that the caller is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum CredentialFault {
+    Grammar,
+    TooLong,
+    Repeated,
+    TwoPlaces,
+    Basic,
+}
+
+impl CredentialFault {
+    pub(crate) const fn cure(self) -> &'static str {
+        match self {
+            Self::Grammar => "The credential is malformed: send exactly one token.",
+            Self::TooLong => "The credential is longer than 4096 bytes.",
+            Self::Repeated => "The request carries several credentials: send exactly one.",
+            Self::TwoPlaces => "The request carries a token in two header fields: send it in one.",
+            Self::Basic => {
+                "The Basic credential is malformed: send base64 of UTF-8 text with a colon in it."
+            }
+        }
+    }
+}
+
+impl Rejection {
+    fn of_kind(kind: RejectionKind) -> Self {
+        Self {
+            kind,
+            fault: None,
+            token: None,
+            required: None,
+            source: None,
+        }
+    }
+
+    pub(crate) fn missing() -> Self {
+        Self::of_kind(RejectionKind::MissingCredential)
+    }
+
+    pub(crate) fn malformed(fault: CredentialFault) -> Self {
+        Self {
+            fault: Some(fault),
+            ..Self::of_kind(RejectionKind::MalformedCredential)
+        }
+    }
+
+    pub(crate) fn wrong_format() -> Self {
+        Self::of_kind(RejectionKind::WrongFormat)
+    }
+
+    pub(crate) fn unknown() -> Self {
+        Self::of_kind(RejectionKind::UnknownToken)
+    }
+
+    /// The rejection of a token that is not live.
+    pub(crate) fn of_status(status: TokenStatus, token: &TokenRecord) -> Option<Self> {
+        let kind = match status {
+            TokenStatus::Live => return None,
+            TokenStatus::Revoked => RejectionKind::RevokedToken,
+            TokenStatus::Expired => RejectionKind::ExpiredToken,
+            TokenStatus::AppDisabled => RejectionKind::DisabledApp,
+        };
+        Some(Self {
+            token: Some((token.id, token.app.id)),
+            ..Self::of_kind(kind)
+        })
+    }
+
+    pub(crate) fn insufficient_scope(token: TokenId, app: AppId, required: ScopeSet) -> Self {
+        Self {
+            token: Some((token, app)),
+            required: Some(required),
+            ..Self::of_kind(RejectionKind::InsufficientScope)
+        }
+    }
+
+    pub(crate) fn store_failure(source: StoreError) -> Self {
+        Self {
+            source: Some(Arc::new(source)),
+            ..Self::of_kind(RejectionKind::StoreFailure)
+        }
+    }
+
+    pub(crate) fn store_timeout() -> Self {
+        Self::of_kind(RejectionKind::StoreTimeout)
+    }
+
+    pub(crate) fn overload() -> Self {
+        Self::of_kind(RejectionKind::Overload)
+    }
+
+    /// The kind of this rejection.
+    #[must_use]
+    pub fn kind(&self) -> RejectionKind {
+        self.kind
+    }
+
+    /// The token that was refused, where the store knows it.
+    #[must_use]
+    pub fn token_id(&self) -> Option<TokenId> {
+        self.token.map(|(token, _)| token)
+    }
+
+    /// The app of the token that was refused, where the store knows it.
+    #[must_use]
+    pub fn app_id(&self) -> Option<&AppId> {
+        self.token.as_ref().map(|(_, app)| app)
+    }
+
+    /// The scopes that are required, when the token lacks them.
+    #[must_use]
+    pub fn required_scopes(&self) -> Option<&ScopeSet> {
+        self.required.as_ref()
+    }
+
+    pub(crate) fn fault(&self) -> CredentialFault {
+        self.fault.unwrap_or(CredentialFault::Grammar)
+    }
+}
+
+impl fmt::Display for Rejection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.kind {
+            RejectionKind::MissingCredential => "the request carries no credential",
+            RejectionKind::MalformedCredential => return f.write_str(self.fault().cure()),
+            RejectionKind::WrongFormat => "the token has the wrong prefix, length or checksum",
+            RejectionKind::UnknownToken => "the token is unknown",
+            RejectionKind::RevokedToken => "the token was revoked",
+            RejectionKind::ExpiredToken => "the token has expired",
+            RejectionKind::DisabledApp => "the token's app is disabled",
+            RejectionKind::InsufficientScope => "the token lacks a required scope",
+            RejectionKind::StoreFailure => "the token store failed",
+            RejectionKind::StoreTimeout => "the token store did not answer in time",
+            RejectionKind::Overload => "too many token lookups are under way",
+        })
+    }
+}
+
+impl fmt::Debug for Rejection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut debug = f.debug_struct("Rejection");
+        debug.field("kind", &self.kind);
+        if let Some((token, app)) = &self.token {
+            debug.field("token_id", token).field("app_id", app);
+        }
+        if let Some(required) = &self.required {
+            debug.field("required_scopes", required);
+        }
+        if let Some(source) = &self.source {
+            debug.field("source", source);
+        }
+        debug.finish()
+    }
+}
+
+impl std::error::Error for Rejection {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.source
+            .as_deref()
+            .map(|source| source as &(dyn std::error::Error + 'static))
+    }
+}

@@ -1,0 +1,265 @@
+//! Scopes: what a token may be used for.
+
+use std::{fmt, str::FromStr};
+
+use compact_str::CompactString;
+use thiserror::Error;
+
+/// One scope, by the grammar of `scope-token` in RFC 6749 section 3.3.
+///
+/// ```
+/// use tower_api_tokens::Scope;
+///
+/// let scope: Scope = "invoices:read".parse()?;
+/// assert_eq!(scope.as_str(), "invoices:read");
+/// assert!("two words".parse::<Scope>().is_err());
+/// # Ok::<(), tower_api_tokens::ScopeError>(())
+/// ```
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Scope(CompactString);
+
+impl Scope {
+    /// The longest scope, in characters.
+    pub const MAX_LEN: usize = 128;
+
+    /// Reads a scope.
+    ///
+    /// # Errors
+    ///
+    /// Unless it is 1 to 128 characters of visible ASCII without `"` and `\`.
+    pub fn new(text: &str) -> Result<Self, ScopeError> {
+        let grammatical = text
+            .bytes()
+            .all(|byte| byte.is_ascii_graphic() && byte != b'"' && byte != b'\\');
+        if text.is_empty() || text.len() > Self::MAX_LEN || !grammatical {
+            return Err(ScopeError(ScopeFault::Grammar));
+        }
+        Ok(Self(text.into()))
+    }
+
+    /// The scope's text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Scope {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0)
+    }
+}
+
+impl fmt::Debug for Scope {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Scope({})", self.0)
+    }
+}
+
+impl FromStr for Scope {
+    type Err = ScopeError;
+
+    fn from_str(text: &str) -> Result<Self, ScopeError> {
+        Self::new(text)
+    }
+}
+
+impl TryFrom<&str> for Scope {
+    type Error = ScopeError;
+
+    fn try_from(text: &str) -> Result<Self, ScopeError> {
+        Self::new(text)
+    }
+}
+
+/// A set of scopes. The empty set grants nothing.
+///
+/// Its text is the `scope` of RFC 6749 section 3.3: the scopes in order, a space between them.
+///
+/// ```
+/// use tower_api_tokens::{Scope, ScopeSet};
+///
+/// let scopes: ScopeSet = "write read read".parse()?;
+/// assert_eq!(scopes.as_str(), "read write");
+/// assert!(scopes.contains(&Scope::new("read")?));
+/// assert!(!ScopeSet::default().contains(&Scope::new("read")?));
+/// # Ok::<(), tower_api_tokens::ScopeError>(())
+/// ```
+#[derive(Clone, Default, PartialEq, Eq, Hash)]
+pub struct ScopeSet(CompactString);
+
+impl ScopeSet {
+    /// The longest text of a set, in characters.
+    pub const MAX_LEN: usize = 1024;
+
+    /// The set of these scopes.
+    ///
+    /// # Errors
+    ///
+    /// When a scope is not one (see [`Scope::new`]), or the text of the set exceeds 1,024
+    /// characters.
+    pub fn new<I>(scopes: I) -> Result<Self, ScopeError>
+    where
+        I: IntoIterator,
+        I::Item: TryInto<Scope, Error: Into<ScopeError>>,
+    {
+        let mut sorted = Vec::new();
+        for scope in scopes {
+            sorted.push(scope.try_into().map_err(Into::into)?);
+        }
+        sorted.sort_unstable();
+        sorted.dedup();
+        let mut text = CompactString::default();
+        for scope in &sorted {
+            if !text.is_empty() {
+                text.push(' ');
+            }
+            text.push_str(scope.as_str());
+        }
+        if text.len() > Self::MAX_LEN {
+            return Err(ScopeError(ScopeFault::TooMany));
+        }
+        Ok(Self(text))
+    }
+
+    /// The set's text: the scopes in order, a space between them.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Whether the set is empty.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The scopes, in order.
+    pub fn iter(&self) -> impl Iterator<Item = &str> {
+        self.0.split_ascii_whitespace()
+    }
+
+    /// Whether `scope` is in the set.
+    #[must_use]
+    pub fn contains(&self, scope: &Scope) -> bool {
+        self.iter().any(|held| held == scope.as_str())
+    }
+
+    /// Whether every scope of `required` is in the set.
+    #[must_use]
+    pub fn contains_all(&self, required: &ScopeSet) -> bool {
+        required
+            .iter()
+            .all(|scope| self.iter().any(|held| held == scope))
+    }
+
+    /// Whether at least one scope of `accepted` is in the set.
+    #[must_use]
+    pub fn contains_any(&self, accepted: &ScopeSet) -> bool {
+        accepted
+            .iter()
+            .any(|scope| self.iter().any(|held| held == scope))
+    }
+}
+
+impl fmt::Display for ScopeSet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0)
+    }
+}
+
+impl fmt::Debug for ScopeSet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.iter()).finish()
+    }
+}
+
+impl FromStr for ScopeSet {
+    type Err = ScopeError;
+
+    /// Reads scopes with spaces between them; the empty text is the empty set.
+    fn from_str(text: &str) -> Result<Self, ScopeError> {
+        Self::new(text.split(' ').filter(|scope| !scope.is_empty()))
+    }
+}
+
+/// A scope or a set of scopes that cannot be.
+#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
+#[error("{0}")]
+pub struct ScopeError(ScopeFault);
+
+impl From<std::convert::Infallible> for ScopeError {
+    fn from(never: std::convert::Infallible) -> Self {
+        match never {}
+    }
+}
+
+#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
+enum ScopeFault {
+    #[error(
+        "a scope is 1 to 128 characters of visible ASCII without `\"` and `\\`, like `invoices:read`"
+    )]
+    Grammar,
+    #[error("the scopes of a token take at most 1,024 characters, spaces between them included")]
+    TooMany,
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn set(text: &str) -> ScopeSet {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn the_empty_set_grants_nothing() {
+        let nothing = ScopeSet::default();
+        assert!(!nothing.contains_all(&set("read")));
+        assert!(!nothing.contains_any(&set("read write")));
+        assert!(!set("read").contains_any(&nothing));
+    }
+
+    #[test]
+    fn a_scope_is_matched_whole() {
+        assert!(!set("read:all").contains_all(&set("read")));
+        assert!(!set("read").contains_all(&set("read:all")));
+        assert!(set("read write").contains_all(&set("write read")));
+        assert!(set("read write").contains_any(&set("admin write")));
+    }
+
+    #[test]
+    fn a_scope_follows_the_grammar_of_rfc_6749() {
+        for bad in ["", "a b", "a\"b", "a\\b", "ä", "a\n", "a\0", "\u{7f}"] {
+            assert!(Scope::new(bad).is_err(), "{bad:?}");
+        }
+        assert!(Scope::new(&"a".repeat(128)).is_ok());
+        assert!(Scope::new(&"a".repeat(129)).is_err());
+        assert!("a\tb".parse::<ScopeSet>().is_err());
+    }
+
+    #[test]
+    fn a_set_is_bounded() {
+        let many: Vec<Scope> = (0..200)
+            .map(|i| Scope::new(&format!("scope{i:03}")).unwrap())
+            .collect();
+        assert!(ScopeSet::new(many[..100].iter().cloned()).is_ok());
+        let error = ScopeSet::new(many.iter().cloned()).unwrap_err();
+        assert!(error.to_string().contains("1,024"));
+    }
+
+    proptest! {
+        #[test]
+        fn a_set_reads_back_what_it_wrote(text in "[!#-\\[\\]-~ ]{0,40}") {
+            let scopes = set(&text);
+            prop_assert_eq!(set(scopes.as_str()), scopes);
+        }
+
+        #[test]
+        fn arbitrary_text_is_read_or_refused(text in "\\PC{0,40}") {
+            let _ = text.parse::<ScopeSet>();
+        }
+    }
+}

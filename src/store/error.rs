@@ -1,0 +1,128 @@
+use std::{error::Error, fmt};
+
+use crate::record::TransitionError;
+
+/// Why a store could not do what it was asked.
+///
+/// In verification each of these becomes a 503: never a 401, and never an admission. A token that
+/// the store does not know is no error there but `Ok(None)`.
+///
+/// Neither the message nor the source may contain a digest or a token.
+pub struct StoreError {
+    kind: StoreErrorKind,
+    source: Option<Box<dyn Error + Send + Sync>>,
+}
+
+/// The kinds of [`StoreError`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum StoreErrorKind {
+    /// The store cannot be reached or failed; trying again may help.
+    Unavailable,
+    /// What is to be changed is not there.
+    NotFound,
+    /// What is to be inserted is there already.
+    AlreadyExists,
+    /// What is to be changed is not in a state that allows it; the source is a
+    /// [`TransitionError`].
+    Conflict,
+    /// The store can be read but not written.
+    ReadOnly,
+    /// The store has no room left.
+    Full,
+    /// What the store holds cannot be read.
+    Corrupt,
+    /// What the store holds was written by a newer version, or by something else.
+    Incompatible,
+    /// The store was asked for with settings that cannot be.
+    InvalidSettings,
+}
+
+impl StoreError {
+    /// An error of a kind, without a cause.
+    #[must_use]
+    pub fn new(kind: StoreErrorKind) -> Self {
+        Self { kind, source: None }
+    }
+
+    /// An error of a kind, with its cause.
+    pub fn with_source(
+        kind: StoreErrorKind,
+        source: impl Into<Box<dyn Error + Send + Sync>>,
+    ) -> Self {
+        Self {
+            kind,
+            source: Some(source.into()),
+        }
+    }
+
+    /// The store cannot be reached or failed.
+    ///
+    /// ```
+    /// use tower_api_tokens::{StoreError, StoreErrorKind};
+    ///
+    /// let error = StoreError::unavailable("connection refused");
+    /// assert_eq!(error.kind(), StoreErrorKind::Unavailable);
+    /// ```
+    pub fn unavailable(source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self::with_source(StoreErrorKind::Unavailable, source)
+    }
+
+    /// The kind of this error.
+    #[must_use]
+    pub fn kind(&self) -> StoreErrorKind {
+        self.kind
+    }
+
+    /// Why the state of a record forbade the change, if that is the error.
+    #[must_use]
+    pub fn transition(&self) -> Option<TransitionError> {
+        self.source.as_ref()?.downcast_ref().copied()
+    }
+}
+
+impl From<TransitionError> for StoreError {
+    fn from(error: TransitionError) -> Self {
+        Self::with_source(StoreErrorKind::Conflict, error)
+    }
+}
+
+impl fmt::Display for StoreError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.kind {
+            StoreErrorKind::Unavailable => "the token store is unavailable",
+            StoreErrorKind::NotFound => "the token store has no such record",
+            StoreErrorKind::AlreadyExists => "the token store has such a record already",
+            StoreErrorKind::Conflict => "the record's state does not allow the change",
+            StoreErrorKind::ReadOnly => "the token store is read-only; open it for writing",
+            StoreErrorKind::Full => "the token store has no room left; free some",
+            StoreErrorKind::Corrupt => {
+                "the token store holds what cannot be read; restore it from a backup"
+            }
+            StoreErrorKind::Incompatible => {
+                "the token store was written by a newer version or another program; upgrade this program or open another store"
+            }
+            StoreErrorKind::InvalidSettings => "the token store cannot be opened with these settings",
+        })
+    }
+}
+
+// A source is shown by its message: the `Debug` of a database driver's error may hold the row.
+impl fmt::Debug for StoreError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut debug = f.debug_struct("StoreError");
+        debug.field("kind", &self.kind);
+        if let Some(source) = &self.source {
+            debug.field("source", &format_args!("{source}"));
+        }
+        debug.finish()
+    }
+}
+
+impl Error for StoreError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.source
+            .as_deref()
+            .map(|source| source as &(dyn Error + 'static))
+    }
+}

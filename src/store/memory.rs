@@ -1,0 +1,235 @@
+use std::{
+    collections::{BTreeMap, HashMap},
+    fmt,
+    ops::Bound,
+    sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
+};
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+
+use super::{
+    AppQuery, Page, Rotation, StoreError, StoreErrorKind, TokenQuery, TokenRegistry, TokenStore,
+    TokenTarget,
+};
+use crate::{
+    app::{AppId, AppRecord},
+    record::TokenRecord,
+    token::{TokenDigest, TokenId},
+};
+
+/// A store in memory, for tests and for what may be lost when the process ends.
+///
+/// It keeps the whole contract of [`TokenRegistry`] but durability. Clones share one state.
+///
+/// ```
+/// use tower_api_tokens::{ApiTokens, MemoryStore, TokenFormat};
+///
+/// let tokens = ApiTokens::new(MemoryStore::new(), TokenFormat::new("acme")?);
+/// # Ok::<(), tower_api_tokens::PrefixError>(())
+/// ```
+#[derive(Clone, Default)]
+pub struct MemoryStore {
+    state: Arc<RwLock<State>>,
+}
+
+/// Tokens hold the app's identifier alone in `app`; what else is there is filled in on reading.
+#[derive(Default)]
+struct State {
+    apps: BTreeMap<AppId, AppRecord>,
+    tokens: BTreeMap<TokenId, TokenRecord>,
+    ids: HashMap<TokenDigest, TokenId>,
+}
+
+impl MemoryStore {
+    /// An empty store.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    // A change checks everything before it writes anything, so a poisoned lock guards a state that
+    // is whole.
+    fn read(&self) -> RwLockReadGuard<'_, State> {
+        self.state.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, State> {
+        self.state.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn app_mut(&mut self, id: &AppId) -> Result<&mut AppRecord, StoreError> {
+        self.apps.get_mut(id).ok_or_else(not_found)
+    }
+
+    /// The token with its app as it is now.
+    fn current(&self, token: &TokenRecord) -> TokenRecord {
+        let mut token = token.clone();
+        if let Some(app) = self.apps.get(&token.app.id) {
+            token.app = app.clone();
+        }
+        token
+    }
+
+    fn target(&self, target: &TokenTarget) -> Option<TokenRecord> {
+        let token = self.tokens.get(&target.id)?;
+        target.selects(token).then(|| self.current(token))
+    }
+
+    fn check_vacant(&self, token: &TokenRecord) -> Result<(), StoreError> {
+        if !self.apps.contains_key(&token.app.id) {
+            return Err(not_found());
+        }
+        if self.tokens.contains_key(&token.id) || self.ids.contains_key(&token.digest) {
+            return Err(already_exists());
+        }
+        Ok(())
+    }
+
+    fn insert(&mut self, token: TokenRecord) {
+        self.ids.insert(token.digest, token.id);
+        self.tokens.insert(token.id, token);
+    }
+}
+
+fn not_found() -> StoreError {
+    StoreError::new(StoreErrorKind::NotFound)
+}
+
+fn already_exists() -> StoreError {
+    StoreError::new(StoreErrorKind::AlreadyExists)
+}
+
+#[async_trait]
+impl TokenStore for MemoryStore {
+    async fn find(&self, digest: &TokenDigest) -> Result<Option<TokenRecord>, StoreError> {
+        let state = self.read();
+        let token = state.ids.get(digest).and_then(|id| state.tokens.get(id));
+        Ok(token.map(|token| state.current(token)))
+    }
+}
+
+#[async_trait]
+impl TokenRegistry for MemoryStore {
+    async fn insert_app(&self, app: &AppRecord) -> Result<(), StoreError> {
+        let mut state = self.write();
+        if state.apps.contains_key(&app.id) {
+            return Err(already_exists());
+        }
+        state.apps.insert(app.id, app.clone());
+        Ok(())
+    }
+
+    async fn app(&self, id: &AppId) -> Result<Option<AppRecord>, StoreError> {
+        Ok(self.read().apps.get(id).cloned())
+    }
+
+    async fn apps(&self, query: &AppQuery) -> Result<Page<AppRecord, AppId>, StoreError> {
+        let state = self.read();
+        let start = query.after.map_or(Bound::Unbounded, Bound::Excluded);
+        let limit = query.limit.get();
+        let items = state
+            .apps
+            .range((start, Bound::Unbounded))
+            .take(limit + 1)
+            .map(|(_, app)| app.clone())
+            .collect();
+        Ok(Page::from_surplus(items, limit, |app: &AppRecord| app.id))
+    }
+
+    async fn disable_app(&self, id: &AppId, at: Timestamp) -> Result<AppRecord, StoreError> {
+        let mut state = self.write();
+        let app = state.app_mut(id)?;
+        *app = app.clone().disable(at);
+        Ok(app.clone())
+    }
+
+    async fn enable_app(&self, id: &AppId) -> Result<AppRecord, StoreError> {
+        let mut state = self.write();
+        let app = state.app_mut(id)?;
+        *app = app.clone().enable();
+        Ok(app.clone())
+    }
+
+    async fn insert(&self, token: &TokenRecord) -> Result<(), StoreError> {
+        let mut state = self.write();
+        state.check_vacant(token)?;
+        state.insert(token.clone());
+        Ok(())
+    }
+
+    async fn token(&self, target: &TokenTarget) -> Result<Option<TokenRecord>, StoreError> {
+        Ok(self.read().target(target))
+    }
+
+    async fn tokens(
+        &self,
+        query: &TokenQuery,
+        now: Timestamp,
+    ) -> Result<Page<TokenRecord, TokenId>, StoreError> {
+        let state = self.read();
+        let end = query.after.map_or(Bound::Unbounded, Bound::Excluded);
+        let limit = query.limit.get();
+        let items = state
+            .tokens
+            .range((Bound::Unbounded, end))
+            .rev()
+            .map(|(_, token)| state.current(token))
+            .filter(|token| query.selects(token, now))
+            .take(limit + 1)
+            .collect();
+        Ok(Page::from_surplus(items, limit, |token: &TokenRecord| {
+            token.id
+        }))
+    }
+
+    async fn rotate(&self, rotation: &Rotation) -> Result<TokenRecord, StoreError> {
+        let mut state = self.write();
+        let token = state.target(&rotation.target).ok_or_else(not_found)?;
+        let successor = &rotation.successor;
+        let rotated = token.rotate(successor.id, rotation.at, rotation.overlap_ends)?;
+        state.check_vacant(successor)?;
+        state.insert(successor.clone());
+        state.tokens.insert(rotated.id, rotated.clone());
+        Ok(rotated)
+    }
+
+    async fn revoke(&self, target: &TokenTarget, at: Timestamp) -> Result<TokenRecord, StoreError> {
+        let mut state = self.write();
+        let revoked = state.target(target).ok_or_else(not_found)?.revoke(at);
+        state.tokens.insert(revoked.id, revoked.clone());
+        Ok(revoked)
+    }
+
+    async fn purge(&self, ended_before: Timestamp, limit: usize) -> Result<usize, StoreError> {
+        let mut state = self.write();
+        let ended: Vec<_> = state
+            .tokens
+            .values()
+            .filter(|token| {
+                token
+                    .ended_at(ended_before)
+                    .is_some_and(|at| at < ended_before)
+            })
+            .take(limit)
+            .map(|token| (token.id, token.digest))
+            .collect();
+        for (id, digest) in &ended {
+            state.tokens.remove(id);
+            state.ids.remove(digest);
+        }
+        Ok(ended.len())
+    }
+}
+
+impl fmt::Debug for MemoryStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let state = self.read();
+        f.debug_struct("MemoryStore")
+            .field("apps", &state.apps.len())
+            .field("tokens", &state.tokens.len())
+            .finish()
+    }
+}

@@ -1,0 +1,154 @@
+use jiff::Timestamp;
+
+use crate::{
+    app::AppId,
+    record::{TokenRecord, TokenStatus},
+    token::TokenId,
+};
+
+/// One page of a listing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Page<T, K> {
+    /// The records of this page, in the listing's order.
+    pub items: Vec<T>,
+    /// Where the next page begins, for the query's `after`; `None` on the last page.
+    pub next: Option<K>,
+}
+
+impl<T, K> Page<T, K> {
+    /// A page from one record more than fits into it, if there are that many.
+    ///
+    /// A store asks for `limit + 1` records after the cursor and leaves the rest to this function.
+    #[must_use]
+    pub fn from_surplus(mut items: Vec<T>, limit: usize, key: impl Fn(&T) -> K) -> Self {
+        let next = if items.len() > limit {
+            items.truncate(limit);
+            items.last().map(key)
+        } else {
+            None
+        };
+        Self { items, next }
+    }
+}
+
+/// How many records a page holds at most: 1 to 1,000, and 100 unless it is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PageSize(u16);
+
+impl PageSize {
+    /// The largest page.
+    pub const MAX: usize = 1000;
+
+    /// A page size; what is out of range is brought to the nearest that is in it.
+    #[must_use]
+    pub fn new(records: usize) -> Self {
+        Self(u16::try_from(records.clamp(1, Self::MAX)).unwrap_or(1000))
+    }
+
+    /// The number of records.
+    #[must_use]
+    pub fn get(self) -> usize {
+        usize::from(self.0)
+    }
+}
+
+impl Default for PageSize {
+    fn default() -> Self {
+        Self(100)
+    }
+}
+
+/// Which apps to list: all of them, by identifier.
+///
+/// ```
+/// use tower_api_tokens::AppQuery;
+///
+/// let query = AppQuery::default().limit(20);
+/// assert_eq!(query.limit.get(), 20);
+/// ```
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct AppQuery {
+    /// Only apps after this one: the `next` of the page before.
+    pub after: Option<AppId>,
+    /// The size of the page.
+    pub limit: PageSize,
+}
+
+impl AppQuery {
+    /// Goes on where a page ended.
+    #[must_use]
+    pub fn after(mut self, app: AppId) -> Self {
+        self.after = Some(app);
+        self
+    }
+
+    /// Sets the size of the page, 1 to 1,000.
+    #[must_use]
+    pub fn limit(mut self, records: usize) -> Self {
+        self.limit = PageSize::new(records);
+        self
+    }
+}
+
+/// Which tokens to list, the newest identifier first.
+///
+/// ```
+/// use tower_api_tokens::{AppId, TokenQuery, TokenStatus};
+///
+/// let query = TokenQuery::default()
+///     .app(AppId::new("app_8hFk2")?)
+///     .status(TokenStatus::Live)
+///     .limit(20);
+/// # Ok::<(), tower_api_tokens::AppIdError>(())
+/// ```
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct TokenQuery {
+    /// Only tokens of this app.
+    pub app: Option<AppId>,
+    /// Only tokens with this status.
+    pub status: Option<TokenStatus>,
+    /// Only tokens after this one: the `next` of the page before.
+    pub after: Option<TokenId>,
+    /// The size of the page.
+    pub limit: PageSize,
+}
+
+impl TokenQuery {
+    /// Only tokens of this app.
+    #[must_use]
+    pub fn app(mut self, app: AppId) -> Self {
+        self.app = Some(app);
+        self
+    }
+
+    /// Only tokens with this status.
+    #[must_use]
+    pub fn status(mut self, status: TokenStatus) -> Self {
+        self.status = Some(status);
+        self
+    }
+
+    /// Goes on where a page ended.
+    #[must_use]
+    pub fn after(mut self, token: TokenId) -> Self {
+        self.after = Some(token);
+        self
+    }
+
+    /// Sets the size of the page, 1 to 1,000.
+    #[must_use]
+    pub fn limit(mut self, records: usize) -> Self {
+        self.limit = PageSize::new(records);
+        self
+    }
+
+    /// Whether a token is one of those that the query lists at `now`.
+    #[must_use]
+    pub fn selects(&self, token: &TokenRecord, now: Timestamp) -> bool {
+        self.app.is_none_or(|app| app == token.app.id)
+            && self.status.is_none_or(|status| status == token.status(now))
+            && self.after.is_none_or(|after| token.id < after)
+    }
+}

@@ -1,0 +1,177 @@
+use std::{fmt, str::FromStr};
+
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use sha2::{Digest, Sha256};
+use subtle::ConstantTimeEq;
+use thiserror::Error;
+
+/// The SHA-256 of a token's bytes: what a store keeps and is asked for.
+///
+/// It is the digest of exactly the bytes that a client presents, so that other tools agree with
+/// it: `printf %s "$TOKEN" | sha256sum`. A token issued by another system can therefore be
+/// imported by its digest alone.
+///
+/// A fast, unsalted hash is right here: a token made by [`TokenFormat`](super::TokenFormat)
+/// carries 190 bits of randomness, far above the 112 bits below which NIST SP 800-63B asks for a
+/// slow salted one.
+///
+/// Equality takes the same time wherever the digests differ. `Debug` is redacted.
+///
+/// ```
+/// use tower_api_tokens::TokenDigest;
+///
+/// let digest = TokenDigest::of(b"abc");
+/// assert_eq!(digest.to_base64url(), "ungWv48Bz-pBQUDeXa4iI7ADYaOWF3qctBD_YfIAFa0");
+/// assert_eq!(digest, "ungWv48Bz-pBQUDeXa4iI7ADYaOWF3qctBD_YfIAFa0".parse()?);
+/// // What `sha256sum` prints is read too.
+/// assert_eq!(
+///     digest,
+///     "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad".parse()?
+/// );
+/// # Ok::<(), tower_api_tokens::DigestError>(())
+/// ```
+#[derive(Clone, Copy)]
+pub struct TokenDigest([u8; Self::LEN]);
+
+impl TokenDigest {
+    /// The length of a digest in bytes.
+    pub const LEN: usize = 32;
+
+    /// The digest of a token as it was presented.
+    #[must_use]
+    pub fn of(presented: &[u8]) -> Self {
+        Self(Sha256::digest(presented).into())
+    }
+
+    /// A digest from its bytes.
+    #[must_use]
+    pub const fn from_bytes(bytes: [u8; Self::LEN]) -> Self {
+        Self(bytes)
+    }
+
+    /// The digest's bytes.
+    #[must_use]
+    pub const fn as_bytes(&self) -> &[u8; Self::LEN] {
+        &self.0
+    }
+
+    /// The digest as 43 characters of base64url without padding (RFC 4648 section 5).
+    ///
+    /// This is not `Display`, so that a digest reaches text only where that is meant.
+    #[must_use]
+    pub fn to_base64url(&self) -> String {
+        URL_SAFE_NO_PAD.encode(self.0)
+    }
+
+    fn words(&self) -> [u64; 4] {
+        let (words, _) = self.0.as_chunks::<8>();
+        std::array::from_fn(|i| u64::from_ne_bytes(words[i]))
+    }
+}
+
+impl ConstantTimeEq for TokenDigest {
+    // One `subtle` comparison of the folded difference: comparing the two as byte slices puts an
+    // optimization barrier after each byte and takes longer than the hash itself.
+    fn ct_eq(&self, other: &Self) -> subtle::Choice {
+        let (a, b) = (self.words(), other.words());
+        let difference = (a[0] ^ b[0]) | (a[1] ^ b[1]) | (a[2] ^ b[2]) | (a[3] ^ b[3]);
+        difference.ct_eq(&0)
+    }
+}
+
+impl PartialEq for TokenDigest {
+    fn eq(&self, other: &Self) -> bool {
+        self.ct_eq(other).into()
+    }
+}
+
+impl Eq for TokenDigest {}
+
+impl std::hash::Hash for TokenDigest {
+    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
+        self.0.hash(state);
+    }
+}
+
+impl fmt::Debug for TokenDigest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("TokenDigest(redacted)")
+    }
+}
+
+impl FromStr for TokenDigest {
+    type Err = DigestError;
+
+    /// Reads 43 characters of base64url, or 64 of hexadecimal as `sha256sum` prints them.
+    fn from_str(text: &str) -> Result<Self, DigestError> {
+        match text.len() {
+            43 => {
+                let bytes = URL_SAFE_NO_PAD.decode(text).map_err(|_| DigestError)?;
+                bytes.try_into().map(Self).map_err(|_| DigestError)
+            }
+            64 => from_hex(text.as_bytes()).map(Self).ok_or(DigestError),
+            _ => Err(DigestError),
+        }
+    }
+}
+
+fn from_hex(text: &[u8]) -> Option<[u8; TokenDigest::LEN]> {
+    let mut bytes = [0; TokenDigest::LEN];
+    let (pairs, _) = text.as_chunks::<2>();
+    for (byte, [high, low]) in bytes.iter_mut().zip(pairs) {
+        let digit = |c: &u8| char::from(*c).to_digit(16);
+        *byte = u8::try_from(digit(high)? * 16 + digit(low)?).ok()?;
+    }
+    Some(bytes)
+}
+
+/// The text is not a digest.
+#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
+#[error(
+    "not a SHA-256 digest: give 43 characters of base64url without padding, or 64 of hexadecimal"
+)]
+#[non_exhaustive]
+pub struct DigestError;
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn equality_looks_at_every_byte() {
+        let digest = TokenDigest::of(b"a token");
+        for byte in 0..TokenDigest::LEN {
+            for bit in 0..8 {
+                let mut other = *digest.as_bytes();
+                other[byte] ^= 1 << bit;
+                assert_ne!(digest, TokenDigest::from_bytes(other));
+            }
+        }
+        assert_eq!(digest, TokenDigest::from_bytes(*digest.as_bytes()));
+    }
+
+    #[test]
+    fn debug_is_redacted() {
+        assert_eq!(
+            format!("{:?}", TokenDigest::of(b"a token")),
+            "TokenDigest(redacted)"
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn text_round_trips(bytes: [u8; 32]) {
+            let digest = TokenDigest::from_bytes(bytes);
+            prop_assert_eq!(digest.to_base64url().parse(), Ok(digest));
+            let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+            prop_assert_eq!(hex.parse(), Ok(digest));
+        }
+
+        #[test]
+        fn arbitrary_text_is_read_or_refused(text in "\\PC{0,70}") {
+            let _ = text.parse::<TokenDigest>();
+        }
+    }
+}

@@ -1,0 +1,282 @@
+use arrayvec::ArrayString;
+use thiserror::Error;
+use zeroize::Zeroizing;
+
+use super::{ApiToken, MaskedToken};
+use crate::entropy::{Entropy, EntropyError};
+
+const ALPHABET: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+const SECRET_LEN: usize = 32;
+const CHECKSUM_LEN: usize = 6;
+
+/// How a platform's tokens look: `{prefix}_{32 characters}{6 characters of checksum}`.
+///
+/// ```
+/// use tower_api_tokens::{SystemEntropy, TokenFormat};
+///
+/// let format = TokenFormat::new("acme_live")?;
+/// let token = format.generate(&SystemEntropy::default())?;
+/// assert!(format.accepts(token.expose().as_bytes()));
+/// assert!(!format.accepts(b"acme_live_a_typo"));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// - The secret part is 32 base62 characters from a cryptographically secure generator: 190 bits.
+/// - The checksum is the CRC-32 of everything before it. It is not security: it lets a form, a
+///   secret scanner or the layer tell a typo from a token without asking the store.
+/// - A token is at most 55 bytes, which SHA-256 takes in one block.
+/// - It consists of base62 and `_`, so a double click selects it whole, and no character of it
+///   needs escaping in a header, a URL or a shell.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct TokenFormat {
+    prefix: ArrayString<{ Self::MAX_PREFIX_LEN }>,
+}
+
+impl TokenFormat {
+    /// The longest prefix, in bytes.
+    pub const MAX_PREFIX_LEN: usize = 16;
+
+    /// The longest token of any format, in bytes.
+    pub const MAX_TOKEN_LEN: usize = Self::MAX_PREFIX_LEN + 1 + SECRET_LEN + CHECKSUM_LEN;
+
+    /// A format with a prefix of its own, for example `acme_live`.
+    ///
+    /// The prefix says whose token it is and what it is for, and makes a leaked one findable.
+    /// Choose it for good: tokens outlive it.
+    ///
+    /// # Errors
+    ///
+    /// Unless the prefix is 1 to 16 letters and digits of ASCII, in words joined by single
+    /// underscores, and begins with a letter.
+    pub fn new(prefix: &str) -> Result<Self, PrefixError> {
+        let well_formed = prefix.starts_with(|c: char| c.is_ascii_alphabetic())
+            && prefix.split('_').all(|word| {
+                !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_alphanumeric())
+            });
+        if !well_formed {
+            return Err(PrefixError);
+        }
+        ArrayString::from(prefix)
+            .map(|prefix| Self { prefix })
+            .map_err(|_| PrefixError)
+    }
+
+    /// The prefix, without the underscore that follows it in a token.
+    #[must_use]
+    pub fn prefix(&self) -> &str {
+        &self.prefix
+    }
+
+    /// A regular expression that finds tokens of this format, for a secret scanner.
+    ///
+    /// It uses nothing beyond character classes and a count, so every engine reads it. What it
+    /// finds is a token if [`accepts`](Self::accepts) agrees.
+    ///
+    /// ```
+    /// # use tower_api_tokens::TokenFormat;
+    /// let pattern = TokenFormat::new("acme_live")?.pattern();
+    /// assert_eq!(pattern, "acme_live_[0-9A-Za-z]{38}");
+    /// # Ok::<(), tower_api_tokens::PrefixError>(())
+    /// ```
+    #[must_use]
+    pub fn pattern(&self) -> String {
+        format!(
+            "{}_[0-9A-Za-z]{{{}}}",
+            self.prefix,
+            SECRET_LEN + CHECKSUM_LEN
+        )
+    }
+
+    /// Makes a new token.
+    ///
+    /// # Errors
+    ///
+    /// When `entropy` fails; nothing weaker takes its place.
+    pub fn generate(&self, entropy: &dyn Entropy) -> Result<ApiToken, EntropyError> {
+        let mut text = Zeroizing::new(String::with_capacity(Self::MAX_TOKEN_LEN));
+        text.push_str(&self.prefix);
+        text.push('_');
+        push_secret(&mut text, entropy)?;
+        let checksum = checksum(text.as_bytes());
+        text.extend(checksum.map(char::from));
+        Ok(ApiToken::new(text))
+    }
+
+    /// Whether a presented token has this prefix, the right length and alphabet, and a checksum
+    /// that fits.
+    #[must_use]
+    pub fn accepts(&self, presented: &[u8]) -> bool {
+        let Some(rest) = presented
+            .strip_prefix(self.prefix.as_bytes())
+            .and_then(|rest| rest.strip_prefix(b"_"))
+        else {
+            return false;
+        };
+        rest.len() == SECRET_LEN + CHECKSUM_LEN
+            && rest.iter().all(u8::is_ascii_alphanumeric)
+            && presented.last_chunk()
+                == Some(&checksum(&presented[..presented.len() - CHECKSUM_LEN]))
+    }
+
+    /// What is shown of a token of this format after it was issued.
+    pub(crate) fn mask(&self, token: &ApiToken) -> MaskedToken {
+        MaskedToken::of_issued(&self.prefix, token)
+    }
+}
+
+/// Draws the secret part: a byte below 4 x 62 picks a character, any other is drawn again, so that
+/// every character is equally likely.
+fn push_secret(text: &mut Zeroizing<String>, entropy: &dyn Entropy) -> Result<(), EntropyError> {
+    let end = text.len() + SECRET_LEN;
+    let mut random = Zeroizing::new([0_u8; SECRET_LEN + 8]);
+    while text.len() < end {
+        entropy.fill(random.as_mut_slice())?;
+        let missing = end - text.len();
+        let drawn = random.iter().filter(|byte| **byte < 4 * 62).take(missing);
+        text.extend(drawn.map(|byte| char::from(ALPHABET[usize::from(byte % 62)])));
+    }
+    Ok(())
+}
+
+fn checksum(covered: &[u8]) -> [u8; CHECKSUM_LEN] {
+    let mut rest = crc32fast::hash(covered);
+    let mut digits = [0; CHECKSUM_LEN];
+    for digit in digits.iter_mut().rev() {
+        *digit = ALPHABET[(rest % 62) as usize];
+        rest /= 62;
+    }
+    digits
+}
+
+/// The prefix cannot begin a token.
+#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
+#[error(
+    "a token prefix is 1 to 16 ASCII letters and digits, in words joined by single underscores, and begins with a letter, like `acme_live`"
+)]
+#[non_exhaustive]
+pub struct PrefixError;
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU8, Ordering};
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::entropy::SystemEntropy;
+
+    fn format() -> TokenFormat {
+        TokenFormat::new("acme_live").unwrap()
+    }
+
+    #[test]
+    fn the_longest_token_is_55_bytes() {
+        let token = TokenFormat::new("sixteen_letters0")
+            .unwrap()
+            .generate(&SystemEntropy)
+            .unwrap();
+        assert_eq!(token.expose().len(), 55);
+        assert_eq!(TokenFormat::MAX_TOKEN_LEN, 55);
+    }
+
+    #[test]
+    fn a_prefix_is_words_joined_by_single_underscores() {
+        for good in [
+            "a",
+            "acme",
+            "acme_live",
+            "Acme2",
+            "a_1_b",
+            "sixteen_letters0",
+        ] {
+            assert!(TokenFormat::new(good).is_ok(), "{good:?}");
+        }
+        for bad in [
+            "",
+            "_",
+            "1acme",
+            "_acme",
+            "acme_",
+            "acme__live",
+            "acme-live",
+            "acme live",
+            "äcme",
+            "acme\0",
+            "seventeen_letters",
+        ] {
+            assert_eq!(TokenFormat::new(bad), Err(PrefixError), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn the_pattern_finds_what_is_generated_and_nothing_else_of_it() {
+        let pattern = regex::Regex::new(&format().pattern()).unwrap();
+        let token = format().generate(&SystemEntropy).unwrap();
+        let leaked = format!("curl -H 'Authorization: Bearer {}'", token.expose());
+        assert_eq!(pattern.find(&leaked).unwrap().as_str(), token.expose());
+        assert!(!pattern.is_match(format().mask(&token).as_str()));
+    }
+
+    #[test]
+    fn one_changed_character_is_refused() {
+        let token = format().generate(&SystemEntropy).unwrap();
+        for position in 0..token.expose().len() {
+            let mut typo = token.expose().as_bytes().to_vec();
+            typo[position] = if typo[position] == b'x' { b'y' } else { b'x' };
+            assert!(!format().accepts(&typo), "changed at {position}");
+        }
+    }
+
+    #[test]
+    fn the_checksum_is_the_crc_32_in_base62() {
+        // The CRC-32 of "123456789" is 0xCBF43926 = 3421780262.
+        assert_eq!(&checksum(b"123456789"), b"3jZRME");
+        let value = checksum(b"123456789").iter().fold(0_u64, |sum, digit| {
+            sum * 62 + ALPHABET.iter().position(|c| c == digit).unwrap() as u64
+        });
+        assert_eq!(value, 0xCBF4_3926);
+    }
+
+    #[test]
+    fn bytes_that_would_favour_a_character_are_drawn_again() {
+        #[derive(Debug)]
+        struct Counting(AtomicU8);
+        impl Entropy for Counting {
+            fn fill(&self, buffer: &mut [u8]) -> Result<(), EntropyError> {
+                for byte in buffer {
+                    *byte = self.0.fetch_sub(1, Ordering::Relaxed);
+                }
+                Ok(())
+            }
+        }
+        let mut text = Zeroizing::new(String::new());
+        push_secret(&mut text, &Counting(AtomicU8::new(255))).unwrap();
+        assert!(text.starts_with("zyxw"), "255 to 248 are skipped");
+    }
+
+    #[test]
+    fn a_failing_generator_yields_an_error_and_no_token() {
+        #[derive(Debug)]
+        struct Failing;
+        impl Entropy for Failing {
+            fn fill(&self, _: &mut [u8]) -> Result<(), EntropyError> {
+                Err(EntropyError::new("no entropy"))
+            }
+        }
+        assert!(format().generate(&Failing).is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn arbitrary_bytes_are_judged_without_a_panic(bytes: Vec<u8>) {
+            prop_assert!(!format().accepts(&bytes));
+        }
+
+        #[test]
+        fn arbitrary_endings_are_refused(end in "[0-9A-Za-z]{38}") {
+            // One in 62^6 fits by chance.
+            let presented = format!("acme_live_{end}");
+            prop_assert!(!format().accepts(presented.as_bytes()));
+        }
+    }
+}

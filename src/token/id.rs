@@ -1,0 +1,78 @@
+use std::{fmt, str::FromStr};
+
+use jiff::Timestamp;
+use thiserror::Error;
+use uuid::Uuid;
+
+use crate::entropy::{Entropy, EntropyError};
+
+/// A token's public handle: what logs, URLs and dashboards carry in place of the token.
+///
+/// It is a UUID of version 7 (RFC 9562 section 5.7), so identifiers sort by the time of their
+/// making. It says nothing about the token's text, and presenting it proves nothing.
+///
+/// ```
+/// use tower_api_tokens::TokenId;
+///
+/// let id: TokenId = "0198c9d2-8f6a-7cc1-9a43-3f2b8d1c5e77".parse()?;
+/// assert_eq!(id.to_string(), "0198c9d2-8f6a-7cc1-9a43-3f2b8d1c5e77");
+/// # Ok::<(), tower_api_tokens::TokenIdError>(())
+/// ```
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TokenId(Uuid);
+
+impl TokenId {
+    /// The identifier with these bytes.
+    #[must_use]
+    pub const fn from_bytes(bytes: [u8; 16]) -> Self {
+        Self(Uuid::from_bytes(bytes))
+    }
+
+    /// The identifier's bytes.
+    #[must_use]
+    pub const fn as_bytes(&self) -> &[u8; 16] {
+        self.0.as_bytes()
+    }
+
+    /// Makes a new identifier.
+    ///
+    /// # Errors
+    ///
+    /// When `entropy` fails.
+    pub fn generate(now: Timestamp, entropy: &dyn Entropy) -> Result<Self, EntropyError> {
+        uuid_v7(now, entropy).map(Self)
+    }
+}
+
+pub(crate) fn uuid_v7(now: Timestamp, entropy: &dyn Entropy) -> Result<Uuid, EntropyError> {
+    let mut random = [0; 10];
+    entropy.fill(&mut random)?;
+    let milliseconds = u64::try_from(now.as_millisecond()).unwrap_or(0);
+    Ok(uuid::Builder::from_unix_timestamp_millis(milliseconds, &random).into_uuid())
+}
+
+impl fmt::Display for TokenId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.0, f)
+    }
+}
+
+impl fmt::Debug for TokenId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "TokenId({self})")
+    }
+}
+
+impl FromStr for TokenId {
+    type Err = TokenIdError;
+
+    fn from_str(text: &str) -> Result<Self, TokenIdError> {
+        Uuid::try_parse(text).map(Self).map_err(|_| TokenIdError)
+    }
+}
+
+/// The text is not a token's identifier.
+#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
+#[error("not a token id: give a UUID, like `0198c9d2-8f6a-7cc1-9a43-3f2b8d1c5e77`")]
+#[non_exhaustive]
+pub struct TokenIdError;

@@ -1,0 +1,14 @@
+//! A token and its forms: the plaintext, its digest, its mask, its identifier.
+
+mod digest;
+mod format;
+mod id;
+mod mask;
+mod secret;
+
+pub use digest::{DigestError, TokenDigest};
+pub use format::{PrefixError, TokenFormat};
+pub(crate) use id::uuid_v7;
+pub use id::{TokenId, TokenIdError};
+pub use mask::{MaskError, MaskedToken};
+pub use secret::ApiToken;
