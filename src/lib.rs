@@ -1,19 +1,29 @@
 //! API tokens for tower services.
 
 mod app;
+mod authenticator;
+#[cfg(feature = "axum")]
+pub mod axum;
+mod challenge;
 mod clock;
+mod credential;
 mod entropy;
+pub mod middleware;
 mod name;
 mod principal;
 mod record;
 mod rejection;
 mod scope;
 pub mod store;
+mod telemetry;
 mod token;
+mod tokens;
 
 pub use app::{AppId, AppIdError, AppRecord};
+pub use authenticator::{Authenticator, AuthenticatorBuilder};
 pub use clock::{Clock, SystemClock};
 pub use entropy::{Entropy, EntropyError, SystemEntropy};
+pub use middleware::{ApiTokenAuth, ApiTokenLayer, LayerError, RequireScopeLayer};
 pub use name::{MAX_NAME_LEN, NameError};
 pub use principal::AppPrincipal;
 pub use record::{TokenRecord, TokenStatus, TransitionError};
@@ -26,4 +36,8 @@ pub use store::{
 pub use token::{
     ApiToken, DigestError, MaskError, MaskedToken, PrefixError, TokenDigest, TokenFormat, TokenId,
     TokenIdError,
+};
+pub use tokens::{
+    ApiTokens, ApiTokensBuilder, AppTokens, ForeignToken, IssuedToken, LifecycleError,
+    LifecycleErrorKind, NewToken,
 };

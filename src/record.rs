@@ -1,6 +1,6 @@
 //! What a store keeps of a token, and how it changes: pure functions, tested without I/O.
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use thiserror::Error;
 
 use crate::{
@@ -128,11 +128,11 @@ impl TokenRecord {
         Ok(self)
     }
 
-    /// How long the token was made to live; `None` means for ever.
+    /// When a successor made at `at` expires: it lives as long as this token was made to.
     #[must_use]
-    pub fn lifetime(&self) -> Option<SignedDuration> {
-        self.expires_at
-            .map(|expires_at| expires_at.duration_since(self.created_at))
+    pub fn expiry_of_successor(&self, at: Timestamp) -> Option<Timestamp> {
+        let lifetime = self.expires_at?.duration_since(self.created_at);
+        Some(at.checked_add(lifetime).unwrap_or(Timestamp::MAX))
     }
 
     /// When the token stopped being admitted for good, if it has by `now`: the time from which a
@@ -201,7 +201,7 @@ mod tests {
             let mut token = record();
             token.expires_at = Some(expires_at);
             assert_eq!(token.status(expires_at), TokenStatus::Expired);
-            if let Ok(before) = expires_at.checked_sub(SignedDuration::from_nanos(1)) {
+            if let Ok(before) = expires_at.checked_sub(jiff::SignedDuration::from_nanos(1)) {
                 assert_eq!(token.status(before), TokenStatus::Live);
             }
         }

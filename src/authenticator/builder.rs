@@ -1,0 +1,101 @@
+use std::{fmt, sync::Arc, time::Duration};
+
+use super::{Authenticator, Shared, lookup::Lookups};
+use crate::{
+    clock::{Clock, SystemClock},
+    store::TokenStore,
+    token::TokenFormat,
+};
+
+/// Sets up an [`Authenticator`].
+pub struct AuthenticatorBuilder {
+    store: Arc<dyn TokenStore>,
+    clock: Arc<dyn Clock>,
+    formats: Vec<TokenFormat>,
+    lookup_timeout: Duration,
+    max_lookups: usize,
+}
+
+impl AuthenticatorBuilder {
+    pub(crate) fn new(store: Arc<dyn TokenStore>) -> Self {
+        Self {
+            store,
+            clock: Arc::new(SystemClock),
+            formats: Vec::new(),
+            lookup_timeout: Duration::from_secs(1),
+            max_lookups: 1024,
+        }
+    }
+
+    /// Accepts tokens of this format, and from then on only of the formats that were named: any
+    /// other is refused without asking the store.
+    ///
+    /// Without a format any `b64token` of RFC 6750 is looked up, which tokens imported from other
+    /// systems need.
+    #[must_use]
+    pub fn format(mut self, format: TokenFormat) -> Self {
+        self.formats.push(format);
+        self
+    }
+
+    pub(crate) fn has_formats(&self) -> bool {
+        !self.formats.is_empty()
+    }
+
+    pub(crate) fn any_format(mut self) -> Self {
+        self.formats.clear();
+        self
+    }
+
+    /// Sets the clock by which expiry is judged; the system's unless it is told.
+    #[must_use]
+    pub fn clock(mut self, clock: impl Clock) -> Self {
+        self.clock = Arc::new(clock);
+        self
+    }
+
+    pub(crate) fn shared_clock(&self) -> Arc<dyn Clock> {
+        Arc::clone(&self.clock)
+    }
+
+    /// Sets how long the store may take to answer, one second unless it is told. A request whose
+    /// lookup takes longer is refused as [`StoreTimeout`](crate::RejectionKind::StoreTimeout).
+    #[must_use]
+    pub fn lookup_timeout(mut self, timeout: Duration) -> Self {
+        self.lookup_timeout = timeout;
+        self
+    }
+
+    /// Sets how many lookups may be under way at once, 1,024 unless it is told. A request that
+    /// would need one more is refused as [`Overload`](crate::RejectionKind::Overload), so that a
+    /// slow store does not gather waiting requests without end.
+    #[must_use]
+    pub fn max_lookups(mut self, lookups: usize) -> Self {
+        self.max_lookups = lookups;
+        self
+    }
+
+    /// The authenticator.
+    #[must_use]
+    pub fn build(self) -> Authenticator {
+        Authenticator {
+            shared: Arc::new(Shared {
+                store: self.store,
+                clock: self.clock,
+                formats: self.formats.into(),
+                lookups: Lookups::new(self.max_lookups, self.lookup_timeout),
+            }),
+        }
+    }
+}
+
+impl fmt::Debug for AuthenticatorBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AuthenticatorBuilder")
+            .field("clock", &self.clock)
+            .field("formats", &self.formats)
+            .field("lookup_timeout", &self.lookup_timeout)
+            .field("max_lookups", &self.max_lookups)
+            .finish_non_exhaustive()
+    }
+}

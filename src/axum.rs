@@ -1,0 +1,140 @@
+//! `AppPrincipal` as an axum extractor.
+//!
+//! ```
+//! use axum::{Router, routing::get};
+//! use tower_api_tokens::{ApiTokenLayer, ApiTokens, AppPrincipal, MemoryStore, TokenFormat};
+//!
+//! async fn whoami(principal: AppPrincipal) -> String {
+//!     principal.app_name().to_owned()
+//! }
+//!
+//! async fn greet(principal: Option<AppPrincipal>) -> String {
+//!     principal.map_or_else(|| "hello".into(), |p| format!("hello, {}", p.app_name()))
+//! }
+//!
+//! let tokens = ApiTokens::new(MemoryStore::new(), TokenFormat::new("acme")?);
+//! let app: Router = Router::new()
+//!     .route("/whoami", get(whoami))
+//!     .route_layer(ApiTokenLayer::new(&tokens))
+//!     .merge(
+//!         Router::new()
+//!             .route("/", get(greet))
+//!             .route_layer(ApiTokenLayer::new(&tokens).optional()),
+//!     );
+//! # Ok::<(), tower_api_tokens::PrefixError>(())
+//! ```
+
+use std::fmt;
+
+use axum_core::{
+    body::Body,
+    extract::{FromRequestParts, OptionalFromRequestParts},
+    response::{IntoResponse, Response},
+};
+use http::{Method, StatusCode, request::Parts};
+
+use crate::{
+    challenge::Challenger, middleware::Anonymous, principal::AppPrincipal, rejection::Rejection,
+};
+
+/// The request has no principal to extract.
+#[derive(Debug)]
+pub struct AppPrincipalRejection {
+    absence: Absence,
+}
+
+#[derive(Debug)]
+enum Absence {
+    /// The layer let the request through without a principal.
+    Anonymous {
+        challenger: std::sync::Arc<Challenger>,
+        method: Method,
+    },
+    /// The request did not come through the layer.
+    LayerMissing,
+}
+
+/// What is absent when a principal cannot be extracted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum AppPrincipalRejectionKind {
+    /// The layer let the request through without a credential, as it was told to: 401.
+    Anonymous,
+    /// There is no layer around this route: 500.
+    LayerMissing,
+}
+
+impl AppPrincipalRejection {
+    fn of(parts: &Parts) -> Self {
+        let absence = match parts.extensions.get() {
+            Some(Anonymous(challenger)) => Absence::Anonymous {
+                challenger: challenger.clone(),
+                method: parts.method.clone(),
+            },
+            None => Absence::LayerMissing,
+        };
+        Self { absence }
+    }
+
+    /// What is absent.
+    #[must_use]
+    pub fn kind(&self) -> AppPrincipalRejectionKind {
+        match self.absence {
+            Absence::Anonymous { .. } => AppPrincipalRejectionKind::Anonymous,
+            Absence::LayerMissing => AppPrincipalRejectionKind::LayerMissing,
+        }
+    }
+}
+
+impl fmt::Display for AppPrincipalRejection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.absence {
+            Absence::Anonymous { .. } => "the request carries no credential",
+            Absence::LayerMissing => {
+                "no `ApiTokenLayer` around this route: add `.route_layer(ApiTokenLayer::new(&tokens))` to its router"
+            }
+        })
+    }
+}
+
+impl std::error::Error for AppPrincipalRejection {}
+
+impl IntoResponse for AppPrincipalRejection {
+    fn into_response(self) -> Response {
+        match &self.absence {
+            Absence::Anonymous { challenger, method } => challenger
+                .refuse(Rejection::missing(), method)
+                .map(Body::from),
+            Absence::LayerMissing => {
+                (StatusCode::INTERNAL_SERVER_ERROR, self.to_string()).into_response()
+            }
+        }
+    }
+}
+
+impl<S: Sync> FromRequestParts<S> for AppPrincipal {
+    type Rejection = AppPrincipalRejection;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Self::Rejection> {
+        match parts.extensions.get::<Self>() {
+            Some(principal) => Ok(principal.clone()),
+            None => Err(AppPrincipalRejection::of(parts)),
+        }
+    }
+}
+
+impl<S: Sync> OptionalFromRequestParts<S> for AppPrincipal {
+    type Rejection = AppPrincipalRejection;
+
+    /// Gives `None` behind an optional layer; without a layer it fails all the same.
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Option<Self>, Self::Rejection> {
+        if let Some(principal) = parts.extensions.get::<Self>() {
+            return Ok(Some(principal.clone()));
+        }
+        let rejection = AppPrincipalRejection::of(parts);
+        match rejection.kind() {
+            AppPrincipalRejectionKind::Anonymous => Ok(None),
+            AppPrincipalRejectionKind::LayerMissing => Err(rejection),
+        }
+    }
+}

@@ -1,0 +1,219 @@
+//! From a request's header fields to the one credential that it presents.
+//!
+//! Nothing is decoded, converted or copied but the base64 of a Basic credential. Whether the token
+//! itself is well formed is not judged here: it is on the way to the store, so a token that is
+//! remembered from before is not checked over and over.
+
+use base64::{Engine, engine::general_purpose::STANDARD};
+use http::{HeaderMap, HeaderName, HeaderValue, header::AUTHORIZATION};
+use zeroize::Zeroizing;
+
+use crate::{authenticator::MAX_PRESENTED_LEN, rejection::CredentialFault};
+
+/// The places in a request where a token may be.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct CredentialSources {
+    pub(crate) basic: bool,
+    pub(crate) api_key_header: Option<HeaderName>,
+}
+
+/// A token as a request presents it.
+pub(crate) enum Presented<'h> {
+    /// The value of a header field, or the part of it after the scheme.
+    Token(&'h [u8]),
+    /// The user name or password of a Basic credential.
+    Basic(Zeroizing<Vec<u8>>),
+}
+
+impl CredentialSources {
+    /// Finds the credential, if there is one.
+    pub(crate) fn extract<'h>(
+        &self,
+        headers: &'h HeaderMap,
+    ) -> Result<Option<Presented<'h>>, CredentialFault> {
+        let authorization = match only_field(headers, &AUTHORIZATION)? {
+            Some(value) => self.read_authorization(value)?,
+            None => None,
+        };
+        let Some(name) = &self.api_key_header else {
+            return Ok(authorization);
+        };
+        match (authorization, only_field(headers, name)?) {
+            (Some(_), Some(_)) => Err(CredentialFault::TwoPlaces),
+            (None, Some(value)) => bounded(value).map(|key| Some(Presented::Token(key))),
+            (authorization, None) => Ok(authorization),
+        }
+    }
+
+    /// Keeps the values of the fields that may hold a token out of `Debug` output and of the
+    /// indexes of HTTP/2 header compression.
+    pub(crate) fn mark_sensitive(&self, headers: &mut HeaderMap) {
+        mark_sensitive(headers, &AUTHORIZATION);
+        if let Some(name) = &self.api_key_header {
+            mark_sensitive(headers, name);
+        }
+    }
+
+    fn read_authorization<'h>(
+        &self,
+        value: &'h [u8],
+    ) -> Result<Option<Presented<'h>>, CredentialFault> {
+        let end = value.iter().position(|byte| !is_tchar(*byte));
+        let (scheme, rest) = value.split_at(end.unwrap_or(value.len()));
+        if scheme.eq_ignore_ascii_case(b"Bearer") {
+            bounded(value)?;
+            after_spaces(rest).map(|token| Some(Presented::Token(token)))
+        } else if self.basic && scheme.eq_ignore_ascii_case(b"Basic") {
+            bounded(value)?;
+            after_spaces(rest)
+                .map_err(|_| CredentialFault::Basic)
+                .and_then(read_basic)
+                .map(Some)
+        } else if scheme.is_empty() && !rest.is_empty() {
+            Err(CredentialFault::Grammar)
+        } else if joins_bearer(rest) {
+            Err(CredentialFault::Repeated)
+        } else {
+            Ok(None)
+        }
+    }
+}
+
+/// The value of a field that may occur once, without the white space around it.
+///
+/// An HTTP/1 server has removed that white space; an HTTP/2 server has not.
+fn only_field<'h>(
+    headers: &'h HeaderMap,
+    name: &HeaderName,
+) -> Result<Option<&'h [u8]>, CredentialFault> {
+    let mut values = headers.get_all(name).iter();
+    let first = values.next();
+    if values.next().is_some() {
+        return Err(CredentialFault::Repeated);
+    }
+    Ok(first.map(|value| trim(value.as_bytes())))
+}
+
+fn mark_sensitive(headers: &mut HeaderMap, name: &HeaderName) {
+    if let http::header::Entry::Occupied(mut field) = headers.entry(name) {
+        field
+            .iter_mut()
+            .for_each(|value: &mut HeaderValue| value.set_sensitive(true));
+    }
+}
+
+fn trim(mut value: &[u8]) -> &[u8] {
+    while let [b' ' | b'\t', rest @ ..] | [rest @ .., b' ' | b'\t'] = value {
+        value = rest;
+    }
+    value
+}
+
+fn bounded(value: &[u8]) -> Result<&[u8], CredentialFault> {
+    if value.len() > MAX_PRESENTED_LEN {
+        return Err(CredentialFault::TooLong);
+    }
+    Ok(value)
+}
+
+/// What follows the one or more spaces after a scheme (RFC 9110 section 11.4).
+fn after_spaces(rest: &[u8]) -> Result<&[u8], CredentialFault> {
+    match rest.iter().position(|byte| *byte != b' ') {
+        Some(spaces) if spaces > 0 => Ok(&rest[spaces..]),
+        _ => Err(CredentialFault::Grammar),
+    }
+}
+
+/// The token of a Basic credential (RFC 7617 section 2): the password, or the user name where the
+/// password is empty, as `curl -u "$TOKEN:"` sends it.
+fn read_basic<'h>(encoded: &[u8]) -> Result<Presented<'h>, CredentialFault> {
+    let mut text = Zeroizing::new(vec![0; base64::decoded_len_estimate(encoded.len())]);
+    let length = STANDARD
+        .decode_slice(encoded, &mut text)
+        .map_err(|_| CredentialFault::Basic)?;
+    text.truncate(length);
+    if std::str::from_utf8(&text).is_err() {
+        return Err(CredentialFault::Basic);
+    }
+    let colon = text
+        .iter()
+        .position(|byte| *byte == b':')
+        .ok_or(CredentialFault::Basic)?;
+    let (user, password) = (&text[..colon], &text[colon + 1..]);
+    let token = if password.is_empty() { user } else { password };
+    Ok(Presented::Basic(Zeroizing::new(token.to_vec())))
+}
+
+/// Whether a Bearer credential is joined to one of another scheme by a comma, as an intermediary
+/// may fold two fields into one.
+fn joins_bearer(value: &[u8]) -> bool {
+    value.split(|byte| *byte == b',').skip(1).any(|part| {
+        let part = trim(part);
+        let end = part.iter().position(|byte| !is_tchar(*byte));
+        part[..end.unwrap_or(part.len())].eq_ignore_ascii_case(b"Bearer")
+    })
+}
+
+/// Whether a byte may occur in a token as RFC 9110 section 5.6.2 defines it: here, in a scheme.
+fn is_tchar(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn sources() -> CredentialSources {
+        CredentialSources {
+            basic: true,
+            api_key_header: Some(HeaderName::from_static("x-api-key")),
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn arbitrary_values_are_read_or_refused_without_a_panic(
+            authorization in proptest::collection::vec(any::<u8>(), 0..80),
+            key in proptest::option::of(proptest::collection::vec(any::<u8>(), 0..80)),
+            scheme in "(Bearer|bearer|Basic|Digest|)[ \t]{0,3}",
+        ) {
+            let mut headers = HeaderMap::new();
+            let value = [scheme.as_bytes(), &authorization].concat();
+            if let Ok(value) = HeaderValue::from_bytes(&value) {
+                headers.insert(AUTHORIZATION, value);
+            }
+            if let Some(Ok(key)) = key.map(|key| HeaderValue::from_bytes(&key)) {
+                headers.insert("x-api-key", key);
+            }
+            let both = headers.len() == 2;
+            if let Ok(Some(_)) = sources().extract(&headers) {
+                prop_assert!(!both || CredentialSources::default().extract(&headers).is_ok_and(|c| c.is_none()));
+            }
+        }
+
+        #[test]
+        fn a_basic_password_is_read_back(user in "[^:]{0,20}", password in "\\PC{1,40}") {
+            let encoded = STANDARD.encode(format!("{user}:{password}"));
+            let Ok(Presented::Basic(token)) = read_basic(encoded.as_bytes()) else {
+                return Err(TestCaseError::fail("refused"));
+            };
+            prop_assert_eq!(token.as_slice(), password.as_bytes());
+        }
+    }
+
+    #[test]
+    fn a_bearer_credential_joined_to_another_is_told() {
+        for joined in [
+            "Basic QQ==, Bearer t",
+            "Digest a=\"b\",bearer t",
+            "Basic QQ==,\tBEARER",
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.insert(AUTHORIZATION, joined.parse().unwrap());
+            let fault = CredentialSources::default().extract(&headers).err();
+            assert_eq!(fault, Some(CredentialFault::Repeated), "{joined}");
+        }
+    }
+}

@@ -1,0 +1,268 @@
+use std::{fmt, sync::Arc};
+
+use bytes::Bytes;
+use http::{
+    HeaderName, Method, Request, Response,
+    header::{ACCESS_CONTROL_REQUEST_METHOD, AUTHORIZATION, ORIGIN},
+};
+use tower_layer::Layer;
+
+use super::{ApiTokenAuth, LayerError, RequireScopeLayer, error::Setting, scope::Rule};
+use crate::{
+    authenticator::{Authenticator, Lookup, Verification},
+    challenge::Challenger,
+    credential::{CredentialSources, Presented},
+    principal::AppPrincipal,
+    rejection::{Rejection, RejectionKind},
+    scope::ScopeSet,
+};
+
+/// A layer that lets only requests with a live token through.
+///
+/// See the [module](crate::middleware) for how a request is judged. Layers and the services that
+/// they make share one state, so cloning them is cheap.
+#[derive(Clone)]
+pub struct ApiTokenLayer {
+    policy: Arc<Policy>,
+}
+
+/// How requests are judged and answered.
+#[derive(Clone)]
+pub(super) struct Policy {
+    authenticator: Authenticator,
+    sources: CredentialSources,
+    pub(super) challenger: Arc<Challenger>,
+    optional: bool,
+    preflight: bool,
+    attributes_responses: bool,
+}
+
+/// Stands in the extensions of a request that was let through without a principal, so that whoever
+/// needs one inside can answer as the layer would have.
+#[derive(Clone, Debug)]
+pub(crate) struct Anonymous(pub(crate) Arc<Challenger>);
+
+pub(super) enum Verdict {
+    Admit(AppPrincipal),
+    PassAnonymous,
+    Refuse(Rejection),
+    Ask(Lookup),
+}
+
+impl ApiTokenLayer {
+    /// A layer that verifies tokens with this authenticator, or that of these
+    /// [`ApiTokens`](crate::ApiTokens).
+    pub fn new(authenticator: impl Into<Authenticator>) -> Self {
+        Self {
+            policy: Arc::new(Policy {
+                authenticator: authenticator.into(),
+                sources: CredentialSources::default(),
+                challenger: Arc::new(Challenger::default()),
+                optional: false,
+                preflight: false,
+                attributes_responses: false,
+            }),
+        }
+    }
+
+    fn change(mut self, change: impl FnOnce(&mut Policy)) -> Self {
+        change(Arc::make_mut(&mut self.policy));
+        self
+    }
+
+    /// Sets the realm that challenges name (RFC 9110 section 11.5), `api` unless it is told.
+    ///
+    /// # Errors
+    ///
+    /// When the realm holds anything but visible ASCII and spaces. `"` and `\` are escaped.
+    pub fn realm(mut self, realm: &str) -> Result<Self, LayerError> {
+        let policy = Arc::make_mut(&mut self.policy);
+        Arc::make_mut(&mut policy.challenger)
+            .set_realm(realm)
+            .map_err(|()| LayerError(Setting::Realm))?;
+        Ok(self)
+    }
+
+    /// Lets requests without any credential through, without a principal. A bad credential is
+    /// refused as otherwise.
+    #[must_use]
+    pub fn optional(self) -> Self {
+        self.change(|policy| policy.optional = true)
+    }
+
+    /// Lets CORS preflights through, without a principal: `OPTIONS` with `Origin` and
+    /// `Access-Control-Request-Method`. Browsers send no credential with those.
+    ///
+    /// It is not needed where a CORS layer outside of this one answers them.
+    #[must_use]
+    pub fn allow_preflight(self) -> Self {
+        self.change(|policy| policy.preflight = true)
+    }
+
+    /// Takes a token from this header field as well; its value is the token itself.
+    ///
+    /// ```
+    /// use tower_api_tokens::{ApiTokenLayer, Authenticator, MemoryStore};
+    ///
+    /// let layer = ApiTokenLayer::new(Authenticator::new(MemoryStore::new()))
+    ///     .api_key_header("x-api-key")?;
+    /// # Ok::<(), tower_api_tokens::LayerError>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// When this is not the name of a header field, or is `authorization`.
+    pub fn api_key_header(self, name: impl TryInto<HeaderName>) -> Result<Self, LayerError> {
+        match name.try_into() {
+            Ok(name) if name != AUTHORIZATION => {
+                Ok(self.change(|policy| policy.sources.api_key_header = Some(name)))
+            }
+            _ => Err(LayerError(Setting::ApiKeyHeader)),
+        }
+    }
+
+    /// Takes a token from `Authorization: Basic` as well (RFC 7617): as the password, whatever the
+    /// user name, or as the user name with an empty password. A browser then asks for it.
+    #[must_use]
+    pub fn basic(self) -> Self {
+        self.change(|policy| {
+            policy.sources.basic = true;
+            Arc::make_mut(&mut policy.challenger).offer_basic();
+        })
+    }
+
+    /// Renders refusals in the service's own way.
+    ///
+    /// The renderer gets the rejection and the response that would be sent otherwise, challenge
+    /// included, and gives the one to be sent. It cannot admit anybody: the inner service is not
+    /// called. The answer to HEAD is sent without its body.
+    ///
+    /// What a renderer says of [`RejectionKind`] tells an attacker the same.
+    ///
+    /// ```
+    /// use http::header::CONTENT_TYPE;
+    /// use http::HeaderValue;
+    /// use tower_api_tokens::{ApiTokenLayer, Authenticator, MemoryStore};
+    ///
+    /// let layer = ApiTokenLayer::new(Authenticator::new(MemoryStore::new()))
+    ///     .render_with(|_rejection, mut response| {
+    ///         response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain"));
+    ///         response.map(|_| "See https://acme.example/docs/tokens".into())
+    ///     });
+    /// ```
+    #[must_use]
+    pub fn render_with<F>(self, renderer: F) -> Self
+    where
+        F: Fn(&Rejection, Response<Bytes>) -> Response<Bytes> + Send + Sync + 'static,
+    {
+        self.change(|policy| Arc::make_mut(&mut policy.challenger).set_renderer(Arc::new(renderer)))
+    }
+
+    /// Puts the principal into the extensions of responses too, for access logs outside of the
+    /// layer.
+    #[must_use]
+    pub fn attribute_responses(self) -> Self {
+        self.change(|policy| policy.attributes_responses = true)
+    }
+
+    /// A layer, for routes inside of this one, that requires all of these scopes. It refuses in
+    /// this layer's realm and manner.
+    #[must_use]
+    pub fn require_all(&self, scopes: ScopeSet) -> RequireScopeLayer {
+        RequireScopeLayer::with_challenger(Rule::All(scopes), Arc::clone(&self.policy.challenger))
+    }
+
+    /// A layer, for routes inside of this one, that requires any of these scopes. It refuses in
+    /// this layer's realm and manner.
+    #[must_use]
+    pub fn require_any(&self, scopes: ScopeSet) -> RequireScopeLayer {
+        RequireScopeLayer::with_challenger(Rule::Any(scopes), Arc::clone(&self.policy.challenger))
+    }
+}
+
+impl<S> Layer<S> for ApiTokenLayer {
+    type Service = ApiTokenAuth<S>;
+
+    fn layer(&self, inner: S) -> ApiTokenAuth<S> {
+        ApiTokenAuth::with_policy(inner, Arc::clone(&self.policy))
+    }
+}
+
+impl Policy {
+    /// Judges a request as far as that can be done at once.
+    pub(super) fn judge<B>(&self, request: &Request<B>) -> Verdict {
+        if self.preflight && is_preflight(request) {
+            return Verdict::PassAnonymous;
+        }
+        let presented = match self.sources.extract(request.headers()) {
+            Ok(Some(presented)) => presented,
+            Ok(None) if self.optional => return Verdict::PassAnonymous,
+            Ok(None) => return Verdict::Refuse(Rejection::missing()),
+            Err(fault) => return Verdict::Refuse(Rejection::malformed(fault)),
+        };
+        match self.verify(&presented) {
+            Verification::Done(Ok(principal)) => Verdict::Admit(principal),
+            Verification::Done(Err(rejection)) => Verdict::Refuse(rejection),
+            Verification::Pending(lookup) => Verdict::Ask(lookup),
+        }
+    }
+
+    fn verify(&self, presented: &Presented<'_>) -> Verification {
+        match presented {
+            Presented::Token(token) => self.authenticator.verify(token),
+            // Any text may be a password: one that cannot be a token is wrong, not malformed, so
+            // that a browser asks again.
+            Presented::Basic(password) => match self.authenticator.verify(password) {
+                Verification::Done(Err(rejection))
+                    if rejection.kind() == RejectionKind::MalformedCredential =>
+                {
+                    Verification::Done(Err(Rejection::wrong_format()))
+                }
+                verification => verification,
+            },
+        }
+    }
+
+    /// The principal that the response to an admitted request is to show.
+    pub(super) fn shown(&self, principal: &AppPrincipal) -> Option<AppPrincipal> {
+        self.attributes_responses.then(|| principal.clone())
+    }
+
+    pub(super) fn attribute<B>(&self, request: &mut Request<B>, principal: AppPrincipal) {
+        self.sources.mark_sensitive(request.headers_mut());
+        request.extensions_mut().insert(principal);
+    }
+
+    pub(super) fn pass_anonymous<B>(&self, request: &mut Request<B>) {
+        self.sources.mark_sensitive(request.headers_mut());
+        let extensions = request.extensions_mut();
+        extensions.remove::<AppPrincipal>();
+        extensions.insert(Anonymous(Arc::clone(&self.challenger)));
+    }
+}
+
+fn is_preflight<B>(request: &Request<B>) -> bool {
+    let headers = request.headers();
+    request.method() == Method::OPTIONS
+        && headers.contains_key(ORIGIN)
+        && headers.contains_key(ACCESS_CONTROL_REQUEST_METHOD)
+}
+
+impl fmt::Debug for ApiTokenLayer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.policy.fmt(f)
+    }
+}
+
+impl fmt::Debug for Policy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ApiTokenLayer")
+            .field("authenticator", &self.authenticator)
+            .field("sources", &self.sources)
+            .field("challenger", &self.challenger)
+            .field("optional", &self.optional)
+            .field("preflight", &self.preflight)
+            .field("attributes_responses", &self.attributes_responses)
+            .finish()
+    }
+}

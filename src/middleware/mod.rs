@@ -1,0 +1,80 @@
+//! Middleware that admits requests with a live API token and says which app they come from.
+//!
+//! [`ApiTokenLayer`] goes around any service of `http` requests. It finds the token in a request,
+//! verifies it, puts the [`AppPrincipal`](crate::AppPrincipal) into the request's extensions and
+//! calls the inner service; every other request it answers itself.
+//!
+//! ```
+//! use http::{Request, Response, StatusCode};
+//! use tower::{Layer, ServiceExt, service_fn};
+//! use tower_api_tokens::{ApiTokenLayer, ApiTokens, AppPrincipal, MemoryStore, NewToken, TokenFormat};
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let tokens = ApiTokens::new(MemoryStore::new(), TokenFormat::new("acme")?);
+//! let app = tokens.create_app("billing").await?;
+//! let issued = tokens.issue(&app.id, NewToken::named("ci")).await?;
+//!
+//! let service = ApiTokenLayer::new(&tokens).layer(service_fn(async |request: Request<String>| {
+//!     let principal = request.extensions().get::<AppPrincipal>();
+//!     let name = principal.map(|principal| principal.app_name().to_owned());
+//!     Ok::<_, std::convert::Infallible>(Response::new(name.unwrap_or_default()))
+//! }));
+//!
+//! let request = Request::get("/")
+//!     .header("authorization", format!("Bearer {}", issued.token().expose()))
+//!     .body(String::new())?;
+//! assert_eq!(service.clone().oneshot(request).await?.status(), StatusCode::OK);
+//!
+//! let request = Request::get("/").body(String::new())?;
+//! assert_eq!(service.oneshot(request).await?.status(), StatusCode::UNAUTHORIZED);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Where a token is looked for
+//!
+//! 1. In `Authorization: Bearer`, always (RFC 6750 section 2.1).
+//! 2. In the header field named by [`ApiTokenLayer::api_key_header`], where the value is the token.
+//! 3. In `Authorization: Basic`, after [`ApiTokenLayer::basic`].
+//!
+//! Never in the URL, the body or a cookie: a token there ends up in logs and histories.
+//!
+//! # How a request is judged
+//!
+//! 1. An [`AppPrincipal`](crate::AppPrincipal) that is in the extensions already is removed.
+//! 2. A request without a credential is refused with 401, or let through without a principal after
+//!    [`ApiTokenLayer::optional`].
+//! 3. Several credentials, or one that is not well formed, are refused with 400.
+//! 4. A token that is not live is refused with 401, for whatever reason in the same words.
+//! 5. A token that cannot be checked is refused with 503: never admitted, never called invalid.
+//! 6. Only then is the inner service called.
+//!
+//! # The inner service
+//!
+//! It has to be `Clone`. While the store is being asked, and after a refusal, the layer gives back
+//! the inner service that it was made ready with, so that callers without a token cannot hold what
+//! a concurrency limit or a buffer inside counts.
+//!
+//! # Deployment
+//!
+//! - Put the layer inside of layers for CORS, tracing and request ids, and outside of everything
+//!   that may do work on behalf of a caller.
+//! - Tokens are credentials in the clear: serve them over TLS alone.
+//! - A proxy in front that logs header fields logs tokens.
+
+mod body;
+mod error;
+mod future;
+mod layer;
+mod scope;
+mod service;
+
+pub use body::ResponseBody;
+pub use error::LayerError;
+pub use future::ResponseFuture;
+pub use layer::ApiTokenLayer;
+pub use scope::{RequireScope, RequireScopeFuture, RequireScopeLayer};
+pub use service::ApiTokenAuth;
+
+pub(crate) use layer::Anonymous;

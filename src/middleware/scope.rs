@@ -1,0 +1,207 @@
+use std::{
+    mem,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+};
+
+use bytes::Bytes;
+use http::{Request, Response, StatusCode, header::CONTENT_TYPE};
+use pin_project_lite::pin_project;
+use tower_layer::Layer;
+use tower_service::Service;
+
+use super::{Anonymous, ResponseBody};
+use crate::{
+    challenge::Challenger, principal::AppPrincipal, rejection::Rejection, scope::ScopeSet,
+    telemetry,
+};
+
+/// A layer that lets only requests through whose token has the required scopes.
+///
+/// It goes around routes *inside* of an [`ApiTokenLayer`](super::ApiTokenLayer), which attributes
+/// the request. A token that lacks them is refused with 403 (`insufficient_scope`, RFC 6750
+/// section 3.1), a request that an optional layer let through without a token with 401, and where
+/// there is no layer outside, every request with 500.
+///
+/// Best made with [`ApiTokenLayer::require_all`](super::ApiTokenLayer::require_all) or
+/// [`require_any`](super::ApiTokenLayer::require_any), so that both speak of one realm.
+///
+/// ```
+/// use tower_api_tokens::{ApiTokenLayer, Authenticator, MemoryStore};
+///
+/// let authenticate = ApiTokenLayer::new(Authenticator::new(MemoryStore::new()));
+/// let may_write = authenticate.require_all("invoices:read invoices:write".parse()?);
+/// # Ok::<(), tower_api_tokens::ScopeError>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct RequireScopeLayer {
+    rule: Arc<Rule>,
+    challenger: Arc<Challenger>,
+}
+
+/// A service behind a [`RequireScopeLayer`].
+#[derive(Clone, Debug)]
+pub struct RequireScope<S> {
+    inner: S,
+    rule: Arc<Rule>,
+    challenger: Arc<Challenger>,
+}
+
+/// Which of the named scopes a token must have.
+#[derive(Clone, Debug)]
+pub(super) enum Rule {
+    All(ScopeSet),
+    Any(ScopeSet),
+}
+
+impl RequireScopeLayer {
+    /// Requires all of these scopes, in the realm `api`.
+    #[must_use]
+    pub fn all(scopes: ScopeSet) -> Self {
+        Self::with_challenger(Rule::All(scopes), Arc::default())
+    }
+
+    /// Requires any of these scopes, in the realm `api`. Of none, none can be had: an empty set
+    /// lets nobody through.
+    #[must_use]
+    pub fn any(scopes: ScopeSet) -> Self {
+        Self::with_challenger(Rule::Any(scopes), Arc::default())
+    }
+
+    pub(super) fn with_challenger(rule: Rule, challenger: Arc<Challenger>) -> Self {
+        Self {
+            rule: Arc::new(rule),
+            challenger,
+        }
+    }
+}
+
+impl<S> Layer<S> for RequireScopeLayer {
+    type Service = RequireScope<S>;
+
+    fn layer(&self, inner: S) -> RequireScope<S> {
+        RequireScope {
+            inner,
+            rule: Arc::clone(&self.rule),
+            challenger: Arc::clone(&self.challenger),
+        }
+    }
+}
+
+impl Rule {
+    fn admits(&self, held: &ScopeSet) -> bool {
+        match self {
+            Self::All(required) => held.contains_all(required),
+            Self::Any(accepted) => held.contains_any(accepted),
+        }
+    }
+
+    fn scopes(&self) -> &ScopeSet {
+        match self {
+            Self::All(scopes) | Self::Any(scopes) => scopes,
+        }
+    }
+}
+
+impl<S> RequireScope<S> {
+    /// The refusal of a request that may not pass.
+    fn refusal<B>(&self, request: &Request<B>) -> Option<Response<Bytes>> {
+        let Some(principal) = request.extensions().get::<AppPrincipal>() else {
+            return Some(match request.extensions().get::<Anonymous>() {
+                Some(Anonymous(challenger)) => {
+                    challenger.refuse(Rejection::missing(), request.method())
+                }
+                None => layer_missing(),
+            });
+        };
+        if self.rule.admits(principal.scopes()) {
+            return None;
+        }
+        let rejection = Rejection::insufficient_scope(
+            principal.token_id(),
+            *principal.app_id(),
+            self.rule.scopes().clone(),
+        );
+        telemetry::rejected(&rejection);
+        Some(self.challenger.refuse(rejection, request.method()))
+    }
+}
+
+fn layer_missing() -> Response<Bytes> {
+    let cure = "`RequireScopeLayer` found no principal: put an `ApiTokenLayer` outside of it\n";
+    let mut response = Response::new(Bytes::from_static(cure.as_bytes()));
+    *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
+    response.headers_mut().insert(
+        CONTENT_TYPE,
+        http::HeaderValue::from_static("text/plain; charset=utf-8"),
+    );
+    response
+}
+
+impl<S, ReqB, ResB> Service<Request<ReqB>> for RequireScope<S>
+where
+    S: Service<Request<ReqB>, Response = Response<ResB>> + Clone,
+{
+    type Response = Response<ResponseBody<ResB>>;
+    type Error = S::Error;
+    type Future = RequireScopeFuture<S::Future>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request<ReqB>) -> Self::Future {
+        let state = match self.refusal(&request) {
+            None => State::Calling {
+                future: self.inner.call(request),
+            },
+            Some(response) => {
+                // As in `ApiTokenAuth`: who is refused keeps no place in the inner service.
+                let idle = self.inner.clone();
+                drop(mem::replace(&mut self.inner, idle));
+                State::Refused {
+                    response: Some(response),
+                }
+            }
+        };
+        RequireScopeFuture { state }
+    }
+}
+
+pin_project! {
+    /// The future of [`RequireScope`].
+    #[derive(Debug)]
+    pub struct RequireScopeFuture<F> {
+        #[pin]
+        state: State<F>,
+    }
+}
+
+pin_project! {
+    #[project = StateProj]
+    #[derive(Debug)]
+    enum State<F> {
+        Refused { response: Option<Response<Bytes>> },
+        Calling { #[pin] future: F },
+    }
+}
+
+impl<F, ResB, E> Future for RequireScopeFuture<F>
+where
+    F: Future<Output = Result<Response<ResB>, E>>,
+{
+    type Output = Result<Response<ResponseBody<ResB>>, E>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        match self.project().state.project() {
+            StateProj::Refused { response } => match response.take() {
+                Some(response) => Poll::Ready(Ok(response.map(ResponseBody::refusal))),
+                None => panic!("`RequireScopeFuture` was polled after it had ended"),
+            },
+            StateProj::Calling { future } => {
+                Poll::Ready(Ok(ready!(future.poll(cx))?.map(ResponseBody::inner)))
+            }
+        }
+    }
+}

@@ -1,0 +1,33 @@
+//! What goes to `tracing`, where that feature is on. Nothing here derives from a secret.
+
+use crate::{principal::AppPrincipal, rejection::Rejection};
+
+/// Names the attributed app in the current span, where that declares the fields.
+#[cfg(feature = "tracing")]
+pub(crate) fn attributed(principal: &AppPrincipal) {
+    let span = tracing::Span::current();
+    if !span.is_none() {
+        span.record("app.id", principal.app_id().as_str());
+        span.record("token.id", tracing::field::display(principal.token_id()));
+    }
+}
+
+/// Tells of a refused request.
+#[cfg(feature = "tracing")]
+pub(crate) fn rejected(rejection: &Rejection) {
+    use std::error::Error;
+
+    tracing::debug!(
+        kind = rejection.kind().as_str(),
+        app.id = rejection.app_id().map(tracing::field::display),
+        token.id = rejection.token_id().map(tracing::field::display),
+        source = rejection.source(),
+        "request rejected"
+    );
+}
+
+#[cfg(not(feature = "tracing"))]
+pub(crate) fn attributed(_: &AppPrincipal) {}
+
+#[cfg(not(feature = "tracing"))]
+pub(crate) fn rejected(_: &Rejection) {}

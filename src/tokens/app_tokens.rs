@@ -1,0 +1,121 @@
+use std::time::Duration;
+
+use super::{ApiTokens, ForeignToken, IssuedToken, LifecycleError, NewToken};
+use crate::{
+    app::{AppId, AppRecord},
+    record::TokenRecord,
+    store::{Page, TokenQuery, TokenTarget},
+    token::TokenId,
+};
+
+/// The tokens of one app: what it issues, lists, rotates and revokes is that app's alone.
+///
+/// A token of another app is not there for it, whatever identifier is guessed: the store's own
+/// statement names the app. This is the handle for the pages that a platform's customers use.
+///
+/// ```
+/// use tower_api_tokens::{ApiTokens, LifecycleErrorKind, MemoryStore, NewToken, TokenFormat};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let tokens = ApiTokens::new(MemoryStore::new(), TokenFormat::new("acme")?);
+/// let ours = tokens.app(tokens.create_app("ours").await?.id);
+/// let theirs = tokens.app(tokens.create_app("theirs").await?.id);
+///
+/// let issued = theirs.issue(NewToken::named("ci")).await?;
+/// let refused = ours.revoke(issued.record().id).await.unwrap_err();
+/// assert_eq!(refused.kind(), LifecycleErrorKind::UnknownToken);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Debug)]
+pub struct AppTokens {
+    tokens: ApiTokens,
+    app: AppId,
+}
+
+impl AppTokens {
+    pub(super) fn new(tokens: ApiTokens, app: AppId) -> Self {
+        Self { tokens, app }
+    }
+
+    /// The app's identifier.
+    #[must_use]
+    pub fn id(&self) -> &AppId {
+        &self.app
+    }
+
+    /// Reads the app.
+    ///
+    /// # Errors
+    ///
+    /// As [`ApiTokens::get_app`].
+    pub async fn record(&self) -> Result<AppRecord, LifecycleError> {
+        self.tokens.get_app(&self.app).await
+    }
+
+    /// Issues a token to the app.
+    ///
+    /// # Errors
+    ///
+    /// As [`ApiTokens::issue`].
+    pub async fn issue(&self, new: NewToken) -> Result<IssuedToken, LifecycleError> {
+        self.tokens.issue(&self.app, new).await
+    }
+
+    /// Imports a token that another system issued to the app.
+    ///
+    /// # Errors
+    ///
+    /// As [`ApiTokens::import`].
+    pub async fn import(&self, foreign: ForeignToken) -> Result<TokenRecord, LifecycleError> {
+        self.tokens.import(&self.app, foreign).await
+    }
+
+    /// Reads the record of one of the app's tokens.
+    ///
+    /// # Errors
+    ///
+    /// As [`ApiTokens::get`]; a token of another app is not there.
+    pub async fn get(&self, id: TokenId) -> Result<TokenRecord, LifecycleError> {
+        self.tokens.get_target(&self.target(id)).await
+    }
+
+    /// Lists the app's tokens, whichever app the query names.
+    ///
+    /// # Errors
+    ///
+    /// As [`ApiTokens::list`].
+    pub async fn list(
+        &self,
+        query: TokenQuery,
+    ) -> Result<Page<TokenRecord, TokenId>, LifecycleError> {
+        self.tokens.list(&query.app(self.app)).await
+    }
+
+    /// Rotates one of the app's tokens.
+    ///
+    /// # Errors
+    ///
+    /// As [`ApiTokens::rotate`]; a token of another app is not there.
+    pub async fn rotate(
+        &self,
+        id: TokenId,
+        overlap: Duration,
+    ) -> Result<IssuedToken, LifecycleError> {
+        self.tokens.rotate_target(&self.target(id), overlap).await
+    }
+
+    /// Revokes one of the app's tokens.
+    ///
+    /// # Errors
+    ///
+    /// As [`ApiTokens::revoke`]; a token of another app is not there.
+    pub async fn revoke(&self, id: TokenId) -> Result<TokenRecord, LifecycleError> {
+        self.tokens.revoke_target(&self.target(id)).await
+    }
+
+    fn target(&self, id: TokenId) -> TokenTarget {
+        TokenTarget::of_app(id, self.app)
+    }
+}

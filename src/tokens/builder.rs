@@ -1,0 +1,119 @@
+use std::{fmt, sync::Arc, time::Duration};
+
+use super::{ApiTokens, Shared};
+use crate::{
+    authenticator::AuthenticatorBuilder,
+    clock::Clock,
+    entropy::{Entropy, SystemEntropy},
+    store::TokenRegistry,
+    token::TokenFormat,
+};
+
+/// Sets up [`ApiTokens`].
+pub struct ApiTokensBuilder {
+    registry: Arc<dyn TokenRegistry>,
+    authenticator: AuthenticatorBuilder,
+    format: TokenFormat,
+    entropy: Arc<dyn Entropy>,
+    accepts_foreign: bool,
+    max_overlap: Duration,
+}
+
+impl ApiTokensBuilder {
+    pub(super) fn new(registry: Arc<dyn TokenRegistry>, format: TokenFormat) -> Self {
+        let store = Arc::clone(&registry);
+        Self {
+            registry,
+            authenticator: AuthenticatorBuilder::new(store).format(format.clone()),
+            format,
+            entropy: Arc::new(SystemEntropy),
+            accepts_foreign: false,
+            max_overlap: Duration::from_secs(30 * 86_400),
+        }
+    }
+
+    /// Accepts tokens of a further format, for example that of a prefix used before.
+    #[must_use]
+    pub fn also_accept(mut self, format: TokenFormat) -> Self {
+        if !self.accepts_any() {
+            self.authenticator = self.authenticator.format(format);
+        }
+        self.accepts_foreign = true;
+        self
+    }
+
+    /// Accepts tokens of any form that RFC 6750 allows, which tokens imported from other systems
+    /// need. A typo then costs a question to the store.
+    #[must_use]
+    pub fn accept_any_format(mut self) -> Self {
+        self.authenticator = self.authenticator.any_format();
+        self.accepts_foreign = true;
+        self
+    }
+
+    fn accepts_any(&self) -> bool {
+        !self.authenticator.has_formats()
+    }
+
+    /// Sets the clock; the system's unless it is told.
+    #[must_use]
+    pub fn clock(mut self, clock: impl Clock) -> Self {
+        self.authenticator = self.authenticator.clock(clock);
+        self
+    }
+
+    /// Sets the source of randomness; the system's unless it is told.
+    #[must_use]
+    pub fn entropy(mut self, entropy: impl Entropy) -> Self {
+        self.entropy = Arc::new(entropy);
+        self
+    }
+
+    /// As [`AuthenticatorBuilder::lookup_timeout`].
+    #[must_use]
+    pub fn lookup_timeout(mut self, timeout: Duration) -> Self {
+        self.authenticator = self.authenticator.lookup_timeout(timeout);
+        self
+    }
+
+    /// As [`AuthenticatorBuilder::max_lookups`].
+    #[must_use]
+    pub fn max_lookups(mut self, lookups: usize) -> Self {
+        self.authenticator = self.authenticator.max_lookups(lookups);
+        self
+    }
+
+    /// Sets how long a rotated token may live on at most, 30 days unless it is told.
+    #[must_use]
+    pub fn max_overlap(mut self, overlap: Duration) -> Self {
+        self.max_overlap = overlap;
+        self
+    }
+
+    /// The tokens.
+    #[must_use]
+    pub fn build(self) -> ApiTokens {
+        ApiTokens {
+            shared: Arc::new(Shared {
+                registry: self.registry,
+                clock: self.authenticator.shared_clock(),
+                authenticator: self.authenticator.build(),
+                format: self.format,
+                entropy: self.entropy,
+                accepts_foreign: self.accepts_foreign,
+                max_overlap: self.max_overlap,
+            }),
+        }
+    }
+}
+
+impl fmt::Debug for ApiTokensBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ApiTokensBuilder")
+            .field("authenticator", &self.authenticator)
+            .field("format", &self.format)
+            .field("entropy", &self.entropy)
+            .field("max_overlap", &self.max_overlap)
+            .finish_non_exhaustive()
+    }
+}

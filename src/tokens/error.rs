@@ -1,0 +1,184 @@
+use std::{error::Error, fmt, time::Duration};
+
+use crate::{
+    entropy::EntropyError,
+    name::NameError,
+    record::TransitionError,
+    store::{StoreError, StoreErrorKind},
+};
+
+/// Why an app or a token could not be created, changed or read.
+///
+/// The message names the cure and holds nothing of a token.
+#[derive(Debug)]
+pub struct LifecycleError {
+    kind: LifecycleErrorKind,
+    max_overlap: Option<Duration>,
+    source: Option<Box<dyn Error + Send + Sync>>,
+}
+
+/// The kinds of [`LifecycleError`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum LifecycleErrorKind {
+    /// The name is empty, too long or not one line of text.
+    InvalidName,
+    /// The expiry is not in the future, or beyond what a time can be.
+    InvalidExpiry,
+    /// The overlap of a rotation is longer than the limit.
+    InvalidOverlap,
+    /// The token could not be used: no format but the own one is accepted.
+    ForeignFormat,
+    /// There is no such app.
+    UnknownApp,
+    /// There is no such token, or it belongs to another app.
+    UnknownToken,
+    /// There is an app with this identifier.
+    AppExists,
+    /// There is a token with this digest.
+    TokenExists,
+    /// The app is disabled.
+    AppDisabled,
+    /// The token was revoked.
+    Revoked,
+    /// The token has expired.
+    Expired,
+    /// The token was rotated already.
+    Rotated,
+    /// The random number generator failed.
+    Entropy,
+    /// The store failed; the source is a [`StoreError`].
+    Store,
+}
+
+impl LifecycleError {
+    pub(super) fn new(kind: LifecycleErrorKind) -> Self {
+        Self {
+            kind,
+            max_overlap: None,
+            source: None,
+        }
+    }
+
+    fn with_source(
+        kind: LifecycleErrorKind,
+        source: impl Into<Box<dyn Error + Send + Sync>>,
+    ) -> Self {
+        Self {
+            source: Some(source.into()),
+            ..Self::new(kind)
+        }
+    }
+
+    pub(super) fn unknown_app() -> Self {
+        Self::new(LifecycleErrorKind::UnknownApp)
+    }
+
+    pub(super) fn unknown_token() -> Self {
+        Self::new(LifecycleErrorKind::UnknownToken)
+    }
+
+    pub(super) fn overlap_too_long(max: Duration) -> Self {
+        Self {
+            max_overlap: Some(max),
+            ..Self::new(LifecycleErrorKind::InvalidOverlap)
+        }
+    }
+
+    /// What a store's error means for a call about an app.
+    pub(super) fn about_app(error: StoreError) -> Self {
+        match error.kind() {
+            StoreErrorKind::NotFound => Self::unknown_app(),
+            StoreErrorKind::AlreadyExists => {
+                Self::with_source(LifecycleErrorKind::AppExists, error)
+            }
+            _ => error.into(),
+        }
+    }
+
+    /// What a store's error means for the insertion of a token.
+    pub(super) fn about_new_token(error: StoreError) -> Self {
+        match error.kind() {
+            StoreErrorKind::NotFound => Self::unknown_app(),
+            StoreErrorKind::AlreadyExists => {
+                Self::with_source(LifecycleErrorKind::TokenExists, error)
+            }
+            _ => error.into(),
+        }
+    }
+
+    /// What a store's error means for a change of a token.
+    pub(super) fn about_token(error: StoreError) -> Self {
+        let kind = match (error.kind(), error.transition()) {
+            (StoreErrorKind::NotFound, _) => return Self::unknown_token(),
+            (_, Some(TransitionError::Revoked)) => LifecycleErrorKind::Revoked,
+            (_, Some(TransitionError::Expired)) => LifecycleErrorKind::Expired,
+            (_, Some(TransitionError::Rotated)) => LifecycleErrorKind::Rotated,
+            (_, Some(TransitionError::AppDisabled)) => LifecycleErrorKind::AppDisabled,
+            (_, None) => return error.into(),
+        };
+        Self::with_source(kind, error)
+    }
+
+    /// The kind of this error.
+    #[must_use]
+    pub fn kind(&self) -> LifecycleErrorKind {
+        self.kind
+    }
+}
+
+impl From<StoreError> for LifecycleError {
+    fn from(error: StoreError) -> Self {
+        Self::with_source(LifecycleErrorKind::Store, error)
+    }
+}
+
+impl From<EntropyError> for LifecycleError {
+    fn from(error: EntropyError) -> Self {
+        Self::with_source(LifecycleErrorKind::Entropy, error)
+    }
+}
+
+impl From<NameError> for LifecycleError {
+    fn from(error: NameError) -> Self {
+        Self::with_source(LifecycleErrorKind::InvalidName, error)
+    }
+}
+
+impl fmt::Display for LifecycleError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.kind {
+            LifecycleErrorKind::InvalidName => return fmt::Display::fmt(&NameError, f),
+            LifecycleErrorKind::InvalidExpiry => {
+                "the expiry is not a time in the future; give a later one, or none for a token that does not expire"
+            }
+            LifecycleErrorKind::InvalidOverlap => {
+                let limit = self.max_overlap.unwrap_or_default().as_secs();
+                return write!(f, "the overlap of a rotation is at most {limit} seconds");
+            }
+            LifecycleErrorKind::ForeignFormat => {
+                "an imported token could not be used: build `ApiTokens` with `accept_any_format` or `also_accept`"
+            }
+            LifecycleErrorKind::UnknownApp => "there is no such app",
+            LifecycleErrorKind::UnknownToken => "there is no such token",
+            LifecycleErrorKind::AppExists => "there is an app with this identifier already",
+            LifecycleErrorKind::TokenExists => "there is a token with this digest already",
+            LifecycleErrorKind::AppDisabled => "the app is disabled; enable it first",
+            LifecycleErrorKind::Revoked => return fmt::Display::fmt(&TransitionError::Revoked, f),
+            LifecycleErrorKind::Expired => return fmt::Display::fmt(&TransitionError::Expired, f),
+            LifecycleErrorKind::Rotated => return fmt::Display::fmt(&TransitionError::Rotated, f),
+            LifecycleErrorKind::Entropy => {
+                "the random number generator failed, so nothing was issued; try again"
+            }
+            LifecycleErrorKind::Store => "the token store failed",
+        })
+    }
+}
+
+impl Error for LifecycleError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.source
+            .as_deref()
+            .map(|source| source as &(dyn Error + 'static))
+    }
+}

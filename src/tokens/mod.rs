@@ -1,0 +1,382 @@
+//! The lifecycle of apps and tokens.
+
+mod app_tokens;
+mod builder;
+mod error;
+mod request;
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use jiff::Timestamp;
+
+pub use app_tokens::AppTokens;
+pub use builder::ApiTokensBuilder;
+pub use error::{LifecycleError, LifecycleErrorKind};
+pub use request::{ForeignToken, IssuedToken, NewToken};
+
+use crate::{
+    app::{AppId, AppRecord},
+    authenticator::Authenticator,
+    clock::Clock,
+    entropy::Entropy,
+    name,
+    record::TokenRecord,
+    store::{AppQuery, Page, Rotation, TokenQuery, TokenRegistry, TokenTarget},
+    token::{MaskedToken, TokenDigest, TokenFormat, TokenId},
+};
+
+/// How many records a purge removes in one step.
+const PURGE_BATCH: usize = 1000;
+
+/// The apps and tokens of a platform: creates, issues, lists, rotates, revokes and verifies.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use tower_api_tokens::{ApiTokens, MemoryStore, NewToken, TokenFormat};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let tokens = ApiTokens::new(MemoryStore::new(), TokenFormat::new("acme_live")?);
+///
+/// let app = tokens.create_app("Billing").await?;
+/// let token = NewToken::named("ci").scopes("invoices:read".parse()?);
+/// let issued = tokens.issue(&app.id, token).await?;
+/// println!("shown once: {}", issued.token().expose());
+///
+/// // Later: both are admitted for a day, and every integration moves over.
+/// let successor = tokens.rotate(issued.record().id, Duration::from_secs(86_400)).await?;
+/// println!("shown once: {}", successor.token().expose());
+///
+/// tokens.revoke(issued.record().id).await?;
+/// # Ok(())
+/// # }
+/// ```
+///
+/// Clones share one state.
+///
+/// These calls are the operator's: they reach every app's tokens. For a page that a platform's
+/// customer uses, take [`app`](Self::app), whose calls reach that app's tokens alone.
+///
+/// # Time
+///
+/// Times are kept to the microsecond.
+///
+/// # Cancellation
+///
+/// A call that was dropped halfway has happened as a whole or not at all. A token that was issued
+/// to nobody that way is listed and can be revoked.
+#[derive(Clone)]
+pub struct ApiTokens {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    registry: Arc<dyn TokenRegistry>,
+    authenticator: Authenticator,
+    format: TokenFormat,
+    clock: Arc<dyn Clock>,
+    entropy: Arc<dyn Entropy>,
+    accepts_foreign: bool,
+    max_overlap: Duration,
+}
+
+impl ApiTokens {
+    /// The tokens in a registry, issued and accepted in one format.
+    pub fn new(registry: impl TokenRegistry, format: TokenFormat) -> Self {
+        Self::builder(registry, format).build()
+    }
+
+    /// Sets up the tokens in a registry, issued in one format.
+    pub fn builder(registry: impl TokenRegistry, format: TokenFormat) -> ApiTokensBuilder {
+        ApiTokensBuilder::new(Arc::new(registry), format)
+    }
+
+    /// The authenticator that verifies these tokens.
+    #[must_use]
+    pub fn authenticator(&self) -> &Authenticator {
+        &self.shared.authenticator
+    }
+
+    /// A handle that reaches only the tokens of one app.
+    #[must_use]
+    pub fn app(&self, id: AppId) -> AppTokens {
+        AppTokens::new(self.clone(), id)
+    }
+
+    /// Creates an app. Several may have one name.
+    ///
+    /// # Errors
+    ///
+    /// When the name is not one, and when the store fails.
+    pub async fn create_app(&self, name: &str) -> Result<AppRecord, LifecycleError> {
+        let id = AppId::generate(self.now(), &*self.shared.entropy)?;
+        self.create_app_with_id(id, name).await
+    }
+
+    /// Creates an app under an identifier that the platform knows it by already.
+    ///
+    /// # Errors
+    ///
+    /// When there is an app with this identifier, when the name is not one, and when the store
+    /// fails.
+    pub async fn create_app_with_id(
+        &self,
+        id: AppId,
+        name: &str,
+    ) -> Result<AppRecord, LifecycleError> {
+        let app = AppRecord::new(id, name::normalize(name)?, self.now());
+        let inserted = self.shared.registry.insert_app(&app).await;
+        inserted.map_err(LifecycleError::about_app)?;
+        Ok(app)
+    }
+
+    /// Reads an app.
+    ///
+    /// # Errors
+    ///
+    /// When there is no such app, and when the store fails.
+    pub async fn get_app(&self, id: &AppId) -> Result<AppRecord, LifecycleError> {
+        let found = self.shared.registry.app(id).await?;
+        found.ok_or_else(LifecycleError::unknown_app)
+    }
+
+    /// Lists apps, a page at a time.
+    ///
+    /// # Errors
+    ///
+    /// When the store fails.
+    pub async fn list_apps(
+        &self,
+        query: &AppQuery,
+    ) -> Result<Page<AppRecord, AppId>, LifecycleError> {
+        Ok(self.shared.registry.apps(query).await?)
+    }
+
+    /// Disables an app: from the return of this call on none of its tokens is admitted. An app that
+    /// is disabled already stays as it is.
+    ///
+    /// # Errors
+    ///
+    /// When there is no such app, and when the store fails.
+    pub async fn disable_app(&self, id: &AppId) -> Result<AppRecord, LifecycleError> {
+        let disabled = self.shared.registry.disable_app(id, self.now()).await;
+        disabled.map_err(LifecycleError::about_app)
+    }
+
+    /// Enables an app: its tokens that are neither revoked nor expired are admitted again.
+    ///
+    /// # Errors
+    ///
+    /// When there is no such app, and when the store fails.
+    pub async fn enable_app(&self, id: &AppId) -> Result<AppRecord, LifecycleError> {
+        let enabled = self.shared.registry.enable_app(id).await;
+        enabled.map_err(LifecycleError::about_app)
+    }
+
+    /// Issues a token to an app. Its text is in the answer and nowhere else.
+    ///
+    /// # Errors
+    ///
+    /// When there is no such app or it is disabled, when the name is not one or the expiry not in
+    /// the future, and when randomness or the store fails.
+    pub async fn issue(&self, app: &AppId, new: NewToken) -> Result<IssuedToken, LifecycleError> {
+        let now = self.now();
+        let token = self.shared.format.generate(&*self.shared.entropy)?;
+        let mask = self.shared.format.mask(&token);
+        let record = self.record(app, new, token.digest(), mask, now).await?;
+        let inserted = self.shared.registry.insert(&record).await;
+        inserted.map_err(LifecycleError::about_new_token)?;
+        Ok(IssuedToken::new(token, record))
+    }
+
+    /// Imports a token that another system issued, by its digest.
+    ///
+    /// # Errors
+    ///
+    /// As [`issue`](Self::issue), and when there is a token with this digest, or when no format but
+    /// the own one is accepted, so that the token could not be used.
+    pub async fn import(
+        &self,
+        app: &AppId,
+        foreign: ForeignToken,
+    ) -> Result<TokenRecord, LifecycleError> {
+        if !self.shared.accepts_foreign {
+            return Err(LifecycleError::new(LifecycleErrorKind::ForeignFormat));
+        }
+        let ForeignToken { new, digest, mask } = foreign;
+        let record = self.record(app, new, digest, mask, self.now()).await?;
+        let inserted = self.shared.registry.insert(&record).await;
+        inserted.map_err(LifecycleError::about_new_token)?;
+        Ok(record)
+    }
+
+    /// Reads a token's record.
+    ///
+    /// # Errors
+    ///
+    /// When there is no such token, and when the store fails.
+    pub async fn get(&self, id: TokenId) -> Result<TokenRecord, LifecycleError> {
+        self.get_target(&TokenTarget::any(id)).await
+    }
+
+    /// Lists tokens, the newest first, a page at a time.
+    ///
+    /// # Errors
+    ///
+    /// When the store fails.
+    pub async fn list(
+        &self,
+        query: &TokenQuery,
+    ) -> Result<Page<TokenRecord, TokenId>, LifecycleError> {
+        Ok(self.shared.registry.tokens(query, self.now()).await?)
+    }
+
+    /// Rotates a token: issues a successor with the same app, name and scopes, and lets the token
+    /// itself live on for `overlap`, or until its own expiry if that comes first.
+    ///
+    /// The successor of a token that was made to expire lives as long as that was to. Move every
+    /// integration over before the overlap ends; [`TokenRecord::last_used_at`] of the old token
+    /// shows whether one was forgotten. Rotate without overlap only what has leaked.
+    ///
+    /// Of many racing rotations of one token exactly one succeeds.
+    ///
+    /// # Errors
+    ///
+    /// When there is no such token; when it is revoked, expired or rotated already, or its app
+    /// disabled; when the overlap is longer than the limit; and when randomness or the store fails.
+    pub async fn rotate(
+        &self,
+        id: TokenId,
+        overlap: Duration,
+    ) -> Result<IssuedToken, LifecycleError> {
+        self.rotate_target(&TokenTarget::any(id), overlap).await
+    }
+
+    /// Revokes a token: from the return of this call on it is not admitted, ever. To revoke it
+    /// again changes nothing and succeeds (as RFC 7009 section 2.2 has it).
+    ///
+    /// After an error it is unknown whether the token is revoked: call again until it succeeds.
+    ///
+    /// # Errors
+    ///
+    /// When there is no such token, and when the store fails.
+    pub async fn revoke(&self, id: TokenId) -> Result<TokenRecord, LifecycleError> {
+        self.revoke_target(&TokenTarget::any(id)).await
+    }
+
+    /// Removes the records of tokens that were revoked or expired before an instant, and returns
+    /// how many. Until then they tell a revoked token in use from noise.
+    ///
+    /// It works in small steps, so that others get their turn; a call that was dropped or failed has
+    /// removed some.
+    ///
+    /// # Errors
+    ///
+    /// When the store fails.
+    pub async fn purge(&self, ended_before: Timestamp) -> Result<usize, LifecycleError> {
+        let ended_before = ended_before.min(self.now());
+        let mut purged = 0;
+        loop {
+            let batch = self
+                .shared
+                .registry
+                .purge(ended_before, PURGE_BATCH)
+                .await?;
+            purged += batch;
+            if batch < PURGE_BATCH {
+                return Ok(purged);
+            }
+        }
+    }
+
+    async fn get_target(&self, target: &TokenTarget) -> Result<TokenRecord, LifecycleError> {
+        let found = self.shared.registry.token(target).await?;
+        found.ok_or_else(LifecycleError::unknown_token)
+    }
+
+    async fn revoke_target(&self, target: &TokenTarget) -> Result<TokenRecord, LifecycleError> {
+        let revoked = self.shared.registry.revoke(target, self.now()).await;
+        revoked.map_err(LifecycleError::about_token)
+    }
+
+    async fn rotate_target(
+        &self,
+        target: &TokenTarget,
+        overlap: Duration,
+    ) -> Result<IssuedToken, LifecycleError> {
+        let now = self.now();
+        if overlap > self.shared.max_overlap {
+            return Err(LifecycleError::overlap_too_long(self.shared.max_overlap));
+        }
+        let overlap_ends = now
+            .checked_add(overlap)
+            .map_err(|_| LifecycleError::overlap_too_long(self.shared.max_overlap))?;
+        let old = self.get_target(target).await?;
+        let token = self.shared.format.generate(&*self.shared.entropy)?;
+        let mut successor = TokenRecord::new(
+            TokenId::generate(now, &*self.shared.entropy)?,
+            token.digest(),
+            self.shared.format.mask(&token),
+            old.app.clone(),
+            old.name.clone(),
+            now,
+        );
+        successor.scopes = old.scopes.clone();
+        successor.expires_at = old.expiry_of_successor(now);
+        let rotation = Rotation::new(*target, successor, now).overlap_ends(to_micros(overlap_ends));
+        let rotated = self.shared.registry.rotate(&rotation).await;
+        rotated.map_err(LifecycleError::about_token)?;
+        Ok(IssuedToken::new(token, rotation.successor))
+    }
+
+    /// The record of a new token, checked in every part.
+    async fn record(
+        &self,
+        app: &AppId,
+        new: NewToken,
+        digest: TokenDigest,
+        mask: MaskedToken,
+        now: Timestamp,
+    ) -> Result<TokenRecord, LifecycleError> {
+        let name = name::normalize(&new.name)?;
+        let expires_at = new.expiry(now)?.map(to_micros);
+        if expires_at.is_some_and(|expires_at| expires_at <= now) {
+            return Err(LifecycleError::new(LifecycleErrorKind::InvalidExpiry));
+        }
+        let app = self.get_app(app).await?;
+        if app.disabled_at.is_some() {
+            return Err(LifecycleError::new(LifecycleErrorKind::AppDisabled));
+        }
+        let id = TokenId::generate(now, &*self.shared.entropy)?;
+        let mut record = TokenRecord::new(id, digest, mask, app, name, now);
+        record.scopes = new.scopes;
+        record.expires_at = expires_at;
+        Ok(record)
+    }
+
+    fn now(&self) -> Timestamp {
+        to_micros(self.shared.clock.now())
+    }
+}
+
+/// A time as stores keep it.
+fn to_micros(time: Timestamp) -> Timestamp {
+    Timestamp::from_microsecond(time.as_microsecond()).unwrap_or(time)
+}
+
+impl From<&ApiTokens> for Authenticator {
+    fn from(tokens: &ApiTokens) -> Self {
+        tokens.authenticator().clone()
+    }
+}
+
+impl fmt::Debug for ApiTokens {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ApiTokens")
+            .field("authenticator", &self.shared.authenticator)
+            .field("format", &self.shared.format)
+            .field("max_overlap", &self.shared.max_overlap)
+            .finish_non_exhaustive()
+    }
+}

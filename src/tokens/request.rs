@@ -1,0 +1,141 @@
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::{LifecycleError, LifecycleErrorKind};
+use crate::{
+    record::TokenRecord,
+    scope::ScopeSet,
+    token::{ApiToken, MaskedToken, TokenDigest},
+};
+
+/// What a token is to be: its name, scopes and expiry. Its text is not for the caller to choose.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use tower_api_tokens::NewToken;
+///
+/// let token = NewToken::named("nightly export")
+///     .scopes("invoices:read".parse()?)
+///     .expires_in(Duration::from_secs(90 * 86_400));
+/// # Ok::<(), tower_api_tokens::ScopeError>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct NewToken {
+    pub(super) name: String,
+    pub(super) scopes: ScopeSet,
+    expiry: Expiry,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Expiry {
+    Never,
+    At(Timestamp),
+    In(Duration),
+}
+
+impl NewToken {
+    /// A token with a name, 1 to 100 characters without control characters; no scopes, no expiry.
+    #[must_use]
+    pub fn named(name: impl Into<String>) -> Self {
+        Self {
+            name: name.into(),
+            scopes: ScopeSet::default(),
+            expiry: Expiry::Never,
+        }
+    }
+
+    /// Sets what the token may be used for.
+    #[must_use]
+    pub fn scopes(mut self, scopes: ScopeSet) -> Self {
+        self.scopes = scopes;
+        self
+    }
+
+    /// Lets the token expire at an instant.
+    #[must_use]
+    pub fn expires_at(mut self, at: Timestamp) -> Self {
+        self.expiry = Expiry::At(at);
+        self
+    }
+
+    /// Lets the token expire after some time.
+    #[must_use]
+    pub fn expires_in(mut self, lifetime: Duration) -> Self {
+        self.expiry = Expiry::In(lifetime);
+        self
+    }
+
+    pub(super) fn expiry(&self, now: Timestamp) -> Result<Option<Timestamp>, LifecycleError> {
+        match self.expiry {
+            Expiry::Never => Ok(None),
+            Expiry::At(at) => Ok(Some(at)),
+            Expiry::In(lifetime) => match now.checked_add(lifetime) {
+                Ok(at) => Ok(Some(at)),
+                Err(_) => Err(LifecycleError::new(LifecycleErrorKind::InvalidExpiry)),
+            },
+        }
+    }
+}
+
+/// A token that another system issued, known by its digest alone.
+///
+/// Its strength is what that system gave it: import nothing that could be guessed.
+///
+/// ```
+/// use tower_api_tokens::{ForeignToken, MaskedToken, NewToken, TokenDigest};
+///
+/// // printf %s "$TOKEN" | sha256sum
+/// let digest: TokenDigest =
+///     "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad".parse()?;
+/// let mask = MaskedToken::new("legacy-", "9f3c")?;
+/// let foreign = ForeignToken::new(NewToken::named("partner"), digest, mask);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct ForeignToken {
+    pub(super) new: NewToken,
+    pub(super) digest: TokenDigest,
+    pub(super) mask: MaskedToken,
+}
+
+impl ForeignToken {
+    /// A foreign token with the SHA-256 of its bytes and what may be shown of it.
+    #[must_use]
+    pub fn new(new: NewToken, digest: TokenDigest, mask: MaskedToken) -> Self {
+        Self { new, digest, mask }
+    }
+}
+
+/// A token that was issued just now: its text and its record, together for the only time.
+#[must_use = "the token is shown only here; without it the app cannot use what was issued"]
+#[derive(Debug)]
+pub struct IssuedToken {
+    token: ApiToken,
+    record: TokenRecord,
+}
+
+impl IssuedToken {
+    pub(super) fn new(token: ApiToken, record: TokenRecord) -> Self {
+        Self { token, record }
+    }
+
+    /// The token, to be shown once.
+    #[must_use]
+    pub fn token(&self) -> &ApiToken {
+        &self.token
+    }
+
+    /// What the store keeps of it.
+    #[must_use]
+    pub fn record(&self) -> &TokenRecord {
+        &self.record
+    }
+
+    /// The token and its record, apart.
+    #[must_use]
+    pub fn into_parts(self) -> (ApiToken, TokenRecord) {
+        (self.token, self.record)
+    }
+}
