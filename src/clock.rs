@@ -1,30 +1,88 @@
 //! Where the time comes from.
 
-use std::fmt;
+use std::{fmt, time::Duration};
 
 use jiff::Timestamp;
+#[cfg(target_os = "linux")]
+use rustix::time::{ClockId, clock_gettime};
 
-/// A source of wall-clock time.
+/// A source of time.
 ///
 /// Everything in this crate that needs to know what time it is asks one injected clock, so that
 /// expiry is judged by one authority and tests can set the time by hand (see
 /// `testing::ManualClock`).
+///
+/// Both methods are called for every request: they should take nanoseconds.
 pub trait Clock: fmt::Debug + Send + Sync + 'static {
-    /// The current time.
+    /// The current time, by which expiry is judged. It may be set and may jump.
     fn now(&self) -> Timestamp;
+
+    /// The time since a fixed instant of this clock's choice, by which the age of remembered
+    /// answers is judged. It never goes back, and does not jump when the wall clock is set.
+    fn monotonic(&self) -> Duration;
 }
 
-/// The operating system's clock.
+/// The operating system's clocks.
+///
+/// On Linux these are the coarse ones, which the kernel advances every few milliseconds (at most
+/// [`RESOLUTION`](Self::RESOLUTION)) and which take a quarter of the time to read.
 #[derive(Clone, Copy, Debug, Default)]
 #[non_exhaustive]
 pub struct SystemClock;
 
+impl SystemClock {
+    /// By how much a reading may lag: 10 ms, a tick of a kernel at 100 Hz.
+    pub const RESOLUTION: Duration = Duration::from_millis(10);
+}
+
+#[cfg(target_os = "linux")]
 impl Clock for SystemClock {
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "the one place that reads the system's clock"
-    )]
+    fn now(&self) -> Timestamp {
+        let time = clock_gettime(ClockId::RealtimeCoarse);
+        Timestamp::new(time.tv_sec, i32::try_from(time.tv_nsec).unwrap_or(0))
+            .unwrap_or(Timestamp::MAX)
+    }
+
+    fn monotonic(&self) -> Duration {
+        let time = clock_gettime(ClockId::MonotonicCoarse);
+        Duration::new(
+            u64::try_from(time.tv_sec).unwrap_or(0),
+            u32::try_from(time.tv_nsec).unwrap_or(0),
+        )
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the one place that reads the system's clocks"
+)]
+impl Clock for SystemClock {
     fn now(&self) -> Timestamp {
         Timestamp::now()
+    }
+
+    fn monotonic(&self) -> Duration {
+        static ORIGIN: std::sync::OnceLock<std::time::Instant> = std::sync::OnceLock::new();
+        ORIGIN.get_or_init(std::time::Instant::now).elapsed()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    #[expect(clippy::disallowed_methods, reason = "the clock is compared with it")]
+    fn the_system_clock_agrees_with_the_standard_library() {
+        let before = Timestamp::now() - SystemClock::RESOLUTION;
+        let now = SystemClock.now();
+        assert!(before <= now && now <= Timestamp::now());
+    }
+
+    #[test]
+    fn monotonic_time_does_not_go_back() {
+        let first = SystemClock.monotonic();
+        assert!((0..1000).all(|_| SystemClock.monotonic() >= first));
     }
 }

@@ -20,7 +20,7 @@ mod token;
 mod tokens;
 
 pub use app::{AppId, AppIdError, AppRecord};
-pub use authenticator::{Authenticator, AuthenticatorBuilder};
+pub use authenticator::{Authenticator, AuthenticatorBuilder, Follower, FollowerBuilder, Stats};
 pub use clock::{Clock, SystemClock};
 pub use entropy::{Entropy, EntropyError, SystemEntropy};
 pub use middleware::{ApiTokenAuth, ApiTokenLayer, LayerError, RequireScopeLayer};
@@ -30,8 +30,9 @@ pub use record::{TokenRecord, TokenStatus, TransitionError};
 pub use rejection::{Rejection, RejectionKind};
 pub use scope::{Scope, ScopeError, ScopeSet};
 pub use store::{
-    AppQuery, MemoryStore, Page, PageSize, Rotation, StoreError, StoreErrorKind, TokenQuery,
-    TokenRegistry, TokenStore, TokenTarget,
+    AppQuery, Change, ChangeLog, Changes, MemoryStore, Page, PageSize, Revision, Rotation,
+    StoreError, StoreErrorKind, TokenQuery, TokenRegistry, TokenStore, TokenTarget, Usage,
+    UsageLog,
 };
 pub use token::{
     ApiToken, DigestError, MaskError, MaskedToken, PrefixError, TokenDigest, TokenFormat, TokenId,

@@ -25,20 +25,38 @@ pub struct AppPrincipal {
 }
 
 impl AppPrincipal {
+    pub(crate) fn new(
+        app_id: AppId,
+        app_name: CompactString,
+        token_id: TokenId,
+        token_name: CompactString,
+        scopes: ScopeSet,
+        expires_at: Option<Timestamp>,
+    ) -> Self {
+        Self {
+            app_id,
+            app_name,
+            token_id,
+            token_name,
+            scopes,
+            expires_at,
+        }
+    }
+
     /// The principal that a token stands for.
     ///
     /// This admits nobody: it is for stores' tests and for tests of handlers, which put it into a
     /// request's extensions themselves.
     #[must_use]
     pub fn of(token: &TokenRecord) -> Self {
-        Self {
-            app_id: token.app.id,
-            app_name: CompactString::new(&token.app.name),
-            token_id: token.id,
-            token_name: CompactString::new(&token.name),
-            scopes: token.scopes.clone(),
-            expires_at: token.expires_at,
-        }
+        Self::new(
+            token.app.id,
+            CompactString::new(&token.app.name),
+            token.id,
+            CompactString::new(&token.name),
+            token.scopes.clone(),
+            token.expires_at,
+        )
     }
 
     /// The app's identifier.

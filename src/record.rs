@@ -35,6 +35,8 @@ pub struct TokenRecord {
     pub successor: Option<TokenId>,
     /// When the token was last admitted, as far as it is recorded.
     pub last_used_at: Option<Timestamp>,
+    /// How many times the token was admitted, as far as it is recorded.
+    pub uses: u64,
 }
 
 /// Whether a token is admitted, and if not, why.
@@ -74,6 +76,7 @@ impl TokenRecord {
             revoked_at: None,
             successor: None,
             last_used_at: None,
+            uses: 0,
         }
     }
 

@@ -2,13 +2,7 @@
 
 use std::{fmt, sync::Arc};
 
-use crate::{
-    app::AppId,
-    record::{TokenRecord, TokenStatus},
-    scope::ScopeSet,
-    store::StoreError,
-    token::TokenId,
-};
+use crate::{app::AppId, record::TokenStatus, scope::ScopeSet, store::StoreError, token::TokenId};
 
 /// Why a request was refused.
 ///
@@ -55,6 +49,23 @@ pub enum RejectionKind {
 }
 
 impl RejectionKind {
+    /// Every kind, in the order of their declaration.
+    pub(crate) const ALL: [Self; Self::COUNT] = [
+        Self::MissingCredential,
+        Self::MalformedCredential,
+        Self::WrongFormat,
+        Self::UnknownToken,
+        Self::RevokedToken,
+        Self::ExpiredToken,
+        Self::DisabledApp,
+        Self::InsufficientScope,
+        Self::StoreFailure,
+        Self::StoreTimeout,
+        Self::Overload,
+    ];
+
+    pub(crate) const COUNT: usize = 11;
+
     /// The kind as a word for logs and metrics, like `revoked_token`.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
@@ -135,7 +146,7 @@ impl Rejection {
     }
 
     /// The rejection of a token that is not live.
-    pub(crate) fn of_status(status: TokenStatus, token: &TokenRecord) -> Option<Self> {
+    pub(crate) fn of_status(status: TokenStatus, token: TokenId, app: AppId) -> Option<Self> {
         let kind = match status {
             TokenStatus::Live => return None,
             TokenStatus::Revoked => RejectionKind::RevokedToken,
@@ -143,7 +154,7 @@ impl Rejection {
             TokenStatus::AppDisabled => RejectionKind::DisabledApp,
         };
         Some(Self {
-            token: Some((token.id, token.app.id)),
+            token: Some((token, app)),
             ..Self::of_kind(kind)
         })
     }

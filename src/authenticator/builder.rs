@@ -1,6 +1,9 @@
 use std::{fmt, sync::Arc, time::Duration};
 
-use super::{Authenticator, Shared, lookup::Lookups};
+use super::{
+    Authenticator, Shared, cache::Cache, flight::Flights, follow::Progress, lane_of,
+    lookup::Lookups, tally::Tallies,
+};
 use crate::{
     clock::{Clock, SystemClock},
     store::TokenStore,
@@ -14,7 +17,13 @@ pub struct AuthenticatorBuilder {
     formats: Vec<TokenFormat>,
     lookup_timeout: Duration,
     max_lookups: usize,
+    max_staleness: Duration,
+    capacity: usize,
+    absent_capacity: usize,
 }
+
+/// How many locks the lookups under way are spread over.
+const LANES: usize = 64;
 
 impl AuthenticatorBuilder {
     pub(crate) fn new(store: Arc<dyn TokenStore>) -> Self {
@@ -24,6 +33,9 @@ impl AuthenticatorBuilder {
             formats: Vec::new(),
             lookup_timeout: Duration::from_secs(1),
             max_lookups: 1024,
+            max_staleness: Duration::from_secs(5),
+            capacity: 1 << 20,
+            absent_capacity: 1 << 16,
         }
     }
 
@@ -75,15 +87,49 @@ impl AuthenticatorBuilder {
         self
     }
 
+    /// Sets how old an answer may be, five seconds unless it is told: how long a token that was
+    /// revoked elsewhere may still be admitted here. With zero nothing is remembered, and the store
+    /// is asked on every request.
+    #[must_use]
+    pub fn max_staleness(mut self, age: Duration) -> Self {
+        self.max_staleness = age;
+        self
+    }
+
+    /// Sets how many tokens are remembered, 1,048,576 unless it is told, at some 150 bytes each.
+    /// Beyond that those are forgotten that have not been used for the longest time.
+    #[must_use]
+    pub fn capacity(mut self, tokens: usize) -> Self {
+        self.capacity = tokens;
+        self
+    }
+
+    /// Sets how many unknown tokens are remembered as such, 65,536 unless it is told. They take no
+    /// room from the others.
+    #[must_use]
+    pub fn absent_capacity(mut self, tokens: usize) -> Self {
+        self.absent_capacity = tokens;
+        self
+    }
+
     /// The authenticator.
     #[must_use]
     pub fn build(self) -> Authenticator {
+        // Those who join a lookup are answered while its answer is fresh.
+        let lookup_timeout = match self.max_staleness {
+            Duration::ZERO => self.lookup_timeout,
+            max_staleness => self.lookup_timeout.min(max_staleness),
+        };
         Authenticator {
             shared: Arc::new(Shared {
                 store: self.store,
                 clock: self.clock,
                 formats: self.formats.into(),
-                lookups: Lookups::new(self.max_lookups, self.lookup_timeout),
+                lookups: Lookups::new(self.max_lookups, lookup_timeout),
+                flights: Flights::new(LANES, lane_of),
+                cache: Cache::new(self.capacity, self.absent_capacity, self.max_staleness),
+                tallies: Tallies::default(),
+                followed: Progress::default(),
             }),
         }
     }
@@ -96,6 +142,8 @@ impl fmt::Debug for AuthenticatorBuilder {
             .field("formats", &self.formats)
             .field("lookup_timeout", &self.lookup_timeout)
             .field("max_lookups", &self.max_lookups)
+            .field("max_staleness", &self.max_staleness)
+            .field("capacity", &self.capacity)
             .finish_non_exhaustive()
     }
 }

@@ -1,34 +1,74 @@
-//! One question to the store, under a time-out and a bound on how many are asked at once.
+//! Questions to the store: one for each token at a time, under a time-out and a bound on how many
+//! are asked at once.
 
 use std::{panic::AssertUnwindSafe, pin::Pin, sync::Arc, time::Duration};
 
-use futures_util::FutureExt;
-use tokio::{sync::Semaphore, time::timeout};
+use futures_util::{
+    FutureExt,
+    future::{Shared as SharedFuture, WeakShared},
+};
+use jiff::Timestamp;
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::timeout,
+};
 
-use super::Shared;
+use super::{
+    Shared,
+    entry::{Entry, Grant, seconds},
+    flight::Ticket,
+};
 use crate::{
     principal::AppPrincipal,
     record::TokenRecord,
     rejection::Rejection,
     store::{StoreError, TokenStore},
-    token::TokenDigest,
+    token::{TokenDigest, TokenId},
 };
 
 pub(crate) type Lookup =
     Pin<Box<dyn Future<Output = Result<AppPrincipal, Rejection>> + Send + 'static>>;
 
+/// What the store said of a token, for all who asked.
+type Answer = Result<Option<Arc<Entry>>, Rejection>;
+type Asking = Pin<Box<dyn Future<Output = Answer> + Send>>;
+
+/// A lookup that others may join.
+#[derive(Debug)]
+pub(super) struct WeakFlight {
+    asking: WeakShared<Asking>,
+    asked_at: Duration,
+}
+
 #[derive(Debug)]
 pub(super) struct Lookups {
-    places: Semaphore,
+    places: Arc<Semaphore>,
+    max: usize,
     timeout: Duration,
 }
 
 impl Lookups {
     pub(super) fn new(max: usize, timeout: Duration) -> Self {
+        let max = max.min(Semaphore::MAX_PERMITS);
         Self {
-            places: Semaphore::new(max.min(Semaphore::MAX_PERMITS)),
+            places: Arc::new(Semaphore::new(max)),
+            max,
             timeout,
         }
+    }
+
+    pub(super) fn timeout(&self) -> Duration {
+        self.timeout
+    }
+
+    pub(super) fn in_flight(&self) -> usize {
+        self.max - self.places.available_permits()
+    }
+
+    fn place(&self) -> Result<OwnedSemaphorePermit, Rejection> {
+        Arc::clone(&self.places)
+            .try_acquire_owned()
+            .map_err(|_| Rejection::overload())
     }
 
     /// Asks the store. Nothing that it does gets past here but an answer or a rejection.
@@ -37,12 +77,10 @@ impl Lookups {
         store: &dyn TokenStore,
         digest: &TokenDigest,
     ) -> Result<Option<TokenRecord>, Rejection> {
-        let Ok(_place) = self.places.try_acquire() else {
-            return Err(Rejection::overload());
-        };
         let answer = AssertUnwindSafe(async { store.find(digest).await }).catch_unwind();
         match timeout(self.timeout, answer).await {
-            Ok(Ok(Ok(found))) => Ok(found),
+            // A store may look up by a part of the digest or under a loose collation.
+            Ok(Ok(Ok(found))) => Ok(found.filter(|token| token.digest == *digest)),
             Ok(Ok(Err(error))) => Err(Rejection::store_failure(error)),
             Ok(Err(_panic)) => Err(Rejection::store_failure(StoreError::unavailable(
                 "the token store panicked",
@@ -52,9 +90,103 @@ impl Lookups {
     }
 }
 
-pub(super) fn look_up(shared: Arc<Shared>, digest: TokenDigest) -> Lookup {
+/// Looks a token up and judges it. `counted` is a token whose use is counted for this request
+/// already.
+pub(super) fn look_up(
+    shared: Arc<Shared>,
+    digest: TokenDigest,
+    counted: Option<TokenId>,
+) -> Lookup {
     Box::pin(async move {
-        let found = shared.lookups.find(&*shared.store, &digest).await?;
-        shared.admit(&digest, found)
+        let Some(entry) = ask(&shared, digest).await? else {
+            return Err(Rejection::unknown());
+        };
+        let now = shared.clock.now();
+        let principal = entry.judge(now)?;
+        let token = principal.token_id();
+        if counted != Some(token) && !shared.tallies.mine().count_use(token) {
+            shared.cache.count_orphan(token, 1, seconds(now));
+        }
+        Ok(principal)
     })
+}
+
+/// Asks the store of a token, with whoever is asking of it already.
+///
+/// The store is asked by all who wait: it goes on while one of them does, and a time-out counts
+/// from the beginning of the asking.
+async fn ask(shared: &Arc<Shared>, digest: TokenDigest) -> Answer {
+    let asking = shared.flights.join(
+        digest,
+        |flight: &WeakFlight| {
+            shared
+                .cache
+                .is_fresh(flight.asked_at, shared.clock.monotonic())
+                .then(|| flight.asking.upgrade())?
+        },
+        |ticket| begin(shared, digest, ticket),
+    )?;
+    asking.await
+}
+
+fn begin(
+    shared: &Arc<Shared>,
+    digest: TokenDigest,
+    ticket: Ticket,
+) -> Result<(SharedFuture<Asking>, WeakFlight), Rejection> {
+    let place = shared.lookups.place()?;
+    let asked_at = shared.clock.monotonic();
+    let mut landing = Landing {
+        shared: Arc::clone(shared),
+        digest,
+        ticket: Some(ticket),
+    };
+    let asking: Asking = Box::pin(async move {
+        let _place = place;
+        let shared = Arc::clone(&landing.shared);
+        let found = shared.lookups.find(&*shared.store, &digest).await?;
+        let now = shared.clock.now();
+        landing.land(found.as_ref(), asked_at, now);
+        Ok(found.map(|token| Arc::new(Entry::of(&token, Arc::new(Grant::of(&token)), 0, now))))
+    });
+    let asking = asking.shared();
+    let weak = asking.downgrade();
+    let asking_for_others = weak.ok_or_else(Rejection::store_timeout)?;
+    let flight = WeakFlight {
+        asking: asking_for_others,
+        asked_at,
+    };
+    Ok((asking, flight))
+}
+
+/// Ends a lookup, whichever way it ends.
+struct Landing {
+    shared: Arc<Shared>,
+    digest: TokenDigest,
+    ticket: Option<Ticket>,
+}
+
+impl Landing {
+    fn land(&mut self, found: Option<&TokenRecord>, asked_at: Duration, now: Timestamp) {
+        if let Some(ticket) = self.ticket.take() {
+            let Shared { cache, flights, .. } = &*self.shared;
+            flights.land(&self.digest, ticket, || {
+                cache.fill(&self.digest, found, asked_at, now);
+            });
+            Shared::make_room(&self.shared);
+        }
+    }
+}
+
+impl Drop for Landing {
+    fn drop(&mut self) {
+        if let Some(ticket) = self.ticket.take() {
+            self.shared.flights.land(&self.digest, ticket, || {});
+        }
+    }
+}
+
+/// Asks the store of a token that has changed, to remember what it is now.
+pub(super) async fn refresh(shared: &Arc<Shared>, digest: &TokenDigest) -> Result<(), Rejection> {
+    ask(shared, *digest).await.map(|_| ())
 }

@@ -1,28 +1,44 @@
-//! From a presented token to a principal: digest, store, admission. It knows nothing of HTTP.
+//! From a presented token to a principal: digest, memory, store, admission. It knows nothing of
+//! HTTP.
 
+mod absent;
 mod builder;
+mod cache;
+mod entry;
+mod flight;
+mod follow;
 mod lookup;
+mod stats;
+mod sync;
+mod tally;
+mod usage;
 
 use std::{fmt, sync::Arc};
 
 pub use builder::AuthenticatorBuilder;
+pub use follow::{Follower, FollowerBuilder};
 pub(crate) use lookup::Lookup;
-use lookup::Lookups;
+pub use stats::Stats;
+
+use cache::Cache;
+use flight::Flights;
+use lookup::{Lookups, WeakFlight};
+use tally::Tallies;
 
 use crate::{
+    app::AppId,
     clock::Clock,
     principal::AppPrincipal,
-    record::TokenRecord,
     rejection::{CredentialFault, Rejection},
-    store::TokenStore,
+    store::{ChangeLog, TokenStore, UsageLog},
     telemetry,
-    token::{TokenDigest, TokenFormat},
+    token::{TokenDigest, TokenFormat, TokenId},
 };
 
 /// The longest credential that is looked at, in bytes.
 pub(crate) const MAX_PRESENTED_LEN: usize = 4096;
 
-/// Verifies presented tokens against a store.
+/// Verifies presented tokens against a store, and remembers what it said.
 ///
 /// The layer has one inside. By itself it serves whatever is not an HTTP request: the first
 /// message of a WebSocket, a stream, a queue.
@@ -45,6 +61,17 @@ pub(crate) const MAX_PRESENTED_LEN: usize = 4096;
 /// Only a token whose record the store returned, whose whole digest is that of the presented bytes,
 /// and which is live by the authenticator's clock at this very request. A store that fails, panics
 /// or does not answer within the lookup time-out admits nobody.
+///
+/// # How old an answer may be
+///
+/// At most [`max_staleness`](AuthenticatorBuilder::max_staleness), five seconds unless it is told:
+/// that long after a token was revoked somewhere, it is admitted nowhere. The answer for a token is
+/// remembered for that long from the moment in which the store was asked. A [`Follower`] renews it
+/// for all tokens at once, for as long as it can read the store's changes. An answer that is too old
+/// is never given, whether the store can be asked or not.
+///
+/// What is changed through the [`ApiTokens`](crate::ApiTokens) that share this authenticator is
+/// heeded before the call that changes it returns.
 #[derive(Clone)]
 pub struct Authenticator {
     shared: Arc<Shared>,
@@ -55,6 +82,10 @@ struct Shared {
     clock: Arc<dyn Clock>,
     formats: Box<[TokenFormat]>,
     lookups: Lookups,
+    flights: Flights<TokenDigest, WeakFlight>,
+    cache: Cache,
+    tallies: Tallies,
+    followed: follow::Progress,
 }
 
 /// How far a verification got at once.
@@ -82,31 +113,76 @@ impl Authenticator {
     /// A [`Rejection`] whose kind says why the token does not admit. A presented text that is not a
     /// `b64token` (RFC 6750 section 2.1) or is longer than 4,096 bytes is malformed.
     pub async fn authenticate(&self, presented: &[u8]) -> Result<AppPrincipal, Rejection> {
-        let verdict = match self.verify(presented) {
+        let verdict = match self.verify(presented, None) {
             Verification::Done(verdict) => verdict,
             Verification::Pending(lookup) => lookup.await,
         };
         if let Err(rejection) = &verdict {
-            telemetry::rejected(rejection);
+            self.refused(rejection);
         }
         verdict
     }
 
-    /// Begins to verify a token, and ends where the store need not be asked.
-    pub(crate) fn verify(&self, presented: &[u8]) -> Verification {
-        match self.check_form(presented) {
-            Ok(()) => {
-                let digest = TokenDigest::of(presented);
-                Verification::Pending(lookup::look_up(Arc::clone(&self.shared), digest))
-            }
-            Err(rejection) => Verification::Done(Err(rejection)),
-        }
+    /// Sets up the task that heeds changes made elsewhere, as a log tells of them.
+    pub fn follow(&self, log: impl ChangeLog) -> FollowerBuilder {
+        FollowerBuilder::new(self.clone(), Arc::new(log), None)
     }
 
-    fn check_form(&self, presented: &[u8]) -> Result<(), Rejection> {
+    pub(crate) fn follow_registry(
+        &self,
+        log: Arc<dyn ChangeLog>,
+        usage: Arc<dyn UsageLog>,
+    ) -> FollowerBuilder {
+        FollowerBuilder::new(self.clone(), log, Some(usage))
+    }
+
+    /// What the authenticator has done and remembers.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        Stats::of(&self.shared)
+    }
+
+    /// Tells of a refused request.
+    pub(crate) fn refused(&self, rejection: &Rejection) {
+        self.shared.tallies.mine().refusal(rejection.kind());
+        telemetry::rejected(rejection);
+    }
+
+    /// Begins to verify a token, and ends where the store need not be asked. `counted` is the token
+    /// whose use was counted for this request already, by a layer further out.
+    pub(crate) fn verify(&self, presented: &[u8], counted: Option<TokenId>) -> Verification {
+        let shared = &*self.shared;
         if presented.len() > MAX_PRESENTED_LEN {
-            return Err(Rejection::malformed(CredentialFault::TooLong));
+            return refuse(Rejection::malformed(CredentialFault::TooLong));
         }
+        let digest = TokenDigest::of(presented);
+        let monotonic = shared.clock.monotonic();
+        let remembered = shared.cache.recall(&digest, monotonic, |entry| {
+            let now = shared.clock.now();
+            let principal = entry.judge(now)?;
+            let tally = shared.tallies.mine();
+            tally.hit();
+            entry.touch(now);
+            if counted != Some(entry.token_id()) && !tally.count_use(entry.token_id()) {
+                entry.count();
+            }
+            Ok(principal)
+        });
+        if let Some(verdict) = remembered {
+            return Verification::Done(verdict);
+        }
+        if let Err(rejection) = self.check_form(presented) {
+            return refuse(rejection);
+        }
+        if shared.cache.knows_absent(&digest, monotonic) {
+            return refuse(Rejection::unknown());
+        }
+        shared.tallies.mine().lookup();
+        Verification::Pending(lookup::look_up(Arc::clone(&self.shared), digest, counted))
+    }
+
+    /// What is remembered from before is of this form: only such tokens are looked up.
+    fn check_form(&self, presented: &[u8]) -> Result<(), Rejection> {
         if !is_b64token(presented) {
             return Err(Rejection::malformed(CredentialFault::Grammar));
         }
@@ -116,24 +192,50 @@ impl Authenticator {
         }
         Ok(())
     }
+
+    /// Heeds a change of a token, before the call that made it returns.
+    pub(crate) async fn heed_token(&self, digest: &TokenDigest) {
+        self.shared.evict(digest);
+        if self.shared.cache.is_complete() && lookup::refresh(&self.shared, digest).await.is_err() {
+            self.shared.cache.forget_completeness();
+        }
+    }
+
+    /// Heeds a change of an app, before the call that made it returns.
+    pub(crate) fn heed_app(&self, app: &AppId) {
+        self.shared.evict_app(app);
+    }
+}
+
+fn refuse(rejection: Rejection) -> Verification {
+    Verification::Done(Err(rejection))
 }
 
 impl Shared {
-    /// The one place where a record becomes a principal.
-    fn admit(
-        &self,
-        presented: &TokenDigest,
-        found: Option<TokenRecord>,
-    ) -> Result<AppPrincipal, Rejection> {
-        // A store may look up by a part of the digest or under a loose collation.
-        let Some(token) = found.filter(|token| token.digest == *presented) else {
-            return Err(Rejection::unknown());
-        };
-        match Rejection::of_status(token.status(self.clock.now()), &token) {
-            Some(rejection) => Err(rejection),
-            None => Ok(AppPrincipal::of(&token)),
+    fn evict(&self, digest: &TokenDigest) {
+        self.flights.evict(digest, || self.cache.evict(digest));
+    }
+
+    fn evict_app(&self, app: &AppId) {
+        self.flights.evict_all(|| self.cache.evict_app(app));
+    }
+
+    fn clear(&self) {
+        self.flights.evict_all(|| self.cache.clear());
+    }
+
+    /// Makes room for more tokens, where there is none, without holding up the request.
+    fn make_room(shared: &Arc<Self>) {
+        if shared.cache.wants_room() {
+            let shared = Arc::clone(shared);
+            tokio::task::spawn_blocking(move || shared.cache.make_room());
         }
     }
+}
+
+/// The lane of a digest among the flights.
+fn lane_of(digest: &TokenDigest) -> usize {
+    usize::from(digest.as_bytes()[TokenDigest::LEN - 1])
 }
 
 /// Whether a text is a `b64token`: `1*( ALPHA / DIGIT / "-" / "." / "_" / "~" / "+" / "/" ) *"="`
@@ -158,7 +260,7 @@ impl fmt::Debug for Authenticator {
         f.debug_struct("Authenticator")
             .field("clock", &self.shared.clock)
             .field("formats", &self.shared.formats)
-            .field("lookups", &self.shared.lookups)
+            .field("stats", &self.stats())
             .finish_non_exhaustive()
     }
 }

@@ -11,7 +11,7 @@ use pin_project_lite::pin_project;
 use tower_service::Service;
 
 use super::{ResponseBody, layer::Policy};
-use crate::{authenticator::Lookup, principal::AppPrincipal, rejection::Rejection, telemetry};
+use crate::{authenticator::Lookup, principal::AppPrincipal, telemetry};
 
 pin_project! {
     /// The future of [`ApiTokenAuth`](super::ApiTokenAuth).
@@ -83,12 +83,6 @@ impl<S, B> Waiting<S, B>
 where
     S: Service<Request<B>>,
 {
-    fn refuse(&self, rejection: Rejection) -> Response<Bytes> {
-        telemetry::rejected(&rejection);
-        let method = self.request.method();
-        self.policy.challenger.refuse(rejection, method)
-    }
-
     /// Calls the inner service, which was made ready. The future comes with the principal that
     /// its response is to show.
     fn call(mut self, principal: AppPrincipal) -> (S::Future, Option<AppPrincipal>) {
@@ -133,7 +127,7 @@ where
                     state.set(State::Admitted { principal, waiting });
                 }
                 (StateTaken::Asking { waiting, .. }, Some(Err(rejection))) => {
-                    let response = waiting.refuse(rejection);
+                    let response = waiting.policy.refuse(rejection, waiting.request.method());
                     state.set(State::Refused { response });
                 }
                 (StateTaken::Admitted { principal, waiting }, _) => {

@@ -15,6 +15,7 @@ use crate::{
     principal::AppPrincipal,
     rejection::{Rejection, RejectionKind},
     scope::ScopeSet,
+    token::TokenId,
 };
 
 /// A layer that lets only requests with a live token through.
@@ -31,7 +32,7 @@ pub struct ApiTokenLayer {
 pub(super) struct Policy {
     authenticator: Authenticator,
     sources: CredentialSources,
-    pub(super) challenger: Arc<Challenger>,
+    challenger: Arc<Challenger>,
     optional: bool,
     preflight: bool,
     attributes_responses: bool,
@@ -200,19 +201,21 @@ impl Policy {
             Ok(None) => return Verdict::Refuse(Rejection::missing()),
             Err(fault) => return Verdict::Refuse(Rejection::malformed(fault)),
         };
-        match self.verify(&presented) {
+        // A layer further out has counted the use of the token that it admitted.
+        let counted = request.extensions().get().map(AppPrincipal::token_id);
+        match self.verify(&presented, counted) {
             Verification::Done(Ok(principal)) => Verdict::Admit(principal),
             Verification::Done(Err(rejection)) => Verdict::Refuse(rejection),
             Verification::Pending(lookup) => Verdict::Ask(lookup),
         }
     }
 
-    fn verify(&self, presented: &Presented<'_>) -> Verification {
+    fn verify(&self, presented: &Presented<'_>, counted: Option<TokenId>) -> Verification {
         match presented {
-            Presented::Token(token) => self.authenticator.verify(token),
+            Presented::Token(token) => self.authenticator.verify(token, counted),
             // Any text may be a password: one that cannot be a token is wrong, not malformed, so
             // that a browser asks again.
-            Presented::Basic(password) => match self.authenticator.verify(password) {
+            Presented::Basic(password) => match self.authenticator.verify(password, counted) {
                 Verification::Done(Err(rejection))
                     if rejection.kind() == RejectionKind::MalformedCredential =>
                 {
@@ -226,6 +229,11 @@ impl Policy {
     /// The principal that the response to an admitted request is to show.
     pub(super) fn shown(&self, principal: &AppPrincipal) -> Option<AppPrincipal> {
         self.attributes_responses.then(|| principal.clone())
+    }
+
+    pub(super) fn refuse(&self, rejection: Rejection, method: &Method) -> Response<Bytes> {
+        self.authenticator.refused(&rejection);
+        self.challenger.refuse(rejection, method)
     }
 
     pub(super) fn attribute<B>(&self, request: &mut Request<B>, principal: AppPrincipal) {

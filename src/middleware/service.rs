@@ -78,9 +78,7 @@ where
             }
             Verdict::Refuse(rejection) => {
                 self.release_ready();
-                telemetry::rejected(&rejection);
-                let method = request.method();
-                ResponseFuture::refused(self.policy.challenger.refuse(rejection, method))
+                ResponseFuture::refused(self.policy.refuse(rejection, request.method()))
             }
             Verdict::Ask(lookup) => {
                 self.release_ready();

@@ -1,6 +1,7 @@
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, VecDeque},
     fmt,
+    hash::BuildHasher,
     ops::Bound,
     sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
 };
@@ -9,12 +10,12 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 
 use super::{
-    AppQuery, Page, Rotation, StoreError, StoreErrorKind, TokenQuery, TokenRegistry, TokenStore,
-    TokenTarget,
+    AppQuery, Change, ChangeLog, Changes, Page, Revision, Rotation, StoreError, StoreErrorKind,
+    TokenQuery, TokenRegistry, TokenStore, TokenTarget, Usage, UsageLog,
 };
 use crate::{
     app::{AppId, AppRecord},
-    record::TokenRecord,
+    record::{TokenRecord, TokenStatus},
     token::{TokenDigest, TokenId},
 };
 
@@ -33,12 +34,32 @@ pub struct MemoryStore {
     state: Arc<RwLock<State>>,
 }
 
+/// How many changes the log holds.
+const LOG_LEN: usize = 1 << 16;
+
 /// Tokens hold the app's identifier alone in `app`; what else is there is filled in on reading.
-#[derive(Default)]
 struct State {
     apps: BTreeMap<AppId, AppRecord>,
     tokens: BTreeMap<TokenId, TokenRecord>,
     ids: HashMap<TokenDigest, TokenId>,
+    /// The latest changes; the last of them has the number `revision.number`.
+    log: VecDeque<Change>,
+    revision: Revision,
+}
+
+impl Default for State {
+    fn default() -> Self {
+        Self {
+            apps: BTreeMap::new(),
+            tokens: BTreeMap::new(),
+            ids: HashMap::new(),
+            log: VecDeque::new(),
+            revision: Revision {
+                number: 0,
+                mark: std::collections::hash_map::RandomState::new().hash_one(0_u8),
+            },
+        }
+    }
 }
 
 impl MemoryStore {
@@ -60,6 +81,14 @@ impl MemoryStore {
 }
 
 impl State {
+    fn changed(&mut self, change: Change) {
+        self.revision.number += 1;
+        self.log.push_back(change);
+        if self.log.len() > LOG_LEN {
+            self.log.pop_front();
+        }
+    }
+
     fn app_mut(&mut self, id: &AppId) -> Result<&mut AppRecord, StoreError> {
         self.apps.get_mut(id).ok_or_else(not_found)
     }
@@ -89,6 +118,7 @@ impl State {
     }
 
     fn insert(&mut self, token: TokenRecord) {
+        self.changed(Change::Token(token.digest));
         self.ids.insert(token.digest, token.id);
         self.tokens.insert(token.id, token);
     }
@@ -143,14 +173,18 @@ impl TokenRegistry for MemoryStore {
         let mut state = self.write();
         let app = state.app_mut(id)?;
         *app = app.clone().disable(at);
-        Ok(app.clone())
+        let disabled = app.clone();
+        state.changed(Change::App(*id));
+        Ok(disabled)
     }
 
     async fn enable_app(&self, id: &AppId) -> Result<AppRecord, StoreError> {
         let mut state = self.write();
         let app = state.app_mut(id)?;
         *app = app.clone().enable();
-        Ok(app.clone())
+        let enabled = app.clone();
+        state.changed(Change::App(*id));
+        Ok(enabled)
     }
 
     async fn insert(&self, token: &TokenRecord) -> Result<(), StoreError> {
@@ -193,6 +227,7 @@ impl TokenRegistry for MemoryStore {
         state.check_vacant(successor)?;
         state.insert(successor.clone());
         state.tokens.insert(rotated.id, rotated.clone());
+        state.changed(Change::Token(rotated.digest));
         Ok(rotated)
     }
 
@@ -200,6 +235,7 @@ impl TokenRegistry for MemoryStore {
         let mut state = self.write();
         let revoked = state.target(target).ok_or_else(not_found)?.revoke(at);
         state.tokens.insert(revoked.id, revoked.clone());
+        state.changed(Change::Token(revoked.digest));
         Ok(revoked)
     }
 
@@ -221,6 +257,58 @@ impl TokenRegistry for MemoryStore {
             state.ids.remove(digest);
         }
         Ok(ended.len())
+    }
+}
+
+#[async_trait]
+impl ChangeLog for MemoryStore {
+    async fn revision(&self) -> Result<Revision, StoreError> {
+        Ok(self.read().revision)
+    }
+
+    async fn changes(&self, since: Revision, limit: usize) -> Result<Changes, StoreError> {
+        let state = self.read();
+        let latest = state.revision.number;
+        let behind = latest
+            .checked_sub(since.number)
+            .and_then(|behind| usize::try_from(behind).ok())
+            .filter(|behind| since.mark == state.revision.mark && *behind <= state.log.len());
+        let Some(behind) = behind else {
+            return Ok(Changes::Gap);
+        };
+        let first = state.log.len() - behind;
+        let changes: Vec<_> = state.log.range(first..).take(limit).copied().collect();
+        let number = since.number + changes.len() as u64;
+        Ok(Changes::Since {
+            changes,
+            revision: Revision { number, ..since },
+            latest,
+        })
+    }
+
+    async fn live(
+        &self,
+        after: Option<TokenId>,
+        limit: usize,
+        now: Timestamp,
+    ) -> Result<Page<TokenRecord, TokenId>, StoreError> {
+        let mut query = TokenQuery::default().status(TokenStatus::Live).limit(limit);
+        query.after = after;
+        self.tokens(&query, now).await
+    }
+}
+
+#[async_trait]
+impl UsageLog for MemoryStore {
+    async fn record_usage(&self, usages: &[Usage]) -> Result<(), StoreError> {
+        let mut state = self.write();
+        for usage in usages {
+            if let Some(token) = state.tokens.get_mut(&usage.token) {
+                token.last_used_at = token.last_used_at.max(Some(usage.last_used_at));
+                token.uses = token.uses.saturating_add(usage.uses);
+            }
+        }
+        Ok(())
     }
 }
 

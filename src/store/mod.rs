@@ -3,6 +3,7 @@
 //! [`TokenStore`] is all that verification needs: one method. [`TokenRegistry`] adds the lifecycle
 //! of apps and tokens. The module `testing::conformance` checks a store against both contracts.
 
+mod changes;
 mod error;
 mod memory;
 mod page;
@@ -10,6 +11,7 @@ mod page;
 use async_trait::async_trait;
 use jiff::Timestamp;
 
+pub use changes::{Change, ChangeLog, Changes, Revision, Usage, UsageLog};
 pub use error::{StoreError, StoreErrorKind};
 pub use memory::MemoryStore;
 pub use page::{AppQuery, Page, PageSize, TokenQuery};
@@ -130,7 +132,7 @@ pub trait TokenStore: Send + Sync + 'static {
     note = "a store with only `find` verifies tokens through `Authenticator::new`; issuing, rotating and revoking them needs `TokenRegistry` too"
 )]
 #[async_trait]
-pub trait TokenRegistry: TokenStore {
+pub trait TokenRegistry: TokenStore + ChangeLog + UsageLog {
     /// Inserts an app.
     ///
     /// # Errors

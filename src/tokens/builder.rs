@@ -83,6 +83,27 @@ impl ApiTokensBuilder {
         self
     }
 
+    /// As [`AuthenticatorBuilder::max_staleness`].
+    #[must_use]
+    pub fn max_staleness(mut self, age: Duration) -> Self {
+        self.authenticator = self.authenticator.max_staleness(age);
+        self
+    }
+
+    /// As [`AuthenticatorBuilder::capacity`].
+    #[must_use]
+    pub fn capacity(mut self, tokens: usize) -> Self {
+        self.authenticator = self.authenticator.capacity(tokens);
+        self
+    }
+
+    /// As [`AuthenticatorBuilder::absent_capacity`].
+    #[must_use]
+    pub fn absent_capacity(mut self, tokens: usize) -> Self {
+        self.authenticator = self.authenticator.absent_capacity(tokens);
+        self
+    }
+
     /// Sets how long a rotated token may live on at most, 30 days unless it is told.
     #[must_use]
     pub fn max_overlap(mut self, overlap: Duration) -> Self {

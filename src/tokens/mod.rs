@@ -16,12 +16,12 @@ pub use request::{ForeignToken, IssuedToken, NewToken};
 
 use crate::{
     app::{AppId, AppRecord},
-    authenticator::Authenticator,
+    authenticator::{Authenticator, FollowerBuilder},
     clock::Clock,
     entropy::Entropy,
     name,
     record::TokenRecord,
-    store::{AppQuery, Page, Rotation, TokenQuery, TokenRegistry, TokenTarget},
+    store::{AppQuery, Page, Rotation, StoreError, TokenQuery, TokenRegistry, TokenTarget},
     token::{MaskedToken, TokenDigest, TokenFormat, TokenId},
 };
 
@@ -98,6 +98,15 @@ impl ApiTokens {
         &self.shared.authenticator
     }
 
+    /// Sets up the task that heeds changes made by other processes and records usage.
+    #[must_use]
+    pub fn follow(&self) -> FollowerBuilder {
+        let registry = &self.shared.registry;
+        self.shared
+            .authenticator
+            .follow_registry(Arc::clone(registry) as _, Arc::clone(registry) as _)
+    }
+
     /// A handle that reaches only the tokens of one app.
     #[must_use]
     pub fn app(&self, id: AppId) -> AppTokens {
@@ -160,8 +169,13 @@ impl ApiTokens {
     ///
     /// When there is no such app, and when the store fails.
     pub async fn disable_app(&self, id: &AppId) -> Result<AppRecord, LifecycleError> {
-        let disabled = self.shared.registry.disable_app(id, self.now()).await;
-        disabled.map_err(LifecycleError::about_app)
+        let (tokens, id, now) = (self.clone(), *id, self.now());
+        run_to_end(async move {
+            let disabled = tokens.shared.registry.disable_app(&id, now).await;
+            tokens.authenticator().heed_app(&id);
+            disabled.map_err(LifecycleError::about_app)
+        })
+        .await
     }
 
     /// Enables an app: its tokens that are neither revoked nor expired are admitted again.
@@ -170,8 +184,13 @@ impl ApiTokens {
     ///
     /// When there is no such app, and when the store fails.
     pub async fn enable_app(&self, id: &AppId) -> Result<AppRecord, LifecycleError> {
-        let enabled = self.shared.registry.enable_app(id).await;
-        enabled.map_err(LifecycleError::about_app)
+        let (tokens, id) = (self.clone(), *id);
+        run_to_end(async move {
+            let enabled = tokens.shared.registry.enable_app(&id).await;
+            tokens.authenticator().heed_app(&id);
+            enabled.map_err(LifecycleError::about_app)
+        })
+        .await
     }
 
     /// Issues a token to an app. Its text is in the answer and nowhere else.
@@ -185,8 +204,7 @@ impl ApiTokens {
         let token = self.shared.format.generate(&*self.shared.entropy)?;
         let mask = self.shared.format.mask(&token);
         let record = self.record(app, new, token.digest(), mask, now).await?;
-        let inserted = self.shared.registry.insert(&record).await;
-        inserted.map_err(LifecycleError::about_new_token)?;
+        let record = self.insert(record).await?;
         Ok(IssuedToken::new(token, record))
     }
 
@@ -206,9 +224,7 @@ impl ApiTokens {
         }
         let ForeignToken { new, digest, mask } = foreign;
         let record = self.record(app, new, digest, mask, self.now()).await?;
-        let inserted = self.shared.registry.insert(&record).await;
-        inserted.map_err(LifecycleError::about_new_token)?;
-        Ok(record)
+        self.insert(record).await
     }
 
     /// Reads a token's record.
@@ -296,8 +312,16 @@ impl ApiTokens {
     }
 
     async fn revoke_target(&self, target: &TokenTarget) -> Result<TokenRecord, LifecycleError> {
-        let revoked = self.shared.registry.revoke(target, self.now()).await;
-        revoked.map_err(LifecycleError::about_token)
+        let (tokens, target, now) = (self.clone(), *target, self.now());
+        // Known beforehand, so that the token is heeded even when it is not certain what became of
+        // the call.
+        let digest = self.get_target(&target).await?.digest;
+        run_to_end(async move {
+            let revoked = tokens.shared.registry.revoke(&target, now).await;
+            tokens.authenticator().heed_token(&digest).await;
+            revoked.map_err(LifecycleError::about_token)
+        })
+        .await
     }
 
     async fn rotate_target(
@@ -325,9 +349,27 @@ impl ApiTokens {
         successor.scopes = old.scopes.clone();
         successor.expires_at = old.expiry_of_successor(now);
         let rotation = Rotation::new(*target, successor, now).overlap_ends(to_micros(overlap_ends));
-        let rotated = self.shared.registry.rotate(&rotation).await;
-        rotated.map_err(LifecycleError::about_token)?;
-        Ok(IssuedToken::new(token, rotation.successor))
+        let (tokens, old) = (self.clone(), old.digest);
+        run_to_end(async move {
+            let rotated = tokens.shared.registry.rotate(&rotation).await;
+            let authenticator = tokens.authenticator();
+            authenticator.heed_token(&old).await;
+            authenticator.heed_token(&rotation.successor.digest).await;
+            rotated.map_err(LifecycleError::about_token)?;
+            Ok(IssuedToken::new(token, rotation.successor))
+        })
+        .await
+    }
+
+    async fn insert(&self, record: TokenRecord) -> Result<TokenRecord, LifecycleError> {
+        let tokens = self.clone();
+        run_to_end(async move {
+            let inserted = tokens.shared.registry.insert(&record).await;
+            tokens.authenticator().heed_token(&record.digest).await;
+            inserted.map_err(LifecycleError::about_new_token)?;
+            Ok(record)
+        })
+        .await
     }
 
     /// The record of a new token, checked in every part.
@@ -357,6 +399,18 @@ impl ApiTokens {
 
     fn now(&self) -> Timestamp {
         to_micros(self.shared.clock.now())
+    }
+}
+
+/// Runs a change to its end, whatever becomes of the caller, so that it is never made without being
+/// heeded here.
+async fn run_to_end<T: Send + 'static>(
+    change: impl Future<Output = Result<T, LifecycleError>> + Send + 'static,
+) -> Result<T, LifecycleError> {
+    match tokio::spawn(change).await {
+        Ok(result) => result,
+        Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+        Err(error) => Err(StoreError::unavailable(error).into()),
     }
 }
 

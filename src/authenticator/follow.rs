@@ -1,0 +1,363 @@
+//! Heeds what changes elsewhere, and by that renews the lease of everything that is remembered.
+
+use std::{
+    fmt,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use tokio::{
+    sync::{mpsc, oneshot},
+    task::JoinHandle,
+    time::{MissedTickBehavior, interval, timeout},
+};
+
+use super::{Authenticator, Shared, lookup, usage};
+use crate::{
+    record::TokenStatus,
+    store::{Change, ChangeLog, Changes, Revision, StoreError, UsageLog},
+};
+
+/// How many changes are read in one step, and tokens in one page.
+const BATCH: usize = 1000;
+
+type OnLoad = dyn FnMut(usize) + Send;
+
+/// How far a follower has got, for statistics.
+#[derive(Debug, Default)]
+pub(super) struct Progress(Mutex<Followed>);
+
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Followed {
+    pub(super) revision: Option<Revision>,
+    pub(super) lag: u64,
+    pub(super) asked_at: Option<Duration>,
+}
+
+impl Progress {
+    pub(super) fn get(&self) -> Followed {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn set(&self, followed: Followed) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = followed;
+    }
+}
+
+/// Sets up a [`Follower`].
+pub struct FollowerBuilder {
+    authenticator: Authenticator,
+    log: Arc<dyn ChangeLog>,
+    usage: Option<Arc<dyn UsageLog>>,
+    poll_interval: Duration,
+    usage_interval: Duration,
+    on_load: Option<Box<OnLoad>>,
+}
+
+impl FollowerBuilder {
+    pub(super) fn new(
+        authenticator: Authenticator,
+        log: Arc<dyn ChangeLog>,
+        usage: Option<Arc<dyn UsageLog>>,
+    ) -> Self {
+        Self {
+            authenticator,
+            log,
+            usage,
+            poll_interval: Duration::from_secs(1),
+            usage_interval: Duration::from_secs(60),
+            on_load: None,
+        }
+    }
+
+    /// Sets how often the log is read, once a second unless it is told. It should be read several
+    /// times within [`max_staleness`](super::AuthenticatorBuilder::max_staleness).
+    #[must_use]
+    pub fn poll_interval(mut self, interval: Duration) -> Self {
+        self.poll_interval = interval.max(Duration::from_millis(1));
+        self
+    }
+
+    /// Sets how often usage is recorded, once a minute unless it is told. It is recorded when the
+    /// follower stops, too.
+    #[must_use]
+    pub fn usage_interval(mut self, interval: Duration) -> Self {
+        self.usage_interval = interval.max(Duration::from_millis(1));
+        self
+    }
+
+    /// Loads all live tokens before the follower starts, and keeps them all: from then on a token
+    /// that is not among them is refused without asking the store.
+    ///
+    /// `on_load` is called after each page with the number of tokens that have been loaded. The
+    /// [`capacity`](super::AuthenticatorBuilder::capacity) has to hold them all; when it does not,
+    /// unknown tokens are looked up as without this. A token issued elsewhere is admitted once the
+    /// follower has read of it.
+    #[must_use]
+    pub fn replica(mut self, on_load: impl FnMut(usize) + Send + 'static) -> Self {
+        self.on_load = Some(Box::new(on_load));
+        self
+    }
+
+    /// Reads the log's revision, loads the tokens of a replica, and starts the follower on the
+    /// current Tokio runtime.
+    ///
+    /// # Errors
+    ///
+    /// When the store fails.
+    ///
+    /// # Panics
+    ///
+    /// Outside of a Tokio runtime.
+    pub async fn start(mut self) -> Result<Follower, StoreError> {
+        let mut course = Course {
+            shared: Arc::clone(&self.authenticator.shared),
+            log: self.log,
+            revision: None,
+            replica: self.on_load.is_some(),
+        };
+        let mut on_load = self.on_load.take();
+        course
+            .begin(on_load.as_deref_mut().unwrap_or(&mut |_| ()))
+            .await?;
+        let (orders, inbox) = mpsc::channel(1);
+        let recorder = self
+            .usage
+            .map(|log| usage::Recorder::new(&course.shared, log));
+        let run = run(
+            course,
+            recorder,
+            inbox,
+            self.poll_interval,
+            self.usage_interval,
+        );
+        Ok(Follower {
+            orders,
+            task: tokio::spawn(run),
+        })
+    }
+}
+
+impl fmt::Debug for FollowerBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FollowerBuilder")
+            .field("poll_interval", &self.poll_interval)
+            .field("usage_interval", &self.usage_interval)
+            .field("replica", &self.on_load.is_some())
+            .finish_non_exhaustive()
+    }
+}
+
+/// The task that heeds changes made elsewhere and records usage.
+///
+/// It reads the store's changes about once a second, forgets what they are about, and by that
+/// proves everything else that is remembered to be fresh. While it cannot read them, answers grow
+/// old and, [`max_staleness`](super::AuthenticatorBuilder::max_staleness) after the last reading,
+/// are no longer given: the store is asked for each token, and a request is refused with 503 if that
+/// fails too.
+///
+/// It ends when it is dropped; [`stop`](Self::stop) records the latest usage before.
+///
+/// ```
+/// use tower_api_tokens::{ApiTokens, MemoryStore, TokenFormat};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let tokens = ApiTokens::new(MemoryStore::new(), TokenFormat::new("acme")?);
+/// let follower = tokens.follow().start().await?;
+/// // Serve, until it is time to shut down.
+/// follower.stop().await?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug)]
+#[must_use = "a follower ends when it is dropped"]
+pub struct Follower {
+    orders: mpsc::Sender<Order>,
+    task: JoinHandle<Result<(), StoreError>>,
+}
+
+type Order = oneshot::Sender<Result<(), StoreError>>;
+
+impl Follower {
+    /// Reads the log now, and returns when all its changes are heeded.
+    ///
+    /// # Errors
+    ///
+    /// When the store fails, or the follower has ended.
+    pub async fn catch_up(&self) -> Result<(), StoreError> {
+        let (order, done) = oneshot::channel();
+        let ended = || StoreError::unavailable("the follower has ended");
+        self.orders.send(order).await.map_err(|_| ended())?;
+        done.await.map_err(|_| ended())?
+    }
+
+    /// Records the latest usage and ends.
+    ///
+    /// # Errors
+    ///
+    /// When the store fails. The latest usage is lost then.
+    pub async fn stop(mut self) -> Result<(), StoreError> {
+        let (closed, _) = mpsc::channel(1);
+        drop(std::mem::replace(&mut self.orders, closed));
+        match (&mut self.task).await {
+            Ok(recorded) => recorded,
+            Err(error) => Err(StoreError::unavailable(error)),
+        }
+    }
+}
+
+impl Drop for Follower {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+async fn run(
+    mut course: Course,
+    mut recorder: Option<usage::Recorder>,
+    mut orders: mpsc::Receiver<Order>,
+    poll_interval: Duration,
+    usage_interval: Duration,
+) -> Result<(), StoreError> {
+    let every = |period| {
+        let mut ticks = interval(period);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        ticks
+    };
+    let (mut polls, mut records) = (every(poll_interval), every(usage_interval));
+    records.tick().await;
+    loop {
+        tokio::select! {
+            order = orders.recv() => match order {
+                Some(done) => drop(done.send(course.catch_up().await)),
+                None => break,
+            },
+            // What fails is tried again at the next tick; the lease says for how long that may go on.
+            _ = polls.tick() => drop(course.catch_up().await),
+            _ = records.tick(), if recorder.is_some() => {
+                if let Some(recorder) = &mut recorder {
+                    drop(recorder.record().await);
+                }
+            }
+        }
+    }
+    match &mut recorder {
+        Some(recorder) => recorder.record().await,
+        None => Ok(()),
+    }
+}
+
+/// How far the log has been heeded.
+struct Course {
+    shared: Arc<Shared>,
+    log: Arc<dyn ChangeLog>,
+    /// `None` when the log no longer led on, and everything has to begin anew.
+    revision: Option<Revision>,
+    replica: bool,
+}
+
+impl Course {
+    /// Begins at the log's latest revision, with nothing remembered from before it.
+    async fn begin(&mut self, on_load: &mut OnLoad) -> Result<(), StoreError> {
+        let asked_at = self.shared.clock.monotonic();
+        let revision = self.log.revision().await?;
+        self.shared.clear();
+        if self.replica {
+            self.load(on_load).await?;
+        }
+        self.revision = Some(revision);
+        self.heeded(asked_at, revision, revision.number);
+        self.catch_up_from(revision).await?;
+        if self.replica {
+            self.shared.cache.complete();
+        }
+        Ok(())
+    }
+
+    /// Remembers every live token. What changes meanwhile is in the log.
+    async fn load(&self, on_load: &mut OnLoad) -> Result<(), StoreError> {
+        let Shared { cache, clock, .. } = &*self.shared;
+        let (mut after, mut loaded) = (None, 0);
+        loop {
+            let asked_at = clock.monotonic();
+            let page = self.log.live(after, BATCH, clock.now()).await?;
+            for token in &page.items {
+                if token.status(clock.now()) == TokenStatus::Live {
+                    cache.fill(&token.digest, Some(token), asked_at, clock.now());
+                }
+            }
+            loaded += page.items.len();
+            on_load(loaded);
+            after = page.next;
+            if after.is_none() {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Heeds everything that has changed by now.
+    async fn catch_up(&mut self) -> Result<(), StoreError> {
+        match self.revision {
+            Some(revision) => self.catch_up_from(revision).await,
+            None => self.begin(&mut |_| ()).await,
+        }
+    }
+
+    async fn catch_up_from(&mut self, mut since: Revision) -> Result<(), StoreError> {
+        loop {
+            let asked_at = self.shared.clock.monotonic();
+            let read = timeout(
+                self.shared.lookups.timeout(),
+                self.log.changes(since, BATCH),
+            );
+            let changes = read.await.map_err(StoreError::unavailable)??;
+            let Changes::Since {
+                changes,
+                revision,
+                latest,
+            } = changes
+            else {
+                self.revision = None;
+                self.shared.clear();
+                return Box::pin(self.begin(&mut |_| ())).await;
+            };
+            self.heed(&changes).await?;
+            self.revision = Some(revision);
+            since = revision;
+            if changes.len() < BATCH {
+                self.heeded(asked_at, revision, latest);
+                return Ok(());
+            }
+        }
+    }
+
+    async fn heed(&self, changes: &[Change]) -> Result<(), StoreError> {
+        for change in changes {
+            match change {
+                Change::Token(digest) => self.shared.evict(digest),
+                Change::App(app) => self.shared.evict_app(app),
+            }
+        }
+        if !self.replica {
+            return Ok(());
+        }
+        for change in changes {
+            if let Change::Token(digest) = change {
+                let refreshed = lookup::refresh(&self.shared, digest).await;
+                refreshed.map_err(StoreError::unavailable)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Renews the lease: everything remembered is as the store was at `asked_at` or later.
+    fn heeded(&self, asked_at: Duration, revision: Revision, latest: u64) {
+        self.shared.cache.renew(asked_at);
+        self.shared.followed.set(Followed {
+            revision: Some(revision),
+            lag: latest.saturating_sub(revision.number),
+            asked_at: Some(asked_at),
+        });
+    }
+}

@@ -1,0 +1,69 @@
+//! Records when and how often tokens were used, aside of the path of a request.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Weak},
+};
+
+use jiff::Timestamp;
+
+use super::Shared;
+use crate::{
+    store::{StoreError, Usage, UsageLog},
+    token::TokenId,
+};
+
+/// How many tokens' usage is recorded in one step.
+const BATCH: usize = 1000;
+
+/// Gathers usage and hands it to the store, in the order of the tokens' identifiers so that
+/// recorders of several processes cannot block each other for good.
+pub(super) struct Recorder {
+    shared: Weak<Shared>,
+    log: Arc<dyn UsageLog>,
+    /// What the store has not taken yet.
+    pending: BTreeMap<TokenId, Usage>,
+}
+
+impl Recorder {
+    pub(super) fn new(shared: &Arc<Shared>, log: Arc<dyn UsageLog>) -> Self {
+        Self {
+            shared: Arc::downgrade(shared),
+            log,
+            pending: BTreeMap::new(),
+        }
+    }
+
+    /// Records all usage up to now. What the store does not take is kept for the next time.
+    pub(super) async fn record(&mut self) -> Result<(), StoreError> {
+        self.gather().await;
+        while !self.pending.is_empty() {
+            let batch: Vec<Usage> = self.pending.values().take(BATCH).copied().collect();
+            self.log.record_usage(&batch).await?;
+            for usage in batch {
+                self.pending.remove(&usage.token);
+            }
+        }
+        Ok(())
+    }
+
+    async fn gather(&mut self) {
+        let Some(shared) = self.shared.upgrade() else {
+            return;
+        };
+        // This looks at everything that is remembered, which takes long for many tokens.
+        let gathering = tokio::task::spawn_blocking(move || {
+            let tallied = shared.tallies.drain_uses();
+            shared.cache.take_uses(tallied, shared.clock.now())
+        });
+        for (token, (uses, last_used)) in gathering.await.unwrap_or_default() {
+            let last_used_at = Timestamp::new(i64::from(last_used), 0).unwrap_or_default();
+            let pending = self
+                .pending
+                .entry(token)
+                .or_insert(Usage::new(token, last_used_at, 0));
+            pending.uses = pending.uses.saturating_add(u64::from(uses));
+            pending.last_used_at = pending.last_used_at.max(last_used_at);
+        }
+    }
+}

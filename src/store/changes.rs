@@ -1,0 +1,156 @@
+use async_trait::async_trait;
+use jiff::Timestamp;
+
+use super::{Page, StoreError};
+use crate::{
+    app::AppId,
+    record::TokenRecord,
+    token::{TokenDigest, TokenId},
+};
+
+/// The port for those who remember what a store said: tells what has changed since.
+///
+/// # Order
+///
+/// Each change raises the revision by one, in the step that makes the change, so that revisions
+/// have no gaps and are in the order in which the changes became visible. Whoever has heeded all
+/// changes up to a revision has missed nothing.
+///
+/// # Completeness
+///
+/// Every change after which a remembered answer could be wrong is in the log: a token inserted,
+/// rotated or revoked, an app disabled or enabled. Changes of usage and the removal of tokens that
+/// have ended need not be.
+///
+/// # Identity
+///
+/// A [`Revision`] is known again by its mark. A log that no longer holds a revision, or holds
+/// another in its place because the store was replaced or restored, says
+/// [`Changes::Gap`].
+///
+/// # Cancellation
+///
+/// As for [`TokenStore`](super::TokenStore).
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a change log",
+    label = "this needs `ChangeLog`",
+    note = "a store without one is asked again about each token when `max_staleness` has passed; only a follower needs it"
+)]
+#[async_trait]
+pub trait ChangeLog: Send + Sync + 'static {
+    /// The revision of the latest change.
+    ///
+    /// # Errors
+    ///
+    /// When the store fails.
+    async fn revision(&self) -> Result<Revision, StoreError>;
+
+    /// The changes after a revision, oldest first, at most `limit` of them.
+    ///
+    /// # Errors
+    ///
+    /// When the store fails.
+    async fn changes(&self, since: Revision, limit: usize) -> Result<Changes, StoreError>;
+
+    /// The tokens that are live at `now`, the greatest identifier first, a page at a time: what the
+    /// log's changes lead on from.
+    ///
+    /// # Errors
+    ///
+    /// When the store fails.
+    async fn live(
+        &self,
+        after: Option<TokenId>,
+        limit: usize,
+        now: Timestamp,
+    ) -> Result<Page<TokenRecord, TokenId>, StoreError>;
+}
+
+/// A point in the history of a store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Revision {
+    /// How many changes there were up to this point.
+    pub number: u64,
+    /// A random number by which a change is told from another of the same number, in a store that
+    /// was restored from a backup or replaced.
+    pub mark: u64,
+}
+
+/// What has changed since a revision.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Changes {
+    /// All that has changed up to a later revision.
+    Since {
+        /// What has changed, oldest first.
+        changes: Vec<Change>,
+        /// The revision of the last of these, or the one that was asked about if there are none.
+        revision: Revision,
+        /// The number of the latest revision, which may be later than that.
+        latest: u64,
+    },
+    /// The log does not lead on from the revision that was asked about.
+    Gap,
+}
+
+/// What a change was about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Change {
+    /// One token.
+    Token(TokenDigest),
+    /// An app, and so all of its tokens.
+    App(AppId),
+}
+
+/// The port for recording when and how often tokens were used.
+///
+/// # Order
+///
+/// `last_used_at` only ever goes forward: a time before the recorded one leaves it as it is.
+///
+/// # Absence
+///
+/// The use of a token that is not there is dropped.
+///
+/// # Atomicity
+///
+/// A call happens as a whole or not at all, so that one that failed can be made again. It changes
+/// no other column.
+///
+/// # Cancellation
+///
+/// As for [`TokenRegistry`](super::TokenRegistry).
+#[async_trait]
+pub trait UsageLog: Send + Sync + 'static {
+    /// Adds to the usage of tokens. They come in the order of their identifiers, each one once.
+    ///
+    /// # Errors
+    ///
+    /// When the store fails.
+    async fn record_usage(&self, usages: &[Usage]) -> Result<(), StoreError>;
+}
+
+/// How a token was used since it was last recorded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Usage {
+    /// The token.
+    pub token: TokenId,
+    /// When it was last used, to the second.
+    pub last_used_at: Timestamp,
+    /// How many more times it was used.
+    pub uses: u64,
+}
+
+impl Usage {
+    /// The uses of a token.
+    #[must_use]
+    pub fn new(token: TokenId, last_used_at: Timestamp, uses: u64) -> Self {
+        Self {
+            token,
+            last_used_at,
+            uses,
+        }
+    }
+}

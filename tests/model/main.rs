@@ -1,0 +1,203 @@
+//! Every interleaving of lookups, evictions and a follower, explored by loom.
+//!
+//! The code under test is that of the crate, with loom's primitives in the place of the standard
+//! library's. Beside each model stands the same one with the guard left out, which must fail.
+
+#[path = "../../src/authenticator/flight.rs"]
+mod flight;
+
+mod sync {
+    pub(super) use loom::sync::Mutex;
+}
+
+use std::convert::Infallible;
+
+use flight::{Flights, Ticket};
+use loom::{
+    sync::{
+        Arc,
+        atomic::{
+            AtomicBool, AtomicUsize,
+            Ordering::{Acquire, Relaxed, Release},
+        },
+    },
+    thread,
+};
+
+const KEY: u8 = 7;
+
+/// What the memory holds of the one token.
+const NOTHING: usize = 0;
+const LIVE: usize = 1;
+const REVOKED: usize = 2;
+
+struct World {
+    flights: Flights<u8, ()>,
+    /// The store: whether the token is live there.
+    live: AtomicBool,
+    memory: AtomicUsize,
+    fenced: bool,
+}
+
+impl World {
+    fn new(fenced: bool) -> Arc<Self> {
+        Arc::new(Self {
+            flights: Flights::new(1, |_| 0),
+            live: AtomicBool::new(true),
+            memory: AtomicUsize::new(NOTHING),
+            fenced,
+        })
+    }
+
+    fn begin(&self) -> Ticket {
+        let alone = |_: &()| None;
+        let Ok(ticket) = self
+            .flights
+            .join(KEY, alone, |ticket| Ok::<_, Infallible>((ticket, ())));
+        ticket
+    }
+
+    /// A lookup: begins, asks the store, and remembers its answer.
+    fn look_up(&self) {
+        let ticket = self.begin();
+        let answer = if self.live.load(Acquire) { LIVE } else { REVOKED };
+        if self.fenced {
+            self.flights
+                .land(&KEY, ticket, || self.memory.store(answer, Relaxed));
+        } else {
+            self.memory.store(answer, Relaxed);
+        }
+    }
+
+    fn evict(&self) {
+        self.flights.evict(&KEY, || self.memory.store(NOTHING, Relaxed));
+    }
+}
+
+fn a_lookup_races_with_a_revocation(fenced: bool) {
+    loom::model(move || {
+        let world = World::new(fenced);
+        let lookup = thread::spawn({
+            let world = Arc::clone(&world);
+            move || world.look_up()
+        });
+        world.live.store(false, Release);
+        world.evict();
+        // From here on `revoke` has returned.
+        assert_ne!(world.memory.load(Relaxed), LIVE, "before the lookup ended");
+        lookup.join().unwrap();
+        assert_ne!(world.memory.load(Relaxed), LIVE, "after the lookup ended");
+    });
+}
+
+#[test]
+fn no_answer_from_before_a_revocation_is_remembered_after_it() {
+    a_lookup_races_with_a_revocation(true);
+}
+
+#[test]
+#[should_panic = "the lookup ended"]
+fn the_model_catches_a_memory_without_the_generation_check() {
+    a_lookup_races_with_a_revocation(false);
+}
+
+fn a_newcomer_joins_after_a_revocation(forgets_flights: bool) {
+    loom::model(move || {
+        let world = World::new(true);
+        let answer = Arc::new(AtomicUsize::new(NOTHING));
+        let first = thread::spawn({
+            let (world, answer) = (Arc::clone(&world), Arc::clone(&answer));
+            move || {
+                let ticket = world.begin();
+                let live = world.live.load(Acquire);
+                answer.store(if live { LIVE } else { REVOKED }, Release);
+                world.flights.land(&KEY, ticket, || {});
+            }
+        });
+        world.live.store(false, Release);
+        if forgets_flights {
+            world.evict();
+        } else {
+            world.memory.store(NOTHING, Relaxed);
+        }
+        let Ok(joined) = world.flights.join(
+            KEY,
+            |()| Some(true),
+            |_| Ok::<_, Infallible>((false, ())),
+        );
+        first.join().unwrap();
+        assert!(
+            !joined || answer.load(Acquire) == REVOKED,
+            "an answer from before the revocation was given to one who asked after it"
+        );
+    });
+}
+
+#[test]
+fn who_asks_after_a_revocation_gets_no_answer_from_before_it() {
+    a_newcomer_joins_after_a_revocation(true);
+}
+
+#[test]
+#[should_panic = "an answer from before the revocation"]
+fn the_model_catches_an_eviction_that_leaves_the_lookup_to_be_joined() {
+    a_newcomer_joins_after_a_revocation(false);
+}
+
+fn a_follower_heeds_a_revocation_made_elsewhere(evicts_first: bool) {
+    loom::model(move || {
+        let world = World::new(true);
+        let renewed = Arc::new(AtomicBool::new(false));
+        let elsewhere = thread::spawn({
+            let world = Arc::clone(&world);
+            move || world.live.store(false, Release)
+        });
+        let lookup = thread::spawn({
+            let world = Arc::clone(&world);
+            move || world.look_up()
+        });
+        // The follower reads the log. If the change is in it, the token is evicted, and then the
+        // lease is renewed as of a moment after the change.
+        if !world.live.load(Acquire) {
+            if evicts_first {
+                world.evict();
+            }
+            renewed.store(true, Release);
+            assert!(
+                !renewed.load(Acquire) || world.memory.load(Relaxed) != LIVE,
+                "the renewed lease covers an answer from before the change"
+            );
+        }
+        elsewhere.join().unwrap();
+        lookup.join().unwrap();
+        assert!(
+            !renewed.load(Acquire) || world.memory.load(Relaxed) != LIVE,
+            "the renewed lease covers an answer from before the change"
+        );
+    });
+}
+
+#[test]
+fn a_lease_is_renewed_only_over_what_is_as_it_was_then() {
+    a_follower_heeds_a_revocation_made_elsewhere(true);
+}
+
+#[test]
+#[should_panic = "the renewed lease covers an answer from before the change"]
+fn the_model_catches_a_follower_that_renews_without_evicting() {
+    a_follower_heeds_a_revocation_made_elsewhere(false);
+}
+
+#[test]
+fn evicting_one_and_evicting_all_do_not_block_each_other() {
+    loom::model(|| {
+        let flights = Arc::new(Flights::<u8, ()>::new(2, |key| usize::from(*key)));
+        let other = thread::spawn({
+            let flights = Arc::clone(&flights);
+            move || flights.evict_all(|| {})
+        });
+        flights.evict_all(|| {});
+        flights.evict(&1, || {});
+        other.join().unwrap();
+    });
+}
