@@ -68,6 +68,25 @@ impl Clock for SystemClock {
     }
 }
 
+/// A time to the microsecond, as stores keep it.
+pub(crate) fn to_microsecond(time: Timestamp) -> Timestamp {
+    from_microsecond(time.as_microsecond())
+}
+
+/// The time that a store keeps as microseconds since 1970; out of range is the nearest that is in.
+pub(crate) fn from_microsecond(microseconds: i64) -> Timestamp {
+    let (seconds, rest) = (microseconds / 1_000_000, microseconds % 1_000_000);
+    let nearest = if microseconds < 0 {
+        Timestamp::MIN
+    } else {
+        Timestamp::MAX
+    };
+    i32::try_from(rest * 1000)
+        .ok()
+        .and_then(|nanoseconds| Timestamp::new(seconds, nanoseconds).ok())
+        .unwrap_or(nearest)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -78,6 +97,20 @@ mod tests {
         let before = Timestamp::now() - SystemClock::RESOLUTION;
         let now = SystemClock.now();
         assert!(before <= now && now <= Timestamp::now());
+    }
+
+    #[test]
+    fn every_time_survives_as_microseconds() {
+        for time in [Timestamp::MIN, Timestamp::UNIX_EPOCH, Timestamp::MAX] {
+            let kept = to_microsecond(time);
+            assert_eq!(kept.as_microsecond(), time.as_microsecond());
+            assert_eq!(to_microsecond(kept), kept);
+        }
+        let before = Timestamp::new(-1, -999_999_999).unwrap();
+        assert_eq!(
+            to_microsecond(before).as_microsecond(),
+            before.as_microsecond()
+        );
     }
 
     #[test]

@@ -10,6 +10,7 @@ use jiff::Timestamp;
 
 use crate::{
     app::{AppId, AppRecord},
+    clock::from_microsecond,
     principal::AppPrincipal,
     record::{TokenRecord, TokenStatus},
     rejection::Rejection,
@@ -86,9 +87,7 @@ impl Expiry {
     }
 
     fn get(self) -> Option<Timestamp> {
-        Timestamp::from_microsecond(self.0)
-            .ok()
-            .filter(|_| self != Self::NEVER)
+        (self != Self::NEVER).then(|| from_microsecond(self.0))
     }
 }
 
@@ -192,7 +191,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::{MaskedToken, TokenDigest};
+    use crate::{MaskedToken, TokenDigest, clock::to_microsecond};
 
     fn at(second: i64) -> Timestamp {
         Timestamp::new(second, 0).unwrap()
@@ -240,8 +239,7 @@ mod tests {
             now in time(),
         ) {
             // Stores keep microseconds.
-            let micros = |t: Timestamp| Timestamp::from_microsecond(t.as_microsecond()).unwrap();
-            let token = record(expires_at.map(micros), revoked_at, disabled_at);
+            let token = record(expires_at.map(to_microsecond), revoked_at, disabled_at);
             let entry = Entry::of(&token, Arc::new(Grant::of(&token)), 0, at(0));
             let around = |span: i64| now.checked_add(span.microseconds()).unwrap_or(now);
             for now in [around(-1), now, around(1)] {

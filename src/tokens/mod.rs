@@ -17,7 +17,7 @@ pub use request::{ForeignToken, IssuedToken, NewToken};
 use crate::{
     app::{AppId, AppRecord},
     authenticator::{Authenticator, FollowerBuilder},
-    clock::Clock,
+    clock::{Clock, to_microsecond},
     entropy::Entropy,
     name,
     record::TokenRecord,
@@ -348,7 +348,8 @@ impl ApiTokens {
         );
         successor.scopes = old.scopes.clone();
         successor.expires_at = old.expiry_of_successor(now);
-        let rotation = Rotation::new(*target, successor, now).overlap_ends(to_micros(overlap_ends));
+        let rotation =
+            Rotation::new(*target, successor, now).overlap_ends(to_microsecond(overlap_ends));
         let (tokens, old) = (self.clone(), old.digest);
         run_to_end(async move {
             let rotated = tokens.shared.registry.rotate(&rotation).await;
@@ -382,7 +383,7 @@ impl ApiTokens {
         now: Timestamp,
     ) -> Result<TokenRecord, LifecycleError> {
         let name = name::normalize(&new.name)?;
-        let expires_at = new.expiry(now)?.map(to_micros);
+        let expires_at = new.expiry(now)?.map(to_microsecond);
         if expires_at.is_some_and(|expires_at| expires_at <= now) {
             return Err(LifecycleError::new(LifecycleErrorKind::InvalidExpiry));
         }
@@ -398,7 +399,7 @@ impl ApiTokens {
     }
 
     fn now(&self) -> Timestamp {
-        to_micros(self.shared.clock.now())
+        to_microsecond(self.shared.clock.now())
     }
 }
 
@@ -412,11 +413,6 @@ async fn run_to_end<T: Send + 'static>(
         Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
         Err(error) => Err(StoreError::unavailable(error).into()),
     }
-}
-
-/// A time as stores keep it.
-fn to_micros(time: Timestamp) -> Timestamp {
-    Timestamp::from_microsecond(time.as_microsecond()).unwrap_or(time)
 }
 
 impl From<&ApiTokens> for Authenticator {

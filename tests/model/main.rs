@@ -60,7 +60,11 @@ impl World {
     /// A lookup: begins, asks the store, and remembers its answer.
     fn look_up(&self) {
         let ticket = self.begin();
-        let answer = if self.live.load(Acquire) { LIVE } else { REVOKED };
+        let answer = if self.live.load(Acquire) {
+            LIVE
+        } else {
+            REVOKED
+        };
         if self.fenced {
             self.flights
                 .land(&KEY, ticket, || self.memory.store(answer, Relaxed));
@@ -70,7 +74,8 @@ impl World {
     }
 
     fn evict(&self) {
-        self.flights.evict(&KEY, || self.memory.store(NOTHING, Relaxed));
+        self.flights
+            .evict(&KEY, || self.memory.store(NOTHING, Relaxed));
     }
 }
 
@@ -120,11 +125,10 @@ fn a_newcomer_joins_after_a_revocation(forgets_flights: bool) {
         } else {
             world.memory.store(NOTHING, Relaxed);
         }
-        let Ok(joined) = world.flights.join(
-            KEY,
-            |()| Some(true),
-            |_| Ok::<_, Infallible>((false, ())),
-        );
+        let Ok(joined) =
+            world
+                .flights
+                .join(KEY, |()| Some(true), |_| Ok::<_, Infallible>((false, ())));
         first.join().unwrap();
         assert!(
             !joined || answer.load(Acquire) == REVOKED,
