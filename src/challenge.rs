@@ -1,14 +1,17 @@
 //! From a rejection to a response: status, challenge and body.
 
-use std::{fmt, fmt::Write as _, sync::Arc};
+use std::{fmt, sync::Arc};
 
 use bytes::Bytes;
 use http::{
-    HeaderValue, Response, StatusCode,
+    HeaderMap, HeaderValue, Method, Response, StatusCode,
     header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE},
 };
 
-use crate::rejection::{CredentialFault, Rejection, RejectionKind};
+use crate::{
+    rejection::{CredentialFault, Rejection, RejectionKind},
+    scope::ScopeSet,
+};
 
 type Renderer = dyn Fn(&Rejection, Response<Bytes>) -> Response<Bytes> + Send + Sync;
 
@@ -18,22 +21,30 @@ const DEFAULT_REALM: &str = "api";
 /// Renders rejections for one protection space.
 #[derive(Clone)]
 pub(crate) struct Challenger {
-    /// `Bearer realm="…"`, which begins every challenge (RFC 6750 section 3).
-    bearer: String,
-    /// `Basic realm="…", charset="UTF-8"` (RFC 7617 section 2.1).
-    basic: String,
+    /// The realm as it stands in a quoted-string.
+    realm: String,
     offers_basic: bool,
     renderer: Option<Arc<Renderer>>,
+    /// The response of each answer, made beforehand: what anybody can cause should cost little.
+    responses: Box<[Prepared]>,
+}
+
+#[derive(Clone)]
+struct Prepared {
+    status: StatusCode,
+    headers: HeaderMap,
+    body: Bytes,
 }
 
 impl Default for Challenger {
     fn default() -> Self {
         Self {
-            bearer: format!("Bearer realm=\"{DEFAULT_REALM}\""),
-            basic: format!("Basic realm=\"{DEFAULT_REALM}\", charset=\"UTF-8\""),
+            realm: DEFAULT_REALM.to_owned(),
             offers_basic: false,
             renderer: None,
+            responses: Box::default(),
         }
+        .prepared()
     }
 }
 
@@ -46,145 +57,201 @@ impl Challenger {
         {
             return Err(());
         }
-        let escaped = realm.replace('\\', "\\\\").replace('"', "\\\"");
-        self.bearer = format!("Bearer realm=\"{escaped}\"");
-        self.basic = format!("Basic realm=\"{escaped}\", charset=\"UTF-8\"");
+        self.realm = realm.replace('\\', "\\\\").replace('"', "\\\"");
+        *self = self.clone().prepared();
         Ok(())
     }
 
     pub(crate) fn offer_basic(&mut self) {
         self.offers_basic = true;
+        *self = self.clone().prepared();
     }
 
     pub(crate) fn set_renderer(&mut self, renderer: Arc<Renderer>) {
         self.renderer = Some(renderer);
     }
 
+    fn prepared(mut self) -> Self {
+        self.responses = Answer::ALL
+            .iter()
+            .map(|answer| self.prepare(*answer))
+            .collect();
+        self
+    }
+
     /// The response to a refused request, with the rejection in its extensions.
-    pub(crate) fn refuse(&self, rejection: Rejection, method: &http::Method) -> Response<Bytes> {
-        let mut response = self.standard(&rejection);
+    pub(crate) fn refuse(&self, rejection: Rejection, method: &Method) -> Response<Bytes> {
+        let prepared = &self.responses[Answer::to(&rejection).place()];
+        let mut response = Response::new(prepared.body.clone());
+        *response.status_mut() = prepared.status;
+        *response.headers_mut() = prepared.headers.clone();
+        if let Some(required) = rejection.required_scopes() {
+            let challenge = self.challenge(Answer::InsufficientScope, Some(required));
+            response.headers_mut().insert(WWW_AUTHENTICATE, challenge);
+        }
         if let Some(renderer) = &self.renderer {
             response = renderer(&rejection, response);
         }
-        if method == http::Method::HEAD {
+        if method == Method::HEAD {
             *response.body_mut() = Bytes::new();
         }
         response.extensions_mut().insert(rejection);
         response
     }
 
-    fn standard(&self, rejection: &Rejection) -> Response<Bytes> {
-        let answer = Answer::to(rejection);
-        let mut response = Response::new(Bytes::from(answer.problem()));
-        *response.status_mut() = answer.status;
-        let headers = response.headers_mut();
+    fn prepare(&self, answer: Answer) -> Prepared {
+        let status = answer.status();
+        let mut headers = HeaderMap::new();
         headers.insert(
             CONTENT_TYPE,
             HeaderValue::from_static("application/problem+json"),
         );
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        if answer.status == StatusCode::SERVICE_UNAVAILABLE {
+        if status == StatusCode::SERVICE_UNAVAILABLE {
             headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
-            return response;
+        } else {
+            headers.insert(WWW_AUTHENTICATE, self.challenge(answer, None));
         }
-        if let Some(challenge) = field(self.challenge(&answer, rejection)) {
-            headers.append(WWW_AUTHENTICATE, challenge);
+        if self.offers_basic && status == StatusCode::UNAUTHORIZED {
+            // RFC 7617 section 2.1.
+            let basic = format!("Basic realm=\"{}\", charset=\"UTF-8\"", self.realm);
+            headers.append(WWW_AUTHENTICATE, field(&basic));
         }
-        if self.offers_basic && answer.status == StatusCode::UNAUTHORIZED {
-            headers.extend(field(self.basic.clone()).map(|basic| (WWW_AUTHENTICATE, basic)));
+        Prepared {
+            status,
+            headers,
+            body: answer.problem().into(),
         }
-        response
     }
 
     /// The Bearer challenge of RFC 6750 section 3.
-    fn challenge(&self, answer: &Answer, rejection: &Rejection) -> String {
-        let mut challenge = self.bearer.clone();
-        if let Some(error) = answer.error {
-            let detail = answer.detail;
-            // Writing to a string cannot fail.
-            let _ = write!(
-                challenge,
-                ", error=\"{error}\", error_description=\"{detail}\""
-            );
+    fn challenge(&self, answer: Answer, required: Option<&ScopeSet>) -> HeaderValue {
+        let mut challenge = format!("Bearer realm=\"{}\"", self.realm);
+        if let Some(error) = answer.error() {
+            let detail = answer.detail();
+            challenge += &format!(", error=\"{error}\", error_description=\"{detail}\"");
         }
-        if let Some(required) = rejection.required_scopes() {
-            let _ = write!(challenge, ", scope=\"{required}\"");
+        if let Some(required) = required {
+            challenge += &format!(", scope=\"{required}\"");
         }
-        challenge
+        field(&challenge)
     }
 }
 
-/// Every part of a challenge is visible ASCII by construction.
-fn field(value: String) -> Option<HeaderValue> {
-    HeaderValue::try_from(value).ok()
+/// Every part of a challenge is visible ASCII and spaces by construction.
+fn field(value: &str) -> HeaderValue {
+    HeaderValue::from_str(value).unwrap_or(HeaderValue::from_static("Bearer"))
 }
 
 impl fmt::Debug for Challenger {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Challenger")
-            .field("bearer", &self.bearer)
+            .field("realm", &self.realm)
             .field("offers_basic", &self.offers_basic)
             .field("renderer", &self.renderer.is_some())
-            .finish()
+            .finish_non_exhaustive()
     }
 }
 
 /// What the caller is told. Everything that is to look the same from outside has one answer.
-struct Answer {
-    status: StatusCode,
-    /// The error code of RFC 6750 section 3.1.
-    error: Option<&'static str>,
-    detail: &'static str,
+#[derive(Clone, Copy)]
+enum Answer {
+    Missing,
+    Invalid,
+    InsufficientScope,
+    Unavailable,
+    Malformed(CredentialFault),
 }
 
 impl Answer {
+    const ALL: [Self; 9] = [
+        Self::Missing,
+        Self::Invalid,
+        Self::InsufficientScope,
+        Self::Unavailable,
+        Self::Malformed(CredentialFault::Grammar),
+        Self::Malformed(CredentialFault::TooLong),
+        Self::Malformed(CredentialFault::Repeated),
+        Self::Malformed(CredentialFault::TwoPlaces),
+        Self::Malformed(CredentialFault::Basic),
+    ];
+
+    /// The place in [`ALL`](Self::ALL).
+    fn place(self) -> usize {
+        match self {
+            Self::Missing => 0,
+            Self::Invalid => 1,
+            Self::InsufficientScope => 2,
+            Self::Unavailable => 3,
+            Self::Malformed(fault) => 4 + fault as usize,
+        }
+    }
+
     fn to(rejection: &Rejection) -> Self {
         match rejection.kind() {
-            RejectionKind::MissingCredential => Self {
-                status: StatusCode::UNAUTHORIZED,
-                error: None,
-                detail: "The request carries no token.",
-            },
-            RejectionKind::MalformedCredential => Self::malformed(rejection.fault()),
+            RejectionKind::MissingCredential => Self::Missing,
+            RejectionKind::MalformedCredential => Self::Malformed(rejection.fault()),
             RejectionKind::WrongFormat
             | RejectionKind::UnknownToken
             | RejectionKind::RevokedToken
             | RejectionKind::ExpiredToken
-            | RejectionKind::DisabledApp => Self {
-                status: StatusCode::UNAUTHORIZED,
-                error: Some("invalid_token"),
-                detail: "The token is not valid.",
-            },
-            RejectionKind::InsufficientScope => Self {
-                status: StatusCode::FORBIDDEN,
-                error: Some("insufficient_scope"),
-                detail: "The token lacks a scope that the request requires.",
-            },
+            | RejectionKind::DisabledApp => Self::Invalid,
+            RejectionKind::InsufficientScope => Self::InsufficientScope,
             RejectionKind::StoreFailure | RejectionKind::StoreTimeout | RejectionKind::Overload => {
-                Self {
-                    status: StatusCode::SERVICE_UNAVAILABLE,
-                    error: None,
-                    detail: "The token cannot be checked at the moment. Try again.",
-                }
+                Self::Unavailable
             }
         }
     }
 
-    fn malformed(fault: CredentialFault) -> Self {
-        Self {
-            status: StatusCode::BAD_REQUEST,
-            error: Some("invalid_request"),
-            detail: fault.cure(),
+    fn status(self) -> StatusCode {
+        match self {
+            Self::Missing | Self::Invalid => StatusCode::UNAUTHORIZED,
+            Self::InsufficientScope => StatusCode::FORBIDDEN,
+            Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Malformed(_) => StatusCode::BAD_REQUEST,
+        }
+    }
+
+    /// The error code of RFC 6750 section 3.1.
+    fn error(self) -> Option<&'static str> {
+        match self {
+            Self::Missing | Self::Unavailable => None,
+            Self::Invalid => Some("invalid_token"),
+            Self::InsufficientScope => Some("insufficient_scope"),
+            Self::Malformed(_) => Some("invalid_request"),
+        }
+    }
+
+    fn detail(self) -> &'static str {
+        match self {
+            Self::Missing => "The request carries no token.",
+            Self::Invalid => "The token is not valid.",
+            Self::InsufficientScope => "The token lacks a scope that the request requires.",
+            Self::Unavailable => "The token cannot be checked at the moment. Try again.",
+            Self::Malformed(fault) => fault.cure(),
         }
     }
 
     /// The body: a problem of RFC 9457. No part of it needs escaping.
-    fn problem(&self) -> String {
+    fn problem(self) -> String {
+        let status = self.status();
         format!(
             r#"{{"type":"about:blank","title":"{}","status":{},"detail":"{}"}}"#,
-            self.status.canonical_reason().unwrap_or_default(),
-            self.status.as_u16(),
-            self.detail,
+            status.canonical_reason().unwrap_or_default(),
+            status.as_u16(),
+            self.detail(),
         )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_answer_is_in_its_place() {
+        for (place, answer) in Answer::ALL.into_iter().enumerate() {
+            assert_eq!(answer.place(), place);
+        }
     }
 }

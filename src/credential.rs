@@ -5,7 +5,7 @@
 //! remembered from before is not checked over and over.
 
 use base64::{Engine, engine::general_purpose::STANDARD};
-use http::{HeaderMap, HeaderName, HeaderValue, header::AUTHORIZATION};
+use http::{HeaderMap, HeaderName, header::AUTHORIZATION};
 use zeroize::Zeroizing;
 
 use crate::{authenticator::MAX_PRESENTED_LEN, rejection::CredentialFault};
@@ -26,31 +26,40 @@ pub(crate) enum Presented<'h> {
 }
 
 impl CredentialSources {
-    /// Finds the credential, if there is one.
+    /// Finds the credential, if there is one, and marks the field that holds it as sensitive: that
+    /// keeps it out of `Debug` output and of the tables of HTTP/2 header compression.
     pub(crate) fn extract<'h>(
         &self,
-        headers: &'h HeaderMap,
+        headers: &'h mut HeaderMap,
     ) -> Result<Option<Presented<'h>>, CredentialFault> {
-        let authorization = match only_field(headers, &AUTHORIZATION)? {
+        let Some(name) = &self.api_key_header else {
+            return match sole_field(headers, &AUTHORIZATION)? {
+                Some(value) => self.read_authorization(value),
+                None => Ok(None),
+            };
+        };
+        sole_field(headers, &AUTHORIZATION)?;
+        sole_field(headers, name)?;
+        let value = |name| Some(trim(headers.get(name)?.as_bytes()));
+        let authorization = match value(&AUTHORIZATION) {
             Some(value) => self.read_authorization(value)?,
             None => None,
         };
-        let Some(name) = &self.api_key_header else {
-            return Ok(authorization);
-        };
-        match (authorization, only_field(headers, name)?) {
+        match (authorization, value(name)) {
             (Some(_), Some(_)) => Err(CredentialFault::TwoPlaces),
             (None, Some(value)) => bounded(value).map(|key| Some(Presented::Token(key))),
             (authorization, None) => Ok(authorization),
         }
     }
 
-    /// Keeps the values of the fields that may hold a token out of `Debug` output and of the
-    /// indexes of HTTP/2 header compression.
+    /// Marks every field that may hold a token as sensitive.
     pub(crate) fn mark_sensitive(&self, headers: &mut HeaderMap) {
-        mark_sensitive(headers, &AUTHORIZATION);
-        if let Some(name) = &self.api_key_header {
-            mark_sensitive(headers, name);
+        for name in [Some(&AUTHORIZATION), self.api_key_header.as_ref()] {
+            if let Some(http::header::Entry::Occupied(mut field)) = name.map(|n| headers.entry(n)) {
+                for value in field.iter_mut() {
+                    value.set_sensitive(true);
+                }
+            }
         }
     }
 
@@ -79,27 +88,20 @@ impl CredentialSources {
     }
 }
 
-/// The value of a field that may occur once, without the white space around it.
-///
-/// An HTTP/1 server has removed that white space; an HTTP/2 server has not.
-fn only_field<'h>(
-    headers: &'h HeaderMap,
+/// The value of a field that may occur once, marked as sensitive and without the white space around
+/// it. An HTTP/1 server has removed that white space; an HTTP/2 server has not.
+fn sole_field<'h>(
+    headers: &'h mut HeaderMap,
     name: &HeaderName,
 ) -> Result<Option<&'h [u8]>, CredentialFault> {
-    let mut values = headers.get_all(name).iter();
-    let first = values.next();
-    if values.next().is_some() {
+    let some_repeat = headers.len() != headers.keys_len();
+    if some_repeat && headers.get_all(name).iter().nth(1).is_some() {
         return Err(CredentialFault::Repeated);
     }
-    Ok(first.map(|value| trim(value.as_bytes())))
-}
-
-fn mark_sensitive(headers: &mut HeaderMap, name: &HeaderName) {
-    if let http::header::Entry::Occupied(mut field) = headers.entry(name) {
-        field
-            .iter_mut()
-            .for_each(|value: &mut HeaderValue| value.set_sensitive(true));
-    }
+    Ok(headers.get_mut(name).map(|value| {
+        value.set_sensitive(true);
+        trim(value.as_bytes())
+    }))
 }
 
 fn trim(mut value: &[u8]) -> &[u8] {
@@ -161,6 +163,7 @@ fn is_tchar(byte: u8) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use http::HeaderValue;
     use proptest::prelude::*;
 
     use super::*;
@@ -188,8 +191,8 @@ mod tests {
                 headers.insert("x-api-key", key);
             }
             let both = headers.len() == 2;
-            if let Ok(Some(_)) = sources().extract(&headers) {
-                prop_assert!(!both || CredentialSources::default().extract(&headers).is_ok_and(|c| c.is_none()));
+            if let Ok(Some(_)) = sources().extract(&mut headers) {
+                prop_assert!(!both || CredentialSources::default().extract(&mut headers).is_ok_and(|c| c.is_none()));
             }
         }
 
@@ -212,7 +215,7 @@ mod tests {
         ] {
             let mut headers = HeaderMap::new();
             headers.insert(AUTHORIZATION, joined.parse().unwrap());
-            let fault = CredentialSources::default().extract(&headers).err();
+            let fault = CredentialSources::default().extract(&mut headers).err();
             assert_eq!(fault, Some(CredentialFault::Repeated), "{joined}");
         }
     }

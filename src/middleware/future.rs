@@ -88,7 +88,7 @@ where
     fn call(mut self, principal: AppPrincipal) -> (S::Future, Option<AppPrincipal>) {
         telemetry::attributed(&principal);
         let shown = self.policy.shown(&principal);
-        self.policy.attribute(&mut self.request, principal);
+        self.request.extensions_mut().insert(principal);
         (self.inner.call(self.request), shown)
     }
 }

@@ -191,18 +191,18 @@ impl<S> Layer<S> for ApiTokenLayer {
 
 impl Policy {
     /// Judges a request as far as that can be done at once.
-    pub(super) fn judge<B>(&self, request: &Request<B>) -> Verdict {
+    pub(super) fn judge<B>(&self, request: &mut Request<B>) -> Verdict {
         if self.preflight && is_preflight(request) {
             return Verdict::PassAnonymous;
         }
-        let presented = match self.sources.extract(request.headers()) {
+        // A layer further out has counted the use of the token that it admitted.
+        let counted = request.extensions().get().map(AppPrincipal::token_id);
+        let presented = match self.sources.extract(request.headers_mut()) {
             Ok(Some(presented)) => presented,
             Ok(None) if self.optional => return Verdict::PassAnonymous,
             Ok(None) => return Verdict::Refuse(Rejection::missing()),
             Err(fault) => return Verdict::Refuse(Rejection::malformed(fault)),
         };
-        // A layer further out has counted the use of the token that it admitted.
-        let counted = request.extensions().get().map(AppPrincipal::token_id);
         match self.verify(&presented, counted) {
             Verification::Done(Ok(principal)) => Verdict::Admit(principal),
             Verification::Done(Err(rejection)) => Verdict::Refuse(rejection),
@@ -234,11 +234,6 @@ impl Policy {
     pub(super) fn refuse(&self, rejection: Rejection, method: &Method) -> Response<Bytes> {
         self.authenticator.refused(&rejection);
         self.challenger.refuse(rejection, method)
-    }
-
-    pub(super) fn attribute<B>(&self, request: &mut Request<B>, principal: AppPrincipal) {
-        self.sources.mark_sensitive(request.headers_mut());
-        request.extensions_mut().insert(principal);
     }
 
     pub(super) fn pass_anonymous<B>(&self, request: &mut Request<B>) {

@@ -65,11 +65,11 @@ where
     }
 
     fn call(&mut self, mut request: Request<ReqB>) -> Self::Future {
-        match self.policy.judge(&request) {
+        match self.policy.judge(&mut request) {
             Verdict::Admit(principal) => {
                 telemetry::attributed(&principal);
                 let shown = self.policy.shown(&principal);
-                self.policy.attribute(&mut request, principal);
+                request.extensions_mut().insert(principal);
                 ResponseFuture::calling(self.inner.call(request), shown)
             }
             Verdict::PassAnonymous => {
