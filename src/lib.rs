@@ -29,6 +29,8 @@ pub use principal::AppPrincipal;
 pub use record::{TokenRecord, TokenStatus, TransitionError};
 pub use rejection::{Rejection, RejectionKind};
 pub use scope::{Scope, ScopeError, ScopeSet};
+#[cfg(feature = "sqlite")]
+pub use store::sqlite::SqliteStore;
 pub use store::{
     AppQuery, Change, ChangeLog, Changes, MemoryStore, Page, PageSize, Revision, Rotation,
     StoreError, StoreErrorKind, TokenQuery, TokenRegistry, TokenStore, TokenTarget, Usage,

@@ -34,6 +34,8 @@ pub enum StoreErrorKind {
     Corrupt,
     /// What the store holds was written by a newer version, or by something else.
     Incompatible,
+    /// The record is one that the store cannot keep.
+    InvalidRecord,
     /// The store was asked for with settings that cannot be.
     InvalidSettings,
 }
@@ -102,6 +104,7 @@ impl fmt::Display for StoreError {
             StoreErrorKind::Incompatible => {
                 "the token store was written by a newer version or another program; upgrade this program or open another store"
             }
+            StoreErrorKind::InvalidRecord => "the token store cannot keep such a record",
             StoreErrorKind::InvalidSettings => "the token store cannot be opened with these settings",
         })
     }

@@ -7,6 +7,8 @@ mod changes;
 mod error;
 mod memory;
 mod page;
+#[cfg(feature = "sqlite")]
+pub mod sqlite;
 
 use async_trait::async_trait;
 use jiff::Timestamp;

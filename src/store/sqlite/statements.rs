@@ -1,0 +1,92 @@
+//! Every statement, whole: none is put together from values.
+
+use crate::record::TokenStatus;
+
+macro_rules! tokens {
+    ($($clause:literal),*) => {
+        concat!(
+            "SELECT t.id, t.digest, t.mask, t.name, t.scopes, t.created_at, t.expires_at, ",
+            "t.revoked_at, t.successor, t.last_used_at, t.uses, ",
+            "a.id, a.name, a.created_at, a.disabled_at ",
+            "FROM api_tokens t JOIN api_token_apps a ON a.id = t.app_id ",
+            $($clause),*
+        )
+    };
+}
+
+pub(super) const FIND: &str = tokens!("WHERE t.digest = ?1");
+
+pub(super) const TOKEN: &str = tokens!("WHERE t.id = ?1 AND (?2 IS NULL OR t.app_id = ?2)");
+
+pub(super) const APP: &str =
+    "SELECT id, name, created_at, disabled_at FROM api_token_apps WHERE id = ?1";
+
+pub(super) const APPS: &str = "SELECT id, name, created_at, disabled_at FROM api_token_apps \
+     WHERE id > ?1 ORDER BY id LIMIT ?2";
+
+pub(super) const INSERT_APP: &str =
+    "INSERT INTO api_token_apps (id, name, created_at, disabled_at) VALUES (?1, ?2, ?3, ?4)";
+
+pub(super) const UPDATE_APP: &str = "UPDATE api_token_apps SET disabled_at = ?2 WHERE id = ?1";
+
+pub(super) const INSERT_TOKEN: &str = "INSERT INTO api_tokens \
+     (id, digest, mask, app_id, name, scopes, created_at, expires_at, revoked_at, successor, last_used_at, uses) \
+     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)";
+
+pub(super) const ROTATE: &str = "UPDATE api_tokens SET expires_at = ?3, successor = ?4 \
+     WHERE id = ?1 AND (?2 IS NULL OR app_id = ?2) AND successor IS NULL AND revoked_at IS NULL";
+
+pub(super) const REVOKE: &str = "UPDATE api_tokens SET revoked_at = ?3 \
+     WHERE id = ?1 AND (?2 IS NULL OR app_id = ?2) AND revoked_at IS NULL";
+
+pub(super) const PURGE: &str = "DELETE FROM api_tokens WHERE id IN \
+     (SELECT id FROM api_tokens WHERE revoked_at < ?1 OR expires_at < ?1 LIMIT ?2)";
+
+pub(super) const RECORD_USAGE: &str = "UPDATE api_tokens SET \
+     last_used_at = max(coalesce(last_used_at, ?2), ?2), uses = uses + ?3 WHERE id = ?1";
+
+pub(super) const NOTE_CHANGE: &str = "INSERT INTO api_token_changes (revision, mark, digest, app_id) \
+     SELECT max(revision) + 1, random(), ?1, ?2 FROM api_token_changes";
+
+pub(super) const TRIM_LOG: &str = "DELETE FROM api_token_changes \
+     WHERE revision < (SELECT max(revision) FROM api_token_changes) - ?1";
+
+pub(super) const REVISION: &str =
+    "SELECT revision, mark FROM api_token_changes ORDER BY revision DESC LIMIT 1";
+
+pub(super) const CHANGES: &str = "SELECT revision, mark, digest, app_id, \
+     (SELECT max(revision) FROM api_token_changes) \
+     FROM api_token_changes WHERE revision >= ?1 ORDER BY revision LIMIT ?2";
+
+/// The statement for a listing, in the order and by the terms of
+/// [`TokenQuery::selects`](crate::TokenQuery::selects).
+pub(super) fn list(of_app: bool, status: Option<TokenStatus>) -> &'static str {
+    macro_rules! list {
+        ($status:literal) => {
+            if of_app {
+                tokens!(
+                    "WHERE t.id < ?1 AND t.app_id = ?4 AND ?3 IS NOT NULL ",
+                    $status,
+                    " ORDER BY t.id DESC LIMIT ?2"
+                )
+            } else {
+                tokens!(
+                    "WHERE t.id < ?1 AND ?3 IS NOT NULL ",
+                    $status,
+                    " ORDER BY t.id DESC LIMIT ?2"
+                )
+            }
+        };
+    }
+    match status {
+        None => list!(""),
+        Some(TokenStatus::Live) => list!(
+            "AND t.revoked_at IS NULL AND (t.expires_at IS NULL OR t.expires_at > ?3) AND a.disabled_at IS NULL"
+        ),
+        Some(TokenStatus::Revoked) => list!("AND t.revoked_at IS NOT NULL"),
+        Some(TokenStatus::Expired) => list!("AND t.revoked_at IS NULL AND t.expires_at <= ?3"),
+        Some(TokenStatus::AppDisabled) => list!(
+            "AND t.revoked_at IS NULL AND (t.expires_at IS NULL OR t.expires_at > ?3) AND a.disabled_at IS NOT NULL"
+        ),
+    }
+}
