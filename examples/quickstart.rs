@@ -1,0 +1,99 @@
+//! A service with API tokens in an SQLite file.
+//!
+//! `cargo run --example quickstart`, then try the line that it prints. `DATABASE_URL` and
+//! `LISTEN_ADDR` say where the tokens are kept and where it listens.
+
+use std::{env, error::Error};
+
+use axum::{Json, Router, routing::get};
+use serde_json::{Value, json};
+use tokio::{net::TcpListener, signal};
+use tower_api_tokens::{
+    ApiTokenLayer, ApiTokens, AppPrincipal, AppQuery, NewToken, SqliteStore, TokenFormat,
+    TokenQuery,
+};
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn Error>> {
+    let database = env::var("DATABASE_URL").unwrap_or_else(|_| "sqlite://tokens.db".into());
+    let address = env::var("LISTEN_ADDR").unwrap_or_else(|_| "127.0.0.1:3000".into());
+
+    let store = SqliteStore::open(&database)
+        .await
+        .map_err(|error| explain(&format!("cannot open DATABASE_URL={database}"), &error))?;
+    let tokens = ApiTokens::new(store, TokenFormat::new("demo")?);
+
+    let app = Router::new()
+        .route("/whoami", get(whoami))
+        .route_layer(ApiTokenLayer::new(&tokens).realm("quickstart")?)
+        .route("/public", get(async || "Anybody may read this.\n"));
+
+    let listener = TcpListener::bind(&address)
+        .await
+        .map_err(|error| explain(&format!("cannot listen on LISTEN_ADDR={address}"), &error))?;
+    let address = listener.local_addr()?;
+    println!("listening on http://{address}");
+    let token = first_token(&tokens).await?;
+    println!("token: {token}");
+    let shown = if token.contains('…') {
+        "$TOKEN"
+    } else {
+        &token
+    };
+    println!("try: curl -H 'Authorization: Bearer {shown}' http://{address}/whoami");
+
+    let follower = tokens.follow().start().await?;
+    axum::serve(listener, app)
+        .with_graceful_shutdown(shutdown())
+        .await?;
+    follower.stop().await?;
+    println!("bye");
+    Ok(())
+}
+
+async fn whoami(principal: AppPrincipal) -> Json<Value> {
+    Json(json!({
+        "app_id": principal.app_id().as_str(),
+        "app_name": principal.app_name(),
+        "token_id": principal.token_id().to_string(),
+        "token_name": principal.token_name(),
+        "scopes": principal.scopes().iter().collect::<Vec<_>>(),
+    }))
+}
+
+/// Issues a token on the first start, and shows it; on later ones shows its mask.
+async fn first_token(tokens: &ApiTokens) -> Result<String, Box<dyn Error>> {
+    if let Some(record) = tokens.list(&TokenQuery::default()).await?.items.pop() {
+        return Ok(record.mask.to_string());
+    }
+    let demo = match tokens.list_apps(&AppQuery::default()).await?.items.pop() {
+        Some(app) => app,
+        None => tokens.create_app("demo").await?,
+    };
+    let token = NewToken::named("quickstart").scopes("demo:read".parse()?);
+    let issued = tokens.issue(&demo.id, token).await?;
+    Ok(issued.token().expose().to_owned())
+}
+
+async fn shutdown() {
+    #[cfg(unix)]
+    if let Ok(mut terminate) = signal::unix::signal(signal::unix::SignalKind::terminate()) {
+        tokio::select! {
+            _ = signal::ctrl_c() => {}
+            _ = terminate.recv() => {}
+        }
+        return;
+    }
+    let _ = signal::ctrl_c().await;
+}
+
+/// An error with its causes, on one line each.
+fn explain(what: &str, error: &dyn Error) -> Box<dyn Error> {
+    let mut text = format!("{what}: {error}");
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text += &format!("\n  because: {error}");
+        cause = error.source();
+    }
+    text.into()
+}
