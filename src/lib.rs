@@ -16,6 +16,8 @@ mod rejection;
 mod scope;
 pub mod store;
 mod telemetry;
+#[cfg(feature = "testing")]
+pub mod testing;
 mod token;
 mod tokens;
 

@@ -1,0 +1,69 @@
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use jiff::Timestamp;
+
+use crate::Clock;
+
+/// A clock that stands still until it is told otherwise. Clones are one clock.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use jiff::Timestamp;
+/// use tower_api_tokens::{Clock, testing::ManualClock};
+///
+/// let clock = ManualClock::new(Timestamp::UNIX_EPOCH);
+/// clock.advance(Duration::from_secs(5));
+/// assert_eq!(clock.now().as_second(), 5);
+/// assert_eq!(clock.monotonic(), Duration::from_secs(5));
+/// ```
+#[derive(Clone, Debug)]
+pub struct ManualClock {
+    time: Arc<Mutex<Time>>,
+}
+
+#[derive(Debug)]
+struct Time {
+    now: Timestamp,
+    monotonic: Duration,
+}
+
+impl ManualClock {
+    /// A clock that shows `now`.
+    #[must_use]
+    pub fn new(now: Timestamp) -> Self {
+        let monotonic = Duration::ZERO;
+        Self {
+            time: Arc::new(Mutex::new(Time { now, monotonic })),
+        }
+    }
+
+    fn time(&self) -> MutexGuard<'_, Time> {
+        self.time.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Lets time pass; the wall clock stops at the end of time.
+    pub fn advance(&self, by: Duration) {
+        let mut time = self.time();
+        time.now = time.now.checked_add(by).unwrap_or(Timestamp::MAX);
+        time.monotonic = time.monotonic.saturating_add(by);
+    }
+
+    /// Sets the wall clock, forward or back, without letting time pass.
+    pub fn set(&self, now: Timestamp) {
+        self.time().now = now;
+    }
+}
+
+impl Clock for ManualClock {
+    fn now(&self) -> Timestamp {
+        self.time().now
+    }
+
+    fn monotonic(&self) -> Duration {
+        self.time().monotonic
+    }
+}

@@ -1,0 +1,171 @@
+use std::{
+    pin::pin,
+    sync::Arc,
+    task::{Context, Waker},
+    time::Duration,
+};
+
+use futures_util::future::join_all;
+use tower_api_tokens::{
+    ApiTokens, MemoryStore, RejectionKind, StoreErrorKind, TokenFormat,
+    testing::{Fault, UnreliableStore},
+};
+
+use crate::support::Node;
+
+#[tokio::test]
+async fn ten_thousand_who_ask_of_one_cold_token_cost_one_question() {
+    let node = Node::new();
+    let token = node.issue(&node.app().await).await;
+    node.store.set_fault(Fault::Hang);
+    let asking = join_all((0..10_000).map(|_| node.present(&token)));
+    let release = async {
+        while node.store.finds() == 0 {
+            tokio::task::yield_now().await;
+        }
+        node.store.set_fault(Fault::None);
+    };
+    let (answers, ()) = tokio::join!(asking, release);
+    assert!(answers.iter().all(Result::is_ok));
+    assert_eq!(node.store.finds(), 1);
+    assert_eq!(node.tokens.authenticator().stats().in_flight, 0);
+}
+
+#[tokio::test]
+async fn those_who_wait_are_answered_when_the_first_one_goes_away() {
+    let node = Arc::new(Node::new());
+    let token = Arc::new(node.issue(&node.app().await).await);
+    node.store.set_fault(Fault::Hang);
+    let ask = |_| {
+        let (node, token) = (Arc::clone(&node), Arc::clone(&token));
+        tokio::spawn(async move { node.present(&token).await })
+    };
+    let leader = ask(0);
+    while node.store.finds() == 0 {
+        tokio::task::yield_now().await;
+    }
+    let waiters: Vec<_> = (0..100).map(ask).collect();
+    tokio::task::yield_now().await;
+    leader.abort();
+    assert!(leader.await.unwrap_err().is_cancelled());
+    node.store.set_fault(Fault::None);
+    for waiter in waiters {
+        waiter.await.unwrap().unwrap();
+    }
+    assert_eq!(node.store.finds(), 1);
+}
+
+#[tokio::test]
+async fn those_who_wait_get_an_error_when_the_store_panics_and_the_next_one_is_answered() {
+    let node = Node::new();
+    let token = node.issue(&node.app().await).await;
+    node.store.set_fault(Fault::Hang);
+    let asking = join_all((0..100).map(|_| node.refusal(&token)));
+    let panic = async {
+        while node.store.finds() == 0 {
+            tokio::task::yield_now().await;
+        }
+        node.store.set_fault(Fault::Panic);
+    };
+    let (refusals, ()) = tokio::join!(asking, panic);
+    assert!(
+        refusals
+            .iter()
+            .all(|r| *r == Some(RejectionKind::StoreFailure))
+    );
+    node.store.set_fault(Fault::None);
+    node.present(&token).await.unwrap();
+    assert_eq!(node.tokens.authenticator().stats().in_flight, 0);
+}
+
+#[tokio::test]
+async fn a_lookup_that_all_have_left_ends_and_gives_its_place_back() {
+    let node = Node::new();
+    let token = node.issue(&node.app().await).await;
+    node.store.set_fault(Fault::HangForEver);
+    for polls in 0..10_000_usize {
+        let mut asking = pin!(node.present(&token));
+        let mut cx = Context::from_waker(Waker::noop());
+        for _ in 0..polls % 4 {
+            assert!(asking.as_mut().poll(&mut cx).is_pending());
+        }
+    }
+    assert_eq!(node.tokens.authenticator().stats().in_flight, 0);
+    node.store.set_fault(Fault::None);
+    node.present(&token).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_time_out_holds_for_everyone_who_waits() {
+    let node = Node::new();
+    let token = node.issue(&node.app().await).await;
+    node.store.set_fault(Fault::HangForEver);
+    let begun = tokio::time::Instant::now();
+    let late = async {
+        tokio::time::sleep(Duration::from_millis(900)).await;
+        let joined = tokio::time::Instant::now();
+        let refusal = node.refusal(&token).await;
+        (refusal, joined.elapsed())
+    };
+    let (first, (joined, waited)) = tokio::join!(node.refusal(&token), late);
+    assert_eq!(first, Some(RejectionKind::StoreTimeout));
+    assert_eq!(joined, Some(RejectionKind::StoreTimeout));
+    assert!(begun.elapsed() <= Duration::from_secs(1) + Duration::from_millis(2));
+    assert!(waited <= Duration::from_secs(1));
+}
+
+#[tokio::test]
+async fn lookups_in_flight_are_bounded_and_the_rest_is_told_to_come_back() {
+    let store = UnreliableStore::new(MemoryStore::new());
+    let tokens = ApiTokens::builder(store.clone(), TokenFormat::new("acme").unwrap())
+        .max_lookups(8)
+        .build();
+    let app = tokens.create_app("Billing").await.unwrap();
+    let mut issued = Vec::new();
+    for _ in 0..100 {
+        let new = tower_api_tokens::NewToken::named("ci");
+        issued.push(tokens.issue(&app.id, new).await.unwrap());
+    }
+    store.set_fault(Fault::Hang);
+    let gate = tokens.authenticator();
+    let asking = issued
+        .iter()
+        .map(|token| gate.authenticate(token.token().expose().as_bytes()));
+    let release = async {
+        while store.finds() < 8 {
+            tokio::task::yield_now().await;
+        }
+        store.set_fault(Fault::None);
+    };
+    let (answers, ()) = tokio::join!(join_all(asking), release);
+    let refused = answers.iter().filter_map(|answer| answer.as_ref().err());
+    assert!(refused.clone().all(|r| r.kind() == RejectionKind::Overload));
+    assert_eq!(refused.count(), 92);
+    assert_eq!(store.finds(), 8);
+}
+
+#[tokio::test]
+async fn a_store_that_comes_and_goes_admits_or_fails_but_never_lies() {
+    let node = Node::new();
+    let app = node.app().await;
+    let mut tokens = Vec::new();
+    for _ in 0..50 {
+        tokens.push(node.issue(&app).await);
+    }
+    for round in 0..40 {
+        node.store.set_fault(match round % 4 {
+            0 | 2 => Fault::None,
+            1 => Fault::Error(StoreErrorKind::Unavailable),
+            _ => Fault::Panic,
+        });
+        node.clock.advance(Duration::from_secs(6));
+        let finds = node.store.finds();
+        for answer in join_all(tokens.iter().map(|token| node.refusal(token))).await {
+            assert!(
+                matches!(answer, None | Some(RejectionKind::StoreFailure)),
+                "{answer:?}"
+            );
+        }
+        assert!(node.store.finds() - finds <= tokens.len(), "no herd");
+    }
+}

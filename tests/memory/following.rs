@@ -1,0 +1,272 @@
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::SeqCst},
+    },
+    time::Duration,
+};
+
+use tower_api_tokens::{
+    ChangeLog, Follower, RejectionKind, StoreErrorKind, SystemEntropy, TokenFormat, TokenRegistry,
+    TokenTarget, testing::Fault,
+};
+
+use crate::support::{BOUND, Node};
+
+/// A follower that reads only when it is told to.
+async fn follow(node: &Node) -> Follower {
+    let never = Duration::from_secs(1 << 30);
+    let follower = node
+        .tokens
+        .follow()
+        .poll_interval(never)
+        .start()
+        .await
+        .unwrap();
+    // The first reading comes by itself.
+    follower.catch_up().await.unwrap();
+    follower
+}
+
+async fn replica(node: &Node) -> Follower {
+    let never = Duration::from_secs(1 << 30);
+    let replica = node.tokens.follow().poll_interval(never).replica(|_| ());
+    let follower = replica.start().await.unwrap();
+    follower.catch_up().await.unwrap();
+    follower
+}
+
+#[tokio::test]
+async fn a_follower_renews_everything_at_once() {
+    let node = Node::new();
+    let app = node.app().await;
+    let mut tokens = Vec::new();
+    for _ in 0..50 {
+        tokens.push(node.issue(&app).await);
+    }
+    let follower = follow(&node).await;
+    for token in &tokens {
+        node.present(token).await.unwrap();
+    }
+    for _ in 0..10 {
+        node.clock.advance(BOUND - Duration::from_secs(1));
+        follower.catch_up().await.unwrap();
+        for token in &tokens {
+            node.present(token).await.unwrap();
+        }
+    }
+    assert_eq!(node.store.finds(), 50, "each was looked up once");
+}
+
+#[tokio::test]
+async fn a_follower_forgets_exactly_what_has_changed() {
+    let node = Node::new();
+    let (app, other) = (node.app().await, node.app().await);
+    let [kept, revoked, rotated] = [
+        node.issue(&app).await,
+        node.issue(&app).await,
+        node.issue(&app).await,
+    ];
+    let disabled = node.issue(&other).await;
+    let follower = follow(&node).await;
+    for token in [&kept, &revoked, &rotated, &disabled] {
+        node.present(token).await.unwrap();
+    }
+    let elsewhere = Node::on(node.store.clone());
+    elsewhere.tokens.revoke(revoked.record().id).await.unwrap();
+    elsewhere
+        .tokens
+        .rotate(rotated.record().id, Duration::ZERO)
+        .await
+        .unwrap();
+    elsewhere.tokens.disable_app(&other.id).await.unwrap();
+    follower.catch_up().await.unwrap();
+    assert_eq!(
+        node.refusal(&revoked).await,
+        Some(RejectionKind::RevokedToken)
+    );
+    assert_eq!(
+        node.refusal(&rotated).await,
+        Some(RejectionKind::ExpiredToken)
+    );
+    assert_eq!(
+        node.refusal(&disabled).await,
+        Some(RejectionKind::DisabledApp)
+    );
+    let finds = node.store.finds();
+    node.present(&kept).await.unwrap();
+    assert_eq!(node.store.finds(), finds);
+    let stats = node.tokens.authenticator().stats();
+    assert_eq!(stats.revision, Some(node.store.revision().await.unwrap()));
+    assert_eq!(stats.revision_lag, 0);
+}
+
+#[tokio::test]
+async fn the_lease_ends_with_the_bound_when_the_log_cannot_be_read() {
+    let node = Node::new();
+    let token = node.issue(&node.app().await).await;
+    let follower = follow(&node).await;
+    node.present(&token).await.unwrap();
+    node.store
+        .set_fault(Fault::Error(StoreErrorKind::Unavailable));
+    node.clock.advance(BOUND - Duration::from_millis(11));
+    assert!(follower.catch_up().await.is_err());
+    node.present(&token).await.unwrap();
+    node.clock.advance(Duration::from_millis(11));
+    assert_eq!(
+        node.refusal(&token).await,
+        Some(RejectionKind::StoreFailure)
+    );
+    // What was remembered counts again once the log has been read.
+    node.store.set_fault(Fault::None);
+    follower.catch_up().await.unwrap();
+    let finds = node.store.finds();
+    node.present(&token).await.unwrap();
+    assert_eq!(node.store.finds(), finds);
+}
+
+#[tokio::test]
+async fn what_changed_while_the_log_could_not_be_read_is_heeded_before_anything_is_admitted() {
+    let node = Node::new();
+    let token = node.issue(&node.app().await).await;
+    let follower = follow(&node).await;
+    node.present(&token).await.unwrap();
+    let elsewhere = Node::on(node.store.clone());
+    elsewhere.tokens.revoke(token.record().id).await.unwrap();
+    node.clock.advance(BOUND);
+    follower.catch_up().await.unwrap();
+    assert_eq!(
+        node.refusal(&token).await,
+        Some(RejectionKind::RevokedToken)
+    );
+}
+
+#[tokio::test]
+async fn a_truncated_log_clears_everything() {
+    let node = Node::new();
+    let app = node.app().await;
+    let token = node.issue(&app).await;
+    let follower = follow(&node).await;
+    node.present(&token).await.unwrap();
+    // More changes than the log of a store in memory holds, none of them about the token.
+    for _ in 0..40_000 {
+        node.store
+            .disable_app(&app.id, token.record().created_at)
+            .await
+            .unwrap();
+        node.store.enable_app(&app.id).await.unwrap();
+    }
+    node.store
+        .revoke(
+            &TokenTarget::any(token.record().id),
+            token.record().created_at,
+        )
+        .await
+        .unwrap();
+    follower.catch_up().await.unwrap();
+    assert_eq!(
+        node.refusal(&token).await,
+        Some(RejectionKind::RevokedToken)
+    );
+}
+
+#[tokio::test]
+async fn a_replica_refuses_unknown_tokens_without_a_question() {
+    let node = Node::new();
+    let token = node.issue(&node.app().await).await;
+    let _follower = replica(&node).await;
+    node.present(&token).await.unwrap();
+    let format = TokenFormat::new("acme").unwrap();
+    for _ in 0..1000 {
+        let random = format.generate(&SystemEntropy::default()).unwrap();
+        let refused = node
+            .tokens
+            .authenticator()
+            .authenticate(random.expose().as_bytes())
+            .await;
+        assert_eq!(refused.unwrap_err().kind(), RejectionKind::UnknownToken);
+    }
+    assert_eq!(node.store.finds(), 0);
+    let stats = node.tokens.authenticator().stats();
+    assert!(stats.complete);
+    assert_eq!((stats.entries, stats.absent), (1, 0));
+}
+
+#[tokio::test]
+async fn a_replica_learns_of_tokens_issued_here_at_once_and_elsewhere_from_the_log() {
+    let node = Node::new();
+    let app = node.app().await;
+    let follower = replica(&node).await;
+    let here = node.issue(&app).await;
+    node.present(&here).await.unwrap();
+    let elsewhere = Node::on(node.store.clone());
+    let there = elsewhere.issue(&app).await;
+    assert_eq!(
+        node.refusal(&there).await,
+        Some(RejectionKind::UnknownToken)
+    );
+    follower.catch_up().await.unwrap();
+    node.present(&there).await.unwrap();
+    let rotated = elsewhere
+        .tokens
+        .rotate(here.record().id, Duration::from_secs(3))
+        .await
+        .unwrap();
+    elsewhere.tokens.revoke(there.record().id).await.unwrap();
+    follower.catch_up().await.unwrap();
+    node.present(&here).await.unwrap();
+    node.present(&rotated).await.unwrap();
+    assert_eq!(
+        node.refusal(&there).await,
+        Some(RejectionKind::RevokedToken)
+    );
+}
+
+#[tokio::test]
+async fn a_replica_whose_lease_has_ended_asks_the_store() {
+    let node = Node::new();
+    let app = node.app().await;
+    let follower = replica(&node).await;
+    let elsewhere = Node::on(node.store.clone());
+    let there = elsewhere.issue(&app).await;
+    node.clock.advance(BOUND);
+    node.present(&there).await.unwrap();
+    assert_eq!(node.store.finds(), 1);
+    drop(follower);
+}
+
+#[tokio::test]
+async fn loading_a_replica_tells_how_far_it_is() {
+    let node = Node::new();
+    let app = node.app().await;
+    for _ in 0..2500 {
+        let _issued = node.issue(&app).await;
+    }
+    let loaded = Arc::new(AtomicUsize::new(0));
+    let pages = Arc::new(AtomicUsize::new(0));
+    let follower = node
+        .tokens
+        .follow()
+        .replica({
+            let (loaded, pages) = (Arc::clone(&loaded), Arc::clone(&pages));
+            move |count| {
+                loaded.store(count, SeqCst);
+                pages.fetch_add(1, SeqCst);
+            }
+        })
+        .start()
+        .await
+        .unwrap();
+    assert_eq!((loaded.load(SeqCst), pages.load(SeqCst)), (2500, 3));
+    assert_eq!(node.tokens.authenticator().stats().entries, 2500);
+    follower.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_follower_does_not_start_on_a_store_that_fails() {
+    let node = Node::new();
+    node.store
+        .set_fault(Fault::Error(StoreErrorKind::Unavailable));
+    let error = node.tokens.follow().start().await.unwrap_err();
+    assert_eq!(error.kind(), StoreErrorKind::Unavailable);
+}

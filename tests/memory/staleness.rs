@@ -1,0 +1,228 @@
+use std::time::Duration;
+
+use jiff::{SignedDuration, ToSpan};
+use tower_api_tokens::{
+    NewToken, RejectionKind, StoreErrorKind, TokenStatus, TokenTarget, testing::Fault,
+};
+
+use crate::support::{BOUND, Node};
+
+#[tokio::test]
+async fn a_remembered_token_costs_no_question_to_the_store() {
+    let node = Node::new();
+    let token = node.issue(&node.app().await).await;
+    for _ in 0..100 {
+        node.present(&token).await.unwrap();
+    }
+    assert_eq!(node.store.finds(), 1);
+    let stats = node.tokens.authenticator().stats();
+    assert_eq!((stats.hits, stats.lookups, stats.entries), (99, 1, 1));
+}
+
+#[tokio::test]
+async fn an_answer_is_not_given_when_the_bound_has_passed() {
+    let node = Node::new();
+    let token = node.issue(&node.app().await).await;
+    node.present(&token).await.unwrap();
+    node.clock.advance(BOUND - Duration::from_millis(11));
+    node.present(&token).await.unwrap();
+    assert_eq!(node.store.finds(), 1);
+    node.clock.advance(Duration::from_millis(11));
+    node.present(&token).await.unwrap();
+    assert_eq!(node.store.finds(), 2);
+}
+
+#[tokio::test]
+async fn an_old_answer_is_not_given_when_the_store_fails() {
+    let node = Node::new();
+    let token = node.issue(&node.app().await).await;
+    node.present(&token).await.unwrap();
+    let faults = [Fault::Error(StoreErrorKind::Unavailable), Fault::Panic];
+    for fault in faults {
+        node.store.set_fault(fault);
+        node.clock.advance(BOUND);
+        assert_eq!(
+            node.refusal(&token).await,
+            Some(RejectionKind::StoreFailure)
+        );
+        node.store.set_fault(Fault::None);
+        node.present(&token).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_revocation_elsewhere_holds_here_within_the_bound() {
+    let here = Node::new();
+    let token = here.issue(&here.app().await).await;
+    here.present(&token).await.unwrap();
+    // Another node on the same store; nothing tells this one.
+    let elsewhere = Node::on(here.store.clone());
+    elsewhere.tokens.revoke(token.record().id).await.unwrap();
+    assert!(here.present(&token).await.is_ok(), "remembered");
+    here.clock.advance(BOUND);
+    assert_eq!(
+        here.refusal(&token).await,
+        Some(RejectionKind::RevokedToken)
+    );
+}
+
+#[tokio::test]
+async fn a_revocation_through_this_handle_holds_when_it_returns() {
+    let node = Node::new();
+    let app = node.app().await;
+    for _ in 0..100 {
+        let token = node.issue(&app).await;
+        node.present(&token).await.unwrap();
+        node.tokens.revoke(token.record().id).await.unwrap();
+        assert_eq!(
+            node.refusal(&token).await,
+            Some(RejectionKind::RevokedToken)
+        );
+    }
+}
+
+#[tokio::test]
+async fn disabling_an_app_holds_for_all_its_tokens_when_it_returns() {
+    let node = Node::new();
+    let (app, other) = (node.app().await, node.app().await);
+    let ours = [node.issue(&app).await, node.issue(&app).await];
+    let theirs = node.issue(&other).await;
+    for token in ours.iter().chain([&theirs]) {
+        node.present(token).await.unwrap();
+    }
+    node.tokens.disable_app(&app.id).await.unwrap();
+    for token in &ours {
+        assert_eq!(node.refusal(token).await, Some(RejectionKind::DisabledApp));
+    }
+    node.present(&theirs).await.unwrap();
+    node.tokens.enable_app(&app.id).await.unwrap();
+    for token in &ours {
+        node.present(token).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn the_end_of_an_overlap_holds_for_a_remembered_token() {
+    let node = Node::new();
+    let token = node.issue(&node.app().await).await;
+    node.present(&token).await.unwrap();
+    let overlap = Duration::from_secs(2);
+    let successor = node
+        .tokens
+        .rotate(token.record().id, overlap)
+        .await
+        .unwrap();
+    node.present(&token).await.unwrap();
+    node.present(&successor).await.unwrap();
+    node.clock.advance(overlap - Duration::from_nanos(1));
+    node.present(&token).await.unwrap();
+    node.clock.advance(Duration::from_nanos(1));
+    assert_eq!(
+        node.refusal(&token).await,
+        Some(RejectionKind::ExpiredToken)
+    );
+    node.present(&successor).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_remembered_token_is_refused_from_its_expiry_on() {
+    let node = Node::new();
+    let app = node.app().await;
+    let new = NewToken::named("ci").expires_in(Duration::from_secs(3));
+    let token = node.tokens.issue(&app.id, new).await.unwrap();
+    node.present(&token).await.unwrap();
+    node.clock
+        .advance(Duration::from_secs(3) - Duration::from_nanos(1));
+    node.present(&token).await.unwrap();
+    node.clock.advance(Duration::from_nanos(1));
+    assert_eq!(
+        node.refusal(&token).await,
+        Some(RejectionKind::ExpiredToken)
+    );
+    assert_eq!(node.store.finds(), 1, "the refusal came from memory");
+}
+
+#[tokio::test]
+async fn a_clock_set_by_400_days_neither_keeps_an_answer_nor_loses_one() {
+    let node = Node::new();
+    let token = node.issue(&node.app().await).await;
+    let start = tower_api_tokens::Clock::now(&node.clock);
+    node.present(&token).await.unwrap();
+    for days in [400, -400] {
+        node.clock.set(start + (days * 24).hours());
+        node.present(&token).await.unwrap();
+    }
+    assert_eq!(node.store.finds(), 1, "age is not by the wall clock");
+    node.clock.advance(BOUND);
+    node.clock.set(start - SignedDuration::from_hours(400 * 24));
+    node.present(&token).await.unwrap();
+    assert_eq!(node.store.finds(), 2);
+}
+
+#[tokio::test]
+async fn expiry_follows_the_wall_clock_when_it_is_set() {
+    let node = Node::new();
+    let app = node.app().await;
+    let start = tower_api_tokens::Clock::now(&node.clock);
+    let new = NewToken::named("ci").expires_at(start + (24 * 100).hours());
+    let token = node.tokens.issue(&app.id, new).await.unwrap();
+    node.present(&token).await.unwrap();
+    node.clock.set(start + (24 * 400).hours());
+    assert_eq!(
+        node.refusal(&token).await,
+        Some(RejectionKind::ExpiredToken)
+    );
+    node.clock.set(start - (24 * 400).hours());
+    node.present(&token).await.unwrap();
+}
+
+#[tokio::test]
+async fn authenticators_do_not_share_what_they_remember() {
+    let (one, other) = (Node::new(), Node::new());
+    let token = one.issue(&one.app().await).await;
+    one.present(&token).await.unwrap();
+    assert_eq!(
+        other.refusal(&token).await,
+        Some(RejectionKind::UnknownToken)
+    );
+}
+
+#[tokio::test]
+async fn a_bound_of_zero_asks_the_store_on_every_request() {
+    let node = Node::new();
+    let token = node.issue(&node.app().await).await;
+    let every_time = tower_api_tokens::Authenticator::builder(node.store.clone())
+        .max_staleness(Duration::ZERO)
+        .build();
+    for _ in 0..3 {
+        let presented = token.token().expose().as_bytes();
+        every_time.authenticate(presented).await.unwrap();
+    }
+    assert_eq!(node.store.finds(), 3);
+}
+
+#[tokio::test]
+async fn a_change_that_may_have_happened_is_heeded_too() {
+    let node = Node::new();
+    let token = node.issue(&node.app().await).await;
+    node.present(&token).await.unwrap();
+    let target = TokenTarget::any(token.record().id);
+    // The store is changed, but the acknowledgement does not arrive.
+    node.store
+        .set_fault(Fault::LateError(StoreErrorKind::Unavailable));
+    assert!(node.tokens.revoke(target.id).await.is_err());
+    node.store.set_fault(Fault::None);
+    let record = node.tokens.get(target.id).await.unwrap();
+    let now = tower_api_tokens::Clock::now(&node.clock);
+    if record.status(now) == TokenStatus::Revoked {
+        assert_eq!(
+            node.refusal(&token).await,
+            Some(RejectionKind::RevokedToken)
+        );
+    }
+    node.tokens.revoke(target.id).await.unwrap();
+    assert_eq!(
+        node.refusal(&token).await,
+        Some(RejectionKind::RevokedToken)
+    );
+}
