@@ -1,5 +1,12 @@
 //! API tokens for tower services.
 
+#![warn(
+    clippy::expect_used,
+    clippy::print_stderr,
+    clippy::print_stdout,
+    clippy::unwrap_used
+)]
+
 mod app;
 mod authenticator;
 #[cfg(feature = "axum")]

@@ -6,6 +6,8 @@
 //! `cargo bench --bench bar`, or with `-- NAME` only the parts whose name contains NAME: `paths`,
 //! `single`, `threads`.
 
+#![expect(clippy::disallowed_methods, reason = "real time is what is measured")]
+
 mod contenders;
 mod paths;
 mod rounds;
