@@ -2,6 +2,7 @@
 //! fails, and a store that fails on demand.
 
 mod clock;
+pub mod conformance;
 mod entropy;
 mod unreliable;
 

@@ -74,11 +74,8 @@ async fn a_follower_forgets_exactly_what_has_changed() {
     }
     let elsewhere = Node::on(node.store.clone());
     elsewhere.tokens.revoke(revoked.record().id).await.unwrap();
-    elsewhere
-        .tokens
-        .rotate(rotated.record().id, Duration::ZERO)
-        .await
-        .unwrap();
+    let (id, at_once) = (rotated.record().id, Duration::ZERO);
+    let _successor = elsewhere.tokens.rotate(id, at_once).await.unwrap();
     elsewhere.tokens.disable_app(&other.id).await.unwrap();
     follower.catch_up().await.unwrap();
     assert_eq!(

@@ -21,8 +21,6 @@ pub(crate) enum Protocol {
     Http2,
 }
 
-pub(crate) const BOTH: [Protocol; 2] = [Protocol::Http1, Protocol::Http2];
-
 /// A request, nothing of which is checked.
 #[derive(Clone)]
 pub(crate) struct Raw {

@@ -78,11 +78,11 @@ impl SqliteStore {
     /// tables: the file is left as it is then. [`Unavailable`](StoreErrorKind::Unavailable) when it
     /// cannot be opened.
     pub async fn open(url: &str) -> Result<Self, StoreError> {
-        open::open(open::parse(url)?).await
+        open::open_url(url).await
     }
 
-    /// Opens a database with settings of the caller's. Those for the journal, `synchronous` and
-    /// foreign keys are the store's own.
+    /// Opens a file for reading and writing with settings of the caller's. Those for the journal,
+    /// `synchronous`, foreign keys and waiting for locks are the store's own.
     ///
     /// # Errors
     ///

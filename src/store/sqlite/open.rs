@@ -29,36 +29,37 @@ const MIGRATIONS: [(i64, &str, &str); 1] = [(
 /// Not the migrator's usual table, which another program may use in the same file.
 const MIGRATIONS_TABLE: &str = "_api_token_migrations";
 
-pub(super) fn parse(url: &str) -> Result<SqliteConnectOptions, StoreError> {
-    if !url.starts_with("sqlite:") {
+/// Opens what a URL names.
+pub(super) async fn open_url(url: &str) -> Result<SqliteStore, StoreError> {
+    let Some(rest) = url.strip_prefix("sqlite:") else {
         return Err(StoreError::with_source(
             StoreErrorKind::InvalidSettings,
             "the URL of an SQLite database is `sqlite://path` or `sqlite::memory:`",
         ));
-    }
+    };
     let options = SqliteConnectOptions::from_str(url).map_err(from_sqlx)?;
-    Ok(options.create_if_missing(!url.contains("mode=ro")))
+    let (path, query) = rest.split_once('?').unwrap_or((rest, ""));
+    let mode = query.split('&').find_map(|pair| pair.strip_prefix("mode="));
+    if path.trim_start_matches('/') == ":memory:" || mode == Some("memory") {
+        return open_memory(settings(options)).await;
+    }
+    if mode == Some("ro") {
+        return open_read_only(settings(options)).await;
+    }
+    open(options.create_if_missing(true)).await
 }
 
+fn settings(options: SqliteConnectOptions) -> SqliteConnectOptions {
+    options.foreign_keys(true).busy_timeout(BUSY_TIMEOUT)
+}
+
+/// Opens a file for reading and writing.
 pub(super) async fn open(options: SqliteConnectOptions) -> Result<SqliteStore, StoreError> {
-    let options = options.foreign_keys(true).busy_timeout(BUSY_TIMEOUT);
-    if options
-        .get_filename()
-        .to_string_lossy()
-        .contains(":memory:")
-        || is_in_memory(&options)
-    {
-        return open_memory(options).await;
-    }
-    let file = options.get_filename().to_path_buf();
-    check_directory(&file)?;
-    let version = if has_content(&file) {
-        inspect(&options, &file).await?
-    } else {
-        None
-    };
-    if is_read_only(&options) {
-        return open_read_only(options, version).await;
+    let options = settings(options);
+    let file = options.get_filename();
+    check_directory(file)?;
+    if has_content(file) {
+        inspect(&options).await?;
     }
     let writing = options
         .clone()
@@ -84,11 +85,8 @@ async fn open_memory(options: SqliteConnectOptions) -> Result<SqliteStore, Store
     })
 }
 
-async fn open_read_only(
-    options: SqliteConnectOptions,
-    version: Option<i64>,
-) -> Result<SqliteStore, StoreError> {
-    if version != Some(latest_version()) {
+async fn open_read_only(options: SqliteConnectOptions) -> Result<SqliteStore, StoreError> {
+    if inspect(&options).await? != Some(latest_version()) {
         return Err(StoreError::with_source(
             StoreErrorKind::Incompatible,
             "the database has no tables of this version: open it for writing once",
@@ -110,20 +108,6 @@ fn pool(connections: u32) -> SqlitePoolOptions {
         .acquire_timeout(BUSY_TIMEOUT)
 }
 
-fn is_in_memory(options: &SqliteConnectOptions) -> bool {
-    options.to_url_lossy().as_str().contains("memory")
-        && options
-            .get_filename()
-            .to_string_lossy()
-            .starts_with("file:sqlx-in-memory")
-}
-
-fn is_read_only(options: &SqliteConnectOptions) -> bool {
-    let url = options.to_url_lossy();
-    url.query_pairs()
-        .any(|(key, value)| key == "mode" && value == "ro")
-}
-
 fn check_directory(file: &Path) -> Result<(), StoreError> {
     match file.parent() {
         Some(directory) if !directory.as_os_str().is_empty() && !directory.is_dir() => {
@@ -142,7 +126,8 @@ fn has_content(file: &Path) -> bool {
 
 /// Looks at a database without writing to it: whether it is one, whether it is whole, and the
 /// version of its tables.
-async fn inspect(options: &SqliteConnectOptions, file: &Path) -> Result<Option<i64>, StoreError> {
+async fn inspect(options: &SqliteConnectOptions) -> Result<Option<i64>, StoreError> {
+    let file = options.get_filename();
     let options = options.clone().read_only(true).create_if_missing(false);
     let mut connection = options.connect().await.map_err(from_sqlx)?;
     let version = read_version(&mut connection).await;

@@ -1,0 +1,153 @@
+use super::{
+    Registry,
+    fixtures::{app, at, read, token, token_record, tokens},
+};
+use crate::{Change, Changes, Revision, Rotation, TokenStatus, TokenTarget, Usage};
+
+async fn since(store: &Registry, revision: Revision) -> (Vec<Change>, Revision) {
+    match store.changes(revision, 1000).await.unwrap() {
+        Changes::Since {
+            changes,
+            revision,
+            latest,
+        } => {
+            assert_eq!(latest, revision.number, "everything fits into one step");
+            (changes, revision)
+        }
+        Changes::Gap => panic!("the log leads on from a revision that it gave"),
+    }
+}
+
+/// Each change raises the revision by one and is told of; what changes nothing is not.
+pub async fn changes_are_numbered_without_gaps(store: Registry) {
+    let app = app(&store, 1).await;
+    let begin = store.revision().await.unwrap();
+    assert_eq!(since(&store, begin).await, (Vec::new(), begin));
+    let token = token(&store, &app, 1).await;
+    let target = TokenTarget::any(token.id);
+    let successor = token_record(&app, 2);
+    let rotation = Rotation::new(target, successor.clone(), at(5)).overlap_ends(at(50));
+    store.rotate(&rotation).await.unwrap();
+    let (mut rotated, end) = since(&store, begin).await;
+    // The two changes of a rotation come in either order.
+    let inserted = rotated.remove(0);
+    rotated.sort_by_key(|change| *change != Change::Token(token.digest));
+    assert_eq!(inserted, Change::Token(token.digest));
+    assert_eq!(
+        rotated,
+        [Change::Token(token.digest), Change::Token(successor.digest)]
+    );
+    assert_eq!(end.number, begin.number + 3);
+
+    store.revoke(&target, at(6)).await.unwrap();
+    store.disable_app(&app.id, at(7)).await.unwrap();
+    store.enable_app(&app.id).await.unwrap();
+    assert!(store.rotate(&rotation).await.is_err());
+    let (changes, last) = since(&store, end).await;
+    let expected = [
+        Change::Token(token.digest),
+        Change::App(app.id),
+        Change::App(app.id),
+    ];
+    assert_eq!(changes, expected);
+    assert_eq!(last.number, end.number + 3);
+    assert_eq!(store.revision().await.unwrap(), last);
+}
+
+/// Changes that do not fit into one step are read in several, in order.
+pub async fn changes_come_in_pages(store: Registry) {
+    let app = app(&store, 1).await;
+    let begin = store.revision().await.unwrap();
+    let tokens = tokens(&store, &app, 10).await;
+    let (mut from, mut told) = (begin, Vec::new());
+    while told.len() < 10 {
+        let Changes::Since {
+            changes,
+            revision,
+            latest,
+        } = store.changes(from, 3).await.unwrap()
+        else {
+            panic!("the log leads on")
+        };
+        assert!(!changes.is_empty() && changes.len() <= 3);
+        assert_eq!(revision.number, from.number + changes.len() as u64);
+        assert_eq!(latest, begin.number + 10);
+        told.extend(changes);
+        from = revision;
+    }
+    let expected: Vec<_> = tokens
+        .iter()
+        .map(|token| Change::Token(token.digest))
+        .collect();
+    assert_eq!(told, expected);
+}
+
+/// A revision that the store never had, or has not reached, is a gap.
+pub async fn a_log_knows_a_foreign_revision(store: Registry) {
+    let app = app(&store, 1).await;
+    token(&store, &app, 1).await;
+    let own = store.revision().await.unwrap();
+    for foreign in [
+        Revision {
+            mark: own.mark ^ 1,
+            ..own
+        },
+        Revision {
+            number: own.number + 1,
+            ..own
+        },
+        Revision {
+            number: u64::MAX,
+            ..own
+        },
+    ] {
+        assert_eq!(store.changes(foreign, 10).await.unwrap(), Changes::Gap);
+    }
+}
+
+/// The live tokens, and no others, are listed in pages.
+pub async fn live_tokens_are_listed_whole(store: Registry) {
+    let app = app(&store, 1).await;
+    let mut expected = tokens(&store, &app, 10).await;
+    store
+        .revoke(&TokenTarget::any(expected[4].id), at(0))
+        .await
+        .unwrap();
+    expected.remove(4);
+    expected.reverse();
+    let (mut after, mut listed) = (None, Vec::new());
+    loop {
+        let page = store.live(after, 4, at(0)).await.unwrap();
+        listed.extend(page.items);
+        after = page.next;
+        if after.is_none() {
+            break;
+        }
+    }
+    assert_eq!(listed, expected);
+    assert!(
+        listed
+            .iter()
+            .all(|token| token.status(at(0)) == TokenStatus::Live)
+    );
+}
+
+/// Uses add up, the last use goes forward only, and nothing else changes.
+pub async fn usage_adds_up_and_goes_forward_only(store: Registry) {
+    let app = app(&store, 1).await;
+    let (mut used, unused) = (token(&store, &app, 1).await, token(&store, &app, 2).await);
+    let absent = token_record(&app, 3);
+    for (second, uses, last) in [(10, 3, 10), (5, 4, 10), (20, 0, 20)] {
+        let usages = [
+            Usage::new(used.id, at(second), uses),
+            Usage::new(absent.id, at(0), 1),
+        ];
+        store.record_usage(&usages).await.unwrap();
+        used.uses += uses;
+        used.last_used_at = Some(at(last));
+        assert_eq!(read(&store, &used).await.as_ref(), Some(&used));
+    }
+    assert_eq!(read(&store, &unused).await, Some(unused));
+    assert_eq!(read(&store, &absent).await, None);
+    store.record_usage(&[]).await.unwrap();
+}

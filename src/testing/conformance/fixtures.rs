@@ -1,0 +1,83 @@
+use jiff::Timestamp;
+
+use super::Registry;
+use crate::{
+    AppId, AppRecord, MaskedToken, StoreError, StoreErrorKind, TokenDigest, TokenId, TokenQuery,
+    TokenRecord, TokenTarget,
+};
+
+/// So many seconds after an instant that all checks share.
+pub(super) fn at(second: i64) -> Timestamp {
+    Timestamp::new(1_800_000_000 + second, 0).unwrap()
+}
+
+pub(super) fn app_record(n: u32) -> AppRecord {
+    let id = AppId::new(&format!("app-{n:05}")).unwrap();
+    AppRecord::new(id, format!("App {n}"), at(0))
+}
+
+pub(super) async fn app(store: &Registry, n: u32) -> AppRecord {
+    let app = app_record(n);
+    store.insert_app(&app).await.expect("an app is inserted");
+    app
+}
+
+/// A token that is told from others by a number; greater numbers are newer.
+pub(super) fn token_record(app: &AppRecord, n: u32) -> TokenRecord {
+    let mut id = [7; 16];
+    id[..4].copy_from_slice(&n.to_be_bytes());
+    TokenRecord::new(
+        TokenId::from_bytes(id),
+        TokenDigest::of(&n.to_be_bytes()),
+        MaskedToken::new("acme_", &format!("{:04}", n % 10_000)).unwrap(),
+        app.clone(),
+        format!("token {n}"),
+        at(0),
+    )
+}
+
+pub(super) async fn token(store: &Registry, app: &AppRecord, n: u32) -> TokenRecord {
+    let token = token_record(app, n);
+    store.insert(&token).await.expect("a token is inserted");
+    token
+}
+
+pub(super) async fn tokens(store: &Registry, app: &AppRecord, count: u32) -> Vec<TokenRecord> {
+    let mut tokens = Vec::new();
+    for n in 1..=count {
+        tokens.push(token(store, app, n).await);
+    }
+    tokens
+}
+
+/// The record of a token by its identifier, which must be that by its digest.
+pub(super) async fn read(store: &Registry, token: &TokenRecord) -> Option<TokenRecord> {
+    let by_id = store.token(&TokenTarget::any(token.id)).await.unwrap();
+    let by_digest = store.find(&token.digest).await.unwrap();
+    assert_eq!(
+        by_id, by_digest,
+        "a token's identifier and digest lead to one record"
+    );
+    by_id
+}
+
+/// Every token, the newest first.
+pub(super) async fn all(store: &Registry) -> Vec<TokenRecord> {
+    let (mut query, mut tokens) = (TokenQuery::default(), Vec::new());
+    loop {
+        let page = store.tokens(&query, at(0)).await.unwrap();
+        tokens.extend(page.items);
+        match page.next {
+            Some(next) => query = query.after(next),
+            None => return tokens,
+        }
+    }
+}
+
+#[track_caller]
+pub(super) fn fails<T: std::fmt::Debug>(result: Result<T, StoreError>, kind: StoreErrorKind) {
+    match result {
+        Ok(done) => panic!("should fail as {kind:?}, but gave {done:?}"),
+        Err(error) => assert_eq!(error.kind(), kind, "{error:?}"),
+    }
+}

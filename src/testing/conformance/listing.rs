@@ -1,0 +1,117 @@
+use super::{
+    Registry,
+    fixtures::{app, at, token, token_record, tokens},
+};
+use crate::{AppQuery, TokenQuery, TokenStatus, TokenTarget};
+
+/// Pages of apps show each app once, by identifier.
+pub async fn app_pages_are_complete(store: Registry) {
+    let mut expected = Vec::new();
+    for n in [5, 3, 9, 1, 7, 2, 8] {
+        expected.push(app(&store, n).await);
+    }
+    expected.sort_by_key(|app| app.id);
+    for limit in [1, 2, 3, 7, 100] {
+        let (mut query, mut listed) = (AppQuery::default().limit(limit), Vec::new());
+        loop {
+            let page = store.apps(&query).await.unwrap();
+            assert!(page.items.len() <= limit && !page.items.is_empty());
+            listed.extend(page.items);
+            match page.next {
+                Some(next) => query = query.after(next),
+                None => break,
+            }
+        }
+        assert_eq!(listed, expected, "pages of {limit}");
+    }
+}
+
+/// Pages of tokens show each selected token once, the greatest identifier first.
+pub async fn token_pages_are_complete(store: Registry) {
+    let (ours, theirs) = (app(&store, 1).await, app(&store, 2).await);
+    let mut expected = tokens(&store, &ours, 25).await;
+    for n in 100..110 {
+        token(&store, &theirs, n).await;
+    }
+    expected.reverse();
+    for limit in [1, 7, 25, 1000] {
+        let mut query = TokenQuery::default().app(ours.id).limit(limit);
+        let mut listed = Vec::new();
+        loop {
+            let page = store.tokens(&query, at(0)).await.unwrap();
+            assert!(page.items.len() <= limit && !page.items.is_empty());
+            listed.extend(page.items);
+            match page.next {
+                Some(next) => query = query.after(next),
+                None => break,
+            }
+        }
+        assert_eq!(listed, expected, "pages of {limit}");
+    }
+}
+
+/// What is inserted, revoked or removed between two pages hides and repeats no other token.
+pub async fn token_pages_are_stable_under_changes(store: Registry) {
+    let app = app(&store, 1).await;
+    let there_all_along = tokens(&store, &app, 20).await;
+    let mut gone = token_record(&app, 21);
+    gone.revoked_at = Some(at(-100));
+    store.insert(&gone).await.unwrap();
+    let (mut query, mut listed) = (TokenQuery::default().limit(3), Vec::new());
+    for round in 0.. {
+        let page = store.tokens(&query, at(0)).await.unwrap();
+        listed.extend(page.items.into_iter().map(|token| token.id));
+        token(&store, &app, 1000 + round).await;
+        let target = TokenTarget::any(there_all_along[5].id);
+        store.revoke(&target, at(0)).await.unwrap();
+        store.purge(at(-50), 100).await.unwrap();
+        match page.next {
+            Some(next) => query = query.after(next),
+            None => break,
+        }
+    }
+    listed.retain(|id| *id != gone.id);
+    let mut expected: Vec<_> = there_all_along.iter().map(|token| token.id).collect();
+    expected.reverse();
+    assert_eq!(listed, expected);
+}
+
+/// A listing shows exactly the tokens that its query selects.
+pub async fn status_filters_agree_with_the_query(store: Registry) {
+    let apps = [app(&store, 1).await, app(&store, 2).await];
+    let mut n = 0;
+    for app in &apps {
+        for expires_at in [None, Some(at(-1)), Some(at(0)), Some(at(1))] {
+            for revoked_at in [None, Some(at(-1)), Some(at(1))] {
+                n += 1;
+                let mut token = token_record(app, n);
+                (token.expires_at, token.revoked_at) = (expires_at, revoked_at);
+                store.insert(&token).await.unwrap();
+            }
+        }
+    }
+    store.disable_app(&apps[1].id, at(0)).await.unwrap();
+    let everything = store.tokens(&TokenQuery::default(), at(0)).await.unwrap();
+    assert_eq!(everything.items.len(), 24);
+    let statuses = [
+        None,
+        Some(TokenStatus::Live),
+        Some(TokenStatus::Revoked),
+        Some(TokenStatus::Expired),
+        Some(TokenStatus::AppDisabled),
+    ];
+    for status in statuses {
+        for app in [None, Some(apps[0].id), Some(apps[1].id)] {
+            let mut query = TokenQuery::default();
+            (query.app, query.status) = (app, status);
+            for now in [at(-2), at(0), at(5)] {
+                let listed = store.tokens(&query, now).await.unwrap().items;
+                let selected = everything
+                    .items
+                    .iter()
+                    .filter(|token| query.selects(token, now));
+                assert!(listed.iter().eq(selected), "{query:?} at {now}");
+            }
+        }
+    }
+}

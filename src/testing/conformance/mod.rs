@@ -1,0 +1,119 @@
+//! The contracts of [`TokenRegistry`] and [`TokenStore`](crate::TokenStore), as checks that any store can be put
+//! to.
+//!
+//! Each check is a function that takes an empty registry and panics when it breaks the rule that the
+//! function is named after. [`registry_conformance!`](crate::registry_conformance) makes a
+//! `#[tokio::test]` of each:
+//!
+//! ```
+//! mod conformance {
+//!     use tower_api_tokens::MemoryStore;
+//!
+//!     /// An empty store, and whatever has to live as long: a temporary directory, a container.
+//!     async fn fresh() -> (MemoryStore, ()) {
+//!         (MemoryStore::new(), ())
+//!     }
+//!
+//!     tower_api_tokens::registry_conformance!(fresh());
+//! }
+//! ```
+//!
+//! A store with nothing but `find` is put to [`verifies`].
+//!
+//! The checks need a Tokio runtime; those that race are worth more on one with several threads.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a check panics when a rule is broken"
+)]
+
+mod cancellation;
+mod changes;
+mod fixtures;
+mod insertion;
+mod listing;
+mod lookup;
+mod revocation;
+mod rotation;
+
+use std::sync::Arc;
+
+pub use cancellation::a_dropped_call_leaves_before_or_after;
+pub use changes::{
+    a_log_knows_a_foreign_revision, changes_are_numbered_without_gaps, changes_come_in_pages,
+    live_tokens_are_listed_whole, usage_adds_up_and_goes_forward_only,
+};
+pub use insertion::{
+    an_app_is_inserted_once, an_insert_needs_its_app, an_insert_never_replaces,
+    every_field_survives, names_survive_or_are_refused, racing_inserts_have_one_winner,
+};
+pub use listing::{
+    app_pages_are_complete, status_filters_agree_with_the_query, token_pages_are_complete,
+    token_pages_are_stable_under_changes,
+};
+pub use lookup::{absence_is_no_error, time_is_not_judged, verifies};
+pub use revocation::{
+    a_purge_removes_what_has_ended_alone, disabling_shows_at_once, revoked_is_terminal,
+    revoking_changes_one_record, revoking_is_seen_on_return,
+};
+pub use rotation::{
+    a_failed_rotation_changes_nothing, a_rotation_happens_whole, an_overlap_lengthens_no_life,
+    other_apps_tokens_are_not_there, racing_rotations_have_one_winner,
+    rotation_and_revocation_race,
+};
+
+use crate::TokenRegistry;
+
+/// A registry as the checks take it.
+pub type Registry = Arc<dyn TokenRegistry>;
+
+/// Makes a `#[tokio::test]` of every check, for an expression that makes a future of an empty
+/// registry and something to keep for as long as the test runs. See the
+/// [module](crate::testing::conformance).
+#[macro_export]
+macro_rules! registry_conformance {
+    ($fresh:expr) => {
+        $crate::registry_conformance! { @each $fresh;
+            a_dropped_call_leaves_before_or_after
+            a_log_knows_a_foreign_revision
+            changes_are_numbered_without_gaps
+            changes_come_in_pages
+            live_tokens_are_listed_whole
+            usage_adds_up_and_goes_forward_only
+            an_app_is_inserted_once
+            an_insert_never_replaces
+            an_insert_needs_its_app
+            every_field_survives
+            names_survive_or_are_refused
+            racing_inserts_have_one_winner
+            app_pages_are_complete
+            status_filters_agree_with_the_query
+            token_pages_are_complete
+            token_pages_are_stable_under_changes
+            absence_is_no_error
+            time_is_not_judged
+            a_purge_removes_what_has_ended_alone
+            disabling_shows_at_once
+            revoked_is_terminal
+            revoking_changes_one_record
+            revoking_is_seen_on_return
+            a_failed_rotation_changes_nothing
+            a_rotation_happens_whole
+            an_overlap_lengthens_no_life
+            other_apps_tokens_are_not_there
+            racing_rotations_have_one_winner
+            rotation_and_revocation_race
+        }
+    };
+    (@each $fresh:expr; $($check:ident)*) => {
+        $(
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $check() {
+                let (store, _kept) = $fresh.await;
+                let store: $crate::testing::conformance::Registry = ::std::sync::Arc::new(store);
+                $crate::testing::conformance::$check(store).await;
+            }
+        )*
+    };
+}

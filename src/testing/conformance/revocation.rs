@@ -1,0 +1,125 @@
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering::SeqCst},
+};
+
+use super::{
+    Registry,
+    fixtures::{all, app, app_record, at, fails, read, token, token_record, tokens},
+};
+use crate::{StoreErrorKind, TokenTarget};
+
+/// A token that was revoked stays so, with the time of the first revocation.
+pub async fn revoked_is_terminal(store: Registry) {
+    let app = app(&store, 1).await;
+    let token = token(&store, &app, 1).await;
+    let target = TokenTarget::any(token.id);
+    let revoked = store.revoke(&target, at(5)).await.unwrap();
+    assert_eq!(revoked, token.clone().revoke(at(5)));
+    assert_eq!(store.revoke(&target, at(9)).await.unwrap(), revoked);
+    store.disable_app(&app.id, at(10)).await.unwrap();
+    store.enable_app(&app.id).await.unwrap();
+    assert_eq!(read(&store, &token).await, Some(revoked));
+    let absent = TokenTarget::any(token_record(&app, 2).id);
+    fails(store.revoke(&absent, at(5)).await, StoreErrorKind::NotFound);
+}
+
+/// Revoking one token leaves every other as it is.
+pub async fn revoking_changes_one_record(store: Registry) {
+    let app = app(&store, 1).await;
+    let mut expected = tokens(&store, &app, 20).await;
+    expected.reverse();
+    let target = TokenTarget::of_app(expected[7].id, app.id);
+    expected[7] = store.revoke(&target, at(5)).await.unwrap();
+    assert_eq!(all(&store).await, expected);
+}
+
+/// When a revocation has returned, no lookup shows the token live.
+pub async fn revoking_is_seen_on_return(store: Registry) {
+    let app = app(&store, 1).await;
+    for n in 1..=50 {
+        let token = token(&store, &app, n).await;
+        let returned = Arc::new(AtomicBool::new(false));
+        let readers: Vec<_> = (0..4)
+            .map(|_| {
+                let (store, returned) = (Arc::clone(&store), Arc::clone(&returned));
+                tokio::spawn(async move {
+                    loop {
+                        let after = returned.load(SeqCst);
+                        let found = store.find(&token.digest).await.unwrap().unwrap();
+                        assert!(
+                            !after || found.revoked_at.is_some(),
+                            "live after `revoke` returned"
+                        );
+                        if after {
+                            return;
+                        }
+                    }
+                })
+            })
+            .collect();
+        store
+            .revoke(&TokenTarget::any(token.id), at(5))
+            .await
+            .unwrap();
+        returned.store(true, SeqCst);
+        for reader in readers {
+            reader.await.unwrap();
+        }
+    }
+}
+
+/// Disabling and enabling an app shows in all its tokens, and in no other's, at once.
+pub async fn disabling_shows_at_once(store: Registry) {
+    let (ours, theirs) = (app(&store, 1).await, app(&store, 2).await);
+    let (one, other) = (
+        token(&store, &ours, 1).await,
+        token(&store, &theirs, 2).await,
+    );
+    let disabled = store.disable_app(&ours.id, at(5)).await.unwrap();
+    assert_eq!(disabled, ours.clone().disable(at(5)));
+    assert_eq!(store.disable_app(&ours.id, at(9)).await.unwrap(), disabled);
+    assert_eq!(store.app(&ours.id).await.unwrap(), Some(disabled.clone()));
+    assert_eq!(read(&store, &one).await.unwrap().app, disabled);
+    assert_eq!(read(&store, &other).await, Some(other));
+    assert_eq!(store.enable_app(&ours.id).await.unwrap(), ours);
+    assert_eq!(read(&store, &one).await, Some(one));
+    let absent = app_record(3).id;
+    fails(
+        store.disable_app(&absent, at(5)).await,
+        StoreErrorKind::NotFound,
+    );
+    fails(store.enable_app(&absent).await, StoreErrorKind::NotFound);
+}
+
+/// A purge removes what ended before the given instant, no more than the limit at once.
+pub async fn a_purge_removes_what_has_ended_alone(store: Registry) {
+    let app = app(&store, 1).await;
+    let mut kept = Vec::new();
+    let ends = [
+        None,
+        Some(at(-20)),
+        Some(at(-10)),
+        Some(at(-9)),
+        Some(at(10)),
+    ];
+    for (n, (expires_at, revoked_at)) in (1..).zip(ends.iter().flat_map(|e| ends.map(|r| (*e, r))))
+    {
+        let mut token = token_record(&app, n);
+        (token.expires_at, token.revoked_at) = (expires_at, revoked_at);
+        store.insert(&token).await.unwrap();
+        if token
+            .ended_at(at(-10))
+            .is_none_or(|ended_at| ended_at >= at(-10))
+        {
+            kept.push(token);
+        }
+    }
+    kept.reverse();
+    let ended = 25 - kept.len();
+    assert_eq!(store.purge(at(-10), 2).await.unwrap(), 2);
+    assert_eq!(all(&store).await.len(), 23);
+    assert_eq!(store.purge(at(-10), 100).await.unwrap(), ended - 2);
+    assert_eq!(store.purge(at(-10), 100).await.unwrap(), 0);
+    assert_eq!(all(&store).await, kept);
+}
