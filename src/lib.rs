@@ -1,4 +1,133 @@
-//! API tokens for tower services.
+//! API tokens for [tower] services, done right: each of a platform's customers' apps gets named
+//! tokens, shown once, masked ever after, rotated without an outage, revoked at once. A layer turns
+//! the token of a request into the app that the request is attributed to.
+//!
+//! # Quickstart
+//!
+//! ```text
+//! cargo run --example quickstart
+//! ```
+//!
+//! serves on `127.0.0.1:3000` from an SQLite file, and prints a token and the `curl` line that uses
+//! it.
+//!
+//! # Protect a service
+//!
+//! ```
+//! use tower::{ServiceBuilder, service_fn};
+//! use tower_api_tokens::{ApiTokenLayer, ApiTokens, AppPrincipal, MemoryStore, NewToken, TokenFormat};
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let tokens = ApiTokens::new(MemoryStore::new(), TokenFormat::new("acme_live")?);
+//! let app = tokens.create_app("Billing").await?;
+//! let issued = tokens.issue(&app.id, NewToken::named("nightly export")).await?;
+//! println!("shown once: {}", issued.token().expose());
+//!
+//! let service = ServiceBuilder::new()
+//!     .layer(ApiTokenLayer::new(&tokens))
+//!     .service(service_fn(async |request: http::Request<String>| {
+//!         let app = request.extensions().get::<AppPrincipal>().map(|p| p.app_id().to_string());
+//!         Ok::<_, std::convert::Infallible>(http::Response::new(app.unwrap_or_default()))
+//!     }));
+//! # let _: tower_api_tokens::ApiTokenAuth<_> = service;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! With axum it is `.route_layer(ApiTokenLayer::new(&tokens))`, and handlers take an
+//! [`AppPrincipal`] as an argument (feature `axum`). `SqliteStore::open("sqlite://tokens.db")` in
+//! the place of [`MemoryStore`] keeps the tokens (feature `sqlite`). The layer goes around any
+//! service of `http` requests; `examples/hyper.rs` is one on hyper alone.
+//!
+//! # Verify tokens in a table of your own
+//!
+//! One method is all that verification needs:
+//!
+//! ```
+//! use std::collections::HashMap;
+//!
+//! use async_trait::async_trait;
+//! use tower_api_tokens::{ApiTokenLayer, Authenticator, StoreError, TokenDigest, TokenRecord, TokenStore};
+//!
+//! struct Partners(HashMap<TokenDigest, TokenRecord>);
+//!
+//! #[async_trait]
+//! impl TokenStore for Partners {
+//!     async fn find(&self, digest: &TokenDigest) -> Result<Option<TokenRecord>, StoreError> {
+//!         Ok(self.0.get(digest).cloned())
+//!     }
+//! }
+//!
+//! let layer = ApiTokenLayer::new(Authenticator::new(Partners(HashMap::new())));
+//! ```
+//!
+//! A digest is what `printf %s "$TOKEN" | sha256sum` prints, so tokens that were issued by another
+//! system go on working. A store that issues tokens too implements [`TokenRegistry`]; feature
+//! `testing` has the conformance suite that the crate's own stores pass.
+//!
+//! # Measure
+//!
+//! ```text
+//! cargo bench --bench bar
+//! ```
+//!
+//! shows what verification costs on your machine, beside the least that it could cost and beside
+//! what people write instead. `benches/README.md` has the results from one machine.
+//!
+//! # Test
+//!
+//! ```text
+//! cargo test
+//! ```
+//!
+//! # The path of a request
+//!
+//! 1. **Extract** one credential from the header fields. Two, or one that is not well formed, are
+//!    400.
+//! 2. **Digest** it: one SHA-256.
+//! 3. **Recall** what is remembered of it. That takes no lock and no allocation but the one that
+//!    puts the principal into the request.
+//! 4. **Ask the store**, if nothing is remembered that is fresh enough: once for all who ask of the
+//!    same token, under a time-out. A store that cannot answer is 503, never 401, and never an
+//!    admission.
+//! 5. **Admit**: the whole digest is compared in constant time, and revocation, expiry and the app's
+//!    state are judged at this very request. Unknown, revoked and expired tokens are the same 401.
+//! 6. **Call** the inner service, with the [`AppPrincipal`] in the request's extensions.
+//!
+//! An answer is remembered for at most
+//! [`max_staleness`](AuthenticatorBuilder::max_staleness), five seconds unless it is told: that
+//! long after a token was revoked anywhere, it is admitted nowhere. In the process that revokes it,
+//! it is refused at once.
+//!
+//! # Features
+//!
+//! None is on by default, and none changes what another does.
+//!
+//! | feature | what it adds |
+//! |---|---|
+//! | `axum` | [`AppPrincipal`] as an extractor |
+//! | `sqlite` | `SqliteStore`, on a bundled SQLite |
+//! | `tracing` | `app.id` and `token.id` on the current span, an event for each rejection |
+//! | `testing` | the conformance suite, a clock set by hand, stores that fail on demand |
+//! | `full` | all of these |
+//!
+//! # What it refuses to do
+//!
+//! - **Keep or show a token's text.** Stores see SHA-256 digests, people see masks, logs see
+//!   identifiers. The text exists once, in what [`ApiTokens::issue`] and [`ApiTokens::rotate`]
+//!   return.
+//! - **Take tokens from URLs, bodies or cookies**, where they end up in logs and histories.
+//! - **Hash slowly.** A token carries 190 random bits; a slow hash would add nothing but a way to
+//!   overload the service.
+//! - **Fail open**, or serve what is too old because the store is down.
+//! - **Be a session, a password or an OAuth server.** It identifies apps by opaque tokens. There
+//!   are no refresh tokens, no users and no self-contained tokens that cannot be revoked.
+//! - **Limit rates.** It says which app a request comes from; a layer inside can count.
+//!
+//! It needs a Tokio runtime and Rust 1.94, and has no unsafe code.
+//!
+//! [tower]: https://docs.rs/tower
 
 #![warn(
     clippy::expect_used,
@@ -27,6 +156,14 @@ mod telemetry;
 pub mod testing;
 mod token;
 mod tokens;
+
+#[cfg(all(
+    any(doc, doctest),
+    feature = "axum",
+    feature = "sqlite",
+    feature = "testing"
+))]
+pub mod guide;
 
 pub use app::{AppId, AppIdError, AppRecord};
 pub use authenticator::{Authenticator, AuthenticatorBuilder, Follower, FollowerBuilder, Stats};

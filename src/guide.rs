@@ -1,0 +1,13 @@
+//! Guides.
+
+#[doc = include_str!("../docs/embed.md")]
+pub mod embed {}
+
+#[doc = include_str!("../docs/custom-store.md")]
+pub mod custom_store {}
+
+#[doc = include_str!("../docs/rotation.md")]
+pub mod rotation {}
+
+#[doc = include_str!("../docs/threat-model.md")]
+pub mod threat_model {}
