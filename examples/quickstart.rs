@@ -47,7 +47,6 @@ async fn main() -> Result<(), Box<dyn Error>> {
         .with_graceful_shutdown(shutdown())
         .await?;
     follower.stop().await?;
-    println!("bye");
     Ok(())
 }
 
@@ -87,12 +86,12 @@ async fn shutdown() {
     let _ = signal::ctrl_c().await;
 }
 
-/// An error with its causes, on one line each.
+/// An error with its causes.
 fn explain(what: &str, error: &dyn Error) -> Box<dyn Error> {
     let mut text = format!("{what}: {error}");
     let mut cause = error.source();
     while let Some(error) = cause {
-        text += &format!("\n  because: {error}");
+        text += &format!(": {error}");
         cause = error.source();
     }
     text.into()

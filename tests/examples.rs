@@ -1,0 +1,175 @@
+//! The examples, run as a newcomer would.
+
+use std::{
+    io::{BufRead, BufReader, Read, Write},
+    net::TcpStream,
+    path::PathBuf,
+    process::{Child, Command, Stdio},
+    sync::OnceLock,
+};
+
+use tempfile::TempDir;
+
+/// Where cargo has built the examples: beside the folder that this test lies in.
+fn example(name: &str) -> PathBuf {
+    static BUILT: OnceLock<()> = OnceLock::new();
+    let directory = std::env::current_exe().unwrap();
+    let directory = directory
+        .parent()
+        .unwrap()
+        .parent()
+        .unwrap()
+        .join("examples");
+    let path = directory.join(name);
+    BUILT.get_or_init(|| {
+        if !path.exists() {
+            // Run alone (`--test examples`), cargo does not build them.
+            let built = Command::new(env!("CARGO"))
+                .args(["build", "--examples"])
+                .status();
+            assert!(built.unwrap().success());
+        }
+    });
+    path
+}
+
+struct Quickstart {
+    process: Child,
+    address: String,
+    token: String,
+    /// The line to try.
+    hint: String,
+}
+
+impl Quickstart {
+    fn start(directory: &TempDir) -> Self {
+        let mut process = Command::new(example("quickstart"))
+            .current_dir(directory.path())
+            .env("LISTEN_ADDR", "127.0.0.1:0")
+            .env_remove("DATABASE_URL")
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(process.stdout.take().unwrap()).lines();
+        let mut line = |prefix: &str| {
+            let line = lines.next().unwrap().unwrap();
+            line.strip_prefix(prefix)
+                .unwrap_or_else(|| panic!("{line}"))
+                .to_owned()
+        };
+        let address = line("listening on http://");
+        let token = line("token: ");
+        let hint = line("try: ");
+        Self {
+            process,
+            address,
+            token,
+            hint,
+        }
+    }
+
+    fn get(&self, path: &str, token: Option<&str>) -> (u16, String) {
+        let mut stream = TcpStream::connect(&self.address).unwrap();
+        let credential = token.map(|token| format!("Authorization: Bearer {token}\r\n"));
+        let credential = credential.unwrap_or_default();
+        write!(
+            stream,
+            "GET {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n{credential}\r\n"
+        )
+        .unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+        (head[9..12].parse().unwrap(), body.to_owned())
+    }
+
+    fn stop(mut self, signal: &str) {
+        let pid = self.process.id().to_string();
+        assert!(
+            Command::new("kill")
+                .args([signal, &pid])
+                .status()
+                .unwrap()
+                .success()
+        );
+        assert!(self.process.wait().unwrap().success(), "{signal}");
+    }
+}
+
+#[test]
+fn the_quickstart_attributes_a_request_and_survives_a_restart() {
+    let directory = TempDir::new().unwrap();
+    let first = Quickstart::start(&directory);
+    assert_eq!(
+        first.hint,
+        format!(
+            "curl -H 'Authorization: Bearer {}' http://{}/whoami",
+            first.token, first.address
+        )
+    );
+    let (status, body) = first.get("/whoami", Some(&first.token));
+    assert_eq!(status, 200);
+    let whoami: serde_json::Value = serde_json::from_str(&body).unwrap();
+    assert_eq!(whoami["app_name"], "demo");
+    assert_eq!(whoami["token_name"], "quickstart");
+    assert_eq!(whoami["scopes"], serde_json::json!(["demo:read"]));
+    for id in ["app_id", "token_id"] {
+        assert_eq!(whoami[id].as_str().unwrap().len(), 36);
+    }
+    assert_eq!(first.get("/whoami", None).0, 401);
+    assert_eq!(first.get("/whoami", Some("demo_wrong")).0, 401);
+    assert_eq!(first.get("/public", None).0, 200);
+    let token = first.token.clone();
+    first.stop("-INT");
+
+    let second = Quickstart::start(&directory);
+    assert_eq!(second.token, format!("demo_…{}", &token[token.len() - 4..]));
+    assert!(!second.hint.contains(&token));
+    let (status, again) = second.get("/whoami", Some(&token));
+    assert_eq!((status, again), (200, body));
+    second.stop("-TERM");
+}
+
+#[test]
+fn the_quickstart_tells_what_is_wrong_with_its_settings() {
+    for (name, value, expected) in [
+        ("DATABASE_URL", "postgres://localhost/x", "sqlite://path"),
+        (
+            "DATABASE_URL",
+            "sqlite:///no/such/directory/x.db",
+            "no directory",
+        ),
+        ("LISTEN_ADDR", "nowhere", "LISTEN_ADDR=nowhere"),
+    ] {
+        let directory = TempDir::new().unwrap();
+        let output = Command::new(example("quickstart"))
+            .current_dir(directory.path())
+            .env("LISTEN_ADDR", "127.0.0.1:0")
+            .env(name, value)
+            .output()
+            .unwrap();
+        assert!(!output.status.success());
+        let told = String::from_utf8(output.stderr).unwrap();
+        assert!(told.contains(expected), "{told}");
+    }
+}
+
+#[test]
+fn a_custom_store_admits_what_it_knows() {
+    let output = Command::new(example("custom_store")).output().unwrap();
+    let told = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(
+        told,
+        "partner-secret: 200 OK\npartner-guess: 401 Unauthorized\n"
+    );
+}
+
+#[test]
+fn the_story_of_a_rotation_is_true() {
+    let output = Command::new(example("rotation")).output().unwrap();
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+}
