@@ -11,6 +11,7 @@ use http::{
 use crate::{
     rejection::{CredentialFault, Rejection, RejectionKind},
     scope::ScopeSet,
+    telemetry,
 };
 
 type Renderer = dyn Fn(&Rejection, Response<Bytes>) -> Response<Bytes> + Send + Sync;
@@ -95,6 +96,7 @@ impl Challenger {
         if method == Method::HEAD {
             *response.body_mut() = Bytes::new();
         }
+        telemetry::rejected(&rejection);
         response.extensions_mut().insert(rejection);
         response
     }

@@ -80,11 +80,23 @@ impl CredentialSources {
                 .map(Some)
         } else if scheme.is_empty() && !rest.is_empty() {
             Err(CredentialFault::Grammar)
-        } else if joins_bearer(rest) {
+        } else if self.joins_another(rest) {
             Err(CredentialFault::Repeated)
         } else {
             Ok(None)
         }
+    }
+
+    /// Whether a credential that is read here is joined to one of another scheme by a comma, as an
+    /// intermediary may fold two fields into one.
+    fn joins_another(&self, value: &[u8]) -> bool {
+        value.split(|byte| *byte == b',').skip(1).any(|part| {
+            let part = trim(part);
+            let end = part.iter().position(|byte| !is_tchar(*byte));
+            let scheme = &part[..end.unwrap_or(part.len())];
+            scheme.eq_ignore_ascii_case(b"Bearer")
+                || (self.basic && scheme.eq_ignore_ascii_case(b"Basic"))
+        })
     }
 }
 
@@ -144,16 +156,6 @@ fn read_basic<'h>(encoded: &[u8]) -> Result<Presented<'h>, CredentialFault> {
     let (user, password) = (&text[..colon], &text[colon + 1..]);
     let token = if password.is_empty() { user } else { password };
     Ok(Presented::Basic(Zeroizing::new(token.to_vec())))
-}
-
-/// Whether a Bearer credential is joined to one of another scheme by a comma, as an intermediary
-/// may fold two fields into one.
-fn joins_bearer(value: &[u8]) -> bool {
-    value.split(|byte| *byte == b',').skip(1).any(|part| {
-        let part = trim(part);
-        let end = part.iter().position(|byte| !is_tchar(*byte));
-        part[..end.unwrap_or(part.len())].eq_ignore_ascii_case(b"Bearer")
-    })
 }
 
 /// Whether a byte may occur in a token as RFC 9110 section 5.6.2 defines it: here, in a scheme.

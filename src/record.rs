@@ -135,6 +135,7 @@ impl TokenRecord {
     #[must_use]
     pub fn expiry_of_successor(&self, at: Timestamp) -> Option<Timestamp> {
         let lifetime = self.expires_at?.duration_since(self.created_at);
+        let lifetime = lifetime.max(jiff::SignedDuration::ZERO);
         Some(at.checked_add(lifetime).unwrap_or(Timestamp::MAX))
     }
 

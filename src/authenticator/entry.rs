@@ -10,7 +10,7 @@ use jiff::Timestamp;
 
 use crate::{
     app::{AppId, AppRecord},
-    clock::from_microsecond,
+    clock::{from_microsecond, microseconds},
     principal::AppPrincipal,
     record::{TokenRecord, TokenStatus},
     rejection::Rejection,
@@ -79,11 +79,11 @@ impl Expiry {
     const NEVER: Self = Self(i64::MAX);
 
     fn of(expires_at: Option<Timestamp>) -> Self {
-        expires_at.map_or(Self::NEVER, |at| Self(at.as_microsecond()))
+        expires_at.map_or(Self::NEVER, |at| Self(microseconds(at)))
     }
 
     fn has_come(self, now: Timestamp) -> bool {
-        self.0 <= now.as_microsecond()
+        self.0 <= microseconds(now)
     }
 
     fn get(self) -> Option<Timestamp> {

@@ -118,7 +118,8 @@ impl Authenticator {
             Verification::Pending(lookup) => lookup.await,
         };
         if let Err(rejection) = &verdict {
-            self.refused(rejection);
+            self.count_refusal(rejection);
+            telemetry::rejected(rejection);
         }
         verdict
     }
@@ -142,10 +143,8 @@ impl Authenticator {
         Stats::of(&self.shared)
     }
 
-    /// Tells of a refused request.
-    pub(crate) fn refused(&self, rejection: &Rejection) {
+    pub(crate) fn count_refusal(&self, rejection: &Rejection) {
         self.shared.tallies.mine().refusal(rejection.kind());
-        telemetry::rejected(rejection);
     }
 
     /// Begins to verify a token, and ends where the store need not be asked. `counted` is the token

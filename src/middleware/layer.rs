@@ -232,7 +232,7 @@ impl Policy {
     }
 
     pub(super) fn refuse(&self, rejection: Rejection, method: &Method) -> Response<Bytes> {
-        self.authenticator.refused(&rejection);
+        self.authenticator.count_refusal(&rejection);
         self.challenger.refuse(rejection, method)
     }
 

@@ -6,7 +6,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{Request, Response, StatusCode, header::CONTENT_TYPE};
+use http::{Method, Request, Response, StatusCode, header::CONTENT_TYPE};
 use pin_project_lite::pin_project;
 use tower_layer::Layer;
 use tower_service::Service;
@@ -14,7 +14,6 @@ use tower_service::Service;
 use super::{Anonymous, ResponseBody};
 use crate::{
     challenge::Challenger, principal::AppPrincipal, rejection::Rejection, scope::ScopeSet,
-    telemetry,
 };
 
 /// A layer that lets only requests through whose token has the required scopes.
@@ -112,7 +111,7 @@ impl<S> RequireScope<S> {
                 Some(Anonymous(challenger)) => {
                     challenger.refuse(Rejection::missing(), request.method())
                 }
-                None => layer_missing(),
+                None => layer_missing(request.method()),
             });
         };
         if self.rule.admits(principal.scopes()) {
@@ -123,14 +122,14 @@ impl<S> RequireScope<S> {
             *principal.app_id(),
             self.rule.scopes().clone(),
         );
-        telemetry::rejected(&rejection);
         Some(self.challenger.refuse(rejection, request.method()))
     }
 }
 
-fn layer_missing() -> Response<Bytes> {
+fn layer_missing(method: &Method) -> Response<Bytes> {
     let cure = "`RequireScopeLayer` found no principal: put an `ApiTokenLayer` outside of it\n";
-    let mut response = Response::new(Bytes::from_static(cure.as_bytes()));
+    let body = if method == Method::HEAD { "" } else { cure };
+    let mut response = Response::new(Bytes::from_static(body.as_bytes()));
     *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
     response.headers_mut().insert(
         CONTENT_TYPE,

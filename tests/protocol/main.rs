@@ -1,16 +1,25 @@
-//! What goes over the wire, request by request.
-//!
-//! Where the protocol matters, the bytes go through a real hyper server on loopback, over HTTP/1 and
-//! HTTP/2 alike, and the verdicts must agree.
+//! What goes over the wire: which requests are admitted, and what is answered to the others.
 
-mod admission;
-mod extractors;
-mod failures;
-mod malformed;
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test ends where what it relies on fails"
+)]
+
+mod axum;
+mod challenges;
+mod fields;
+mod http2;
+mod inner;
 mod modes;
+mod parsing;
+mod places;
+mod properties;
 mod refusals;
+mod renderer;
 mod scopes;
-mod service;
 mod stacking;
+mod support;
+mod unavailable;
 mod upgrades;
 mod wire;

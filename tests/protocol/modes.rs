@@ -1,214 +1,221 @@
-use base64::{Engine, engine::general_purpose::STANDARD};
-use http::{StatusCode, header::CONTENT_TYPE};
-use tower_api_tokens::{ApiTokenLayer, RejectionKind};
+//! The optional mode, preflights, and what has no say: method, path and other fields.
+
+use http::{Method, Request, StatusCode};
+use http_body_util::Empty;
+use tower::Layer;
 
 use crate::{
-    service::{BEARER, MALFORMED, Protected, invalid_request, invalid_token},
-    wire::Raw,
+    support::{Fixture, Inner, Server, UNKNOWN, answer, bearer},
+    wire::Wire,
 };
 
-const TWO_PLACES: &str = "The request carries a token in two header fields: send it in one.";
-const REPEATED: &str = "The request carries several credentials: send exactly one.";
+const METHODS: [&str; 10] = [
+    "GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "TRACE", "PATCH", "BREW", "get",
+];
 
 #[tokio::test]
-async fn an_optional_layer_lets_requests_without_a_credential_through() {
-    let service = Protected::with(|layer| layer.optional()).await;
-    service.admits_nobody(&Raw::get()).await;
-    service
-        .admits_nobody(&Raw::get().authorization("Basic YTpi"))
-        .await;
-    service
-        .admits(&Raw::get().authorization(service.bearer()))
-        .await;
+async fn the_optional_mode_admits_a_request_without_a_credential_as_nobody() {
+    let fixture = Fixture::new().await;
+    let server = Server::behind(fixture.layer().optional()).await;
+    for request in [Wire::get(), Wire::get().authorization("Basic QQ==")] {
+        assert_eq!(server.admits(&request).await.body, "nobody");
+    }
+    let request = Wire::get().authorization(fixture.bearer());
+    assert_eq!(server.admits(&request).await.body, "Billing");
 }
 
 #[tokio::test]
-async fn an_optional_layer_refuses_a_bad_credential() {
-    let service = Protected::with(|layer| layer.optional()).await;
-    let unknown = Raw::get().authorization("Bearer acme_x");
-    service.refuses(&unknown, 401, &invalid_token()).await;
-    let malformed = Raw::get().authorization("Bearer a b");
-    service
-        .refuses(&malformed, 400, &invalid_request(MALFORMED))
-        .await;
+async fn the_optional_mode_refuses_a_bad_credential_as_otherwise() {
+    let fixture = Fixture::new().await;
+    let optional = fixture
+        .layer()
+        .optional()
+        .api_key_header("x-api-key")
+        .unwrap();
+    let required = fixture.layer().api_key_header("x-api-key").unwrap();
+    let (optional, required) = (
+        Server::behind(optional).await,
+        Server::behind(required).await,
+    );
+    let revoked = fixture.bearer();
+    fixture
+        .tokens
+        .revoke(fixture.issued.record().id)
+        .await
+        .unwrap();
+    for request in [
+        Wire::get().authorization("Bearer"),
+        Wire::get().authorization("Bearer a b"),
+        Wire::get().authorization("\"Bearer\""),
+        Wire::get().authorization(bearer("wrong")),
+        Wire::get().authorization(bearer(UNKNOWN)),
+        Wire::get().authorization(&revoked),
+        Wire::get().authorization("").authorization(""),
+        Wire::get().authorization("Basic QQ==, Bearer a"),
+        Wire::get().field("x-api-key", ""),
+    ] {
+        let refusal = optional.refuses(&request).await;
+        assert_eq!(refusal, required.refuses(&request).await, "{request:?}");
+    }
 }
 
 #[tokio::test]
-async fn a_preflight_passes_where_that_is_allowed_and_nothing_else_does() {
-    let preflight = Raw::get()
-        .method("OPTIONS")
-        .field("origin", "https://acme.example")
+async fn the_method_has_no_say() {
+    let fixture = Fixture::new().await;
+    let server = fixture.server().await;
+    for value in ["", "Bearer", &bearer(UNKNOWN)] {
+        let to_get = server.refuses(&Wire::get().authorization(value)).await;
+        for method in METHODS {
+            let request = Wire::new(method, "/").authorization(value);
+            let answer = server.refuses(&request).await;
+            assert_eq!(answer.status, to_get.status, "{method}");
+            assert_eq!(answer.challenge(), to_get.challenge(), "{method}");
+            if method != "HEAD" {
+                assert_eq!(answer, to_get, "{method}");
+            }
+        }
+    }
+    for method in METHODS {
+        let request = Wire::new(method, "/").authorization(fixture.bearer());
+        server.admits(&request).await;
+    }
+}
+
+#[tokio::test]
+async fn a_preflight_is_refused_unless_it_is_allowed() {
+    let fixture = Fixture::new().await;
+    let preflight = Wire::new("OPTIONS", "/")
+        .field("origin", "https://example.com")
         .field("access-control-request-method", "GET");
-    let strict = Protected::new().await;
-    strict.refuses(&preflight, 401, BEARER).await;
-    let service = Protected::with(|layer| layer.allow_preflight()).await;
-    service.admits_nobody(&preflight).await;
-    for other in [
-        preflight.clone().method("GET"),
-        Raw::get()
-            .method("OPTIONS")
-            .field("origin", "https://acme.example"),
-        Raw::get()
-            .method("OPTIONS")
-            .field("access-control-request-method", "GET"),
-    ] {
-        service.refuses(&other, 401, BEARER).await;
-    }
-}
-
-#[tokio::test]
-async fn an_api_key_header_holds_the_token_itself() {
-    let service = Protected::with(|layer| layer.api_key_header("X-Api-Key").unwrap()).await;
-    let token = service.plaintext();
-    service.admits(&Raw::get().field("x-api-key", token)).await;
-    service
-        .admits(&Raw::get().field("X-API-Key", format!(" {token}\t")))
-        .await;
-    service
-        .admits(&Raw::get().authorization(service.bearer()))
-        .await;
-    service
-        .admits(
-            &Raw::get()
-                .field("x-api-key", token)
-                .authorization("Basic YTpi"),
-        )
-        .await;
-    service.refuses(&Raw::get(), 401, BEARER).await;
-    let unknown = Raw::get().field("x-api-key", "acme_x");
-    service.refuses(&unknown, 401, &invalid_token()).await;
-}
-
-#[tokio::test]
-async fn an_api_key_header_that_is_repeated_or_holds_a_scheme_is_malformed() {
-    let service = Protected::with(|layer| layer.api_key_header("x-api-key").unwrap()).await;
-    let token = service.plaintext();
-    let twice = Raw::get()
-        .field("x-api-key", token)
-        .field("x-api-key", token);
-    service
-        .refuses(&twice, 400, &invalid_request(REPEATED))
-        .await;
-    for bad in [service.bearer(), String::new(), "a b".into()] {
-        let raw = Raw::get().field("x-api-key", bad);
-        service
-            .refuses(&raw, 400, &invalid_request(MALFORMED))
-            .await;
-    }
-    let long = Raw::get().field("x-api-key", "x".repeat(4097));
-    let challenge = invalid_request("The credential is longer than 4096 bytes.");
-    service.refuses(&long, 400, &challenge).await;
-}
-
-#[tokio::test]
-async fn an_api_key_header_beside_a_bearer_credential_is_malformed() {
-    let service = Protected::with(|layer| layer.api_key_header("x-api-key").unwrap()).await;
-    let both = Raw::get()
-        .authorization(service.bearer())
-        .field("x-api-key", service.plaintext());
-    service
-        .refuses(&both, 400, &invalid_request(TWO_PLACES))
-        .await;
-}
-
-#[tokio::test]
-async fn an_api_key_header_that_is_not_enabled_is_not_read() {
-    let service = Protected::new().await;
-    let raw = Raw::get().field("x-api-key", service.plaintext());
-    service.refuses(&raw, 401, BEARER).await;
-    let layer = || ApiTokenLayer::new(&service.tokens);
-    for bad in ["authorization", "Authorization", "a b", ""] {
-        let error = layer().api_key_header(bad).unwrap_err();
-        assert!(error.to_string().contains("x-api-key"), "{bad:?}");
-    }
-}
-
-fn basic(user: &str, password: &str) -> Raw {
-    let encoded = STANDARD.encode(format!("{user}:{password}"));
-    Raw::get().authorization(format!("Basic {encoded}"))
-}
-
-#[tokio::test]
-async fn basic_takes_the_token_as_password_or_as_user_name_without_one() {
-    let service = Protected::with(|layer| layer.basic()).await;
-    let token = service.plaintext();
-    service.admits(&basic("", token)).await;
-    service.admits(&basic("anybody", token)).await;
-    service.admits(&basic("Zoë", token)).await;
-    service.admits(&basic(token, "")).await;
-    service
-        .admits(&Raw::get().authorization(service.bearer()))
-        .await;
-}
-
-#[tokio::test]
-async fn basic_is_offered_beside_bearer_in_a_field_of_its_own() {
-    let service = Protected::with(|layer| layer.basic()).await;
-    let offers = ["Basic realm=\"api\", charset=\"UTF-8\"", BEARER];
-    let answer = service.ask(&Raw::get()).await;
+    let answer = fixture.server().await.refuses(&preflight).await;
     assert_eq!(answer.status, 401);
-    assert_eq!(answer.values("www-authenticate"), offers);
-    for wrong in [
-        basic("a", "wrong"),
-        basic("a", "not a token"),
-        basic("", ""),
-    ] {
-        let answer = service.ask(&wrong).await;
-        assert_eq!(answer.status, 401);
-        assert_eq!(
-            answer.values("www-authenticate"),
-            [offers[0], &invalid_token()]
-        );
+
+    let server = Server::behind(fixture.layer().allow_preflight()).await;
+    assert_eq!(server.admits(&preflight).await.body, "nobody");
+}
+
+#[tokio::test]
+async fn a_preflight_is_admitted_as_nobody_whatever_it_carries() {
+    let fixture = Fixture::new().await;
+    let server = Server::behind(fixture.layer().allow_preflight()).await;
+    let preflight = Wire::new("OPTIONS", "/")
+        .field("origin", "https://example.com")
+        .field("access-control-request-method", "GET");
+    for value in [fixture.bearer(), bearer(UNKNOWN), "Bearer".into()] {
+        let answer = server.admits(&preflight.clone().authorization(value)).await;
+        assert_eq!(answer.body, "nobody");
     }
-    assert_eq!(service.inner_calls(), 0);
+    assert_eq!(fixture.store.finds(), 0);
 }
 
 #[tokio::test]
-async fn basic_that_does_not_decode_is_malformed() {
-    let service = Protected::with(|layer| layer.basic()).await;
-    let detail = "The Basic credential is malformed: send base64 of UTF-8 text with a colon in it.";
-    let no_colon = STANDARD.encode("acme");
-    let not_utf8 = STANDARD.encode([b'a', b':', 0xff]);
-    for bad in [
-        "",
-        "!!!",
-        "YTpi=",
-        "YTpiYw",
-        &no_colon,
-        &not_utf8,
-        "YTpi, YTpi",
+async fn what_only_resembles_a_preflight_is_refused() {
+    let fixture = Fixture::new().await;
+    let server = Server::behind(fixture.layer().allow_preflight()).await;
+    let origin = |wire: Wire| wire.field("origin", "https://example.com");
+    let method = |wire: Wire| wire.field("access-control-request-method", "GET");
+    for request in [
+        Wire::new("OPTIONS", "/"),
+        origin(Wire::new("OPTIONS", "/")),
+        method(Wire::new("OPTIONS", "/")),
+        origin(method(Wire::new("GET", "/"))),
+        origin(method(Wire::new("options", "/"))),
+        origin(method(Wire::new("POST", "/"))).field("x-http-method-override", "OPTIONS"),
     ] {
-        let raw = Raw::get().authorization(format!("Basic {bad}"));
-        service.refuses(&raw, 400, &invalid_request(detail)).await;
+        assert_eq!(server.refuses(&request).await.status, 401, "{request:?}");
     }
 }
 
 #[tokio::test]
-async fn basic_that_is_not_enabled_is_another_scheme() {
-    let service = Protected::new().await;
-    service
-        .refuses(&basic("", service.plaintext()), 401, BEARER)
-        .await;
+async fn the_path_has_no_say() {
+    let fixture = Fixture::new().await;
+    let server = fixture.server().await;
+    let missing = server.refuses(&Wire::get()).await;
+    for path in [
+        "/p",
+        "//p",
+        "/p;x",
+        "/%70",
+        "/./p",
+        "/../p",
+        "/p/..",
+        "/p?q",
+        "/p//",
+        "/%2e%2e/p",
+        "/%00",
+        "/health",
+        "/favicon.ico",
+        "/.well-known/x",
+        "/p%2f..%2f",
+        "*",
+    ] {
+        let method = if path == "*" { "OPTIONS" } else { "GET" };
+        let request = Wire::new(method, path);
+        assert_eq!(server.refuses(&request).await, missing, "{path}");
+        let answer = server
+            .admits(&request.authorization(fixture.bearer()))
+            .await;
+        assert_eq!(answer.body, "Billing", "{path}");
+    }
 }
 
 #[tokio::test]
-async fn a_renderer_gives_the_answer_but_cannot_admit() {
-    let service = Protected::with(|layer| {
-        layer.render_with(|rejection, mut response| {
-            assert_eq!(rejection.kind(), RejectionKind::MissingCredential);
-            assert_eq!(response.headers()["www-authenticate"], BEARER);
-            *response.status_mut() = StatusCode::OK;
-            response
-                .headers_mut()
-                .insert(CONTENT_TYPE, "text/plain".parse().unwrap());
-            response.map(|_| "as you like".into())
-        })
-    })
-    .await;
-    let answer = service.ask(&Raw::get()).await;
-    assert_eq!((answer.status, answer.body.as_str()), (200, "as you like"));
-    assert_eq!(answer.values("content-type"), ["text/plain"]);
-    assert_eq!(service.inner_calls(), 0);
-    let head = service.ask(&Raw::get().method("HEAD")).await;
-    assert_eq!(head.body, "");
+async fn a_target_in_absolute_form_has_no_say() {
+    let fixture = Fixture::new().await;
+    let service = fixture.layer().layer(Inner::default());
+    for target in [
+        "http://localhost/p",
+        "http://user:pass@localhost/p",
+        "localhost:443",
+    ] {
+        let request = Request::get(target).body(Empty::new()).unwrap();
+        let (parts, _) = answer(service.clone(), request).await;
+        assert_eq!(parts.status, StatusCode::UNAUTHORIZED, "{target}");
+        let request = Request::get(target)
+            .header("authorization", fixture.bearer())
+            .body(Empty::new())
+            .unwrap();
+        let (parts, _) = answer(service.clone(), request).await;
+        assert_eq!(parts.status, StatusCode::OK, "{target}");
+    }
+}
+
+#[tokio::test]
+async fn fields_that_name_an_app_or_override_the_request_are_not_read() {
+    let fixture = Fixture::new().await;
+    let required = fixture.server().await;
+    let optional = Server::behind(fixture.layer().optional()).await;
+    let missing = required.refuses(&Wire::get()).await;
+    let app = fixture.app.id.as_str();
+    let forged = Wire::get()
+        .field("x-app-id", app)
+        .field("x-app-name", "Billing")
+        .field("app-id", app)
+        .field("x-token-id", fixture.issued.record().id.to_string())
+        .field("x-forwarded-user", "Billing")
+        .field("x-original-method", "OPTIONS")
+        .field("x-http-method-override", "OPTIONS");
+    assert_eq!(required.refuses(&forged).await, missing);
+    assert_eq!(optional.admits(&forged).await.body, "nobody");
+}
+
+#[tokio::test]
+async fn the_version_of_http_has_no_say() {
+    let fixture = Fixture::new().await;
+    let service = fixture.layer().layer(Inner::default());
+    for version in [
+        http::Version::HTTP_09,
+        http::Version::HTTP_10,
+        http::Version::HTTP_11,
+        http::Version::HTTP_2,
+        http::Version::HTTP_3,
+    ] {
+        let request = Request::builder()
+            .method(Method::GET)
+            .version(version)
+            .body(Empty::new())
+            .unwrap();
+        let (parts, _) = answer(service.clone(), request).await;
+        assert_eq!(parts.status, StatusCode::UNAUTHORIZED);
+    }
 }

@@ -1,143 +1,188 @@
-use std::convert::Infallible;
+//! Requests whose token is live but not for this.
 
-use http::{Request, Response, StatusCode};
-use tower::{Layer, Service, ServiceExt, service_fn};
-use tower_api_tokens::{
-    ApiTokenLayer, ApiTokens, MemoryStore, NewToken, Rejection, RejectionKind, RequireScopeLayer,
-    TokenFormat,
-    middleware::{RequireScope, ResponseBody},
+use http::StatusCode;
+use tower::Layer;
+use tower_api_tokens::{NewToken, Rejection, RejectionKind, RequireScopeLayer, ScopeSet};
+
+use crate::{
+    support::{Fixture, Inner, Server, answer, bearer, get, get_anonymously, kind},
+    wire::Wire,
 };
 
-struct Scoped {
-    tokens: ApiTokens,
-    token: String,
-}
-
-async fn with_scopes(scopes: &str) -> Scoped {
-    let tokens = ApiTokens::new(MemoryStore::new(), TokenFormat::new("acme").unwrap());
-    let app = tokens.create_app("Billing").await.unwrap();
-    let new = NewToken::named("ci").scopes(scopes.parse().unwrap());
-    let issued = tokens.issue(&app.id, new).await.unwrap();
-    let token = issued.token().expose().to_owned();
-    Scoped { tokens, token }
-}
-
-async fn ok(_: Request<()>) -> Result<Response<()>, Infallible> {
-    Ok(Response::new(()))
-}
-
-type Answer = Response<ResponseBody<ResponseBody<()>>>;
-
-async fn ask(
-    auth: &ApiTokenLayer,
-    require: &RequireScopeLayer,
-    token: Option<&str>,
-) -> Response<()> {
-    let inner: RequireScope<_> = require.layer(service_fn(ok));
-    let mut service = auth.layer(inner);
-    let mut request = Request::new(());
-    if let Some(token) = token {
-        let value = format!("Bearer {token}").parse().unwrap();
-        request.headers_mut().insert("authorization", value);
-    }
-    let response: Answer = service.ready().await.unwrap().call(request).await.unwrap();
-    response.map(|_| ())
+fn scopes(text: &str) -> ScopeSet {
+    text.parse().unwrap()
 }
 
 #[tokio::test]
-async fn a_token_without_a_required_scope_is_told_which_are_required() {
-    let Scoped { tokens, token } = with_scopes("read").await;
-    let auth = ApiTokenLayer::new(&tokens).realm("acme").unwrap();
-    let require = auth.require_all("write read".parse().unwrap());
-    let response = ask(&auth, &require, Some(&token)).await;
-    assert_eq!(response.status(), StatusCode::FORBIDDEN);
-    let challenges: Vec<_> = response
-        .headers()
-        .get_all("www-authenticate")
-        .iter()
-        .collect();
-    assert_eq!(
-        challenges,
-        [
-            "Bearer realm=\"acme\", error=\"insufficient_scope\", error_description=\"The token lacks a scope that the request requires.\", scope=\"read write\""
-        ]
-    );
-    let rejection = response.extensions().get::<Rejection>().unwrap();
-    assert_eq!(rejection.kind(), RejectionKind::InsufficientScope);
-    assert!(rejection.token_id().is_some() && rejection.app_id().is_some());
-}
-
-#[tokio::test]
-async fn all_or_any_of_the_scopes_are_required() {
-    let Scoped { tokens, token } = with_scopes("read write").await;
-    let auth = ApiTokenLayer::new(&tokens);
-    for (all, scopes, status) in [
-        (true, "read", 200),
-        (true, "read write", 200),
-        (true, "read admin", 403),
-        (true, "", 200),
-        (false, "read admin", 200),
-        (false, "admin", 403),
-        (false, "rea", 403),
-        (false, "", 403),
+async fn all_required_scopes_must_be_held() {
+    let fixture = Fixture::new().await;
+    for (held, required, admitted) in [
+        ("a b", "a b", true),
+        ("b a c", "a b", true),
+        ("a", "a b", false),
+        ("", "a", false),
+        ("ab", "a", false),
+        ("A", "a", false),
+        ("a:b", "a", false),
+        ("a", "", true),
+        ("", "", true),
     ] {
-        let scopes = scopes.parse().unwrap();
-        let require = if all {
-            auth.require_all(scopes)
+        let layer = fixture.layer();
+        let inside = layer.require_all(scopes(required));
+        let server = Server::behind_all(layer, inside).await;
+        let issued = fixture
+            .issue(NewToken::named("t").scopes(scopes(held)))
+            .await;
+        let request = Wire::get().authorization(bearer(issued.token().expose()));
+        if admitted {
+            server.admits(&request).await;
         } else {
-            auth.require_any(scopes)
-        };
-        let response = ask(&auth, &require, Some(&token)).await;
-        assert_eq!(response.status(), status, "{require:?}");
+            assert_eq!(
+                server.refuses(&request).await.status,
+                403,
+                "{held:?} {required:?}"
+            );
+        }
     }
 }
 
 #[tokio::test]
-async fn scopes_are_judged_anew_on_each_route_for_a_remembered_token() {
-    let Scoped { tokens, token } = with_scopes("read").await;
-    let auth = ApiTokenLayer::new(&tokens);
-    let (open, closed) = (
-        auth.require_all("read".parse().unwrap()),
-        auth.require_all("write".parse().unwrap()),
-    );
-    for _ in 0..3 {
-        assert_eq!(ask(&auth, &open, Some(&token)).await.status(), 200);
-        assert_eq!(ask(&auth, &closed, Some(&token)).await.status(), 403);
+async fn any_of_the_accepted_scopes_is_enough() {
+    let fixture = Fixture::new().await;
+    for (held, accepted, admitted) in [
+        ("a", "a b", true),
+        ("b c", "a b", true),
+        ("c", "a b", false),
+        ("", "a b", false),
+        ("a", "", false),
+        ("", "", false),
+    ] {
+        let layer = fixture.layer();
+        let inside = layer.require_any(scopes(accepted));
+        let server = Server::behind_all(layer, inside).await;
+        let issued = fixture
+            .issue(NewToken::named("t").scopes(scopes(held)))
+            .await;
+        let request = Wire::get().authorization(bearer(issued.token().expose()));
+        if admitted {
+            server.admits(&request).await;
+        } else {
+            assert_eq!(
+                server.refuses(&request).await.status,
+                403,
+                "{held:?} {accepted:?}"
+            );
+        }
     }
 }
 
 #[tokio::test]
-async fn a_scope_is_required_of_requests_without_a_token_too() {
-    let Scoped { tokens, .. } = with_scopes("read").await;
-    let auth = ApiTokenLayer::new(&tokens)
-        .optional()
-        .realm("acme")
-        .unwrap();
-    let require = RequireScopeLayer::all("read".parse().unwrap());
-    let response = ask(&auth, &require, None).await;
-    assert_eq!(response.status(), 401);
-    assert_eq!(
-        response.headers()["www-authenticate"],
-        "Bearer realm=\"acme\""
-    );
+async fn the_challenge_lists_what_is_required_and_not_what_is_held() {
+    let fixture = Fixture::new().await;
+    let layer = fixture.layer().realm("acme").unwrap();
+    for (inside, listed) in [
+        (layer.require_all(scopes("z:9 a:1")), "a:1 z:9"),
+        (layer.require_any(scopes("z:9 a:1 z:9")), "a:1 z:9"),
+    ] {
+        let server = Server::behind_all(layer.clone(), inside).await;
+        let answer = server
+            .refuses(&Wire::get().authorization(fixture.bearer()))
+            .await;
+        let expected = format!(
+            "Bearer realm=\"acme\", error=\"insufficient_scope\", error_description=\
+             \"The token lacks a scope that the request requires.\", scope=\"{listed}\""
+        );
+        assert_eq!((answer.status, answer.challenge()), (403, &*expected));
+    }
 }
 
 #[tokio::test]
-async fn a_scope_without_an_authenticating_layer_lets_nobody_through() {
-    let service = RequireScopeLayer::all("read".parse().unwrap()).layer(service_fn(ok));
-    let response = service.oneshot(Request::new(())).await.unwrap();
-    assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR);
+async fn a_layer_made_by_itself_refuses_in_the_default_realm() {
+    let fixture = Fixture::new().await;
+    let outer = fixture.layer().realm("acme").unwrap();
+    for inside in [
+        RequireScopeLayer::all(scopes("admin")),
+        RequireScopeLayer::any(scopes("admin")),
+    ] {
+        let server = Server::behind_all(outer.clone(), inside).await;
+        let answer = server
+            .refuses(&Wire::get().authorization(fixture.bearer()))
+            .await;
+        assert_eq!(answer.status, 403);
+        assert!(answer.challenge().starts_with("Bearer realm=\"api\", "));
+    }
 }
 
 #[tokio::test]
-async fn a_renderer_of_the_layer_renders_missing_scopes_too() {
-    let Scoped { tokens, token } = with_scopes("read").await;
-    let auth = ApiTokenLayer::new(&tokens).render_with(|rejection, mut response| {
-        let kind = rejection.kind().as_str().parse().unwrap();
-        response.headers_mut().insert("x-kind", kind);
-        response
+async fn the_renderer_of_the_layer_outside_renders_it() {
+    let fixture = Fixture::new().await;
+    let layer = fixture.layer().render_with(|rejection, response| {
+        let required = rejection.required_scopes().map(ScopeSet::as_str);
+        let text = format!("{} {required:?}", rejection.kind());
+        response.map(|_| text.into())
     });
-    let require = auth.require_any("write".parse().unwrap());
-    let response = ask(&auth, &require, Some(&token)).await;
-    assert_eq!(response.headers()["x-kind"], "insufficient_scope");
+    let inner = Inner::default();
+    let inside = layer.require_all(scopes("admin"));
+    let service = layer.layer(inside.layer(inner.clone()));
+    let (parts, body) = answer(service, get(&fixture.bearer())).await;
+    assert_eq!(parts.status, StatusCode::FORBIDDEN);
+    assert_eq!(body, "insufficient_scope Some(\"admin\")");
+    assert_eq!(inner.calls(), 0);
+}
+
+#[tokio::test]
+async fn the_rejection_names_the_token_and_the_scopes() {
+    let fixture = Fixture::new().await;
+    let layer = fixture.layer();
+    let inside = layer.require_all(scopes("admin"));
+    let service = layer.layer(inside.layer(Inner::default()));
+    let (parts, _) = answer(service, get(&fixture.bearer())).await;
+    let rejection: &Rejection = parts.extensions.get().unwrap();
+    assert_eq!(rejection.kind(), RejectionKind::InsufficientScope);
+    assert_eq!(rejection.token_id(), Some(fixture.issued.record().id));
+    assert_eq!(rejection.app_id(), Some(&fixture.app.id));
+    assert_eq!(rejection.required_scopes(), Some(&scopes("admin")));
+}
+
+#[tokio::test]
+async fn a_request_that_was_let_through_as_nobody_is_challenged() {
+    let fixture = Fixture::new().await;
+    let layer = fixture.layer().realm("acme").unwrap().optional();
+    for inside in [
+        layer.require_all(scopes("admin")),
+        layer.require_all(scopes("")),
+        layer.require_any(scopes("admin")),
+        RequireScopeLayer::all(scopes("admin")),
+    ] {
+        let server = Server::behind_all(layer.clone(), inside).await;
+        let answer = server.refuses(&Wire::get()).await;
+        assert_eq!(
+            (answer.status, answer.challenge()),
+            (401, "Bearer realm=\"acme\"")
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_layer_without_one_outside_says_what_is_missing() {
+    let inner = Inner::default();
+    let service = RequireScopeLayer::all(scopes("")).layer(inner.clone());
+    for request in [get_anonymously(), get("Bearer a")] {
+        let (parts, body) = answer(service.clone(), request).await;
+        assert_eq!(parts.status, StatusCode::INTERNAL_SERVER_ERROR);
+        assert!(body.contains("put an `ApiTokenLayer` outside"), "{body}");
+        assert_eq!(kind(&parts), None);
+    }
+    assert_eq!(inner.calls(), 0);
+}
+
+#[tokio::test]
+async fn the_answer_to_head_has_no_body() {
+    let fixture = Fixture::new().await;
+    let layer = fixture.layer();
+    let inside = layer.require_all(scopes("admin"));
+    let server = Server::behind_all(layer, inside).await;
+    let request = Wire::new("HEAD", "/").authorization(fixture.bearer());
+    let answer = server.refuses(&request).await;
+    assert_eq!((answer.status, &*answer.body), (403, ""));
 }

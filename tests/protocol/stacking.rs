@@ -1,178 +1,198 @@
-use std::convert::Infallible;
+//! One layer inside of another.
 
-use http::{Request, Response, StatusCode};
-use tower::{Layer, ServiceExt, service_fn};
+use http::{Request, StatusCode};
+use http_body_util::Empty;
+use tower::Layer;
 use tower_api_tokens::{
-    ApiTokenLayer, ApiTokens, AppPrincipal, MemoryStore, NewToken, Rejection, RejectionKind,
-    TokenFormat,
+    ApiTokensBuilder, AppPrincipal, ForeignToken, MaskedToken, NewToken, RejectionKind,
 };
 
-async fn platform(app: &str) -> (ApiTokens, String) {
-    let tokens = ApiTokens::new(MemoryStore::new(), TokenFormat::new("acme").unwrap());
-    let app = tokens.create_app(app).await.unwrap();
-    let issued = tokens.issue(&app.id, NewToken::named("ci")).await.unwrap();
-    let token = issued.token().expose().to_owned();
-    (tokens, token)
+use crate::{
+    support::{Fixture, Inner, Server, UNKNOWN, answer, bearer, get, get_anonymously, kind},
+    wire::Wire,
+};
+
+/// Two sets of tokens that share one token, and nothing else.
+struct Two {
+    outer: Fixture,
+    inner: Fixture,
 }
 
-fn present(token: &str) -> Request<()> {
-    let value = format!("Bearer {token}");
-    Request::get("/")
-        .header("authorization", value)
-        .body(())
-        .unwrap()
-}
-
-async fn name(request: Request<()>) -> Result<Response<String>, Infallible> {
-    let principal = request.extensions().get::<AppPrincipal>();
-    let name = principal.map_or("nobody", AppPrincipal::app_name);
-    Ok(Response::builder()
-        .header("x-app", name)
-        .body(String::new())
-        .unwrap())
-}
-
-async fn outer_principal() -> AppPrincipal {
-    let (tokens, token) = platform("Forged").await;
-    tokens
-        .authenticator()
-        .authenticate(token.as_bytes())
-        .await
-        .unwrap()
-}
-
-#[tokio::test]
-async fn the_inner_layers_verdict_wins() {
-    let ((outer, ours), (inner, _)) = (platform("Outer").await, platform("Inner").await);
-    let both = ApiTokenLayer::new(&outer).layer(ApiTokenLayer::new(&inner).layer(service_fn(name)));
-    let response = both.oneshot(present(&ours)).await.unwrap();
-    assert_eq!(response.status(), StatusCode::UNAUTHORIZED);
-    let kind = response.extensions().get().map(Rejection::kind);
-    assert_eq!(kind, Some(RejectionKind::UnknownToken));
-}
-
-#[tokio::test]
-async fn each_layer_verifies_once() {
-    let (tokens, token) = platform("Billing").await;
-    let layer = ApiTokenLayer::new(&tokens);
-    let both = layer.layer(layer.layer(service_fn(name)));
-    let response = both.oneshot(present(&token)).await.unwrap();
-    assert_eq!(response.headers()["x-app"], "Billing");
-    let stats = tokens.authenticator().stats();
-    assert_eq!(stats.hits + stats.lookups, 2);
-}
-
-#[tokio::test]
-async fn a_principal_that_was_there_before_is_removed() {
-    let (tokens, token) = platform("Billing").await;
-    let forged = outer_principal().await;
-    let forge = |mut request: Request<()>| {
-        request.extensions_mut().insert(forged.clone());
-        request
-    };
-    let service = |layer: ApiTokenLayer| layer.layer(service_fn(name));
-    let layer = || ApiTokenLayer::new(&tokens);
-
-    let refused = service(layer())
-        .oneshot(forge(Request::new(())))
-        .await
-        .unwrap();
-    assert_eq!(refused.status(), StatusCode::UNAUTHORIZED);
-    let admitted = service(layer())
-        .oneshot(forge(present(&token)))
-        .await
-        .unwrap();
-    assert_eq!(admitted.headers()["x-app"], "Billing");
-    let remembered = service(layer())
-        .oneshot(forge(present(&token)))
-        .await
-        .unwrap();
-    assert_eq!(remembered.headers()["x-app"], "Billing");
-    let anonymous = service(layer().optional())
-        .oneshot(forge(Request::new(())))
-        .await
-        .unwrap();
-    assert_eq!(anonymous.headers()["x-app"], "nobody");
-    let preflight = Request::options("/")
-        .header("origin", "https://acme.example")
-        .header("access-control-request-method", "GET")
-        .body(())
-        .unwrap();
-    let preflight = service(layer().allow_preflight())
-        .oneshot(forge(preflight))
-        .await
-        .unwrap();
-    assert_eq!(preflight.headers()["x-app"], "nobody");
-}
-
-#[tokio::test]
-async fn the_inner_services_own_401_is_untouched() {
-    let (tokens, token) = platform("Billing").await;
-    let service = ApiTokenLayer::new(&tokens).layer(service_fn(async |_: Request<()>| {
-        Ok::<_, Infallible>(
-            Response::builder()
-                .status(401)
-                .header("www-authenticate", "Custom")
-                .body("mine".to_owned())
-                .unwrap(),
-        )
-    }));
-    let response = service.oneshot(present(&token)).await.unwrap();
-    assert_eq!(response.status(), 401);
-    assert_eq!(response.headers().len(), 1);
-    assert_eq!(response.headers()["www-authenticate"], "Custom");
-    assert!(response.extensions().is_empty());
-}
-
-#[tokio::test]
-async fn responses_show_the_principal_where_that_was_asked_for() {
-    let (tokens, token) = platform("Billing").await;
-    let shown = |response: &Response<_>| response.extensions().get::<AppPrincipal>().is_some();
-    let silent = ApiTokenLayer::new(&tokens).layer(service_fn(name));
-    assert!(!shown(
-        &silent.oneshot(present(&token)).await.unwrap().map(drop)
-    ));
-    let open = ApiTokenLayer::new(&tokens)
-        .attribute_responses()
-        .layer(service_fn(name));
-    assert!(shown(
-        &open
-            .clone()
-            .oneshot(present(&token))
-            .await
-            .unwrap()
-            .map(drop)
-    ));
-    assert!(!shown(
-        &open.oneshot(Request::new(())).await.unwrap().map(drop)
-    ));
-}
-
-#[tokio::test]
-async fn an_admitted_request_does_not_show_its_token() {
-    let (tokens, token) = platform("Billing").await;
-    let service = ApiTokenLayer::new(&tokens)
-        .api_key_header("x-api-key")
-        .unwrap()
-        .layer(service_fn(async |request: Request<()>| {
-            Ok::<_, Infallible>(Response::new(format!("{request:?}")))
-        }));
-    for request in [
-        present(&token),
-        present(&token),
-        Request::get("/")
-            .header("x-api-key", &token)
-            .body(())
-            .unwrap(),
-    ] {
-        let response = service.clone().oneshot(request).await.unwrap();
-        let body = http_body_util::BodyExt::collect(response.into_body())
-            .await
-            .unwrap();
-        let text = String::from_utf8(body.to_bytes().to_vec()).unwrap();
-        assert!(
-            text.contains("Sensitive") && !text.contains(&token),
-            "{text}"
+impl Two {
+    async fn new() -> Self {
+        let outer = Fixture::new().await;
+        let inner = Fixture::with(ApiTokensBuilder::accept_any_format).await;
+        let app = inner.tokens.create_app("Inside").await.unwrap();
+        let foreign = ForeignToken::new(
+            NewToken::named("shared"),
+            outer.issued.token().digest(),
+            MaskedToken::new("acme_", "").unwrap(),
         );
+        inner.tokens.import(&app.id, foreign).await.unwrap();
+        Self { outer, inner }
     }
+}
+
+#[tokio::test]
+async fn each_layer_verifies_once_and_the_inner_one_attributes() {
+    let two = Two::new().await;
+    let server = Server::behind_all(two.outer.layer(), two.inner.layer()).await;
+    let request = Wire::get().authorization(two.outer.bearer());
+    assert_eq!(server.admits(&request).await.body, "Inside");
+    // Over two versions of HTTP; the second time from memory.
+    for fixture in [&two.outer, &two.inner] {
+        assert_eq!(fixture.store.finds(), 1);
+        let stats = fixture.tokens.authenticator().stats();
+        assert_eq!((stats.lookups, stats.hits), (1, 1));
+    }
+}
+
+#[tokio::test]
+async fn the_inner_layer_refuses_what_the_outer_one_admits() {
+    let two = Two::new().await;
+    let inside = two.inner.layer().realm("inside").unwrap();
+    let server = Server::behind_all(two.outer.layer(), inside).await;
+    let known_outside = two.outer.issue(NewToken::named("outside only")).await;
+    let request = Wire::get().authorization(bearer(known_outside.token().expose()));
+    let answer = server.refuses(&request).await;
+    assert_eq!(answer.status, 401);
+    let challenge = "Bearer realm=\"inside\", error=\"invalid_token\"";
+    assert!(answer.challenge().starts_with(challenge));
+}
+
+#[tokio::test]
+async fn the_outer_layer_refuses_before_the_inner_one_is_asked() {
+    let two = Two::new().await;
+    let inside = two.inner.layer().realm("inside").unwrap();
+    let server = Server::behind_all(two.outer.layer(), inside).await;
+    for (value, status) in [
+        (String::new(), 401),
+        (two.inner.bearer(), 401),
+        ("Bearer".into(), 400),
+    ] {
+        let answer = server.refuses(&Wire::get().authorization(value)).await;
+        assert_eq!(answer.status, status);
+        assert!(answer.challenge().starts_with("Bearer realm=\"api\""));
+    }
+    assert_eq!(two.inner.store.finds(), 0);
+}
+
+#[tokio::test]
+async fn an_optional_layer_outside_leaves_the_verdict_to_the_inner_one() {
+    let two = Two::new().await;
+    let inside = two.inner.layer().realm("inside").unwrap();
+    let server = Server::behind_all(two.outer.layer().optional(), inside).await;
+    let answer = server.refuses(&Wire::get()).await;
+    assert_eq!(
+        (answer.status, answer.challenge()),
+        (401, "Bearer realm=\"inside\"")
+    );
+    let request = Wire::get().authorization(two.outer.bearer());
+    assert_eq!(server.admits(&request).await.body, "Inside");
+}
+
+#[tokio::test]
+async fn an_optional_layer_inside_of_a_strict_one_admits_nobody_more() {
+    let two = Two::new().await;
+    let server = Server::behind_all(two.outer.layer(), two.inner.layer().optional()).await;
+    assert_eq!(server.refuses(&Wire::get()).await.status, 401);
+    let request = Wire::get().authorization(two.outer.bearer());
+    assert_eq!(server.admits(&request).await.body, "Inside");
+}
+
+#[tokio::test]
+async fn two_optional_layers_let_a_request_through_as_nobody() {
+    let two = Two::new().await;
+    let (outer, inside) = (two.outer.layer().optional(), two.inner.layer().optional());
+    let server = Server::behind_all(outer, inside).await;
+    assert_eq!(server.admits(&Wire::get()).await.body, "nobody");
+    let answer = server
+        .refuses(&Wire::get().authorization(bearer(UNKNOWN)))
+        .await;
+    assert_eq!(answer.status, 401);
+}
+
+#[tokio::test]
+async fn a_principal_of_the_outer_layer_does_not_pass_one_that_finds_no_credential() {
+    let two = Two::new().await;
+    let outer = two.outer.layer().api_key_header("x-api-key").unwrap();
+    let key = Wire::get().field("x-api-key", two.outer.token());
+    let strict = Server::behind_all(outer.clone(), two.inner.layer()).await;
+    assert_eq!(strict.refuses(&key).await.status, 401);
+    let optional = Server::behind_all(outer, two.inner.layer().optional()).await;
+    assert_eq!(optional.admits(&key).await.body, "nobody");
+}
+
+#[tokio::test]
+async fn a_scope_check_behind_two_layers_challenges_as_the_inner_one() {
+    let two = Two::new().await;
+    let outer = two.outer.layer().realm("outside").unwrap().optional();
+    let inner = two.inner.layer().realm("inside").unwrap().optional();
+    let inside =
+        tower::layer::util::Stack::new(two.outer.layer().require_all("".parse().unwrap()), inner);
+    let server = Server::behind_all(outer, inside).await;
+    let answer = server.refuses(&Wire::get()).await;
+    assert_eq!(
+        (answer.status, answer.challenge()),
+        (401, "Bearer realm=\"inside\"")
+    );
+}
+
+#[tokio::test]
+async fn a_preflight_that_the_outer_layer_allows_is_refused_by_the_inner_one() {
+    let two = Two::new().await;
+    let preflight = Wire::new("OPTIONS", "/")
+        .field("origin", "https://example.com")
+        .field("access-control-request-method", "GET");
+    let outer = two.outer.layer().allow_preflight();
+    let server = Server::behind_all(outer.clone(), two.inner.layer()).await;
+    assert_eq!(server.refuses(&preflight).await.status, 401);
+    let server = Server::behind_all(outer, two.inner.layer().allow_preflight()).await;
+    assert_eq!(server.admits(&preflight).await.body, "nobody");
+}
+
+#[tokio::test]
+async fn a_response_shows_the_principal_and_the_rejection_of_the_inner_layer() {
+    let two = Two::new().await;
+    let inner = Inner::default();
+    let inside = two.inner.layer().attribute_responses().layer(inner.clone());
+    let service = two.outer.layer().attribute_responses().layer(inside);
+    let (parts, _) = answer(service.clone(), get(&two.outer.bearer())).await;
+    let principal: &AppPrincipal = parts.extensions.get().unwrap();
+    assert_eq!(principal.app_name(), "Inside");
+
+    let calls = inner.calls();
+    let unknown_inside = two.outer.issue(NewToken::named("outside only")).await;
+    let (parts, _) = answer(
+        service.clone(),
+        get(&bearer(unknown_inside.token().expose())),
+    )
+    .await;
+    assert_eq!(parts.status, StatusCode::UNAUTHORIZED);
+    assert_eq!(kind(&parts), Some(RejectionKind::UnknownToken));
+    let (parts, _) = answer(service, get_anonymously()).await;
+    assert_eq!(kind(&parts), Some(RejectionKind::MissingCredential));
+    assert_eq!(inner.calls(), calls);
+}
+
+#[tokio::test]
+async fn two_layers_of_one_authenticator_count_one_use_and_ask_the_store_once() {
+    let fixture = Fixture::new().await;
+    let follower = fixture.tokens.follow().start().await.unwrap();
+    let inner = Inner::default();
+    let service = fixture.layer().layer(fixture.layer().layer(inner.clone()));
+    for _ in 0..3 {
+        let request = Request::get("/").header("authorization", fixture.bearer());
+        let (parts, _) = answer(service.clone(), request.body(Empty::new()).unwrap()).await;
+        assert_eq!(parts.status, StatusCode::OK);
+    }
+    assert_eq!(inner.calls(), 3);
+    assert!(fixture.store.finds() <= 1);
+    follower.stop().await.unwrap();
+    let record = fixture
+        .tokens
+        .get(fixture.issued.record().id)
+        .await
+        .unwrap();
+    assert_eq!(record.uses, 3);
 }

@@ -1,279 +1,276 @@
-//! Requests written to a socket byte by byte, and answers read from it.
+//! Requests as bytes, over either version of HTTP.
 
-use std::{convert::Infallible, net::SocketAddr};
+use std::{fmt, net::SocketAddr, time::Duration};
 
-use bytes::Bytes;
-use http_body_util::Full;
-use hyper_util::{
-    rt::{TokioExecutor, TokioIo},
-    server::conn::auto,
-    service::TowerToHyperService,
-};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::{TcpListener, TcpStream},
+    net::TcpStream,
+    time::timeout,
 };
-use tower::Service;
 
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Protocol {
-    Http1,
-    Http2,
-}
+use crate::http2;
 
-/// A request, nothing of which is checked.
+/// How long a test waits for an answer before it says that there is none.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+
+pub(crate) type Fields = Vec<(String, Vec<u8>)>;
+
+/// A request that is written as it stands, whatever is in it.
 #[derive(Clone)]
-pub(crate) struct Raw {
-    pub(crate) method: &'static str,
-    pub(crate) path: String,
-    pub(crate) fields: Vec<(Vec<u8>, Vec<u8>)>,
-    /// Sent as a `:protocol` pseudo-header, for extended CONNECT.
-    pub(crate) upgrade_to: Option<&'static str>,
+pub(crate) struct Wire {
+    pub(crate) method: String,
+    pub(crate) target: String,
+    pub(crate) fields: Fields,
+    pub(crate) content: Vec<u8>,
+    pub(crate) trailers: Fields,
 }
 
-impl Raw {
-    pub(crate) fn get() -> Self {
+impl Wire {
+    pub(crate) fn new(method: &str, target: &str) -> Self {
         Self {
-            method: "GET",
-            path: "/".into(),
+            method: method.to_owned(),
+            target: target.to_owned(),
             fields: Vec::new(),
-            upgrade_to: None,
+            content: Vec::new(),
+            trailers: Vec::new(),
         }
     }
 
-    pub(crate) fn method(mut self, method: &'static str) -> Self {
-        self.method = method;
-        self
-    }
-
-    pub(crate) fn path(mut self, path: &str) -> Self {
-        self.path = path.into();
-        self
+    pub(crate) fn get() -> Self {
+        Self::new("GET", "/")
     }
 
     pub(crate) fn field(mut self, name: &str, value: impl AsRef<[u8]>) -> Self {
-        self.fields.push((name.into(), value.as_ref().to_vec()));
+        let value = value.as_ref().to_vec();
+        self.fields.push((name.to_owned(), value));
         self
     }
 
     pub(crate) fn authorization(self, value: impl AsRef<[u8]>) -> Self {
         self.field("authorization", value)
     }
+
+    pub(crate) fn content(mut self, content: &str) -> Self {
+        self.content = content.into();
+        self
+    }
+
+    pub(crate) fn trailer(mut self, name: &str, value: impl AsRef<[u8]>) -> Self {
+        let value = value.as_ref().to_vec();
+        self.trailers.push((name.to_owned(), value));
+        self
+    }
+
+    fn http1(&self) -> Vec<u8> {
+        let mut text = format!(
+            "{} {} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n",
+            self.method, self.target
+        )
+        .into_bytes();
+        write_fields(&mut text, &self.fields);
+        if self.trailers.is_empty() && self.content.is_empty() {
+            text.extend(b"\r\n");
+        } else {
+            let length = self.content.len();
+            text.extend(format!("transfer-encoding: chunked\r\n\r\n{length:x}\r\n").bytes());
+            text.extend(&self.content);
+            text.extend(b"\r\n0\r\n");
+            write_fields(&mut text, &self.trailers);
+            text.extend(b"\r\n");
+        }
+        text
+    }
 }
 
+fn write_fields(text: &mut Vec<u8>, fields: &Fields) {
+    for (name, value) in fields {
+        text.extend(name.bytes());
+        text.extend(b": ");
+        text.extend(value);
+        text.extend(b"\r\n");
+    }
+}
+
+impl fmt::Debug for Wire {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.http1().escape_ascii())
+    }
+}
+
+/// What the server answered.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Answer {
     pub(crate) status: u16,
-    /// In the order of their names, without those that the protocol or the time of day adds.
-    pub(crate) headers: Vec<(String, String)>,
+    /// The fields in order, but those that tell of the connection or the time.
+    pub(crate) fields: Vec<(String, String)>,
     pub(crate) body: String,
 }
 
 impl Answer {
-    fn new(status: u16, mut headers: Vec<(String, String)>, body: &[u8]) -> Self {
-        let added = ["date", "content-length", "connection", "transfer-encoding"];
-        headers.retain(|(name, _)| !added.contains(&name.as_str()));
-        headers.sort();
-        let body = String::from_utf8(body.to_vec()).unwrap();
+    pub(crate) fn new(status: u16, fields: Vec<(String, String)>, body: Vec<u8>) -> Self {
+        let told = |(name, _): &(String, String)| name != "date" && name != "connection";
         Self {
             status,
-            headers,
-            body,
+            fields: fields.into_iter().filter(told).collect(),
+            body: String::from_utf8(body).unwrap(),
         }
     }
 
-    pub(crate) fn values(&self, name: &str) -> Vec<&str> {
-        let fields = self.headers.iter().filter(|(other, _)| other == name);
-        fields.map(|(_, value)| value.as_str()).collect()
+    pub(crate) fn all<'a>(&'a self, name: &str) -> impl Iterator<Item = &'a str> {
+        let named = move |(key, _): &&(String, String)| key == name;
+        self.fields.iter().filter(named).map(|(_, value)| &**value)
     }
-}
 
-/// Serves on a port of its own for as long as the runtime lives.
-pub(crate) async fn serve<S>(service: S) -> SocketAddr
-where
-    S: Service<http::Request<hyper::body::Incoming>, Error = Infallible> + Clone + Send + 'static,
-    S::Response: Into<http::Response<WireBody>>,
-    S::Future: Send,
-{
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    tokio::spawn(async move {
-        loop {
-            let (connection, _) = listener.accept().await.unwrap();
-            let service = tower::ServiceExt::map_response(service.clone(), Into::into);
-            let service = TowerToHyperService::new(service);
-            tokio::spawn(async move {
-                let mut server = auto::Builder::new(TokioExecutor::new());
-                server.http2().enable_connect_protocol();
-                let io = TokioIo::new(connection);
-                // A client that hangs up early is no failure of the server.
-                let _ = server.serve_connection_with_upgrades(io, service).await;
-            });
+    /// The value of a field that must be there once.
+    pub(crate) fn sole(&self, name: &str) -> &str {
+        let values: Vec<_> = self.all(name).collect();
+        let [value] = values[..] else {
+            panic!("{name} is not there once: {self:?}");
+        };
+        value
+    }
+
+    pub(crate) fn challenge(&self) -> &str {
+        self.sole("www-authenticate")
+    }
+
+    /// The whole answer as text.
+    pub(crate) fn text(&self) -> String {
+        let mut text = format!("{}\n", self.status);
+        for (name, value) in &self.fields {
+            text += &format!("{name}: {value}\n");
         }
-    });
-    address
-}
-
-pub(crate) type WireBody = tower_api_tokens::middleware::ResponseBody<Full<Bytes>>;
-
-pub(crate) async fn ask(address: SocketAddr, protocol: Protocol, raw: &Raw) -> Answer {
-    let stream = TcpStream::connect(address).await.unwrap();
-    match protocol {
-        Protocol::Http1 => ask_http1(stream, raw).await,
-        Protocol::Http2 => ask_http2(stream, raw).await,
+        format!("{text}\n{}", self.body)
     }
-}
 
-/// Asks over both protocols and expects one answer.
-pub(crate) async fn ask_both(address: SocketAddr, raw: &Raw) -> Answer {
-    let [one, two] = [
-        ask(address, Protocol::Http1, raw).await,
-        ask(address, Protocol::Http2, raw).await,
-    ];
-    assert_eq!(one, two, "the protocols disagree");
-    one
-}
-
-async fn ask_http1(mut stream: TcpStream, raw: &Raw) -> Answer {
-    let mut head = format!("{} {} HTTP/1.1\r\nhost: a\r\n", raw.method, raw.path).into_bytes();
-    let upgrade = raw.fields.iter().any(|(name, _)| name == b"upgrade");
-    if !upgrade {
-        head.extend_from_slice(b"connection: close\r\n");
-    }
-    for (name, value) in &raw.fields {
-        head.extend([name.as_slice(), b": ", value, b"\r\n"].concat());
-    }
-    head.extend_from_slice(b"\r\n");
-    stream.write_all(&head).await.unwrap();
-    let mut bytes = Vec::new();
-    loop {
-        let mut chunk = [0; 4096];
-        let read = stream.read(&mut chunk).await.unwrap();
-        bytes.extend_from_slice(&chunk[..read]);
-        let switched = bytes.starts_with(b"HTTP/1.1 101") && bytes.ends_with(b"\r\n\r\n");
-        let complete = upgrade && is_complete(&bytes);
-        if read == 0 || switched || complete {
-            break;
-        }
-    }
-    parse_http1(&bytes)
-}
-
-/// Whether an answer on a connection that stays open has all of its body.
-fn is_complete(bytes: &[u8]) -> bool {
-    let Some(end) = bytes.windows(4).position(|window| window == b"\r\n\r\n") else {
-        return false;
-    };
-    let head = String::from_utf8_lossy(&bytes[..end]).to_lowercase();
-    let length = head
-        .lines()
-        .find_map(|line| line.strip_prefix("content-length: ")?.parse().ok());
-    bytes.len() >= end + 4 + length.unwrap_or(0_usize)
-}
-
-fn parse_http1(bytes: &[u8]) -> Answer {
-    let end = bytes
-        .windows(4)
-        .position(|window| window == b"\r\n\r\n")
-        .unwrap_or_else(|| panic!("no answer: {:?}", String::from_utf8_lossy(bytes)));
-    let head = String::from_utf8(bytes[..end].to_vec()).unwrap();
-    let mut lines = head.split("\r\n");
-    let status = lines.next().unwrap().split(' ').nth(1).unwrap();
-    let headers = lines
-        .map(|line| line.split_once(": ").unwrap())
-        .map(|(name, value)| (name.to_lowercase(), value.to_owned()));
-    Answer::new(
-        status.parse().unwrap(),
-        headers.collect(),
-        &bytes[end + 4..],
-    )
-}
-
-const HEADERS: u8 = 1;
-const DATA: u8 = 0;
-const RST_STREAM: u8 = 3;
-const GOAWAY: u8 = 7;
-const END_STREAM: u8 = 1;
-const END_HEADERS: u8 = 4;
-
-async fn ask_http2(mut stream: TcpStream, raw: &Raw) -> Answer {
-    let mut block = Vec::new();
-    literal(&mut block, b":method", raw.method.as_bytes());
-    if raw.method != "CONNECT" || raw.upgrade_to.is_some() {
-        literal(&mut block, b":scheme", b"http");
-        literal(&mut block, b":path", raw.path.as_bytes());
-    }
-    literal(&mut block, b":authority", b"a");
-    if let Some(protocol) = raw.upgrade_to {
-        literal(&mut block, b":protocol", protocol.as_bytes());
-    }
-    for (name, value) in &raw.fields {
-        literal(&mut block, &name.to_ascii_lowercase(), value);
-    }
-    let mut bytes = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
-    frame(&mut bytes, 4, 0, 0, &[]);
-    let ends = if raw.method == "CONNECT" {
-        0
-    } else {
-        END_STREAM
-    };
-    frame(&mut bytes, HEADERS, END_HEADERS | ends, 1, &block);
-    stream.write_all(&bytes).await.unwrap();
-
-    let mut decoder = loona_hpack::Decoder::new();
-    let (mut headers, mut body) = (Vec::new(), Vec::new());
-    loop {
-        let mut head = [0; 9];
-        stream.read_exact(&mut head).await.unwrap();
-        let length = u32::from_be_bytes([0, head[0], head[1], head[2]]);
-        let mut payload = vec![0; length as usize];
-        stream.read_exact(&mut payload).await.unwrap();
-        let (kind, flags) = (head[3], head[4]);
-        match kind {
-            HEADERS => {
-                let fields = decoder.decode(&payload).unwrap();
-                headers.extend(fields.into_iter().map(|(name, value)| {
-                    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
-                    (text(&name), text(&value))
-                }));
+    /// What holds of every refusal, of whatever kind.
+    pub(crate) fn check_refusal(&self, request: &Wire) {
+        let challenges: Vec<_> = self
+            .all("www-authenticate")
+            .filter(|challenge| challenge.starts_with("Bearer"))
+            .collect();
+        match self.status {
+            400 | 401 | 403 => {
+                assert_eq!(challenges.len(), 1, "{self:?}");
+                assert!(challenges[0].starts_with("Bearer realm=\""), "{self:?}");
+                assert_eq!(self.all("retry-after").count(), 0, "{self:?}");
             }
-            DATA => body.extend_from_slice(&payload),
-            RST_STREAM | GOAWAY => panic!("the server refused the frames: {kind} {payload:?}"),
-            _ => continue,
+            503 => {
+                assert_eq!(self.all("www-authenticate").count(), 0, "{self:?}");
+                assert_eq!(self.sole("retry-after"), "1");
+            }
+            status => panic!("{status} to {request:?}"),
         }
-        let established = raw.method == "CONNECT" && kind == HEADERS;
-        if flags & END_STREAM != 0 || (established && headers[0].1 == "200") {
-            break;
-        }
-    }
-    let (_, status) = headers.remove(0);
-    Answer::new(status.parse().unwrap(), headers, &body)
-}
-
-/// A literal field that is never indexed (RFC 7541 section 6.2.3), without Huffman coding.
-fn literal(block: &mut Vec<u8>, name: &[u8], value: &[u8]) {
-    block.push(0x10);
-    for text in [name, value] {
-        let mut rest = text.len();
-        if rest < 127 {
-            block.push(rest as u8);
+        assert_eq!(self.sole("content-type"), "application/problem+json");
+        assert_eq!(self.sole("cache-control"), "no-store");
+        if request.method == "HEAD" {
+            assert_eq!(self.body, "");
         } else {
-            block.push(127);
-            rest -= 127;
-            while rest >= 128 {
-                block.push((rest % 128 + 128) as u8);
-                rest /= 128;
-            }
-            block.push(rest as u8);
+            let problem: serde_json::Value = serde_json::from_str(&self.body).unwrap();
+            assert_eq!(problem["status"], self.status, "{self:?}");
+            assert!(problem["type"].is_string() && problem["title"].is_string());
         }
-        block.extend_from_slice(text);
     }
 }
 
-fn frame(bytes: &mut Vec<u8>, kind: u8, flags: u8, stream: u32, payload: &[u8]) {
-    let length = (payload.len() as u32).to_be_bytes();
-    bytes.extend_from_slice(&length[1..]);
-    bytes.extend_from_slice(&[kind, flags]);
-    bytes.extend_from_slice(&stream.to_be_bytes());
-    bytes.extend_from_slice(payload);
+/// Who ended a request.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    Answered(Answer),
+    /// The server itself found it malformed, so no service saw it.
+    Malformed,
+}
+
+pub(crate) async fn over_http1(address: SocketAddr, request: &Wire) -> Outcome {
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    stream.write_all(&request.http1()).await.unwrap();
+    let mut text = Vec::new();
+    // A server may reset a connection of which it has not read everything; the answer is here then.
+    let _ = timeout(PATIENCE, stream.read_to_end(&mut text))
+        .await
+        .expect("an answer");
+    let (answer, rest) = parse_http1(&text, request.method == "HEAD").expect("a whole answer");
+    assert_eq!(rest, b"");
+    if answer.status == 400 && answer.all("content-type").next().is_none() {
+        return Outcome::Malformed;
+    }
+    Outcome::Answered(answer)
+}
+
+pub(crate) async fn over_http2(address: SocketAddr, request: &Wire) -> Outcome {
+    let exchange = async {
+        let mut client = http2::Client::connect(address).await;
+        client.send(1, request).await;
+        client.outcome(1).await
+    };
+    timeout(PATIENCE, exchange).await.expect("an answer")
+}
+
+/// The answer over HTTP/1, after it was seen to be the one over HTTP/2 too.
+pub(crate) async fn both(address: SocketAddr, request: &Wire) -> Answer {
+    let first = over_http1(address, request).await;
+    assert_eq!(first, over_http2(address, request).await, "{request:?}");
+    match first {
+        Outcome::Answered(answer) => answer,
+        Outcome::Malformed => panic!("the server refused {request:?}"),
+    }
+}
+
+/// The first answer in a stream of bytes, once all of it is there, and what comes after it.
+pub(crate) fn parse_http1(text: &[u8], to_head: bool) -> Option<(Answer, &[u8])> {
+    let end = text.windows(4).position(|window| window == b"\r\n\r\n")?;
+    let (head, rest) = (std::str::from_utf8(&text[..end]).unwrap(), &text[end + 4..]);
+    let mut lines = head.split("\r\n");
+    let status = lines.next()?.split(' ').nth(1)?.parse().unwrap();
+    let fields: Vec<_> = lines
+        .map(|line| line.split_once(": ").unwrap())
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .collect();
+    let length = |(name, value): &(String, String)| {
+        (name == "content-length").then(|| value.parse::<usize>().unwrap())
+    };
+    let length = fields.iter().find_map(length).unwrap_or(0);
+    // The answer to HEAD tells the length of what it does not hold.
+    let length = if to_head { 0 } else { length };
+    let (body, rest) = rest.split_at_checked(length)?;
+    Some((Answer::new(status, fields, body.to_vec()), rest))
+}
+
+/// A connection over HTTP/1 that stays open.
+pub(crate) struct Connection {
+    stream: TcpStream,
+    unread: Vec<u8>,
+}
+
+impl Connection {
+    pub(crate) async fn open(address: SocketAddr) -> Self {
+        Self {
+            stream: TcpStream::connect(address).await.unwrap(),
+            unread: Vec::new(),
+        }
+    }
+
+    pub(crate) async fn ask(&mut self, request: &str) -> Answer {
+        self.stream.write_all(request.as_bytes()).await.unwrap();
+        let answer = async {
+            loop {
+                if let Some((answer, rest)) = parse_http1(&self.unread, false) {
+                    let rest = rest.to_vec();
+                    self.unread = rest;
+                    return answer;
+                }
+                assert_ne!(self.stream.read_buf(&mut self.unread).await.unwrap(), 0);
+            }
+        };
+        timeout(PATIENCE, answer).await.expect("an answer")
+    }
+
+    pub(crate) async fn assert_echoes(mut self) {
+        assert!(self.unread.is_empty());
+        self.stream.write_all(b"ping").await.unwrap();
+        let mut echo = [0; 4];
+        let read = self.stream.read_exact(&mut echo);
+        timeout(PATIENCE, read).await.expect("an echo").unwrap();
+        assert_eq!(&echo, b"ping");
+    }
 }

@@ -13,7 +13,7 @@ use jiff::Timestamp;
 use sqlx::{SqliteConnection, SqlitePool};
 
 use error::{expect_one, from_sqlx};
-use row::{app_from, change_from, instant, mark_from, microseconds, token_from};
+use row::{app_from, change_from, mark_from, token_from};
 
 use super::{
     AppQuery, Change, ChangeLog, Changes, Page, Revision, Rotation, StoreError, StoreErrorKind,
@@ -21,6 +21,7 @@ use super::{
 };
 use crate::{
     app::{AppId, AppRecord},
+    clock::{microseconds, to_microsecond},
     record::{TokenRecord, TokenStatus},
     token::{TokenDigest, TokenId},
 };
@@ -261,7 +262,7 @@ impl TokenRegistry for SqliteStore {
     }
 
     async fn disable_app(&self, id: &AppId, at: Timestamp) -> Result<AppRecord, StoreError> {
-        let (id, at) = (*id, instant(at));
+        let (id, at) = (*id, to_microsecond(at));
         self.write(move |connection| {
             Box::pin(async move { change_app(connection, &id, |app| app.disable(at)).await })
         })
@@ -312,7 +313,7 @@ impl TokenRegistry for SqliteStore {
         self.write(move |connection| {
             Box::pin(async move {
                 let token = expect_target(connection, &rotation.target).await?;
-                let ends = instant(rotation.overlap_ends);
+                let ends = to_microsecond(rotation.overlap_ends);
                 let rotated = token.rotate(rotation.successor.id, rotation.at, ends)?;
                 let updated = sqlx::query(statements::ROTATE)
                     .bind(rotated.id.as_bytes().as_slice())
@@ -332,7 +333,7 @@ impl TokenRegistry for SqliteStore {
     }
 
     async fn revoke(&self, target: &TokenTarget, at: Timestamp) -> Result<TokenRecord, StoreError> {
-        let (target, at) = (*target, instant(at));
+        let (target, at) = (*target, to_microsecond(at));
         self.write(move |connection| {
             Box::pin(async move {
                 let token = expect_target(connection, &target).await?;

@@ -5,21 +5,11 @@ use sqlx::{Decode, Row, Sqlite, Type, sqlite::SqliteRow};
 
 use crate::{
     app::{AppId, AppRecord},
-    clock::{from_microsecond, to_microsecond},
+    clock::from_microsecond,
     record::TokenRecord,
     store::{Change, Revision, StoreError, StoreErrorKind},
     token::{TokenDigest, TokenId},
 };
-
-/// A time as it is kept.
-pub(super) fn microseconds(time: Timestamp) -> i64 {
-    time.as_microsecond()
-}
-
-/// A time as it will be read.
-pub(super) fn instant(time: Timestamp) -> Timestamp {
-    to_microsecond(time)
-}
 
 pub(super) fn token_from(row: &SqliteRow) -> Result<TokenRecord, StoreError> {
     let digest = TokenDigest::from_bytes(bytes(row, 1)?);

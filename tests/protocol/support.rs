@@ -1,0 +1,235 @@
+//! Tokens, a service behind the layer that counts its calls, and a server around both.
+
+use std::{
+    convert::Infallible,
+    future::{Ready, ready},
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::SeqCst},
+    },
+    task::{Context, Poll},
+};
+
+use bytes::Bytes;
+use http::{Method, Request, Response, response::Parts};
+use http_body::Body;
+use http_body_util::{BodyExt, Empty, Full};
+use hyper::body::Incoming;
+use hyper_util::{
+    rt::{TokioExecutor, TokioIo},
+    server::conn::auto,
+    service::TowerToHyperService,
+};
+use jiff::Timestamp;
+use tokio::net::TcpListener;
+use tower::{Layer, Service, ServiceExt};
+use tower_api_tokens::{
+    ApiTokenLayer, ApiTokens, ApiTokensBuilder, AppPrincipal, AppRecord, IssuedToken, MemoryStore,
+    NewToken, Rejection, RejectionKind, TokenFormat,
+    testing::{ManualClock, UnreliableStore},
+};
+
+use crate::wire::{Answer, Wire, both};
+
+/// Well formed, with a checksum that fits, and never issued.
+pub(crate) const UNKNOWN: &str = "acme_000000000000000000000000000000003ThW3Y";
+
+pub(crate) type Store = UnreliableStore<MemoryStore>;
+
+/// Tokens, one of which is issued to the app "Billing".
+pub(crate) struct Fixture {
+    pub(crate) tokens: ApiTokens,
+    pub(crate) store: Store,
+    pub(crate) clock: ManualClock,
+    pub(crate) app: AppRecord,
+    pub(crate) issued: IssuedToken,
+}
+
+impl Fixture {
+    pub(crate) async fn new() -> Self {
+        Self::with(|builder| builder).await
+    }
+
+    pub(crate) async fn with(set: impl FnOnce(ApiTokensBuilder) -> ApiTokensBuilder) -> Self {
+        let store = UnreliableStore::new(MemoryStore::new());
+        let clock = ManualClock::new(Timestamp::new(1_800_000_000, 0).unwrap());
+        let builder = ApiTokens::builder(store.clone(), TokenFormat::new("acme").unwrap());
+        let tokens = set(builder.clock(clock.clone())).build();
+        let app = tokens.create_app("Billing").await.unwrap();
+        let new = NewToken::named("ci").scopes("invoices:read".parse().unwrap());
+        let issued = tokens.issue(&app.id, new).await.unwrap();
+        Self {
+            tokens,
+            store,
+            clock,
+            app,
+            issued,
+        }
+    }
+
+    pub(crate) async fn issue(&self, new: NewToken) -> IssuedToken {
+        self.tokens.issue(&self.app.id, new).await.unwrap()
+    }
+
+    pub(crate) fn token(&self) -> &str {
+        self.issued.token().expose()
+    }
+
+    pub(crate) fn bearer(&self) -> String {
+        bearer(self.token())
+    }
+
+    pub(crate) fn layer(&self) -> ApiTokenLayer {
+        ApiTokenLayer::new(&self.tokens)
+    }
+
+    /// A server of [`Inner`] behind the layer as it is by default.
+    pub(crate) async fn server(&self) -> Server {
+        Server::behind(self.layer()).await
+    }
+}
+
+pub(crate) fn bearer(token: &str) -> String {
+    format!("Bearer {token}")
+}
+
+/// Answers with the name of the attributed app, or "nobody".
+#[derive(Clone, Default)]
+pub(crate) struct Inner {
+    calls: Arc<AtomicUsize>,
+}
+
+impl Inner {
+    pub(crate) fn calls(&self) -> usize {
+        self.calls.load(SeqCst)
+    }
+}
+
+impl<B> Service<Request<B>> for Inner {
+    type Response = Response<Full<Bytes>>;
+    type Error = Infallible;
+    type Future = Ready<Result<Self::Response, Infallible>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        self.calls.fetch_add(1, SeqCst);
+        let principal = request.extensions().get::<AppPrincipal>();
+        // Over HTTP/2 hyper sends whatever body there is, in answer to HEAD too.
+        let name = match principal {
+            _ if request.method() == Method::HEAD => "",
+            Some(principal) => principal.app_name(),
+            None => "nobody",
+        };
+        ready(Ok(Response::new(name.to_owned().into())))
+    }
+}
+
+/// Serves HTTP/1 and HTTP/2, whichever a connection begins with.
+pub(crate) async fn serve<S, B>(service: S) -> SocketAddr
+where
+    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible>,
+    S: Clone + Send + 'static,
+    S::Future: Send,
+    B: Body<Data: Send, Error: Into<Box<dyn std::error::Error + Send + Sync>>> + Send + 'static,
+{
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let service = TowerToHyperService::new(service.clone());
+            tokio::spawn(async move {
+                let mut server = auto::Builder::new(TokioExecutor::new());
+                server.http2().enable_connect_protocol();
+                // A client that breaks off is no concern of a test; one that is broken off sees it.
+                let _ = server
+                    .serve_connection_with_upgrades(TokioIo::new(stream), service)
+                    .await;
+            });
+        }
+    });
+    address
+}
+
+/// A server of [`Inner`] behind a layer.
+pub(crate) struct Server {
+    address: SocketAddr,
+    inner: Inner,
+}
+
+impl Server {
+    pub(crate) async fn behind(layer: ApiTokenLayer) -> Self {
+        Self::behind_all(layer, tower::layer::util::Identity::new()).await
+    }
+
+    pub(crate) async fn behind_all<L, S, B>(outer: ApiTokenLayer, inside: L) -> Self
+    where
+        L: Layer<Inner, Service = S>,
+        S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible>,
+        S: Clone + Send + 'static,
+        S::Future: Send,
+        B: Body<Data = Bytes, Error: Into<Box<dyn std::error::Error + Send + Sync>>>,
+        B: Send + 'static,
+    {
+        let inner = Inner::default();
+        let address = serve(outer.layer(inside.layer(inner.clone()))).await;
+        Self { address, inner }
+    }
+
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    pub(crate) fn calls(&self) -> usize {
+        self.inner.calls()
+    }
+
+    /// The answer to a request, the same over both versions of HTTP, from the inner service.
+    pub(crate) async fn admits(&self, request: &Wire) -> Answer {
+        let before = self.calls();
+        let answer = both(self.address, request).await;
+        assert_eq!(answer.status, 200, "{request:?}: {answer:?}");
+        assert_eq!(self.calls(), before + 2, "{request:?}");
+        answer
+    }
+
+    /// The answer to a request, the same over both versions of HTTP, from the layer alone.
+    pub(crate) async fn refuses(&self, request: &Wire) -> Answer {
+        let before = self.calls();
+        let answer = both(self.address, request).await;
+        assert_eq!(self.calls(), before, "{request:?}: {answer:?}");
+        answer.check_refusal(request);
+        answer
+    }
+}
+
+/// The answer to a request that does not go over a wire.
+pub(crate) async fn answer<S, B>(service: S, request: Request<Empty<Bytes>>) -> (Parts, String)
+where
+    S: Service<Request<Empty<Bytes>>, Response = Response<B>, Error = Infallible>,
+    B: Body<Error: std::fmt::Debug>,
+{
+    let Ok(response) = service.oneshot(request).await;
+    let (parts, body) = response.into_parts();
+    let body = body.collect().await.unwrap().to_bytes();
+    (parts, String::from_utf8(body.to_vec()).unwrap())
+}
+
+pub(crate) fn get(authorization: &str) -> Request<Empty<Bytes>> {
+    Request::get("/")
+        .header("authorization", authorization)
+        .body(Empty::new())
+        .unwrap()
+}
+
+pub(crate) fn get_anonymously() -> Request<Empty<Bytes>> {
+    Request::get("/").body(Empty::new()).unwrap()
+}
+
+/// What the response says inside of the process of its refusal.
+pub(crate) fn kind(parts: &Parts) -> Option<RejectionKind> {
+    parts.extensions.get().map(Rejection::kind)
+}

@@ -1,0 +1,226 @@
+//! Races, lost writes and guessed identifiers. Each check takes any registry.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use tokio::sync::Barrier;
+use tower_api_tokens::testing::ManualClock;
+use tower_api_tokens::{
+    ApiTokens, AppId, LifecycleErrorKind, MemoryStore, NewToken, RejectionKind, StoreErrorKind,
+    TokenId, TokenQuery, TokenRecord, TokenRegistry, TransitionError,
+};
+
+use crate::support::{Act, START, Scene, Tap, tokens_in, unknown};
+
+const HOUR: Duration = Duration::from_secs(3600);
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn of_64_racing_rotations_one_has_a_successor_in_memory() {
+    one_successor(MemoryStore::new()).await;
+}
+
+#[tokio::test]
+async fn a_revocation_that_failed_is_true_once_it_succeeds_in_memory() {
+    revoked_after_a_retry(MemoryStore::new).await;
+}
+
+#[tokio::test]
+async fn a_change_of_one_token_leaves_the_others_in_memory() {
+    others_unchanged(MemoryStore::new()).await;
+}
+
+#[tokio::test]
+async fn an_app_reaches_no_token_of_another_in_memory() {
+    apps_apart(MemoryStore::new()).await;
+}
+
+async fn one_successor(registry: impl TokenRegistry) {
+    const RACERS: usize = 64;
+    let scene = Scene::of(tokens_in(registry).build()).await;
+    let start = Arc::new(Barrier::new(RACERS));
+    let racers: Vec<_> = (0..RACERS)
+        .map(|nth| {
+            let (tokens, start) = (scene.tokens.clone(), Arc::clone(&start));
+            let (app, id) = (scene.app.id, scene.id());
+            tokio::spawn(async move {
+                start.wait().await;
+                match nth % 2 {
+                    0 => tokens.rotate(id, HOUR).await,
+                    _ => tokens.app(app).rotate(id, HOUR).await,
+                }
+            })
+        })
+        .collect();
+    let mut winners = Vec::new();
+    for racer in racers {
+        match racer.await.unwrap() {
+            Ok(issued) => winners.push(issued),
+            Err(lost) => {
+                assert_eq!(lost.kind(), LifecycleErrorKind::Rotated);
+                let source = std::error::Error::source(&lost).unwrap();
+                let conflict = source.source().unwrap().downcast_ref();
+                assert_eq!(conflict, Some(&TransitionError::Rotated));
+            }
+        }
+    }
+    assert_eq!(winners.len(), 1);
+    let listed = everything(&scene.tokens).await;
+    assert_eq!(listed.len(), 2);
+    let winner = winners[0].record().id;
+    assert_eq!(listed[&scene.id()].successor, Some(winner));
+    assert_eq!(scene.verdict(winners[0].token().expose()).await, Ok(()));
+    assert_eq!(scene.verdict(scene.plaintext()).await, Ok(()), "overlap");
+}
+
+async fn revoked_after_a_retry<R: TokenRegistry + Clone>(registry: impl Fn() -> R) {
+    let failures = [
+        || Act::FailBefore(StoreErrorKind::Unavailable),
+        || Act::FailAfter(StoreErrorKind::Unavailable),
+        || Act::FailBefore(StoreErrorKind::ReadOnly),
+        || Act::FailBefore(StoreErrorKind::Full),
+    ];
+    for failure in failures {
+        let store = Tap::new(registry(), move |name, nth| match (name, nth) {
+            ("revoke", 0) => failure(),
+            _ => Act::Pass,
+        });
+        let clock = ManualClock::new(START);
+        let scene = Scene::of(tokens_in(store.clone()).clock(clock.clone()).build()).await;
+        let failed = scene.tokens.revoke(scene.id()).await.unwrap_err();
+        assert_eq!(failed.kind(), LifecycleErrorKind::Store);
+
+        clock.set(START.checked_add(HOUR).unwrap());
+        let revoked = scene.tokens.revoke(scene.id()).await.unwrap();
+        assert!(revoked.revoked_at.is_some());
+        assert_eq!(store.count("revoke"), 2, "the retry writes");
+        let refused = Err(RejectionKind::RevokedToken);
+        assert_eq!(scene.verdict(scene.plaintext()).await, refused);
+        assert_eq!(scene.tokens.get(scene.id()).await.unwrap(), revoked);
+    }
+}
+
+/// Every token that there is, page by page.
+async fn everything(tokens: &ApiTokens) -> BTreeMap<TokenId, TokenRecord> {
+    let mut all = BTreeMap::new();
+    let mut query = TokenQuery::default().limit(7);
+    loop {
+        let page = tokens.list(&query).await.unwrap();
+        all.extend(page.items.into_iter().map(|token| (token.id, token)));
+        match page.next {
+            Some(next) => query = query.after(next),
+            None => return all,
+        }
+    }
+}
+
+async fn others_unchanged(registry: impl TokenRegistry) {
+    let scene = Scene::of(tokens_in(registry).build()).await;
+    let tokens = &scene.tokens;
+    let other = tokens.create_app("other").await.unwrap();
+    for nth in 0..20 {
+        // Alike in every column that a statement could select by in error.
+        let app = if nth % 2 == 0 { scene.app.id } else { other.id };
+        let _issued = tokens.issue(&app, NewToken::named("ci")).await.unwrap();
+    }
+    let mut before = everything(tokens).await;
+    let ids: Vec<_> = before.keys().copied().collect();
+    let unchanged = async |before: &BTreeMap<_, TokenRecord>, but: &[TokenId]| {
+        let mut after = everything(tokens).await;
+        let mut before = before.clone();
+        for id in but {
+            after.remove(id);
+            before.remove(id);
+        }
+        assert_eq!(after, before);
+    };
+
+    tokens.revoke(ids[3]).await.unwrap();
+    unchanged(&before, &[ids[3]]).await;
+    before = everything(tokens).await;
+
+    let successor = tokens.rotate(ids[5], HOUR).await.unwrap();
+    unchanged(&before, &[ids[5], successor.record().id]).await;
+    before = everything(tokens).await;
+
+    let own: Vec<_> = before
+        .values()
+        .filter(|token| token.app.id == other.id)
+        .map(|token| token.id)
+        .collect();
+    tokens.disable_app(&other.id).await.unwrap();
+    unchanged(&before, &own).await;
+    tokens.enable_app(&other.id).await.unwrap();
+    unchanged(&before, &[]).await;
+
+    // What is not there changes nothing at all.
+    let nobody = AppId::new("nobody").unwrap();
+    let nothing = TokenId::from_bytes([0; 16]);
+    assert!(tokens.revoke(nothing).await.is_err());
+    assert!(tokens.rotate(nothing, HOUR).await.is_err());
+    assert!(tokens.disable_app(&nobody).await.is_err());
+    assert!(tokens.app(nobody).revoke(ids[7]).await.is_err());
+    unchanged(&before, &[]).await;
+}
+
+async fn apps_apart(registry: impl TokenRegistry) {
+    let scene = Scene::of(tokens_in(registry).build()).await;
+    let thief = scene.tokens.create_app("thief").await.unwrap();
+    let thief = scene.tokens.app(thief.id);
+    let own = thief.issue(NewToken::named("own")).await.unwrap();
+    let before = everything(&scene.tokens).await;
+
+    let known = scene.id();
+    for error in [
+        thief.get(known).await.unwrap_err(),
+        thief.rotate(known, HOUR).await.unwrap_err(),
+        thief.rotate(known, Duration::ZERO).await.unwrap_err(),
+        thief.revoke(known).await.unwrap_err(),
+    ] {
+        let absent = thief.get(TokenId::from_bytes([0; 16])).await.unwrap_err();
+        assert_eq!(error.kind(), LifecycleErrorKind::UnknownToken);
+        assert_eq!(format!("{error:?}"), format!("{absent:?}"));
+    }
+    // Whichever app and cursor the query names.
+    let first_of_all = TokenId::from_bytes([0xff; 16]);
+    for query in [
+        TokenQuery::default(),
+        TokenQuery::default().app(scene.app.id),
+        TokenQuery::default().after(first_of_all),
+    ] {
+        let listed = thief.list(query).await.unwrap().items;
+        assert_eq!(listed, [own.record().clone()]);
+    }
+    assert_eq!(everything(&scene.tokens).await, before);
+    assert_eq!(scene.verdict(scene.plaintext()).await, Ok(()));
+
+    // Nor is it reached through one's own token: the successor stays with its app.
+    let successor = thief.rotate(own.record().id, HOUR).await.unwrap();
+    assert_eq!(successor.record().app.id, *thief.id());
+    assert!(thief.revoke(successor.record().id).await.is_ok());
+}
+
+#[tokio::test]
+async fn revoked_and_disabled_hold_for_the_very_next_request() {
+    let scene = Scene::of(tokens_in(MemoryStore::new()).build()).await;
+    assert_eq!(scene.verdict(scene.plaintext()).await, Ok(()));
+    scene.tokens.disable_app(&scene.app.id).await.unwrap();
+    let disabled = Err(RejectionKind::DisabledApp);
+    assert_eq!(scene.verdict(scene.plaintext()).await, disabled);
+    let refused = scene
+        .tokens
+        .issue(&scene.app.id, NewToken::named("more"))
+        .await;
+    let refused = refused.unwrap_err();
+    assert_eq!(refused.kind(), LifecycleErrorKind::AppDisabled);
+    let refused = scene.tokens.rotate(scene.id(), HOUR).await.unwrap_err();
+    assert_eq!(refused.kind(), LifecycleErrorKind::AppDisabled);
+    scene.tokens.enable_app(&scene.app.id).await.unwrap();
+    assert_eq!(scene.verdict(scene.plaintext()).await, Ok(()));
+    scene.tokens.revoke(scene.id()).await.unwrap();
+    scene.tokens.enable_app(&scene.app.id).await.unwrap();
+    let revoked = Err(RejectionKind::RevokedToken);
+    assert_eq!(scene.verdict(scene.plaintext()).await, revoked);
+    let refused = scene.tokens.rotate(scene.id(), HOUR).await.unwrap_err();
+    assert_eq!(refused.kind(), LifecycleErrorKind::Revoked);
+    let unknown = scene.verdict(&unknown()).await;
+    assert_eq!(unknown, Err(RejectionKind::UnknownToken));
+}

@@ -1,0 +1,20 @@
+//! Attacks on the crate, by theme. Each test states what holds under one.
+
+#![allow(
+    clippy::unwrap_used,
+    reason = "a helper that cannot go on fails its test"
+)]
+
+mod credentials;
+mod expiry;
+mod inputs;
+mod lifecycle;
+mod lookups;
+mod randomness;
+mod readiness;
+mod secrets;
+mod spoofing;
+mod support;
+mod telemetry;
+mod types;
+mod uniformity;

@@ -1,0 +1,273 @@
+//! The inner service: called only when it is ready, only after admission, and never kept from
+//! others by whom is not admitted.
+
+use std::{future, sync::Arc, task::Poll};
+
+use futures_util::FutureExt;
+use http::{Request, Response};
+use tokio::sync::Semaphore;
+use tower::{Layer, Service, ServiceBuilder, ServiceExt, buffer::Buffer, limit::ConcurrencyLimit};
+use tower_api_tokens::{
+    ApiTokenLayer, AppPrincipal, MemoryStore, RejectionKind, RequireScopeLayer,
+};
+
+use crate::support::{
+    Act, Scene, Strict, Tap, anonymous, attributed, bearer, preflight, tokens_in, unknown,
+};
+
+/// A scene whose lookups wait for the gate.
+async fn gated() -> (Scene, Arc<Semaphore>) {
+    let gate = Arc::new(Semaphore::new(0));
+    let opens = Arc::clone(&gate);
+    let store = Tap::new(MemoryStore::new(), move |name, _| match name {
+        "find" => Act::Wait(Arc::clone(&opens)),
+        _ => Act::Pass,
+    });
+    (Scene::of(tokens_in(store).build()).await, gate)
+}
+
+async fn scene() -> Scene {
+    Scene::of(tokens_in(MemoryStore::new()).build()).await
+}
+
+fn is_ready<S>(service: &mut S) -> bool
+where
+    S: Service<Request<String>>,
+{
+    let ready = future::poll_fn(|cx| Poll::Ready(service.poll_ready(cx).is_ready()));
+    ready.now_or_never().unwrap()
+}
+
+/// The requests of every path through the layer, and the status that each is answered with.
+fn every_path(scene: &Scene) -> Vec<(Request<String>, u16)> {
+    vec![
+        (scene.request(), 200),
+        (anonymous(), 200),
+        (preflight(), 200),
+        (bearer("a b"), 400),
+        (bearer("acme_typo"), 401),
+        (bearer(&unknown()), 401),
+        (scene.request(), 200),
+        (scene.request(), 200),
+    ]
+}
+
+#[tokio::test]
+async fn only_an_instance_that_was_polled_ready_is_called() {
+    let scene = scene().await;
+    for inner in [Strict::default(), Strict::hesitant()] {
+        let seen = inner.seen();
+        let layer = ApiTokenLayer::new(&scene.tokens).optional();
+        let mut service = layer.allow_preflight().layer(inner);
+        for (request, status) in every_path(&scene) {
+            let ready = ServiceExt::<Request<String>>::ready(&mut service)
+                .await
+                .unwrap();
+            let response = ready.call(request).await.unwrap();
+            assert_eq!(response.status(), status);
+        }
+        assert_eq!(seen.calls(), 5);
+    }
+}
+
+#[tokio::test]
+async fn a_required_scope_keeps_to_readiness_too() {
+    let scene = scene().await;
+    for inner in [Strict::default(), Strict::hesitant()] {
+        let seen = inner.seen();
+        let layer = ApiTokenLayer::new(&scene.tokens).optional();
+        let may_read = layer.require_all("read".parse().unwrap());
+        let may_write = layer.require_any("write".parse().unwrap());
+        let mut reads = layer.layer(may_read.layer(inner.clone()));
+        let mut writes = layer.layer(may_write.layer(inner));
+        for (request, readable, writable) in [
+            (scene.request(), 200, 403),
+            (anonymous(), 401, 401),
+            (scene.request(), 200, 403),
+        ] {
+            for (service, status) in [(&mut reads, readable), (&mut writes, writable)] {
+                let ready = ServiceExt::<Request<String>>::ready(service).await.unwrap();
+                let response = ready.call(request.clone()).await;
+                assert_eq!(response.unwrap().status(), status);
+            }
+        }
+        assert_eq!(seen.calls(), 2);
+    }
+}
+
+#[tokio::test]
+async fn a_buffer_inside_is_reserved_before_it_is_used() {
+    let (scene, gate) = gated().await;
+    let inner = Strict::hesitant();
+    let seen = inner.seen();
+    let layer = ApiTokenLayer::new(&scene.tokens).optional();
+    let service = layer.layer(Buffer::new(inner, 1));
+    // Were a place in the buffer held during the lookups, none would be left after the first.
+    let callers: Vec<_> = (0..32)
+        .map(|_| tokio::spawn(service.clone().oneshot(scene.request())))
+        .collect();
+    for _ in 0..8 {
+        let response = service.clone().oneshot(anonymous()).await.unwrap();
+        assert_eq!(response.status(), 200);
+    }
+    assert_eq!(seen.calls(), 8);
+    gate.add_permits(32);
+    for caller in callers {
+        assert_eq!(caller.await.unwrap().unwrap().status(), 200);
+    }
+    assert_eq!(seen.calls(), 40);
+}
+
+#[tokio::test]
+async fn nothing_reaches_the_inner_service_before_admission() {
+    let (scene, gate) = gated().await;
+    let (mock, mut handle) = tower_test::mock::pair::<Request<String>, Response<String>>();
+    let mut service = ApiTokenLayer::new(&scene.tokens).layer(mock);
+    let mut call = Box::pin(service.ready().await.unwrap().call(scene.request()));
+    for _ in 0..10 {
+        assert!(call.as_mut().now_or_never().is_none());
+        assert!(handle.next_request().now_or_never().is_none());
+    }
+    gate.add_permits(1);
+    let caller = tokio::spawn(call);
+    let (request, respond) = handle.next_request().await.unwrap();
+    assert_eq!(attributed(&request), scene.app.id.as_str());
+    respond.send_response(Response::new("done".into()));
+    assert_eq!(caller.await.unwrap().unwrap().status(), 200);
+}
+
+#[tokio::test]
+async fn a_refused_request_never_reaches_the_inner_service() {
+    let scene = scene().await;
+    let (mock, mut handle) = tower_test::mock::pair::<Request<String>, Response<String>>();
+    let mut service = ApiTokenLayer::new(&scene.tokens).layer(mock);
+    scene.tokens.revoke(scene.id()).await.unwrap();
+    for request in [
+        anonymous(),
+        preflight(),
+        bearer("a b"),
+        bearer("acme_typo"),
+        bearer(&unknown()),
+        scene.request(),
+    ] {
+        let ready = ServiceExt::<Request<String>>::ready(&mut service)
+            .await
+            .unwrap();
+        let response = ready.call(request).await.unwrap();
+        assert!(response.status().is_client_error());
+        assert!(handle.next_request().now_or_never().is_none());
+    }
+}
+
+#[tokio::test]
+async fn a_slow_lookup_leaves_the_inner_slot_to_others() {
+    let (scene, gate) = gated().await;
+    let service = ServiceBuilder::new()
+        .layer(ApiTokenLayer::new(&scene.tokens))
+        .concurrency_limit(1)
+        .service(Strict::default());
+    let (mut first, mut second) = (service.clone(), service);
+    assert!(is_ready(&mut first));
+    assert!(!is_ready(&mut second), "the one slot is taken");
+
+    let mut call = Box::pin(first.call(scene.request()));
+    assert!(is_ready(&mut second), "given back before the first poll");
+    assert!(call.as_mut().now_or_never().is_none());
+    assert!(is_ready(&mut second), "and not taken by the lookup");
+
+    gate.add_permits(1);
+    while gate.available_permits() == 0 {
+        assert!(call.as_mut().now_or_never().is_none());
+    }
+    for _ in 0..10 {
+        assert!(
+            call.as_mut().now_or_never().is_none(),
+            "the slot is the second's"
+        );
+        tokio::task::yield_now().await;
+    }
+    drop(second);
+    assert_eq!(call.await.unwrap().status(), 200);
+}
+
+#[tokio::test]
+async fn who_is_refused_does_not_hold_the_inner_slot_on_keep_alive() {
+    let scene = scene().await;
+    let layer = ApiTokenLayer::new(&scene.tokens);
+    let service = layer.layer(ConcurrencyLimit::new(Strict::default(), 1));
+    for request in [
+        anonymous(),
+        bearer("a b"),
+        bearer("acme_typo"),
+        bearer(&unknown()),
+    ] {
+        let (mut kept, mut other) = (service.clone(), service.clone());
+        assert!(is_ready(&mut kept));
+        let call = kept.call(request);
+        assert!(is_ready(&mut other), "before the refusal is read");
+        drop(other);
+        assert!(!call.await.unwrap().status().is_success());
+        assert!(is_ready(&mut service.clone()), "and afterwards");
+    }
+}
+
+#[tokio::test]
+async fn who_lacks_a_scope_does_not_hold_the_inner_slot_on_keep_alive() {
+    let scene = scene().await;
+    let principal = AppPrincipal::of(scene.issued.record());
+    let layer = RequireScopeLayer::all("write".parse().unwrap());
+    let service = layer.layer(ConcurrencyLimit::new(Strict::default(), 1));
+    let mut unattributed = anonymous();
+    let mut attributed = anonymous();
+    attributed.extensions_mut().insert(principal);
+    for (request, status) in [(&mut unattributed, 500), (&mut attributed, 403)] {
+        let mut kept = service.clone();
+        assert!(is_ready(&mut kept));
+        let call = kept.call(request.clone());
+        assert!(is_ready(&mut service.clone()));
+        assert_eq!(call.await.unwrap().status(), status);
+        assert!(is_ready(&mut service.clone()));
+    }
+}
+
+#[tokio::test]
+async fn an_inner_slot_is_free_again_when_an_admitted_caller_goes_away() {
+    let scene = scene().await;
+    let inner = ServiceBuilder::new().concurrency_limit(1).service_fn(
+        async |_: Request<String>| -> Result<Response<String>, std::convert::Infallible> {
+            future::pending().await
+        },
+    );
+    let service = ApiTokenLayer::new(&scene.tokens).layer(inner);
+    for _ in 0..100 {
+        let mut call = Box::pin(service.clone().oneshot(scene.request()));
+        assert!(call.as_mut().now_or_never().is_none());
+        assert!(!is_ready(&mut service.clone()));
+        drop(call);
+        assert!(is_ready(&mut service.clone()));
+    }
+}
+
+#[tokio::test]
+async fn an_error_of_the_inner_service_passes_unchanged() {
+    let scene = scene().await;
+    let (mock, mut handle) = tower_test::mock::pair::<Request<String>, Response<String>>();
+    let service = ApiTokenLayer::new(&scene.tokens).layer(mock);
+    let caller = tokio::spawn(service.clone().oneshot(scene.request()));
+    let (_, respond) = handle.next_request().await.unwrap();
+    respond.send_error("out of order");
+    let error = caller.await.unwrap().unwrap_err();
+    assert_eq!(error.to_string(), "out of order");
+
+    handle.send_error("not ready");
+    let error = service.oneshot(scene.request()).await.unwrap_err();
+    assert_eq!(error.to_string(), "not ready");
+}
+
+#[tokio::test]
+async fn a_refusal_is_told_apart_inside_only() {
+    let scene = scene().await;
+    let service = ApiTokenLayer::new(&scene.tokens).layer(Strict::default());
+    let outcome = crate::support::outcome(&service, anonymous()).await;
+    assert_eq!(outcome, (401, Some(RejectionKind::MissingCredential)));
+}

@@ -1,0 +1,152 @@
+//! Principals that somebody outside has put into the request.
+
+use http::{Request, Response};
+use tower::{Layer, service_fn};
+use tower_api_tokens::{
+    ApiTokenLayer, AppId, AppPrincipal, AppRecord, MaskedToken, MemoryStore, TokenDigest, TokenId,
+    TokenRecord,
+};
+
+use crate::support::{
+    START, Scene, Strict, anonymous, answer, authorized, bearer, outcome, preflight, tokens_in,
+    unknown,
+};
+
+/// A principal with every scope that the tests know, of an app that there is not.
+fn forged() -> AppPrincipal {
+    let mut record = TokenRecord::new(
+        TokenId::from_bytes([6; 16]),
+        TokenDigest::of(b"forged"),
+        MaskedToken::new("f", "f").unwrap(),
+        AppRecord::new(AppId::new("victim").unwrap(), "victim", START),
+        "forged",
+        START,
+    );
+    record.scopes = "read write admin".parse().unwrap();
+    AppPrincipal::of(&record)
+}
+
+fn with_forged(mut request: Request<String>) -> Request<String> {
+    request.extensions_mut().insert(forged());
+    let headers = request.headers_mut();
+    for name in ["x-app-id", "x-api-app", "x-forwarded-user", "app-id"] {
+        headers.insert(name, "victim".parse().unwrap());
+    }
+    request
+}
+
+async fn scene() -> Scene {
+    Scene::of(tokens_in(MemoryStore::new()).build()).await
+}
+
+#[tokio::test]
+async fn a_forged_principal_is_replaced_by_the_proven_one() {
+    let scene = scene().await;
+    let layer = ApiTokenLayer::new(&scene.tokens);
+    for layer in [
+        layer.clone(),
+        layer.clone().optional(),
+        layer.allow_preflight(),
+    ] {
+        let service = layer.layer(Strict::default());
+        let (parts, body) = answer(&service, with_forged(scene.request())).await;
+        assert_eq!(parts.status, 200);
+        assert_eq!(body, scene.app.id.as_str());
+    }
+}
+
+#[tokio::test]
+async fn a_forged_principal_admits_nobody() {
+    let scene = scene().await;
+    let inner = Strict::default();
+    let seen = inner.seen();
+    let layer = ApiTokenLayer::new(&scene.tokens);
+    let strict = layer.clone().layer(inner.clone());
+    assert_eq!(outcome(&strict, with_forged(anonymous())).await.0, 401);
+    assert_eq!(outcome(&strict, with_forged(preflight())).await.0, 401);
+    for layer in [layer.clone(), layer.optional()] {
+        let service = layer.layer(inner.clone());
+        let unknown = with_forged(bearer(&unknown()));
+        assert_eq!(outcome(&service, unknown).await.0, 401);
+        let malformed = with_forged(bearer("a b"));
+        assert_eq!(outcome(&service, malformed).await.0, 400);
+    }
+    assert_eq!(seen.calls(), 0);
+}
+
+#[tokio::test]
+async fn a_forged_principal_is_gone_where_nobody_is_attributed() {
+    let scene = scene().await;
+    let layer = ApiTokenLayer::new(&scene.tokens)
+        .optional()
+        .allow_preflight();
+    let service = layer.layer(Strict::default());
+    for request in [
+        anonymous(),
+        preflight(),
+        authorized("Digest a=b"),
+        authorized(""),
+    ] {
+        let (parts, body) = answer(&service, with_forged(request)).await;
+        assert_eq!((parts.status.as_u16(), &*body), (200, &b"nobody"[..]));
+    }
+    // Nor does it open what asks for its scopes.
+    let guarded = layer.layer(
+        layer
+            .require_all("admin".parse().unwrap())
+            .layer(Strict::default()),
+    );
+    assert_eq!(outcome(&guarded, with_forged(anonymous())).await.0, 401);
+    assert_eq!(outcome(&guarded, with_forged(preflight())).await.0, 401);
+    let request = with_forged(scene.request());
+    assert_eq!(outcome(&guarded, request).await.0, 403);
+}
+
+#[tokio::test]
+async fn of_stacked_layers_the_inner_one_has_the_last_word() {
+    let (outer, inner) = (scene().await, scene().await);
+    let keys = ApiTokenLayer::new(&inner.tokens)
+        .api_key_header("x-api-key")
+        .unwrap();
+    // The outer layer is satisfied with a key of its own field, the inner one reads another.
+    let outside = ApiTokenLayer::new(&outer.tokens)
+        .api_key_header("x-outer-key")
+        .unwrap();
+    let outer_key = || {
+        let mut request = anonymous();
+        let key = outer.plaintext().parse().unwrap();
+        request.headers_mut().insert("x-outer-key", key);
+        request
+    };
+    let stacked = outside.layer(keys.clone().layer(Strict::default()));
+    assert_eq!(outcome(&stacked, outer_key()).await.0, 401);
+
+    let stacked = outside.layer(keys.clone().optional().layer(Strict::default()));
+    assert_eq!(answer(&stacked, outer_key()).await.1, "nobody");
+
+    let mut both = outer_key();
+    let key = inner.plaintext().parse().unwrap();
+    both.headers_mut().insert("x-api-key", key);
+    let stacked = outside.layer(keys.layer(Strict::default()));
+    assert_eq!(answer(&stacked, both).await.1, inner.app.id.as_str());
+}
+
+#[tokio::test]
+async fn a_response_shows_the_principal_only_where_it_is_asked_to() {
+    let scene = scene().await;
+    let layer = ApiTokenLayer::new(&scene.tokens).optional();
+    let shown = async |layer: &ApiTokenLayer, request| {
+        let service = layer.layer(service_fn(async |_: Request<String>| {
+            Ok::<_, std::convert::Infallible>(Response::new(String::new()))
+        }));
+        let (parts, _) = answer(&service, request).await;
+        let principal = parts.extensions.get::<AppPrincipal>();
+        principal.map(|principal| *principal.app_id())
+    };
+    assert_eq!(shown(&layer, scene.request()).await, None);
+    let layer = layer.attribute_responses();
+    assert_eq!(shown(&layer, scene.request()).await, Some(scene.app.id));
+    assert_eq!(shown(&layer, with_forged(anonymous())).await, None);
+    let refused = with_forged(bearer(&unknown()));
+    assert_eq!(shown(&layer, refused).await, None);
+}

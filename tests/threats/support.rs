@@ -1,0 +1,412 @@
+//! Doubles of the store, the clock and the inner service, and the scenes that they play in.
+
+use std::{
+    collections::HashMap,
+    convert::Infallible,
+    future::{self, Ready},
+    mem,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use base64::{Engine, engine::general_purpose::STANDARD};
+use bytes::Bytes;
+use http::{Request, Response, header::AUTHORIZATION, response::Parts};
+use http_body::Body;
+use http_body_util::BodyExt;
+use jiff::Timestamp;
+use tokio::sync::Semaphore;
+use tower::{Service, ServiceExt};
+use tower_api_tokens::{
+    ApiTokens, ApiTokensBuilder, AppId, AppPrincipal, AppQuery, AppRecord, ChangeLog, Changes,
+    IssuedToken, NewToken, Page, Rejection, RejectionKind, Revision, Rotation, StoreError,
+    StoreErrorKind, TokenDigest, TokenFormat, TokenId, TokenQuery, TokenRecord, TokenRegistry,
+    TokenStore, TokenTarget, Usage, UsageLog,
+};
+
+pub(crate) const START: Timestamp = Timestamp::constant(1_700_000_000, 0);
+
+/// What a tapped call does.
+pub(crate) enum Act {
+    Pass,
+    FailBefore(StoreErrorKind),
+    /// The change is made, and its acknowledgement lost.
+    FailAfter(StoreErrorKind),
+    Panic,
+    /// Panics after it has waited once.
+    PanicLater,
+    Hang,
+    /// Goes on when the gate has a permit.
+    Wait(Arc<Semaphore>),
+    Yield(usize),
+}
+
+type Plan = dyn Fn(&'static str, usize) -> Act + Send + Sync;
+
+/// A registry whose calls are counted and disturbed by plan: what to do at the nth call of a name.
+#[derive(Clone)]
+pub(crate) struct Tap<R> {
+    inner: R,
+    plan: Arc<Plan>,
+    calls: Arc<Mutex<HashMap<&'static str, usize>>>,
+}
+
+impl<R> Tap<R> {
+    pub(crate) fn new(
+        inner: R,
+        plan: impl Fn(&'static str, usize) -> Act + Send + Sync + 'static,
+    ) -> Self {
+        Self {
+            inner,
+            plan: Arc::new(plan),
+            calls: Arc::default(),
+        }
+    }
+
+    pub(crate) fn count(&self, name: &'static str) -> usize {
+        self.calls
+            .lock()
+            .unwrap()
+            .get(name)
+            .copied()
+            .unwrap_or_default()
+    }
+
+    pub(crate) fn total(&self) -> usize {
+        self.calls.lock().unwrap().values().sum()
+    }
+
+    async fn tap<T>(
+        &self,
+        name: &'static str,
+        call: impl Future<Output = Result<T, StoreError>> + Send,
+    ) -> Result<T, StoreError> {
+        let nth = {
+            let mut calls = self.calls.lock().unwrap();
+            let count = calls.entry(name).or_default();
+            *count += 1;
+            *count - 1
+        };
+        match (self.plan)(name, nth) {
+            Act::Pass => call.await,
+            Act::FailBefore(kind) => Err(StoreError::new(kind)),
+            Act::FailAfter(kind) => {
+                call.await?;
+                Err(StoreError::new(kind))
+            }
+            Act::Panic => panic!("the store panics"),
+            Act::PanicLater => {
+                yield_once().await;
+                panic!("the store panics later")
+            }
+            Act::Hang => future::pending().await,
+            Act::Wait(gate) => {
+                drop(gate.acquire().await);
+                call.await
+            }
+            Act::Yield(times) => {
+                for _ in 0..times {
+                    yield_once().await;
+                }
+                call.await
+            }
+        }
+    }
+}
+
+pub(crate) async fn yield_once() {
+    let mut yielded = false;
+    future::poll_fn(|cx| {
+        if mem::replace(&mut yielded, true) {
+            return Poll::Ready(());
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
+}
+
+#[async_trait]
+impl<R: TokenStore> TokenStore for Tap<R> {
+    async fn find(&self, digest: &TokenDigest) -> Result<Option<TokenRecord>, StoreError> {
+        self.tap("find", self.inner.find(digest)).await
+    }
+}
+
+#[async_trait]
+impl<R: TokenRegistry> TokenRegistry for Tap<R> {
+    async fn insert_app(&self, app: &AppRecord) -> Result<(), StoreError> {
+        self.tap("insert_app", self.inner.insert_app(app)).await
+    }
+
+    async fn app(&self, id: &AppId) -> Result<Option<AppRecord>, StoreError> {
+        self.tap("app", self.inner.app(id)).await
+    }
+
+    async fn apps(&self, query: &AppQuery) -> Result<Page<AppRecord, AppId>, StoreError> {
+        self.tap("apps", self.inner.apps(query)).await
+    }
+
+    async fn disable_app(&self, id: &AppId, at: Timestamp) -> Result<AppRecord, StoreError> {
+        self.tap("disable_app", self.inner.disable_app(id, at))
+            .await
+    }
+
+    async fn enable_app(&self, id: &AppId) -> Result<AppRecord, StoreError> {
+        self.tap("enable_app", self.inner.enable_app(id)).await
+    }
+
+    async fn insert(&self, token: &TokenRecord) -> Result<(), StoreError> {
+        self.tap("insert", self.inner.insert(token)).await
+    }
+
+    async fn token(&self, target: &TokenTarget) -> Result<Option<TokenRecord>, StoreError> {
+        self.tap("token", self.inner.token(target)).await
+    }
+
+    async fn tokens(
+        &self,
+        query: &TokenQuery,
+        now: Timestamp,
+    ) -> Result<Page<TokenRecord, TokenId>, StoreError> {
+        self.tap("tokens", self.inner.tokens(query, now)).await
+    }
+
+    async fn rotate(&self, rotation: &Rotation) -> Result<TokenRecord, StoreError> {
+        self.tap("rotate", self.inner.rotate(rotation)).await
+    }
+
+    async fn revoke(&self, target: &TokenTarget, at: Timestamp) -> Result<TokenRecord, StoreError> {
+        self.tap("revoke", self.inner.revoke(target, at)).await
+    }
+
+    async fn purge(&self, ended_before: Timestamp, limit: usize) -> Result<usize, StoreError> {
+        self.tap("purge", self.inner.purge(ended_before, limit))
+            .await
+    }
+}
+
+#[async_trait]
+impl<R: ChangeLog> ChangeLog for Tap<R> {
+    async fn revision(&self) -> Result<Revision, StoreError> {
+        self.tap("revision", self.inner.revision()).await
+    }
+
+    async fn changes(&self, since: Revision, limit: usize) -> Result<Changes, StoreError> {
+        self.tap("changes", self.inner.changes(since, limit)).await
+    }
+
+    async fn live(
+        &self,
+        after: Option<TokenId>,
+        limit: usize,
+        now: Timestamp,
+    ) -> Result<Page<TokenRecord, TokenId>, StoreError> {
+        self.tap("live", self.inner.live(after, limit, now)).await
+    }
+}
+
+#[async_trait]
+impl<R: UsageLog> UsageLog for Tap<R> {
+    async fn record_usage(&self, usages: &[Usage]) -> Result<(), StoreError> {
+        self.tap("record_usage", self.inner.record_usage(usages))
+            .await
+    }
+}
+
+/// A store that gives one answer to everything.
+pub(crate) struct Answer<F>(pub(crate) F);
+
+#[async_trait]
+impl<F> TokenStore for Answer<F>
+where
+    F: Fn() -> Result<Option<TokenRecord>, StoreError> + Send + Sync + 'static,
+{
+    async fn find(&self, _: &TokenDigest) -> Result<Option<TokenRecord>, StoreError> {
+        (self.0)()
+    }
+}
+
+/// An inner service that panics unless the very instance that is called was polled ready since its
+/// last call. It answers with the app that it sees.
+#[derive(Debug, Default)]
+pub(crate) struct Strict {
+    polls: usize,
+    /// How many polls are pending before one is ready.
+    hesitation: usize,
+    seen: Arc<Seen>,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Seen {
+    calls: AtomicUsize,
+}
+
+impl Seen {
+    pub(crate) fn calls(&self) -> usize {
+        self.calls.load(Ordering::Relaxed)
+    }
+}
+
+impl Strict {
+    pub(crate) fn hesitant() -> Self {
+        Self {
+            hesitation: 1,
+            ..Self::default()
+        }
+    }
+
+    pub(crate) fn seen(&self) -> Arc<Seen> {
+        Arc::clone(&self.seen)
+    }
+}
+
+impl Clone for Strict {
+    fn clone(&self) -> Self {
+        Self {
+            polls: 0,
+            hesitation: self.hesitation,
+            seen: Arc::clone(&self.seen),
+        }
+    }
+}
+
+impl<B> Service<Request<B>> for Strict {
+    type Response = Response<String>;
+    type Error = Infallible;
+    type Future = Ready<Result<Response<String>, Infallible>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        self.polls += 1;
+        if self.polls > self.hesitation {
+            return Poll::Ready(Ok(()));
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        let polls = mem::take(&mut self.polls);
+        assert!(polls > self.hesitation, "called without having been ready");
+        self.seen.calls.fetch_add(1, Ordering::Relaxed);
+        future::ready(Ok(Response::new(attributed(&request))))
+    }
+}
+
+/// Whom a request is attributed to.
+pub(crate) fn attributed<B>(request: &Request<B>) -> String {
+    let principal = request.extensions().get::<AppPrincipal>();
+    principal.map_or_else(|| "nobody".into(), |p| p.app_id().to_string())
+}
+
+/// An app with one token.
+pub(crate) struct Scene {
+    pub(crate) tokens: ApiTokens,
+    pub(crate) app: AppRecord,
+    pub(crate) issued: IssuedToken,
+}
+
+/// Tokens of which nothing is remembered, so that every request asks the registry.
+pub(crate) fn tokens_in(registry: impl TokenRegistry) -> ApiTokensBuilder {
+    let tokens = ApiTokens::builder(registry, TokenFormat::new("acme").unwrap());
+    tokens.max_staleness(Duration::ZERO)
+}
+
+impl Scene {
+    pub(crate) async fn of(tokens: ApiTokens) -> Self {
+        let app = tokens.create_app("billing").await.unwrap();
+        let new = NewToken::named("ci").scopes("read".parse().unwrap());
+        let issued = tokens.issue(&app.id, new).await.unwrap();
+        Self {
+            tokens,
+            app,
+            issued,
+        }
+    }
+
+    pub(crate) fn plaintext(&self) -> &str {
+        self.issued.token().expose()
+    }
+
+    pub(crate) fn id(&self) -> TokenId {
+        self.issued.record().id
+    }
+
+    pub(crate) fn request(&self) -> Request<String> {
+        bearer(self.plaintext())
+    }
+
+    /// The verdict on a token: the kind of its rejection, or that it is admitted.
+    pub(crate) async fn verdict(&self, token: &str) -> Result<(), RejectionKind> {
+        verdict(&self.tokens, token).await
+    }
+}
+
+pub(crate) async fn verdict(tokens: &ApiTokens, token: &str) -> Result<(), RejectionKind> {
+    let verdict = tokens.authenticator().authenticate(token.as_bytes()).await;
+    verdict.map(drop).map_err(|rejection| rejection.kind())
+}
+
+/// A token that is well formed and that no store knows.
+pub(crate) fn unknown() -> String {
+    let format = TokenFormat::new("acme").unwrap();
+    let token = format.generate(&tower_api_tokens::SystemEntropy::default());
+    token.unwrap().expose().to_owned()
+}
+
+pub(crate) fn anonymous() -> Request<String> {
+    Request::new(String::new())
+}
+
+pub(crate) fn authorized(value: impl AsRef<[u8]>) -> Request<String> {
+    let request = Request::builder().header(AUTHORIZATION, value.as_ref());
+    request.body(String::new()).unwrap()
+}
+
+pub(crate) fn bearer(token: &str) -> Request<String> {
+    authorized(format!("Bearer {token}"))
+}
+
+pub(crate) fn basic(token: &str) -> Request<String> {
+    authorized(format!("Basic {}", STANDARD.encode(format!("u:{token}"))))
+}
+
+pub(crate) fn preflight() -> Request<String> {
+    let mut request = anonymous();
+    *request.method_mut() = http::Method::OPTIONS;
+    let headers = request.headers_mut();
+    headers.insert("origin", "https://a.example".parse().unwrap());
+    headers.insert("access-control-request-method", "GET".parse().unwrap());
+    request
+}
+
+/// Calls a clone of a service and reads the answer to its end.
+pub(crate) async fn answer<S, R, B>(service: &S, request: R) -> (Parts, Bytes)
+where
+    S: Service<R, Response = Response<B>> + Clone,
+    S::Error: std::fmt::Debug,
+    B: Body<Data = Bytes>,
+    B::Error: std::fmt::Debug,
+{
+    let response = service.clone().oneshot(request).await.unwrap();
+    let (parts, body) = response.into_parts();
+    (parts, body.collect().await.unwrap().to_bytes())
+}
+
+/// The status of an answer and the kind of the rejection in it.
+pub(crate) async fn outcome<S, R, B>(service: &S, request: R) -> (u16, Option<RejectionKind>)
+where
+    S: Service<R, Response = Response<B>> + Clone,
+    S::Error: std::fmt::Debug,
+    B: Body<Data = Bytes>,
+    B::Error: std::fmt::Debug,
+{
+    let (parts, _) = answer(service, request).await;
+    let kind = parts.extensions.get().map(Rejection::kind);
+    (parts.status.as_u16(), kind)
+}

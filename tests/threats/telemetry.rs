@@ -1,0 +1,223 @@
+//! What an operator sees in the trace.
+
+use std::{
+    collections::BTreeMap,
+    fmt,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use tower::{Layer as _, ServiceExt};
+use tower_api_tokens::testing::ManualClock;
+use tower_api_tokens::{ApiTokenLayer, MemoryStore, NewToken, RejectionKind, StoreErrorKind};
+use tracing::{
+    Event, Instrument, Level, Subscriber,
+    field::{Field, Visit},
+    span::{Attributes, Id, Record},
+    subscriber::DefaultGuard,
+};
+use tracing_subscriber::{Layer, Registry, layer::Context, prelude::*};
+
+use crate::support::{
+    Act, START, Scene, Strict, Tap, anonymous, bearer, outcome, tokens_in, unknown,
+};
+
+#[derive(Clone, Debug, Default, PartialEq)]
+struct Fields(BTreeMap<String, String>);
+
+impl Visit for Fields {
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        self.0.insert(field.name().into(), format!("{value:?}"));
+    }
+
+    fn record_str(&mut self, field: &Field, value: &str) {
+        self.0.insert(field.name().into(), value.into());
+    }
+}
+
+/// Keeps the events of the crate, and the values recorded on spans.
+#[derive(Clone, Default)]
+struct Witness {
+    events: Arc<Mutex<Vec<(Level, Fields)>>>,
+    spans: Arc<Mutex<Fields>>,
+}
+
+impl Witness {
+    /// Sees what this thread does until the guard is dropped.
+    fn watch(&self) -> DefaultGuard {
+        tracing::subscriber::set_default(Registry::default().with(self.clone()))
+    }
+
+    fn take(&self) -> Vec<(Level, Fields)> {
+        std::mem::take(&mut self.events.lock().unwrap())
+    }
+}
+
+impl<S: Subscriber> Layer<S> for Witness {
+    fn on_new_span(&self, attributes: &Attributes<'_>, _: &Id, _: Context<'_, S>) {
+        attributes.record(&mut *self.spans.lock().unwrap());
+    }
+
+    fn on_record(&self, _: &Id, values: &Record<'_>, _: Context<'_, S>) {
+        values.record(&mut *self.spans.lock().unwrap());
+    }
+
+    fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
+        if !event.metadata().target().starts_with("tower_api_tokens") {
+            return;
+        }
+        let mut fields = Fields::default();
+        event.record(&mut fields);
+        let level = *event.metadata().level();
+        self.events.lock().unwrap().push((level, fields));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_rejection_is_told_once_with_its_kind() {
+    let clock = ManualClock::new(START);
+    let store = Tap::new(MemoryStore::new(), |name, nth| match (name, nth) {
+        ("find", 0) => Act::FailBefore(StoreErrorKind::Unavailable),
+        ("find", 1) => Act::Hang,
+        ("find", 2) => Act::Panic,
+        _ => Act::Pass,
+    });
+    let tokens = tokens_in(store).clock(clock.clone()).build();
+    let scene = Scene::of(tokens).await;
+    let hour = Duration::from_secs(3600);
+    let app = scene.tokens.create_app("disabled").await.unwrap();
+    let orphan = scene.tokens.issue(&app.id, NewToken::named("t")).await;
+    let orphan = orphan.unwrap();
+    scene.tokens.disable_app(&app.id).await.unwrap();
+    let issue = async |new| scene.tokens.issue(&scene.app.id, new).await.unwrap();
+    let revoked = issue(NewToken::named("revoked")).await;
+    scene.tokens.revoke(revoked.record().id).await.unwrap();
+    let expired = issue(NewToken::named("expired").expires_in(hour)).await;
+    clock.set(START.checked_add(hour).unwrap());
+
+    let layer = ApiTokenLayer::new(&scene.tokens);
+    let optional = layer.clone().optional();
+    let guard = layer.require_all("admin".parse().unwrap());
+    let overloaded = tokens_in(MemoryStore::new()).max_lookups(0).build();
+    let overloaded = ApiTokenLayer::new(&overloaded);
+    let (guarded, strict) = (guard.layer(Strict::default()), Strict::default());
+
+    let witness = Witness::default();
+    let _watching = witness.watch();
+    let told = async |outcome: (u16, Option<RejectionKind>), kind: RejectionKind, token| {
+        assert_eq!(outcome.1, Some(kind));
+        let events = witness.take();
+        let [(level, fields)] = &events[..] else {
+            panic!("{kind}: {} events", events.len());
+        };
+        assert_eq!(*level, Level::DEBUG);
+        assert_eq!(fields.0["kind"], kind.as_str());
+        assert_eq!(fields.0.get("token.id").cloned(), token);
+        assert_eq!(fields.0.contains_key("app.id"), token.is_some());
+    };
+
+    // In the order of the store's plan.
+    let service = layer.layer(strict.clone());
+    for kind in [
+        RejectionKind::StoreFailure,
+        RejectionKind::StoreTimeout,
+        RejectionKind::StoreFailure,
+    ] {
+        told(outcome(&service, scene.request()).await, kind, None).await;
+    }
+    let of = |issued: &tower_api_tokens::IssuedToken| Some(issued.record().id.to_string());
+    for (request, kind, token) in [
+        (anonymous(), RejectionKind::MissingCredential, None),
+        (bearer("a b"), RejectionKind::MalformedCredential, None),
+        (bearer("typo"), RejectionKind::WrongFormat, None),
+        (bearer(&unknown()), RejectionKind::UnknownToken, None),
+        (
+            bearer(revoked.token().expose()),
+            RejectionKind::RevokedToken,
+            of(&revoked),
+        ),
+        (
+            bearer(expired.token().expose()),
+            RejectionKind::ExpiredToken,
+            of(&expired),
+        ),
+        (
+            bearer(orphan.token().expose()),
+            RejectionKind::DisabledApp,
+            of(&orphan),
+        ),
+    ] {
+        told(outcome(&service, request).await, kind, token).await;
+    }
+    let overload = outcome(&overloaded.layer(strict.clone()), bearer(&unknown())).await;
+    told(overload, RejectionKind::Overload, None).await;
+
+    let service = optional.layer(guarded);
+    let lacking = outcome(&service, scene.request()).await;
+    let token = of(&scene.issued);
+    told(lacking, RejectionKind::InsufficientScope, token).await;
+    let missing = outcome(&service, anonymous()).await;
+    told(missing, RejectionKind::MissingCredential, None).await;
+
+    // By itself, too.
+    assert!(scene.verdict("typo").await.is_err());
+    let outcome = (401, Some(RejectionKind::WrongFormat));
+    told(outcome, RejectionKind::WrongFormat, None).await;
+}
+
+#[tokio::test]
+async fn an_extractor_that_refuses_tells_of_it_once() {
+    use axum::{Router, body::Body, routing::get};
+    use tower_api_tokens::AppPrincipal;
+
+    let scene = Scene::of(tokens_in(MemoryStore::new()).build()).await;
+    let router: Router = Router::new()
+        .route("/", get(async |_: AppPrincipal| "secret"))
+        .route("/open", get(async |_: Option<AppPrincipal>| "open"))
+        .route_layer(ApiTokenLayer::new(&scene.tokens).optional());
+    let witness = Witness::default();
+    let _watching = witness.watch();
+    for (path, status, events) in [("/", 401, 1), ("/open", 200, 0)] {
+        let request = http::Request::get(path).body(Body::empty()).unwrap();
+        let response = router.clone().oneshot(request).await.unwrap();
+        assert_eq!(response.status(), status);
+        let told = witness.take();
+        assert_eq!(told.len(), events);
+        for (level, fields) in told {
+            assert_eq!(level, Level::DEBUG);
+            assert_eq!(fields.0["kind"], "missing_credential");
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_admitted_request_names_its_app_and_token_in_a_span_that_declares_them() {
+    let store = Tap::new(MemoryStore::new(), |_, _| Act::Yield(1));
+    let scene = Scene::of(tokens_in(store).build()).await;
+    let service = ApiTokenLayer::new(&scene.tokens).layer(Strict::default());
+    let witness = Witness::default();
+    let _watching = witness.watch();
+    let span = tracing::info_span!(
+        "request",
+        app.id = tracing::field::Empty,
+        token.id = tracing::field::Empty
+    );
+    let call = service.clone().oneshot(scene.request());
+    assert_eq!(call.instrument(span).await.unwrap().status(), 200);
+    let recorded = witness.spans.lock().unwrap().0.clone();
+    let expected = [
+        ("app.id".to_owned(), scene.app.id.to_string()),
+        ("token.id".to_owned(), scene.id().to_string()),
+    ];
+    assert_eq!(recorded, BTreeMap::from(expected));
+    assert_eq!(witness.take(), []);
+
+    // A span that does not declare them is left alone, and none at all does no harm.
+    witness.spans.lock().unwrap().0.clear();
+    let call = service.clone().oneshot(scene.request());
+    let plain = tracing::info_span!("plain");
+    assert_eq!(call.instrument(plain).await.unwrap().status(), 200);
+    let call = service.oneshot(scene.request());
+    assert_eq!(call.await.unwrap().status(), 200);
+    assert_eq!(*witness.spans.lock().unwrap(), Fields::default());
+}

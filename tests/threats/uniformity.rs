@@ -1,0 +1,71 @@
+//! What a caller can tell from a refusal.
+
+use std::time::Duration;
+
+use http::{Method, Request};
+use tower::Layer;
+use tower_api_tokens::testing::ManualClock;
+use tower_api_tokens::{ApiTokenLayer, MemoryStore, NewToken, RejectionKind};
+
+use crate::support::{START, Strict, answer, basic, bearer, outcome, tokens_in, unknown};
+
+fn keyed(token: &str) -> Request<String> {
+    let request = Request::builder().header("x-api-key", token);
+    request.body(String::new()).unwrap()
+}
+
+#[tokio::test]
+async fn a_dead_token_looks_like_one_that_never_was() {
+    let clock = ManualClock::new(START);
+    let tokens = tokens_in(MemoryStore::new()).clock(clock.clone()).build();
+    let app = tokens.create_app("a").await.unwrap();
+    let disabled = tokens.create_app("b").await.unwrap();
+    let named = || NewToken::named("t");
+    let hour = Duration::from_secs(3600);
+    let revoked = tokens.issue(&app.id, named()).await.unwrap();
+    let expired = tokens.issue(&app.id, named().expires_in(hour)).await;
+    let expired = expired.unwrap();
+    let rotated = tokens.issue(&app.id, named()).await.unwrap();
+    let orphan = tokens.issue(&disabled.id, named()).await.unwrap();
+    tokens.revoke(revoked.record().id).await.unwrap();
+    let successor = tokens.rotate(rotated.record().id, hour).await.unwrap();
+    tokens.disable_app(&disabled.id).await.unwrap();
+    clock.set(START.checked_add(hour).unwrap());
+
+    let unknown = unknown();
+    let typo = unknown.replace("acme_", "acme_x");
+    let dead = [
+        (&*unknown, RejectionKind::UnknownToken),
+        (&*typo, RejectionKind::WrongFormat),
+        ("x", RejectionKind::WrongFormat),
+        (revoked.token().expose(), RejectionKind::RevokedToken),
+        (expired.token().expose(), RejectionKind::ExpiredToken),
+        (rotated.token().expose(), RejectionKind::ExpiredToken),
+        (orphan.token().expose(), RejectionKind::DisabledApp),
+    ];
+    let layer = ApiTokenLayer::new(&tokens)
+        .basic()
+        .api_key_header("x-api-key")
+        .unwrap();
+    for layer in [layer.clone(), layer.clone().optional()] {
+        let service = layer.layer(Strict::default());
+        for method in [Method::GET, Method::HEAD, Method::OPTIONS] {
+            for present in [bearer, basic, keyed] {
+                let mut answers = Vec::new();
+                for (token, kind) in dead {
+                    let mut request = present(token);
+                    *request.method_mut() = method.clone();
+                    let inside = outcome(&service, request.clone()).await;
+                    assert_eq!(inside, (401, Some(kind)));
+                    let (parts, body) = answer(&service, request).await;
+                    // In order, with every repetition and the sensitivity of each value.
+                    let headers = format!("{:?}", parts.headers);
+                    answers.push((parts.version, parts.status, headers, body));
+                }
+                assert!(answers.windows(2).all(|two| two[0] == two[1]));
+            }
+        }
+        let live = answer(&service, bearer(successor.token().expose())).await;
+        assert_eq!(live.0.status, 200);
+    }
+}
