@@ -289,7 +289,7 @@ async fn scenario(said: &Said) -> Vec<String> {
             authorized(format!("Bearer {text},{text}")),
             authorized(format!("Basic {text}")),
             authorized(format!("Digest {text}, Bearer {text}")),
-            authorized(format!("{text}")),
+            authorized(text),
             authorized(format!("Bearer {}", text.repeat(100))),
             anonymous(),
         ] {

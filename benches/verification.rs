@@ -1,0 +1,141 @@
+//! The layer beside the least that it could cost and beside what people write instead, each refusal,
+//! and a lookup in each store.
+//!
+//! `cargo bench --bench verification`
+
+#[path = "bar/contenders.rs"]
+mod contenders;
+
+use std::hint::black_box;
+
+use contenders::{Platform, bare, binary_key, floor, hex_key, hs256, layer, request, runtime};
+use criterion::{Criterion, criterion_group, criterion_main};
+use http::HeaderValue;
+use tower_api_tokens::{
+    AppRecord, MemoryStore, SqliteStore, TokenId, TokenRecord, TokenRegistry, TokenStore,
+};
+
+const TOKENS: usize = 10_000;
+
+fn admitting(c: &mut Criterion) {
+    let platform = Platform::new(TOKENS);
+    platform.warm();
+    let credential = &platform.issued[TOKENS / 2].0;
+    let (jwt, jwt_credential) = hs256();
+    let mut group = c.benchmark_group("admitting");
+    let mut contender = |name: &str, mut service: Box<dyn FnMut(_) -> http::StatusCode>, with| {
+        group.bench_function(name, |b| {
+            b.iter(|| assert!(service(request(black_box(with))).is_success()));
+        });
+    };
+    contender("bare service", Box::new(bare()), credential);
+    contender("floor", Box::new(floor(&platform)), credential);
+    contender("layer", Box::new(layer(&platform)), credential);
+    contender(
+        "tower-http, binary key",
+        Box::new(binary_key(&platform)),
+        credential,
+    );
+    contender(
+        "tower-http, hex key",
+        Box::new(hex_key(&platform)),
+        credential,
+    );
+    contender("jsonwebtoken HS256", Box::new(jwt), &jwt_credential);
+    group.finish();
+}
+
+fn refusing(c: &mut Criterion) {
+    let platform = Platform::new(TOKENS);
+    platform.warm();
+    let (revoked, record) = &platform.issued[0];
+    let token = |header: &HeaderValue| header.as_bytes()["Bearer ".len()..].to_vec();
+    runtime().block_on(async {
+        platform.tokens.revoke(record.id).await.unwrap();
+        let gate = platform.tokens.authenticator();
+        gate.authenticate(&token(revoked)).await.unwrap_err();
+    });
+    let good = platform.issued[1].0.to_str().unwrap();
+    let typo = format!(
+        "{}{}",
+        &good[..good.len() - 1],
+        if good.ends_with('x') { 'y' } else { 'x' }
+    );
+    let mut group = c.benchmark_group("refusing");
+    for (name, value) in [
+        ("no credential", "Basic YTpi"),
+        ("malformed", "Bearer a b"),
+        (
+            "wrong prefix",
+            "Bearer other_00000000000000000000000000000000000000",
+        ),
+        ("wrong checksum", &typo),
+        ("revoked", revoked.to_str().unwrap()),
+    ] {
+        let value = HeaderValue::from_str(value).unwrap();
+        let mut service = layer(&platform);
+        group.bench_function(name, |b| {
+            b.iter(|| assert!(service(request(black_box(&value))).is_client_error()));
+        });
+    }
+    group.finish();
+}
+
+fn stores(c: &mut Criterion) {
+    let platform = Platform::new(TOKENS);
+    let runtime = runtime();
+    let directory = tempfile::tempdir().unwrap();
+    let url = format!("sqlite://{}/tokens.db", directory.path().display());
+    let memory = MemoryStore::new();
+    let sqlite = runtime.block_on(async {
+        let sqlite = SqliteStore::open(&url).await.unwrap();
+        for registry in [&memory as &dyn TokenRegistry, &sqlite] {
+            fill(registry, &platform).await;
+        }
+        sqlite
+    });
+    let digests: Vec<_> = platform
+        .issued
+        .iter()
+        .map(|(_, token)| token.digest)
+        .collect();
+    let mut group = c.benchmark_group("find");
+    for (name, store) in [("memory", &memory as &dyn TokenStore), ("sqlite", &sqlite)] {
+        let mut next = digests.iter().cycle();
+        group.bench_function(name, |b| {
+            b.iter(|| {
+                let digest = next.next().unwrap();
+                let found = runtime.block_on(store.find(black_box(digest)));
+                assert!(found.unwrap().is_some());
+            });
+        });
+    }
+    group.finish();
+}
+
+async fn fill(registry: &dyn TokenRegistry, platform: &Platform) {
+    let mut known: Option<AppRecord> = None;
+    for (n, (_, token)) in platform.issued.iter().enumerate() {
+        if known.as_ref().is_none_or(|app| app.id != token.app.id) {
+            registry.insert_app(&token.app).await.unwrap();
+            known = Some(token.app.clone());
+        }
+        let id = TokenId::from_bytes((n as u128).to_be_bytes());
+        let token = TokenRecord::new(
+            id,
+            token.digest,
+            token.mask,
+            token.app.clone(),
+            token.name.clone(),
+            token.created_at,
+        );
+        registry.insert(&token).await.unwrap();
+    }
+}
+
+criterion_group! {
+    name = benches;
+    config = Criterion::default().sample_size(30);
+    targets = admitting, refusing, stores
+}
+criterion_main!(benches);
