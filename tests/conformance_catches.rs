@@ -1,0 +1,268 @@
+//! The conformance suite fails a store that breaks a rule.
+
+use std::{panic::AssertUnwindSafe, sync::Arc};
+
+use async_trait::async_trait;
+use futures_util::FutureExt;
+use jiff::Timestamp;
+use tower_api_tokens::{
+    AppId, AppQuery, AppRecord, ChangeLog, Changes, MemoryStore, Page, Revision, Rotation,
+    StoreError, StoreErrorKind, TokenDigest, TokenId, TokenQuery, TokenRecord, TokenRegistry,
+    TokenStore, TokenTarget, Usage, UsageLog,
+    testing::conformance::{self, Registry},
+};
+
+/// A rule that a store breaks.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Flaw {
+    None,
+    InsertReplaces,
+    AbsenceIsAnError,
+    ExpiredIsAbsent,
+    RevokeIsForgotten,
+    RevokeMovesTheTime,
+    OwnerIsIgnored,
+    RotationIsNotOneStep,
+    RotationsAllWin,
+    OverlapLengthens,
+    PagesLoseTheirLast,
+    StatusIsIgnored,
+    PurgeTakesTheLiving,
+    UsageGoesBack,
+    LogForgetsRevocations,
+    NamesAreAltered,
+}
+
+struct Flawed {
+    inner: MemoryStore,
+    flaw: Flaw,
+}
+
+impl Flawed {
+    fn has(&self, flaw: Flaw) -> bool {
+        self.flaw == flaw
+    }
+
+    fn target(&self, target: &TokenTarget) -> TokenTarget {
+        match self.has(Flaw::OwnerIsIgnored) {
+            true => TokenTarget::any(target.id),
+            false => *target,
+        }
+    }
+}
+
+#[async_trait]
+impl TokenStore for Flawed {
+    async fn find(&self, digest: &TokenDigest) -> Result<Option<TokenRecord>, StoreError> {
+        let found = self.inner.find(digest).await?;
+        if found.is_none() && self.has(Flaw::AbsenceIsAnError) {
+            return Err(StoreError::new(StoreErrorKind::NotFound));
+        }
+        let hides = self.has(Flaw::ExpiredIsAbsent);
+        Ok(found.filter(|token| !hides || token.expires_at.is_none()))
+    }
+}
+
+#[async_trait]
+impl TokenRegistry for Flawed {
+    async fn insert_app(&self, app: &AppRecord) -> Result<(), StoreError> {
+        let mut app = app.clone();
+        if self.has(Flaw::NamesAreAltered) {
+            app.name = app.name.replace('\0', "");
+        }
+        self.inner.insert_app(&app).await
+    }
+
+    async fn app(&self, id: &AppId) -> Result<Option<AppRecord>, StoreError> {
+        self.inner.app(id).await
+    }
+
+    async fn apps(&self, query: &AppQuery) -> Result<Page<AppRecord, AppId>, StoreError> {
+        let mut page = self.inner.apps(query).await?;
+        if self.has(Flaw::PagesLoseTheirLast) && page.next.is_some() {
+            page.items.pop();
+        }
+        Ok(page)
+    }
+
+    async fn disable_app(&self, id: &AppId, at: Timestamp) -> Result<AppRecord, StoreError> {
+        self.inner.disable_app(id, at).await
+    }
+
+    async fn enable_app(&self, id: &AppId) -> Result<AppRecord, StoreError> {
+        self.inner.enable_app(id).await
+    }
+
+    async fn insert(&self, token: &TokenRecord) -> Result<(), StoreError> {
+        match self.inner.insert(token).await {
+            Err(error)
+                if error.kind() == StoreErrorKind::AlreadyExists
+                    && self.has(Flaw::InsertReplaces) =>
+            {
+                Ok(())
+            }
+            inserted => inserted,
+        }
+    }
+
+    async fn token(&self, target: &TokenTarget) -> Result<Option<TokenRecord>, StoreError> {
+        self.inner.token(&self.target(target)).await
+    }
+
+    async fn tokens(
+        &self,
+        query: &TokenQuery,
+        now: Timestamp,
+    ) -> Result<Page<TokenRecord, TokenId>, StoreError> {
+        let mut query = query.clone();
+        if self.has(Flaw::StatusIsIgnored) {
+            query.status = None;
+        }
+        let mut page = self.inner.tokens(&query, now).await?;
+        if self.has(Flaw::PagesLoseTheirLast) && page.next.is_some() {
+            page.items.pop();
+        }
+        Ok(page)
+    }
+
+    async fn rotate(&self, rotation: &Rotation) -> Result<TokenRecord, StoreError> {
+        if self.has(Flaw::RotationIsNotOneStep) {
+            self.inner.insert(&rotation.successor).await?;
+            tokio::task::yield_now().await;
+            let mut later = rotation.clone();
+            later.successor.id = TokenId::from_bytes([9; 16]);
+            later.successor.digest = TokenDigest::of(b"another");
+            return self.inner.rotate(&later).await;
+        }
+        if self.has(Flaw::RotationsAllWin) {
+            self.inner.insert(&rotation.successor).await?;
+            let token = self.inner.token(&rotation.target).await?;
+            return token.ok_or_else(|| StoreError::new(StoreErrorKind::NotFound));
+        }
+        let mut rotation = rotation.clone();
+        rotation.target = self.target(&rotation.target);
+        let mut rotated = self.inner.rotate(&rotation).await?;
+        if self.has(Flaw::OverlapLengthens) {
+            rotated.expires_at = Some(rotation.overlap_ends);
+        }
+        Ok(rotated)
+    }
+
+    async fn revoke(&self, target: &TokenTarget, at: Timestamp) -> Result<TokenRecord, StoreError> {
+        let target = self.target(target);
+        if self.has(Flaw::RevokeIsForgotten) {
+            let token = self.inner.token(&target).await?;
+            let token = token.ok_or_else(|| StoreError::new(StoreErrorKind::NotFound))?;
+            return Ok(token.revoke(at));
+        }
+        let mut revoked = self.inner.revoke(&target, at).await?;
+        if self.has(Flaw::RevokeMovesTheTime) {
+            revoked.revoked_at = Some(at);
+        }
+        Ok(revoked)
+    }
+
+    async fn purge(&self, ended_before: Timestamp, limit: usize) -> Result<usize, StoreError> {
+        let before = match self.has(Flaw::PurgeTakesTheLiving) {
+            true => Timestamp::MAX,
+            false => ended_before,
+        };
+        self.inner.purge(before, limit).await
+    }
+}
+
+#[async_trait]
+impl ChangeLog for Flawed {
+    async fn revision(&self) -> Result<Revision, StoreError> {
+        self.inner.revision().await
+    }
+
+    async fn changes(&self, since: Revision, limit: usize) -> Result<Changes, StoreError> {
+        match self.inner.changes(since, limit).await? {
+            Changes::Since {
+                mut changes,
+                revision,
+                latest,
+            } if self.has(Flaw::LogForgetsRevocations) => {
+                changes.pop();
+                Ok(Changes::Since {
+                    changes,
+                    revision,
+                    latest,
+                })
+            }
+            changes => Ok(changes),
+        }
+    }
+
+    async fn live(
+        &self,
+        after: Option<TokenId>,
+        limit: usize,
+        now: Timestamp,
+    ) -> Result<Page<TokenRecord, TokenId>, StoreError> {
+        self.inner.live(after, limit, now).await
+    }
+}
+
+#[async_trait]
+impl UsageLog for Flawed {
+    async fn record_usage(&self, usages: &[Usage]) -> Result<(), StoreError> {
+        if !self.has(Flaw::UsageGoesBack) {
+            return self.inner.record_usage(usages).await;
+        }
+        let doubled: Vec<_> = usages.iter().chain(usages).copied().collect();
+        self.inner.record_usage(&doubled).await
+    }
+}
+
+macro_rules! catches {
+    ($($check:ident: $($flaw:ident)*;)*) => {
+        $(
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $check() {
+                assert!(passes(Flaw::None, conformance::$check).await);
+                $(
+                    let passed = passes(Flaw::$flaw, conformance::$check).await;
+                    assert!(!passed, "{:?} was not caught", Flaw::$flaw);
+                )*
+            }
+        )*
+    };
+}
+
+async fn passes<F>(flaw: Flaw, check: impl FnOnce(Registry) -> F) -> bool
+where
+    F: Future<Output = ()>,
+{
+    let inner = MemoryStore::new();
+    let store: Registry = Arc::new(Flawed { inner, flaw });
+    AssertUnwindSafe(check(store)).catch_unwind().await.is_ok()
+}
+
+catches! {
+    an_insert_never_replaces: InsertReplaces;
+    racing_inserts_have_one_winner: InsertReplaces;
+    absence_is_no_error: AbsenceIsAnError;
+    time_is_not_judged: ExpiredIsAbsent;
+    every_field_survives: ExpiredIsAbsent;
+    names_survive_or_are_refused: NamesAreAltered;
+    revoked_is_terminal: RevokeIsForgotten RevokeMovesTheTime;
+    revoking_changes_one_record: RevokeIsForgotten;
+    revoking_is_seen_on_return: RevokeIsForgotten;
+    a_purge_removes_what_has_ended_alone: PurgeTakesTheLiving;
+    other_apps_tokens_are_not_there: OwnerIsIgnored;
+    a_rotation_happens_whole: RotationIsNotOneStep RotationsAllWin;
+    a_failed_rotation_changes_nothing: RotationIsNotOneStep RotationsAllWin;
+    an_overlap_lengthens_no_life: OverlapLengthens;
+    racing_rotations_have_one_winner: RotationIsNotOneStep RotationsAllWin;
+    rotation_and_revocation_race: RevokeIsForgotten;
+    app_pages_are_complete: PagesLoseTheirLast;
+    token_pages_are_complete: PagesLoseTheirLast;
+    token_pages_are_stable_under_changes: PagesLoseTheirLast;
+    status_filters_agree_with_the_query: StatusIsIgnored;
+    changes_are_numbered_without_gaps: LogForgetsRevocations;
+    changes_come_in_pages: LogForgetsRevocations;
+    usage_adds_up_and_goes_forward_only: UsageGoesBack;
+    a_dropped_call_leaves_before_or_after: RotationIsNotOneStep;
+}
