@@ -136,18 +136,28 @@ impl Entry {
         }
     }
 
+    /// Why the token is refused at an instant, if it is.
+    pub(super) fn rejection(&self, now: Timestamp) -> Option<Rejection> {
+        Rejection::of_status(self.status(now), self.token_id, self.grant.app_id)
+    }
+
+    /// Whom the token stands for, once it is not refused.
+    pub(super) fn principal(&self) -> AppPrincipal {
+        AppPrincipal::new(
+            self.grant.app_id,
+            self.grant.app_name.clone(),
+            self.token_id,
+            self.token_name.clone(),
+            self.grant.scopes.clone(),
+            self.expires_at.get(),
+        )
+    }
+
     /// Admits or refuses as the record would be.
     pub(super) fn judge(&self, now: Timestamp) -> Result<AppPrincipal, Rejection> {
-        match Rejection::of_status(self.status(now), self.token_id, self.grant.app_id) {
+        match self.rejection(now) {
             Some(rejection) => Err(rejection),
-            None => Ok(AppPrincipal::new(
-                self.grant.app_id,
-                self.grant.app_name.clone(),
-                self.token_id,
-                self.token_name.clone(),
-                self.grant.scopes.clone(),
-                self.expires_at.get(),
-            )),
+            None => Ok(self.principal()),
         }
     }
 

@@ -90,7 +90,8 @@ struct Shared {
 
 /// How far a verification got at once.
 pub(crate) enum Verification {
-    Done(Result<AppPrincipal, Rejection>),
+    Admitted(AppPrincipal),
+    Refused(Rejection),
     /// The store has to be asked.
     Pending(Lookup),
 }
@@ -114,7 +115,8 @@ impl Authenticator {
     /// `b64token` (RFC 6750 section 2.1) or is longer than 4,096 bytes is malformed.
     pub async fn authenticate(&self, presented: &[u8]) -> Result<AppPrincipal, Rejection> {
         let verdict = match self.verify(presented, None) {
-            Verification::Done(verdict) => verdict,
+            Verification::Admitted(principal) => Ok(principal),
+            Verification::Refused(rejection) => Err(rejection),
             Verification::Pending(lookup) => lookup.await,
         };
         if let Err(rejection) = &verdict {
@@ -152,29 +154,31 @@ impl Authenticator {
     pub(crate) fn verify(&self, presented: &[u8], counted: Option<TokenId>) -> Verification {
         let shared = &*self.shared;
         if presented.len() > MAX_PRESENTED_LEN {
-            return refuse(Rejection::malformed(CredentialFault::TooLong));
+            return Verification::Refused(Rejection::malformed(CredentialFault::TooLong));
         }
         let digest = TokenDigest::of(presented);
         let monotonic = shared.clock.monotonic();
         let remembered = shared.cache.recall(&digest, monotonic, |entry| {
             let now = shared.clock.now();
-            let principal = entry.judge(now)?;
+            if let Some(rejection) = entry.rejection(now) {
+                return Verification::Refused(rejection);
+            }
             let tally = shared.tallies.mine();
             tally.hit();
             entry.touch(now);
             if counted != Some(entry.token_id()) && !tally.count_use(entry.token_id()) {
                 entry.count();
             }
-            Ok(principal)
+            Verification::Admitted(entry.principal())
         });
         if let Some(verdict) = remembered {
-            return Verification::Done(verdict);
+            return verdict;
         }
         if let Err(rejection) = self.check_form(presented) {
-            return refuse(rejection);
+            return Verification::Refused(rejection);
         }
         if shared.cache.knows_absent(&digest, monotonic) {
-            return refuse(Rejection::unknown());
+            return Verification::Refused(Rejection::unknown());
         }
         shared.tallies.mine().lookup();
         Verification::Pending(lookup::look_up(Arc::clone(&self.shared), digest, counted))
@@ -204,10 +208,6 @@ impl Authenticator {
     pub(crate) fn heed_app(&self, app: &AppId) {
         self.shared.evict_app(app);
     }
-}
-
-fn refuse(rejection: Rejection) -> Verification {
-    Verification::Done(Err(rejection))
 }
 
 impl Shared {

@@ -28,12 +28,13 @@ pin_project! {
     #[project = StateProj]
     #[project_replace = StateTaken]
     enum State<S, B, F> {
-        Refused { response: Response<Bytes> },
+        Refused { response: Box<Response<Bytes>> },
         /// The store is being asked.
         Asking { lookup: Lookup, waiting: Box<Waiting<S, B>> },
         /// The request is admitted, and the inner service is being made ready for it.
-        Admitted { principal: AppPrincipal, waiting: Box<Waiting<S, B>> },
-        Calling { #[pin] future: F, shown: Option<AppPrincipal> },
+        Admitted { principal: Box<AppPrincipal>, waiting: Box<Waiting<S, B>> },
+        // Small, as this is what a remembered token leads to at once.
+        Calling { #[pin] future: F, shown: Option<Box<AppPrincipal>> },
         Done,
     }
 }
@@ -51,6 +52,7 @@ where
     S: Service<Request<B>>,
 {
     pub(super) fn refused(response: Response<Bytes>) -> Self {
+        let response = Box::new(response);
         Self {
             state: State::Refused { response },
         }
@@ -72,7 +74,7 @@ where
         }
     }
 
-    pub(super) fn calling(future: S::Future, shown: Option<AppPrincipal>) -> Self {
+    pub(super) fn calling(future: S::Future, shown: Option<Box<AppPrincipal>>) -> Self {
         Self {
             state: State::Calling { future, shown },
         }
@@ -85,7 +87,7 @@ where
 {
     /// Calls the inner service, which was made ready. The future comes with the principal that
     /// its response is to show.
-    fn call(mut self, principal: AppPrincipal) -> (S::Future, Option<AppPrincipal>) {
+    fn call(mut self, principal: AppPrincipal) -> (S::Future, Option<Box<AppPrincipal>>) {
         telemetry::attributed(&principal);
         let shown = self.policy.shown(&principal);
         self.request.extensions_mut().insert(principal);
@@ -107,7 +109,7 @@ where
                     let mut response = ready!(future.poll(cx))?;
                     if let Some(principal) = shown.take() {
                         // A layer further in has had the last word.
-                        response.extensions_mut().get_or_insert_with(|| principal);
+                        response.extensions_mut().get_or_insert_with(|| *principal);
                     }
                     state.set(State::Done);
                     return Poll::Ready(Ok(response.map(ResponseBody::inner)));
@@ -124,14 +126,16 @@ where
                     return Poll::Ready(Ok(response.map(ResponseBody::refusal)));
                 }
                 (StateTaken::Asking { waiting, .. }, Some(Ok(principal))) => {
+                    let principal = Box::new(principal);
                     state.set(State::Admitted { principal, waiting });
                 }
                 (StateTaken::Asking { waiting, .. }, Some(Err(rejection))) => {
                     let response = waiting.policy.refuse(rejection, waiting.request.method());
+                    let response = Box::new(response);
                     state.set(State::Refused { response });
                 }
                 (StateTaken::Admitted { principal, waiting }, _) => {
-                    let (future, shown) = waiting.call(principal);
+                    let (future, shown) = waiting.call(*principal);
                     state.set(State::Calling { future, shown });
                 }
                 _ => panic!("`ResponseFuture` was polled after it had ended"),

@@ -9,7 +9,7 @@ use tower_layer::Layer;
 
 use super::{ApiTokenAuth, LayerError, RequireScopeLayer, error::Setting, scope::Rule};
 use crate::{
-    authenticator::{Authenticator, Lookup, Verification},
+    authenticator::{Authenticator, Verification},
     challenge::Challenger,
     credential::{CredentialSources, Presented},
     principal::AppPrincipal,
@@ -42,13 +42,6 @@ pub(super) struct Policy {
 /// needs one inside can answer as the layer would have.
 #[derive(Clone, Debug)]
 pub(crate) struct Anonymous(pub(crate) Arc<Challenger>);
-
-pub(super) enum Verdict {
-    Admit(AppPrincipal),
-    PassAnonymous,
-    Refuse(Rejection),
-    Ask(Lookup),
-}
 
 impl ApiTokenLayer {
     /// A layer that verifies tokens with this authenticator, or that of these
@@ -190,23 +183,19 @@ impl<S> Layer<S> for ApiTokenLayer {
 }
 
 impl Policy {
-    /// Judges a request as far as that can be done at once.
-    pub(super) fn judge<B>(&self, request: &mut Request<B>) -> Verdict {
+    /// Judges a request as far as that can be done at once; `None` lets it through without a
+    /// principal.
+    pub(super) fn judge<B>(&self, request: &mut Request<B>) -> Option<Verification> {
         if self.preflight && is_preflight(request) {
-            return Verdict::PassAnonymous;
+            return None;
         }
         // A layer further out has counted the use of the token that it admitted.
         let counted = request.extensions().get().map(AppPrincipal::token_id);
-        let presented = match self.sources.extract(request.headers_mut()) {
-            Ok(Some(presented)) => presented,
-            Ok(None) if self.optional => return Verdict::PassAnonymous,
-            Ok(None) => return Verdict::Refuse(Rejection::missing()),
-            Err(fault) => return Verdict::Refuse(Rejection::malformed(fault)),
-        };
-        match self.verify(&presented, counted) {
-            Verification::Done(Ok(principal)) => Verdict::Admit(principal),
-            Verification::Done(Err(rejection)) => Verdict::Refuse(rejection),
-            Verification::Pending(lookup) => Verdict::Ask(lookup),
+        match self.sources.extract(request.headers_mut()) {
+            Ok(Some(presented)) => Some(self.verify(&presented, counted)),
+            Ok(None) if self.optional => None,
+            Ok(None) => Some(Verification::Refused(Rejection::missing())),
+            Err(fault) => Some(Verification::Refused(Rejection::malformed(fault))),
         }
     }
 
@@ -216,10 +205,10 @@ impl Policy {
             // Any text may be a password: one that cannot be a token is wrong, not malformed, so
             // that a browser asks again.
             Presented::Basic(password) => match self.authenticator.verify(password, counted) {
-                Verification::Done(Err(rejection))
+                Verification::Refused(rejection)
                     if rejection.kind() == RejectionKind::MalformedCredential =>
                 {
-                    Verification::Done(Err(Rejection::wrong_format()))
+                    Verification::Refused(Rejection::wrong_format())
                 }
                 verification => verification,
             },
@@ -227,8 +216,9 @@ impl Policy {
     }
 
     /// The principal that the response to an admitted request is to show.
-    pub(super) fn shown(&self, principal: &AppPrincipal) -> Option<AppPrincipal> {
-        self.attributes_responses.then(|| principal.clone())
+    pub(super) fn shown(&self, principal: &AppPrincipal) -> Option<Box<AppPrincipal>> {
+        self.attributes_responses
+            .then(|| Box::new(principal.clone()))
     }
 
     pub(super) fn refuse(&self, rejection: Rejection, method: &Method) -> Response<Bytes> {

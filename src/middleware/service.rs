@@ -7,11 +7,8 @@ use std::{
 use http::{Request, Response};
 use tower_service::Service;
 
-use super::{
-    ResponseBody, ResponseFuture,
-    layer::{Policy, Verdict},
-};
-use crate::telemetry;
+use super::{ResponseBody, ResponseFuture, layer::Policy};
+use crate::{authenticator::Verification, telemetry};
 
 /// A service that lets only requests with a live token through to the inner one.
 ///
@@ -66,21 +63,21 @@ where
 
     fn call(&mut self, mut request: Request<ReqB>) -> Self::Future {
         match self.policy.judge(&mut request) {
-            Verdict::Admit(principal) => {
+            Some(Verification::Admitted(principal)) => {
                 telemetry::attributed(&principal);
                 let shown = self.policy.shown(&principal);
                 request.extensions_mut().insert(principal);
                 ResponseFuture::calling(self.inner.call(request), shown)
             }
-            Verdict::PassAnonymous => {
+            None => {
                 self.policy.pass_anonymous(&mut request);
                 ResponseFuture::calling(self.inner.call(request), None)
             }
-            Verdict::Refuse(rejection) => {
+            Some(Verification::Refused(rejection)) => {
                 self.release_ready();
                 ResponseFuture::refused(self.policy.refuse(rejection, request.method()))
             }
-            Verdict::Ask(lookup) => {
+            Some(Verification::Pending(lookup)) => {
                 self.release_ready();
                 let inner = self.inner.clone();
                 ResponseFuture::asking(lookup, inner, request, Arc::clone(&self.policy))
