@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     app::{AppId, AppRecord},
-    record::{TokenRecord, TokenStatus},
+    record::TokenRecord,
     token::{TokenDigest, TokenId},
 };
 
@@ -292,9 +292,7 @@ impl ChangeLog for MemoryStore {
         limit: usize,
         now: Timestamp,
     ) -> Result<Page<TokenRecord, TokenId>, StoreError> {
-        let mut query = TokenQuery::default().status(TokenStatus::Live).limit(limit);
-        query.after = after;
-        self.tokens(&query, now).await
+        self.tokens(&TokenQuery::live(after, limit), now).await
     }
 }
 

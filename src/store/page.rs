@@ -144,6 +144,12 @@ impl TokenQuery {
         self
     }
 
+    /// The live tokens after one, as a change log lists them.
+    pub(crate) fn live(after: Option<TokenId>, limit: usize) -> Self {
+        let query = Self::default().status(TokenStatus::Live).limit(limit);
+        Self { after, ..query }
+    }
+
     /// Whether a token is one of those that the query lists at `now`.
     #[must_use]
     pub fn selects(&self, token: &TokenRecord, now: Timestamp) -> bool {

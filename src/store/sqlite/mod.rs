@@ -22,7 +22,7 @@ use super::{
 use crate::{
     app::{AppId, AppRecord},
     clock::{microseconds, to_microsecond},
-    record::{TokenRecord, TokenStatus},
+    record::TokenRecord,
     token::{TokenDigest, TokenId},
 };
 
@@ -412,9 +412,7 @@ impl ChangeLog for SqliteStore {
         limit: usize,
         now: Timestamp,
     ) -> Result<Page<TokenRecord, TokenId>, StoreError> {
-        let mut query = TokenQuery::default().status(TokenStatus::Live).limit(limit);
-        query.after = after;
-        self.tokens(&query, now).await
+        self.tokens(&TokenQuery::live(after, limit), now).await
     }
 }
 
