@@ -156,6 +156,10 @@ impl Authenticator {
         if presented.len() > MAX_PRESENTED_LEN {
             return Verification::Refused(Rejection::malformed(CredentialFault::TooLong));
         }
+        // Garbage is not worth a digest.
+        if !shared.formats.is_empty() && !shared.formats.iter().any(|f| f.resembles(presented)) {
+            return Verification::Refused(garbage(presented));
+        }
         let digest = TokenDigest::of(presented);
         let monotonic = shared.clock.monotonic();
         let remembered = shared.cache.recall(&digest, monotonic, |entry| {
@@ -186,14 +190,16 @@ impl Authenticator {
 
     /// What is remembered from before is of this form: only such tokens are looked up.
     fn check_form(&self, presented: &[u8]) -> Result<(), Rejection> {
-        if !is_b64token(presented) {
-            return Err(Rejection::malformed(CredentialFault::Grammar));
-        }
         let formats = &self.shared.formats;
-        if !formats.is_empty() && !formats.iter().any(|format| format.accepts(presented)) {
-            return Err(Rejection::wrong_format());
+        let well_formed = match formats.is_empty() {
+            true => is_b64token(presented),
+            false => formats.iter().any(|format| format.accepts(presented)),
+        };
+        if well_formed {
+            Ok(())
+        } else {
+            Err(garbage(presented))
         }
-        Ok(())
     }
 
     /// Heeds a change of a token, before the call that made it returns.
@@ -207,6 +213,15 @@ impl Authenticator {
     /// Heeds a change of an app, before the call that made it returns.
     pub(crate) fn heed_app(&self, app: &AppId) {
         self.shared.evict_app(app);
+    }
+}
+
+/// The rejection of what is no token of a format that is accepted.
+fn garbage(presented: &[u8]) -> Rejection {
+    if is_b64token(presented) {
+        Rejection::wrong_format()
+    } else {
+        Rejection::malformed(CredentialFault::Grammar)
     }
 }
 

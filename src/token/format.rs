@@ -118,6 +118,13 @@ impl TokenFormat {
                 == Some(&checksum(&presented[..presented.len() - CHECKSUM_LEN]))
     }
 
+    /// Whether a presented text has this prefix and the right length: what is checked before
+    /// anything is computed.
+    pub(crate) fn resembles(&self, presented: &[u8]) -> bool {
+        presented.len() == self.prefix.len() + 1 + SECRET_LEN + CHECKSUM_LEN
+            && presented.starts_with(self.prefix.as_bytes())
+    }
+
     /// What is shown of a token of this format after it was issued.
     pub(crate) fn mask(&self, token: &ApiToken) -> MaskedToken {
         MaskedToken::of_issued(&self.prefix, token)
