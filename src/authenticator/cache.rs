@@ -113,14 +113,28 @@ impl Cache {
             return;
         }
         let fresh_until = self.fresh_until(asked_at);
-        let entries = self.entries.pin();
-        let Some(token) = found else {
-            if let Some(entry) = entries.remove(digest) {
-                self.adopt(entry);
+        match found {
+            Some(token) => self.remember(token, fresh_until, now),
+            None => {
+                if let Some(entry) = self.entries.pin().remove(digest) {
+                    self.adopt(entry);
+                }
+                self.absent.insert(*digest, fresh_until);
             }
-            self.absent.insert(*digest, fresh_until);
-            return;
-        };
+        }
+    }
+
+    /// Remembers a token that counts as fresh only once the lease is renewed: it was not read in a
+    /// lane, so what has changed meanwhile has yet to be heeded.
+    pub(super) fn preload(&self, token: &TokenRecord, now: Timestamp) {
+        if self.staleness > 0 {
+            self.remember(token, 0, now);
+        }
+    }
+
+    fn remember(&self, token: &TokenRecord, fresh_until: u64, now: Timestamp) {
+        let digest = &token.digest;
+        let entries = self.entries.pin();
         self.absent.remove(digest);
         if entries.len() >= self.capacity && !entries.contains_key(digest) {
             self.complete.store(false, Release);

@@ -260,14 +260,12 @@ struct Course {
 impl Course {
     /// Begins at the log's latest revision, with nothing remembered from before it.
     async fn begin(&mut self, on_load: &mut OnLoad) -> Result<(), StoreError> {
-        let asked_at = self.shared.clock.monotonic();
         let revision = self.log.revision().await?;
         self.shared.clear();
         if self.replica {
             self.load(on_load).await?;
         }
         self.revision = Some(revision);
-        self.heeded(asked_at, revision, revision.number);
         self.catch_up_from(revision).await?;
         if self.replica {
             self.shared.cache.complete();
@@ -280,11 +278,10 @@ impl Course {
         let Shared { cache, clock, .. } = &*self.shared;
         let (mut after, mut loaded) = (None, 0);
         loop {
-            let asked_at = clock.monotonic();
             let page = self.log.live(after, BATCH, clock.now()).await?;
             for token in &page.items {
                 if token.status(clock.now()) == TokenStatus::Live {
-                    cache.fill(&token.digest, Some(token), asked_at, clock.now());
+                    cache.preload(token, clock.now());
                 }
             }
             loaded += page.items.len();

@@ -6,6 +6,7 @@ use std::{
     time::Duration,
 };
 
+use futures_util::FutureExt;
 use tower_api_tokens::{
     ChangeLog, Follower, RejectionKind, StoreErrorKind, SystemEntropy, TokenFormat, TokenRegistry,
     TokenTarget, testing::Fault,
@@ -266,4 +267,21 @@ async fn a_follower_does_not_start_on_a_store_that_fails() {
         .set_fault(Fault::Error(StoreErrorKind::Unavailable));
     let error = node.tokens.follow().start().await.unwrap_err();
     assert_eq!(error.kind(), StoreErrorKind::Unavailable);
+}
+
+#[tokio::test]
+async fn what_a_replica_has_loaded_is_not_given_before_it_has_caught_up() {
+    let node = Node::new();
+    let token = node.issue(&node.app().await).await;
+    let presented = token.token().expose().as_bytes().to_vec();
+    let (gate, store) = (node.tokens.authenticator().clone(), node.store.clone());
+    let replica = node.tokens.follow().replica(move |loaded| {
+        assert_eq!((loaded, store.finds()), (1, 0));
+        let verdict = gate.authenticate(&presented).now_or_never();
+        assert!(verdict.unwrap().is_ok());
+        assert_eq!(store.finds(), 1, "the store was asked");
+    });
+    let _follower = replica.start().await.unwrap();
+    node.present(&token).await.unwrap();
+    assert_eq!(node.store.finds(), 1, "and not again");
 }
