@@ -137,6 +137,7 @@
 )]
 
 mod app;
+mod audit;
 mod authenticator;
 #[cfg(feature = "axum")]
 pub mod axum;
@@ -166,6 +167,7 @@ mod tokens;
 pub mod guide;
 
 pub use app::{AppId, AppIdError, AppRecord};
+pub use audit::{AuditAction, AuditEvent, AuditEventId, AuditOutcome, AuditTextError};
 pub use authenticator::{Authenticator, AuthenticatorBuilder, Follower, FollowerBuilder, Stats};
 pub use clock::{Clock, SystemClock};
 pub use entropy::{Entropy, EntropyError, SystemEntropy};
@@ -178,9 +180,9 @@ pub use scope::{Scope, ScopeError, ScopeSet};
 #[cfg(feature = "sqlite")]
 pub use store::sqlite::SqliteStore;
 pub use store::{
-    AppQuery, Change, ChangeLog, Changes, MemoryStore, Page, PageSize, Revision, Rotation,
-    StoreError, StoreErrorKind, TokenQuery, TokenRegistry, TokenStore, TokenTarget, Usage,
-    UsageLog,
+    AppQuery, AuditLog, AuditQuery, Change, ChangeLog, Changes, IdempotencyKey, MemoryStore, Page,
+    PageSize, Repeated, Revision, Rotation, StoreError, StoreErrorKind, TokenQuery, TokenRegistry,
+    TokenStore, TokenTarget, Usage, UsageLog,
 };
 pub use token::{
     ApiToken, DigestError, MaskError, MaskedToken, PrefixError, TokenDigest, TokenFormat, TokenId,

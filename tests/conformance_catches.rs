@@ -6,9 +6,9 @@ use async_trait::async_trait;
 use futures_util::FutureExt;
 use jiff::Timestamp;
 use tower_api_tokens::{
-    AppId, AppQuery, AppRecord, ChangeLog, Changes, MemoryStore, Page, Revision, Rotation,
-    StoreError, StoreErrorKind, TokenDigest, TokenId, TokenQuery, TokenRecord, TokenRegistry,
-    TokenStore, TokenTarget, Usage, UsageLog,
+    AppId, AppQuery, AppRecord, AuditEvent, AuditEventId, AuditLog, AuditQuery, ChangeLog, Changes,
+    IdempotencyKey, MemoryStore, Page, Revision, Rotation, StoreError, StoreErrorKind, TokenDigest,
+    TokenId, TokenQuery, TokenRecord, TokenRegistry, TokenStore, TokenTarget, Usage, UsageLog,
     testing::conformance::{self, Registry},
 };
 
@@ -31,6 +31,11 @@ enum Flaw {
     UsageGoesBack,
     LogForgetsRevocations,
     NamesAreAltered,
+    KeysAreIgnored,
+    BatchesAreHalved,
+    SearchIsIgnored,
+    EventsLoseTheirToken,
+    RenamingIsForgotten,
 }
 
 struct Flawed {
@@ -105,6 +110,37 @@ impl TokenRegistry for Flawed {
         }
     }
 
+    async fn insert_once(
+        &self,
+        token: &TokenRecord,
+        key: &IdempotencyKey,
+    ) -> Result<(), StoreError> {
+        match self.has(Flaw::KeysAreIgnored) {
+            true => self.inner.insert(token).await,
+            false => self.inner.insert_once(token, key).await,
+        }
+    }
+
+    async fn insert_all(&self, tokens: &[TokenRecord]) -> Result<(), StoreError> {
+        if self.has(Flaw::BatchesAreHalved) {
+            for token in tokens {
+                self.inner.insert(token).await?;
+            }
+            return Ok(());
+        }
+        self.inner.insert_all(tokens).await
+    }
+
+    async fn rename(&self, target: &TokenTarget, name: &str) -> Result<TokenRecord, StoreError> {
+        if self.has(Flaw::RenamingIsForgotten) {
+            let token = self.inner.token(target).await?;
+            let mut token = token.ok_or_else(|| StoreError::new(StoreErrorKind::NotFound))?;
+            token.name = name.to_owned();
+            return Ok(token);
+        }
+        self.inner.rename(&self.target(target), name).await
+    }
+
     async fn token(&self, target: &TokenTarget) -> Result<Option<TokenRecord>, StoreError> {
         self.inner.token(&self.target(target)).await
     }
@@ -118,6 +154,9 @@ impl TokenRegistry for Flawed {
         if self.has(Flaw::StatusIsIgnored) {
             query.status = None;
         }
+        if self.has(Flaw::SearchIsIgnored) {
+            query.name = None;
+        }
         let mut page = self.inner.tokens(&query, now).await?;
         if self.has(Flaw::PagesLoseTheirLast) && page.next.is_some() {
             page.items.pop();
@@ -126,6 +165,10 @@ impl TokenRegistry for Flawed {
     }
 
     async fn rotate(&self, rotation: &Rotation) -> Result<TokenRecord, StoreError> {
+        let mut rotation = rotation.clone();
+        if self.has(Flaw::KeysAreIgnored) {
+            rotation.key = None;
+        }
         if self.has(Flaw::RotationIsNotOneStep) {
             self.inner.insert(&rotation.successor).await?;
             tokio::task::yield_now().await;
@@ -139,7 +182,6 @@ impl TokenRegistry for Flawed {
             let token = self.inner.token(&rotation.target).await?;
             return token.ok_or_else(|| StoreError::new(StoreErrorKind::NotFound));
         }
-        let mut rotation = rotation.clone();
         rotation.target = self.target(&rotation.target);
         let mut rotated = self.inner.rotate(&rotation).await?;
         if self.has(Flaw::OverlapLengthens) {
@@ -195,6 +237,10 @@ impl ChangeLog for Flawed {
         }
     }
 
+    async fn changed(&self) {
+        self.inner.changed().await;
+    }
+
     async fn live(
         &self,
         after: Option<TokenId>,
@@ -213,6 +259,28 @@ impl UsageLog for Flawed {
         }
         let doubled: Vec<_> = usages.iter().chain(usages).copied().collect();
         self.inner.record_usage(&doubled).await
+    }
+}
+
+#[async_trait]
+impl AuditLog for Flawed {
+    async fn append(&self, event: &AuditEvent) -> Result<(), StoreError> {
+        let mut event = event.clone();
+        if self.has(Flaw::EventsLoseTheirToken) {
+            event.token = None;
+        }
+        self.inner.append(&event).await
+    }
+
+    async fn events(
+        &self,
+        query: &AuditQuery,
+    ) -> Result<Page<AuditEvent, AuditEventId>, StoreError> {
+        let mut page = self.inner.events(query).await?;
+        if self.has(Flaw::PagesLoseTheirLast) && page.next.is_some() {
+            page.items.pop();
+        }
+        Ok(page)
     }
 }
 
@@ -243,6 +311,15 @@ where
 catches! {
     an_insert_never_replaces: InsertReplaces;
     racing_inserts_have_one_winner: InsertReplaces;
+    a_repeated_insert_makes_one_token: KeysAreIgnored;
+    a_repeated_rotation_makes_one_successor: KeysAreIgnored;
+    a_key_is_remembered_for_a_day: KeysAreIgnored;
+    racing_repetitions_make_one_token: KeysAreIgnored;
+    many_are_inserted_whole_or_not_at_all: BatchesAreHalved;
+    a_search_takes_its_text_literally: SearchIsIgnored;
+    events_are_kept_as_they_were: EventsLoseTheirToken;
+    events_are_listed_by_app_and_token: EventsLoseTheirToken PagesLoseTheirLast;
+    renaming_changes_one_name: RenamingIsForgotten OwnerIsIgnored;
     absence_is_no_error: AbsenceIsAnError;
     time_is_not_judged: ExpiredIsAbsent;
     every_field_survives: ExpiredIsAbsent;

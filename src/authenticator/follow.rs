@@ -227,12 +227,18 @@ async fn run(
     };
     let (mut polls, mut records) = (every(poll_interval), every(usage_interval));
     records.tick().await;
+    let log = Arc::clone(&course.log);
+    let mut word = log.changed();
     loop {
         tokio::select! {
             order = orders.recv() => match order {
                 Some(done) => drop(done.send(course.catch_up().await)),
                 None => break,
             },
+            () = &mut word => {
+                word = log.changed();
+                drop(course.catch_up().await);
+            }
             // What fails is tried again at the next tick; the lease says for how long that may go on.
             _ = polls.tick() => drop(course.catch_up().await),
             _ = records.tick(), if recorder.is_some() => {

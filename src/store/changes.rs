@@ -19,7 +19,7 @@ use crate::{
 /// # Completeness
 ///
 /// Every change after which a remembered answer could be wrong is in the log: a token inserted,
-/// rotated or revoked, an app disabled or enabled. Changes of usage and the removal of tokens that
+/// renamed, rotated or revoked, an app disabled or enabled. Changes of usage and the removal of tokens that
 /// have ended need not be.
 ///
 /// # Identity
@@ -51,6 +51,11 @@ pub trait ChangeLog: Send + Sync + 'static {
     ///
     /// When the store fails.
     async fn changes(&self, since: Revision, limit: usize) -> Result<Changes, StoreError>;
+
+    /// Waits for word that something has changed. It only makes followers heed a change sooner: word
+    /// may be lost or come for nothing, and a store that has none waits for ever
+    /// ([`std::future::pending`]).
+    async fn changed(&self);
 
     /// The tokens that are live at `now`, the greatest identifier first, a page at a time: what the
     /// log's changes lead on from.

@@ -1,5 +1,6 @@
 use std::{error::Error, fmt};
 
+use super::Repeated;
 use crate::record::TransitionError;
 
 /// Why a store could not do what it was asked.
@@ -23,6 +24,8 @@ pub enum StoreErrorKind {
     NotFound,
     /// What is to be inserted is there already.
     AlreadyExists,
+    /// The request was carried out before; the source is a [`Repeated`].
+    Repeated,
     /// What is to be changed is not in a state that allows it; the source is a
     /// [`TransitionError`].
     Conflict,
@@ -76,6 +79,12 @@ impl StoreError {
         self.kind
     }
 
+    /// What was made by the same request before, if that is the error.
+    #[must_use]
+    pub fn repeated(&self) -> Option<Repeated> {
+        self.source.as_ref()?.downcast_ref().copied()
+    }
+
     /// Why the state of a record forbade the change, if that is the error.
     #[must_use]
     pub fn transition(&self) -> Option<TransitionError> {
@@ -89,12 +98,19 @@ impl From<TransitionError> for StoreError {
     }
 }
 
+impl From<Repeated> for StoreError {
+    fn from(repeated: Repeated) -> Self {
+        Self::with_source(StoreErrorKind::Repeated, repeated)
+    }
+}
+
 impl fmt::Display for StoreError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self.kind {
             StoreErrorKind::Unavailable => "the token store is unavailable",
             StoreErrorKind::NotFound => "the token store has no such record",
             StoreErrorKind::AlreadyExists => "the token store has such a record already",
+            StoreErrorKind::Repeated => "the request was carried out before",
             StoreErrorKind::Conflict => "the record's state does not allow the change",
             StoreErrorKind::ReadOnly => "the token store is read-only; open it for writing",
             StoreErrorKind::Full => "the token store has no room left; free some",

@@ -1,5 +1,5 @@
 use std::{
-    collections::{BTreeMap, HashMap, VecDeque},
+    collections::{BTreeMap, HashMap, HashSet, VecDeque},
     fmt,
     hash::BuildHasher,
     ops::Bound,
@@ -8,13 +8,16 @@ use std::{
 
 use async_trait::async_trait;
 use jiff::Timestamp;
+use tokio::sync::Notify;
 
 use super::{
-    AppQuery, Change, ChangeLog, Changes, Page, Revision, Rotation, StoreError, StoreErrorKind,
-    TokenQuery, TokenRegistry, TokenStore, TokenTarget, Usage, UsageLog,
+    AppQuery, AuditLog, AuditQuery, Change, ChangeLog, Changes, IdempotencyKey, Page, Repeated,
+    Revision, Rotation, StoreError, StoreErrorKind, TokenQuery, TokenRegistry, TokenStore,
+    TokenTarget, Usage, UsageLog,
 };
 use crate::{
     app::{AppId, AppRecord},
+    audit::{AuditEvent, AuditEventId},
     record::TokenRecord,
     token::{TokenDigest, TokenId},
 };
@@ -32,6 +35,7 @@ use crate::{
 #[derive(Clone, Default)]
 pub struct MemoryStore {
     state: Arc<RwLock<State>>,
+    changed: Arc<Notify>,
 }
 
 /// How many changes the log holds.
@@ -42,9 +46,18 @@ struct State {
     apps: BTreeMap<AppId, AppRecord>,
     tokens: BTreeMap<TokenId, TokenRecord>,
     ids: HashMap<TokenDigest, TokenId>,
+    /// The requests that have made a token.
+    keys: HashMap<[u8; 32], UsedKey>,
+    audit: BTreeMap<AuditEventId, AuditEvent>,
     /// The latest changes; the last of them has the number `revision.number`.
     log: VecDeque<Change>,
     revision: Revision,
+}
+
+struct UsedKey {
+    request: [u8; 32],
+    token: TokenId,
+    used_at: Timestamp,
 }
 
 impl Default for State {
@@ -53,6 +66,8 @@ impl Default for State {
             apps: BTreeMap::new(),
             tokens: BTreeMap::new(),
             ids: HashMap::new(),
+            keys: HashMap::new(),
+            audit: BTreeMap::new(),
             log: VecDeque::new(),
             revision: Revision {
                 number: 0,
@@ -78,6 +93,16 @@ impl MemoryStore {
     fn write(&self) -> RwLockWriteGuard<'_, State> {
         self.state.write().unwrap_or_else(PoisonError::into_inner)
     }
+
+    /// Makes a change that followers are to heed.
+    fn change<T>(
+        &self,
+        change: impl FnOnce(&mut State) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        let changed = change(&mut self.write());
+        self.changed.notify_waiters();
+        changed
+    }
 }
 
 impl State {
@@ -89,8 +114,21 @@ impl State {
         }
     }
 
-    fn app_mut(&mut self, id: &AppId) -> Result<&mut AppRecord, StoreError> {
-        self.apps.get_mut(id).ok_or_else(not_found)
+    fn change_app(
+        &mut self,
+        id: &AppId,
+        change: impl FnOnce(AppRecord) -> AppRecord,
+    ) -> Result<AppRecord, StoreError> {
+        let app = self.apps.get_mut(id).ok_or_else(not_found)?;
+        *app = change(app.clone());
+        let changed = app.clone();
+        self.changed(Change::App(*id));
+        Ok(changed)
+    }
+
+    fn replace(&mut self, token: &TokenRecord) {
+        self.tokens.insert(token.id, token.clone());
+        self.changed(Change::Token(token.digest));
     }
 
     /// The token with its app as it is now.
@@ -115,6 +153,26 @@ impl State {
             return Err(already_exists());
         }
         Ok(())
+    }
+
+    /// Whether a key may be used; the keys of yesterday are forgotten.
+    fn check_key(&mut self, key: &IdempotencyKey, now: Timestamp) -> Result<(), StoreError> {
+        let oldest = now.checked_sub(IdempotencyKey::RETENTION);
+        let oldest = oldest.unwrap_or(Timestamp::MIN);
+        self.keys.retain(|_, used| used.used_at >= oldest);
+        match self.keys.get(&key.key) {
+            None => Ok(()),
+            Some(used) => Err(Repeated::new(used.token, used.request == key.request).into()),
+        }
+    }
+
+    fn use_key(&mut self, key: &IdempotencyKey, token: TokenId, used_at: Timestamp) {
+        let used = UsedKey {
+            request: key.request,
+            token,
+            used_at,
+        };
+        self.keys.insert(key.key, used);
     }
 
     fn insert(&mut self, token: TokenRecord) {
@@ -170,28 +228,55 @@ impl TokenRegistry for MemoryStore {
     }
 
     async fn disable_app(&self, id: &AppId, at: Timestamp) -> Result<AppRecord, StoreError> {
-        let mut state = self.write();
-        let app = state.app_mut(id)?;
-        *app = app.clone().disable(at);
-        let disabled = app.clone();
-        state.changed(Change::App(*id));
-        Ok(disabled)
+        self.change(|state| state.change_app(id, |app| app.disable(at)))
     }
 
     async fn enable_app(&self, id: &AppId) -> Result<AppRecord, StoreError> {
-        let mut state = self.write();
-        let app = state.app_mut(id)?;
-        *app = app.clone().enable();
-        let enabled = app.clone();
-        state.changed(Change::App(*id));
-        Ok(enabled)
+        self.change(|state| state.change_app(id, AppRecord::enable))
     }
 
     async fn insert(&self, token: &TokenRecord) -> Result<(), StoreError> {
-        let mut state = self.write();
-        state.check_vacant(token)?;
-        state.insert(token.clone());
-        Ok(())
+        self.insert_all(std::slice::from_ref(token)).await
+    }
+
+    async fn insert_once(
+        &self,
+        token: &TokenRecord,
+        key: &IdempotencyKey,
+    ) -> Result<(), StoreError> {
+        self.change(|state| {
+            state.check_key(key, token.created_at)?;
+            state.check_vacant(token)?;
+            state.use_key(key, token.id, token.created_at);
+            state.insert(token.clone());
+            Ok(())
+        })
+    }
+
+    async fn insert_all(&self, tokens: &[TokenRecord]) -> Result<(), StoreError> {
+        self.change(|state| {
+            let mut ids = HashSet::new();
+            let mut digests = HashSet::new();
+            for token in tokens {
+                state.check_vacant(token)?;
+                if !ids.insert(token.id) || !digests.insert(token.digest) {
+                    return Err(already_exists());
+                }
+            }
+            for token in tokens {
+                state.insert(token.clone());
+            }
+            Ok(())
+        })
+    }
+
+    async fn rename(&self, target: &TokenTarget, name: &str) -> Result<TokenRecord, StoreError> {
+        self.change(|state| {
+            let mut renamed = state.target(target).ok_or_else(not_found)?;
+            name.clone_into(&mut renamed.name);
+            state.replace(&renamed);
+            Ok(renamed)
+        })
     }
 
     async fn token(&self, target: &TokenTarget) -> Result<Option<TokenRecord>, StoreError> {
@@ -220,23 +305,29 @@ impl TokenRegistry for MemoryStore {
     }
 
     async fn rotate(&self, rotation: &Rotation) -> Result<TokenRecord, StoreError> {
-        let mut state = self.write();
-        let token = state.target(&rotation.target).ok_or_else(not_found)?;
-        let successor = &rotation.successor;
-        let rotated = token.rotate(successor.id, rotation.at, rotation.overlap_ends)?;
-        state.check_vacant(successor)?;
-        state.insert(successor.clone());
-        state.tokens.insert(rotated.id, rotated.clone());
-        state.changed(Change::Token(rotated.digest));
-        Ok(rotated)
+        self.change(|state| {
+            if let Some(key) = &rotation.key {
+                state.check_key(key, rotation.at)?;
+            }
+            let token = state.target(&rotation.target).ok_or_else(not_found)?;
+            let successor = &rotation.successor;
+            let rotated = token.rotate(successor.id, rotation.at, rotation.overlap_ends)?;
+            state.check_vacant(successor)?;
+            if let Some(key) = &rotation.key {
+                state.use_key(key, successor.id, rotation.at);
+            }
+            state.insert(successor.clone());
+            state.replace(&rotated);
+            Ok(rotated)
+        })
     }
 
     async fn revoke(&self, target: &TokenTarget, at: Timestamp) -> Result<TokenRecord, StoreError> {
-        let mut state = self.write();
-        let revoked = state.target(target).ok_or_else(not_found)?.revoke(at);
-        state.tokens.insert(revoked.id, revoked.clone());
-        state.changed(Change::Token(revoked.digest));
-        Ok(revoked)
+        self.change(|state| {
+            let revoked = state.target(target).ok_or_else(not_found)?.revoke(at);
+            state.replace(&revoked);
+            Ok(revoked)
+        })
     }
 
     async fn purge(&self, ended_before: Timestamp, limit: usize) -> Result<usize, StoreError> {
@@ -286,6 +377,10 @@ impl ChangeLog for MemoryStore {
         })
     }
 
+    async fn changed(&self) {
+        self.changed.notified().await;
+    }
+
     async fn live(
         &self,
         after: Option<TokenId>,
@@ -307,6 +402,35 @@ impl UsageLog for MemoryStore {
             }
         }
         Ok(())
+    }
+}
+
+#[async_trait]
+impl AuditLog for MemoryStore {
+    async fn append(&self, event: &AuditEvent) -> Result<(), StoreError> {
+        let mut state = self.write();
+        if state.audit.contains_key(&event.id) {
+            return Err(already_exists());
+        }
+        state.audit.insert(event.id, event.clone());
+        Ok(())
+    }
+
+    async fn events(
+        &self,
+        query: &AuditQuery,
+    ) -> Result<Page<AuditEvent, AuditEventId>, StoreError> {
+        let state = self.read();
+        let limit = query.limit.get();
+        let selected = state
+            .audit
+            .values()
+            .rev()
+            .filter(|event| query.selects(event));
+        let items = selected.take(limit + 1).cloned().collect();
+        Ok(Page::from_surplus(items, limit, |event: &AuditEvent| {
+            event.id
+        }))
     }
 }
 

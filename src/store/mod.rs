@@ -3,20 +3,24 @@
 //! [`TokenStore`] is all that verification needs: one method. [`TokenRegistry`] adds the lifecycle
 //! of apps and tokens. The module `testing::conformance` checks a store against both contracts.
 
+mod audit;
 mod changes;
 mod error;
 mod memory;
 mod page;
+mod repeat;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
 
+pub use audit::{AuditLog, AuditQuery};
 pub use changes::{Change, ChangeLog, Changes, Revision, Usage, UsageLog};
 pub use error::{StoreError, StoreErrorKind};
 pub use memory::MemoryStore;
 pub use page::{AppQuery, Page, PageSize, TokenQuery};
+pub use repeat::{IdempotencyKey, Repeated};
 
 use crate::{
     app::{AppId, AppRecord},
@@ -134,7 +138,7 @@ pub trait TokenStore: Send + Sync + 'static {
     note = "a store with only `find` verifies tokens through `Authenticator::new`; issuing, rotating and revoking them needs `TokenRegistry` too"
 )]
 #[async_trait]
-pub trait TokenRegistry: TokenStore + ChangeLog + UsageLog {
+pub trait TokenRegistry: TokenStore + ChangeLog + UsageLog + AuditLog {
     /// Inserts an app.
     ///
     /// # Errors
@@ -178,6 +182,32 @@ pub trait TokenRegistry: TokenStore + ChangeLog + UsageLog {
     /// or this digest; [`NotFound`](StoreErrorKind::NotFound) when there is no such app.
     async fn insert(&self, token: &TokenRecord) -> Result<(), StoreError>;
 
+    /// Inserts a token as [`insert`](Self::insert) does, unless one was made under this key before.
+    ///
+    /// # Errors
+    ///
+    /// [`Repeated`](StoreErrorKind::Repeated) with what was [made before](Repeated); otherwise as
+    /// [`insert`](Self::insert).
+    async fn insert_once(
+        &self,
+        token: &TokenRecord,
+        key: &IdempotencyKey,
+    ) -> Result<(), StoreError>;
+
+    /// Inserts many tokens in one step.
+    ///
+    /// # Errors
+    ///
+    /// As [`insert`](Self::insert) for any one of them, and then none is inserted.
+    async fn insert_all(&self, tokens: &[TokenRecord]) -> Result<(), StoreError>;
+
+    /// Renames a token, whatever its state, and returns it.
+    ///
+    /// # Errors
+    ///
+    /// [`NotFound`](StoreErrorKind::NotFound) when there is no such token.
+    async fn rename(&self, target: &TokenTarget, name: &str) -> Result<TokenRecord, StoreError>;
+
     /// Reads a token.
     ///
     /// # Errors
@@ -206,6 +236,8 @@ pub trait TokenRegistry: TokenStore + ChangeLog + UsageLog {
     /// # Errors
     ///
     /// [`NotFound`](StoreErrorKind::NotFound) when there is no such token;
+    /// [`Repeated`](StoreErrorKind::Repeated) with what was [made before](Repeated) when the
+    /// rotation has a key under which a token was made before;
     /// [`Conflict`](StoreErrorKind::Conflict) with the [`TransitionError`](crate::TransitionError)
     /// when its state does not allow it; [`AlreadyExists`](StoreErrorKind::AlreadyExists) when
     /// the successor's identifier or digest is taken.
@@ -271,6 +303,8 @@ pub struct Rotation {
     pub at: Timestamp,
     /// When the rotated token expires, at the latest.
     pub overlap_ends: Timestamp,
+    /// What makes the request known again if it is repeated.
+    pub key: Option<IdempotencyKey>,
 }
 
 impl Rotation {
@@ -282,6 +316,7 @@ impl Rotation {
             successor,
             at,
             overlap_ends: at,
+            key: None,
         }
     }
 
@@ -289,6 +324,13 @@ impl Rotation {
     #[must_use]
     pub fn overlap_ends(mut self, at: Timestamp) -> Self {
         self.overlap_ends = at;
+        self
+    }
+
+    /// Carries the rotation out only if no token was made under this key before.
+    #[must_use]
+    pub fn once(mut self, key: IdempotencyKey) -> Self {
+        self.key = Some(key);
         self
     }
 }

@@ -109,6 +109,8 @@ pub struct TokenQuery {
     pub app: Option<AppId>,
     /// Only tokens with this status.
     pub status: Option<TokenStatus>,
+    /// Only tokens with this in their name; ASCII letters are compared without their case.
+    pub name: Option<String>,
     /// Only tokens after this one: the `next` of the page before.
     pub after: Option<TokenId>,
     /// The size of the page.
@@ -127,6 +129,13 @@ impl TokenQuery {
     #[must_use]
     pub fn status(mut self, status: TokenStatus) -> Self {
         self.status = Some(status);
+        self
+    }
+
+    /// Only tokens with this in their name; ASCII letters are compared without their case.
+    #[must_use]
+    pub fn name(mut self, part: impl Into<String>) -> Self {
+        self.name = Some(part.into());
         self
     }
 
@@ -155,6 +164,10 @@ impl TokenQuery {
     pub fn selects(&self, token: &TokenRecord, now: Timestamp) -> bool {
         self.app.is_none_or(|app| app == token.app.id)
             && self.status.is_none_or(|status| status == token.status(now))
+            && self.name.as_ref().is_none_or(|part| {
+                let name = token.name.to_ascii_lowercase();
+                name.contains(&part.to_ascii_lowercase())
+            })
             && self.after.is_none_or(|after| token.id < after)
     }
 }

@@ -11,9 +11,9 @@ use jiff::Timestamp;
 use tokio::sync::Notify;
 
 use crate::{
-    AppId, AppQuery, AppRecord, ChangeLog, Changes, Page, Revision, Rotation, StoreError,
-    StoreErrorKind, TokenDigest, TokenId, TokenQuery, TokenRecord, TokenRegistry, TokenStore,
-    TokenTarget, Usage, UsageLog,
+    AppId, AppQuery, AppRecord, AuditEvent, AuditEventId, AuditLog, AuditQuery, ChangeLog, Changes,
+    IdempotencyKey, Page, Revision, Rotation, StoreError, StoreErrorKind, TokenDigest, TokenId,
+    TokenQuery, TokenRecord, TokenRegistry, TokenStore, TokenTarget, Usage, UsageLog,
 };
 
 /// A store that does as the one inside, or fails as it is told. Clones are one store.
@@ -38,6 +38,7 @@ use crate::{
 pub struct UnreliableStore<S> {
     inner: S,
     state: Arc<State>,
+    loses_word: bool,
 }
 
 #[derive(Debug, Default)]
@@ -76,6 +77,16 @@ impl<S> UnreliableStore<S> {
         Self {
             inner,
             state: Arc::default(),
+            loses_word: false,
+        }
+    }
+
+    /// The store, with all word of changes lost: [`ChangeLog::changed`] waits for ever.
+    #[must_use]
+    pub fn without_word(self) -> Self {
+        Self {
+            loses_word: true,
+            ..self
         }
     }
 
@@ -174,6 +185,22 @@ impl<S: TokenRegistry> TokenRegistry for UnreliableStore<S> {
         call!(self, true, self.inner.insert(token))
     }
 
+    async fn insert_once(
+        &self,
+        token: &TokenRecord,
+        key: &IdempotencyKey,
+    ) -> Result<(), StoreError> {
+        call!(self, true, self.inner.insert_once(token, key))
+    }
+
+    async fn insert_all(&self, tokens: &[TokenRecord]) -> Result<(), StoreError> {
+        call!(self, true, self.inner.insert_all(tokens))
+    }
+
+    async fn rename(&self, target: &TokenTarget, name: &str) -> Result<TokenRecord, StoreError> {
+        call!(self, true, self.inner.rename(target, name))
+    }
+
     async fn token(&self, target: &TokenTarget) -> Result<Option<TokenRecord>, StoreError> {
         call!(self, false, self.inner.token(target))
     }
@@ -209,6 +236,13 @@ impl<S: ChangeLog> ChangeLog for UnreliableStore<S> {
         call!(self, false, self.inner.changes(since, limit))
     }
 
+    async fn changed(&self) {
+        match self.loses_word {
+            true => pending().await,
+            false => self.inner.changed().await,
+        }
+    }
+
     async fn live(
         &self,
         after: Option<TokenId>,
@@ -223,5 +257,19 @@ impl<S: ChangeLog> ChangeLog for UnreliableStore<S> {
 impl<S: UsageLog> UsageLog for UnreliableStore<S> {
     async fn record_usage(&self, usages: &[Usage]) -> Result<(), StoreError> {
         call!(self, true, self.inner.record_usage(usages))
+    }
+}
+
+#[async_trait]
+impl<S: AuditLog> AuditLog for UnreliableStore<S> {
+    async fn append(&self, event: &AuditEvent) -> Result<(), StoreError> {
+        call!(self, true, self.inner.append(event))
+    }
+
+    async fn events(
+        &self,
+        query: &AuditQuery,
+    ) -> Result<Page<AuditEvent, AuditEventId>, StoreError> {
+        call!(self, false, self.inner.events(query))
     }
 }

@@ -93,6 +93,15 @@ impl AppTokens {
         self.tokens.list(&query.app(self.app)).await
     }
 
+    /// Renames one of the app's tokens.
+    ///
+    /// # Errors
+    ///
+    /// As [`ApiTokens::rename`]; a token of another app is not there.
+    pub async fn rename(&self, id: TokenId, name: &str) -> Result<TokenRecord, LifecycleError> {
+        self.tokens.rename_target(&self.target(id), name).await
+    }
+
     /// Rotates one of the app's tokens.
     ///
     /// # Errors
@@ -103,7 +112,9 @@ impl AppTokens {
         id: TokenId,
         overlap: Duration,
     ) -> Result<IssuedToken, LifecycleError> {
-        self.tokens.rotate_target(&self.target(id), overlap).await
+        self.tokens
+            .rotate_target(&self.target(id), overlap, None)
+            .await
     }
 
     /// Revokes one of the app's tokens.

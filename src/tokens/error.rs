@@ -4,7 +4,7 @@ use crate::{
     entropy::EntropyError,
     name::NameError,
     record::TransitionError,
-    store::{StoreError, StoreErrorKind},
+    store::{Repeated, StoreError, StoreErrorKind},
 };
 
 /// Why an app or a token could not be created, changed or read.
@@ -45,6 +45,8 @@ pub enum LifecycleErrorKind {
     Expired,
     /// The token was rotated already.
     Rotated,
+    /// A token was made under this idempotency key before; [`LifecycleError::repeated`] tells which.
+    Repeated,
     /// The random number generator failed.
     Entropy,
     /// The store failed; the source is a [`StoreError`].
@@ -103,6 +105,7 @@ impl LifecycleError {
             StoreErrorKind::AlreadyExists => {
                 Self::with_source(LifecycleErrorKind::TokenExists, error)
             }
+            StoreErrorKind::Repeated => Self::with_source(LifecycleErrorKind::Repeated, error),
             _ => error.into(),
         }
     }
@@ -111,6 +114,7 @@ impl LifecycleError {
     pub(super) fn about_token(error: StoreError) -> Self {
         let kind = match (error.kind(), error.transition()) {
             (StoreErrorKind::NotFound, _) => return Self::unknown_token(),
+            (StoreErrorKind::Repeated, _) => LifecycleErrorKind::Repeated,
             (_, Some(TransitionError::Revoked)) => LifecycleErrorKind::Revoked,
             (_, Some(TransitionError::Expired)) => LifecycleErrorKind::Expired,
             (_, Some(TransitionError::Rotated)) => LifecycleErrorKind::Rotated,
@@ -118,6 +122,15 @@ impl LifecycleError {
             (_, None) => return error.into(),
         };
         Self::with_source(kind, error)
+    }
+
+    /// What was made under the same idempotency key before, if that is the error.
+    #[must_use]
+    pub fn repeated(&self) -> Option<Repeated> {
+        self.source
+            .as_ref()?
+            .downcast_ref::<StoreError>()?
+            .repeated()
     }
 
     /// The kind of this error.
@@ -167,6 +180,9 @@ impl fmt::Display for LifecycleError {
             LifecycleErrorKind::Revoked => return fmt::Display::fmt(&TransitionError::Revoked, f),
             LifecycleErrorKind::Expired => return fmt::Display::fmt(&TransitionError::Expired, f),
             LifecycleErrorKind::Rotated => return fmt::Display::fmt(&TransitionError::Rotated, f),
+            LifecycleErrorKind::Repeated => {
+                "a token was made under this idempotency key before; its text is not kept: use it, or revoke it and take another key"
+            }
             LifecycleErrorKind::Entropy => {
                 "the random number generator failed, so nothing was issued; try again"
             }

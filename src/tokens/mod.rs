@@ -1,6 +1,7 @@
 //! The lifecycle of apps and tokens.
 
 mod app_tokens;
+mod apps;
 mod builder;
 mod error;
 mod request;
@@ -15,13 +16,13 @@ pub use error::{LifecycleError, LifecycleErrorKind};
 pub use request::{ForeignToken, IssuedToken, NewToken};
 
 use crate::{
-    app::{AppId, AppRecord},
+    app::AppId,
     authenticator::{Authenticator, FollowerBuilder},
     clock::{Clock, to_microsecond},
     entropy::Entropy,
     name,
     record::TokenRecord,
-    store::{AppQuery, Page, Rotation, StoreError, TokenQuery, TokenRegistry, TokenTarget},
+    store::{IdempotencyKey, Page, Rotation, StoreError, TokenQuery, TokenRegistry, TokenTarget},
     token::{MaskedToken, TokenDigest, TokenFormat, TokenId},
 };
 
@@ -113,86 +114,6 @@ impl ApiTokens {
         AppTokens::new(self.clone(), id)
     }
 
-    /// Creates an app. Several may have one name.
-    ///
-    /// # Errors
-    ///
-    /// When the name is not one, and when the store fails.
-    pub async fn create_app(&self, name: &str) -> Result<AppRecord, LifecycleError> {
-        let id = AppId::generate(self.now(), &*self.shared.entropy)?;
-        self.create_app_with_id(id, name).await
-    }
-
-    /// Creates an app under an identifier that the platform knows it by already.
-    ///
-    /// # Errors
-    ///
-    /// When there is an app with this identifier, when the name is not one, and when the store
-    /// fails.
-    pub async fn create_app_with_id(
-        &self,
-        id: AppId,
-        name: &str,
-    ) -> Result<AppRecord, LifecycleError> {
-        let app = AppRecord::new(id, name::normalize(name)?, self.now());
-        let inserted = self.shared.registry.insert_app(&app).await;
-        inserted.map_err(LifecycleError::about_app)?;
-        Ok(app)
-    }
-
-    /// Reads an app.
-    ///
-    /// # Errors
-    ///
-    /// When there is no such app, and when the store fails.
-    pub async fn get_app(&self, id: &AppId) -> Result<AppRecord, LifecycleError> {
-        let found = self.shared.registry.app(id).await?;
-        found.ok_or_else(LifecycleError::unknown_app)
-    }
-
-    /// Lists apps, a page at a time.
-    ///
-    /// # Errors
-    ///
-    /// When the store fails.
-    pub async fn list_apps(
-        &self,
-        query: &AppQuery,
-    ) -> Result<Page<AppRecord, AppId>, LifecycleError> {
-        Ok(self.shared.registry.apps(query).await?)
-    }
-
-    /// Disables an app: from the return of this call on none of its tokens is admitted. An app that
-    /// is disabled already stays as it is.
-    ///
-    /// # Errors
-    ///
-    /// When there is no such app, and when the store fails.
-    pub async fn disable_app(&self, id: &AppId) -> Result<AppRecord, LifecycleError> {
-        let (tokens, id, now) = (self.clone(), *id, self.now());
-        run_to_end(async move {
-            let disabled = tokens.shared.registry.disable_app(&id, now).await;
-            tokens.authenticator().heed_app(&id);
-            disabled.map_err(LifecycleError::about_app)
-        })
-        .await
-    }
-
-    /// Enables an app: its tokens that are neither revoked nor expired are admitted again.
-    ///
-    /// # Errors
-    ///
-    /// When there is no such app, and when the store fails.
-    pub async fn enable_app(&self, id: &AppId) -> Result<AppRecord, LifecycleError> {
-        let (tokens, id) = (self.clone(), *id);
-        run_to_end(async move {
-            let enabled = tokens.shared.registry.enable_app(&id).await;
-            tokens.authenticator().heed_app(&id);
-            enabled.map_err(LifecycleError::about_app)
-        })
-        .await
-    }
-
     /// Issues a token to an app. Its text is in the answer and nowhere else.
     ///
     /// # Errors
@@ -200,11 +121,38 @@ impl ApiTokens {
     /// When there is no such app or it is disabled, when the name is not one or the expiry not in
     /// the future, and when randomness or the store fails.
     pub async fn issue(&self, app: &AppId, new: NewToken) -> Result<IssuedToken, LifecycleError> {
+        self.issue_keyed(app, new, None).await
+    }
+
+    /// Issues a token to an app, unless a token was made under this key within the last day: for
+    /// requests that a client repeats when it did not get the answer.
+    ///
+    /// The text of the token that was made is not kept, so a repetition cannot be given it.
+    ///
+    /// # Errors
+    ///
+    /// [`Repeated`](LifecycleErrorKind::Repeated) for a repetition; otherwise as
+    /// [`issue`](Self::issue).
+    pub async fn issue_once(
+        &self,
+        app: &AppId,
+        new: NewToken,
+        key: IdempotencyKey,
+    ) -> Result<IssuedToken, LifecycleError> {
+        self.issue_keyed(app, new, Some(key)).await
+    }
+
+    async fn issue_keyed(
+        &self,
+        app: &AppId,
+        new: NewToken,
+        key: Option<IdempotencyKey>,
+    ) -> Result<IssuedToken, LifecycleError> {
         let now = self.now();
         let token = self.shared.format.generate(&*self.shared.entropy)?;
         let mask = self.shared.format.mask(&token);
         let record = self.record(app, new, token.digest(), mask, now).await?;
-        let record = self.insert(record).await?;
+        let record = self.insert(record, key).await?;
         Ok(IssuedToken::new(token, record))
     }
 
@@ -224,7 +172,7 @@ impl ApiTokens {
         }
         let ForeignToken { new, digest, mask } = foreign;
         let record = self.record(app, new, digest, mask, self.now()).await?;
-        self.insert(record).await
+        self.insert(record, None).await
     }
 
     /// Reads a token's record.
@@ -266,7 +214,34 @@ impl ApiTokens {
         id: TokenId,
         overlap: Duration,
     ) -> Result<IssuedToken, LifecycleError> {
-        self.rotate_target(&TokenTarget::any(id), overlap).await
+        self.rotate_target(&TokenTarget::any(id), overlap, None)
+            .await
+    }
+
+    /// Rotates a token, unless a token was made under this key within the last day: for requests
+    /// that a client repeats when it did not get the answer.
+    ///
+    /// # Errors
+    ///
+    /// [`Repeated`](LifecycleErrorKind::Repeated) for a repetition; otherwise as
+    /// [`rotate`](Self::rotate).
+    pub async fn rotate_once(
+        &self,
+        id: TokenId,
+        overlap: Duration,
+        key: IdempotencyKey,
+    ) -> Result<IssuedToken, LifecycleError> {
+        self.rotate_target(&TokenTarget::any(id), overlap, Some(key))
+            .await
+    }
+
+    /// Renames a token, whatever its state.
+    ///
+    /// # Errors
+    ///
+    /// When the name is not one, when there is no such token, and when the store fails.
+    pub async fn rename(&self, id: TokenId, name: &str) -> Result<TokenRecord, LifecycleError> {
+        self.rename_target(&TokenTarget::any(id), name).await
     }
 
     /// Revokes a token: from the return of this call on it is not admitted, ever. To revoke it
@@ -324,10 +299,27 @@ impl ApiTokens {
         .await
     }
 
+    async fn rename_target(
+        &self,
+        target: &TokenTarget,
+        name: &str,
+    ) -> Result<TokenRecord, LifecycleError> {
+        let (tokens, target) = (self.clone(), *target);
+        let name = name::normalize(name)?;
+        let digest = self.get_target(&target).await?.digest;
+        run_to_end(async move {
+            let renamed = tokens.shared.registry.rename(&target, &name).await;
+            tokens.authenticator().heed_token(&digest).await;
+            renamed.map_err(LifecycleError::about_token)
+        })
+        .await
+    }
+
     async fn rotate_target(
         &self,
         target: &TokenTarget,
         overlap: Duration,
+        key: Option<IdempotencyKey>,
     ) -> Result<IssuedToken, LifecycleError> {
         let now = self.now();
         if overlap > self.shared.max_overlap {
@@ -348,8 +340,9 @@ impl ApiTokens {
         );
         successor.scopes = old.scopes.clone();
         successor.expires_at = old.expiry_of_successor(now);
-        let rotation =
+        let mut rotation =
             Rotation::new(*target, successor, now).overlap_ends(to_microsecond(overlap_ends));
+        rotation.key = key;
         let (tokens, old) = (self.clone(), old.digest);
         run_to_end(async move {
             let rotated = tokens.shared.registry.rotate(&rotation).await;
@@ -362,10 +355,18 @@ impl ApiTokens {
         .await
     }
 
-    async fn insert(&self, record: TokenRecord) -> Result<TokenRecord, LifecycleError> {
+    async fn insert(
+        &self,
+        record: TokenRecord,
+        key: Option<IdempotencyKey>,
+    ) -> Result<TokenRecord, LifecycleError> {
         let tokens = self.clone();
         run_to_end(async move {
-            let inserted = tokens.shared.registry.insert(&record).await;
+            let registry = &tokens.shared.registry;
+            let inserted = match &key {
+                Some(key) => registry.insert_once(&record, key).await,
+                None => registry.insert(&record).await,
+            };
             tokens.authenticator().heed_token(&record.digest).await;
             inserted.map_err(LifecycleError::about_new_token)?;
             Ok(record)

@@ -8,8 +8,9 @@ use std::{
 
 use futures_util::FutureExt;
 use tower_api_tokens::{
-    ChangeLog, Follower, RejectionKind, StoreErrorKind, SystemEntropy, TokenFormat, TokenRegistry,
-    TokenTarget, testing::Fault,
+    ChangeLog, Follower, MemoryStore, RejectionKind, StoreErrorKind, SystemEntropy, TokenFormat,
+    TokenRegistry, TokenTarget,
+    testing::{Fault, UnreliableStore},
 };
 
 use crate::support::{BOUND, Node};
@@ -284,4 +285,22 @@ async fn what_a_replica_has_loaded_is_not_given_before_it_has_caught_up() {
     let _follower = replica.start().await.unwrap();
     node.present(&token).await.unwrap();
     assert_eq!(node.store.finds(), 1, "and not again");
+}
+
+#[tokio::test]
+async fn word_of_a_change_makes_a_follower_heed_it_before_the_next_reading() {
+    let store = UnreliableStore::new(MemoryStore::new());
+    let (here, elsewhere) = (Node::on(store.clone()), Node::on(store));
+    let app = here.app().await;
+    let token = here.issue(&app).await;
+    let _follower = follow(&here).await;
+    here.present(&token).await.unwrap();
+    elsewhere.tokens.revoke(token.record().id).await.unwrap();
+    while here.present(&token).await.is_ok() {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(
+        here.refusal(&token).await,
+        Some(RejectionKind::RevokedToken)
+    );
 }

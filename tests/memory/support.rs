@@ -12,7 +12,8 @@ pub(crate) type Store = UnreliableStore<MemoryStore>;
 /// The bound that the tests set.
 pub(crate) const BOUND: Duration = Duration::from_secs(5);
 
-/// A node: what it shares with others is the store alone.
+/// A node: what it shares with others is the store alone. Word of changes is lost, unless it is put on
+/// a store of another kind.
 pub(crate) struct Node {
     pub(crate) tokens: ApiTokens,
     pub(crate) store: Store,
@@ -21,7 +22,7 @@ pub(crate) struct Node {
 
 impl Node {
     pub(crate) fn new() -> Self {
-        Self::on(UnreliableStore::new(MemoryStore::new()))
+        Self::on(UnreliableStore::new(MemoryStore::new()).without_word())
     }
 
     pub(crate) fn on(store: Store) -> Self {

@@ -23,10 +23,11 @@ use jiff::Timestamp;
 use tokio::sync::Semaphore;
 use tower::{Service, ServiceExt};
 use tower_api_tokens::{
-    ApiTokens, ApiTokensBuilder, AppId, AppPrincipal, AppQuery, AppRecord, ChangeLog, Changes,
-    IssuedToken, NewToken, Page, Rejection, RejectionKind, Revision, Rotation, StoreError,
-    StoreErrorKind, TokenDigest, TokenFormat, TokenId, TokenQuery, TokenRecord, TokenRegistry,
-    TokenStore, TokenTarget, Usage, UsageLog,
+    ApiTokens, ApiTokensBuilder, AppId, AppPrincipal, AppQuery, AppRecord, AuditEvent,
+    AuditEventId, AuditLog, AuditQuery, ChangeLog, Changes, IdempotencyKey, IssuedToken, NewToken,
+    Page, Rejection, RejectionKind, Revision, Rotation, StoreError, StoreErrorKind, TokenDigest,
+    TokenFormat, TokenId, TokenQuery, TokenRecord, TokenRegistry, TokenStore, TokenTarget, Usage,
+    UsageLog,
 };
 
 pub(crate) const START: Timestamp = Timestamp::constant(1_700_000_000, 0);
@@ -165,6 +166,23 @@ impl<R: TokenRegistry> TokenRegistry for Tap<R> {
         self.tap("insert", self.inner.insert(token)).await
     }
 
+    async fn insert_once(
+        &self,
+        token: &TokenRecord,
+        key: &IdempotencyKey,
+    ) -> Result<(), StoreError> {
+        self.tap("insert_once", self.inner.insert_once(token, key))
+            .await
+    }
+
+    async fn insert_all(&self, tokens: &[TokenRecord]) -> Result<(), StoreError> {
+        self.tap("insert_all", self.inner.insert_all(tokens)).await
+    }
+
+    async fn rename(&self, target: &TokenTarget, name: &str) -> Result<TokenRecord, StoreError> {
+        self.tap("rename", self.inner.rename(target, name)).await
+    }
+
     async fn token(&self, target: &TokenTarget) -> Result<Option<TokenRecord>, StoreError> {
         self.tap("token", self.inner.token(target)).await
     }
@@ -201,6 +219,10 @@ impl<R: ChangeLog> ChangeLog for Tap<R> {
         self.tap("changes", self.inner.changes(since, limit)).await
     }
 
+    async fn changed(&self) {
+        self.inner.changed().await;
+    }
+
     async fn live(
         &self,
         after: Option<TokenId>,
@@ -216,6 +238,20 @@ impl<R: UsageLog> UsageLog for Tap<R> {
     async fn record_usage(&self, usages: &[Usage]) -> Result<(), StoreError> {
         self.tap("record_usage", self.inner.record_usage(usages))
             .await
+    }
+}
+
+#[async_trait]
+impl<R: AuditLog> AuditLog for Tap<R> {
+    async fn append(&self, event: &AuditEvent) -> Result<(), StoreError> {
+        self.tap("append", self.inner.append(event)).await
+    }
+
+    async fn events(
+        &self,
+        query: &AuditQuery,
+    ) -> Result<Page<AuditEvent, AuditEventId>, StoreError> {
+        self.tap("events", self.inner.events(query)).await
     }
 }
 

@@ -20,11 +20,18 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 const READERS: u32 = 8;
 
 /// In order; a migration that was released never changes.
-const MIGRATIONS: [(i64, &str, &str); 1] = [(
-    1,
-    "tokens",
-    include_str!("../../../migrations/sqlite/0001_tokens.sql"),
-)];
+const MIGRATIONS: [(i64, &str, &str); 2] = [
+    (
+        1,
+        "tokens",
+        include_str!("../../../migrations/sqlite/0001_tokens.sql"),
+    ),
+    (
+        2,
+        "operations",
+        include_str!("../../../migrations/sqlite/0002_operations.sql"),
+    ),
+];
 
 /// Not the migrator's usual table, which another program may use in the same file.
 const MIGRATIONS_TABLE: &str = "_api_token_migrations";
@@ -71,7 +78,7 @@ pub(super) async fn open(options: SqliteConnectOptions) -> Result<SqliteStore, S
         .connect_with(options)
         .await
         .map_err(from_sqlx)?;
-    Ok(SqliteStore { readers, writer })
+    Ok(SqliteStore::on(readers, writer))
 }
 
 async fn open_memory(options: SqliteConnectOptions) -> Result<SqliteStore, StoreError> {
@@ -79,10 +86,7 @@ async fn open_memory(options: SqliteConnectOptions) -> Result<SqliteStore, Store
     let only = pool(1).idle_timeout(None).max_lifetime(None);
     let only = only.connect_with(options).await.map_err(from_sqlx)?;
     migrate(&only).await?;
-    Ok(SqliteStore {
-        readers: only.clone(),
-        writer: only,
-    })
+    Ok(SqliteStore::on(only.clone(), only))
 }
 
 async fn open_read_only(options: SqliteConnectOptions) -> Result<SqliteStore, StoreError> {
@@ -96,10 +100,7 @@ async fn open_read_only(options: SqliteConnectOptions) -> Result<SqliteStore, St
         .connect_with(options)
         .await
         .map_err(from_sqlx)?;
-    Ok(SqliteStore {
-        writer: readers.clone(),
-        readers,
-    })
+    Ok(SqliteStore::on(readers.clone(), readers))
 }
 
 fn pool(connections: u32) -> SqlitePoolOptions {

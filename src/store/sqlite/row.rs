@@ -5,9 +5,10 @@ use sqlx::{Decode, Row, Sqlite, Type, sqlite::SqliteRow};
 
 use crate::{
     app::{AppId, AppRecord},
+    audit::{AuditEvent, AuditEventId},
     clock::from_microsecond,
     record::TokenRecord,
-    store::{Change, Revision, StoreError, StoreErrorKind},
+    store::{Change, IdempotencyKey, Repeated, Revision, StoreError, StoreErrorKind},
     token::{TokenDigest, TokenId},
 };
 
@@ -20,10 +21,7 @@ pub(super) fn token_from(row: &SqliteRow) -> Result<TokenRecord, StoreError> {
     token.scopes = parse(get(row, 4)?)?;
     token.expires_at = time(row, 6)?;
     token.revoked_at = time(row, 7)?;
-    token.successor = match get::<Option<&[u8]>>(row, 8)? {
-        Some(_) => Some(TokenId::from_bytes(bytes(row, 8)?)),
-        None => None,
-    };
+    token.successor = id_from(row, 8)?;
     token.last_used_at = time(row, 9)?;
     token.uses = u64::try_from(get::<i64>(row, 10)?).map_err(corrupt)?;
     Ok(token)
@@ -53,6 +51,29 @@ pub(super) fn change_from(row: &SqliteRow) -> Result<Change, StoreError> {
     match get::<Option<&str>>(row, 3)? {
         Some(app) => parse(app).map(Change::App),
         None => Ok(Change::Token(TokenDigest::from_bytes(bytes(row, 2)?))),
+    }
+}
+
+pub(super) fn repeated_from(row: &SqliteRow, key: &IdempotencyKey) -> Result<Repeated, StoreError> {
+    let token = TokenId::from_bytes(bytes(row, 0)?);
+    Ok(Repeated::new(token, bytes(row, 1)? == key.request))
+}
+
+pub(super) fn event_from(row: &SqliteRow) -> Result<AuditEvent, StoreError> {
+    let id = AuditEventId::from_bytes(bytes(row, 0)?);
+    let at = from_microsecond(get(row, 1)?);
+    let (action, outcome) = (parse(get(row, 3)?)?, parse(get(row, 6)?)?);
+    let mut event = AuditEvent::new(id, at, get(row, 2)?, action, outcome);
+    event.app = get::<Option<&str>>(row, 4)?.map(parse).transpose()?;
+    event.token = id_from(row, 5)?;
+    Ok(event)
+}
+
+/// Reads an identifier that may be absent.
+fn id_from(row: &SqliteRow, column: usize) -> Result<Option<TokenId>, StoreError> {
+    match get::<Option<&[u8]>>(row, column)? {
+        Some(_) => Ok(Some(TokenId::from_bytes(bytes(row, column)?))),
+        None => Ok(None),
     }
 }
 

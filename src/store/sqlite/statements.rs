@@ -33,6 +33,42 @@ pub(super) const INSERT_TOKEN: &str = "INSERT INTO api_tokens \
      (id, digest, mask, app_id, name, scopes, created_at, expires_at, revoked_at, successor, last_used_at, uses) \
      VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)";
 
+/// Fails where the key is there already.
+pub(super) const USE_KEY: &str =
+    "INSERT INTO api_token_keys (key, request, token, used_at) VALUES (?1, ?2, ?3, ?4)";
+
+pub(super) const KEY: &str = "SELECT token, request FROM api_token_keys WHERE key = ?1";
+
+pub(super) const TRIM_KEYS: &str = "DELETE FROM api_token_keys WHERE used_at < ?1";
+
+pub(super) const RENAME: &str = "UPDATE api_tokens SET name = ?3 \
+     WHERE id = ?1 AND (?2 IS NULL OR app_id = ?2)";
+
+pub(super) const APPEND_EVENT: &str = "INSERT INTO api_token_audit \
+     (id, at, actor, action, app_id, token, outcome) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
+
+macro_rules! events {
+    ($clause:literal) => {
+        concat!(
+            "SELECT id, at, actor, action, app_id, token, outcome FROM api_token_audit ",
+            "WHERE id < ?1 ",
+            $clause,
+            " ORDER BY id DESC LIMIT ?2"
+        )
+    };
+}
+
+/// The statement for a listing of events, by the terms of
+/// [`AuditQuery::selects`](crate::AuditQuery::selects).
+pub(super) fn events(of_app: bool, of_token: bool) -> &'static str {
+    match (of_app, of_token) {
+        (false, false) => events!(""),
+        (true, false) => events!("AND app_id = ?3"),
+        (false, true) => events!("AND token = ?4"),
+        (true, true) => events!("AND app_id = ?3 AND token = ?4"),
+    }
+}
+
 pub(super) const ROTATE: &str = "UPDATE api_tokens SET expires_at = ?3, successor = ?4 \
      WHERE id = ?1 AND (?2 IS NULL OR app_id = ?2) AND successor IS NULL AND revoked_at IS NULL";
 
@@ -66,12 +102,14 @@ pub(super) fn list(of_app: bool, status: Option<TokenStatus>) -> &'static str {
             if of_app {
                 tokens!(
                     "WHERE t.id < ?1 AND t.app_id = ?4 AND ?3 IS NOT NULL ",
+                    "AND (?5 IS NULL OR instr(lower(t.name), lower(?5)) > 0) ",
                     $status,
                     " ORDER BY t.id DESC LIMIT ?2"
                 )
             } else {
                 tokens!(
                     "WHERE t.id < ?1 AND ?3 IS NOT NULL ",
+                    "AND (?5 IS NULL OR instr(lower(t.name), lower(?5)) > 0) ",
                     $status,
                     " ORDER BY t.id DESC LIMIT ?2"
                 )

@@ -39,6 +39,7 @@ pub async fn changes_are_numbered_without_gaps(store: Registry) {
     );
     assert_eq!(end.number, begin.number + 3);
 
+    store.rename(&target, "renamed").await.unwrap();
     store.revoke(&target, at(6)).await.unwrap();
     store.disable_app(&app.id, at(7)).await.unwrap();
     store.enable_app(&app.id).await.unwrap();
@@ -46,11 +47,12 @@ pub async fn changes_are_numbered_without_gaps(store: Registry) {
     let (changes, last) = since(&store, end).await;
     let expected = [
         Change::Token(token.digest),
+        Change::Token(token.digest),
         Change::App(app.id),
         Change::App(app.id),
     ];
     assert_eq!(changes, expected);
-    assert_eq!(last.number, end.number + 3);
+    assert_eq!(last.number, end.number + 4);
     assert_eq!(store.revision().await.unwrap(), last);
 }
 

@@ -8,6 +8,32 @@ use super::{
 };
 use crate::{AppQuery, StoreErrorKind, TokenId};
 
+/// Many tokens are inserted in one step: all of them, or none when one of them cannot be.
+pub async fn many_are_inserted_whole_or_not_at_all(store: Registry) {
+    let app = app(&store, 1).await;
+    let tokens: Vec<_> = (1..=100).map(|n| token_record(&app, n)).collect();
+    let begin = store.revision().await.unwrap();
+    store.insert_all(&tokens).await.unwrap();
+    store.insert_all(&[]).await.unwrap();
+    let end = store.revision().await.unwrap();
+    assert_eq!(end.number, begin.number + 100, "each is in the log");
+    let mut twice = token_record(&app, 301);
+    twice.digest = token_record(&app, 300).digest;
+    let elsewhere = token_record(&super::fixtures::app_record(9), 302);
+    for (bad, kind) in [
+        (tokens[50].clone(), StoreErrorKind::AlreadyExists),
+        (twice, StoreErrorKind::AlreadyExists),
+        (elsewhere, StoreErrorKind::NotFound),
+    ] {
+        let batch = [token_record(&app, 200), token_record(&app, 300), bad];
+        fails(store.insert_all(&batch).await, kind);
+    }
+    assert_eq!(store.revision().await.unwrap(), end);
+    let mut listed = all(&store).await;
+    listed.reverse();
+    assert_eq!(listed, tokens);
+}
+
 /// An app's identifier is there once; inserting it again fails and changes nothing.
 pub async fn an_app_is_inserted_once(store: Registry) {
     let first = app(&store, 1).await;

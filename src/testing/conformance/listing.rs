@@ -76,6 +76,47 @@ pub async fn token_pages_are_stable_under_changes(store: Registry) {
     assert_eq!(listed, expected);
 }
 
+/// A search shows the tokens with a text in their names, taken literally; of letters only those of
+/// ASCII are compared without their case.
+pub async fn a_search_takes_its_text_literally(store: Registry) {
+    let app = app(&store, 1).await;
+    let names = [
+        "Nightly EXPORT",
+        "100% of_it",
+        "Zoë's \"CI\" 🚀",
+        "back\\slash",
+    ];
+    for (name, n) in names.into_iter().zip(1..) {
+        let mut token = token_record(&app, n);
+        token.name = name.to_owned();
+        store.insert(&token).await.unwrap();
+    }
+    let everything = store.tokens(&TokenQuery::default(), at(0)).await.unwrap();
+    for (part, found) in [
+        ("export", 1),
+        ("LY ex", 1),
+        ("%", 1),
+        ("_", 1),
+        ("ZOË", 0),
+        ("zoë's \"ci", 1),
+        ("\\", 1),
+        ("'", 1),
+        ("🚀", 1),
+        ("' OR 1=1 --", 0),
+        ("", 4),
+    ] {
+        let query = TokenQuery::default().name(part).app(app.id);
+        let listed = store.tokens(&query, at(0)).await.unwrap().items;
+        let selected: Vec<_> = everything
+            .items
+            .iter()
+            .filter(|token| query.selects(token, at(0)))
+            .collect();
+        assert!(listed.iter().eq(selected), "{part:?}");
+        assert_eq!(listed.len(), found, "{part:?}");
+    }
+}
+
 /// A listing shows exactly the tokens that its query selects.
 pub async fn status_filters_agree_with_the_query(store: Registry) {
     let apps = [app(&store, 1).await, app(&store, 2).await];

@@ -28,17 +28,20 @@
     reason = "a check panics when a rule is broken"
 )]
 
+mod audit;
 mod cancellation;
 mod changes;
 mod fixtures;
 mod insertion;
 mod listing;
 mod lookup;
+mod repetition;
 mod revocation;
 mod rotation;
 
 use std::sync::Arc;
 
+pub use audit::{events_are_kept_as_they_were, events_are_listed_by_app_and_token};
 pub use cancellation::a_dropped_call_leaves_before_or_after;
 pub use changes::{
     a_log_knows_a_foreign_revision, changes_are_numbered_without_gaps, changes_come_in_pages,
@@ -46,16 +49,22 @@ pub use changes::{
 };
 pub use insertion::{
     an_app_is_inserted_once, an_insert_needs_its_app, an_insert_never_replaces,
-    every_field_survives, names_survive_or_are_refused, racing_inserts_have_one_winner,
+    every_field_survives, many_are_inserted_whole_or_not_at_all, names_survive_or_are_refused,
+    racing_inserts_have_one_winner,
 };
 pub use listing::{
-    app_pages_are_complete, status_filters_agree_with_the_query, token_pages_are_complete,
-    token_pages_are_stable_under_changes,
+    a_search_takes_its_text_literally, app_pages_are_complete, status_filters_agree_with_the_query,
+    token_pages_are_complete, token_pages_are_stable_under_changes,
 };
 pub use lookup::{absence_is_no_error, time_is_not_judged, verifies};
+pub use repetition::{
+    a_failed_request_leaves_its_key, a_key_is_remembered_for_a_day,
+    a_repeated_insert_makes_one_token, a_repeated_rotation_makes_one_successor,
+    racing_repetitions_make_one_token,
+};
 pub use revocation::{
-    a_purge_removes_what_has_ended_alone, disabling_shows_at_once, revoked_is_terminal,
-    revoking_changes_one_record, revoking_is_seen_on_return,
+    a_purge_removes_what_has_ended_alone, disabling_shows_at_once, renaming_changes_one_name,
+    revoked_is_terminal, revoking_changes_one_record, revoking_is_seen_on_return,
 };
 pub use rotation::{
     a_failed_rotation_changes_nothing, a_rotation_happens_whole, an_overlap_lengthens_no_life,
@@ -91,6 +100,16 @@ macro_rules! registry_conformance {
             status_filters_agree_with_the_query
             token_pages_are_complete
             token_pages_are_stable_under_changes
+            a_failed_request_leaves_its_key
+            a_key_is_remembered_for_a_day
+            a_repeated_insert_makes_one_token
+            a_repeated_rotation_makes_one_successor
+            racing_repetitions_make_one_token
+            events_are_kept_as_they_were
+            events_are_listed_by_app_and_token
+            a_search_takes_its_text_literally
+            many_are_inserted_whole_or_not_at_all
+            renaming_changes_one_name
             absence_is_no_error
             time_is_not_judged
             a_purge_removes_what_has_ended_alone

@@ -9,6 +9,21 @@ use super::{
 };
 use crate::{StoreErrorKind, TokenTarget};
 
+/// Renaming changes the name of one token, in whatever state it is, and nothing else.
+pub async fn renaming_changes_one_name(store: Registry) {
+    let app = app(&store, 1).await;
+    let mut expected = tokens(&store, &app, 5).await;
+    let target = TokenTarget::any(expected[2].id);
+    expected[2] = store.revoke(&target, at(1)).await.unwrap();
+    let renamed = store.rename(&target, "Zoë's \"CI\" 🚀").await.unwrap();
+    expected[2].name = "Zoë's \"CI\" 🚀".to_owned();
+    assert_eq!(renamed, expected[2]);
+    let other = TokenTarget::of_app(expected[2].id, app_record(9).id);
+    fails(store.rename(&other, "x").await, StoreErrorKind::NotFound);
+    expected.reverse();
+    assert_eq!(all(&store).await, expected);
+}
+
 /// A token that was revoked stays so, with the time of the first revocation.
 pub async fn revoked_is_terminal(store: Registry) {
     let app = app(&store, 1).await;

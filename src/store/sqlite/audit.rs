@@ -1,0 +1,59 @@
+use async_trait::async_trait;
+
+use super::{
+    SqliteStore,
+    error::{expect_one, from_sqlx},
+    row::event_from,
+    statements, surplus,
+};
+use crate::{
+    app::AppId,
+    audit::{AuditEvent, AuditEventId},
+    clock::microseconds,
+    store::{AuditLog, AuditQuery, Page, StoreError},
+};
+
+#[async_trait]
+impl AuditLog for SqliteStore {
+    async fn append(&self, event: &AuditEvent) -> Result<(), StoreError> {
+        let event = event.clone();
+        self.write(move |connection| {
+            Box::pin(async move {
+                let appended = sqlx::query(statements::APPEND_EVENT)
+                    .bind(event.id.as_bytes().as_slice())
+                    .bind(microseconds(event.at))
+                    .bind(event.actor.as_str())
+                    .bind(event.action.as_str())
+                    .bind(event.app.as_ref().map(AppId::as_str))
+                    .bind(event.token.as_ref().map(|id| id.as_bytes().as_slice()))
+                    .bind(event.outcome.to_string())
+                    .execute(connection)
+                    .await
+                    .map_err(from_sqlx)?;
+                expect_one(appended.rows_affected())
+            })
+        })
+        .await
+    }
+
+    async fn events(
+        &self,
+        query: &AuditQuery,
+    ) -> Result<Page<AuditEvent, AuditEventId>, StoreError> {
+        // One byte more than an identifier has: after every one of them.
+        let last = [u8::MAX; 17];
+        let after = query.after.as_ref();
+        let limit = query.limit.get();
+        let statement = statements::events(query.app.is_some(), query.token.is_some());
+        let rows = sqlx::query(statement)
+            .bind(after.map_or(last.as_slice(), |id| id.as_bytes().as_slice()))
+            .bind(surplus(limit))
+            .bind(query.app.as_ref().map(AppId::as_str))
+            .bind(query.token.as_ref().map(|id| id.as_bytes().as_slice()))
+            .fetch_all(&self.readers)
+            .await
+            .map_err(from_sqlx)?;
+        let events: Result<Vec<_>, _> = rows.iter().map(event_from).collect();
+        Ok(Page::from_surplus(events?, limit, |event| event.id))
+    }
+}

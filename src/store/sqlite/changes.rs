@@ -1,0 +1,112 @@
+use async_trait::async_trait;
+use jiff::Timestamp;
+use sqlx::SqliteConnection;
+
+use super::{
+    SqliteStore,
+    error::{expect_one, from_sqlx},
+    row::{change_from, latest_from, mark_from},
+    statements, surplus,
+};
+use crate::{
+    clock::microseconds,
+    record::TokenRecord,
+    store::{
+        Change, ChangeLog, Changes, Page, Revision, StoreError, TokenQuery, TokenRegistry, Usage,
+        UsageLog,
+    },
+    token::TokenId,
+};
+
+/// How many changes the log holds at least.
+const LOG_LEN: i64 = 100_000;
+
+/// Notes a change in the log, within its transaction.
+pub(super) async fn note(
+    connection: &mut SqliteConnection,
+    change: Change,
+) -> Result<(), StoreError> {
+    let (digest, app) = match &change {
+        Change::Token(digest) => (Some(digest.as_bytes().as_slice()), None),
+        Change::App(app) => (None, Some(app.as_str())),
+    };
+    let noted = sqlx::query(statements::NOTE_CHANGE)
+        .bind(digest)
+        .bind(app)
+        .execute(&mut *connection)
+        .await
+        .map_err(from_sqlx)?;
+    expect_one(noted.rows_affected())?;
+    let trimmed = sqlx::query(statements::TRIM_LOG).bind(LOG_LEN);
+    trimmed.execute(connection).await.map_err(from_sqlx)?;
+    Ok(())
+}
+
+#[async_trait]
+impl ChangeLog for SqliteStore {
+    async fn revision(&self) -> Result<Revision, StoreError> {
+        let row = sqlx::query(statements::REVISION)
+            .fetch_one(&self.readers)
+            .await
+            .map_err(from_sqlx)?;
+        mark_from(&row)
+    }
+
+    async fn changes(&self, since: Revision, limit: usize) -> Result<Changes, StoreError> {
+        let rows = sqlx::query(statements::CHANGES)
+            .bind(i64::try_from(since.number).unwrap_or(i64::MAX))
+            .bind(surplus(limit))
+            .fetch_all(&self.readers)
+            .await
+            .map_err(from_sqlx)?;
+        // The first row is the revision that was asked about, if the log still holds it.
+        let Some((first, rest)) = rows.split_first() else {
+            return Ok(Changes::Gap);
+        };
+        if mark_from(first)? != since {
+            return Ok(Changes::Gap);
+        }
+        let revision = rows.last().map_or(Ok(since), mark_from)?;
+        let changes: Result<Vec<_>, _> = rest.iter().map(change_from).collect();
+        Ok(Changes::Since {
+            changes: changes?,
+            revision,
+            latest: latest_from(first)?,
+        })
+    }
+
+    async fn changed(&self) {
+        self.changed.notified().await;
+    }
+
+    async fn live(
+        &self,
+        after: Option<TokenId>,
+        limit: usize,
+        now: Timestamp,
+    ) -> Result<Page<TokenRecord, TokenId>, StoreError> {
+        self.tokens(&TokenQuery::live(after, limit), now).await
+    }
+}
+
+#[async_trait]
+impl UsageLog for SqliteStore {
+    async fn record_usage(&self, usages: &[Usage]) -> Result<(), StoreError> {
+        let usages = usages.to_vec();
+        self.write(move |connection| {
+            Box::pin(async move {
+                for usage in usages {
+                    sqlx::query(statements::RECORD_USAGE)
+                        .bind(usage.token.as_bytes().as_slice())
+                        .bind(microseconds(usage.last_used_at))
+                        .bind(i64::try_from(usage.uses).unwrap_or(i64::MAX))
+                        .execute(&mut *connection)
+                        .await
+                        .map_err(from_sqlx)?;
+                }
+                Ok(())
+            })
+        })
+        .await
+    }
+}
