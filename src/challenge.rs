@@ -14,6 +14,7 @@ use crate::{
     telemetry,
 };
 
+type Observer = dyn Fn(&Rejection) + Send + Sync;
 type Renderer = dyn Fn(&Rejection, Response<Bytes>) -> Response<Bytes> + Send + Sync;
 
 /// The realm where none was given.
@@ -25,6 +26,8 @@ pub(crate) struct Challenger {
     /// The realm as it stands in a quoted-string.
     realm: String,
     offers_basic: bool,
+    /// Is told of every refusal.
+    observer: Option<Arc<Observer>>,
     renderer: Option<Arc<Renderer>>,
     /// The response of each answer, made beforehand: what anybody can cause should cost little.
     responses: Box<[Prepared]>,
@@ -42,6 +45,7 @@ impl Default for Challenger {
         Self {
             realm: DEFAULT_REALM.to_owned(),
             offers_basic: false,
+            observer: None,
             renderer: None,
             responses: Box::default(),
         }
@@ -50,6 +54,13 @@ impl Default for Challenger {
 }
 
 impl Challenger {
+    pub(crate) fn observed_by(observer: Arc<Observer>) -> Self {
+        Self {
+            observer: Some(observer),
+            ..Self::default()
+        }
+    }
+
     /// Sets the realm, or says that it cannot stand in a header field.
     pub(crate) fn set_realm(&mut self, realm: &str) -> Result<(), ()> {
         if !realm
@@ -97,6 +108,9 @@ impl Challenger {
             *response.body_mut() = Bytes::new();
         }
         telemetry::rejected(&rejection);
+        if let Some(observer) = &self.observer {
+            observer(&rejection);
+        }
         response.extensions_mut().insert(rejection);
         response
     }

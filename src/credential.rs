@@ -28,6 +28,7 @@ pub(crate) enum Presented<'h> {
 impl CredentialSources {
     /// Finds the credential, if there is one, and marks the field that holds it as sensitive: that
     /// keeps it out of `Debug` output and of the tables of HTTP/2 header compression.
+    #[inline]
     pub(crate) fn extract<'h>(
         &self,
         headers: &'h mut HeaderMap,
@@ -63,6 +64,7 @@ impl CredentialSources {
         }
     }
 
+    #[inline]
     fn read_authorization<'h>(
         &self,
         value: &'h [u8],
@@ -109,6 +111,7 @@ impl CredentialSources {
 
 /// The value of a field that may occur once, marked as sensitive and without the white space around
 /// it. An HTTP/1 server has removed that white space; an HTTP/2 server has not.
+#[inline]
 fn sole_field<'h>(
     headers: &'h mut HeaderMap,
     name: &HeaderName,
@@ -123,6 +126,7 @@ fn sole_field<'h>(
     }))
 }
 
+#[inline]
 fn trim(mut value: &[u8]) -> &[u8] {
     while let [b' ' | b'\t', rest @ ..] | [rest @ .., b' ' | b'\t'] = value {
         value = rest;

@@ -25,6 +25,7 @@ pub struct AppPrincipal {
 }
 
 impl AppPrincipal {
+    #[inline]
     pub(crate) fn new(
         app_id: AppId,
         app_name: CompactString,

@@ -15,6 +15,13 @@ use crate::{app::AppId, record::TokenStatus, scope::ScopeSet, store::StoreError,
 pub struct Rejection {
     kind: RejectionKind,
     fault: Option<CredentialFault>,
+    /// Apart, so that garbage, which anybody can send, is refused at little cost.
+    known: Option<Box<Known>>,
+}
+
+/// What is known of a refused request beyond the kind of the rejection.
+#[derive(Clone, Default)]
+struct Known {
     token: Option<(TokenId, AppId)>,
     required: Option<ScopeSet>,
     source: Option<Arc<StoreError>>,
@@ -120,9 +127,14 @@ impl Rejection {
         Self {
             kind,
             fault: None,
-            token: None,
-            required: None,
-            source: None,
+            known: None,
+        }
+    }
+
+    fn knowing(kind: RejectionKind, known: Known) -> Self {
+        Self {
+            known: Some(Box::new(known)),
+            ..Self::of_kind(kind)
         }
     }
 
@@ -153,25 +165,28 @@ impl Rejection {
             TokenStatus::Expired => RejectionKind::ExpiredToken,
             TokenStatus::AppDisabled => RejectionKind::DisabledApp,
         };
-        Some(Self {
+        let known = Known {
             token: Some((token, app)),
-            ..Self::of_kind(kind)
-        })
+            ..Known::default()
+        };
+        Some(Self::knowing(kind, known))
     }
 
     pub(crate) fn insufficient_scope(token: TokenId, app: AppId, required: ScopeSet) -> Self {
-        Self {
+        let known = Known {
             token: Some((token, app)),
             required: Some(required),
-            ..Self::of_kind(RejectionKind::InsufficientScope)
-        }
+            source: None,
+        };
+        Self::knowing(RejectionKind::InsufficientScope, known)
     }
 
     pub(crate) fn store_failure(source: StoreError) -> Self {
-        Self {
+        let known = Known {
             source: Some(Arc::new(source)),
-            ..Self::of_kind(RejectionKind::StoreFailure)
-        }
+            ..Known::default()
+        };
+        Self::knowing(RejectionKind::StoreFailure, known)
     }
 
     pub(crate) fn store_timeout() -> Self {
@@ -191,19 +206,27 @@ impl Rejection {
     /// The token that was refused, where the store knows it.
     #[must_use]
     pub fn token_id(&self) -> Option<TokenId> {
-        self.token.map(|(token, _)| token)
+        self.token().map(|(token, _)| *token)
     }
 
     /// The app of the token that was refused, where the store knows it.
     #[must_use]
     pub fn app_id(&self) -> Option<&AppId> {
-        self.token.as_ref().map(|(_, app)| app)
+        self.token().map(|(_, app)| app)
     }
 
     /// The scopes that are required, when the token lacks them.
     #[must_use]
     pub fn required_scopes(&self) -> Option<&ScopeSet> {
-        self.required.as_ref()
+        self.known.as_ref()?.required.as_ref()
+    }
+
+    fn token(&self) -> Option<&(TokenId, AppId)> {
+        self.known.as_ref()?.token.as_ref()
+    }
+
+    fn store_error(&self) -> Option<&StoreError> {
+        self.known.as_ref()?.source.as_deref()
     }
 
     pub(crate) fn fault(&self) -> CredentialFault {
@@ -233,13 +256,13 @@ impl fmt::Debug for Rejection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut debug = f.debug_struct("Rejection");
         debug.field("kind", &self.kind);
-        if let Some((token, app)) = &self.token {
+        if let Some((token, app)) = self.token() {
             debug.field("token_id", token).field("app_id", app);
         }
-        if let Some(required) = &self.required {
+        if let Some(required) = self.required_scopes() {
             debug.field("required_scopes", required);
         }
-        if let Some(source) = &self.source {
+        if let Some(source) = self.store_error() {
             debug.field("source", source);
         }
         debug.finish()
@@ -248,8 +271,7 @@ impl fmt::Debug for Rejection {
 
 impl std::error::Error for Rejection {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        self.source
-            .as_deref()
+        self.store_error()
             .map(|source| source as &(dyn std::error::Error + 'static))
     }
 }

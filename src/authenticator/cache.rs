@@ -76,6 +76,7 @@ impl Cache {
     }
 
     /// Gives a remembered token that is fresh to `with`.
+    #[inline]
     pub(super) fn recall<R>(
         &self,
         digest: &TokenDigest,

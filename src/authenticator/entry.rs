@@ -82,10 +82,12 @@ impl Expiry {
         expires_at.map_or(Self::NEVER, |at| Self(microseconds(at)))
     }
 
+    #[inline]
     fn has_come(self, now: Timestamp) -> bool {
         self.0 <= microseconds(now)
     }
 
+    #[inline]
     fn get(self) -> Option<Timestamp> {
         (self != Self::NEVER).then(|| from_microsecond(self.0))
     }
@@ -113,6 +115,7 @@ impl Entry {
 
     /// Whether the entry may answer a request: it has not been evicted, and either it or, by the
     /// lease, everything that is remembered is known to be fresh.
+    #[inline]
     pub(super) fn is_fresh(&self, lease_until: u64, monotonic: u64) -> bool {
         monotonic < self.fresh_until.max(lease_until)
             && !self.evicted.load(Relaxed)
@@ -124,6 +127,7 @@ impl Entry {
     }
 
     /// As [`TokenRecord::status`].
+    #[inline]
     fn status(&self, now: Timestamp) -> TokenStatus {
         if self.revoked {
             TokenStatus::Revoked
@@ -137,11 +141,13 @@ impl Entry {
     }
 
     /// Why the token is refused at an instant, if it is.
+    #[inline]
     pub(super) fn rejection(&self, now: Timestamp) -> Option<Rejection> {
         Rejection::of_status(self.status(now), self.token_id, self.grant.app_id)
     }
 
     /// Whom the token stands for, once it is not refused.
+    #[inline]
     pub(super) fn principal(&self) -> AppPrincipal {
         AppPrincipal::new(
             self.grant.app_id,
@@ -161,11 +167,13 @@ impl Entry {
         }
     }
 
+    #[inline]
     pub(super) fn token_id(&self) -> TokenId {
         self.token_id
     }
 
     /// Notes a use. The line of memory is written once a second, however many the uses.
+    #[inline]
     pub(super) fn touch(&self, now: Timestamp) {
         let now = seconds(now);
         if self.last_used.load(Relaxed) != now {
@@ -178,6 +186,7 @@ impl Entry {
     }
 
     /// Counts a use here, where no thread's own tally has room for it.
+    #[inline]
     pub(super) fn count(&self) {
         self.uses.fetch_add(1, Relaxed);
     }
@@ -191,6 +200,7 @@ impl Entry {
 }
 
 /// Whole seconds since 1970, as far as 32 bits reach.
+#[inline]
 pub(super) fn seconds(time: Timestamp) -> u32 {
     u32::try_from(time.as_second().max(0)).unwrap_or(u32::MAX)
 }

@@ -13,7 +13,7 @@ mod sync;
 mod tally;
 mod usage;
 
-use std::{fmt, sync::Arc};
+use std::{fmt, sync::Arc, time::Duration};
 
 pub use builder::AuthenticatorBuilder;
 pub use follow::{Follower, FollowerBuilder};
@@ -88,9 +88,9 @@ struct Shared {
     followed: follow::Progress,
 }
 
-/// How far a verification got at once.
-pub(crate) enum Verification {
-    Admitted(AppPrincipal),
+/// How far a verification got at once; `T` is what was made of the principal.
+pub(crate) enum Verification<T> {
+    Admitted(T),
     Refused(Rejection),
     /// The store has to be asked.
     Pending(Lookup),
@@ -114,7 +114,7 @@ impl Authenticator {
     /// A [`Rejection`] whose kind says why the token does not admit. A presented text that is not a
     /// `b64token` (RFC 6750 section 2.1) or is longer than 4,096 bytes is malformed.
     pub async fn authenticate(&self, presented: &[u8]) -> Result<AppPrincipal, Rejection> {
-        let verdict = match self.verify(presented, None) {
+        let verdict = match self.verify(presented, None, |principal| principal) {
             Verification::Admitted(principal) => Ok(principal),
             Verification::Refused(rejection) => Err(rejection),
             Verification::Pending(lookup) => lookup.await,
@@ -150,8 +150,15 @@ impl Authenticator {
     }
 
     /// Begins to verify a token, and ends where the store need not be asked. `counted` is the token
-    /// whose use was counted for this request already, by a layer further out.
-    pub(crate) fn verify(&self, presented: &[u8], counted: Option<TokenId>) -> Verification {
+    /// whose use was counted for this request already, by a layer further out. `admit` gets the
+    /// principal where it is to lie: it is too large to be handed from call to call.
+    #[inline]
+    pub(crate) fn verify<T>(
+        &self,
+        presented: &[u8],
+        counted: Option<TokenId>,
+        admit: impl FnOnce(AppPrincipal) -> T,
+    ) -> Verification<T> {
         let shared = &*self.shared;
         if presented.len() > MAX_PRESENTED_LEN {
             return Verification::Refused(Rejection::malformed(CredentialFault::TooLong));
@@ -173,19 +180,32 @@ impl Authenticator {
             if counted != Some(entry.token_id()) && !tally.count_use(entry.token_id()) {
                 entry.count();
             }
-            Verification::Admitted(entry.principal())
+            Verification::Admitted(admit(entry.principal()))
         });
         if let Some(verdict) = remembered {
             return verdict;
         }
-        if let Err(rejection) = self.check_form(presented) {
-            return Verification::Refused(rejection);
+        match self.begin_lookup(presented, digest, monotonic, counted) {
+            Ok(lookup) => Verification::Pending(lookup),
+            Err(rejection) => Verification::Refused(rejection),
         }
+    }
+
+    /// Goes on with a token that is not remembered.
+    fn begin_lookup(
+        &self,
+        presented: &[u8],
+        digest: TokenDigest,
+        monotonic: Duration,
+        counted: Option<TokenId>,
+    ) -> Result<Lookup, Rejection> {
+        let shared = &*self.shared;
+        self.check_form(presented)?;
         if shared.cache.knows_absent(&digest, monotonic) {
-            return Verification::Refused(Rejection::unknown());
+            return Err(Rejection::unknown());
         }
         shared.tallies.mine().lookup();
-        Verification::Pending(lookup::look_up(Arc::clone(&self.shared), digest, counted))
+        Ok(lookup::look_up(Arc::clone(&self.shared), digest, counted))
     }
 
     /// What is remembered from before is of this form: only such tokens are looked up.
@@ -257,11 +277,21 @@ fn lane_of(digest: &TokenDigest) -> usize {
 fn is_b64token(text: &[u8]) -> bool {
     let padding = text.iter().rev().take_while(|byte| **byte == b'=').count();
     let body = &text[..text.len() - padding];
-    let in_alphabet = |byte: &u8| {
-        byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~' | b'+' | b'/')
-    };
-    !body.is_empty() && body.iter().all(in_alphabet)
+    !body.is_empty() && body.iter().all(|byte| B64TOKEN[usize::from(*byte)])
 }
+
+/// Whether a byte may stand in a `b64token` before its padding.
+const B64TOKEN: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut byte = 0;
+    while byte < 128 {
+        let c = byte as u8;
+        table[byte] =
+            c.is_ascii_alphanumeric() || matches!(c, b'-' | b'.' | b'_' | b'~' | b'+' | b'/');
+        byte += 1;
+    }
+    table
+};
 
 impl From<&Authenticator> for Authenticator {
     fn from(authenticator: &Authenticator) -> Self {

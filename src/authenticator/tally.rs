@@ -40,6 +40,7 @@ pub(super) struct Tally {
 struct Counter(AtomicU64);
 
 impl Counter {
+    #[inline]
     fn raise(&self) {
         self.0.store(self.0.load(Relaxed) + 1, Relaxed);
     }
@@ -60,6 +61,7 @@ struct Slot {
 
 impl Slot {
     /// Counts a use, unless the slot is another token's.
+    #[inline]
     fn count(&self, token: [u64; 2]) -> bool {
         let uses = self.uses.load(Relaxed);
         let held = [self.token[0].load(Relaxed), self.token[1].load(Relaxed)];
@@ -101,6 +103,7 @@ impl Default for Tally {
 }
 
 impl Tally {
+    #[inline]
     pub(super) fn hit(&self) {
         self.hits.raise();
     }
@@ -114,6 +117,7 @@ impl Tally {
     }
 
     /// Counts a use of a token, if there is room for it.
+    #[inline]
     pub(super) fn count_use(&self, token: TokenId) -> bool {
         let words = words(token);
         // The end of a version 7 identifier is random.
@@ -123,6 +127,7 @@ impl Tally {
 }
 
 impl Tallies {
+    #[inline]
     pub(super) fn mine(&self) -> &Tally {
         self.threads.get_or_default()
     }

@@ -5,13 +5,15 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use bytes::Bytes;
-use http::{Request, Response};
+use http::{Method, Request, Response};
 use pin_project_lite::pin_project;
 use tower_service::Service;
 
-use super::{ResponseBody, layer::Policy};
-use crate::{authenticator::Lookup, principal::AppPrincipal, telemetry};
+use super::{
+    ResponseBody,
+    layer::{Policy, Shown},
+};
+use crate::{authenticator::Lookup, principal::AppPrincipal, rejection::Rejection};
 
 pin_project! {
     /// The future of [`ApiTokenAuth`](super::ApiTokenAuth).
@@ -28,13 +30,14 @@ pin_project! {
     #[project = StateProj]
     #[project_replace = StateTaken]
     enum State<S, B, F> {
-        Refused { response: Box<Response<Bytes>> },
+        // The response is made when it is asked for: as it is, it is large.
+        Refused { rejection: Rejection, method: Method, policy: Arc<Policy> },
         /// The store is being asked.
         Asking { lookup: Lookup, waiting: Box<Waiting<S, B>> },
         /// The request is admitted, and the inner service is being made ready for it.
         Admitted { principal: Box<AppPrincipal>, waiting: Box<Waiting<S, B>> },
         // Small, as this is what a remembered token leads to at once.
-        Calling { #[pin] future: F, shown: Option<Box<AppPrincipal>> },
+        Calling { #[pin] future: F, shown: Shown },
         Done,
     }
 }
@@ -51,10 +54,13 @@ impl<S, B> ResponseFuture<S, B>
 where
     S: Service<Request<B>>,
 {
-    pub(super) fn refused(response: Response<Bytes>) -> Self {
-        let response = Box::new(response);
+    pub(super) fn refused(rejection: Rejection, method: Method, policy: Arc<Policy>) -> Self {
         Self {
-            state: State::Refused { response },
+            state: State::Refused {
+                rejection,
+                method,
+                policy,
+            },
         }
     }
 
@@ -74,7 +80,7 @@ where
         }
     }
 
-    pub(super) fn calling(future: S::Future, shown: Option<Box<AppPrincipal>>) -> Self {
+    pub(super) fn calling(future: S::Future, shown: Shown) -> Self {
         Self {
             state: State::Calling { future, shown },
         }
@@ -87,10 +93,9 @@ where
 {
     /// Calls the inner service, which was made ready. The future comes with the principal that
     /// its response is to show.
-    fn call(mut self, principal: AppPrincipal) -> (S::Future, Option<Box<AppPrincipal>>) {
-        telemetry::attributed(&principal);
-        let shown = self.policy.shown(&principal);
-        self.request.extensions_mut().insert(principal);
+    fn call(mut self, principal: AppPrincipal) -> (S::Future, Shown) {
+        let extensions = self.request.extensions_mut();
+        let shown = self.policy.attribute(principal, extensions);
         (self.inner.call(self.request), shown)
     }
 }
@@ -122,7 +127,15 @@ where
                 StateProj::Refused { .. } | StateProj::Done => None,
             };
             match (state.as_mut().project_replace(State::Done), verdict) {
-                (StateTaken::Refused { response }, _) => {
+                (
+                    StateTaken::Refused {
+                        rejection,
+                        method,
+                        policy,
+                    },
+                    _,
+                ) => {
+                    let response = policy.refuse(rejection, &method);
                     return Poll::Ready(Ok(response.map(ResponseBody::refusal)));
                 }
                 (StateTaken::Asking { waiting, .. }, Some(Ok(principal))) => {
@@ -131,8 +144,7 @@ where
                 }
                 (StateTaken::Asking { waiting, .. }, Some(Err(rejection))) => {
                     let response = waiting.policy.refuse(rejection, waiting.request.method());
-                    let response = Box::new(response);
-                    state.set(State::Refused { response });
+                    return Poll::Ready(Ok(response.map(ResponseBody::refusal)));
                 }
                 (StateTaken::Admitted { principal, waiting }, _) => {
                     let (future, shown) = waiting.call(*principal);

@@ -1,8 +1,8 @@
-use std::{fmt, sync::Arc};
+use std::{fmt, mem, sync::Arc};
 
 use bytes::Bytes;
 use http::{
-    HeaderName, Method, Request, Response,
+    Extensions, HeaderName, Method, Request, Response,
     header::{ACCESS_CONTROL_REQUEST_METHOD, AUTHORIZATION, ORIGIN},
 };
 use tower_layer::Layer;
@@ -15,8 +15,12 @@ use crate::{
     principal::AppPrincipal,
     rejection::{Rejection, RejectionKind},
     scope::ScopeSet,
+    telemetry,
     token::TokenId,
 };
+
+/// The principal that a response is to show, where it is to show one.
+pub(super) type Shown = Option<Box<AppPrincipal>>;
 
 /// A layer that lets only requests with a live token through.
 ///
@@ -47,11 +51,14 @@ impl ApiTokenLayer {
     /// A layer that verifies tokens with this authenticator, or that of these
     /// [`ApiTokens`](crate::ApiTokens).
     pub fn new(authenticator: impl Into<Authenticator>) -> Self {
+        let authenticator = authenticator.into();
+        let counting = authenticator.clone();
+        let observer = move |rejection: &Rejection| counting.count_refusal(rejection);
         Self {
             policy: Arc::new(Policy {
-                authenticator: authenticator.into(),
+                authenticator,
                 sources: CredentialSources::default(),
-                challenger: Arc::new(Challenger::default()),
+                challenger: Arc::new(Challenger::observed_by(Arc::new(observer))),
                 optional: false,
                 preflight: false,
                 attributes_responses: false,
@@ -184,27 +191,42 @@ impl<S> Layer<S> for ApiTokenLayer {
 
 impl Policy {
     /// Judges a request as far as that can be done at once; `None` lets it through without a
-    /// principal.
-    pub(super) fn judge<B>(&self, request: &mut Request<B>) -> Option<Verification> {
+    /// principal. A request that is admitted has its principal in its extensions, and comes with the
+    /// copy that its response is to show.
+    #[inline]
+    pub(super) fn judge<B>(&self, request: &mut Request<B>) -> Option<Verification<Shown>> {
         if self.preflight && is_preflight(request) {
             return None;
         }
+        // The credential lies in the header fields while the principal is put among the extensions.
+        let mut extensions = mem::take(request.extensions_mut());
         // A layer further out has counted the use of the token that it admitted.
-        let counted = request.extensions().get().map(AppPrincipal::token_id);
-        match self.sources.extract(request.headers_mut()) {
-            Ok(Some(presented)) => Some(self.verify(&presented, counted)),
+        let counted = extensions.get().map(AppPrincipal::token_id);
+        let verification = match self.sources.extract(request.headers_mut()) {
+            Ok(Some(presented)) => Some(self.verify(&presented, counted, |principal| {
+                self.attribute(principal, &mut extensions)
+            })),
             Ok(None) if self.optional => None,
             Ok(None) => Some(Verification::Refused(Rejection::missing())),
             Err(fault) => Some(Verification::Refused(Rejection::malformed(fault))),
-        }
+        };
+        *request.extensions_mut() = extensions;
+        verification
     }
 
-    fn verify(&self, presented: &Presented<'_>, counted: Option<TokenId>) -> Verification {
+    #[inline]
+    fn verify<T>(
+        &self,
+        presented: &Presented<'_>,
+        counted: Option<TokenId>,
+        admit: impl FnOnce(AppPrincipal) -> T,
+    ) -> Verification<T> {
         match presented {
-            Presented::Token(token) => self.authenticator.verify(token, counted),
+            Presented::Token(token) => self.authenticator.verify(token, counted, admit),
             // Any text may be a password: one that cannot be a token is wrong, not malformed, so
             // that a browser asks again.
-            Presented::Basic(password) => match self.authenticator.verify(password, counted) {
+            Presented::Basic(password) => match self.authenticator.verify(password, counted, admit)
+            {
                 Verification::Refused(rejection)
                     if rejection.kind() == RejectionKind::MalformedCredential =>
                 {
@@ -215,14 +237,19 @@ impl Policy {
         }
     }
 
-    /// The principal that the response to an admitted request is to show.
-    pub(super) fn shown(&self, principal: &AppPrincipal) -> Option<Box<AppPrincipal>> {
-        self.attributes_responses
-            .then(|| Box::new(principal.clone()))
+    /// Attributes an admitted request, and gives the copy of the principal that its response is to
+    /// show.
+    #[inline]
+    pub(super) fn attribute(&self, principal: AppPrincipal, extensions: &mut Extensions) -> Shown {
+        telemetry::attributed(&principal);
+        let shown = self
+            .attributes_responses
+            .then(|| Box::new(principal.clone()));
+        extensions.insert(principal);
+        shown
     }
 
     pub(super) fn refuse(&self, rejection: Rejection, method: &Method) -> Response<Bytes> {
-        self.authenticator.count_refusal(&rejection);
         self.challenger.refuse(rejection, method)
     }
 

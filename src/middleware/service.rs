@@ -8,7 +8,7 @@ use http::{Request, Response};
 use tower_service::Service;
 
 use super::{ResponseBody, ResponseFuture, layer::Policy};
-use crate::{authenticator::Verification, telemetry};
+use crate::authenticator::Verification;
 
 /// A service that lets only requests with a live token through to the inner one.
 ///
@@ -63,10 +63,7 @@ where
 
     fn call(&mut self, mut request: Request<ReqB>) -> Self::Future {
         match self.policy.judge(&mut request) {
-            Some(Verification::Admitted(principal)) => {
-                telemetry::attributed(&principal);
-                let shown = self.policy.shown(&principal);
-                request.extensions_mut().insert(principal);
+            Some(Verification::Admitted(shown)) => {
                 ResponseFuture::calling(self.inner.call(request), shown)
             }
             None => {
@@ -75,7 +72,8 @@ where
             }
             Some(Verification::Refused(rejection)) => {
                 self.release_ready();
-                ResponseFuture::refused(self.policy.refuse(rejection, request.method()))
+                let method = request.method().clone();
+                ResponseFuture::refused(rejection, method, Arc::clone(&self.policy))
             }
             Some(Verification::Pending(lookup)) => {
                 self.release_ready();

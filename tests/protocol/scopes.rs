@@ -186,3 +186,20 @@ async fn the_answer_to_head_has_no_body() {
     let answer = server.refuses(&request).await;
     assert_eq!((answer.status, &*answer.body), (403, ""));
 }
+
+#[tokio::test]
+async fn refusals_by_scope_are_in_the_statistics_of_the_layer_outside() {
+    let fixture = Fixture::new().await;
+    let layer = fixture.layer().optional();
+    let inside = layer.require_all(scopes("admin"));
+    let server = Server::behind_all(layer, inside).await;
+    server.refuses(&Wire::get()).await;
+    server
+        .refuses(&Wire::get().authorization(fixture.bearer()))
+        .await;
+    let stats = fixture.tokens.authenticator().stats();
+    let refused = |kind| stats.refused(kind);
+    // Each was sent over HTTP/1 and HTTP/2.
+    assert_eq!(refused(RejectionKind::MissingCredential), 2);
+    assert_eq!(refused(RejectionKind::InsufficientScope), 2);
+}
