@@ -31,10 +31,11 @@ use axum_core::{
     extract::{FromRequestParts, OptionalFromRequestParts},
     response::{IntoResponse, Response},
 };
-use http::{Method, StatusCode, request::Parts};
+use http::{StatusCode, request::Parts};
 
 use crate::{
-    challenge::Challenger, middleware::Anonymous, principal::AppPrincipal, rejection::Rejection,
+    challenge::Challenger, dialect::Dialect, middleware::Anonymous, principal::AppPrincipal,
+    rejection::Rejection,
 };
 
 /// The request has no principal to extract.
@@ -48,7 +49,7 @@ enum Absence {
     /// The layer let the request through without a principal.
     Anonymous {
         challenger: std::sync::Arc<Challenger>,
-        method: Method,
+        dialect: Dialect,
     },
     /// The request did not come through the layer.
     LayerMissing,
@@ -69,7 +70,7 @@ impl AppPrincipalRejection {
         let absence = match parts.extensions.get() {
             Some(Anonymous(challenger)) => Absence::Anonymous {
                 challenger: challenger.clone(),
-                method: parts.method.clone(),
+                dialect: Dialect::of_parts(parts),
             },
             None => Absence::LayerMissing,
         };
@@ -102,8 +103,11 @@ impl std::error::Error for AppPrincipalRejection {}
 impl IntoResponse for AppPrincipalRejection {
     fn into_response(self) -> Response {
         match &self.absence {
-            Absence::Anonymous { challenger, method } => challenger
-                .refuse(Rejection::missing(), method)
+            Absence::Anonymous {
+                challenger,
+                dialect,
+            } => challenger
+                .refuse(Rejection::missing(), *dialect)
                 .map(Body::from),
             Absence::LayerMissing => {
                 (StatusCode::INTERNAL_SERVER_ERROR, self.to_string()).into_response()

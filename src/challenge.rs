@@ -4,11 +4,12 @@ use std::{fmt, sync::Arc};
 
 use bytes::Bytes;
 use http::{
-    HeaderMap, HeaderValue, Method, Response, StatusCode,
+    HeaderMap, HeaderName, HeaderValue, Response, StatusCode,
     header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE},
 };
 
 use crate::{
+    dialect::Dialect,
     rejection::{CredentialFault, Rejection, RejectionKind},
     scope::ScopeSet,
     telemetry,
@@ -16,6 +17,9 @@ use crate::{
 
 type Observer = dyn Fn(&Rejection) + Send + Sync;
 type Renderer = dyn Fn(&Rejection, Response<Bytes>) -> Response<Bytes> + Send + Sync;
+
+const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
+const GRPC_MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
 
 /// The realm where none was given.
 const DEFAULT_REALM: &str = "api";
@@ -92,8 +96,9 @@ impl Challenger {
     }
 
     /// The response to a refused request, with the rejection in its extensions.
-    pub(crate) fn refuse(&self, rejection: Rejection, method: &Method) -> Response<Bytes> {
-        let prepared = &self.responses[Answer::to(&rejection).place()];
+    pub(crate) fn refuse(&self, rejection: Rejection, dialect: Dialect) -> Response<Bytes> {
+        let answer = Answer::to(&rejection);
+        let prepared = &self.responses[answer.place()];
         let mut response = Response::new(prepared.body.clone());
         *response.status_mut() = prepared.status;
         *response.headers_mut() = prepared.headers.clone();
@@ -101,10 +106,13 @@ impl Challenger {
             let challenge = self.challenge(Answer::InsufficientScope, Some(required));
             response.headers_mut().insert(WWW_AUTHENTICATE, challenge);
         }
+        if let Dialect::Grpc(content_type) = dialect {
+            speak_grpc(&mut response, answer, content_type);
+        }
         if let Some(renderer) = &self.renderer {
             response = renderer(&rejection, response);
         }
-        if method == Method::HEAD {
+        if dialect == Dialect::Head {
             *response.body_mut() = Bytes::new();
         }
         telemetry::rejected(&rejection);
@@ -152,6 +160,17 @@ impl Challenger {
         }
         field(&challenge)
     }
+}
+
+/// Turns a refusal into the trailers-only response of gRPC: its clients take any HTTP status but 200
+/// for a failure of the transport, and the challenge stays for those who look.
+fn speak_grpc(response: &mut Response<Bytes>, answer: Answer, content_type: &'static str) {
+    *response.status_mut() = StatusCode::OK;
+    *response.body_mut() = Bytes::new();
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    headers.insert(GRPC_STATUS, HeaderValue::from_static(answer.grpc_status()));
+    headers.insert(GRPC_MESSAGE, HeaderValue::from_static(answer.detail()));
 }
 
 /// Every part of a challenge is visible ASCII and spaces by construction.
@@ -228,6 +247,15 @@ impl Answer {
         }
     }
 
+    /// The status code of gRPC: `UNAUTHENTICATED`, `PERMISSION_DENIED` or `UNAVAILABLE`.
+    fn grpc_status(self) -> &'static str {
+        match self {
+            Self::Missing | Self::Invalid | Self::Malformed(_) => "16",
+            Self::InsufficientScope => "7",
+            Self::Unavailable => "14",
+        }
+    }
+
     /// The error code of RFC 6750 section 3.1.
     fn error(self) -> Option<&'static str> {
         match self {
@@ -268,6 +296,9 @@ mod tests {
     fn every_answer_is_in_its_place() {
         for (place, answer) in Answer::ALL.into_iter().enumerate() {
             assert_eq!(answer.place(), place);
+            // So that it stands in `grpc-message` without escapes.
+            let detail = answer.detail();
+            assert!(!detail.contains('%') && HeaderValue::try_from(detail).is_ok());
         }
     }
 }

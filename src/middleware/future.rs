@@ -5,7 +5,7 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use http::{Method, Request, Response};
+use http::{Request, Response};
 use pin_project_lite::pin_project;
 use tower_service::Service;
 
@@ -13,7 +13,9 @@ use super::{
     ResponseBody,
     layer::{Policy, Shown},
 };
-use crate::{authenticator::Lookup, principal::AppPrincipal, rejection::Rejection};
+use crate::{
+    authenticator::Lookup, dialect::Dialect, principal::AppPrincipal, rejection::Rejection,
+};
 
 pin_project! {
     /// The future of [`ApiTokenAuth`](super::ApiTokenAuth).
@@ -31,7 +33,7 @@ pin_project! {
     #[project_replace = StateTaken]
     enum State<S, B, F> {
         // The response is made when it is asked for: as it is, it is large.
-        Refused { rejection: Rejection, method: Method, policy: Arc<Policy> },
+        Refused { rejection: Rejection, dialect: Dialect, policy: Arc<Policy> },
         /// The store is being asked.
         Asking { lookup: Lookup, waiting: Box<Waiting<S, B>> },
         /// The request is admitted, and the inner service is being made ready for it.
@@ -54,11 +56,11 @@ impl<S, B> ResponseFuture<S, B>
 where
     S: Service<Request<B>>,
 {
-    pub(super) fn refused(rejection: Rejection, method: Method, policy: Arc<Policy>) -> Self {
+    pub(super) fn refused(rejection: Rejection, dialect: Dialect, policy: Arc<Policy>) -> Self {
         Self {
             state: State::Refused {
                 rejection,
-                method,
+                dialect,
                 policy,
             },
         }
@@ -130,12 +132,12 @@ where
                 (
                     StateTaken::Refused {
                         rejection,
-                        method,
+                        dialect,
                         policy,
                     },
                     _,
                 ) => {
-                    let response = policy.refuse(rejection, &method);
+                    let response = policy.refuse(rejection, dialect);
                     return Poll::Ready(Ok(response.map(ResponseBody::refusal)));
                 }
                 (StateTaken::Asking { waiting, .. }, Some(Ok(principal))) => {
@@ -143,7 +145,9 @@ where
                     state.set(State::Admitted { principal, waiting });
                 }
                 (StateTaken::Asking { waiting, .. }, Some(Err(rejection))) => {
-                    let response = waiting.policy.refuse(rejection, waiting.request.method());
+                    let response = waiting
+                        .policy
+                        .refuse(rejection, Dialect::of(&waiting.request));
                     return Poll::Ready(Ok(response.map(ResponseBody::refusal)));
                 }
                 (StateTaken::Admitted { principal, waiting }, _) => {

@@ -12,6 +12,7 @@ use crate::{
     authenticator::{Authenticator, Verification},
     challenge::Challenger,
     credential::{CredentialSources, Presented},
+    dialect::Dialect,
     principal::AppPrincipal,
     rejection::{Rejection, RejectionKind},
     scope::ScopeSet,
@@ -249,8 +250,8 @@ impl Policy {
         shown
     }
 
-    pub(super) fn refuse(&self, rejection: Rejection, method: &Method) -> Response<Bytes> {
-        self.challenger.refuse(rejection, method)
+    pub(super) fn refuse(&self, rejection: Rejection, dialect: Dialect) -> Response<Bytes> {
+        self.challenger.refuse(rejection, dialect)
     }
 
     pub(super) fn pass_anonymous<B>(&self, request: &mut Request<B>) {

@@ -13,7 +13,8 @@ use tower_service::Service;
 
 use super::{Anonymous, ResponseBody};
 use crate::{
-    challenge::Challenger, principal::AppPrincipal, rejection::Rejection, scope::ScopeSet,
+    challenge::Challenger, dialect::Dialect, principal::AppPrincipal, rejection::Rejection,
+    scope::ScopeSet,
 };
 
 /// A layer that lets only requests through whose token has the required scopes.
@@ -109,7 +110,7 @@ impl<S> RequireScope<S> {
         let Some(principal) = request.extensions().get::<AppPrincipal>() else {
             return Some(match request.extensions().get::<Anonymous>() {
                 Some(Anonymous(challenger)) => {
-                    challenger.refuse(Rejection::missing(), request.method())
+                    challenger.refuse(Rejection::missing(), Dialect::of(request))
                 }
                 None => layer_missing(request.method()),
             });
@@ -122,7 +123,7 @@ impl<S> RequireScope<S> {
             *principal.app_id(),
             self.rule.scopes().clone(),
         );
-        Some(self.challenger.refuse(rejection, request.method()))
+        Some(self.challenger.refuse(rejection, Dialect::of(request)))
     }
 }
 

@@ -8,7 +8,7 @@ use http::{Request, Response};
 use tower_service::Service;
 
 use super::{ResponseBody, ResponseFuture, layer::Policy};
-use crate::authenticator::Verification;
+use crate::{authenticator::Verification, dialect::Dialect};
 
 /// A service that lets only requests with a live token through to the inner one.
 ///
@@ -72,8 +72,8 @@ where
             }
             Some(Verification::Refused(rejection)) => {
                 self.release_ready();
-                let method = request.method().clone();
-                ResponseFuture::refused(rejection, method, Arc::clone(&self.policy))
+                let dialect = Dialect::of(&request);
+                ResponseFuture::refused(rejection, dialect, Arc::clone(&self.policy))
             }
             Some(Verification::Pending(lookup)) => {
                 self.release_ready();

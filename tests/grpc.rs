@@ -1,0 +1,150 @@
+//! What gRPC clients see of the layer, by a real client and server.
+
+use std::{convert::Infallible, time::Duration};
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full};
+use tokio::net::TcpListener;
+use tonic::{
+    Code, Request, Status,
+    metadata::MetadataValue,
+    service::InterceptorLayer,
+    transport::{Channel, Endpoint, Server, server::TcpIncoming},
+};
+use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
+use tower::{Layer, ServiceBuilder, ServiceExt, service_fn};
+use tower_api_tokens::{
+    ApiTokenLayer, ApiTokens, AppPrincipal, IssuedToken, MemoryStore, NewToken, StoreErrorKind,
+    TokenFormat,
+    testing::{Fault, UnreliableStore},
+};
+
+struct Service {
+    tokens: ApiTokens,
+    store: UnreliableStore<MemoryStore>,
+    token: IssuedToken,
+    channel: Channel,
+}
+
+impl Service {
+    /// A service whose callers need these scopes.
+    async fn start(scopes: &str) -> Self {
+        let store = UnreliableStore::new(MemoryStore::new());
+        let format = TokenFormat::new("acme").unwrap();
+        let tokens = ApiTokens::builder(store.clone(), format)
+            .max_staleness(Duration::ZERO)
+            .build();
+        let app = tokens.create_app("Billing").await.unwrap();
+        let token = tokens.issue(&app.id, NewToken::named("ci")).await.unwrap();
+        let layer = ApiTokenLayer::new(&tokens);
+        let require = layer.require_all(scopes.parse().unwrap());
+        let layers = ServiceBuilder::new()
+            .layer(layer)
+            .layer(require)
+            .layer(InterceptorLayer::new(expect_principal))
+            .into_inner();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (_, health) = tonic_health::server::health_reporter();
+        let server = Server::builder().layer(layers).add_service(health);
+        tokio::spawn(server.serve_with_incoming(TcpIncoming::from(listener)));
+        let endpoint = Endpoint::from_shared(format!("http://{address}")).unwrap();
+        Self {
+            tokens,
+            store,
+            token,
+            channel: endpoint.connect().await.unwrap(),
+        }
+    }
+
+    async fn call(&self, authorization: Option<&str>) -> Result<(), Status> {
+        let mut request = Request::new(HealthCheckRequest::default());
+        if let Some(value) = authorization {
+            let value = MetadataValue::try_from(value).unwrap();
+            request.metadata_mut().insert("authorization", value);
+        }
+        let mut client = HealthClient::new(self.channel.clone());
+        client.check(request).await.map(|_| ())
+    }
+
+    fn bearer(&self) -> String {
+        format!("Bearer {}", self.token.token().expose())
+    }
+}
+
+fn expect_principal(request: Request<()>) -> Result<Request<()>, Status> {
+    match request.extensions().get::<AppPrincipal>() {
+        Some(principal) if principal.app_name() == "Billing" => Ok(request),
+        _ => Err(Status::internal("no principal")),
+    }
+}
+
+#[tokio::test]
+async fn a_call_with_a_live_token_is_attributed() {
+    let service = Service::start("").await;
+    service.call(Some(&service.bearer())).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_call_without_a_live_token_is_unauthenticated_and_challenged() {
+    let service = Service::start("").await;
+    for credential in [None, Some("Bearer a b"), Some("Bearer acme_unknown")] {
+        let status = service.call(credential).await.unwrap_err();
+        assert_eq!(status.code(), Code::Unauthenticated, "{credential:?}");
+        assert!(!status.message().is_empty());
+        let challenge = status.metadata().get("www-authenticate").unwrap();
+        assert!(challenge.to_str().unwrap().starts_with("Bearer realm="));
+    }
+    let revoked = service.bearer();
+    let id = service.token.record().id;
+    service.tokens.revoke(id).await.unwrap();
+    let status = service.call(Some(&revoked)).await.unwrap_err();
+    assert_eq!(status.code(), Code::Unauthenticated);
+}
+
+#[tokio::test]
+async fn a_call_that_lacks_a_scope_is_denied() {
+    let service = Service::start("admin").await;
+    let status = service.call(Some(&service.bearer())).await.unwrap_err();
+    assert_eq!(status.code(), Code::PermissionDenied);
+    let challenge = status.metadata().get("www-authenticate").unwrap();
+    assert!(challenge.to_str().unwrap().contains("scope=\"admin\""));
+}
+
+#[tokio::test]
+async fn a_call_that_cannot_be_checked_is_told_that_the_service_is_unavailable() {
+    let service = Service::start("").await;
+    service
+        .store
+        .set_fault(Fault::Error(StoreErrorKind::Unavailable));
+    let status = service.call(Some(&service.bearer())).await.unwrap_err();
+    assert_eq!(status.code(), Code::Unavailable);
+}
+
+#[tokio::test]
+async fn the_refusal_of_a_call_has_trailers_alone() {
+    let tokens = ApiTokens::new(MemoryStore::new(), TokenFormat::new("acme").unwrap());
+    let inner = service_fn(async |_: http::Request<Full<Bytes>>| {
+        Ok::<_, Infallible>(http::Response::new(Full::<Bytes>::default()))
+    });
+    for (sent, told) in [
+        ("application/grpc+proto", "application/grpc"),
+        ("application/grpc-web", "application/grpc-web"),
+    ] {
+        let request = http::Request::post("/grpc.health.v1.Health/Check")
+            .header("content-type", sent)
+            .body(Full::default())
+            .unwrap();
+        let service = ApiTokenLayer::new(&tokens).layer(inner);
+        let (parts, body) = service.oneshot(request).await.unwrap().into_parts();
+        assert_eq!(parts.status, 200);
+        assert_eq!(parts.headers["content-type"], told);
+        assert_eq!(parts.headers["grpc-status"], "16");
+        assert_eq!(
+            parts.headers["grpc-message"],
+            "The request carries no token."
+        );
+        assert_eq!(parts.headers["www-authenticate"], "Bearer realm=\"api\"");
+        assert!(body.collect().await.unwrap().to_bytes().is_empty());
+    }
+}
