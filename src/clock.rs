@@ -25,7 +25,9 @@ pub trait Clock: fmt::Debug + Send + Sync + 'static {
 /// The operating system's clocks.
 ///
 /// On Linux these are the coarse ones, which the kernel advances every few milliseconds (at most
-/// [`RESOLUTION`](Self::RESOLUTION)) and which take a quarter of the time to read.
+/// [`RESOLUTION`](Self::RESOLUTION)) and which take a quarter of the time to read. Time in which the
+/// machine is suspended does not count as age on it, as the standard library has it too: whoever lets
+/// machines sleep and wake in the midst of service has to add that time to the bound on revocation.
 #[derive(Clone, Copy, Debug, Default)]
 #[non_exhaustive]
 pub struct SystemClock;

@@ -1,0 +1,86 @@
+//! Whether the time that the comparison of two digests takes tells where they differ: Welch's t-test
+//! over two classes of inputs in random order, as in "Dude, is my code constant time?" (Reparaz,
+//! Balasch and Verbauwhede, 2017).
+//!
+//! `cargo bench --bench timing`. It fails when |t| reaches 5 for `TokenDigest`, or does not for the
+//! control, a comparison that ends at the first difference.
+
+#![expect(clippy::disallowed_methods, reason = "real time is what is measured")]
+
+use std::{
+    hash::{BuildHasher, RandomState},
+    hint::black_box,
+    process::ExitCode,
+    time::Instant,
+};
+
+use tower_api_tokens::TokenDigest;
+
+const SAMPLES: u64 = 400_000;
+/// Comparisons in a sample, so that one takes longer than the clock's resolution.
+const REPEATS: usize = 50;
+const LIMIT: f64 = 5.0;
+
+/// Mean and variance of what has been seen so far.
+#[derive(Default)]
+struct Moments {
+    count: f64,
+    mean: f64,
+    squares: f64,
+}
+
+impl Moments {
+    fn add(&mut self, value: f64) {
+        self.count += 1.0;
+        let delta = value - self.mean;
+        self.mean += delta / self.count;
+        self.squares += delta * (value - self.mean);
+    }
+
+    /// The variance of the mean.
+    fn uncertainty(&self) -> f64 {
+        self.squares / (self.count - 1.0) / self.count
+    }
+}
+
+/// Welch's t between inputs that differ in their first byte and in their last.
+fn t_value(compare: impl Fn(&[u8; 32], &[u8; 32]) -> bool) -> f64 {
+    let random = RandomState::new();
+    let secret = *TokenDigest::of(b"a token").as_bytes();
+    let (mut first, mut last) = (secret, secret);
+    first[0] ^= 1;
+    last[31] ^= 1;
+    let mut samples = Vec::new();
+    for i in 0..SAMPLES {
+        let differs_last = random.hash_one(i) & 1 == 1;
+        let other = if differs_last { &last } else { &first };
+        let begun = Instant::now();
+        for _ in 0..REPEATS {
+            black_box(compare(black_box(&secret), black_box(other)));
+        }
+        samples.push((differs_last, begun.elapsed().as_nanos() as f64));
+    }
+    // The slowest tenth is the scheduler's.
+    let mut times: Vec<f64> = samples.iter().map(|(_, time)| *time).collect();
+    times.sort_by(f64::total_cmp);
+    let slowest = times[times.len() * 9 / 10];
+    let mut classes = [Moments::default(), Moments::default()];
+    for (differs_last, time) in samples {
+        if time <= slowest {
+            classes[usize::from(differs_last)].add(time);
+        }
+    }
+    let [a, b] = classes;
+    (a.mean - b.mean) / (a.uncertainty() + b.uncertainty()).sqrt()
+}
+
+fn main() -> ExitCode {
+    let digest = t_value(|a, b| TokenDigest::from_bytes(*a) == TokenDigest::from_bytes(*b));
+    let control = t_value(|a, b| a.iter().zip(b).all(|(a, b)| a == b));
+    println!("TokenDigest: t = {digest:.2}");
+    println!("control, which ends at the first difference: t = {control:.2}");
+    match digest.abs() < LIMIT && control.abs() >= LIMIT {
+        true => ExitCode::SUCCESS,
+        false => ExitCode::FAILURE,
+    }
+}
