@@ -47,6 +47,11 @@ impl Platform {
                 let app = tokens.create_app(&format!("Customer {app}")).await.unwrap();
                 for token in 0..count / apps {
                     let new = NewToken::named(format!("integration {token}"));
+                    // Every other one expires some day, which has to be judged.
+                    let new = match token % 2 {
+                        0 => new,
+                        _ => new.expires_in(std::time::Duration::from_secs(365 * 86_400)),
+                    };
                     let new = tokens.issue(&app.id, new).await.unwrap();
                     issued.push((bearer(new.token().expose()), new.record().clone()));
                 }

@@ -16,8 +16,6 @@ use std::{
     time::Duration,
 };
 
-use jiff::Timestamp;
-
 use super::{
     absent::Absent,
     entry::{Entry, Grant, seconds},
@@ -108,14 +106,13 @@ impl Cache {
         digest: &TokenDigest,
         found: Option<&TokenRecord>,
         asked_at: Duration,
-        now: Timestamp,
     ) {
         if self.staleness == 0 {
             return;
         }
         let fresh_until = self.fresh_until(asked_at);
         match found {
-            Some(token) => self.remember(token, fresh_until, now),
+            Some(token) => self.remember(token, fresh_until, asked_at),
             None => {
                 if let Some(entry) = self.entries.pin().remove(digest) {
                     self.adopt(entry);
@@ -127,13 +124,13 @@ impl Cache {
 
     /// Remembers a token that counts as fresh only once the lease is renewed: it was not read in a
     /// lane, so what has changed meanwhile has yet to be heeded.
-    pub(super) fn preload(&self, token: &TokenRecord, now: Timestamp) {
+    pub(super) fn preload(&self, token: &TokenRecord, monotonic: Duration) {
         if self.staleness > 0 {
-            self.remember(token, 0, now);
+            self.remember(token, 0, monotonic);
         }
     }
 
-    fn remember(&self, token: &TokenRecord, fresh_until: u64, now: Timestamp) {
+    fn remember(&self, token: &TokenRecord, fresh_until: u64, monotonic: Duration) {
         let digest = &token.digest;
         let entries = self.entries.pin();
         self.absent.remove(digest);
@@ -143,7 +140,7 @@ impl Cache {
                 return;
             }
         }
-        let entry = Entry::of(token, self.share(token), fresh_until, now);
+        let entry = Entry::of(token, self.share(token), fresh_until, monotonic);
         if let Some(before) = entries.insert(*digest, entry) {
             self.adopt(before);
         }
@@ -290,11 +287,11 @@ impl Cache {
     }
 
     /// Takes the uses that were counted here, and those that threads have tallied, as their number
-    /// and the second of the last one.
+    /// and the second of the monotonic clock in which the last one was.
     pub(super) fn take_uses(
         &self,
         mut tallied: HashMap<TokenId, u32>,
-        now: Timestamp,
+        monotonic: Duration,
     ) -> HashMap<TokenId, (u32, u32)> {
         let mut orphans = self.orphans.lock().unwrap_or_else(PoisonError::into_inner);
         let mut uses = std::mem::take(&mut *orphans);
@@ -312,7 +309,7 @@ impl Cache {
             }
         }
         for (token, count) in tallied {
-            add(token, count, seconds(now));
+            add(token, count, seconds(monotonic));
         }
         uses
     }

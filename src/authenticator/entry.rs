@@ -1,8 +1,11 @@
 //! What is remembered of a token: as little as a principal needs.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, AtomicU32, Ordering::Relaxed},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU32, Ordering::Relaxed},
+    },
+    time::Duration,
 };
 
 use compact_str::CompactString;
@@ -62,7 +65,7 @@ pub(super) struct Entry {
     expires_at: Expiry,
     /// Nanoseconds of the monotonic clock up to which the entry is known to be fresh by itself.
     fresh_until: u64,
-    /// Seconds since 1970; the order of eviction.
+    /// Seconds of the monotonic clock; the order of eviction.
     last_used: AtomicU32,
     /// Uses that are not recorded yet and were not tallied elsewhere.
     uses: AtomicU32,
@@ -83,8 +86,9 @@ impl Expiry {
     }
 
     #[inline]
-    fn has_come(self, now: Timestamp) -> bool {
-        self.0 <= microseconds(now)
+    /// The clock is asked only where there is an expiry.
+    fn has_come(self, now: impl FnOnce() -> Timestamp) -> bool {
+        self != Self::NEVER && self.0 <= microseconds(now())
     }
 
     #[inline]
@@ -98,7 +102,7 @@ impl Entry {
         token: &TokenRecord,
         grant: Arc<Grant>,
         fresh_until: u64,
-        now: Timestamp,
+        monotonic: Duration,
     ) -> Self {
         Self {
             token_id: token.id,
@@ -106,7 +110,7 @@ impl Entry {
             grant,
             expires_at: Expiry::of(token.expires_at),
             fresh_until,
-            last_used: AtomicU32::new(seconds(now)),
+            last_used: AtomicU32::new(seconds(monotonic)),
             uses: AtomicU32::new(0),
             revoked: token.revoked_at.is_some(),
             evicted: AtomicBool::new(false),
@@ -128,7 +132,7 @@ impl Entry {
 
     /// As [`TokenRecord::status`].
     #[inline]
-    fn status(&self, now: Timestamp) -> TokenStatus {
+    fn status(&self, now: impl FnOnce() -> Timestamp) -> TokenStatus {
         if self.revoked {
             TokenStatus::Revoked
         } else if self.expires_at.has_come(now) {
@@ -140,9 +144,9 @@ impl Entry {
         }
     }
 
-    /// Why the token is refused at an instant, if it is.
+    /// Why the token is refused now, if it is.
     #[inline]
-    pub(super) fn rejection(&self, now: Timestamp) -> Option<Rejection> {
+    pub(super) fn rejection(&self, now: impl FnOnce() -> Timestamp) -> Option<Rejection> {
         Rejection::of_status(self.status(now), self.token_id, self.grant.app_id)
     }
 
@@ -160,7 +164,7 @@ impl Entry {
     }
 
     /// Admits or refuses as the record would be.
-    pub(super) fn judge(&self, now: Timestamp) -> Result<AppPrincipal, Rejection> {
+    pub(super) fn judge(&self, now: impl FnOnce() -> Timestamp) -> Result<AppPrincipal, Rejection> {
         match self.rejection(now) {
             Some(rejection) => Err(rejection),
             None => Ok(self.principal()),
@@ -174,8 +178,8 @@ impl Entry {
 
     /// Notes a use. The line of memory is written once a second, however many the uses.
     #[inline]
-    pub(super) fn touch(&self, now: Timestamp) {
-        let now = seconds(now);
+    pub(super) fn touch(&self, monotonic: Duration) {
+        let now = seconds(monotonic);
         if self.last_used.load(Relaxed) != now {
             self.last_used.store(now, Relaxed);
         }
@@ -199,10 +203,10 @@ impl Entry {
     }
 }
 
-/// Whole seconds since 1970, as far as 32 bits reach.
+/// Whole seconds, as far as 32 bits reach.
 #[inline]
-pub(super) fn seconds(time: Timestamp) -> u32 {
-    u32::try_from(time.as_second().max(0)).unwrap_or(u32::MAX)
+pub(super) fn seconds(time: Duration) -> u32 {
+    u32::try_from(time.as_secs()).unwrap_or(u32::MAX)
 }
 
 #[cfg(test)]
@@ -260,11 +264,11 @@ mod tests {
         ) {
             // Stores keep microseconds.
             let token = record(expires_at.map(to_microsecond), revoked_at, disabled_at);
-            let entry = Entry::of(&token, Arc::new(Grant::of(&token)), 0, at(0));
+            let entry = Entry::of(&token, Arc::new(Grant::of(&token)), 0, Duration::ZERO);
             let around = |span: i64| now.checked_add(span.microseconds()).unwrap_or(now);
             for now in [around(-1), now, around(1)] {
-                prop_assert_eq!(entry.status(now), token.status(now));
-                let cached = entry.judge(now).map_err(|rejection| rejection.kind());
+                prop_assert_eq!(entry.status(|| now), token.status(now));
+                let cached = entry.judge(|| now).map_err(|rejection| rejection.kind());
                 let uncached = match token.status(now) {
                     TokenStatus::Live => Ok(AppPrincipal::of(&token)),
                     status => Err(Rejection::of_status(status, token.id, token.app.id)

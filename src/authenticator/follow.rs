@@ -287,7 +287,7 @@ impl Course {
             let page = self.log.live(after, BATCH, clock.now()).await?;
             for token in &page.items {
                 if token.status(clock.now()) == TokenStatus::Live {
-                    cache.preload(token, clock.now());
+                    cache.preload(token, clock.monotonic());
                 }
             }
             loaded += page.items.len();

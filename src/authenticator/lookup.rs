@@ -7,7 +7,6 @@ use futures_util::{
     FutureExt,
     future::{Shared as SharedFuture, WeakShared},
 };
-use jiff::Timestamp;
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
     time::timeout,
@@ -101,11 +100,11 @@ pub(super) fn look_up(
         let Some(entry) = ask(&shared, digest).await? else {
             return Err(Rejection::unknown());
         };
-        let now = shared.clock.now();
-        let principal = entry.judge(now)?;
+        let principal = entry.judge(|| shared.clock.now())?;
         let token = principal.token_id();
         if counted != Some(token) && !shared.tallies.mine().count_use(token) {
-            shared.cache.count_orphan(token, 1, seconds(now));
+            let now = seconds(shared.clock.monotonic());
+            shared.cache.count_orphan(token, 1, now);
         }
         Ok(principal)
     })
@@ -145,9 +144,9 @@ fn begin(
         let _place = place;
         let shared = Arc::clone(&landing.shared);
         let found = shared.lookups.find(&*shared.store, &digest).await?;
-        let now = shared.clock.now();
-        landing.land(found.as_ref(), asked_at, now);
-        Ok(found.map(|token| Arc::new(Entry::of(&token, Arc::new(Grant::of(&token)), 0, now))))
+        landing.land(found.as_ref(), asked_at);
+        let entry = |token| Entry::of(token, Arc::new(Grant::of(token)), 0, asked_at);
+        Ok(found.as_ref().map(|token| Arc::new(entry(token))))
     });
     let asking = asking.shared();
     let weak = asking.downgrade();
@@ -167,11 +166,11 @@ struct Landing {
 }
 
 impl Landing {
-    fn land(&mut self, found: Option<&TokenRecord>, asked_at: Duration, now: Timestamp) {
+    fn land(&mut self, found: Option<&TokenRecord>, asked_at: Duration) {
         if let Some(ticket) = self.ticket.take() {
             let Shared { cache, flights, .. } = &*self.shared;
             flights.land(&self.digest, ticket, || {
-                cache.fill(&self.digest, found, asked_at, now);
+                cache.fill(&self.digest, found, asked_at);
             });
             Shared::make_room(&self.shared);
         }

@@ -170,13 +170,12 @@ impl Authenticator {
         let digest = TokenDigest::of(presented);
         let monotonic = shared.clock.monotonic();
         let remembered = shared.cache.recall(&digest, monotonic, |entry| {
-            let now = shared.clock.now();
-            if let Some(rejection) = entry.rejection(now) {
+            if let Some(rejection) = entry.rejection(|| shared.clock.now()) {
                 return Verification::Refused(rejection);
             }
             let tally = shared.tallies.mine();
             tally.hit();
-            entry.touch(now);
+            entry.touch(monotonic);
             if counted != Some(entry.token_id()) && !tally.count_use(entry.token_id()) {
                 entry.count();
             }

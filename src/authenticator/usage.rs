@@ -7,7 +7,7 @@ use std::{
 
 use jiff::Timestamp;
 
-use super::Shared;
+use super::{Shared, entry::seconds};
 use crate::{
     store::{StoreError, Usage, UsageLog},
     token::TokenId,
@@ -51,13 +51,16 @@ impl Recorder {
         let Some(shared) = self.shared.upgrade() else {
             return;
         };
+        let (now, monotonic) = (shared.clock.now(), shared.clock.monotonic());
         // This looks at everything that is remembered, which takes long for many tokens.
         let gathering = tokio::task::spawn_blocking(move || {
             let tallied = shared.tallies.drain_uses();
-            shared.cache.take_uses(tallied, shared.clock.now())
+            shared.cache.take_uses(tallied, monotonic)
         });
         for (token, (uses, last_used)) in gathering.await.unwrap_or_default() {
-            let last_used_at = Timestamp::new(i64::from(last_used), 0).unwrap_or_default();
+            let ago = i64::from(seconds(monotonic).saturating_sub(last_used));
+            let last_used_at = Timestamp::new(now.as_second().saturating_sub(ago), 0);
+            let last_used_at = last_used_at.unwrap_or(Timestamp::MIN);
             let pending = self
                 .pending
                 .entry(token)
