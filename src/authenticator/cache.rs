@@ -9,7 +9,7 @@ use std::{
     sync::{
         Arc, Mutex, PoisonError, Weak,
         atomic::{
-            AtomicBool, AtomicU64,
+            AtomicBool,
             Ordering::{Acquire, Release},
         },
     },
@@ -19,6 +19,7 @@ use std::{
 use super::{
     absent::Absent,
     entry::{Entry, Grant, seconds},
+    lease::Lease,
 };
 use crate::{
     app::AppId,
@@ -32,8 +33,7 @@ pub(super) struct Cache {
     entries: papaya::HashMap<TokenDigest, Entry, DigestHasher>,
     grants: Mutex<HashMap<AppId, Vec<Weak<Grant>>>>,
     absent: Absent,
-    /// Nanoseconds of the monotonic clock up to which everything remembered is known to be fresh.
-    lease_until: AtomicU64,
+    lease: Lease,
     /// Whether every live token is remembered.
     complete: AtomicBool,
     capacity: usize,
@@ -55,7 +55,7 @@ impl Cache {
             entries: papaya::HashMap::with_hasher(DigestHasher::default()),
             grants: Mutex::default(),
             absent: Absent::new(absent),
-            lease_until: AtomicU64::new(0),
+            lease: Lease::ended(),
             complete: AtomicBool::new(false),
             capacity,
             staleness: nanoseconds(staleness),
@@ -81,23 +81,25 @@ impl Cache {
         monotonic: Duration,
         with: impl FnOnce(&Entry) -> R,
     ) -> Option<R> {
-        let entries = self.entries.pin();
-        let entry = entries.get(digest)?;
-        let lease_until = self.lease_until.load(Acquire);
-        entry
-            .is_fresh(lease_until, nanoseconds(monotonic))
-            .then(|| with(entry))
+        self.lease.over(|lease_until| {
+            let entries = self.entries.pin();
+            let entry = entries.get(digest)?;
+            entry
+                .is_fresh(lease_until, nanoseconds(monotonic))
+                .then(|| with(entry))
+        })
     }
 
     /// Whether the store is known not to know a token.
     pub(super) fn knows_absent(&self, digest: &TokenDigest, monotonic: Duration) -> bool {
-        let lease_until = self.lease_until.load(Acquire);
         let monotonic = nanoseconds(monotonic);
-        if self.complete.load(Acquire) && monotonic < lease_until {
-            // An entry that is there but not fresh is one that has changed.
-            return !self.entries.pin().contains_key(digest);
-        }
-        self.absent.contains(digest, lease_until, monotonic)
+        self.lease.over(|lease_until| {
+            if self.complete.load(Acquire) && monotonic < lease_until {
+                // An entry that is there but not fresh is one that has changed.
+                return !self.entries.pin().contains_key(digest);
+            }
+            self.absent.contains(digest, lease_until, monotonic)
+        })
     }
 
     /// Remembers what the store said of a token when it was asked.
@@ -199,7 +201,7 @@ impl Cache {
 
     /// Forgets everything, and that it was everything.
     pub(super) fn clear(&self) {
-        self.lease_until.store(0, Release);
+        self.lease.end();
         self.complete.store(false, Release);
         let entries = self.entries.pin();
         for (digest, entry) in &entries {
@@ -214,8 +216,7 @@ impl Cache {
     /// Renews the lease of everything that is remembered: the store's changes up to `asked_at` have
     /// been heeded.
     pub(super) fn renew(&self, asked_at: Duration) {
-        self.lease_until
-            .fetch_max(self.fresh_until(asked_at), Release);
+        self.lease.renew(self.fresh_until(asked_at));
     }
 
     /// Declares that every live token is remembered, unless some did not fit.

@@ -7,6 +7,7 @@ mod cache;
 mod entry;
 mod flight;
 mod follow;
+mod lease;
 mod lookup;
 mod stats;
 mod sync;

@@ -6,13 +6,20 @@
 #[path = "../../src/authenticator/flight.rs"]
 mod flight;
 
+#[path = "../../src/authenticator/lease.rs"]
+mod lease;
+
 mod sync {
-    pub(super) use loom::sync::Mutex;
+    pub(super) use loom::sync::{
+        Mutex,
+        atomic::{AtomicU64, Ordering},
+    };
 }
 
 use std::convert::Infallible;
 
 use flight::{Flights, Ticket};
+use lease::Lease;
 use loom::{
     sync::{
         Arc,
@@ -190,6 +197,46 @@ fn a_lease_is_renewed_only_over_what_is_as_it_was_then() {
 #[should_panic = "the renewed lease covers an answer from before the change"]
 fn the_model_catches_a_follower_that_renews_without_evicting() {
     a_follower_heeds_a_revocation_made_elsewhere(false);
+}
+
+/// The lease has ended, as while the log could not be read, and the token was revoked meanwhile.
+fn a_reader_races_with_the_renewal_of_a_lease(reads_lease_first: bool) {
+    loom::model(move || {
+        let memory = Arc::new(AtomicUsize::new(LIVE));
+        let lease = Arc::new(Lease::ended());
+        lease.renew(1);
+        lease.end();
+        let follower = thread::spawn({
+            let (memory, lease) = (Arc::clone(&memory), Arc::clone(&lease));
+            move || {
+                memory.store(NOTHING, Relaxed);
+                lease.renew(10);
+            }
+        });
+        let now = 5;
+        let admitted = if reads_lease_first {
+            lease.over(|until| memory.load(Relaxed) == LIVE && now < until)
+        } else {
+            let remembered = memory.load(Relaxed);
+            lease.over(|until| remembered == LIVE && now < until)
+        };
+        assert!(
+            !admitted,
+            "a renewed lease covers what it was renewed without"
+        );
+        follower.join().unwrap();
+    });
+}
+
+#[test]
+fn a_renewed_lease_covers_nothing_that_was_forgotten_before_it() {
+    a_reader_races_with_the_renewal_of_a_lease(true);
+}
+
+#[test]
+#[should_panic = "a renewed lease covers what it was renewed without"]
+fn the_model_catches_a_reader_that_looks_at_the_lease_last() {
+    a_reader_races_with_the_renewal_of_a_lease(false);
 }
 
 #[test]
