@@ -19,6 +19,8 @@ use error::from_sqlx;
 use row::token_from;
 
 use super::{StoreError, TokenStore};
+#[cfg(doc)]
+use super::StoreErrorKind;
 use crate::{record::TokenRecord, token::TokenDigest};
 
 pub use sqlx::sqlite::SqliteConnectOptions;
