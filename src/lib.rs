@@ -109,6 +109,7 @@
 //! |---|---|
 //! | `axum` | [`AppPrincipal`] as an extractor |
 //! | `sqlite` | `SqliteStore`, on a bundled SQLite |
+//! | `metrics` | hits, lookups, refusals and the age of the lease through the `metrics` facade |
 //! | `tracing` | `app.id` and `token.id` on the current span, an event for each rejection |
 //! | `testing` | the conformance suite, a clock set by hand, stores that fail on demand |
 //! | `full` | all of these |
@@ -163,6 +164,7 @@ mod tokens;
 #[cfg(all(
     any(doc, doctest),
     feature = "axum",
+    feature = "metrics",
     feature = "sqlite",
     feature = "testing"
 ))]

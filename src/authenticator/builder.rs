@@ -12,6 +12,7 @@ use crate::{
 
 /// Sets up an [`Authenticator`].
 pub struct AuthenticatorBuilder {
+    name: Arc<str>,
     store: Arc<dyn TokenStore>,
     clock: Arc<dyn Clock>,
     formats: Vec<TokenFormat>,
@@ -28,6 +29,7 @@ const LANES: usize = 64;
 impl AuthenticatorBuilder {
     pub(crate) fn new(store: Arc<dyn TokenStore>) -> Self {
         Self {
+            name: "default".into(),
             store,
             clock: Arc::new(SystemClock),
             formats: Vec::new(),
@@ -37,6 +39,14 @@ impl AuthenticatorBuilder {
             capacity: 1 << 20,
             absent_capacity: 1 << 16,
         }
+    }
+
+    /// Names the authenticator, `default` unless it is told: the label by which metrics tell those of
+    /// one process apart.
+    #[must_use]
+    pub fn name(mut self, name: impl Into<Arc<str>>) -> Self {
+        self.name = name.into();
+        self
     }
 
     /// Accepts tokens of this format, and from then on only of the formats that were named: any
@@ -122,6 +132,7 @@ impl AuthenticatorBuilder {
         };
         Authenticator {
             shared: Arc::new(Shared {
+                name: self.name,
                 store: self.store,
                 clock: self.clock,
                 formats: self.formats.into(),
@@ -138,6 +149,7 @@ impl AuthenticatorBuilder {
 impl fmt::Debug for AuthenticatorBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("AuthenticatorBuilder")
+            .field("name", &self.name)
             .field("clock", &self.clock)
             .field("formats", &self.formats)
             .field("lookup_timeout", &self.lookup_timeout)

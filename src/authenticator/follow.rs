@@ -12,7 +12,7 @@ use tokio::{
     time::{MissedTickBehavior, interval, timeout},
 };
 
-use super::{Authenticator, Shared, lookup, usage};
+use super::{Authenticator, Shared, lookup, metrics, usage};
 use crate::{
     record::TokenStatus,
     store::{Change, ChangeLog, Changes, Revision, StoreError, UsageLog},
@@ -124,6 +124,7 @@ impl FollowerBuilder {
         let recorder = self
             .usage
             .map(|log| usage::Recorder::new(&course.shared, log));
+        let shared = Arc::clone(&course.shared);
         let run = run(
             course,
             recorder,
@@ -131,6 +132,8 @@ impl FollowerBuilder {
             self.poll_interval,
             self.usage_interval,
         );
+        // Beside it, so that a store that hangs shows in the age of the lease.
+        let run = metrics::publish_during(run, shared, self.poll_interval);
         Ok(Follower {
             orders,
             task: tokio::spawn(run),

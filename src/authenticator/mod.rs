@@ -9,6 +9,7 @@ mod flight;
 mod follow;
 mod lease;
 mod lookup;
+mod metrics;
 mod stats;
 mod sync;
 mod tally;
@@ -79,6 +80,8 @@ pub struct Authenticator {
 }
 
 struct Shared {
+    /// What it is called in metrics.
+    name: Arc<str>,
     store: Arc<dyn TokenStore>,
     clock: Arc<dyn Clock>,
     formats: Box<[TokenFormat]>,
@@ -302,6 +305,7 @@ impl From<&Authenticator> for Authenticator {
 impl fmt::Debug for Authenticator {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Authenticator")
+            .field("name", &self.shared.name)
             .field("clock", &self.shared.clock)
             .field("formats", &self.shared.formats)
             .field("stats", &self.stats())

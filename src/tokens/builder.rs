@@ -32,6 +32,13 @@ impl ApiTokensBuilder {
         }
     }
 
+    /// As [`AuthenticatorBuilder::name`].
+    #[must_use]
+    pub fn name(mut self, name: impl Into<Arc<str>>) -> Self {
+        self.authenticator = self.authenticator.name(name);
+        self
+    }
+
     /// Accepts tokens of a further format, for example that of a prefix used before.
     #[must_use]
     pub fn also_accept(mut self, format: TokenFormat) -> Self {

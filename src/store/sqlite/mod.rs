@@ -18,9 +18,9 @@ use tokio::sync::Notify;
 use error::from_sqlx;
 use row::token_from;
 
-use super::{StoreError, TokenStore};
 #[cfg(doc)]
 use super::StoreErrorKind;
+use super::{StoreError, TokenStore};
 use crate::{record::TokenRecord, token::TokenDigest};
 
 pub use sqlx::sqlite::SqliteConnectOptions;

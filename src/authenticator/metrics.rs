@@ -1,0 +1,146 @@
+//! What goes to the `metrics` facade, where that feature is on: the numbers of `Stats`, from time
+//! to time, so that a request pays nothing for them.
+
+#[cfg(not(feature = "metrics"))]
+pub(super) async fn publish_during<T>(
+    task: impl Future<Output = T>,
+    _: std::sync::Arc<super::Shared>,
+    _: std::time::Duration,
+) -> T {
+    task.await
+}
+
+#[cfg(feature = "metrics")]
+pub(super) use enabled::publish_during;
+
+#[cfg(feature = "metrics")]
+mod enabled {
+    use std::{pin::pin, sync::Arc, time::Duration};
+
+    use ::metrics::{Unit, counter, describe_counter, describe_gauge, gauge};
+    use tokio::time::{MissedTickBehavior, interval};
+
+    use crate::{
+        authenticator::{Authenticator, Shared, Stats},
+        rejection::RejectionKind,
+    };
+
+    const HITS: &str = "api_tokens_hits_total";
+    const LOOKUPS: &str = "api_tokens_lookups_total";
+    const REFUSALS: &str = "api_tokens_refusals_total";
+    const IN_FLIGHT: &str = "api_tokens_lookups_in_flight";
+    const ENTRIES: &str = "api_tokens_cache_entries";
+    const ABSENT: &str = "api_tokens_cache_absent_entries";
+    const COMPLETE: &str = "api_tokens_cache_complete";
+    const REVISION_LAG: &str = "api_tokens_revision_lag";
+    const LEASE_AGE: &str = "api_tokens_lease_age_seconds";
+
+    impl Authenticator {
+        /// Publishes the numbers of [`stats`](Self::stats) through the [`metrics`](::metrics) facade,
+        /// to whichever recorder the program has installed (feature `metrics`).
+        ///
+        /// A [`Follower`](crate::Follower) does it as often as it reads the store's changes, and when
+        /// it ends.
+        /// Without one, call this every few seconds or before the numbers are scraped. Nothing is
+        /// published while a request is verified.
+        ///
+        /// | name | type | what it is |
+        /// |---|---|---|
+        /// | `api_tokens_hits_total` | counter | requests admitted from memory |
+        /// | `api_tokens_lookups_total` | counter | requests for which the store was asked |
+        /// | `api_tokens_refusals_total` | counter | refused requests, by [`kind`](RejectionKind::as_str) |
+        /// | `api_tokens_lookups_in_flight` | gauge | lookups under way |
+        /// | `api_tokens_cache_entries` | gauge | tokens remembered |
+        /// | `api_tokens_cache_absent_entries` | gauge | unknown tokens remembered as such |
+        /// | `api_tokens_cache_complete` | gauge | 1 while every live token is remembered, else 0 |
+        /// | `api_tokens_revision_lag` | gauge | changes known of and not heeded when a follower last asked |
+        /// | `api_tokens_lease_age_seconds` | gauge | age of the latest reading of the store's changes; there once a follower has read them |
+        ///
+        /// Each carries the label `authenticator`, the
+        /// [`name`](crate::AuthenticatorBuilder::name) of this one; refusals also `kind`, like
+        /// `revoked_token`, where each kind is there from the beginning. No label derives from what a
+        /// client sent.
+        ///
+        /// Two to alert on: a lease age beyond half of
+        /// [`max_staleness`](crate::AuthenticatorBuilder::max_staleness), and refusals of the kinds
+        /// `store_failure`, `store_timeout` and `overload`.
+        pub fn publish_metrics(&self) {
+            publish(&self.shared);
+        }
+    }
+
+    /// Publishes at intervals while a task runs, and when it has ended.
+    pub(in crate::authenticator) async fn publish_during<T>(
+        task: impl Future<Output = T>,
+        shared: Arc<Shared>,
+        every: Duration,
+    ) -> T {
+        let mut ticks = interval(every);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut task = pin!(task);
+        let done = loop {
+            tokio::select! {
+                done = &mut task => break done,
+                _ = ticks.tick() => publish(&shared),
+            }
+        };
+        publish(&shared);
+        done
+    }
+
+    fn publish(shared: &Shared) {
+        // Each time, because a recorder may have been installed since.
+        describe();
+        let stats = Stats::of(shared);
+        let name = || Arc::clone(&shared.name);
+        let count =
+            |counted, value: u64| counter!(counted, "authenticator" => name()).absolute(value);
+        let show = |shown, value: f64| gauge!(shown, "authenticator" => name()).set(value);
+        count(HITS, stats.hits);
+        count(LOOKUPS, stats.lookups);
+        for kind in RejectionKind::ALL {
+            counter!(REFUSALS, "authenticator" => name(), "kind" => kind.as_str())
+                .absolute(stats.refused(kind));
+        }
+        show(IN_FLIGHT, stats.in_flight as f64);
+        show(ENTRIES, stats.entries as f64);
+        show(ABSENT, stats.absent as f64);
+        show(COMPLETE, f64::from(u8::from(stats.complete)));
+        show(REVISION_LAG, stats.revision_lag as f64);
+        if let Some(age) = stats.lease_age {
+            show(LEASE_AGE, age.as_secs_f64());
+        }
+    }
+
+    fn describe() {
+        for (name, what) in [
+            (HITS, "Requests admitted from memory."),
+            (LOOKUPS, "Requests for which the store was asked."),
+            (REFUSALS, "Refused requests."),
+        ] {
+            describe_counter!(name, Unit::Count, what);
+        }
+        for (name, unit, what) in [
+            (IN_FLIGHT, Unit::Count, "Lookups under way."),
+            (ENTRIES, Unit::Count, "Tokens remembered."),
+            (ABSENT, Unit::Count, "Unknown tokens remembered as such."),
+            (
+                COMPLETE,
+                Unit::Count,
+                "1 while every live token is remembered, else 0.",
+            ),
+            (
+                REVISION_LAG,
+                Unit::Count,
+                "Changes known of and not heeded when a follower last asked.",
+            ),
+            (
+                LEASE_AGE,
+                Unit::Seconds,
+                "Age of the latest reading of the store's changes.",
+            ),
+        ] {
+            describe_gauge!(name, unit, what);
+        }
+    }
+}

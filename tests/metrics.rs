@@ -1,0 +1,169 @@
+//! What an operator sees in the metrics.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use jiff::Timestamp;
+use metrics::set_default_local_recorder;
+use metrics_util::debugging::{DebugValue, DebuggingRecorder};
+use tower_api_tokens::{
+    ApiTokens, IssuedToken, MemoryStore, NewToken, TokenFormat,
+    testing::{Fault, ManualClock, UnreliableStore},
+};
+
+const NEVER: Duration = Duration::from_secs(1 << 30);
+
+struct Scene {
+    tokens: ApiTokens,
+    store: UnreliableStore<MemoryStore>,
+    clock: ManualClock,
+    known: IssuedToken,
+}
+
+impl Scene {
+    async fn new(name: &str) -> Self {
+        let store = UnreliableStore::new(MemoryStore::new());
+        let clock = ManualClock::new(Timestamp::new(1_800_000_000, 0).unwrap());
+        let tokens = ApiTokens::builder(store.clone(), TokenFormat::new("acme").unwrap())
+            .clock(clock.clone())
+            .name(name)
+            .build();
+        let app = tokens.create_app("Billing").await.unwrap();
+        let known = tokens.issue(&app.id, NewToken::named("ci")).await.unwrap();
+        Self {
+            tokens,
+            store,
+            clock,
+            known,
+        }
+    }
+
+    async fn present(&self, presented: &str) {
+        let verdict = self
+            .tokens
+            .authenticator()
+            .authenticate(presented.as_bytes());
+        drop(verdict.await);
+    }
+
+    async fn present_known(&self) {
+        self.present(self.known.token().expose()).await;
+    }
+}
+
+/// What has been published since the last time: `name{label="value"}` and the number.
+fn published(recorder: &DebuggingRecorder) -> BTreeMap<String, f64> {
+    let shown = recorder.snapshotter().snapshot().into_vec().into_iter();
+    shown
+        .map(|(key, unit, description, value)| {
+            let key = key.key();
+            assert!(
+                unit.is_some() && description.is_some(),
+                "{key} is described"
+            );
+            let labels = key.labels();
+            let labels: Vec<_> = labels
+                .map(|l| format!("{}={:?}", l.key(), l.value()))
+                .collect();
+            let number = match value {
+                DebugValue::Counter(count) => count as f64,
+                DebugValue::Gauge(value) => value.into_inner(),
+                DebugValue::Histogram(_) => panic!("{key} is a histogram"),
+            };
+            (format!("{}{{{}}}", key.name(), labels.join(",")), number)
+        })
+        .collect()
+}
+
+#[tokio::test]
+async fn the_numbers_of_the_statistics_are_published() {
+    let recorder = DebuggingRecorder::new();
+    let _installed = set_default_local_recorder(&recorder);
+    let scene = Scene::new("public").await;
+    for _ in 0..3 {
+        scene.present_known().await;
+    }
+    scene.present("acme_garbage").await;
+    scene.present("acme_garbage").await;
+    scene.tokens.revoke(scene.known.record().id).await.unwrap();
+    scene.present_known().await;
+    assert!(published(&recorder).is_empty(), "requests publish nothing");
+
+    scene.tokens.authenticator().publish_metrics();
+    let published = published(&recorder);
+    let number = |name: &str| published[&format!("{name}{{authenticator=\"public\"}}")];
+    assert_eq!(number("api_tokens_hits_total"), 2.0);
+    assert_eq!(number("api_tokens_lookups_total"), 2.0);
+    assert_eq!(number("api_tokens_lookups_in_flight"), 0.0);
+    assert_eq!(number("api_tokens_cache_entries"), 1.0);
+    assert_eq!(number("api_tokens_cache_absent_entries"), 0.0);
+    assert_eq!(number("api_tokens_cache_complete"), 0.0);
+    assert_eq!(number("api_tokens_revision_lag"), 0.0);
+    let refused = |kind: &str| {
+        published[&format!("api_tokens_refusals_total{{authenticator=\"public\",kind=\"{kind}\"}}")]
+    };
+    assert_eq!(refused("wrong_format"), 2.0);
+    assert_eq!(refused("revoked_token"), 1.0);
+    assert_eq!(refused("store_failure"), 0.0, "there from the beginning");
+    assert_eq!(published.len(), 7 + 11, "and a lease only with a follower");
+}
+
+#[tokio::test]
+async fn two_authenticators_are_told_apart_by_name() {
+    let recorder = DebuggingRecorder::new();
+    let _installed = set_default_local_recorder(&recorder);
+    let (one, other) = (Scene::new("one").await, Scene::new("other").await);
+    one.present_known().await;
+    one.present_known().await;
+    for scene in [&one, &other] {
+        scene.tokens.authenticator().publish_metrics();
+    }
+    let published = published(&recorder);
+    assert_eq!(
+        published["api_tokens_hits_total{authenticator=\"one\"}"],
+        1.0
+    );
+    assert_eq!(
+        published["api_tokens_hits_total{authenticator=\"other\"}"],
+        0.0
+    );
+}
+
+#[tokio::test]
+async fn a_follower_publishes_a_last_time_when_it_ends() {
+    let recorder = DebuggingRecorder::new();
+    let _installed = set_default_local_recorder(&recorder);
+    let scene = Scene::new("default").await;
+    let follower = scene.tokens.follow().poll_interval(NEVER).start().await;
+    let follower = follower.unwrap();
+    follower.catch_up().await.unwrap();
+    scene.present_known().await;
+    published(&recorder);
+    follower.stop().await.unwrap();
+    let last = published(&recorder);
+    assert_eq!(
+        last["api_tokens_lookups_total{authenticator=\"default\"}"],
+        1.0
+    );
+}
+
+#[tokio::test]
+async fn a_lease_that_is_not_renewed_is_seen_to_age_while_the_store_hangs() {
+    let recorder = DebuggingRecorder::new();
+    let _installed = set_default_local_recorder(&recorder);
+    let scene = Scene::new("default").await;
+    let often = Duration::from_millis(1);
+    let follower = scene.tokens.follow().poll_interval(often).start().await;
+    let _follower = follower.unwrap();
+    scene.store.set_fault(Fault::HangForEver);
+    scene.clock.advance(Duration::from_secs(4));
+    let age = "api_tokens_lease_age_seconds{authenticator=\"default\"}";
+    let seen = async {
+        while published(&recorder).get(age) != Some(&4.0) {
+            tokio::time::sleep(often).await;
+        }
+    };
+    let deadline = Duration::from_secs(10);
+    tokio::time::timeout(deadline, seen)
+        .await
+        .expect("the age is published");
+}
