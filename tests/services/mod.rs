@@ -6,11 +6,11 @@ use futures_util::future::BoxFuture;
 use libtest_mimic::{Arguments, Failed, Trial};
 
 /// A test by its name, and what runs it.
-pub type Test = (&'static str, fn() -> BoxFuture<'static, ()>);
+pub(crate) type Test = (&'static str, fn() -> BoxFuture<'static, ()>);
 
 /// Runs tests that need what `service` names. Without it they are ignored, unless it is required:
 /// then each of them fails.
-pub fn run(service: &str, found: bool, tests: Vec<Test>) -> ExitCode {
+pub(crate) fn run(service: &str, found: bool, tests: Vec<Test>) -> ExitCode {
     let required = env::var("REQUIRE_SERVICES").is_ok_and(|value| value == "1");
     let trials = tests.into_iter().map(|(name, test)| {
         let service = service.to_owned();

@@ -1,0 +1,32 @@
+//! Nothing that was acknowledged is lost, and nothing is left half done, when a managing process is
+//! killed in the midst of its work: `SIGKILL`, hundreds of times, each time followed by a comparison of
+//! the whole store with everything acknowledged so far.
+//!
+//! This program is both sides: started with a store in its environment, it is the managing process.
+
+macro_rules! tests {
+    ($($test:ident),* $(,)?) => {
+        vec![$((stringify!($test), || futures_util::FutureExt::boxed($test()))),*]
+    };
+}
+
+mod flawed;
+mod ledger;
+mod life;
+mod manager;
+mod operation;
+mod ordeal;
+#[path = "../services/mod.rs"]
+mod services;
+mod sqlite;
+mod store;
+mod violation;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    if life::live() {
+        return ExitCode::SUCCESS;
+    }
+    services::run("a directory for files", true, sqlite::tests())
+}

@@ -1,0 +1,155 @@
+//! Many lives of a managing process on one store, each ended by force, with a comparison after each.
+
+use std::{env, sync::LazyLock, thread, time::Duration};
+
+use jiff::Timestamp;
+use sha2::{Digest, Sha256};
+
+use crate::{
+    flawed::Flaw,
+    ledger::{Ledger, Unacknowledged},
+    life::Life,
+    operation::{Operation, Outcome, Report},
+    store::Store,
+    violation::Violation,
+};
+
+/// The latest a process is killed, counted in reports. A token's life is six of them.
+const MOST_REPORTS: u64 = 24;
+
+/// How long a process lives after the last report that was waited for, at most.
+const LONGEST_DELAY: Duration = Duration::from_millis(3);
+
+/// What the moments of killing are drawn from: `DURABILITY_SEED`, or a new one.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "it has to differ from run to run"
+)]
+static SEED: LazyLock<String> = LazyLock::new(|| {
+    let seed = env::var("DURABILITY_SEED");
+    let seed = seed.unwrap_or_else(|_| Timestamp::now().as_nanosecond().to_string());
+    println!("DURABILITY_SEED={seed}");
+    seed
+});
+
+pub(crate) struct Ordeal {
+    url: String,
+    flaw: Option<Flaw>,
+    lives: u64,
+    ledger: Ledger,
+    /// What the life that ended last had begun and not ended.
+    repeat: Vec<Operation>,
+    tally: Tally,
+}
+
+/// Where the lives were ended.
+#[derive(Debug, Default)]
+pub(crate) struct Tally {
+    /// In the midst of something.
+    in_midst: u64,
+    /// In the midst of issuing, rotating and revoking.
+    operations: [u64; 3],
+    /// Operations that were done, although nobody was told.
+    done: u64,
+    /// Operations that were not done.
+    not_done: u64,
+}
+
+/// When to end a life.
+pub(crate) struct Moment {
+    /// After so many reports, and after this delay.
+    pub(crate) reports: usize,
+    pub(crate) delay: Duration,
+}
+
+impl Ordeal {
+    /// On a store without tokens.
+    pub(crate) async fn on(url: &str, flaw: Option<Flaw>) -> Self {
+        let store = Store::open(url).await;
+        let revision = store.registry().revision().await.unwrap();
+        store.close().await;
+        Self {
+            url: url.to_owned(),
+            flaw,
+            lives: 0,
+            ledger: Ledger::new(revision),
+            repeat: Vec::new(),
+            tally: Tally::default(),
+        }
+    }
+
+    /// One life that is ended by killing the process.
+    pub(crate) async fn kill_process(&mut self) -> Result<(), Violation> {
+        let moment = self.moment();
+        let mut life = self.begin();
+        life.hear(moment.reports);
+        thread::sleep(moment.delay);
+        let reports = life.kill();
+        let failed = reports
+            .iter()
+            .find(|report| matches!(report, Report::Ended(_, Outcome::Failed(_))));
+        assert_eq!(failed, None, "nothing but the process is at fault");
+        self.check(&reports).await
+    }
+
+    pub(crate) fn begin(&mut self) -> Life {
+        self.lives += 1;
+        Life::begin(&self.url, self.lives, self.flaw, &self.repeat)
+    }
+
+    /// When the life that begins next is to be ended.
+    pub(crate) fn moment(&self) -> Moment {
+        let digest = Sha256::digest(format!("{} {}", *SEED, self.lives));
+        let (numbers, _) = digest.as_chunks::<8>();
+        let reports = u64::from_le_bytes(numbers[0]) % (MOST_REPORTS + 1);
+        let share = u64::from_le_bytes(numbers[1]) as f64 / u64::MAX as f64;
+        Moment {
+            reports: usize::try_from(reports).unwrap(),
+            delay: LONGEST_DELAY.mul_f64(share),
+        }
+    }
+
+    /// Compares the store with everything that has been reported so far.
+    pub(crate) async fn check(&mut self, reports: &[Report]) -> Result<(), Violation> {
+        let store = Store::open(&self.url).await;
+        let checked = self.ledger.check(reports, store.registry()).await;
+        store.close().await;
+        let unacknowledged = checked?;
+        self.tally.add(&unacknowledged);
+        let operations = unacknowledged.into_iter().map(|it| it.operation);
+        self.repeat = operations.collect();
+        Ok(())
+    }
+
+    /// Fails unless the lives were ended in the midst of things: most of them, in every operation, and
+    /// on both sides of the point at which it is done.
+    pub(crate) fn has_hit(&self) {
+        let Self { lives, tally, .. } = self;
+        println!("{lives} lives, {} tokens, {tally:?}", self.ledger.len());
+        assert!(tally.in_midst * 2 >= *lives, "{tally:?}");
+        assert!(
+            tally.operations.iter().all(|n| n * 20 >= *lives),
+            "{tally:?}"
+        );
+        assert!(tally.done > 0 && tally.not_done > 0, "{tally:?}");
+    }
+}
+
+impl Tally {
+    fn add(&mut self, unacknowledged: &[Unacknowledged]) {
+        self.in_midst += u64::from(!unacknowledged.is_empty());
+        for it in unacknowledged {
+            let operation = match it.operation {
+                Operation::Issue { .. } => 0,
+                Operation::Rotate { .. } => 1,
+                Operation::Revoke { .. } => 2,
+            };
+            self.operations[operation] += 1;
+            *(if it.is_done {
+                &mut self.done
+            } else {
+                &mut self.not_done
+            }) += 1;
+        }
+    }
+}

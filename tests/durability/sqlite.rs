@@ -1,0 +1,67 @@
+//! SQLite: a file that the killed process leaves behind with its journal.
+
+use tempfile::TempDir;
+
+use crate::{flawed::Flaw, ordeal::Ordeal, services::Test, violation::Violation};
+
+const KILLS: u32 = 300;
+
+/// The kills after which a flaw must have been seen.
+const KILLS_OF_FLAWED: u32 = 100;
+
+pub(crate) fn tests() -> Vec<Test> {
+    tests![
+        a_killed_process_loses_nothing_in_sqlite,
+        a_token_issued_after_its_acknowledgement_is_missed,
+        a_rotation_made_after_its_acknowledgement_is_missed,
+        a_revocation_made_after_its_acknowledgement_is_missed,
+        a_rotation_in_two_steps_is_noticed,
+    ]
+}
+
+fn file(directory: &TempDir) -> String {
+    format!("sqlite://{}/tokens.db", directory.path().display())
+}
+
+async fn a_killed_process_loses_nothing_in_sqlite() {
+    let directory = TempDir::new().unwrap();
+    let mut ordeal = Ordeal::on(&file(&directory), None).await;
+    for _ in 0..KILLS {
+        ordeal.kill_process().await.unwrap();
+    }
+    ordeal.has_hit();
+}
+
+async fn a_token_issued_after_its_acknowledgement_is_missed() {
+    let violation = violation_of(Flaw::IssuesBehind).await;
+    assert!(matches!(violation, Violation::Lost(_)), "{violation:?}");
+}
+
+async fn a_rotation_made_after_its_acknowledgement_is_missed() {
+    let violation = violation_of(Flaw::RotatesBehind).await;
+    assert!(matches!(violation, Violation::Lost(_)), "{violation:?}");
+}
+
+async fn a_revocation_made_after_its_acknowledgement_is_missed() {
+    let violation = violation_of(Flaw::RevokesBehind).await;
+    let is_missed = matches!(violation, Violation::Unheard(_) | Violation::Differs { .. });
+    assert!(is_missed, "{violation:?}");
+}
+
+async fn a_rotation_in_two_steps_is_noticed() {
+    let violation = violation_of(Flaw::RotatesInTwoSteps).await;
+    let is_noticed = matches!(violation, Violation::Unaccounted(_));
+    assert!(is_noticed, "{violation:?}");
+}
+
+/// How a store with a flaw is found out.
+async fn violation_of(flaw: Flaw) -> Violation {
+    let directory = TempDir::new().unwrap();
+    let mut ordeal = Ordeal::on(&file(&directory), Some(flaw)).await;
+    for _ in 0..KILLS_OF_FLAWED {
+        if let Err(violation) = ordeal.kill_process().await {
+            return violation;
+        }
+    }
+    panic!("{flaw:?} was not noticed");
+}

@@ -1,0 +1,42 @@
+//! What a store must not do.
+
+use tower_api_tokens::{StoreError, TokenId, TokenRecord};
+
+use crate::operation::{Operation, Outcome};
+
+/// How a store broke its word.
+#[derive(Debug)]
+#[expect(dead_code, reason = "they are for people to read")]
+pub(crate) enum Violation {
+    /// A token that was made is not there.
+    Lost(TokenId),
+    /// A token is there that nobody has asked for.
+    Unaccounted(Box<TokenRecord>),
+    /// A token is not as it has to be.
+    Differs {
+        expected: Box<TokenRecord>,
+        found: Box<TokenRecord>,
+    },
+    /// A repetition has not had the outcome that it has to have.
+    Repetition(Operation, Option<Outcome>),
+    /// The token of a digest is not the one that is listed.
+    NotFound(TokenId),
+    /// A token is the successor of two.
+    TwoPredecessors(TokenId),
+    /// Neither the token nor its successor would be admitted.
+    NeitherValid(TokenId),
+    /// The token would be admitted after its overlap.
+    OutlivesOverlap(TokenId),
+    /// Something was done of which the change log does not tell.
+    Unheard(Operation),
+    /// The change log does not lead on from where it was.
+    Gap,
+    /// The store cannot be read.
+    Unreadable(StoreError),
+}
+
+impl From<StoreError> for Violation {
+    fn from(error: StoreError) -> Self {
+        Self::Unreadable(error)
+    }
+}
