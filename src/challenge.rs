@@ -188,6 +188,12 @@ impl fmt::Debug for Challenger {
     }
 }
 
+/// What the caller is told of a rejection, in a sentence.
+#[cfg(feature = "admin")]
+pub(crate) fn detail(rejection: &Rejection) -> &'static str {
+    Answer::to(rejection).detail()
+}
+
 /// What the caller is told. Everything that is to look the same from outside has one answer.
 #[derive(Clone, Copy)]
 enum Answer {

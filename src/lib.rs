@@ -107,6 +107,7 @@
 //!
 //! | feature | what it adds |
 //! |---|---|
+//! | `admin` | the operations of managing apps and tokens, who may do them, and the audit of them |
 //! | `axum` | [`AppPrincipal`] as an extractor |
 //! | `sqlite` | `SqliteStore`, on a bundled SQLite |
 //! | `metrics` | hits, lookups, refusals and the age of the lease through the `metrics` facade |
@@ -138,6 +139,8 @@
     clippy::unwrap_used
 )]
 
+#[cfg(feature = "admin")]
+pub mod admin;
 mod app;
 mod audit;
 mod authenticator;

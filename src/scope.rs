@@ -122,6 +122,12 @@ impl ScopeSet {
         Ok(Self(text))
     }
 
+    /// A set that is known when the crate is built. `text` has to be the text of one.
+    #[cfg(feature = "admin")]
+    pub(crate) const fn constant(text: &'static str) -> Self {
+        Self(CompactString::const_new(text))
+    }
+
     /// The set's text: the scopes in order, a space between them.
     #[must_use]
     pub fn as_str(&self) -> &str {

@@ -281,6 +281,16 @@ impl ApiTokens {
         }
     }
 
+    #[cfg(feature = "admin")]
+    pub(crate) fn registry(&self) -> Arc<dyn TokenRegistry> {
+        Arc::clone(&self.shared.registry)
+    }
+
+    #[cfg(feature = "admin")]
+    pub(crate) fn entropy(&self) -> &dyn Entropy {
+        &*self.shared.entropy
+    }
+
     async fn get_target(&self, target: &TokenTarget) -> Result<TokenRecord, LifecycleError> {
         let found = self.shared.registry.token(target).await?;
         found.ok_or_else(LifecycleError::unknown_token)
@@ -399,7 +409,7 @@ impl ApiTokens {
         Ok(record)
     }
 
-    fn now(&self) -> Timestamp {
+    pub(crate) fn now(&self) -> Timestamp {
         to_microsecond(self.shared.clock.now())
     }
 }

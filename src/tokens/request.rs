@@ -67,6 +67,22 @@ impl NewToken {
         self
     }
 
+    #[cfg(feature = "admin")]
+    pub(crate) fn scope_set(&self) -> &ScopeSet {
+        &self.scopes
+    }
+
+    /// What is asked for, in words: two requests have the same ones only if they ask for the same.
+    #[cfg(feature = "admin")]
+    pub(crate) fn words(&self) -> [String; 3] {
+        let expiry = match self.expiry {
+            Expiry::Never => String::new(),
+            Expiry::At(at) => format!("at {at}"),
+            Expiry::In(lifetime) => format!("in {}", lifetime.as_nanos()),
+        };
+        [self.name.clone(), self.scopes.to_string(), expiry]
+    }
+
     pub(super) fn expiry(&self, now: Timestamp) -> Result<Option<Timestamp>, LifecycleError> {
         match self.expiry {
             Expiry::Never => Ok(None),

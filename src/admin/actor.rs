@@ -1,0 +1,92 @@
+use crate::{audit::AuditEvent, scope::ScopeSet};
+
+/// Who asks for an operation, as a [`Guard`](super::Guard) knows them, and which scopes they may
+/// grant.
+///
+/// ```
+/// use tower_api_tokens::admin::Actor;
+///
+/// let owner = Actor::unrestricted("alice@acme.example");
+/// let robot = Actor::granting("deploy-bot", "invoices:read".parse()?);
+/// assert!(owner.may_grant(&"invoices:write".parse()?));
+/// assert!(!robot.may_grant(&"invoices:write".parse()?));
+/// # Ok::<(), tower_api_tokens::ScopeError>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Actor {
+    name: String,
+    grants: Grants,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Grants {
+    All,
+    Only(ScopeSet),
+}
+
+impl Actor {
+    /// Someone who may grant any scope.
+    ///
+    /// The name is what the audit knows them by: give each person and each machine one of their
+    /// own. Control characters in it become spaces, and what is beyond
+    /// [`AuditEvent::MAX_ACTOR_LEN`] bytes is cut off.
+    #[must_use]
+    pub fn unrestricted(name: &str) -> Self {
+        Self::new(name, Grants::All)
+    }
+
+    /// Someone who may grant these scopes and no others.
+    #[must_use]
+    pub fn granting(name: &str, scopes: ScopeSet) -> Self {
+        Self::new(name, Grants::Only(scopes))
+    }
+
+    fn new(name: &str, grants: Grants) -> Self {
+        let end = name.floor_char_boundary(AuditEvent::MAX_ACTOR_LEN);
+        let visible = |c: char| if c.is_ascii_control() { ' ' } else { c };
+        let name = name[..end].chars().map(visible).collect();
+        Self { name, grants }
+    }
+
+    /// The name that the audit knows them by.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Whether they may hand out a token with all of these scopes.
+    #[must_use]
+    pub fn may_grant(&self, scopes: &ScopeSet) -> bool {
+        self.lacking(scopes).next().is_none()
+    }
+
+    /// Those of the scopes that they may not grant.
+    pub(super) fn lacking<'s>(&'s self, scopes: &'s ScopeSet) -> impl Iterator<Item = &'s str> {
+        let held = match &self.grants {
+            Grants::All => None,
+            Grants::Only(held) => Some(held),
+        };
+        scopes
+            .iter()
+            .filter(move |scope| held.is_some_and(|held| !held.iter().any(|h| h == *scope)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_actor_without_scopes_grants_only_tokens_without_scopes() {
+        let actor = Actor::granting("a", ScopeSet::default());
+        assert!(actor.may_grant(&ScopeSet::default()));
+        assert!(!actor.may_grant(&"read".parse().unwrap()));
+    }
+
+    #[test]
+    fn a_name_is_one_line_of_bounded_length() {
+        let name = Actor::unrestricted(&format!("a\r\nb\0{}", "é".repeat(200)));
+        assert!(name.name().starts_with("a  b é"));
+        assert_eq!(name.name().len(), AuditEvent::MAX_ACTOR_LEN - 1);
+    }
+}

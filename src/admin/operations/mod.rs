@@ -1,0 +1,225 @@
+//! What an operator can do, and the trail that it leaves. The JSON API, the dashboard and the
+//! command line are forms of it.
+
+mod apps;
+mod error;
+mod request_key;
+mod run;
+mod tokens;
+
+use std::{fmt, sync::Arc};
+
+use jiff::Timestamp;
+
+pub use error::{OperationError, OperationErrorKind};
+pub use request_key::{RequestKey, RequestKeyError};
+
+use super::{
+    Actor,
+    audit::{AuditSink, Trail},
+};
+use crate::{
+    audit::{AuditAction, AuditEvent, AuditEventId, AuditOutcome},
+    store::{AuditQuery, Page, StoreError},
+    tokens::ApiTokens,
+};
+
+/// The operations on apps and tokens, and the audit of them.
+///
+/// Whoever does something says who they are first: [`by`](Self::by) gives the [`Operator`] that has
+/// the operations.
+///
+/// ```
+/// use tower_api_tokens::{ApiTokens, AuditQuery, MemoryStore, NewToken, TokenFormat};
+/// use tower_api_tokens::admin::{Actor, Operations};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let tokens = ApiTokens::new(MemoryStore::new(), TokenFormat::new("acme")?);
+/// let alice = Operations::new(&tokens).by(Actor::unrestricted("alice"));
+///
+/// let app = alice.create_app(None, "Billing").await?;
+/// let issued = alice.issue(&app.id, NewToken::named("ci"), None).await?;
+///
+/// let about = AuditQuery::default().token(issued.record().id);
+/// let event = &alice.events(&about).await?.items[0];
+/// assert_eq!((event.actor.as_str(), event.action.as_str()), ("alice", "token.issue"));
+/// # Ok(())
+/// # }
+/// ```
+///
+/// # Audit
+///
+/// Every operation that changes something, or was to, leaves one [`AuditEvent`], done or refused: in
+/// the store's audit log, and with every [sink](Self::sink). The reason of a refusal is
+/// [`OperationError::reason`]. After `store_failure` it is not known whether the change was made.
+///
+/// The event is written after the change and before its answer. When the store does not take it
+/// then, the answer is that of the change all the same; the event waits in memory and is written as
+/// soon as the store allows. At most 1,024 events wait: while there are that many nothing is changed
+/// any more, and the error is [`AuditBacklog`](OperationErrorKind::AuditBacklog). So an event is
+/// lost to the store only where the process ends while it waits: call
+/// [`flush_audit`](Self::flush_audit) before it does. The sinks have got it in any case.
+///
+/// # Cancellation
+///
+/// A call that was dropped halfway goes on to its end, audit included.
+///
+/// Clones share one state.
+#[derive(Clone)]
+pub struct Operations {
+    shared: Arc<Shared>,
+}
+
+#[derive(Clone)]
+struct Shared {
+    tokens: ApiTokens,
+    trail: Trail,
+}
+
+impl Operations {
+    /// The operations on these tokens.
+    #[must_use]
+    pub fn new(tokens: &ApiTokens) -> Self {
+        Self {
+            shared: Arc::new(Shared {
+                tokens: tokens.clone(),
+                trail: Trail::new(tokens.registry()),
+            }),
+        }
+    }
+
+    /// Gives the audit events to a sink too. Clones that were made before do not.
+    #[must_use]
+    pub fn sink(mut self, sink: impl AuditSink) -> Self {
+        let shared = Arc::make_mut(&mut self.shared);
+        shared.trail.add_sink(Arc::new(sink));
+        self
+    }
+
+    /// The operations as someone does them.
+    #[must_use]
+    pub fn by(&self, actor: Actor) -> Operator {
+        Operator {
+            operations: self.clone(),
+            actor,
+        }
+    }
+
+    /// How many audit events wait for the store.
+    #[must_use]
+    pub fn waiting_events(&self) -> usize {
+        self.shared.trail.waiting()
+    }
+
+    /// Writes the audit events that wait for the store.
+    ///
+    /// # Errors
+    ///
+    /// When the store does not take one of them; those go on waiting.
+    pub async fn flush_audit(&self) -> Result<(), StoreError> {
+        self.shared.trail.flush().await
+    }
+}
+
+impl From<&ApiTokens> for Operations {
+    fn from(tokens: &ApiTokens) -> Self {
+        Self::new(tokens)
+    }
+}
+
+impl From<&Operations> for Operations {
+    fn from(operations: &Operations) -> Self {
+        operations.clone()
+    }
+}
+
+impl fmt::Debug for Operations {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Operations")
+            .field("tokens", &self.shared.tokens)
+            .field("waiting_events", &self.waiting_events())
+            .finish_non_exhaustive()
+    }
+}
+
+/// The operations as someone does them: made by [`Operations::by`].
+///
+/// An operator sees all apps and tokens. What they issue and rotate has scopes that they may grant;
+/// the rest is refused as [`ScopeNotHeld`](OperationErrorKind::ScopeNotHeld).
+#[derive(Clone, Debug)]
+pub struct Operator {
+    operations: Operations,
+    actor: Actor,
+}
+
+impl Operator {
+    /// Who it is.
+    #[must_use]
+    pub fn actor(&self) -> &Actor {
+        &self.actor
+    }
+
+    /// The time by which the state of tokens is judged.
+    #[must_use]
+    pub fn now(&self) -> Timestamp {
+        self.tokens().now()
+    }
+
+    /// Lists audit events, the latest first, a page at a time.
+    ///
+    /// # Errors
+    ///
+    /// When the store fails.
+    pub async fn events(
+        &self,
+        query: &AuditQuery,
+    ) -> Result<Page<AuditEvent, AuditEventId>, OperationError> {
+        let (registry, query) = (self.tokens().registry(), query.clone());
+        run::read(async move { Ok(registry.events(&query).await?) }).await
+    }
+
+    /// Tells the audit of what was done, or tried and refused, by other means than these
+    /// operations: an import, for example.
+    ///
+    /// # Errors
+    ///
+    /// When randomness fails, and when too many events wait for the store.
+    pub async fn note(
+        &self,
+        action: AuditAction,
+        outcome: AuditOutcome,
+    ) -> Result<(), OperationError> {
+        let mut event = self.event(action)?;
+        event.outcome = outcome;
+        let slot = self.trail().reserve();
+        let slot = slot.ok_or_else(OperationError::audit_backlog)?;
+        let trail = self.trail().clone();
+        run::to_end(async move {
+            trail.record(event, slot).await;
+            Ok(())
+        })
+        .await
+    }
+
+    /// An event that tells that the actor has done something.
+    fn event(&self, action: AuditAction) -> Result<AuditEvent, OperationError> {
+        let at = self.tokens().now();
+        let id = AuditEventId::generate(at, self.tokens().entropy())?;
+        Ok(AuditEvent::new(
+            id,
+            at,
+            self.actor.name(),
+            action,
+            AuditOutcome::Done,
+        ))
+    }
+
+    fn tokens(&self) -> &ApiTokens {
+        &self.operations.shared.tokens
+    }
+
+    fn trail(&self) -> &Trail {
+        &self.operations.shared.trail
+    }
+}
