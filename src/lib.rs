@@ -113,6 +113,7 @@
 //! | `metrics` | hits, lookups, refusals and the age of the lease through the `metrics` facade |
 //! | `tracing` | `app.id` and `token.id` on the current span, an event for each rejection |
 //! | `testing` | the conformance suite, a clock set by hand, stores that fail on demand |
+//! | `transfer` | export and import of records by digest, as lines of JSON |
 //! | `full` | all of these |
 //!
 //! # What it refuses to do
@@ -163,6 +164,8 @@ mod telemetry;
 pub mod testing;
 mod token;
 mod tokens;
+#[cfg(feature = "transfer")]
+pub mod transfer;
 
 #[cfg(all(
     any(doc, doctest),

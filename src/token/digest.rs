@@ -97,6 +97,17 @@ impl TokenDigest {
         URL_SAFE_NO_PAD.encode(self.0)
     }
 
+    /// The digest as 64 characters of hexadecimal, as `sha256sum` prints it.
+    ///
+    /// This is not `Display`, for the reason that [`to_base64url`](Self::to_base64url) is not.
+    #[must_use]
+    pub fn to_hex(&self) -> String {
+        let digits = self.0.iter().flat_map(|byte| [byte >> 4, byte & 0xf]);
+        digits
+            .filter_map(|digit| char::from_digit(digit.into(), 16))
+            .collect()
+    }
+
     /// Reads what [`to_base64url`](Self::to_base64url) gave.
     ///
     /// This is not `FromStr`, for a token may have the same form: whoever pastes a token in the place
@@ -225,6 +236,7 @@ mod tests {
             prop_assert_eq!(TokenDigest::from_base64url(&digest.to_base64url()), Ok(digest));
             let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
             prop_assert_eq!(hex.parse(), Ok(digest));
+            prop_assert_eq!(digest.to_hex(), hex);
         }
 
         #[test]

@@ -67,6 +67,15 @@ impl MaskedToken {
     }
 }
 
+/// The mask that shows nothing but that there is a token: `…`.
+impl Default for MaskedToken {
+    fn default() -> Self {
+        let mut text = ArrayString::new();
+        text.push(ELLIPSIS);
+        Self(text)
+    }
+}
+
 impl fmt::Display for MaskedToken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(&self.0)
@@ -132,5 +141,6 @@ mod tests {
             assert_eq!(MaskedToken::new(head, tail), Err(MaskError));
         }
         assert_eq!(MaskedToken::new("", "").unwrap().as_str(), "…");
+        assert_eq!(MaskedToken::default(), MaskedToken::new("", "").unwrap());
     }
 }

@@ -1,0 +1,113 @@
+use std::{error::Error, fmt, io};
+
+use super::ImportReport;
+use crate::{entropy::EntropyError, store::StoreError};
+
+/// Why an export or import could not go on.
+///
+/// What an import had done until then stays done; run it again to finish it.
+#[derive(Debug)]
+pub struct TransferError {
+    kind: TransferErrorKind,
+    report: Option<Box<ImportReport>>,
+    source: Option<Box<dyn Error + Send + Sync>>,
+}
+
+/// The kinds of [`TransferError`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum TransferErrorKind {
+    /// The file could not be read.
+    Read,
+    /// The file, or that of the bad lines, could not be written.
+    Write,
+    /// The file is of another version of the format, or of another format.
+    Incompatible,
+    /// The store failed; the source is a [`StoreError`].
+    Store,
+    /// The random number generator failed.
+    Entropy,
+}
+
+impl TransferError {
+    pub(super) fn read(error: io::Error) -> Self {
+        Self::with_source(TransferErrorKind::Read, error)
+    }
+
+    pub(super) fn write(error: io::Error) -> Self {
+        Self::with_source(TransferErrorKind::Write, error)
+    }
+
+    pub(super) fn incompatible() -> Self {
+        Self {
+            kind: TransferErrorKind::Incompatible,
+            report: None,
+            source: None,
+        }
+    }
+
+    fn with_source(
+        kind: TransferErrorKind,
+        source: impl Into<Box<dyn Error + Send + Sync>>,
+    ) -> Self {
+        Self {
+            kind,
+            report: None,
+            source: Some(source.into()),
+        }
+    }
+
+    pub(super) fn reporting(self, report: ImportReport) -> Self {
+        Self {
+            report: Some(Box::new(report)),
+            ..self
+        }
+    }
+
+    /// The kind of this error.
+    #[must_use]
+    pub fn kind(&self) -> TransferErrorKind {
+        self.kind
+    }
+
+    /// What an import had done by then. The lines that it had read but not yet dealt with are not
+    /// counted.
+    #[must_use]
+    pub fn report(&self) -> Option<&ImportReport> {
+        self.report.as_deref()
+    }
+}
+
+impl From<StoreError> for TransferError {
+    fn from(error: StoreError) -> Self {
+        Self::with_source(TransferErrorKind::Store, error)
+    }
+}
+
+impl From<EntropyError> for TransferError {
+    fn from(error: EntropyError) -> Self {
+        Self::with_source(TransferErrorKind::Entropy, error)
+    }
+}
+
+impl fmt::Display for TransferError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.kind {
+            TransferErrorKind::Read => "the file could not be read",
+            TransferErrorKind::Write => "the file could not be written; free room for it, or give another place",
+            TransferErrorKind::Incompatible => {
+                "the file was written by a newer version or another program; upgrade this program, or export again with this version"
+            }
+            TransferErrorKind::Store => "the token store failed; run it again when it is back",
+            TransferErrorKind::Entropy => "the random number generator failed; run it again",
+        })
+    }
+}
+
+impl Error for TransferError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.source
+            .as_deref()
+            .map(|source| source as &(dyn Error + 'static))
+    }
+}

@@ -1,0 +1,146 @@
+use std::{fmt, sync::Arc};
+
+use tokio::io::{AsyncBufRead, AsyncWrite};
+
+use super::{ImportReport, LineFault, Progress, TransferError, run::Run};
+use crate::{
+    clock::{Clock, SystemClock},
+    entropy::{Entropy, SystemEntropy},
+    store::TokenRegistry,
+};
+
+/// Reads apps and tokens into a registry, as the [module](super) says.
+///
+/// ```
+/// use tower_api_tokens::{
+///     MemoryStore,
+///     transfer::{FaultKind, Import},
+/// };
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let file = r#"
+/// {"token":{"app":{"id":"42","name":"Acme Ltd"},"digest":"ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"}}
+/// {"token":{"app":"43","digest":"9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"}}
+/// "#;
+/// let (store, mut faults, mut rejects) = (MemoryStore::new(), Vec::new(), Vec::new());
+/// let report = Import::new(&store)
+///     .audited("ops@example.com")
+///     .on_fault(|fault| faults.push(fault.clone()))
+///     .rejects(&mut rejects)
+///     .run(file.as_bytes())
+///     .await?;
+/// assert_eq!((report.read, report.inserted, report.refused), (2, 1, 1));
+/// assert_eq!((faults[0].line(), faults[0].kind()), (3, FaultKind::UnknownApp));
+/// assert!(rejects.starts_with(br#"{"token":{"app":"43""#));
+/// # Ok(())
+/// # }
+/// ```
+///
+/// A token that an authenticator in the same process has refused as unknown within the last seconds
+/// may be refused for as long yet.
+///
+/// # Cancellation
+///
+/// A call that was dropped has inserted some of the records; another on the same file finishes it.
+#[must_use = "an import does nothing until it is run"]
+pub struct Import<'a> {
+    pub(super) registry: &'a dyn TokenRegistry,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) entropy: Arc<dyn Entropy>,
+    pub(super) actor: Option<String>,
+    pub(super) stops: bool,
+    pub(super) on_fault: Box<dyn FnMut(&LineFault) + Send + 'a>,
+    pub(super) on_progress: Box<dyn FnMut(Progress) + Send + 'a>,
+    pub(super) rejects: Option<&'a mut (dyn AsyncWrite + Unpin + Send)>,
+}
+
+impl<'a> Import<'a> {
+    /// An import into a registry, which may hold records already.
+    pub fn new(registry: &'a dyn TokenRegistry) -> Self {
+        Self {
+            registry,
+            clock: Arc::new(SystemClock),
+            entropy: Arc::new(SystemEntropy),
+            actor: None,
+            stops: false,
+            on_fault: Box::new(|_| {}),
+            on_progress: Box::new(|_| {}),
+            rejects: None,
+        }
+    }
+
+    /// Sets the clock; the system's unless it is told.
+    pub fn clock(mut self, clock: impl Clock) -> Self {
+        self.clock = Arc::new(clock);
+        self
+    }
+
+    /// Sets the source of randomness; the system's unless it is told.
+    pub fn entropy(mut self, entropy: impl Entropy) -> Self {
+        self.entropy = Arc::new(entropy);
+        self
+    }
+
+    /// Appends an event to the registry's audit log: that `actor` imports tokens. It is there before
+    /// the first record is, so that no import goes without it.
+    pub fn audited(mut self, actor: impl Into<String>) -> Self {
+        self.actor = Some(actor.into());
+        self
+    }
+
+    /// Stops at the first bad line, instead of going on with the next one: no record after it is
+    /// inserted. Records are then inserted one by one, which takes a store on disk longer.
+    pub fn stop_at_fault(mut self) -> Self {
+        self.stops = true;
+        self
+    }
+
+    /// Is told of each bad line, in their order.
+    pub fn on_fault(mut self, on_fault: impl FnMut(&LineFault) + Send + 'a) -> Self {
+        self.on_fault = Box::new(on_fault);
+        self
+    }
+
+    /// Is told after each batch how far the import has come.
+    pub fn on_progress(mut self, on_progress: impl FnMut(Progress) + Send + 'a) -> Self {
+        self.on_progress = Box::new(on_progress);
+        self
+    }
+
+    /// Writes the bad lines, as they were, to a file of their own. Once they are mended, that file
+    /// can be imported by itself.
+    pub fn rejects(mut self, file: &'a mut (impl AsyncWrite + Unpin + Send)) -> Self {
+        self.rejects = Some(file);
+        self
+    }
+
+    /// Reads everything. No more than a batch of 1,000 lines is in memory at a time.
+    ///
+    /// # Errors
+    ///
+    /// When the file cannot be read or is of a newer version, when the bad lines cannot be written,
+    /// and when the store or randomness fails. Bad lines are no error: look at
+    /// [`ImportReport::faults`].
+    pub async fn run(
+        self,
+        file: impl AsyncBufRead + Unpin + Send,
+    ) -> Result<ImportReport, TransferError> {
+        let mut run = Run::new(self, file);
+        let ran = run.finish().await;
+        let flushed = run.flush_rejects().await;
+        match ran.and(flushed) {
+            Ok(()) => Ok(run.report),
+            Err(error) => Err(error.reporting(run.report)),
+        }
+    }
+}
+
+impl fmt::Debug for Import<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Import")
+            .field("audited", &self.actor.is_some())
+            .field("stops", &self.stops)
+            .finish_non_exhaustive()
+    }
+}

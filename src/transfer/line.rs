@@ -1,0 +1,250 @@
+//! What the lines of a file say.
+
+use jiff::Timestamp;
+
+use super::{
+    FORMAT, VERSION,
+    json::{Fields, required, wrong},
+    report::{FaultKind, Flaw},
+};
+use crate::{
+    app::{AppId, AppRecord},
+    clock::to_microsecond,
+    name,
+    record::TokenRecord,
+    scope::ScopeSet,
+    token::{MaskedToken, TokenDigest, TokenId},
+};
+
+/// The name of a token that has none.
+const NO_NAME: &str = "imported";
+
+pub(super) enum Line {
+    Header { compatible: bool },
+    Record(Record),
+    End { records: u64 },
+}
+
+pub(super) enum Record {
+    App(AppLine),
+    Token(Box<TokenLine>),
+}
+
+impl Line {
+    pub(super) fn read(text: &[u8]) -> Result<Self, Flaw> {
+        let mut fields = Fields::read(text)?;
+        let line = if let Some(format) = fields.text("format")? {
+            let version = fields.count("version")?;
+            let compatible = format == FORMAT && version == Some(VERSION);
+            if !compatible {
+                return Ok(Self::Header { compatible });
+            }
+            Self::Header { compatible }
+        } else if let Some(app) = fields.object("app")? {
+            Self::Record(Record::App(AppLine::read(app)?))
+        } else if let Some(token) = fields.object("token")? {
+            Self::Record(Record::Token(Box::new(TokenLine::read(token)?)))
+        } else if let Some(mut end) = fields.object("end")? {
+            let apps = required("apps", end.count("apps")?)?;
+            let tokens = required("tokens", end.count("tokens")?)?;
+            end.end()?;
+            let records = apps.saturating_add(tokens);
+            Self::End { records }
+        } else {
+            return Err(Flaw::new(
+                FaultKind::Malformed,
+                "neither an `app` nor a `token`: give an object with one of the two",
+            ));
+        };
+        fields.end()?;
+        Ok(line)
+    }
+}
+
+/// An app, as a line has it.
+pub(super) struct AppLine {
+    pub(super) id: AppId,
+    name: String,
+    created_at: Option<Timestamp>,
+    disabled_at: Option<Timestamp>,
+}
+
+impl AppLine {
+    fn read(mut fields: Fields) -> Result<Self, Flaw> {
+        let line = Self {
+            id: required("id", fields.parsed("id")?)?,
+            name: required("name", fields.parsed_by("name", name::normalize)?)?,
+            created_at: fields.time("created_at")?,
+            disabled_at: fields.time("disabled_at")?,
+        };
+        fields.end()?;
+        Ok(line)
+    }
+
+    pub(super) fn record(&self, now: Timestamp) -> AppRecord {
+        let created_at = self.created_at.unwrap_or(now);
+        let mut app = AppRecord::new(self.id, self.name.as_str(), created_at);
+        app.disabled_at = self.disabled_at;
+        app
+    }
+
+    /// The fields in which a record that is there disagrees.
+    pub(super) fn differences(&self, there: &AppRecord) -> Vec<&'static str> {
+        let whole = self.created_at.is_some();
+        fields_that([
+            ("name", self.name != there.name),
+            ("created_at", differs(self.created_at, there.created_at)),
+            (
+                "disabled_at",
+                (whole || self.disabled_at.is_some())
+                    && self.disabled_at != there.disabled_at.map(to_microsecond),
+            ),
+        ])
+    }
+}
+
+/// A token, as a line has it. Without an identifier it is a token of another system, of which only
+/// what is given counts.
+pub(super) struct TokenLine {
+    pub(super) id: Option<TokenId>,
+    pub(super) digest: TokenDigest,
+    pub(super) app: AppId,
+    /// The name of the app, which is created if it is not there.
+    app_name: Option<String>,
+    mask: Option<MaskedToken>,
+    name: Option<String>,
+    scopes: Option<ScopeSet>,
+    created_at: Option<Timestamp>,
+    expires_at: Option<Timestamp>,
+    revoked_at: Option<Timestamp>,
+    successor: Option<TokenId>,
+    last_used_at: Option<Timestamp>,
+    uses: u64,
+}
+
+impl TokenLine {
+    fn read(mut fields: Fields) -> Result<Self, Flaw> {
+        let (app, app_name) = read_app(&mut fields)?;
+        let line = Self {
+            id: fields.parsed("id")?,
+            digest: read_digest(&mut fields)?,
+            app,
+            app_name,
+            mask: fields.parsed("mask")?,
+            name: fields.parsed_by("name", name::normalize)?,
+            scopes: fields.parsed("scopes")?,
+            created_at: fields.time("created_at")?,
+            expires_at: fields.time("expires_at")?,
+            revoked_at: fields.time("revoked_at")?,
+            successor: fields.parsed("successor")?,
+            last_used_at: fields.time("last_used_at")?,
+            uses: fields.count("uses")?.unwrap_or(0),
+        };
+        fields.end()?;
+        if line.id.is_some() {
+            required("mask", line.mask)?;
+            required("name", line.name.as_ref())?;
+            required("created_at", line.created_at)?;
+        }
+        Ok(line)
+    }
+
+    /// The app that the token brings along.
+    pub(super) fn brought_app(&self, now: Timestamp) -> Option<AppRecord> {
+        let name = self.app_name.as_ref()?;
+        Some(AppRecord::new(self.app, name.as_str(), now))
+    }
+
+    /// The record to be inserted; of its app only the identifier counts.
+    pub(super) fn record(&self, id: TokenId, now: Timestamp) -> TokenRecord {
+        let mut token = TokenRecord::new(
+            id,
+            self.digest,
+            self.mask.unwrap_or_default(),
+            AppRecord::new(self.app, "", now),
+            self.name.as_deref().unwrap_or(NO_NAME),
+            self.created_at.unwrap_or(now),
+        );
+        token.scopes = self.scopes.clone().unwrap_or_default();
+        token.expires_at = self.expires_at;
+        token.revoked_at = self.revoked_at;
+        token.successor = self.successor;
+        token.last_used_at = self.last_used_at;
+        token.uses = self.uses;
+        token
+    }
+
+    /// The fields in which a record that is there disagrees. It may have been used more.
+    pub(super) fn differences(&self, there: &TokenRecord) -> Vec<&'static str> {
+        let whole = self.id.is_some();
+        let time_differs = |here: Option<Timestamp>, there: Option<Timestamp>| {
+            (whole || here.is_some()) && here != there.map(to_microsecond)
+        };
+        let scopes = self.scopes.clone().or(whole.then(ScopeSet::default));
+        fields_that([
+            ("id", self.id.is_some_and(|id| id != there.id)),
+            ("digest", self.digest != there.digest),
+            ("app", self.app != there.app.id),
+            ("mask", self.mask.is_some_and(|mask| mask != there.mask)),
+            (
+                "name",
+                self.name.as_ref().is_some_and(|name| *name != there.name),
+            ),
+            (
+                "scopes",
+                scopes.is_some_and(|scopes| scopes != there.scopes),
+            ),
+            ("created_at", differs(self.created_at, there.created_at)),
+            (
+                "expires_at",
+                time_differs(self.expires_at, there.expires_at),
+            ),
+            (
+                "revoked_at",
+                time_differs(self.revoked_at, there.revoked_at),
+            ),
+            (
+                "successor",
+                (whole || self.successor.is_some()) && self.successor != there.successor,
+            ),
+            (
+                "last_used_at",
+                self.last_used_at > there.last_used_at.map(to_microsecond),
+            ),
+            ("uses", self.uses > there.uses),
+        ])
+    }
+}
+
+fn differs(here: Option<Timestamp>, there: Timestamp) -> bool {
+    here.is_some_and(|here| here != to_microsecond(there))
+}
+
+fn fields_that<const N: usize>(fields: [(&'static str, bool); N]) -> Vec<&'static str> {
+    let disagreeing = fields.into_iter().filter(|(_, differs)| *differs);
+    disagreeing.map(|(field, _)| field).collect()
+}
+
+/// The identifier of a token's app, and its name if it comes along.
+fn read_app(fields: &mut Fields) -> Result<(AppId, Option<String>), Flaw> {
+    match fields.text_or_object("app")? {
+        Ok(id) => Ok((AppId::new(&id).map_err(|error| wrong("app", error))?, None)),
+        Err(mut app) => {
+            let id = required("id", app.parsed("id")?)?;
+            let name = required("name", app.parsed_by("name", name::normalize)?)?;
+            app.end()?;
+            Ok((id, Some(name)))
+        }
+    }
+}
+
+fn read_digest(fields: &mut Fields) -> Result<TokenDigest, Flaw> {
+    let parse = |text: &str| {
+        let digest = TokenDigest::from_base64url(text);
+        digest.map_err(|_| "not 32 bytes in base64url without padding")
+    };
+    match fields.parsed_by("digest_base64url", parse)? {
+        Some(digest) => Ok(digest),
+        None => required("digest", fields.parsed("digest")?),
+    }
+}

@@ -1,0 +1,265 @@
+//! Puts a batch of records into a registry: each is inserted, there already, or at fault.
+
+use std::collections::HashSet;
+
+use futures_util::{FutureExt, StreamExt, TryStreamExt, stream};
+use jiff::Timestamp;
+
+use super::{
+    TransferError,
+    line::{AppLine, Record, TokenLine},
+    report::{FaultKind, Flaw},
+};
+use crate::{
+    app::AppId,
+    entropy::Entropy,
+    record::TokenRecord,
+    store::{StoreError, StoreErrorKind, TokenRegistry, TokenTarget},
+    token::{TokenDigest, TokenId},
+};
+
+/// How many questions a store is asked at a time.
+const CONCURRENCY: usize = 16;
+
+/// Where records are put, and by which time and randomness.
+pub(super) struct Place<'a> {
+    pub(super) registry: &'a dyn TokenRegistry,
+    pub(super) now: Timestamp,
+    pub(super) entropy: &'a dyn Entropy,
+}
+
+/// What became of a record.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Outcome {
+    Inserted,
+    AlreadyThere,
+    Fault(Flaw),
+}
+
+/// What became of a batch.
+#[derive(Default)]
+pub(super) struct Placed {
+    /// In the order of the records; fewer of them if the store failed.
+    pub(super) outcomes: Vec<Outcome>,
+    pub(super) apps_created: u64,
+    pub(super) failure: Option<TransferError>,
+}
+
+/// Records of one sort, none of which has the identifier or digest of another.
+#[derive(Default)]
+pub(super) struct Batch {
+    apps: Vec<AppLine>,
+    tokens: Vec<TokenLine>,
+    app_ids: HashSet<AppId>,
+    ids: HashSet<TokenId>,
+    digests: HashSet<TokenDigest>,
+}
+
+impl Batch {
+    /// Takes a record, or gives it back when it has to wait for another batch.
+    pub(super) fn push(&mut self, record: Record) -> Result<(), Record> {
+        match record {
+            Record::App(app) if self.tokens.is_empty() && !self.app_ids.contains(&app.id) => {
+                self.app_ids.insert(app.id);
+                self.apps.push(app);
+                Ok(())
+            }
+            Record::Token(token) if self.apps.is_empty() && self.has_room_for(&token) => {
+                self.ids.extend(token.id);
+                self.digests.insert(token.digest);
+                self.tokens.push(*token);
+                Ok(())
+            }
+            record => Err(record),
+        }
+    }
+
+    fn has_room_for(&self, token: &TokenLine) -> bool {
+        let id_is_taken = token.id.is_some_and(|id| self.ids.contains(&id));
+        !id_is_taken && !self.digests.contains(&token.digest)
+    }
+}
+
+impl Place<'_> {
+    pub(super) async fn put(&self, batch: Batch) -> Placed {
+        if batch.apps.is_empty() {
+            self.put_tokens(&batch.tokens).await
+        } else {
+            self.put_apps(&batch.apps).await
+        }
+    }
+
+    async fn put_apps(&self, apps: &[AppLine]) -> Placed {
+        let mut placed = Placed::default();
+        let puts: Vec<_> = apps.iter().map(|app| self.put_app(app).boxed()).collect();
+        let mut outcomes = stream::iter(puts).buffered(CONCURRENCY);
+        while let Some(outcome) = outcomes.next().await {
+            match outcome {
+                Ok(outcome) => placed.outcomes.push(outcome),
+                Err(error) => {
+                    placed.failure = Some(error.into());
+                    break;
+                }
+            }
+        }
+        placed
+    }
+
+    async fn put_app(&self, app: &AppLine) -> Result<Outcome, StoreError> {
+        let Err(error) = self.registry.insert_app(&app.record(self.now)).await else {
+            return Ok(Outcome::Inserted);
+        };
+        match error.kind() {
+            StoreErrorKind::AlreadyExists => {
+                let there = self.registry.app(&app.id).await?.ok_or(error)?;
+                Ok(compared(&app.differences(&there)))
+            }
+            _ => refusal(error).map(Outcome::Fault),
+        }
+    }
+
+    async fn put_tokens(&self, tokens: &[TokenLine]) -> Placed {
+        let mut placed = Placed::default();
+        let outcomes = self.try_tokens(tokens, &mut placed.apps_created).await;
+        match outcomes {
+            Ok((outcomes, failure)) => {
+                placed.outcomes = outcomes.into_iter().map_while(|known| known).collect();
+                placed.failure = failure.map(Into::into);
+            }
+            Err(error) => placed.failure = Some(error),
+        }
+        placed
+    }
+
+    /// The outcomes, those that are not known `None`, and why they are not.
+    async fn try_tokens(
+        &self,
+        tokens: &[TokenLine],
+        apps_created: &mut u64,
+    ) -> Result<(Vec<Option<Outcome>>, Option<StoreError>), TransferError> {
+        *apps_created += self.create_brought_apps(tokens).await?;
+        let mut records = Vec::with_capacity(tokens.len());
+        for token in tokens {
+            let id = match token.id {
+                Some(id) => id,
+                None => TokenId::generate(self.now, self.entropy)?,
+            };
+            records.push(token.record(id, self.now));
+        }
+        match self.registry.insert_all(&records).await {
+            Ok(()) => return Ok((vec![Some(Outcome::Inserted); tokens.len()], None)),
+            Err(error) if is_about_a_record(error.kind()) => {}
+            Err(error) => return Err(error.into()),
+        }
+        let looks: Vec<_> = tokens
+            .iter()
+            .map(|token| self.look(token).boxed())
+            .collect();
+        let looks = stream::iter(looks).buffered(CONCURRENCY);
+        let mut known: Vec<_> = looks.try_collect().await?;
+        let failure = self.insert_vacant(tokens, &records, &mut known).await.err();
+        Ok((known, failure))
+    }
+
+    /// Creates the apps that tokens bring along, and returns how many were not there.
+    async fn create_brought_apps(&self, tokens: &[TokenLine]) -> Result<u64, StoreError> {
+        let (mut seen, mut created) = (HashSet::new(), 0);
+        for app in tokens.iter().filter_map(|t| t.brought_app(self.now)) {
+            if !seen.insert(app.id) || self.registry.app(&app.id).await?.is_some() {
+                continue;
+            }
+            match self.registry.insert_app(&app).await {
+                Ok(()) => created += 1,
+                // Without its app, each of the tokens is refused.
+                Err(error) if is_about_a_record(error.kind()) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(created)
+    }
+
+    /// What becomes of a token beside what is there; `None` if nothing stands in its way.
+    async fn look(&self, token: &TokenLine) -> Result<Option<Outcome>, StoreError> {
+        if let Some(id) = token.id {
+            let there = self.registry.token(&TokenTarget::any(id)).await?;
+            if let Some(there) = there {
+                return Ok(Some(compared(&token.differences(&there))));
+            }
+        }
+        let there = self.registry.find(&token.digest).await?;
+        Ok(there.map(|there| compared(&token.differences(&there))))
+    }
+
+    /// Inserts the records whose outcome is not known yet, halving what cannot be inserted as a whole
+    /// until those that are at fault are alone.
+    async fn insert_vacant(
+        &self,
+        tokens: &[TokenLine],
+        records: &[TokenRecord],
+        outcomes: &mut [Option<Outcome>],
+    ) -> Result<(), StoreError> {
+        let vacant = (0..outcomes.len()).filter(|at| outcomes[*at].is_none());
+        let mut parts: Vec<Vec<usize>> = vec![vacant.collect()];
+        while let Some(mut part) = parts.pop() {
+            let Some(first) = part.first().copied() else {
+                continue;
+            };
+            let chosen: Vec<_> = part.iter().map(|at| records[*at].clone()).collect();
+            match self.registry.insert_all(&chosen).await {
+                Ok(()) => {
+                    for at in part {
+                        outcomes[at] = Some(Outcome::Inserted);
+                    }
+                }
+                Err(error) if !is_about_a_record(error.kind()) => return Err(error),
+                Err(error) if part.len() == 1 => {
+                    outcomes[first] = match self.look(&tokens[first]).await? {
+                        Some(outcome) => Some(outcome),
+                        None => Some(Outcome::Fault(refusal(error)?)),
+                    };
+                }
+                Err(_) => {
+                    let later = part.split_off(part.len() / 2);
+                    parts.extend([later, part]);
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Whether an error says that a record cannot be inserted, not that the store fails.
+fn is_about_a_record(kind: StoreErrorKind) -> bool {
+    matches!(
+        kind,
+        StoreErrorKind::AlreadyExists | StoreErrorKind::NotFound | StoreErrorKind::InvalidRecord
+    )
+}
+
+/// Why a record was refused, if the error is about it.
+fn refusal(error: StoreError) -> Result<Flaw, StoreError> {
+    match error.kind() {
+        StoreErrorKind::NotFound => Ok(Flaw::new(
+            FaultKind::UnknownApp,
+            "its app is not there: give the app's line first, or its `id` and `name` with the token",
+        )),
+        StoreErrorKind::InvalidRecord => Ok(Flaw::new(
+            FaultKind::InvalidRecord,
+            "the store cannot keep such a record",
+        )),
+        _ => Err(error),
+    }
+}
+
+fn compared(differences: &[&str]) -> Outcome {
+    if differences.is_empty() {
+        return Outcome::AlreadyThere;
+    }
+    Outcome::Fault(Flaw::new(
+        FaultKind::Conflict,
+        format!(
+            "there is such a record already, and it differs in {}",
+            differences.join(", ")
+        ),
+    ))
+}

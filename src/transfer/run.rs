@@ -1,0 +1,266 @@
+use std::mem;
+
+use tokio::io::{AsyncBufRead, AsyncWriteExt};
+
+use super::{
+    Completeness, Import, ImportReport, LineFault, MAX_LINE_LEN, TransferError,
+    line::{Line, Record},
+    lines::{Lines, Read},
+    place::{Batch, Outcome, Place},
+    report::{FaultKind, Flaw},
+};
+use crate::{
+    audit::{AuditAction, AuditEvent, AuditEventId, AuditOutcome},
+    clock::to_microsecond,
+};
+
+/// How many lines, and how many bytes of them, are put into the registry in one step.
+const BATCH_LINES: usize = 1000;
+const BATCH_BYTES: usize = 1 << 20;
+
+/// An import that is under way.
+pub(super) struct Run<'a, R> {
+    import: Import<'a>,
+    lines: Lines<R>,
+    pub(super) report: ImportReport,
+    /// The lines that wait to be dealt with, and the records of those that are not at fault.
+    entries: Vec<Entry>,
+    batch: Batch,
+    batch_bytes: usize,
+    /// Whether anything was dealt with.
+    begun: bool,
+    /// Whether the next line that is not empty is the first.
+    is_first: bool,
+    has_header: bool,
+    /// How many records there are, as the end says.
+    end: Option<u64>,
+}
+
+struct Entry {
+    number: u64,
+    text: Vec<u8>,
+    /// What is wrong with it by itself.
+    flaw: Option<Flaw>,
+}
+
+/// Whether to go on.
+type GoesOn = bool;
+
+impl<'a, R: AsyncBufRead + Unpin + Send> Run<'a, R> {
+    pub(super) fn new(import: Import<'a>, file: R) -> Self {
+        Self {
+            import,
+            lines: Lines::new(file),
+            report: ImportReport::default(),
+            entries: Vec::new(),
+            batch: Batch::default(),
+            batch_bytes: 0,
+            begun: false,
+            is_first: true,
+            has_header: false,
+            end: None,
+        }
+    }
+
+    /// Reads and deals with what is left of the file.
+    pub(super) async fn finish(&mut self) -> Result<(), TransferError> {
+        loop {
+            let read = self.lines.next().await.map_err(TransferError::read)?;
+            let goes_on = match read {
+                Read::End => break,
+                Read::Part => self.skip_long_line().await?,
+                Read::Line | Read::Unended => self.take_line(read).await?,
+            };
+            if !goes_on {
+                return Ok(());
+            }
+        }
+        if self.settle().await? {
+            self.report.completeness = match (self.end, self.has_header) {
+                (Some(records), _) if records == self.report.read => Completeness::Complete,
+                (None, false) => Completeness::Unknown,
+                _ => Completeness::Incomplete,
+            };
+        }
+        Ok(())
+    }
+
+    async fn take_line(&mut self, read: Read) -> Result<GoesOn, TransferError> {
+        let number = self.lines.progress.lines;
+        let mut text = mem::take(&mut self.lines.text);
+        if number == 1 && text.starts_with("\u{feff}".as_bytes()) {
+            text.drain(..3);
+        }
+        if text.iter().all(u8::is_ascii_whitespace) {
+            return Ok(true);
+        }
+        let is_first = mem::replace(&mut self.is_first, false);
+        let flaw = match Line::read(&text) {
+            Ok(_) if self.end.is_some() => Flaw::new(
+                FaultKind::Misplaced,
+                "it comes after the end of an export: import each export by itself",
+            ),
+            Ok(Line::Header { compatible: false }) if is_first => {
+                return Err(TransferError::incompatible());
+            }
+            Ok(Line::Header { .. }) if is_first => {
+                self.has_header = true;
+                return Ok(true);
+            }
+            Ok(Line::Header { .. }) => Flaw::new(
+                FaultKind::Misplaced,
+                "a header is the first line: import each export by itself",
+            ),
+            Ok(Line::End { records }) => {
+                self.end = Some(records);
+                return Ok(true);
+            }
+            Ok(Line::Record(record)) => return self.take_record(number, text, record).await,
+            Err(_) if read == Read::Unended => Flaw::new(
+                FaultKind::Truncated,
+                "the file ends in the midst of this line: get the whole file and import it again",
+            ),
+            Err(flaw) => flaw,
+        };
+        self.take_entry(number, text, Some(flaw)).await
+    }
+
+    async fn take_record(
+        &mut self,
+        number: u64,
+        text: Vec<u8>,
+        mut record: Record,
+    ) -> Result<GoesOn, TransferError> {
+        while let Err(waiting) = self.batch.push(record) {
+            if !self.settle().await? {
+                return Ok(false);
+            }
+            record = waiting;
+        }
+        self.take_entry(number, text, None).await
+    }
+
+    async fn take_entry(
+        &mut self,
+        number: u64,
+        text: Vec<u8>,
+        flaw: Option<Flaw>,
+    ) -> Result<GoesOn, TransferError> {
+        self.batch_bytes += text.len();
+        self.entries.push(Entry { number, text, flaw });
+        let is_full = self.entries.len() >= BATCH_LINES || self.batch_bytes >= BATCH_BYTES;
+        if is_full || self.import.stops {
+            return self.settle().await;
+        }
+        Ok(true)
+    }
+
+    /// Deals with a line that does not fit into memory.
+    async fn skip_long_line(&mut self) -> Result<GoesOn, TransferError> {
+        let number = self.lines.progress.lines;
+        if !self.settle().await? {
+            return Ok(false);
+        }
+        self.reject_part().await?;
+        while self.lines.more().await.map_err(TransferError::read)? == Read::Part {
+            self.reject_part().await?;
+        }
+        self.reject_part().await?;
+        let reason = format!("it is longer than {MAX_LINE_LEN} bytes");
+        let flaw = Flaw::new(FaultKind::TooLong, reason);
+        self.count(number, Outcome::Fault(flaw));
+        if let Some(rejects) = &mut self.import.rejects {
+            let ended = rejects.write_all(b"\n").await;
+            ended.map_err(TransferError::write)?;
+        }
+        Ok(!self.import.stops)
+    }
+
+    pub(super) async fn flush_rejects(&mut self) -> Result<(), TransferError> {
+        if let Some(rejects) = &mut self.import.rejects {
+            rejects.flush().await.map_err(TransferError::write)?;
+        }
+        Ok(())
+    }
+
+    /// Keeps what was read last, if bad lines are kept.
+    async fn reject_part(&mut self) -> Result<(), TransferError> {
+        if let Some(rejects) = &mut self.import.rejects {
+            let written = rejects.write_all(&self.lines.text).await;
+            written.map_err(TransferError::write)?;
+        }
+        Ok(())
+    }
+
+    /// Puts the records that wait into the registry, and accounts for every line that waits.
+    async fn settle(&mut self) -> Result<GoesOn, TransferError> {
+        let entries = mem::take(&mut self.entries);
+        let batch = mem::take(&mut self.batch);
+        self.batch_bytes = 0;
+        if entries.is_empty() {
+            return Ok(true);
+        }
+        self.audit().await?;
+        let place = Place {
+            registry: self.import.registry,
+            now: to_microsecond(self.import.clock.now()),
+            entropy: &*self.import.entropy,
+        };
+        let placed = place.put(batch).await;
+        self.report.apps_created += placed.apps_created;
+        let mut outcomes = placed.outcomes.into_iter();
+        let mut goes_on = true;
+        for entry in entries {
+            let outcome = match entry.flaw {
+                Some(flaw) => Outcome::Fault(flaw),
+                None => match outcomes.next() {
+                    Some(outcome) => outcome,
+                    None => break,
+                },
+            };
+            if matches!(outcome, Outcome::Fault(_)) {
+                goes_on = !self.import.stops;
+                if let Some(rejects) = &mut self.import.rejects {
+                    let line = [&entry.text[..], b"\n"].concat();
+                    let written = rejects.write_all(&line).await;
+                    written.map_err(TransferError::write)?;
+                }
+            }
+            self.count(entry.number, outcome);
+        }
+        (self.import.on_progress)(self.lines.progress);
+        match placed.failure {
+            Some(error) => Err(error),
+            None => Ok(goes_on),
+        }
+    }
+
+    fn count(&mut self, number: u64, outcome: Outcome) {
+        self.report.read += 1;
+        match outcome {
+            Outcome::Inserted => self.report.inserted += 1,
+            Outcome::AlreadyThere => self.report.already_there += 1,
+            Outcome::Fault(flaw) => {
+                match flaw.kind {
+                    FaultKind::Conflict => self.report.conflicts += 1,
+                    _ => self.report.refused += 1,
+                }
+                (self.import.on_fault)(&LineFault::new(number, flaw));
+            }
+        }
+    }
+
+    async fn audit(&mut self) -> Result<(), TransferError> {
+        if mem::replace(&mut self.begun, true) {
+            return Ok(());
+        }
+        let Some(actor) = &self.import.actor else {
+            return Ok(());
+        };
+        let now = to_microsecond(self.import.clock.now());
+        let id = AuditEventId::generate(now, &*self.import.entropy)?;
+        let (action, outcome) = (AuditAction::ImportTokens, AuditOutcome::Done);
+        let event = AuditEvent::new(id, now, actor, action, outcome);
+        Ok(self.import.registry.append(&event).await?)
+    }
+}

@@ -1,0 +1,126 @@
+//! Writes the lines of a file.
+
+use jiff::Timestamp;
+use serde::{Serialize, Serializer};
+
+use super::{FORMAT, VERSION, export::ExportReport};
+use crate::{app::AppRecord, clock::to_microsecond, record::TokenRecord, token::TokenId};
+
+#[derive(Serialize)]
+#[serde(rename_all = "lowercase")]
+enum Line<'a> {
+    App(App<'a>),
+    Token(Token<'a>),
+    End {
+        apps: u64,
+        tokens: u64,
+    },
+    #[serde(untagged)]
+    Header {
+        format: &'a str,
+        version: u64,
+    },
+}
+
+#[derive(Serialize)]
+struct App<'a> {
+    id: &'a str,
+    name: &'a str,
+    created_at: Time,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    disabled_at: Option<Time>,
+}
+
+#[derive(Serialize)]
+struct Token<'a> {
+    id: Id,
+    digest: String,
+    mask: &'a str,
+    app: &'a str,
+    name: &'a str,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    scopes: &'a str,
+    created_at: Time,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expires_at: Option<Time>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    revoked_at: Option<Time>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    successor: Option<Id>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    last_used_at: Option<Time>,
+    #[serde(skip_serializing_if = "is_zero")]
+    uses: u64,
+}
+
+struct Time(Timestamp);
+
+impl Serialize for Time {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&format_args!("{:.6}", to_microsecond(self.0)))
+    }
+}
+
+struct Id(TokenId);
+
+impl Serialize for Id {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&self.0)
+    }
+}
+
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde calls it with a reference"
+)]
+fn is_zero(count: &u64) -> bool {
+    *count == 0
+}
+
+pub(super) fn header(text: &mut Vec<u8>) -> serde_json::Result<()> {
+    let (format, version) = (FORMAT, VERSION);
+    line(text, &Line::Header { format, version })
+}
+
+pub(super) fn app(text: &mut Vec<u8>, app: &AppRecord) -> serde_json::Result<()> {
+    line(
+        text,
+        &Line::App(App {
+            id: app.id.as_str(),
+            name: &app.name,
+            created_at: Time(app.created_at),
+            disabled_at: app.disabled_at.map(Time),
+        }),
+    )
+}
+
+pub(super) fn token(text: &mut Vec<u8>, token: &TokenRecord) -> serde_json::Result<()> {
+    line(
+        text,
+        &Line::Token(Token {
+            id: Id(token.id),
+            digest: token.digest.to_hex(),
+            mask: token.mask.as_str(),
+            app: token.app.id.as_str(),
+            name: &token.name,
+            scopes: token.scopes.as_str(),
+            created_at: Time(token.created_at),
+            expires_at: token.expires_at.map(Time),
+            revoked_at: token.revoked_at.map(Time),
+            successor: token.successor.map(Id),
+            last_used_at: token.last_used_at.map(Time),
+            uses: token.uses,
+        }),
+    )
+}
+
+pub(super) fn end(text: &mut Vec<u8>, written: &ExportReport) -> serde_json::Result<()> {
+    let (apps, tokens) = (written.apps, written.tokens);
+    line(text, &Line::End { apps, tokens })
+}
+
+fn line(text: &mut Vec<u8>, line: &Line<'_>) -> serde_json::Result<()> {
+    serde_json::to_writer(&mut *text, line)?;
+    text.push(b'\n');
+    Ok(())
+}

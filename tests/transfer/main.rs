@@ -1,0 +1,13 @@
+//! Records moved between stores, and from tables of other systems.
+
+#![allow(
+    clippy::unwrap_used,
+    reason = "a helper that cannot go on fails its test"
+)]
+
+mod again;
+mod bad_lines;
+mod exports;
+mod foreign;
+mod properties;
+mod support;
