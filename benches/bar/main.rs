@@ -3,24 +3,37 @@
 //! Everything is measured in turn within one run, many short rounds of each, so that a drift of the
 //! machine's speed meets all alike: the ratios are what counts.
 //!
-//! `cargo bench --bench bar`, or with `-- NAME` only the parts whose name contains NAME: `paths`,
-//! `single`, `threads`.
+//! `cargo bench --bench bar`, or with `-- NAME` only the parts whose name contains NAME: `hot`,
+//! `cold`, `refusals`, `single`, `threads`, `herd`, `loopback`. `-- profile` is for a profiler alone.
 
 #![expect(clippy::disallowed_methods, reason = "real time is what is measured")]
 
-mod contenders;
+mod floor;
+mod herd;
+mod loopback;
 mod paths;
+mod platform;
+mod profile;
+mod refusals;
 mod rounds;
 mod single;
 mod threads;
+mod written;
 
 fn main() {
     let filter = std::env::args().skip(1).find(|arg| !arg.starts_with('-'));
+    if filter.as_deref() == Some("profile") {
+        return profile::run();
+    }
     let chosen = |name: &str| filter.as_deref().is_none_or(|filter| name.contains(filter));
-    let parts: [(&str, fn()); 3] = [
-        ("paths", paths::run),
+    let parts: [(&str, fn()); 7] = [
+        ("hot", paths::hot),
+        ("cold", paths::cold),
+        ("refusals", refusals::run),
         ("single", single::run),
         ("threads", threads::run),
+        ("herd", herd::run),
+        ("loopback", loopback::run),
     ];
     for (_, run) in parts.iter().filter(|(name, _)| chosen(name)) {
         run();

@@ -2,42 +2,112 @@
 
 use std::time::{Duration, Instant};
 
-/// One thing to be measured: runs so many requests.
+use http::{HeaderValue, Request, StatusCode};
+
+use crate::platform::{Body, request};
+
+const ROUNDS: usize = 31;
+
+/// One thing to be measured.
 pub(crate) struct Measured<'a> {
-    pub(crate) name: &'static str,
-    pub(crate) run: Box<dyn FnMut(usize) + 'a>,
+    name: &'static str,
+    /// How many requests a round has.
+    requests: usize,
+    /// Runs so many requests.
+    run: Box<dyn FnMut(usize) + 'a>,
 }
 
 impl<'a> Measured<'a> {
     pub(crate) fn new(name: &'static str, run: impl FnMut(usize) + 'a) -> Self {
-        let run = Box::new(run);
-        Self { name, run }
+        Self {
+            name,
+            requests: 20_000,
+            run: Box::new(run),
+        }
+    }
+
+    /// A service that admits all of these credentials.
+    pub(crate) fn admitting(
+        name: &'static str,
+        mut service: impl FnMut(Request<Body>) -> StatusCode + 'a,
+        credentials: &'a [HeaderValue],
+    ) -> Self {
+        // Each round goes on where the last one ended, so that none finds what the one before has
+        // warmed.
+        let mut credentials = credentials.iter().cycle();
+        Self::new(name, move |requests| {
+            for credential in credentials.by_ref().take(requests) {
+                assert_eq!(service(request(credential)), StatusCode::OK);
+            }
+        })
+    }
+
+    /// A service that refuses this credential.
+    pub(crate) fn refusing(
+        name: &'static str,
+        mut service: impl FnMut(Request<Body>) -> StatusCode + 'a,
+        credential: &'a HeaderValue,
+    ) -> Self {
+        Self::new(name, move |requests| {
+            for _ in 0..requests {
+                assert!(service(request(credential)).is_client_error());
+            }
+        })
     }
 }
 
 /// The nanoseconds a request of each, round by round.
-pub(crate) fn measure(
-    measured: &mut [Measured<'_>],
-    rounds: usize,
-    requests: usize,
-) -> Vec<Vec<f64>> {
-    let mut times = vec![Vec::with_capacity(rounds); measured.len()];
-    for round in 0..=rounds {
+pub(crate) fn measure(measured: &mut [Measured<'_>]) -> Vec<Vec<f64>> {
+    let mut times = vec![Vec::with_capacity(ROUNDS); measured.len()];
+    for round in 0..=ROUNDS {
         for (times, measured) in times.iter_mut().zip(measured.iter_mut()) {
-            let time = timed(|| (measured.run)(requests)).as_secs_f64();
+            let time = timed(|| (measured.run)(measured.requests)).as_secs_f64();
             // The first round warms up.
             if round > 0 {
-                times.push(time * 1e9 / requests as f64);
+                times.push(time * 1e9 / measured.requests as f64);
             }
         }
     }
     times
 }
 
+/// Measures what each adds to the first, the bare service, beside the second, the floor, and the
+/// third, the layer.
+pub(crate) fn compare(measured: &mut [Measured<'_>]) {
+    let times = measure(measured);
+    let added = |time: &[f64]| -> Vec<f64> {
+        let pairs = time.iter().zip(&times[0]);
+        pairs.map(|(time, bare)| time - bare).collect()
+    };
+    let (floor, layer) = (added(&times[1]), added(&times[2]));
+    println!("| | ns added | of the floor | of the layer |\n|---|---|---|---|");
+    for (measured, time) in measured.iter().zip(&times).skip(1) {
+        let mine = added(time);
+        let (of_floor, of_layer) = (ratio(&mine, &floor), ratio(&mine, &layer));
+        let (name, mine) = (measured.name, median(mine));
+        println!("| {name} | {mine:.0} | {of_floor:.2} | {of_layer:.2} |");
+    }
+}
+
+/// Measures whole requests of each against those of the first.
+pub(crate) fn compare_whole(measured: &mut [Measured<'_>]) {
+    let times = measure(measured);
+    println!("| | ns | of the first |\n|---|---|---|");
+    for (measured, time) in measured.iter().zip(&times) {
+        let (name, of_first) = (measured.name, ratio(time, &times[0]));
+        println!("| {name} | {:.0} | {of_first:.2} |", median(time.clone()));
+    }
+}
+
 pub(crate) fn timed(run: impl FnOnce()) -> Duration {
     let begun = Instant::now();
     run();
     begun.elapsed()
+}
+
+/// The median of the ratios, round by round.
+fn ratio(times: &[f64], to: &[f64]) -> f64 {
+    median(times.iter().zip(to).map(|(a, b)| a / b).collect())
 }
 
 pub(crate) fn median(mut values: Vec<f64>) -> f64 {

@@ -5,7 +5,8 @@ use std::sync::Barrier;
 use http::HeaderValue;
 
 use crate::{
-    contenders::{Platform, layer, request},
+    floor::layer,
+    platform::{Platform, request},
     rounds::{median, timed},
 };
 

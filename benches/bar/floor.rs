@@ -1,0 +1,60 @@
+//! The layer, and the least that could stand in its place. Each is a function from a request to the
+//! status of its response.
+
+use std::{
+    collections::HashMap,
+    hash::{BuildHasherDefault, Hasher},
+};
+
+use http::{Request, StatusCode, header::AUTHORIZATION};
+use sha2::{Digest, Sha256};
+use tower::Layer;
+use tower_api_tokens::{ApiTokenLayer, AppPrincipal};
+
+use crate::platform::{Body, Inner, Platform, call};
+
+/// Digests are as good as random, so their first bytes serve as a hash.
+#[derive(Default)]
+struct FirstBytes(u64);
+
+impl Hasher for FirstBytes {
+    fn write(&mut self, bytes: &[u8]) {
+        if let Some(first) = bytes.first_chunk() {
+            self.0 = u64::from_ne_bytes(*first);
+        }
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
+}
+
+type Table = HashMap<[u8; 32], AppPrincipal, BuildHasherDefault<FirstBytes>>;
+
+/// The least that has to be done: get the header, hash, look up in a table, insert the principal.
+pub(crate) fn floor(platform: &Platform) -> impl FnMut(Request<Body>) -> StatusCode {
+    let table: Table = platform
+        .issued
+        .iter()
+        .map(|(_, record)| (*record.digest.as_bytes(), AppPrincipal::of(record)))
+        .collect();
+    move |mut request| {
+        let presented = request.headers().get(AUTHORIZATION);
+        let token = presented.and_then(|value| value.as_bytes().strip_prefix(b"Bearer "));
+        let digest: [u8; 32] = Sha256::digest(token.unwrap_or_default()).into();
+        let Some(principal) = table.get(&digest) else {
+            return StatusCode::UNAUTHORIZED;
+        };
+        request.extensions_mut().insert(principal.clone());
+        call(&mut Inner, request)
+    }
+}
+
+pub(crate) fn bare() -> impl FnMut(Request<Body>) -> StatusCode {
+    |request| call(&mut Inner, request)
+}
+
+pub(crate) fn layer(platform: &Platform) -> impl FnMut(Request<Body>) -> StatusCode + Send + use<> {
+    let mut service = ApiTokenLayer::new(&platform.tokens).layer(Inner);
+    move |request| call(&mut service, request)
+}
