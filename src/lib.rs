@@ -109,6 +109,7 @@
 //! |---|---|
 //! | `admin` | the operations of managing apps and tokens, who may do them, and the audit of them |
 //! | `axum` | [`AppPrincipal`] as an extractor |
+//! | `postgres` | `PostgresStore`, shared by many nodes |
 //! | `sqlite` | `SqliteStore`, on a bundled SQLite |
 //! | `metrics` | hits, lookups, refusals and the age of the lease through the `metrics` facade |
 //! | `tracing` | `app.id` and `token.id` on the current span, an event for each rejection |
@@ -187,6 +188,8 @@ pub use principal::AppPrincipal;
 pub use record::{TokenRecord, TokenStatus, TransitionError};
 pub use rejection::{Rejection, RejectionKind};
 pub use scope::{Scope, ScopeError, ScopeSet};
+#[cfg(feature = "postgres")]
+pub use store::postgres::PostgresStore;
 #[cfg(feature = "sqlite")]
 pub use store::sqlite::SqliteStore;
 pub use store::{

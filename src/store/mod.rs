@@ -8,6 +8,8 @@ mod changes;
 mod error;
 mod memory;
 mod page;
+#[cfg(feature = "postgres")]
+pub mod postgres;
 mod repeat;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;
@@ -75,7 +77,7 @@ use crate::{
     message = "`{Self}` is not a token store",
     label = "this needs `TokenStore`",
     note = "implement `TokenStore` for `{Self}`: its one method finds the record of a digest",
-    note = "a `TokenRegistry` is what the lifecycle needs; `MemoryStore` and `SqliteStore` are both"
+    note = "a `TokenRegistry` is what the lifecycle needs; `MemoryStore`, `SqliteStore` and `PostgresStore` are both"
 )]
 #[async_trait]
 pub trait TokenStore: Send + Sync + 'static {

@@ -4,13 +4,13 @@ use super::{
     SqliteStore,
     error::{expect_one, from_sqlx},
     row::event_from,
-    statements, surplus,
+    statements,
 };
 use crate::{
     app::AppId,
     audit::{AuditEvent, AuditEventId},
     clock::microseconds,
-    store::{AuditLog, AuditQuery, Page, StoreError},
+    store::{AuditLog, AuditQuery, Page, StoreError, page::surplus},
 };
 
 #[async_trait]

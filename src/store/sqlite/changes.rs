@@ -6,14 +6,14 @@ use super::{
     SqliteStore,
     error::{expect_one, from_sqlx},
     row::{change_from, latest_from, mark_from},
-    statements, surplus,
+    statements,
 };
 use crate::{
     clock::microseconds,
     record::TokenRecord,
     store::{
         Change, ChangeLog, Changes, Page, Revision, StoreError, TokenQuery, TokenRegistry, Usage,
-        UsageLog,
+        UsageLog, page::surplus,
     },
     token::TokenId,
 };

@@ -138,11 +138,6 @@ impl TokenStore for SqliteStore {
     }
 }
 
-/// One record more than a page holds, to see whether another page follows.
-fn surplus(limit: usize) -> i64 {
-    i64::try_from(limit.saturating_add(1)).unwrap_or(i64::MAX)
-}
-
 impl fmt::Debug for SqliteStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("SqliteStore").finish_non_exhaustive()

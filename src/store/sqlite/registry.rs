@@ -7,7 +7,7 @@ use super::{
     changes::note,
     error::{expect_one, from_sqlx},
     row::{app_from, repeated_from, token_from},
-    statements, surplus,
+    statements,
 };
 use crate::{
     app::{AppId, AppRecord},
@@ -15,7 +15,7 @@ use crate::{
     record::TokenRecord,
     store::{
         AppQuery, Change, IdempotencyKey, Page, Rotation, StoreError, StoreErrorKind, TokenQuery,
-        TokenRegistry, TokenTarget,
+        TokenRegistry, TokenTarget, page::surplus,
     },
     token::TokenId,
 };

@@ -80,10 +80,40 @@ pub type Registry = Arc<dyn TokenRegistry>;
 /// Makes a `#[tokio::test]` of every check, for an expression that makes a future of an empty
 /// registry and something to keep for as long as the test runs. See the
 /// [module](crate::testing::conformance).
+///
+/// With `list` before the expression it makes an array of all checks instead, each a name and a
+/// function that gives a boxed future, for a test harness of one's own:
+///
+/// ```
+/// use std::pin::Pin;
+///
+/// use tower_api_tokens::MemoryStore;
+///
+/// type Check = fn() -> Pin<Box<dyn Future<Output = ()> + Send>>;
+///
+/// async fn fresh() -> (MemoryStore, ()) {
+///     (MemoryStore::new(), ())
+/// }
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() {
+/// let checks: &[(&str, Check)] = &tower_api_tokens::registry_conformance!(list fresh());
+/// for (name, check) in checks {
+///     println!("{name}");
+///     check().await;
+/// }
+/// # }
+/// ```
 #[macro_export]
 macro_rules! registry_conformance {
+    (list $fresh:expr) => {
+        $crate::registry_conformance! { @all list $fresh }
+    };
     ($fresh:expr) => {
-        $crate::registry_conformance! { @each $fresh;
+        $crate::registry_conformance! { @all tests $fresh }
+    };
+    (@all $form:ident $fresh:expr) => {
+        $crate::registry_conformance! { @$form $fresh;
             a_dropped_call_leaves_before_or_after
             a_log_knows_a_foreign_revision
             changes_are_numbered_without_gaps
@@ -125,7 +155,7 @@ macro_rules! registry_conformance {
             rotation_and_revocation_race
         }
     };
-    (@each $fresh:expr; $($check:ident)*) => {
+    (@tests $fresh:expr; $($check:ident)*) => {
         $(
             #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn $check() {
@@ -134,5 +164,17 @@ macro_rules! registry_conformance {
                 $crate::testing::conformance::$check(store).await;
             }
         )*
+    };
+    (@list $fresh:expr; $($check:ident)*) => {
+        [$((
+            stringify!($check),
+            || {
+                ::std::boxed::Box::pin(async {
+                    let (store, _kept) = $fresh.await;
+                    let store: $crate::testing::conformance::Registry = ::std::sync::Arc::new(store);
+                    $crate::testing::conformance::$check(store).await;
+                })
+            },
+        )),*]
     };
 }

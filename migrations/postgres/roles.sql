@@ -1,0 +1,34 @@
+-- Roles with no more rights than they need. Run it once as the owner of the tables, with their schema
+-- first in the search path, and grant the roles to those that the nodes log in as:
+--
+--   psql --set ON_ERROR_STOP=1 --command 'SET search_path TO api_tokens' --file roles.sql
+--   psql --command 'GRANT api_token_verifier TO edge'
+--
+-- A verifier finds tokens by their digests, lists the live ones and follows changes. A recorder also
+-- records when tokens were last used. A manager does all that and everything else, but for what only
+-- the owner of the tables may do: bring them up to date, write the change log, switch its triggers off.
+
+DO $$
+DECLARE
+    role text;
+BEGIN
+    FOREACH role IN ARRAY ARRAY['api_token_verifier', 'api_token_recorder', 'api_token_manager'] LOOP
+        BEGIN
+            EXECUTE format('CREATE ROLE %I NOLOGIN', role);
+        EXCEPTION WHEN duplicate_object OR unique_violation THEN
+            NULL;
+        END;
+        EXECUTE format('GRANT USAGE ON SCHEMA %I TO %I', current_schema(), role);
+    END LOOP;
+END
+$$;
+
+GRANT SELECT ON _api_token_migrations, api_token_records, api_token_changes
+    TO api_token_verifier, api_token_recorder, api_token_manager;
+
+GRANT SELECT (id, last_used_at, uses), UPDATE (last_used_at, uses) ON api_tokens TO api_token_recorder;
+
+GRANT SELECT, INSERT, UPDATE ON api_token_apps TO api_token_manager;
+GRANT SELECT, INSERT, UPDATE, DELETE ON api_tokens TO api_token_manager;
+GRANT SELECT, INSERT, DELETE ON api_token_keys TO api_token_manager;
+GRANT SELECT, INSERT ON api_token_audit TO api_token_manager;

@@ -1,0 +1,43 @@
+use async_trait::async_trait;
+
+use super::{
+    PostgresStore,
+    row::{UuidValue, event_from},
+};
+use crate::{
+    audit::{AuditEvent, AuditEventId},
+    clock::microseconds,
+    store::{AuditLog, AuditQuery, Page, StoreError, page::surplus},
+};
+
+#[async_trait]
+impl AuditLog for PostgresStore {
+    async fn append(&self, event: &AuditEvent) -> Result<(), StoreError> {
+        let append = self
+            .query(&self.statements().append_event)
+            .bind(UuidValue::from(event.id))
+            .bind(microseconds(event.at))
+            .bind(event.actor.clone())
+            .bind(event.action.as_str())
+            .bind(event.app.map(|app| app.to_string()))
+            .bind(event.token.map(UuidValue::from))
+            .bind(event.outcome.to_string());
+        self.change(append).await.map(drop)
+    }
+
+    async fn events(
+        &self,
+        query: &AuditQuery,
+    ) -> Result<Page<AuditEvent, AuditEventId>, StoreError> {
+        let limit = query.limit.get();
+        let read = self
+            .query(&self.statements().events(query))
+            .bind(surplus(limit))
+            .bind(query.after.map(UuidValue::from))
+            .bind(query.app.map(|app| app.to_string()))
+            .bind(query.token.map(UuidValue::from));
+        let rows = self.read(read).await?;
+        let events: Result<Vec<_>, _> = rows.iter().map(event_from).collect();
+        Ok(Page::from_surplus(events?, limit, |event| event.id))
+    }
+}

@@ -1,0 +1,115 @@
+use std::fmt;
+
+use sqlx::PgPool;
+
+use super::{PostgresStore, open};
+use crate::store::StoreError;
+#[cfg(doc)]
+use crate::store::StoreErrorKind;
+
+/// Sets up a [`PostgresStore`].
+///
+/// ```no_run
+/// use tower_api_tokens::PostgresStore;
+///
+/// # async fn open() -> Result<(), Box<dyn std::error::Error>> {
+/// let store = PostgresStore::builder("postgres://tokens:secret@db.internal/platform")
+///     .schema("api_tokens")
+///     .max_connections(20)
+///     .connect()
+///     .await?;
+/// # Ok(())
+/// # }
+/// ```
+#[must_use = "nothing is connected before `connect`"]
+pub struct PostgresStoreBuilder {
+    pub(super) server: Server,
+    pub(super) schema: Option<String>,
+    pub(super) max_connections: u32,
+    pub(super) transaction_pooler: bool,
+    pub(super) read_only: bool,
+}
+
+pub(super) enum Server {
+    Url(String),
+    Pool(PgPool),
+}
+
+impl PostgresStoreBuilder {
+    pub(super) fn by_url(url: &str) -> Self {
+        Self::new(Server::Url(url.to_owned()))
+    }
+
+    pub(super) fn on(pool: PgPool) -> Self {
+        Self::new(Server::Pool(pool))
+    }
+
+    fn new(server: Server) -> Self {
+        Self {
+            server,
+            schema: None,
+            max_connections: 10,
+            transaction_pooler: false,
+            read_only: false,
+        }
+    }
+
+    /// Sets the schema that the tables lie in; it is created if it is missing. Unless it is told, that
+    /// is the first schema of the search path, which is `public` mostly.
+    pub fn schema(mut self, name: impl Into<String>) -> Self {
+        self.schema = Some(name.into());
+        self
+    }
+
+    /// Sets how many connections there are at most, 10 unless it is told, besides one that listens
+    /// where there is a follower. A pool of the caller's stays as it is.
+    pub fn max_connections(mut self, connections: u32) -> Self {
+        self.max_connections = connections.max(1);
+        self
+    }
+
+    /// Says that between here and the server is a pooler that lends connections by the transaction
+    /// and does not know prepared statements: PgBouncer before 1.21, or with
+    /// `max_prepared_statements` at 0.
+    ///
+    /// Each statement then goes in a transaction, which takes four round trips, and no word of changes
+    /// is listened for. `?statement-cache-capacity=0` at the end of the URL says the same.
+    pub fn transaction_pooler(mut self) -> Self {
+        self.transaction_pooler = true;
+        self
+    }
+
+    /// Asks for no more than reading: the tables have to be there, and the role needs what
+    /// `migrations/postgres/roles.sql` grants to a verifier. On a standby this is the only way.
+    pub fn read_only(mut self) -> Self {
+        self.read_only = true;
+        self
+    }
+
+    /// Connects, and brings the tables up to date.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidSettings`](StoreErrorKind::InvalidSettings) when the URL is none, the server refuses
+    /// the user or the password, or the database or the schema is missing and cannot be created;
+    /// [`ReadOnly`](StoreErrorKind::ReadOnly) when the server is a standby, or the role lacks rights;
+    /// [`Incompatible`](StoreErrorKind::Incompatible) when a newer version of this crate wrote the
+    /// tables, there are none to be read, or the server is too old: nothing is changed then.
+    /// [`Unavailable`](StoreErrorKind::Unavailable) when the server cannot be reached. The message of
+    /// the error's source says what helps.
+    pub async fn connect(self) -> Result<PostgresStore, StoreError> {
+        open::open(self).await
+    }
+}
+
+// The URL may hold a password.
+impl fmt::Debug for PostgresStoreBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PostgresStoreBuilder")
+            .field("schema", &self.schema)
+            .field("max_connections", &self.max_connections)
+            .field("transaction_pooler", &self.transaction_pooler)
+            .field("read_only", &self.read_only)
+            .finish_non_exhaustive()
+    }
+}

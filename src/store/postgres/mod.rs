@@ -1,0 +1,229 @@
+//! A store in a PostgreSQL database.
+
+mod audit;
+mod builder;
+mod changes;
+mod error;
+mod listen;
+mod migrate;
+mod open;
+mod registry;
+mod row;
+mod schema;
+mod statements;
+
+use std::{fmt, sync::Arc};
+
+use async_trait::async_trait;
+use futures_util::future::BoxFuture;
+use sqlx::{
+    PgConnection, Postgres, SqlStr,
+    postgres::{PgArguments, PgRow},
+};
+
+use error::from_sqlx;
+use listen::Listener;
+use row::token_from;
+use schema::Schema;
+use statements::Statements;
+
+#[cfg(doc)]
+use super::{ChangeLog, StoreErrorKind};
+use super::{StoreError, TokenStore};
+use crate::{record::TokenRecord, token::TokenDigest};
+
+pub use builder::PostgresStoreBuilder;
+pub use sqlx::PgPool;
+
+/// A store in a PostgreSQL database, which many nodes share.
+///
+/// ```no_run
+/// use tower_api_tokens::{ApiTokens, PostgresStore, TokenFormat};
+///
+/// # async fn open() -> Result<(), Box<dyn std::error::Error>> {
+/// let store = PostgresStore::connect("postgres://tokens:secret@db.internal/platform").await?;
+/// let tokens = ApiTokens::new(store, TokenFormat::new("acme_live")?);
+/// # Ok(())
+/// # }
+/// ```
+///
+/// It needs PostgreSQL 13 or later, and speaks TLS where the server does; `?sslmode=verify-full` at
+/// the end of the URL insists on it.
+///
+/// # Schema
+///
+/// Tables, a view, functions and triggers, whose names all begin with `api_token` or `_api_token`, lie
+/// in the first schema of the search path, or in one of [their own](PostgresStoreBuilder::schema).
+/// Connecting creates them and brings them up to date, in one transaction, one node at a time. They
+/// hold digests and masks, and no column could hold a token's text.
+///
+/// Triggers keep the change log, so a token that is revoked by hand in `psql` is heeded by every
+/// follower too. They do not run in a session that has switched triggers off
+/// (`session_replication_role`).
+///
+/// # Durability
+///
+/// A change is on the server's disk before it is acknowledged, even where `synchronous_commit` is
+/// `off`: it is raised to `local` for the change's own transaction. A server with `fsync` off promises
+/// nothing. That a change is on a standby too, and so survives a failover, takes synchronous
+/// replication on the server.
+///
+/// # Several nodes
+///
+/// Any number of nodes may verify and manage. Changes are made one at a time, under the lock of one
+/// row, which numbers them in the order in which they are committed. A node that
+/// [follows](crate::ApiTokens::follow) reads them about once a second, and hears of them by `NOTIFY`
+/// at once on a connection of its own; where that is lost, it is opened again, and nothing but time
+/// is lost with it.
+///
+/// # Pooling
+///
+/// Every statement names its schema and is one round trip on a prepared statement; nothing depends on
+/// the state of a session. Behind a pooler that lends connections by the transaction and does not
+/// know prepared statements (PgBouncer before 1.21), say so with
+/// [`transaction_pooler`](PostgresStoreBuilder::transaction_pooler).
+///
+/// # Roles
+///
+/// The role that creates the tables owns them. `migrations/postgres/roles.sql` makes roles with fewer
+/// rights: one that verifies and follows, with nothing but `SELECT` on a view, the change log and the
+/// version of the tables; one that records the use of tokens too; and one that manages, but cannot
+/// write the change log or the audit log's past.
+///
+/// # Reading alone
+///
+/// [`read_only`](PostgresStoreBuilder::read_only) verifies and follows with a role that may do
+/// nothing else, and on a standby; whatever would change the store fails with
+/// [`StoreErrorKind::ReadOnly`]. What a standby lags behind adds to the bound on revocation.
+#[derive(Clone)]
+pub struct PostgresStore {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    pool: PgPool,
+    statements: Statements,
+    /// Whether each statement needs a transaction, so that it is prepared where it is executed.
+    in_transactions: bool,
+    listener: Listener,
+}
+
+type Query = sqlx::query::Query<'static, Postgres, PgArguments>;
+
+impl PostgresStore {
+    /// Connects to `postgres://user:password@host:port/database` and brings its tables up to date.
+    ///
+    /// # Errors
+    ///
+    /// As [`PostgresStoreBuilder::connect`].
+    pub async fn connect(url: &str) -> Result<Self, StoreError> {
+        Self::builder(url).connect().await
+    }
+
+    /// A store to be connected by a URL, with other settings.
+    pub fn builder(url: &str) -> PostgresStoreBuilder {
+        PostgresStoreBuilder::by_url(url)
+    }
+
+    /// A store on a pool of the caller's, which keeps its settings.
+    pub fn builder_on(pool: PgPool) -> PostgresStoreBuilder {
+        PostgresStoreBuilder::on(pool)
+    }
+
+    /// Closes the connections for all clones of this handle, when what is under way has ended; those
+    /// of the caller's own pool too.
+    pub async fn close(&self) {
+        self.inner.listener.stop();
+        self.inner.pool.close().await;
+    }
+
+    fn on(pool: PgPool, schema: Schema, in_transactions: bool) -> Self {
+        let listener = Listener::new(&pool, &schema, in_transactions);
+        Self {
+            inner: Arc::new(Inner {
+                pool,
+                statements: Statements::new(schema),
+                in_transactions,
+                listener,
+            }),
+        }
+    }
+
+    fn statements(&self) -> &Statements {
+        &self.inner.statements
+    }
+
+    fn query(&self, statement: &SqlStr) -> Query {
+        sqlx::query(statement.clone()).persistent(!self.inner.in_transactions)
+    }
+
+    /// Runs one statement that changes nothing.
+    async fn read(&self, query: Query) -> Result<Vec<PgRow>, StoreError> {
+        if self.inner.in_transactions {
+            return self.spawn_query(query).await;
+        }
+        query.fetch_all(&self.inner.pool).await.map_err(from_sqlx)
+    }
+
+    /// Runs one statement that makes a change, and tells the followers in this process.
+    async fn change(&self, query: Query) -> Result<Vec<PgRow>, StoreError> {
+        let rows = self.spawn_query(query).await?;
+        self.inner.listener.tell();
+        Ok(rows)
+    }
+
+    /// Runs a statement in a task of its own: a caller that goes away leaves it to end, and no
+    /// connection in the midst of it.
+    async fn spawn_query(&self, query: Query) -> Result<Vec<PgRow>, StoreError> {
+        let inner = Arc::clone(&self.inner);
+        let run = tokio::spawn(async move {
+            if !inner.in_transactions {
+                return query.fetch_all(&inner.pool).await;
+            }
+            let mut transaction = inner.pool.begin().await?;
+            let rows = query.fetch_all(&mut *transaction).await?;
+            transaction.commit().await?;
+            Ok(rows)
+        });
+        run.await
+            .map_err(StoreError::unavailable)?
+            .map_err(from_sqlx)
+    }
+
+    /// Makes a change of several statements in one transaction, alone among all that change tokens,
+    /// in a task of its own.
+    async fn transact<T, F>(&self, change: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: for<'t> FnOnce(&'t Self, &'t mut PgConnection) -> BoxFuture<'t, Result<T, StoreError>>
+            + Send
+            + 'static,
+    {
+        let store = self.clone();
+        let run = tokio::spawn(async move {
+            let begin = store.statements().begin.clone();
+            let begun = store.inner.pool.begin_with(begin).await;
+            let mut transaction = begun.map_err(from_sqlx)?;
+            let changed = change(&store, &mut transaction).await?;
+            transaction.commit().await.map_err(from_sqlx)?;
+            store.inner.listener.tell();
+            Ok(changed)
+        });
+        run.await.map_err(StoreError::unavailable)?
+    }
+}
+
+#[async_trait]
+impl TokenStore for PostgresStore {
+    async fn find(&self, digest: &TokenDigest) -> Result<Option<TokenRecord>, StoreError> {
+        let query = self.query(&self.statements().find).bind(*digest.as_bytes());
+        let rows = self.read(query).await?;
+        rows.first().map(token_from).transpose()
+    }
+}
+
+impl fmt::Debug for PostgresStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PostgresStore").finish_non_exhaustive()
+    }
+}
