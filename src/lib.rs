@@ -113,7 +113,7 @@
 //! | `sqlite` | `SqliteStore`, on a bundled SQLite |
 //! | `metrics` | hits, lookups, refusals and the age of the lease through the `metrics` facade |
 //! | `tracing` | `app.id` and `token.id` on the current span, an event for each rejection |
-//! | `testing` | the conformance suite, a clock set by hand, stores that fail on demand |
+//! | `testing` | the conformance suite, a load test, a clock set by hand, stores that fail on demand |
 //! | `transfer` | export and import of records by digest, as lines of JSON |
 //! | `full` | all of these |
 //!

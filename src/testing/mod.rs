@@ -1,9 +1,10 @@
 //! For tests of what is built on this crate, and of stores: a clock set by hand, randomness that
-//! fails, and a store that fails on demand.
+//! fails, a store that fails on demand, and a load test.
 
 mod clock;
 pub mod conformance;
 mod entropy;
+pub mod latency;
 mod unreliable;
 
 pub use clock::ManualClock;

@@ -1,0 +1,297 @@
+//! Makes the requests, and takes the time.
+
+use std::{
+    hint::spin_loop,
+    panic::resume_unwind,
+    pin::pin,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
+    },
+    time::{Duration, Instant},
+};
+
+use futures_util::FutureExt;
+use tokio::{
+    sync::Mutex,
+    task::{JoinSet, coop::consume_budget, yield_now},
+    time::{interval, sleep},
+};
+
+use super::{
+    error::LoadTestError,
+    figures::Report,
+    kind::Kind,
+    plan::Step,
+    subjects::{Known, Subjects},
+};
+use crate::{AppPrincipal, Authenticator, Rejection, RejectionKind};
+
+/// How long before a request is due the timer is no longer fine enough.
+const COARSE: Duration = Duration::from_millis(3);
+/// How long before a request is due there is no time for others.
+const FINE: Duration = Duration::from_micros(10);
+/// From the order to begin to the first request, so that every worker is there.
+const LEAD: Duration = Duration::from_millis(5);
+/// How many requests a worker takes at once, where there is no schedule.
+const BATCH: usize = 16;
+const PROGRESS_INTERVAL: Duration = Duration::from_millis(100);
+
+type Watch<'a> = dyn FnMut(usize) + Send + 'a;
+
+/// When requests are made.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Pace {
+    /// So many a second, whether earlier ones have been answered or not.
+    Schedule { rate: f64 },
+    /// Each when its worker has been answered.
+    Saturation,
+}
+
+/// The authenticators before the store.
+#[derive(Clone, Debug)]
+pub(super) struct Gates {
+    pub(super) remembering: Authenticator,
+    pub(super) forgetting: Authenticator,
+}
+
+impl Gates {
+    /// Asks the store of every token, so that it is remembered.
+    pub(super) async fn remember(
+        &self,
+        known: Arc<Known>,
+        workers: usize,
+        watch: &mut Watch<'_>,
+    ) -> Result<(), LoadTestError> {
+        let cursor = Arc::new(AtomicUsize::new(0));
+        let total = known.live.len() + known.revoked.len();
+        let work = || {
+            let (gate, known) = (self.remembering.clone(), Arc::clone(&known));
+            let cursor = Arc::clone(&cursor);
+            async move {
+                loop {
+                    let n = cursor.fetch_add(1, Relaxed);
+                    let (kind, token) = match known.live.get(n) {
+                        Some(token) => (Kind::Hit, token),
+                        None => match known.revoked.get(n - known.live.len()) {
+                            Some(token) => (Kind::Revoked, token),
+                            None => return Ok(()),
+                        },
+                    };
+                    let verdict = gate.authenticate(token).await;
+                    if let Some(unavailable) = judge(kind, verdict)? {
+                        return Err(LoadTestError::store(unavailable));
+                    }
+                    consume_budget().await;
+                }
+            }
+        };
+        let done = || cursor.load(Relaxed).min(total);
+        in_parallel(workers, work, || watch(done())).await
+    }
+}
+
+/// The requests of one measurement.
+pub(super) struct Course {
+    gates: Gates,
+    subjects: Subjects,
+    steps: Box<[Step]>,
+    /// What became of each step: its latency in nanoseconds, shifted by one bit, which tells whether
+    /// the store was unavailable.
+    outcomes: Box<[AtomicU64]>,
+    /// The next step.
+    cursor: AtomicUsize,
+    /// Held by the one worker that waits until the next request is due.
+    turn: Mutex<()>,
+}
+
+impl Course {
+    pub(super) fn new(gates: Gates, subjects: Subjects, steps: Box<[Step]>) -> Self {
+        Self {
+            gates,
+            subjects,
+            outcomes: steps.iter().map(|_| AtomicU64::new(0)).collect(),
+            steps,
+            cursor: AtomicUsize::new(0),
+            turn: Mutex::new(()),
+        }
+    }
+
+    /// Makes every request, with so many workers.
+    pub(super) async fn drive(
+        self: Arc<Self>,
+        pace: Pace,
+        workers: usize,
+        watch: &mut Watch<'_>,
+    ) -> Result<Report, LoadTestError> {
+        let begun = now() + LEAD;
+        let work = || {
+            let course = Arc::clone(&self);
+            async move {
+                match pace {
+                    Pace::Schedule { rate } => course.keep_schedule(begun, rate).await,
+                    Pace::Saturation => course.saturate(begun).await,
+                }
+            }
+        };
+        let done = || self.cursor.load(Relaxed).min(self.steps.len());
+        in_parallel(workers, work, || watch(done())).await?;
+        let elapsed = begun.elapsed();
+        let rate = match pace {
+            Pace::Schedule { rate } => Some(rate),
+            Pace::Saturation => None,
+        };
+        let mut report = Report::new(workers, rate);
+        for (step, outcome) in self.steps.iter().zip(&self.outcomes) {
+            let outcome = outcome.load(Relaxed);
+            let latency = Duration::from_nanos(outcome >> 1);
+            report.record(step.kind, latency, outcome & 1 == 0);
+        }
+        Ok(report.ended(elapsed))
+    }
+
+    /// Makes the requests that are this worker's turn, each when it is due.
+    async fn keep_schedule(&self, begun: Instant, rate: f64) -> Result<(), LoadTestError> {
+        let mut turn = None;
+        loop {
+            let held = match turn.take() {
+                Some(held) => held,
+                None => self.turn.lock().await,
+            };
+            let n = self.cursor.fetch_add(1, Relaxed);
+            let Some(&step) = self.steps.get(n) else {
+                return Ok(());
+            };
+            let due = begun + Duration::from_secs_f64(n as f64 / rate);
+            wait_until(due).await;
+            let mut call = pin!(self.present(step));
+            // Who is answered at once waits for the next one too. Who is not lets another do that.
+            let verdict = match call.as_mut().now_or_never() {
+                Some(verdict) => {
+                    turn = Some(held);
+                    verdict
+                }
+                None => {
+                    drop(held);
+                    call.await
+                }
+            };
+            self.record(n, due.elapsed(), step, verdict)?;
+        }
+    }
+
+    async fn saturate(&self, begun: Instant) -> Result<(), LoadTestError> {
+        wait_until(begun).await;
+        loop {
+            let first = self.cursor.fetch_add(BATCH, Relaxed);
+            if first >= self.steps.len() {
+                return Ok(());
+            }
+            for n in first..self.steps.len().min(first + BATCH) {
+                let step = self.steps[n];
+                let sent = now();
+                let verdict = self.present(step).await;
+                self.record(n, sent.elapsed(), step, verdict)?;
+                consume_budget().await;
+            }
+        }
+    }
+
+    async fn present(&self, step: Step) -> Result<AppPrincipal, Rejection> {
+        let gate = match step.kind {
+            Kind::Miss => &self.gates.forgetting,
+            _ => &self.gates.remembering,
+        };
+        gate.authenticate(self.subjects.get(step)).await
+    }
+
+    fn record(
+        &self,
+        n: usize,
+        latency: Duration,
+        step: Step,
+        verdict: Result<AppPrincipal, Rejection>,
+    ) -> Result<(), LoadTestError> {
+        let unavailable = u64::from(judge(step.kind, verdict)?.is_some());
+        let nanoseconds = u64::try_from(latency.as_nanos()).unwrap_or(u64::MAX >> 1);
+        self.outcomes[n].store(nanoseconds << 1 | unavailable, Relaxed);
+        Ok(())
+    }
+}
+
+/// Checks a verdict, and gives the rejection of a store that did not answer.
+fn judge(
+    kind: Kind,
+    verdict: Result<AppPrincipal, Rejection>,
+) -> Result<Option<Rejection>, LoadTestError> {
+    use RejectionKind::{
+        MalformedCredential, Overload, RevokedToken, StoreFailure, StoreTimeout, UnknownToken,
+        WrongFormat,
+    };
+    let refused = verdict.as_ref().err().map(Rejection::kind);
+    if let Some(StoreFailure | StoreTimeout | Overload) = refused {
+        return Ok(verdict.err());
+    }
+    match (kind, refused) {
+        (Kind::Hit | Kind::Miss, None)
+        | (Kind::Unknown, Some(UnknownToken))
+        | (Kind::Garbage, Some(WrongFormat | MalformedCredential))
+        | (Kind::Revoked, Some(RevokedToken)) => Ok(None),
+        _ => Err(LoadTestError::wrong_verdict(kind, verdict.err())),
+    }
+}
+
+/// Waits until a request is due, and lets others go on as long as there is time.
+async fn wait_until(due: Instant) {
+    consume_budget().await;
+    loop {
+        let left = due.saturating_duration_since(now());
+        if left.is_zero() {
+            return;
+        } else if left > COARSE {
+            sleep(left - COARSE).await;
+        } else if left > FINE {
+            yield_now().await;
+        } else {
+            spin_loop();
+        }
+    }
+}
+
+/// Lets so many workers go on until all have ended or one has failed.
+async fn in_parallel<W>(
+    workers: usize,
+    work: impl Fn() -> W,
+    mut watch: impl FnMut(),
+) -> Result<(), LoadTestError>
+where
+    W: Future<Output = Result<(), LoadTestError>> + Send + 'static,
+{
+    let mut tasks = JoinSet::new();
+    for _ in 0..workers {
+        tasks.spawn(work());
+    }
+    let mut ticks = interval(PROGRESS_INTERVAL);
+    loop {
+        tokio::select! {
+            ended = tasks.join_next() => match ended {
+                Some(Ok(result)) => result?,
+                Some(Err(error)) => if error.is_panic() {
+                    resume_unwind(error.into_panic());
+                },
+                None => break,
+            },
+            _ = ticks.tick() => watch(),
+        }
+    }
+    watch();
+    Ok(())
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a latency is measured by the finest clock, which judges no token"
+)]
+fn now() -> Instant {
+    Instant::now()
+}

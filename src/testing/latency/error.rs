@@ -1,0 +1,94 @@
+use std::{error::Error, fmt};
+
+use super::kind::Kind;
+use crate::{EntropyError, Rejection};
+
+/// Why a load test could not be prepared, or was ended.
+#[derive(Debug)]
+pub struct LoadTestError {
+    kind: LoadTestErrorKind,
+    message: String,
+    source: Option<Box<dyn Error + Send + Sync>>,
+}
+
+/// The kinds of [`LoadTestError`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum LoadTestErrorKind {
+    /// What was asked for cannot be done.
+    InvalidLoad,
+    /// A token was admitted that should have been refused, or refused that should have been
+    /// admitted.
+    WrongVerdict,
+    /// The store failed before the test began.
+    StoreFailure,
+    /// The random number generator failed.
+    Entropy,
+}
+
+impl LoadTestError {
+    pub(super) fn invalid(message: impl Into<String>) -> Self {
+        Self {
+            kind: LoadTestErrorKind::InvalidLoad,
+            message: message.into(),
+            source: None,
+        }
+    }
+
+    /// A request of a kind was admitted, or refused with `rejection`, and should not have been.
+    pub(super) fn wrong_verdict(kind: Kind, rejection: Option<Rejection>) -> Self {
+        let cure = match kind {
+            Kind::Hit | Kind::Miss => "`live` takes tokens that the store holds and that are live",
+            Kind::Unknown => "a store answers `None` to a digest that it does not hold",
+            Kind::Garbage => "`format` takes the format of the tokens",
+            Kind::Revoked => "`revoked` takes tokens whose records the store holds as revoked",
+        };
+        let answered = match &rejection {
+            Some(rejection) => format!("refused as {}", rejection.kind()),
+            None => "admitted".to_owned(),
+        };
+        Self {
+            kind: LoadTestErrorKind::WrongVerdict,
+            message: format!("a request of kind `{kind}` was {answered}: {cure}"),
+            source: rejection.map(Into::into),
+        }
+    }
+
+    pub(super) fn store(rejection: Rejection) -> Self {
+        Self {
+            kind: LoadTestErrorKind::StoreFailure,
+            message: "the store could not be asked of every token before the test".into(),
+            source: Some(rejection.into()),
+        }
+    }
+
+    /// The kind of this error.
+    #[must_use]
+    pub fn kind(&self) -> LoadTestErrorKind {
+        self.kind
+    }
+}
+
+impl From<EntropyError> for LoadTestError {
+    fn from(error: EntropyError) -> Self {
+        Self {
+            kind: LoadTestErrorKind::Entropy,
+            message: "no unknown tokens could be made".into(),
+            source: Some(error.into()),
+        }
+    }
+}
+
+impl fmt::Display for LoadTestError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl Error for LoadTestError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.source
+            .as_deref()
+            .map(|source| source as &(dyn Error + 'static))
+    }
+}

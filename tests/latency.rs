@@ -1,0 +1,371 @@
+//! The load test measures what it says it measures.
+
+use std::{
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering::SeqCst},
+    },
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use tower_api_tokens::{
+    ApiTokens, MemoryStore, NewToken, StoreError, StoreErrorKind, TokenDigest, TokenFormat,
+    TokenRecord, TokenStore,
+    testing::{
+        Fault, UnreliableStore,
+        latency::{Kind, LoadTest, LoadTestBuilder, LoadTestErrorKind, Phase, Progress, Skew},
+    },
+};
+
+const STALL: Duration = Duration::from_millis(100);
+
+fn format() -> TokenFormat {
+    TokenFormat::new("acme").unwrap()
+}
+
+/// A store that holds tokens, and their texts.
+struct Platform {
+    store: MemoryStore,
+    live: Vec<String>,
+    revoked: Vec<String>,
+}
+
+impl Platform {
+    async fn new() -> Self {
+        let store = MemoryStore::new();
+        let tokens = ApiTokens::new(store.clone(), format());
+        let app = tokens.create_app("Load test").await.unwrap();
+        let (mut live, mut revoked) = (Vec::new(), Vec::new());
+        for n in 0..60 {
+            let issued = tokens
+                .issue(&app.id, NewToken::named("load"))
+                .await
+                .unwrap();
+            let text = issued.token().expose().to_owned();
+            if n < 50 {
+                live.push(text);
+            } else {
+                tokens.revoke(issued.record().id).await.unwrap();
+                revoked.push(text);
+            }
+        }
+        Self {
+            store,
+            live,
+            revoked,
+        }
+    }
+
+    fn test(&self, store: impl TokenStore) -> LoadTestBuilder {
+        LoadTest::builder(store)
+            .format(format())
+            .live(&self.live)
+            .revoked(&self.revoked)
+    }
+}
+
+fn only_misses(test: LoadTestBuilder) -> LoadTestBuilder {
+    let others = [Kind::Unknown, Kind::Garbage, Kind::Revoked];
+    let test = others
+        .into_iter()
+        .fold(test, |test, kind| test.share(kind, 0.0));
+    test.share(Kind::Miss, 1.0)
+}
+
+/// A store that takes its time: always, or once when it is told to.
+#[derive(Clone)]
+struct Slow {
+    inner: MemoryStore,
+    always: Duration,
+    stalls: Arc<AtomicBool>,
+}
+
+impl Slow {
+    fn new(inner: &MemoryStore, always: Duration) -> Self {
+        Self {
+            inner: inner.clone(),
+            always,
+            stalls: Arc::default(),
+        }
+    }
+}
+
+#[async_trait]
+impl TokenStore for Slow {
+    async fn find(&self, digest: &TokenDigest) -> Result<Option<TokenRecord>, StoreError> {
+        if self.stalls.swap(false, SeqCst) {
+            tokio::time::sleep(STALL).await;
+        }
+        if !self.always.is_zero() {
+            tokio::time::sleep(self.always).await;
+        }
+        self.inner.find(digest).await
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_request_is_counted_under_its_kind() {
+    let platform = Platform::new().await;
+    let store = UnreliableStore::new(platform.store.clone());
+    let test = platform.test(store.clone()).skew(Skew::Zipf);
+    let mut test = test.share(Kind::Miss, 0.1).prepare().await.unwrap();
+    assert_eq!(store.finds(), 60, "each token is remembered");
+    let report = test.run(20_000.0, 4_000).await.unwrap();
+    let counts = Kind::ALL.map(|kind| report.figures(kind).count());
+    assert_eq!(counts, [3000, 400, 200, 200, 200]);
+    assert_eq!(report.requests(), 4000);
+    assert_eq!(
+        store.finds(),
+        60 + 400 + 200,
+        "of misses and unknown tokens"
+    );
+    let report = test.saturate(1_001).await.unwrap();
+    assert_eq!(report.requests(), 1001);
+    assert_eq!(report.rate(), None);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_slow_store_shows_in_the_kinds_that_ask_it() {
+    let platform = Platform::new().await;
+    let slowness = Duration::from_millis(20);
+    let store = Slow::new(&platform.store, slowness);
+    let mut test = platform
+        .test(store)
+        .concurrency(64)
+        .prepare()
+        .await
+        .unwrap();
+    let report = test.run(2_000.0, 1_000).await.unwrap();
+    let median = |kind| report.figures(kind).latencies().quantile(0.5);
+    for asks in [Kind::Miss, Kind::Unknown] {
+        assert!(median(asks) >= slowness, "{asks}: {:?}", median(asks));
+    }
+    for remembered in [Kind::Hit, Kind::Garbage, Kind::Revoked] {
+        assert!(median(remembered) < slowness, "{remembered}");
+    }
+}
+
+/// One request of 2,000 stalls, and with it those that were due while it did: a tenth of all. What
+/// waits for each answer before it sends the next sees the one.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stall_counts_for_every_request_that_was_due_meanwhile() {
+    let platform = Platform::new().await;
+    let store = Slow::new(&platform.store, Duration::ZERO);
+    let test = only_misses(platform.test(store.clone())).concurrency(1);
+    let mut test = test.prepare().await.unwrap();
+
+    store.stalls.store(true, SeqCst);
+    let scheduled = test.run(2_000.0, 2_000).await.unwrap();
+    let scheduled = scheduled.figures(Kind::Miss).latencies();
+    assert!(scheduled.max() >= STALL - Duration::from_millis(1));
+    assert!(scheduled.quantile(0.999) >= STALL * 9 / 10);
+    assert!(
+        scheduled.quantile(0.96) >= STALL / 3,
+        "{:?}",
+        scheduled.quantile(0.96)
+    );
+
+    store.stalls.store(true, SeqCst);
+    let naive = test.saturate(2_000).await.unwrap();
+    let naive = naive.figures(Kind::Miss).latencies();
+    assert!(naive.max() >= STALL);
+    assert!(
+        naive.quantile(0.99) < STALL / 3,
+        "{:?}",
+        naive.quantile(0.99)
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_schedule_that_cannot_be_kept_is_told() {
+    let platform = Platform::new().await;
+    let store = Slow::new(&platform.store, Duration::from_millis(10));
+    let test = only_misses(platform.test(store)).concurrency(2);
+    let mut test = test.prepare().await.unwrap();
+    let report = test.run(2_000.0, 100).await.unwrap();
+    assert!(!report.kept_up());
+    // The last was due after 50 ms and is answered after 50 lookups.
+    let waited = report.figures(Kind::Miss).latencies().max();
+    assert!(waited >= Duration::from_millis(450), "{waited:?}");
+    assert!(report.throughput() < 200.0);
+}
+
+#[tokio::test]
+async fn one_thread_is_enough() {
+    let platform = Platform::new().await;
+    let store = Slow::new(&platform.store, Duration::from_millis(1));
+    let mut test = platform.test(store).prepare().await.unwrap();
+    let report = test.run(50_000.0, 2_000).await.unwrap();
+    assert_eq!(report.requests(), 2_000);
+    let begun_late = report.elapsed() >= Duration::from_millis(40);
+    assert!(begun_late, "not before the last request is due");
+}
+
+/// Takes every token for the one it knows.
+struct Gullible(TokenRecord);
+
+#[async_trait]
+impl TokenStore for Gullible {
+    async fn find(&self, digest: &TokenDigest) -> Result<Option<TokenRecord>, StoreError> {
+        let mut found = self.0.clone();
+        found.digest = *digest;
+        Ok(Some(found))
+    }
+}
+
+#[tokio::test]
+async fn an_authenticator_that_admits_what_nobody_issued_ends_the_test() {
+    let platform = Platform::new().await;
+    let digest = TokenDigest::of(platform.live[0].as_bytes());
+    let record = platform.store.find(&digest).await.unwrap().unwrap();
+    let test = LoadTest::builder(Gullible(record)).format(format());
+    let test = test.live(&platform.live).share(Kind::Revoked, 0.0);
+    let mut test = test.prepare().await.unwrap();
+    let error = test.run(10_000.0, 1_000).await.unwrap_err();
+    assert_eq!(error.kind(), LoadTestErrorKind::WrongVerdict);
+    assert_eq!(
+        error.to_string(),
+        "a request of kind `unknown` was admitted: a store answers `None` to a digest that it does \
+         not hold"
+    );
+}
+
+#[tokio::test]
+async fn tokens_that_are_not_what_they_are_said_to_be_end_the_test() {
+    let platform = Platform::new().await;
+    let store = || platform.store.clone();
+    let live_as_revoked = LoadTest::builder(store()).revoked(&platform.live);
+    let revoked_as_live = LoadTest::builder(store()).live(&platform.revoked);
+    let not_there = LoadTest::builder(MemoryStore::new()).live(&platform.live);
+    for (test, told) in [
+        (live_as_revoked, "`revoked` was admitted"),
+        (revoked_as_live, "`hit` was refused as revoked_token"),
+        (not_there, "`hit` was refused as unknown_token"),
+    ] {
+        let error = test.prepare().await.unwrap_err();
+        assert_eq!(error.kind(), LoadTestErrorKind::WrongVerdict);
+        assert!(error.to_string().contains(told), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn a_store_that_fails_meanwhile_is_counted() {
+    let platform = Platform::new().await;
+    let store = UnreliableStore::new(platform.store.clone());
+    let mut test = platform.test(store.clone()).prepare().await.unwrap();
+    store.set_fault(Fault::Error(StoreErrorKind::Unavailable));
+    let report = test.run(10_000.0, 1_000).await.unwrap();
+    let unavailable = Kind::ALL.map(|kind| report.figures(kind).unavailable());
+    assert_eq!(unavailable, [0, 50, 50, 0, 0]);
+    let error = platform.test(store).prepare().await.unwrap_err();
+    assert_eq!(error.kind(), LoadTestErrorKind::StoreFailure);
+}
+
+#[tokio::test]
+async fn tokens_of_no_format_are_measured_too() {
+    let platform = Platform::new().await;
+    let test = LoadTest::builder(platform.store.clone()).live(&platform.live);
+    let mut test = test.revoked(&platform.revoked).prepare().await.unwrap();
+    let report = test.saturate(1_000).await.unwrap();
+    assert_eq!(report.figures(Kind::Garbage).count(), 50);
+}
+
+#[tokio::test]
+async fn what_cannot_be_measured_is_refused_with_the_cure() {
+    let platform = Platform::new().await;
+    let test = || platform.test(platform.store.clone());
+    for (test, told) in [
+        (test().share(Kind::Unknown, 1.5), "from 0 to 1"),
+        (test().share(Kind::Unknown, f64::NAN), "from 0 to 1"),
+        (test().share(Kind::Miss, 0.9), "at most 1 together"),
+        (
+            test().share(Kind::Hit, 0.5),
+            "what the shares of the other kinds leave",
+        ),
+        (test().concurrency(0), "at least 1"),
+    ] {
+        let error = test.prepare().await.unwrap_err();
+        assert_eq!(error.kind(), LoadTestErrorKind::InvalidLoad);
+        assert!(error.to_string().contains(told), "{error}");
+    }
+    let mut sound = test().prepare().await.unwrap();
+    for rate in [0.0, -1.0, f64::NAN, f64::INFINITY] {
+        let error = sound.run(rate, 10).await.unwrap_err();
+        assert!(error.to_string().contains("above 0"), "{error}");
+    }
+    let none = LoadTest::builder(MemoryStore::new());
+    let error = none
+        .prepare()
+        .await
+        .unwrap()
+        .saturate(100)
+        .await
+        .unwrap_err();
+    assert!(error.to_string().contains("give some to `live`"), "{error}");
+    let none_revoked = LoadTest::builder(platform.store.clone()).live(&platform.live);
+    let mut none_revoked = none_revoked.prepare().await.unwrap();
+    let error = none_revoked.saturate(100).await.unwrap_err();
+    assert!(error.to_string().contains("`revoked`"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn progress_is_told_until_all_is_done() {
+    let platform = Platform::new().await;
+    let seen = Arc::new(Mutex::new(Vec::<Progress>::new()));
+    let seer = Arc::clone(&seen);
+    let test = platform.test(platform.store.clone());
+    let test = test.on_progress(move |progress| seer.lock().unwrap().push(progress));
+    let mut test = test.prepare().await.unwrap();
+    test.saturate(1_000).await.unwrap();
+    test.run(1_000.0, 500).await.unwrap();
+    let seen = seen.lock().unwrap();
+    let total = |phase| match phase {
+        Phase::Preparing => 60,
+        Phase::Saturating => 1000,
+        _ => 500,
+    };
+    for phase in [Phase::Preparing, Phase::Saturating, Phase::Running] {
+        let of_phase = seen.iter().filter(|progress| progress.phase == phase);
+        let of_phase: Vec<_> = of_phase.map(|progress| progress.done).collect();
+        assert!(of_phase.is_sorted());
+        assert_eq!(of_phase.last(), Some(&total(phase)), "{phase:?}");
+    }
+    let midway = |p: &&Progress| p.phase == Phase::Running && (1..500).contains(&p.done);
+    assert!(seen.iter().find(midway).is_some());
+}
+
+#[tokio::test]
+async fn a_report_is_json_for_programs() {
+    let platform = Platform::new().await;
+    let mut test = platform
+        .test(platform.store.clone())
+        .prepare()
+        .await
+        .unwrap();
+    let scheduled = test.run(10_000.0, 1_000).await.unwrap();
+    let json: serde_json::Value = serde_json::from_str(&scheduled.to_json()).unwrap();
+    assert_eq!(json["rate"], 10_000);
+    assert_eq!(json["requests"], 1000);
+    assert_eq!(json["kinds"]["hit"]["count"], 800);
+    let p99 = scheduled.figures(Kind::Hit).latencies().quantile(0.99);
+    assert_eq!(
+        json["kinds"]["hit"]["p99_ns"],
+        u64::try_from(p99.as_nanos()).unwrap()
+    );
+    assert_eq!(json["kinds"].as_object().unwrap().len(), 5);
+    let saturated = test.saturate(100).await.unwrap().to_json();
+    let json: serde_json::Value = serde_json::from_str(&saturated).unwrap();
+    assert!(json["rate"].is_null());
+}
+
+#[tokio::test]
+async fn no_token_is_printed() {
+    let platform = Platform::new().await;
+    let builder = platform.test(platform.store.clone());
+    let mut printed = format!("{builder:?}");
+    printed += &format!("{:?}", builder.prepare().await.unwrap());
+    for token in platform.live.iter().chain(&platform.revoked) {
+        assert!(!printed.contains(token));
+    }
+}
