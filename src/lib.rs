@@ -107,7 +107,7 @@
 //!
 //! | feature | what it adds |
 //! |---|---|
-//! | `admin` | the operations of managing apps and tokens, who may do them, and the audit of them |
+//! | `admin` | a JSON API for managing apps and tokens, who may use it, and the audit of it |
 //! | `axum` | [`AppPrincipal`] as an extractor |
 //! | `postgres` | `PostgresStore`, shared by many nodes |
 //! | `sqlite` | `SqliteStore`, on a bundled SQLite |

@@ -1,13 +1,82 @@
-//! Managing apps and tokens: the operations, who may do them, and the trail that they leave.
+//! Managing apps and tokens: over HTTP, by whom a guard knows, with an audit of it all.
+//!
+//! [`Admin`] makes an axum router of the JSON API. It asks a [`Guard`] who sends each request;
+//! [`TokenGuard`] takes tokens of this crate that have the scope `tokens:admin`.
+//!
+//! ```
+//! use axum::Router;
+//! use tower_api_tokens::{ApiTokens, MemoryStore, NewToken, TokenFormat};
+//! use tower_api_tokens::admin::{Admin, TokenGuard};
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let tokens = ApiTokens::new(MemoryStore::new(), TokenFormat::new("acme")?);
+//! let staff = tokens.create_app("Staff").await?;
+//! let admin = NewToken::named("first admin").scopes("tokens:admin invoices:read".parse()?);
+//! let admin = tokens.issue(&staff.id, admin).await?;
+//! println!("shown once: {}", admin.token().expose());
+//!
+//! let api = Admin::new(&tokens, TokenGuard::new(&tokens)).router();
+//! let app: Router = Router::new().nest("/admin/api", api);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! ```text
+//! curl -H "Authorization: Bearer $TOKEN" -H 'Content-Type: application/json' \
+//!     -d '{"name": "Billing"}' http://127.0.0.1:3000/admin/api/apps
+//! ```
+//!
+//! # The parts
+//!
+//! 1. [`Operations`] are what can be done, with the rules on who may and the audit. The forms below
+//!    do nothing that they do not.
+//! 2. The gate turns away what a page of another site has sent, asks the guard who sends the
+//!    request, and hands the [`Operator`] on to what stands behind it.
+//! 3. The JSON API reads requests, calls the operator and writes answers. Whatever else is to manage
+//!    tokens over HTTP stands behind the same gate.
+//!
+//! # The JSON API
+//!
+//! | request | does |
+//! |---|---|
+//! | `GET /apps`, `POST /apps`, `GET /apps/{app}` | lists, creates, reads apps |
+//! | `POST /apps/{app}/disable`, `POST /apps/{app}/enable` | refuses or admits all its tokens |
+//! | `GET /tokens?app_id=&status=&name=` | lists tokens, the newest first |
+//! | `POST /tokens` | issues a token; its text is in this answer alone |
+//! | `GET /tokens/{token}`, `PATCH /tokens/{token}` | reads, renames a token |
+//! | `POST /tokens/{token}/rotate` | issues the successor; its text is in this answer alone |
+//! | `POST /tokens/{token}/revoke` | revokes a token for good |
+//! | `GET /events?app_id=&token_id=` | lists audit events, the latest first |
+//! | `GET /openapi.json` | describes all this, as OpenAPI 3.1 |
+//!
+//! - Names are for people and need not be distinct; identifiers are what tells apps and tokens apart.
+//! - A listing has a `next` while there is more: give it as `cursor`, with the same filters.
+//! - With an `Idempotency-Key`, issuing and rotating make one token however often the request is
+//!   sent within a day. The text of a token is not kept, so a repetition is told which token was
+//!   made (409). The same key with another request is 422.
+//! - What is wrong with a request is answered as `application/problem+json` (RFC 9457), with a `code`
+//!   for programs and a `detail` that says what to change. Unknown fields and parameters are wrong.
+//! - A store that fails is 503 with `Retry-After`. Nothing is ever kept by a cache.
+//! - Requests that change something have to come from the same site, or from no browser, because
+//!   browsers add credentials by themselves; see [`Admin::trust_origin`].
 
 mod actor;
+mod api;
 mod audit;
+mod builder;
+mod cross_site;
+mod gate;
 mod guard;
 mod operations;
+mod problem;
+mod words;
 
 pub use actor::Actor;
 pub use audit::{AuditSink, JsonLines};
-pub use guard::{Denied, Guard, TokenGuard};
+pub use builder::Admin;
+pub use cross_site::OriginError;
+pub use guard::{Denied, Guard, GuardScheme, TokenGuard};
 pub use operations::{
     OperationError, OperationErrorKind, Operations, Operator, RequestKey, RequestKeyError,
 };

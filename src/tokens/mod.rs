@@ -287,6 +287,11 @@ impl ApiTokens {
     }
 
     #[cfg(feature = "admin")]
+    pub(crate) fn max_overlap(&self) -> Duration {
+        self.shared.max_overlap
+    }
+
+    #[cfg(feature = "admin")]
     pub(crate) fn entropy(&self) -> &dyn Entropy {
         &*self.shared.entropy
     }

@@ -1,6 +1,8 @@
-//! Managing apps and tokens: the operations, the guard and the audit.
+//! Managing apps and tokens: the operations, the guard, the audit and the API.
 
+mod api;
 mod audit;
+mod client;
 mod guard;
 mod operations;
 mod support;

@@ -1,25 +1,51 @@
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use crate::audit::{AuditEvent, AuditOutcome};
 
 /// An audit event as JSON.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = AuditEvent)]
 pub(in crate::admin) struct EventView<'e> {
+    /// The event's identifier.
+    #[schema(format = "uuid")]
     id: String,
+    /// When it was done.
+    #[schema(format = DateTime)]
     at: String,
+    /// Who did it.
+    #[schema(max_length = 200)]
     actor: &'e str,
+    /// What was done, like `token.issue`.
+    #[schema(pattern = "^[a-z]+\\.[a-z]+$")]
     action: &'static str,
+    /// The app that it was done to or for; null if there is none, or it is not known.
+    #[schema(required)]
     app_id: Option<&'e str>,
+    /// The token that it was done to; null if there is none.
+    #[schema(format = "uuid", required)]
     token_id: Option<String>,
-    outcome: &'static str,
+    /// Whether it was done.
+    outcome: OutcomeView,
+    /// Why it was refused, like `unknown_token`; null if it was done.
+    #[schema(required)]
     reason: Option<&'e str>,
+}
+
+/// What came of it.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+#[schema(as = AuditOutcome)]
+pub(in crate::admin) enum OutcomeView {
+    Done,
+    Refused,
 }
 
 impl<'e> From<&'e AuditEvent> for EventView<'e> {
     fn from(event: &'e AuditEvent) -> Self {
         let (outcome, reason) = match &event.outcome {
-            AuditOutcome::Done => ("done", None),
-            AuditOutcome::Refused(reason) => ("refused", Some(reason.as_str())),
+            AuditOutcome::Done => (OutcomeView::Done, None),
+            AuditOutcome::Refused(reason) => (OutcomeView::Refused, Some(reason.as_str())),
         };
         Self {
             id: event.id.to_string(),

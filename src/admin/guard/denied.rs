@@ -1,7 +1,8 @@
 use std::{borrow::Cow, fmt};
 
+use bytes::Bytes;
 use http::{
-    HeaderMap, HeaderValue, StatusCode,
+    HeaderMap, HeaderValue, Response, StatusCode,
     header::{RETRY_AFTER, WWW_AUTHENTICATE},
 };
 
@@ -13,6 +14,7 @@ pub struct Denied {
     pub(in crate::admin) status: StatusCode,
     pub(in crate::admin) detail: Cow<'static, str>,
     pub(in crate::admin) headers: HeaderMap,
+    pub(in crate::admin) response: Option<Box<Response<Bytes>>>,
 }
 
 impl Denied {
@@ -21,6 +23,7 @@ impl Denied {
             status,
             detail: detail.into(),
             headers: HeaderMap::new(),
+            response: None,
         }
     }
 
@@ -52,6 +55,16 @@ impl Denied {
         let soon = HeaderValue::from_static("1");
         denied.headers.insert(RETRY_AFTER, soon);
         denied
+    }
+
+    /// The request is answered by a response of the guard's own, for example a redirect to the
+    /// page where people log in.
+    #[must_use]
+    pub fn with_response(response: Response<Bytes>) -> Self {
+        Self {
+            response: Some(Box::new(response)),
+            ..Self::new(StatusCode::FORBIDDEN, "")
+        }
     }
 }
 

@@ -67,4 +67,20 @@ pub trait Guard: Send + Sync + 'static {
     ///
     /// With what the sender is to be answered.
     async fn authenticate(&self, request: &mut Parts) -> Result<Actor, Denied>;
+
+    /// The schemes of `Authorization` that it takes, for the document of the API. None unless it
+    /// says so.
+    fn schemes(&self) -> &[GuardScheme] {
+        &[]
+    }
+}
+
+/// A scheme of `Authorization` (RFC 9110 section 11.1) that a [`Guard`] takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum GuardScheme {
+    /// `Bearer`, RFC 6750.
+    Bearer,
+    /// `Basic`, RFC 7617.
+    Basic,
 }

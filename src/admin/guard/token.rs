@@ -13,7 +13,7 @@ use http::{
 use tower_layer::Layer;
 use tower_service::Service;
 
-use super::{Denied, Guard};
+use super::{Denied, Guard, GuardScheme};
 use crate::{
     admin::Actor,
     authenticator::Authenticator,
@@ -100,6 +100,10 @@ impl Guard for TokenGuard {
             }
             None => Err(denied(&response)),
         }
+    }
+
+    fn schemes(&self) -> &[GuardScheme] {
+        &[GuardScheme::Bearer, GuardScheme::Basic]
     }
 }
 

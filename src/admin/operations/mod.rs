@@ -106,6 +106,11 @@ impl Operations {
         }
     }
 
+    /// For how many seconds a rotated token may live on.
+    pub(in crate::admin) fn max_overlap_seconds(&self) -> u64 {
+        self.shared.tokens.max_overlap().as_secs()
+    }
+
     /// How many audit events wait for the store.
     #[must_use]
     pub fn waiting_events(&self) -> usize {

@@ -1,9 +1,11 @@
 use std::fmt;
 
-use sha2::{Digest, Sha256};
 use thiserror::Error;
 
-use crate::{admin::Actor, store::IdempotencyKey};
+use crate::{
+    admin::{Actor, words::digest},
+    store::IdempotencyKey,
+};
 
 /// What a client names a request by, so that a repetition makes no second token: the value of an
 /// `Idempotency-Key` field, or a number hidden in a form.
@@ -41,16 +43,6 @@ impl RequestKey {
     pub(super) fn bind(&self, actor: &Actor, request: &[&str]) -> IdempotencyKey {
         IdempotencyKey::new(digest(&[actor.name(), &self.0]), digest(request))
     }
-}
-
-/// A digest that no other division of the same text into words has.
-fn digest(words: &[&str]) -> [u8; 32] {
-    let mut hash = Sha256::new();
-    for word in words {
-        hash.update((word.len() as u64).to_be_bytes());
-        hash.update(word.as_bytes());
-    }
-    hash.finalize().into()
 }
 
 impl fmt::Debug for RequestKey {

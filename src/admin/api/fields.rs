@@ -1,0 +1,381 @@
+//! The parts of requests, each with the form that the document says and no other.
+
+use std::{borrow::Cow, fmt};
+
+use jiff::Timestamp;
+use serde::{
+    Deserialize, Deserializer,
+    de::{Error, Unexpected, Visitor},
+};
+use utoipa::{
+    PartialSchema, ToSchema,
+    openapi::{
+        KnownFormat, ObjectBuilder, RefOr, Schema, SchemaFormat,
+        schema::{SchemaType, Type},
+    },
+};
+
+use crate::{
+    admin::{RequestKey, RequestKeyError},
+    app::{AppId, AppIdError},
+    name::{MAX_NAME_LEN, NameError},
+    scope::{Scope, ScopeError},
+    store::PageSize,
+    token::{TokenId, TokenIdError},
+};
+
+/// Defines a type that is read from a string, and how the document describes that.
+macro_rules! text_field {
+    ($(#[doc = $doc:literal])* $field:ident($inner:ty), $schema:expr) => {
+        $(#[doc = $doc])*
+        #[derive(Deserialize)]
+        #[serde(try_from = "String")]
+        pub(super) struct $field(pub(super) $inner);
+
+        impl PartialSchema for $field {
+            fn schema() -> RefOr<Schema> {
+                let text = ObjectBuilder::new().schema_type(SchemaType::new(Type::String));
+                let describe: fn(ObjectBuilder) -> ObjectBuilder = $schema;
+                describe(text).into()
+            }
+        }
+
+        impl ToSchema for $field {
+            fn name() -> Cow<'static, str> {
+                Cow::Borrowed(stringify!($field))
+            }
+        }
+    };
+}
+
+text_field! {
+    /// The identifier of an app.
+    AppIdText(AppId),
+    |text| text
+        .description(Some("The identifier of an app."))
+        .pattern(Some(r"^[A-Za-z0-9][A-Za-z0-9._~-]{0,39}$"))
+}
+
+impl TryFrom<String> for AppIdText {
+    type Error = AppIdError;
+
+    fn try_from(text: String) -> Result<Self, AppIdError> {
+        AppId::new(&text).map(Self)
+    }
+}
+
+text_field! {
+    /// The identifier of a token.
+    TokenIdText(TokenId),
+    |text| text
+        .description(Some("The identifier of a token."))
+        .format(Some(SchemaFormat::Custom("uuid".into())))
+        .pattern(Some(r"^[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}$"))
+}
+
+impl TryFrom<String> for TokenIdText {
+    type Error = TokenIdError;
+
+    fn try_from(text: String) -> Result<Self, TokenIdError> {
+        let hyphenated = text.len() == 36;
+        let id = text.parse().map(Self);
+        id.and_then(|id| {
+            if hyphenated {
+                Ok(id)
+            } else {
+                Err(TokenIdError)
+            }
+        })
+    }
+}
+
+/// White space that is no control character and separates no lines.
+const SPACES: &str = r"\u0020\u00A0\u1680\u2000-\u200A\u202F\u205F\u3000";
+
+/// What may not be in a name.
+const CONTROLS: &str = r"\u0000-\u001F\u007F-\u009F\u2028\u2029";
+
+text_field! {
+    /// The name of an app or a token.
+    Name(String),
+    |text| text
+        .description(Some(
+            "A name for people, which need not be the only one of its kind. White space around it is dropped.",
+        ))
+        .min_length(Some(1))
+        .max_length(Some(MAX_NAME_LEN))
+        .pattern(Some(format!("^[^{CONTROLS}]*[^{CONTROLS}{SPACES}][^{CONTROLS}]*$")))
+}
+
+impl TryFrom<String> for Name {
+    type Error = NameError;
+
+    fn try_from(text: String) -> Result<Self, NameError> {
+        let name = crate::name::normalize(&text)?;
+        // What is dropped around a name has to fit the description too.
+        let controls = text
+            .chars()
+            .any(|c| c.is_control() || matches!(c, '\u{2028}' | '\u{2029}'));
+        match text.chars().nth(MAX_NAME_LEN).is_some() || controls {
+            true => Err(NameError),
+            false => Ok(Self(name)),
+        }
+    }
+}
+
+text_field! {
+    /// A part of a name.
+    NamePart(String),
+    |text| text
+        .description(Some("A part of a name."))
+        .min_length(Some(1))
+        .max_length(Some(MAX_NAME_LEN))
+        .pattern(Some(format!("^[^{CONTROLS}]+$")))
+}
+
+impl TryFrom<String> for NamePart {
+    type Error = &'static str;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        let controls = text
+            .chars()
+            .any(|c| c.is_control() || matches!(c, '\u{2028}' | '\u{2029}'));
+        if text.is_empty() || controls || text.chars().nth(MAX_NAME_LEN).is_some() {
+            return Err("a part of a name is 1 to 100 characters, without control characters");
+        }
+        Ok(Self(text))
+    }
+}
+
+text_field! {
+    /// A scope.
+    ScopeText(Scope),
+    |text| text
+        .description(Some("A scope (RFC 6749 section 3.3)."))
+        .pattern(Some(r"^[!#-\[\]-~]{1,128}$"))
+}
+
+impl TryFrom<String> for ScopeText {
+    type Error = ScopeError;
+
+    fn try_from(text: String) -> Result<Self, ScopeError> {
+        Scope::new(&text).map(Self)
+    }
+}
+
+text_field! {
+    /// An instant.
+    Instant(Timestamp),
+    |text| text
+        .description(Some("An instant (RFC 3339)."))
+        .format(Some(SchemaFormat::KnownFormat(KnownFormat::DateTime)))
+}
+
+impl TryFrom<String> for Instant {
+    type Error = &'static str;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        let read = is_date_time(&text).then(|| text.parse().ok()).flatten();
+        read.map(Self)
+            .ok_or("an instant has the form of RFC 3339, like `2030-01-31T12:00:00Z`")
+    }
+}
+
+/// Whether a text has the form of `date-time` in RFC 3339 section 5.6.
+fn is_date_time(text: &str) -> bool {
+    let fits = |text: &[u8], form: &[u8]| {
+        text.len() == form.len()
+            && text.iter().zip(form).all(|(byte, form)| match form {
+                b'0' => byte.is_ascii_digit(),
+                form => byte.eq_ignore_ascii_case(form),
+            })
+    };
+    let Some((time, mut rest)) = text.as_bytes().split_at_checked(19) else {
+        return false;
+    };
+    if let Some(fraction) = rest.strip_prefix(b".") {
+        let digits = fraction
+            .iter()
+            .take_while(|byte| byte.is_ascii_digit())
+            .count();
+        if digits == 0 {
+            return false;
+        }
+        rest = &fraction[digits..];
+    }
+    let zone = fits(rest, b"Z") || fits(rest, b"+00:00") || fits(rest, b"-00:00");
+    fits(time, b"0000-00-00T00:00:00") && zone
+}
+
+text_field! {
+    /// Where a page of a listing begins.
+    Cursor(String),
+    |text| text
+        .description(Some(
+            "The `next` of the page before, with the same filters; the first page has none.",
+        ))
+        .pattern(Some("^[A-Za-z0-9_-]{1,128}$"))
+}
+
+impl TryFrom<String> for Cursor {
+    type Error = &'static str;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        let written = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+        if !(1..=128).contains(&text.len()) || !text.bytes().all(written) {
+            return Err("a cursor is the `next` of the page before, as it was given");
+        }
+        Ok(Self(text))
+    }
+}
+
+text_field! {
+    /// What a request is named by.
+    KeyText(RequestKey),
+    |text| text
+        .description(Some(
+            "Names the request: a repetition under the same key within a day makes no second token.",
+        ))
+        .pattern(Some("^[!-~]{1,255}$"))
+}
+
+impl TryFrom<String> for KeyText {
+    type Error = RequestKeyError;
+
+    fn try_from(text: String) -> Result<Self, RequestKeyError> {
+        RequestKey::new(&text).map(Self)
+    }
+}
+
+/// How many records a page holds at most.
+#[derive(Clone, Copy, Deserialize)]
+#[serde(try_from = "u16")]
+pub(super) struct Limit(usize);
+
+impl Limit {
+    pub(super) fn of(limit: Option<Self>) -> usize {
+        limit.map_or(PageSize::default().get(), |limit| limit.0)
+    }
+}
+
+impl TryFrom<u16> for Limit {
+    type Error = &'static str;
+
+    fn try_from(records: u16) -> Result<Self, Self::Error> {
+        match usize::from(records) {
+            records @ 1..=PageSize::MAX => Ok(Self(records)),
+            _ => Err("a page holds 1 to 1000 records"),
+        }
+    }
+}
+
+impl PartialSchema for Limit {
+    fn schema() -> RefOr<Schema> {
+        ObjectBuilder::new()
+            .schema_type(SchemaType::new(Type::Integer))
+            .description(Some("How many records the page holds at most."))
+            .minimum(Some(1))
+            .maximum(Some(PageSize::MAX))
+            .default(Some(PageSize::default().get().into()))
+            .into()
+    }
+}
+
+impl ToSchema for Limit {}
+
+/// A number of seconds. JSON has one kind of number, so `60.0` is `60`.
+pub(super) struct Seconds(pub(super) u64);
+
+impl<'de> Deserialize<'de> for Seconds {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Whole;
+
+        impl Visitor<'_> for Whole {
+            type Value = Seconds;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a whole number of seconds")
+            }
+
+            fn visit_u64<E>(self, seconds: u64) -> Result<Seconds, E> {
+                Ok(Seconds(seconds))
+            }
+
+            fn visit_f64<E: Error>(self, seconds: f64) -> Result<Seconds, E> {
+                match seconds.fract() == 0.0 && seconds >= 0.0 {
+                    true => Ok(Seconds(seconds as u64)),
+                    false => Err(E::invalid_value(Unexpected::Float(seconds), &self)),
+                }
+            }
+        }
+
+        deserializer.deserialize_u64(Whole)
+    }
+}
+
+impl PartialSchema for Seconds {
+    fn schema() -> RefOr<Schema> {
+        ObjectBuilder::new()
+            .schema_type(SchemaType::new(Type::Integer))
+            .description(Some("For how many seconds the old token lives on."))
+            .minimum(Some(0))
+            .into()
+    }
+}
+
+impl ToSchema for Seconds {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_instant_has_the_form_of_rfc_3339() {
+        for good in [
+            "2030-01-31T12:00:00Z",
+            "2030-01-31t12:00:00z",
+            "2030-01-31T12:00:00.123456789+02:00",
+            "2030-01-31T23:59:60-00:30",
+        ] {
+            assert!(Instant::try_from(good.to_owned()).is_ok(), "{good}");
+        }
+        for bad in [
+            "",
+            "2030",
+            "2030-01-31",
+            "2030-01-31T12:00Z",
+            "2030-01-31 12:00:00Z",
+            "2030-01-31T12:00:00",
+            "2030-01-31T12:00:00.Z",
+            "2030-13-31T12:00:00Z",
+            "2030-01-31T12:00:00Z[Europe/Paris]",
+            "+002030-01-31T12:00:00Z",
+            "2030-01-31T12:00:00+0200",
+        ] {
+            assert!(Instant::try_from(bad.to_owned()).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_name_fits_the_pattern_that_describes_it() {
+        let RefOr::T(Schema::Object(schema)) = Name::schema() else {
+            panic!("not an object");
+        };
+        let pattern = regex::Regex::new(&schema.pattern.unwrap()).unwrap();
+        for text in [
+            "a",
+            " a ",
+            "",
+            " ",
+            "\u{a0}",
+            "a\n",
+            "\ta",
+            "a\u{2028}",
+            "é\u{3000}b",
+            "\u{85}a",
+        ] {
+            let read = Name::try_from(text.to_owned()).is_ok();
+            assert_eq!(read, pattern.is_match(text), "{text:?}");
+        }
+    }
+}

@@ -1,0 +1,100 @@
+use std::{fmt, sync::Arc};
+
+use axum::Router;
+
+use super::{
+    AuditSink, Guard, Operations, api,
+    cross_site::{OriginError, TrustedOrigins},
+    gate::Gate,
+};
+
+/// Sets up the management API.
+///
+/// ```
+/// use axum::Router;
+/// use tower_api_tokens::{ApiTokens, MemoryStore, TokenFormat};
+/// use tower_api_tokens::admin::{Admin, JsonLines, TokenGuard};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let tokens = ApiTokens::new(MemoryStore::new(), TokenFormat::new("acme")?);
+/// let admin = Admin::new(&tokens, TokenGuard::new(&tokens))
+///     .sink(JsonLines::new(std::io::stderr())?);
+/// let app: Router = Router::new().nest("/admin/api", admin.router());
+/// # Ok(())
+/// # }
+/// ```
+///
+/// There is none without a [`Guard`]:
+///
+/// ```compile_fail,E0061
+/// # use tower_api_tokens::{ApiTokens, MemoryStore, TokenFormat, admin::Admin};
+/// # let tokens = ApiTokens::new(MemoryStore::new(), TokenFormat::new("acme").unwrap());
+/// let admin = Admin::new(&tokens);
+/// ```
+///
+/// and what is no guard is not taken for one:
+///
+/// ```compile_fail,E0277
+/// # use tower_api_tokens::{ApiTokens, MemoryStore, TokenFormat, admin::Admin};
+/// # let tokens = ApiTokens::new(MemoryStore::new(), TokenFormat::new("acme").unwrap());
+/// let admin = Admin::new(&tokens, ());
+/// ```
+pub struct Admin {
+    gate: Gate,
+}
+
+impl Admin {
+    /// The management of these [`ApiTokens`](crate::ApiTokens), or through these [`Operations`], by
+    /// those whom the guard knows.
+    pub fn new(operations: impl Into<Operations>, guard: impl Guard) -> Self {
+        Self {
+            gate: Gate {
+                operations: operations.into(),
+                guard: Arc::new(guard),
+                origins: TrustedOrigins::default(),
+            },
+        }
+    }
+
+    /// Gives the audit events to a sink too.
+    #[must_use]
+    pub fn sink(mut self, sink: impl AuditSink) -> Self {
+        self.gate.operations = self.gate.operations.sink(sink);
+        self
+    }
+
+    /// Lets pages of another origin, like `https://admin.example`, send requests that change
+    /// something. It is needed where those pages call the API, or where a proxy in front changes
+    /// the host.
+    ///
+    /// # Errors
+    ///
+    /// When the text is not an origin.
+    pub fn trust_origin(mut self, origin: &str) -> Result<Self, OriginError> {
+        self.gate.origins.add(origin)?;
+        Ok(self)
+    }
+
+    /// The operations, whose audit is to be flushed before the process ends.
+    #[must_use]
+    pub fn operations(&self) -> &Operations {
+        &self.gate.operations
+    }
+
+    /// The JSON API, to be nested anywhere: its own document is at `/openapi.json`.
+    ///
+    /// It answers every path below it, so nest it under one of its own; merging it with a router
+    /// that has a fallback panics, as axum says.
+    pub fn router(&self) -> Router {
+        api::router(self.gate.clone())
+    }
+}
+
+impl fmt::Debug for Admin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Admin")
+            .field("operations", &self.gate.operations)
+            .field("origins", &self.gate.origins)
+            .finish_non_exhaustive()
+    }
+}

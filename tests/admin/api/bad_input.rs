@@ -1,0 +1,302 @@
+//! What is wrong with a request is a 4xx that says what to change.
+
+use http::{Method, header::CONTENT_TYPE};
+use serde_json::{Value, json};
+
+use crate::{client::Client, support::Platform};
+
+async fn billing() -> (Platform, Client) {
+    let platform = Platform::new();
+    let client = Client::new(&platform).await;
+    client
+        .post("/apps", json!({"name": "Billing", "id": "billing"}))
+        .await
+        .created();
+    (platform, client)
+}
+
+#[tokio::test]
+async fn unknown_fields_are_named() {
+    let (_platform, client) = billing().await;
+    for (path, body) in [
+        ("/apps", json!({"name": "a", "colour": "red"})),
+        (
+            "/tokens",
+            json!({"app_id": "billing", "name": "a", "colour": "red"}),
+        ),
+    ] {
+        let detail = client.post(path, body).await.problem(400, "invalid_body");
+        assert!(
+            detail.contains("unknown field `colour`, expected"),
+            "{detail}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn unknown_parameters_are_named() {
+    let (_platform, client) = billing().await;
+    for path in ["/apps?page=2", "/tokens?page=2", "/events?page=2"] {
+        let detail = client.get(path).await.problem(400, "invalid_query");
+        assert!(
+            detail.contains("unknown field `page`, expected"),
+            "{detail}"
+        );
+    }
+    for path in ["/apps/billing?page=2", "/openapi.json?page=2"] {
+        let detail = client.get(path).await.problem(400, "invalid_query");
+        assert!(detail.contains("leave them out"), "{detail}");
+    }
+}
+
+#[tokio::test]
+async fn values_that_do_not_fit_are_refused_with_what_does() {
+    let (_platform, client) = billing().await;
+    for (body, cure) in [
+        (json!({"app_id": "billing", "name": 5}), "expected a string"),
+        (json!({"app_id": "billing"}), "missing field `name`"),
+        (
+            json!({"app_id": "billing", "name": ""}),
+            "1 to 100 characters",
+        ),
+        (
+            json!({"app_id": "billing", "name": "a\nb"}),
+            "without control characters",
+        ),
+        (
+            json!({"app_id": "billing", "name": "a\n"}),
+            "without control characters",
+        ),
+        (
+            json!({"app_id": "billing", "name": "x".repeat(101)}),
+            "1 to 100 characters",
+        ),
+        (
+            json!({"app_id": "a b", "name": "a"}),
+            "1 to 40 ASCII letters",
+        ),
+        (
+            json!({"app_id": "billing", "name": "a", "scopes": "read"}),
+            "expected a sequence",
+        ),
+        (
+            json!({"app_id": "billing", "name": "a", "scopes": ["a b"]}),
+            "like `invoices:read`",
+        ),
+        (
+            json!({"app_id": "billing", "name": "a", "expires_at": 17}),
+            "expected a string",
+        ),
+        (
+            json!({"app_id": "billing", "name": "a", "expires_at": "soon"}),
+            "like `2030-01-31T12",
+        ),
+        (json!(["billing", "ci", [], null]), "a JSON object"),
+        (json!("billing"), "a JSON object"),
+    ] {
+        let answer = client.post("/tokens", body.clone()).await;
+        let detail = answer.problem(400, "invalid_body");
+        assert!(detail.contains(cure), "{body}: {detail}");
+    }
+}
+
+#[tokio::test]
+async fn a_body_that_is_not_json_is_told_so() {
+    let (_platform, client) = billing().await;
+    let send = async |content_type: Option<&str>, body: &str| {
+        let mut request = client.request(Method::POST, "/apps", &json!({}));
+        request.headers_mut().remove(CONTENT_TYPE);
+        if let Some(content_type) = content_type {
+            request
+                .headers_mut()
+                .insert(CONTENT_TYPE, content_type.parse().unwrap());
+        }
+        *request.body_mut() = body.to_owned().into();
+        client.send(request).await
+    };
+    let good = r#"{"name": "a"}"#;
+    for wrong in [
+        None,
+        Some("text/plain"),
+        Some("application/x-www-form-urlencoded"),
+        Some(""),
+    ] {
+        let detail = send(wrong, good)
+            .await
+            .problem(415, "unsupported_media_type");
+        assert!(detail.contains("application/json"), "{detail}");
+    }
+    send(Some("Application/JSON; charset=utf-8"), good)
+        .await
+        .created();
+    for wrong in [
+        "",
+        "{",
+        "{\"name\": \"a\"} x",
+        "{\"name\": \"a\", \"name\": \"b\"}",
+    ] {
+        send(Some("application/json"), wrong)
+            .await
+            .problem(400, "invalid_body");
+    }
+}
+
+#[tokio::test]
+async fn an_oversized_body_is_refused() {
+    let (_platform, client) = billing().await;
+    let body = json!({"name": "x".repeat(20_000)});
+    let detail = client
+        .post("/apps", body)
+        .await
+        .problem(413, "body_too_large");
+    assert!(detail.contains("16384 bytes"), "{detail}");
+}
+
+#[tokio::test]
+async fn identifiers_that_are_none_are_refused() {
+    let (_platform, client) = billing().await;
+    for path in [
+        "/tokens/17",
+        "/tokens/0198c9d28f6a7cc19a433f2b8d1c5e77",
+        "/tokens/%00",
+    ] {
+        let detail = client.get(path).await.problem(400, "invalid_path");
+        assert!(detail.contains("give a UUID"), "{detail}");
+    }
+    let detail = client.get("/apps/a%20b").await.problem(400, "invalid_path");
+    assert!(detail.contains("1 to 40 ASCII letters"), "{detail}");
+    client.get("/apps/%FF").await.problem(400, "invalid_path");
+    let nowhere = "0198c9d2-8f6a-7cc1-9a43-3f2b8d1c5e77";
+    client
+        .get(&format!("/tokens/{nowhere}"))
+        .await
+        .problem(404, "unknown_token");
+    client
+        .get("/apps/nowhere")
+        .await
+        .problem(404, "unknown_app");
+    for page in ["0", "1001", "-1", "ten", ""] {
+        let answer = client.get(&format!("/tokens?limit={page}")).await;
+        answer.problem(400, "invalid_query");
+    }
+}
+
+#[tokio::test]
+async fn other_paths_and_methods_are_problems_too() {
+    let (_platform, client) = billing().await;
+    let detail = client.get("/token").await.problem(404, "not_found");
+    assert!(detail.contains("openapi.json"), "{detail}");
+    let answer = client
+        .send(client.request(Method::DELETE, "/apps", &Value::Null))
+        .await;
+    assert_eq!(answer.header("allow"), "GET,HEAD,POST");
+    answer.problem(405, "method_not_allowed");
+}
+
+#[tokio::test]
+async fn an_app_that_exists_is_not_created_again() {
+    let (_platform, client) = billing().await;
+    let answer = client
+        .post("/apps", json!({"name": "x", "id": "billing"}))
+        .await;
+    answer.problem(409, "app_exists");
+    assert_eq!(client.get("/apps/billing").await.ok()["name"], "Billing");
+}
+
+#[tokio::test]
+async fn a_disabled_app_gets_no_token() {
+    let (_platform, client) = billing().await;
+    let issued = client.issue("billing", "ci").await;
+    client.post("/apps/billing/disable", Value::Null).await.ok();
+    let new = json!({"app_id": "billing", "name": "ci"});
+    let detail = client
+        .post("/tokens", new)
+        .await
+        .problem(409, "disabled_app");
+    assert!(detail.contains("enable it first"), "{detail}");
+    let path = format!(
+        "/tokens/{}/rotate",
+        issued["record"]["id"].as_str().unwrap()
+    );
+    let answer = client.post(&path, json!({"overlap_seconds": 0})).await;
+    answer.problem(409, "disabled_app");
+}
+
+#[tokio::test]
+async fn an_app_that_is_not_there_gets_no_token() {
+    let (_platform, client) = billing().await;
+    let new = json!({"app_id": "nowhere", "name": "ci"});
+    client
+        .post("/tokens", new)
+        .await
+        .problem(404, "unknown_app");
+}
+
+#[tokio::test]
+async fn an_expiry_is_in_the_future() {
+    let (_platform, client) = billing().await;
+    for past in ["2027-01-15T08:00:00Z", "1970-01-01T00:00:00Z"] {
+        let new = json!({"app_id": "billing", "name": "ci", "expires_at": past});
+        let detail = client
+            .post("/tokens", new)
+            .await
+            .problem(422, "invalid_expiry");
+        assert!(detail.contains("give a later one"), "{detail}");
+    }
+}
+
+#[tokio::test]
+async fn an_overlap_is_within_the_limit() {
+    let (_platform, client) = billing().await;
+    let issued = client.issue("billing", "ci").await;
+    let path = format!(
+        "/tokens/{}/rotate",
+        issued["record"]["id"].as_str().unwrap()
+    );
+    for beyond in [2_592_001, u64::MAX] {
+        let answer = client.post(&path, json!({"overlap_seconds": beyond})).await;
+        let detail = answer.problem(422, "invalid_overlap");
+        assert!(detail.contains("at most 2592000 seconds"), "{detail}");
+    }
+    for wrong in [
+        json!({"overlap_seconds": -1}),
+        json!({"overlap_seconds": "1h"}),
+        json!({}),
+    ] {
+        client.post(&path, wrong).await.problem(400, "invalid_body");
+    }
+}
+
+#[tokio::test]
+async fn a_token_that_has_ended_is_not_rotated() {
+    let (_platform, client) = billing().await;
+    let issued = client.issue("billing", "ci").await;
+    let path = format!("/tokens/{}", issued["record"]["id"].as_str().unwrap());
+    let rotate = format!("{path}/rotate");
+    client
+        .post(&rotate, json!({"overlap_seconds": 60}))
+        .await
+        .created();
+    let answer = client.post(&rotate, json!({"overlap_seconds": 60})).await;
+    let detail = answer.problem(409, "rotated_token");
+    assert!(detail.contains("rotate its successor"), "{detail}");
+    client
+        .post(&format!("{path}/revoke"), Value::Null)
+        .await
+        .ok();
+    let answer = client.post(&rotate, json!({"overlap_seconds": 60})).await;
+    let detail = answer.problem(409, "revoked_token");
+    assert!(detail.contains("issue a new one"), "{detail}");
+}
+
+#[tokio::test]
+async fn too_many_scopes_are_refused() {
+    let (_platform, client) = billing().await;
+    let scopes: Vec<_> = (0..100).map(|n| format!("scope-number-{n}")).collect();
+    let new = json!({"app_id": "billing", "name": "ci", "scopes": scopes});
+    let detail = client
+        .post("/tokens", new)
+        .await
+        .problem(422, "invalid_scopes");
+    assert!(detail.contains("1,024"), "{detail}");
+}

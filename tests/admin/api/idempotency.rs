@@ -1,0 +1,115 @@
+//! Requests that are sent again.
+
+use http::{HeaderValue, Method};
+use serde_json::{Value, json};
+
+use crate::{
+    client::{Answer, Client},
+    support::Platform,
+};
+
+async fn with_key(client: &Client, path: &str, body: Value, key: &str) -> Answer {
+    let mut request = client.request(Method::POST, path, &body);
+    let key = HeaderValue::from_str(key).unwrap();
+    request.headers_mut().insert("idempotency-key", key);
+    client.send(request).await
+}
+
+#[tokio::test]
+async fn a_repeated_issue_makes_no_second_token() {
+    let platform = Platform::new();
+    let client = Client::new(&platform).await;
+    client
+        .post("/apps", json!({"name": "b", "id": "b"}))
+        .await
+        .created();
+    let new = json!({"app_id": "b", "name": "ci"});
+    let made = with_key(&client, "/tokens", new, "k1").await.created();
+
+    // The same, in other words.
+    let same = json!({"name": " ci ", "scopes": [], "app_id": "b", "expires_at": null});
+    let answer = with_key(&client, "/tokens", same, "k1").await;
+    assert_eq!(answer.json["token_id"], made["record"]["id"]);
+    let detail = answer.problem(409, "repeated");
+    assert!(
+        detail.contains(made["record"]["id"].as_str().unwrap()),
+        "{detail}"
+    );
+
+    let other = json!({"app_id": "b", "name": "another"});
+    let answer = with_key(&client, "/tokens", other.clone(), "k1").await;
+    assert_eq!(answer.json["token_id"], Value::Null);
+    let detail = answer.problem(422, "key_reused");
+    assert!(detail.contains("take a new key"), "{detail}");
+
+    with_key(&client, "/tokens", other, "k2").await.created();
+    let page = client.get("/tokens?app_id=b").await.ok();
+    assert_eq!(page["items"].as_array().unwrap().len(), 2);
+}
+
+#[tokio::test]
+async fn a_repeated_rotation_makes_no_second_token() {
+    let platform = Platform::new();
+    let client = Client::new(&platform).await;
+    client
+        .post("/apps", json!({"name": "b", "id": "b"}))
+        .await
+        .created();
+    let issued = client.issue("b", "ci").await;
+    let path = format!(
+        "/tokens/{}/rotate",
+        issued["record"]["id"].as_str().unwrap()
+    );
+    let overlap = json!({"overlap_seconds": 60});
+    let made = with_key(&client, &path, overlap.clone(), "k1")
+        .await
+        .created();
+    let answer = with_key(&client, &path, overlap, "k1").await;
+    assert_eq!(answer.json["token_id"], made["record"]["id"]);
+    answer.problem(409, "repeated");
+    let answer = with_key(&client, &path, json!({"overlap_seconds": 61}), "k1").await;
+    answer.problem(422, "key_reused");
+}
+
+#[tokio::test]
+async fn a_key_is_its_actors_own() {
+    let platform = Platform::new();
+    let alice = Client::new(&platform).await;
+    let bob = Client::new(&platform).await;
+    alice
+        .post("/apps", json!({"name": "b", "id": "b"}))
+        .await
+        .created();
+    let new = json!({"app_id": "b", "name": "ci"});
+    with_key(&alice, "/tokens", new.clone(), "k1")
+        .await
+        .created();
+    with_key(&bob, "/tokens", new, "k1").await.created();
+}
+
+#[tokio::test]
+async fn a_key_that_is_none_is_refused() {
+    let platform = Platform::new();
+    let client = Client::new(&platform).await;
+    client
+        .post("/apps", json!({"name": "b", "id": "b"}))
+        .await
+        .created();
+    let new = json!({"app_id": "b", "name": "ci"});
+    for key in ["", "two words", &"x".repeat(256)] {
+        let answer = with_key(&client, "/tokens", new.clone(), key).await;
+        let detail = answer.problem(400, "invalid_idempotency_key");
+        assert!(detail.contains("1 to 255 characters"), "{detail}");
+    }
+    let mut request = client.request(Method::POST, "/tokens", &new);
+    for key in ["k1", "k2"] {
+        let key = HeaderValue::from_static(key);
+        request.headers_mut().append("idempotency-key", key);
+    }
+    let answer = client.send(request).await;
+    answer.problem(400, "invalid_idempotency_key");
+    assert_eq!(
+        client.get("/tokens?app_id=b").await.ok()["items"],
+        json!([])
+    );
+}

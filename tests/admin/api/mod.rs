@@ -1,0 +1,9 @@
+//! The JSON API.
+
+mod access;
+mod bad_input;
+mod idempotency;
+mod lifecycle;
+mod listing;
+mod socket;
+mod unavailable;

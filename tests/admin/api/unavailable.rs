@@ -1,0 +1,68 @@
+//! A store that fails is 503 to the managing side too.
+
+use http::Method;
+use serde_json::{Value, json};
+use tower_api_tokens::{StoreErrorKind, testing::Fault};
+
+use crate::{client::Client, support::Platform};
+
+#[tokio::test]
+async fn a_store_that_fails_is_503() {
+    let platform = Platform::new();
+    let client = Client::new(&platform).await;
+    client
+        .post("/apps", json!({"name": "b", "id": "b"}))
+        .await
+        .created();
+    let issued = client.issue("b", "ci").await;
+    let path = format!("/tokens/{}", issued["record"]["id"].as_str().unwrap());
+    let (rotate, revoke) = (format!("{path}/rotate"), format!("{path}/revoke"));
+    let requests = [
+        (Method::GET, "/apps", Value::Null),
+        (Method::POST, "/apps", json!({"name": "x"})),
+        (Method::GET, "/apps/b", Value::Null),
+        (Method::POST, "/apps/b/disable", Value::Null),
+        (Method::GET, "/tokens", Value::Null),
+        (Method::POST, "/tokens", json!({"app_id": "b", "name": "x"})),
+        (Method::GET, &path, Value::Null),
+        (Method::PATCH, &path, json!({"name": "x"})),
+        (Method::POST, &rotate, json!({"overlap_seconds": 0})),
+        (Method::POST, &revoke, Value::Null),
+        (Method::GET, "/events", Value::Null),
+    ];
+    for fault in [
+        Fault::Error(StoreErrorKind::Unavailable),
+        Fault::Error(StoreErrorKind::ReadOnly),
+        Fault::Error(StoreErrorKind::Corrupt),
+        Fault::Panic,
+    ] {
+        for (method, path, body) in &requests {
+            // So that the guard still remembers who it is.
+            platform.store.set_fault(Fault::None);
+            client.get("/openapi.json").await.ok();
+            platform.store.set_fault(fault);
+            let answer = client
+                .send(client.request(method.clone(), path, body))
+                .await;
+            assert_eq!(
+                answer.header("retry-after"),
+                "1",
+                "{fault:?} {method} {path}"
+            );
+            let detail = answer.problem(503, "store_failure");
+            assert!(detail.contains("try again"), "{detail}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_guard_that_cannot_ask_is_503() {
+    let platform = Platform::new();
+    let client = Client::new(&platform).await;
+    platform
+        .store
+        .set_fault(Fault::Error(StoreErrorKind::Unavailable));
+    let answer = client.get("/apps").await;
+    assert_eq!(answer.header("retry-after"), "1");
+    answer.problem(503, "unavailable");
+}
