@@ -9,5 +9,8 @@ pub mod custom_store {}
 #[doc = include_str!("../docs/rotation.md")]
 pub mod rotation {}
 
+#[doc = include_str!("../docs/command-line.md")]
+pub mod command_line {}
+
 #[doc = include_str!("../docs/threat-model.md")]
 pub mod threat_model {}

@@ -115,6 +115,7 @@
 //! | `tracing` | `app.id` and `token.id` on the current span, an event for each rejection |
 //! | `testing` | the conformance suite, a load test, a clock set by hand, stores that fail on demand |
 //! | `transfer` | export and import of records by digest, as lines of JSON |
+//! | `cli` | the command line `api-tokens`, which manages tokens, and serves proxies that ask about each request |
 //! | `full` | all of these |
 //!
 //! # What it refuses to do

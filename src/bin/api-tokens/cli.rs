@@ -1,0 +1,151 @@
+//! What may be typed.
+
+use std::{env, process::ExitCode};
+
+use clap::{Args, Parser, Subcommand, error::ErrorKind};
+use clap_complete::Shell;
+
+use crate::{app, events, failure::Status, output, serve, session::Purpose, token, verify};
+
+const AFTER_HELP: &str = "\
+Exit codes:
+  0  done; for `verify`, the token is admitted
+  1  failed: the store, or reading and writing, did not work
+  2  not understood: an argument is missing or wrong
+  3  there is no such app or token
+  4  refused: by the state of the app or token, by the actor's rights, or at the prompt";
+
+/// Manages API tokens: creates apps, issues, lists, rotates, revokes and verifies tokens
+#[derive(Parser)]
+#[command(name = "api-tokens", version, after_help = AFTER_HELP, max_term_width = 100)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) options: Options,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// What every command takes.
+#[derive(Args)]
+#[command(next_help_heading = "Options of every command")]
+pub(crate) struct Options {
+    /// The store, `sqlite://PATH` or `postgres://USER@HOST/DATABASE`; a URL with a password belongs
+    /// into the variable, where others on the machine cannot see it
+    #[arg(
+        long,
+        global = true,
+        value_name = "URL",
+        env = "API_TOKENS_STORE",
+        hide_env_values = true
+    )]
+    pub(crate) store: Option<String>,
+    /// The prefix of the tokens, like `acme_live`: what the service was built with
+    #[arg(long, global = true, env = "API_TOKENS_PREFIX")]
+    pub(crate) prefix: Option<String>,
+    /// Print JSON, one object on each line
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum Command {
+    /// Create, list, disable and enable apps
+    #[command(subcommand)]
+    App(app::Command),
+    /// Issue, list, show, rotate, revoke and purge tokens
+    #[command(subcommand)]
+    Token(token::Command),
+    /// List what was done to apps and tokens, and by whom, the latest first
+    Events(events::Arguments),
+    /// Tell whether a token is admitted; the token is read from standard input
+    Verify(verify::Arguments),
+    /// Serve an endpoint for proxies, which ask it about each request
+    Serve(serve::Arguments),
+    /// Print the completions for a shell
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
+}
+
+impl Command {
+    /// What the command needs of the store.
+    pub(crate) fn purpose(&self) -> Purpose {
+        match self {
+            Self::App(command) => command.purpose(),
+            Self::Token(command) => command.purpose(),
+            Self::Serve(arguments) => arguments.purpose(),
+            Self::Events(_) | Self::Verify(_) | Self::Completions { .. } => Purpose::Use,
+        }
+    }
+}
+
+impl Cli {
+    /// Reads the arguments, or says what is wrong with them.
+    pub(crate) fn read() -> Result<Self, ExitCode> {
+        Self::try_parse().map_err(|error| match error.kind() {
+            ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
+                let _ = error.print();
+                ExitCode::SUCCESS
+            }
+            _ => {
+                match without_secrets(&error.to_string(), env::args_os().skip(1)) {
+                    Some(text) => output::note(text.trim_end()),
+                    None => drop(error.print()),
+                }
+                Status::Usage.into()
+            }
+        })
+    }
+}
+
+/// The text without what was typed and may be a secret, if there is any of that in it.
+fn without_secrets(text: &str, typed: impl Iterator<Item = std::ffi::OsString>) -> Option<String> {
+    let mut clean = text.to_owned();
+    for argument in typed {
+        let argument = argument.to_string_lossy();
+        let value = match argument.split_once('=') {
+            Some((name, value)) if name.starts_with('-') => value,
+            _ => &argument,
+        };
+        if may_be_secret(value) {
+            clean = clean.replace(value, "[hidden]");
+        }
+    }
+    (clean != text).then_some(clean)
+}
+
+/// Whether a text is as long as a secret or has the form of a URL, and is neither an option nor prose.
+fn may_be_secret(text: &str) -> bool {
+    let word = !text.starts_with('-') && !text.contains(char::is_whitespace);
+    word && (text.len() >= 16 || text.contains(['@', ':']))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_arguments_are_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn what_may_be_a_secret_is_not_repeated() {
+        let token = "acme_live_0123456789abcdefghijABCDEFGHIJ01234567";
+        let typed = |argument: &str| [argument.into()].into_iter();
+        let text = format!("unexpected argument '{token}' found");
+        let clean = without_secrets(&text, typed(token));
+        assert_eq!(
+            clean.as_deref(),
+            Some("unexpected argument '[hidden]' found")
+        );
+        let clean = without_secrets(&text, typed(&format!("--id={token}")));
+        assert!(clean.is_some_and(|text| !text.contains(token)));
+        let text = "unexpected argument '--frobnicate-everything-at-once' found";
+        let clean = without_secrets(text, typed("--frobnicate-everything-at-once"));
+        assert_eq!(clean, None);
+    }
+}

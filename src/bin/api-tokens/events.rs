@@ -1,0 +1,43 @@
+//! `events`: lists what was done, and by whom.
+
+use clap::Args;
+use tower_api_tokens::{AuditQuery, TokenId};
+
+use crate::{failure::Failure, output::Listing, session::Session, views::EventView};
+
+#[derive(Args)]
+pub(crate) struct Arguments {
+    /// Only what was done to this app, by its identifier or unambiguous name
+    #[arg(long)]
+    app: Option<String>,
+    /// Only what was done to this token, by its identifier
+    #[arg(long, value_name = "ID")]
+    token: Option<TokenId>,
+    /// At most so many
+    #[arg(long, value_name = "COUNT")]
+    limit: Option<usize>,
+}
+
+pub(crate) async fn run(arguments: &Arguments, session: &Session) -> Result<(), Failure> {
+    let mut query = AuditQuery::default().limit(1000);
+    if let Some(app) = &arguments.app {
+        query = query.app(session.find_app(app).await?.id);
+    }
+    if let Some(token) = arguments.token {
+        query = query.token(token);
+    }
+    let mut listing = Listing::new::<EventView>(session.json);
+    let mut left = arguments.limit.unwrap_or(usize::MAX);
+    while left > 0 {
+        let page = session.registry.events(&query).await?;
+        for event in page.items.iter().take(left) {
+            listing.add(&EventView::from(event))?;
+        }
+        left = left.saturating_sub(page.items.len());
+        match page.next {
+            Some(next) => query = query.after(next),
+            None => break,
+        }
+    }
+    listing.end("Nothing of this was done yet.")
+}

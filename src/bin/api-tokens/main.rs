@@ -1,0 +1,59 @@
+//! The command line: creates apps, issues, lists, rotates, revokes and verifies tokens, and serves
+//! proxies that ask about each request.
+
+#![warn(
+    clippy::expect_used,
+    clippy::print_stderr,
+    clippy::print_stdout,
+    clippy::unwrap_used
+)]
+
+mod app;
+mod cli;
+mod completions;
+mod events;
+mod failure;
+mod moment;
+mod output;
+mod prompt;
+mod serve;
+mod session;
+mod store;
+mod token;
+mod verify;
+mod views;
+mod visible;
+
+use std::process::ExitCode;
+
+use cli::{Cli, Command};
+use failure::Failure;
+use session::Session;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    match Cli::read() {
+        Ok(cli) => match run(cli).await {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(failure) => failure.report(),
+        },
+        Err(code) => code,
+    }
+}
+
+async fn run(cli: Cli) -> Result<(), Failure> {
+    if let Command::Completions { shell } = cli.command {
+        return completions::run(shell);
+    }
+    let session = Session::open(&cli.options, cli.command.purpose()).await?;
+    let done = match cli.command {
+        Command::App(command) => app::run(command, &session).await,
+        Command::Token(command) => token::run(command, &session).await,
+        Command::Events(arguments) => events::run(&arguments, &session).await,
+        Command::Verify(arguments) => verify::run(&arguments, &session).await,
+        Command::Serve(arguments) => serve::run(&arguments, &session).await,
+        Command::Completions { .. } => Ok(()),
+    };
+    session.close().await;
+    done
+}

@@ -1,0 +1,150 @@
+//! An open store, and who is at work on it.
+
+use std::{env, sync::Arc, time::Duration};
+
+use tower_api_tokens::{
+    ApiTokens, ApiTokensBuilder, AppId, AppQuery, AppRecord, TokenFormat, TokenRegistry,
+    admin::{Actor, Operations, Operator},
+};
+
+use crate::{
+    cli::Options,
+    failure::Failure,
+    output::note,
+    store::{Missing, Store},
+};
+
+/// The format of commands that neither make nor judge a token.
+const ANY_PREFIX: &str = "api";
+
+/// What a command needs of the store.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Purpose {
+    /// To read or change what is there.
+    Use,
+    /// To put the first things into it.
+    Fill,
+    /// To make tokens, whose prefix has to be known.
+    Issue,
+    /// To verify the requests of others.
+    Serve {
+        /// Tokens of any form are verified.
+        any_format: bool,
+        /// How old an answer may be.
+        max_staleness: Duration,
+    },
+}
+
+pub(crate) struct Session {
+    pub(crate) registry: Arc<dyn TokenRegistry>,
+    pub(crate) tokens: ApiTokens,
+    pub(crate) operations: Operations,
+    pub(crate) operator: Operator,
+    pub(crate) json: bool,
+}
+
+impl Session {
+    pub(crate) async fn open(options: &Options, purpose: Purpose) -> Result<Self, Failure> {
+        let Some(url) = given(options.store.as_deref()) else {
+            return Err(Failure::usage(
+                "which store? Give `--store sqlite://PATH` or `--store postgres://USER@HOST/DATABASE`, or set API_TOKENS_STORE",
+            ));
+        };
+        let prefix = given(options.prefix.as_deref());
+        if prefix.is_none() && matches!(purpose, Purpose::Issue | Purpose::Serve { .. }) {
+            return Err(Failure::usage(
+                "which prefix are the tokens to have? Give `--prefix`, or set API_TOKENS_PREFIX, to what the service was built with",
+            ));
+        }
+        let format = TokenFormat::new(prefix.unwrap_or(ANY_PREFIX))
+            .map_err(|error| Failure::usage(format!("`--prefix` cannot be used: {error}")))?;
+        let missing = match purpose {
+            Purpose::Fill | Purpose::Serve { .. } => Missing::Created,
+            Purpose::Use | Purpose::Issue => Missing::Fails,
+        };
+        let Store { registry, tokens } = Store::open(url, format, missing).await?;
+        let tokens = set_up(tokens, purpose, prefix.is_some()).build();
+        let operations = Operations::new(&tokens);
+        Ok(Self {
+            registry,
+            operator: operations.by(Actor::unrestricted(&user())),
+            operations,
+            tokens,
+            json: options.json,
+        })
+    }
+
+    /// Writes what the audit has still to say.
+    pub(crate) async fn close(self) {
+        if self.operations.flush_audit().await.is_err() {
+            note(&format!(
+                "warning: the store did not take {} audit events of what was done",
+                self.operations.waiting_events()
+            ));
+        }
+    }
+
+    /// Finds an app by its identifier, or else by its name, if only one has it.
+    pub(crate) async fn find_app(&self, named: &str) -> Result<AppRecord, Failure> {
+        if let Ok(id) = AppId::new(named)
+            && let Some(app) = self.registry.app(&id).await?
+        {
+            return Ok(app);
+        }
+        let mut found = Vec::new();
+        let mut query = AppQuery::default().limit(1000);
+        loop {
+            let page = self.registry.apps(&query).await?;
+            found.extend(page.items.into_iter().filter(|app| app.name == named));
+            match page.next {
+                Some(next) => query = query.after(next),
+                None => break,
+            }
+        }
+        match found.len() {
+            0 => Err(Failure::not_found(
+                "there is no app with this identifier or name; `api-tokens app list` shows them all",
+            )),
+            1 => Ok(found.remove(0)),
+            _ => {
+                let ids: Vec<_> = found.iter().map(|app| app.id.as_str()).collect();
+                Err(Failure::usage(format!(
+                    "several apps have this name; give the identifier of one: {}",
+                    ids.join(", ")
+                )))
+            }
+        }
+    }
+}
+
+fn set_up(tokens: ApiTokensBuilder, purpose: Purpose, knows_prefix: bool) -> ApiTokensBuilder {
+    match purpose {
+        Purpose::Serve {
+            any_format,
+            max_staleness,
+        } => {
+            let tokens = tokens.max_staleness(max_staleness);
+            if any_format {
+                tokens.accept_any_format()
+            } else {
+                tokens
+            }
+        }
+        _ if knows_prefix => tokens,
+        _ => tokens.accept_any_format(),
+    }
+}
+
+/// An option, or the variable in its place, that is not empty.
+fn given(option: Option<&str>) -> Option<&str> {
+    option.filter(|text| !text.is_empty())
+}
+
+/// Who is at work, for the audit: `cli:` and the name of the user.
+fn user() -> String {
+    let names = ["USER", "LOGNAME"].into_iter();
+    let user = names
+        .filter_map(|name| env::var(name).ok())
+        .find(|name| !name.is_empty());
+    format!("cli:{}", user.as_deref().unwrap_or("unknown"))
+}

@@ -1,0 +1,92 @@
+//! `token`: issues, lists, shows, rotates, revokes and purges tokens.
+
+mod issue;
+mod list;
+mod purge;
+mod revoke;
+mod rotate;
+
+use clap::Subcommand;
+use serde::Serialize;
+use tower_api_tokens::{IssuedToken, TokenId, TokenRecord};
+
+use crate::{
+    failure::Failure,
+    output::{note, note_fields, print_fields, print_json, print_line},
+    session::{Purpose, Session},
+    views::TokenView,
+};
+
+#[derive(Subcommand)]
+pub(crate) enum Command {
+    /// Issue a token, and print it, alone, on standard output: it is shown only this once
+    Issue(issue::Arguments),
+    /// List tokens, the newest first
+    List(list::Arguments),
+    /// Show what is known of a token
+    Show {
+        /// The token's identifier
+        id: TokenId,
+    },
+    /// Issue a successor, and let the old token live on for an overlap; print the successor, alone,
+    /// on standard output
+    Rotate(rotate::Arguments),
+    /// Revoke a token, for good
+    Revoke(revoke::Arguments),
+    /// Remove the records of tokens that were revoked or expired long ago
+    Purge(purge::Arguments),
+}
+
+impl Command {
+    pub(crate) fn purpose(&self) -> Purpose {
+        match self {
+            Self::Issue(_) | Self::Rotate(_) => Purpose::Issue,
+            _ => Purpose::Use,
+        }
+    }
+}
+
+pub(crate) async fn run(command: Command, session: &Session) -> Result<(), Failure> {
+    match command {
+        Command::Issue(arguments) => issue::run(&arguments, session).await,
+        Command::List(arguments) => list::run(&arguments, session).await,
+        Command::Show { id } => print(session, &session.tokens.get(id).await?),
+        Command::Rotate(arguments) => rotate::run(&arguments, session).await,
+        Command::Revoke(arguments) => revoke::run(&arguments, session).await,
+        Command::Purge(arguments) => purge::run(&arguments, session).await,
+    }
+}
+
+fn print(session: &Session, token: &TokenRecord) -> Result<(), Failure> {
+    let token = TokenView::from(token);
+    if session.json {
+        print_json(&token)
+    } else {
+        print_fields(&token.fields())
+    }
+}
+
+/// A token that was issued just now, for a program.
+#[derive(Serialize)]
+struct Issued<'a> {
+    token: &'a str,
+    record: TokenView,
+}
+
+/// Hands a token over: its text goes to standard output and nowhere else.
+pub(crate) fn hand_over(session: &Session, issued: &IssuedToken) -> Result<(), Failure> {
+    let (token, record) = (issued.token().expose(), TokenView::from(issued.record()));
+    let printed = if session.json {
+        print_json(&Issued { token, record })
+    } else {
+        note_fields(&record.fields());
+        note("The token itself is on standard output. It is shown only this once.");
+        print_line(token)
+    };
+    printed.map_err(|_| {
+        Failure::failed(format!(
+            "the token was issued, but could not be written to standard output, so nobody has it: revoke it with `api-tokens token revoke {}`",
+            issued.record().id
+        ))
+    })
+}

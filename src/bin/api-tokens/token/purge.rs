@@ -1,0 +1,56 @@
+//! `token purge`.
+
+use std::time::Duration;
+
+use clap::Args;
+use indicatif::ProgressBar;
+use serde::Serialize;
+use tower_api_tokens::{Clock, SystemClock};
+
+use crate::{
+    failure::Failure,
+    moment::Moment,
+    output::{print_json, print_line},
+    prompt::confirm,
+    session::Session,
+    views::Time,
+};
+
+#[derive(Args)]
+pub(crate) struct Arguments {
+    /// Before when they must have been revoked or expired: so long ago, like `90d`, or before a
+    /// time like `2026-01-31`
+    #[arg(long, value_name = "WHEN")]
+    ended_before: Moment,
+    /// Do not ask
+    #[arg(long)]
+    yes: bool,
+}
+
+#[derive(Serialize)]
+struct Purged {
+    purged: usize,
+}
+
+pub(crate) async fn run(arguments: &Arguments, session: &Session) -> Result<(), Failure> {
+    let ended_before = arguments.ended_before.before(SystemClock::default().now());
+    let question = format!(
+        "Remove the records of all tokens that were revoked or expired before {}? Uses of them can then no longer be told from noise.",
+        Time(ended_before)
+    );
+    confirm(&question, arguments.yes)?;
+    let spinner = ProgressBar::new_spinner().with_message("Purging");
+    spinner.enable_steady_tick(Duration::from_millis(100));
+    let purged = session.operator.purge(ended_before).await;
+    spinner.finish_and_clear();
+    let purged = purged.map_err(|error| {
+        Failure::from(error).unless_certain(|| {
+            "Some may have been removed: the command can be repeated.".to_owned()
+        })
+    })?;
+    if session.json {
+        print_json(&Purged { purged })
+    } else {
+        print_line(&format!("records removed: {purged}"))
+    }
+}

@@ -1,0 +1,139 @@
+//! `verify`: tells whether a token is admitted.
+
+use std::io::{self, BufRead, IsTerminal, Read};
+
+use clap::Args;
+use serde::Serialize;
+use tower_api_tokens::{AppPrincipal, Rejection, RejectionKind, Scope};
+use zeroize::Zeroizing;
+
+use crate::{
+    failure::Failure,
+    output::{note, print_fields, print_json},
+    session::Session,
+    views::{Time, time_or},
+};
+
+/// More than the longest credential, so that a longer one is refused as such.
+const MAX_INPUT: u64 = 8192;
+
+#[derive(Args)]
+pub(crate) struct Arguments {
+    /// A scope that the token must have; repeat it for more
+    #[arg(long = "scope", value_name = "SCOPE")]
+    scopes: Vec<Scope>,
+    /// There only so that a token in the wrong place is answered with the cure.
+    #[arg(hide = true)]
+    misplaced: Vec<String>,
+}
+
+/// What was found.
+#[derive(Serialize)]
+struct Verdict {
+    admitted: bool,
+    reason: Option<&'static str>,
+    app_id: Option<String>,
+    app_name: Option<String>,
+    token_id: Option<String>,
+    token_name: Option<String>,
+    scopes: Vec<String>,
+    expires_at: Option<Time>,
+}
+
+pub(crate) async fn run(arguments: &Arguments, session: &Session) -> Result<(), Failure> {
+    if !arguments.misplaced.is_empty() {
+        return Err(Failure::usage(
+            "a token among the arguments can be read by everyone on this machine: revoke it, and pipe its successor to standard input",
+        ));
+    }
+    let token = read_token()?;
+    match session.tokens.authenticator().authenticate(&token).await {
+        Ok(principal) => admitted(session, &principal, &arguments.scopes),
+        Err(rejection) => refused(session, rejection),
+    }
+}
+
+fn read_token() -> Result<Zeroizing<Vec<u8>>, Failure> {
+    let mut input = Zeroizing::new(Vec::with_capacity(MAX_INPUT as usize));
+    let stdin = io::stdin().lock();
+    let terminal = stdin.is_terminal();
+    let mut stdin = stdin.take(MAX_INPUT);
+    let read = if terminal {
+        note("Paste the token, and press Enter:");
+        stdin.read_until(b'\n', &mut input)
+    } else {
+        stdin.read_to_end(&mut input)
+    };
+    read.map_err(|error| Failure::failed("cannot read the token").because(error))?;
+    let token = Zeroizing::new(input.trim_ascii().to_vec());
+    if token.is_empty() {
+        return Err(Failure::usage(
+            "no token came on standard input: pipe it in, as in `printf %s \"$TOKEN\" | api-tokens verify`",
+        ));
+    }
+    Ok(token)
+}
+
+fn admitted(
+    session: &Session,
+    principal: &AppPrincipal,
+    required: &[Scope],
+) -> Result<(), Failure> {
+    let lacks = required.iter().find(|scope| !principal.has_scope(scope));
+    let verdict = Verdict {
+        admitted: lacks.is_none(),
+        reason: lacks.map(|_| RejectionKind::InsufficientScope.as_str()),
+        app_id: Some(principal.app_id().to_string()),
+        app_name: Some(principal.app_name().to_owned()),
+        token_id: Some(principal.token_id().to_string()),
+        token_name: Some(principal.token_name().to_owned()),
+        scopes: principal.scopes().iter().map(str::to_owned).collect(),
+        expires_at: principal.expires_at().map(Time),
+    };
+    if session.json {
+        print_json(&verdict)?;
+    } else if lacks.is_none() {
+        print_fields(&[
+            (
+                "app",
+                format!("{} ({})", principal.app_name(), principal.app_id()),
+            ),
+            (
+                "token",
+                format!("{} ({})", principal.token_name(), principal.token_id()),
+            ),
+            ("scopes", principal.scopes().as_str().to_owned()),
+            ("expires", time_or(principal.expires_at(), "never")),
+        ])?;
+    }
+    match lacks {
+        None => Ok(()),
+        Some(scope) => Err(Failure::refused(format!(
+            "the token lacks the scope `{scope}`"
+        ))),
+    }
+}
+
+fn refused(session: &Session, rejection: Rejection) -> Result<(), Failure> {
+    if matches!(
+        rejection.kind(),
+        RejectionKind::StoreFailure | RejectionKind::StoreTimeout | RejectionKind::Overload
+    ) {
+        return Err(
+            Failure::failed("nobody can tell whether the token is admitted").because(rejection),
+        );
+    }
+    if session.json {
+        print_json(&Verdict {
+            admitted: false,
+            reason: Some(rejection.kind().as_str()),
+            app_id: rejection.app_id().map(|id| id.to_string()),
+            app_name: None,
+            token_id: rejection.token_id().map(|id| id.to_string()),
+            token_name: None,
+            scopes: Vec::new(),
+            expires_at: None,
+        })?;
+    }
+    Err(Failure::refused(rejection.to_string()))
+}

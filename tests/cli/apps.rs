@@ -1,0 +1,72 @@
+use crate::support::Cli;
+
+#[test]
+fn creating_the_first_app_makes_the_database() {
+    let cli = Cli::new();
+    let shown = cli.run(&["app", "create", "Billing"]).done();
+    assert!(shown.contains("Billing"), "{shown}");
+    let apps = cli.run(&["app", "list", "--json"]).json_lines();
+    assert_eq!(apps.len(), 1);
+    assert_eq!(apps[0]["name"], "Billing");
+    assert_eq!(apps[0]["disabled_at"], serde_json::Value::Null);
+}
+
+#[test]
+fn an_app_keeps_the_identifier_that_the_platform_gave_it() {
+    let cli = Cli::with_app();
+    let app = &cli.run(&["app", "list", "--json"]).json_lines()[0];
+    assert_eq!(app["id"], "billing");
+    let refused = cli.run(&["app", "create", "Other", "--id", "billing"]);
+    assert!(refused.failed(4).contains("already"));
+}
+
+#[test]
+fn an_empty_list_teaches_the_first_step() {
+    let cli = Cli::with_app();
+    let empty = cli.run(&["token", "list"]);
+    assert!(empty.err.contains("api-tokens token issue"), "{empty:?}");
+    assert_eq!(empty.done(), "");
+}
+
+#[test]
+fn no_token_of_a_disabled_app_is_admitted_until_it_is_enabled() {
+    let cli = Cli::with_app();
+    let (token, _) = cli.issue("ci", &[]);
+    cli.run(&["app", "disable", "Billing"]).done();
+    assert!(cli.verify(&token).failed(4).contains("disabled"));
+    let refused = cli.run(&["token", "issue", "--app", "billing", "--name", "x"]);
+    assert!(refused.failed(4).contains("enable"));
+    cli.run(&["app", "enable", "billing"]).done();
+    cli.verify(&token).done();
+}
+
+#[test]
+fn an_app_is_named_by_its_identifier_or_by_a_name_that_no_other_has() {
+    let cli = Cli::with_app();
+    cli.run(&["app", "create", "Twin", "--id", "first"]).done();
+    cli.run(&["app", "create", "Twin", "--id", "second"]).done();
+    cli.run(&["app", "disable", "Billing"]).done();
+    let ambiguous = cli.run(&["app", "disable", "Twin"]).failed(2);
+    assert!(ambiguous.contains("first, second"), "{ambiguous}");
+    cli.run(&["app", "disable", "second"]).done();
+    let unknown = cli.run(&["app", "disable", "nobody"]).failed(3);
+    assert!(unknown.contains("app list"), "{unknown}");
+}
+
+#[test]
+fn an_identifier_is_stronger_than_the_same_text_as_a_name() {
+    let cli = Cli::with_app();
+    cli.run(&["app", "create", "billing", "--id", "impostor"])
+        .done();
+    let disabled = cli.run(&["app", "disable", "billing", "--json"]).json();
+    assert_eq!(disabled["id"], "billing");
+}
+
+#[test]
+fn names_and_identifiers_that_cannot_be_are_refused_with_the_cure() {
+    let cli = Cli::with_app();
+    let name = cli.run(&["app", "create", "a\u{1b}[31mb"]).failed(2);
+    assert!(name.contains("1 to 100 characters"), "{name}");
+    let id = cli.run(&["app", "create", "x", "--id", "two words"]);
+    assert!(id.failed(2).contains("1 to 40"));
+}

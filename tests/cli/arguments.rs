@@ -1,0 +1,106 @@
+use crate::support::{Cli, Run};
+
+fn without_environment(cli: &Cli, arguments: &[&str]) -> Run {
+    cli.command(arguments).env_clear().output().unwrap().into()
+}
+
+#[test]
+fn what_is_missing_is_named_with_the_cure() {
+    let cli = Cli::with_app();
+    let message = without_environment(&cli, &["token", "list"]).failed(2);
+    assert!(message.contains("API_TOKENS_STORE"), "{message}");
+    let issue = ["token", "issue", "--app", "billing", "--name", "x"];
+    let message = without_environment(&cli, &[&issue[..], &["--store", &cli.store]].concat());
+    assert!(message.failed(2).contains("API_TOKENS_PREFIX"));
+}
+
+#[test]
+fn an_option_is_stronger_than_the_environment() {
+    let cli = Cli::with_app();
+    let missing = cli.run(&["app", "list", "--store", "sqlite://elsewhere.db"]);
+    let message = missing.failed(3);
+    assert!(message.contains("elsewhere.db"), "{message}");
+    // To look does not make a database.
+    assert!(!cli.directory.path().join("elsewhere.db").exists());
+}
+
+#[test]
+fn a_store_that_cannot_be_opened_is_told_with_its_cause() {
+    let cli = Cli::new();
+    let path = cli.directory.path().join("tokens.db");
+    std::fs::write(
+        &path,
+        "not a database, but as long as one needs to be to look like it",
+    )
+    .unwrap();
+    let message = cli.run(&["app", "list"]).failed(1);
+    assert!(message.contains("backup"), "{message}");
+    let message = cli.run(&["app", "list", "--store", "mysql://x"]).failed(2);
+    assert!(message.contains("sqlite://PATH"), "{message}");
+}
+
+#[test]
+fn a_password_in_the_url_shows_up_nowhere() {
+    let cli = Cli::new();
+    let password = "hunter2-hunter2-hunter2";
+    for url in [
+        format!("postgres://ada:{password}@127.0.0.1:1/tokens"),
+        format!("postgres://ada:{password}@127.0.0.1:port/tokens"),
+        format!("postgres://ada:{password}@["),
+        format!("mysql://ada:{password}@127.0.0.1/tokens"),
+        password.to_owned(),
+        format!("sqlite://ada:{password}@x?mode=wrong"),
+    ] {
+        for arguments in [
+            &["app", "list", "--store", &url][..],
+            &["app", "lost", "--store", &url],
+            &["app", "list", &url],
+            &["app", "list", "--stor", &url],
+        ] {
+            let run = cli.run(arguments);
+            assert_ne!(run.code, 0);
+            assert!(!format!("{run:?}").contains(password), "{run:?}");
+        }
+        let mut list = cli.command(&["app", "list", "--help"]);
+        let help = Run::from(list.env("API_TOKENS_STORE", &url).output().unwrap());
+        assert!(!help.done().contains(password));
+    }
+}
+
+#[test]
+fn completions_are_there_for_every_shell() {
+    let cli = Cli::new();
+    for shell in ["bash", "elvish", "fish", "powershell", "zsh"] {
+        let script = without_environment(&cli, &["completions", shell]).done();
+        assert!(script.contains("rotate"), "{shell}");
+    }
+    without_environment(&cli, &["completions", "tcsh"]).failed(2);
+}
+
+#[test]
+fn the_completions_for_bash_are_a_script() {
+    let cli = Cli::new();
+    let script = without_environment(&cli, &["completions", "bash"]).done();
+    let path = cli.directory.path().join("completions");
+    std::fs::write(&path, script).unwrap();
+    let checked = std::process::Command::new("bash")
+        .arg("-n")
+        .arg(path)
+        .status();
+    assert!(checked.unwrap().success());
+}
+
+#[test]
+fn help_tells_the_exit_codes() {
+    let cli = Cli::new();
+    let help = without_environment(&cli, &["--help"]).done();
+    for code in [
+        "0  done",
+        "1  failed",
+        "2  not understood",
+        "3  there is no",
+        "4  refused",
+    ] {
+        assert!(help.contains(code), "{help}");
+    }
+}

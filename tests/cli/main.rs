@@ -1,0 +1,12 @@
+//! The command line, by the program that is installed.
+
+mod apps;
+mod arguments;
+mod events;
+mod guide;
+mod output;
+mod prompts;
+mod serving;
+mod support;
+mod tokens;
+mod verifying;

@@ -1,0 +1,78 @@
+//! What is asked of a person, at a terminal that util-linux's `script` provides.
+
+use std::{
+    io::Write,
+    process::{Command, Stdio},
+};
+
+use crate::support::{Cli, Run};
+
+/// Runs a command at a terminal where `typed` is typed.
+fn at_terminal(cli: &Cli, arguments: &str, typed: &str) -> Run {
+    let command = format!("{} {arguments}", env!("CARGO_BIN_EXE_api-tokens"));
+    let mut script = Command::new("script")
+        .args(["--quiet", "--return", "--command", &command, "/dev/null"])
+        .env("API_TOKENS_STORE", &cli.store)
+        .env("API_TOKENS_PREFIX", "acme_live")
+        .env("USER", "ada")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut keyboard = script.stdin.take().unwrap();
+    keyboard.write_all(typed.as_bytes()).unwrap();
+    // The terminal stays open: to close it would be an answer, too.
+    let run = Run::from(script.wait_with_output().unwrap());
+    drop(keyboard);
+    run
+}
+
+#[test]
+fn a_revocation_is_confirmed_at_a_terminal() {
+    let cli = Cli::with_app();
+    let (token, id) = cli.issue("nightly export", &[]);
+    let revoke = format!("token revoke {id}");
+    let declined = at_terminal(&cli, &revoke, "n\n");
+    assert_eq!(declined.code, 4, "{declined:?}");
+    assert!(declined.out.contains("Revoke `nightly export` of Billing"));
+    assert!(declined.out.contains("nothing was changed"));
+    at_terminal(&cli, &revoke, "\n");
+    cli.verify(&token).done();
+    assert_eq!(at_terminal(&cli, &revoke, "yes\n").code, 0);
+    cli.verify(&token).failed(4);
+}
+
+#[test]
+fn a_purge_is_confirmed_at_a_terminal() {
+    let cli = Cli::with_app();
+    let (_, id) = cli.issue("ci", &[]);
+    cli.run(&["token", "revoke", &id, "--yes"]).done();
+    let purge = "token purge --ended-before 0s";
+    assert_eq!(at_terminal(&cli, purge, "n\n").code, 4);
+    cli.run(&["token", "show", &id]).done();
+    assert_eq!(at_terminal(&cli, purge, "y\n").code, 0);
+    cli.run(&["token", "show", &id]).failed(3);
+}
+
+#[test]
+fn without_a_terminal_what_is_final_has_to_be_said_beforehand() {
+    let cli = Cli::with_app();
+    let (token, id) = cli.issue("ci", &[]);
+    for arguments in [
+        &["token", "revoke", &id][..],
+        &["token", "purge", "--ended-before", "0s"],
+    ] {
+        // A program's input is no answer.
+        assert!(cli.pipe(arguments, "y\n").failed(2).contains("--yes"));
+    }
+    cli.verify(&token).done();
+}
+
+#[test]
+fn a_token_can_be_typed_at_a_terminal() {
+    let cli = Cli::with_app();
+    let (token, _) = cli.issue("ci", &[]);
+    let verified = at_terminal(&cli, "verify", &format!("{token}\n"));
+    assert_eq!(verified.code, 0, "{verified:?}");
+}

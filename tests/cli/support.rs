@@ -1,0 +1,125 @@
+//! Runs the command line as a person or a program would.
+
+use std::{
+    io::Write,
+    process::{Command, Output, Stdio},
+};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// A directory with a database of its own.
+pub(crate) struct Cli {
+    pub(crate) directory: TempDir,
+    pub(crate) store: String,
+}
+
+/// What came of a command.
+#[derive(Debug)]
+pub(crate) struct Run {
+    pub(crate) code: i32,
+    pub(crate) out: String,
+    pub(crate) err: String,
+}
+
+impl Cli {
+    /// No database yet.
+    pub(crate) fn new() -> Self {
+        let directory = TempDir::new().unwrap();
+        let store = format!("sqlite://{}", directory.path().join("tokens.db").display());
+        Self { directory, store }
+    }
+
+    /// A database with one app, `Billing`.
+    pub(crate) fn with_app() -> Self {
+        let cli = Self::new();
+        cli.run(&["app", "create", "Billing", "--id", "billing"])
+            .done();
+        cli
+    }
+
+    /// The command, with nothing of this process's surroundings.
+    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_api-tokens"));
+        command
+            .args(arguments)
+            .current_dir(self.directory.path())
+            .env_clear()
+            .env("API_TOKENS_STORE", &self.store)
+            .env("API_TOKENS_PREFIX", "acme_live")
+            .env("USER", "ada")
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        command
+    }
+
+    pub(crate) fn run(&self, arguments: &[&str]) -> Run {
+        self.command(arguments).output().unwrap().into()
+    }
+
+    /// Runs a command with this on its standard input.
+    pub(crate) fn pipe(&self, arguments: &[&str], input: &str) -> Run {
+        let mut command = self.command(arguments);
+        let mut child = command.stdin(Stdio::piped()).spawn().unwrap();
+        // A command that refuses its arguments does not read.
+        let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
+        child.wait_with_output().unwrap().into()
+    }
+
+    /// Issues a token to Billing: its text and its identifier.
+    pub(crate) fn issue(&self, name: &str, more: &[&str]) -> (String, String) {
+        let arguments = [
+            &["token", "issue", "--app", "billing", "--name", name],
+            more,
+        ]
+        .concat();
+        let run = self.run(&[&arguments[..], &["--json"]].concat());
+        let issued = run.json();
+        let text = |value: &Value| value.as_str().unwrap().to_owned();
+        (text(&issued["token"]), text(&issued["record"]["id"]))
+    }
+
+    pub(crate) fn verify(&self, token: &str) -> Run {
+        self.pipe(&["verify"], token)
+    }
+}
+
+impl From<Output> for Run {
+    fn from(output: Output) -> Self {
+        Self {
+            code: output.status.code().unwrap_or(-1),
+            out: String::from_utf8(output.stdout).unwrap(),
+            err: String::from_utf8(output.stderr).unwrap(),
+        }
+    }
+}
+
+impl Run {
+    /// It succeeded: its output.
+    pub(crate) fn done(self) -> String {
+        assert_eq!(self.code, 0, "{self:?}");
+        self.out
+    }
+
+    /// It failed with this exit code, and printed nothing for a program: its message.
+    pub(crate) fn failed(self, code: i32) -> String {
+        assert_eq!(self.code, code, "{self:?}");
+        assert_eq!(self.out, "", "{self:?}");
+        assert!(self.err.starts_with("error: "), "{self:?}");
+        self.err
+    }
+
+    /// Its output, one JSON object.
+    pub(crate) fn json(self) -> Value {
+        serde_json::from_str(&self.done()).unwrap()
+    }
+
+    /// Its output, JSON objects on lines.
+    pub(crate) fn json_lines(self) -> Vec<Value> {
+        let out = self.done();
+        out.lines()
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect()
+    }
+}

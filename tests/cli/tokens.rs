@@ -1,0 +1,163 @@
+use crate::support::Cli;
+
+#[test]
+fn issue_prints_the_token_alone_on_standard_output() {
+    let cli = Cli::with_app();
+    let run = cli.run(&["token", "issue", "--app", "Billing", "--name", "ci"]);
+    let err = run.err.clone();
+    let token = run.done();
+    assert!(
+        regex::Regex::new("^acme_live_[0-9A-Za-z]{38}\n$")
+            .unwrap()
+            .is_match(&token)
+    );
+    assert!(err.contains("ci") && err.contains("acme_live_…"), "{err}");
+    assert!(!err.contains(token.trim()), "{err}");
+    cli.verify(&token).done();
+}
+
+#[test]
+fn a_token_has_the_scopes_and_the_expiry_that_were_asked_for() {
+    let cli = Cli::with_app();
+    let more = [
+        "--scope",
+        "b:write",
+        "--scope",
+        "a:read",
+        "--expires",
+        "2100-01-31",
+    ];
+    let (_, id) = cli.issue("ci", &more);
+    let token = cli.run(&["token", "show", &id, "--json"]).json();
+    assert_eq!(token["scopes"], serde_json::json!(["a:read", "b:write"]));
+    assert_eq!(token["expires_at"], "2100-01-31T00:00:00Z");
+    assert_eq!(token["status"], "live");
+}
+
+#[test]
+fn an_expiry_that_has_passed_or_is_none_is_refused() {
+    let cli = Cli::with_app();
+    let issue = [
+        "token",
+        "issue",
+        "--app",
+        "billing",
+        "--name",
+        "x",
+        "--expires",
+    ];
+    for (when, cure) in [
+        ("2001-01-01", "in the future"),
+        ("0s", "in the future"),
+        ("tomorrow", "90d"),
+    ] {
+        let message = cli.run(&[&issue[..], &[when]].concat()).failed(2);
+        assert!(message.contains(cure), "{message}");
+    }
+    let tokens = cli.run(&["token", "list", "--json"]).json_lines();
+    assert!(tokens.is_empty());
+}
+
+#[test]
+fn rotate_prints_the_successor_alone_and_both_are_admitted() {
+    let cli = Cli::with_app();
+    let (old, id) = cli.issue("ci", &[]);
+    let run = cli.run(&["token", "rotate", &id]);
+    assert!(run.err.contains("token revoke"), "{run:?}");
+    let new = run.done();
+    assert_eq!(new.lines().count(), 1);
+    assert_ne!(new.trim(), old);
+    cli.verify(&old).done();
+    cli.verify(&new).done();
+    let shown = cli.run(&["token", "show", &id]).done();
+    assert!(shown.contains("successor"), "{shown}");
+}
+
+#[test]
+fn a_rotation_without_overlap_ends_the_old_token_at_once() {
+    let cli = Cli::with_app();
+    let (old, id) = cli.issue("ci", &[]);
+    cli.run(&["token", "rotate", &id, "--overlap", "0s"]).done();
+    assert!(cli.verify(&old).failed(4).contains("expired"));
+}
+
+#[test]
+fn a_token_is_rotated_once() {
+    let cli = Cli::with_app();
+    let (_, id) = cli.issue("ci", &[]);
+    cli.run(&["token", "rotate", &id]).done();
+    let again = cli.run(&["token", "rotate", &id]).failed(4);
+    assert!(again.contains("rotate its successor"), "{again}");
+}
+
+#[test]
+fn an_overlap_beyond_the_limit_is_refused() {
+    let cli = Cli::with_app();
+    let (_, id) = cli.issue("ci", &[]);
+    let refused = cli.run(&["token", "rotate", &id, "--overlap", "31d"]);
+    assert!(refused.failed(2).contains("at most"));
+}
+
+#[test]
+fn a_revoked_token_is_refused_for_good() {
+    let cli = Cli::with_app();
+    let (token, id) = cli.issue("ci", &[]);
+    let revoked = cli.run(&["token", "revoke", &id, "--yes", "--json"]).json();
+    assert_eq!(revoked["status"], "revoked");
+    assert!(cli.verify(&token).failed(4).contains("revoked"));
+    // Again is no error.
+    cli.run(&["token", "revoke", &id, "--yes"]).done();
+    let refused = cli.run(&["token", "rotate", &id]).failed(4);
+    assert!(refused.contains("final"), "{refused}");
+}
+
+#[test]
+fn what_is_not_there_has_an_exit_code_of_its_own() {
+    let cli = Cli::with_app();
+    let id = "01a21555-0408-763c-92e4-2eee2dcedfec";
+    for arguments in [
+        &["token", "show", id][..],
+        &["token", "rotate", id],
+        &["token", "revoke", id, "--yes"],
+    ] {
+        let message = cli.run(arguments).failed(3);
+        assert!(message.contains("no such token"), "{message}");
+    }
+}
+
+#[test]
+fn a_list_can_be_narrowed() {
+    let cli = Cli::with_app();
+    cli.run(&["app", "create", "Other", "--id", "other"]).done();
+    let (_, revoked) = cli.issue("nightly export", &[]);
+    cli.run(&["token", "revoke", &revoked, "--yes"]).done();
+    cli.issue("Export of invoices", &[]);
+    cli.issue("ci", &[]);
+    let count = |more: &[&str]| {
+        let arguments = [&["token", "list", "--json"], more].concat();
+        cli.run(&arguments).json_lines().len()
+    };
+    assert_eq!(count(&[]), 3);
+    assert_eq!(count(&["--app", "Other"]), 0);
+    assert_eq!(count(&["--name", "export"]), 2);
+    assert_eq!(count(&["--status", "live"]), 2);
+    assert_eq!(count(&["--status", "revoked", "--name", "export"]), 1);
+    assert_eq!(count(&["--limit", "2"]), 2);
+    assert_eq!(count(&["--limit", "0"]), 0);
+}
+
+#[test]
+fn purge_removes_what_ended_before_a_time_and_nothing_else() {
+    let cli = Cli::with_app();
+    let (token, _) = cli.issue("lives", &[]);
+    let (_, revoked) = cli.issue("revoked", &[]);
+    cli.run(&["token", "revoke", &revoked, "--yes"]).done();
+    let purge = |when: &str| {
+        let arguments = ["token", "purge", "--ended-before", when, "--yes", "--json"];
+        cli.run(&arguments).json()["purged"].clone()
+    };
+    assert_eq!(purge("90d"), 0);
+    assert_eq!(purge("0s"), 1);
+    cli.run(&["token", "show", &revoked]).failed(3);
+    cli.verify(&token).done();
+}

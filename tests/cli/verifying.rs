@@ -1,0 +1,92 @@
+use crate::support::Cli;
+
+#[test]
+fn a_token_that_was_issued_is_admitted_through_a_pipe() {
+    let cli = Cli::with_app();
+    let issue = ["token", "issue", "--app", "billing", "--name", "ci"];
+    let mut issue = cli.command(&issue).spawn().unwrap();
+    let verify = cli
+        .command(&["verify", "--json"])
+        .stdin(issue.stdout.take().unwrap())
+        .output()
+        .unwrap();
+    assert!(issue.wait().unwrap().success());
+    let verdict = crate::support::Run::from(verify).json();
+    assert_eq!(verdict["admitted"], true);
+    assert_eq!(verdict["app_id"], "billing");
+    assert_eq!(verdict["token_name"], "ci");
+}
+
+#[test]
+fn the_exit_code_tells_why_a_token_is_not_admitted() {
+    let cli = Cli::with_app();
+    let unknown = "acme_live_0123456789ABCDEFGHIJKLMNOPQRSTUV1e5gLB";
+    for (input, code) in [
+        (unknown, 4),
+        ("not a token", 4),
+        (&"x".repeat(100_000), 4),
+        ("", 2),
+        ("\n", 2),
+    ] {
+        cli.verify(input).failed(code);
+    }
+}
+
+#[test]
+fn a_required_scope_that_is_missing_refuses_the_token() {
+    let cli = Cli::with_app();
+    let (token, _) = cli.issue("ci", &["--scope", "a:read"]);
+    let scope = |scope| cli.pipe(&["verify", "--scope", "a:read", "--scope", scope], &token);
+    scope("a:read").done();
+    assert!(scope("a:write").failed(4).contains("`a:write`"));
+}
+
+#[test]
+fn the_reason_is_there_for_programs() {
+    let cli = Cli::with_app();
+    let (token, id) = cli.issue("ci", &[]);
+    cli.run(&["token", "revoke", &id, "--yes"]).done();
+    let run = cli.pipe(&["verify", "--json"], &token);
+    assert_eq!(run.code, 4);
+    let verdict: serde_json::Value = serde_json::from_str(&run.out).unwrap();
+    assert_eq!(verdict["admitted"], false);
+    assert_eq!(verdict["reason"], "revoked_token");
+    assert_eq!(verdict["token_id"], id.as_str());
+}
+
+#[test]
+fn without_a_prefix_tokens_of_any_form_are_looked_up() {
+    let cli = Cli::with_app();
+    let (token, _) = cli.issue("ci", &[]);
+    let mut command = cli.command(&["verify"]);
+    command.env_remove("API_TOKENS_PREFIX");
+    let path = cli.directory.path().join("token");
+    std::fs::write(&path, &token).unwrap();
+    let output = command.stdin(std::fs::File::open(path).unwrap()).output();
+    crate::support::Run::from(output.unwrap()).done();
+}
+
+#[test]
+fn a_token_among_the_arguments_is_refused_and_not_repeated() {
+    let cli = Cli::with_app();
+    let (token, _) = cli.issue("ci", &[]);
+    let message = cli.run(&["verify", &token]).failed(2);
+    assert!(message.contains("standard input"), "{message}");
+    for arguments in [
+        &["verify", &token][..],
+        &["token", "show", &token],
+        &["token", "revoke", &token],
+        &["token", &token],
+        &[&token],
+        &["token", "list", "--app", &token],
+        &["token", "list", "--status", &token],
+        &["app", "disable", &token],
+        &["app", "create", "x", "--id", &token],
+        &["verify", "--scope", &format!("\"{token}")],
+        &["events", &format!("--token={token}")],
+    ] {
+        let run = cli.run(arguments);
+        assert_ne!(run.code, 0);
+        assert!(!format!("{run:?}").contains(&token), "{run:?}");
+    }
+}

@@ -1,0 +1,228 @@
+//! What has to hold behind any proxy.
+
+use crate::{
+    services::Test,
+    support::{Proxy, Site, exchange},
+};
+
+macro_rules! case {
+    ($name:ident) => {
+        (stringify!($name), || Box::pin($name::<P>()))
+    };
+}
+
+const FIELDS: [&str; 4] = [
+    "X-Api-App-Id",
+    "X-Api-App-Name",
+    "X-Api-Token-Id",
+    "X-Api-Scopes",
+];
+
+pub(crate) async fn the_identity_reaches_the_service<P: Proxy>() {
+    let site = Site::start::<P>().await;
+    let (token, id) = site.issue("Zoë & Söhne", &["orders:read", "orders:write"]);
+    let answer = site.get_as(&token).await;
+    assert_eq!(answer.status, 200, "{}", answer.body);
+    assert_eq!(answer.fields("X-Api-Token-Id"), [id]);
+    assert_eq!(
+        answer.fields("X-Api-App-Name"),
+        ["Zo%C3%AB%20%26%20S%C3%B6hne"]
+    );
+    assert_eq!(answer.fields("X-Api-Scopes"), ["orders:read orders:write"]);
+    let app = &answer.fields("X-Api-App-Id")[0];
+    assert_eq!(
+        site.run(&["token", "list", "--app", app])["app_name"],
+        "Zoë & Söhne"
+    );
+    // The token itself goes no further.
+    assert!(answer.fields("Authorization").is_empty());
+}
+
+pub(crate) async fn what_the_client_says_of_its_identity_never_does<P: Proxy>() {
+    let site = Site::start::<P>().await;
+    let (token, _) = site.issue("Billing", &["orders:read"]);
+    let true_answer = site.get_as(&token).await;
+    let authorization = format!("Authorization: Bearer {token}");
+    let mut forged = vec![authorization.clone()];
+    for field in FIELDS {
+        for variant in [
+            field.to_owned(),
+            field.to_owned(),
+            field.to_lowercase(),
+            field.to_uppercase(),
+            field.replace('-', "_"),
+            field.replacen('-', "_", 1),
+            field.replacen("-App", "_App", 1),
+            field.replace('-', "."),
+        ] {
+            forged.push(format!("{variant}: forged"));
+        }
+    }
+    // All at once, each alone, and before the credential.
+    let mut attempts = vec![forged.clone()];
+    attempts.extend(
+        forged[1..]
+            .iter()
+            .map(|field| vec![authorization.clone(), field.clone()]),
+    );
+    attempts.push(forged.iter().rev().cloned().collect());
+    for fields in attempts {
+        let fields: Vec<&str> = fields.iter().map(String::as_str).collect();
+        let answer = site.get("/orders", &fields).await;
+        if answer.status == 400 {
+            // A proxy may turn such requests away.
+            continue;
+        }
+        assert_eq!(answer.status, 200, "{fields:?}");
+        for field in FIELDS {
+            assert_eq!(
+                answer.fields(field),
+                true_answer.fields(field),
+                "{fields:?}"
+            );
+        }
+    }
+}
+
+pub(crate) async fn what_the_refused_credential_lacks_is_told<P: Proxy>() {
+    let site = Site::start::<P>().await;
+    let (token, _) = site.issue("Billing", &["orders:write"]);
+    let good = format!("Authorization: Bearer {token}");
+    for fields in [
+        &[][..],
+        &["Authorization: Bearer acme_live_0123456789ABCDEFGHIJKLMNOPQRSTUV1e5gLB"],
+        &["Authorization: Bearer a b"],
+        &["Authorization: Bearer"],
+        &["Content-Type: application/grpc"],
+        &["Content-Type: application/grpc", "TE: trailers"],
+        &["X-Api-App-Id: forged"],
+        &["Cookie: token=x"],
+    ] {
+        for (method, path) in [
+            ("GET", "/orders"),
+            ("POST", "/orders"),
+            ("OPTIONS", "/verify/any"),
+        ] {
+            let answer = site.send(method, path, fields, "").await;
+            if answer.head.contains("grpc-status: 16") {
+                // What a proxy tells a client of gRPC in the place of 401.
+                continue;
+            }
+            assert_eq!(answer.status, 401, "{method} {fields:?}");
+            assert!(
+                answer.head.contains("www-authenticate: bearer realm="),
+                "{}",
+                answer.head
+            );
+        }
+    }
+    let missing_scope = site.get("/orders", &[&good]).await;
+    assert_eq!(missing_scope.status, 403);
+    let twice = site.get("/orders", &[&good, &good]).await;
+    assert!(matches!(twice.status, 400 | 401), "{}", twice.status);
+    assert_eq!(site.reached(), 0);
+}
+
+pub(crate) async fn a_revoked_token_is_refused_within_the_bound_and_stays_so<P: Proxy>() {
+    let site = Site::start::<P>().await;
+    let (token, id) = site.issue("Billing", &["orders:read"]);
+    assert_eq!(site.get_as(&token).await.status, 200);
+    site.run(&["token", "revoke", &id, "--yes"]);
+    let refusal = site.first_refusal(&token).await;
+    assert_eq!(refusal.status, 401);
+    for _ in 0..100 {
+        assert_eq!(site.get_as(&token).await.status, 401);
+    }
+}
+
+pub(crate) async fn storage_trouble_is_no_admission_and_no_wrong_token<P: Proxy>() {
+    let site = Site::start::<P>().await;
+    let (token, _) = site.issue("Billing", &["orders:read"]);
+    assert_eq!(site.get_as(&token).await.status, 200);
+    let pool = sqlx::SqlitePool::connect(&site.store).await.unwrap();
+    sqlx::query("ALTER TABLE api_tokens RENAME TO gone")
+        .execute(&pool)
+        .await
+        .unwrap();
+    sqlx::query("ALTER TABLE api_token_changes RENAME TO gone_too")
+        .execute(&pool)
+        .await
+        .unwrap();
+    let refusal = site.first_refusal(&token).await;
+    assert!((500..=599).contains(&refusal.status), "{}", refusal.status);
+    let reached = site.reached();
+    for _ in 0..100 {
+        let status = site.get_as(&token).await.status;
+        assert!((500..=599).contains(&status), "{status}");
+    }
+    assert_eq!(site.reached(), reached);
+}
+
+pub(crate) async fn nobody_is_admitted_while_nobody_can_be_asked<P: Proxy>() {
+    let mut site = Site::start::<P>().await;
+    let (token, _) = site.issue("Billing", &["orders:read"]);
+    assert_eq!(site.get_as(&token).await.status, 200);
+    site.kill_verifier();
+    for _ in 0..10 {
+        let status = site.get_as(&token).await.status;
+        assert!((500..=599).contains(&status), "{status}");
+    }
+    assert_eq!(site.reached(), 1);
+}
+
+pub(crate) async fn a_body_passes_through_whole<P: Proxy>() {
+    let site = Site::start::<P>().await;
+    let (token, _) = site.issue("Billing", &["orders:read"]);
+    let authorization = format!("Authorization: Bearer {token}");
+    let body = "x".repeat(100_000);
+    let answer = site.send("POST", "/orders", &[&authorization], &body).await;
+    assert_eq!(answer.status, 200);
+    assert!(answer.body.contains("\"body\":100000"), "{}", answer.body);
+}
+
+pub(crate) async fn the_path_and_query_of_the_client_change_nothing<P: Proxy>() {
+    let site = Site::start::<P>().await;
+    let (good, _) = site.issue("Billing", &["orders:read"]);
+    let (lacking, _) = site.issue("Other", &["x"]);
+    for path in [
+        "/orders?scope=x",
+        "/orders?scope=%22",
+        "/verify/any",
+        "/../any",
+        "/..%2fany",
+        "//",
+        "/any?",
+    ] {
+        let as_token = |token: &str| format!("Authorization: Bearer {token}");
+        let (good, lacking) = (as_token(&good), as_token(&lacking));
+        let good = site.get(path, &[&good]).await.status;
+        let lacking = site.get(path, &[&lacking]).await.status;
+        // A proxy may turn such a path away.
+        assert!(
+            matches!((good, lacking), (200, 403) | (400, 400)),
+            "{path}: {good}, {lacking}"
+        );
+    }
+}
+
+pub(crate) async fn the_endpoint_by_itself_takes_no_content_type_for_an_admission<P: Proxy>() {
+    let site = Site::start::<P>().await;
+    let request = "GET /verify HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Type: application/grpc\r\n\r\n";
+    let answer = exchange(site.verifier_address, request).await;
+    assert_eq!(answer.status, 401);
+}
+
+/// All of them.
+pub(crate) fn all<P: Proxy + 'static>() -> Vec<Test> {
+    vec![
+        case!(the_identity_reaches_the_service),
+        case!(what_the_client_says_of_its_identity_never_does),
+        case!(what_the_refused_credential_lacks_is_told),
+        case!(a_revoked_token_is_refused_within_the_bound_and_stays_so),
+        case!(storage_trouble_is_no_admission_and_no_wrong_token),
+        case!(nobody_is_admitted_while_nobody_can_be_asked),
+        case!(a_body_passes_through_whole),
+        case!(the_path_and_query_of_the_client_change_nothing),
+        case!(the_endpoint_by_itself_takes_no_content_type_for_an_admission),
+    ]
+}
