@@ -1,6 +1,6 @@
-//! A service with API tokens in an SQLite file.
+//! A service with API tokens in an SQLite file, and a dashboard to manage them.
 //!
-//! `cargo run --example quickstart`, then try the line that it prints. `DATABASE_URL` and
+//! `cargo run --example quickstart`, then try the line that it prints, and open the dashboard. `DATABASE_URL` and
 //! `LISTEN_ADDR` say where the tokens are kept and where it listens.
 
 use std::{env, error::Error};
@@ -11,6 +11,7 @@ use tokio::{net::TcpListener, signal};
 use tower_api_tokens::{
     ApiTokenLayer, ApiTokens, AppPrincipal, AppQuery, NewToken, SqliteStore, TokenFormat,
     TokenQuery,
+    admin::{Admin, TokenGuard},
 };
 
 #[tokio::main]
@@ -23,17 +24,20 @@ async fn main() -> Result<(), Box<dyn Error>> {
         .map_err(|error| explain(&format!("cannot open DATABASE_URL={database}"), &error))?;
     let tokens = ApiTokens::new(store, TokenFormat::new("demo")?);
 
-    let app = Router::new()
-        .route("/whoami", get(whoami))
-        .route_layer(ApiTokenLayer::new(&tokens).realm("quickstart")?)
-        .route("/public", get(async || "Anybody may read this.\n"));
-
     let listener = TcpListener::bind(&address)
         .await
         .map_err(|error| explain(&format!("cannot listen on LISTEN_ADDR={address}"), &error))?;
     let address = listener.local_addr()?;
+    let guard = TokenGuard::new(&tokens).realm("quickstart")?;
+    let admin = Admin::new(&tokens, guard).service_url(&format!("http://{address}/whoami"));
+    let app = Router::new()
+        .route("/whoami", get(whoami))
+        .route_layer(ApiTokenLayer::new(&tokens).realm("quickstart")?)
+        .route("/public", get(async || "Anybody may read this.\n"))
+        .nest("/tokens", admin.dashboard());
+
     println!("listening on http://{address}");
-    let token = first_token(&tokens).await?;
+    let token = first_token(&tokens, "demo", "quickstart", "demo:read").await?;
     println!("token: {token}");
     let shown = if token.contains('…') {
         "$TOKEN"
@@ -41,6 +45,9 @@ async fn main() -> Result<(), Box<dyn Error>> {
         &token
     };
     println!("try: curl -H 'Authorization: Bearer {shown}' http://{address}/whoami");
+    let password = first_token(&tokens, "operators", "admin", "tokens:admin demo:read").await?;
+    println!("dashboard: http://{address}/tokens");
+    println!("sign in: any user name, and the password {password}");
 
     let follower = tokens.follow().start().await?;
     axum::serve(listener, app)
@@ -61,16 +68,23 @@ async fn whoami(principal: AppPrincipal) -> Json<Value> {
 }
 
 /// Issues a token on the first start, and shows it; on later ones shows its mask.
-async fn first_token(tokens: &ApiTokens) -> Result<String, Box<dyn Error>> {
-    if let Some(record) = tokens.list(&TokenQuery::default()).await?.items.pop() {
+async fn first_token(
+    tokens: &ApiTokens,
+    app: &str,
+    name: &str,
+    scopes: &str,
+) -> Result<String, Box<dyn Error>> {
+    let apps = tokens.list_apps(&AppQuery::default()).await?.items;
+    let app = match apps.into_iter().find(|present| present.name == app) {
+        Some(app) => app,
+        None => tokens.create_app(app).await?,
+    };
+    let named = TokenQuery::default().app(app.id).name(name);
+    if let Some(record) = tokens.list(&named).await?.items.pop() {
         return Ok(record.mask.to_string());
     }
-    let demo = match tokens.list_apps(&AppQuery::default()).await?.items.pop() {
-        Some(app) => app,
-        None => tokens.create_app("demo").await?,
-    };
-    let token = NewToken::named("quickstart").scopes("demo:read".parse()?);
-    let issued = tokens.issue(&demo.id, token).await?;
+    let token = NewToken::named(name).scopes(scopes.parse()?);
+    let issued = tokens.issue(&app.id, token).await?;
     Ok(issued.token().expose().to_owned())
 }
 

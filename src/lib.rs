@@ -8,8 +8,8 @@
 //! cargo run --example quickstart
 //! ```
 //!
-//! serves on `127.0.0.1:3000` from an SQLite file, and prints a token and the `curl` line that uses
-//! it.
+//! serves on `127.0.0.1:3000` from an SQLite file, and prints a token, the `curl` line that uses it,
+//! and how to sign in to the dashboard at `/tokens`.
 //!
 //! # Protect a service
 //!
@@ -107,7 +107,7 @@
 //!
 //! | feature | what it adds |
 //! |---|---|
-//! | `admin` | a JSON API for managing apps and tokens, who may use it, and the audit of it |
+//! | `admin` | a JSON API and a dashboard for managing apps and tokens, who may use them, and the audit of it |
 //! | `axum` | [`AppPrincipal`] as an extractor |
 //! | `postgres` | `PostgresStore`, shared by many nodes |
 //! | `sqlite` | `SqliteStore`, on a bundled SQLite |

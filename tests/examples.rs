@@ -8,6 +8,7 @@ use std::{
     sync::OnceLock,
 };
 
+use base64::{Engine, prelude::BASE64_STANDARD};
 use tempfile::TempDir;
 
 /// Where cargo has built the examples: beside the folder that this test lies in.
@@ -39,6 +40,8 @@ struct Quickstart {
     token: String,
     /// The line to try.
     hint: String,
+    /// The token with which one signs in to the dashboard.
+    admin: String,
 }
 
 impl Quickstart {
@@ -60,11 +63,14 @@ impl Quickstart {
         let address = line("listening on http://");
         let token = line("token: ");
         let hint = line("try: ");
+        assert_eq!(line("dashboard: http://"), format!("{address}/tokens"));
+        let admin = line("sign in: any user name, and the password ");
         Self {
             process,
             address,
             token,
             hint,
+            admin,
         }
     }
 
@@ -86,8 +92,12 @@ impl Quickstart {
 }
 
 fn get(address: &str, path: &str, token: Option<&str>) -> (u16, String) {
+    ask(address, path, token.map(|token| format!("Bearer {token}")))
+}
+
+fn ask(address: &str, path: &str, credential: Option<String>) -> (u16, String) {
     let mut stream = TcpStream::connect(address).unwrap();
-    let credential = token.map(|token| format!("Authorization: Bearer {token}\r\n"));
+    let credential = credential.map(|credential| format!("Authorization: {credential}\r\n"));
     let credential = credential.unwrap_or_default();
     let head = format!("GET {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n{credential}\r\n");
     stream.write_all(head.as_bytes()).unwrap();
@@ -128,6 +138,33 @@ fn the_quickstart_attributes_a_request_and_survives_a_restart() {
     assert!(!second.hint.contains(&token));
     let (status, again) = second.get("/whoami", Some(&token));
     assert_eq!((status, again), (200, body));
+    second.stop("-TERM");
+}
+
+#[test]
+fn the_quickstart_has_a_dashboard_for_whoever_has_its_admin_token() {
+    let directory = TempDir::new().unwrap();
+    let first = Quickstart::start(&directory);
+    let sign_in = |quickstart: &Quickstart, password: &str| {
+        let basic = BASE64_STANDARD.encode(format!("anybody:{password}"));
+        ask(
+            &quickstart.address,
+            "/tokens",
+            Some(format!("Basic {basic}")),
+        )
+    };
+    let (status, page) = sign_in(&first, &first.admin);
+    assert_eq!(status, 200);
+    assert!(page.contains("<bdi>quickstart</bdi>") && page.contains("<bdi>admin</bdi>"));
+    assert!(!page.contains(&first.token) && !page.contains(&first.admin));
+    assert_eq!(sign_in(&first, &first.token).0, 403);
+    assert_eq!(first.get("/tokens", None).0, 401);
+    let admin = first.admin.clone();
+    first.stop("-INT");
+
+    let second = Quickstart::start(&directory);
+    assert_eq!(second.admin, format!("demo_…{}", &admin[admin.len() - 4..]));
+    assert_eq!(sign_in(&second, &admin).0, 200);
     second.stop("-TERM");
 }
 

@@ -5,10 +5,11 @@ use axum::Router;
 use super::{
     AuditSink, Guard, Operations, api,
     cross_site::{OriginError, TrustedOrigins},
+    dashboard,
     gate::Gate,
 };
 
-/// Sets up the management API.
+/// Sets up the management API and the dashboard.
 ///
 /// ```
 /// use axum::Router;
@@ -19,7 +20,9 @@ use super::{
 /// let tokens = ApiTokens::new(MemoryStore::new(), TokenFormat::new("acme")?);
 /// let admin = Admin::new(&tokens, TokenGuard::new(&tokens))
 ///     .sink(JsonLines::new(std::io::stderr())?);
-/// let app: Router = Router::new().nest("/admin/api", admin.router());
+/// let app: Router = Router::new()
+///     .nest("/admin/api", admin.router())
+///     .nest("/admin/tokens", admin.dashboard());
 /// # Ok(())
 /// # }
 /// ```
@@ -41,6 +44,7 @@ use super::{
 /// ```
 pub struct Admin {
     gate: Gate,
+    service_url: Arc<str>,
 }
 
 impl Admin {
@@ -53,6 +57,7 @@ impl Admin {
                 guard: Arc::new(guard),
                 origins: TrustedOrigins::default(),
             },
+            service_url: "https://api.example.com/".into(),
         }
     }
 
@@ -75,6 +80,14 @@ impl Admin {
         Ok(self)
     }
 
+    /// Sets the URL that the `curl` lines of the dashboard call: one of the service that takes the
+    /// tokens. It is `https://api.example.com/` unless it is told.
+    #[must_use]
+    pub fn service_url(mut self, url: &str) -> Self {
+        self.service_url = url.into();
+        self
+    }
+
     /// The operations, whose audit is to be flushed before the process ends.
     #[must_use]
     pub fn operations(&self) -> &Operations {
@@ -88,6 +101,14 @@ impl Admin {
     pub fn router(&self) -> Router {
         api::router(self.gate.clone())
     }
+
+    /// The dashboard, to be nested anywhere, on the terms of [`router`](Self::router).
+    ///
+    /// Serve it over TLS: a browser sends its credential with every request, and lets a page copy
+    /// to the clipboard only where its origin is secure.
+    pub fn dashboard(&self) -> Router {
+        dashboard::router(self.gate.clone(), Arc::clone(&self.service_url))
+    }
 }
 
 impl fmt::Debug for Admin {
@@ -95,6 +116,7 @@ impl fmt::Debug for Admin {
         f.debug_struct("Admin")
             .field("operations", &self.gate.operations)
             .field("origins", &self.gate.origins)
+            .field("service_url", &self.service_url)
             .finish_non_exhaustive()
     }
 }

@@ -35,8 +35,8 @@ pub(super) enum Refusal {
     Denied(Denied),
 }
 
-/// How a refusal is shown.
-pub(super) type Render = fn(Refusal) -> Response;
+/// How a refusal of a request is shown.
+pub(super) type Render = fn(&Parts, Refusal) -> Response;
 
 impl Gate {
     /// The router, behind this gate: its handlers find an [`Operator`] in the extensions of each
@@ -69,7 +69,7 @@ async fn pass(
             response: Some(response),
             ..
         })) => response.map(Body::from),
-        Err(refusal) => render(refusal),
+        Err(refusal) => render(&parts, refusal),
     };
     let headers = response.headers_mut();
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));

@@ -1,7 +1,8 @@
 //! Managing apps and tokens: over HTTP, by whom a guard knows, with an audit of it all.
 //!
-//! [`Admin`] makes an axum router of the JSON API. It asks a [`Guard`] who sends each request;
-//! [`TokenGuard`] takes tokens of this crate that have the scope `tokens:admin`.
+//! [`Admin`] makes axum routers: of the JSON API for programs, and of the dashboard for people. It
+//! asks a [`Guard`] who sends each request; [`TokenGuard`] takes tokens of this crate that have the
+//! scope `tokens:admin`.
 //!
 //! ```
 //! use axum::Router;
@@ -16,8 +17,10 @@
 //! let admin = tokens.issue(&staff.id, admin).await?;
 //! println!("shown once: {}", admin.token().expose());
 //!
-//! let api = Admin::new(&tokens, TokenGuard::new(&tokens)).router();
-//! let app: Router = Router::new().nest("/admin/api", api);
+//! let admin = Admin::new(&tokens, TokenGuard::new(&tokens));
+//! let app: Router = Router::new()
+//!     .nest("/admin/api", admin.router())
+//!     .nest("/admin/tokens", admin.dashboard());
 //! # Ok(())
 //! # }
 //! ```
@@ -33,8 +36,18 @@
 //!    do nothing that they do not.
 //! 2. The gate turns away what a page of another site has sent, asks the guard who sends the
 //!    request, and hands the [`Operator`] on to what stands behind it.
-//! 3. The JSON API reads requests, calls the operator and writes answers. Whatever else is to manage
-//!    tokens over HTTP stands behind the same gate.
+//! 3. The JSON API and the dashboard read requests, call the operator and write answers. Whatever
+//!    else is to manage tokens over HTTP stands behind the same gate.
+//!
+//! # The dashboard
+//!
+//! - Its pages are rendered here, load nothing from elsewhere, and work without scripts; the one
+//!   script there is copies a token to the clipboard.
+//! - A token is shown in the answer to the form that made it, and nowhere else. A form that is sent
+//!   again, by a reload or after going back, makes no second token and shows none.
+//! - Its content security policy allows nothing inline and no framing.
+//! - It has to be reached under the path at which it is nested: a proxy in front must not change
+//!   that.
 //!
 //! # The JSON API
 //!
@@ -66,6 +79,7 @@ mod api;
 mod audit;
 mod builder;
 mod cross_site;
+mod dashboard;
 mod gate;
 mod guard;
 mod operations;

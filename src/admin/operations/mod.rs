@@ -7,7 +7,7 @@ mod request_key;
 mod run;
 mod tokens;
 
-use std::{fmt, sync::Arc};
+use std::{fmt, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 
@@ -21,6 +21,7 @@ use super::{
 use crate::{
     audit::{AuditAction, AuditEvent, AuditEventId, AuditOutcome},
     store::{AuditQuery, Page, StoreError},
+    token::TokenId,
     tokens::ApiTokens,
 };
 
@@ -218,6 +219,17 @@ impl Operator {
             action,
             AuditOutcome::Done,
         ))
+    }
+
+    /// The longest overlap that a rotation may have.
+    pub(in crate::admin) fn max_overlap(&self) -> Duration {
+        self.tokens().max_overlap()
+    }
+
+    /// The text of a key that no request has had.
+    pub(in crate::admin) fn new_key(&self) -> Result<String, OperationError> {
+        let key = TokenId::generate(self.now(), self.tokens().entropy())?;
+        Ok(key.to_string())
     }
 
     fn tokens(&self) -> &ApiTokens {

@@ -1,0 +1,50 @@
+//! Command lines to try a token with.
+
+use askama::{Template, filters::HtmlSafe};
+
+/// A command line that calls the service, with what is to be copied of it.
+#[derive(Template)]
+#[template(path = "snippet.html")]
+pub(super) struct Snippet {
+    id: &'static str,
+    text: String,
+}
+
+impl HtmlSafe for Snippet {}
+
+impl Snippet {
+    /// The line for a token that is in the shell's variable `TOKEN`.
+    pub(super) fn with_variable(id: &'static str, url: &str) -> Self {
+        let url = quoted(url);
+        let text = format!("curl -H \"Authorization: Bearer $TOKEN\" {url}");
+        Self { id, text }
+    }
+}
+
+/// The line for a token itself.
+pub(super) fn with_token(token: &str, url: &str) -> String {
+    let url = quoted(url);
+    format!("curl -H 'Authorization: Bearer {token}' {url}")
+}
+
+/// A word of a POSIX shell.
+fn quoted(word: &str) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~:/@%+=,".contains(&byte);
+    if !word.is_empty() && word.bytes().all(plain) {
+        return word.to_owned();
+    }
+    format!("'{}'", word.replace('\'', "'\\''"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_url_is_one_word_of_the_shell() {
+        assert_eq!(quoted("https://a.example:8/x"), "https://a.example:8/x");
+        assert_eq!(quoted("https://a/?b=1&c"), "'https://a/?b=1&c'");
+        assert_eq!(quoted("a'; rm x"), "'a'\\''; rm x'");
+        assert_eq!(quoted(""), "''");
+    }
+}

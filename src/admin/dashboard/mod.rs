@@ -1,0 +1,69 @@
+//! The dashboard: pages on which people manage apps and tokens.
+//!
+//! The path of a request: the gate turns away who may not, the page's own module does one operation
+//! and renders one template, and [`headers`] binds the browser. A page needs no script; the one
+//! there is copies a token.
+//!
+//! A token is shown in the answer to the form that made it, and nowhere else. The form has a number
+//! that makes it known again when it is sent twice: by a reload, or by going back and sending it
+//! anew.
+
+mod app_choice;
+mod apps;
+mod assets;
+mod create;
+mod curl;
+mod event;
+mod headers;
+mod list;
+mod message;
+mod page;
+mod reveal;
+mod session;
+mod token;
+mod usage;
+mod view;
+mod words;
+
+use std::sync::Arc;
+
+use axum::{
+    Router,
+    extract::DefaultBodyLimit,
+    middleware::map_response,
+    routing::{get, post},
+};
+
+use super::gate::Gate;
+
+/// The longest form, in bytes.
+const MAX_FORM: usize = 64 * 1024;
+
+/// What the pages need.
+#[derive(Clone)]
+struct Settings {
+    service_url: Arc<str>,
+}
+
+/// The pages, behind the gate. Their `curl` lines call `service_url`.
+pub(super) fn router(gate: Gate, service_url: Arc<str>) -> Router {
+    let pages = Router::new()
+        .route("/", get(list::show))
+        .route("/new", get(create::show).post(create::create))
+        .route("/token/{id}", get(token::show))
+        .route("/token/{id}/rename", post(token::rename))
+        .route("/token/{id}/rotate", post(token::rotate))
+        .route("/token/{id}/revoke", post(token::revoke))
+        .route("/apps", get(apps::show).post(apps::create))
+        .route("/apps/{id}/disable", post(apps::disable))
+        .route("/apps/{id}/enable", post(apps::enable))
+        .route("/assets/dashboard.css", get(assets::style))
+        .route("/assets/dashboard.js", get(assets::script))
+        .route("/assets/icon.svg", get(assets::icon))
+        .fallback(message::no_such_page)
+        .method_not_allowed_fallback(message::method_not_allowed)
+        .layer(DefaultBodyLimit::max(MAX_FORM))
+        .with_state(Settings { service_url });
+    gate.around(pages, message::refusal)
+        .layer(map_response(headers::secure))
+}

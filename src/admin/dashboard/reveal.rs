@@ -1,0 +1,85 @@
+//! The only page that shows a token.
+
+use askama::Template;
+use axum::response::Response;
+use http::StatusCode;
+
+use super::{
+    Settings, curl,
+    page::{Page, render},
+    view::{Notice, Tone},
+    words::{from_now, visible},
+};
+use crate::{record::TokenRecord, tokens::IssuedToken};
+
+#[derive(Template)]
+#[template(path = "reveal.html")]
+struct RevealPage<'a> {
+    page: &'a Page,
+    title: &'static str,
+    notice: Notice,
+    id: String,
+    name: String,
+    app: String,
+    secret: &'a str,
+    curl: String,
+    old: Option<OldToken>,
+}
+
+/// The token that was rotated.
+struct OldToken {
+    id: String,
+    says: String,
+}
+
+pub(super) fn created(page: &Page, settings: &Settings, issued: &IssuedToken) -> Response {
+    show(page, settings, "Token created", issued, None)
+}
+
+pub(super) fn rotated(
+    page: &Page,
+    settings: &Settings,
+    issued: &IssuedToken,
+    old: &TokenRecord,
+) -> Response {
+    let says = match old.expires_at {
+        Some(at) if at > page.now => format!(
+            "Give this token to everything that uses the old one, which stops working {}.",
+            from_now(at, page.now)
+        ),
+        _ => "The old token does not work any more: give this one to everything that used it."
+            .to_owned(),
+    };
+    let old = OldToken {
+        id: old.id.to_string(),
+        says,
+    };
+    show(page, settings, "Token rotated", issued, Some(old))
+}
+
+fn show(
+    page: &Page,
+    settings: &Settings,
+    title: &'static str,
+    issued: &IssuedToken,
+    old: Option<OldToken>,
+) -> Response {
+    let record = issued.record();
+    let secret = issued.token().expose();
+    let shown = RevealPage {
+        page,
+        title,
+        notice: Notice::new(
+            Tone::Warn,
+            "Copy the token now. It is not shown again.",
+            "Only its digest is kept. Whoever has the token can use it: put it where secrets are kept.",
+        ),
+        id: record.id.to_string(),
+        name: visible(&record.name),
+        app: visible(&record.app.name),
+        secret,
+        curl: curl::with_token(secret, &settings.service_url),
+        old,
+    };
+    render(StatusCode::OK, &shown)
+}

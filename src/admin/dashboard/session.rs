@@ -1,0 +1,33 @@
+//! Who asks for a page, and what it has for them.
+
+use axum::extract::FromRequestParts;
+use http::{StatusCode, request::Parts};
+
+use super::{Settings, message::Message, page::Page, words::visible};
+use crate::admin::{OperationError, Operator};
+
+/// Who asks for a page, and what it has for them.
+#[derive(Debug)]
+pub(super) struct Session {
+    pub(super) operator: Operator,
+    pub(super) page: Page,
+}
+
+impl Session {
+    /// What an operation gave, or the page that says why it did not.
+    pub(super) fn tried<T>(&self, result: Result<T, OperationError>) -> Result<T, Message> {
+        result.map_err(|error| Message::of_error(&self.page, &error))
+    }
+}
+
+impl FromRequestParts<Settings> for Session {
+    type Rejection = StatusCode;
+
+    async fn from_request_parts(parts: &mut Parts, _: &Settings) -> Result<Self, StatusCode> {
+        let operator: Option<Operator> = parts.extensions.get().cloned();
+        // The gate is around every page.
+        let operator = operator.ok_or(StatusCode::INTERNAL_SERVER_ERROR)?;
+        let page = Page::new(parts, &visible(operator.actor().name()), operator.now());
+        Ok(Self { operator, page })
+    }
+}

@@ -1,0 +1,16 @@
+//! The dashboard, as a browser without scripts sees it: requests and the pages that answer them.
+
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test ends where what it relies on fails"
+)]
+
+mod apps;
+mod create;
+mod list;
+mod reveal;
+mod rotate;
+mod security;
+mod support;
+mod token;
+mod trouble;

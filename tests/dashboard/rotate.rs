@@ -1,0 +1,154 @@
+use http::StatusCode;
+use tower_api_tokens::IssuedToken;
+
+use crate::support::{Answer, Site};
+
+const DAY: u64 = 86_400;
+
+async fn issued(site: &Site) -> (IssuedToken, String) {
+    let app = site.app("Billing").await;
+    let issued = site.issue(&app.id, "ci").await;
+    let path = format!("/tokens/token/{}", issued.record().id);
+    (issued, path)
+}
+
+async fn rotate(site: &Site, path: &str, overlap: &str) -> Answer {
+    let nonce = site.get(path).await.nonce().to_owned();
+    let fields = [("nonce", nonce.as_str()), ("overlap", overlap)];
+    site.post(&format!("{path}/rotate"), &fields).await
+}
+
+#[tokio::test]
+async fn both_tokens_work_for_the_chosen_overlap() {
+    let site = Site::new();
+    let (old, path) = issued(&site).await;
+    let revealed = rotate(&site, &path, "86400").await.is(StatusCode::OK);
+    let new = revealed.secret().to_owned();
+    revealed.has("which stops working in 1 day.");
+    assert!(site.admits(&new).await && site.admits(old.token().expose()).await);
+    site.pass(DAY);
+    assert!(site.admits(&new).await && !site.admits(old.token().expose()).await);
+}
+
+#[tokio::test]
+async fn without_overlap_the_old_token_stops_at_once() {
+    let site = Site::new();
+    let (old, path) = issued(&site).await;
+    let revealed = rotate(&site, &path, "0").await.is(StatusCode::OK);
+    revealed.has("The old token does not work any more");
+    assert!(!site.admits(old.token().expose()).await);
+}
+
+#[tokio::test]
+async fn a_rotation_that_is_sent_again_makes_no_second_token() {
+    let site = Site::new();
+    let (_, path) = issued(&site).await;
+    let nonce = site.get(&path).await.nonce().to_owned();
+    let fields = [("nonce", nonce.as_str()), ("overlap", "3600")];
+    let secret = site
+        .post(&format!("{path}/rotate"), &fields)
+        .await
+        .secret()
+        .to_owned();
+    let again = site.post(&format!("{path}/rotate"), &fields).await;
+    again
+        .is(StatusCode::CONFLICT)
+        .has("created already")
+        .lacks(&secret);
+    assert_eq!(site.all().await.len(), 2);
+}
+
+#[tokio::test]
+async fn what_cannot_be_rotated_says_why() {
+    let site = Site::new();
+    let (old, path) = issued(&site).await;
+    for overlap in ["", "-1", "soon", "99999999999"] {
+        let page = rotate(&site, &path, overlap).await;
+        page.is(StatusCode::UNPROCESSABLE_ENTITY)
+            .has("overlap-error")
+            .has("It was not rotated");
+    }
+    assert_eq!(site.all().await.len(), 1);
+
+    let nonces = [site.get(&path).await, site.get(&path).await];
+    let fields = |nonce| [("nonce", nonce), ("overlap", "3600")];
+    let rotate_path = format!("{path}/rotate");
+    site.post(&rotate_path, &fields(nonces[0].nonce()))
+        .await
+        .is(StatusCode::OK);
+    let late = site.post(&rotate_path, &fields(nonces[1].nonce())).await;
+    late.is(StatusCode::UNPROCESSABLE_ENTITY)
+        .has("rotate its successor");
+
+    site.tokens.revoke(old.record().id).await.unwrap();
+    let revoked = site.post(&rotate_path, &fields("another")).await;
+    revoked
+        .is(StatusCode::UNPROCESSABLE_ENTITY)
+        .has("which is final");
+}
+
+#[tokio::test]
+async fn the_old_tokens_page_says_whether_it_is_still_in_use() {
+    let site = Site::new();
+    let (old, path) = issued(&site).await;
+    rotate(&site, &path, "604800").await.is(StatusCode::OK);
+    let early = site.get(&path).await;
+    early
+        .has("too early to tell")
+        .has(">Rotated</span>")
+        .has("It stops working by itself in 7 days.");
+
+    site.pass(3 * DAY);
+    let unused = site.get(&path).await;
+    unused.has("Not used since the rotation 3 days ago: safe to delete.");
+
+    use_token(&site, &old).await;
+    site.pass(120);
+    let used = site.get(&path).await;
+    used.has("Last used 2 minutes ago by the old token: do not delete it yet.");
+
+    site.pass(2 * DAY);
+    let quiet = site.get(&path).await;
+    quiet
+        .has("Last used 2 days ago by the old token.")
+        .lacks("do not delete");
+
+    site.pass(2 * DAY);
+    let over = site.get(&path).await;
+    over.has(">Expired</span>").lacks("by the old token");
+}
+
+#[tokio::test]
+async fn a_use_before_the_rotation_does_not_count() {
+    let site = Site::new();
+    let (old, path) = issued(&site).await;
+    use_token(&site, &old).await;
+    site.pass(60);
+    rotate(&site, &path, "604800").await.is(StatusCode::OK);
+    site.pass(3_600);
+    site.get(&path)
+        .await
+        .has("Not used since the rotation 1 hour ago: safe to delete.");
+}
+
+#[tokio::test]
+async fn the_old_tokens_page_leads_to_the_new_one() {
+    let site = Site::new();
+    let (_, path) = issued(&site).await;
+    site.pass(1);
+    rotate(&site, &path, "604800").await.is(StatusCode::OK);
+    let new = site.latest().await;
+    let page = site.get(&path).await;
+    page.has(&format!(
+        "href=\"/tokens/token/{}\">{}</a>",
+        new.id, new.mask
+    ))
+    .lacks("id=\"rotate\"");
+}
+
+/// Uses a token, and waits until that is recorded.
+async fn use_token(site: &Site, token: &IssuedToken) {
+    let follower = site.tokens.follow().start().await.unwrap();
+    assert!(site.admits(token.token().expose()).await);
+    follower.stop().await.unwrap();
+}

@@ -1,0 +1,117 @@
+use http::StatusCode;
+use tower_api_tokens::TokenStatus;
+
+use crate::support::Site;
+
+async fn site_with_token() -> (Site, String, String) {
+    let site = Site::new();
+    let app = site.app("Billing").await;
+    let issued = site
+        .ada()
+        .issue(&app.id, tower_api_tokens::NewToken::named("ci"), None)
+        .await
+        .unwrap();
+    let path = format!("/tokens/token/{}", issued.record().id);
+    (site, path, issued.token().expose().to_owned())
+}
+
+#[tokio::test]
+async fn a_token_is_revoked_after_its_name_was_typed() {
+    let (site, path, secret) = site_with_token().await;
+    let revoke = format!("{path}/revoke");
+    for typed in ["", "CI", "another"] {
+        let page = site.post(&revoke, &[("confirm", typed)]).await;
+        page.is(StatusCode::UNPROCESSABLE_ENTITY)
+            .has("This is not its name. Nothing was revoked.")
+            .has(&format!("value=\"{typed}\""));
+    }
+    assert!(site.admits(&secret).await);
+
+    let sent = site.post(&revoke, &[("confirm", " ci ")]).await;
+    assert!(!site.admits(&secret).await);
+    let page = site.get(sent.location()).await;
+    page.has("Every request with it is refused from now on.")
+        .has(">Revoked</span>")
+        .lacks("id=\"revoke\"")
+        .lacks("id=\"rotate\"");
+}
+
+#[tokio::test]
+async fn a_notice_that_is_not_true_is_not_shown() {
+    let (site, path, _) = site_with_token().await;
+    let page = site.get(&format!("{path}?done=revoked")).await;
+    page.is(StatusCode::OK).lacks("refused from now on");
+}
+
+#[tokio::test]
+async fn a_token_is_renamed() {
+    let (site, path, _) = site_with_token().await;
+    let rename = format!("{path}/rename");
+    let wrong = site
+        .post(&rename, &[("name", "x".repeat(101).leak())])
+        .await;
+    wrong
+        .is(StatusCode::UNPROCESSABLE_ENTITY)
+        .has("A name is 1 to 100 characters")
+        .has(&"x".repeat(101));
+    let sent = site.post(&rename, &[("name", " release ")]).await;
+    assert_eq!(site.latest().await.name, "release");
+    site.get(sent.location())
+        .await
+        .has("Renamed.")
+        .has("<h1><bdi>release</bdi></h1>");
+}
+
+#[tokio::test]
+async fn the_history_tells_who_did_what() {
+    let (site, path, _) = site_with_token().await;
+    site.post(&format!("{path}/rename"), &[("name", "release")])
+        .await;
+    site.post(&format!("{path}/revoke"), &[("confirm", "release")])
+        .await;
+    let page = site.get(&path).await;
+    for done in ["Created", "Renamed", "Revoked"] {
+        assert!(
+            page.text.contains(&format!(
+                "{done} <span class=\"by\">by <bdi>ada@acme.example</bdi>"
+            )),
+            "{done}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_token_that_is_not_there_is_said_to_be_so() {
+    let site = Site::new();
+    for id in ["01a09f3d-a748-79b0-b382-ad57b0490c59", "x", "..%2f", "%ff"] {
+        let page = site.get(&format!("/tokens/token/{id}")).await;
+        assert!(page.status.is_client_error(), "{id}");
+    }
+    let absent = "/tokens/token/01a09f3d-a748-79b0-b382-ad57b0490c59";
+    site.get(absent)
+        .await
+        .is(StatusCode::NOT_FOUND)
+        .has("There is no such token");
+    let revoked = site
+        .post(&format!("{absent}/revoke"), &[("confirm", "")])
+        .await;
+    revoked.is(StatusCode::NOT_FOUND);
+}
+
+#[tokio::test]
+async fn a_token_of_a_disabled_app_can_still_be_revoked() {
+    let (site, path, _) = site_with_token().await;
+    let app = site.latest().await.app.id;
+    site.tokens.disable_app(&app).await.unwrap();
+    site.get(&path)
+        .await
+        .has(">App disabled</span>")
+        .lacks("id=\"rotate\"");
+    site.post(&format!("{path}/revoke"), &[("confirm", "ci")])
+        .await
+        .location();
+    assert_eq!(
+        site.latest().await.status(site.ada().now()),
+        TokenStatus::Revoked
+    );
+}
