@@ -109,6 +109,7 @@ pub(crate) fn live() -> bool {
                 manager::run(Flawed::new(store, flaw, url), life).await;
             }
             (Store::Sqlite(store), None) => manager::run(store, life).await,
+            (Store::Postgres(store), _) => manager::run(store, life).await,
         }
     });
     true

@@ -1,6 +1,6 @@
-//! Nothing that was acknowledged is lost, and nothing is left half done, when a managing process is
-//! killed in the midst of its work: `SIGKILL`, hundreds of times, each time followed by a comparison of
-//! the whole store with everything acknowledged so far.
+//! Nothing that was acknowledged is lost, and nothing is left half done, when a managing process or the
+//! database server is killed in the midst of its work: `SIGKILL`, hundreds of times, each time followed
+//! by a comparison of the whole store with everything acknowledged so far.
 //!
 //! This program is both sides: started with a store in its environment, it is the managing process.
 
@@ -16,7 +16,10 @@ mod life;
 mod manager;
 mod operation;
 mod ordeal;
+mod postgres;
+mod server;
 #[path = "../services/mod.rs"]
+#[expect(dead_code, reason = "these tests need more than one service")]
 mod services;
 mod sqlite;
 mod store;
@@ -28,5 +31,12 @@ fn main() -> ExitCode {
     if life::live() {
         return ExitCode::SUCCESS;
     }
-    services::run("a directory for files", true, sqlite::tests())
+    services::run_groups(vec![
+        ("a directory for files", true, sqlite::tests()),
+        (
+            "the programs of PostgreSQL, in TEST_POSTGRES_BIN",
+            server::binaries().is_some(),
+            postgres::tests(),
+        ),
+    ])
 }

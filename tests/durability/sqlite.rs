@@ -29,7 +29,8 @@ async fn a_killed_process_loses_nothing_in_sqlite() {
     for _ in 0..KILLS {
         ordeal.kill_process().await.unwrap();
     }
-    ordeal.has_hit();
+    ordeal.has_hit_the_midst();
+    ordeal.has_hit_both_sides();
 }
 
 async fn a_token_issued_after_its_acknowledgement_is_missed() {

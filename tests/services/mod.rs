@@ -8,11 +8,24 @@ use libtest_mimic::{Arguments, Failed, Trial};
 /// A test by its name, and what runs it.
 pub(crate) type Test = (&'static str, fn() -> BoxFuture<'static, ()>);
 
+/// Tests that need what the first names, and whether that was found.
+pub(crate) type Group<'a> = (&'a str, bool, Vec<Test>);
+
 /// Runs tests that need what `service` names. Without it they are ignored, unless it is required:
 /// then each of them fails.
 pub(crate) fn run(service: &str, found: bool, tests: Vec<Test>) -> ExitCode {
+    run_groups(vec![(service, found, tests)])
+}
+
+/// Runs tests that need several services, each as [`run`] does.
+pub(crate) fn run_groups(groups: Vec<Group<'_>>) -> ExitCode {
+    let trials = groups.into_iter().flat_map(trials).collect();
+    libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
+}
+
+fn trials((service, found, tests): Group<'_>) -> impl Iterator<Item = Trial> {
     let required = env::var("REQUIRE_SERVICES").is_ok_and(|value| value == "1");
-    let trials = tests.into_iter().map(|(name, test)| {
+    tests.into_iter().map(move |(name, test)| {
         let service = service.to_owned();
         Trial::test(name, move || {
             if !found {
@@ -26,6 +39,5 @@ pub(crate) fn run(service: &str, found: bool, tests: Vec<Test>) -> ExitCode {
             Ok(())
         })
         .with_ignored_flag(!found && !required)
-    });
-    libtest_mimic::run(&Arguments::from_args(), trials.collect()).exit_code()
+    })
 }

@@ -1,0 +1,68 @@
+//! PostgreSQL: the managing process is killed, or the server itself.
+
+use sqlx::{Connection, PgConnection};
+
+use crate::{ordeal::Ordeal, server::Server, services::Test, violation::Violation};
+
+const KILLS: u32 = 300;
+const KILLS_OF_SERVER: u32 = 20;
+
+/// With this, a server acknowledges what is not on disk.
+const DOES_NOT_WAIT: &str = "synchronous_commit=off";
+
+pub(crate) fn tests() -> Vec<Test> {
+    tests![
+        a_killed_process_loses_nothing_in_postgres,
+        a_killed_server_loses_nothing,
+        a_killed_server_whose_commits_do_not_wait_loses_nothing,
+        a_change_acknowledged_before_it_is_on_disk_is_missed,
+    ]
+}
+
+async fn a_killed_process_loses_nothing_in_postgres() {
+    let server = Server::start_new(&[]).await;
+    let mut ordeal = Ordeal::on(&server.url(), None).await;
+    for _ in 0..KILLS {
+        ordeal.kill_process().await.unwrap();
+    }
+    ordeal.has_hit_the_midst();
+    ordeal.has_hit_both_sides();
+}
+
+async fn a_killed_server_loses_nothing() {
+    let mut server = Server::start_new(&[]).await;
+    survive(&mut server).await;
+}
+
+async fn a_killed_server_whose_commits_do_not_wait_loses_nothing() {
+    let mut server = Server::start_new(&[DOES_NOT_WAIT]).await;
+    survive(&mut server).await;
+}
+
+async fn survive(server: &mut Server) {
+    let mut ordeal = Ordeal::on(&server.url(), None).await;
+    for _ in 0..KILLS_OF_SERVER {
+        ordeal.kill_server(server).await.unwrap();
+    }
+    ordeal.has_hit_the_midst();
+}
+
+/// The check is one that can fail: without the trigger by which the store insists on waiting, the same
+/// server does not get through.
+async fn a_change_acknowledged_before_it_is_on_disk_is_missed() {
+    let mut server = Server::start_new(&[DOES_NOT_WAIT]).await;
+    let mut ordeal = Ordeal::on(&server.url(), None).await;
+    let mut connection = PgConnection::connect(&server.url()).await.unwrap();
+    sqlx::query("ALTER TABLE api_tokens DISABLE TRIGGER a_lock")
+        .execute(&mut connection)
+        .await
+        .unwrap();
+    for _ in 0..KILLS_OF_SERVER {
+        if let Err(violation) = ordeal.kill_server(&mut server).await {
+            let unreadable = matches!(violation, Violation::Unreadable(_));
+            assert!(!unreadable, "{violation:?}");
+            return;
+        }
+    }
+    panic!("it was not noticed");
+}

@@ -1,0 +1,152 @@
+//! A PostgreSQL server of this test's own, which it may kill.
+
+#![expect(clippy::disallowed_methods, reason = "a server takes real time")]
+
+use std::{
+    env, fs,
+    net::TcpListener,
+    os::unix::{fs::chown, process::CommandExt},
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use rustix::process::{Pid, Signal, geteuid, kill_process};
+use sqlx::{Connection, PgConnection};
+use tempfile::TempDir;
+
+const DEADLINE: Duration = Duration::from_secs(60);
+
+/// The user `nobody`, for PostgreSQL refuses to run as root.
+const NOBODY: u32 = 65_534;
+
+pub(crate) struct Server {
+    binaries: PathBuf,
+    directory: TempDir,
+    port: u16,
+    settings: Vec<&'static str>,
+    postmaster: Option<Child>,
+}
+
+/// The directory of PostgreSQL's programs, if one is named.
+pub(crate) fn binaries() -> Option<PathBuf> {
+    env::var_os("TEST_POSTGRES_BIN").map(PathBuf::from)
+}
+
+impl Server {
+    /// Starts a server on a new directory, with its durable defaults but for these settings.
+    pub(crate) async fn start_new(settings: &[&'static str]) -> Self {
+        let directory = TempDir::new().unwrap();
+        if geteuid().is_root() {
+            chown(directory.path(), Some(NOBODY), Some(NOBODY)).unwrap();
+        }
+        let port = TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut server = Self {
+            binaries: binaries().unwrap(),
+            port: port.local_addr().unwrap().port(),
+            directory,
+            settings: settings.to_vec(),
+            postmaster: None,
+        };
+        drop(port);
+        let initdb = server
+            .command("initdb")
+            .args(["--username=postgres", "--auth=trust", "--encoding=UTF8"])
+            .args(["--locale=C", "--no-sync"])
+            .status();
+        assert!(initdb.unwrap().success());
+        server.start().await;
+        server
+    }
+
+    fn command(&self, program: &str) -> Command {
+        let mut command = Command::new(self.binaries.join(program));
+        command
+            .env("PGDATA", self.directory.path().join("data"))
+            .current_dir(self.directory.path())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
+        if geteuid().is_root() {
+            command.uid(NOBODY).gid(NOBODY);
+        }
+        command
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("postgres://postgres@127.0.0.1:{}/postgres", self.port)
+    }
+
+    /// Starts the server, and waits until it has recovered.
+    pub(crate) async fn start(&mut self) {
+        let mut command = self.command("postgres");
+        command
+            .args(["-p", &self.port.to_string()])
+            .args(["-c", "listen_addresses=127.0.0.1"])
+            .args(["-c", "unix_socket_directories="]);
+        for setting in &self.settings {
+            command.args(["-c", setting]);
+        }
+        self.postmaster = Some(command.spawn().unwrap());
+        let begun = Instant::now();
+        while let Err(error) = PgConnection::connect(&self.url()).await {
+            assert!(begun.elapsed() < DEADLINE, "it does not start: {error}");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    /// Kills the server and every process of it.
+    pub(crate) fn kill(&mut self) {
+        let Some(mut postmaster) = self.postmaster.take() else {
+            return;
+        };
+        let parent = pid(postmaster.id());
+        // So that it starts no more of them.
+        kill_process(parent, Signal::STOP).unwrap();
+        let children = children_of(parent);
+        for process in children.iter().chain([&parent]) {
+            // Some have ended by now.
+            let _ = kill_process(*process, Signal::KILL);
+        }
+        postmaster.wait().unwrap();
+        let begun = Instant::now();
+        while children.iter().any(|child| is_running(*child)) {
+            assert!(begun.elapsed() < DEADLINE, "a killed process goes on");
+            std::thread::yield_now();
+        }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+fn pid(number: u32) -> Pid {
+    let number = i32::try_from(number).unwrap();
+    Pid::from_raw(number).unwrap()
+}
+
+/// The state and the parent of a process, as Linux tells them.
+fn state_of(process: &Path) -> Option<(String, u32)> {
+    let stat = fs::read_to_string(process.join("stat")).ok()?;
+    // The name before may hold anything.
+    let (_, rest) = stat.rsplit_once(") ")?;
+    let mut fields = rest.split(' ');
+    Some((fields.next()?.to_owned(), fields.next()?.parse().ok()?))
+}
+
+fn children_of(parent: Pid) -> Vec<Pid> {
+    let processes = fs::read_dir("/proc").unwrap().filter_map(|entry| {
+        let path = entry.ok()?.path();
+        let number: u32 = path.file_name()?.to_str()?.parse().ok()?;
+        let (_, its_parent) = state_of(&path)?;
+        (pid(its_parent.max(1)) == parent).then(|| pid(number))
+    });
+    processes.collect()
+}
+
+fn is_running(process: Pid) -> bool {
+    let path = Path::new("/proc").join(process.as_raw_nonzero().to_string());
+    state_of(&path).is_some_and(|(state, _)| state != "Z")
+}
