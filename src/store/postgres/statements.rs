@@ -78,10 +78,12 @@ statements! {
     trim_keys = "DELETE FROM @.api_token_keys WHERE used_at < $1";
     key = "SELECT token, request FROM @.api_token_keys WHERE key = $1";
     use_key = "INSERT INTO @.api_token_keys (key, request, token, used_at) VALUES ($1, $2, $3, $4)";
-    purge = "WITH purged AS (DELETE FROM @.api_tokens WHERE id IN ( \
+    /// Gathers the identifiers first, for a plan that joined them would read the whole table where it
+    /// does not know how few they are.
+    purge = "WITH purged AS (DELETE FROM @.api_tokens WHERE id = ANY (ARRAY ( \
             (SELECT id FROM @.api_tokens WHERE revoked_at < $1 ORDER BY revoked_at LIMIT $2) \
             UNION (SELECT id FROM @.api_tokens WHERE expires_at < $1 ORDER BY expires_at LIMIT $2) \
-            LIMIT $2) RETURNING 1) \
+            LIMIT $2)) RETURNING 1) \
         SELECT count(*) FROM purged";
     /// Locks the rows in one order, so that two nodes that record at once do not deadlock.
     record_usage = "WITH used AS ( \
