@@ -1,0 +1,69 @@
+//! What a large number of tokens costs in PostgreSQL, beside the same with ten thousand in one run.
+//!
+//! ```text
+//! export TEST_POSTGRES_URL=postgres://user:password@host:port/database
+//! cargo bench --bench scale -- --tokens 10000000
+//! ```
+//!
+//! loads two schemas, `scale_few` and `scale_many`, a thousand tokens to an app, a tenth of them ended
+//! long ago; measures finding, listing, loading a replica and purging; shows the plans of the very
+//! statements that the store has sent; prints Markdown, and drops both schemas. The user has to be a
+//! superuser, who may load `auto_explain`. Ten million tokens take 6 GB on the server, and the
+//! figures are only those of memory where that fits into it.
+
+#![expect(clippy::disallowed_methods, reason = "real time is what is measured")]
+
+mod find;
+mod latency;
+mod list;
+mod load;
+mod plans;
+mod purge;
+mod replica;
+
+use std::{env, process::ExitCode};
+
+use load::Platform;
+
+const FEW: u64 = 10_000;
+const MANY: u64 = 1_000_000;
+
+fn main() -> ExitCode {
+    let Ok(url) = env::var("TEST_POSTGRES_URL") else {
+        eprintln!("set TEST_POSTGRES_URL to a PostgreSQL that the bench may fill");
+        return ExitCode::FAILURE;
+    };
+    let arguments: Vec<_> = env::args().skip(1).collect();
+    let value_of = |name: &str| {
+        let at = arguments.iter().position(|argument| argument == name)?;
+        arguments.get(at + 1)
+    };
+    let tokens = match value_of("--tokens").map_or(Ok(MANY), |n| n.parse()) {
+        Ok(tokens) if tokens > FEW => tokens,
+        _ => {
+            eprintln!("give --tokens a number above {FEW}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime starts");
+    match value_of(replica::ARGUMENT) {
+        Some(schema) => runtime.block_on(replica::load_one(&url, schema, tokens)),
+        None => runtime.block_on(measure(&url, tokens)),
+    }
+    ExitCode::SUCCESS
+}
+
+async fn measure(url: &str, tokens: u64) {
+    let few = Platform::load(url, "scale_few", FEW).await;
+    let many = Platform::load(url, "scale_many", tokens).await;
+    let platforms = [&few, &many];
+    println!("| | {FEW} tokens | {tokens} tokens |\n|---|---|---|");
+    load::sizes(platforms).await;
+    find::run(platforms).await;
+    list::run(platforms).await;
+    replica::run(platforms);
+    purge::run(platforms).await;
+    plans::run(&many).await;
+    few.drop().await;
+    many.drop().await;
+}

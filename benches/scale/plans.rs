@@ -1,0 +1,150 @@
+//! What each statement of the store reads, by the plans that the server itself reports.
+
+use std::{
+    collections::BTreeSet,
+    fmt::Debug,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use jiff::Timestamp;
+use tower_api_tokens::{
+    ApiTokens, ChangeLog, PostgresStore, TokenFormat, TokenQuery, TokenRegistry, TokenStatus,
+    TokenStore, Usage, UsageLog,
+};
+use tracing::{
+    Event, Subscriber,
+    field::{Field, Visit},
+};
+use tracing_subscriber::{
+    Layer,
+    filter::Targets,
+    layer::{Context, SubscriberExt},
+    util::SubscriberInitExt,
+};
+
+use crate::load::{AGE, Platform};
+
+/// `auto_explain` tells the plan of each statement, those of triggers too, to the client that has sent
+/// it.
+const SETTINGS: &str = "options[session_preload_libraries]=auto_explain\
+    &options[auto_explain.log_min_duration]=0\
+    &options[auto_explain.log_nested_statements]=on\
+    &options[client_min_messages]=log";
+
+/// Where sqlx puts what a server has to say.
+const TARGET: &str = "sqlx::postgres::notice";
+
+pub(crate) async fn run(platform: &Platform) {
+    let plans = Plans::default();
+    let layer = plans
+        .clone()
+        .with_filter(Targets::new().with_target(TARGET, tracing::Level::TRACE));
+    tracing_subscriber::registry().with(layer).init();
+    let separator = if platform.url.contains('?') { '&' } else { '?' };
+    let url = format!("{}{separator}{SETTINGS}", platform.url);
+    let builder = PostgresStore::builder(&url).schema(platform.schema);
+    let store = builder.max_connections(1).connect().await;
+    let store = store.expect("the store opens");
+    let format = TokenFormat::new("acme_live").expect("it is a prefix");
+    let tokens = ApiTokens::new(store.clone(), format);
+
+    let now = Timestamp::now();
+    let revision = store.revision().await.expect("the store answers");
+    let after = |n| TokenQuery::default().after(Platform::id(n));
+    println!("\n| {} tokens | reads |\n|---|---|", platform.tokens);
+    let plans = &plans;
+    let explained = Explained { plans, platform };
+    let find = async |n| store.find(&Platform::digest(n)).await.map(drop);
+    explained.print("find", find).await;
+    let get = async |n| tokens.get(Platform::id(n)).await.map(drop);
+    explained.print("get", get).await;
+    let page = async |n| tokens.list(&after(n).app(platform.app(n))).await.map(drop);
+    explained.print("page of an app", page).await;
+    let page = async |n| tokens.list(&after(n)).await.map(drop);
+    explained.print("page of all", page).await;
+    let revoked = |n| after(n).status(TokenStatus::Revoked);
+    let page = async |n| tokens.list(&revoked(n)).await.map(drop);
+    explained.print("page of all that are revoked", page).await;
+    let page = async |n| store.live(Some(Platform::id(n)), 1000, now).await.map(drop);
+    explained.print("page of a replica", page).await;
+    let changes = async |_| store.changes(revision, 1000).await.map(drop);
+    explained.print("changes", changes).await;
+    let rotate = async |n| {
+        tokens
+            .rotate(Platform::id(n), Duration::ZERO)
+            .await
+            .map(drop)
+    };
+    explained.print("rotate", rotate).await;
+    let revoke = async |n| tokens.revoke(Platform::id(n)).await.map(drop);
+    explained.print("revoke", revoke).await;
+    let record = async |n| {
+        store
+            .record_usage(&[Usage::new(Platform::id(n), now, 1)])
+            .await
+    };
+    explained.print("record usage", record).await;
+    let purge = async |_| store.purge(now - AGE / 2, 1000).await.map(drop);
+    explained.print("purge", purge).await;
+    store.close().await;
+}
+
+/// Calls whose plans are printed.
+struct Explained<'a> {
+    plans: &'a Plans,
+    platform: &'a Platform,
+}
+
+impl Explained<'_> {
+    /// Makes a call several times, on other tokens each time, for a server that has prepared a
+    /// statement may change its plan after the fifth.
+    async fn print<E: Debug>(&self, name: &str, call: impl AsyncFn(u64) -> Result<(), E>) {
+        self.plans.take();
+        let middle = self.platform.tokens / 2;
+        let live = (middle..).filter(|n| !self.platform.has_ended(*n));
+        for n in live.take(8) {
+            call(n).await.expect("the store answers");
+        }
+        let plans = self.plans.take();
+        let scans: BTreeSet<_> = plans.iter().flat_map(|plan| scans(plan)).collect();
+        let scans: Vec<_> = scans.into_iter().collect();
+        println!("| {name} | {} |", scans.join("; "));
+    }
+}
+
+/// What the server has told.
+#[derive(Clone, Default)]
+struct Plans(Arc<Mutex<Vec<String>>>);
+
+impl Plans {
+    fn take(&self) -> Vec<String> {
+        std::mem::take(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl<S: Subscriber> Layer<S> for Plans {
+    fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
+        event.record(&mut self.clone());
+    }
+}
+
+impl Visit for Plans {
+    fn record_debug(&mut self, _: &Field, value: &dyn Debug) {
+        let mut plans = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        plans.push(format!("{value:?}"));
+    }
+}
+
+/// How a plan reads tables: `Index Scan using api_tokens_pkey on api_tokens`.
+fn scans(plan: &str) -> impl Iterator<Item = String> {
+    let nodes = plan.split("\\n").flat_map(str::lines);
+    nodes.filter_map(|line| {
+        let (node, _) = line.split_once("  (cost=")?;
+        let node = node.trim_start_matches([' ', '-', '>']);
+        let (scan, table) = node.split_once(" on ")?;
+        let table = table.split(' ').next()?;
+        let reads = scan.contains("Scan") && table.starts_with("api_token");
+        reads.then(|| format!("{scan} on {table}"))
+    })
+}

@@ -1,0 +1,57 @@
+//! Loading a replica: in a process of its own, so that its memory is that of the replica alone.
+
+use std::{env, fs, process::Command, time::Instant};
+
+use tower_api_tokens::{ApiTokens, PostgresStore, TokenFormat};
+
+use crate::load::{Platform, row};
+
+/// Makes this program load one replica.
+pub(crate) const ARGUMENT: &str = "--replica";
+
+pub(crate) fn run(platforms: [&Platform; 2]) {
+    let [few, many] = platforms.map(measure);
+    row("replica: tokens loaded a second", [few.0, many.0]);
+    row("replica: bytes of memory a token", [few.1, many.1]);
+}
+
+fn measure(platform: &Platform) -> (String, String) {
+    let program = env::current_exe().expect("the program has a path");
+    let output = Command::new(program)
+        .args([ARGUMENT, platform.schema, "--tokens"])
+        .arg((platform.tokens + 1).to_string())
+        .output()
+        .expect("the program starts");
+    let output = String::from_utf8_lossy(&output.stdout);
+    let (rate, bytes) = output
+        .trim()
+        .split_once(' ')
+        .expect("it measures two things");
+    (rate.to_owned(), bytes.to_owned())
+}
+
+/// Loads a replica, and prints the tokens a second and the bytes a token.
+pub(crate) async fn load_one(url: &str, schema: &str, capacity: u64) {
+    let store = PostgresStore::builder(url).schema(schema).connect().await;
+    let format = TokenFormat::new("acme_live").expect("it is a prefix");
+    let tokens = ApiTokens::builder(store.expect("the store opens"), format)
+        .capacity(usize::try_from(capacity).unwrap_or(usize::MAX))
+        .build();
+    let before = resident();
+    let begun = Instant::now();
+    let follower = tokens.follow().replica(|_| ()).start().await;
+    let seconds = begun.elapsed().as_secs_f64();
+    let grown = resident() - before;
+    let loaded = tokens.authenticator().stats().entries as f64;
+    println!("{:.0} {:.0}", loaded / seconds, grown / loaded);
+    drop(follower.expect("the replica loads"));
+}
+
+/// The resident memory of this process, in bytes.
+fn resident() -> f64 {
+    let status = fs::read_to_string("/proc/self/status").expect("this is Linux");
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let kibibytes = line.and_then(|line| line.split_whitespace().next());
+    let kibibytes: f64 = kibibytes.and_then(|n| n.parse().ok()).expect("it is told");
+    kibibytes * 1024.0
+}
