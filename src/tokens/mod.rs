@@ -26,8 +26,9 @@ use crate::{
     token::{MaskedToken, TokenDigest, TokenFormat, TokenId},
 };
 
-/// How many records a purge removes in one step.
-const PURGE_BATCH: usize = 1000;
+/// How many records a purge removes in one step: whoever issues or revokes meanwhile waits for the
+/// end of one.
+const PURGE_BATCH: usize = 100;
 
 /// The apps and tokens of a platform: creates, issues, lists, rotates, revokes and verifies.
 ///
