@@ -21,22 +21,24 @@ use crate::{
 /// How many changes the log holds at least.
 const LOG_LEN: i64 = 100_000;
 
-/// Notes a change in the log, within its transaction.
+/// Notes changes in the log, within their transaction.
 pub(super) async fn note(
     connection: &mut SqliteConnection,
-    change: Change,
+    changes: &[Change],
 ) -> Result<(), StoreError> {
-    let (digest, app) = match &change {
-        Change::Token(digest) => (Some(digest.as_bytes().as_slice()), None),
-        Change::App(app) => (None, Some(app.as_str())),
-    };
-    let noted = sqlx::query(statements::NOTE_CHANGE)
-        .bind(digest)
-        .bind(app)
-        .execute(&mut *connection)
-        .await
-        .map_err(from_sqlx)?;
-    expect_one(noted.rows_affected())?;
+    for change in changes {
+        let (digest, app) = match change {
+            Change::Token(digest) => (Some(digest.as_bytes().as_slice()), None),
+            Change::App(app) => (None, Some(app.as_str())),
+        };
+        let noted = sqlx::query(statements::NOTE_CHANGE)
+            .bind(digest)
+            .bind(app)
+            .execute(&mut *connection)
+            .await
+            .map_err(from_sqlx)?;
+        expect_one(noted.rows_affected())?;
+    }
     let trimmed = sqlx::query(statements::TRIM_LOG).bind(LOG_LEN);
     trimmed.execute(connection).await.map_err(from_sqlx)?;
     Ok(())

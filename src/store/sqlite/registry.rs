@@ -20,7 +20,22 @@ use crate::{
     token::TokenId,
 };
 
-async fn insert(connection: &mut SqliteConnection, token: &TokenRecord) -> Result<(), StoreError> {
+async fn insert(
+    connection: &mut SqliteConnection,
+    tokens: &[TokenRecord],
+) -> Result<(), StoreError> {
+    let mut changes = Vec::with_capacity(tokens.len());
+    for token in tokens {
+        insert_row(connection, token).await?;
+        changes.push(Change::Token(token.digest));
+    }
+    note(connection, &changes).await
+}
+
+async fn insert_row(
+    connection: &mut SqliteConnection,
+    token: &TokenRecord,
+) -> Result<(), StoreError> {
     let inserted = sqlx::query(statements::INSERT_TOKEN)
         .bind(token.id.as_bytes().as_slice())
         .bind(token.digest.as_bytes().as_slice())
@@ -37,8 +52,7 @@ async fn insert(connection: &mut SqliteConnection, token: &TokenRecord) -> Resul
         .execute(&mut *connection)
         .await
         .map_err(from_sqlx)?;
-    expect_one(inserted.rows_affected())?;
-    note(connection, Change::Token(token.digest)).await
+    expect_one(inserted.rows_affected())
 }
 
 async fn read_target(
@@ -89,7 +103,7 @@ async fn change_app(
         .await
         .map_err(from_sqlx)?;
     expect_one(updated.rows_affected())?;
-    note(connection, Change::App(*id)).await?;
+    note(connection, &[Change::App(*id)]).await?;
     Ok(app)
 }
 
@@ -179,9 +193,7 @@ impl TokenRegistry for SqliteStore {
     }
 
     async fn insert(&self, token: &TokenRecord) -> Result<(), StoreError> {
-        let token = token.clone();
-        self.write(move |connection| Box::pin(async move { insert(connection, &token).await }))
-            .await
+        self.insert_all(std::slice::from_ref(token)).await
     }
 
     async fn insert_once(
@@ -193,7 +205,7 @@ impl TokenRegistry for SqliteStore {
         self.write(move |connection| {
             Box::pin(async move {
                 use_key(connection, &key, token.id, token.created_at).await?;
-                insert(connection, &token).await
+                insert(connection, &[token]).await
             })
         })
         .await
@@ -201,15 +213,8 @@ impl TokenRegistry for SqliteStore {
 
     async fn insert_all(&self, tokens: &[TokenRecord]) -> Result<(), StoreError> {
         let tokens = tokens.to_vec();
-        self.write(move |connection| {
-            Box::pin(async move {
-                for token in &tokens {
-                    insert(connection, token).await?;
-                }
-                Ok(())
-            })
-        })
-        .await
+        self.write(move |connection| Box::pin(async move { insert(connection, &tokens).await }))
+            .await
     }
 
     async fn rename(&self, target: &TokenTarget, name: &str) -> Result<TokenRecord, StoreError> {
@@ -225,7 +230,7 @@ impl TokenRegistry for SqliteStore {
                     .await
                     .map_err(from_sqlx)?;
                 expect_one(updated.rows_affected())?;
-                note(connection, Change::Token(renamed.digest)).await?;
+                note(connection, &[Change::Token(renamed.digest)]).await?;
                 renamed.name = name;
                 Ok(renamed)
             })
@@ -276,8 +281,8 @@ impl TokenRegistry for SqliteStore {
                     .await
                     .map_err(from_sqlx)?;
                 expect_one(updated.rows_affected())?;
-                insert(connection, &rotation.successor).await?;
-                note(connection, Change::Token(rotated.digest)).await?;
+                insert(connection, std::slice::from_ref(&rotation.successor)).await?;
+                note(connection, &[Change::Token(rotated.digest)]).await?;
                 Ok(rotated)
             })
         })
@@ -301,7 +306,7 @@ impl TokenRegistry for SqliteStore {
                     .await
                     .map_err(from_sqlx)?;
                 expect_one(updated.rows_affected())?;
-                note(connection, Change::Token(revoked.digest)).await?;
+                note(connection, &[Change::Token(revoked.digest)]).await?;
                 Ok(revoked)
             })
         })
