@@ -137,7 +137,7 @@ impl Place<'_> {
         tokens: &[TokenLine],
         apps_created: &mut u64,
     ) -> Result<(Vec<Option<Outcome>>, Option<StoreError>), TransferError> {
-        *apps_created += self.create_brought_apps(tokens).await?;
+        self.create_brought_apps(tokens, apps_created).await?;
         let mut records = Vec::with_capacity(tokens.len());
         for token in tokens {
             let id = match token.id {
@@ -161,21 +161,25 @@ impl Place<'_> {
         Ok((known, failure))
     }
 
-    /// Creates the apps that tokens bring along, and returns how many were not there.
-    async fn create_brought_apps(&self, tokens: &[TokenLine]) -> Result<u64, StoreError> {
-        let (mut seen, mut created) = (HashSet::new(), 0);
+    /// Creates the apps that tokens bring along and that are not there yet.
+    async fn create_brought_apps(
+        &self,
+        tokens: &[TokenLine],
+        created: &mut u64,
+    ) -> Result<(), StoreError> {
+        let mut seen = HashSet::new();
         for app in tokens.iter().filter_map(|t| t.brought_app(self.now)) {
             if !seen.insert(app.id) || self.registry.app(&app.id).await?.is_some() {
                 continue;
             }
             match self.registry.insert_app(&app).await {
-                Ok(()) => created += 1,
+                Ok(()) => *created += 1,
                 // Without its app, each of the tokens is refused.
                 Err(error) if is_about_a_record(error.kind()) => {}
                 Err(error) => return Err(error),
             }
         }
-        Ok(created)
+        Ok(())
     }
 
     /// What becomes of a token beside what is there; `None` if nothing stands in its way.

@@ -75,7 +75,9 @@ impl<'a, R: AsyncBufRead + Unpin + Send> Run<'a, R> {
                 return Ok(());
             }
         }
-        if self.settle().await? {
+        let came_to_the_end = self.settle().await?;
+        (self.import.on_progress)(self.lines.progress);
+        if came_to_the_end {
             self.report.completeness = match (self.end, self.has_header) {
                 (Some(records), _) if records == self.report.read => Completeness::Complete,
                 (None, false) => Completeness::Unknown,
@@ -158,6 +160,7 @@ impl<'a, R: AsyncBufRead + Unpin + Send> Run<'a, R> {
     /// Deals with a line that does not fit into memory.
     async fn skip_long_line(&mut self) -> Result<GoesOn, TransferError> {
         let number = self.lines.progress.lines;
+        self.is_first = false;
         if !self.settle().await? {
             return Ok(false);
         }

@@ -255,3 +255,15 @@ async fn an_import_that_is_to_stop_inserts_nothing_after_the_first_bad_line() {
         assert_eq!(tokens(&store).await.len(), 4);
     }
 }
+
+#[tokio::test]
+async fn progress_is_told_up_to_the_last_byte_and_line() {
+    let file = export(&furnished(2000).await).await + &line("x", "x") + &" ".repeat(MAX_LINE_LEN);
+    let (store, mut told) = (MemoryStore::new(), Vec::new());
+    let import = Import::new(&store).on_progress(|progress| told.push(progress));
+    import.run(file.as_bytes()).await.unwrap();
+    assert!(told.len() > 3 && told.is_sorted_by_key(|progress| progress.bytes));
+    let last = told.last().unwrap();
+    let lines = file.lines().count() as u64;
+    assert_eq!((last.lines, last.bytes), (lines, file.len() as u64));
+}
