@@ -4,6 +4,7 @@ mod schema;
 #[path = "../services/mod.rs"]
 mod services;
 mod support;
+mod transfer;
 
 use std::process::ExitCode;
 
@@ -13,6 +14,7 @@ fn main() -> ExitCode {
     let mut tests: Vec<Test> = Vec::new();
     tests.extend(conformance());
     tests.extend(schema::tests());
+    tests.extend(transfer::tests());
     services::run("TEST_POSTGRES_URL", support::url().is_some(), tests)
 }
 
