@@ -12,5 +12,8 @@ pub mod rotation {}
 #[doc = include_str!("../docs/command-line.md")]
 pub mod command_line {}
 
+#[doc = include_str!("../docs/measure.md")]
+pub mod measure {}
+
 #[doc = include_str!("../docs/threat-model.md")]
 pub mod threat_model {}

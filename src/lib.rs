@@ -70,11 +70,19 @@
 //! # Measure
 //!
 //! ```text
+//! cargo run --release --example latency -- --tokens 100000 --unknown 5% --skew zipf --concurrency 8
+//! ```
+//!
+//! shows what a request pays for being verified on your machine: with an SQLite file of its own, or
+//! with the store that `--store` names. `testing::latency` measures a store of your own (feature
+//! `testing`).
+//!
+//! ```text
 //! cargo bench --bench bar
 //! ```
 //!
-//! shows what verification costs on your machine, beside the least that it could cost and beside
-//! what people write instead. `benches/README.md` has the results from one machine.
+//! compares the layer with the least that verification could cost, and with what people write
+//! instead. `benches/README.md` has the results from one machine.
 //!
 //! # Test
 //!
