@@ -9,6 +9,10 @@ pub mod custom_store {}
 #[doc = include_str!("../docs/rotation.md")]
 pub mod rotation {}
 
+#[cfg(feature = "admin")]
+#[doc = include_str!("../docs/manage.md")]
+pub mod manage {}
+
 #[doc = include_str!("../docs/command-line.md")]
 pub mod command_line {}
 

@@ -67,6 +67,20 @@
 //! system go on working. A store that issues tokens too implements [`TokenRegistry`]; feature
 //! `testing` has the conformance suite that the crate's own stores pass.
 //!
+//! # Manage tokens
+//!
+//! <!-- README: ![The dashboard with a list of tokens](docs/images/tokens.png) -->
+//!
+//! ```text
+//! let admin = Admin::new(&tokens, TokenGuard::new(&tokens));
+//! let app = app.nest("/tokens", admin.dashboard());
+//! ```
+//!
+//! Whoever hands out tokens does it in a dashboard: creates a token, copies it from the only page
+//! that ever shows it, sees when it was last used, rotates it while both work, and revokes the old one
+//! when nothing uses it any more. Programs do the same through a JSON API (`admin.router()`), and
+//! scripts with the command line `api-tokens`. All of it leaves an audit (features `admin` and `cli`).
+//!
 //! # Measure
 //!
 //! ```text

@@ -24,6 +24,7 @@ fn documentation() -> String {
     let mut in_code = false;
     for line in source.lines().map_while(|line| line.strip_prefix("//!")) {
         let line = line.strip_prefix(' ').unwrap_or(line);
+        let line = only_here(line).unwrap_or(line);
         if line.starts_with("```") {
             in_code = !in_code;
             text += if line == "```" && in_code {
@@ -43,6 +44,11 @@ fn documentation() -> String {
         text.push('\n');
     }
     text
+}
+
+/// What rustdoc has no path to, such as a picture, stands in a comment there.
+fn only_here(line: &str) -> Option<&str> {
+    line.strip_prefix("<!-- README: ")?.strip_suffix(" -->")
 }
 
 /// Links to items lead to docs.rs.

@@ -41,7 +41,7 @@ impl Site {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let admin = Admin::new(&tokens, TokenGuard::new(&tokens))
-            .service_url(&format!("http://{address}/whoami"));
+            .service_url("https://api.acme.example/v1/whoami");
         let whoami = async |principal: AppPrincipal| principal.app_name().to_owned();
         let app = Router::new()
             .route("/whoami", get(whoami))
