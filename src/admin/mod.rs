@@ -44,7 +44,7 @@
 //! - Its pages are rendered here, load nothing from elsewhere, and work without scripts; the one
 //!   script there is copies a token to the clipboard.
 //! - A token is shown in the answer to the form that made it, and nowhere else. A form that is sent
-//!   again, by a reload or after going back, makes no second token and shows none.
+//!   again within a day, by a reload or after going back, makes no second token and shows none.
 //! - Its content security policy allows nothing inline and no framing.
 //! - It has to be reached under the path at which it is nested: a proxy in front must not change
 //!   that.

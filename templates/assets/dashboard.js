@@ -43,6 +43,7 @@ if (revealed) {
   // A reload shows the token's own page, and does not send the form again.
   history.replaceState(null, "", revealed.dataset.revealed);
   revealed.querySelector("button[data-copy]").focus();
+  // Browsers keep pages in memory to go back to, some even those that must not be stored.
   addEventListener("pagehide", () => {
     for (const secret of document.querySelectorAll("[data-secret]")) secret.textContent = "";
   });

@@ -144,7 +144,7 @@ async fn a_disabled_app_gets_no_token() {
 async fn a_form_that_is_not_the_dashboards_is_refused() {
     let site = Site::new();
     for (fields, status) in [
-        (vec![("name", "x")], StatusCode::UNPROCESSABLE_ENTITY),
+        (vec![("name", "x")], StatusCode::BAD_REQUEST),
         (
             vec![("nonce", ""), ("name", "x"), ("app", "a"), ("expires", "7")],
             StatusCode::BAD_REQUEST,
@@ -193,4 +193,14 @@ async fn with_more_apps_than_a_list_holds_an_identifier_is_typed() {
         site.latest().await.status(site.ada().now()),
         TokenStatus::Live
     );
+}
+
+#[tokio::test]
+async fn an_app_that_cannot_be_chosen_leaves_the_choice_open() {
+    let site = Site::new();
+    site.app("Billing").await;
+    site.app("Storefront").await;
+    let form = site.get("/tokens/new?app=nobody").await;
+    form.has("<option value=\"\">Choose an app</option>")
+        .lacks(" selected");
 }

@@ -1,7 +1,8 @@
+use axum::Router;
 use http::{StatusCode, header};
-use tower_api_tokens::{StoreErrorKind, testing::Fault};
+use tower_api_tokens::{StoreErrorKind, admin::Admin, testing::Fault};
 
-use crate::support::Site;
+use crate::support::{Ada, Site};
 
 #[tokio::test]
 async fn a_store_that_fails_is_503_with_nothing_of_its_error() {
@@ -75,4 +76,59 @@ async fn what_is_not_there_is_a_page_too() {
         .await
         .is(StatusCode::METHOD_NOT_ALLOWED)
         .has("Show all tokens");
+}
+
+#[tokio::test]
+async fn every_link_of_a_page_leads_to_a_page() {
+    let site = Site::new();
+    let app = site.app("Billing").await;
+    let issued = site.issue(&app.id, "ci").await;
+    let token = format!("/tokens/token/{}", issued.record().id);
+    for path in [
+        "/tokens",
+        "/tokens?name=nothing",
+        "/tokens/new",
+        "/tokens/apps",
+        &token,
+        "/tokens/nothing",
+    ] {
+        let page = site.get(path).await;
+        let links = page.text.split("href=\"").skip(1);
+        for link in links.map(|rest| rest.split('"').next().unwrap()) {
+            if !link.starts_with('#') {
+                site.get(link).await.is(StatusCode::OK);
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_dashboard_knows_where_it_is_nested() {
+    let site = Site::new();
+    let dashboard = Admin::new(&site.operations, Ada).dashboard();
+    for (router, path, apps) in [
+        (
+            Router::new().nest("/a/b", dashboard.clone()),
+            "/a/b",
+            "/a/b/apps",
+        ),
+        (
+            Router::new().nest_service("/a", dashboard.clone()),
+            "/a/",
+            "/a/apps",
+        ),
+        (
+            Router::new().fallback_service(dashboard.clone()),
+            "/",
+            "/apps",
+        ),
+    ] {
+        let site = Site {
+            router,
+            ..Site::new()
+        };
+        let page = site.get(path).await.is(StatusCode::OK);
+        page.has(&format!("href=\"{apps}\""));
+        site.get(apps).await.is(StatusCode::OK).has("aria-current");
+    }
 }

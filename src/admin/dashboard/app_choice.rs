@@ -38,6 +38,14 @@ impl AppChoice {
         })
     }
 
+    /// Whether an app can be chosen.
+    pub(super) fn offers(&self, id: &str) -> bool {
+        match self {
+            Self::Listed(apps) => apps.iter().any(|app| app.id == id),
+            Self::TooMany => true,
+        }
+    }
+
     /// Whether there is no app at all.
     pub(super) fn is_empty(&self) -> bool {
         matches!(self, Self::Listed(apps) if apps.is_empty())

@@ -3,7 +3,10 @@
 use askama::Template;
 use axum::{
     Form,
-    extract::{Path, Query, rejection::FormRejection},
+    extract::{
+        Path, Query,
+        rejection::{FormRejection, PathRejection, QueryRejection},
+    },
     response::Response,
 };
 use http::StatusCode;
@@ -38,6 +41,9 @@ pub(super) struct Place {
     done: String,
 }
 
+/// The app that a path names, as it is written there.
+type Id = Result<Path<String>, PathRejection>;
+
 /// The form of a new app.
 #[derive(Debug, Deserialize)]
 pub(super) struct NewApp {
@@ -49,8 +55,9 @@ pub(super) struct NewApp {
 
 pub(super) async fn show(
     session: Session,
-    Query(place): Query<Place>,
+    place: Result<Query<Place>, QueryRejection>,
 ) -> Result<Response, Message> {
+    let place = place.map_or_else(|_| Place::default(), |Query(place)| place);
     let notice = match place.done.as_str() {
         "created" => Some(Notice::new(Tone::Good, "App created.", "")),
         "enabled" => Some(Notice::new(
@@ -94,20 +101,21 @@ pub(super) async fn create(
     }
 }
 
-pub(super) async fn disable(session: Session, Path(id): Path<String>) -> Result<Response, Message> {
-    let id = parse(&session, &id)?;
+pub(super) async fn disable(session: Session, id: Id) -> Result<Response, Message> {
+    let id = read(&session, id)?;
     session.tried(session.operator.disable_app(&id).await)?;
     Ok(session.page.go_to("/apps?done=disabled"))
 }
 
-pub(super) async fn enable(session: Session, Path(id): Path<String>) -> Result<Response, Message> {
-    let id = parse(&session, &id)?;
+pub(super) async fn enable(session: Session, id: Id) -> Result<Response, Message> {
+    let id = read(&session, id)?;
     session.tried(session.operator.enable_app(&id).await)?;
     Ok(session.page.go_to("/apps?done=enabled"))
 }
 
-fn parse(session: &Session, id: &str) -> Result<AppId, Message> {
-    id.parse().map_err(|_| Message::no_such_app(&session.page))
+fn read(session: &Session, id: Id) -> Result<AppId, Message> {
+    let id = id.ok().and_then(|Path(id)| id.parse().ok());
+    id.ok_or_else(|| Message::no_such_app(&session.page))
 }
 
 async fn apps_page(
@@ -119,7 +127,8 @@ async fn apps_page(
 ) -> Result<Response, Message> {
     let mut query = AppQuery::default().limit(APPS_OF_A_PAGE);
     if !after.is_empty() {
-        query = query.after(parse(&session, after)?);
+        let after = after.parse();
+        query = query.after(after.map_err(|_| Message::no_such_page_of_apps(&session.page))?);
     }
     let found = session.tried(session.operator.list_apps(&query).await)?;
     let Session { page, .. } = session;

@@ -84,15 +84,14 @@ pub(super) struct Preset {
 }
 
 /// The form as it is sent.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
 pub(super) struct Sent {
     nonce: String,
     name: String,
     app: String,
-    #[serde(default)]
     scopes: String,
     expires: String,
-    #[serde(default)]
     date: String,
 }
 
@@ -107,7 +106,7 @@ pub(super) async fn show(
         expires: Field::of("90"),
         ..NewForm::default()
     };
-    form_page(session, StatusCode::OK, None, form).await
+    form_page(session, StatusCode::OK, form).await
 }
 
 pub(super) async fn create(
@@ -120,7 +119,7 @@ pub(super) async fn create(
     let key = key.map_err(|_| Message::bad_form(&session.page, StatusCode::BAD_REQUEST))?;
     let (mut form, wanted) = read(sent, session.page.now);
     let Some((app, new)) = wanted else {
-        return form_page(session, StatusCode::UNPROCESSABLE_ENTITY, None, form).await;
+        return form_page(session, StatusCode::UNPROCESSABLE_ENTITY, form).await;
     };
     match session.operator.issue(&app, new, Some(&key)).await {
         Ok(issued) => Ok(reveal::created(&session.page, &settings, &issued)),
@@ -131,7 +130,7 @@ pub(super) async fn create(
             if !blame(&mut form, &error) {
                 return Err(Message::of_error(&session.page, &error));
             }
-            form_page(session, StatusCode::UNPROCESSABLE_ENTITY, None, form).await
+            form_page(session, StatusCode::UNPROCESSABLE_ENTITY, form).await
         }
     }
 }
@@ -139,18 +138,16 @@ pub(super) async fn create(
 async fn form_page(
     session: Session,
     status: StatusCode,
-    notice: Option<Notice>,
-    form: NewForm,
+    mut form: NewForm,
 ) -> Result<Response, Message> {
     let apps = session.tried(AppChoice::load(&session.operator).await)?;
-    let notice = notice.or_else(|| {
-        form.is_wrong().then(|| {
-            Notice::new(
-                Tone::Bad,
-                "The token was not created.",
-                "See what is marked below.",
-            )
-        })
+    if !apps.offers(&form.app.value) {
+        // A list with nothing chosen would show the first app as if that were.
+        form.app.value.clear();
+    }
+    let notice = form.is_wrong().then(|| {
+        let says = "The token was not created.";
+        Notice::new(Tone::Bad, says, "See what is marked below.")
     });
     let shown = NewPage {
         notice,

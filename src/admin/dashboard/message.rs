@@ -125,6 +125,10 @@ impl Message {
         message
     }
 
+    pub(super) fn no_such_page_of_apps(page: &Page) -> Self {
+        Self::bad_request(page, "There is no such page of apps: go to the first.")
+    }
+
     /// A query that no page of the dashboard makes.
     pub(super) fn bad_request(page: &Page, says: &str) -> Self {
         let title = "This was not understood";

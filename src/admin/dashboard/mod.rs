@@ -21,6 +21,7 @@ mod page;
 mod reveal;
 mod session;
 mod token;
+mod token_page;
 mod usage;
 mod view;
 mod words;

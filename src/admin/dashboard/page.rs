@@ -45,9 +45,17 @@ impl Page {
         }
     }
 
+    /// The path of a page of the dashboard; the list of tokens is `/` there.
+    pub(super) fn link(&self, path: &str) -> String {
+        match path {
+            "/" => self.home().to_owned(),
+            path => format!("{}{path}", self.root),
+        }
+    }
+
     /// Goes on to a page after a change, so that a reload does not make it again.
     pub(super) fn go_to(&self, path: &str) -> Response {
-        Redirect::to(&format!("{}{path}", self.root)).into_response()
+        Redirect::to(&self.link(path)).into_response()
     }
 }
 

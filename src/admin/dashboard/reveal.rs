@@ -1,8 +1,11 @@
 //! The only page that shows a token.
 
+use std::time::Duration;
+
 use askama::Template;
 use axum::response::Response;
 use http::StatusCode;
+use jiff::Timestamp;
 
 use super::{
     Settings, curl,
@@ -41,14 +44,20 @@ pub(super) fn rotated(
     settings: &Settings,
     issued: &IssuedToken,
     old: &TokenRecord,
+    overlap: Duration,
 ) -> Response {
-    let says = match old.expires_at {
-        Some(at) if at > page.now => format!(
-            "Give this token to everything that uses the old one, which stops working {}.",
-            from_now(at, page.now)
-        ),
-        _ => "The old token does not work any more: give this one to everything that used it."
-            .to_owned(),
+    let overlap_ends = page.now.checked_add(overlap).unwrap_or(Timestamp::MAX);
+    let ends = old
+        .expires_at
+        .map_or(overlap_ends, |at| at.min(overlap_ends));
+    let says = if ends > page.now {
+        format!(
+            "Give this token to everything that uses the old one, which stops working {}. \
+             Its page says whether it is still in use.",
+            from_now(ends, page.now)
+        )
+    } else {
+        "The old token does not work any more: give this one to everything that used it.".to_owned()
     };
     let old = OldToken {
         id: old.id.to_string(),
