@@ -185,7 +185,10 @@ BEGIN
 END
 $$;
 
-REVOKE ALL ON FUNCTION api_token_note(bytea[], text[]) FROM PUBLIC;
+-- Not even as triggers of tables of others.
+REVOKE ALL ON FUNCTION api_token_durable(), api_token_lock(), api_token_note(bytea[], text[]),
+    api_token_inserted(), api_token_updated(), api_token_deleted(), api_token_app_updated(),
+    api_token_truncated() FROM PUBLIC;
 
 CREATE TRIGGER a_lock BEFORE INSERT OR DELETE OR TRUNCATE
     OR UPDATE OF id, digest, mask, app_id, name, scopes, created_at, expires_at, revoked_at, successor

@@ -1,5 +1,21 @@
 //! The store in PostgreSQL, on a server that `TEST_POSTGRES_URL` names.
+//!
+//! This program is both sides: started with a token in its environment, it is one of several
+//! processes that race to rotate it.
 
+macro_rules! tests {
+    ($($test:ident),* $(,)?) => {
+        vec![$((stringify!($test), || futures_util::FutureExt::boxed($test()))),*]
+    };
+}
+
+mod connecting;
+mod following;
+mod outages;
+mod plans;
+mod proxy;
+mod races;
+mod roles;
 mod schema;
 #[path = "../services/mod.rs"]
 mod services;
@@ -11,11 +27,25 @@ use std::process::ExitCode;
 use services::Test;
 
 fn main() -> ExitCode {
-    let mut tests: Vec<Test> = Vec::new();
-    tests.extend(conformance());
-    tests.extend(schema::tests());
-    tests.extend(transfer::tests());
-    services::run("TEST_POSTGRES_URL", support::url().is_some(), tests)
+    if races::race() {
+        return ExitCode::SUCCESS;
+    }
+    let tests = [
+        conformance(),
+        connecting::tests(),
+        following::tests(),
+        outages::tests(),
+        plans::tests(),
+        races::tests(),
+        roles::tests(),
+        schema::tests(),
+        transfer::tests(),
+    ];
+    services::run(
+        "TEST_POSTGRES_URL",
+        support::url().is_some(),
+        tests.concat(),
+    )
 }
 
 /// The contract of every registry.

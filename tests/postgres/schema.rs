@@ -2,33 +2,25 @@
 
 use sqlx::{AssertSqlSafe, PgConnection};
 use tower_api_tokens::{
-    ApiTokens, Change, ChangeLog, Changes, NewToken, PostgresStore, Revision, TokenFormat,
+    Change, ChangeLog, Changes, NewToken, PostgresStore, Revision, StoreErrorKind, TokenDigest,
+    TokenStore,
 };
 
 use crate::{
     services::Test,
-    support::{Schema, execute},
+    support::{Schema, execute, tokens},
 };
 
 pub(crate) fn tests() -> Vec<Test> {
-    vec![
-        ("what_is_changed_by_hand_is_in_the_log", || {
-            Box::pin(what_is_changed_by_hand_is_in_the_log())
-        }),
-        ("a_table_that_is_emptied_by_hand_begins_a_new_log", || {
-            Box::pin(a_table_that_is_emptied_by_hand_begins_a_new_log())
-        }),
-        ("the_schema_refuses_what_cannot_be", || {
-            Box::pin(the_schema_refuses_what_cannot_be())
-        }),
-        ("the_tables_hold_digests_and_no_plaintext", || {
-            Box::pin(the_tables_hold_digests_and_no_plaintext())
-        }),
+    tests![
+        what_is_changed_by_hand_is_in_the_log,
+        a_table_that_is_emptied_by_hand_begins_a_new_log,
+        the_schema_refuses_what_cannot_be,
+        the_tables_hold_digests_and_no_plaintext,
+        a_change_is_on_disk_where_commits_do_not_wait_by_default,
+        nodes_that_start_at_once_make_the_tables_once,
+        a_damaged_row_is_an_error_and_not_an_answer,
     ]
-}
-
-fn tokens(store: &PostgresStore) -> ApiTokens {
-    ApiTokens::new(store.clone(), TokenFormat::new("acme").unwrap())
 }
 
 async fn since(store: &PostgresStore, revision: Revision) -> Vec<Change> {
@@ -47,7 +39,7 @@ async fn what_is_changed_by_hand_is_in_the_log() {
     let digest = platform.issue(&app.id, new).await.unwrap().record().digest;
     let mut hand = schema.connect().await;
     let token = Change::Token(digest);
-    let gone = Change::Token(tower_api_tokens::TokenDigest::from_bytes([0; 32]));
+    let gone = Change::Token(TokenDigest::from_bytes([0; 32]));
     for (statement, expected) in [
         ("UPDATE api_tokens SET uses = uses + 1", vec![]),
         ("UPDATE api_tokens SET name = name", vec![]),
@@ -155,5 +147,64 @@ async fn the_tables_hold_digests_and_no_plaintext() {
             .map(|b| format!("{b:02x}"))
             .collect();
         assert!(all.contains(&digest));
+    }
+}
+
+async fn nodes_that_start_at_once_make_the_tables_once() {
+    let schema = Schema::new();
+    let nodes: Vec<_> = (0..8).map(|_| schema.open()).collect();
+    let nodes = futures_util::future::join_all(nodes).await;
+    let app = tokens(&nodes[0]).create_app("Billing").await.unwrap();
+    for node in &nodes {
+        let _issued = tokens(node)
+            .issue(&app.id, NewToken::named("ci"))
+            .await
+            .unwrap();
+    }
+    assert_eq!(nodes[3].revision().await.unwrap().number, 8);
+    let mut hand = schema.connect().await;
+    let versions: Vec<(i64,)> =
+        sqlx::query_as("SELECT version FROM _api_token_migrations ORDER BY version")
+            .fetch_all(&mut hand)
+            .await
+            .unwrap();
+    assert!(versions.into_iter().map(|(version,)| version).eq(1..=1));
+}
+
+async fn a_damaged_row_is_an_error_and_not_an_answer() {
+    let schema = Schema::new();
+    let store = schema.open().await;
+    let app = tokens(&store).create_app("Billing").await.unwrap();
+    let issued = tokens(&store)
+        .issue(&app.id, NewToken::named("ci"))
+        .await
+        .unwrap();
+    let mut hand = schema.connect().await;
+    for damage in ["mask = 'no ellipsis'", "mask = '…', scopes = 'a\"b'"] {
+        execute(&mut hand, &format!("UPDATE api_tokens SET {damage}")).await;
+        let error = store.find(&issued.record().digest).await.unwrap_err();
+        assert_eq!(error.kind(), StoreErrorKind::Corrupt, "{damage}");
+    }
+}
+
+async fn a_change_is_on_disk_where_commits_do_not_wait_by_default() {
+    let schema = Schema::new();
+    let _store = schema.open().await;
+    let mut hand = schema.connect().await;
+    execute(&mut hand, "SET synchronous_commit TO off").await;
+    for change in [
+        "INSERT INTO api_token_apps VALUES ('a', 'A', 0)",
+        "UPDATE api_token_apps SET disabled_at = 0 WHERE false",
+        "UPDATE api_tokens SET revoked_at = 0 WHERE false",
+        "DELETE FROM api_tokens WHERE false",
+        "INSERT INTO api_token_audit VALUES (gen_random_uuid(), 0, '', '', NULL, NULL, '')",
+    ] {
+        execute(&mut hand, &format!("BEGIN; {change}")).await;
+        let (waits,): (String,) = sqlx::query_as("SELECT current_setting('synchronous_commit')")
+            .fetch_one(&mut hand)
+            .await
+            .unwrap();
+        assert_eq!(waits, "local", "{change}");
+        execute(&mut hand, "ROLLBACK").await;
     }
 }

@@ -91,8 +91,9 @@ impl PostgresStoreBuilder {
     /// # Errors
     ///
     /// [`InvalidSettings`](StoreErrorKind::InvalidSettings) when the URL is none, the server refuses
-    /// the user or the password, or the database or the schema is missing and cannot be created;
-    /// [`ReadOnly`](StoreErrorKind::ReadOnly) when the server is a standby, or the role lacks rights;
+    /// the user or the password, the database or the schema is missing and cannot be created, or the
+    /// role may not even read; [`ReadOnly`](StoreErrorKind::ReadOnly) when the server is a standby, or
+    /// the role lacks rights to manage;
     /// [`Incompatible`](StoreErrorKind::Incompatible) when a newer version of this crate wrote the
     /// tables, there are none to be read, or the server is too old: nothing is changed then.
     /// [`Unavailable`](StoreErrorKind::Unavailable) when the server cannot be reached. The message of

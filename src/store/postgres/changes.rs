@@ -1,9 +1,12 @@
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use jiff::Timestamp;
 
 use super::{
     PostgresStore,
     row::{UuidValue, change_from, latest_from, revision_from},
+    spawn,
 };
 use crate::{
     clock::microseconds,
@@ -74,6 +77,7 @@ impl UsageLog for PostgresStore {
             .bind(column(usages, |usage| {
                 i64::try_from(usage.uses).unwrap_or(i64::MAX)
             }));
-        self.spawn_query(record).await.map(drop)
+        let inner = Arc::clone(&self.inner);
+        spawn(async move { inner.run(record).await.map(drop) }).await
     }
 }

@@ -19,8 +19,10 @@ use super::schema::Schema;
 
 const CHANNEL: &str = "api_token_changes";
 
-/// How long it takes before a connection that was lost or refused is opened again.
+/// How long it takes before a connection that was lost is opened again. Where it is refused, each time
+/// takes twice as long as the one before, up to the longest: a standby refuses it always.
 const PAUSE: Duration = Duration::from_secs(1);
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
 /// How long a connection may be silent before it is seen whether it still leads to the server.
 const SILENCE: Duration = Duration::from_secs(30);
@@ -64,7 +66,8 @@ impl Listener {
 
     fn start(&self) {
         let mut task = self.task.lock().unwrap_or_else(PoisonError::into_inner);
-        if task.is_none() && !self.in_vain && !self.pool.is_closed() {
+        let runs = task.as_ref().is_some_and(|task| !task.is_finished());
+        if !runs && !self.in_vain && !self.pool.is_closed() {
             let listening = listen(self.pool.clone(), self.schema.clone(), self.told.clone());
             *task = Some(tokio::spawn(listening));
         }
@@ -86,15 +89,21 @@ impl Drop for Listener {
 }
 
 async fn listen(pool: PgPool, schema: String, told: Arc<Notify>) {
+    let mut pause = PAUSE;
     loop {
-        // It ends by being lost, and why makes no difference.
-        drop(listen_once(&pool, &schema, &told).await);
-        sleep(PAUSE).await;
+        if let Ok(listener) = begin(&pool).await {
+            // What happened while nobody listened.
+            told.notify_waiters();
+            // It ends by being lost, and why makes no difference.
+            drop(hear(listener, &schema, &told).await);
+            pause = PAUSE;
+        }
+        sleep(pause).await;
+        pause = (pause * 2).min(LONGEST_PAUSE);
     }
 }
 
-/// Listens until the connection is lost.
-async fn listen_once(pool: &PgPool, schema: &str, told: &Notify) -> Result<(), sqlx::Error> {
+async fn begin(pool: &PgPool) -> Result<PgListener, sqlx::Error> {
     let own = PgPoolOptions::new()
         .max_connections(1)
         .max_lifetime(None)
@@ -103,8 +112,11 @@ async fn listen_once(pool: &PgPool, schema: &str, told: &Notify) -> Result<(), s
         .connect_lazy_with(pool.connect_options().as_ref().clone());
     let mut listener = PgListener::connect_with(&own).await?;
     listener.listen(CHANNEL).await?;
-    // What happened while nobody listened.
-    told.notify_waiters();
+    Ok(listener)
+}
+
+/// Passes word on until the connection is lost.
+async fn hear(mut listener: PgListener, schema: &str, told: &Notify) -> Result<(), sqlx::Error> {
     loop {
         match timeout(SILENCE, listener.try_recv()).await {
             Ok(Ok(Some(word))) if word.payload() == schema => told.notify_waiters(),

@@ -28,7 +28,7 @@ use schema::Schema;
 use statements::Statements;
 
 #[cfg(doc)]
-use super::{ChangeLog, StoreErrorKind};
+use super::StoreErrorKind;
 use super::{StoreError, TokenStore};
 use crate::{record::TokenRecord, token::TokenDigest};
 
@@ -159,39 +159,28 @@ impl PostgresStore {
 
     /// Runs one statement that changes nothing.
     async fn read(&self, query: Query) -> Result<Vec<PgRow>, StoreError> {
-        if self.inner.in_transactions {
-            return self.spawn_query(query).await;
+        if !self.inner.in_transactions {
+            return self.inner.run(query).await;
         }
-        query.fetch_all(&self.inner.pool).await.map_err(from_sqlx)
-    }
-
-    /// Runs one statement that makes a change, and tells the followers in this process.
-    async fn change(&self, query: Query) -> Result<Vec<PgRow>, StoreError> {
-        let rows = self.spawn_query(query).await?;
-        self.inner.listener.tell();
-        Ok(rows)
-    }
-
-    /// Runs a statement in a task of its own: a caller that goes away leaves it to end, and no
-    /// connection in the midst of it.
-    async fn spawn_query(&self, query: Query) -> Result<Vec<PgRow>, StoreError> {
+        // To drop a transaction midway leaves its connection unusable.
         let inner = Arc::clone(&self.inner);
-        let run = tokio::spawn(async move {
-            if !inner.in_transactions {
-                return query.fetch_all(&inner.pool).await;
-            }
-            let mut transaction = inner.pool.begin().await?;
-            let rows = query.fetch_all(&mut *transaction).await?;
-            transaction.commit().await?;
+        spawn(async move { inner.run(query).await }).await
+    }
+
+    /// Runs one statement that makes a change, and tells the followers in this process, in a task of
+    /// its own: a caller that goes away leaves it to end.
+    async fn change(&self, query: Query) -> Result<Vec<PgRow>, StoreError> {
+        let inner = Arc::clone(&self.inner);
+        spawn(async move {
+            let rows = inner.run(query).await?;
+            inner.listener.tell();
             Ok(rows)
-        });
-        run.await
-            .map_err(StoreError::unavailable)?
-            .map_err(from_sqlx)
+        })
+        .await
     }
 
     /// Makes a change of several statements in one transaction, alone among all that change tokens,
-    /// in a task of its own.
+    /// as [`change`](Self::change) does.
     async fn transact<T, F>(&self, change: F) -> Result<T, StoreError>
     where
         T: Send + 'static,
@@ -200,7 +189,7 @@ impl PostgresStore {
             + 'static,
     {
         let store = self.clone();
-        let run = tokio::spawn(async move {
+        spawn(async move {
             let begin = store.statements().begin.clone();
             let begun = store.inner.pool.begin_with(begin).await;
             let mut transaction = begun.map_err(from_sqlx)?;
@@ -208,9 +197,28 @@ impl PostgresStore {
             transaction.commit().await.map_err(from_sqlx)?;
             store.inner.listener.tell();
             Ok(changed)
-        });
-        run.await.map_err(StoreError::unavailable)?
+        })
+        .await
     }
+}
+
+impl Inner {
+    async fn run(&self, query: Query) -> Result<Vec<PgRow>, StoreError> {
+        if !self.in_transactions {
+            return query.fetch_all(&self.pool).await.map_err(from_sqlx);
+        }
+        let mut transaction = self.pool.begin().await.map_err(from_sqlx)?;
+        let rows = query.fetch_all(&mut *transaction).await;
+        let rows = rows.map_err(from_sqlx)?;
+        transaction.commit().await.map_err(from_sqlx)?;
+        Ok(rows)
+    }
+}
+
+async fn spawn<T: Send + 'static>(
+    work: impl Future<Output = Result<T, StoreError>> + Send + 'static,
+) -> Result<T, StoreError> {
+    tokio::spawn(work).await.map_err(StoreError::unavailable)?
 }
 
 #[async_trait]

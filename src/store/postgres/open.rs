@@ -112,7 +112,8 @@ async fn prepare(
     connection: &mut PgConnection,
     builder: &PostgresStoreBuilder,
 ) -> Result<Schema, StoreError> {
-    let server = Facts::read(connection, builder.schema.as_deref()).await?;
+    let wanted = builder.schema.as_deref().map(Schema::new).transpose()?;
+    let server = Facts::read(connection, wanted.as_ref().map(Schema::name)).await?;
     if server.version < OLDEST_SERVER {
         return Err(incompatible(
             "PostgreSQL is older than 13: upgrade the server",
@@ -123,7 +124,16 @@ async fn prepare(
     })?;
     let schema = Schema::new(schema)?;
     let found = match server.has_tables {
-        true => read_version(connection, &schema).await?,
+        true => {
+            check_rights(
+                connection,
+                &schema,
+                VERSION,
+                StoreErrorKind::InvalidSettings,
+            )
+            .await?;
+            read_version(connection, &schema).await?
+        }
         false => 0,
     };
     if found > latest_version() {
@@ -138,7 +148,13 @@ async fn prepare(
                 schema.quoted()
             )));
         }
-        check_rights(connection, &schema, READING).await?;
+        check_rights(
+            connection,
+            &schema,
+            READING,
+            StoreErrorKind::InvalidSettings,
+        )
+        .await?;
         return Ok(schema);
     }
     if server.read_only {
@@ -151,7 +167,7 @@ async fn prepare(
         server.check_creating(&schema)?;
         migrate(connection, &schema, !server.has_schema).await?;
     }
-    check_rights(connection, &schema, MANAGING).await?;
+    check_rights(connection, &schema, MANAGING, StoreErrorKind::ReadOnly).await?;
     Ok(schema)
 }
 
@@ -218,14 +234,14 @@ impl Facts {
 
 type Rights = &'static [(&'static str, &'static [&'static str])];
 
+const VERSION: Rights = &[("_api_token_migrations", &["SELECT"])];
+
 const READING: Rights = &[
-    ("_api_token_migrations", &["SELECT"]),
     ("api_token_records", &["SELECT"]),
     ("api_token_changes", &["SELECT"]),
 ];
 
 const MANAGING: Rights = &[
-    ("_api_token_migrations", &["SELECT"]),
     ("api_token_records", &["SELECT"]),
     ("api_token_changes", &["SELECT"]),
     ("api_token_apps", &["SELECT", "INSERT", "UPDATE"]),
@@ -238,6 +254,7 @@ async fn check_rights(
     connection: &mut PgConnection,
     schema: &Schema,
     rights: Rights,
+    without: StoreErrorKind,
 ) -> Result<(), StoreError> {
     let needed = rights.iter().flat_map(|(relation, privileges)| {
         privileges
@@ -265,7 +282,7 @@ async fn check_rights(
     match row.try_get::<Option<String>, _>(0).map_err(from_sqlx)? {
         None => Ok(()),
         Some(lacking) => Err(StoreError::with_source(
-            StoreErrorKind::ReadOnly,
+            without,
             format!(
                 "the role lacks rights ({lacking}): grant them as `migrations/postgres/roles.sql` does"
             ),

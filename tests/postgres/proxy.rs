@@ -1,0 +1,71 @@
+//! A network between the store and the server that can be cut.
+
+use std::sync::Arc;
+
+use tokio::{
+    io::copy_bidirectional,
+    net::{TcpListener, TcpStream},
+    sync::watch,
+    task::JoinHandle,
+};
+
+use crate::support::{address, server};
+
+pub(crate) struct Proxy {
+    port: u16,
+    /// Whether connections go through.
+    open: Arc<watch::Sender<bool>>,
+    task: JoinHandle<()>,
+}
+
+impl Proxy {
+    pub(crate) async fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let (open, is_open) = watch::channel(true);
+        let task = tokio::spawn(async move {
+            loop {
+                let (client, _) = listener.accept().await.unwrap();
+                tokio::spawn(carry(client, is_open.clone()));
+            }
+        });
+        Self {
+            port,
+            open: Arc::new(open),
+            task,
+        }
+    }
+
+    /// The server's URL by way of this proxy.
+    pub(crate) fn url(&self) -> String {
+        let (address, _) = address();
+        server().replace(&address, &format!("127.0.0.1:{}", self.port))
+    }
+
+    /// Cuts every connection; new ones are closed at once.
+    pub(crate) fn cut(&self) {
+        self.open.send_replace(false);
+    }
+
+    pub(crate) fn restore(&self) {
+        self.open.send_replace(true);
+    }
+}
+
+async fn carry(mut client: TcpStream, mut is_open: watch::Receiver<bool>) {
+    let (address, _) = address();
+    if !*is_open.borrow_and_update() {
+        return;
+    }
+    let mut server = TcpStream::connect(address).await.unwrap();
+    tokio::select! {
+        _ = copy_bidirectional(&mut client, &mut server) => {}
+        _ = is_open.wait_for(|open| !open) => {}
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
