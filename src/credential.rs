@@ -69,8 +69,8 @@ impl CredentialSources {
         &self,
         value: &'h [u8],
     ) -> Result<Option<Presented<'h>>, CredentialFault> {
-        if let Some((scheme, token)) = value.split_at_checked("Bearer ".len())
-            && scheme.eq_ignore_ascii_case(b"Bearer ")
+        if let Some((scheme, token)) = value.split_first_chunk()
+            && (scheme == b"Bearer " || scheme.eq_ignore_ascii_case(b"Bearer "))
             && token.first().is_some_and(u8::is_ascii_alphanumeric)
         {
             // What almost every request carries; the rest of the rules agree with it.

@@ -1,10 +1,18 @@
 //! What goes to `tracing`, where that feature is on. Nothing here derives from a secret.
 
+#[cfg(feature = "tracing")]
+use tracing::level_filters::LevelFilter;
+
 use crate::{principal::AppPrincipal, rejection::Rejection};
 
 /// Names the attributed app in the current span, where that declares the fields.
 #[cfg(feature = "tracing")]
+#[inline]
 pub(crate) fn attributed(principal: &AppPrincipal) {
+    // Where nobody listens there is no span, and this tells so sooner.
+    if LevelFilter::current() == LevelFilter::OFF {
+        return;
+    }
     let span = tracing::Span::current();
     if !span.is_none() {
         span.record("app.id", principal.app_id().as_str());

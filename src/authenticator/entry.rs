@@ -147,7 +147,10 @@ impl Entry {
     /// Why the token is refused now, if it is.
     #[inline]
     pub(super) fn rejection(&self, now: impl FnOnce() -> Timestamp) -> Option<Rejection> {
-        Rejection::of_status(self.status(now), self.token_id, self.grant.app_id)
+        match self.status(now) {
+            TokenStatus::Live => None,
+            status => Rejection::of_status(status, self.token_id, self.grant.app_id),
+        }
     }
 
     /// Whom the token stands for, once it is not refused.

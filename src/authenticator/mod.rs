@@ -280,21 +280,28 @@ fn lane_of(digest: &TokenDigest) -> usize {
 fn is_b64token(text: &[u8]) -> bool {
     let padding = text.iter().rev().take_while(|byte| **byte == b'=').count();
     let body = &text[..text.len() - padding];
-    !body.is_empty() && body.iter().all(|byte| B64TOKEN[usize::from(*byte)])
+    // Sixteen bytes without a branch become a few instructions. What is left over when the text is
+    // divided is the end of its last sixteen bytes.
+    let fits = |bytes: &[u8; 16]| {
+        bytes
+            .iter()
+            .fold(true, |fits, byte| fits & in_b64token(*byte))
+    };
+    match body.last_chunk() {
+        Some(last) => fits(last) && body.as_chunks().0.iter().all(fits),
+        None => !body.is_empty() && body.iter().all(|byte| in_b64token(*byte)),
+    }
 }
 
 /// Whether a byte may stand in a `b64token` before its padding.
-const B64TOKEN: [bool; 256] = {
-    let mut table = [false; 256];
-    let mut byte = 0;
-    while byte < 128 {
-        let c = byte as u8;
-        table[byte] =
-            c.is_ascii_alphanumeric() || matches!(c, b'-' | b'.' | b'_' | b'~' | b'+' | b'/');
-        byte += 1;
-    }
-    table
-};
+#[inline]
+fn in_b64token(byte: u8) -> bool {
+    (byte | 0x20).is_ascii_lowercase()
+        | (b'-'..=b'9').contains(&byte) // "-", ".", "/" and the digits
+        | (byte == b'_')
+        | (byte == b'~')
+        | (byte == b'+')
+}
 
 impl From<&Authenticator> for Authenticator {
     fn from(authenticator: &Authenticator) -> Self {
@@ -331,9 +338,17 @@ mod tests {
         }
     }
 
+    fn almost_a_b64token() -> impl Strategy<Value = Vec<u8>> {
+        let good = proptest::sample::select(b"AMZamz059-._~+/".as_slice());
+        let byte = prop_oneof![30 => good, 1 => any::<u8>()];
+        let padding = proptest::collection::vec(Just(b'='), 0..3);
+        let body = proptest::collection::vec(byte, 0..60);
+        (body, padding).prop_map(|(body, padding)| [body, padding].concat())
+    }
+
     proptest! {
         #[test]
-        fn the_grammar_is_that_of_rfc_6750(text in proptest::collection::vec(any::<u8>(), 0..20)) {
+        fn the_grammar_is_that_of_rfc_6750(text in almost_a_b64token()) {
             let grammar = regex::bytes::Regex::new(r"(?-u)\A[A-Za-z0-9\-._~+/]+=*\z").unwrap();
             prop_assert_eq!(is_b64token(&text), grammar.is_match(&text));
         }
