@@ -13,7 +13,7 @@ use crate::{
 const REQUESTS: usize = 10_000;
 
 pub(crate) fn run() {
-    let platform = Platform::new(100_000);
+    let platform = Platform::new(10_000);
     platform.warm();
     let some = platform.some();
     let mistyped = [mistyped(&some[0])];

@@ -1,11 +1,17 @@
 //! What is refused without asking the store.
 
-use http::HeaderValue;
+use std::hint::black_box;
+
+use bytes::Bytes;
+use http::{
+    HeaderValue, Request, Response, StatusCode,
+    header::{CACHE_CONTROL, CONTENT_TYPE, WWW_AUTHENTICATE},
+};
 
 use crate::{
     floor::layer,
-    platform::{Platform, runtime},
-    rounds::{Measured, compare_whole},
+    platform::{Body, Platform, request, runtime},
+    rounds::{Measured, measure, median, ratio},
 };
 
 pub(crate) fn run() {
@@ -22,13 +28,59 @@ pub(crate) fn run() {
     println!("\nWhat is refused, and what is admitted; whole requests\n");
     compare_whole(&mut [
         Measured::admitting("admitted", layer(&platform), &good),
-        Measured::refusing("no credential", layer(&platform), &basic),
-        Measured::refusing("malformed", layer(&platform), &malformed),
-        Measured::refusing("wrong prefix", layer(&platform), &prefix),
-        Measured::refusing("wrong checksum", layer(&platform), &typo),
-        Measured::refusing("revoked", layer(&platform), &revoked),
+        refusing("whatever comes", refuse_all(), &basic),
+        refusing("no credential", layer(&platform), &basic),
+        refusing("malformed", layer(&platform), &malformed),
+        refusing("wrong prefix", layer(&platform), &prefix),
+        refusing("wrong checksum", layer(&platform), &typo),
+        refusing("revoked", layer(&platform), &revoked),
     ]);
     println!("\nStore calls meanwhile: {}", asked() - asked_before);
+}
+
+/// Measures whole requests of each against those of the first.
+fn compare_whole(measured: &mut [Measured<'_>]) {
+    let times = measure(measured);
+    println!("| | ns | of the first |\n|---|---|---|");
+    for (measured, time) in measured.iter().zip(&times) {
+        let (name, of_first) = (measured.name, ratio(time, &times[0]));
+        println!("| {name} | {:.0} | {of_first:.2} |", median(time.clone()));
+    }
+}
+
+/// A service that refuses this credential.
+fn refusing<'a>(
+    name: &'static str,
+    mut service: impl FnMut(Request<Body>) -> StatusCode + 'a,
+    credential: &'a HeaderValue,
+) -> Measured<'a> {
+    Measured::new(name, move |requests| {
+        for _ in 0..requests {
+            assert!(service(request(credential)).is_client_error());
+        }
+    })
+}
+
+/// The least that refuses: it looks at nothing, and says what our refusals say.
+fn refuse_all() -> impl FnMut(Request<Body>) -> StatusCode {
+    #[derive(Clone)]
+    #[expect(dead_code, reason = "an access log would read it")]
+    struct Reason(u64);
+    |request| {
+        drop(black_box(request));
+        let mut response = Response::new(Bytes::from_static(b"{}"));
+        *response.status_mut() = StatusCode::UNAUTHORIZED;
+        for (name, value) in [
+            (CONTENT_TYPE, "application/problem+json"),
+            (CACHE_CONTROL, "no-store"),
+            (WWW_AUTHENTICATE, "Bearer realm=\"api\""),
+        ] {
+            let value = HeaderValue::from_static(value);
+            response.headers_mut().insert(name, value);
+        }
+        response.extensions_mut().insert(Reason(0));
+        black_box(response).status()
+    }
 }
 
 /// A credential with a wrong checksum.

@@ -10,11 +10,11 @@ const ROUNDS: usize = 31;
 
 /// One thing to be measured.
 pub(crate) struct Measured<'a> {
-    name: &'static str,
+    pub(crate) name: &'static str,
     /// How many requests a round has.
-    requests: usize,
+    pub(crate) requests: usize,
     /// Runs so many requests.
-    run: Box<dyn FnMut(usize) + 'a>,
+    pub(crate) run: Box<dyn FnMut(usize) + 'a>,
 }
 
 impl<'a> Measured<'a> {
@@ -37,20 +37,7 @@ impl<'a> Measured<'a> {
         let mut credentials = credentials.iter().cycle();
         Self::new(name, move |requests| {
             for credential in credentials.by_ref().take(requests) {
-                assert_eq!(service(request(credential)), StatusCode::OK);
-            }
-        })
-    }
-
-    /// A service that refuses this credential.
-    pub(crate) fn refusing(
-        name: &'static str,
-        mut service: impl FnMut(Request<Body>) -> StatusCode + 'a,
-        credential: &'a HeaderValue,
-    ) -> Self {
-        Self::new(name, move |requests| {
-            for _ in 0..requests {
-                assert!(service(request(credential)).is_client_error());
+                assert_eq!(service(request(credential)), StatusCode::OK, "{name}");
             }
         })
     }
@@ -89,16 +76,6 @@ pub(crate) fn compare(measured: &mut [Measured<'_>]) {
     }
 }
 
-/// Measures whole requests of each against those of the first.
-pub(crate) fn compare_whole(measured: &mut [Measured<'_>]) {
-    let times = measure(measured);
-    println!("| | ns | of the first |\n|---|---|---|");
-    for (measured, time) in measured.iter().zip(&times) {
-        let (name, of_first) = (measured.name, ratio(time, &times[0]));
-        println!("| {name} | {:.0} | {of_first:.2} |", median(time.clone()));
-    }
-}
-
 pub(crate) fn timed(run: impl FnOnce()) -> Duration {
     let begun = Instant::now();
     run();
@@ -106,7 +83,7 @@ pub(crate) fn timed(run: impl FnOnce()) -> Duration {
 }
 
 /// The median of the ratios, round by round.
-fn ratio(times: &[f64], to: &[f64]) -> f64 {
+pub(crate) fn ratio(times: &[f64], to: &[f64]) -> f64 {
     median(times.iter().zip(to).map(|(a, b)| a / b).collect())
 }
 
