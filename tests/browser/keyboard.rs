@@ -56,7 +56,7 @@ pub(crate) async fn a_token_is_created_with_the_keyboard_alone() {
     browser.heading("Token created").await;
     // The focus is where the next key is to go.
     press(&browser, Key::Enter).await;
-    browser.find("button.copied").await;
+    browser.find("#copy-status:not(:empty)").await;
     let secret = browser.clipboard().await;
     assert_eq!(site.whoami(&secret).await, (200, "Billing".to_owned()));
 

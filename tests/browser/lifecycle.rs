@@ -56,8 +56,30 @@ pub(crate) async fn a_token_is_created_copied_used_rotated_and_revoked() {
 /// Presses the button that copies the token, and takes it from the clipboard.
 async fn copied(browser: &Browser) -> String {
     browser.click("Copy token").await;
-    browser.find("button.copied").await;
+    browser.find("#copy-status:not(:empty)").await;
     browser.clipboard().await
+}
+
+pub(crate) async fn a_token_is_copied_where_there_is_no_clipboard_api() {
+    let site = Site::start().await;
+    site.tokens.create_app("Billing").await.unwrap();
+    let browser = Browser::sign_in(&site).await;
+    browser.goto("/tokens/new").await;
+    browser.choose("#app", "Billing").await;
+    browser.fill("#name", "ci").await;
+    browser.click("Create token").await;
+    browser.heading("Token created").await;
+    // As on a page that came neither over TLS nor from this machine.
+    let hide = "window.hidden = navigator.clipboard;
+        Object.defineProperty(navigator, 'clipboard', { value: undefined, configurable: true });";
+    browser.client.execute(hide, vec![]).await.unwrap();
+    browser.click("Copy token").await;
+    browser.find("#copy-status:not(:empty)").await;
+    let show = "Object.defineProperty(navigator, 'clipboard', { value: window.hidden });";
+    browser.client.execute(show, vec![]).await.unwrap();
+    let token = browser.clipboard().await;
+    assert_eq!(site.whoami(&token).await.0, 200);
+    browser.close().await;
 }
 
 pub(crate) async fn a_mistake_in_the_form_loses_nothing() {

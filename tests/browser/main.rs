@@ -36,6 +36,7 @@ macro_rules! tests {
 fn main() -> ExitCode {
     let tests: Vec<Test> = tests![
         lifecycle::a_token_is_created_copied_used_rotated_and_revoked,
+        lifecycle::a_token_is_copied_where_there_is_no_clipboard_api,
         lifecycle::a_mistake_in_the_form_loses_nothing,
         lifecycle::hostile_names_are_shown_as_text,
         reveal::a_reload_shows_the_tokens_page_and_makes_nothing,
