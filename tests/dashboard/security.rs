@@ -34,7 +34,9 @@ async fn every_answer_has_the_fields_that_bind_a_browser() {
         assert_eq!(field("referrer-policy"), "same-origin");
         assert_eq!(field("cross-origin-opener-policy"), "same-origin");
         assert_eq!(field("cross-origin-resource-policy"), "same-origin");
-        assert_eq!(field("cache-control"), "no-store");
+        let is_asset = path.starts_with("/tokens/assets/");
+        let caching = if is_asset { "max-age=300" } else { "no-store" };
+        assert_eq!(field("cache-control"), caching);
     }
 }
 
@@ -186,12 +188,7 @@ async fn a_browser_signs_in_with_a_token_as_its_password() {
             .unwrap()
     };
 
-    for path in [
-        "/tokens",
-        "/tokens/new",
-        "/tokens/nothing",
-        "/tokens/assets/dashboard.css",
-    ] {
+    for path in ["/tokens", "/tokens/new", "/tokens/nothing"] {
         let asked = site.get(path).await.is(StatusCode::UNAUTHORIZED);
         let asked = asked.has("Sign in to manage tokens");
         let challenges = asked.headers.get_all(header::WWW_AUTHENTICATE);
@@ -200,6 +197,10 @@ async fn a_browser_signs_in_with_a_token_as_its_password() {
             .any(|value| value == "Basic realm=\"acme\", charset=\"UTF-8\"");
         assert!(basic, "{path}");
         assert_eq!(asked.headers[header::CACHE_CONTROL], "no-store");
+    }
+    for asset in ["dashboard.css", "dashboard.js", "icon.svg"] {
+        let path = format!("/tokens/assets/{asset}");
+        site.get(&path).await.is(StatusCode::OK);
     }
     let wrong = site.send(signed_in("/tokens", "acme_live_wrong")).await;
     wrong.is(StatusCode::UNAUTHORIZED);

@@ -58,13 +58,11 @@ pub(super) fn router(gate: Gate, service_url: Arc<str>) -> Router {
         .route("/apps", get(apps::show).post(apps::create))
         .route("/apps/{id}/disable", post(apps::disable))
         .route("/apps/{id}/enable", post(apps::enable))
-        .route("/assets/dashboard.css", get(assets::style))
-        .route("/assets/dashboard.js", get(assets::script))
-        .route("/assets/icon.svg", get(assets::icon))
         .fallback(message::no_such_page)
         .method_not_allowed_fallback(message::method_not_allowed)
         .layer(DefaultBodyLimit::max(MAX_FORM))
         .with_state(Settings { service_url });
     gate.around(pages, message::refusal)
+        .merge(assets::router())
         .layer(map_response(headers::secure))
 }
