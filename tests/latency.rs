@@ -294,6 +294,13 @@ async fn what_cannot_be_measured_is_refused_with_the_cure() {
         let error = sound.run(rate, 10).await.unwrap_err();
         assert!(error.to_string().contains("above 0"), "{error}");
     }
+    for (rate, requests, told) in [
+        (1e-300, 2, "longer than a day"),
+        (1e300, usize::MAX, "do not fit"),
+    ] {
+        let error = sound.run(rate, requests).await.unwrap_err();
+        assert!(error.to_string().contains(told), "{error}");
+    }
     let none = LoadTest::builder(MemoryStore::new());
     let error = none
         .prepare()

@@ -13,8 +13,12 @@ use super::{
 };
 use crate::{Authenticator, StoreError, TokenDigest, TokenFormat, TokenRecord, TokenStore};
 
+/// How long a schedule may be.
+const MAX_SCHEDULE: Duration = Duration::from_secs(86_400);
 /// How long the test's authenticator remembers: longer than any test goes on.
-const LONG: Duration = Duration::from_secs(86_400);
+const LONG: Duration = Duration::from_secs(30 * 86_400);
+/// How many requests there may be: they are drawn beforehand, at some 20 bytes each.
+const MAX_REQUESTS: usize = 100_000_000;
 
 type OnProgress = dyn FnMut(Progress) + Send;
 
@@ -87,8 +91,9 @@ impl LoadTest {
     ///
     /// # Errors
     ///
-    /// When a verdict is wrong, when there are no tokens of a kind that has a share, when the rate is
-    /// not a number above zero, and when randomness fails.
+    /// When a verdict is wrong; when there are no tokens of a kind that has a share; when the rate is
+    /// not a number above zero, the schedule longer than a day, or the requests more than 100
+    /// million; and when randomness fails.
     ///
     /// # Panics
     ///
@@ -97,6 +102,11 @@ impl LoadTest {
         if !(rate.is_finite() && rate > 0.0) {
             return Err(LoadTestError::invalid(
                 "the rate is a number of requests a second above 0",
+            ));
+        }
+        if requests as f64 / rate > MAX_SCHEDULE.as_secs_f64() {
+            return Err(LoadTestError::invalid(
+                "the schedule is longer than a day: make fewer requests, or more a second",
             ));
         }
         self.measure(Pace::Schedule { rate }, requests).await
@@ -118,6 +128,11 @@ impl LoadTest {
     }
 
     async fn measure(&mut self, pace: Pace, requests: usize) -> Result<Report, LoadTestError> {
+        if requests > MAX_REQUESTS {
+            return Err(LoadTestError::invalid(
+                "more than 100,000,000 requests do not fit: make fewer",
+            ));
+        }
         let counts = plan::counts(&self.shares, requests);
         self.check(&counts)?;
         let subjects = Subjects::new(Arc::clone(&self.known), &counts, self.format.as_ref())?;
