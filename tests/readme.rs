@@ -63,6 +63,9 @@ fn linked(line: &str) -> String {
     ] {
         line = line.replace(&format!("[`{item}`]"), &format!("[`{item}`]({DOCS}{page})"));
     }
+    for file in ["docs/measure.md", "docs/latency.svg"] {
+        line = line.replace(&format!("`{file}`"), &format!("[`{file}`]({file})"));
+    }
     line.replace(
         "(AuthenticatorBuilder::max_staleness)",
         &format!("({DOCS}struct.AuthenticatorBuilder.html#method.max_staleness)"),

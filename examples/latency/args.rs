@@ -6,8 +6,8 @@ use tower_api_tokens::testing::latency::Skew;
 /// Measures what verifying a token costs with a store.
 ///
 /// It fills the store with tokens of its own, finds out how many requests a second can be verified,
-/// and then makes requests by a schedule, at half of that rate unless --rate says otherwise. A latency
-/// counts from the instant in which the request was due.
+/// and then makes requests by a schedule, at a quarter of that rate unless --rate says otherwise. A
+/// latency counts from the instant in which the request was due.
 #[derive(Debug, Parser)]
 #[command(name = "latency", version)]
 pub(crate) struct Args {
@@ -49,7 +49,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "N", default_value = "8", value_parser = at_least_one)]
     pub(crate) concurrency: usize,
 
-    /// How many requests a second are due; half of what can be verified, unless it is told
+    /// How many requests a second are due; a quarter of what can be verified, unless it is told
     #[arg(long, value_name = "PER_SECOND", value_parser = above_zero)]
     pub(crate) rate: Option<f64>,
 

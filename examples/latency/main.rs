@@ -96,7 +96,7 @@ where
     let measured = async {
         let mut test = test.prepare().await?;
         let saturation = test.saturate(SATURATION).await?;
-        let rate = args.rate.unwrap_or(saturation.throughput() / 2.0);
+        let rate = args.rate.unwrap_or(saturation.throughput() / 4.0);
         let requests = (rate * args.seconds).ceil() as usize;
         let run = test.run(rate, requests).await?;
         Ok(Measured { saturation, run })
