@@ -108,7 +108,7 @@ impl AppLine {
 pub(super) struct TokenLine {
     pub(super) id: Option<TokenId>,
     pub(super) digest: TokenDigest,
-    pub(super) app: AppId,
+    app: AppId,
     /// The name of the app, which is created if it is not there.
     app_name: Option<String>,
     mask: Option<MaskedToken>,

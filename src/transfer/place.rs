@@ -15,7 +15,7 @@ use crate::{
     entropy::Entropy,
     record::TokenRecord,
     store::{StoreError, StoreErrorKind, TokenRegistry, TokenTarget},
-    token::{TokenDigest, TokenId},
+    token::TokenId,
 };
 
 /// How many questions a store is asked at a time.
@@ -45,14 +45,12 @@ pub(super) struct Placed {
     pub(super) failure: Option<TransferError>,
 }
 
-/// Records of one sort, none of which has the identifier or digest of another.
+/// Records of one sort; of apps, none has the identifier of another.
 #[derive(Default)]
 pub(super) struct Batch {
     apps: Vec<AppLine>,
-    tokens: Vec<TokenLine>,
     app_ids: HashSet<AppId>,
-    ids: HashSet<TokenId>,
-    digests: HashSet<TokenDigest>,
+    tokens: Vec<TokenLine>,
 }
 
 impl Batch {
@@ -64,19 +62,12 @@ impl Batch {
                 self.apps.push(app);
                 Ok(())
             }
-            Record::Token(token) if self.apps.is_empty() && self.has_room_for(&token) => {
-                self.ids.extend(token.id);
-                self.digests.insert(token.digest);
+            Record::Token(token) if self.apps.is_empty() => {
                 self.tokens.push(*token);
                 Ok(())
             }
             record => Err(record),
         }
-    }
-
-    fn has_room_for(&self, token: &TokenLine) -> bool {
-        let id_is_taken = token.id.is_some_and(|id| self.ids.contains(&id));
-        !id_is_taken && !self.digests.contains(&token.digest)
     }
 }
 
