@@ -2,7 +2,8 @@
 
 use std::{
     env,
-    io::{BufRead, BufReader},
+    io::{BufRead, BufReader, Read, Write},
+    net::TcpStream,
     path::PathBuf,
     process::{Child, Command, Stdio},
     time::Duration,
@@ -42,6 +43,8 @@ pub(crate) fn is_installed() -> bool {
 pub(crate) struct Browser {
     pub(crate) client: Client,
     driver: Child,
+    port: u16,
+    session: String,
     origin: String,
 }
 
@@ -54,10 +57,10 @@ impl Browser {
             .spawn()
             .unwrap();
         let mut lines = BufReader::new(driver.stdout.take().unwrap()).lines();
-        let port = loop {
+        let port: u16 = loop {
             let line = lines.next().expect("the driver tells its port").unwrap();
             if let Some((_, port)) = line.split_once("started successfully on port ") {
-                break port.trim_end_matches('.').to_owned();
+                break port.trim_end_matches('.').parse().unwrap();
             }
         };
         let capabilities = json!({
@@ -73,9 +76,12 @@ impl Browser {
             .connect(&format!("http://127.0.0.1:{port}"))
             .await
             .unwrap();
+        let session = client.session_id().await.unwrap().unwrap();
         let browser = Self {
             client,
             driver,
+            port,
+            session,
             origin: site.url(""),
         };
         browser.devtools("Network.enable", json!({})).await;
@@ -207,11 +213,17 @@ impl Browser {
 }
 
 impl Drop for Browser {
+    /// Ends a session that a failed test has left, which ends the browser, and then the driver.
     fn drop(&mut self) {
-        // It takes the browser along, when a test has failed.
-        let _ = Command::new("kill")
-            .arg(self.driver.id().to_string())
-            .status();
+        if let Ok(mut stream) = TcpStream::connect(("127.0.0.1", self.port)) {
+            let request = format!(
+                "DELETE /session/{} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n",
+                self.session
+            );
+            let _ = stream.write_all(request.as_bytes());
+            let _ = stream.read(&mut [0]);
+        }
+        let _ = self.driver.kill();
         let _ = self.driver.wait();
     }
 }
