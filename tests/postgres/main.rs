@@ -1,7 +1,7 @@
 //! The store in PostgreSQL, on a server that `TEST_POSTGRES_URL` names.
 //!
-//! This program is both sides: started with a token in its environment, it is one of several
-//! processes that race to rotate it.
+//! This program is both sides: started with a racer's number in its environment, it is one of several
+//! processes that race to rotate a token.
 
 macro_rules! tests {
     ($($test:ident),* $(,)?) => {

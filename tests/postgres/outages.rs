@@ -6,13 +6,13 @@ use sqlx::PgConnection;
 use tokio::time::{sleep, timeout};
 use tower_api_tokens::{
     AppId, AppRecord, ChangeLog, NewToken, PostgresStore, RejectionKind, StoreErrorKind,
-    TokenQuery, TokenRegistry, TokenStore, TokenTarget,
+    TokenDigest, TokenQuery, TokenRegistry, TokenStore, TokenTarget,
 };
 
 use crate::{
     proxy::Proxy,
     services::Test,
-    support::{Schema, execute, tokens, unique},
+    support::{Schema, execute, server, tokens, unique},
 };
 
 const DEADLINE: Duration = Duration::from_secs(20);
@@ -28,7 +28,7 @@ pub(crate) fn tests() -> Vec<Test> {
 }
 
 /// Waits until a lookup succeeds again.
-async fn recovers(store: &PostgresStore, digest: &tower_api_tokens::TokenDigest) {
+async fn recovers(store: &PostgresStore, digest: &TokenDigest) {
     let found = async {
         while store.find(digest).await.is_err() {
             sleep(Duration::from_millis(20)).await;
@@ -94,7 +94,7 @@ async fn end_sessions(hand: &mut PgConnection, application: &str) {
 
 async fn a_connection_that_the_server_ends_is_replaced() {
     let (schema, name) = (Schema::new(), unique());
-    let url = format!("{}?application_name={name}", crate::support::server());
+    let url = format!("{}?application_name={name}", server());
     let store = schema.open_by(&url).await;
     let app = tokens(&store).create_app("Billing").await.unwrap();
     let issued = tokens(&store)
@@ -129,7 +129,7 @@ async fn listens(hand: &mut PgConnection, application: &str) {
 
 async fn a_lost_listening_connection_comes_back() {
     let (schema, name) = (Schema::new(), unique());
-    let url = format!("{}?application_name={name}", crate::support::server());
+    let url = format!("{}?application_name={name}", server());
     let (here, there) = (schema.open_by(&url).await, schema.open().await);
     let app = AppRecord::new(AppId::new("a").unwrap(), "A", jiff::Timestamp::UNIX_EPOCH);
     there.insert_app(&app).await.unwrap();
@@ -155,7 +155,7 @@ async fn a_lost_listening_connection_comes_back() {
 async fn a_change_that_waits_too_long_fails_and_reading_goes_on() {
     let schema = Schema::new();
     let limit = "options=-c%20statement_timeout%3D300ms";
-    let url = format!("{}?{limit}", crate::support::server());
+    let url = format!("{}?{limit}", server());
     let store = schema.open_by(&url).await;
     let app = tokens(&store).create_app("Billing").await.unwrap();
     let issued = tokens(&store)
@@ -179,7 +179,7 @@ async fn a_change_that_waits_too_long_fails_and_reading_goes_on() {
 
 async fn a_lookup_that_is_dropped_leaves_no_connection_unusable() {
     let schema = Schema::new();
-    let builder = PostgresStore::builder(&crate::support::server()).schema(&schema.name);
+    let builder = PostgresStore::builder(&server()).schema(&schema.name);
     let store = builder.max_connections(1).connect().await.unwrap();
     let app = tokens(&store).create_app("Billing").await.unwrap();
     let issued = tokens(&store)

@@ -10,7 +10,7 @@ use tower_api_tokens::{
 
 use crate::{
     services::Test,
-    support::{Schema, address, execute, execute_at_end, tokens, try_execute, unique},
+    support::{Schema, address, execute, execute_at_end, server, tokens, try_execute, unique},
 };
 
 const GRANTS: &str = include_str!("../../migrations/postgres/roles.sql");
@@ -267,9 +267,7 @@ async fn a_role_without_rights_is_told_what_it_lacks() {
 
 async fn a_role_that_may_not_make_the_tables_is_told_so() {
     let schema = Schema::new();
-    let mut hand = sqlx::PgConnection::connect(&crate::support::server())
-        .await
-        .unwrap();
+    let mut hand = PgConnection::connect(&server()).await.unwrap();
     let login = Login::new(&mut hand, "").await;
     let open = async || {
         let builder = PostgresStore::builder(&login.url()).schema(&schema.name);
