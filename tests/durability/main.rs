@@ -17,6 +17,8 @@ mod manager;
 mod operation;
 mod ordeal;
 mod postgres;
+#[path = "../services/server.rs"]
+#[expect(dead_code, reason = "these tests kill servers only")]
 mod server;
 #[path = "../services/mod.rs"]
 #[expect(dead_code, reason = "these tests need more than one service")]

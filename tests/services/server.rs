@@ -4,7 +4,7 @@
 
 use std::{
     env, fs,
-    net::TcpListener,
+    net::{SocketAddr, TcpListener},
     os::unix::{fs::chown, process::CommandExt},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
@@ -36,19 +36,7 @@ pub(crate) fn binaries() -> Option<PathBuf> {
 impl Server {
     /// Starts a server on a new directory, with its durable defaults but for these settings.
     pub(crate) async fn start_new(settings: &[&'static str]) -> Self {
-        let directory = TempDir::new().unwrap();
-        if geteuid().is_root() {
-            chown(directory.path(), Some(NOBODY), Some(NOBODY)).unwrap();
-        }
-        let port = TcpListener::bind("127.0.0.1:0").unwrap();
-        let mut server = Self {
-            binaries: binaries().unwrap(),
-            port: port.local_addr().unwrap().port(),
-            directory,
-            settings: settings.to_vec(),
-            postmaster: None,
-        };
-        drop(port);
+        let mut server = Self::without_data(settings);
         let initdb = server
             .command("initdb")
             .args(["--username=postgres", "--auth=trust", "--encoding=UTF8"])
@@ -57,6 +45,35 @@ impl Server {
         assert!(initdb.unwrap().success());
         server.start().await;
         server
+    }
+
+    /// Starts a standby, which follows this server from what it holds now.
+    pub(crate) async fn start_standby(&self) -> Self {
+        let mut standby = Self::without_data(&self.settings);
+        let copied = standby
+            .command("pg_basebackup")
+            .args(["--dbname", &self.url(), "--checkpoint=fast", "--no-sync"])
+            .args(["--write-recovery-conf", "--pgdata"])
+            .arg(standby.directory.path().join("data"))
+            .status();
+        assert!(copied.unwrap().success());
+        standby.start().await;
+        standby
+    }
+
+    fn without_data(settings: &[&'static str]) -> Self {
+        let directory = TempDir::new().unwrap();
+        if geteuid().is_root() {
+            chown(directory.path(), Some(NOBODY), Some(NOBODY)).unwrap();
+        }
+        let port = TcpListener::bind("127.0.0.1:0").unwrap();
+        Self {
+            binaries: binaries().unwrap(),
+            port: port.local_addr().unwrap().port(),
+            directory,
+            settings: settings.to_vec(),
+            postmaster: None,
+        }
     }
 
     fn command(&self, program: &str) -> Command {
@@ -91,6 +108,30 @@ impl Server {
         while let Err(error) = PgConnection::connect(&self.url()).await {
             assert!(begun.elapsed() < DEADLINE, "it does not start: {error}");
             tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    /// Where it listens.
+    pub(crate) fn address(&self) -> SocketAddr {
+        SocketAddr::from(([127, 0, 0, 1], self.port))
+    }
+
+    /// Stops every process of the server where it stands.
+    pub(crate) fn pause(&mut self) {
+        self.signal(Signal::STOP);
+    }
+
+    /// Lets every process of the server go on.
+    pub(crate) fn resume(&mut self) {
+        self.signal(Signal::CONT);
+    }
+
+    fn signal(&self, signal: Signal) {
+        let postmaster = pid(self.postmaster.as_ref().expect("it runs").id());
+        kill_process(postmaster, signal).unwrap();
+        for child in children_of(postmaster) {
+            // It may have ended by now.
+            let _ = kill_process(child, signal);
         }
     }
 

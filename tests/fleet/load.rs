@@ -1,0 +1,138 @@
+//! The load on the nodes: tokens that are about to be revoked, among valid ones, presented over and
+//! over.
+
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+};
+
+use http::StatusCode;
+use tokio::{sync::watch, task::JoinSet};
+
+use crate::{client::Client, manager::Issued, process::nanoseconds};
+
+/// How many connections each node is asked over.
+const CONNECTIONS: usize = 4;
+
+/// How a node has answered for valid tokens.
+#[derive(Debug, Default)]
+pub(crate) struct Answers {
+    pub(crate) admitted: AtomicU64,
+    pub(crate) unavailable: AtomicU64,
+}
+
+impl Answers {
+    fn count(&self, status: StatusCode) {
+        match status {
+            StatusCode::OK => self.admitted.fetch_add(1, Relaxed),
+            StatusCode::SERVICE_UNAVAILABLE => self.unavailable.fetch_add(1, Relaxed),
+            other => panic!("a valid token was answered with {other}"),
+        };
+    }
+}
+
+/// Tokens that are watched on every node, until each node has refused each of them and nobody needs the
+/// load any more.
+pub(crate) struct Watch {
+    enough: watch::Sender<bool>,
+    watchers: JoinSet<Vec<(usize, u128)>>,
+    many: usize,
+}
+
+impl Watch {
+    /// Presents each token to each node until it is remembered there, and goes on presenting it.
+    pub(crate) async fn over(
+        nodes: &[(SocketAddr, Arc<Answers>)],
+        watched: &[Issued],
+        valid: &[Issued],
+    ) -> Self {
+        let (enough, has_enough) = watch::channel(false);
+        let (warm, mut warmed) = watch::channel(0_usize);
+        let warm = Arc::new(warm);
+        let mut watchers = JoinSet::new();
+        for (address, answers) in nodes {
+            for part in 0..CONNECTIONS {
+                let tokens = watched.iter().enumerate().skip(part).step_by(CONNECTIONS);
+                let watcher = Watcher {
+                    client: Client::connect(*address).await,
+                    answers: Arc::clone(answers),
+                    enough: has_enough.clone(),
+                    tokens: tokens
+                        .map(|(n, issued)| (n, issued.token.clone()))
+                        .collect(),
+                    valid: valid.iter().map(|issued| issued.token.clone()).collect(),
+                };
+                watchers.spawn(watcher.watch(Arc::clone(&warm)));
+            }
+        }
+        let all = watchers.len();
+        warmed.wait_for(|warm| *warm == all).await.unwrap();
+        Self {
+            enough,
+            watchers,
+            many: watched.len(),
+        }
+    }
+
+    /// When the last request that was admitted anywhere was sent, for each of the tokens, once each
+    /// node has refused all of them for good.
+    pub(crate) async fn last_admissions(self) -> Vec<u128> {
+        self.enough.send_replace(true);
+        let mut last = vec![0; self.many];
+        for seen in self.watchers.join_all().await.into_iter().flatten() {
+            let (n, admitted) = seen;
+            last[n] = last[n].max(admitted);
+        }
+        last
+    }
+}
+
+struct Watcher {
+    client: Client,
+    answers: Arc<Answers>,
+    enough: watch::Receiver<bool>,
+    tokens: Vec<(usize, String)>,
+    valid: Vec<String>,
+}
+
+impl Watcher {
+    async fn watch(mut self, warm: Arc<watch::Sender<usize>>) -> Vec<(usize, u128)> {
+        let tokens = self.tokens.iter().map(|(_, token)| token);
+        for token in tokens.chain(&self.valid) {
+            // A busy machine may need more than one try to reach the database in time.
+            while self.client.present(token).await != StatusCode::OK {}
+        }
+        warm.send_modify(|warm| *warm += 1);
+        let mut valid = self.valid.iter().cycle();
+        let mut last: Vec<_> = self.tokens.iter().map(|(n, _)| (*n, 0)).collect();
+        let mut refused = vec![false; last.len()];
+        while refused.contains(&false) || !*self.enough.borrow() {
+            for (n, (_, token)) in self.tokens.iter().enumerate() {
+                if !refused[n] {
+                    let sent = nanoseconds();
+                    match self.client.present(token).await {
+                        StatusCode::OK => last[n].1 = sent,
+                        StatusCode::UNAUTHORIZED => refused[n] = true,
+                        StatusCode::SERVICE_UNAVAILABLE => {}
+                        other => panic!("a revoked token was answered with {other}"),
+                    }
+                }
+                if let Some(token) = valid.next() {
+                    self.answers.count(self.client.present(token).await);
+                }
+            }
+        }
+        for (_, token) in &self.tokens {
+            let status = self.client.present(token).await;
+            assert_ne!(
+                status,
+                StatusCode::OK,
+                "a token that was refused is admitted"
+            );
+        }
+        last
+    }
+}

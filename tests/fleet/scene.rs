@@ -1,0 +1,159 @@
+//! Three nodes and a manager over one server.
+
+use std::{
+    fmt,
+    net::SocketAddr,
+    sync::{Arc, atomic::Ordering::Relaxed},
+    time::Duration,
+};
+
+use sqlx::{Connection, PgConnection};
+use tokio::time::Instant;
+
+use crate::{
+    load::{Answers, Watch},
+    manager::{Issued, Manager},
+    node::{Node, Settings},
+    server::Server,
+};
+
+const NODES: usize = 3;
+const VALID: usize = 20;
+
+const DEADLINE: Duration = Duration::from_secs(60);
+
+pub(crate) struct Scene {
+    pub(crate) server: Server,
+    pub(crate) manager: Manager,
+    pub(crate) nodes: Vec<Node>,
+    pub(crate) answers: Vec<Arc<Answers>>,
+    valid: Vec<Issued>,
+    settings: Settings,
+    /// How long after each revocation a token was still admitted somewhere.
+    late: Vec<Duration>,
+}
+
+impl Scene {
+    pub(crate) async fn begin(settings: Settings) -> Self {
+        let server = Server::start_new(&[]).await;
+        let mut manager = Manager::start(&server.url()).await;
+        execute(&server, include_str!("../../migrations/postgres/roles.sql")).await;
+        execute(
+            &server,
+            "CREATE ROLE edge LOGIN; GRANT api_token_verifier TO edge",
+        )
+        .await;
+        let mut nodes = Vec::new();
+        for _ in 0..NODES {
+            nodes.push(Node::start(server.address(), "edge", settings).await);
+        }
+        Self {
+            valid: manager.issue(VALID).await,
+            answers: nodes.iter().map(|_| Arc::default()).collect(),
+            late: Vec::new(),
+            manager,
+            server,
+            nodes,
+            settings,
+        }
+    }
+
+    /// Watches new tokens on every node, which remember them.
+    pub(crate) async fn watch(&mut self, many: usize) -> (Vec<Issued>, Watch) {
+        let watched = self.manager.issue(many).await;
+        let nodes = self.nodes.iter().map(|node| node.address);
+        let nodes: Vec<(SocketAddr, _)> = nodes.zip(self.answers.iter().cloned()).collect();
+        let watch = Watch::over(&nodes, &watched, &self.valid);
+        let watch = tokio::time::timeout(DEADLINE, watch).await;
+        (watched, watch.expect("every node admits what is valid"))
+    }
+
+    /// Waits until each node has refused each token that was watched, and notes how late.
+    pub(crate) async fn note(&mut self, returned: &[u128], watch: Watch) {
+        let last = tokio::time::timeout(DEADLINE, watch.last_admissions()).await;
+        let last = last.expect("every node refuses what was revoked");
+        for (returned, last) in returned.iter().zip(last) {
+            let nanoseconds = last.saturating_sub(*returned);
+            self.late
+                .push(Duration::from_nanos(nanoseconds.try_into().unwrap()));
+        }
+    }
+
+    /// Waits until a node has answered for valid tokens some more times in this way.
+    pub(crate) async fn until_all(&self, answered: fn(&Answers) -> u64, more: u64) {
+        let counts = || self.answers.iter().map(|answers| answered(answers));
+        let goal: Vec<_> = counts().map(|count| count + more).collect();
+        until("the nodes' answers change", || {
+            counts().zip(&goal).all(|(count, goal)| count >= *goal)
+        })
+        .await;
+    }
+
+    /// Prints what was measured, and checks it against the bound.
+    pub(crate) async fn end(self, case: &str) {
+        let mut late = self.late;
+        late.sort_unstable();
+        let count = |answered: fn(&Answers) -> u64| -> u64 {
+            self.answers.iter().map(|answers| answered(answers)).sum()
+        };
+        let at = |share: f64| Milliseconds(late[((late.len() - 1) as f64 * share) as usize]);
+        println!(
+            "| {case} | {} s, {} s | {} | {} | {} | {} | {} | {} |",
+            self.settings.max_staleness.as_secs_f64(),
+            self.settings.poll_interval.as_secs_f64(),
+            late.len(),
+            at(0.5),
+            at(0.99),
+            at(1.0),
+            count(|answers| answers.admitted.load(Relaxed)),
+            count(|answers| answers.unavailable.load(Relaxed)),
+        );
+        for node in self.nodes {
+            node.stop().await;
+        }
+        self.manager.stop().await;
+        let most = late.last().unwrap();
+        let bound = self.settings.max_staleness;
+        assert!(*most <= bound, "admitted {most:?} after it was revoked");
+    }
+}
+
+/// Runs statements as the server's own user.
+pub(crate) async fn execute(server: &Server, statements: &'static str) {
+    let mut connection = PgConnection::connect(&server.url()).await.unwrap();
+    sqlx::raw_sql(statements)
+        .execute(&mut connection)
+        .await
+        .unwrap();
+}
+
+/// Waits until a query answers with true.
+pub(crate) async fn until_true(server: &Server, query: &'static str) {
+    let mut connection = PgConnection::connect(&server.url()).await.unwrap();
+    let begun = Instant::now();
+    while !sqlx::query_scalar::<_, bool>(query)
+        .fetch_one(&mut connection)
+        .await
+        .unwrap()
+    {
+        assert!(begun.elapsed() < DEADLINE, "waited in vain for {query}");
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+}
+
+struct Milliseconds(Duration);
+
+impl fmt::Display for Milliseconds {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:.1}", self.0.as_secs_f64() * 1000.0)
+    }
+}
+
+/// Waits for a condition.
+pub(crate) async fn until(what: &str, is_so: impl Fn() -> bool) {
+    let begun = Instant::now();
+    while !is_so() {
+        assert!(begun.elapsed() < DEADLINE, "waited in vain until {what}");
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+}
