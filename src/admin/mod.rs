@@ -74,6 +74,34 @@
 //! - Requests that change something have to come from the same site, or from no browser, because
 //!   browsers add credentials by themselves; see [`Admin::trust_origin`].
 
+//!
+//! # Codes
+//!
+//! The `code` of a problem, and the `reason` of a refusal in the audit, are one of these. They stay
+//! what they are.
+//!
+//! | status | code | what to change |
+//! |---|---|---|
+//! | 400 | `invalid_body`, `invalid_query`, `invalid_path`, `invalid_idempotency_key` | the part of the request that `detail` names |
+//! | 400 | `invalid_cursor` | give the `next` of the page before, with the same filters |
+//! | 400 | `malformed_credential` | send exactly one token |
+//! | 401 | `unauthenticated` | send a credential that the guard takes |
+//! | 403 | `forbidden` | use a token with the scope, or ask for it |
+//! | 403 | `scope_not_held` | leave out the scopes that you do not hold |
+//! | 403 | `cross_site` | send the request from the same site |
+//! | 404 | `not_found`, `unknown_app`, `unknown_token` | the path, or the identifier |
+//! | 405 | `method_not_allowed` | use a method that `Allow` names |
+//! | 409 | `app_exists`, `token_exists` | take another identifier, or try again |
+//! | 409 | `disabled_app` | enable the app first |
+//! | 409 | `revoked_token`, `expired_token` | issue a new token |
+//! | 409 | `rotated_token` | rotate the successor |
+//! | 409 | `repeated` | use the token in `token_id`, or revoke it and take another key |
+//! | 413 | `body_too_large` | send at most 16 KiB |
+//! | 415 | `unsupported_media_type` | send `Content-Type: application/json` |
+//! | 422 | `invalid_name`, `invalid_scopes`, `invalid_expiry`, `invalid_overlap`, `foreign_format` | the value that `detail` names |
+//! | 422 | `key_reused` | take a new key |
+//! | 503 | `store_failure`, `entropy_failure`, `audit_backlog`, `unavailable` | try again after `Retry-After` |
+
 mod actor;
 mod api;
 mod audit;

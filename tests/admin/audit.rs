@@ -8,7 +8,8 @@ use std::{
 
 use serde_json::Value;
 use tower_api_tokens::{
-    AuditAction, AuditEvent, AuditOutcome, AuditQuery, NewToken, StoreErrorKind, TokenId,
+    ApiTokens, AuditAction, AuditEvent, AuditOutcome, AuditQuery, NewToken, SqliteStore,
+    StoreErrorKind, TokenFormat, TokenId,
     admin::{Actor, AuditSink, JsonLines, OperationErrorKind, Operations},
     testing::Fault,
 };
@@ -289,6 +290,79 @@ async fn a_writer_that_hangs_holds_nobody_up_and_what_is_lost_is_counted() {
         io::ErrorKind::WouldBlock
     );
     drop(release);
+}
+
+#[tokio::test]
+async fn a_line_after_one_that_was_torn_is_whole() {
+    /// Takes ten bytes, fails once, and takes all from then on.
+    struct Tears(Written, usize);
+
+    impl Write for Tears {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.1 += 1;
+            match self.1 {
+                1 => self.0.write(&bytes[..10]),
+                2 => Err(io::ErrorKind::StorageFull.into()),
+                _ => self.0.write(bytes),
+            }
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    let platform = Platform::new();
+    platform.alice().create_app(None, "a").await.unwrap();
+    let written = Written::default();
+    let lines = JsonLines::new(Tears(written.clone(), 0)).unwrap();
+    for _ in 0..2 {
+        lines.record(&platform.sink.all()[0]);
+    }
+    lines.flush().await.unwrap();
+    assert_eq!(lines.lost(), 1);
+    let text = String::from_utf8(written.0.lock().unwrap().clone()).unwrap();
+    let last: Value = serde_json::from_str(text.lines().last().unwrap()).unwrap();
+    assert_eq!(last["action"], "app.create");
+}
+
+#[tokio::test]
+async fn the_audit_outlives_the_process_that_wrote_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let url = format!("sqlite://{}", directory.path().join("tokens.db").display());
+    let open = async || {
+        let store = SqliteStore::open(&url).await.unwrap();
+        let tokens = ApiTokens::new(store, TokenFormat::new("acme").unwrap());
+        Operations::new(&tokens).by(Actor::unrestricted("Zoë \"the\" admin"))
+    };
+    let before = open().await;
+    let app = before.create_app(None, "Billing").await.unwrap();
+    let issued = before.issue(&app.id, ci(), None).await.unwrap();
+    let id = issued.record().id;
+    before
+        .revoke(TokenId::from_bytes([7; 16]))
+        .await
+        .unwrap_err();
+    drop(before);
+
+    let after = open().await;
+    let told = after
+        .events(&AuditQuery::default().token(id))
+        .await
+        .unwrap();
+    let [event] = told.items.as_slice() else {
+        panic!("{told:?}");
+    };
+    assert_eq!(event.actor, "Zoë \"the\" admin");
+    assert_eq!(
+        (event.action, event.app),
+        (AuditAction::IssueToken, Some(app.id))
+    );
+    let all = after.events(&AuditQuery::default()).await.unwrap().items;
+    let refused = all
+        .iter()
+        .filter(|event| event.outcome != AuditOutcome::Done);
+    assert_eq!((all.len(), refused.count()), (3, 1));
 }
 
 #[tokio::test]

@@ -58,7 +58,7 @@ impl Document {
         }
         let components = document.components.get_or_insert_default();
         limit_overlap(components, gate.operations.max_overlap_seconds());
-        document.security = Some(secure(components, gate.guard.schemes()));
+        document.security = secure(components, gate.guard.schemes());
         Self(document.to_json().unwrap_or_default().into())
     }
 }
@@ -145,7 +145,10 @@ fn limit_overlap(components: &mut Components, seconds: u64) {
 }
 
 /// Names the schemes that the guard takes.
-fn secure(components: &mut Components, schemes: &[GuardScheme]) -> Vec<SecurityRequirement> {
+fn secure(
+    components: &mut Components,
+    schemes: &[GuardScheme],
+) -> Option<Vec<SecurityRequirement>> {
     let mut requirements = Vec::new();
     for scheme in schemes {
         let (name, scheme) = match scheme {
@@ -156,5 +159,5 @@ fn secure(components: &mut Components, schemes: &[GuardScheme]) -> Vec<SecurityR
         components.add_security_scheme(name, scheme);
         requirements.push(SecurityRequirement::new(name, [""; 0]));
     }
-    requirements
+    (!requirements.is_empty()).then_some(requirements)
 }

@@ -40,7 +40,8 @@ const CAPACITY: usize = 4096;
 ///
 /// A thread of its own writes, so a slow disk or pipe holds up no request. 4,096 lines may wait for
 /// it; beyond that, and when writing fails, lines are lost here, and [`lost`](Self::lost) counts
-/// them. The store has those events too. Call [`flush`](Self::flush) before the process ends.
+/// them. A line that was written in part is ended, so that the next one is whole.
+/// The store has those events too. Call [`flush`](Self::flush) before the process ends.
 ///
 /// Clones are one sink.
 #[derive(Clone)]
@@ -102,12 +103,17 @@ fn stopped() -> io::Error {
 }
 
 fn write_lines(mut writer: impl Write, queue: &Receiver<Message>, lost: &AtomicU64) {
+    // Whether a part of a line may have been written.
+    let mut torn = false;
     while let Ok(first) = queue.recv() {
         let mut next = Some(first);
         while let Some(message) = next {
             match message {
                 Message::Line(line) => {
-                    if writer.write_all(&line).is_err() {
+                    let end: &[u8] = if torn { b"\n" } else { b"" };
+                    let written = writer.write_all(end).and_then(|()| writer.write_all(&line));
+                    torn = written.is_err();
+                    if torn {
                         lost.fetch_add(1, Relaxed);
                     }
                 }

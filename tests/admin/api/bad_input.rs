@@ -260,11 +260,18 @@ async fn an_overlap_is_within_the_limit() {
     }
     for wrong in [
         json!({"overlap_seconds": -1}),
+        json!({"overlap_seconds": 0.5}),
         json!({"overlap_seconds": "1h"}),
+        json!({"overlap_seconds": null}),
         json!({}),
     ] {
         client.post(&path, wrong).await.problem(400, "invalid_body");
     }
+    // JSON does not tell a whole number with a point from one without.
+    client
+        .post(&path, json!({"overlap_seconds": 60.0}))
+        .await
+        .created();
 }
 
 #[tokio::test]

@@ -2,6 +2,7 @@
 
 mod access;
 mod bad_input;
+mod description;
 mod idempotency;
 mod lifecycle;
 mod listing;
