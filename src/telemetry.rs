@@ -39,3 +39,16 @@ pub(crate) fn attributed(_: &AppPrincipal) {}
 
 #[cfg(not(feature = "tracing"))]
 pub(crate) fn rejected(_: &Rejection) {}
+
+/// Tells of what went wrong on the managing side, with its cause, which no client is told.
+#[cfg(all(feature = "admin", feature = "tracing"))]
+pub(crate) fn managing_failed(what: &'static str, error: &dyn std::error::Error) {
+    tracing::warn!(
+        error = tracing::field::display(error),
+        source = error.source(),
+        "{what}"
+    );
+}
+
+#[cfg(all(feature = "admin", not(feature = "tracing")))]
+pub(crate) fn managing_failed(_: &'static str, _: &dyn std::error::Error) {}

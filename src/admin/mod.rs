@@ -73,7 +73,6 @@
 //! - A store that fails is 503 with `Retry-After`. Nothing is ever kept by a cache.
 //! - Requests that change something have to come from the same site, or from no browser, because
 //!   browsers add credentials by themselves; see [`Admin::trust_origin`].
-
 //!
 //! # Codes
 //!

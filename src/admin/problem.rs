@@ -86,6 +86,8 @@ impl From<OperationError> for Problem {
         if status == StatusCode::SERVICE_UNAVAILABLE {
             let soon = HeaderValue::from_static("1");
             problem.headers.insert(RETRY_AFTER, soon);
+        }
+        if error.kind() == OperationErrorKind::Lifecycle(LifecycleErrorKind::Store) {
             problem.detail += "; try again";
         }
         problem

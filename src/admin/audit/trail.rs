@@ -11,6 +11,7 @@ use super::AuditSink;
 use crate::{
     audit::AuditEvent,
     store::{StoreError, StoreErrorKind, TokenRegistry},
+    telemetry,
 };
 
 /// How many events may wait for the store.
@@ -82,7 +83,8 @@ impl Trail {
     /// Tells the sinks and the store; what the store does not take waits for it.
     pub(in crate::admin) async fn record(&self, event: AuditEvent, slot: Slot) {
         self.tell(&event);
-        if self.journal.append(&event).await.is_err() {
+        if let Err(error) = self.journal.append(&event).await {
+            telemetry::managing_failed("an audit event waits for the store", &error);
             Journal::keep(&self.journal, event, slot);
         }
     }

@@ -1,6 +1,6 @@
 use super::{
     OperationError, Operator,
-    run::{Intent, read},
+    run::{Intent, attempt},
 };
 use crate::{
     app::{AppId, AppRecord},
@@ -41,7 +41,7 @@ impl Operator {
     ///
     /// When there is no such app, and when the store fails.
     pub async fn get_app(&self, id: &AppId) -> Result<AppRecord, OperationError> {
-        read(async { Ok(self.tokens().get_app(id).await?) }).await
+        attempt(async { Ok(self.tokens().get_app(id).await?) }).await
     }
 
     /// Lists apps, a page at a time.
@@ -53,7 +53,7 @@ impl Operator {
         &self,
         query: &AppQuery,
     ) -> Result<Page<AppRecord, AppId>, OperationError> {
-        read(async { Ok(self.tokens().list_apps(query).await?) }).await
+        attempt(async { Ok(self.tokens().list_apps(query).await?) }).await
     }
 
     /// Disables an app: from the return of this call on none of its tokens is admitted. An app that

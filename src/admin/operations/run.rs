@@ -4,14 +4,15 @@ use std::panic::AssertUnwindSafe;
 
 use futures_util::FutureExt;
 
-use super::{OperationError, Operator};
+use super::{OperationError, OperationErrorKind, Operator};
 use crate::{
     app::{AppId, AppRecord},
     audit::{AuditAction, AuditOutcome},
     record::TokenRecord,
     store::StoreError,
+    telemetry,
     token::TokenId,
-    tokens::IssuedToken,
+    tokens::{IssuedToken, LifecycleErrorKind},
 };
 
 /// What an operation is to do, and to what.
@@ -110,7 +111,7 @@ impl Operator {
             return Err(error);
         };
         to_end(async move {
-            let made = unpanicked(change).await;
+            let made = attempt(change).await;
             match &made {
                 Ok(outcome) => {
                     event.app = event.app.or(outcome.app());
@@ -128,20 +129,21 @@ impl Operator {
     }
 }
 
-/// Reads what a store holds; one that panics has failed.
-pub(super) async fn read<T>(
-    reading: impl Future<Output = Result<T, OperationError>>,
-) -> Result<T, OperationError> {
-    unpanicked(reading).await
-}
-
-async fn unpanicked<T>(
+/// Carries an operation out; a store that panics has failed. The cause of a failure is logged, as no
+/// client is told of it.
+pub(super) async fn attempt<T>(
     operation: impl Future<Output = Result<T, OperationError>>,
 ) -> Result<T, OperationError> {
-    match AssertUnwindSafe(operation).catch_unwind().await {
+    let result = match AssertUnwindSafe(operation).catch_unwind().await {
         Ok(result) => result,
         Err(_) => Err(StoreError::unavailable("the store panicked").into()),
+    };
+    if let Err(error) = &result
+        && error.kind() == OperationErrorKind::Lifecycle(LifecycleErrorKind::Store)
+    {
+        telemetry::managing_failed("an operation failed", error);
     }
+    result
 }
 
 pub(super) async fn to_end<T: Send + 'static>(

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 
 use super::{
     OperationError, Operator, RequestKey,
-    run::{Intent, read},
+    run::{Intent, attempt},
 };
 use crate::{
     app::AppId,
@@ -52,7 +52,7 @@ impl Operator {
     ///
     /// When there is no such token, and when the store fails.
     pub async fn get(&self, id: TokenId) -> Result<TokenRecord, OperationError> {
-        read(async { Ok(self.tokens().get(id).await?) }).await
+        attempt(async { Ok(self.tokens().get(id).await?) }).await
     }
 
     /// Lists tokens, the newest first, a page at a time.
@@ -64,7 +64,7 @@ impl Operator {
         &self,
         query: &TokenQuery,
     ) -> Result<Page<TokenRecord, TokenId>, OperationError> {
-        read(async { Ok(self.tokens().list(query).await?) }).await
+        attempt(async { Ok(self.tokens().list(query).await?) }).await
     }
 
     /// Renames a token, whatever its state.

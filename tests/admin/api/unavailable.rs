@@ -1,5 +1,7 @@
 //! A store that fails is 503 to the managing side too.
 
+use std::sync::{Arc, Mutex};
+
 use http::Method;
 use serde_json::{Value, json};
 use tower_api_tokens::{StoreErrorKind, testing::Fault};
@@ -65,4 +67,46 @@ async fn a_guard_that_cannot_ask_is_503() {
     let answer = client.get("/apps").await;
     assert_eq!(answer.header("retry-after"), "1");
     answer.problem(503, "unavailable");
+}
+
+#[tokio::test]
+async fn the_cause_of_a_failure_is_logged_and_not_told() {
+    let log = Log::default();
+    let writer = log.clone();
+    let subscriber = tracing_subscriber::fmt()
+        .with_writer(move || writer.clone())
+        .finish();
+    // With a single subscriber, `tracing` asks that of the thread which comes to an event first,
+    // and other tests have none.
+    let _second = tracing::Dispatch::new(tracing_subscriber::registry());
+    let _logging = tracing::subscriber::set_default(subscriber);
+    let platform = Platform::new();
+    let client = Client::new(&platform).await;
+    client.get("/openapi.json").await.ok();
+    platform
+        .store
+        .set_fault(Fault::WriteError(StoreErrorKind::ReadOnly));
+    let answer = client.post("/apps", json!({"name": "x"})).await;
+    let detail = answer.problem(503, "store_failure");
+    assert_eq!(detail, "the token store failed; try again");
+    let log = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+    assert!(log.contains("an operation failed"), "{log}");
+    assert!(log.contains("open it for writing"), "{log}");
+    assert!(log.contains("an audit event waits"), "{log}");
+    assert!(!log.contains(&client.token));
+}
+
+/// What was logged.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl std::io::Write for Log {
+    fn write(&mut self, text: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(text);
+        Ok(text.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
 }
