@@ -81,6 +81,16 @@
 //! when nothing uses it any more. Programs do the same through a JSON API (`admin.router()`), and
 //! scripts with the command line `api-tokens`. All of it leaves an audit (features `admin` and `cli`).
 //!
+//! # Use it from any language
+//!
+//! ```text
+//! cargo install tower-api-tokens --features cli
+//! ```
+//!
+//! installs `api-tokens`. It manages tokens at a terminal and in scripts, and serves the API, the
+//! dashboard and an endpoint that nginx, Envoy and Traefik ask about each request; so a service in any
+//! language gets the attributed app in header fields. `docs/command-line.md` shows every command.
+//!
 //! # Measure
 //!
 //! ```text

@@ -4,6 +4,8 @@ mod apps;
 mod arguments;
 mod events;
 mod guide;
+mod measuring;
+mod moving;
 mod output;
 mod prompts;
 mod serving;

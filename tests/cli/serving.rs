@@ -6,6 +6,8 @@ use std::{
     process::{Child, ChildStdout, Command},
 };
 
+use base64::{Engine, engine::general_purpose::STANDARD};
+
 use crate::support::{Cli, Run};
 
 /// A server that runs.
@@ -43,9 +45,13 @@ impl Server {
 
     /// The status of an answer, and all of it.
     fn get(&self, path: &str, fields: &str) -> (u16, String) {
+        self.send("GET", path, fields)
+    }
+
+    fn send(&self, method: &str, path: &str, fields: &str) -> (u16, String) {
         let mut stream = TcpStream::connect(&self.address).unwrap();
         let request =
-            format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{fields}\r\n");
+            format!("{method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{fields}\r\n");
         stream.write_all(request.as_bytes()).unwrap();
         let mut answer = String::new();
         stream.read_to_string(&mut answer).unwrap();
@@ -194,4 +200,68 @@ fn what_it_cannot_start_with_is_told() {
             .json_lines()
             .is_empty()
     );
+}
+
+#[test]
+fn the_management_api_is_for_those_who_hold_an_administrators_token() {
+    let cli = Cli::with_app();
+    let (token, id) = cli.issue("ci", &[]);
+    let mut server = Server::start(&cli, &[]);
+    let admin = server.first_token();
+    assert_eq!(server.get("/api/tokens", "").0, 401);
+    assert_eq!(server.get_as("/api/tokens", &token).0, 403);
+    let (status, answer) = server.get_as("/api/tokens", &admin);
+    assert_eq!(status, 200);
+    assert!(answer.contains(&id), "{answer}");
+    assert_eq!(server.get_as("/verify", &token).0, 200);
+    let revoke = format!("/api/tokens/{id}/revoke");
+    let bearer = format!("Authorization: Bearer {admin}\r\n");
+    assert_eq!(server.send("POST", &revoke, &bearer).0, 200);
+    assert_eq!(server.get_as("/verify", &token).0, 401);
+    server.stop("-TERM");
+    let events = cli.run(&["events", "--token", &id, "--json"]).json_lines();
+    let actor = events[0]["actor"].as_str().unwrap();
+    assert!(actor.starts_with("token:"), "{actor}");
+}
+
+#[test]
+fn programs_read_the_same_fields_over_http_and_on_the_command_line() {
+    let cli = Cli::with_app();
+    let (_, id) = cli.issue("ci", &[]);
+    let mut server = Server::start(&cli, &[]);
+    let admin = server.first_token();
+    let (_, answer) = server.get_as(&format!("/api/tokens/{id}"), &admin);
+    let body = &answer[answer.find('{').unwrap()..];
+    let over_http: serde_json::Value = serde_json::from_str(body).unwrap();
+    let printed = cli.run(&["token", "show", &id, "--json"]).json();
+    let keys = |value: &serde_json::Value| {
+        let object = value.as_object().unwrap();
+        object.keys().cloned().collect::<Vec<_>>()
+    };
+    assert_eq!(keys(&over_http), keys(&printed));
+}
+
+#[test]
+fn the_dashboard_is_for_those_who_sign_in_with_an_administrators_token() {
+    let cli = Cli::with_app();
+    let (_, id) = cli.issue("nightly export", &[]);
+    let mut server = Server::start(&cli, &[]);
+    let admin = server.first_token();
+    let (status, answer) = server.get("/tokens", "");
+    assert_eq!(status, 401);
+    // What makes a browser ask.
+    assert!(
+        answer.contains("www-authenticate: basic realm=\"api\""),
+        "{answer}"
+    );
+    let basic = format!(
+        "Authorization: Basic {}\r\n",
+        STANDARD.encode(format!("x:{admin}"))
+    );
+    let (status, answer) = server.get("/tokens", &basic);
+    assert_eq!(status, 200, "{answer}");
+    assert!(answer.contains("nightly export") && answer.contains(&id));
+    let (status, answer) = server.get("/", "");
+    assert_eq!(status, 303);
+    assert!(answer.contains("location: /tokens"), "{answer}");
 }

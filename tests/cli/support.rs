@@ -12,6 +12,8 @@ use tempfile::TempDir;
 pub(crate) struct Cli {
     pub(crate) directory: TempDir,
     pub(crate) store: String,
+    /// Where in a PostgreSQL database the tables lie.
+    pub(crate) schema: String,
 }
 
 /// What came of a command.
@@ -27,7 +29,15 @@ impl Cli {
     pub(crate) fn new() -> Self {
         let directory = TempDir::new().unwrap();
         let store = format!("sqlite://{}", directory.path().join("tokens.db").display());
-        Self { directory, store }
+        Self::on(directory, store, "")
+    }
+
+    pub(crate) fn on(directory: TempDir, store: String, schema: &str) -> Self {
+        Self {
+            directory,
+            store,
+            schema: schema.to_owned(),
+        }
     }
 
     /// A database with one app, `Billing`.
@@ -46,6 +56,7 @@ impl Cli {
             .current_dir(self.directory.path())
             .env_clear()
             .env("API_TOKENS_STORE", &self.store)
+            .env("API_TOKENS_SCHEMA", &self.schema)
             .env("API_TOKENS_PREFIX", "acme_live")
             .env("USER", "ada")
             .stdin(Stdio::null())

@@ -1,4 +1,6 @@
-use crate::support::Cli;
+use sqlx::{Connection, SqliteConnection};
+
+use crate::support::{Cli, Run};
 
 #[test]
 fn issue_prints_the_token_alone_on_standard_output() {
@@ -160,4 +162,29 @@ fn purge_removes_what_ended_before_a_time_and_nothing_else() {
     assert_eq!(purge("0s"), 1);
     cli.run(&["token", "show", &revoked]).failed(3);
     cli.verify(&token).done();
+}
+
+#[test]
+fn a_store_that_does_not_answer_leaves_nobody_guessing() {
+    let cli = Cli::with_app();
+    let (token, id) = cli.issue("ci", &[]);
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let locked = runtime.block_on(async {
+        let mut connection = SqliteConnection::connect(&cli.store).await.unwrap();
+        sqlx::query("BEGIN IMMEDIATE")
+            .execute(&mut connection)
+            .await
+            .unwrap();
+        connection
+    });
+    let Run { code, err, .. } = cli.run(&["token", "revoke", &id, "--yes"]);
+    assert_eq!(code, 1, "{err}");
+    assert!(
+        err.contains("repeat the command until it succeeds"),
+        "{err}"
+    );
+    assert!(err.contains("did not take: 1"), "{err}");
+    runtime.block_on(locked.close()).unwrap();
+    cli.run(&["token", "revoke", &id, "--yes"]).done();
+    cli.verify(&token).failed(4);
 }

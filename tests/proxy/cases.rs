@@ -135,6 +135,20 @@ pub(crate) async fn a_revoked_token_is_refused_within_the_bound_and_stays_so<P: 
     }
 }
 
+pub(crate) async fn what_is_revoked_through_the_api_is_refused_at_once<P: Proxy>() {
+    let site = Site::start::<P>().await;
+    let (token, id) = site.issue("Billing", &["orders:read"]);
+    assert_eq!(site.get_as(&token).await.status, 200);
+    let revoke = format!(
+        "POST /api/tokens/{id}/revoke HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\
+         Authorization: Bearer {}\r\n\r\n",
+        site.admin
+    );
+    let revoked = exchange(site.verifier_address, &revoke).await;
+    assert_eq!(revoked.status, 200, "{}", revoked.body);
+    assert_eq!(site.get_as(&token).await.status, 401);
+}
+
 pub(crate) async fn storage_trouble_is_no_admission_and_no_wrong_token<P: Proxy>() {
     let site = Site::start::<P>().await;
     let (token, _) = site.issue("Billing", &["orders:read"]);
@@ -219,6 +233,7 @@ pub(crate) fn all<P: Proxy + 'static>() -> Vec<Test> {
         case!(what_the_client_says_of_its_identity_never_does),
         case!(what_the_refused_credential_lacks_is_told),
         case!(a_revoked_token_is_refused_within_the_bound_and_stays_so),
+        case!(what_is_revoked_through_the_api_is_refused_at_once),
         case!(storage_trouble_is_no_admission_and_no_wrong_token),
         case!(nobody_is_admitted_while_nobody_can_be_asked),
         case!(a_body_passes_through_whole),

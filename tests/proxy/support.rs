@@ -60,6 +60,8 @@ pub(crate) struct Site {
     upstream: JoinHandle<()>,
     reached: Arc<AtomicUsize>,
     pub(crate) verifier_address: SocketAddr,
+    /// The token of the first administrator.
+    pub(crate) admin: String,
 }
 
 /// A process that ends with its owner.
@@ -82,7 +84,7 @@ impl Site {
     pub(crate) async fn start<P: Proxy>() -> Self {
         let directory = TempDir::new().unwrap();
         let store = format!("sqlite://{}", directory.path().join("tokens.db").display());
-        let (verifier, verifier_address) = serve(&store);
+        let (verifier, verifier_address, admin) = serve(&store);
         let reached = Arc::new(AtomicUsize::new(0));
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let addresses = Addresses {
@@ -107,6 +109,7 @@ impl Site {
             upstream,
             reached,
             verifier_address,
+            admin,
         };
         site.wait_until_up().await;
         site
@@ -265,8 +268,8 @@ fn api_tokens(store: &str) -> Command {
     command
 }
 
-/// Starts the process that the proxy asks: where it listens.
-fn serve(store: &str) -> (Running, SocketAddr) {
+/// Starts the process that the proxy asks: where it listens, and its first token.
+fn serve(store: &str) -> (Running, SocketAddr, String) {
     let bound = format!("{}s", BOUND.as_secs());
     let mut child = api_tokens(store)
         .args([
@@ -291,7 +294,11 @@ fn serve(store: &str) -> (Running, SocketAddr) {
         .expect("it listens");
     // What else it says has to be read, or it would wait for that.
     std::thread::spawn(move || said.for_each(drop));
-    (Running(child), address.parse().unwrap())
+    let mut token = String::new();
+    let mut printed = BufReader::new(child.stdout.take().unwrap());
+    printed.read_line(&mut token).unwrap();
+    let address = address.parse().unwrap();
+    (Running(child), address, token.trim().to_owned())
 }
 
 fn free_address() -> SocketAddr {

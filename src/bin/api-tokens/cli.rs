@@ -5,7 +5,14 @@ use std::{env, process::ExitCode};
 use clap::{Args, Parser, Subcommand, error::ErrorKind};
 use clap_complete::Shell;
 
-use crate::{app, events, failure::Status, output, serve, session::Purpose, token, verify};
+use crate::{
+    app, bench, events,
+    failure::Status,
+    moving::{export, import},
+    output, serve,
+    session::Purpose,
+    token, verify,
+};
 
 const AFTER_HELP: &str = "\
 Exit codes:
@@ -39,8 +46,18 @@ pub(crate) struct Options {
         hide_env_values = true
     )]
     pub(crate) store: Option<String>,
+    /// The schema of a PostgreSQL database that the tables lie in; the first of the search path unless
+    /// it is given
+    #[arg(
+        long,
+        global = true,
+        value_name = "NAME",
+        env = "API_TOKENS_SCHEMA",
+        hide_env_values = true
+    )]
+    pub(crate) schema: Option<String>,
     /// The prefix of the tokens, like `acme_live`: what the service was built with
-    #[arg(long, global = true, env = "API_TOKENS_PREFIX")]
+    #[arg(long, global = true, env = "API_TOKENS_PREFIX", hide_env_values = true)]
     pub(crate) prefix: Option<String>,
     /// Print JSON, one object on each line
     #[arg(long, global = true)]
@@ -59,7 +76,13 @@ pub(crate) enum Command {
     Events(events::Arguments),
     /// Tell whether a token is admitted; the token is read from standard input
     Verify(verify::Arguments),
-    /// Serve an endpoint for proxies, which ask it about each request
+    /// Write all apps and tokens, by digest, as lines of JSON
+    Export(export::Arguments),
+    /// Read apps and tokens from lines of JSON; what is there already stays as it is
+    Import(import::Arguments),
+    /// Measure what verifying a token costs with a store
+    Bench(bench::Arguments),
+    /// Serve the management API, the dashboard, and an endpoint that proxies ask about each request
     Serve(serve::Arguments),
     /// Print the completions for a shell
     Completions {
@@ -75,7 +98,10 @@ impl Command {
             Self::App(command) => command.purpose(),
             Self::Token(command) => command.purpose(),
             Self::Serve(arguments) => arguments.purpose(),
-            Self::Events(_) | Self::Verify(_) | Self::Completions { .. } => Purpose::Use,
+            Self::Bench(_) | Self::Import(_) => Purpose::Fill,
+            Self::Events(_) | Self::Export(_) | Self::Verify(_) | Self::Completions { .. } => {
+                Purpose::Use
+            }
         }
     }
 }

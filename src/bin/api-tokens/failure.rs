@@ -86,6 +86,12 @@ impl Failure {
         self
     }
 
+    /// Says what is certain, or what to do next.
+    pub(crate) fn advising(mut self, advice: impl Into<String>) -> Self {
+        self.advice = Some(advice.into());
+        self
+    }
+
     /// Says what to do where the store did not answer, so that the change may have been made.
     pub(crate) fn unless_certain(mut self, advice: impl FnOnce() -> String) -> Self {
         let mut cause = self.source.as_deref().map(|source| source as &dyn Error);

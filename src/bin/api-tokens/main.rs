@@ -1,5 +1,5 @@
 //! The command line: creates apps, issues, lists, rotates, revokes and verifies tokens, and serves
-//! proxies that ask about each request.
+//! the management of them over HTTP.
 
 #![warn(
     clippy::expect_used,
@@ -9,12 +9,15 @@
 )]
 
 mod app;
+mod bench;
 mod cli;
 mod completions;
 mod events;
 mod failure;
 mod moment;
+mod moving;
 mod output;
+mod progress;
 mod prompt;
 mod serve;
 mod session;
@@ -28,6 +31,7 @@ use std::process::ExitCode;
 
 use cli::{Cli, Command};
 use failure::Failure;
+use moving::{export, import};
 use session::Session;
 
 #[tokio::main]
@@ -51,6 +55,9 @@ async fn run(cli: Cli) -> Result<(), Failure> {
         Command::Token(command) => token::run(command, &session).await,
         Command::Events(arguments) => events::run(&arguments, &session).await,
         Command::Verify(arguments) => verify::run(&arguments, &session).await,
+        Command::Bench(arguments) => bench::run(&arguments, &session).await,
+        Command::Export(arguments) => export::run(&arguments, &session).await,
+        Command::Import(arguments) => import::run(&arguments, &session).await,
         Command::Serve(arguments) => serve::run(&arguments, &session).await,
         Command::Completions { .. } => Ok(()),
     };

@@ -62,7 +62,8 @@ impl Session {
             Purpose::Fill | Purpose::Serve { .. } => Missing::Created,
             Purpose::Use | Purpose::Issue => Missing::Fails,
         };
-        let Store { registry, tokens } = Store::open(url, format, missing).await?;
+        let Store { registry, tokens } =
+            Store::open(url, given(options.schema.as_deref()), format, missing).await?;
         let tokens = set_up(tokens, purpose, prefix.is_some()).build();
         let operations = Operations::new(&tokens);
         Ok(Self {
@@ -78,7 +79,7 @@ impl Session {
     pub(crate) async fn close(self) {
         if self.operations.flush_audit().await.is_err() {
             note(&format!(
-                "warning: the store did not take {} audit events of what was done",
+                "warning: audit events that the store did not take: {}",
                 self.operations.waiting_events()
             ));
         }

@@ -28,11 +28,17 @@ impl Store {
     /// Opens a store. No failure repeats the URL, which may hold a password.
     pub(crate) async fn open(
         url: &str,
+        schema: Option<&str>,
         format: TokenFormat,
         missing: Missing,
     ) -> Result<Self, Failure> {
         match url.split_once(':').map(|(scheme, _)| scheme) {
             Some("sqlite") => {
+                if schema.is_some() {
+                    return Err(Failure::usage(
+                        "`--schema` is for PostgreSQL: an SQLite database has none",
+                    ));
+                }
                 if missing == Missing::Fails {
                     check_is_there(url)?;
                 }
@@ -40,7 +46,11 @@ impl Store {
                 Ok(Self::over(store, format))
             }
             Some("postgres" | "postgresql") => {
-                let store = PostgresStore::connect(url).await.map_err(cannot_open)?;
+                let mut builder = PostgresStore::builder(url);
+                if let Some(schema) = schema {
+                    builder = builder.schema(schema);
+                }
+                let store = builder.connect().await.map_err(cannot_open)?;
                 Ok(Self::over(store, format))
             }
             _ => Err(Failure::usage(
@@ -64,7 +74,7 @@ fn check_is_there(url: &str) -> Result<(), Failure> {
         return Ok(());
     };
     let file = options.get_filename();
-    if file.exists() || url.contains("memory") {
+    if file.exists() || url.contains(":memory:") || url.contains("mode=memory") {
         return Ok(());
     }
     Err(Failure::not_found(format!(

@@ -53,16 +53,16 @@ impl Listed for AppView {
 #[derive(Serialize)]
 pub(crate) struct TokenView {
     id: String,
-    mask: String,
     app_id: String,
     app_name: String,
     name: String,
+    masked: String,
     scopes: Vec<String>,
     status: &'static str,
     created_at: Time,
     expires_at: Option<Time>,
     revoked_at: Option<Time>,
-    successor: Option<String>,
+    successor_id: Option<String>,
     last_used_at: Option<Time>,
     uses: u64,
 }
@@ -71,7 +71,7 @@ impl TokenView {
     pub(crate) fn fields(&self) -> Vec<(&'static str, String)> {
         let mut fields = vec![
             ("id", self.id.clone()),
-            ("token", self.mask.clone()),
+            ("token", self.masked.clone()),
             ("app", format!("{} ({})", self.app_name, self.app_id)),
             ("name", self.name.clone()),
             ("scopes", self.scopes()),
@@ -84,7 +84,7 @@ impl TokenView {
         if let Some(at) = self.revoked_at {
             fields.push(("revoked", at.to_string()));
         }
-        if let Some(successor) = &self.successor {
+        if let Some(successor) = &self.successor_id {
             fields.push(("successor", successor.clone()));
         }
         fields
@@ -102,7 +102,7 @@ impl From<&TokenRecord> for TokenView {
     fn from(token: &TokenRecord) -> Self {
         Self {
             id: token.id.to_string(),
-            mask: token.mask.to_string(),
+            masked: token.mask.to_string(),
             app_id: token.app.id.to_string(),
             app_name: token.app.name.clone(),
             name: token.name.clone(),
@@ -111,7 +111,7 @@ impl From<&TokenRecord> for TokenView {
             created_at: Time(token.created_at),
             expires_at: token.expires_at.map(Time),
             revoked_at: token.revoked_at.map(Time),
-            successor: token.successor.map(|id| id.to_string()),
+            successor_id: token.successor.map(|id| id.to_string()),
             last_used_at: token.last_used_at.map(Time),
             uses: token.uses,
         }
@@ -134,7 +134,7 @@ impl Listed for TokenView {
     fn cells(&self) -> Vec<String> {
         vec![
             self.id.clone(),
-            self.mask.clone(),
+            self.masked.clone(),
             self.app_name.clone(),
             self.name.clone(),
             self.scopes(),

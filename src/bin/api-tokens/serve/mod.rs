@@ -1,15 +1,20 @@
-//! `serve`: an endpoint that proxies ask about each request.
+//! `serve`: the management API, the dashboard and an endpoint that proxies ask about each request, on
+//! one address.
 
 mod first_token;
 mod forward_auth;
 mod shutdown;
 
-use std::{net::SocketAddr, time::Duration};
+use std::{io, net::SocketAddr, time::Duration};
 
+use axum::{Router, response::Redirect, routing::get};
 use clap::Args;
 use http::HeaderName;
 use tokio::net::TcpListener;
-use tower_api_tokens::{ApiTokenLayer, LayerError, ScopeSet, admin::TokenGuard};
+use tower_api_tokens::{
+    ApiTokenLayer, LayerError, ScopeSet,
+    admin::{Admin, TokenGuard},
+};
 
 use crate::{
     failure::Failure,
@@ -36,6 +41,13 @@ pub(crate) struct Arguments {
     /// How long a token that was revoked by another process may still be admitted
     #[arg(long, value_parser = moment::duration, default_value = "5s", value_name = "TIME")]
     max_staleness: Duration,
+    /// An origin, like `https://admin.example`, whose pages may change something; needed where a
+    /// proxy in front of the dashboard or the API changes the host
+    #[arg(long, value_name = "ORIGIN")]
+    trust_origin: Vec<String>,
+    /// The URL of the service that takes the tokens, for the `curl` lines of the dashboard
+    #[arg(long, value_name = "URL")]
+    service_url: Option<String>,
     /// Verify tokens of any form, which those imported from other systems need
     #[arg(long)]
     accept_any_format: bool,
@@ -57,21 +69,46 @@ pub(crate) async fn run(arguments: &Arguments, session: &Session) -> Result<(), 
             .chain(arguments.admin_scopes.iter().map(String::as_str)),
     )
     .map_err(|error| Failure::usage(error.to_string()))?;
-    let follower = session.tokens.follow().start().await?;
+    let follower = session.tokens.follow();
+    let follower = follower.poll_interval(poll_interval(arguments.max_staleness));
+    let follower = follower.start().await?;
     let listener = TcpListener::bind(arguments.listen).await.map_err(|error| {
         Failure::failed(format!("cannot listen on {}", arguments.listen)).because(error)
     })?;
-    let address = listener.local_addr()?;
+    let address = listener.local_addr().map_err(cannot_serve)?;
     let layer = layer(session, arguments).map_err(|error| Failure::usage(error.to_string()))?;
-    let router = forward_auth::router(layer, arguments.api_key_header.clone());
+    let admin = admin(session, arguments)?;
+    let router = Router::new()
+        .route("/", get(async || Redirect::to("/tokens")))
+        .nest("/tokens", admin.dashboard())
+        .nest("/api", admin.router())
+        .merge(forward_auth::router(
+            layer,
+            arguments.api_key_header.clone(),
+        ));
 
     first_token::issue(session, admin_scopes).await?;
-    note(&format!("Listening on http://{address}"));
+    note(&format!(
+        "Dashboard: http://{address}/tokens\nListening on http://{address}"
+    ));
     let served = shutdown::serve(listener, router).await;
     // Whatever became of the connections, what is known of usage is kept.
     let stopped = follower.stop().await;
-    served?;
+    served.map_err(cannot_serve)?;
     Ok(stopped?)
+}
+
+/// How often the store's changes are read: several times within the bound.
+fn poll_interval(max_staleness: Duration) -> Duration {
+    match max_staleness {
+        // Nothing is remembered, so nothing has to be heeded.
+        Duration::ZERO => Duration::from_secs(1),
+        bound => (bound / 5).min(Duration::from_secs(1)),
+    }
+}
+
+fn cannot_serve(error: io::Error) -> Failure {
+    Failure::failed("cannot serve").because(error)
 }
 
 fn layer(session: &Session, arguments: &Arguments) -> Result<ApiTokenLayer, LayerError> {
@@ -80,4 +117,18 @@ fn layer(session: &Session, arguments: &Arguments) -> Result<ApiTokenLayer, Laye
         Some(name) => layer.api_key_header(name.clone()),
         None => Ok(layer),
     }
+}
+
+fn admin(session: &Session, arguments: &Arguments) -> Result<Admin, Failure> {
+    let guard = TokenGuard::new(&session.tokens).realm(&arguments.realm);
+    let guard = guard.map_err(|error| Failure::usage(error.to_string()))?;
+    let mut admin = Admin::new(&session.operations, guard);
+    if let Some(url) = &arguments.service_url {
+        admin = admin.service_url(url);
+    }
+    for origin in &arguments.trust_origin {
+        let trusting = admin.trust_origin(origin);
+        admin = trusting.map_err(|error| Failure::usage(error.to_string()))?;
+    }
+    Ok(admin)
 }

@@ -1,9 +1,6 @@
 //! `token purge`.
 
-use std::time::Duration;
-
 use clap::Args;
-use indicatif::ProgressBar;
 use serde::Serialize;
 use tower_api_tokens::{Clock, SystemClock};
 
@@ -11,6 +8,7 @@ use crate::{
     failure::Failure,
     moment::Moment,
     output::{print_json, print_line},
+    progress,
     prompt::confirm,
     session::Session,
     views::Time,
@@ -39,8 +37,7 @@ pub(crate) async fn run(arguments: &Arguments, session: &Session) -> Result<(), 
         Time(ended_before)
     );
     confirm(&question, arguments.yes)?;
-    let spinner = ProgressBar::new_spinner().with_message("Purging");
-    spinner.enable_steady_tick(Duration::from_millis(100));
+    let spinner = progress::spin("Purging");
     let purged = session.operator.purge(ended_before).await;
     spinner.finish_and_clear();
     let purged = purged.map_err(|error| {

@@ -1,0 +1,33 @@
+//! `export` and `import`: records by digest, as lines of JSON.
+
+pub(crate) mod export;
+pub(crate) mod import;
+
+use std::path::Path;
+
+use tokio::fs::{File, OpenOptions};
+use tower_api_tokens::transfer::{TransferError, TransferErrorKind};
+
+use crate::failure::Failure;
+
+/// Makes a file that its owner alone can read, and that was not there before.
+async fn create(path: &Path) -> Result<File, Failure> {
+    let mut options = OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    options.mode(0o600);
+    options.open(path).await.map_err(|error| {
+        Failure::failed(format!("cannot create `{}`", path.display())).because(error)
+    })
+}
+
+impl From<TransferError> for Failure {
+    fn from(error: TransferError) -> Self {
+        let message = error.to_string();
+        match error.kind() {
+            TransferErrorKind::Incompatible => Self::usage(message),
+            _ => Self::failed(message),
+        }
+        .because(error)
+    }
+}
