@@ -9,6 +9,10 @@ pub mod custom_store {}
 #[doc = include_str!("../docs/rotation.md")]
 pub mod rotation {}
 
+#[cfg(all(feature = "admin", feature = "postgres", feature = "transfer"))]
+#[doc = include_str!("../docs/fleet.md")]
+pub mod fleet {}
+
 #[cfg(feature = "admin")]
 #[doc = include_str!("../docs/manage.md")]
 pub mod manage {}

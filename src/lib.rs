@@ -145,7 +145,8 @@
 //! An answer is remembered for at most
 //! [`max_staleness`](AuthenticatorBuilder::max_staleness), five seconds unless it is told: that
 //! long after a token was revoked anywhere, it is admitted nowhere. In the process that revokes it,
-//! it is refused at once.
+//! it is refused at once. `docs/fleet.md` is the guide to many nodes over one PostgreSQL, and says
+//! why this holds there, whatever fails.
 //!
 //! # Features
 //!

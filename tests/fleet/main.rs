@@ -14,6 +14,7 @@ macro_rules! tests {
 mod cases;
 mod client;
 mod failover;
+mod guide;
 mod load;
 mod manager;
 mod network;
@@ -30,7 +31,10 @@ use std::process::ExitCode;
 fn main() -> ExitCode {
     let Some(part) = process::part() else {
         let found = server::binaries().is_some();
-        let tests = cases::tests().into_iter().chain(failover::tests());
+        let tests = cases::tests()
+            .into_iter()
+            .chain(failover::tests())
+            .chain(guide::tests());
         return services::run(
             "the programs of PostgreSQL, in TEST_POSTGRES_BIN",
             found,

@@ -75,6 +75,7 @@ pub use sqlx::PgPool;
 /// [follows](crate::ApiTokens::follow) reads them about once a second, and hears of them by `NOTIFY`
 /// at once on a connection of its own; where that is lost, it is opened again, and nothing but time
 /// is lost with it.
+/// `docs/fleet.md` is the guide to such a fleet.
 ///
 /// # Pooling
 ///
