@@ -60,3 +60,13 @@ fn events_can_be_narrowed() {
     assert_eq!(count(&["--token", &id]), 1);
     assert_eq!(count(&["--limit", "1"]), 1);
 }
+
+#[test]
+fn a_list_of_nothing_is_not_asked_for() {
+    let cli = Cli::with_app();
+    cli.issue("ci", &[]);
+    for listing in [&["events"][..], &["token", "list"]] {
+        let message = cli.run(&[listing, &["--limit", "0"]].concat()).failed(2);
+        assert!(message.contains("a whole number above 0"), "{message}");
+    }
+}

@@ -57,11 +57,21 @@ fn a_store_in_use_is_written_to_only_when_that_was_said() {
 #[test]
 fn a_load_that_cannot_be_is_refused_with_the_cure() {
     let cli = Cli::new();
-    for arguments in [
-        &["bench", "--tokens", "0"][..],
-        &["bench", "--tokens", "1", "--concurrency", "0"],
-        &["bench", "--tokens", "1", "--rate", "0", "--add-to-existing"],
+    for (option, cure) in [
+        ("--tokens=0", "a whole number above 0"),
+        ("--concurrency=0", "a whole number above 0"),
+        ("--rate=0", "a number above 0"),
+        ("--rate=inf", "a number above 0"),
+        ("--seconds=nan", "a number above 0"),
+        ("--seconds=-1", "a number above 0"),
+        ("--seconds=inf", "a number above 0"),
     ] {
-        cli.run(arguments).failed(2);
+        let message = cli.run(&["bench", option]).failed(2);
+        assert!(message.contains(cure), "{option}: {message}");
+        let written = cli.directory.path().read_dir().unwrap().count();
+        assert_eq!(
+            written, 0,
+            "{option} was judged after something was written"
+        );
     }
 }

@@ -3,7 +3,9 @@
 use clap::Args;
 use tower_api_tokens::{AuditQuery, TokenId};
 
-use crate::{failure::Failure, output::Listing, session::Session, views::EventView};
+use crate::{
+    failure::Failure, number::at_least_one, output::Listing, session::Session, views::EventView,
+};
 
 #[derive(Args)]
 pub(crate) struct Arguments {
@@ -14,7 +16,7 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "ID")]
     token: Option<TokenId>,
     /// At most so many
-    #[arg(long, value_name = "COUNT")]
+    #[arg(long, value_name = "COUNT", value_parser = at_least_one)]
     limit: Option<usize>,
 }
 

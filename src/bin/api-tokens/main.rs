@@ -16,6 +16,7 @@ mod events;
 mod failure;
 mod moment;
 mod moving;
+mod number;
 mod output;
 mod progress;
 mod prompt;

@@ -18,6 +18,7 @@ use tower_api_tokens::{
 
 use crate::{
     failure::Failure,
+    number::{above_zero, at_least_one},
     output::{Listing, note, print_json, print_line},
     progress,
     session::Session,
@@ -31,19 +32,19 @@ const SATURATION: usize = 20_000;
 #[derive(Args)]
 pub(crate) struct Arguments {
     /// How many live tokens there are; a tenth as many revoked ones come on top
-    #[arg(long, value_name = "COUNT", default_value_t = 10_000)]
+    #[arg(long, value_name = "COUNT", default_value = "10000", value_parser = at_least_one)]
     tokens: usize,
     /// How often each token is presented
     #[arg(long, value_enum, default_value = "uniform")]
     skew: SkewArgument,
     /// How many requests may be under way at once
-    #[arg(long, value_name = "COUNT", default_value_t = 8)]
+    #[arg(long, value_name = "COUNT", default_value = "8", value_parser = at_least_one)]
     concurrency: usize,
-    /// How many requests a second are due; half of what can be verified, unless it is told
-    #[arg(long, value_name = "PER_SECOND")]
+    /// How many requests a second are due; a quarter of what can be verified, unless it is told
+    #[arg(long, value_name = "PER_SECOND", value_parser = above_zero)]
     rate: Option<f64>,
     /// For how long requests are due
-    #[arg(long, default_value_t = 5.0)]
+    #[arg(long, default_value = "5", value_parser = above_zero)]
     seconds: f64,
     /// Write into a store that holds apps already: adds one, and disables it afterwards
     #[arg(long)]
@@ -65,9 +66,6 @@ struct Measured {
 }
 
 pub(crate) async fn run(arguments: &Arguments, session: &Session) -> Result<(), Failure> {
-    if arguments.tokens == 0 {
-        return Err(Failure::usage("`--tokens` is at least 1"));
-    }
     let apps = session.registry.apps(&AppQuery::default().limit(1)).await?;
     if !apps.items.is_empty() && !arguments.add_to_existing {
         return Err(Failure::refused(
@@ -103,7 +101,7 @@ async fn measure(
     let measured = async {
         let mut test = test.prepare().await?;
         let saturation = test.saturate(SATURATION).await?;
-        let rate = arguments.rate.unwrap_or(saturation.throughput() / 2.0);
+        let rate = arguments.rate.unwrap_or(saturation.throughput() / 4.0);
         let requests = (rate * arguments.seconds).ceil() as usize;
         let run = test.run(rate, requests).await?;
         Ok(Measured { saturation, run })

@@ -3,7 +3,9 @@
 use clap::{Args, ValueEnum};
 use tower_api_tokens::{TokenQuery, TokenStatus};
 
-use crate::{failure::Failure, output::Listing, session::Session, views::TokenView};
+use crate::{
+    failure::Failure, number::at_least_one, output::Listing, session::Session, views::TokenView,
+};
 
 #[derive(Args)]
 pub(crate) struct Arguments {
@@ -17,7 +19,7 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "PART")]
     name: Option<String>,
     /// At most so many; all unless it is given
-    #[arg(long, value_name = "COUNT")]
+    #[arg(long, value_name = "COUNT", value_parser = at_least_one)]
     limit: Option<usize>,
 }
 
