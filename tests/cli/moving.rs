@@ -52,8 +52,17 @@ fn an_exported_file_is_for_its_owner_and_never_overwrites_another() {
     let mode = fs::metadata(&path).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
     let before = fs::read(&path).unwrap();
-    assert!(cli.run(&export).failed(1).contains("export"));
+    let message = cli.run(&export).failed(1);
+    assert!(
+        message.contains("name a file that is not there yet"),
+        "{message}"
+    );
     assert_eq!(fs::read(&path).unwrap(), before);
+    let message = cli.run(&["export", "--output", "nowhere/file"]).failed(1);
+    assert!(
+        message.contains("in a directory that is there"),
+        "{message}"
+    );
 }
 
 #[test]
@@ -123,6 +132,7 @@ fn what_cannot_be_read_is_told() {
     let cli = Cli::new();
     let message = cli.run(&["import", "no-such-file"]).failed(1);
     assert!(message.contains("no-such-file"), "{message}");
+    assert!(message.contains("Name a file that"), "{message}");
     let newer = "{\"format\":\"tower-api-tokens\",\"version\":2}\n";
     let run = cli.pipe(&["import"], newer);
     assert_eq!(run.code, 2, "{run:?}");

@@ -188,6 +188,7 @@ fn what_it_cannot_start_with_is_told() {
     let address = taken.local_addr().unwrap().to_string();
     let message = cli.run(&["serve", "--listen", &address]).failed(1);
     assert!(message.contains(&address), "{message}");
+    assert!(message.contains("Give another address"), "{message}");
     let message = cli.run(&["serve", "--realm", "\u{1b}"]).failed(2);
     assert!(message.contains("realm"), "{message}");
     let message = cli

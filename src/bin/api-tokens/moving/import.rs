@@ -118,7 +118,9 @@ async fn open(path: Option<&Path>) -> Result<(Source, Option<u64>), Failure> {
         Ok::<_, std::io::Error>((file, metadata))
     };
     let (file, metadata) = opened.await.map_err(|error| {
-        Failure::failed(format!("cannot read `{}`", path.display())).because(error)
+        Failure::failed(format!("cannot read `{}`", path.display()))
+            .because(error)
+            .advising("Name a file that `api-tokens export` wrote, and that you may read.")
     })?;
     Ok((Box::new(file), metadata.is_file().then_some(metadata.len())))
 }

@@ -3,7 +3,7 @@
 pub(crate) mod export;
 pub(crate) mod import;
 
-use std::path::Path;
+use std::{io::ErrorKind, path::Path};
 
 use tokio::fs::{File, OpenOptions};
 use tower_api_tokens::transfer::{TransferError, TransferErrorKind};
@@ -17,7 +17,15 @@ async fn create(path: &Path) -> Result<File, Failure> {
     #[cfg(unix)]
     options.mode(0o600);
     options.open(path).await.map_err(|error| {
-        Failure::failed(format!("cannot create `{}`", path.display())).because(error)
+        let advice = match error.kind() {
+            ErrorKind::AlreadyExists => {
+                "Nothing is written over: name a file that is not there yet."
+            }
+            _ => "Name a file in a directory that is there and that you may write to.",
+        };
+        Failure::failed(format!("cannot create `{}`", path.display()))
+            .because(error)
+            .advising(advice)
     })
 }
 

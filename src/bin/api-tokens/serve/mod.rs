@@ -73,7 +73,9 @@ pub(crate) async fn run(arguments: &Arguments, session: &Session) -> Result<(), 
     let follower = follower.poll_interval(poll_interval(arguments.max_staleness));
     let follower = follower.start().await?;
     let listener = TcpListener::bind(arguments.listen).await.map_err(|error| {
-        Failure::failed(format!("cannot listen on {}", arguments.listen)).because(error)
+        Failure::failed(format!("cannot listen on {}", arguments.listen))
+            .because(error)
+            .advising("Give another address: `--listen 127.0.0.1:0` takes any port that is free.")
     })?;
     let address = listener.local_addr().map_err(cannot_serve)?;
     let layer = layer(session, arguments).map_err(|error| Failure::usage(error.to_string()))?;
