@@ -2,7 +2,7 @@
 
 #![allow(
     clippy::unwrap_used,
-    reason = "a helper that cannot go on fails its test"
+    reason = "a step that cannot go on fails its test"
 )]
 
 mod again;
