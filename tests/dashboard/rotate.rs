@@ -100,7 +100,10 @@ async fn the_old_tokens_page_says_whether_it_is_still_in_use() {
 
     site.pass(3 * DAY);
     let unused = site.get(&path).await;
-    unused.has("Not used since the rotation 3 days ago: safe to delete.");
+    unused
+        .has("No use of the old token was recorded since the rotation 3 days ago.")
+        .has("Revoke it below if use is recorded on every node")
+        .lacks("safe to delete");
 
     use_token(&site, &old).await;
     site.pass(120);
@@ -128,7 +131,7 @@ async fn a_use_before_the_rotation_does_not_count() {
     site.pass(3_600);
     site.get(&path)
         .await
-        .has("Not used since the rotation 1 hour ago: safe to delete.");
+        .has("No use of the old token was recorded since the rotation 1 hour ago.");
 }
 
 #[tokio::test]

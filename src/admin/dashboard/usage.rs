@@ -21,10 +21,10 @@ enum Verdict {
     InUse(Timestamp),
     /// It was used after the rotation, but not lately.
     Quiet(Timestamp),
-    /// It was not used after the rotation, which is too short a time ago to mean anything.
+    /// No use was recorded after the rotation, which is too short a time ago to mean anything.
     TooEarly,
-    /// It was not used after the rotation.
-    Unused,
+    /// No use was recorded after the rotation.
+    Unrecorded,
 }
 
 impl Verdict {
@@ -33,7 +33,7 @@ impl Verdict {
             Some(used) if used > rotated && now.duration_since(used) < SILENCE => Self::InUse(used),
             Some(used) if used > rotated => Self::Quiet(used),
             _ if now.duration_since(rotated) < RECORDED_WITHIN => Self::TooEarly,
-            _ => Self::Unused,
+            _ => Self::Unrecorded,
         }
     }
 }
@@ -66,13 +66,17 @@ pub(super) fn of_rotated(old: &TokenRecord, rotated: Timestamp, now: Timestamp) 
             "Rotated just now: too early to tell whether the old token is in use.",
             format!("Use is recorded about once a minute. Look again in a while.{ends}"),
         ),
-        Verdict::Unused => Notice::new(
-            Tone::Good,
+        // Whether every node records use cannot be seen from here.
+        Verdict::Unrecorded => Notice::new(
+            Tone::Plain,
             format!(
-                "Not used since the rotation {}: safe to delete.",
+                "No use of the old token was recorded since the rotation {}.",
                 from_now(rotated, now)
             ),
-            format!("Revoke it below, unless something uses it less often than that.{ends}"),
+            format!(
+                "Revoke it below if use is recorded on every node, and nothing uses it less often \
+                 than that.{ends}"
+            ),
         ),
     })
 }
