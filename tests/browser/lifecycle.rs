@@ -45,7 +45,7 @@ pub(crate) async fn a_token_is_created_copied_used_rotated_and_revoked() {
         browser
             .text()
             .await
-            .contains("Every request with it is refused from now on.")
+            .contains("refused: here from now on, and on other nodes within the bound")
     );
     assert_eq!(site.whoami(&old).await.0, 401);
     assert_eq!(site.whoami(&new).await.0, 200);

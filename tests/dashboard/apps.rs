@@ -25,6 +25,7 @@ async fn an_app_is_created_disabled_and_enabled() {
     site.get(sent.location())
         .await
         .has("App disabled.")
+        .has("refused: here from now on, and on other nodes within the bound")
         .has(">Disabled</span>");
 
     let sent = site.post(&format!("/tokens/apps/{app}/enable"), &[]).await;

@@ -68,7 +68,8 @@ pub(super) async fn show(
         "disabled" => Some(Notice::new(
             Tone::Good,
             "App disabled.",
-            "Every request with one of its tokens is refused from now on.",
+            "Every request with one of its tokens is refused: here from now on, and on other \
+             nodes within the bound that they are set to, 5 seconds by default.",
         )),
         _ => None,
     };

@@ -66,7 +66,8 @@ pub(super) async fn show(
         "revoked" if token.revoked_at.is_some() => Some(Notice::new(
             Tone::Good,
             "Revoked.",
-            "Every request with it is refused from now on.",
+            "Every request with it is refused: here from now on, and on other nodes within the \
+             bound that they are set to, 5 seconds by default.",
         )),
         _ => None,
     };
