@@ -1,0 +1,43 @@
+//! What a hit allocates. This is the one test of its binary, as every allocation of the process is
+//! counted.
+
+#[path = "../benches/bar/floor.rs"]
+mod floor;
+#[path = "../benches/bar/platform.rs"]
+mod platform;
+
+use std::alloc::System;
+
+use floor::{bare, floor, layer};
+use http::{Request, StatusCode};
+use platform::{Body, Platform, request};
+use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
+
+#[global_allocator]
+static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
+
+#[test]
+fn a_hit_allocates_no_more_than_the_straight_line_does() {
+    let platform = Platform::new(10_000);
+    platform.warm();
+    let bare = allocations(&platform, &mut bare());
+    let floor = allocations(&platform, &mut floor(&platform));
+    let layer = allocations(&platform, &mut layer(&platform));
+    assert!(bare < floor, "the principal is not counted");
+    assert!(layer <= floor, "{layer} rather than {floor}");
+}
+
+/// How often memory is asked for while a hundred requests are served, their own excluded. The least
+/// of some rounds, as the first sets up what later ones use, and the test harness has threads too.
+fn allocations(platform: &Platform, service: &mut dyn FnMut(Request<Body>) -> StatusCode) -> usize {
+    let round = |_| {
+        let requests: Vec<_> = platform.some().iter().map(request).collect();
+        let region = Region::new(ALLOCATOR);
+        for request in requests {
+            assert!(service(request).is_success());
+        }
+        let change = region.change();
+        change.allocations + change.reallocations
+    };
+    (0..10).map(round).min().unwrap_or_default()
+}
