@@ -1,7 +1,10 @@
 //! Every interleaving of lookups, evictions and a follower, explored by loom.
 //!
-//! The code under test is that of the crate, with loom's primitives in the place of the standard
-//! library's. Beside each model stands the same one with the guard left out, which must fail.
+//! The lookups under way with their generation check (`flight.rs`) and the lease (`lease.rs`) are
+//! those of the crate, with loom's primitives in the place of the standard library's. What they guard
+//! is not: loom cannot see into papaya, so one atomic stands in for the cache, another for the store,
+//! and the steps of a lookup, an eviction and a follower are retold here, in the order in which the
+//! crate takes them. Beside each model stands the same one with the guard left out, which must fail.
 
 #[path = "../../src/authenticator/flight.rs"]
 mod flight;
