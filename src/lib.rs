@@ -128,6 +128,17 @@
 //! cargo test
 //! ```
 //!
+//! # Guides
+//!
+//! - [Put the layer into a service](guide/embed/index.html)
+//! - [Write a store](guide/custom_store/index.html)
+//! - [Rotate a token without an outage](guide/rotation/index.html)
+//! - [A fleet on PostgreSQL](guide/fleet/index.html)
+//! - [Manage tokens in the dashboard](guide/manage/index.html)
+//! - [Manage tokens from the command line](guide/command_line/index.html)
+//! - [Measure verification](guide/measure/index.html)
+//! - [Threat model](guide/threat_model/index.html)
+//!
 //! # The path of a request
 //!
 //! 1. **Extract** one credential from the header fields. Two, or one that is not well formed, are
