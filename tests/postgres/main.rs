@@ -1,7 +1,7 @@
 //! The store in PostgreSQL, on a server that `TEST_POSTGRES_URL` names.
 //!
 //! This program is both sides: started with a racer's number in its environment, it is one of several
-//! processes that race to rotate a token.
+//! processes that race to rotate and to revoke a token.
 
 macro_rules! tests {
     ($($test:ident),* $(,)?) => {
@@ -13,6 +13,7 @@ mod connecting;
 mod following;
 mod outages;
 mod plans;
+mod processes;
 mod proxy;
 mod races;
 mod roles;
@@ -27,7 +28,7 @@ use std::process::ExitCode;
 use services::Test;
 
 fn main() -> ExitCode {
-    if races::race() {
+    if processes::race() {
         return ExitCode::SUCCESS;
     }
     let tests = [
@@ -36,6 +37,7 @@ fn main() -> ExitCode {
         following::tests(),
         outages::tests(),
         plans::tests(),
+        processes::tests(),
         races::tests(),
         roles::tests(),
         schema::tests(),

@@ -1,9 +1,6 @@
 //! What many do at once ends as if they had done it one after the other.
 
 use std::{
-    env,
-    io::{BufRead, BufReader, Write},
-    process::{Child, Command, Stdio},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering::SeqCst},
@@ -16,9 +13,9 @@ use jiff::Timestamp;
 use sqlx::postgres::PgPoolOptions;
 use tokio::sync::Mutex;
 use tower_api_tokens::{
-    AppRecord, ChangeLog, MaskedToken, NewToken, PostgresStore, Rotation, StoreErrorKind,
-    TokenDigest, TokenId, TokenQuery, TokenRecord, TokenRegistry, TokenStatus, TokenStore,
-    TokenTarget, Usage, UsageLog,
+    AppRecord, ChangeLog, MaskedToken, PostgresStore, Rotation, StoreErrorKind, TokenDigest,
+    TokenId, TokenQuery, TokenRecord, TokenRegistry, TokenStatus, TokenStore, TokenTarget, Usage,
+    UsageLog,
 };
 
 use crate::{
@@ -26,26 +23,21 @@ use crate::{
     support::{Schema, server, tokens},
 };
 
-const CONNECTIONS: u32 = 64;
-const PROCESSES: u32 = 3;
-const ROUNDS: u32 = 5;
-const SCHEMA: &str = "RACE_IN_SCHEMA";
-const RACER: &str = "RACE_AS";
+pub(crate) const CONNECTIONS: u32 = 64;
 
 pub(crate) fn tests() -> Vec<Test> {
     tests![
         of_racing_rotations_one_wins_and_one_token_is_always_valid,
         a_rotation_and_a_revocation_leave_no_way_in_by_the_old_token,
-        three_processes_rotate_a_token_once,
         recorders_in_any_order_do_not_deadlock,
     ]
 }
 
 /// Held by a race, so that the server has connections for each.
-static COURSE: Mutex<()> = Mutex::const_new(());
+pub(crate) static COURSE: Mutex<()> = Mutex::const_new(());
 
 /// A store with so many connections, all of them open.
-async fn open(schema: &str, connections: u32) -> PostgresStore {
+pub(crate) async fn open(schema: &str, connections: u32) -> PostgresStore {
     let pool = PgPoolOptions::new().max_connections(connections);
     let pool = pool.acquire_timeout(Duration::from_secs(60));
     let pool = pool.connect(&server()).await.unwrap();
@@ -55,7 +47,7 @@ async fn open(schema: &str, connections: u32) -> PostgresStore {
     builder.connect().await.unwrap()
 }
 
-fn at(second: i64) -> Timestamp {
+pub(crate) fn at(second: i64) -> Timestamp {
     Timestamp::new(1_800_000_000 + second, 0).unwrap()
 }
 
@@ -74,18 +66,23 @@ fn token(app: &AppRecord, number: u8) -> TokenRecord {
     token
 }
 
-async fn app(store: &PostgresStore) -> AppRecord {
+pub(crate) async fn app(store: &PostgresStore) -> AppRecord {
     tokens(store).create_app("Billing").await.unwrap()
 }
 
-async fn live(store: &PostgresStore) -> Vec<TokenId> {
+pub(crate) async fn live(store: &PostgresStore) -> Vec<TokenId> {
     let query = TokenQuery::default().status(TokenStatus::Live);
     let page = store.tokens(&query, at(2)).await.unwrap();
     page.items.into_iter().map(|token| token.id).collect()
 }
 
 /// Rotates a token without overlap in so many ways at once, and says how many did.
-async fn rotations(store: &PostgresStore, token: &TokenRecord, from: u128, count: u32) -> u32 {
+pub(crate) async fn rotations(
+    store: &PostgresStore,
+    token: &TokenRecord,
+    from: u128,
+    count: u32,
+) -> u32 {
     let rotations = (0..count).map(|number| {
         let successor = candidate(&token.app, from + u128::from(number));
         let rotation = Rotation::new(TokenTarget::any(token.id), successor, at(1));
@@ -99,6 +96,23 @@ async fn rotations(store: &PostgresStore, token: &TokenRecord, from: u128, count
             Err(error) => assert_eq!(error.kind(), StoreErrorKind::Conflict, "{error:?}"),
         }
     }
+    won
+}
+
+/// Rotates and revokes a token at once, each in so many ways, and says how many rotations did it.
+pub(crate) async fn rotations_and_revocations(
+    store: &PostgresStore,
+    token: &TokenRecord,
+    from: u128,
+    count: u32,
+) -> u32 {
+    let revocations = (0..count).map(|_| {
+        let (store, target) = (store.clone(), TokenTarget::any(token.id));
+        tokio::spawn(async move { store.revoke(&target, at(1)).await })
+    });
+    let rotations = rotations(store, token, from, count);
+    let (won, revoked) = tokio::join!(rotations, join_all(revocations));
+    assert!(revoked.into_iter().all(|revoked| revoked.unwrap().is_ok()));
     won
 }
 
@@ -139,14 +153,8 @@ async fn a_rotation_and_a_revocation_leave_no_way_in_by_the_old_token() {
         let token = token(&app, round);
         store.insert(&token).await.unwrap();
         let begin = store.revision().await.unwrap().number;
-        let revocations = (0..CONNECTIONS / 2).map(|_| {
-            let (store, target) = (store.clone(), TokenTarget::any(token.id));
-            tokio::spawn(async move { store.revoke(&target, at(1)).await })
-        });
         let from = u128::from(round) * 1000;
-        let rotations = rotations(&store, &token, from, CONNECTIONS / 2);
-        let (won, revoked) = tokio::join!(rotations, join_all(revocations));
-        assert!(revoked.into_iter().all(|revoked| revoked.unwrap().is_ok()));
+        let won = rotations_and_revocations(&store, &token, from, CONNECTIONS / 2).await;
         assert!(won <= 1);
         let old = store.find(&token.digest).await.unwrap().unwrap();
         assert_eq!(old.status(at(1)), TokenStatus::Revoked);
@@ -160,101 +168,6 @@ async fn a_rotation_and_a_revocation_leave_no_way_in_by_the_old_token() {
             store.revoke(&target, at(2)).await.unwrap();
         }
     }
-}
-
-/// Takes part in a race between processes, if this process was started for it.
-pub(crate) fn race() -> bool {
-    let (Ok(schema), Ok(racer)) = (env::var(SCHEMA), env::var(RACER)) else {
-        return false;
-    };
-    let racer: u128 = racer.parse().unwrap();
-    let runtime = tokio::runtime::Runtime::new().unwrap();
-    runtime.block_on(async {
-        let store = open(&schema, CONNECTIONS / PROCESSES).await;
-        println!("ready");
-        for (round, line) in (1_u128..).zip(std::io::stdin().lines()) {
-            let id = line.unwrap().parse().unwrap();
-            let target = TokenTarget::any(id);
-            let token = store.token(&target).await.unwrap().unwrap();
-            let from = round * 100_000 + racer * 1000;
-            let won = rotations(&store, &token, from, CONNECTIONS / PROCESSES).await;
-            println!("{won}");
-        }
-    });
-    true
-}
-
-/// Another process that races.
-struct Racer {
-    process: Child,
-    output: BufReader<std::process::ChildStdout>,
-}
-
-impl Racer {
-    fn start(schema: &str, number: u32) -> Self {
-        let mut process = Command::new(env::current_exe().unwrap())
-            .env(SCHEMA, schema)
-            .env(RACER, number.to_string())
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let output = BufReader::new(process.stdout.take().unwrap());
-        Self { process, output }
-    }
-
-    fn tell(&mut self, line: &str) {
-        writeln!(self.process.stdin.as_ref().unwrap(), "{line}").unwrap();
-    }
-
-    fn hear(&mut self) -> String {
-        let mut line = String::new();
-        self.output.read_line(&mut line).unwrap();
-        line.trim().to_owned()
-    }
-}
-
-impl Drop for Racer {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
-}
-
-async fn three_processes_rotate_a_token_once() {
-    let _course = COURSE.lock().await;
-    let schema = Schema::new();
-    let store = schema.open().await;
-    let app = app(&store).await;
-    let mut racers: Vec<_> = (0..PROCESSES)
-        .map(|n| Racer::start(&schema.name, n))
-        .collect();
-    for racer in &mut racers {
-        assert_eq!(racer.hear(), "ready");
-    }
-    for _ in 0..ROUNDS {
-        let issued = tokens(&store)
-            .issue(&app.id, NewToken::named("ci"))
-            .await
-            .unwrap();
-        let id = issued.record().id;
-        for racer in &mut racers {
-            racer.tell(&id.to_string());
-        }
-        let won: u32 = racers
-            .iter_mut()
-            .map(|racer| racer.hear().parse::<u32>().unwrap())
-            .sum();
-        assert_eq!(won, 1);
-        let rotated = store.token(&TokenTarget::any(id)).await.unwrap().unwrap();
-        let successor = TokenTarget::any(rotated.successor.unwrap());
-        assert!(store.token(&successor).await.unwrap().is_some());
-    }
-    let all = store
-        .tokens(&TokenQuery::default().limit(1000), at(1))
-        .await
-        .unwrap();
-    assert_eq!(all.items.len(), 2 * usize::try_from(ROUNDS).unwrap());
 }
 
 async fn recorders_in_any_order_do_not_deadlock() {
