@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use tokio::time::{sleep, timeout};
+use tokio::{
+    sync::mpsc,
+    time::{sleep, timeout},
+};
 use tower_api_tokens::{ChangeLog, NewToken, PostgresStore};
 
 use crate::{
@@ -23,31 +26,28 @@ pub(crate) fn tests() -> Vec<Test> {
 async fn word_of_a_change_comes_from_another_node() {
     let schema = Schema::new();
     let (here, there) = (schema.open().await, schema.open().await);
-    let (elsewhere, mut heard) = (Schema::new(), 0);
+    let elsewhere = Schema::new();
     let stranger = elsewhere.open().await;
     let app = tokens(&there).create_app("Billing").await.unwrap();
     let foreign = tokens(&stranger).create_app("Billing").await.unwrap();
-    let listening = async {
-        // The word with which listening begins.
-        here.changed().await;
+    let (heard, mut words) = mpsc::unbounded_channel();
+    tokio::spawn(async move {
         loop {
             here.changed().await;
-            heard += 1;
+            heard.send(()).unwrap();
         }
-    };
-    let changes = async {
-        for _ in 0..20 {
-            tokens(&stranger).disable_app(&foreign.id).await.unwrap();
-            tokens(&stranger).enable_app(&foreign.id).await.unwrap();
-        }
-        tokens(&there).disable_app(&app.id).await.unwrap();
-        sleep(Duration::from_secs(1)).await;
-    };
-    tokio::select! {
-        () = listening => {}
-        () = changes => {}
+    });
+    let begun = timeout(DEADLINE, words.recv()).await;
+    begun.expect("word comes when listening begins");
+    for _ in 0..20 {
+        tokens(&stranger).disable_app(&foreign.id).await.unwrap();
+        tokens(&stranger).enable_app(&foreign.id).await.unwrap();
     }
-    assert_eq!(heard, 1, "of this schema's changes and of no other's");
+    // Word comes in the order of the changes, so this one's is the last.
+    tokens(&there).disable_app(&app.id).await.unwrap();
+    let told = timeout(DEADLINE, words.recv()).await;
+    told.expect("word comes of this schema's change");
+    assert!(words.is_empty(), "word comes of no other's");
 }
 
 /// Revokes on one node what another remembers, and waits until that refuses it.
