@@ -4,11 +4,14 @@ use std::{fs, path::PathBuf, process::Command, str::FromStr, time::Duration};
 
 use sqlx::{Connection, Row, SqliteConnection};
 use tempfile::TempDir;
+use tokio::time::timeout;
 use tower_api_tokens::{
     ApiTokens, AppQuery, LifecycleErrorKind, NewToken, SqliteStore, StoreError, StoreErrorKind,
     TokenFormat, TokenQuery, TokenRegistry, TokenStatus, TokenStore,
     store::sqlite::SqliteConnectOptions,
 };
+
+const DEADLINE: Duration = Duration::from_secs(60);
 
 struct File {
     directory: TempDir,
@@ -265,12 +268,15 @@ async fn a_full_disk_refuses_changes_whole_and_verifies_on() {
     let platform = tokens(&store);
     let app = platform.create_app("Billing").await.unwrap();
     let mut issued = Vec::new();
-    let error = loop {
-        match platform.issue(&app.id, NewToken::named("ci")).await {
-            Ok(token) => issued.push(token),
-            Err(error) => break error,
+    let refused = async {
+        loop {
+            match platform.issue(&app.id, NewToken::named("ci")).await {
+                Ok(token) => issued.push(token),
+                Err(error) => break error,
+            }
         }
     };
+    let error = timeout(DEADLINE, refused).await.expect("the disk is full");
     let source = std::error::Error::source(&error).unwrap();
     let kind = source.downcast_ref().map(StoreError::kind);
     assert_eq!(kind, Some(StoreErrorKind::Full));

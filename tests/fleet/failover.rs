@@ -1,7 +1,10 @@
 //! A standby that lagged is promoted: what it never got is lost, and every node knows it for another
 //! history.
 
+use std::time::Duration;
+
 use http::StatusCode;
+use tokio::time::timeout;
 
 use crate::{
     client::Client,
@@ -13,9 +16,17 @@ use crate::{
 };
 
 const MANY: usize = 20;
+const DEADLINE: Duration = Duration::from_secs(60);
 
 pub(crate) fn tests() -> Vec<Test> {
     tests![nodes_heed_a_promoted_standby_that_never_got_what_they_had_read]
+}
+
+/// Presents a token until the node answers so.
+async fn until_answered(client: &mut Client, token: &str, status: StatusCode) {
+    let answered = async { while client.present(token).await != status {} };
+    let answered = timeout(DEADLINE, answered).await;
+    answered.unwrap_or_else(|_| panic!("the node never answers {status}"));
 }
 
 async fn nodes_heed_a_promoted_standby_that_never_got_what_they_had_read() {
@@ -36,7 +47,7 @@ async fn nodes_heed_a_promoted_standby_that_never_got_what_they_had_read() {
     for node in &scene.nodes {
         let mut client = Client::connect(node.address).await;
         for token in &lost {
-            while client.present(&token.token).await != StatusCode::UNAUTHORIZED {}
+            until_answered(&mut client, &token.token, StatusCode::UNAUTHORIZED).await;
         }
         node.network.turns(Weather::Silent);
     }
@@ -55,7 +66,7 @@ async fn nodes_heed_a_promoted_standby_that_never_got_what_they_had_read() {
     // Their revocation was never on the standby: with synchronous replication it would be.
     let mut client = Client::connect(scene.nodes[0].address).await;
     for token in &lost {
-        while client.present(&token.token).await != StatusCode::OK {}
+        until_answered(&mut client, &token.token, StatusCode::OK).await;
     }
     manager.stop().await;
     scene.end("standby promoted").await;

@@ -7,6 +7,7 @@ use std::{
 };
 
 use futures_util::FutureExt;
+use tokio::time::timeout;
 use tower_api_tokens::{
     ChangeLog, Follower, MemoryStore, RejectionKind, StoreErrorKind, SystemEntropy, TokenFormat,
     TokenRegistry, TokenTarget,
@@ -14,6 +15,8 @@ use tower_api_tokens::{
 };
 
 use crate::support::{BOUND, Node};
+
+const DEADLINE: Duration = Duration::from_secs(20);
 
 /// A follower that reads only when it is told to.
 async fn follow(node: &Node) -> Follower {
@@ -296,9 +299,12 @@ async fn word_of_a_change_makes_a_follower_heed_it_before_the_next_reading() {
     let _follower = follow(&here).await;
     here.present(&token).await.unwrap();
     elsewhere.tokens.revoke(token.record().id).await.unwrap();
-    while here.present(&token).await.is_ok() {
-        tokio::task::yield_now().await;
-    }
+    let heeded = async {
+        while here.present(&token).await.is_ok() {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(DEADLINE, heeded).await.expect("it is heeded");
     assert_eq!(
         here.refusal(&token).await,
         Some(RejectionKind::RevokedToken)

@@ -24,6 +24,8 @@ use tower_api_tokens::{
 use bouncer::Bouncer;
 use services::Test;
 
+const DEADLINE: Duration = Duration::from_secs(20);
+
 static URL: OnceLock<String> = OnceLock::new();
 
 fn main() -> ExitCode {
@@ -109,7 +111,7 @@ async fn nodes_behind_it_share_a_store() {
                 sleep(Duration::from_millis(5)).await;
             }
         };
-        timeout(Duration::from_secs(20), heeded).await.unwrap();
+        timeout(DEADLINE, heeded).await.expect("it is heeded");
     }
 }
 
@@ -132,12 +134,15 @@ async fn a_store_that_is_not_told_of_it_says_what_helps() {
     let builder = PostgresStore::builder(url()).schema(schema());
     let store = builder.connect().await.unwrap();
     let digest = tower_api_tokens::TokenDigest::of(b"");
-    let error = loop {
-        let lookups = join_all((0..20).map(|_| store.find(&digest))).await;
-        if let Some(error) = lookups.into_iter().find_map(Result::err) {
-            break error;
+    let failed = async {
+        loop {
+            let lookups = join_all((0..20).map(|_| store.find(&digest))).await;
+            if let Some(error) = lookups.into_iter().find_map(Result::err) {
+                break error;
+            }
         }
     };
+    let error = timeout(DEADLINE, failed).await.expect("a lookup fails");
     assert_eq!(error.kind(), StoreErrorKind::Unavailable);
     let source = std::error::Error::source(&error).unwrap().to_string();
     assert!(source.contains("transaction_pooler"), "{source}");
