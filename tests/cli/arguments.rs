@@ -25,6 +25,32 @@ fn an_option_is_stronger_than_the_environment() {
 }
 
 #[test]
+fn what_is_read_only_is_read_and_not_written() {
+    let cli = Cli::with_app();
+    let (token, id) = cli.issue("ci", &[]);
+    for reading in [
+        &["app", "list"][..],
+        &["token", "list"],
+        &["token", "show", &id],
+        &["events"],
+        &["export"],
+    ] {
+        cli.run(&[reading, &["--read-only"]].concat()).done();
+    }
+    cli.pipe(&["verify", "--read-only"], &token).done();
+    for writing in [
+        &["app", "create", "Other"][..],
+        &["app", "disable", "billing"],
+        &["token", "revoke", &id, "--yes"],
+        &["import"],
+    ] {
+        let message = cli.run(&[writing, &["--read-only"]].concat()).failed(2);
+        assert!(message.contains("leave out `--read-only`"), "{message}");
+    }
+    cli.verify(&token).done();
+}
+
+#[test]
 fn a_store_that_cannot_be_opened_is_told_with_its_cause() {
     let cli = Cli::new();
     let path = cli.directory.path().join("tokens.db");

@@ -120,6 +120,58 @@ async fn what_is_revoked_at_a_terminal_is_refused_by_a_server_within_the_bound()
     remove(&cli).await;
 }
 
+async fn to_look_or_to_change_makes_no_schema() {
+    let cli = Cli::on(
+        TempDir::new().unwrap(),
+        server(),
+        &format!("cli {} typo", process::id()),
+    );
+    for arguments in [
+        &["app", "list"][..],
+        &["app", "list", "--read-only"],
+        &["app", "disable", "billing"],
+        &["token", "purge", "--ended-before", "1d", "--yes"],
+    ] {
+        let run = cli.run(arguments);
+        assert!(run.code != 0 && run.err.contains(&cli.schema), "{run:?}");
+    }
+    let message = cli.run(&["app", "list"]).failed(2);
+    assert!(message.contains("api-tokens app create"), "{message}");
+    let mut connection = PgConnection::connect(&cli.store).await.unwrap();
+    let schemas: i64 = sqlx::query_scalar("SELECT count(*) FROM pg_namespace WHERE nspname = $1")
+        .bind(&cli.schema)
+        .fetch_one(&mut connection)
+        .await
+        .unwrap();
+    assert_eq!(schemas, 0);
+}
+
+async fn a_server_that_is_read_only_can_be_read() {
+    let mut cli = with_app("standby");
+    let (token, id) = cli.issue("ci", &[]);
+    let standby = format!(
+        "{}?options=-c%20default_transaction_read_only%3Don",
+        cli.store
+    );
+    let primary = std::mem::replace(&mut cli.store, standby);
+    for reading in [
+        &["app", "list"][..],
+        &["token", "list", "--app", "Billing"],
+        &["token", "show", &id],
+        &["events"],
+        &["export"],
+    ] {
+        let message = cli.run(reading).failed(1);
+        assert!(message.contains("with `--read-only`"), "{message}");
+        cli.run(&[reading, &["--read-only"]].concat()).done();
+    }
+    cli.pipe(&["verify", "--read-only"], &token).done();
+    let message = cli.run(&["app", "disable", "billing"]).failed(1);
+    assert!(!message.contains("--read-only"), "{message}");
+    cli.store = primary;
+    remove(&cli).await;
+}
+
 async fn a_wrong_password_is_told_with_the_cure_and_not_repeated() {
     let password = "hunter2";
     let url = server();
@@ -156,6 +208,12 @@ fn main() -> ExitCode {
                     )
                 },
             ),
+            ("to_look_or_to_change_makes_no_schema", || {
+                Box::pin(to_look_or_to_change_makes_no_schema())
+            }),
+            ("a_server_that_is_read_only_can_be_read", || {
+                Box::pin(a_server_that_is_read_only_can_be_read())
+            }),
             (
                 "a_wrong_password_is_told_with_the_cure_and_not_repeated",
                 || Box::pin(a_wrong_password_is_told_with_the_cure_and_not_repeated()),

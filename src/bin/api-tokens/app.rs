@@ -38,7 +38,8 @@ impl Command {
     pub(crate) fn purpose(&self) -> Purpose {
         match self {
             Self::Create { .. } => Purpose::Fill,
-            _ => Purpose::Use,
+            Self::List => Purpose::Read,
+            Self::Disable { .. } | Self::Enable { .. } => Purpose::Change,
         }
     }
 }

@@ -59,6 +59,10 @@ pub(crate) struct Options {
     /// The prefix of the tokens, like `acme_live`: what the service was built with
     #[arg(long, global = true, env = "API_TOKENS_PREFIX", hide_env_values = true)]
     pub(crate) prefix: Option<String>,
+    /// Write nothing to the store, as a standby or a role that may only read demands; for commands that
+    /// list, show, verify or export
+    #[arg(long, global = true)]
+    pub(crate) read_only: bool,
     /// Print JSON, one object on each line
     #[arg(long, global = true)]
     pub(crate) json: bool,
@@ -100,7 +104,7 @@ impl Command {
             Self::Serve(arguments) => arguments.purpose(),
             Self::Bench(_) | Self::Import(_) => Purpose::Fill,
             Self::Events(_) | Self::Export(_) | Self::Verify(_) | Self::Completions { .. } => {
-                Purpose::Use
+                Purpose::Read
             }
         }
     }

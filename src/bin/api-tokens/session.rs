@@ -11,7 +11,7 @@ use crate::{
     cli::Options,
     failure::Failure,
     output::note,
-    store::{Missing, Store},
+    store::{Access, Store},
 };
 
 /// The format of commands that neither make nor judge a token.
@@ -20,8 +20,10 @@ const ANY_PREFIX: &str = "api";
 /// What a command needs of the store.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Purpose {
-    /// To read or change what is there.
-    Use,
+    /// To read what is there.
+    Read,
+    /// To change what is there.
+    Change,
     /// To put the first things into it.
     Fill,
     /// To make tokens, whose prefix has to be known.
@@ -58,12 +60,9 @@ impl Session {
         }
         let format = TokenFormat::new(prefix.unwrap_or(ANY_PREFIX))
             .map_err(|error| Failure::usage(format!("`--prefix` cannot be used: {error}")))?;
-        let missing = match purpose {
-            Purpose::Fill | Purpose::Serve { .. } => Missing::Created,
-            Purpose::Use | Purpose::Issue => Missing::Fails,
-        };
+        let access = access(purpose, options.read_only)?;
         let Store { registry, tokens } =
-            Store::open(url, given(options.schema.as_deref()), format, missing).await?;
+            Store::open(url, given(options.schema.as_deref()), format, access).await?;
         let tokens = set_up(tokens, purpose, prefix.is_some()).build();
         let operations = Operations::new(&tokens);
         Ok(Self {
@@ -115,6 +114,18 @@ impl Session {
                 )))
             }
         }
+    }
+}
+
+fn access(purpose: Purpose, read_only: bool) -> Result<Access, Failure> {
+    match (purpose, read_only) {
+        (Purpose::Read, true) => Ok(Access::ReadOnly),
+        (_, true) => Err(Failure::usage(
+            "this command writes to the store: leave out `--read-only`, which is for `app list`, `token list`, `token show`, `events`, `verify` and `export`",
+        )),
+        (Purpose::Read, false) => Ok(Access::Read),
+        (Purpose::Change | Purpose::Issue, false) => Ok(Access::Change),
+        (Purpose::Fill | Purpose::Serve { .. }, false) => Ok(Access::Create),
     }
 }
 

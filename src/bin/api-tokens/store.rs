@@ -1,6 +1,6 @@
 //! Opens the store that a URL names.
 
-use std::{str::FromStr, sync::Arc};
+use std::{borrow::Cow, str::FromStr, sync::Arc};
 
 use tower_api_tokens::{
     ApiTokens, ApiTokensBuilder, PostgresStore, SqliteStore, StoreError, StoreErrorKind,
@@ -9,13 +9,17 @@ use tower_api_tokens::{
 
 use crate::failure::Failure;
 
-/// What becomes of a database that is not there.
+/// What may be done to a database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Missing {
-    /// It is created.
-    Created,
-    /// The command fails: it reads or changes what ought to be there.
-    Fails,
+pub(crate) enum Access {
+    /// It is created if it is missing.
+    Create,
+    /// It is read and changed, and ought to be there.
+    Change,
+    /// It is read, and ought to be there; its tables are brought up to date.
+    Read,
+    /// It is read, and nothing is written to it.
+    ReadOnly,
 }
 
 /// An open store.
@@ -30,7 +34,7 @@ impl Store {
         url: &str,
         schema: Option<&str>,
         format: TokenFormat,
-        missing: Missing,
+        access: Access,
     ) -> Result<Self, Failure> {
         match url.split_once(':').map(|(scheme, _)| scheme) {
             Some("sqlite") => {
@@ -39,10 +43,15 @@ impl Store {
                         "`--schema` is for PostgreSQL: an SQLite database has none",
                     ));
                 }
-                if missing == Missing::Fails {
+                if access != Access::Create {
                     check_is_there(url)?;
                 }
-                let store = SqliteStore::open(url).await.map_err(cannot_open)?;
+                let url = match access {
+                    Access::ReadOnly => Cow::Owned(in_read_only_mode(url)),
+                    _ => Cow::Borrowed(url),
+                };
+                let opened = SqliteStore::open(&url).await;
+                let store = opened.map_err(|error| cannot_open(error, access))?;
                 Ok(Self::over(store, format))
             }
             Some("postgres" | "postgresql") => {
@@ -50,7 +59,13 @@ impl Store {
                 if let Some(schema) = schema {
                     builder = builder.schema(schema);
                 }
-                let store = builder.connect().await.map_err(cannot_open)?;
+                let builder = match access {
+                    Access::Create => builder,
+                    Access::Change | Access::Read => builder.must_exist(),
+                    Access::ReadOnly => builder.read_only(),
+                };
+                let connected = builder.connect().await;
+                let store = connected.map_err(|error| cannot_open(error, access))?;
                 Ok(Self::over(store, format))
             }
             _ => Err(Failure::usage(
@@ -83,11 +98,48 @@ fn check_is_there(url: &str) -> Result<(), Failure> {
     )))
 }
 
-fn cannot_open(error: StoreError) -> Failure {
+/// The URL of an SQLite database with the mode that writes nothing, whatever mode it names.
+fn in_read_only_mode(url: &str) -> String {
+    let (path, query) = url.split_once('?').unwrap_or((url, ""));
+    let others = query.split('&').filter(|pair| !pair.starts_with("mode="));
+    let query: Vec<_> = others
+        .filter(|pair| !pair.is_empty())
+        .chain(["mode=ro"])
+        .collect();
+    format!("{path}?{}", query.join("&"))
+}
+
+fn cannot_open(error: StoreError, access: Access) -> Failure {
     let message = "cannot open the store";
-    match error.kind() {
+    let kind = error.kind();
+    let failure = match kind {
         StoreErrorKind::InvalidSettings => Failure::usage(message),
         _ => Failure::failed(message),
     }
-    .because(error)
+    .because(error);
+    match (kind, access) {
+        (StoreErrorKind::ReadOnly, Access::Read) => {
+            failure.advising("To read what is there, repeat the command with `--read-only`.")
+        }
+        _ => failure,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn read_only_mode_takes_the_place_of_another() {
+        for (url, expected) in [
+            ("sqlite://a.db", "sqlite://a.db?mode=ro"),
+            ("sqlite://a.db?mode=rwc", "sqlite://a.db?mode=ro"),
+            (
+                "sqlite://a.db?mode=rw&immutable=1",
+                "sqlite://a.db?immutable=1&mode=ro",
+            ),
+        ] {
+            assert_eq!(in_read_only_mode(url), expected);
+        }
+    }
 }

@@ -28,6 +28,7 @@ pub struct PostgresStoreBuilder {
     pub(super) max_connections: u32,
     pub(super) transaction_pooler: bool,
     pub(super) read_only: bool,
+    pub(super) must_exist: bool,
 }
 
 pub(super) enum Server {
@@ -51,6 +52,7 @@ impl PostgresStoreBuilder {
             max_connections: 10,
             transaction_pooler: false,
             read_only: false,
+            must_exist: false,
         }
     }
 
@@ -86,13 +88,20 @@ impl PostgresStoreBuilder {
         self
     }
 
+    /// Creates no tables where there are none: a name with a typo in it is then told, and not taken for
+    /// an empty store. Tables of an older version are brought up to date nevertheless.
+    pub fn must_exist(mut self) -> Self {
+        self.must_exist = true;
+        self
+    }
+
     /// Connects, and brings the tables up to date.
     ///
     /// # Errors
     ///
     /// [`InvalidSettings`](StoreErrorKind::InvalidSettings) when the URL is none, the server refuses
-    /// the user or the password, the database or the schema is missing and cannot be created, or the
-    /// role may not even read; [`ReadOnly`](StoreErrorKind::ReadOnly) when the server is a standby, or
+    /// the user or the password, the database or the schema is missing and cannot be created, there
+    /// are no tables although they [must exist](Self::must_exist), or the role may not even read; [`ReadOnly`](StoreErrorKind::ReadOnly) when the server is a standby, or
     /// the role lacks rights to manage;
     /// [`Incompatible`](StoreErrorKind::Incompatible) when a newer version of this crate wrote the
     /// tables, there are none to be read, or the server is too old: nothing is changed then.
@@ -111,6 +120,7 @@ impl fmt::Debug for PostgresStoreBuilder {
             .field("max_connections", &self.max_connections)
             .field("transaction_pooler", &self.transaction_pooler)
             .field("read_only", &self.read_only)
+            .field("must_exist", &self.must_exist)
             .finish_non_exhaustive()
     }
 }

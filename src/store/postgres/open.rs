@@ -163,6 +163,12 @@ async fn prepare(
             "the server is a standby, or read-only by its settings: connect to the primary, or open the store with `read_only`",
         ));
     }
+    if found == 0 && builder.must_exist {
+        return Err(invalid(format!(
+            "schema {} has no tables of API tokens: check its name and the database's, or create the first app, as `api-tokens app create` does, which makes them",
+            schema.quoted()
+        )));
+    }
     if found < latest_version() {
         server.check_creating(&schema)?;
         migrate(connection, &schema, !server.has_schema).await?;

@@ -41,7 +41,8 @@ impl Command {
     pub(crate) fn purpose(&self) -> Purpose {
         match self {
             Self::Issue(_) | Self::Rotate(_) => Purpose::Issue,
-            _ => Purpose::Use,
+            Self::List(_) | Self::Show { .. } => Purpose::Read,
+            Self::Revoke(_) | Self::Purge(_) => Purpose::Change,
         }
     }
 }
