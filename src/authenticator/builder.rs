@@ -90,7 +90,7 @@ impl AuthenticatorBuilder {
 
     /// Sets how many lookups may be under way at once, 1,024 unless it is told. A request that
     /// would need one more is refused as [`Overload`](crate::RejectionKind::Overload), so that a
-    /// slow store does not gather waiting requests without end.
+    /// slow store does not gather waiting requests without end. What a follower asks does not count.
     #[must_use]
     pub fn max_lookups(mut self, lookups: usize) -> Self {
         self.max_lookups = lookups;

@@ -30,6 +30,8 @@ pub(crate) type Lookup =
 
 /// What the store said of a token, for all who asked.
 type Answer = Result<Option<Arc<Entry>>, Rejection>;
+/// What a lookup holds while it is under way.
+type Place = Option<OwnedSemaphorePermit>;
 type Asking = Pin<Box<dyn Future<Output = Answer> + Send>>;
 
 /// A lookup that others may join.
@@ -64,10 +66,17 @@ impl Lookups {
         self.max - self.places.available_permits()
     }
 
-    fn place(&self) -> Result<OwnedSemaphorePermit, Rejection> {
+    /// A place among the bounded ones.
+    fn place(&self) -> Result<Place, Rejection> {
         Arc::clone(&self.places)
             .try_acquire_owned()
+            .map(Some)
             .map_err(|_| Rejection::overload())
+    }
+
+    /// No place, for a lookup that is not of a request.
+    fn outside(&self) -> Result<Place, Rejection> {
+        Ok(None)
     }
 
     /// Asks the store. Nothing that it does gets past here but an answer or a rejection.
@@ -97,7 +106,7 @@ pub(super) fn look_up(
     counted: Option<TokenId>,
 ) -> Lookup {
     Box::pin(async move {
-        let Some(entry) = ask(&shared, digest).await? else {
+        let Some(entry) = ask(&shared, digest, Lookups::place).await? else {
             return Err(Rejection::unknown());
         };
         let principal = entry.judge(|| shared.clock.now())?;
@@ -114,7 +123,11 @@ pub(super) fn look_up(
 ///
 /// The store is asked by all who wait: it goes on while one of them does, and a time-out counts
 /// from the beginning of the asking.
-async fn ask(shared: &Arc<Shared>, digest: TokenDigest) -> Answer {
+async fn ask(
+    shared: &Arc<Shared>,
+    digest: TokenDigest,
+    place: impl FnOnce(&Lookups) -> Result<Place, Rejection>,
+) -> Answer {
     let asking = shared.flights.join(
         digest,
         |flight: &WeakFlight| {
@@ -123,7 +136,7 @@ async fn ask(shared: &Arc<Shared>, digest: TokenDigest) -> Answer {
                 .is_fresh(flight.asked_at, shared.clock.monotonic())
                 .then(|| flight.asking.upgrade())?
         },
-        |ticket| begin(shared, digest, ticket),
+        |ticket| begin(shared, digest, ticket, place(&shared.lookups)?),
     )?;
     asking.await
 }
@@ -132,8 +145,8 @@ fn begin(
     shared: &Arc<Shared>,
     digest: TokenDigest,
     ticket: Ticket,
+    place: Place,
 ) -> Result<(SharedFuture<Asking>, WeakFlight), Rejection> {
-    let place = shared.lookups.place()?;
     let asked_at = shared.clock.monotonic();
     let mut landing = Landing {
         shared: Arc::clone(shared),
@@ -185,7 +198,9 @@ impl Drop for Landing {
     }
 }
 
-/// Asks the store of a token that has changed, to remember what it is now.
+/// Asks the store of a token that has changed, to remember what it is now. This takes no place from
+/// requests and needs none: a flood of them must not keep a change from being heeded, and each
+/// follower asks of one token at a time.
 pub(super) async fn refresh(shared: &Arc<Shared>, digest: &TokenDigest) -> Result<(), Rejection> {
-    ask(shared, *digest).await.map(|_| ())
+    ask(shared, *digest, Lookups::outside).await.map(|_| ())
 }

@@ -6,11 +6,13 @@ use std::{
     time::Duration,
 };
 
+use async_trait::async_trait;
 use futures_util::FutureExt;
 use tokio::time::timeout;
+use jiff::Timestamp;
 use tower_api_tokens::{
-    ChangeLog, Follower, MemoryStore, RejectionKind, StoreErrorKind, SystemEntropy, TokenFormat,
-    TokenRegistry, TokenTarget,
+    ApiTokens, ChangeLog, Changes, Follower, MemoryStore, Page, RejectionKind, Revision, StoreError,
+    StoreErrorKind, SystemEntropy, TokenFormat, TokenId, TokenRecord, TokenRegistry, TokenTarget,
     testing::{Fault, UnreliableStore},
 };
 
@@ -309,4 +311,27 @@ async fn word_of_a_change_makes_a_follower_heed_it_before_the_next_reading() {
         here.refusal(&token).await,
         Some(RejectionKind::RevokedToken)
     );
+}
+
+#[tokio::test]
+async fn requests_that_fill_all_places_do_not_keep_a_replica_from_catching_up() {
+    let mut node = Node::new();
+    node.tokens = ApiTokens::builder(node.store.clone(), TokenFormat::new("acme").unwrap())
+        .clock(node.clock.clone())
+        .max_staleness(BOUND)
+        .max_lookups(1)
+        .build();
+    let app = node.app().await;
+    let token = node.issue(&app).await;
+    let follower = replica(&node).await;
+    node.clock.advance(BOUND);
+    node.store.set_fault(Fault::HangForEver);
+    let mut hangs = Box::pin(node.present(&token));
+    assert!((&mut hangs).now_or_never().is_none());
+    node.store.set_fault(Fault::None);
+    let there = Node::on(node.store.clone()).issue(&app).await;
+    assert_eq!(node.refusal(&there).await, Some(RejectionKind::Overload));
+    follower.catch_up().await.unwrap();
+    node.present(&there).await.unwrap();
+    drop(hangs);
 }
