@@ -81,7 +81,8 @@ impl AuthenticatorBuilder {
     }
 
     /// Sets how long the store may take to answer, one second unless it is told. A request whose
-    /// lookup takes longer is refused as [`StoreTimeout`](crate::RejectionKind::StoreTimeout).
+    /// lookup takes longer is refused as [`StoreTimeout`](crate::RejectionKind::StoreTimeout). It
+    /// holds for each answer that a follower waits for, too.
     #[must_use]
     pub fn lookup_timeout(mut self, timeout: Duration) -> Self {
         self.lookup_timeout = timeout;

@@ -104,7 +104,8 @@ impl FollowerBuilder {
     ///
     /// # Errors
     ///
-    /// When the store fails.
+    /// When the store fails, or takes longer for an answer than the
+    /// [`lookup_timeout`](super::AuthenticatorBuilder::lookup_timeout).
     ///
     /// # Panics
     ///
@@ -269,7 +270,7 @@ struct Course {
 impl Course {
     /// Begins at the log's latest revision, with nothing remembered from before it.
     async fn begin(&mut self, on_load: &mut OnLoad) -> Result<(), StoreError> {
-        let revision = self.log.revision().await?;
+        let revision = self.read(self.log.revision()).await?;
         self.shared.clear();
         if self.replica {
             self.load(on_load).await?;
@@ -287,7 +288,7 @@ impl Course {
         let Shared { cache, clock, .. } = &*self.shared;
         let (mut after, mut loaded) = (None, 0);
         loop {
-            let page = self.log.live(after, BATCH, clock.now()).await?;
+            let page = self.read(self.log.live(after, BATCH, clock.now())).await?;
             for token in &page.items {
                 if token.status(clock.now()) == TokenStatus::Live {
                     cache.preload(token, clock.monotonic());
@@ -302,6 +303,15 @@ impl Course {
         }
     }
 
+    /// Asks the log, which may take as long to answer as the store for a request.
+    async fn read<T>(
+        &self,
+        reading: impl Future<Output = Result<T, StoreError>>,
+    ) -> Result<T, StoreError> {
+        let read = timeout(self.shared.lookups.timeout(), reading).await;
+        read.map_err(StoreError::unavailable)?
+    }
+
     /// Heeds everything that has changed by now.
     async fn catch_up(&mut self) -> Result<(), StoreError> {
         match self.revision {
@@ -313,11 +323,7 @@ impl Course {
     async fn catch_up_from(&mut self, mut since: Revision) -> Result<(), StoreError> {
         loop {
             let asked_at = self.shared.clock.monotonic();
-            let read = timeout(
-                self.shared.lookups.timeout(),
-                self.log.changes(since, BATCH),
-            );
-            let changes = read.await.map_err(StoreError::unavailable)??;
+            let changes = self.read(self.log.changes(since, BATCH)).await?;
             let Changes::Since {
                 changes,
                 revision,

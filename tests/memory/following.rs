@@ -1,7 +1,8 @@
 use std::{
+    future::pending,
     sync::{
         Arc,
-        atomic::{AtomicUsize, Ordering::SeqCst},
+        atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst},
     },
     time::Duration,
 };
@@ -11,8 +12,9 @@ use futures_util::FutureExt;
 use tokio::time::timeout;
 use jiff::Timestamp;
 use tower_api_tokens::{
-    ApiTokens, ChangeLog, Changes, Follower, MemoryStore, Page, RejectionKind, Revision, StoreError,
-    StoreErrorKind, SystemEntropy, TokenFormat, TokenId, TokenRecord, TokenRegistry, TokenTarget,
+    ApiTokens, ChangeLog, Changes, Follower, MemoryStore, Page, RejectionKind, Revision,
+    StoreError, StoreErrorKind, SystemEntropy, TokenFormat, TokenId, TokenRecord, TokenRegistry,
+    TokenTarget,
     testing::{Fault, UnreliableStore},
 };
 
@@ -334,4 +336,81 @@ async fn requests_that_fill_all_places_do_not_keep_a_replica_from_catching_up() 
     follower.catch_up().await.unwrap();
     node.present(&there).await.unwrap();
     drop(hangs);
+}
+
+/// A log that no longer leads on, once, and is then silent when it is asked where to begin anew:
+/// the first time for its revision, the second time for the live tokens.
+#[derive(Clone)]
+struct SilentLog {
+    inner: MemoryStore,
+    gap: Arc<AtomicBool>,
+    silences: Arc<AtomicUsize>,
+}
+
+impl SilentLog {
+    /// Does not answer if this silence is the next.
+    async fn keep_silence(&self, left: usize) {
+        let taken = self
+            .silences
+            .compare_exchange(left, left - 1, SeqCst, SeqCst);
+        if taken.is_ok() {
+            pending().await
+        }
+    }
+}
+
+#[async_trait]
+impl ChangeLog for SilentLog {
+    async fn revision(&self) -> Result<Revision, StoreError> {
+        self.keep_silence(2).await;
+        self.inner.revision().await
+    }
+
+    async fn changes(&self, since: Revision, limit: usize) -> Result<Changes, StoreError> {
+        if self.gap.swap(false, SeqCst) {
+            self.silences.store(2, SeqCst);
+            return Ok(Changes::Gap);
+        }
+        self.inner.changes(since, limit).await
+    }
+
+    async fn changed(&self) {
+        pending().await
+    }
+
+    async fn live(
+        &self,
+        after: Option<TokenId>,
+        limit: usize,
+        now: Timestamp,
+    ) -> Result<Page<TokenRecord, TokenId>, StoreError> {
+        self.keep_silence(1).await;
+        self.inner.live(after, limit, now).await
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_log_that_does_not_answer_holds_a_follower_up_for_no_longer_than_a_lookup() {
+    let store = MemoryStore::new();
+    let node = Node::on(UnreliableStore::new(store.clone()));
+    let log = SilentLog {
+        inner: store,
+        gap: Arc::default(),
+        silences: Arc::default(),
+    };
+    let gate = node.tokens.authenticator();
+    let never = Duration::from_secs(1 << 30);
+    let replica = gate.follow(log.clone()).poll_interval(never);
+    let follower = replica.replica(|_| ()).start().await.unwrap();
+    follower.catch_up().await.unwrap();
+    log.gap.store(true, SeqCst);
+    let recovered = async {
+        for _ in 0..2 {
+            assert!(follower.catch_up().await.is_err());
+        }
+        follower.catch_up().await.unwrap();
+    };
+    let within = Duration::from_secs(60);
+    tokio::time::timeout(within, recovered).await.unwrap();
+    assert!(gate.stats().complete);
 }
