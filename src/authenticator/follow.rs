@@ -2,12 +2,13 @@
 
 use std::{
     fmt,
+    pin::pin,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
 use tokio::{
-    sync::{mpsc, oneshot},
+    sync::{Notify, mpsc, oneshot},
     task::JoinHandle,
     time::{MissedTickBehavior, interval, timeout},
 };
@@ -20,6 +21,10 @@ use crate::{
 
 /// How many changes are read in one step, and tokens in one page.
 const BATCH: usize = 1000;
+
+/// How long a follower may take to end: a batch of usage that is being recorded may time out, and
+/// be tried once more.
+const END_WITHIN: Duration = usage::WITHIN.saturating_mul(2);
 
 type OnLoad = dyn FnMut(usize) + Send;
 
@@ -80,6 +85,10 @@ impl FollowerBuilder {
 
     /// Sets how often usage is recorded, once a minute unless it is told. It is recorded when the
     /// follower stops, too.
+    ///
+    /// It is recorded a thousand tokens at a time, for which the store may take ten seconds, and
+    /// nothing else waits for it. What was not recorded is tried again the next time. If the store
+    /// did record it and failed to say so in time, these uses are counted twice.
     #[must_use]
     pub fn usage_interval(mut self, interval: Duration) -> Self {
         self.usage_interval = interval.max(Duration::from_millis(1));
@@ -122,21 +131,23 @@ impl FollowerBuilder {
             .begin(on_load.as_deref_mut().unwrap_or(&mut |_| ()))
             .await?;
         let (orders, inbox) = mpsc::channel(1);
+        let end = Arc::new(Notify::new());
         let recorder = self
             .usage
-            .map(|log| usage::Recorder::new(&course.shared, log));
+            .map(|log| usage::Recorder::new(&course.shared, log, self.usage_interval));
         let shared = Arc::clone(&course.shared);
         let run = run(
             course,
             recorder,
             inbox,
+            Arc::clone(&end),
             self.poll_interval,
-            self.usage_interval,
         );
         // Beside it, so that a store that hangs shows in the age of the lease.
         let run = metrics::publish_during(run, shared, self.poll_interval);
         Ok(Follower {
             orders,
+            end,
             task: tokio::spawn(run),
         })
     }
@@ -178,6 +189,7 @@ impl fmt::Debug for FollowerBuilder {
 #[must_use = "a follower ends when it is dropped"]
 pub struct Follower {
     orders: mpsc::Sender<Order>,
+    end: Arc<Notify>,
     task: JoinHandle<Result<(), StoreError>>,
 }
 
@@ -196,14 +208,13 @@ impl Follower {
         done.await.map_err(|_| ended())?
     }
 
-    /// Records the latest usage and ends.
+    /// Records the latest usage and ends, within twenty seconds.
     ///
     /// # Errors
     ///
-    /// When the store fails. The latest usage is lost then.
+    /// When the store fails, or takes longer than that. What is not recorded by then is lost.
     pub async fn stop(mut self) -> Result<(), StoreError> {
-        let (closed, _) = mpsc::channel(1);
-        drop(std::mem::replace(&mut self.orders, closed));
+        self.end.notify_one();
         match (&mut self.task).await {
             Ok(recorded) => recorded,
             Err(error) => Err(StoreError::unavailable(error)),
@@ -218,26 +229,41 @@ impl Drop for Follower {
 }
 
 async fn run(
-    mut course: Course,
-    mut recorder: Option<usage::Recorder>,
-    mut orders: mpsc::Receiver<Order>,
+    course: Course,
+    recorder: Option<usage::Recorder>,
+    orders: mpsc::Receiver<Order>,
+    end: Arc<Notify>,
     poll_interval: Duration,
-    usage_interval: Duration,
 ) -> Result<(), StoreError> {
-    let every = |period| {
-        let mut ticks = interval(period);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        ticks
-    };
-    let (mut polls, mut records) = (every(poll_interval), every(usage_interval));
-    records.tick().await;
+    let (ending, ended) = oneshot::channel();
+    let mut recording = pin!(async {
+        match recorder {
+            Some(recorder) => recorder.run(ended).await,
+            None => Ok(drop(ended.await)),
+        }
+    });
+    tokio::select! {
+        () = heed(course, orders, poll_interval) => {}
+        () = end.notified() => {}
+        // Beside the reading of the log, which waits for nothing that is written.
+        recorded = &mut recording => return recorded,
+    }
+    drop(ending);
+    let recorded = timeout(END_WITHIN, recording).await;
+    recorded.map_err(StoreError::unavailable)?
+}
+
+/// Reads the log at intervals, on word of a change, and when it is told to.
+async fn heed(mut course: Course, mut orders: mpsc::Receiver<Order>, poll_interval: Duration) {
+    let mut polls = interval(poll_interval);
+    polls.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let log = Arc::clone(&course.log);
     let mut word = log.changed();
     loop {
         tokio::select! {
             order = orders.recv() => match order {
                 Some(done) => drop(done.send(course.catch_up().await)),
-                None => break,
+                None => return,
             },
             () = &mut word => {
                 word = log.changed();
@@ -245,16 +271,7 @@ async fn run(
             }
             // What fails is tried again at the next tick; the lease says for how long that may go on.
             _ = polls.tick() => drop(course.catch_up().await),
-            _ = records.tick(), if recorder.is_some() => {
-                if let Some(recorder) = &mut recorder {
-                    drop(recorder.record().await);
-                }
-            }
         }
-    }
-    match &mut recorder {
-        Some(recorder) => recorder.record().await,
-        None => Ok(()),
     }
 }
 

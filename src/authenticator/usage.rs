@@ -3,9 +3,14 @@
 use std::{
     collections::BTreeMap,
     sync::{Arc, Weak},
+    time::Duration,
 };
 
 use jiff::Timestamp;
+use tokio::{
+    sync::oneshot,
+    time::{MissedTickBehavior, interval, timeout},
+};
 
 use super::{Shared, entry::seconds};
 use crate::{
@@ -16,30 +21,50 @@ use crate::{
 /// How many tokens' usage is recorded in one step.
 const BATCH: usize = 1000;
 
+/// How long the store may take for it.
+pub(super) const WITHIN: Duration = Duration::from_secs(10);
+
 /// Gathers usage and hands it to the store, in the order of the tokens' identifiers so that
 /// recorders of several processes cannot block each other for good.
 pub(super) struct Recorder {
     shared: Weak<Shared>,
     log: Arc<dyn UsageLog>,
+    every: Duration,
     /// What the store has not taken yet.
     pending: BTreeMap<TokenId, Usage>,
 }
 
 impl Recorder {
-    pub(super) fn new(shared: &Arc<Shared>, log: Arc<dyn UsageLog>) -> Self {
+    pub(super) fn new(shared: &Arc<Shared>, log: Arc<dyn UsageLog>, every: Duration) -> Self {
         Self {
             shared: Arc::downgrade(shared),
             log,
+            every,
             pending: BTreeMap::new(),
         }
     }
 
-    /// Records all usage up to now. What the store does not take is kept for the next time.
-    pub(super) async fn record(&mut self) -> Result<(), StoreError> {
+    /// Records at intervals, and once more when that is to end.
+    pub(super) async fn run(mut self, mut ended: oneshot::Receiver<()>) -> Result<(), StoreError> {
+        let mut records = interval(self.every);
+        records.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        records.tick().await;
+        loop {
+            tokio::select! {
+                _ = &mut ended => return self.record().await,
+                _ = records.tick() => drop(self.record().await),
+            }
+        }
+    }
+
+    /// Records all usage up to now. What the store does not take, or not in time, is kept for the
+    /// next time.
+    async fn record(&mut self) -> Result<(), StoreError> {
         self.gather().await;
         while !self.pending.is_empty() {
             let batch: Vec<Usage> = self.pending.values().take(BATCH).copied().collect();
-            self.log.record_usage(&batch).await?;
+            let recorded = timeout(WITHIN, self.log.record_usage(&batch)).await;
+            recorded.map_err(StoreError::unavailable)??;
             for usage in batch {
                 self.pending.remove(&usage.token);
             }

@@ -121,7 +121,8 @@ pub enum Change {
 /// # Atomicity
 ///
 /// A call happens as a whole or not at all, so that one that failed can be made again. It changes
-/// no other column.
+/// no other column. A [`Follower`](crate::Follower) gives up a call that takes longer than ten seconds
+/// and makes it again later: should it have happened after all, its uses are counted twice.
 ///
 /// # Cancellation
 ///

@@ -69,6 +69,8 @@ pub enum Fault {
     Hang,
     /// It does not answer, ever.
     HangForEver,
+    /// It does not answer, ever, to whatever changes the store; it can still be read.
+    WriteHang,
 }
 
 impl<S> UnreliableStore<S> {
@@ -126,11 +128,11 @@ impl<S> UnreliableStore<S> {
             let released = self.state.released.notified();
             match self.fault() {
                 Fault::None | Fault::LateError(_) => return Ok(()),
-                Fault::WriteError(_) if !writes => return Ok(()),
+                Fault::WriteError(_) | Fault::WriteHang if !writes => return Ok(()),
                 Fault::Error(kind) | Fault::WriteError(kind) => return Err(StoreError::new(kind)),
                 Fault::Panic => panic!("the store panics, as it was told to"),
                 Fault::Hang => released.await,
-                Fault::HangForEver => pending().await,
+                Fault::HangForEver | Fault::WriteHang => pending().await,
             }
         }
     }
