@@ -1,6 +1,6 @@
 //! Where randomness comes from.
 
-use std::fmt;
+use std::{fmt, time::Duration};
 
 use thiserror::Error;
 
@@ -34,6 +34,19 @@ impl Entropy for SystemEntropy {
     }
 }
 
+/// A random part of a pause before a trial is made again, between half of it and the whole: those
+/// who failed together then come back one after the other.
+pub(crate) fn jittered(pause: Duration) -> Duration {
+    let mut random = [0; 4];
+    match SystemEntropy.fill(&mut random) {
+        Ok(()) => {
+            let share = f64::from(u32::from_ne_bytes(random)) / f64::from(u32::MAX);
+            pause.mul_f64(0.5 + share / 2.0)
+        }
+        Err(_) => pause,
+    }
+}
+
 /// The random number generator failed, so no token was made.
 #[derive(Debug, Error)]
 #[error("the random number generator failed, so nothing was issued; try again")]
@@ -46,6 +59,27 @@ impl EntropyError {
     pub fn new(source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
         Self {
             source: source.into(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_jittered_pause_is_any_between_half_of_it_and_the_whole() {
+        let whole = Duration::from_secs(8);
+        let pauses: Vec<_> = (0..1000).map(|_| jittered(whole)).collect();
+        assert!(
+            pauses
+                .iter()
+                .all(|pause| (whole / 2..=whole).contains(pause))
+        );
+        for quarter in 0..4 {
+            let from = whole / 2 + whole / 8 * quarter;
+            let within = from..from + whole / 8;
+            assert!(pauses.iter().any(|pause| within.contains(pause)));
         }
     }
 }

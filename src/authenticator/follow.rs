@@ -15,6 +15,7 @@ use tokio::{
 
 use super::{Authenticator, Shared, lookup, metrics, usage};
 use crate::{
+    entropy::jittered,
     record::TokenStatus,
     store::{Change, ChangeLog, Changes, Revision, StoreError, UsageLog},
 };
@@ -76,7 +77,9 @@ impl FollowerBuilder {
     }
 
     /// Sets how often the log is read, once a second unless it is told. It should be read several
-    /// times within [`max_staleness`](super::AuthenticatorBuilder::max_staleness).
+    /// times within [`max_staleness`](super::AuthenticatorBuilder::max_staleness). After a reading
+    /// that failed, a random part of this is waited for, at least half, so that nodes do not ask
+    /// all at once when the store is back.
     #[must_use]
     pub fn poll_interval(mut self, interval: Duration) -> Self {
         self.poll_interval = interval.max(Duration::from_millis(1));
@@ -239,7 +242,10 @@ async fn run(
     let mut recording = pin!(async {
         match recorder {
             Some(recorder) => recorder.run(ended).await,
-            None => Ok(drop(ended.await)),
+            None => {
+                drop(ended.await);
+                Ok(())
+            }
         }
     });
     tokio::select! {
@@ -269,8 +275,10 @@ async fn heed(mut course: Course, mut orders: mpsc::Receiver<Order>, poll_interv
                 word = log.changed();
                 drop(course.catch_up().await);
             }
-            // What fails is tried again at the next tick; the lease says for how long that may go on.
-            _ = polls.tick() => drop(course.catch_up().await),
+            // What fails is tried again; the lease says for how long that may go on.
+            _ = polls.tick() => if course.catch_up().await.is_err() {
+                polls.reset_after(jittered(poll_interval));
+            },
         }
     }
 }

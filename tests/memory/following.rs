@@ -9,8 +9,8 @@ use std::{
 
 use async_trait::async_trait;
 use futures_util::FutureExt;
-use tokio::time::timeout;
 use jiff::Timestamp;
+use tokio::time::{Instant, timeout};
 use tower_api_tokens::{
     ApiTokens, ChangeLog, Changes, Follower, MemoryStore, Page, RejectionKind, Revision,
     StoreError, StoreErrorKind, SystemEntropy, TokenFormat, TokenId, TokenRecord, TokenRegistry,
@@ -411,6 +411,31 @@ async fn a_log_that_does_not_answer_holds_a_follower_up_for_no_longer_than_a_loo
         follower.catch_up().await.unwrap();
     };
     let within = Duration::from_secs(60);
-    tokio::time::timeout(within, recovered).await.unwrap();
+    timeout(within, recovered).await.unwrap();
     assert!(gate.stats().complete);
+}
+
+#[tokio::test(start_paused = true)]
+async fn readings_that_fail_are_not_made_in_step() {
+    let node = Node::new();
+    let _follower = node.tokens.follow().start().await.unwrap();
+    node.store
+        .set_fault(Fault::Error(StoreErrorKind::Unavailable));
+    let mut pauses = Vec::new();
+    let (mut calls, mut called_at) = (node.store.calls(), Instant::now());
+    while pauses.len() < 20 {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        if node.store.calls() > calls {
+            pauses.push(called_at.elapsed());
+            (calls, called_at) = (node.store.calls(), Instant::now());
+        }
+    }
+    // The first of them began before anything failed.
+    let (least, most) = (Duration::from_millis(498), Duration::from_millis(1002));
+    assert!(
+        pauses[1..]
+            .iter()
+            .all(|pause| (least..=most).contains(pause))
+    );
+    assert!(pauses[1..].iter().any(|pause| *pause < most * 9 / 10));
 }

@@ -16,11 +16,13 @@ use tokio::{
 };
 
 use super::schema::Schema;
+use crate::entropy::jittered;
 
 const CHANNEL: &str = "api_token_changes";
 
 /// How long it takes before a connection that was lost is opened again. Where it is refused, each time
-/// takes twice as long as the one before, up to the longest: a standby refuses it always.
+/// takes twice as long as the one before, up to the longest: a standby refuses it always. At random it
+/// may take half as long, so that nodes do not come all at once.
 const PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
@@ -98,7 +100,7 @@ async fn listen(pool: PgPool, schema: String, told: Arc<Notify>) {
             drop(hear(listener, &schema, &told).await);
             pause = PAUSE;
         }
-        sleep(pause).await;
+        sleep(jittered(pause)).await;
         pause = (pause * 2).min(LONGEST_PAUSE);
     }
 }
