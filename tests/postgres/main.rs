@@ -10,6 +10,7 @@ macro_rules! tests {
 }
 
 mod connecting;
+mod encryption;
 mod following;
 mod outages;
 mod plans;
@@ -18,7 +19,11 @@ mod proxy;
 mod races;
 mod roles;
 mod schema;
+#[path = "../services/server.rs"]
+#[expect(dead_code, reason = "these tests need little of a server")]
+mod server;
 #[path = "../services/mod.rs"]
+#[expect(dead_code, reason = "these tests need more than one service")]
 mod services;
 mod support;
 mod transfer;
@@ -43,11 +48,18 @@ fn main() -> ExitCode {
         schema::tests(),
         transfer::tests(),
     ];
-    services::run(
-        "TEST_POSTGRES_URL",
-        support::url().is_some(),
-        tests.concat(),
-    )
+    services::run_groups(vec![
+        (
+            "TEST_POSTGRES_URL",
+            support::url().is_some(),
+            tests.concat(),
+        ),
+        (
+            "the programs of PostgreSQL, in TEST_POSTGRES_BIN, and `openssl`",
+            server::binaries().is_some() && encryption::openssl_is_found(),
+            encryption::tests(),
+        ),
+    ])
 }
 
 /// The contract of every registry.

@@ -54,7 +54,7 @@ impl Server {
             .command("pg_basebackup")
             .args(["--dbname", &self.url(), "--checkpoint=fast", "--no-sync"])
             .args(["--write-recovery-conf", "--pgdata"])
-            .arg(standby.directory.path().join("data"))
+            .arg(standby.data())
             .status();
         assert!(copied.unwrap().success());
         standby.start().await;
@@ -76,10 +76,15 @@ impl Server {
         }
     }
 
+    /// Where its data lies.
+    pub(crate) fn data(&self) -> PathBuf {
+        self.directory.path().join("data")
+    }
+
     fn command(&self, program: &str) -> Command {
         let mut command = Command::new(self.binaries.join(program));
         command
-            .env("PGDATA", self.directory.path().join("data"))
+            .env("PGDATA", self.data())
             .current_dir(self.directory.path())
             .stdout(Stdio::null())
             .stderr(Stdio::null());

@@ -48,7 +48,7 @@ pub use sqlx::PgPool;
 /// ```
 ///
 /// It needs PostgreSQL 13 or later, and speaks TLS where the server does; `?sslmode=verify-full` at
-/// the end of the URL insists on it.
+/// the end of the URL insists on it, and `&sslrootcert=` names the file of a root of your own.
 ///
 /// # Schema
 ///

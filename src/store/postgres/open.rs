@@ -1,6 +1,6 @@
 //! Opens a database: looks at it before it touches it.
 
-use std::{str::FromStr, time::Duration};
+use std::{io::ErrorKind, str::FromStr, time::Duration};
 
 use sqlx::{
     ConnectOptions, Connection, PgConnection, PgPool, Row,
@@ -67,6 +67,17 @@ async fn connect(options: &PgConnectOptions) -> Result<PgConnection, StoreError>
     };
     match timeout(PATIENCE, options.connect()).await {
         Ok(Ok(connection)) => Ok(connection),
+        Ok(Err(error)) if is_of_tls(&error, options) => {
+            let host = options.get_host().to_owned();
+            let source = Untrusted {
+                host,
+                source: error,
+            };
+            Err(StoreError::with_source(
+                StoreErrorKind::InvalidSettings,
+                source,
+            ))
+        }
         Ok(Err(error @ sqlx::Error::Io(_))) => Err(unreachable(error)),
         Ok(Err(error)) => Err(from_sqlx(error)),
         Err(_) => Err(unreachable(sqlx::Error::PoolTimedOut)),
@@ -78,6 +89,32 @@ async fn connect(options: &PgConnectOptions) -> Result<PgConnection, StoreError>
 struct Unreachable {
     host: String,
     port: u16,
+    source: sqlx::Error,
+}
+
+/// Whether it connects, but not with the TLS that the URL asks for.
+fn is_of_tls(error: &sqlx::Error, options: &PgConnectOptions) -> bool {
+    match error {
+        sqlx::Error::Tls(_) => true,
+        sqlx::Error::Io(error) => match error.kind() {
+            // So a handshake fails whose certificate does not hold.
+            ErrorKind::InvalidData => true,
+            // Of the file with the root; only a socket could be as missing.
+            ErrorKind::NotFound => options.get_socket().is_none(),
+            _ => false,
+        },
+        _ => false,
+    }
+}
+
+#[derive(Debug, Error)]
+#[error(
+    "PostgreSQL at {host} is not reached by the TLS that the URL asks for: check that the server's \
+     certificate names {host}, that `sslrootcert` is the file of the root that signed it, and that \
+     the server has `ssl` on"
+)]
+struct Untrusted {
+    host: String,
     source: sqlx::Error,
 }
 
