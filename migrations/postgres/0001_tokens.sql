@@ -78,14 +78,15 @@ INSERT INTO api_token_revision (number) VALUES (0);
 INSERT INTO api_token_changes (revision) VALUES (0);
 
 -- The triggers below keep the log, so that no statement, whoever wrote it, can change a token and leave
--- the followers unaware. They run with their owner's rights: nobody else needs to write the log.
+-- the followers unaware. They run with their owner's rights: nobody else needs to write the log. Every function
+-- that they call is named with its schema, for another of its name in theirs could fit better.
 
 CREATE FUNCTION api_token_durable() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT AS $$
 BEGIN
     -- What is acknowledged is on disk, even where commits do not wait for that by default.
-    IF current_setting('synchronous_commit') = 'off' THEN
-        PERFORM set_config('synchronous_commit', 'local', true);
+    IF pg_catalog.current_setting('synchronous_commit') = 'off' THEN
+        PERFORM pg_catalog.set_config('synchronous_commit', 'local', true);
     END IF;
     RETURN NULL;
 END
@@ -94,8 +95,8 @@ $$;
 CREATE FUNCTION api_token_lock() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT AS $$
 BEGIN
-    IF current_setting('synchronous_commit') = 'off' THEN
-        PERFORM set_config('synchronous_commit', 'local', true);
+    IF pg_catalog.current_setting('synchronous_commit') = 'off' THEN
+        PERFORM pg_catalog.set_config('synchronous_commit', 'local', true);
     END IF;
     -- Before any row of a token: all changes take their locks in one order, and none deadlock.
     PERFORM FROM api_token_revision FOR UPDATE;
@@ -106,7 +107,7 @@ $$;
 CREATE FUNCTION api_token_note(digests bytea[], app_ids text[]) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT AS $$
 DECLARE
-    many   bigint := coalesce(cardinality(digests), 0) + coalesce(cardinality(app_ids), 0);
+    many   bigint := coalesce(pg_catalog.cardinality(digests), 0) + coalesce(pg_catalog.cardinality(app_ids), 0);
     latest bigint;
 BEGIN
     IF many = 0 THEN
@@ -117,14 +118,14 @@ BEGIN
     SELECT latest - many + n, digest, app_id
     FROM unnest(digests, app_ids) WITH ORDINALITY AS noted (digest, app_id, n);
     DELETE FROM api_token_changes WHERE revision < latest - 100000;
-    PERFORM pg_notify('api_token_changes', current_schema());
+    PERFORM pg_catalog.pg_notify('api_token_changes', pg_catalog.current_schema());
 END
 $$;
 
 CREATE FUNCTION api_token_inserted() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT AS $$
 BEGIN
-    PERFORM api_token_note((SELECT array_agg(digest) FROM inserted), NULL);
+    PERFORM api_token_note((SELECT pg_catalog.array_agg(digest) FROM inserted), NULL);
     RETURN NULL;
 END
 $$;
@@ -134,7 +135,7 @@ CREATE FUNCTION api_token_updated() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT AS $$
 BEGIN
     PERFORM api_token_note((
-        SELECT array_agg(digest) FROM (
+        SELECT pg_catalog.array_agg(digest) FROM (
             SELECT id, digest, mask, app_id, name, scopes, created_at, expires_at, revoked_at, successor FROM after
             EXCEPT
             SELECT id, digest, mask, app_id, name, scopes, created_at, expires_at, revoked_at, successor FROM before
@@ -142,7 +143,7 @@ BEGIN
     ), NULL);
     -- A digest that is given up is no longer found.
     PERFORM api_token_note((
-        SELECT array_agg(digest) FROM (SELECT digest FROM before EXCEPT SELECT digest FROM after) AS gone
+        SELECT pg_catalog.array_agg(digest) FROM (SELECT digest FROM before EXCEPT SELECT digest FROM after) AS gone
     ), NULL);
     RETURN NULL;
 END
@@ -153,9 +154,9 @@ CREATE FUNCTION api_token_deleted() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT AS $$
 BEGIN
     PERFORM api_token_note((
-        SELECT array_agg(digest) FROM deleted
+        SELECT pg_catalog.array_agg(digest) FROM deleted
         WHERE revoked_at IS NULL
-          AND (expires_at IS NULL OR expires_at > extract(epoch FROM clock_timestamp()) * 1000000)
+          AND (expires_at IS NULL OR expires_at > (extract(epoch FROM pg_catalog.clock_timestamp()) * 1000000)::bigint)
     ), NULL);
     RETURN NULL;
 END
@@ -165,7 +166,7 @@ CREATE FUNCTION api_token_app_updated() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT AS $$
 BEGIN
     PERFORM api_token_note(NULL, (
-        SELECT array_agg(id) FROM (SELECT * FROM after EXCEPT SELECT * FROM before) AS changed
+        SELECT pg_catalog.array_agg(id) FROM (SELECT * FROM after EXCEPT SELECT * FROM before) AS changed
     ));
     RETURN NULL;
 END
@@ -180,7 +181,7 @@ BEGIN
     UPDATE api_token_revision SET number = number + 1 RETURNING number INTO latest;
     DELETE FROM api_token_changes;
     INSERT INTO api_token_changes (revision) VALUES (latest);
-    PERFORM pg_notify('api_token_changes', current_schema());
+    PERFORM pg_catalog.pg_notify('api_token_changes', pg_catalog.current_schema());
     RETURN NULL;
 END
 $$;

@@ -12,6 +12,8 @@ DO $$
 DECLARE
     role text;
 BEGIN
+    -- Nobody adds to the schema in which the triggers run with their owner's rights.
+    EXECUTE format('REVOKE CREATE ON SCHEMA %I FROM PUBLIC', current_schema());
     FOREACH role IN ARRAY ARRAY['api_token_verifier', 'api_token_recorder', 'api_token_manager'] LOOP
         BEGIN
             EXECUTE format('CREATE ROLE %I NOLOGIN', role);

@@ -5,8 +5,8 @@ use std::time::Duration;
 use sqlx::PgConnection;
 use tokio::time::{sleep, timeout};
 use tower_api_tokens::{
-    AppId, AppRecord, ChangeLog, NewToken, PostgresStore, RejectionKind, StoreErrorKind,
-    TokenDigest, TokenQuery, TokenRegistry, TokenStore, TokenTarget,
+    AppId, AppRecord, ChangeLog, LifecycleErrorKind, NewToken, PostgresStore, RejectionKind,
+    StoreErrorKind, TokenDigest, TokenQuery, TokenRegistry, TokenStore, TokenTarget,
 };
 
 use crate::{
@@ -23,6 +23,7 @@ pub(crate) fn tests() -> Vec<Test> {
         a_connection_that_the_server_ends_is_replaced,
         a_lost_listening_connection_comes_back,
         a_change_that_waits_too_long_fails_and_reading_goes_on,
+        changes_that_cannot_begin_leave_no_connection_unusable,
         a_lookup_that_is_dropped_leaves_no_connection_unusable,
     ]
 }
@@ -191,5 +192,28 @@ async fn a_lookup_that_is_dropped_leaves_no_connection_unusable() {
         let _ = timeout(Duration::from_micros(microseconds * 5), lookup).await;
         let found = store.find(&issued.record().digest).await.unwrap();
         assert_eq!(found.as_ref(), Some(issued.record()));
+    }
+}
+
+async fn changes_that_cannot_begin_leave_no_connection_unusable() {
+    let schema = Schema::new();
+    let limit = "options=-c%20lock_timeout%3D100ms";
+    let store = schema.open_by(&format!("{}?{limit}", server())).await;
+    let platform = tokens(&store);
+    let app = platform.create_app("Billing").await.unwrap();
+    let issued = platform.issue(&app.id, NewToken::named("ci")).await;
+    let issued = issued.unwrap();
+    let mut hand = schema.connect().await;
+    let hold = "BEGIN; SELECT FROM api_token_revision FOR UPDATE";
+    execute(&mut hand, hold).await;
+    // More of them than there are connections.
+    let rotations = (0..30).map(|_| platform.rotate(issued.record().id, Duration::ZERO));
+    for rotated in futures_util::future::join_all(rotations).await {
+        assert_eq!(rotated.unwrap_err().kind(), LifecycleErrorKind::Store);
+    }
+    execute(&mut hand, "ROLLBACK").await;
+    for _ in 0..30 {
+        let found = store.find(&issued.record().digest).await;
+        assert_eq!(found.unwrap().as_ref(), Some(issued.record()));
     }
 }

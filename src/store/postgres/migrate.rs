@@ -40,8 +40,10 @@ pub(super) async fn migrate(
     schema: &Schema,
     creates_schema: bool,
 ) -> Result<(), StoreError> {
-    let begin = "BEGIN ISOLATION LEVEL READ COMMITTED";
-    let mut transaction = connection.begin_with(begin).await.map_err(from_sqlx)?;
+    let mut transaction = connection
+        .begin_with(super::BEGIN)
+        .await
+        .map_err(from_sqlx)?;
     sqlx::query("SELECT pg_advisory_xact_lock(hashtextextended('tower-api-tokens ' || $1, 0))")
         .bind(schema.name())
         .persistent(false)

@@ -20,6 +20,7 @@ use sqlx::{
     PgConnection, Postgres, SqlStr,
     postgres::{PgArguments, PgRow},
 };
+use tokio::sync::Semaphore;
 
 use error::from_sqlx;
 use listen::Listener;
@@ -106,8 +107,15 @@ struct Inner {
     statements: Statements,
     /// Whether each statement needs a transaction, so that it is prepared where it is executed.
     in_transactions: bool,
+    /// Places for reading in transactions, which goes on when its caller goes away.
+    reads: Arc<Semaphore>,
     listener: Listener,
 }
+
+const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED";
+
+/// How many reads may be under way where those of callers that have gone away cannot be dropped.
+const MAX_READS: usize = 1024;
 
 type Query = sqlx::query::Query<'static, Postgres, PgArguments>;
 
@@ -145,6 +153,7 @@ impl PostgresStore {
                 pool,
                 statements: Statements::new(schema),
                 in_transactions,
+                reads: Arc::new(Semaphore::new(MAX_READS)),
                 listener,
             }),
         }
@@ -165,7 +174,14 @@ impl PostgresStore {
         }
         // To drop a transaction midway leaves its connection unusable.
         let inner = Arc::clone(&self.inner);
-        spawn(async move { inner.run(query).await }).await
+        let place = Arc::clone(&inner.reads).try_acquire_owned();
+        let place = place.map_err(StoreError::unavailable)?;
+        spawn(async move {
+            let rows = inner.run(query).await;
+            drop(place);
+            rows
+        })
+        .await
     }
 
     /// Runs one statement that makes a change, and tells the followers in this process, in a task of
@@ -191,9 +207,11 @@ impl PostgresStore {
     {
         let store = self.clone();
         spawn(async move {
-            let begin = store.statements().begin.clone();
-            let begun = store.inner.pool.begin_with(begin).await;
+            let begun = store.inner.pool.begin_with(BEGIN).await;
             let mut transaction = begun.map_err(from_sqlx)?;
+            // Not in one step with `BEGIN`: where that fails halfway, nothing rolls it back.
+            let lock = sqlx::raw_sql(store.statements().lock.clone());
+            lock.execute(&mut *transaction).await.map_err(from_sqlx)?;
             let changed = change(&store, &mut transaction).await?;
             transaction.commit().await.map_err(from_sqlx)?;
             store.inner.listener.tell();

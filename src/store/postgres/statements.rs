@@ -71,10 +71,8 @@ statements! {
         "expires_at = $3, successor = $4",
         "AND t.successor IS NULL AND t.revoked_at IS NULL"
     );
-    /// Begins a change of several statements: changing no row, it takes the lock under which all
-    /// changes are made.
-    begin = "BEGIN ISOLATION LEVEL READ COMMITTED; \
-        UPDATE @.api_tokens SET revoked_at = revoked_at WHERE false";
+    /// Changes no row, but takes the lock under which all changes are made.
+    lock = "UPDATE @.api_tokens SET revoked_at = revoked_at WHERE false";
     trim_keys = "DELETE FROM @.api_token_keys WHERE used_at < $1";
     key = "SELECT token, request FROM @.api_token_keys WHERE key = $1";
     use_key = "INSERT INTO @.api_token_keys (key, request, token, used_at) VALUES ($1, $2, $3, $4)";
