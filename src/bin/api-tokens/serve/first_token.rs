@@ -1,8 +1,7 @@
 //! The token of the first administrator.
 
 use tower_api_tokens::{
-    AppId, LifecycleErrorKind, NewToken, ScopeSet, TokenQuery,
-    admin::{OperationErrorKind, RequestKey},
+    AppId, LifecycleErrorKind, NewToken, ScopeSet, TokenQuery, admin::OperationErrorKind,
 };
 
 use crate::{failure::Failure, output::note, session::Session, token::hand_over};
@@ -10,31 +9,35 @@ use crate::{failure::Failure, output::note, session::Session, token::hand_over};
 /// The app that administrators' tokens belong to.
 const APP: &str = "api-tokens-admin";
 
-/// Issues a token with these scopes, and prints it, where no administrator has had one yet. Of
-/// several servers that start at once, one does.
+/// Issues a token with these scopes, and prints it, on the first start: that which creates the app of
+/// administrators, as one does of several servers that start at once.
 pub(super) async fn issue(session: &Session, scopes: ScopeSet) -> Result<(), Failure> {
     let app = AppId::new(APP).map_err(|error| Failure::failed(error.to_string()))?;
     let operator = &session.operator;
-    if session.registry.app(&app).await?.is_none() {
-        match operator.create_app(Some(app), "Token administrators").await {
-            Err(error) if is(error.kind(), LifecycleErrorKind::AppExists) => {}
-            created => drop(created?),
-        }
+    if session.registry.app(&app).await?.is_some() {
+        return remind(session, app).await;
     }
-    let some = TokenQuery::default().app(app).limit(1);
-    if !session.tokens.list(&some).await?.items.is_empty() {
-        return Ok(());
+    match operator.create_app(Some(app), "Token administrators").await {
+        Err(error) if is(error.kind(), LifecycleErrorKind::AppExists) => return Ok(()),
+        created => drop(created?),
     }
-    let key = RequestKey::new("first").map_err(|error| Failure::failed(error.to_string()))?;
     let token = NewToken::named("first administrator").scopes(scopes);
-    match operator.issue(&app, token, Some(&key)).await {
-        Err(error) if is(error.kind(), LifecycleErrorKind::Repeated) => Ok(()),
-        issued => {
-            let issued = issued?;
-            note("This is the first start, so here is the token of the first administrator.");
-            hand_over(session, &issued)
-        }
+    let issued = operator.issue(&app, token, None).await?;
+    note("This is the first start, so here is the token of the first administrator.");
+    hand_over(session, &issued)
+}
+
+/// Says how to get a token where there is none: a later start makes none by itself, for whoever revoked
+/// them all and purged them does not want that.
+async fn remind(session: &Session, app: AppId) -> Result<(), Failure> {
+    let some = TokenQuery::default().app(app).limit(1);
+    if session.tokens.list(&some).await?.items.is_empty() {
+        note(
+            "No administrator has a token. To issue one: api-tokens token issue \
+             --app api-tokens-admin --name administrator --scope tokens:admin",
+        );
     }
+    Ok(())
 }
 
 fn is(kind: OperationErrorKind, expected: LifecycleErrorKind) -> bool {
