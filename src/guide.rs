@@ -17,6 +17,7 @@ pub mod fleet {}
 #[doc = include_str!("../docs/manage.md")]
 pub mod manage {}
 
+#[cfg(all(feature = "admin", feature = "transfer"))]
 #[doc = include_str!("../docs/command-line.md")]
 pub mod command_line {}
 
