@@ -9,8 +9,8 @@ use axum::{Json, Router, routing::get};
 use serde_json::{Value, json};
 use tokio::{net::TcpListener, signal};
 use tower_api_tokens::{
-    ApiTokenLayer, ApiTokens, AppPrincipal, AppQuery, NewToken, SqliteStore, TokenFormat,
-    TokenQuery,
+    ApiTokenLayer, ApiTokens, AppId, AppPrincipal, AppQuery, AppRecord, LifecycleError, NewToken,
+    SqliteStore, TokenFormat, TokenQuery, TokenRecord,
     admin::{Admin, TokenGuard},
 };
 
@@ -54,6 +54,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
         .with_graceful_shutdown(shutdown())
         .await?;
     follower.stop().await?;
+    // What the store has not taken yet of who did what.
+    admin.operations().flush_audit().await?;
     Ok(())
 }
 
@@ -74,18 +76,45 @@ async fn first_token(
     name: &str,
     scopes: &str,
 ) -> Result<String, Box<dyn Error>> {
-    let apps = tokens.list_apps(&AppQuery::default()).await?.items;
-    let app = match apps.into_iter().find(|present| present.name == app) {
+    let app = match find_app(tokens, app).await? {
         Some(app) => app,
         None => tokens.create_app(app).await?,
     };
-    let named = TokenQuery::default().app(app.id).name(name);
-    if let Some(record) = tokens.list(&named).await?.items.pop() {
+    if let Some(record) = find_token(tokens, app.id, name).await? {
         return Ok(record.mask.to_string());
     }
     let token = NewToken::named(name).scopes(scopes.parse()?);
     let issued = tokens.issue(&app.id, token).await?;
     Ok(issued.token().expose().to_owned())
+}
+
+async fn find_app(tokens: &ApiTokens, name: &str) -> Result<Option<AppRecord>, LifecycleError> {
+    let mut query = AppQuery::default();
+    loop {
+        let page = tokens.list_apps(&query).await?;
+        let found = page.items.into_iter().find(|app| app.name == name);
+        match page.next {
+            Some(next) if found.is_none() => query = query.after(next),
+            _ => return Ok(found),
+        }
+    }
+}
+
+async fn find_token(
+    tokens: &ApiTokens,
+    app: AppId,
+    name: &str,
+) -> Result<Option<TokenRecord>, LifecycleError> {
+    // Selects those with the name in theirs.
+    let mut query = TokenQuery::default().app(app).name(name);
+    loop {
+        let page = tokens.list(&query).await?;
+        let found = page.items.into_iter().find(|token| token.name == name);
+        match page.next {
+            Some(next) if found.is_none() => query = query.after(next),
+            _ => return Ok(found),
+        }
+    }
 }
 
 async fn shutdown() {

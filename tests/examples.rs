@@ -10,6 +10,7 @@ use std::{
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 use tempfile::TempDir;
+use tower_api_tokens::{ApiTokens, AppQuery, NewToken, SqliteStore, TokenFormat};
 
 /// Where cargo has built the examples: beside the folder that this test lies in.
 fn example(name: &str) -> PathBuf {
@@ -139,6 +140,36 @@ fn the_quickstart_attributes_a_request_and_survives_a_restart() {
     let (status, again) = second.get("/whoami", Some(&token));
     assert_eq!((status, again), (200, body));
     second.stop("-TERM");
+}
+
+#[tokio::test]
+async fn the_quickstart_finds_its_app_and_token_among_many() {
+    let directory = TempDir::new().unwrap();
+    let url = format!("sqlite://{}", directory.path().join("tokens.db").display());
+    let store = SqliteStore::open(&url).await.unwrap();
+    let tokens = ApiTokens::new(store.clone(), TokenFormat::new("demo").unwrap());
+    let count = AppQuery::default().limit.get() + 1;
+    for number in 0..count {
+        tokens.create_app(&format!("app {number}")).await.unwrap();
+    }
+    let demo = tokens.create_app("demo").await.unwrap();
+    let other = NewToken::named("another quickstart");
+    drop(tokens.issue(&demo.id, other).await.unwrap());
+
+    let first = Quickstart::start(&directory);
+    let token = first.token.clone();
+    assert!(
+        !token.contains('…'),
+        "another's token was taken for its own"
+    );
+    first.stop("-INT");
+    let second = Quickstart::start(&directory);
+    assert_eq!(second.token, format!("demo_…{}", &token[token.len() - 4..]));
+    second.stop("-TERM");
+    let apps = tokens.list_apps(&AppQuery::default().limit(1000)).await;
+    // Its own besides, and the operators'.
+    assert_eq!(apps.unwrap().items.len(), count + 2);
+    store.close().await;
 }
 
 #[test]
