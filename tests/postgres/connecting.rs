@@ -84,6 +84,9 @@ async fn an_unreachable_server_is_told() {
         let told = refusal(&url, StoreErrorKind::Unavailable).await;
         assert!(told.contains("check the address"), "{told}");
     }
+    let socket = "postgres:///db?host=/no/such/directory";
+    let told = refusal(socket, StoreErrorKind::Unavailable).await;
+    assert!(told.contains("check the address"), "{told}");
 }
 
 async fn a_missing_database_is_told() {

@@ -100,7 +100,9 @@ fn is_of_tls(error: &sqlx::Error, options: &PgConnectOptions) -> bool {
             // So a handshake fails whose certificate does not hold.
             ErrorKind::InvalidData => true,
             // Of the file with the root; only a socket could be as missing.
-            ErrorKind::NotFound => options.get_socket().is_none(),
+            ErrorKind::NotFound => {
+                options.get_socket().is_none() && !options.get_host().starts_with('/')
+            }
             _ => false,
         },
         _ => false,
