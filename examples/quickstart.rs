@@ -3,7 +3,7 @@
 //! `cargo run --example quickstart`, then try the line that it prints, and open the dashboard. `DATABASE_URL` and
 //! `LISTEN_ADDR` say where the tokens are kept and where it listens.
 
-use std::{env, error::Error};
+use std::{env, error::Error, io};
 
 use axum::{Json, Router, routing::get};
 use serde_json::{Value, json};
@@ -36,6 +36,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         .route("/public", get(async || "Anybody may read this.\n"))
         .nest("/tokens", admin.dashboard());
 
+    let shutdown = shutdown()?;
     println!("listening on http://{address}");
     let token = first_token(&tokens, "demo", "quickstart", "demo:read").await?;
     println!("token: {token}");
@@ -51,7 +52,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
 
     let follower = tokens.follow().start().await?;
     axum::serve(listener, app)
-        .with_graceful_shutdown(shutdown())
+        .with_graceful_shutdown(shutdown)
         .await?;
     follower.stop().await?;
     // What the store has not taken yet of who did what.
@@ -117,16 +118,25 @@ async fn find_token(
     }
 }
 
-async fn shutdown() {
-    #[cfg(unix)]
-    if let Ok(mut terminate) = signal::unix::signal(signal::unix::SignalKind::terminate()) {
+/// Heeds SIGINT and SIGTERM from now on, and tells when one has come.
+#[cfg(unix)]
+fn shutdown() -> io::Result<impl Future<Output = ()>> {
+    use signal::unix::{SignalKind, signal};
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    Ok(async move {
         tokio::select! {
-            _ = signal::ctrl_c() => {}
+            _ = interrupt.recv() => {}
             _ = terminate.recv() => {}
         }
-        return;
-    }
-    let _ = signal::ctrl_c().await;
+    })
+}
+
+#[cfg(not(unix))]
+fn shutdown() -> io::Result<impl Future<Output = ()>> {
+    Ok(async {
+        let _ = signal::ctrl_c().await;
+    })
 }
 
 /// An error with its causes.

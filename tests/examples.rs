@@ -92,6 +92,13 @@ impl Quickstart {
     }
 }
 
+impl Drop for Quickstart {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
 fn get(address: &str, path: &str, token: Option<&str>) -> (u16, String) {
     ask(address, path, token.map(|token| format!("Bearer {token}")))
 }
