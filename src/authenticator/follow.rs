@@ -2,11 +2,14 @@
 
 use std::{
     fmt,
+    future::{poll_fn, ready},
     pin::pin,
     sync::{Arc, Mutex, PoisonError},
+    task::Poll,
     time::Duration,
 };
 
+use futures_util::future::BoxFuture;
 use tokio::{
     sync::{Notify, mpsc, oneshot},
     task::JoinHandle,
@@ -264,7 +267,7 @@ async fn heed(mut course: Course, mut orders: mpsc::Receiver<Order>, poll_interv
     let mut polls = interval(poll_interval);
     polls.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let log = Arc::clone(&course.log);
-    let mut word = log.changed();
+    let mut word = listen(&*log).await;
     loop {
         tokio::select! {
             order = orders.recv() => match order {
@@ -272,7 +275,7 @@ async fn heed(mut course: Course, mut orders: mpsc::Receiver<Order>, poll_interv
                 None => return,
             },
             () = &mut word => {
-                word = log.changed();
+                word = listen(&*log).await;
                 drop(course.catch_up().await);
             }
             // What fails is tried again; the lease says for how long that may go on.
@@ -281,6 +284,17 @@ async fn heed(mut course: Course, mut orders: mpsc::Receiver<Order>, poll_interv
             },
         }
     }
+}
+
+/// Waits for word from now on, and not from the first time that somebody asks whether it has come: it
+/// may come during a reading that does not see the change any more.
+async fn listen(log: &dyn ChangeLog) -> BoxFuture<'_, ()> {
+    let mut word = log.changed();
+    let has_come = poll_fn(|context| Poll::Ready(word.as_mut().poll(context).is_ready())).await;
+    if has_come {
+        return Box::pin(ready(()));
+    }
+    word
 }
 
 /// How far the log has been heeded.

@@ -1,7 +1,7 @@
 use std::{
     future::pending,
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst},
     },
     time::Duration,
@@ -12,9 +12,9 @@ use futures_util::FutureExt;
 use jiff::Timestamp;
 use tokio::time::{Instant, timeout};
 use tower_api_tokens::{
-    ApiTokens, ChangeLog, Changes, Follower, MemoryStore, Page, RejectionKind, Revision,
-    StoreError, StoreErrorKind, SystemEntropy, TokenFormat, TokenId, TokenRecord, TokenRegistry,
-    TokenTarget,
+    ApiTokens, Authenticator, ChangeLog, Changes, Follower, MemoryStore, NewToken, Page,
+    RejectionKind, Revision, StoreError, StoreErrorKind, SystemEntropy, TokenFormat, TokenId,
+    TokenRecord, TokenRegistry, TokenTarget,
     testing::{Fault, UnreliableStore},
 };
 
@@ -313,6 +313,70 @@ async fn word_of_a_change_makes_a_follower_heed_it_before_the_next_reading() {
         here.refusal(&token).await,
         Some(RejectionKind::RevokedToken)
     );
+}
+
+#[tokio::test]
+async fn word_that_comes_during_a_reading_is_heeded_after_it() {
+    let store = MemoryStore::new();
+    let tokens = ApiTokens::new(store.clone(), TokenFormat::new("acme").unwrap());
+    let app = tokens.create_app("Billing").await.unwrap();
+    let new = || NewToken::named("ci");
+    let issued = tokens.issue(&app.id, new()).await.unwrap();
+    let authenticator = Authenticator::new(store.clone());
+    let revoke_next = Arc::new(Mutex::new(None));
+    let log = BusyLog {
+        store,
+        revoke_next: Arc::clone(&revoke_next),
+    };
+    let never = Duration::from_secs(1 << 30);
+    let follower = authenticator.follow(log).poll_interval(never);
+    let follower = follower.start().await.unwrap();
+    follower.catch_up().await.unwrap();
+    let present = || authenticator.authenticate(issued.token().expose().as_bytes());
+    present().await.unwrap();
+    *revoke_next.lock().unwrap() = Some(TokenTarget::any(issued.record().id));
+    drop(tokens.issue(&app.id, new()).await.unwrap());
+    let heeded = async {
+        while present().await.is_ok() {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(DEADLINE, heeded).await.expect("it is heeded");
+}
+
+/// A log in which a token is revoked right after a reading, before the follower has it.
+struct BusyLog {
+    store: MemoryStore,
+    revoke_next: Arc<Mutex<Option<TokenTarget>>>,
+}
+
+#[async_trait]
+impl ChangeLog for BusyLog {
+    async fn revision(&self) -> Result<Revision, StoreError> {
+        self.store.revision().await
+    }
+
+    async fn changes(&self, since: Revision, limit: usize) -> Result<Changes, StoreError> {
+        let read = self.store.changes(since, limit).await;
+        let target = self.revoke_next.lock().unwrap().take();
+        if let Some(target) = target {
+            self.store.revoke(&target, Timestamp::UNIX_EPOCH).await?;
+        }
+        read
+    }
+
+    async fn changed(&self) {
+        self.store.changed().await;
+    }
+
+    async fn live(
+        &self,
+        after: Option<TokenId>,
+        limit: usize,
+        now: Timestamp,
+    ) -> Result<Page<TokenRecord, TokenId>, StoreError> {
+        self.store.live(after, limit, now).await
+    }
 }
 
 #[tokio::test]
