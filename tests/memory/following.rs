@@ -322,16 +322,28 @@ async fn word_that_comes_during_a_reading_is_heeded_after_it() {
     let app = tokens.create_app("Billing").await.unwrap();
     let new = || NewToken::named("ci");
     let issued = tokens.issue(&app.id, new()).await.unwrap();
-    let authenticator = Authenticator::new(store.clone());
+    // Nothing but word can make it heed the revocation in time.
+    let authenticator = Authenticator::builder(store.clone())
+        .max_staleness(DEADLINE * 2)
+        .build();
     let revoke_next = Arc::new(Mutex::new(None));
+    let readings = Arc::new(AtomicUsize::new(0));
     let log = BusyLog {
         store,
+        readings: Arc::clone(&readings),
         revoke_next: Arc::clone(&revoke_next),
     };
     let never = Duration::from_secs(1 << 30);
     let follower = authenticator.follow(log).poll_interval(never);
     let follower = follower.start().await.unwrap();
     follower.catch_up().await.unwrap();
+    // That at the start, that which was asked for, and the first that comes by itself.
+    let settled = async {
+        while readings.load(SeqCst) < 3 {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(DEADLINE, settled).await.expect("it has read");
     let present = || authenticator.authenticate(issued.token().expose().as_bytes());
     present().await.unwrap();
     *revoke_next.lock().unwrap() = Some(TokenTarget::any(issued.record().id));
@@ -347,6 +359,7 @@ async fn word_that_comes_during_a_reading_is_heeded_after_it() {
 /// A log in which a token is revoked right after a reading, before the follower has it.
 struct BusyLog {
     store: MemoryStore,
+    readings: Arc<AtomicUsize>,
     revoke_next: Arc<Mutex<Option<TokenTarget>>>,
 }
 
@@ -358,6 +371,7 @@ impl ChangeLog for BusyLog {
 
     async fn changes(&self, since: Revision, limit: usize) -> Result<Changes, StoreError> {
         let read = self.store.changes(since, limit).await;
+        self.readings.fetch_add(1, SeqCst);
         let target = self.revoke_next.lock().unwrap().take();
         if let Some(target) = target {
             self.store.revoke(&target, Timestamp::UNIX_EPOCH).await?;
