@@ -17,6 +17,8 @@ use std::{
 use tower_api_tokens::TokenDigest;
 
 const SAMPLES: u64 = 400_000;
+/// Inputs that are made ahead of their measuring.
+const BATCH: u64 = 1_000;
 /// Comparisons in a sample, so that one takes longer than the clock's resolution.
 const REPEATS: usize = 50;
 const LIMIT: f64 = 5.0;
@@ -43,22 +45,40 @@ impl Moments {
     }
 }
 
+/// An input on a cache line of its own, so that no class pays for where it lies.
+#[repr(align(64))]
+struct Input {
+    bytes: [u8; 32],
+    differs_last: bool,
+}
+
 /// Welch's t between inputs that differ in their first byte and in their last.
 fn t_value(compare: impl Fn(&[u8; 32], &[u8; 32]) -> bool) -> f64 {
     let random = RandomState::new();
     let secret = *TokenDigest::of(b"a token").as_bytes();
-    let (mut first, mut last) = (secret, secret);
-    first[0] ^= 1;
-    last[31] ^= 1;
     let mut samples = Vec::new();
-    for i in 0..SAMPLES {
-        let differs_last = random.hash_one(i) & 1 == 1;
-        let other = if differs_last { &last } else { &first };
-        let begun = Instant::now();
-        for _ in 0..REPEATS {
-            black_box(compare(black_box(&secret), black_box(other)));
+    for batch in 0..SAMPLES / BATCH {
+        // Nothing between the clock's readings, or just before, depends on the class.
+        let inputs: Vec<Input> = (0..BATCH)
+            .map(|i| {
+                let differs_last = random.hash_one((batch, i)) & 1 == 1;
+                let mut bytes = secret;
+                bytes[if differs_last { 31 } else { 0 }] ^= 1;
+                Input {
+                    bytes,
+                    differs_last,
+                }
+            })
+            .collect();
+        for input in &inputs {
+            let other = black_box(&input.bytes);
+            black_box(compare(black_box(&secret), other));
+            let begun = Instant::now();
+            for _ in 0..REPEATS {
+                black_box(compare(black_box(&secret), black_box(other)));
+            }
+            samples.push((input.differs_last, begun.elapsed().as_nanos() as f64));
         }
-        samples.push((differs_last, begun.elapsed().as_nanos() as f64));
     }
     // The slowest tenth is the scheduler's.
     let mut times: Vec<f64> = samples.iter().map(|(_, time)| *time).collect();
