@@ -11,6 +11,8 @@ mod page;
 #[cfg(feature = "postgres")]
 pub mod postgres;
 mod repeat;
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
+mod rows;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;
 

@@ -1,13 +1,10 @@
 use async_trait::async_trait;
 
-use super::{
-    PostgresStore,
-    row::{UuidValue, event_from},
-};
+use super::{PostgresStore, row::UuidValue};
 use crate::{
     audit::{AuditEvent, AuditEventId},
     clock::microseconds,
-    store::{AuditLog, AuditQuery, Page, StoreError, page::surplus},
+    store::{AuditLog, AuditQuery, Page, StoreError, page::surplus, rows::event_from},
 };
 
 #[async_trait]

@@ -3,17 +3,15 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use jiff::Timestamp;
 
-use super::{
-    PostgresStore,
-    row::{UuidValue, change_from, latest_from, revision_from},
-    spawn,
-};
+use super::{PostgresStore, row::UuidValue, spawn};
 use crate::{
     clock::microseconds,
     record::TokenRecord,
     store::{
         ChangeLog, Changes, Page, Revision, StoreError, StoreErrorKind, TokenQuery, TokenRegistry,
-        Usage, UsageLog, page::surplus,
+        Usage, UsageLog,
+        page::surplus,
+        rows::{changes_from, revision_from},
     },
     token::TokenId,
 };
@@ -34,20 +32,7 @@ impl ChangeLog for PostgresStore {
             .bind(i64::try_from(since.number).unwrap_or(i64::MAX))
             .bind(surplus(limit));
         let rows = self.read(read).await?;
-        // The first row is the revision that was asked about, if the log still holds it.
-        let Some((first, rest)) = rows.split_first() else {
-            return Ok(Changes::Gap);
-        };
-        if revision_from(first)? != since {
-            return Ok(Changes::Gap);
-        }
-        let revision = rows.last().map_or(Ok(since), revision_from)?;
-        let changes: Result<Vec<_>, _> = rest.iter().map(change_from).collect();
-        Ok(Changes::Since {
-            changes: changes?,
-            revision,
-            latest: latest_from(first)?,
-        })
+        changes_from(&rows, since)
     }
 
     async fn changed(&self) {

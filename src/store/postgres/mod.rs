@@ -24,13 +24,12 @@ use tokio::sync::Semaphore;
 
 use error::from_sqlx;
 use listen::Listener;
-use row::token_from;
 use schema::Schema;
 use statements::Statements;
 
 #[cfg(doc)]
 use super::StoreErrorKind;
-use super::{StoreError, TokenStore};
+use super::{StoreError, TokenStore, rows::token_from};
 use crate::{record::TokenRecord, token::TokenDigest};
 
 pub use builder::PostgresStoreBuilder;

@@ -2,18 +2,16 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use sqlx::{PgConnection, postgres::PgRow};
 
-use super::{
-    PostgresStore, Query,
-    error::from_sqlx,
-    row::{UuidValue, app_from, count_from, repeated_from, token_from},
-};
+use super::{PostgresStore, Query, error::from_sqlx, row::UuidValue};
 use crate::{
     app::{AppId, AppRecord},
     clock::{microseconds, to_microsecond},
     record::TokenRecord,
     store::{
         AppQuery, IdempotencyKey, Page, Rotation, StoreError, StoreErrorKind, TokenQuery,
-        TokenRegistry, TokenTarget, page::surplus,
+        TokenRegistry, TokenTarget,
+        page::surplus,
+        rows::{app_from, count, repeated_from, token_from},
     },
     token::TokenId,
 };
@@ -241,6 +239,7 @@ impl TokenRegistry for PostgresStore {
             .bind(microseconds(ended_before))
             .bind(i64::try_from(limit).unwrap_or(i64::MAX));
         let rows = self.change(purge).await?;
-        rows.first().map_or(Ok(0), count_from)
+        let purged = rows.first().map_or(Ok(0), |row| count(row, 0))?;
+        Ok(usize::try_from(purged).unwrap_or(usize::MAX))
     }
 }

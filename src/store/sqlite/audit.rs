@@ -3,14 +3,13 @@ use async_trait::async_trait;
 use super::{
     SqliteStore,
     error::{expect_one, from_sqlx},
-    row::event_from,
     statements,
 };
 use crate::{
     app::AppId,
     audit::{AuditEvent, AuditEventId},
     clock::microseconds,
-    store::{AuditLog, AuditQuery, Page, StoreError, page::surplus},
+    store::{AuditLog, AuditQuery, Page, StoreError, page::surplus, rows::event_from},
 };
 
 #[async_trait]

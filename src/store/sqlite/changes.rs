@@ -5,7 +5,6 @@ use sqlx::SqliteConnection;
 use super::{
     SqliteStore,
     error::{expect_one, from_sqlx},
-    row::{change_from, latest_from, mark_from},
     statements,
 };
 use crate::{
@@ -13,7 +12,9 @@ use crate::{
     record::TokenRecord,
     store::{
         Change, ChangeLog, Changes, Page, Revision, StoreError, TokenQuery, TokenRegistry, Usage,
-        UsageLog, page::surplus,
+        UsageLog,
+        page::surplus,
+        rows::{changes_from, revision_from},
     },
     token::TokenId,
 };
@@ -51,7 +52,7 @@ impl ChangeLog for SqliteStore {
             .fetch_one(&self.readers)
             .await
             .map_err(from_sqlx)?;
-        mark_from(&row)
+        revision_from(&row)
     }
 
     async fn changes(&self, since: Revision, limit: usize) -> Result<Changes, StoreError> {
@@ -61,20 +62,7 @@ impl ChangeLog for SqliteStore {
             .fetch_all(&self.readers)
             .await
             .map_err(from_sqlx)?;
-        // The first row is the revision that was asked about, if the log still holds it.
-        let Some((first, rest)) = rows.split_first() else {
-            return Ok(Changes::Gap);
-        };
-        if mark_from(first)? != since {
-            return Ok(Changes::Gap);
-        }
-        let revision = rows.last().map_or(Ok(since), mark_from)?;
-        let changes: Result<Vec<_>, _> = rest.iter().map(change_from).collect();
-        Ok(Changes::Since {
-            changes: changes?,
-            revision,
-            latest: latest_from(first)?,
-        })
+        changes_from(&rows, since)
     }
 
     async fn changed(&self) {

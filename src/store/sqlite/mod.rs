@@ -16,11 +16,10 @@ use sqlx::{SqliteConnection, SqlitePool};
 use tokio::sync::Notify;
 
 use error::from_sqlx;
-use row::token_from;
 
 #[cfg(doc)]
 use super::StoreErrorKind;
-use super::{StoreError, TokenStore};
+use super::{StoreError, TokenStore, rows::token_from};
 use crate::{record::TokenRecord, token::TokenDigest};
 
 pub use sqlx::sqlite::SqliteConnectOptions;

@@ -6,7 +6,6 @@ use super::{
     SqliteStore,
     changes::note,
     error::{expect_one, from_sqlx},
-    row::{app_from, repeated_from, token_from},
     statements,
 };
 use crate::{
@@ -15,7 +14,9 @@ use crate::{
     record::TokenRecord,
     store::{
         AppQuery, Change, IdempotencyKey, Page, Rotation, StoreError, StoreErrorKind, TokenQuery,
-        TokenRegistry, TokenTarget, page::surplus,
+        TokenRegistry, TokenTarget,
+        page::surplus,
+        rows::{app_from, repeated_from, token_from},
     },
     token::TokenId,
 };

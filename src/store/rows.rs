@@ -1,0 +1,144 @@
+//! Between records and the rows of a database, whichever it is. What comes out of one is checked like
+//! any other input.
+
+use std::{error::Error, str::FromStr};
+
+use jiff::Timestamp;
+
+use super::{Change, Changes, IdempotencyKey, Repeated, Revision, StoreError, StoreErrorKind};
+use crate::{
+    app::{AppId, AppRecord},
+    audit::{AuditEvent, AuditEventId},
+    clock::from_microsecond,
+    record::TokenRecord,
+    token::{TokenDigest, TokenId},
+};
+
+/// A row, by the numbers of its columns. What is null is `None`; what is of another type is corrupt.
+pub(super) trait Columns {
+    fn integer(&self, column: usize) -> Result<Option<i64>, StoreError>;
+    fn text(&self, column: usize) -> Result<Option<&str>, StoreError>;
+    fn bytes(&self, column: usize) -> Result<Option<&[u8]>, StoreError>;
+    fn identifier(&self, column: usize) -> Result<Option<[u8; 16]>, StoreError>;
+}
+
+/// A column holds nothing that has to hold something.
+#[derive(Debug, thiserror::Error)]
+#[error("column {0} is null")]
+struct NullColumn(usize);
+
+pub(super) fn token_from(row: &impl Columns) -> Result<TokenRecord, StoreError> {
+    let digest = TokenDigest::from_bytes(bytes(row, 1)?);
+    let mask = parse(text(row, 2)?)?;
+    let created_at = from_microsecond(integer(row, 5)?);
+    let (id, app) = (token_id(row, 0)?, app_from(row, 11)?);
+    let mut token = TokenRecord::new(id, digest, mask, app, text(row, 3)?, created_at);
+    token.scopes = parse(text(row, 4)?)?;
+    token.expires_at = time(row, 6)?;
+    token.revoked_at = time(row, 7)?;
+    token.successor = row.identifier(8)?.map(TokenId::from_bytes);
+    token.last_used_at = time(row, 9)?;
+    token.uses = count(row, 10)?;
+    Ok(token)
+}
+
+/// Reads an app from four columns, the first of which is given.
+pub(super) fn app_from(row: &impl Columns, first: usize) -> Result<AppRecord, StoreError> {
+    let id: AppId = parse(text(row, first)?)?;
+    let created_at = from_microsecond(integer(row, first + 2)?);
+    let mut app = AppRecord::new(id, text(row, first + 1)?, created_at);
+    app.disabled_at = time(row, first + 3)?;
+    Ok(app)
+}
+
+pub(super) fn revision_from(row: &impl Columns) -> Result<Revision, StoreError> {
+    Ok(Revision {
+        number: count(row, 0)?,
+        mark: integer(row, 1)?.cast_unsigned(),
+    })
+}
+
+/// Reads what followed a revision. The first row is that one itself, if the log still holds it.
+pub(super) fn changes_from(rows: &[impl Columns], since: Revision) -> Result<Changes, StoreError> {
+    let Some((first, rest)) = rows.split_first() else {
+        return Ok(Changes::Gap);
+    };
+    if revision_from(first)? != since {
+        return Ok(Changes::Gap);
+    }
+    let changes: Result<Vec<_>, _> = rest.iter().map(change_from).collect();
+    Ok(Changes::Since {
+        changes: changes?,
+        revision: rest.last().map_or(Ok(since), revision_from)?,
+        latest: count(first, 4)?,
+    })
+}
+
+fn change_from(row: &impl Columns) -> Result<Change, StoreError> {
+    match row.text(3)? {
+        Some(app) => parse(app).map(Change::App),
+        None => Ok(Change::Token(TokenDigest::from_bytes(bytes(row, 2)?))),
+    }
+}
+
+pub(super) fn repeated_from(
+    row: &impl Columns,
+    key: &IdempotencyKey,
+) -> Result<Repeated, StoreError> {
+    let same = bytes(row, 1)? == key.request;
+    Ok(Repeated::new(token_id(row, 0)?, same))
+}
+
+pub(super) fn event_from(row: &impl Columns) -> Result<AuditEvent, StoreError> {
+    let id = AuditEventId::from_bytes(required(row.identifier(0)?, 0)?);
+    let at = from_microsecond(integer(row, 1)?);
+    let (action, outcome) = (parse(text(row, 3)?)?, parse(text(row, 6)?)?);
+    let mut event = AuditEvent::new(id, at, text(row, 2)?, action, outcome);
+    event.app = row.text(4)?.map(parse).transpose()?;
+    event.token = row.identifier(5)?.map(TokenId::from_bytes);
+    Ok(event)
+}
+
+/// Reads a number that is not negative.
+pub(super) fn count(row: &impl Columns, column: usize) -> Result<u64, StoreError> {
+    u64::try_from(integer(row, column)?).map_err(corrupt)
+}
+
+fn token_id(row: &impl Columns, column: usize) -> Result<TokenId, StoreError> {
+    Ok(TokenId::from_bytes(required(
+        row.identifier(column)?,
+        column,
+    )?))
+}
+
+fn time(row: &impl Columns, column: usize) -> Result<Option<Timestamp>, StoreError> {
+    Ok(row.integer(column)?.map(from_microsecond))
+}
+
+fn integer(row: &impl Columns, column: usize) -> Result<i64, StoreError> {
+    required(row.integer(column)?, column)
+}
+
+fn text(row: &impl Columns, column: usize) -> Result<&str, StoreError> {
+    required(row.text(column)?, column)
+}
+
+fn bytes<const N: usize>(row: &impl Columns, column: usize) -> Result<[u8; N], StoreError> {
+    let bytes = required(row.bytes(column)?, column)?;
+    bytes.try_into().map_err(corrupt)
+}
+
+fn required<T>(value: Option<T>, column: usize) -> Result<T, StoreError> {
+    value.ok_or_else(|| corrupt(NullColumn(column)))
+}
+
+fn parse<T: FromStr>(text: &str) -> Result<T, StoreError>
+where
+    T::Err: Error + Send + Sync + 'static,
+{
+    text.parse().map_err(corrupt)
+}
+
+pub(super) fn corrupt(error: impl Error + Send + Sync + 'static) -> StoreError {
+    StoreError::with_source(StoreErrorKind::Corrupt, error)
+}
