@@ -4,6 +4,7 @@ use std::{
     io::{BufRead, BufReader, Read, Write},
     net::TcpStream,
     process::{Child, ChildStdout, Command},
+    time::Duration,
 };
 
 use base64::{Engine, engine::general_purpose::STANDARD};
@@ -167,6 +168,32 @@ fn what_nginx_could_take_for_something_else_is_not_among_the_answers() {
     let (_, answer) = server.get("/verify", "Authorization: Bearer a b\r\n");
     assert!(answer.contains("\"status\":401"), "{answer}");
     cli.run(&["token", "revoke", &id, "--yes"]).done();
+}
+
+#[test]
+fn a_connection_that_brings_no_whole_request_is_closed() {
+    let cli = Cli::with_app();
+    let server = Server::start(&cli, &["--idle-timeout", "100ms"]);
+    for sent in ["", "GET /verify HTTP/1.1\r\nHost: x\r\nAuthorization: "] {
+        let mut stream = TcpStream::connect(&server.address).unwrap();
+        stream.write_all(sent.as_bytes()).unwrap();
+        let patience = Duration::from_secs(60);
+        stream.set_read_timeout(Some(patience)).unwrap();
+        assert_eq!(stream.read(&mut [0]).unwrap(), 0, "after {sent:?}");
+    }
+    assert_eq!(server.get("/verify", "").0, 401);
+    let message = cli.run(&["serve", "--idle-timeout", "0s"]).failed(2);
+    assert!(message.contains("above zero"), "{message}");
+}
+
+#[test]
+fn an_idle_connection_does_not_keep_it_from_stopping() {
+    let cli = Cli::with_app();
+    let server = Server::start(&cli, &[]);
+    let mut idle = TcpStream::connect(&server.address).unwrap();
+    assert_eq!(server.get("/verify", "").0, 401);
+    server.stop("-TERM");
+    assert_eq!(idle.read(&mut [0]).unwrap(), 0);
 }
 
 #[test]

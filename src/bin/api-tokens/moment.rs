@@ -62,6 +62,14 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
         .ok_or_else(|| "give weeks, days, hours, minutes or seconds, like `7d` or `12h 30m`".into())
 }
 
+/// Reads a span of time that is longer than none.
+pub(crate) fn duration_above_zero(text: &str) -> Result<Duration, String> {
+    match duration(text)? {
+        Duration::ZERO => Err("give a span of time above zero, like `75s`".into()),
+        duration => Ok(duration),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,11 +1,12 @@
 //! `serve`: the management API, the dashboard and an endpoint that proxies ask about each request, on
 //! one address.
 
+mod connections;
 mod first_token;
 mod forward_auth;
 mod shutdown;
 
-use std::{io, net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, time::Duration};
 
 use axum::{Router, response::Redirect, routing::get};
 use clap::Args;
@@ -41,6 +42,10 @@ pub(crate) struct Arguments {
     /// How long a token that was revoked by another process may still be admitted
     #[arg(long, value_parser = moment::duration, default_value = "5s", value_name = "TIME")]
     max_staleness: Duration,
+    /// How long a connection may bring no complete head of a request before it is closed; longer
+    /// than the proxy keeps idle connections, which is 60 s for nginx
+    #[arg(long, value_parser = moment::duration_above_zero, default_value = "75s", value_name = "TIME")]
+    idle_timeout: Duration,
     /// An origin, like `https://admin.example`, whose pages may change something; needed where a
     /// proxy in front of the dashboard or the API changes the host
     #[arg(long, value_name = "ORIGIN")]
@@ -77,7 +82,9 @@ pub(crate) async fn run(arguments: &Arguments, session: &Session) -> Result<(), 
             .because(error)
             .advising("Give another address: `--listen 127.0.0.1:0` takes any port that is free.")
     })?;
-    let address = listener.local_addr().map_err(cannot_serve)?;
+    let address = listener
+        .local_addr()
+        .map_err(|error| Failure::failed("cannot serve").because(error))?;
     let layer = layer(session, arguments).map_err(|error| Failure::usage(error.to_string()))?;
     let admin = admin(session, arguments)?;
     let router = Router::new()
@@ -93,11 +100,9 @@ pub(crate) async fn run(arguments: &Arguments, session: &Session) -> Result<(), 
     note(&format!(
         "Dashboard: http://{address}/tokens\nListening on http://{address}"
     ));
-    let served = shutdown::serve(listener, router).await;
+    connections::serve(listener, router, arguments.idle_timeout).await;
     // Whatever became of the connections, what is known of usage is kept.
-    let stopped = follower.stop().await;
-    served.map_err(cannot_serve)?;
-    Ok(stopped?)
+    Ok(follower.stop().await?)
 }
 
 /// How often the store's changes are read: several times within the bound.
@@ -107,10 +112,6 @@ fn poll_interval(max_staleness: Duration) -> Duration {
         Duration::ZERO => Duration::from_secs(1),
         bound => (bound / 5).min(Duration::from_secs(1)),
     }
-}
-
-fn cannot_serve(error: io::Error) -> Failure {
-    Failure::failed("cannot serve").because(error)
 }
 
 fn layer(session: &Session, arguments: &Arguments) -> Result<ApiTokenLayer, LayerError> {
