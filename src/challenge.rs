@@ -10,8 +10,8 @@ use http::{
 
 use crate::{
     dialect::Dialect,
+    kept::kept,
     rejection::{CredentialFault, Rejection, RejectionKind},
-    scope::ScopeSet,
     telemetry,
 };
 
@@ -103,8 +103,11 @@ impl Challenger {
         *response.status_mut() = prepared.status;
         *response.headers_mut() = prepared.headers.clone();
         if let Some(required) = rejection.required_scopes() {
-            let challenge = self.challenge(Answer::InsufficientScope, Some(required));
-            response.headers_mut().insert(WWW_AUTHENTICATE, challenge);
+            let challenge = challenge(&self.realm, Answer::InsufficientScope);
+            let challenge = HeaderValue::try_from(format!("{challenge}, scope=\"{required}\""));
+            if let Ok(challenge) = challenge {
+                response.headers_mut().insert(WWW_AUTHENTICATE, challenge);
+            }
         }
         if let Dialect::Grpc(content_type) = dialect {
             speak_grpc(&mut response, answer, content_type);
@@ -134,31 +137,29 @@ impl Challenger {
         if status == StatusCode::SERVICE_UNAVAILABLE {
             headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
         } else {
-            headers.insert(WWW_AUTHENTICATE, self.challenge(answer, None));
+            headers.insert(WWW_AUTHENTICATE, field(challenge(&self.realm, answer)));
         }
         if self.offers_basic && status == StatusCode::UNAUTHORIZED {
             // RFC 7617 section 2.1.
             let basic = format!("Basic realm=\"{}\", charset=\"UTF-8\"", self.realm);
-            headers.append(WWW_AUTHENTICATE, field(&basic));
+            headers.append(WWW_AUTHENTICATE, field(basic));
         }
         Prepared {
             status,
             headers,
-            body: answer.problem().into(),
+            body: kept(answer.problem()),
         }
     }
+}
 
-    /// The Bearer challenge of RFC 6750 section 3.
-    fn challenge(&self, answer: Answer, required: Option<&ScopeSet>) -> HeaderValue {
-        let mut challenge = format!("Bearer realm=\"{}\"", self.realm);
-        if let Some(error) = answer.error() {
+/// The Bearer challenge of RFC 6750 section 3.
+fn challenge(realm: &str, answer: Answer) -> String {
+    match answer.error() {
+        Some(error) => {
             let detail = answer.detail();
-            challenge += &format!(", error=\"{error}\", error_description=\"{detail}\"");
+            format!("Bearer realm=\"{realm}\", error=\"{error}\", error_description=\"{detail}\"")
         }
-        if let Some(required) = required {
-            challenge += &format!(", scope=\"{required}\"");
-        }
-        field(&challenge)
+        None => format!("Bearer realm=\"{realm}\""),
     }
 }
 
@@ -174,8 +175,8 @@ fn speak_grpc(response: &mut Response<Bytes>, answer: Answer, content_type: &'st
 }
 
 /// Every part of a challenge is visible ASCII and spaces by construction.
-fn field(value: &str) -> HeaderValue {
-    HeaderValue::from_str(value).unwrap_or(HeaderValue::from_static("Bearer"))
+fn field(value: String) -> HeaderValue {
+    HeaderValue::from_maybe_shared(kept(value)).unwrap_or(HeaderValue::from_static("Bearer"))
 }
 
 impl fmt::Debug for Challenger {

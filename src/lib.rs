@@ -212,6 +212,7 @@ mod clock;
 mod credential;
 mod dialect;
 mod entropy;
+mod kept;
 pub mod middleware;
 mod name;
 mod principal;

@@ -5,6 +5,7 @@ use std::{
     task::{Context, Poll, ready},
 };
 
+use bytes::Bytes;
 use http::{Request, Response};
 use pin_project_lite::pin_project;
 use tower_service::Service;
@@ -13,9 +14,7 @@ use super::{
     ResponseBody,
     layer::{Policy, Shown},
 };
-use crate::{
-    authenticator::Lookup, dialect::Dialect, principal::AppPrincipal, rejection::Rejection,
-};
+use crate::{authenticator::Lookup, dialect::Dialect, principal::AppPrincipal};
 
 pin_project! {
     /// The future of [`ApiTokenAuth`](super::ApiTokenAuth).
@@ -32,8 +31,8 @@ pin_project! {
     #[project = StateProj]
     #[project_replace = StateTaken]
     enum State<S, B, F> {
-        // The response is made when it is asked for: as it is, it is large.
-        Refused { rejection: Rejection, dialect: Dialect, policy: Arc<Policy> },
+        /// Apart, because it is large.
+        Refused { response: Box<Response<Bytes>> },
         /// The store is being asked.
         Asking { lookup: Lookup, waiting: Box<Waiting<S, B>> },
         /// The request is admitted, and the inner service is being made ready for it.
@@ -56,13 +55,10 @@ impl<S, B> ResponseFuture<S, B>
 where
     S: Service<Request<B>>,
 {
-    pub(super) fn refused(rejection: Rejection, dialect: Dialect, policy: Arc<Policy>) -> Self {
+    pub(super) fn refused(response: Response<Bytes>) -> Self {
+        let response = Box::new(response);
         Self {
-            state: State::Refused {
-                rejection,
-                dialect,
-                policy,
-            },
+            state: State::Refused { response },
         }
     }
 
@@ -129,15 +125,7 @@ where
                 StateProj::Refused { .. } | StateProj::Done => None,
             };
             match (state.as_mut().project_replace(State::Done), verdict) {
-                (
-                    StateTaken::Refused {
-                        rejection,
-                        dialect,
-                        policy,
-                    },
-                    _,
-                ) => {
-                    let response = policy.refuse(rejection, dialect);
+                (StateTaken::Refused { response }, _) => {
                     return Poll::Ready(Ok(response.map(ResponseBody::refusal)));
                 }
                 (StateTaken::Asking { waiting, .. }, Some(Ok(principal))) => {

@@ -73,7 +73,7 @@ where
             Some(Verification::Refused(rejection)) => {
                 self.release_ready();
                 let dialect = Dialect::of(&request);
-                ResponseFuture::refused(rejection, dialect, Arc::clone(&self.policy))
+                ResponseFuture::refused(self.policy.refuse(rejection, dialect))
             }
             Some(Verification::Pending(lookup)) => {
                 self.release_ready();
