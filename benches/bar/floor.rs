@@ -9,7 +9,7 @@ use std::{
 use http::{Request, StatusCode, header::AUTHORIZATION};
 use sha2::{Digest, Sha256};
 use tower::Layer;
-use tower_api_tokens::{ApiTokenLayer, AppPrincipal};
+use tower_api_tokens::{ApiTokenLayer, AppPrincipal, TokenRecord};
 
 use crate::platform::{Body, Inner, Platform, call};
 
@@ -32,21 +32,37 @@ impl Hasher for FirstBytes {
 type Table = HashMap<[u8; 32], AppPrincipal, BuildHasherDefault<FirstBytes>>;
 
 /// The least that has to be done: get the header, hash, look up in a table, insert the principal.
-pub(crate) fn floor(platform: &Platform) -> impl FnMut(Request<Body>) -> StatusCode {
-    let table: Table = platform
-        .issued
-        .iter()
-        .map(|(_, record)| (*record.digest.as_bytes(), AppPrincipal::of(record)))
-        .collect();
-    move |mut request| {
+pub(crate) struct Floor(Table);
+
+impl Floor {
+    pub(crate) fn new(platform: &Platform) -> Self {
+        let records = platform.issued.iter().map(|(_, record)| record);
+        let entry = |record: &TokenRecord| (*record.digest.as_bytes(), AppPrincipal::of(record));
+        Self(records.map(entry).collect())
+    }
+
+    /// Whether the request is admitted.
+    #[inline]
+    pub(crate) fn admit<B>(&self, request: &mut Request<B>) -> bool {
         let presented = request.headers().get(AUTHORIZATION);
         let token = presented.and_then(|value| value.as_bytes().strip_prefix(b"Bearer "));
         let digest: [u8; 32] = Sha256::digest(token.unwrap_or_default()).into();
-        let Some(principal) = table.get(&digest) else {
-            return StatusCode::UNAUTHORIZED;
-        };
-        request.extensions_mut().insert(principal.clone());
-        call(&mut Inner, request)
+        let principal = self.0.get(&digest).cloned();
+        match principal {
+            Some(principal) => {
+                request.extensions_mut().insert(principal);
+                true
+            }
+            None => false,
+        }
+    }
+}
+
+pub(crate) fn floor(platform: &Platform) -> impl FnMut(Request<Body>) -> StatusCode {
+    let floor = Floor::new(platform);
+    move |mut request| match floor.admit(&mut request) {
+        true => call(&mut Inner, request),
+        false => StatusCode::UNAUTHORIZED,
     }
 }
 
@@ -54,7 +70,9 @@ pub(crate) fn bare() -> impl FnMut(Request<Body>) -> StatusCode {
     |request| call(&mut Inner, request)
 }
 
-pub(crate) fn layer(platform: &Platform) -> impl FnMut(Request<Body>) -> StatusCode + Send + use<> {
+pub(crate) fn layer(
+    platform: &Platform,
+) -> impl FnMut(Request<Body>) -> StatusCode + Clone + Send + Sync + use<> {
     let mut service = ApiTokenLayer::new(&platform.tokens).layer(Inner);
     move |request| call(&mut service, request)
 }

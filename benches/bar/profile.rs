@@ -1,11 +1,19 @@
 //! Requests to be counted by a profiler, each kind in a function of its own. Nothing is timed.
 
-use std::hint::black_box;
+use std::{
+    hint::black_box,
+    pin::pin,
+    task::{Context, Poll, Waker},
+};
 
+use axum::Router;
 use http::{HeaderValue, Request, StatusCode};
+use http_body_util::BodyExt;
+use tower::Service;
 
 use crate::{
     floor::{bare, floor, layer},
+    loopback::routers,
     platform::{Body, Platform, request},
     refusals::mistyped,
 };
@@ -17,31 +25,55 @@ pub(crate) fn run() {
     platform.warm();
     let some = platform.some();
     let mistyped = [mistyped(&some[0])];
-    for round in [warm_up, profile_bare] {
-        round(&mut bare(), &some);
-    }
-    for round in [warm_up, profile_floor] {
-        round(&mut floor(&platform), &some);
-    }
-    for round in [warm_up, profile_layer] {
-        round(&mut layer(&platform), &some);
-    }
-    for round in [warm_up, profile_refusal] {
-        round(&mut layer(&platform), &mistyped);
+    profile(profile_bare, &mut bare(), &some);
+    profile(profile_floor, &mut floor(&platform), &some);
+    profile(profile_layer, &mut layer(&platform), &some);
+    profile(profile_refusal, &mut layer(&platform), &mistyped);
+    let [(_, none), (_, noop), (_, floor), (_, layer)] = routers(&platform);
+    profile(profile_axum, &mut through(none), &some);
+    profile(profile_axum_noop, &mut through(noop), &some);
+    profile(profile_axum_floor, &mut through(floor), &some);
+    profile(profile_axum_layer, &mut through(layer), &some);
+}
+
+fn profile(profiled: fn(Path<'_>, &[HeaderValue]), path: Path<'_>, credentials: &[HeaderValue]) {
+    warm_up(path, credentials);
+    profiled(path, credentials);
+}
+
+/// Calls a router as a server does, to the end of the response's body.
+fn through(mut router: Router) -> impl FnMut(Request<Body>) -> StatusCode {
+    move |request| {
+        let mut cx = Context::from_waker(Waker::noop());
+        let answered = async {
+            let response = Service::call(&mut router, request).await.unwrap();
+            let status = response.status();
+            black_box(response.into_body().collect().await.unwrap());
+            status
+        };
+        match pin!(answered).poll(&mut cx) {
+            Poll::Ready(status) => status,
+            Poll::Pending => panic!("the store was asked"),
+        }
     }
 }
 
-type Service<'a> = &'a mut dyn FnMut(Request<Body>) -> StatusCode;
+type Path<'a> = &'a mut dyn FnMut(Request<Body>) -> StatusCode;
 
 macro_rules! profiled {
     ($($name:ident)*) => {$(
         #[inline(never)]
-        fn $name(service: Service<'_>, credentials: &[HeaderValue]) {
+        fn $name(path: Path<'_>, credentials: &[HeaderValue]) {
+            // Functions that do the same would be made one.
+            black_box(stringify!($name));
             for credential in credentials.iter().cycle().take(REQUESTS) {
-                black_box(service(request(credential)));
+                black_box(path(request(credential)));
             }
         }
     )*};
 }
 
-profiled! { warm_up profile_bare profile_floor profile_layer profile_refusal }
+profiled! {
+    warm_up profile_bare profile_floor profile_layer profile_refusal
+    profile_axum profile_axum_noop profile_axum_floor profile_axum_layer
+}

@@ -4,11 +4,11 @@ mod load;
 
 use std::{
     net::{Ipv4Addr, SocketAddr},
-    sync::mpsc,
+    sync::{Arc, mpsc},
     thread,
 };
 
-use axum::{Router, routing::get};
+use axum::{Router, extract::Request, routing::get};
 use http::HeaderValue;
 use tokio::{net::TcpListener, task::JoinSet};
 use tower::util::MapRequestLayer;
@@ -16,6 +16,7 @@ use tower_api_tokens::ApiTokenLayer;
 
 use self::load::Load;
 use crate::{
+    floor::Floor,
     platform::{Platform, runtime},
     rounds::{median, timed},
 };
@@ -26,16 +27,7 @@ const REQUESTS: usize = 20_000;
 pub(crate) fn run() {
     let platform = Platform::new(100_000);
     platform.warm();
-    let route = || Router::new().route("/", get(async || "ok"));
-    let servers = [
-        ("no layer", route()),
-        ("no-op layer", route().layer(MapRequestLayer::new(|r| r))),
-        (
-            "`ApiTokenLayer`, from memory",
-            route().layer(ApiTokenLayer::new(&platform.tokens)),
-        ),
-    ];
-    let (names, routers): (Vec<_>, Vec<_>) = servers.into_iter().unzip();
+    let (names, routers): (Vec<_>, Vec<_>) = routers(&platform).into_iter().unzip();
     let addresses = serve(routers);
     let some = platform.some();
     let loading = thread::spawn(move || load(&addresses, &some));
@@ -49,6 +41,25 @@ pub(crate) fn run() {
         println!("| {name} | {:.0} | {ratio:.3} |", median(rate.clone()));
     }
     println!("\nWhat loads it was busy {:.0} % of the time", busy * 100.0);
+}
+
+/// A router under each of the layers that are compared.
+pub(crate) fn routers(platform: &Platform) -> [(&'static str, Router); 4] {
+    let route = || Router::new().route("/", get(async || "ok"));
+    let floor = Arc::new(Floor::new(platform));
+    let admit = move |mut request: Request| {
+        assert!(floor.admit(&mut request));
+        request
+    };
+    [
+        ("no layer", route()),
+        ("no-op layer", route().layer(MapRequestLayer::new(|r| r))),
+        ("floor", route().layer(MapRequestLayer::new(admit))),
+        (
+            "`ApiTokenLayer`, from memory",
+            route().layer(ApiTokenLayer::new(&platform.tokens)),
+        ),
+    ]
 }
 
 /// Serves all of them in one thread, on the first core.
