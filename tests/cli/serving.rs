@@ -181,6 +181,7 @@ fn a_connection_that_brings_no_whole_request_is_closed() {
         stream.set_read_timeout(Some(patience)).unwrap();
         assert_eq!(stream.read(&mut [0]).unwrap(), 0, "after {sent:?}");
     }
+    let server = Server::start(&cli, &["--idle-timeout", "1h"]);
     assert_eq!(server.get("/verify", "").0, 401);
     let message = cli.run(&["serve", "--idle-timeout", "0s"]).failed(2);
     assert!(message.contains("above zero"), "{message}");

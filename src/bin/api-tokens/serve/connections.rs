@@ -11,19 +11,23 @@ use hyper_util::{
 };
 use tokio::{net::TcpListener, select, time::timeout};
 
-use super::shutdown::asked_to_stop;
 use crate::output::note;
 
-/// How long requests that are under way may take after that.
+/// How long requests that are under way may take when it is to stop.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Serves until SIGTERM or SIGINT, and then to the end of what is under way, within limits. A
-/// connection is closed when it has brought no complete head of a request for `idle`.
-pub(super) async fn serve(mut listener: TcpListener, router: Router, idle: Duration) {
+/// Serves until `stop`, and then to the end of what is under way, within limits. A connection is
+/// closed when it has brought no complete head of a request for `idle`.
+pub(super) async fn serve(
+    mut listener: TcpListener,
+    router: Router,
+    idle: Duration,
+    stop: impl Future<Output = ()>,
+) {
     let mut server = http1::Builder::new();
     server.timer(TokioTimer::new()).header_read_timeout(idle);
     let connections = GracefulShutdown::new();
-    let mut stop = pin!(asked_to_stop());
+    let mut stop = pin!(stop);
     loop {
         let (stream, _) = select! {
             accepted = Listener::accept(&mut listener) => accepted,

@@ -6,7 +6,7 @@ mod first_token;
 mod forward_auth;
 mod shutdown;
 
-use std::{net::SocketAddr, time::Duration};
+use std::{io, net::SocketAddr, time::Duration};
 
 use axum::{Router, response::Redirect, routing::get};
 use clap::Args;
@@ -82,9 +82,9 @@ pub(crate) async fn run(arguments: &Arguments, session: &Session) -> Result<(), 
             .because(error)
             .advising("Give another address: `--listen 127.0.0.1:0` takes any port that is free.")
     })?;
-    let address = listener
-        .local_addr()
-        .map_err(|error| Failure::failed("cannot serve").because(error))?;
+    let address = listener.local_addr().map_err(cannot_serve)?;
+    // Before it says that it listens: whoever has read that may stop it.
+    let stop = shutdown::requested().map_err(cannot_serve)?;
     let layer = layer(session, arguments).map_err(|error| Failure::usage(error.to_string()))?;
     let admin = admin(session, arguments)?;
     let router = Router::new()
@@ -100,7 +100,7 @@ pub(crate) async fn run(arguments: &Arguments, session: &Session) -> Result<(), 
     note(&format!(
         "Dashboard: http://{address}/tokens\nListening on http://{address}"
     ));
-    connections::serve(listener, router, arguments.idle_timeout).await;
+    connections::serve(listener, router, arguments.idle_timeout, stop).await;
     // Whatever became of the connections, what is known of usage is kept.
     Ok(follower.stop().await?)
 }
@@ -112,6 +112,10 @@ fn poll_interval(max_staleness: Duration) -> Duration {
         Duration::ZERO => Duration::from_secs(1),
         bound => (bound / 5).min(Duration::from_secs(1)),
     }
+}
+
+fn cannot_serve(error: io::Error) -> Failure {
+    Failure::failed("cannot serve").because(error)
 }
 
 fn layer(session: &Session, arguments: &Arguments) -> Result<ApiTokenLayer, LayerError> {

@@ -1,23 +1,26 @@
 //! What tells a server to stop.
 
-use tokio::{select, signal};
+use std::io;
 
-/// Waits for SIGTERM or SIGINT.
+use tokio::signal;
+
+/// What comes about with SIGTERM or SIGINT, which are heeded from now on.
 #[cfg(unix)]
-pub(super) async fn asked_to_stop() {
+pub(super) fn requested() -> io::Result<impl Future<Output = ()>> {
     use signal::unix::{SignalKind, signal};
-    match signal(SignalKind::terminate()) {
-        Ok(mut terminate) => {
-            select! {
-                _ = signal::ctrl_c() => {}
-                _ = terminate.recv() => {}
-            }
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    Ok(async move {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
         }
-        Err(_) => drop(signal::ctrl_c().await),
-    }
+    })
 }
 
 #[cfg(not(unix))]
-pub(super) async fn asked_to_stop() {
-    let _ = signal::ctrl_c().await;
+pub(super) fn requested() -> io::Result<impl Future<Output = ()>> {
+    Ok(async {
+        let _ = signal::ctrl_c().await;
+    })
 }
