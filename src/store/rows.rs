@@ -4,6 +4,7 @@
 use std::{error::Error, str::FromStr};
 
 use jiff::Timestamp;
+use sqlx::{ColumnIndex, Decode, Row, Type};
 
 use super::{Change, Changes, IdempotencyKey, Repeated, Revision, StoreError, StoreErrorKind};
 use crate::{
@@ -20,6 +21,37 @@ pub(super) trait Columns {
     fn text(&self, column: usize) -> Result<Option<&str>, StoreError>;
     fn bytes(&self, column: usize) -> Result<Option<&[u8]>, StoreError>;
     fn identifier(&self, column: usize) -> Result<Option<[u8; 16]>, StoreError>;
+}
+
+/// An identifier, in the type that a database has for it.
+#[derive(Clone, Copy)]
+pub(super) struct Identifier(pub(super) [u8; 16]);
+
+impl<R> Columns for R
+where
+    R: Row,
+    usize: ColumnIndex<R>,
+    i64: for<'r> Decode<'r, R::Database> + Type<R::Database>,
+    for<'r> &'r str: Decode<'r, R::Database> + Type<R::Database>,
+    for<'r> &'r [u8]: Decode<'r, R::Database> + Type<R::Database>,
+    Identifier: for<'r> Decode<'r, R::Database> + Type<R::Database>,
+{
+    fn integer(&self, column: usize) -> Result<Option<i64>, StoreError> {
+        self.try_get(column).map_err(corrupt)
+    }
+
+    fn text(&self, column: usize) -> Result<Option<&str>, StoreError> {
+        self.try_get(column).map_err(corrupt)
+    }
+
+    fn bytes(&self, column: usize) -> Result<Option<&[u8]>, StoreError> {
+        self.try_get(column).map_err(corrupt)
+    }
+
+    fn identifier(&self, column: usize) -> Result<Option<[u8; 16]>, StoreError> {
+        let id: Option<Identifier> = self.try_get(column).map_err(corrupt)?;
+        Ok(id.map(|Identifier(id)| id))
+    }
 }
 
 /// A column holds nothing that has to hold something.
@@ -139,6 +171,6 @@ where
     text.parse().map_err(corrupt)
 }
 
-pub(super) fn corrupt(error: impl Error + Send + Sync + 'static) -> StoreError {
+fn corrupt(error: impl Error + Send + Sync + 'static) -> StoreError {
     StoreError::with_source(StoreErrorKind::Corrupt, error)
 }

@@ -1,10 +1,14 @@
 use async_trait::async_trait;
 
-use super::{PostgresStore, row::UuidValue};
+use super::PostgresStore;
 use crate::{
     audit::{AuditEvent, AuditEventId},
     clock::microseconds,
-    store::{AuditLog, AuditQuery, Page, StoreError, page::surplus, rows::event_from},
+    store::{
+        AuditLog, AuditQuery, Page, StoreError,
+        page::surplus,
+        rows::{Identifier, event_from},
+    },
 };
 
 #[async_trait]
@@ -12,12 +16,12 @@ impl AuditLog for PostgresStore {
     async fn append(&self, event: &AuditEvent) -> Result<(), StoreError> {
         let append = self
             .query(&self.statements().append_event)
-            .bind(UuidValue::from(event.id))
+            .bind(Identifier::from(event.id))
             .bind(microseconds(event.at))
             .bind(event.actor.clone())
             .bind(event.action.as_str())
             .bind(event.app.map(|app| app.to_string()))
-            .bind(event.token.map(UuidValue::from))
+            .bind(event.token.map(Identifier::from))
             .bind(event.outcome.to_string());
         self.change(append).await.map(drop)
     }
@@ -30,9 +34,9 @@ impl AuditLog for PostgresStore {
         let read = self
             .query(&self.statements().events(query))
             .bind(surplus(limit))
-            .bind(query.after.map(UuidValue::from))
+            .bind(query.after.map(Identifier::from))
             .bind(query.app.map(|app| app.to_string()))
-            .bind(query.token.map(UuidValue::from));
+            .bind(query.token.map(Identifier::from));
         let rows = self.read(read).await?;
         let events: Result<Vec<_>, _> = rows.iter().map(event_from).collect();
         Ok(Page::from_surplus(events?, limit, |event| event.id))

@@ -3,7 +3,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use jiff::Timestamp;
 
-use super::{PostgresStore, row::UuidValue, spawn};
+use super::{PostgresStore, spawn};
 use crate::{
     clock::microseconds,
     record::TokenRecord,
@@ -11,7 +11,7 @@ use crate::{
         ChangeLog, Changes, Page, Revision, StoreError, StoreErrorKind, TokenQuery, TokenRegistry,
         Usage, UsageLog,
         page::surplus,
-        rows::{changes_from, revision_from},
+        rows::{Identifier, changes_from, revision_from},
     },
     token::TokenId,
 };
@@ -57,7 +57,7 @@ impl UsageLog for PostgresStore {
         }
         let record = self
             .query(&self.statements().record_usage)
-            .bind(column(usages, |usage| UuidValue::from(usage.token)))
+            .bind(column(usages, |usage| Identifier::from(usage.token)))
             .bind(column(usages, |usage| microseconds(usage.last_used_at)))
             .bind(column(usages, |usage| {
                 i64::try_from(usage.uses).unwrap_or(i64::MAX)

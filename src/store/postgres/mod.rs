@@ -4,11 +4,11 @@ mod audit;
 mod builder;
 mod changes;
 mod error;
+mod identifier;
 mod listen;
 mod migrate;
 mod open;
 mod registry;
-mod row;
 mod schema;
 mod statements;
 

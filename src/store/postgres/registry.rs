@@ -2,7 +2,7 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use sqlx::{PgConnection, postgres::PgRow};
 
-use super::{PostgresStore, Query, error::from_sqlx, row::UuidValue};
+use super::{PostgresStore, Query, error::from_sqlx};
 use crate::{
     app::{AppId, AppRecord},
     clock::{microseconds, to_microsecond},
@@ -11,7 +11,7 @@ use crate::{
         AppQuery, IdempotencyKey, Page, Rotation, StoreError, StoreErrorKind, TokenQuery,
         TokenRegistry, TokenTarget,
         page::surplus,
-        rows::{app_from, count, repeated_from, token_from},
+        rows::{Identifier, app_from, count, repeated_from, token_from},
     },
     token::TokenId,
 };
@@ -23,7 +23,7 @@ impl PostgresStore {
             tokens.iter().map(value).collect()
         }
         self.query(&self.statements().insert_tokens)
-            .bind(column(tokens, |token| UuidValue::from(token.id)))
+            .bind(column(tokens, |token| Identifier::from(token.id)))
             .bind(column(tokens, |token| token.digest.as_bytes().to_vec()))
             .bind(column(tokens, |token| token.mask.as_str().to_owned()))
             .bind(column(tokens, |token| token.app.id.as_str().to_owned()))
@@ -32,7 +32,9 @@ impl PostgresStore {
             .bind(column(tokens, |token| microseconds(token.created_at)))
             .bind(column(tokens, |token| token.expires_at.map(microseconds)))
             .bind(column(tokens, |token| token.revoked_at.map(microseconds)))
-            .bind(column(tokens, |token| token.successor.map(UuidValue::from)))
+            .bind(column(tokens, |token| {
+                token.successor.map(Identifier::from)
+            }))
             .bind(column(tokens, |token| token.last_used_at.map(microseconds)))
             .bind(column(tokens, |token| {
                 i64::try_from(token.uses).unwrap_or(i64::MAX)
@@ -41,7 +43,7 @@ impl PostgresStore {
 
     fn read_target(&self, target: &TokenTarget) -> Query {
         self.query(&self.statements().token)
-            .bind(UuidValue::from(target.id))
+            .bind(Identifier::from(target.id))
             .bind(target.app.map(|app| app.as_str().to_owned()))
     }
 
@@ -66,7 +68,7 @@ impl PostgresStore {
             .query(&self.statements().use_key)
             .bind(key.key)
             .bind(key.request)
-            .bind(UuidValue::from(token))
+            .bind(Identifier::from(token))
             .bind(microseconds(used_at));
         run(connection, note).await?;
         Ok(())
@@ -162,7 +164,7 @@ impl TokenRegistry for PostgresStore {
     async fn rename(&self, target: &TokenTarget, name: &str) -> Result<TokenRecord, StoreError> {
         let rename = self
             .query(&self.statements().rename)
-            .bind(UuidValue::from(target.id))
+            .bind(Identifier::from(target.id))
             .bind(target.app.map(|app| app.to_string()))
             .bind(name.to_owned());
         changed_token(&self.change(rename).await?)
@@ -184,7 +186,7 @@ impl TokenRegistry for PostgresStore {
             .bind(surplus(limit))
             // An expiry is kept to the microsecond: it has come when that microsecond has begun.
             .bind(microseconds(now))
-            .bind(query.after.map(UuidValue::from))
+            .bind(query.after.map(Identifier::from))
             .bind(query.app.map(|app| app.to_string()))
             .bind(query.name.clone());
         let rows = self.read(read).await?;
@@ -206,10 +208,10 @@ impl TokenRegistry for PostgresStore {
                 let rotated = changed_token(&rows)?.rotate(successor.id, rotation.at, ends)?;
                 let update = store
                     .query(&store.statements().rotate)
-                    .bind(UuidValue::from(target.id))
+                    .bind(Identifier::from(target.id))
                     .bind(target.app.map(|app| app.to_string()))
                     .bind(rotated.expires_at.map(microseconds))
-                    .bind(UuidValue::from(successor.id));
+                    .bind(Identifier::from(successor.id));
                 let rotated = changed_token(&run(connection, update).await?)?;
                 let insert = store.insert_tokens(std::slice::from_ref(successor));
                 run(connection, insert).await?;
@@ -222,7 +224,7 @@ impl TokenRegistry for PostgresStore {
     async fn revoke(&self, target: &TokenTarget, at: Timestamp) -> Result<TokenRecord, StoreError> {
         let revoke = self
             .query(&self.statements().revoke)
-            .bind(UuidValue::from(target.id))
+            .bind(Identifier::from(target.id))
             .bind(target.app.map(|app| app.to_string()))
             .bind(microseconds(at));
         let revoked = self.change(revoke).await?;

@@ -3,9 +3,9 @@
 mod audit;
 mod changes;
 mod error;
+mod identifier;
 mod open;
 mod registry;
-mod row;
 mod statements;
 
 use std::{fmt, sync::Arc};
