@@ -47,14 +47,11 @@ impl Floor {
         let presented = request.headers().get(AUTHORIZATION);
         let token = presented.and_then(|value| value.as_bytes().strip_prefix(b"Bearer "));
         let digest: [u8; 32] = Sha256::digest(token.unwrap_or_default()).into();
-        let principal = self.0.get(&digest).cloned();
-        match principal {
-            Some(principal) => {
-                request.extensions_mut().insert(principal);
-                true
-            }
-            None => false,
-        }
+        let Some(principal) = self.0.get(&digest) else {
+            return false;
+        };
+        request.extensions_mut().insert(principal.clone());
+        true
     }
 }
 

@@ -119,10 +119,16 @@ where
 {
     let mut cx = Context::from_waker(Waker::noop());
     assert!(service.poll_ready(&mut cx).is_ready());
-    let response = pin!(service.call(request));
-    match response.poll(&mut cx) {
-        Poll::Ready(Ok(response)) => response.status(),
-        Poll::Ready(Err(never)) => match never {},
+    match at_once(service.call(request)) {
+        Ok(response) => response.status(),
+        Err(never) => match never {},
+    }
+}
+
+/// What a future that waits for nothing gives.
+pub(crate) fn at_once<T>(future: impl Future<Output = T>) -> T {
+    match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(given) => given,
         Poll::Pending => panic!("the store was asked"),
     }
 }

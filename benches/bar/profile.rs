@@ -1,10 +1,6 @@
 //! Requests to be counted by a profiler, each kind in a function of its own. Nothing is timed.
 
-use std::{
-    hint::black_box,
-    pin::pin,
-    task::{Context, Poll, Waker},
-};
+use std::hint::black_box;
 
 use axum::Router;
 use http::{HeaderValue, Request, StatusCode};
@@ -14,7 +10,7 @@ use tower::Service;
 use crate::{
     floor::{bare, floor, layer},
     loopback::routers,
-    platform::{Body, Platform, request},
+    platform::{Body, Platform, at_once, request},
     refusals::mistyped,
 };
 
@@ -44,17 +40,12 @@ fn profile(profiled: fn(Path<'_>, &[HeaderValue]), path: Path<'_>, credentials: 
 /// Calls a router as a server does, to the end of the response's body.
 fn through(mut router: Router) -> impl FnMut(Request<Body>) -> StatusCode {
     move |request| {
-        let mut cx = Context::from_waker(Waker::noop());
-        let answered = async {
+        at_once(async {
             let response = Service::call(&mut router, request).await.unwrap();
             let status = response.status();
             black_box(response.into_body().collect().await.unwrap());
             status
-        };
-        match pin!(answered).poll(&mut cx) {
-            Poll::Ready(status) => status,
-            Poll::Pending => panic!("the store was asked"),
-        }
+        })
     }
 }
 
