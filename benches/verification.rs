@@ -16,7 +16,7 @@ use criterion::{Criterion, criterion_group, criterion_main};
 use floor::{bare, floor, layer};
 use http::HeaderValue;
 use platform::{Platform, request, runtime};
-use tower_api_tokens::{
+use tower_api_tokens::{TokenRegistryExt, 
     AppRecord, MemoryStore, SqliteStore, TokenId, TokenRecord, TokenRegistry, TokenStore,
 };
 use written::{binary_key, hex_key, hs256};

@@ -49,14 +49,17 @@
 //! use std::collections::HashMap;
 //!
 //! use async_trait::async_trait;
-//! use tower_api_tokens::{ApiTokenLayer, Authenticator, StoreError, TokenDigest, TokenRecord, TokenStore};
+//! use tower_api_tokens::{
+//!     Answer, ApiTokenLayer, Authenticator, StoreError, TokenDigest, TokenRecord, TokenStore,
+//! };
 //!
+//! #[derive(Debug)]
 //! struct Partners(HashMap<TokenDigest, TokenRecord>);
 //!
 //! #[async_trait]
 //! impl TokenStore for Partners {
-//!     async fn find(&self, digest: &TokenDigest) -> Result<Option<TokenRecord>, StoreError> {
-//!         Ok(self.0.get(digest).cloned())
+//!     async fn find(&self, digest: &TokenDigest) -> Result<Answer, StoreError> {
+//!         Ok(self.0.get(digest).cloned().into())
 //!     }
 //! }
 //!
@@ -212,6 +215,7 @@ mod clock;
 mod credential;
 mod dialect;
 mod entropy;
+mod grantable;
 mod kept;
 pub mod middleware;
 mod name;
@@ -242,6 +246,7 @@ pub use audit::{AuditAction, AuditEvent, AuditEventId, AuditOutcome, AuditTextEr
 pub use authenticator::{Authenticator, AuthenticatorBuilder, Follower, FollowerBuilder, Stats};
 pub use clock::{Clock, SystemClock};
 pub use entropy::{Entropy, EntropyError, SystemEntropy};
+pub use grantable::{GrantError, Grantable};
 pub use middleware::{ApiTokenAuth, ApiTokenLayer, LayerError, RequireScopeLayer};
 pub use name::{MAX_NAME_LEN, NameError};
 pub use principal::AppPrincipal;
@@ -253,9 +258,10 @@ pub use store::postgres::PostgresStore;
 #[cfg(feature = "sqlite")]
 pub use store::sqlite::SqliteStore;
 pub use store::{
-    AppQuery, AuditLog, AuditQuery, Change, ChangeLog, Changes, IdempotencyKey, MemoryStore, Page,
-    PageSize, Repeated, Revision, Rotation, StoreError, StoreErrorKind, TokenQuery, TokenRegistry,
-    TokenStore, TokenTarget, Usage, UsageLog,
+    Answer, AppQuery, Applied, AuditLog, AuditQuery, Change, ChangeLog, Changes, IdempotencyKey,
+    LivePage, LoggedChange, MemoryStore, Mutation, Op, Page, PageSize, Plan, Repeated, Revision,
+    Rotation, Snapshot, StoreError, StoreErrorKind, TokenQuery, TokenRegistry, TokenRegistryExt,
+    TokenStore, TokenTarget, Usage, UsageLog, UsedKey, Write,
 };
 pub use token::{
     ApiToken, DigestError, MaskError, MaskedToken, PrefixError, TokenDigest, TokenFormat, TokenId,

@@ -145,6 +145,21 @@ impl ScopeSet {
         self.0.split_ascii_whitespace()
     }
 
+    /// The scopes of this set that are not in `other`.
+    #[must_use]
+    pub fn difference(&self, other: &ScopeSet) -> ScopeSet {
+        let mut text = CompactString::default();
+        for scope in self.iter() {
+            if !other.iter().any(|held| held == scope) {
+                if !text.is_empty() {
+                    text.push(' ');
+                }
+                text.push_str(scope);
+            }
+        }
+        Self(text)
+    }
+
     /// Whether `scope` is in the set.
     #[must_use]
     pub fn contains(&self, scope: &Scope) -> bool {

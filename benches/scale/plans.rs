@@ -8,7 +8,7 @@ use std::{
 };
 
 use jiff::Timestamp;
-use tower_api_tokens::{
+use tower_api_tokens::{TokenRegistryExt, 
     ApiTokens, ChangeLog, PostgresStore, TokenFormat, TokenQuery, TokenRegistry, TokenStatus,
     TokenStore, Usage, UsageLog,
 };

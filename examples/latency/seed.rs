@@ -3,7 +3,7 @@
 use std::error::Error;
 
 use indicatif::ProgressBar;
-use tower_api_tokens::{
+use tower_api_tokens::{TokenRegistryExt, 
     ApiToken, AppId, AppQuery, AppRecord, Clock, MaskedToken, StoreError, SystemClock,
     SystemEntropy, TokenFormat, TokenId, TokenRecord, TokenRegistry,
 };

@@ -328,12 +328,12 @@ impl Course {
         let (mut after, mut loaded) = (None, 0);
         loop {
             let page = self.read(self.log.live(after, BATCH, clock.now())).await?;
-            for token in &page.items {
+            for token in &page.tokens {
                 if token.status(clock.now()) == TokenStatus::Live {
                     cache.preload(token, clock.monotonic());
                 }
             }
-            loaded += page.items.len();
+            loaded += page.tokens.len();
             on_load(loaded);
             after = page.next;
             if after.is_none() {
@@ -373,10 +373,12 @@ impl Course {
                 self.shared.clear();
                 return Box::pin(self.begin(&mut |_| ())).await;
             };
+            let logged = changes.len();
+            let changes: Vec<Change> = changes.iter().map(|logged| logged.change).collect();
             self.heed(&changes).await?;
             self.revision = Some(revision);
             since = revision;
-            if changes.len() < BATCH {
+            if logged < BATCH {
                 self.heeded(asked_at, revision, latest);
                 return Ok(());
             }

@@ -88,7 +88,7 @@ impl Lookups {
         let answer = AssertUnwindSafe(async { store.find(digest).await }).catch_unwind();
         match timeout(self.timeout, answer).await {
             // A store may look up by a part of the digest or under a loose collation.
-            Ok(Ok(Ok(found))) => Ok(found.filter(|token| token.digest == *digest)),
+            Ok(Ok(Ok(answer))) => Ok(answer.record.filter(|token| token.digest == *digest)),
             Ok(Ok(Err(error))) => Err(Rejection::store_failure(error)),
             Ok(Err(_panic)) => Err(Rejection::store_failure(StoreError::unavailable(
                 "the token store panicked",

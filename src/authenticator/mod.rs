@@ -138,9 +138,9 @@ impl Authenticator {
     pub(crate) fn follow_registry(
         &self,
         log: Arc<dyn ChangeLog>,
-        usage: Arc<dyn UsageLog>,
+        usage: Option<Arc<dyn UsageLog>>,
     ) -> FollowerBuilder {
-        FollowerBuilder::new(self.clone(), log, Some(usage))
+        FollowerBuilder::new(self.clone(), log, usage)
     }
 
     /// What the authenticator has done and remembers.

@@ -1,3 +1,5 @@
+use std::fmt::Debug;
+
 use async_trait::async_trait;
 
 use super::{Page, PageSize, StoreError};
@@ -23,7 +25,7 @@ use crate::{
 /// As for [`TokenRegistry`](super::TokenRegistry). Events are neither changed nor removed, and
 /// outlive the apps and tokens that they are about.
 #[async_trait]
-pub trait AuditLog: Send + Sync + 'static {
+pub trait AuditLog: Debug + Send + Sync + 'static {
     /// Appends an event.
     ///
     /// # Errors

@@ -1,3 +1,5 @@
+use std::fmt::Debug;
+
 use async_trait::async_trait;
 use jiff::Timestamp;
 
@@ -24,7 +26,7 @@ use crate::{
 ///
 /// # Identity
 ///
-/// A [`Revision`] is known again by its mark. A log that no longer holds a revision, or holds
+/// A [`Revision`] is told apart by its mark, a random number for each change. A log that no longer holds a revision, or holds
 /// another in its place because the store was replaced or restored, says
 /// [`Changes::Gap`].
 ///
@@ -37,7 +39,7 @@ use crate::{
     note = "a store without one is asked again about each token when `max_staleness` has passed; only a follower needs it"
 )]
 #[async_trait]
-pub trait ChangeLog: Send + Sync + 'static {
+pub trait ChangeLog: Debug + Send + Sync + 'static {
     /// The revision of the latest change.
     ///
     /// # Errors
@@ -68,7 +70,7 @@ pub trait ChangeLog: Send + Sync + 'static {
         after: Option<TokenId>,
         limit: usize,
         now: Timestamp,
-    ) -> Result<Page<TokenRecord, TokenId>, StoreError>;
+    ) -> Result<LivePage, StoreError>;
 }
 
 /// A point in the history of a store.
@@ -88,7 +90,7 @@ pub enum Changes {
     /// All that has changed up to a later revision.
     Since {
         /// What has changed, oldest first.
-        changes: Vec<Change>,
+        changes: Vec<LoggedChange>,
         /// The revision of the last of these, or the one that was asked about if there are none.
         revision: Revision,
         /// The number of the latest revision, which may be later than that.
@@ -96,6 +98,51 @@ pub enum Changes {
     },
     /// The log does not lead on from the revision that was asked about.
     Gap,
+}
+
+/// A change, with the revision that it led to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct LoggedChange {
+    /// The revision that the change led to.
+    pub revision: Revision,
+    /// What was changed.
+    pub change: Change,
+}
+
+impl LoggedChange {
+    /// Creates the change that led to a revision.
+    #[must_use]
+    pub fn new(revision: Revision, change: Change) -> Self {
+        Self { revision, change }
+    }
+}
+
+/// A page of the tokens that are live, for a cache that is loaded as a whole.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct LivePage {
+    /// The tokens, the greatest identifier first.
+    pub tokens: Vec<TokenRecord>,
+    /// Where the next page begins; `None` on the last page.
+    pub next: Option<TokenId>,
+    /// The revision that the page reflects, read in the same statement.
+    pub position: Revision,
+    /// The digests of tokens whose rows could not be read, and which are left out of `tokens`.
+    pub unreadable: Vec<TokenDigest>,
+}
+
+impl LivePage {
+    /// Creates a page that was read at a position.
+    #[must_use]
+    pub fn new(page: Page<TokenRecord, TokenId>, position: Revision) -> Self {
+        Self {
+            tokens: page.items,
+            next: page.next,
+            position,
+            unreadable: Vec::new(),
+        }
+    }
 }
 
 /// What a change was about.
@@ -128,7 +175,7 @@ pub enum Change {
 ///
 /// As for [`TokenRegistry`](super::TokenRegistry).
 #[async_trait]
-pub trait UsageLog: Send + Sync + 'static {
+pub trait UsageLog: Debug + Send + Sync + 'static {
     /// Adds to the usage of tokens. They come in the order of their identifiers, each one once.
     ///
     /// # Errors

@@ -1,7 +1,7 @@
 use std::{error::Error, fmt};
 
 use super::Repeated;
-use crate::record::TransitionError;
+use crate::{grantable::GrantError, record::TransitionError};
 
 /// Why a store could not do what it was asked.
 ///
@@ -29,6 +29,10 @@ pub enum StoreErrorKind {
     /// What is to be changed is not in a state that allows it; the source is a
     /// [`TransitionError`].
     Conflict,
+    /// The actor may not grant what the change would admit; the source is a [`GrantError`].
+    NotGranted,
+    /// The store does not know the operation, or cannot record its audit event.
+    Unsupported,
     /// The store can be read but not written.
     ReadOnly,
     /// The store has no room left.
@@ -85,10 +89,22 @@ impl StoreError {
         self.source.as_ref()?.downcast_ref().copied()
     }
 
+    /// Why the actor may not grant what the change would admit, if that is the error.
+    #[must_use]
+    pub fn grant(&self) -> Option<&GrantError> {
+        self.source.as_ref()?.downcast_ref()
+    }
+
     /// Why the state of a record forbade the change, if that is the error.
     #[must_use]
     pub fn transition(&self) -> Option<TransitionError> {
         self.source.as_ref()?.downcast_ref().copied()
+    }
+}
+
+impl From<GrantError> for StoreError {
+    fn from(error: GrantError) -> Self {
+        Self::with_source(StoreErrorKind::NotGranted, error)
     }
 }
 
@@ -112,6 +128,8 @@ impl fmt::Display for StoreError {
             StoreErrorKind::AlreadyExists => "the token store has such a record already",
             StoreErrorKind::Repeated => "the request was carried out before",
             StoreErrorKind::Conflict => "the record's state does not allow the change",
+            StoreErrorKind::NotGranted => "the change would admit what the actor may not grant",
+            StoreErrorKind::Unsupported => "the token store does not support the operation",
             StoreErrorKind::ReadOnly => "the token store is read-only; open it for writing",
             StoreErrorKind::Full => "the token store has no room left; free some",
             StoreErrorKind::Corrupt => {

@@ -1,5 +1,5 @@
 use std::{
-    collections::{BTreeMap, HashMap, HashSet, VecDeque},
+    collections::{BTreeMap, HashMap, VecDeque, hash_map::RandomState},
     fmt,
     hash::BuildHasher,
     ops::Bound,
@@ -11,9 +11,9 @@ use jiff::Timestamp;
 use tokio::sync::Notify;
 
 use super::{
-    AppQuery, AuditLog, AuditQuery, Change, ChangeLog, Changes, IdempotencyKey, Page, Repeated,
-    Revision, Rotation, StoreError, StoreErrorKind, TokenQuery, TokenRegistry, TokenStore,
-    TokenTarget, Usage, UsageLog,
+    Answer, AppQuery, Applied, AuditLog, AuditQuery, Change, ChangeLog, Changes, IdempotencyKey,
+    LivePage, LoggedChange, Mutation, Page, Revision, Snapshot, StoreError, StoreErrorKind,
+    TokenQuery, TokenRegistry, TokenStore, TokenTarget, Usage, UsageLog, UsedKey, Write,
 };
 use crate::{
     app::{AppId, AppRecord},
@@ -41,51 +41,87 @@ pub struct MemoryStore {
 /// How many changes the log holds.
 const LOG_LEN: usize = 1 << 16;
 
-/// Tokens hold the app's identifier alone in `app`; what else is there is filled in on reading.
+/// Tokens hold the app's identifier alone in `app`; the rest of it is filled in on reading.
+#[derive(Default)]
 struct State {
     apps: BTreeMap<AppId, AppRecord>,
     tokens: BTreeMap<TokenId, TokenRecord>,
     ids: HashMap<TokenDigest, TokenId>,
-    /// The requests that have made a token.
     keys: HashMap<[u8; 32], UsedKey>,
     audit: BTreeMap<AuditEventId, AuditEvent>,
-    /// The latest changes; the last of them has the number `revision.number`.
-    log: VecDeque<Change>,
-    revision: Revision,
+    log: Log,
 }
 
-struct UsedKey {
-    request: [u8; 32],
-    token: TokenId,
-    used_at: Timestamp,
+/// The latest changes.
+struct Log {
+    /// The revision before the first of `changes`.
+    base: Revision,
+    changes: VecDeque<LoggedChange>,
+    marks: RandomState,
 }
 
-impl Default for State {
+impl Default for Log {
     fn default() -> Self {
+        let marks = RandomState::new();
         Self {
-            apps: BTreeMap::new(),
-            tokens: BTreeMap::new(),
-            ids: HashMap::new(),
-            keys: HashMap::new(),
-            audit: BTreeMap::new(),
-            log: VecDeque::new(),
-            revision: Revision {
+            base: Revision {
                 number: 0,
-                mark: std::collections::hash_map::RandomState::new().hash_one(0_u8),
+                mark: marks.hash_one(0_u64),
             },
+            changes: VecDeque::new(),
+            marks,
         }
     }
 }
 
+impl Log {
+    fn latest(&self) -> Revision {
+        self.changes.back().map_or(self.base, |last| last.revision)
+    }
+
+    fn next(&self) -> Revision {
+        let number = self.latest().number + 1;
+        Revision {
+            number,
+            mark: self.marks.hash_one(number),
+        }
+    }
+
+    fn push(&mut self, change: Change) {
+        self.changes
+            .push_back(LoggedChange::new(self.next(), change));
+        if self.changes.len() > LOG_LEN
+            && let Some(oldest) = self.changes.pop_front()
+        {
+            self.base = oldest.revision;
+        }
+    }
+
+    fn restart(&mut self) {
+        self.base = self.next();
+        self.changes.clear();
+    }
+
+    /// The changes after a revision; `None` if the log does not hold it.
+    fn since(&self, since: Revision, limit: usize) -> Option<Vec<LoggedChange>> {
+        let skip = usize::try_from(since.number.checked_sub(self.base.number)?).ok()?;
+        let held = match skip.checked_sub(1) {
+            None => self.base,
+            Some(last) => self.changes.get(last)?.revision,
+        };
+        let after = self.changes.iter().skip(skip);
+        (held == since).then(|| after.take(limit).copied().collect())
+    }
+}
+
 impl MemoryStore {
-    /// An empty store.
+    /// Creates an empty store.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    // A change checks everything before it writes anything, so a poisoned lock guards a state that
-    // is whole.
+    // A change is planned before anything is written, so a poisoned lock guards a whole state.
     fn read(&self) -> RwLockReadGuard<'_, State> {
         self.state.read().unwrap_or_else(PoisonError::into_inner)
     }
@@ -93,44 +129,9 @@ impl MemoryStore {
     fn write(&self) -> RwLockWriteGuard<'_, State> {
         self.state.write().unwrap_or_else(PoisonError::into_inner)
     }
-
-    /// Makes a change that followers are to heed.
-    fn change<T>(
-        &self,
-        change: impl FnOnce(&mut State) -> Result<T, StoreError>,
-    ) -> Result<T, StoreError> {
-        let changed = change(&mut self.write());
-        self.changed.notify_waiters();
-        changed
-    }
 }
 
 impl State {
-    fn changed(&mut self, change: Change) {
-        self.revision.number += 1;
-        self.log.push_back(change);
-        if self.log.len() > LOG_LEN {
-            self.log.pop_front();
-        }
-    }
-
-    fn change_app(
-        &mut self,
-        id: &AppId,
-        change: impl FnOnce(AppRecord) -> AppRecord,
-    ) -> Result<AppRecord, StoreError> {
-        let app = self.apps.get_mut(id).ok_or_else(not_found)?;
-        *app = change(app.clone());
-        let changed = app.clone();
-        self.changed(Change::App(*id));
-        Ok(changed)
-    }
-
-    fn replace(&mut self, token: &TokenRecord) {
-        self.tokens.insert(token.id, token.clone());
-        self.changed(Change::Token(token.digest));
-    }
-
     /// The token with its app as it is now.
     fn current(&self, token: &TokenRecord) -> TokenRecord {
         let mut token = token.clone();
@@ -140,50 +141,70 @@ impl State {
         token
     }
 
-    fn target(&self, target: &TokenTarget) -> Option<TokenRecord> {
-        let token = self.tokens.get(&target.id)?;
-        target.selects(token).then(|| self.current(token))
+    fn by_digest(&self, digest: &TokenDigest) -> Option<TokenRecord> {
+        Snapshot::token(self, *self.ids.get(digest)?)
     }
 
-    fn check_vacant(&self, token: &TokenRecord) -> Result<(), StoreError> {
-        if !self.apps.contains_key(&token.app.id) {
-            return Err(not_found());
+    fn answer(&self, digest: &TokenDigest) -> Answer {
+        Answer::at(self.by_digest(digest), self.log.latest())
+    }
+
+    fn write(&mut self, write: Write) {
+        match write {
+            Write::PutApp(app) => drop(self.apps.insert(app.id, app)),
+            Write::PutToken(token) => {
+                self.ids.insert(token.digest, token.id);
+                self.tokens.insert(token.id, token);
+            }
+            Write::RemoveToken(id) => {
+                if let Some(token) = self.tokens.remove(&id) {
+                    self.ids.remove(&token.digest);
+                }
+            }
+            Write::PutKey(used) => {
+                let oldest = used.used_at.checked_sub(IdempotencyKey::RETENTION);
+                let oldest = oldest.unwrap_or(Timestamp::MIN);
+                self.keys.retain(|_, used| used.used_at >= oldest);
+                self.keys.insert(used.key.key, used);
+            }
+            Write::AppendEvent(event) => drop(self.audit.insert(event.id, event)),
+            Write::Log(change) => self.log.push(change),
+            Write::RestartLog => self.log.restart(),
         }
-        if self.tokens.contains_key(&token.id) || self.ids.contains_key(&token.digest) {
-            return Err(already_exists());
-        }
-        Ok(())
-    }
-
-    /// Whether a key may be used; the keys of yesterday are forgotten.
-    fn check_key(&mut self, key: &IdempotencyKey, now: Timestamp) -> Result<(), StoreError> {
-        let oldest = now.checked_sub(IdempotencyKey::RETENTION);
-        let oldest = oldest.unwrap_or(Timestamp::MIN);
-        self.keys.retain(|_, used| used.used_at >= oldest);
-        match self.keys.get(&key.key) {
-            None => Ok(()),
-            Some(used) => Err(Repeated::new(used.token, used.request == key.request).into()),
-        }
-    }
-
-    fn use_key(&mut self, key: &IdempotencyKey, token: TokenId, used_at: Timestamp) {
-        let used = UsedKey {
-            request: key.request,
-            token,
-            used_at,
-        };
-        self.keys.insert(key.key, used);
-    }
-
-    fn insert(&mut self, token: TokenRecord) {
-        self.changed(Change::Token(token.digest));
-        self.ids.insert(token.digest, token.id);
-        self.tokens.insert(token.id, token);
     }
 }
 
-fn not_found() -> StoreError {
-    StoreError::new(StoreErrorKind::NotFound)
+impl Snapshot for State {
+    fn app(&self, id: &AppId) -> Option<AppRecord> {
+        self.apps.get(id).cloned()
+    }
+
+    fn token(&self, id: TokenId) -> Option<TokenRecord> {
+        self.tokens.get(&id).map(|token| self.current(token))
+    }
+
+    fn has_digest(&self, digest: &TokenDigest) -> bool {
+        self.ids.contains_key(digest)
+    }
+
+    fn tokens_of(&self, app: &AppId) -> Vec<TokenRecord> {
+        let of_app = self.tokens.values().filter(|token| token.app.id == *app);
+        of_app.map(|token| self.current(token)).collect()
+    }
+
+    fn ended(&self, before: Timestamp, limit: usize) -> Vec<TokenId> {
+        let has_ended = |token: &&TokenRecord| token.ended_at(before).is_some_and(|at| at < before);
+        let ended = self.tokens.values().filter(has_ended);
+        ended.take(limit).map(|token| token.id).collect()
+    }
+
+    fn key(&self, key: &[u8; 32]) -> Option<UsedKey> {
+        self.keys.get(key).copied()
+    }
+
+    fn has_event(&self, id: AuditEventId) -> bool {
+        self.audit.contains_key(&id)
+    }
 }
 
 fn already_exists() -> StoreError {
@@ -192,26 +213,33 @@ fn already_exists() -> StoreError {
 
 #[async_trait]
 impl TokenStore for MemoryStore {
-    async fn find(&self, digest: &TokenDigest) -> Result<Option<TokenRecord>, StoreError> {
+    async fn find(&self, digest: &TokenDigest) -> Result<Answer, StoreError> {
+        Ok(self.read().answer(digest))
+    }
+
+    async fn find_many(&self, digests: &[TokenDigest]) -> Result<Vec<Answer>, StoreError> {
         let state = self.read();
-        let token = state.ids.get(digest).and_then(|id| state.tokens.get(id));
-        Ok(token.map(|token| state.current(token)))
+        Ok(digests.iter().map(|digest| state.answer(digest)).collect())
     }
 }
 
 #[async_trait]
 impl TokenRegistry for MemoryStore {
-    async fn insert_app(&self, app: &AppRecord) -> Result<(), StoreError> {
-        let mut state = self.write();
-        if state.apps.contains_key(&app.id) {
-            return Err(already_exists());
-        }
-        state.apps.insert(app.id, app.clone());
-        Ok(())
+    async fn apply(&self, mutation: &Mutation) -> Result<Applied, StoreError> {
+        let applied = {
+            let mut state = self.write();
+            let plan = mutation.plan(&*state)?;
+            for write in plan.writes {
+                state.write(write);
+            }
+            plan.applied
+        };
+        self.changed.notify_waiters();
+        Ok(applied)
     }
 
     async fn app(&self, id: &AppId) -> Result<Option<AppRecord>, StoreError> {
-        Ok(self.read().apps.get(id).cloned())
+        Ok(Snapshot::app(&*self.read(), id))
     }
 
     async fn apps(&self, query: &AppQuery) -> Result<Page<AppRecord, AppId>, StoreError> {
@@ -227,60 +255,9 @@ impl TokenRegistry for MemoryStore {
         Ok(Page::from_surplus(items, limit, |app: &AppRecord| app.id))
     }
 
-    async fn disable_app(&self, id: &AppId, at: Timestamp) -> Result<AppRecord, StoreError> {
-        self.change(|state| state.change_app(id, |app| app.disable(at)))
-    }
-
-    async fn enable_app(&self, id: &AppId) -> Result<AppRecord, StoreError> {
-        self.change(|state| state.change_app(id, AppRecord::enable))
-    }
-
-    async fn insert(&self, token: &TokenRecord) -> Result<(), StoreError> {
-        self.insert_all(std::slice::from_ref(token)).await
-    }
-
-    async fn insert_once(
-        &self,
-        token: &TokenRecord,
-        key: &IdempotencyKey,
-    ) -> Result<(), StoreError> {
-        self.change(|state| {
-            state.check_key(key, token.created_at)?;
-            state.check_vacant(token)?;
-            state.use_key(key, token.id, token.created_at);
-            state.insert(token.clone());
-            Ok(())
-        })
-    }
-
-    async fn insert_all(&self, tokens: &[TokenRecord]) -> Result<(), StoreError> {
-        self.change(|state| {
-            let mut ids = HashSet::new();
-            let mut digests = HashSet::new();
-            for token in tokens {
-                state.check_vacant(token)?;
-                if !ids.insert(token.id) || !digests.insert(token.digest) {
-                    return Err(already_exists());
-                }
-            }
-            for token in tokens {
-                state.insert(token.clone());
-            }
-            Ok(())
-        })
-    }
-
-    async fn rename(&self, target: &TokenTarget, name: &str) -> Result<TokenRecord, StoreError> {
-        self.change(|state| {
-            let mut renamed = state.target(target).ok_or_else(not_found)?;
-            name.clone_into(&mut renamed.name);
-            state.replace(&renamed);
-            Ok(renamed)
-        })
-    }
-
     async fn token(&self, target: &TokenTarget) -> Result<Option<TokenRecord>, StoreError> {
-        Ok(self.read().target(target))
+        let token = Snapshot::token(&*self.read(), target.id);
+        Ok(token.filter(|token| target.selects(token)))
     }
 
     async fn tokens(
@@ -304,76 +281,34 @@ impl TokenRegistry for MemoryStore {
         }))
     }
 
-    async fn rotate(&self, rotation: &Rotation) -> Result<TokenRecord, StoreError> {
-        self.change(|state| {
-            if let Some(key) = &rotation.key {
-                state.check_key(key, rotation.at)?;
-            }
-            let token = state.target(&rotation.target).ok_or_else(not_found)?;
-            let successor = &rotation.successor;
-            let rotated = token.rotate(successor.id, rotation.at, rotation.overlap_ends)?;
-            state.check_vacant(successor)?;
-            if let Some(key) = &rotation.key {
-                state.use_key(key, successor.id, rotation.at);
-            }
-            state.insert(successor.clone());
-            state.replace(&rotated);
-            Ok(rotated)
-        })
+    fn change_log(&self) -> Option<&dyn ChangeLog> {
+        Some(self)
     }
 
-    async fn revoke(&self, target: &TokenTarget, at: Timestamp) -> Result<TokenRecord, StoreError> {
-        self.change(|state| {
-            let revoked = state.target(target).ok_or_else(not_found)?.revoke(at);
-            state.replace(&revoked);
-            Ok(revoked)
-        })
+    fn usage_log(&self) -> Option<&dyn UsageLog> {
+        Some(self)
     }
 
-    async fn purge(&self, ended_before: Timestamp, limit: usize) -> Result<usize, StoreError> {
-        let mut state = self.write();
-        let ended: Vec<_> = state
-            .tokens
-            .values()
-            .filter(|token| {
-                token
-                    .ended_at(ended_before)
-                    .is_some_and(|at| at < ended_before)
-            })
-            .take(limit)
-            .map(|token| (token.id, token.digest))
-            .collect();
-        for (id, digest) in &ended {
-            state.tokens.remove(id);
-            state.ids.remove(digest);
-        }
-        Ok(ended.len())
+    fn audit_log(&self) -> Option<&dyn AuditLog> {
+        Some(self)
     }
 }
 
 #[async_trait]
 impl ChangeLog for MemoryStore {
     async fn revision(&self) -> Result<Revision, StoreError> {
-        Ok(self.read().revision)
+        Ok(self.read().log.latest())
     }
 
     async fn changes(&self, since: Revision, limit: usize) -> Result<Changes, StoreError> {
-        let state = self.read();
-        let latest = state.revision.number;
-        let behind = latest
-            .checked_sub(since.number)
-            .and_then(|behind| usize::try_from(behind).ok())
-            .filter(|behind| since.mark == state.revision.mark && *behind <= state.log.len());
-        let Some(behind) = behind else {
+        let log = &self.read().log;
+        let Some(changes) = log.since(since, limit) else {
             return Ok(Changes::Gap);
         };
-        let first = state.log.len() - behind;
-        let changes: Vec<_> = state.log.range(first..).take(limit).copied().collect();
-        let number = since.number + changes.len() as u64;
         Ok(Changes::Since {
+            revision: changes.last().map_or(since, |last| last.revision),
+            latest: log.latest().number,
             changes,
-            revision: Revision { number, ..since },
-            latest,
         })
     }
 
@@ -386,8 +321,11 @@ impl ChangeLog for MemoryStore {
         after: Option<TokenId>,
         limit: usize,
         now: Timestamp,
-    ) -> Result<Page<TokenRecord, TokenId>, StoreError> {
-        self.tokens(&TokenQuery::live(after, limit), now).await
+    ) -> Result<LivePage, StoreError> {
+        // In this order the page shows at least what its position promises.
+        let position = self.read().log.latest();
+        let page = self.tokens(&TokenQuery::live(after, limit), now).await?;
+        Ok(LivePage::new(page, position))
     }
 }
 

@@ -3,10 +3,13 @@
 //! [`TokenStore`] is all that verification needs: one method. [`TokenRegistry`] adds the lifecycle
 //! of apps and tokens. The module `testing::conformance` checks a store against both contracts.
 
+mod answer;
 mod audit;
 mod changes;
 mod error;
+mod logs;
 mod memory;
+mod mutation;
 mod page;
 #[cfg(feature = "postgres")]
 pub mod postgres;
@@ -16,13 +19,18 @@ mod rows;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;
 
+use std::fmt::Debug;
+
 use async_trait::async_trait;
 use jiff::Timestamp;
 
+pub use answer::Answer;
 pub use audit::{AuditLog, AuditQuery};
-pub use changes::{Change, ChangeLog, Changes, Revision, Usage, UsageLog};
+pub use changes::{Change, ChangeLog, Changes, LivePage, LoggedChange, Revision, Usage, UsageLog};
 pub use error::{StoreError, StoreErrorKind};
+pub(crate) use logs::{RegistryLogs, audit_log};
 pub use memory::MemoryStore;
+pub use mutation::{Applied, Mutation, Op, Plan, Snapshot, TokenRegistryExt, UsedKey, Write};
 pub use page::{AppQuery, Page, PageSize, TokenQuery};
 pub use repeat::{IdempotencyKey, Repeated};
 
@@ -38,22 +46,23 @@ use crate::{
 /// use std::collections::HashMap;
 ///
 /// use async_trait::async_trait;
-/// use tower_api_tokens::{StoreError, TokenDigest, TokenRecord, TokenStore};
+/// use tower_api_tokens::{Answer, StoreError, TokenDigest, TokenRecord, TokenStore};
 ///
+/// #[derive(Debug)]
 /// struct Table(HashMap<TokenDigest, TokenRecord>);
 ///
 /// #[async_trait]
 /// impl TokenStore for Table {
-///     async fn find(&self, digest: &TokenDigest) -> Result<Option<TokenRecord>, StoreError> {
-///         Ok(self.0.get(digest).cloned())
+///     async fn find(&self, digest: &TokenDigest) -> Result<Answer, StoreError> {
+///         Ok(self.0.get(digest).cloned().into())
 ///     }
 /// }
 /// ```
 ///
 /// # Absence
 ///
-/// A token that the store does not know is `Ok(None)`, never an error. An error says that the
-/// store could not tell: the caller answers 503 and admits nobody.
+/// A token that the store does not have is an [`Answer`] without a record, never an error. An error
+/// means that the store could not look it up: the caller answers 503 and admits nobody.
 ///
 /// # Time
 ///
@@ -62,8 +71,10 @@ use crate::{
 ///
 /// # Visibility
 ///
-/// `find` shows the latest change that was acknowledged anywhere, or the time by which it lags is
-/// added to the bound on revocation.
+/// `find` shows every change that was acknowledged before it began, or returns the position at which
+/// it read, absence included: then an answer from a server that lags is used for no longer than
+/// [`max_staleness`](crate::AuthenticatorBuilder::max_staleness) allows. A store that lags and
+/// returns no position adds its lag to that bound.
 ///
 /// # Cancellation
 ///
@@ -82,13 +93,29 @@ use crate::{
     note = "a `TokenRegistry` is what the lifecycle needs; `MemoryStore`, `SqliteStore` and `PostgresStore` are both"
 )]
 #[async_trait]
-pub trait TokenStore: Send + Sync + 'static {
+pub trait TokenStore: Debug + Send + Sync + 'static {
     /// Finds the record of a token by its digest.
     ///
     /// # Errors
     ///
-    /// When the store could not tell whether there is one.
-    async fn find(&self, digest: &TokenDigest) -> Result<Option<TokenRecord>, StoreError>;
+    /// Returns an error if the store could not look the token up.
+    async fn find(&self, digest: &TokenDigest) -> Result<Answer, StoreError>;
+
+    /// Finds the records of many tokens, and returns an answer for each digest in the same order.
+    ///
+    /// By default they are looked up one by one. A store that can look up many in one query should,
+    /// since a preloaded cache re-reads tokens this way when many change.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the store could not look all of them up.
+    async fn find_many(&self, digests: &[TokenDigest]) -> Result<Vec<Answer>, StoreError> {
+        let mut answers = Vec::with_capacity(digests.len());
+        for digest in digests {
+            answers.push(self.find(digest).await?);
+        }
+        Ok(answers)
+    }
 }
 
 /// The port for the lifecycle of apps and tokens.
@@ -101,9 +128,16 @@ pub trait TokenStore: Send + Sync + 'static {
 ///
 /// # Atomicity
 ///
-/// Each call happens as a whole or not at all. [`rotate`](Self::rotate) inserts the successor and
-/// changes the predecessor in one step, and of many racing rotations of one token exactly one
-/// succeeds. A change names its columns and affects exactly one record, or fails.
+/// A [`Mutation`] happens as a whole or not at all, its idempotency key and its audit event included.
+/// A rotation inserts the successor and changes the predecessor in one step, and of many racing
+/// rotations of one token exactly one succeeds. A change names its columns and affects exactly the
+/// records that it is about.
+///
+/// # Unknown operations
+///
+/// An [`Op`] that the store does not know, or an audit event where it has no
+/// [audit log](Self::audit_log), fails with [`Unsupported`](StoreErrorKind::Unsupported). It is never
+/// ignored.
 ///
 /// # Visibility
 ///
@@ -142,126 +176,82 @@ pub trait TokenStore: Send + Sync + 'static {
     note = "a store with only `find` verifies tokens through `Authenticator::new`; issuing, rotating and revoking them needs `TokenRegistry` too"
 )]
 #[async_trait]
-pub trait TokenRegistry: TokenStore + ChangeLog + UsageLog + AuditLog {
-    /// Inserts an app.
+pub trait TokenRegistry: TokenStore {
+    /// Makes a change.
+    ///
+    /// [`Mutation::plan`] is the reference for what each operation does and returns.
     ///
     /// # Errors
     ///
-    /// [`AlreadyExists`](StoreErrorKind::AlreadyExists) when there is an app with this identifier.
-    async fn insert_app(&self, app: &AppRecord) -> Result<(), StoreError>;
+    /// - [`NotFound`](StoreErrorKind::NotFound) if the app or token to change, or the app of a token
+    ///   to insert, does not exist;
+    /// - [`AlreadyExists`](StoreErrorKind::AlreadyExists) if an identifier or digest to insert is
+    ///   taken;
+    /// - [`Repeated`](StoreErrorKind::Repeated), with what was [created before](Repeated), if the
+    ///   mutation has an idempotency key that was used;
+    /// - [`Conflict`](StoreErrorKind::Conflict), with the
+    ///   [`TransitionError`](crate::TransitionError), if the state of a token does not allow its
+    ///   rotation;
+    /// - [`NotGranted`](StoreErrorKind::NotGranted), with the [`GrantError`](crate::GrantError), if
+    ///   enabling an app would admit tokens that the actor may not grant;
+    /// - [`Unsupported`](StoreErrorKind::Unsupported) if the store does not know the operation, cannot
+    ///   record its audit event, or the operation takes no idempotency key;
+    /// - any other kind if the store fails. It is then unknown whether the change was made.
+    async fn apply(&self, mutation: &Mutation) -> Result<Applied, StoreError>;
 
     /// Reads an app.
     ///
     /// # Errors
     ///
-    /// When the store fails.
+    /// Returns an error if the store fails.
     async fn app(&self, id: &AppId) -> Result<Option<AppRecord>, StoreError>;
-
-    /// Lists apps by identifier, a page at a time.
-    ///
-    /// # Errors
-    ///
-    /// When the store fails.
-    async fn apps(&self, query: &AppQuery) -> Result<Page<AppRecord, AppId>, StoreError>;
-
-    /// Disables an app as of `at`, as [`AppRecord::disable`] says, and returns it.
-    ///
-    /// # Errors
-    ///
-    /// [`NotFound`](StoreErrorKind::NotFound) when there is no such app.
-    async fn disable_app(&self, id: &AppId, at: Timestamp) -> Result<AppRecord, StoreError>;
-
-    /// Enables an app, as [`AppRecord::enable`] says, and returns it.
-    ///
-    /// # Errors
-    ///
-    /// [`NotFound`](StoreErrorKind::NotFound) when there is no such app.
-    async fn enable_app(&self, id: &AppId) -> Result<AppRecord, StoreError>;
-
-    /// Inserts a token. Of its app only the identifier counts; the app must be there.
-    ///
-    /// # Errors
-    ///
-    /// [`AlreadyExists`](StoreErrorKind::AlreadyExists) when there is a token with this identifier
-    /// or this digest; [`NotFound`](StoreErrorKind::NotFound) when there is no such app.
-    async fn insert(&self, token: &TokenRecord) -> Result<(), StoreError>;
-
-    /// Inserts a token as [`insert`](Self::insert) does, unless one was made under this key before.
-    ///
-    /// # Errors
-    ///
-    /// [`Repeated`](StoreErrorKind::Repeated) with what was [made before](Repeated); otherwise as
-    /// [`insert`](Self::insert).
-    async fn insert_once(
-        &self,
-        token: &TokenRecord,
-        key: &IdempotencyKey,
-    ) -> Result<(), StoreError>;
-
-    /// Inserts many tokens in one step.
-    ///
-    /// # Errors
-    ///
-    /// As [`insert`](Self::insert) for any one of them, and then none is inserted.
-    async fn insert_all(&self, tokens: &[TokenRecord]) -> Result<(), StoreError>;
-
-    /// Renames a token, whatever its state, and returns it.
-    ///
-    /// # Errors
-    ///
-    /// [`NotFound`](StoreErrorKind::NotFound) when there is no such token.
-    async fn rename(&self, target: &TokenTarget, name: &str) -> Result<TokenRecord, StoreError>;
 
     /// Reads a token.
     ///
     /// # Errors
     ///
-    /// When the store fails.
+    /// Returns an error if the store fails.
     async fn token(&self, target: &TokenTarget) -> Result<Option<TokenRecord>, StoreError>;
+
+    /// Lists apps by identifier, a page at a time.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the store fails.
+    async fn apps(&self, query: &AppQuery) -> Result<Page<AppRecord, AppId>, StoreError>;
 
     /// Lists tokens, the greatest identifier first, a page at a time: exactly those that
     /// [`TokenQuery::selects`] at `now`.
     ///
-    /// A listing is complete and stable: of the tokens that are there from its first page to its
-    /// last, and are selected all the while, it shows each one once.
+    /// A listing is complete and stable: it shows each token once that exists from its first page to
+    /// its last and is selected all that time.
     ///
     /// # Errors
     ///
-    /// When the store fails.
+    /// Returns an error if the store fails.
     async fn tokens(
         &self,
         query: &TokenQuery,
         now: Timestamp,
     ) -> Result<Page<TokenRecord, TokenId>, StoreError>;
 
-    /// Inserts the successor of a token and changes the token as [`TokenRecord::rotate`] says, in
-    /// one step. Returns the token as it is then.
-    ///
-    /// # Errors
-    ///
-    /// [`NotFound`](StoreErrorKind::NotFound) when there is no such token;
-    /// [`Repeated`](StoreErrorKind::Repeated) with what was [made before](Repeated) when the
-    /// rotation has a key under which a token was made before;
-    /// [`Conflict`](StoreErrorKind::Conflict) with the [`TransitionError`](crate::TransitionError)
-    /// when its state does not allow it; [`AlreadyExists`](StoreErrorKind::AlreadyExists) when
-    /// the successor's identifier or digest is taken.
-    async fn rotate(&self, rotation: &Rotation) -> Result<TokenRecord, StoreError>;
+    /// The log of changes, for a [`Follower`](crate::Follower). Without one, changes that other
+    /// processes make take effect here after
+    /// [`max_staleness`](crate::AuthenticatorBuilder::max_staleness).
+    fn change_log(&self) -> Option<&dyn ChangeLog> {
+        None
+    }
 
-    /// Revokes a token as [`TokenRecord::revoke`] says, and returns it. Revoking it again changes
-    /// nothing and succeeds.
-    ///
-    /// # Errors
-    ///
-    /// [`NotFound`](StoreErrorKind::NotFound) when there is no such token.
-    async fn revoke(&self, target: &TokenTarget, at: Timestamp) -> Result<TokenRecord, StoreError>;
+    /// Where the use of tokens is recorded. Without one, it is not.
+    fn usage_log(&self) -> Option<&dyn UsageLog> {
+        None
+    }
 
-    /// Removes tokens that [ended](TokenRecord::ended_at) before an instant, at most `limit` of
-    /// them, and returns how many it removed. Live tokens are never removed.
-    ///
-    /// # Errors
-    ///
-    /// When the store fails.
-    async fn purge(&self, ended_before: Timestamp, limit: usize) -> Result<usize, StoreError>;
+    /// Where audit events are kept. Without one, a [`Mutation`] with an event is
+    /// [`Unsupported`](StoreErrorKind::Unsupported).
+    fn audit_log(&self) -> Option<&dyn AuditLog> {
+        None
+    }
 }
 
 /// Which token a call is about, and on whose behalf.
@@ -307,7 +297,7 @@ pub struct Rotation {
     pub at: Timestamp,
     /// When the rotated token expires, at the latest.
     pub overlap_ends: Timestamp,
-    /// What makes the request known again if it is repeated.
+    /// The idempotency key of the request.
     pub key: Option<IdempotencyKey>,
 }
 
@@ -336,5 +326,19 @@ impl Rotation {
     pub fn once(mut self, key: IdempotencyKey) -> Self {
         self.key = Some(key);
         self
+    }
+}
+
+impl From<Rotation> for Mutation {
+    fn from(rotation: Rotation) -> Self {
+        let op = Op::RotateToken {
+            target: rotation.target,
+            successor: rotation.successor,
+            overlap_ends: rotation.overlap_ends,
+        };
+        Self {
+            key: rotation.key,
+            ..Self::new(op, rotation.at)
+        }
     }
 }

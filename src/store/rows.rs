@@ -6,7 +6,10 @@ use std::{error::Error, str::FromStr};
 use jiff::Timestamp;
 use sqlx::{ColumnIndex, Decode, Row, Type};
 
-use super::{Change, Changes, IdempotencyKey, Repeated, Revision, StoreError, StoreErrorKind};
+use super::{
+    Answer, Change, Changes, IdempotencyKey, LivePage, LoggedChange, Page, Repeated, Revision,
+    StoreError, StoreErrorKind,
+};
 use crate::{
     app::{AppId, AppRecord},
     audit::{AuditEvent, AuditEventId},
@@ -59,6 +62,15 @@ where
 #[error("column {0} is null")]
 struct NullColumn(usize);
 
+/// Even an empty history has a beginning in the log.
+#[derive(Debug, thiserror::Error)]
+#[error("the change log is empty")]
+struct EmptyLog;
+
+pub(super) fn log_is_empty() -> StoreError {
+    corrupt(EmptyLog)
+}
+
 pub(super) fn token_from(row: &impl Columns) -> Result<TokenRecord, StoreError> {
     let digest = TokenDigest::from_bytes(bytes(row, 1)?);
     let mask = parse(text(row, 2)?)?;
@@ -74,6 +86,36 @@ pub(super) fn token_from(row: &impl Columns) -> Result<TokenRecord, StoreError> 
     Ok(token)
 }
 
+/// Reads an answer from a token's columns, all null where there is none, and its position.
+pub(super) fn answer_from(row: &impl Columns) -> Result<Answer, StoreError> {
+    Ok(Answer::at(token_if_any(row)?, position_from(row)?))
+}
+
+/// Reads a page of live tokens from rows like those of [`answer_from`], of which there is at least
+/// one, and one more than `limit` if another page follows.
+pub(super) fn live_from(rows: &[impl Columns], limit: usize) -> Result<LivePage, StoreError> {
+    let first = rows.first().ok_or_else(log_is_empty)?;
+    let position = position_from(first)?;
+    let mut tokens = Vec::with_capacity(rows.len());
+    for row in rows {
+        tokens.extend(token_if_any(row)?);
+    }
+    let page = Page::from_surplus(tokens, limit, |token: &TokenRecord| token.id);
+    Ok(LivePage::new(page, position))
+}
+
+fn token_if_any(row: &impl Columns) -> Result<Option<TokenRecord>, StoreError> {
+    match row.identifier(0)? {
+        Some(_) => token_from(row).map(Some),
+        None => Ok(None),
+    }
+}
+
+/// The position behind a token's columns.
+fn position_from(row: &impl Columns) -> Result<Revision, StoreError> {
+    revision_at(row, 15)
+}
+
 /// Reads an app from four columns, the first of which is given.
 pub(super) fn app_from(row: &impl Columns, first: usize) -> Result<AppRecord, StoreError> {
     let id: AppId = parse(text(row, first)?)?;
@@ -84,9 +126,13 @@ pub(super) fn app_from(row: &impl Columns, first: usize) -> Result<AppRecord, St
 }
 
 pub(super) fn revision_from(row: &impl Columns) -> Result<Revision, StoreError> {
+    revision_at(row, 0)
+}
+
+fn revision_at(row: &impl Columns, first: usize) -> Result<Revision, StoreError> {
     Ok(Revision {
-        number: count(row, 0)?,
-        mark: integer(row, 1)?.cast_unsigned(),
+        number: count(row, first)?,
+        mark: integer(row, first + 1)?.cast_unsigned(),
     })
 }
 
@@ -106,11 +152,12 @@ pub(super) fn changes_from(rows: &[impl Columns], since: Revision) -> Result<Cha
     })
 }
 
-fn change_from(row: &impl Columns) -> Result<Change, StoreError> {
-    match row.text(3)? {
-        Some(app) => parse(app).map(Change::App),
-        None => Ok(Change::Token(TokenDigest::from_bytes(bytes(row, 2)?))),
-    }
+fn change_from(row: &impl Columns) -> Result<LoggedChange, StoreError> {
+    let change = match row.text(3)? {
+        Some(app) => Change::App(parse(app)?),
+        None => Change::Token(TokenDigest::from_bytes(bytes(row, 2)?)),
+    };
+    Ok(LoggedChange::new(revision_from(row)?, change))
 }
 
 pub(super) fn repeated_from(

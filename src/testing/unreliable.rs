@@ -11,9 +11,10 @@ use jiff::Timestamp;
 use tokio::sync::Notify;
 
 use crate::{
-    AppId, AppQuery, AppRecord, AuditEvent, AuditEventId, AuditLog, AuditQuery, ChangeLog, Changes,
-    IdempotencyKey, Page, Revision, Rotation, StoreError, StoreErrorKind, TokenDigest, TokenId,
-    TokenQuery, TokenRecord, TokenRegistry, TokenStore, TokenTarget, Usage, UsageLog,
+    Answer, AppId, AppQuery, AppRecord, Applied, AuditEvent, AuditEventId, AuditLog, AuditQuery,
+    ChangeLog, Changes, LivePage, Mutation, Page, Revision, StoreError, StoreErrorKind,
+    TokenDigest, TokenId, TokenQuery, TokenRecord, TokenRegistry, TokenStore, TokenTarget, Usage,
+    UsageLog, store::audit_log,
 };
 
 /// A store that does as the one inside, or fails as it is told. Clones are one store.
@@ -153,58 +154,48 @@ macro_rules! call {
     }};
 }
 
+impl<S: TokenRegistry> UnreliableStore<S> {
+    fn changes_log(&self) -> Result<&dyn ChangeLog, StoreError> {
+        self.inner.change_log().ok_or_else(unsupported)
+    }
+
+    fn usages_log(&self) -> Result<&dyn UsageLog, StoreError> {
+        self.inner.usage_log().ok_or_else(unsupported)
+    }
+}
+
+fn unsupported() -> StoreError {
+    StoreError::new(StoreErrorKind::Unsupported)
+}
+
 #[async_trait]
 impl<S: TokenStore> TokenStore for UnreliableStore<S> {
-    async fn find(&self, digest: &TokenDigest) -> Result<Option<TokenRecord>, StoreError> {
+    async fn find(&self, digest: &TokenDigest) -> Result<Answer, StoreError> {
         self.state.finds.fetch_add(1, SeqCst);
         call!(self, false, self.inner.find(digest))
+    }
+
+    async fn find_many(&self, digests: &[TokenDigest]) -> Result<Vec<Answer>, StoreError> {
+        call!(self, false, self.inner.find_many(digests))
     }
 }
 
 #[async_trait]
 impl<S: TokenRegistry> TokenRegistry for UnreliableStore<S> {
-    async fn insert_app(&self, app: &AppRecord) -> Result<(), StoreError> {
-        call!(self, true, self.inner.insert_app(app))
+    async fn apply(&self, mutation: &Mutation) -> Result<Applied, StoreError> {
+        call!(self, true, self.inner.apply(mutation))
     }
 
     async fn app(&self, id: &AppId) -> Result<Option<AppRecord>, StoreError> {
         call!(self, false, self.inner.app(id))
     }
 
-    async fn apps(&self, query: &AppQuery) -> Result<Page<AppRecord, AppId>, StoreError> {
-        call!(self, false, self.inner.apps(query))
-    }
-
-    async fn disable_app(&self, id: &AppId, at: Timestamp) -> Result<AppRecord, StoreError> {
-        call!(self, true, self.inner.disable_app(id, at))
-    }
-
-    async fn enable_app(&self, id: &AppId) -> Result<AppRecord, StoreError> {
-        call!(self, true, self.inner.enable_app(id))
-    }
-
-    async fn insert(&self, token: &TokenRecord) -> Result<(), StoreError> {
-        call!(self, true, self.inner.insert(token))
-    }
-
-    async fn insert_once(
-        &self,
-        token: &TokenRecord,
-        key: &IdempotencyKey,
-    ) -> Result<(), StoreError> {
-        call!(self, true, self.inner.insert_once(token, key))
-    }
-
-    async fn insert_all(&self, tokens: &[TokenRecord]) -> Result<(), StoreError> {
-        call!(self, true, self.inner.insert_all(tokens))
-    }
-
-    async fn rename(&self, target: &TokenTarget, name: &str) -> Result<TokenRecord, StoreError> {
-        call!(self, true, self.inner.rename(target, name))
-    }
-
     async fn token(&self, target: &TokenTarget) -> Result<Option<TokenRecord>, StoreError> {
         call!(self, false, self.inner.token(target))
+    }
+
+    async fn apps(&self, query: &AppQuery) -> Result<Page<AppRecord, AppId>, StoreError> {
+        call!(self, false, self.inner.apps(query))
     }
 
     async fn tokens(
@@ -215,33 +206,33 @@ impl<S: TokenRegistry> TokenRegistry for UnreliableStore<S> {
         call!(self, false, self.inner.tokens(query, now))
     }
 
-    async fn rotate(&self, rotation: &Rotation) -> Result<TokenRecord, StoreError> {
-        call!(self, true, self.inner.rotate(rotation))
+    fn change_log(&self) -> Option<&dyn ChangeLog> {
+        self.inner.change_log().map(|_| self as _)
     }
 
-    async fn revoke(&self, target: &TokenTarget, at: Timestamp) -> Result<TokenRecord, StoreError> {
-        call!(self, true, self.inner.revoke(target, at))
+    fn usage_log(&self) -> Option<&dyn UsageLog> {
+        self.inner.usage_log().map(|_| self as _)
     }
 
-    async fn purge(&self, ended_before: Timestamp, limit: usize) -> Result<usize, StoreError> {
-        call!(self, true, self.inner.purge(ended_before, limit))
+    fn audit_log(&self) -> Option<&dyn AuditLog> {
+        self.inner.audit_log().map(|_| self as _)
     }
 }
 
 #[async_trait]
-impl<S: ChangeLog> ChangeLog for UnreliableStore<S> {
+impl<S: TokenRegistry> ChangeLog for UnreliableStore<S> {
     async fn revision(&self) -> Result<Revision, StoreError> {
-        call!(self, false, self.inner.revision())
+        call!(self, false, self.changes_log()?.revision())
     }
 
     async fn changes(&self, since: Revision, limit: usize) -> Result<Changes, StoreError> {
-        call!(self, false, self.inner.changes(since, limit))
+        call!(self, false, self.changes_log()?.changes(since, limit))
     }
 
     async fn changed(&self) {
-        match self.loses_word {
-            true => pending().await,
-            false => self.inner.changed().await,
+        match self.inner.change_log() {
+            Some(log) if !self.loses_word => log.changed().await,
+            _ => pending().await,
         }
     }
 
@@ -250,28 +241,28 @@ impl<S: ChangeLog> ChangeLog for UnreliableStore<S> {
         after: Option<TokenId>,
         limit: usize,
         now: Timestamp,
-    ) -> Result<Page<TokenRecord, TokenId>, StoreError> {
-        call!(self, false, self.inner.live(after, limit, now))
+    ) -> Result<LivePage, StoreError> {
+        call!(self, false, self.changes_log()?.live(after, limit, now))
     }
 }
 
 #[async_trait]
-impl<S: UsageLog> UsageLog for UnreliableStore<S> {
+impl<S: TokenRegistry> UsageLog for UnreliableStore<S> {
     async fn record_usage(&self, usages: &[Usage]) -> Result<(), StoreError> {
-        call!(self, true, self.inner.record_usage(usages))
+        call!(self, true, self.usages_log()?.record_usage(usages))
     }
 }
 
 #[async_trait]
-impl<S: AuditLog> AuditLog for UnreliableStore<S> {
+impl<S: TokenRegistry> AuditLog for UnreliableStore<S> {
     async fn append(&self, event: &AuditEvent) -> Result<(), StoreError> {
-        call!(self, true, self.inner.append(event))
+        call!(self, true, audit_log(&self.inner)?.append(event))
     }
 
     async fn events(
         &self,
         query: &AuditQuery,
     ) -> Result<Page<AuditEvent, AuditEventId>, StoreError> {
-        call!(self, false, self.inner.events(query))
+        call!(self, false, audit_log(&self.inner)?.events(query))
     }
 }

@@ -2,7 +2,7 @@ use super::{ApiTokens, LifecycleError, run_to_end};
 use crate::{
     app::{AppId, AppRecord},
     name,
-    store::{AppQuery, Page},
+    store::{AppQuery, Page, TokenRegistryExt},
 };
 
 impl ApiTokens {
@@ -79,7 +79,7 @@ impl ApiTokens {
     pub async fn enable_app(&self, id: &AppId) -> Result<AppRecord, LifecycleError> {
         let (tokens, id) = (self.clone(), *id);
         run_to_end(async move {
-            let enabled = tokens.shared.registry.enable_app(&id).await;
+            let enabled = tokens.shared.registry.enable_app(&id, tokens.now()).await;
             tokens.authenticator().heed_app(&id);
             enabled.map_err(LifecycleError::about_app)
         })

@@ -22,7 +22,10 @@ use crate::{
     entropy::Entropy,
     name,
     record::TokenRecord,
-    store::{IdempotencyKey, Page, Rotation, StoreError, TokenQuery, TokenRegistry, TokenTarget},
+    store::{
+        IdempotencyKey, Page, RegistryLogs, Rotation, StoreError, TokenQuery, TokenRegistry,
+        TokenRegistryExt, TokenTarget,
+    },
     token::{MaskedToken, TokenDigest, TokenFormat, TokenId},
 };
 
@@ -103,10 +106,10 @@ impl ApiTokens {
     /// Sets up the task that heeds changes made by other processes and records usage.
     #[must_use]
     pub fn follow(&self) -> FollowerBuilder {
-        let registry = &self.shared.registry;
-        self.shared
-            .authenticator
-            .follow_registry(Arc::clone(registry) as _, Arc::clone(registry) as _)
+        let logs = Arc::new(RegistryLogs(Arc::clone(&self.shared.registry)));
+        let records_usage = self.shared.registry.usage_log().is_some();
+        let usage = records_usage.then(|| Arc::clone(&logs) as _);
+        self.shared.authenticator.follow_registry(logs, usage)
     }
 
     /// A handle that reaches only the tokens of one app.
@@ -324,7 +327,11 @@ impl ApiTokens {
         let name = name::normalize(name)?;
         let digest = self.get_target(&target).await?.digest;
         run_to_end(async move {
-            let renamed = tokens.shared.registry.rename(&target, &name).await;
+            let renamed = tokens
+                .shared
+                .registry
+                .rename(&target, &name, tokens.now())
+                .await;
             tokens.authenticator().heed_token(&digest).await;
             renamed.map_err(LifecycleError::about_token)
         })

@@ -11,6 +11,7 @@ use super::{
     report::{FaultKind, Flaw},
 };
 use crate::{
+    TokenRegistryExt,
     app::AppId,
     entropy::Entropy,
     record::TokenRecord,
@@ -181,7 +182,7 @@ impl Place<'_> {
                 return Ok(Some(compared(&token.differences(&there))));
             }
         }
-        let there = self.registry.find(&token.digest).await?;
+        let there = self.registry.find(&token.digest).await?.record;
         Ok(there.map(|there| compared(&token.differences(&there))))
     }
 

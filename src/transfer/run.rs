@@ -12,6 +12,7 @@ use super::{
 use crate::{
     audit::{AuditAction, AuditEvent, AuditEventId, AuditOutcome},
     clock::to_microsecond,
+    store::audit_log,
 };
 
 /// How many lines, and how many bytes of them, are put into the registry in one step.
@@ -264,6 +265,6 @@ impl<'a, R: AsyncBufRead + Unpin + Send> Run<'a, R> {
         let id = AuditEventId::generate(now, &*self.import.entropy)?;
         let (action, outcome) = (AuditAction::ImportTokens, AuditOutcome::Done);
         let event = AuditEvent::new(id, now, actor, action, outcome);
-        Ok(self.import.registry.append(&event).await?)
+        Ok(audit_log(self.import.registry)?.append(&event).await?)
     }
 }

@@ -5,7 +5,7 @@ use std::{
 
 use jiff::Timestamp;
 use serde_json::Value;
-use tower_api_tokens::{
+use tower_api_tokens::{TokenRegistryExt, 
     AppId, AppRecord, MaskedToken, SqliteStore, TokenDigest, TokenId, TokenRecord, TokenRegistry,
 };
 

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use sqlx::{Connection, SqliteConnection};
 use tokio::sync::{Mutex, OwnedMutexGuard};
-use tower_api_tokens::{
+use tower_api_tokens::{TokenRegistryExt, 
     AppId, AppQuery, AppRecord, AuditEvent, AuditEventId, AuditLog, AuditQuery, ChangeLog, Changes,
     IdempotencyKey, Page, Revision, Rotation, SqliteStore, StoreError, StoreErrorKind, TokenDigest,
     TokenId, TokenQuery, TokenRecord, TokenRegistry, TokenStore, TokenTarget, Usage, UsageLog,

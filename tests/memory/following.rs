@@ -11,7 +11,7 @@ use async_trait::async_trait;
 use futures_util::FutureExt;
 use jiff::Timestamp;
 use tokio::time::{Instant, timeout};
-use tower_api_tokens::{
+use tower_api_tokens::{TokenRegistryExt, 
     ApiTokens, Authenticator, ChangeLog, Changes, Follower, MemoryStore, NewToken, Page,
     RejectionKind, Revision, StoreError, StoreErrorKind, SystemEntropy, TokenFormat, TokenId,
     TokenRecord, TokenRegistry, TokenTarget,

@@ -3,7 +3,7 @@
 use std::error::Error;
 
 use tokio::net::TcpListener;
-use tower_api_tokens::{
+use tower_api_tokens::{TokenRegistryExt, 
     NewToken, PostgresStore, StoreError, StoreErrorKind, TokenQuery, TokenRegistry, TokenStore,
     TokenTarget,
 };

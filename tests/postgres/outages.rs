@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use sqlx::PgConnection;
 use tokio::time::{sleep, timeout};
-use tower_api_tokens::{
+use tower_api_tokens::{TokenRegistryExt, 
     AppId, AppRecord, ChangeLog, LifecycleErrorKind, NewToken, PostgresStore, RejectionKind,
     StoreErrorKind, TokenDigest, TokenQuery, TokenRegistry, TokenStore, TokenTarget,
 };

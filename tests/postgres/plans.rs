@@ -4,7 +4,7 @@
 use std::sync::{Mutex, OnceLock};
 
 use jiff::Timestamp;
-use tower_api_tokens::{
+use tower_api_tokens::{TokenRegistryExt, 
     AppId, AppQuery, AuditLog, AuditQuery, ChangeLog, PostgresStore, Revision, TokenDigest,
     TokenId, TokenQuery, TokenRegistry, TokenStatus, TokenStore, TokenTarget, Usage, UsageLog,
 };

@@ -10,7 +10,7 @@ use std::{
     },
 };
 
-use tower_api_tokens::{
+use tower_api_tokens::{TokenRegistryExt, 
     NewToken, PostgresStore, TokenId, TokenQuery, TokenRegistry, TokenStatus, TokenTarget,
 };
 

@@ -12,7 +12,7 @@ use futures_util::future::join_all;
 use jiff::Timestamp;
 use sqlx::postgres::PgPoolOptions;
 use tokio::sync::Mutex;
-use tower_api_tokens::{
+use tower_api_tokens::{TokenRegistryExt, 
     AppRecord, ChangeLog, MaskedToken, PostgresStore, Rotation, StoreErrorKind, TokenDigest,
     TokenId, TokenQuery, TokenRecord, TokenRegistry, TokenStatus, TokenStore, TokenTarget, Usage,
     UsageLog,

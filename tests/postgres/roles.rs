@@ -2,7 +2,7 @@
 
 use sqlx::{Connection, PgConnection};
 use tokio::time::{sleep, timeout};
-use tower_api_tokens::{
+use tower_api_tokens::{TokenRegistryExt, 
     AppId, AppRecord, AuditAction, AuditEvent, AuditEventId, AuditLog, AuditOutcome, ChangeLog,
     IssuedToken, NewToken, PostgresStore, StoreError, StoreErrorKind, TokenRegistry, TokenStore,
     TokenTarget, Usage, UsageLog,

@@ -22,7 +22,7 @@ use http_body_util::BodyExt;
 use jiff::Timestamp;
 use tokio::sync::Semaphore;
 use tower::{Service, ServiceExt};
-use tower_api_tokens::{
+use tower_api_tokens::{TokenRegistryExt, 
     ApiTokens, ApiTokensBuilder, AppId, AppPrincipal, AppQuery, AppRecord, AuditEvent,
     AuditEventId, AuditLog, AuditQuery, ChangeLog, Changes, IdempotencyKey, IssuedToken, NewToken,
     Page, Rejection, RejectionKind, Revision, Rotation, StoreError, StoreErrorKind, TokenDigest,

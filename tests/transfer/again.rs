@@ -1,7 +1,7 @@
 //! Imports that are interrupted and done again.
 
 use jiff::Timestamp;
-use tower_api_tokens::{
+use tower_api_tokens::{TokenRegistryExt, 
     AuditAction, AuditLog, AuditOutcome, AuditQuery, MemoryStore, StoreErrorKind, TokenRegistry,
     TokenTarget, Usage, UsageLog,
     testing::{Fault, ManualClock, UnreliableStore},

@@ -1,4 +1,4 @@
-use tower_api_tokens::{
+use tower_api_tokens::{TokenRegistryExt, 
     MemoryStore, TokenRegistry,
     transfer::{Completeness, FaultKind, Import, MAX_LINE_LEN, TransferErrorKind},
 };

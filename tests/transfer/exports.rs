@@ -1,7 +1,7 @@
 use std::sync::Mutex;
 
 use tempfile::TempDir;
-use tower_api_tokens::{
+use tower_api_tokens::{TokenRegistryExt, 
     MemoryStore, SqliteStore, StoreErrorKind, TokenRegistry,
     testing::{Fault, UnreliableStore},
     transfer::{Completeness, Export, Progress, TransferErrorKind},

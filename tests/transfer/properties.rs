@@ -1,6 +1,6 @@
 use jiff::Timestamp;
 use proptest::{collection::vec, option, prelude::*};
-use tower_api_tokens::{
+use tower_api_tokens::{TokenRegistryExt, 
     AppId, AppQuery, AppRecord, MaskedToken, MemoryStore, Scope, ScopeSet, TokenDigest, TokenId,
     TokenRecord, TokenRegistry,
     transfer::{Completeness, Import, TransferErrorKind},

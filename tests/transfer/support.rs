@@ -1,6 +1,6 @@
 use jiff::Timestamp;
 use tokio::io::{AsyncBufRead, BufReader};
-use tower_api_tokens::{
+use tower_api_tokens::{TokenRegistryExt, 
     AppId, AppRecord, MaskedToken, MemoryStore, TokenDigest, TokenId, TokenQuery, TokenRecord,
     TokenRegistry,
     transfer::{Export, Import, ImportReport, LineFault},

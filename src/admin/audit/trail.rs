@@ -10,7 +10,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use super::AuditSink;
 use crate::{
     audit::AuditEvent,
-    store::{StoreError, StoreErrorKind, TokenRegistry},
+    store::{StoreError, StoreErrorKind, TokenRegistry, audit_log},
     telemetry,
 };
 
@@ -105,7 +105,7 @@ impl Journal {
     }
 
     async fn append(&self, event: &AuditEvent) -> Result<(), StoreError> {
-        match tokio::time::timeout(PATIENCE, self.log.append(event)).await {
+        match tokio::time::timeout(PATIENCE, audit_log(&*self.log)?.append(event)).await {
             Ok(Err(error)) if error.kind() == StoreErrorKind::AlreadyExists => Ok(()),
             Ok(appended) => appended,
             Err(elapsed) => Err(StoreError::unavailable(elapsed)),

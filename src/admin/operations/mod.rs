@@ -20,7 +20,7 @@ use super::{
 };
 use crate::{
     audit::{AuditAction, AuditEvent, AuditEventId, AuditOutcome},
-    store::{AuditQuery, Page, StoreError},
+    store::{AuditQuery, Page, StoreError, audit_log},
     token::TokenId,
     tokens::ApiTokens,
 };
@@ -182,7 +182,7 @@ impl Operator {
         query: &AuditQuery,
     ) -> Result<Page<AuditEvent, AuditEventId>, OperationError> {
         let (registry, query) = (self.tokens().registry(), query.clone());
-        run::attempt(async move { Ok(registry.events(&query).await?) }).await
+        run::attempt(async move { Ok(audit_log(&*registry)?.events(&query).await?) }).await
     }
 
     /// Tells the audit of what was done, or tried and refused, by other means than these

@@ -31,7 +31,7 @@ pub(crate) async fn run(arguments: &Arguments, session: &Session) -> Result<(), 
     let mut listing = Listing::new::<EventView>(session.json);
     let mut left = arguments.limit.unwrap_or(usize::MAX);
     while left > 0 {
-        let page = session.registry.events(&query).await?;
+        let page = session.operator.events(&query).await?;
         for event in page.items.iter().take(left) {
             listing.add(&EventView::from(event))?;
         }

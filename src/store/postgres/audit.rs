@@ -1,6 +1,6 @@
 use async_trait::async_trait;
 
-use super::PostgresStore;
+use super::{PostgresStore, Query};
 use crate::{
     audit::{AuditEvent, AuditEventId},
     clock::microseconds,
@@ -11,19 +11,23 @@ use crate::{
     },
 };
 
-#[async_trait]
-impl AuditLog for PostgresStore {
-    async fn append(&self, event: &AuditEvent) -> Result<(), StoreError> {
-        let append = self
-            .query(&self.statements().append_event)
+impl PostgresStore {
+    pub(super) fn append_event(&self, event: &AuditEvent) -> Query {
+        self.query(&self.statements().append_event)
             .bind(Identifier::from(event.id))
             .bind(microseconds(event.at))
             .bind(event.actor.clone())
             .bind(event.action.as_str())
             .bind(event.app.map(|app| app.to_string()))
             .bind(event.token.map(Identifier::from))
-            .bind(event.outcome.to_string());
-        self.change(append).await.map(drop)
+            .bind(event.outcome.to_string())
+    }
+}
+
+#[async_trait]
+impl AuditLog for PostgresStore {
+    async fn append(&self, event: &AuditEvent) -> Result<(), StoreError> {
+        self.change(self.append_event(event)).await.map(drop)
     }
 
     async fn events(

@@ -6,12 +6,10 @@ use jiff::Timestamp;
 use super::{PostgresStore, spawn};
 use crate::{
     clock::microseconds,
-    record::TokenRecord,
     store::{
-        ChangeLog, Changes, Page, Revision, StoreError, StoreErrorKind, TokenQuery, TokenRegistry,
-        Usage, UsageLog,
+        ChangeLog, Changes, LivePage, Revision, StoreError, Usage, UsageLog,
         page::surplus,
-        rows::{Identifier, changes_from, revision_from},
+        rows::{Identifier, changes_from, live_from, log_is_empty, revision_from},
     },
     token::TokenId,
 };
@@ -20,10 +18,7 @@ use crate::{
 impl ChangeLog for PostgresStore {
     async fn revision(&self) -> Result<Revision, StoreError> {
         let rows = self.read(self.query(&self.statements().revision)).await?;
-        let latest = rows.first().ok_or_else(|| {
-            StoreError::with_source(StoreErrorKind::Corrupt, "the change log is empty")
-        })?;
-        revision_from(latest)
+        revision_from(rows.first().ok_or_else(log_is_empty)?)
     }
 
     async fn changes(&self, since: Revision, limit: usize) -> Result<Changes, StoreError> {
@@ -44,8 +39,14 @@ impl ChangeLog for PostgresStore {
         after: Option<TokenId>,
         limit: usize,
         now: Timestamp,
-    ) -> Result<Page<TokenRecord, TokenId>, StoreError> {
-        self.tokens(&TokenQuery::live(after, limit), now).await
+    ) -> Result<LivePage, StoreError> {
+        let after = after.map_or(Identifier([u8::MAX; 16]), Identifier::from);
+        let read = self
+            .query(&self.statements().live)
+            .bind(after)
+            .bind(surplus(limit))
+            .bind(microseconds(now));
+        live_from(&self.read(read).await?, limit)
     }
 }
 

@@ -29,8 +29,11 @@ use statements::Statements;
 
 #[cfg(doc)]
 use super::StoreErrorKind;
-use super::{StoreError, TokenStore, rows::token_from};
-use crate::{record::TokenRecord, token::TokenDigest};
+use super::{
+    Answer, StoreError, TokenStore,
+    rows::{answer_from, log_is_empty},
+};
+use crate::token::TokenDigest;
 
 pub use builder::PostgresStoreBuilder;
 pub use sqlx::PgPool;
@@ -241,10 +244,10 @@ async fn spawn<T: Send + 'static>(
 
 #[async_trait]
 impl TokenStore for PostgresStore {
-    async fn find(&self, digest: &TokenDigest) -> Result<Option<TokenRecord>, StoreError> {
+    async fn find(&self, digest: &TokenDigest) -> Result<Answer, StoreError> {
         let query = self.query(&self.statements().find).bind(*digest.as_bytes());
         let rows = self.read(query).await?;
-        rows.first().map(token_from).transpose()
+        answer_from(rows.first().ok_or_else(log_is_empty)?)
     }
 }
 

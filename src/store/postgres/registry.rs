@@ -8,8 +8,9 @@ use crate::{
     clock::{microseconds, to_microsecond},
     record::TokenRecord,
     store::{
-        AppQuery, IdempotencyKey, Page, Rotation, StoreError, StoreErrorKind, TokenQuery,
-        TokenRegistry, TokenTarget,
+        AppQuery, Applied, AuditLog, ChangeLog, IdempotencyKey, Mutation, Op, Page, StoreError,
+        StoreErrorKind, TokenQuery, TokenRegistry, TokenTarget, UsageLog,
+        mutation::check_readmitted,
         page::surplus,
         rows::{Identifier, app_from, count, repeated_from, token_from},
     },
@@ -88,20 +89,134 @@ fn changed_token(rows: &[PgRow]) -> Result<TokenRecord, StoreError> {
     token_from(rows.first().ok_or_else(not_found)?)
 }
 
-fn changed_app(rows: &[PgRow]) -> Result<AppRecord, StoreError> {
-    app_from(rows.first().ok_or_else(not_found)?, 0)
+fn changed_app(rows: &[PgRow]) -> Result<Applied, StoreError> {
+    app_from(rows.first().ok_or_else(not_found)?, 0).map(Applied::App)
+}
+
+/// Makes a change within its transaction.
+async fn change(
+    store: &PostgresStore,
+    connection: &mut PgConnection,
+    mutation: &Mutation,
+) -> Result<Applied, StoreError> {
+    if let Some(key) = &mutation.key {
+        let used = store.use_key(connection, key, mutation.created()?, mutation.at);
+        used.await?;
+    }
+    let applied = operate(store, connection, &mutation.op, mutation.at).await?;
+    if let Some(event) = &mutation.audit {
+        run(connection, store.append_event(event)).await?;
+    }
+    Ok(applied)
+}
+
+async fn operate(
+    store: &PostgresStore,
+    connection: &mut PgConnection,
+    op: &Op,
+    at: Timestamp,
+) -> Result<Applied, StoreError> {
+    let statements = store.statements();
+    match op {
+        Op::CreateApp(app) => {
+            let insert = store
+                .query(&statements.insert_app)
+                .bind(app.id.as_str().to_owned())
+                .bind(app.name.clone())
+                .bind(microseconds(app.created_at))
+                .bind(app.disabled_at.map(microseconds));
+            run(connection, insert).await?;
+            Ok(Applied::App(app.clone()))
+        }
+        Op::DisableApp(id) => {
+            let disable = store
+                .query(&statements.disable_app)
+                .bind(id.as_str().to_owned())
+                .bind(microseconds(at));
+            changed_app(&run(connection, disable).await?)
+        }
+        Op::EnableApp { app: id, grantable } => {
+            let id = id.as_str().to_owned();
+            if !grantable.is_everything() {
+                let read = store.query(&statements.unrevoked).bind(id.clone());
+                let rows = run(connection, read).await?;
+                let tokens: Result<Vec<_>, _> = rows.iter().map(token_from).collect();
+                check_readmitted(tokens?, grantable, at)?;
+            }
+            let enable = store.query(&statements.enable_app).bind(id);
+            changed_app(&run(connection, enable).await?)
+        }
+        Op::InsertTokens(tokens) => {
+            run(connection, store.insert_tokens(tokens)).await?;
+            Ok(Applied::Count(tokens.len()))
+        }
+        Op::RenameToken { target, name } => {
+            let token = expect_target(store, connection, target).await?;
+            let rename = store
+                .query(&statements.rename)
+                .bind(Identifier::from(token.id))
+                .bind(name.clone());
+            changed_token(&run(connection, rename).await?).map(Applied::Token)
+        }
+        Op::RotateToken {
+            target,
+            successor,
+            overlap_ends,
+        } => {
+            let token = expect_target(store, connection, target).await?;
+            let rotated = token.rotate(successor.id, at, to_microsecond(*overlap_ends))?;
+            let update = store
+                .query(&statements.rotate)
+                .bind(Identifier::from(rotated.id))
+                .bind(rotated.expires_at.map(microseconds))
+                .bind(Identifier::from(successor.id));
+            let rotated = changed_token(&run(connection, update).await?)?;
+            let insert = store.insert_tokens(std::slice::from_ref(successor));
+            run(connection, insert).await?;
+            Ok(Applied::Token(rotated))
+        }
+        Op::RevokeToken(target) => {
+            let revoked = expect_target(store, connection, target).await?.revoke(at);
+            let revoke = store
+                .query(&statements.revoke)
+                .bind(Identifier::from(revoked.id))
+                .bind(revoked.revoked_at.map(microseconds));
+            changed_token(&run(connection, revoke).await?).map(Applied::Token)
+        }
+        Op::Purge {
+            ended_before,
+            limit,
+        } => {
+            let purge = store
+                .query(&statements.purge)
+                .bind(microseconds(*ended_before))
+                .bind(i64::try_from(*limit).unwrap_or(i64::MAX));
+            let rows = run(connection, purge).await?;
+            let purged = rows.first().map_or(Ok(0), |row| count(row, 0))?;
+            Ok(Applied::Count(
+                usize::try_from(purged).unwrap_or(usize::MAX),
+            ))
+        }
+        Op::ClearCaches => Err(StoreError::new(StoreErrorKind::Unsupported)),
+    }
+}
+
+async fn expect_target(
+    store: &PostgresStore,
+    connection: &mut PgConnection,
+    target: &TokenTarget,
+) -> Result<TokenRecord, StoreError> {
+    changed_token(&run(connection, store.read_target(target)).await?)
 }
 
 #[async_trait]
 impl TokenRegistry for PostgresStore {
-    async fn insert_app(&self, app: &AppRecord) -> Result<(), StoreError> {
-        let insert = self
-            .query(&self.statements().insert_app)
-            .bind(app.id.as_str().to_owned())
-            .bind(app.name.clone())
-            .bind(microseconds(app.created_at))
-            .bind(app.disabled_at.map(microseconds));
-        self.change(insert).await.map(drop)
+    async fn apply(&self, mutation: &Mutation) -> Result<Applied, StoreError> {
+        let mutation = mutation.clone();
+        self.transact(move |store, connection| {
+            Box::pin(async move { change(store, connection, &mutation).await })
+        })
+        .await
     }
 
     async fn app(&self, id: &AppId) -> Result<Option<AppRecord>, StoreError> {
@@ -118,56 +233,6 @@ impl TokenRegistry for PostgresStore {
         let rows = self.read(read.bind(after).bind(surplus(limit))).await?;
         let apps: Result<Vec<_>, _> = rows.iter().map(|row| app_from(row, 0)).collect();
         Ok(Page::from_surplus(apps?, limit, |app| app.id))
-    }
-
-    async fn disable_app(&self, id: &AppId, at: Timestamp) -> Result<AppRecord, StoreError> {
-        let disable = self
-            .query(&self.statements().disable_app)
-            .bind(id.as_str().to_owned())
-            .bind(microseconds(at));
-        changed_app(&self.change(disable).await?)
-    }
-
-    async fn enable_app(&self, id: &AppId) -> Result<AppRecord, StoreError> {
-        let enable = self
-            .query(&self.statements().enable_app)
-            .bind(id.as_str().to_owned());
-        changed_app(&self.change(enable).await?)
-    }
-
-    async fn insert(&self, token: &TokenRecord) -> Result<(), StoreError> {
-        self.insert_all(std::slice::from_ref(token)).await
-    }
-
-    async fn insert_once(
-        &self,
-        token: &TokenRecord,
-        key: &IdempotencyKey,
-    ) -> Result<(), StoreError> {
-        let (token, key) = (token.clone(), *key);
-        self.transact(move |store, connection| {
-            Box::pin(async move {
-                store
-                    .use_key(connection, &key, token.id, token.created_at)
-                    .await?;
-                let insert = store.insert_tokens(std::slice::from_ref(&token));
-                run(connection, insert).await.map(drop)
-            })
-        })
-        .await
-    }
-
-    async fn insert_all(&self, tokens: &[TokenRecord]) -> Result<(), StoreError> {
-        self.change(self.insert_tokens(tokens)).await.map(drop)
-    }
-
-    async fn rename(&self, target: &TokenTarget, name: &str) -> Result<TokenRecord, StoreError> {
-        let rename = self
-            .query(&self.statements().rename)
-            .bind(Identifier::from(target.id))
-            .bind(target.app.map(|app| app.to_string()))
-            .bind(name.to_owned());
-        changed_token(&self.change(rename).await?)
     }
 
     async fn token(&self, target: &TokenTarget) -> Result<Option<TokenRecord>, StoreError> {
@@ -194,54 +259,15 @@ impl TokenRegistry for PostgresStore {
         Ok(Page::from_surplus(tokens?, limit, |token| token.id))
     }
 
-    async fn rotate(&self, rotation: &Rotation) -> Result<TokenRecord, StoreError> {
-        let rotation = rotation.clone();
-        self.transact(move |store, connection| {
-            Box::pin(async move {
-                let (target, successor) = (&rotation.target, &rotation.successor);
-                if let Some(key) = &rotation.key {
-                    let made = store.use_key(connection, key, successor.id, rotation.at);
-                    made.await?;
-                }
-                let rows = run(connection, store.read_target(target)).await?;
-                let ends = to_microsecond(rotation.overlap_ends);
-                let rotated = changed_token(&rows)?.rotate(successor.id, rotation.at, ends)?;
-                let update = store
-                    .query(&store.statements().rotate)
-                    .bind(Identifier::from(target.id))
-                    .bind(target.app.map(|app| app.to_string()))
-                    .bind(rotated.expires_at.map(microseconds))
-                    .bind(Identifier::from(successor.id));
-                let rotated = changed_token(&run(connection, update).await?)?;
-                let insert = store.insert_tokens(std::slice::from_ref(successor));
-                run(connection, insert).await?;
-                Ok(rotated)
-            })
-        })
-        .await
+    fn change_log(&self) -> Option<&dyn ChangeLog> {
+        Some(self)
     }
 
-    async fn revoke(&self, target: &TokenTarget, at: Timestamp) -> Result<TokenRecord, StoreError> {
-        let revoke = self
-            .query(&self.statements().revoke)
-            .bind(Identifier::from(target.id))
-            .bind(target.app.map(|app| app.to_string()))
-            .bind(microseconds(at));
-        let revoked = self.change(revoke).await?;
-        if let Some(row) = revoked.first() {
-            return token_from(row);
-        }
-        // It was revoked before, or is not there.
-        changed_token(&self.read(self.read_target(target)).await?)
+    fn usage_log(&self) -> Option<&dyn UsageLog> {
+        Some(self)
     }
 
-    async fn purge(&self, ended_before: Timestamp, limit: usize) -> Result<usize, StoreError> {
-        let purge = self
-            .query(&self.statements().purge)
-            .bind(microseconds(ended_before))
-            .bind(i64::try_from(limit).unwrap_or(i64::MAX));
-        let rows = self.change(purge).await?;
-        let purged = rows.first().map_or(Ok(0), |row| count(row, 0))?;
-        Ok(usize::try_from(purged).unwrap_or(usize::MAX))
+    fn audit_log(&self) -> Option<&dyn AuditLog> {
+        Some(self)
     }
 }

@@ -33,6 +33,19 @@ macro_rules! tokens {
     };
 }
 
+/// A token, or nulls in its place, and the latest revision.
+macro_rules! with_latest {
+    ($tokens:literal) => {
+        concat!(
+            "SELECT t.id, t.digest, t.mask, t.name, t.scopes, t.created_at, t.expires_at, ",
+            "t.revoked_at, t.successor, t.last_used_at, t.uses, ",
+            "t.app_id, t.app_name, t.app_created_at, t.app_disabled_at, r.revision, r.mark ",
+            "FROM (SELECT revision, mark FROM @.api_token_changes ORDER BY revision DESC LIMIT 1) r ",
+            "LEFT JOIN ", $tokens
+        )
+    };
+}
+
 /// What a change of one token returns: the token as it is then.
 macro_rules! changed_token {
     ($set:literal, $clause:literal) => {
@@ -40,7 +53,7 @@ macro_rules! changed_token {
             "UPDATE @.api_tokens t SET ",
             $set,
             " FROM @.api_token_apps a ",
-            "WHERE t.id = $1 AND ($2 IS NULL OR t.app_id = $2) AND a.id = t.app_id ",
+            "WHERE t.id = $1 AND a.id = t.app_id ",
             $clause,
             " RETURNING t.id, t.digest, t.mask, t.name, t.scopes, t.created_at, t.expires_at, ",
             "t.revoked_at, t.successor, t.last_used_at, t.uses, ",
@@ -50,7 +63,12 @@ macro_rules! changed_token {
 }
 
 statements! {
-    find = tokens!("WHERE digest = $1");
+    /// Always one row.
+    find = with_latest!("@.api_token_records t ON t.digest = $1");
+    /// At least one row.
+    live = with_latest!("LATERAL (SELECT * FROM @.api_token_records \
+        WHERE id < $1 AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > $3) \
+        AND app_disabled_at IS NULL ORDER BY id DESC LIMIT $2) t ON true ORDER BY t.id DESC");
     token = tokens!("WHERE id = $1 AND ($2 IS NULL OR app_id = $2)");
     insert_app =
         "INSERT INTO @.api_token_apps (id, name, created_at, disabled_at) VALUES ($1, $2, $3, $4)";
@@ -65,12 +83,13 @@ statements! {
     insert_tokens = "INSERT INTO @.api_tokens \
         (id, digest, mask, app_id, name, scopes, created_at, expires_at, revoked_at, successor, last_used_at, uses) \
         SELECT * FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)";
-    rename = changed_token!("name = $3", "");
-    revoke = changed_token!("revoked_at = $3", "AND t.revoked_at IS NULL");
+    rename = changed_token!("name = $2", "");
+    revoke = changed_token!("revoked_at = $2", "");
     rotate = changed_token!(
-        "expires_at = $3, successor = $4",
+        "expires_at = $2, successor = $3",
         "AND t.successor IS NULL AND t.revoked_at IS NULL"
     );
+    unrevoked = tokens!("WHERE app_id = $1 AND revoked_at IS NULL");
     /// Changes no row, but takes the lock under which all changes are made.
     lock = "UPDATE @.api_tokens SET revoked_at = revoked_at WHERE false";
     trim_keys = "DELETE FROM @.api_token_keys WHERE used_at < $1";

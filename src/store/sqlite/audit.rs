@@ -1,4 +1,5 @@
 use async_trait::async_trait;
+use sqlx::SqliteConnection;
 
 use super::{
     SqliteStore,
@@ -12,27 +13,31 @@ use crate::{
     store::{AuditLog, AuditQuery, Page, StoreError, page::surplus, rows::event_from},
 };
 
+/// Appends an event, within a transaction.
+pub(super) async fn append(
+    connection: &mut SqliteConnection,
+    event: &AuditEvent,
+) -> Result<(), StoreError> {
+    let appended = sqlx::query(statements::APPEND_EVENT)
+        .bind(event.id.as_bytes().as_slice())
+        .bind(microseconds(event.at))
+        .bind(event.actor.as_str())
+        .bind(event.action.as_str())
+        .bind(event.app.as_ref().map(AppId::as_str))
+        .bind(event.token.as_ref().map(|id| id.as_bytes().as_slice()))
+        .bind(event.outcome.to_string())
+        .execute(connection)
+        .await
+        .map_err(from_sqlx)?;
+    expect_one(appended.rows_affected())
+}
+
 #[async_trait]
 impl AuditLog for SqliteStore {
     async fn append(&self, event: &AuditEvent) -> Result<(), StoreError> {
         let event = event.clone();
-        self.write(move |connection| {
-            Box::pin(async move {
-                let appended = sqlx::query(statements::APPEND_EVENT)
-                    .bind(event.id.as_bytes().as_slice())
-                    .bind(microseconds(event.at))
-                    .bind(event.actor.as_str())
-                    .bind(event.action.as_str())
-                    .bind(event.app.as_ref().map(AppId::as_str))
-                    .bind(event.token.as_ref().map(|id| id.as_bytes().as_slice()))
-                    .bind(event.outcome.to_string())
-                    .execute(connection)
-                    .await
-                    .map_err(from_sqlx)?;
-                expect_one(appended.rows_affected())
-            })
-        })
-        .await
+        self.write(move |connection| Box::pin(async move { append(connection, &event).await }))
+            .await
     }
 
     async fn events(

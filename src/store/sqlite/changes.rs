@@ -9,12 +9,10 @@ use super::{
 };
 use crate::{
     clock::microseconds,
-    record::TokenRecord,
     store::{
-        Change, ChangeLog, Changes, Page, Revision, StoreError, TokenQuery, TokenRegistry, Usage,
-        UsageLog,
+        Change, ChangeLog, Changes, LivePage, Revision, StoreError, Usage, UsageLog,
         page::surplus,
-        rows::{changes_from, revision_from},
+        rows::{changes_from, live_from, revision_from},
     },
     token::TokenId,
 };
@@ -74,8 +72,21 @@ impl ChangeLog for SqliteStore {
         after: Option<TokenId>,
         limit: usize,
         now: Timestamp,
-    ) -> Result<Page<TokenRecord, TokenId>, StoreError> {
-        self.tokens(&TokenQuery::live(after, limit), now).await
+    ) -> Result<LivePage, StoreError> {
+        // One byte more than an identifier has: after every one of them.
+        let last = [u8::MAX; 17];
+        let rows = sqlx::query(statements::LIVE)
+            .bind(
+                after
+                    .as_ref()
+                    .map_or(last.as_slice(), |id| id.as_bytes().as_slice()),
+            )
+            .bind(surplus(limit))
+            .bind(microseconds(now))
+            .fetch_all(&self.readers)
+            .await
+            .map_err(from_sqlx)?;
+        live_from(&rows, limit)
     }
 }
 

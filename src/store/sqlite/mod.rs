@@ -19,8 +19,8 @@ use error::from_sqlx;
 
 #[cfg(doc)]
 use super::StoreErrorKind;
-use super::{StoreError, TokenStore, rows::token_from};
-use crate::{record::TokenRecord, token::TokenDigest};
+use super::{Answer, StoreError, TokenStore, rows::answer_from};
+use crate::token::TokenDigest;
 
 pub use sqlx::sqlite::SqliteConnectOptions;
 
@@ -127,13 +127,13 @@ impl SqliteStore {
 
 #[async_trait]
 impl TokenStore for SqliteStore {
-    async fn find(&self, digest: &TokenDigest) -> Result<Option<TokenRecord>, StoreError> {
+    async fn find(&self, digest: &TokenDigest) -> Result<Answer, StoreError> {
         let row = sqlx::query(statements::FIND)
             .bind(digest.as_bytes().as_slice())
-            .fetch_optional(&self.readers)
+            .fetch_one(&self.readers)
             .await
             .map_err(from_sqlx)?;
-        row.as_ref().map(token_from).transpose()
+        answer_from(&row)
     }
 }
 

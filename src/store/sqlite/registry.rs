@@ -4,6 +4,7 @@ use sqlx::SqliteConnection;
 
 use super::{
     SqliteStore,
+    audit::append,
     changes::note,
     error::{expect_one, from_sqlx},
     statements,
@@ -13,8 +14,9 @@ use crate::{
     clock::{microseconds, to_microsecond},
     record::TokenRecord,
     store::{
-        AppQuery, Change, IdempotencyKey, Page, Rotation, StoreError, StoreErrorKind, TokenQuery,
-        TokenRegistry, TokenTarget,
+        AppQuery, Applied, AuditLog, Change, ChangeLog, IdempotencyKey, Mutation, Op, Page,
+        StoreError, StoreErrorKind, TokenQuery, TokenRegistry, TokenTarget, UsageLog,
+        mutation::check_readmitted,
         page::surplus,
         rows::{app_from, repeated_from, token_from},
     },
@@ -89,26 +91,7 @@ async fn read_app(
     row.as_ref().map(|row| app_from(row, 0)).transpose()
 }
 
-/// Changes whether an app is disabled.
-async fn change_app(
-    connection: &mut SqliteConnection,
-    id: &AppId,
-    change: impl FnOnce(AppRecord) -> AppRecord,
-) -> Result<AppRecord, StoreError> {
-    let found = read_app(&mut *connection, id).await?;
-    let app = change(found.ok_or_else(|| StoreError::new(StoreErrorKind::NotFound))?);
-    let updated = sqlx::query(statements::UPDATE_APP)
-        .bind(id.as_str())
-        .bind(app.disabled_at.map(microseconds))
-        .execute(&mut *connection)
-        .await
-        .map_err(from_sqlx)?;
-    expect_one(updated.rows_affected())?;
-    note(connection, &[Change::App(*id)]).await?;
-    Ok(app)
-}
-
-/// Notes that a token is made under a key, and forgets the keys of yesterday.
+/// Stores the idempotency key of a token, and removes keys past their retention.
 async fn use_key(
     connection: &mut SqliteConnection,
     key: &IdempotencyKey,
@@ -140,24 +123,192 @@ async fn use_key(
     expect_one(noted.rows_affected())
 }
 
+/// Makes a change within its transaction.
+async fn change(
+    connection: &mut SqliteConnection,
+    mutation: &Mutation,
+) -> Result<Applied, StoreError> {
+    if let Some(key) = &mutation.key {
+        use_key(connection, key, mutation.created()?, mutation.at).await?;
+    }
+    let applied = operate(connection, &mutation.op, mutation.at).await?;
+    if let Some(event) = &mutation.audit {
+        append(connection, event).await?;
+    }
+    Ok(applied)
+}
+
+async fn operate(
+    connection: &mut SqliteConnection,
+    op: &Op,
+    at: Timestamp,
+) -> Result<Applied, StoreError> {
+    match op {
+        Op::CreateApp(app) => {
+            insert_app(connection, app).await?;
+            Ok(Applied::App(app.clone()))
+        }
+        Op::DisableApp(id) => {
+            let app = expect_app(connection, id).await?;
+            set_app(connection, app.disable(to_microsecond(at))).await
+        }
+        Op::EnableApp { app: id, grantable } => {
+            let app = expect_app(connection, id).await?.enable();
+            if !grantable.is_everything() {
+                let tokens = read_unrevoked(connection, id).await?;
+                check_readmitted(tokens, grantable, at)?;
+            }
+            set_app(connection, app).await
+        }
+        Op::InsertTokens(tokens) => {
+            insert(connection, tokens).await?;
+            Ok(Applied::Count(tokens.len()))
+        }
+        Op::RenameToken { target, name } => rename(connection, target, name).await,
+        Op::RotateToken {
+            target,
+            successor,
+            overlap_ends,
+        } => {
+            let token = expect_target(connection, target).await?;
+            let ends = to_microsecond(*overlap_ends);
+            let rotated = token.rotate(successor.id, at, ends)?;
+            rotate(connection, rotated, successor).await
+        }
+        Op::RevokeToken(target) => {
+            let token = expect_target(connection, target).await?;
+            revoke(connection, token.revoke(to_microsecond(at))).await
+        }
+        Op::Purge {
+            ended_before,
+            limit,
+        } => purge(connection, *ended_before, *limit).await,
+        Op::ClearCaches => {
+            sqlx::raw_sql(statements::RESTART_LOG)
+                .execute(connection)
+                .await
+                .map_err(from_sqlx)?;
+            Ok(Applied::Count(0))
+        }
+    }
+}
+
+async fn insert_app(connection: &mut SqliteConnection, app: &AppRecord) -> Result<(), StoreError> {
+    let inserted = sqlx::query(statements::INSERT_APP)
+        .bind(app.id.as_str())
+        .bind(app.name.as_str())
+        .bind(microseconds(app.created_at))
+        .bind(app.disabled_at.map(microseconds))
+        .execute(connection)
+        .await
+        .map_err(from_sqlx)?;
+    expect_one(inserted.rows_affected())
+}
+
+async fn expect_app(
+    connection: &mut SqliteConnection,
+    id: &AppId,
+) -> Result<AppRecord, StoreError> {
+    let found = read_app(connection, id).await?;
+    found.ok_or_else(|| StoreError::new(StoreErrorKind::NotFound))
+}
+
+async fn set_app(connection: &mut SqliteConnection, app: AppRecord) -> Result<Applied, StoreError> {
+    let updated = sqlx::query(statements::UPDATE_APP)
+        .bind(app.id.as_str())
+        .bind(app.disabled_at.map(microseconds))
+        .execute(&mut *connection)
+        .await
+        .map_err(from_sqlx)?;
+    expect_one(updated.rows_affected())?;
+    note(connection, &[Change::App(app.id)]).await?;
+    Ok(Applied::App(app))
+}
+
+async fn read_unrevoked(
+    connection: &mut SqliteConnection,
+    app: &AppId,
+) -> Result<Vec<TokenRecord>, StoreError> {
+    let rows = sqlx::query(statements::UNREVOKED)
+        .bind(app.as_str())
+        .fetch_all(connection)
+        .await
+        .map_err(from_sqlx)?;
+    rows.iter().map(token_from).collect()
+}
+
+async fn rename(
+    connection: &mut SqliteConnection,
+    target: &TokenTarget,
+    name: &str,
+) -> Result<Applied, StoreError> {
+    let mut renamed = expect_target(connection, target).await?;
+    let updated = sqlx::query(statements::RENAME)
+        .bind(renamed.id.as_bytes().as_slice())
+        .bind(name)
+        .execute(&mut *connection)
+        .await
+        .map_err(from_sqlx)?;
+    expect_one(updated.rows_affected())?;
+    note(connection, &[Change::Token(renamed.digest)]).await?;
+    name.clone_into(&mut renamed.name);
+    Ok(Applied::Token(renamed))
+}
+
+async fn rotate(
+    connection: &mut SqliteConnection,
+    rotated: TokenRecord,
+    successor: &TokenRecord,
+) -> Result<Applied, StoreError> {
+    let updated = sqlx::query(statements::ROTATE)
+        .bind(rotated.id.as_bytes().as_slice())
+        .bind(rotated.expires_at.map(microseconds))
+        .bind(successor.id.as_bytes().as_slice())
+        .execute(&mut *connection)
+        .await
+        .map_err(from_sqlx)?;
+    expect_one(updated.rows_affected())?;
+    insert(connection, std::slice::from_ref(successor)).await?;
+    note(connection, &[Change::Token(rotated.digest)]).await?;
+    Ok(Applied::Token(rotated))
+}
+
+async fn revoke(
+    connection: &mut SqliteConnection,
+    revoked: TokenRecord,
+) -> Result<Applied, StoreError> {
+    let updated = sqlx::query(statements::REVOKE)
+        .bind(revoked.id.as_bytes().as_slice())
+        .bind(revoked.revoked_at.map(microseconds))
+        .execute(&mut *connection)
+        .await
+        .map_err(from_sqlx)?;
+    expect_one(updated.rows_affected())?;
+    note(connection, &[Change::Token(revoked.digest)]).await?;
+    Ok(Applied::Token(revoked))
+}
+
+async fn purge(
+    connection: &mut SqliteConnection,
+    ended_before: Timestamp,
+    limit: usize,
+) -> Result<Applied, StoreError> {
+    let purged = sqlx::query(statements::PURGE)
+        .bind(microseconds(ended_before))
+        .bind(i64::try_from(limit).unwrap_or(i64::MAX))
+        .execute(connection)
+        .await
+        .map_err(from_sqlx)?;
+    let purged = usize::try_from(purged.rows_affected());
+    Ok(Applied::Count(purged.unwrap_or(usize::MAX)))
+}
+
 #[async_trait]
 impl TokenRegistry for SqliteStore {
-    async fn insert_app(&self, app: &AppRecord) -> Result<(), StoreError> {
-        let app = app.clone();
-        self.write(move |connection| {
-            Box::pin(async move {
-                let inserted = sqlx::query(statements::INSERT_APP)
-                    .bind(app.id.as_str())
-                    .bind(app.name.as_str())
-                    .bind(microseconds(app.created_at))
-                    .bind(app.disabled_at.map(microseconds))
-                    .execute(connection)
-                    .await
-                    .map_err(from_sqlx)?;
-                expect_one(inserted.rows_affected())
-            })
-        })
-        .await
+    async fn apply(&self, mutation: &Mutation) -> Result<Applied, StoreError> {
+        let mutation = mutation.clone();
+        self.write(move |connection| Box::pin(async move { change(connection, &mutation).await }))
+            .await
     }
 
     async fn app(&self, id: &AppId) -> Result<Option<AppRecord>, StoreError> {
@@ -175,68 +326,6 @@ impl TokenRegistry for SqliteStore {
             .map_err(from_sqlx)?;
         let apps: Result<Vec<_>, _> = rows.iter().map(|row| app_from(row, 0)).collect();
         Ok(Page::from_surplus(apps?, limit, |app| app.id))
-    }
-
-    async fn disable_app(&self, id: &AppId, at: Timestamp) -> Result<AppRecord, StoreError> {
-        let (id, at) = (*id, to_microsecond(at));
-        self.write(move |connection| {
-            Box::pin(async move { change_app(connection, &id, |app| app.disable(at)).await })
-        })
-        .await
-    }
-
-    async fn enable_app(&self, id: &AppId) -> Result<AppRecord, StoreError> {
-        let id = *id;
-        self.write(move |connection| {
-            Box::pin(async move { change_app(connection, &id, AppRecord::enable).await })
-        })
-        .await
-    }
-
-    async fn insert(&self, token: &TokenRecord) -> Result<(), StoreError> {
-        self.insert_all(std::slice::from_ref(token)).await
-    }
-
-    async fn insert_once(
-        &self,
-        token: &TokenRecord,
-        key: &IdempotencyKey,
-    ) -> Result<(), StoreError> {
-        let (token, key) = (token.clone(), *key);
-        self.write(move |connection| {
-            Box::pin(async move {
-                use_key(connection, &key, token.id, token.created_at).await?;
-                insert(connection, &[token]).await
-            })
-        })
-        .await
-    }
-
-    async fn insert_all(&self, tokens: &[TokenRecord]) -> Result<(), StoreError> {
-        let tokens = tokens.to_vec();
-        self.write(move |connection| Box::pin(async move { insert(connection, &tokens).await }))
-            .await
-    }
-
-    async fn rename(&self, target: &TokenTarget, name: &str) -> Result<TokenRecord, StoreError> {
-        let (target, name) = (*target, name.to_owned());
-        self.write(move |connection| {
-            Box::pin(async move {
-                let mut renamed = expect_target(connection, &target).await?;
-                let updated = sqlx::query(statements::RENAME)
-                    .bind(target.id.as_bytes().as_slice())
-                    .bind(target.app.as_ref().map(AppId::as_str))
-                    .bind(name.as_str())
-                    .execute(&mut *connection)
-                    .await
-                    .map_err(from_sqlx)?;
-                expect_one(updated.rows_affected())?;
-                note(connection, &[Change::Token(renamed.digest)]).await?;
-                renamed.name = name;
-                Ok(renamed)
-            })
-        })
-        .await
     }
 
     async fn token(&self, target: &TokenTarget) -> Result<Option<TokenRecord>, StoreError> {
@@ -263,70 +352,15 @@ impl TokenRegistry for SqliteStore {
         Ok(Page::from_surplus(tokens?, limit, |token| token.id))
     }
 
-    async fn rotate(&self, rotation: &Rotation) -> Result<TokenRecord, StoreError> {
-        let rotation = rotation.clone();
-        self.write(move |connection| {
-            Box::pin(async move {
-                if let Some(key) = &rotation.key {
-                    use_key(connection, key, rotation.successor.id, rotation.at).await?;
-                }
-                let token = expect_target(connection, &rotation.target).await?;
-                let ends = to_microsecond(rotation.overlap_ends);
-                let rotated = token.rotate(rotation.successor.id, rotation.at, ends)?;
-                let updated = sqlx::query(statements::ROTATE)
-                    .bind(rotated.id.as_bytes().as_slice())
-                    .bind(rotation.target.app.as_ref().map(AppId::as_str))
-                    .bind(rotated.expires_at.map(microseconds))
-                    .bind(rotation.successor.id.as_bytes().as_slice())
-                    .execute(&mut *connection)
-                    .await
-                    .map_err(from_sqlx)?;
-                expect_one(updated.rows_affected())?;
-                insert(connection, std::slice::from_ref(&rotation.successor)).await?;
-                note(connection, &[Change::Token(rotated.digest)]).await?;
-                Ok(rotated)
-            })
-        })
-        .await
+    fn change_log(&self) -> Option<&dyn ChangeLog> {
+        Some(self)
     }
 
-    async fn revoke(&self, target: &TokenTarget, at: Timestamp) -> Result<TokenRecord, StoreError> {
-        let (target, at) = (*target, to_microsecond(at));
-        self.write(move |connection| {
-            Box::pin(async move {
-                let token = expect_target(connection, &target).await?;
-                if token.revoked_at.is_some() {
-                    return Ok(token);
-                }
-                let revoked = token.revoke(at);
-                let updated = sqlx::query(statements::REVOKE)
-                    .bind(target.id.as_bytes().as_slice())
-                    .bind(target.app.as_ref().map(AppId::as_str))
-                    .bind(revoked.revoked_at.map(microseconds))
-                    .execute(&mut *connection)
-                    .await
-                    .map_err(from_sqlx)?;
-                expect_one(updated.rows_affected())?;
-                note(connection, &[Change::Token(revoked.digest)]).await?;
-                Ok(revoked)
-            })
-        })
-        .await
+    fn usage_log(&self) -> Option<&dyn UsageLog> {
+        Some(self)
     }
 
-    async fn purge(&self, ended_before: Timestamp, limit: usize) -> Result<usize, StoreError> {
-        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-        self.write(move |connection| {
-            Box::pin(async move {
-                let purged = sqlx::query(statements::PURGE)
-                    .bind(microseconds(ended_before))
-                    .bind(limit)
-                    .execute(connection)
-                    .await
-                    .map_err(from_sqlx)?;
-                Ok(usize::try_from(purged.rows_affected()).unwrap_or(usize::MAX))
-            })
-        })
-        .await
+    fn audit_log(&self) -> Option<&dyn AuditLog> {
+        Some(self)
     }
 }

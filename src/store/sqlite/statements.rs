@@ -2,21 +2,57 @@
 
 use crate::record::TokenStatus;
 
+macro_rules! columns {
+    () => {
+        concat!(
+            "t.id, t.digest, t.mask, t.name, t.scopes, t.created_at, t.expires_at, ",
+            "t.revoked_at, t.successor, t.last_used_at, t.uses, ",
+            "a.id, a.name, a.created_at, a.disabled_at "
+        )
+    };
+}
+
 macro_rules! tokens {
     ($($clause:literal),*) => {
         concat!(
-            "SELECT t.id, t.digest, t.mask, t.name, t.scopes, t.created_at, t.expires_at, ",
-            "t.revoked_at, t.successor, t.last_used_at, t.uses, ",
-            "a.id, a.name, a.created_at, a.disabled_at ",
+            "SELECT ",
+            columns!(),
             "FROM api_tokens t JOIN api_token_apps a ON a.id = t.app_id ",
             $($clause),*
         )
     };
 }
 
-pub(super) const FIND: &str = tokens!("WHERE t.digest = ?1");
+macro_rules! latest {
+    ($columns:expr, $tokens:literal) => {
+        concat!(
+            "SELECT ",
+            $columns,
+            ", r.revision, r.mark FROM ",
+            "(SELECT revision, mark FROM api_token_changes ORDER BY revision DESC LIMIT 1) r ",
+            $tokens
+        )
+    };
+}
+
+/// Always one row: the token, or nulls in its place, and the latest revision.
+pub(super) const FIND: &str = latest!(
+    columns!(),
+    "LEFT JOIN (api_tokens t JOIN api_token_apps a ON a.id = t.app_id) ON t.digest = ?1"
+);
+
+/// At least one row, as [`FIND`].
+pub(super) const LIVE: &str = latest!(
+    columns!(),
+    "LEFT JOIN (api_tokens t JOIN api_token_apps a ON a.id = t.app_id) ON t.id < ?1 \
+     AND t.revoked_at IS NULL AND (t.expires_at IS NULL OR t.expires_at > ?3) \
+     AND a.disabled_at IS NULL \
+     ORDER BY t.id DESC LIMIT ?2"
+);
 
 pub(super) const TOKEN: &str = tokens!("WHERE t.id = ?1 AND (?2 IS NULL OR t.app_id = ?2)");
+
+pub(super) const UNREVOKED: &str = tokens!("WHERE t.app_id = ?1 AND t.revoked_at IS NULL");
 
 pub(super) const APP: &str =
     "SELECT id, name, created_at, disabled_at FROM api_token_apps WHERE id = ?1";
@@ -41,8 +77,7 @@ pub(super) const KEY: &str = "SELECT token, request FROM api_token_keys WHERE ke
 
 pub(super) const TRIM_KEYS: &str = "DELETE FROM api_token_keys WHERE used_at < ?1";
 
-pub(super) const RENAME: &str = "UPDATE api_tokens SET name = ?3 \
-     WHERE id = ?1 AND (?2 IS NULL OR app_id = ?2)";
+pub(super) const RENAME: &str = "UPDATE api_tokens SET name = ?2 WHERE id = ?1";
 
 pub(super) const APPEND_EVENT: &str = "INSERT INTO api_token_audit \
      (id, at, actor, action, app_id, token, outcome) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
@@ -69,11 +104,10 @@ pub(super) fn events(of_app: bool, of_token: bool) -> &'static str {
     }
 }
 
-pub(super) const ROTATE: &str = "UPDATE api_tokens SET expires_at = ?3, successor = ?4 \
-     WHERE id = ?1 AND (?2 IS NULL OR app_id = ?2) AND successor IS NULL AND revoked_at IS NULL";
+pub(super) const ROTATE: &str = "UPDATE api_tokens SET expires_at = ?2, successor = ?3 \
+     WHERE id = ?1 AND successor IS NULL AND revoked_at IS NULL";
 
-pub(super) const REVOKE: &str = "UPDATE api_tokens SET revoked_at = ?3 \
-     WHERE id = ?1 AND (?2 IS NULL OR app_id = ?2) AND revoked_at IS NULL";
+pub(super) const REVOKE: &str = "UPDATE api_tokens SET revoked_at = ?2 WHERE id = ?1";
 
 pub(super) const PURGE: &str = "DELETE FROM api_tokens WHERE id IN \
      (SELECT id FROM api_tokens WHERE revoked_at < ?1 OR expires_at < ?1 LIMIT ?2)";
@@ -86,6 +120,12 @@ pub(super) const NOTE_CHANGE: &str = "INSERT INTO api_token_changes (revision, m
 
 pub(super) const TRIM_LOG: &str = "DELETE FROM api_token_changes \
      WHERE revision < (SELECT max(revision) FROM api_token_changes) - ?1";
+
+/// Leaves nothing in the log but a new beginning.
+pub(super) const RESTART_LOG: &str = "INSERT INTO api_token_changes (revision, mark) \
+     SELECT max(revision) + 1, random() FROM api_token_changes; \
+     DELETE FROM api_token_changes \
+     WHERE revision < (SELECT max(revision) FROM api_token_changes)";
 
 pub(super) const REVISION: &str =
     "SELECT revision, mark FROM api_token_changes ORDER BY revision DESC LIMIT 1";

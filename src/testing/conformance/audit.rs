@@ -1,6 +1,6 @@
 use super::{
     Registry,
-    fixtures::{at, fails},
+    fixtures::{at, audit_log, fails},
 };
 use crate::{
     AppId, AuditAction, AuditEvent, AuditEventId, AuditOutcome, AuditQuery, StoreErrorKind, TokenId,
@@ -25,12 +25,18 @@ fn event(n: u8) -> AuditEvent {
 pub async fn events_are_kept_as_they_were(store: Registry) {
     let events: Vec<_> = (1..=30).map(event).collect();
     for event in &events {
-        store.append(event).await.unwrap();
+        audit_log(&store).append(event).await.unwrap();
     }
     let mut other = event(7);
     other.actor = "another".into();
-    fails(store.append(&other).await, StoreErrorKind::AlreadyExists);
-    let listed = store.events(&AuditQuery::default()).await.unwrap();
+    fails(
+        audit_log(&store).append(&other).await,
+        StoreErrorKind::AlreadyExists,
+    );
+    let listed = audit_log(&store)
+        .events(&AuditQuery::default())
+        .await
+        .unwrap();
     assert!(listed.items.iter().eq(events.iter().rev()));
     assert_eq!(listed.next, None);
 }
@@ -39,7 +45,7 @@ pub async fn events_are_kept_as_they_were(store: Registry) {
 pub async fn events_are_listed_by_app_and_token(store: Registry) {
     let mut events: Vec<_> = (1..=60).map(event).collect();
     for event in &events {
-        store.append(event).await.unwrap();
+        audit_log(&store).append(event).await.unwrap();
     }
     events.reverse();
     for app in [None, Some(AppId::new("app-2").unwrap())] {
@@ -49,7 +55,7 @@ pub async fn events_are_listed_by_app_and_token(store: Registry) {
             let expected: Vec<_> = events.iter().filter(|event| query.selects(event)).collect();
             let mut listed = Vec::new();
             loop {
-                let page = store.events(&query).await.unwrap();
+                let page = audit_log(&store).events(&query).await.unwrap();
                 assert!(page.items.len() <= 4);
                 listed.extend(page.items);
                 match page.next {

@@ -4,7 +4,7 @@ use super::{
     Registry,
     fixtures::{app, at, token, token_record},
 };
-use crate::{Rotation, TokenRecord, TokenTarget};
+use crate::{Rotation, TokenRecord, TokenRegistryExt, TokenTarget};
 
 /// How often a call is polled at most before it is dropped; a call that ends earlier ends the check.
 const MAX_POLLS: usize = 200;
@@ -48,7 +48,7 @@ pub async fn a_dropped_call_leaves_before_or_after(store: Registry) {
 
 /// One reading, as what was dropped may happen between two.
 async fn find(store: &Registry, token: &TokenRecord) -> Option<TokenRecord> {
-    store.find(&token.digest).await.unwrap()
+    store.find(&token.digest).await.unwrap().record
 }
 
 /// Polls a call so many times, then drops it. Says whether it had ended.

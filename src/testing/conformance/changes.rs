@@ -1,27 +1,36 @@
 use super::{
     Registry,
-    fixtures::{app, at, read, token, token_record, tokens},
+    fixtures::{app, at, change_log, read, token, token_record, tokens, usage_log},
 };
-use crate::{Change, Changes, Revision, Rotation, TokenStatus, TokenTarget, Usage};
+use crate::{
+    Change, Changes, LoggedChange, Revision, Rotation, TokenRegistryExt, TokenStatus, TokenTarget,
+    Usage,
+};
 
 async fn since(store: &Registry, revision: Revision) -> (Vec<Change>, Revision) {
-    match store.changes(revision, 1000).await.unwrap() {
+    match change_log(store).changes(revision, 1000).await.unwrap() {
         Changes::Since {
             changes,
             revision,
             latest,
         } => {
             assert_eq!(latest, revision.number, "everything fits into one step");
-            (changes, revision)
+            let last = changes.last().map(|last| last.revision);
+            assert!(last.is_none_or(|last| last == revision));
+            (what(&changes), revision)
         }
         Changes::Gap => panic!("the log leads on from a revision that it gave"),
     }
 }
 
+fn what(changes: &[LoggedChange]) -> Vec<Change> {
+    changes.iter().map(|logged| logged.change).collect()
+}
+
 /// Each change raises the revision by one and is told of; what changes nothing is not.
 pub async fn changes_are_numbered_without_gaps(store: Registry) {
     let app = app(&store, 1).await;
-    let begin = store.revision().await.unwrap();
+    let begin = change_log(&store).revision().await.unwrap();
     assert_eq!(since(&store, begin).await, (Vec::new(), begin));
     let token = token(&store, &app, 1).await;
     let target = TokenTarget::any(token.id);
@@ -39,10 +48,10 @@ pub async fn changes_are_numbered_without_gaps(store: Registry) {
     );
     assert_eq!(end.number, begin.number + 3);
 
-    store.rename(&target, "renamed").await.unwrap();
+    store.rename(&target, "renamed", at(6)).await.unwrap();
     store.revoke(&target, at(6)).await.unwrap();
     store.disable_app(&app.id, at(7)).await.unwrap();
-    store.enable_app(&app.id).await.unwrap();
+    store.enable_app(&app.id, at(8)).await.unwrap();
     assert!(store.rotate(&rotation).await.is_err());
     let (changes, last) = since(&store, end).await;
     let expected = [
@@ -53,13 +62,13 @@ pub async fn changes_are_numbered_without_gaps(store: Registry) {
     ];
     assert_eq!(changes, expected);
     assert_eq!(last.number, end.number + 4);
-    assert_eq!(store.revision().await.unwrap(), last);
+    assert_eq!(change_log(&store).revision().await.unwrap(), last);
 }
 
 /// Changes that do not fit into one step are read in several, in order.
 pub async fn changes_come_in_pages(store: Registry) {
     let app = app(&store, 1).await;
-    let begin = store.revision().await.unwrap();
+    let begin = change_log(&store).revision().await.unwrap();
     let tokens = tokens(&store, &app, 10).await;
     let (mut from, mut told) = (begin, Vec::new());
     while told.len() < 10 {
@@ -67,14 +76,14 @@ pub async fn changes_come_in_pages(store: Registry) {
             changes,
             revision,
             latest,
-        } = store.changes(from, 3).await.unwrap()
+        } = change_log(&store).changes(from, 3).await.unwrap()
         else {
             panic!("the log leads on")
         };
         assert!(!changes.is_empty() && changes.len() <= 3);
         assert_eq!(revision.number, from.number + changes.len() as u64);
         assert_eq!(latest, begin.number + 10);
-        told.extend(changes);
+        told.extend(what(&changes));
         from = revision;
     }
     let expected: Vec<_> = tokens
@@ -88,7 +97,7 @@ pub async fn changes_come_in_pages(store: Registry) {
 pub async fn a_log_knows_a_foreign_revision(store: Registry) {
     let app = app(&store, 1).await;
     token(&store, &app, 1).await;
-    let own = store.revision().await.unwrap();
+    let own = change_log(&store).revision().await.unwrap();
     for foreign in [
         Revision {
             mark: own.mark ^ 1,
@@ -103,7 +112,10 @@ pub async fn a_log_knows_a_foreign_revision(store: Registry) {
             ..own
         },
     ] {
-        assert_eq!(store.changes(foreign, 10).await.unwrap(), Changes::Gap);
+        assert_eq!(
+            change_log(&store).changes(foreign, 10).await.unwrap(),
+            Changes::Gap
+        );
     }
 }
 
@@ -119,8 +131,8 @@ pub async fn live_tokens_are_listed_whole(store: Registry) {
     expected.reverse();
     let (mut after, mut listed) = (None, Vec::new());
     loop {
-        let page = store.live(after, 4, at(0)).await.unwrap();
-        listed.extend(page.items);
+        let page = change_log(&store).live(after, 4, at(0)).await.unwrap();
+        listed.extend(page.tokens);
         after = page.next;
         if after.is_none() {
             break;
@@ -144,12 +156,12 @@ pub async fn usage_adds_up_and_goes_forward_only(store: Registry) {
             Usage::new(used.id, at(second), uses),
             Usage::new(absent.id, at(0), 1),
         ];
-        store.record_usage(&usages).await.unwrap();
+        usage_log(&store).record_usage(&usages).await.unwrap();
         used.uses += uses;
         used.last_used_at = Some(at(last));
         assert_eq!(read(&store, &used).await.as_ref(), Some(&used));
     }
     assert_eq!(read(&store, &unused).await, Some(unused));
     assert_eq!(read(&store, &absent).await, None);
-    store.record_usage(&[]).await.unwrap();
+    usage_log(&store).record_usage(&[]).await.unwrap();
 }

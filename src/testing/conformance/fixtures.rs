@@ -2,8 +2,8 @@ use jiff::Timestamp;
 
 use super::Registry;
 use crate::{
-    AppId, AppRecord, MaskedToken, StoreError, StoreErrorKind, TokenDigest, TokenId, TokenQuery,
-    TokenRecord, TokenTarget,
+    AppId, AppRecord, AuditLog, ChangeLog, MaskedToken, StoreError, StoreErrorKind, TokenDigest,
+    TokenId, TokenQuery, TokenRecord, TokenRegistryExt, TokenTarget, UsageLog,
 };
 
 /// So many seconds after an instant that all checks share.
@@ -14,6 +14,18 @@ pub(super) fn at(second: i64) -> Timestamp {
 pub(super) fn app_record(n: u32) -> AppRecord {
     let id = AppId::new(&format!("app-{n:05}")).unwrap();
     AppRecord::new(id, format!("App {n}"), at(0))
+}
+
+pub(super) fn change_log(store: &Registry) -> &dyn ChangeLog {
+    store.change_log().expect("the registry has a change log")
+}
+
+pub(super) fn usage_log(store: &Registry) -> &dyn UsageLog {
+    store.usage_log().expect("the registry has a usage log")
+}
+
+pub(super) fn audit_log(store: &Registry) -> &dyn AuditLog {
+    store.audit_log().expect("the registry has an audit log")
 }
 
 pub(super) async fn app(store: &Registry, n: u32) -> AppRecord {
@@ -53,7 +65,7 @@ pub(super) async fn tokens(store: &Registry, app: &AppRecord, count: u32) -> Vec
 /// The record of a token by its identifier, which must be that by its digest.
 pub(super) async fn read(store: &Registry, token: &TokenRecord) -> Option<TokenRecord> {
     let by_id = store.token(&TokenTarget::any(token.id)).await.unwrap();
-    let by_digest = store.find(&token.digest).await.unwrap();
+    let by_digest = store.find(&token.digest).await.unwrap().record;
     assert_eq!(
         by_id, by_digest,
         "a token's identifier and digest lead to one record"

@@ -2,7 +2,7 @@ use super::{
     Registry,
     fixtures::{app, at, token, token_record, tokens},
 };
-use crate::{AppQuery, TokenQuery, TokenStatus, TokenTarget};
+use crate::{AppQuery, TokenQuery, TokenRegistryExt, TokenStatus, TokenTarget};
 
 /// Pages of apps show each app once, by identifier.
 pub async fn app_pages_are_complete(store: Registry) {

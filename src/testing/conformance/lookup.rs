@@ -2,12 +2,14 @@ use super::{
     Registry,
     fixtures::{app, app_record, at, read, token_record},
 };
-use crate::{AppQuery, TokenDigest, TokenQuery, TokenRecord, TokenStore, TokenTarget};
+use crate::{
+    AppQuery, TokenDigest, TokenQuery, TokenRecord, TokenRegistryExt, TokenStore, TokenTarget,
+};
 
 /// To read what is not there is no error.
 pub async fn absence_is_no_error(store: Registry) {
     let absent = token_record(&app_record(1), 1);
-    assert_eq!(store.find(&absent.digest).await.unwrap(), None);
+    assert_eq!(store.find(&absent.digest).await.unwrap().record, None);
     assert_eq!(
         store.token(&TokenTarget::any(absent.id)).await.unwrap(),
         None
@@ -49,12 +51,13 @@ pub async fn time_is_not_judged(store: Registry) {
 ///
 /// ```
 /// use tower_api_tokens::testing::conformance;
-/// # use tower_api_tokens::{MemoryStore, TokenRecord, TokenStore, TokenDigest, StoreError};
+/// # use tower_api_tokens::{Answer, TokenRecord, TokenStore, TokenDigest, StoreError};
+/// # #[derive(Debug)]
 /// # struct Mine(TokenRecord);
 /// # #[async_trait::async_trait]
 /// # impl TokenStore for Mine {
-/// #     async fn find(&self, d: &TokenDigest) -> Result<Option<TokenRecord>, StoreError> {
-/// #         Ok((*d == self.0.digest).then(|| self.0.clone()))
+/// #     async fn find(&self, d: &TokenDigest) -> Result<Answer, StoreError> {
+/// #         Ok((*d == self.0.digest).then(|| self.0.clone()).into())
 /// #     }
 /// # }
 /// # async fn check(store: Mine, known: TokenRecord) {
@@ -67,7 +70,7 @@ pub async fn verifies(store: &impl TokenStore, known: &TokenRecord) {
         .await
         .expect("a known token is found");
     assert_eq!(
-        found.as_ref(),
+        found.record.as_ref(),
         Some(known),
         "the known token is found as it stands"
     );
@@ -76,7 +79,7 @@ pub async fn verifies(store: &impl TokenStore, known: &TokenRecord) {
         other[bit / 8] ^= 1 << (bit % 8);
         let other = TokenDigest::from_bytes(other);
         let found = store.find(&other).await.expect("absence is no error");
-        let harmless = found.is_none_or(|found| found.digest != other);
+        let harmless = found.record.is_none_or(|found| found.digest != other);
         assert!(
             harmless,
             "a record is given for a digest that it does not have"

@@ -4,7 +4,7 @@ use super::{
     Registry,
     fixtures::{all, app, at, fails, read, token, token_record},
 };
-use crate::{IdempotencyKey, Repeated, Rotation, StoreErrorKind, TokenTarget};
+use crate::{IdempotencyKey, Repeated, Rotation, StoreErrorKind, TokenRegistryExt, TokenTarget};
 
 const KEY: IdempotencyKey = IdempotencyKey {
     key: [1; 32],

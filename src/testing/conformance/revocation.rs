@@ -7,7 +7,7 @@ use super::{
     Registry,
     fixtures::{all, app, app_record, at, fails, read, token, token_record, tokens},
 };
-use crate::{StoreErrorKind, TokenTarget};
+use crate::{StoreErrorKind, TokenRegistryExt, TokenTarget};
 
 /// Renaming changes the name of one token, in whatever state it is, and nothing else.
 pub async fn renaming_changes_one_name(store: Registry) {
@@ -15,11 +15,17 @@ pub async fn renaming_changes_one_name(store: Registry) {
     let mut expected = tokens(&store, &app, 5).await;
     let target = TokenTarget::any(expected[2].id);
     expected[2] = store.revoke(&target, at(1)).await.unwrap();
-    let renamed = store.rename(&target, "Zoë's \"CI\" 🚀").await.unwrap();
+    let renamed = store
+        .rename(&target, "Zoë's \"CI\" 🚀", at(1))
+        .await
+        .unwrap();
     expected[2].name = "Zoë's \"CI\" 🚀".to_owned();
     assert_eq!(renamed, expected[2]);
     let other = TokenTarget::of_app(expected[2].id, app_record(9).id);
-    fails(store.rename(&other, "x").await, StoreErrorKind::NotFound);
+    fails(
+        store.rename(&other, "x", at(1)).await,
+        StoreErrorKind::NotFound,
+    );
     expected.reverse();
     assert_eq!(all(&store).await, expected);
 }
@@ -33,7 +39,7 @@ pub async fn revoked_is_terminal(store: Registry) {
     assert_eq!(revoked, token.clone().revoke(at(5)));
     assert_eq!(store.revoke(&target, at(9)).await.unwrap(), revoked);
     store.disable_app(&app.id, at(10)).await.unwrap();
-    store.enable_app(&app.id).await.unwrap();
+    store.enable_app(&app.id, at(9)).await.unwrap();
     assert_eq!(read(&store, &token).await, Some(revoked));
     let absent = TokenTarget::any(token_record(&app, 2).id);
     fails(store.revoke(&absent, at(5)).await, StoreErrorKind::NotFound);
@@ -61,7 +67,7 @@ pub async fn revoking_is_seen_on_return(store: Registry) {
                 tokio::spawn(async move {
                     loop {
                         let after = returned.load(SeqCst);
-                        let found = store.find(&token.digest).await.unwrap().unwrap();
+                        let found = store.find(&token.digest).await.unwrap().record.unwrap();
                         assert!(
                             !after || found.revoked_at.is_some(),
                             "live after `revoke` returned"
@@ -97,14 +103,17 @@ pub async fn disabling_shows_at_once(store: Registry) {
     assert_eq!(store.app(&ours.id).await.unwrap(), Some(disabled.clone()));
     assert_eq!(read(&store, &one).await.unwrap().app, disabled);
     assert_eq!(read(&store, &other).await, Some(other));
-    assert_eq!(store.enable_app(&ours.id).await.unwrap(), ours);
+    assert_eq!(store.enable_app(&ours.id, at(9)).await.unwrap(), ours);
     assert_eq!(read(&store, &one).await, Some(one));
     let absent = app_record(3).id;
     fails(
         store.disable_app(&absent, at(5)).await,
         StoreErrorKind::NotFound,
     );
-    fails(store.enable_app(&absent).await, StoreErrorKind::NotFound);
+    fails(
+        store.enable_app(&absent, at(9)).await,
+        StoreErrorKind::NotFound,
+    );
 }
 
 /// A purge removes what ended before the given instant, no more than the limit at once.

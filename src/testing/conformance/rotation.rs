@@ -4,7 +4,10 @@ use super::{
     Registry,
     fixtures::{all, app, at, fails, read, token, token_record, tokens},
 };
-use crate::{AppRecord, Rotation, StoreErrorKind, TokenRecord, TokenTarget, TransitionError};
+use crate::{
+    AppRecord, Rotation, StoreErrorKind, TokenRecord, TokenRegistryExt, TokenTarget,
+    TransitionError,
+};
 
 fn rotation(app: &AppRecord, token: &TokenRecord, successor: u32) -> Rotation {
     let successor = token_record(app, successor);

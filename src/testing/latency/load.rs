@@ -11,7 +11,7 @@ use super::{
     plan::{self, Counts},
     subjects::{Known, Presented, Subjects},
 };
-use crate::{Authenticator, StoreError, TokenDigest, TokenFormat, TokenRecord, TokenStore};
+use crate::{Answer, Authenticator, StoreError, TokenDigest, TokenFormat, TokenStore};
 
 /// How long a schedule may be.
 const MAX_SCHEDULE: Duration = Duration::from_secs(86_400);
@@ -320,12 +320,12 @@ fn presented(tokens: impl IntoIterator<Item: AsRef<[u8]>>) -> impl Iterator<Item
 }
 
 /// One store for two authenticators.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 struct SharedStore(Arc<dyn TokenStore>);
 
 #[async_trait]
 impl TokenStore for SharedStore {
-    async fn find(&self, digest: &TokenDigest) -> Result<Option<TokenRecord>, StoreError> {
+    async fn find(&self, digest: &TokenDigest) -> Result<Answer, StoreError> {
         self.0.find(digest).await
     }
 }

@@ -10,7 +10,7 @@ use clap::{Args, ValueEnum};
 use indicatif::ProgressBar;
 use serde_json::{Value, json};
 use tower_api_tokens::{
-    AppQuery, StoreError, TokenDigest, TokenRecord, TokenRegistry, TokenStore,
+    Answer, AppQuery, StoreError, TokenDigest, TokenRegistry, TokenStore,
     testing::latency::{
         Kind, LoadTest, LoadTestError, LoadTestErrorKind, Phase, Progress, Report, Skew,
     },
@@ -162,11 +162,12 @@ fn parsed(report: &Report) -> Value {
 }
 
 /// The registry as a store.
+#[derive(Debug)]
 struct Store(Arc<dyn TokenRegistry>);
 
 #[async_trait]
 impl TokenStore for Store {
-    async fn find(&self, digest: &TokenDigest) -> Result<Option<TokenRecord>, StoreError> {
+    async fn find(&self, digest: &TokenDigest) -> Result<Answer, StoreError> {
         self.0.find(digest).await
     }
 }

@@ -2,7 +2,7 @@
 
 use tower_api_tokens::{
     ApiToken, AppRecord, Clock, EntropyError, MaskedToken, SystemClock, SystemEntropy, TokenFormat,
-    TokenId, TokenRecord, TokenRegistry,
+    TokenId, TokenRecord, TokenRegistry, TokenRegistryExt,
 };
 
 use crate::{failure::Failure, progress};

@@ -1,0 +1,155 @@
+//! What an actor may grant: one check for every operation that admits a token or admits it again.
+
+use jiff::Timestamp;
+use thiserror::Error;
+
+use crate::scope::ScopeSet;
+
+/// The scopes and lifetimes that an actor may grant.
+///
+/// ```
+/// use tower_api_tokens::Grantable;
+///
+/// let grantable = Grantable::scopes("invoices:read invoices:write".parse()?);
+/// assert!(grantable.check(&"invoices:read".parse()?, None).is_ok());
+/// assert!(grantable.check(&"tokens:admin".parse()?, None).is_err());
+/// # Ok::<(), tower_api_tokens::ScopeError>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Grantable {
+    scopes: Option<ScopeSet>,
+    expires_by: Option<Timestamp>,
+}
+
+/// Why an actor may not grant what an operation would grant.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum GrantError {
+    /// The token has scopes that the actor may not grant.
+    #[error("you may not grant `{0}`; leave these scopes out, or ask someone who holds them")]
+    Scopes(ScopeSet),
+    /// The token outlives the actor's own access.
+    #[error("you may not grant access beyond {0}; choose an expiry no later than that")]
+    Expiry(Timestamp),
+}
+
+impl Grantable {
+    /// Any scope, for any time.
+    #[must_use]
+    pub const fn everything() -> Self {
+        Self {
+            scopes: None,
+            expires_by: None,
+        }
+    }
+
+    /// These scopes and no others, for any time.
+    #[must_use]
+    pub const fn scopes(scopes: ScopeSet) -> Self {
+        Self {
+            scopes: Some(scopes),
+            expires_by: None,
+        }
+    }
+
+    /// Limits what is granted to tokens that expire by `at`.
+    #[must_use]
+    pub fn expires_by(mut self, at: Timestamp) -> Self {
+        self.expires_by = Some(at);
+        self
+    }
+
+    /// The scopes that may be granted; `None` stands for any.
+    #[must_use]
+    pub const fn scope_set(&self) -> Option<&ScopeSet> {
+        self.scopes.as_ref()
+    }
+
+    /// The latest expiry that may be granted; `None` stands for any, and for none at all.
+    #[must_use]
+    pub const fn latest_expiry(&self) -> Option<Timestamp> {
+        self.expires_by
+    }
+
+    /// Whether nothing is withheld.
+    #[must_use]
+    pub const fn is_everything(&self) -> bool {
+        self.scopes.is_none() && self.expires_by.is_none()
+    }
+
+    /// Returns those of `scopes` that may not be granted.
+    #[must_use]
+    pub fn lacking(&self, scopes: &ScopeSet) -> ScopeSet {
+        match &self.scopes {
+            Some(held) => scopes.difference(held),
+            None => ScopeSet::default(),
+        }
+    }
+
+    /// Checks that a token with these scopes and this expiry may be granted.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if a scope may not be granted, or if the token would live longer than
+    /// allowed.
+    pub fn check(
+        &self,
+        scopes: &ScopeSet,
+        expires_at: Option<Timestamp>,
+    ) -> Result<(), GrantError> {
+        let lacking = self.lacking(scopes);
+        if !lacking.is_empty() {
+            return Err(GrantError::Scopes(lacking));
+        }
+        match self.expires_by {
+            Some(latest) if expires_at.is_none_or(|at| at > latest) => {
+                Err(GrantError::Expiry(latest))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Returns the earlier of an expiry and the latest that may be granted.
+    #[must_use]
+    pub fn shorten(&self, expires_at: Option<Timestamp>) -> Option<Timestamp> {
+        match (expires_at, self.expires_by) {
+            (Some(at), Some(latest)) => Some(at.min(latest)),
+            (at, latest) => at.or(latest),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn scopes(text: &str) -> ScopeSet {
+        text.parse().unwrap()
+    }
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::new(second, 0).unwrap()
+    }
+
+    #[test]
+    fn only_scopes_that_are_held_can_be_granted() {
+        let grantable = Grantable::scopes(scopes("a b"));
+        assert_eq!(grantable.check(&scopes("a"), None), Ok(()));
+        assert_eq!(grantable.check(&ScopeSet::default(), None), Ok(()));
+        let refused = grantable.check(&scopes("a c d"), None);
+        assert_eq!(refused, Err(GrantError::Scopes(scopes("c d"))));
+    }
+
+    #[test]
+    fn nothing_outlives_the_latest_expiry() {
+        let grantable = Grantable::everything().expires_by(at(10));
+        assert_eq!(grantable.check(&scopes("a"), Some(at(10))), Ok(()));
+        for outlives in [None, Some(at(11))] {
+            let refused = grantable.check(&scopes("a"), outlives);
+            assert_eq!(refused, Err(GrantError::Expiry(at(10))));
+            assert_eq!(grantable.shorten(outlives), Some(at(10)));
+        }
+        assert_eq!(Grantable::everything().check(&scopes("a"), None), Ok(()));
+        assert_eq!(Grantable::everything().shorten(None), None);
+    }
+}

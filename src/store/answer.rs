@@ -1,0 +1,48 @@
+use super::Revision;
+use crate::record::TokenRecord;
+
+/// What a store returns for a digest: the record, if there is one, and the position at which it was
+/// read.
+///
+/// A store without a change log converts what it found:
+///
+/// ```
+/// use tower_api_tokens::{Answer, TokenRecord};
+///
+/// let found: Option<TokenRecord> = None;
+/// let answer: Answer = found.into();
+/// assert_eq!(answer.position, None);
+/// ```
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Answer {
+    /// The record with this digest; `None` if the store has none.
+    pub record: Option<TokenRecord>,
+    /// The revision of the change log that the answer reflects, read in the same statement. `None`
+    /// if the store has no change log.
+    ///
+    /// With a position, a [`Follower`](crate::Follower) can vouch for the answer for as long as it
+    /// reads the log. Without one, the answer is used for at most
+    /// [`max_staleness`](crate::AuthenticatorBuilder::max_staleness).
+    pub position: Option<Revision>,
+}
+
+impl Answer {
+    /// Creates an answer that reflects the change log up to `position`.
+    #[must_use]
+    pub fn at(record: Option<TokenRecord>, position: Revision) -> Self {
+        Self {
+            record,
+            position: Some(position),
+        }
+    }
+}
+
+impl From<Option<TokenRecord>> for Answer {
+    fn from(record: Option<TokenRecord>) -> Self {
+        Self {
+            record,
+            position: None,
+        }
+    }
+}

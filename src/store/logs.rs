@@ -1,0 +1,71 @@
+//! The logs of a registry, as values of their own.
+
+use std::{future::pending, sync::Arc};
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+
+use super::{
+    AuditLog, ChangeLog, Changes, LivePage, Revision, StoreError, StoreErrorKind, TokenRegistry,
+    Usage, UsageLog,
+};
+use crate::token::TokenId;
+
+/// The change log and the usage log of a registry.
+#[derive(Debug)]
+pub(crate) struct RegistryLogs(pub(crate) Arc<dyn TokenRegistry>);
+
+impl RegistryLogs {
+    fn changes_log(&self) -> Result<&dyn ChangeLog, StoreError> {
+        self.0.change_log().ok_or_else(|| without("change log"))
+    }
+}
+
+/// The audit log of a registry.
+pub(crate) fn audit_log(registry: &dyn TokenRegistry) -> Result<&dyn AuditLog, StoreError> {
+    registry.audit_log().ok_or_else(|| without("audit log"))
+}
+
+fn without(log: &str) -> StoreError {
+    StoreError::with_source(
+        StoreErrorKind::Unsupported,
+        format!("the token store has no {log}; use one that does"),
+    )
+}
+
+#[async_trait]
+impl ChangeLog for RegistryLogs {
+    async fn revision(&self) -> Result<Revision, StoreError> {
+        self.changes_log()?.revision().await
+    }
+
+    async fn changes(&self, since: Revision, limit: usize) -> Result<Changes, StoreError> {
+        self.changes_log()?.changes(since, limit).await
+    }
+
+    async fn changed(&self) {
+        match self.0.change_log() {
+            Some(log) => log.changed().await,
+            None => pending().await,
+        }
+    }
+
+    async fn live(
+        &self,
+        after: Option<TokenId>,
+        limit: usize,
+        now: Timestamp,
+    ) -> Result<LivePage, StoreError> {
+        self.changes_log()?.live(after, limit, now).await
+    }
+}
+
+#[async_trait]
+impl UsageLog for RegistryLogs {
+    async fn record_usage(&self, usages: &[Usage]) -> Result<(), StoreError> {
+        match self.0.usage_log() {
+            Some(log) => log.record_usage(usages).await,
+            None => Err(without("usage log")),
+        }
+    }
+}

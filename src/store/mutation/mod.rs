@@ -1,0 +1,191 @@
+//! A change of a registry: what is changed, with the idempotency key and the audit event that belong
+//! to it.
+
+mod ext;
+mod plan;
+
+use jiff::Timestamp;
+
+pub use ext::TokenRegistryExt;
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
+pub(super) use plan::check_readmitted;
+pub use plan::{Plan, Snapshot, UsedKey, Write};
+
+use super::{IdempotencyKey, StoreError, StoreErrorKind, TokenTarget};
+use crate::{
+    app::{AppId, AppRecord},
+    audit::AuditEvent,
+    grantable::Grantable,
+    record::TokenRecord,
+};
+
+/// A change, to be made by [`TokenRegistry::apply`](super::TokenRegistry::apply) as a whole or not
+/// at all.
+///
+/// ```
+/// use tower_api_tokens::{AppId, AppRecord, MemoryStore, Mutation, Op, TokenRegistry};
+/// use jiff::Timestamp;
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let store = MemoryStore::new();
+/// let at = Timestamp::UNIX_EPOCH;
+/// let app = AppRecord::new(AppId::new("billing")?, "Billing", at);
+/// let applied = store.apply(&Mutation::new(Op::CreateApp(app), at)).await?;
+/// assert_eq!(applied.into_app()?.name, "Billing");
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Mutation {
+    /// What is changed.
+    pub op: Op,
+    /// The time of the change.
+    pub at: Timestamp,
+    /// Makes the change only if no token was created under this key within
+    /// [`RETENTION`](IdempotencyKey::RETENTION) before `at`, and stores the key with it. Only
+    /// [`Op::InsertTokens`] and [`Op::RotateToken`] take one.
+    pub key: Option<IdempotencyKey>,
+    /// Recorded in the same transaction, so that a change and its event are kept or lost together.
+    pub audit: Option<AuditEvent>,
+}
+
+/// What a [`Mutation`] changes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Op {
+    /// Inserts an app.
+    CreateApp(AppRecord),
+    /// Disables an app, as [`AppRecord::disable`] does.
+    DisableApp(AppId),
+    /// Enables an app, as [`AppRecord::enable`] does.
+    EnableApp {
+        /// The app.
+        app: AppId,
+        /// What the actor may grant: the app is enabled only if every token that becomes live by
+        /// it passes [`Grantable::check`].
+        grantable: Grantable,
+    },
+    /// Inserts tokens. Of a token's app only the identifier counts; the app must exist.
+    InsertTokens(Vec<TokenRecord>),
+    /// Renames a token, whatever its status.
+    RenameToken {
+        /// The token.
+        target: TokenTarget,
+        /// Its new name.
+        name: String,
+    },
+    /// Inserts the successor of a token and changes the token as [`TokenRecord::rotate`] does.
+    RotateToken {
+        /// The token to rotate.
+        target: TokenTarget,
+        /// The token that replaces it.
+        successor: TokenRecord,
+        /// When the rotated token expires, at the latest.
+        overlap_ends: Timestamp,
+    },
+    /// Revokes a token, as [`TokenRecord::revoke`] does. Revoking a revoked token succeeds, and is
+    /// recorded in the change log again.
+    RevokeToken(TokenTarget),
+    /// Removes tokens that [expired or were revoked](TokenRecord::ended_at) before an instant.
+    Purge {
+        /// The instant.
+        ended_before: Timestamp,
+        /// How many tokens to remove at most.
+        limit: usize,
+    },
+    /// Restarts the change log, so that every follower clears its cache.
+    ClearCaches,
+}
+
+/// What a [`Mutation`] has changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Applied {
+    /// The app, as it is now.
+    App(AppRecord),
+    /// The token, as it is now: for a rotation, the rotated one.
+    Token(TokenRecord),
+    /// The number of tokens that were inserted or removed.
+    Count(usize),
+}
+
+impl Mutation {
+    /// Creates a change without an idempotency key and without an audit event.
+    #[must_use]
+    pub fn new(op: Op, at: Timestamp) -> Self {
+        Self {
+            op,
+            at,
+            key: None,
+            audit: None,
+        }
+    }
+
+    /// Makes the change only if no token was created under this key before.
+    #[must_use]
+    pub fn key(mut self, key: IdempotencyKey) -> Self {
+        self.key = Some(key);
+        self
+    }
+
+    /// Records an audit event in the transaction of the change.
+    #[must_use]
+    pub fn audit(mut self, event: AuditEvent) -> Self {
+        self.audit = Some(event);
+        self
+    }
+}
+
+impl Applied {
+    /// The app that was changed.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the store answered with something other than an app.
+    pub fn into_app(self) -> Result<AppRecord, StoreError> {
+        match self {
+            Self::App(app) => Ok(app),
+            other => Err(other.unexpected("an app")),
+        }
+    }
+
+    /// The token that was changed.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the store answered with something other than a token.
+    pub fn into_token(self) -> Result<TokenRecord, StoreError> {
+        match self {
+            Self::Token(token) => Ok(token),
+            other => Err(other.unexpected("a token")),
+        }
+    }
+
+    /// How many tokens were inserted or removed.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the store answered with something other than a number.
+    pub fn into_count(self) -> Result<usize, StoreError> {
+        match self {
+            Self::Count(count) => Ok(count),
+            other => Err(other.unexpected("a number")),
+        }
+    }
+
+    fn unexpected(&self, expected: &str) -> StoreError {
+        let returned = match self {
+            Self::App(_) => "an app",
+            Self::Token(_) => "a token",
+            Self::Count(_) => "a number",
+        };
+        StoreError::with_source(
+            StoreErrorKind::Corrupt,
+            format!(
+                "the store returned {returned} where {expected} was expected; check its `apply`"
+            ),
+        )
+    }
+}

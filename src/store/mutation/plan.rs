@@ -1,0 +1,237 @@
+//! What a change does to a state, worked out without I/O.
+
+use std::collections::HashSet;
+
+use jiff::Timestamp;
+
+use super::{Applied, Mutation, Op};
+use crate::{
+    app::{AppId, AppRecord},
+    audit::{AuditEvent, AuditEventId},
+    grantable::Grantable,
+    record::{TokenRecord, TokenStatus},
+    store::{Change, IdempotencyKey, Repeated, StoreError, StoreErrorKind, TokenTarget},
+    token::{TokenDigest, TokenId},
+};
+
+/// The state that a change is planned against, as it is under the lock that the change is made
+/// under.
+pub trait Snapshot {
+    /// Returns an app.
+    fn app(&self, id: &AppId) -> Option<AppRecord>;
+    /// Returns a token, with its app as it is now.
+    fn token(&self, id: TokenId) -> Option<TokenRecord>;
+    /// Whether a token has this digest.
+    fn has_digest(&self, digest: &TokenDigest) -> bool;
+    /// Returns every token of an app.
+    fn tokens_of(&self, app: &AppId) -> Vec<TokenRecord>;
+    /// Returns at most `limit` tokens that expired or were revoked before an instant.
+    fn ended(&self, before: Timestamp, limit: usize) -> Vec<TokenId>;
+    /// Returns what was created under an idempotency key.
+    fn key(&self, key: &[u8; 32]) -> Option<UsedKey>;
+    /// Whether an audit event has this identifier.
+    fn has_event(&self, id: AuditEventId) -> bool;
+}
+
+/// An idempotency key under which a token was created.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct UsedKey {
+    /// The key and the digest of the request.
+    pub key: IdempotencyKey,
+    /// The token that was created.
+    pub token: TokenId,
+    /// When it was created.
+    pub used_at: Timestamp,
+}
+
+/// What a change writes, and what it returns.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Plan {
+    /// What to write, all of it or nothing.
+    pub writes: Vec<Write>,
+    /// What [`TokenRegistry::apply`](crate::TokenRegistry::apply) returns.
+    pub applied: Applied,
+}
+
+/// One part of what a change writes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Write {
+    /// Insert an app, or replace the one with this identifier.
+    PutApp(AppRecord),
+    /// Insert a token, or replace the one with this identifier.
+    PutToken(TokenRecord),
+    /// Remove a token.
+    RemoveToken(TokenId),
+    /// Store an idempotency key, in place of an older use of the same one.
+    PutKey(UsedKey),
+    /// Append an audit event.
+    AppendEvent(AuditEvent),
+    /// Append to the change log.
+    Log(Change),
+    /// Start the change log anew, so that no earlier revision leads on to it.
+    RestartLog,
+}
+
+impl Mutation {
+    /// Works out what the change writes. A store in memory applies the result as it is; a store
+    /// with a query language has a statement for each [`Op`] instead, and the same outcome.
+    ///
+    /// # Errors
+    ///
+    /// Returns the error that [`TokenRegistry::apply`](crate::TokenRegistry::apply) documents for
+    /// the operation; nothing is to be written then.
+    pub fn plan(&self, state: &impl Snapshot) -> Result<Plan, StoreError> {
+        let mut writes = Vec::new();
+        if let Some(key) = &self.key {
+            writes.push(Write::PutKey(self.use_key(*key, state)?));
+        }
+        let applied = match &self.op {
+            Op::CreateApp(app) => {
+                if state.app(&app.id).is_some() {
+                    return Err(already_exists());
+                }
+                writes.push(Write::PutApp(app.clone()));
+                Applied::App(app.clone())
+            }
+            Op::DisableApp(id) => {
+                let app = state.app(id).ok_or_else(not_found)?.disable(self.at);
+                writes.extend([Write::PutApp(app.clone()), Write::Log(Change::App(*id))]);
+                Applied::App(app)
+            }
+            Op::EnableApp { app: id, grantable } => {
+                let app = state.app(id).ok_or_else(not_found)?.enable();
+                if !grantable.is_everything() {
+                    check_readmitted(state.tokens_of(id), grantable, self.at)?;
+                }
+                writes.extend([Write::PutApp(app.clone()), Write::Log(Change::App(*id))]);
+                Applied::App(app)
+            }
+            Op::InsertTokens(tokens) => {
+                check_vacant(tokens, state)?;
+                for token in tokens {
+                    writes.push(Write::PutToken(token.clone()));
+                    writes.push(Write::Log(Change::Token(token.digest)));
+                }
+                Applied::Count(tokens.len())
+            }
+            Op::RenameToken { target, name } => {
+                let mut token = find(target, state)?;
+                name.clone_into(&mut token.name);
+                change(token, &mut writes)
+            }
+            Op::RotateToken {
+                target,
+                successor,
+                overlap_ends,
+            } => {
+                let token = find(target, state)?;
+                let rotated = token.rotate(successor.id, self.at, *overlap_ends)?;
+                check_vacant(std::slice::from_ref(successor), state)?;
+                writes.push(Write::PutToken(successor.clone()));
+                writes.push(Write::Log(Change::Token(successor.digest)));
+                change(rotated, &mut writes)
+            }
+            Op::RevokeToken(target) => change(find(target, state)?.revoke(self.at), &mut writes),
+            Op::Purge {
+                ended_before,
+                limit,
+            } => {
+                let ended = state.ended(*ended_before, *limit);
+                let count = ended.len();
+                writes.extend(ended.into_iter().map(Write::RemoveToken));
+                Applied::Count(count)
+            }
+            Op::ClearCaches => {
+                writes.push(Write::RestartLog);
+                Applied::Count(0)
+            }
+        };
+        if let Some(event) = &self.audit {
+            if state.has_event(event.id) {
+                return Err(already_exists());
+            }
+            writes.push(Write::AppendEvent(event.clone()));
+        }
+        Ok(Plan { writes, applied })
+    }
+
+    /// The token that is created, to be stored under the idempotency key.
+    pub(in crate::store) fn created(&self) -> Result<TokenId, StoreError> {
+        match &self.op {
+            Op::InsertTokens(tokens) => tokens.first().map(|token| token.id),
+            Op::RotateToken { successor, .. } => Some(successor.id),
+            _ => None,
+        }
+        .ok_or_else(|| {
+            StoreError::with_source(
+                StoreErrorKind::Unsupported,
+                "only a change that creates a token takes an idempotency key",
+            )
+        })
+    }
+
+    fn use_key(&self, key: IdempotencyKey, state: &impl Snapshot) -> Result<UsedKey, StoreError> {
+        let token = self.created()?;
+        let oldest = self.at.checked_sub(IdempotencyKey::RETENTION);
+        let oldest = oldest.unwrap_or(Timestamp::MIN);
+        match state.key(&key.key).filter(|used| used.used_at >= oldest) {
+            Some(used) => Err(Repeated::new(used.token, used.key.request == key.request).into()),
+            None => Ok(UsedKey {
+                key,
+                token,
+                used_at: self.at,
+            }),
+        }
+    }
+}
+
+/// Checks that an actor may grant every token of an app that becomes live when the app is enabled.
+pub(in crate::store) fn check_readmitted(
+    tokens: impl IntoIterator<Item = TokenRecord>,
+    grantable: &Grantable,
+    at: Timestamp,
+) -> Result<(), StoreError> {
+    for token in tokens {
+        let status = token.status(at);
+        if matches!(status, TokenStatus::Live | TokenStatus::AppDisabled) {
+            grantable.check(&token.scopes, token.expires_at)?;
+        }
+    }
+    Ok(())
+}
+
+fn find(target: &TokenTarget, state: &impl Snapshot) -> Result<TokenRecord, StoreError> {
+    let token = state.token(target.id).filter(|token| target.selects(token));
+    token.ok_or_else(not_found)
+}
+
+fn change(token: TokenRecord, writes: &mut Vec<Write>) -> Applied {
+    writes.push(Write::PutToken(token.clone()));
+    writes.push(Write::Log(Change::Token(token.digest)));
+    Applied::Token(token)
+}
+
+fn check_vacant(tokens: &[TokenRecord], state: &impl Snapshot) -> Result<(), StoreError> {
+    let (mut ids, mut digests) = (HashSet::new(), HashSet::new());
+    for token in tokens {
+        if state.app(&token.app.id).is_none() {
+            return Err(not_found());
+        }
+        let taken = state.token(token.id).is_some() || state.has_digest(&token.digest);
+        if taken || !ids.insert(token.id) || !digests.insert(token.digest) {
+            return Err(already_exists());
+        }
+    }
+    Ok(())
+}
+
+fn not_found() -> StoreError {
+    StoreError::new(StoreErrorKind::NotFound)
+}
+
+fn already_exists() -> StoreError {
+    StoreError::new(StoreErrorKind::AlreadyExists)
+}
