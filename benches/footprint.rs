@@ -15,8 +15,8 @@ use http::{Request, StatusCode};
 use platform::{Body, Platform, request, runtime};
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
 use tower_api_tokens::{
-    AppId, AppRecord, Authenticator, MaskedToken, StoreError, TokenDigest, TokenId, TokenRecord,
-    TokenStore,
+    Answer, AppId, AppRecord, Authenticator, MaskedToken, StoreError, TokenDigest, TokenId,
+    TokenRecord, TokenStore,
 };
 
 #[global_allocator]
@@ -56,6 +56,7 @@ fn allocations() {
 }
 
 /// A store that knows every digest and keeps nothing: what is measured is the memory of what it said.
+#[derive(Debug)]
 struct Everything {
     apps: Vec<AppRecord>,
 }
@@ -75,17 +76,18 @@ impl Everything {
 
 #[async_trait]
 impl TokenStore for Everything {
-    async fn find(&self, digest: &TokenDigest) -> Result<Option<TokenRecord>, StoreError> {
+    async fn find(&self, digest: &TokenDigest) -> Result<Answer, StoreError> {
         let id = *digest.as_bytes().first_chunk().unwrap();
         let app = &self.apps[usize::from(u16::from_ne_bytes([id[0], id[1]])) % self.apps.len()];
-        Ok(Some(TokenRecord::new(
+        let record = TokenRecord::new(
             TokenId::from_bytes(id),
             *digest,
             MaskedToken::new("acme_live_", "x7Kq").unwrap(),
             app.clone(),
             format!("integration {:012}", id[2]),
             jiff::Timestamp::UNIX_EPOCH,
-        )))
+        );
+        Ok(Some(record).into())
     }
 }
 

@@ -8,17 +8,18 @@ use async_trait::async_trait;
 use http::{Request, Response, header::AUTHORIZATION};
 use tower::{Layer, Service, ServiceExt, service_fn};
 use tower_api_tokens::{
-    ApiTokenLayer, AppId, AppPrincipal, AppRecord, Authenticator, Clock, MaskedToken, StoreError,
-    SystemClock, SystemEntropy, TokenDigest, TokenId, TokenRecord, TokenStore,
+    Answer, ApiTokenLayer, AppId, AppPrincipal, AppRecord, Authenticator, Clock, MaskedToken,
+    StoreError, SystemClock, SystemEntropy, TokenDigest, TokenId, TokenRecord, TokenStore,
 };
 
 /// The platform's own table: who holds the token with a digest.
+#[derive(Debug)]
 struct Partners(HashMap<TokenDigest, TokenRecord>);
 
 #[async_trait]
 impl TokenStore for Partners {
-    async fn find(&self, digest: &TokenDigest) -> Result<Option<TokenRecord>, StoreError> {
-        Ok(self.0.get(digest).cloned())
+    async fn find(&self, digest: &TokenDigest) -> Result<Answer, StoreError> {
+        Ok(self.0.get(digest).cloned().into())
     }
 }
 

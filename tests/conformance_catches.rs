@@ -5,10 +5,11 @@ use std::{panic::AssertUnwindSafe, sync::Arc};
 use async_trait::async_trait;
 use futures_util::FutureExt;
 use jiff::Timestamp;
-use tower_api_tokens::{TokenRegistryExt, 
-    AppId, AppQuery, AppRecord, AuditEvent, AuditEventId, AuditLog, AuditQuery, ChangeLog, Changes,
-    IdempotencyKey, MemoryStore, Page, Revision, Rotation, StoreError, StoreErrorKind, TokenDigest,
-    TokenId, TokenQuery, TokenRecord, TokenRegistry, TokenStore, TokenTarget, Usage, UsageLog,
+use tower_api_tokens::{
+    Answer, AppId, AppQuery, AppRecord, Applied, AuditEvent, AuditEventId, AuditLog, AuditQuery,
+    ChangeLog, Changes, LivePage, MemoryStore, Mutation, Op, Page, Revision, Rotation, StoreError,
+    StoreErrorKind, TokenDigest, TokenId, TokenQuery, TokenRecord, TokenRegistry, TokenRegistryExt,
+    TokenStore, TokenTarget, Usage, UsageLog,
     testing::conformance::{self, Registry},
 };
 
@@ -38,6 +39,7 @@ enum Flaw {
     RenamingIsForgotten,
 }
 
+#[derive(Debug)]
 struct Flawed {
     inner: MemoryStore,
     flaw: Flaw,
@@ -54,28 +56,128 @@ impl Flawed {
             false => *target,
         }
     }
+
+    async fn insert(
+        &self,
+        mutation: &Mutation,
+        tokens: &[TokenRecord],
+    ) -> Result<Applied, StoreError> {
+        if self.has(Flaw::BatchesAreHalved) {
+            for token in tokens {
+                self.inner.insert(token).await?;
+            }
+            return Ok(Applied::Count(tokens.len()));
+        }
+        match self.inner.apply(mutation).await {
+            Err(error)
+                if error.kind() == StoreErrorKind::AlreadyExists
+                    && self.has(Flaw::InsertReplaces) =>
+            {
+                Ok(Applied::Count(tokens.len()))
+            }
+            inserted => inserted,
+        }
+    }
+
+    async fn rotate(&self, mut rotation: Rotation) -> Result<TokenRecord, StoreError> {
+        if self.has(Flaw::RotationIsNotOneStep) {
+            self.inner.insert(&rotation.successor).await?;
+            tokio::task::yield_now().await;
+            rotation.successor.id = TokenId::from_bytes([9; 16]);
+            rotation.successor.digest = TokenDigest::of(b"another");
+            return self.inner.rotate(&rotation).await;
+        }
+        if self.has(Flaw::RotationsAllWin) {
+            self.inner.insert(&rotation.successor).await?;
+            return self.expect(&rotation.target).await;
+        }
+        let mut rotated = self.inner.rotate(&rotation).await?;
+        if self.has(Flaw::OverlapLengthens) {
+            rotated.expires_at = Some(rotation.overlap_ends);
+        }
+        Ok(rotated)
+    }
+
+    async fn revoke(
+        &self,
+        mutation: &Mutation,
+        target: &TokenTarget,
+    ) -> Result<TokenRecord, StoreError> {
+        if self.has(Flaw::RevokeIsForgotten) {
+            return Ok(self.expect(target).await?.revoke(mutation.at));
+        }
+        let mut revoked = self.inner.apply(mutation).await?.into_token()?;
+        if self.has(Flaw::RevokeMovesTheTime) {
+            revoked.revoked_at = Some(mutation.at);
+        }
+        Ok(revoked)
+    }
+
+    async fn expect(&self, target: &TokenTarget) -> Result<TokenRecord, StoreError> {
+        let token = self.inner.token(target).await?;
+        token.ok_or_else(|| StoreError::new(StoreErrorKind::NotFound))
+    }
 }
 
 #[async_trait]
 impl TokenStore for Flawed {
-    async fn find(&self, digest: &TokenDigest) -> Result<Option<TokenRecord>, StoreError> {
-        let found = self.inner.find(digest).await?;
-        if found.is_none() && self.has(Flaw::AbsenceIsAnError) {
+    async fn find(&self, digest: &TokenDigest) -> Result<Answer, StoreError> {
+        let mut answer = self.inner.find(digest).await?;
+        if answer.record.is_none() && self.has(Flaw::AbsenceIsAnError) {
             return Err(StoreError::new(StoreErrorKind::NotFound));
         }
         let hides = self.has(Flaw::ExpiredIsAbsent);
-        Ok(found.filter(|token| !hides || token.expires_at.is_none()))
+        let found = answer.record.take();
+        answer.record = found.filter(|token| !hides || token.expires_at.is_none());
+        Ok(answer)
     }
 }
 
 #[async_trait]
 impl TokenRegistry for Flawed {
-    async fn insert_app(&self, app: &AppRecord) -> Result<(), StoreError> {
-        let mut app = app.clone();
-        if self.has(Flaw::NamesAreAltered) {
-            app.name = app.name.replace('\0', "");
+    async fn apply(&self, mutation: &Mutation) -> Result<Applied, StoreError> {
+        let mut mutation = mutation.clone();
+        if self.has(Flaw::KeysAreIgnored) {
+            mutation.key = None;
         }
-        self.inner.insert_app(&app).await
+        if let Some(event) = &mut mutation.audit
+            && self.has(Flaw::EventsLoseTheirToken)
+        {
+            event.token = None;
+        }
+        match &mut mutation.op {
+            Op::CreateApp(app) if self.has(Flaw::NamesAreAltered) => {
+                app.name = app.name.replace('\0', "");
+            }
+            Op::RenameToken { target, .. } | Op::RotateToken { target, .. } => {
+                *target = self.target(target);
+            }
+            Op::RevokeToken(target) => *target = self.target(target),
+            Op::Purge { ended_before, .. } if self.has(Flaw::PurgeTakesTheLiving) => {
+                *ended_before = Timestamp::MAX;
+            }
+            _ => {}
+        }
+        match &mutation.op {
+            Op::InsertTokens(tokens) => self.insert(&mutation, tokens).await,
+            Op::RenameToken { target, name } if self.has(Flaw::RenamingIsForgotten) => {
+                let mut token = self.expect(target).await?;
+                name.clone_into(&mut token.name);
+                Ok(Applied::Token(token))
+            }
+            Op::RotateToken {
+                target,
+                successor,
+                overlap_ends,
+            } => {
+                let mut rotation = Rotation::new(*target, successor.clone(), mutation.at)
+                    .overlap_ends(*overlap_ends);
+                rotation.key = mutation.key;
+                self.rotate(rotation).await.map(Applied::Token)
+            }
+            Op::RevokeToken(target) => self.revoke(&mutation, target).await.map(Applied::Token),
+            _ => self.inner.apply(&mutation).await,
+        }
     }
 
     async fn app(&self, id: &AppId) -> Result<Option<AppRecord>, StoreError> {
@@ -88,57 +190,6 @@ impl TokenRegistry for Flawed {
             page.items.pop();
         }
         Ok(page)
-    }
-
-    async fn disable_app(&self, id: &AppId, at: Timestamp) -> Result<AppRecord, StoreError> {
-        self.inner.disable_app(id, at).await
-    }
-
-    async fn enable_app(&self, id: &AppId) -> Result<AppRecord, StoreError> {
-        self.inner.enable_app(id).await
-    }
-
-    async fn insert(&self, token: &TokenRecord) -> Result<(), StoreError> {
-        match self.inner.insert(token).await {
-            Err(error)
-                if error.kind() == StoreErrorKind::AlreadyExists
-                    && self.has(Flaw::InsertReplaces) =>
-            {
-                Ok(())
-            }
-            inserted => inserted,
-        }
-    }
-
-    async fn insert_once(
-        &self,
-        token: &TokenRecord,
-        key: &IdempotencyKey,
-    ) -> Result<(), StoreError> {
-        match self.has(Flaw::KeysAreIgnored) {
-            true => self.inner.insert(token).await,
-            false => self.inner.insert_once(token, key).await,
-        }
-    }
-
-    async fn insert_all(&self, tokens: &[TokenRecord]) -> Result<(), StoreError> {
-        if self.has(Flaw::BatchesAreHalved) {
-            for token in tokens {
-                self.inner.insert(token).await?;
-            }
-            return Ok(());
-        }
-        self.inner.insert_all(tokens).await
-    }
-
-    async fn rename(&self, target: &TokenTarget, name: &str) -> Result<TokenRecord, StoreError> {
-        if self.has(Flaw::RenamingIsForgotten) {
-            let token = self.inner.token(target).await?;
-            let mut token = token.ok_or_else(|| StoreError::new(StoreErrorKind::NotFound))?;
-            token.name = name.to_owned();
-            return Ok(token);
-        }
-        self.inner.rename(&self.target(target), name).await
     }
 
     async fn token(&self, target: &TokenTarget) -> Result<Option<TokenRecord>, StoreError> {
@@ -164,52 +215,16 @@ impl TokenRegistry for Flawed {
         Ok(page)
     }
 
-    async fn rotate(&self, rotation: &Rotation) -> Result<TokenRecord, StoreError> {
-        let mut rotation = rotation.clone();
-        if self.has(Flaw::KeysAreIgnored) {
-            rotation.key = None;
-        }
-        if self.has(Flaw::RotationIsNotOneStep) {
-            self.inner.insert(&rotation.successor).await?;
-            tokio::task::yield_now().await;
-            let mut later = rotation.clone();
-            later.successor.id = TokenId::from_bytes([9; 16]);
-            later.successor.digest = TokenDigest::of(b"another");
-            return self.inner.rotate(&later).await;
-        }
-        if self.has(Flaw::RotationsAllWin) {
-            self.inner.insert(&rotation.successor).await?;
-            let token = self.inner.token(&rotation.target).await?;
-            return token.ok_or_else(|| StoreError::new(StoreErrorKind::NotFound));
-        }
-        rotation.target = self.target(&rotation.target);
-        let mut rotated = self.inner.rotate(&rotation).await?;
-        if self.has(Flaw::OverlapLengthens) {
-            rotated.expires_at = Some(rotation.overlap_ends);
-        }
-        Ok(rotated)
+    fn change_log(&self) -> Option<&dyn ChangeLog> {
+        Some(self)
     }
 
-    async fn revoke(&self, target: &TokenTarget, at: Timestamp) -> Result<TokenRecord, StoreError> {
-        let target = self.target(target);
-        if self.has(Flaw::RevokeIsForgotten) {
-            let token = self.inner.token(&target).await?;
-            let token = token.ok_or_else(|| StoreError::new(StoreErrorKind::NotFound))?;
-            return Ok(token.revoke(at));
-        }
-        let mut revoked = self.inner.revoke(&target, at).await?;
-        if self.has(Flaw::RevokeMovesTheTime) {
-            revoked.revoked_at = Some(at);
-        }
-        Ok(revoked)
+    fn usage_log(&self) -> Option<&dyn UsageLog> {
+        Some(self)
     }
 
-    async fn purge(&self, ended_before: Timestamp, limit: usize) -> Result<usize, StoreError> {
-        let before = match self.has(Flaw::PurgeTakesTheLiving) {
-            true => Timestamp::MAX,
-            false => ended_before,
-        };
-        self.inner.purge(before, limit).await
+    fn audit_log(&self) -> Option<&dyn AuditLog> {
+        Some(self)
     }
 }
 
@@ -246,7 +261,7 @@ impl ChangeLog for Flawed {
         after: Option<TokenId>,
         limit: usize,
         now: Timestamp,
-    ) -> Result<Page<TokenRecord, TokenId>, StoreError> {
+    ) -> Result<LivePage, StoreError> {
         self.inner.live(after, limit, now).await
     }
 }

@@ -10,7 +10,7 @@ use std::{
 
 use async_trait::async_trait;
 use tower_api_tokens::{
-    ApiTokens, MemoryStore, NewToken, StoreError, StoreErrorKind, TokenDigest, TokenFormat,
+    Answer, ApiTokens, MemoryStore, NewToken, StoreError, StoreErrorKind, TokenDigest, TokenFormat,
     TokenRecord, TokenStore,
     testing::{
         Fault, UnreliableStore,
@@ -74,7 +74,7 @@ fn only_misses(test: LoadTestBuilder) -> LoadTestBuilder {
 }
 
 /// A store that takes its time: always, or once when it is told to.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 struct Slow {
     inner: MemoryStore,
     always: Duration,
@@ -93,7 +93,7 @@ impl Slow {
 
 #[async_trait]
 impl TokenStore for Slow {
-    async fn find(&self, digest: &TokenDigest) -> Result<Option<TokenRecord>, StoreError> {
+    async fn find(&self, digest: &TokenDigest) -> Result<Answer, StoreError> {
         if self.stalls.swap(false, SeqCst) {
             tokio::time::sleep(STALL).await;
         }
@@ -203,14 +203,15 @@ async fn one_thread_is_enough() {
 }
 
 /// Takes every token for the one it knows.
+#[derive(Debug)]
 struct Gullible(TokenRecord);
 
 #[async_trait]
 impl TokenStore for Gullible {
-    async fn find(&self, digest: &TokenDigest) -> Result<Option<TokenRecord>, StoreError> {
+    async fn find(&self, digest: &TokenDigest) -> Result<Answer, StoreError> {
         let mut found = self.0.clone();
         found.digest = *digest;
-        Ok(Some(found))
+        Ok(Some(found).into())
     }
 }
 
@@ -218,7 +219,7 @@ impl TokenStore for Gullible {
 async fn an_authenticator_that_admits_what_nobody_issued_ends_the_test() {
     let platform = Platform::new().await;
     let digest = TokenDigest::of(platform.live[0].as_bytes());
-    let record = platform.store.find(&digest).await.unwrap().unwrap();
+    let record = platform.store.find(&digest).await.unwrap().record.unwrap();
     let test = LoadTest::builder(Gullible(record)).format(format());
     let test = test.live(&platform.live).share(Kind::Revoked, 0.0);
     let mut test = test.prepare().await.unwrap();

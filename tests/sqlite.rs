@@ -106,13 +106,14 @@ async fn two_handles_on_one_file_see_each_others_changes() {
     let app = here.create_app("Billing").await.unwrap();
     let issued = there.issue(&app.id, NewToken::named("ci")).await.unwrap();
     let digest = issued.record().digest;
-    assert!(one.find(&digest).await.unwrap().is_some());
+    assert!(one.find(&digest).await.unwrap().record.is_some());
     here.revoke(issued.record().id).await.unwrap();
     assert!(
         other
             .find(&digest)
             .await
             .unwrap()
+            .record
             .unwrap()
             .revoked_at
             .is_some()

@@ -13,8 +13,8 @@ use http::StatusCode;
 use tokio::{sync::Semaphore, task::JoinSet};
 use tower::{Layer, ServiceExt};
 use tower_api_tokens::{
-    ApiTokenLayer, ApiTokens, Authenticator, MemoryStore, NewToken, StoreError, TokenDigest,
-    TokenFormat, TokenRecord, TokenStore,
+    Answer, ApiTokenLayer, ApiTokens, Authenticator, MemoryStore, NewToken, StoreError,
+    TokenDigest, TokenFormat, TokenStore,
 };
 
 use crate::platform::{Inner, bearer, request};
@@ -22,6 +22,7 @@ use crate::platform::{Inner, bearer, request};
 const REQUESTS: u64 = 10_000;
 
 /// A store that counts how often it is asked, and answers nobody before it is opened.
+#[derive(Debug)]
 struct Gated {
     store: MemoryStore,
     calls: Arc<AtomicU64>,
@@ -30,7 +31,7 @@ struct Gated {
 
 #[async_trait]
 impl TokenStore for Gated {
-    async fn find(&self, digest: &TokenDigest) -> Result<Option<TokenRecord>, StoreError> {
+    async fn find(&self, digest: &TokenDigest) -> Result<Answer, StoreError> {
         self.calls.fetch_add(1, Relaxed);
         drop(self.opened.acquire().await);
         self.store.find(digest).await

@@ -37,7 +37,7 @@ async fn find(platform: &Platform, concurrency: usize, round: u64) -> Latencies 
             for n in numbers {
                 let digest = Platform::digest(n);
                 let found = latencies.time(store.find(&digest)).await;
-                assert!(found.expect("the store answers").is_some());
+                assert!(found.expect("the store answers").record.is_some());
             }
             latencies
         })

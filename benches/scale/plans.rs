@@ -8,8 +8,8 @@ use std::{
 };
 
 use jiff::Timestamp;
-use tower_api_tokens::{TokenRegistryExt, 
-    ApiTokens, ChangeLog, PostgresStore, TokenFormat, TokenQuery, TokenRegistry, TokenStatus,
+use tower_api_tokens::{
+    ApiTokens, ChangeLog, PostgresStore, TokenFormat, TokenQuery, TokenRegistryExt, TokenStatus,
     TokenStore, Usage, UsageLog,
 };
 use tracing::{

@@ -3,9 +3,9 @@
 use std::error::Error;
 
 use indicatif::ProgressBar;
-use tower_api_tokens::{TokenRegistryExt, 
+use tower_api_tokens::{
     ApiToken, AppId, AppQuery, AppRecord, Clock, MaskedToken, StoreError, SystemClock,
-    SystemEntropy, TokenFormat, TokenId, TokenRecord, TokenRegistry,
+    SystemEntropy, TokenFormat, TokenId, TokenRecord, TokenRegistry, TokenRegistryExt,
 };
 
 /// How many tokens are inserted in one step.

@@ -5,8 +5,8 @@ use std::{
 
 use jiff::Timestamp;
 use serde_json::Value;
-use tower_api_tokens::{TokenRegistryExt, 
-    AppId, AppRecord, MaskedToken, SqliteStore, TokenDigest, TokenId, TokenRecord, TokenRegistry,
+use tower_api_tokens::{
+    AppId, AppRecord, MaskedToken, SqliteStore, TokenDigest, TokenId, TokenRecord, TokenRegistryExt,
 };
 
 use crate::support::{Cli, Run};

@@ -6,10 +6,11 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use sqlx::{Connection, SqliteConnection};
 use tokio::sync::{Mutex, OwnedMutexGuard};
-use tower_api_tokens::{TokenRegistryExt, 
-    AppId, AppQuery, AppRecord, AuditEvent, AuditEventId, AuditLog, AuditQuery, ChangeLog, Changes,
-    IdempotencyKey, Page, Revision, Rotation, SqliteStore, StoreError, StoreErrorKind, TokenDigest,
-    TokenId, TokenQuery, TokenRecord, TokenRegistry, TokenStore, TokenTarget, Usage, UsageLog,
+use tower_api_tokens::{
+    Answer, AppId, AppQuery, AppRecord, Applied, AuditEvent, AuditEventId, AuditLog, AuditQuery,
+    ChangeLog, Changes, LivePage, Mutation, Op, Page, Revision, SqliteStore, StoreError,
+    StoreErrorKind, TokenDigest, TokenId, TokenQuery, TokenRecord, TokenRegistry, TokenRegistryExt,
+    TokenStore, TokenTarget, Usage, UsageLog,
 };
 
 /// How a store breaks its word.
@@ -44,6 +45,7 @@ impl Flaw {
 }
 
 /// The store in SQLite with a flaw.
+#[derive(Debug)]
 pub(crate) struct Flawed {
     inner: SqliteStore,
     flaw: Flaw,
@@ -69,33 +71,41 @@ impl Flawed {
     }
 
     /// Makes a change after this call has returned.
-    async fn make_behind<T>(
-        &self,
-        change: impl Future<Output = Result<T, StoreError>> + Send + 'static,
-    ) {
+    async fn apply_behind(&self, mutation: &Mutation) {
         let guard = self.caught_up().await;
+        let (inner, mutation) = (self.inner.clone(), mutation.clone());
         tokio::spawn(async move {
-            let made = change.await;
+            let applied = inner.apply(&mutation).await;
             drop(guard);
-            made.map(drop)
+            applied
         });
     }
 
-    async fn rotate_in_two_steps(&self, rotation: &Rotation) -> Result<TokenRecord, StoreError> {
-        let token = expect(self.inner.token(&rotation.target).await?)?;
-        let key = rotation.key.expect("the rotations of this test have keys");
-        self.inner.insert_once(&rotation.successor, &key).await?;
+    async fn rotate_in_two_steps(&self, mutation: &Mutation) -> Result<Applied, StoreError> {
+        let Op::RotateToken {
+            target,
+            successor,
+            overlap_ends,
+        } = &mutation.op
+        else {
+            unreachable!("only a rotation has two steps")
+        };
+        let token = expect(self.inner.token(target).await?)?;
+        let mut insertion = mutation.clone();
+        insertion.op = Op::InsertTokens(vec![successor.clone()]);
+        self.inner.apply(&insertion).await?;
         let mut connection = SqliteConnection::connect(&self.url).await.unwrap();
         sqlx::query("UPDATE api_tokens SET expires_at = ?2, successor = ?3 WHERE id = ?1")
             .bind(token.id.as_bytes().as_slice())
-            .bind(rotation.overlap_ends.as_microsecond())
-            .bind(rotation.successor.id.as_bytes().as_slice())
+            .bind(overlap_ends.as_microsecond())
+            .bind(successor.id.as_bytes().as_slice())
             .execute(&mut connection)
             .await
             .unwrap();
         connection.close().await.unwrap();
         // For the change log.
-        self.inner.rename(&rotation.target, &token.name).await
+        let renamed = self.inner.rename(target, &token.name, mutation.at).await?;
+        Ok(Applied::Token(renamed))
     }
 }
 
@@ -105,7 +115,7 @@ fn expect(token: Option<TokenRecord>) -> Result<TokenRecord, StoreError> {
 
 #[async_trait]
 impl TokenStore for Flawed {
-    async fn find(&self, digest: &TokenDigest) -> Result<Option<TokenRecord>, StoreError> {
+    async fn find(&self, digest: &TokenDigest) -> Result<Answer, StoreError> {
         self.caught_up().await;
         self.inner.find(digest).await
     }
@@ -113,55 +123,48 @@ impl TokenStore for Flawed {
 
 #[async_trait]
 impl TokenRegistry for Flawed {
-    async fn insert_app(&self, app: &AppRecord) -> Result<(), StoreError> {
-        self.inner.insert_app(app).await
+    async fn apply(&self, mutation: &Mutation) -> Result<Applied, StoreError> {
+        match (&mutation.op, self.flaw) {
+            (Op::InsertTokens(tokens), Flaw::IssuesBehind) if mutation.key.is_some() => {
+                self.apply_behind(mutation).await;
+                Ok(Applied::Count(tokens.len()))
+            }
+            (
+                Op::RotateToken {
+                    target,
+                    successor,
+                    overlap_ends,
+                },
+                Flaw::RotatesBehind,
+            ) => {
+                let token = expect(self.token(target).await?)?;
+                self.apply_behind(mutation).await;
+                let rotated = token.rotate(successor.id, mutation.at, *overlap_ends)?;
+                Ok(Applied::Token(rotated))
+            }
+            (Op::RotateToken { .. }, Flaw::RotatesInTwoSteps) => {
+                self.rotate_in_two_steps(mutation).await
+            }
+            (Op::RevokeToken(target), Flaw::RevokesBehind) => {
+                let token = expect(self.token(target).await?)?;
+                self.apply_behind(mutation).await;
+                Ok(Applied::Token(token.revoke(mutation.at)))
+            }
+            _ => self.inner.apply(mutation).await,
+        }
     }
 
     async fn app(&self, id: &AppId) -> Result<Option<AppRecord>, StoreError> {
         self.inner.app(id).await
     }
 
-    async fn apps(&self, query: &AppQuery) -> Result<Page<AppRecord, AppId>, StoreError> {
-        self.inner.apps(query).await
-    }
-
-    async fn disable_app(&self, id: &AppId, at: Timestamp) -> Result<AppRecord, StoreError> {
-        self.inner.disable_app(id, at).await
-    }
-
-    async fn enable_app(&self, id: &AppId) -> Result<AppRecord, StoreError> {
-        self.inner.enable_app(id).await
-    }
-
-    async fn insert(&self, token: &TokenRecord) -> Result<(), StoreError> {
-        self.inner.insert(token).await
-    }
-
-    async fn insert_once(
-        &self,
-        token: &TokenRecord,
-        key: &IdempotencyKey,
-    ) -> Result<(), StoreError> {
-        if self.flaw != Flaw::IssuesBehind {
-            return self.inner.insert_once(token, key).await;
-        }
-        let (inner, token, key) = (self.inner.clone(), token.clone(), *key);
-        self.make_behind(async move { inner.insert_once(&token, &key).await })
-            .await;
-        Ok(())
-    }
-
-    async fn insert_all(&self, tokens: &[TokenRecord]) -> Result<(), StoreError> {
-        self.inner.insert_all(tokens).await
-    }
-
-    async fn rename(&self, target: &TokenTarget, name: &str) -> Result<TokenRecord, StoreError> {
-        self.inner.rename(target, name).await
-    }
-
     async fn token(&self, target: &TokenTarget) -> Result<Option<TokenRecord>, StoreError> {
         self.caught_up().await;
         self.inner.token(target).await
+    }
+
+    async fn apps(&self, query: &AppQuery) -> Result<Page<AppRecord, AppId>, StoreError> {
+        self.inner.apps(query).await
     }
 
     async fn tokens(
@@ -172,33 +175,16 @@ impl TokenRegistry for Flawed {
         self.inner.tokens(query, now).await
     }
 
-    async fn rotate(&self, rotation: &Rotation) -> Result<TokenRecord, StoreError> {
-        match self.flaw {
-            Flaw::RotatesBehind => {
-                let token = expect(self.token(&rotation.target).await?)?;
-                let (inner, behind) = (self.inner.clone(), rotation.clone());
-                self.make_behind(async move { inner.rotate(&behind).await })
-                    .await;
-                Ok(token.rotate(rotation.successor.id, rotation.at, rotation.overlap_ends)?)
-            }
-            Flaw::RotatesInTwoSteps => self.rotate_in_two_steps(rotation).await,
-            _ => self.inner.rotate(rotation).await,
-        }
+    fn change_log(&self) -> Option<&dyn ChangeLog> {
+        Some(self)
     }
 
-    async fn revoke(&self, target: &TokenTarget, at: Timestamp) -> Result<TokenRecord, StoreError> {
-        if self.flaw != Flaw::RevokesBehind {
-            return self.inner.revoke(target, at).await;
-        }
-        let token = expect(self.token(target).await?)?;
-        let (inner, target) = (self.inner.clone(), *target);
-        self.make_behind(async move { inner.revoke(&target, at).await })
-            .await;
-        Ok(token.revoke(at))
+    fn usage_log(&self) -> Option<&dyn UsageLog> {
+        Some(self)
     }
 
-    async fn purge(&self, ended_before: Timestamp, limit: usize) -> Result<usize, StoreError> {
-        self.inner.purge(ended_before, limit).await
+    fn audit_log(&self) -> Option<&dyn AuditLog> {
+        Some(self)
     }
 }
 
@@ -221,7 +207,7 @@ impl ChangeLog for Flawed {
         after: Option<TokenId>,
         limit: usize,
         now: Timestamp,
-    ) -> Result<Page<TokenRecord, TokenId>, StoreError> {
+    ) -> Result<LivePage, StoreError> {
         self.inner.live(after, limit, now).await
     }
 }

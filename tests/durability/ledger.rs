@@ -57,7 +57,7 @@ impl Ledger {
                     Some(changes @ 1..) => *changes -= 1,
                     _ => return Err(Violation::Unheard(operation.clone())),
                 }
-                if store.find(&digest).await?.as_ref() != found.get(id) {
+                if store.find(&digest).await?.record.as_ref() != found.get(id) {
                     return Err(Violation::NotFound(*id));
                 }
             }
@@ -83,16 +83,17 @@ impl Ledger {
         &mut self,
         store: &dyn TokenRegistry,
     ) -> Result<HashMap<TokenDigest, usize>, Violation> {
+        let log = store.change_log().expect("the store has a change log");
         let mut heard = HashMap::new();
-        while self.revision != store.revision().await? {
+        while self.revision != log.revision().await? {
             let Changes::Since {
                 changes, revision, ..
-            } = store.changes(self.revision, 1000).await?
+            } = log.changes(self.revision, 1000).await?
             else {
                 return Err(Violation::Gap);
             };
             for change in changes {
-                if let Change::Token(digest) = change {
+                if let Change::Token(digest) = change.change {
                     *heard.entry(digest).or_default() += 1;
                 }
             }

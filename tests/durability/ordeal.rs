@@ -67,7 +67,8 @@ impl Ordeal {
     /// On a store without tokens.
     pub(crate) async fn on(url: &str, flaw: Option<Flaw>) -> Self {
         let store = Store::open(url).await;
-        let revision = store.registry().revision().await.unwrap();
+        let log = store.registry().change_log();
+        let revision = log.unwrap().revision().await.unwrap();
         store.close().await;
         Self {
             url: url.to_owned(),

@@ -11,10 +11,10 @@ use async_trait::async_trait;
 use futures_util::FutureExt;
 use jiff::Timestamp;
 use tokio::time::{Instant, timeout};
-use tower_api_tokens::{TokenRegistryExt, 
-    ApiTokens, Authenticator, ChangeLog, Changes, Follower, MemoryStore, NewToken, Page,
+use tower_api_tokens::{
+    ApiTokens, Authenticator, ChangeLog, Changes, Follower, LivePage, MemoryStore, NewToken,
     RejectionKind, Revision, StoreError, StoreErrorKind, SystemEntropy, TokenFormat, TokenId,
-    TokenRecord, TokenRegistry, TokenTarget,
+    TokenRegistryExt, TokenTarget,
     testing::{Fault, UnreliableStore},
 };
 
@@ -160,7 +160,10 @@ async fn a_truncated_log_clears_everything() {
             .disable_app(&app.id, token.record().created_at)
             .await
             .unwrap();
-        node.store.enable_app(&app.id).await.unwrap();
+        node.store
+            .enable_app(&app.id, Timestamp::UNIX_EPOCH)
+            .await
+            .unwrap();
     }
     node.store
         .revoke(
@@ -357,6 +360,7 @@ async fn word_that_comes_during_a_reading_is_heeded_after_it() {
 }
 
 /// A log in which a token is revoked right after a reading, before the follower has it.
+#[derive(Debug)]
 struct BusyLog {
     store: MemoryStore,
     readings: Arc<AtomicUsize>,
@@ -388,7 +392,7 @@ impl ChangeLog for BusyLog {
         after: Option<TokenId>,
         limit: usize,
         now: Timestamp,
-    ) -> Result<Page<TokenRecord, TokenId>, StoreError> {
+    ) -> Result<LivePage, StoreError> {
         self.store.live(after, limit, now).await
     }
 }
@@ -418,7 +422,7 @@ async fn requests_that_fill_all_places_do_not_keep_a_replica_from_catching_up() 
 
 /// A log that no longer leads on, once, and is then silent when it is asked where to begin anew:
 /// the first time for its revision, the second time for the live tokens.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 struct SilentLog {
     inner: MemoryStore,
     gap: Arc<AtomicBool>,
@@ -461,7 +465,7 @@ impl ChangeLog for SilentLog {
         after: Option<TokenId>,
         limit: usize,
         now: Timestamp,
-    ) -> Result<Page<TokenRecord, TokenId>, StoreError> {
+    ) -> Result<LivePage, StoreError> {
         self.keep_silence(1).await;
         self.inner.live(after, limit, now).await
     }

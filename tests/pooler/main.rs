@@ -126,7 +126,7 @@ async fn a_url_that_forbids_statements_says_the_same() {
         .unwrap();
     let lookups = (0..50).map(|_| store.find(&issued.record().digest));
     for found in join_all(lookups).await {
-        assert_eq!(found.unwrap().as_ref(), Some(issued.record()));
+        assert_eq!(found.unwrap().record.as_ref(), Some(issued.record()));
     }
 }
 

@@ -3,9 +3,9 @@
 use std::error::Error;
 
 use tokio::net::TcpListener;
-use tower_api_tokens::{TokenRegistryExt, 
-    NewToken, PostgresStore, StoreError, StoreErrorKind, TokenQuery, TokenRegistry, TokenStore,
-    TokenTarget,
+use tower_api_tokens::{
+    NewToken, PostgresStore, StoreError, StoreErrorKind, TokenQuery, TokenRegistry,
+    TokenRegistryExt, TokenStore, TokenTarget,
 };
 
 use crate::{
@@ -148,7 +148,7 @@ async fn a_read_only_server_is_told_and_can_be_read() {
     let reading = builder().read_only().connect().await.unwrap();
     let record = issued.record();
     let found = reading.find(&record.digest).await.unwrap();
-    assert_eq!(found.as_ref(), Some(record));
+    assert_eq!(found.record.as_ref(), Some(record));
     let page = reading
         .tokens(&TokenQuery::default(), record.created_at)
         .await;

@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use sqlx::PgConnection;
 use tokio::time::{sleep, timeout};
-use tower_api_tokens::{TokenRegistryExt, 
+use tower_api_tokens::{
     AppId, AppRecord, ChangeLog, LifecycleErrorKind, NewToken, PostgresStore, RejectionKind,
-    StoreErrorKind, TokenDigest, TokenQuery, TokenRegistry, TokenStore, TokenTarget,
+    StoreErrorKind, TokenDigest, TokenQuery, TokenRegistry, TokenRegistryExt, TokenStore,
+    TokenTarget,
 };
 
 use crate::{
@@ -60,7 +61,10 @@ async fn a_cut_connection_is_unavailable_and_comes_back() {
             store.find(&digest).await.map(drop),
             store.revision().await.map(drop),
             store.tokens(&TokenQuery::default(), at).await.map(drop),
-            store.rename(&target, "renamed").await.map(drop),
+            store
+                .rename(&target, "renamed", jiff::Timestamp::UNIX_EPOCH)
+                .await
+                .map(drop),
             store.revoke(&target, at).await.map(drop),
         ];
         kinds.map(|result| result.unwrap_err().kind())
@@ -144,7 +148,10 @@ async fn a_lost_listening_connection_comes_back() {
             let word = here.changed();
             let change = async {
                 there.disable_app(&app.id, app.created_at).await.unwrap();
-                there.enable_app(&app.id).await.unwrap();
+                there
+                    .enable_app(&app.id, jiff::Timestamp::UNIX_EPOCH)
+                    .await
+                    .unwrap();
             };
             let heard = async { tokio::join!(word, change) };
             timeout(DEADLINE, heard).await.expect("word comes");
@@ -173,7 +180,7 @@ async fn a_change_that_waits_too_long_fails_and_reading_goes_on() {
     let waits = store.revoke(&target, record.created_at).await;
     assert_eq!(waits.unwrap_err().kind(), StoreErrorKind::Unavailable);
     let found = store.find(&record.digest).await.unwrap();
-    assert_eq!(found.as_ref(), Some(record), "nothing has changed");
+    assert_eq!(found.record.as_ref(), Some(record), "nothing has changed");
     execute(&mut hand, "ROLLBACK").await;
     store.revoke(&target, record.created_at).await.unwrap();
 }
@@ -191,7 +198,7 @@ async fn a_lookup_that_is_dropped_leaves_no_connection_unusable() {
         let lookup = store.find(&issued.record().digest);
         let _ = timeout(Duration::from_micros(microseconds * 5), lookup).await;
         let found = store.find(&issued.record().digest).await.unwrap();
-        assert_eq!(found.as_ref(), Some(issued.record()));
+        assert_eq!(found.record.as_ref(), Some(issued.record()));
     }
 }
 
@@ -214,6 +221,6 @@ async fn changes_that_cannot_begin_leave_no_connection_unusable() {
     execute(&mut hand, "ROLLBACK").await;
     for _ in 0..30 {
         let found = store.find(&issued.record().digest).await;
-        assert_eq!(found.unwrap().as_ref(), Some(issued.record()));
+        assert_eq!(found.unwrap().record.as_ref(), Some(issued.record()));
     }
 }

@@ -4,9 +4,10 @@
 use std::sync::{Mutex, OnceLock};
 
 use jiff::Timestamp;
-use tower_api_tokens::{TokenRegistryExt, 
+use tower_api_tokens::{
     AppId, AppQuery, AuditLog, AuditQuery, ChangeLog, PostgresStore, Revision, TokenDigest,
-    TokenId, TokenQuery, TokenRegistry, TokenStatus, TokenStore, TokenTarget, Usage, UsageLog,
+    TokenId, TokenQuery, TokenRegistry, TokenRegistryExt, TokenStatus, TokenStore, TokenTarget,
+    Usage, UsageLog,
 };
 use tracing::{
     Event, Subscriber,
@@ -109,7 +110,12 @@ async fn every_call_uses_an_index() {
 async fn reads(store: &PostgresStore, uses: &impl Fn(&[&str])) {
     let now = Timestamp::from_second(1_800_000_000).unwrap();
     let app = AppId::new("app-7").unwrap();
-    store.find(&TokenDigest::of(b"123")).await.unwrap().unwrap();
+    store
+        .find(&TokenDigest::of(b"123"))
+        .await
+        .unwrap()
+        .record
+        .unwrap();
     uses(&["api_tokens_digest_key", "api_token_apps_pkey"]);
     let token = TokenTarget::any(TokenId::from_bytes([7; 16]));
     assert_eq!(store.token(&token).await.unwrap(), None);
@@ -163,7 +169,12 @@ async fn reads(store: &PostgresStore, uses: &impl Fn(&[&str])) {
 
 async fn changes(store: &PostgresStore, uses: &impl Fn(&[&str])) {
     let now = Timestamp::from_second(1_800_000_000).unwrap();
-    let record = store.find(&TokenDigest::of(b"123")).await.unwrap().unwrap();
+    let record = store
+        .find(&TokenDigest::of(b"123"))
+        .await
+        .unwrap()
+        .record
+        .unwrap();
     uses(&[]);
     let target = TokenTarget::any(record.id);
     store
@@ -171,7 +182,10 @@ async fn changes(store: &PostgresStore, uses: &impl Fn(&[&str])) {
         .await
         .unwrap();
     uses(&["api_tokens_pkey"]);
-    store.rename(&target, "renamed").await.unwrap();
+    store
+        .rename(&target, "renamed", Timestamp::UNIX_EPOCH)
+        .await
+        .unwrap();
     uses(&["api_tokens_pkey"]);
     store.revoke(&target, now).await.unwrap();
     uses(&["api_tokens_pkey"]);

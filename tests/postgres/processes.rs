@@ -10,8 +10,9 @@ use std::{
     },
 };
 
-use tower_api_tokens::{TokenRegistryExt, 
-    NewToken, PostgresStore, TokenId, TokenQuery, TokenRegistry, TokenStatus, TokenTarget,
+use tower_api_tokens::{
+    NewToken, PostgresStore, TokenId, TokenQuery, TokenRegistry, TokenRegistryExt, TokenStatus,
+    TokenTarget,
 };
 
 use crate::{

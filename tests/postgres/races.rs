@@ -12,10 +12,10 @@ use futures_util::future::join_all;
 use jiff::Timestamp;
 use sqlx::postgres::PgPoolOptions;
 use tokio::sync::Mutex;
-use tower_api_tokens::{TokenRegistryExt, 
+use tower_api_tokens::{
     AppRecord, ChangeLog, MaskedToken, PostgresStore, Rotation, StoreErrorKind, TokenDigest,
-    TokenId, TokenQuery, TokenRecord, TokenRegistry, TokenStatus, TokenStore, TokenTarget, Usage,
-    UsageLog,
+    TokenId, TokenQuery, TokenRecord, TokenRegistry, TokenRegistryExt, TokenStatus, TokenStore,
+    TokenTarget, Usage, UsageLog,
 };
 
 use crate::{
@@ -139,7 +139,7 @@ async fn of_racing_rotations_one_wins_and_one_token_is_always_valid() {
     assert_eq!(rotations(&store, &token, 1, CONNECTIONS).await, 1);
     over.store(true, SeqCst);
     watch.await.unwrap();
-    let rotated = store.find(&token.digest).await.unwrap().unwrap();
+    let rotated = store.find(&token.digest).await.unwrap().record.unwrap();
     assert_eq!(live(&store).await, [rotated.successor.unwrap()]);
     assert_eq!(store.revision().await.unwrap().number, 3);
 }
@@ -156,7 +156,7 @@ async fn a_rotation_and_a_revocation_leave_no_way_in_by_the_old_token() {
         let from = u128::from(round) * 1000;
         let won = rotations_and_revocations(&store, &token, from, CONNECTIONS / 2).await;
         assert!(won <= 1);
-        let old = store.find(&token.digest).await.unwrap().unwrap();
+        let old = store.find(&token.digest).await.unwrap().record.unwrap();
         assert_eq!(old.status(at(1)), TokenStatus::Revoked);
         assert_eq!(old.successor.is_some(), won == 1);
         let expected: Vec<_> = old.successor.into_iter().collect();

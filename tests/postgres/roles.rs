@@ -2,9 +2,9 @@
 
 use sqlx::{Connection, PgConnection};
 use tokio::time::{sleep, timeout};
-use tower_api_tokens::{TokenRegistryExt, 
+use tower_api_tokens::{
     AppId, AppRecord, AuditAction, AuditEvent, AuditEventId, AuditLog, AuditOutcome, ChangeLog,
-    IssuedToken, NewToken, PostgresStore, StoreError, StoreErrorKind, TokenRegistry, TokenStore,
+    IssuedToken, NewToken, PostgresStore, StoreError, StoreErrorKind, TokenRegistryExt, TokenStore,
     TokenTarget, Usage, UsageLog,
 };
 
@@ -154,7 +154,7 @@ async fn a_verifier_verifies_and_follows_and_can_do_nothing_else() {
     let (target, at) = (scene.target(), scene.app.created_at);
     let refused = [
         kind(node.revoke(&target, at).await),
-        kind(node.rename(&target, "x").await),
+        kind(node.rename(&target, "x", jiff::Timestamp::UNIX_EPOCH).await),
         kind(node.insert(scene.issued.record()).await),
         kind(node.disable_app(&scene.app.id, at).await),
         kind(node.purge(at, 1).await),
@@ -192,6 +192,7 @@ async fn a_recorder_records_usage_and_changes_nothing_else() {
         .find(&scene.issued.record().digest)
         .await
         .unwrap()
+        .record
         .unwrap();
     assert_eq!(used.uses, 3);
     assert_eq!(

@@ -25,7 +25,7 @@ pub(crate) fn tests() -> Vec<Test> {
 
 async fn since(store: &PostgresStore, revision: Revision) -> Vec<Change> {
     match store.changes(revision, 1000).await.unwrap() {
-        Changes::Since { changes, .. } => changes,
+        Changes::Since { changes, .. } => changes.iter().map(|logged| logged.change).collect(),
         _ => panic!("the log leads on"),
     }
 }

@@ -7,8 +7,8 @@ use http_body_util::Empty;
 use tokio::time::Instant;
 use tower::Layer;
 use tower_api_tokens::{
-    ApiTokenLayer, ApiTokensBuilder, Authenticator, NewToken, RejectionKind, StoreError,
-    StoreErrorKind, TokenDigest, TokenRecord, TokenStore, testing::Fault,
+    Answer, ApiTokenLayer, ApiTokensBuilder, Authenticator, NewToken, RejectionKind, StoreError,
+    StoreErrorKind, TokenDigest, TokenStore, testing::Fault,
 };
 
 use crate::{
@@ -69,14 +69,13 @@ async fn what_needs_no_store_is_answered_while_it_fails() {
 
 #[tokio::test]
 async fn a_store_that_panics_before_it_has_a_future_is_like_one_that_panics_later() {
+    #[derive(Debug)]
     struct Eager;
     impl TokenStore for Eager {
         fn find<'s, 'd, 'f>(
             &'s self,
             _: &'d TokenDigest,
-        ) -> std::pin::Pin<
-            Box<dyn Future<Output = Result<Option<TokenRecord>, StoreError>> + Send + 'f>,
-        >
+        ) -> std::pin::Pin<Box<dyn Future<Output = Result<Answer, StoreError>> + Send + 'f>>
         where
             Self: 'f,
             's: 'f,

@@ -12,7 +12,7 @@ use tower_api_tokens::{
 };
 
 use crate::support::{
-    Act, Answer, START, Scene, Strict, Tap, basic, bearer, outcome, tokens_in, unknown,
+    Act, Always, START, Scene, Strict, Tap, basic, bearer, outcome, tokens_in, unknown,
 };
 
 const STORE_ERRORS: [StoreErrorKind; 9] = [
@@ -162,7 +162,7 @@ async fn no_error_of_a_store_admits_or_blames_the_token() {
     let token = unknown();
     for kind in STORE_ERRORS {
         for with_source in [false, true] {
-            let store = Answer(move || match with_source {
+            let store = Always(move || match with_source {
                 true => Err(StoreError::with_source(kind, "broken")),
                 false => Err(StoreError::new(kind)),
             });
@@ -219,7 +219,7 @@ async fn only_a_live_record_of_the_very_token_admits() {
         ),
     ];
     for (found, kind) in refusals {
-        let store = Answer(move || Ok(found.clone()));
+        let store = Always(move || Ok(found.clone()));
         let authenticator = Authenticator::builder(store)
             .clock(ManualClock::new(START))
             .build();
@@ -227,7 +227,7 @@ async fn only_a_live_record_of_the_very_token_admits() {
             assert_eq!((outcome, calls), ((401, Some(kind)), 0));
         }
     }
-    let admits = Authenticator::builder(Answer(move || Ok(Some(live.clone()))));
+    let admits = Authenticator::builder(Always(move || Ok(Some(live.clone()))));
     for (outcome, calls) in outcomes(&admits.build(), scene.plaintext()).await {
         assert_eq!((outcome, calls), ((200, None), 1));
     }

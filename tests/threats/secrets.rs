@@ -24,7 +24,7 @@ use tower_api_tokens::{
 };
 
 use crate::support::{
-    Act, Answer, START, Scene, Strict, Tap, anonymous, authorized, basic, bearer, tokens_in,
+    Act, Always, START, Scene, Strict, Tap, anonymous, authorized, basic, bearer, tokens_in,
     unknown,
 };
 
@@ -305,7 +305,7 @@ async fn scenario(said: &Said) -> Vec<String> {
 
     // Another record, scopes, too many at once.
     let other_record = rotated.record().clone();
-    let liar = Authenticator::new(Answer(move || Ok(Some(other_record.clone()))));
+    let liar = Authenticator::new(Always(move || Ok(Some(other_record.clone()))));
     let liar = Chatty(ApiTokenLayer::new(liar).layer(inner.clone()));
     assert_eq!(ask(said, liar, scene.request()).await, 401);
     let guard = layer.require_all("admin".parse().unwrap());

@@ -3,6 +3,7 @@
 use std::{
     collections::HashMap,
     convert::Infallible,
+    fmt::{self, Debug},
     future::{self, Ready},
     mem,
     sync::{
@@ -22,12 +23,12 @@ use http_body_util::BodyExt;
 use jiff::Timestamp;
 use tokio::sync::Semaphore;
 use tower::{Service, ServiceExt};
-use tower_api_tokens::{TokenRegistryExt, 
-    ApiTokens, ApiTokensBuilder, AppId, AppPrincipal, AppQuery, AppRecord, AuditEvent,
-    AuditEventId, AuditLog, AuditQuery, ChangeLog, Changes, IdempotencyKey, IssuedToken, NewToken,
-    Page, Rejection, RejectionKind, Revision, Rotation, StoreError, StoreErrorKind, TokenDigest,
-    TokenFormat, TokenId, TokenQuery, TokenRecord, TokenRegistry, TokenStore, TokenTarget, Usage,
-    UsageLog,
+use tower_api_tokens::{
+    Answer, ApiTokens, ApiTokensBuilder, AppId, AppPrincipal, AppQuery, AppRecord, Applied,
+    AuditEvent, AuditEventId, AuditLog, AuditQuery, ChangeLog, Changes, IssuedToken, LivePage,
+    Mutation, NewToken, Op, Page, Rejection, RejectionKind, Revision, StoreError, StoreErrorKind,
+    TokenDigest, TokenFormat, TokenId, TokenQuery, TokenRecord, TokenRegistry, TokenStore,
+    TokenTarget, Usage, UsageLog,
 };
 
 pub(crate) const START: Timestamp = Timestamp::constant(1_700_000_000, 0);
@@ -132,59 +133,48 @@ pub(crate) async fn yield_once() {
     .await;
 }
 
+fn name_of(op: &Op) -> &'static str {
+    match op {
+        Op::CreateApp(_) => "insert_app",
+        Op::DisableApp(_) => "disable_app",
+        Op::EnableApp { .. } => "enable_app",
+        Op::InsertTokens(_) => "insert",
+        Op::RenameToken { .. } => "rename",
+        Op::RotateToken { .. } => "rotate",
+        Op::RevokeToken(_) => "revoke",
+        Op::Purge { .. } => "purge",
+        _ => "another",
+    }
+}
+
 #[async_trait]
 impl<R: TokenStore> TokenStore for Tap<R> {
-    async fn find(&self, digest: &TokenDigest) -> Result<Option<TokenRecord>, StoreError> {
+    async fn find(&self, digest: &TokenDigest) -> Result<Answer, StoreError> {
         self.tap("find", self.inner.find(digest)).await
+    }
+
+    async fn find_many(&self, digests: &[TokenDigest]) -> Result<Vec<Answer>, StoreError> {
+        self.tap("find_many", self.inner.find_many(digests)).await
     }
 }
 
 #[async_trait]
 impl<R: TokenRegistry> TokenRegistry for Tap<R> {
-    async fn insert_app(&self, app: &AppRecord) -> Result<(), StoreError> {
-        self.tap("insert_app", self.inner.insert_app(app)).await
+    async fn apply(&self, mutation: &Mutation) -> Result<Applied, StoreError> {
+        let name = name_of(&mutation.op);
+        self.tap(name, self.inner.apply(mutation)).await
     }
 
     async fn app(&self, id: &AppId) -> Result<Option<AppRecord>, StoreError> {
         self.tap("app", self.inner.app(id)).await
     }
 
-    async fn apps(&self, query: &AppQuery) -> Result<Page<AppRecord, AppId>, StoreError> {
-        self.tap("apps", self.inner.apps(query)).await
-    }
-
-    async fn disable_app(&self, id: &AppId, at: Timestamp) -> Result<AppRecord, StoreError> {
-        self.tap("disable_app", self.inner.disable_app(id, at))
-            .await
-    }
-
-    async fn enable_app(&self, id: &AppId) -> Result<AppRecord, StoreError> {
-        self.tap("enable_app", self.inner.enable_app(id)).await
-    }
-
-    async fn insert(&self, token: &TokenRecord) -> Result<(), StoreError> {
-        self.tap("insert", self.inner.insert(token)).await
-    }
-
-    async fn insert_once(
-        &self,
-        token: &TokenRecord,
-        key: &IdempotencyKey,
-    ) -> Result<(), StoreError> {
-        self.tap("insert_once", self.inner.insert_once(token, key))
-            .await
-    }
-
-    async fn insert_all(&self, tokens: &[TokenRecord]) -> Result<(), StoreError> {
-        self.tap("insert_all", self.inner.insert_all(tokens)).await
-    }
-
-    async fn rename(&self, target: &TokenTarget, name: &str) -> Result<TokenRecord, StoreError> {
-        self.tap("rename", self.inner.rename(target, name)).await
-    }
-
     async fn token(&self, target: &TokenTarget) -> Result<Option<TokenRecord>, StoreError> {
         self.tap("token", self.inner.token(target)).await
+    }
+
+    async fn apps(&self, query: &AppQuery) -> Result<Page<AppRecord, AppId>, StoreError> {
+        self.tap("apps", self.inner.apps(query)).await
     }
 
     async fn tokens(
@@ -195,32 +185,33 @@ impl<R: TokenRegistry> TokenRegistry for Tap<R> {
         self.tap("tokens", self.inner.tokens(query, now)).await
     }
 
-    async fn rotate(&self, rotation: &Rotation) -> Result<TokenRecord, StoreError> {
-        self.tap("rotate", self.inner.rotate(rotation)).await
+    fn change_log(&self) -> Option<&dyn ChangeLog> {
+        Some(self)
     }
 
-    async fn revoke(&self, target: &TokenTarget, at: Timestamp) -> Result<TokenRecord, StoreError> {
-        self.tap("revoke", self.inner.revoke(target, at)).await
+    fn usage_log(&self) -> Option<&dyn UsageLog> {
+        Some(self)
     }
 
-    async fn purge(&self, ended_before: Timestamp, limit: usize) -> Result<usize, StoreError> {
-        self.tap("purge", self.inner.purge(ended_before, limit))
-            .await
+    fn audit_log(&self) -> Option<&dyn AuditLog> {
+        Some(self)
     }
 }
 
 #[async_trait]
-impl<R: ChangeLog> ChangeLog for Tap<R> {
+impl<R: TokenRegistry> ChangeLog for Tap<R> {
     async fn revision(&self) -> Result<Revision, StoreError> {
-        self.tap("revision", self.inner.revision()).await
+        self.tap("revision", self.inner.change_log().unwrap().revision())
+            .await
     }
 
     async fn changes(&self, since: Revision, limit: usize) -> Result<Changes, StoreError> {
-        self.tap("changes", self.inner.changes(since, limit)).await
+        let changes = self.inner.change_log().unwrap().changes(since, limit);
+        self.tap("changes", changes).await
     }
 
     async fn changed(&self) {
-        self.inner.changed().await;
+        self.inner.change_log().unwrap().changed().await;
     }
 
     async fn live(
@@ -228,43 +219,58 @@ impl<R: ChangeLog> ChangeLog for Tap<R> {
         after: Option<TokenId>,
         limit: usize,
         now: Timestamp,
-    ) -> Result<Page<TokenRecord, TokenId>, StoreError> {
-        self.tap("live", self.inner.live(after, limit, now)).await
+    ) -> Result<LivePage, StoreError> {
+        let live = self.inner.change_log().unwrap().live(after, limit, now);
+        self.tap("live", live).await
     }
 }
 
 #[async_trait]
-impl<R: UsageLog> UsageLog for Tap<R> {
+impl<R: TokenRegistry> UsageLog for Tap<R> {
     async fn record_usage(&self, usages: &[Usage]) -> Result<(), StoreError> {
-        self.tap("record_usage", self.inner.record_usage(usages))
-            .await
+        let record = self.inner.usage_log().unwrap().record_usage(usages);
+        self.tap("record_usage", record).await
     }
 }
 
 #[async_trait]
-impl<R: AuditLog> AuditLog for Tap<R> {
+impl<R: TokenRegistry> AuditLog for Tap<R> {
     async fn append(&self, event: &AuditEvent) -> Result<(), StoreError> {
-        self.tap("append", self.inner.append(event)).await
+        let append = self.inner.audit_log().unwrap().append(event);
+        self.tap("append", append).await
     }
 
     async fn events(
         &self,
         query: &AuditQuery,
     ) -> Result<Page<AuditEvent, AuditEventId>, StoreError> {
-        self.tap("events", self.inner.events(query)).await
+        let events = self.inner.audit_log().unwrap().events(query);
+        self.tap("events", events).await
+    }
+}
+
+impl<R: Debug> Debug for Tap<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Tap").field(&self.inner).finish()
     }
 }
 
 /// A store that gives one answer to everything.
-pub(crate) struct Answer<F>(pub(crate) F);
+pub(crate) struct Always<F>(pub(crate) F);
 
 #[async_trait]
-impl<F> TokenStore for Answer<F>
+impl<F> TokenStore for Always<F>
 where
     F: Fn() -> Result<Option<TokenRecord>, StoreError> + Send + Sync + 'static,
 {
-    async fn find(&self, _: &TokenDigest) -> Result<Option<TokenRecord>, StoreError> {
-        (self.0)()
+    async fn find(&self, _: &TokenDigest) -> Result<Answer, StoreError> {
+        (self.0)().map(Answer::from)
+    }
+}
+
+impl<F> Debug for Always<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Always")
     }
 }
 

@@ -1,8 +1,8 @@
 //! Imports that are interrupted and done again.
 
 use jiff::Timestamp;
-use tower_api_tokens::{TokenRegistryExt, 
-    AuditAction, AuditLog, AuditOutcome, AuditQuery, MemoryStore, StoreErrorKind, TokenRegistry,
+use tower_api_tokens::{
+    AuditAction, AuditLog, AuditOutcome, AuditQuery, MemoryStore, StoreErrorKind, TokenRegistryExt,
     TokenTarget, Usage, UsageLog,
     testing::{Fault, ManualClock, UnreliableStore},
     transfer::{Completeness, FaultKind, Import, TransferErrorKind},
@@ -66,7 +66,10 @@ async fn what_is_there_and_differs_is_a_conflict_and_stays() {
     import(&store, &file).await;
     let record = |n| token_record(&app_record(1), n);
     let target = |n| TokenTarget::any(record(n).id);
-    store.rename(&target(1), "renamed").await.unwrap();
+    store
+        .rename(&target(1), "renamed", Timestamp::UNIX_EPOCH)
+        .await
+        .unwrap();
     store.revoke(&target(2), at(0)).await.unwrap();
     store.disable_app(&app_record(1).id, at(0)).await.unwrap();
     let before = export(&store).await;

@@ -1,5 +1,5 @@
-use tower_api_tokens::{TokenRegistryExt, 
-    MemoryStore, TokenRegistry,
+use tower_api_tokens::{
+    MemoryStore, TokenRegistryExt,
     transfer::{Completeness, FaultKind, Import, MAX_LINE_LEN, TransferErrorKind},
 };
 

@@ -1,8 +1,8 @@
 use std::sync::Mutex;
 
 use tempfile::TempDir;
-use tower_api_tokens::{TokenRegistryExt, 
-    MemoryStore, SqliteStore, StoreErrorKind, TokenRegistry,
+use tower_api_tokens::{
+    MemoryStore, SqliteStore, StoreErrorKind, TokenRegistryExt,
     testing::{Fault, UnreliableStore},
     transfer::{Completeness, Export, Progress, TransferErrorKind},
 };

@@ -39,7 +39,7 @@ async fn a_digest_of_sha256sum_and_an_app_are_enough() {
     let principal = tokens.authenticator().authenticate(b"legacy-secret").await;
     assert_eq!(principal.unwrap().app_name(), "Acme");
     let found = store.find(&TokenDigest::of(b"legacy-secret")).await;
-    let record = found.unwrap().unwrap();
+    let record = found.unwrap().record.unwrap();
     assert_eq!(
         (record.name.as_str(), record.mask.as_str()),
         ("imported", "…")
@@ -99,6 +99,7 @@ async fn a_digest_in_base64url_has_a_field_of_its_own() {
             .find(&TokenDigest::of(b"secret"))
             .await
             .unwrap()
+            .record
             .is_some()
     );
 }

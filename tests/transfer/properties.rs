@@ -1,8 +1,8 @@
 use jiff::Timestamp;
 use proptest::{collection::vec, option, prelude::*};
-use tower_api_tokens::{TokenRegistryExt, 
+use tower_api_tokens::{
     AppId, AppQuery, AppRecord, MaskedToken, MemoryStore, Scope, ScopeSet, TokenDigest, TokenId,
-    TokenRecord, TokenRegistry,
+    TokenRecord, TokenRegistry, TokenRegistryExt,
     transfer::{Completeness, Import, TransferErrorKind},
 };
 

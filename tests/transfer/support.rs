@@ -1,8 +1,8 @@
 use jiff::Timestamp;
 use tokio::io::{AsyncBufRead, BufReader};
-use tower_api_tokens::{TokenRegistryExt, 
+use tower_api_tokens::{
     AppId, AppRecord, MaskedToken, MemoryStore, TokenDigest, TokenId, TokenQuery, TokenRecord,
-    TokenRegistry,
+    TokenRegistry, TokenRegistryExt,
     transfer::{Export, Import, ImportReport, LineFault},
 };
 
