@@ -28,9 +28,10 @@ async fn main() -> Result<(), Box<dyn Error>> {
         .await
         .map_err(|error| explain(&format!("cannot listen on LISTEN_ADDR={address}"), &error))?;
     let address = listener.local_addr()?;
-    let guard = TokenGuard::new(&tokens).realm("quickstart")?;
+    let operators = app(&tokens, "operators").await?;
+    let guard = TokenGuard::new(&tokens, [operators.id]).realm("quickstart")?;
     let admin = Admin::new(&tokens, guard).service_url(&format!("http://{address}/whoami"));
-    let app = Router::new()
+    let router = Router::new()
         .route("/whoami", get(whoami))
         .route_layer(ApiTokenLayer::new(&tokens).realm("quickstart")?)
         .route("/public", get(async || "Anybody may read this.\n"))
@@ -46,12 +47,12 @@ async fn main() -> Result<(), Box<dyn Error>> {
         &token
     };
     println!("try: curl -H 'Authorization: Bearer {shown}' http://{address}/whoami");
-    let password = first_token(&tokens, "operators", "admin", "tokens:admin demo:read").await?;
+    let password = first_token(&tokens, "operators", "admin", "tokens:admin tokens:owner").await?;
     println!("dashboard: http://{address}/tokens");
     println!("sign in: any user name, and the password {password}");
 
     let follower = tokens.follow().start().await?;
-    axum::serve(listener, app)
+    axum::serve(listener, router)
         .with_graceful_shutdown(shutdown)
         .await?;
     follower.stop().await?;
@@ -73,20 +74,24 @@ async fn whoami(principal: AppPrincipal) -> Json<Value> {
 /// Issues a token on the first start, and shows it; on later ones shows its mask.
 async fn first_token(
     tokens: &ApiTokens,
-    app: &str,
+    app_name: &str,
     name: &str,
     scopes: &str,
 ) -> Result<String, Box<dyn Error>> {
-    let app = match find_app(tokens, app).await? {
-        Some(app) => app,
-        None => tokens.create_app(app).await?,
-    };
+    let app = app(tokens, app_name).await?;
     if let Some(record) = find_token(tokens, app.id, name).await? {
         return Ok(record.mask.to_string());
     }
     let token = NewToken::named(name).scopes(scopes.parse()?);
     let issued = tokens.issue(&app.id, token).await?;
     Ok(issued.token().expose().to_owned())
+}
+
+async fn app(tokens: &ApiTokens, name: &str) -> Result<AppRecord, LifecycleError> {
+    match find_app(tokens, name).await? {
+        Some(app) => Ok(app),
+        None => tokens.create_app(name).await,
+    }
 }
 
 async fn find_app(tokens: &ApiTokens, name: &str) -> Result<Option<AppRecord>, LifecycleError> {

@@ -85,7 +85,13 @@ impl AuditEvent {
     /// The longest name of an actor, in bytes.
     pub const MAX_ACTOR_LEN: usize = 200;
 
-    /// An event about no app and no token yet. What is too long of the actor is cut off.
+    /// The longest reason of a refusal, in bytes.
+    pub const MAX_REASON_LEN: usize = 150;
+
+    /// An event about no app and no token yet.
+    ///
+    /// The actor and the reason of a refusal are kept to one line of bounded length, so that every
+    /// store can keep them: control characters become spaces, and what is too long is cut off.
     #[must_use]
     pub fn new(
         id: AuditEventId,
@@ -94,17 +100,29 @@ impl AuditEvent {
         action: AuditAction,
         outcome: AuditOutcome,
     ) -> Self {
-        let end = actor.floor_char_boundary(Self::MAX_ACTOR_LEN);
+        let outcome = match outcome {
+            AuditOutcome::Refused(reason) => {
+                AuditOutcome::Refused(one_line(&reason, Self::MAX_REASON_LEN))
+            }
+            done => done,
+        };
         Self {
             id,
             at,
-            actor: actor[..end].to_owned(),
+            actor: one_line(actor, Self::MAX_ACTOR_LEN),
             action,
             app: None,
             token: None,
             outcome,
         }
     }
+}
+
+/// As much of a text as fits, without control characters.
+fn one_line(text: &str, max_len: usize) -> String {
+    let text = &text[..text.floor_char_boundary(max_len)];
+    let visible = |c: char| if c.is_control() { ' ' } else { c };
+    text.chars().map(visible).collect()
 }
 
 macro_rules! actions {
@@ -150,6 +168,8 @@ actions! {
     PurgeTokens = "token.purge",
     /// Tokens are imported.
     ImportTokens = "token.import",
+    /// Every node is made to clear its cache.
+    ClearCaches = "cache.clear",
 }
 
 impl fmt::Display for AuditAction {

@@ -77,6 +77,19 @@ impl Grantable {
         self.scopes.is_none() && self.expires_by.is_none()
     }
 
+    /// Returns what both may grant.
+    #[must_use]
+    pub fn intersection(&self, other: &Self) -> Self {
+        let scopes = match (&self.scopes, &other.scopes) {
+            (Some(ours), Some(theirs)) => Some(ours.intersection(theirs)),
+            (ours, theirs) => ours.as_ref().or(theirs.as_ref()).cloned(),
+        };
+        Self {
+            scopes,
+            expires_by: self.shorten(other.expires_by),
+        }
+    }
+
     /// Returns those of `scopes` that may not be granted.
     #[must_use]
     pub fn lacking(&self, scopes: &ScopeSet) -> ScopeSet {
@@ -110,8 +123,7 @@ impl Grantable {
     }
 
     /// Returns the earlier of an expiry and the latest that may be granted.
-    #[must_use]
-    pub fn shorten(&self, expires_at: Option<Timestamp>) -> Option<Timestamp> {
+    fn shorten(&self, expires_at: Option<Timestamp>) -> Option<Timestamp> {
         match (expires_at, self.expires_by) {
             (Some(at), Some(latest)) => Some(at.min(latest)),
             (at, latest) => at.or(latest),
@@ -147,9 +159,19 @@ mod tests {
         for outlives in [None, Some(at(11))] {
             let refused = grantable.check(&scopes("a"), outlives);
             assert_eq!(refused, Err(GrantError::Expiry(at(10))));
-            assert_eq!(grantable.shorten(outlives), Some(at(10)));
         }
         assert_eq!(Grantable::everything().check(&scopes("a"), None), Ok(()));
-        assert_eq!(Grantable::everything().shorten(None), None);
+    }
+
+    #[test]
+    fn an_intersection_grants_what_both_do() {
+        let (ours, theirs) = (
+            Grantable::scopes(scopes("a b")).expires_by(at(20)),
+            Grantable::scopes(scopes("b c")).expires_by(at(10)),
+        );
+        let both = Grantable::scopes(scopes("b")).expires_by(at(10));
+        assert_eq!(ours.intersection(&theirs), both);
+        assert_eq!(ours.intersection(&Grantable::everything()), ours);
+        assert_eq!(Grantable::everything().intersection(&ours), ours);
     }
 }

@@ -75,7 +75,7 @@
 //! <!-- README: ![The dashboard with a list of tokens](docs/images/tokens.png) -->
 //!
 //! ```text
-//! let admin = Admin::new(&tokens, TokenGuard::new(&tokens));
+//! let admin = Admin::new(&tokens, TokenGuard::new(&tokens, [staff.id]));
 //! let app = app.nest("/tokens", admin.dashboard());
 //! ```
 //!
@@ -268,6 +268,6 @@ pub use token::{
     TokenIdError,
 };
 pub use tokens::{
-    ApiTokens, ApiTokensBuilder, AppTokens, ForeignToken, IssuedToken, LifecycleError,
-    LifecycleErrorKind, NewToken,
+    ApiTokens, ApiTokensBuilder, AppTokens, Authority, ChangeObserver, ForeignToken, IssuedToken,
+    LifecycleError, LifecycleErrorKind, NewToken,
 };

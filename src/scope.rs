@@ -148,16 +148,25 @@ impl ScopeSet {
     /// The scopes of this set that are not in `other`.
     #[must_use]
     pub fn difference(&self, other: &ScopeSet) -> ScopeSet {
+        self.filter(|scope| !other.iter().any(|held| held == scope))
+    }
+
+    /// The scopes of this set that a predicate holds for.
+    pub(crate) fn filter(&self, mut holds: impl FnMut(&str) -> bool) -> ScopeSet {
         let mut text = CompactString::default();
-        for scope in self.iter() {
-            if !other.iter().any(|held| held == scope) {
-                if !text.is_empty() {
-                    text.push(' ');
-                }
-                text.push_str(scope);
+        for scope in self.iter().filter(|scope| holds(scope)) {
+            if !text.is_empty() {
+                text.push(' ');
             }
+            text.push_str(scope);
         }
         Self(text)
+    }
+
+    /// The scopes that are in both sets.
+    #[must_use]
+    pub fn intersection(&self, other: &ScopeSet) -> ScopeSet {
+        self.difference(&self.difference(other))
     }
 
     /// Whether `scope` is in the set.

@@ -9,8 +9,8 @@ use std::{
 
 use jiff::{Timestamp, ToSpan};
 use tower_api_tokens::{
-    ApiTokens, AppId, AppQuery, ForeignToken, LifecycleErrorKind, MaskedToken, MemoryStore,
-    NewToken, RejectionKind, TokenDigest, TokenFormat, TokenQuery, TokenStatus,
+    ApiTokens, AppId, AppQuery, ForeignToken, Grantable, LifecycleErrorKind, MaskedToken,
+    MemoryStore, NewToken, RejectionKind, TokenDigest, TokenFormat, TokenQuery, TokenStatus,
     testing::ManualClock,
 };
 
@@ -257,9 +257,81 @@ async fn tokens_are_listed_by_app_and_status_in_pages() {
         (2, 1, None)
     );
     let page = tokens
-        .app(theirs.id)
+        .app(theirs.id, &Grantable::everything())
         .list(query.status(TokenStatus::Live))
         .await
         .unwrap();
     assert!(page.items.iter().all(|token| token.app.id == theirs.id));
+}
+
+#[tokio::test]
+async fn a_successor_has_the_format_of_its_predecessor() {
+    let format = |prefix| TokenFormat::new(prefix).unwrap();
+    let store = MemoryStore::new();
+    let tokens = ApiTokens::builder(store.clone(), format("acme_live"))
+        .also_issue(format("acme_test"))
+        .also_accept(format("old"))
+        .build();
+    let old = ApiTokens::new(store, format("old"));
+    let app = tokens.create_app("Billing").await.unwrap().id;
+    let sandbox = NewToken::named("sandbox").prefix("acme_test");
+    for (issued, prefix) in [
+        (
+            tokens.issue(&app, NewToken::named("live")).await,
+            "acme_live_",
+        ),
+        (tokens.issue(&app, sandbox).await, "acme_test_"),
+        (old.issue(&app, NewToken::named("old")).await, "old_"),
+    ] {
+        let issued = issued.unwrap();
+        let rotated = tokens
+            .rotate(issued.record().id, Duration::ZERO)
+            .await
+            .unwrap();
+        for token in [issued.token(), rotated.token()] {
+            assert!(token.expose().starts_with(prefix));
+        }
+        let presented = rotated.token().expose().as_bytes();
+        assert!(tokens.authenticator().authenticate(presented).await.is_ok());
+        // Revoked here, refused here, whichever the format.
+        tokens.revoke(rotated.record().id).await.unwrap();
+        assert!(
+            tokens
+                .authenticator()
+                .authenticate(presented)
+                .await
+                .is_err()
+        );
+    }
+    let unknown = NewToken::named("x").prefix("other");
+    let error = tokens.issue(&app, unknown).await.unwrap_err();
+    assert_eq!(error.kind(), LifecycleErrorKind::UnknownFormat);
+}
+
+#[tokio::test]
+async fn a_token_of_a_format_that_is_not_configured_is_not_rotated_into_another() {
+    let store = MemoryStore::new();
+    let sandbox = ApiTokens::new(store.clone(), TokenFormat::new("acme_test").unwrap());
+    let app = sandbox.create_app("Billing").await.unwrap().id;
+    let issued = sandbox.issue(&app, NewToken::named("ci")).await.unwrap();
+    let builder = || {
+        let format = TokenFormat::new("acme_live").unwrap();
+        ApiTokens::builder(store.clone(), format).accept_any_format()
+    };
+    let live = builder().build();
+    let refused = live
+        .rotate(issued.record().id, Duration::ZERO)
+        .await
+        .unwrap_err();
+    assert_eq!(refused.kind(), LifecycleErrorKind::UnknownFormat);
+    assert!(refused.to_string().contains("prefix"), "{refused}");
+    let kept = sandbox.get(issued.record().id).await.unwrap();
+    assert_eq!(&kept, issued.record(), "nothing has changed");
+
+    let replacing = builder().replace_imported().build();
+    let replaced = replacing
+        .rotate(issued.record().id, Duration::ZERO)
+        .await
+        .unwrap();
+    assert!(replaced.token().expose().starts_with("acme_live_"));
 }

@@ -1,6 +1,6 @@
-use crate::{audit::AuditEvent, scope::ScopeSet};
+use crate::{audit::AuditEvent, grantable::Grantable, scope::ScopeSet};
 
-/// Who asks for an operation, as a [`Guard`](super::Guard) knows them, and which scopes they may
+/// Who asks for an operation, as authenticated by a [`Guard`](super::Guard), and what they may
 /// grant.
 ///
 /// ```
@@ -15,60 +15,51 @@ use crate::{audit::AuditEvent, scope::ScopeSet};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Actor {
     name: String,
-    grants: Grants,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Grants {
-    All,
-    Only(ScopeSet),
+    grantable: Grantable,
 }
 
 impl Actor {
-    /// Someone who may grant any scope.
+    /// Creates an actor who may grant any scope, for any time.
     ///
-    /// The name is what the audit knows them by: give each person and each machine one of their
-    /// own. Control characters in it become spaces, and what is beyond
+    /// The name identifies the actor in the audit log: give each person and each machine its own.
+    /// Control characters in it become spaces, and what is beyond
     /// [`AuditEvent::MAX_ACTOR_LEN`] bytes is cut off.
     #[must_use]
     pub fn unrestricted(name: &str) -> Self {
-        Self::new(name, Grants::All)
+        Self::new(name, Grantable::everything())
     }
 
-    /// Someone who may grant these scopes and no others.
+    /// Creates an actor who may grant these scopes and no others.
     #[must_use]
     pub fn granting(name: &str, scopes: ScopeSet) -> Self {
-        Self::new(name, Grants::Only(scopes))
+        Self::new(name, Grantable::scopes(scopes))
     }
 
-    fn new(name: &str, grants: Grants) -> Self {
+    /// Creates an actor who may grant what `grantable` allows.
+    #[must_use]
+    pub fn new(name: &str, grantable: Grantable) -> Self {
         let end = name.floor_char_boundary(AuditEvent::MAX_ACTOR_LEN);
-        let visible = |c: char| if c.is_ascii_control() { ' ' } else { c };
+        let visible = |c: char| if c.is_control() { ' ' } else { c };
         let name = name[..end].chars().map(visible).collect();
-        Self { name, grants }
+        Self { name, grantable }
     }
 
-    /// The name that the audit knows them by.
+    /// The name that identifies the actor in the audit log.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// Whether they may hand out a token with all of these scopes.
+    /// What the actor may grant.
     #[must_use]
-    pub fn may_grant(&self, scopes: &ScopeSet) -> bool {
-        self.lacking(scopes).next().is_none()
+    pub fn grantable(&self) -> &Grantable {
+        &self.grantable
     }
 
-    /// Those of the scopes that they may not grant.
-    pub(super) fn lacking<'s>(&'s self, scopes: &'s ScopeSet) -> impl Iterator<Item = &'s str> {
-        let held = match &self.grants {
-            Grants::All => None,
-            Grants::Only(held) => Some(held),
-        };
-        scopes
-            .iter()
-            .filter(move |scope| held.is_some_and(|held| !held.iter().any(|h| h == *scope)))
+    /// Whether the actor may grant all of these scopes.
+    #[must_use]
+    pub fn may_grant(&self, scopes: &ScopeSet) -> bool {
+        self.grantable.lacking(scopes).is_empty()
     }
 }
 

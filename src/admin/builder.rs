@@ -16,9 +16,11 @@ use super::{
 /// use tower_api_tokens::{ApiTokens, MemoryStore, TokenFormat};
 /// use tower_api_tokens::admin::{Admin, JsonLines, TokenGuard};
 ///
-/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let tokens = ApiTokens::new(MemoryStore::new(), TokenFormat::new("acme")?);
-/// let admin = Admin::new(&tokens, TokenGuard::new(&tokens))
+/// let staff = tokens.create_app("Staff").await?;
+/// let admin = Admin::new(&tokens, TokenGuard::new(&tokens, [staff.id]))
 ///     .sink(JsonLines::new(std::io::stderr())?);
 /// let app: Router = Router::new()
 ///     .nest("/admin/api", admin.router())

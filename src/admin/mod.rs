@@ -1,8 +1,8 @@
 //! Managing apps and tokens: over HTTP, by whom a guard knows, with an audit of it all.
 //!
 //! [`Admin`] makes axum routers: of the JSON API for programs, and of the dashboard for people. It
-//! asks a [`Guard`] who sends each request; [`TokenGuard`] takes tokens of this crate that have the
-//! scope `tokens:admin`.
+//! asks a [`Guard`] who sends each request; [`TokenGuard`] takes tokens of the apps
+//! that you name, if they have the scope `tokens:admin`.
 //!
 //! ```
 //! use axum::Router;
@@ -17,7 +17,7 @@
 //! let admin = tokens.issue(&staff.id, admin).await?;
 //! println!("shown once: {}", admin.token().expose());
 //!
-//! let admin = Admin::new(&tokens, TokenGuard::new(&tokens));
+//! let admin = Admin::new(&tokens, TokenGuard::new(&tokens, [staff.id]));
 //! let app: Router = Router::new()
 //!     .nest("/admin/api", admin.router())
 //!     .nest("/admin/tokens", admin.dashboard());
@@ -87,6 +87,7 @@
 //! | 401 | `unauthenticated` | send a credential that the guard takes |
 //! | 403 | `forbidden` | use a token with the scope, or ask for it |
 //! | 403 | `scope_not_held` | leave out the scopes that you do not hold |
+//! | 403 | `expiry_not_held` | choose an expiry no later than your own |
 //! | 403 | `cross_site` | send the request from the same site |
 //! | 404 | `not_found`, `unknown_app`, `unknown_token` | the path, or the identifier |
 //! | 405 | `method_not_allowed` | use a method that `Allow` names |
@@ -97,9 +98,9 @@
 //! | 409 | `repeated` | use the token in `token_id`, or revoke it and take another key |
 //! | 413 | `body_too_large` | send at most 16 KiB |
 //! | 415 | `unsupported_media_type` | send `Content-Type: application/json` |
-//! | 422 | `invalid_name`, `invalid_scopes`, `invalid_expiry`, `invalid_overlap`, `foreign_format` | the value that `detail` names |
+//! | 422 | `invalid_name`, `invalid_scopes`, `invalid_expiry`, `invalid_overlap`, `foreign_format`, `unknown_format` | the value that `detail` names |
 //! | 422 | `key_reused` | take a new key |
-//! | 503 | `store_failure`, `entropy_failure`, `audit_backlog`, `unavailable` | try again after `Retry-After` |
+//! | 503 | `store_failure`, `entropy_failure`, `unavailable` | try again after `Retry-After` |
 
 mod actor;
 mod api;

@@ -97,7 +97,9 @@ impl From<OperationError> for Problem {
 fn status(error: &OperationError) -> StatusCode {
     let OperationErrorKind::Lifecycle(kind) = error.kind() else {
         return match error.kind() {
-            OperationErrorKind::ScopeNotHeld => StatusCode::FORBIDDEN,
+            OperationErrorKind::ScopeNotHeld | OperationErrorKind::ExpiryNotHeld => {
+                StatusCode::FORBIDDEN
+            }
             _ => StatusCode::SERVICE_UNAVAILABLE,
         };
     };
@@ -105,7 +107,9 @@ fn status(error: &OperationError) -> StatusCode {
         LifecycleErrorKind::InvalidName
         | LifecycleErrorKind::InvalidExpiry
         | LifecycleErrorKind::InvalidOverlap
-        | LifecycleErrorKind::ForeignFormat => StatusCode::UNPROCESSABLE_ENTITY,
+        | LifecycleErrorKind::ForeignFormat
+        | LifecycleErrorKind::UnknownFormat => StatusCode::UNPROCESSABLE_ENTITY,
+        LifecycleErrorKind::NotGranted => StatusCode::FORBIDDEN,
         LifecycleErrorKind::UnknownApp | LifecycleErrorKind::UnknownToken => StatusCode::NOT_FOUND,
         LifecycleErrorKind::Repeated
             if error.repeated().is_some_and(|before| !before.same_request) =>

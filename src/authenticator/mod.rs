@@ -233,6 +233,11 @@ impl Authenticator {
         }
     }
 
+    /// Clears the cache.
+    pub(crate) fn clear_cache(&self) {
+        self.shared.clear();
+    }
+
     /// Heeds a change of an app, before the call that made it returns.
     pub(crate) fn heed_app(&self, app: &AppId) {
         self.shared.evict_app(app);

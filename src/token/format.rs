@@ -129,6 +129,12 @@ impl TokenFormat {
             && presented.starts_with(self.prefix.as_bytes())
     }
 
+    /// Whether a mask is that of a token of this format.
+    pub(crate) fn has_mask(&self, mask: &MaskedToken) -> bool {
+        let rest = mask.as_str().strip_prefix(self.prefix.as_str());
+        rest.is_some_and(|rest| rest.starts_with("_…"))
+    }
+
     /// What is shown of a token of this format after it was issued.
     pub(crate) fn mask(&self, token: &ApiToken) -> MaskedToken {
         MaskedToken::of_issued(&self.prefix, token)

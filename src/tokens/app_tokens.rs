@@ -4,23 +4,29 @@ use super::{ApiTokens, ForeignToken, IssuedToken, LifecycleError, NewToken};
 use crate::{
     app::{AppId, AppRecord},
     record::TokenRecord,
-    store::{Page, TokenQuery, TokenTarget},
+    store::{Page, TokenQuery},
     token::TokenId,
 };
 
 /// The tokens of one app: what it issues, lists, rotates and revokes is that app's alone.
 ///
+/// It grants the scopes that it was made with and no others, and never one that begins with
+/// `tokens:`, which would manage tokens. A token that has more can be revoked by it, but not rotated.
+///
 /// A token of another app is not there for it, whatever identifier is guessed: the store's own
 /// statement names the app. This is the handle for the pages that a platform's customers use.
 ///
 /// ```
-/// use tower_api_tokens::{ApiTokens, LifecycleErrorKind, MemoryStore, NewToken, TokenFormat};
+/// use tower_api_tokens::{
+///     ApiTokens, Grantable, LifecycleErrorKind, MemoryStore, NewToken, TokenFormat,
+/// };
 ///
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let tokens = ApiTokens::new(MemoryStore::new(), TokenFormat::new("acme")?);
-/// let ours = tokens.app(tokens.create_app("ours").await?.id);
-/// let theirs = tokens.app(tokens.create_app("theirs").await?.id);
+/// let grantable = Grantable::scopes("invoices:read".parse()?);
+/// let ours = tokens.app(tokens.create_app("ours").await?.id, &grantable);
+/// let theirs = tokens.app(tokens.create_app("theirs").await?.id, &grantable);
 ///
 /// let issued = theirs.issue(NewToken::named("ci")).await?;
 /// let refused = ours.revoke(issued.record().id).await.unwrap_err();
@@ -78,10 +84,10 @@ impl AppTokens {
     ///
     /// As [`ApiTokens::get`]; a token of another app is not there.
     pub async fn get(&self, id: TokenId) -> Result<TokenRecord, LifecycleError> {
-        self.tokens.get_target(&self.target(id)).await
+        self.tokens.get(id).await
     }
 
-    /// Lists the app's tokens, whichever app the query names.
+    /// Lists the app's tokens, even if the query names another app.
     ///
     /// # Errors
     ///
@@ -99,7 +105,7 @@ impl AppTokens {
     ///
     /// As [`ApiTokens::rename`]; a token of another app is not there.
     pub async fn rename(&self, id: TokenId, name: &str) -> Result<TokenRecord, LifecycleError> {
-        self.tokens.rename_target(&self.target(id), name).await
+        self.tokens.rename(id, name).await
     }
 
     /// Rotates one of the app's tokens.
@@ -112,9 +118,7 @@ impl AppTokens {
         id: TokenId,
         overlap: Duration,
     ) -> Result<IssuedToken, LifecycleError> {
-        self.tokens
-            .rotate_target(&self.target(id), overlap, None)
-            .await
+        self.tokens.rotate(id, overlap).await
     }
 
     /// Revokes one of the app's tokens.
@@ -123,10 +127,6 @@ impl AppTokens {
     ///
     /// As [`ApiTokens::revoke`]; a token of another app is not there.
     pub async fn revoke(&self, id: TokenId) -> Result<TokenRecord, LifecycleError> {
-        self.tokens.revoke_target(&self.target(id)).await
-    }
-
-    fn target(&self, id: TokenId) -> TokenTarget {
-        TokenTarget::of_app(id, self.app)
+        self.tokens.revoke(id).await
     }
 }

@@ -1,43 +1,52 @@
-use super::{ApiTokens, LifecycleError, run_to_end};
+use super::{
+    ApiTokens, LifecycleError,
+    change::{Subject, run_to_end},
+};
 use crate::{
     app::{AppId, AppRecord},
+    audit::AuditAction,
     name,
-    store::{AppQuery, Page, TokenRegistryExt},
+    store::{AppQuery, Op, Page},
 };
 
 impl ApiTokens {
-    /// Creates an app. Several may have one name.
+    /// Creates an app. Several may have the same name.
     ///
     /// # Errors
     ///
-    /// When the name is not one, and when the store fails.
+    /// Returns an error if the name is invalid or the store fails.
     pub async fn create_app(&self, name: &str) -> Result<AppRecord, LifecycleError> {
         let id = AppId::generate(self.now(), &*self.shared.entropy)?;
         self.create_app_with_id(id, name).await
     }
 
-    /// Creates an app under an identifier that the platform knows it by already.
+    /// Creates an app under an identifier that the platform already uses for it.
     ///
     /// # Errors
     ///
-    /// When there is an app with this identifier, when the name is not one, and when the store
-    /// fails.
+    /// Returns an error if an app has this identifier, the name is invalid, or the store fails.
     pub async fn create_app_with_id(
         &self,
         id: AppId,
         name: &str,
     ) -> Result<AppRecord, LifecycleError> {
-        let app = AppRecord::new(id, name::normalize(name)?, self.now());
-        let inserted = self.shared.registry.insert_app(&app).await;
-        inserted.map_err(LifecycleError::about_app)?;
-        Ok(app)
+        let now = self.now();
+        let app = AppRecord::new(id, name::normalize(name)?, now);
+        let subject = Subject::new(AuditAction::CreateApp).app(id);
+        let creation = self.mutation(Op::CreateApp(app), now, subject)?;
+        let tokens = self.clone();
+        run_to_end(async move {
+            let created = tokens.apply(&creation).await;
+            Ok(created.map_err(LifecycleError::about_app)?.into_app()?)
+        })
+        .await
     }
 
     /// Reads an app.
     ///
     /// # Errors
     ///
-    /// When there is no such app, and when the store fails.
+    /// Returns an error if the app does not exist or the store fails.
     pub async fn get_app(&self, id: &AppId) -> Result<AppRecord, LifecycleError> {
         let found = self.shared.registry.app(id).await?;
         found.ok_or_else(LifecycleError::unknown_app)
@@ -47,7 +56,7 @@ impl ApiTokens {
     ///
     /// # Errors
     ///
-    /// When the store fails.
+    /// Returns an error if the store fails.
     pub async fn list_apps(
         &self,
         query: &AppQuery,
@@ -55,18 +64,20 @@ impl ApiTokens {
         Ok(self.shared.registry.apps(query).await?)
     }
 
-    /// Disables an app: from the return of this call on none of its tokens is admitted. An app that
-    /// is disabled already stays as it is.
+    /// Disables an app: once this call has returned, none of its tokens is admitted here. A disabled
+    /// app stays as it is.
     ///
     /// # Errors
     ///
-    /// When there is no such app, and when the store fails.
+    /// Returns an error if the app does not exist or the store fails.
     pub async fn disable_app(&self, id: &AppId) -> Result<AppRecord, LifecycleError> {
-        let (tokens, id, now) = (self.clone(), *id, self.now());
+        let (tokens, id) = (self.clone(), *id);
+        let subject = Subject::new(AuditAction::DisableApp).app(id);
+        let disabling = self.mutation(Op::DisableApp(id), self.now(), subject)?;
         run_to_end(async move {
-            let disabled = tokens.shared.registry.disable_app(&id, now).await;
+            let disabled = tokens.withdraw(&disabling).await;
             tokens.authenticator().heed_app(&id);
-            disabled.map_err(LifecycleError::about_app)
+            Ok(disabled.map_err(LifecycleError::about_app)?.into_app()?)
         })
         .await
     }
@@ -75,13 +86,41 @@ impl ApiTokens {
     ///
     /// # Errors
     ///
-    /// When there is no such app, and when the store fails.
+    /// Returns an error if the app does not exist, if one of these tokens has scopes or an expiry
+    /// that the [authority](super::Authority) may not grant, or if the store fails.
     pub async fn enable_app(&self, id: &AppId) -> Result<AppRecord, LifecycleError> {
         let (tokens, id) = (self.clone(), *id);
+        let op = Op::EnableApp {
+            app: id,
+            grantable: self.authority.what_is_grantable().clone(),
+        };
+        let subject = Subject::new(AuditAction::EnableApp).app(id);
+        let enabling = self.mutation(op, self.now(), subject)?;
         run_to_end(async move {
-            let enabled = tokens.shared.registry.enable_app(&id, tokens.now()).await;
+            let enabled = tokens.apply(&enabling).await;
             tokens.authenticator().heed_app(&id);
-            enabled.map_err(LifecycleError::about_app)
+            Ok(enabled.map_err(LifecycleError::about_app)?.into_app()?)
+        })
+        .await
+    }
+
+    /// Makes every node clear its cache: this one before the call returns, the others as soon as
+    /// they read the change log.
+    ///
+    /// Use it if the tables were changed while their triggers were off, so that the change log does
+    /// not show it.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the store fails.
+    pub async fn clear_caches(&self) -> Result<(), LifecycleError> {
+        let tokens = self.clone();
+        let subject = Subject::new(AuditAction::ClearCaches);
+        let clearing = self.mutation(Op::ClearCaches, self.now(), subject)?;
+        run_to_end(async move {
+            let cleared = tokens.apply(&clearing).await;
+            tokens.authenticator().clear_cache();
+            Ok(cleared.map(drop)?)
         })
         .await
     }

@@ -1,6 +1,6 @@
 use std::{fmt, sync::Arc, time::Duration};
 
-use super::{ApiTokens, Shared};
+use super::{ApiTokens, Authority, Shared, formats::Formats};
 use crate::{
     authenticator::AuthenticatorBuilder,
     clock::Clock,
@@ -13,7 +13,7 @@ use crate::{
 pub struct ApiTokensBuilder {
     registry: Arc<dyn TokenRegistry>,
     authenticator: AuthenticatorBuilder,
-    format: TokenFormat,
+    formats: Formats,
     entropy: Arc<dyn Entropy>,
     accepts_foreign: bool,
     max_overlap: Duration,
@@ -25,7 +25,7 @@ impl ApiTokensBuilder {
         Self {
             registry,
             authenticator: AuthenticatorBuilder::new(store).format(format.clone()),
-            format,
+            formats: Formats::new(format),
             entropy: Arc::new(SystemEntropy),
             accepts_foreign: false,
             max_overlap: Duration::from_secs(30 * 86_400),
@@ -39,13 +39,38 @@ impl ApiTokensBuilder {
         self
     }
 
-    /// Accepts tokens of a further format, for example that of a prefix used before.
+    /// Issues tokens of a further format too, for example `acme_test` beside `acme_live`, and accepts
+    /// them. [`NewToken::prefix`](super::NewToken::prefix) chooses it.
+    #[must_use]
+    pub fn also_issue(mut self, format: TokenFormat) -> Self {
+        self.formats.issued.push(format.clone());
+        self.accept(format)
+    }
+
+    /// Accepts tokens of a further format, for example that of a prefix used before. When one is
+    /// rotated, its successor has the same format.
     #[must_use]
     pub fn also_accept(mut self, format: TokenFormat) -> Self {
+        self.formats.accepted.push(format.clone());
+        self.accepts_foreign = true;
+        self.accept(format)
+    }
+
+    fn accept(mut self, format: TokenFormat) -> Self {
         if !self.accepts_any() {
             self.authenticator = self.authenticator.format(format);
         }
-        self.accepts_foreign = true;
+        self
+    }
+
+    /// Lets a token of a format that is neither issued nor accepted by name be rotated: its
+    /// successor has the default format. By default such a rotation is refused.
+    ///
+    /// This is how tokens imported from another system are replaced by your own. It gives up that a
+    /// rotation never turns a token for one environment into one for another.
+    #[must_use]
+    pub fn replace_imported(mut self) -> Self {
+        self.formats.replaces_imported = true;
         self
     }
 
@@ -126,11 +151,12 @@ impl ApiTokensBuilder {
                 registry: self.registry,
                 clock: self.authenticator.shared_clock(),
                 authenticator: self.authenticator.build(),
-                format: self.format,
+                formats: self.formats,
                 entropy: self.entropy,
                 accepts_foreign: self.accepts_foreign,
                 max_overlap: self.max_overlap,
             }),
+            authority: Arc::new(Authority::operator()),
         }
     }
 }
@@ -139,7 +165,7 @@ impl fmt::Debug for ApiTokensBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ApiTokensBuilder")
             .field("authenticator", &self.authenticator)
-            .field("format", &self.format)
+            .field("formats", &self.formats)
             .field("entropy", &self.entropy)
             .field("max_overlap", &self.max_overlap)
             .finish_non_exhaustive()

@@ -2,6 +2,7 @@ use std::{error::Error, fmt, time::Duration};
 
 use crate::{
     entropy::EntropyError,
+    grantable::GrantError,
     name::NameError,
     record::TransitionError,
     store::{Repeated, StoreError, StoreErrorKind},
@@ -29,6 +30,10 @@ pub enum LifecycleErrorKind {
     InvalidOverlap,
     /// The token could not be used: no format but the own one is accepted.
     ForeignFormat,
+    /// The format is not one that is issued here.
+    UnknownFormat,
+    /// The actor may not grant what the change would admit; [`LifecycleError::grant`] shows why.
+    NotGranted,
     /// There is no such app.
     UnknownApp,
     /// There is no such token, or it belongs to another app.
@@ -94,6 +99,7 @@ impl LifecycleError {
             StoreErrorKind::AlreadyExists => {
                 Self::with_source(LifecycleErrorKind::AppExists, error)
             }
+            StoreErrorKind::NotGranted => Self::with_source(LifecycleErrorKind::NotGranted, error),
             _ => error.into(),
         }
     }
@@ -133,6 +139,15 @@ impl LifecycleError {
             .repeated()
     }
 
+    /// Why the actor may not grant what the change would admit, if that is the error.
+    #[must_use]
+    pub fn grant(&self) -> Option<&GrantError> {
+        let source = self.source.as_ref()?;
+        source
+            .downcast_ref()
+            .or_else(|| source.downcast_ref::<StoreError>()?.grant())
+    }
+
     /// The kind of this error.
     #[must_use]
     pub fn kind(&self) -> LifecycleErrorKind {
@@ -149,6 +164,12 @@ impl From<StoreError> for LifecycleError {
 impl From<EntropyError> for LifecycleError {
     fn from(error: EntropyError) -> Self {
         Self::with_source(LifecycleErrorKind::Entropy, error)
+    }
+}
+
+impl From<GrantError> for LifecycleError {
+    fn from(error: GrantError) -> Self {
+        Self::with_source(LifecycleErrorKind::NotGranted, error)
     }
 }
 
@@ -172,6 +193,13 @@ impl fmt::Display for LifecycleError {
             LifecycleErrorKind::ForeignFormat => {
                 "an imported token could not be used: build `ApiTokens` with `accept_any_format` or `also_accept`"
             }
+            LifecycleErrorKind::UnknownFormat => {
+                "tokens of this prefix are not issued here; use the prefix that the token was issued with, or issue a new token"
+            }
+            LifecycleErrorKind::NotGranted => match self.grant() {
+                Some(error) => return fmt::Display::fmt(error, f),
+                None => "you may not grant what this would admit",
+            },
             LifecycleErrorKind::UnknownApp => "there is no such app",
             LifecycleErrorKind::UnknownToken => "there is no such token",
             LifecycleErrorKind::AppExists => "there is an app with this identifier already",

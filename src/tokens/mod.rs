@@ -2,8 +2,11 @@
 
 mod app_tokens;
 mod apps;
+mod authority;
 mod builder;
+mod change;
 mod error;
+mod formats;
 mod request;
 
 use std::{fmt, sync::Arc, time::Duration};
@@ -11,21 +14,24 @@ use std::{fmt, sync::Arc, time::Duration};
 use jiff::Timestamp;
 
 pub use app_tokens::AppTokens;
+pub use authority::{Authority, ChangeObserver};
 pub use builder::ApiTokensBuilder;
 pub use error::{LifecycleError, LifecycleErrorKind};
 pub use request::{ForeignToken, IssuedToken, NewToken};
 
+use change::{Subject, run_to_end};
+use formats::Formats;
+
 use crate::{
     app::AppId,
+    audit::AuditAction,
     authenticator::{Authenticator, FollowerBuilder},
     clock::{Clock, to_microsecond},
     entropy::Entropy,
+    grantable::Grantable,
     name,
     record::TokenRecord,
-    store::{
-        IdempotencyKey, Page, RegistryLogs, Rotation, StoreError, TokenQuery, TokenRegistry,
-        TokenRegistryExt, TokenTarget,
-    },
+    store::{IdempotencyKey, Op, Page, RegistryLogs, TokenQuery, TokenRegistry, TokenTarget},
     token::{MaskedToken, TokenDigest, TokenFormat, TokenId},
 };
 
@@ -74,12 +80,13 @@ const PURGE_BATCH: usize = 100;
 #[derive(Clone)]
 pub struct ApiTokens {
     shared: Arc<Shared>,
+    authority: Arc<Authority>,
 }
 
 struct Shared {
     registry: Arc<dyn TokenRegistry>,
     authenticator: Authenticator,
-    format: TokenFormat,
+    formats: Formats,
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
     accepts_foreign: bool,
@@ -112,10 +119,22 @@ impl ApiTokens {
         self.shared.authenticator.follow_registry(logs, usage)
     }
 
-    /// A handle that reaches only the tokens of one app.
+    /// These tokens, managed on behalf of an actor: what it changes is recorded in the audit log,
+    /// and it grants no more than it may.
     #[must_use]
-    pub fn app(&self, id: AppId) -> AppTokens {
-        AppTokens::new(self.clone(), id)
+    pub fn acting_as(&self, authority: Authority) -> Self {
+        Self {
+            shared: Arc::clone(&self.shared),
+            authority: Arc::new(authority),
+        }
+    }
+
+    /// A handle that reaches only the tokens of one app, and grants only what `grantable` allows.
+    ///
+    /// Scopes that manage tokens, which begin with `tokens:`, are never granted by it.
+    #[must_use]
+    pub fn app(&self, id: AppId, grantable: &Grantable) -> AppTokens {
+        AppTokens::new(self.acting_as(self.authority.within(id, grantable)), id)
     }
 
     /// Issues a token to an app. Its text is in the answer and nowhere else.
@@ -153,10 +172,12 @@ impl ApiTokens {
         key: Option<IdempotencyKey>,
     ) -> Result<IssuedToken, LifecycleError> {
         let now = self.now();
-        let token = self.shared.format.generate(&*self.shared.entropy)?;
-        let mask = self.shared.format.mask(&token);
+        let format = self.shared.formats.named(new.prefix.as_deref())?;
+        let token = format.generate(&*self.shared.entropy)?;
+        let mask = format.mask(&token);
         let record = self.record(app, new, token.digest(), mask, now).await?;
-        let record = self.insert(record, key).await?;
+        let action = AuditAction::IssueToken;
+        let record = self.insert(record, key, action).await?;
         Ok(IssuedToken::new(token, record))
     }
 
@@ -176,7 +197,7 @@ impl ApiTokens {
         }
         let ForeignToken { new, digest, mask } = foreign;
         let record = self.record(app, new, digest, mask, self.now()).await?;
-        self.insert(record, None).await
+        self.insert(record, None, AuditAction::ImportTokens).await
     }
 
     /// Reads a token's record.
@@ -185,7 +206,7 @@ impl ApiTokens {
     ///
     /// When there is no such token, and when the store fails.
     pub async fn get(&self, id: TokenId) -> Result<TokenRecord, LifecycleError> {
-        self.get_target(&TokenTarget::any(id)).await
+        self.get_target(&self.authority.target(id)).await
     }
 
     /// Lists tokens, the newest first, a page at a time.
@@ -218,8 +239,7 @@ impl ApiTokens {
         id: TokenId,
         overlap: Duration,
     ) -> Result<IssuedToken, LifecycleError> {
-        self.rotate_target(&TokenTarget::any(id), overlap, None)
-            .await
+        self.rotate_keyed(id, overlap, None).await
     }
 
     /// Rotates a token, unless a token was made under this key within the last day: for requests
@@ -235,49 +255,73 @@ impl ApiTokens {
         overlap: Duration,
         key: IdempotencyKey,
     ) -> Result<IssuedToken, LifecycleError> {
-        self.rotate_target(&TokenTarget::any(id), overlap, Some(key))
-            .await
+        self.rotate_keyed(id, overlap, Some(key)).await
     }
 
-    /// Renames a token, whatever its state.
+    /// Renames a token, whatever its status.
     ///
     /// # Errors
     ///
-    /// When the name is not one, when there is no such token, and when the store fails.
+    /// Returns an error if the name is invalid, the token does not exist, or the store fails.
     pub async fn rename(&self, id: TokenId, name: &str) -> Result<TokenRecord, LifecycleError> {
-        self.rename_target(&TokenTarget::any(id), name).await
+        let tokens = self.clone();
+        let (target, name) = (self.authority.target(id), name::normalize(name)?);
+        let token = self.get_target(&target).await?;
+        let op = Op::RenameToken { target, name };
+        let subject = about(AuditAction::RenameToken, &token);
+        let renaming = self.mutation(op, self.now(), subject)?;
+        run_to_end(async move {
+            let renamed = tokens.apply(&renaming).await;
+            tokens.authenticator().heed_token(&token.digest).await;
+            Ok(renamed.map_err(LifecycleError::about_token)?.into_token()?)
+        })
+        .await
     }
 
-    /// Revokes a token: from the return of this call on it is not admitted, ever. To revoke it
-    /// again changes nothing and succeeds (as RFC 7009 section 2.2 has it).
+    /// Revokes a token: once this call has returned, it is not admitted here any more, ever.
+    /// Revoking it again succeeds (as RFC 7009 section 2.2 has it), and tells every node again.
     ///
     /// After an error it is unknown whether the token is revoked: call again until it succeeds.
     ///
+    /// The token is revoked even if its audit event cannot be recorded.
+    ///
     /// # Errors
     ///
-    /// When there is no such token, and when the store fails.
+    /// Returns an error if the token does not exist or the store fails.
     pub async fn revoke(&self, id: TokenId) -> Result<TokenRecord, LifecycleError> {
-        self.revoke_target(&TokenTarget::any(id)).await
+        let (tokens, target) = (self.clone(), self.authority.target(id));
+        // Read first, so that the cache is invalidated even if the outcome of the call is unknown.
+        let token = self.get_target(&target).await?;
+        let subject = about(AuditAction::RevokeToken, &token);
+        let revocation = self.mutation(Op::RevokeToken(target), self.now(), subject)?;
+        run_to_end(async move {
+            let revoked = tokens.withdraw(&revocation).await;
+            tokens.authenticator().heed_token(&token.digest).await;
+            Ok(revoked.map_err(LifecycleError::about_token)?.into_token()?)
+        })
+        .await
     }
 
     /// Removes the records of tokens that were revoked or expired before an instant, and returns
     /// how many. Until then they tell a revoked token in use from noise.
     ///
-    /// It works in small steps, so that others get their turn; a call that was dropped or failed has
-    /// removed some.
+    /// It works in small steps, so that other changes get their turn. The first step records the
+    /// audit event. A call that was dropped or failed has removed some.
     ///
     /// # Errors
     ///
-    /// When the store fails.
+    /// Returns an error if the store fails.
     pub async fn purge(&self, ended_before: Timestamp) -> Result<usize, LifecycleError> {
-        let ended_before = ended_before.min(self.now());
+        let now = self.now();
+        let op = Op::Purge {
+            ended_before: ended_before.min(now),
+            limit: PURGE_BATCH,
+        };
+        let mut step = self.mutation(op, now, Subject::new(AuditAction::PurgeTokens))?;
         let mut purged = 0;
         loop {
-            let batch = self
-                .shared
-                .registry
-                .purge(ended_before, PURGE_BATCH)
-                .await?;
+            let batch = self.apply(&step).await?.into_count()?;
+            step.audit = None;
             purged += batch;
             if batch < PURGE_BATCH {
                 return Ok(purged);
@@ -305,42 +349,9 @@ impl ApiTokens {
         found.ok_or_else(LifecycleError::unknown_token)
     }
 
-    async fn revoke_target(&self, target: &TokenTarget) -> Result<TokenRecord, LifecycleError> {
-        let (tokens, target, now) = (self.clone(), *target, self.now());
-        // Known beforehand, so that the token is heeded even when it is not certain what became of
-        // the call.
-        let digest = self.get_target(&target).await?.digest;
-        run_to_end(async move {
-            let revoked = tokens.shared.registry.revoke(&target, now).await;
-            tokens.authenticator().heed_token(&digest).await;
-            revoked.map_err(LifecycleError::about_token)
-        })
-        .await
-    }
-
-    async fn rename_target(
+    async fn rotate_keyed(
         &self,
-        target: &TokenTarget,
-        name: &str,
-    ) -> Result<TokenRecord, LifecycleError> {
-        let (tokens, target) = (self.clone(), *target);
-        let name = name::normalize(name)?;
-        let digest = self.get_target(&target).await?.digest;
-        run_to_end(async move {
-            let renamed = tokens
-                .shared
-                .registry
-                .rename(&target, &name, tokens.now())
-                .await;
-            tokens.authenticator().heed_token(&digest).await;
-            renamed.map_err(LifecycleError::about_token)
-        })
-        .await
-    }
-
-    async fn rotate_target(
-        &self,
-        target: &TokenTarget,
+        id: TokenId,
         overlap: Duration,
         key: Option<IdempotencyKey>,
     ) -> Result<IssuedToken, LifecycleError> {
@@ -351,29 +362,38 @@ impl ApiTokens {
         let overlap_ends = now
             .checked_add(overlap)
             .map_err(|_| LifecycleError::overlap_too_long(self.shared.max_overlap))?;
-        let old = self.get_target(target).await?;
-        let token = self.shared.format.generate(&*self.shared.entropy)?;
+        let target = self.authority.target(id);
+        let old = self.get_target(&target).await?;
+        let format = self.shared.formats.of_successor(&old.mask)?;
+        let token = format.generate(&*self.shared.entropy)?;
         let mut successor = TokenRecord::new(
             TokenId::generate(now, &*self.shared.entropy)?,
             token.digest(),
-            self.shared.format.mask(&token),
+            format.mask(&token),
             old.app.clone(),
             old.name.clone(),
             now,
         );
         successor.scopes = old.scopes.clone();
         successor.expires_at = old.expiry_of_successor(now);
-        let mut rotation =
-            Rotation::new(*target, successor, now).overlap_ends(to_microsecond(overlap_ends));
+        self.authority
+            .check_grant(&successor.scopes, successor.expires_at)?;
+        let op = Op::RotateToken {
+            target,
+            successor: successor.clone(),
+            overlap_ends: to_microsecond(overlap_ends),
+        };
+        let subject = about(AuditAction::RotateToken, &old);
+        let mut rotation = self.mutation(op, now, subject)?;
         rotation.key = key;
         let (tokens, old) = (self.clone(), old.digest);
         run_to_end(async move {
-            let rotated = tokens.shared.registry.rotate(&rotation).await;
+            let rotated = tokens.apply(&rotation).await;
             let authenticator = tokens.authenticator();
             authenticator.heed_token(&old).await;
-            authenticator.heed_token(&rotation.successor.digest).await;
+            authenticator.heed_token(&successor.digest).await;
             rotated.map_err(LifecycleError::about_token)?;
-            Ok(IssuedToken::new(token, rotation.successor))
+            Ok(IssuedToken::new(token, successor))
         })
         .await
     }
@@ -382,14 +402,14 @@ impl ApiTokens {
         &self,
         record: TokenRecord,
         key: Option<IdempotencyKey>,
+        action: AuditAction,
     ) -> Result<TokenRecord, LifecycleError> {
+        let op = Op::InsertTokens(vec![record.clone()]);
+        let mut insertion = self.mutation(op, record.created_at, about(action, &record))?;
+        insertion.key = key;
         let tokens = self.clone();
         run_to_end(async move {
-            let registry = &tokens.shared.registry;
-            let inserted = match &key {
-                Some(key) => registry.insert_once(&record, key).await,
-                None => registry.insert(&record).await,
-            };
+            let inserted = tokens.apply(&insertion).await;
             tokens.authenticator().heed_token(&record.digest).await;
             inserted.map_err(LifecycleError::about_new_token)?;
             Ok(record)
@@ -411,6 +431,7 @@ impl ApiTokens {
         if expires_at.is_some_and(|expires_at| expires_at <= now) {
             return Err(LifecycleError::new(LifecycleErrorKind::InvalidExpiry));
         }
+        self.authority.check_grant(&new.scopes, expires_at)?;
         let app = self.get_app(app).await?;
         if app.disabled_at.is_some() {
             return Err(LifecycleError::new(LifecycleErrorKind::AppDisabled));
@@ -427,16 +448,8 @@ impl ApiTokens {
     }
 }
 
-/// Runs a change to its end, whatever becomes of the caller, so that it is never made without being
-/// heeded here.
-async fn run_to_end<T: Send + 'static>(
-    change: impl Future<Output = Result<T, LifecycleError>> + Send + 'static,
-) -> Result<T, LifecycleError> {
-    match tokio::spawn(change).await {
-        Ok(result) => result,
-        Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
-        Err(error) => Err(StoreError::unavailable(error).into()),
-    }
+fn about(action: AuditAction, token: &TokenRecord) -> Subject {
+    Subject::new(action).app(token.app.id).token(token.id)
 }
 
 impl From<&ApiTokens> for Authenticator {
@@ -449,7 +462,8 @@ impl fmt::Debug for ApiTokens {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ApiTokens")
             .field("authenticator", &self.shared.authenticator)
-            .field("format", &self.shared.format)
+            .field("formats", &self.shared.formats)
+            .field("authority", &self.authority)
             .field("max_overlap", &self.shared.max_overlap)
             .finish_non_exhaustive()
     }

@@ -25,6 +25,7 @@ use crate::{
 pub struct NewToken {
     pub(super) name: String,
     pub(super) scopes: ScopeSet,
+    pub(super) prefix: Option<String>,
     expiry: Expiry,
 }
 
@@ -42,6 +43,7 @@ impl NewToken {
         Self {
             name: name.into(),
             scopes: ScopeSet::default(),
+            prefix: None,
             expiry: Expiry::Never,
         }
     }
@@ -50,6 +52,14 @@ impl NewToken {
     #[must_use]
     pub fn scopes(mut self, scopes: ScopeSet) -> Self {
         self.scopes = scopes;
+        self
+    }
+
+    /// Chooses the format with this prefix, among those that are
+    /// [issued](super::ApiTokensBuilder::also_issue). Defaults to the first.
+    #[must_use]
+    pub fn prefix(mut self, prefix: impl Into<String>) -> Self {
+        self.prefix = Some(prefix.into());
         self
     }
 
@@ -67,20 +77,18 @@ impl NewToken {
         self
     }
 
-    #[cfg(feature = "admin")]
-    pub(crate) fn scope_set(&self) -> &ScopeSet {
-        &self.scopes
-    }
-
     /// What is asked for, in words: two requests have the same ones only if they ask for the same.
     #[cfg(feature = "admin")]
-    pub(crate) fn words(&self) -> [String; 3] {
+    pub(crate) fn words(&self) -> Vec<String> {
         let expiry = match self.expiry {
             Expiry::Never => String::new(),
             Expiry::At(at) => format!("at {at}"),
             Expiry::In(lifetime) => format!("in {}", lifetime.as_nanos()),
         };
-        [self.name.clone(), self.scopes.to_string(), expiry]
+        let mut words = vec![self.name.clone(), self.scopes.to_string(), expiry];
+        // Only where it is set, so that a key of an earlier version is recognized.
+        words.extend(self.prefix.clone());
+        words
     }
 
     pub(super) fn expiry(&self, now: Timestamp) -> Result<Option<Timestamp>, LifecycleError> {

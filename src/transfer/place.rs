@@ -1,6 +1,9 @@
 //! Puts a batch of records into a registry: each is inserted, there already, or at fault.
 
-use std::collections::HashSet;
+use std::{
+    collections::HashSet,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
 
 use futures_util::{FutureExt, StreamExt, TryStreamExt, stream};
 use jiff::Timestamp;
@@ -11,11 +14,11 @@ use super::{
     report::{FaultKind, Flaw},
 };
 use crate::{
-    TokenRegistryExt,
     app::AppId,
+    audit::AuditEvent,
     entropy::Entropy,
     record::TokenRecord,
-    store::{StoreError, StoreErrorKind, TokenRegistry, TokenTarget},
+    store::{Mutation, Op, StoreError, StoreErrorKind, TokenRegistry, TokenTarget},
     token::TokenId,
 };
 
@@ -27,6 +30,8 @@ pub(super) struct Place<'a> {
     pub(super) registry: &'a dyn TokenRegistry,
     pub(super) now: Timestamp,
     pub(super) entropy: &'a dyn Entropy,
+    /// The event of the import, until the first change has recorded it.
+    pub(super) event: Mutex<Option<AuditEvent>>,
 }
 
 /// What became of a record.
@@ -73,6 +78,25 @@ impl Batch {
 }
 
 impl Place<'_> {
+    /// Makes a change. The first one that is made records the event of the import with it.
+    async fn apply(&self, op: Op) -> Result<(), StoreError> {
+        let mut change = Mutation::new(op, self.now);
+        change.audit = self.event().clone();
+        self.registry.apply(&change).await?;
+        if change.audit.is_some() {
+            *self.event() = None;
+        }
+        Ok(())
+    }
+
+    fn event(&self) -> MutexGuard<'_, Option<AuditEvent>> {
+        self.event.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn insert_all(&self, tokens: &[TokenRecord]) -> Result<(), StoreError> {
+        self.apply(Op::InsertTokens(tokens.to_vec())).await
+    }
+
     pub(super) async fn put(&self, batch: Batch) -> Placed {
         if batch.apps.is_empty() {
             self.put_tokens(&batch.tokens).await
@@ -84,7 +108,12 @@ impl Place<'_> {
     async fn put_apps(&self, apps: &[AppLine]) -> Placed {
         let mut placed = Placed::default();
         let puts: Vec<_> = apps.iter().map(|app| self.put_app(app).boxed()).collect();
-        let mut outcomes = stream::iter(puts).buffered(CONCURRENCY);
+        // One after another until the event is recorded.
+        let concurrency = match self.event().is_some() {
+            true => 1,
+            false => CONCURRENCY,
+        };
+        let mut outcomes = stream::iter(puts).buffered(concurrency);
         while let Some(outcome) = outcomes.next().await {
             match outcome {
                 Ok(outcome) => placed.outcomes.push(outcome),
@@ -98,7 +127,7 @@ impl Place<'_> {
     }
 
     async fn put_app(&self, app: &AppLine) -> Result<Outcome, StoreError> {
-        let Err(error) = self.registry.insert_app(&app.record(self.now)).await else {
+        let Err(error) = self.apply(Op::CreateApp(app.record(self.now))).await else {
             return Ok(Outcome::Inserted);
         };
         match error.kind() {
@@ -138,7 +167,7 @@ impl Place<'_> {
             };
             records.push(token.record(id, self.now));
         }
-        match self.registry.insert_all(&records).await {
+        match self.insert_all(&records).await {
             Ok(()) => return Ok((vec![Some(Outcome::Inserted); tokens.len()], None)),
             Err(error) if is_about_a_record(error.kind()) => {}
             Err(error) => return Err(error.into()),
@@ -164,7 +193,7 @@ impl Place<'_> {
             if !seen.insert(app.id) || self.registry.app(&app.id).await?.is_some() {
                 continue;
             }
-            match self.registry.insert_app(&app).await {
+            match self.apply(Op::CreateApp(app)).await {
                 Ok(()) => *created += 1,
                 // Without its app, each of the tokens is refused.
                 Err(error) if is_about_a_record(error.kind()) => {}
@@ -201,7 +230,7 @@ impl Place<'_> {
                 continue;
             };
             let chosen: Vec<_> = part.iter().map(|at| records[*at].clone()).collect();
-            match self.registry.insert_all(&chosen).await {
+            match self.insert_all(&chosen).await {
                 Ok(()) => {
                     for at in part {
                         outcomes[at] = Some(Outcome::Inserted);

@@ -1,4 +1,7 @@
-use std::mem;
+use std::{
+    mem,
+    sync::{Mutex, PoisonError},
+};
 
 use tokio::io::{AsyncBufRead, AsyncWriteExt};
 
@@ -28,7 +31,8 @@ pub(super) struct Run<'a, R> {
     entries: Vec<Entry>,
     batch: Batch,
     batch_bytes: usize,
-    /// Whether anything was dealt with.
+    /// The event of the import, until a change has recorded it.
+    event: Option<AuditEvent>,
     begun: bool,
     /// Whether the next line that is not empty is the first.
     is_first: bool,
@@ -56,6 +60,7 @@ impl<'a, R: AsyncBufRead + Unpin + Send> Run<'a, R> {
             entries: Vec::new(),
             batch: Batch::default(),
             batch_bytes: 0,
+            event: None,
             begun: false,
             is_first: true,
             has_header: false,
@@ -77,6 +82,7 @@ impl<'a, R: AsyncBufRead + Unpin + Send> Run<'a, R> {
             }
         }
         let came_to_the_end = self.settle().await?;
+        self.audit().await?;
         (self.import.on_progress)(self.lines.progress);
         if came_to_the_end {
             self.report.completeness = match (self.end, self.has_header) {
@@ -204,13 +210,18 @@ impl<'a, R: AsyncBufRead + Unpin + Send> Run<'a, R> {
         if entries.is_empty() {
             return Ok(true);
         }
-        self.audit().await?;
+        self.begin()?;
         let place = Place {
             registry: self.import.registry,
             now: to_microsecond(self.import.clock.now()),
             entropy: &*self.import.entropy,
+            event: Mutex::new(self.event.take()),
         };
         let placed = place.put(batch).await;
+        self.event = place
+            .event
+            .into_inner()
+            .unwrap_or_else(PoisonError::into_inner);
         self.report.apps_created += placed.apps_created;
         let mut outcomes = placed.outcomes.into_iter();
         let mut goes_on = true;
@@ -254,7 +265,8 @@ impl<'a, R: AsyncBufRead + Unpin + Send> Run<'a, R> {
         }
     }
 
-    async fn audit(&mut self) -> Result<(), TransferError> {
+    /// Makes the event of the import.
+    fn begin(&mut self) -> Result<(), TransferError> {
         if mem::replace(&mut self.begun, true) {
             return Ok(());
         }
@@ -265,6 +277,15 @@ impl<'a, R: AsyncBufRead + Unpin + Send> Run<'a, R> {
         let id = AuditEventId::generate(now, &*self.import.entropy)?;
         let (action, outcome) = (AuditAction::ImportTokens, AuditOutcome::Done);
         let event = AuditEvent::new(id, now, actor, action, outcome);
-        Ok(audit_log(self.import.registry)?.append(&event).await?)
+        self.event = Some(event);
+        Ok(())
+    }
+
+    /// Records the event of an import that changed nothing.
+    async fn audit(&mut self) -> Result<(), TransferError> {
+        if let Some(event) = self.event.take() {
+            audit_log(self.import.registry)?.append(&event).await?;
+        }
+        Ok(())
     }
 }

@@ -6,15 +6,19 @@ use std::{
     time::Duration,
 };
 
+use async_trait::async_trait;
+use jiff::Timestamp;
 use serde_json::Value;
 use tower_api_tokens::{
-    ApiTokens, AuditAction, AuditEvent, AuditOutcome, AuditQuery, NewToken, SqliteStore,
-    StoreErrorKind, TokenFormat, TokenId,
-    admin::{Actor, AuditSink, JsonLines, OperationErrorKind, Operations},
+    Answer, ApiTokens, AppId, AppQuery, AppRecord, Applied, AuditAction, AuditEvent, AuditOutcome,
+    AuditQuery, MemoryStore, Mutation, NewToken, Page, SqliteStore, StoreError, StoreErrorKind,
+    TokenDigest, TokenFormat, TokenId, TokenQuery, TokenRecord, TokenRegistry, TokenStore,
+    TokenTarget,
+    admin::{Actor, AuditSink, JsonLines, Operations},
     testing::Fault,
 };
 
-use crate::support::Platform;
+use crate::support::{Events, Platform};
 
 fn ci() -> NewToken {
     NewToken::named("ci").scopes("read".parse().unwrap())
@@ -153,39 +157,143 @@ async fn an_event_that_was_taken_without_acknowledgement_is_written_once() {
     platform.store.set_fault(Fault::None);
     platform.operations.flush_audit().await.unwrap();
     assert_eq!(platform.operations.waiting_events(), 0);
-    assert_eq!(platform.told(&AuditQuery::default()).await.len(), 1);
+    // The change was made, and its answer was lost.
+    let mut told = platform.told(&AuditQuery::default()).await;
+    told.sort();
+    let expected = [
+        "alice app.disable done",
+        "alice app.disable refused: store_failure",
+    ];
+    assert_eq!(told, expected);
 }
 
 #[tokio::test]
-async fn nothing_is_changed_that_could_not_be_told() {
+async fn events_that_wait_are_bounded_and_hold_nothing_up() {
     let platform = Platform::new();
     let (alice, app) = (platform.alice(), platform.app().await);
     platform
         .store
         .set_fault(Fault::WriteError(StoreErrorKind::Unavailable));
-    let refused = loop {
-        let error = alice.disable_app(&app.id).await.unwrap_err();
-        if error.kind() == OperationErrorKind::AuditBacklog {
-            break error;
-        }
-    };
-    let waiting = platform.operations.waiting_events();
-    assert_eq!(waiting, 1024);
-    assert!(
-        refused.to_string().contains("try again once the store"),
-        "{refused}"
-    );
-    let last = platform.sink.in_words().pop();
-    assert_eq!(
-        last.as_deref(),
-        Some("alice app.disable refused: audit_backlog")
-    );
+    for _ in 0..1030 {
+        alice.disable_app(&app.id).await.unwrap_err();
+    }
+    assert_eq!(platform.operations.waiting_events(), 1024);
+    assert_eq!(platform.operations.dropped_events(), 6);
+    assert_eq!(platform.sink.all().len(), 1030, "a sink gets them all");
 
     platform.store.set_fault(Fault::None);
-    assert!(alice.get_app(&app.id).await.unwrap().disabled_at.is_none());
-    platform.operations.flush_audit().await.unwrap();
     alice.disable_app(&app.id).await.unwrap();
+    platform.operations.flush_audit().await.unwrap();
     assert_eq!(platform.operations.waiting_events(), 0);
+}
+
+/// A store whose audit log refuses everything, for one reason or another, or does not answer.
+#[derive(Clone, Debug)]
+struct WithoutAudit {
+    store: MemoryStore,
+    refuses: Option<StoreErrorKind>,
+}
+
+#[async_trait]
+impl TokenStore for WithoutAudit {
+    async fn find(&self, digest: &TokenDigest) -> Result<Answer, StoreError> {
+        self.store.find(digest).await
+    }
+}
+
+#[async_trait]
+impl TokenRegistry for WithoutAudit {
+    async fn apply(&self, mutation: &Mutation) -> Result<Applied, StoreError> {
+        match (&mutation.audit, self.refuses) {
+            (None, _) => self.store.apply(mutation).await,
+            (Some(_), Some(kind)) => Err(StoreError::new(kind)),
+            (Some(_), None) => panic!("the audit log panics"),
+        }
+    }
+
+    async fn app(&self, id: &AppId) -> Result<Option<AppRecord>, StoreError> {
+        self.store.app(id).await
+    }
+
+    async fn token(&self, target: &TokenTarget) -> Result<Option<TokenRecord>, StoreError> {
+        self.store.token(target).await
+    }
+
+    async fn apps(&self, query: &AppQuery) -> Result<Page<AppRecord, AppId>, StoreError> {
+        self.store.apps(query).await
+    }
+
+    async fn tokens(
+        &self,
+        query: &TokenQuery,
+        now: Timestamp,
+    ) -> Result<Page<TokenRecord, TokenId>, StoreError> {
+        self.store.tokens(query, now).await
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_audit_log_that_refuses_everything_neither_stops_nor_delays_a_revocation() {
+    let refusals = [
+        Some(StoreErrorKind::InvalidRecord),
+        Some(StoreErrorKind::ReadOnly),
+        Some(StoreErrorKind::Full),
+        Some(StoreErrorKind::Unavailable),
+        Some(StoreErrorKind::Unsupported),
+        Some(StoreErrorKind::AlreadyExists),
+        None,
+    ];
+    for refuses in refusals {
+        let store = MemoryStore::new();
+        let audit = WithoutAudit {
+            store: store.clone(),
+            refuses,
+        };
+        let tokens = ApiTokens::new(audit, TokenFormat::new("acme").unwrap());
+        let app = tokens.create_app("Billing").await.unwrap();
+        let issued = tokens.issue(&app.id, ci()).await.unwrap();
+        let sink = Events::default();
+        let operations = Operations::new(&tokens).sink(sink.clone());
+        let alice = operations.by(Actor::unrestricted("alice"));
+
+        let begun = tokio::time::Instant::now();
+        alice.revoke(issued.record().id).await.unwrap();
+        alice.disable_app(&app.id).await.unwrap();
+        assert_eq!(begun.elapsed(), Duration::ZERO, "{refuses:?}");
+        let presented = issued.token().expose().as_bytes();
+        assert!(
+            tokens
+                .authenticator()
+                .authenticate(presented)
+                .await
+                .is_err()
+        );
+        let told = ["alice token.revoke done", "alice app.disable done"];
+        assert_eq!(
+            sink.in_words(),
+            told,
+            "the sinks get what the store refuses"
+        );
+        assert_eq!(operations.waiting_events(), 2);
+
+        // Everything else is not done without its event.
+        alice.enable_app(&app.id).await.unwrap_err();
+        let kept = store.app(&app.id).await.unwrap().unwrap();
+        assert!(kept.disabled_at.is_some());
+    }
+}
+
+#[tokio::test]
+async fn a_change_and_its_event_are_one() {
+    let platform = Platform::new();
+    let (alice, app) = (platform.alice(), platform.app().await);
+    let calls = platform.store.calls();
+    alice.disable_app(&app.id).await.unwrap();
+    assert_eq!(platform.store.calls(), calls + 1, "one call makes both");
+    assert_eq!(
+        platform.told(&AuditQuery::default()).await,
+        ["alice app.disable done"]
+    );
 }
 
 #[tokio::test]

@@ -31,8 +31,9 @@ pub(crate) struct Answer {
 impl Client {
     /// The holder of a token with these scopes.
     pub(crate) async fn with_scopes(platform: &Platform, scopes: &str) -> Self {
-        let admin = Admin::new(&platform.operations, TokenGuard::new(&platform.tokens));
         let staff = platform.tokens.create_app("Staff").await.unwrap();
+        let guard = TokenGuard::new(&platform.tokens, [staff.id]);
+        let admin = Admin::new(&platform.operations, guard);
         let new = NewToken::named("admin").scopes(scopes.parse().unwrap());
         let issued = platform.tokens.issue(&staff.id, new).await.unwrap();
         Self {

@@ -26,7 +26,7 @@ async fn issue(platform: &Platform, scopes: &str) -> (String, String) {
 }
 
 async fn ask(platform: &Platform, credential: &str) -> Result<Actor, Denied> {
-    TokenGuard::new(&platform.tokens)
+    TokenGuard::any_app(&platform.tokens)
         .authenticate(&mut with(credential))
         .await
 }
@@ -89,11 +89,43 @@ async fn what_a_request_says_of_itself_proves_nothing() {
     forged
         .headers
         .insert("content-type", "application/grpc".parse().unwrap());
-    let guard = TokenGuard::new(&platform.tokens);
+    let guard = TokenGuard::any_app(&platform.tokens);
     assert!(guard.authenticate(&mut forged).await.is_err());
     let mut anonymous = with("Digest x");
     anonymous
         .headers
         .insert("content-type", "application/grpc".parse().unwrap());
     assert!(guard.authenticate(&mut anonymous).await.is_err());
+}
+
+#[tokio::test]
+async fn only_tokens_of_the_named_apps_are_taken() {
+    let platform = Platform::new();
+    let staff = platform.tokens.create_app("Staff").await.unwrap().id;
+    let guard = TokenGuard::new(&platform.tokens, [staff]);
+    let new = || NewToken::named("admin").scopes("tokens:admin".parse().unwrap());
+    let ours = platform.tokens.issue(&staff, new()).await.unwrap();
+    let (theirs, _) = issue(&platform, "tokens:admin tokens:owner").await;
+    let bearer = |token: &str| with(&format!("Bearer {token}"));
+    let admitted = guard.authenticate(&mut bearer(ours.token().expose())).await;
+    assert!(admitted.is_ok());
+    let denied = guard.authenticate(&mut bearer(&theirs)).await.unwrap_err();
+    assert!(format!("{denied:?}").contains("403"), "{denied:?}");
+}
+
+#[tokio::test]
+async fn an_actor_grants_for_no_longer_than_its_token_lives_unless_it_is_an_owner() {
+    let platform = Platform::new();
+    let app = platform.app().await;
+    for (scopes, grants_all) in [("tokens:admin", false), ("tokens:admin tokens:owner", true)] {
+        let new = NewToken::named("admin")
+            .scopes(scopes.parse().unwrap())
+            .expires_in(std::time::Duration::from_secs(60));
+        let issued = platform.tokens.issue(&app.id, new).await.unwrap();
+        let credential = format!("Bearer {}", issued.token().expose());
+        let actor = ask(&platform, &credential).await.unwrap();
+        assert_eq!(actor.grantable().is_everything(), grants_all);
+        let expiry = issued.record().expires_at.filter(|_| !grants_all);
+        assert_eq!(actor.grantable().latest_expiry(), expiry);
+    }
 }

@@ -2,6 +2,7 @@
 
 mod api;
 mod audit;
+mod authority;
 mod client;
 mod guard;
 mod operations;

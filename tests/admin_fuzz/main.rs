@@ -88,7 +88,7 @@ async fn serve() -> (SocketAddr, String, Bytes) {
     let issued = staff.issue(&app.id, new).await.unwrap();
 
     let tokens = ApiTokens::new(MemoryStore::new(), format);
-    let admin = Admin::new(&tokens, Owner(TokenGuard::new(&staff)));
+    let admin = Admin::new(&tokens, Owner(TokenGuard::new(&staff, [app.id])));
     let service = Router::new().nest("/admin/api", admin.router());
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();

@@ -175,7 +175,7 @@ async fn a_form_of_another_site_changes_nothing() {
 
 #[tokio::test]
 async fn a_browser_signs_in_with_a_token_as_its_password() {
-    let site = Site::guarded_by(|tokens| TokenGuard::new(tokens).realm("acme").unwrap());
+    let site = Site::guarded_by(|tokens| TokenGuard::any_app(tokens).realm("acme").unwrap());
     let app = site.app("operators").await;
     let admin = NewToken::named("ada").scopes("tokens:admin invoices:read".parse().unwrap());
     let admin = site.tokens.issue(&app.id, admin).await.unwrap();
@@ -224,7 +224,7 @@ async fn a_browser_signs_in_with_a_token_as_its_password() {
 
 #[tokio::test]
 async fn nobody_hands_out_scopes_that_they_do_not_hold() {
-    let site = Site::guarded_by(|tokens| TokenGuard::new(tokens));
+    let site = Site::guarded_by(|tokens| TokenGuard::any_app(tokens));
     let app = site.app("operators").await;
     let admin = NewToken::named("ada").scopes("tokens:admin invoices:read".parse().unwrap());
     let admin = site.tokens.issue(&app.id, admin).await.unwrap();

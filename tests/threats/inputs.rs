@@ -1,8 +1,8 @@
 //! Oversized and hostile text.
 
 use tower_api_tokens::{
-    AppId, ForeignToken, LifecycleErrorKind, MaskedToken, MemoryStore, NewToken, RejectionKind,
-    Scope, ScopeSet, TokenDigest, TokenFormat, TokenId, TokenQuery,
+    AppId, ForeignToken, Grantable, LifecycleErrorKind, MaskedToken, MemoryStore, NewToken,
+    RejectionKind, Scope, ScopeSet, TokenDigest, TokenFormat, TokenId, TokenQuery,
 };
 
 use crate::support::{Act, Scene, Tap, tokens_in};
@@ -41,7 +41,7 @@ async fn an_oversized_or_unprintable_name_never_reaches_the_store() {
     let store = Tap::new(MemoryStore::new(), |_, _| Act::Pass);
     let scene = Scene::of(tokens_in(store.clone()).accept_any_format().build()).await;
     let tokens = &scene.tokens;
-    let own = tokens.app(scene.app.id);
+    let own = tokens.app(scene.app.id, &Grantable::everything());
     let before = store.total();
     let digest = TokenDigest::of(b"foreign");
     let mask = MaskedToken::new("", "").unwrap();

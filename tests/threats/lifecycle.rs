@@ -5,8 +5,8 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use tokio::sync::Barrier;
 use tower_api_tokens::testing::ManualClock;
 use tower_api_tokens::{
-    ApiTokens, AppId, LifecycleErrorKind, MemoryStore, NewToken, RejectionKind, StoreErrorKind,
-    TokenId, TokenQuery, TokenRecord, TokenRegistry, TransitionError,
+    ApiTokens, AppId, Grantable, LifecycleErrorKind, MemoryStore, NewToken, RejectionKind,
+    StoreErrorKind, TokenId, TokenQuery, TokenRecord, TokenRegistry, TransitionError,
 };
 
 use crate::support::{Act, START, Scene, Tap, tokens_in, unknown};
@@ -45,7 +45,12 @@ async fn one_successor(registry: impl TokenRegistry) {
                 start.wait().await;
                 match nth % 2 {
                     0 => tokens.rotate(id, HOUR).await,
-                    _ => tokens.app(app).rotate(id, HOUR).await,
+                    _ => {
+                        tokens
+                            .app(app, &Grantable::everything())
+                            .rotate(id, HOUR)
+                            .await
+                    }
                 }
             })
         })
@@ -157,14 +162,20 @@ async fn others_unchanged(registry: impl TokenRegistry) {
     assert!(tokens.revoke(nothing).await.is_err());
     assert!(tokens.rotate(nothing, HOUR).await.is_err());
     assert!(tokens.disable_app(&nobody).await.is_err());
-    assert!(tokens.app(nobody).revoke(ids[7]).await.is_err());
+    assert!(
+        tokens
+            .app(nobody, &Grantable::everything())
+            .revoke(ids[7])
+            .await
+            .is_err()
+    );
     unchanged(&before, &[]).await;
 }
 
 async fn apps_apart(registry: impl TokenRegistry) {
     let scene = Scene::of(tokens_in(registry).build()).await;
     let thief = scene.tokens.create_app("thief").await.unwrap();
-    let thief = scene.tokens.app(thief.id);
+    let thief = scene.tokens.app(thief.id, &Grantable::everything());
     let own = thief.issue(NewToken::named("own")).await.unwrap();
     let before = everything(&scene.tokens).await;
 

@@ -18,7 +18,7 @@ use http::{Request, Response, StatusCode};
 use tower::{Layer, Service, ServiceExt, service_fn};
 use tower_api_tokens::testing::ManualClock;
 use tower_api_tokens::{
-    ApiToken, ApiTokenLayer, AppId, AppQuery, Authenticator, EntropyError, ForeignToken,
+    ApiToken, ApiTokenLayer, AppId, AppQuery, Authenticator, EntropyError, ForeignToken, Grantable,
     MaskedToken, MemoryStore, NewToken, Rejection, Rotation, Scope, StoreError, StoreErrorKind,
     TokenDigest, TokenFormat, TokenId, TokenQuery, TokenTarget,
 };
@@ -224,7 +224,11 @@ async fn scenario(said: &Said) -> Vec<String> {
     said.debug(&new);
     let expiring = tokens.issue(&app, new.clone().expires_in(hour)).await;
     let expiring = expiring.unwrap();
-    let revoked = tokens.app(app).issue(new.clone()).await.unwrap();
+    let revoked = tokens
+        .app(app, &Grantable::everything())
+        .issue(new.clone())
+        .await
+        .unwrap();
     let other = tokens.create_app("other").await.unwrap();
     let orphan = tokens.issue(&other.id, new.clone()).await.unwrap();
     let rotated = tokens.rotate(scene.id(), hour).await.unwrap();
@@ -371,7 +375,7 @@ fn values(said: &Said, scene: &Scene, token: &ApiToken) {
     said.debug(&scene.tokens);
     said.debug(scene.tokens.authenticator());
     said.debug(&Authenticator::builder(MemoryStore::new()));
-    said.debug(&scene.tokens.app(scene.app.id));
+    said.debug(&scene.tokens.app(scene.app.id, &Grantable::everything()));
     said.debug(token);
     said.debug(&token.digest());
     said.debug(&Some([token.digest()]));

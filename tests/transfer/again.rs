@@ -151,7 +151,7 @@ async fn imports_of_one_file_share_the_work() {
 }
 
 #[tokio::test]
-async fn an_import_leaves_an_audit_event_before_anything_else() {
+async fn the_first_change_of_an_import_records_its_event() {
     let file = export(&furnished(3).await).await;
     let (inner, now) = (
         MemoryStore::new(),

@@ -5,48 +5,45 @@ use std::{
     time::Duration,
 };
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-
 use super::AuditSink;
 use crate::{
     audit::AuditEvent,
     store::{StoreError, StoreErrorKind, TokenRegistry, audit_log},
     telemetry,
+    tokens::ChangeObserver,
 };
 
-/// How many events may wait for the store.
+/// How many events may wait for the store. When there are more, the oldest is dropped.
 const CAPACITY: usize = 1024;
 
 /// How long a store may take to append an event before the event is left waiting.
-const PATIENCE: Duration = Duration::from_secs(5);
+const PATIENCE: Duration = Duration::from_secs(1);
 
 const FIRST_RETRY: Duration = Duration::from_millis(100);
 const LAST_RETRY: Duration = Duration::from_secs(30);
 
-/// Brings audit events into the store and to the sinks. Clones share what waits for the store.
+/// Brings audit events to the sinks, and those that are not part of a change into the store. Clones
+/// share what waits for the store.
 #[derive(Clone)]
 pub(in crate::admin) struct Trail {
     journal: Arc<Journal>,
     sinks: Vec<Arc<dyn AuditSink>>,
 }
 
-/// A place for an event that the store may not take at once. An operation begins only with one, so
-/// that there is always room for what it will have to say.
-type Slot = OwnedSemaphorePermit;
-
 /// The events that the store has not taken yet.
 struct Journal {
     log: Arc<dyn TokenRegistry>,
-    slots: Arc<Semaphore>,
     waiting: Mutex<Waiting>,
-    /// Held by whoever writes what waits.
+    /// Held while waiting events are written.
     writing: tokio::sync::Mutex<()>,
 }
 
 #[derive(Default)]
 struct Waiting {
-    events: VecDeque<(AuditEvent, Slot)>,
-    /// Whether a task is at it.
+    events: VecDeque<AuditEvent>,
+    /// How many events were dropped for want of room.
+    dropped: u64,
+    /// Whether a task writes them.
     attended: bool,
 }
 
@@ -55,7 +52,6 @@ impl Trail {
         Self {
             journal: Arc::new(Journal {
                 log,
-                slots: Arc::new(Semaphore::new(CAPACITY)),
                 waiting: Mutex::default(),
                 writing: tokio::sync::Mutex::default(),
             }),
@@ -67,25 +63,23 @@ impl Trail {
         self.sinks.push(sink);
     }
 
-    /// A place for one more event, unless too many are waiting.
-    pub(in crate::admin) fn reserve(&self) -> Option<Slot> {
-        let slots = Arc::clone(&self.journal.slots);
-        slots.try_acquire_owned().ok()
-    }
-
-    /// Tells the sinks alone.
-    pub(in crate::admin) fn tell(&self, event: &AuditEvent) {
+    fn tell(&self, event: &AuditEvent) {
         for sink in &self.sinks {
             let _ = catch_unwind(AssertUnwindSafe(|| sink.record(event)));
         }
     }
 
-    /// Tells the sinks and the store; what the store does not take waits for it.
-    pub(in crate::admin) async fn record(&self, event: AuditEvent, slot: Slot) {
+    /// Tells the sinks and the store of an event that is not part of a change. While the store does
+    /// not take it, the event waits, and nothing waits for the event.
+    pub(in crate::admin) async fn record(&self, event: AuditEvent) {
         self.tell(&event);
+        if self.waiting() > 0 {
+            // The store is in trouble already.
+            return Journal::keep(&self.journal, event);
+        }
         if let Err(error) = self.journal.append(&event).await {
             telemetry::managing_failed("an audit event waits for the store", &error);
-            Journal::keep(&self.journal, event, slot);
+            Journal::keep(&self.journal, event);
         }
     }
 
@@ -93,9 +87,22 @@ impl Trail {
         self.journal.waiting().events.len()
     }
 
+    pub(in crate::admin) fn dropped(&self) -> u64 {
+        self.journal.waiting().dropped
+    }
+
     /// Writes what waits.
     pub(in crate::admin) async fn flush(&self) -> Result<(), StoreError> {
         self.journal.write_all().await
+    }
+}
+
+impl ChangeObserver for Trail {
+    fn changed(&self, event: &AuditEvent, recorded: bool) {
+        self.tell(event);
+        if !recorded {
+            Journal::keep(&self.journal, event.clone());
+        }
     }
 }
 
@@ -112,9 +119,13 @@ impl Journal {
         }
     }
 
-    fn keep(journal: &Arc<Self>, event: AuditEvent, slot: Slot) {
+    fn keep(journal: &Arc<Self>, event: AuditEvent) {
         let mut waiting = journal.waiting();
-        waiting.events.push_back((event, slot));
+        if waiting.events.len() >= CAPACITY {
+            waiting.events.pop_front();
+            waiting.dropped += 1;
+        }
+        waiting.events.push_back(event);
         if !waiting.attended {
             waiting.attended = true;
             tokio::spawn(Arc::clone(journal).attend());
@@ -144,20 +155,20 @@ impl Journal {
     async fn write_all(&self) -> Result<(), StoreError> {
         let _writing = self.writing.lock().await;
         loop {
-            let oldest = self
-                .waiting()
-                .events
-                .front()
-                .map(|(event, _)| event.clone());
-            let Some(oldest) = oldest else {
+            let Some(oldest) = self.waiting().events.front().cloned() else {
                 return Ok(());
             };
             let appended = self.append(&oldest).await;
             let mut waiting = self.waiting();
+            // It may have been dropped meanwhile.
+            let is_first = waiting.events.front().map(|event| event.id) == Some(oldest.id);
             match appended {
-                Ok(()) => drop(waiting.events.pop_front()),
+                Ok(()) if is_first => drop(waiting.events.pop_front()),
+                Ok(()) => {}
                 Err(error) => {
-                    waiting.events.rotate_left(1);
+                    if is_first {
+                        waiting.events.rotate_left(1);
+                    }
                     return Err(error);
                 }
             }

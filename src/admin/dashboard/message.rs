@@ -183,8 +183,7 @@ impl Message {
             }
             OperationErrorKind::Lifecycle(
                 LifecycleErrorKind::Store | LifecycleErrorKind::Entropy,
-            )
-            | OperationErrorKind::AuditBacklog => Self::unavailable(page),
+            ) => Self::unavailable(page),
             _ => {
                 let says = error.to_string();
                 Self::new(

@@ -1,4 +1,5 @@
 use std::{
+    collections::BTreeSet,
     convert::Infallible,
     future::{Ready, poll_fn, ready},
     task::{Context, Poll},
@@ -16,32 +17,39 @@ use tower_service::Service;
 use super::{Denied, Guard, GuardScheme};
 use crate::{
     admin::Actor,
+    app::AppId,
     authenticator::Authenticator,
     challenge,
+    grantable::Grantable,
     middleware::{ApiTokenLayer, LayerError, RequireScopeLayer},
     principal::AppPrincipal,
     rejection::Rejection,
     scope::ScopeSet,
 };
 
-/// Lets those in who hold a token with the scope [`tokens:admin`](Self::SCOPE).
+/// Lets those in who hold a token of certain apps with the scope [`tokens:admin`](Self::SCOPE).
 ///
 /// ```
 /// use tower_api_tokens::{ApiTokens, MemoryStore, TokenFormat};
 /// use tower_api_tokens::admin::{Operations, TokenGuard};
 ///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let tokens = ApiTokens::new(MemoryStore::new(), TokenFormat::new("acme")?);
-/// let guard = TokenGuard::new(&tokens);
-/// # Ok::<(), tower_api_tokens::PrefixError>(())
+/// let staff = tokens.create_app("Staff").await?;
+/// let guard = TokenGuard::new(&tokens, [staff.id]);
+/// # Ok(())
+/// # }
 /// ```
 ///
 /// Machines send the token as a bearer credential, browsers as the password of a Basic one, which
 /// they ask a person for. An [`ApiTokenLayer`] inside judges both, so what it refuses is refused
 /// here in the same words.
 ///
-/// The actor is `token:` and the token's identifier. It may grant the scopes that its token has,
-/// and no others: who holds `tokens:admin invoices:read` hands out neither `invoices:write` nor the
-/// successor of a token that has it.
+/// The actor is `token:` and the token's identifier. It may grant the scopes that its token has, for
+/// no longer than the token lives: with `tokens:admin invoices:read` it issues neither a token for
+/// `invoices:write` nor the successor of one, nor enables an app that has one. A token that has the
+/// scope [`tokens:owner`](Self::OWNER) too may grant everything.
 ///
 /// What a token has handed out lives on when that token is revoked: list what it did in the audit,
 /// and revoke that too.
@@ -49,21 +57,42 @@ use crate::{
 pub struct TokenGuard {
     layer: ApiTokenLayer,
     required: RequireScopeLayer,
+    /// The apps whose tokens are taken; `None` stands for any.
+    apps: Option<BTreeSet<AppId>>,
 }
 
 impl TokenGuard {
     /// The scope that lets a token manage tokens.
     pub const SCOPE: &str = "tokens:admin";
 
-    /// A guard that verifies tokens with this authenticator, or that of these
-    /// [`ApiTokens`](crate::ApiTokens).
-    pub fn new(authenticator: impl Into<Authenticator>) -> Self {
-        Self::with_layer(ApiTokenLayer::new(authenticator).basic())
+    /// The scope that lets a token that manages tokens grant any scope, for any time.
+    pub const OWNER: &str = "tokens:owner";
+
+    /// Creates a guard that takes tokens of these apps, verified by this authenticator, or by that
+    /// of these [`ApiTokens`](crate::ApiTokens).
+    pub fn new(
+        authenticator: impl Into<Authenticator>,
+        apps: impl IntoIterator<Item = AppId>,
+    ) -> Self {
+        let apps = Some(apps.into_iter().collect());
+        Self::with_layer(ApiTokenLayer::new(authenticator).basic(), apps)
     }
 
-    fn with_layer(layer: ApiTokenLayer) -> Self {
+    /// Creates a guard that takes tokens of any app.
+    ///
+    /// Every scope that is granted to any app then counts: whoever can have a token issued with
+    /// `tokens:admin`, or imported, manages the tokens of all apps.
+    pub fn any_app(authenticator: impl Into<Authenticator>) -> Self {
+        Self::with_layer(ApiTokenLayer::new(authenticator).basic(), None)
+    }
+
+    fn with_layer(layer: ApiTokenLayer, apps: Option<BTreeSet<AppId>>) -> Self {
         let required = layer.require_all(ScopeSet::constant(Self::SCOPE));
-        Self { layer, required }
+        Self {
+            layer,
+            required,
+            apps,
+        }
     }
 
     /// Sets the realm that challenges name, as [`ApiTokenLayer::realm`] does.
@@ -72,7 +101,8 @@ impl TokenGuard {
     ///
     /// When the realm holds anything but visible ASCII and spaces.
     pub fn realm(self, realm: &str) -> Result<Self, LayerError> {
-        self.layer.realm(realm).map(Self::with_layer)
+        let layer = self.layer.realm(realm)?;
+        Ok(Self::with_layer(layer, self.apps))
     }
 }
 
@@ -94,10 +124,11 @@ impl Guard for TokenGuard {
             Err(never) => match never {},
         };
         match response.extensions().get::<AppPrincipal>() {
-            Some(principal) => {
-                let name = format!("token:{}", principal.token_id());
-                Ok(Actor::granting(&name, principal.scopes().clone()))
-            }
+            Some(principal) if self.takes(principal.app_id()) => Ok(actor(principal)),
+            Some(_) => Err(Denied::new(
+                StatusCode::FORBIDDEN,
+                "Tokens of this app cannot manage tokens. Use a token of an administrators' app.",
+            )),
             None => Err(denied(&response)),
         }
     }
@@ -105,6 +136,28 @@ impl Guard for TokenGuard {
     fn schemes(&self) -> &[GuardScheme] {
         &[GuardScheme::Bearer, GuardScheme::Basic]
     }
+}
+
+impl TokenGuard {
+    fn takes(&self, app: &AppId) -> bool {
+        self.apps.as_ref().is_none_or(|apps| apps.contains(app))
+    }
+}
+
+fn actor(principal: &AppPrincipal) -> Actor {
+    let name = format!("token:{}", principal.token_id());
+    let is_owner = |scope: &str| scope == TokenGuard::OWNER;
+    if principal.scopes().iter().any(is_owner) {
+        return Actor::unrestricted(&name);
+    }
+    let grantable = Grantable::scopes(principal.scopes().clone());
+    Actor::new(
+        &name,
+        match principal.expires_at() {
+            Some(at) => grantable.expires_by(at),
+            None => grantable,
+        },
+    )
 }
 
 /// What the layer answered, as a refusal of the guard.

@@ -3,6 +3,7 @@ use std::{error::Error, fmt};
 use crate::{
     app::AppId,
     entropy::EntropyError,
+    grantable::GrantError,
     store::{Repeated, StoreError},
     tokens::{LifecycleError, LifecycleErrorKind},
 };
@@ -19,8 +20,7 @@ pub struct OperationError {
 #[derive(Debug)]
 enum Cause {
     Lifecycle(LifecycleError),
-    ScopeNotHeld(String),
-    AuditBacklog,
+    Grant(GrantError),
 }
 
 /// The kinds of [`OperationError`].
@@ -31,20 +31,11 @@ pub enum OperationErrorKind {
     Lifecycle(LifecycleErrorKind),
     /// The token would have, or has, scopes that the actor may not grant.
     ScopeNotHeld,
-    /// Too many audit events wait for the store, so nothing may be changed.
-    AuditBacklog,
+    /// What would be admitted lives longer than the actor may grant.
+    ExpiryNotHeld,
 }
 
 impl OperationError {
-    pub(super) fn scope_not_held<'s>(lacking: impl Iterator<Item = &'s str>) -> Self {
-        let lacking: Vec<&str> = lacking.collect();
-        Cause::ScopeNotHeld(lacking.join(" ")).into()
-    }
-
-    pub(super) fn audit_backlog() -> Self {
-        Cause::AuditBacklog.into()
-    }
-
     /// The error of an operation on something of this app.
     pub(super) fn about(mut self, app: AppId) -> Self {
         self.app = Some(app);
@@ -61,8 +52,8 @@ impl OperationError {
     pub fn kind(&self) -> OperationErrorKind {
         match &self.cause {
             Cause::Lifecycle(error) => OperationErrorKind::Lifecycle(error.kind()),
-            Cause::ScopeNotHeld(_) => OperationErrorKind::ScopeNotHeld,
-            Cause::AuditBacklog => OperationErrorKind::AuditBacklog,
+            Cause::Grant(GrantError::Expiry(_)) => OperationErrorKind::ExpiryNotHeld,
+            Cause::Grant(_) => OperationErrorKind::ScopeNotHeld,
         }
     }
 
@@ -85,6 +76,8 @@ impl OperationError {
                 LifecycleErrorKind::InvalidExpiry => "invalid_expiry",
                 LifecycleErrorKind::InvalidOverlap => "invalid_overlap",
                 LifecycleErrorKind::ForeignFormat => "foreign_format",
+                LifecycleErrorKind::UnknownFormat => "unknown_format",
+                LifecycleErrorKind::NotGranted => "scope_not_held",
                 LifecycleErrorKind::UnknownApp => "unknown_app",
                 LifecycleErrorKind::UnknownToken => "unknown_token",
                 LifecycleErrorKind::AppExists => "app_exists",
@@ -99,7 +92,7 @@ impl OperationError {
                 LifecycleErrorKind::Store => "store_failure",
             },
             OperationErrorKind::ScopeNotHeld => "scope_not_held",
-            OperationErrorKind::AuditBacklog => "audit_backlog",
+            OperationErrorKind::ExpiryNotHeld => "expiry_not_held",
         }
     }
 
@@ -117,7 +110,10 @@ impl From<Cause> for OperationError {
 
 impl From<LifecycleError> for OperationError {
     fn from(error: LifecycleError) -> Self {
-        Cause::Lifecycle(error).into()
+        match error.grant() {
+            Some(grant) => Cause::Grant(grant.clone()).into(),
+            None => Cause::Lifecycle(error).into(),
+        }
     }
 }
 
@@ -140,13 +136,7 @@ impl fmt::Display for OperationError {
                 "something else was asked for under this idempotency key before; take a new key",
             ),
             Cause::Lifecycle(error) => error.fmt(f),
-            Cause::ScopeNotHeld(lacking) => write!(
-                f,
-                "you may not grant `{lacking}`: leave out what you do not hold yourself, or ask somebody who does"
-            ),
-            Cause::AuditBacklog => f.write_str(
-                "too many audit events wait for the store, so nothing may be changed; try again once the store can be written to",
-            ),
+            Cause::Grant(error) => error.fmt(f),
         }
     }
 }

@@ -22,7 +22,7 @@ use crate::{
     audit::{AuditAction, AuditEvent, AuditEventId, AuditOutcome},
     store::{AuditQuery, Page, StoreError, audit_log},
     token::TokenId,
-    tokens::ApiTokens,
+    tokens::{ApiTokens, Authority},
 };
 
 /// The operations on apps and tokens, and the audit of them.
@@ -51,16 +51,22 @@ use crate::{
 ///
 /// # Audit
 ///
-/// Every operation that changes something, or was to, leaves one [`AuditEvent`], done or refused: in
-/// the store's audit log, and with every [sink](Self::sink). The reason of a refusal is
-/// [`OperationError::reason`]. After `store_failure` it is not known whether the change was made.
+/// Every operation that changes something, or was refused, leaves one [`AuditEvent`]: in the store's
+/// audit log, and with every [sink](Self::sink). The reason of a refusal is
+/// [`OperationError::reason`].
 ///
-/// The event is written after the change and before its answer. When the store does not take it
-/// then, the answer is that of the change all the same; the event waits in memory and is written as
-/// soon as the store allows. At most 1,024 events wait: while there are that many nothing is changed
-/// any more, and the error is [`AuditBacklog`](OperationErrorKind::AuditBacklog). So an event is
-/// lost to the store only where the process ends while it waits: call
-/// [`flush_audit`](Self::flush_audit) before it does. The sinks have got it in any case.
+/// The event of a change is part of the change: both are kept or neither is. If the store cannot
+/// record the event, the change fails, except for revoking a token and disabling an app: these are
+/// made without the event, which is then written apart.
+///
+/// Events that are not part of a change, those of refusals above all, are written right away if the
+/// store takes them within a second. Otherwise they wait in memory, at most 1,024 of them, and hold
+/// nothing up; when there are more, the oldest are [dropped](Self::dropped_events). Call
+/// [`flush_audit`](Self::flush_audit) before the process ends. The sinks have got every event in any
+/// case.
+///
+/// After a refusal with the reason `store_failure` it is unknown whether the change was made; if it
+/// was, there is an event of that too.
 ///
 /// # Cancellation
 ///
@@ -101,8 +107,12 @@ impl Operations {
     /// The operations as someone does them.
     #[must_use]
     pub fn by(&self, actor: Actor) -> Operator {
+        let authority = Authority::of(actor.name())
+            .grantable(actor.grantable().clone())
+            .observer(Arc::new(self.shared.trail.clone()));
         Operator {
             operations: self.clone(),
+            tokens: self.shared.tokens.acting_as(authority),
             actor,
         }
     }
@@ -116,6 +126,12 @@ impl Operations {
     #[must_use]
     pub fn waiting_events(&self) -> usize {
         self.shared.trail.waiting()
+    }
+
+    /// How many audit events were dropped because too many were waiting for the store.
+    #[must_use]
+    pub fn dropped_events(&self) -> u64 {
+        self.shared.trail.dropped()
     }
 
     /// Writes the audit events that wait for the store.
@@ -151,11 +167,14 @@ impl fmt::Debug for Operations {
 
 /// The operations as someone does them: made by [`Operations::by`].
 ///
-/// An operator sees all apps and tokens. What they issue and rotate has scopes that they may grant;
-/// the rest is refused as [`ScopeNotHeld`](OperationErrorKind::ScopeNotHeld).
+/// An operator sees all apps and tokens. What they issue, rotate and enable has scopes that they may
+/// grant, and lives no longer than they may grant; the rest is refused as
+/// [`ScopeNotHeld`](OperationErrorKind::ScopeNotHeld) or
+/// [`ExpiryNotHeld`](OperationErrorKind::ExpiryNotHeld).
 #[derive(Clone, Debug)]
 pub struct Operator {
     operations: Operations,
+    tokens: ApiTokens,
     actor: Actor,
 }
 
@@ -190,7 +209,7 @@ impl Operator {
     ///
     /// # Errors
     ///
-    /// When randomness fails, and when too many events wait for the store.
+    /// Returns an error if the random number generator fails.
     pub async fn note(
         &self,
         action: AuditAction,
@@ -198,11 +217,9 @@ impl Operator {
     ) -> Result<(), OperationError> {
         let mut event = self.event(action)?;
         event.outcome = outcome;
-        let slot = self.trail().reserve();
-        let slot = slot.ok_or_else(OperationError::audit_backlog)?;
         let trail = self.trail().clone();
         run::to_end(async move {
-            trail.record(event, slot).await;
+            trail.record(event).await;
             Ok(())
         })
         .await
@@ -233,7 +250,7 @@ impl Operator {
     }
 
     fn tokens(&self) -> &ApiTokens {
-        &self.operations.shared.tokens
+        &self.tokens
     }
 
     fn trail(&self) -> &Trail {

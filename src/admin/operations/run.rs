@@ -6,13 +6,12 @@ use futures_util::FutureExt;
 
 use super::{OperationError, OperationErrorKind, Operator};
 use crate::{
-    app::{AppId, AppRecord},
+    app::AppId,
     audit::{AuditAction, AuditOutcome},
-    record::TokenRecord,
     store::StoreError,
     telemetry,
     token::TokenId,
-    tokens::{IssuedToken, LifecycleErrorKind},
+    tokens::LifecycleErrorKind,
 };
 
 /// What an operation is to do, and to what.
@@ -46,56 +45,10 @@ impl Intent {
     }
 }
 
-/// What an operation gives, and what that is about.
-pub(super) trait Outcome {
-    fn app(&self) -> Option<AppId>;
-    fn token(&self) -> Option<TokenId>;
-}
-
-impl Outcome for AppRecord {
-    fn app(&self) -> Option<AppId> {
-        Some(self.id)
-    }
-
-    fn token(&self) -> Option<TokenId> {
-        None
-    }
-}
-
-impl Outcome for TokenRecord {
-    fn app(&self) -> Option<AppId> {
-        Some(self.app.id)
-    }
-
-    fn token(&self) -> Option<TokenId> {
-        Some(self.id)
-    }
-}
-
-impl Outcome for IssuedToken {
-    fn app(&self) -> Option<AppId> {
-        self.record().app()
-    }
-
-    fn token(&self) -> Option<TokenId> {
-        self.record().token()
-    }
-}
-
-/// A count of records.
-impl Outcome for usize {
-    fn app(&self) -> Option<AppId> {
-        None
-    }
-
-    fn token(&self) -> Option<TokenId> {
-        None
-    }
-}
-
 impl Operator {
-    /// Makes a change and tells the audit of it, whatever becomes of the caller.
-    pub(super) async fn change<T: Outcome + Send + 'static>(
+    /// Makes a change, even if the caller goes away. What was done is recorded with the change; what
+    /// was refused is recorded here.
+    pub(super) async fn change<T: Send + 'static>(
         &self,
         intent: Intent,
         change: impl Future<Output = Result<T, OperationError>> + Send + 'static,
@@ -103,26 +56,13 @@ impl Operator {
         let trail = self.trail().clone();
         let mut event = self.event(intent.action)?;
         (event.app, event.token) = (intent.app, intent.token);
-
-        let Some(slot) = trail.reserve() else {
-            let error = OperationError::audit_backlog();
-            event.outcome = AuditOutcome::Refused(error.reason().to_owned());
-            trail.tell(&event);
-            return Err(error);
-        };
         to_end(async move {
             let made = attempt(change).await;
-            match &made {
-                Ok(outcome) => {
-                    event.app = event.app.or(outcome.app());
-                    event.token = event.token.or(outcome.token());
-                }
-                Err(error) => {
-                    event.app = event.app.or(error.app());
-                    event.outcome = AuditOutcome::Refused(error.reason().to_owned());
-                }
+            if let Err(error) = &made {
+                event.app = event.app.or(error.app());
+                event.outcome = AuditOutcome::Refused(error.reason().to_owned());
+                trail.record(event).await;
             }
-            trail.record(event, slot).await;
             made
         })
         .await

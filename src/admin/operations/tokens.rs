@@ -10,7 +10,6 @@ use crate::{
     app::AppId,
     audit::AuditAction,
     record::TokenRecord,
-    scope::ScopeSet,
     store::{Page, TokenQuery},
     token::TokenId,
     tokens::{IssuedToken, NewToken},
@@ -31,13 +30,12 @@ impl Operator {
         key: Option<&RequestKey>,
     ) -> Result<IssuedToken, OperationError> {
         let (tokens, app) = (self.tokens().clone(), *app);
-        let [name, scopes, expiry] = new.words();
-        let request = ["issue", app.as_str(), &name, &scopes, &expiry];
+        let words = new.words();
+        let mut request = vec!["issue", app.as_str()];
+        request.extend(words.iter().map(String::as_str));
         let key = key.map(|key| key.bind(self.actor(), &request));
-        let granted = self.check_grant(new.scope_set());
         let intent = Intent::on_app(AuditAction::IssueToken, app);
         self.change(intent, async move {
-            granted?;
             Ok(match key {
                 Some(key) => tokens.issue_once(&app, new, key).await?,
                 None => tokens.issue(&app, new).await?,
@@ -92,21 +90,18 @@ impl Operator {
         overlap: Duration,
         key: Option<&RequestKey>,
     ) -> Result<IssuedToken, OperationError> {
-        let (tokens, operator) = (self.tokens().clone(), self.clone());
+        let tokens = self.tokens().clone();
         let (target, seconds) = (id.to_string(), overlap.as_nanos().to_string());
         let request = ["rotate", &target, &seconds];
         let key = key.map(|key| key.bind(self.actor(), &request));
         let intent = Intent::on_token(AuditAction::RotateToken, id);
         self.change(intent, async move {
-            // A token's scopes and app never change, so they are the same when it is rotated.
             let old = tokens.get(id).await?;
-            let about = |error: OperationError| error.about(old.app.id);
-            operator.check_grant(&old.scopes).map_err(about)?;
             let rotated = match key {
                 Some(key) => tokens.rotate_once(id, overlap, key).await,
                 None => tokens.rotate(id, overlap).await,
             };
-            rotated.map_err(|error| about(error.into()))
+            rotated.map_err(|error| OperationError::from(error).about(old.app.id))
         })
         .await
     }
@@ -137,13 +132,5 @@ impl Operator {
         let intent = Intent::new(AuditAction::PurgeTokens);
         self.change(intent, async move { Ok(tokens.purge(ended_before).await?) })
             .await
-    }
-
-    fn check_grant(&self, scopes: &ScopeSet) -> Result<(), OperationError> {
-        if self.actor().may_grant(scopes) {
-            return Ok(());
-        }
-        let lacking = self.actor().lacking(scopes);
-        Err(OperationError::scope_not_held(lacking))
     }
 }

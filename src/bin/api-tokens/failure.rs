@@ -142,7 +142,6 @@ impl From<OperationError> for Failure {
     fn from(error: OperationError) -> Self {
         let status = match error.kind() {
             OperationErrorKind::Lifecycle(kind) => kind.into(),
-            OperationErrorKind::AuditBacklog => Status::Failed,
             _ => Status::Refused,
         };
         Self::new(status, error.to_string()).because(error)

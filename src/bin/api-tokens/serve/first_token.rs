@@ -9,10 +9,15 @@ use crate::{failure::Failure, output::note, session::Session, token::hand_over};
 /// The app that administrators' tokens belong to.
 const APP: &str = "api-tokens-admin";
 
+/// The identifier of the app that administrators' tokens belong to.
+pub(super) fn app() -> Result<AppId, Failure> {
+    AppId::new(APP).map_err(|error| Failure::failed(error.to_string()))
+}
+
 /// Issues a token with these scopes, and prints it, on the first start: that which creates the app of
 /// administrators, as one does of several servers that start at once.
 pub(super) async fn issue(session: &Session, scopes: ScopeSet) -> Result<(), Failure> {
-    let app = AppId::new(APP).map_err(|error| Failure::failed(error.to_string()))?;
+    let app = app()?;
     let operator = &session.operator;
     if session.registry.app(&app).await?.is_some() {
         return remind(session, app).await;
@@ -34,7 +39,7 @@ async fn remind(session: &Session, app: AppId) -> Result<(), Failure> {
     if session.tokens.list(&some).await?.items.is_empty() {
         note(
             "No administrator has a token. To issue one: api-tokens token issue \
-             --app api-tokens-admin --name administrator --scope tokens:admin",
+             --app api-tokens-admin --name administrator --scope tokens:admin --scope tokens:owner",
         );
     }
     Ok(())

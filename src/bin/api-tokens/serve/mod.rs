@@ -13,7 +13,7 @@ use clap::Args;
 use http::HeaderName;
 use tokio::net::TcpListener;
 use tower_api_tokens::{
-    ApiTokenLayer, LayerError, ScopeSet,
+    ApiTokenLayer, AppId, LayerError, ScopeSet,
     admin::{Admin, TokenGuard},
 };
 
@@ -35,10 +35,14 @@ pub(crate) struct Arguments {
     /// A header field that may carry a token besides `Authorization`
     #[arg(long, value_name = "FIELD")]
     api_key_header: Option<HeaderName>,
-    /// A scope that the first administrator's token is to have besides `tokens:admin`, so that it
-    /// can be handed on; repeat it for more
+    /// A further scope of the first administrator's token, besides `tokens:admin` and
+    /// `tokens:owner`; repeat it for more
     #[arg(long = "admin-scope", value_name = "SCOPE")]
     admin_scopes: Vec<String>,
+    /// An app, by its identifier, whose tokens with `tokens:admin` may manage tokens, besides
+    /// `api-tokens-admin`; repeat it for more
+    #[arg(long = "admin-app", value_name = "APP")]
+    admin_apps: Vec<AppId>,
     /// How long a token that was revoked by another process may still be admitted
     #[arg(long, value_parser = moment::duration, default_value = "5s", value_name = "TIME")]
     max_staleness: Duration,
@@ -69,7 +73,7 @@ impl Arguments {
 
 pub(crate) async fn run(arguments: &Arguments, session: &Session) -> Result<(), Failure> {
     let admin_scopes = ScopeSet::new(
-        [TokenGuard::SCOPE]
+        [TokenGuard::SCOPE, TokenGuard::OWNER]
             .into_iter()
             .chain(arguments.admin_scopes.iter().map(String::as_str)),
     )
@@ -127,7 +131,9 @@ fn layer(session: &Session, arguments: &Arguments) -> Result<ApiTokenLayer, Laye
 }
 
 fn admin(session: &Session, arguments: &Arguments) -> Result<Admin, Failure> {
-    let guard = TokenGuard::new(&session.tokens).realm(&arguments.realm);
+    let administrators = [first_token::app()?].into_iter();
+    let apps = administrators.chain(arguments.admin_apps.iter().copied());
+    let guard = TokenGuard::new(&session.tokens, apps).realm(&arguments.realm);
     let guard = guard.map_err(|error| Failure::usage(error.to_string()))?;
     let mut admin = Admin::new(&session.operations, guard);
     if let Some(url) = &arguments.service_url {

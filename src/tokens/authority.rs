@@ -1,0 +1,137 @@
+use std::{fmt, sync::Arc};
+
+use jiff::Timestamp;
+
+use crate::{
+    app::AppId,
+    audit::AuditEvent,
+    grantable::{GrantError, Grantable},
+    scope::ScopeSet,
+    store::TokenTarget,
+};
+
+/// Scopes that manage tokens begin with this. No handle of one app grants them.
+const RESERVED: &str = "tokens:";
+
+/// On whose behalf apps and tokens are managed: the actor in the audit log, and what it may grant.
+///
+/// ```
+/// use tower_api_tokens::{ApiTokens, Authority, Grantable, MemoryStore, TokenFormat};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let tokens = ApiTokens::new(MemoryStore::new(), TokenFormat::new("acme")?);
+/// let grantable = Grantable::scopes("invoices:read".parse()?);
+/// let by_robot = tokens.acting_as(Authority::of("deploy-bot").grantable(grantable));
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct Authority {
+    actor: Option<Box<str>>,
+    grantable: Grantable,
+    /// The app that every call is limited to.
+    app: Option<AppId>,
+    observer: Option<Arc<dyn ChangeObserver>>,
+}
+
+/// Is shown the audit event of every change, after the change was made.
+pub trait ChangeObserver: Send + Sync + 'static {
+    /// A change was made. `recorded` is false if the store refused the event, and a revocation was
+    /// made without it.
+    fn changed(&self, event: &AuditEvent, recorded: bool);
+}
+
+impl Authority {
+    /// Creates the authority of a named actor, who may grant everything.
+    ///
+    /// Every change is then recorded in the store's audit log, in the transaction of the change.
+    #[must_use]
+    pub fn of(actor: &str) -> Self {
+        Self {
+            actor: Some(actor.into()),
+            ..Self::operator()
+        }
+    }
+
+    /// The authority that [`ApiTokens`](super::ApiTokens) has by itself: it may grant everything,
+    /// and its changes are not recorded in the audit log.
+    #[must_use]
+    pub fn operator() -> Self {
+        Self {
+            actor: None,
+            grantable: Grantable::everything(),
+            app: None,
+            observer: None,
+        }
+    }
+
+    /// Sets what may be granted. Defaults to everything.
+    #[must_use]
+    pub fn grantable(mut self, grantable: Grantable) -> Self {
+        self.grantable = grantable;
+        self
+    }
+
+    /// Sets what is shown the events of changes.
+    #[must_use]
+    pub fn observer(mut self, observer: Arc<dyn ChangeObserver>) -> Self {
+        self.observer = Some(observer);
+        self
+    }
+
+    /// Limits every call to one app, and what is granted to the intersection with `grantable`.
+    pub(super) fn within(&self, app: AppId, grantable: &Grantable) -> Self {
+        Self {
+            app: Some(app),
+            grantable: self.grantable.intersection(grantable),
+            ..self.clone()
+        }
+    }
+
+    pub(super) fn actor(&self) -> Option<&str> {
+        self.actor.as_deref()
+    }
+
+    pub(super) fn what_is_grantable(&self) -> &Grantable {
+        &self.grantable
+    }
+
+    /// The token, if every call is limited to its app then only there.
+    pub(super) fn target(&self, token: crate::token::TokenId) -> TokenTarget {
+        match self.app {
+            Some(app) => TokenTarget::of_app(token, app),
+            None => TokenTarget::any(token),
+        }
+    }
+
+    /// The one check of everything that issues a token.
+    pub(super) fn check_grant(
+        &self,
+        scopes: &ScopeSet,
+        expires_at: Option<Timestamp>,
+    ) -> Result<(), GrantError> {
+        if self.app.is_some() {
+            let reserved = scopes.filter(|scope| scope.starts_with(RESERVED));
+            if !reserved.is_empty() {
+                return Err(GrantError::Scopes(reserved));
+            }
+        }
+        self.grantable.check(scopes, expires_at)
+    }
+
+    pub(super) fn tell(&self, event: &AuditEvent, recorded: bool) {
+        if let Some(observer) = &self.observer {
+            observer.changed(event, recorded);
+        }
+    }
+}
+
+impl fmt::Debug for Authority {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Authority")
+            .field("actor", &self.actor)
+            .field("grantable", &self.grantable)
+            .field("app", &self.app)
+            .finish_non_exhaustive()
+    }
+}

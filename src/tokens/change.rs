@@ -1,0 +1,111 @@
+//! How a change is made: with its audit event, to its end, and with the cache invalidated before the
+//! call returns.
+
+use std::panic::AssertUnwindSafe;
+
+use futures_util::FutureExt;
+use jiff::Timestamp;
+
+use super::{ApiTokens, LifecycleError};
+use crate::{
+    app::AppId,
+    audit::{AuditAction, AuditEvent, AuditEventId, AuditOutcome},
+    store::{Applied, Mutation, Op, StoreError, StoreErrorKind},
+    token::TokenId,
+};
+
+/// What a change is about, for its audit event.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Subject {
+    action: AuditAction,
+    app: Option<AppId>,
+    token: Option<TokenId>,
+}
+
+impl Subject {
+    pub(super) fn new(action: AuditAction) -> Self {
+        Self {
+            action,
+            app: None,
+            token: None,
+        }
+    }
+
+    pub(super) fn app(self, app: AppId) -> Self {
+        Self {
+            app: Some(app),
+            ..self
+        }
+    }
+
+    pub(super) fn token(self, token: TokenId) -> Self {
+        Self {
+            token: Some(token),
+            ..self
+        }
+    }
+}
+
+impl ApiTokens {
+    /// The change, with an audit event if there is an actor.
+    pub(super) fn mutation(
+        &self,
+        op: Op,
+        at: Timestamp,
+        subject: Subject,
+    ) -> Result<Mutation, LifecycleError> {
+        let mut mutation = Mutation::new(op, at);
+        if let Some(actor) = self.authority.actor() {
+            let id = AuditEventId::generate(at, &*self.shared.entropy)?;
+            let mut event = AuditEvent::new(id, at, actor, subject.action, AuditOutcome::Done);
+            (event.app, event.token) = (subject.app, subject.token);
+            mutation.audit = Some(event);
+        }
+        Ok(mutation)
+    }
+
+    /// Makes a change, and shows its event to the observer.
+    pub(super) async fn apply(&self, mutation: &Mutation) -> Result<Applied, StoreError> {
+        let applied = self.call(mutation).await?;
+        if let Some(event) = &mutation.audit {
+            self.authority.tell(event, true);
+        }
+        Ok(applied)
+    }
+
+    /// Calls the store. A panic is an error, so that the cache is invalidated after it too.
+    async fn call(&self, mutation: &Mutation) -> Result<Applied, StoreError> {
+        let call = AssertUnwindSafe(async { self.shared.registry.apply(mutation).await });
+        match call.catch_unwind().await {
+            Ok(result) => result,
+            Err(_) => Err(StoreError::unavailable("the token store panicked")),
+        }
+    }
+
+    /// Makes a change that takes access away. If the store fails to make it with its audit event, it
+    /// is made without one: trouble with the audit log must not keep a leaked token alive.
+    pub(super) async fn withdraw(&self, mutation: &Mutation) -> Result<Applied, StoreError> {
+        let error = match self.apply(mutation).await {
+            Err(error) if error.kind() != StoreErrorKind::NotFound => error,
+            applied => return applied,
+        };
+        let mut bare = mutation.clone();
+        let Some(event) = bare.audit.take() else {
+            return Err(error);
+        };
+        let applied = self.call(&bare).await?;
+        self.authority.tell(&event, false);
+        Ok(applied)
+    }
+}
+
+/// Runs a change to its end, even if the caller goes away, so that it is never made without the
+/// cache being invalidated. A panic becomes an error.
+pub(super) async fn run_to_end<T: Send + 'static>(
+    change: impl Future<Output = Result<T, LifecycleError>> + Send + 'static,
+) -> Result<T, LifecycleError> {
+    match tokio::spawn(change).await {
+        Ok(result) => result,
+        Err(error) => Err(StoreError::unavailable(error).into()),
+    }
+}
