@@ -14,7 +14,7 @@ use super::{
     ResponseBody,
     layer::{Policy, Shown},
 };
-use crate::{authenticator::Lookup, dialect::Dialect, principal::AppPrincipal};
+use crate::{authenticator::Lookup, principal::AppPrincipal};
 
 pin_project! {
     /// The future of [`ApiTokenAuth`](super::ApiTokenAuth).
@@ -133,9 +133,7 @@ where
                     state.set(State::Admitted { principal, waiting });
                 }
                 (StateTaken::Asking { waiting, .. }, Some(Err(rejection))) => {
-                    let response = waiting
-                        .policy
-                        .refuse(rejection, Dialect::of(&waiting.request));
+                    let response = waiting.policy.refuse(rejection, &waiting.request);
                     return Poll::Ready(Ok(response.map(ResponseBody::refusal)));
                 }
                 (StateTaken::Admitted { principal, waiting }, _) => {

@@ -12,7 +12,6 @@ use crate::{
     authenticator::{Authenticator, Verification},
     challenge::Challenger,
     credential::{CredentialSources, Presented},
-    dialect::Dialect,
     principal::AppPrincipal,
     rejection::{Rejection, RejectionKind},
     scope::ScopeSet,
@@ -133,6 +132,27 @@ impl ApiTokenLayer {
         })
     }
 
+    /// Refuses gRPC calls in the format of their protocol.
+    ///
+    /// A call is a POST with a content type of gRPC or gRPC-Web. It is refused with a trailers-only
+    /// response: status 200, the reason in `grpc-status` (16 where HTTP has 400 or 401, 7 for 403,
+    /// 14 for 503) and the challenge as metadata. Every other request is refused with an HTTP
+    /// status, as are all of them without this setting.
+    ///
+    /// Do not use it where a proxy asks this service whether to forward a request, as nginx does
+    /// with `auth_request`: the proxy takes the status 200 for an admission, and the client chooses
+    /// the content type.
+    ///
+    /// ```
+    /// use tower_api_tokens::{ApiTokenLayer, Authenticator, MemoryStore};
+    ///
+    /// let layer = ApiTokenLayer::new(Authenticator::new(MemoryStore::new())).grpc();
+    /// ```
+    #[must_use]
+    pub fn grpc(self) -> Self {
+        self.change(|policy| Arc::make_mut(&mut policy.challenger).answer_grpc())
+    }
+
     /// Renders refusals in the service's own way.
     ///
     /// The renderer gets the rejection and the response that would be sent otherwise, challenge
@@ -250,8 +270,9 @@ impl Policy {
         shown
     }
 
-    pub(super) fn refuse(&self, rejection: Rejection, dialect: Dialect) -> Response<Bytes> {
-        self.challenger.refuse(rejection, dialect)
+    pub(super) fn refuse<B>(&self, rejection: Rejection, request: &Request<B>) -> Response<Bytes> {
+        let format = self.challenger.format_for(request);
+        self.challenger.refuse(rejection, format)
     }
 
     pub(super) fn pass_anonymous<B>(&self, request: &mut Request<B>) {

@@ -8,7 +8,7 @@ use http::{Request, Response};
 use tower_service::Service;
 
 use super::{ResponseBody, ResponseFuture, layer::Policy};
-use crate::{authenticator::Verification, dialect::Dialect};
+use crate::authenticator::Verification;
 
 /// A service that lets only requests with a live token through to the inner one.
 ///
@@ -72,8 +72,7 @@ where
             }
             Some(Verification::Refused(rejection)) => {
                 self.release_ready();
-                let dialect = Dialect::of(&request);
-                ResponseFuture::refused(self.policy.refuse(rejection, dialect))
+                ResponseFuture::refused(self.policy.refuse(rejection, &request))
             }
             Some(Verification::Pending(lookup)) => {
                 self.release_ready();
