@@ -77,7 +77,7 @@ where
             Some(Verification::Pending(lookup)) => {
                 self.release_ready();
                 let inner = self.inner.clone();
-                ResponseFuture::asking(lookup, inner, request, Arc::clone(&self.policy))
+                ResponseFuture::looking_up(lookup, inner, request, Arc::clone(&self.policy))
             }
         }
     }
