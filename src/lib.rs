@@ -208,12 +208,12 @@ pub mod admin;
 mod app;
 mod audit;
 mod authenticator;
-#[cfg(feature = "axum")]
-pub mod axum;
 mod challenge;
 mod clock;
 mod credential;
 mod entropy;
+#[cfg(feature = "axum")]
+pub mod extract;
 mod grantable;
 mod kept;
 pub mod middleware;

@@ -3,11 +3,11 @@ use std::{fmt, mem, sync::Arc};
 use bytes::Bytes;
 use http::{
     Extensions, HeaderName, Method, Request, Response,
-    header::{ACCESS_CONTROL_REQUEST_METHOD, AUTHORIZATION, ORIGIN},
+    header::{ACCESS_CONTROL_REQUEST_METHOD, ORIGIN},
 };
 use tower_layer::Layer;
 
-use super::{ApiTokenAuth, LayerError, RequireScopeLayer, error::Setting, scope::Rule};
+use super::{ApiTokenAuth, LayerError, RequireScopeLayer, error::Setting, reserved, scope::Rule};
 use crate::{
     authenticator::{Authenticator, Verification},
     challenge::Challenger,
@@ -112,14 +112,14 @@ impl ApiTokenLayer {
     ///
     /// # Errors
     ///
-    /// When this is not the name of a header field, or is `authorization`.
+    /// Returns an error if this is not the name of a header field, or the name of one that has
+    /// another meaning in HTTP, such as `authorization`, `cookie`, `host` or `sec-fetch-site`.
     pub fn api_key_header(self, name: impl TryInto<HeaderName>) -> Result<Self, LayerError> {
-        match name.try_into() {
-            Ok(name) if name != AUTHORIZATION => {
-                Ok(self.change(|policy| policy.sources.api_key_header = Some(name)))
-            }
-            _ => Err(LayerError(Setting::ApiKeyHeader)),
-        }
+        let name = name
+            .try_into()
+            .map_err(|_| LayerError(Setting::HeaderName))?;
+        reserved::check(&name).map_err(LayerError)?;
+        Ok(self.change(|policy| policy.sources.api_key_header = Some(name)))
     }
 
     /// Takes a token from `Authorization: Basic` as well (RFC 7617): as the password, whatever the
@@ -229,7 +229,10 @@ impl Policy {
             })),
             Ok(None) if self.optional => None,
             Ok(None) => Some(Verification::Refused(Rejection::missing())),
-            Err(fault) => Some(Verification::Refused(Rejection::malformed(fault))),
+            Err(fault) => {
+                self.sources.mark_sensitive(request.headers_mut());
+                Some(Verification::Refused(Rejection::malformed(fault)))
+            }
         };
         *request.extensions_mut() = extensions;
         verification

@@ -77,6 +77,7 @@ mod error;
 mod format;
 mod future;
 mod layer;
+mod reserved;
 mod scope;
 mod service;
 

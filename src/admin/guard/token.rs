@@ -17,7 +17,7 @@ use super::{Denied, Guard, GuardScheme};
 use crate::{
     admin::Actor,
     authenticator::Authenticator,
-    challenge,
+    challenge, credential,
     middleware::{ApiTokenLayer, LayerError, RequireScopeLayer},
     principal::AppPrincipal,
     rejection::Rejection,
@@ -79,6 +79,8 @@ impl TokenGuard {
 #[async_trait]
 impl Guard for TokenGuard {
     async fn authenticate(&self, request: &mut Parts) -> Result<Actor, Denied> {
+        // Whatever is around this guard may print the request that it was asked about.
+        credential::mark_sensitive(&mut request.headers, &AUTHORIZATION);
         let mut question = Request::new(());
         for credential in request.headers.get_all(AUTHORIZATION) {
             let headers = question.headers_mut();
