@@ -38,6 +38,7 @@ use crate::{
     middleware::{Anonymous, ResponseFormat},
     principal::AppPrincipal,
     rejection::Rejection,
+    telemetry::{self, Needs},
 };
 
 /// The request has no principal to extract.
@@ -74,7 +75,10 @@ impl AppPrincipalRejection {
                 challenger: challenger.clone(),
                 format: challenger.format_for(parts),
             },
-            None => Absence::LayerMissing,
+            None => {
+                telemetry::layer_missing(Needs::Extractor);
+                Absence::LayerMissing
+            }
         };
         Self { absence }
     }

@@ -84,11 +84,18 @@ impl Lookups {
         &self,
         store: &dyn TokenStore,
         digest: &TokenDigest,
+        on_other_digest: impl FnOnce(),
     ) -> Result<Option<TokenRecord>, Rejection> {
         let answer = AssertUnwindSafe(async { store.find(digest).await }).catch_unwind();
         match timeout(self.timeout, answer).await {
             // A store may look up by a part of the digest or under a loose collation.
-            Ok(Ok(Ok(answer))) => Ok(answer.record.filter(|token| token.digest == *digest)),
+            Ok(Ok(Ok(answer))) => match answer.record {
+                Some(token) if token.digest != *digest => {
+                    on_other_digest();
+                    Ok(None)
+                }
+                record => Ok(record),
+            },
             Ok(Ok(Err(error))) => Err(Rejection::store_failure(error)),
             Ok(Err(_panic)) => Err(Rejection::store_failure(StoreError::unavailable(
                 "the token store panicked",
@@ -177,7 +184,14 @@ fn begin(
     let asking: Asking = Box::pin(async move {
         let _place = place;
         let shared = Arc::clone(&landing.shared);
-        let found = shared.lookups.find(&*shared.store, &digest).await?;
+        let on_other_digest = || {
+            let now = shared.clock.monotonic();
+            shared.trouble.other_digest(&shared.name, now);
+        };
+        let find = shared
+            .lookups
+            .find(&*shared.store, &digest, on_other_digest);
+        let found = find.await?;
         landing.land(found.as_ref(), asked_at);
         let entry = |token| Entry::of(token, Arc::new(Grant::of(token)), 0, asked_at);
         Ok(found.as_ref().map(|token| {

@@ -92,6 +92,7 @@ struct Shared {
     cache: Cache,
     tallies: Tallies,
     followed: follow::Progress,
+    trouble: telemetry::StoreTrouble,
 }
 
 /// How far a verification got at once; `T` is what was made of the principal.
@@ -152,7 +153,15 @@ impl Authenticator {
     }
 
     pub(crate) fn count_refusal(&self, rejection: &Rejection) {
-        self.shared.tallies.mine().refusal(rejection.kind());
+        let Shared {
+            name,
+            clock,
+            tallies,
+            trouble,
+            ..
+        } = &*self.shared;
+        tallies.mine().refusal(rejection.kind());
+        trouble.rejected(name, rejection, || clock.monotonic());
     }
 
     /// Begins to verify a token, and ends where the store need not be asked. `counted` is the token

@@ -13,7 +13,11 @@ use tower_service::Service;
 
 use super::{Anonymous, ResponseBody};
 use crate::{
-    challenge::Challenger, principal::AppPrincipal, rejection::Rejection, scope::ScopeSet,
+    challenge::Challenger,
+    principal::AppPrincipal,
+    rejection::Rejection,
+    scope::ScopeSet,
+    telemetry::{self, Needs},
 };
 
 /// A layer that lets only requests through whose token has the required scopes.
@@ -138,8 +142,9 @@ impl<S> RequireScope<S> {
 }
 
 fn layer_missing(method: &Method) -> Response<Bytes> {
-    let cure = "`RequireScopeLayer` found no principal: put an `ApiTokenLayer` outside of it\n";
-    let body = if method == Method::HEAD { "" } else { cure };
+    telemetry::layer_missing(Needs::RequireScope);
+    let hint = "`RequireScopeLayer` found no principal: put an `ApiTokenLayer` outside of it\n";
+    let body = if method == Method::HEAD { "" } else { hint };
     let mut response = Response::new(Bytes::from_static(body.as_bytes()));
     *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
     response.headers_mut().insert(
