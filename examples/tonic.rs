@@ -27,7 +27,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
 
     let (_reporter, health) = tonic_health::server::health_reporter();
     let layers = ServiceBuilder::new()
-        .layer(ApiTokenLayer::new(&tokens))
+        .layer(ApiTokenLayer::new(&tokens).grpc())
         .layer(InterceptorLayer::new(greet))
         .into_inner();
     tonic::transport::Server::builder()

@@ -9,8 +9,8 @@ use http::{
 };
 
 use crate::{
-    dialect::Dialect,
     kept::kept,
+    middleware::{RefusedHead, ResponseFormat},
     rejection::{CredentialFault, Rejection, RejectionKind},
     telemetry,
 };
@@ -30,6 +30,8 @@ pub(crate) struct Challenger {
     /// The realm as it stands in a quoted-string.
     realm: String,
     offers_basic: bool,
+    /// Whether gRPC calls are refused in the format of their protocol.
+    grpc: bool,
     /// Is told of every refusal.
     observer: Option<Arc<Observer>>,
     renderer: Option<Arc<Renderer>>,
@@ -49,6 +51,7 @@ impl Default for Challenger {
         Self {
             realm: DEFAULT_REALM.to_owned(),
             offers_basic: false,
+            grpc: false,
             observer: None,
             renderer: None,
             responses: Box::default(),
@@ -83,6 +86,10 @@ impl Challenger {
         *self = self.clone().prepared();
     }
 
+    pub(crate) fn answer_grpc(&mut self) {
+        self.grpc = true;
+    }
+
     pub(crate) fn set_renderer(&mut self, renderer: Arc<Renderer>) {
         self.renderer = Some(renderer);
     }
@@ -95,8 +102,13 @@ impl Challenger {
         self
     }
 
+    /// The format in which this request is refused.
+    pub(crate) fn format_for<'r>(&self, request: impl Into<RefusedHead<'r>>) -> ResponseFormat {
+        ResponseFormat::of(request.into(), self.grpc)
+    }
+
     /// The response to a refused request, with the rejection in its extensions.
-    pub(crate) fn refuse(&self, rejection: Rejection, dialect: Dialect) -> Response<Bytes> {
+    pub(crate) fn refuse(&self, rejection: Rejection, format: ResponseFormat) -> Response<Bytes> {
         let answer = Answer::to(&rejection);
         let prepared = &self.responses[answer.place()];
         let mut response = Response::new(prepared.body.clone());
@@ -109,13 +121,13 @@ impl Challenger {
                 response.headers_mut().insert(WWW_AUTHENTICATE, challenge);
             }
         }
-        if let Dialect::Grpc(content_type) = dialect {
-            speak_grpc(&mut response, answer, content_type);
+        if let ResponseFormat::Grpc(content_type) = format {
+            make_trailers_only(&mut response, answer, content_type);
         }
         if let Some(renderer) = &self.renderer {
             response = renderer(&rejection, response);
         }
-        if dialect == Dialect::Head {
+        if format == ResponseFormat::Head {
             *response.body_mut() = Bytes::new();
         }
         telemetry::rejected(&rejection);
@@ -163,9 +175,9 @@ fn challenge(realm: &str, answer: Answer) -> String {
     }
 }
 
-/// Turns a refusal into the trailers-only response of gRPC: its clients take any HTTP status but 200
-/// for a failure of the transport, and the challenge stays for those who look.
-fn speak_grpc(response: &mut Response<Bytes>, answer: Answer, content_type: &'static str) {
+/// Turns a refusal into a trailers-only response: gRPC clients take any HTTP status but 200 for a
+/// failure of the transport. The challenge stays, as metadata.
+fn make_trailers_only(response: &mut Response<Bytes>, answer: Answer, content_type: &'static str) {
     *response.status_mut() = StatusCode::OK;
     *response.body_mut() = Bytes::new();
     let headers = response.headers_mut();
@@ -184,6 +196,7 @@ impl fmt::Debug for Challenger {
         f.debug_struct("Challenger")
             .field("realm", &self.realm)
             .field("offers_basic", &self.offers_basic)
+            .field("grpc", &self.grpc)
             .field("renderer", &self.renderer.is_some())
             .finish_non_exhaustive()
     }

@@ -5,7 +5,10 @@
 //! remembered from before is not checked over and over.
 
 use base64::{Engine, engine::general_purpose::STANDARD};
-use http::{HeaderMap, HeaderName, header::AUTHORIZATION};
+use http::{
+    HeaderMap, HeaderName,
+    header::{AUTHORIZATION, Entry},
+};
 use zeroize::Zeroizing;
 
 use crate::{authenticator::MAX_PRESENTED_LEN, rejection::CredentialFault};
@@ -55,12 +58,9 @@ impl CredentialSources {
 
     /// Marks every field that may hold a token as sensitive.
     pub(crate) fn mark_sensitive(&self, headers: &mut HeaderMap) {
-        for name in [Some(&AUTHORIZATION), self.api_key_header.as_ref()] {
-            if let Some(http::header::Entry::Occupied(mut field)) = name.map(|n| headers.entry(n)) {
-                for value in field.iter_mut() {
-                    value.set_sensitive(true);
-                }
-            }
+        mark_sensitive(headers, &AUTHORIZATION);
+        if let Some(name) = &self.api_key_header {
+            mark_sensitive(headers, name);
         }
     }
 
@@ -106,6 +106,15 @@ impl CredentialSources {
             scheme.eq_ignore_ascii_case(b"Bearer")
                 || (self.basic && scheme.eq_ignore_ascii_case(b"Basic"))
         })
+    }
+}
+
+/// Marks every value of a field as sensitive.
+pub(crate) fn mark_sensitive(headers: &mut HeaderMap, name: &HeaderName) {
+    if let Entry::Occupied(mut field) = headers.entry(name) {
+        for value in field.iter_mut() {
+            value.set_sensitive(true);
+        }
     }
 }
 

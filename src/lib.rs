@@ -38,8 +38,8 @@
 //! With axum it is `.route_layer(ApiTokenLayer::new(&tokens))`, and handlers take an
 //! [`AppPrincipal`] as an argument (feature `axum`). `SqliteStore::open("sqlite://tokens.db")` in
 //! the place of [`MemoryStore`] keeps the tokens (feature `sqlite`). The layer goes around any
-//! service of `http` requests: `examples/hyper.rs` is one on hyper alone, `examples/tonic.rs` one of
-//! gRPC, whose clients get the status codes that they know.
+//! service of `http` requests: `examples/hyper.rs` is one on hyper alone, and `examples/tonic.rs` one
+//! of gRPC, whose clients get gRPC status codes after [`ApiTokenLayer::grpc`].
 //!
 //! # Verify tokens in a table of your own
 //!
@@ -208,13 +208,12 @@ pub mod admin;
 mod app;
 mod audit;
 mod authenticator;
-#[cfg(feature = "axum")]
-pub mod axum;
 mod challenge;
 mod clock;
 mod credential;
-mod dialect;
 mod entropy;
+#[cfg(feature = "axum")]
+pub mod extract;
 mod grantable;
 mod kept;
 pub mod middleware;

@@ -1,54 +1,263 @@
 //! What goes to `tracing`, where that feature is on. Nothing here derives from a secret.
+//!
+//! Every event has the target `tower_api_tokens`. The crate's documentation lists them.
 
-#[cfg(feature = "tracing")]
-use tracing::level_filters::LevelFilter;
+pub(crate) use events::*;
 
-use crate::{principal::AppPrincipal, rejection::Rejection};
-
-/// Names the attributed app in the current span, where that declares the fields.
-#[cfg(feature = "tracing")]
-#[inline]
-pub(crate) fn attributed(principal: &AppPrincipal) {
-    // Where nobody listens there is no span, and this tells so sooner.
-    if LevelFilter::current() == LevelFilter::OFF {
-        return;
-    }
-    let span = tracing::Span::current();
-    if !span.is_none() {
-        span.record("app.id", principal.app_id().as_str());
-        span.record("token.id", tracing::field::display(principal.token_id()));
-    }
+/// What a layer was missing for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Needs {
+    #[cfg(feature = "axum")]
+    Extractor,
+    RequireScope,
 }
 
-/// Tells of a refused request.
 #[cfg(feature = "tracing")]
-pub(crate) fn rejected(rejection: &Rejection) {
-    use std::error::Error;
+mod events {
+    use std::{
+        error::Error,
+        sync::{
+            LazyLock,
+            atomic::{AtomicU64, Ordering::Relaxed},
+        },
+        time::{Duration, Instant},
+    };
 
-    tracing::debug!(
-        kind = rejection.kind().as_str(),
-        app.id = rejection.app_id().map(tracing::field::display),
-        token.id = rejection.token_id().map(tracing::field::display),
-        source = rejection.source(),
-        "request rejected"
-    );
+    use tracing::level_filters::LevelFilter;
+
+    use super::Needs;
+    use crate::{
+        principal::AppPrincipal,
+        rejection::{Rejection, RejectionKind},
+    };
+
+    const TARGET: &str = "tower_api_tokens";
+
+    /// How much time lies between two events of one kind of trouble: a request can cause one, and
+    /// anybody can send requests.
+    const INTERVAL: Duration = Duration::from_secs(10);
+
+    /// Lets one event through at a time, and counts those that it holds back.
+    #[derive(Debug, Default)]
+    struct Throttle {
+        /// Nanoseconds of a monotonic clock.
+        silent_until: AtomicU64,
+        suppressed: AtomicU64,
+    }
+
+    impl Throttle {
+        const fn new() -> Self {
+            Self {
+                silent_until: AtomicU64::new(0),
+                suppressed: AtomicU64::new(0),
+            }
+        }
+
+        /// How many events were suppressed since the last one, if this one is let through.
+        fn admit(&self, now: Duration) -> Option<u64> {
+            let nanoseconds = |time: Duration| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+            let silent_until = self.silent_until.load(Relaxed);
+            let next = nanoseconds(now.saturating_add(INTERVAL));
+            let is_due = nanoseconds(now) >= silent_until;
+            if is_due
+                && self
+                    .silent_until
+                    .compare_exchange(silent_until, next, Relaxed, Relaxed)
+                    .is_ok()
+            {
+                return Some(self.suppressed.swap(0, Relaxed));
+            }
+            self.suppressed.fetch_add(1, Relaxed);
+            None
+        }
+
+        /// As [`admit`](Self::admit), for events of the whole process.
+        fn admit_now(&self) -> Option<u64> {
+            static START: LazyLock<Instant> = LazyLock::new(Instant::now);
+            self.admit(START.elapsed())
+        }
+    }
+
+    /// Names the attributed app in the current span, where that declares the fields.
+    #[inline]
+    pub(crate) fn attributed(principal: &AppPrincipal) {
+        // Where nobody listens there is no span, and this shows it sooner.
+        if LevelFilter::current() == LevelFilter::OFF {
+            return;
+        }
+        let span = tracing::Span::current();
+        if !span.is_none() {
+            span.record("app.id", principal.app_id().as_str());
+            span.record("token.id", tracing::field::display(principal.token_id()));
+        }
+    }
+
+    /// Records a refused request.
+    pub(crate) fn rejected(rejection: &Rejection) {
+        tracing::debug!(
+            target: TARGET,
+            kind = rejection.kind().as_str(),
+            app.id = rejection.app_id().map(tracing::field::display),
+            token.id = rejection.token_id().map(tracing::field::display),
+            source = rejection.source(),
+            "request rejected"
+        );
+    }
+
+    /// Records what went wrong on the managing side, with its cause, which no client is shown.
+    #[cfg(feature = "admin")]
+    pub(crate) fn managing_failed(what: &'static str, error: &dyn Error) {
+        tracing::warn!(
+            target: TARGET,
+            error = tracing::field::display(error),
+            source = error.source(),
+            "{what}"
+        );
+    }
+
+    /// Records that a route lacks the layer that it needs.
+    pub(crate) fn layer_missing(needs: Needs) {
+        #[cfg(feature = "axum")]
+        static EXTRACTOR: Throttle = Throttle::new();
+        static REQUIRE_SCOPE: Throttle = Throttle::new();
+        let (throttle, needed_by) = match needs {
+            #[cfg(feature = "axum")]
+            Needs::Extractor => (&EXTRACTOR, "the extractor of `AppPrincipal`"),
+            Needs::RequireScope => (&REQUIRE_SCOPE, "`RequireScopeLayer`"),
+        };
+        if let Some(suppressed) = throttle.admit_now() {
+            tracing::error!(
+                target: TARGET,
+                needed_by,
+                suppressed,
+                "request answered with 500: there is no `ApiTokenLayer` around the route"
+            );
+        }
+    }
+
+    static FOLLOWER_FAILED: Throttle = Throttle::new();
+    static FOLLOWER_RECOVERED: Throttle = Throttle::new();
+
+    /// Records that a follower could not read the change log.
+    pub(crate) fn follower_failed(error: &(dyn Error + 'static)) {
+        if let Some(suppressed) = FOLLOWER_FAILED.admit_now() {
+            tracing::warn!(
+                target: TARGET,
+                source = error,
+                suppressed,
+                "the change log cannot be read: cached answers lapse after `max_staleness`"
+            );
+        }
+    }
+
+    /// Records that a follower that had failed reads the change log again.
+    pub(crate) fn follower_recovered() {
+        if let Some(suppressed) = FOLLOWER_RECOVERED.admit_now() {
+            tracing::info!(
+                target: TARGET,
+                suppressed,
+                "the change log can be read again"
+            );
+        }
+    }
+
+    /// The trouble of one authenticator with its store.
+    #[derive(Debug, Default)]
+    pub(crate) struct StoreTrouble {
+        failure: Throttle,
+        timeout: Throttle,
+        overload: Throttle,
+        other_digest: Throttle,
+    }
+
+    impl StoreTrouble {
+        /// Records a rejection, if the store is its cause. `now` is the monotonic clock.
+        #[inline]
+        pub(crate) fn rejected(
+            &self,
+            authenticator: &str,
+            rejection: &Rejection,
+            now: impl FnOnce() -> Duration,
+        ) {
+            let throttle = match rejection.kind() {
+                RejectionKind::StoreFailure => &self.failure,
+                RejectionKind::StoreTimeout => &self.timeout,
+                RejectionKind::Overload => &self.overload,
+                _ => return,
+            };
+            if let Some(suppressed) = throttle.admit(now()) {
+                tracing::warn!(
+                    target: TARGET,
+                    authenticator,
+                    kind = rejection.kind().as_str(),
+                    source = rejection.source(),
+                    suppressed,
+                    "tokens cannot be checked: requests are answered with 503"
+                );
+            }
+        }
+
+        /// Records that the store returned a record with another digest than it was asked for.
+        pub(crate) fn other_digest(&self, authenticator: &str, now: Duration) {
+            if let Some(suppressed) = self.other_digest.admit(now) {
+                tracing::error!(
+                    target: TARGET,
+                    authenticator,
+                    suppressed,
+                    "the store returned a record with another digest than it was asked for, and the \
+                     token was refused as unknown: `find` has to compare the whole digest"
+                );
+            }
+        }
+    }
+
+    #[cfg(test)]
+    mod tests {
+        use super::*;
+
+        #[test]
+        fn one_event_is_let_through_in_ten_seconds_and_the_others_are_counted() {
+            let throttle = Throttle::default();
+            let second = Duration::from_secs;
+            assert_eq!(throttle.admit(second(0)), Some(0));
+            assert_eq!(throttle.admit(second(0)), None);
+            assert_eq!(throttle.admit(second(9)), None);
+            assert_eq!(throttle.admit(second(10)), Some(2));
+            assert_eq!(throttle.admit(second(19)), None);
+            assert_eq!(throttle.admit(second(3600)), Some(1));
+            assert_eq!(throttle.admit(second(3610)), Some(0));
+        }
+    }
 }
 
 #[cfg(not(feature = "tracing"))]
-pub(crate) fn attributed(_: &AppPrincipal) {}
+mod events {
+    use std::{error::Error, time::Duration};
 
-#[cfg(not(feature = "tracing"))]
-pub(crate) fn rejected(_: &Rejection) {}
+    use super::Needs;
+    use crate::{principal::AppPrincipal, rejection::Rejection};
 
-/// Tells of what went wrong on the managing side, with its cause, which no client is told.
-#[cfg(all(feature = "admin", feature = "tracing"))]
-pub(crate) fn managing_failed(what: &'static str, error: &dyn std::error::Error) {
-    tracing::warn!(
-        error = tracing::field::display(error),
-        source = error.source(),
-        "{what}"
-    );
+    pub(crate) fn attributed(_: &AppPrincipal) {}
+
+    pub(crate) fn rejected(_: &Rejection) {}
+
+    #[cfg(feature = "admin")]
+    pub(crate) fn managing_failed(_: &'static str, _: &dyn Error) {}
+
+    pub(crate) fn layer_missing(_: Needs) {}
+
+    pub(crate) fn follower_failed(_: &(dyn Error + 'static)) {}
+
+    pub(crate) fn follower_recovered() {}
+
+    #[derive(Debug, Default)]
+    pub(crate) struct StoreTrouble;
+
+    impl StoreTrouble {
+        #[expect(clippy::unused_self, reason = "it is used with the feature")]
+        pub(crate) fn rejected(&self, _: &str, _: &Rejection, _: impl FnOnce() -> Duration) {}
+
+        #[expect(clippy::unused_self, reason = "it is used with the feature")]
+        pub(crate) fn other_digest(&self, _: &str, _: Duration) {}
+    }
 }
-
-#[cfg(all(feature = "admin", not(feature = "tracing")))]
-pub(crate) fn managing_failed(_: &'static str, _: &dyn std::error::Error) {}

@@ -36,7 +36,7 @@ impl Service {
             .build();
         let app = tokens.create_app("Billing").await.unwrap();
         let token = tokens.issue(&app.id, NewToken::named("ci")).await.unwrap();
-        let layer = ApiTokenLayer::new(&tokens);
+        let layer = ApiTokenLayer::new(&tokens).grpc();
         let require = layer.require_all(scopes.parse().unwrap());
         let layers = ServiceBuilder::new()
             .layer(layer)
@@ -130,12 +130,16 @@ async fn the_refusal_of_a_call_has_trailers_alone() {
     for (sent, told) in [
         ("application/grpc+proto", "application/grpc"),
         ("application/grpc-web", "application/grpc-web"),
+        (
+            "application/grpc-web-text+proto",
+            "application/grpc-web-text",
+        ),
     ] {
         let request = http::Request::post("/grpc.health.v1.Health/Check")
             .header("content-type", sent)
             .body(Full::default())
             .unwrap();
-        let service = ApiTokenLayer::new(&tokens).layer(inner);
+        let service = ApiTokenLayer::new(&tokens).grpc().layer(inner);
         let (parts, body) = service.oneshot(request).await.unwrap().into_parts();
         assert_eq!(parts.status, 200);
         assert_eq!(parts.headers["content-type"], told);

@@ -7,6 +7,7 @@ use super::{
 use crate::{
     clock::{Clock, SystemClock},
     store::TokenStore,
+    telemetry::StoreTrouble,
     token::TokenFormat,
 };
 
@@ -142,6 +143,7 @@ impl AuthenticatorBuilder {
                 cache: Cache::new(self.capacity, self.absent_capacity, self.max_staleness),
                 tallies: Tallies::default(),
                 followed: Progress::default(),
+                trouble: StoreTrouble::default(),
             }),
         }
     }

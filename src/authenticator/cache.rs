@@ -69,6 +69,11 @@ impl Cache {
         nanoseconds(monotonic) < self.fresh_until(asked_at)
     }
 
+    /// Whether answers are cached at all.
+    pub(super) fn is_kept(&self) -> bool {
+        self.staleness > 0
+    }
+
     fn fresh_until(&self, asked_at: Duration) -> u64 {
         nanoseconds(asked_at).saturating_add(self.staleness)
     }

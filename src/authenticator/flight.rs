@@ -90,6 +90,11 @@ impl<K: Copy + Eq + Hash, W> Flights<K, W> {
         });
     }
 
+    /// Whether there was no eviction in the lane of a key since a lookup of it began.
+    pub(super) fn is_current(&self, key: &K, ticket: &Ticket) -> bool {
+        self.lane(key, |lane| lane.generation == ticket.generation)
+    }
+
     /// Evicts what is remembered of a key.
     pub(super) fn evict(&self, key: &K, forget: impl FnOnce()) {
         self.lane(key, |lane| {

@@ -3,6 +3,7 @@
 use std::{
     fmt,
     future::{poll_fn, ready},
+    mem,
     pin::pin,
     sync::{Arc, Mutex, PoisonError},
     task::Poll,
@@ -21,6 +22,7 @@ use crate::{
     entropy::jittered,
     record::TokenStatus,
     store::{Change, ChangeLog, Changes, Revision, StoreError, UsageLog},
+    telemetry,
 };
 
 /// How many changes are read in one step, and tokens in one page.
@@ -131,6 +133,7 @@ impl FollowerBuilder {
             log: self.log,
             revision: None,
             replica: self.on_load.is_some(),
+            has_failed: false,
         };
         let mut on_load = self.on_load.take();
         course
@@ -304,6 +307,8 @@ struct Course {
     /// `None` when the log no longer led on, and everything has to begin anew.
     revision: Option<Revision>,
     replica: bool,
+    /// Whether the last reading of the log failed.
+    has_failed: bool,
 }
 
 impl Course {
@@ -353,10 +358,17 @@ impl Course {
 
     /// Heeds everything that has changed by now.
     async fn catch_up(&mut self) -> Result<(), StoreError> {
-        match self.revision {
+        let caught_up = match self.revision {
             Some(revision) => self.catch_up_from(revision).await,
             None => self.begin(&mut |_| ()).await,
+        };
+        let had_failed = mem::replace(&mut self.has_failed, caught_up.is_err());
+        match &caught_up {
+            Err(error) => telemetry::follower_failed(error),
+            Ok(()) if had_failed => telemetry::follower_recovered(),
+            Ok(()) => {}
         }
+        caught_up
     }
 
     async fn catch_up_from(&mut self, mut since: Revision) -> Result<(), StoreError> {

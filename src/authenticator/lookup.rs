@@ -14,11 +14,11 @@ use tokio::{
 
 use super::{
     Shared,
-    entry::{Entry, Grant, seconds},
+    admission::{Admission, Found},
+    entry::{Entry, Grant},
     flight::Ticket,
 };
 use crate::{
-    principal::AppPrincipal,
     record::TokenRecord,
     rejection::Rejection,
     store::{StoreError, TokenStore},
@@ -26,10 +26,10 @@ use crate::{
 };
 
 pub(crate) type Lookup =
-    Pin<Box<dyn Future<Output = Result<AppPrincipal, Rejection>> + Send + 'static>>;
+    Pin<Box<dyn Future<Output = Result<Admission, Rejection>> + Send + 'static>>;
 
 /// What the store said of a token, for all who asked.
-type Answer = Result<Option<Arc<Entry>>, Rejection>;
+type Answer = Result<Option<Arc<Found>>, Rejection>;
 /// What a lookup holds while it is under way.
 type Place = Option<OwnedSemaphorePermit>;
 type Asking = Pin<Box<dyn Future<Output = Answer> + Send>>;
@@ -84,11 +84,18 @@ impl Lookups {
         &self,
         store: &dyn TokenStore,
         digest: &TokenDigest,
+        on_other_digest: impl FnOnce(),
     ) -> Result<Option<TokenRecord>, Rejection> {
         let answer = AssertUnwindSafe(async { store.find(digest).await }).catch_unwind();
         match timeout(self.timeout, answer).await {
             // A store may look up by a part of the digest or under a loose collation.
-            Ok(Ok(Ok(answer))) => Ok(answer.record.filter(|token| token.digest == *digest)),
+            Ok(Ok(Ok(answer))) => match answer.record {
+                Some(token) if token.digest != *digest => {
+                    on_other_digest();
+                    Ok(None)
+                }
+                record => Ok(record),
+            },
             Ok(Ok(Err(error))) => Err(Rejection::store_failure(error)),
             Ok(Err(_panic)) => Err(Rejection::store_failure(StoreError::unavailable(
                 "the token store panicked",
@@ -106,17 +113,38 @@ pub(super) fn look_up(
     counted: Option<TokenId>,
 ) -> Lookup {
     Box::pin(async move {
-        let Some(entry) = ask(&shared, digest, Lookups::place).await? else {
-            return Err(Rejection::unknown());
-        };
-        let principal = entry.judge(|| shared.clock.now())?;
-        let token = principal.token_id();
-        if counted != Some(token) && !shared.tallies.mine().count_use(token) {
-            let now = seconds(shared.clock.monotonic());
-            shared.cache.count_orphan(token, 1, now);
-        }
-        Ok(principal)
+        let found = ask(&shared, digest, Lookups::place).await?;
+        admission(shared, digest, found, counted, false)
     })
+}
+
+/// Looks a token up once more, for a request that it had been admitted for. That takes no place: a
+/// flood of requests without a live token must not turn one with it away.
+pub(super) fn look_up_again(
+    shared: Arc<Shared>,
+    digest: TokenDigest,
+    counted: Option<TokenId>,
+) -> Lookup {
+    Box::pin(async move {
+        shared.tallies.mine().lookup();
+        let found = ask(&shared, digest, Lookups::outside).await?;
+        admission(shared, digest, found, counted, true)
+    })
+}
+
+/// The admission of a token that is live as it was found.
+fn admission(
+    shared: Arc<Shared>,
+    digest: TokenDigest,
+    found: Option<Arc<Found>>,
+    counted: Option<TokenId>,
+    repeated: bool,
+) -> Result<Admission, Rejection> {
+    let found = found.ok_or_else(Rejection::unknown)?;
+    match found.entry.rejection(|| shared.clock.now()) {
+        Some(rejection) => Err(rejection),
+        None => Ok(Admission::new(shared, digest, found, counted, repeated)),
+    }
 }
 
 /// Asks the store of a token, with whoever is asking of it already.
@@ -156,10 +184,23 @@ fn begin(
     let asking: Asking = Box::pin(async move {
         let _place = place;
         let shared = Arc::clone(&landing.shared);
-        let found = shared.lookups.find(&*shared.store, &digest).await?;
+        let on_other_digest = || {
+            let now = shared.clock.monotonic();
+            shared.trouble.other_digest(&shared.name, now);
+        };
+        let find = shared
+            .lookups
+            .find(&*shared.store, &digest, on_other_digest);
+        let found = find.await?;
         landing.land(found.as_ref(), asked_at);
         let entry = |token| Entry::of(token, Arc::new(Grant::of(token)), 0, asked_at);
-        Ok(found.as_ref().map(|token| Arc::new(entry(token))))
+        Ok(found.as_ref().map(|token| {
+            Arc::new(Found {
+                entry: entry(token),
+                asked_at,
+                ticket,
+            })
+        }))
     });
     let asking = asking.shared();
     let weak = asking.downgrade();

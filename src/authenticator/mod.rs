@@ -2,6 +2,7 @@
 //! HTTP.
 
 mod absent;
+mod admission;
 mod builder;
 mod cache;
 mod entry;
@@ -17,6 +18,7 @@ mod usage;
 
 use std::{fmt, sync::Arc, time::Duration};
 
+pub(crate) use admission::{Admission, Confirmation};
 pub use builder::AuthenticatorBuilder;
 pub use follow::{Follower, FollowerBuilder};
 pub(crate) use lookup::Lookup;
@@ -90,6 +92,7 @@ struct Shared {
     cache: Cache,
     tallies: Tallies,
     followed: follow::Progress,
+    trouble: telemetry::StoreTrouble,
 }
 
 /// How far a verification got at once; `T` is what was made of the principal.
@@ -121,7 +124,7 @@ impl Authenticator {
         let verdict = match self.verify(presented, None, |principal| principal) {
             Verification::Admitted(principal) => Ok(principal),
             Verification::Refused(rejection) => Err(rejection),
-            Verification::Pending(lookup) => lookup.await,
+            Verification::Pending(lookup) => finish(lookup).await,
         };
         if let Err(rejection) = &verdict {
             self.count_refusal(rejection);
@@ -150,7 +153,15 @@ impl Authenticator {
     }
 
     pub(crate) fn count_refusal(&self, rejection: &Rejection) {
-        self.shared.tallies.mine().refusal(rejection.kind());
+        let Shared {
+            name,
+            clock,
+            tallies,
+            trouble,
+            ..
+        } = &*self.shared;
+        tallies.mine().refusal(rejection.kind());
+        trouble.rejected(name, rejection, || clock.monotonic());
     }
 
     /// Begins to verify a token, and ends where the store need not be asked. `counted` is the token
@@ -241,6 +252,17 @@ impl Authenticator {
     /// Heeds a change of an app, before the call that made it returns.
     pub(crate) fn heed_app(&self, app: &AppId) {
         self.shared.evict_app(app);
+    }
+}
+
+/// Looks up until the verdict is final.
+async fn finish(mut lookup: Lookup) -> Result<AppPrincipal, Rejection> {
+    loop {
+        match lookup.await?.confirm(false) {
+            Confirmation::Admitted(principal) => return Ok(principal),
+            Confirmation::Refused(rejection) => return Err(rejection),
+            Confirmation::Stale(again) => lookup = again,
+        }
     }
 }
 

@@ -14,7 +14,11 @@ use super::{
     ResponseBody,
     layer::{Policy, Shown},
 };
-use crate::{authenticator::Lookup, dialect::Dialect, principal::AppPrincipal};
+use crate::{
+    authenticator::{Admission, Confirmation, Lookup},
+    principal::AppPrincipal,
+    rejection::Rejection,
+};
 
 pin_project! {
     /// The future of [`ApiTokenAuth`](super::ApiTokenAuth).
@@ -34,10 +38,10 @@ pin_project! {
         /// Apart, because it is large.
         Refused { response: Box<Response<Bytes>> },
         /// The store is being asked.
-        Asking { lookup: Lookup, waiting: Box<Waiting<S, B>> },
-        /// The request is admitted, and the inner service is being made ready for it.
-        Admitted { principal: Box<AppPrincipal>, waiting: Box<Waiting<S, B>> },
-        // Small, as this is what a remembered token leads to at once.
+        LookingUp { lookup: Lookup, waiting: Box<Waiting<S, B>> },
+        /// The token was live when the store answered; the inner service is being made ready.
+        GettingReady { admission: Box<Admission>, waiting: Box<Waiting<S, B>> },
+        // Small, as this is what a cached token leads to immediately.
         Calling { #[pin] future: F, shown: Shown },
         Done,
     }
@@ -45,8 +49,12 @@ pin_project! {
 
 /// A request whose token is being looked up.
 struct Waiting<S, B> {
-    /// A clone that was not made ready yet.
     inner: S,
+    /// Whether the inner service was made ready. It stays so during a second lookup: the caller
+    /// has shown a live token, and another wait could make the answer stale again.
+    is_ready: bool,
+    /// Whether the request has waited for the inner service since the lookup ended.
+    has_waited: bool,
     request: Request<B>,
     policy: Arc<Policy>,
 }
@@ -62,7 +70,8 @@ where
         }
     }
 
-    pub(super) fn asking(
+    /// `inner` is a clone that was not made ready.
+    pub(super) fn looking_up(
         lookup: Lookup,
         inner: S,
         request: Request<B>,
@@ -70,11 +79,13 @@ where
     ) -> Self {
         let waiting = Box::new(Waiting {
             inner,
+            is_ready: false,
+            has_waited: false,
             request,
             policy,
         });
         Self {
-            state: State::Asking { lookup, waiting },
+            state: State::LookingUp { lookup, waiting },
         }
     }
 
@@ -89,12 +100,26 @@ impl<S, B> Waiting<S, B>
 where
     S: Service<Request<B>>,
 {
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        if !self.is_ready {
+            let ready = self.inner.poll_ready(cx)?;
+            self.has_waited |= ready.is_pending();
+            ready!(ready);
+            self.is_ready = true;
+        }
+        Poll::Ready(Ok(()))
+    }
+
     /// Calls the inner service, which was made ready. The future comes with the principal that
     /// its response is to show.
     fn call(mut self, principal: AppPrincipal) -> (S::Future, Shown) {
         let extensions = self.request.extensions_mut();
         let shown = self.policy.attribute(principal, extensions);
         (self.inner.call(self.request), shown)
+    }
+
+    fn refuse(self, rejection: Rejection) -> Response<Bytes> {
+        self.policy.refuse(rejection, &self.request)
     }
 }
 
@@ -107,7 +132,7 @@ where
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut state = self.project().state;
         loop {
-            let verdict = match state.as_mut().project() {
+            let found = match state.as_mut().project() {
                 StateProj::Calling { future, shown } => {
                     let mut response = ready!(future.poll(cx))?;
                     if let Some(principal) = shown.take() {
@@ -117,33 +142,45 @@ where
                     state.set(State::Done);
                     return Poll::Ready(Ok(response.map(ResponseBody::inner)));
                 }
-                StateProj::Asking { lookup, .. } => Some(ready!(lookup.as_mut().poll(cx))),
-                StateProj::Admitted { waiting, .. } => {
-                    ready!(waiting.inner.poll_ready(cx))?;
+                StateProj::LookingUp { lookup, .. } => Some(ready!(lookup.as_mut().poll(cx))),
+                StateProj::GettingReady { waiting, .. } => {
+                    ready!(waiting.poll_ready(cx))?;
                     None
                 }
                 StateProj::Refused { .. } | StateProj::Done => None,
             };
-            match (state.as_mut().project_replace(State::Done), verdict) {
-                (StateTaken::Refused { response }, _) => {
-                    return Poll::Ready(Ok(response.map(ResponseBody::refusal)));
+            let refused = match (state.as_mut().project_replace(State::Done), found) {
+                (StateTaken::Refused { response }, _) => *response,
+                (StateTaken::LookingUp { waiting, .. }, Some(Ok(admission))) => {
+                    let admission = Box::new(admission);
+                    state.set(State::GettingReady { admission, waiting });
+                    continue;
                 }
-                (StateTaken::Asking { waiting, .. }, Some(Ok(principal))) => {
-                    let principal = Box::new(principal);
-                    state.set(State::Admitted { principal, waiting });
+                (StateTaken::LookingUp { waiting, .. }, Some(Err(rejection))) => {
+                    waiting.refuse(rejection)
                 }
-                (StateTaken::Asking { waiting, .. }, Some(Err(rejection))) => {
-                    let response = waiting
-                        .policy
-                        .refuse(rejection, Dialect::of(&waiting.request));
-                    return Poll::Ready(Ok(response.map(ResponseBody::refusal)));
-                }
-                (StateTaken::Admitted { principal, waiting }, _) => {
-                    let (future, shown) = waiting.call(*principal);
-                    state.set(State::Calling { future, shown });
-                }
+                (
+                    StateTaken::GettingReady {
+                        admission,
+                        mut waiting,
+                    },
+                    _,
+                ) => match admission.confirm(waiting.has_waited) {
+                    Confirmation::Admitted(principal) => {
+                        let (future, shown) = waiting.call(principal);
+                        state.set(State::Calling { future, shown });
+                        continue;
+                    }
+                    Confirmation::Refused(rejection) => waiting.refuse(rejection),
+                    Confirmation::Stale(lookup) => {
+                        waiting.has_waited = false;
+                        state.set(State::LookingUp { lookup, waiting });
+                        continue;
+                    }
+                },
                 _ => panic!("`ResponseFuture` was polled after it had ended"),
-            }
+            };
+            return Poll::Ready(Ok(refused.map(ResponseBody::refusal)));
         }
     }
 }

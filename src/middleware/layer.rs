@@ -3,16 +3,15 @@ use std::{fmt, mem, sync::Arc};
 use bytes::Bytes;
 use http::{
     Extensions, HeaderName, Method, Request, Response,
-    header::{ACCESS_CONTROL_REQUEST_METHOD, AUTHORIZATION, ORIGIN},
+    header::{ACCESS_CONTROL_REQUEST_METHOD, ORIGIN},
 };
 use tower_layer::Layer;
 
-use super::{ApiTokenAuth, LayerError, RequireScopeLayer, error::Setting, scope::Rule};
+use super::{ApiTokenAuth, LayerError, RequireScopeLayer, error::Setting, reserved, scope::Rule};
 use crate::{
     authenticator::{Authenticator, Verification},
     challenge::Challenger,
     credential::{CredentialSources, Presented},
-    dialect::Dialect,
     principal::AppPrincipal,
     rejection::{Rejection, RejectionKind},
     scope::ScopeSet,
@@ -113,14 +112,14 @@ impl ApiTokenLayer {
     ///
     /// # Errors
     ///
-    /// When this is not the name of a header field, or is `authorization`.
+    /// Returns an error if this is not the name of a header field, or the name of one that has
+    /// another meaning in HTTP, such as `authorization`, `cookie`, `host` or `sec-fetch-site`.
     pub fn api_key_header(self, name: impl TryInto<HeaderName>) -> Result<Self, LayerError> {
-        match name.try_into() {
-            Ok(name) if name != AUTHORIZATION => {
-                Ok(self.change(|policy| policy.sources.api_key_header = Some(name)))
-            }
-            _ => Err(LayerError(Setting::ApiKeyHeader)),
-        }
+        let name = name
+            .try_into()
+            .map_err(|_| LayerError(Setting::HeaderName))?;
+        reserved::check(&name).map_err(LayerError)?;
+        Ok(self.change(|policy| policy.sources.api_key_header = Some(name)))
     }
 
     /// Takes a token from `Authorization: Basic` as well (RFC 7617): as the password, whatever the
@@ -131,6 +130,27 @@ impl ApiTokenLayer {
             policy.sources.basic = true;
             Arc::make_mut(&mut policy.challenger).offer_basic();
         })
+    }
+
+    /// Refuses gRPC calls in the format of their protocol.
+    ///
+    /// A call is a POST with a content type of gRPC or gRPC-Web. It is refused with a trailers-only
+    /// response: status 200, the reason in `grpc-status` (16 where HTTP has 400 or 401, 7 for 403,
+    /// 14 for 503) and the challenge as metadata. Every other request is refused with an HTTP
+    /// status, as are all of them without this setting.
+    ///
+    /// Do not use it where a proxy asks this service whether to forward a request, as nginx does
+    /// with `auth_request`: the proxy takes the status 200 for an admission, and the client chooses
+    /// the content type.
+    ///
+    /// ```
+    /// use tower_api_tokens::{ApiTokenLayer, Authenticator, MemoryStore};
+    ///
+    /// let layer = ApiTokenLayer::new(Authenticator::new(MemoryStore::new())).grpc();
+    /// ```
+    #[must_use]
+    pub fn grpc(self) -> Self {
+        self.change(|policy| Arc::make_mut(&mut policy.challenger).answer_grpc())
     }
 
     /// Renders refusals in the service's own way.
@@ -209,7 +229,10 @@ impl Policy {
             })),
             Ok(None) if self.optional => None,
             Ok(None) => Some(Verification::Refused(Rejection::missing())),
-            Err(fault) => Some(Verification::Refused(Rejection::malformed(fault))),
+            Err(fault) => {
+                self.sources.mark_sensitive(request.headers_mut());
+                Some(Verification::Refused(Rejection::malformed(fault)))
+            }
         };
         *request.extensions_mut() = extensions;
         verification
@@ -250,8 +273,9 @@ impl Policy {
         shown
     }
 
-    pub(super) fn refuse(&self, rejection: Rejection, dialect: Dialect) -> Response<Bytes> {
-        self.challenger.refuse(rejection, dialect)
+    pub(super) fn refuse<B>(&self, rejection: Rejection, request: &Request<B>) -> Response<Bytes> {
+        let format = self.challenger.format_for(request);
+        self.challenger.refuse(rejection, format)
     }
 
     pub(super) fn pass_anonymous<B>(&self, request: &mut Request<B>) {

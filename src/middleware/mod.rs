@@ -50,6 +50,13 @@
 //! 5. A token that cannot be checked is refused with 503: never admitted, never called invalid.
 //! 6. Only then is the inner service called.
 //!
+//! # What a refusal looks like
+//!
+//! A refusal has the HTTP status above, one Bearer challenge if it is 400, 401 or 403, and a problem
+//! of RFC 9457 as its body. Nothing in a request changes the status: not the method, the content
+//! type, `Accept`, an upgrade or the version of HTTP. After [`ApiTokenLayer::grpc`], gRPC calls get
+//! the status codes of their protocol instead, which all travel in a response with status 200.
+//!
 //! # The inner service
 //!
 //! It has to be `Clone`. While the store is being asked, and after a refusal, the layer gives back
@@ -62,11 +69,15 @@
 //!   that may do work on behalf of a caller.
 //! - Tokens are credentials in the clear: serve them over TLS alone.
 //! - A proxy in front that logs header fields logs tokens.
+//! - A proxy that asks this service whether to forward a request, such as nginx with
+//!   `auth_request`, goes by the status alone: leave [`ApiTokenLayer::grpc`] off there.
 
 mod body;
 mod error;
+mod format;
 mod future;
 mod layer;
+mod reserved;
 mod scope;
 mod service;
 
@@ -77,4 +88,5 @@ pub use layer::ApiTokenLayer;
 pub use scope::{RequireScope, RequireScopeFuture, RequireScopeLayer};
 pub use service::ApiTokenAuth;
 
+pub(crate) use format::{RefusedHead, ResponseFormat};
 pub(crate) use layer::Anonymous;

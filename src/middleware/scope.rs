@@ -13,8 +13,11 @@ use tower_service::Service;
 
 use super::{Anonymous, ResponseBody};
 use crate::{
-    challenge::Challenger, dialect::Dialect, principal::AppPrincipal, rejection::Rejection,
+    challenge::Challenger,
+    principal::AppPrincipal,
+    rejection::Rejection,
     scope::ScopeSet,
+    telemetry::{self, Needs},
 };
 
 /// A layer that lets only requests through whose token has the required scopes.
@@ -69,6 +72,16 @@ impl RequireScopeLayer {
         Self::with_challenger(Rule::Any(scopes), Arc::default())
     }
 
+    /// Refuses gRPC calls in the format of their protocol, as
+    /// [`ApiTokenLayer::grpc`](super::ApiTokenLayer::grpc) does. A layer made with
+    /// [`require_all`](super::ApiTokenLayer::require_all) or
+    /// [`require_any`](super::ApiTokenLayer::require_any) has the setting of the one that made it.
+    #[must_use]
+    pub fn grpc(mut self) -> Self {
+        Arc::make_mut(&mut self.challenger).answer_grpc();
+        self
+    }
+
     pub(super) fn with_challenger(rule: Rule, challenger: Arc<Challenger>) -> Self {
         Self {
             rule: Arc::new(rule),
@@ -110,7 +123,7 @@ impl<S> RequireScope<S> {
         let Some(principal) = request.extensions().get::<AppPrincipal>() else {
             return Some(match request.extensions().get::<Anonymous>() {
                 Some(Anonymous(challenger)) => {
-                    challenger.refuse(Rejection::missing(), Dialect::of(request))
+                    challenger.refuse(Rejection::missing(), challenger.format_for(request))
                 }
                 None => layer_missing(request.method()),
             });
@@ -123,13 +136,15 @@ impl<S> RequireScope<S> {
             *principal.app_id(),
             self.rule.scopes().clone(),
         );
-        Some(self.challenger.refuse(rejection, Dialect::of(request)))
+        let format = self.challenger.format_for(request);
+        Some(self.challenger.refuse(rejection, format))
     }
 }
 
 fn layer_missing(method: &Method) -> Response<Bytes> {
-    let cure = "`RequireScopeLayer` found no principal: put an `ApiTokenLayer` outside of it\n";
-    let body = if method == Method::HEAD { "" } else { cure };
+    telemetry::layer_missing(Needs::RequireScope);
+    let hint = "`RequireScopeLayer` found no principal: put an `ApiTokenLayer` outside of it\n";
+    let body = if method == Method::HEAD { "" } else { hint };
     let mut response = Response::new(Bytes::from_static(body.as_bytes()));
     *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
     response.headers_mut().insert(

@@ -8,7 +8,7 @@ use http::{Request, Response};
 use tower_service::Service;
 
 use super::{ResponseBody, ResponseFuture, layer::Policy};
-use crate::{authenticator::Verification, dialect::Dialect};
+use crate::authenticator::Verification;
 
 /// A service that lets only requests with a live token through to the inner one.
 ///
@@ -72,13 +72,12 @@ where
             }
             Some(Verification::Refused(rejection)) => {
                 self.release_ready();
-                let dialect = Dialect::of(&request);
-                ResponseFuture::refused(self.policy.refuse(rejection, dialect))
+                ResponseFuture::refused(self.policy.refuse(rejection, &request))
             }
             Some(Verification::Pending(lookup)) => {
                 self.release_ready();
                 let inner = self.inner.clone();
-                ResponseFuture::asking(lookup, inner, request, Arc::clone(&self.policy))
+                ResponseFuture::looking_up(lookup, inner, request, Arc::clone(&self.policy))
             }
         }
     }

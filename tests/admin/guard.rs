@@ -129,3 +129,40 @@ async fn an_actor_grants_for_no_longer_than_its_token_lives_unless_it_is_an_owne
         assert_eq!(actor.grantable().latest_expiry(), expiry);
     }
 }
+
+#[tokio::test]
+async fn what_is_around_the_guard_prints_no_credential() {
+    let platform = Platform::new();
+    let (token, _) = issue(&platform, "tokens:admin").await;
+    let guard = TokenGuard::any_app(&platform.tokens);
+    let basic = STANDARD.encode(format!("anyone:{token}"));
+    for (credentials, admitted) in [
+        (vec![format!("Bearer {token}")], true),
+        (vec![format!("Basic {basic}")], true),
+        (vec![format!("Bearer {token} {token}")], false),
+        (vec![format!("Digest {token}")], false),
+        (vec![token.clone()], false),
+        (
+            vec![format!("Bearer {token}"), format!("Bearer {token}")],
+            false,
+        ),
+        (
+            vec![format!("Bearer {token}"), format!("Basic {basic}")],
+            false,
+        ),
+    ] {
+        let mut request = Request::get("/tokens").body(()).unwrap().into_parts().0;
+        for credential in &credentials {
+            let credential = credential.parse().unwrap();
+            request.headers.append(AUTHORIZATION, credential);
+        }
+        let verdict = guard.authenticate(&mut request).await;
+        assert_eq!(verdict.is_ok(), admitted, "{credentials:?}");
+        let shown = format!("{request:?}");
+        assert_eq!(shown.matches("Sensitive").count(), credentials.len());
+        assert!(
+            !shown.contains(&token) && !shown.contains(&basic),
+            "{shown}"
+        );
+    }
+}

@@ -20,6 +20,23 @@ use crate::{
     wire::{Wire, both},
 };
 
+/// A glob import takes no name from the crates beside it.
+mod everything {
+    use tower_api_tokens::*;
+
+    pub(super) fn guarded(tokens: &ApiTokens) -> axum::Router {
+        let routes = axum::Router::new().route("/", axum::routing::get(async || ""));
+        routes.route_layer(ApiTokenLayer::new(tokens))
+    }
+}
+
+#[tokio::test]
+async fn everything_can_be_imported_beside_axum() {
+    let fixture = Fixture::new().await;
+    let (parts, _) = ask(&everything::guarded(&fixture.tokens), "/", "").await;
+    assert_eq!(parts.status, StatusCode::UNAUTHORIZED);
+}
+
 async fn whoami(principal: AppPrincipal) -> String {
     principal.app_name().to_owned()
 }

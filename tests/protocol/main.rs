@@ -9,6 +9,7 @@
 mod axum;
 mod challenges;
 mod fields;
+mod formats;
 mod http2;
 mod inner;
 mod modes;

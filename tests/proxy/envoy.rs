@@ -1,5 +1,6 @@
 //! A service behind Envoy, set up by the guide's snippet. `TEST_ENVOY` names the executable.
 
+mod aliases;
 mod cases;
 #[path = "../services/mod.rs"]
 mod services;

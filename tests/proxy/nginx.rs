@@ -1,6 +1,8 @@
 //! A service behind nginx, set up by the guide's snippet.
 
+mod aliases;
 mod cases;
+mod layer;
 #[path = "../services/mod.rs"]
 mod services;
 mod support;
@@ -45,7 +47,12 @@ impl Proxy for Nginx {
 
 fn main() -> ExitCode {
     let found = find_nginx().is_some();
-    services::run("nginx", found, cases::all::<Nginx>())
+    let mut tests = cases::all::<Nginx>();
+    tests.push((
+        "no_request_opens_a_route_that_the_layer_itself_guards",
+        || Box::pin(layer::no_request_opens_a_route_that_the_layer_itself_guards()),
+    ));
+    services::run("nginx", found, tests)
 }
 
 /// The executable, if it is installed; Debian keeps it where users do not look.

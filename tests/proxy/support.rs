@@ -22,6 +22,8 @@ use tokio::{
     time::{sleep, timeout},
 };
 
+use crate::aliases::fold;
+
 /// The guide, whose snippets are what is tested.
 const GUIDE: &str = include_str!("../../docs/command-line.md");
 
@@ -65,7 +67,7 @@ pub(crate) struct Site {
 }
 
 /// A process that ends with its owner.
-struct Running(Child);
+pub(crate) struct Running(pub(crate) Child);
 
 impl Drop for Running {
     fn drop(&mut self) {
@@ -116,12 +118,7 @@ impl Site {
     }
 
     async fn wait_until_up(&self) {
-        let connected = async {
-            while TcpStream::connect(self.address).await.is_err() {
-                sleep(Duration::from_millis(20)).await;
-            }
-        };
-        if timeout(PATIENCE, connected).await.is_err() {
+        if !is_up(self.address).await {
             let log = std::fs::read_to_string(self.directory.path().join("proxy.log"));
             panic!("the proxy does not listen: {}", log.unwrap());
         }
@@ -210,6 +207,16 @@ impl Drop for Site {
     }
 }
 
+/// Whether somebody listens at an address before long.
+pub(crate) async fn is_up(address: SocketAddr) -> bool {
+    let connected = async {
+        while TcpStream::connect(address).await.is_err() {
+            sleep(Duration::from_millis(20)).await;
+        }
+    };
+    timeout(PATIENCE, connected).await.is_ok()
+}
+
 /// Sends a request byte by byte as it is given, and reads the answer to its end.
 pub(crate) async fn exchange(address: SocketAddr, request: &str) -> Answer {
     let exchange = async {
@@ -229,7 +236,7 @@ pub(crate) async fn exchange(address: SocketAddr, request: &str) -> Answer {
 }
 
 /// The service: tells what reached it.
-async fn upstream(
+pub(crate) async fn upstream(
     State(reached): State<Arc<AtomicUsize>>,
     headers: HeaderMap,
     body: Bytes,
@@ -248,12 +255,11 @@ impl Answer {
         let start = self.body.find('{').expect("the service has answered");
         let end = self.body.rfind('}').unwrap();
         let told: Value = serde_json::from_str(&self.body[start..=end]).unwrap();
-        let loosely = |name: &str| name.to_lowercase().replace('_', "-");
         told["fields"]
             .as_array()
             .unwrap()
             .iter()
-            .filter(|field| loosely(field[0].as_str().unwrap()) == loosely(name))
+            .filter(|field| fold(field[0].as_str().unwrap()) == fold(name))
             .map(|field| field[1].as_str().unwrap().to_owned())
             .collect()
     }
@@ -301,7 +307,7 @@ fn serve(store: &str) -> (Running, SocketAddr, String) {
     (Running(child), address, token.trim().to_owned())
 }
 
-fn free_address() -> SocketAddr {
+pub(crate) fn free_address() -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     listener.local_addr().unwrap()
 }

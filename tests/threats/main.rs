@@ -18,3 +18,4 @@ mod support;
 mod telemetry;
 mod types;
 mod uniformity;
+mod waiting;

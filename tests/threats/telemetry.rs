@@ -9,7 +9,9 @@ use std::{
 
 use tower::{Layer as _, ServiceExt};
 use tower_api_tokens::testing::ManualClock;
-use tower_api_tokens::{ApiTokenLayer, MemoryStore, NewToken, RejectionKind, StoreErrorKind};
+use tower_api_tokens::{
+    ApiTokenLayer, Authenticator, MemoryStore, NewToken, RejectionKind, StoreErrorKind, TokenDigest,
+};
 use tracing::{
     Event, Instrument, Level, Subscriber,
     field::{Field, Visit},
@@ -19,7 +21,7 @@ use tracing::{
 use tracing_subscriber::{Layer, Registry, layer::Context, prelude::*};
 
 use crate::support::{
-    Act, START, Scene, Strict, Tap, anonymous, bearer, outcome, tokens_in, unknown,
+    Act, Always, START, Scene, Strict, Tap, anonymous, bearer, outcome, tokens_in, unknown,
 };
 
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -106,7 +108,9 @@ async fn each_rejection_is_told_once_with_its_kind() {
     let _watching = witness.watch();
     let told = async |outcome: (u16, Option<RejectionKind>), kind: RejectionKind, token| {
         assert_eq!(outcome.1, Some(kind));
-        let events = witness.take();
+        // Trouble of the store is told of louder, too.
+        let mut events = witness.take();
+        events.retain(|(level, _)| *level != Level::WARN);
         let [(level, fields)] = &events[..] else {
             panic!("{kind}: {} events", events.len());
         };
@@ -220,4 +224,126 @@ async fn an_admitted_request_names_its_app_and_token_in_a_span_that_declares_the
     let call = service.oneshot(scene.request());
     assert_eq!(call.await.unwrap().status(), 200);
     assert_eq!(*witness.spans.lock().unwrap(), Fields::default());
+}
+
+/// The events of at least this level, as their kind and how many like them were suppressed.
+fn loud(witness: &Witness, least: Level) -> Vec<(Level, String, String)> {
+    let mut events = witness.take();
+    events.retain(|(level, _)| *level <= least);
+    let field = |fields: &Fields, name| fields.0.get(name).cloned().unwrap_or_default();
+    let loud = |(level, fields): (Level, Fields)| {
+        let kind = match field(&fields, "kind") {
+            kind if kind.is_empty() => field(&fields, "message"),
+            kind => kind,
+        };
+        (level, kind, field(&fields, "suppressed"))
+    };
+    events.into_iter().map(loud).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_outage_is_warned_of_by_each_authenticator_once_in_ten_seconds() {
+    let clock = ManualClock::new(START);
+    let store = Tap::new(MemoryStore::new(), |name, nth| match (name, nth) {
+        ("find", 5) => Act::Hang,
+        ("find", 6) => Act::Panic,
+        ("find", _) => Act::FailBefore(StoreErrorKind::Unavailable),
+        _ => Act::Pass,
+    });
+    let of = || tokens_in(store.clone()).clock(clock.clone());
+    let scene = Scene::of(of().name("first").build()).await;
+    let (second, full) = (of().name("second").build(), of().max_lookups(0).build());
+    let service = ApiTokenLayer::new(&scene.tokens).layer(Strict::default());
+    let witness = Witness::default();
+    let _watching = witness.watch();
+    let warned = |kind: &str, suppressed: &str| (Level::WARN, kind.into(), suppressed.into());
+
+    for _ in 0..3 {
+        assert_eq!(outcome(&service, scene.request()).await.0, 503);
+    }
+    assert_eq!(loud(&witness, Level::WARN), [warned("store_failure", "0")]);
+    // By itself, too, and apart from another authenticator and another kind.
+    assert!(scene.verdict(scene.plaintext()).await.is_err());
+    assert_eq!(loud(&witness, Level::WARN), []);
+    for (tokens, kind) in [
+        (&second, "store_failure"),
+        (&scene.tokens, "store_timeout"),
+        (&full, "overload"),
+    ] {
+        let verdict = crate::support::verdict(tokens, scene.plaintext()).await;
+        assert_eq!(verdict.unwrap_err().as_str(), kind);
+        assert_eq!(loud(&witness, Level::WARN), [warned(kind, "0")]);
+    }
+    assert!(scene.verdict(scene.plaintext()).await.is_err(), "it panics");
+    clock.advance(Duration::from_secs(9));
+    assert!(scene.verdict(scene.plaintext()).await.is_err());
+    assert_eq!(loud(&witness, Level::WARN), []);
+    clock.advance(Duration::from_secs(1));
+    assert!(scene.verdict(scene.plaintext()).await.is_err());
+    assert_eq!(loud(&witness, Level::WARN), [warned("store_failure", "5")]);
+}
+
+#[tokio::test]
+async fn a_refused_token_is_no_reason_to_warn() {
+    let scene = Scene::of(tokens_in(MemoryStore::new()).build()).await;
+    scene.tokens.revoke(scene.id()).await.unwrap();
+    let service = ApiTokenLayer::new(&scene.tokens).layer(Strict::default());
+    let witness = Witness::default();
+    let _watching = witness.watch();
+    for request in [
+        anonymous(),
+        bearer("a b"),
+        bearer("typo"),
+        bearer(&unknown()),
+        scene.request(),
+    ] {
+        assert!(outcome(&service, request).await.0 < 500);
+    }
+    assert_eq!(loud(&witness, Level::WARN), []);
+}
+
+#[tokio::test]
+async fn a_store_that_answers_with_another_digest_is_an_error_and_the_token_unknown() {
+    let clock = ManualClock::new(START);
+    let scene = Scene::of(tokens_in(MemoryStore::new()).build()).await;
+    let record = scene.issued.record().clone();
+    let careless = Always(move || Ok(Some(record.clone())));
+    let authenticator = Authenticator::builder(careless)
+        .clock(clock.clone())
+        .build();
+    let service = ApiTokenLayer::new(&authenticator).layer(Strict::default());
+    let witness = Witness::default();
+    let _watching = witness.watch();
+    let presented: Vec<_> = (0..3).map(|_| unknown()).collect();
+    for token in &presented {
+        let refused = (401, Some(RejectionKind::UnknownToken));
+        assert_eq!(outcome(&service, bearer(token)).await, refused);
+    }
+    let events = witness.take();
+    let shown = format!("{events:?}");
+    for token in &presented {
+        let digest = TokenDigest::of(token.as_bytes()).to_hex();
+        assert!(!shown.contains(token) && !shown.contains(&digest));
+    }
+    let held = scene.issued.record().digest.to_hex();
+    assert!(!shown.contains(&held), "{shown}");
+    let errors: Vec<_> = events
+        .iter()
+        .filter(|(level, _)| *level == Level::ERROR)
+        .collect();
+    let [(_, error)] = errors[..] else {
+        panic!("{shown}");
+    };
+    assert!(error.0["message"].contains("another digest"));
+
+    clock.advance(Duration::from_secs(10));
+    outcome(&service, bearer(&unknown())).await;
+    let [(Level::ERROR, _, suppressed)] = &loud(&witness, Level::ERROR)[..] else {
+        panic!("it is not told of again");
+    };
+    assert_eq!(suppressed, "2");
+
+    // The token that the record is of is admitted, without a word.
+    assert_eq!(outcome(&service, scene.request()).await.0, 200);
+    assert_eq!(loud(&witness, Level::WARN), []);
 }

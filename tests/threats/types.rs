@@ -14,7 +14,7 @@ use http_body::{Body, Frame};
 use tower::{Layer, Service, ServiceExt, service_fn};
 use tower_api_tokens as crate_root;
 use tower_api_tokens::{
-    ApiToken, ApiTokenAuth, ApiTokenLayer, MemoryStore, RequireScopeLayer, TokenDigest, axum,
+    ApiToken, ApiTokenAuth, ApiTokenLayer, MemoryStore, RequireScopeLayer, TokenDigest, extract,
     middleware, store,
 };
 
@@ -85,8 +85,8 @@ assert_sent_between_threads![
     crate_root::transfer::ImportReport,
     crate_root::transfer::LineFault,
     crate_root::transfer::TransferError,
-    axum::AppPrincipalRejection,
-    axum::AppPrincipalRejectionKind,
+    extract::AppPrincipalRejection,
+    extract::AppPrincipalRejectionKind,
     middleware::RequireScope<()>,
     middleware::RequireScopeFuture<()>,
     middleware::ResponseBody<String>,
@@ -142,7 +142,7 @@ macro_rules! assert_not_serializable {
             }
             struct Has;
             impl<T> Lacks<()> for T {}
-            impl<T> Lacks<Has> for T where ::axum::Json<T>: ::axum::response::IntoResponse {}
+            impl<T> Lacks<Has> for T where axum::Json<T>: axum::response::IntoResponse {}
             let _ = <$type as Lacks<_>>::check;
         };
     )*};

@@ -19,7 +19,7 @@ use crate::{
     admin::Actor,
     app::AppId,
     authenticator::Authenticator,
-    challenge,
+    challenge, credential,
     grantable::Grantable,
     middleware::{ApiTokenLayer, LayerError, RequireScopeLayer},
     principal::AppPrincipal,
@@ -109,6 +109,8 @@ impl TokenGuard {
 #[async_trait]
 impl Guard for TokenGuard {
     async fn authenticate(&self, request: &mut Parts) -> Result<Actor, Denied> {
+        // Whatever is around this guard may print the request that it was asked about.
+        credential::mark_sensitive(&mut request.headers, &AUTHORIZATION);
         let mut question = Request::new(());
         for credential in request.headers.get_all(AUTHORIZATION) {
             let headers = question.headers_mut();

@@ -1,7 +1,7 @@
 //! The endpoint that a proxy asks about each request before it passes it on.
 //!
-//! What the proxy tells of the request are the header fields of its client, so no more of them is
-//! looked at than the credential: a content type, for one, would choose the form of the answer.
+//! The proxy sends the header fields of its client, so only those that carry the credential are read:
+//! nothing else that the client sends can have a part in the answer.
 
 use std::{
     convert::Infallible,
@@ -18,7 +18,7 @@ use axum::{
 };
 use http::{
     HeaderName, HeaderValue, StatusCode, Uri,
-    header::{AUTHORIZATION, CACHE_CONTROL},
+    header::{AUTHORIZATION, CACHE_CONTROL, Entry},
 };
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use serde_json::json;
@@ -80,7 +80,7 @@ fn unauthorized(
     response
 }
 
-async fn verify(State(proxied): State<Proxied>, request: Request) -> Response {
+async fn verify(State(proxied): State<Proxied>, mut request: Request) -> Response {
     let scopes = match required_scopes(request.uri()) {
         Ok(scopes) => scopes,
         // The proxy is set up wrongly: to answer as if it were not could admit too many.
@@ -91,7 +91,11 @@ async fn verify(State(proxied): State<Proxied>, request: Request) -> Response {
         .into_iter()
         .flatten()
     {
-        for value in request.headers().get_all(name) {
+        let Entry::Occupied(mut field) = request.headers_mut().entry(name) else {
+            continue;
+        };
+        for value in field.iter_mut() {
+            value.set_sensitive(true);
             question.headers_mut().append(name, value.clone());
         }
     }

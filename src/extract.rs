@@ -34,8 +34,11 @@ use axum_core::{
 use http::{StatusCode, request::Parts};
 
 use crate::{
-    challenge::Challenger, dialect::Dialect, middleware::Anonymous, principal::AppPrincipal,
+    challenge::Challenger,
+    middleware::{Anonymous, ResponseFormat},
+    principal::AppPrincipal,
     rejection::Rejection,
+    telemetry::{self, Needs},
 };
 
 /// The request has no principal to extract.
@@ -49,7 +52,7 @@ enum Absence {
     /// The layer let the request through without a principal.
     Anonymous {
         challenger: std::sync::Arc<Challenger>,
-        dialect: Dialect,
+        format: ResponseFormat,
     },
     /// The request did not come through the layer.
     LayerMissing,
@@ -70,9 +73,12 @@ impl AppPrincipalRejection {
         let absence = match parts.extensions.get() {
             Some(Anonymous(challenger)) => Absence::Anonymous {
                 challenger: challenger.clone(),
-                dialect: Dialect::of_parts(parts),
+                format: challenger.format_for(parts),
             },
-            None => Absence::LayerMissing,
+            None => {
+                telemetry::layer_missing(Needs::Extractor);
+                Absence::LayerMissing
+            }
         };
         Self { absence }
     }
@@ -103,11 +109,8 @@ impl std::error::Error for AppPrincipalRejection {}
 impl IntoResponse for AppPrincipalRejection {
     fn into_response(self) -> Response {
         match &self.absence {
-            Absence::Anonymous {
-                challenger,
-                dialect,
-            } => challenger
-                .refuse(Rejection::missing(), *dialect)
+            Absence::Anonymous { challenger, format } => challenger
+                .refuse(Rejection::missing(), *format)
                 .map(Body::from),
             Absence::LayerMissing => {
                 (StatusCode::INTERNAL_SERVER_ERROR, self.to_string()).into_response()

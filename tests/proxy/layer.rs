@@ -1,0 +1,103 @@
+//! nginx that asks a service behind the layer, in the place of `api-tokens serve`.
+
+use std::{
+    net::SocketAddr,
+    process::Stdio,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
+
+use axum::Router;
+use tempfile::TempDir;
+use tower_api_tokens::{ApiTokenLayer, ApiTokens, MemoryStore, NewToken, TokenFormat};
+
+use crate::{
+    Nginx,
+    support::{Proxy, Running, exchange, free_address, is_up, upstream},
+};
+
+/// Content types and other fields by which a client may ask for another form of the answer.
+const FIELDS: [&str; 12] = [
+    "X-Nothing: x",
+    "Content-Type: application/grpc",
+    "Content-Type: application/grpc+proto",
+    "Content-Type: application/grpc-web",
+    "Content-Type: application/grpc-web-text",
+    "Content-Type: application/json",
+    "Accept: application/grpc",
+    "TE: trailers\r\nContent-Type: application/grpc",
+    "X-HTTP-Method-Override: POST\r\nContent-Type: application/grpc",
+    "Connection: Upgrade\r\nUpgrade: websocket",
+    "Expect: 200-ok",
+    "Origin: https://x\r\nAccess-Control-Request-Method: GET",
+];
+
+const CREDENTIALS: [(&str, u16); 4] = [
+    ("", 401),
+    ("Authorization: Digest x\r\n", 401),
+    ("Authorization: Bearer acme_typo\r\n", 401),
+    // What the client sent is wrong, which nginx takes for a failure of the one that it asked.
+    ("Authorization: Bearer a b\r\n", 500),
+];
+
+pub(crate) async fn no_request_opens_a_route_that_the_layer_itself_guards() {
+    let tokens = ApiTokens::new(MemoryStore::new(), TokenFormat::new("acme").unwrap());
+    let app = tokens.create_app("Billing").await.unwrap();
+    let token = tokens.issue(&app.id, NewToken::named("ci")).await.unwrap();
+    let guarded = Router::new()
+        .fallback(async || "")
+        .layer(ApiTokenLayer::new(&tokens));
+    let reached = Arc::new(AtomicUsize::new(0));
+    let service = Router::new()
+        .fallback(upstream)
+        .with_state(Arc::clone(&reached));
+    let (verifier, upstream) = (listen(guarded).await, listen(service).await);
+    let proxy = free_address();
+    let directory = TempDir::new().unwrap();
+    // All that the client sent goes to the one that is asked, and its method does too.
+    let config = format!(
+        "server {{
+            listen {proxy};
+            location / {{ auth_request /_token; proxy_pass http://{upstream}; }}
+            location = /_token {{
+                internal;
+                proxy_method $request_method;
+                proxy_pass_request_body off;
+                proxy_set_header Content-Length \"\";
+                proxy_pass http://{verifier};
+            }}
+        }}"
+    );
+    // What it logs of each refusal is no concern of this test.
+    let mut nginx = Nginx::start(&config, &directory);
+    let _proxy = Running(nginx.stderr(Stdio::null()).spawn().unwrap());
+    assert!(is_up(proxy).await);
+
+    for method in ["GET", "POST", "HEAD", "OPTIONS", "PURGE"] {
+        for fields in FIELDS {
+            for (credential, status) in CREDENTIALS {
+                let request = format!(
+                    "{method} / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{credential}{fields}\r\n\r\n"
+                );
+                let answer = exchange(proxy, &request).await;
+                assert_eq!(answer.status, status, "{request}");
+            }
+        }
+    }
+    assert_eq!(reached.load(Ordering::SeqCst), 0);
+
+    let authorization = format!("Authorization: Bearer {}", token.token().expose());
+    let request =
+        format!("GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{authorization}\r\n\r\n");
+    assert_eq!(exchange(proxy, &request).await.status, 200);
+    assert_eq!(reached.load(Ordering::SeqCst), 1);
+}
+
+async fn listen(router: Router) -> SocketAddr {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async { axum::serve(listener, router).await.unwrap() });
+    address
+}

@@ -1,0 +1,237 @@
+//! Requests that wait for the inner service after their token was looked up: the verdict is that of
+//! the instant in which the inner service is ready.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::SeqCst},
+    },
+    time::Duration,
+};
+
+use futures_util::FutureExt;
+use http::{Request, Response};
+use tower::{Layer, Service, ServiceExt};
+use tower_api_tokens::{
+    ApiTokenLayer, ApiTokens, ApiTokensBuilder, MemoryStore, NewToken, Rejection, RejectionKind,
+    StoreErrorKind, TokenFormat, testing::ManualClock,
+};
+
+use crate::support::{Act, START, Scene, Tap, attributed};
+
+const BOUND: Duration = Duration::from_secs(5);
+
+/// A token that expires in an hour, in a store that can be made to fail.
+struct Wait {
+    scene: Scene,
+    clock: ManualClock,
+    store: Tap<MemoryStore>,
+    fails: Arc<AtomicBool>,
+    hangs: Arc<AtomicBool>,
+    /// A process that shares the store.
+    elsewhere: ApiTokens,
+}
+
+/// What happens while a request waits.
+type Event = for<'a> fn(&'a Wait) -> futures_util::future::BoxFuture<'a, ()>;
+
+macro_rules! event {
+    (|$wait:ident| $event:expr) => {
+        |$wait| Box::pin(async move { $event })
+    };
+}
+
+impl Wait {
+    async fn new(set: fn(ApiTokensBuilder) -> ApiTokensBuilder) -> Self {
+        let clock = ManualClock::new(START);
+        let fails = Arc::new(AtomicBool::new(false));
+        let hangs = Arc::new(AtomicBool::new(false));
+        let (fail, hang) = (Arc::clone(&fails), Arc::clone(&hangs));
+        let store = Tap::new(MemoryStore::new(), move |name, _| {
+            if name == "find" && fail.load(SeqCst) {
+                Act::FailBefore(StoreErrorKind::Unavailable)
+            } else if name == "find" && hang.load(SeqCst) {
+                Act::Hang
+            } else {
+                Act::Pass
+            }
+        });
+        let format = || TokenFormat::new("acme").unwrap();
+        let builder = ApiTokens::builder(store.clone(), format()).clock(clock.clone());
+        let mut scene = Scene::of(set(builder.max_staleness(BOUND)).build()).await;
+        let new = NewToken::named("short").expires_in(Duration::from_secs(3600));
+        scene.issued = scene.tokens.issue(&scene.app.id, new).await.unwrap();
+        let elsewhere = ApiTokens::builder(store.clone(), format()).clock(clock.clone());
+        Self {
+            scene,
+            clock,
+            store,
+            fails,
+            hangs,
+            elsewhere: elsewhere.build(),
+        }
+    }
+
+    /// What a request gets that waits while this happens, and how often the store was asked.
+    async fn outcome(&self, event: Event) -> (u16, Option<RejectionKind>, usize) {
+        let (mock, mut handle) = tower_test::mock::pair::<Request<String>, Response<String>>();
+        let mut service = ApiTokenLayer::new(&self.scene.tokens).layer(mock);
+        handle.allow(1);
+        let asked = self.store.count("find");
+        let mut call = Box::pin(
+            ServiceExt::<Request<String>>::ready(&mut service)
+                .await
+                .unwrap()
+                .call(self.scene.request()),
+        );
+        // The inner service is busy from now on.
+        handle.allow(0);
+        for _ in 0..10 {
+            assert!(call.as_mut().now_or_never().is_none());
+        }
+        assert_eq!(self.store.count("find"), asked + 1, "the token was found");
+        event(self).await;
+        for _ in 0..10 {
+            assert!(call.as_mut().now_or_never().is_none());
+            assert!(handle.next_request().now_or_never().is_none());
+        }
+        handle.allow(1);
+        let caller = tokio::spawn(call);
+        let app = self.scene.app.id.to_string();
+        let answered = tokio::spawn(async move {
+            if let Some((request, respond)) = handle.next_request().await {
+                assert_eq!(attributed(&request), app);
+                respond.send_response(Response::new(String::new()));
+                return 1;
+            }
+            0
+        });
+        let response = caller.await.unwrap().unwrap();
+        drop(service);
+        let (status, kind) = (
+            response.status().as_u16(),
+            response.extensions().get().map(Rejection::kind),
+        );
+        let called = answered.await.unwrap();
+        assert_eq!(called == 1, status == 200, "{status}");
+        (status, kind, self.store.count("find") - asked)
+    }
+}
+
+const REVOKED: Event = event!(|wait| {
+    let id = wait.scene.id();
+    wait.scene.tokens.revoke(id).await.unwrap();
+});
+const DISABLED: Event = event!(|wait| {
+    let app = &wait.scene.app.id;
+    wait.scene.tokens.disable_app(app).await.unwrap();
+});
+const RENAMED: Event = event!(|wait| {
+    let id = wait.scene.id();
+    wait.scene.tokens.rename(id, "other").await.unwrap();
+});
+const EXPIRED: Event = event!(|wait| wait.clock.advance(Duration::from_secs(3600)));
+const NOTHING: Event = event!(|_wait| ());
+const AGED: Event = event!(|wait| wait.clock.advance(BOUND));
+const AGED_AND_DOWN: Event = event!(|wait| {
+    wait.clock.advance(BOUND);
+    wait.fails.store(true, SeqCst);
+});
+const REVOKED_ELSEWHERE: Event = event!(|wait| {
+    let id = wait.scene.id();
+    wait.elsewhere.revoke(id).await.unwrap();
+    wait.clock.advance(BOUND);
+});
+const DISABLED_ELSEWHERE: Event = event!(|wait| {
+    let app = &wait.scene.app.id;
+    wait.elsewhere.disable_app(app).await.unwrap();
+    wait.clock.advance(BOUND);
+});
+
+#[tokio::test(start_paused = true)]
+async fn what_ends_a_token_during_the_wait_ends_the_request() {
+    // With room in the cache, without it, and where nothing is cached.
+    for set in [
+        (|builder| builder) as fn(ApiTokensBuilder) -> ApiTokensBuilder,
+        |builder| builder.capacity(0),
+        |builder| builder.max_staleness(Duration::ZERO),
+    ] {
+        for (event, expected) in [
+            (REVOKED, RejectionKind::RevokedToken),
+            (DISABLED, RejectionKind::DisabledApp),
+            (EXPIRED, RejectionKind::ExpiredToken),
+            (REVOKED_ELSEWHERE, RejectionKind::RevokedToken),
+            (DISABLED_ELSEWHERE, RejectionKind::DisabledApp),
+        ] {
+            let wait = Wait::new(set).await;
+            let (status, kind, _) = wait.outcome(event).await;
+            assert_eq!((status, kind), (401, Some(expected)));
+            let stats = wait.scene.tokens.authenticator().stats();
+            assert_eq!(stats.refused(expected), 1);
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_grew_too_old_during_the_wait_is_looked_up_once_more() {
+    let wait = Wait::new(|builder| builder).await;
+    assert_eq!(wait.outcome(AGED).await, (200, None, 2));
+
+    let wait = Wait::new(|builder| builder).await;
+    let failed = (503, Some(RejectionKind::StoreFailure), 2);
+    assert_eq!(wait.outcome(AGED_AND_DOWN).await, failed);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_holds_still_is_not_looked_up_again() {
+    let wait = Wait::new(|builder| builder).await;
+    assert_eq!(wait.outcome(NOTHING).await, (200, None, 1));
+    // Without room to keep it, too.
+    let wait = Wait::new(|builder| builder.capacity(0)).await;
+    assert_eq!(wait.outcome(NOTHING).await, (200, None, 1));
+    // A change of the token that leaves it live.
+    let wait = Wait::new(|builder| builder).await;
+    assert_eq!(wait.outcome(RENAMED).await, (200, None, 2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_second_lookup_needs_no_permit() {
+    let wait = Wait::new(|builder| builder.max_lookups(1)).await;
+    let event: Event = event!(|wait| {
+        wait.clock.advance(BOUND);
+        // Another lookup hangs from now on, and holds the only permit.
+        wait.hangs.store(true, SeqCst);
+        let tokens = wait.scene.tokens.clone();
+        let unknown = crate::support::unknown();
+        tokio::spawn(async move { crate::support::verdict(&tokens, &unknown).await });
+        while wait.store.count("find") < 2 {
+            tokio::task::yield_now().await;
+        }
+        wait.hangs.store(false, SeqCst);
+        let overload = wait.scene.verdict(&crate::support::unknown()).await;
+        assert_eq!(overload, Err(RejectionKind::Overload));
+    });
+    let (status, kind, _) = wait.outcome(event).await;
+    assert_eq!((status, kind), (200, None));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_was_too_long_on_its_way_is_not_used() {
+    let gate = Arc::new(tokio::sync::Semaphore::new(0));
+    let clock = ManualClock::new(START);
+    let (opens, advanced) = (Arc::clone(&gate), clock.clone());
+    // The store reads the record, and its answer arrives when the bound has passed.
+    let store = Tap::new(MemoryStore::new(), move |name, nth| match (name, nth) {
+        ("find", 0) => {
+            advanced.advance(BOUND);
+            Act::Wait(Arc::clone(&opens))
+        }
+        _ => Act::Pass,
+    });
+    let builder = ApiTokens::builder(store.clone(), TokenFormat::new("acme").unwrap());
+    let tokens = builder.clock(clock).max_staleness(BOUND).build();
+    let scene = Scene::of(tokens).await;
+    gate.add_permits(1);
+    assert_eq!(scene.verdict(scene.plaintext()).await, Ok(()));
+    assert_eq!(store.count("find"), 2, "the first answer was too old");
+}
