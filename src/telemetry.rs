@@ -52,3 +52,31 @@ pub(crate) fn managing_failed(what: &'static str, error: &dyn std::error::Error)
 
 #[cfg(all(feature = "admin", not(feature = "tracing")))]
 pub(crate) fn managing_failed(_: &'static str, _: &dyn std::error::Error) {}
+
+/// Reports a trigger that was gone from a database, and is there again.
+#[cfg(all(feature = "sqlite", feature = "tracing"))]
+pub(crate) fn trigger_restored(name: &str) {
+    tracing::warn!(
+        trigger = name,
+        "a trigger that logs or checks changes was dropped or altered; it was restored, and nodes read all tokens anew"
+    );
+}
+
+#[cfg(all(feature = "sqlite", not(feature = "tracing")))]
+pub(crate) fn trigger_restored(_: &str) {}
+
+/// Reports a row of a table that was left out of a listing because it cannot be read.
+#[cfg(all(any(feature = "postgres", feature = "sqlite"), feature = "tracing"))]
+pub(crate) fn unreadable_row(table: &'static str, id: &str) {
+    tracing::warn!(
+        table,
+        id,
+        "a row cannot be read and was left out; correct it or delete it"
+    );
+}
+
+#[cfg(all(
+    any(feature = "postgres", feature = "sqlite"),
+    not(feature = "tracing")
+))]
+pub(crate) fn unreadable_row(_: &'static str, _: &str) {}

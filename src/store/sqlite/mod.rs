@@ -1,12 +1,16 @@
 //! A store in an SQLite database.
 
 mod audit;
+mod backup;
 mod changes;
 mod error;
+mod file;
 mod identifier;
+mod migrate;
 mod open;
 mod registry;
 mod statements;
+mod writer;
 
 use std::{fmt, sync::Arc};
 
@@ -16,6 +20,8 @@ use sqlx::{SqliteConnection, SqlitePool};
 use tokio::sync::Notify;
 
 use error::from_sqlx;
+use file::OpenFile;
+use writer::Writer;
 
 #[cfg(doc)]
 use super::StoreErrorKind;
@@ -56,9 +62,10 @@ pub use sqlx::sqlite::SqliteConnectOptions;
 #[derive(Clone)]
 pub struct SqliteStore {
     readers: SqlitePool,
-    /// One connection, so that writers in this process queue here and not in SQLite.
-    writer: SqlitePool,
-    /// Tells the followers in this process of a change.
+    writer: Writer,
+    /// The file, unless the database is in memory.
+    file: Option<Arc<OpenFile>>,
+    /// Notifies the followers in this process of a change.
     changed: Arc<Notify>,
 }
 
@@ -93,12 +100,23 @@ impl SqliteStore {
         self.readers.close().await;
     }
 
-    fn on(readers: SqlitePool, writer: SqlitePool) -> Self {
+    fn on(readers: SqlitePool, writer: Writer, file: Option<OpenFile>) -> Self {
         Self {
             readers,
             writer,
+            file: file.map(Arc::new),
             changed: Arc::default(),
         }
+    }
+
+    /// The connections to read from, if the file is still the one that was opened.
+    fn readers(&self) -> Result<&SqlitePool, StoreError> {
+        self.check_file()?;
+        Ok(&self.readers)
+    }
+
+    fn check_file(&self) -> Result<(), StoreError> {
+        self.file.as_ref().map_or(Ok(()), |file| file.check())
     }
 
     /// Makes a change in one transaction, in a task of its own: a caller that goes away leaves it to
@@ -110,15 +128,13 @@ impl SqliteStore {
             + Send
             + 'static,
     {
-        let (writer, told) = (self.writer.clone(), Arc::clone(&self.changed));
+        let store = self.clone();
         let write = tokio::spawn(async move {
-            let mut transaction = writer
-                .begin_with("BEGIN IMMEDIATE")
-                .await
-                .map_err(from_sqlx)?;
-            let changed = change(&mut transaction).await?;
-            transaction.commit().await.map_err(from_sqlx)?;
-            told.notify_waiters();
+            store.check_file()?;
+            let changed = store.writer.write(change).await?;
+            store.changed.notify_waiters();
+            // A change to a file that has lost its name is lost with it.
+            store.check_file()?;
             Ok(changed)
         });
         write.await.map_err(StoreError::unavailable)?
@@ -130,7 +146,7 @@ impl TokenStore for SqliteStore {
     async fn find(&self, digest: &TokenDigest) -> Result<Answer, StoreError> {
         let row = sqlx::query(statements::FIND)
             .bind(digest.as_bytes().as_slice())
-            .fetch_one(&self.readers)
+            .fetch_one(self.readers()?)
             .await
             .map_err(from_sqlx)?;
         answer_from(&row)
@@ -140,5 +156,25 @@ impl TokenStore for SqliteStore {
 impl fmt::Debug for SqliteStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("SqliteStore").finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A caller may open, copy and restore in a task of its own.
+    #[test]
+    fn futures_are_send() {
+        fn is_send(_: impl Send) {}
+        is_send(SqliteStore::open(""));
+        is_send(SqliteStore::open_with(SqliteConnectOptions::new()));
+        is_send(SqliteStore::restore("", ""));
+        is_send(async {
+            let store = SqliteStore::open("sqlite::memory:").await?;
+            store.backup_to("copy").await?;
+            store.close().await;
+            Ok::<_, StoreError>(())
+        });
     }
 }
