@@ -1,11 +1,11 @@
 //! A file that is replaced under a process is noticed, and backups are restored the safe way.
 
-use std::fs;
+use std::{fs, io::Write};
 
 use sqlx::Connection;
 use tower_api_tokens::{
     AppQuery, ChangeLog, LifecycleErrorKind, NewToken, SqliteStore, StoreErrorKind, TokenQuery,
-    TokenRegistry, TokenStore,
+    TokenRegistry, TokenStatus, TokenStore,
 };
 
 use crate::support::{File, message, tokens, url};
@@ -67,6 +67,127 @@ async fn a_file_that_is_replaced_stops_the_store() {
             assert!(store.find(&issued.record().digest).await.is_err());
         }
     }
+}
+
+/// Copies over a file as `cp` does, so that it stays the same file.
+fn overwrite(file: &File, content: &[u8]) {
+    let mut opened = fs::OpenOptions::new()
+        .write(true)
+        .truncate(true)
+        .open(file.path())
+        .unwrap();
+    opened.write_all(content).unwrap();
+}
+
+#[tokio::test]
+async fn a_file_that_is_overwritten_stops_the_store() {
+    for how in [
+        "a backup",
+        "an old copy",
+        "another database",
+        "no database",
+        "nothing",
+    ] {
+        let file = File::new();
+        let store = file.open().await;
+        let platform = tokens(&store);
+        let app = platform.create_app("Billing").await.unwrap();
+        let issued = platform
+            .issue(&app.id, NewToken::named("ci"))
+            .await
+            .unwrap();
+        let backup = file.directory.path().join("backup.db");
+        let content = match how {
+            "a backup" => {
+                store.backup_to(&backup).await.unwrap();
+                fs::read(&backup).unwrap()
+            }
+            "an old copy" => {
+                file.execute("PRAGMA wal_checkpoint(TRUNCATE)").await;
+                fs::copy(file.path(), &backup).unwrap();
+                fs::read(&backup).unwrap()
+            }
+            "another database" => {
+                let other = File::new();
+                let another = other.open().await;
+                tokens(&another).create_app("Another").await.unwrap();
+                another.close().await;
+                fs::read(other.path()).unwrap()
+            }
+            "no database" => b"a diary ".repeat(10_000),
+            _ => Vec::new(),
+        };
+        platform.revoke(issued.record().id).await.unwrap();
+        file.execute("PRAGMA wal_checkpoint(TRUNCATE)").await;
+        let revision = store.revision().await.unwrap();
+        overwrite(&file, &content);
+        let refused = platform
+            .issue(&app.id, NewToken::named("lost"))
+            .await
+            .unwrap_err();
+        assert_eq!(refused.kind(), LifecycleErrorKind::Store, "{how}");
+        assert!(store.changes(revision, 10).await.is_err(), "{how}");
+        assert!(store.find(&issued.record().digest).await.is_err(), "{how}");
+    }
+}
+
+/// The log was never merged into the file, and the copy is as recent as the database.
+#[tokio::test]
+async fn a_fresh_backup_over_a_fresh_file_stops_the_store() {
+    let file = File::new();
+    let store = file.open().await;
+    let platform = tokens(&store);
+    let app = platform.create_app("Billing").await.unwrap();
+    let backup = file.directory.path().join("backup.db");
+    store.backup_to(&backup).await.unwrap();
+    overwrite(&file, &fs::read(&backup).unwrap());
+    let refused = platform
+        .issue(&app.id, NewToken::named("lost"))
+        .await
+        .unwrap_err();
+    assert_eq!(refused.kind(), LifecycleErrorKind::Store);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_others_do_to_a_file_in_use_stops_no_store() {
+    let file = File::new();
+    let (store, other) = (file.open().await, file.open().await);
+    let platform = tokens(&store);
+    let app = platform.create_app("Billing").await.unwrap();
+    let changing = {
+        let (platform, app) = (tokens(&other), app.id);
+        tokio::spawn(async move {
+            for _ in 0..300 {
+                let issued = platform.issue(&app, NewToken::named("ci")).await.unwrap();
+                platform.revoke(issued.record().id).await.unwrap();
+            }
+        })
+    };
+    for n in 0..60 {
+        let maintain = ["PASSIVE", "FULL", "RESTART", "TRUNCATE"][n % 4];
+        file.execute(&format!(
+            "PRAGMA busy_timeout = 10000; PRAGMA wal_checkpoint({maintain})"
+        ))
+        .await;
+        if n % 20 == 19 {
+            file.execute(
+                "PRAGMA busy_timeout = 10000; VACUUM; CREATE TABLE IF NOT EXISTS theirs (id)",
+            )
+            .await;
+        }
+        let issued = platform
+            .issue(&app.id, NewToken::named("ci"))
+            .await
+            .unwrap();
+        let revision = store.revision().await.unwrap();
+        store.changes(revision, 10).await.unwrap();
+        platform.revoke(issued.record().id).await.unwrap();
+    }
+    changing.await.unwrap();
+    let query = TokenQuery::default()
+        .status(TokenStatus::Revoked)
+        .limit(1000);
+    assert_eq!(platform.list(&query).await.unwrap().items.len(), 360);
 }
 
 #[tokio::test]

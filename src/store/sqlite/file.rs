@@ -5,7 +5,10 @@ use std::{
     hash::{BuildHasher, RandomState},
     io::{self, ErrorKind, Write},
     path::{self, Path, PathBuf},
-    sync::atomic::{AtomicBool, Ordering},
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::SystemTime,
 };
 
@@ -22,9 +25,16 @@ pub(super) struct OpenFile {
     path: PathBuf,
     identity: Option<(u64, u64)>,
     /// What the file was when it was opened as one that does not change.
-    frozen: Option<(u64, Option<SystemTime>)>,
+    frozen: Option<Stamp>,
     replaced: AtomicBool,
+    /// What was last found to be written by this database, and the revision in it.
+    verified: Mutex<(Option<Stamp>, Option<u64>)>,
+    /// Held by the one who verifies.
+    pub(super) verifying: tokio::sync::Mutex<()>,
 }
+
+/// The length of a file and when it was written last.
+pub(super) type Stamp = (u64, Option<SystemTime>);
 
 impl OpenFile {
     /// Takes note of the file before it is opened.
@@ -36,6 +46,8 @@ impl OpenFile {
             path,
             frozen: None,
             replaced: AtomicBool::new(false),
+            verified: Mutex::default(),
+            verifying: tokio::sync::Mutex::default(),
         }
     }
 
@@ -43,38 +55,67 @@ impl OpenFile {
     pub(super) fn about_to_freeze(file: &Path) -> Self {
         let metadata = fs::metadata(file).ok();
         Self {
-            frozen: metadata.map(|file| (file.len(), file.modified().ok())),
+            frozen: metadata.as_ref().map(stamp),
             ..Self::about_to_open(file)
         }
     }
 
-    /// Fails when the file under the path is no longer the one that was opened.
-    pub(super) fn check(&self) -> Result<(), StoreError> {
+    /// Fails when the file under the path is no longer the one that was opened. Otherwise returns what it is
+    /// now, if it was written since it was [verified](Self::verify).
+    pub(super) fn check(&self) -> Result<Option<Stamp>, StoreError> {
         let Some(opened) = self.identity else {
-            return Ok(());
+            return Ok(None);
         };
         let found = fs::metadata(&self.path).ok();
-        let same = found.as_ref().and_then(identity) == Some(opened);
-        if !same || self.replaced.load(Ordering::Relaxed) {
-            // A file that is put back later has missed what was written in between.
-            self.replaced.store(true, Ordering::Relaxed);
-            return Err(StoreError::unavailable(format!(
-                "the database file `{}` was moved, removed or replaced while it was open; restart this process, and stop it before the file is replaced",
-                self.path.display()
-            )));
+        // A file that is put back later has missed what was written in between.
+        let found = found.filter(|file| {
+            identity(file) == Some(opened) && !self.replaced.load(Ordering::Relaxed)
+        });
+        let stamp = stamp(&found.ok_or_else(|| self.overwritten())?);
+        match self.frozen {
+            None => Ok((self.verified().0 != Some(stamp)).then_some(stamp)),
+            Some(frozen) if frozen == stamp && !has_unmerged_changes(&self.path) => Ok(None),
+            Some(_) => {
+                self.replaced.store(true, Ordering::Relaxed);
+                Err(StoreError::unavailable(format!(
+                    "the database file `{}` was changed, which a process that may not write to its directory cannot follow; restart this process",
+                    self.path.display()
+                )))
+            }
         }
-        let (Some(frozen), Some(found)) = (&self.frozen, &found) else {
-            return Ok(());
-        };
-        if *frozen == (found.len(), found.modified().ok()) && !has_unmerged_changes(&self.path) {
-            return Ok(());
-        }
-        self.replaced.store(true, Ordering::Relaxed);
-        Err(StoreError::unavailable(format!(
-            "the database file `{}` was changed, which a process that may not write to its directory cannot follow; restart this process",
-            self.path.display()
-        )))
     }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The revision that the file was seen to hold without its log.
+    pub(super) fn checkpointed(&self) -> Option<u64> {
+        self.verified().1
+    }
+
+    /// Takes note that a checkpoint of this database has written the file.
+    pub(super) fn verify(&self, stamp: Stamp, revision: Option<u64>) {
+        let mut verified = self.verified();
+        *verified = (Some(stamp), verified.1.max(revision));
+    }
+
+    /// Stops the use of a file that is not what it was.
+    pub(super) fn overwritten(&self) -> StoreError {
+        self.replaced.store(true, Ordering::Relaxed);
+        StoreError::unavailable(format!(
+            "the database file `{}` was moved, removed, replaced or overwritten while it was open; restart this process, and stop it before the file is replaced",
+            self.path.display()
+        ))
+    }
+
+    fn verified(&self) -> MutexGuard<'_, (Option<Stamp>, Option<u64>)> {
+        self.verified.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn stamp(file: &Metadata) -> Stamp {
+    (file.len(), file.modified().ok())
 }
 
 #[cfg(unix)]

@@ -3,6 +3,7 @@
 mod audit;
 mod backup;
 mod changes;
+mod content;
 mod error;
 mod file;
 mod identifier;
@@ -109,16 +110,6 @@ impl SqliteStore {
         }
     }
 
-    /// The connections to read from, if the file is still the one that was opened.
-    fn readers(&self) -> Result<&SqlitePool, StoreError> {
-        self.check_file()?;
-        Ok(&self.readers)
-    }
-
-    fn check_file(&self) -> Result<(), StoreError> {
-        self.file.as_ref().map_or(Ok(()), |file| file.check())
-    }
-
     /// Makes a change in one transaction, in a task of its own: a caller that goes away leaves it to
     /// end, and no connection in the midst of it.
     async fn write<T, F>(&self, change: F) -> Result<T, StoreError>
@@ -130,11 +121,11 @@ impl SqliteStore {
     {
         let store = self.clone();
         let write = tokio::spawn(async move {
-            store.check_file()?;
+            store.check_file().await?;
             let changed = store.writer.write(change).await?;
             store.changed.notify_waiters();
-            // A change to a file that has lost its name is lost with it.
-            store.check_file()?;
+            // A change to a file that has lost its name, or was overwritten, is lost with it.
+            store.check_file().await?;
             Ok(changed)
         });
         write.await.map_err(StoreError::unavailable)?
@@ -146,7 +137,7 @@ impl TokenStore for SqliteStore {
     async fn find(&self, digest: &TokenDigest) -> Result<Answer, StoreError> {
         let row = sqlx::query(statements::FIND)
             .bind(digest.as_bytes().as_slice())
-            .fetch_one(self.readers()?)
+            .fetch_one(self.readers().await?)
             .await
             .map_err(from_sqlx)?;
         answer_from(&row)

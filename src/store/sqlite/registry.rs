@@ -328,7 +328,7 @@ impl TokenRegistry for SqliteStore {
     }
 
     async fn app(&self, id: &AppId) -> Result<Option<AppRecord>, StoreError> {
-        read_app(self.readers()?, id).await
+        read_app(self.readers().await?, id).await
     }
 
     async fn apps(&self, query: &AppQuery) -> Result<Page<AppRecord, AppId>, StoreError> {
@@ -341,7 +341,7 @@ impl TokenRegistry for SqliteStore {
                 .bind(query.after.as_ref().map_or("", AppId::as_str))
                 .bind(surplus(limit))
                 .bind(seen)
-                .fetch_all(self.readers()?)
+                .fetch_all(self.readers().await?)
                 .await
                 .map_err(from_sqlx)?;
             apps.extend(readable(&rows, "api_token_apps", |row| app_from(row, 0)));
@@ -353,7 +353,7 @@ impl TokenRegistry for SqliteStore {
     }
 
     async fn token(&self, target: &TokenTarget) -> Result<Option<TokenRecord>, StoreError> {
-        read_target(self.readers()?, target).await
+        read_target(self.readers().await?, target).await
     }
 
     async fn tokens(
@@ -371,7 +371,10 @@ impl TokenRegistry for SqliteStore {
             .bind(microseconds(now))
             .bind(query.app.as_ref().map(AppId::as_str))
             .bind(query.name.as_deref());
-        let rows = select.fetch_all(self.readers()?).await.map_err(from_sqlx)?;
+        let rows = select
+            .fetch_all(self.readers().await?)
+            .await
+            .map_err(from_sqlx)?;
         page_from(&rows, limit, "api_tokens", token_from, TokenId::from_bytes)
     }
 
