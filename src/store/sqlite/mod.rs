@@ -44,22 +44,41 @@ pub use sqlx::sqlite::SqliteConnectOptions;
 /// ```
 ///
 /// SQLite itself is part of the program. The file is created if it is missing, and its tables, which
-/// all begin with `api_token`, may lie beside those of another program.
+/// all begin with `api_token`, may lie beside those of another program. Only the file's owner can read a
+/// file that the store creates, whatever the umask; a file that exists keeps its permissions.
 ///
 /// # Durability
 ///
 /// A change is on disk before it is acknowledged: the journal is a write-ahead log, and
 /// `synchronous` is `FULL`. A store in memory is gone when the last clone of its handle is.
 ///
+/// After a change that failed, because the disk was full, for example, the next one works as soon as the
+/// cause is gone.
+///
 /// # Several processes
 ///
-/// Processes on one machine may share the file; a change waits up to five seconds for another's.
-/// The file must not lie on a network file system.
+/// Processes on one machine may share the file, and may create or upgrade it concurrently; a change waits
+/// up to five seconds for another's. The file must not lie on a network file system.
+///
+/// # Other programs
+///
+/// Triggers log every change and check every value, so that you may change tokens and apps with `sqlite3`:
+/// followers learn of it as of any other change. Opening the store restores triggers that were dropped.
+/// Rows that cannot be read all the same are reported and left out of listings.
 ///
 /// # Reading alone
 ///
 /// With `?mode=ro` at the end of the URL the store verifies and lists; whatever would change it
-/// fails with [`StoreErrorKind::ReadOnly`].
+/// fails with [`StoreErrorKind::ReadOnly`]. SQLite needs to write to the directory of the file even then,
+/// unless no process has the file open for writing. A store that is opened in a directory that it cannot
+/// write to stops answering when the file changes.
+///
+/// # Backup
+///
+/// [`backup_to`](Self::backup_to) copies the database while it is in use, and [`restore`](Self::restore)
+/// puts a copy in its place. Do not copy, move or replace the file while a process uses it: its latest
+/// changes are in another file, whose name ends with `-wal`. A store whose file is replaced or overwritten
+/// stops answering, and says why.
 #[derive(Clone)]
 pub struct SqliteStore {
     readers: SqlitePool,
@@ -76,21 +95,22 @@ impl SqliteStore {
     ///
     /// # Errors
     ///
-    /// [`InvalidSettings`](StoreErrorKind::InvalidSettings) when this is no such URL;
-    /// [`Corrupt`](StoreErrorKind::Corrupt) when the file is not a database or a damaged one, and
-    /// [`Incompatible`](StoreErrorKind::Incompatible) when a newer version of this crate wrote its
-    /// tables: the file is left as it is then. [`Unavailable`](StoreErrorKind::Unavailable) when it
-    /// cannot be opened.
+    /// Returns [`InvalidSettings`](StoreErrorKind::InvalidSettings) if the URL is not one, or names no
+    /// file; [`Corrupt`](StoreErrorKind::Corrupt) if the file is not a database or is damaged, and
+    /// [`Incompatible`](StoreErrorKind::Incompatible) if a newer version of this crate wrote its
+    /// tables, and leaves the file as it is then; [`Full`](StoreErrorKind::Full) if the disk is full;
+    /// [`ReadOnly`](StoreErrorKind::ReadOnly) if the directory cannot be written; and
+    /// [`Unavailable`](StoreErrorKind::Unavailable) if the file cannot be opened otherwise.
     pub async fn open(url: &str) -> Result<Self, StoreError> {
         open::open_url(url).await
     }
 
-    /// Opens a file for reading and writing with settings of the caller's. Those for the journal,
-    /// `synchronous`, foreign keys and waiting for locks are the store's own.
+    /// Opens a file for reading and writing with your settings, except those for the journal, `synchronous`,
+    /// foreign keys and waiting for locks.
     ///
     /// # Errors
     ///
-    /// As [`open`](Self::open).
+    /// Returns the errors of [`open`](Self::open).
     pub async fn open_with(options: SqliteConnectOptions) -> Result<Self, StoreError> {
         open::open(options).await
     }
