@@ -228,6 +228,27 @@ mod events {
             assert_eq!(throttle.admit(second(3610)), Some(0));
         }
     }
+
+    /// Reports a trigger that was gone from a database, and is there again.
+    #[cfg(feature = "sqlite")]
+    pub(crate) fn trigger_restored(name: &str) {
+        tracing::warn!(
+            target: TARGET,
+            trigger = name,
+            "a trigger that logs or checks changes was dropped or altered; it was restored, and nodes read all tokens anew"
+        );
+    }
+
+    /// Reports a row of a table that was left out of a listing because it cannot be read.
+    #[cfg(any(feature = "postgres", feature = "sqlite"))]
+    pub(crate) fn unreadable_row(table: &'static str, id: &str) {
+        tracing::warn!(
+            target: TARGET,
+            table,
+            id,
+            "a row cannot be read and was left out; correct it or delete it"
+        );
+    }
 }
 
 #[cfg(not(feature = "tracing"))]
@@ -260,4 +281,10 @@ mod events {
         #[expect(clippy::unused_self, reason = "it is used with the feature")]
         pub(crate) fn other_digest(&self, _: &str, _: Duration) {}
     }
+
+    #[cfg(feature = "sqlite")]
+    pub(crate) fn trigger_restored(_: &str) {}
+
+    #[cfg(any(feature = "postgres", feature = "sqlite"))]
+    pub(crate) fn unreadable_row(_: &'static str, _: &str) {}
 }

@@ -15,6 +15,7 @@ use crate::{
     audit::{AuditEvent, AuditEventId},
     clock::from_microsecond,
     record::TokenRecord,
+    telemetry,
     token::{TokenDigest, TokenId},
 };
 
@@ -96,12 +97,19 @@ pub(super) fn answer_from(row: &impl Columns) -> Result<Answer, StoreError> {
 pub(super) fn live_from(rows: &[impl Columns], limit: usize) -> Result<LivePage, StoreError> {
     let first = rows.first().ok_or_else(log_is_empty)?;
     let position = position_from(first)?;
-    let mut tokens = Vec::with_capacity(rows.len());
-    for row in rows {
-        tokens.extend(token_if_any(row)?);
+    let tokens = match first.identifier(0)? {
+        Some(_) => rows,
+        None => &[],
+    };
+    let page = page_from(tokens, limit, "api_tokens", token_from, TokenId::from_bytes)?;
+    let shown = &tokens[..limit.min(tokens.len())];
+    let mut live = LivePage::new(page, position);
+    if live.tokens.len() < shown.len() {
+        let unreadable = shown.iter().filter(|row| token_from(*row).is_err());
+        let digests = unreadable.filter_map(|row| bytes(row, 1).ok());
+        live.unreadable = digests.map(TokenDigest::from_bytes).collect();
     }
-    let page = Page::from_surplus(tokens, limit, |token: &TokenRecord| token.id);
-    Ok(LivePage::new(page, position))
+    Ok(live)
 }
 
 fn token_if_any(row: &impl Columns) -> Result<Option<TokenRecord>, StoreError> {
@@ -125,6 +133,55 @@ pub(super) fn app_from(row: &impl Columns, first: usize) -> Result<AppRecord, St
     Ok(app)
 }
 
+/// The identifier of a row that cannot be read: all that is reported of it.
+fn name_of(row: &impl Columns) -> String {
+    if let Ok(Some(id)) = row.identifier(0) {
+        return uuid::Uuid::from_bytes(id).to_string();
+    }
+    match row.text(0) {
+        Ok(Some(id)) => id.escape_debug().to_string(),
+        _ => "unreadable".to_owned(),
+    }
+}
+
+/// The records of the rows that can be read. The others are reported and left out, so that one bad row
+/// takes no other with it.
+pub(super) fn readable<R: Columns, T>(
+    rows: &[R],
+    table: &'static str,
+    read: impl Fn(&R) -> Result<T, StoreError>,
+) -> Vec<T> {
+    let records = rows.iter().filter_map(|row| {
+        let record = read(row);
+        if record.is_err() {
+            telemetry::unreadable_row(table, &name_of(row));
+        }
+        record.ok()
+    });
+    records.collect()
+}
+
+/// A page from one row more than fits into it, if there are that many. It goes on after its last row even
+/// if that one cannot be read, so a page may hold fewer records than its limit, or none, and not be the last.
+pub(super) fn page_from<R: Columns, T, K>(
+    rows: &[R],
+    limit: usize,
+    table: &'static str,
+    read: impl Fn(&R) -> Result<T, StoreError>,
+    key: impl Fn([u8; 16]) -> K,
+) -> Result<Page<T, K>, StoreError> {
+    let more = rows.len() > limit;
+    let rows = &rows[..limit.min(rows.len())];
+    let next = match rows.last() {
+        Some(last) if more => Some(key(required(last.identifier(0)?, 0)?)),
+        _ => None,
+    };
+    Ok(Page {
+        items: readable(rows, table, read),
+        next,
+    })
+}
+
 pub(super) fn revision_from(row: &impl Columns) -> Result<Revision, StoreError> {
     revision_at(row, 0)
 }
@@ -144,20 +201,31 @@ pub(super) fn changes_from(rows: &[impl Columns], since: Revision) -> Result<Cha
     if revision_from(first)? != since {
         return Ok(Changes::Gap);
     }
-    let changes: Result<Vec<_>, _> = rest.iter().map(change_from).collect();
+    let mut changes = Vec::with_capacity(rest.len());
+    for row in rest {
+        let Some(change) = change_from(row) else {
+            return Ok(Changes::Gap);
+        };
+        changes.push(change);
+    }
     Ok(Changes::Since {
-        changes: changes?,
+        changes,
         revision: rest.last().map_or(Ok(since), revision_from)?,
         latest: count(first, 4)?,
     })
 }
 
-fn change_from(row: &impl Columns) -> Result<LoggedChange, StoreError> {
-    let change = match row.text(3)? {
-        Some(app) => Change::App(parse(app)?),
-        None => Change::Token(TokenDigest::from_bytes(bytes(row, 2)?)),
+/// What a row of the log is about: `None` is a beginning, or what cannot be read, so that everything may
+/// have changed.
+fn change_from(row: &impl Columns) -> Option<LoggedChange> {
+    let change = match (row.text(3), row.bytes(2)) {
+        (Ok(Some(app)), _) => Change::App(app.parse().ok()?),
+        (Ok(None), Ok(Some(digest))) => {
+            Change::Token(TokenDigest::from_bytes(digest.try_into().ok()?))
+        }
+        _ => return None,
     };
-    Ok(LoggedChange::new(revision_from(row)?, change))
+    Some(LoggedChange::new(revision_from(row).ok()?, change))
 }
 
 pub(super) fn repeated_from(

@@ -6,7 +6,7 @@ use clap::{Args, Parser, Subcommand, error::ErrorKind};
 use clap_complete::Shell;
 
 use crate::{
-    app, bench, events,
+    app, backup, bench, events,
     failure::Status,
     moving::{export, import},
     output, serve,
@@ -84,6 +84,10 @@ pub(crate) enum Command {
     Export(export::Arguments),
     /// Read apps and tokens from lines of JSON; what is there already stays as it is
     Import(import::Arguments),
+    /// Copy an SQLite database to a new file, while it is in use
+    Backup(backup::Backup),
+    /// Replace an SQLite database with a copy, while no process uses it
+    Restore(backup::Restore),
     /// Measure what verifying a token costs with a store
     Bench(bench::Arguments),
     /// Serve the management API, the dashboard, and an endpoint that proxies ask about each request
@@ -103,9 +107,12 @@ impl Command {
             Self::Token(command) => command.purpose(),
             Self::Serve(arguments) => arguments.purpose(),
             Self::Bench(_) | Self::Import(_) => Purpose::Fill,
-            Self::Events(_) | Self::Export(_) | Self::Verify(_) | Self::Completions { .. } => {
-                Purpose::Read
-            }
+            Self::Backup(_)
+            | Self::Completions { .. }
+            | Self::Events(_)
+            | Self::Export(_)
+            | Self::Restore(_)
+            | Self::Verify(_) => Purpose::Read,
         }
     }
 }

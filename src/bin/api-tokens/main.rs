@@ -9,6 +9,7 @@
 )]
 
 mod app;
+mod backup;
 mod bench;
 mod cli;
 mod completions;
@@ -47,8 +48,11 @@ async fn main() -> ExitCode {
 }
 
 async fn run(cli: Cli) -> Result<(), Failure> {
-    if let Command::Completions { shell } = cli.command {
-        return completions::run(shell);
+    match &cli.command {
+        Command::Backup(arguments) => return backup::back_up(arguments, &cli.options).await,
+        Command::Restore(arguments) => return backup::restore(arguments, &cli.options).await,
+        Command::Completions { shell } => return completions::run(*shell),
+        _ => {}
     }
     let session = Session::open(&cli.options, cli.command.purpose()).await?;
     let done = match cli.command {
@@ -60,7 +64,7 @@ async fn run(cli: Cli) -> Result<(), Failure> {
         Command::Export(arguments) => export::run(&arguments, &session).await,
         Command::Import(arguments) => import::run(&arguments, &session).await,
         Command::Serve(arguments) => serve::run(&arguments, &session).await,
-        Command::Completions { .. } => Ok(()),
+        Command::Backup(_) | Command::Completions { .. } | Command::Restore(_) => Ok(()),
     };
     session.close().await;
     done

@@ -148,7 +148,7 @@ fn set_up(tokens: ApiTokensBuilder, purpose: Purpose, knows_prefix: bool) -> Api
 }
 
 /// An option, or the variable in its place, that is not empty.
-fn given(option: Option<&str>) -> Option<&str> {
+pub(crate) fn given(option: Option<&str>) -> Option<&str> {
     option.filter(|text| !text.is_empty())
 }
 

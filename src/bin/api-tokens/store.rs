@@ -83,7 +83,7 @@ impl Store {
 }
 
 /// A path with a typo in it is not an empty store.
-fn check_is_there(url: &str) -> Result<(), Failure> {
+pub(crate) fn check_is_there(url: &str) -> Result<(), Failure> {
     let Ok(options) = SqliteConnectOptions::from_str(url) else {
         // Opening it says what is wrong.
         return Ok(());
@@ -99,7 +99,7 @@ fn check_is_there(url: &str) -> Result<(), Failure> {
 }
 
 /// The URL of an SQLite database with the mode that writes nothing, whatever mode it names.
-fn in_read_only_mode(url: &str) -> String {
+pub(crate) fn in_read_only_mode(url: &str) -> String {
     let (path, query) = url.split_once('?').unwrap_or((url, ""));
     let others = query.split('&').filter(|pair| !pair.starts_with("mode="));
     let query: Vec<_> = others
@@ -109,7 +109,7 @@ fn in_read_only_mode(url: &str) -> String {
     format!("{path}?{}", query.join("&"))
 }
 
-fn cannot_open(error: StoreError, access: Access) -> Failure {
+pub(crate) fn cannot_open(error: StoreError, access: Access) -> Failure {
     let message = "cannot open the store";
     let kind = error.kind();
     let failure = match kind {

@@ -10,7 +10,11 @@ use crate::{
     app::AppId,
     audit::{AuditEvent, AuditEventId},
     clock::microseconds,
-    store::{AuditLog, AuditQuery, Page, StoreError, page::surplus, rows::event_from},
+    store::{
+        AuditLog, AuditQuery, Page, StoreError,
+        page::surplus,
+        rows::{event_from, page_from},
+    },
 };
 
 /// Appends an event, within a transaction.
@@ -54,10 +58,15 @@ impl AuditLog for SqliteStore {
             .bind(surplus(limit))
             .bind(query.app.as_ref().map(AppId::as_str))
             .bind(query.token.as_ref().map(|id| id.as_bytes().as_slice()))
-            .fetch_all(&self.readers)
+            .fetch_all(self.readers().await?)
             .await
             .map_err(from_sqlx)?;
-        let events: Result<Vec<_>, _> = rows.iter().map(event_from).collect();
-        Ok(Page::from_surplus(events?, limit, |event| event.id))
+        page_from(
+            &rows,
+            limit,
+            "api_token_audit",
+            event_from,
+            AuditEventId::from_bytes,
+        )
     }
 }

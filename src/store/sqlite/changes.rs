@@ -1,53 +1,23 @@
 use async_trait::async_trait;
 use jiff::Timestamp;
-use sqlx::SqliteConnection;
 
-use super::{
-    SqliteStore,
-    error::{expect_one, from_sqlx},
-    statements,
-};
+use super::{SqliteStore, error::from_sqlx, statements};
 use crate::{
     clock::microseconds,
     store::{
-        Change, ChangeLog, Changes, LivePage, Revision, StoreError, Usage, UsageLog,
+        ChangeLog, Changes, LivePage, Revision, StoreError, StoreErrorKind, Usage, UsageLog,
         page::surplus,
         rows::{changes_from, live_from, revision_from},
     },
+    telemetry,
     token::TokenId,
 };
-
-/// How many changes the log holds at least.
-const LOG_LEN: i64 = 100_000;
-
-/// Notes changes in the log, within their transaction.
-pub(super) async fn note(
-    connection: &mut SqliteConnection,
-    changes: &[Change],
-) -> Result<(), StoreError> {
-    for change in changes {
-        let (digest, app) = match change {
-            Change::Token(digest) => (Some(digest.as_bytes().as_slice()), None),
-            Change::App(app) => (None, Some(app.as_str())),
-        };
-        let noted = sqlx::query(statements::NOTE_CHANGE)
-            .bind(digest)
-            .bind(app)
-            .execute(&mut *connection)
-            .await
-            .map_err(from_sqlx)?;
-        expect_one(noted.rows_affected())?;
-    }
-    let trimmed = sqlx::query(statements::TRIM_LOG).bind(LOG_LEN);
-    trimmed.execute(connection).await.map_err(from_sqlx)?;
-    Ok(())
-}
 
 #[async_trait]
 impl ChangeLog for SqliteStore {
     async fn revision(&self) -> Result<Revision, StoreError> {
         let row = sqlx::query(statements::REVISION)
-            .fetch_one(&self.readers)
+            .fetch_one(self.readers().await?)
             .await
             .map_err(from_sqlx)?;
         revision_from(&row)
@@ -57,7 +27,7 @@ impl ChangeLog for SqliteStore {
         let rows = sqlx::query(statements::CHANGES)
             .bind(i64::try_from(since.number).unwrap_or(i64::MAX))
             .bind(surplus(limit))
-            .fetch_all(&self.readers)
+            .fetch_all(self.readers().await?)
             .await
             .map_err(from_sqlx)?;
         changes_from(&rows, since)
@@ -83,7 +53,7 @@ impl ChangeLog for SqliteStore {
             )
             .bind(surplus(limit))
             .bind(microseconds(now))
-            .fetch_all(&self.readers)
+            .fetch_all(self.readers().await?)
             .await
             .map_err(from_sqlx)?;
         live_from(&rows, limit)
@@ -97,13 +67,20 @@ impl UsageLog for SqliteStore {
         self.write(move |connection| {
             Box::pin(async move {
                 for usage in usages {
-                    sqlx::query(statements::RECORD_USAGE)
+                    let recorded = sqlx::query(statements::RECORD_USAGE)
                         .bind(usage.token.as_bytes().as_slice())
                         .bind(microseconds(usage.last_used_at))
                         .bind(i64::try_from(usage.uses).unwrap_or(i64::MAX))
                         .execute(&mut *connection)
                         .await
-                        .map_err(from_sqlx)?;
+                        .map_err(from_sqlx);
+                    match recorded {
+                        // SQLite has undone this one alone, and the others are worth recording.
+                        Err(error) if error.kind() == StoreErrorKind::InvalidRecord => {
+                            telemetry::unreadable_row("api_tokens", &usage.token.to_string());
+                        }
+                        recorded => drop(recorded?),
+                    }
                 }
                 Ok(())
             })

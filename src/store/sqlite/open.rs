@@ -1,59 +1,94 @@
 //! Opens a database: looks at it before it touches it.
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-    str::FromStr,
-    time::Duration,
-};
+use std::{fs, path::Path, str::FromStr, time::Duration};
 
 use sqlx::{
-    ConnectOptions, Connection, Row, SqlStr, SqliteConnection, SqlitePool,
-    migrate::{MigrateError, Migration, MigrationType, Migrator},
+    ConnectOptions, Connection, Row, SqliteConnection,
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
+use tokio::time::{Instant, sleep};
 
-use super::{SqliteStore, error::from_sqlx};
+use super::{
+    SqliteStore,
+    error::{from_sqlx, is_busy, lacks_companions, may_pass, needs_rollback},
+    file::{
+        OpenFile, beside, create, directory_of, from_io, has_content, has_unmerged_changes,
+        obstacle_beside,
+    },
+    migrate::{is_current, latest_version, migrate, read_version},
+    writer::Writer,
+};
 use crate::store::{StoreError, StoreErrorKind};
 
-const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 const READERS: u32 = 8;
 
-/// In order; a migration that was released never changes.
-const MIGRATIONS: [(i64, &str, &str); 2] = [
-    (
-        1,
-        "tokens",
-        include_str!("../../../migrations/sqlite/0001_tokens.sql"),
-    ),
-    (
-        2,
-        "operations",
-        include_str!("../../../migrations/sqlite/0002_operations.sql"),
-    ),
-];
+/// How long to wait at most for others that open, upgrade or close the same file.
+const OPEN_TIMEOUT: Duration = BUSY_TIMEOUT.saturating_mul(2);
+/// How often to try what fails for a reason that may pass, and may not.
+const ATTEMPTS: u32 = 10;
+const LONGEST_PAUSE: Duration = Duration::from_millis(50);
 
-/// Not the migrator's usual table, which another program may use in the same file.
-const MIGRATIONS_TABLE: &str = "_api_token_migrations";
+/// The name that the driver gives to a database in memory.
+const IN_MEMORY: &str = "file:sqlx-in-memory-";
 
 /// Opens what a URL names.
 pub(super) async fn open_url(url: &str) -> Result<SqliteStore, StoreError> {
     let Some(rest) = url.strip_prefix("sqlite:") else {
-        return Err(StoreError::with_source(
-            StoreErrorKind::InvalidSettings,
+        return Err(settings_error(
             "the URL of an SQLite database is `sqlite://path` or `sqlite::memory:`",
         ));
     };
+    let mode = mode(rest)?;
     let options = SqliteConnectOptions::from_str(url).map_err(from_sqlx)?;
-    let (path, query) = rest.split_once('?').unwrap_or((rest, ""));
-    let mode = query.split('&').find_map(|pair| pair.strip_prefix("mode="));
-    if path.trim_start_matches('/') == ":memory:" || mode == Some("memory") {
-        return open_memory(settings(options)).await;
+    match mode {
+        Some("memory") if is_blank(options.get_filename()) => {
+            let memory = SqliteConnectOptions::from_str("sqlite::memory:");
+            open_memory(memory.map_err(from_sqlx)?).await
+        }
+        Some("memory") => open_memory(options).await,
+        Some("ro") if !is_in_memory(options.get_filename()) => open_read_only(options).await,
+        _ => open(options.create_if_missing(true)).await,
     }
-    if mode == Some("ro") {
-        return open_read_only(settings(options)).await;
+}
+
+/// The mode that a URL names, read as the driver reads it.
+fn mode(url: &str) -> Result<Option<&str>, StoreError> {
+    let query = url.split_once('?').map_or("", |(_, query)| query);
+    let mut modes = Vec::new();
+    for pair in query.split('&') {
+        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+        if name.contains(['%', '+']) {
+            return Err(settings_error(
+                "the names of a URL's parameters are written as they are, like `mode=ro`",
+            ));
+        }
+        if name == "mode" {
+            modes.push(value);
+        }
     }
-    open(options.create_if_missing(true)).await
+    match modes[..] {
+        [] => Ok(None),
+        [mode] if !mode.contains(['%', '+']) => Ok(Some(mode)),
+        _ => Err(settings_error(
+            "the URL has one `mode` at most: `ro`, `rw`, `rwc` or `memory`",
+        )),
+    }
+}
+
+fn is_blank(file: &Path) -> bool {
+    file.to_str().is_some_and(|name| name.trim().is_empty())
+}
+
+fn is_in_memory(file: &Path) -> bool {
+    file.to_str()
+        .is_some_and(|name| name.starts_with(IN_MEMORY))
+}
+
+/// The options with the journal that the file has already.
+pub(super) fn keeping_journal(options: &SqliteConnectOptions) -> SqliteConnectOptions {
+    // A mode that SQLite does not know leaves the mode as it is, and none cannot be set here.
+    options.clone().pragma("journal_mode", "unchanged")
 }
 
 fn settings(options: SqliteConnectOptions) -> SqliteConnectOptions {
@@ -62,45 +97,113 @@ fn settings(options: SqliteConnectOptions) -> SqliteConnectOptions {
 
 /// Opens a file for reading and writing.
 pub(super) async fn open(options: SqliteConnectOptions) -> Result<SqliteStore, StoreError> {
-    let options = settings(options);
-    let file = options.get_filename();
-    check_directory(file)?;
-    if has_content(file) {
-        inspect(&options).await?;
+    if is_in_memory(options.get_filename()) {
+        return open_memory(options).await;
     }
-    let writing = options
-        .clone()
+    check_path(options.get_filename())?;
+    let options = settings(options)
         .journal_mode(SqliteJournalMode::Wal)
         .synchronous(SqliteSynchronous::Full);
-    let writer = pool(1).connect_with(writing).await.map_err(from_sqlx)?;
-    migrate(&writer).await?;
-    let readers = pool(READERS)
-        .connect_with(options)
-        .await
-        .map_err(from_sqlx)?;
-    Ok(SqliteStore::on(readers, writer))
+    let opened = patiently(|| open_once(&options)).await;
+    opened.map_err(|error| explain(error, options.get_filename()))
+}
+
+async fn open_once(options: &SqliteConnectOptions) -> Result<SqliteStore, StoreError> {
+    create(options).await?;
+    let file = OpenFile::about_to_open(options.get_filename());
+    if has_content(options.get_filename()) {
+        match inspect(options).await {
+            // Only a writer can undo what a crash has left half done.
+            Err(error) if needs_rollback(&error) => {}
+            inspected => drop(inspected?),
+        }
+    }
+    let mut writer = options.connect().await.map_err(from_sqlx)?;
+    check_lasts(&mut writer).await?;
+    migrate(&mut writer).await?;
+    let readers = pool(READERS).connect_with(options.clone());
+    let readers = readers.await.map_err(from_sqlx)?;
+    file.check()?;
+    let writer = Writer::to_file(options.clone(), writer);
+    Ok(SqliteStore::on(readers, writer, Some(file)))
 }
 
 async fn open_memory(options: SqliteConnectOptions) -> Result<SqliteStore, StoreError> {
     // The database lives as long as its one connection.
     let only = pool(1).idle_timeout(None).max_lifetime(None);
-    let only = only.connect_with(options).await.map_err(from_sqlx)?;
-    migrate(&only).await?;
-    Ok(SqliteStore::on(only.clone(), only))
+    let only = only.connect_with(settings(options)).await;
+    let only = only.map_err(from_sqlx)?;
+    migrate(&mut *only.acquire().await.map_err(from_sqlx)?).await?;
+    Ok(SqliteStore::on(only.clone(), Writer::Memory(only), None))
 }
 
 async fn open_read_only(options: SqliteConnectOptions) -> Result<SqliteStore, StoreError> {
-    if inspect(&options).await? != Some(latest_version()) {
+    check_path(options.get_filename())?;
+    let options = keeping_journal(&settings(options));
+    let path = options.get_filename();
+    let opened = patiently(|| read_once(&options, OpenFile::about_to_open(path))).await;
+    match opened {
+        Err(error) if lacks_companions(&error) && path.exists() => {}
+        opened => return opened,
+    }
+    // The directory cannot be written, and no process that can has the database open.
+    if has_unmerged_changes(path) {
+        return Err(StoreError::unavailable(format!(
+            "the directory `{}` cannot be written, and the latest changes are in `{}`, which cannot be read without that; open and close the database once as a user who may write there",
+            directory_of(path).display(),
+            beside(path, "-wal").display()
+        )));
+    }
+    let file = OpenFile::about_to_freeze(path);
+    read_once(&options.clone().immutable(true), file).await
+}
+
+async fn read_once(
+    options: &SqliteConnectOptions,
+    file: OpenFile,
+) -> Result<SqliteStore, StoreError> {
+    if inspect(options).await? != Some(latest_version()) {
         return Err(StoreError::with_source(
             StoreErrorKind::Incompatible,
-            "the database has no tables of this version: open it for writing once",
+            "the tables are not those of this version; open the database for writing once",
         ));
     }
-    let readers = pool(READERS)
-        .connect_with(options)
-        .await
-        .map_err(from_sqlx)?;
-    Ok(SqliteStore::on(readers.clone(), readers))
+    let readers = pool(READERS).connect_with(options.clone());
+    let readers = readers.await.map_err(from_sqlx)?;
+    let mut reader = readers.acquire().await.map_err(from_sqlx)?;
+    check_lasts(&mut reader).await?;
+    if !is_current(&mut reader).await? {
+        return Err(StoreError::with_source(
+            StoreErrorKind::Incompatible,
+            "triggers that log changes were dropped or altered; open the database for writing once to restore them",
+        ));
+    }
+    drop(reader);
+    file.check()?;
+    Ok(SqliteStore::on(readers, Writer::None, Some(file)))
+}
+
+/// Tries again while others open, upgrade or close the same file: SQLite does not wait for all of that.
+async fn patiently<F, T>(mut attempt: impl FnMut() -> F) -> Result<T, StoreError>
+where
+    F: Future<Output = Result<T, StoreError>>,
+{
+    let deadline = Instant::now() + OPEN_TIMEOUT;
+    let mut pause = Duration::from_millis(1);
+    let mut attempts = 0;
+    loop {
+        attempts += 1;
+        let error = match attempt().await {
+            Ok(opened) => return Ok(opened),
+            Err(error) => error,
+        };
+        let again = is_busy(&error) || (may_pass(&error) && attempts < ATTEMPTS);
+        if !again || Instant::now() >= deadline {
+            return Err(error);
+        }
+        sleep(pause).await;
+        pause = (pause * 2).min(LONGEST_PAUSE);
+    }
 }
 
 fn pool(connections: u32) -> SqlitePoolOptions {
@@ -109,63 +212,122 @@ fn pool(connections: u32) -> SqlitePoolOptions {
         .acquire_timeout(BUSY_TIMEOUT)
 }
 
-fn check_directory(file: &Path) -> Result<(), StoreError> {
-    match file.parent() {
-        Some(directory) if !directory.as_os_str().is_empty() && !directory.is_dir() => {
-            Err(StoreError::with_source(
-                StoreErrorKind::InvalidSettings,
-                format!("there is no directory `{}`: create it", directory.display()),
-            ))
-        }
-        _ => Ok(()),
+/// Refuses what names no file. SQLite would make a database of its own for it, and remove it in the end.
+pub(super) fn check_path(file: &Path) -> Result<(), StoreError> {
+    if file == Path::new(":memory:") {
+        return Err(settings_error(
+            "a store in memory is opened by its URL, `sqlite::memory:`",
+        ));
     }
+    if is_blank(file) {
+        return Err(settings_error(
+            "there is no path behind `sqlite://`; name a file, as in `sqlite://tokens.db`",
+        ));
+    }
+    if file.to_str().is_some_and(|name| name.starts_with("file:")) {
+        return Err(settings_error(
+            "a path does not begin with `file:`; leave that out, as in `sqlite://tokens.db`",
+        ));
+    }
+    let directory = directory_of(file);
+    if !directory.is_dir() {
+        return Err(settings_error(format!(
+            "there is no directory `{}`; create it",
+            directory.display()
+        )));
+    }
+    if file.is_dir() {
+        return Err(settings_error(format!(
+            "`{}` is a directory; name a file in it",
+            file.display()
+        )));
+    }
+    Ok(())
 }
 
-fn has_content(file: &Path) -> bool {
-    fs::metadata(file).is_ok_and(|metadata| metadata.len() > 0)
+/// Refuses a database that is gone when its connection closes, whichever setting has made it one.
+pub(super) async fn check_lasts(connection: &mut SqliteConnection) -> Result<(), StoreError> {
+    let row = sqlx::query("SELECT file FROM pragma_database_list WHERE name = 'main'")
+        .fetch_one(connection)
+        .await
+        .map_err(from_sqlx)?;
+    let file: Option<&str> = row.try_get(0).map_err(from_sqlx)?;
+    if file.is_some_and(|file| !file.is_empty()) {
+        return Ok(());
+    }
+    Err(settings_error(
+        "these settings name no file; name one, or open `sqlite::memory:` for a store in memory",
+    ))
+}
+
+pub(super) fn settings_error(reason: impl Into<String>) -> StoreError {
+    StoreError::with_source(StoreErrorKind::InvalidSettings, reason.into())
+}
+
+/// SQLite says little more than that it cannot open a file: looks for the reason in the directory.
+fn explain(error: StoreError, file: &Path) -> StoreError {
+    if !may_pass(&error) && !lacks_companions(&error) {
+        return error;
+    }
+    let Some(obstacle) = obstacle_beside(file) else {
+        return error;
+    };
+    let obstacle = from_io(obstacle);
+    match obstacle.kind() {
+        StoreErrorKind::ReadOnly => StoreError::with_source(
+            StoreErrorKind::ReadOnly,
+            format!(
+                "the directory `{}` cannot be written, where SQLite keeps two files beside the database; open it with `?mode=ro` to read it",
+                directory_of(file).display()
+            ),
+        ),
+        StoreErrorKind::Full => obstacle,
+        _ => error,
+    }
 }
 
 /// Looks at a database without writing to it: whether it is one, whether it is whole, and the
 /// version of its tables.
-async fn inspect(options: &SqliteConnectOptions) -> Result<Option<i64>, StoreError> {
+pub(super) async fn inspect(options: &SqliteConnectOptions) -> Result<Option<i64>, StoreError> {
     let file = options.get_filename();
-    let options = options.clone().read_only(true).create_if_missing(false);
-    let mut connection = options.connect().await.map_err(from_sqlx)?;
+    let looking = keeping_journal(options).read_only(true);
+    let looking = looking.create_if_missing(false);
+    let mut connection = looking.connect().await.map_err(from_sqlx)?;
     let version = read_version(&mut connection).await;
-    let size = read_size(&mut connection).await;
+    // While this connection is open nobody removes the write-ahead log.
+    let whole = check_whole(&mut connection, file).await;
     connection.close().await.map_err(from_sqlx)?;
-    let (version, size) = (version?, size?);
-    let length = fs::metadata(file).map_err(StoreError::unavailable)?.len();
-    // What the file lacks may still be in the write-ahead log.
-    if length < size && !has_content(&beside(file, "-wal")) {
-        return Err(StoreError::with_source(
-            StoreErrorKind::Corrupt,
-            format!("the file has {length} bytes of {size}"),
-        ));
-    }
+    let version = version?;
+    whole?;
     if version.is_some_and(|version| version > latest_version()) {
         return Err(StoreError::with_source(
             StoreErrorKind::Incompatible,
-            "a newer version of this crate wrote the tables: upgrade this program",
+            "a newer version of this crate wrote the tables; upgrade this program",
         ));
     }
     Ok(version)
 }
 
-async fn read_version(connection: &mut SqliteConnection) -> Result<Option<i64>, StoreError> {
-    let table = sqlx::query("SELECT 1 FROM sqlite_schema WHERE name = ?1")
-        .bind(MIGRATIONS_TABLE)
-        .fetch_optional(&mut *connection)
-        .await
-        .map_err(from_sqlx)?;
-    if table.is_none() {
-        return Ok(None);
+/// Fails when the file ends before the database does.
+async fn check_whole(connection: &mut SqliteConnection, file: &Path) -> Result<(), StoreError> {
+    let mut found = (0, 0);
+    for _ in 0..ATTEMPTS {
+        let size = read_size(connection).await?;
+        // What the file lacks may still be in the write-ahead log, which is looked at first: once it is
+        // empty the file has everything.
+        let in_log = has_content(&beside(file, "-wal"));
+        let length = fs::metadata(file).map_err(from_io)?.len();
+        if length >= size || in_log {
+            return Ok(());
+        }
+        found = (length, size);
+        sleep(Duration::from_millis(1)).await;
     }
-    let row = sqlx::query("SELECT max(version) FROM _api_token_migrations")
-        .fetch_one(connection)
-        .await
-        .map_err(from_sqlx)?;
-    row.try_get(0).map_err(from_sqlx)
+    let (length, size) = found;
+    Err(StoreError::with_source(
+        StoreErrorKind::Corrupt,
+        format!("the file has {length} bytes of {size}"),
+    ))
 }
 
 async fn read_size(connection: &mut SqliteConnection) -> Result<u64, StoreError> {
@@ -176,27 +338,4 @@ async fn read_size(connection: &mut SqliteConnection) -> Result<u64, StoreError>
         size *= value.unsigned_abs();
     }
     Ok(size)
-}
-
-fn beside(file: &Path, suffix: &str) -> PathBuf {
-    let mut name = file.as_os_str().to_owned();
-    name.push(suffix);
-    name.into()
-}
-
-fn latest_version() -> i64 {
-    MIGRATIONS.last().map_or(0, |(version, _, _)| *version)
-}
-
-async fn migrate(writer: &SqlitePool) -> Result<(), StoreError> {
-    let migration = |(version, name, sql): &(i64, &'static str, &'static str)| {
-        let sql = SqlStr::from_static(sql);
-        Migration::new(*version, (*name).into(), MigrationType::Simple, sql, false)
-    };
-    let mut migrator = Migrator::with_migrations(MIGRATIONS.iter().map(migration).collect());
-    migrator.dangerous_set_table_name(MIGRATIONS_TABLE);
-    migrator.run(writer).await.map_err(|error| match error {
-        MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) => from_sqlx(error),
-        error => StoreError::with_source(StoreErrorKind::Incompatible, error),
-    })
 }

@@ -5,7 +5,6 @@ use sqlx::SqliteConnection;
 use super::{
     SqliteStore,
     audit::append,
-    changes::note,
     error::{expect_one, from_sqlx},
     statements,
 };
@@ -18,7 +17,7 @@ use crate::{
         StoreError, StoreErrorKind, TokenQuery, TokenRegistry, TokenTarget, UsageLog,
         mutation::check_readmitted,
         page::surplus,
-        rows::{app_from, repeated_from, token_from},
+        rows::{app_from, page_from, readable, repeated_from, token_from},
     },
     token::TokenId,
 };
@@ -27,12 +26,10 @@ async fn insert(
     connection: &mut SqliteConnection,
     tokens: &[TokenRecord],
 ) -> Result<(), StoreError> {
-    let mut changes = Vec::with_capacity(tokens.len());
     for token in tokens {
         insert_row(connection, token).await?;
-        changes.push(Change::Token(token.digest));
     }
-    note(connection, &changes).await
+    Ok(())
 }
 
 async fn insert_row(
@@ -89,6 +86,25 @@ async fn read_app(
         .await
         .map_err(from_sqlx)?;
     row.as_ref().map(|row| app_from(row, 0)).transpose()
+}
+
+/// Makes sure that a change after which less is admitted is in the log, even if its trigger has been
+/// dropped since the database was opened.
+async fn ensure_logged(
+    connection: &mut SqliteConnection,
+    change: &Change,
+) -> Result<(), StoreError> {
+    let (digest, app) = match change {
+        Change::Token(digest) => (Some(digest.as_bytes().as_slice()), None),
+        Change::App(app) => (None, Some(app.as_str())),
+    };
+    sqlx::query(statements::ENSURE_LOGGED)
+        .bind(digest)
+        .bind(app)
+        .execute(connection)
+        .await
+        .map_err(from_sqlx)?;
+    Ok(())
 }
 
 /// Stores the idempotency key of a token, and removes keys past their retention.
@@ -221,7 +237,7 @@ async fn set_app(connection: &mut SqliteConnection, app: AppRecord) -> Result<Ap
         .await
         .map_err(from_sqlx)?;
     expect_one(updated.rows_affected())?;
-    note(connection, &[Change::App(app.id)]).await?;
+    ensure_logged(connection, &Change::App(app.id)).await?;
     Ok(Applied::App(app))
 }
 
@@ -234,7 +250,8 @@ async fn read_unrevoked(
         .fetch_all(connection)
         .await
         .map_err(from_sqlx)?;
-    rows.iter().map(token_from).collect()
+    // A token that cannot be read is not admitted again either.
+    Ok(readable(&rows, "api_tokens", token_from))
 }
 
 async fn rename(
@@ -250,7 +267,6 @@ async fn rename(
         .await
         .map_err(from_sqlx)?;
     expect_one(updated.rows_affected())?;
-    note(connection, &[Change::Token(renamed.digest)]).await?;
     name.clone_into(&mut renamed.name);
     Ok(Applied::Token(renamed))
 }
@@ -268,8 +284,8 @@ async fn rotate(
         .await
         .map_err(from_sqlx)?;
     expect_one(updated.rows_affected())?;
+    ensure_logged(connection, &Change::Token(rotated.digest)).await?;
     insert(connection, std::slice::from_ref(successor)).await?;
-    note(connection, &[Change::Token(rotated.digest)]).await?;
     Ok(Applied::Token(rotated))
 }
 
@@ -284,7 +300,7 @@ async fn revoke(
         .await
         .map_err(from_sqlx)?;
     expect_one(updated.rows_affected())?;
-    note(connection, &[Change::Token(revoked.digest)]).await?;
+    ensure_logged(connection, &Change::Token(revoked.digest)).await?;
     Ok(Applied::Token(revoked))
 }
 
@@ -312,24 +328,32 @@ impl TokenRegistry for SqliteStore {
     }
 
     async fn app(&self, id: &AppId) -> Result<Option<AppRecord>, StoreError> {
-        read_app(&self.readers, id).await
+        read_app(self.readers().await?, id).await
     }
 
     async fn apps(&self, query: &AppQuery) -> Result<Page<AppRecord, AppId>, StoreError> {
         let limit = query.limit.get();
-        let rows = sqlx::query(statements::APPS)
-            // The empty text is before every identifier.
-            .bind(query.after.as_ref().map_or("", AppId::as_str))
-            .bind(surplus(limit))
-            .fetch_all(&self.readers)
-            .await
-            .map_err(from_sqlx)?;
-        let apps: Result<Vec<_>, _> = rows.iter().map(|row| app_from(row, 0)).collect();
-        Ok(Page::from_surplus(apps?, limit, |app| app.id))
+        let (mut apps, mut seen) = (Vec::new(), 0);
+        // A page cannot go on after an app whose identifier cannot be read, so other apps fill its place.
+        loop {
+            let rows = sqlx::query(statements::APPS)
+                // The empty text is before every identifier.
+                .bind(query.after.as_ref().map_or("", AppId::as_str))
+                .bind(surplus(limit))
+                .bind(seen)
+                .fetch_all(self.readers().await?)
+                .await
+                .map_err(from_sqlx)?;
+            apps.extend(readable(&rows, "api_token_apps", |row| app_from(row, 0)));
+            seen += surplus(limit);
+            if rows.len() <= limit || apps.len() > limit {
+                return Ok(Page::from_surplus(apps, limit, |app| app.id));
+            }
+        }
     }
 
     async fn token(&self, target: &TokenTarget) -> Result<Option<TokenRecord>, StoreError> {
-        read_target(&self.readers, target).await
+        read_target(self.readers().await?, target).await
     }
 
     async fn tokens(
@@ -347,9 +371,11 @@ impl TokenRegistry for SqliteStore {
             .bind(microseconds(now))
             .bind(query.app.as_ref().map(AppId::as_str))
             .bind(query.name.as_deref());
-        let rows = select.fetch_all(&self.readers).await.map_err(from_sqlx)?;
-        let tokens: Result<Vec<_>, _> = rows.iter().map(token_from).collect();
-        Ok(Page::from_surplus(tokens?, limit, |token| token.id))
+        let rows = select
+            .fetch_all(self.readers().await?)
+            .await
+            .map_err(from_sqlx)?;
+        page_from(&rows, limit, "api_tokens", token_from, TokenId::from_bytes)
     }
 
     fn change_log(&self) -> Option<&dyn ChangeLog> {

@@ -24,30 +24,30 @@ macro_rules! tokens {
 }
 
 macro_rules! latest {
-    ($columns:expr, $tokens:literal) => {
-        concat!(
-            "SELECT ",
-            $columns,
-            ", r.revision, r.mark FROM ",
-            "(SELECT revision, mark FROM api_token_changes ORDER BY revision DESC LIMIT 1) r ",
-            $tokens
-        )
+    () => {
+        "(SELECT revision, mark FROM api_token_changes ORDER BY revision DESC LIMIT 1) r "
     };
 }
 
 /// Always one row: the token, or nulls in its place, and the latest revision.
-pub(super) const FIND: &str = latest!(
+pub(super) const FIND: &str = concat!(
+    "SELECT ",
     columns!(),
+    ", r.revision, r.mark FROM ",
+    latest!(),
     "LEFT JOIN (api_tokens t JOIN api_token_apps a ON a.id = t.app_id) ON t.digest = ?1"
 );
 
-/// At least one row, as [`FIND`].
-pub(super) const LIVE: &str = latest!(
-    columns!(),
-    "LEFT JOIN (api_tokens t JOIN api_token_apps a ON a.id = t.app_id) ON t.id < ?1 \
-     AND t.revoked_at IS NULL AND (t.expires_at IS NULL OR t.expires_at > ?3) \
-     AND a.disabled_at IS NULL \
-     ORDER BY t.id DESC LIMIT ?2"
+/// At least one row, as [`FIND`]. The page is cut off inside, or every live token would be read for each.
+pub(super) const LIVE: &str = concat!(
+    "SELECT l.*, r.revision, r.mark FROM ",
+    latest!(),
+    "LEFT JOIN (",
+    tokens!(
+        "WHERE t.id < ?1 AND t.revoked_at IS NULL AND (t.expires_at IS NULL OR t.expires_at > ?3) ",
+        "AND a.disabled_at IS NULL ORDER BY t.id DESC LIMIT ?2"
+    ),
+    ") l ON true ORDER BY 1 DESC"
 );
 
 pub(super) const TOKEN: &str = tokens!("WHERE t.id = ?1 AND (?2 IS NULL OR t.app_id = ?2)");
@@ -58,7 +58,7 @@ pub(super) const APP: &str =
     "SELECT id, name, created_at, disabled_at FROM api_token_apps WHERE id = ?1";
 
 pub(super) const APPS: &str = "SELECT id, name, created_at, disabled_at FROM api_token_apps \
-     WHERE id > ?1 ORDER BY id LIMIT ?2";
+     WHERE id > ?1 ORDER BY id LIMIT ?2 OFFSET ?3";
 
 pub(super) const INSERT_APP: &str =
     "INSERT INTO api_token_apps (id, name, created_at, disabled_at) VALUES (?1, ?2, ?3, ?4)";
@@ -113,22 +113,28 @@ pub(super) const PURGE: &str = "DELETE FROM api_tokens WHERE id IN \
      (SELECT id FROM api_tokens WHERE revoked_at < ?1 OR expires_at < ?1 LIMIT ?2)";
 
 pub(super) const RECORD_USAGE: &str = "UPDATE api_tokens SET \
-     last_used_at = max(coalesce(last_used_at, ?2), ?2), uses = uses + ?3 WHERE id = ?1";
+     last_used_at = max(coalesce(last_used_at, ?2), ?2), \
+     uses = CASE WHEN uses > 9223372036854775807 - ?3 THEN 9223372036854775807 ELSE max(uses, 0) + ?3 END \
+     WHERE id = ?1";
 
-pub(super) const NOTE_CHANGE: &str = "INSERT INTO api_token_changes (revision, mark, digest, app_id) \
-     SELECT max(revision) + 1, random(), ?1, ?2 FROM api_token_changes";
-
-pub(super) const TRIM_LOG: &str = "DELETE FROM api_token_changes \
-     WHERE revision < (SELECT max(revision) FROM api_token_changes) - ?1";
+/// Adds a change that is not the latest in the log.
+pub(super) const ENSURE_LOGGED: &str = "INSERT INTO api_token_changes (revision, mark, digest, app_id) \
+     SELECT latest + 1, random(), ?1, ?2 FROM (SELECT max(revision) AS latest FROM api_token_changes) \
+     WHERE NOT EXISTS (SELECT 1 FROM api_token_changes \
+     WHERE revision = latest AND digest IS ?1 AND app_id IS ?2)";
 
 /// Leaves nothing in the log but a new beginning.
 pub(super) const RESTART_LOG: &str = "INSERT INTO api_token_changes (revision, mark) \
-     SELECT max(revision) + 1, random() FROM api_token_changes; \
+     SELECT coalesce(max(revision), 0) + 1, random() FROM api_token_changes; \
      DELETE FROM api_token_changes \
      WHERE revision < (SELECT max(revision) FROM api_token_changes)";
 
 pub(super) const REVISION: &str =
     "SELECT revision, mark FROM api_token_changes ORDER BY revision DESC LIMIT 1";
+
+/// The oldest revision in the log, and the mark of one.
+pub(super) const MARK: &str = "SELECT coalesce(min(revision), 0), \
+     (SELECT mark FROM api_token_changes WHERE revision = ?1) FROM api_token_changes";
 
 pub(super) const CHANGES: &str = "SELECT revision, mark, digest, app_id, \
      (SELECT max(revision) FROM api_token_changes) \

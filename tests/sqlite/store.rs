@@ -1,69 +1,14 @@
-//! What is particular to the store in SQLite; the contract is in `conformance`.
+//! What survives, and what other programs and versions may do to the file.
 
-use std::{fs, path::PathBuf, process::Command, str::FromStr, time::Duration};
+use std::{fs, process::Command, str::FromStr, time::Duration};
 
 use sqlx::{Connection, Row, SqliteConnection};
-use tempfile::TempDir;
-use tokio::time::timeout;
 use tower_api_tokens::{
-    ApiTokens, AppQuery, LifecycleErrorKind, NewToken, SqliteStore, StoreError, StoreErrorKind,
-    TokenFormat, TokenQuery, TokenRegistry, TokenStatus, TokenStore,
-    store::sqlite::SqliteConnectOptions,
+    AppQuery, NewToken, SqliteStore, StoreErrorKind, TokenQuery, TokenRegistry, TokenStatus,
+    TokenStore, store::sqlite::SqliteConnectOptions,
 };
 
-const DEADLINE: Duration = Duration::from_secs(60);
-
-struct File {
-    directory: TempDir,
-}
-
-impl File {
-    fn new() -> Self {
-        let directory = TempDir::new().unwrap();
-        Self { directory }
-    }
-
-    fn path(&self) -> PathBuf {
-        self.directory.path().join("tokens.db")
-    }
-
-    fn url(&self) -> String {
-        format!("sqlite://{}", self.path().display())
-    }
-
-    async fn open(&self) -> SqliteStore {
-        SqliteStore::open(&self.url()).await.unwrap()
-    }
-
-    async fn connect(&self) -> SqliteConnection {
-        SqliteConnection::connect(&self.url()).await.unwrap()
-    }
-
-    async fn execute(&self, statement: &'static str) {
-        let mut connection = self.connect().await;
-        sqlx::raw_sql(statement)
-            .execute(&mut connection)
-            .await
-            .unwrap();
-        connection.close().await.unwrap();
-    }
-
-    /// Refuses to open and says so; the file is then as it was.
-    async fn refuses(&self, kind: StoreErrorKind) -> StoreError {
-        let before = fs::read(self.path()).unwrap();
-        let error = SqliteStore::open(&self.url()).await.unwrap_err();
-        assert_eq!(error.kind(), kind, "{error:?}");
-        assert!(
-            fs::read(self.path()).unwrap() == before,
-            "the file was changed"
-        );
-        error
-    }
-}
-
-fn tokens(store: &SqliteStore) -> ApiTokens {
-    ApiTokens::new(store.clone(), TokenFormat::new("acme").unwrap())
-}
+use crate::support::{File, tokens};
 
 #[tokio::test]
 async fn everything_survives_closing_and_opening() {
@@ -127,7 +72,11 @@ async fn a_second_process_on_one_file_works() {
     let app = here.create_app("Billing").await.unwrap();
     let test = std::env::current_exe().unwrap();
     let status = Command::new(test)
-        .args(["--exact", "a_process_that_issues_a_token", "--ignored"])
+        .args([
+            "--exact",
+            "store::a_process_that_issues_a_token",
+            "--ignored",
+        ])
         .env("TOKENS_URL", file.url())
         .status()
         .unwrap();
@@ -190,126 +139,6 @@ async fn tables_of_a_newer_version_are_told_and_left_alone() {
     .await;
     let error = file.refuses(StoreErrorKind::Incompatible).await;
     assert!(error.to_string().contains("upgrade"), "{error}");
-}
-
-#[tokio::test]
-async fn urls_and_paths_that_cannot_be_are_told() {
-    for url in ["postgres://localhost/tokens", "tokens.db", "", "mysql:x"] {
-        let error = SqliteStore::open(url).await.unwrap_err();
-        assert_eq!(error.kind(), StoreErrorKind::InvalidSettings, "{url}");
-        let source = std::error::Error::source(&error).unwrap();
-        assert!(source.to_string().contains("sqlite://path"), "{source}");
-    }
-    let error = SqliteStore::open("sqlite:///no/such/directory/tokens.db")
-        .await
-        .unwrap_err();
-    assert_eq!(error.kind(), StoreErrorKind::InvalidSettings);
-    let source = std::error::Error::source(&error).unwrap();
-    assert!(
-        source.to_string().contains("/no/such/directory"),
-        "{source}"
-    );
-    let directory = TempDir::new().unwrap();
-    let url = format!("sqlite://{}", directory.path().display());
-    assert!(SqliteStore::open(&url).await.is_err());
-}
-
-#[tokio::test]
-async fn a_store_opened_for_reading_verifies_and_refuses_changes() {
-    let file = File::new();
-    let url = format!("{}?mode=ro", file.url());
-    assert!(SqliteStore::open(&url).await.is_err(), "nothing is created");
-    assert!(!file.path().exists());
-    let writing = tokens(&file.open().await);
-    let app = writing.create_app("Billing").await.unwrap();
-    let issued = writing.issue(&app.id, NewToken::named("ci")).await.unwrap();
-
-    let reading = tokens(&SqliteStore::open(&url).await.unwrap());
-    let presented = issued.token().expose().as_bytes();
-    reading
-        .authenticator()
-        .authenticate(presented)
-        .await
-        .unwrap();
-    let refused = reading
-        .issue(&app.id, NewToken::named("ci"))
-        .await
-        .unwrap_err();
-    assert_eq!(refused.kind(), LifecycleErrorKind::Store);
-    let refused = reading.revoke(issued.record().id).await.unwrap_err();
-    let source = std::error::Error::source(&refused).unwrap();
-    let kind = source.downcast_ref().map(StoreError::kind);
-    assert_eq!(kind, Some(StoreErrorKind::ReadOnly));
-    assert_eq!(
-        writing
-            .list(&TokenQuery::default())
-            .await
-            .unwrap()
-            .items
-            .len(),
-        1
-    );
-    // Requests are served although their uses cannot be recorded.
-    let follower = reading.follow().start().await.unwrap();
-    reading
-        .authenticator()
-        .authenticate(presented)
-        .await
-        .unwrap();
-    assert!(follower.stop().await.is_err());
-}
-
-#[tokio::test]
-async fn a_full_disk_refuses_changes_whole_and_verifies_on() {
-    let file = File::new();
-    file.open().await.close().await;
-    let options = SqliteConnectOptions::from_str(&file.url()).unwrap();
-    let full = options.pragma("max_page_count", "24");
-    let store = SqliteStore::open_with(full).await.unwrap();
-    let platform = tokens(&store);
-    let app = platform.create_app("Billing").await.unwrap();
-    let mut issued = Vec::new();
-    let refused = async {
-        loop {
-            match platform.issue(&app.id, NewToken::named("ci")).await {
-                Ok(token) => issued.push(token),
-                Err(error) => break error,
-            }
-        }
-    };
-    let error = timeout(DEADLINE, refused).await.expect("the disk is full");
-    let source = std::error::Error::source(&error).unwrap();
-    let kind = source.downcast_ref().map(StoreError::kind);
-    assert_eq!(kind, Some(StoreErrorKind::Full));
-    assert!(!issued.is_empty());
-    let count = |store: ApiTokens| async move {
-        let page = store
-            .list(&TokenQuery::default().limit(1000))
-            .await
-            .unwrap();
-        page.items.len()
-    };
-    assert_eq!(
-        count(platform.clone()).await,
-        issued.len(),
-        "nothing half done"
-    );
-    for token in &issued {
-        let presented = token.token().expose().as_bytes();
-        platform
-            .authenticator()
-            .authenticate(presented)
-            .await
-            .unwrap();
-    }
-    store.close().await;
-    // With room again, everything goes on.
-    let platform = tokens(&file.open().await);
-    assert_eq!(count(platform.clone()).await, issued.len());
-    let _issued = platform
-        .issue(&app.id, NewToken::named("ci"))
-        .await
-        .unwrap();
 }
 
 #[tokio::test]
@@ -386,26 +215,6 @@ async fn the_file_holds_digests_and_no_plaintext() {
         assert!(holds(token.record().digest.as_bytes()));
     }
     store.close().await;
-}
-
-#[tokio::test]
-async fn a_damaged_row_is_an_error_and_not_an_answer() {
-    let file = File::new();
-    let store = file.open().await;
-    let platform = tokens(&store);
-    let app = platform.create_app("Billing").await.unwrap();
-    let issued = platform
-        .issue(&app.id, NewToken::named("ci"))
-        .await
-        .unwrap();
-    file.execute("UPDATE api_tokens SET mask = 'no ellipsis'")
-        .await;
-    let error = store.find(&issued.record().digest).await.unwrap_err();
-    assert_eq!(error.kind(), StoreErrorKind::Corrupt);
-    file.execute("UPDATE api_tokens SET mask = '…', scopes = 'a\"b'")
-        .await;
-    let error = store.find(&issued.record().digest).await.unwrap_err();
-    assert_eq!(error.kind(), StoreErrorKind::Corrupt);
 }
 
 #[tokio::test]
