@@ -9,9 +9,11 @@ macro_rules! tests {
     };
 }
 
+mod addresses;
 mod connecting;
 mod encryption;
 mod following;
+mod isolation;
 mod outages;
 mod plans;
 mod processes;
@@ -33,13 +35,14 @@ use std::process::ExitCode;
 use services::Test;
 
 fn main() -> ExitCode {
-    if processes::race() {
+    if processes::race() || addresses::connect() {
         return ExitCode::SUCCESS;
     }
     let tests = [
         conformance(),
         connecting::tests(),
         following::tests(),
+        isolation::tests(),
         outages::tests(),
         plans::tests(),
         processes::tests(),
@@ -49,6 +52,11 @@ fn main() -> ExitCode {
         transfer::tests(),
     ];
     services::run_groups(vec![
+        (
+            "the programs of PostgreSQL, in TEST_POSTGRES_BIN",
+            server::binaries().is_some(),
+            addresses::tests(),
+        ),
         (
             "TEST_POSTGRES_URL",
             support::url().is_some(),
