@@ -14,6 +14,7 @@ mod connecting;
 mod encryption;
 mod following;
 mod isolation;
+mod opening;
 mod outages;
 mod plans;
 mod processes;
@@ -35,7 +36,7 @@ use std::process::ExitCode;
 use services::Test;
 
 fn main() -> ExitCode {
-    if processes::race() || addresses::connect() {
+    if processes::race() || addresses::connect() || opening::open() {
         return ExitCode::SUCCESS;
     }
     let tests = [
@@ -43,6 +44,7 @@ fn main() -> ExitCode {
         connecting::tests(),
         following::tests(),
         isolation::tests(),
+        opening::tests(),
         outages::tests(),
         plans::tests(),
         processes::tests(),
