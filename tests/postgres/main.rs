@@ -9,9 +9,12 @@ macro_rules! tests {
     };
 }
 
+mod addresses;
 mod connecting;
 mod encryption;
 mod following;
+mod isolation;
+mod opening;
 mod outages;
 mod plans;
 mod processes;
@@ -33,13 +36,15 @@ use std::process::ExitCode;
 use services::Test;
 
 fn main() -> ExitCode {
-    if processes::race() {
+    if processes::race() || addresses::connect() || opening::open() {
         return ExitCode::SUCCESS;
     }
     let tests = [
         conformance(),
         connecting::tests(),
         following::tests(),
+        isolation::tests(),
+        opening::tests(),
         outages::tests(),
         plans::tests(),
         processes::tests(),
@@ -49,6 +54,11 @@ fn main() -> ExitCode {
         transfer::tests(),
     ];
     services::run_groups(vec![
+        (
+            "the programs of PostgreSQL, in TEST_POSTGRES_BIN",
+            server::binaries().is_some(),
+            addresses::tests(),
+        ),
         (
             "TEST_POSTGRES_URL",
             support::url().is_some(),

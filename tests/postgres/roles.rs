@@ -40,6 +40,10 @@ impl Login {
         Self { name }
     }
 
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
     pub(crate) fn url(&self) -> String {
         let (address, database) = address();
         format!("postgres://{}:secret@{address}{database}", self.name)

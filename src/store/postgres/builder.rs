@@ -7,6 +7,12 @@ use crate::store::StoreError;
 #[cfg(doc)]
 use crate::store::StoreErrorKind;
 
+/// One connection for lookups, and one for everything else.
+const FEWEST: u32 = 2;
+
+/// More than any server takes.
+const MOST: u32 = 262_143;
+
 /// Sets up a [`PostgresStore`].
 ///
 /// ```no_run
@@ -66,7 +72,7 @@ impl PostgresStoreBuilder {
     /// Sets how many connections there are at most, 10 unless it is told, besides one that listens
     /// where there is a follower. A pool of the caller's stays as it is.
     pub fn max_connections(mut self, connections: u32) -> Self {
-        self.max_connections = connections.max(1);
+        self.max_connections = connections.clamp(FEWEST, MOST);
         self
     }
 

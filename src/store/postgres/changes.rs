@@ -1,9 +1,7 @@
-use std::sync::Arc;
-
 use async_trait::async_trait;
 use jiff::Timestamp;
 
-use super::{PostgresStore, spawn};
+use super::PostgresStore;
 use crate::{
     clock::microseconds,
     store::{
@@ -17,7 +15,8 @@ use crate::{
 #[async_trait]
 impl ChangeLog for PostgresStore {
     async fn revision(&self) -> Result<Revision, StoreError> {
-        let rows = self.read(self.query(&self.statements().revision)).await?;
+        let revision = self.query(&self.statements().revision);
+        let rows = self.read_log(revision).await?;
         revision_from(rows.first().ok_or_else(log_is_empty)?)
     }
 
@@ -26,12 +25,12 @@ impl ChangeLog for PostgresStore {
             .query(&self.statements().changes)
             .bind(i64::try_from(since.number).unwrap_or(i64::MAX))
             .bind(surplus(limit));
-        let rows = self.read(read).await?;
+        let rows = self.read_log(read).await?;
         changes_from(&rows, since)
     }
 
     async fn changed(&self) {
-        self.inner.listener.changed().await;
+        self.inner.follower.changed().await;
     }
 
     async fn live(
@@ -63,7 +62,6 @@ impl UsageLog for PostgresStore {
             .bind(column(usages, |usage| {
                 i64::try_from(usage.uses).unwrap_or(i64::MAX)
             }));
-        let inner = Arc::clone(&self.inner);
-        spawn(async move { inner.run(record).await.map(drop) }).await
+        self.record(record).await
     }
 }

@@ -23,6 +23,13 @@ pub(super) fn from_sqlx(error: sqlx::Error) -> StoreError {
     }
 }
 
+/// Whether a transaction of an isolation that sees nothing new was in the way of another. It was rolled
+/// back.
+pub(super) fn is_of_isolation(error: &sqlx::Error) -> bool {
+    let code = error.as_database_error().and_then(DatabaseError::code);
+    code.is_some_and(|code| code == "40001")
+}
+
 fn refused(error: &dyn DatabaseError) -> StoreError {
     let code = error.code().unwrap_or_default().into_owned();
     let (kind, cure) = meaning_of(&code);

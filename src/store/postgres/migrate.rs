@@ -2,7 +2,7 @@
 
 use sqlx::{AssertSqlSafe, Connection, PgConnection, Row};
 
-use super::{error::from_sqlx, schema::Schema};
+use super::{error::from_sqlx, open::incompatible, schema::Schema};
 use crate::store::StoreError;
 
 /// In order; a migration that was released never changes.
@@ -21,6 +21,11 @@ const CREATE_TABLE: &str = "CREATE TABLE IF NOT EXISTS @._api_token_migrations (
 /// The version of the tables that this crate works on.
 pub(super) fn latest_version() -> i64 {
     MIGRATIONS.last().map_or(0, |(version, _, _)| *version)
+}
+
+/// The tables are of a version that is not known here.
+pub(super) fn newer() -> StoreError {
+    incompatible("a newer version of this crate wrote the tables: upgrade this program")
 }
 
 /// The version of the tables that are there.
@@ -44,12 +49,16 @@ pub(super) async fn migrate(
         .begin_with(super::BEGIN)
         .await
         .map_err(from_sqlx)?;
+    // However long the others take.
+    let patience = "SET LOCAL lock_timeout TO 0; SET LOCAL statement_timeout TO 0";
+    execute(&mut transaction, patience).await?;
     sqlx::query("SELECT pg_advisory_xact_lock(hashtextextended('tower-api-tokens ' || $1, 0))")
         .bind(schema.name())
         .persistent(false)
         .execute(&mut *transaction)
         .await
         .map_err(from_sqlx)?;
+    execute(&mut transaction, "SET LOCAL lock_timeout TO DEFAULT").await?;
     let quoted = schema.quoted();
     if creates_schema {
         let create = format!("CREATE SCHEMA IF NOT EXISTS {quoted}");
@@ -60,6 +69,9 @@ pub(super) async fn migrate(
     execute(&mut transaction, AssertSqlSafe(path)).await?;
     execute(&mut transaction, schema.fill(CREATE_TABLE)).await?;
     let version = read_version(&mut transaction, schema).await?;
+    if version > latest_version() {
+        return Err(newer());
+    }
     for (number, name, statements) in MIGRATIONS {
         if number > version {
             execute(&mut transaction, statements).await?;

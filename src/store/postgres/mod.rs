@@ -3,27 +3,29 @@
 mod audit;
 mod builder;
 mod changes;
+mod connections;
+mod conninfo;
 mod error;
+mod facts;
+mod follower;
 mod identifier;
-mod listen;
 mod migrate;
 mod open;
 mod registry;
 mod schema;
+mod session;
 mod statements;
 
-use std::{fmt, sync::Arc};
+use std::{fmt, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use futures_util::future::BoxFuture;
-use sqlx::{
-    PgConnection, Postgres, SqlStr,
-    postgres::{PgArguments, PgRow},
-};
-use tokio::sync::Semaphore;
+use sqlx::{PgConnection, SqlStr, postgres::PgRow};
+use tokio::time::timeout;
 
+use connections::{Connections, Query, Work, twice};
 use error::from_sqlx;
-use listen::Listener;
+use follower::Follower;
 use schema::Schema;
 use statements::Statements;
 
@@ -105,21 +107,17 @@ pub struct PostgresStore {
 }
 
 struct Inner {
-    pool: PgPool,
+    connections: Arc<Connections>,
+    follower: Follower,
     statements: Statements,
-    /// Whether each statement needs a transaction, so that it is prepared where it is executed.
-    in_transactions: bool,
-    /// Places for reading in transactions, which goes on when its caller goes away.
-    reads: Arc<Semaphore>,
-    listener: Listener,
+    /// Whether a statement that was prepared can be used again.
+    keeps_statements: bool,
 }
 
+/// How long recording uses may take before its connection is given up. A follower waits ten seconds.
+const RECORDED_WITHIN: Duration = Duration::from_secs(9);
+
 const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED";
-
-/// How many reads may be under way where those of callers that have gone away cannot be dropped.
-const MAX_READS: usize = 1024;
-
-type Query = sqlx::query::Query<'static, Postgres, PgArguments>;
 
 impl PostgresStore {
     /// Connects to `postgres://user:password@host:port/database` and brings its tables up to date.
@@ -144,19 +142,22 @@ impl PostgresStore {
     /// Closes the connections for all clones of this handle, when what is under way has ended; those
     /// of the caller's own pool too.
     pub async fn close(&self) {
-        self.inner.listener.stop();
-        self.inner.pool.close().await;
+        self.inner.follower.stop();
+        self.inner.connections.close().await;
     }
 
-    fn on(pool: PgPool, schema: Schema, in_transactions: bool) -> Self {
-        let listener = Listener::new(&pool, &schema, in_transactions);
+    fn on(
+        connections: Connections,
+        follower: Follower,
+        schema: Schema,
+        keeps_statements: bool,
+    ) -> Self {
         Self {
             inner: Arc::new(Inner {
-                pool,
+                connections: Arc::new(connections),
+                follower,
                 statements: Statements::new(schema),
-                in_transactions,
-                reads: Arc::new(Semaphore::new(MAX_READS)),
-                listener,
+                keeps_statements,
             }),
         }
     }
@@ -166,33 +167,46 @@ impl PostgresStore {
     }
 
     fn query(&self, statement: &SqlStr) -> Query {
-        sqlx::query(statement.clone()).persistent(!self.inner.in_transactions)
+        sqlx::query(statement.clone()).persistent(self.inner.keeps_statements)
     }
 
-    /// Runs one statement that changes nothing.
+    /// Runs one statement that finds tokens for requests. It waits for nothing else that the store does.
+    async fn look_up(&self, query: Query) -> Result<Vec<PgRow>, StoreError> {
+        self.inner.connections.read(Work::Lookup, query).await
+    }
+
+    /// Runs one statement that changes nothing, for people and programs that manage.
     async fn read(&self, query: Query) -> Result<Vec<PgRow>, StoreError> {
-        if !self.inner.in_transactions {
-            return self.inner.run(query).await;
+        self.inner.connections.read(Work::Reading, query).await
+    }
+
+    /// Runs one statement that reads the log, on the follower's connection.
+    async fn read_log(&self, query: Query) -> Result<Vec<PgRow>, StoreError> {
+        let (query, again) = twice(query).map_err(from_sqlx)?;
+        match self.inner.follower.read(query).await {
+            // Of a caller's pool, a connection may have rights or a place that this one has not.
+            Err(sqlx::Error::Database(_)) => self.look_up(again).await,
+            rows => rows.map_err(from_sqlx),
         }
-        // To drop a transaction midway leaves its connection unusable.
-        let inner = Arc::clone(&self.inner);
-        let place = Arc::clone(&inner.reads).try_acquire_owned();
-        let place = place.map_err(StoreError::unavailable)?;
+    }
+
+    /// Runs one statement that records uses, in a task of its own.
+    async fn record(&self, query: Query) -> Result<(), StoreError> {
+        let connections = Arc::clone(&self.inner.connections);
         spawn(async move {
-            let rows = inner.run(query).await;
-            drop(place);
-            rows
+            let recording = timeout(RECORDED_WITHIN, connections.run(Work::Usage, query)).await;
+            recording.map_err(StoreError::unavailable)?.map(drop)
         })
         .await
     }
 
-    /// Runs one statement that makes a change, and tells the followers in this process, in a task of
+    /// Runs one statement that makes a change, and wakes the followers in this process, in a task of
     /// its own: a caller that goes away leaves it to end.
     async fn change(&self, query: Query) -> Result<Vec<PgRow>, StoreError> {
         let inner = Arc::clone(&self.inner);
         spawn(async move {
-            let rows = inner.run(query).await?;
-            inner.listener.tell();
+            let rows = inner.connections.run(Work::Change, query).await?;
+            inner.follower.wake();
             Ok(rows)
         })
         .await
@@ -209,30 +223,21 @@ impl PostgresStore {
     {
         let store = self.clone();
         spawn(async move {
-            let begun = store.inner.pool.begin_with(BEGIN).await;
-            let mut transaction = begun.map_err(from_sqlx)?;
-            // Not in one step with `BEGIN`: where that fails halfway, nothing rolls it back.
-            let lock = sqlx::raw_sql(store.statements().lock.clone());
-            lock.execute(&mut *transaction).await.map_err(from_sqlx)?;
-            let changed = change(&store, &mut transaction).await?;
-            transaction.commit().await.map_err(from_sqlx)?;
-            store.inner.listener.tell();
-            Ok(changed)
+            let mut transaction = store.inner.connections.begin().await?;
+            let changed = async {
+                // Not in one step with `BEGIN`: where that fails halfway, nothing rolls it back.
+                let lock = sqlx::raw_sql(store.statements().lock.clone());
+                lock.execute(transaction.connection())
+                    .await
+                    .map_err(from_sqlx)?;
+                change(&store, transaction.connection()).await
+            };
+            let changed = changed.await;
+            transaction.end(changed.is_ok()).await?;
+            store.inner.follower.wake();
+            changed
         })
         .await
-    }
-}
-
-impl Inner {
-    async fn run(&self, query: Query) -> Result<Vec<PgRow>, StoreError> {
-        if !self.in_transactions {
-            return query.fetch_all(&self.pool).await.map_err(from_sqlx);
-        }
-        let mut transaction = self.pool.begin().await.map_err(from_sqlx)?;
-        let rows = query.fetch_all(&mut *transaction).await;
-        let rows = rows.map_err(from_sqlx)?;
-        transaction.commit().await.map_err(from_sqlx)?;
-        Ok(rows)
     }
 }
 
@@ -246,7 +251,7 @@ async fn spawn<T: Send + 'static>(
 impl TokenStore for PostgresStore {
     async fn find(&self, digest: &TokenDigest) -> Result<Answer, StoreError> {
         let query = self.query(&self.statements().find).bind(*digest.as_bytes());
-        let rows = self.read(query).await?;
+        let rows = self.look_up(query).await?;
         answer_from(rows.first().ok_or_else(log_is_empty)?)
     }
 }

@@ -1,10 +1,9 @@
 //! Opens a database: looks at it before it touches it.
 
-use std::{io::ErrorKind, str::FromStr, time::Duration};
+use std::{env, io::ErrorKind, time::Duration};
 
 use sqlx::{
-    ConnectOptions, Connection, PgConnection, PgPool, Row,
-    pool::PoolConnectionMetadata,
+    ConnectOptions, Connection, PgConnection, PgPool,
     postgres::{PgConnectOptions, PgPoolOptions},
 };
 use thiserror::Error;
@@ -13,74 +12,138 @@ use tokio::time::timeout;
 use super::{
     PostgresStore, PostgresStoreBuilder,
     builder::Server,
+    connections::Connections,
+    conninfo::{self, Settings},
     error::from_sqlx,
-    migrate::{latest_version, migrate, read_version},
+    facts::{Facts, MANAGING, READING, VERSION, check_rights},
+    follower::{Follower, Source},
+    migrate::{latest_version, migrate, newer, read_version},
     schema::Schema,
+    session::Bounds,
 };
 use crate::store::{StoreError, StoreErrorKind};
 
 /// How long it may take to get a connection.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// A connection that was idle for longer is tried before it is used.
+/// A connection for lookups that was idle for longer is tried before it is used. One for changes is
+/// always: nobody repeats a change that failed.
 const IDLE: Duration = Duration::from_secs(1);
+
+/// How long the server may take to answer when a connection is tried.
+const TRIED_WITHIN: Duration = Duration::from_secs(1);
 
 /// The oldest PostgreSQL that has every function that is used.
 const OLDEST_SERVER: i32 = 130_000;
 
+/// The most connections of a store for all but lookups: changes are made one at a time anyway.
+const MAX_OTHERS: u32 = 4;
+
 pub(super) async fn open(builder: PostgresStoreBuilder) -> Result<PostgresStore, StoreError> {
-    let (pool, mut connection) = match &builder.server {
+    let (mut connection, origin, keeps_statements) = match &builder.server {
         Server::Url(url) => {
-            let options = options_of(url)?;
-            // Not one of the pool's, which would not say why it cannot connect.
-            let connection = connect(&options).await?;
-            (own_pool(&builder, options), connection)
+            let settings = conninfo::read(url, &|name| env::var_os(name))?;
+            let keeps_statements = settings.keeps_statements;
+            // Not one of a pool's, which would not say why it cannot connect.
+            let (connection, options) = connect(settings).await?;
+            (connection, Origin::Own(options), keeps_statements)
         }
         Server::Pool(pool) => {
-            let connection = pool.acquire().await.map_err(from_sqlx)?;
+            let acquired = pool.acquire().await.map_err(from_sqlx)?;
             // What is dropped midway takes the connection along, and does not give it back.
-            (pool.clone(), connection.detach())
+            let connection = acquired.detach();
+            let keeps_statements = keeps_statements(&pool.connect_options());
+            (connection, Origin::Shared(pool.clone()), keeps_statements)
         }
     };
-    let schema = prepare(&mut connection, &builder).await?;
+    let keeps_statements = keeps_statements && !builder.transaction_pooler;
+    let Prepared {
+        schema,
+        reads_committed,
+    } = prepare(&mut connection, &builder).await?;
+    let keeps_sessions = keeps_statements && keeps_session(&mut connection).await;
     drop(connection.close().await);
-    let in_transactions = builder.transaction_pooler || keeps_no_statements(&pool);
-    Ok(PostgresStore::on(pool, schema, in_transactions))
-}
-
-fn options_of(url: &str) -> Result<PgConnectOptions, StoreError> {
-    if !url.starts_with("postgres://") && !url.starts_with("postgresql://") {
-        return Err(invalid(
-            "the URL of a PostgreSQL database is `postgres://user:password@host:port/database`",
-        ));
-    }
-    PgConnectOptions::from_str(url).map_err(from_sqlx)
-}
-
-async fn connect(options: &PgConnectOptions) -> Result<PgConnection, StoreError> {
-    let unreachable = |source| {
-        StoreError::unavailable(Unreachable {
-            host: options.get_host().to_owned(),
-            port: options.get_port(),
-            source,
-        })
-    };
-    match timeout(PATIENCE, options.connect()).await {
-        Ok(Ok(connection)) => Ok(connection),
-        Ok(Err(error)) if is_of_tls(&error, options) => {
-            let host = options.get_host().to_owned();
-            let source = Untrusted {
-                host,
-                source: error,
+    let in_transactions = !keeps_statements || (!reads_committed && !keeps_sessions);
+    let connections = match origin {
+        Origin::Own(options) => {
+            let others = (builder.max_connections / 3).clamp(1, MAX_OTHERS);
+            let lookups = builder.max_connections - others;
+            let pool = |connections, bounds: Bounds, idle| {
+                own_pool(
+                    &options,
+                    connections,
+                    keeps_sessions.then_some(bounds),
+                    idle,
+                )
             };
-            Err(StoreError::with_source(
-                StoreErrorKind::InvalidSettings,
-                source,
-            ))
+            let lookups = pool(lookups, Bounds::LOOKUP, IDLE);
+            let others = pool(others, Bounds::OTHERS, Duration::ZERO);
+            Connections::own(lookups, others, keeps_sessions, in_transactions)
         }
-        Ok(Err(error @ sqlx::Error::Io(_))) => Err(unreachable(error)),
-        Ok(Err(error)) => Err(from_sqlx(error)),
-        Err(_) => Err(unreachable(sqlx::Error::PoolTimedOut)),
+        Origin::Shared(pool) => Connections::shared(pool, !keeps_statements || !reads_committed),
+    };
+    let follower = Follower::new(Source {
+        pool: connections.pool().clone(),
+        schema: schema.clone(),
+        keeps_sessions,
+        listens: keeps_statements,
+        in_transactions,
+    });
+    Ok(PostgresStore::on(
+        connections,
+        follower,
+        schema,
+        keeps_statements,
+    ))
+}
+
+/// Where the connections come from.
+enum Origin {
+    Own(PgConnectOptions),
+    Shared(PgPool),
+}
+
+/// Connects in the first way of those that the settings allow that the server takes.
+async fn connect(settings: Settings) -> Result<(PgConnection, PgConnectOptions), StoreError> {
+    let mut modes = settings.modes.into_iter().peekable();
+    loop {
+        let options = settings.options.clone();
+        let options = modes
+            .next()
+            .map_or(options.clone(), |mode| options.ssl_mode(mode));
+        let connected = timeout(PATIENCE, options.connect()).await;
+        match connected.unwrap_or(Err(sqlx::Error::PoolTimedOut)) {
+            Ok(connection) => return Ok((connection, options)),
+            Err(error) if modes.peek().is_some() && asks_for_another_mode(&error, &options) => {}
+            Err(error) => return Err(refused(error, &options)),
+        }
+    }
+}
+
+/// Whether a server may well take a connection with TLS instead of one without, or the reverse.
+fn asks_for_another_mode(error: &sqlx::Error, options: &PgConnectOptions) -> bool {
+    let code = error.as_database_error().and_then(|error| error.code());
+    code.is_some_and(|code| code == "28000") || is_of_tls(error, options)
+}
+
+fn refused(error: sqlx::Error, options: &PgConnectOptions) -> StoreError {
+    let host = options.get_host().to_owned();
+    if is_of_tls(&error, options) {
+        let source = Untrusted {
+            host,
+            source: error,
+        };
+        return StoreError::with_source(StoreErrorKind::InvalidSettings, source);
+    }
+    match error {
+        error @ (sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut) => {
+            StoreError::unavailable(Unreachable {
+                host,
+                port: options.get_port(),
+                source: error,
+            })
+        }
+        error => from_sqlx(error),
     }
 }
 
@@ -111,46 +174,78 @@ fn is_of_tls(error: &sqlx::Error, options: &PgConnectOptions) -> bool {
 
 #[derive(Debug, Error)]
 #[error(
-    "PostgreSQL at {host} is not reached by the TLS that the URL asks for: check that the server's \
-     certificate names {host}, that `sslrootcert` is the file of the root that signed it, and that \
-     the server has `ssl` on"
+    "PostgreSQL at {host} has not proved by TLS that it is {host}: check that the server has `ssl` on, \
+     that its certificate names {host}, and that `sslrootcert` is the file of the root that signed it; \
+     `sslmode=disable` goes without TLS, on a network where nobody can be in between"
 )]
 struct Untrusted {
     host: String,
     source: sqlx::Error,
 }
 
-fn own_pool(builder: &PostgresStoreBuilder, options: PgConnectOptions) -> PgPool {
+fn own_pool(
+    options: &PgConnectOptions,
+    connections: u32,
+    pinned: Option<Bounds>,
+    idle: Duration,
+) -> PgPool {
     PgPoolOptions::new()
-        .max_connections(builder.max_connections)
+        .max_connections(connections)
         .acquire_timeout(PATIENCE)
+        .after_connect(move |connection, _| {
+            Box::pin(async move {
+                match pinned {
+                    Some(bounds) => bounds.pin(connection).await,
+                    None => Ok(()),
+                }
+            })
+        })
         // One that is in use all the time needs no round trip to see whether it works.
         .test_before_acquire(false)
-        .before_acquire(|connection, metadata| Box::pin(is_usable(connection, metadata)))
-        .connect_lazy_with(options)
+        .before_acquire(move |connection, metadata| {
+            Box::pin(async move { Ok(metadata.idle_for < idle || answers(connection).await) })
+        })
+        .connect_lazy_with(options.clone())
 }
 
-async fn is_usable(
-    connection: &mut PgConnection,
-    metadata: PoolConnectionMetadata,
-) -> Result<bool, sqlx::Error> {
-    if metadata.idle_for < IDLE {
-        return Ok(true);
-    }
-    Ok(matches!(timeout(IDLE, connection.ping()).await, Ok(Ok(()))))
+async fn answers(connection: &mut PgConnection) -> bool {
+    matches!(timeout(TRIED_WITHIN, connection.ping()).await, Ok(Ok(())))
 }
 
-fn keeps_no_statements(pool: &PgPool) -> bool {
-    let url = pool.connect_options().to_url_lossy();
-    url.query_pairs()
+/// Whether a pool's connections keep prepared statements. The options tell it in a URL alone, which
+/// cannot be made of every host and every user.
+fn keeps_statements(options: &PgConnectOptions) -> bool {
+    let plain = options
+        .clone()
+        .host("localhost")
+        .socket("/")
+        .username("user");
+    let url = plain.to_url_lossy();
+    !url.query_pairs()
         .any(|(name, value)| name == "statement-cache-capacity" && value == "0")
+}
+
+/// Whether the server knows a statement by the name that the driver gave it. A pooler that lends
+/// connections by the transaction gives it another, and what is set for a session does not stay there.
+async fn keeps_session(connection: &mut PgConnection) -> bool {
+    let own = "SELECT EXISTS (SELECT FROM pg_catalog.pg_prepared_statements WHERE name LIKE 'sqlx\\_s\\_%')";
+    sqlx::query_scalar(own)
+        .fetch_one(connection)
+        .await
+        .unwrap_or(false)
+}
+
+struct Prepared {
+    schema: Schema,
+    /// Whether the server's default is an isolation that every statement can rely on.
+    reads_committed: bool,
 }
 
 /// Looks at the server and the tables, and brings them up to date if they are to be written.
 async fn prepare(
     connection: &mut PgConnection,
     builder: &PostgresStoreBuilder,
-) -> Result<Schema, StoreError> {
+) -> Result<Prepared, StoreError> {
     let wanted = builder.schema.as_deref().map(Schema::new).transpose()?;
     let server = Facts::read(connection, wanted.as_ref().map(Schema::name)).await?;
     if server.version < OLDEST_SERVER {
@@ -158,6 +253,7 @@ async fn prepare(
             "PostgreSQL is older than 13: upgrade the server",
         ));
     }
+    server.check_encoding()?;
     let schema = server.schema.as_deref().ok_or_else(|| {
         invalid("the search path names no schema that is there: name one with `schema`")
     })?;
@@ -176,9 +272,7 @@ async fn prepare(
         false => 0,
     };
     if found > latest_version() {
-        return Err(incompatible(
-            "a newer version of this crate wrote the tables: upgrade this program",
-        ));
+        return Err(newer());
     }
     if builder.read_only {
         if found < latest_version() {
@@ -194,7 +288,10 @@ async fn prepare(
             StoreErrorKind::InvalidSettings,
         )
         .await?;
-        return Ok(schema);
+        return Ok(Prepared {
+            schema,
+            reads_committed: server.reads_committed,
+        });
     }
     if server.read_only {
         return Err(StoreError::with_source(
@@ -213,132 +310,18 @@ async fn prepare(
         migrate(connection, &schema, !server.has_schema).await?;
     }
     check_rights(connection, &schema, MANAGING, StoreErrorKind::ReadOnly).await?;
-    Ok(schema)
+    Ok(Prepared {
+        schema,
+        reads_committed: server.reads_committed,
+    })
 }
 
-/// What a server says of itself and of a schema.
-struct Facts {
-    version: i32,
-    read_only: bool,
-    schema: Option<String>,
-    has_schema: bool,
-    /// Whether the role may create tables in the schema, or the schema if it is missing.
-    may_create: bool,
-    has_tables: bool,
-}
-
-impl Facts {
-    async fn read(connection: &mut PgConnection, schema: Option<&str>) -> Result<Self, StoreError> {
-        // A statement that is prepared is prepared in the transaction in which it is executed.
-        let mut transaction = connection.begin().await.map_err(from_sqlx)?;
-        let row = sqlx::query(
-            "SELECT current_setting('server_version_num')::int, \
-                current_setting('transaction_read_only') = 'on', \
-                named.name, \
-                n.oid IS NOT NULL, \
-                CASE WHEN n.oid IS NULL THEN has_database_privilege(current_database(), 'CREATE') \
-                    ELSE has_schema_privilege(n.oid, 'USAGE') AND has_schema_privilege(n.oid, 'CREATE') END, \
-                EXISTS (SELECT FROM pg_class WHERE relnamespace = n.oid AND relname = '_api_token_migrations') \
-            FROM (SELECT coalesce($1, current_schema()::text) AS name) AS named \
-            LEFT JOIN pg_namespace n ON n.nspname = named.name",
-        )
-        .bind(schema)
-        .persistent(false)
-        .fetch_one(&mut *transaction)
-        .await
-        .map_err(from_sqlx)?;
-        transaction.commit().await.map_err(from_sqlx)?;
-        let read = || {
-            Ok(Self {
-                version: row.try_get(0)?,
-                read_only: row.try_get(1)?,
-                schema: row.try_get(2)?,
-                has_schema: row.try_get(3)?,
-                may_create: row.try_get(4)?,
-                has_tables: row.try_get(5)?,
-            })
-        };
-        read().map_err(from_sqlx)
-    }
-
-    fn check_creating(&self, schema: &Schema) -> Result<(), StoreError> {
-        if self.may_create {
-            return Ok(());
-        }
-        let quoted = schema.quoted();
-        Err(invalid(match self.has_schema {
-            false => format!(
-                "there is no schema {quoted}, and the role may not create it: create it, and grant the role CREATE on it"
-            ),
-            true => format!(
-                "the tables have to be brought up to date, and the role may not: grant it CREATE on schema {quoted}, or connect once with a role that has it"
-            ),
-        }))
-    }
-}
-
-type Rights = &'static [(&'static str, &'static [&'static str])];
-
-const VERSION: Rights = &[("_api_token_migrations", &["SELECT"])];
-
-const READING: Rights = &[
-    ("api_token_records", &["SELECT"]),
-    ("api_token_changes", &["SELECT"]),
-];
-
-const MANAGING: Rights = &[
-    ("api_token_records", &["SELECT"]),
-    ("api_token_changes", &["SELECT"]),
-    ("api_token_apps", &["SELECT", "INSERT", "UPDATE"]),
-    ("api_tokens", &["SELECT", "INSERT", "UPDATE", "DELETE"]),
-    ("api_token_keys", &["SELECT", "INSERT", "DELETE"]),
-    ("api_token_audit", &["SELECT", "INSERT"]),
-];
-
-async fn check_rights(
-    connection: &mut PgConnection,
-    schema: &Schema,
-    rights: Rights,
-    without: StoreErrorKind,
-) -> Result<(), StoreError> {
-    let needed = rights.iter().flat_map(|(relation, privileges)| {
-        privileges
-            .iter()
-            .map(move |privilege| (*relation, *privilege))
-    });
-    let (relations, privileges): (Vec<_>, Vec<_>) = needed.unzip();
-    let mut transaction = connection.begin().await.map_err(from_sqlx)?;
-    let row = sqlx::query(
-        "SELECT string_agg(needed.privilege || ' on ' || needed.relation, ', ') \
-        FROM unnest($1, $2) AS needed (relation, privilege) \
-        LEFT JOIN pg_class c ON c.relname = needed.relation \
-            AND c.relnamespace = (SELECT oid FROM pg_namespace WHERE nspname = $3) \
-        WHERE (has_table_privilege(c.oid, needed.privilege) \
-            AND has_schema_privilege(c.relnamespace, 'USAGE')) IS NOT TRUE",
-    )
-    .bind(relations)
-    .bind(privileges)
-    .bind(schema.name())
-    .persistent(false)
-    .fetch_one(&mut *transaction)
-    .await
-    .map_err(from_sqlx)?;
-    transaction.commit().await.map_err(from_sqlx)?;
-    match row.try_get::<Option<String>, _>(0).map_err(from_sqlx)? {
-        None => Ok(()),
-        Some(lacking) => Err(StoreError::with_source(
-            without,
-            format!(
-                "the role lacks rights ({lacking}): grant them as `migrations/postgres/roles.sql` does"
-            ),
-        )),
-    }
-}
-
-fn invalid(message: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> StoreError {
+pub(super) fn invalid(message: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> StoreError {
     StoreError::with_source(StoreErrorKind::InvalidSettings, message)
 }
 
-fn incompatible(message: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> StoreError {
+pub(super) fn incompatible(
+    message: impl Into<Box<dyn std::error::Error + Send + Sync>>,
+) -> StoreError {
     StoreError::with_source(StoreErrorKind::Incompatible, message)
 }
