@@ -223,6 +223,7 @@ pub mod store;
 mod telemetry;
 #[cfg(feature = "testing")]
 pub mod testing;
+mod time;
 mod token;
 mod tokens;
 #[cfg(feature = "transfer")]
@@ -257,6 +258,7 @@ pub use store::{
     PageSize, Repeated, Revision, Rotation, StoreError, StoreErrorKind, TokenQuery, TokenRegistry,
     TokenStore, TokenTarget, Usage, UsageLog,
 };
+pub use time::{TimeError, end_of_day, parse_expiry, parse_instant};
 pub use token::{
     ApiToken, DigestError, MaskError, MaskedToken, PrefixError, TokenDigest, TokenFormat, TokenId,
     TokenIdError,
