@@ -52,6 +52,9 @@ impl ApiTokens {
         &self,
         query: &AppQuery,
     ) -> Result<Page<AppRecord, AppId>, LifecycleError> {
+        if query.selects_nothing() {
+            return Ok(Page::empty());
+        }
         Ok(self.shared.registry.apps(query).await?)
     }
 

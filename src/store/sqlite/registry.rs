@@ -165,11 +165,15 @@ impl TokenRegistry for SqliteStore {
     }
 
     async fn apps(&self, query: &AppQuery) -> Result<Page<AppRecord, AppId>, StoreError> {
+        if query.selects_nothing() {
+            return Ok(Page::empty());
+        }
         let limit = query.limit.get();
         let rows = sqlx::query(statements::APPS)
             // The empty text is before every identifier.
             .bind(query.after.as_ref().map_or("", AppId::as_str))
             .bind(surplus(limit))
+            .bind(query.name.as_deref())
             .fetch_all(&self.readers)
             .await
             .map_err(from_sqlx)?;
@@ -248,6 +252,9 @@ impl TokenRegistry for SqliteStore {
         query: &TokenQuery,
         now: Timestamp,
     ) -> Result<Page<TokenRecord, TokenId>, StoreError> {
+        if query.selects_nothing() {
+            return Ok(Page::empty());
+        }
         // One byte more than an identifier has: after every one of them.
         let last = [u8::MAX; 17];
         let after = query.after.as_ref();
@@ -257,7 +264,8 @@ impl TokenRegistry for SqliteStore {
             .bind(surplus(limit))
             .bind(microseconds(now))
             .bind(query.app.as_ref().map(AppId::as_str))
-            .bind(query.name.as_deref());
+            .bind(query.name.as_deref())
+            .bind(query.successor.as_ref().map(|id| id.as_bytes().as_slice()));
         let rows = select.fetch_all(&self.readers).await.map_err(from_sqlx)?;
         let tokens: Result<Vec<_>, _> = rows.iter().map(token_from).collect();
         Ok(Page::from_surplus(tokens?, limit, |token| token.id))
