@@ -73,7 +73,7 @@
 //!
 //! ```text
 //! let admin = Admin::new(&tokens, TokenGuard::new(&tokens));
-//! let app = app.nest("/tokens", admin.dashboard());
+//! let app = app.nest_service("/tokens", admin.dashboard());
 //! ```
 //!
 //! Whoever hands out tokens does it in a dashboard: creates a token, copies it from the only page

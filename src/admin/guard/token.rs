@@ -96,7 +96,8 @@ impl Guard for TokenGuard {
         match response.extensions().get::<AppPrincipal>() {
             Some(principal) => {
                 let name = format!("token:{}", principal.token_id());
-                Ok(Actor::granting(&name, principal.scopes().clone()))
+                let actor = Actor::granting(&name, principal.scopes().clone());
+                Ok(actor.with_token(principal.token_id(), *principal.app_id()))
             }
             None => Err(denied(&response)),
         }
