@@ -6,7 +6,8 @@ use sqlx::{
     postgres::{PgConnectOptions, PgPool, PgPoolOptions},
 };
 use tower_api_tokens::{
-    IssuedToken, NewToken, PostgresStore, TokenRegistry, TokenStatus, TokenStore, TokenTarget,
+    IssuedToken, NewToken, PostgresStore, TokenRegistry, TokenRegistryExt, TokenStatus, TokenStore,
+    TokenTarget,
 };
 
 use crate::{
@@ -53,7 +54,7 @@ async fn revoke_all(stores: &[PostgresStore]) {
         let renames = all.iter().enumerate().map(|(number, token)| {
             let store = stores[(number + 1) % stores.len()].clone();
             let target = TokenTarget::any(token.record().id);
-            tokio::spawn(async move { store.rename(&target, "renamed").await.map(Some) })
+            tokio::spawn(async move { store.rename(&target, "renamed", at(2)).await.map(Some) })
         });
         let changes = revocations.map(|revocation| async { revocation.await.unwrap().map(drop) });
         let changes: Vec<_> = changes.collect();
@@ -72,6 +73,7 @@ async fn revoke_all(stores: &[PostgresStore]) {
             .find(&token.record().digest)
             .await
             .unwrap()
+            .record
             .unwrap();
         assert_eq!(found.status(at(2)), TokenStatus::Revoked);
         assert_eq!(found.name, "renamed");

@@ -149,17 +149,17 @@ impl TokenGuard {
 fn actor(principal: &AppPrincipal) -> Actor {
     let name = format!("token:{}", principal.token_id());
     let is_owner = |scope: &str| scope == TokenGuard::OWNER;
-    if principal.scopes().iter().any(is_owner) {
-        return Actor::unrestricted(&name);
-    }
-    let grantable = Grantable::scopes(principal.scopes().clone());
-    Actor::new(
-        &name,
-        match principal.expires_at() {
+    let actor = if principal.scopes().iter().any(is_owner) {
+        Actor::unrestricted(&name)
+    } else {
+        let grantable = Grantable::scopes(principal.scopes().clone());
+        let grantable = match principal.expires_at() {
             Some(at) => grantable.expires_by(at),
             None => grantable,
-        },
-    )
+        };
+        Actor::new(&name, grantable)
+    };
+    actor.with_token(principal.token_id(), *principal.app_id())
 }
 
 /// What the layer answered, as a refusal of the guard.
