@@ -9,9 +9,11 @@ use http::{
 };
 
 use crate::{
+    credential::CredentialSources,
     kept::kept,
     middleware::{RefusedHead, ResponseFormat},
-    rejection::{CredentialFault, Rejection, RejectionKind},
+    rejection::{CredentialFault, Misplaced, Rejection, RejectionKind},
+    scope::ScopeSet,
     telemetry,
 };
 
@@ -29,7 +31,7 @@ const DEFAULT_REALM: &str = "api";
 pub(crate) struct Challenger {
     /// The realm as it stands in a quoted-string.
     realm: String,
-    offers_basic: bool,
+    sources: CredentialSources,
     /// Whether gRPC calls are refused in the format of their protocol.
     grpc: bool,
     /// Is told of every refusal.
@@ -44,13 +46,14 @@ struct Prepared {
     status: StatusCode,
     headers: HeaderMap,
     body: Bytes,
+    grpc_message: Option<HeaderValue>,
 }
 
 impl Default for Challenger {
     fn default() -> Self {
         Self {
             realm: DEFAULT_REALM.to_owned(),
-            offers_basic: false,
+            sources: CredentialSources::default(),
             grpc: false,
             observer: None,
             renderer: None,
@@ -81,8 +84,9 @@ impl Challenger {
         Ok(())
     }
 
-    pub(crate) fn offer_basic(&mut self) {
-        self.offers_basic = true;
+    /// Sets the places where a token is read, which challenges and bodies name.
+    pub(crate) fn set_sources(&mut self, sources: CredentialSources) {
+        self.sources = sources;
         *self = self.clone().prepared();
     }
 
@@ -100,6 +104,12 @@ impl Challenger {
             .map(|answer| self.prepare(*answer))
             .collect();
         self
+    }
+
+    /// The rejection of a request without a credential.
+    pub(crate) fn missing<'r>(&self, request: impl Into<RefusedHead<'r>>) -> Rejection {
+        let request = request.into();
+        Rejection::missing(self.sources.misplaced(request.uri, request.headers))
     }
 
     /// The format in which this request is refused.
@@ -120,9 +130,14 @@ impl Challenger {
             if let Ok(challenge) = challenge {
                 response.headers_mut().insert(WWW_AUTHENTICATE, challenge);
             }
+            *response.body_mut() = lacking(required).into();
         }
         if let ResponseFormat::Grpc(content_type) = format {
             make_trailers_only(&mut response, answer, content_type);
+            if let Some(message) = &prepared.grpc_message {
+                let headers = response.headers_mut();
+                headers.insert(GRPC_MESSAGE, message.clone());
+            }
         }
         if let Some(renderer) = &self.renderer {
             response = renderer(&rejection, response);
@@ -151,7 +166,7 @@ impl Challenger {
         } else {
             headers.insert(WWW_AUTHENTICATE, field(challenge(&self.realm, answer)));
         }
-        if self.offers_basic && status == StatusCode::UNAUTHORIZED {
+        if self.sources.basic && status == StatusCode::UNAUTHORIZED {
             // RFC 7617 section 2.1.
             let basic = format!("Basic realm=\"{}\", charset=\"UTF-8\"", self.realm);
             headers.append(WWW_AUTHENTICATE, field(basic));
@@ -159,16 +174,56 @@ impl Challenger {
         Prepared {
             status,
             headers,
-            body: kept(answer.problem()),
+            body: kept(problem(status, &self.detail(answer), "")),
+            grpc_message: grpc_message(&self.detail(answer)),
         }
     }
+
+    /// What the client is told: what is wrong, and what to send instead.
+    fn detail(&self, answer: Answer) -> String {
+        let summary = answer.summary();
+        match (answer, &self.sources.api_key_header) {
+            (Answer::Missing(_), None) => {
+                format!("{summary} Send the token as `Authorization: Bearer <token>`.")
+            }
+            (Answer::Missing(_), Some(name)) => format!(
+                "{summary} Send the token as `Authorization: Bearer <token>` or `{name}: <token>`."
+            ),
+            _ => summary.to_owned(),
+        }
+    }
+}
+
+/// A problem of RFC 9457. Nothing in it needs escaping: `members` are members of its own.
+fn problem(status: StatusCode, detail: &str, members: &str) -> String {
+    format!(
+        r#"{{"type":"about:blank","title":"{}","status":{},"detail":"{detail}"{members}}}"#,
+        status.canonical_reason().unwrap_or_default(),
+        status.as_u16(),
+    )
+}
+
+/// The body of a refusal for the lack of a scope. Scopes have no quotes and backslashes.
+fn lacking(required: &ScopeSet) -> String {
+    let answer = Answer::InsufficientScope;
+    let members = format!(r#","scope":"{required}""#);
+    let detail = match required.is_empty() {
+        true => answer.summary().to_owned(),
+        false => format!("The token lacks a scope that the request requires: {required}"),
+    };
+    problem(answer.status(), &detail, &members)
+}
+
+/// A message as `grpc-message` carries it: percent-encoded. All else here is visible ASCII.
+fn grpc_message(message: &str) -> Option<HeaderValue> {
+    HeaderValue::try_from(message.replace('%', "%25")).ok()
 }
 
 /// The Bearer challenge of RFC 6750 section 3.
 fn challenge(realm: &str, answer: Answer) -> String {
     match answer.error() {
         Some(error) => {
-            let detail = answer.detail();
+            let detail = answer.summary();
             format!("Bearer realm=\"{realm}\", error=\"{error}\", error_description=\"{detail}\"")
         }
         None => format!("Bearer realm=\"{realm}\""),
@@ -183,7 +238,6 @@ fn make_trailers_only(response: &mut Response<Bytes>, answer: Answer, content_ty
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
     headers.insert(GRPC_STATUS, HeaderValue::from_static(answer.grpc_status()));
-    headers.insert(GRPC_MESSAGE, HeaderValue::from_static(answer.detail()));
 }
 
 /// Every part of a challenge is visible ASCII and spaces by construction.
@@ -195,7 +249,7 @@ impl fmt::Debug for Challenger {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Challenger")
             .field("realm", &self.realm)
-            .field("offers_basic", &self.offers_basic)
+            .field("sources", &self.sources)
             .field("grpc", &self.grpc)
             .field("renderer", &self.renderer.is_some())
             .finish_non_exhaustive()
@@ -205,13 +259,13 @@ impl fmt::Debug for Challenger {
 /// What the caller is told of a rejection, in a sentence.
 #[cfg(feature = "admin")]
 pub(crate) fn detail(rejection: &Rejection) -> &'static str {
-    Answer::to(rejection).detail()
+    Answer::to(rejection).summary()
 }
 
 /// What the caller is told. Everything that is to look the same from outside has one answer.
 #[derive(Clone, Copy)]
 enum Answer {
-    Missing,
+    Missing(Option<Misplaced>),
     Invalid,
     InsufficientScope,
     Unavailable,
@@ -219,8 +273,11 @@ enum Answer {
 }
 
 impl Answer {
-    const ALL: [Self; 9] = [
-        Self::Missing,
+    const ALL: [Self; 12] = [
+        Self::Missing(None),
+        Self::Missing(Some(Misplaced::Scheme)),
+        Self::Missing(Some(Misplaced::Header)),
+        Self::Missing(Some(Misplaced::Query)),
         Self::Invalid,
         Self::InsufficientScope,
         Self::Unavailable,
@@ -234,17 +291,18 @@ impl Answer {
     /// The place in [`ALL`](Self::ALL).
     fn place(self) -> usize {
         match self {
-            Self::Missing => 0,
-            Self::Invalid => 1,
-            Self::InsufficientScope => 2,
-            Self::Unavailable => 3,
-            Self::Malformed(fault) => 4 + fault as usize,
+            Self::Missing(None) => 0,
+            Self::Missing(Some(misplaced)) => 1 + misplaced as usize,
+            Self::Invalid => 4,
+            Self::InsufficientScope => 5,
+            Self::Unavailable => 6,
+            Self::Malformed(fault) => 7 + fault as usize,
         }
     }
 
     fn to(rejection: &Rejection) -> Self {
         match rejection.kind() {
-            RejectionKind::MissingCredential => Self::Missing,
+            RejectionKind::MissingCredential => Self::Missing(rejection.misplaced()),
             RejectionKind::MalformedCredential => Self::Malformed(rejection.fault()),
             RejectionKind::WrongFormat
             | RejectionKind::UnknownToken
@@ -260,7 +318,7 @@ impl Answer {
 
     fn status(self) -> StatusCode {
         match self {
-            Self::Missing | Self::Invalid => StatusCode::UNAUTHORIZED,
+            Self::Missing(_) | Self::Invalid => StatusCode::UNAUTHORIZED,
             Self::InsufficientScope => StatusCode::FORBIDDEN,
             Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
             Self::Malformed(_) => StatusCode::BAD_REQUEST,
@@ -270,7 +328,7 @@ impl Answer {
     /// The status code of gRPC: `UNAUTHENTICATED`, `PERMISSION_DENIED` or `UNAVAILABLE`.
     fn grpc_status(self) -> &'static str {
         match self {
-            Self::Missing | Self::Invalid | Self::Malformed(_) => "16",
+            Self::Missing(_) | Self::Invalid | Self::Malformed(_) => "16",
             Self::InsufficientScope => "7",
             Self::Unavailable => "14",
         }
@@ -279,32 +337,31 @@ impl Answer {
     /// The error code of RFC 6750 section 3.1.
     fn error(self) -> Option<&'static str> {
         match self {
-            Self::Missing | Self::Unavailable => None,
+            Self::Missing(_) | Self::Unavailable => None,
             Self::Invalid => Some("invalid_token"),
             Self::InsufficientScope => Some("insufficient_scope"),
             Self::Malformed(_) => Some("invalid_request"),
         }
     }
 
-    fn detail(self) -> &'static str {
+    /// What is wrong, in a sentence.
+    fn summary(self) -> &'static str {
         match self {
-            Self::Missing => "The request carries no token.",
+            Self::Missing(None) => "The request carries no token.",
+            Self::Missing(Some(Misplaced::Scheme)) => {
+                "The `Authorization` field has no scheme that is read here."
+            }
+            Self::Missing(Some(Misplaced::Header)) => {
+                "No token is read from the API-key field of the request."
+            }
+            Self::Missing(Some(Misplaced::Query)) => {
+                "No token is read from the URL, which ends up in logs."
+            }
             Self::Invalid => "The token is not valid.",
             Self::InsufficientScope => "The token lacks a scope that the request requires.",
             Self::Unavailable => "The token cannot be checked at the moment. Try again.",
-            Self::Malformed(fault) => fault.cure(),
+            Self::Malformed(fault) => fault.hint(),
         }
-    }
-
-    /// The body: a problem of RFC 9457. No part of it needs escaping.
-    fn problem(self) -> String {
-        let status = self.status();
-        format!(
-            r#"{{"type":"about:blank","title":"{}","status":{},"detail":"{}"}}"#,
-            status.canonical_reason().unwrap_or_default(),
-            status.as_u16(),
-            self.detail(),
-        )
     }
 }
 
@@ -316,9 +373,10 @@ mod tests {
     fn every_answer_is_in_its_place() {
         for (place, answer) in Answer::ALL.into_iter().enumerate() {
             assert_eq!(answer.place(), place);
-            // So that it stands in `grpc-message` without escapes.
-            let detail = answer.detail();
-            assert!(!detail.contains('%') && HeaderValue::try_from(detail).is_ok());
+            // So that it stands in JSON and in `grpc-message` without escapes.
+            let detail = Challenger::default().detail(answer);
+            assert!(HeaderValue::try_from(&detail).is_ok());
+            assert!(!detail.contains(['"', '\\', '%']), "{detail}");
         }
     }
 }

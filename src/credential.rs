@@ -6,12 +6,15 @@
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use http::{
-    HeaderMap, HeaderName,
+    HeaderMap, HeaderName, HeaderValue, Uri,
     header::{AUTHORIZATION, Entry},
 };
 use zeroize::Zeroizing;
 
-use crate::{authenticator::MAX_PRESENTED_LEN, rejection::CredentialFault};
+use crate::{
+    authenticator::MAX_PRESENTED_LEN,
+    rejection::{CredentialFault, Misplaced},
+};
 
 /// The places in a request where a token may be.
 #[derive(Clone, Debug, Default)]
@@ -54,6 +57,33 @@ impl CredentialSources {
             (None, Some(value)) => bounded(value).map(|key| Some(Presented::Token(key))),
             (authorization, None) => Ok(authorization),
         }
+    }
+
+    /// Where a request without a credential seems to carry its token. Only names are looked at.
+    pub(crate) fn misplaced(&self, uri: &Uri, headers: &HeaderMap) -> Option<Misplaced> {
+        let authorization = headers.get(AUTHORIZATION).map(HeaderValue::as_bytes);
+        let authorization = trim(authorization.unwrap_or_default());
+        let is_configured = |name| self.api_key_header.as_ref() == Some(name);
+        if !authorization.is_empty() && !self.reads_scheme_of(authorization) {
+            Some(Misplaced::Scheme)
+        } else if headers
+            .keys()
+            .any(|name| names_a_token(name.as_str()) && !is_configured(name))
+        {
+            Some(Misplaced::Header)
+        } else if uri.query().is_some_and(has_token_parameter) {
+            Some(Misplaced::Query)
+        } else {
+            None
+        }
+    }
+
+    /// Whether the scheme of this credential is one that is read.
+    fn reads_scheme_of(&self, authorization: &[u8]) -> bool {
+        let end = authorization.iter().position(|byte| !is_tchar(*byte));
+        let scheme = &authorization[..end.unwrap_or(authorization.len())];
+        scheme.eq_ignore_ascii_case(b"Bearer")
+            || (self.basic && scheme.eq_ignore_ascii_case(b"Basic"))
     }
 
     /// Marks every field that may hold a token as sensitive.
@@ -107,6 +137,48 @@ impl CredentialSources {
                 || (self.basic && scheme.eq_ignore_ascii_case(b"Basic"))
         })
     }
+}
+
+/// Whether this is what others call the header field of an API key.
+fn names_a_token(name: &str) -> bool {
+    matches!(
+        name,
+        "x-api-key"
+            | "api-key"
+            | "apikey"
+            | "x-apikey"
+            | "api_key"
+            | "x_api_key"
+            | "access_token"
+            | "x-api-token"
+            | "api-token"
+            | "x-auth-token"
+            | "auth-token"
+            | "x-access-token"
+            | "access-token"
+            | "x-auth-key"
+            | "x-token"
+            | "token"
+    )
+}
+
+/// Whether a query has a parameter that others read a token from.
+fn has_token_parameter(query: &str) -> bool {
+    const NAMES: [&str; 9] = [
+        "api_key",
+        "api-key",
+        "apikey",
+        "access_token",
+        "auth_token",
+        "api_token",
+        "bearer_token",
+        "token",
+        "key",
+    ];
+    query.split('&').any(|parameter| {
+        let name = parameter.split('=').next().unwrap_or_default();
+        NAMES.iter().any(|known| name.eq_ignore_ascii_case(known))
+    })
 }
 
 /// Marks every value of a field as sensitive.
@@ -185,7 +257,6 @@ fn is_tchar(byte: u8) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use http::HeaderValue;
     use proptest::prelude::*;
 
     use super::*;

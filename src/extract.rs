@@ -52,6 +52,7 @@ enum Absence {
     /// The layer let the request through without a principal.
     Anonymous {
         challenger: std::sync::Arc<Challenger>,
+        rejection: Rejection,
         format: ResponseFormat,
     },
     /// The request did not come through the layer.
@@ -73,6 +74,7 @@ impl AppPrincipalRejection {
         let absence = match parts.extensions.get() {
             Some(Anonymous(challenger)) => Absence::Anonymous {
                 challenger: challenger.clone(),
+                rejection: challenger.missing(parts),
                 format: challenger.format_for(parts),
             },
             None => {
@@ -108,13 +110,14 @@ impl std::error::Error for AppPrincipalRejection {}
 
 impl IntoResponse for AppPrincipalRejection {
     fn into_response(self) -> Response {
-        match &self.absence {
-            Absence::Anonymous { challenger, format } => challenger
-                .refuse(Rejection::missing(), *format)
-                .map(Body::from),
-            Absence::LayerMissing => {
-                (StatusCode::INTERNAL_SERVER_ERROR, self.to_string()).into_response()
-            }
+        let hint = self.to_string();
+        match self.absence {
+            Absence::Anonymous {
+                challenger,
+                rejection,
+                format,
+            } => challenger.refuse(rejection, format).map(Body::from),
+            Absence::LayerMissing => (StatusCode::INTERNAL_SERVER_ERROR, hint).into_response(),
         }
     }
 }
@@ -138,10 +141,9 @@ impl<S: Sync> OptionalFromRequestParts<S> for AppPrincipal {
         if let Some(principal) = parts.extensions.get::<Self>() {
             return Ok(Some(principal.clone()));
         }
-        let rejection = AppPrincipalRejection::of(parts);
-        match rejection.kind() {
-            AppPrincipalRejectionKind::Anonymous => Ok(None),
-            AppPrincipalRejectionKind::LayerMissing => Err(rejection),
+        match parts.extensions.get::<Anonymous>() {
+            Some(_) => Ok(None),
+            None => Err(AppPrincipalRejection::of(parts)),
         }
     }
 }

@@ -7,7 +7,7 @@ use std::{
 
 use bytes::Bytes;
 
-/// How many are kept. Those of one realm are fewer than twenty.
+/// How many are kept. Those of one realm are fewer than thirty.
 const MAX_KEPT: usize = 2_000;
 
 /// The text, so that its clones count no references: a number that all threads write whenever they

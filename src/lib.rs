@@ -173,11 +173,30 @@
 //! | `postgres` | `PostgresStore`, shared by many nodes |
 //! | `sqlite` | `SqliteStore`, on a bundled SQLite |
 //! | `metrics` | hits, lookups, refusals and the age of the lease through the `metrics` facade |
-//! | `tracing` | `app.id` and `token.id` on the current span, an event for each rejection |
+//! | `tracing` | `app.id` and `token.id` on the current span, and [events](#what-it-logs) for rejections and trouble |
 //! | `testing` | the conformance suite, a load test, a clock set by hand, stores that fail on demand |
 //! | `transfer` | export and import of records by digest, as lines of JSON |
 //! | `cli` | the command line `api-tokens`, which manages tokens, and serves proxies that ask about each request |
 //! | `full` | all of these |
+//!
+//! # What it logs
+//!
+//! With feature `tracing`, these events go to the target `tower_api_tokens`. Nothing in them derives
+//! from a token.
+//!
+//! | level | event |
+//! |---|---|
+//! | ERROR | a route needs an `ApiTokenLayer` and has none around it: its requests are answered with 500 |
+//! | ERROR | a store returned a record with another digest than it was asked for |
+//! | WARN | tokens cannot be checked (`kind`: `store_failure`, `store_timeout` or `overload`): requests are answered with 503 |
+//! | WARN | a follower cannot read the change log |
+//! | WARN | an operation of the management API or an audit event failed |
+//! | INFO | a follower reads the change log again |
+//! | DEBUG | each refused request, with the `kind` of its rejection and what is known of the token |
+//!
+//! An event that a request can cause is written once in ten seconds at most, for each authenticator
+//! and kind; its field `suppressed` counts those that were left out. Refused requests at DEBUG and
+//! what fails for an operator are not limited.
 //!
 //! # What it refuses to do
 //!

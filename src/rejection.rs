@@ -15,6 +15,7 @@ use crate::{app::AppId, record::TokenStatus, scope::ScopeSet, store::StoreError,
 pub struct Rejection {
     kind: RejectionKind,
     fault: Option<CredentialFault>,
+    misplaced: Option<Misplaced>,
     /// Apart, so that garbage, which anybody can send, is refused at little cost.
     known: Option<Box<Known>>,
 }
@@ -98,7 +99,18 @@ impl fmt::Display for RejectionKind {
     }
 }
 
-/// What is wrong with a malformed credential; its text is the cure that the caller is told.
+/// Where a request without a credential seems to carry a token that is not read there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Misplaced {
+    /// In `Authorization`, without a scheme or with one that is not enabled.
+    Scheme,
+    /// In an API-key header that is not configured.
+    Header,
+    /// In the query of the URL.
+    Query,
+}
+
+/// What is wrong with a malformed credential; its text is the hint that the client gets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum CredentialFault {
     Grammar,
@@ -109,7 +121,7 @@ pub(crate) enum CredentialFault {
 }
 
 impl CredentialFault {
-    pub(crate) const fn cure(self) -> &'static str {
+    pub(crate) const fn hint(self) -> &'static str {
         match self {
             Self::Grammar => "The credential is malformed: send exactly one token.",
             Self::TooLong => "The credential is longer than 4096 bytes.",
@@ -127,6 +139,7 @@ impl Rejection {
         Self {
             kind,
             fault: None,
+            misplaced: None,
             known: None,
         }
     }
@@ -138,8 +151,11 @@ impl Rejection {
         }
     }
 
-    pub(crate) fn missing() -> Self {
-        Self::of_kind(RejectionKind::MissingCredential)
+    pub(crate) fn missing(misplaced: Option<Misplaced>) -> Self {
+        Self {
+            misplaced,
+            ..Self::of_kind(RejectionKind::MissingCredential)
+        }
     }
 
     pub(crate) fn malformed(fault: CredentialFault) -> Self {
@@ -229,6 +245,10 @@ impl Rejection {
         self.known.as_ref()?.source.as_deref()
     }
 
+    pub(crate) fn misplaced(&self) -> Option<Misplaced> {
+        self.misplaced
+    }
+
     pub(crate) fn fault(&self) -> CredentialFault {
         self.fault.unwrap_or(CredentialFault::Grammar)
     }
@@ -238,7 +258,7 @@ impl fmt::Display for Rejection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self.kind {
             RejectionKind::MissingCredential => "the request carries no credential",
-            RejectionKind::MalformedCredential => return f.write_str(self.fault().cure()),
+            RejectionKind::MalformedCredential => return f.write_str(self.fault().hint()),
             RejectionKind::WrongFormat => "the token has the wrong prefix, length or checksum",
             RejectionKind::UnknownToken => "the token is unknown",
             RejectionKind::RevokedToken => "the token was revoked",

@@ -16,17 +16,15 @@ pub(crate) enum Needs {
 mod events {
     use std::{
         error::Error,
-        sync::{
-            LazyLock,
-            atomic::{AtomicU64, Ordering::Relaxed},
-        },
-        time::{Duration, Instant},
+        sync::atomic::{AtomicU64, Ordering::Relaxed},
+        time::Duration,
     };
 
     use tracing::level_filters::LevelFilter;
 
     use super::Needs;
     use crate::{
+        clock::{Clock, SystemClock},
         principal::AppPrincipal,
         rejection::{Rejection, RejectionKind},
     };
@@ -73,8 +71,7 @@ mod events {
 
         /// As [`admit`](Self::admit), for events of the whole process.
         fn admit_now(&self) -> Option<u64> {
-            static START: LazyLock<Instant> = LazyLock::new(Instant::now);
-            self.admit(START.elapsed())
+            self.admit(SystemClock.monotonic())
         }
     }
 

@@ -112,6 +112,23 @@ async fn a_call_that_lacks_a_scope_is_denied() {
 }
 
 #[tokio::test]
+async fn a_message_is_percent_encoded() {
+    let tokens = ApiTokens::new(MemoryStore::new(), TokenFormat::new("acme").unwrap());
+    let layer = ApiTokenLayer::new(&tokens).grpc();
+    let layer = layer.api_key_header("x-100%-key").unwrap();
+    let inner = service_fn(async |_: http::Request<Full<Bytes>>| {
+        Ok::<_, Infallible>(http::Response::new(Full::<Bytes>::default()))
+    });
+    let request = http::Request::post("/grpc.health.v1.Health/Check")
+        .header("content-type", "application/grpc")
+        .body(Full::default())
+        .unwrap();
+    let response = layer.layer(inner).oneshot(request).await.unwrap();
+    let message = response.headers()["grpc-message"].to_str().unwrap();
+    assert!(message.contains("`x-100%25-key: <token>`"), "{message}");
+}
+
+#[tokio::test]
 async fn a_call_that_cannot_be_checked_is_told_that_the_service_is_unavailable() {
     let service = Service::start("").await;
     service
@@ -146,7 +163,7 @@ async fn the_refusal_of_a_call_has_trailers_alone() {
         assert_eq!(parts.headers["grpc-status"], "16");
         assert_eq!(
             parts.headers["grpc-message"],
-            "The request carries no token."
+            "The request carries no token. Send the token as `Authorization: Bearer <token>`."
         );
         assert_eq!(parts.headers["www-authenticate"], "Bearer realm=\"api\"");
         assert!(body.collect().await.unwrap().to_bytes().is_empty());

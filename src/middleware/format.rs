@@ -1,11 +1,12 @@
 //! The form in which a refusal is sent.
 
-use http::{HeaderMap, HeaderValue, Method, Request, header::CONTENT_TYPE, request::Parts};
+use http::{HeaderMap, HeaderValue, Method, Request, Uri, header::CONTENT_TYPE, request::Parts};
 
 /// The head of a request that is refused.
 #[derive(Clone, Copy)]
 pub(crate) struct RefusedHead<'r> {
     pub(crate) method: &'r Method,
+    pub(crate) uri: &'r Uri,
     pub(crate) headers: &'r HeaderMap,
 }
 
@@ -13,6 +14,7 @@ impl<'r, B> From<&'r Request<B>> for RefusedHead<'r> {
     fn from(request: &'r Request<B>) -> Self {
         Self {
             method: request.method(),
+            uri: request.uri(),
             headers: request.headers(),
         }
     }
@@ -22,6 +24,7 @@ impl<'r> From<&'r Parts> for RefusedHead<'r> {
     fn from(parts: &'r Parts) -> Self {
         Self {
             method: &parts.method,
+            uri: &parts.uri,
             headers: &parts.headers,
         }
     }

@@ -119,7 +119,10 @@ impl ApiTokenLayer {
             .try_into()
             .map_err(|_| LayerError(Setting::HeaderName))?;
         reserved::check(&name).map_err(LayerError)?;
-        Ok(self.change(|policy| policy.sources.api_key_header = Some(name)))
+        Ok(self.change(|policy| {
+            policy.sources.api_key_header = Some(name);
+            policy.describe_sources();
+        }))
     }
 
     /// Takes a token from `Authorization: Basic` as well (RFC 7617): as the password, whatever the
@@ -128,7 +131,7 @@ impl ApiTokenLayer {
     pub fn basic(self) -> Self {
         self.change(|policy| {
             policy.sources.basic = true;
-            Arc::make_mut(&mut policy.challenger).offer_basic();
+            policy.describe_sources();
         })
     }
 
@@ -211,6 +214,12 @@ impl<S> Layer<S> for ApiTokenLayer {
 }
 
 impl Policy {
+    /// Lets refusals name the places where a token is read.
+    fn describe_sources(&mut self) {
+        let sources = self.sources.clone();
+        Arc::make_mut(&mut self.challenger).set_sources(sources);
+    }
+
     /// Judges a request as far as that can be done at once; `None` lets it through without a
     /// principal. A request that is admitted has its principal in its extensions, and comes with the
     /// copy that its response is to show.
@@ -228,7 +237,7 @@ impl Policy {
                 self.attribute(principal, &mut extensions)
             })),
             Ok(None) if self.optional => None,
-            Ok(None) => Some(Verification::Refused(Rejection::missing())),
+            Ok(None) => Some(Verification::Refused(self.challenger.missing(&*request))),
             Err(fault) => {
                 self.sources.mark_sensitive(request.headers_mut());
                 Some(Verification::Refused(Rejection::malformed(fault)))

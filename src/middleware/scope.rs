@@ -123,7 +123,7 @@ impl<S> RequireScope<S> {
         let Some(principal) = request.extensions().get::<AppPrincipal>() else {
             return Some(match request.extensions().get::<Anonymous>() {
                 Some(Anonymous(challenger)) => {
-                    challenger.refuse(Rejection::missing(), challenger.format_for(request))
+                    challenger.refuse(challenger.missing(request), challenger.format_for(request))
                 }
                 None => layer_missing(request.method()),
             });

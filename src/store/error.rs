@@ -37,7 +37,8 @@ pub enum StoreErrorKind {
     ReadOnly,
     /// The store has no room left.
     Full,
-    /// What the store holds cannot be read.
+    /// What the store holds cannot be read. The source says which record or column, and what is
+    /// wrong with it.
     Corrupt,
     /// What the store holds was written by a newer version, or by something else.
     Incompatible,
@@ -133,7 +134,7 @@ impl fmt::Display for StoreError {
             StoreErrorKind::ReadOnly => "the token store is read-only; open it for writing",
             StoreErrorKind::Full => "the token store has no room left; free some",
             StoreErrorKind::Corrupt => {
-                "the token store holds what cannot be read; restore it from a backup"
+                "the token store holds data that cannot be read; the cause says what is wrong with it"
             }
             StoreErrorKind::Incompatible => {
                 "the token store was written by a newer version or another program; upgrade this program or open another store"

@@ -217,12 +217,21 @@ fn what_it_cannot_start_with_is_told() {
     let message = cli.run(&["serve", "--listen", &address]).failed(1);
     assert!(message.contains(&address), "{message}");
     assert!(message.contains("Give another address"), "{message}");
-    let message = cli.run(&["serve", "--realm", "\u{1b}"]).failed(2);
+    let on_any_port = ["serve", "--listen", "127.0.0.1:0"];
+    let serve = |option, value| cli.run(&[&on_any_port[..], &[option, value]].concat());
+    let message = serve("--realm", "\u{1b}").failed(2);
     assert!(message.contains("realm"), "{message}");
-    let message = cli
-        .run(&["serve", "--api-key-header", "authorization"])
-        .failed(2);
-    assert!(message.contains("header"), "{message}");
+    for name in [
+        "cookie",
+        "Host",
+        "authorization",
+        "transfer-encoding",
+        "sec-fetch-site",
+    ] {
+        let message = serve("--api-key-header", name).failed(2);
+        assert!(message.contains("another meaning in HTTP"), "{message}");
+        assert!(message.contains("`x-api-key`"), "{message}");
+    }
     // Nobody was given a token that did not reach them.
     assert!(
         cli.run(&["token", "list", "--json"])

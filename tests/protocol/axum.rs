@@ -176,6 +176,72 @@ async fn scopes_are_required_route_by_route() {
     assert_eq!(parts.status, StatusCode::UNAUTHORIZED);
 }
 
+/// The embedding guide's routes, of which `/health` alone is public.
+fn deny_by_default(fixture: &Fixture) -> Router {
+    let guarded = Router::new().route("/invoices", get(whoami)).nest(
+        "/reports",
+        Router::new()
+            .route("/latest", get(whoami))
+            .fallback(async || "no report"),
+    );
+    Router::new()
+        .route("/health", get(async || "ok"))
+        .fallback_service(guarded.layer(fixture.layer()))
+}
+
+#[tokio::test]
+async fn what_is_not_listed_as_public_is_refused() {
+    let fixture = Fixture::new().await;
+    let router = deny_by_default(&fixture);
+    let (parts, body) = ask(&router, "/health", "").await;
+    assert_eq!((parts.status, &*body), (StatusCode::OK, "ok"));
+    for (path, status) in [
+        ("/invoices", 200),
+        ("/reports/latest", 200),
+        ("/reports/nowhere", 200),
+        ("/reports", 200),
+        ("/nowhere", 404),
+        ("/", 404),
+        ("/health/", 404),
+        ("//health", 404),
+    ] {
+        for value in ["", "Bearer", &*bearer(UNKNOWN)] {
+            let (parts, _) = ask(&router, path, value).await;
+            assert!(matches!(parts.status.as_u16(), 400 | 401), "{path}");
+        }
+        let (parts, _) = ask(&router, path, &fixture.bearer()).await;
+        assert_eq!(parts.status, status, "{path}");
+    }
+    // Another method of a guarded route is refused as the route is.
+    let request = Request::post("/invoices").body(Body::empty()).unwrap();
+    let Ok(response) = router.oneshot(request).await;
+    assert_eq!(response.status(), StatusCode::UNAUTHORIZED);
+}
+
+#[tokio::test]
+async fn a_layer_does_not_cover_what_is_added_after_it() {
+    let fixture = Fixture::new().await;
+    let late = || get(async || "open");
+    for router in [
+        routes().route_layer(fixture.layer()).route("/late", late()),
+        routes().layer(fixture.layer()).route("/late", late()),
+        routes()
+            .route_layer(fixture.layer())
+            .nest("/late", Router::new().fallback(async || "open")),
+        routes()
+            .route_layer(fixture.layer())
+            .merge(Router::new().route("/late", late())),
+        routes()
+            .fallback(async || "open")
+            .route_layer(fixture.layer()),
+    ] {
+        let (parts, body) = ask(&router, "/late", "").await;
+        assert_eq!((parts.status, &*body), (StatusCode::OK, "open"));
+        let (parts, _) = ask(&router, "/whoami", "").await;
+        assert_eq!(parts.status, StatusCode::UNAUTHORIZED);
+    }
+}
+
 #[tokio::test]
 async fn an_unknown_path_is_refused_by_layer_and_not_found_by_route_layer() {
     let fixture = Fixture::new().await;

@@ -10,6 +10,7 @@ mod axum;
 mod challenges;
 mod fields;
 mod formats;
+mod hints;
 mod http2;
 mod inner;
 mod modes;

@@ -18,9 +18,9 @@ const MISSING: &str = r#"401
 content-type: application/problem+json
 cache-control: no-store
 www-authenticate: Bearer realm="api"
-content-length: 99
+content-length: 150
 
-{"type":"about:blank","title":"Unauthorized","status":401,"detail":"The request carries no token."}"#;
+{"type":"about:blank","title":"Unauthorized","status":401,"detail":"The request carries no token. Send the token as `Authorization: Bearer <token>`."}"#;
 
 const INVALID: &str = r#"401
 content-type: application/problem+json
@@ -74,9 +74,9 @@ const INSUFFICIENT_SCOPE: &str = r#"403
 content-type: application/problem+json
 cache-control: no-store
 www-authenticate: Bearer realm="api", error="insufficient_scope", error_description="The token lacks a scope that the request requires.", scope="invoices:read invoices:write"
-content-length: 117
+content-length: 185
 
-{"type":"about:blank","title":"Forbidden","status":403,"detail":"The token lacks a scope that the request requires."}"#;
+{"type":"about:blank","title":"Forbidden","status":403,"detail":"The token lacks a scope that the request requires: invoices:read invoices:write","scope":"invoices:read invoices:write"}"#;
 
 const UNAVAILABLE: &str = r#"503
 content-type: application/problem+json

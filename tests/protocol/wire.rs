@@ -134,6 +134,15 @@ impl Answer {
         self.sole("www-authenticate")
     }
 
+    /// The answer without the text that says what to change.
+    pub(crate) fn but_for_its_hint(mut self) -> Self {
+        let mut problem: serde_json::Value = serde_json::from_str(&self.body).unwrap();
+        problem["detail"].take();
+        self.body = problem.to_string();
+        self.fields.retain(|(name, _)| name != "content-length");
+        self
+    }
+
     /// The whole answer as text.
     pub(crate) fn text(&self) -> String {
         let mut text = format!("{}\n", self.status);

@@ -77,7 +77,10 @@ fn meaning_of(code: &str) -> (StoreErrorKind, &'static str) {
             StoreErrorKind::Unavailable,
             ": a pooler lends connections by the transaction; tell the store with `transaction_pooler`",
         ),
-        "XX001" | "XX002" => (StoreErrorKind::Corrupt, ""),
+        "XX001" | "XX002" => (
+            StoreErrorKind::Corrupt,
+            ": restore the database from a backup",
+        ),
         // What a value cannot be: out of range, not in the encoding, too long.
         code if code.starts_with("22") => (StoreErrorKind::InvalidRecord, ""),
         _ => (StoreErrorKind::Unavailable, ""),

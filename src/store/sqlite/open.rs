@@ -326,7 +326,7 @@ async fn check_whole(connection: &mut SqliteConnection, file: &Path) -> Result<(
     let (length, size) = found;
     Err(StoreError::with_source(
         StoreErrorKind::Corrupt,
-        format!("the file has {length} bytes of {size}"),
+        format!("the file has {length} bytes of {size}: restore it from a backup"),
     ))
 }
 

@@ -1,11 +1,12 @@
 //! The endpoint that a proxy asks about each request before it passes it on.
 //!
-//! The proxy sends the header fields of its client, so only those that carry the credential are read:
-//! nothing else that the client sends can have a part in the answer.
+//! The proxy sends the header fields of its client. The layer reads the credential from them, and
+//! nothing else that the client sends has a part in the status of the answer.
 
 use std::{
     convert::Infallible,
     future::{Ready, poll_fn, ready},
+    mem,
     task::{Context, Poll},
 };
 
@@ -16,10 +17,7 @@ use axum::{
     response::{IntoResponse, Response},
     routing::any,
 };
-use http::{
-    HeaderName, HeaderValue, StatusCode, Uri,
-    header::{AUTHORIZATION, CACHE_CONTROL, Entry},
-};
+use http::{HeaderName, HeaderValue, StatusCode, Uri, header::CACHE_CONTROL};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use serde_json::json;
 use tower_api_tokens::{ApiTokenLayer, AppPrincipal, Rejection, ScopeSet};
@@ -47,10 +45,9 @@ const WITH_SCOPES: &str = "/verify/scope/";
 #[derive(Clone)]
 struct Proxied {
     layer: ApiTokenLayer,
-    api_key_header: Option<HeaderName>,
 }
 
-pub(super) fn router(layer: ApiTokenLayer, api_key_header: Option<HeaderName>) -> Router {
+pub(super) fn router(layer: ApiTokenLayer) -> Router {
     let layer = layer.render_with(|rejection, response| match response.status() {
         // nginx takes 401 and 403 alone for a refusal.
         StatusCode::BAD_REQUEST => unauthorized(rejection, response),
@@ -59,10 +56,7 @@ pub(super) fn router(layer: ApiTokenLayer, api_key_header: Option<HeaderName>) -
     Router::new()
         .route("/verify", any(verify))
         .route("/verify/{*rest}", any(verify))
-        .with_state(Proxied {
-            layer,
-            api_key_header,
-        })
+        .with_state(Proxied { layer })
 }
 
 fn unauthorized(
@@ -87,18 +81,8 @@ async fn verify(State(proxied): State<Proxied>, mut request: Request) -> Respons
         Err(cure) => return (StatusCode::INTERNAL_SERVER_ERROR, cure).into_response(),
     };
     let mut question = http::Request::new(());
-    for name in [Some(&AUTHORIZATION), proxied.api_key_header.as_ref()]
-        .into_iter()
-        .flatten()
-    {
-        let Entry::Occupied(mut field) = request.headers_mut().entry(name) else {
-            continue;
-        };
-        for value in field.iter_mut() {
-            value.set_sensitive(true);
-            question.headers_mut().append(name, value.clone());
-        }
-    }
+    *question.uri_mut() = mem::take(request.uri_mut());
+    *question.headers_mut() = mem::take(request.headers_mut());
     let required = proxied.layer.require_all(scopes);
     let mut service = proxied.layer.layer(required.layer(Identity));
     let Ok(()) = poll_fn(|cx| service.poll_ready(cx)).await;

@@ -95,10 +95,7 @@ pub(crate) async fn run(arguments: &Arguments, session: &Session) -> Result<(), 
         .route("/", get(async || Redirect::to("/tokens")))
         .nest_service("/tokens", admin.dashboard())
         .nest_service("/api", admin.router())
-        .merge(forward_auth::router(
-            layer,
-            arguments.api_key_header.clone(),
-        ));
+        .merge(forward_auth::router(layer));
 
     first_token::issue(session, admin_scopes).await?;
     note(&format!(
