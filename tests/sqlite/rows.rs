@@ -1,5 +1,10 @@
 //! Rows that cannot be read take no other with them, and are not written in the first place.
 
+use std::{
+    io::{self, Write},
+    sync::{Arc, Mutex},
+};
+
 use jiff::Timestamp;
 use sqlx::{Connection, Row, SqliteConnection, sqlite::SqliteConnectOptions};
 use tower_api_tokens::{
@@ -345,4 +350,53 @@ async fn uses_are_saturated_and_an_extreme_takes_nothing_from_others() {
         assert!(recorded[0].1.unwrap() > NOW);
         assert_eq!(recorded[1..], [(most, Some(NOW)), (1, Some(NOW))]);
     }
+}
+
+/// Keeps what is logged.
+#[derive(Clone, Default)]
+struct Written(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Written {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn a_row_that_is_left_out_is_reported_by_its_identifier_alone() {
+    let file = File::new();
+    let store = file.open().await;
+    let platform = tokens(&store);
+    let app = platform.create_app("Billing").await.unwrap();
+    let issued = platform
+        .issue(&app.id, NewToken::named("ci"))
+        .await
+        .unwrap();
+    execute_unchecked(&file, "UPDATE api_tokens SET mask = 'acme_secret'").await;
+    let written = Written::default();
+    let writer = written.clone();
+    let subscriber = tracing_subscriber::fmt()
+        .with_ansi(false)
+        .with_max_level(tracing::Level::WARN)
+        .with_writer(move || writer.clone())
+        .finish();
+    let watching = tracing::subscriber::set_default(subscriber);
+    let page = store.tokens(&TokenQuery::default(), NOW).await.unwrap();
+    drop(watching);
+    assert!(page.items.is_empty());
+    let written = String::from_utf8(written.0.lock().unwrap().clone()).unwrap();
+    assert_eq!(written.lines().count(), 1, "{written}");
+    assert!(
+        written.contains("WARN") && written.contains("api_tokens"),
+        "{written}"
+    );
+    assert!(
+        written.contains(&issued.record().id.to_string()),
+        "{written}"
+    );
+    assert!(!written.contains("secret"), "{written}");
 }

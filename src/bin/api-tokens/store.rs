@@ -89,7 +89,8 @@ pub(crate) fn check_is_there(url: &str) -> Result<(), Failure> {
         return Ok(());
     };
     let file = options.get_filename();
-    if file.exists() || url.contains(":memory:") || url.contains("mode=memory") {
+    // Opening it says what is wrong with no path, too.
+    if file.exists() || file.as_os_str().is_empty() || url.contains(":memory:") || url.contains("mode=memory") {
         return Ok(());
     }
     Err(Failure::not_found(format!(
