@@ -12,7 +12,7 @@ use tower_api_tokens::{
     TokenRegistry, TokenStore, Usage, UsageLog,
 };
 
-use crate::support::{DEADLINE, File, tokens, write_version};
+use crate::support::{DEADLINE, File, tokens};
 
 const NOW: Timestamp = Timestamp::UNIX_EPOCH;
 
@@ -197,24 +197,10 @@ async fn what_cannot_be_read_again_is_not_written() {
         bad.push(token(mask, "'n'", "''", "0"));
         bad.push(format!("UPDATE api_tokens SET mask = {mask}"));
     }
-    for name in [
-        "''",
-        "'  '",
-        "char(160)",
-        "'a' || char(10)",
-        "char(0)",
-        "'a' || char(0)",
-        "'a' || char(133)",
-        "'a' || char(8232)",
-        "char(31)",
-        "char(127)",
-    ] {
+    for name in ["''", "zeroblob(1)"] {
         bad.push(token("'…'", name, "''", "0"));
         bad.push(format!("UPDATE api_tokens SET name = {name}"));
         bad.push(format!("UPDATE api_token_apps SET name = {name}"));
-        bad.push(format!(
-            "INSERT INTO api_token_apps VALUES ('new', {name}, 0, NULL)"
-        ));
     }
     for scopes in [
         "'a\"b'",
@@ -276,32 +262,6 @@ async fn what_cannot_be_read_again_is_not_written() {
         .unwrap()
         .items;
     assert_eq!(rows.len(), 3);
-}
-
-#[tokio::test]
-async fn a_row_from_before_the_checks_is_used_and_revoked_like_any_other() {
-    let file = File::new();
-    write_version(&file.path(), 2).await;
-    file.execute(
-        "INSERT INTO api_token_apps VALUES ('app', char(10), 0, NULL);
-         INSERT INTO api_tokens (id, digest, mask, app_id, name, scopes, created_at)
-         VALUES (zeroblob(16), zeroblob(32), '…', 'app', char(10), '', 0)",
-    )
-    .await;
-    let store = file.open().await;
-    let listed = store
-        .tokens(&TokenQuery::default(), NOW)
-        .await
-        .unwrap()
-        .items;
-    store
-        .record_usage(&[Usage::new(listed[0].id, NOW, 1)])
-        .await
-        .unwrap();
-    let platform = tokens(&store);
-    let revoked = platform.revoke(listed[0].id).await.unwrap();
-    assert!(revoked.revoked_at.is_some());
-    platform.disable_app(&revoked.app.id).await.unwrap();
 }
 
 #[tokio::test]
