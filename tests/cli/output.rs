@@ -154,3 +154,18 @@ fn programs_get_every_field_by_its_name() {
         "admitted app_id app_name expires_at reason scopes token_id token_name"
     );
 }
+
+/// A copy of the file alone, or a directory that becomes read-only, has everything.
+#[test]
+fn a_command_leaves_its_changes_in_the_file() {
+    let cli = Cli::new();
+    for name in ["one", "two", "three"] {
+        cli.run(&["app", "create", name]).done();
+        let left: Vec<_> = std::fs::read_dir(cli.directory.path())
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .filter(|name| name.ends_with("-wal") || name.ends_with("-shm"))
+            .collect();
+        assert!(left.is_empty(), "{left:?}");
+    }
+}

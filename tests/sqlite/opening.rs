@@ -97,9 +97,9 @@ async fn files_of_every_version_are_upgraded_with_what_they_hold() {
     for version in [1, 2] {
         let file = File::new();
         write_version(&file.path(), version).await;
-        // The mask and the app's name are such as this version would refuse.
+        // The mask and the other app's identifier are such as this version refuses.
         file.execute(
-            "INSERT INTO api_token_apps VALUES ('app', 'Billing', 1, NULL), ('other', char(10), 2, NULL);
+            "INSERT INTO api_token_apps VALUES ('app', 'Billing', 1, NULL), ('an/other', 'Other', 2, NULL);
              INSERT INTO api_tokens (id, digest, mask, app_id, name, scopes, created_at)
              VALUES (zeroblob(16), zeroblob(32), 'abc', 'app', 'ci', 'read', 3)",
         )

@@ -1,5 +1,10 @@
 //! Rows that cannot be read take no other with them, and are not written in the first place.
 
+use std::{
+    io::{self, Write},
+    sync::{Arc, Mutex},
+};
+
 use jiff::Timestamp;
 use sqlx::{Connection, Row, SqliteConnection, sqlite::SqliteConnectOptions};
 use tower_api_tokens::{
@@ -7,7 +12,7 @@ use tower_api_tokens::{
     TokenRegistry, TokenStore, Usage, UsageLog,
 };
 
-use crate::support::{DEADLINE, File, tokens, write_version};
+use crate::support::{DEADLINE, File, tokens};
 
 const NOW: Timestamp = Timestamp::UNIX_EPOCH;
 
@@ -192,24 +197,10 @@ async fn what_cannot_be_read_again_is_not_written() {
         bad.push(token(mask, "'n'", "''", "0"));
         bad.push(format!("UPDATE api_tokens SET mask = {mask}"));
     }
-    for name in [
-        "''",
-        "'  '",
-        "char(160)",
-        "'a' || char(10)",
-        "char(0)",
-        "'a' || char(0)",
-        "'a' || char(133)",
-        "'a' || char(8232)",
-        "char(31)",
-        "char(127)",
-    ] {
+    for name in ["''", "zeroblob(1)"] {
         bad.push(token("'…'", name, "''", "0"));
         bad.push(format!("UPDATE api_tokens SET name = {name}"));
         bad.push(format!("UPDATE api_token_apps SET name = {name}"));
-        bad.push(format!(
-            "INSERT INTO api_token_apps VALUES ('new', {name}, 0, NULL)"
-        ));
     }
     for scopes in [
         "'a\"b'",
@@ -274,32 +265,6 @@ async fn what_cannot_be_read_again_is_not_written() {
 }
 
 #[tokio::test]
-async fn a_row_from_before_the_checks_is_used_and_revoked_like_any_other() {
-    let file = File::new();
-    write_version(&file.path(), 2).await;
-    file.execute(
-        "INSERT INTO api_token_apps VALUES ('app', char(10), 0, NULL);
-         INSERT INTO api_tokens (id, digest, mask, app_id, name, scopes, created_at)
-         VALUES (zeroblob(16), zeroblob(32), '…', 'app', char(10), '', 0)",
-    )
-    .await;
-    let store = file.open().await;
-    let listed = store
-        .tokens(&TokenQuery::default(), NOW)
-        .await
-        .unwrap()
-        .items;
-    store
-        .record_usage(&[Usage::new(listed[0].id, NOW, 1)])
-        .await
-        .unwrap();
-    let platform = tokens(&store);
-    let revoked = platform.revoke(listed[0].id).await.unwrap();
-    assert!(revoked.revoked_at.is_some());
-    platform.disable_app(&revoked.app.id).await.unwrap();
-}
-
-#[tokio::test]
 async fn uses_are_saturated_and_an_extreme_takes_nothing_from_others() {
     for url in ["file", "sqlite::memory:"] {
         let file = File::new();
@@ -345,4 +310,53 @@ async fn uses_are_saturated_and_an_extreme_takes_nothing_from_others() {
         assert!(recorded[0].1.unwrap() > NOW);
         assert_eq!(recorded[1..], [(most, Some(NOW)), (1, Some(NOW))]);
     }
+}
+
+/// Keeps what is logged.
+#[derive(Clone, Default)]
+struct Written(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Written {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn a_row_that_is_left_out_is_reported_by_its_identifier_alone() {
+    let file = File::new();
+    let store = file.open().await;
+    let platform = tokens(&store);
+    let app = platform.create_app("Billing").await.unwrap();
+    let issued = platform
+        .issue(&app.id, NewToken::named("ci"))
+        .await
+        .unwrap();
+    execute_unchecked(&file, "UPDATE api_tokens SET mask = 'acme_secret'").await;
+    let written = Written::default();
+    let writer = written.clone();
+    let subscriber = tracing_subscriber::fmt()
+        .with_ansi(false)
+        .with_max_level(tracing::Level::WARN)
+        .with_writer(move || writer.clone())
+        .finish();
+    let watching = tracing::subscriber::set_default(subscriber);
+    let page = store.tokens(&TokenQuery::default(), NOW).await.unwrap();
+    drop(watching);
+    assert!(page.items.is_empty());
+    let written = String::from_utf8(written.0.lock().unwrap().clone()).unwrap();
+    assert_eq!(written.lines().count(), 1, "{written}");
+    assert!(
+        written.contains("WARN") && written.contains("api_tokens"),
+        "{written}"
+    );
+    assert!(
+        written.contains(&issued.record().id.to_string()),
+        "{written}"
+    );
+    assert!(!written.contains("secret"), "{written}");
 }

@@ -3,7 +3,8 @@
 use std::{env, sync::Arc, time::Duration};
 
 use tower_api_tokens::{
-    ApiTokens, ApiTokensBuilder, AppId, AppQuery, AppRecord, TokenFormat, TokenRegistry,
+    ApiTokens, ApiTokensBuilder, AppId, AppQuery, AppRecord, SqliteStore, TokenFormat,
+    TokenRegistry,
     admin::{Actor, Operations, Operator},
 };
 
@@ -43,6 +44,7 @@ pub(crate) struct Session {
     pub(crate) operations: Operations,
     pub(crate) operator: Operator,
     pub(crate) json: bool,
+    sqlite: Option<SqliteStore>,
 }
 
 impl Session {
@@ -61,8 +63,11 @@ impl Session {
         let format = TokenFormat::new(prefix.unwrap_or(ANY_PREFIX))
             .map_err(|error| Failure::usage(format!("`--prefix` cannot be used: {error}")))?;
         let access = access(purpose, options.read_only)?;
-        let Store { registry, tokens } =
-            Store::open(url, given(options.schema.as_deref()), format, access).await?;
+        let Store {
+            registry,
+            tokens,
+            sqlite,
+        } = Store::open(url, given(options.schema.as_deref()), format, access).await?;
         let tokens = set_up(tokens, purpose, prefix.is_some()).build();
         let operations = Operations::new(&tokens);
         Ok(Self {
@@ -71,16 +76,20 @@ impl Session {
             operations,
             tokens,
             json: options.json,
+            sqlite,
         })
     }
 
-    /// Writes what the audit has still to say.
+    /// Writes the audit events that are left, and closes the store.
     pub(crate) async fn close(self) {
         if self.operations.flush_audit().await.is_err() {
             note(&format!(
                 "warning: audit events that the store did not take: {}",
                 self.operations.waiting_events()
             ));
+        }
+        if let Some(store) = self.sqlite {
+            store.close().await;
         }
     }
 

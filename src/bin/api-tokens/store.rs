@@ -26,6 +26,8 @@ pub(crate) enum Access {
 pub(crate) struct Store {
     pub(crate) registry: Arc<dyn TokenRegistry>,
     pub(crate) tokens: ApiTokensBuilder,
+    /// The database to close in the end, so that its latest changes are in its file, where it is SQLite.
+    pub(crate) sqlite: Option<SqliteStore>,
 }
 
 impl Store {
@@ -52,7 +54,10 @@ impl Store {
                 };
                 let opened = SqliteStore::open(&url).await;
                 let store = opened.map_err(|error| cannot_open(error, access))?;
-                Ok(Self::over(store, format))
+                Ok(Self {
+                    sqlite: Some(store.clone()),
+                    ..Self::over(store, format)
+                })
             }
             Some("postgres" | "postgresql") => {
                 let mut builder = PostgresStore::builder(url);
@@ -78,6 +83,7 @@ impl Store {
         Self {
             registry: Arc::new(store.clone()),
             tokens: ApiTokens::builder(store, format),
+            sqlite: None,
         }
     }
 }
@@ -89,7 +95,12 @@ pub(crate) fn check_is_there(url: &str) -> Result<(), Failure> {
         return Ok(());
     };
     let file = options.get_filename();
-    if file.exists() || url.contains(":memory:") || url.contains("mode=memory") {
+    // Opening it says what is wrong with no path, too.
+    if file.exists()
+        || file.as_os_str().is_empty()
+        || url.contains(":memory:")
+        || url.contains("mode=memory")
+    {
         return Ok(());
     }
     Err(Failure::not_found(format!(

@@ -14,7 +14,7 @@ use super::{
     SqliteStore,
     error::{from_sqlx, is_busy},
     file::{beside, create_new, directory_of, fresh_name, from_io},
-    open::{check_path, inspect, keeping_journal, settings_error},
+    open::{check_path, inspect, keeping_journal, mode, settings_error},
     writer::execute,
 };
 use crate::store::{StoreError, StoreErrorKind};
@@ -57,12 +57,17 @@ impl SqliteStore {
     /// is no database of this crate, [`Unavailable`](StoreErrorKind::Unavailable) if a process has the
     /// database open, and an error if the file cannot be written. The database is as it was then.
     pub async fn restore(backup: impl AsRef<Path>, url: &str) -> Result<(), StoreError> {
-        let target = SqliteConnectOptions::from_str(url).map_err(from_sqlx)?;
-        if !url.starts_with("sqlite:") || url.contains(":memory:") || url.contains("mode=memory") {
+        let Some(rest) = url.strip_prefix("sqlite:") else {
             return Err(settings_error(
-                "a restore needs a file, as in `sqlite://tokens.db`",
+                "only an SQLite database is restored, `sqlite://path`",
+            ));
+        };
+        if matches!(mode(rest)?, Some("memory" | "ro")) {
+            return Err(settings_error(
+                "a restore writes to a file; name one without `mode`, as in `sqlite://tokens.db`",
             ));
         }
+        let target = SqliteConnectOptions::from_str(url).map_err(from_sqlx)?;
         check_path(target.get_filename())?;
         let backup = backup.as_ref().to_owned();
         let restored = tokio::spawn(async move { restore(&backup, target.get_filename()).await });

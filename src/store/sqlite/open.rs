@@ -53,7 +53,7 @@ pub(super) async fn open_url(url: &str) -> Result<SqliteStore, StoreError> {
 }
 
 /// The mode that a URL names, read as the driver reads it.
-fn mode(url: &str) -> Result<Option<&str>, StoreError> {
+pub(super) fn mode(url: &str) -> Result<Option<&str>, StoreError> {
     let query = url.split_once('?').map_or("", |(_, query)| query);
     let mut modes = Vec::new();
     for pair in query.split('&') {

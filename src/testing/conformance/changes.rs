@@ -146,7 +146,7 @@ pub async fn live_tokens_are_listed_whole(store: Registry) {
     );
 }
 
-/// Uses add up, the last use goes forward only, and nothing else changes.
+/// Uses add up without overflow, the last use goes forward only, and nothing else changes.
 pub async fn usage_adds_up_and_goes_forward_only(store: Registry) {
     let app = app(&store, 1).await;
     let (mut used, unused) = (token(&store, &app, 1).await, token(&store, &app, 2).await);
@@ -161,7 +161,19 @@ pub async fn usage_adds_up_and_goes_forward_only(store: Registry) {
         used.last_used_at = Some(at(last));
         assert_eq!(read(&store, &used).await.as_ref(), Some(&used));
     }
-    assert_eq!(read(&store, &unused).await, Some(unused));
+    assert_eq!(read(&store, &unused).await.as_ref(), Some(&unused));
     assert_eq!(read(&store, &absent).await, None);
     usage_log(&store).record_usage(&[]).await.unwrap();
+    // More uses than a store can count are as many as it can, and keep nobody else's from being recorded.
+    for n in 1..=3 {
+        let usages = [
+            Usage::new(used.id, at(20), u64::MAX),
+            Usage::new(unused.id, at(20), 1),
+        ];
+        usage_log(&store).record_usage(&usages).await.unwrap();
+        let counted = read(&store, &used).await.map(|token| token.uses);
+        assert!(counted >= Some(i64::MAX.unsigned_abs()), "{counted:?}");
+        let counted = read(&store, &unused).await.map(|token| token.uses);
+        assert_eq!(counted, Some(n));
+    }
 }
