@@ -1,4 +1,5 @@
-//! What is said to a server that cannot be trusted, and what is shown of a URL: no PostgreSQL is needed.
+//! What a server that cannot be trusted is sent, and what messages show of a connection string. None of
+//! these tests needs PostgreSQL.
 
 mod messages;
 mod untrusted;

@@ -1,4 +1,4 @@
-//! A server that has not proved who it is gets no password.
+//! A server that has not proved its identity is sent no password.
 
 use std::{fmt::Write as _, sync::Arc};
 
@@ -106,7 +106,7 @@ fn contains_password(heard: &[u8]) -> bool {
 }
 
 #[tokio::test]
-async fn a_server_that_has_not_proved_who_it_is_gets_nothing_by_default() {
+async fn an_unverified_server_is_sent_nothing_by_default() {
     for answer in [Answer::No, Answer::Yes, Answer::Error] {
         for parameters in ["", "?sslmode=verify-full", "?sslrootcert=system"] {
             let impostor = Impostor::start(answer).await;
@@ -136,14 +136,14 @@ async fn a_server_that_has_not_proved_who_it_is_gets_nothing_by_default() {
 }
 
 #[tokio::test]
-async fn with_require_a_server_without_tls_gets_nothing() {
+async fn with_require_a_server_without_tls_is_sent_nothing() {
     let impostor = Impostor::start(Answer::No).await;
     connect(impostor.port, "?sslmode=require").await;
     assert_eq!(impostor.heard().await, SSL_REQUEST);
 }
 
 #[tokio::test]
-async fn who_gives_up_verification_does() {
+async fn an_opt_out_sends_the_password_to_anybody() {
     for parameters in ["?sslmode=prefer", "?sslmode=disable", "?sslmode=allow"] {
         let impostor = Impostor::start(Answer::No).await;
         connect(impostor.port, parameters).await;

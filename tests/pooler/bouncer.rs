@@ -46,8 +46,7 @@ impl Bouncer {
              auth_file = {users}\n\
              pool_mode = transaction\n\
              default_pool_size = 5\n\
-             max_client_conn = 500\n\
-             ignore_startup_parameters = extra_float_digits\n",
+             max_client_conn = 500\n",
             users = users.display(),
         );
         fs::write(&settings, text).unwrap();

@@ -1,4 +1,4 @@
-//! With `sslmode=verify-full` the server is the one that the URL names, or none.
+//! Which servers are connected to with TLS, and which are refused.
 
 use std::{
     error::Error,
@@ -22,6 +22,8 @@ pub(crate) fn tests() -> Vec<Test> {
     tests![
         a_server_with_the_right_certificate_is_connected_to_by_tls,
         a_server_that_cannot_show_who_it_is_is_refused_with_what_helps,
+        a_root_certificate_is_used_with_require_too,
+        a_server_that_takes_one_kind_of_connection_alone_gets_that,
     ]
 }
 
@@ -134,6 +136,60 @@ async fn a_server_that_cannot_show_who_it_is_is_refused_with_what_helps() {
         let names_host = format!("names {host}");
         for cure in ["`sslrootcert`", "`ssl` on", &names_host] {
             assert!(told.contains(cure), "{case}: {told}");
+        }
+    }
+}
+
+async fn a_root_certificate_is_used_with_require_too() {
+    let (certificates, others) = (Certificates::new(), Certificates::new());
+    let server = certificates.serve().await;
+    let port = server.address().port();
+    let connect = async |parameters: String| {
+        // The certificate does not name this address.
+        let url = format!("postgres://postgres@127.0.0.1:{port}/postgres?{parameters}");
+        PostgresStore::connect(&url)
+            .await
+            .map(drop)
+            .map_err(|error| error.kind())
+    };
+    let (root, other) = (certificates.file("root.crt"), others.file("root.crt"));
+    let (root, other) = (root.display(), other.display());
+    for mode in ["require", "verify-ca"] {
+        let right = connect(format!("sslmode={mode}&sslrootcert={root}")).await;
+        assert_eq!(right, Ok(()), "{mode}");
+        let wrong = connect(format!("sslmode={mode}&sslrootcert={other}")).await;
+        assert_eq!(wrong, Err(StoreErrorKind::InvalidSettings), "{mode}");
+    }
+    let missing = connect(format!("sslmode=require&sslrootcert={root}.none")).await;
+    assert_eq!(missing, Err(StoreErrorKind::InvalidSettings));
+    assert_eq!(connect("sslmode=require".to_owned()).await, Ok(()));
+    // By an address that is not known to be this machine, it has to prove its identity by default.
+    let url = format!("postgres://postgres@0.0.0.0:{port}/postgres");
+    let refused = PostgresStore::connect(&url).await.unwrap_err();
+    assert_eq!(refused.kind(), StoreErrorKind::InvalidSettings);
+    let url = format!("postgres://postgres@localhost:{port}/postgres");
+    PostgresStore::connect(&url).await.unwrap();
+}
+
+async fn a_server_that_takes_one_kind_of_connection_alone_gets_that() {
+    let certificates = Certificates::new();
+    let mut server = certificates.serve().await;
+    let port = server.address().port();
+    for (kind, modes) in [
+        ("hostssl", ["allow", "prefer", "require"]),
+        ("hostnossl", ["allow", "prefer", "disable"]),
+    ] {
+        server.kill();
+        let rules = server.data().join("pg_hba.conf");
+        // What starts it connects to another database.
+        let rule = format!("{kind} template1 all 127.0.0.1/32 trust\n");
+        let others = "host postgres all 127.0.0.1/32 trust\n";
+        fs::write(&rules, format!("{rule}{others}")).unwrap();
+        server.start().await;
+        for mode in modes {
+            let url = format!("postgres://postgres@127.0.0.1:{port}/template1?sslmode={mode}");
+            let connected = PostgresStore::connect(&url).await;
+            assert!(connected.is_ok(), "{kind} {mode}: {connected:?}");
         }
     }
 }

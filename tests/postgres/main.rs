@@ -17,9 +17,11 @@ mod isolation;
 mod opening;
 mod outages;
 mod plans;
+mod pools;
 mod processes;
 mod proxy;
 mod races;
+mod restore;
 mod roles;
 mod schema;
 #[path = "../services/server.rs"]
@@ -47,6 +49,7 @@ fn main() -> ExitCode {
         opening::tests(),
         outages::tests(),
         plans::tests(),
+        pools::tests(),
         processes::tests(),
         races::tests(),
         roles::tests(),
@@ -57,7 +60,12 @@ fn main() -> ExitCode {
         (
             "the programs of PostgreSQL, in TEST_POSTGRES_BIN",
             server::binaries().is_some(),
-            addresses::tests(),
+            [
+                addresses::tests(),
+                pools::tests_of_servers(),
+                restore::tests(),
+            ]
+            .concat(),
         ),
         (
             "TEST_POSTGRES_URL",

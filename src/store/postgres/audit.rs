@@ -41,7 +41,7 @@ impl AuditLog for PostgresStore {
             .bind(query.after.map(Identifier::from))
             .bind(query.app.map(|app| app.to_string()))
             .bind(query.token.map(Identifier::from));
-        let rows = self.read(read).await?;
+        let rows = self.list(read).await?;
         let events: Result<Vec<_>, _> = rows.iter().map(event_from).collect();
         Ok(Page::from_surplus(events?, limit, |event| event.id))
     }

@@ -69,8 +69,9 @@ impl PostgresStoreBuilder {
         self
     }
 
-    /// Sets how many connections there are at most, 10 unless it is told, besides one that listens
-    /// where there is a follower. A pool of the caller's stays as it is.
+    /// Sets how many connections there are at most, besides one for a follower. Defaults to 10; fewer
+    /// than two count as two. About two thirds are for lookups alone, so that nothing else that waits
+    /// or takes long stops verification. A pool of the caller's stays as it is.
     pub fn max_connections(mut self, connections: u32) -> Self {
         self.max_connections = connections.clamp(FEWEST, MOST);
         self
@@ -80,8 +81,8 @@ impl PostgresStoreBuilder {
     /// and does not know prepared statements: PgBouncer before 1.21, or with
     /// `max_prepared_statements` at 0.
     ///
-    /// Each statement then goes in a transaction, which takes four round trips, and no word of changes
-    /// is listened for. `?statement-cache-capacity=0` at the end of the URL says the same.
+    /// Each statement then goes in a transaction, which takes four round trips, and followers get no
+    /// notifications of changes. `?statement-cache-capacity=0` at the end of the URL does the same.
     pub fn transaction_pooler(mut self) -> Self {
         self.transaction_pooler = true;
         self
@@ -105,8 +106,9 @@ impl PostgresStoreBuilder {
     ///
     /// # Errors
     ///
-    /// [`InvalidSettings`](StoreErrorKind::InvalidSettings) when the URL is none, the server refuses
-    /// the user or the password, the database or the schema is missing and cannot be created, there
+    /// [`InvalidSettings`](StoreErrorKind::InvalidSettings) when the connection string cannot be read,
+    /// the server refuses the user or the password or does not prove by TLS that it is the one, the
+    /// database or the schema is missing and cannot be created, its encoding is not UTF-8, there
     /// are no tables although they [must exist](Self::must_exist), or the role may not even read; [`ReadOnly`](StoreErrorKind::ReadOnly) when the server is a standby, or
     /// the role lacks rights to manage;
     /// [`Incompatible`](StoreErrorKind::Incompatible) when a newer version of this crate wrote the

@@ -45,7 +45,7 @@ impl ChangeLog for PostgresStore {
             .bind(after)
             .bind(surplus(limit))
             .bind(microseconds(now));
-        live_from(&self.read(read).await?, limit)
+        live_from(&self.list(read).await?, limit)
     }
 }
 

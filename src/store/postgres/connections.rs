@@ -41,8 +41,10 @@ const MAX_READS: usize = 1024;
 pub(super) enum Work {
     /// Finds a token for a request.
     Lookup,
-    /// Reads for people and programs that manage, and for a cache that is loaded.
+    /// Reads one token or app.
     Reading,
+    /// Lists for people and programs that manage, and for a cache that is loaded.
+    Listing,
     /// Records uses.
     Usage,
     /// Changes a token or an app.
@@ -55,7 +57,7 @@ impl Work {
         match self {
             Self::Lookup => Bounds::LOOKUP,
             Self::Usage => Bounds::USAGE,
-            Self::Reading | Self::Change => Bounds::OTHERS,
+            Self::Reading | Self::Listing | Self::Change => Bounds::OTHERS,
         }
     }
 }
@@ -70,7 +72,7 @@ pub(super) struct Connections {
     /// a pooler, and where sessions that are not ours begin transactions of another isolation.
     in_transactions: AtomicBool,
     reads_in_transactions: Arc<Semaphore>,
-    reads: Arc<Semaphore>,
+    lists: Arc<Semaphore>,
     usage: Arc<Semaphore>,
     changes: Arc<Semaphore>,
 }
@@ -93,7 +95,7 @@ impl Connections {
     fn new(
         lookups: PgPool,
         others: PgPool,
-        (reads, changes): (u32, u32),
+        (lists, changes): (u32, u32),
         ours: bool,
         in_transactions: bool,
     ) -> Self {
@@ -107,7 +109,7 @@ impl Connections {
             ours,
             in_transactions: AtomicBool::new(in_transactions),
             reads_in_transactions: Arc::new(Semaphore::new(MAX_READS)),
-            reads: permits(reads),
+            lists: permits(lists),
             usage: permits(1),
             changes: permits(changes),
         }
@@ -126,7 +128,7 @@ impl Connections {
     fn pool_for(&self, work: Work) -> &PgPool {
         match work {
             Work::Lookup => &self.lookups,
-            Work::Reading | Work::Usage | Work::Change => &self.others,
+            Work::Reading | Work::Listing | Work::Usage | Work::Change => &self.others,
         }
     }
 
@@ -134,15 +136,15 @@ impl Connections {
     fn beginning(&self, work: Work) -> Option<SqlStr> {
         let needs_one = self.in_transactions.load(Relaxed)
             // A session that is not ours has no settings of ours, and a use waits less than a change.
-            || (work == Work::Reading && !self.ours)
+            || (work == Work::Listing && !self.ours)
             || work == Work::Usage;
         needs_one.then(|| work.bounds().begin())
     }
 
     async fn permit(&self, work: Work) -> Result<Option<OwnedSemaphorePermit>, StoreError> {
         let permits = match work {
-            Work::Lookup => return Ok(None),
-            Work::Reading => &self.reads,
+            Work::Lookup | Work::Reading => return Ok(None),
+            Work::Listing => &self.lists,
             Work::Usage => &self.usage,
             Work::Change => &self.changes,
         };

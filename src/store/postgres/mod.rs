@@ -52,8 +52,21 @@ pub use sqlx::PgPool;
 /// # }
 /// ```
 ///
-/// It needs PostgreSQL 13 or later, and speaks TLS where the server does; `?sslmode=verify-full` at
-/// the end of the URL insists on it, and `&sslrootcert=` names the file of a root of your own.
+/// It needs PostgreSQL 13 or later, and a database in UTF-8.
+///
+/// # Connecting
+///
+/// Connection strings are those of `psql`: a URL, or pairs such as `host=db.internal dbname=platform`.
+/// What they leave out is taken from the environment (`PGHOST`, `PGPASSWORD` and so on) and from
+/// `~/.pgpass`. In a URL, reserved characters of a password are percent-encoded.
+///
+/// # TLS
+///
+/// A server that is not this machine has to prove that it is the host that is named, before it is sent
+/// anything (`sslmode=verify-full`). `sslrootcert` names the file of a root of your own, beside those of
+/// the system. On a network where nobody can be in between, `sslmode=disable` does without TLS;
+/// `require` without a root certificate, `prefer` and `allow` verify nothing. For `localhost`, loopback
+/// addresses and Unix sockets the default is `prefer`.
 ///
 /// # Schema
 ///
@@ -84,9 +97,13 @@ pub use sqlx::PgPool;
 ///
 /// # Pooling
 ///
-/// Every statement names its schema and is one round trip on a prepared statement; nothing depends on
-/// the state of a session. Behind a pooler that lends connections by the transaction and does not
-/// know prepared statements (PgBouncer before 1.21), say so with
+/// Lookups, the follower, and everything else have connections of their own, each with limits on what a
+/// statement may wait and take, so that neither a lock nor a slow search stops verification. A
+/// [pool of the caller's](Self::builder_on) is shared by all but the follower.
+///
+/// Every statement names its schema, and relies on no setting of a session: where the default
+/// isolation is not `READ COMMITTED`, it is set. Behind a pooler that lends connections by the
+/// transaction and does not know prepared statements (PgBouncer before 1.21), call
 /// [`transaction_pooler`](PostgresStoreBuilder::transaction_pooler).
 ///
 /// # Roles
@@ -120,7 +137,8 @@ const RECORDED_WITHIN: Duration = Duration::from_secs(9);
 const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED";
 
 impl PostgresStore {
-    /// Connects to `postgres://user:password@host:port/database` and brings its tables up to date.
+    /// Connects to `postgres://user:password@host:port/database`, or whatever else `psql` takes, and
+    /// brings its tables up to date.
     ///
     /// # Errors
     ///
@@ -134,7 +152,8 @@ impl PostgresStore {
         PostgresStoreBuilder::by_url(url)
     }
 
-    /// A store on a pool of the caller's, which keeps its settings.
+    /// A store on a pool of the caller's, which keeps its settings. A follower opens one connection
+    /// beside it, by the pool's options.
     pub fn builder_on(pool: PgPool) -> PostgresStoreBuilder {
         PostgresStoreBuilder::on(pool)
     }
@@ -175,9 +194,14 @@ impl PostgresStore {
         self.inner.connections.read(Work::Lookup, query).await
     }
 
-    /// Runs one statement that changes nothing, for people and programs that manage.
+    /// Runs one statement that reads one token or app.
     async fn read(&self, query: Query) -> Result<Vec<PgRow>, StoreError> {
         self.inner.connections.read(Work::Reading, query).await
+    }
+
+    /// Runs one statement that lists, which may take long.
+    async fn list(&self, query: Query) -> Result<Vec<PgRow>, StoreError> {
+        self.inner.connections.read(Work::Listing, query).await
     }
 
     /// Runs one statement that reads the log, on the follower's connection.

@@ -86,7 +86,7 @@ pub(super) async fn open(builder: PostgresStoreBuilder) -> Result<PostgresStore,
         pool: connections.pool().clone(),
         schema: schema.clone(),
         keeps_sessions,
-        listens: keeps_statements,
+        listens: keeps_sessions,
         in_transactions,
     });
     Ok(PostgresStore::on(

@@ -237,7 +237,7 @@ impl TokenRegistry for PostgresStore {
             .bind(after)
             .bind(surplus(limit))
             .bind(query.name.clone());
-        let rows = self.read(read).await?;
+        let rows = self.list(read).await?;
         let apps: Result<Vec<_>, _> = rows.iter().map(|row| app_from(row, 0)).collect();
         Ok(Page::from_surplus(apps?, limit, |app| app.id))
     }
@@ -265,7 +265,7 @@ impl TokenRegistry for PostgresStore {
             .bind(query.app.map(|app| app.to_string()))
             .bind(query.name.clone())
             .bind(query.successor.map(Identifier::from));
-        let rows = self.read(read).await?;
+        let rows = self.list(read).await?;
         let tokens: Result<Vec<_>, _> = rows.iter().map(token_from).collect();
         Ok(Page::from_surplus(tokens?, limit, |token| token.id))
     }

@@ -13,6 +13,12 @@ pub(super) struct Bounds {
 /// in the middle of one holds its locks no longer.
 const IDLE: u32 = 5_000;
 
+/// Lets the server end a statement soon after its connection was closed, where it knows how to, from
+/// PostgreSQL 14 on.
+const NOTICE_LOSS: &str = "SELECT pg_catalog.set_config(name, '500ms', false) \
+    FROM (VALUES ('client_connection_check_interval')) AS setting (name) \
+    WHERE pg_catalog.current_setting(name, true) = '0'";
+
 impl Bounds {
     /// To find a token, and to read the log.
     pub(super) const LOOKUP: Self = Self {
@@ -42,7 +48,12 @@ impl Bounds {
             "SET SESSION CHARACTERISTICS AS TRANSACTION ISOLATION LEVEL READ COMMITTED, NOT DEFERRABLE",
             "false",
         );
-        sqlx::raw_sql(pin).execute(connection).await.map(drop)
+        sqlx::raw_sql(pin).execute(&mut *connection).await?;
+        match sqlx::raw_sql(NOTICE_LOSS).execute(connection).await {
+            // Not every server can.
+            Ok(_) | Err(sqlx::Error::Database(_)) => Ok(()),
+            Err(error) => Err(error),
+        }
     }
 
     /// A statement, and then the bounds. One that is tighter already stays as it is.

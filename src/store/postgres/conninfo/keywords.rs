@@ -11,9 +11,9 @@ pub(in crate::store::postgres) type Environment<'a> = &'a dyn Fn(&str) -> Option
 /// What is done with a parameter.
 enum Treatment {
     Used,
-    /// It makes no difference to what is connected to, or how safely.
+    /// It has no effect on what is connected to, or how securely.
     Ignored,
-    /// It asks for what cannot be done, except by one of these values, which ask for nothing.
+    /// It is not supported, except with one of these values, which ask for nothing.
     Only(&'static [&'static str]),
 }
 
@@ -176,10 +176,10 @@ impl Parameters {
             let variable = variable.map_or(String::new(), |name| format!(", or {name},"));
             return Err(invalid(match *allowed {
                 [] => format!(
-                    "the connection parameter `{keyword}`{variable} is not supported: leave it out"
+                    "the connection parameter `{keyword}`{variable} is not supported: remove it"
                 ),
                 _ => format!(
-                    "the connection parameter `{keyword}`{variable} is supported with {} alone: leave it out",
+                    "the connection parameter `{keyword}`{variable} is supported with {} alone: remove it",
                     one_of(allowed)
                 ),
             }));

@@ -50,9 +50,11 @@ pub(super) fn read(text: &str, environment: Environment<'_>) -> Result<Settings,
         Place::Socket(directory) => options.host(directory).socket(directory),
         Place::Network(host) => options.host(host),
     };
-    options = options
-        .port(address.port)
-        .options(parameters.settings.iter().map(|(k, v)| (k, v)));
+    options = options.port(address.port);
+    // Poolers refuse options, be they empty.
+    if !parameters.settings.is_empty() {
+        options = options.options(parameters.settings.iter().map(|(k, v)| (k, v)));
+    }
     if let Some(user) = parameters.get("user") {
         options = options.username(user);
     }

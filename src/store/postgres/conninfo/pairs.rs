@@ -29,8 +29,8 @@ pub(super) fn read(text: &str) -> Result<Parameters, StoreError> {
         };
         if !parameters.set(&name, value) {
             return Err(invalid(format!(
-                "parameter {number} of the connection string is none that PostgreSQL knows: leave it \
-                 out, and put a value with spaces in single quotes"
+                "parameter {number} of the connection string is not one that PostgreSQL knows: \
+                 remove it, and put a value with spaces in single quotes"
             )));
         }
     }

@@ -321,6 +321,13 @@ fn options_and_settings_are_passed_on() {
         options.get_options(),
         Some("-c geqo=off -c search_path=a\\ b -c jit=off")
     );
+    assert_eq!(
+        read_with("postgres://u@h", &[])
+            .unwrap()
+            .options
+            .get_options(),
+        None
+    );
     let text = "host=h options='-c geqo=off' statement-cache-capacity=0";
     let settings = read_with(text, &[]).unwrap();
     assert_eq!(settings.options.get_options(), Some("-c geqo=off"));

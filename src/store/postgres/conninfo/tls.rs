@@ -1,4 +1,4 @@
-//! How far the server has to prove that it is the one.
+//! Whether the server has to prove its identity, and how.
 
 use std::path::{Path, PathBuf};
 
@@ -17,8 +17,8 @@ enum Root {
     System,
 }
 
-/// Sets what is asked for. Without a word, a server on a network has to prove that it is the host that
-/// is named: one that does not would be given the password, and could invent tokens.
+/// Sets the mode of TLS and the certificates. By default, a server on a network has to prove that it is the
+/// host that is named: a false one would be sent the password, and could invent tokens.
 pub(super) fn set(
     options: PgConnectOptions,
     parameters: &Parameters,
@@ -57,7 +57,7 @@ pub(super) fn set(
         };
     }
     let modes = match (&address.place, mode) {
-        // There is no TLS on a socket, whatever is asked for.
+        // As in libpq, there is no TLS on a socket, whatever the mode.
         (Place::Socket(_), _) => vec![PgSslMode::Disable],
         (_, PgSslMode::Prefer) => vec![PgSslMode::Prefer, PgSslMode::Disable],
         (_, PgSslMode::Allow) => vec![PgSslMode::Disable, PgSslMode::Require],
@@ -89,7 +89,7 @@ fn mode(
         (None | Some("verify-full"), _) => PgSslMode::VerifyFull,
         (Some(_), Some(Root::System)) => {
             return Err(invalid(
-                "`sslrootcert=system` takes `sslmode=verify-full`: anybody can have a certificate that \
+                "`sslrootcert=system` needs `sslmode=verify-full`: anybody can get a certificate that \
                  one of those roots signed",
             ));
         }
@@ -97,7 +97,7 @@ fn mode(
         (Some("allow"), _) => PgSslMode::Allow,
         (Some("prefer"), _) => PgSslMode::Prefer,
         (Some("require"), None) => PgSslMode::Require,
-        // As in libpq: a root certificate is there to be used.
+        // As in libpq, a root certificate is used with `require` too.
         (Some("require" | "verify-ca"), Some(_)) => PgSslMode::VerifyCa,
         (Some("verify-ca"), None) => {
             return Err(invalid(

@@ -81,7 +81,7 @@ fn read_address(address: &str, parameters: &mut Parameters) -> Result<(), StoreE
                 None if rest.starts_with(',') => return Err(several_hosts()),
                 None => {
                     return Err(invalid(
-                        "the URL has something else than `:` and a port after its IPv6 address",
+                        "the URL has something other than `:` and a port after its IPv6 address",
                     ));
                 }
             }
@@ -112,7 +112,7 @@ fn read_query(query: &str, parameters: &mut Parameters) -> Result<(), StoreError
         };
         if !parameters.set(&decode(name)?, decode(value)?) {
             return Err(invalid(format!(
-                "parameter {number} of the URL is none that PostgreSQL knows: leave it out"
+                "parameter {number} of the URL is not one that PostgreSQL knows: remove it"
             )));
         }
     }
