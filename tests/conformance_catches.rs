@@ -35,6 +35,7 @@ enum Flaw {
     KeysAreIgnored,
     BatchesAreHalved,
     SearchIsIgnored,
+    SuccessorIsIgnored,
     EventsLoseTheirToken,
     RenamingIsForgotten,
 }
@@ -185,7 +186,11 @@ impl TokenRegistry for Flawed {
     }
 
     async fn apps(&self, query: &AppQuery) -> Result<Page<AppRecord, AppId>, StoreError> {
-        let mut page = self.inner.apps(query).await?;
+        let mut query = query.clone();
+        if self.has(Flaw::SearchIsIgnored) {
+            query.name = None;
+        }
+        let mut page = self.inner.apps(&query).await?;
         if self.has(Flaw::PagesLoseTheirLast) && page.next.is_some() {
             page.items.pop();
         }
@@ -207,6 +212,9 @@ impl TokenRegistry for Flawed {
         }
         if self.has(Flaw::SearchIsIgnored) {
             query.name = None;
+        }
+        if self.has(Flaw::SuccessorIsIgnored) {
+            query.successor = None;
         }
         let mut page = self.inner.tokens(&query, now).await?;
         if self.has(Flaw::PagesLoseTheirLast) && page.next.is_some() {
@@ -332,6 +340,8 @@ catches! {
     racing_repetitions_make_one_token: KeysAreIgnored;
     many_are_inserted_whole_or_not_at_all: BatchesAreHalved;
     a_search_takes_its_text_literally: SearchIsIgnored;
+    a_search_of_apps_takes_its_text_literally: SearchIsIgnored PagesLoseTheirLast;
+    a_predecessor_is_found_by_its_successor: SuccessorIsIgnored;
     events_are_kept_as_they_were: EventsLoseTheirToken;
     events_are_listed_by_app_and_token: EventsLoseTheirToken PagesLoseTheirLast;
     renaming_changes_one_name: RenamingIsForgotten OwnerIsIgnored;

@@ -249,8 +249,10 @@ impl TokenRegistry for MemoryStore {
         let items = state
             .apps
             .range((start, Bound::Unbounded))
+            .map(|(_, app)| app)
+            .filter(|app| query.selects(app))
             .take(limit + 1)
-            .map(|(_, app)| app.clone())
+            .cloned()
             .collect();
         Ok(Page::from_surplus(items, limit, |app: &AppRecord| app.id))
     }

@@ -1,7 +1,7 @@
 use jiff::Timestamp;
 
 use crate::{
-    app::AppId,
+    app::{AppId, AppRecord},
     record::{TokenRecord, TokenStatus},
     token::TokenId,
 };
@@ -16,6 +16,15 @@ pub struct Page<T, K> {
 }
 
 impl<T, K> Page<T, K> {
+    /// The page of a listing that holds nothing.
+    #[must_use]
+    pub fn empty() -> Self {
+        Self {
+            items: Vec::new(),
+            next: None,
+        }
+    }
+
     /// A page from one record more than fits into it, if there are that many.
     ///
     /// A store asks for `limit + 1` records after the cursor and leaves the rest to this function.
@@ -64,7 +73,7 @@ impl Default for PageSize {
     }
 }
 
-/// Which apps to list: all of them, by identifier.
+/// Which apps to list, by identifier.
 ///
 /// ```
 /// use tower_api_tokens::AppQuery;
@@ -75,6 +84,8 @@ impl Default for PageSize {
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct AppQuery {
+    /// Only apps with this in their name; ASCII letters are compared without their case.
+    pub name: Option<String>,
     /// Only apps after this one: the `next` of the page before.
     pub after: Option<AppId>,
     /// The size of the page.
@@ -82,6 +93,13 @@ pub struct AppQuery {
 }
 
 impl AppQuery {
+    /// Only apps with this in their name; ASCII letters are compared without their case.
+    #[must_use]
+    pub fn name(mut self, part: impl Into<String>) -> Self {
+        self.name = Some(part.into());
+        self
+    }
+
     /// Goes on where a page ended.
     #[must_use]
     pub fn after(mut self, app: AppId) -> Self {
@@ -94,6 +112,19 @@ impl AppQuery {
     pub fn limit(mut self, records: usize) -> Self {
         self.limit = PageSize::new(records);
         self
+    }
+
+    /// Whether an app is one of those that the query lists.
+    #[must_use]
+    pub fn selects(&self, app: &AppRecord) -> bool {
+        is_part(self.name.as_deref(), &app.name) && self.after.is_none_or(|after| app.id > after)
+    }
+
+    /// Whether the query selects no app, whatever apps there are: no name contains U+0000, which
+    /// PostgreSQL cannot be asked about.
+    #[must_use]
+    pub fn selects_nothing(&self) -> bool {
+        self.name.as_deref().is_some_and(has_nul)
     }
 }
 
@@ -117,6 +148,8 @@ pub struct TokenQuery {
     pub status: Option<TokenStatus>,
     /// Only tokens with this in their name; ASCII letters are compared without their case.
     pub name: Option<String>,
+    /// Only the token that this one has replaced in a rotation.
+    pub successor: Option<TokenId>,
     /// Only tokens after this one: the `next` of the page before.
     pub after: Option<TokenId>,
     /// The size of the page.
@@ -145,6 +178,14 @@ impl TokenQuery {
         self
     }
 
+    /// Only the token that `token` has replaced in a rotation. Give the app too, whose tokens are
+    /// searched for it.
+    #[must_use]
+    pub fn replaced_by(mut self, token: TokenId) -> Self {
+        self.successor = Some(token);
+        self
+    }
+
     /// Goes on where a page ended.
     #[must_use]
     pub fn after(mut self, token: TokenId) -> Self {
@@ -170,10 +211,26 @@ impl TokenQuery {
     pub fn selects(&self, token: &TokenRecord, now: Timestamp) -> bool {
         self.app.is_none_or(|app| app == token.app.id)
             && self.status.is_none_or(|status| status == token.status(now))
-            && self.name.as_ref().is_none_or(|part| {
-                let name = token.name.to_ascii_lowercase();
-                name.contains(&part.to_ascii_lowercase())
-            })
+            && is_part(self.name.as_deref(), &token.name)
+            && (self.successor.is_none() || self.successor == token.successor)
             && self.after.is_none_or(|after| token.id < after)
     }
+
+    /// Whether the query selects no token, whatever tokens there are: no name contains U+0000, which
+    /// PostgreSQL cannot be asked about.
+    #[must_use]
+    pub fn selects_nothing(&self) -> bool {
+        self.name.as_deref().is_some_and(has_nul)
+    }
+}
+
+fn is_part(part: Option<&str>, name: &str) -> bool {
+    part.is_none_or(|part| {
+        let name = name.to_ascii_lowercase();
+        !has_nul(part) && name.contains(&part.to_ascii_lowercase())
+    })
+}
+
+fn has_nul(part: &str) -> bool {
+    part.contains('\0')
 }

@@ -61,6 +61,9 @@ impl ApiTokens {
         &self,
         query: &AppQuery,
     ) -> Result<Page<AppRecord, AppId>, LifecycleError> {
+        if query.selects_nothing() {
+            return Ok(Page::empty());
+        }
         Ok(self.shared.registry.apps(query).await?)
     }
 

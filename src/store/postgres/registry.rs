@@ -226,11 +226,18 @@ impl TokenRegistry for PostgresStore {
     }
 
     async fn apps(&self, query: &AppQuery) -> Result<Page<AppRecord, AppId>, StoreError> {
+        if query.selects_nothing() {
+            return Ok(Page::empty());
+        }
         let limit = query.limit.get();
         // The empty text is before every identifier.
         let after = query.after.map_or_else(String::new, |app| app.to_string());
         let read = self.query(&self.statements().apps);
-        let rows = self.read(read.bind(after).bind(surplus(limit))).await?;
+        let read = read
+            .bind(after)
+            .bind(surplus(limit))
+            .bind(query.name.clone());
+        let rows = self.read(read).await?;
         let apps: Result<Vec<_>, _> = rows.iter().map(|row| app_from(row, 0)).collect();
         Ok(Page::from_surplus(apps?, limit, |app| app.id))
     }
@@ -245,6 +252,9 @@ impl TokenRegistry for PostgresStore {
         query: &TokenQuery,
         now: Timestamp,
     ) -> Result<Page<TokenRecord, TokenId>, StoreError> {
+        if query.selects_nothing() {
+            return Ok(Page::empty());
+        }
         let limit = query.limit.get();
         let read = self
             .query(&self.statements().list(query))
@@ -253,7 +263,8 @@ impl TokenRegistry for PostgresStore {
             .bind(microseconds(now))
             .bind(query.after.map(Identifier::from))
             .bind(query.app.map(|app| app.to_string()))
-            .bind(query.name.clone());
+            .bind(query.name.clone())
+            .bind(query.successor.map(Identifier::from));
         let rows = self.read(read).await?;
         let tokens: Result<Vec<_>, _> = rows.iter().map(token_from).collect();
         Ok(Page::from_surplus(tokens?, limit, |token| token.id))

@@ -74,7 +74,8 @@ statements! {
         "INSERT INTO @.api_token_apps (id, name, created_at, disabled_at) VALUES ($1, $2, $3, $4)";
     app = "SELECT id, name, created_at, disabled_at FROM @.api_token_apps WHERE id = $1";
     apps = "SELECT id, name, created_at, disabled_at FROM @.api_token_apps \
-        WHERE id > $1 ORDER BY id LIMIT $2";
+        WHERE id > $1 AND ($3 IS NULL OR strpos(lower(name COLLATE \"C\"), lower($3 COLLATE \"C\")) > 0) \
+        ORDER BY id LIMIT $2";
     disable_app = "UPDATE @.api_token_apps SET disabled_at = coalesce(disabled_at, $2) \
         WHERE id = $1 RETURNING id, name, created_at, disabled_at";
     enable_app = "UPDATE @.api_token_apps SET disabled_at = NULL \
@@ -132,6 +133,9 @@ impl Statements {
         if query.name.is_some() {
             // In this collation the letters of ASCII alone have a case.
             text.push_str(" AND strpos(lower(name COLLATE \"C\"), lower($5 COLLATE \"C\")) > 0");
+        }
+        if query.successor.is_some() {
+            text.push_str(" AND successor = $6");
         }
         text.push_str(match query.status {
             None => "",

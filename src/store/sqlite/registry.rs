@@ -332,6 +332,9 @@ impl TokenRegistry for SqliteStore {
     }
 
     async fn apps(&self, query: &AppQuery) -> Result<Page<AppRecord, AppId>, StoreError> {
+        if query.selects_nothing() {
+            return Ok(Page::empty());
+        }
         let limit = query.limit.get();
         let (mut apps, mut seen) = (Vec::new(), 0);
         // A page cannot go on after an app whose identifier cannot be read, so other apps fill its place.
@@ -341,6 +344,7 @@ impl TokenRegistry for SqliteStore {
                 .bind(query.after.as_ref().map_or("", AppId::as_str))
                 .bind(surplus(limit))
                 .bind(seen)
+                .bind(query.name.as_deref())
                 .fetch_all(self.readers().await?)
                 .await
                 .map_err(from_sqlx)?;
@@ -361,6 +365,9 @@ impl TokenRegistry for SqliteStore {
         query: &TokenQuery,
         now: Timestamp,
     ) -> Result<Page<TokenRecord, TokenId>, StoreError> {
+        if query.selects_nothing() {
+            return Ok(Page::empty());
+        }
         // One byte more than an identifier has: after every one of them.
         let last = [u8::MAX; 17];
         let after = query.after.as_ref();
@@ -370,7 +377,8 @@ impl TokenRegistry for SqliteStore {
             .bind(surplus(limit))
             .bind(microseconds(now))
             .bind(query.app.as_ref().map(AppId::as_str))
-            .bind(query.name.as_deref());
+            .bind(query.name.as_deref())
+            .bind(query.successor.as_ref().map(|id| id.as_bytes().as_slice()));
         let rows = select
             .fetch_all(self.readers().await?)
             .await

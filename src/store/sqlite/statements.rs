@@ -58,7 +58,8 @@ pub(super) const APP: &str =
     "SELECT id, name, created_at, disabled_at FROM api_token_apps WHERE id = ?1";
 
 pub(super) const APPS: &str = "SELECT id, name, created_at, disabled_at FROM api_token_apps \
-     WHERE id > ?1 ORDER BY id LIMIT ?2 OFFSET ?3";
+     WHERE id > ?1 AND (?4 IS NULL OR instr(lower(name), lower(?4)) > 0) \
+     ORDER BY id LIMIT ?2 OFFSET ?3";
 
 pub(super) const INSERT_APP: &str =
     "INSERT INTO api_token_apps (id, name, created_at, disabled_at) VALUES (?1, ?2, ?3, ?4)";
@@ -149,6 +150,7 @@ pub(super) fn list(of_app: bool, status: Option<TokenStatus>) -> &'static str {
                 tokens!(
                     "WHERE t.id < ?1 AND t.app_id = ?4 AND ?3 IS NOT NULL ",
                     "AND (?5 IS NULL OR instr(lower(t.name), lower(?5)) > 0) ",
+                    "AND (?6 IS NULL OR t.successor = ?6) ",
                     $status,
                     " ORDER BY t.id DESC LIMIT ?2"
                 )
@@ -156,6 +158,7 @@ pub(super) fn list(of_app: bool, status: Option<TokenStatus>) -> &'static str {
                 tokens!(
                     "WHERE t.id < ?1 AND ?3 IS NOT NULL ",
                     "AND (?5 IS NULL OR instr(lower(t.name), lower(?5)) > 0) ",
+                    "AND (?6 IS NULL OR t.successor = ?6) ",
                     $status,
                     " ORDER BY t.id DESC LIMIT ?2"
                 )

@@ -1,6 +1,6 @@
 use super::{
     Registry,
-    fixtures::{app, at, token, token_record, tokens},
+    fixtures::{app, app_record, at, token, token_record, tokens},
 };
 use crate::{AppQuery, TokenQuery, TokenRegistryExt, TokenStatus, TokenTarget};
 
@@ -103,6 +103,8 @@ pub async fn a_search_takes_its_text_literally(store: Registry) {
         ("'", 1),
         ("🚀", 1),
         ("' OR 1=1 --", 0),
+        ("\0", 0),
+        ("export\0", 0),
         ("", 4),
     ] {
         let query = TokenQuery::default().name(part).app(app.id);
@@ -114,6 +116,77 @@ pub async fn a_search_takes_its_text_literally(store: Registry) {
             .collect();
         assert!(listed.iter().eq(selected), "{part:?}");
         assert_eq!(listed.len(), found, "{part:?}");
+    }
+}
+
+/// A search of apps shows those with a text in their names, taken literally, over as many pages as
+/// they fill.
+pub async fn a_search_of_apps_takes_its_text_literally(store: Registry) {
+    let names = [
+        "Nightly EXPORT",
+        "100% of_it",
+        "Zoë's \"CI\" 🚀",
+        "back\\slash",
+    ];
+    for (name, n) in names.into_iter().cycle().take(12).zip(1..) {
+        let mut app = app_record(n);
+        app.name = name.to_owned();
+        store.insert_app(&app).await.unwrap();
+    }
+    let everything = store.apps(&AppQuery::default()).await.unwrap().items;
+    for (part, found) in [
+        ("export", 3),
+        ("LY ex", 3),
+        ("%", 3),
+        ("_", 3),
+        ("ZOË", 0),
+        ("zoë's \"ci", 3),
+        ("\\", 3),
+        ("'", 3),
+        ("🚀", 3),
+        ("' OR 1=1 --", 0),
+        ("\0", 0),
+        ("export\0", 0),
+        ("", 12),
+    ] {
+        let mut query = AppQuery::default().name(part).limit(2);
+        let selected: Vec<_> = everything.iter().filter(|app| query.selects(app)).collect();
+        let mut listed = Vec::new();
+        loop {
+            let page = store.apps(&query).await.unwrap();
+            listed.extend(page.items);
+            match page.next {
+                Some(next) => query = query.after(next),
+                None => break,
+            }
+        }
+        assert!(listed.iter().eq(selected), "{part:?}");
+        assert_eq!(listed.len(), found, "{part:?}");
+    }
+}
+
+/// The token that another has replaced is found by that one.
+pub async fn a_predecessor_is_found_by_its_successor(store: Registry) {
+    let (ours, theirs) = (app(&store, 1).await, app(&store, 2).await);
+    let [first, second] = [1, 2].map(|n| token_record(&ours, n));
+    let mut rotated = token_record(&ours, 3);
+    rotated.successor = Some(first.id);
+    for token in [&first, &second, &rotated] {
+        store.insert(token).await.unwrap();
+    }
+    for (query, found) in [
+        (TokenQuery::default().app(ours.id).replaced_by(first.id), 1),
+        (TokenQuery::default().replaced_by(first.id), 1),
+        (TokenQuery::default().replaced_by(second.id), 0),
+        (TokenQuery::default().replaced_by(rotated.id), 0),
+        (
+            TokenQuery::default().app(theirs.id).replaced_by(first.id),
+            0,
+        ),
+    ] {
+        let listed = store.tokens(&query, at(0)).await.unwrap().items;
+        assert_eq!(listed.len(), found, "{query:?}");
+        assert!(listed.iter().all(|token| token.id == rotated.id));
     }
 }
 

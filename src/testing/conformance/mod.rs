@@ -53,6 +53,7 @@ pub use insertion::{
     racing_inserts_have_one_winner,
 };
 pub use listing::{
+    a_predecessor_is_found_by_its_successor, a_search_of_apps_takes_its_text_literally,
     a_search_takes_its_text_literally, app_pages_are_complete, status_filters_agree_with_the_query,
     token_pages_are_complete, token_pages_are_stable_under_changes,
 };
@@ -138,6 +139,8 @@ macro_rules! registry_conformance {
             events_are_kept_as_they_were
             events_are_listed_by_app_and_token
             a_search_takes_its_text_literally
+            a_search_of_apps_takes_its_text_literally
+            a_predecessor_is_found_by_its_successor
             many_are_inserted_whole_or_not_at_all
             renaming_changes_one_name
             absence_is_no_error
