@@ -8,14 +8,25 @@ pub const MAX_NAME_LEN: usize = 100;
 /// Trims a name and checks it.
 pub(crate) fn normalize(name: &str) -> Result<String, NameError> {
     let name = name.trim();
-    let separates_lines = |c: char| matches!(c, '\u{2028}' | '\u{2029}');
-    if name.is_empty() || name.chars().nth(MAX_NAME_LEN).is_some() {
-        return Err(NameError);
+    match is_one_line(name) {
+        true => Ok(name.to_owned()),
+        false => Err(NameError),
     }
-    if name.chars().any(|c| c.is_control() || separates_lines(c)) {
-        return Err(NameError);
+}
+
+/// Checks that a text can be a part of a name.
+#[cfg(feature = "admin")]
+pub(crate) fn check_part(part: &str) -> Result<(), NamePartError> {
+    match is_one_line(part) {
+        true => Ok(()),
+        false => Err(NamePartError),
     }
-    Ok(name.to_owned())
+}
+
+fn is_one_line(text: &str) -> bool {
+    let separates_lines = |c: char| c.is_control() || matches!(c, '\u{2028}' | '\u{2029}');
+    let fits = !text.is_empty() && text.chars().nth(MAX_NAME_LEN).is_none();
+    fits && !text.contains(separates_lines)
 }
 
 /// The name of an app or a token is empty, too long, or not one line of text.
@@ -25,6 +36,12 @@ pub(crate) fn normalize(name: &str) -> Result<String, NameError> {
 )]
 #[non_exhaustive]
 pub struct NameError;
+
+/// The text is in no name.
+#[cfg(feature = "admin")]
+#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
+#[error("a part of a name is 1 to 100 characters, without control characters")]
+pub(crate) struct NamePartError;
 
 #[cfg(test)]
 mod tests {

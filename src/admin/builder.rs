@@ -3,10 +3,8 @@ use std::{fmt, sync::Arc};
 use axum::Router;
 
 use super::{
-    AuditSink, Guard, Operations, api,
-    cross_site::{OriginError, TrustedOrigins},
-    dashboard,
-    gate::Gate,
+    AuditSink, Guard, Operations, api, cross_site::TrustedOrigins, dashboard, gate::Gate,
+    origin::OriginError,
 };
 
 /// Sets up the management API and the dashboard.

@@ -53,7 +53,7 @@
 //!
 //! | request | does |
 //! |---|---|
-//! | `GET /apps`, `POST /apps`, `GET /apps/{app}` | lists, creates, reads apps |
+//! | `GET /apps?name=`, `POST /apps`, `GET /apps/{app}` | lists, creates, reads apps |
 //! | `POST /apps/{app}/disable`, `POST /apps/{app}/enable` | refuses or admits all its tokens |
 //! | `GET /tokens?app_id=&status=&name=` | lists tokens, the newest first |
 //! | `POST /tokens` | issues a token; its text is in this answer alone |
@@ -111,14 +111,15 @@ mod dashboard;
 mod gate;
 mod guard;
 mod operations;
+mod origin;
 mod problem;
 mod words;
 
 pub use actor::Actor;
 pub use audit::{AuditSink, JsonLines};
 pub use builder::Admin;
-pub use cross_site::OriginError;
 pub use guard::{Denied, Guard, GuardScheme, TokenGuard};
 pub use operations::{
     OperationError, OperationErrorKind, Operations, Operator, RequestKey, RequestKeyError,
 };
+pub use origin::OriginError;

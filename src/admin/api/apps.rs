@@ -9,7 +9,7 @@ use utoipa::{IntoParams, ToSchema};
 use super::{
     cursor::Listing,
     extract::{Body, Id, NoParams, Params},
-    fields::{AppIdText, Cursor, Limit, Name},
+    fields::{AppIdText, Cursor, Limit, Name, NamePart},
     view::AppView,
 };
 use crate::{
@@ -22,6 +22,9 @@ use crate::{
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(super) struct AppParams {
+    /// Only apps with this in their name; ASCII letters are compared without their case.
+    #[param(inline, nullable = false)]
+    name: Option<NamePart>,
     #[param(inline, nullable = false)]
     cursor: Option<Cursor>,
     #[param(inline, nullable = false)]
@@ -59,8 +62,10 @@ pub(super) async fn list_apps(
     Extension(operator): Extension<Operator>,
     Params(params): Params<AppParams>,
 ) -> Result<Response, Problem> {
-    let listing = Listing::new(&["apps"]);
+    let name = params.name.map(|NamePart(part)| part);
+    let listing = Listing::new(&["apps", name.as_deref().unwrap_or_default()]);
     let mut query = AppQuery::default().limit(Limit::of(params.limit));
+    query.name = name;
     if let Some(Cursor(cursor)) = params.cursor {
         query = query.after(listing.position(&cursor, app_id)?);
     }

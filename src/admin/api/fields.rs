@@ -10,7 +10,7 @@ use serde::{
 use utoipa::{
     PartialSchema, ToSchema,
     openapi::{
-        KnownFormat, ObjectBuilder, RefOr, Schema, SchemaFormat,
+        KnownFormat, ObjectBuilder, OneOfBuilder, RefOr, Schema, SchemaFormat,
         schema::{SchemaType, Type},
     },
 };
@@ -18,9 +18,10 @@ use utoipa::{
 use crate::{
     admin::{RequestKey, RequestKeyError},
     app::{AppId, AppIdError},
-    name::{MAX_NAME_LEN, NameError},
-    scope::{Scope, ScopeError},
+    name::{MAX_NAME_LEN, NameError, NamePartError, check_part},
+    scope::{Scope, ScopeError, ScopeSet},
     store::PageSize,
+    time::{TimeError, parse_expiry},
     token::{TokenId, TokenIdError},
 };
 
@@ -113,13 +114,8 @@ impl TryFrom<String> for Name {
     fn try_from(text: String) -> Result<Self, NameError> {
         let name = crate::name::normalize(&text)?;
         // What is dropped around a name has to fit the description too.
-        let controls = text
-            .chars()
-            .any(|c| c.is_control() || matches!(c, '\u{2028}' | '\u{2029}'));
-        match text.chars().nth(MAX_NAME_LEN).is_some() || controls {
-            true => Err(NameError),
-            false => Ok(Self(name)),
-        }
+        check_part(&text).map_err(|_| NameError)?;
+        Ok(Self(name))
     }
 }
 
@@ -134,24 +130,20 @@ text_field! {
 }
 
 impl TryFrom<String> for NamePart {
-    type Error = &'static str;
+    type Error = NamePartError;
 
-    fn try_from(text: String) -> Result<Self, Self::Error> {
-        let controls = text
-            .chars()
-            .any(|c| c.is_control() || matches!(c, '\u{2028}' | '\u{2029}'));
-        if text.is_empty() || controls || text.chars().nth(MAX_NAME_LEN).is_some() {
-            return Err("a part of a name is 1 to 100 characters, without control characters");
-        }
-        Ok(Self(text))
+    fn try_from(text: String) -> Result<Self, NamePartError> {
+        check_part(&text).map(|()| Self(text))
     }
 }
 
 text_field! {
-    /// A scope.
-    ScopeText(Scope),
+    /// A scope, or several with commas between them.
+    ScopeText(ScopeSet),
     |text| text
-        .description(Some("A scope (RFC 6749 section 3.3)."))
+        .description(Some(
+            "A scope (RFC 6749 section 3.3). A comma separates two scopes, so no scope of a token that is issued here contains one.",
+        ))
         .pattern(Some(r"^[!#-\[\]-~]{1,128}$"))
 }
 
@@ -159,53 +151,42 @@ impl TryFrom<String> for ScopeText {
     type Error = ScopeError;
 
     fn try_from(text: String) -> Result<Self, ScopeError> {
-        Scope::new(&text).map(Self)
+        Scope::new(&text).and_then(|_| ScopeSet::parse_list(&text).map(Self))
     }
 }
 
-text_field! {
-    /// An instant.
-    Instant(Timestamp),
-    |text| text
-        .description(Some("An instant (RFC 3339)."))
-        .format(Some(SchemaFormat::KnownFormat(KnownFormat::DateTime)))
-}
+/// When a token expires: an instant, or a date, which means the end of that day.
+#[derive(Deserialize)]
+#[serde(try_from = "String")]
+pub(super) struct Expiry(pub(super) Timestamp);
 
-impl TryFrom<String> for Instant {
-    type Error = &'static str;
+impl TryFrom<String> for Expiry {
+    type Error = TimeError;
 
-    fn try_from(text: String) -> Result<Self, Self::Error> {
-        let read = is_date_time(&text).then(|| text.parse().ok()).flatten();
-        read.map(Self)
-            .ok_or("an instant has the form of RFC 3339, like `2030-01-31T12:00:00Z`")
+    fn try_from(text: String) -> Result<Self, TimeError> {
+        parse_expiry(&text).map(Self)
     }
 }
 
-/// Whether a text has the form of `date-time` in RFC 3339 section 5.6.
-fn is_date_time(text: &str) -> bool {
-    let fits = |text: &[u8], form: &[u8]| {
-        text.len() == form.len()
-            && text.iter().zip(form).all(|(byte, form)| match form {
-                b'0' => byte.is_ascii_digit(),
-                form => byte.eq_ignore_ascii_case(form),
-            })
-    };
-    let Some((time, mut rest)) = text.as_bytes().split_at_checked(19) else {
-        return false;
-    };
-    if let Some(fraction) = rest.strip_prefix(b".") {
-        let digits = fraction
-            .iter()
-            .take_while(|byte| byte.is_ascii_digit())
-            .count();
-        if digits == 0 {
-            return false;
-        }
-        rest = &fraction[digits..];
+impl PartialSchema for Expiry {
+    fn schema() -> RefOr<Schema> {
+        let text = |format: KnownFormat, says: &str| {
+            ObjectBuilder::new()
+                .schema_type(SchemaType::new(Type::String))
+                .description(Some(says))
+                .format(Some(SchemaFormat::KnownFormat(format)))
+        };
+        OneOfBuilder::new()
+            .item(text(KnownFormat::DateTime, "An instant (RFC 3339)."))
+            .item(text(
+                KnownFormat::Date,
+                "The last day on which it works, in UTC.",
+            ))
+            .into()
     }
-    let zone = fits(rest, b"Z") || fits(rest, b"+00:00") || fits(rest, b"-00:00");
-    fits(time, b"0000-00-00T00:00:00") && zone
 }
+
+impl ToSchema for Expiry {}
 
 text_field! {
     /// Where a page of a listing begins.
@@ -328,33 +309,6 @@ impl ToSchema for Seconds {}
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn an_instant_has_the_form_of_rfc_3339() {
-        for good in [
-            "2030-01-31T12:00:00Z",
-            "2030-01-31t12:00:00z",
-            "2030-01-31T12:00:00.123456789+02:00",
-            "2030-01-31T23:59:60-00:30",
-        ] {
-            assert!(Instant::try_from(good.to_owned()).is_ok(), "{good}");
-        }
-        for bad in [
-            "",
-            "2030",
-            "2030-01-31",
-            "2030-01-31T12:00Z",
-            "2030-01-31 12:00:00Z",
-            "2030-01-31T12:00:00",
-            "2030-01-31T12:00:00.Z",
-            "2030-13-31T12:00:00Z",
-            "2030-01-31T12:00:00Z[Europe/Paris]",
-            "+002030-01-31T12:00:00Z",
-            "2030-01-31T12:00:00+0200",
-        ] {
-            assert!(Instant::try_from(bad.to_owned()).is_err(), "{bad}");
-        }
-    }
 
     #[test]
     fn a_name_fits_the_pattern_that_describes_it() {

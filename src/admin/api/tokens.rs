@@ -12,7 +12,7 @@ use super::{
     cursor::Listing,
     extract::{Body, Id, Key, NoParams, Params},
     fields::{
-        AppIdText, Cursor, Instant, KeyText, Limit, Name, NamePart, ScopeText, Seconds, TokenIdText,
+        AppIdText, Cursor, Expiry, KeyText, Limit, Name, NamePart, ScopeText, Seconds, TokenIdText,
     },
     view::{IssuedView, StatusView, TokenView},
 };
@@ -94,9 +94,10 @@ pub(super) struct NewTokenBody {
     #[serde(default)]
     #[schema(inline)]
     scopes: Vec<ScopeText>,
-    /// The instant from which the token is refused; null or absent if it is not to expire.
+    /// The instant from which the token is refused, or the last day on which it works; null or absent
+    /// if it does not expire.
     #[schema(inline)]
-    expires_at: Option<Instant>,
+    expires_at: Option<Expiry>,
 }
 
 /// What a token is to be called.
@@ -159,7 +160,8 @@ pub(super) async fn issue_token(
     Key(key): Key,
     Body(body): Body<NewTokenBody>,
 ) -> Result<Response, Problem> {
-    let scopes = ScopeSet::new(body.scopes.into_iter().map(|ScopeText(scope)| scope));
+    let lists: Vec<_> = body.scopes.iter().map(|list| list.0.as_str()).collect();
+    let scopes = ScopeSet::parse_list(&lists.join(" "));
     let scopes = scopes.map_err(|error| {
         Problem::new(
             StatusCode::UNPROCESSABLE_ENTITY,
@@ -168,7 +170,7 @@ pub(super) async fn issue_token(
         )
     })?;
     let mut new = NewToken::named(body.name.0).scopes(scopes);
-    if let Some(Instant(at)) = body.expires_at {
+    if let Some(Expiry(at)) = body.expires_at {
         new = new.expires_at(at);
     }
     let issued = operator.issue(&body.app_id.0, new, key.as_ref()).await?;

@@ -91,6 +91,14 @@ async fn values_that_do_not_fit_are_refused_with_what_does() {
             json!({"app_id": "billing", "name": "a", "expires_at": "soon"}),
             "like `2030-01-31T12",
         ),
+        (
+            json!({"app_id": "billing", "name": "a", "expires_at": "2030-01-31T12:00:00+24:00"}),
+            "like `2030-01-31`, or a time",
+        ),
+        (
+            json!({"app_id": "billing", "name": "a", "expires_at": "2030-02-30"}),
+            "like `2030-01-31`, or a time",
+        ),
         (json!(["billing", "ci", [], null]), "a JSON object"),
         (json!("billing"), "a JSON object"),
     ] {
@@ -242,6 +250,52 @@ async fn an_expiry_is_in_the_future() {
             .await
             .problem(422, "invalid_expiry");
         assert!(detail.contains("give a later one"), "{detail}");
+    }
+}
+
+#[tokio::test]
+async fn an_expiry_is_an_instant_or_a_day() {
+    let (_platform, client) = billing().await;
+    for (written, instant) in [
+        // The clock of the tests says 2027-01-15, so the first of these is today.
+        ("2027-01-15", "2027-01-16T00:00:00Z"),
+        ("2030-12-31", "2031-01-01T00:00:00Z"),
+        ("2030-01-31t12:00:00.5+02:00", "2030-01-31T10:00:00.5Z"),
+        ("2030-12-31T23:59:60Z", "2031-01-01T00:00:00Z"),
+        ("9999-12-31T23:59:59Z", "9999-12-30T22:00:00.999999Z"),
+    ] {
+        let new = json!({"app_id": "billing", "name": "ci", "expires_at": written});
+        let issued = client.post("/tokens", new).await.created();
+        assert_eq!(issued["record"]["expires_at"], instant, "{written}");
+    }
+    let yesterday = json!({"app_id": "billing", "name": "ci", "expires_at": "2027-01-14"});
+    let answer = client.post("/tokens", yesterday).await;
+    answer.problem(422, "invalid_expiry");
+}
+
+#[tokio::test]
+async fn commas_separate_scopes() {
+    let (_platform, client) = billing().await;
+    for scopes in [json!(["write,read"]), json!(["write,", ",read,write"])] {
+        let new = json!({"app_id": "billing", "name": "ci", "scopes": scopes});
+        let issued = client.post("/tokens", new).await.created();
+        assert_eq!(
+            issued["record"]["scopes"],
+            json!(["read", "write"]),
+            "{scopes}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_search_for_a_control_character_is_refused() {
+    let (_platform, client) = billing().await;
+    for part in ["%00", "a%00b", "%1b", "%c2%85", "%e2%80%a8"] {
+        for listing in ["tokens", "apps"] {
+            let answer = client.get(&format!("/{listing}?name={part}")).await;
+            let detail = answer.problem(400, "invalid_query");
+            assert!(detail.contains("without control characters"), "{detail}");
+        }
     }
 }
 

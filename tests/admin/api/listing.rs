@@ -47,6 +47,22 @@ async fn pages_follow_each_other_to_the_end() {
 }
 
 #[tokio::test]
+async fn apps_are_searched_by_name() {
+    let (_platform, client) = seven_tokens().await;
+    for (id, name) in [("c", "Billing"), ("d", "billing (sandbox)"), ("e", "Store")] {
+        let app = json!({"name": name, "id": id});
+        client.post("/apps", app).await.created();
+    }
+    let first = client.get("/apps?name=BILL&limit=1").await.ok();
+    assert_eq!(names(&first), ["Billing"]);
+    let next = first["next"].as_str().unwrap();
+    let path = format!("/apps?name=BILL&limit=1&cursor={next}");
+    assert_eq!(names(&client.get(&path).await.ok()), ["billing (sandbox)"]);
+    let path = format!("/apps?name=other&limit=1&cursor={next}");
+    client.get(&path).await.problem(400, "invalid_cursor");
+}
+
+#[tokio::test]
 async fn apps_and_events_have_pages_too() {
     let (_platform, client) = seven_tokens().await;
     for listing in ["/apps", "/events"] {
