@@ -35,7 +35,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         .route("/whoami", get(whoami))
         .route_layer(ApiTokenLayer::new(&tokens).realm("quickstart")?)
         .route("/public", get(async || "Anybody may read this.\n"))
-        .nest("/tokens", admin.dashboard());
+        .nest_service("/tokens", admin.dashboard());
 
     let shutdown = shutdown()?;
     println!("listening on http://{address}");

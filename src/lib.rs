@@ -76,7 +76,7 @@
 //!
 //! ```text
 //! let admin = Admin::new(&tokens, TokenGuard::new(&tokens, [staff.id]));
-//! let app = app.nest("/tokens", admin.dashboard());
+//! let app = app.nest_service("/tokens", admin.dashboard());
 //! ```
 //!
 //! Whoever hands out tokens does it in a dashboard: creates a token, copies it from the only page

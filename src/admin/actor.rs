@@ -1,4 +1,4 @@
-use crate::{audit::AuditEvent, grantable::Grantable, scope::ScopeSet};
+use crate::{app::AppId, audit::AuditEvent, grantable::Grantable, scope::ScopeSet, token::TokenId};
 
 /// Who asks for an operation, as authenticated by a [`Guard`](super::Guard), and what they may
 /// grant.
@@ -16,6 +16,14 @@ use crate::{audit::AuditEvent, grantable::Grantable, scope::ScopeSet};
 pub struct Actor {
     name: String,
     grantable: Grantable,
+    own: Option<Own>,
+}
+
+/// What an actor signed in with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Own {
+    token: TokenId,
+    app: AppId,
 }
 
 impl Actor {
@@ -41,7 +49,29 @@ impl Actor {
         let end = name.floor_char_boundary(AuditEvent::MAX_ACTOR_LEN);
         let visible = |c: char| if c.is_control() { ' ' } else { c };
         let name = name[..end].chars().map(visible).collect();
-        Self { name, grantable }
+        Self {
+            name,
+            grantable,
+            own: None,
+        }
+    }
+
+    /// Says which token the actor signed in with, and the app that it belongs to. The dashboard
+    /// warns them before they revoke the token or disable the app, which would lock them out.
+    #[must_use]
+    pub fn with_token(mut self, token: TokenId, app: AppId) -> Self {
+        self.own = Some(Own { token, app });
+        self
+    }
+
+    /// The token that they signed in with, if they did so with one.
+    pub(super) fn own_token(&self) -> Option<TokenId> {
+        self.own.map(|own| own.token)
+    }
+
+    /// The app of the token that they signed in with.
+    pub(super) fn own_app(&self) -> Option<AppId> {
+        self.own.map(|own| own.app)
     }
 
     /// The name that identifies the actor in the audit log.

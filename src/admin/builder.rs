@@ -21,8 +21,8 @@ use super::{
 /// let admin = Admin::new(&tokens, TokenGuard::new(&tokens, [staff.id]))
 ///     .sink(JsonLines::new(std::io::stderr())?);
 /// let app: Router = Router::new()
-///     .nest("/admin/api", admin.router())
-///     .nest("/admin/tokens", admin.dashboard());
+///     .nest_service("/admin/api", admin.router())
+///     .nest_service("/admin/tokens", admin.dashboard());
 /// # Ok(())
 /// # }
 /// ```
@@ -44,7 +44,7 @@ use super::{
 /// ```
 pub struct Admin {
     gate: Gate,
-    service_url: Arc<str>,
+    service_url: Option<Arc<str>>,
 }
 
 impl Admin {
@@ -57,7 +57,7 @@ impl Admin {
                 guard: Arc::new(guard),
                 origins: TrustedOrigins::default(),
             },
-            service_url: "https://api.example.com/".into(),
+            service_url: None,
         }
     }
 
@@ -81,10 +81,10 @@ impl Admin {
     }
 
     /// Sets the URL that the `curl` lines of the dashboard call: one of the service that takes the
-    /// tokens. It is `https://api.example.com/` unless it is told.
+    /// tokens. Without it the dashboard shows no such lines.
     #[must_use]
     pub fn service_url(mut self, url: &str) -> Self {
-        self.service_url = url.into();
+        self.service_url = Some(url.into());
         self
     }
 
@@ -96,8 +96,9 @@ impl Admin {
 
     /// The JSON API, to be nested anywhere: its own document is at `/openapi.json`.
     ///
-    /// It answers every path below it, so nest it under one of its own; merging it with a router
-    /// that has a fallback panics, as axum says.
+    /// It answers every path below it, so nest it under one of its own. Use axum's `nest_service`:
+    /// `nest` leaves out the path with a slash at its end, which then is a bare 404. Merging it with
+    /// a router that has a fallback panics, as axum says.
     pub fn router(&self) -> Router {
         api::router(self.gate.clone())
     }
@@ -107,7 +108,7 @@ impl Admin {
     /// Serve it over TLS: a browser sends its credential with every request, and lets a page copy
     /// to the clipboard only where its origin is secure.
     pub fn dashboard(&self) -> Router {
-        dashboard::router(self.gate.clone(), Arc::clone(&self.service_url))
+        dashboard::router(self.gate.clone(), self.service_url.clone())
     }
 }
 

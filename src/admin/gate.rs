@@ -19,7 +19,7 @@ use http::{
 use super::{
     Operations, Operator,
     cross_site::TrustedOrigins,
-    guard::{Denied, Guard},
+    guard::{Denied, Guard, GuardScheme},
 };
 
 #[derive(Clone)]
@@ -36,9 +36,15 @@ pub(super) enum Refusal {
 }
 
 /// How a refusal of a request is shown.
-pub(super) type Render = fn(&Parts, Refusal) -> Response;
+pub(super) type Render = fn(&Gate, &Parts, Refusal) -> Response;
 
 impl Gate {
+    /// Whether people sign in with a user name and a password that their browser asks for, so that
+    /// they sign out by having it ask again.
+    pub(super) fn takes_passwords(&self) -> bool {
+        self.guard.schemes().contains(&GuardScheme::Basic)
+    }
+
     /// The router, behind this gate: its handlers find an [`Operator`] in the extensions of each
     /// request, and no answer of it is kept by a cache.
     pub(super) fn around(self, router: Router, render: Render) -> Router {
@@ -69,10 +75,15 @@ async fn pass(
             response: Some(response),
             ..
         })) => response.map(Body::from),
-        Err(refusal) => render(&parts, refusal),
+        Err(refusal) => render(&gate, &parts, refusal),
     };
+    keep_private(&mut response);
+    response
+}
+
+/// Lets no cache keep an answer, and no browser guess what it is.
+pub(super) fn keep_private(response: &mut Response) {
     let headers = response.headers_mut();
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    response
 }

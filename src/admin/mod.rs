@@ -19,8 +19,8 @@
 //!
 //! let admin = Admin::new(&tokens, TokenGuard::new(&tokens, [staff.id]));
 //! let app: Router = Router::new()
-//!     .nest("/admin/api", admin.router())
-//!     .nest("/admin/tokens", admin.dashboard());
+//!     .nest_service("/admin/api", admin.router())
+//!     .nest_service("/admin/tokens", admin.dashboard());
 //! # Ok(())
 //! # }
 //! ```

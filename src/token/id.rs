@@ -34,6 +34,20 @@ impl TokenId {
         self.0.as_bytes()
     }
 
+    /// The time in an identifier of version 7.
+    #[cfg(feature = "admin")]
+    pub(crate) fn made_at(self) -> Option<Timestamp> {
+        if self.0.get_version_num() != 7 {
+            return None;
+        }
+        let (seconds, nanoseconds) = self.0.get_timestamp()?.to_unix();
+        Timestamp::new(
+            i64::try_from(seconds).ok()?,
+            i32::try_from(nanoseconds).ok()?,
+        )
+        .ok()
+    }
+
     /// Makes a new identifier.
     ///
     /// # Errors

@@ -1,4 +1,4 @@
-// Copies what is shown once, and forgets it when its page is left.
+// Copies what is shown once, drops it when its page is left, and adds the reader's local time.
 "use strict";
 
 const root = document.documentElement;
@@ -37,6 +37,25 @@ for (const button of document.querySelectorAll("button[data-copy]")) {
     }, 2500);
   });
 }
+
+const local = new Intl.DateTimeFormat("en-GB", {
+  day: "numeric", month: "long", year: "numeric",
+  hour: "2-digit", minute: "2-digit", second: "2-digit", timeZoneName: "short",
+});
+for (const moment of document.querySelectorAll(".moment")) {
+  const time = moment.querySelector("time");
+  const at = new Date(time.dateTime);
+  if (Number.isNaN(at.getTime()) || local.resolvedOptions().timeZone === "UTC") continue;
+  const text = `${local.format(at)}, your time`;
+  time.title += `\n${text}`;
+  const shown = document.createElement("span");
+  shown.textContent = text;
+  moment.querySelector(".exact").append(shown);
+}
+
+// A form that was refused is answered under its own address, which shows nothing to a later visit.
+const { address } = document.getElementById("main").dataset;
+if (address && address !== location.pathname) history.replaceState(null, "", address);
 
 const revealed = document.querySelector("[data-revealed]");
 if (revealed) {

@@ -46,7 +46,7 @@ impl Site {
         let app = Router::new()
             .route("/whoami", get(whoami))
             .route_layer(ApiTokenLayer::new(&tokens))
-            .nest("/tokens", admin.dashboard());
+            .nest_service("/tokens", admin.dashboard());
         let server = tokio::spawn(async move { axum::serve(listener, app).await.unwrap() });
         Self {
             tokens,

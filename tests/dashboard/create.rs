@@ -1,5 +1,5 @@
 use http::StatusCode;
-use tower_api_tokens::TokenStatus;
+use tower_api_tokens::{AuditQuery, NewToken, TokenStatus};
 
 use crate::support::Site;
 
@@ -101,7 +101,7 @@ async fn what_is_wrong_is_said_at_its_field_and_what_was_typed_is_kept() {
 #[tokio::test]
 async fn a_date_that_is_over_or_none_is_refused() {
     for (date, says) in [
-        ("2026-09-13", "This day is over."),
+        ("2026-09-13", "Choose today or a later date."),
         ("tomorrow", "Give a date"),
         ("", "Give a date"),
         ("9999-12-31", "Give a date"),
@@ -182,17 +182,156 @@ async fn without_an_app_the_first_one_is_created_first() {
 }
 
 #[tokio::test]
-async fn with_more_apps_than_a_list_holds_an_identifier_is_typed() {
+async fn with_more_apps_than_a_list_holds_one_is_searched_for() {
     let site = Site::new();
-    for _ in 0..201 {
-        site.app("one of many").await;
+    for n in 0..205 {
+        site.app(&format!("one of many {n}")).await;
     }
-    site.get("/tokens/new").await.has("placeholder=\"App ID\"");
-    sent(&site, &[]).await.is(StatusCode::OK);
-    assert_eq!(
-        site.latest().await.status(site.ada().now()),
-        TokenStatus::Live
-    );
+    let billing = site.app("Billing").await.id;
+    site.get("/tokens/new")
+        .await
+        .has("placeholder=\"Search apps by name or ID\"")
+        .lacks("<select");
+    let chosen = format!("<option value=\"{billing}\" selected>Billing</option>");
+    // By a part of the name, by the identifier, and by a link to the form for this app.
+    for query in [
+        "find=BILL",
+        &format!("find={billing}"),
+        &format!("app={billing}"),
+    ] {
+        let form = site.get(&format!("/tokens/new?{query}")).await;
+        let form = form.is(StatusCode::OK).has(&chosen);
+        assert_eq!(form.text.matches("<option").count(), 1, "{query}");
+    }
+    site.get("/tokens/new?find=many")
+        .await
+        .has("More than 200 apps match: type more of the name.")
+        .has("<option value=\"\">Choose an app</option>");
+    site.get("/tokens/new?find=many+20")
+        .await
+        .has("6 apps match: choose one.");
+    for nothing in ["nobody", "%00", "a%00b"] {
+        site.get(&format!("/tokens/new?find={nothing}"))
+            .await
+            .is(StatusCode::OK)
+            .has("No app has this in its name")
+            .lacks("<select");
+    }
+    // A search keeps what was typed into the other fields.
+    site.get("/tokens/new?find=bill&name=ci&scopes=a+b&expires=date&date=2030-01-01")
+        .await
+        .has("name=\"name\" value=\"ci\"")
+        .has("name=\"scopes\" value=\"a b\"")
+        .has("value=\"date\" checked")
+        .has("name=\"date\" value=\"2030-01-01\"");
+    // A form that was sent with a search instead of an app offers what was found.
+    let page = sent(&site, &[("app", ""), ("find", "bill")]).await;
+    page.is(StatusCode::UNPROCESSABLE_ENTITY)
+        .has(&chosen)
+        .has("name=\"name\" value=\"nightly export\"");
+    assert_eq!(site.all().await.len(), 0);
+
+    sent(&site, &[("app", billing.as_str())])
+        .await
+        .is(StatusCode::OK);
+    let token = site.latest().await;
+    assert_eq!(token.status(site.ada().now()), TokenStatus::Live);
+    assert_eq!(token.app.name, "Billing");
+}
+
+#[tokio::test]
+async fn commas_separate_scopes() {
+    let site = Site::new();
+    sent(&site, &[("scopes", "b, a,c")])
+        .await
+        .is(StatusCode::OK);
+    assert_eq!(site.latest().await.scopes.as_str(), "a b c");
+}
+
+#[tokio::test]
+async fn the_first_field_that_is_wrong_has_the_focus() {
+    for (wrong, focused) in [
+        (vec![], "id=\"name\""),
+        (vec![("name", ""), ("scopes", "\\")], "id=\"name\""),
+        (vec![("app", ""), ("scopes", "\\")], "id=\"app\""),
+        (vec![("scopes", "\\"), ("expires", "soon")], "id=\"scopes\""),
+        (vec![("expires", "soon")], "value=\"7\""),
+        (vec![("expires", "date"), ("date", "x")], "value=\"date\""),
+    ] {
+        let site = Site::new();
+        let page = match wrong.as_slice() {
+            [] => {
+                site.app("Billing").await;
+                site.get("/tokens/new").await
+            }
+            wrong => sent(&site, wrong).await.has("The token was not created."),
+        };
+        assert_eq!(page.focused().len(), 1, "{wrong:?}");
+        assert!(page.focused()[0].contains(focused), "{:?}", page.focused());
+    }
+}
+
+#[tokio::test]
+async fn a_form_that_is_sent_again_after_days_makes_no_second_token() {
+    const HOUR: u64 = 3_600;
+    for hours in [1, 22, 23, 24, 25, 49, 24 * 365] {
+        let site = Site::new();
+        let app = site.app("Billing").await.id;
+        let nonce = site.get("/tokens/new").await.nonce().to_owned();
+        let fields = [
+            ("nonce", nonce.as_str()),
+            ("name", "ci"),
+            ("app", app.as_str()),
+            ("expires", "never"),
+        ];
+        site.pass(60);
+        site.post("/tokens/new", &fields).await.is(StatusCode::OK);
+        // As a store does with the keys that it has kept for a day.
+        site.pass(hours * HOUR);
+        let _ = site.ada().issue(&app, NewToken::named("other"), None).await;
+        let again = site.post("/tokens/new", &fields).await;
+        let again = again.is(StatusCode::CONFLICT).lacks("data-secret");
+        assert_eq!(site.all().await.len(), 2, "{hours} hours");
+        if hours > 23 {
+            // What was typed can be sent once more, by a person who has looked.
+            let fresh = again
+                .has("this form was open for a day or longer")
+                .has("name=\"name\" value=\"ci\"");
+            let mut fields = fields;
+            fields[0].1 = fresh.nonce();
+            site.post("/tokens/new", &fields).await.is(StatusCode::OK);
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_is_mistyped_leaves_no_event() {
+    let site = Site::new();
+    let app = site.app("Billing").await;
+    let issued = site.issue(&app.id, "ci").await;
+    let token = format!("/tokens/token/{}", issued.record().id);
+    for (path, fields) in [
+        ("/tokens/new".to_owned(), vec![("name", ""), ("nonce", "n")]),
+        ("/tokens/apps".to_owned(), vec![("name", "a\nb")]),
+        (
+            format!("/tokens/apps/{}/disable", app.id),
+            vec![("confirm", "x")],
+        ),
+        (format!("{token}/rename"), vec![("name", "")]),
+        (
+            format!("{token}/rotate"),
+            vec![("nonce", "n"), ("overlap", "9999999999")],
+        ),
+        (format!("{token}/revoke"), vec![("confirm", "x")]),
+    ] {
+        let page = site.post(&path, &fields).await;
+        page.is(StatusCode::UNPROCESSABLE_ENTITY);
+    }
+    let events = site.ada().events(&AuditQuery::default()).await.unwrap();
+    assert_eq!(events.items, []);
+    // By other means too it is not of the token's history.
+    let _ = site.ada().rename(issued.record().id, "").await;
+    site.get(&token).await.has("Nothing was recorded yet.");
 }
 
 #[tokio::test]

@@ -105,6 +105,86 @@ async fn a_filter_that_cannot_be_one_says_what_to_change() {
 }
 
 #[tokio::test]
+async fn a_filter_by_an_app_that_does_not_exist_says_so() {
+    let site = Site::new();
+    let app = site.app("Billing").await;
+    let _ = site.issue(&app.id, "alpha").await;
+    for many in [false, true] {
+        if many {
+            for n in 0..201 {
+                site.app(&format!("app {n}")).await;
+            }
+        }
+        for query in [
+            "app=nosuch",
+            "app=nosuch&status=live",
+            "app=nosuch&name=alpha",
+        ] {
+            site.get(&format!("/tokens?{query}"))
+                .await
+                .is(StatusCode::NOT_FOUND)
+                .has("There is no such app.")
+                .lacks("has no token yet")
+                .lacks("No token matches")
+                .lacks("<bdi>alpha</bdi>");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_search_for_a_control_character_is_refused() {
+    let site = Site::new();
+    let app = site.app("Billing").await;
+    let _ = site.issue(&app.id, "alpha").await;
+    for part in ["%00", "a%00", "%1b%5b31m", "a%c2%85b", &"x".repeat(101)] {
+        site.get(&format!("/tokens?name={part}"))
+            .await
+            .is(StatusCode::BAD_REQUEST)
+            .has("A part of a name is 1 to 100 characters, without control characters.")
+            .lacks("No token matches");
+    }
+    for field in ["app", "status", "after"] {
+        site.get(&format!("/tokens?{field}=%00"))
+            .await
+            .is(StatusCode::BAD_REQUEST);
+    }
+}
+
+#[tokio::test]
+async fn with_many_apps_the_list_is_filtered_by_a_search_for_one() {
+    let site = Site::new();
+    for n in 0..201 {
+        site.app(&format!("shop {n}")).await;
+    }
+    let billing = site.app("Billing").await.id;
+    let shop = site.app("shop of ours").await.id;
+    let _ = site.issue(&billing, "alpha").await;
+    let _ = site.issue(&shop, "beta").await;
+    site.get("/tokens?find=billing&status=live")
+        .await
+        .has("<bdi>alpha</bdi>")
+        .lacks("<bdi>beta</bdi>")
+        .has(&format!(
+            "<option value=\"{billing}\" selected>Billing</option>"
+        ));
+    site.get("/tokens?find=shop+of")
+        .await
+        .has("<bdi>beta</bdi>")
+        .lacks("<bdi>alpha</bdi>");
+    site.get("/tokens?find=shop+1")
+        .await
+        .has("apps match: choose one.")
+        .has(">shop 1</option>");
+    site.get("/tokens?find=nothing")
+        .await
+        .has("No app has this in its name or as its ID.");
+    site.get(&format!("/tokens?app={billing}"))
+        .await
+        .has("<bdi>alpha</bdi>")
+        .lacks("<bdi>beta</bdi>");
+}
+
+#[tokio::test]
 async fn the_pages_show_each_token_once() {
     let site = Site::new();
     let app = site.app("Billing").await;

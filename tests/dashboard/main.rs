@@ -5,9 +5,11 @@
     reason = "a test ends where what it relies on fails"
 )]
 
+mod accounts;
 mod apps;
 mod create;
 mod list;
+mod mount;
 mod reveal;
 mod rotate;
 mod security;

@@ -1,5 +1,5 @@
 use http::StatusCode;
-use tower_api_tokens::IssuedToken;
+use tower_api_tokens::{IssuedToken, TokenQuery};
 
 use crate::support::{Answer, Site};
 
@@ -66,7 +66,8 @@ async fn what_cannot_be_rotated_says_why() {
         let page = rotate(&site, &path, overlap).await;
         page.is(StatusCode::UNPROCESSABLE_ENTITY)
             .has("overlap-error")
-            .has("It was not rotated");
+            .has("It was not rotated.")
+            .has_once("Choose one of these.");
     }
     assert_eq!(site.all().await.len(), 1);
 
@@ -78,7 +79,7 @@ async fn what_cannot_be_rotated_says_why() {
         .is(StatusCode::OK);
     let late = site.post(&rotate_path, &fields(nonces[1].nonce())).await;
     late.is(StatusCode::UNPROCESSABLE_ENTITY)
-        .has("rotate its successor");
+        .has_once("rotate its successor");
 
     site.tokens.revoke(old.record().id).await.unwrap();
     let revoked = site.post(&rotate_path, &fields("another")).await;
@@ -132,6 +133,47 @@ async fn a_use_before_the_rotation_does_not_count() {
     site.get(&path)
         .await
         .has("No use of the old token was recorded since the rotation 1 hour ago.");
+}
+
+#[tokio::test]
+async fn the_new_tokens_page_leads_to_the_old_one_and_has_a_history() {
+    let site = Site::new();
+    let (old, path) = issued(&site).await;
+    let old = old.record();
+    // Others of the app, and later events of the old token, do not hide it.
+    for n in 0..60 {
+        site.pass(1);
+        let _ = site.issue(&old.app.id, &format!("other {n}")).await;
+    }
+    site.get(&path).await.lacks("Replaces");
+    rotate(&site, &path, "604800").await.is(StatusCode::OK);
+    site.pass(1);
+    site.post(&format!("{path}/rename"), &[("name", "old ci")])
+        .await
+        .location();
+    let all = site.tokens.list(&TokenQuery::default().limit(1000)).await;
+    let all = all.unwrap().items;
+    let renamed = all.iter().find(|token| token.id == old.id).unwrap();
+    let new = renamed.successor.unwrap();
+    let page = site.get(&format!("/tokens/token/{new}")).await;
+    page.has("<dt>Replaces</dt>")
+        .has(&format!(
+            "href=\"/tokens/token/{}\">{}</a>",
+            old.id, old.mask
+        ))
+        .has(&format!(
+            "Created by rotating {} <span class=\"by\">by <bdi>ada@acme.example</bdi>",
+            old.mask
+        ))
+        .lacks("Nothing was recorded yet.");
+
+    // A token that was purged is replaced by one that stands on its own.
+    site.pass(30 * DAY);
+    site.tokens.purge(site.ada().now()).await.unwrap();
+    site.get(&format!("/tokens/token/{new}"))
+        .await
+        .is(StatusCode::OK)
+        .lacks("Replaces");
 }
 
 #[tokio::test]

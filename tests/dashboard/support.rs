@@ -49,7 +49,7 @@ impl Site {
         let admin = Admin::new(&operations, guard(&tokens))
             .service_url("https://api.acme.example/invoices");
         Self {
-            router: Router::new().nest("/tokens", admin.dashboard()),
+            router: Router::new().nest_service("/tokens", admin.dashboard()),
             tokens,
             operations,
             store,
@@ -143,6 +143,17 @@ impl Answer {
     }
 
     #[track_caller]
+    pub(crate) fn has_once(self, text: &str) -> Self {
+        assert_eq!(
+            self.text.matches(text).count(),
+            1,
+            "{text:?} in {}",
+            self.text
+        );
+        self
+    }
+
+    #[track_caller]
     pub(crate) fn lacks(self, text: &str) -> Self {
         assert!(!self.text.contains(text), "{text:?} in {}", self.text);
         self
@@ -165,6 +176,15 @@ impl Answer {
     pub(crate) fn nonce(&self) -> &str {
         let (_, rest) = self.text.split_once("name=\"nonce\" value=\"").unwrap();
         rest.split('"').next().unwrap()
+    }
+
+    /// The tags of the fields that get the focus.
+    pub(crate) fn focused(&self) -> Vec<&str> {
+        let tags = self
+            .text
+            .split('<')
+            .map(|tag| tag.split('>').next().unwrap());
+        tags.filter(|tag| tag.contains(" autofocus")).collect()
     }
 
     /// The token that the page shows.

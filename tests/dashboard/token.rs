@@ -37,6 +37,71 @@ async fn a_token_is_revoked_after_its_name_was_typed() {
 }
 
 #[tokio::test]
+async fn a_name_is_typed_as_the_page_shows_it() {
+    for (name, typed) in [
+        // A page shows white space in one piece, and keyboards differ in the normal form.
+        ("nightly  export", "nightly export"),
+        ("nightly\u{a0}export", "nightly export"),
+        ("nightly\u{3000}export", " nightly  export "),
+        ("Zoe\u{308}", "Zo\u{eb}"),
+        ("Zo\u{eb}", "Zoe\u{308}"),
+        ("\u{fb01}nance", "finance"),
+        ("c\u{200d}i", "c[U+200D]i"),
+        ("c\u{200d}i", "c\u{200d}i"),
+        ("B\u{456}lling", "B[U+0456]lling"),
+    ] {
+        let site = Site::new();
+        let app = site.app(name).await;
+        let issued = site.issue(&app.id, name).await;
+        let revoke = format!("/tokens/token/{}/revoke", issued.record().id);
+        site.post(&revoke, &[("confirm", "another")])
+            .await
+            .is(StatusCode::UNPROCESSABLE_ENTITY);
+        site.post(&revoke, &[("confirm", typed)]).await.location();
+        let disable = format!("/tokens/apps/{}/disable", app.id);
+        site.post(&disable, &[("confirm", typed)]).await.location();
+        assert!(site.latest().await.revoked_at.is_some(), "{name:?}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_refused_is_said_on_top_and_has_the_focus() {
+    let (site, path, _) = site_with_token().await;
+    for (action, field, id, says) in [
+        (
+            "revoke",
+            ("confirm", "x"),
+            "id=\"confirm\"",
+            "The token was not revoked.",
+        ),
+        (
+            "rename",
+            ("name", " "),
+            "id=\"new-name\"",
+            "The token was not renamed.",
+        ),
+        (
+            "rotate",
+            ("overlap", "x"),
+            "name=\"overlap\"",
+            "It was not rotated.",
+        ),
+    ] {
+        let fields = [("nonce", "n"), field];
+        let page = site.post(&format!("{path}/{action}"), &fields).await;
+        let page = page.is(StatusCode::UNPROCESSABLE_ENTITY);
+        let (before, after) = page.text.split_once("role=\"alert\"").unwrap();
+        assert!(!before.contains("<section"), "the notice is on top");
+        assert!(after.contains(says), "{says}");
+        let focused = page.focused();
+        assert_eq!(focused.len(), 1, "{action}");
+        assert!(focused[0].contains(id), "{focused:?}");
+        // The script puts the token's own address into the history.
+        page.has(&format!("data-address=\"{path}\""));
+    }
+}
+
+#[tokio::test]
 async fn a_notice_that_is_not_true_is_not_shown() {
     let (site, path, _) = site_with_token().await;
     let page = site.get(&format!("{path}?done=revoked")).await;

@@ -38,7 +38,9 @@ pub(super) fn router(gate: Gate) -> Router {
         .fallback(nothing_there)
         .layer(DefaultBodyLimit::max(MAX_BODY))
         .with_state(document);
-    gate.around(router, |_, refusal| Problem::from(refusal).into_response())
+    gate.around(router, |_, _, refusal| {
+        Problem::from(refusal).into_response()
+    })
 }
 
 async fn nothing_there(uri: Uri) -> Problem {

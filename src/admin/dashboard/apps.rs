@@ -4,8 +4,8 @@ use askama::Template;
 use axum::{
     Form,
     extract::{
-        Path, Query,
-        rejection::{FormRejection, PathRejection, QueryRejection},
+        Query,
+        rejection::{FormRejection, QueryRejection},
     },
     response::Response,
 };
@@ -14,11 +14,15 @@ use serde::Deserialize;
 
 use super::{
     message::Message,
-    page::{Page, render},
+    page::{Page, query_string, render},
     session::Session,
     view::{AppView, Field, Notice, Tone},
+    words::sentence,
 };
-use crate::{admin::OperationErrorKind, app::AppId, store::AppQuery, tokens::LifecycleErrorKind};
+use crate::{
+    name::{self, check_part},
+    store::AppQuery,
+};
 
 /// How many apps a page shows.
 const APPS_OF_A_PAGE: usize = 50;
@@ -29,26 +33,34 @@ struct AppsPage {
     page: Page,
     notice: Option<Notice>,
     name: Field,
+    search: String,
     apps: Vec<AppView>,
     paged: bool,
+    /// The queries of the first page and the next.
+    first: String,
     next: Option<String>,
 }
 
+impl AppsPage {
+    /// Whether there is no app at all.
+    fn is_first(&self) -> bool {
+        self.apps.is_empty() && self.search.is_empty() && !self.paged
+    }
+}
+
+/// Which apps are shown, as it is typed.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub(super) struct Place {
+    search: String,
     after: String,
-    done: String,
 }
-
-/// The app that a path names, as it is written there.
-type Id = Result<Path<String>, PathRejection>;
 
 /// The form of a new app.
 #[derive(Debug, Deserialize)]
 pub(super) struct NewApp {
     name: String,
-    /// `token` for whoever came to create a token.
+    /// `token` for a person who came to create a token.
     #[serde(default)]
     then: String,
 }
@@ -58,29 +70,7 @@ pub(super) async fn show(
     place: Result<Query<Place>, QueryRejection>,
 ) -> Result<Response, Message> {
     let place = place.map_or_else(|_| Place::default(), |Query(place)| place);
-    let notice = match place.done.as_str() {
-        "created" => Some(Notice::new(Tone::Good, "App created.", "")),
-        "enabled" => Some(Notice::new(
-            Tone::Good,
-            "App enabled.",
-            "Its tokens that are neither revoked nor expired work again.",
-        )),
-        "disabled" => Some(Notice::new(
-            Tone::Good,
-            "App disabled.",
-            "Every request with one of its tokens is refused: here from now on, and on other \
-             nodes within the bound that they are set to, 5 seconds by default.",
-        )),
-        _ => None,
-    };
-    apps_page(
-        session,
-        StatusCode::OK,
-        &place.after,
-        notice,
-        Field::default(),
-    )
-    .await
+    apps_page(session, place, Field::default()).await
 }
 
 pub(super) async fn create(
@@ -88,50 +78,51 @@ pub(super) async fn create(
     sent: Result<Form<NewApp>, FormRejection>,
 ) -> Result<Response, Message> {
     let Form(sent) = sent.map_err(|error| Message::bad_form(&session.page, error.status()))?;
-    match session.operator.create_app(None, &sent.name).await {
-        Ok(app) if sent.then == "token" => Ok(session.page.go_to(&format!("/new?app={}", app.id))),
-        Ok(_) => Ok(session.page.go_to("/apps?done=created")),
-        Err(error)
-            if error.kind() == OperationErrorKind::Lifecycle(LifecycleErrorKind::InvalidName) =>
-        {
-            let mut name = Field::of(sent.name);
-            name.blame(Some(error));
-            apps_page(session, StatusCode::UNPROCESSABLE_ENTITY, "", None, name).await
-        }
-        Err(error) => Err(Message::of_error(&session.page, &error)),
+    // What was mistyped is not worth an event in the audit.
+    if let Err(error) = name::normalize(&sent.name) {
+        let mut name = Field::of(sent.name);
+        name.blame(Some(error));
+        return apps_page(session, Place::default(), name).await;
     }
+    let app = session.tried(session.operator.create_app(None, &sent.name).await)?;
+    Ok(match sent.then.as_str() {
+        "token" => session.page.go_to(&format!("/new?app={}", app.id)),
+        _ => session
+            .page
+            .go_to(&format!("/apps/{}?done=created", app.id)),
+    })
 }
 
-pub(super) async fn disable(session: Session, id: Id) -> Result<Response, Message> {
-    let id = read(&session, id)?;
-    session.tried(session.operator.disable_app(&id).await)?;
-    Ok(session.page.go_to("/apps?done=disabled"))
-}
-
-pub(super) async fn enable(session: Session, id: Id) -> Result<Response, Message> {
-    let id = read(&session, id)?;
-    session.tried(session.operator.enable_app(&id).await)?;
-    Ok(session.page.go_to("/apps?done=enabled"))
-}
-
-fn read(session: &Session, id: Id) -> Result<AppId, Message> {
-    let id = id.ok().and_then(|Path(id)| id.parse().ok());
-    id.ok_or_else(|| Message::no_such_app(&session.page))
-}
-
-async fn apps_page(
-    session: Session,
-    status: StatusCode,
-    after: &str,
-    notice: Option<Notice>,
-    name: Field,
-) -> Result<Response, Message> {
+async fn apps_page(session: Session, place: Place, name: Field) -> Result<Response, Message> {
+    let search = place.search.trim_matches(' ').to_owned();
     let mut query = AppQuery::default().limit(APPS_OF_A_PAGE);
-    if !after.is_empty() {
-        let after = after.parse();
+    if !place.after.is_empty() {
+        let after = place.after.parse();
         query = query.after(after.map_err(|_| Message::no_such_page_of_apps(&session.page))?);
     }
-    let found = session.tried(session.operator.list_apps(&query).await)?;
+    let mut wrong = None;
+    if !search.is_empty() {
+        wrong = check_part(&search).err();
+        query = query.name(search.as_str());
+    }
+    let found = match wrong {
+        None => session.tried(session.operator.list_apps(&query).await)?,
+        Some(_) => crate::store::Page::empty(),
+    };
+    let (status, notice) = match wrong {
+        _ if name.is_wrong() => {
+            let says = "The app was not created.";
+            let notice = Notice::new(Tone::Bad, says, "See what is marked below.");
+            (StatusCode::UNPROCESSABLE_ENTITY, Some(notice))
+        }
+        Some(wrong) => {
+            let says = sentence(&wrong.to_string());
+            let notice = Notice::new(Tone::Bad, says, "");
+            (StatusCode::BAD_REQUEST, Some(notice))
+        }
+        None => (StatusCode::OK, None),
+    };
+    let link = |after: &str| query_string(&[("search", &search), ("after", after)]);
     let Session { page, .. } = session;
     let shown = AppsPage {
         notice,
@@ -142,7 +133,9 @@ async fn apps_page(
             .map(|app| AppView::new(app, page.now))
             .collect(),
         paged: query.after.is_some(),
-        next: found.next.map(|after| after.to_string()),
+        first: link(""),
+        next: found.next.map(|after| link(after.as_str())),
+        search,
         page,
     };
     Ok(render(status, &shown))

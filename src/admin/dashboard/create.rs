@@ -12,27 +12,25 @@ use axum::{
     response::Response,
 };
 use http::StatusCode;
-use jiff::{
-    Timestamp, ToSpan,
-    civil::{Date, Time},
-    tz::TimeZone,
-};
+use jiff::Timestamp;
 use serde::Deserialize;
 
 use super::{
     Settings,
     app_choice::AppChoice,
+    form_key::FormKey,
     message::Message,
     page::{Page, render},
     reveal,
     session::Session,
-    view::{Field, Notice, Tone},
+    view::{Field, Notice, ScopesView, Tone},
 };
 use crate::{
-    admin::{OperationError, OperationErrorKind, RequestKey},
+    admin::{Actor, OperationError, OperationErrorKind, TokenGuard},
     app::AppId,
     name,
     scope::ScopeSet,
+    time::parse_expiry,
     tokens::{LifecycleErrorKind, NewToken},
 };
 
@@ -45,17 +43,56 @@ const EXPIRIES: &[(&str, &str)] = &[
     ("never", "Never"),
 ];
 
+const NOT_A_DATE: &str = "Give a date, like 2031-12-24.";
+
 #[derive(Template)]
 #[template(path = "new.html")]
 struct NewPage {
     page: Page,
     notice: Option<Notice>,
-    /// Whether there is no app that a token could belong to.
+    /// Whether an app has to be created first.
     no_apps: bool,
+    /// What the person who fills the form in may grant.
+    grants: Grants,
     apps: AppChoice,
     form: NewForm,
     expiries: &'static [(&'static str, &'static str)],
     today: String,
+}
+
+impl NewPage {
+    /// Whether what was chosen as the expiry is among those offered.
+    fn offers_expiry(&self) -> bool {
+        let chosen = self.form.expires.value.as_str();
+        self.expiries.iter().any(|(value, _)| *value == chosen)
+    }
+}
+
+/// Which scopes a person may grant, in words.
+struct Grants {
+    /// Those scopes; none if it is any.
+    only: Option<ScopesView>,
+    /// The command that issues a token which may grant more, if this one may grant no scope that a
+    /// service would ask for.
+    more: Option<String>,
+}
+
+impl Grants {
+    fn of(actor: &Actor) -> Self {
+        let managing = TokenGuard::SCOPE;
+        let only = actor.grantable();
+        let nothing_else = only.is_some_and(|only| only.iter().all(|scope| scope == managing));
+        let app = actor.own_app().filter(|_| nothing_else);
+        Self {
+            only: only.map(ScopesView::all),
+            more: app.map(|app| {
+                format!(
+                    "api-tokens token issue --app {app} --name administrator \
+                     --scope {managing} --scope invoices:read"
+                )
+            }),
+        }
+    }
 }
 
 /// The form as it is shown.
@@ -71,16 +108,20 @@ struct NewForm {
 
 impl NewForm {
     fn is_wrong(&self) -> bool {
-        [&self.name, &self.app, &self.scopes, &self.expires]
-            .iter()
-            .any(|field| field.is_wrong())
+        self.first_wrong() != ""
     }
-}
 
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-pub(super) struct Preset {
-    app: String,
+    /// The first field that is wrong, which gets the focus.
+    fn first_wrong(&self) -> &'static str {
+        let fields = [
+            ("name", &self.name),
+            ("app", &self.app),
+            ("scopes", &self.scopes),
+            ("expires", &self.expires),
+        ];
+        let wrong = fields.iter().find(|(_, field)| field.is_wrong());
+        wrong.map_or("", |(name, _)| name)
+    }
 }
 
 /// The form as it is sent.
@@ -93,20 +134,29 @@ pub(super) struct Sent {
     scopes: String,
     expires: String,
     date: String,
+    /// What an app is searched by.
+    find: String,
 }
 
+/// Shows the form, with what an address or a search for an app has put into it.
 pub(super) async fn show(
     session: Session,
-    preset: Result<Query<Preset>, QueryRejection>,
+    preset: Result<Query<Sent>, QueryRejection>,
 ) -> Result<Response, Message> {
-    let preset = preset.map_or_else(|_| Preset::default(), |Query(preset)| preset);
+    let preset = preset.map_or_else(|_| Sent::default(), |Query(preset)| preset);
+    let expires = match preset.expires.as_str() {
+        "" => "90",
+        chosen => chosen,
+    };
     let form = NewForm {
         nonce: session.tried(session.operator.new_key())?,
+        expires: Field::of(expires),
+        name: Field::of(preset.name),
         app: Field::of(preset.app),
-        expires: Field::of("90"),
-        ..NewForm::default()
+        scopes: Field::of(preset.scopes),
+        date: preset.date,
     };
-    form_page(session, StatusCode::OK, form).await
+    form_page(session, StatusCode::OK, form, &preset.find, None).await
 }
 
 pub(super) async fn create(
@@ -115,11 +165,22 @@ pub(super) async fn create(
     sent: Result<Form<Sent>, FormRejection>,
 ) -> Result<Response, Message> {
     let Form(sent) = sent.map_err(|error| Message::bad_form(&session.page, error.status()))?;
-    let key = RequestKey::new(&sent.nonce);
-    let key = key.map_err(|_| Message::bad_form(&session.page, StatusCode::BAD_REQUEST))?;
+    let key = FormKey::read(&sent.nonce, session.page.now);
+    let key = key.ok_or_else(|| Message::bad_form(&session.page, StatusCode::BAD_REQUEST))?;
+    let find = sent.find.clone();
     let (mut form, wanted) = read(sent, session.page.now);
+    let unprocessable = StatusCode::UNPROCESSABLE_ENTITY;
+    let FormKey::Good(key) = key else {
+        form.nonce = session.tried(session.operator.new_key())?;
+        let notice = Notice::new(
+            Tone::Bad,
+            "Nothing was created: this form was open for a day or longer.",
+            "If you sent it before, its token may be in the list already. If not, send it now.",
+        );
+        return form_page(session, StatusCode::CONFLICT, form, &find, Some(notice)).await;
+    };
     let Some((app, new)) = wanted else {
-        return form_page(session, StatusCode::UNPROCESSABLE_ENTITY, form).await;
+        return form_page(session, unprocessable, form, &find, None).await;
     };
     match session.operator.issue(&app, new, Some(&key)).await {
         Ok(issued) => Ok(reveal::created(&session.page, &settings, &issued)),
@@ -130,7 +191,7 @@ pub(super) async fn create(
             if !blame(&mut form, &error) {
                 return Err(Message::of_error(&session.page, &error));
             }
-            form_page(session, StatusCode::UNPROCESSABLE_ENTITY, form).await
+            form_page(session, unprocessable, form, &find, None).await
         }
     }
 }
@@ -139,19 +200,26 @@ async fn form_page(
     session: Session,
     status: StatusCode,
     mut form: NewForm,
+    find: &str,
+    notice: Option<Notice>,
 ) -> Result<Response, Message> {
-    let apps = session.tried(AppChoice::load(&session.operator).await)?;
-    if !apps.offers(&form.app.value) {
+    let apps = AppChoice::load(&session.operator, form.app.value.trim(), find).await;
+    let apps = session.tried(apps)?;
+    if let (true, Some(app)) = (form.app.value.is_empty(), apps.only()) {
+        form.app.value.clone_from(&app.id);
+    }
+    if !apps.offers(form.app.value.trim()) {
         // A list with nothing chosen would show the first app as if that were.
         form.app.value.clear();
     }
-    let notice = form.is_wrong().then(|| {
+    let wrong = || {
         let says = "The token was not created.";
         Notice::new(Tone::Bad, says, "See what is marked below.")
-    });
+    };
     let shown = NewPage {
-        notice,
-        no_apps: apps.is_empty(),
+        notice: notice.or_else(|| form.is_wrong().then(wrong)),
+        no_apps: apps.is_empty() && form.app.value.is_empty(),
+        grants: Grants::of(session.operator.actor()),
         apps,
         form,
         expiries: EXPIRIES,
@@ -165,7 +233,7 @@ async fn form_page(
 fn read(sent: Sent, now: Timestamp) -> (NewForm, Option<(AppId, NewToken)>) {
     let name = name::normalize(&sent.name);
     let app = sent.app.trim().parse::<AppId>();
-    let scopes = sent.scopes.parse::<ScopeSet>();
+    let scopes = ScopeSet::parse_list(&sent.scopes);
     let expiry = Expiry::read(&sent.expires, &sent.date, now);
     let mut form = NewForm {
         nonce: sent.nonce,
@@ -236,15 +304,12 @@ impl Expiry {
     }
 }
 
-/// The end of a day, in UTC.
+/// The end of the day that was typed; an instant in full is taken as it is.
 fn last_day(date: &str, now: Timestamp) -> Result<Timestamp, &'static str> {
-    const NOT_A_DATE: &str = "Give a date, like 2031-12-24.";
-    let date: Date = date.trim().parse().map_err(|_| NOT_A_DATE)?;
-    let end = date.checked_add(1.day()).map_err(|_| NOT_A_DATE)?;
-    let end = TimeZone::UTC.to_timestamp(end.to_datetime(Time::midnight()));
-    let end = end.map_err(|_| NOT_A_DATE)?;
-    if end <= now {
-        return Err("This day is over. Give today or a later day.");
+    let date = date.trim();
+    let end = parse_expiry(date).map_err(|_| NOT_A_DATE)?;
+    match end > now {
+        true => Ok(end),
+        false => Err("Choose today or a later date."),
     }
-    Ok(end)
 }

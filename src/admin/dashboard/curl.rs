@@ -1,8 +1,8 @@
-//! Command lines to try a token with.
+//! Command lines: to try a token with, and to get back in.
 
 use askama::{Template, filters::HtmlSafe};
 
-/// A command line that calls the service, with what is to be copied of it.
+/// A command line, with a button that copies it.
 #[derive(Template)]
 #[template(path = "snippet.html")]
 pub(super) struct Snippet {
@@ -13,6 +13,11 @@ pub(super) struct Snippet {
 impl HtmlSafe for Snippet {}
 
 impl Snippet {
+    /// A line of the command line tool.
+    pub(super) fn command(id: &'static str, text: String) -> Self {
+        Self { id, text }
+    }
+
     /// The line for a token that is in the shell's variable `TOKEN`.
     pub(super) fn with_variable(id: &'static str, url: &str) -> Self {
         let url = quoted(url);

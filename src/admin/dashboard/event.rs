@@ -2,8 +2,11 @@
 
 use jiff::Timestamp;
 
-use super::words::{Moment, visible};
-use crate::audit::{AuditAction, AuditEvent, AuditOutcome};
+use super::{names::visible, words::Moment};
+use crate::{
+    audit::{AuditAction, AuditEvent, AuditOutcome},
+    token::MaskedToken,
+};
 
 /// An audit event as a token's page shows it.
 pub(super) struct EventView {
@@ -13,6 +16,21 @@ pub(super) struct EventView {
 }
 
 impl EventView {
+    /// Whether an event belongs to a token's history. What was refused because it was mistyped does
+    /// not: nothing has happened to the token.
+    pub(super) fn belongs(event: &AuditEvent) -> bool {
+        let mistyped = ["invalid_name", "invalid_expiry", "invalid_overlap"];
+        !matches!(&event.outcome, AuditOutcome::Refused(reason) if mistyped.contains(&reason.as_str()))
+    }
+
+    /// The event of a rotation, as the history of the successor shows it.
+    pub(super) fn of_origin(rotation: &AuditEvent, old: &MaskedToken, now: Timestamp) -> Self {
+        Self {
+            says: format!("Created by rotating {old}"),
+            ..Self::new(rotation, now)
+        }
+    }
+
     pub(super) fn new(event: &AuditEvent, now: Timestamp) -> Self {
         let what = match event.action {
             AuditAction::IssueToken => "Created",

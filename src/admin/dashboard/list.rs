@@ -1,12 +1,13 @@
 //! The list of tokens.
 
+use std::error::Error;
+
 use askama::Template;
 use axum::{
     extract::{Query, State, rejection::QueryRejection},
     response::Response,
 };
 use http::StatusCode;
-use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Deserialize;
 
 use super::{
@@ -14,16 +15,12 @@ use super::{
     app_choice::AppChoice,
     curl::Snippet,
     message::Message,
-    page::{Page, render},
+    page::{Page, query_string, render},
     session::Session,
     view::{Notice, TokenView, Tone},
     words::sentence,
 };
-use crate::{
-    app::{AppId, AppIdError},
-    record::TokenStatus,
-    store::TokenQuery,
-};
+use crate::{app::AppId, name::check_part, record::TokenStatus, store::TokenQuery};
 
 /// How many tokens a page shows.
 const TOKENS_OF_A_PAGE: usize = 50;
@@ -40,12 +37,14 @@ const STATUSES: &[(&str, &str)] = &[
 struct TokensPage {
     page: Page,
     notice: Option<Notice>,
-    /// Whether there is no token yet.
+    /// Whether there is no token yet but those of the people who manage tokens.
     first_steps: bool,
-    curl: Snippet,
+    curl: Option<Snippet>,
     filter: Filter,
     apps: AppChoice,
     statuses: &'static [(&'static str, &'static str)],
+    /// Whether the filter is one.
+    listed: bool,
     tokens: Vec<TokenView>,
     /// The queries of the first page and the next.
     first: String,
@@ -58,13 +57,16 @@ struct TokensPage {
 pub(super) struct Filter {
     name: String,
     app: String,
+    /// What an app is searched by.
+    find: String,
     status: String,
     after: String,
 }
 
 impl Filter {
     fn is_set(&self) -> bool {
-        !(self.name.is_empty() && self.app.is_empty() && self.status.is_empty())
+        let fields = [&self.name, &self.app, &self.find, &self.status];
+        fields.iter().any(|field| !field.is_empty())
     }
 
     /// Whether it shows all the tokens of an app.
@@ -77,14 +79,17 @@ impl Filter {
         !self.after.is_empty()
     }
 
-    fn query(&self) -> Result<TokenQuery, String> {
+    fn query(&self) -> Result<TokenQuery, Wrong> {
+        let error = |error: &dyn Error| Wrong::bad(sentence(&error.to_string()));
         let mut query = TokenQuery::default().limit(TOKENS_OF_A_PAGE);
-        if !self.name.trim().is_empty() {
-            query = query.name(self.name.trim());
+        let part = self.name.trim_matches(' ');
+        if !part.is_empty() {
+            check_part(part).map_err(|wrong| error(&wrong))?;
+            query = query.name(part);
         }
-        if !self.app.is_empty() {
-            let app = self.app.trim().parse();
-            query = query.app(app.map_err(|error: AppIdError| sentence(&error.to_string()))?);
+        if !self.app.trim().is_empty() {
+            let app: Result<AppId, _> = self.app.trim().parse();
+            query = query.app(app.map_err(|wrong| error(&wrong))?);
         }
         if !self.status.is_empty() {
             query = query.status(match self.status.as_str() {
@@ -92,13 +97,16 @@ impl Filter {
                 "revoked" => TokenStatus::Revoked,
                 "expired" => TokenStatus::Expired,
                 "app_disabled" => TokenStatus::AppDisabled,
-                _ => return Err("There is no such status: choose one of the list.".to_owned()),
+                _ => {
+                    let says = "There is no such status: choose one of the list.";
+                    return Err(Wrong::bad(says.to_owned()));
+                }
             });
         }
         if self.paged() {
+            let says = "There is no such page: go to the first.";
             let after = self.after.parse();
-            query = query
-                .after(after.map_err(|_| "There is no such page: go to the first.".to_owned())?);
+            query = query.after(after.map_err(|_| Wrong::bad(says.to_owned()))?);
         }
         Ok(query)
     }
@@ -108,19 +116,31 @@ impl Filter {
         let fields = [
             ("name", self.name.as_str()),
             ("app", &self.app),
+            ("find", if self.app.is_empty() { &self.find } else { "" }),
             ("status", &self.status),
             ("after", after),
         ];
-        let mut query = String::new();
-        for (name, value) in fields {
-            if !value.is_empty() {
-                query.push(if query.is_empty() { '?' } else { '&' });
-                query.push_str(name);
-                query.push('=');
-                query.extend(utf8_percent_encode(value, NON_ALPHANUMERIC));
-            }
+        query_string(&fields)
+    }
+}
+
+/// Why nothing is listed.
+struct Wrong {
+    status: StatusCode,
+    says: String,
+}
+
+impl Wrong {
+    fn bad(says: String) -> Self {
+        let status = StatusCode::BAD_REQUEST;
+        Self { status, says }
+    }
+
+    fn unknown_app() -> Self {
+        Self {
+            status: StatusCode::NOT_FOUND,
+            says: "There is no such app.".to_owned(),
         }
-        query
     }
 }
 
@@ -129,42 +149,57 @@ pub(super) async fn show(
     session: Session,
     filter: Result<Query<Filter>, QueryRejection>,
 ) -> Result<Response, Message> {
-    let Ok(Query(filter)) = filter else {
+    let Ok(Query(mut filter)) = filter else {
         return Err(Message::bad_request(
             &session.page,
             "The address names the filter in a way that cannot be read.",
         ));
     };
-    let (query, wrong) = match filter.query() {
-        Ok(query) => (Some(query), None),
-        Err(wrong) => (None, Some(wrong)),
-    };
+    let apps = AppChoice::load(&session.operator, &filter.app, &filter.find).await;
+    let apps = session.tried(apps)?;
+    if let (true, Some(app)) = (filter.app.is_empty(), apps.only()) {
+        filter.app.clone_from(&app.id);
+    }
+    let query = filter.query().and_then(|query| match &query.app {
+        Some(app) if !apps.offers(app.as_str()) => Err(Wrong::unknown_app()),
+        _ => Ok(query),
+    });
     let found = match &query {
-        Some(query) => Some(session.tried(session.operator.list(query).await)?),
-        None => None,
+        Ok(query) => session.tried(session.operator.list(query).await)?,
+        Err(_) => crate::store::Page::empty(),
     };
-    let apps = session.tried(AppChoice::load(&session.operator).await)?;
-    let (records, next) = found.map_or_else(|| (Vec::new(), None), |page| (page.items, page.next));
-    let Session { page, .. } = session;
-    let tokens: Vec<TokenView> = records
+    let own_app = session.operator.actor().own_app();
+    let all_own = found
+        .items
         .iter()
-        .map(|token| TokenView::new(token, page.now))
-        .collect();
-    let status = match wrong {
-        Some(_) => StatusCode::BAD_REQUEST,
-        None => StatusCode::OK,
-    };
+        .all(|token| Some(token.app.id) == own_app);
+    let wrong = query.err();
+    let Session { page, .. } = session;
     let shown = TokensPage {
-        notice: wrong.map(|wrong| Notice::new(Tone::Bad, wrong, "")),
-        first_steps: tokens.is_empty() && !filter.is_set() && !filter.paged(),
-        curl: Snippet::with_variable("first-call", &settings.service_url),
+        // Those who manage tokens have some before any is issued to what calls the service.
+        first_steps: all_own && found.next.is_none() && !filter.is_set() && !filter.paged(),
+        curl: settings
+            .service_url
+            .as_deref()
+            .map(|url| Snippet::with_variable("first-call", url)),
         first: filter.link(""),
-        next: next.map(|after| filter.link(&after.to_string())),
+        next: found.next.map(|after| filter.link(&after.to_string())),
+        tokens: found
+            .items
+            .iter()
+            .map(|token| TokenView::new(token, page.now))
+            .collect(),
         page,
         filter,
         apps,
         statuses: STATUSES,
-        tokens,
+        listed: wrong.is_none(),
+        notice: wrong
+            .as_ref()
+            .map(|wrong| Notice::new(Tone::Bad, wrong.says.as_str(), "")),
     };
-    Ok(render(status, &shown))
+    Ok(render(
+        wrong.map_or(StatusCode::OK, |wrong| wrong.status),
+        &shown,
+    ))
 }

@@ -5,11 +5,15 @@ use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, StatusCode, header, request::Parts};
 
 use super::{
+    curl::Snippet,
     page::{Page, render},
     session::Session,
 };
 use crate::{
-    admin::{Denied, OperationError, OperationErrorKind, gate::Refusal},
+    admin::{
+        Denied, OperationError, OperationErrorKind,
+        gate::{Gate, Refusal},
+    },
     token::TokenId,
     tokens::LifecycleErrorKind,
 };
@@ -33,8 +37,8 @@ pub(super) async fn method_not_allowed(session: Session) -> Message {
 }
 
 /// Shows why a request did not pass the gate.
-pub(super) fn refusal(request: &Parts, refusal: Refusal) -> Response {
-    let page = Page::of_nobody(request);
+pub(super) fn refusal(gate: &Gate, request: &Parts, refusal: Refusal) -> Response {
+    let page = Page::of_nobody(gate, request);
     let message = match refusal {
         Refusal::CrossSite => Message::cross_site(&page),
         Refusal::Denied(denied) => Message::denied(&page, denied),
@@ -48,11 +52,14 @@ struct MessagePage<'a> {
     page: &'a Page,
     title: &'a str,
     says: &'a str,
+    commands: &'a [Snippet],
     links: &'a [(&'a str, &'a str)],
 }
 
 const TO_TOKENS: (&str, &str) = ("/", "Show all tokens");
 const TRY_AGAIN: (&str, &str) = ("/", "Try again");
+const SIGN_IN: (&str, &str) = ("/sign-in", "Sign in");
+const SWITCH: (&str, &str) = ("/sign-in", "Use another account");
 const TO_APPS: (&str, &str) = ("/apps", "Show all apps");
 
 impl Message {
@@ -67,12 +74,13 @@ impl Message {
             page,
             title,
             says,
+            commands: &[],
             links,
         };
         Self(Box::new(render(status, &message)))
     }
 
-    fn no_such_page(page: &Page) -> Self {
+    pub(super) fn no_such_page(page: &Page) -> Self {
         let says = "The address may be mistyped, or the page has moved.";
         Self::new(
             page,
@@ -107,22 +115,54 @@ impl Message {
 
     /// Another site made the browser send the request.
     fn cross_site(page: &Page) -> Self {
-        let says = "Another site sent it on your behalf, and nothing was done. What you want to \
-                    change, change on these pages.";
-        let title = "This form is not from here";
+        let says = "Nothing was changed. To change something, use the forms on these pages.";
+        let title = "Request blocked: it came from another site";
         Self::new(page, StatusCode::FORBIDDEN, title, says, &[TO_TOKENS])
     }
 
-    /// What a guard answered to somebody whom it does not know, or who may not.
-    fn denied(page: &Page, denied: Denied) -> Self {
+    /// What a guard answered to a request without a known account, or with one that may not manage
+    /// tokens.
+    pub(super) fn denied(page: &Page, denied: Denied) -> Self {
+        // A browser goes on to send the account that may not, so a second try alone helps nobody.
+        let links = match denied.status {
+            StatusCode::FORBIDDEN if page.can_switch => [SWITCH, TRY_AGAIN].as_slice(),
+            _ => &[TRY_AGAIN],
+        };
         let title = match denied.status {
             StatusCode::UNAUTHORIZED => "Sign in to manage tokens",
             StatusCode::FORBIDDEN => "You may not manage tokens",
             _ => "Not now",
         };
-        let mut message = Self::new(page, denied.status, title, &denied.detail, &[TRY_AGAIN]);
+        let mut message = Self::new(page, denied.status, title, &denied.detail, links);
         message.0.headers_mut().extend(denied.headers);
         message
+    }
+
+    /// What a browser shows when the person whom it asks for another password has none.
+    pub(super) fn signed_out(page: &Page, denied: Denied) -> Self {
+        let says = "Your browser has dropped the password. Sign in again with this account or \
+                    another one.";
+        let title = "You are signed out";
+        let mut message = Self::new(page, denied.status, title, says, &[SIGN_IN]);
+        message.0.headers_mut().extend(denied.headers);
+        message
+    }
+
+    /// A change was made that has locked out the person who made it.
+    pub(super) fn locked_out(page: &Page, title: &str, says: &str, commands: &[Snippet]) -> Self {
+        let links = if page.can_switch {
+            [SWITCH].as_slice()
+        } else {
+            &[TO_TOKENS]
+        };
+        let message = MessagePage {
+            page,
+            title,
+            says,
+            commands,
+            links,
+        };
+        Self(Box::new(render(StatusCode::OK, &message)))
     }
 
     pub(super) fn no_such_page_of_apps(page: &Page) -> Self {

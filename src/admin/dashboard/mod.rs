@@ -8,18 +8,23 @@
 //! that makes it known again when it is sent twice: by a reload, or by going back and sending it
 //! anew.
 
+mod app;
 mod app_choice;
 mod apps;
 mod assets;
 mod create;
 mod curl;
 mod event;
+mod form_key;
 mod headers;
 mod list;
+mod lockout;
 mod message;
+mod names;
 mod page;
 mod reveal;
 mod session;
+mod sign;
 mod token;
 mod token_page;
 mod usage;
@@ -43,11 +48,18 @@ const MAX_FORM: usize = 64 * 1024;
 /// What the pages need.
 #[derive(Clone)]
 struct Settings {
-    service_url: Arc<str>,
+    /// The URL of the service that takes the tokens, if it is known.
+    service_url: Option<Arc<str>>,
+    /// Whether people sign in with a password.
+    takes_passwords: bool,
 }
 
 /// The pages, behind the gate. Their `curl` lines call `service_url`.
-pub(super) fn router(gate: Gate, service_url: Arc<str>) -> Router {
+pub(super) fn router(gate: Gate, service_url: Option<Arc<str>>) -> Router {
+    let settings = Settings {
+        service_url,
+        takes_passwords: gate.takes_passwords(),
+    };
     let pages = Router::new()
         .route("/", get(list::show))
         .route("/new", get(create::show).post(create::create))
@@ -56,13 +68,16 @@ pub(super) fn router(gate: Gate, service_url: Arc<str>) -> Router {
         .route("/token/{id}/rotate", post(token::rotate))
         .route("/token/{id}/revoke", post(token::revoke))
         .route("/apps", get(apps::show).post(apps::create))
-        .route("/apps/{id}/disable", post(apps::disable))
-        .route("/apps/{id}/enable", post(apps::enable))
+        .route("/apps/{id}", get(app::show))
+        .route("/apps/{id}/disable", post(app::disable))
+        .route("/apps/{id}/enable", post(app::enable))
         .fallback(message::no_such_page)
         .method_not_allowed_fallback(message::method_not_allowed)
         .layer(DefaultBodyLimit::max(MAX_FORM))
-        .with_state(Settings { service_url });
+        .with_state(settings);
+    let sign = sign::router(gate.clone());
     gate.around(pages, message::refusal)
+        .merge(sign)
         .merge(assets::router())
         .layer(map_response(headers::secure))
 }

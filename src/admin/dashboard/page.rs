@@ -7,6 +7,10 @@ use axum::{
 };
 use http::{StatusCode, request::Parts};
 use jiff::Timestamp;
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+
+use super::{names::visible, sign};
+use crate::admin::{Actor, gate::Gate};
 
 /// What every page has.
 #[derive(Clone, Debug)]
@@ -15,25 +19,41 @@ pub(super) struct Page {
     pub(super) root: String,
     /// Who is signed in; empty for nobody.
     pub(super) actor: String,
+    /// The path of the page that signs them out, where there is one.
+    pub(super) sign_out: Option<String>,
+    /// Whether a person can sign in as someone else here.
+    pub(super) can_switch: bool,
     pub(super) now: Timestamp,
     /// Whether it is one of the pages about apps.
     pub(super) is_about_apps: bool,
 }
 
 impl Page {
-    pub(super) fn new(parts: &Parts, actor: &str, now: Timestamp) -> Self {
-        let path = parts.uri.path();
+    /// The page for an actor. `can_switch` is whether they signed in with a password.
+    pub(super) fn new(parts: &Parts, actor: &Actor, can_switch: bool, now: Timestamp) -> Self {
         Self {
-            root: root(parts),
-            actor: actor.to_owned(),
+            actor: visible(actor.name()),
+            sign_out: can_switch.then(|| sign::out_of(actor)),
             now,
-            is_about_apps: path == "/apps" || path.starts_with("/apps/"),
+            ..Self::empty(parts, can_switch)
         }
     }
 
     /// What there is of a page for whom the gate does not let in.
-    pub(super) fn of_nobody(parts: &Parts) -> Self {
-        Self::new(parts, "", Timestamp::UNIX_EPOCH)
+    pub(super) fn of_nobody(gate: &Gate, parts: &Parts) -> Self {
+        Self::empty(parts, gate.takes_passwords())
+    }
+
+    fn empty(parts: &Parts, can_switch: bool) -> Self {
+        let path = parts.uri.path();
+        Self {
+            root: root(parts),
+            actor: String::new(),
+            sign_out: None,
+            can_switch,
+            now: Timestamp::UNIX_EPOCH,
+            is_about_apps: path == "/apps" || path.starts_with("/apps/"),
+        }
     }
 
     /// The path of the list of tokens.
@@ -65,6 +85,20 @@ fn root(parts: &Parts) -> String {
     let original = original.map_or_else(|| parts.uri.path(), |uri| uri.0.path());
     let root = original.strip_suffix(parts.uri.path()).unwrap_or(original);
     root.trim_end_matches('/').to_owned()
+}
+
+/// The query of an address, with the question mark, of those fields that are not empty.
+pub(super) fn query_string(fields: &[(&str, &str)]) -> String {
+    let mut query = String::new();
+    for (name, value) in fields {
+        if !value.is_empty() {
+            query.push(if query.is_empty() { '?' } else { '&' });
+            query.push_str(name);
+            query.push('=');
+            query.extend(utf8_percent_encode(value, NON_ALPHANUMERIC));
+        }
+    }
+    query
 }
 
 /// A page with a status.

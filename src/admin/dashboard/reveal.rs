@@ -8,10 +8,12 @@ use http::StatusCode;
 use jiff::Timestamp;
 
 use super::{
-    Settings, curl,
+    Settings, curl, lockout,
+    names::visible,
     page::{Page, render},
+    session::Session,
     view::{Notice, Tone},
-    words::{from_now, visible},
+    words::from_now,
 };
 use crate::{record::TokenRecord, tokens::IssuedToken};
 
@@ -25,7 +27,7 @@ struct RevealPage<'a> {
     name: String,
     app: String,
     secret: &'a str,
-    curl: String,
+    curl: Option<String>,
     old: Option<OldToken>,
 }
 
@@ -40,17 +42,18 @@ pub(super) fn created(page: &Page, settings: &Settings, issued: &IssuedToken) ->
 }
 
 pub(super) fn rotated(
-    page: &Page,
+    session: &Session,
     settings: &Settings,
     issued: &IssuedToken,
     old: &TokenRecord,
     overlap: Duration,
 ) -> Response {
+    let page = &session.page;
     let overlap_ends = page.now.checked_add(overlap).unwrap_or(Timestamp::MAX);
     let ends = old
         .expires_at
         .map_or(overlap_ends, |at| at.min(overlap_ends));
-    let says = if ends > page.now {
+    let mut says = if ends > page.now {
         format!(
             "Give this token to everything that uses the old one, which stops working {}. \
              Its page says whether it is still in use.",
@@ -59,6 +62,9 @@ pub(super) fn rotated(
     } else {
         "The old token does not work any more: give this one to everything that used it.".to_owned()
     };
+    if lockout::is_own(session, old) {
+        says += " You are signed in with the old token: sign in with this one from then on.";
+    }
     let old = OldToken {
         id: old.id.to_string(),
         says,
@@ -87,7 +93,10 @@ fn show(
         name: visible(&record.name),
         app: visible(&record.app.name),
         secret,
-        curl: curl::with_token(secret, &settings.service_url),
+        curl: settings
+            .service_url
+            .as_deref()
+            .map(|url| curl::with_token(secret, url)),
         old,
     };
     render(StatusCode::OK, &shown)

@@ -3,7 +3,7 @@
 use axum::extract::FromRequestParts;
 use http::{StatusCode, request::Parts};
 
-use super::{Settings, message::Message, page::Page, words::visible};
+use super::{Settings, message::Message, page::Page};
 use crate::admin::{OperationError, Operator};
 
 /// Who asks for a page, and what it has for them.
@@ -23,11 +23,15 @@ impl Session {
 impl FromRequestParts<Settings> for Session {
     type Rejection = StatusCode;
 
-    async fn from_request_parts(parts: &mut Parts, _: &Settings) -> Result<Self, StatusCode> {
+    async fn from_request_parts(
+        parts: &mut Parts,
+        settings: &Settings,
+    ) -> Result<Self, StatusCode> {
         let operator: Option<Operator> = parts.extensions.get().cloned();
         // The gate is around every page.
         let operator = operator.ok_or(StatusCode::INTERNAL_SERVER_ERROR)?;
-        let page = Page::new(parts, &visible(operator.actor().name()), operator.now());
+        let can_switch = settings.takes_passwords;
+        let page = Page::new(parts, operator.actor(), can_switch, operator.now());
         Ok(Self { operator, page })
     }
 }

@@ -8,22 +8,23 @@ use axum::{
         Path, Query, State,
         rejection::{FormRejection, PathRejection, QueryRejection},
     },
-    response::Response,
+    response::{IntoResponse, Response},
 };
 use http::StatusCode;
 use serde::Deserialize;
 
 use super::{
-    Settings,
+    Settings, lockout,
     message::Message,
+    names::is_typed,
     reveal,
     session::Session,
-    token_page::{Typed, token_page},
+    token_page::{self, Typed, token_page},
     view::{Field, Notice, Tone},
-    words::{sentence, visible},
 };
 use crate::{
     admin::{OperationErrorKind, RequestKey},
+    name,
     record::TokenRecord,
     token::TokenId,
     tokens::LifecycleErrorKind,
@@ -85,23 +86,22 @@ pub(super) async fn rename(
 ) -> Result<Response, Message> {
     let Form(sent) = sent.map_err(|error| Message::bad_form(&session.page, error.status()))?;
     let token = find(&session, id).await?;
-    match session.operator.rename(token.id, &sent.name).await {
-        Ok(token) => Ok(session
-            .page
-            .go_to(&format!("/token/{}?done=renamed", token.id))),
-        Err(error)
-            if error.kind() == OperationErrorKind::Lifecycle(LifecycleErrorKind::InvalidName) =>
-        {
-            let mut name = Field::of(sent.name);
-            name.blame(Some(error));
-            let typed = Typed {
-                rename: Some(name),
-                ..Typed::default()
-            };
-            token_page(session, StatusCode::UNPROCESSABLE_ENTITY, token, typed).await
-        }
-        Err(error) => Err(Message::of_error(&session.page, &error)),
+    // What was mistyped is not worth an event in the audit.
+    if let Err(error) = name::normalize(&sent.name) {
+        let mut name = Field::of(sent.name);
+        name.blame(Some(error));
+        let says = "The token was not renamed.";
+        let typed = Typed {
+            notice: Some(Notice::new(Tone::Bad, says, "See what is marked below.")),
+            rename: Some(name),
+            ..Typed::default()
+        };
+        return token_page(session, StatusCode::UNPROCESSABLE_ENTITY, token, typed).await;
     }
+    let token = session.tried(session.operator.rename(token.id, &sent.name).await)?;
+    Ok(session
+        .page
+        .go_to(&format!("/token/{}?done=renamed", token.id)))
 }
 
 pub(super) async fn rotate(
@@ -115,7 +115,9 @@ pub(super) async fn rotate(
     let key = key.map_err(|_| Message::bad_form(&session.page, StatusCode::BAD_REQUEST))?;
     let token = find(&session, id).await?;
     let mut overlap = Field::of(sent.overlap);
-    let Ok(overlap_length) = overlap.value.parse().map(Duration::from_secs) else {
+    let longest = session.operator.max_overlap();
+    let overlap_length = overlap.value.parse().ok().map(Duration::from_secs);
+    let Some(overlap_length) = overlap_length.filter(|length| *length <= longest) else {
         overlap.blame(Some("Choose one of these."));
         return refuse_rotation(session, token, overlap).await;
     };
@@ -125,7 +127,7 @@ pub(super) async fn rotate(
         .await;
     match rotated {
         Ok(issued) => Ok(reveal::rotated(
-            &session.page,
+            &session,
             &settings,
             &issued,
             &token,
@@ -161,17 +163,25 @@ pub(super) async fn revoke(
 ) -> Result<Response, Message> {
     let Form(sent) = sent.map_err(|error| Message::bad_form(&session.page, error.status()))?;
     let token = find(&session, id).await?;
-    let typed = sent.confirm.trim();
-    if typed != token.name && typed != visible(&token.name) {
+    if !is_typed(&sent.confirm, &token.name) {
         let mut revoke = Field::of(sent.confirm);
         revoke.blame(Some("This is not its name. Nothing was revoked."));
+        let says = "The token was not revoked.";
         let typed = Typed {
+            notice: Some(Notice::new(
+                Tone::Bad,
+                says,
+                "To confirm, type its name below.",
+            )),
             revoke,
             ..Typed::default()
         };
         return token_page(session, StatusCode::UNPROCESSABLE_ENTITY, token, typed).await;
     }
     let token = session.tried(session.operator.revoke(token.id).await)?;
+    if lockout::is_own(&session, &token) {
+        return Ok(lockout::after_revoking(&session, &token).into_response());
+    }
     Ok(session
         .page
         .go_to(&format!("/token/{}?done=revoked", token.id)))
@@ -188,9 +198,13 @@ async fn refuse_rotation(
     token: TokenRecord,
     overlap: Field,
 ) -> Result<Response, Message> {
-    let says = sentence(&format!("it was not rotated: {}", overlap.error));
+    // The reason stands at the field, if that is there.
+    let more = match token_page::can_rotate(&token, session.page.now) {
+        true => "See what is marked below.",
+        false => overlap.error.as_str(),
+    };
     let typed = Typed {
-        notice: Some(Notice::new(Tone::Bad, says, "")),
+        notice: Some(Notice::new(Tone::Bad, "It was not rotated.", more)),
         overlap: Some(overlap),
         ..Typed::default()
     };

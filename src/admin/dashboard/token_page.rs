@@ -3,9 +3,11 @@
 use askama::Template;
 use axum::response::Response;
 use http::StatusCode;
+use jiff::Timestamp;
 
 use super::{
     event::EventView,
+    lockout::{self, Warning},
     message::Message,
     page::{Page, render},
     session::Session,
@@ -13,8 +15,10 @@ use super::{
     view::{Field, Notice, ScopesView, TokenView},
 };
 use crate::{
+    admin::Operator,
+    audit::{AuditAction, AuditOutcome},
     record::{TokenRecord, TokenStatus},
-    store::AuditQuery,
+    store::{AuditQuery, TokenQuery},
 };
 
 /// How many of a token's events its page shows.
@@ -38,18 +42,31 @@ struct TokenPage {
     verdict: Option<Notice>,
     token: TokenView,
     scopes: ScopesView,
-    successor: Option<Successor>,
+    successor: Option<Linked>,
+    predecessor: Option<Linked>,
     rotation: Option<RotationForm>,
     rename: Field,
     revoke: Option<Field>,
+    /// Why it should not be revoked by the person who looks at it.
+    warning: Option<Warning>,
     /// The latest events; none where they could not be read.
     events: Option<Vec<EventView>>,
     more_events: bool,
 }
 
-struct Successor {
+/// Another token, to which the page leads.
+struct Linked {
     id: String,
     mask: String,
+}
+
+impl Linked {
+    fn to(token: &TokenRecord) -> Self {
+        Self {
+            id: token.id.to_string(),
+            mask: token.mask.to_string(),
+        }
+    }
 }
 
 struct RotationForm {
@@ -83,12 +100,9 @@ pub(super) async fn token_page(
     let verdict = successor
         .as_ref()
         .and_then(|successor| usage::of_rotated(&token, successor.created_at, now));
-    let about = AuditQuery::default()
-        .token(token.id)
-        .limit(EVENTS_OF_A_PAGE);
-    let events = operator.events(&about).await.ok();
-    let is_live = token.status(now) == TokenStatus::Live;
-    let rotation = if is_live && token.successor.is_none() {
+    let predecessor = predecessor_of(operator, &token).await;
+    let history = History::load(operator, &token, predecessor.as_ref(), now).await;
+    let rotation = if can_rotate(&token, now) {
         Some(RotationForm::new(&session, typed.overlap)?)
     } else {
         None
@@ -97,22 +111,75 @@ pub(super) async fn token_page(
         notice: typed.notice,
         verdict,
         scopes: ScopesView::all(&token.scopes),
-        successor: successor.map(|successor| Successor {
-            id: successor.id.to_string(),
-            mask: successor.mask.to_string(),
-        }),
+        successor: successor.as_ref().map(Linked::to),
+        predecessor: predecessor.as_ref().map(Linked::to),
         rotation,
         rename: typed.rename.unwrap_or_else(|| Field::of(&token.name)),
         revoke: token.revoked_at.is_none().then_some(typed.revoke),
-        more_events: events.as_ref().is_some_and(|events| events.next.is_some()),
-        events: events.map(|events| {
-            let events = events.items.iter();
-            events.map(|event| EventView::new(event, now)).collect()
-        }),
+        warning: lockout::before_revoking(&session, &token),
+        more_events: history.more,
+        events: history.events,
         token: TokenView::new(&token, now),
         page: session.page,
     };
     Ok(render(status, &shown))
+}
+
+/// Whether a token can be rotated now.
+pub(super) fn can_rotate(token: &TokenRecord, now: Timestamp) -> bool {
+    token.status(now) == TokenStatus::Live && token.successor.is_none()
+}
+
+/// The token that a token has replaced, unless it was purged or cannot be read now.
+async fn predecessor_of(operator: &Operator, token: &TokenRecord) -> Option<TokenRecord> {
+    let query = TokenQuery::default()
+        .app(token.app.id)
+        .replaced_by(token.id)
+        .limit(1);
+    let found = operator.list(&query).await.ok()?.items.pop()?;
+    (found.successor == Some(token.id)).then_some(found)
+}
+
+/// What has happened to a token.
+struct History {
+    /// The latest events; none where they could not be read.
+    events: Option<Vec<EventView>>,
+    /// Whether there are older ones.
+    more: bool,
+}
+
+impl History {
+    async fn load(
+        operator: &Operator,
+        token: &TokenRecord,
+        predecessor: Option<&TokenRecord>,
+        now: Timestamp,
+    ) -> Self {
+        let about = |token: &TokenRecord| AuditQuery::default().token(token.id);
+        let query = about(token).limit(EVENTS_OF_A_PAGE);
+        let Ok(page) = operator.events(&query).await else {
+            return Self {
+                events: None,
+                more: false,
+            };
+        };
+        let belonging = page.items.iter().filter(|event| EventView::belongs(event));
+        let mut events: Vec<_> = belonging.map(|event| EventView::new(event, now)).collect();
+        let more = page.next.is_some();
+        // A rotation is an event of the old token, and what made this one.
+        if let (Some(old), false) = (predecessor, more) {
+            let rotations = operator.events(&about(old)).await.ok();
+            let rotations = rotations.map(|page| page.items).unwrap_or_default();
+            let rotation = rotations.iter().find(|event| {
+                event.action == AuditAction::RotateToken && event.outcome == AuditOutcome::Done
+            });
+            events.extend(rotation.map(|event| EventView::of_origin(event, &old.mask, now)));
+        }
+        Self {
+            events: Some(events),
+            more,
+        }
+    }
 }
 
 impl RotationForm {

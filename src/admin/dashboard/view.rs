@@ -5,7 +5,10 @@ use std::fmt;
 use askama::{Template, filters::HtmlSafe};
 use jiff::Timestamp;
 
-use super::words::{Moment, sentence, visible};
+use super::{
+    names::visible,
+    words::{Moment, sentence},
+};
 use crate::{
     app::AppRecord,
     record::{TokenRecord, TokenStatus},

@@ -148,18 +148,19 @@ impl TokenGuard {
 
 fn actor(principal: &AppPrincipal) -> Actor {
     let name = format!("token:{}", principal.token_id());
+    Actor::new(&name, granted_by(principal)).with_token(principal.token_id(), *principal.app_id())
+}
+
+fn granted_by(principal: &AppPrincipal) -> Grantable {
     let is_owner = |scope: &str| scope == TokenGuard::OWNER;
     if principal.scopes().iter().any(is_owner) {
-        return Actor::unrestricted(&name);
+        return Grantable::everything();
     }
     let grantable = Grantable::scopes(principal.scopes().clone());
-    Actor::new(
-        &name,
-        match principal.expires_at() {
-            Some(at) => grantable.expires_by(at),
-            None => grantable,
-        },
-    )
+    match principal.expires_at() {
+        Some(at) => grantable.expires_by(at),
+        None => grantable,
+    }
 }
 
 /// What the layer answered, as a refusal of the guard.

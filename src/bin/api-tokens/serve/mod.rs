@@ -93,8 +93,8 @@ pub(crate) async fn run(arguments: &Arguments, session: &Session) -> Result<(), 
     let admin = admin(session, arguments)?;
     let router = Router::new()
         .route("/", get(async || Redirect::to("/tokens")))
-        .nest("/tokens", admin.dashboard())
-        .nest("/api", admin.router())
+        .nest_service("/tokens", admin.dashboard())
+        .nest_service("/api", admin.router())
         .merge(forward_auth::router(
             layer,
             arguments.api_key_header.clone(),
