@@ -135,6 +135,12 @@ impl Browser {
         self.devtools("Emulation.setEmulatedMedia", media).await;
     }
 
+    /// Has the browser take all colors from the reader's own few.
+    pub(crate) async fn force_colors(&self) {
+        let media = json!({ "features": [{ "name": "forced-colors", "value": "active" }] });
+        self.devtools("Emulation.setEmulatedMedia", media).await;
+    }
+
     pub(crate) async fn goto(&self, path: &str) {
         self.client
             .goto(&format!("{}{path}", self.origin))

@@ -11,6 +11,7 @@
 mod browser;
 mod keyboard;
 mod lifecycle;
+mod looks;
 mod reveal;
 mod screens;
 #[path = "../services/mod.rs"]
@@ -43,6 +44,12 @@ fn main() -> ExitCode {
         reveal::going_back_and_forth_shows_no_token_again,
         reveal::without_scripts_a_reload_neither_shows_nor_makes_a_token,
         reveal::without_scripts_going_back_shows_no_token_again,
+        looks::what_was_copied_can_be_read,
+        looks::forced_colors_show_what_is_chosen,
+        looks::no_width_splits_a_word,
+        looks::exact_and_local_times_come_with_the_focus_and_a_tap,
+        looks::a_refused_form_has_the_focus_and_leaves_no_history,
+        looks::the_keyboard_searches_among_many_apps,
         keyboard::a_token_is_created_with_the_keyboard_alone,
         screens::each_screen_is_kept_as_a_picture,
     ];

@@ -1,6 +1,6 @@
 use std::{fs, path::PathBuf, time::Duration};
 
-use tower_api_tokens::{NewToken, TokenId};
+use tower_api_tokens::{AppId, NewToken, TokenId};
 
 use crate::{browser::Browser, site::Site};
 
@@ -18,11 +18,20 @@ pub(crate) async fn each_screen_is_kept_as_a_picture() {
     let browser = Browser::sign_in(&site).await;
     browser.goto("/tokens/new").await;
     keep(&browser, "first-token").await;
+    browser.goto("/tokens").await;
+    keep(&browser, "first-steps").await;
+    browser.goto(&own_app(&site).await).await;
+    keep(&browser, "own-app").await;
     let [nightly, old] = fill(&site).await;
     let screens = [
         ("tokens", "/tokens".to_owned()),
         ("no-match", "/tokens?name=nothing".to_owned()),
         ("apps", "/tokens/apps".to_owned()),
+        (
+            "app",
+            format!("/tokens/apps/{}", app_of(&site, nightly).await),
+        ),
+        ("signed-out", "/tokens/sign-out".to_owned()),
         ("create", "/tokens/new".to_owned()),
         ("token", format!("/tokens/token/{nightly}")),
         ("rotated", format!("/tokens/token/{old}")),
@@ -31,15 +40,16 @@ pub(crate) async fn each_screen_is_kept_as_a_picture() {
     for (scheme, width) in [
         ("light", 1280),
         ("dark", 1280),
+        ("light", 900),
         ("light", 390),
         ("dark", 390),
     ] {
         browser.resize(width, 860, width < 600).await;
         browser.prefer(scheme).await;
-        let suffix = if width < 600 {
-            format!("{scheme}-narrow")
-        } else {
-            scheme.to_owned()
+        let suffix = match width {
+            390 => format!("{scheme}-narrow"),
+            900 => format!("{scheme}-middle"),
+            _ => scheme.to_owned(),
         };
         for (name, path) in &screens {
             browser.goto(path).await;
@@ -68,13 +78,22 @@ pub(crate) async fn each_screen_is_kept_as_a_picture() {
     browser.close().await;
 }
 
+async fn own_app(site: &Site) -> String {
+    let own = site.tokens.list_apps(&Default::default()).await.unwrap();
+    format!("/tokens/apps/{}", own.items[0].id)
+}
+
+async fn app_of(site: &Site, token: TokenId) -> AppId {
+    site.tokens.get(token).await.unwrap().app.id
+}
+
 async fn keep(browser: &Browser, name: &str) {
     let picture = browser.picture().await;
     fs::write(folder().join(format!("{name}.png")), picture).unwrap();
 }
 
 /// A few weeks of a platform's life. Returns a token in use, and one that was rotated and still is.
-async fn fill(site: &Site) -> [TokenId; 2] {
+pub(crate) async fn fill(site: &Site) -> [TokenId; 2] {
     let tokens = &site.tokens;
     let mut apps = Vec::new();
     for name in ["Billing", "Storefront", "Warehouse"] {

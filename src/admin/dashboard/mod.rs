@@ -12,6 +12,8 @@ mod app;
 mod app_choice;
 mod apps;
 mod assets;
+#[cfg(test)]
+mod contrast;
 mod create;
 mod curl;
 mod event;

@@ -1,0 +1,259 @@
+//! What a style sheet and a script do for those who look, in every way of looking.
+
+use std::time::{Duration, Instant};
+
+use fantoccini::key::Key;
+use serde_json::{Value, json};
+use tower_api_tokens::NewToken;
+
+use crate::{browser::Browser, screens, site::Site};
+
+/// Asks the page until the answer is as it should be.
+async fn until(browser: &Browser, script: &str, good: impl Fn(&Value) -> bool) -> Value {
+    let deadline = Instant::now() + Duration::from_secs(10);
+    loop {
+        let answer = browser.client.execute(script, vec![]).await.unwrap();
+        if good(&answer) {
+            return answer;
+        }
+        assert!(Instant::now() < deadline, "{script}: {answer}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// The contrast of two colors as a browser computes them, by WCAG 2.2.
+fn contrast(front: &str, back: &str) -> f64 {
+    let luminance = |color: &str| {
+        let numbers = color.split_once('(').unwrap().1.trim_end_matches(')');
+        let channels: Vec<f64> = numbers
+            .split(',')
+            .take(3)
+            .map(|channel| channel.trim().parse::<f64>().unwrap() / 255.0)
+            .map(|channel| match channel {
+                dark if dark <= 0.040_45 => dark / 12.92,
+                light => ((light + 0.055) / 1.055).powf(2.4),
+            })
+            .collect();
+        0.2126 * channels[0] + 0.7152 * channels[1] + 0.0722 * channels[2]
+    };
+    let (a, b) = (luminance(front), luminance(back));
+    (a.max(b) + 0.05) / (a.min(b) + 0.05)
+}
+
+pub(crate) async fn what_was_copied_can_be_read() {
+    let site = Site::start().await;
+    site.tokens.create_app("Billing").await.unwrap();
+    let browser = Browser::sign_in(&site).await;
+    for scheme in ["light", "dark"] {
+        browser.prefer(scheme).await;
+        browser.goto("/tokens/new").await;
+        browser.fill("#name", "ci").await;
+        browser.choose("#app", "Billing").await;
+        browser.click("Create token").await;
+        browser.heading("Token created").await;
+        for source in ["secret", "try"] {
+            // The pointer stays on the button, which has a look of its own under it.
+            browser
+                .find(&format!("[data-copy={source}]"))
+                .await
+                .click()
+                .await
+                .unwrap();
+            let script = format!(
+                "const button = document.querySelector('[data-copy={source}]');
+                 const style = getComputedStyle(button);
+                 const moving = button.getAnimations().length > 0;
+                 return [button.textContent, style.color, style.backgroundColor, moving];"
+            );
+            let shown = until(&browser, &script, |shown| {
+                shown[0] == "Copied" && shown[3] == false
+            })
+            .await;
+            let [front, back] = [1, 2].map(|n| shown[n].as_str().unwrap());
+            let contrast = contrast(front, back);
+            assert!(
+                contrast >= 4.5,
+                "{scheme}: {front} on {back}: {contrast:.2}"
+            );
+        }
+    }
+    browser.close().await;
+}
+
+pub(crate) async fn forced_colors_show_what_is_chosen() {
+    let site = Site::start().await;
+    site.tokens.create_app("Billing").await.unwrap();
+    let browser = Browser::sign_in(&site).await;
+    browser.force_colors().await;
+    browser.goto("/tokens/new").await;
+    browser.click("30 days").await;
+    let script = "return [...document.querySelectorAll('.choices label')].map((label) => {
+        const input = label.querySelector('input');
+        const style = getComputedStyle(label);
+        const box = input.getBoundingClientRect();
+        return [label.textContent.trim(), style.backgroundColor, style.color,
+            Number(getComputedStyle(input).opacity) * box.width, label.getAnimations().length];
+    });";
+    let labels = until(&browser, script, |labels| {
+        labels.as_array().unwrap().iter().all(|label| label[4] == 0)
+    })
+    .await;
+    let labels = labels.as_array().unwrap();
+    let chosen = labels.iter().find(|label| label[0] == "30 days").unwrap();
+    for label in labels {
+        // The control itself is there too, with its dot.
+        assert!(label[3].as_f64().unwrap() > 8.0, "{label}");
+        if label != chosen {
+            assert_ne!(label[1], chosen[1], "{label}");
+        }
+    }
+    let [back, front] = [1, 2].map(|n| chosen[n].as_str().unwrap());
+    assert!(contrast(front, back) >= 4.5, "{chosen}");
+    browser.close().await;
+}
+
+pub(crate) async fn no_width_splits_a_word() {
+    let site = Site::start().await;
+    screens::fill(&site).await;
+    let app = site.tokens.create_app("International Bookkeeping").await;
+    let scopes = "invoices:read invoices:write orders:read".parse().unwrap();
+    let new = NewToken::named("reconciliation of warehouses").scopes(scopes);
+    let token = site.tokens.issue(&app.unwrap().id, new).await.unwrap();
+    let token = format!("/tokens/token/{}", token.record().id);
+    let browser = Browser::sign_in(&site).await;
+    // Each word that is not an identifier is on one line.
+    let script = "const split = [];
+        const texts = document.createTreeWalker(document.querySelector('main'), NodeFilter.SHOW_TEXT);
+        while (texts.nextNode()) {
+            const text = texts.currentNode;
+            if (text.parentElement.closest('.mono, code, .hidden, select, thead')) continue;
+            for (const word of text.data.matchAll(/[\\p{L}\\d:]+/gu)) {
+                const range = document.createRange();
+                range.setStart(text, word.index);
+                range.setEnd(text, word.index + word[0].length);
+                const lines = new Set([...range.getClientRects()].map((rect) => Math.round(rect.top)));
+                if (lines.size > 1) split.push(word[0]);
+            }
+        }
+        return [split, document.documentElement.scrollWidth];";
+    for width in [1600, 1280, 1150, 1100, 1024, 960, 900, 768, 600, 390, 320] {
+        browser.resize(width, 860, width < 600).await;
+        for path in ["/tokens", "/tokens/apps", "/tokens/new", &token] {
+            browser.goto(path).await;
+            let shown = browser.client.execute(script, vec![]).await.unwrap();
+            assert_eq!(shown[0], json!([]), "{path} at {width}");
+            let wide = shown[1].as_u64().unwrap();
+            assert!(wide <= width.into(), "{path} at {width}: {wide}");
+        }
+    }
+    browser.close().await;
+}
+
+pub(crate) async fn exact_and_local_times_come_with_the_focus_and_a_tap() {
+    let site = Site::start().await;
+    let browser = Browser::sign_in(&site).await;
+    let zone = json!({ "timezoneId": "Asia/Kolkata" });
+    browser
+        .devtools("Emulation.setTimezoneOverride", zone)
+        .await;
+    let exact = "14 September 2026, 09:26:53 UTC";
+    let local = "14 September 2026 at 14:56:53 GMT+5:30, your time";
+    let shown = "return document.querySelector('main').innerText";
+
+    browser.goto("/tokens").await;
+    let text = until(&browser, shown, |text| {
+        text.as_str().unwrap().contains("ada")
+    })
+    .await;
+    assert!(!text.as_str().unwrap().contains("UTC"), "{text}");
+    // With the keyboard, on the way through the rows.
+    let focus = "document.querySelector('.table td a').focus()";
+    browser.client.execute(focus, vec![]).await.unwrap();
+    for expected in [exact, local] {
+        until(&browser, shown, |text| {
+            text.as_str().unwrap().contains(expected)
+        })
+        .await;
+    }
+    // With a tap on the time, where there is no pointer to hold over it.
+    browser.goto("/tokens").await;
+    browser.find(".table .moment").await.click().await.unwrap();
+    until(&browser, shown, |text| {
+        text.as_str().unwrap().contains(local)
+    })
+    .await;
+    // On a token's own page there is room for it.
+    browser.click("ada").await;
+    browser.heading("ada").await;
+    let text = browser.text().await;
+    assert!(text.contains(exact) && text.contains(local), "{text}");
+    browser.close().await;
+}
+
+pub(crate) async fn a_refused_form_has_the_focus_and_leaves_no_history() {
+    let site = Site::start().await;
+    let app = site.tokens.create_app("Billing").await.unwrap();
+    let token = site.tokens.issue(&app.id, NewToken::named("ci")).await;
+    let token = format!("/tokens/token/{}", token.unwrap().record().id);
+    let app = format!("/tokens/apps/{}", app.id);
+    let browser = Browser::sign_in(&site).await;
+    for (path, field, button) in [
+        (&token, "#confirm", "Revoke token"),
+        (&token, "#new-name", "Rename"),
+        (&app, "#confirm", "Disable app"),
+    ] {
+        browser.goto(path).await;
+        browser.fill(field, "  ").await;
+        browser.click(button).await;
+        browser.find(".notice.bad").await;
+        let focused =
+            format!("return document.activeElement === document.querySelector('{field}')");
+        until(&browser, &focused, |focused| focused == true).await;
+        assert_eq!(browser.path().await, *path);
+        // A reload shows the page, and sends nothing.
+        browser.client.refresh().await.unwrap();
+        until(
+            &browser,
+            "return document.querySelector('.notice.bad') === null",
+            |gone| gone == true,
+        )
+        .await;
+        assert_eq!(browser.path().await, *path);
+    }
+    browser.close().await;
+}
+
+pub(crate) async fn the_keyboard_searches_among_many_apps() {
+    let site = Site::start().await;
+    for n in 0..205 {
+        let name = format!("shop {n}");
+        site.tokens.create_app(&name).await.unwrap();
+    }
+    site.tokens.create_app("Billing").await.unwrap();
+    let browser = Browser::sign_in(&site).await;
+    browser.goto("/tokens/new").await;
+    browser.fill("#name", "nightly export").await;
+    browser.fill("#scopes", "invoices:read").await;
+    browser
+        .find("[name=find]")
+        .await
+        .send_keys("bill")
+        .await
+        .unwrap();
+    browser.click("Find apps").await;
+    browser.find("#app option").await;
+    // Enter in a field of the form creates the token, and does not search again.
+    let enter = char::from(Key::Enter).to_string();
+    browser.find("#name").await.send_keys(&enter).await.unwrap();
+    browser.heading("Token created").await;
+    let token = site.issued().await.remove(0);
+    assert_eq!(
+        (
+            token.name.as_str(),
+            token.scopes.as_str(),
+            token.app.name.as_str()
+        ),
+        ("nightly export", "invoices:read", "Billing")
+    );
+    browser.close().await;
+}
