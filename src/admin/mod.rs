@@ -42,9 +42,12 @@
 //! # The dashboard
 //!
 //! - Its pages are rendered here, load nothing from elsewhere, and work without scripts; the one
-//!   script there is copies a token to the clipboard.
+//!   script copies a token to the clipboard and adds the reader's local time.
 //! - A token is shown in the answer to the form that made it, and nowhere else. A form that is sent
-//!   again within a day, by a reload or after going back, makes no second token and shows none.
+//!   again, by a reload or after going back, makes no second token and shows none: within a day it
+//!   is known, and after 23 hours it is refused.
+//! - Where the guard takes passwords (see [`Guard::schemes`]), `/sign-out` makes the browser drop the
+//!   one that it has, and `/sign-in` asks for one.
 //! - Its content security policy allows nothing inline and no framing.
 //! - It has to be reached under the path at which it is nested: a proxy in front must not change
 //!   that.

@@ -159,3 +159,27 @@ pub(crate) async fn hostile_names_are_shown_as_text() {
     // `close` sees that nothing was even tried.
     browser.close().await;
 }
+
+pub(crate) async fn a_browser_drops_the_password_on_signing_out() {
+    let site = Site::start().await;
+    let browser = Browser::sign_in(&site).await;
+    let (text, nobody) = (site.password(), "Signed in as");
+    let off = serde_json::json!({ "headers": {} });
+    browser.devtools("Network.setExtraHTTPHeaders", off).await;
+    let url = site
+        .url("/tokens")
+        .replace("http://", &format!("http://ada:{text}@"));
+    browser.client.goto(&url).await.unwrap();
+    browser.heading("Tokens").await;
+    // The browser goes on to send the password that it was given.
+    browser.goto("/tokens/apps").await;
+    browser.heading("Apps").await;
+    let sign_out = browser.find(".sign-out").await;
+    let sign_out = sign_out.attr("href").await.unwrap().unwrap();
+
+    browser.goto(&sign_out).await;
+    browser.goto("/tokens/apps").await;
+    let source = browser.client.source().await.unwrap();
+    assert!(!source.contains(nobody), "{source}");
+    browser.close().await;
+}

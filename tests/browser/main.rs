@@ -49,6 +49,7 @@ fn main() -> ExitCode {
         looks::no_width_splits_a_word,
         looks::exact_and_local_times_come_with_the_focus_and_a_tap,
         looks::a_refused_form_has_the_focus_and_leaves_no_history,
+        lifecycle::a_browser_drops_the_password_on_signing_out,
         looks::the_keyboard_searches_among_many_apps,
         keyboard::a_token_is_created_with_the_keyboard_alone,
         screens::each_screen_is_kept_as_a_picture,

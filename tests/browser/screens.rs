@@ -31,7 +31,6 @@ pub(crate) async fn each_screen_is_kept_as_a_picture() {
             "app",
             format!("/tokens/apps/{}", app_of(&site, nightly).await),
         ),
-        ("signed-out", "/tokens/sign-out".to_owned()),
         ("create", "/tokens/new".to_owned()),
         ("token", format!("/tokens/token/{nightly}")),
         ("rotated", format!("/tokens/token/{old}")),

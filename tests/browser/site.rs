@@ -21,6 +21,7 @@ pub(crate) struct Site {
     pub(crate) address: SocketAddr,
     /// What a browser sends to sign in.
     pub(crate) credential: String,
+    password: String,
     server: JoinHandle<()>,
 }
 
@@ -53,8 +54,14 @@ impl Site {
             clock,
             address,
             credential: format!("Basic {basic}"),
+            password: operator.token().expose().to_owned(),
             server,
         }
+    }
+
+    /// What the operator types to sign in.
+    pub(crate) fn password(&self) -> &str {
+        &self.password
     }
 
     pub(crate) fn url(&self, path: &str) -> String {

@@ -234,7 +234,10 @@ async fn the_first_run_leads_from_the_administrators_token_to_the_first_app() {
     // What may be granted, and how to grant more.
     form.has("You can grant the scopes of the token that you signed in with")
         .has("<li>tokens:admin</li>")
-        .has(&format!("api-tokens token issue --app {operators}"));
+        .has(&format!(
+            "api-tokens token issue --app {operators} --name administrator \
+             --scope tokens:admin --scope tokens:owner"
+        ));
     let open = office.get(&ada, "/tokens/new").await;
     open.has("<option value=\"\">Choose an app</option>")
         .has(">Operators (yours)</option>")
@@ -257,6 +260,21 @@ async fn the_first_run_leads_from_the_administrators_token_to_the_first_app() {
         .unwrap();
     let list = office.get(&ada, "/tokens").await;
     list.lacks("Create the first token").has("<bdi>ci</bdi>");
+
+    let owner = office.token("owner", "tokens:admin tokens:owner").await;
+    office
+        .get(&owner, "/tokens/new")
+        .await
+        .lacks("You can grant");
+    let soon = NewToken::named("guest")
+        .scopes("tokens:admin".parse().unwrap())
+        .expires_in(std::time::Duration::from_secs(7_200));
+    let guest = office.site.tokens.issue(&operators, soon).await.unwrap();
+    office
+        .get(&guest, "/tokens/new")
+        .await
+        .has("Your own access ends")
+        .has(">in 2 hours</time>");
 
     let eve = office.token("eve", "tokens:admin invoices:read").await;
     office

@@ -9,7 +9,12 @@ mod fields;
 mod tokens;
 mod view;
 
-use axum::{Router, extract::DefaultBodyLimit, response::IntoResponse};
+use axum::{
+    Router,
+    extract::{DefaultBodyLimit, OriginalUri},
+    response::{IntoResponse, Redirect},
+    routing::get,
+};
 use http::{Method, StatusCode, Uri};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
@@ -34,6 +39,7 @@ pub(super) fn router(gate: Gate) -> Router {
         .split_for_parts();
     let document = Document::new(description, &gate);
     let router = router
+        .route("/", get(to_document))
         .method_not_allowed_fallback(wrong_method)
         .fallback(nothing_there)
         .layer(DefaultBodyLimit::max(MAX_BODY))
@@ -41,6 +47,14 @@ pub(super) fn router(gate: Gate) -> Router {
     gate.around(router, |_, _, refusal| {
         Problem::from(refusal).into_response()
     })
+}
+
+/// Leads from where the API is mounted to its description.
+async fn to_document(OriginalUri(uri): OriginalUri) -> Redirect {
+    Redirect::temporary(&format!(
+        "{}/openapi.json",
+        uri.path().trim_end_matches('/')
+    ))
 }
 
 async fn nothing_there(uri: Uri) -> Problem {

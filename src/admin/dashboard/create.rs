@@ -24,6 +24,7 @@ use super::{
     reveal,
     session::Session,
     view::{Field, Notice, ScopesView, Tone},
+    words::Moment,
 };
 use crate::{
     admin::{Actor, OperationError, OperationErrorKind, TokenGuard},
@@ -75,11 +76,13 @@ struct Grants {
     /// The command that issues a token which may grant more, if this one may grant no scope that a
     /// service would ask for.
     more: Option<String>,
+    /// The latest expiry that they may give; none if it is any.
+    until: Option<Moment>,
 }
 
 impl Grants {
-    fn of(actor: &Actor) -> Self {
-        let managing = TokenGuard::SCOPE;
+    fn of(actor: &Actor, now: Timestamp) -> Self {
+        let (managing, owning) = (TokenGuard::SCOPE, TokenGuard::OWNER);
         let only = actor.grantable().scope_set();
         let nothing_else = only.is_some_and(|only| only.iter().all(|scope| scope == managing));
         let app = actor.own_app().filter(|_| nothing_else);
@@ -88,10 +91,13 @@ impl Grants {
             more: app.map(|app| {
                 format!(
                     "api-tokens token issue --app {app} --name administrator \
-                     --scope {managing} --scope {}",
-                    TokenGuard::OWNER
+                     --scope {managing} --scope {owning}"
                 )
             }),
+            until: actor
+                .grantable()
+                .latest_expiry()
+                .map(|at| Moment::new(at, now)),
         }
     }
 }
@@ -220,7 +226,7 @@ async fn form_page(
     let shown = NewPage {
         notice: notice.or_else(|| form.is_wrong().then(wrong)),
         no_apps: apps.is_empty() && form.app.value.is_empty(),
-        grants: Grants::of(session.operator.actor()),
+        grants: Grants::of(session.operator.actor(), session.page.now),
         apps,
         form,
         expiries: EXPIRIES,

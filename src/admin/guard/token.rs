@@ -148,18 +148,19 @@ impl TokenGuard {
 
 fn actor(principal: &AppPrincipal) -> Actor {
     let name = format!("token:{}", principal.token_id());
+    Actor::new(&name, granted_by(principal)).with_token(principal.token_id(), *principal.app_id())
+}
+
+fn granted_by(principal: &AppPrincipal) -> Grantable {
     let is_owner = |scope: &str| scope == TokenGuard::OWNER;
-    let actor = if principal.scopes().iter().any(is_owner) {
-        Actor::unrestricted(&name)
-    } else {
-        let grantable = Grantable::scopes(principal.scopes().clone());
-        let grantable = match principal.expires_at() {
-            Some(at) => grantable.expires_by(at),
-            None => grantable,
-        };
-        Actor::new(&name, grantable)
-    };
-    actor.with_token(principal.token_id(), *principal.app_id())
+    if principal.scopes().iter().any(is_owner) {
+        return Grantable::everything();
+    }
+    let grantable = Grantable::scopes(principal.scopes().clone());
+    match principal.expires_at() {
+        Some(at) => grantable.expires_by(at),
+        None => grantable,
+    }
 }
 
 /// What the layer answered, as a refusal of the guard.
