@@ -226,6 +226,7 @@ pub mod store;
 mod telemetry;
 #[cfg(feature = "testing")]
 pub mod testing;
+mod time;
 mod token;
 mod tokens;
 #[cfg(feature = "transfer")]
@@ -262,6 +263,7 @@ pub use store::{
     Rotation, Snapshot, StoreError, StoreErrorKind, TokenQuery, TokenRegistry, TokenRegistryExt,
     TokenStore, TokenTarget, Usage, UsageLog, UsedKey, Write,
 };
+pub use time::{TimeError, end_of_day, parse_expiry, parse_instant};
 pub use token::{
     ApiToken, DigestError, MaskError, MaskedToken, PrefixError, TokenDigest, TokenFormat, TokenId,
     TokenIdError,
