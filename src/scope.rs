@@ -122,6 +122,31 @@ impl ScopeSet {
         Ok(Self(text))
     }
 
+    /// Reads a list as people type it: scopes with white space or commas between them, in any number.
+    ///
+    /// RFC 6749 lets a scope contain a comma, so [`Scope`] and the set's own text (see
+    /// [`FromStr`](#impl-FromStr-for-ScopeSet)) do too. In a list that somebody typed, a comma
+    /// nearly always stands between two scopes, and one scope `a,b` would be a token that opens
+    /// nothing. So the command line, the dashboard and the JSON API read lists with this function,
+    /// and a scope that has a comma is granted by code only.
+    ///
+    /// ```
+    /// use tower_api_tokens::ScopeSet;
+    ///
+    /// let scopes = ScopeSet::parse_list("invoices:read, invoices:write")?;
+    /// assert_eq!(scopes.as_str(), "invoices:read invoices:write");
+    /// # Ok::<(), tower_api_tokens::ScopeError>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if a scope is not one (see [`Scope::new`]), or if the text of the set
+    /// exceeds 1,024 characters.
+    pub fn parse_list(text: &str) -> Result<Self, ScopeError> {
+        let separates = |c: char| c == ',' || c.is_whitespace();
+        Self::new(text.split(separates).filter(|scope| !scope.is_empty()))
+    }
+
     /// A set that is known when the crate is built. `text` has to be the text of one.
     #[cfg(feature = "admin")]
     pub(crate) const fn constant(text: &'static str) -> Self {
@@ -268,6 +293,29 @@ mod tests {
         assert!(Scope::new(&"a".repeat(128)).is_ok());
         assert!(Scope::new(&"a".repeat(129)).is_err());
         assert!("a\tb".parse::<ScopeSet>().is_err());
+    }
+
+    #[test]
+    fn commas_and_white_space_separate_what_people_type() {
+        for list in [
+            "a,b",
+            "a b",
+            " a , b,",
+            "a,,b",
+            "a\tb",
+            "a\r\nb\n",
+            "a,\u{a0}b",
+            "b a,b",
+        ] {
+            assert_eq!(ScopeSet::parse_list(list), Ok(set("a b")), "{list:?}");
+        }
+        for nothing in ["", " ", ",", " , ,"] {
+            assert_eq!(ScopeSet::parse_list(nothing), Ok(set("")), "{nothing:?}");
+        }
+        for bad in ["a,\"b", "a\0b", "a,ä", "a\u{200b}"] {
+            assert!(ScopeSet::parse_list(bad).is_err(), "{bad:?}");
+        }
+        assert_eq!(set("a,b").iter().count(), 1, "a scope of RFC 6749");
     }
 
     #[test]
