@@ -1,7 +1,9 @@
 //! Runs the command line as a person or a program would.
 
 use std::{
+    env,
     io::Write,
+    path::Path,
     process::{Command, Output, Stdio},
 };
 
@@ -59,6 +61,30 @@ impl Cli {
             .env("API_TOKENS_SCHEMA", &self.schema)
             .env("API_TOKENS_PREFIX", "acme_live")
             .env("USER", "ada")
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        command
+    }
+
+    /// A command of the shell that finds `api-tokens`.
+    pub(crate) fn shell(&self, script: &str) -> Command {
+        let program = Path::new(env!("CARGO_BIN_EXE_api-tokens"));
+        let path = env::var("PATH").unwrap();
+        let like = self.command(&[]);
+        let mut command = Command::new("sh");
+        command
+            .args(["-c", script])
+            .current_dir(self.directory.path())
+            .env_clear()
+            .envs(
+                like.get_envs()
+                    .filter_map(|(name, value)| Some((name, value?))),
+            )
+            .env(
+                "PATH",
+                format!("{}:{path}", program.parent().unwrap().display()),
+            )
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
