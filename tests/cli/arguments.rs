@@ -85,6 +85,7 @@ fn what_is_read_only_is_read_and_not_written() {
         &["app", "create", "Other"][..],
         &["app", "disable", "billing"],
         &["token", "revoke", &id, "--yes"],
+        &["cache", "clear"],
         &["import"],
     ] {
         let message = cli.run(&[writing, &["--read-only"]].concat()).failed(2);

@@ -135,6 +135,7 @@ fn printing(id: &str) -> Vec<Vec<&str>> {
         vec!["token", "show", id],
         vec!["token", "purge", "--ended-before", "0s", "--yes"],
         vec!["events"],
+        vec!["cache", "clear"],
         vec!["import"],
         vec!["token", "issue", "--app", "billing", "--name", "x"],
         vec!["token", "rotate", id],

@@ -11,6 +11,7 @@ use std::{
 };
 
 use base64::{Engine, engine::general_purpose::STANDARD};
+use sqlx::{AssertSqlSafe, Connection, SqliteConnection};
 use tokio::time::Instant;
 
 use crate::support::{Cli, Run};
@@ -372,6 +373,50 @@ fn a_server_that_only_verifies_makes_no_store() {
         "https://a.example",
     ];
     cli.run(&both).failed(2);
+}
+
+/// Revokes all tokens by hand, where nothing puts it into the change log.
+async fn revoke_behind_the_log(cli: &Cli) {
+    let mut connection = SqliteConnection::connect(&cli.store).await.unwrap();
+    let triggers: Vec<String> =
+        sqlx::query_scalar("SELECT name FROM sqlite_schema WHERE type = 'trigger'")
+            .fetch_all(&mut connection)
+            .await
+            .unwrap();
+    for trigger in triggers {
+        let drop = format!("DROP TRIGGER {trigger}");
+        sqlx::raw_sql(AssertSqlSafe(drop))
+            .execute(&mut connection)
+            .await
+            .unwrap();
+    }
+    sqlx::raw_sql("UPDATE api_tokens SET revoked_at = created_at")
+        .execute(&mut connection)
+        .await
+        .unwrap();
+    connection.close().await.unwrap();
+}
+
+#[test]
+fn a_change_that_the_log_does_not_show_is_applied_once_caches_are_cleared() {
+    let cli = Cli::with_app();
+    let (token, _) = cli.issue("ci", &[]);
+    let server = Server::start(&cli, &["--verify-only", "--max-staleness", "1h"]);
+    assert_eq!(server.get_as("/verify", &token).0, 200);
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    runtime.block_on(revoke_behind_the_log(&cli));
+    assert_eq!(server.get_as("/verify", &token).0, 200);
+    let cleared = cli.run(&["cache", "clear", "--json"]).json();
+    assert_eq!(cleared["cleared"], true);
+    let began = Instant::now();
+    while server.get_as("/verify", &token).0 != 401 {
+        assert!(began.elapsed() < Duration::from_secs(30), "still admitted");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let event = &cli.run(&["events", "--json"]).json_lines()[0];
+    assert_eq!(event["action"], "cache.clear");
+    assert_eq!(event["actor"], "cli:ada");
+    assert!(cli.run(&["cache", "clear"]).done().contains("Every node"));
 }
 
 #[test]

@@ -11,7 +11,7 @@ use clap::{Args, Parser, Subcommand, error::ErrorKind};
 use clap_complete::Shell;
 
 use crate::{
-    app, backup, bench, events,
+    app, backup, bench, cache, events,
     failure::{Failure, Status},
     moving::{export, import},
     output, serve,
@@ -93,6 +93,9 @@ pub(crate) enum Command {
     Backup(backup::Backup),
     /// Replace an SQLite database with a copy, while no process uses it
     Restore(backup::Restore),
+    /// Clear the caches of running nodes
+    #[command(subcommand)]
+    Cache(cache::Command),
     /// Measure what verifying a token costs with a store
     Bench(bench::Arguments),
     /// Serve the management API, the dashboard, and an endpoint that proxies ask about each request
@@ -111,6 +114,7 @@ impl Command {
             Self::App(command) => command.purpose(),
             Self::Token(command) => command.purpose(),
             Self::Serve(arguments) => arguments.purpose(),
+            Self::Cache(_) => Purpose::Change,
             Self::Bench(_) => Purpose::Fill { passing: true },
             Self::Import(_) => Purpose::Fill { passing: false },
             Self::Backup(_)

@@ -11,6 +11,7 @@
 mod app;
 mod backup;
 mod bench;
+mod cache;
 mod cli;
 mod completions;
 mod events;
@@ -73,6 +74,7 @@ async fn run(cli: Cli) -> Result<(), Failure> {
         Command::Token(command) => token::run(command, &session).await,
         Command::Events(arguments) => events::run(&arguments, &session).await,
         Command::Verify(arguments) => verify::run(&arguments, &session).await,
+        Command::Cache(command) => cache::run(&command, &session).await,
         Command::Bench(arguments) => bench::run(&arguments, &session).await,
         Command::Export(arguments) => export::run(&arguments, &session).await,
         Command::Import(arguments) => import::run(&arguments, &session).await,
