@@ -7,6 +7,7 @@ use std::{
     os::unix::fs::PermissionsExt,
     path::PathBuf,
     process::{Child, ChildStdout, Command},
+    thread::{self, JoinHandle},
     time::Duration,
 };
 
@@ -14,7 +15,7 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use sqlx::{AssertSqlSafe, Connection, SqliteConnection};
 use tokio::time::Instant;
 
-use crate::support::{Cli, Run};
+use crate::support::{Cli, Run, behind_the_triggers};
 
 /// The file that the token of the first administrator is written to.
 const TOKEN_FILE: &str = "api-tokens-admin-token";
@@ -27,6 +28,8 @@ struct Server {
     /// What it said before it listened.
     said: String,
     printed: ChildStdout,
+    /// What it says afterwards.
+    log: Option<JoinHandle<String>>,
 }
 
 impl Server {
@@ -45,12 +48,16 @@ impl Server {
             line.strip_prefix("Listening on http://").map(str::to_owned)
         });
         let address = address.unwrap_or_else(|| panic!("it does not listen: {said}"));
-        std::thread::spawn(move || lines.for_each(drop));
+        let log = thread::spawn(move || {
+            let lines = lines.map(|line| line.unwrap() + "\n");
+            lines.collect()
+        });
         Self {
             address,
             directory: cli.directory.path().to_owned(),
             said,
             printed: process.stdout.take().unwrap(),
+            log: Some(log),
             process,
         }
     }
@@ -377,19 +384,7 @@ fn a_server_that_only_verifies_makes_no_store() {
 
 /// Revokes all tokens by hand, where nothing puts it into the change log.
 async fn revoke_behind_the_log(cli: &Cli) {
-    let mut connection = SqliteConnection::connect(&cli.store).await.unwrap();
-    let triggers: Vec<String> =
-        sqlx::query_scalar("SELECT name FROM sqlite_schema WHERE type = 'trigger'")
-            .fetch_all(&mut connection)
-            .await
-            .unwrap();
-    for trigger in triggers {
-        let drop = format!("DROP TRIGGER {trigger}");
-        sqlx::raw_sql(AssertSqlSafe(drop))
-            .execute(&mut connection)
-            .await
-            .unwrap();
-    }
+    let mut connection = behind_the_triggers(cli).await;
     sqlx::raw_sql("UPDATE api_tokens SET revoked_at = created_at")
         .execute(&mut connection)
         .await
@@ -411,12 +406,49 @@ fn a_change_that_the_log_does_not_show_is_applied_once_caches_are_cleared() {
     let began = Instant::now();
     while server.get_as("/verify", &token).0 != 401 {
         assert!(began.elapsed() < Duration::from_secs(30), "still admitted");
-        std::thread::sleep(Duration::from_millis(20));
+        thread::sleep(Duration::from_millis(20));
     }
     let event = &cli.run(&["events", "--json"]).json_lines()[0];
     assert_eq!(event["action"], "cache.clear");
     assert_eq!(event["actor"], "cli:ada");
     assert!(cli.run(&["cache", "clear"]).done().contains("Every node"));
+}
+
+/// Takes the tables away from under a server.
+async fn break_the_store(cli: &Cli) {
+    let mut connection = SqliteConnection::connect(&cli.store).await.unwrap();
+    for table in ["api_tokens", "api_token_changes"] {
+        let gone = format!("ALTER TABLE {table} RENAME TO gone_{table}");
+        sqlx::raw_sql(AssertSqlSafe(gone))
+            .execute(&mut connection)
+            .await
+            .unwrap();
+    }
+    connection.close().await.unwrap();
+}
+
+#[test]
+fn a_store_that_fails_is_warned_of_and_no_token_is_shown() {
+    let cli = Cli::with_app();
+    let (token, _) = cli.issue("ci", &[]);
+    for (level, warns) in [("", true), ("debug", true), ("off", false)] {
+        let cli_2 = Cli::with_app();
+        let mut command = cli_2.command(&["serve", "--listen", "127.0.0.1:0"]);
+        command.env("RUST_LOG", level);
+        let mut server = Server::run(&cli_2, command);
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        runtime.block_on(break_the_store(&cli_2));
+        assert_eq!(server.get_as("/verify", &token).0, 503);
+        let key = format!("X-Api-Key: {token}\r\n");
+        assert_eq!(server.get("/verify", &key).0, 401);
+        server.process.kill().unwrap();
+        let log = std::mem::take(&mut server.log).unwrap().join().unwrap();
+        let warning = log.lines().any(|line| line.contains("WARN"));
+        assert_eq!(warning, warns, "{level}: {log}");
+        assert_eq!(log.contains("request rejected"), level == "debug", "{log}");
+        assert!(!log.contains(&token), "{log}");
+        assert!(!log.contains('\u{1b}'), "{log}");
+    }
 }
 
 #[test]
@@ -520,10 +552,26 @@ fn what_it_cannot_start_with_is_told() {
     assert!(message.contains("Give another address"), "{message}");
     let message = cli.run(&["serve", "--realm", "\u{1b}"]).failed(2);
     assert!(message.contains("realm"), "{message}");
-    let message = cli
-        .run(&["serve", "--api-key-header", "authorization"])
-        .failed(2);
-    assert!(message.contains("header"), "{message}");
+    for header in [
+        "authorization",
+        "cookie",
+        "host",
+        "content-length",
+        "a b",
+        "",
+    ] {
+        let message = cli.run(&["serve", "--api-key-header", header]).failed(2);
+        assert!(message.contains("header"), "{message}");
+    }
+    for origin in ["admin.example", "https://"] {
+        cli.run(&["serve", "--trust-origin", origin]).failed(2);
+    }
+    let run = cli
+        .command(&["serve"])
+        .env("RUST_LOG", "tower_api_tokens=loud")
+        .output();
+    let message = Run::from(run.unwrap()).failed(2);
+    assert!(message.contains("RUST_LOG"), "{message}");
     // Nobody was given a token that did not reach them.
     assert!(
         cli.run(&["token", "list", "--json"])
