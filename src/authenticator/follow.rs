@@ -103,6 +103,13 @@ impl FollowerBuilder {
         self
     }
 
+    /// Records no usage: for a store, or a role in its database, that may only be read.
+    #[must_use]
+    pub fn without_usage(mut self) -> Self {
+        self.usage = None;
+        self
+    }
+
     /// Loads all live tokens before the follower starts, and keeps them all: from then on a token
     /// that is not among them is refused without asking the store.
     ///

@@ -47,19 +47,56 @@ fn an_app_is_named_by_its_identifier_or_by_a_name_that_no_other_has() {
     cli.run(&["app", "create", "Twin", "--id", "second"]).done();
     cli.run(&["app", "disable", "Billing"]).done();
     let ambiguous = cli.run(&["app", "disable", "Twin"]).failed(2);
-    assert!(ambiguous.contains("first, second"), "{ambiguous}");
+    assert!(
+        ambiguous.contains("`id:first` (Twin), `id:second` (Twin)"),
+        "{ambiguous}"
+    );
     cli.run(&["app", "disable", "second"]).done();
-    let unknown = cli.run(&["app", "disable", "nobody"]).failed(3);
-    assert!(unknown.contains("app list"), "{unknown}");
+    cli.run(&["app", "disable", "id:first"]).done();
+    for nobody in ["nobody", "id:nobody", "id:Billing"] {
+        let unknown = cli.run(&["app", "disable", nobody]).failed(3);
+        assert!(unknown.contains("app list"), "{unknown}");
+    }
+    cli.run(&["app", "disable", "id:"]).failed(2);
 }
 
 #[test]
-fn an_identifier_is_stronger_than_the_same_text_as_a_name() {
+fn no_app_takes_the_place_of_another_by_its_name_or_its_identifier() {
     let cli = Cli::with_app();
-    cli.run(&["app", "create", "billing", "--id", "impostor"])
+    // By the identifier of one that is the name of another, and the other way round.
+    cli.run(&["app", "create", "Evil", "--id", "Billing"])
         .done();
-    let disabled = cli.run(&["app", "disable", "billing", "--json"]).json();
-    assert_eq!(disabled["id"], "billing");
+    cli.run(&["app", "create", "Evil twin", "--id", "twin"])
+        .done();
+    cli.run(&["app", "create", "twin", "--id", "impostor"])
+        .done();
+    for named in ["Billing", "twin"] {
+        for command in [
+            &["token", "issue", "--name", "x", "--app", named][..],
+            &["token", "list", "--app", named],
+            &["events", "--app", named],
+            &["app", "disable", named],
+            &["app", "enable", named],
+        ] {
+            let message = cli.run(command).failed(2);
+            assert!(message.contains("several apps"), "{message}");
+            assert!(
+                message.contains(&format!("`id:{named}` (Evil")),
+                "{message}"
+            );
+        }
+    }
+    for (named, id) in [
+        ("id:Billing", "Billing"),
+        ("id:billing", "billing"),
+        ("billing", "billing"),
+        ("impostor", "impostor"),
+    ] {
+        let disabled = cli.run(&["app", "disable", named, "--json"]).json();
+        assert_eq!(disabled["id"], id);
+    }
+    let tokens = cli.run(&["token", "list", "--json"]).json_lines();
+    assert!(tokens.is_empty());
 }
 
 #[test]

@@ -25,6 +25,49 @@ fn an_option_is_stronger_than_the_environment() {
 }
 
 #[test]
+fn a_store_where_nothing_is_kept_is_none() {
+    let cli = Cli::new();
+    for store in [
+        "",
+        "sqlite:",
+        "sqlite://",
+        "sqlite:///",
+        "sqlite://?mode=rwc",
+        "sqlite:?mode=ro",
+        "sqlite::memory:",
+        "sqlite://:memory:",
+        "sqlite://?mode=memory",
+    ] {
+        for arguments in [
+            &["app", "create", "Billing"][..],
+            &["app", "list"],
+            &["app", "list", "--read-only"],
+            &["token", "list"],
+            &["import"],
+            &["verify"],
+        ] {
+            for run in [
+                cli.run(&[arguments, &["--store", store]].concat()),
+                cli.command(arguments)
+                    .env("API_TOKENS_STORE", store)
+                    .output()
+                    .unwrap()
+                    .into(),
+            ] {
+                let message = run.failed(2);
+                assert!(message.contains("sqlite://PATH"), "{store}: {message}");
+            }
+        }
+    }
+    for store in ["", "sqlite://", "sqlite://?mode=rwc"] {
+        for command in ["serve", "bench"] {
+            cli.run(&[command, "--store", store]).failed(2);
+        }
+    }
+    assert_eq!(cli.directory.path().read_dir().unwrap().count(), 0);
+}
+
+#[test]
 fn what_is_read_only_is_read_and_not_written() {
     let cli = Cli::with_app();
     let (token, id) = cli.issue("ci", &[]);
@@ -42,6 +85,7 @@ fn what_is_read_only_is_read_and_not_written() {
         &["app", "create", "Other"][..],
         &["app", "disable", "billing"],
         &["token", "revoke", &id, "--yes"],
+        &["cache", "clear"],
         &["import"],
     ] {
         let message = cli.run(&[writing, &["--read-only"]].concat()).failed(2);
@@ -90,6 +134,71 @@ fn a_password_in_the_url_shows_up_nowhere() {
         let mut list = cli.command(&["app", "list", "--help"]);
         let help = Run::from(list.env("API_TOKENS_STORE", &url).output().unwrap());
         assert!(!help.done().contains(password));
+    }
+}
+
+#[test]
+fn no_part_of_a_password_in_the_url_shows_up() {
+    let cli = Cli::new();
+    for (url, parts) in [
+        (
+            "postgres://ada:Sup3r@Secret/Word@host.invalid/tokens",
+            &["Sup3r", "Secret", "Word"][..],
+        ),
+        (
+            "postgres://ada:Sup3r%40Secret%2FWord@127.0.0.1:1/tokens",
+            &["Sup3r", "Secret", "Word"][..],
+        ),
+        (
+            "postgres://ada@127.0.0.1:1/tokens?password=Sup3r@Secret",
+            &["Sup3r", "Secret"],
+        ),
+        (
+            "postgres://127.0.0.1:1/tokens?user=ada&password=Sup3r%20Secret",
+            &["Sup3r", "Secret"],
+        ),
+        (
+            "postgres://ada:Sup3r Secret@127.0.0.1:1/tokens",
+            &["Sup3r", "Secret"],
+        ),
+        (
+            "postgres://ada:Sup3r#Secret?Word@127.0.0.1:1/tokens",
+            &["Sup3r", "Secret", "Word"],
+        ),
+        (
+            "sqlite://ada:Sup3r@Secret/Word@host",
+            &["Sup3r", "Secret", "Word"],
+        ),
+        ("sqlite://ada:Sup3r@host/tokens?mode=ro", &["Sup3r"]),
+        ("mysql://ada:Sup3r@host", &["Sup3r"]),
+        ("ada:Sup3r@host", &["Sup3r"]),
+    ] {
+        let assigned = format!("--store={url}");
+        let mistyped = format!("--stor={url}");
+        let swallowed = format!("--{url}");
+        for arguments in [
+            &["app", "list", "--store", url][..],
+            &["app", "list", "--read-only", "--store", url],
+            &["app", "create", "x", "--store", url],
+            &["serve", "--verify-only", "--store", url],
+            &["app", "lost", &assigned],
+            &["app", "list", &mistyped],
+            &["app", "list", &swallowed],
+            &["app", "list", url],
+            &["token", "show", url],
+            &["token", "list", "--status", url],
+            &["token", "list", "--limit", url],
+            &["serve", "--max-staleness", url],
+            &["serve", "--api-key-header", url],
+            &["serve", "--trust-origin", url],
+        ] {
+            let run = cli.run(arguments);
+            assert_ne!(run.code, 0, "{arguments:?}");
+            for part in parts {
+                assert!(!run.err.contains(part), "{arguments:?}: {run:?}");
+                assert!(!run.out.contains(part), "{arguments:?}: {run:?}");
+            }
+        }
     }
 }
 

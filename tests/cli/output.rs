@@ -5,25 +5,26 @@ use std::{
 
 use jiff::Timestamp;
 use serde_json::Value;
+use sqlx::{AssertSqlSafe, Connection};
 use tower_api_tokens::{
     AppId, AppRecord, MaskedToken, SqliteStore, TokenDigest, TokenId, TokenRecord, TokenRegistryExt,
 };
 
-use crate::support::{Cli, Run};
+use crate::support::{Cli, Run, behind_the_triggers};
 
 const HOSTILE: &str = "a\u{1b}]0;owned\u{7}\u{9b}2J\u{202e}b\nc\td";
 
-/// A store that something else wrote, with names that were checked by nobody.
+/// A store that something else wrote, with names that nothing checked.
 fn with_hostile_names(tokens: u8) -> Cli {
     let cli = Cli::new();
-    let app = AppRecord::new(AppId::new("app").unwrap(), HOSTILE, Timestamp::UNIX_EPOCH);
+    let app = AppRecord::new(AppId::new("app").unwrap(), "x", Timestamp::UNIX_EPOCH);
     let token = |number: u8| {
         TokenRecord::new(
             TokenId::from_bytes([number; 16]),
             TokenDigest::of(&[number]),
-            MaskedToken::new("old_", "9f3c").unwrap(),
+            MaskedToken::new("acme_live_", "9f3c").unwrap(),
             app.clone(),
-            HOSTILE,
+            "x",
             Timestamp::UNIX_EPOCH,
         )
     };
@@ -34,6 +35,13 @@ fn with_hostile_names(tokens: u8) -> Cli {
         let tokens: Vec<_> = (0..tokens).map(token).collect();
         store.insert_all(&tokens).await.unwrap();
         store.close().await;
+        let mut connection = behind_the_triggers(&cli).await;
+        for table in ["api_token_apps", "api_tokens"] {
+            let rename = format!("UPDATE {table} SET name = $1");
+            let rename = sqlx::query(AssertSqlSafe(rename)).bind(HOSTILE);
+            rename.execute(&mut connection).await.unwrap();
+        }
+        connection.close().await.unwrap();
     });
     cli
 }
@@ -57,7 +65,9 @@ fn hostile_names_reach_no_terminal() {
         let shown = run.out.clone() + &run.err;
         let steers = |c: char| c != '\n' && c.is_control() || c == '\u{202e}';
         assert!(!shown.contains(steers), "{arguments:?}: {shown:?}");
-        assert_eq!(run.code, 0, "{run:?}");
+        // The store keeps no more of such names.
+        let expected = i32::from(arguments[1] == "rotate");
+        assert_eq!(run.code, expected, "{run:?}");
     }
 }
 
@@ -77,16 +87,19 @@ fn a_table_is_one_line_for_each_record_whatever_its_names() {
     let lines: Vec<_> = table.lines().collect();
     assert_eq!(lines.len(), 4, "{table}");
     assert!(lines[0].starts_with("ID "), "{table}");
-    assert!(lines[1].starts_with("02020202-0202-0202-0202-020202020202  old_…9f3c  "));
+    assert!(lines[1].starts_with("02020202-0202-0202-0202-020202020202  acme_live_…9f3c  "));
     assert!(lines[1].ends_with(" live"));
 }
 
 #[test]
-fn an_output_that_is_closed_early_is_no_failure() {
+fn a_reader_that_has_read_enough_is_no_failure() {
     let cli = with_hostile_names(200);
-    for more in [&["--json"][..], &[]] {
-        let mut list = cli.command(&[&["token", "list"], more].concat());
-        let mut list = list.spawn().unwrap();
+    for reading in [
+        &["token", "list", "--json"][..],
+        &["token", "list"],
+        &["export"],
+    ] {
+        let mut list = cli.command(reading).spawn().unwrap();
         let mut first = String::new();
         let mut out = BufReader::with_capacity(16, list.stdout.take().unwrap());
         out.read_line(&mut first).unwrap();
@@ -94,22 +107,143 @@ fn an_output_that_is_closed_early_is_no_failure() {
         let run = Run::from(list.wait_with_output().unwrap());
         assert_eq!((run.code, run.err.as_str()), (0, ""));
     }
-    let mut help = cli.command(&["--help"]);
-    let mut help = help.spawn().unwrap();
-    drop(help.stdout.take());
-    assert_eq!(Run::from(help.wait_with_output().unwrap()).err, "");
+    // Whether the reader is there when it begins or not.
+    for reading in [
+        &["export"][..],
+        &["app", "list"],
+        &["events", "--json"],
+        &["completions", "zsh"],
+        &["--help"],
+        &["serve", "--help"],
+        &["--version"],
+    ] {
+        let mut list = cli.command(reading);
+        let run = Run::from(list.stdout(nobody_reads()).output().unwrap());
+        assert_eq!((run.code, run.err.as_str()), (0, ""), "{reading:?}");
+    }
+}
+
+/// A pipe whose other end is closed.
+fn nobody_reads() -> Stdio {
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    writer.into()
+}
+
+fn full() -> Stdio {
+    std::fs::File::create("/dev/full").unwrap().into()
+}
+
+/// Every command that prints, with an app and a token for it.
+fn printing(id: &str) -> Vec<Vec<&str>> {
+    let mut all = vec![
+        vec!["app", "list"],
+        vec!["app", "disable", "billing"],
+        vec!["app", "enable", "billing"],
+        vec!["app", "create", "Other"],
+        vec!["token", "list"],
+        vec!["token", "show", id],
+        vec!["token", "purge", "--ended-before", "0s", "--yes"],
+        vec!["events"],
+        vec!["cache", "clear"],
+        vec!["import"],
+        vec!["token", "issue", "--app", "billing", "--name", "x"],
+        vec!["token", "rotate", id],
+        vec!["token", "revoke", id, "--yes"],
+    ];
+    let json = all
+        .iter()
+        .map(|command| [&command[..], &["--json"]].concat());
+    let json: Vec<_> = json.collect();
+    all.extend(json);
+    all.extend([
+        vec!["export"],
+        vec!["completions", "bash"],
+        vec!["--help"],
+        vec!["--version"],
+        vec!["token", "issue", "--help"],
+    ]);
+    all
 }
 
 #[test]
-fn a_token_that_could_not_be_handed_over_is_told_of() {
+fn an_output_that_cannot_be_written_is_a_failure() {
+    let (count, mut number) = (printing("").len(), 0);
+    while number < count {
+        let cli = Cli::with_app();
+        let (_, id) = cli.issue("ci", &[]);
+        let command = printing(&id)[number].clone();
+        let run = Run::from(cli.command(&command).stdout(full()).output().unwrap());
+        assert_eq!(run.code, 1, "{command:?}: {run:?}");
+        assert!(run.err.contains("No space left"), "{command:?}: {run:?}");
+        number += 1;
+    }
+}
+
+#[test]
+fn a_change_that_cannot_be_reported_is_said_to_be_made() {
     let cli = Cli::with_app();
-    let full = std::fs::File::create("/dev/full").unwrap();
-    let mut issue = cli.command(&["token", "issue", "--app", "billing", "--name", "ci"]);
-    let run = Run::from(issue.stdout(full).output().unwrap());
-    assert_eq!(run.code, 1);
-    let id = &cli.run(&["token", "list", "--json"]).json()["id"];
-    let cure = format!("api-tokens token revoke {}", id.as_str().unwrap());
-    assert!(run.err.contains(&cure), "{run:?}");
+    for out in [full(), nobody_reads()] {
+        let mut disable = cli.command(&["app", "disable", "billing"]);
+        let run = Run::from(disable.stdout(out).output().unwrap());
+        assert_eq!(run.code, 1, "{run:?}");
+        assert!(run.err.contains("is done"), "{run:?}");
+    }
+    let app = cli.run(&["app", "list", "--json"]).json();
+    assert!(app["disabled_at"].is_string());
+}
+
+#[test]
+fn nothing_is_done_where_standard_output_is_closed() {
+    let cli = Cli::with_app();
+    let (token, id) = cli.issue("ci", &[]);
+    for command in printing(&id) {
+        let script = format!("exec api-tokens {} >&-", command.join(" "));
+        let run = Run::from(cli.shell(&script).output().unwrap());
+        assert_eq!(run.code, 1, "{command:?}: {run:?}");
+        assert!(run.err.contains("is closed"), "{command:?}: {run:?}");
+    }
+    let events = cli.run(&["events", "--json"]).json_lines();
+    assert_eq!(events.len(), 2, "{events:?}");
+    // The exit code is the answer, and nothing has to be printed.
+    let verify = format!("printf %s {token} | api-tokens verify >&-");
+    Run::from(cli.shell(&verify).output().unwrap()).done();
+    let list = "api-tokens token list >/dev/null";
+    Run::from(cli.shell(list).output().unwrap()).done();
+}
+
+#[test]
+fn a_token_that_could_not_be_printed_does_not_live_on() {
+    let cli = Cli::with_app();
+    for more in [&[][..], &["--json"]] {
+        for out in [full(), nobody_reads()] {
+            let issue = ["token", "issue", "--app", "billing", "--name", "ci"];
+            let mut issue = cli.command(&[&issue[..], more].concat());
+            let run = Run::from(issue.stdout(out).output().unwrap());
+            assert_eq!(run.code, 1, "{run:?}");
+            let token = &cli.run(&["token", "list", "--json"]).json_lines()[0];
+            assert_eq!(token["status"], "revoked");
+            let id = token["id"].as_str().unwrap();
+            assert!(run.err.contains(id), "{run:?}");
+            assert!(run.err.contains("was revoked"), "{run:?}");
+        }
+    }
+}
+
+#[test]
+fn a_successor_that_could_not_be_printed_can_be_replaced() {
+    let cli = Cli::with_app();
+    let (old, id) = cli.issue("ci", &[]);
+    let mut rotate = cli.command(&["token", "rotate", &id]);
+    let run = Run::from(rotate.stdout(nobody_reads()).output().unwrap());
+    assert_eq!(run.code, 1, "{run:?}");
+    let successor = cli.run(&["token", "show", &id, "--json"]).json()["successor_id"].clone();
+    let again = format!("token rotate {} --overlap 0s", successor.as_str().unwrap());
+    assert!(run.err.contains(&again), "{run:?}");
+    let arguments: Vec<_> = again.split(' ').collect();
+    let token = cli.run(&arguments).done();
+    cli.verify(&token).done();
+    cli.verify(&old).done();
 }
 
 #[test]

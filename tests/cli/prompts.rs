@@ -28,6 +28,56 @@ fn at_terminal(cli: &Cli, arguments: &str, typed: &str) -> Run {
     run
 }
 
+/// What a command prints at a terminal of so many columns.
+fn at_width(cli: &Cli, columns: u16, arguments: &str) -> String {
+    let program = env!("CARGO_BIN_EXE_api-tokens");
+    let command = format!("stty columns {columns}; {program} {arguments}");
+    let mut script = Command::new("script");
+    script
+        .args(["--quiet", "--return", "--command", &command, "/dev/null"])
+        .env("API_TOKENS_STORE", &cli.store)
+        .env("API_TOKENS_PREFIX", "acme_live")
+        .env("USER", "ada")
+        .env_remove("COLUMNS")
+        .stdin(Stdio::null());
+    Run::from(script.output().unwrap()).done()
+}
+
+#[test]
+fn a_terminal_of_any_width_breaks_no_identifier() {
+    let cli = Cli::with_app();
+    let scopes = "customers:read,customers:write,invoices:read,invoices:write,reports:read";
+    let name = "the nightly export of all the invoices to the accountants";
+    let (_, id) = cli.issue(name, &["--scope", scopes]);
+    let plain = |arguments: &str| {
+        let arguments: Vec<_> = arguments.split(' ').collect();
+        cli.run(&arguments).done().replace('\n', "\r\n")
+    };
+    for arguments in [
+        "token list",
+        "events",
+        "app list",
+        &format!("token show {id}"),
+    ] {
+        let table = plain(arguments);
+        // A terminal without a width is one that nobody has told it.
+        for columns in [0, 500] {
+            assert_eq!(at_width(&cli, columns, arguments), table, "{columns}");
+        }
+        for columns in [1, 20, 80] {
+            let shown = at_width(&cli, columns, arguments);
+            let cells = table.lines().flat_map(|line| line.split("  "));
+            for whole in cells.map(str::trim).filter(|cell| cell.contains('-')) {
+                assert!(shown.contains(whole), "{columns}: {whole} in {shown}");
+            }
+        }
+    }
+    let shown = at_width(&cli, 80, "token list");
+    assert!(shown.contains(&format!("ID         {id}\r\n")), "{shown}");
+    assert!(shown.contains(&scopes.replace(',', " ")), "{shown}");
+    assert!(at_width(&cli, 0, "--help").contains("Issue, list, show, rotate, revoke and purge"));
+}
+
 #[test]
 fn a_revocation_is_confirmed_at_a_terminal() {
     let cli = Cli::with_app();

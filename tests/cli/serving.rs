@@ -1,47 +1,71 @@
 //! `serve`, without a proxy before it.
 
 use std::{
+    fs,
     io::{BufRead, BufReader, Read, Write},
     net::TcpStream,
+    os::unix::fs::PermissionsExt,
+    path::PathBuf,
     process::{Child, ChildStdout, Command},
+    thread::{self, JoinHandle},
     time::Duration,
 };
 
 use base64::{Engine, engine::general_purpose::STANDARD};
+use sqlx::{AssertSqlSafe, Connection, SqliteConnection};
+use tokio::time::Instant;
 
-use crate::support::{Cli, Run};
+use crate::support::{Cli, Run, behind_the_triggers};
+
+/// The file that the token of the first administrator is written to.
+const TOKEN_FILE: &str = "api-tokens-admin-token";
 
 /// A server that runs.
 struct Server {
     process: Child,
     address: String,
-    printed: BufReader<ChildStdout>,
+    directory: PathBuf,
+    /// What it said before it listened.
+    said: String,
+    printed: ChildStdout,
+    /// What it says afterwards.
+    log: Option<JoinHandle<String>>,
 }
 
 impl Server {
     fn start(cli: &Cli, more: &[&str]) -> Self {
         let arguments = [&["serve", "--listen", "127.0.0.1:0"], more].concat();
-        let mut process = cli.command(&arguments).spawn().unwrap();
-        let mut said = BufReader::new(process.stderr.take().unwrap()).lines();
-        let address = said
-            .find_map(|line| {
-                let line = line.unwrap();
-                line.strip_prefix("Listening on http://").map(str::to_owned)
-            })
-            .expect("it listens");
-        std::thread::spawn(move || said.for_each(drop));
+        Self::run(cli, cli.command(&arguments))
+    }
+
+    fn run(cli: &Cli, mut command: Command) -> Self {
+        let mut process = command.spawn().unwrap();
+        let mut lines = BufReader::new(process.stderr.take().unwrap()).lines();
+        let mut said = String::new();
+        let address = lines.find_map(|line| {
+            let line = line.unwrap();
+            said += &format!("{line}\n");
+            line.strip_prefix("Listening on http://").map(str::to_owned)
+        });
+        let address = address.unwrap_or_else(|| panic!("it does not listen: {said}"));
+        let log = thread::spawn(move || {
+            let lines = lines.map(|line| line.unwrap() + "\n");
+            lines.collect()
+        });
         Self {
             address,
-            printed: BufReader::new(process.stdout.take().unwrap()),
+            directory: cli.directory.path().to_owned(),
+            said,
+            printed: process.stdout.take().unwrap(),
+            log: Some(log),
             process,
         }
     }
 
-    /// The line that was printed for the first administrator.
-    fn first_token(&mut self) -> String {
-        let mut line = String::new();
-        self.printed.read_line(&mut line).unwrap();
-        line.trim().to_owned()
+    /// The token that was written for the first administrator.
+    fn first_token(&self) -> String {
+        let token = fs::read_to_string(self.directory.join(TOKEN_FILE)).unwrap();
+        token.trim().to_owned()
     }
 
     /// The status of an answer, and all of it.
@@ -83,17 +107,26 @@ impl Drop for Server {
 }
 
 #[test]
-fn the_first_start_alone_prints_a_token_for_an_administrator() {
+fn the_first_start_alone_writes_a_token_for_an_administrator() {
     let cli = Cli::new();
-    let mut server = Server::start(&cli, &["--admin-scope", "orders:read"]);
+    let server = Server::start(&cli, &["--admin-scope", "orders:read,orders:write"]);
     let token = server.first_token();
     let (status, answer) = server.get_as("/verify?scope=tokens:admin", &token);
     assert_eq!(status, 200, "{answer}");
-    assert!(answer.contains("x-api-scopes: orders:read tokens:admin"));
+    assert!(answer.contains("x-api-scopes: orders:read orders:write tokens:admin tokens:owner"));
+    // A log may keep what it says for ever, and show it to many.
+    assert!(server.said.contains(TOKEN_FILE), "{}", server.said);
+    assert!(!server.said.contains(&token));
     assert_eq!(server.stop("-TERM"), "");
+    let path = cli.directory.path().join(TOKEN_FILE);
+    let mode = fs::metadata(&path).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    fs::remove_file(&path).unwrap();
+
     let server = Server::start(&cli, &[]);
     assert_eq!(server.get_as("/verify", &token).0, 200);
     assert_eq!(server.stop("-INT"), "");
+    assert!(!path.exists());
     let events = cli.run(&["events", "--json"]).json_lines();
     let issues = events
         .iter()
@@ -101,8 +134,57 @@ fn the_first_start_alone_prints_a_token_for_an_administrator() {
     assert_eq!(issues.count(), 1);
 }
 
+/// How long the only token in the store lives, in seconds.
+fn lifetime(cli: &Cli) -> Option<i64> {
+    let token = cli.run(&["token", "list", "--json"]).json();
+    let at = |name: &str| {
+        let time = token[name].as_str()?;
+        Some(time.parse::<jiff::Timestamp>().unwrap().as_second())
+    };
+    Some(at("expires_at")? - at("created_at")?)
+}
+
 #[test]
-fn of_servers_that_start_at_once_one_prints_a_token() {
+fn the_first_administrators_token_expires_soon_unless_another_time_is_given() {
+    for (more, expected) in [
+        (&[][..], Some(86_400)),
+        (&["--admin-token-expires", "1h"], Some(3_600)),
+        (&["--admin-token-expires", "never"], None),
+    ] {
+        let cli = Cli::new();
+        Server::start(&cli, more).stop("-TERM");
+        assert_eq!(lifetime(&cli), expected, "{more:?}");
+    }
+}
+
+#[test]
+fn without_a_file_for_it_no_token_is_issued() {
+    let cli = Cli::with_app();
+    fs::write(cli.directory.path().join(TOKEN_FILE), "mine").unwrap();
+    for (more, advice) in [
+        (&[][..], "--admin-token-file"),
+        (
+            &["--admin-token-file", "nowhere/token"],
+            "--admin-token-file",
+        ),
+        (&["--admin-token-file", "/dev/full"], "--admin-token-file"),
+        (&["--admin-token-file", ""], "--admin-token-file"),
+    ] {
+        let arguments = [&["serve", "--listen", "127.0.0.1:0"], more].concat();
+        let run = cli.run(&arguments);
+        assert!(run.code == 1 || run.code == 2, "{run:?}");
+        assert!(run.err.contains(advice), "{run:?}");
+    }
+    let tokens = cli.run(&["token", "list", "--json"]).json_lines();
+    assert!(tokens.is_empty(), "{tokens:?}");
+    // Once that is mended, the first start is still to come.
+    let server = Server::start(&cli, &["--admin-token-file", "other"]);
+    let token = fs::read_to_string(cli.directory.path().join("other")).unwrap();
+    assert_eq!(server.get_as("/api/apps", token.trim()).0, 200);
+}
+
+#[test]
+fn of_servers_that_start_together_one_writes_a_token() {
     let cli = Cli::with_app();
     let starts: Vec<_> = (0..4)
         .map(|_| {
@@ -110,23 +192,32 @@ fn of_servers_that_start_at_once_one_prints_a_token() {
             cli.command(&arguments).spawn().unwrap()
         })
         .collect();
-    let mut printed = 0;
     for mut process in starts {
         let said = BufReader::new(process.stderr.take().unwrap()).lines();
         let listens = |line: &String| line.starts_with("Listening");
         said.map(Result::unwrap).find(listens).expect("it listens");
         process.kill().unwrap();
         let run = Run::from(process.wait_with_output().unwrap());
-        printed += run.out.lines().count();
+        assert_eq!(run.out, "");
     }
-    assert_eq!(printed, 1);
+    let token = fs::read_to_string(cli.directory.path().join(TOKEN_FILE)).unwrap();
+    cli.verify(&token).done();
+    let tokens = cli.run(&["token", "list", "--json"]).json_lines();
+    assert_eq!(tokens.len(), 1);
+    let files = fs::read_dir(cli.directory.path()).unwrap();
+    let drafts = files.filter(|file| {
+        let name = file.as_ref().unwrap().file_name();
+        name.to_string_lossy()
+            .starts_with(&format!("{TOKEN_FILE}."))
+    });
+    assert_eq!(drafts.count(), 0);
 }
 
 #[test]
 fn usage_is_recorded_when_it_stops() {
     let cli = Cli::with_app();
     let (token, id) = cli.issue("ci", &[]);
-    for signal in ["-TERM", "-INT"] {
+    for signal in ["-TERM", "-INT", "-HUP"] {
         let server = Server::start(&cli, &[]);
         for _ in 0..3 {
             assert_eq!(server.get_as("/verify", &token).0, 200);
@@ -134,8 +225,250 @@ fn usage_is_recorded_when_it_stops() {
         server.stop(signal);
     }
     let shown = cli.run(&["token", "show", &id, "--json"]).json();
-    assert_eq!(shown["uses"], 6);
+    assert_eq!(shown["uses"], 9);
     assert!(shown["last_used_at"].is_string());
+}
+
+#[test]
+fn a_server_that_nohup_started_ignores_that_the_terminal_closes() {
+    let cli = Cli::with_app();
+    let ignored = |script: &str| {
+        let server = Server::run(&cli, cli.shell(script));
+        let status = format!("/proc/{}/status", server.process.id());
+        let status = fs::read_to_string(status).unwrap();
+        let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+        u64::from_str_radix(mask.unwrap().trim(), 16).unwrap() & 1 == 1
+    };
+    assert!(ignored(
+        "trap '' HUP; exec api-tokens serve --listen 127.0.0.1:0"
+    ));
+    assert!(!ignored("exec api-tokens serve --listen 127.0.0.1:0"));
+}
+
+/// Connections that bring nothing.
+fn silent(server: &Server, count: usize) -> Vec<TcpStream> {
+    let connect = |_| TcpStream::connect(&server.address).unwrap();
+    (0..count).map(connect).collect()
+}
+
+#[test]
+fn silent_connections_keep_nobody_out() {
+    let cli = Cli::with_app();
+    let (token, _) = cli.issue("ci", &[]);
+    for script in [
+        "ulimit -n 128; exec api-tokens serve --listen 127.0.0.1:0",
+        "exec api-tokens serve --listen 127.0.0.1:0 --max-connections 50",
+    ] {
+        let server = Server::run(&cli, cli.shell(script));
+        let began = Instant::now();
+        let mut held = silent(&server, 300);
+        for _ in 0..20 {
+            assert_eq!(server.get_as("/verify", &token).0, 200);
+            held.extend(silent(&server, 50));
+        }
+        // They are closed after 75 s, which is what a request would otherwise wait for.
+        assert!(began.elapsed() < Duration::from_secs(30), "{script}");
+    }
+}
+
+#[test]
+fn a_connection_with_requests_outlives_silent_ones() {
+    let cli = Cli::with_app();
+    let server = Server::start(&cli, &["--max-connections", "8"]);
+    let mut proxy = TcpStream::connect(&server.address).unwrap();
+    let mut ask = || {
+        proxy
+            .write_all(b"GET /verify HTTP/1.1\r\nHost: x\r\n\r\n")
+            .unwrap();
+        let mut answer = [0; 12];
+        proxy.read_exact(&mut answer).unwrap();
+        assert_eq!(&answer, b"HTTP/1.1 401");
+        // The rest is read until nothing more is there, so that the next answer begins anew.
+        let mut head = Vec::new();
+        while !head.ends_with(b"}") {
+            let mut byte = [0];
+            proxy.read_exact(&mut byte).unwrap();
+            head.push(byte[0]);
+        }
+    };
+    ask();
+    let _held = silent(&server, 100);
+    assert_eq!(server.get("/verify", "").0, 401);
+    ask();
+}
+
+#[test]
+fn a_limit_on_open_files_is_raised_as_far_as_is_needed() {
+    let cli = Cli::with_app();
+    let server = Server::run(
+        &cli,
+        cli.shell("ulimit -S -n 100; exec api-tokens serve --listen 127.0.0.1:0"),
+    );
+    let limits = fs::read_to_string(format!("/proc/{}/limits", server.process.id())).unwrap();
+    let files = limits
+        .lines()
+        .find(|line| line.starts_with("Max open files"));
+    let soft: u64 = files
+        .unwrap()
+        .split_whitespace()
+        .nth(3)
+        .unwrap()
+        .parse()
+        .unwrap();
+    assert!(soft > 100, "{limits}");
+}
+
+#[test]
+fn a_name_can_be_listened_on() {
+    let cli = Cli::with_app();
+    let server = Server::run(
+        &cli,
+        cli.shell("exec api-tokens serve --listen localhost:0"),
+    );
+    assert_eq!(server.get("/verify", "").0, 401);
+    for (address, shown) in [
+        ("localhost:99999", "localhost:99999"),
+        ("localhost", "localhost"),
+        ("no-such-host.invalid:8080", "no-such-host.invalid:8080"),
+    ] {
+        let run = cli.run(&["serve", "--listen", address]);
+        assert!(run.code == 1 || run.code == 2, "{run:?}");
+        assert!(run.err.contains(shown), "{run:?}");
+        assert!(run.err.contains("127.0.0.1:"), "{run:?}");
+    }
+}
+
+#[test]
+fn a_server_that_only_verifies_manages_nothing() {
+    let cli = Cli::with_app();
+    let (token, id) = cli.issue("ci", &["--scope", "a"]);
+    for (more, uses) in [(&["--verify-only"][..], 1), (&["--read-only"], 1)] {
+        let server = Server::start(&cli, more);
+        assert_eq!(server.get_as("/verify?scope=a", &token).0, 200);
+        for path in [
+            "/",
+            "/tokens",
+            "/tokens/",
+            "/api",
+            "/api/apps",
+            "/api/tokens",
+        ] {
+            assert_eq!(server.get_as(path, &token).0, 404, "{more:?} {path}");
+        }
+        server.stop("-TERM");
+        let shown = cli.run(&["token", "show", &id, "--json"]).json();
+        // The second records nothing.
+        assert_eq!(shown["uses"], uses, "{more:?}");
+    }
+    assert!(!cli.directory.path().join(TOKEN_FILE).exists());
+    let apps = cli.run(&["app", "list", "--json"]).json_lines();
+    assert_eq!(apps.len(), 1);
+}
+
+#[test]
+fn a_server_that_only_verifies_makes_no_store() {
+    let cli = Cli::new();
+    for only in ["--verify-only", "--read-only"] {
+        cli.run(&["serve", "--listen", "127.0.0.1:0", only])
+            .failed(3);
+    }
+    assert_eq!(fs::read_dir(cli.directory.path()).unwrap().count(), 0);
+    let both = [
+        "serve",
+        "--verify-only",
+        "--trust-origin",
+        "https://a.example",
+    ];
+    cli.run(&both).failed(2);
+}
+
+/// Revokes all tokens by hand, where nothing puts it into the change log.
+async fn revoke_behind_the_log(cli: &Cli) {
+    let mut connection = behind_the_triggers(cli).await;
+    sqlx::raw_sql("UPDATE api_tokens SET revoked_at = created_at")
+        .execute(&mut connection)
+        .await
+        .unwrap();
+    connection.close().await.unwrap();
+}
+
+#[test]
+fn a_change_that_the_log_does_not_show_is_applied_once_caches_are_cleared() {
+    let cli = Cli::with_app();
+    let (token, _) = cli.issue("ci", &[]);
+    let server = Server::start(&cli, &["--verify-only", "--max-staleness", "1h"]);
+    assert_eq!(server.get_as("/verify", &token).0, 200);
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    runtime.block_on(revoke_behind_the_log(&cli));
+    assert_eq!(server.get_as("/verify", &token).0, 200);
+    let cleared = cli.run(&["cache", "clear", "--json"]).json();
+    assert_eq!(cleared["cleared"], true);
+    let began = Instant::now();
+    while server.get_as("/verify", &token).0 != 401 {
+        assert!(began.elapsed() < Duration::from_secs(30), "still admitted");
+        thread::sleep(Duration::from_millis(20));
+    }
+    let event = &cli.run(&["events", "--json"]).json_lines()[0];
+    assert_eq!(event["action"], "cache.clear");
+    assert_eq!(event["actor"], "cli:ada");
+    assert!(cli.run(&["cache", "clear"]).done().contains("Every node"));
+}
+
+/// Takes the tables away from under a server.
+async fn break_the_store(cli: &Cli) {
+    let mut connection = SqliteConnection::connect(&cli.store).await.unwrap();
+    for table in ["api_tokens", "api_token_changes"] {
+        let gone = format!("ALTER TABLE {table} RENAME TO gone_{table}");
+        sqlx::raw_sql(AssertSqlSafe(gone))
+            .execute(&mut connection)
+            .await
+            .unwrap();
+    }
+    connection.close().await.unwrap();
+}
+
+#[test]
+fn a_store_that_fails_is_warned_of_and_no_token_is_shown() {
+    let cli = Cli::with_app();
+    let (token, _) = cli.issue("ci", &[]);
+    for (level, warns) in [("", true), ("debug", true), ("off", false)] {
+        let cli_2 = Cli::with_app();
+        let mut command = cli_2.command(&["serve", "--listen", "127.0.0.1:0"]);
+        command.env("RUST_LOG", level);
+        let mut server = Server::run(&cli_2, command);
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        runtime.block_on(break_the_store(&cli_2));
+        assert_eq!(server.get_as("/verify", &token).0, 503);
+        let key = format!("X-Api-Key: {token}\r\n");
+        assert_eq!(server.get("/verify", &key).0, 401);
+        server.process.kill().unwrap();
+        let log = std::mem::take(&mut server.log).unwrap().join().unwrap();
+        let warning = log.lines().any(|line| line.contains("WARN"));
+        assert_eq!(warning, warns, "{level}: {log}");
+        assert_eq!(log.contains("request rejected"), level == "debug", "{log}");
+        assert!(!log.contains(&token), "{log}");
+        assert!(!log.contains('\u{1b}'), "{log}");
+    }
+}
+
+#[test]
+fn a_slash_at_the_end_of_a_path_leads_nowhere_else() {
+    let cli = Cli::with_app();
+    let server = Server::start(&cli, &[]);
+    let admin = server.first_token();
+    // A proxy that asks there is set up wrongly, as the guide says.
+    let (status, answer) = server.get_as("/verify/", &admin);
+    assert_eq!(status, 500, "{answer}");
+    assert!(answer.contains("/verify?scope="), "{answer}");
+    let (status, answer) = server.get("/tokens/", "");
+    assert_eq!(status, 308);
+    assert!(answer.contains("location: /tokens\r\n"), "{answer}");
+    for path in ["/api", "/api/"] {
+        let (status, answer) = server.get_as(path, &admin);
+        assert_eq!(status, 404);
+        assert!(answer.contains("/openapi.json"), "{path}: {answer}");
+        assert_eq!(server.get(path, "").0, 401);
+    }
 }
 
 #[test]
@@ -225,6 +558,7 @@ fn what_it_cannot_start_with_is_told() {
         "cookie",
         "Host",
         "authorization",
+        "content-length",
         "transfer-encoding",
         "sec-fetch-site",
     ] {
@@ -232,6 +566,19 @@ fn what_it_cannot_start_with_is_told() {
         assert!(message.contains("another meaning in HTTP"), "{message}");
         assert!(message.contains("`x-api-key`"), "{message}");
     }
+    for name in ["a b", ""] {
+        let message = serve("--api-key-header", name).failed(2);
+        assert!(message.contains("header"), "{message}");
+    }
+    for origin in ["admin.example", "https://"] {
+        cli.run(&["serve", "--trust-origin", origin]).failed(2);
+    }
+    let run = cli
+        .command(&["serve"])
+        .env("RUST_LOG", "tower_api_tokens=loud")
+        .output();
+    let message = Run::from(run.unwrap()).failed(2);
+    assert!(message.contains("RUST_LOG"), "{message}");
     // Nobody was given a token that did not reach them.
     assert!(
         cli.run(&["token", "list", "--json"])
@@ -244,7 +591,7 @@ fn what_it_cannot_start_with_is_told() {
 fn the_management_api_is_for_those_who_hold_an_administrators_token() {
     let cli = Cli::with_app();
     let (token, id) = cli.issue("ci", &[]);
-    let mut server = Server::start(&cli, &[]);
+    let server = Server::start(&cli, &[]);
     let admin = server.first_token();
     assert_eq!(server.get("/api/tokens", "").0, 401);
     assert_eq!(server.get_as("/api/tokens", &token).0, 403);
@@ -266,7 +613,7 @@ fn the_management_api_is_for_those_who_hold_an_administrators_token() {
 fn programs_read_the_same_fields_over_http_and_on_the_command_line() {
     let cli = Cli::with_app();
     let (_, id) = cli.issue("ci", &[]);
-    let mut server = Server::start(&cli, &[]);
+    let server = Server::start(&cli, &[]);
     let admin = server.first_token();
     let (_, answer) = server.get_as(&format!("/api/tokens/{id}"), &admin);
     let body = &answer[answer.find('{').unwrap()..];
@@ -283,7 +630,7 @@ fn programs_read_the_same_fields_over_http_and_on_the_command_line() {
 fn the_dashboard_is_for_those_who_sign_in_with_an_administrators_token() {
     let cli = Cli::with_app();
     let (_, id) = cli.issue("nightly export", &[]);
-    let mut server = Server::start(&cli, &[]);
+    let server = Server::start(&cli, &[]);
     let admin = server.first_token();
     let (status, answer) = server.get("/tokens", "");
     assert_eq!(status, 401);

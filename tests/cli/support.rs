@@ -1,11 +1,14 @@
 //! Runs the command line as a person or a program would.
 
 use std::{
+    env,
     io::Write,
+    path::Path,
     process::{Command, Output, Stdio},
 };
 
 use serde_json::Value;
+use sqlx::{AssertSqlSafe, Connection, SqliteConnection};
 use tempfile::TempDir;
 
 /// A directory with a database of its own.
@@ -65,6 +68,30 @@ impl Cli {
         command
     }
 
+    /// A command of the shell that finds `api-tokens`.
+    pub(crate) fn shell(&self, script: &str) -> Command {
+        let program = Path::new(env!("CARGO_BIN_EXE_api-tokens"));
+        let path = env::var("PATH").unwrap();
+        let like = self.command(&[]);
+        let mut command = Command::new("sh");
+        command
+            .args(["-c", script])
+            .current_dir(self.directory.path())
+            .env_clear()
+            .envs(
+                like.get_envs()
+                    .filter_map(|(name, value)| Some((name, value?))),
+            )
+            .env(
+                "PATH",
+                format!("{}:{path}", program.parent().unwrap().display()),
+            )
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        command
+    }
+
     pub(crate) fn run(&self, arguments: &[&str]) -> Run {
         self.command(arguments).output().unwrap().into()
     }
@@ -94,6 +121,24 @@ impl Cli {
     pub(crate) fn verify(&self, token: &str) -> Run {
         self.pipe(&["verify"], token)
     }
+}
+
+/// A connection to the database of a test that no trigger watches any more.
+pub(crate) async fn behind_the_triggers(cli: &Cli) -> SqliteConnection {
+    let mut connection = SqliteConnection::connect(&cli.store).await.unwrap();
+    let triggers: Vec<String> =
+        sqlx::query_scalar("SELECT name FROM sqlite_schema WHERE type = 'trigger'")
+            .fetch_all(&mut connection)
+            .await
+            .unwrap();
+    for trigger in triggers {
+        let drop = format!("DROP TRIGGER {trigger}");
+        sqlx::raw_sql(AssertSqlSafe(drop))
+            .execute(&mut connection)
+            .await
+            .unwrap();
+    }
+    connection
 }
 
 impl From<Output> for Run {

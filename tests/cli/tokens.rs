@@ -1,4 +1,5 @@
 use sqlx::{Connection, SqliteConnection};
+use tower_api_tokens::{Clock, SystemClock};
 
 use crate::support::{Cli, Run};
 
@@ -21,19 +22,57 @@ fn issue_prints_the_token_alone_on_standard_output() {
 #[test]
 fn a_token_has_the_scopes_and_the_expiry_that_were_asked_for() {
     let cli = Cli::with_app();
-    let more = [
-        "--scope",
-        "b:write",
-        "--scope",
-        "a:read",
-        "--expires",
-        "2100-01-31",
-    ];
-    let (_, id) = cli.issue("ci", &more);
+    for scopes in [
+        &["--scope", "b:write", "--scope", "a:read"][..],
+        &["--scope", "b:write,a:read"],
+        &["--scope", " a:read, b:write,", "--scope", "a:read"],
+        &["--scope", "a:read b:write"],
+    ] {
+        let more = [scopes, &["--expires", "2100-01-31"]].concat();
+        let (_, id) = cli.issue("ci", &more);
+        let token = cli.run(&["token", "show", &id, "--json"]).json();
+        assert_eq!(token["scopes"], serde_json::json!(["a:read", "b:write"]));
+        // It is admitted on that day.
+        assert_eq!(token["expires_at"], "2100-02-01T00:00:00Z");
+        assert_eq!(token["status"], "live");
+    }
+}
+
+#[test]
+fn a_scope_that_is_none_is_refused() {
+    let cli = Cli::with_app();
+    for scope in ["", " ", ",", "\"", "a,\u{e4}"] {
+        let issue = ["token", "issue", "--app", "billing", "--name", "x"];
+        let run = cli.run(&[&issue[..], &["--scope", scope]].concat());
+        assert_eq!(run.code, 2, "{run:?}");
+        let run = cli.pipe(&["verify", "--scope", scope], "x");
+        assert_eq!(run.code, 2, "{run:?}");
+    }
+    let tokens = cli.run(&["token", "list", "--json"]).json_lines();
+    assert!(tokens.is_empty());
+}
+
+#[test]
+fn an_expiry_is_any_time_of_rfc_3339_that_is_to_come() {
+    let cli = Cli::with_app();
+    let today = SystemClock::default().now().to_string()[..10].to_owned();
+    for (when, expires) in [
+        ("9999-12-31T23:59:59Z", "9999-12-30T22:00:00"),
+        ("9999-12-31", "9999-12-30T22:00:00"),
+        ("2100-01-31T12:00:00+23:59", "2100-01-30T12:01:00Z"),
+        ("2100-01-31t12:00:00z", "2100-01-31T12:00:00Z"),
+        // Today is not over.
+        (&today, "T00:00:00Z"),
+    ] {
+        let (_, id) = cli.issue("ci", &["--expires", when]);
+        let token = cli.run(&["token", "show", &id, "--json"]).json();
+        let expires_at = token["expires_at"].as_str().unwrap();
+        assert!(expires_at.contains(expires), "{when}: {token}");
+        assert_eq!(token["status"], "live", "{when}");
+    }
+    let (_, id) = cli.issue("ci", &["--expires", "never"]);
     let token = cli.run(&["token", "show", &id, "--json"]).json();
-    assert_eq!(token["scopes"], serde_json::json!(["a:read", "b:write"]));
-    assert_eq!(token["expires_at"], "2100-01-31T00:00:00Z");
-    assert_eq!(token["status"], "live");
+    assert!(token["expires_at"].is_null());
 }
 
 #[test]
@@ -52,6 +91,8 @@ fn an_expiry_that_has_passed_or_is_none_is_refused() {
         ("2001-01-01", "in the future"),
         ("0s", "in the future"),
         ("tomorrow", "90d"),
+        ("2100-01-31T12:00:00+24:00", "90d"),
+        ("2100-02-30", "90d"),
     ] {
         let message = cli.run(&[&issue[..], &[when]].concat()).failed(2);
         assert!(message.contains(cure), "{message}");

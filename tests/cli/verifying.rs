@@ -18,6 +18,15 @@ fn a_token_that_was_issued_is_admitted_through_a_pipe() {
 }
 
 #[test]
+fn a_byte_order_mark_is_no_part_of_a_token() {
+    let cli = Cli::with_app();
+    let (token, _) = cli.issue("ci", &[]);
+    cli.verify(&format!("\u{feff}{token}\r\n")).done();
+    cli.verify("\u{feff}").failed(2);
+    cli.verify(&format!("{token}\u{feff}")).failed(4);
+}
+
+#[test]
 fn the_exit_code_tells_why_a_token_is_not_admitted() {
     let cli = Cli::with_app();
     let unknown = "acme_live_0123456789ABCDEFGHIJKLMNOPQRSTUV1e5gLB";
@@ -39,6 +48,7 @@ fn a_required_scope_that_is_missing_refuses_the_token() {
     let scope = |scope| cli.pipe(&["verify", "--scope", "a:read", "--scope", scope], &token);
     scope("a:read").done();
     assert!(scope("a:write").failed(4).contains("`a:write`"));
+    assert!(scope("a:read,a:write").failed(4).contains("`a:write`"));
 }
 
 #[test]

@@ -86,7 +86,7 @@ impl Site {
     pub(crate) async fn start<P: Proxy>() -> Self {
         let directory = TempDir::new().unwrap();
         let store = format!("sqlite://{}", directory.path().join("tokens.db").display());
-        let (verifier, verifier_address, admin) = serve(&store);
+        let (verifier, verifier_address, admin) = serve(&store, &directory);
         let reached = Arc::new(AtomicUsize::new(0));
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let addresses = Addresses {
@@ -275,8 +275,9 @@ fn api_tokens(store: &str) -> Command {
 }
 
 /// Starts the process that the proxy asks: where it listens, and its first token.
-fn serve(store: &str) -> (Running, SocketAddr, String) {
+fn serve(store: &str, directory: &TempDir) -> (Running, SocketAddr, String) {
     let bound = format!("{}s", BOUND.as_secs());
+    let token = directory.path().join("admin-token");
     let mut child = api_tokens(store)
         .args([
             "serve",
@@ -284,8 +285,10 @@ fn serve(store: &str) -> (Running, SocketAddr, String) {
             "127.0.0.1:0",
             "--max-staleness",
             &bound,
+            "--admin-token-file",
         ])
-        .stdout(Stdio::piped())
+        .arg(&token)
+        .stdout(Stdio::null())
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
@@ -300,9 +303,7 @@ fn serve(store: &str) -> (Running, SocketAddr, String) {
         .expect("it listens");
     // What else it says has to be read, or it would wait for that.
     std::thread::spawn(move || said.for_each(drop));
-    let mut token = String::new();
-    let mut printed = BufReader::new(child.stdout.take().unwrap());
-    printed.read_line(&mut token).unwrap();
+    let token = std::fs::read_to_string(token).unwrap();
     let address = address.parse().unwrap();
     (Running(child), address, token.trim().to_owned())
 }

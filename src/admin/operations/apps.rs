@@ -80,4 +80,17 @@ impl Operator {
         self.change(intent, async move { Ok(tokens.enable_app(&id).await?) })
             .await
     }
+
+    /// Makes every node clear its cache, as [`ApiTokens::clear_caches`](crate::ApiTokens::clear_caches)
+    /// does.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the store fails.
+    pub async fn clear_caches(&self) -> Result<(), OperationError> {
+        let tokens = self.tokens().clone();
+        let intent = Intent::new(AuditAction::ClearCaches);
+        self.change(intent, async move { Ok(tokens.clear_caches().await?) })
+            .await
+    }
 }

@@ -24,12 +24,12 @@ pub(crate) enum Command {
     List,
     /// Disable an app: from now on none of its tokens is admitted
     Disable {
-        /// The app's identifier, or its name if no other has it
+        /// The app's identifier or name; `id:IDENTIFIER` where the text fits several apps
         app: String,
     },
     /// Enable an app: its tokens that are neither revoked nor expired are admitted again
     Enable {
-        /// The app's identifier, or its name if no other has it
+        /// The app's identifier or name; `id:IDENTIFIER` where the text fits several apps
         app: String,
     },
 }
@@ -37,7 +37,7 @@ pub(crate) enum Command {
 impl Command {
     pub(crate) fn purpose(&self) -> Purpose {
         match self {
-            Self::Create { .. } => Purpose::Fill,
+            Self::Create { .. } => Purpose::Fill { passing: false },
             Self::List => Purpose::Read,
             Self::Disable { .. } | Self::Enable { .. } => Purpose::Change,
         }

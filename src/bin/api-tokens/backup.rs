@@ -15,7 +15,7 @@ use crate::{
     output::{note, print_json},
     prompt::confirm,
     session::given,
-    store::{Access, cannot_open, check_is_there, in_read_only_mode},
+    store::{Access, cannot_open, check_is_there, check_place, in_read_only_mode},
 };
 
 #[derive(Args)]
@@ -72,7 +72,10 @@ pub(crate) async fn restore(arguments: &Restore, options: &Options) -> Result<()
 /// The URL of an SQLite database.
 fn database(options: &Options) -> Result<&str, Failure> {
     match given(options.store.as_deref()) {
-        Some(url) if url.starts_with("sqlite:") => Ok(url),
+        Some(url) if url.starts_with("sqlite:") => {
+            check_place(url, false)?;
+            Ok(url)
+        }
         Some(_) => Err(Failure::usage(
             "this command is for SQLite databases; for PostgreSQL use `pg_dump` and `pg_restore`",
         )),

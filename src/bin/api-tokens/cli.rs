@@ -1,13 +1,18 @@
 //! What may be typed.
 
-use std::{env, process::ExitCode};
+use std::{
+    env,
+    ffi::OsString,
+    io::{self, Write},
+    process::ExitCode,
+};
 
 use clap::{Args, Parser, Subcommand, error::ErrorKind};
 use clap_complete::Shell;
 
 use crate::{
-    app, backup, bench, events,
-    failure::Status,
+    app, backup, bench, cache, events,
+    failure::{Failure, Status},
     moving::{export, import},
     output, serve,
     session::Purpose,
@@ -17,7 +22,7 @@ use crate::{
 const AFTER_HELP: &str = "\
 Exit codes:
   0  done; for `verify`, the token is admitted
-  1  failed: the store, or reading and writing, did not work
+  1  failed: the store, or reading and writing, did not work; the output could not be written
   2  not understood: an argument is missing or wrong
   3  there is no such app or token
   4  refused: by the state of the app or token, by the actor's rights, or at the prompt";
@@ -59,8 +64,8 @@ pub(crate) struct Options {
     /// The prefix of the tokens, like `acme_live`: what the service was built with
     #[arg(long, global = true, env = "API_TOKENS_PREFIX", hide_env_values = true)]
     pub(crate) prefix: Option<String>,
-    /// Write nothing to the store, as a standby or a role that may only read demands; for commands that
-    /// list, show, verify or export
+    /// Write nothing to the store, as a standby or a role that may only read demands; for `serve` and
+    /// for commands that list, show, verify or export
     #[arg(long, global = true)]
     pub(crate) read_only: bool,
     /// Print JSON, one object on each line
@@ -88,6 +93,9 @@ pub(crate) enum Command {
     Backup(backup::Backup),
     /// Replace an SQLite database with a copy, while no process uses it
     Restore(backup::Restore),
+    /// Clear the caches of running nodes
+    #[command(subcommand)]
+    Cache(cache::Command),
     /// Measure what verifying a token costs with a store
     Bench(bench::Arguments),
     /// Serve the management API, the dashboard, and an endpoint that proxies ask about each request
@@ -106,7 +114,9 @@ impl Command {
             Self::App(command) => command.purpose(),
             Self::Token(command) => command.purpose(),
             Self::Serve(arguments) => arguments.purpose(),
-            Self::Bench(_) | Self::Import(_) => Purpose::Fill,
+            Self::Cache(_) => Purpose::Change,
+            Self::Bench(_) => Purpose::Fill { passing: true },
+            Self::Import(_) => Purpose::Fill { passing: false },
             Self::Backup(_)
             | Self::Completions { .. }
             | Self::Events(_)
@@ -118,13 +128,20 @@ impl Command {
 }
 
 impl Cli {
+    /// Whether a result goes to standard output. The verdict of `verify` is its exit code.
+    pub(crate) fn prints(&self) -> bool {
+        match &self.command {
+            Command::Serve(_) => false,
+            Command::Backup(_) | Command::Restore(_) | Command::Verify(_) => self.options.json,
+            Command::Export(arguments) => self.options.json || !arguments.has_file(),
+            _ => true,
+        }
+    }
+
     /// Reads the arguments, or says what is wrong with them.
     pub(crate) fn read() -> Result<Self, ExitCode> {
         Self::try_parse().map_err(|error| match error.kind() {
-            ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
-                let _ = error.print();
-                ExitCode::SUCCESS
-            }
+            ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => print_help(&error),
             _ => {
                 match without_secrets(&error.to_string(), env::args_os().skip(1)) {
                     Some(text) => output::note(text.trim_end()),
@@ -136,26 +153,60 @@ impl Cli {
     }
 }
 
+fn print_help(help: &clap::Error) -> ExitCode {
+    if output::is_closed() {
+        return Failure::failed("standard output is closed").report();
+    }
+    match help.print().and_then(|()| io::stdout().flush()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => Failure::from(error).report(),
+    }
+}
+
+/// Options whose values are no secrets, and are shown so that they can be mended.
+const SHOWN: [&str; 1] = ["--listen"];
+
 /// The text without what was typed and may be a secret, if there is any of that in it.
-fn without_secrets(text: &str, typed: impl Iterator<Item = std::ffi::OsString>) -> Option<String> {
-    let mut clean = text.to_owned();
+fn without_secrets(text: &str, typed: impl Iterator<Item = OsString>) -> Option<String> {
+    let mut secrets = Vec::new();
+    let mut shown = false;
     for argument in typed {
         let argument = argument.to_string_lossy();
-        let value = match argument.split_once('=') {
-            Some((name, value)) if name.starts_with('-') => value,
-            _ => &argument,
+        let is_value_of_shown = std::mem::take(&mut shown);
+        let (option, value) = match argument.split_once('=') {
+            Some((option, value)) if option.starts_with('-') => (option, value),
+            _ => (&*argument, &*argument),
         };
-        if may_be_secret(value) {
-            clean = clean.replace(value, "[hidden]");
+        if SHOWN.contains(&option) {
+            shown = option == argument;
+        } else if is_url(&argument) {
+            // Wherever it is cut into pieces, at an equals sign or at a mistaken hyphen.
+            secrets.extend([argument.to_string(), value.to_owned()]);
+            let pieces = argument
+                .split('=')
+                .map(|piece| piece.trim_start_matches('-'));
+            secrets.extend(pieces.filter(|piece| is_url(piece)).map(str::to_owned));
+        } else if may_be_secret(value) && !is_value_of_shown {
+            secrets.push(value.to_owned());
         }
+    }
+    secrets.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
+    let mut clean = text.to_owned();
+    for secret in secrets {
+        clean = clean.replace(&secret, "[hidden]");
     }
     (clean != text).then_some(clean)
 }
 
-/// Whether a text is as long as a secret or has the form of a URL, and is neither an option nor prose.
+/// Whether a text is as long as a secret, and is neither an option nor prose.
 fn may_be_secret(text: &str) -> bool {
     let word = !text.starts_with('-') && !text.contains(char::is_whitespace);
-    word && (text.len() >= 16 || text.contains(['@', ':']))
+    word && (text.len() >= 16 || text.contains(':'))
+}
+
+/// Whether a text may be a URL with a password in it, or a part of one.
+fn is_url(text: &str) -> bool {
+    text.contains('@') || text.contains("://")
 }
 
 #[cfg(test)]
@@ -181,8 +232,33 @@ mod tests {
         );
         let clean = without_secrets(&text, typed(&format!("--id={token}")));
         assert!(clean.is_some_and(|text| !text.contains(token)));
+        let listen = ["--listen".into(), "localhost:80800".into()];
+        let text = "invalid value 'localhost:80800' for '--listen <ADDRESS>'";
+        assert_eq!(without_secrets(text, listen.into_iter()), None);
         let text = "unexpected argument '--frobnicate-everything-at-once' found";
         let clean = without_secrets(text, typed("--frobnicate-everything-at-once"));
         assert_eq!(clean, None);
+    }
+
+    #[test]
+    fn no_part_of_a_url_is_repeated() {
+        let url = "postgres://u:Sup3r=@Secret/Wo rd@host";
+        for argument in [
+            url.to_owned(),
+            format!("--{url}"),
+            format!("-{url}"),
+            format!("--stor={url}"),
+            "u:Sup3r@Secret/Word@h".to_owned(),
+        ] {
+            // What it is cut into, at the worst.
+            for part in [
+                &*argument,
+                argument.split_once('=').map_or("", |(part, _)| part),
+            ] {
+                let text = format!("unexpected argument '{part}' found");
+                let clean = without_secrets(&text, [argument.clone().into()].into_iter());
+                assert!(!clean.unwrap_or(text).contains("Sup3r"), "{argument}");
+            }
+        }
     }
 }

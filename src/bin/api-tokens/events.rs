@@ -9,7 +9,7 @@ use crate::{
 
 #[derive(Args)]
 pub(crate) struct Arguments {
-    /// Only what was done to this app, by its identifier or unambiguous name
+    /// Only what was done to this app, by its identifier or name
     #[arg(long)]
     app: Option<String>,
     /// Only what was done to this token, by its identifier

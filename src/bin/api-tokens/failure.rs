@@ -49,8 +49,8 @@ pub(crate) struct Failure {
     source: Option<Box<dyn Error + Send + Sync>>,
     /// What is certain nevertheless, and what to do about the rest.
     advice: Option<String>,
-    /// Nobody reads the output any more.
-    unread: bool,
+    /// What was to be printed could not be written.
+    output: Option<io::ErrorKind>,
 }
 
 impl Failure {
@@ -60,7 +60,7 @@ impl Failure {
             message: message.into(),
             source: None,
             advice: None,
-            unread: false,
+            output: None,
         }
     }
 
@@ -107,10 +107,29 @@ impl Failure {
         self
     }
 
-    /// Tells the person of the failure, and the caller by its exit code. To close the output early,
-    /// as `head` does, is no failure.
+    /// Says what became of what could not be printed, and what to do about it, before the cause.
+    pub(crate) fn saying(self, message: String, advice: String) -> Self {
+        Self {
+            message,
+            advice: Some(advice),
+            output: None,
+            ..self
+        }
+    }
+
+    /// Says that a change was made, if all that failed is to print it.
+    pub(crate) fn after_change(mut self) -> Self {
+        if self.output.is_some() {
+            self.output = Some(io::ErrorKind::Other);
+            self.advice = Some("What was asked for is done; only this output is missing.".into());
+        }
+        self
+    }
+
+    /// Shows the failure to the person, and returns its exit code. A reader that has read enough of
+    /// what is there, as `head` does, is no failure.
     pub(crate) fn report(&self) -> ExitCode {
-        if self.unread {
+        if self.output == Some(io::ErrorKind::BrokenPipe) {
             return ExitCode::SUCCESS;
         }
         let mut text = format!("error: {}", self.message);
@@ -157,7 +176,7 @@ impl From<StoreError> for Failure {
 impl From<io::Error> for Failure {
     fn from(error: io::Error) -> Self {
         Self {
-            unread: error.kind() == io::ErrorKind::BrokenPipe,
+            output: Some(error.kind()),
             ..Self::failed("cannot write the output").because(error)
         }
     }

@@ -11,6 +11,7 @@
 mod app;
 mod backup;
 mod bench;
+mod cache;
 mod cli;
 mod completions;
 mod events;
@@ -21,6 +22,7 @@ mod number;
 mod output;
 mod progress;
 mod prompt;
+mod scopes;
 mod serve;
 mod session;
 mod store;
@@ -34,7 +36,7 @@ use std::process::ExitCode;
 use cli::{Cli, Command};
 use failure::Failure;
 use moving::{export, import};
-use session::Session;
+use session::{Purpose, Session};
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -48,18 +50,31 @@ async fn main() -> ExitCode {
 }
 
 async fn run(cli: Cli) -> Result<(), Failure> {
+    if cli.prints() && output::is_closed() {
+        return Err(Failure::failed(
+            "standard output is closed, so nothing was done: send it to a file, a pipe or, opened for writing alone, `/dev/null`",
+        ));
+    }
     match &cli.command {
-        Command::Backup(arguments) => return backup::back_up(arguments, &cli.options).await,
-        Command::Restore(arguments) => return backup::restore(arguments, &cli.options).await,
+        Command::Backup(arguments) => {
+            let done = backup::back_up(arguments, &cli.options).await;
+            return done.map_err(Failure::after_change);
+        }
+        Command::Restore(arguments) => {
+            let done = backup::restore(arguments, &cli.options).await;
+            return done.map_err(Failure::after_change);
+        }
         Command::Completions { shell } => return completions::run(*shell),
         _ => {}
     }
-    let session = Session::open(&cli.options, cli.command.purpose()).await?;
+    let purpose = cli.command.purpose();
+    let session = Session::open(&cli.options, purpose).await?;
     let done = match cli.command {
         Command::App(command) => app::run(command, &session).await,
         Command::Token(command) => token::run(command, &session).await,
         Command::Events(arguments) => events::run(&arguments, &session).await,
         Command::Verify(arguments) => verify::run(&arguments, &session).await,
+        Command::Cache(command) => cache::run(&command, &session).await,
         Command::Bench(arguments) => bench::run(&arguments, &session).await,
         Command::Export(arguments) => export::run(&arguments, &session).await,
         Command::Import(arguments) => import::run(&arguments, &session).await,
@@ -67,5 +82,8 @@ async fn run(cli: Cli) -> Result<(), Failure> {
         Command::Backup(_) | Command::Completions { .. } | Command::Restore(_) => Ok(()),
     };
     session.close().await;
-    done
+    match purpose {
+        Purpose::Read => done,
+        _ => done.map_err(Failure::after_change),
+    }
 }

@@ -10,10 +10,14 @@ use crate::{
     visible::{visible, visible_json},
 };
 
+/// The columns between one cell of a table and the next.
+const GAP: u16 = 2;
+
 /// Records of one kind, as a table for people or as JSON lines for programs.
 pub(crate) struct Listing {
     json: bool,
-    table: Table,
+    columns: &'static [&'static str],
+    rows: Vec<Vec<String>>,
 }
 
 /// Something that is listed.
@@ -27,32 +31,88 @@ pub(crate) trait Listed: Serialize {
 
 impl Listing {
     pub(crate) fn new<T: Listed>(json: bool) -> Self {
-        let mut table = plain_table();
-        table.set_header(T::COLUMNS);
-        Self { json, table }
+        Self {
+            json,
+            columns: T::COLUMNS,
+            rows: Vec::new(),
+        }
     }
 
-    /// Adds a record: JSON is printed at once.
+    /// Adds a record. JSON is printed immediately.
     pub(crate) fn add<T: Listed>(&mut self, record: &T) -> Result<(), Failure> {
         if self.json {
             return print_json(record);
         }
-        let cells = record.cells();
-        self.table.add_row(cells.iter().map(|cell| visible(cell)));
+        self.rows.push(record.cells());
         Ok(())
     }
 
     /// Prints the table, or in place of an empty one what to do about it.
-    pub(crate) fn end(mut self, empty: &str) -> Result<(), Failure> {
+    pub(crate) fn end(self, empty: &str) -> Result<(), Failure> {
         if self.json {
             return Ok(());
         }
-        if self.table.is_empty() {
+        if self.rows.is_empty() {
             note(empty);
             return Ok(());
         }
-        print_table(&mut self.table)
+        let mut table = plain_table();
+        table.set_header(self.columns);
+        for row in &self.rows {
+            table.add_row(row.iter().map(|cell| visible(cell)));
+        }
+        if fits(&table) {
+            print_table(&mut table)
+        } else {
+            self.print_in_full()
+        }
     }
+
+    /// Prints the records as `print_fields` does, with an empty line between them.
+    fn print_in_full(&self) -> Result<(), Failure> {
+        for (number, row) in self.rows.iter().enumerate() {
+            if number > 0 {
+                print_line("")?;
+            }
+            let fields: Vec<_> = self.columns.iter().copied().zip(row.clone()).collect();
+            print_fields(&fields)?;
+        }
+        Ok(())
+    }
+}
+
+/// Whether no line of a table is wider than the terminal. A terminal that does not know its width,
+/// or says that it is 0, is wide enough.
+fn fits(table: &Table) -> bool {
+    let Some(width) = table.width().filter(|width| *width > 0) else {
+        return true;
+    };
+    let columns = table.column_max_content_widths();
+    let gaps = usize::from(GAP) * columns.len().saturating_sub(1);
+    let needed = columns.into_iter().map(usize::from).sum::<usize>() + gaps;
+    !io::stdout().is_terminal() || needed <= usize::from(width)
+}
+
+/// Whether standard output was closed when the program started. The standard library then puts the
+/// null device in its place, open for reading too, so that nothing that is written reports an error.
+/// A null device that a shell opened is for writing alone.
+#[cfg(target_os = "linux")]
+pub(crate) fn is_closed() -> bool {
+    use std::{fs::metadata, os::unix::fs::MetadataExt};
+
+    use rustix::fs::{FileType, OFlags, fcntl_getfl, fstat};
+
+    let (Ok(null), Ok(out)) = (metadata("/dev/null"), fstat(io::stdout())) else {
+        return false;
+    };
+    FileType::from_raw_mode(out.st_mode) == FileType::CharacterDevice
+        && out.st_rdev == null.rdev()
+        && fcntl_getfl(io::stdout()).is_ok_and(|flags| flags & OFlags::RWMODE == OFlags::RDWR)
+}
+
+#[cfg(not(target_os = "linux"))]
+pub(crate) fn is_closed() -> bool {
+    false
 }
 
 /// A value on standard output as one line of JSON.
@@ -68,16 +128,19 @@ pub(crate) fn print_fields(fields: &[(&str, String)]) -> Result<(), Failure> {
 
 /// One record in full on standard error, beside what is printed for a program.
 pub(crate) fn note_fields(fields: &[(&str, String)]) {
-    let mut table = fields_table(fields);
-    arrange(&mut table, io::stderr().is_terminal());
-    let _ = writeln!(io::stderr(), "{}", table.trim_fmt());
+    let _ = writeln!(io::stderr(), "{}", fields_table(fields).trim_fmt());
 }
 
 /// A line on standard output.
 pub(crate) fn print_line(line: &str) -> Result<(), Failure> {
+    print(format!("{line}\n").as_bytes())
+}
+
+/// Bytes on standard output. They are flushed, because what is flushed when the program ends fails
+/// without a word.
+pub(crate) fn print(bytes: &[u8]) -> Result<(), Failure> {
     let mut out = io::stdout().lock();
-    out.write_all(line.as_bytes())?;
-    out.write_all(b"\n")?;
+    out.write_all(bytes)?;
     Ok(out.flush()?)
 }
 
@@ -94,28 +157,25 @@ fn fields_table(fields: &[(&str, String)]) -> Table {
     for (name, value) in fields {
         table.add_row([*name, &*visible(value)]);
     }
+    pad(&mut table);
     table
 }
 
+/// A table that breaks no line: an identifier that is cut into pieces cannot be copied.
 fn plain_table() -> Table {
     let mut table = Table::new();
     table.load_style(presets::NOTHING);
+    table.set_content_arrangement(ContentArrangement::Disabled);
     table
 }
 
 fn print_table(table: &mut Table) -> Result<(), Failure> {
-    arrange(table, io::stdout().is_terminal());
+    pad(table);
     print_line(&table.trim_fmt())
 }
 
-/// Fits a table to the terminal; elsewhere no line is broken.
-fn arrange(table: &mut Table, terminal: bool) {
-    table.set_content_arrangement(if terminal {
-        ContentArrangement::Dynamic
-    } else {
-        ContentArrangement::Disabled
-    });
+fn pad(table: &mut Table) {
     for column in table.column_iter_mut() {
-        column.set_padding((0, 2));
+        column.set_padding((0, GAP));
     }
 }

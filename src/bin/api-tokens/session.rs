@@ -12,7 +12,7 @@ use crate::{
     cli::Options,
     failure::Failure,
     output::note,
-    store::{Access, Store},
+    store::{Access, Store, check_place},
 };
 
 /// The format of commands that neither make nor judge a token.
@@ -26,7 +26,10 @@ pub(crate) enum Purpose {
     /// To change what is there.
     Change,
     /// To put the first things into it.
-    Fill,
+    Fill {
+        /// It may be gone when the command ends.
+        passing: bool,
+    },
     /// To make tokens, whose prefix has to be known.
     Issue,
     /// To verify the requests of others.
@@ -35,6 +38,8 @@ pub(crate) enum Purpose {
         any_format: bool,
         /// How old an answer may be.
         max_staleness: Duration,
+        /// Nothing is managed.
+        verify_only: bool,
     },
 }
 
@@ -45,6 +50,8 @@ pub(crate) struct Session {
     pub(crate) operator: Operator,
     pub(crate) json: bool,
     sqlite: Option<SqliteStore>,
+    /// Nothing may be written to the store.
+    pub(crate) read_only: bool,
 }
 
 impl Session {
@@ -63,10 +70,17 @@ impl Session {
         let format = TokenFormat::new(prefix.unwrap_or(ANY_PREFIX))
             .map_err(|error| Failure::usage(format!("`--prefix` cannot be used: {error}")))?;
         let access = access(purpose, options.read_only)?;
+        // What these commands are for is over when they end.
+        let passing = matches!(
+            purpose,
+            Purpose::Serve { .. } | Purpose::Fill { passing: true }
+        );
+        check_place(url, passing)?;
         let Store {
             registry,
             tokens,
             sqlite,
+            read_only,
         } = Store::open(url, given(options.schema.as_deref()), format, access).await?;
         let tokens = set_up(tokens, purpose, prefix.is_some()).build();
         let operations = Operations::new(&tokens);
@@ -77,6 +91,7 @@ impl Session {
             tokens,
             json: options.json,
             sqlite,
+            read_only,
         })
     }
 
@@ -93,48 +108,65 @@ impl Session {
         }
     }
 
-    /// Finds an app by its identifier, or else by its name, if only one has it.
+    /// Finds an app by its identifier or its name, whichever fits; `id:IDENTIFIER` fits no name.
+    /// What fits several apps names none of them: anybody who may create an app could otherwise
+    /// give it the name or the identifier of another, and get the tokens that are meant for that.
     pub(crate) async fn find_app(&self, named: &str) -> Result<AppRecord, Failure> {
-        if let Ok(id) = AppId::new(named)
-            && let Some(app) = self.registry.app(&id).await?
-        {
-            return Ok(app);
+        if let Some(id) = named.strip_prefix("id:") {
+            return match AppId::new(id) {
+                Ok(id) => self.registry.app(&id).await?.ok_or_else(no_such_app),
+                Err(error) => Err(Failure::usage(error.to_string())),
+            };
         }
         let mut found = Vec::new();
         let mut query = AppQuery::default().limit(1000);
         loop {
             let page = self.registry.apps(&query).await?;
-            found.extend(page.items.into_iter().filter(|app| app.name == named));
+            let fits = |app: &AppRecord| app.name == named || app.id.as_str() == named;
+            found.extend(page.items.into_iter().filter(fits));
             match page.next {
                 Some(next) => query = query.after(next),
                 None => break,
             }
         }
-        match found.len() {
-            0 => Err(Failure::not_found(
-                "there is no app with this identifier or name; `api-tokens app list` shows them all",
-            )),
-            1 => Ok(found.remove(0)),
+        match found.as_slice() {
+            [] => Err(no_such_app()),
+            [_] => Ok(found.remove(0)),
             _ => {
-                let ids: Vec<_> = found.iter().map(|app| app.id.as_str()).collect();
+                let named: Vec<_> = found
+                    .iter()
+                    .map(|app| format!("`id:{}` ({})", app.id, app.name))
+                    .collect();
                 Err(Failure::usage(format!(
-                    "several apps have this name; give the identifier of one: {}",
-                    ids.join(", ")
+                    "several apps have this name or identifier; give one of {}",
+                    named.join(", ")
                 )))
             }
         }
     }
 }
 
+fn no_such_app() -> Failure {
+    Failure::not_found(
+        "there is no app with this identifier or name; `api-tokens app list` shows them all",
+    )
+}
+
 fn access(purpose: Purpose, read_only: bool) -> Result<Access, Failure> {
     match (purpose, read_only) {
-        (Purpose::Read, true) => Ok(Access::ReadOnly),
+        (Purpose::Read | Purpose::Serve { .. }, true) => Ok(Access::ReadOnly),
         (_, true) => Err(Failure::usage(
-            "this command writes to the store: leave out `--read-only`, which is for `app list`, `token list`, `token show`, `events`, `verify` and `export`",
+            "this command writes to the store: leave out `--read-only`, which is for `app list`, `token list`, `token show`, `events`, `verify`, `export` and `serve`",
         )),
         (Purpose::Read, false) => Ok(Access::Read),
         (Purpose::Change | Purpose::Issue, false) => Ok(Access::Change),
-        (Purpose::Fill | Purpose::Serve { .. }, false) => Ok(Access::Create),
+        (
+            Purpose::Serve {
+                verify_only: true, ..
+            },
+            false,
+        ) => Ok(Access::Verify),
+        (Purpose::Fill { .. } | Purpose::Serve { .. }, false) => Ok(Access::Create),
     }
 }
 
@@ -143,6 +175,7 @@ fn set_up(tokens: ApiTokensBuilder, purpose: Purpose, knows_prefix: bool) -> Api
         Purpose::Serve {
             any_format,
             max_staleness,
+            ..
         } => {
             let tokens = tokens.max_staleness(max_staleness);
             if any_format {

@@ -1,6 +1,6 @@
 //! Opens the store that a URL names.
 
-use std::{borrow::Cow, str::FromStr, sync::Arc};
+use std::{str::FromStr, sync::Arc};
 
 use tower_api_tokens::{
     ApiTokens, ApiTokensBuilder, PostgresStore, SqliteStore, StoreError, StoreErrorKind,
@@ -18,6 +18,8 @@ pub(crate) enum Access {
     Change,
     /// It is read, and ought to be there; its tables are brought up to date.
     Read,
+    /// It is read, and ought to be there; uses are recorded where that is allowed.
+    Verify,
     /// It is read, and nothing is written to it.
     ReadOnly,
 }
@@ -28,6 +30,8 @@ pub(crate) struct Store {
     pub(crate) tokens: ApiTokensBuilder,
     /// The database to close in the end, so that its latest changes are in its file, where it is SQLite.
     pub(crate) sqlite: Option<SqliteStore>,
+    /// Nothing may be written to it.
+    pub(crate) read_only: bool,
 }
 
 impl Store {
@@ -48,15 +52,11 @@ impl Store {
                 if access != Access::Create {
                     check_is_there(url)?;
                 }
-                let url = match access {
-                    Access::ReadOnly => Cow::Owned(in_read_only_mode(url)),
-                    _ => Cow::Borrowed(url),
-                };
-                let opened = SqliteStore::open(&url).await;
+                let (opened, read_only) = open_sqlite(url, access).await;
                 let store = opened.map_err(|error| cannot_open(error, access))?;
                 Ok(Self {
                     sqlite: Some(store.clone()),
-                    ..Self::over(store, format)
+                    ..Self::over(store, format, read_only)
                 })
             }
             Some("postgres" | "postgresql") => {
@@ -67,11 +67,11 @@ impl Store {
                 let builder = match access {
                     Access::Create => builder,
                     Access::Change | Access::Read => builder.must_exist(),
-                    Access::ReadOnly => builder.read_only(),
+                    Access::Verify | Access::ReadOnly => builder.read_only(),
                 };
                 let connected = builder.connect().await;
                 let store = connected.map_err(|error| cannot_open(error, access))?;
-                Ok(Self::over(store, format))
+                Ok(Self::over(store, format, access == Access::ReadOnly))
             }
             _ => Err(Failure::usage(
                 "the store is `sqlite://PATH` or `postgres://USER@HOST/DATABASE`",
@@ -79,13 +79,62 @@ impl Store {
         }
     }
 
-    fn over(store: impl TokenRegistry + Clone, format: TokenFormat) -> Self {
+    fn over(store: impl TokenRegistry + Clone, format: TokenFormat, read_only: bool) -> Self {
         Self {
             registry: Arc::new(store.clone()),
             tokens: ApiTokens::builder(store, format),
             sqlite: None,
+            read_only,
         }
     }
+}
+
+/// Opens a database, and tells whether it may only be read.
+async fn open_sqlite(url: &str, access: Access) -> (Result<SqliteStore, StoreError>, bool) {
+    let for_reading = in_read_only_mode(url);
+    if access == Access::ReadOnly {
+        return (SqliteStore::open(&for_reading).await, true);
+    }
+    match SqliteStore::open(url).await {
+        Err(error) if access == Access::Verify && error.kind() == StoreErrorKind::ReadOnly => {
+            (SqliteStore::open(&for_reading).await, true)
+        }
+        opened => (opened, false),
+    }
+}
+
+/// Checks that an SQLite URL names a place where something is kept: a variable that is not set leaves
+/// `sqlite://` behind, and what is made in memory is gone when a command ends. A `passing` command
+/// is for such a place, too.
+pub(crate) fn check_place(url: &str, passing: bool) -> Result<(), Failure> {
+    let Some(rest) = url.strip_prefix("sqlite:") else {
+        return Ok(());
+    };
+    let rest = rest.strip_prefix("//").unwrap_or(rest);
+    let (path, query) = rest.split_once('?').unwrap_or((rest, ""));
+    let in_memory =
+        path.trim_matches('/') == ":memory:" || query.split('&').any(|pair| pair == "mode=memory");
+    if in_memory && passing {
+        return Ok(());
+    }
+    if in_memory {
+        return Err(Failure::usage(
+            "a database in memory is gone when the command ends: name a file, as in `sqlite://PATH`",
+        ));
+    }
+    if path.trim().trim_matches('/').is_empty() {
+        return Err(Failure::usage(
+            "the store's URL names no file: give `sqlite://PATH`, and check that the variables in it are set",
+        ));
+    }
+    let user = path.split_once('@').filter(|(user, _)| user.contains(':'));
+    if user.is_some() && !path.starts_with(['/', '.']) {
+        // It would be shown as the name of a file.
+        return Err(Failure::usage(
+            "an SQLite database has no user and no password: give `sqlite://PATH`, or `postgres://USER@HOST/DATABASE`; a path with `:` and `@` in it begins with `./` or `/`",
+        ));
+    }
+    Ok(())
 }
 
 /// A path with a typo in it is not an empty store.
@@ -139,6 +188,42 @@ pub(crate) fn cannot_open(error: StoreError, access: Access) -> Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_url_names_a_place_where_something_is_kept() {
+        for kept in [
+            "sqlite://tokens.db",
+            "sqlite:tokens.db",
+            "sqlite:///var/lib/tokens.db?mode=rw",
+            "sqlite:///srv/a:b@c/tokens.db",
+            "sqlite://a@b.db",
+            "postgres://",
+        ] {
+            assert!(check_place(kept, false).is_ok(), "{kept}");
+        }
+        for lost in [
+            "sqlite:",
+            "sqlite://",
+            "sqlite:///",
+            "sqlite:// ",
+            "sqlite:?mode=rwc",
+            "sqlite://?mode=rwc",
+            "sqlite://?",
+            "sqlite://u:Sup3r@Secret/Word@host",
+        ] {
+            assert!(check_place(lost, false).is_err(), "{lost}");
+            assert!(check_place(lost, true).is_err(), "{lost}");
+        }
+        for passing in [
+            "sqlite::memory:",
+            "sqlite://:memory:",
+            "sqlite://x?cache=shared&mode=memory",
+            "sqlite://?mode=memory",
+        ] {
+            assert!(check_place(passing, false).is_err(), "{passing}");
+            assert!(check_place(passing, true).is_ok(), "{passing}");
+        }
+    }
 
     #[test]
     fn read_only_mode_takes_the_place_of_another() {

@@ -4,12 +4,13 @@ use std::io::{self, BufRead, IsTerminal, Read};
 
 use clap::Args;
 use serde::Serialize;
-use tower_api_tokens::{AppPrincipal, Rejection, RejectionKind, Scope};
+use tower_api_tokens::{AppPrincipal, Rejection, RejectionKind, ScopeSet};
 use zeroize::Zeroizing;
 
 use crate::{
     failure::Failure,
     output::{note, print_fields, print_json},
+    scopes,
     session::Session,
     views::{Time, time_or},
 };
@@ -17,11 +18,13 @@ use crate::{
 /// More than the longest credential, so that a longer one is refused as such.
 const MAX_INPUT: u64 = 8192;
 
+const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
+
 #[derive(Args)]
 pub(crate) struct Arguments {
-    /// A scope that the token must have; repeat it for more
-    #[arg(long = "scope", value_name = "SCOPE")]
-    scopes: Vec<Scope>,
+    /// A scope that the token must have, or several with commas between them; can be repeated
+    #[arg(long = "scope", value_name = "SCOPE", value_parser = scopes::list)]
+    scopes: Vec<ScopeSet>,
     /// There only so that a token in the wrong place is answered with the cure.
     #[arg(hide = true)]
     misplaced: Vec<String>,
@@ -46,9 +49,10 @@ pub(crate) async fn run(arguments: &Arguments, session: &Session) -> Result<(), 
             "a token among the arguments can be read by everyone on this machine: revoke it, and pipe its successor to standard input",
         ));
     }
+    let required = scopes::union(&arguments.scopes)?;
     let token = read_token()?;
     match session.tokens.authenticator().authenticate(&token).await {
-        Ok(principal) => admitted(session, &principal, &arguments.scopes),
+        Ok(principal) => admitted(session, &principal, &required),
         Err(rejection) => refused(session, rejection),
     }
 }
@@ -65,7 +69,9 @@ fn read_token() -> Result<Zeroizing<Vec<u8>>, Failure> {
         stdin.read_to_end(&mut input)
     };
     read.map_err(|error| Failure::failed("cannot read the token").because(error))?;
-    let token = Zeroizing::new(input.trim_ascii().to_vec());
+    // Programs on Windows put a byte order mark before what they write as UTF-8.
+    let text = input.strip_prefix(BYTE_ORDER_MARK).unwrap_or(&input);
+    let token = Zeroizing::new(text.trim_ascii().to_vec());
     if token.is_empty() {
         return Err(Failure::usage(
             "no token came on standard input: pipe it in, as in `printf %s \"$TOKEN\" | api-tokens verify`",
@@ -77,9 +83,11 @@ fn read_token() -> Result<Zeroizing<Vec<u8>>, Failure> {
 fn admitted(
     session: &Session,
     principal: &AppPrincipal,
-    required: &[Scope],
+    required: &ScopeSet,
 ) -> Result<(), Failure> {
-    let lacks = required.iter().find(|scope| !principal.has_scope(scope));
+    let lacks = required
+        .iter()
+        .find(|scope| !principal.scopes().iter().any(|held| held == *scope));
     let verdict = Verdict {
         admitted: lacks.is_none(),
         reason: lacks.map(|_| RejectionKind::InsufficientScope.as_str()),

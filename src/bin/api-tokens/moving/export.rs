@@ -22,6 +22,13 @@ pub(crate) struct Arguments {
     output: Option<PathBuf>,
 }
 
+impl Arguments {
+    /// Whether the export goes elsewhere than to standard output.
+    pub(crate) fn has_file(&self) -> bool {
+        self.output.is_some()
+    }
+}
+
 #[derive(Serialize)]
 struct Exported {
     apps: u64,

@@ -96,9 +96,9 @@ pub(crate) async fn run(arguments: &Arguments, session: &Session) -> Result<(), 
             judge(&report)
         }
         Err(error) => {
-            if let Some(report) = error.report() {
-                show(session, report)?;
-            }
+            // That the report cannot be printed is the lesser failure.
+            let shown = error.report().map(|report| show(session, report));
+            drop(shown);
             Err(Failure::from(error)
                 .advising("What was inserted stays: the same import can be run again."))
         }

@@ -3,7 +3,11 @@
 pub(crate) mod export;
 pub(crate) mod import;
 
-use std::{io::ErrorKind, path::Path};
+use std::{
+    error::Error,
+    io::{self, ErrorKind},
+    path::Path,
+};
 
 use tokio::fs::{File, OpenOptions};
 use tower_api_tokens::transfer::{TransferError, TransferErrorKind};
@@ -32,8 +36,12 @@ async fn create(path: &Path) -> Result<File, Failure> {
 impl From<TransferError> for Failure {
     fn from(error: TransferError) -> Self {
         let message = error.to_string();
-        match error.kind() {
-            TransferErrorKind::Incompatible => Self::usage(message),
+        let cause = error.source().and_then(|source| source.downcast_ref());
+        match (error.kind(), cause.map(io::Error::kind)) {
+            (TransferErrorKind::Incompatible, _) => Self::usage(message),
+            (TransferErrorKind::Write, Some(ErrorKind::BrokenPipe)) => {
+                Self::from(io::Error::from(ErrorKind::BrokenPipe))
+            }
             _ => Self::failed(message),
         }
         .because(error)

@@ -55,6 +55,7 @@ pub(super) fn router(layer: ApiTokenLayer) -> Router {
     });
     Router::new()
         .route("/verify", any(verify))
+        .route("/verify/", any(verify))
         .route("/verify/{*rest}", any(verify))
         .with_state(Proxied { layer })
 }
@@ -123,10 +124,10 @@ fn from_query(query: &str) -> Result<ScopeSet, String> {
     from_text(&texts.join("+"))
 }
 
-/// Reads scopes that are joined by `+` and percent-encoded each.
+/// Reads scopes that are joined by `+` or commas and percent-encoded each.
 fn from_text(text: &str) -> Result<ScopeSet, String> {
     let mut scopes = Vec::new();
-    for scope in text.split('+') {
+    for scope in text.split(['+', ',']) {
         let scope = percent_decode_str(scope).decode_utf8();
         scopes.push(scope.map_err(|_| "a scope is not UTF-8\n")?);
     }
@@ -190,6 +191,9 @@ mod tests {
             ("/verify?scope=b+a", "a b"),
             ("/verify?scope=b&scope=a%20c", "a b c"),
             ("/verify?scope=a%2Bb", "a+b"),
+            ("/verify?scope=b,a", "a b"),
+            ("/verify?scope=a%2Cb", "a,b"),
+            ("/verify/scope/b,a/orders", "a b"),
             ("/verify/any", ""),
             ("/verify/any/orders?scope=%22", ""),
             ("/verify/any/scope/a", ""),
@@ -208,6 +212,8 @@ mod tests {
             "/verify?scope",
             "/verify?scope=",
             "/verify?scope=a++b",
+            "/verify?scope=a,,b",
+            "/verify?scope=a,",
             "/verify?scopes=a",
             "/verify?scope=a&x=y",
             "/verify?scope=%22",

@@ -9,7 +9,7 @@ use crate::{
 
 #[derive(Args)]
 pub(crate) struct Arguments {
-    /// Only tokens of this app, by its identifier, or its name if no other has it
+    /// Only tokens of this app, by its identifier or name
     #[arg(long)]
     app: Option<String>,
     /// Only tokens with this status

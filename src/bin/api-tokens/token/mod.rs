@@ -74,20 +74,14 @@ struct Issued<'a> {
     record: TokenView,
 }
 
-/// Hands a token over: its text goes to standard output and nowhere else.
-pub(crate) fn hand_over(session: &Session, issued: &IssuedToken) -> Result<(), Failure> {
+/// Prints a token that was issued just now: its text goes to standard output and nowhere else.
+fn hand_over(session: &Session, issued: &IssuedToken) -> Result<(), Failure> {
     let (token, record) = (issued.token().expose(), TokenView::from(issued.record()));
-    let printed = if session.json {
-        print_json(&Issued { token, record })
-    } else {
-        note_fields(&record.fields());
-        note("The token itself is on standard output. It is shown only this once.");
-        print_line(token)
-    };
-    printed.map_err(|_| {
-        Failure::failed(format!(
-            "the token was issued, but could not be written to standard output, so nobody has it: revoke it with `api-tokens token revoke {}`",
-            issued.record().id
-        ))
-    })
+    if session.json {
+        return print_json(&Issued { token, record });
+    }
+    note_fields(&record.fields());
+    print_line(token)?;
+    note("The token itself is on standard output. It is shown only this once.");
+    Ok(())
 }

@@ -17,7 +17,7 @@ use crate::{
 #[derive(Args)]
 pub(crate) struct Arguments {
     /// Before when they must have been revoked or expired: so long ago, like `90d`, or before a
-    /// time like `2026-01-31`
+    /// day (UTC) like `2026-01-31`
     #[arg(long, value_name = "WHEN")]
     ended_before: Moment,
     /// Do not ask

@@ -28,7 +28,13 @@ pub(crate) async fn run(arguments: &Arguments, session: &Session) -> Result<(), 
             )
         })
     })?;
-    hand_over(session, &successor)?;
+    hand_over(session, &successor).map_err(|failure| {
+        let id = successor.record().id;
+        failure.saying(
+            format!("successor {id} was issued, but could not be printed, so nobody has its text"),
+            format!("Rotate the successor for one that you can read, `api-tokens token rotate {id} --overlap 0s`, or revoke it."),
+        )
+    })?;
     if session.json {
         return Ok(());
     }
