@@ -74,12 +74,12 @@ impl UsageLog for SqliteStore {
                         .execute(&mut *connection)
                         .await
                         .map_err(from_sqlx);
-                    match recorded {
-                        // SQLite has undone this one alone, and the others are worth recording.
-                        Err(error) if error.kind() == StoreErrorKind::InvalidRecord => {
-                            telemetry::unreadable_row("api_tokens", &usage.token.to_string());
+                    if let Err(error) = recorded {
+                        if error.kind() != StoreErrorKind::InvalidRecord {
+                            return Err(error);
                         }
-                        recorded => drop(recorded?),
+                        // SQLite has undone this one alone, and the others are worth recording.
+                        telemetry::unreadable_row("api_tokens", &usage.token.to_string());
                     }
                 }
                 Ok(())

@@ -112,10 +112,11 @@ async fn open_once(options: &SqliteConnectOptions) -> Result<SqliteStore, StoreE
     create(options).await?;
     let file = OpenFile::about_to_open(options.get_filename());
     if has_content(options.get_filename()) {
-        match inspect(options).await {
-            // Only a writer can undo what a crash has left half done.
-            Err(error) if needs_rollback(&error) => {}
-            inspected => drop(inspected?),
+        // Only a writer can undo what a crash has left half done.
+        if let Err(error) = inspect(options).await
+            && !needs_rollback(&error)
+        {
+            return Err(error);
         }
     }
     let mut writer = options.connect().await.map_err(from_sqlx)?;
