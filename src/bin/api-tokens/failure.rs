@@ -137,7 +137,8 @@ impl Failure {
         let mut cause = self.source.as_deref().map(|source| source as &dyn Error);
         while let Some(error) = cause {
             let message = error.to_string();
-            if message != last {
+            // Drivers repeat what their own cause says.
+            if !last.ends_with(&message) {
                 text += &format!(": {message}");
             }
             last = message;
