@@ -78,6 +78,22 @@ impl StoreError {
         Self::with_source(StoreErrorKind::Unavailable, source)
     }
 
+    /// A database of ours is damaged, or is none: [`Corrupt`](StoreErrorKind::Corrupt), like a
+    /// record that cannot be read, but a backup helps.
+    #[cfg_attr(
+        not(any(feature = "postgres", feature = "sqlite")),
+        expect(dead_code, reason = "the other stores have no database")
+    )]
+    pub(crate) fn damaged(source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self::with_source(StoreErrorKind::Corrupt, Damaged(source.into()))
+    }
+
+    fn is_damaged(&self) -> bool {
+        self.source
+            .as_ref()
+            .is_some_and(|source| source.is::<Damaged>())
+    }
+
     /// The kind of this error.
     #[must_use]
     pub fn kind(&self) -> StoreErrorKind {
@@ -109,6 +125,22 @@ impl From<GrantError> for StoreError {
     }
 }
 
+/// The source of an error of a whole database.
+#[derive(Debug)]
+struct Damaged(Box<dyn Error + Send + Sync>);
+
+impl fmt::Display for Damaged {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl Error for Damaged {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.0.source()
+    }
+}
+
 impl From<TransitionError> for StoreError {
     fn from(error: TransitionError) -> Self {
         Self::with_source(StoreErrorKind::Conflict, error)
@@ -133,6 +165,9 @@ impl fmt::Display for StoreError {
             StoreErrorKind::Unsupported => "the token store does not support the operation",
             StoreErrorKind::ReadOnly => "the token store is read-only; open it for writing",
             StoreErrorKind::Full => "the token store has no room left; free some",
+            StoreErrorKind::Corrupt if self.is_damaged() => {
+                "the token store's database is damaged or of another kind; restore it from a backup"
+            }
             StoreErrorKind::Corrupt => {
                 "the token store holds data that cannot be read; the cause says what is wrong with it"
             }

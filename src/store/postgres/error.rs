@@ -39,7 +39,10 @@ fn refused(error: &dyn DatabaseError) -> StoreError {
         code,
         cure,
     };
-    StoreError::with_source(kind, refusal)
+    match kind {
+        StoreErrorKind::Corrupt => StoreError::damaged(refusal),
+        kind => StoreError::with_source(kind, refusal),
+    }
 }
 
 /// The kinds of <https://www.postgresql.org/docs/current/errcodes-appendix.html>.
@@ -77,10 +80,7 @@ fn meaning_of(code: &str) -> (StoreErrorKind, &'static str) {
             StoreErrorKind::Unavailable,
             ": a pooler lends connections by the transaction; tell the store with `transaction_pooler`",
         ),
-        "XX001" | "XX002" => (
-            StoreErrorKind::Corrupt,
-            ": restore the database from a backup",
-        ),
+        "XX001" | "XX002" => (StoreErrorKind::Corrupt, ""),
         // What a value cannot be: out of range, not in the encoding, too long.
         code if code.starts_with("22") => (StoreErrorKind::InvalidRecord, ""),
         _ => (StoreErrorKind::Unavailable, ""),

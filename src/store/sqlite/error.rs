@@ -28,7 +28,10 @@ pub(super) fn from_sqlx(error: sqlx::Error) -> StoreError {
         sqlx::Error::Configuration(_) => StoreErrorKind::InvalidSettings,
         _ => StoreErrorKind::Unavailable,
     };
-    StoreError::with_source(kind, error)
+    match kind {
+        StoreErrorKind::Corrupt => StoreError::damaged(error),
+        kind => StoreError::with_source(kind, error),
+    }
 }
 
 fn kind_of(error: &dyn DatabaseError) -> StoreErrorKind {

@@ -325,10 +325,9 @@ async fn check_whole(connection: &mut SqliteConnection, file: &Path) -> Result<(
         sleep(Duration::from_millis(1)).await;
     }
     let (length, size) = found;
-    Err(StoreError::with_source(
-        StoreErrorKind::Corrupt,
-        format!("the file has {length} bytes of {size}: restore it from a backup"),
-    ))
+    Err(StoreError::damaged(format!(
+        "the file has {length} bytes of {size}"
+    )))
 }
 
 async fn read_size(connection: &mut SqliteConnection) -> Result<u64, StoreError> {
