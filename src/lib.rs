@@ -154,7 +154,8 @@
 //!    admission.
 //! 5. **Admit**: the whole digest is compared in constant time, and revocation, expiry and the app's
 //!    state are judged at this very request. Unknown, revoked and expired tokens are the same 401.
-//! 6. **Call** the inner service, with the [`AppPrincipal`] in the request's extensions.
+//! 6. **Call** the inner service, with the [`AppPrincipal`] in the request's extensions. If the request
+//!    had to be looked up, it is judged once more when the inner service is ready.
 //!
 //! An answer is remembered for at most
 //! [`max_staleness`](AuthenticatorBuilder::max_staleness), five seconds unless it is told: that
@@ -190,13 +191,15 @@
 //! | ERROR | a store returned a record with another digest than it was asked for |
 //! | WARN | tokens cannot be checked (`kind`: `store_failure`, `store_timeout` or `overload`): requests are answered with 503 |
 //! | WARN | a follower cannot read the change log |
+//! | WARN | a row of a table cannot be read and was left out of a listing |
+//! | WARN | a trigger that a database needs was missing or altered, and was restored |
 //! | WARN | an operation of the management API or an audit event failed |
 //! | INFO | a follower reads the change log again |
 //! | DEBUG | each refused request, with the `kind` of its rejection and what is known of the token |
 //!
 //! An event that a request can cause is written once in ten seconds at most, for each authenticator
-//! and kind; its field `suppressed` counts those that were left out. Refused requests at DEBUG and
-//! what fails for an operator are not limited.
+//! and kind; its field `suppressed` counts those that were left out. Refused requests at DEBUG, and
+//! what happens in an operation or at opening, are not limited.
 //!
 //! # What it refuses to do
 //!

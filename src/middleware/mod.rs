@@ -48,7 +48,8 @@
 //! 3. Several credentials, or one that is not well formed, are refused with 400.
 //! 4. A token that is not live is refused with 401, for whatever reason in the same words.
 //! 5. A token that cannot be checked is refused with 503: never admitted, never called invalid.
-//! 6. Only then is the inner service called.
+//! 6. Only then is the inner service called. A token that was looked up is judged once more when the
+//!    inner service is ready: it may have expired or been revoked while the request waited.
 //!
 //! # What a refusal looks like
 //!
@@ -61,7 +62,8 @@
 //!
 //! It has to be `Clone`. While the store is being asked, and after a refusal, the layer gives back
 //! the inner service that it was made ready with, so that callers without a token cannot hold what
-//! a concurrency limit or a buffer inside counts.
+//! a concurrency limit or a buffer inside counts. A token that was live, and whose answer became too
+//! old while its request waited for the inner service, is looked up while that is held ready.
 //!
 //! # Deployment
 //!
