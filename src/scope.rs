@@ -125,7 +125,7 @@ impl ScopeSet {
     /// Reads a list as people type it: scopes with white space or commas between them, in any number.
     ///
     /// RFC 6749 lets a scope contain a comma, so [`Scope`] and the set's own text (see
-    /// [`FromStr`](#impl-FromStr-for-ScopeSet)) do too. In a list that somebody typed, a comma
+    /// [`FromStr`](#impl-FromStr-for-ScopeSet)) do too. In a list that was typed, a comma
     /// nearly always stands between two scopes, and one scope `a,b` would be a token that opens
     /// nothing. So the command line, the dashboard and the JSON API read lists with this function,
     /// and a scope that has a comma is granted by code only.

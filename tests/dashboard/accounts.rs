@@ -86,7 +86,7 @@ async fn signing_out_asks_for_another_account() {
     asks_for_a_password(&office.site.get(&sign_in).await);
     assert_eq!(office.get(&ada, &sign_in).await.location(), "/tokens");
 
-    // An address without an account is that of whoever opens it.
+    // An address without an account means the one that opens it.
     let typed = office.get(&ada, "/tokens/sign-out").await;
     assert_eq!(typed.location(), sign_out);
 }

@@ -1,6 +1,6 @@
 //! The style sheet, the script and the icon.
 //!
-//! They are not secret and stand outside of the gate, so that a page which turns somebody away looks
+//! They are not secret and stand outside of the gate, so that a page that refuses a request looks
 //! like the others, and a browser asks for a credential once.
 
 use axum::{

@@ -87,7 +87,7 @@ fn show(
         notice: Notice::new(
             Tone::Warn,
             "Copy the token now. It is not shown again.",
-            "Only its digest is kept. Whoever has the token can use it: put it where secrets are kept.",
+            "Only its digest is stored. Anyone who has the token can use it, so store it as a secret.",
         ),
         id: record.id.to_string(),
         name: visible(&record.name),
