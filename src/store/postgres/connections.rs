@@ -227,10 +227,8 @@ impl Connections {
             .await
             .map_err(from_sqlx)?;
         let begin = Work::Change.bounds().begin();
-        sqlx::raw_sql(begin)
-            .execute(&mut *lent)
-            .await
-            .map_err(from_sqlx)?;
+        let begun = sqlx::raw_sql(begin).execute(lent.connection().map_err(from_sqlx)?);
+        begun.await.map_err(from_sqlx)?;
         Ok(Changing {
             lent,
             _permit: permit,
@@ -245,14 +243,15 @@ pub(super) struct Changing {
 }
 
 impl Changing {
-    pub(super) fn connection(&mut self) -> &mut PgConnection {
-        &mut self.lent
+    pub(super) fn connection(&mut self) -> Result<&mut PgConnection, StoreError> {
+        self.lent.connection().map_err(from_sqlx)
     }
 
     /// Commits the change, or takes it back.
     pub(super) async fn end(mut self, commit: bool) -> Result<(), StoreError> {
         let end = if commit { "COMMIT" } else { "ROLLBACK" };
-        let ended = sqlx::raw_sql(end).execute(&mut *self.lent).await;
+        let connection = self.lent.connection().map_err(from_sqlx)?;
+        let ended = sqlx::raw_sql(end).execute(connection).await;
         if ended.is_ok() {
             self.lent.give_back();
         }
@@ -276,7 +275,7 @@ pub(super) fn twice(mut query: Query) -> Result<(Query, Query), sqlx::Error> {
 
 async fn run_alone(pool: &PgPool, query: Query) -> Result<Vec<PgRow>, sqlx::Error> {
     let mut lent = Lent::for_statement(pool).await?;
-    let rows = query.fetch_all(&mut *lent).await;
+    let rows = query.fetch_all(lent.connection()?).await;
     if matches!(rows, Ok(_) | Err(sqlx::Error::Database(_))) {
         lent.give_back();
     }
@@ -289,7 +288,7 @@ async fn run_in_transaction(
     query: Query,
 ) -> Result<Vec<PgRow>, sqlx::Error> {
     let mut lent = Lent::in_transaction(pool).await?;
-    let rows = fetch_in_transaction(&mut lent, begin, query).await;
+    let rows = fetch_in_transaction(lent.connection()?, begin, query).await;
     if rows.is_ok() {
         lent.give_back();
     }
@@ -332,22 +331,14 @@ impl Lent {
         })
     }
 
+    fn connection(&mut self) -> Result<&mut PgConnection, sqlx::Error> {
+        self.connection
+            .as_deref_mut()
+            .ok_or(sqlx::Error::PoolClosed)
+    }
+
     fn give_back(mut self) {
         drop(self.connection.take());
-    }
-}
-
-impl std::ops::Deref for Lent {
-    type Target = PgConnection;
-
-    fn deref(&self) -> &PgConnection {
-        self.connection.as_ref().expect("it is lent")
-    }
-}
-
-impl std::ops::DerefMut for Lent {
-    fn deref_mut(&mut self) -> &mut PgConnection {
-        self.connection.as_mut().expect("it is lent")
     }
 }
 

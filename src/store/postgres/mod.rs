@@ -251,10 +251,10 @@ impl PostgresStore {
             let changed = async {
                 // Not in one step with `BEGIN`: where that fails halfway, nothing rolls it back.
                 let lock = sqlx::raw_sql(store.statements().lock.clone());
-                lock.execute(transaction.connection())
+                lock.execute(transaction.connection()?)
                     .await
                     .map_err(from_sqlx)?;
-                change(&store, transaction.connection()).await
+                change(&store, transaction.connection()?).await
             };
             let changed = changed.await;
             transaction.end(changed.is_ok()).await?;

@@ -46,7 +46,7 @@ pub(super) async fn open(builder: PostgresStoreBuilder) -> Result<PostgresStore,
             let keeps_statements = settings.keeps_statements;
             // Not one of a pool's, which would not say why it cannot connect.
             let (connection, options) = connect(settings).await?;
-            (connection, Origin::Own(options), keeps_statements)
+            (connection, Origin::Own(Box::new(options)), keeps_statements)
         }
         Server::Pool(pool) => {
             let acquired = pool.acquire().await.map_err(from_sqlx)?;
@@ -99,7 +99,7 @@ pub(super) async fn open(builder: PostgresStoreBuilder) -> Result<PostgresStore,
 
 /// Where the connections come from.
 enum Origin {
-    Own(PgConnectOptions),
+    Own(Box<PgConnectOptions>),
     Shared(PgPool),
 }
 
