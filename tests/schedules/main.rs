@@ -4,6 +4,7 @@
 mod cluster;
 mod faulty;
 mod fleet;
+mod imports;
 mod replicas;
 mod steps;
 mod verdicts;
