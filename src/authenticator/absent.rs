@@ -1,5 +1,5 @@
-//! Tokens that the store was found not to know, apart from those it knows, so that garbage takes no
-//! room from them.
+//! The negative cache: tokens that the store was found not to have, apart from those it has, so that
+//! garbage takes no room from them.
 
 use std::{
     collections::HashMap,
@@ -7,11 +7,15 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
+use super::{
+    entry::Instant,
+    positions::{COVERED, Freshness},
+};
 use crate::token::TokenDigest;
 
 const SHARDS: usize = 64;
 
-/// Digests in two generations: when the young one is full, the old one is forgotten as a whole.
+/// Digests in two generations: when the young one is full, the old one is dropped.
 #[derive(Debug)]
 pub(super) struct Absent {
     shards: Box<[Mutex<Shard>]>,
@@ -19,12 +23,10 @@ pub(super) struct Absent {
     capacity: usize,
 }
 
-/// The value is the instant, in nanoseconds of the monotonic clock, up to which the answer is known
-/// to be fresh by itself.
 #[derive(Debug, Default)]
 struct Shard {
-    young: HashMap<TokenDigest, u64>,
-    old: HashMap<TokenDigest, u64>,
+    young: HashMap<TokenDigest, Freshness>,
+    old: HashMap<TokenDigest, Freshness>,
 }
 
 impl Absent {
@@ -40,21 +42,42 @@ impl Absent {
         with(&mut shard.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    pub(super) fn contains(&self, digest: &TokenDigest, lease_until: u64, monotonic: u64) -> bool {
-        let fresh_until = self.shard(digest, |shard| {
+    pub(super) fn contains(&self, digest: &TokenDigest, lease_until: u64, now: Instant<'_>) -> bool {
+        let found = self.shard(digest, |shard| {
             let found = shard.young.get(digest).or_else(|| shard.old.get(digest));
             found.copied()
         });
-        fresh_until.is_some_and(|fresh_until| monotonic < fresh_until.max(lease_until))
+        found.is_some_and(|found| match found.coverage {
+            COVERED => now.is_before(found.until.max(lease_until)),
+            _ => now.is_before(found.until),
+        })
     }
 
-    pub(super) fn insert(&self, digest: TokenDigest, fresh_until: u64) {
+    pub(super) fn insert(&self, digest: TokenDigest, freshness: Freshness) {
         self.shard(&digest, |shard| {
+            shard.old.remove(&digest);
             if shard.young.len() >= self.capacity {
                 shard.old = mem::take(&mut shard.young);
             }
-            shard.young.insert(digest, fresh_until);
+            shard.young.insert(digest, freshness);
         });
+    }
+
+    /// Lets the lease cover an answer, if it is the one that was filed under a number.
+    pub(super) fn cover(&self, digest: &TokenDigest, serial: u32) -> bool {
+        self.shard(digest, |shard| {
+            let found = match shard.young.get_mut(digest) {
+                Some(found) => Some(found),
+                None => shard.old.get_mut(digest),
+            };
+            match found.filter(|found| found.coverage == serial) {
+                Some(found) => {
+                    found.coverage = COVERED;
+                    true
+                }
+                None => false,
+            }
+        })
     }
 
     pub(super) fn remove(&self, digest: &TokenDigest) {
@@ -83,28 +106,49 @@ impl Absent {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use jiff::Timestamp;
+
     use super::*;
+    use crate::testing::ManualClock;
+
+    fn fresh(until: u64, coverage: u32) -> Freshness {
+        Freshness {
+            until,
+            coverage,
+            is_behind: false,
+        }
+    }
 
     #[test]
     fn a_flood_stays_within_the_capacity() {
         let absent = Absent::new(1024);
         for i in 0..100_000_u32 {
-            absent.insert(TokenDigest::of(&i.to_be_bytes()), 1);
+            absent.insert(TokenDigest::of(&i.to_be_bytes()), fresh(1, COVERED));
         }
         assert!(absent.len() <= 1024, "{}", absent.len());
         let latest = TokenDigest::of(&99_999_u32.to_be_bytes());
-        assert!(absent.contains(&latest, 0, 0));
+        let clock = ManualClock::new(Timestamp::UNIX_EPOCH);
+        assert!(absent.contains(&latest, 0, Instant::now(&clock)));
     }
 
     #[test]
-    fn an_answer_ends_with_its_freshness_unless_the_lease_goes_on() {
+    fn an_answer_ends_with_its_freshness_unless_the_lease_covers_it() {
         let absent = Absent::new(64);
         let digest = TokenDigest::of(b"unknown");
-        absent.insert(digest, 10);
-        assert!(absent.contains(&digest, 0, 9));
-        assert!(!absent.contains(&digest, 0, 10));
-        assert!(absent.contains(&digest, 11, 10));
+        let clock = ManualClock::new(Timestamp::UNIX_EPOCH);
+        let contains = |lease| absent.contains(&digest, lease, Instant::now(&clock));
+        absent.insert(digest, fresh(10, 7));
+        clock.advance(Duration::from_nanos(9));
+        assert!(contains(0));
+        clock.advance(Duration::from_nanos(1));
+        assert!(!contains(0) && !contains(11));
+        assert!(!absent.cover(&digest, 8));
+        assert!(!contains(11));
+        assert!(absent.cover(&digest, 7));
+        assert!(contains(11) && !contains(10));
         absent.remove(&digest);
-        assert!(!absent.contains(&digest, 11, 10));
+        assert!(!contains(11));
     }
 }

@@ -7,9 +7,10 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use super::{
     Shared,
-    entry::{Entry, seconds},
+    entry::{Entry, Instant, seconds},
     flight::Ticket,
     lookup,
+    positions::Freshness,
 };
 use crate::{
     principal::AppPrincipal,
@@ -20,9 +21,11 @@ use crate::{
 /// What a lookup found, for all requests that waited for it.
 #[derive(Debug)]
 pub(super) struct Found {
-    pub(super) entry: Entry,
+    /// `None` if the store does not have the token.
+    pub(super) entry: Option<Entry>,
     /// When the store was asked, by the monotonic clock.
     pub(super) asked_at: Duration,
+    pub(super) freshness: Freshness,
     pub(super) ticket: Ticket,
 }
 
@@ -66,17 +69,16 @@ impl Admission {
     /// ended.
     pub(crate) fn confirm(self, waited: bool) -> Confirmation {
         let shared = &*self.shared;
-        let now = shared.clock.monotonic();
+        let now = Instant::precise(&*shared.clock);
+        let judge = |entry: &Entry| entry.judge(&*shared.clock);
         // A cached answer that is fresh is at least as new as the one of this request.
-        let judged = shared.cache.recall(&self.digest, now, |entry| {
-            entry.judge(|| shared.clock.now())
-        });
-        let judged = match judged {
-            Some(judged) => judged,
-            None if self.holds(now, waited) => self.found.entry.judge(|| shared.clock.now()),
+        let judged = shared.cache.recall(&self.digest, now, judge);
+        let judged = match (judged, &self.found.entry) {
+            (Some(judged), _) => judged,
+            (None, Some(entry)) if self.holds(now, waited) => judge(entry),
             // A second lookup that took too long is a store that does not answer in time.
-            None if self.repeated => return Confirmation::Refused(Rejection::store_timeout()),
-            None => {
+            _ if self.repeated => return Confirmation::Refused(Rejection::store_timeout()),
+            _ => {
                 return Confirmation::Stale(lookup::look_up_again(
                     self.shared,
                     self.digest,
@@ -86,7 +88,7 @@ impl Admission {
         };
         match judged {
             Ok(principal) => {
-                self.count_use(now);
+                self.count_use(now.monotonic);
                 Confirmation::Admitted(principal)
             }
             Err(rejection) => Confirmation::Refused(rejection),
@@ -95,25 +97,31 @@ impl Admission {
 
     /// Whether the answer of the lookup is known to hold still. The second lookup ends right before
     /// the request is passed on, so a change during it is as one after the request.
-    fn holds(&self, now: Duration, waited: bool) -> bool {
+    fn holds(&self, now: Instant<'_>, waited: bool) -> bool {
         let Shared {
             cache,
             flights,
             lookups,
             ..
         } = &*self.shared;
-        let asked_at = self.found.asked_at;
-        let fresh = if cache.is_kept() {
-            cache.is_fresh(asked_at, now)
-        } else {
-            // Every request is to have an answer of its own: this is the one.
-            !waited && now.saturating_sub(asked_at) <= lookups.timeout()
-        };
-        fresh && (self.repeated || flights.is_current(&self.digest, &self.found.ticket))
+        let Found {
+            asked_at,
+            freshness,
+            ticket,
+            ..
+        } = &*self.found;
+        // With a bound of zero, every request is to have an answer of its own: this is the one.
+        let in_time = cache.is_kept()
+            || !waited && now.monotonic.saturating_sub(*asked_at) <= lookups.timeout();
+        in_time
+            && now.is_before(freshness.until)
+            && (self.repeated || flights.is_current(&self.digest, ticket))
     }
 
     fn count_use(&self, now: Duration) {
-        let token = self.found.entry.token_id();
+        let Some(token) = self.found.entry.as_ref().map(Entry::token_id) else {
+            return;
+        };
         if self.counted != Some(token) && !self.shared.tallies.mine().count_use(token) {
             self.shared.cache.count_orphan(token, 1, seconds(now));
         }

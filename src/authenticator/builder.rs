@@ -1,8 +1,8 @@
 use std::{fmt, sync::Arc, time::Duration};
 
 use super::{
-    Authenticator, Shared, cache::Cache, flight::Flights, follow::Progress, lane_of,
-    lookup::Lookups, tally::Tallies,
+    Authenticator, Shared, cache::Cache, flight::Flights, lane_of, lookup::Lookups,
+    tally::Tallies,
 };
 use crate::{
     clock::{Clock, SystemClock},
@@ -142,7 +142,6 @@ impl AuthenticatorBuilder {
                 flights: Flights::new(LANES, lane_of),
                 cache: Cache::new(self.capacity, self.absent_capacity, self.max_staleness),
                 tallies: Tallies::default(),
-                followed: Progress::default(),
                 trouble: StoreTrouble::default(),
             }),
         }

@@ -1,16 +1,15 @@
-//! What is remembered, and how long it counts as fresh.
+//! What is cached, and how long it counts as fresh.
 //!
-//! Reading takes no lock and writes nothing that other threads read. Whoever writes holds the lane
-//! of the digest in `flight`.
+//! Reading takes no lock and writes nothing that other threads read. Writing what is cached of a
+//! digest needs the lock of its shard in `flight`, except for making room.
 
 use std::{
     collections::HashMap,
-    hash::{BuildHasher, Hasher},
     sync::{
-        Arc, Mutex, PoisonError, Weak,
+        Mutex, MutexGuard, PoisonError,
         atomic::{
-            AtomicBool,
-            Ordering::{Acquire, Release},
+            AtomicBool, AtomicUsize,
+            Ordering::{Acquire, Relaxed, Release},
         },
     },
     time::Duration,
@@ -18,55 +17,90 @@ use std::{
 
 use super::{
     absent::Absent,
-    entry::{Entry, Grant, seconds},
+    entry::{Entry, Instant, seconds},
+    grants::Grants,
+    hash::DigestHasher,
+    known::Known,
     lease::Lease,
+    nanoseconds,
+    positions::{COVERED, Freshness, Kind, Positions, Reached},
+    preload::{Loss, Preload},
 };
 use crate::{
     app::AppId,
-    clock::SystemClock,
+    clock::Clock,
     record::TokenRecord,
+    store::Revision,
     token::{TokenDigest, TokenId},
 };
 
 #[derive(Debug)]
 pub(super) struct Cache {
-    entries: papaya::HashMap<TokenDigest, Entry, DigestHasher>,
-    grants: Mutex<HashMap<AppId, Vec<Weak<Grant>>>>,
+    pub(super) entries: papaya::HashMap<TokenDigest, Entry, DigestHasher>,
+    pub(super) grants: Grants,
     absent: Absent,
+    pub(super) known: Known,
     lease: Lease,
-    /// Whether every live token is remembered.
-    complete: AtomicBool,
-    capacity: usize,
+    positions: Mutex<Positions>,
+    pub(super) preload: Preload,
+    pub(super) capacity: usize,
+    /// The number of entries beyond which room is made.
+    pub(super) room_at: AtomicUsize,
+    pub(super) making_room: AtomicBool,
     /// How long an answer is fresh from the moment in which the store was asked, in nanoseconds.
     staleness: u64,
-    making_room: AtomicBool,
-    /// Uses of tokens that are no longer remembered.
+    /// Uses of tokens that are no longer cached.
     orphans: Mutex<HashMap<TokenId, (u32, u32)>>,
 }
 
-/// How many tokens' uses are kept after they were forgotten, until they are recorded.
+/// How many tokens' uses are kept after they were evicted, until they are recorded.
 const MAX_ORPHANS: usize = 1 << 16;
+
+/// An answer of the store, on its way into the cache.
+#[derive(Debug)]
+pub(super) struct Fill<'a> {
+    pub(super) digest: &'a TokenDigest,
+    /// The record, whose digest was compared.
+    pub(super) record: Option<&'a TokenRecord>,
+    pub(super) position: Option<Revision>,
+    pub(super) asked: Asked,
+    /// The generation of evictions in which the lookup began.
+    pub(super) generation: u64,
+}
+
+/// When a lookup began, and what was known then.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Asked {
+    pub(super) at: Duration,
+    pub(super) known: u64,
+}
 
 impl Cache {
     pub(super) fn new(capacity: usize, absent: usize, max_staleness: Duration) -> Self {
-        // The clock may lag by its resolution, which must not lengthen what the bound says.
-        let staleness = max_staleness.saturating_sub(SystemClock::RESOLUTION);
+        let staleness = nanoseconds(max_staleness);
         Self {
             entries: papaya::HashMap::with_hasher(DigestHasher::default()),
-            grants: Mutex::default(),
+            grants: Grants::default(),
             absent: Absent::new(absent),
+            known: Known::new(capacity),
             lease: Lease::ended(),
-            complete: AtomicBool::new(false),
+            positions: Mutex::new(Positions::new(staleness)),
+            preload: Preload::new(),
             capacity,
-            staleness: nanoseconds(staleness),
+            room_at: AtomicUsize::new(capacity),
             making_room: AtomicBool::new(false),
+            staleness,
             orphans: Mutex::default(),
         }
     }
 
+    pub(super) fn positions(&self) -> MutexGuard<'_, Positions> {
+        lock(&self.positions)
+    }
+
     /// Whether an answer that was read at `asked_at` may still be given.
-    pub(super) fn is_fresh(&self, asked_at: Duration, monotonic: Duration) -> bool {
-        nanoseconds(monotonic) < self.fresh_until(asked_at)
+    pub(super) fn is_fresh(&self, asked_at: Duration, now: Instant<'_>) -> bool {
+        now.is_before(self.fresh_until(asked_at))
     }
 
     /// Whether answers are cached at all.
@@ -78,165 +112,217 @@ impl Cache {
         nanoseconds(asked_at).saturating_add(self.staleness)
     }
 
-    /// Gives a remembered token that is fresh to `with`.
+    /// Notes that the store is about to be asked.
+    pub(super) fn asking(&self, clock: &dyn Clock) -> Asked {
+        let known = self.positions().known();
+        Asked {
+            at: clock.precise_monotonic(),
+            known,
+        }
+    }
+
+    /// Gives a cached token that is fresh to `with`.
     #[inline]
     pub(super) fn recall<R>(
         &self,
         digest: &TokenDigest,
-        monotonic: Duration,
+        now: Instant<'_>,
         with: impl FnOnce(&Entry) -> R,
     ) -> Option<R> {
         self.lease.over(|lease_until| {
             let entries = self.entries.pin();
             let entry = entries.get(digest)?;
-            entry
-                .is_fresh(lease_until, nanoseconds(monotonic))
-                .then(|| with(entry))
+            entry.is_fresh(lease_until, now).then(|| with(entry))
         })
     }
 
-    /// Whether the store is known not to know a token.
-    pub(super) fn knows_absent(&self, digest: &TokenDigest, monotonic: Duration) -> bool {
-        let monotonic = nanoseconds(monotonic);
-        self.lease.over(|lease_until| {
-            if self.complete.load(Acquire) && monotonic < lease_until {
-                // An entry that is there but not fresh is one that has changed.
-                return !self.entries.pin().contains_key(digest);
-            }
-            self.absent.contains(digest, lease_until, monotonic)
-        })
-    }
-
-    /// Remembers what the store said of a token when it was asked.
-    pub(super) fn fill(
+    /// Whether the store is known not to have a token. `exclusively` runs something while nothing
+    /// is written of its digest.
+    pub(super) fn knows_absent(
         &self,
         digest: &TokenDigest,
-        found: Option<&TokenRecord>,
-        asked_at: Duration,
-    ) {
-        if self.staleness == 0 {
-            return;
-        }
-        let fresh_until = self.fresh_until(asked_at);
-        match found {
-            Some(token) => self.remember(token, fresh_until, asked_at),
-            None => {
-                if let Some(entry) = self.entries.pin().remove(digest) {
-                    self.adopt(entry);
+        now: Instant<'_>,
+        exclusively: impl FnOnce(&dyn Fn() -> bool) -> bool,
+    ) -> bool {
+        self.lease.over(|lease_until| {
+            if let Some(version) = self.preload.complete_version()
+                && now.is_before(lease_until)
+            {
+                let is_missing = || {
+                    !self.preload.is_pending(digest) && !self.entries.pin().contains_key(digest)
+                };
+                // What is cached and not fresh has changed.
+                if self.entries.pin().contains_key(digest) || !exclusively(&is_missing) {
+                    return false;
                 }
-                self.absent.insert(*digest, fresh_until);
+                // Completeness ends before an entry is removed.
+                if self.preload.complete_version() == Some(version) {
+                    return true;
+                }
             }
-        }
+            self.absent.contains(digest, lease_until, now)
+        })
     }
 
-    /// Remembers a token that counts as fresh only once the lease is renewed: it was not read in a
-    /// lane, so what has changed meanwhile has yet to be heeded.
-    pub(super) fn preload(&self, token: &TokenRecord, monotonic: Duration) {
-        if self.staleness > 0 {
-            self.remember(token, 0, monotonic);
-        }
+    /// Whether the store is known to have had a token.
+    pub(super) fn knows(&self, digest: &TokenDigest) -> bool {
+        self.entries.pin().contains_key(digest)
+            || self.preload.is_pending(digest)
+            || self.known.contains(digest)
     }
 
-    fn remember(&self, token: &TokenRecord, fresh_until: u64, monotonic: Duration) {
+    /// How long an answer may be used that is not cached.
+    pub(super) fn freshness(&self, fill: &Fill<'_>) -> Freshness {
+        let mut freshness = self.positions().judge(fill.position, nanoseconds(fill.asked.at));
+        if !self.is_kept() {
+            // A bound of zero is for each request to have an answer of its own.
+            freshness.until = if freshness.is_behind { 0 } else { u64::MAX };
+        }
+        freshness
+    }
+
+    /// Caches what the store answered, and gives how long it may be used.
+    pub(super) fn fill(&self, fill: &Fill<'_>, clock: &dyn Clock) -> Freshness {
+        if !self.is_kept() {
+            return self.freshness(fill);
+        }
+        let kind = match fill.record {
+            Some(_) => Kind::Present,
+            None => Kind::Absent,
+        };
+        let Asked { at, known } = fill.asked;
+        let freshness =
+            self.positions()
+                .file(fill.digest, kind, fill.position, nanoseconds(at), known);
+        let is_worthless = freshness.is_behind && !Instant::precise(clock).is_before(freshness.until);
+        let is_outdated = fill.record.is_some_and(|token| {
+            let app = &token.app.id;
+            self.grants.evicted_since(app, fill.generation)
+        });
+        if is_worthless || is_outdated {
+            return freshness;
+        }
+        match fill.record {
+            Some(token) => {
+                self.cache(token, freshness, at, clock);
+            }
+            None => self.cache_absence(fill.digest, freshness, at),
+        }
+        freshness
+    }
+
+    /// Caches a token, if there is room.
+    pub(super) fn cache(
+        &self,
+        token: &TokenRecord,
+        freshness: Freshness,
+        asked_at: Duration,
+        clock: &dyn Clock,
+    ) -> bool {
         let digest = &token.digest;
         let entries = self.entries.pin();
         self.absent.remove(digest);
-        if entries.len() >= self.capacity && !entries.contains_key(digest) {
-            self.complete.store(false, Release);
-            if entries.len() >= self.capacity.saturating_add(self.capacity / 16) {
-                return;
-            }
+        if !self.has_room() && !entries.contains_key(digest) && !self.make_room_now(clock) {
+            self.preload.lose(Loss::Capacity);
+            return false;
         }
-        let entry = Entry::of(token, self.share(token), fresh_until, monotonic);
+        let entry = Entry::of(token, self.grants.share(token), freshness, asked_at);
+        let app_is_enabled = entry.app_is_enabled();
         if let Some(before) = entries.insert(*digest, entry) {
             self.adopt(before);
         }
-    }
-
-    /// Whether room should be made, by the one that this says so to.
-    pub(super) fn wants_room(&self) -> bool {
-        self.entries.len() >= self.capacity && !self.making_room.swap(true, Acquire)
-    }
-
-    /// Forgets the eighth of the tokens that have not been used for the longest time.
-    pub(super) fn make_room(&self) {
-        let entries = self.entries.pin();
-        let mut ages: Vec<u32> = entries.values().map(Entry::last_used).collect();
-        let surplus = (ages.len() / 8).max(1).min(ages.len().saturating_sub(1));
-        if surplus > 0 {
-            let (_, &mut oldest_to_keep, _) = ages.select_nth_unstable(surplus);
-            let mut forgotten = 0;
-            for (digest, entry) in &entries {
-                if forgotten < surplus && entry.last_used() <= oldest_to_keep {
-                    self.adopt(entry);
-                    entries.remove(digest);
-                    forgotten += 1;
-                }
+        if freshness.coverage == COVERED {
+            if app_is_enabled {
+                self.preload.app_is_enabled(&token.app.id);
             }
+            self.preload.settle(digest);
+        } else if freshness.until > 0 {
+            self.preload.mark_pending(digest, self.fresh_until(asked_at));
         }
-        self.grants().retain(|_, grants| {
-            grants.retain(|grant| grant.strong_count() > 0);
-            !grants.is_empty()
-        });
-        self.making_room.store(false, Release);
+        true
     }
 
-    /// Forgets what is remembered of one token.
-    pub(super) fn evict(&self, digest: &TokenDigest) {
-        self.absent.remove(digest);
+    fn cache_absence(&self, digest: &TokenDigest, freshness: Freshness, asked_at: Duration) {
         let entries = self.entries.pin();
-        if self.complete.load(Acquire) {
-            // What is not there at all would count as unknown.
-            if let Some(entry) = entries.get(digest) {
-                entry.evict();
-            }
-        } else if let Some(entry) = entries.remove(digest) {
+        let was_there = entries.contains_key(digest) || self.preload.is_pending(digest);
+        if freshness.coverage == COVERED {
+            self.preload.settle(digest);
+        } else if was_there {
+            self.preload.mark_pending(digest, self.fresh_until(asked_at));
+        }
+        if let Some(entry) = entries.remove(digest) {
             self.adopt(entry);
         }
+        self.absent.insert(*digest, freshness);
     }
 
-    /// Forgets what is remembered of all tokens of an app.
-    pub(super) fn evict_app(&self, app: &AppId) {
-        for grant in self.grants().remove(app).unwrap_or_default() {
-            if let Some(grant) = grant.upgrade() {
-                grant.evict();
+    /// Lets the lease cover an answer that was ahead of the follower when it was cached.
+    pub(super) fn cover(&self, reached: &Reached) {
+        let Reached { digest, serial, .. } = reached;
+        let covered = match reached.kind {
+            Kind::Absent => self.absent.cover(digest, *serial),
+            Kind::Present => {
+                let entries = self.entries.pin();
+                entries.get(digest).is_some_and(|entry| entry.cover(*serial))
             }
+        };
+        if covered {
+            self.preload.settle(digest);
         }
     }
 
-    /// Forgets everything, and that it was everything.
+    /// Lets the lease cover everything that a scan has cached under a number.
+    pub(super) fn cover_all(&self, serial: u32) {
+        for entry in self.entries.pin().values() {
+            entry.cover(serial);
+        }
+    }
+
+    /// Evicts one token.
+    pub(super) fn evict(&self, digest: &TokenDigest) {
+        self.preload.token_changed(digest);
+        self.absent.remove(digest);
+        if let Some(entry) = self.entries.pin().remove(digest) {
+            self.known.insert(digest);
+            self.adopt(entry);
+        } else if self.preload.pending() + self.entries.len() > self.limit() {
+            self.preload.lose(Loss::Capacity);
+        }
+    }
+
+    /// Evicts all tokens of an app, in a generation of evictions.
+    pub(super) fn evict_app(&self, app: &AppId, generation: u64) {
+        self.preload.app_changed(app);
+        self.grants.evict(app, generation);
+    }
+
+    /// Evicts everything.
     pub(super) fn clear(&self) {
-        self.lease.end();
-        self.complete.store(false, Release);
+        self.preload.reset();
         let entries = self.entries.pin();
         for (digest, entry) in &entries {
-            entry.evict();
+            self.known.insert(digest);
             self.adopt(entry);
             entries.remove(digest);
         }
-        self.grants().clear();
+        self.grants.clear();
         self.absent.clear();
     }
 
-    /// Renews the lease of everything that is remembered: the store's changes up to `asked_at` have
-    /// been heeded.
-    pub(super) fn renew(&self, asked_at: Duration) {
-        self.lease.renew(self.fresh_until(asked_at));
+    /// Ends the lease, before a follower begins anew.
+    pub(super) fn end_lease(&self) {
+        self.lease.end();
     }
 
-    /// Declares that every live token is remembered, unless some did not fit.
-    pub(super) fn complete(&self) {
-        self.complete
-            .store(self.entries.len() <= self.capacity, Release);
-    }
-
-    /// No longer takes a token that is not remembered for one that does not exist.
-    pub(super) fn forget_completeness(&self) {
-        self.complete.store(false, Release);
-    }
-
-    pub(super) fn is_complete(&self) -> bool {
-        self.complete.load(Acquire)
+    /// Renews the lease, once the changes up to what counts as applied have been applied. `false`
+    /// if the follower has ended.
+    pub(super) fn renew(&self, epoch: u64) -> bool {
+        let positions = self.positions();
+        if !positions.is_current(epoch) {
+            return false;
+        }
+        self.lease.renew(positions.lease_until());
+        true
     }
 
     pub(super) fn len(&self) -> usize {
@@ -247,44 +333,26 @@ impl Cache {
         self.absent.len()
     }
 
-    /// The grant that this token shares with others of its app.
-    fn share(&self, token: &TokenRecord) -> Arc<Grant> {
-        let mut grants = self.grants();
-        let shared = grants.entry(token.app.id).or_default();
-        let live = || shared.iter().filter_map(Weak::upgrade);
-        if live().any(|grant| !grant.agrees_with(&token.app)) {
-            // The app has changed since its other tokens were read.
-            live().for_each(|grant| grant.evict());
-            shared.clear();
-        }
-        if let Some(grant) = shared
-            .iter()
-            .filter_map(Weak::upgrade)
-            .find(|grant| grant.scopes == token.scopes)
-        {
-            return grant;
-        }
-        let grant = Arc::new(Grant::of(token));
-        shared.retain(|grant| grant.strong_count() > 0);
-        shared.push(Arc::downgrade(&grant));
-        grant
+    /// How many entries there may be until room has been made.
+    pub(super) fn limit(&self) -> usize {
+        self.capacity.saturating_add(self.capacity / 16)
     }
 
-    fn grants(&self) -> std::sync::MutexGuard<'_, HashMap<AppId, Vec<Weak<Grant>>>> {
-        self.grants.lock().unwrap_or_else(PoisonError::into_inner)
+    fn has_room(&self) -> bool {
+        self.entries.len() < self.limit()
     }
 
     /// Keeps the uses of an entry that goes.
-    fn adopt(&self, entry: &Entry) {
+    pub(super) fn adopt(&self, entry: &Entry) {
         let uses = entry.take_uses();
         if uses > 0 {
             self.count_orphan(entry.token_id(), uses, entry.last_used());
         }
     }
 
-    /// Counts uses of a token that is not remembered.
+    /// Counts uses of a token that is not cached.
     pub(super) fn count_orphan(&self, token: TokenId, uses: u32, last_used: u32) {
-        let mut orphans = self.orphans.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut orphans = lock(&self.orphans);
         if orphans.len() < MAX_ORPHANS || orphans.contains_key(&token) {
             let orphan = orphans.entry(token).or_default();
             orphan.0 = orphan.0.saturating_add(uses);
@@ -299,9 +367,7 @@ impl Cache {
         mut tallied: HashMap<TokenId, u32>,
         monotonic: Duration,
     ) -> HashMap<TokenId, (u32, u32)> {
-        let mut orphans = self.orphans.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut uses = std::mem::take(&mut *orphans);
-        drop(orphans);
+        let mut uses = std::mem::take(&mut *lock(&self.orphans));
         let mut add = |token, count: u32, last_used: u32| {
             let (sum, last) = uses.entry(token).or_default();
             *sum = sum.saturating_add(count);
@@ -319,50 +385,18 @@ impl Cache {
         }
         uses
     }
-}
 
-/// Nanoseconds, as far as 64 bits reach: 584 years.
-fn nanoseconds(time: Duration) -> u64 {
-    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
-}
+    /// Begins to make room, if it is time to. Whoever gets `true` has to make it.
+    pub(super) fn wants_room(&self) -> bool {
+        self.entries.len() > self.room_at.load(Relaxed) && !self.making_room.swap(true, Acquire)
+    }
 
-/// Takes 64 bits of a digest, which are as good as random, and mixes them with a random seed:
-/// digests are for anybody to choose among, places in the table are not.
-#[derive(Clone, Debug)]
-pub(super) struct DigestHasher {
-    seed: u64,
-}
-
-impl Default for DigestHasher {
-    fn default() -> Self {
-        Self {
-            seed: std::collections::hash_map::RandomState::new().hash_one(0_u8) | 1,
-        }
+    /// Lets others make room.
+    pub(super) fn made_room(&self) {
+        self.making_room.store(false, Release);
     }
 }
 
-impl BuildHasher for DigestHasher {
-    type Hasher = DigestHash;
-
-    fn build_hasher(&self) -> DigestHash {
-        DigestHash(self.seed)
-    }
-}
-
-pub(super) struct DigestHash(u64);
-
-impl Hasher for DigestHash {
-    fn write(&mut self, bytes: &[u8]) {
-        if let Some(first) = bytes.first_chunk::<8>() {
-            let product = u128::from(u64::from_ne_bytes(*first) ^ self.0)
-                * u128::from(self.0.rotate_left(32) | 1);
-            #[expect(clippy::cast_possible_truncation, reason = "the two halves are folded")]
-            let folded = (product >> 64) as u64 ^ product as u64;
-            self.0 = folded;
-        }
-    }
-
-    fn finish(&self) -> u64 {
-        self.0
-    }
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,4 +1,4 @@
-//! What is remembered of a token: as little as a principal needs.
+//! What is cached of a token: as little as a principal needs.
 
 use std::{
     sync::{
@@ -11,9 +11,13 @@ use std::{
 use compact_str::CompactString;
 use jiff::Timestamp;
 
+use super::{
+    nanoseconds,
+    positions::{COVERED, Freshness},
+};
 use crate::{
-    app::{AppId, AppRecord},
-    clock::{from_microsecond, microseconds},
+    app::AppId,
+    clock::{Clock, LAG, from_microsecond, microseconds},
     principal::AppPrincipal,
     record::{TokenRecord, TokenStatus},
     rejection::Rejection,
@@ -28,7 +32,7 @@ pub(super) struct Grant {
     app_name: CompactString,
     disabled: bool,
     pub(super) scopes: ScopeSet,
-    /// Set when the app has changed: no token that shares this is to be answered from memory.
+    /// Set when the app has changed: no token that shares this is to be answered from the cache.
     evicted: AtomicBool,
 }
 
@@ -43,10 +47,6 @@ impl Grant {
         }
     }
 
-    pub(super) fn agrees_with(&self, app: &AppRecord) -> bool {
-        self.app_name == app.name && self.disabled == app.disabled_at.is_some()
-    }
-
     pub(super) fn evict(&self) {
         self.evicted.store(true, Relaxed);
     }
@@ -56,7 +56,7 @@ impl Grant {
     }
 }
 
-/// A remembered token. Expiry is judged anew on every request.
+/// A cached token. Expiry is judged anew on every request.
 #[derive(Debug)]
 pub(super) struct Entry {
     token_id: TokenId,
@@ -69,8 +69,9 @@ pub(super) struct Entry {
     last_used: AtomicU32,
     /// Uses that are not recorded yet and were not tallied elsewhere.
     uses: AtomicU32,
+    /// What covers the entry beyond that: see [`Freshness`].
+    coverage: AtomicU32,
     revoked: bool,
-    evicted: AtomicBool,
 }
 
 /// An optional instant in the space of a whole number: microseconds since 1970, as stores keep
@@ -85,10 +86,16 @@ impl Expiry {
         expires_at.map_or(Self::NEVER, |at| Self(microseconds(at)))
     }
 
+    /// The clock is read only where there is an expiry, and the precise one only close to it.
     #[inline]
-    /// The clock is asked only where there is an expiry.
-    fn has_come(self, now: impl FnOnce() -> Timestamp) -> bool {
-        self != Self::NEVER && self.0 <= microseconds(now())
+    fn has_come(self, clock: &dyn Clock) -> bool {
+        if self == Self::NEVER {
+            return false;
+        }
+        let left = self.0.saturating_sub(microseconds(clock.now()));
+        left <= 0
+            || u128::from(left.unsigned_abs()) < LAG.as_micros()
+                && self.0 <= microseconds(clock.precise_now())
     }
 
     #[inline]
@@ -101,7 +108,7 @@ impl Entry {
     pub(super) fn of(
         token: &TokenRecord,
         grant: Arc<Grant>,
-        fresh_until: u64,
+        freshness: Freshness,
         monotonic: Duration,
     ) -> Self {
         Self {
@@ -109,33 +116,54 @@ impl Entry {
             token_name: CompactString::new(&token.name),
             grant,
             expires_at: Expiry::of(token.expires_at),
-            fresh_until,
+            fresh_until: freshness.until,
             last_used: AtomicU32::new(seconds(monotonic)),
             uses: AtomicU32::new(0),
+            coverage: AtomicU32::new(freshness.coverage),
             revoked: token.revoked_at.is_some(),
-            evicted: AtomicBool::new(false),
         }
     }
 
-    /// Whether the entry may answer a request: it has not been evicted, and either it or, by the
-    /// lease, everything that is remembered is known to be fresh.
+    /// Whether the entry may answer a request: its app has not changed, and either it or, by the
+    /// lease, everything that is covered is known to be fresh.
     #[inline]
-    pub(super) fn is_fresh(&self, lease_until: u64, monotonic: u64) -> bool {
-        monotonic < self.fresh_until.max(lease_until)
-            && !self.evicted.load(Relaxed)
-            && !self.grant.is_evicted()
+    pub(super) fn is_fresh(&self, lease_until: u64, now: Instant<'_>) -> bool {
+        let until = if self.coverage.load(Relaxed) == COVERED {
+            self.fresh_until.max(lease_until)
+        } else {
+            self.fresh_until
+        };
+        now.is_before(until) && !self.grant.is_evicted()
     }
 
-    pub(super) fn evict(&self) {
-        self.evicted.store(true, Relaxed);
+    /// Whether the entry is as good as one that is read now, for as long as the lease goes on.
+    pub(super) fn is_covered(&self) -> bool {
+        self.coverage.load(Relaxed) == COVERED && !self.grant.is_evicted()
+    }
+
+    /// Lets the lease cover the entry, if it is the one that was filed under a number.
+    pub(super) fn cover(&self, serial: u32) -> bool {
+        self.coverage
+            .compare_exchange(serial, COVERED, Relaxed, Relaxed)
+            .is_ok()
+    }
+
+    /// Whether no request will be admitted by the entry any more.
+    pub(super) fn is_dead(&self, clock: &dyn Clock) -> bool {
+        self.revoked || self.expires_at.has_come(clock)
+    }
+
+    /// Whether the app of the token is enabled.
+    pub(super) fn app_is_enabled(&self) -> bool {
+        !self.grant.disabled
     }
 
     /// As [`TokenRecord::status`].
     #[inline]
-    fn status(&self, now: impl FnOnce() -> Timestamp) -> TokenStatus {
+    fn status(&self, clock: &dyn Clock) -> TokenStatus {
         if self.revoked {
             TokenStatus::Revoked
-        } else if self.expires_at.has_come(now) {
+        } else if self.expires_at.has_come(clock) {
             TokenStatus::Expired
         } else if self.grant.disabled {
             TokenStatus::AppDisabled
@@ -146,14 +174,14 @@ impl Entry {
 
     /// Why the token is refused now, if it is.
     #[inline]
-    pub(super) fn rejection(&self, now: impl FnOnce() -> Timestamp) -> Option<Rejection> {
-        match self.status(now) {
+    pub(super) fn rejection(&self, clock: &dyn Clock) -> Option<Rejection> {
+        match self.status(clock) {
             TokenStatus::Live => None,
             status => Rejection::of_status(status, self.token_id, self.grant.app_id),
         }
     }
 
-    /// Whom the token stands for, once it is not refused.
+    /// The app that the token stands for, once it is not refused.
     #[inline]
     pub(super) fn principal(&self) -> AppPrincipal {
         AppPrincipal::new(
@@ -167,8 +195,8 @@ impl Entry {
     }
 
     /// Admits or refuses as the record would be.
-    pub(super) fn judge(&self, now: impl FnOnce() -> Timestamp) -> Result<AppPrincipal, Rejection> {
-        match self.rejection(now) {
+    pub(super) fn judge(&self, clock: &dyn Clock) -> Result<AppPrincipal, Rejection> {
+        match self.rejection(clock) {
             Some(rejection) => Err(rejection),
             None => Ok(self.principal()),
         }
@@ -206,6 +234,35 @@ impl Entry {
     }
 }
 
+/// The instant of a request, by the monotonic clock.
+#[derive(Clone, Copy)]
+pub(super) struct Instant<'a> {
+    clock: &'a dyn Clock,
+    pub(super) monotonic: Duration,
+}
+
+impl<'a> Instant<'a> {
+    #[inline]
+    pub(super) fn now(clock: &'a dyn Clock) -> Self {
+        let monotonic = clock.monotonic();
+        Self { clock, monotonic }
+    }
+
+    /// The instant without any lag, after something that may have taken long.
+    pub(super) fn precise(clock: &'a dyn Clock) -> Self {
+        let monotonic = clock.precise_monotonic();
+        Self { clock, monotonic }
+    }
+
+    /// Whether a limit, in nanoseconds, is not reached. Close to it, the precise clock decides.
+    #[inline]
+    pub(super) fn is_before(self, limit: u64) -> bool {
+        let left = limit.saturating_sub(nanoseconds(self.monotonic));
+        left > nanoseconds(LAG)
+            || left > 0 && nanoseconds(self.clock.precise_monotonic()) < limit
+    }
+}
+
 /// Whole seconds, as far as 32 bits reach.
 #[inline]
 pub(super) fn seconds(time: Duration) -> u32 {
@@ -218,7 +275,38 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::{MaskedToken, TokenDigest, clock::to_microsecond};
+    use crate::{AppRecord, MaskedToken, TokenDigest, clock::to_microsecond};
+
+    const NOT_FRESH: Freshness = Freshness {
+        until: 0,
+        coverage: 0,
+        is_behind: false,
+    };
+
+    /// Its `now` lags, and the other does not.
+    #[derive(Debug)]
+    struct Lagging {
+        precise: Timestamp,
+        lag: Duration,
+    }
+
+    impl Clock for Lagging {
+        fn now(&self) -> Timestamp {
+            self.precise.checked_sub(self.lag).unwrap_or(Timestamp::MIN)
+        }
+
+        fn monotonic(&self) -> Duration {
+            Duration::from_secs(100) - self.lag
+        }
+
+        fn precise_now(&self) -> Timestamp {
+            self.precise
+        }
+
+        fn precise_monotonic(&self) -> Duration {
+            Duration::from_secs(100)
+        }
+    }
 
     fn at(second: i64) -> Timestamp {
         Timestamp::new(second, 0).unwrap()
@@ -264,14 +352,16 @@ mod tests {
             revoked_at in proptest::option::of(time()),
             disabled_at in proptest::option::of(time()),
             now in time(),
+            lag in 0_u64..400,
         ) {
             // Stores keep microseconds.
             let token = record(expires_at.map(to_microsecond), revoked_at, disabled_at);
-            let entry = Entry::of(&token, Arc::new(Grant::of(&token)), 0, Duration::ZERO);
+            let entry = Entry::of(&token, Arc::new(Grant::of(&token)), NOT_FRESH, Duration::ZERO);
             let around = |span: i64| now.checked_add(span.microseconds()).unwrap_or(now);
             for now in [around(-1), now, around(1)] {
-                prop_assert_eq!(entry.status(|| now), token.status(now));
-                let cached = entry.judge(|| now).map_err(|rejection| rejection.kind());
+                let clock = Lagging { precise: now, lag: Duration::from_millis(lag) };
+                prop_assert_eq!(entry.status(&clock), token.status(now));
+                let cached = entry.judge(&clock).map_err(|rejection| rejection.kind());
                 let uncached = match token.status(now) {
                     TokenStatus::Live => Ok(AppPrincipal::of(&token)),
                     status => Err(Rejection::of_status(status, token.id, token.app.id)
@@ -280,6 +370,26 @@ mod tests {
                 };
                 prop_assert_eq!(cached, uncached);
             }
+        }
+    }
+
+    #[test]
+    fn a_clock_that_lags_lengthens_nothing() {
+        let token = record(None, None, None);
+        let entry = |until| {
+            let freshness = Freshness { until, ..NOT_FRESH };
+            Entry::of(&token, Arc::new(Grant::of(&token)), freshness, Duration::ZERO)
+        };
+        for lag in [0, 1, 33, 499] {
+            let clock = Lagging {
+                precise: at(0),
+                lag: Duration::from_millis(lag),
+            };
+            let now = Instant::now(&clock);
+            let until = nanoseconds(Duration::from_secs(100));
+            assert!(!entry(until).is_fresh(0, now), "{lag}");
+            assert!(entry(until + 1).is_fresh(0, now), "{lag}");
+            assert!(!entry(0).is_fresh(u64::MAX, now), "not covered");
         }
     }
 

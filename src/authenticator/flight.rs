@@ -1,21 +1,23 @@
-//! Lookups under way: one for each key, and none that brings back what was evicted meanwhile.
+//! Lookups in flight: one for each key, and none that brings back what was evicted meanwhile.
 //!
-//! Both rest on one lock for each lane of keys, taken only on the way to the store:
+//! Both rest on one lock for each shard of keys, taken only on the way to the store:
 //!
-//! 1. A lookup begins under the lock and notes the lane's generation.
-//! 2. An eviction, under the lock, raises the generation, forgets the lookup under way for its key,
-//!    and removes what is remembered.
-//! 3. A lookup lands under the lock: what it found is remembered only if the generation is still
-//!    the one that it noted.
+//! 1. A lookup begins under the lock and is registered for its key.
+//! 2. An eviction, under the lock, unregisters the lookup of its key and removes what is cached.
+//! 3. A lookup completes under the lock: what it found is cached only if it is still registered.
 //!
-//! So an answer read before an eviction is neither remembered after it nor given to anyone who
-//! asks after it.
+//! So an answer read before an eviction is neither cached after it nor given to a request that
+//! arrives after it. Other keys of the shard are not affected, however many are evicted.
+//!
+//! An eviction of keys that are not known here raises the generation, so that no lookup from before
+//! it is joined. Whether its answer may be cached is for the caller to decide, who gets the
+//! generation in which it began.
 
 use std::{collections::HashMap, hash::Hash, sync::PoisonError};
 
 use super::sync::Mutex;
 
-/// Lookups under way by key. `W` is a weak handle to one.
+/// Lookups in flight by key. `W` is a weak handle to one.
 #[derive(Debug)]
 pub(super) struct Flights<K, W> {
     lanes: Box<[Mutex<Lane<K, W>>]>,
@@ -24,9 +26,20 @@ pub(super) struct Flights<K, W> {
 
 #[derive(Debug)]
 struct Lane<K, W> {
+    /// How many evictions of unknown keys there were; the same in all shards.
     generation: u64,
+    /// How many evictions there were in this shard.
+    evictions: u64,
     begun: u64,
-    under_way: HashMap<K, (u64, W)>,
+    in_flight: HashMap<K, InFlight<W>>,
+}
+
+#[derive(Debug)]
+struct InFlight<W> {
+    number: u64,
+    generation: u64,
+    /// `None` for a lookup that nobody may join.
+    handle: Option<W>,
 }
 
 /// What a lookup notes when it begins.
@@ -34,14 +47,36 @@ struct Lane<K, W> {
 pub(super) struct Ticket {
     number: u64,
     generation: u64,
+    evictions: u64,
+}
+
+impl<K: Eq + Hash, W> Lane<K, W> {
+    fn ticket(&mut self) -> Ticket {
+        self.begun += 1;
+        Ticket {
+            number: self.begun,
+            generation: self.generation,
+            evictions: self.evictions,
+        }
+    }
+
+    fn register(&mut self, key: K, ticket: Ticket, handle: Option<W>) {
+        let in_flight = InFlight {
+            number: ticket.number,
+            generation: ticket.generation,
+            handle,
+        };
+        self.in_flight.insert(key, in_flight);
+    }
 }
 
 impl<K: Copy + Eq + Hash, W> Flights<K, W> {
     pub(super) fn new(lanes: usize, lane_of: fn(&K) -> usize) -> Self {
         let lane = || Lane {
             generation: 0,
+            evictions: 0,
             begun: 0,
-            under_way: HashMap::new(),
+            in_flight: HashMap::new(),
         };
         Self {
             lanes: (0..lanes).map(|_| Mutex::new(lane())).collect(),
@@ -54,7 +89,12 @@ impl<K: Copy + Eq + Hash, W> Flights<K, W> {
         with(&mut lane.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Joins the lookup that is under way for a key, or begins one.
+    /// Runs something while no lookup of a key completes and nothing evicts it.
+    pub(super) fn exclusively<R>(&self, key: &K, run: impl FnOnce() -> R) -> R {
+        self.lane(key, |_| run())
+    }
+
+    /// Joins the lookup that is in flight for a key, or begins one.
     pub(super) fn join<F, E>(
         &self,
         key: K,
@@ -62,60 +102,91 @@ impl<K: Copy + Eq + Hash, W> Flights<K, W> {
         begin: impl FnOnce(Ticket) -> Result<(F, W), E>,
     ) -> Result<F, E> {
         self.lane(&key, |lane| {
-            if let Some(flight) = lane.under_way.get(&key).and_then(|(_, weak)| join(weak)) {
+            let generation = lane.generation;
+            let in_flight = lane.in_flight.get(&key);
+            let current = in_flight.filter(|in_flight| in_flight.generation == generation);
+            let handle = current.and_then(|in_flight| in_flight.handle.as_ref());
+            if let Some(flight) = handle.and_then(join) {
                 return Ok(flight);
             }
-            lane.begun += 1;
-            let ticket = Ticket {
-                number: lane.begun,
-                generation: lane.generation,
-            };
+            let ticket = lane.ticket();
             let (flight, weak) = begin(ticket)?;
-            lane.under_way.insert(key, (ticket.number, weak));
+            lane.register(key, ticket, Some(weak));
             Ok(flight)
         })
     }
 
-    /// Ends a lookup: forgets it and, unless there was an eviction since it began, remembers what
-    /// it found.
-    pub(super) fn land(&self, key: &K, ticket: Ticket, remember: impl FnOnce()) {
-        self.lane(key, |lane| {
-            let number = lane.under_way.get(key).map(|(number, _)| *number);
-            if number == Some(ticket.number) {
-                lane.under_way.remove(key);
+    /// Begins a lookup that nobody may join, unless one is in flight for the key.
+    pub(super) fn begin_alone(&self, key: K) -> Option<Ticket> {
+        self.lane(&key, |lane| {
+            if lane.in_flight.contains_key(&key) {
+                return None;
             }
-            if lane.generation == ticket.generation {
-                remember();
-            }
-        });
+            let ticket = lane.ticket();
+            lane.register(key, ticket, None);
+            Some(ticket)
+        })
     }
 
-    /// Whether there was no eviction in the lane of a key since a lookup of it began.
+    /// Completes a lookup: unregisters it and, if it still was registered, caches what it found.
+    /// `cache` gets the generation in which the lookup began.
+    pub(super) fn land<R>(
+        &self,
+        key: &K,
+        ticket: Ticket,
+        cache: impl FnOnce(u64) -> R,
+    ) -> Option<R> {
+        self.lane(key, |lane| {
+            let number = lane.in_flight.get(key).map(|in_flight| in_flight.number);
+            if number != Some(ticket.number) {
+                return None;
+            }
+            lane.in_flight.remove(key);
+            Some(cache(ticket.generation))
+        })
+    }
+
+    /// Whether there was no eviction in the shard of a key since a lookup of it began.
     pub(super) fn is_current(&self, key: &K, ticket: &Ticket) -> bool {
-        self.lane(key, |lane| lane.generation == ticket.generation)
+        self.lane(key, |lane| lane.evictions == ticket.evictions)
     }
 
-    /// Evicts what is remembered of a key.
-    pub(super) fn evict(&self, key: &K, forget: impl FnOnce()) {
+    /// Evicts what is cached of a key.
+    pub(super) fn evict(&self, key: &K, evict: impl FnOnce()) {
         self.lane(key, |lane| {
-            lane.generation += 1;
-            lane.under_way.remove(key);
-            forget();
+            lane.evictions += 1;
+            lane.in_flight.remove(key);
+            evict();
         });
     }
 
-    /// Evicts what is remembered of keys that are not known here.
-    pub(super) fn evict_all(&self, forget: impl FnOnce()) {
+    /// Evicts what is cached of keys that are not known here. `evict` gets the new generation:
+    /// what an earlier one has read of these keys must not be cached.
+    pub(super) fn evict_some(&self, evict: impl FnOnce(u64)) {
+        self.evict_from_all(false, evict);
+    }
+
+    /// Evicts what is cached of all keys.
+    pub(super) fn evict_all(&self, evict: impl FnOnce()) {
+        self.evict_from_all(true, |_| evict());
+    }
+
+    fn evict_from_all(&self, unregister: bool, evict: impl FnOnce(u64)) {
         // Always in the same order, and no other call holds two.
         let mut lanes: Vec<_> = self
             .lanes
             .iter()
             .map(|lane| lane.lock().unwrap_or_else(PoisonError::into_inner))
             .collect();
+        let mut generation = 0;
         for lane in &mut lanes {
             lane.generation += 1;
-            lane.under_way.clear();
+            lane.evictions += 1;
+            generation = lane.generation;
+            if unregister {
+                lane.in_flight.clear();
+            }
         }
-        forget();
+        evict(generation);
     }
 }

@@ -1,5 +1,5 @@
-//! Questions to the store: one for each token at a time, under a time-out and a bound on how many
-//! are asked at once.
+//! Lookups: one for each token at a time, with a timeout and a bound on how many there are
+//! concurrently.
 
 use std::{panic::AssertUnwindSafe, pin::Pin, sync::Arc, time::Duration};
 
@@ -9,30 +9,39 @@ use futures_util::{
 };
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
-    time::timeout,
+    time::{sleep, timeout},
 };
 
 use super::{
     Shared,
     admission::{Admission, Found},
-    entry::{Entry, Grant},
+    cache::{Asked, Fill},
+    entry::{Entry, Grant, Instant},
     flight::Ticket,
+    positions::Freshness,
 };
 use crate::{
     record::TokenRecord,
     rejection::Rejection,
-    store::{StoreError, TokenStore},
+    store::{Answer, Revision, StoreError, TokenStore},
     token::{TokenDigest, TokenId},
 };
 
 pub(crate) type Lookup =
     Pin<Box<dyn Future<Output = Result<Admission, Rejection>> + Send + 'static>>;
 
-/// What the store said of a token, for all who asked.
-type Answer = Result<Option<Arc<Found>>, Rejection>;
-/// What a lookup holds while it is under way.
-type Place = Option<OwnedSemaphorePermit>;
-type Asking = Pin<Box<dyn Future<Output = Answer> + Send>>;
+/// What the store answered, for all who wait for it.
+type Outcome = Result<Arc<Found>, Rejection>;
+/// What a lookup holds while it is in flight.
+type Permit = Option<OwnedSemaphorePermit>;
+type Asking = Pin<Box<dyn Future<Output = Outcome> + Send>>;
+
+/// How often a token is looked up for one request while the answers may not be used: each may come
+/// from another server.
+const ATTEMPTS: u32 = 4;
+
+/// The pause before the third attempt; it doubles from one to the next.
+const PAUSE: Duration = Duration::from_millis(10);
 
 /// A lookup that others may join.
 #[derive(Debug)]
@@ -41,9 +50,12 @@ pub(super) struct WeakFlight {
     asked_at: Duration,
 }
 
+/// Permits for lookups. Those of tokens that the store is known to have had have as many of their
+/// own, so that a flood of others cannot take them all.
 #[derive(Debug)]
 pub(super) struct Lookups {
-    places: Arc<Semaphore>,
+    general: Arc<Semaphore>,
+    reserved: Arc<Semaphore>,
     max: usize,
     timeout: Duration,
 }
@@ -52,7 +64,8 @@ impl Lookups {
     pub(super) fn new(max: usize, timeout: Duration) -> Self {
         let max = max.min(Semaphore::MAX_PERMITS);
         Self {
-            places: Arc::new(Semaphore::new(max)),
+            general: Arc::new(Semaphore::new(max)),
+            reserved: Arc::new(Semaphore::new(max)),
             max,
             timeout,
         }
@@ -63,45 +76,41 @@ impl Lookups {
     }
 
     pub(super) fn in_flight(&self) -> usize {
-        self.max - self.places.available_permits()
+        let free = self.general.available_permits() + self.reserved.available_permits();
+        2 * self.max - free
     }
 
-    /// A place among the bounded ones.
-    fn place(&self) -> Result<Place, Rejection> {
-        Arc::clone(&self.places)
-            .try_acquire_owned()
-            .map(Some)
-            .map_err(|_| Rejection::overload())
+    /// A permit for a token that the store is known to have had, or for any other.
+    fn permit(&self, known: bool) -> Result<Permit, Rejection> {
+        let take = |permits: &Arc<Semaphore>| Arc::clone(permits).try_acquire_owned().ok();
+        let reserved = || if known { take(&self.reserved) } else { None };
+        match take(&self.general).or_else(reserved) {
+            Some(permit) => Ok(Some(permit)),
+            None => Err(Rejection::overload()),
+        }
     }
 
-    /// No place, for a lookup that is not of a request.
-    fn outside(&self) -> Result<Place, Rejection> {
-        Ok(None)
-    }
-
-    /// Asks the store. Nothing that it does gets past here but an answer or a rejection.
-    async fn find(
+    /// Waits for the store. Nothing that it does gets past here but an answer or a rejection.
+    pub(super) async fn bounded<T>(
         &self,
-        store: &dyn TokenStore,
-        digest: &TokenDigest,
-        on_other_digest: impl FnOnce(),
-    ) -> Result<Option<TokenRecord>, Rejection> {
-        let answer = AssertUnwindSafe(async { store.find(digest).await }).catch_unwind();
-        match timeout(self.timeout, answer).await {
-            // A store may look up by a part of the digest or under a loose collation.
-            Ok(Ok(Ok(answer))) => match answer.record {
-                Some(token) if token.digest != *digest => {
-                    on_other_digest();
-                    Ok(None)
-                }
-                record => Ok(record),
-            },
+        answer: impl Future<Output = Result<T, StoreError>>,
+    ) -> Result<T, Rejection> {
+        match timeout(self.timeout, AssertUnwindSafe(answer).catch_unwind()).await {
+            Ok(Ok(Ok(answer))) => Ok(answer),
             Ok(Ok(Err(error))) => Err(Rejection::store_failure(error)),
             Ok(Err(_panic)) => Err(Rejection::store_failure(StoreError::unavailable(
                 "the token store panicked",
             ))),
             Err(_elapsed) => Err(Rejection::store_timeout()),
         }
+    }
+
+    async fn find(
+        &self,
+        store: &dyn TokenStore,
+        digest: &TokenDigest,
+    ) -> Result<Answer, Rejection> {
+        self.bounded(async { store.find(digest).await }).await
     }
 }
 
@@ -113,12 +122,12 @@ pub(super) fn look_up(
     counted: Option<TokenId>,
 ) -> Lookup {
     Box::pin(async move {
-        let found = ask(&shared, digest, Lookups::place).await?;
+        let found = ask_until_usable(&shared, digest, true).await?;
         admission(shared, digest, found, counted, false)
     })
 }
 
-/// Looks a token up once more, for a request that it had been admitted for. That takes no place: a
+/// Looks a token up once more, for a request that it had been admitted for. That takes no permit: a
 /// flood of requests without a live token must not turn one with it away.
 pub(super) fn look_up_again(
     shared: Arc<Shared>,
@@ -127,7 +136,7 @@ pub(super) fn look_up_again(
 ) -> Lookup {
     Box::pin(async move {
         shared.tallies.mine().lookup();
-        let found = ask(&shared, digest, Lookups::outside).await?;
+        let found = ask_until_usable(&shared, digest, false).await?;
         admission(shared, digest, found, counted, true)
     })
 }
@@ -136,35 +145,68 @@ pub(super) fn look_up_again(
 fn admission(
     shared: Arc<Shared>,
     digest: TokenDigest,
-    found: Option<Arc<Found>>,
+    found: Arc<Found>,
     counted: Option<TokenId>,
     repeated: bool,
 ) -> Result<Admission, Rejection> {
-    let found = found.ok_or_else(Rejection::unknown)?;
-    match found.entry.rejection(|| shared.clock.now()) {
+    let entry = found.entry.as_ref().ok_or_else(Rejection::unknown)?;
+    match entry.rejection(&*shared.clock) {
         Some(rejection) => Err(rejection),
         None => Ok(Admission::new(shared, digest, found, counted, repeated)),
     }
 }
 
-/// Asks the store of a token, with whoever is asking of it already.
-///
-/// The store is asked by all who wait: it goes on while one of them does, and a time-out counts
-/// from the beginning of the asking.
-async fn ask(
+/// Asks the store until its answer may be used at the instant at which it is there. It may not if it
+/// took so long to arrive that the bound has passed, or comes from a server that lags behind.
+async fn ask_until_usable(
     shared: &Arc<Shared>,
     digest: TokenDigest,
-    place: impl FnOnce(&Lookups) -> Result<Place, Rejection>,
-) -> Answer {
+    needs_permit: bool,
+) -> Outcome {
+    let mut is_behind = false;
+    for attempt in 0..ATTEMPTS {
+        if let Some(doublings) = attempt.checked_sub(2) {
+            sleep(PAUSE.saturating_mul(1 << doublings)).await;
+        }
+        let found = ask(shared, digest, needs_permit).await?;
+        if Instant::precise(&*shared.clock).is_before(found.freshness.until) {
+            return Ok(found);
+        }
+        is_behind = found.freshness.is_behind;
+        if !is_behind && attempt > 0 {
+            break;
+        }
+    }
+    Err(if is_behind {
+        Rejection::store_failure(StoreError::unavailable(
+            "the answer lacks changes that are known to be in the change log; check that the \
+             servers of the store replicate from the one that is written to",
+        ))
+    } else {
+        Rejection::store_timeout()
+    })
+}
+
+/// Asks the store for a token, together with the requests that wait for it already.
+///
+/// The lookup goes on while any of them waits, and the timeout counts from its beginning.
+async fn ask(shared: &Arc<Shared>, digest: TokenDigest, needs_permit: bool) -> Outcome {
+    let permit = || {
+        if needs_permit {
+            shared.lookups.permit(shared.cache.knows(&digest))
+        } else {
+            Ok(None)
+        }
+    };
     let asking = shared.flights.join(
         digest,
         |flight: &WeakFlight| {
             shared
                 .cache
-                .is_fresh(flight.asked_at, shared.clock.monotonic())
+                .is_fresh(flight.asked_at, Instant::precise(&*shared.clock))
                 .then(|| flight.asking.upgrade())?
         },
-        |ticket| begin(shared, digest, ticket, place(&shared.lookups)?),
+        |ticket| begin(shared, digest, ticket, permit()?),
     )?;
     asking.await
 }
@@ -173,75 +215,94 @@ fn begin(
     shared: &Arc<Shared>,
     digest: TokenDigest,
     ticket: Ticket,
-    place: Place,
+    permit: Permit,
 ) -> Result<(SharedFuture<Asking>, WeakFlight), Rejection> {
-    let asked_at = shared.clock.monotonic();
-    let mut landing = Landing {
-        shared: Arc::clone(shared),
-        digest,
-        ticket: Some(ticket),
-    };
+    let asked = shared.cache.asking(&*shared.clock);
+    let landing = Landing::new(shared, digest, ticket, asked);
     let asking: Asking = Box::pin(async move {
-        let _place = place;
+        let _permit = permit;
         let shared = Arc::clone(&landing.shared);
-        let on_other_digest = || {
-            let now = shared.clock.monotonic();
-            shared.trouble.other_digest(&shared.name, now);
-        };
-        let find = shared
-            .lookups
-            .find(&*shared.store, &digest, on_other_digest);
-        let found = find.await?;
-        landing.land(found.as_ref(), asked_at);
-        let entry = |token| Entry::of(token, Arc::new(Grant::of(token)), 0, asked_at);
-        Ok(found.as_ref().map(|token| {
-            Arc::new(Found {
-                entry: entry(token),
-                asked_at,
-                ticket,
-            })
+        let answer = shared.lookups.find(&*shared.store, &digest).await?;
+        let (record, position) = (shared.check_digest(&digest, answer.record), answer.position);
+        let freshness = landing.land(record.as_ref(), position);
+        let entry = |token| Entry::of(token, Arc::new(Grant::of(token)), freshness, asked.at);
+        Ok(Arc::new(Found {
+            entry: record.as_ref().map(entry),
+            asked_at: asked.at,
+            freshness,
+            ticket,
         }))
     });
     let asking = asking.shared();
     let weak = asking.downgrade();
-    let asking_for_others = weak.ok_or_else(Rejection::store_timeout)?;
     let flight = WeakFlight {
-        asking: asking_for_others,
-        asked_at,
+        asking: weak.ok_or_else(Rejection::store_timeout)?,
+        asked_at: asked.at,
     };
     Ok((asking, flight))
 }
 
-/// Ends a lookup, whichever way it ends.
-struct Landing {
+/// Completes a lookup, whichever way it ends.
+pub(super) struct Landing {
     shared: Arc<Shared>,
     digest: TokenDigest,
+    asked: Asked,
     ticket: Option<Ticket>,
 }
 
 impl Landing {
-    fn land(&mut self, found: Option<&TokenRecord>, asked_at: Duration) {
-        if let Some(ticket) = self.ticket.take() {
-            let Shared { cache, flights, .. } = &*self.shared;
-            flights.land(&self.digest, ticket, || {
-                cache.fill(&self.digest, found, asked_at);
-            });
-            Shared::make_room(&self.shared);
+    pub(super) fn new(
+        shared: &Arc<Shared>,
+        digest: TokenDigest,
+        ticket: Ticket,
+        asked: Asked,
+    ) -> Self {
+        Self {
+            shared: Arc::clone(shared),
+            digest,
+            asked,
+            ticket: Some(ticket),
         }
+    }
+
+    pub(super) fn digest(&self) -> &TokenDigest {
+        &self.digest
+    }
+
+    /// Caches the answer, unless the token was evicted meanwhile, and gives how long it may be used.
+    pub(super) fn land(
+        mut self,
+        record: Option<&TokenRecord>,
+        position: Option<Revision>,
+    ) -> Freshness {
+        let Shared {
+            cache,
+            flights,
+            clock,
+            ..
+        } = &*self.shared;
+        let fill = |generation| Fill {
+            digest: &self.digest,
+            record,
+            position,
+            asked: self.asked,
+            generation,
+        };
+        let ticket = self.ticket.take();
+        let landed = ticket.and_then(|ticket| {
+            flights.land(&self.digest, ticket, |generation| {
+                cache.fill(&fill(generation), &**clock)
+            })
+        });
+        Shared::make_room(&self.shared);
+        landed.unwrap_or_else(|| cache.freshness(&fill(0)))
     }
 }
 
 impl Drop for Landing {
     fn drop(&mut self) {
         if let Some(ticket) = self.ticket.take() {
-            self.shared.flights.land(&self.digest, ticket, || {});
+            self.shared.flights.land(&self.digest, ticket, |_| ());
         }
     }
-}
-
-/// Asks the store of a token that has changed, to remember what it is now. This takes no place from
-/// requests and needs none: a flood of them must not keep a change from being heeded, and each
-/// follower asks of one token at a time.
-pub(super) async fn refresh(shared: &Arc<Shared>, digest: &TokenDigest) -> Result<(), Rejection> {
-    ask(shared, *digest, Lookups::outside).await.map(|_| ())
 }

@@ -8,9 +8,18 @@ mod cache;
 mod entry;
 mod flight;
 mod follow;
+mod grants;
+mod hash;
+mod history;
+mod known;
 mod lease;
 mod lookup;
 mod metrics;
+mod parts;
+mod positions;
+mod preload;
+mod refresh;
+mod room;
 mod stats;
 mod sync;
 mod tally;
@@ -25,6 +34,7 @@ pub(crate) use lookup::Lookup;
 pub use stats::Stats;
 
 use cache::Cache;
+use entry::Instant;
 use flight::Flights;
 use lookup::{Lookups, WeakFlight};
 use tally::Tallies;
@@ -33,6 +43,7 @@ use crate::{
     app::AppId,
     clock::Clock,
     principal::AppPrincipal,
+    record::TokenRecord,
     rejection::{CredentialFault, Rejection},
     store::{ChangeLog, TokenStore, UsageLog},
     telemetry,
@@ -91,7 +102,6 @@ struct Shared {
     flights: Flights<TokenDigest, WeakFlight>,
     cache: Cache,
     tallies: Tallies,
-    followed: follow::Progress,
     trouble: telemetry::StoreTrouble,
 }
 
@@ -183,46 +193,46 @@ impl Authenticator {
             return Verification::Refused(garbage(presented));
         }
         let digest = TokenDigest::of(presented);
-        let monotonic = shared.clock.monotonic();
-        let remembered = shared.cache.recall(&digest, monotonic, |entry| {
-            if let Some(rejection) = entry.rejection(|| shared.clock.now()) {
+        let now = Instant::now(&*shared.clock);
+        let cached = shared.cache.recall(&digest, now, |entry| {
+            if let Some(rejection) = entry.rejection(&*shared.clock) {
                 return Verification::Refused(rejection);
             }
             let tally = shared.tallies.mine();
             tally.hit();
-            entry.touch(monotonic);
+            entry.touch(now.monotonic);
             if counted != Some(entry.token_id()) && !tally.count_use(entry.token_id()) {
                 entry.count();
             }
             Verification::Admitted(admit(entry.principal()))
         });
-        if let Some(verdict) = remembered {
+        if let Some(verdict) = cached {
             return verdict;
         }
-        match self.begin_lookup(presented, digest, monotonic, counted) {
+        match self.begin_lookup(presented, digest, now, counted) {
             Ok(lookup) => Verification::Pending(lookup),
             Err(rejection) => Verification::Refused(rejection),
         }
     }
 
-    /// Goes on with a token that is not remembered.
+    /// Goes on with a token of which nothing fresh is cached.
     fn begin_lookup(
         &self,
         presented: &[u8],
         digest: TokenDigest,
-        monotonic: Duration,
+        now: Instant<'_>,
         counted: Option<TokenId>,
     ) -> Result<Lookup, Rejection> {
         let shared = &*self.shared;
         self.check_form(presented)?;
-        if shared.cache.knows_absent(&digest, monotonic) {
+        if shared.knows_absent(&digest, now) {
             return Err(Rejection::unknown());
         }
         shared.tallies.mine().lookup();
         Ok(lookup::look_up(Arc::clone(&self.shared), digest, counted))
     }
 
-    /// What is remembered from before is of this form: only such tokens are looked up.
+    /// Checks the form of a token that is to be looked up. What is cached has it.
     fn check_form(&self, presented: &[u8]) -> Result<(), Rejection> {
         let formats = &self.shared.formats;
         let well_formed = match formats.is_empty() {
@@ -236,11 +246,12 @@ impl Authenticator {
         }
     }
 
-    /// Heeds a change of a token, before the call that made it returns.
+    /// Applies a change of a token, before the call that made it returns.
     pub(crate) async fn heed_token(&self, digest: &TokenDigest) {
         self.shared.evict(digest);
-        if self.shared.cache.is_complete() && lookup::refresh(&self.shared, digest).await.is_err() {
-            self.shared.cache.forget_completeness();
+        if self.shared.cache.preload.is_complete() {
+            // What fails stays pending, and is re-read in the background.
+            drop(refresh::read(&self.shared, &[*digest]).await);
         }
     }
 
@@ -249,7 +260,7 @@ impl Authenticator {
         self.shared.clear();
     }
 
-    /// Heeds a change of an app, before the call that made it returns.
+    /// Applies a change of an app, before the call that made it returns.
     pub(crate) fn heed_app(&self, app: &AppId) {
         self.shared.evict_app(app);
     }
@@ -281,20 +292,44 @@ impl Shared {
     }
 
     fn evict_app(&self, app: &AppId) {
-        self.flights.evict_all(|| self.cache.evict_app(app));
+        self.flights
+            .evict_some(|generation| self.cache.evict_app(app, generation));
     }
 
     fn clear(&self) {
         self.flights.evict_all(|| self.cache.clear());
     }
 
+    fn knows_absent(&self, digest: &TokenDigest, now: Instant<'_>) -> bool {
+        let exclusively = |run: &dyn Fn() -> bool| self.flights.exclusively(digest, run);
+        self.cache.knows_absent(digest, now, exclusively)
+    }
+
+    /// The record that the store returned, if it is the one that was asked for: a store may look up
+    /// by a part of the digest or under a loose collation.
+    fn check_digest(&self, digest: &TokenDigest, record: Option<TokenRecord>) -> Option<TokenRecord> {
+        let is_other = record.as_ref().is_some_and(|token| token.digest != *digest);
+        if is_other {
+            self.trouble.other_digest(&self.name, self.clock.monotonic());
+        }
+        record.filter(|_| !is_other)
+    }
+
     /// Makes room for more tokens, where there is none, without holding up the request.
     fn make_room(shared: &Arc<Self>) {
         if shared.cache.wants_room() {
             let shared = Arc::clone(shared);
-            tokio::task::spawn_blocking(move || shared.cache.make_room());
+            tokio::task::spawn_blocking(move || {
+                shared.cache.make_room(0, &*shared.clock);
+                shared.cache.made_room();
+            });
         }
     }
+}
+
+/// Nanoseconds, as far as 64 bits reach: 584 years.
+fn nanoseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
 
 /// The lane of a digest among the flights.

@@ -3,33 +3,38 @@ use std::time::Duration;
 use super::Shared;
 use crate::{rejection::RejectionKind, store::Revision};
 
-/// A snapshot of what an authenticator has done and remembers.
+/// A snapshot of what an authenticator has done and caches.
 ///
 /// The counts are those of all threads since it was built. They are read one after another while
 /// requests go on, so sums of them need not agree to the last one.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Stats {
-    /// Requests that were admitted from memory.
+    /// Requests that were admitted from the cache.
     pub hits: u64,
     /// Requests for which the store was asked, alone or with others.
     pub lookups: u64,
     /// Refused requests, by kind; kinds without any are left out.
     pub refusals: Vec<(RejectionKind, u64)>,
-    /// Lookups that are under way.
+    /// Lookups in flight.
     pub in_flight: usize,
-    /// Tokens that are remembered.
+    /// Tokens in the cache.
     pub entries: usize,
-    /// Unknown tokens that are remembered as such.
+    /// Unknown tokens in the negative cache.
     pub absent: usize,
-    /// Whether every live token is remembered.
+    /// Whether every live token is in the cache or [pending](Self::pending), so that any other is
+    /// refused without a lookup.
     pub complete: bool,
-    /// The revision of the store up to which its changes have been heeded, while a follower runs.
+    /// Tokens of a preloaded cache that have changed and are to be re-read. They are looked up on
+    /// demand.
+    pub pending: usize,
+    /// The revision of the store up to which its changes have been applied, while a follower runs.
     pub revision: Option<Revision>,
-    /// How many changes the follower knew of and had not heeded when it last asked.
+    /// How many changes are known of and not applied, while a follower runs.
     pub revision_lag: u64,
-    /// How long ago the changes were read that prove everything remembered to be fresh, while a
-    /// follower runs.
+    /// How old the knowledge is that proves the cache to be fresh, while a follower runs: the time
+    /// since the changes were read, or since the last reading that showed none beyond those that
+    /// have been applied.
     pub lease_age: Option<Duration>,
 }
 
@@ -39,8 +44,11 @@ impl Stats {
             .into_iter()
             .map(|kind| (kind, shared.tallies.refusals(kind)))
             .filter(|(_, count)| *count > 0);
+        let (revision, lag, leased_at) = {
+            let positions = shared.cache.positions();
+            (positions.applied(), positions.lag(), positions.leased_at())
+        };
         let monotonic = shared.clock.monotonic();
-        let followed = shared.followed.get();
         Self {
             hits: shared.tallies.hits(),
             lookups: shared.tallies.lookups(),
@@ -48,12 +56,12 @@ impl Stats {
             in_flight: shared.lookups.in_flight(),
             entries: shared.cache.len(),
             absent: shared.cache.absent_len(),
-            complete: shared.cache.is_complete(),
-            revision: followed.revision,
-            revision_lag: followed.lag,
-            lease_age: followed
-                .asked_at
-                .map(|asked_at| monotonic.saturating_sub(asked_at)),
+            complete: shared.cache.preload.is_complete(),
+            pending: shared.cache.preload.pending(),
+            revision,
+            revision_lag: lag,
+            lease_age: leased_at
+                .map(|at| monotonic.saturating_sub(Duration::from_nanos(at))),
         }
     }
 

@@ -1,7 +1,7 @@
-//! Records when and how often tokens were used, aside of the path of a request.
+//! Records when and how often tokens were used, beside the path of a request.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{Arc, Weak},
     time::Duration,
 };
@@ -12,7 +12,7 @@ use tokio::{
     time::{MissedTickBehavior, interval, timeout},
 };
 
-use super::{Shared, entry::seconds};
+use super::{Shared, entry::seconds, parts::Parts};
 use crate::{
     store::{StoreError, Usage, UsageLog},
     token::TokenId,
@@ -32,6 +32,8 @@ pub(super) struct Recorder {
     every: Duration,
     /// What the store has not taken yet.
     pending: BTreeMap<TokenId, Usage>,
+    /// Tokens whose usage the store did not take alone.
+    refused: BTreeSet<TokenId>,
 }
 
 impl Recorder {
@@ -41,6 +43,7 @@ impl Recorder {
             log,
             every,
             pending: BTreeMap::new(),
+            refused: BTreeSet::new(),
         }
     }
 
@@ -61,15 +64,45 @@ impl Recorder {
     /// next time.
     async fn record(&mut self) -> Result<(), StoreError> {
         self.gather().await;
-        while !self.pending.is_empty() {
-            let batch: Vec<Usage> = self.pending.values().take(BATCH).copied().collect();
-            let recorded = timeout(WITHIN, self.log.record_usage(&batch)).await;
-            recorded.map_err(StoreError::unavailable)??;
-            for usage in batch {
-                self.pending.remove(&usage.token);
+        // Those that failed alone come last, so that they cannot hold up the others.
+        let (refused, rest): (Vec<_>, Vec<_>) = self
+            .pending
+            .values()
+            .copied()
+            .partition(|usage| self.refused.contains(&usage.token));
+        let mut failed = None;
+        for batch in rest.chunks(BATCH).chain(refused.chunks(BATCH)) {
+            failed = self.record_batch(batch).await?.or(failed);
+        }
+        failed.map_or(Ok(()), Err)
+    }
+
+    /// Records a batch, and gives the error of an item that the store refuses, if there is one. An
+    /// error is that of a store that fails whatever it is given.
+    async fn record_batch(&mut self, batch: &[Usage]) -> Result<Option<StoreError>, StoreError> {
+        let mut failed = None;
+        let mut parts = Parts::new(batch.to_vec());
+        while let Some(part) = parts.next() {
+            let recorded = timeout(WITHIN, self.log.record_usage(&part)).await;
+            match recorded.map_err(StoreError::unavailable)? {
+                Ok(()) => {
+                    parts.succeed();
+                    for usage in part {
+                        self.pending.remove(&usage.token);
+                        self.refused.remove(&usage.token);
+                    }
+                }
+                Err(error) => {
+                    self.refused
+                        .extend(parts.fail(part).map(|usage| usage.token));
+                    if parts.is_hopeless() {
+                        return Err(error);
+                    }
+                    failed = Some(error);
+                }
             }
         }
-        Ok(())
+        Ok(failed)
     }
 
     async fn gather(&mut self) {
@@ -77,7 +110,7 @@ impl Recorder {
             return;
         };
         let (now, monotonic) = (shared.clock.now(), shared.clock.monotonic());
-        // This looks at everything that is remembered, which takes long for many tokens.
+        // This looks at everything in the cache, which takes long for many tokens.
         let gathering = tokio::task::spawn_blocking(move || {
             let tallied = shared.tallies.drain_uses();
             shared.cache.take_uses(tallied, monotonic)

@@ -420,8 +420,8 @@ async fn requests_that_fill_all_places_do_not_keep_a_replica_from_catching_up() 
     drop(hangs);
 }
 
-/// A log that no longer leads on, once, and is then silent when it is asked where to begin anew:
-/// the first time for its revision, the second time for the live tokens.
+/// A log that no longer leads on until it is asked where to begin anew, and is then silent: the
+/// first time for its revision, the second time for the live tokens.
 #[derive(Clone, Debug)]
 struct SilentLog {
     inner: MemoryStore,
@@ -445,12 +445,12 @@ impl SilentLog {
 impl ChangeLog for SilentLog {
     async fn revision(&self) -> Result<Revision, StoreError> {
         self.keep_silence(2).await;
+        self.gap.store(false, SeqCst);
         self.inner.revision().await
     }
 
     async fn changes(&self, since: Revision, limit: usize) -> Result<Changes, StoreError> {
-        if self.gap.swap(false, SeqCst) {
-            self.silences.store(2, SeqCst);
+        if self.gap.load(SeqCst) {
             return Ok(Changes::Gap);
         }
         self.inner.changes(since, limit).await
@@ -486,6 +486,7 @@ async fn a_log_that_does_not_answer_holds_a_follower_up_for_no_longer_than_a_loo
     let follower = replica.replica(|_| ()).start().await.unwrap();
     follower.catch_up().await.unwrap();
     log.gap.store(true, SeqCst);
+    log.silences.store(2, SeqCst);
     let recovered = async {
         for _ in 0..2 {
             assert!(follower.catch_up().await.is_err());

@@ -77,7 +77,7 @@ impl World {
         };
         if self.fenced {
             self.flights
-                .land(&KEY, ticket, || self.memory.store(answer, Relaxed));
+                .land(&KEY, ticket, |_| self.memory.store(answer, Relaxed));
         } else {
             self.memory.store(answer, Relaxed);
         }
@@ -126,7 +126,7 @@ fn a_newcomer_joins_after_a_revocation(forgets_flights: bool) {
                 let ticket = world.begin();
                 let live = world.live.load(Acquire);
                 answer.store(if live { LIVE } else { REVOKED }, Release);
-                world.flights.land(&KEY, ticket, || {});
+                world.flights.land(&KEY, ticket, |_| ());
             }
         });
         world.live.store(false, Release);

@@ -1,0 +1,308 @@
+//! Keeps the cache complete: loads all live tokens, re-reads those that have changed, and loads them
+//! again when some were lost. The log is read meanwhile, and the lease renewed.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::{MissedTickBehavior, interval, sleep, timeout},
+};
+
+use super::{Done, OnLoad, Order};
+use crate::{
+    authenticator::{
+        Shared,
+        positions::Freshness,
+        preload::Loss,
+        refresh::{self, Refresher},
+    },
+    entropy::jittered,
+    record::TokenStatus,
+    store::{ChangeLog, LivePage, Revision, StoreError},
+    token::TokenId,
+};
+
+/// How many tokens are read in one page.
+const PAGE: usize = refresh::BATCH;
+
+/// How often a page is read while the server lags behind.
+const ATTEMPTS: u32 = 8;
+
+/// The pause after the first of them; it doubles from one to the next.
+const PAUSE: Duration = Duration::from_millis(10);
+
+/// How often the tokens are loaded in one go while apps change meanwhile.
+const SCANS: usize = 3;
+
+/// When the tokens are loaded again that did not fit, and how long that is put off at most.
+const RETRY_CAPACITY: Duration = Duration::from_secs(60);
+const MAX_RETRY_CAPACITY: Duration = Duration::from_secs(3600);
+
+pub(super) struct Restorer {
+    pub(super) shared: Arc<Shared>,
+    pub(super) log: Arc<dyn ChangeLog>,
+    /// Has the log applied up to now.
+    pub(super) orders: mpsc::Sender<Order>,
+    pub(super) on_load: Box<OnLoad>,
+    refresher: Refresher,
+    /// When the tokens may be loaded again, after they did not fit.
+    retry_at: Duration,
+    retry_after: Duration,
+}
+
+impl Restorer {
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        log: Arc<dyn ChangeLog>,
+        orders: mpsc::Sender<Order>,
+        on_load: Box<OnLoad>,
+    ) -> Self {
+        Self {
+            shared,
+            log,
+            orders,
+            on_load,
+            refresher: Refresher::new(),
+            retry_at: Duration::ZERO,
+            retry_after: RETRY_CAPACITY,
+        }
+    }
+
+    /// Loads the tokens, and from then on restores what is lost. `waiting` are those who wait for all
+    /// that has changed up to now to be re-read.
+    pub(super) async fn run(
+        mut self,
+        ready: Done,
+        mut waiting: mpsc::UnboundedReceiver<Done>,
+        poll_interval: Duration,
+    ) {
+        let loaded = self.load().await;
+        let failed = loaded.is_err();
+        let _ = ready.send(loaded);
+        if failed {
+            return;
+        }
+        let shared = Arc::clone(&self.shared);
+        let mut ticks = interval(poll_interval);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut has_failed = false;
+        loop {
+            let waits = tokio::select! {
+                biased;
+                waits = waiting.recv() => match waits {
+                    Some(waits) => Some(waits),
+                    None => return,
+                },
+                () = shared.cache.preload.work.notified(), if !has_failed => None,
+                _ = ticks.tick() => None,
+            };
+            let restored = self.restore().await;
+            has_failed = restored.is_err();
+            if has_failed {
+                ticks.reset_after(jittered(poll_interval));
+            }
+            if let Some(waits) = waits {
+                let _ = waits.send(restored);
+            }
+        }
+    }
+
+    async fn restore(&mut self) -> Result<(), StoreError> {
+        self.load().await?;
+        self.refresher.run(&self.shared).await
+    }
+
+    /// Loads all live tokens, if some may be missing.
+    async fn load(&mut self) -> Result<(), StoreError> {
+        for _ in 0..SCANS {
+            let now = self.shared.clock.monotonic();
+            match self.shared.cache.preload.wants_scan() {
+                None => break,
+                Some(Loss::Capacity) if now < self.retry_at => break,
+                Some(_) => {}
+            }
+            self.scan().await?;
+            if self.shared.cache.preload.wants_scan() == Some(Loss::Capacity) {
+                let now = self.shared.clock.monotonic();
+                self.retry_at = now.saturating_add(self.retry_after);
+                self.retry_after = (2 * self.retry_after).min(MAX_RETRY_CAPACITY);
+            } else {
+                self.retry_after = RETRY_CAPACITY;
+            }
+        }
+        Ok(())
+    }
+
+    async fn scan(&mut self) -> Result<(), StoreError> {
+        let shared = Arc::clone(&self.shared);
+        let preload = &shared.cache.preload;
+        let (start, serial) = {
+            let mut positions = shared.cache.positions();
+            let start = positions.applied().ok_or_else(super::ended)?;
+            (start, positions.next_serial())
+        };
+        preload.begin_scan();
+        let whole = self.scan_pages(start, serial).await;
+        if matches!(whole, Ok(true)) {
+            let cover = Arc::clone(&shared);
+            let covered = tokio::task::spawn_blocking(move || cover.cache.cover_all(serial)).await;
+            covered.map_err(StoreError::unavailable)?;
+        }
+        preload.end_scan(matches!(whole, Ok(true)));
+        whole.map(drop)
+    }
+
+    /// Reads all pages; `false` if that has become pointless.
+    async fn scan_pages(&mut self, start: Revision, serial: u32) -> Result<bool, StoreError> {
+        let (mut after, mut loaded) = (None, 0);
+        let mut pages = Pages::default();
+        loop {
+            let page = self.page(after, start).await?;
+            pages.add(page.position);
+            self.cache(&page, serial);
+            loaded += page.tokens.len();
+            (self.on_load)(loaded);
+            self.check(&mut pages)?;
+            if !self.shared.cache.preload.scan_is_valid() {
+                return Ok(false);
+            }
+            after = page.next;
+            if after.is_none() {
+                break;
+            }
+            tokio::task::yield_now().await;
+        }
+        // What the pages show beyond what was applied is covered once the follower has read as far.
+        for attempt in 0..ATTEMPTS {
+            if pages.are_reached() {
+                break;
+            }
+            if attempt > 0 {
+                sleep(PAUSE.saturating_mul(1 << attempt)).await;
+            }
+            self.catch_up().await?;
+            self.check(&mut pages)?;
+        }
+        if pages.are_reached() {
+            Ok(self.shared.cache.preload.scan_is_valid())
+        } else {
+            Err(StoreError::unavailable(
+                "the change log lacks changes that the tokens show; check that its server \
+                 replicates",
+            ))
+        }
+    }
+
+    /// Reads a page that lacks no change that was applied before the scan began.
+    async fn page(
+        &mut self,
+        after: Option<TokenId>,
+        start: Revision,
+    ) -> Result<LivePage, StoreError> {
+        let Shared {
+            cache,
+            clock,
+            lookups,
+            ..
+        } = &*self.shared;
+        for attempt in 0..ATTEMPTS {
+            let page = self.log.live(after, PAGE, clock.now());
+            let page = timeout(lookups.timeout(), page).await;
+            let page = page.map_err(StoreError::unavailable)??;
+            let is_foreign = cache.positions().history().differs(page.position);
+            if page.position.number >= start.number && !is_foreign {
+                return Ok(page);
+            }
+            sleep(PAUSE.saturating_mul(1 << attempt)).await;
+        }
+        Err(StoreError::unavailable(
+            "the tokens that were read lack changes that are in the change log; check that the \
+             servers of the store replicate from the one that is written to",
+        ))
+    }
+
+    fn cache(&self, page: &LivePage, serial: u32) {
+        let Shared {
+            cache,
+            flights,
+            clock,
+            ..
+        } = &*self.shared;
+        // It answers nothing before the lease covers it.
+        let scanned = Freshness {
+            until: 0,
+            coverage: serial,
+            is_behind: false,
+        };
+        let (now, monotonic) = (clock.now(), clock.monotonic());
+        let live = page
+            .tokens
+            .iter()
+            .filter(|token| token.status(now) == TokenStatus::Live);
+        for token in live {
+            let digest = &token.digest;
+            flights.exclusively(digest, || {
+                if !cache.preload.admits_scanned(digest, &token.app.id) {
+                    return;
+                }
+                match cache.entries.pin().get(digest) {
+                    // At least as new as the page.
+                    Some(entry) if entry.is_covered() => {}
+                    Some(_) => cache.preload.mark_pending(digest, 0),
+                    None => {
+                        cache.cache(token, scanned, monotonic, &**clock);
+                    }
+                }
+            });
+        }
+        for digest in &page.unreadable {
+            let due_at = refresh::retry_unreadable(monotonic);
+            flights.exclusively(digest, || cache.preload.mark_pending(digest, due_at));
+        }
+        Shared::make_room(&self.shared);
+    }
+
+    /// Checks that the pages are of the history that the follower reads.
+    fn check(&self, pages: &mut Pages) -> Result<(), StoreError> {
+        let positions = self.shared.cache.positions();
+        let applied = positions.applied().ok_or_else(super::ended)?;
+        let history = positions.history();
+        let is_foreign = |page: &Revision| history.differs(*page);
+        if pages.ahead.iter().any(is_foreign) {
+            return Err(StoreError::unavailable(
+                "the tokens and the change log are of different stores; follow the log of the \
+                 store that the tokens are in",
+            ));
+        }
+        pages.ahead.retain(|page| page.number > applied.number);
+        Ok(())
+    }
+
+    async fn catch_up(&mut self) -> Result<(), StoreError> {
+        let (done, caught_up) = oneshot::channel();
+        let order = Order {
+            done,
+            restores: false,
+        };
+        self.orders.send(order).await.map_err(|_| super::ended())?;
+        caught_up.await.map_err(|_| super::ended())?
+    }
+}
+
+/// The positions of pages that the follower has not reached.
+#[derive(Debug, Default)]
+struct Pages {
+    ahead: Vec<Revision>,
+}
+
+impl Pages {
+    fn add(&mut self, position: Revision) {
+        if self.ahead.last() != Some(&position) {
+            self.ahead.push(position);
+        }
+    }
+
+    fn are_reached(&self) -> bool {
+        self.ahead.is_empty()
+    }
+}

@@ -1,0 +1,229 @@
+//! What tokens of one app share, by app and scopes.
+
+use std::{
+    collections::{HashMap, VecDeque, hash_map::RandomState},
+    hash::BuildHasher,
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+};
+
+use compact_str::CompactString;
+
+use super::entry::Grant;
+use crate::{app::AppId, record::TokenRecord, scope::ScopeSet};
+
+const SHARDS: usize = 64;
+
+/// How many evictions of apps are kept. A lookup that began before all of them is taken to be about
+/// an evicted one.
+const MAX_EVICTED: usize = 1024;
+
+/// Grants by app, so that a change of an app reaches all of its tokens.
+#[derive(Debug)]
+pub(super) struct Grants {
+    shards: Box<[Mutex<HashMap<AppId, OfApp>>]>,
+    hasher: RandomState,
+    evicted: Mutex<Evicted>,
+}
+
+/// The grants of one app, all with the same state of it.
+#[derive(Debug)]
+struct OfApp {
+    name: CompactString,
+    disabled: bool,
+    by_scopes: HashMap<ScopeSet, Weak<Grant>>,
+    /// The number of grants beyond which those that no token has are dropped.
+    sweep_at: usize,
+}
+
+#[derive(Debug, Default)]
+struct Evicted {
+    recent: VecDeque<(u64, AppId)>,
+    /// The generation of the latest eviction that is no longer in `recent`.
+    dropped: u64,
+}
+
+impl OfApp {
+    fn of(token: &TokenRecord) -> Self {
+        Self {
+            name: CompactString::new(&token.app.name),
+            disabled: token.app.disabled_at.is_some(),
+            by_scopes: HashMap::new(),
+            sweep_at: 16,
+        }
+    }
+
+    fn agrees_with(&self, token: &TokenRecord) -> bool {
+        self.name == token.app.name && self.disabled == token.app.disabled_at.is_some()
+    }
+
+    fn evict(&mut self) {
+        for (_, grant) in self.by_scopes.drain() {
+            if let Some(grant) = grant.upgrade() {
+                grant.evict();
+            }
+        }
+    }
+
+    fn sweep(&mut self) {
+        self.by_scopes.retain(|_, grant| grant.strong_count() > 0);
+        self.sweep_at = (2 * self.by_scopes.len()).max(16);
+    }
+}
+
+impl Default for Grants {
+    fn default() -> Self {
+        Self {
+            shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
+            hasher: RandomState::new(),
+            evicted: Mutex::default(),
+        }
+    }
+}
+
+impl Grants {
+    fn shard(&self, app: &AppId) -> MutexGuard<'_, HashMap<AppId, OfApp>> {
+        #[expect(clippy::cast_possible_truncation, reason = "the low bits choose the shard")]
+        let shard = self.hasher.hash_one(app) as usize % SHARDS;
+        lock(&self.shards[shard])
+    }
+
+    /// The grant that a token shares with others of its app.
+    pub(super) fn share(&self, token: &TokenRecord) -> Arc<Grant> {
+        let mut shard = self.shard(&token.app.id);
+        let of_app = shard
+            .entry(token.app.id)
+            .or_insert_with(|| OfApp::of(token));
+        if !of_app.agrees_with(token) {
+            // The app has changed since its other tokens were read.
+            of_app.evict();
+            *of_app = OfApp::of(token);
+        }
+        let shared = of_app.by_scopes.get(&token.scopes);
+        if let Some(grant) = shared.and_then(Weak::upgrade) {
+            return grant;
+        }
+        if of_app.by_scopes.len() >= of_app.sweep_at {
+            of_app.sweep();
+        }
+        let grant = Arc::new(Grant::of(token));
+        of_app
+            .by_scopes
+            .insert(grant.scopes.clone(), Arc::downgrade(&grant));
+        grant
+    }
+
+    /// Evicts all tokens of an app. Whatever was read of it before `generation` is outdated.
+    pub(super) fn evict(&self, app: &AppId, generation: u64) {
+        let mut evicted = lock(&self.evicted);
+        if evicted.recent.len() == MAX_EVICTED
+            && let Some((dropped, _)) = evicted.recent.pop_front()
+        {
+            evicted.dropped = dropped;
+        }
+        evicted.recent.push_back((generation, *app));
+        drop(evicted);
+        if let Some(mut of_app) = self.shard(app).remove(app) {
+            of_app.evict();
+        }
+    }
+
+    /// Whether an app was evicted after a generation.
+    pub(super) fn evicted_since(&self, app: &AppId, generation: u64) -> bool {
+        let evicted = lock(&self.evicted);
+        generation < evicted.dropped
+            || evicted
+                .recent
+                .iter()
+                .rev()
+                .take_while(|(evicted_at, _)| *evicted_at > generation)
+                .any(|(_, evicted)| evicted == app)
+    }
+
+    /// Drops what no token has any more.
+    pub(super) fn sweep(&self) {
+        for shard in &self.shards {
+            lock(shard).retain(|_, of_app| {
+                of_app.sweep();
+                !of_app.by_scopes.is_empty()
+            });
+        }
+    }
+
+    pub(super) fn clear(&self) {
+        for shard in &self.shards {
+            lock(shard).clear();
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+
+    use super::*;
+    use crate::{AppRecord, MaskedToken, TokenDigest, TokenId};
+
+    fn token(app: &str, scopes: &str) -> TokenRecord {
+        let app = AppRecord::new(AppId::new(app).unwrap(), "App", Timestamp::UNIX_EPOCH);
+        let mut token = TokenRecord::new(
+            TokenId::from_bytes([7; 16]),
+            TokenDigest::of(b"token"),
+            MaskedToken::new("acme_", "x7Kq").unwrap(),
+            app,
+            "ci",
+            Timestamp::UNIX_EPOCH,
+        );
+        token.scopes = scopes.parse().unwrap();
+        token
+    }
+
+    #[test]
+    fn tokens_of_one_app_with_the_same_scopes_share_a_grant_until_the_app_changes() {
+        let grants = Grants::default();
+        let first = grants.share(&token("app", "read write"));
+        assert!(Arc::ptr_eq(&first, &grants.share(&token("app", "write read"))));
+        let other = grants.share(&token("app", "read"));
+        assert!(!Arc::ptr_eq(&first, &other));
+        let mut disabled = token("app", "read");
+        disabled.app.disabled_at = Some(Timestamp::UNIX_EPOCH);
+        let _disabled = grants.share(&disabled);
+        assert!(first.is_evicted() && other.is_evicted());
+    }
+
+    #[test]
+    fn many_scope_sets_of_one_app_cost_each_the_same() {
+        let grants = Grants::default();
+        let sets: Vec<_> = (0..20_000)
+            .map(|n| token("app", &format!("scope{n}")))
+            .collect();
+        let held: Vec<_> = sets.iter().map(|token| grants.share(token)).collect();
+        // With a search among all of them this would be 200 million comparisons.
+        assert!(
+            sets.iter()
+                .zip(&held)
+                .all(|(token, grant)| Arc::ptr_eq(grant, &grants.share(token)))
+        );
+        drop(held);
+        grants.sweep();
+        assert!(grants.shard(&sets[0].app.id).is_empty());
+    }
+
+    #[test]
+    fn an_eviction_holds_for_what_was_read_before_it() {
+        let grants = Grants::default();
+        let app = |n: u64| AppId::new(&format!("app{n}")).unwrap();
+        grants.evict(&app(1), 1);
+        assert!(grants.evicted_since(&app(1), 0));
+        assert!(!grants.evicted_since(&app(1), 1));
+        assert!(!grants.evicted_since(&app(2), 0));
+        for generation in 2..2000 {
+            grants.evict(&app(generation), generation);
+        }
+        assert!(grants.evicted_since(&app(2), 0), "too long ago to know");
+        assert!(!grants.evicted_since(&app(1), 1999));
+    }
+}

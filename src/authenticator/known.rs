@@ -1,0 +1,80 @@
+//! Digests of tokens that the store is known to have had, so that lookups of them have permits of
+//! their own.
+
+use std::{
+    collections::HashSet,
+    mem,
+    sync::{Mutex, PoisonError},
+};
+
+use crate::token::TokenDigest;
+
+const SHARDS: usize = 16;
+
+/// A part of each digest, in two generations: when the young one is full, the old one is dropped.
+///
+/// A part is enough: a client that finds another digest with it gains one lookup.
+#[derive(Debug)]
+pub(super) struct Known {
+    shards: Box<[Mutex<Shard>]>,
+    /// How many digests a generation of a shard holds.
+    capacity: usize,
+}
+
+#[derive(Debug, Default)]
+struct Shard {
+    young: HashSet<u64>,
+    old: HashSet<u64>,
+}
+
+impl Known {
+    pub(super) fn new(capacity: usize) -> Self {
+        Self {
+            shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
+            capacity: capacity.div_ceil(SHARDS),
+        }
+    }
+
+    fn shard<R>(&self, digest: &TokenDigest, with: impl FnOnce(&mut Shard, u64) -> R) -> R {
+        let (words, _) = digest.as_bytes().as_chunks::<8>();
+        let shard = &self.shards[usize::from(digest.as_bytes()[31]) % SHARDS];
+        let mut shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
+        with(&mut shard, u64::from_ne_bytes(words[1]))
+    }
+
+    pub(super) fn insert(&self, digest: &TokenDigest) {
+        self.shard(digest, |shard, part| {
+            if shard.young.contains(&part) {
+                return;
+            }
+            if shard.young.len() >= self.capacity {
+                shard.old = mem::take(&mut shard.young);
+            }
+            shard.young.insert(part);
+        });
+    }
+
+    pub(super) fn contains(&self, digest: &TokenDigest) -> bool {
+        self.shard(digest, |shard, part| {
+            shard.young.contains(&part) || shard.old.contains(&part)
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_latest_digests_are_known_and_no_more_than_twice_the_capacity() {
+        let known = Known::new(1024);
+        let digest = |i: u32| TokenDigest::of(&i.to_be_bytes());
+        for i in 0..100_000 {
+            known.insert(&digest(i));
+        }
+        assert!((99_500..100_000).all(|i| known.contains(&digest(i))));
+        let all = (0..100_000).filter(|i| known.contains(&digest(*i))).count();
+        assert!(all <= 2 * 1024, "{all}");
+        assert!(!known.contains(&digest(100_000)));
+    }
+}

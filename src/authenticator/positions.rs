@@ -1,0 +1,346 @@
+//! Where the store's answers stand among its changes, and so how long each may be used.
+//!
+//! Lookups and readings of the change log may reach different servers, of which some lag behind and
+//! some hold another history. A follower applies changes in order. An answer that shows fewer
+//! changes than it has applied lacks known changes; one that shows more is not covered by the
+//! lease before the follower has read as far. Which changes did not exist at an instant is known
+//! from *observations*: at the instant when a server was asked that turned out to be no further
+//! behind than any before it, the changes beyond its answer did not exist.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use super::history::History;
+use crate::{
+    store::{LoggedChange, Revision},
+    token::TokenDigest,
+};
+
+/// What covers a cached answer besides its own age: nothing.
+pub(super) const UNCOVERED: u32 = 0;
+/// What covers a cached answer besides its own age: the lease. Any other number is of an answer that
+/// is ahead of the follower, and is covered once it has read as far.
+pub(super) const COVERED: u32 = 1;
+
+/// How many answers that are ahead of the follower are kept track of.
+const MAX_AHEAD: usize = 1 << 16;
+
+/// How many observations there are within the bound. Those of answers are thinned to this.
+const OBSERVATIONS: u64 = 64;
+
+/// Times are nanoseconds of the monotonic clock.
+#[derive(Debug)]
+pub(super) struct Positions {
+    staleness: u64,
+    /// The number of followers that there were, of which the latest may run.
+    epoch: u64,
+    running: bool,
+    /// Up to which revision the follower has applied the changes; `None` without a follower.
+    applied: Option<Revision>,
+    /// The greatest number that an answer or a reading has shown.
+    known: u64,
+    /// When it was seen that there were no changes after a number. Both increase.
+    observed: VecDeque<Observation>,
+    history: History,
+    ahead: [Ahead; 2],
+    serial: u32,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Observation {
+    asked_at: u64,
+    number: u64,
+}
+
+/// What an answer is about. A flood of absent tokens must not crowd out the present ones.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    Present,
+    Absent,
+}
+
+/// How long an answer may be used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Freshness {
+    /// The instant up to which it is fresh by itself.
+    pub(super) until: u64,
+    /// What else covers it: [`UNCOVERED`], [`COVERED`], or the number under which it is ahead.
+    pub(super) coverage: u32,
+    /// Whether it lacks known changes or is of another history.
+    pub(super) is_behind: bool,
+}
+
+/// An answer that was ahead of the follower until now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Reached {
+    pub(super) digest: TokenDigest,
+    pub(super) kind: Kind,
+    pub(super) serial: u32,
+    /// Whether it is of the history that the follower has read.
+    pub(super) is_confirmed: bool,
+}
+
+/// A reading of the log that goes on from what was applied.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Reading<'a> {
+    pub(super) changes: &'a [LoggedChange],
+    pub(super) revision: Revision,
+    pub(super) latest: u64,
+    pub(super) asked_at: u64,
+    /// What [`Positions::known`] was when the log was asked.
+    pub(super) known: u64,
+}
+
+/// Answers that are ahead, by the revision that they show.
+#[derive(Debug, Default)]
+struct Ahead(BTreeMap<(u64, u32), (u64, TokenDigest)>);
+
+impl Ahead {
+    fn insert(&mut self, position: Revision, serial: u32, digest: TokenDigest) {
+        if self.0.len() >= MAX_AHEAD {
+            self.0.pop_first();
+        }
+        let value = (position.mark, digest);
+        self.0.insert((position.number, serial), value);
+    }
+
+    fn greatest(&self) -> Option<u64> {
+        self.0.last_key_value().map(|((number, _), _)| *number)
+    }
+
+    /// Takes those up to a number.
+    fn take(&mut self, number: u64) -> BTreeMap<(u64, u32), (u64, TokenDigest)> {
+        let later = match number.checked_add(1) {
+            Some(next) => self.0.split_off(&(next, 0)),
+            None => BTreeMap::new(),
+        };
+        std::mem::replace(&mut self.0, later)
+    }
+}
+
+impl Positions {
+    pub(super) fn new(staleness: u64) -> Self {
+        Self {
+            staleness,
+            epoch: 0,
+            running: false,
+            applied: None,
+            known: 0,
+            observed: VecDeque::new(),
+            history: History::default(),
+            ahead: Default::default(),
+            serial: COVERED,
+        }
+    }
+
+    /// Makes way for a follower, unless one is running. Gives its number.
+    pub(super) fn claim(&mut self) -> Option<u64> {
+        if self.running {
+            return None;
+        }
+        self.running = true;
+        self.epoch += 1;
+        self.history.clear();
+        Some(self.epoch)
+    }
+
+    /// Ends a follower. From then on, answers are bounded by their own age.
+    pub(super) fn release(&mut self, epoch: u64) -> bool {
+        let ends = self.is_current(epoch);
+        if ends {
+            self.running = false;
+            self.applied = None;
+            self.ahead = Default::default();
+        }
+        ends
+    }
+
+    pub(super) fn is_current(&self, epoch: u64) -> bool {
+        self.running && self.epoch == epoch
+    }
+
+    pub(super) fn applied(&self) -> Option<Revision> {
+        self.applied
+    }
+
+    /// The greatest number that is known. Whoever is asked later and shows less lags behind.
+    pub(super) fn known(&self) -> u64 {
+        self.known
+    }
+
+    pub(super) fn history(&self) -> &History {
+        &self.history
+    }
+
+    /// How many changes are known of and not applied.
+    pub(super) fn lag(&self) -> u64 {
+        self.applied
+            .map_or(0, |applied| self.known.saturating_sub(applied.number))
+    }
+
+    /// A number for what is not covered yet.
+    pub(super) fn next_serial(&mut self) -> u32 {
+        self.serial = self.serial.checked_add(1).unwrap_or(COVERED + 1);
+        self.serial
+    }
+
+    /// Begins at a revision: what was known of others is of no use.
+    pub(super) fn restart(&mut self, revision: Revision, asked_at: u64) {
+        self.applied = Some(revision);
+        self.known = revision.number;
+        self.observed = VecDeque::from([Observation {
+            asked_at,
+            number: revision.number,
+        }]);
+        self.ahead = Default::default();
+        self.history.push(revision);
+    }
+
+    /// Moves on to the revision of a reading. From now on an answer that does not show its changes
+    /// is behind; they have yet to be applied to the cache.
+    pub(super) fn advance(&mut self, reading: &Reading<'_>) -> Vec<Reached> {
+        let Reading {
+            changes, revision, ..
+        } = *reading;
+        for change in changes {
+            self.history.push(change.revision);
+        }
+        self.applied = Some(revision);
+        self.known = self.known.max(reading.latest);
+        if reading.latest >= reading.known {
+            self.observe(reading.asked_at, reading.latest);
+        }
+        let mut reached = Vec::new();
+        let mut foreign = false;
+        for (kind, ahead) in [Kind::Present, Kind::Absent]
+            .into_iter()
+            .zip(&mut self.ahead)
+        {
+            for ((number, serial), (mark, digest)) in ahead.take(revision.number) {
+                let is_confirmed = self.history.mark(number) == Some(mark);
+                foreign |= !is_confirmed;
+                reached.push(Reached {
+                    digest,
+                    kind,
+                    serial,
+                    is_confirmed,
+                });
+            }
+        }
+        if foreign {
+            // Another history has no say in what there is to be read of this one.
+            let ahead = self.ahead.iter().filter_map(Ahead::greatest).max();
+            self.known = ahead.unwrap_or(0).max(reading.latest).max(revision.number);
+        }
+        reached
+    }
+
+    /// How long an answer may be used that was asked for at `asked_at`.
+    pub(super) fn judge(&self, position: Option<Revision>, asked_at: u64) -> Freshness {
+        let own = Freshness {
+            until: asked_at.saturating_add(self.staleness),
+            coverage: UNCOVERED,
+            is_behind: false,
+        };
+        let (Some(applied), Some(position)) = (self.applied, position) else {
+            return own;
+        };
+        if position == applied {
+            return Freshness {
+                coverage: COVERED,
+                ..own
+            };
+        }
+        let usable_until = if self.history.differs(position) {
+            0
+        } else if position.number < applied.number {
+            self.covered_until(position.number)
+        } else {
+            return own;
+        };
+        Freshness {
+            until: own.until.min(usable_until),
+            is_behind: true,
+            ..own
+        }
+    }
+
+    /// Judges an answer that is cached. `known` was known when it was asked for. One that is ahead
+    /// is covered later, when the follower has read as far.
+    pub(super) fn file(
+        &mut self,
+        digest: &TokenDigest,
+        kind: Kind,
+        position: Option<Revision>,
+        asked_at: u64,
+        known: u64,
+    ) -> Freshness {
+        let mut freshness = self.judge(position, asked_at);
+        let (Some(_), Some(position), false) = (self.applied, position, freshness.is_behind) else {
+            return freshness;
+        };
+        self.known = self.known.max(position.number);
+        if position.number >= known {
+            self.observe_seldom(asked_at, position.number);
+        }
+        if freshness.coverage == UNCOVERED {
+            freshness.coverage = self.next_serial();
+            self.ahead[kind as usize].insert(position, freshness.coverage, *digest);
+        }
+        freshness
+    }
+
+    /// Up to when what shows the changes up to a number may be used.
+    fn covered_until(&self, number: u64) -> u64 {
+        self.asked_at(number)
+            .map_or(0, |asked_at| asked_at.saturating_add(self.staleness))
+    }
+
+    /// The latest instant at which there was no change after a number.
+    fn asked_at(&self, number: u64) -> Option<u64> {
+        let after = self.observed.partition_point(|o| o.number <= number);
+        Some(self.observed.get(after.checked_sub(1)?)?.asked_at)
+    }
+
+    /// Up to when everything that shows what was applied may be used.
+    pub(super) fn lease_until(&self) -> u64 {
+        self.applied
+            .map_or(0, |applied| self.covered_until(applied.number))
+    }
+
+    /// The observation on which the lease rests.
+    pub(super) fn leased_at(&self) -> Option<u64> {
+        self.asked_at(self.applied?.number)
+    }
+
+    /// Observes an answer, if the latest observation is not of about the same time.
+    fn observe_seldom(&mut self, asked_at: u64, number: u64) {
+        let latest = self.observed.back().map_or(0, |latest| latest.asked_at);
+        if asked_at >= latest.saturating_add(self.staleness / OBSERVATIONS) {
+            self.observe(asked_at, number);
+        }
+    }
+
+    fn observe(&mut self, asked_at: u64, number: u64) {
+        let implies = |o: &Observation, other: &Observation| {
+            o.asked_at >= other.asked_at && o.number <= other.number
+        };
+        let new = Observation { asked_at, number };
+        if self.observed.iter().any(|held| implies(held, &new)) {
+            return;
+        }
+        self.observed.retain(|held| !implies(&new, held));
+        let place = self.observed.partition_point(|o| o.number < number);
+        self.observed.insert(place, new);
+        // One that is too old is still what the age of the lease counts from.
+        while self
+            .observed
+            .get(1)
+            .is_some_and(|second| second.asked_at.saturating_add(self.staleness) <= asked_at)
+        {
+            self.observed.pop_front();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

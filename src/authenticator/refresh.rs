@@ -1,0 +1,129 @@
+//! Re-reads tokens that have changed, many in one query, to cache what they are now.
+//!
+//! This takes no permit from requests and needs none: a flood of them must not keep a change from
+//! taking effect, and a follower reads one batch at a time.
+
+use std::{sync::Arc, time::Duration};
+
+use super::{
+    Shared,
+    lookup::Landing,
+    nanoseconds,
+    parts::Parts,
+};
+use crate::{
+    rejection::Rejection,
+    store::{StoreError, StoreErrorKind},
+    token::TokenDigest,
+};
+
+/// How many tokens are read in one query.
+pub(super) const BATCH: usize = 1000;
+
+/// After how long a token is read again that cannot be read alone.
+const RETRY_UNREADABLE: Duration = Duration::from_secs(60);
+
+/// How often everything that is pending is gone through: a token may change while it is read.
+const ROUNDS: usize = 3;
+
+/// Reads some tokens in one query and caches the answers, where nothing was evicted meanwhile.
+pub(super) async fn read(shared: &Arc<Shared>, digests: &[TokenDigest]) -> Result<(), Rejection> {
+    let asked = shared.cache.asking(&*shared.clock);
+    let begin = |digest: &TokenDigest| {
+        let ticket = shared.flights.begin_alone(*digest)?;
+        Some(Landing::new(shared, *digest, ticket, asked))
+    };
+    // Tokens that a request looks up already settle by that.
+    let landings: Vec<Landing> = digests.iter().filter_map(begin).collect();
+    let digests: Vec<_> = landings.iter().map(|landing| *landing.digest()).collect();
+    if digests.is_empty() {
+        return Ok(());
+    }
+    let find = async { shared.store.find_many(&digests).await };
+    let answers = shared.lookups.bounded(find).await?;
+    if answers.len() != digests.len() {
+        let message = format!(
+            "the store returned {} answers for {} digests; check its `find_many`",
+            answers.len(),
+            digests.len()
+        );
+        let error = StoreError::with_source(StoreErrorKind::Corrupt, message);
+        return Err(Rejection::store_failure(error));
+    }
+    for (landing, answer) in landings.into_iter().zip(answers) {
+        let record = shared.check_digest(landing.digest(), answer.record);
+        landing.land(record.as_ref(), answer.position);
+    }
+    Ok(())
+}
+
+/// Re-reads everything that is pending. What cannot be read stays so, and keeps nothing else from
+/// being read.
+#[derive(Debug)]
+pub(super) struct Refresher {
+    /// How many tokens are read in one query: fewer for a store that is slow.
+    batch: usize,
+}
+
+impl Refresher {
+    pub(super) fn new() -> Self {
+        Self { batch: BATCH }
+    }
+
+    pub(super) async fn run(&mut self, shared: &Arc<Shared>) -> Result<(), StoreError> {
+        for _ in 0..ROUNDS {
+            let now = nanoseconds(shared.clock.monotonic());
+            let due = shared.cache.preload.due(now);
+            if due.is_empty() {
+                return Ok(());
+            }
+            let mut due = due.into_iter().peekable();
+            while due.peek().is_some() {
+                let batch: Vec<_> = due.by_ref().take(self.batch).collect();
+                self.run_batch(shared, batch).await?;
+                // For the log to be read meanwhile.
+                tokio::task::yield_now().await;
+            }
+        }
+        Ok(())
+    }
+
+    async fn run_batch(
+        &mut self,
+        shared: &Arc<Shared>,
+        batch: Vec<TokenDigest>,
+    ) -> Result<(), StoreError> {
+        let preload = &shared.cache.preload;
+        let mut parts = Parts::new(batch);
+        while let Some(mut part) = parts.next() {
+            part.retain(|digest| preload.is_pending(digest));
+            let failed = match read(shared, &part).await {
+                Ok(()) => {
+                    parts.succeed();
+                    self.batch = (2 * part.len()).clamp(self.batch.min(BATCH), BATCH);
+                    continue;
+                }
+                Err(failed) => failed,
+            };
+            self.batch = (part.len() / 2).max(1);
+            if let Some(alone) = parts.fail(part) {
+                let due_at = shared.clock.monotonic().saturating_add(RETRY_UNREADABLE);
+                shared.flights.exclusively(&alone, || {
+                    // A change meanwhile has made it due.
+                    if preload.is_pending(&alone) {
+                        preload.mark_pending(&alone, nanoseconds(due_at));
+                    }
+                });
+            }
+            if parts.is_hopeless() {
+                return Err(StoreError::unavailable(failed));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// When a token whose row could not be read is read again.
+pub(super) fn retry_unreadable(monotonic: Duration) -> u64 {
+    nanoseconds(monotonic.saturating_add(RETRY_UNREADABLE))
+}

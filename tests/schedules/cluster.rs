@@ -1,0 +1,200 @@
+//! A store of two servers: one that is written to, and one that lags behind or was left behind. Lookups
+//! reach one after the other.
+
+use std::{
+    future::pending,
+    sync::{Arc, Mutex, MutexGuard},
+};
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+use tower_api_tokens::{
+    Answer, AppId, AppRecord, Change, ChangeLog, Changes, LivePage, LoggedChange, MaskedToken,
+    Page, Revision, StoreError, TokenDigest, TokenId, TokenRecord, TokenStatus, TokenStore,
+};
+
+/// Clones are one store.
+#[derive(Clone, Debug)]
+pub(crate) struct Cluster(Arc<Mutex<Servers>>);
+
+#[derive(Debug)]
+pub(crate) struct Servers {
+    /// The history of the server that is written to.
+    primary: Vec<Written>,
+    /// The history of the other one.
+    other: Vec<Written>,
+    /// Whether the other one never gets another change.
+    pub(crate) is_left_behind: bool,
+    /// Whether it answers at all.
+    pub(crate) other_answers: bool,
+    /// Whether the log is read from the other one.
+    pub(crate) log_lags: bool,
+    calls: usize,
+    marks: u64,
+}
+
+/// A change, and the token as it is after it.
+#[derive(Clone, Debug)]
+struct Written {
+    revision: Revision,
+    token: TokenRecord,
+}
+
+fn position(history: &[Written]) -> Revision {
+    let before_all = Revision { number: 0, mark: 0 };
+    history.last().map_or(before_all, |written| written.revision)
+}
+
+fn find(history: &[Written], digest: &TokenDigest) -> Answer {
+    let written = history.iter().rev().find(|w| w.token.digest == *digest);
+    Answer::at(written.map(|w| w.token.clone()), position(history))
+}
+
+impl Cluster {
+    pub(crate) fn new() -> Self {
+        Self(Arc::new(Mutex::new(Servers {
+            primary: Vec::new(),
+            other: Vec::new(),
+            is_left_behind: false,
+            other_answers: true,
+            log_lags: false,
+            calls: 0,
+            marks: 0,
+        })))
+    }
+
+    pub(crate) fn servers(&self) -> MutexGuard<'_, Servers> {
+        self.0.lock().unwrap()
+    }
+
+    fn log(&self) -> Vec<Written> {
+        let servers = self.servers();
+        if servers.log_lags && servers.other_answers {
+            servers.other.clone()
+        } else {
+            servers.primary.clone()
+        }
+    }
+}
+
+impl Servers {
+    fn write(&mut self, token: TokenRecord) {
+        self.marks += 1;
+        let revision = Revision {
+            number: position(&self.primary).number + 1,
+            mark: self.marks,
+        };
+        self.primary.push(Written { revision, token });
+    }
+
+    pub(crate) fn issue(&mut self, number: u32, now: Timestamp) -> TokenId {
+        let text = number.to_be_bytes();
+        let mut id = [0; 16];
+        id[12..].copy_from_slice(&text);
+        let id = TokenId::from_bytes(id);
+        let app = AppRecord::new(AppId::new("app").unwrap(), "App", now);
+        let mask = MaskedToken::new("acme_", "x7Kq").unwrap();
+        let digest = TokenDigest::of(format!("token-{number}").as_bytes());
+        self.write(TokenRecord::new(id, digest, mask, app, "ci", now));
+        id
+    }
+
+    pub(crate) fn revoke(&mut self, id: TokenId, now: Timestamp) {
+        let written = self.primary.iter().rev().find(|w| w.token.id == id);
+        let token = written.unwrap().token.clone();
+        self.write(token.revoke(now));
+    }
+
+    /// The other server gets some of the changes that it lacks.
+    pub(crate) fn replicate(&mut self, changes: usize) {
+        if !self.is_left_behind {
+            let lacks = self.primary.iter().skip(self.other.len());
+            let more: Vec<_> = lacks.take(changes).cloned().collect();
+            self.other.extend(more);
+        }
+    }
+
+    /// The other server takes over, and the one that was written to is left behind. It makes so
+    /// many changes that nobody else learns of.
+    pub(crate) fn promote(&mut self, lost: usize, now: Timestamp) {
+        self.replicate(usize::MAX);
+        self.is_left_behind = true;
+        let fork = self.primary.clone();
+        for number in 0..lost {
+            self.issue(u32::MAX - u32::try_from(number).unwrap(), now);
+        }
+        self.other = std::mem::replace(&mut self.primary, fork);
+    }
+
+    fn next(&mut self) -> &[Written] {
+        self.calls += 1;
+        match self.calls % 2 == 0 || !self.other_answers {
+            true => &self.primary,
+            false => &self.other,
+        }
+    }
+}
+
+#[async_trait]
+impl TokenStore for Cluster {
+    async fn find(&self, digest: &TokenDigest) -> Result<Answer, StoreError> {
+        Ok(find(self.servers().next(), digest))
+    }
+
+    async fn find_many(&self, digests: &[TokenDigest]) -> Result<Vec<Answer>, StoreError> {
+        let mut servers = self.servers();
+        let history = servers.next();
+        Ok(digests.iter().map(|digest| find(history, digest)).collect())
+    }
+}
+
+#[async_trait]
+impl ChangeLog for Cluster {
+    async fn revision(&self) -> Result<Revision, StoreError> {
+        Ok(position(&self.log()))
+    }
+
+    async fn changes(&self, since: Revision, limit: usize) -> Result<Changes, StoreError> {
+        let history = self.log();
+        let skip = usize::try_from(since.number).unwrap();
+        let held = history.get(..skip).map(position);
+        if held != Some(since) {
+            return Ok(Changes::Gap);
+        }
+        let changes: Vec<_> = history[skip..]
+            .iter()
+            .take(limit)
+            .map(|w| LoggedChange::new(w.revision, Change::Token(w.token.digest)))
+            .collect();
+        Ok(Changes::Since {
+            revision: changes.last().map_or(since, |change| change.revision),
+            latest: position(&history).number,
+            changes,
+        })
+    }
+
+    async fn changed(&self) {
+        pending().await
+    }
+
+    async fn live(
+        &self,
+        after: Option<TokenId>,
+        limit: usize,
+        now: Timestamp,
+    ) -> Result<LivePage, StoreError> {
+        let mut servers = self.servers();
+        let history = servers.next();
+        let mut tokens: Vec<_> = history
+            .iter()
+            .filter(|w| after.is_none_or(|after| w.token.id < after))
+            .map(|w| find(history, &w.token.digest).record.unwrap())
+            .filter(|token| token.status(now) == TokenStatus::Live)
+            .collect();
+        tokens.sort_by_key(|token| std::cmp::Reverse(token.id));
+        tokens.dedup_by_key(|token| token.id);
+        tokens.truncate(limit + 1);
+        let page = Page::from_surplus(tokens, limit, |token: &TokenRecord| token.id);
+        Ok(LivePage::new(page, position(history)))
+    }
+}

@@ -1,0 +1,243 @@
+//! Large imports elsewhere, on a node with a preloaded cache.
+
+use std::{
+    sync::{Arc, Mutex, OnceLock, atomic::Ordering::SeqCst},
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+use tower_api_tokens::{
+    ApiTokens, AppId, AppRecord, Authenticator, ChangeLog, Changes, Clock, LivePage, MaskedToken,
+    MemoryStore, Mutation, Op, RejectionKind, Revision, StoreError, TokenDigest, TokenFormat,
+    TokenId, TokenRecord, TokenRegistry, testing::ManualClock,
+};
+
+use crate::{faulty::Faulty, fleet::BOUND};
+
+/// How often the follower reads.
+const INTERVAL: Duration = Duration::from_secs(1);
+
+/// A text that is a token of an import.
+fn text(number: u32) -> String {
+    format!("imported-{number}")
+}
+
+fn records(app: &AppRecord, numbers: std::ops::Range<u32>) -> Vec<TokenRecord> {
+    let record = |number: u32| {
+        let mut id = [0; 16];
+        id[12..].copy_from_slice(&number.to_be_bytes());
+        TokenRecord::new(
+            TokenId::from_bytes(id),
+            TokenDigest::of(text(number).as_bytes()),
+            MaskedToken::new("acme_", "x7Kq").unwrap(),
+            app.clone(),
+            "imported",
+            app.created_at,
+        )
+    };
+    numbers.map(record).collect()
+}
+
+async fn import(store: &MemoryStore, app: &AppRecord, numbers: std::ops::Range<u32>) {
+    let insert = Op::InsertTokens(records(app, numbers));
+    let insert = Mutation::new(insert, app.created_at);
+    store.apply(&insert).await.unwrap();
+}
+
+/// A log that notes, at each reading, the lag that the node shows.
+#[derive(Clone, Debug)]
+struct Noting {
+    inner: Faulty<MemoryStore>,
+    node: Arc<OnceLock<Authenticator>>,
+    /// The number of the revision that is read from, and the lag.
+    notes: Arc<Mutex<Vec<(u64, u64)>>>,
+}
+
+#[async_trait]
+impl ChangeLog for Noting {
+    async fn revision(&self) -> Result<Revision, StoreError> {
+        self.inner.revision().await
+    }
+
+    async fn changes(&self, since: Revision, limit: usize) -> Result<Changes, StoreError> {
+        if let Some(node) = self.node.get() {
+            let lag = node.stats().revision_lag;
+            self.notes.lock().unwrap().push((since.number, lag));
+        }
+        self.inner.changes(since, limit).await
+    }
+
+    async fn changed(&self) {
+        self.inner.changed().await;
+    }
+
+    async fn live(
+        &self,
+        after: Option<TokenId>,
+        limit: usize,
+        now: Timestamp,
+    ) -> Result<LivePage, StoreError> {
+        let log = self.inner.inner.change_log().unwrap();
+        log.live(after, limit, now).await
+    }
+}
+
+struct Scene {
+    store: MemoryStore,
+    faulty: Faulty<MemoryStore>,
+    app: AppRecord,
+    clock: ManualClock,
+    node: Authenticator,
+    log: Noting,
+}
+
+impl Scene {
+    async fn new(hot: u32) -> Self {
+        let store = MemoryStore::new();
+        let clock = ManualClock::new(Timestamp::new(1_800_000_000, 0).unwrap());
+        let format = TokenFormat::new("acme").unwrap();
+        let tokens = ApiTokens::builder(store.clone(), format).clock(clock.clone());
+        let id = AppId::new("app").unwrap();
+        let app = tokens.build().create_app_with_id(id, "App").await.unwrap();
+        import(&store, &app, 0..hot).await;
+        let faulty = Faulty::new(store.clone());
+        let node = Authenticator::builder(faulty.clone())
+            .clock(clock.clone())
+            .max_staleness(BOUND)
+            .capacity(2_000_000)
+            .build();
+        let log = Noting {
+            inner: faulty.clone(),
+            node: Arc::default(),
+            notes: Arc::default(),
+        };
+        Self {
+            store,
+            faulty,
+            app,
+            clock,
+            node,
+            log,
+        }
+    }
+
+    async fn admits(&self, numbers: impl IntoIterator<Item = u32>) {
+        for number in numbers {
+            let text = text(number);
+            let verdict = self.node.authenticate(text.as_bytes()).await;
+            assert!(verdict.is_ok(), "{number}: {:?}", verdict.unwrap_err());
+        }
+    }
+
+    fn finds(&self) -> usize {
+        self.faulty.trouble.finds.load(SeqCst)
+    }
+}
+
+/// Imports tokens in chunks, one in each interval in which the log is read.
+async fn import_elsewhere(tokens: u32, chunk: u32, preloads: bool) {
+    const HOT: u32 = 100;
+    let scene = Scene::new(HOT).await;
+    let follower = scene.node.follow(scene.log.clone());
+    let follower = follower.poll_interval(Duration::from_secs(1 << 30));
+    let follower = match preloads {
+        true => follower.replica(|_| ()),
+        false => follower,
+    };
+    let follower = Arc::new(follower.start().await.unwrap());
+    scene.admits(0..HOT).await;
+    scene.log.node.set(scene.node.clone()).unwrap();
+    // Nothing is re-read until the import is done: the lease does not wait for it.
+    scene.faulty.trouble.holds.store(true, SeqCst);
+    let mut imported = HOT;
+    while imported < HOT + tokens {
+        import(&scene.store, &scene.app, imported..imported + chunk).await;
+        imported += chunk;
+        scene.clock.advance(INTERVAL);
+        let latest = scene.store.revision().await.unwrap();
+        let catching_up = tokio::spawn({
+            let follower = Arc::clone(&follower);
+            async move { follower.catch_up().await }
+        });
+        while scene.node.stats().revision != Some(latest) {
+            tokio::task::yield_now().await;
+        }
+        let stats = scene.node.stats();
+        assert_eq!((stats.lease_age, stats.revision_lag), (Some(Duration::ZERO), 0));
+        assert_eq!(stats.complete, preloads);
+        let finds = scene.finds();
+        scene.admits(0..HOT).await;
+        assert_eq!(scene.finds(), finds, "hot tokens are not looked up");
+        scene.admits([imported - chunk, imported - 1]).await;
+        catching_up.abort();
+    }
+    // Each reading of a thousand changes was told what the one before has left.
+    let notes = scene.log.notes.lock().unwrap().clone();
+    let lagging = notes.iter().filter(|(_, lag)| *lag > 0);
+    assert_eq!(
+        lagging.clone().count() as u32,
+        tokens / 1000 - tokens / chunk,
+        "{notes:?}"
+    );
+    assert!(lagging.clone().all(|(since, lag)| {
+        let read = u32::try_from(*since).unwrap() - HOT;
+        u64::from(chunk - read % chunk) == *lag
+    }));
+    scene.faulty.trouble.release();
+    follower.catch_up().await.unwrap();
+    let stats = scene.node.stats();
+    assert_eq!((stats.pending, stats.complete), (0, preloads));
+    if preloads {
+        let finds = scene.finds();
+        scene.admits((0..imported).step_by(997)).await;
+        let refused = scene.node.authenticate(b"never-issued").await.unwrap_err();
+        assert_eq!(refused.kind(), RejectionKind::UnknownToken);
+        assert_eq!(scene.finds(), finds, "all were re-read");
+    }
+}
+
+#[tokio::test]
+async fn an_import_of_a_hundred_thousand_tokens_takes_no_lease_and_looks_up_no_hot_token() {
+    import_elsewhere(100_000, 25_000, true).await;
+}
+
+#[tokio::test]
+async fn nor_does_it_on_a_node_that_does_not_preload() {
+    import_elsewhere(100_000, 25_000, false).await;
+}
+
+#[tokio::test]
+async fn an_import_that_overruns_the_log_refuses_no_valid_token() {
+    const HOT: u32 = 100;
+    const IMPORTED: u32 = 70_000;
+    let scene = Scene::new(HOT).await;
+    let follower = scene.node.follow(scene.log.clone());
+    let follower = follower.poll_interval(Duration::from_secs(1 << 30));
+    let follower = Arc::new(follower.replica(|_| ()).start().await.unwrap());
+    import(&scene.store, &scene.app, HOT..HOT + IMPORTED).await;
+    scene.clock.advance(INTERVAL);
+    let caught_up = tokio::spawn({
+        let follower = Arc::clone(&follower);
+        async move { follower.catch_up().await }
+    });
+    let latest = scene.store.revision().await.unwrap();
+    while scene.node.stats().revision != Some(latest) {
+        tokio::task::yield_now().await;
+    }
+    // While everything is loaded again, tokens are looked up.
+    let mut presented = 0;
+    while !caught_up.is_finished() {
+        scene.admits([presented % HOT, HOT + presented]).await;
+        presented += 1;
+        tokio::task::yield_now().await;
+    }
+    caught_up.await.unwrap().unwrap();
+    assert!(presented > 10, "{presented}");
+    let stats = scene.node.stats();
+    assert!(stats.complete && stats.entries >= 70_100, "{stats:?}");
+    let finds = scene.finds();
+    scene.admits((0..HOT + IMPORTED).step_by(97)).await;
+    assert_eq!(scene.finds(), finds);
+    assert_eq!(scene.clock.monotonic(), INTERVAL);
+}

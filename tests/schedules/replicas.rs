@@ -1,0 +1,296 @@
+//! Lookups and readings of the log that reach different servers.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use proptest::{collection::vec, prelude::*};
+use tower_api_tokens::{
+    Authenticator, Clock, Follower, RejectionKind, TokenId, testing::ManualClock,
+};
+
+use crate::{cluster::Cluster, fleet::BOUND, verdicts::config};
+
+/// How often the log is read from the server that is written to, at least.
+const READ_EVERY: Duration = Duration::from_secs(1);
+
+#[derive(Clone, Copy, Debug)]
+enum Step {
+    Issue,
+    Revoke(usize),
+    Present(usize, usize),
+    PresentGarbage(usize),
+    Replicate(usize),
+    /// The log is read from the server that lags, for the next readings but the last.
+    LogLags(bool),
+    /// The other server does not answer, or does.
+    OtherAnswers(bool),
+    Promote,
+    /// Time passes, and the followers read the log.
+    Tick(Duration),
+}
+
+fn step(log_lags: bool) -> impl Strategy<Value = Step> {
+    let node = 0_usize..2;
+    prop_oneof![
+        4 => Just(Step::Issue),
+        4 => any::<usize>().prop_map(Step::Revoke),
+        12 => (node.clone(), any::<usize>()).prop_map(|(node, token)| Step::Present(node, token)),
+        1 => node.prop_map(Step::PresentGarbage),
+        3 => (0_usize..8).prop_map(Step::Replicate),
+        2 * u32::from(log_lags) => any::<bool>().prop_map(Step::LogLags),
+        1 => any::<bool>().prop_map(Step::OtherAnswers),
+        1 => Just(Step::Promote),
+        8 => (1_u64..=1000).prop_map(|ms| Step::Tick(Duration::from_millis(ms))),
+    ]
+}
+
+struct Token {
+    number: usize,
+    id: TokenId,
+    issued_at: Duration,
+    revoked_at: Option<Duration>,
+}
+
+struct Scene {
+    cluster: Cluster,
+    clock: ManualClock,
+    nodes: Vec<(Authenticator, Follower)>,
+    tokens: Vec<Token>,
+    promoted: bool,
+    /// The bound, and how much later the log may have shown a change.
+    bound: Duration,
+}
+
+impl Scene {
+    async fn new() -> Self {
+        let cluster = Cluster::new();
+        let clock = ManualClock::new(Timestamp::new(1_800_000_000, 0).unwrap());
+        let mut scene = Self {
+            cluster: cluster.clone(),
+            clock: clock.clone(),
+            nodes: Vec::new(),
+            tokens: Vec::new(),
+            promoted: false,
+            bound: BOUND,
+        };
+        for _ in 0..3 {
+            scene.issue();
+        }
+        scene.cluster.servers().replicate(usize::MAX);
+        for preloads in [true, false] {
+            let authenticator = Authenticator::builder(cluster.clone())
+                .clock(clock.clone())
+                .max_staleness(BOUND)
+                .build();
+            let follower = authenticator.follow(cluster.clone());
+            let follower = follower.poll_interval(Duration::from_secs(1 << 30));
+            let follower = match preloads {
+                true => follower.replica(|_| ()),
+                false => follower,
+            };
+            let follower = follower.start().await.unwrap();
+            scene.nodes.push((authenticator, follower));
+        }
+        scene
+    }
+
+    fn issue(&mut self) {
+        let number = self.tokens.len();
+        let now = self.clock.now();
+        let id = self.cluster.servers().issue(u32::try_from(number).unwrap(), now);
+        self.tokens.push(Token {
+            number,
+            id,
+            issued_at: self.clock.monotonic(),
+            revoked_at: None,
+        });
+    }
+
+    async fn take(&mut self, step: Step) {
+        let now = self.clock.now();
+        match step {
+            Step::Issue => self.issue(),
+            Step::Revoke(token) => {
+                let number = token % self.tokens.len();
+                let token = &mut self.tokens[number];
+                self.cluster.servers().revoke(token.id, now);
+                token.revoked_at.get_or_insert(self.clock.monotonic());
+            }
+            Step::Present(node, token) => {
+                self.check(node, &self.tokens[token % self.tokens.len()]).await;
+            }
+            Step::PresentGarbage(node) => {
+                let refused = self.nodes[node].0.authenticate(b"garbage").await;
+                let refused = refused.unwrap_err().kind();
+                assert_eq!(refused, RejectionKind::UnknownToken);
+            }
+            Step::Replicate(changes) => self.cluster.servers().replicate(changes),
+            Step::LogLags(lags) => {
+                // That a server lags shows only when another one has answered.
+                self.bound = BOUND + READ_EVERY;
+                self.cluster.servers().log_lags = lags;
+            }
+            Step::OtherAnswers(answers) => self.cluster.servers().other_answers = answers,
+            Step::Promote => {
+                if !self.promoted {
+                    self.promoted = true;
+                    self.cluster.servers().promote(0, now);
+                    self.read_log().await;
+                }
+            }
+            Step::Tick(time) => {
+                self.clock.advance(time.min(READ_EVERY));
+                self.read_log().await;
+            }
+        }
+    }
+
+    /// Reads the log from whichever server it is, and at last from the one that is written to.
+    async fn read_log(&self) {
+        let lags = self.cluster.servers().log_lags;
+        for (_, follower) in &self.nodes {
+            if lags {
+                let _ = follower.catch_up().await;
+            }
+        }
+        self.cluster.servers().log_lags = false;
+        for (_, follower) in &self.nodes {
+            follower.catch_up().await.unwrap();
+        }
+        self.cluster.servers().log_lags = lags;
+    }
+
+    async fn check(&self, node: usize, token: &Token) {
+        let text = format!("token-{}", token.number);
+        let verdict = self.nodes[node].0.authenticate(text.as_bytes()).await;
+        let refused = verdict.err().map(|rejection| rejection.kind());
+        let now = self.clock.monotonic();
+        match (token.revoked_at, refused) {
+            (Some(revoked_at), None) => assert!(
+                now < revoked_at + self.bound,
+                "admitted {:?} after the revocation; {:?}",
+                now - revoked_at,
+                self.nodes[node].0.stats(),
+            ),
+            (None, Some(kind)) => assert!(
+                kind == RejectionKind::UnknownToken && now < token.issued_at + self.bound,
+                "refused {:?} after it was issued: {kind}; {:?}",
+                now - token.issued_at,
+                self.nodes[node].0.stats(),
+            ),
+            (_, Some(kind)) => assert!(
+                matches!(
+                    kind,
+                    RejectionKind::UnknownToken | RejectionKind::RevokedToken
+                ),
+                "{kind}"
+            ),
+            (None, None) => {}
+        }
+    }
+}
+
+fn run(steps: Vec<Step>) {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .start_paused(true)
+        .build()
+        .unwrap();
+    runtime.block_on(async {
+        let mut scene = Scene::new().await;
+        for step in steps {
+            scene.take(step).await;
+        }
+        // A server that lags however far does not keep the others from admitting.
+        for _ in 0..12 {
+            scene.take(Step::Tick(READ_EVERY)).await;
+            for token in &scene.tokens {
+                for node in 0..2 {
+                    scene.check(node, token).await;
+                }
+            }
+        }
+    });
+}
+
+proptest! {
+    #![proptest_config(config(256))]
+    #[test]
+    fn servers_that_lag_or_were_left_behind_do_not_break_the_bound(
+        steps in vec(step(false), 1..100),
+    ) {
+        run(steps);
+    }
+
+    #[test]
+    fn nor_do_they_where_the_log_is_read_from_them_as_well(steps in vec(step(true), 1..100)) {
+        run(steps);
+    }
+}
+
+/// A node that has read the log up to the latest change, and a token that was revoked since the other
+/// server got its last change.
+async fn revoked_on_one_server(promote: bool, lost: usize) -> (Scene, Duration) {
+    let mut scene = Scene::new().await;
+    let now = scene.clock.now();
+    if promote {
+        scene.cluster.servers().promote(lost, now);
+    }
+    scene.take(Step::Revoke(0)).await;
+    scene.take(Step::Tick(READ_EVERY)).await;
+    let began = scene.clock.monotonic();
+    (scene, began)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_standby_whose_replay_is_paused_admits_no_revoked_token_beyond_the_bound() {
+    let (mut scene, began) = revoked_on_one_server(false, 0).await;
+    while scene.clock.monotonic() < began + 10 * BOUND {
+        scene.check(0, &scene.tokens[0]).await;
+        scene.check(1, &scene.tokens[0]).await;
+        scene.check(1, &scene.tokens[1]).await;
+        scene.take(Step::Tick(READ_EVERY)).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_primary_that_was_left_behind_admits_no_revoked_token_beyond_the_bound() {
+    // It has made as many changes as the one that took over, and others.
+    for lost in [0, 1] {
+        let (mut scene, began) = revoked_on_one_server(true, lost).await;
+        while scene.clock.monotonic() < began + 10 * BOUND {
+            scene.check(0, &scene.tokens[0]).await;
+            scene.check(1, &scene.tokens[0]).await;
+            scene.check(1, &scene.tokens[2]).await;
+            scene.take(Step::Tick(READ_EVERY)).await;
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn where_only_servers_answer_that_lag_too_far_the_answer_is_503() {
+    let cluster = Cluster::new();
+    let clock = ManualClock::new(Timestamp::UNIX_EPOCH);
+    let token = cluster.servers().issue(0, clock.now());
+    // Lookups reach both servers in turn, so this one asks a store of the other alone.
+    let lagging = Cluster::new();
+    lagging.servers().issue(0, clock.now());
+    let authenticator = Authenticator::builder(lagging)
+        .clock(clock.clone())
+        .max_staleness(BOUND)
+        .build();
+    let follower = authenticator.follow(cluster.clone());
+    let follower = follower.poll_interval(Duration::from_secs(1 << 30));
+    let follower = follower.start().await.unwrap();
+    authenticator.authenticate(b"token-0").await.unwrap();
+    cluster.servers().revoke(token, clock.now());
+    clock.advance(Duration::from_secs(1));
+    follower.catch_up().await.unwrap();
+    authenticator.authenticate(b"token-0").await.unwrap();
+    clock.advance(BOUND - Duration::from_secs(1));
+    follower.catch_up().await.unwrap();
+    let refused = authenticator.authenticate(b"token-0").await.unwrap_err();
+    assert_eq!(refused.kind(), RejectionKind::StoreFailure);
+    let unknown = authenticator.authenticate(b"unknown").await.unwrap_err();
+    assert_eq!(unknown.kind(), RejectionKind::StoreFailure, "nor is it 401");
+}
