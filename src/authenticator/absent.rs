@@ -42,7 +42,12 @@ impl Absent {
         with(&mut shard.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    pub(super) fn contains(&self, digest: &TokenDigest, lease_until: u64, now: Instant<'_>) -> bool {
+    pub(super) fn contains(
+        &self,
+        digest: &TokenDigest,
+        lease_until: u64,
+        now: Instant<'_>,
+    ) -> bool {
         let found = self.shard(digest, |shard| {
             let found = shard.young.get(digest).or_else(|| shard.old.get(digest));
             found.copied()

@@ -1,8 +1,7 @@
 use std::{fmt, sync::Arc, time::Duration};
 
 use super::{
-    Authenticator, Shared, cache::Cache, flight::Flights, lane_of, lookup::Lookups,
-    tally::Tallies,
+    Authenticator, Shared, cache::Cache, flight::Flights, lane_of, lookup::Lookups, tally::Tallies,
 };
 use crate::{
     clock::{Clock, SystemClock},

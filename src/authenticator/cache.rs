@@ -148,9 +148,8 @@ impl Cache {
             if let Some(version) = self.preload.complete_version()
                 && now.is_before(lease_until)
             {
-                let is_missing = || {
-                    !self.preload.is_pending(digest) && !self.entries.pin().contains_key(digest)
-                };
+                let is_missing =
+                    || !self.preload.is_pending(digest) && !self.entries.pin().contains_key(digest);
                 // What is cached and not fresh has changed.
                 if self.entries.pin().contains_key(digest) || !exclusively(&is_missing) {
                     return false;
@@ -173,7 +172,9 @@ impl Cache {
 
     /// How long an answer may be used that is not cached.
     pub(super) fn freshness(&self, fill: &Fill<'_>) -> Freshness {
-        let mut freshness = self.positions().judge(fill.position, nanoseconds(fill.asked.at));
+        let mut freshness = self
+            .positions()
+            .judge(fill.position, nanoseconds(fill.asked.at));
         if !self.is_kept() {
             // A bound of zero is for each request to have an answer of its own.
             freshness.until = if freshness.is_behind { 0 } else { u64::MAX };
@@ -194,7 +195,8 @@ impl Cache {
         let freshness =
             self.positions()
                 .file(fill.digest, kind, fill.position, nanoseconds(at), known);
-        let is_worthless = freshness.is_behind && !Instant::precise(clock).is_before(freshness.until);
+        let is_worthless =
+            freshness.is_behind && !Instant::precise(clock).is_before(freshness.until);
         let is_outdated = fill.record.is_some_and(|token| {
             let app = &token.app.id;
             self.grants.evicted_since(app, fill.generation)
@@ -237,7 +239,8 @@ impl Cache {
             }
             self.preload.settle(digest);
         } else if freshness.until > 0 {
-            self.preload.mark_pending(digest, self.fresh_until(asked_at));
+            self.preload
+                .mark_pending(digest, self.fresh_until(asked_at));
         }
         true
     }
@@ -248,7 +251,8 @@ impl Cache {
         if freshness.coverage == COVERED {
             self.preload.settle(digest);
         } else if was_there {
-            self.preload.mark_pending(digest, self.fresh_until(asked_at));
+            self.preload
+                .mark_pending(digest, self.fresh_until(asked_at));
         }
         if let Some(entry) = entries.remove(digest) {
             self.adopt(entry);
@@ -263,7 +267,9 @@ impl Cache {
             Kind::Absent => self.absent.cover(digest, *serial),
             Kind::Present => {
                 let entries = self.entries.pin();
-                entries.get(digest).is_some_and(|entry| entry.cover(*serial))
+                entries
+                    .get(digest)
+                    .is_some_and(|entry| entry.cover(*serial))
             }
         };
         if covered {

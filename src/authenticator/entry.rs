@@ -258,8 +258,7 @@ impl<'a> Instant<'a> {
     #[inline]
     pub(super) fn is_before(self, limit: u64) -> bool {
         let left = limit.saturating_sub(nanoseconds(self.monotonic));
-        left > nanoseconds(LAG)
-            || left > 0 && nanoseconds(self.clock.precise_monotonic()) < limit
+        left > nanoseconds(LAG) || left > 0 && nanoseconds(self.clock.precise_monotonic()) < limit
     }
 }
 
@@ -378,7 +377,12 @@ mod tests {
         let token = record(None, None, None);
         let entry = |until| {
             let freshness = Freshness { until, ..NOT_FRESH };
-            Entry::of(&token, Arc::new(Grant::of(&token)), freshness, Duration::ZERO)
+            Entry::of(
+                &token,
+                Arc::new(Grant::of(&token)),
+                freshness,
+                Duration::ZERO,
+            )
         };
         for lag in [0, 1, 33, 499] {
             let clock = Lagging {

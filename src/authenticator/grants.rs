@@ -82,7 +82,10 @@ impl Default for Grants {
 
 impl Grants {
     fn shard(&self, app: &AppId) -> MutexGuard<'_, HashMap<AppId, OfApp>> {
-        #[expect(clippy::cast_possible_truncation, reason = "the low bits choose the shard")]
+        #[expect(
+            clippy::cast_possible_truncation,
+            reason = "the low bits choose the shard"
+        )]
         let shard = self.hasher.hash_one(app) as usize % SHARDS;
         lock(&self.shards[shard])
     }
@@ -185,7 +188,10 @@ mod tests {
     fn tokens_of_one_app_with_the_same_scopes_share_a_grant_until_the_app_changes() {
         let grants = Grants::default();
         let first = grants.share(&token("app", "read write"));
-        assert!(Arc::ptr_eq(&first, &grants.share(&token("app", "write read"))));
+        assert!(Arc::ptr_eq(
+            &first,
+            &grants.share(&token("app", "write read"))
+        ));
         let other = grants.share(&token("app", "read"));
         assert!(!Arc::ptr_eq(&first, &other));
         let mut disabled = token("app", "read");

@@ -307,10 +307,15 @@ impl Shared {
 
     /// The record that the store returned, if it is the one that was asked for: a store may look up
     /// by a part of the digest or under a loose collation.
-    fn check_digest(&self, digest: &TokenDigest, record: Option<TokenRecord>) -> Option<TokenRecord> {
+    fn check_digest(
+        &self,
+        digest: &TokenDigest,
+        record: Option<TokenRecord>,
+    ) -> Option<TokenRecord> {
         let is_other = record.as_ref().is_some_and(|token| token.digest != *digest);
         if is_other {
-            self.trouble.other_digest(&self.name, self.clock.monotonic());
+            self.trouble
+                .other_digest(&self.name, self.clock.monotonic());
         }
         record.filter(|_| !is_other)
     }

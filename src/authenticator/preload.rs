@@ -214,7 +214,11 @@ impl Preload {
         for shard in &self.shards {
             let shard = lock(shard);
             let pending = shard.pending.iter();
-            due.extend(pending.filter(|(_, at)| **at <= now).map(|(digest, _)| *digest));
+            due.extend(
+                pending
+                    .filter(|(_, at)| **at <= now)
+                    .map(|(digest, _)| *digest),
+            );
         }
         due
     }
@@ -275,7 +279,10 @@ impl Preload {
 
     /// Whether the scan can still lead to a complete cache.
     pub(super) fn scan_is_valid(&self) -> bool {
-        lock(&self.apps).scan.as_ref().is_some_and(|scan| !scan.outdated)
+        lock(&self.apps)
+            .scan
+            .as_ref()
+            .is_some_and(|scan| !scan.outdated)
     }
 
     /// Whether a token that a page of the scan shows may be cached: neither it nor its app has

@@ -5,12 +5,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::{
-    Shared,
-    lookup::Landing,
-    nanoseconds,
-    parts::Parts,
-};
+use super::{Shared, lookup::Landing, nanoseconds, parts::Parts};
 use crate::{
     rejection::Rejection,
     store::{StoreError, StoreErrorKind},

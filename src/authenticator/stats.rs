@@ -60,8 +60,7 @@ impl Stats {
             pending: shared.cache.preload.pending(),
             revision,
             revision_lag: lag,
-            lease_age: leased_at
-                .map(|at| monotonic.saturating_sub(Duration::from_nanos(at))),
+            lease_age: leased_at.map(|at| monotonic.saturating_sub(Duration::from_nanos(at))),
         }
     }
 

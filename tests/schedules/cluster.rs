@@ -42,7 +42,9 @@ struct Written {
 
 fn position(history: &[Written]) -> Revision {
     let before_all = Revision { number: 0, mark: 0 };
-    history.last().map_or(before_all, |written| written.revision)
+    history
+        .last()
+        .map_or(before_all, |written| written.revision)
 }
 
 fn find(history: &[Written], digest: &TokenDigest) -> Answer {

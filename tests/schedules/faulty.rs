@@ -13,8 +13,8 @@ use jiff::Timestamp;
 use tokio::sync::Notify;
 use tower_api_tokens::{
     Answer, AppId, AppQuery, AppRecord, Applied, ChangeLog, Changes, LivePage, Mutation, Page,
-    Revision, StoreError, TokenDigest, TokenId, TokenQuery, TokenRecord, TokenRegistry,
-    TokenStore, TokenTarget,
+    Revision, StoreError, TokenDigest, TokenId, TokenQuery, TokenRecord, TokenRegistry, TokenStore,
+    TokenTarget,
 };
 
 /// Clones are one store. Notifications are lost.
@@ -148,7 +148,12 @@ impl<S: TokenRegistry> ChangeLog for Faulty<S> {
         self.trouble.check(&self.trouble.no_pages)?;
         // Small pages, so that things happen between them.
         let limit = limit.min(3);
-        let page = self.inner.change_log().unwrap().live(after, limit, now).await;
+        let page = self
+            .inner
+            .change_log()
+            .unwrap()
+            .live(after, limit, now)
+            .await;
         self.trouble.hold().await;
         page
     }

@@ -61,7 +61,9 @@ impl<S: TokenRegistry + Clone> Fleet<S> {
             issued: Vec::new(),
         };
         for name in ["Billing", "Shipping", "Support"] {
-            fleet.apps.push(fleet.elsewhere.create_app(name).await.unwrap());
+            fleet
+                .apps
+                .push(fleet.elsewhere.create_app(name).await.unwrap());
         }
         for app in 0..3 {
             fleet.change(None, Change::Import(app, 3)).await;
@@ -229,8 +231,9 @@ impl<S: TokenRegistry + Clone> Fleet<S> {
         let verdict = self.verdict(node, &issued.text).await;
         let may_differ = !exactly && self.clock.monotonic() < issued.changed_at + BOUND;
         assert!(
-            may_differ && verdict.is_none_or(|kind| kind == RejectionKind::UnknownToken
-                || kind == RejectionKind::DisabledApp)
+            may_differ
+                && verdict.is_none_or(|kind| kind == RejectionKind::UnknownToken
+                    || kind == RejectionKind::DisabledApp)
                 || verdict.is_none() == is_live,
             "token {token} is {} in the store, and node {node} has {verdict:?}; {:?}",
             if is_live { "live" } else { "not live" },
@@ -285,7 +288,10 @@ impl<S: TokenRegistry + Clone> Fleet<S> {
             }
             Change::Rename(token) => {
                 if let Some(token) = token.checked_rem(before)
-                    && tokens.rename(self.issued[token].id, "renamed").await.is_ok()
+                    && tokens
+                        .rename(self.issued[token].id, "renamed")
+                        .await
+                        .is_ok()
                 {
                     changed.push(token);
                 }

@@ -164,7 +164,10 @@ async fn import_elsewhere(tokens: u32, chunk: u32, preloads: bool) {
             tokio::task::yield_now().await;
         }
         let stats = scene.node.stats();
-        assert_eq!((stats.lease_age, stats.revision_lag), (Some(Duration::ZERO), 0));
+        assert_eq!(
+            (stats.lease_age, stats.revision_lag),
+            (Some(Duration::ZERO), 0)
+        );
         assert_eq!(stats.complete, preloads);
         let finds = scene.finds();
         scene.admits(0..HOT).await;

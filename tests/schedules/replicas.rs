@@ -97,7 +97,10 @@ impl Scene {
     fn issue(&mut self) {
         let number = self.tokens.len();
         let now = self.clock.now();
-        let id = self.cluster.servers().issue(u32::try_from(number).unwrap(), now);
+        let id = self
+            .cluster
+            .servers()
+            .issue(u32::try_from(number).unwrap(), now);
         self.tokens.push(Token {
             number,
             id,
@@ -117,7 +120,8 @@ impl Scene {
                 token.revoked_at.get_or_insert(self.clock.monotonic());
             }
             Step::Present(node, token) => {
-                self.check(node, &self.tokens[token % self.tokens.len()]).await;
+                self.check(node, &self.tokens[token % self.tokens.len()])
+                    .await;
             }
             Step::PresentGarbage(node) => {
                 let refused = self.nodes[node].0.authenticate(b"garbage").await;

@@ -58,7 +58,11 @@ pub(crate) fn setups() -> impl Strategy<Value = Vec<Setup>> {
         17_usize..40,
         Just(1000_usize)
     ];
-    let setup = |preloads| capacity.clone().prop_map(move |capacity| Setup { capacity, preloads });
+    let setup = |preloads| {
+        capacity
+            .clone()
+            .prop_map(move |capacity| Setup { capacity, preloads })
+    };
     (setup(true), setup(true), setup(false)).prop_map(|(a, b, c)| vec![a, b, c])
 }
 

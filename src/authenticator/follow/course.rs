@@ -15,12 +15,7 @@ use tokio::time::timeout;
 
 use super::Claim;
 use crate::{
-    authenticator::{
-        Shared,
-        nanoseconds,
-        positions::Reading,
-        preload::Loss,
-    },
+    authenticator::{Shared, nanoseconds, positions::Reading, preload::Loss},
     store::{Change, ChangeLog, Changes, LoggedChange, Revision, StoreError},
     telemetry,
 };

@@ -204,8 +204,7 @@ impl FollowerBuilder {
             poll_interval: self.poll_interval,
         };
         // Beside it, so that a store that hangs shows in the age of the lease.
-        let run =
-            metrics::publish_during(task.run(ready), Arc::clone(&shared), self.poll_interval);
+        let run = metrics::publish_during(task.run(ready), Arc::clone(&shared), self.poll_interval);
         let follower = Follower {
             orders,
             end,
