@@ -465,7 +465,7 @@ fn a_slash_at_the_end_of_a_path_leads_nowhere_else() {
     assert!(answer.contains("location: /tokens\r\n"), "{answer}");
     for path in ["/api", "/api/"] {
         let (status, answer) = server.get_as(path, &admin);
-        assert_eq!(status, 404);
+        assert_eq!(status, 307);
         assert!(answer.contains("/openapi.json"), "{path}: {answer}");
         assert_eq!(server.get(path, "").0, 401);
     }
