@@ -37,10 +37,11 @@ enum TimeFault {
 ///
 /// # Errors
 ///
-/// Returns an error if the text is neither `YYYY-MM-DD` nor an RFC 3339 `date-time`.
+/// Returns an error if the text is neither `YYYY-MM-DD` nor an RFC 3339 `date-time`, or if it is
+/// `9999-12-31`, whose end RFC 3339 cannot write.
 pub fn parse_expiry(text: &str) -> Result<Timestamp, TimeError> {
     let expiry = match read_date(text.as_bytes()) {
-        Some((date, [])) => Some(end_of_day(date)),
+        Some((date, [])) => (date < Date::MAX).then(|| end_of_day(date)),
         Some((date, time)) => read_time(date, time),
         None => None,
     };
@@ -205,7 +206,8 @@ mod tests {
         ] {
             assert_eq!(parse_instant(text), Ok(Timestamp::MAX), "{text}");
         }
-        assert_eq!(parse_expiry("9999-12-31"), Ok(Timestamp::MAX));
+        assert!(parse_expiry("9999-12-31").is_err());
+        assert_eq!(end_of_day(Date::MAX), Timestamp::MAX);
         assert_eq!(parse_expiry("9999-12-30"), Ok(Timestamp::MAX));
         assert_eq!(parse_expiry("9999-12-29"), Ok(at("9999-12-30T00:00:00Z")));
     }

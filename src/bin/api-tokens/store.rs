@@ -28,10 +28,10 @@ pub(crate) enum Access {
 pub(crate) struct Store {
     pub(crate) registry: Arc<dyn TokenRegistry>,
     pub(crate) tokens: ApiTokensBuilder,
-    /// The database to close in the end, so that its latest changes are in its file, where it is SQLite.
-    pub(crate) sqlite: Option<SqliteStore>,
     /// Nothing may be written to it.
     pub(crate) read_only: bool,
+    /// The database to close in the end, so that its latest changes are in its file, where it is SQLite.
+    pub(crate) sqlite: Option<SqliteStore>,
 }
 
 impl Store {
@@ -83,8 +83,8 @@ impl Store {
         Self {
             registry: Arc::new(store.clone()),
             tokens: ApiTokens::builder(store, format),
-            sqlite: None,
             read_only,
+            sqlite: None,
         }
     }
 }
