@@ -3,7 +3,7 @@
 //! `cargo run --example quickstart`, then try the line that it prints, and open the dashboard. `DATABASE_URL` and
 //! `LISTEN_ADDR` say where the tokens are kept and where it listens.
 
-use std::{env, error::Error, io};
+use std::{env, error::Error, io, time::Duration};
 
 use axum::{Json, Router, routing::get};
 use serde_json::{Value, json};
@@ -21,7 +21,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
 
     let store = SqliteStore::open(&database)
         .await
-        .map_err(|error| explain(&format!("cannot open DATABASE_URL={database}"), &error))?;
+        // The URL of another database may hold a password.
+        .map_err(|error| explain("cannot open DATABASE_URL", &error))?;
     let tokens = ApiTokens::new(store, TokenFormat::new("demo")?);
 
     let listener = TcpListener::bind(&address)
@@ -47,8 +48,13 @@ async fn main() -> Result<(), Box<dyn Error>> {
         &token
     };
     println!("try: curl -H 'Authorization: Bearer {shown}' http://{address}/whoami");
-    let password = first_token(&tokens, "operators", "admin", "tokens:admin tokens:owner").await?;
     println!("dashboard: http://{address}/tokens");
+    // One for each start, because none is shown twice, and for no longer than a day.
+    let admin_token = NewToken::named("admin")
+        .scopes("tokens:admin tokens:owner".parse()?)
+        .expires_in(Duration::from_secs(24 * 60 * 60));
+    let issued = tokens.issue(&operators.id, admin_token).await?;
+    let password = issued.token().expose();
     println!("sign in: any user name, and the password {password}");
 
     let follower = tokens.follow().start().await?;
@@ -71,7 +77,7 @@ async fn whoami(principal: AppPrincipal) -> Json<Value> {
     }))
 }
 
-/// Issues a token on the first start, and shows it; on later ones shows its mask.
+/// Issues a token on the first start, and returns its text; later returns its mask.
 async fn first_token(
     tokens: &ApiTokens,
     app_name: &str,

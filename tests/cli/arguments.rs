@@ -1,3 +1,9 @@
+use std::{
+    fs,
+    os::unix::{fs::PermissionsExt, process::CommandExt},
+    process::Command,
+};
+
 use crate::support::{Cli, Run};
 
 fn without_environment(cli: &Cli, arguments: &[&str]) -> Run {
@@ -92,6 +98,57 @@ fn what_is_read_only_is_read_and_not_written() {
         assert!(message.contains("leave out `--read-only`"), "{message}");
     }
     cli.verify(&token).done();
+}
+
+#[test]
+fn a_file_that_may_not_be_written_is_read_with_read_only_alone() {
+    let cli = Cli::with_app();
+    let (token, id) = cli.issue("ci", &[]);
+    let path = |name: &str| cli.directory.path().join(name);
+    // What another user can run, wherever cargo puts its programs.
+    let program = path("api-tokens");
+    fs::copy(env!("CARGO_BIN_EXE_api-tokens"), &program).unwrap();
+    fs::write(path("token"), &token).unwrap();
+    let mode = |name: &str, mode| {
+        fs::set_permissions(path(name), fs::Permissions::from_mode(mode)).unwrap();
+    };
+    mode("tokens.db", 0o644);
+    mode("api-tokens", 0o755);
+    mode("token", 0o644);
+    mode("", 0o555);
+    let run = |arguments: &[&str]| {
+        let mut command = Command::new(&program);
+        if rustix::process::geteuid().is_root() {
+            // No permission stops root.
+            command.uid(65_534).gid(65_534);
+        }
+        let output = command
+            .args(arguments)
+            .current_dir("/")
+            .env_clear()
+            .env("API_TOKENS_STORE", &cli.store)
+            .env("API_TOKENS_PREFIX", "acme_live")
+            .stdin(fs::File::open(path("token")).unwrap())
+            .output();
+        Run::from(output.unwrap())
+    };
+    for reading in [
+        &["app", "list"][..],
+        &["token", "list"],
+        &["token", "show", &id],
+        &["events"],
+        &["export"],
+        &["verify"],
+    ] {
+        let message = run(reading).failed(1);
+        assert!(message.contains("with `--read-only`"), "{message}");
+        let read = run(&[reading, &["--read-only"]].concat());
+        assert!(!read.err.contains("--read-only"), "{read:?}");
+        read.done();
+    }
+    let message = run(&["app", "disable", "billing"]).failed(1);
+    assert!(!message.contains("--read-only"), "{message}");
+    mode("", 0o755);
 }
 
 #[test]

@@ -11,4 +11,5 @@ mod prompts;
 mod serving;
 mod support;
 mod tokens;
+mod triggers;
 mod verifying;

@@ -10,7 +10,10 @@ use tower_api_tokens::{
     AppId, AppRecord, MaskedToken, SqliteStore, TokenDigest, TokenId, TokenRecord, TokenRegistryExt,
 };
 
-use crate::support::{Cli, Run, behind_the_triggers};
+use crate::{
+    support::{Cli, Run},
+    triggers::behind_the_triggers,
+};
 
 const HOSTILE: &str = "a\u{1b}]0;owned\u{7}\u{9b}2J\u{202e}b\nc\td";
 

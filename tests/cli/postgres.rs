@@ -2,6 +2,10 @@
 
 #[path = "../services/mod.rs"]
 mod services;
+#[expect(
+    dead_code,
+    reason = "the other tests of the command line use all of it"
+)]
 mod support;
 
 use std::{
@@ -172,6 +176,49 @@ async fn a_server_that_is_read_only_can_be_read() {
     remove(&cli).await;
 }
 
+/// A server at the edge, on a port that is free: where it listens.
+fn edge(cli: &Cli, option: &str) -> (process::Child, String) {
+    let serve = format!("exec api-tokens serve --listen localhost:0 {option}");
+    let mut server = cli.shell(&serve).spawn().unwrap();
+    let mut said = BufReader::new(server.stderr.take().unwrap()).lines();
+    let address = said.find_map(|line| {
+        let line = line.unwrap();
+        line.strip_prefix("Listening on ").map(str::to_owned)
+    });
+    (server, address.expect("it listens"))
+}
+
+async fn a_server_that_only_verifies_needs_no_right_to_write() {
+    let mut cli = with_app("edge");
+    let (token, id) = cli.issue("ci", &[]);
+    let standby = format!(
+        "{}?options=-c%20default_transaction_read_only%3Don",
+        cli.store
+    );
+    let primary = std::mem::replace(&mut cli.store, standby);
+    for only in ["--verify-only", "--read-only"] {
+        let (mut server, address) = edge(&cli, only);
+        for (path, expected) in [("/verify", 200), ("/api/apps", 404), ("/tokens", 404)] {
+            let request = http::Request::get(format!("{address}{path}"))
+                .header("authorization", format!("Bearer {token}"))
+                .body(http_body_util::Empty::<bytes::Bytes>::new())
+                .unwrap();
+            let client =
+                hyper_util::client::legacy::Client::builder(hyper_util::rt::TokioExecutor::new());
+            let answer = client.build_http().request(request).await.unwrap();
+            assert_eq!(answer.status(), expected, "{only} {path}");
+        }
+        let pid = server.id().to_string();
+        let killed = process::Command::new("kill").args(["-TERM", &pid]).status();
+        assert!(killed.unwrap().success());
+        assert!(server.wait().unwrap().success(), "{only}");
+    }
+    cli.store = primary;
+    let shown = cli.run(&["token", "show", &id, "--json"]).json();
+    assert_eq!(shown["uses"], 0);
+    remove(&cli).await;
+}
+
 async fn a_wrong_password_is_told_with_the_cure_and_not_repeated() {
     let password = "hunter2";
     let url = server();
@@ -214,6 +261,10 @@ fn main() -> ExitCode {
             ("a_server_that_is_read_only_can_be_read", || {
                 Box::pin(a_server_that_is_read_only_can_be_read())
             }),
+            (
+                "a_server_that_only_verifies_needs_no_right_to_write",
+                || Box::pin(a_server_that_only_verifies_needs_no_right_to_write()),
+            ),
             (
                 "a_wrong_password_is_told_with_the_cure_and_not_repeated",
                 || Box::pin(a_wrong_password_is_told_with_the_cure_and_not_repeated()),

@@ -15,7 +15,10 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use sqlx::{AssertSqlSafe, Connection, SqliteConnection};
 use tokio::time::Instant;
 
-use crate::support::{Cli, Run, behind_the_triggers};
+use crate::{
+    support::{Cli, Run},
+    triggers::behind_the_triggers,
+};
 
 /// The file that the token of the first administrator is written to.
 const TOKEN_FILE: &str = "api-tokens-admin-token";
@@ -575,11 +578,16 @@ fn what_it_cannot_start_with_is_told() {
         let message = serve("--api-key-header", name).failed(2);
         assert!(message.contains("header"), "{message}");
     }
-    for origin in ["admin.example", "https://"] {
-        cli.run(&["serve", "--trust-origin", origin]).failed(2);
+    for origin in [
+        "admin.example",
+        "https://",
+        "https://admin.example:99999",
+        "https://[::1",
+    ] {
+        serve("--trust-origin", origin).failed(2);
     }
     let run = cli
-        .command(&["serve"])
+        .command(&on_any_port)
         .env("RUST_LOG", "tower_api_tokens=loud")
         .output();
     let message = Run::from(run.unwrap()).failed(2);

@@ -8,7 +8,6 @@ use std::{
 };
 
 use serde_json::Value;
-use sqlx::{AssertSqlSafe, Connection, SqliteConnection};
 use tempfile::TempDir;
 
 /// A directory with a database of its own.
@@ -121,24 +120,6 @@ impl Cli {
     pub(crate) fn verify(&self, token: &str) -> Run {
         self.pipe(&["verify"], token)
     }
-}
-
-/// A connection to the database of a test that no trigger watches any more.
-pub(crate) async fn behind_the_triggers(cli: &Cli) -> SqliteConnection {
-    let mut connection = SqliteConnection::connect(&cli.store).await.unwrap();
-    let triggers: Vec<String> =
-        sqlx::query_scalar("SELECT name FROM sqlite_schema WHERE type = 'trigger'")
-            .fetch_all(&mut connection)
-            .await
-            .unwrap();
-    for trigger in triggers {
-        let drop = format!("DROP TRIGGER {trigger}");
-        sqlx::raw_sql(AssertSqlSafe(drop))
-            .execute(&mut connection)
-            .await
-            .unwrap();
-    }
-    connection
 }
 
 impl From<Output> for Run {

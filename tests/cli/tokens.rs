@@ -58,7 +58,7 @@ fn an_expiry_is_any_time_of_rfc_3339_that_is_to_come() {
     let today = SystemClock::default().now().to_string()[..10].to_owned();
     for (when, expires) in [
         ("9999-12-31T23:59:59Z", "9999-12-30T22:00:00"),
-        ("9999-12-31", "9999-12-30T22:00:00"),
+        ("9999-12-30", "9999-12-30T22:00:00"),
         ("2100-01-31T12:00:00+23:59", "2100-01-30T12:01:00Z"),
         ("2100-01-31t12:00:00z", "2100-01-31T12:00:00Z"),
         // Today is not over.
@@ -93,6 +93,7 @@ fn an_expiry_that_has_passed_or_is_none_is_refused() {
         ("tomorrow", "90d"),
         ("2100-01-31T12:00:00+24:00", "90d"),
         ("2100-02-30", "90d"),
+        ("9999-12-31", "90d"),
     ] {
         let message = cli.run(&[&issue[..], &[when]].concat()).failed(2);
         assert!(message.contains(cure), "{message}");

@@ -3,65 +3,70 @@
 use std::{str::FromStr, time::Duration};
 
 use jiff::{Span, SpanRelativeTo, Timestamp, civil::Date, tz::TimeZone};
-use tower_api_tokens::{NewToken, end_of_day, parse_instant};
+use tower_api_tokens::{NewToken, parse_expiry, parse_instant};
 
-/// An instant, a day, or a span of time from now.
+const ADVICE: &str = "give a span of time like `90d` or `12h 30m`, a day like `2027-01-31`, or a time like `2027-01-31T12:00:00Z`";
+
+/// When a token expires.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Moment {
-    /// At an instant.
+pub(crate) enum Expiry {
+    Never,
+    /// At an instant: of a day, at its end in UTC.
     At(Timestamp),
-    /// On a day in UTC.
-    On(Date),
-    /// So long from now, or ago.
+    /// So long after it was issued.
     In(Duration),
 }
-
-/// When a token expires: at a moment, of a day at its end, or never.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Expiry(Option<Moment>);
 
 impl Expiry {
     /// The token, made to expire then.
     pub(crate) fn of(self, token: NewToken) -> NewToken {
-        match self.0 {
-            Some(Moment::At(at)) => token.expires_at(at),
-            Some(Moment::On(day)) => token.expires_at(end_of_day(day)),
-            Some(Moment::In(lifetime)) => token.expires_in(lifetime),
-            None => token,
+        match self {
+            Self::Never => token,
+            Self::At(at) => token.expires_at(at),
+            Self::In(lifetime) => token.expires_in(lifetime),
         }
     }
 }
 
 impl FromStr for Expiry {
-    type Err = String;
+    type Err = &'static str;
 
-    fn from_str(text: &str) -> Result<Self, String> {
-        match text {
-            "never" => Ok(Self(None)),
-            _ => text.parse().map(|moment| Self(Some(moment))),
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if text == "never" {
+            return Ok(Self::Never);
+        }
+        match duration(text) {
+            Ok(lifetime) => Ok(Self::In(lifetime)),
+            Err(_) => parse_expiry(text).map(Self::At).map_err(|_| ADVICE),
         }
     }
 }
 
-impl Moment {
-    /// The instant, the beginning of the day, or that so long before `now`.
+/// A time that has passed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Past {
+    /// An instant: of a day, its beginning in UTC.
+    At(Timestamp),
+    /// So long ago.
+    Ago(Duration),
+}
+
+impl Past {
+    /// The instant, seen from `now`.
     pub(crate) fn before(self, now: Timestamp) -> Timestamp {
         match self {
             Self::At(at) => at,
-            Self::On(day) => TimeZone::UTC
-                .to_timestamp(day.into())
-                .unwrap_or(Timestamp::MIN),
-            Self::In(age) => now.checked_sub(age).unwrap_or(Timestamp::MIN),
+            Self::Ago(age) => now.checked_sub(age).unwrap_or(Timestamp::MIN),
         }
     }
 }
 
-impl FromStr for Moment {
-    type Err = String;
+impl FromStr for Past {
+    type Err = &'static str;
 
-    fn from_str(text: &str) -> Result<Self, String> {
-        if let Ok(duration) = duration(text) {
-            return Ok(Self::In(duration));
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if let Ok(age) = duration(text) {
+            return Ok(Self::Ago(age));
         }
         if let Ok(at) = parse_instant(text) {
             return Ok(Self::At(at));
@@ -69,9 +74,8 @@ impl FromStr for Moment {
         // Other forms are read as a date as well, like a time that would be cut off.
         let day = text.parse().ok();
         let day = day.filter(|day: &Date| day.to_string() == text);
-        day.map(Self::On).ok_or_else(|| {
-            "give a span of time like `90d` or `12h 30m`, a day like `2027-01-31`, or a time like `2027-01-31T12:00:00Z`".into()
-        })
+        let beginning = day.and_then(|day| TimeZone::UTC.to_timestamp(day.into()).ok());
+        beginning.map(Self::At).ok_or(ADVICE)
     }
 }
 
@@ -112,34 +116,41 @@ mod tests {
         }
     }
 
-    #[test]
-    fn a_day_is_its_end_for_an_expiry_and_its_beginning_for_a_purge() {
-        let day = Moment::On(Date::constant(2027, 1, 31));
-        let token = Expiry(Some(day)).of(NewToken::named("x"));
-        let expected = NewToken::named("x").expires_at("2027-02-01T00:00:00Z".parse().unwrap());
-        assert_eq!(format!("{token:?}"), format!("{expected:?}"));
-        assert_eq!(
-            day.before(Timestamp::UNIX_EPOCH),
-            "2027-01-31T00:00:00Z".parse().unwrap()
-        );
+    fn at(text: &str) -> Timestamp {
+        text.parse().unwrap()
     }
 
     #[test]
-    fn a_moment_is_a_span_a_day_or_a_time() {
-        let at = |text: &str| Ok(Moment::At(text.parse().unwrap()));
-        assert_eq!("90d".parse(), Ok(Moment::In(90 * DAY)));
-        assert_eq!(
-            "2027-01-31".parse(),
-            Ok(Moment::On(Date::constant(2027, 1, 31)))
-        );
-        assert_eq!(
-            "2027-01-31T12:00:00+01:00".parse::<Moment>(),
-            at("2027-01-31T11:00:00Z")
-        );
-        assert_eq!(
-            "9999-12-31T23:59:59Z".parse(),
-            Ok(Moment::At(Timestamp::MAX))
-        );
+    fn an_expiry_is_a_span_the_end_of_a_day_a_time_or_never() {
+        for (text, expiry) in [
+            ("90d", Expiry::In(90 * DAY)),
+            ("2027-01-31", Expiry::At(at("2027-02-01T00:00:00Z"))),
+            (
+                "2027-01-31T12:00:00+01:00",
+                Expiry::At(at("2027-01-31T11:00:00Z")),
+            ),
+            ("9999-12-31T23:59:59Z", Expiry::At(Timestamp::MAX)),
+            ("never", Expiry::Never),
+        ] {
+            assert_eq!(text.parse(), Ok(expiry), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_past_time_is_a_span_the_beginning_of_a_day_or_a_time() {
+        let now = at("2027-03-01T00:00:00Z");
+        for (text, expected) in [
+            ("1d", "2027-02-28T00:00:00Z"),
+            ("2027-01-31", "2027-01-31T00:00:00Z"),
+            ("2027-01-31T12:00:00+01:00", "2027-01-31T11:00:00Z"),
+        ] {
+            let past: Past = text.parse().unwrap();
+            assert_eq!(past.before(now), at(expected), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_time_is_refused() {
         for bad in [
             "",
             "2027-02-30",
@@ -147,7 +158,9 @@ mod tests {
             "2027-01-31T12:00:00+24:00",
             "tomorrow",
         ] {
-            assert!(bad.parse::<Moment>().is_err(), "{bad}");
+            assert!(bad.parse::<Expiry>().is_err(), "{bad}");
+            assert!(bad.parse::<Past>().is_err(), "{bad}");
         }
+        assert!("never".parse::<Past>().is_err());
     }
 }

@@ -49,9 +49,9 @@ pub(crate) struct Session {
     pub(crate) operations: Operations,
     pub(crate) operator: Operator,
     pub(crate) json: bool,
-    sqlite: Option<SqliteStore>,
     /// Nothing may be written to the store.
     pub(crate) read_only: bool,
+    sqlite: Option<SqliteStore>,
 }
 
 impl Session {
@@ -79,8 +79,8 @@ impl Session {
         let Store {
             registry,
             tokens,
-            sqlite,
             read_only,
+            sqlite,
         } = Store::open(url, given(options.schema.as_deref()), format, access).await?;
         let tokens = set_up(tokens, purpose, prefix.is_some()).build();
         let operations = Operations::new(&tokens);
@@ -90,8 +90,8 @@ impl Session {
             operations,
             tokens,
             json: options.json,
-            sqlite,
             read_only,
+            sqlite,
         })
     }
 
@@ -119,10 +119,14 @@ impl Session {
             };
         }
         let mut found = Vec::new();
-        let mut query = AppQuery::default().limit(1000);
+        if let Ok(id) = AppId::new(named) {
+            found.extend(self.registry.app(&id).await?);
+        }
+        // Selects those with the name in theirs.
+        let mut query = AppQuery::default().name(named).limit(1000);
         loop {
             let page = self.registry.apps(&query).await?;
-            let fits = |app: &AppRecord| app.name == named || app.id.as_str() == named;
+            let fits = |app: &AppRecord| app.name == named && app.id.as_str() != named;
             found.extend(page.items.into_iter().filter(fits));
             match page.next {
                 Some(next) => query = query.after(next),

@@ -28,10 +28,10 @@ pub(crate) enum Access {
 pub(crate) struct Store {
     pub(crate) registry: Arc<dyn TokenRegistry>,
     pub(crate) tokens: ApiTokensBuilder,
-    /// The database to close in the end, so that its latest changes are in its file, where it is SQLite.
-    pub(crate) sqlite: Option<SqliteStore>,
     /// Nothing may be written to it.
     pub(crate) read_only: bool,
+    /// The database to close in the end, so that its latest changes are in its file, where it is SQLite.
+    pub(crate) sqlite: Option<SqliteStore>,
 }
 
 impl Store {
@@ -83,8 +83,8 @@ impl Store {
         Self {
             registry: Arc::new(store.clone()),
             tokens: ApiTokens::builder(store, format),
-            sqlite: None,
             read_only,
+            sqlite: None,
         }
     }
 }
@@ -178,6 +178,7 @@ pub(crate) fn cannot_open(error: StoreError, access: Access) -> Failure {
     }
     .because(error);
     match (kind, access) {
+        (StoreErrorKind::Corrupt, _) => failure.advising("Restore it from a backup."),
         (StoreErrorKind::ReadOnly, Access::Read) => {
             failure.advising("To read what is there, repeat the command with `--read-only`.")
         }

@@ -143,7 +143,7 @@ pub(crate) async fn run(arguments: &Arguments, session: &Session) -> Result<(), 
     }
 }
 
-/// The API and the dashboard.
+/// The API and the dashboard. A slash at the end of their paths changes nothing.
 fn managing(admin: &Admin) -> Router {
     Router::new()
         .route("/", get(async || Redirect::to("/tokens")))

@@ -6,7 +6,7 @@ use tower_api_tokens::{Clock, SystemClock};
 
 use crate::{
     failure::Failure,
-    moment::Moment,
+    moment::Past,
     output::{print_json, print_line},
     progress,
     prompt::confirm,
@@ -19,7 +19,7 @@ pub(crate) struct Arguments {
     /// Before when they must have been revoked or expired: so long ago, like `90d`, or before a
     /// day (UTC) like `2026-01-31`
     #[arg(long, value_name = "WHEN")]
-    ended_before: Moment,
+    ended_before: Past,
     /// Do not ask
     #[arg(long)]
     yes: bool,
