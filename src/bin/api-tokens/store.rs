@@ -182,9 +182,6 @@ pub(crate) fn cannot_open(error: StoreError, access: Access) -> Failure {
         (StoreErrorKind::ReadOnly, Access::Read) => {
             failure.advising("To read what is there, repeat the command with `--read-only`.")
         }
-        (StoreErrorKind::Corrupt, _) => failure.advising(
-            "The file is damaged or is no database. If it is the right one, restore it from a backup.",
-        ),
         _ => failure,
     }
 }
