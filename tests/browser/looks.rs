@@ -1,6 +1,6 @@
 //! What a style sheet and a script do for those who look, in every way of looking.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use fantoccini::key::Key;
 use serde_json::{Value, json};
@@ -10,15 +10,19 @@ use crate::{browser::Browser, screens, site::Site};
 
 /// Asks the page until the answer is as it should be.
 async fn until(browser: &Browser, script: &str, good: impl Fn(&Value) -> bool) -> Value {
-    let deadline = Instant::now() + Duration::from_secs(10);
-    loop {
-        let answer = browser.client.execute(script, vec![]).await.unwrap();
-        if good(&answer) {
-            return answer;
+    let mut last = Value::Null;
+    let asking = async {
+        loop {
+            last = browser.client.execute(script, vec![]).await.unwrap();
+            if good(&last) {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
         }
-        assert!(Instant::now() < deadline, "{script}: {answer}");
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    };
+    let in_time = tokio::time::timeout(Duration::from_secs(10), asking).await;
+    assert!(in_time.is_ok(), "{script}: {last}");
+    last
 }
 
 /// The contrast of two colors as a browser computes them, by WCAG 2.2.

@@ -659,6 +659,11 @@ fn the_dashboard_is_for_those_who_sign_in_with_an_administrators_token() {
     let (status, answer) = server.get("/tokens", &basic);
     assert_eq!(status, 200, "{answer}");
     assert!(answer.contains("nightly export") && answer.contains(&id));
+    // A slash at the end of a mount changes nothing.
+    for (path, found) in [("/tokens/", 200), ("/api", 307), ("/api/", 307)] {
+        assert_eq!(server.get(path, "").0, 401, "{path}");
+        assert_eq!(server.get(path, &basic).0, found, "{path}");
+    }
     let (status, answer) = server.get("/", "");
     assert_eq!(status, 303);
     assert!(answer.contains("location: /tokens"), "{answer}");
