@@ -119,7 +119,7 @@ async fn a_file_in_a_directory_that_cannot_be_written_is_read_all_the_same() {
         refused.starts_with("ReadOnly") && refused.contains("?mode=ro"),
         "{refused}"
     );
-    // Once somebody changes the file the reader cannot follow, and does not answer from before.
+    // Once another process changes the file the reader cannot follow, and does not answer from before.
     set_mode(file.directory.path(), 0o755);
     tokens(&file.open().await)
         .create_app("Another")

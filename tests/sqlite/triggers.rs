@@ -354,7 +354,7 @@ async fn a_log_that_was_emptied_begins_anew_and_every_lookup_has_a_position() {
 }
 
 #[tokio::test]
-async fn the_log_is_bounded_whoever_fills_it() {
+async fn the_log_is_bounded_whichever_program_fills_it() {
     let log = Logged::new().await;
     log.file
         .execute(

@@ -146,7 +146,7 @@ async fn take_place(fresh: &Path, target: &Path) -> Result<(), StoreError> {
     placed
 }
 
-/// Keeps everybody else from a database, once its log has been merged into it.
+/// Locks a database against all other connections, once its log has been merged into it.
 async fn lock(target: &Path) -> Result<Option<SqliteConnection>, StoreError> {
     if !target.exists() {
         return Ok(None);

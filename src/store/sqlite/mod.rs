@@ -130,8 +130,7 @@ impl SqliteStore {
         }
     }
 
-    /// Makes a change in one transaction, in a task of its own: a caller that goes away leaves it to
-    /// end, and no connection in the midst of it.
+    /// Makes a change in one transaction, in a task of its own, which a caller that goes away does not end.
     async fn write<T, F>(&self, change: F) -> Result<T, StoreError>
     where
         T: Send + 'static,

@@ -57,7 +57,7 @@ impl Writer {
             Self::Memory(pool) => {
                 let mut connection = pool.acquire().await.map_err(from_sqlx)?;
                 let changed = AssertUnwindSafe(in_transaction(&mut connection, change));
-                // A panic must not leave the only connection in the midst of a transaction.
+                // A panic must not leave a transaction open on the only connection.
                 match changed.catch_unwind().await {
                     Ok(changed) => changed,
                     Err(_) => {
