@@ -275,6 +275,25 @@ fn silent_connections_keep_nobody_out() {
 }
 
 #[test]
+fn a_process_without_descriptors_goes_on_serving() {
+    let cli = Cli::with_app();
+    let (token, _) = cli.issue("ci", &[]);
+    let server = Server::start(&cli, &[]);
+    assert_eq!(server.get_as("/verify", &token).0, 200);
+    let pid = server.process.id().to_string();
+    let open = fs::read_dir(format!("/proc/{pid}/fd")).unwrap().count();
+    let limit = format!("--nofile={}", open + 4);
+    let limited = Command::new("prlimit")
+        .args(["--pid", &pid, &limit])
+        .status();
+    assert!(limited.unwrap().success());
+    let _held = silent(&server, 20);
+    for _ in 0..3 {
+        assert_eq!(server.get_as("/verify", &token).0, 200);
+    }
+}
+
+#[test]
 fn a_connection_with_requests_outlives_silent_ones() {
     let cli = Cli::with_app();
     let server = Server::start(&cli, &["--max-connections", "8"]);

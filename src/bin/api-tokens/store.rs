@@ -178,7 +178,6 @@ pub(crate) fn cannot_open(error: StoreError, access: Access) -> Failure {
     }
     .because(error);
     match (kind, access) {
-        (StoreErrorKind::Corrupt, _) => failure.advising("Restore it from a backup."),
         (StoreErrorKind::ReadOnly, Access::Read) => {
             failure.advising("To read what is there, repeat the command with `--read-only`.")
         }
