@@ -56,6 +56,10 @@ pub(super) struct Cache {
 /// How many tokens' uses are kept after they were evicted, until they are recorded.
 const MAX_ORPHANS: usize = 1 << 16;
 
+/// How many digests of tokens that are not cached are kept at least: of those that were valid, and of
+/// those that are pending. They take a fraction of what a cached token does.
+const MIN_REMEMBERED: usize = 1 << 16;
+
 /// An answer of the store, on its way into the cache.
 #[derive(Debug)]
 pub(super) struct Fill<'a> {
@@ -82,7 +86,7 @@ impl Cache {
             entries: papaya::HashMap::with_hasher(DigestHasher::default()),
             grants: Grants::default(),
             absent: Absent::new(absent),
-            known: Known::new(capacity),
+            known: Known::new(capacity.max(MIN_REMEMBERED)),
             lease: Lease::ended(),
             positions: Mutex::new(Positions::new(staleness)),
             preload: Preload::new(),
@@ -291,7 +295,7 @@ impl Cache {
         if let Some(entry) = self.entries.pin().remove(digest) {
             self.known.insert(digest);
             self.adopt(entry);
-        } else if self.preload.pending() + self.entries.len() > self.limit() {
+        } else if self.preload.pending() > self.limit().max(MIN_REMEMBERED) {
             self.preload.lose(Loss::Capacity);
         }
     }

@@ -1,11 +1,13 @@
 use std::time::Duration;
 
+use async_trait::async_trait;
+use futures_util::{FutureExt, future::join_all};
 use tower_api_tokens::{
-    ApiTokens, Authenticator, MemoryStore, NewToken, RejectionKind, SystemEntropy, TokenFormat,
-    testing::UnreliableStore,
+    Answer, ApiTokens, Authenticator, IssuedToken, MemoryStore, NewToken, RejectionKind,
+    StoreError, SystemEntropy, TokenDigest, TokenFormat, TokenStore, testing::UnreliableStore,
 };
 
-use crate::support::Node;
+use crate::support::{BOUND, Node};
 
 #[tokio::test]
 async fn a_million_random_tokens_take_no_room_from_the_valid_ones() {
@@ -94,4 +96,72 @@ async fn more_tokens_than_fit_make_room_for_each_other() {
         assert!(small.stats().entries <= 64 + 64 / 16);
     }
     assert!(small.stats().entries > 0);
+}
+
+/// A store that answers for the tokens that it has, and is silent about all others.
+#[derive(Clone, Debug)]
+struct SilentAboutGarbage(UnreliableStore<MemoryStore>);
+
+#[async_trait]
+impl TokenStore for SilentAboutGarbage {
+    async fn find(&self, digest: &TokenDigest) -> Result<Answer, StoreError> {
+        let answer = self.0.find(digest).await?;
+        if answer.record.is_none() {
+            std::future::pending::<()>().await;
+        }
+        tokio::task::yield_now().await;
+        Ok(answer)
+    }
+}
+
+#[tokio::test]
+async fn a_flood_takes_no_permits_from_tokens_that_were_valid_before() {
+    const VALID: usize = 64;
+    let elsewhere = Node::new();
+    let app = elsewhere.app().await;
+    let mut valid = Vec::new();
+    for _ in 0..VALID {
+        valid.push(elsewhere.issue(&app).await);
+    }
+    let elsewhere_issued = elsewhere.issue(&app).await;
+    let store = SilentAboutGarbage(elsewhere.store.clone());
+    let gate = Authenticator::builder(store)
+        .clock(elsewhere.clock.clone())
+        .max_staleness(BOUND)
+        .capacity(VALID / 2)
+        .max_lookups(VALID)
+        .build();
+    let present = |token: &IssuedToken| {
+        let presented = token.token().expose().as_bytes().to_vec();
+        let gate = gate.clone();
+        async move { gate.authenticate(&presented).await }
+    };
+    // Half of them are evicted by the other half.
+    for token in &valid {
+        present(token).await.unwrap();
+    }
+    elsewhere.clock.advance(BOUND);
+    let mut flood: Vec<_> = (0..VALID)
+        .map(|n| {
+            let gate = gate.clone();
+            Box::pin(async move { gate.authenticate(format!("garbage-{n}").as_bytes()).await })
+        })
+        .collect();
+    assert!(flood.iter_mut().all(|one| one.now_or_never().is_none()));
+    assert_eq!(gate.stats().in_flight, VALID);
+    for verdict in join_all(valid.iter().map(present)).await {
+        verdict.unwrap();
+    }
+    let refused = present(&elsewhere_issued).await.unwrap_err();
+    assert_eq!(refused.kind(), RejectionKind::Overload, "it was never seen");
+    // Nor from one that a log has named.
+    let follower = gate.follow(elsewhere.store.clone()).start().await.unwrap();
+    let named = elsewhere.issue(&app).await;
+    follower.catch_up().await.unwrap();
+    present(&named).await.unwrap();
+    for verdict in join_all(valid.iter().map(present)).await {
+        verdict.unwrap();
+    }
+    drop(flood);
+    assert_eq!(gate.stats().in_flight, 0);
 }

@@ -1,10 +1,18 @@
-use std::time::Duration;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::SeqCst},
+    },
+    time::Duration,
+};
 
+use async_trait::async_trait;
 use http::Request;
 use tokio::time::Instant;
 use tower::{Layer, ServiceExt, service_fn};
 use tower_api_tokens::{
-    ApiTokenLayer, Clock, MemoryStore, RejectionKind, StoreErrorKind,
+    ApiTokenLayer, Clock, IssuedToken, MemoryStore, RejectionKind, StoreError, StoreErrorKind,
+    TokenId, Usage, UsageLog,
     testing::{Fault, UnreliableStore},
 };
 
@@ -176,5 +184,72 @@ async fn a_follower_ends_in_time_on_a_store_that_takes_no_usage() {
         assert_eq!(error.kind(), StoreErrorKind::Unavailable);
         assert!(began.elapsed() <= end_within);
         node.store.set_fault(Fault::None);
+    }
+}
+
+/// A log that takes no usage of some tokens.
+#[derive(Debug)]
+struct Picky {
+    inner: MemoryStore,
+    refused: Vec<TokenId>,
+    calls: Arc<AtomicUsize>,
+}
+
+#[async_trait]
+impl UsageLog for Picky {
+    async fn record_usage(&self, usages: &[Usage]) -> Result<(), StoreError> {
+        self.calls.fetch_add(1, SeqCst);
+        if usages.iter().any(|usage| self.refused.contains(&usage.token)) {
+            return Err(StoreError::unavailable("a number is out of range"));
+        }
+        self.inner.record_usage(usages).await
+    }
+}
+
+#[tokio::test]
+async fn usage_that_the_store_refuses_keeps_no_other_from_being_recorded() {
+    let store = MemoryStore::new();
+    let node = Node::on(UnreliableStore::new(store.clone()).without_word());
+    let app = node.app().await;
+    let mut tokens = Vec::new();
+    for _ in 0..1500 {
+        tokens.push(node.issue(&app).await);
+    }
+    // The first ones that are tried, and one in the midst of others.
+    for refused in [vec![0], vec![0, 1], vec![0, 1, 2, 3, 700], vec![1499]] {
+        let calls = Arc::<AtomicUsize>::default();
+        let picky = Picky {
+            inner: store.clone(),
+            refused: refused.iter().map(|i| tokens[*i].record().id).collect(),
+            calls: Arc::clone(&calls),
+        };
+        let recorded = async |token: &IssuedToken| {
+            let record = node.tokens.get(token.record().id).await.unwrap();
+            record.uses
+        };
+        let mut before = Vec::new();
+        for token in &tokens {
+            before.push(recorded(token).await);
+        }
+        let follower = node.tokens.follow().usage_log(picky);
+        let follower = follower.usage_interval(Duration::from_millis(1));
+        let follower = follower.start().await.unwrap();
+        for token in &tokens {
+            node.present(token).await.unwrap();
+        }
+        let all_others = async {
+            for (i, token) in tokens.iter().enumerate() {
+                while !refused.contains(&i) && recorded(token).await == before[i] {
+                    tokio::time::sleep(Duration::from_millis(1)).await;
+                }
+            }
+        };
+        let within = Duration::from_secs(60);
+        tokio::time::timeout(within, all_others).await.unwrap();
+        for i in &refused {
+            assert_eq!(recorded(&tokens[*i]).await, before[*i]);
+        }
+        assert!(follower.stop().await.is_err());
+        assert!(calls.load(SeqCst) > 1);
     }
 }

@@ -6,6 +6,7 @@
 //! and the steps of a lookup, an eviction and a follower are retold here, in the order in which the
 //! crate takes them. Beside each model stands the same one with the guard left out, which must fail.
 
+#[expect(dead_code, reason = "not all of it is modelled")]
 #[path = "../../src/authenticator/flight.rs"]
 #[expect(dead_code, reason = "the models use a part of it")]
 mod flight;
@@ -241,6 +242,201 @@ fn a_renewed_lease_covers_nothing_that_was_forgotten_before_it() {
 #[should_panic = "a renewed lease covers what it was renewed without"]
 fn the_model_catches_a_reader_that_looks_at_the_lease_last() {
     a_reader_races_with_the_renewal_of_a_lease(false);
+}
+
+/// What is cached of the one token, with whether the lease covers it.
+const UNCOVERED: usize = 3;
+
+/// A lookup reaches a server that lags: it shows revision 0, at which the token is live. The log shows
+/// revision 1, in which it is revoked.
+fn a_server_lags_behind_the_log(applies_first: bool) {
+    loom::model(move || {
+        let world = World::new(true);
+        let applied = Arc::new(AtomicUsize::new(0));
+        let lookup = thread::spawn({
+            let (world, applied) = (Arc::clone(&world), Arc::clone(&applied));
+            move || {
+                let ticket = world.begin();
+                world.flights.land(&KEY, ticket, |_| {
+                    // The lease covers an answer that shows what was applied.
+                    let covered = applied.load(Acquire) == 0;
+                    let cached = if covered { LIVE } else { UNCOVERED };
+                    world.memory.store(cached, Relaxed);
+                });
+            }
+        });
+        if applies_first {
+            applied.store(1, Release);
+            world.evict();
+        } else {
+            world.evict();
+            applied.store(1, Release);
+        }
+        // From here on the lease is renewed as of a moment after the change.
+        let covered = |when: &str| {
+            assert_ne!(
+                world.memory.load(Relaxed),
+                LIVE,
+                "the lease covers an answer that lacks the change, {when}"
+            );
+        };
+        covered("before the lookup ended");
+        lookup.join().unwrap();
+        covered("after the lookup ended");
+    });
+}
+
+#[test]
+fn a_server_that_lags_fills_in_nothing_that_the_lease_covers() {
+    a_server_lags_behind_the_log(true);
+}
+
+#[test]
+#[should_panic = "the lease covers an answer that lacks the change"]
+fn the_model_catches_a_follower_that_evicts_before_the_change_counts_as_applied() {
+    a_server_lags_behind_the_log(false);
+}
+
+/// An answer that was ahead of the log is cached under the number 4. The log reaches it, and a
+/// lookup that lags fills in another answer, under the number 5, meanwhile.
+fn the_log_reaches_an_answer(covers_only_that: bool) {
+    const AHEAD: usize = 4;
+    const OTHER: usize = 5;
+    loom::model(move || {
+        let world = World::new(true);
+        world.memory.store(AHEAD, Relaxed);
+        let lookup = thread::spawn({
+            let world = Arc::clone(&world);
+            move || {
+                let ticket = world.begin();
+                world
+                    .flights
+                    .land(&KEY, ticket, |_| world.memory.store(OTHER, Relaxed));
+            }
+        });
+        let mut covered = NOTHING;
+        world.flights.exclusively(&KEY, || {
+            let cached = world.memory.load(Relaxed);
+            if !covers_only_that || cached == AHEAD {
+                covered = cached;
+            }
+        });
+        lookup.join().unwrap();
+        assert_ne!(covered, OTHER, "another answer than the log has reached is covered");
+    });
+}
+
+#[test]
+fn the_lease_covers_the_answer_that_the_log_has_reached_and_no_other() {
+    the_log_reaches_an_answer(true);
+}
+
+#[test]
+#[should_panic = "another answer than the log has reached is covered"]
+fn the_model_catches_a_follower_that_covers_whatever_is_cached() {
+    the_log_reaches_an_answer(false);
+}
+
+/// A complete cache, in which a token is evicted to make room, or evicted because it has changed, while
+/// it is presented: nobody may conclude that it does not exist.
+struct Complete {
+    flights: Flights<u8, ()>,
+    /// Odd while the cache is complete.
+    version: AtomicUsize,
+    cached: AtomicBool,
+    pending: AtomicBool,
+}
+
+impl Complete {
+    fn new() -> Arc<Self> {
+        Arc::new(Self {
+            flights: Flights::new(1, |_| 0),
+            version: AtomicUsize::new(1),
+            cached: AtomicBool::new(true),
+            pending: AtomicBool::new(false),
+        })
+    }
+
+    fn is_unknown(&self, looks_twice: bool, exclusively: bool) -> bool {
+        let version = self.version.load(Acquire);
+        if version % 2 == 0 {
+            return false;
+        }
+        let is_missing =
+            || !self.pending.load(Acquire) && !self.cached.load(Acquire);
+        let missing = match exclusively {
+            true => self.flights.exclusively(&KEY, is_missing),
+            false => is_missing(),
+        };
+        missing && (!looks_twice || self.version.load(Acquire) == version)
+    }
+}
+
+fn room_is_made_while_a_token_is_presented(looks_twice: bool) {
+    loom::model(move || {
+        let cache = Complete::new();
+        let room = thread::spawn({
+            let cache = Arc::clone(&cache);
+            move || {
+                cache.version.store(2, Release);
+                cache.cached.store(false, Release);
+            }
+        });
+        let unknown = cache.is_unknown(looks_twice, true);
+        assert!(!unknown, "a token that was evicted counts as unknown");
+        room.join().unwrap();
+    });
+}
+
+#[test]
+fn a_token_that_makes_room_does_not_count_as_unknown() {
+    room_is_made_while_a_token_is_presented(true);
+}
+
+#[test]
+#[should_panic = "a token that was evicted counts as unknown"]
+fn the_model_catches_a_reader_that_asks_only_once_whether_the_cache_is_complete() {
+    room_is_made_while_a_token_is_presented(false);
+}
+
+fn a_token_changes_and_is_read_again_while_it_is_presented(exclusively: bool) {
+    loom::model(move || {
+        let cache = Complete::new();
+        let follower = thread::spawn({
+            let cache = Arc::clone(&cache);
+            move || {
+                let change = || {
+                    cache.flights.evict(&KEY, || {
+                        cache.pending.store(true, Release);
+                        cache.cached.store(false, Release);
+                    });
+                };
+                let read_again = || {
+                    cache.flights.exclusively(&KEY, || {
+                        cache.cached.store(true, Release);
+                        cache.pending.store(false, Release);
+                    });
+                };
+                change();
+                read_again();
+                change();
+            }
+        });
+        let unknown = cache.is_unknown(true, exclusively);
+        assert!(!unknown, "a token that was read again counts as unknown");
+        follower.join().unwrap();
+    });
+}
+
+#[test]
+fn a_token_that_changes_does_not_count_as_unknown() {
+    a_token_changes_and_is_read_again_while_it_is_presented(true);
+}
+
+#[test]
+#[should_panic = "a token that was read again counts as unknown"]
+fn the_model_catches_a_reader_that_looks_while_a_token_changes() {
+    a_token_changes_and_is_read_again_while_it_is_presented(false);
 }
 
 #[test]

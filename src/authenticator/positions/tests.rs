@@ -1,1 +1,233 @@
+use proptest::prelude::*;
 
+use super::*;
+use crate::{AppId, store::Change};
+
+const BOUND: u64 = 5000;
+
+fn revision(number: u64) -> Revision {
+    Revision {
+        number,
+        mark: number.wrapping_mul(7) ^ 0xabcd,
+    }
+}
+
+/// The same number in another history.
+fn foreign(number: u64) -> Revision {
+    Revision { number, mark: 1 }
+}
+
+fn digest() -> TokenDigest {
+    TokenDigest::of(b"token")
+}
+
+/// A follower that began at revision 10 at time 1000.
+fn begun() -> Positions {
+    let mut positions = Positions::new(BOUND);
+    positions.claim().unwrap();
+    positions.restart(revision(10), 1000);
+    positions
+}
+
+/// Reads the log up to `latest`, when nothing more was known than `known`.
+fn read(positions: &mut Positions, asked_at: u64, latest: u64, known: u64) -> Vec<Reached> {
+    let since = positions.applied().unwrap().number;
+    let change = Change::App(AppId::new("app").unwrap());
+    let changes: Vec<_> = (since + 1..=latest)
+        .map(|number| LoggedChange::new(revision(number), change))
+        .collect();
+    positions.advance(&Reading {
+        changes: &changes,
+        revision: revision(since.max(latest)),
+        latest,
+        asked_at,
+        known,
+    })
+}
+
+fn file(positions: &mut Positions, position: Revision, asked_at: u64) -> Freshness {
+    let known = positions.known();
+    positions.file(&digest(), Kind::Present, Some(position), asked_at, known)
+}
+
+#[test]
+fn without_a_follower_or_a_position_an_answer_has_its_own_age() {
+    let own = Freshness {
+        until: 2000 + BOUND,
+        coverage: UNCOVERED,
+        is_behind: false,
+    };
+    let mut positions = Positions::new(BOUND);
+    assert_eq!(file(&mut positions, revision(3), 2000), own);
+    let mut positions = begun();
+    assert_eq!(positions.judge(None, 2000), own);
+    assert!(positions.release(1));
+    assert_eq!(file(&mut positions, revision(3), 2000), own);
+    assert_eq!(positions.lag(), 0);
+}
+
+#[test]
+fn an_answer_at_what_was_applied_is_covered_if_it_is_of_that_history() {
+    let mut positions = begun();
+    let equal = file(&mut positions, revision(10), 2000);
+    assert_eq!((equal.until, equal.coverage), (2000 + BOUND, COVERED));
+    let other = file(&mut positions, foreign(10), 2000);
+    assert_eq!((other.until, other.coverage, other.is_behind), (0, UNCOVERED, true));
+    read(&mut positions, 2000, 12, 10);
+    for number in [10, 11, 12] {
+        assert_eq!(file(&mut positions, foreign(number), 3000).until, 0);
+    }
+}
+
+#[test]
+fn an_answer_that_is_behind_may_be_used_since_the_last_reading_without_what_it_lacks() {
+    let mut positions = begun();
+    read(&mut positions, 2000, 10, 10);
+    read(&mut positions, 3000, 12, 10);
+    read(&mut positions, 4000, 12, 12);
+    for (number, until) in [(9, 0), (10, 2000 + BOUND), (11, 2000 + BOUND)] {
+        let behind = file(&mut positions, revision(number), 4000);
+        assert_eq!((behind.until, behind.coverage), (until, UNCOVERED), "{number}");
+        assert!(behind.is_behind);
+    }
+    assert_eq!(positions.lease_until(), 4000 + BOUND);
+    // However new it is, and however old.
+    assert_eq!(file(&mut positions, revision(11), 100_000).until, 2000 + BOUND);
+    assert_eq!(file(&mut positions, revision(11), 100).until, 100 + BOUND);
+}
+
+#[test]
+fn an_answer_that_is_ahead_is_covered_once_the_log_was_read_as_far() {
+    let mut positions = begun();
+    let ahead = file(&mut positions, revision(12), 2000);
+    assert_eq!(ahead.until, 2000 + BOUND);
+    assert!(ahead.coverage > COVERED && !ahead.is_behind);
+    let other = file(&mut positions, foreign(13), 2000);
+    assert_eq!(positions.lag(), 3);
+    assert_eq!(read(&mut positions, 3000, 11, 13), []);
+    let reached = Reached {
+        digest: digest(),
+        kind: Kind::Present,
+        serial: ahead.coverage,
+        is_confirmed: true,
+    };
+    assert_eq!(read(&mut positions, 4000, 12, 13), [reached]);
+    let refuted = Reached {
+        serial: other.coverage,
+        is_confirmed: false,
+        ..reached
+    };
+    assert_eq!(read(&mut positions, 5000, 13, 13), [refuted]);
+    assert_eq!(read(&mut positions, 6000, 14, 13), []);
+}
+
+#[test]
+fn a_log_that_lags_behind_what_answers_have_shown_renews_nothing() {
+    let mut positions = begun();
+    file(&mut positions, revision(12), 2000);
+    let known = positions.known();
+    read(&mut positions, 3000, 10, known);
+    assert_eq!(positions.lease_until(), 1000 + BOUND);
+    // What it shows of that counts as of the answer.
+    read(&mut positions, 4000, 12, known);
+    assert_eq!(positions.lease_until(), 4000 + BOUND);
+    file(&mut positions, revision(13), 4500);
+    file(&mut positions, revision(14), 4800);
+    let known = positions.known();
+    read(&mut positions, 5000, 13, known);
+    assert_eq!(positions.lease_until(), 4500 + BOUND);
+}
+
+#[test]
+fn another_history_that_was_ahead_does_not_end_the_lease_for_good() {
+    let mut positions = begun();
+    file(&mut positions, foreign(12), 2000);
+    read(&mut positions, 3000, 11, 12);
+    assert_eq!(positions.lease_until(), 1000 + BOUND, "which one is right is unknown");
+    read(&mut positions, 4000, 12, 12);
+    assert_eq!(positions.known(), 12);
+    read(&mut positions, 5000, 13, 12);
+    assert_eq!(positions.lease_until(), 5000 + BOUND);
+}
+
+#[test]
+fn a_flood_of_answers_that_are_ahead_is_bounded_and_absent_ones_crowd_nothing_out() {
+    let mut positions = begun();
+    let present = file(&mut positions, revision(11), 2000);
+    for _ in 0..2 * MAX_AHEAD {
+        positions.file(&digest(), Kind::Absent, Some(revision(11)), 2000, 10);
+    }
+    let reached = read(&mut positions, 3000, 11, 11);
+    assert_eq!(reached.len(), 1 + MAX_AHEAD);
+    assert_eq!(reached[0].serial, present.coverage);
+}
+
+#[test]
+fn one_follower_runs_at_a_time_and_one_that_has_ended_changes_nothing() {
+    let mut positions = Positions::new(BOUND);
+    let first = positions.claim().unwrap();
+    assert_eq!(positions.claim(), None);
+    assert!(positions.release(first));
+    let second = positions.claim().unwrap();
+    assert!(!positions.release(first));
+    assert!(positions.is_current(second) && !positions.is_current(first));
+}
+
+/// What happened in a store: at each time, a change.
+#[derive(Clone, Debug)]
+enum Event {
+    Change,
+    /// The log is read, and shows so many changes less than there are.
+    Read(u64),
+    /// An answer is filed that shows so many changes less.
+    Answer(u64),
+}
+
+proptest! {
+    /// Whatever is read in whatever order: an answer may be used no longer than the bound after the
+    /// first change that it lacks, if the log never lags.
+    #[test]
+    fn no_answer_outlives_the_bound_after_what_it_lacks(
+        events in proptest::collection::vec(
+            prop_oneof![
+                Just(Event::Change),
+                Just(Event::Read(0)),
+                (0_u64..6).prop_map(Event::Answer),
+            ],
+            1..60,
+        ),
+        step in 1_u64..3000,
+    ) {
+        let mut positions = begun();
+        let (mut now, mut latest) = (1000, 10);
+        // When each change was made; the first is revision 11.
+        let mut made = Vec::new();
+        for event in events {
+            now += step;
+            match event {
+                Event::Change => {
+                    latest += 1;
+                    made.push(now);
+                }
+                Event::Read(_) => {
+                    let known = positions.known();
+                    read(&mut positions, now, latest, known);
+                }
+                Event::Answer(lack) => {
+                    let number = latest.saturating_sub(lack);
+                    let applied = positions.applied().unwrap().number;
+                    let answer = file(&mut positions, revision(number), now);
+                    if number < applied {
+                        let lacks = number.checked_sub(10).and_then(|i| made.get(i as usize));
+                        let first = lacks.copied().unwrap_or(0);
+                        prop_assert!(answer.until <= first + BOUND);
+                    }
+                }
+            }
+            let applied = positions.applied().unwrap().number;
+            if let Some(missed) = made.get((applied - 10) as usize) {
+                prop_assert!(positions.lease_until() <= missed + BOUND);
+            }
+        }
+    }
+}

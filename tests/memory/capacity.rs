@@ -1,0 +1,92 @@
+//! What goes first when the cache is full.
+
+use std::time::Duration;
+
+use tower_api_tokens::{
+    ApiTokens, Authenticator, IssuedToken, MemoryStore, NewToken, TokenFormat,
+    testing::UnreliableStore,
+};
+
+async fn issue(tokens: &ApiTokens, count: usize) -> Vec<IssuedToken> {
+    let app = tokens.create_app("Billing").await.unwrap();
+    let mut issued = Vec::new();
+    for _ in 0..count {
+        let token = tokens.issue(&app.id, NewToken::named("ci")).await;
+        issued.push(token.unwrap());
+    }
+    issued
+}
+
+async fn present(gate: &Authenticator, token: &IssuedToken) {
+    let presented = token.token().expose().as_bytes();
+    gate.authenticate(presented).await.unwrap();
+}
+
+#[tokio::test]
+async fn tokens_that_were_rotated_or_revoked_make_room_before_live_ones() {
+    for preloads in [true, false] {
+        for ends in [true, false] {
+            let store = UnreliableStore::new(MemoryStore::new()).without_word();
+            let tokens = ApiTokens::builder(store.clone(), TokenFormat::new("acme").unwrap())
+                .capacity(1000)
+                .build();
+            let mut live = issue(&tokens, 500).await;
+            let gate = tokens.authenticator();
+            let follower = tokens.follow().poll_interval(Duration::from_secs(1 << 30));
+            let follower = match preloads {
+                true => follower.replica(|_| ()),
+                false => follower,
+            };
+            let follower = follower.start().await.unwrap();
+            for token in &live {
+                present(gate, token).await;
+            }
+            for _ in 0..2 {
+                for token in &mut live {
+                    let id = token.record().id;
+                    let successor = tokens.rotate(id, Duration::ZERO).await.unwrap();
+                    if ends {
+                        tokens.revoke(id).await.unwrap();
+                    }
+                    present(gate, &successor).await;
+                    // The old one is cached as what it is now.
+                    let old = token.token().expose().as_bytes();
+                    gate.authenticate(old).await.unwrap_err();
+                    *token = successor;
+                }
+            }
+            follower.catch_up().await.unwrap();
+            for token in &live {
+                present(gate, token).await;
+            }
+            let finds = store.finds();
+            for token in &live {
+                present(gate, token).await;
+            }
+            assert_eq!(store.finds(), finds, "none was evicted");
+            assert_eq!(gate.stats().complete, preloads);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_preloaded_cache_of_any_capacity_admits_every_valid_token() {
+    for capacity in (0..=34).chain([63, 64, 65]) {
+        let store = UnreliableStore::new(MemoryStore::new()).without_word();
+        let tokens = ApiTokens::new(store.clone(), TokenFormat::new("acme").unwrap());
+        let issued = issue(&tokens, 40).await;
+        let gate = Authenticator::builder(store.clone())
+            .capacity(capacity)
+            .build();
+        let follower = gate.follow(store.clone());
+        let follower = follower.replica(|_| ()).start().await.unwrap();
+        for _ in 0..2 {
+            for token in &issued {
+                present(&gate, token).await;
+            }
+            follower.catch_up().await.unwrap();
+        }
+        assert_eq!(gate.stats().complete, capacity >= 40, "{capacity}");
+        assert!(gate.stats().entries <= capacity + capacity / 16);
+    }
+}

@@ -1,0 +1,123 @@
+//! One authenticator has one follower, and what one has covered ends with it.
+
+use std::time::Duration;
+
+use tower_api_tokens::{
+    Authenticator, Follower, MemoryStore, RejectionKind, StoreErrorKind, StoreError,
+};
+
+use crate::support::{BOUND, Node};
+
+const NEVER: Duration = Duration::from_secs(1 << 30);
+
+async fn follow(node: &Node) -> Result<Follower, StoreError> {
+    let follower = node.tokens.follow().poll_interval(NEVER).start().await?;
+    follower.catch_up().await?;
+    Ok(follower)
+}
+
+#[tokio::test]
+async fn a_second_follower_is_refused_while_one_runs() {
+    let node = Node::new();
+    let token = node.issue(&node.app().await).await;
+    let first = follow(&node).await.unwrap();
+    for _ in 0..3 {
+        let error = follow(&node).await.unwrap_err();
+        assert_eq!(error.kind(), StoreErrorKind::InvalidSettings);
+        let replica = node.tokens.follow().replica(|_| ()).start().await;
+        assert_eq!(replica.unwrap_err().kind(), StoreErrorKind::InvalidSettings);
+    }
+    // The first one goes on as if nothing had happened.
+    node.present(&token).await.unwrap();
+    node.clock.advance(BOUND - Duration::from_secs(1));
+    first.catch_up().await.unwrap();
+    node.clock.advance(BOUND - Duration::from_secs(1));
+    let finds = node.store.finds();
+    node.present(&token).await.unwrap();
+    assert_eq!(node.store.finds(), finds);
+    first.stop().await.unwrap();
+    let second = follow(&node).await.unwrap();
+    drop(second);
+    let third = follow(&node).await.unwrap();
+    third.catch_up().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_follower_that_could_not_start_is_in_nobodys_way() {
+    let node = Node::new();
+    node.store.set_fault(tower_api_tokens::testing::Fault::Error(
+        StoreErrorKind::Unavailable,
+    ));
+    for _ in 0..3 {
+        let error = follow(&node).await.unwrap_err();
+        assert_eq!(error.kind(), StoreErrorKind::Unavailable);
+    }
+    node.store
+        .set_fault(tower_api_tokens::testing::Fault::None);
+    let follower = follow(&node).await.unwrap();
+    follower.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn what_one_follower_has_covered_is_not_covered_by_the_next() {
+    let node = Node::new();
+    let token = node.issue(&node.app().await).await;
+    let first = follow(&node).await.unwrap();
+    node.present(&token).await.unwrap();
+    drop(first);
+    let elsewhere = Node::on(node.store.clone());
+    elsewhere.tokens.revoke(token.record().id).await.unwrap();
+    let second = follow(&node).await.unwrap();
+    assert_eq!(
+        node.refusal(&token).await,
+        Some(RejectionKind::RevokedToken)
+    );
+    second.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_lease_ends_with_the_bound_after_its_follower_was_dropped() {
+    for preloads in [true, false] {
+        let node = Node::new();
+        let app = node.app().await;
+        let token = node.issue(&app).await;
+        let follower = node.tokens.follow().poll_interval(NEVER);
+        let follower = match preloads {
+            true => follower.replica(|_| ()),
+            false => follower,
+        };
+        let follower = follower.start().await.unwrap();
+        node.present(&token).await.unwrap();
+        drop(follower);
+        let elsewhere = Node::on(node.store.clone());
+        elsewhere.tokens.revoke(token.record().id).await.unwrap();
+        let issued = elsewhere.issue(&app).await;
+        node.present(&issued).await.unwrap();
+        node.clock.advance(BOUND);
+        assert_eq!(
+            node.refusal(&token).await,
+            Some(RejectionKind::RevokedToken)
+        );
+        let stats = node.tokens.authenticator().stats();
+        assert_eq!((stats.revision, stats.lease_age), (None, None));
+        assert!(!stats.complete);
+    }
+}
+
+#[tokio::test]
+async fn a_plain_token_store_records_uses_in_the_log_that_is_given() {
+    let node = Node::new();
+    let token = node.issue(&node.app().await).await;
+    let store = MemoryStore::new();
+    let authenticator = Authenticator::new(node.store.clone());
+    let follower = authenticator.follow(store.clone());
+    let follower = follower.usage_log(node.store.clone()).start().await;
+    let follower = follower.unwrap();
+    let presented = token.token().expose().as_bytes();
+    for _ in 0..7 {
+        authenticator.authenticate(presented).await.unwrap();
+    }
+    follower.stop().await.unwrap();
+    let record = node.tokens.get(token.record().id).await.unwrap();
+    assert_eq!(record.uses, 7);
+}
