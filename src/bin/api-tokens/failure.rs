@@ -1,4 +1,4 @@
-//! How a command fails: with a message that names the cure, and an exit code.
+//! How a command fails: with a message that says what to do, and an exit code.
 
 use std::{error::Error, io, process::ExitCode};
 

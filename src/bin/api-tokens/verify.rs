@@ -25,7 +25,7 @@ pub(crate) struct Arguments {
     /// A scope that the token must have, or several with commas between them; can be repeated
     #[arg(long = "scope", value_name = "SCOPE", value_parser = scopes::list)]
     scopes: Vec<ScopeSet>,
-    /// There only so that a token in the wrong place is answered with the cure.
+    /// There only so that a token in the wrong place is answered with what to do.
     #[arg(hide = true)]
     misplaced: Vec<String>,
 }

@@ -40,7 +40,7 @@ pub(crate) struct Arguments {
     /// How many requests may be under way at once
     #[arg(long, value_name = "COUNT", default_value = "8", value_parser = at_least_one)]
     concurrency: usize,
-    /// How many requests a second are due; a quarter of what can be verified, unless it is told
+    /// How many requests a second are due. Defaults to a quarter of what can be verified
     #[arg(long, value_name = "PER_SECOND", value_parser = above_zero)]
     rate: Option<f64>,
     /// For how long requests are due

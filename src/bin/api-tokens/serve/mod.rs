@@ -115,7 +115,7 @@ pub(crate) async fn run(arguments: &Arguments, session: &Session) -> Result<(), 
     let follower = following(session, arguments).start().await?;
     let listener = arguments.listen.listen().await?;
     let address = listener.local_addr().map_err(cannot_serve)?;
-    // Before it says that it listens: whoever has read that may stop it.
+    // Before it says that it listens: a program that has read that may stop it.
     let stop = shutdown::requested().map_err(cannot_serve)?;
     let places = room::within_descriptors(arguments.max_connections);
 
@@ -163,7 +163,7 @@ fn following(session: &Session, arguments: &Arguments) -> FollowerBuilder {
 /// How often the store's changes are read: several times within the bound.
 fn poll_interval(max_staleness: Duration) -> Duration {
     match max_staleness {
-        // Nothing is remembered, so nothing has to be heeded.
+        // Nothing is cached, so nothing has to be invalidated.
         Duration::ZERO => Duration::from_secs(1),
         bound => (bound / 5).min(Duration::from_secs(1)),
     }
