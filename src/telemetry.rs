@@ -208,24 +208,6 @@ mod events {
         }
     }
 
-    #[cfg(test)]
-    mod tests {
-        use super::*;
-
-        #[test]
-        fn one_event_is_let_through_in_ten_seconds_and_the_others_are_counted() {
-            let throttle = Throttle::default();
-            let second = Duration::from_secs;
-            assert_eq!(throttle.admit(second(0)), Some(0));
-            assert_eq!(throttle.admit(second(0)), None);
-            assert_eq!(throttle.admit(second(9)), None);
-            assert_eq!(throttle.admit(second(10)), Some(2));
-            assert_eq!(throttle.admit(second(19)), None);
-            assert_eq!(throttle.admit(second(3600)), Some(1));
-            assert_eq!(throttle.admit(second(3610)), Some(0));
-        }
-    }
-
     /// Reports a trigger that was gone from a database, and is there again.
     #[cfg(feature = "sqlite")]
     pub(crate) fn trigger_restored(name: &str) {
@@ -245,6 +227,24 @@ mod events {
             id,
             "a row cannot be read and was left out; correct it or delete it"
         );
+    }
+
+    #[cfg(test)]
+    mod tests {
+        use super::*;
+
+        #[test]
+        fn one_event_is_let_through_in_ten_seconds_and_the_others_are_counted() {
+            let throttle = Throttle::default();
+            let second = Duration::from_secs;
+            assert_eq!(throttle.admit(second(0)), Some(0));
+            assert_eq!(throttle.admit(second(0)), None);
+            assert_eq!(throttle.admit(second(9)), None);
+            assert_eq!(throttle.admit(second(10)), Some(2));
+            assert_eq!(throttle.admit(second(19)), None);
+            assert_eq!(throttle.admit(second(3600)), Some(1));
+            assert_eq!(throttle.admit(second(3610)), Some(0));
+        }
     }
 }
 

@@ -5,9 +5,11 @@ use std::{future::pending, sync::Arc};
 use async_trait::async_trait;
 use jiff::Timestamp;
 
+#[cfg(any(feature = "admin", feature = "testing", feature = "transfer"))]
+use super::AuditLog;
 use super::{
-    AuditLog, ChangeLog, Changes, LivePage, Revision, StoreError, StoreErrorKind, TokenRegistry,
-    Usage, UsageLog,
+    ChangeLog, Changes, LivePage, Revision, StoreError, StoreErrorKind, TokenRegistry, Usage,
+    UsageLog,
 };
 use crate::token::TokenId;
 
@@ -22,6 +24,7 @@ impl RegistryLogs {
 }
 
 /// The audit log of a registry.
+#[cfg(any(feature = "admin", feature = "testing", feature = "transfer"))]
 pub(crate) fn audit_log(registry: &dyn TokenRegistry) -> Result<&dyn AuditLog, StoreError> {
     registry.audit_log().ok_or_else(|| without("audit log"))
 }

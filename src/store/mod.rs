@@ -28,7 +28,9 @@ pub use answer::Answer;
 pub use audit::{AuditLog, AuditQuery};
 pub use changes::{Change, ChangeLog, Changes, LivePage, LoggedChange, Revision, Usage, UsageLog};
 pub use error::{StoreError, StoreErrorKind};
-pub(crate) use logs::{RegistryLogs, audit_log};
+pub(crate) use logs::RegistryLogs;
+#[cfg(any(feature = "admin", feature = "testing", feature = "transfer"))]
+pub(crate) use logs::audit_log;
 pub use memory::MemoryStore;
 pub use mutation::{Applied, Mutation, Op, Plan, Snapshot, TokenRegistryExt, UsedKey, Write};
 pub use page::{AppQuery, Page, PageSize, TokenQuery};

@@ -195,22 +195,41 @@ fn a_change_that_cannot_be_reported_is_said_to_be_made() {
 }
 
 #[test]
-fn nothing_is_done_where_standard_output_is_closed() {
+fn no_token_is_made_where_standard_output_is_closed() {
     let cli = Cli::with_app();
     let (token, id) = cli.issue("ci", &[]);
-    for command in printing(&id) {
-        let script = format!("exec api-tokens {} >&-", command.join(" "));
-        let run = Run::from(cli.shell(&script).output().unwrap());
-        assert_eq!(run.code, 1, "{command:?}: {run:?}");
-        assert!(run.err.contains("is closed"), "{command:?}: {run:?}");
+    for command in [
+        "token issue --app billing --name x",
+        "token issue --app billing --name x --json",
+        &format!("token rotate {id}"),
+        "export",
+    ] {
+        let run = cli
+            .shell(&format!("exec api-tokens {command} >&-"))
+            .output();
+        let run = Run::from(run.unwrap());
+        assert_eq!(run.code, 1, "{command}: {run:?}");
+        assert!(run.err.contains("is closed"), "{command}: {run:?}");
     }
     let events = cli.run(&["events", "--json"]).json_lines();
     assert_eq!(events.len(), 2, "{events:?}");
-    // The exit code is the answer, and nothing has to be printed.
-    let verify = format!("printf %s {token} | api-tokens verify >&-");
-    Run::from(cli.shell(&verify).output().unwrap()).done();
-    let list = "api-tokens token list >/dev/null";
-    Run::from(cli.shell(list).output().unwrap()).done();
+    cli.verify(&token).done();
+}
+
+#[test]
+fn a_change_is_made_even_if_nobody_wants_its_output() {
+    let cli = Cli::with_app();
+    let (token, id) = cli.issue("ci", &[]);
+    // As other programs open it, and as shells do.
+    for out in ["<>/dev/null 1>&0", ">/dev/null", ">&-"] {
+        for command in ["app list", &format!("token revoke {id} --yes")] {
+            let run = cli
+                .shell(&format!("exec api-tokens {command} {out}"))
+                .output();
+            Run::from(run.unwrap()).done();
+        }
+    }
+    cli.verify(&token).failed(4);
 }
 
 #[test]

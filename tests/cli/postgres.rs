@@ -2,10 +2,6 @@
 
 #[path = "../services/mod.rs"]
 mod services;
-#[expect(
-    dead_code,
-    reason = "the other tests of the command line use all of it"
-)]
 mod support;
 
 use std::{

@@ -8,7 +8,6 @@
 
 #[expect(dead_code, reason = "not all of it is modelled")]
 #[path = "../../src/authenticator/flight.rs"]
-#[expect(dead_code, reason = "the models use a part of it")]
 mod flight;
 
 #[path = "../../src/authenticator/lease.rs"]
@@ -322,7 +321,10 @@ fn the_log_reaches_an_answer(covers_only_that: bool) {
             }
         });
         lookup.join().unwrap();
-        assert_ne!(covered, OTHER, "another answer than the log has reached is covered");
+        assert_ne!(
+            covered, OTHER,
+            "another answer than the log has reached is covered"
+        );
     });
 }
 
@@ -359,11 +361,10 @@ impl Complete {
 
     fn is_unknown(&self, looks_twice: bool, exclusively: bool) -> bool {
         let version = self.version.load(Acquire);
-        if version % 2 == 0 {
+        if version.is_multiple_of(2) {
             return false;
         }
-        let is_missing =
-            || !self.pending.load(Acquire) && !self.cached.load(Acquire);
+        let is_missing = || !self.pending.load(Acquire) && !self.cached.load(Acquire);
         let missing = match exclusively {
             true => self.flights.exclusively(&KEY, is_missing),
             false => is_missing(),

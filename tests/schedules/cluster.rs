@@ -130,7 +130,7 @@ impl Servers {
 
     fn next(&mut self) -> &[Written] {
         self.calls += 1;
-        match self.calls % 2 == 0 || !self.other_answers {
+        match self.calls.is_multiple_of(2) || !self.other_answers {
             true => &self.primary,
             false => &self.other,
         }

@@ -128,13 +128,13 @@ impl Command {
 }
 
 impl Cli {
-    /// Whether a result goes to standard output. The verdict of `verify` is its exit code.
-    pub(crate) fn prints(&self) -> bool {
+    /// Whether the command is for what it prints on standard output, and that cannot be had again:
+    /// a token, or an export.
+    pub(crate) fn hands_over(&self) -> bool {
         match &self.command {
-            Command::Serve(_) => false,
-            Command::Backup(_) | Command::Restore(_) | Command::Verify(_) => self.options.json,
-            Command::Export(arguments) => self.options.json || !arguments.has_file(),
-            _ => true,
+            Command::Token(command) => command.hands_over(),
+            Command::Export(arguments) => !arguments.has_file(),
+            _ => false,
         }
     }
 
@@ -154,9 +154,6 @@ impl Cli {
 }
 
 fn print_help(help: &clap::Error) -> ExitCode {
-    if output::is_closed() {
-        return Failure::failed("standard output is closed").report();
-    }
     match help.print().and_then(|()| io::stdout().flush()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => Failure::from(error).report(),

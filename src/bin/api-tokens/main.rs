@@ -50,7 +50,7 @@ async fn main() -> ExitCode {
 }
 
 async fn run(cli: Cli) -> Result<(), Failure> {
-    if cli.prints() && output::is_closed() {
+    if cli.hands_over() && output::is_closed() {
         return Err(Failure::failed(
             "standard output is closed, so nothing was done: send it to a file, a pipe or, opened for writing alone, `/dev/null`",
         ));

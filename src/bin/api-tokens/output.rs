@@ -95,7 +95,8 @@ fn fits(table: &Table) -> bool {
 
 /// Whether standard output was closed when the program started. The standard library then puts the
 /// null device in its place, open for reading too, so that nothing that is written reports an error.
-/// A null device that a shell opened is for writing alone.
+/// A null device that a shell opened is for writing alone. Other programs open it like the standard
+/// library, so this matters only where the output must not be lost.
 #[cfg(target_os = "linux")]
 pub(crate) fn is_closed() -> bool {
     use std::{fs::metadata, os::unix::fs::MetadataExt};

@@ -52,6 +52,10 @@ pub struct Mutation {
 }
 
 /// What a [`Mutation`] changes.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "a mutation is made for one call of a store, and not kept in numbers"
+)]
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Op {
@@ -100,6 +104,10 @@ pub enum Op {
 }
 
 /// What a [`Mutation`] has changed.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "a mutation is made for one call of a store, and not kept in numbers"
+)]
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Applied {

@@ -56,6 +56,10 @@ pub struct Plan {
 }
 
 /// One part of what a change writes.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "a mutation is made for one call of a store, and not kept in numbers"
+)]
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Write {

@@ -38,6 +38,11 @@ pub(crate) enum Command {
 }
 
 impl Command {
+    /// Whether the command prints a token.
+    pub(crate) fn hands_over(&self) -> bool {
+        matches!(self, Self::Issue(_) | Self::Rotate(_))
+    }
+
     pub(crate) fn purpose(&self) -> Purpose {
         match self {
             Self::Issue(_) | Self::Rotate(_) => Purpose::Issue,
