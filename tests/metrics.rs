@@ -97,6 +97,7 @@ async fn the_numbers_of_the_statistics_are_published() {
     assert_eq!(number("api_tokens_cache_entries"), 1.0);
     assert_eq!(number("api_tokens_cache_absent_entries"), 0.0);
     assert_eq!(number("api_tokens_cache_complete"), 0.0);
+    assert_eq!(number("api_tokens_cache_pending"), 0.0);
     assert_eq!(number("api_tokens_revision_lag"), 0.0);
     let refused = |kind: &str| {
         published[&format!("api_tokens_refusals_total{{authenticator=\"public\",kind=\"{kind}\"}}")]
@@ -104,7 +105,7 @@ async fn the_numbers_of_the_statistics_are_published() {
     assert_eq!(refused("wrong_format"), 2.0);
     assert_eq!(refused("revoked_token"), 1.0);
     assert_eq!(refused("store_failure"), 0.0, "there from the beginning");
-    assert_eq!(published.len(), 7 + 11, "and a lease only with a follower");
+    assert_eq!(published.len(), 8 + 11, "and a lease only with a follower");
 }
 
 #[tokio::test]

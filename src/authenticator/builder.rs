@@ -80,43 +80,47 @@ impl AuthenticatorBuilder {
         Arc::clone(&self.clock)
     }
 
-    /// Sets how long the store may take to answer, one second unless it is told. A request whose
-    /// lookup takes longer is refused as [`StoreTimeout`](crate::RejectionKind::StoreTimeout). It
-    /// holds for each answer that a follower waits for, too.
+    /// Sets the lookup timeout. Defaults to one second. A request whose lookup takes longer is
+    /// refused as [`StoreTimeout`](crate::RejectionKind::StoreTimeout). It also bounds each answer
+    /// that a follower waits for.
     #[must_use]
     pub fn lookup_timeout(mut self, timeout: Duration) -> Self {
         self.lookup_timeout = timeout;
         self
     }
 
-    /// Sets how many lookups may be under way at once, 1,024 unless it is told. A request that
-    /// would need one more is refused as [`Overload`](crate::RejectionKind::Overload), so that a
-    /// slow store does not gather waiting requests without end. What a follower asks does not count.
+    /// Sets how many lookups may be in flight. Defaults to 1,024. A request that would need one more
+    /// is refused as [`Overload`](crate::RejectionKind::Overload), so that a slow store does not
+    /// gather waiting requests without end. Lookups of a follower do not count.
+    ///
+    /// Tokens that the store is known to have had, from earlier answers or its change log, have as
+    /// many permits of their own: a flood of other tokens does not turn them away.
     #[must_use]
     pub fn max_lookups(mut self, lookups: usize) -> Self {
         self.max_lookups = lookups;
         self
     }
 
-    /// Sets how old an answer may be, five seconds unless it is told: how long a token that was
-    /// revoked elsewhere may still be admitted here. With zero nothing is remembered, and the store
-    /// is asked on every request.
+    /// Sets how old an answer may be: how long a token that was revoked elsewhere may still be
+    /// admitted here. Defaults to five seconds. With zero nothing is cached, and the store is asked
+    /// on every request.
     #[must_use]
     pub fn max_staleness(mut self, age: Duration) -> Self {
         self.max_staleness = age;
         self
     }
 
-    /// Sets how many tokens are remembered, 1,048,576 unless it is told, at some 150 bytes each.
-    /// Beyond that those are forgotten that have not been used for the longest time.
+    /// Sets how many tokens are cached. Defaults to 1,048,576, at some 150 bytes each. Beyond that,
+    /// tokens that have expired or were revoked are evicted first, then those that have not been used
+    /// for the longest time.
     #[must_use]
     pub fn capacity(mut self, tokens: usize) -> Self {
         self.capacity = tokens;
         self
     }
 
-    /// Sets how many unknown tokens are remembered as such, 65,536 unless it is told. They take no
-    /// room from the others.
+    /// Sets how many unknown tokens are in the negative cache. Defaults to 65,536. They take no room
+    /// from the others.
     #[must_use]
     pub fn absent_capacity(mut self, tokens: usize) -> Self {
         self.absent_capacity = tokens;

@@ -67,16 +67,9 @@ pub(super) struct Fill<'a> {
     /// The record, whose digest was compared.
     pub(super) record: Option<&'a TokenRecord>,
     pub(super) position: Option<Revision>,
-    pub(super) asked: Asked,
+    pub(super) asked_at: Duration,
     /// The generation of evictions in which the lookup began.
     pub(super) generation: u64,
-}
-
-/// When a lookup began, and what was known then.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Asked {
-    pub(super) at: Duration,
-    pub(super) known: u64,
 }
 
 impl Cache {
@@ -114,15 +107,6 @@ impl Cache {
 
     fn fresh_until(&self, asked_at: Duration) -> u64 {
         nanoseconds(asked_at).saturating_add(self.staleness)
-    }
-
-    /// Notes that the store is about to be asked.
-    pub(super) fn asking(&self, clock: &dyn Clock) -> Asked {
-        let known = self.positions().known();
-        Asked {
-            at: clock.precise_monotonic(),
-            known,
-        }
     }
 
     /// Gives a cached token that is fresh to `with`.
@@ -178,7 +162,7 @@ impl Cache {
     pub(super) fn freshness(&self, fill: &Fill<'_>) -> Freshness {
         let mut freshness = self
             .positions()
-            .judge(fill.position, nanoseconds(fill.asked.at));
+            .judge(fill.position, nanoseconds(fill.asked_at));
         if !self.is_kept() {
             // A bound of zero is for each request to have an answer of its own.
             freshness.until = if freshness.is_behind { 0 } else { u64::MAX };
@@ -195,10 +179,10 @@ impl Cache {
             Some(_) => Kind::Present,
             None => Kind::Absent,
         };
-        let Asked { at, known } = fill.asked;
+        let asked_at = fill.asked_at;
         let freshness =
             self.positions()
-                .file(fill.digest, kind, fill.position, nanoseconds(at), known);
+                .file(fill.digest, kind, fill.position, nanoseconds(asked_at));
         let is_worthless =
             freshness.is_behind && !Instant::precise(clock).is_before(freshness.until);
         let is_outdated = fill.record.is_some_and(|token| {
@@ -210,9 +194,9 @@ impl Cache {
         }
         match fill.record {
             Some(token) => {
-                self.cache(token, freshness, at, clock);
+                self.cache(token, freshness, asked_at, clock);
             }
-            None => self.cache_absence(fill.digest, freshness, at),
+            None => self.cache_absence(fill.digest, freshness, asked_at),
         }
         freshness
     }
@@ -262,6 +246,15 @@ impl Cache {
             self.adopt(entry);
         }
         self.absent.insert(*digest, freshness);
+    }
+
+    /// When a token is re-read whose answer is not covered: another server may show more at any time,
+    /// and an answer that is ahead is covered before long.
+    fn due_at(&self, freshness: Freshness, asked_at: Duration) -> u64 {
+        match freshness.is_behind {
+            true => nanoseconds(asked_at).max(1),
+            false => self.fresh_until(asked_at),
+        }
     }
 
     /// Lets the lease cover an answer that was ahead of the follower when it was cached.

@@ -1,41 +1,70 @@
 //! Which revisions the follower has applied, to recognize another server of the same store and
 //! another store.
 
+use std::collections::VecDeque;
+
 use crate::store::Revision;
 
-/// How many revisions are kept. The latest half of them without a gap.
-const MAX: usize = 8192;
+/// How many of the latest revisions are kept, and of the older ones at most.
+const MAX: usize = 4096;
 
-/// Revisions in the order of their numbers: all of the latest ones, and of older ones the fewer the
-/// older they are.
-#[derive(Debug, Default)]
+/// Revisions in the order of their numbers: all of the latest ones, and of older ones some that are
+/// about the same distance apart.
+#[derive(Debug)]
 pub(super) struct History {
-    revisions: Vec<Revision>,
+    latest: VecDeque<Revision>,
+    older: VecDeque<Revision>,
+    /// How far apart the older ones are at least.
+    distance: u64,
+}
+
+impl Default for History {
+    fn default() -> Self {
+        Self {
+            latest: VecDeque::new(),
+            older: VecDeque::new(),
+            distance: 64,
+        }
+    }
 }
 
 impl History {
     /// Adds a revision. Those from its number on were of another history.
     pub(super) fn push(&mut self, revision: Revision) {
-        let from = self.place(revision.number);
-        self.revisions.truncate(from);
-        if self.revisions.len() >= MAX {
-            let mut place = 0;
-            self.revisions.retain(|_| {
-                place += 1;
-                place > MAX / 2 || place % 2 == 0
-            });
+        for held in [&mut self.latest, &mut self.older] {
+            let from = place(held, revision.number);
+            held.truncate(from);
         }
-        self.revisions.push(revision);
+        self.latest.push_back(revision);
+        if self.latest.len() > MAX
+            && let Some(oldest) = self.latest.pop_front()
+        {
+            self.keep(oldest);
+        }
     }
 
-    fn place(&self, number: u64) -> usize {
-        self.revisions.partition_point(|held| held.number < number)
+    fn keep(&mut self, revision: Revision) {
+        let last = self.older.back().map_or(0, |last| last.number);
+        if !self.older.is_empty() && revision.number < last.saturating_add(self.distance) {
+            return;
+        }
+        if self.older.len() >= MAX {
+            let mut place = 0;
+            self.older.retain(|_| {
+                place += 1;
+                place % 2 == 1
+            });
+            self.distance = self.distance.saturating_mul(2);
+        }
+        self.older.push_back(revision);
     }
 
     /// The mark of a revision, if it is kept.
     pub(super) fn mark(&self, number: u64) -> Option<u64> {
-        let held = self.revisions.get(self.place(number))?;
-        (held.number == number).then_some(held.mark)
+        [&self.latest, &self.older].into_iter().find_map(|held| {
+            let held = held.get(place(held, number))?;
+            (held.number == number).then_some(held.mark)
+        })
     }
 
     /// Whether a revision is known not to be one of these.
@@ -46,13 +75,19 @@ impl History {
 
     /// The latest revision before a number that is kept.
     pub(super) fn before(&self, number: u64) -> Option<Revision> {
-        let place = self.place(number).checked_sub(1)?;
-        self.revisions.get(place).copied()
+        [&self.latest, &self.older].into_iter().find_map(|held| {
+            let place = place(held, number).checked_sub(1)?;
+            held.get(place).copied()
+        })
     }
 
     pub(super) fn clear(&mut self) {
-        self.revisions.clear();
+        *self = Self::default();
     }
+}
+
+fn place(held: &VecDeque<Revision>, number: u64) -> usize {
+    held.partition_point(|held| held.number < number)
 }
 
 #[cfg(test)]
@@ -72,7 +107,7 @@ mod tests {
         for number in 1..=1_000_000 {
             history.push(revision(number));
         }
-        assert!(history.revisions.len() <= MAX);
+        assert!(history.latest.len() <= MAX && history.older.len() <= MAX);
         for number in 996_000..=1_000_000 {
             assert_eq!(history.mark(number), Some(revision(number).mark));
         }
@@ -81,10 +116,10 @@ mod tests {
             mark: 0
         }));
         assert!(!history.differs(revision(999_999)));
-        for number in [900_000, 500_000, 200_000] {
+        for number in [997_000, 900_000, 500_000, 2000] {
             let before = history.before(number).unwrap();
             assert_eq!(before, revision(before.number));
-            assert!(before.number < number && before.number > number / 2);
+            assert!(before.number < number && before.number > number - 1000);
         }
         assert_eq!(history.before(1), None);
     }

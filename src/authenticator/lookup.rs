@@ -15,7 +15,7 @@ use tokio::{
 use super::{
     Shared,
     admission::{Admission, Found},
-    cache::{Asked, Fill},
+    cache::Fill,
     entry::{Entry, Grant, Instant},
     flight::Ticket,
     positions::Freshness,
@@ -217,18 +217,18 @@ fn begin(
     ticket: Ticket,
     permit: Permit,
 ) -> Result<(SharedFuture<Asking>, WeakFlight), Rejection> {
-    let asked = shared.cache.asking(&*shared.clock);
-    let landing = Landing::new(shared, digest, ticket, asked);
+    let asked_at = shared.clock.precise_monotonic();
+    let landing = Landing::new(shared, digest, ticket, asked_at);
     let asking: Asking = Box::pin(async move {
         let _permit = permit;
         let shared = Arc::clone(&landing.shared);
         let answer = shared.lookups.find(&*shared.store, &digest).await?;
         let (record, position) = (shared.check_digest(&digest, answer.record), answer.position);
         let freshness = landing.land(record.as_ref(), position);
-        let entry = |token| Entry::of(token, Arc::new(Grant::of(token)), freshness, asked.at);
+        let entry = |token| Entry::of(token, Arc::new(Grant::of(token)), freshness, asked_at);
         Ok(Arc::new(Found {
             entry: record.as_ref().map(entry),
-            asked_at: asked.at,
+            asked_at,
             freshness,
             ticket,
         }))
@@ -237,7 +237,7 @@ fn begin(
     let weak = asking.downgrade();
     let flight = WeakFlight {
         asking: weak.ok_or_else(Rejection::store_timeout)?,
-        asked_at: asked.at,
+        asked_at,
     };
     Ok((asking, flight))
 }
@@ -246,7 +246,7 @@ fn begin(
 pub(super) struct Landing {
     shared: Arc<Shared>,
     digest: TokenDigest,
-    asked: Asked,
+    asked_at: Duration,
     ticket: Option<Ticket>,
 }
 
@@ -255,12 +255,12 @@ impl Landing {
         shared: &Arc<Shared>,
         digest: TokenDigest,
         ticket: Ticket,
-        asked: Asked,
+        asked_at: Duration,
     ) -> Self {
         Self {
             shared: Arc::clone(shared),
             digest,
-            asked,
+            asked_at,
             ticket: Some(ticket),
         }
     }
@@ -285,7 +285,7 @@ impl Landing {
             digest: &self.digest,
             record,
             position,
-            asked: self.asked,
+            asked_at: self.asked_at,
             generation,
         };
         let ticket = self.ticket.take();

@@ -32,6 +32,7 @@ mod enabled {
     const ENTRIES: &str = "api_tokens_cache_entries";
     const ABSENT: &str = "api_tokens_cache_absent_entries";
     const COMPLETE: &str = "api_tokens_cache_complete";
+    const PENDING: &str = "api_tokens_cache_pending";
     const REVISION_LAG: &str = "api_tokens_revision_lag";
     const LEASE_AGE: &str = "api_tokens_lease_age_seconds";
 
@@ -46,15 +47,16 @@ mod enabled {
         ///
         /// | name | type | what it is |
         /// |---|---|---|
-        /// | `api_tokens_hits_total` | counter | requests admitted from memory |
+        /// | `api_tokens_hits_total` | counter | requests admitted from the cache |
         /// | `api_tokens_lookups_total` | counter | requests for which the store was asked |
         /// | `api_tokens_refusals_total` | counter | refused requests, by [`kind`](RejectionKind::as_str) |
-        /// | `api_tokens_lookups_in_flight` | gauge | lookups under way |
-        /// | `api_tokens_cache_entries` | gauge | tokens remembered |
-        /// | `api_tokens_cache_absent_entries` | gauge | unknown tokens remembered as such |
-        /// | `api_tokens_cache_complete` | gauge | 1 while every live token is remembered, else 0 |
-        /// | `api_tokens_revision_lag` | gauge | changes known of and not heeded when a follower last asked |
-        /// | `api_tokens_lease_age_seconds` | gauge | age of the latest reading of the store's changes; there once a follower has read them |
+        /// | `api_tokens_lookups_in_flight` | gauge | lookups in flight |
+        /// | `api_tokens_cache_entries` | gauge | tokens in the cache |
+        /// | `api_tokens_cache_absent_entries` | gauge | unknown tokens in the negative cache |
+        /// | `api_tokens_cache_complete` | gauge | 1 while a preloaded cache refuses unknown tokens without a lookup, else 0 |
+        /// | `api_tokens_cache_pending` | gauge | tokens of a preloaded cache that have changed and are to be read again |
+        /// | `api_tokens_revision_lag` | gauge | changes known of and not applied |
+        /// | `api_tokens_lease_age_seconds` | gauge | age of the reading of the store's changes that proves the cache to be fresh; published once a follower has read them |
         ///
         /// Each carries the label `authenticator`, the
         /// [`name`](crate::AuthenticatorBuilder::name) of this one; refusals also `kind`, like
@@ -106,6 +108,7 @@ mod enabled {
         show(ENTRIES, stats.entries as f64);
         show(ABSENT, stats.absent as f64);
         show(COMPLETE, f64::from(u8::from(stats.complete)));
+        show(PENDING, stats.pending as f64);
         show(REVISION_LAG, stats.revision_lag as f64);
         if let Some(age) = stats.lease_age {
             show(LEASE_AGE, age.as_secs_f64());
@@ -114,30 +117,35 @@ mod enabled {
 
     fn describe() {
         for (name, what) in [
-            (HITS, "Requests admitted from memory."),
+            (HITS, "Requests admitted from the cache."),
             (LOOKUPS, "Requests for which the store was asked."),
             (REFUSALS, "Refused requests."),
         ] {
             describe_counter!(name, Unit::Count, what);
         }
         for (name, unit, what) in [
-            (IN_FLIGHT, Unit::Count, "Lookups under way."),
-            (ENTRIES, Unit::Count, "Tokens remembered."),
-            (ABSENT, Unit::Count, "Unknown tokens remembered as such."),
+            (IN_FLIGHT, Unit::Count, "Lookups in flight."),
+            (ENTRIES, Unit::Count, "Tokens in the cache."),
+            (ABSENT, Unit::Count, "Unknown tokens in the negative cache."),
             (
                 COMPLETE,
                 Unit::Count,
-                "1 while every live token is remembered, else 0.",
+                "1 while a preloaded cache refuses unknown tokens without a lookup, else 0.",
+            ),
+            (
+                PENDING,
+                Unit::Count,
+                "Tokens of a preloaded cache that have changed and are to be read again.",
             ),
             (
                 REVISION_LAG,
                 Unit::Count,
-                "Changes known of and not heeded when a follower last asked.",
+                "Changes known of and not applied.",
             ),
             (
                 LEASE_AGE,
                 Unit::Seconds,
-                "Age of the latest reading of the store's changes.",
+                "Age of the reading of the store's changes that proves the cache to be fresh.",
             ),
         ] {
             describe_gauge!(name, unit, what);

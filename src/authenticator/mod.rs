@@ -1,5 +1,4 @@
-//! From a presented token to a principal: digest, memory, store, admission. It knows nothing of
-//! HTTP.
+//! From a presented token to a principal: digest, cache, store, admission. It knows nothing of HTTP.
 
 mod absent;
 mod admission;
@@ -53,7 +52,7 @@ use crate::{
 /// The longest credential that is looked at, in bytes.
 pub(crate) const MAX_PRESENTED_LEN: usize = 4096;
 
-/// Verifies presented tokens against a store, and remembers what it said.
+/// Verifies presented tokens against a store, and caches its answers.
 ///
 /// The layer has one inside. By itself it serves whatever is not an HTTP request: the first
 /// message of a WebSocket, a stream, a queue.
@@ -75,18 +74,22 @@ pub(crate) const MAX_PRESENTED_LEN: usize = 4096;
 ///
 /// Only a token whose record the store returned, whose whole digest is that of the presented bytes,
 /// and which is live by the authenticator's clock at this very request. A store that fails, panics
-/// or does not answer within the lookup time-out admits nobody.
+/// or does not answer within the lookup timeout admits nobody.
 ///
 /// # How old an answer may be
 ///
-/// At most [`max_staleness`](AuthenticatorBuilder::max_staleness), five seconds unless it is told:
-/// that long after a token was revoked somewhere, it is admitted nowhere. The answer for a token is
-/// remembered for that long from the moment in which the store was asked. A [`Follower`] renews it
-/// for all tokens at once, for as long as it can read the store's changes. An answer that is too old
-/// is never given, whether the store can be asked or not.
+/// At most [`max_staleness`](AuthenticatorBuilder::max_staleness), five seconds by default: a token
+/// that was revoked somewhere stops working everywhere within it. An answer is cached for that long
+/// from the moment in which the store was asked. A [`Follower`] renews all of them together, for as
+/// long as it can read the store's changes. An answer that is too old is never used, whether the
+/// store can be reached or not.
 ///
-/// What is changed through the [`ApiTokens`](crate::ApiTokens) that share this authenticator is
-/// heeded before the call that changes it returns.
+/// An [`Answer`](crate::Answer) with a position may come from a server that lags behind the one whose
+/// changes are followed: it is used for no longer than the bound after the first change that it
+/// lacks. One without a position is bounded by its own age.
+///
+/// A change that is made through the [`ApiTokens`](crate::ApiTokens) that share this authenticator
+/// takes effect before the call that makes it returns.
 #[derive(Clone)]
 pub struct Authenticator {
     shared: Arc<Shared>,
@@ -143,7 +146,12 @@ impl Authenticator {
         verdict
     }
 
-    /// Sets up the task that heeds changes made elsewhere, as a log tells of them.
+    /// Sets up the task that applies changes made elsewhere, as a log shows them.
+    ///
+    /// The log has to be that of the store that is looked up in. If that store is a wrapper that
+    /// changes what another one finds, and this is the other one's log, then changes of what the
+    /// wrapper adds are not in it: let the wrapper return its answers without a position, so that
+    /// they are bounded by their own age, and do not [preload](FollowerBuilder::replica).
     pub fn follow(&self, log: impl ChangeLog) -> FollowerBuilder {
         FollowerBuilder::new(self.clone(), Arc::new(log), None)
     }
@@ -156,7 +164,7 @@ impl Authenticator {
         FollowerBuilder::new(self.clone(), log, usage)
     }
 
-    /// What the authenticator has done and remembers.
+    /// What the authenticator has done and caches.
     #[must_use]
     pub fn stats(&self) -> Stats {
         Stats::of(&self.shared)

@@ -3,9 +3,9 @@
 //! Lookups and readings of the change log may reach different servers, of which some lag behind and
 //! some hold another history. A follower applies changes in order. An answer that shows fewer
 //! changes than it has applied lacks known changes; one that shows more is not covered by the
-//! lease before the follower has read as far. Which changes did not exist at an instant is known
-//! from *observations*: at the instant when a server was asked that turned out to be no further
-//! behind than any before it, the changes beyond its answer did not exist.
+//! lease before the follower has read as far. Which changes did not exist at an instant is known from
+//! the readings of the log: when it was asked, there were no changes beyond the latest one that it
+//! showed. If an answer has shown more before, the log lags, and the reading counts as of that answer.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -24,8 +24,8 @@ pub(super) const COVERED: u32 = 1;
 /// How many answers that are ahead of the follower are kept track of.
 const MAX_AHEAD: usize = 1 << 16;
 
-/// How many observations there are within the bound. Those of answers are thinned to this.
-const OBSERVATIONS: u64 = 64;
+/// How many of the answers that have shown more than any before are kept track of.
+const MAX_SHOWN: usize = 1024;
 
 /// Times are nanoseconds of the monotonic clock.
 #[derive(Debug)]
@@ -38,8 +38,10 @@ pub(super) struct Positions {
     applied: Option<Revision>,
     /// The greatest number that an answer or a reading has shown.
     known: u64,
-    /// When it was seen that there were no changes after a number. Both increase.
+    /// When there were no changes after a number, by the log. Both increase.
     observed: VecDeque<Observation>,
+    /// When a number was first shown by an answer, of those beyond what was applied. Both increase.
+    shown: VecDeque<Observation>,
     history: History,
     ahead: [Ahead; 2],
     serial: u32,
@@ -126,6 +128,7 @@ impl Positions {
             applied: None,
             known: 0,
             observed: VecDeque::new(),
+            shown: VecDeque::new(),
             history: History::default(),
             ahead: Default::default(),
             serial: COVERED,
@@ -191,6 +194,7 @@ impl Positions {
             asked_at,
             number: revision.number,
         }]);
+        self.shown.clear();
         self.ahead = Default::default();
         self.history.push(revision);
     }
@@ -206,9 +210,7 @@ impl Positions {
         }
         self.applied = Some(revision);
         self.known = self.known.max(reading.latest);
-        if reading.latest >= reading.known {
-            self.observe(reading.asked_at, reading.latest);
-        }
+        self.observe(reading);
         let mut reached = Vec::new();
         let mut foreign = false;
         for (kind, ahead) in [Kind::Present, Kind::Absent]
@@ -230,7 +232,11 @@ impl Positions {
             // Another history has no say in what there is to be read of this one.
             let ahead = self.ahead.iter().filter_map(Ahead::greatest).max();
             self.known = ahead.unwrap_or(0).max(reading.latest).max(revision.number);
+            if ahead.is_none() {
+                self.shown.clear();
+            }
         }
+        self.shown.retain(|shown| shown.number > revision.number);
         reached
     }
 
@@ -264,24 +270,20 @@ impl Positions {
         }
     }
 
-    /// Judges an answer that is cached. `known` was known when it was asked for. One that is ahead
-    /// is covered later, when the follower has read as far.
+    /// Judges an answer that is cached. One that is ahead is covered later, when the follower has read
+    /// as far.
     pub(super) fn file(
         &mut self,
         digest: &TokenDigest,
         kind: Kind,
         position: Option<Revision>,
         asked_at: u64,
-        known: u64,
     ) -> Freshness {
         let mut freshness = self.judge(position, asked_at);
         let (Some(_), Some(position), false) = (self.applied, position, freshness.is_behind) else {
             return freshness;
         };
-        self.known = self.known.max(position.number);
-        if position.number >= known {
-            self.observe_seldom(asked_at, position.number);
-        }
+        self.show(position.number, asked_at);
         if freshness.coverage == UNCOVERED {
             freshness.coverage = self.next_serial();
             self.ahead[kind as usize].insert(position, freshness.coverage, *digest);
@@ -312,15 +314,28 @@ impl Positions {
         self.asked_at(self.applied?.number)
     }
 
-    /// Observes an answer, if the latest observation is not of about the same time.
-    fn observe_seldom(&mut self, asked_at: u64, number: u64) {
-        let latest = self.observed.back().map_or(0, |latest| latest.asked_at);
-        if asked_at >= latest.saturating_add(self.staleness / OBSERVATIONS) {
-            self.observe(asked_at, number);
+    /// Notes that an answer has shown the changes up to a number.
+    fn show(&mut self, number: u64, asked_at: u64) {
+        if number > self.known {
+            self.known = number;
+            // Without it, the one before stands for it, which was earlier.
+            if self.shown.len() < MAX_SHOWN {
+                let latest = self.shown.back().map_or(0, |latest| latest.asked_at);
+                let asked_at = asked_at.max(latest);
+                self.shown.push_back(Observation { asked_at, number });
+            }
         }
     }
 
-    fn observe(&mut self, asked_at: u64, number: u64) {
+    /// Notes that there were no changes after the latest one that a reading has shown.
+    fn observe(&mut self, reading: &Reading<'_>) {
+        let number = reading.latest;
+        let mut asked_at = reading.asked_at;
+        if number < reading.known {
+            let after = self.shown.partition_point(|shown| shown.number <= number);
+            let shown = self.shown.get(after).or_else(|| self.shown.back());
+            asked_at = shown.map_or(0, |shown| shown.asked_at.min(asked_at));
+        }
         let implies = |o: &Observation, other: &Observation| {
             o.asked_at >= other.asked_at && o.number <= other.number
         };

@@ -23,10 +23,10 @@ const ROUNDS: usize = 3;
 
 /// Reads some tokens in one query and caches the answers, where nothing was evicted meanwhile.
 pub(super) async fn read(shared: &Arc<Shared>, digests: &[TokenDigest]) -> Result<(), Rejection> {
-    let asked = shared.cache.asking(&*shared.clock);
+    let asked_at = shared.clock.precise_monotonic();
     let begin = |digest: &TokenDigest| {
         let ticket = shared.flights.begin_alone(*digest)?;
-        Some(Landing::new(shared, *digest, ticket, asked))
+        Some(Landing::new(shared, *digest, ticket, asked_at))
     };
     // Tokens that a request looks up already settle by that.
     let landings: Vec<Landing> = digests.iter().filter_map(begin).collect();

@@ -25,6 +25,8 @@ enum Step {
     /// The other server does not answer, or does.
     OtherAnswers(bool),
     Promote,
+    /// Time passes, and the followers read the log if it is time to.
+    Advance(Duration),
     /// Time passes, and the followers read the log.
     Tick(Duration),
 }
@@ -40,7 +42,8 @@ fn step(log_lags: bool) -> impl Strategy<Value = Step> {
         2 * u32::from(log_lags) => any::<bool>().prop_map(Step::LogLags),
         1 => any::<bool>().prop_map(Step::OtherAnswers),
         1 => Just(Step::Promote),
-        8 => (1_u64..=1000).prop_map(|ms| Step::Tick(Duration::from_millis(ms))),
+        8 => (1_u64..=1000).prop_map(|ms| Step::Advance(Duration::from_millis(ms))),
+        6 => (1_u64..=1000).prop_map(|ms| Step::Tick(Duration::from_millis(ms))),
     ]
 }
 
@@ -59,6 +62,8 @@ struct Scene {
     promoted: bool,
     /// The bound, and how much later the log may have shown a change.
     bound: Duration,
+    /// When the log was read last.
+    read_at: Duration,
 }
 
 impl Scene {
@@ -72,6 +77,7 @@ impl Scene {
             tokens: Vec::new(),
             promoted: false,
             bound: BOUND,
+            read_at: Duration::ZERO,
         };
         for _ in 0..3 {
             scene.issue();
@@ -142,15 +148,24 @@ impl Scene {
                     self.read_log().await;
                 }
             }
+            Step::Advance(time) => {
+                let left = self.read_at + READ_EVERY - self.clock.monotonic();
+                self.clock.advance(time.min(left));
+                if time >= left {
+                    self.read_log().await;
+                }
+            }
             Step::Tick(time) => {
-                self.clock.advance(time.min(READ_EVERY));
+                let left = self.read_at + READ_EVERY - self.clock.monotonic();
+                self.clock.advance(time.min(left));
                 self.read_log().await;
             }
         }
     }
 
     /// Reads the log from whichever server it is, and at last from the one that is written to.
-    async fn read_log(&self) {
+    async fn read_log(&mut self) {
+        self.read_at = self.clock.monotonic();
         let lags = self.cluster.servers().log_lags;
         for (_, follower) in &self.nodes {
             if lags {

@@ -85,7 +85,8 @@ impl Restorer {
         let shared = Arc::clone(&self.shared);
         let mut ticks = interval(poll_interval);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut has_failed = false;
+        // What could not be restored now is tried again at the next tick, and not as fast as it goes.
+        let mut pauses = false;
         loop {
             let waits = tokio::select! {
                 biased;
@@ -93,12 +94,12 @@ impl Restorer {
                     Some(waits) => Some(waits),
                     None => return,
                 },
-                () = shared.cache.preload.work.notified(), if !has_failed => None,
+                () = shared.cache.preload.work.notified(), if !pauses => None,
                 _ = ticks.tick() => None,
             };
             let restored = self.restore().await;
-            has_failed = restored.is_err();
-            if has_failed {
+            pauses = restored.is_err() || shared.cache.preload.wants_scan().is_some();
+            if restored.is_err() {
                 ticks.reset_after(jittered(poll_interval));
             }
             if let Some(waits) = waits {

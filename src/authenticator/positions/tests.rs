@@ -46,8 +46,7 @@ fn read(positions: &mut Positions, asked_at: u64, latest: u64, known: u64) -> Ve
 }
 
 fn file(positions: &mut Positions, position: Revision, asked_at: u64) -> Freshness {
-    let known = positions.known();
-    positions.file(&digest(), Kind::Present, Some(position), asked_at, known)
+    positions.file(&digest(), Kind::Present, Some(position), asked_at)
 }
 
 #[test]
@@ -132,20 +131,38 @@ fn an_answer_that_is_ahead_is_covered_once_the_log_was_read_as_far() {
 }
 
 #[test]
-fn a_log_that_lags_behind_what_answers_have_shown_renews_nothing() {
+fn a_reading_of_a_log_that_lags_counts_as_of_the_answer_that_has_shown_it() {
     let mut positions = begun();
     file(&mut positions, revision(12), 2000);
-    let known = positions.known();
-    read(&mut positions, 3000, 10, known);
-    assert_eq!(positions.lease_until(), 1000 + BOUND);
-    // What it shows of that counts as of the answer.
-    read(&mut positions, 4000, 12, known);
+    for asked_at in [3000, 4000] {
+        read(&mut positions, asked_at, 10, 12);
+        assert_eq!(positions.lease_until(), 2000 + BOUND);
+    }
+    read(&mut positions, 4000, 12, 12);
     assert_eq!(positions.lease_until(), 4000 + BOUND);
     file(&mut positions, revision(13), 4500);
     file(&mut positions, revision(14), 4800);
-    let known = positions.known();
-    read(&mut positions, 5000, 13, known);
-    assert_eq!(positions.lease_until(), 4500 + BOUND);
+    file(&mut positions, revision(14), 4900);
+    read(&mut positions, 5000, 13, 14);
+    assert_eq!(positions.lease_until(), 4800 + BOUND);
+    // What was not known when the log was asked does not count.
+    file(&mut positions, revision(15), 5500);
+    read(&mut positions, 6000, 14, 14);
+    assert_eq!(positions.lease_until(), 6000 + BOUND);
+    assert_eq!(positions.lag(), 1);
+}
+
+#[test]
+fn more_answers_than_are_kept_track_of_lengthen_nothing() {
+    let mut positions = begun();
+    let many = u64::try_from(2 * MAX_SHOWN).unwrap();
+    for number in 11..=many {
+        file(&mut positions, revision(number), 1000 + number);
+    }
+    for latest in [10, 11, 500, many - 1] {
+        read(&mut positions, 100_000, latest, many);
+        assert!(positions.lease_until() <= 1000 + latest + 1 + BOUND);
+    }
 }
 
 #[test]
@@ -155,7 +172,7 @@ fn another_history_that_was_ahead_does_not_end_the_lease_for_good() {
     read(&mut positions, 3000, 11, 12);
     assert_eq!(
         positions.lease_until(),
-        1000 + BOUND,
+        2000 + BOUND,
         "which one is right is unknown"
     );
     read(&mut positions, 4000, 12, 12);
@@ -169,7 +186,7 @@ fn a_flood_of_answers_that_are_ahead_is_bounded_and_absent_ones_crowd_nothing_ou
     let mut positions = begun();
     let present = file(&mut positions, revision(11), 2000);
     for _ in 0..2 * MAX_AHEAD {
-        positions.file(&digest(), Kind::Absent, Some(revision(11)), 2000, 10);
+        positions.file(&digest(), Kind::Absent, Some(revision(11)), 2000);
     }
     let reached = read(&mut positions, 3000, 11, 11);
     assert_eq!(reached.len(), 1 + MAX_AHEAD);
@@ -191,8 +208,8 @@ fn one_follower_runs_at_a_time_and_one_that_has_ended_changes_nothing() {
 #[derive(Clone, Debug)]
 enum Event {
     Change,
-    /// The log is read, and shows so many changes less than there are.
-    Read(u64),
+    /// The log is read.
+    Read,
     /// An answer is filed that shows so many changes less.
     Answer(u64),
 }
@@ -205,7 +222,7 @@ proptest! {
         events in proptest::collection::vec(
             prop_oneof![
                 Just(Event::Change),
-                Just(Event::Read(0)),
+                Just(Event::Read),
                 (0_u64..6).prop_map(Event::Answer),
             ],
             1..60,
@@ -223,7 +240,7 @@ proptest! {
                     latest += 1;
                     made.push(now);
                 }
-                Event::Read(_) => {
+                Event::Read => {
                     let known = positions.known();
                     read(&mut positions, now, latest, known);
                 }
