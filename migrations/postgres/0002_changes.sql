@@ -239,7 +239,7 @@ BEGIN
     IF pg_catalog.current_setting('synchronous_commit') = 'off' THEN
         PERFORM pg_catalog.set_config('synchronous_commit', 'local', true);
     END IF;
-    PERFORM api_token_bound_waiting('5s');
+    PERFORM api_token_bound_waiting('5s'::text);
     LOCK TABLE api_token_change_lock IN EXCLUSIVE MODE;
     RETURN api_token_latest();
 END
@@ -403,7 +403,7 @@ BEGIN
     INSERT INTO api_token_apps (id, name, created_at, disabled_at)
     VALUES (new_id, new_name, made_at, ended_at) ON CONFLICT DO NOTHING;
     IF NOT FOUND THEN
-        RETURN api_token_failed('already_exists', NULL);
+        RETURN api_token_failed('already_exists'::text, NULL::text);
     END IF;
     PERFORM api_token_record_event(event);
     RETURN api_token_app_result(new_id);
@@ -417,10 +417,10 @@ DECLARE
     latest bigint := api_token_begin();
 BEGIN
     IF NOT EXISTS (SELECT FROM api_token_apps a WHERE a.id = target) THEN
-        RETURN api_token_failed('not_found', NULL);
+        RETURN api_token_failed('not_found'::text, NULL::text);
     END IF;
     UPDATE api_token_apps SET disabled_at = changed_at WHERE id = target AND disabled_at IS NULL;
-    PERFORM api_token_ensure_noted(latest, NULL, ARRAY[target]);
+    PERFORM api_token_ensure_noted(latest, NULL::bytea[], ARRAY[target]);
     PERFORM api_token_record_event(event);
     RETURN api_token_app_result(target);
 END
@@ -437,7 +437,7 @@ DECLARE
     fault  record;
 BEGIN
     IF NOT EXISTS (SELECT FROM api_token_apps a WHERE a.id = target) THEN
-        RETURN api_token_failed('not_found', NULL);
+        RETURN api_token_failed('not_found'::text, NULL::text);
     END IF;
     IF granted IS NOT NULL OR latest_expiry IS NOT NULL THEN
         SELECT held.lacking INTO fault
@@ -458,7 +458,7 @@ BEGIN
         END IF;
     END IF;
     UPDATE api_token_apps SET disabled_at = NULL WHERE id = target AND disabled_at IS NOT NULL;
-    PERFORM api_token_ensure_noted(latest, NULL, ARRAY[target]);
+    PERFORM api_token_ensure_noted(latest, NULL::bytea[], ARRAY[target]);
     PERFORM api_token_record_event(event);
     RETURN api_token_app_result(target);
 END
@@ -481,9 +481,9 @@ BEGIN
     fault := api_token_add(ids, digests, masks, app_ids, names, scope_sets, created, expiries, revoked,
                            successors, used, use_counts);
     IF fault IS NOT NULL THEN
-        RETURN api_token_failed(fault, NULL);
+        RETURN api_token_failed(fault, NULL::text);
     END IF;
-    PERFORM api_token_ensure_noted(latest, digests, NULL);
+    PERFORM api_token_ensure_noted(latest, digests, NULL::text[]);
     PERFORM api_token_use_key(used_key, used_request, ids[1], changed_at, oldest_key);
     PERFORM api_token_record_event(event);
     result.outcome := 'done';
@@ -502,9 +502,9 @@ BEGIN
     UPDATE api_tokens t SET name = new_name
     WHERE t.id = target AND (target_app IS NULL OR t.app_id = target_app) RETURNING t.digest INTO renamed;
     IF renamed IS NULL THEN
-        RETURN api_token_failed('not_found', NULL);
+        RETURN api_token_failed('not_found'::text, NULL::text);
     END IF;
-    PERFORM api_token_ensure_noted(latest, ARRAY[renamed], NULL);
+    PERFORM api_token_ensure_noted(latest, ARRAY[renamed], NULL::text[]);
     PERFORM api_token_record_event(event);
     RETURN api_token_result(target);
 END
@@ -531,22 +531,22 @@ BEGIN
     FROM api_tokens t JOIN api_token_apps a ON a.id = t.app_id
     WHERE t.id = target AND (target_app IS NULL OR t.app_id = target_app);
     IF NOT FOUND THEN
-        RETURN api_token_failed('not_found', NULL);
+        RETURN api_token_failed('not_found'::text, NULL::text);
     END IF;
     fault := CASE WHEN old.revoked_at IS NOT NULL THEN 'revoked'
                   WHEN old.expires_at <= changed_at THEN 'expired'
                   WHEN old.disabled_at IS NOT NULL THEN 'app_disabled'
                   WHEN old.successor IS NOT NULL THEN 'rotated' END;
     IF fault IS NOT NULL THEN
-        RETURN api_token_failed('conflict', fault);
+        RETURN api_token_failed('conflict'::text, fault);
     END IF;
     fault := api_token_add(ids, digests, masks, app_ids, names, scope_sets, created, expiries, revoked,
                            successors, used, use_counts);
     IF fault IS NOT NULL THEN
-        RETURN api_token_failed(fault, NULL);
+        RETURN api_token_failed(fault, NULL::text);
     END IF;
     UPDATE api_tokens SET expires_at = least(expires_at, overlap_ends), successor = ids[1] WHERE id = target;
-    PERFORM api_token_ensure_noted(latest, digests || old.digest, NULL);
+    PERFORM api_token_ensure_noted(latest, digests || old.digest, NULL::text[]);
     PERFORM api_token_use_key(used_key, used_request, ids[1], changed_at, oldest_key);
     PERFORM api_token_record_event(event);
     RETURN api_token_result(target);
@@ -563,7 +563,7 @@ DECLARE
         WHERE t.id = target AND (target_app IS NULL OR t.app_id = target_app));
 BEGIN
     IF doomed IS NULL THEN
-        RETURN api_token_failed('not_found', NULL);
+        RETURN api_token_failed('not_found'::text, NULL::text);
     END IF;
     BEGIN
         UPDATE api_tokens SET revoked_at = changed_at WHERE id = target AND revoked_at IS NULL;
@@ -573,7 +573,7 @@ BEGIN
         WHERE id = target AND revoked_at IS NULL;
     END;
     -- One that was revoked before is noted again: so an operator can repeat what did not reach the log.
-    PERFORM api_token_ensure_noted(latest, ARRAY[doomed], NULL);
+    PERFORM api_token_ensure_noted(latest, ARRAY[doomed], NULL::text[]);
     PERFORM api_token_record_event(event);
     RETURN api_token_result(target);
 END
@@ -608,7 +608,7 @@ BEGIN
             WHERE id = ANY (candidates) AND (revoked_at < ended_before OR expires_at < ended_before)
             RETURNING digest, revoked_at IS NULL AND expires_at > now AS is_live)
         SELECT pg_catalog.count(*), pg_catalog.array_agg(digest) FILTER (WHERE is_live) INTO many, digests FROM gone;
-        PERFORM api_token_ensure_noted(latest, digests, NULL);
+        PERFORM api_token_ensure_noted(latest, digests, NULL::text[]);
         purged := purged + many;
         EXIT WHEN purged >= at_most;
     END LOOP;
@@ -642,7 +642,7 @@ DECLARE
     single  record;
     skipped uuid[] := '{}';
 BEGIN
-    PERFORM api_token_bound_waiting('1s');
+    PERFORM api_token_bound_waiting('1s'::text);
     BEGIN
         -- Locks the rows in one order, so that two nodes that record at once do not deadlock.
         WITH used AS (

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use tower_api_tokens::{
-    Authenticator, Follower, MemoryStore, RejectionKind, StoreErrorKind, StoreError,
+    Authenticator, Follower, MemoryStore, RejectionKind, StoreError, StoreErrorKind,
 };
 
 use crate::support::{BOUND, Node};
@@ -45,15 +45,15 @@ async fn a_second_follower_is_refused_while_one_runs() {
 #[tokio::test]
 async fn a_follower_that_could_not_start_is_in_nobodys_way() {
     let node = Node::new();
-    node.store.set_fault(tower_api_tokens::testing::Fault::Error(
-        StoreErrorKind::Unavailable,
-    ));
+    node.store
+        .set_fault(tower_api_tokens::testing::Fault::Error(
+            StoreErrorKind::Unavailable,
+        ));
     for _ in 0..3 {
         let error = follow(&node).await.unwrap_err();
         assert_eq!(error.kind(), StoreErrorKind::Unavailable);
     }
-    node.store
-        .set_fault(tower_api_tokens::testing::Fault::None);
+    node.store.set_fault(tower_api_tokens::testing::Fault::None);
     let follower = follow(&node).await.unwrap();
     follower.stop().await.unwrap();
 }

@@ -5,7 +5,7 @@ mod flights;
 mod floods;
 mod followers;
 mod following;
-mod stalls;
 mod staleness;
+mod stalls;
 mod support;
 mod usage;

@@ -74,7 +74,10 @@ async fn an_answer_that_arrives_too_late_is_not_used_by_anyone_who_waited_for_it
     for verdict in verdicts {
         assert_eq!(verdict.unwrap_err().kind(), RejectionKind::RevokedToken);
     }
-    assert!(store.finds.load(SeqCst) <= 3, "it was not looked up for each");
+    assert!(
+        store.finds.load(SeqCst) <= 3,
+        "it was not looked up for each"
+    );
 }
 
 #[tokio::test]

@@ -199,7 +199,10 @@ struct Picky {
 impl UsageLog for Picky {
     async fn record_usage(&self, usages: &[Usage]) -> Result<(), StoreError> {
         self.calls.fetch_add(1, SeqCst);
-        if usages.iter().any(|usage| self.refused.contains(&usage.token)) {
+        if usages
+            .iter()
+            .any(|usage| self.refused.contains(&usage.token))
+        {
             return Err(StoreError::unavailable("a number is out of range"));
         }
         self.inner.record_usage(usages).await

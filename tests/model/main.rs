@@ -322,7 +322,10 @@ fn the_log_reaches_an_answer(covers_only_that: bool) {
             }
         });
         lookup.join().unwrap();
-        assert_ne!(covered, OTHER, "another answer than the log has reached is covered");
+        assert_ne!(
+            covered, OTHER,
+            "another answer than the log has reached is covered"
+        );
     });
 }
 
@@ -362,8 +365,7 @@ impl Complete {
         if version % 2 == 0 {
             return false;
         }
-        let is_missing =
-            || !self.pending.load(Acquire) && !self.cached.load(Acquire);
+        let is_missing = || !self.pending.load(Acquire) && !self.cached.load(Acquire);
         let missing = match exclusively {
             true => self.flights.exclusively(&KEY, is_missing),
             false => is_missing(),

@@ -72,7 +72,10 @@ fn an_answer_at_what_was_applied_is_covered_if_it_is_of_that_history() {
     let equal = file(&mut positions, revision(10), 2000);
     assert_eq!((equal.until, equal.coverage), (2000 + BOUND, COVERED));
     let other = file(&mut positions, foreign(10), 2000);
-    assert_eq!((other.until, other.coverage, other.is_behind), (0, UNCOVERED, true));
+    assert_eq!(
+        (other.until, other.coverage, other.is_behind),
+        (0, UNCOVERED, true)
+    );
     read(&mut positions, 2000, 12, 10);
     for number in [10, 11, 12] {
         assert_eq!(file(&mut positions, foreign(number), 3000).until, 0);
@@ -87,12 +90,19 @@ fn an_answer_that_is_behind_may_be_used_since_the_last_reading_without_what_it_l
     read(&mut positions, 4000, 12, 12);
     for (number, until) in [(9, 0), (10, 2000 + BOUND), (11, 2000 + BOUND)] {
         let behind = file(&mut positions, revision(number), 4000);
-        assert_eq!((behind.until, behind.coverage), (until, UNCOVERED), "{number}");
+        assert_eq!(
+            (behind.until, behind.coverage),
+            (until, UNCOVERED),
+            "{number}"
+        );
         assert!(behind.is_behind);
     }
     assert_eq!(positions.lease_until(), 4000 + BOUND);
     // However new it is, and however old.
-    assert_eq!(file(&mut positions, revision(11), 100_000).until, 2000 + BOUND);
+    assert_eq!(
+        file(&mut positions, revision(11), 100_000).until,
+        2000 + BOUND
+    );
     assert_eq!(file(&mut positions, revision(11), 100).until, 100 + BOUND);
 }
 
@@ -143,7 +153,11 @@ fn another_history_that_was_ahead_does_not_end_the_lease_for_good() {
     let mut positions = begun();
     file(&mut positions, foreign(12), 2000);
     read(&mut positions, 3000, 11, 12);
-    assert_eq!(positions.lease_until(), 1000 + BOUND, "which one is right is unknown");
+    assert_eq!(
+        positions.lease_until(),
+        1000 + BOUND,
+        "which one is right is unknown"
+    );
     read(&mut positions, 4000, 12, 12);
     assert_eq!(positions.known(), 12);
     read(&mut positions, 5000, 13, 12);

@@ -74,7 +74,10 @@ fn no_page_brings_back_what_has_changed_since_the_scan_began() {
     assert!(!preload.admits_scanned(&digest(2), &app(2)));
     assert!(preload.is_pending(&digest(2)), "it is read by itself");
     assert!(preload.end_scan(true));
-    assert!(!preload.is_complete(), "more tokens of the app may be missing");
+    assert!(
+        !preload.is_complete(),
+        "more tokens of the app may be missing"
+    );
     preload.begin_scan();
     assert!(preload.admits_scanned(&digest(2), &app(2)));
     assert!(preload.end_scan(true) && preload.is_complete());
