@@ -7,9 +7,10 @@ use jiff::Timestamp;
 use sqlx::{ColumnIndex, Decode, Row, Type};
 
 use super::{
-    Answer, Change, Changes, IdempotencyKey, LivePage, LoggedChange, Page, Repeated, Revision,
-    StoreError, StoreErrorKind,
+    Answer, Change, Changes, LivePage, LoggedChange, Page, Revision, StoreError, StoreErrorKind,
 };
+#[cfg(feature = "sqlite")]
+use super::{IdempotencyKey, Repeated};
 use crate::{
     app::{AppId, AppRecord},
     audit::{AuditEvent, AuditEventId},
@@ -228,6 +229,7 @@ fn change_from(row: &impl Columns) -> Option<LoggedChange> {
     Some(LoggedChange::new(revision_from(row).ok()?, change))
 }
 
+#[cfg(feature = "sqlite")]
 pub(super) fn repeated_from(
     row: &impl Columns,
     key: &IdempotencyKey,

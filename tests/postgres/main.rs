@@ -13,7 +13,9 @@ mod addresses;
 mod connecting;
 mod encryption;
 mod following;
+mod freezing;
 mod isolation;
+mod log;
 mod opening;
 mod outages;
 mod plans;
@@ -30,8 +32,10 @@ mod server;
 #[path = "../services/mod.rs"]
 #[expect(dead_code, reason = "these tests need more than one service")]
 mod services;
+mod snapshots;
 mod support;
 mod transfer;
+mod upgrade;
 
 use std::process::ExitCode;
 
@@ -45,7 +49,9 @@ fn main() -> ExitCode {
         conformance(),
         connecting::tests(),
         following::tests(),
+        freezing::tests(),
         isolation::tests(),
+        log::tests(),
         opening::tests(),
         outages::tests(),
         plans::tests(),
@@ -54,7 +60,9 @@ fn main() -> ExitCode {
         races::tests(),
         roles::tests(),
         schema::tests(),
+        snapshots::tests(),
         transfer::tests(),
+        upgrade::tests(),
     ];
     services::run_groups(vec![
         (

@@ -174,7 +174,7 @@ async fn a_change_that_waits_too_long_fails_and_reading_goes_on() {
     let mut hand = schema.connect().await;
     execute(
         &mut hand,
-        "BEGIN; SELECT FROM api_token_revision FOR UPDATE",
+        "BEGIN; LOCK TABLE api_token_change_lock IN EXCLUSIVE MODE",
     )
     .await;
     let waits = store.revoke(&target, record.created_at).await;
@@ -211,7 +211,7 @@ async fn changes_that_cannot_begin_leave_no_connection_unusable() {
     let issued = platform.issue(&app.id, NewToken::named("ci")).await;
     let issued = issued.unwrap();
     let mut hand = schema.connect().await;
-    let hold = "BEGIN; SELECT FROM api_token_revision FOR UPDATE";
+    let hold = "BEGIN; LOCK TABLE api_token_change_lock IN EXCLUSIVE MODE";
     execute(&mut hand, hold).await;
     // More of them than there are connections.
     let rotations = (0..30).map(|_| platform.rotate(issued.record().id, Duration::ZERO));

@@ -171,6 +171,9 @@ async fn a_verifier_verifies_and_follows_and_can_do_nothing_else() {
         "SELECT FROM api_token_keys",
         "SELECT FROM api_token_audit",
         "SELECT FROM api_token_revision",
+        "DO 'BEGIN LOCK TABLE api_token_change_lock IN EXCLUSIVE MODE; END'",
+        "SELECT api_token_revoke_token(NULL, gen_random_uuid(), NULL, 0)",
+        "SELECT api_token_clear_caches(NULL)",
         "UPDATE api_tokens SET revoked_at = NULL",
         "UPDATE api_token_changes SET digest = NULL",
         "DELETE FROM api_token_changes",
@@ -244,7 +247,9 @@ async fn a_manager_does_everything_but_forge_the_logs() {
         "DELETE FROM api_token_changes",
         "UPDATE api_token_changes SET digest = NULL",
         "INSERT INTO api_token_changes VALUES (1000, 0)",
-        "UPDATE api_token_revision SET number = 0",
+        "DO 'BEGIN LOCK TABLE api_token_change_lock IN EXCLUSIVE MODE; END'",
+        "SELECT api_token_begin()",
+        "SELECT api_token_restart_log()",
         "SELECT api_token_note(NULL, NULL)",
         "CREATE TEMPORARY TABLE mine (digest bytea); \
          CREATE TRIGGER forge AFTER INSERT ON mine REFERENCING NEW TABLE AS inserted \

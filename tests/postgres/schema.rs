@@ -168,7 +168,7 @@ async fn nodes_that_start_at_once_make_the_tables_once() {
             .fetch_all(&mut hand)
             .await
             .unwrap();
-    assert!(versions.into_iter().map(|(version,)| version).eq(1..=1));
+    assert!(versions.into_iter().map(|(version,)| version).eq(1..=2));
 }
 
 async fn a_damaged_row_is_an_error_and_not_an_answer() {
@@ -180,6 +180,12 @@ async fn a_damaged_row_is_an_error_and_not_an_answer() {
         .await
         .unwrap();
     let mut hand = schema.connect().await;
+    // No statement of today writes such a row: it is one of a database that is older.
+    execute(
+        &mut hand,
+        "ALTER TABLE api_tokens DROP CONSTRAINT api_tokens_mask_form, DROP CONSTRAINT api_tokens_scopes_form",
+    )
+    .await;
     for damage in ["mask = 'no ellipsis'", "mask = '…', scopes = 'a\"b'"] {
         execute(&mut hand, &format!("UPDATE api_tokens SET {damage}")).await;
         let error = store.find(&issued.record().digest).await.unwrap_err();
@@ -197,7 +203,7 @@ async fn a_change_is_on_disk_where_commits_do_not_wait_by_default() {
         "UPDATE api_token_apps SET disabled_at = 0 WHERE false",
         "UPDATE api_tokens SET revoked_at = 0 WHERE false",
         "DELETE FROM api_tokens WHERE false",
-        "INSERT INTO api_token_audit VALUES (gen_random_uuid(), 0, '', '', NULL, NULL, '')",
+        "INSERT INTO api_token_audit VALUES (gen_random_uuid(), 0, '', 'app.create', NULL, NULL, 'done')",
     ] {
         execute(&mut hand, &format!("BEGIN; {change}")).await;
         let (waits,): (String,) = sqlx::query_as("SELECT current_setting('synchronous_commit')")

@@ -7,7 +7,7 @@ mod plan;
 use jiff::Timestamp;
 
 pub use ext::TokenRegistryExt;
-#[cfg(any(feature = "postgres", feature = "sqlite"))]
+#[cfg(feature = "sqlite")]
 pub(super) use plan::check_readmitted;
 pub use plan::{Plan, Snapshot, UsedKey, Write};
 

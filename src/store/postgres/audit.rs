@@ -1,26 +1,18 @@
 use async_trait::async_trait;
 
-use super::{PostgresStore, Query};
+use super::{PostgresStore, Query, mutate::bind_event};
 use crate::{
     audit::{AuditEvent, AuditEventId},
-    clock::microseconds,
     store::{
         AuditLog, AuditQuery, Page, StoreError,
         page::surplus,
-        rows::{Identifier, event_from},
+        rows::{Identifier, event_from, page_from},
     },
 };
 
 impl PostgresStore {
     pub(super) fn append_event(&self, event: &AuditEvent) -> Query {
-        self.query(&self.statements().append_event)
-            .bind(Identifier::from(event.id))
-            .bind(microseconds(event.at))
-            .bind(event.actor.clone())
-            .bind(event.action.as_str())
-            .bind(event.app.map(|app| app.to_string()))
-            .bind(event.token.map(Identifier::from))
-            .bind(event.outcome.to_string())
+        bind_event(self.query(&self.statements().append_event), event)
     }
 }
 
@@ -42,7 +34,12 @@ impl AuditLog for PostgresStore {
             .bind(query.app.map(|app| app.to_string()))
             .bind(query.token.map(Identifier::from));
         let rows = self.list(read).await?;
-        let events: Result<Vec<_>, _> = rows.iter().map(event_from).collect();
-        Ok(Page::from_surplus(events?, limit, |event| event.id))
+        page_from(
+            &rows,
+            limit,
+            "api_token_audit",
+            event_from,
+            AuditEventId::from_bytes,
+        )
     }
 }

@@ -7,8 +7,9 @@ use crate::{
     store::{
         ChangeLog, Changes, LivePage, Revision, StoreError, Usage, UsageLog,
         page::surplus,
-        rows::{Identifier, changes_from, live_from, log_is_empty, revision_from},
+        rows::{Columns, Identifier, changes_from, live_from, log_is_empty, revision_from},
     },
+    telemetry,
     token::TokenId,
 };
 
@@ -62,6 +63,12 @@ impl UsageLog for PostgresStore {
             .bind(column(usages, |usage| {
                 i64::try_from(usage.uses).unwrap_or(i64::MAX)
             }));
-        self.record(record).await
+        for skipped in self.record(record).await? {
+            if let Some(id) = skipped.identifier(0)? {
+                let id = TokenId::from_bytes(id).to_string();
+                telemetry::unreadable_row("api_tokens", &id);
+            }
+        }
+        Ok(())
     }
 }

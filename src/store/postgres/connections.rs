@@ -135,9 +135,8 @@ impl Connections {
     /// The beginning of the transaction that a statement needs, if it needs one.
     fn beginning(&self, work: Work) -> Option<SqlStr> {
         let needs_one = self.in_transactions.load(Relaxed)
-            // A session that is not ours has no settings of ours, and a use waits less than a change.
-            || (work == Work::Listing && !self.ours)
-            || work == Work::Usage;
+            // A session that is not ours has no settings of ours.
+            || (work == Work::Listing && !self.ours);
         needs_one.then(|| work.bounds().begin())
     }
 
@@ -217,48 +216,6 @@ impl Connections {
                     .map_err(from_sqlx)
             }
             done => done.map_err(from_sqlx),
-        }
-    }
-
-    /// Begins a transaction for a change of several statements.
-    pub(super) async fn begin(&self) -> Result<Changing, StoreError> {
-        let permit = self.permit(Work::Change).await?;
-        let mut lent = Lent::in_transaction(&self.others)
-            .await
-            .map_err(from_sqlx)?;
-        let begin = Work::Change.bounds().begin();
-        let begun = sqlx::raw_sql(begin).execute(lent.connection().map_err(from_sqlx)?);
-        begun.await.map_err(from_sqlx)?;
-        Ok(Changing {
-            lent,
-            _permit: permit,
-        })
-    }
-}
-
-/// A transaction that makes a change. If it is dropped, its connection is closed.
-pub(super) struct Changing {
-    lent: Lent,
-    _permit: Option<OwnedSemaphorePermit>,
-}
-
-impl Changing {
-    pub(super) fn connection(&mut self) -> Result<&mut PgConnection, StoreError> {
-        self.lent.connection().map_err(from_sqlx)
-    }
-
-    /// Commits the change, or takes it back.
-    pub(super) async fn end(mut self, commit: bool) -> Result<(), StoreError> {
-        let end = if commit { "COMMIT" } else { "ROLLBACK" };
-        let connection = self.lent.connection().map_err(from_sqlx)?;
-        let ended = sqlx::raw_sql(end).execute(connection).await;
-        if ended.is_ok() {
-            self.lent.give_back();
-        }
-        // What is taken back may have failed because the connection did.
-        match commit {
-            true => ended.map(drop).map_err(from_sqlx),
-            false => Ok(()),
         }
     }
 }

@@ -30,6 +30,14 @@ pub(super) fn is_of_isolation(error: &sqlx::Error) -> bool {
     code.is_some_and(|code| code == "40001")
 }
 
+/// A function of the database returned what this version does not know.
+pub(super) fn odd_outcome(what: &str) -> StoreError {
+    StoreError::with_source(
+        StoreErrorKind::Incompatible,
+        format!("a function of the database returned `{what}`; upgrade this program"),
+    )
+}
+
 fn refused(error: &dyn DatabaseError) -> StoreError {
     let code = error.code().unwrap_or_default().into_owned();
     let (kind, cure) = meaning_of(&code);
@@ -79,6 +87,10 @@ fn meaning_of(code: &str) -> (StoreErrorKind, &'static str) {
         "26000" | "42P05" => (
             StoreErrorKind::Unavailable,
             ": a pooler lends connections by the transaction; tell the store with `transaction_pooler`",
+        ),
+        "55P03" => (
+            StoreErrorKind::Unavailable,
+            "; try again, and look for a transaction that was left open",
         ),
         "XX001" | "XX002" => (StoreErrorKind::Corrupt, ""),
         // What a value cannot be: out of range, not in the encoding, too long.

@@ -6,11 +6,18 @@ use super::{error::from_sqlx, open::incompatible, schema::Schema};
 use crate::store::StoreError;
 
 /// In order; a migration that was released never changes.
-const MIGRATIONS: [(i64, &str, &str); 1] = [(
-    1,
-    "tokens",
-    include_str!("../../../migrations/postgres/0001_tokens.sql"),
-)];
+const MIGRATIONS: [(i64, &str, &str); 2] = [
+    (
+        1,
+        "tokens",
+        include_str!("../../../migrations/postgres/0001_tokens.sql"),
+    ),
+    (
+        2,
+        "changes",
+        include_str!("../../../migrations/postgres/0002_changes.sql"),
+    ),
+];
 
 /// Not a migrator's usual table, which another program may use in the same schema.
 const CREATE_TABLE: &str = "CREATE TABLE IF NOT EXISTS @._api_token_migrations ( \

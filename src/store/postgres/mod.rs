@@ -10,8 +10,11 @@ mod facts;
 mod follower;
 mod identifier;
 mod migrate;
+mod mutate;
 mod open;
+mod purge;
 mod registry;
+mod required;
 mod schema;
 mod session;
 mod statements;
@@ -19,13 +22,13 @@ mod statements;
 use std::{fmt, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
-use futures_util::future::BoxFuture;
-use sqlx::{PgConnection, SqlStr, postgres::PgRow};
+use sqlx::{SqlStr, postgres::PgRow};
 use tokio::time::timeout;
 
 use connections::{Connections, Query, Work, twice};
 use error::from_sqlx;
 use follower::Follower;
+use purge::Purging;
 use schema::Schema;
 use statements::Statements;
 
@@ -75,9 +78,9 @@ pub use sqlx::PgPool;
 /// Connecting creates them and brings them up to date, in one transaction, one node at a time. They
 /// hold digests and masks, and no column could hold a token's text.
 ///
-/// Triggers keep the change log, so a token that is revoked by hand in `psql` is heeded by every
-/// follower too. They do not run in a session that has switched triggers off
-/// (`session_replication_role`).
+/// Triggers keep the change log, so a token that is revoked by hand in `psql` is refused by every
+/// node too. A change through the store reaches the log even if the triggers are switched off, and a node
+/// does not start then.
 ///
 /// # Durability
 ///
@@ -88,8 +91,9 @@ pub use sqlx::PgPool;
 ///
 /// # Several nodes
 ///
-/// Any number of nodes may verify and manage. Changes are made one at a time, under the lock of one
-/// row, which numbers them in the order in which they are committed. A node that
+/// Any number of nodes may verify and manage. Changes are made one at a time, under one lock, and
+/// numbered in the order in which they are committed. Each is one round trip, so a process that stops
+/// in the middle of one holds nobody up. A node that
 /// [follows](crate::ApiTokens::follow) reads them about once a second, and hears of them by `NOTIFY`
 /// at once on a connection of its own; where that is lost, it is opened again, and nothing but time
 /// is lost with it.
@@ -129,6 +133,7 @@ struct Inner {
     statements: Statements,
     /// Whether a statement that was prepared can be used again.
     keeps_statements: bool,
+    purging: Purging,
 }
 
 /// How long recording uses may take before its connection is given up. A follower waits ten seconds.
@@ -177,6 +182,7 @@ impl PostgresStore {
                 follower,
                 statements: Statements::new(schema),
                 keeps_statements,
+                purging: Purging::default(),
             }),
         }
     }
@@ -215,11 +221,11 @@ impl PostgresStore {
     }
 
     /// Runs one statement that records uses, in a task of its own.
-    async fn record(&self, query: Query) -> Result<(), StoreError> {
+    async fn record(&self, query: Query) -> Result<Vec<PgRow>, StoreError> {
         let connections = Arc::clone(&self.inner.connections);
         spawn(async move {
             let recording = timeout(RECORDED_WITHIN, connections.run(Work::Usage, query)).await;
-            recording.map_err(StoreError::unavailable)?.map(drop)
+            recording.map_err(StoreError::unavailable)?
         })
         .await
     }
@@ -232,34 +238,6 @@ impl PostgresStore {
             let rows = inner.connections.run(Work::Change, query).await?;
             inner.follower.wake();
             Ok(rows)
-        })
-        .await
-    }
-
-    /// Makes a change of several statements in one transaction, alone among all that change tokens,
-    /// as [`change`](Self::change) does.
-    async fn transact<T, F>(&self, change: F) -> Result<T, StoreError>
-    where
-        T: Send + 'static,
-        F: for<'t> FnOnce(&'t Self, &'t mut PgConnection) -> BoxFuture<'t, Result<T, StoreError>>
-            + Send
-            + 'static,
-    {
-        let store = self.clone();
-        spawn(async move {
-            let mut transaction = store.inner.connections.begin().await?;
-            let changed = async {
-                // Not in one step with `BEGIN`: where that fails halfway, nothing rolls it back.
-                let lock = sqlx::raw_sql(store.statements().lock.clone());
-                lock.execute(transaction.connection()?)
-                    .await
-                    .map_err(from_sqlx)?;
-                change(&store, transaction.connection()?).await
-            };
-            let changed = changed.await;
-            transaction.end(changed.is_ok()).await?;
-            store.inner.follower.wake();
-            changed
         })
         .await
     }
@@ -277,6 +255,16 @@ impl TokenStore for PostgresStore {
         let query = self.query(&self.statements().find).bind(*digest.as_bytes());
         let rows = self.look_up(query).await?;
         answer_from(rows.first().ok_or_else(log_is_empty)?)
+    }
+
+    async fn find_many(&self, digests: &[TokenDigest]) -> Result<Vec<Answer>, StoreError> {
+        let wanted: Vec<_> = digests.iter().map(|d| d.as_bytes().to_vec()).collect();
+        let query = self.query(&self.statements().find_many).bind(wanted);
+        let rows = self.read(query).await?;
+        if rows.len() != digests.len() {
+            return Err(log_is_empty());
+        }
+        rows.iter().map(answer_from).collect()
     }
 }
 

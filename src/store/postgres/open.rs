@@ -18,6 +18,7 @@ use super::{
     facts::{Facts, MANAGING, READING, VERSION, check_rights},
     follower::{Follower, Source},
     migrate::{latest_version, migrate, newer, read_version},
+    required::{check_changes, check_triggers},
     schema::Schema,
     session::Bounds,
 };
@@ -288,6 +289,7 @@ async fn prepare(
             StoreErrorKind::InvalidSettings,
         )
         .await?;
+        check_triggers(connection, &schema).await?;
         return Ok(Prepared {
             schema,
             reads_committed: server.reads_committed,
@@ -310,6 +312,8 @@ async fn prepare(
         migrate(connection, &schema, !server.has_schema).await?;
     }
     check_rights(connection, &schema, MANAGING, StoreErrorKind::ReadOnly).await?;
+    check_changes(connection, &schema).await?;
+    check_triggers(connection, &schema).await?;
     Ok(Prepared {
         schema,
         reads_committed: server.reads_committed,

@@ -46,18 +46,17 @@ macro_rules! with_latest {
     };
 }
 
-/// What a change of one token returns: the token as it is then.
-macro_rules! changed_token {
-    ($set:literal, $clause:literal) => {
+/// A call of a function that makes a change: its event first, and what comes back in the order of
+/// [`token_from`](crate::store::rows::token_from).
+macro_rules! change {
+    ($function:literal, $arguments:literal) => {
         concat!(
-            "UPDATE @.api_tokens t SET ",
-            $set,
-            " FROM @.api_token_apps a ",
-            "WHERE t.id = $1 AND a.id = t.app_id ",
-            $clause,
-            " RETURNING t.id, t.digest, t.mask, t.name, t.scopes, t.created_at, t.expires_at, ",
-            "t.revoked_at, t.successor, t.last_used_at, t.uses, ",
-            "a.id, a.name, a.created_at, a.disabled_at"
+            "SELECT id, digest, mask, name, scopes, created_at, expires_at, revoked_at, successor, ",
+            "last_used_at, uses, app_id, app_name, app_created_at, app_disabled_at, ",
+            "outcome, detail, made, affected ",
+            "FROM @.api_token_", $function,
+            "(ROW($1::uuid, $2::bigint, $3::text, $4::text, $5::text, $6::uuid, $7::text)::@.api_token_event",
+            $arguments, ")"
         )
     };
 }
@@ -69,50 +68,44 @@ statements! {
     live = with_latest!("LATERAL (SELECT * FROM @.api_token_records \
         WHERE id < $1 AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > $3) \
         AND app_disabled_at IS NULL ORDER BY id DESC LIMIT $2) t ON true ORDER BY t.id DESC");
+    /// One row for each digest, in their order. Without `OFFSET` a plan could join the whole table.
+    find_many = "SELECT t.*, r.revision, r.mark \
+        FROM (SELECT revision, mark FROM @.api_token_changes ORDER BY revision DESC LIMIT 1) r \
+        CROSS JOIN unnest($1) WITH ORDINALITY AS wanted (digest, n) \
+        LEFT JOIN LATERAL (SELECT id, digest, mask, name, scopes, created_at, expires_at, revoked_at, \
+            successor, last_used_at, uses, app_id, app_name, app_created_at, app_disabled_at \
+            FROM @.api_token_records WHERE digest = wanted.digest OFFSET 0) t ON true \
+        ORDER BY wanted.n";
     token = tokens!("WHERE id = $1 AND ($2 IS NULL OR app_id = $2)");
-    insert_app =
-        "INSERT INTO @.api_token_apps (id, name, created_at, disabled_at) VALUES ($1, $2, $3, $4)";
     app = "SELECT id, name, created_at, disabled_at FROM @.api_token_apps WHERE id = $1";
     apps = "SELECT id, name, created_at, disabled_at FROM @.api_token_apps \
         WHERE id > $1 AND ($3 IS NULL OR strpos(lower(name COLLATE \"C\"), lower($3 COLLATE \"C\")) > 0) \
         ORDER BY id LIMIT $2";
-    disable_app = "UPDATE @.api_token_apps SET disabled_at = coalesce(disabled_at, $2) \
-        WHERE id = $1 RETURNING id, name, created_at, disabled_at";
-    enable_app = "UPDATE @.api_token_apps SET disabled_at = NULL \
-        WHERE id = $1 RETURNING id, name, created_at, disabled_at";
+    create_app = change!("create_app", ", $8, $9, $10, $11");
+    disable_app = change!("disable_app", ", $8, $9");
+    enable_app = change!("enable_app", ", $8, $9, $10, $11");
     /// Takes arrays, one for each column.
-    insert_tokens = "INSERT INTO @.api_tokens \
-        (id, digest, mask, app_id, name, scopes, created_at, expires_at, revoked_at, successor, last_used_at, uses) \
-        SELECT * FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)";
-    rename = changed_token!("name = $2", "");
-    revoke = changed_token!("revoked_at = $2", "");
-    rotate = changed_token!(
-        "expires_at = $2, successor = $3",
-        "AND t.successor IS NULL AND t.revoked_at IS NULL"
+    insert_tokens = change!(
+        "insert_tokens",
+        ", $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23"
     );
-    unrevoked = tokens!("WHERE app_id = $1 AND revoked_at IS NULL");
-    /// Changes no row, but takes the lock under which all changes are made.
-    lock = "UPDATE @.api_tokens SET revoked_at = revoked_at WHERE false";
-    trim_keys = "DELETE FROM @.api_token_keys WHERE used_at < $1";
-    key = "SELECT token, request FROM @.api_token_keys WHERE key = $1";
-    use_key = "INSERT INTO @.api_token_keys (key, request, token, used_at) VALUES ($1, $2, $3, $4)";
-    /// Gathers the identifiers first, for a plan that joined them would read the whole table where it
-    /// does not know how few they are.
-    purge = "WITH purged AS (DELETE FROM @.api_tokens WHERE id = ANY (ARRAY ( \
-            (SELECT id FROM @.api_tokens WHERE revoked_at < $1 ORDER BY revoked_at LIMIT $2) \
-            UNION (SELECT id FROM @.api_tokens WHERE expires_at < $1 ORDER BY expires_at LIMIT $2) \
-            LIMIT $2)) RETURNING 1) \
-        SELECT count(*) FROM purged";
-    /// Locks the rows in one order, so that two nodes that record at once do not deadlock.
-    record_usage = "WITH used AS ( \
-            SELECT token, max(used_at) AS used_at, sum(uses) AS uses \
-            FROM unnest($1, $2, $3) AS usage (token, used_at, uses) GROUP BY token), \
-        locked AS ( \
-            SELECT id FROM @.api_tokens WHERE id = ANY ($1) ORDER BY id FOR NO KEY UPDATE) \
-        UPDATE @.api_tokens t SET \
-            last_used_at = greatest(t.last_used_at, used.used_at), \
-            uses = least(t.uses + used.uses, 9223372036854775807) \
-        FROM locked JOIN used ON used.token = locked.id WHERE t.id = locked.id";
+    rename_token = change!("rename_token", ", $8, $9, $10");
+    rotate_token = change!(
+        "rotate_token",
+        ", $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25, $26"
+    );
+    revoke_token = change!("revoke_token", ", $8, $9, $10");
+    purge_tokens = change!("purge_tokens", ", $8, $9, $10");
+    clear_caches = change!("clear_caches", "");
+    /// Tokens to purge that were revoked, and where the next search begins.
+    revoked = "SELECT id, revoked_at FROM @.api_tokens \
+        WHERE revoked_at >= $1 AND revoked_at < $2 ORDER BY revoked_at LIMIT $3";
+    /// Tokens to purge that expired and were not revoked in time for the other search.
+    expired = "SELECT id, expires_at FROM @.api_tokens \
+        WHERE expires_at >= $1 AND expires_at < $2 AND (revoked_at IS NULL OR revoked_at >= $2) \
+        ORDER BY expires_at LIMIT $3";
+    /// Returns the tokens whose uses cannot be recorded.
+    record_usage = "SELECT unnest(@.api_token_record_usage($1, $2, $3))";
     revision = "SELECT revision, mark FROM @.api_token_changes ORDER BY revision DESC LIMIT 1";
     changes = "SELECT revision, mark, digest, app_id, (SELECT max(revision) FROM @.api_token_changes) \
         FROM @.api_token_changes WHERE revision >= $1 ORDER BY revision LIMIT $2";
