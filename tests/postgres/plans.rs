@@ -125,7 +125,7 @@ async fn reads(store: &PostgresStore, uses: &impl Fn(&[&str])) {
         .record
         .unwrap();
     uses(&["api_tokens_digest_key", "api_token_apps_pkey"]);
-    let many: Vec<_> = (1..=100)
+    let many: Vec<_> = (2..50)
         .map(|n| TokenDigest::of(n.to_string().as_bytes()))
         .collect();
     let found = store.find_many(&many).await.unwrap();
