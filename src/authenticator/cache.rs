@@ -228,7 +228,7 @@ impl Cache {
             self.preload.settle(digest);
         } else if freshness.until > 0 {
             self.preload
-                .mark_pending(digest, self.fresh_until(asked_at));
+                .mark_pending(digest, self.due_at(freshness, asked_at));
         }
         true
     }
@@ -240,7 +240,7 @@ impl Cache {
             self.preload.settle(digest);
         } else if was_there {
             self.preload
-                .mark_pending(digest, self.fresh_until(asked_at));
+                .mark_pending(digest, self.due_at(freshness, asked_at));
         }
         if let Some(entry) = entries.remove(digest) {
             self.adopt(entry);

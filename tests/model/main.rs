@@ -6,7 +6,6 @@
 //! and the steps of a lookup, an eviction and a follower are retold here, in the order in which the
 //! crate takes them. Beside each model stands the same one with the guard left out, which must fail.
 
-#[expect(dead_code, reason = "not all of it is modelled")]
 #[path = "../../src/authenticator/flight.rs"]
 mod flight;
 
