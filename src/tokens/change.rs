@@ -93,8 +93,16 @@ impl ApiTokens {
         let Some(event) = bare.audit.take() else {
             return Err(error);
         };
+        let mut recorded = false;
+        if error.kind() == StoreErrorKind::Unavailable {
+            // It may be the connection that failed, and the change may have been made.
+            match self.apply(mutation).await {
+                Err(again) => recorded = again.kind() == StoreErrorKind::AlreadyExists,
+                applied => return applied,
+            }
+        }
         let applied = self.call(&bare).await?;
-        self.authority.tell(&event, false);
+        self.authority.tell(&event, recorded);
         Ok(applied)
     }
 }

@@ -24,14 +24,17 @@ pub(crate) enum Flaw {
     RevokesBehind,
     /// It inserts the successor in one step and changes the token in another.
     RotatesInTwoSteps,
+    /// It records the audit event in one step and makes the change in another.
+    RecordsApart,
 }
 
 impl Flaw {
-    const ALL: [Self; 4] = [
+    const ALL: [Self; 5] = [
         Self::IssuesBehind,
         Self::RotatesBehind,
         Self::RevokesBehind,
         Self::RotatesInTwoSteps,
+        Self::RecordsApart,
     ];
 
     pub(crate) fn name(self) -> String {
@@ -125,6 +128,15 @@ impl TokenStore for Flawed {
 impl TokenRegistry for Flawed {
     async fn apply(&self, mutation: &Mutation) -> Result<Applied, StoreError> {
         match (&mutation.op, self.flaw) {
+            (_, Flaw::RecordsApart) => {
+                let mut bare = mutation.clone();
+                let event = bare.audit.take();
+                let applied = self.inner.apply(&bare).await?;
+                if let Some(event) = event {
+                    self.inner.append(&event).await?;
+                }
+                Ok(applied)
+            }
             (Op::InsertTokens(tokens), Flaw::IssuesBehind) if mutation.key.is_some() => {
                 self.apply_behind(mutation).await;
                 Ok(Applied::Count(tokens.len()))

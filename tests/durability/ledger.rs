@@ -9,6 +9,7 @@ use tower_api_tokens::{
 };
 
 use crate::{
+    audit,
     operation::{Operation, Outcome, Report},
     violation::Violation,
 };
@@ -28,7 +29,7 @@ pub(crate) struct Unacknowledged {
     pub(crate) is_done: bool,
 }
 
-type Found = BTreeMap<TokenId, TokenRecord>;
+pub(crate) type Found = BTreeMap<TokenId, TokenRecord>;
 
 impl Ledger {
     /// That of a store without tokens, which is at this revision.
@@ -70,6 +71,7 @@ impl Ledger {
         }
         self.compare(&found)?;
         check_rotations(&found)?;
+        audit::check(&found, &audit::read_all(store).await?)?;
         Ok(unacknowledged)
     }
 

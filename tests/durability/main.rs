@@ -10,6 +10,7 @@ macro_rules! tests {
     };
 }
 
+mod audit;
 mod flawed;
 mod ledger;
 mod life;

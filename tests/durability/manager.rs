@@ -8,8 +8,8 @@ use std::{
 
 use sha2::{Digest, Sha256};
 use tower_api_tokens::{
-    ApiTokens, AppId, AppQuery, IdempotencyKey, IssuedToken, LifecycleError, NewToken, TokenFormat,
-    TokenId, TokenRegistry,
+    ApiTokens, AppId, AppQuery, Authority, IdempotencyKey, IssuedToken, LifecycleError, NewToken,
+    TokenFormat, TokenId, TokenRegistry,
 };
 
 use crate::operation::{Operation, Outcome, Report};
@@ -30,6 +30,8 @@ pub(crate) async fn run(registry: impl TokenRegistry, life: u64) {
         .map(|line| line.unwrap().parse().unwrap())
         .collect();
     let tokens = ApiTokens::new(registry, TokenFormat::new("acme").unwrap());
+    // Everything that it does is recorded in the audit log.
+    let tokens = tokens.acting_as(Authority::of("manager"));
     let Ok(app) = the_app(&tokens).await else {
         return;
     };

@@ -16,6 +16,7 @@ pub(crate) fn tests() -> Vec<Test> {
         a_rotation_made_after_its_acknowledgement_is_missed,
         a_revocation_made_after_its_acknowledgement_is_missed,
         a_rotation_in_two_steps_is_noticed,
+        an_audit_event_apart_from_its_change_is_noticed,
     ]
 }
 
@@ -54,6 +55,14 @@ async fn a_rotation_in_two_steps_is_noticed() {
     // Before its second step, or before the log is told of it.
     let is_noticed = matches!(violation, Violation::Unaccounted(_) | Violation::Unheard(_));
     assert!(is_noticed, "{violation:?}");
+}
+
+async fn an_audit_event_apart_from_its_change_is_noticed() {
+    let violation = violation_of(Flaw::RecordsApart).await;
+    assert!(
+        matches!(violation, Violation::Unrecorded(..)),
+        "{violation:?}"
+    );
 }
 
 /// How a store with a flaw is found out.

@@ -1,6 +1,6 @@
 //! What a store must not do.
 
-use tower_api_tokens::{StoreError, TokenId, TokenRecord};
+use tower_api_tokens::{AuditAction, StoreError, TokenId, TokenRecord};
 
 use crate::operation::{Operation, Outcome};
 
@@ -29,6 +29,10 @@ pub(crate) enum Violation {
     OutlivesOverlap(TokenId),
     /// Something was done of which the change log does not tell.
     Unheard(Operation),
+    /// Something was done that the audit log does not show once, or at all.
+    Unrecorded(AuditAction, TokenId),
+    /// The audit log shows something that was not done.
+    NotDone(AuditAction, TokenId),
     /// The change log does not lead on from where it was.
     Gap,
     /// The store cannot be read.
