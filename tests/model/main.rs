@@ -7,6 +7,7 @@
 //! crate takes them. Beside each model stands the same one with the guard left out, which must fail.
 
 #[path = "../../src/authenticator/flight.rs"]
+#[expect(dead_code, reason = "the models use a part of it")]
 mod flight;
 
 #[path = "../../src/authenticator/lease.rs"]
