@@ -1,6 +1,6 @@
 use async_trait::async_trait;
 use jiff::Timestamp;
-use sqlx::SqliteConnection;
+use sqlx::{Row, SqliteConnection};
 
 use super::{
     SqliteStore,
@@ -88,22 +88,55 @@ async fn read_app(
     row.as_ref().map(|row| app_from(row, 0)).transpose()
 }
 
-/// Makes sure that a change after which less is admitted is in the log, even if its trigger has been
-/// dropped since the database was opened.
+/// What an operation that was made adds to the log.
+fn changes_of(op: &Op, applied: &Applied) -> Vec<Change> {
+    match (op, applied) {
+        (Op::InsertTokens(tokens), _) => {
+            let digests = tokens.iter().map(|token| token.digest);
+            digests.map(Change::Token).collect()
+        }
+        (Op::RotateToken { successor, .. }, Applied::Token(rotated)) => {
+            vec![
+                Change::Token(rotated.digest),
+                Change::Token(successor.digest),
+            ]
+        }
+        (_, Applied::Token(token)) => vec![Change::Token(token.digest)],
+        (Op::DisableApp(app) | Op::EnableApp { app, .. }, _) => vec![Change::App(*app)],
+        _ => Vec::new(),
+    }
+}
+
+async fn latest_revision(connection: &mut SqliteConnection) -> Result<i64, StoreError> {
+    let row = sqlx::query(statements::LATEST).fetch_one(connection).await;
+    row.and_then(|row| row.try_get(0)).map_err(from_sqlx)
+}
+
+/// Makes sure that the changes of this transaction, which are those after `since`, are in the log, even
+/// if a trigger has been dropped since the database was opened.
 async fn ensure_logged(
     connection: &mut SqliteConnection,
-    change: &Change,
+    since: i64,
+    changes: &[Change],
 ) -> Result<(), StoreError> {
-    let (digest, app) = match change {
-        Change::Token(digest) => (Some(digest.as_bytes().as_slice()), None),
-        Change::App(app) => (None, Some(app.as_str())),
-    };
-    sqlx::query(statements::ENSURE_LOGGED)
-        .bind(digest)
-        .bind(app)
-        .execute(connection)
-        .await
-        .map_err(from_sqlx)?;
+    let logged = latest_revision(connection).await?.saturating_sub(since);
+    if usize::try_from(logged).is_ok_and(|logged| logged == changes.len()) && changes.len() > 2 {
+        // Each trigger logs one row a token: that none is missing need not be looked up for each.
+        return Ok(());
+    }
+    for change in changes {
+        let (digest, app) = match change {
+            Change::Token(digest) => (Some(digest.as_bytes().as_slice()), None),
+            Change::App(app) => (None, Some(app.as_str())),
+        };
+        sqlx::query(statements::ENSURE_LOGGED)
+            .bind(digest)
+            .bind(app)
+            .bind(since)
+            .execute(&mut *connection)
+            .await
+            .map_err(from_sqlx)?;
+    }
     Ok(())
 }
 
@@ -147,7 +180,9 @@ async fn change(
     if let Some(key) = &mutation.key {
         use_key(connection, key, mutation.created()?, mutation.at).await?;
     }
+    let since = latest_revision(connection).await?;
     let applied = operate(connection, &mutation.op, mutation.at).await?;
+    ensure_logged(connection, since, &changes_of(&mutation.op, &applied)).await?;
     if let Some(event) = &mutation.audit {
         append(connection, event).await?;
     }
@@ -237,7 +272,6 @@ async fn set_app(connection: &mut SqliteConnection, app: AppRecord) -> Result<Ap
         .await
         .map_err(from_sqlx)?;
     expect_one(updated.rows_affected())?;
-    ensure_logged(connection, &Change::App(app.id)).await?;
     Ok(Applied::App(app))
 }
 
@@ -284,7 +318,6 @@ async fn rotate(
         .await
         .map_err(from_sqlx)?;
     expect_one(updated.rows_affected())?;
-    ensure_logged(connection, &Change::Token(rotated.digest)).await?;
     insert(connection, std::slice::from_ref(successor)).await?;
     Ok(Applied::Token(rotated))
 }
@@ -300,7 +333,6 @@ async fn revoke(
         .await
         .map_err(from_sqlx)?;
     expect_one(updated.rows_affected())?;
-    ensure_logged(connection, &Change::Token(revoked.digest)).await?;
     Ok(Applied::Token(revoked))
 }
 

@@ -118,11 +118,14 @@ pub(super) const RECORD_USAGE: &str = "UPDATE api_tokens SET \
      uses = CASE WHEN uses > 9223372036854775807 - ?3 THEN 9223372036854775807 ELSE max(uses, 0) + ?3 END \
      WHERE id = ?1";
 
-/// Adds a change that is not the latest in the log.
+pub(super) const LATEST: &str = "SELECT coalesce(max(revision), 0) FROM api_token_changes";
+
+/// Adds a change that the log does not hold after a revision.
 pub(super) const ENSURE_LOGGED: &str = "INSERT INTO api_token_changes (revision, mark, digest, app_id) \
-     SELECT latest + 1, random(), ?1, ?2 FROM (SELECT max(revision) AS latest FROM api_token_changes) \
+     SELECT latest + 1, random(), ?1, ?2 \
+     FROM (SELECT coalesce(max(revision), 0) AS latest FROM api_token_changes) \
      WHERE NOT EXISTS (SELECT 1 FROM api_token_changes \
-     WHERE revision = latest AND digest IS ?1 AND app_id IS ?2)";
+     WHERE revision > ?3 AND digest IS ?1 AND app_id IS ?2)";
 
 /// Leaves nothing in the log but a new beginning.
 pub(super) const RESTART_LOG: &str = "INSERT INTO api_token_changes (revision, mark) \
