@@ -13,10 +13,13 @@ use tokio::time::sleep;
 use super::{SqliteStore, error::from_sqlx, statements};
 use crate::store::{Revision, StoreError, rows::revision_from};
 
-/// A checkpoint writes page by page, so what is read meanwhile may make no sense. What makes none for so many
-/// readings, between which nothing is written, was not written by a checkpoint.
+/// A checkpoint writes page by page, so what is read meanwhile may make no sense. What contradicts the database
+/// in so many readings, between which nothing is written, was not written by a checkpoint.
 const READINGS: u32 = 40;
 const PAUSE: Duration = Duration::from_millis(25);
+
+/// The result code `SQLITE_NOTADB`.
+const NOT_A_DATABASE: &str = "26";
 
 /// What a file holds without its log.
 #[derive(Debug)]
@@ -42,7 +45,7 @@ impl SqliteStore {
             return Ok(());
         }
         let _verifying = file.verifying.lock().await;
-        let (mut stamp, mut readings) = (None, 0);
+        let (mut stamp, mut readings, mut contradicts) = (None, 0, false);
         while readings < READINGS {
             let Some(found) = file.check()? else {
                 return Ok(());
@@ -51,15 +54,25 @@ impl SqliteStore {
                 (stamp, readings) = (Some(found), 0);
             }
             readings += 1;
-            match read_content(file.path()).await {
+            contradicts = match read_content(file.path()).await {
                 Ok(content) if self.may_hold(&content, file.checkpointed()).await? => {
                     file.verify(found, content.latest.map(|latest| latest.number));
                     return Ok(());
                 }
-                _ => sleep(PAUSE).await,
-            }
+                Ok(_) => true,
+                // That there is no descriptor or no right to open the file, or that a checkpoint was cut
+                // short, is no evidence. Where the content is damaged, SQLite reports it.
+                Err(error) => is_no_database(&error),
+            };
+            sleep(PAUSE).await;
         }
-        Err(file.overwritten())
+        match (contradicts, stamp) {
+            (false, Some(stamp)) => {
+                file.verify(stamp, None);
+                Ok(())
+            }
+            _ => Err(file.overwritten()),
+        }
     }
 
     /// Whether a checkpoint may have written this.
@@ -86,6 +99,12 @@ impl SqliteStore {
         let cut_off = u64::try_from(oldest).is_ok_and(|oldest| latest.number < oldest);
         Ok(cut_off || mark.map(i64::cast_unsigned) == Some(latest.mark))
     }
+}
+
+/// Whether the file does not even begin as a database does.
+fn is_no_database(error: &sqlx::Error) -> bool {
+    let error = error.as_database_error();
+    error.is_some_and(|error| error.code().as_deref() == Some(NOT_A_DATABASE))
 }
 
 async fn read_content(file: &Path) -> Result<Content, sqlx::Error> {

@@ -66,12 +66,18 @@ impl OpenFile {
         let Some(opened) = self.identity else {
             return Ok(None);
         };
-        let found = fs::metadata(&self.path).ok();
         // A file that is put back later has missed what was written in between.
-        let found = found.filter(|file| {
-            identity(file) == Some(opened) && !self.replaced.load(Ordering::Relaxed)
-        });
-        let stamp = stamp(&found.ok_or_else(|| self.overwritten())?);
+        if self.replaced.load(Ordering::Relaxed) {
+            return Err(self.overwritten());
+        }
+        let stamp = match fs::metadata(&self.path) {
+            Ok(file) if identity(&file) == Some(opened) => stamp(&file),
+            Err(error) if error.kind() != ErrorKind::NotFound => {
+                // That it cannot be looked at is no evidence that it is another.
+                return Ok(None);
+            }
+            _ => return Err(self.overwritten()),
+        };
         match self.frozen {
             None => Ok((self.verified().0 != Some(stamp)).then_some(stamp)),
             Some(frozen) if frozen == stamp && !has_unmerged_changes(&self.path) => Ok(None),
