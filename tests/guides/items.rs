@@ -36,7 +36,7 @@ pub(crate) fn fault(address: &str) -> Option<String> {
         _ => return Some(format!("unknown kind of item {kind:?}")),
     };
     let keyword = Regex::new(&keyword).unwrap();
-    if !sources().iter().any(|(_, text)| keyword.is_match(text)) {
+    if !with(name).any(|text| keyword.is_match(text)) {
         return Some(format!("there is no {kind} {name}"));
     }
     // A macro is at the root wherever it is written.
@@ -89,9 +89,7 @@ fn member_fault(item: &str, fragment: &str) -> Option<String> {
     };
     let of_item = format!(r"\b(?:impl(?:<.*>)?|trait|struct) {item}\b");
     let (of_item, member) = (Regex::new(&of_item).unwrap(), Regex::new(&member).unwrap());
-    let found = sources()
-        .iter()
-        .any(|(_, text)| of_item.is_match(text) && member.is_match(text));
+    let found = with(item).any(|text| of_item.is_match(text) && member.is_match(text));
     (!found).then(|| format!("{item} has no {fragment}"))
 }
 
@@ -117,6 +115,12 @@ fn source_of(module: &str) -> Option<String> {
 fn sources() -> &'static Sources {
     static SOURCES: LazyLock<Sources> = LazyLock::new(|| rust_files(&root().join("src")));
     &SOURCES
+}
+
+/// The texts of those that contain a name.
+fn with(name: &str) -> impl Iterator<Item = &'static str> {
+    let texts = sources().iter().map(|(_, text)| text.as_str());
+    texts.filter(move |text| text.contains(name))
 }
 
 /// The files below a folder that are Rust.
