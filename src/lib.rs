@@ -82,7 +82,8 @@
 //! Issue, rotate and revoke tokens from the dashboard. A new token is shown on one page, once. You see
 //! when it was last used, rotate it while both the old and the new one work, and revoke the old one when
 //! nothing uses it any more. Programs do the same through a JSON API (`admin.router()`), and scripts
-//! with the command line `api-tokens`. Every change is in the audit log (features `admin` and `cli`).
+//! with the command line `api-tokens`. All of them record what they change in the audit log (features
+//! `admin` and `cli`).
 //!
 //! # Use it from any language
 //!
