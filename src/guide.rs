@@ -1,4 +1,22 @@
 //! Guides.
+//!
+//! They are files of `docs`, which read the same in the repository.
+
+/// Where docs.rs serves a picture of the package. In the repository, the path at the end of the guide
+/// leads to it; of two definitions of one link, Markdown takes the first.
+macro_rules! picture {
+    ($file:literal) => {
+        concat!(
+            "[",
+            $file,
+            "]: https://docs.rs/crate/tower-api-tokens/",
+            env!("CARGO_PKG_VERSION"),
+            "/source/docs/images/",
+            $file,
+            "\n"
+        )
+    };
+}
 
 #[doc = include_str!("../docs/embed.md")]
 pub mod embed {}
@@ -14,6 +32,9 @@ pub mod rotation {}
 pub mod fleet {}
 
 #[cfg(feature = "admin")]
+#[doc = picture!("tokens.png")]
+#[doc = picture!("created.png")]
+#[doc = picture!("rotated.png")]
 #[doc = include_str!("../docs/manage.md")]
 pub mod manage {}
 

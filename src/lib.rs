@@ -79,10 +79,11 @@
 //! let app = app.nest_service("/tokens", admin.dashboard());
 //! ```
 //!
-//! Whoever hands out tokens does it in a dashboard: creates a token, copies it from the only page
-//! that ever shows it, sees when it was last used, rotates it while both work, and revokes the old one
-//! when nothing uses it any more. Programs do the same through a JSON API (`admin.router()`), and
-//! scripts with the command line `api-tokens`. All of it leaves an audit (features `admin` and `cli`).
+//! Issue, rotate and revoke tokens from the dashboard. A new token is shown on one page, once. You see
+//! when it was last used, rotate it while both the old and the new one work, and revoke the old one when
+//! nothing uses it any more. Programs do the same through a JSON API (`admin.router()`), and scripts
+//! with the command line `api-tokens`. All of them record what they change in the audit log (features
+//! `admin` and `cli`).
 //!
 //! # Use it from any language
 //!
@@ -92,7 +93,8 @@
 //!
 //! installs `api-tokens`. It manages tokens at a terminal and in scripts, and serves the API, the
 //! dashboard and an endpoint that nginx, Envoy and Traefik ask about each request; so a service in any
-//! language gets the attributed app in header fields. `docs/command-line.md` shows every command.
+//! language gets the attributed app in header fields. The
+//! [guide to the command line](guide/command_line/index.html) shows every command.
 //!
 //! # Measure
 //!
@@ -113,10 +115,10 @@
 //!
 //! That is from an AMD EPYC virtual machine with two cores. Other programs kept it busy all the
 //! while, at a lower priority: the columns on the right are theirs. Without a schedule it verified
-//! 179,722 requests a second. A latency counts from the instant in which a request was due, whether earlier ones had
-//! been answered or not. `docs/measure.md` says what the kinds and the columns are, and
-//! `docs/latency.svg` shows the distributions. `testing::latency` measures a store of your own
-//! (feature `testing`).
+//! 179,722 requests a second. A latency counts from the instant at which a request was due, whether
+//! earlier ones had been answered or not. The [guide to measuring](guide/measure/index.html) explains
+//! the kinds and the columns, and `docs/latency.svg` shows the distributions. `testing::latency`
+//! measures a store of your own (feature `testing`).
 //!
 //! ```text
 //! cargo bench --bench bar
@@ -142,26 +144,25 @@
 //! - [Measure verification](guide/measure/index.html)
 //! - [Threat model](guide/threat_model/index.html)
 //!
+//! In the repository and in the package, they are the files in `docs`.
+//!
 //! # The path of a request
 //!
 //! 1. **Extract** one credential from the header fields. Two, or one that is not well formed, are
 //!    400.
 //! 2. **Digest** it: one SHA-256.
-//! 3. **Recall** what is remembered of it. That takes no lock and no allocation but the one that
-//!    puts the principal into the request.
-//! 4. **Ask the store**, if nothing is remembered that is fresh enough: once for all who ask of the
-//!    same token, under a time-out. A store that cannot answer is 503, never 401, and never an
-//!    admission.
+//! 3. **Check the cache.** A hit takes no lock and allocates only the request extension.
+//! 4. **Look it up**, if nothing fresh enough is cached. Concurrent lookups of the same token share one
+//!    query, with a timeout. A store that cannot answer is 503, never 401, and never an admission.
 //! 5. **Admit**: the whole digest is compared in constant time, and revocation, expiry and the app's
 //!    state are judged at this very request. Unknown, revoked and expired tokens are the same 401.
 //! 6. **Call** the inner service, with the [`AppPrincipal`] in the request's extensions. If the request
 //!    had to be looked up, it is judged once more when the inner service is ready.
 //!
-//! An answer is remembered for at most
-//! [`max_staleness`](AuthenticatorBuilder::max_staleness), five seconds unless it is told: that
-//! long after a token was revoked anywhere, it is admitted nowhere. In the process that revokes it,
-//! it is refused at once. `docs/fleet.md` is the guide to many nodes over one PostgreSQL, and says
-//! why this holds there, whatever fails.
+//! An answer is cached for at most [`max_staleness`](AuthenticatorBuilder::max_staleness), five seconds
+//! by default: a revoked token stops working everywhere within that time, and in the process that
+//! revokes it as soon as the call returns. The [guide to a fleet](guide/fleet/index.html) explains why
+//! this holds for many nodes on one PostgreSQL, whatever fails.
 //!
 //! # Features
 //!
@@ -269,6 +270,7 @@ pub use authenticator::{Authenticator, AuthenticatorBuilder, Follower, FollowerB
 pub use clock::{Clock, SystemClock};
 pub use entropy::{Entropy, EntropyError, SystemEntropy};
 pub use grantable::{GrantError, Grantable};
+#[doc(inline)]
 pub use middleware::{ApiTokenAuth, ApiTokenLayer, LayerError, RequireScopeLayer};
 pub use name::{MAX_NAME_LEN, NameError};
 pub use principal::AppPrincipal;
@@ -276,9 +278,12 @@ pub use record::{TokenRecord, TokenStatus, TransitionError};
 pub use rejection::{Rejection, RejectionKind};
 pub use scope::{Scope, ScopeError, ScopeSet};
 #[cfg(feature = "postgres")]
+#[doc(inline)]
 pub use store::postgres::PostgresStore;
 #[cfg(feature = "sqlite")]
+#[doc(inline)]
 pub use store::sqlite::SqliteStore;
+#[doc(inline)]
 pub use store::{
     Answer, AppQuery, Applied, AuditLog, AuditQuery, Change, ChangeLog, Changes, IdempotencyKey,
     LivePage, LoggedChange, MemoryStore, Mutation, Op, Page, PageSize, Plan, Repeated, Revision,

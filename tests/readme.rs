@@ -51,40 +51,25 @@ fn only_here(line: &str) -> Option<&str> {
     line.strip_prefix("<!-- README: ")?.strip_suffix(" -->")
 }
 
-/// Links to items lead to docs.rs, and links to guides to their files.
+/// Links to items and guides lead to docs.rs, which is the same from a repository and from the page of
+/// the package.
 fn linked(line: &str) -> String {
-    let mut line = match guide(line) {
-        Some((title, file)) => format!("{title}({file})"),
-        None => line.to_owned(),
-    };
+    let mut line = line.replace("(guide/", &format!("({DOCS}guide/"));
     for (item, page) in [
         ("AppPrincipal", "struct.AppPrincipal.html"),
         ("MemoryStore", "struct.MemoryStore.html"),
         ("TokenRegistry", "trait.TokenRegistry.html"),
         ("ApiTokens::issue", "struct.ApiTokens.html#method.issue"),
         ("ApiTokens::rotate", "struct.ApiTokens.html#method.rotate"),
+        (
+            "ApiTokenLayer::grpc",
+            "struct.ApiTokenLayer.html#method.grpc",
+        ),
     ] {
         line = line.replace(&format!("[`{item}`]"), &format!("[`{item}`]({DOCS}{page})"));
-    }
-    for file in [
-        "docs/command-line.md",
-        "docs/fleet.md",
-        "docs/measure.md",
-        "docs/latency.svg",
-    ] {
-        line = line.replace(&format!("`{file}`"), &format!("[`{file}`]({file})"));
     }
     line.replace(
         "(AuthenticatorBuilder::max_staleness)",
         &format!("({DOCS}struct.AuthenticatorBuilder.html#method.max_staleness)"),
     )
-}
-
-/// The title of a guide that a line links, and the file that it is made from.
-fn guide(line: &str) -> Option<(&str, String)> {
-    let (title, module) = line.split_once("(guide/")?;
-    let module = module.strip_suffix("/index.html)")?;
-    let file = format!("docs/{}.md", module.replace('_', "-"));
-    assert!(fs::exists(&file).unwrap(), "no {file}");
-    Some((title, file))
 }

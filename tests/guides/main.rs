@@ -1,0 +1,17 @@
+//! The guides in `docs`: what they show is what is compiled and run, and what they link exists, in the
+//! repository and on docs.rs.
+
+#![allow(
+    clippy::unwrap_used,
+    reason = "a step that cannot go on fails its test"
+)]
+
+mod code;
+mod custom_store;
+mod embed;
+mod items;
+mod links;
+mod measure;
+mod names;
+mod pages;
+mod rotation;
