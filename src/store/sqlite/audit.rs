@@ -58,7 +58,7 @@ impl AuditLog for SqliteStore {
             .bind(surplus(limit))
             .bind(query.app.as_ref().map(AppId::as_str))
             .bind(query.token.as_ref().map(|id| id.as_bytes().as_slice()))
-            .fetch_all(self.readers().await?)
+            .fetch_all(self.readers()?)
             .await
             .map_err(from_sqlx)?;
         page_from(

@@ -32,7 +32,7 @@ impl SqliteStore {
     /// error if the store cannot be read or the file cannot be written; no file is left then.
     pub async fn backup_to(&self, file: impl AsRef<Path>) -> Result<(), StoreError> {
         let file = path::absolute(file).map_err(from_io)?;
-        let mut reader = self.readers().await?.acquire().await.map_err(from_sqlx)?;
+        let mut reader = self.readers()?.acquire().await.map_err(from_sqlx)?;
         let copy = tokio::spawn(async move { copy(&mut reader, &file).await });
         copy.await.map_err(StoreError::unavailable)?
     }

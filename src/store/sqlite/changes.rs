@@ -17,7 +17,7 @@ use crate::{
 impl ChangeLog for SqliteStore {
     async fn revision(&self) -> Result<Revision, StoreError> {
         let row = sqlx::query(statements::REVISION)
-            .fetch_one(self.readers().await?)
+            .fetch_one(self.readers()?)
             .await
             .map_err(from_sqlx)?;
         revision_from(&row)
@@ -27,7 +27,7 @@ impl ChangeLog for SqliteStore {
         let rows = sqlx::query(statements::CHANGES)
             .bind(i64::try_from(since.number).unwrap_or(i64::MAX))
             .bind(surplus(limit))
-            .fetch_all(self.readers().await?)
+            .fetch_all(self.readers()?)
             .await
             .map_err(from_sqlx)?;
         changes_from(&rows, since)
@@ -53,7 +53,7 @@ impl ChangeLog for SqliteStore {
             )
             .bind(surplus(limit))
             .bind(microseconds(now))
-            .fetch_all(self.readers().await?)
+            .fetch_all(self.readers()?)
             .await
             .map_err(from_sqlx)?;
         live_from(&rows, limit)

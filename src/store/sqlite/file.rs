@@ -5,10 +5,7 @@ use std::{
     hash::{BuildHasher, RandomState},
     io::{self, ErrorKind, Write},
     path::{self, Path, PathBuf},
-    sync::{
-        Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::atomic::{AtomicBool, Ordering},
     time::SystemTime,
 };
 
@@ -27,14 +24,10 @@ pub(super) struct OpenFile {
     /// What the file was when it was opened as one that does not change.
     frozen: Option<Stamp>,
     replaced: AtomicBool,
-    /// What was last found to be written by this database, and the revision in it.
-    verified: Mutex<(Option<Stamp>, Option<u64>)>,
-    /// Held by the one who verifies.
-    pub(super) verifying: tokio::sync::Mutex<()>,
 }
 
 /// The length of a file and when it was written last.
-pub(super) type Stamp = (u64, Option<SystemTime>);
+type Stamp = (u64, Option<SystemTime>);
 
 impl OpenFile {
     /// Takes note of the file before it is opened.
@@ -46,8 +39,6 @@ impl OpenFile {
             path,
             frozen: None,
             replaced: AtomicBool::new(false),
-            verified: Mutex::default(),
-            verifying: tokio::sync::Mutex::default(),
         }
     }
 
@@ -60,63 +51,45 @@ impl OpenFile {
         }
     }
 
-    /// Fails when the file under the path is no longer the one that was opened. Otherwise returns what it is
-    /// now, if it was written since it was [verified](Self::verify).
-    pub(super) fn check(&self) -> Result<Option<Stamp>, StoreError> {
+    /// Fails if the file under the path is no longer the one that was opened.
+    ///
+    /// What a file holds is not looked at: without its write-ahead log it may be incomplete at any
+    /// time, so nothing follows from it.
+    pub(super) fn check(&self) -> Result<(), StoreError> {
         let Some(opened) = self.identity else {
-            return Ok(None);
+            return Ok(());
         };
         // A file that is put back later has missed what was written in between.
         if self.replaced.load(Ordering::Relaxed) {
-            return Err(self.overwritten());
+            return Err(self.is_replaced());
         }
         let stamp = match fs::metadata(&self.path) {
             Ok(file) if identity(&file) == Some(opened) => stamp(&file),
             Err(error) if error.kind() != ErrorKind::NotFound => {
                 // That it cannot be looked at is no evidence that it is another.
-                return Ok(None);
+                return Ok(());
             }
-            _ => return Err(self.overwritten()),
+            _ => {
+                self.replaced.store(true, Ordering::Relaxed);
+                return Err(self.is_replaced());
+            }
         };
         match self.frozen {
-            None => Ok((self.verified().0 != Some(stamp)).then_some(stamp)),
-            Some(frozen) if frozen == stamp && !has_unmerged_changes(&self.path) => Ok(None),
-            Some(_) => {
-                self.replaced.store(true, Ordering::Relaxed);
+            Some(frozen) if frozen != stamp || has_unmerged_changes(&self.path) => {
                 Err(StoreError::unavailable(format!(
                     "the database file `{}` was changed, which a process that may not write to its directory cannot follow; restart this process",
                     self.path.display()
                 )))
             }
+            _ => Ok(()),
         }
     }
 
-    pub(super) fn path(&self) -> &Path {
-        &self.path
-    }
-
-    /// The revision that the file was seen to hold without its log.
-    pub(super) fn checkpointed(&self) -> Option<u64> {
-        self.verified().1
-    }
-
-    /// Takes note that a checkpoint of this database has written the file.
-    pub(super) fn verify(&self, stamp: Stamp, revision: Option<u64>) {
-        let mut verified = self.verified();
-        *verified = (Some(stamp), verified.1.max(revision));
-    }
-
-    /// Stops the use of a file that is not what it was.
-    pub(super) fn overwritten(&self) -> StoreError {
-        self.replaced.store(true, Ordering::Relaxed);
+    fn is_replaced(&self) -> StoreError {
         StoreError::unavailable(format!(
-            "the database file `{}` was moved, removed, replaced or overwritten while it was open; restart this process, and stop it before the file is replaced",
+            "the database file `{}` was moved, removed or replaced while it was open; restart this process, and stop it before the file is replaced",
             self.path.display()
         ))
-    }
-
-    fn verified(&self) -> MutexGuard<'_, (Option<Stamp>, Option<u64>)> {
-        self.verified.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

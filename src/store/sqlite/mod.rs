@@ -3,7 +3,6 @@
 mod audit;
 mod backup;
 mod changes;
-mod content;
 mod error;
 mod file;
 mod identifier;
@@ -76,9 +75,9 @@ pub use sqlx::sqlite::SqliteConnectOptions;
 /// # Backup
 ///
 /// [`backup_to`](Self::backup_to) copies the database while it is in use, and [`restore`](Self::restore)
-/// puts a copy in its place. Do not copy, move or replace the file while a process uses it: its latest
-/// changes are in another file, whose name ends with `-wal`. A store whose file is replaced or overwritten
-/// stops answering, and says why.
+/// puts a copy in its place. Do not copy, move or replace the file while a process uses it, nor write over
+/// it: its latest changes are in another file, whose name ends with `-wal`. A store whose file is moved,
+/// removed or replaced stops answering, and says why.
 #[derive(Clone)]
 pub struct SqliteStore {
     readers: SqlitePool,
@@ -130,6 +129,17 @@ impl SqliteStore {
         }
     }
 
+    /// The connections to read from, if the file is still the one that was opened.
+    fn readers(&self) -> Result<&SqlitePool, StoreError> {
+        self.check_file()?;
+        Ok(&self.readers)
+    }
+
+    /// Fails if the file was moved, removed or replaced while it was open.
+    fn check_file(&self) -> Result<(), StoreError> {
+        self.file.as_ref().map_or(Ok(()), |file| file.check())
+    }
+
     /// Makes a change in one transaction, in a task of its own, which a caller that goes away does not end.
     async fn write<T, F>(&self, change: F) -> Result<T, StoreError>
     where
@@ -140,11 +150,11 @@ impl SqliteStore {
     {
         let store = self.clone();
         let write = tokio::spawn(async move {
-            store.check_file().await?;
+            store.check_file()?;
             let changed = store.writer.write(change).await?;
             store.changed.notify_waiters();
-            // A change to a file that has lost its name, or was overwritten, is lost with it.
-            store.check_file().await?;
+            // A change to a file that has lost its name is lost with it.
+            store.check_file()?;
             Ok(changed)
         });
         write.await.map_err(StoreError::unavailable)?
@@ -156,7 +166,7 @@ impl TokenStore for SqliteStore {
     async fn find(&self, digest: &TokenDigest) -> Result<Answer, StoreError> {
         let row = sqlx::query(statements::FIND)
             .bind(digest.as_bytes().as_slice())
-            .fetch_one(self.readers().await?)
+            .fetch_one(self.readers()?)
             .await
             .map_err(from_sqlx)?;
         answer_from(&row)

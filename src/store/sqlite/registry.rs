@@ -360,7 +360,7 @@ impl TokenRegistry for SqliteStore {
     }
 
     async fn app(&self, id: &AppId) -> Result<Option<AppRecord>, StoreError> {
-        read_app(self.readers().await?, id).await
+        read_app(self.readers()?, id).await
     }
 
     async fn apps(&self, query: &AppQuery) -> Result<Page<AppRecord, AppId>, StoreError> {
@@ -377,7 +377,7 @@ impl TokenRegistry for SqliteStore {
                 .bind(surplus(limit))
                 .bind(seen)
                 .bind(query.name.as_deref())
-                .fetch_all(self.readers().await?)
+                .fetch_all(self.readers()?)
                 .await
                 .map_err(from_sqlx)?;
             apps.extend(readable(&rows, "api_token_apps", |row| app_from(row, 0)));
@@ -389,7 +389,7 @@ impl TokenRegistry for SqliteStore {
     }
 
     async fn token(&self, target: &TokenTarget) -> Result<Option<TokenRecord>, StoreError> {
-        read_target(self.readers().await?, target).await
+        read_target(self.readers()?, target).await
     }
 
     async fn tokens(
@@ -411,10 +411,7 @@ impl TokenRegistry for SqliteStore {
             .bind(query.app.as_ref().map(AppId::as_str))
             .bind(query.name.as_deref())
             .bind(query.successor.as_ref().map(|id| id.as_bytes().as_slice()));
-        let rows = select
-            .fetch_all(self.readers().await?)
-            .await
-            .map_err(from_sqlx)?;
+        let rows = select.fetch_all(self.readers()?).await.map_err(from_sqlx)?;
         page_from(&rows, limit, "api_tokens", token_from, TokenId::from_bytes)
     }
 

@@ -136,10 +136,6 @@ pub(super) const RESTART_LOG: &str = "INSERT INTO api_token_changes (revision, m
 pub(super) const REVISION: &str =
     "SELECT revision, mark FROM api_token_changes ORDER BY revision DESC LIMIT 1";
 
-/// The oldest revision in the log, and the mark of one.
-pub(super) const MARK: &str = "SELECT coalesce(min(revision), 0), \
-     (SELECT mark FROM api_token_changes WHERE revision = ?1) FROM api_token_changes";
-
 pub(super) const CHANGES: &str = "SELECT revision, mark, digest, app_id, \
      (SELECT max(revision) FROM api_token_changes) \
      FROM api_token_changes WHERE revision >= ?1 ORDER BY revision LIMIT ?2";
