@@ -274,8 +274,12 @@ impl Cache {
         }
     }
 
-    /// Lets the lease cover everything that a scan has cached under a number.
-    pub(super) fn cover_all(&self, serial: u32) {
+    /// Lets the lease cover everything that a scan has cached under a number, unless its follower has
+    /// ended. If it ends meanwhile, the next one clears all of it before it begins.
+    pub(super) fn cover_all(&self, epoch: u64, serial: u32) {
+        if !self.positions().is_current(epoch) {
+            return;
+        }
         for entry in self.entries.pin().values() {
             entry.cover(serial);
         }

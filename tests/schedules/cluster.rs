@@ -27,6 +27,8 @@ pub(crate) struct Servers {
     pub(crate) is_left_behind: bool,
     /// Whether it answers at all.
     pub(crate) other_answers: bool,
+    /// Whether the one that is written to answers lookups.
+    pub(crate) primary_answers: bool,
     /// Whether the log is read from the other one.
     pub(crate) log_lags: bool,
     calls: usize,
@@ -59,6 +61,7 @@ impl Cluster {
             other: Vec::new(),
             is_left_behind: false,
             other_answers: true,
+            primary_answers: true,
             log_lags: false,
             calls: 0,
             marks: 0,
@@ -130,7 +133,8 @@ impl Servers {
 
     fn next(&mut self) -> &[Written] {
         self.calls += 1;
-        match self.calls.is_multiple_of(2) || !self.other_answers {
+        let turn = self.calls.is_multiple_of(2) && self.primary_answers;
+        match turn || !self.other_answers {
             true => &self.primary,
             false => &self.other,
         }

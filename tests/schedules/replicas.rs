@@ -272,6 +272,53 @@ async fn a_standby_whose_replay_is_paused_admits_no_revoked_token_beyond_the_bou
     }
 }
 
+/// A node that reads the log from a standby alone whose replay is paused, after a token was revoked on
+/// the other server and a lookup of something else has shown that.
+async fn revoked_beyond_the_log() -> Scene {
+    let mut scene = Scene::new().await;
+    scene.cluster.servers().log_lags = true;
+    scene.take(Step::Revoke(0)).await;
+    // Each of the servers answers one of them.
+    for garbage in ["garbage", "other-garbage"] {
+        let refused = scene.nodes[1].0.authenticate(garbage.as_bytes()).await;
+        assert_eq!(refused.unwrap_err().kind(), RejectionKind::UnknownToken);
+    }
+    assert_eq!(scene.nodes[1].0.stats().revision_lag, 1);
+    scene
+}
+
+#[tokio::test(start_paused = true)]
+async fn nor_where_the_log_is_read_from_it_alone_and_a_lookup_has_shown_the_revocation() {
+    let mut scene = revoked_beyond_the_log().await;
+    for _ in 0..50 {
+        scene.nodes[1].1.catch_up().await.unwrap();
+        // Each server is the first to answer.
+        for token in [0, 0, 1, 1, 1, 0] {
+            scene.check(1, &scene.tokens[token]).await;
+        }
+        scene.take(Step::PresentGarbage(1)).await;
+        scene.clock.advance(Duration::from_secs(1));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn where_it_is_the_only_one_that_answers_then_the_answer_is_503() {
+    let scene = revoked_beyond_the_log().await;
+    scene.cluster.servers().primary_answers = false;
+    let verdict = async |text: &str| {
+        let verdict = scene.nodes[1].0.authenticate(text.as_bytes()).await;
+        verdict.map(drop).map_err(|rejection| rejection.kind())
+    };
+    assert_eq!(verdict("token-0").await, Ok(()));
+    for _ in 0..20 {
+        scene.clock.advance(BOUND);
+        scene.nodes[1].1.catch_up().await.unwrap();
+        for text in ["token-0", "token-1", "unknown"] {
+            assert_eq!(verdict(text).await, Err(RejectionKind::StoreFailure));
+        }
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_primary_that_was_left_behind_admits_no_revoked_token_beyond_the_bound() {
     // It has made as many changes as the one that took over, and others.

@@ -321,7 +321,7 @@ struct Task {
 
 impl Task {
     async fn run(self, ready: oneshot::Sender<Result<(), StoreError>>) -> Result<(), StoreError> {
-        let shared = Arc::clone(&self.claim.shared);
+        let (shared, epoch) = (Arc::clone(&self.claim.shared), self.claim.epoch);
         let begun = Course::begin(Arc::clone(&shared), Arc::clone(&self.log), self.claim).await;
         let course = match begun {
             Ok(course) => course,
@@ -335,7 +335,7 @@ impl Task {
         let restoring = async {
             match self.on_load {
                 Some(on_load) => {
-                    Restorer::new(shared, self.log, self.orders, on_load)
+                    Restorer::new(shared, epoch, self.log, self.orders, on_load)
                         .run(ready, waiting, self.poll_interval)
                         .await;
                 }

@@ -1,7 +1,15 @@
 //! Keeps the cache complete: loads all live tokens, re-reads those that have changed, and loads them
 //! again when some were lost. The log is read meanwhile, and the lease renewed.
+//!
+//! A follower that is dropped may still be at work on another thread while the next one begins. So
+//! whatever would count for the next one, too, is done only while the follower is the current one:
+//! beginning and ending a scan under the lock of the positions, and caching what was read under the
+//! lock of its digest, which the next one takes to clear the cache.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, MutexGuard},
+    time::Duration,
+};
 
 use tokio::{
     sync::{mpsc, oneshot},
@@ -12,7 +20,7 @@ use super::{Done, OnLoad, Order};
 use crate::{
     authenticator::{
         Shared,
-        positions::Freshness,
+        positions::{Freshness, Positions},
         preload::Loss,
         refresh::{self, Refresher},
     },
@@ -40,6 +48,8 @@ const MAX_RETRY_CAPACITY: Duration = Duration::from_secs(3600);
 
 pub(super) struct Restorer {
     pub(super) shared: Arc<Shared>,
+    /// The number of the follower.
+    epoch: u64,
     pub(super) log: Arc<dyn ChangeLog>,
     /// Has the log applied up to now.
     pub(super) orders: mpsc::Sender<Order>,
@@ -53,12 +63,14 @@ pub(super) struct Restorer {
 impl Restorer {
     pub(super) fn new(
         shared: Arc<Shared>,
+        epoch: u64,
         log: Arc<dyn ChangeLog>,
         orders: mpsc::Sender<Order>,
         on_load: Box<OnLoad>,
     ) -> Self {
         Self {
             shared,
+            epoch,
             log,
             orders,
             on_load,
@@ -138,19 +150,31 @@ impl Restorer {
         let shared = Arc::clone(&self.shared);
         let preload = &shared.cache.preload;
         let (start, serial) = {
-            let mut positions = shared.cache.positions();
+            let mut positions = self.positions()?;
             let start = positions.applied().ok_or_else(super::ended)?;
+            preload.begin_scan();
             (start, positions.next_serial())
         };
-        preload.begin_scan();
         let whole = self.scan_pages(start, serial).await;
         if matches!(whole, Ok(true)) {
-            let cover = Arc::clone(&shared);
-            let covered = tokio::task::spawn_blocking(move || cover.cache.cover_all(serial)).await;
+            let (cover, epoch) = (Arc::clone(&shared), self.epoch);
+            let cover = move || cover.cache.cover_all(epoch, serial);
+            let covered = tokio::task::spawn_blocking(cover).await;
             covered.map_err(StoreError::unavailable)?;
         }
+        let current = self.positions()?;
         preload.end_scan(matches!(whole, Ok(true)));
+        drop(current);
         whole.map(drop)
+    }
+
+    /// The positions, unless the follower has ended.
+    fn positions(&self) -> Result<MutexGuard<'_, Positions>, StoreError> {
+        let positions = self.shared.cache.positions();
+        match positions.is_current(self.epoch) {
+            true => Ok(positions),
+            false => Err(super::ended()),
+        }
     }
 
     /// Reads all pages; `false` if that has become pointless.
@@ -243,7 +267,8 @@ impl Restorer {
         for token in live {
             let digest = &token.digest;
             flights.exclusively(digest, || {
-                if !cache.preload.admits_scanned(digest, &token.app.id) {
+                let is_current = cache.positions().is_current(self.epoch);
+                if !is_current || !cache.preload.admits_scanned(digest, &token.app.id) {
                     return;
                 }
                 match cache.entries.pin().get(digest) {
@@ -265,7 +290,7 @@ impl Restorer {
 
     /// Checks that the pages are of the history that the follower reads.
     fn check(&self, pages: &mut Pages) -> Result<(), StoreError> {
-        let positions = self.shared.cache.positions();
+        let positions = self.positions()?;
         let applied = positions.applied().ok_or_else(super::ended)?;
         let history = positions.history();
         let is_foreign = |page: &Revision| history.differs(*page);
@@ -307,3 +332,6 @@ impl Pages {
         self.ahead.is_empty()
     }
 }
+
+#[cfg(test)]
+mod tests;

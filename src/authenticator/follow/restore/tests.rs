@@ -1,0 +1,114 @@
+use jiff::Timestamp;
+
+use super::*;
+use crate::{
+    AppId, AppRecord, Authenticator, MaskedToken, MemoryStore, TokenDigest, TokenRecord,
+    store::Page,
+};
+
+/// An authenticator with a follower at a revision, and what restores its cache.
+fn following(shared: &Arc<Shared>) -> Restorer {
+    let store = MemoryStore::new();
+    let epoch = begin(shared);
+    let (orders, _) = mpsc::channel(1);
+    Restorer::new(
+        Arc::clone(shared),
+        epoch,
+        Arc::new(store),
+        orders,
+        Box::new(|_| ()),
+    )
+}
+
+/// A follower that has just begun.
+fn begin(shared: &Arc<Shared>) -> u64 {
+    let mut positions = shared.cache.positions();
+    let epoch = positions.claim().unwrap();
+    positions.restart(at(10), 0);
+    drop(positions);
+    shared.clear();
+    epoch
+}
+
+fn at(number: u64) -> Revision {
+    Revision { number, mark: 7 }
+}
+
+fn page() -> LivePage {
+    let now = Timestamp::now();
+    let token = TokenRecord::new(
+        TokenId::from_bytes([7; 16]),
+        TokenDigest::of(b"token"),
+        MaskedToken::new("acme_", "x7Kq").unwrap(),
+        AppRecord::new(AppId::new("app").unwrap(), "App", now),
+        "ci",
+        now,
+    );
+    let page = Page {
+        items: vec![token],
+        next: None,
+    };
+    LivePage::new(page, at(10))
+}
+
+fn is_covered(shared: &Shared) -> Option<bool> {
+    let entries = shared.cache.entries.pin();
+    let entry = entries.get(&TokenDigest::of(b"token"))?;
+    Some(entry.is_covered())
+}
+
+fn shared() -> Arc<Shared> {
+    Authenticator::new(MemoryStore::new()).shared
+}
+
+#[test]
+fn what_is_read_is_cached_and_covered_while_the_follower_is_the_current_one() {
+    let shared = shared();
+    let restorer = following(&shared);
+    shared.cache.preload.begin_scan();
+    restorer.cache(&page(), 7);
+    assert_eq!(is_covered(&shared), Some(false));
+    restorer.check(&mut Pages::default()).unwrap();
+    shared.cache.cover_all(restorer.epoch, 7);
+    assert_eq!(is_covered(&shared), Some(true));
+}
+
+#[test]
+fn a_page_that_arrives_after_the_next_follower_has_begun_is_not_cached() {
+    let shared = shared();
+    let restorer = following(&shared);
+    assert!(shared.cache.positions().release(restorer.epoch));
+    begin(&shared);
+    shared.cache.preload.begin_scan();
+    restorer.cache(&page(), 7);
+    assert_eq!(is_covered(&shared), None);
+    let mut pages = Pages::default();
+    pages.add(at(9));
+    restorer.check(&mut pages).unwrap_err();
+}
+
+#[test]
+fn what_was_cached_is_not_covered_once_the_follower_has_ended() {
+    let shared = shared();
+    let restorer = following(&shared);
+    shared.cache.preload.begin_scan();
+    restorer.cache(&page(), 7);
+    assert!(shared.cache.positions().release(restorer.epoch));
+    shared.cache.cover_all(restorer.epoch, 7);
+    assert_eq!(is_covered(&shared), Some(false));
+}
+
+#[tokio::test]
+async fn the_scan_of_the_next_follower_is_neither_begun_anew_nor_ended() {
+    let shared = shared();
+    let mut restorer = following(&shared);
+    assert!(shared.cache.positions().release(restorer.epoch));
+    begin(&shared);
+    let preload = &shared.cache.preload;
+    preload.begin_scan();
+    preload.token_changed(&TokenDigest::of(b"token"));
+    restorer.scan().await.unwrap_err();
+    assert!(preload.scan_is_valid() && !preload.is_complete());
+    let app = AppId::new("app").unwrap();
+    assert!(!preload.admits_scanned(&TokenDigest::of(b"token"), &app));
+}
