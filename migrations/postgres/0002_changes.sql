@@ -107,6 +107,20 @@ BEGIN
 END
 $$;
 
+-- A transaction of another isolation has a snapshot that is older than the lock. What it adds to the log
+-- could lie before what others have added, where no follower reads it.
+CREATE FUNCTION api_token_require_read_committed() RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT AS $$
+DECLARE
+    isolation text := pg_catalog.current_setting('transaction_isolation');
+BEGIN
+    IF isolation NOT IN ('read committed', 'read uncommitted') THEN
+        RAISE EXCEPTION 'tokens and apps cannot be changed under %; begin the transaction with BEGIN ISOLATION LEVEL READ COMMITTED',
+            pg_catalog.upper(isolation) USING ERRCODE = 'serialization_failure';
+    END IF;
+END
+$$;
+
 CREATE OR REPLACE FUNCTION api_token_note(digests bytea[], app_ids text[]) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT AS $$
 DECLARE
@@ -117,6 +131,7 @@ BEGIN
     IF many = 0 THEN
         RETURN;
     END IF;
+    PERFORM api_token_require_read_committed();
     latest := api_token_latest();
     INSERT INTO api_token_changes (revision, digest, app_id)
     SELECT latest + n, digest, app_id
@@ -125,10 +140,8 @@ BEGIN
     ON CONFLICT DO NOTHING;
     GET DIAGNOSTICS noted = ROW_COUNT;
     IF noted <> many THEN
-        -- A snapshot that is older than the lock does not see how far the log has gone on.
         RAISE EXCEPTION 'the change log does not take the change; look for triggers and rules on api_token_changes'
-            USING ERRCODE = CASE pg_catalog.left(pg_catalog.current_setting('transaction_isolation'), 4)
-                WHEN 'read' THEN '55000' ELSE '40001' END;
+            USING ERRCODE = 'object_not_in_prerequisite_state';
     END IF;
     -- As many as are added go at the other end, by their numbers: what went before them may still be there
     -- as dead rows, and is not read again. The rest of larger changes goes once in a while.
@@ -146,8 +159,10 @@ $$;
 CREATE FUNCTION api_token_restart_log() RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT AS $$
 DECLARE
-    latest bigint := api_token_latest();
+    latest bigint;
 BEGIN
+    PERFORM api_token_require_read_committed();
+    latest := api_token_latest();
     INSERT INTO api_token_changes (revision) VALUES (latest + 1);
     DELETE FROM api_token_changes WHERE revision <= latest;
     PERFORM api_token_notify();
@@ -158,6 +173,58 @@ CREATE OR REPLACE FUNCTION api_token_truncated() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT AS $$
 BEGIN
     PERFORM api_token_restart_log();
+    RETURN NULL;
+END
+$$;
+
+-- As before, but for operators and functions: each is named so that none in the first schema of the search
+-- path could fit better than the one that is meant.
+
+CREATE OR REPLACE FUNCTION api_token_inserted() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT AS $$
+BEGIN
+    PERFORM api_token_note((SELECT pg_catalog.array_agg(digest) FROM inserted), NULL::text[]);
+    RETURN NULL;
+END
+$$;
+
+CREATE OR REPLACE FUNCTION api_token_updated() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT AS $$
+BEGIN
+    PERFORM api_token_note((
+        SELECT pg_catalog.array_agg(digest) FROM (
+            SELECT id, digest, mask, app_id, name, scopes, created_at, expires_at, revoked_at, successor FROM after
+            EXCEPT
+            SELECT id, digest, mask, app_id, name, scopes, created_at, expires_at, revoked_at, successor FROM before
+        ) AS changed
+    ), NULL::text[]);
+    -- A digest that is given up is no longer found.
+    PERFORM api_token_note((
+        SELECT pg_catalog.array_agg(digest) FROM (SELECT digest FROM before EXCEPT SELECT digest FROM after) AS gone
+    ), NULL::text[]);
+    RETURN NULL;
+END
+$$;
+
+CREATE OR REPLACE FUNCTION api_token_deleted() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT AS $$
+DECLARE
+    now bigint := (extract(epoch FROM pg_catalog.clock_timestamp()) OPERATOR(pg_catalog.*) 1000000)::bigint;
+BEGIN
+    PERFORM api_token_note((
+        SELECT pg_catalog.array_agg(digest) FROM deleted
+        WHERE revoked_at IS NULL AND (expires_at IS NULL OR expires_at > now)
+    ), NULL::text[]);
+    RETURN NULL;
+END
+$$;
+
+CREATE OR REPLACE FUNCTION api_token_app_updated() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT AS $$
+BEGIN
+    PERFORM api_token_note(NULL::bytea[], (
+        SELECT pg_catalog.array_agg(id) FROM (SELECT * FROM after EXCEPT SELECT * FROM before) AS changed
+    ));
     RETURN NULL;
 END
 $$;
@@ -231,11 +298,7 @@ $$;
 CREATE FUNCTION api_token_begin() RETURNS bigint
 LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT AS $$
 BEGIN
-    -- Under another isolation all that follows would see the state before the lock.
-    IF pg_catalog.current_setting('transaction_isolation') NOT IN ('read committed', 'read uncommitted') THEN
-        RAISE EXCEPTION 'a change of tokens is made in a transaction of isolation READ COMMITTED'
-            USING ERRCODE = 'serialization_failure';
-    END IF;
+    PERFORM api_token_require_read_committed();
     IF pg_catalog.current_setting('synchronous_commit') = 'off' THEN
         PERFORM pg_catalog.set_config('synchronous_commit', 'local', true);
     END IF;
@@ -335,6 +398,8 @@ $$;
 CREATE FUNCTION api_token_use_key(used_key bytea, used_request bytea, made uuid, made_at bigint, oldest bigint)
 RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT AS $$
+DECLARE
+    expired bytea[];
 BEGIN
     IF used_key IS NULL THEN
         RETURN;
@@ -343,12 +408,17 @@ BEGIN
     ON CONFLICT (key) DO UPDATE
         SET request = excluded.request, token = excluded.token, used_at = excluded.used_at;
     -- The latest second that has passed its time, and all before it once in a while: those that went before
-    -- may still be there as dead rows.
+    -- may still be there as dead rows. A node of the version before locks such rows first and then waits for
+    -- the lock of all changes, which is held here: so those that it has locked are left to it.
     IF pg_catalog.random() < 0.001::double precision THEN
-        DELETE FROM api_token_keys WHERE used_at < oldest;
+        expired := ARRAY(
+            SELECT k.key FROM api_token_keys k WHERE k.used_at < oldest FOR UPDATE SKIP LOCKED);
     ELSE
-        DELETE FROM api_token_keys WHERE used_at < oldest AND used_at >= oldest - 1000000::bigint;
+        expired := ARRAY(
+            SELECT k.key FROM api_token_keys k
+            WHERE k.used_at < oldest AND k.used_at >= oldest - 1000000::bigint FOR UPDATE SKIP LOCKED);
     END IF;
+    DELETE FROM api_token_keys WHERE key = ANY (expired);
 END
 $$;
 
@@ -546,7 +616,7 @@ BEGIN
         RETURN api_token_failed(fault, NULL::text);
     END IF;
     UPDATE api_tokens SET expires_at = least(expires_at, overlap_ends), successor = ids[1] WHERE id = target;
-    PERFORM api_token_ensure_noted(latest, digests || old.digest, NULL::text[]);
+    PERFORM api_token_ensure_noted(latest, pg_catalog.array_append(digests, old.digest), NULL::text[]);
     PERFORM api_token_use_key(used_key, used_request, ids[1], changed_at, oldest_key);
     PERFORM api_token_record_event(event);
     RETURN api_token_result(target);
@@ -587,7 +657,7 @@ CREATE FUNCTION api_token_purge_tokens(
 LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT AS $$
 DECLARE
     latest  bigint := api_token_begin();
-    now     bigint := (extract(epoch FROM pg_catalog.clock_timestamp()) * 1000000)::bigint;
+    now     bigint := (extract(epoch FROM pg_catalog.clock_timestamp()) OPERATOR(pg_catalog.*) 1000000)::bigint;
     purged  bigint := 0;
     many    bigint;
     digests bytea[];
@@ -654,7 +724,7 @@ BEGIN
             SELECT id FROM api_tokens WHERE id = ANY (tokens) ORDER BY id FOR NO KEY UPDATE)
         UPDATE api_tokens t SET
             last_used_at = greatest(t.last_used_at, used.used_at),
-            uses = least(t.uses + used.uses, 9223372036854775807)
+            uses = least(t.uses::numeric + used.uses, 9223372036854775807)
         FROM locked JOIN used ON used.token = locked.id WHERE t.id = locked.id;
         RETURN skipped;
     EXCEPTION WHEN check_violation THEN
@@ -669,10 +739,10 @@ BEGIN
         BEGIN
             UPDATE api_tokens SET
                 last_used_at = greatest(last_used_at, single.used_at),
-                uses = least(uses + single.uses, 9223372036854775807)
+                uses = least(uses::numeric + single.uses, 9223372036854775807)
             WHERE id = single.token;
         EXCEPTION WHEN check_violation THEN
-            skipped := skipped || single.token;
+            skipped := pg_catalog.array_append(skipped, single.token);
         END;
     END LOOP;
     RETURN skipped;
@@ -687,7 +757,7 @@ DECLARE
 BEGIN
     FOR made IN
         SELECT p.oid::regprocedure::text FROM pg_catalog.pg_proc p
-        WHERE p.pronamespace = pg_catalog.quote_ident(pg_catalog.current_schema())::regnamespace AND p.proname LIKE 'api\_token\_%'
+        WHERE p.pronamespace = pg_catalog.quote_ident(pg_catalog.current_schema())::regnamespace::oid AND p.proname LIKE 'api\_token\_%'::text
     LOOP
         EXECUTE pg_catalog.format('REVOKE ALL ON FUNCTION %s FROM PUBLIC', made);
     END LOOP;
@@ -695,11 +765,11 @@ BEGIN
     FOR made, manager IN
         SELECT p.oid::regprocedure::text, granted.grantee::regrole::text
         FROM pg_catalog.pg_proc p, pg_catalog.pg_class c, pg_catalog.aclexplode(c.relacl) AS granted
-        WHERE p.pronamespace = pg_catalog.quote_ident(pg_catalog.current_schema())::regnamespace
+        WHERE p.pronamespace = pg_catalog.quote_ident(pg_catalog.current_schema())::regnamespace::oid
           AND p.proname IN ('api_token_create_app', 'api_token_disable_app', 'api_token_enable_app',
               'api_token_insert_tokens', 'api_token_rename_token', 'api_token_rotate_token',
               'api_token_revoke_token', 'api_token_purge_tokens', 'api_token_clear_caches')
-          AND c.oid = 'api_tokens'::regclass AND granted.privilege_type = 'INSERT'
+          AND c.oid = 'api_tokens'::regclass::oid AND granted.privilege_type = 'INSERT'
           AND granted.grantee <> 0::oid AND granted.grantee <> c.relowner
     LOOP
         EXECUTE pg_catalog.format('GRANT EXECUTE ON FUNCTION %s TO %s', made, manager);

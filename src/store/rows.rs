@@ -194,7 +194,8 @@ fn revision_at(row: &impl Columns, first: usize) -> Result<Revision, StoreError>
     })
 }
 
-/// Reads what followed a revision. The first row is that one itself, if the log still holds it.
+/// Reads what followed a revision. The first row is that one itself, if the log still holds it. Where a
+/// revision is missing, the change that it was may be one that the reader has not seen.
 pub(super) fn changes_from(rows: &[impl Columns], since: Revision) -> Result<Changes, StoreError> {
     let Some((first, rest)) = rows.split_first() else {
         return Ok(Changes::Gap);
@@ -203,11 +204,13 @@ pub(super) fn changes_from(rows: &[impl Columns], since: Revision) -> Result<Cha
         return Ok(Changes::Gap);
     }
     let mut changes = Vec::with_capacity(rest.len());
+    let mut expected = since.number;
     for row in rest {
-        let Some(change) = change_from(row) else {
-            return Ok(Changes::Gap);
-        };
-        changes.push(change);
+        expected = expected.saturating_add(1);
+        match change_from(row) {
+            Some(change) if change.revision.number == expected => changes.push(change),
+            _ => return Ok(Changes::Gap),
+        }
     }
     Ok(Changes::Since {
         changes,

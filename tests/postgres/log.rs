@@ -25,6 +25,8 @@ pub(crate) fn tests() -> Vec<Test> {
         triggers_run_for_a_session_that_replays,
         a_node_does_not_start_without_the_triggers,
         clearing_caches_leaves_a_gap_for_every_version,
+        a_change_with_an_old_snapshot_is_refused,
+        a_missing_revision_is_a_gap,
         a_full_queue_of_notifications_fails_no_change,
         answers_to_many_digests_are_in_their_order_and_have_positions,
         uses_stay_at_the_greatest_number,
@@ -304,6 +306,77 @@ async fn clearing_caches_leaves_a_gap_for_every_version() {
     store.insert(&token(&app, 2)).await.unwrap();
     let expected = [Change::Token(token(&app, 2).digest)];
     assert_eq!(since(&store, after).await, expected);
+}
+
+/// Such a change would be added behind the head of the log, where no follower reads it.
+async fn a_change_with_an_old_snapshot_is_refused() {
+    let schema = Schema::new();
+    let store = schema.open().await;
+    let token = token(&app(&store).await, 1);
+    store.insert(&token).await.unwrap();
+    let target = TokenTarget::any(token.id);
+    let mut hand = schema.connect().await;
+    for isolation in ["REPEATABLE READ", "SERIALIZABLE"] {
+        for change in [
+            "UPDATE api_tokens SET revoked_at = 7",
+            "UPDATE api_token_apps SET disabled_at = 7",
+            "DELETE FROM api_tokens",
+            "TRUNCATE api_tokens",
+        ] {
+            let begin = format!("BEGIN ISOLATION LEVEL {isolation}; SELECT FROM api_token_changes");
+            execute(&mut hand, &begin).await;
+            // The first revision that the old snapshot would choose is gone, and conflicts with nothing.
+            for _ in 0..2 {
+                store.clear_caches(at(1)).await.unwrap();
+            }
+            let before = store.revision().await.unwrap();
+            let refused = try_execute(&mut hand, change).await.unwrap_err();
+            let refused = refused.as_database_error().unwrap();
+            assert_eq!(refused.code().as_deref(), Some("40001"), "{change}");
+            execute(&mut hand, "ROLLBACK").await;
+            assert_eq!(store.revision().await.unwrap(), before);
+        }
+        // Uses are not in the log.
+        let uses =
+            format!("BEGIN ISOLATION LEVEL {isolation}; UPDATE api_tokens SET uses = 1; COMMIT");
+        execute(&mut hand, &uses).await;
+    }
+    let fresh = "BEGIN ISOLATION LEVEL SERIALIZABLE; UPDATE api_token_apps SET disabled_at = 7";
+    let refused = try_execute(&mut hand, fresh).await.unwrap_err();
+    let refused = refused.as_database_error().unwrap();
+    assert!(
+        refused
+            .message()
+            .contains("under SERIALIZABLE; begin the transaction with"),
+        "{refused}"
+    );
+    execute(
+        &mut hand,
+        "ROLLBACK; BEGIN ISOLATION LEVEL READ UNCOMMITTED; UPDATE api_tokens SET revoked_at = 7; COMMIT",
+    )
+    .await;
+    let found = store.token(&target).await.unwrap().unwrap();
+    assert!(found.revoked_at.is_some());
+}
+
+async fn a_missing_revision_is_a_gap() {
+    let schema = Schema::new();
+    let store = schema.open().await;
+    let app = app(&store).await;
+    let before = store.revision().await.unwrap();
+    for number in 1..=4 {
+        store.insert(&token(&app, number)).await.unwrap();
+    }
+    assert_eq!(since(&store, before).await.len(), 4);
+    let mut hand = schema.connect().await;
+    let remove = "DELETE FROM api_token_changes WHERE revision = \
+        (SELECT max(revision) FROM api_token_changes) - 1";
+    execute(&mut hand, remove).await;
+    let Changes::Since { changes, .. } = store.changes(before, 1).await.unwrap() else {
+        panic!("the part before it leads on");
+    };
+    assert!(changes.len() < 4);
+    assert_eq!(store.changes(before, 10).await.unwrap(), Changes::Gap);
 }
 
 async fn a_full_queue_of_notifications_fails_no_change() {
