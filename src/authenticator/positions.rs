@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use super::history::History;
 use crate::{
-    store::{LoggedChange, Revision},
+    store::{Answer, LoggedChange, Revision},
     token::TokenDigest,
 };
 
@@ -27,6 +27,9 @@ const MAX_AHEAD: usize = 1 << 16;
 /// How many of the answers that have shown more than any before are kept track of.
 const MAX_SHOWN: usize = 1024;
 
+/// How long a number counts as known that no server shows any more, in nanoseconds: a minute.
+const UNSEEN: u64 = 60_000_000_000;
+
 /// Times are nanoseconds of the monotonic clock.
 #[derive(Debug)]
 pub(super) struct Positions {
@@ -38,6 +41,8 @@ pub(super) struct Positions {
     applied: Option<Revision>,
     /// The greatest number that an answer or a reading has shown.
     known: u64,
+    /// When that number was last shown.
+    known_at: u64,
     /// When there were no changes after a number, by the log. Both increase.
     observed: VecDeque<Observation>,
     /// When a number was first shown by an answer, of those beyond what was applied. Both increase.
@@ -58,6 +63,23 @@ struct Observation {
 pub(super) enum Kind {
     Present,
     Absent,
+}
+
+/// Where an answer was read.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Place {
+    pub(super) position: Option<Revision>,
+    /// Whether the server gets no further: then its position says nothing of what there is by now.
+    pub(super) is_stalled: bool,
+}
+
+impl Place {
+    pub(super) fn of(answer: &Answer) -> Self {
+        Self {
+            position: answer.position,
+            is_stalled: answer.stalled,
+        }
+    }
 }
 
 /// How long an answer may be used.
@@ -127,6 +149,7 @@ impl Positions {
             running: false,
             applied: None,
             known: 0,
+            known_at: 0,
             observed: VecDeque::new(),
             shown: VecDeque::new(),
             history: History::default(),
@@ -189,14 +212,14 @@ impl Positions {
     /// Begins at a revision: what was known of others is of no use.
     pub(super) fn restart(&mut self, revision: Revision, asked_at: u64) {
         self.applied = Some(revision);
-        self.known = revision.number;
+        (self.known, self.known_at) = (revision.number, asked_at);
         self.observed = VecDeque::from([Observation {
             asked_at,
             number: revision.number,
         }]);
         self.shown.clear();
         self.ahead = Default::default();
-        self.history.push(revision);
+        self.history.turn_to(revision);
     }
 
     /// Moves on to the revision of a reading. From now on an answer that does not show its changes
@@ -209,7 +232,14 @@ impl Positions {
             self.history.push(change.revision);
         }
         self.applied = Some(revision);
-        self.known = self.known.max(reading.latest);
+        if reading.latest >= self.known {
+            self.known_at = self.known_at.max(reading.asked_at);
+            self.known = reading.latest;
+        } else if reading.asked_at > self.known_at.saturating_add(UNSEEN) {
+            // No server shows it any more: it was of a history that is gone.
+            self.known = reading.latest.max(revision.number);
+            self.shown.clear();
+        }
         self.observe(reading);
         let mut reached = Vec::new();
         let mut foreign = false;
@@ -241,33 +271,34 @@ impl Positions {
     }
 
     /// How long an answer may be used that was asked for at `asked_at`.
-    pub(super) fn judge(&self, position: Option<Revision>, asked_at: u64) -> Freshness {
+    pub(super) fn judge(&self, place: Place, asked_at: u64) -> Freshness {
         let own = Freshness {
             until: asked_at.saturating_add(self.staleness),
             coverage: UNCOVERED,
             is_behind: false,
         };
-        let (Some(applied), Some(position)) = (self.applied, position) else {
-            return own;
-        };
-        if position == applied {
-            return Freshness {
-                coverage: COVERED,
-                ..own
-            };
-        }
-        let usable_until = if self.history.differs(position) {
-            0
-        } else if position.number < applied.number {
-            self.covered_until(position.number)
-        } else {
-            return own;
-        };
-        Freshness {
+        let behind = |usable_until: u64| Freshness {
             until: own.until.min(usable_until),
             is_behind: true,
             ..own
+        };
+        let (Some(applied), Some(position)) = (self.applied, place.position) else {
+            return if place.is_stalled { behind(0) } else { own };
+        };
+        if self.history.differs(position) {
+            return behind(0);
         }
+        // What is known and not applied yet is lacking, too: the follower may read a server that lags.
+        let lacks_known = position.number < self.known.max(applied.number);
+        let judged = match lacks_known || place.is_stalled {
+            true => behind(self.covered_until(position.number)),
+            false => own,
+        };
+        let coverage = match position == applied {
+            true => COVERED,
+            false => UNCOVERED,
+        };
+        Freshness { coverage, ..judged }
     }
 
     /// Judges an answer that is cached. One that is ahead is covered later, when the follower has read
@@ -276,11 +307,12 @@ impl Positions {
         &mut self,
         digest: &TokenDigest,
         kind: Kind,
-        position: Option<Revision>,
+        place: Place,
         asked_at: u64,
     ) -> Freshness {
-        let mut freshness = self.judge(position, asked_at);
-        let (Some(_), Some(position), false) = (self.applied, position, freshness.is_behind) else {
+        let mut freshness = self.judge(place, asked_at);
+        let (Some(_), Some(position), false) = (self.applied, place.position, freshness.is_behind)
+        else {
             return freshness;
         };
         self.show(position.number, asked_at);
@@ -316,6 +348,9 @@ impl Positions {
 
     /// Notes that an answer has shown the changes up to a number.
     fn show(&mut self, number: u64, asked_at: u64) {
+        if number >= self.known {
+            self.known_at = self.known_at.max(asked_at);
+        }
         if number > self.known {
             self.known = number;
             // Without it, the one before stands for it, which was earlier.
@@ -331,7 +366,7 @@ impl Positions {
     fn observe(&mut self, reading: &Reading<'_>) {
         let number = reading.latest;
         let mut asked_at = reading.asked_at;
-        if number < reading.known {
+        if number < reading.known.min(self.known) {
             let after = self.shown.partition_point(|shown| shown.number <= number);
             let shown = self.shown.get(after).or_else(|| self.shown.back());
             asked_at = shown.map_or(0, |shown| shown.asked_at.min(asked_at));

@@ -21,6 +21,13 @@ fn digest() -> TokenDigest {
     TokenDigest::of(b"token")
 }
 
+fn at(position: Revision) -> Place {
+    Place {
+        position: Some(position),
+        is_stalled: false,
+    }
+}
+
 /// A follower that began at revision 10 at time 1000.
 fn begun() -> Positions {
     let mut positions = Positions::new(BOUND);
@@ -46,7 +53,7 @@ fn read(positions: &mut Positions, asked_at: u64, latest: u64, known: u64) -> Ve
 }
 
 fn file(positions: &mut Positions, position: Revision, asked_at: u64) -> Freshness {
-    positions.file(&digest(), Kind::Present, Some(position), asked_at)
+    positions.file(&digest(), Kind::Present, at(position), asked_at)
 }
 
 #[test]
@@ -59,7 +66,7 @@ fn without_a_follower_or_a_position_an_answer_has_its_own_age() {
     let mut positions = Positions::new(BOUND);
     assert_eq!(file(&mut positions, revision(3), 2000), own);
     let mut positions = begun();
-    assert_eq!(positions.judge(None, 2000), own);
+    assert_eq!(positions.judge(Place::default(), 2000), own);
     assert!(positions.release(1));
     assert_eq!(file(&mut positions, revision(3), 2000), own);
     assert_eq!(positions.lag(), 0);
@@ -186,7 +193,7 @@ fn a_flood_of_answers_that_are_ahead_is_bounded_and_absent_ones_crowd_nothing_ou
     let mut positions = begun();
     let present = file(&mut positions, revision(11), 2000);
     for _ in 0..2 * MAX_AHEAD {
-        positions.file(&digest(), Kind::Absent, Some(revision(11)), 2000);
+        positions.file(&digest(), Kind::Absent, at(revision(11)), 2000);
     }
     let reached = read(&mut positions, 3000, 11, 11);
     assert_eq!(reached.len(), 1 + MAX_AHEAD);

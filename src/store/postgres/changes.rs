@@ -1,5 +1,6 @@
 use async_trait::async_trait;
 use jiff::Timestamp;
+use sqlx::postgres::PgRow;
 
 use super::PostgresStore;
 use crate::{
@@ -13,12 +14,32 @@ use crate::{
     token::TokenId,
 };
 
+impl PostgresStore {
+    /// Refuses what a server says that gets no further. Where one does not do well, the next reading goes
+    /// by another connection, which may lead to a better one.
+    fn check(&self, row: &PgRow, number: usize, server: usize) -> Result<(), StoreError> {
+        let standing = self.standing(row, number, server)?;
+        if !standing.is_good() {
+            self.inner.follower.reconnect();
+        }
+        match standing.is_stalled {
+            true => Err(StoreError::unavailable(
+                "the standby does not receive or does not replay what changes; check that it is connected \
+                 to its primary and that its replay is not paused",
+            )),
+            false => Ok(()),
+        }
+    }
+}
+
 #[async_trait]
 impl ChangeLog for PostgresStore {
     async fn revision(&self) -> Result<Revision, StoreError> {
         let revision = self.query(&self.statements().revision);
         let rows = self.read_log(revision).await?;
-        revision_from(rows.first().ok_or_else(log_is_empty)?)
+        let row = rows.first().ok_or_else(log_is_empty)?;
+        self.check(row, 0, 2)?;
+        revision_from(row)
     }
 
     async fn changes(&self, since: Revision, limit: usize) -> Result<Changes, StoreError> {
@@ -27,7 +48,15 @@ impl ChangeLog for PostgresStore {
             .bind(i64::try_from(since.number).unwrap_or(i64::MAX))
             .bind(surplus(limit));
         let rows = self.read_log(read).await?;
-        changes_from(&rows, since)
+        if let Some(row) = rows.first() {
+            self.check(row, 4, 5)?;
+        }
+        let changes = changes_from(&rows, since)?;
+        if changes == Changes::Gap {
+            // Another server may lead on.
+            self.inner.follower.reconnect();
+        }
+        Ok(changes)
     }
 
     async fn changed(&self) {
