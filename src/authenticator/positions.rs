@@ -311,10 +311,12 @@ impl Positions {
         asked_at: u64,
     ) -> Freshness {
         let mut freshness = self.judge(place, asked_at);
-        let (Some(_), Some(position), false) = (self.applied, place.position, freshness.is_behind)
-        else {
+        let (Some(applied), Some(position)) = (self.applied, place.position) else {
             return freshness;
         };
+        if position.number < applied.number || self.history.differs(position) {
+            return freshness;
+        }
         self.show(position.number, asked_at);
         if freshness.coverage == UNCOVERED {
             freshness.coverage = self.next_serial();

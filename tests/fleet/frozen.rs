@@ -40,7 +40,7 @@ pub(crate) fn tests() -> Vec<Test> {
 }
 
 async fn a_manager_that_is_stopped_in_any_operation_holds_nobody_up() {
-    let mut scene = Scene::without_nodes(Settings::SHORT, 0).await;
+    let mut scene = Scene::without_nodes(Settings::PATIENT, 0).await;
     scene.pace = PACE;
     let place = Place::at(&[scene.server.address()]);
     scene.start_nodes(&[place]).await;
@@ -76,7 +76,7 @@ async fn a_manager_that_is_stopped_in_any_operation_holds_nobody_up() {
 const MANY: usize = 6;
 
 async fn a_node_that_is_stopped_admits_nothing_that_was_revoked_meanwhile() {
-    let settings = Settings::SHORT;
+    let settings = Settings::PATIENT;
     let mut scene = Scene::without_nodes(settings, 0).await;
     let place = Place::at(&[scene.server.address()]);
     scene.start_nodes(&[place]).await;

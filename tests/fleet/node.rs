@@ -38,6 +38,13 @@ impl Settings {
         poll_interval: Duration::from_millis(200),
         lookup_timeout: Duration::from_millis(250),
     };
+
+    /// A bound that is short, and as much time for lookups as by default: a busy machine is no fault.
+    pub(crate) const PATIENT: Self = Self {
+        max_staleness: Duration::from_secs(2),
+        poll_interval: Duration::from_millis(200),
+        lookup_timeout: Duration::from_secs(1),
+    };
 }
 
 /// What a node may do besides verifying, and the role that it connects as.

@@ -42,7 +42,7 @@ async fn until_replayed(scene: &Scene) {
 }
 
 async fn replicated(standbys: usize) -> Scene {
-    let mut scene = Scene::without_nodes(Settings::SHORT, standbys).await;
+    let mut scene = Scene::without_nodes(Settings::PATIENT, standbys).await;
     scene.pace = PACE;
     until_replayed(&scene).await;
     scene
@@ -173,7 +173,7 @@ async fn tokens_are_admitted_by_the_standby_that_goes_on(scene: &mut Scene) {
     let before = scene.unavailable(..2);
     let begun = tokio::time::Instant::now();
     let mut client = Client::connect(scene.nodes[0].address).await;
-    while begun.elapsed() < 3 * Settings::SHORT.max_staleness {
+    while begun.elapsed() < 3 * Settings::PATIENT.max_staleness {
         for token in scene.manager.issue(5).await {
             until_answered(&mut client, &token.token, StatusCode::OK).await;
         }
@@ -217,7 +217,7 @@ async fn promote_beside_the_old_primary() {
         let seen = async {
             while client.present(&sign.token).await != StatusCode::OK {
                 node.network.cut();
-                tokio::time::sleep(10 * PACE).await;
+                tokio::time::sleep(5 * PACE).await;
             }
         };
         timeout(DEADLINE, seen)

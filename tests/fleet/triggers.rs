@@ -25,7 +25,7 @@ fn switch(how: &str, which: &str) -> String {
 }
 
 async fn a_revocation_reaches_every_node_whatever_the_triggers_do() {
-    let mut scene = Scene::begin(Settings::SHORT).await;
+    let mut scene = Scene::begin(Settings::PATIENT).await;
     scene.pace = PACE;
     let place = Place::at(&[scene.server.address()]);
     // By hand, in a session in which ordinary triggers do not run.
@@ -50,7 +50,7 @@ async fn a_revocation_reaches_every_node_whatever_the_triggers_do() {
         for which in SWITCHES {
             let (tokens, watch) = scene.watch(MANY).await;
             execute(&scene.server, &switch("DISABLE", which)).await;
-            let refused = Node::try_start(&place, Settings::SHORT).await;
+            let refused = Node::try_start(&place, Settings::PATIENT).await;
             let reason = refused.err();
             let reason = reason.expect("a node does not start without the triggers");
             assert!(reason.contains("TRIGGER"), "{reason}");
@@ -58,7 +58,7 @@ async fn a_revocation_reaches_every_node_whatever_the_triggers_do() {
             returned.extend(replaying.revoke(&tokens[MANY / 2..]).await);
             scene.note(&returned, watch).await;
             execute(&scene.server, &switch("ENABLE", which)).await;
-            Node::start(&place, Settings::SHORT).await.stop().await;
+            Node::start(&place, Settings::PATIENT).await.stop().await;
         }
     }
     replaying.stop().await;

@@ -19,7 +19,7 @@ use crate::{
 const MANY: usize = 10;
 
 /// For how long something is in the way, in each round.
-const TROUBLE: Duration = Duration::from_secs(4);
+const TROUBLE: Duration = Duration::from_secs(6);
 
 const DEADLINE: Duration = Duration::from_secs(60);
 
@@ -32,7 +32,7 @@ pub(crate) fn tests() -> Vec<Test> {
 }
 
 async fn begin() -> Scene {
-    let mut scene = Scene::without_nodes(Settings::SHORT, 0).await;
+    let mut scene = Scene::without_nodes(Settings::PATIENT, 0).await;
     scene.pace = PACE;
     let place = Place::at(&[scene.server.address()]);
     let duties = [Duty::Verify, Duty::Record, Duty::Search];
@@ -43,7 +43,7 @@ async fn begin() -> Scene {
 
 /// Every node admits what is valid and keeps its lease all the while, cached tokens and others.
 async fn nodes_are_unharmed(scene: &mut Scene, during: Duration, looked_up: &[String]) {
-    let bound = Settings::SHORT.max_staleness;
+    let bound = Settings::PATIENT.max_staleness;
     let before = scene.unavailable(..scene.nodes.len());
     let begun = Instant::now();
     let mut clients = Vec::new();
@@ -61,7 +61,7 @@ async fn nodes_are_unharmed(scene: &mut Scene, during: Duration, looked_up: &[St
                 assert_eq!(client.present(token).await, 200, "it is looked up");
             }
         }
-        sleep(10 * PACE).await;
+        sleep(5 * PACE).await;
     }
     let refused = scene.unavailable(..scene.nodes.len()) - before;
     assert_eq!(refused, 0, "valid tokens are answered with 503");

@@ -201,6 +201,72 @@ fn a_flood_of_answers_that_are_ahead_is_bounded_and_absent_ones_crowd_nothing_ou
 }
 
 #[test]
+fn an_answer_that_lacks_what_another_one_has_shown_is_bounded_even_where_the_log_lags() {
+    let mut positions = begun();
+    read(&mut positions, 2000, 10, 10);
+    assert_eq!(file(&mut positions, revision(12), 3000).until, 3000 + BOUND);
+    read(&mut positions, 9000, 10, 12);
+    for (number, coverage) in [(10, COVERED), (9, UNCOVERED)] {
+        let lacking = file(&mut positions, revision(number), 10_000);
+        assert_eq!(lacking.coverage, coverage, "{number}");
+        assert!(
+            lacking.is_behind && lacking.until <= 3000 + BOUND,
+            "{number}"
+        );
+    }
+    let between = file(&mut positions, revision(11), 10_000);
+    assert!(between.is_behind && between.until <= 3000 + BOUND);
+    let reached = read(&mut positions, 11_000, 12, 12);
+    assert_eq!(reached.len(), 2);
+    assert!(reached.iter().all(|reached| reached.is_confirmed));
+}
+
+#[test]
+fn what_a_stalled_server_says_is_used_as_long_as_the_log_was_read_elsewhere() {
+    let stalled = |number| Place {
+        is_stalled: true,
+        ..at(revision(number))
+    };
+    let mut positions = begun();
+    read(&mut positions, 2000, 10, 10);
+    for number in [10, 12] {
+        let answer = positions.judge(stalled(number), 5000);
+        assert_eq!((answer.until, answer.is_behind), (2000 + BOUND, true));
+    }
+    assert_eq!(positions.judge(stalled(9), 5000).until, 0);
+    // Nobody reads the log.
+    assert!(positions.release(1));
+    assert_eq!(positions.judge(stalled(10), 5000).until, 0);
+}
+
+#[test]
+fn a_history_that_was_left_is_known_again() {
+    let mut positions = begun();
+    read(&mut positions, 2000, 14, 10);
+    positions.restart(foreign(12), 3000);
+    for number in [12, 13, 14] {
+        assert_eq!(file(&mut positions, revision(number), 4000).until, 0);
+    }
+    assert_eq!(positions.known(), 12);
+    assert_eq!(file(&mut positions, foreign(12), 4000).coverage, COVERED);
+}
+
+#[test]
+fn what_no_server_shows_any_more_does_not_count_for_ever() {
+    let mut positions = begun();
+    file(&mut positions, foreign(100), 2000);
+    read(&mut positions, 2000 + UNSEEN, 11, 100);
+    assert!(
+        positions.lease_until() <= 2000 + BOUND,
+        "another server shows more"
+    );
+    let asked_at = 2001 + UNSEEN;
+    read(&mut positions, asked_at, 11, 100);
+    assert_eq!(positions.lag(), 0);
+    assert_eq!(positions.lease_until(), asked_at + BOUND);
+}
+
+#[test]
 fn one_follower_runs_at_a_time_and_one_that_has_ended_changes_nothing() {
     let mut positions = Positions::new(BOUND);
     let first = positions.claim().unwrap();
@@ -253,9 +319,9 @@ proptest! {
                 }
                 Event::Answer(lack) => {
                     let number = latest.saturating_sub(lack);
-                    let applied = positions.applied().unwrap().number;
+                    let known = positions.known();
                     let answer = file(&mut positions, revision(number), now);
-                    if number < applied {
+                    if number < known {
                         let lacks = number.checked_sub(10).and_then(|i| made.get(i as usize));
                         let first = lacks.copied().unwrap_or(0);
                         prop_assert!(answer.until <= first + BOUND);

@@ -123,7 +123,9 @@ pub use sqlx::PgPool;
 ///
 /// [`read_only`](PostgresStoreBuilder::read_only) verifies and follows with a role that may do
 /// nothing else, and on a standby; whatever would change the store fails with
-/// [`StoreErrorKind::ReadOnly`]. What a standby lags behind adds to the bound on revocation.
+/// [`StoreErrorKind::ReadOnly`]. What a standby lags behind adds to the bound on revocation. The log
+/// cannot be read from one that does not receive or does not replay, and its answers are
+/// [stalled](Answer::stalled).
 #[derive(Clone)]
 pub struct PostgresStore {
     inner: Arc<Inner>,

@@ -24,7 +24,7 @@ const SETTLING: Duration = Duration::from_secs(2);
 const UNSEEN: Duration = Duration::from_secs(60);
 
 /// Between two connections for lookups that are closed, so that a lone server is not flooded.
-const BETWEEN: Duration = Duration::from_millis(50);
+const BETWEEN: Duration = Duration::from_millis(10);
 
 /// How many stalled servers are kept track of.
 const MAX_STALLED: usize = 16;
