@@ -23,14 +23,13 @@ use super::{
     known::Known,
     lease::Lease,
     nanoseconds,
-    positions::{COVERED, Freshness, Kind, Positions, Reached},
+    positions::{COVERED, Freshness, Kind, Place, Positions, Reached},
     preload::{Loss, Preload},
 };
 use crate::{
     app::AppId,
     clock::Clock,
     record::TokenRecord,
-    store::Revision,
     token::{TokenDigest, TokenId},
 };
 
@@ -66,7 +65,7 @@ pub(super) struct Fill<'a> {
     pub(super) digest: &'a TokenDigest,
     /// The record, whose digest was compared.
     pub(super) record: Option<&'a TokenRecord>,
-    pub(super) position: Option<Revision>,
+    pub(super) place: Place,
     pub(super) asked_at: Duration,
     /// The generation of evictions in which the lookup began.
     pub(super) generation: u64,
@@ -162,7 +161,7 @@ impl Cache {
     pub(super) fn freshness(&self, fill: &Fill<'_>) -> Freshness {
         let mut freshness = self
             .positions()
-            .judge(fill.position, nanoseconds(fill.asked_at));
+            .judge(fill.place, nanoseconds(fill.asked_at));
         if !self.is_kept() {
             // A bound of zero is for each request to have an answer of its own.
             freshness.until = if freshness.is_behind { 0 } else { u64::MAX };
@@ -180,9 +179,9 @@ impl Cache {
             None => Kind::Absent,
         };
         let asked_at = fill.asked_at;
-        let freshness =
-            self.positions()
-                .file(fill.digest, kind, fill.position, nanoseconds(asked_at));
+        let freshness = self
+            .positions()
+            .file(fill.digest, kind, fill.place, nanoseconds(asked_at));
         let is_worthless =
             freshness.is_behind && !Instant::precise(clock).is_before(freshness.until);
         let is_outdated = fill.record.is_some_and(|token| {

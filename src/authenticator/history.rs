@@ -16,6 +16,8 @@ pub(super) struct History {
     older: VecDeque<Revision>,
     /// How far apart the older ones are at least.
     distance: u64,
+    /// The latest revisions of the history that was left for another.
+    left: Vec<Revision>,
 }
 
 impl Default for History {
@@ -24,11 +26,23 @@ impl Default for History {
             latest: VecDeque::new(),
             older: VecDeque::new(),
             distance: 64,
+            left: Vec::new(),
         }
     }
 }
 
 impl History {
+    /// Goes on from a revision that the log did not lead to. What came from its number on is of a history
+    /// that counts no more, although a server may still show it.
+    pub(super) fn turn_to(&mut self, revision: Revision) {
+        let from = place(&self.latest, revision.number);
+        if from < self.latest.len() {
+            self.left = self.latest.range(from..).copied().collect();
+        }
+        self.left.retain(|held| *held != revision);
+        self.push(revision);
+    }
+
     /// Adds a revision. Those from its number on were of another history.
     pub(super) fn push(&mut self, revision: Revision) {
         for held in [&mut self.latest, &mut self.older] {
@@ -69,8 +83,14 @@ impl History {
 
     /// Whether a revision is known not to be one of these.
     pub(super) fn differs(&self, revision: Revision) -> bool {
-        self.mark(revision.number)
-            .is_some_and(|mark| mark != revision.mark)
+        let mark = self.mark(revision.number);
+        mark.is_some_and(|mark| mark != revision.mark) || self.was_left(revision)
+    }
+
+    /// Whether a revision is of the history that was left.
+    pub(super) fn was_left(&self, revision: Revision) -> bool {
+        let before = |held: &Revision| held.number < revision.number;
+        self.left.get(self.left.partition_point(before)) == Some(&revision)
     }
 
     /// The latest revision before a number that is kept.

@@ -18,12 +18,12 @@ use super::{
     cache::Fill,
     entry::{Entry, Grant, Instant},
     flight::Ticket,
-    positions::Freshness,
+    positions::{Freshness, Place},
 };
 use crate::{
     record::TokenRecord,
     rejection::Rejection,
-    store::{Answer, Revision, StoreError, TokenStore},
+    store::{Answer, StoreError, TokenStore},
     token::{TokenDigest, TokenId},
 };
 
@@ -179,8 +179,8 @@ async fn ask_until_usable(
     }
     Err(if is_behind {
         Rejection::store_failure(StoreError::unavailable(
-            "the answer lacks changes that are known to be in the change log; check that the \
-             servers of the store replicate from the one that is written to",
+            "the answer lacks changes, or may lack them; check that the servers of the store \
+             replicate from the one that is written to",
         ))
     } else {
         Rejection::store_timeout()
@@ -223,8 +223,9 @@ fn begin(
         let _permit = permit;
         let shared = Arc::clone(&landing.shared);
         let answer = shared.lookups.find(&*shared.store, &digest).await?;
-        let (record, position) = (shared.check_digest(&digest, answer.record), answer.position);
-        let freshness = landing.land(record.as_ref(), position);
+        let place = Place::of(&answer);
+        let record = shared.check_digest(&digest, answer.record);
+        let freshness = landing.land(record.as_ref(), place);
         let entry = |token| Entry::of(token, Arc::new(Grant::of(token)), freshness, asked_at);
         Ok(Arc::new(Found {
             entry: record.as_ref().map(entry),
@@ -270,11 +271,7 @@ impl Landing {
     }
 
     /// Caches the answer, unless the token was evicted meanwhile, and gives how long it may be used.
-    pub(super) fn land(
-        mut self,
-        record: Option<&TokenRecord>,
-        position: Option<Revision>,
-    ) -> Freshness {
+    pub(super) fn land(mut self, record: Option<&TokenRecord>, place: Place) -> Freshness {
         let Shared {
             cache,
             flights,
@@ -284,7 +281,7 @@ impl Landing {
         let fill = |generation| Fill {
             digest: &self.digest,
             record,
-            position,
+            place,
             asked_at: self.asked_at,
             generation,
         };

@@ -6,13 +6,12 @@
 //! lease before the follower has read as far. Which changes did not exist at an instant is known from
 //! the readings of the log: when it was asked, there were no changes beyond the latest one that it
 //! showed. If an answer has shown more before, the log lags, and the reading counts as of that answer.
-//! So does every other answer that shows less than one before it.
 
 use std::collections::{BTreeMap, VecDeque};
 
 use super::history::History;
 use crate::{
-    store::{LoggedChange, Revision},
+    store::{Answer, LoggedChange, Revision},
     token::TokenDigest,
 };
 
@@ -28,6 +27,9 @@ const MAX_AHEAD: usize = 1 << 16;
 /// How many of the answers that have shown more than any before are kept track of.
 const MAX_SHOWN: usize = 1024;
 
+/// How long a number counts as known that no server shows any more, in nanoseconds: a minute.
+const UNSEEN: u64 = 60_000_000_000;
+
 /// Times are nanoseconds of the monotonic clock.
 #[derive(Debug)]
 pub(super) struct Positions {
@@ -39,10 +41,11 @@ pub(super) struct Positions {
     applied: Option<Revision>,
     /// The greatest number that an answer or a reading has shown.
     known: u64,
+    /// When that number was last shown.
+    known_at: u64,
     /// When there were no changes after a number, by the log. Both increase.
     observed: VecDeque<Observation>,
-    /// When a number was first shown by an answer or a reading, of those beyond what was applied. Both
-    /// increase.
+    /// When a number was first shown by an answer, of those beyond what was applied. Both increase.
     shown: VecDeque<Observation>,
     history: History,
     ahead: [Ahead; 2],
@@ -60,6 +63,23 @@ struct Observation {
 pub(super) enum Kind {
     Present,
     Absent,
+}
+
+/// Where an answer was read.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Place {
+    pub(super) position: Option<Revision>,
+    /// Whether the server gets no further: then its position says nothing of what there is by now.
+    pub(super) is_stalled: bool,
+}
+
+impl Place {
+    pub(super) fn of(answer: &Answer) -> Self {
+        Self {
+            position: answer.position,
+            is_stalled: answer.stalled,
+        }
+    }
 }
 
 /// How long an answer may be used.
@@ -129,6 +149,7 @@ impl Positions {
             running: false,
             applied: None,
             known: 0,
+            known_at: 0,
             observed: VecDeque::new(),
             shown: VecDeque::new(),
             history: History::default(),
@@ -191,14 +212,14 @@ impl Positions {
     /// Begins at a revision: what was known of others is of no use.
     pub(super) fn restart(&mut self, revision: Revision, asked_at: u64) {
         self.applied = Some(revision);
-        self.known = revision.number;
+        (self.known, self.known_at) = (revision.number, asked_at);
         self.observed = VecDeque::from([Observation {
             asked_at,
             number: revision.number,
         }]);
         self.shown.clear();
         self.ahead = Default::default();
-        self.history.push(revision);
+        self.history.turn_to(revision);
     }
 
     /// Moves on to the revision of a reading. From now on an answer that does not show its changes
@@ -211,7 +232,14 @@ impl Positions {
             self.history.push(change.revision);
         }
         self.applied = Some(revision);
-        self.show(reading.latest, reading.asked_at);
+        if reading.latest >= self.known {
+            self.known_at = self.known_at.max(reading.asked_at);
+            self.known = reading.latest;
+        } else if reading.asked_at > self.known_at.saturating_add(UNSEEN) {
+            // No server shows it any more: it was of a history that is gone.
+            self.known = reading.latest.max(revision.number);
+            self.shown.clear();
+        }
         self.observe(reading);
         let mut reached = Vec::new();
         let mut foreign = false;
@@ -233,43 +261,44 @@ impl Positions {
         if foreign {
             // Another history has no say in what there is to be read of this one.
             let ahead = self.ahead.iter().filter_map(Ahead::greatest).max();
-            let own = ahead.unwrap_or(0).max(revision.number);
-            let most = own.max(reading.latest);
-            self.shown.retain(|shown| shown.number <= most);
-            self.known = self.shown.back().map_or(own, |shown| shown.number.max(own));
-            self.show(reading.latest, reading.asked_at);
+            self.known = ahead.unwrap_or(0).max(reading.latest).max(revision.number);
+            if ahead.is_none() {
+                self.shown.clear();
+            }
         }
         self.shown.retain(|shown| shown.number > revision.number);
         reached
     }
 
     /// How long an answer may be used that was asked for at `asked_at`.
-    pub(super) fn judge(&self, position: Option<Revision>, asked_at: u64) -> Freshness {
+    pub(super) fn judge(&self, place: Place, asked_at: u64) -> Freshness {
         let own = Freshness {
             until: asked_at.saturating_add(self.staleness),
             coverage: UNCOVERED,
             is_behind: false,
         };
-        let (Some(applied), Some(position)) = (self.applied, position) else {
-            return own;
+        let behind = |usable_until: u64| Freshness {
+            until: own.until.min(usable_until),
+            is_behind: true,
+            ..own
         };
-        let usable_until = if self.history.differs(position) {
-            Some(0)
-        } else if position.number < applied.number {
-            Some(self.covered_until(position.number))
-        } else {
-            // Whether the follower will read the changes that it lacks, and when, is unknown.
-            self.superseded_at(position.number)
-                .map(|shown_at| shown_at.saturating_add(self.staleness))
+        let (Some(applied), Some(position)) = (self.applied, place.position) else {
+            return if place.is_stalled { behind(0) } else { own };
         };
-        Freshness {
-            until: own.until.min(usable_until.unwrap_or(own.until)),
-            coverage: match position == applied {
-                true => COVERED,
-                false => UNCOVERED,
-            },
-            is_behind: usable_until.is_some(),
+        if self.history.differs(position) {
+            return behind(0);
         }
+        // What is known and not applied yet is lacking, too: the follower may read a server that lags.
+        let lacks_known = position.number < self.known.max(applied.number);
+        let judged = match lacks_known || place.is_stalled {
+            true => behind(self.covered_until(position.number)),
+            false => own,
+        };
+        let coverage = match position == applied {
+            true => COVERED,
+            false => UNCOVERED,
+        };
+        Freshness { coverage, ..judged }
     }
 
     /// Judges an answer that is cached. One that is ahead is covered later, when the follower has read
@@ -278,11 +307,11 @@ impl Positions {
         &mut self,
         digest: &TokenDigest,
         kind: Kind,
-        position: Option<Revision>,
+        place: Place,
         asked_at: u64,
     ) -> Freshness {
-        let mut freshness = self.judge(position, asked_at);
-        let (Some(applied), Some(position)) = (self.applied, position) else {
+        let mut freshness = self.judge(place, asked_at);
+        let (Some(applied), Some(position)) = (self.applied, place.position) else {
             return freshness;
         };
         if position.number < applied.number || self.history.differs(position) {
@@ -319,19 +348,11 @@ impl Positions {
         self.asked_at(self.applied?.number)
     }
 
-    /// When a change after a number was first shown that is not applied; `None` if none was.
-    fn superseded_at(&self, number: u64) -> Option<u64> {
-        if number >= self.known {
-            return None;
-        }
-        let after = self.shown.partition_point(|shown| shown.number <= number);
-        // Of those that are not kept, the latest one that is kept was earlier.
-        let shown = self.shown.get(after).or_else(|| self.shown.back());
-        Some(shown.map_or(0, |shown| shown.asked_at))
-    }
-
-    /// Notes that an answer or a reading has shown the changes up to a number.
+    /// Notes that an answer has shown the changes up to a number.
     fn show(&mut self, number: u64, asked_at: u64) {
+        if number >= self.known {
+            self.known_at = self.known_at.max(asked_at);
+        }
         if number > self.known {
             self.known = number;
             // Without it, the one before stands for it, which was earlier.
@@ -347,8 +368,10 @@ impl Positions {
     fn observe(&mut self, reading: &Reading<'_>) {
         let number = reading.latest;
         let mut asked_at = reading.asked_at;
-        if number < reading.known {
-            asked_at = asked_at.min(self.superseded_at(number).unwrap_or(0));
+        if number < reading.known.min(self.known) {
+            let after = self.shown.partition_point(|shown| shown.number <= number);
+            let shown = self.shown.get(after).or_else(|| self.shown.back());
+            asked_at = shown.map_or(0, |shown| shown.asked_at.min(asked_at));
         }
         let implies = |o: &Observation, other: &Observation| {
             o.asked_at >= other.asked_at && o.number <= other.number

@@ -5,7 +5,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::{Shared, lookup::Landing, nanoseconds, parts::Parts};
+use super::{Shared, lookup::Landing, nanoseconds, parts::Parts, positions::Place};
 use crate::{
     rejection::Rejection,
     store::{StoreError, StoreErrorKind},
@@ -46,8 +46,9 @@ pub(super) async fn read(shared: &Arc<Shared>, digests: &[TokenDigest]) -> Resul
         return Err(Rejection::store_failure(error));
     }
     for (landing, answer) in landings.into_iter().zip(answers) {
+        let place = Place::of(&answer);
         let record = shared.check_digest(landing.digest(), answer.record);
-        landing.land(record.as_ref(), answer.position);
+        landing.land(record.as_ref(), place);
     }
     Ok(())
 }

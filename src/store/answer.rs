@@ -25,6 +25,10 @@ pub struct Answer {
     /// reads the log. Without one, the answer is used for at most
     /// [`max_staleness`](crate::AuthenticatorBuilder::max_staleness).
     pub position: Option<Revision>,
+    /// Whether the server that answered is known to get no further, as a standby that does not receive
+    /// or replay. Such an answer may lack any number of changes: it is used only while a
+    /// [`Follower`](crate::Follower) has recently read elsewhere that there are none.
+    pub stalled: bool,
 }
 
 impl Answer {
@@ -34,7 +38,14 @@ impl Answer {
         Self {
             record,
             position: Some(position),
+            stalled: false,
         }
+    }
+
+    /// Sets whether the server that answered is known to get no further. Defaults to `false`.
+    #[must_use]
+    pub fn stalled(self, stalled: bool) -> Self {
+        Self { stalled, ..self }
     }
 }
 
@@ -43,6 +54,7 @@ impl From<Option<TokenRecord>> for Answer {
         Self {
             record,
             position: None,
+            stalled: false,
         }
     }
 }

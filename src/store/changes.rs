@@ -30,6 +30,13 @@ use crate::{
 /// another in its place because the store was replaced or restored, says
 /// [`Changes::Gap`].
 ///
+/// # Servers that lag
+///
+/// A server that no longer receives or replays changes, such as a standby that is cut off, must not
+/// answer: the call fails. A follower cannot tell it from one on which nothing has changed. What an
+/// answer or another server has shown and this log does not lets answers expire, for a minute at most;
+/// after that it counts as lost in a failover.
+///
 /// # Cancellation
 ///
 /// As for [`TokenStore`](super::TokenStore).

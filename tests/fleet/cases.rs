@@ -16,7 +16,7 @@ pub(crate) fn tests() -> Vec<Test> {
 
 /// How many tokens are revoked in each case: `FLEET_REVOCATIONS`, or fewer than it takes to measure
 /// well.
-fn revocations() -> usize {
+pub(crate) fn revocations() -> usize {
     let many = env::var("FLEET_REVOCATIONS").ok();
     many.map_or(200, |many| {
         many.parse().expect("`FLEET_REVOCATIONS` is a number")

@@ -58,7 +58,7 @@ async fn nodes_heed_a_promoted_standby_that_never_got_what_they_had_read() {
     let mut manager = Manager::start(&standby.url()).await;
     let returned = manager.revoke(&tokens).await;
     for node in &scene.nodes {
-        node.network.leads_to(standby.address());
+        node.network.leads_to(vec![standby.address()]);
         node.network.turns(Weather::Clear);
     }
     scene.note(&returned, watch).await;

@@ -7,6 +7,7 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
+    time::Duration,
 };
 
 use http::StatusCode;
@@ -48,6 +49,7 @@ impl Watch {
         nodes: &[(SocketAddr, Arc<Answers>)],
         watched: &[Issued],
         valid: &[Issued],
+        pace: Duration,
     ) -> Self {
         let (enough, has_enough) = watch::channel(false);
         let (warm, mut warmed) = watch::channel(0_usize);
@@ -60,6 +62,7 @@ impl Watch {
                     client: Client::connect(*address).await,
                     answers: Arc::clone(answers),
                     enough: has_enough.clone(),
+                    pace,
                     tokens: tokens
                         .map(|(n, issued)| (n, issued.token.clone()))
                         .collect(),
@@ -94,6 +97,8 @@ struct Watcher {
     client: Client,
     answers: Arc<Answers>,
     enough: watch::Receiver<bool>,
+    /// How long it waits between two rounds.
+    pace: Duration,
     tokens: Vec<(usize, String)>,
     valid: Vec<String>,
 }
@@ -110,6 +115,9 @@ impl Watcher {
         let mut last: Vec<_> = self.tokens.iter().map(|(n, _)| (*n, 0)).collect();
         let mut refused = vec![false; last.len()];
         while refused.contains(&false) || !*self.enough.borrow() {
+            if !self.pace.is_zero() {
+                tokio::time::sleep(self.pace).await;
+            }
             for (n, (_, token)) in self.tokens.iter().enumerate() {
                 if !refused[n] {
                     let sent = nanoseconds();

@@ -1,5 +1,5 @@
 //! A fleet of real processes over one PostgreSQL: nodes that verify, one that manages, and a load of
-//! valid tokens throughout. Measured is the time from the return of `revoke` to the last admission
+//! valid tokens throughout. What is measured is the time from the return of `revoke` to the last admission
 //! anywhere, with everything well and with everything that can fail.
 //!
 //! `FLEET_REVOCATIONS=1000 cargo test --test fleet` measures as many in each case. This program is all
@@ -14,17 +14,22 @@ macro_rules! tests {
 mod cases;
 mod client;
 mod failover;
+mod frozen;
 mod guide;
 mod load;
 mod manager;
 mod network;
 mod node;
 mod process;
+mod rounds;
 mod scene;
 #[path = "../services/server.rs"]
 mod server;
 #[path = "../services/mod.rs"]
 mod services;
+mod standbys;
+mod triggers;
+mod unharmed;
 
 use std::process::ExitCode;
 
@@ -34,6 +39,10 @@ fn main() -> ExitCode {
         let tests = cases::tests()
             .into_iter()
             .chain(failover::tests())
+            .chain(standbys::tests())
+            .chain(frozen::tests())
+            .chain(unharmed::tests())
+            .chain(triggers::tests())
             .chain(guide::tests());
         return services::run(
             "the programs of PostgreSQL, in TEST_POSTGRES_BIN",

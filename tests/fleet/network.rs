@@ -27,7 +27,9 @@ pub(crate) enum Weather {
     Clear,
     /// It arrives, but for notifications.
     Deaf,
-    /// Nothing arrives, and nobody is told.
+    /// What is sent to the server arrives, and no answer does.
+    Late,
+    /// Nothing arrives, and neither side learns of it.
     Silent,
 }
 
@@ -39,30 +41,34 @@ pub(crate) struct Traffic {
     pub(crate) open: AtomicU64,
     /// The most that were open at once.
     pub(crate) most_open: AtomicU64,
+    /// Messages of the server that have arrived.
+    pub(crate) answers: AtomicU64,
 }
 
 pub(crate) struct Network {
     port: u16,
     weather: Arc<watch::Sender<Weather>>,
-    server: Arc<watch::Sender<SocketAddr>>,
+    servers: Arc<watch::Sender<Vec<SocketAddr>>>,
     pub(crate) traffic: Arc<Traffic>,
     task: JoinHandle<()>,
 }
 
 impl Network {
-    pub(crate) async fn to(server: SocketAddr) -> Self {
+    /// A network on which one address leads to several servers, to each with its turn.
+    pub(crate) async fn to(servers: Vec<SocketAddr>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let (weather, its_weather) = watch::channel(Weather::Clear);
-        let (server, its_server) = watch::channel(server);
+        let (servers, its_servers) = watch::channel(servers);
         let traffic = Arc::new(Traffic::default());
         let counted = Arc::clone(&traffic);
         let task = tokio::spawn(async move {
-            loop {
+            for turn in 0.. {
                 let (client, _) = listener.accept().await.unwrap();
                 let line = Line {
+                    turn,
                     weather: its_weather.clone(),
-                    server: its_server.clone(),
+                    servers: its_servers.clone(),
                     traffic: Arc::clone(&counted),
                 };
                 tokio::spawn(line.carry(client));
@@ -71,7 +77,7 @@ impl Network {
         Self {
             port,
             weather: Arc::new(weather),
-            server: Arc::new(server),
+            servers: Arc::new(servers),
             traffic,
             task,
         }
@@ -86,9 +92,14 @@ impl Network {
         self.weather.send_replace(weather);
     }
 
-    /// Leads to another server from now on; connections to the former one are cut.
-    pub(crate) fn leads_to(&self, server: SocketAddr) {
-        self.server.send_replace(server);
+    /// Leads to these servers from now on; connections to the former ones are cut.
+    pub(crate) fn leads_to(&self, servers: Vec<SocketAddr>) {
+        self.servers.send_replace(servers);
+    }
+
+    /// Cuts every connection, so that each leads to a server anew.
+    pub(crate) fn cut(&self) {
+        self.servers.send_modify(|_| {});
     }
 }
 
@@ -100,15 +111,20 @@ impl Drop for Network {
 
 /// One connection.
 struct Line {
+    /// How many connections there were before.
+    turn: usize,
     weather: watch::Receiver<Weather>,
-    server: watch::Receiver<SocketAddr>,
+    servers: watch::Receiver<Vec<SocketAddr>>,
     traffic: Arc<Traffic>,
 }
 
 impl Line {
     async fn carry(mut self, client: TcpStream) {
-        let address = *self.server.borrow_and_update();
-        self.wait_until_it_clears().await;
+        let address = {
+            let servers = self.servers.borrow_and_update();
+            servers[self.turn % servers.len()]
+        };
+        self.wait_while(&[Weather::Silent]).await;
         let Ok(server) = TcpStream::connect(address).await else {
             return;
         };
@@ -118,19 +134,19 @@ impl Line {
         self.traffic.most_open.fetch_max(open, Relaxed);
         let (from_client, to_client) = client.into_split();
         let (from_server, to_server) = server.into_split();
-        let mut server = self.server.clone();
+        let mut servers = self.servers.clone();
         tokio::select! {
             _ = self.carry_up(from_client, to_server) => {}
             _ = self.carry_down(from_server, to_client) => {}
-            _ = server.changed() => {}
+            _ = servers.changed() => {}
         }
         self.traffic.open.fetch_sub(1, Relaxed);
     }
 
-    async fn wait_until_it_clears(&self) {
+    async fn wait_while(&self, weathers: &[Weather]) {
         let mut weather = self.weather.clone();
         let clear = weather
-            .wait_for(|weather| *weather != Weather::Silent)
+            .wait_for(|weather| !weathers.contains(weather))
             .await;
         drop(clear.unwrap());
     }
@@ -140,7 +156,7 @@ impl Line {
         let mut message = Vec::new();
         read_body(&mut from, &mut message).await?;
         loop {
-            self.wait_until_it_clears().await;
+            self.wait_while(&[Weather::Silent]).await;
             to.write_all(&message).await?;
             message.clear();
             message.push(from.read_u8().await?);
@@ -157,10 +173,11 @@ impl Line {
         loop {
             let mut message = vec![from.read_u8().await?];
             read_body(&mut from, &mut message).await?;
-            self.wait_until_it_clears().await;
+            self.wait_while(&[Weather::Silent, Weather::Late]).await;
             const NOTIFICATION: u8 = b'A';
             if message[0] != NOTIFICATION || *self.weather.borrow() != Weather::Deaf {
                 to.write_all(&message).await?;
+                self.traffic.answers.fetch_add(1, Relaxed);
             }
         }
     }

@@ -1,17 +1,22 @@
 //! Processes of this program, which are told what to do and answer by lines.
 
 use std::{
-    env,
+    env, fs,
     process::{ExitStatus, Stdio},
-    time::{SystemTime, UNIX_EPOCH},
+    thread,
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
+use rustix::process::{Pid, Signal, kill_process};
 use tokio::{
     io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines},
     process::{Child, ChildStdin, ChildStdout, Command},
+    time::Instant,
 };
 
 const PART: &str = "FLEET_PART";
+
+const DEADLINE: Duration = Duration::from_secs(60);
 
 /// Which part this process plays, if it was started to play one.
 pub(crate) fn part() -> Option<String> {
@@ -59,6 +64,38 @@ impl Process {
     pub(crate) async fn hear(&mut self) -> String {
         let line = self.output.next_line().await.unwrap();
         line.expect("the process goes on")
+    }
+
+    /// Stops the process where it stands, every thread of it.
+    pub(crate) fn freeze(&self) {
+        self.signal(Signal::STOP);
+        let begun = Instant::now();
+        while !self.is_stopped() {
+            assert!(begun.elapsed() < DEADLINE, "a process does not stop");
+            thread::yield_now();
+        }
+    }
+
+    fn is_stopped(&self) -> bool {
+        let threads = format!("/proc/{}/task", self.child.id().unwrap());
+        fs::read_dir(threads).unwrap().all(|thread| {
+            let stat = fs::read_to_string(thread.unwrap().path().join("stat"));
+            // The name before may hold anything. A thread may have ended by now.
+            stat.map_or(true, |stat| {
+                stat.rsplit_once(") ").unwrap().1.starts_with('T')
+            })
+        })
+    }
+
+    /// Lets a process that was stopped go on.
+    pub(crate) fn thaw(&self) {
+        self.signal(Signal::CONT);
+    }
+
+    fn signal(&self, signal: Signal) {
+        let id = self.child.id().expect("the process goes on");
+        let pid = Pid::from_raw(id.try_into().unwrap()).unwrap();
+        kill_process(pid, signal).unwrap();
     }
 
     /// Ends the process's input, by which it ends in order.

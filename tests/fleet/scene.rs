@@ -3,17 +3,18 @@
 use std::{
     fmt,
     net::SocketAddr,
+    ops::RangeTo,
     sync::{Arc, atomic::Ordering::Relaxed},
     time::Duration,
 };
 
-use sqlx::{Connection, PgConnection};
+use sqlx::{AssertSqlSafe, Connection, PgConnection};
 use tokio::time::Instant;
 
 use crate::{
     load::{Answers, Watch},
     manager::{Issued, Manager},
-    node::{Node, Settings},
+    node::{Node, Place, Settings},
     server::Server,
 };
 
@@ -22,39 +23,68 @@ const VALID: usize = 20;
 
 const DEADLINE: Duration = Duration::from_secs(60);
 
+/// What keeps the load from taking the whole machine, where that is not what is measured.
+pub(crate) const PACE: Duration = Duration::from_millis(10);
+
 pub(crate) struct Scene {
     pub(crate) server: Server,
+    /// Its standbys, which nodes may read.
+    pub(crate) standbys: Vec<Server>,
     pub(crate) manager: Manager,
     pub(crate) nodes: Vec<Node>,
     pub(crate) answers: Vec<Arc<Answers>>,
-    valid: Vec<Issued>,
+    pub(crate) valid: Vec<Issued>,
     settings: Settings,
+    /// How long the load waits between two rounds.
+    pub(crate) pace: Duration,
+    /// What the servers that are read lag behind at most, which adds to the bound.
+    pub(crate) lag: Duration,
     /// How long after each revocation a token was still admitted somewhere.
     late: Vec<Duration>,
 }
 
 impl Scene {
     pub(crate) async fn begin(settings: Settings) -> Self {
+        let mut scene = Self::without_nodes(settings, 0).await;
+        let place = Place::at(&[scene.server.address()]);
+        scene.start_nodes(&vec![place; NODES]).await;
+        scene
+    }
+
+    /// A server with this many standbys, each of which holds the valid tokens, and a manager.
+    pub(crate) async fn without_nodes(settings: Settings, standbys: usize) -> Self {
         let server = Server::start_new(&[]).await;
         let mut manager = Manager::start(&server.url()).await;
         execute(&server, include_str!("../../migrations/postgres/roles.sql")).await;
         execute(
             &server,
-            "CREATE ROLE edge LOGIN; GRANT api_token_verifier TO edge",
+            "CREATE ROLE edge LOGIN; GRANT api_token_verifier TO edge; \
+             CREATE ROLE recorder LOGIN; GRANT api_token_recorder TO recorder; \
+             CREATE ROLE console LOGIN; GRANT api_token_manager TO console",
         )
         .await;
-        let mut nodes = Vec::new();
-        for _ in 0..NODES {
-            nodes.push(Node::start(server.address(), "edge", settings).await);
-        }
-        Self {
+        let mut scene = Self {
             valid: manager.issue(VALID).await,
-            answers: nodes.iter().map(|_| Arc::default()).collect(),
+            standbys: Vec::new(),
+            answers: Vec::new(),
+            nodes: Vec::new(),
             late: Vec::new(),
+            pace: Duration::ZERO,
+            lag: Duration::ZERO,
             manager,
             server,
-            nodes,
             settings,
+        };
+        for _ in 0..standbys {
+            scene.standbys.push(scene.server.start_standby().await);
+        }
+        scene
+    }
+
+    pub(crate) async fn start_nodes(&mut self, places: &[Place]) {
+        for place in places {
+            self.nodes.push(Node::start(place, self.settings).await);
+            self.answers.push(Arc::default());
         }
     }
 
@@ -63,7 +93,7 @@ impl Scene {
         let watched = self.manager.issue(many).await;
         let nodes = self.nodes.iter().map(|node| node.address);
         let nodes: Vec<(SocketAddr, _)> = nodes.zip(self.answers.iter().cloned()).collect();
-        let watch = Watch::over(&nodes, &watched, &self.valid);
+        let watch = Watch::over(&nodes, &watched, &self.valid, self.pace);
         let watch = tokio::time::timeout(DEADLINE, watch).await;
         (watched, watch.expect("every node admits what is valid"))
     }
@@ -113,25 +143,31 @@ impl Scene {
         }
         self.manager.stop().await;
         let most = late.last().unwrap();
-        let bound = self.settings.max_staleness;
+        let bound = self.settings.max_staleness + self.lag;
         assert!(*most <= bound, "admitted {most:?} after it was revoked");
+    }
+
+    /// How many requests with a valid token some nodes have refused for want of an answer.
+    pub(crate) fn unavailable(&self, nodes: RangeTo<usize>) -> u64 {
+        let nodes = self.answers[nodes].iter();
+        nodes.map(|node| node.unavailable.load(Relaxed)).sum()
     }
 }
 
 /// Runs statements as the server's own user.
-pub(crate) async fn execute(server: &Server, statements: &'static str) {
+pub(crate) async fn execute(server: &Server, statements: &str) {
     let mut connection = PgConnection::connect(&server.url()).await.unwrap();
-    sqlx::raw_sql(statements)
+    sqlx::raw_sql(AssertSqlSafe(statements.to_owned()))
         .execute(&mut connection)
         .await
         .unwrap();
 }
 
 /// Waits until a query answers with true.
-pub(crate) async fn until_true(server: &Server, query: &'static str) {
+pub(crate) async fn until_true(server: &Server, query: &str) {
     let mut connection = PgConnection::connect(&server.url()).await.unwrap();
     let begun = Instant::now();
-    while !sqlx::query_scalar::<_, bool>(query)
+    while !sqlx::query_scalar::<_, bool>(AssertSqlSafe(query.to_owned()))
         .fetch_one(&mut connection)
         .await
         .unwrap()

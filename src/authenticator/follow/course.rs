@@ -169,7 +169,20 @@ impl Course {
                  replicates",
             ));
         }
+        if self.was_left(revision, asked_at) {
+            return Err(StoreError::unavailable(
+                "the server that was asked goes on with a history that was left for another; stop it, or \
+                 keep it from being reached",
+            ));
+        }
         self.restart(revision, asked_at)
+    }
+
+    /// Whether a revision is of a history that was left, and the one that took its place could be read
+    /// until now: both servers are running.
+    fn was_left(&self, revision: Revision, asked_at: Duration) -> bool {
+        let positions = self.shared.cache.positions();
+        positions.history().was_left(revision) && nanoseconds(asked_at) < positions.lease_until()
     }
 
     /// Whether a revision before the applied one is of the history that was read.

@@ -22,6 +22,7 @@ use tokio::{
 
 use super::{
     error::{from_sqlx, is_of_isolation},
+    servers::{Seen, Servers},
     session::Bounds,
 };
 use crate::store::StoreError;
@@ -36,11 +37,17 @@ const GRACE: Duration = Duration::from_millis(200);
 /// a moment.
 const MAX_READS: usize = 1024;
 
+/// Where a row with an answer has its position, and what it says of its server.
+pub(super) const NUMBER: usize = 15;
+pub(super) const SERVER: usize = 17;
+
 /// What a statement is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Work {
     /// Finds a token for a request.
     Lookup,
+    /// Reads the log, where the follower's own connection may not.
+    Log,
     /// Reads one token or app.
     Reading,
     /// Lists for people and programs that manage, and for a cache that is loaded.
@@ -55,7 +62,7 @@ impl Work {
     /// What a statement may wait and take where that has to be set for its transaction.
     fn bounds(self) -> Bounds {
         match self {
-            Self::Lookup => Bounds::LOOKUP,
+            Self::Lookup | Self::Log => Bounds::LOOKUP,
             Self::Usage => Bounds::USAGE,
             Self::Reading | Self::Listing | Self::Change => Bounds::OTHERS,
         }
@@ -75,6 +82,7 @@ pub(super) struct Connections {
     lists: Arc<Semaphore>,
     usage: Arc<Semaphore>,
     changes: Arc<Semaphore>,
+    servers: Servers,
 }
 
 impl Connections {
@@ -112,12 +120,17 @@ impl Connections {
             lists: permits(lists),
             usage: permits(1),
             changes: permits(changes),
+            servers: Servers::default(),
         }
     }
 
     /// The pool from which a connection for a follower takes its options.
     pub(super) fn pool(&self) -> &PgPool {
         &self.lookups
+    }
+
+    pub(super) fn servers(&self) -> &Servers {
+        &self.servers
     }
 
     pub(super) async fn close(&self) {
@@ -127,7 +140,7 @@ impl Connections {
 
     fn pool_for(&self, work: Work) -> &PgPool {
         match work {
-            Work::Lookup => &self.lookups,
+            Work::Lookup | Work::Log => &self.lookups,
             Work::Reading | Work::Listing | Work::Usage | Work::Change => &self.others,
         }
     }
@@ -142,7 +155,7 @@ impl Connections {
 
     async fn permit(&self, work: Work) -> Result<Option<OwnedSemaphorePermit>, StoreError> {
         let permits = match work {
-            Work::Lookup | Work::Reading => return Ok(None),
+            Work::Lookup | Work::Log | Work::Reading => return Ok(None),
             Work::Listing => &self.lists,
             Work::Usage => &self.usage,
             Work::Change => &self.changes,
@@ -190,6 +203,14 @@ impl Connections {
         self.run_with(work, query, permit).await
     }
 
+    /// Whether another connection may lead to a server that is further on.
+    fn makes_way(&self, rows: &[PgRow]) -> bool {
+        let seen = rows
+            .first()
+            .and_then(|row| Seen::of(row, NUMBER, SERVER).ok());
+        seen.is_some_and(|seen| self.servers.makes_way(seen))
+    }
+
     async fn run_with(
         &self,
         work: Work,
@@ -197,21 +218,22 @@ impl Connections {
         _permit: Option<OwnedSemaphorePermit>,
     ) -> Result<Vec<PgRow>, StoreError> {
         let pool = self.pool_for(work);
+        let keeps = |rows: &[PgRow]| work != Work::Lookup || !self.makes_way(rows);
         if let Some(begin) = self.beginning(work) {
-            return run_in_transaction(pool, begin, query)
+            return run_in_transaction(pool, begin, query, keeps)
                 .await
                 .map_err(from_sqlx);
         }
         if self.ours {
-            return run_alone(pool, query).await.map_err(from_sqlx);
+            return run_alone(pool, query, keeps).await.map_err(from_sqlx);
         }
         let (query, again) = twice(query).map_err(from_sqlx)?;
-        match run_alone(pool, query).await {
+        match run_alone(pool, query, keeps).await {
             // Nothing was done, and the session begins transactions of another isolation by now.
             Err(error) if is_of_isolation(&error) => {
                 self.in_transactions.store(true, Relaxed);
                 let begin = work.bounds().begin();
-                run_in_transaction(pool, begin, again)
+                run_in_transaction(pool, begin, again, keeps)
                     .await
                     .map_err(from_sqlx)
             }
@@ -230,11 +252,17 @@ pub(super) fn twice(mut query: Query) -> Result<(Query, Query), sqlx::Error> {
     Ok((query(arguments.clone()), query(arguments)))
 }
 
-async fn run_alone(pool: &PgPool, query: Query) -> Result<Vec<PgRow>, sqlx::Error> {
+async fn run_alone(
+    pool: &PgPool,
+    query: Query,
+    keeps: impl FnOnce(&[PgRow]) -> bool,
+) -> Result<Vec<PgRow>, sqlx::Error> {
     let mut lent = Lent::for_statement(pool).await?;
     let rows = query.fetch_all(lent.connection()?).await;
-    if matches!(rows, Ok(_) | Err(sqlx::Error::Database(_))) {
-        lent.give_back();
+    match &rows {
+        Ok(rows) if !keeps(rows) => lent.close(),
+        Ok(_) | Err(sqlx::Error::Database(_)) => lent.give_back(),
+        Err(_) => {}
     }
     rows
 }
@@ -243,11 +271,14 @@ async fn run_in_transaction(
     pool: &PgPool,
     begin: SqlStr,
     query: Query,
+    keeps: impl FnOnce(&[PgRow]) -> bool,
 ) -> Result<Vec<PgRow>, sqlx::Error> {
     let mut lent = Lent::in_transaction(pool).await?;
     let rows = fetch_in_transaction(lent.connection()?, begin, query).await;
-    if rows.is_ok() {
-        lent.give_back();
+    match &rows {
+        Ok(rows) if !keeps(rows) => lent.close(),
+        Ok(_) => lent.give_back(),
+        Err(_) => {}
     }
     rows
 }
@@ -296,6 +327,11 @@ impl Lent {
 
     fn give_back(mut self) {
         drop(self.connection.take());
+    }
+
+    /// Makes room for another connection.
+    fn close(mut self) {
+        drop(self.connection.take().map(PoolConnection::detach));
     }
 }
 

@@ -1,7 +1,10 @@
 //! The connection of a follower: on it the log is read, and notifications come.
 
 use std::{
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
     time::Duration,
 };
 
@@ -41,6 +44,8 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// case.
 pub(super) struct Follower {
     told: Arc<Notify>,
+    /// Whether the next reading takes another connection.
+    leaves: Arc<AtomicBool>,
     source: Source,
     running: Mutex<Option<Running>>,
 }
@@ -74,6 +79,7 @@ impl Follower {
     pub(super) fn new(source: Source) -> Self {
         Self {
             told: Arc::default(),
+            leaves: Arc::default(),
             source,
             running: Mutex::default(),
         }
@@ -82,6 +88,11 @@ impl Follower {
     /// Wakes the followers in this process, after a change that was made in it.
     pub(super) fn wake(&self) {
         self.told.notify_waiters();
+    }
+
+    /// Lets the next reading take another connection, which may lead to another server.
+    pub(super) fn reconnect(&self) {
+        self.leaves.store(true, Relaxed);
     }
 
     /// Waits for a notification.
@@ -111,7 +122,8 @@ impl Follower {
             return None;
         }
         let (reads, asked) = mpsc::channel(16);
-        let serving = serve(self.source.clone(), asked, Arc::clone(&self.told));
+        let (told, leaves) = (Arc::clone(&self.told), Arc::clone(&self.leaves));
+        let serving = serve(self.source.clone(), asked, told, leaves);
         let task = tokio::spawn(serving);
         let sender = reads.clone();
         *running = Some(Running { task, reads });
@@ -133,13 +145,23 @@ impl Drop for Follower {
     }
 }
 
-async fn serve(source: Source, mut reads: mpsc::Receiver<Read>, told: Arc<Notify>) {
+async fn serve(
+    source: Source,
+    mut reads: mpsc::Receiver<Read>,
+    told: Arc<Notify>,
+    leaves: Arc<AtomicBool>,
+) {
     let mut link = Link::default();
     let (mut pause, mut next_trial) = (PAUSE, Instant::now());
     loop {
         tokio::select! {
             read = reads.recv() => match read {
-                Some(read) => link.answer(&source, read).await,
+                Some(read) => {
+                    if leaves.swap(false, Relaxed) {
+                        link = Link::default();
+                    }
+                    link.answer(&source, read).await;
+                }
                 None => return,
             },
             heard = hear(&mut link.listener), if link.listener.is_some() => match heard {

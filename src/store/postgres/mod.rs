@@ -16,6 +16,7 @@ mod purge;
 mod registry;
 mod required;
 mod schema;
+mod servers;
 mod session;
 mod statements;
 
@@ -30,6 +31,7 @@ use error::from_sqlx;
 use follower::Follower;
 use purge::Purging;
 use schema::Schema;
+use servers::{Seen, Standing};
 use statements::Statements;
 
 #[cfg(doc)]
@@ -121,7 +123,9 @@ pub use sqlx::PgPool;
 ///
 /// [`read_only`](PostgresStoreBuilder::read_only) verifies and follows with a role that may do
 /// nothing else, and on a standby; whatever would change the store fails with
-/// [`StoreErrorKind::ReadOnly`]. What a standby lags behind adds to the bound on revocation.
+/// [`StoreErrorKind::ReadOnly`]. What a standby lags behind adds to the bound on revocation. The log
+/// cannot be read from one that does not receive or does not replay, and its answers are
+/// [stalled](Answer::stalled).
 #[derive(Clone)]
 pub struct PostgresStore {
     inner: Arc<Inner>,
@@ -215,9 +219,20 @@ impl PostgresStore {
         let (query, again) = twice(query).map_err(from_sqlx)?;
         match self.inner.follower.read(query).await {
             // Of a caller's pool, a connection may have rights or a place that this one has not.
-            Err(sqlx::Error::Database(_)) => self.look_up(again).await,
+            Err(sqlx::Error::Database(_)) => self.inner.connections.read(Work::Log, again).await,
             rows => rows.map_err(from_sqlx),
         }
+    }
+
+    /// Notes what a row says of the server that it comes from.
+    fn standing(&self, row: &PgRow, number: usize, server: usize) -> Result<Standing, StoreError> {
+        let seen = Seen::of(row, number, server)?;
+        Ok(self.inner.connections.servers().note(seen))
+    }
+
+    fn answer(&self, row: &PgRow) -> Result<Answer, StoreError> {
+        let standing = self.standing(row, connections::NUMBER, connections::SERVER)?;
+        Ok(answer_from(row)?.stalled(standing.is_stalled))
     }
 
     /// Runs one statement that records uses, in a task of its own.
@@ -254,7 +269,7 @@ impl TokenStore for PostgresStore {
     async fn find(&self, digest: &TokenDigest) -> Result<Answer, StoreError> {
         let query = self.query(&self.statements().find).bind(*digest.as_bytes());
         let rows = self.look_up(query).await?;
-        answer_from(rows.first().ok_or_else(log_is_empty)?)
+        self.answer(rows.first().ok_or_else(log_is_empty)?)
     }
 
     async fn find_many(&self, digests: &[TokenDigest]) -> Result<Vec<Answer>, StoreError> {
@@ -264,7 +279,7 @@ impl TokenStore for PostgresStore {
         if rows.len() != digests.len() {
             return Err(log_is_empty());
         }
-        rows.iter().map(answer_from).collect()
+        rows.iter().map(|row| self.answer(row)).collect()
     }
 }
 

@@ -39,10 +39,20 @@ macro_rules! with_latest {
         concat!(
             "SELECT t.id, t.digest, t.mask, t.name, t.scopes, t.created_at, t.expires_at, ",
             "t.revoked_at, t.successor, t.last_used_at, t.uses, ",
-            "t.app_id, t.app_name, t.app_created_at, t.app_disabled_at, r.revision, r.mark ",
+            "t.app_id, t.app_name, t.app_created_at, t.app_disabled_at, r.revision, r.mark, ",
+            stalled!(), " ",
             "FROM (SELECT revision, mark FROM @.api_token_changes ORDER BY revision DESC LIMIT 1) r ",
             "LEFT JOIN ", $tokens
         )
+    };
+}
+
+/// Whether the server is a standby that does not receive or does not replay, and which server it is.
+macro_rules! stalled {
+    () => {
+        "CASE WHEN pg_catalog.pg_is_in_recovery() THEN pg_catalog.pg_is_wal_replay_paused() \
+            OR NOT EXISTS (SELECT FROM pg_catalog.pg_stat_wal_receiver) ELSE false END, \
+        (extract(epoch FROM pg_catalog.pg_postmaster_start_time()) * 1000000)::bigint"
     };
 }
 
@@ -69,13 +79,13 @@ statements! {
         WHERE id < $1 AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > $3) \
         AND app_disabled_at IS NULL ORDER BY id DESC LIMIT $2) t ON true ORDER BY t.id DESC");
     /// One row for each digest, in their order. Without `OFFSET` a plan could join the whole table.
-    find_many = "SELECT t.*, r.revision, r.mark \
+    find_many = concat!("SELECT t.*, r.revision, r.mark, ", stalled!(), " \
         FROM (SELECT revision, mark FROM @.api_token_changes ORDER BY revision DESC LIMIT 1) r \
         CROSS JOIN unnest($1) WITH ORDINALITY AS wanted (digest, n) \
         LEFT JOIN LATERAL (SELECT id, digest, mask, name, scopes, created_at, expires_at, revoked_at, \
             successor, last_used_at, uses, app_id, app_name, app_created_at, app_disabled_at \
             FROM @.api_token_records WHERE digest = wanted.digest OFFSET 0) t ON true \
-        ORDER BY wanted.n";
+        ORDER BY wanted.n");
     token = tokens!("WHERE id = $1 AND ($2 IS NULL OR app_id = $2)");
     app = "SELECT id, name, created_at, disabled_at FROM @.api_token_apps WHERE id = $1";
     apps = "SELECT id, name, created_at, disabled_at FROM @.api_token_apps \
@@ -106,9 +116,10 @@ statements! {
         ORDER BY expires_at LIMIT $3";
     /// Returns the tokens whose uses cannot be recorded.
     record_usage = "SELECT unnest(@.api_token_record_usage($1, $2, $3))";
-    revision = "SELECT revision, mark FROM @.api_token_changes ORDER BY revision DESC LIMIT 1";
-    changes = "SELECT revision, mark, digest, app_id, (SELECT max(revision) FROM @.api_token_changes) \
-        FROM @.api_token_changes WHERE revision >= $1 ORDER BY revision LIMIT $2";
+    revision = concat!("SELECT revision, mark, ", stalled!(), " \
+        FROM @.api_token_changes ORDER BY revision DESC LIMIT 1");
+    changes = concat!("SELECT revision, mark, digest, app_id, (SELECT max(revision) FROM @.api_token_changes), ",
+        stalled!(), " FROM @.api_token_changes WHERE revision >= $1 ORDER BY revision LIMIT $2");
     append_event = "INSERT INTO @.api_token_audit (id, at, actor, action, app_id, token, outcome) \
         VALUES ($1, $2, $3, $4, $5, $6, $7)";
 }
