@@ -125,7 +125,7 @@ pub use sqlx::PgPool;
 /// nothing else, and on a standby; whatever would change the store fails with
 /// [`StoreErrorKind::ReadOnly`]. What a standby lags behind adds to the bound on revocation. The log
 /// cannot be read from one that does not receive or does not replay, and its answers are
-/// [stalled](Answer::stalled).
+/// [stalled](field@Answer::stalled).
 #[derive(Clone)]
 pub struct PostgresStore {
     inner: Arc<Inner>,
