@@ -6,6 +6,7 @@
 //! lease before the follower has read as far. Which changes did not exist at an instant is known from
 //! the readings of the log: when it was asked, there were no changes beyond the latest one that it
 //! showed. If an answer has shown more before, the log lags, and the reading counts as of that answer.
+//! So does every other answer that shows less than one before it.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -45,7 +46,8 @@ pub(super) struct Positions {
     known_at: u64,
     /// When there were no changes after a number, by the log. Both increase.
     observed: VecDeque<Observation>,
-    /// When a number was first shown by an answer, of those beyond what was applied. Both increase.
+    /// When a number was first shown by an answer or a reading, of those beyond what was applied. Both
+    /// increase.
     shown: VecDeque<Observation>,
     history: History,
     ahead: [Ahead; 2],
@@ -232,10 +234,8 @@ impl Positions {
             self.history.push(change.revision);
         }
         self.applied = Some(revision);
-        if reading.latest >= self.known {
-            self.known_at = self.known_at.max(reading.asked_at);
-            self.known = reading.latest;
-        } else if reading.asked_at > self.known_at.saturating_add(UNSEEN) {
+        self.show(reading.latest, reading.asked_at);
+        if reading.asked_at > self.known_at.saturating_add(UNSEEN) {
             // No server shows it any more: it was of a history that is gone.
             self.known = reading.latest.max(revision.number);
             self.shown.clear();
@@ -261,10 +261,11 @@ impl Positions {
         if foreign {
             // Another history has no say in what there is to be read of this one.
             let ahead = self.ahead.iter().filter_map(Ahead::greatest).max();
-            self.known = ahead.unwrap_or(0).max(reading.latest).max(revision.number);
-            if ahead.is_none() {
-                self.shown.clear();
-            }
+            let own = ahead.unwrap_or(0).max(revision.number);
+            let most = own.max(reading.latest);
+            self.shown.retain(|shown| shown.number <= most);
+            self.known = self.shown.back().map_or(own, |shown| shown.number.max(own));
+            self.show(reading.latest, reading.asked_at);
         }
         self.shown.retain(|shown| shown.number > revision.number);
         reached
@@ -277,28 +278,33 @@ impl Positions {
             coverage: UNCOVERED,
             is_behind: false,
         };
-        let behind = |usable_until: u64| Freshness {
-            until: own.until.min(usable_until),
-            is_behind: true,
-            ..own
-        };
         let (Some(applied), Some(position)) = (self.applied, place.position) else {
-            return if place.is_stalled { behind(0) } else { own };
+            return match place.is_stalled {
+                true => Freshness {
+                    until: 0,
+                    is_behind: true,
+                    ..own
+                },
+                false => own,
+            };
         };
-        if self.history.differs(position) {
-            return behind(0);
+        let usable_until = if self.history.differs(position) {
+            Some(0)
+        } else if position.number < applied.number || place.is_stalled {
+            Some(self.covered_until(position.number))
+        } else {
+            // Whether the follower will read the changes that it lacks, and when, is unknown.
+            self.superseded_at(position.number)
+                .map(|shown_at| shown_at.saturating_add(self.staleness))
+        };
+        Freshness {
+            until: own.until.min(usable_until.unwrap_or(own.until)),
+            coverage: match position == applied {
+                true => COVERED,
+                false => UNCOVERED,
+            },
+            is_behind: usable_until.is_some(),
         }
-        // What is known and not applied yet is lacking, too: the follower may read a server that lags.
-        let lacks_known = position.number < self.known.max(applied.number);
-        let judged = match lacks_known || place.is_stalled {
-            true => behind(self.covered_until(position.number)),
-            false => own,
-        };
-        let coverage = match position == applied {
-            true => COVERED,
-            false => UNCOVERED,
-        };
-        Freshness { coverage, ..judged }
     }
 
     /// Judges an answer that is cached. One that is ahead is covered later, when the follower has read
@@ -348,7 +354,18 @@ impl Positions {
         self.asked_at(self.applied?.number)
     }
 
-    /// Notes that an answer has shown the changes up to a number.
+    /// When a change after a number was first shown that is not applied; `None` if none was.
+    fn superseded_at(&self, number: u64) -> Option<u64> {
+        if number >= self.known {
+            return None;
+        }
+        let after = self.shown.partition_point(|shown| shown.number <= number);
+        // Of those that are not kept, the latest one that is kept was earlier.
+        let shown = self.shown.get(after).or_else(|| self.shown.back());
+        Some(shown.map_or(0, |shown| shown.asked_at))
+    }
+
+    /// Notes that an answer or a reading has shown the changes up to a number.
     fn show(&mut self, number: u64, asked_at: u64) {
         if number >= self.known {
             self.known_at = self.known_at.max(asked_at);
@@ -369,9 +386,7 @@ impl Positions {
         let number = reading.latest;
         let mut asked_at = reading.asked_at;
         if number < reading.known.min(self.known) {
-            let after = self.shown.partition_point(|shown| shown.number <= number);
-            let shown = self.shown.get(after).or_else(|| self.shown.back());
-            asked_at = shown.map_or(0, |shown| shown.asked_at.min(asked_at));
+            asked_at = asked_at.min(self.superseded_at(number).unwrap_or(0));
         }
         let implies = |o: &Observation, other: &Observation| {
             o.asked_at >= other.asked_at && o.number <= other.number

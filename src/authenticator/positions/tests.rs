@@ -39,13 +39,25 @@ fn begun() -> Positions {
 /// Reads the log up to `latest`, when nothing more was known than `known`.
 fn read(positions: &mut Positions, asked_at: u64, latest: u64, known: u64) -> Vec<Reached> {
     let since = positions.applied().unwrap().number;
+    read_some(positions, asked_at, latest, since.max(latest), known)
+}
+
+/// Reads the log up to `up_to`, when it had changes up to `latest`.
+fn read_some(
+    positions: &mut Positions,
+    asked_at: u64,
+    latest: u64,
+    up_to: u64,
+    known: u64,
+) -> Vec<Reached> {
+    let since = positions.applied().unwrap().number;
     let change = Change::App(AppId::new("app").unwrap());
-    let changes: Vec<_> = (since + 1..=latest)
+    let changes: Vec<_> = (since + 1..=up_to)
         .map(|number| LoggedChange::new(revision(number), change))
         .collect();
     positions.advance(&Reading {
         changes: &changes,
-        revision: revision(since.max(latest)),
+        revision: revision(up_to),
         latest,
         asked_at,
         known,
@@ -201,27 +213,6 @@ fn a_flood_of_answers_that_are_ahead_is_bounded_and_absent_ones_crowd_nothing_ou
 }
 
 #[test]
-fn an_answer_that_lacks_what_another_one_has_shown_is_bounded_even_where_the_log_lags() {
-    let mut positions = begun();
-    read(&mut positions, 2000, 10, 10);
-    assert_eq!(file(&mut positions, revision(12), 3000).until, 3000 + BOUND);
-    read(&mut positions, 9000, 10, 12);
-    for (number, coverage) in [(10, COVERED), (9, UNCOVERED)] {
-        let lacking = file(&mut positions, revision(number), 10_000);
-        assert_eq!(lacking.coverage, coverage, "{number}");
-        assert!(
-            lacking.is_behind && lacking.until <= 3000 + BOUND,
-            "{number}"
-        );
-    }
-    let between = file(&mut positions, revision(11), 10_000);
-    assert!(between.is_behind && between.until <= 3000 + BOUND);
-    let reached = read(&mut positions, 11_000, 12, 12);
-    assert_eq!(reached.len(), 2);
-    assert!(reached.iter().all(|reached| reached.is_confirmed));
-}
-
-#[test]
 fn what_a_stalled_server_says_is_used_as_long_as_the_log_was_read_elsewhere() {
     let stalled = |number| Place {
         is_stalled: true,
@@ -277,14 +268,160 @@ fn one_follower_runs_at_a_time_and_one_that_has_ended_changes_nothing() {
     assert!(positions.is_current(second) && !positions.is_current(first));
 }
 
-/// What happened in a store: at each time, a change.
+#[test]
+fn an_answer_that_lacks_what_another_one_has_shown_may_be_used_for_the_bound_since_then() {
+    let mut positions = begun();
+    assert!(!file(&mut positions, revision(10), 1500).is_behind);
+    file(&mut positions, revision(12), 2000);
+    file(&mut positions, revision(13), 2500);
+    for (number, until) in [(10, 2000), (11, 2000), (12, 2500)] {
+        // However new it is, and however old.
+        for asked_at in [100_000, 200_000] {
+            let behind = file(&mut positions, revision(number), asked_at);
+            assert_eq!((behind.until, behind.is_behind), (until + BOUND, true));
+        }
+        let older = file(&mut positions, revision(number), 100);
+        assert_eq!((older.until, older.is_behind), (100 + BOUND, true));
+    }
+    let latest = file(&mut positions, revision(13), 100_000);
+    assert_eq!((latest.until, latest.is_behind), (100_000 + BOUND, false));
+    // What was applied stays covered, and what lies between is covered once the log was read as far.
+    let equal = file(&mut positions, revision(10), 3000);
+    assert_eq!(equal.coverage, COVERED);
+    let between = file(&mut positions, revision(11), 3000);
+    let reached = read(&mut positions, 4000, 11, 13);
+    let covered = |reached: &Reached| reached.serial == between.coverage && reached.is_confirmed;
+    assert!(reached.iter().any(covered));
+}
+
+#[test]
+fn an_answer_that_lacks_what_a_reading_has_shown_may_be_used_for_the_bound_since_then() {
+    let mut positions = begun();
+    read_some(&mut positions, 2000, 14, 12, 10);
+    assert_eq!(positions.lag(), 2);
+    for number in [12, 13] {
+        let behind = file(&mut positions, revision(number), 100_000);
+        assert_eq!((behind.until, behind.is_behind), (2000 + BOUND, true));
+    }
+    // A log that lags counts as of then, too.
+    read_some(&mut positions, 6000, 13, 13, 14);
+    assert_eq!(positions.lease_until(), 2000 + BOUND);
+    read_some(&mut positions, 7000, 14, 14, 14);
+    assert!(!file(&mut positions, revision(14), 8000).is_behind);
+}
+
+#[test]
+fn another_history_that_was_ahead_does_not_make_every_answer_late_for_good() {
+    let mut positions = begun();
+    file(&mut positions, foreign(12), 2000);
+    let behind = file(&mut positions, revision(11), 9000);
+    assert_eq!(
+        (behind.until, behind.is_behind),
+        (2000 + BOUND, true),
+        "which one is right is unknown"
+    );
+    read_some(&mut positions, 10_000, 15, 12, 12);
+    let behind = file(&mut positions, revision(12), 11_000);
+    assert_eq!((behind.until, behind.is_behind), (10_000 + BOUND, true));
+    read(&mut positions, 12_000, 15, 15);
+    assert!(!file(&mut positions, revision(15), 13_000).is_behind);
+}
+
+/// What happened in a store.
 #[derive(Clone, Debug)]
 enum Event {
     Change,
-    /// The log is read.
-    Read,
+    /// The log is read, of a server that shows so many changes less, and so many changes at most.
+    Read(u64, u64),
     /// An answer is filed that shows so many changes less.
     Answer(u64),
+}
+
+fn events(log_lags: u64) -> impl Strategy<Value = Vec<Event>> {
+    let event = prop_oneof![
+        Just(Event::Change),
+        (0..=log_lags, 1_u64..6).prop_map(|(lack, most)| Event::Read(lack, most)),
+        (0_u64..6).prop_map(Event::Answer),
+    ];
+    proptest::collection::vec(event, 1..60)
+}
+
+/// Positions, and what is to be true of them.
+struct Model {
+    positions: Positions,
+    now: u64,
+    latest: u64,
+    /// When each change was made; the first is revision 11.
+    made: Vec<u64>,
+    /// Which number was shown, and when.
+    shown: Vec<(u64, u64)>,
+}
+
+impl Model {
+    fn new() -> Self {
+        Self {
+            positions: begun(),
+            now: 1000,
+            latest: 10,
+            made: Vec::new(),
+            shown: Vec::new(),
+        }
+    }
+
+    fn applied(&self) -> u64 {
+        self.positions.applied().unwrap().number
+    }
+
+    /// When a change after a number was made first.
+    fn missed(&self, number: u64) -> Option<u64> {
+        match number.checked_sub(10) {
+            Some(since) => self.made.get(usize::try_from(since).unwrap()).copied(),
+            None => Some(0),
+        }
+    }
+
+    /// When a change after a number was shown first.
+    fn shown_after(&self, number: u64) -> Option<u64> {
+        let mut shown = self.shown.iter();
+        shown
+            .find(|(shown, _)| *shown > number)
+            .map(|(_, shown_at)| *shown_at)
+    }
+
+    fn take(&mut self, event: &Event) -> Result<(), TestCaseError> {
+        match *event {
+            Event::Change => {
+                self.latest += 1;
+                self.made.push(self.now);
+            }
+            Event::Read(lack, most) => {
+                let latest = self.latest - lack;
+                // A server that lacks what was applied shows a gap.
+                if latest >= self.applied() {
+                    let known = self.positions.known();
+                    let revision = latest.min(self.applied() + most);
+                    read_some(&mut self.positions, self.now, latest, revision, known);
+                    self.shown.push((latest, self.now));
+                }
+            }
+            Event::Answer(lack) => {
+                let number = self.latest - lack;
+                let shown_at = self.shown_after(number);
+                let answer = file(&mut self.positions, revision(number), self.now);
+                if let Some(shown_at) = shown_at {
+                    prop_assert!(answer.until <= shown_at + BOUND);
+                    prop_assert!(answer.is_behind);
+                }
+                if number >= self.applied() {
+                    self.shown.push((number, self.now));
+                }
+            }
+        }
+        if let Some(shown_at) = self.shown_after(self.applied()) {
+            prop_assert!(self.positions.lease_until() <= shown_at + BOUND);
+        }
+        Ok(())
+    }
 }
 
 proptest! {
@@ -292,46 +429,38 @@ proptest! {
     /// first change that it lacks, if the log never lags.
     #[test]
     fn no_answer_outlives_the_bound_after_what_it_lacks(
-        events in proptest::collection::vec(
-            prop_oneof![
-                Just(Event::Change),
-                Just(Event::Read),
-                (0_u64..6).prop_map(Event::Answer),
-            ],
-            1..60,
-        ),
+        events in events(0),
         step in 1_u64..3000,
     ) {
-        let mut positions = begun();
-        let (mut now, mut latest) = (1000, 10);
-        // When each change was made; the first is revision 11.
-        let mut made = Vec::new();
+        let mut model = Model::new();
         for event in events {
-            now += step;
-            match event {
-                Event::Change => {
-                    latest += 1;
-                    made.push(now);
-                }
-                Event::Read => {
-                    let known = positions.known();
-                    read(&mut positions, now, latest, known);
-                }
-                Event::Answer(lack) => {
-                    let number = latest.saturating_sub(lack);
-                    let known = positions.known();
-                    let answer = file(&mut positions, revision(number), now);
-                    if number < known {
-                        let lacks = number.checked_sub(10).and_then(|i| made.get(i as usize));
-                        let first = lacks.copied().unwrap_or(0);
-                        prop_assert!(answer.until <= first + BOUND);
-                    }
+            model.now += step;
+            model.take(&event)?;
+            if let Event::Answer(lack) = event {
+                let number = model.latest - lack;
+                if number < model.applied() {
+                    let answer = file(&mut model.positions, revision(number), model.now);
+                    let missed = model.missed(number).unwrap();
+                    prop_assert!(answer.until <= missed + BOUND);
                 }
             }
-            let applied = positions.applied().unwrap().number;
-            if let Some(missed) = made.get((applied - 10) as usize) {
-                prop_assert!(positions.lease_until() <= missed + BOUND);
+            if let Some(missed) = model.missed(model.applied()) {
+                prop_assert!(model.positions.lease_until() <= missed + BOUND);
             }
+        }
+    }
+
+    /// Wherever the log and the answers come from: no answer outlives the bound after another one, or
+    /// a reading, has shown a change that it lacks.
+    #[test]
+    fn no_answer_outlives_the_bound_after_what_it_lacks_was_shown(
+        events in events(6),
+        step in 1_u64..3000,
+    ) {
+        let mut model = Model::new();
+        for event in events {
+            model.now += step;
+            model.take(&event)?;
         }
     }
 }
