@@ -309,6 +309,9 @@ impl Shared {
     }
 
     fn knows_absent(&self, digest: &TokenDigest, now: Instant<'_>) -> bool {
+        if self.cache.preload.judged_after(self.clock.precise_now()) {
+            return false;
+        }
         let exclusively = |run: &dyn Fn() -> bool| self.flights.exclusively(digest, run);
         self.cache.knows_absent(digest, now, exclusively)
     }

@@ -20,16 +20,17 @@ use std::{
     sync::{
         Mutex, MutexGuard, PoisonError,
         atomic::{
-            AtomicBool, AtomicU64, AtomicUsize,
+            AtomicBool, AtomicI64, AtomicU64, AtomicUsize,
             Ordering::{Acquire, Relaxed, Release},
         },
     },
 };
 
+use jiff::Timestamp;
 use tokio::sync::Notify;
 
 use super::hash::DigestHasher;
-use crate::{app::AppId, token::TokenDigest};
+use crate::{app::AppId, clock::microseconds, token::TokenDigest};
 
 const SHARDS: usize = 64;
 
@@ -43,6 +44,9 @@ pub(super) struct Preload {
     /// only guards the tables.
     shards: Box<[Mutex<Shard>]>,
     pending: AtomicUsize,
+    /// The latest wall clock time, in microseconds, by which tokens were left out or dropped because
+    /// they had expired.
+    judged_at: AtomicI64,
     apps: Mutex<Apps>,
     /// Notified when there is something to restore.
     pub(super) work: Notify,
@@ -95,6 +99,7 @@ impl Preload {
             tracking: AtomicBool::new(false),
             shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
             pending: AtomicUsize::new(0),
+            judged_at: AtomicI64::new(i64::MIN),
             apps: Mutex::default(),
             work: Notify::new(),
         }
@@ -106,6 +111,17 @@ impl Preload {
 
     fn is_tracking(&self) -> bool {
         self.tracking.load(Acquire)
+    }
+
+    /// Records that expired tokens are left out or dropped as of a time.
+    pub(super) fn judge_at(&self, now: Timestamp) {
+        self.judged_at.fetch_max(microseconds(now), Release);
+    }
+
+    /// Whether tokens were left out or dropped that have not expired at a time: the wall clock was set
+    /// back.
+    pub(super) fn judged_after(&self, now: Timestamp) -> bool {
+        microseconds(now) < self.judged_at.load(Acquire)
     }
 
     /// The version, while the cache is complete. What is found missing is unknown to the store only
@@ -274,6 +290,8 @@ impl Preload {
             changed: HashSet::new(),
             outdated: false,
         });
+        // What was left out or dropped before is read again.
+        self.judged_at.store(i64::MIN, Release);
         self.tracking.store(true, Release);
     }
 

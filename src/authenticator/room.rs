@@ -23,6 +23,7 @@ impl Cache {
     /// the others that were not used for the longest time.
     pub(super) fn make_room(&self, more: usize, clock: &dyn Clock) {
         let entries = self.entries.pin();
+        self.preload.judge_at(clock.precise_now());
         for (digest, entry) in &entries {
             if entry.is_dead(clock)
                 && let Ok(Some((_, removed))) =

@@ -605,6 +605,10 @@ fn what_it_cannot_start_with_is_told() {
     ] {
         serve("--trust-origin", origin).failed(2);
     }
+    let message = serve("--api-key-header", "X-Api-Scopes").failed(2);
+    assert!(message.contains("proxies set it"), "{message}");
+    let message = serve("--admin-app", "nosuch").failed(3);
+    assert!(message.contains("`nosuch`"), "{message}");
     let run = cli
         .command(&on_any_port)
         .env("RUST_LOG", "tower_api_tokens=loud")

@@ -226,3 +226,22 @@ async fn a_change_that_may_have_happened_is_heeded_too() {
         Some(RejectionKind::RevokedToken)
     );
 }
+
+#[tokio::test]
+async fn a_clock_that_is_set_back_refuses_no_token_that_had_expired_before() {
+    let issuer = Node::new();
+    let app = issuer.app().await;
+    let new = NewToken::named("ci").expires_in(Duration::from_secs(50));
+    let token = issuer.tokens.issue(&app.id, new).await.unwrap();
+    let begun = tower_api_tokens::Clock::now(&issuer.clock);
+
+    let node = Node::on(issuer.store.clone());
+    node.clock.advance(Duration::from_secs(100));
+    let follower = node.tokens.follow().replica(|_| ()).start().await.unwrap();
+    assert!(node.tokens.authenticator().stats().complete);
+    assert_ne!(node.refusal(&token).await, None, "it has expired");
+    // Before the follower reads again.
+    node.clock.set(begun);
+    assert_eq!(node.refusal(&token).await, None, "it has not expired yet");
+    follower.stop().await.unwrap();
+}

@@ -201,8 +201,8 @@ async fn import_elsewhere(tokens: u32, chunk: u32, preloads: bool) {
 }
 
 #[tokio::test]
-async fn an_import_of_a_hundred_thousand_tokens_takes_no_lease_and_looks_up_no_hot_token() {
-    import_elsewhere(100_000, 25_000, true).await;
+async fn an_import_of_a_million_tokens_takes_no_lease_and_looks_up_no_hot_token() {
+    import_elsewhere(1_000_000, 50_000, true).await;
 }
 
 #[tokio::test]

@@ -260,6 +260,7 @@ impl Restorer {
             is_behind: false,
         };
         let (now, monotonic) = (clock.now(), clock.monotonic());
+        cache.preload.judge_at(now);
         let live = page
             .tokens
             .iter()

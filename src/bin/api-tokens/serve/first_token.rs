@@ -22,8 +22,7 @@ pub(super) fn app() -> Result<AppId, Failure> {
 }
 
 /// How an operator gets a token when there is none.
-const ISSUE: &str =
-    "api-tokens token issue --app id:api-tokens-admin --name administrator --scope tokens:admin";
+const ISSUE: &str = "api-tokens token issue --app id:api-tokens-admin --name administrator --scope tokens:admin,tokens:owner";
 
 /// What the token is to be, and the file for it.
 pub(super) struct FirstToken<'a> {

@@ -42,6 +42,11 @@ const RESERVED: &AsciiSet = &NON_ALPHANUMERIC
 const WITHOUT_SCOPES: &str = "/verify/any";
 const WITH_SCOPES: &str = "/verify/scope/";
 
+/// Whether a proxy takes this field from the answers, so that a request must not carry it.
+pub(super) fn is_of_answers(name: &HeaderName) -> bool {
+    [APP_ID, APP_NAME, TOKEN_ID, SCOPES].contains(name)
+}
+
 #[derive(Clone)]
 struct Proxied {
     layer: ApiTokenLayer,

@@ -105,6 +105,7 @@ pub(crate) async fn run(arguments: &Arguments, session: &Session) -> Result<(), 
     let admin_scopes = ScopeSet::new([TokenGuard::SCOPE, TokenGuard::OWNER])
         .map_err(|error| Failure::usage(error.to_string()))
         .and_then(|admin| scopes::union(&[&[admin], &lists[..]].concat()))?;
+    check_options(session, arguments).await?;
     let layer = layer(session, arguments).map_err(|error| Failure::usage(error.to_string()))?;
     let verifying = forward_auth::router(layer);
     let verify_only = arguments.verify_only || session.read_only;
@@ -141,6 +142,26 @@ pub(crate) async fn run(arguments: &Arguments, session: &Session) -> Result<(), 
         }
         stopped => Ok(stopped?),
     }
+}
+
+/// Checks what would be wrong without being noticed.
+async fn check_options(session: &Session, arguments: &Arguments) -> Result<(), Failure> {
+    if let Some(name) = &arguments.api_key_header
+        && forward_auth::is_of_answers(name)
+    {
+        return Err(Failure::usage(format!(
+            "`{name}` cannot carry a token, because proxies set it from the answers; use another, such as `x-api-key`"
+        )));
+    }
+    for app in &arguments.admin_apps {
+        // Its tokens would manage tokens, whoever creates it later.
+        if session.registry.app(app).await?.is_none() {
+            return Err(Failure::not_found(format!(
+                "there is no app `{app}` for `--admin-app`; create it first, or leave the option out"
+            )));
+        }
+    }
+    Ok(())
 }
 
 /// The API and the dashboard. A slash at the end of their paths changes nothing.
