@@ -119,7 +119,7 @@ impl AuditEvent {
 }
 
 /// As much of a text as fits, without control characters.
-fn one_line(text: &str, max_len: usize) -> String {
+pub(crate) fn one_line(text: &str, max_len: usize) -> String {
     let text = &text[..text.floor_char_boundary(max_len)];
     let visible = |c: char| if c.is_control() { ' ' } else { c };
     text.chars().map(visible).collect()

@@ -1,4 +1,10 @@
-use crate::{app::AppId, audit::AuditEvent, grantable::Grantable, scope::ScopeSet, token::TokenId};
+use crate::{
+    app::AppId,
+    audit::{AuditEvent, one_line},
+    grantable::Grantable,
+    scope::ScopeSet,
+    token::TokenId,
+};
 
 /// Who asks for an operation, as authenticated by a [`Guard`](super::Guard), and what they may
 /// grant.
@@ -46,11 +52,8 @@ impl Actor {
     /// Creates an actor who may grant what `grantable` allows.
     #[must_use]
     pub fn new(name: &str, grantable: Grantable) -> Self {
-        let end = name.floor_char_boundary(AuditEvent::MAX_ACTOR_LEN);
-        let visible = |c: char| if c.is_control() { ' ' } else { c };
-        let name = name[..end].chars().map(visible).collect();
         Self {
-            name,
+            name: one_line(name, AuditEvent::MAX_ACTOR_LEN),
             grantable,
             own: None,
         }

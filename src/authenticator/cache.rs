@@ -392,7 +392,7 @@ impl Cache {
         uses
     }
 
-    /// Begins to make room, if it is time to. Whoever gets `true` has to make it.
+    /// Begins to make room, if it is time to. A caller that gets `true` has to make it.
     pub(super) fn wants_room(&self) -> bool {
         self.entries.len() > self.room_at.load(Relaxed) && !self.making_room.swap(true, Acquire)
     }

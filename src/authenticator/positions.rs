@@ -190,7 +190,7 @@ impl Positions {
         self.applied
     }
 
-    /// The greatest number that is known. Whoever is asked later and shows less lags behind.
+    /// The greatest number that is known. A server that is asked later and shows less lags behind.
     pub(super) fn known(&self) -> u64 {
         self.known
     }

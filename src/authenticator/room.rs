@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use super::{cache::Cache, entry::Entry, preload::Loss};
 use crate::clock::Clock;
 
-/// Up to this capacity, whoever needs room makes it: that takes less than a lookup.
+/// Up to this capacity, the caller that needs room makes it: that takes less than a lookup.
 const SMALL: usize = 4096;
 
 impl Cache {

@@ -1,4 +1,4 @@
-//! A load test of a store of one's own, as the guide to measuring shows it.
+//! A load test of a custom store, as the guide to measuring shows it.
 
 use jiff::Timestamp;
 use tower_api_tokens::{AppId, AppRecord, MaskedToken, TokenId};

@@ -80,7 +80,7 @@ impl TokenGuard {
 
     /// Creates a guard that takes tokens of any app.
     ///
-    /// Every scope that is granted to any app then counts: whoever can have a token issued with
+    /// Every scope that is granted to any app then counts: a client that can have a token issued with
     /// `tokens:admin`, or imported, manages the tokens of all apps.
     pub fn any_app(authenticator: impl Into<Authenticator>) -> Self {
         Self::with_layer(ApiTokenLayer::new(authenticator).basic(), None)

@@ -154,7 +154,7 @@ async fn check_options(session: &Session, arguments: &Arguments) -> Result<(), F
         )));
     }
     for app in &arguments.admin_apps {
-        // Its tokens would manage tokens, whoever creates it later.
+        // Otherwise anyone who may create apps could create it, and its tokens would manage tokens.
         if session.registry.app(app).await?.is_none() {
             return Err(Failure::not_found(format!(
                 "there is no app `{app}` for `--admin-app`; create it first, or leave the option out"
