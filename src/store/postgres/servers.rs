@@ -16,8 +16,7 @@ use super::error::from_sqlx;
 /// For how long a server may lack what another one shows before its connections are closed.
 const LAG: Duration = Duration::from_millis(500);
 
-/// For how long after a server was stalled it counts as such while it shows no more than then: it
-/// may receive again, and not have replayed yet.
+/// For how long a server that was stalled has to replay no commit to count as having replayed them all.
 const SETTLING: Duration = Duration::from_secs(2);
 
 /// How long counts what no server shows any more.
@@ -46,10 +45,12 @@ struct Newest {
     seen_at: Instant,
 }
 
+/// A server that was stalled, and counts as such until it has caught up: it may receive again and have
+/// replayed some of what it has missed.
 struct Stalled {
     server: i64,
-    number: u64,
-    seen_at: Instant,
+    replayed: Option<i64>,
+    since: Instant,
 }
 
 /// What a row says of its server.
@@ -59,6 +60,18 @@ pub(super) struct Seen {
     pub(super) number: u64,
     pub(super) is_stalled: bool,
     pub(super) server: i64,
+    pub(super) replay: Replay,
+}
+
+/// How far a standby has replayed. All of it is empty or `false` of a primary.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Replay {
+    /// When the latest commit was made that it shows.
+    pub(super) committed: Option<i64>,
+    /// Whether that was lately, by its clock.
+    pub(super) is_recent: bool,
+    /// Whether it has replayed all that it has received.
+    pub(super) is_whole: bool,
 }
 
 impl Seen {
@@ -69,8 +82,18 @@ impl Seen {
             number: number.ok_or_else(|| StoreError::new(StoreErrorKind::Corrupt))?,
             is_stalled: row.try_get(server).map_err(from_sqlx)?,
             server: row.try_get(server + 1).map_err(from_sqlx)?,
+            replay: Replay {
+                committed: row.try_get(server + 2).map_err(from_sqlx)?,
+                is_recent: flag(row, server + 3)?,
+                is_whole: flag(row, server + 4)?,
+            },
         })
     }
+}
+
+fn flag(row: &PgRow, column: usize) -> Result<bool, StoreError> {
+    let flag: Option<bool> = row.try_get(column).map_err(from_sqlx)?;
+    Ok(flag.unwrap_or(false))
 }
 
 /// How a server does.
@@ -118,13 +141,18 @@ impl Servers {
 
 impl State {
     fn is_stalled(&mut self, seen: Seen, now: Instant) -> bool {
+        let Replay {
+            committed: replayed,
+            is_recent,
+            is_whole,
+        } = seen.replay;
+        let stalled = Stalled {
+            server: seen.server,
+            replayed,
+            since: now,
+        };
         let place = self.stalled.iter().position(|s| s.server == seen.server);
         if seen.is_stalled {
-            let stalled = Stalled {
-                server: seen.server,
-                number: seen.number,
-                seen_at: now,
-            };
             match place {
                 Some(place) => self.stalled[place] = stalled,
                 None => {
@@ -139,9 +167,13 @@ impl State {
         let Some(place) = place else {
             return false;
         };
-        let stalled = &self.stalled[place];
-        let settles =
-            seen.number <= stalled.number && now.duration_since(stalled.seen_at) < SETTLING;
+        let held = &mut self.stalled[place];
+        if held.replayed != replayed {
+            *held = stalled;
+        }
+        let rests = is_whole && now.duration_since(held.since) >= SETTLING;
+        // One that has no commits to show has been promoted.
+        let settles = replayed.is_some() && !is_recent && !rests;
         if !settles {
             self.stalled.remove(place);
         }
@@ -180,22 +212,55 @@ mod tests {
             number,
             is_stalled,
             server,
+            replay: Replay::default(),
+        }
+    }
+
+    fn replaying(is_stalled: bool, committed: i64, is_recent: bool, is_whole: bool) -> Seen {
+        Seen {
+            replay: Replay {
+                committed: Some(committed),
+                is_recent,
+                is_whole,
+            },
+            ..seen(1, 5, is_stalled)
         }
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_server_that_was_stalled_settles_before_it_counts_again() {
+    async fn a_server_that_was_stalled_counts_again_when_it_has_caught_up() {
         let servers = Servers::default();
         let stalled = |seen| servers.note(seen).is_stalled;
-        assert!(!stalled(seen(1, 5, false)));
-        assert!(stalled(seen(1, 5, true)));
+        assert!(!stalled(replaying(false, 1, false, false)));
+        assert!(stalled(replaying(true, 1, false, true)));
         assert!(!stalled(seen(2, 5, false)), "another server");
-        assert!(stalled(seen(1, 5, false)), "it has not replayed yet");
-        assert!(!stalled(seen(1, 6, false)), "it has gone on");
-        assert!(!stalled(seen(1, 6, false)));
-        assert!(stalled(seen(1, 6, true)));
+        assert!(stalled(replaying(false, 1, false, true)), "it just ended");
+        for committed in 2..20 {
+            tokio::time::advance(SETTLING / 2).await;
+            assert!(
+                stalled(replaying(false, committed, false, true)),
+                "it replays what it has missed"
+            );
+        }
+        assert!(
+            !stalled(replaying(false, 20, true, false)),
+            "it has caught up"
+        );
+        assert!(!stalled(replaying(false, 20, false, true)));
+
+        assert!(stalled(replaying(true, 20, false, false)));
         tokio::time::advance(SETTLING).await;
-        assert!(!stalled(seen(1, 6, false)), "there is nothing to replay");
+        assert!(
+            stalled(replaying(false, 20, false, false)),
+            "more to replay"
+        );
+        assert!(
+            !stalled(replaying(false, 20, false, true)),
+            "no more to replay"
+        );
+
+        assert!(stalled(replaying(true, 20, false, true)));
+        assert!(!stalled(seen(1, 5, false)), "it was promoted");
     }
 
     #[tokio::test(start_paused = true)]
