@@ -10,7 +10,7 @@ use http::{
 
 use crate::{
     credential::CredentialSources,
-    kept::kept,
+    intern::intern,
     middleware::{RefusedHead, ResponseFormat},
     rejection::{CredentialFault, Misplaced, Rejection, RejectionKind},
     scope::ScopeSet,
@@ -174,7 +174,7 @@ impl Challenger {
         Prepared {
             status,
             headers,
-            body: kept(problem(status, &self.detail(answer), "")),
+            body: intern(problem(status, &self.detail(answer), "")),
             grpc_message: grpc_message(&self.detail(answer)),
         }
     }
@@ -242,7 +242,7 @@ fn make_trailers_only(response: &mut Response<Bytes>, answer: Answer, content_ty
 
 /// Every part of a challenge is visible ASCII and spaces by construction.
 fn field(value: String) -> HeaderValue {
-    HeaderValue::from_maybe_shared(kept(value)).unwrap_or(HeaderValue::from_static("Bearer"))
+    HeaderValue::from_maybe_shared(intern(value)).unwrap_or(HeaderValue::from_static("Bearer"))
 }
 
 impl fmt::Debug for Challenger {

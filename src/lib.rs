@@ -238,7 +238,8 @@ mod entropy;
 #[cfg(feature = "axum")]
 pub mod extract;
 mod grantable;
-mod kept;
+mod intern;
+mod lifecycle;
 pub mod middleware;
 mod name;
 mod principal;
@@ -251,7 +252,6 @@ mod telemetry;
 pub mod testing;
 mod time;
 mod token;
-mod tokens;
 #[cfg(feature = "transfer")]
 pub mod transfer;
 
@@ -270,6 +270,10 @@ pub use authenticator::{Authenticator, AuthenticatorBuilder, Follower, FollowerB
 pub use clock::{Clock, SystemClock};
 pub use entropy::{Entropy, EntropyError, SystemEntropy};
 pub use grantable::{GrantError, Grantable};
+pub use lifecycle::{
+    ApiTokens, ApiTokensBuilder, AppTokens, Authority, ChangeObserver, ForeignToken, IssuedToken,
+    LifecycleError, LifecycleErrorKind, NewToken,
+};
 #[doc(inline)]
 pub use middleware::{ApiTokenAuth, ApiTokenLayer, LayerError, RequireScopeLayer};
 pub use name::{MAX_NAME_LEN, NameError};
@@ -294,8 +298,4 @@ pub use time::{TimeError, end_of_day, parse_expiry, parse_instant};
 pub use token::{
     ApiToken, DigestError, MaskError, MaskedToken, PrefixError, TokenDigest, TokenFormat, TokenId,
     TokenIdError,
-};
-pub use tokens::{
-    ApiTokens, ApiTokensBuilder, AppTokens, Authority, ChangeObserver, ForeignToken, IssuedToken,
-    LifecycleError, LifecycleErrorKind, NewToken,
 };

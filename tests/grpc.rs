@@ -16,12 +16,12 @@ use tower::{Layer, ServiceBuilder, ServiceExt, service_fn};
 use tower_api_tokens::{
     ApiTokenLayer, ApiTokens, AppPrincipal, IssuedToken, MemoryStore, NewToken, StoreErrorKind,
     TokenFormat,
-    testing::{Fault, UnreliableStore},
+    testing::{Fault, FaultyStore},
 };
 
 struct Service {
     tokens: ApiTokens,
-    store: UnreliableStore<MemoryStore>,
+    store: FaultyStore<MemoryStore>,
     token: IssuedToken,
     channel: Channel,
 }
@@ -29,7 +29,7 @@ struct Service {
 impl Service {
     /// A service whose callers need these scopes.
     async fn start(scopes: &str) -> Self {
-        let store = UnreliableStore::new(MemoryStore::new());
+        let store = FaultyStore::new(MemoryStore::new());
         let format = TokenFormat::new("acme").unwrap();
         let tokens = ApiTokens::builder(store.clone(), format)
             .max_staleness(Duration::ZERO)

@@ -13,7 +13,7 @@ use tower_api_tokens::{
     Answer, ApiTokens, MemoryStore, NewToken, StoreError, StoreErrorKind, TokenDigest, TokenFormat,
     TokenRecord, TokenStore,
     testing::{
-        Fault, UnreliableStore,
+        Fault, FaultyStore,
         latency::{Kind, LoadTest, LoadTestBuilder, LoadTestErrorKind, Phase, Progress, Skew},
     },
 };
@@ -107,7 +107,7 @@ impl TokenStore for Slow {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_request_is_counted_under_its_kind() {
     let platform = Platform::new().await;
-    let store = UnreliableStore::new(platform.store.clone());
+    let store = FaultyStore::new(platform.store.clone());
     let test = platform.test(store.clone()).skew(Skew::Zipf);
     let mut test = test.share(Kind::Miss, 0.1).prepare().await.unwrap();
     assert_eq!(store.finds(), 60, "each token is remembered");
@@ -253,7 +253,7 @@ async fn tokens_that_are_not_what_they_are_said_to_be_end_the_test() {
 #[tokio::test]
 async fn a_store_that_fails_meanwhile_is_counted() {
     let platform = Platform::new().await;
-    let store = UnreliableStore::new(platform.store.clone());
+    let store = FaultyStore::new(platform.store.clone());
     let mut test = platform.test(store.clone()).prepare().await.unwrap();
     store.set_fault(Fault::Error(StoreErrorKind::Unavailable));
     let report = test.run(10_000.0, 1_000).await.unwrap();

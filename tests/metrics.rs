@@ -7,21 +7,21 @@ use metrics::set_default_local_recorder;
 use metrics_util::debugging::{DebugValue, DebuggingRecorder};
 use tower_api_tokens::{
     ApiTokens, IssuedToken, MemoryStore, NewToken, TokenFormat,
-    testing::{Fault, ManualClock, UnreliableStore},
+    testing::{Fault, FaultyStore, ManualClock},
 };
 
 const NEVER: Duration = Duration::from_secs(1 << 30);
 
 struct Scene {
     tokens: ApiTokens,
-    store: UnreliableStore<MemoryStore>,
+    store: FaultyStore<MemoryStore>,
     clock: ManualClock,
     known: IssuedToken,
 }
 
 impl Scene {
     async fn new(name: &str) -> Self {
-        let store = UnreliableStore::new(MemoryStore::new());
+        let store = FaultyStore::new(MemoryStore::new());
         let clock = ManualClock::new(Timestamp::new(1_800_000_000, 0).unwrap());
         let tokens = ApiTokens::builder(store.clone(), TokenFormat::new("acme").unwrap())
             .clock(clock.clone())

@@ -13,7 +13,7 @@ use http::{Request, Response};
 use tower::{Layer as _, ServiceExt, service_fn};
 use tower_api_tokens::{
     ApiTokens, AppPrincipal, MemoryStore, RequireScopeLayer, StoreErrorKind, TokenFormat,
-    testing::{Fault, UnreliableStore},
+    testing::{Fault, FaultyStore},
 };
 use tracing::{
     Event, Level, Subscriber,
@@ -86,7 +86,7 @@ async fn a_missing_layer_is_an_error() {
 
 #[tokio::test(start_paused = true)]
 async fn a_follower_that_cannot_read_the_log_warns_and_says_when_it_can() {
-    let store = UnreliableStore::new(MemoryStore::new());
+    let store = FaultyStore::new(MemoryStore::new());
     let tokens = ApiTokens::new(store.clone(), TokenFormat::new("acme").unwrap());
     let witness = Witness::default();
     let _watching = witness.watch();

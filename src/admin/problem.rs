@@ -14,7 +14,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::{OperationError, OperationErrorKind, gate::Refusal, guard::Denied};
-use crate::{token::TokenId, tokens::LifecycleErrorKind};
+use crate::{lifecycle::LifecycleErrorKind, token::TokenId};
 
 /// What is wrong with a request, and what to change.
 #[derive(Debug)]

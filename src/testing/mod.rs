@@ -4,9 +4,9 @@
 mod clock;
 pub mod conformance;
 mod entropy;
+mod faulty;
 pub mod latency;
-mod unreliable;
 
 pub use clock::ManualClock;
 pub use entropy::FailingEntropy;
-pub use unreliable::{Fault, UnreliableStore};
+pub use faulty::{Fault, FaultyStore};

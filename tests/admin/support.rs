@@ -6,12 +6,12 @@ use jiff::Timestamp;
 use tower_api_tokens::{
     ApiTokens, AppRecord, AuditEvent, AuditQuery, MemoryStore, TokenFormat,
     admin::{Actor, AuditSink, Operations, Operator},
-    testing::{ManualClock, UnreliableStore},
+    testing::{FaultyStore, ManualClock},
 };
 
 /// A platform whose store fails when it is told, and whose clock stands still.
 pub(crate) struct Platform {
-    pub(crate) store: UnreliableStore<MemoryStore>,
+    pub(crate) store: FaultyStore<MemoryStore>,
     pub(crate) clock: ManualClock,
     pub(crate) tokens: ApiTokens,
     pub(crate) sink: Events,
@@ -20,7 +20,7 @@ pub(crate) struct Platform {
 
 impl Platform {
     pub(crate) fn new() -> Self {
-        let store = UnreliableStore::new(MemoryStore::new());
+        let store = FaultyStore::new(MemoryStore::new());
         let clock = ManualClock::new(Timestamp::constant(1_800_000_000, 0));
         let format = TokenFormat::new("acme_live").unwrap();
         let tokens = ApiTokens::builder(store.clone(), format)

@@ -10,7 +10,7 @@ use tower::ServiceExt;
 use tower_api_tokens::{
     ApiTokens, AppId, AppRecord, IssuedToken, MemoryStore, NewToken, TokenFormat, TokenRecord,
     admin::{Actor, Admin, Denied, Guard, Operations, Operator},
-    testing::{ManualClock, UnreliableStore},
+    testing::{FaultyStore, ManualClock},
 };
 
 pub(crate) const NOW: &str = "2026-09-14T09:26:53Z";
@@ -28,7 +28,7 @@ impl Guard for Ada {
 pub(crate) struct Site {
     pub(crate) tokens: ApiTokens,
     pub(crate) operations: Operations,
-    pub(crate) store: UnreliableStore<MemoryStore>,
+    pub(crate) store: FaultyStore<MemoryStore>,
     pub(crate) clock: ManualClock,
     pub(crate) router: Router,
 }
@@ -40,7 +40,7 @@ impl Site {
 
     pub(crate) fn guarded_by<G: Guard>(guard: impl FnOnce(&ApiTokens) -> G) -> Self {
         let clock = ManualClock::new(NOW.parse().unwrap());
-        let store = UnreliableStore::new(MemoryStore::new());
+        let store = FaultyStore::new(MemoryStore::new());
         let format = TokenFormat::new("acme_live").unwrap();
         let tokens = ApiTokens::builder(store.clone(), format)
             .clock(clock.clone())

@@ -3,8 +3,7 @@
 use std::time::Duration;
 
 use tower_api_tokens::{
-    ApiTokens, Authenticator, IssuedToken, MemoryStore, NewToken, TokenFormat,
-    testing::UnreliableStore,
+    ApiTokens, Authenticator, IssuedToken, MemoryStore, NewToken, TokenFormat, testing::FaultyStore,
 };
 
 async fn issue(tokens: &ApiTokens, count: usize) -> Vec<IssuedToken> {
@@ -26,7 +25,7 @@ async fn present(gate: &Authenticator, token: &IssuedToken) {
 async fn tokens_that_were_rotated_or_revoked_make_room_before_live_ones() {
     for preloads in [true, false] {
         for ends in [true, false] {
-            let store = UnreliableStore::new(MemoryStore::new()).without_word();
+            let store = FaultyStore::new(MemoryStore::new()).without_word();
             let tokens = ApiTokens::builder(store.clone(), TokenFormat::new("acme").unwrap())
                 .capacity(1000)
                 .build();
@@ -72,7 +71,7 @@ async fn tokens_that_were_rotated_or_revoked_make_room_before_live_ones() {
 #[tokio::test]
 async fn a_preloaded_cache_of_any_capacity_admits_every_valid_token() {
     for capacity in (0..=34).chain([63, 64, 65]) {
-        let store = UnreliableStore::new(MemoryStore::new()).without_word();
+        let store = FaultyStore::new(MemoryStore::new()).without_word();
         let tokens = ApiTokens::new(store.clone(), TokenFormat::new("acme").unwrap());
         let issued = issue(&tokens, 40).await;
         let gate = Authenticator::builder(store.clone())

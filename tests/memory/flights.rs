@@ -8,7 +8,7 @@ use std::{
 use futures_util::future::join_all;
 use tower_api_tokens::{
     ApiTokens, MemoryStore, RejectionKind, StoreErrorKind, TokenFormat,
-    testing::{Fault, UnreliableStore},
+    testing::{Fault, FaultyStore},
 };
 
 use crate::support::Node;
@@ -116,7 +116,7 @@ async fn the_time_out_holds_for_everyone_who_waits() {
 
 #[tokio::test]
 async fn lookups_in_flight_are_bounded_and_the_rest_is_told_to_come_back() {
-    let store = UnreliableStore::new(MemoryStore::new());
+    let store = FaultyStore::new(MemoryStore::new());
     let tokens = ApiTokens::builder(store.clone(), TokenFormat::new("acme").unwrap())
         .max_lookups(8)
         .build();

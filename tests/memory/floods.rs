@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use futures_util::{FutureExt, future::join_all};
 use tower_api_tokens::{
     Answer, ApiTokens, Authenticator, IssuedToken, MemoryStore, NewToken, RejectionKind,
-    StoreError, SystemEntropy, TokenDigest, TokenFormat, TokenStore, testing::UnreliableStore,
+    StoreError, SystemEntropy, TokenDigest, TokenFormat, TokenStore, testing::FaultyStore,
 };
 
 use crate::support::{BOUND, Node};
@@ -85,7 +85,7 @@ async fn garbage_costs_no_question() {
 
 #[tokio::test]
 async fn more_tokens_than_fit_make_room_for_each_other() {
-    let store = UnreliableStore::new(MemoryStore::new());
+    let store = FaultyStore::new(MemoryStore::new());
     let tokens = ApiTokens::new(store.clone(), TokenFormat::new("acme").unwrap());
     let small = Authenticator::builder(store.clone()).capacity(64).build();
     let app = tokens.create_app("Billing").await.unwrap();
@@ -100,7 +100,7 @@ async fn more_tokens_than_fit_make_room_for_each_other() {
 
 /// A store that answers for the tokens that it has, and is silent about all others.
 #[derive(Clone, Debug)]
-struct SilentAboutGarbage(UnreliableStore<MemoryStore>);
+struct SilentAboutGarbage(FaultyStore<MemoryStore>);
 
 #[async_trait]
 impl TokenStore for SilentAboutGarbage {

@@ -15,7 +15,7 @@ use tower_api_tokens::{
     ApiTokens, Authenticator, ChangeLog, Changes, Follower, LivePage, MemoryStore, NewToken,
     RejectionKind, Revision, StoreError, StoreErrorKind, SystemEntropy, TokenFormat, TokenId,
     TokenRegistryExt, TokenTarget,
-    testing::{Fault, UnreliableStore},
+    testing::{Fault, FaultyStore},
 };
 
 use crate::support::{BOUND, Node};
@@ -299,7 +299,7 @@ async fn what_a_replica_has_loaded_is_not_given_before_it_has_caught_up() {
 
 #[tokio::test]
 async fn word_of_a_change_makes_a_follower_heed_it_before_the_next_reading() {
-    let store = UnreliableStore::new(MemoryStore::new());
+    let store = FaultyStore::new(MemoryStore::new());
     let (here, elsewhere) = (Node::on(store.clone()), Node::on(store));
     let app = here.app().await;
     let token = here.issue(&app).await;
@@ -474,7 +474,7 @@ impl ChangeLog for SilentLog {
 #[tokio::test(start_paused = true)]
 async fn a_log_that_does_not_answer_holds_a_follower_up_for_no_longer_than_a_lookup() {
     let store = MemoryStore::new();
-    let node = Node::on(UnreliableStore::new(store.clone()));
+    let node = Node::on(FaultyStore::new(store.clone()));
     let log = SilentLog {
         inner: store,
         gap: Arc::default(),

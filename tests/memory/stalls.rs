@@ -13,7 +13,7 @@ use futures_util::future::join_all;
 use tower_api_tokens::{
     Answer, Authenticator, Clock, MemoryStore, RejectionKind, StoreError, TokenDigest,
     TokenRegistryExt, TokenStore, TokenTarget,
-    testing::{ManualClock, UnreliableStore},
+    testing::{FaultyStore, ManualClock},
 };
 
 use crate::support::{BOUND, Node};
@@ -22,7 +22,7 @@ use crate::support::{BOUND, Node};
 /// meanwhile.
 #[derive(Clone, Debug)]
 struct Stalling {
-    inner: UnreliableStore<MemoryStore>,
+    inner: FaultyStore<MemoryStore>,
     clock: ManualClock,
     target: TokenTarget,
     stalls: Arc<AtomicUsize>,

@@ -4,10 +4,10 @@ use jiff::Timestamp;
 use tower_api_tokens::{
     ApiTokens, AppPrincipal, AppRecord, IssuedToken, MemoryStore, NewToken, Rejection,
     RejectionKind, TokenFormat,
-    testing::{ManualClock, UnreliableStore},
+    testing::{FaultyStore, ManualClock},
 };
 
-pub(crate) type Store = UnreliableStore<MemoryStore>;
+pub(crate) type Store = FaultyStore<MemoryStore>;
 
 /// The bound that the tests set.
 pub(crate) const BOUND: Duration = Duration::from_secs(5);
@@ -22,7 +22,7 @@ pub(crate) struct Node {
 
 impl Node {
     pub(crate) fn new() -> Self {
-        Self::on(UnreliableStore::new(MemoryStore::new()).without_word())
+        Self::on(FaultyStore::new(MemoryStore::new()).without_word())
     }
 
     pub(crate) fn on(store: Store) -> Self {

@@ -13,7 +13,7 @@ use tower::{Layer, ServiceExt, service_fn};
 use tower_api_tokens::{
     ApiTokenLayer, Clock, IssuedToken, MemoryStore, RejectionKind, StoreError, StoreErrorKind,
     TokenId, Usage, UsageLog,
-    testing::{Fault, UnreliableStore},
+    testing::{Fault, FaultyStore},
 };
 
 use crate::support::{BOUND, Node};
@@ -138,7 +138,7 @@ async fn two_layers_around_one_service_count_a_use_once() {
 #[tokio::test(start_paused = true)]
 async fn a_store_that_takes_no_usage_does_not_keep_changes_from_being_heeded() {
     let store = MemoryStore::new();
-    let node = Node::on(UnreliableStore::new(store.clone()).without_word());
+    let node = Node::on(FaultyStore::new(store.clone()).without_word());
     let app = node.app().await;
     let (kept, revoked) = (node.issue(&app).await, node.issue(&app).await);
     let follower = node.tokens.follow().start().await.unwrap();
@@ -147,7 +147,7 @@ async fn a_store_that_takes_no_usage_does_not_keep_changes_from_being_heeded() {
     node.store.set_fault(Fault::WriteHang);
     // Usage is being recorded, and the store does not answer.
     tokio::time::sleep(Duration::from_secs(61)).await;
-    let elsewhere = Node::on(UnreliableStore::new(store));
+    let elsewhere = Node::on(FaultyStore::new(store));
     elsewhere.tokens.revoke(revoked.record().id).await.unwrap();
     node.clock.advance(BOUND - Duration::from_millis(11));
     tokio::time::sleep(Duration::from_secs(2)).await;
@@ -212,7 +212,7 @@ impl UsageLog for Picky {
 #[tokio::test]
 async fn usage_that_the_store_refuses_keeps_no_other_from_being_recorded() {
     let store = MemoryStore::new();
-    let node = Node::on(UnreliableStore::new(store.clone()).without_word());
+    let node = Node::on(FaultyStore::new(store.clone()).without_word());
     let app = node.app().await;
     let mut tokens = Vec::new();
     for _ in 0..1500 {

@@ -27,7 +27,7 @@ use tower::{Layer, Service, ServiceExt};
 use tower_api_tokens::{
     ApiTokenLayer, ApiTokens, ApiTokensBuilder, AppPrincipal, AppRecord, IssuedToken, MemoryStore,
     NewToken, Rejection, RejectionKind, TokenFormat,
-    testing::{ManualClock, UnreliableStore},
+    testing::{FaultyStore, ManualClock},
 };
 
 use crate::wire::{Answer, Wire, both};
@@ -35,7 +35,7 @@ use crate::wire::{Answer, Wire, both};
 /// Well formed, with a checksum that fits, and never issued.
 pub(crate) const UNKNOWN: &str = "acme_000000000000000000000000000000003ThW3Y";
 
-pub(crate) type Store = UnreliableStore<MemoryStore>;
+pub(crate) type Store = FaultyStore<MemoryStore>;
 
 /// Tokens, one of which is issued to the app "Billing".
 pub(crate) struct Fixture {
@@ -52,7 +52,7 @@ impl Fixture {
     }
 
     pub(crate) async fn with(set: impl FnOnce(ApiTokensBuilder) -> ApiTokensBuilder) -> Self {
-        let store = UnreliableStore::new(MemoryStore::new());
+        let store = FaultyStore::new(MemoryStore::new());
         let clock = ManualClock::new(Timestamp::new(1_800_000_000, 0).unwrap());
         let builder = ApiTokens::builder(store.clone(), TokenFormat::new("acme").unwrap());
         let tokens = set(builder.clock(clock.clone())).build();

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use tower_api_tokens::{
     AuditAction, AuditLog, AuditOutcome, AuditQuery, MemoryStore, StoreErrorKind, TokenRegistryExt,
     TokenTarget, Usage, UsageLog,
-    testing::{Fault, ManualClock, UnreliableStore},
+    testing::{Fault, FaultyStore, ManualClock},
     transfer::{Completeness, FaultKind, Import, TransferErrorKind},
 };
 
@@ -45,7 +45,7 @@ async fn a_batch_that_was_not_acknowledged_is_found_there() {
         Fault::LateError(StoreErrorKind::Unavailable),
     ] {
         let inner = MemoryStore::new();
-        let store = UnreliableStore::new(inner.clone());
+        let store = FaultyStore::new(inner.clone());
         store.set_fault(fault);
         let error = Import::new(&store).run(file.as_bytes()).await.unwrap_err();
         assert_eq!(error.kind(), TransferErrorKind::Store, "{error:?}");
@@ -157,7 +157,7 @@ async fn the_first_change_of_an_import_records_its_event() {
         MemoryStore::new(),
         Timestamp::new(1_800_000_000, 0).unwrap(),
     );
-    let store = UnreliableStore::new(inner.clone());
+    let store = FaultyStore::new(inner.clone());
     let import = || {
         let import = Import::new(&store).clock(ManualClock::new(now));
         import.audited("ops").run(file.as_bytes())

@@ -3,7 +3,7 @@ use std::sync::Mutex;
 use tempfile::TempDir;
 use tower_api_tokens::{
     MemoryStore, SqliteStore, StoreErrorKind, TokenRegistryExt,
-    testing::{Fault, UnreliableStore},
+    testing::{Fault, FaultyStore},
     transfer::{Completeness, Export, Progress, TransferErrorKind},
 };
 
@@ -117,7 +117,7 @@ async fn a_token_issued_meanwhile_is_left_out_and_none_lacks_its_app() {
 
 #[tokio::test]
 async fn a_failing_store_and_a_full_disk_are_told_apart() {
-    let store = UnreliableStore::new(furnished(10).await);
+    let store = FaultyStore::new(furnished(10).await);
     let mut small = [0; 100];
     let full = Export::new(&store)
         .run(std::io::Cursor::new(&mut small[..]))

@@ -18,10 +18,10 @@ use super::{
 };
 use crate::{
     admin::{Operator, problem::Problem},
+    lifecycle::{IssuedToken, NewToken},
     scope::ScopeSet,
     store::TokenQuery,
     token::TokenId,
-    tokens::{IssuedToken, NewToken},
 };
 
 /// Which tokens to list.

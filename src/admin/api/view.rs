@@ -6,8 +6,8 @@ use utoipa::ToSchema;
 
 use crate::{
     app::AppRecord,
+    lifecycle::IssuedToken,
     record::{TokenRecord, TokenStatus},
-    tokens::IssuedToken,
 };
 
 /// An app.

@@ -8,9 +8,9 @@ use std::{
 use super::AuditSink;
 use crate::{
     audit::AuditEvent,
+    lifecycle::ChangeObserver,
     store::{StoreError, StoreErrorKind, TokenRegistry, audit_log},
     telemetry,
-    tokens::ChangeObserver,
 };
 
 /// How many events may wait for the store. When there are more, the oldest is dropped.

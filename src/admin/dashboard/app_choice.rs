@@ -6,9 +6,9 @@ use super::names::visible;
 use crate::{
     admin::{OperationError, OperationErrorKind, Operator},
     app::{AppId, AppRecord},
+    lifecycle::LifecycleErrorKind,
     name::check_part,
     store::AppQuery,
-    tokens::LifecycleErrorKind,
 };
 
 /// How many apps a list offers. Of more than these one is searched for.

@@ -29,10 +29,10 @@ use super::{
 use crate::{
     admin::{Actor, OperationError, OperationErrorKind, TokenGuard},
     app::AppId,
+    lifecycle::{LifecycleErrorKind, NewToken},
     name,
     scope::ScopeSet,
     time::parse_expiry,
-    tokens::{LifecycleErrorKind, NewToken},
 };
 
 const EXPIRIES: &[(&str, &str)] = &[

@@ -14,8 +14,8 @@ use crate::{
         Denied, OperationError, OperationErrorKind,
         gate::{Gate, Refusal},
     },
+    lifecycle::LifecycleErrorKind,
     token::TokenId,
-    tokens::LifecycleErrorKind,
 };
 
 /// A page that ends the handling of a request.

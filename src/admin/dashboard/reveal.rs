@@ -15,7 +15,7 @@ use super::{
     view::{Notice, Tone},
     words::from_now,
 };
-use crate::{record::TokenRecord, tokens::IssuedToken};
+use crate::{lifecycle::IssuedToken, record::TokenRecord};
 
 #[derive(Template)]
 #[template(path = "reveal.html")]

@@ -24,10 +24,10 @@ use super::{
 };
 use crate::{
     admin::{OperationErrorKind, RequestKey},
+    lifecycle::LifecycleErrorKind,
     name,
     record::TokenRecord,
     token::TokenId,
-    tokens::LifecycleErrorKind,
 };
 
 /// The token that a path names, as it is written there.

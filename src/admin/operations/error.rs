@@ -4,8 +4,8 @@ use crate::{
     app::AppId,
     entropy::EntropyError,
     grantable::GrantError,
+    lifecycle::{LifecycleError, LifecycleErrorKind},
     store::{Repeated, StoreError},
-    tokens::{LifecycleError, LifecycleErrorKind},
 };
 
 /// Why an operation was not carried out.

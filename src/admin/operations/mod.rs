@@ -20,9 +20,9 @@ use super::{
 };
 use crate::{
     audit::{AuditAction, AuditEvent, AuditEventId, AuditOutcome},
+    lifecycle::{ApiTokens, Authority},
     store::{AuditQuery, Page, StoreError, audit_log},
     token::TokenId,
-    tokens::{ApiTokens, Authority},
 };
 
 /// The operations on apps and tokens, and the audit of them.

@@ -8,10 +8,10 @@ use super::{OperationError, OperationErrorKind, Operator};
 use crate::{
     app::AppId,
     audit::{AuditAction, AuditOutcome},
+    lifecycle::LifecycleErrorKind,
     store::StoreError,
     telemetry,
     token::TokenId,
-    tokens::LifecycleErrorKind,
 };
 
 /// What an operation is to do, and to what.

@@ -9,10 +9,10 @@ use super::{
 use crate::{
     app::AppId,
     audit::AuditAction,
+    lifecycle::{IssuedToken, NewToken},
     record::TokenRecord,
     store::{Page, TokenQuery},
     token::TokenId,
-    tokens::{IssuedToken, NewToken},
 };
 
 impl Operator {

@@ -22,12 +22,12 @@ use crate::{
 /// ```
 /// use tower_api_tokens::{
 ///     MemoryStore, StoreErrorKind, TokenDigest, TokenStore,
-///     testing::{Fault, UnreliableStore},
+///     testing::{Fault, FaultyStore},
 /// };
 ///
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() {
-/// let store = UnreliableStore::new(MemoryStore::new());
+/// let store = FaultyStore::new(MemoryStore::new());
 /// store.set_fault(Fault::Error(StoreErrorKind::Unavailable));
 /// assert!(store.find(&TokenDigest::of(b"token")).await.is_err());
 /// store.set_fault(Fault::None);
@@ -36,7 +36,7 @@ use crate::{
 /// # }
 /// ```
 #[derive(Clone, Debug)]
-pub struct UnreliableStore<S> {
+pub struct FaultyStore<S> {
     inner: S,
     state: Arc<State>,
     loses_word: bool,
@@ -74,7 +74,7 @@ pub enum Fault {
     WriteHang,
 }
 
-impl<S> UnreliableStore<S> {
+impl<S> FaultyStore<S> {
     /// A store that does not fail yet.
     pub fn new(inner: S) -> Self {
         Self {
@@ -154,7 +154,7 @@ macro_rules! call {
     }};
 }
 
-impl<S: TokenRegistry> UnreliableStore<S> {
+impl<S: TokenRegistry> FaultyStore<S> {
     fn changes_log(&self) -> Result<&dyn ChangeLog, StoreError> {
         self.inner.change_log().ok_or_else(unsupported)
     }
@@ -169,7 +169,7 @@ fn unsupported() -> StoreError {
 }
 
 #[async_trait]
-impl<S: TokenStore> TokenStore for UnreliableStore<S> {
+impl<S: TokenStore> TokenStore for FaultyStore<S> {
     async fn find(&self, digest: &TokenDigest) -> Result<Answer, StoreError> {
         self.state.finds.fetch_add(1, SeqCst);
         call!(self, false, self.inner.find(digest))
@@ -181,7 +181,7 @@ impl<S: TokenStore> TokenStore for UnreliableStore<S> {
 }
 
 #[async_trait]
-impl<S: TokenRegistry> TokenRegistry for UnreliableStore<S> {
+impl<S: TokenRegistry> TokenRegistry for FaultyStore<S> {
     async fn apply(&self, mutation: &Mutation) -> Result<Applied, StoreError> {
         call!(self, true, self.inner.apply(mutation))
     }
@@ -220,7 +220,7 @@ impl<S: TokenRegistry> TokenRegistry for UnreliableStore<S> {
 }
 
 #[async_trait]
-impl<S: TokenRegistry> ChangeLog for UnreliableStore<S> {
+impl<S: TokenRegistry> ChangeLog for FaultyStore<S> {
     async fn revision(&self) -> Result<Revision, StoreError> {
         call!(self, false, self.changes_log()?.revision())
     }
@@ -247,14 +247,14 @@ impl<S: TokenRegistry> ChangeLog for UnreliableStore<S> {
 }
 
 #[async_trait]
-impl<S: TokenRegistry> UsageLog for UnreliableStore<S> {
+impl<S: TokenRegistry> UsageLog for FaultyStore<S> {
     async fn record_usage(&self, usages: &[Usage]) -> Result<(), StoreError> {
         call!(self, true, self.usages_log()?.record_usage(usages))
     }
 }
 
 #[async_trait]
-impl<S: TokenRegistry> AuditLog for UnreliableStore<S> {
+impl<S: TokenRegistry> AuditLog for FaultyStore<S> {
     async fn append(&self, event: &AuditEvent) -> Result<(), StoreError> {
         call!(self, true, audit_log(&self.inner)?.append(event))
     }
