@@ -245,6 +245,7 @@ mod name;
 mod principal;
 mod record;
 mod rejection;
+mod restrictions;
 mod scope;
 pub mod store;
 mod telemetry;
@@ -280,6 +281,7 @@ pub use name::{MAX_NAME_LEN, NameError};
 pub use principal::AppPrincipal;
 pub use record::{TokenRecord, TokenStatus, TransitionError};
 pub use rejection::{Rejection, RejectionKind};
+pub use restrictions::{Restrictions, RestrictionsError};
 pub use scope::{Scope, ScopeError, ScopeSet};
 #[cfg(feature = "postgres")]
 #[doc(inline)]

@@ -5,6 +5,7 @@ use thiserror::Error;
 
 use crate::{
     app::AppRecord,
+    restrictions::Restrictions,
     scope::ScopeSet,
     token::{MaskedToken, TokenDigest, TokenId},
 };
@@ -25,6 +26,8 @@ pub struct TokenRecord {
     pub name: String,
     /// What the token may be used for.
     pub scopes: ScopeSet,
+    /// What else limits its use. A token with restrictions that are not understood is refused.
+    pub restrictions: Option<Restrictions>,
     /// When the token was issued.
     pub created_at: Timestamp,
     /// The instant from which the token is refused; `None` alone means never.
@@ -51,6 +54,8 @@ pub enum TokenStatus {
     Expired,
     /// The token's app is disabled.
     AppDisabled,
+    /// The token has [restrictions](TokenRecord::restrictions) that this version does not understand.
+    Restricted,
 }
 
 impl TokenRecord {
@@ -71,6 +76,7 @@ impl TokenRecord {
             app,
             name: name.into(),
             scopes: ScopeSet::default(),
+            restrictions: None,
             created_at,
             expires_at: None,
             revoked_at: None,
@@ -83,7 +89,7 @@ impl TokenRecord {
     /// The token's status at an instant.
     ///
     /// A token that is refused for several reasons has the first of these: revoked, expired, app
-    /// disabled. An expiry is exclusive: at `expires_at` itself the token is expired.
+    /// disabled, restricted. An expiry is exclusive: at `expires_at` itself the token is expired.
     #[must_use]
     pub fn status(&self, now: Timestamp) -> TokenStatus {
         if self.revoked_at.is_some() {
@@ -92,6 +98,8 @@ impl TokenRecord {
             TokenStatus::Expired
         } else if self.app.disabled_at.is_some() {
             TokenStatus::AppDisabled
+        } else if self.restrictions.is_some() {
+            TokenStatus::Restricted
         } else {
             TokenStatus::Live
         }
@@ -109,7 +117,8 @@ impl TokenRecord {
     ///
     /// # Errors
     ///
-    /// When the token is not live, or was rotated before.
+    /// Returns an error if the token is revoked, expired, of a disabled app, or was rotated before.
+    /// Restrictions are no obstacle: the successor has them too.
     pub fn rotate(
         mut self,
         successor: TokenId,
@@ -117,7 +126,7 @@ impl TokenRecord {
         overlap_ends: Timestamp,
     ) -> Result<Self, TransitionError> {
         match self.status(at) {
-            TokenStatus::Live => {}
+            TokenStatus::Live | TokenStatus::Restricted => {}
             TokenStatus::Revoked => return Err(TransitionError::Revoked),
             TokenStatus::Expired => return Err(TransitionError::Expired),
             TokenStatus::AppDisabled => return Err(TransitionError::AppDisabled),
@@ -129,6 +138,14 @@ impl TokenRecord {
         self.expires_at = Some(ends);
         self.successor = Some(successor);
         Ok(self)
+    }
+
+    /// Whether a token may be this one's successor: it has the same restrictions, or this one has none.
+    /// A store refuses any other in a rotation, so that a program that does not know of restrictions
+    /// cannot drop them.
+    #[must_use]
+    pub fn hands_restrictions_to(&self, successor: &Self) -> bool {
+        self.restrictions.is_none() || self.restrictions == successor.restrictions
     }
 
     /// When a successor made at `at` expires: it lives as long as this token was made to.
@@ -248,6 +265,21 @@ mod tests {
         disabled.app = disabled.app.disable(at(1));
         let refused = disabled.rotate(SUCCESSOR, at(10), at(20));
         assert_eq!(refused, Err(TransitionError::AppDisabled));
+    }
+
+    #[test]
+    fn restrictions_refuse_and_are_handed_on() {
+        let mut token = record();
+        token.restrictions = Some("{}".parse().unwrap());
+        assert_eq!(token.status(at(1)), TokenStatus::Restricted);
+        assert!(!token.hands_restrictions_to(&record()));
+        assert!(token.hands_restrictions_to(&token));
+        assert!(record().hands_restrictions_to(&token));
+        let rotated = token.clone().rotate(SUCCESSOR, at(10), at(20)).unwrap();
+        assert_eq!(rotated.restrictions, token.restrictions);
+        assert_eq!(rotated.status(at(20)), TokenStatus::Expired);
+        token.app = token.app.disable(at(1));
+        assert_eq!(token.status(at(1)), TokenStatus::AppDisabled);
     }
 
     proptest! {

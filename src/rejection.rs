@@ -46,6 +46,8 @@ pub enum RejectionKind {
     ExpiredToken,
     /// The token's app is disabled.
     DisabledApp,
+    /// The token has restrictions that this version does not understand.
+    RestrictedToken,
     /// The token lacks a required scope.
     InsufficientScope,
     /// The store failed or panicked.
@@ -66,13 +68,14 @@ impl RejectionKind {
         Self::RevokedToken,
         Self::ExpiredToken,
         Self::DisabledApp,
+        Self::RestrictedToken,
         Self::InsufficientScope,
         Self::StoreFailure,
         Self::StoreTimeout,
         Self::Overload,
     ];
 
-    pub(crate) const COUNT: usize = 11;
+    pub(crate) const COUNT: usize = 12;
 
     /// The kind as a word for logs and metrics, like `revoked_token`.
     #[must_use]
@@ -85,6 +88,7 @@ impl RejectionKind {
             Self::RevokedToken => "revoked_token",
             Self::ExpiredToken => "expired_token",
             Self::DisabledApp => "disabled_app",
+            Self::RestrictedToken => "restricted_token",
             Self::InsufficientScope => "insufficient_scope",
             Self::StoreFailure => "store_failure",
             Self::StoreTimeout => "store_timeout",
@@ -180,6 +184,7 @@ impl Rejection {
             TokenStatus::Revoked => RejectionKind::RevokedToken,
             TokenStatus::Expired => RejectionKind::ExpiredToken,
             TokenStatus::AppDisabled => RejectionKind::DisabledApp,
+            TokenStatus::Restricted => RejectionKind::RestrictedToken,
         };
         let known = Known {
             token: Some((token, app)),
@@ -264,6 +269,9 @@ impl fmt::Display for Rejection {
             RejectionKind::RevokedToken => "the token was revoked",
             RejectionKind::ExpiredToken => "the token has expired",
             RejectionKind::DisabledApp => "the token's app is disabled",
+            RejectionKind::RestrictedToken => {
+                "the token has restrictions that this version does not understand; upgrade it"
+            }
             RejectionKind::InsufficientScope => "the token lacks a required scope",
             RejectionKind::StoreFailure => "the token store failed",
             RejectionKind::StoreTimeout => "the token store did not answer in time",

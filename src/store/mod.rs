@@ -7,6 +7,7 @@ mod answer;
 mod audit;
 mod changes;
 mod error;
+mod forward;
 mod logs;
 mod memory;
 mod mutation;

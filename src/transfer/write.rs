@@ -4,7 +4,10 @@ use jiff::Timestamp;
 use serde::{Serialize, Serializer};
 
 use super::{FORMAT, VERSION, export::ExportReport};
-use crate::{app::AppRecord, clock::to_microsecond, record::TokenRecord, token::TokenId};
+use crate::{
+    app::AppRecord, clock::to_microsecond, record::TokenRecord, restrictions::Restrictions,
+    token::TokenId,
+};
 
 #[derive(Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -40,6 +43,8 @@ struct Token<'a> {
     name: &'a str,
     #[serde(skip_serializing_if = "str::is_empty")]
     scopes: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    restrictions: Option<&'a str>,
     created_at: Time,
     #[serde(skip_serializing_if = "Option::is_none")]
     expires_at: Option<Time>,
@@ -104,6 +109,7 @@ pub(super) fn token(text: &mut Vec<u8>, token: &TokenRecord) -> serde_json::Resu
             app: token.app.id.as_str(),
             name: &token.name,
             scopes: token.scopes.as_str(),
+            restrictions: token.restrictions.as_ref().map(Restrictions::as_str),
             created_at: Time(token.created_at),
             expires_at: token.expires_at.map(Time),
             revoked_at: token.revoked_at.map(Time),

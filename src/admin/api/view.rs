@@ -47,6 +47,7 @@ pub(super) enum StatusView {
     Revoked,
     Expired,
     AppDisabled,
+    Restricted,
 }
 
 impl StatusView {
@@ -56,6 +57,7 @@ impl StatusView {
             Self::Revoked => "revoked",
             Self::Expired => "expired",
             Self::AppDisabled => "app_disabled",
+            Self::Restricted => "restricted",
         }
     }
 }
@@ -67,6 +69,7 @@ impl From<TokenStatus> for StatusView {
             TokenStatus::Revoked => Self::Revoked,
             TokenStatus::Expired => Self::Expired,
             TokenStatus::AppDisabled => Self::AppDisabled,
+            TokenStatus::Restricted => Self::Restricted,
         }
     }
 }
@@ -78,6 +81,7 @@ impl From<StatusView> for TokenStatus {
             StatusView::Revoked => Self::Revoked,
             StatusView::Expired => Self::Expired,
             StatusView::AppDisabled => Self::AppDisabled,
+            StatusView::Restricted => Self::Restricted,
         }
     }
 }

@@ -30,6 +30,7 @@ const STATUSES: &[(&str, &str)] = &[
     ("revoked", "Revoked"),
     ("expired", "Expired"),
     ("app_disabled", "App disabled"),
+    ("restricted", "Restricted"),
 ];
 
 #[derive(Template)]
@@ -97,6 +98,7 @@ impl Filter {
                 "revoked" => TokenStatus::Revoked,
                 "expired" => TokenStatus::Expired,
                 "app_disabled" => TokenStatus::AppDisabled,
+                "restricted" => TokenStatus::Restricted,
                 _ => {
                     let says = "There is no such status: choose one of the list.";
                     return Err(Wrong::bad(says.to_owned()));

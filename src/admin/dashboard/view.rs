@@ -101,6 +101,7 @@ impl Badge {
             TokenStatus::Revoked => Self::new("ended", "Revoked"),
             TokenStatus::Expired => Self::new("", "Expired"),
             TokenStatus::AppDisabled => Self::new("ended", "App disabled"),
+            TokenStatus::Restricted => Self::new("ended", "Restricted"),
         }
     }
 }

@@ -205,6 +205,7 @@ pub(crate) fn status_word(status: TokenStatus) -> &'static str {
         TokenStatus::Revoked => "revoked",
         TokenStatus::Expired => "expired",
         TokenStatus::AppDisabled => "app_disabled",
+        TokenStatus::Restricted => "restricted",
         _ => "unknown",
     }
 }

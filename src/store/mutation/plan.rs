@@ -132,6 +132,7 @@ impl Mutation {
                 overlap_ends,
             } => {
                 let token = find(target, state)?;
+                check_successor(&token, successor)?;
                 let rotated = token.rotate(successor.id, self.at, *overlap_ends)?;
                 check_vacant(std::slice::from_ref(successor), state)?;
                 writes.push(Write::PutToken(successor.clone()));
@@ -200,7 +201,7 @@ pub(in crate::store) fn check_readmitted(
 ) -> Result<(), StoreError> {
     for token in tokens {
         let status = token.status(at);
-        if matches!(status, TokenStatus::Live | TokenStatus::AppDisabled) {
+        if !matches!(status, TokenStatus::Revoked | TokenStatus::Expired) {
             grantable.check(&token.scopes, token.expires_at)?;
         }
     }
@@ -230,6 +231,24 @@ fn check_vacant(tokens: &[TokenRecord], state: &impl Snapshot) -> Result<(), Sto
         }
     }
     Ok(())
+}
+
+/// Checks that the successor of a token has the token's restrictions, if there are any.
+pub(in crate::store) fn check_successor(
+    token: &TokenRecord,
+    successor: &TokenRecord,
+) -> Result<(), StoreError> {
+    match token.hands_restrictions_to(successor) {
+        true => Ok(()),
+        false => Err(unrestricted()),
+    }
+}
+
+pub(in crate::store) fn unrestricted() -> StoreError {
+    StoreError::with_source(
+        StoreErrorKind::InvalidRecord,
+        "the successor lacks the restrictions of the token that it replaces; give it the same",
+    )
 }
 
 fn not_found() -> StoreError {

@@ -6,7 +6,7 @@ use super::{error::from_sqlx, open::incompatible, schema::Schema};
 use crate::store::StoreError;
 
 /// In order; a migration that was released never changes.
-const MIGRATIONS: [(i64, &str, &str); 2] = [
+const MIGRATIONS: [(i64, &str, &str); 3] = [
     (
         1,
         "tokens",
@@ -16,6 +16,11 @@ const MIGRATIONS: [(i64, &str, &str); 2] = [
         2,
         "changes",
         include_str!("../../../migrations/postgres/0002_changes.sql"),
+    ),
+    (
+        3,
+        "restrictions",
+        include_str!("../../../migrations/postgres/0003_restrictions.sql"),
     ),
 ];
 

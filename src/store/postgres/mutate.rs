@@ -13,13 +13,14 @@ use crate::{
     scope::ScopeSet,
     store::{
         Applied, IdempotencyKey, Mutation, Op, Repeated, StoreError, StoreErrorKind, TokenTarget,
+        mutation::unrestricted,
         rows::{Columns, Identifier, app_from, count, token_from},
     },
     token::TokenId,
 };
 
 /// Where a call's outcome begins, behind the columns of a token.
-const OUTCOME: usize = 15;
+const OUTCOME: usize = 16;
 
 impl PostgresStore {
     pub(super) async fn mutate(&self, mutation: &Mutation) -> Result<Applied, StoreError> {
@@ -168,6 +169,9 @@ fn bind_tokens(query: Query, tokens: &[TokenRecord]) -> Query {
         .bind(column(tokens, |token| {
             i64::try_from(token.uses).unwrap_or(i64::MAX)
         }))
+        .bind(column(tokens, |token| {
+            token.restrictions.as_ref().map(ToString::to_string)
+        }))
 }
 
 fn granted(grantable: &Grantable) -> Option<Vec<String>> {
@@ -188,6 +192,7 @@ fn outcome(rows: &[PgRow], mutation: &Mutation) -> Result<Applied, StoreError> {
             let made = made.ok_or_else(|| odd_outcome("no token of a key"))?;
             Err(Repeated::new(TokenId::from_bytes(made), detail == "same").into())
         }
+        "unrestricted" => Err(unrestricted()),
         "conflict" => Err(match detail {
             "revoked" => TransitionError::Revoked.into(),
             "expired" => TransitionError::Expired.into(),

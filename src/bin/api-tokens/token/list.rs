@@ -30,6 +30,7 @@ enum StatusArgument {
     Revoked,
     Expired,
     AppDisabled,
+    Restricted,
 }
 
 impl From<StatusArgument> for TokenStatus {
@@ -39,6 +40,7 @@ impl From<StatusArgument> for TokenStatus {
             StatusArgument::Revoked => Self::Revoked,
             StatusArgument::Expired => Self::Expired,
             StatusArgument::AppDisabled => Self::AppDisabled,
+            StatusArgument::Restricted => Self::Restricted,
         }
     }
 }
