@@ -267,7 +267,10 @@ pub mod guide;
 
 pub use app::{AppId, AppIdError, AppRecord};
 pub use audit::{AuditAction, AuditEvent, AuditEventId, AuditOutcome, AuditTextError};
-pub use authenticator::{Authenticator, AuthenticatorBuilder, Follower, FollowerBuilder, Stats};
+pub use authenticator::{
+    Authenticator, AuthenticatorBuilder, Follower, FollowerBuilder, Stats, UsageRecorder,
+    UsageRecorderBuilder,
+};
 pub use clock::{Clock, SystemClock};
 pub use entropy::{Entropy, EntropyError, SystemEntropy};
 pub use grantable::{GrantError, Grantable};

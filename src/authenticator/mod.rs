@@ -17,6 +17,7 @@ mod metrics;
 mod parts;
 mod positions;
 mod preload;
+mod recording;
 mod refresh;
 mod room;
 mod stats;
@@ -24,12 +25,17 @@ mod sync;
 mod tally;
 mod usage;
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    sync::{Arc, atomic::AtomicBool},
+    time::Duration,
+};
 
 pub(crate) use admission::{Admission, Confirmation};
 pub use builder::AuthenticatorBuilder;
 pub use follow::{Follower, FollowerBuilder};
 pub(crate) use lookup::Lookup;
+pub use recording::{UsageRecorder, UsageRecorderBuilder};
 pub use stats::Stats;
 
 use cache::Cache;
@@ -106,6 +112,8 @@ struct Shared {
     cache: Cache,
     tallies: Tallies,
     trouble: telemetry::StoreTrouble,
+    /// Whether a task records usage.
+    records_usage: AtomicBool,
 }
 
 /// How far a verification got at once; `T` is what was made of the principal.
@@ -162,6 +170,13 @@ impl Authenticator {
         usage: Option<Arc<dyn UsageLog>>,
     ) -> FollowerBuilder {
         FollowerBuilder::new(self.clone(), log, usage)
+    }
+
+    /// Sets up the task that records when and how often tokens were used, where there is no change log
+    /// to [follow](Self::follow): a store that has nothing but `find` can record uses this way. A
+    /// follower records them [itself](FollowerBuilder::usage_log).
+    pub fn record_usage(&self, log: impl UsageLog) -> UsageRecorderBuilder {
+        UsageRecorderBuilder::new(self.clone(), Arc::new(log))
     }
 
     /// What the authenticator has done and caches.

@@ -1,6 +1,6 @@
 use super::{
     Registry,
-    fixtures::{app, at, change_log, read, token, token_record, tokens, usage_log},
+    fixtures::{app, at, change_log, read, restrictions, token, token_record, tokens, usage_log},
 };
 use crate::{
     Change, Changes, LoggedChange, Revision, Rotation, TokenRegistryExt, TokenStatus, TokenTarget,
@@ -128,6 +128,10 @@ pub async fn live_tokens_are_listed_whole(store: Registry) {
         .await
         .unwrap();
     expected.remove(4);
+    // Nobody can admit it who does not understand it.
+    let mut restricted = token_record(&app, 11);
+    restricted.restrictions = Some(restrictions("{}"));
+    store.insert(&restricted).await.unwrap();
     expected.reverse();
     let (mut after, mut listed) = (None, Vec::new());
     loop {

@@ -2,8 +2,8 @@ use jiff::Timestamp;
 
 use super::Registry;
 use crate::{
-    AppId, AppRecord, AuditLog, ChangeLog, MaskedToken, StoreError, StoreErrorKind, TokenDigest,
-    TokenId, TokenQuery, TokenRecord, TokenRegistryExt, TokenTarget, UsageLog,
+    AppId, AppRecord, AuditLog, ChangeLog, MaskedToken, Restrictions, StoreError, StoreErrorKind,
+    TokenDigest, TokenId, TokenQuery, TokenRecord, TokenRegistryExt, TokenTarget, UsageLog,
 };
 
 /// So many seconds after an instant that all checks share.
@@ -46,6 +46,10 @@ pub(super) fn token_record(app: &AppRecord, n: u32) -> TokenRecord {
         format!("token {n}"),
         at(0),
     )
+}
+
+pub(super) fn restrictions(text: &str) -> Restrictions {
+    text.parse().expect("the text is printable")
 }
 
 pub(super) async fn token(store: &Registry, app: &AppRecord, n: u32) -> TokenRecord {
