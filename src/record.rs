@@ -140,12 +140,16 @@ impl TokenRecord {
         Ok(self)
     }
 
-    /// Whether a token may be this one's successor: it has the same restrictions, or this one has none.
-    /// A store refuses any other in a rotation, so that a program that does not know of restrictions
-    /// cannot drop them.
-    #[must_use]
-    pub fn hands_restrictions_to(&self, successor: &Self) -> bool {
-        self.restrictions.is_none() || self.restrictions == successor.restrictions
+    /// Checks that a token may take this one's place: that it has the same restrictions, if this one has
+    /// some.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the restrictions are others or missing. A store then refuses the rotation, so
+    /// that a program that does not know of restrictions cannot drop them.
+    pub fn check_successor(&self, successor: &Self) -> Result<(), SuccessorError> {
+        let kept = self.restrictions.is_none() || self.restrictions == successor.restrictions;
+        if kept { Ok(()) } else { Err(SuccessorError) }
     }
 
     /// When a successor made at `at` expires: it lives as long as this token was made to.
@@ -185,6 +189,11 @@ pub enum TransitionError {
     #[error("the token's app is disabled; enable the app first")]
     AppDisabled,
 }
+
+/// A token cannot be the successor of another, because it lacks the other's restrictions.
+#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
+#[error("the successor lacks the restrictions of the token that it replaces; give it the same")]
+pub struct SuccessorError;
 
 #[cfg(test)]
 mod tests {
@@ -272,9 +281,9 @@ mod tests {
         let mut token = record();
         token.restrictions = Some("{}".parse().unwrap());
         assert_eq!(token.status(at(1)), TokenStatus::Restricted);
-        assert!(!token.hands_restrictions_to(&record()));
-        assert!(token.hands_restrictions_to(&token));
-        assert!(record().hands_restrictions_to(&token));
+        assert_eq!(token.check_successor(&record()), Err(SuccessorError));
+        assert_eq!(token.check_successor(&token), Ok(()));
+        assert_eq!(record().check_successor(&token), Ok(()));
         let rotated = token.clone().rotate(SUCCESSOR, at(10), at(20)).unwrap();
         assert_eq!(rotated.restrictions, token.restrictions);
         assert_eq!(rotated.status(at(20)), TokenStatus::Expired);

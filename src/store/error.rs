@@ -1,7 +1,10 @@
 use std::{error::Error, fmt};
 
 use super::Repeated;
-use crate::{grantable::GrantError, record::TransitionError};
+use crate::{
+    grantable::GrantError,
+    record::{SuccessorError, TransitionError},
+};
 
 /// Why a store could not do what it was asked.
 ///
@@ -78,13 +81,10 @@ impl StoreError {
         Self::with_source(StoreErrorKind::Unavailable, source)
     }
 
-    /// A database of ours is damaged, or is none: [`Corrupt`](StoreErrorKind::Corrupt), like a
-    /// record that cannot be read, but a backup helps.
-    #[cfg_attr(
-        not(any(feature = "postgres", feature = "sqlite")),
-        expect(dead_code, reason = "the other stores have no database")
-    )]
-    pub(crate) fn damaged(source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+    /// Creates an error for a database that is damaged or not of this store. Its kind is
+    /// [`Corrupt`](StoreErrorKind::Corrupt), as for a record that cannot be read, and its message advises
+    /// restoring a backup.
+    pub fn damaged(source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self::with_source(StoreErrorKind::Corrupt, Damaged(source.into()))
     }
 
@@ -144,6 +144,12 @@ impl Error for Damaged {
 impl From<TransitionError> for StoreError {
     fn from(error: TransitionError) -> Self {
         Self::with_source(StoreErrorKind::Conflict, error)
+    }
+}
+
+impl From<SuccessorError> for StoreError {
+    fn from(error: SuccessorError) -> Self {
+        Self::with_source(StoreErrorKind::InvalidRecord, error)
     }
 }
 

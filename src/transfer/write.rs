@@ -5,8 +5,8 @@ use serde::{Serialize, Serializer};
 
 use super::{FORMAT, VERSION, export::ExportReport};
 use crate::{
-    app::AppRecord, clock::to_microsecond, record::TokenRecord, restrictions::Restrictions,
-    token::TokenId,
+    app::AppRecord, clock::truncate_to_microsecond, record::TokenRecord,
+    restrictions::Restrictions, token::TokenId,
 };
 
 #[derive(Serialize)]
@@ -62,7 +62,7 @@ struct Time(Timestamp);
 
 impl Serialize for Time {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(&format_args!("{:.6}", to_microsecond(self.0)))
+        serializer.collect_str(&format_args!("{:.6}", truncate_to_microsecond(self.0)))
     }
 }
 

@@ -7,11 +7,7 @@ mod plan;
 use jiff::Timestamp;
 
 pub use ext::TokenRegistryExt;
-#[cfg(feature = "postgres")]
-pub(super) use plan::unrestricted;
 pub use plan::{Plan, Snapshot, UsedKey, Write};
-#[cfg(feature = "sqlite")]
-pub(super) use plan::{check_readmitted, check_successor};
 
 use super::{IdempotencyKey, StoreError, StoreErrorKind, TokenTarget};
 use crate::{

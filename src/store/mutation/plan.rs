@@ -8,8 +8,7 @@ use super::{Applied, Mutation, Op};
 use crate::{
     app::{AppId, AppRecord},
     audit::{AuditEvent, AuditEventId},
-    grantable::Grantable,
-    record::{TokenRecord, TokenStatus},
+    record::TokenRecord,
     store::{Change, IdempotencyKey, Repeated, StoreError, StoreErrorKind, TokenTarget},
     token::{TokenDigest, TokenId},
 };
@@ -108,7 +107,7 @@ impl Mutation {
             Op::EnableApp { app: id, grantable } => {
                 let app = state.app(id).ok_or_else(not_found)?.enable();
                 if !grantable.is_everything() {
-                    check_readmitted(state.tokens_of(id), grantable, self.at)?;
+                    grantable.check_readmitted(state.tokens_of(id), self.at)?;
                 }
                 writes.extend([Write::PutApp(app.clone()), Write::Log(Change::App(*id))]);
                 Applied::App(app)
@@ -132,7 +131,7 @@ impl Mutation {
                 overlap_ends,
             } => {
                 let token = find(target, state)?;
-                check_successor(&token, successor)?;
+                token.check_successor(successor)?;
                 let rotated = token.rotate(successor.id, self.at, *overlap_ends)?;
                 check_vacant(std::slice::from_ref(successor), state)?;
                 writes.push(Write::PutToken(successor.clone()));
@@ -163,8 +162,13 @@ impl Mutation {
         Ok(Plan { writes, applied })
     }
 
-    /// The token that is created, to be stored under the idempotency key.
-    pub(in crate::store) fn created(&self) -> Result<TokenId, StoreError> {
+    /// Returns the token that is created, which is stored under the idempotency key.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error of the kind [`Unsupported`](StoreErrorKind::Unsupported) if the mutation creates no
+    /// token.
+    pub fn created(&self) -> Result<TokenId, StoreError> {
         match &self.op {
             Op::InsertTokens(tokens) => tokens.first().map(|token| token.id),
             Op::RotateToken { successor, .. } => Some(successor.id),
@@ -193,21 +197,6 @@ impl Mutation {
     }
 }
 
-/// Checks that an actor may grant every token of an app that becomes live when the app is enabled.
-pub(in crate::store) fn check_readmitted(
-    tokens: impl IntoIterator<Item = TokenRecord>,
-    grantable: &Grantable,
-    at: Timestamp,
-) -> Result<(), StoreError> {
-    for token in tokens {
-        let status = token.status(at);
-        if !matches!(status, TokenStatus::Revoked | TokenStatus::Expired) {
-            grantable.check(&token.scopes, token.expires_at)?;
-        }
-    }
-    Ok(())
-}
-
 fn find(target: &TokenTarget, state: &impl Snapshot) -> Result<TokenRecord, StoreError> {
     let token = state.token(target.id).filter(|token| target.selects(token));
     token.ok_or_else(not_found)
@@ -231,24 +220,6 @@ fn check_vacant(tokens: &[TokenRecord], state: &impl Snapshot) -> Result<(), Sto
         }
     }
     Ok(())
-}
-
-/// Checks that the successor of a token has the token's restrictions, if there are any.
-pub(in crate::store) fn check_successor(
-    token: &TokenRecord,
-    successor: &TokenRecord,
-) -> Result<(), StoreError> {
-    match token.hands_restrictions_to(successor) {
-        true => Ok(()),
-        false => Err(unrestricted()),
-    }
-}
-
-pub(in crate::store) fn unrestricted() -> StoreError {
-    StoreError::with_source(
-        StoreErrorKind::InvalidRecord,
-        "the successor lacks the restrictions of the token that it replaces; give it the same",
-    )
 }
 
 fn not_found() -> StoreError {
