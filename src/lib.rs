@@ -292,10 +292,11 @@ pub use restrictions::{Restrictions, RestrictionsError};
 pub use scope::{Scope, ScopeError, ScopeSet};
 #[doc(inline)]
 pub use store::{
-    Answer, AppQuery, Applied, AuditLog, AuditQuery, Change, ChangeLog, Changes, IdempotencyKey,
-    LivePage, LoggedChange, MemoryStore, Mutation, Op, Page, PageSize, Plan, Repeated, Revision,
-    Rotation, Snapshot, StoreError, StoreErrorKind, TokenQuery, TokenRegistry, TokenRegistryExt,
-    TokenStore, TokenTarget, Usage, UsageLog, UsedKey, Write,
+    Answer, AppQuery, Applied, AuditLog, AuditQuery, Change, ChangeHistory, ChangeLog, Changes,
+    IdempotencyKey, LivePage, LoggedChange, MemoryStore, Mutation, Op, Page, PageSize, Plan,
+    Repeated, Revision, Rotation, Snapshot, StoreError, StoreErrorKind, TableRegistry, Tables,
+    TokenQuery, TokenRegistry, TokenRegistryExt, TokenStore, TokenTarget, Transactional, Usage,
+    UsageLog, UsedKey, Write,
 };
 pub use time::{TimeError, end_of_day, parse_expiry, parse_instant};
 pub use token::{

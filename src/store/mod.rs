@@ -8,11 +8,13 @@ mod audit;
 mod changes;
 mod error;
 mod forward;
+mod history;
 mod logs;
 mod memory;
 mod mutation;
 mod page;
 mod repeat;
+mod tables;
 
 use std::fmt::Debug;
 
@@ -23,12 +25,14 @@ pub use answer::Answer;
 pub use audit::{AuditLog, AuditQuery};
 pub use changes::{Change, ChangeLog, Changes, LivePage, LoggedChange, Revision, Usage, UsageLog};
 pub use error::{StoreError, StoreErrorKind};
+pub use history::ChangeHistory;
 pub(crate) use logs::RegistryLogs;
 pub use logs::audit_log;
 pub use memory::MemoryStore;
 pub use mutation::{Applied, Mutation, Op, Plan, Snapshot, TokenRegistryExt, UsedKey, Write};
 pub use page::{AppQuery, Page, PageSize, TokenQuery};
 pub use repeat::{IdempotencyKey, Repeated};
+pub use tables::{TableRegistry, Tables, Transactional};
 
 pub use crate::{
     clock::{from_microseconds, microseconds, truncate_to_microsecond},

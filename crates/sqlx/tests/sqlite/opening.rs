@@ -101,7 +101,11 @@ async fn files_of_every_version_are_upgraded_with_what_they_hold() {
         let file = File::new();
         write_version(&file.path(), version).await;
         // The mask and the other app's identifier are such as versions from the third on refuse.
-        let (mask, other) = if version < 3 { ("abc", "an/other") } else { ("a…c", "other") };
+        let (mask, other) = if version < 3 {
+            ("abc", "an/other")
+        } else {
+            ("a…c", "other")
+        };
         file.execute(&format!(
             "INSERT INTO api_token_apps VALUES ('app', 'Billing', 1, NULL), ('{other}', 'Other', 2, NULL);
              INSERT INTO api_tokens (id, digest, mask, app_id, name, scopes, created_at)
