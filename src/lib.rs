@@ -250,10 +250,12 @@ pub mod store;
 mod telemetry;
 #[cfg(feature = "testing")]
 pub mod testing;
+mod text;
 mod time;
 mod token;
 #[cfg(feature = "transfer")]
 pub mod transfer;
+mod words;
 
 #[cfg(all(
     any(doc, doctest),
@@ -265,7 +267,7 @@ pub mod transfer;
 pub mod guide;
 
 pub use app::{AppId, AppIdError, AppRecord};
-pub use audit::{AuditAction, AuditEvent, AuditEventId, AuditOutcome, AuditTextError};
+pub use audit::{AuditAction, AuditEvent, AuditEventId, AuditEventIdError, AuditOutcome};
 pub use authenticator::{Authenticator, AuthenticatorBuilder, Follower, FollowerBuilder, Stats};
 pub use clock::{Clock, SystemClock};
 pub use entropy::{Entropy, EntropyError, SystemEntropy};
@@ -299,3 +301,4 @@ pub use token::{
     ApiToken, DigestError, MaskError, MaskedToken, PrefixError, TokenDigest, TokenFormat, TokenId,
     TokenIdError,
 };
+pub use words::WordError;

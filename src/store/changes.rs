@@ -82,6 +82,11 @@ pub trait ChangeLog: Debug + Send + Sync + 'static {
 
 /// A point in the history of a store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Deserialize, serde::Serialize),
+    serde(deny_unknown_fields)
+)]
 pub struct Revision {
     /// How many changes there were up to this point.
     pub number: u64,
@@ -92,6 +97,11 @@ pub struct Revision {
 
 /// What has changed since a revision.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Deserialize, serde::Serialize),
+    serde(rename_all = "snake_case", deny_unknown_fields)
+)]
 #[non_exhaustive]
 pub enum Changes {
     /// All that has changed up to a later revision.
@@ -109,6 +119,11 @@ pub enum Changes {
 
 /// A change, with the revision that it led to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Deserialize, serde::Serialize),
+    serde(deny_unknown_fields)
+)]
 #[non_exhaustive]
 pub struct LoggedChange {
     /// The revision that the change led to.
@@ -127,6 +142,11 @@ impl LoggedChange {
 
 /// A page of the tokens that are live, for a cache that is loaded as a whole.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Deserialize, serde::Serialize),
+    serde(deny_unknown_fields)
+)]
 #[non_exhaustive]
 pub struct LivePage {
     /// The tokens, the greatest identifier first.
@@ -154,6 +174,11 @@ impl LivePage {
 
 /// What a change was about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Deserialize, serde::Serialize),
+    serde(rename_all = "snake_case", deny_unknown_fields)
+)]
 #[non_exhaustive]
 pub enum Change {
     /// One token.
@@ -193,6 +218,11 @@ pub trait UsageLog: Debug + Send + Sync + 'static {
 
 /// How a token was used since it was last recorded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Deserialize, serde::Serialize),
+    serde(deny_unknown_fields)
+)]
 #[non_exhaustive]
 pub struct Usage {
     /// The token.

@@ -8,6 +8,11 @@ use crate::{
 
 /// One page of a listing.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Deserialize, serde::Serialize),
+    serde(deny_unknown_fields)
+)]
 pub struct Page<T, K> {
     /// The records of this page, in the listing's order.
     pub items: Vec<T>,
