@@ -89,6 +89,7 @@ pub struct AuditEvent {
     pub at: Timestamp,
     /// Who did it, as the guard or the command line knows them; at most
     /// [`MAX_ACTOR_LEN`](Self::MAX_ACTOR_LEN) bytes.
+    #[cfg_attr(feature = "serde", serde(deserialize_with = "bounded::actor"))]
     pub actor: String,
     /// What was done.
     pub action: AuditAction,
@@ -97,6 +98,7 @@ pub struct AuditEvent {
     /// The token that it was done to: for an issue the new token, for a rotation the old one.
     pub token: Option<TokenId>,
     /// What came of it.
+    #[cfg_attr(feature = "serde", serde(deserialize_with = "bounded::outcome"))]
     pub outcome: AuditOutcome,
 }
 
@@ -119,12 +121,6 @@ impl AuditEvent {
         action: AuditAction,
         outcome: AuditOutcome,
     ) -> Self {
-        let outcome = match outcome {
-            AuditOutcome::Refused(reason) => {
-                AuditOutcome::Refused(one_line(&reason, Self::MAX_REASON_LEN))
-            }
-            done => done,
-        };
         Self {
             id,
             at,
@@ -132,8 +128,27 @@ impl AuditEvent {
             action,
             app: None,
             token: None,
-            outcome,
+            outcome: outcome.bounded(),
         }
+    }
+}
+
+/// What is read is bounded as it is by [`AuditEvent::new`].
+#[cfg(feature = "serde")]
+mod bounded {
+    use serde::{Deserialize, Deserializer};
+
+    use super::{AuditEvent, AuditOutcome, one_line};
+
+    pub(super) fn actor<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+        let actor = String::deserialize(deserializer)?;
+        Ok(one_line(&actor, AuditEvent::MAX_ACTOR_LEN))
+    }
+
+    pub(super) fn outcome<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<AuditOutcome, D::Error> {
+        AuditOutcome::deserialize(deserializer).map(AuditOutcome::bounded)
     }
 }
 
@@ -196,6 +211,15 @@ pub enum AuditOutcome {
 }
 
 const REFUSED: &str = "refused: ";
+
+impl AuditOutcome {
+    fn bounded(self) -> Self {
+        match self {
+            Self::Refused(reason) => Self::Refused(one_line(&reason, AuditEvent::MAX_REASON_LEN)),
+            done => done,
+        }
+    }
+}
 
 impl fmt::Display for AuditOutcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -291,10 +291,11 @@ pub use store::postgres::PostgresStore;
 pub use store::sqlite::SqliteStore;
 #[doc(inline)]
 pub use store::{
-    Answer, AppQuery, Applied, AuditLog, AuditQuery, Change, ChangeLog, Changes, IdempotencyKey,
-    LivePage, LoggedChange, MemoryStore, Mutation, Op, Page, PageSize, Plan, Repeated, Revision,
-    Rotation, Snapshot, StoreError, StoreErrorKind, TokenQuery, TokenRegistry, TokenRegistryExt,
-    TokenStore, TokenTarget, Usage, UsageLog, UsedKey, Write,
+    Answer, AppQuery, Applied, AuditLog, AuditQuery, Change, ChangeLog, ChangeLogStreams, Changes,
+    IdempotencyKey, LivePage, LoggedChange, MemoryStore, Mutation, Op, Page, PageSize, Plan,
+    Repeated, Revision, Rotation, Snapshot, StoreError, StoreErrorKind, TokenQuery, TokenRegistry,
+    TokenRegistryExt, TokenRegistryStreams, TokenStore, TokenTarget, Usage, UsageLog, UsedKey,
+    Write,
 };
 pub use time::{TimeError, end_of_day, parse_expiry, parse_instant};
 pub use token::{

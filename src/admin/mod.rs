@@ -116,6 +116,7 @@ mod guard;
 mod operations;
 mod origin;
 mod problem;
+pub mod view;
 mod words;
 
 pub use actor::Actor;

@@ -87,12 +87,21 @@ pub trait ChangeLog: Debug + Send + Sync + 'static {
     derive(serde::Deserialize, serde::Serialize),
     serde(deny_unknown_fields)
 )]
+#[non_exhaustive]
 pub struct Revision {
     /// How many changes there were up to this point.
     pub number: u64,
     /// A random number by which a change is told from another of the same number, in a store that
     /// was restored from a backup or replaced.
     pub mark: u64,
+}
+
+impl Revision {
+    /// Creates the point after so many changes, the last of them with this mark.
+    #[must_use]
+    pub const fn new(number: u64, mark: u64) -> Self {
+        Self { number, mark }
+    }
 }
 
 /// What has changed since a revision.

@@ -18,6 +18,7 @@ mod repeat;
 mod rows;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;
+mod stream;
 
 use std::fmt::Debug;
 
@@ -29,12 +30,13 @@ pub use audit::{AuditLog, AuditQuery};
 pub use changes::{Change, ChangeLog, Changes, LivePage, LoggedChange, Revision, Usage, UsageLog};
 pub use error::{StoreError, StoreErrorKind};
 pub(crate) use logs::RegistryLogs;
-#[cfg(any(feature = "admin", feature = "testing", feature = "transfer"))]
 pub(crate) use logs::audit_log;
 pub use memory::MemoryStore;
 pub use mutation::{Applied, Mutation, Op, Plan, Snapshot, TokenRegistryExt, UsedKey, Write};
 pub use page::{AppQuery, Page, PageSize, TokenQuery};
 pub use repeat::{IdempotencyKey, Repeated};
+pub(crate) use stream::live_pages;
+pub use stream::{ChangeLogStreams, TokenRegistryStreams, pages, records};
 
 use crate::{
     app::{AppId, AppRecord},

@@ -11,7 +11,7 @@ use super::{
     fields::{AppIdText, Cursor, Limit, TokenIdText},
 };
 use crate::{
-    admin::{Operator, audit::EventView, problem::Problem},
+    admin::{Operator, problem::Problem, view::EventView},
     audit::AuditEventId,
     store::AuditQuery,
 };

@@ -11,8 +11,8 @@ use std::{
 
 use tokio::sync::oneshot;
 
-use super::{AuditSink, EventView};
-use crate::audit::AuditEvent;
+use super::AuditSink;
+use crate::{admin::view::EventView, audit::AuditEvent};
 
 /// How many lines may wait for the writer.
 const CAPACITY: usize = 4096;

@@ -2,12 +2,10 @@
 
 mod json_lines;
 mod trail;
-mod view;
 
 pub use json_lines::JsonLines;
 
 pub(super) use trail::Trail;
-pub(super) use view::EventView;
 
 use crate::audit::AuditEvent;
 

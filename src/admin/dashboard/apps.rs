@@ -20,6 +20,7 @@ use super::{
     words::sentence,
 };
 use crate::{
+    app::AppId,
     name::{self, check_part},
     store::AppQuery,
 };
@@ -97,7 +98,7 @@ async fn apps_page(session: Session, place: Place, name: Field) -> Result<Respon
     let search = place.search.trim_matches(' ').to_owned();
     let mut query = AppQuery::default().limit(APPS_OF_A_PAGE);
     if !place.after.is_empty() {
-        let after = place.after.parse();
+        let after = place.after.parse::<AppId>();
         query = query.after(after.map_err(|_| Message::no_such_page_of_apps(&session.page))?);
     }
     let mut wrong = None;

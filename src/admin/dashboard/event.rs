@@ -5,6 +5,7 @@ use jiff::Timestamp;
 use super::{names::visible, words::Moment};
 use crate::{
     audit::{AuditAction, AuditEvent, AuditOutcome},
+    lifecycle::LifecycleErrorKind,
     token::MaskedToken,
 };
 
@@ -19,8 +20,15 @@ impl EventView {
     /// Whether an event belongs to a token's history. What was refused because it was mistyped does
     /// not: nothing has happened to the token.
     pub(super) fn belongs(event: &AuditEvent) -> bool {
-        let mistyped = ["invalid_name", "invalid_expiry", "invalid_overlap"];
-        !matches!(&event.outcome, AuditOutcome::Refused(reason) if mistyped.contains(&reason.as_str()))
+        use LifecycleErrorKind::{InvalidExpiry, InvalidName, InvalidOverlap};
+
+        let AuditOutcome::Refused(reason) = &event.outcome else {
+            return true;
+        };
+        !matches!(
+            reason.parse(),
+            Ok(InvalidName | InvalidExpiry | InvalidOverlap)
+        )
     }
 
     /// The event of a rotation, as the history of the successor shows it.

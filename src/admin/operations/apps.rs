@@ -1,3 +1,5 @@
+use futures_core::Stream;
+
 use super::{
     OperationError, Operator,
     run::{Intent, attempt},
@@ -5,7 +7,7 @@ use super::{
 use crate::{
     app::{AppId, AppRecord},
     audit::AuditAction,
-    store::{AppQuery, Page},
+    store::{AppQuery, Page, records},
 };
 
 impl Operator {
@@ -54,6 +56,19 @@ impl Operator {
         query: &AppQuery,
     ) -> Result<Page<AppRecord, AppId>, OperationError> {
         attempt(async { Ok(self.tokens().list_apps(query).await?) }).await
+    }
+
+    /// Streams apps as [`list_apps`](Self::list_apps) lists them, with the terms of
+    /// [`store::pages`](crate::store::pages): the limit of the query is the size of the pages, and an
+    /// error ends the stream.
+    pub fn stream_apps(
+        &self,
+        query: AppQuery,
+    ) -> impl Stream<Item = Result<AppRecord, OperationError>> + Send + Unpin {
+        records(query.after, move |after| {
+            let query = query.clone().after(after);
+            async move { self.list_apps(&query).await }
+        })
     }
 
     /// Disables an app: from the return of this call on none of its tokens is admitted. An app that

@@ -9,6 +9,7 @@ mod tokens;
 
 use std::{fmt, sync::Arc, time::Duration};
 
+use futures_core::Stream;
 use jiff::Timestamp;
 
 pub use error::{OperationError, OperationErrorKind};
@@ -21,7 +22,7 @@ use super::{
 use crate::{
     audit::{AuditAction, AuditEvent, AuditEventId, AuditOutcome},
     lifecycle::{ApiTokens, Authority},
-    store::{AuditQuery, Page, StoreError, audit_log},
+    store::{AuditQuery, Page, StoreError, audit_log, records},
     token::TokenId,
 };
 
@@ -202,6 +203,19 @@ impl Operator {
     ) -> Result<Page<AuditEvent, AuditEventId>, OperationError> {
         let (registry, query) = (self.tokens().registry(), query.clone());
         run::attempt(async move { Ok(audit_log(&*registry)?.events(&query).await?) }).await
+    }
+
+    /// Streams audit events as [`events`](Self::events) lists them, with the terms of
+    /// [`store::pages`](crate::store::pages): the limit of the query is the size of the pages, and an
+    /// error ends the stream.
+    pub fn stream_events(
+        &self,
+        query: AuditQuery,
+    ) -> impl Stream<Item = Result<AuditEvent, OperationError>> + Send + Unpin {
+        records(query.after, move |after| {
+            let query = query.clone().after(after);
+            async move { self.events(&query).await }
+        })
     }
 
     /// Tells the audit of what was done, or tried and refused, by other means than these

@@ -2,9 +2,10 @@
 
 use std::{env, sync::Arc, time::Duration};
 
+use futures_util::TryStreamExt;
 use tower_api_tokens::{
     ApiTokens, ApiTokensBuilder, AppId, AppQuery, AppRecord, SqliteStore, TokenFormat,
-    TokenRegistry,
+    TokenRegistry, TokenRegistryStreams,
     admin::{Actor, Operations, Operator},
 };
 
@@ -123,14 +124,11 @@ impl Session {
             found.extend(self.registry.app(&id).await?);
         }
         // Selects those with the name in theirs.
-        let mut query = AppQuery::default().name(named).limit(1000);
-        loop {
-            let page = self.registry.apps(&query).await?;
-            let fits = |app: &AppRecord| app.name == named && app.id.as_str() != named;
-            found.extend(page.items.into_iter().filter(fits));
-            match page.next {
-                Some(next) => query = query.after(next),
-                None => break,
+        let query = AppQuery::default().name(named).limit(1000);
+        let mut apps = self.registry.stream_apps(query);
+        while let Some(app) = apps.try_next().await? {
+            if app.name == named && app.id.as_str() != named {
+                found.push(app);
             }
         }
         match found.as_slice() {
