@@ -21,10 +21,12 @@ impl RegistryLogs {
     }
 }
 
-/// The audit log of a registry.
-pub(crate) fn audit_log<R: TokenRegistry + ?Sized>(
-    registry: &R,
-) -> Result<&dyn AuditLog, StoreError> {
+/// Returns the audit log of a registry.
+///
+/// # Errors
+///
+/// Returns an error of the kind [`Unsupported`](StoreErrorKind::Unsupported) if the registry has none.
+pub fn audit_log<R: TokenRegistry + ?Sized>(registry: &R) -> Result<&dyn AuditLog, StoreError> {
     registry.audit_log().ok_or_else(|| without("audit log"))
 }
 

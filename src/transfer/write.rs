@@ -6,7 +6,7 @@ use serde::{Serialize, Serializer};
 use super::{FORMAT, VERSION, export::ExportReport};
 use crate::{
     app::{AppId, AppRecord},
-    clock::to_microsecond,
+    clock::truncate_to_microsecond,
     record::TokenRecord,
     scope::ScopeSet,
     token::{MaskedToken, TokenDigest, TokenId},
@@ -64,7 +64,7 @@ struct Time(Timestamp);
 
 impl Serialize for Time {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(&format_args!("{:.6}", to_microsecond(self.0)))
+        serializer.collect_str(&format_args!("{:.6}", truncate_to_microsecond(self.0)))
     }
 }
 

@@ -1,0 +1,84 @@
+//! `token`: issues, lists, shows, rotates, revokes and purges tokens.
+
+mod issue;
+mod list;
+mod purge;
+mod revoke;
+mod rotate;
+
+use clap::Subcommand;
+use tower_api_tokens::{IssuedToken, TokenId, TokenRecord};
+use tower_api_tokens_admin::view::IssuedView;
+
+use crate::{
+    failure::Failure,
+    output::{note, note_fields, print_fields, print_json, print_line},
+    session::{Purpose, Session},
+    views::ShownToken,
+};
+
+#[derive(Subcommand)]
+pub(crate) enum Command {
+    /// Issue a token, and print it, alone, on standard output: it is shown only this once
+    Issue(issue::Arguments),
+    /// List tokens, the newest first
+    List(list::Arguments),
+    /// Show what is known of a token
+    Show {
+        /// The token's identifier
+        id: TokenId,
+    },
+    /// Issue a successor, and let the old token live on for an overlap; print the successor, alone,
+    /// on standard output
+    Rotate(rotate::Arguments),
+    /// Revoke a token, for good
+    Revoke(revoke::Arguments),
+    /// Remove the records of tokens that were revoked or expired long ago
+    Purge(purge::Arguments),
+}
+
+impl Command {
+    /// Whether the command prints a token.
+    pub(crate) fn hands_over(&self) -> bool {
+        matches!(self, Self::Issue(_) | Self::Rotate(_))
+    }
+
+    pub(crate) fn purpose(&self) -> Purpose {
+        match self {
+            Self::Issue(_) | Self::Rotate(_) => Purpose::Issue,
+            Self::List(_) | Self::Show { .. } => Purpose::Read,
+            Self::Revoke(_) | Self::Purge(_) => Purpose::Change,
+        }
+    }
+}
+
+pub(crate) async fn run(command: Command, session: &Session) -> Result<(), Failure> {
+    match command {
+        Command::Issue(arguments) => issue::run(&arguments, session).await,
+        Command::List(arguments) => list::run(&arguments, session).await,
+        Command::Show { id } => print(session, &session.tokens.get(id).await?),
+        Command::Rotate(arguments) => rotate::run(&arguments, session).await,
+        Command::Revoke(arguments) => revoke::run(&arguments, session).await,
+        Command::Purge(arguments) => purge::run(&arguments, session).await,
+    }
+}
+
+fn print(session: &Session, token: &TokenRecord) -> Result<(), Failure> {
+    let token = ShownToken::now(token);
+    if session.json {
+        print_json(&token)
+    } else {
+        print_fields(&token.fields())
+    }
+}
+
+/// Prints a token that was issued just now: its text goes to standard output and nowhere else.
+fn hand_over(session: &Session, issued: &IssuedToken) -> Result<(), Failure> {
+    if session.json {
+        return print_json(&IssuedView::at(session.operator.now(), issued));
+    }
+    note_fields(&ShownToken::now(issued.record()).fields());
+    print_line(issued.token().expose())?;
+    note("The token itself is on standard output. It is shown only this once.");
+    Ok(())
+}

@@ -1,0 +1,173 @@
+//! Records as they are shown: to people as cells and fields, to programs as JSON.
+
+use std::fmt;
+
+use jiff::Timestamp;
+use serde::{Serialize, Serializer};
+use tower_api_tokens::{AppId, AppRecord, AuditEvent, Clock, SystemClock, TokenId, TokenRecord};
+use tower_api_tokens_admin::view::{AppView, EventView, TokenView};
+
+use crate::output::Listed;
+
+/// An app.
+pub(crate) struct ShownApp<'r>(pub(crate) &'r AppRecord);
+
+impl ShownApp<'_> {
+    pub(crate) fn fields(&self) -> Vec<(&'static str, String)> {
+        vec![
+            ("id", self.0.id.to_string()),
+            ("name", self.0.name.clone()),
+            ("created", Time(self.0.created_at).to_string()),
+            ("disabled", time_or(self.0.disabled_at, "no")),
+        ]
+    }
+}
+
+impl Serialize for ShownApp<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        AppView::from(self.0).serialize(serializer)
+    }
+}
+
+impl Listed for ShownApp<'_> {
+    const COLUMNS: &'static [&'static str] = &["ID", "NAME", "CREATED", "DISABLED"];
+
+    fn cells(&self) -> Vec<String> {
+        self.fields().into_iter().map(|(_, value)| value).collect()
+    }
+}
+
+/// A token, as it is at an instant.
+pub(crate) struct ShownToken<'r> {
+    token: &'r TokenRecord,
+    now: Timestamp,
+}
+
+impl<'r> ShownToken<'r> {
+    pub(crate) fn now(token: &'r TokenRecord) -> Self {
+        let now = SystemClock::default().now();
+        Self { token, now }
+    }
+
+    pub(crate) fn fields(&self) -> Vec<(&'static str, String)> {
+        let token = self.token;
+        let mut fields = vec![
+            ("id", token.id.to_string()),
+            ("token", token.mask.to_string()),
+            ("app", format!("{} ({})", token.app.name, token.app.id)),
+            ("name", token.name.clone()),
+            ("scopes", self.scopes()),
+            ("status", self.status()),
+            ("created", Time(token.created_at).to_string()),
+            ("expires", time_or(token.expires_at, "never")),
+            ("last used", time_or(token.last_used_at, "never")),
+            ("uses", token.uses.to_string()),
+        ];
+        if let Some(at) = token.revoked_at {
+            fields.push(("revoked", Time(at).to_string()));
+        }
+        if let Some(successor) = token.successor {
+            fields.push(("successor", successor.to_string()));
+        }
+        fields
+    }
+
+    fn scopes(&self) -> String {
+        match self.token.scopes.as_str() {
+            "" => "none".to_owned(),
+            scopes => scopes.to_owned(),
+        }
+    }
+
+    fn status(&self) -> String {
+        self.token.status(self.now).to_string()
+    }
+}
+
+impl Serialize for ShownToken<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        TokenView::at(self.now, self.token).serialize(serializer)
+    }
+}
+
+impl Listed for ShownToken<'_> {
+    const COLUMNS: &'static [&'static str] = &[
+        "ID",
+        "TOKEN",
+        "APP",
+        "NAME",
+        "SCOPES",
+        "CREATED",
+        "LAST USED",
+        "EXPIRES",
+        "STATUS",
+    ];
+
+    fn cells(&self) -> Vec<String> {
+        let token = self.token;
+        vec![
+            token.id.to_string(),
+            token.mask.to_string(),
+            token.app.name.clone(),
+            token.name.clone(),
+            self.scopes(),
+            Time(token.created_at).to_string(),
+            time_or(token.last_used_at, "never"),
+            time_or(token.expires_at, "never"),
+            self.status(),
+        ]
+    }
+}
+
+/// An audit event.
+pub(crate) struct ShownEvent<'r>(pub(crate) &'r AuditEvent);
+
+impl Serialize for ShownEvent<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        EventView::from(self.0).serialize(serializer)
+    }
+}
+
+impl Listed for ShownEvent<'_> {
+    const COLUMNS: &'static [&'static str] =
+        &["TIME", "ACTOR", "ACTION", "APP", "TOKEN", "OUTCOME"];
+
+    fn cells(&self) -> Vec<String> {
+        let none = || "-".to_owned();
+        vec![
+            Time(self.0.at).to_string(),
+            self.0.actor.clone(),
+            self.0.action.to_string(),
+            self.0.app.as_ref().map_or_else(none, AppId::to_string),
+            self.0.token.as_ref().map_or_else(none, TokenId::to_string),
+            self.0.outcome.to_string(),
+        ]
+    }
+}
+
+/// A time: to the second for people, in full for programs.
+#[derive(Clone, Copy)]
+pub(crate) struct Time(pub(crate) Timestamp);
+
+impl fmt::Display for Time {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:.0}", self.0)
+    }
+}
+
+impl Serialize for Time {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&self.0)
+    }
+}
+
+/// A time that there may not be.
+pub(crate) fn time_or(at: Option<impl Into<Time>>, none: &str) -> String {
+    at.map_or_else(|| none.to_owned(), |at| at.into().to_string())
+}
+
+impl From<Timestamp> for Time {
+    fn from(at: Timestamp) -> Self {
+        Self(at)
+    }
+}
