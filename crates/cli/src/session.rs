@@ -2,8 +2,10 @@
 
 use std::{env, sync::Arc, time::Duration};
 
+use futures_util::TryStreamExt;
 use tower_api_tokens::{
     ApiTokens, ApiTokensBuilder, AppId, AppQuery, AppRecord, TokenFormat, TokenRegistry,
+    TokenRegistryStreams,
 };
 use tower_api_tokens_admin::{Actor, Operations, Operator};
 use tower_api_tokens_sqlx::AnyStore;
@@ -116,14 +118,11 @@ impl Session {
             found.extend(self.registry.app(&id).await?);
         }
         // Selects those with the name in theirs.
-        let mut query = AppQuery::default().name(named).limit(1000);
-        loop {
-            let page = self.registry.apps(&query).await?;
-            let fits = |app: &AppRecord| app.name == named && app.id.as_str() != named;
-            found.extend(page.items.into_iter().filter(fits));
-            match page.next {
-                Some(next) => query = query.after(next),
-                None => break,
+        let query = AppQuery::default().name(named).limit(1000);
+        let mut apps = self.registry.stream_apps(query);
+        while let Some(app) = apps.try_next().await? {
+            if app.name == named && app.id.as_str() != named {
+                found.push(app);
             }
         }
         match found.as_slice() {

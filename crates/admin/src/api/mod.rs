@@ -7,7 +7,6 @@ mod events;
 mod extract;
 mod fields;
 mod tokens;
-mod view;
 
 use axum::{
     Router,
