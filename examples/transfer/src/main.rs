@@ -15,11 +15,10 @@ use std::{
 
 use clap::Parser;
 use indicatif::{ProgressBar, ProgressStyle};
-use tower_api_tokens::{
-    TokenRegistry,
-    transfer::{Completeness, Export, ExportStream, Import, ImportReport, Progress},
+use tower_api_tokens::transfer::{
+    Completeness, Export, ExportStream, Import, ImportReport, Progress,
 };
-use tower_api_tokens_sqlx::{PostgresStore, SqliteStore};
+use tower_api_tokens_sqlx::{AnyStore, Driver};
 
 const NO_STORE: &str = "a store is `sqlite://path` or `postgres://user:password@host/database`";
 
@@ -58,16 +57,16 @@ async fn transfer(arguments: &Arguments) -> Result<bool, Box<dyn Error>> {
     match (is_store(from), is_store(to)) {
         (true, true) => {
             let from = open(from, true).await?;
-            let chunks = Export::new(&*from).stream();
+            let chunks = Export::new(&from).stream();
             import(arguments, Source::Store(chunks), None).await
         }
         (true, false) => {
             let from = open(from, true).await?;
             if to == "-" {
-                export(&*from, io::stdout()).await?;
+                export(&from, io::stdout()).await?;
             } else {
                 let mut file = create(to)?;
-                export(&*from, &mut file).await?;
+                export(&from, &mut file).await?;
                 file.sync_all()?;
             }
             Ok(true)
@@ -93,7 +92,7 @@ enum Source<'a> {
     File(Box<dyn Read + Send>),
 }
 
-async fn export(store: &dyn TokenRegistry, file: impl Write + Send) -> Result<(), Box<dyn Error>> {
+async fn export(store: &AnyStore, file: impl Write + Send) -> Result<(), Box<dyn Error>> {
     let bar = bar(None);
     let export = Export::new(store).on_progress(|progress| show(&bar, progress));
     let report = export.run(file).await?;
@@ -114,7 +113,7 @@ async fn import(
         None => None,
     };
     let bar = bar(length);
-    let mut import = Import::new(&*store)
+    let mut import = Import::new(&store)
         .audited("transfer example")
         .on_fault(|fault| bar.suspend(|| eprintln!("{fault}")))
         .on_progress(|progress| show(&bar, progress));
@@ -154,32 +153,17 @@ fn tell(report: &ImportReport) {
 }
 
 fn is_store(place: &str) -> bool {
-    place.contains("://") || place.starts_with("sqlite:")
+    place.contains("://") || Driver::of_url(place).is_ok()
 }
 
-/// Opens a store; one that is only read has to be there. Its URL may hold a password, so an error does
-/// not repeat it.
-async fn open(url: &str, reads: bool) -> Result<Box<dyn TokenRegistry>, Box<dyn Error>> {
+/// Opens a store; one that is only read has to exist. Its URL may hold a password, so an error does not
+/// repeat it.
+async fn open(url: &str, reads: bool) -> Result<AnyStore, Box<dyn Error>> {
     let argument = if reads { "--from" } else { "--to" };
-    let opened = match url.split(':').next() {
-        Some("sqlite") if reads && !url.contains('?') => {
-            SqliteStore::open(&format!("{url}?mode=ro"))
-                .await
-                .map(boxed)
-        }
-        Some("sqlite") => SqliteStore::open(url).await.map(boxed),
-        Some("postgres" | "postgresql") => {
-            let store = PostgresStore::builder(url);
-            let store = if reads { store.read_only() } else { store };
-            store.connect().await.map(boxed)
-        }
-        _ => return Err(format!("{argument}: {NO_STORE}").into()),
-    };
+    let store = AnyStore::builder(url);
+    let store = if reads { store.read_only() } else { store };
+    let opened = store.connect().await;
     opened.map_err(|error| about(argument, &error))
-}
-
-fn boxed(store: impl TokenRegistry) -> Box<dyn TokenRegistry> {
-    Box::new(store)
 }
 
 /// A new file, for its owner alone.
