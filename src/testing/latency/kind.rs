@@ -1,5 +1,7 @@
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
 /// A kind of request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -47,7 +49,8 @@ impl fmt::Display for Kind {
 }
 
 /// How often each token is presented.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 #[non_exhaustive]
 pub enum Skew {
     /// Each as often as any other.
@@ -56,4 +59,21 @@ pub enum Skew {
     /// The second half as often as the first, the third a third as often, and so on (Zipf's law
     /// with exponent 1), as with few busy clients and many quiet ones.
     Zipf,
+}
+
+impl Skew {
+    /// The skew as a word: `uniform` or `zipf`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Uniform => "uniform",
+            Self::Zipf => "zipf",
+        }
+    }
+}
+
+impl fmt::Display for Skew {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
 }
