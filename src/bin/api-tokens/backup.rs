@@ -14,7 +14,6 @@ use crate::{
     failure::Failure,
     output::{note, print_json},
     prompt::confirm,
-    session::given,
     store::{Access, cannot_open, check_is_there, check_place, in_read_only_mode},
 };
 
@@ -71,7 +70,7 @@ pub(crate) async fn restore(arguments: &Restore, options: &Options) -> Result<()
 
 /// The URL of an SQLite database.
 fn database(options: &Options) -> Result<&str, Failure> {
-    match given(options.store.as_deref()) {
+    match options.store()? {
         Some(url) if url.starts_with("sqlite:") => {
             check_place(url, false)?;
             Ok(url)

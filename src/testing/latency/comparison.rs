@@ -88,15 +88,23 @@ impl Comparison {
         tests: &mut [LoadTest],
         duration: Duration,
     ) -> Result<Self, ComparisonError> {
-        Self::measure_at(tests, None, duration).await
+        Self::measure_all(tests, None, duration).await
     }
 
-    /// As [`measure`](Self::measure), but at this rate if there is one.
+    /// As [`measure`](Self::measure), but at `rate` requests a second.
     ///
     /// # Errors
     ///
     /// As [`measure`](Self::measure).
     pub async fn measure_at(
+        tests: &mut [LoadTest],
+        rate: f64,
+        duration: Duration,
+    ) -> Result<Self, ComparisonError> {
+        Self::measure_all(tests, Some(rate), duration).await
+    }
+
+    async fn measure_all(
         tests: &mut [LoadTest],
         rate: Option<f64>,
         duration: Duration,

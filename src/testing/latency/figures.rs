@@ -141,6 +141,26 @@ impl Report {
         self.rate.is_none_or(|rate| self.throughput() >= 0.9 * rate)
     }
 
+    /// Whether another report is of the same load: as many tokens presented as often, the same shares
+    /// of each kind, and the same concurrency. The rate and the time may differ.
+    #[must_use]
+    pub fn has_same_load(&self, other: &Self) -> bool {
+        let (load, with) = (&self.load, &other.load);
+        let shares = |report: &Self| {
+            let all = report.requests().max(1) as f64;
+            report
+                .figures
+                .each_ref()
+                .map(|kind| kind.count() as f64 / all)
+        };
+        let mut differences = shares(self).into_iter().zip(shares(other));
+        load.tokens == with.tokens
+            && load.skew == with.skew
+            && load.concurrency == with.concurrency
+            // Shares are rounded to whole requests.
+            && differences.all(|(a, b)| (a - b).abs() < 0.01)
+    }
+
     /// What was measured of one kind.
     #[must_use]
     pub fn figures(&self, kind: Kind) -> &Figures {
