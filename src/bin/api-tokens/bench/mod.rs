@@ -5,7 +5,7 @@ mod measure;
 mod plot;
 mod seed;
 
-use std::path::PathBuf;
+use std::{env, path::PathBuf};
 
 use clap::{Args, ValueEnum};
 use tower_api_tokens::testing::latency::{
@@ -96,6 +96,12 @@ pub(crate) async fn run(arguments: &Arguments, options: &Options) -> Result<(), 
     if arguments.files.is_empty() {
         let comparison = measure::measure(arguments, options).await?;
         return show(&comparison, arguments, options).map_err(Failure::after_change);
+    }
+    let from_variable = env::var("API_TOKENS_STORE").unwrap_or_default();
+    if options.store.iter().any(|url| *url != from_variable) {
+        return Err(Failure::usage(
+            "give either files or `--store`: `bench --store URL --rate PER_SECOND --json > FILE` measures a store at the rate of the files, and writes a file to compare with them",
+        ));
     }
     let reports = files::read(&arguments.files)?;
     let reports = named(reports, &arguments.names, "report")?;
