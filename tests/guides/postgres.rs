@@ -32,7 +32,8 @@ async fn the_table_of_the_guide_is_measured_against_postgres_store() {
     execute(&mut connection, format!("{path} {}", block("sql"))).await;
 
     let url = format!("{server}?options[search_path]={schema}");
-    let comparison = measure(&url, Duration::from_millis(500)).await.unwrap();
+    let duration = Duration::from_millis(500);
+    let comparison = measure(&url, 100, duration).await.unwrap();
     let directory = tempfile::tempdir().unwrap();
     env::set_current_dir(&directory).unwrap();
     write(&comparison).unwrap();

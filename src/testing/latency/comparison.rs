@@ -4,8 +4,9 @@ use std::{collections::HashSet, error::Error, fmt, time::Duration};
 
 use super::{error::LoadTestError, figures::Report, load::LoadTest, table::whole};
 
-/// How many requests find out what a store sustains.
-const SATURATION: usize = 20_000;
+/// How many requests find out what a store sustains: no more than take about so many seconds.
+const SATURATION: (f64, f64) = (1_000.0, 20_000.0);
+const SATURATION_SECONDS: f64 = 2.0;
 /// Two rates are the same up to this share of them.
 const SAME: f64 = 0.001;
 
@@ -112,7 +113,7 @@ impl Comparison {
         check_names(tests.iter().map(LoadTest::name))?;
         let mut slowest = f64::INFINITY;
         for test in &mut *tests {
-            slowest = slowest.min(test.saturate(SATURATION).await?.throughput());
+            slowest = slowest.min(sustained(test).await?);
         }
         let rate = rate.unwrap_or(half(slowest));
         let requests = (rate * duration.as_secs_f64()).ceil() as usize;
@@ -141,6 +142,14 @@ impl Comparison {
     pub fn best_rate(&self) -> Option<f64> {
         best_rate(&self.reports)
     }
+}
+
+/// How many requests a second a store sustains.
+async fn sustained(test: &mut LoadTest) -> Result<f64, LoadTestError> {
+    let (fewest, most) = SATURATION;
+    let first = test.saturate(fewest as usize).await?.throughput();
+    let requests = (first * SATURATION_SECONDS).clamp(fewest, most);
+    Ok(test.saturate(requests as usize).await?.throughput())
 }
 
 fn half(sustained: f64) -> f64 {

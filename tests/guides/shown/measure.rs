@@ -45,8 +45,12 @@ fn record(
     Ok(token)
 }
 
-async fn measure(url: &str, duration: Duration) -> Result<Comparison, Box<dyn Error>> {
-    let keys: Vec<_> = (1..=10_000).map(|n| format!("partner-key-{n}")).collect();
+async fn measure(
+    url: &str,
+    keys: usize,
+    duration: Duration,
+) -> Result<Comparison, Box<dyn Error>> {
+    let keys: Vec<_> = (1..=keys).map(|n| format!("partner-key-{n}")).collect();
     let partners = PartnerKeys(PgPool::connect(url).await?);
     let store = PostgresStore::connect(url).await?;
     copy(&partners, &store, &keys).await?;
