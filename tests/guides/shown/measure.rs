@@ -4,10 +4,11 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use sqlx::PgPool;
 use tower_api_tokens::{
-    Answer, AppId, AppRecord, MaskedToken, PostgresStore, StoreError, StoreErrorKind, TokenDigest,
-    TokenId, TokenRecord, TokenRegistryExt, TokenStore,
+    Answer, AppId, AppRecord, MaskedToken, StoreError, StoreErrorKind, TokenDigest, TokenId,
+    TokenRecord, TokenRegistryExt, TokenStore,
     testing::latency::{Comparison, Kind, LoadTest, LoadTestError},
 };
+use tower_api_tokens_sqlx::PostgresStore;
 
 #[derive(Debug)]
 struct PartnerKeys(PgPool);
