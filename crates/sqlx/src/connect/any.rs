@@ -1,6 +1,7 @@
 //! A store of either kind.
 
 use async_trait::async_trait;
+use jiff::Timestamp;
 use tower_api_tokens::{
     Answer, AppId, AppQuery, AppRecord, Applied, AuditLog, ChangeLog, Mutation, Page, StoreError,
     TokenDigest, TokenId, TokenQuery, TokenRecord, TokenRegistry, TokenStore, TokenTarget,
@@ -139,8 +140,12 @@ impl TokenRegistry for AnyStore {
         self.registry().apps(query).await
     }
 
-    async fn tokens(&self, query: &TokenQuery) -> Result<Page<TokenRecord, TokenId>, StoreError> {
-        self.registry().tokens(query).await
+    async fn tokens(
+        &self,
+        query: &TokenQuery,
+        now: Timestamp,
+    ) -> Result<Page<TokenRecord, TokenId>, StoreError> {
+        self.registry().tokens(query, now).await
     }
 
     fn change_log(&self) -> Option<&dyn ChangeLog> {
