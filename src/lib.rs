@@ -231,9 +231,7 @@ pub mod admin;
 mod app;
 mod audit;
 mod authenticator;
-mod challenge;
 mod clock;
-mod credential;
 mod entropy;
 #[cfg(feature = "axum")]
 pub mod extract;
@@ -275,7 +273,9 @@ pub use lifecycle::{
     LifecycleError, LifecycleErrorKind, NewToken,
 };
 #[doc(inline)]
-pub use middleware::{ApiTokenAuth, ApiTokenLayer, LayerError, RequireScopeLayer};
+pub use middleware::{
+    ApiTokenAuth, ApiTokenLayer, LayerError, Refusal, RequestHead, RequireScopeLayer,
+};
 pub use name::{MAX_NAME_LEN, NameError};
 pub use principal::AppPrincipal;
 pub use record::{TokenRecord, TokenStatus, TransitionError};

@@ -74,11 +74,17 @@
 //! - A proxy that asks this service whether to forward a request, such as nginx with
 //!   `auth_request`, goes by the status alone: leave [`ApiTokenLayer::grpc`] off there.
 
+mod authenticate;
 mod body;
+mod challenge;
+mod credential;
 mod error;
 mod format;
 mod future;
+mod head;
 mod layer;
+mod policy;
+mod refusal;
 mod reserved;
 mod scope;
 mod service;
@@ -86,9 +92,13 @@ mod service;
 pub use body::ResponseBody;
 pub use error::LayerError;
 pub use future::ResponseFuture;
+pub use head::RequestHead;
 pub use layer::ApiTokenLayer;
+pub use refusal::Refusal;
 pub use scope::{RequireScope, RequireScopeFuture, RequireScopeLayer};
 pub use service::ApiTokenAuth;
 
-pub(crate) use format::{RefusedHead, ResponseFormat};
-pub(crate) use layer::Anonymous;
+#[cfg(feature = "axum")]
+pub(crate) use challenge::Challenger;
+pub(crate) use format::ResponseFormat;
+pub(crate) use policy::Anonymous;
