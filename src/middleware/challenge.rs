@@ -259,8 +259,8 @@ impl fmt::Debug for Challenger {
 }
 
 impl Rejection {
-    /// Returns what is wrong, in a sentence that a client may read: it tells no more than the layer's
-    /// own response does. An unknown, a revoked and an expired token have the same one.
+    /// Returns what a client sees of the rejection, in a sentence that reveals no more than the response
+    /// does. An unknown, a revoked and an expired token have the same one.
     #[must_use]
     pub fn detail(&self) -> &'static str {
         Answer::to(self).summary()
