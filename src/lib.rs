@@ -40,6 +40,8 @@
 //! the place of [`MemoryStore`] keeps the tokens (package `tower-api-tokens-sqlx`). The layer goes around any
 //! service of `http` requests: `examples/hyper` is one on hyper alone, and `examples/tonic` one
 //! of gRPC, whose clients get gRPC status codes after [`ApiTokenLayer::grpc`].
+//! Where requests are of other types, as in actix-web, poem and salvo, a short middleware calls
+//! [`ApiTokenLayer::authenticate_head`]: `examples/actix`, `examples/poem` and `examples/salvo`.
 //!
 //! # Verify tokens in a table of your own
 //!

@@ -65,6 +65,12 @@
 //! a concurrency limit or a buffer inside counts. A token that was live, and whose answer became too
 //! old while its request waited for the inner service, is looked up while that is held ready.
 //!
+//! # Outside of a service
+//!
+//! [`ApiTokenLayer::authenticate`] judges a request in the same way where there is no inner service,
+//! and [`ApiTokenLayer::authenticate_head`] in stacks that have request types of their own. Both refuse
+//! with a [`Refusal`]: the response that the service would send, as a value.
+//!
 //! # Deployment
 //!
 //! - Put the layer inside of layers for CORS, tracing and request ids, and outside of everything
