@@ -9,7 +9,8 @@ use uuid::Uuid;
 use crate::{
     app::AppId,
     entropy::{Entropy, EntropyError},
-    token::{TokenId, uuid_v7},
+    token::TokenId,
+    uuid_v7::uuid_v7,
 };
 
 /// The identifier of an audit event: a UUID of version 7, so that events sort by their time.

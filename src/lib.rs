@@ -254,6 +254,7 @@ mod time;
 mod token;
 #[cfg(feature = "transfer")]
 pub mod transfer;
+mod uuid_v7;
 
 #[cfg(all(
     any(doc, doctest),

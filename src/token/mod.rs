@@ -8,7 +8,6 @@ mod secret;
 
 pub use digest::{DigestError, TokenDigest};
 pub use format::{PrefixError, TokenFormat};
-pub(crate) use id::uuid_v7;
 pub use id::{TokenId, TokenIdError};
 pub use mask::{MaskError, MaskedToken};
 pub use secret::ApiToken;

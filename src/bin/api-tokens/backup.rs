@@ -10,11 +10,11 @@ use serde::Serialize;
 use tower_api_tokens::{SqliteStore, StoreError, StoreErrorKind};
 
 use crate::{
-    cli::Options,
     failure::Failure,
-    output::{note, print_json},
+    note::note,
+    options::{Options, given},
+    output::print_json,
     prompt::confirm,
-    session::given,
     store::{Access, cannot_open, check_is_there, check_place, in_read_only_mode},
 };
 

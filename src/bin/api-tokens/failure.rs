@@ -7,7 +7,7 @@ use tower_api_tokens::{
     admin::{OperationError, OperationErrorKind},
 };
 
-use crate::output;
+use crate::note::note;
 
 /// The exit codes of failures.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -144,9 +144,9 @@ impl Failure {
             last = message;
             cause = error.source();
         }
-        output::note(&text);
+        note(&text);
         if let Some(advice) = &self.advice {
-            output::note(advice);
+            note(advice);
         }
         self.status.into()
     }

@@ -18,8 +18,9 @@ use tower_api_tokens::{
 
 use crate::{
     failure::Failure,
+    note::note,
     number::{above_zero, at_least_one},
-    output::{Listing, note, print_json, print_line},
+    output::{Listing, print_json, print_line},
     progress,
     session::Session,
 };
