@@ -115,7 +115,7 @@ impl<'a> Export<'a> {
                 None => break,
             }
         }
-        write::end(&mut text, &report).map_err(failed)?;
+        write::end(&mut text, report.apps, report.tokens).map_err(failed)?;
         self.put(&mut file, &mut text, &mut report).await?;
         file.flush().await.map_err(TransferError::write)?;
         Ok(report)
