@@ -3,7 +3,7 @@ use std::{fmt, sync::Arc};
 use axum::Router;
 
 use super::{
-    AuditSink, Guard, Operations, api, cross_site::TrustedOrigins, dashboard, gate::Gate,
+    AuditSink, Guard, Operations, api, cross_site::CrossSite, dashboard, gate::Gate,
     origin::OriginError,
 };
 
@@ -55,7 +55,7 @@ impl Admin {
             gate: Gate {
                 operations: operations.into(),
                 guard: Arc::new(guard),
-                origins: TrustedOrigins::default(),
+                cross_site: CrossSite::default(),
             },
             service_url: None,
         }
@@ -76,7 +76,7 @@ impl Admin {
     ///
     /// When the text is not an origin.
     pub fn trust_origin(mut self, origin: &str) -> Result<Self, OriginError> {
-        self.gate.origins.add(origin)?;
+        self.gate.cross_site.trust(origin)?;
         Ok(self)
     }
 
@@ -116,7 +116,7 @@ impl fmt::Debug for Admin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Admin")
             .field("operations", &self.gate.operations)
-            .field("origins", &self.gate.origins)
+            .field("cross_site", &self.gate.cross_site)
             .field("service_url", &self.service_url)
             .finish_non_exhaustive()
     }

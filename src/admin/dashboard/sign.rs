@@ -35,10 +35,7 @@ pub(super) fn router(gate: Gate) -> Router {
     Router::new()
         .route("/sign-in", get(sign_in))
         .route("/sign-out", get(sign_out))
-        .layer(map_response(async |mut response: Response| {
-            keep_private(&mut response);
-            response
-        }))
+        .layer(map_response(keep_private))
         .layer(Extension(Arc::new(gate)))
 }
 
