@@ -43,6 +43,8 @@ use axum::{
 };
 
 use super::gate::Gate;
+use message::Message;
+use session::Session;
 
 /// The longest form, in bytes.
 const MAX_FORM: usize = 64 * 1024;
@@ -73,8 +75,8 @@ pub(super) fn router(gate: Gate, service_url: Option<Arc<str>>) -> Router {
         .route("/apps/{id}", get(app::show))
         .route("/apps/{id}/disable", post(app::disable))
         .route("/apps/{id}/enable", post(app::enable))
-        .fallback(message::no_such_page)
-        .method_not_allowed_fallback(message::method_not_allowed)
+        .fallback(no_such_page)
+        .method_not_allowed_fallback(method_not_allowed)
         .layer(DefaultBodyLimit::max(MAX_FORM))
         .with_state(settings);
     let sign = sign::router(gate.clone());
@@ -82,4 +84,12 @@ pub(super) fn router(gate: Gate, service_url: Option<Arc<str>>) -> Router {
         .merge(sign)
         .merge(assets::router())
         .layer(map_response(headers::secure))
+}
+
+async fn no_such_page(session: Session) -> Message {
+    Message::no_such_page(&session.page)
+}
+
+async fn method_not_allowed(session: Session) -> Message {
+    Message::method_not_allowed(&session.page)
 }

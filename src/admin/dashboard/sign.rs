@@ -15,19 +15,17 @@ use axum::{
     response::{IntoResponse, Response},
     routing::get,
 };
-use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use http::{StatusCode, header::AUTHORIZATION, request::Parts};
 use serde::Deserialize;
 
-use super::{message::Message, page::Page};
-use crate::admin::{
-    Actor, Denied,
-    gate::{Gate, keep_private},
-    words::digest,
+use super::{
+    message::Message,
+    page::{Page, sign_out_path},
 };
-
-/// How many bytes of a digest name an account.
-const TAG_LEN: usize = 12;
+use crate::admin::{
+    Denied,
+    gate::{Gate, keep_private},
+};
 
 /// The pages outside of the gate: it lets nobody through who may not manage tokens, and they need
 /// another account most.
@@ -37,13 +35,6 @@ pub(super) fn router(gate: Gate) -> Router {
         .route("/sign-out", get(sign_out))
         .layer(map_response(keep_private))
         .layer(Extension(Arc::new(gate)))
-}
-
-/// The path of the page that signs an actor out.
-pub(super) fn out_of(actor: &Actor) -> String {
-    let digest = digest(&["sign out", actor.name()]);
-    let tag = BASE64_URL_SAFE_NO_PAD.encode(&digest[..TAG_LEN]);
-    format!("/sign-out?account={tag}")
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -79,7 +70,7 @@ async fn sign_out(
     let left = left.map(|Query(left)| left.account).unwrap_or_default();
     match gate.guard.authenticate(&mut parts).await {
         Ok(actor) => {
-            let path = out_of(&actor);
+            let path = sign_out_path(&actor);
             if path.ends_with(&format!("={left}")) {
                 let denied = Denied::forbidden("");
                 ask(&gate, parts, denied, Message::signed_out).await
