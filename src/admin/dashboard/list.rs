@@ -4,7 +4,7 @@ use std::error::Error;
 
 use askama::Template;
 use axum::{
-    extract::{Query, State, rejection::QueryRejection},
+    extract::{Query, State},
     response::Response,
 };
 use http::StatusCode;
@@ -16,6 +16,7 @@ use super::{
     curl::Snippet,
     message::Message,
     page::{Page, query_string, render},
+    request::Asked,
     session::Session,
     view::{Notice, TokenView, Tone},
     words::sentence,
@@ -147,7 +148,7 @@ impl Wrong {
 pub(super) async fn show(
     State(settings): State<Settings>,
     session: Session,
-    filter: Result<Query<Filter>, QueryRejection>,
+    filter: Asked<Filter>,
 ) -> Result<Response, Message> {
     let Ok(Query(mut filter)) = filter else {
         return Err(Message::bad_request(

@@ -24,6 +24,7 @@ mod lockout;
 mod message;
 mod names;
 mod page;
+mod request;
 mod reveal;
 mod session;
 mod sign;

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use axum::{
     Extension, Router,
     body::Body,
-    extract::{Query, Request, rejection::QueryRejection},
+    extract::Request,
     middleware::map_response,
     response::{IntoResponse, Response},
     routing::get,
@@ -21,6 +21,7 @@ use serde::Deserialize;
 use super::{
     message::Message,
     page::{Page, sign_out_path},
+    request::{Asked, query},
 };
 use crate::admin::{
     Denied,
@@ -59,7 +60,7 @@ async fn sign_in(Extension(gate): Extension<Arc<Gate>>, request: Request) -> Res
 /// Asks for another password than that of the account that is left.
 async fn sign_out(
     Extension(gate): Extension<Arc<Gate>>,
-    left: Result<Query<Left>, QueryRejection>,
+    left: Asked<Left>,
     request: Request,
 ) -> Response {
     let (mut parts, _) = request.into_parts();
@@ -67,7 +68,7 @@ async fn sign_out(
     if !gate.takes_passwords() {
         return Message::no_such_page(&page).into_response();
     }
-    let left = left.map(|Query(left)| left.account).unwrap_or_default();
+    let left = query(left).account;
     match gate.guard.authenticate(&mut parts).await {
         Ok(actor) => {
             let path = sign_out_path(&actor);
