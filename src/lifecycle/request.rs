@@ -77,9 +77,10 @@ impl NewToken {
         self
     }
 
-    /// What is asked for, in words: two requests have the same ones only if they ask for the same.
-    #[cfg(feature = "admin")]
-    pub(crate) fn words(&self) -> Vec<String> {
+    /// Returns what is requested as a list of texts. Two requests have the same list only if they request
+    /// the same, so that a repetition under an idempotency key can be told from another request.
+    #[must_use]
+    pub fn words(&self) -> Vec<String> {
         let expiry = match self.expiry {
             Expiry::Never => String::new(),
             Expiry::At(at) => format!("at {at}"),
