@@ -3,8 +3,8 @@ use std::{fmt, sync::Arc};
 use axum::Router;
 
 use super::{
-    AuditSink, Guard, Operations, api, cross_site::CrossSite, dashboard, gate::Gate,
-    origin::OriginError,
+    api, audit::AuditSink, cross_site::CrossSite, dashboard, gate::Gate, guard::Guard,
+    operations::Operations, origin::OriginError,
 };
 
 /// Sets up the management API and the dashboard.

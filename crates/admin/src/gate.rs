@@ -17,9 +17,9 @@ use http::{
 };
 
 use super::{
-    Operations,
     cross_site::CrossSite,
     guard::{Denied, Guard, GuardScheme},
+    operations::Operations,
 };
 
 #[derive(Clone)]
@@ -45,8 +45,8 @@ impl Gate {
         self.guard.schemes().contains(&GuardScheme::Basic)
     }
 
-    /// The router, behind this gate: its handlers find an [`Operator`](super::Operator) in the extensions of each
-    /// request, and no answer of it is kept by a cache.
+    /// The router, behind this gate: its handlers find an operator in the extensions of each request,
+    /// and no answer of it is kept by a cache.
     pub(super) fn around(self, router: Router, render: Render) -> Router {
         let gate = (Arc::new(self), render);
         // The last layer is the first that a request meets.

@@ -13,7 +13,7 @@ use super::{
     fields::{AppIdText, Cursor, Limit, Name, NamePart},
     view::AppView,
 };
-use crate::{Operator, problem::Problem};
+use crate::{operations::Operator, problem::Problem};
 
 #[derive(Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]

@@ -20,9 +20,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{gate::Gate, problem::Problem};
 use document::Document;
-
-/// The longest body of a request, in bytes.
-const MAX_BODY: usize = 16 * 1024;
+use extract::MAX_BODY;
 
 pub(super) fn router(gate: Gate) -> Router {
     let (router, description) = OpenApiRouter::with_openapi(document::outline())

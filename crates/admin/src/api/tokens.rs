@@ -17,7 +17,7 @@ use super::{
     },
     view::{IssuedView, StatusView, TokenView},
 };
-use crate::{Operator, problem::Problem};
+use crate::{operations::Operator, problem::Problem};
 
 /// Which tokens to list.
 #[derive(Deserialize, IntoParams)]

@@ -12,7 +12,6 @@ use tower_api_tokens::{
 };
 
 use super::{
-    Settings,
     app_choice::AppChoice,
     form_key::FormKey,
     message::Message,
@@ -20,10 +19,15 @@ use super::{
     request::{self, Asked, query},
     reveal,
     session::Session,
+    settings::Settings,
     view::{Field, Notice, ScopesView, Tone},
     words::Moment,
 };
-use crate::{Actor, OperationError, OperationErrorKind, TokenGuard};
+use crate::{
+    actor::Actor,
+    guard::TokenGuard,
+    operations::{OperationError, OperationErrorKind},
+};
 
 const EXPIRIES: &[(&str, &str)] = &[
     ("7", "7 days"),

@@ -12,13 +12,13 @@ use serde::Deserialize;
 use tower_api_tokens::{AppId, TokenQuery, TokenStatus, check_name_part};
 
 use super::{
-    Settings,
     app_choice::AppChoice,
     curl::Snippet,
     message::Message,
     page::{Page, query_string, render},
     request::Asked,
     session::Session,
+    settings::Settings,
     view::{Notice, TokenView, Tone},
     words::sentence,
 };

@@ -10,8 +10,9 @@ use super::{
     page::{Page, render},
 };
 use crate::{
-    Denied, OperationError, OperationErrorKind,
     gate::{Gate, Refusal},
+    guard::Denied,
+    operations::{OperationError, OperationErrorKind},
 };
 
 /// A page that ends the handling of a request.

@@ -27,6 +27,7 @@ mod page;
 mod request;
 mod reveal;
 mod session;
+mod settings;
 mod sign;
 mod token;
 mod token_page;
@@ -46,18 +47,10 @@ use axum::{
 use super::gate::Gate;
 use message::Message;
 use session::Session;
+use settings::Settings;
 
 /// The longest form, in bytes.
 const MAX_FORM: usize = 64 * 1024;
-
-/// What the pages need.
-#[derive(Clone)]
-struct Settings {
-    /// The URL of the service that takes the tokens, if it is known.
-    service_url: Option<Arc<str>>,
-    /// Whether people sign in with a password.
-    takes_passwords: bool,
-}
 
 /// The pages, behind the gate. Their `curl` lines call `service_url`.
 pub(super) fn router(gate: Gate, service_url: Option<Arc<str>>) -> Router {

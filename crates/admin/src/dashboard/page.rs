@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::names::visible;
-use crate::{Actor, gate::Gate, words::digest};
+use crate::{actor::Actor, gate::Gate, words::digest};
 
 /// How many bytes of a digest name an account.
 const ACCOUNT_TAG_LEN: usize = 12;

@@ -3,8 +3,8 @@
 use axum::{Form, extract::FromRequestParts};
 use http::{StatusCode, request::Parts};
 
-use super::{Settings, message::Message, page::Page, request::Sent};
-use crate::{OperationError, Operator};
+use super::{message::Message, page::Page, request::Sent, settings::Settings};
+use crate::operations::{OperationError, Operator};
 
 /// Who asks for a page, and what it has for them.
 #[derive(Debug)]

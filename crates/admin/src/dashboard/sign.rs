@@ -24,8 +24,8 @@ use super::{
     request::{Asked, query},
 };
 use crate::{
-    Denied,
     gate::{Gate, keep_private},
+    guard::Denied,
 };
 
 /// The pages outside of the gate: it lets nobody through who may not manage tokens, and they need

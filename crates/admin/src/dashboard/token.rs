@@ -11,15 +11,16 @@ use serde::Deserialize;
 use tower_api_tokens::{LifecycleErrorKind, TokenId, TokenRecord, normalize_name};
 
 use super::{
-    Settings, lockout,
+    lockout,
     message::Message,
     request::{self, After, Asked, Confirmation, Id, Sent, query},
     reveal,
     session::Session,
+    settings::Settings,
     token_page::{self, Typed, token_page},
     view::{Field, Notice, Tone},
 };
-use crate::{OperationErrorKind, RequestKey};
+use crate::{RequestKey, operations::OperationErrorKind};
 
 #[derive(Debug, Deserialize)]
 pub(super) struct Rename {

@@ -19,7 +19,7 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 use super::{Denied, Guard, GuardScheme};
-use crate::Actor;
+use crate::actor::Actor;
 
 /// Lets those in who hold a token of certain apps with the scope [`tokens:admin`](Self::SCOPE).
 ///
