@@ -50,7 +50,7 @@ use crate::{
 /// Its methods panic where the store fails or refuses, which fails the test.
 #[derive(Debug)]
 #[non_exhaustive]
-pub struct Scene<S = FaultyStore<MemoryStore>, T = IssuedToken> {
+pub struct Scene<T = IssuedToken, S = FaultyStore<MemoryStore>> {
     /// The lifecycle, and by that the authenticator.
     pub tokens: ApiTokens,
     /// The store of the tokens.
@@ -69,7 +69,7 @@ impl Scene {
 
     /// A scene without an app and without a token.
     #[must_use]
-    pub fn empty() -> Scene<FaultyStore<MemoryStore>, ()> {
+    pub fn empty() -> Scene<()> {
         Self::builder().empty()
     }
 
@@ -85,7 +85,7 @@ impl Scene {
     }
 }
 
-impl<S, T> Scene<S, T> {
+impl<T, S> Scene<T, S> {
     /// Creates an app.
     ///
     /// # Panics
@@ -128,7 +128,7 @@ impl<S, T> Scene<S, T> {
     }
 }
 
-impl<S> Scene<S> {
+impl<S> Scene<IssuedToken, S> {
     /// The app.
     #[must_use]
     pub fn app(&self) -> &AppRecord {
@@ -196,7 +196,7 @@ impl<S: TokenRegistry + Clone> SceneBuilder<S> {
     /// # Panics
     ///
     /// Panics if the prefix is invalid or the store fails.
-    pub async fn build(self) -> Scene<S> {
+    pub async fn build(self) -> Scene<IssuedToken, S> {
         let Scene {
             tokens,
             store,
@@ -223,7 +223,7 @@ impl<S: TokenRegistry + Clone> SceneBuilder<S> {
     ///
     /// Panics if the prefix is invalid.
     #[must_use]
-    pub fn empty(self) -> Scene<S, ()> {
+    pub fn empty(self) -> Scene<(), S> {
         let format = TokenFormat::new(&self.prefix).expect("the prefix is valid");
         let tokens = ApiTokens::builder(self.store.clone(), format).clock(self.clock.clone());
         Scene {

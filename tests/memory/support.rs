@@ -11,7 +11,7 @@ pub(crate) type Store = FaultyStore<MemoryStore>;
 pub(crate) const BOUND: Duration = Duration::from_secs(5);
 
 /// A node: what it shares with others is the store alone.
-pub(crate) type Node = Scene<Store, ()>;
+pub(crate) type Node = Scene<()>;
 
 /// A node with a store of its own, on which word of changes is lost.
 pub(crate) fn new_node() -> Node {
