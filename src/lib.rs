@@ -261,6 +261,7 @@ mod time;
 mod token;
 #[cfg(feature = "transfer")]
 pub mod transfer;
+mod uuid_v7;
 mod words;
 
 #[cfg(all(

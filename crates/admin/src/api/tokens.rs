@@ -17,7 +17,7 @@ use super::{
     },
 };
 use crate::{
-    Operator,
+    operations::Operator,
     problem::Problem,
     view::{IssuedView, StatusSchema, TokenView},
 };

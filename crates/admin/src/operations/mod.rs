@@ -20,8 +20,8 @@ use tower_api_tokens::{
 pub use error::{OperationError, OperationErrorKind};
 pub use request_key::{RequestKey, RequestKeyError};
 
-use super::{
-    Actor,
+use crate::{
+    actor::Actor,
     audit::{AuditSink, Trail},
 };
 

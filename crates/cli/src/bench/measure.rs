@@ -13,8 +13,8 @@ use super::{Arguments, Load, check_names, seed};
 use tower_api_tokens_sqlx::Driver;
 
 use crate::{
-    cli::Options,
     failure::Failure,
+    options::Options,
     progress,
     session::{Purpose, Session, no_store},
 };

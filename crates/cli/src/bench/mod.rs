@@ -13,10 +13,11 @@ use tower_api_tokens::testing::latency::{
 };
 
 use crate::{
-    cli::Options,
     failure::Failure,
+    note::note,
     number::{above_zero, at_least_one, share},
-    output::{note, print_json, print_line},
+    options::Options,
+    output::{print_json, print_line},
     visible::visible,
 };
 
