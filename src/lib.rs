@@ -40,6 +40,8 @@
 //! the place of [`MemoryStore`] keeps the tokens (package `tower-api-tokens-sqlx`). The layer goes around any
 //! service of `http` requests: `examples/hyper` is one on hyper alone, and `examples/tonic` one
 //! of gRPC, whose clients get gRPC status codes after [`ApiTokenLayer::grpc`].
+//! Where requests are of other types, as in actix-web, poem and salvo, a short middleware calls
+//! [`ApiTokenLayer::authenticate_head`]: `examples/actix`, `examples/poem` and `examples/salvo`.
 //!
 //! # Verify tokens in a table of your own
 //!
@@ -184,6 +186,7 @@
 //! | `metrics` | hits, lookups, refusals and the age of the lease through the `metrics` facade |
 //! | `tracing` | `app.id` and `token.id` on the current span, and [events](#what-it-logs) for rejections and trouble |
 //! | `testing` | a scene for tests of a service, the conformance suite, a load test, a clock set by hand, stores that fail on demand |
+//! | `serde` | identifiers, words and records as `Serialize` and `Deserialize`; never a token's text |
 //! | `transfer` | export and import of records by digest, as lines of JSON |
 //! | `full` | all of these |
 //!
@@ -236,9 +239,7 @@
 mod app;
 mod audit;
 mod authenticator;
-mod challenge;
 mod clock;
-mod credential;
 mod entropy;
 #[cfg(feature = "axum")]
 pub mod extract;
@@ -255,11 +256,13 @@ pub mod store;
 mod telemetry;
 #[cfg(feature = "testing")]
 pub mod testing;
+mod text;
 mod time;
 mod token;
 #[cfg(feature = "transfer")]
 pub mod transfer;
 mod uuid_v7;
+mod words;
 
 #[cfg(all(
     any(doc, doctest),
@@ -270,7 +273,7 @@ mod uuid_v7;
 pub mod guide;
 
 pub use app::{AppId, AppIdError, AppRecord};
-pub use audit::{AuditAction, AuditEvent, AuditEventId, AuditOutcome, AuditTextError, one_line};
+pub use audit::{AuditAction, AuditEvent, AuditEventId, AuditEventIdError, AuditOutcome, one_line};
 pub use authenticator::{Authenticator, AuthenticatorBuilder, Follower, FollowerBuilder, Stats};
 pub use clock::{Clock, SystemClock};
 pub use entropy::{Entropy, EntropyError, SystemEntropy};
@@ -280,7 +283,9 @@ pub use lifecycle::{
     LifecycleError, LifecycleErrorKind, NewToken,
 };
 #[doc(inline)]
-pub use middleware::{ApiTokenAuth, ApiTokenLayer, LayerError, RequireScopeLayer};
+pub use middleware::{
+    ApiTokenAuth, ApiTokenLayer, LayerError, Refusal, RequestHead, RequireScopeLayer,
+};
 pub use name::{MAX_NAME_LEN, NameError, NamePartError, check_name_part, normalize_name};
 pub use principal::AppPrincipal;
 pub use record::{TokenRecord, TokenStatus, TransitionError};
@@ -288,13 +293,15 @@ pub use rejection::{Rejection, RejectionKind};
 pub use scope::{Scope, ScopeError, ScopeSet};
 #[doc(inline)]
 pub use store::{
-    Answer, AppQuery, Applied, AuditLog, AuditQuery, Change, ChangeLog, Changes, IdempotencyKey,
-    LivePage, LoggedChange, MemoryStore, Mutation, Op, Page, PageSize, Plan, Repeated, Revision,
-    Rotation, Snapshot, StoreError, StoreErrorKind, TokenQuery, TokenRegistry, TokenRegistryExt,
-    TokenStore, TokenTarget, Usage, UsageLog, UsedKey, Write,
+    Answer, AppQuery, Applied, AuditLog, AuditQuery, Change, ChangeLog, ChangeLogStreams, Changes,
+    IdempotencyKey, LivePage, LoggedChange, MemoryStore, Mutation, Op, Page, PageSize, Plan,
+    Repeated, Revision, Rotation, Snapshot, StoreError, StoreErrorKind, TokenQuery, TokenRegistry,
+    TokenRegistryExt, TokenRegistryStreams, TokenStore, TokenTarget, Usage, UsageLog, UsedKey,
+    Write,
 };
 pub use time::{TimeError, end_of_day, parse_expiry, parse_instant};
 pub use token::{
     ApiToken, DigestError, MaskError, MaskedToken, PrefixError, TokenDigest, TokenFormat, TokenId,
     TokenIdError,
 };
+pub use words::WordError;

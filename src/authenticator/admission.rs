@@ -143,6 +143,18 @@ impl Admission {
     }
 }
 
+/// Waits for a lookup and confirms what it found, with a second lookup if that is needed. The request
+/// is passed on as soon as this returns.
+pub(crate) async fn confirmed(mut lookup: Lookup) -> Result<AppPrincipal, Rejection> {
+    loop {
+        match lookup.await?.confirm(false) {
+            Confirmation::Admitted(principal) => return Ok(principal),
+            Confirmation::Refused(rejection) => return Err(rejection),
+            Confirmation::Stale(again) => lookup = again,
+        }
+    }
+}
+
 impl fmt::Debug for Admission {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Admission").finish_non_exhaustive()

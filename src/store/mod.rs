@@ -12,6 +12,7 @@ mod memory;
 mod mutation;
 mod page;
 mod repeat;
+mod stream;
 
 use std::fmt::Debug;
 
@@ -28,6 +29,8 @@ pub use memory::MemoryStore;
 pub use mutation::{Applied, Mutation, Op, Plan, Snapshot, TokenRegistryExt, UsedKey, Write};
 pub use page::{AppQuery, Page, PageSize, TokenQuery};
 pub use repeat::{IdempotencyKey, Repeated};
+pub(crate) use stream::live_pages;
+pub use stream::{ChangeLogStreams, TokenRegistryStreams, pages, records};
 
 pub use crate::{
     clock::{from_microseconds, microseconds, truncate_to_microsecond},

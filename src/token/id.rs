@@ -6,6 +6,7 @@ use uuid::Uuid;
 
 use crate::{
     entropy::{Entropy, EntropyError},
+    text::serde_text,
     uuid_v7::uuid_v7,
 };
 
@@ -81,6 +82,8 @@ impl FromStr for TokenId {
         Uuid::try_parse(text).map(Self).map_err(|_| TokenIdError)
     }
 }
+
+serde_text!(TokenId, "token id");
 
 /// The text is not a token's identifier.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]

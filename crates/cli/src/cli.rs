@@ -62,7 +62,7 @@ pub(crate) enum Command {
     /// Clear the caches of running nodes
     #[command(subcommand)]
     Cache(cache::Command),
-    /// Measure what verifying a token costs with a store
+    /// Measure what verifying a token costs with a store, or compare several
     Bench(bench::Arguments),
     /// Serve the management API, the dashboard, and an endpoint that proxies ask about each request
     Serve(serve::Arguments),
@@ -81,9 +81,9 @@ impl Command {
             Self::Token(command) => command.purpose(),
             Self::Serve(arguments) => arguments.purpose(),
             Self::Cache(_) => Purpose::Change,
-            Self::Bench(_) => Purpose::Fill { passing: true },
             Self::Import(_) => Purpose::Fill { passing: false },
             Self::Backup(_)
+            | Self::Bench(_)
             | Self::Completions { .. }
             | Self::Events(_)
             | Self::Export(_)
@@ -95,11 +95,12 @@ impl Command {
 
 impl Cli {
     /// Whether the command is for what it prints on standard output, and that cannot be had again:
-    /// a token, or an export.
+    /// a token, an export or a measurement.
     pub(crate) fn hands_over(&self) -> bool {
         match &self.command {
             Command::Token(command) => command.hands_over(),
             Command::Export(arguments) => !arguments.has_file(),
+            Command::Bench(_) => true,
             _ => false,
         }
     }

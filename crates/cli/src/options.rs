@@ -1,13 +1,16 @@
 //! The options of every command.
 
 use clap::Args;
+use tower_api_tokens_sqlx::Driver;
+
+use crate::failure::Failure;
 
 /// What every command takes.
 #[derive(Args)]
 #[command(next_help_heading = "Options of every command")]
 pub(crate) struct Options {
     /// The store, `sqlite://PATH` or `postgres://USER@HOST/DATABASE`; a URL with a password belongs
-    /// into the variable, where others on the machine cannot see it
+    /// into the variable, where others on the machine cannot see it. `bench` takes several
     #[arg(
         long,
         global = true,
@@ -15,7 +18,7 @@ pub(crate) struct Options {
         env = "API_TOKENS_STORE",
         hide_env_values = true
     )]
-    pub(crate) store: Option<String>,
+    pub(crate) store: Vec<String>,
     /// The schema of a PostgreSQL database that the tables lie in; the first of the search path unless
     /// it is given
     #[arg(
@@ -36,6 +39,27 @@ pub(crate) struct Options {
     /// Print JSON, one object on each line
     #[arg(long, global = true)]
     pub(crate) json: bool,
+}
+
+impl Options {
+    /// The store that a command is for.
+    pub(crate) fn store(&self) -> Result<Option<&str>, Failure> {
+        match self.store.as_slice() {
+            [] => Ok(None),
+            [url] => Ok(given(Some(url))),
+            _ => Err(Failure::usage(
+                "this command is for one store: give `--store` once; only `bench` takes several",
+            )),
+        }
+    }
+
+    /// The schema that the tables of a store lie in. Among several stores it is that of those in
+    /// PostgreSQL; by itself, an SQLite database is refused that is given one.
+    pub(crate) fn schema_of(&self, url: &str) -> Option<&str> {
+        let schema = given(self.schema.as_deref());
+        let is_sqlite = || matches!(Driver::of_url(url), Ok(Driver::Sqlite));
+        schema.filter(|_| self.store.len() == 1 || !is_sqlite())
+    }
 }
 
 /// An option, or the variable in its place, that is not empty.
