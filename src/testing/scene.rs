@@ -1,3 +1,8 @@
+#![expect(
+    clippy::expect_used,
+    reason = "a scene that cannot be set up fails the test"
+)]
+
 use std::fmt;
 
 use jiff::Timestamp;
@@ -74,7 +79,6 @@ impl Scene {
     }
 
     /// Sets up a scene of another kind.
-    #[must_use]
     pub fn builder() -> SceneBuilder {
         SceneBuilder {
             store: FaultyStore::new(MemoryStore::new()),
