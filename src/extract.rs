@@ -27,18 +27,17 @@
 use std::fmt;
 
 use axum_core::{
-    body::Body,
     extract::{FromRequestParts, OptionalFromRequestParts},
     response::{IntoResponse, Response},
 };
 use http::{StatusCode, request::Parts};
 
 use crate::{
-    challenge::Challenger,
-    middleware::{Anonymous, ResponseFormat},
+    middleware::{Anonymous, Challenger, ResponseFormat},
     principal::AppPrincipal,
     rejection::Rejection,
     telemetry::{self, Needs},
+    words::words,
 };
 
 /// The request has no principal to extract.
@@ -59,7 +58,7 @@ enum Absence {
     LayerMissing,
 }
 
-/// What is absent when a principal cannot be extracted.
+/// What is absent when a principal cannot be extracted. Its text is a word like `layer_missing`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum AppPrincipalRejectionKind {
@@ -69,13 +68,18 @@ pub enum AppPrincipalRejectionKind {
     LayerMissing,
 }
 
+words!(AppPrincipalRejectionKind, "kind of rejection", {
+    Anonymous = "anonymous",
+    LayerMissing = "layer_missing",
+});
+
 impl AppPrincipalRejection {
     fn of(parts: &Parts) -> Self {
         let absence = match parts.extensions.get() {
             Some(Anonymous(challenger)) => Absence::Anonymous {
                 challenger: challenger.clone(),
-                rejection: challenger.missing(parts),
-                format: challenger.format_for(parts),
+                rejection: challenger.missing(parts.into()),
+                format: challenger.format_for(parts.into()),
             },
             None => {
                 telemetry::layer_missing(Needs::Extractor);
@@ -116,7 +120,7 @@ impl IntoResponse for AppPrincipalRejection {
                 challenger,
                 rejection,
                 format,
-            } => challenger.refuse(rejection, format).map(Body::from),
+            } => challenger.refuse(rejection, format).into_response(),
             Absence::LayerMissing => (StatusCode::INTERNAL_SERVER_ERROR, hint).into_response(),
         }
     }

@@ -40,6 +40,8 @@
 //! the place of [`MemoryStore`] keeps the tokens (package `tower-api-tokens-sqlx`). The layer goes around any
 //! service of `http` requests: `examples/hyper` is one on hyper alone, and `examples/tonic` one
 //! of gRPC, whose clients get gRPC status codes after [`ApiTokenLayer::grpc`].
+//! Where requests are of other types, as in actix-web, poem and salvo, a short middleware calls
+//! [`ApiTokenLayer::authenticate_head`]: `examples/actix`, `examples/poem` and `examples/salvo`.
 //!
 //! # Verify tokens in a table of your own
 //!
@@ -183,7 +185,8 @@
 //! | `axum` | [`AppPrincipal`] as an extractor |
 //! | `metrics` | hits, lookups, refusals and the age of the lease through the `metrics` facade |
 //! | `tracing` | `app.id` and `token.id` on the current span, and [events](#what-it-logs) for rejections and trouble |
-//! | `testing` | the conformance suite, a load test, a clock set by hand, stores that fail on demand |
+//! | `testing` | a scene for tests of a service, the conformance suite, a load test, a clock set by hand, stores that fail on demand |
+//! | `serde` | identifiers, words and records as `Serialize` and `Deserialize`; never a token's text |
 //! | `transfer` | export and import of records by digest, as lines of JSON |
 //! | `full` | all of these |
 //!
@@ -236,9 +239,7 @@
 mod app;
 mod audit;
 mod authenticator;
-mod challenge;
 mod clock;
-mod credential;
 mod entropy;
 #[cfg(feature = "axum")]
 pub mod extract;
@@ -256,10 +257,13 @@ pub mod store;
 mod telemetry;
 #[cfg(feature = "testing")]
 pub mod testing;
+mod text;
 mod time;
 mod token;
 #[cfg(feature = "transfer")]
 pub mod transfer;
+mod uuid_v7;
+mod words;
 
 #[cfg(all(
     any(doc, doctest),
@@ -270,7 +274,7 @@ pub mod transfer;
 pub mod guide;
 
 pub use app::{AppId, AppIdError, AppRecord};
-pub use audit::{AuditAction, AuditEvent, AuditEventId, AuditOutcome, AuditTextError, one_line};
+pub use audit::{AuditAction, AuditEvent, AuditEventId, AuditEventIdError, AuditOutcome, one_line};
 pub use authenticator::{
     Authenticator, AuthenticatorBuilder, Follower, FollowerBuilder, Stats, UsageRecorder,
     UsageRecorderBuilder,
@@ -283,7 +287,9 @@ pub use lifecycle::{
     LifecycleError, LifecycleErrorKind, NewToken,
 };
 #[doc(inline)]
-pub use middleware::{ApiTokenAuth, ApiTokenLayer, LayerError, RequireScopeLayer};
+pub use middleware::{
+    ApiTokenAuth, ApiTokenLayer, LayerError, Refusal, RequestHead, RequireScopeLayer,
+};
 pub use name::{MAX_NAME_LEN, NameError, NamePartError, check_name_part, normalize_name};
 pub use principal::AppPrincipal;
 pub use record::{SuccessorError, TokenRecord, TokenStatus, TransitionError};
@@ -292,14 +298,15 @@ pub use restrictions::{Restrictions, RestrictionsError};
 pub use scope::{Scope, ScopeError, ScopeSet};
 #[doc(inline)]
 pub use store::{
-    Answer, AppQuery, Applied, AuditLog, AuditQuery, Change, ChangeHistory, ChangeLog, Changes,
-    IdempotencyKey, LivePage, LoggedChange, MemoryStore, Mutation, Op, Page, PageSize, Plan,
-    Repeated, Revision, Rotation, Snapshot, StoreError, StoreErrorKind, TableRegistry, Tables,
-    TokenQuery, TokenRegistry, TokenRegistryExt, TokenStore, TokenTarget, Transactional, Usage,
-    UsageLog, UsedKey, Write,
+    Answer, AppQuery, Applied, AuditLog, AuditQuery, Change, ChangeHistory, ChangeLog,
+    ChangeLogStreams, Changes, IdempotencyKey, LivePage, LoggedChange, MemoryStore, Mutation, Op,
+    Page, PageSize, Plan, Repeated, Revision, Rotation, Snapshot, StoreError, StoreErrorKind,
+    TableRegistry, Tables, TokenQuery, TokenRegistry, TokenRegistryExt, TokenRegistryStreams,
+    TokenStore, TokenTarget, Transactional, Usage, UsageLog, UsedKey, Write,
 };
 pub use time::{TimeError, end_of_day, parse_expiry, parse_instant};
 pub use token::{
     ApiToken, DigestError, MaskError, MaskedToken, PrefixError, TokenDigest, TokenFormat, TokenId,
     TokenIdError,
 };
+pub use words::WordError;

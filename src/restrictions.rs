@@ -4,6 +4,8 @@ use std::{fmt, str::FromStr};
 
 use thiserror::Error;
 
+use crate::text::serde_text;
+
 /// Restrictions of a token beyond its scopes and its expiry: an opaque text.
 ///
 /// A store keeps it byte for byte. This version understands no restrictions, so it refuses every token
@@ -58,6 +60,8 @@ impl FromStr for Restrictions {
         Self::new(text)
     }
 }
+
+serde_text!(Restrictions, "restrictions of a token");
 
 /// The text cannot be the restrictions of a token.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]

@@ -11,6 +11,7 @@ mod request;
 
 use std::{fmt, sync::Arc, time::Duration};
 
+use futures_core::Stream;
 use jiff::Timestamp;
 
 pub use app_tokens::AppTokens;
@@ -31,7 +32,9 @@ use crate::{
     grantable::Grantable,
     name,
     record::TokenRecord,
-    store::{IdempotencyKey, Op, Page, RegistryLogs, TokenQuery, TokenRegistry, TokenTarget},
+    store::{
+        IdempotencyKey, Op, Page, RegistryLogs, TokenQuery, TokenRegistry, TokenTarget, records,
+    },
     token::{MaskedToken, TokenDigest, TokenFormat, TokenId},
 };
 
@@ -222,6 +225,19 @@ impl ApiTokens {
             return Ok(Page::empty());
         }
         Ok(self.shared.registry.tokens(query, self.now()).await?)
+    }
+
+    /// Streams tokens as [`list`](Self::list) lists them, with the terms of
+    /// [`store::pages`](crate::store::pages): the limit of the query is the size of the pages, and an
+    /// error ends the stream.
+    pub fn stream_tokens(
+        &self,
+        query: TokenQuery,
+    ) -> impl Stream<Item = Result<TokenRecord, LifecycleError>> + Send + Unpin {
+        records(query.after, move |after| {
+            let query = query.clone().after(after);
+            async move { self.list(&query).await }
+        })
     }
 
     /// Rotates a token: issues a successor with the same app, name and scopes, and lets the token

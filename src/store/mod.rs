@@ -14,6 +14,7 @@ mod memory;
 mod mutation;
 mod page;
 mod repeat;
+mod stream;
 mod tables;
 
 use std::fmt::Debug;
@@ -32,6 +33,8 @@ pub use memory::MemoryStore;
 pub use mutation::{Applied, Mutation, Op, Plan, Snapshot, TokenRegistryExt, UsedKey, Write};
 pub use page::{AppQuery, Page, PageSize, TokenQuery};
 pub use repeat::{IdempotencyKey, Repeated};
+pub(crate) use stream::live_pages;
+pub use stream::{ChangeLogStreams, TokenRegistryStreams, pages, records};
 pub use tables::{TableRegistry, Tables, Transactional};
 
 pub use crate::{

@@ -127,19 +127,13 @@ impl TokenDigest {
     }
 }
 
-impl ConstantTimeEq for TokenDigest {
+impl PartialEq for TokenDigest {
     // One `subtle` comparison of the folded difference: comparing the two as byte slices puts an
     // optimization barrier after each byte and takes longer than the hash itself.
-    fn ct_eq(&self, other: &Self) -> subtle::Choice {
+    fn eq(&self, other: &Self) -> bool {
         let (a, b) = (self.words(), other.words());
         let difference = (a[0] ^ b[0]) | (a[1] ^ b[1]) | (a[2] ^ b[2]) | (a[3] ^ b[3]);
-        difference.ct_eq(&0)
-    }
-}
-
-impl PartialEq for TokenDigest {
-    fn eq(&self, other: &Self) -> bool {
-        self.ct_eq(other).into()
+        difference.ct_eq(&0).into()
     }
 }
 
@@ -165,6 +159,17 @@ impl FromStr for TokenDigest {
         from_hex(text.as_bytes()).map(Self).ok_or(DigestError)
     }
 }
+
+#[cfg(feature = "serde")]
+impl serde::Serialize for TokenDigest {
+    /// Writes the digest in hexadecimal.
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.to_hex())
+    }
+}
+
+#[cfg(feature = "serde")]
+crate::text::deserialize_text!(TokenDigest, "digest");
 
 fn from_hex(text: &[u8]) -> Option<[u8; TokenDigest::LEN]> {
     if text.len() != 2 * TokenDigest::LEN {

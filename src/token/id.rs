@@ -4,7 +4,11 @@ use jiff::Timestamp;
 use thiserror::Error;
 use uuid::Uuid;
 
-use crate::entropy::{Entropy, EntropyError};
+use crate::{
+    entropy::{Entropy, EntropyError},
+    text::serde_text,
+    uuid_v7::uuid_v7,
+};
 
 /// A token's public handle: what logs, URLs and dashboards carry in place of the token.
 ///
@@ -59,13 +63,6 @@ impl TokenId {
     }
 }
 
-pub(crate) fn uuid_v7(now: Timestamp, entropy: &dyn Entropy) -> Result<Uuid, EntropyError> {
-    let mut random = [0; 10];
-    entropy.fill(&mut random)?;
-    let milliseconds = u64::try_from(now.as_millisecond()).unwrap_or(0);
-    Ok(uuid::Builder::from_unix_timestamp_millis(milliseconds, &random).into_uuid())
-}
-
 impl fmt::Display for TokenId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(&self.0, f)
@@ -85,6 +82,8 @@ impl FromStr for TokenId {
         Uuid::try_parse(text).map(Self).map_err(|_| TokenIdError)
     }
 }
+
+serde_text!(TokenId, "token id");
 
 /// The text is not a token's identifier.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]

@@ -2,13 +2,14 @@
 
 mod digest;
 mod format;
+mod grammar;
 mod id;
 mod mask;
 mod secret;
 
 pub use digest::{DigestError, TokenDigest};
 pub use format::{PrefixError, TokenFormat};
-pub(crate) use id::uuid_v7;
+pub(crate) use grammar::is_b64token;
 pub use id::{TokenId, TokenIdError};
 pub use mask::{MaskError, MaskedToken};
 pub use secret::ApiToken;

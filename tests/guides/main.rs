@@ -12,7 +12,6 @@ mod custom_store;
 mod embed;
 mod items;
 mod links;
-mod measure;
 mod names;
 mod pages;
 mod rotation;

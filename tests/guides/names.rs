@@ -39,7 +39,8 @@ fn is_test(text: &str, name: &str, everywhere: &Sources) -> bool {
 
 /// The names of tests, each with the file that it stands in if that is named too.
 fn named(page: &Page) -> Vec<(usize, Option<String>, String)> {
-    let with_file = Regex::new(r"`((?:tests|src|benches)/[\w/.-]+)::(\w+)`").unwrap();
+    let with_file =
+        Regex::new(r"`((?:crates/\w+/)?(?:tests|src|benches)/[\w/.-]+)::(\w+)`").unwrap();
     // In brackets, a name of at least four words is that of a test.
     let bracketed = Regex::new(r"\(((?:`[a-z0-9_]+`(?:, )?)+)").unwrap();
     let alone = Regex::new(r"`([a-z0-9]+(?:_[a-z0-9]+){3,})`").unwrap();
@@ -70,11 +71,12 @@ fn faults(page: &Page, everywhere: &Sources) -> Vec<String> {
     faults
 }
 
-/// The files of the tests and of the library, which holds unit tests and the conformance suite. What
+/// The files of the tests and of the packages, which holds unit tests and the conformance suite. What
 /// this file says does not count.
 fn everywhere() -> Sources {
     let mut files = rust_files(&root().join("tests"));
     files.extend(rust_files(&root().join("src")));
+    files.extend(rust_files(&root().join("crates")));
     files.retain(|(path, _)| !path.ends_with(file!()));
     files
 }
@@ -116,14 +118,13 @@ fn a_name_of_no_test_is_found() {
         "| threat | answer | `tests/guides/links.rs::a_name_that_is_not_there` |",
         "| threat | answer | `tests/guides/links.rs::picture_faults` |",
         "| threat | answer | `tests/guides/links.rs::code_is_shown_as_it_is_compiled` |",
-        "| threat | answer | `tests/guides/measure.rs::measure` |",
+        "| threat | answer | `tests/guides/postgres.rs::block` |",
         "| threat | answer | `tests/nowhere.rs::code_is_shown_as_it_is_compiled` |",
     ] {
         let page = Page::parse("page.md".into(), text);
         assert_eq!(faults(&page, &everywhere).len(), 1, "{text}");
     }
-    let text =
-        "`tests/guides/code.rs::code_is_shown_as_it_is_compiled` (`every_request_is_counted`)";
+    let text = "`tests/guides/code.rs::code_is_shown_as_it_is_compiled` (`thousands_are_apart`)";
     let page = Page::parse("page.md".into(), text);
     assert_eq!(faults(&page, &everywhere), [""; 0]);
 }

@@ -7,14 +7,16 @@ use std::{
     process::ExitCode,
 };
 
-use clap::{Args, Parser, Subcommand, error::ErrorKind};
+use clap::{Parser, Subcommand, error::ErrorKind};
 use clap_complete::Shell;
 
 use crate::{
     app, backup, bench, cache, events,
     failure::{Failure, Status},
     moving::{export, import},
-    output, serve,
+    note::note,
+    options::Options,
+    serve,
     session::Purpose,
     token, verify,
 };
@@ -35,42 +37,6 @@ pub(crate) struct Cli {
     pub(crate) options: Options,
     #[command(subcommand)]
     pub(crate) command: Command,
-}
-
-/// What every command takes.
-#[derive(Args)]
-#[command(next_help_heading = "Options of every command")]
-pub(crate) struct Options {
-    /// The store, `sqlite://PATH` or `postgres://USER@HOST/DATABASE`; a URL with a password belongs
-    /// into the variable, where others on the machine cannot see it
-    #[arg(
-        long,
-        global = true,
-        value_name = "URL",
-        env = "API_TOKENS_STORE",
-        hide_env_values = true
-    )]
-    pub(crate) store: Option<String>,
-    /// The schema of a PostgreSQL database that the tables lie in; the first of the search path unless
-    /// it is given
-    #[arg(
-        long,
-        global = true,
-        value_name = "NAME",
-        env = "API_TOKENS_SCHEMA",
-        hide_env_values = true
-    )]
-    pub(crate) schema: Option<String>,
-    /// The prefix of the tokens, like `acme_live`: what the service was built with
-    #[arg(long, global = true, env = "API_TOKENS_PREFIX", hide_env_values = true)]
-    pub(crate) prefix: Option<String>,
-    /// Write nothing to the store, as a standby or a role that may only read demands; for `serve` and
-    /// for commands that list, show, verify or export
-    #[arg(long, global = true)]
-    pub(crate) read_only: bool,
-    /// Print JSON, one object on each line
-    #[arg(long, global = true)]
-    pub(crate) json: bool,
 }
 
 #[derive(Subcommand)]
@@ -96,7 +62,7 @@ pub(crate) enum Command {
     /// Clear the caches of running nodes
     #[command(subcommand)]
     Cache(cache::Command),
-    /// Measure what verifying a token costs with a store
+    /// Measure what verifying a token costs with a store, or compare several
     Bench(bench::Arguments),
     /// Serve the management API, the dashboard, and an endpoint that proxies ask about each request
     Serve(serve::Arguments),
@@ -115,9 +81,9 @@ impl Command {
             Self::Token(command) => command.purpose(),
             Self::Serve(arguments) => arguments.purpose(),
             Self::Cache(_) => Purpose::Change,
-            Self::Bench(_) => Purpose::Fill { passing: true },
             Self::Import(_) => Purpose::Fill { passing: false },
             Self::Backup(_)
+            | Self::Bench(_)
             | Self::Completions { .. }
             | Self::Events(_)
             | Self::Export(_)
@@ -129,11 +95,12 @@ impl Command {
 
 impl Cli {
     /// Whether the command is for what it prints on standard output, and that cannot be had again:
-    /// a token, or an export.
+    /// a token, an export or a measurement.
     pub(crate) fn hands_over(&self) -> bool {
         match &self.command {
             Command::Token(command) => command.hands_over(),
             Command::Export(arguments) => !arguments.has_file(),
+            Command::Bench(_) => true,
             _ => false,
         }
     }
@@ -144,7 +111,7 @@ impl Cli {
             ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => print_help(&error),
             _ => {
                 match without_secrets(&error.to_string(), env::args_os().skip(1)) {
-                    Some(text) => output::note(text.trim_end()),
+                    Some(text) => note(text.trim_end()),
                     None => drop(error.print()),
                 }
                 Status::Usage.into()

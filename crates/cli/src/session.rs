@@ -2,17 +2,19 @@
 
 use std::{env, sync::Arc, time::Duration};
 
+use futures_util::TryStreamExt;
 use tower_api_tokens::{
     ApiTokens, ApiTokensBuilder, AppId, AppQuery, AppRecord, TokenFormat, TokenRegistry,
+    TokenRegistryStreams,
 };
 use tower_api_tokens_admin::{Actor, Operations, Operator};
-use tower_api_tokens_sqlx::SqliteStore;
+use tower_api_tokens_sqlx::AnyStore;
 
 use crate::{
-    cli::Options,
     failure::Failure,
-    output::note,
-    store::{Access, Store, check_place},
+    note::note,
+    options::{Options, given},
+    store::{Access, Store},
 };
 
 /// The format of commands that neither make nor judge a token.
@@ -51,16 +53,21 @@ pub(crate) struct Session {
     pub(crate) json: bool,
     /// Nothing may be written to the store.
     pub(crate) read_only: bool,
-    sqlite: Option<SqliteStore>,
+    store: AnyStore,
 }
 
 impl Session {
     pub(crate) async fn open(options: &Options, purpose: Purpose) -> Result<Self, Failure> {
-        let Some(url) = given(options.store.as_deref()) else {
-            return Err(Failure::usage(
-                "which store? Give `--store sqlite://PATH` or `--store postgres://USER@HOST/DATABASE`, or set API_TOKENS_STORE",
-            ));
-        };
+        let url = options.store()?.ok_or_else(no_store)?;
+        Self::open_at(url, options, purpose).await
+    }
+
+    /// Opens the store at a URL in place of the one of the options.
+    pub(crate) async fn open_at(
+        url: &str,
+        options: &Options,
+        purpose: Purpose,
+    ) -> Result<Self, Failure> {
         let prefix = given(options.prefix.as_deref());
         if prefix.is_none() && matches!(purpose, Purpose::Issue | Purpose::Serve { .. }) {
             return Err(Failure::usage(
@@ -75,23 +82,18 @@ impl Session {
             purpose,
             Purpose::Serve { .. } | Purpose::Fill { passing: true }
         );
-        check_place(url, passing)?;
-        let Store {
-            registry,
-            tokens,
-            read_only,
-            sqlite,
-        } = Store::open(url, given(options.schema.as_deref()), format, access).await?;
+        let Store { opened, tokens } =
+            Store::open(url, options.schema_of(url), format, access, !passing).await?;
         let tokens = set_up(tokens, purpose, prefix.is_some()).build();
         let operations = Operations::new(&tokens);
         Ok(Self {
-            registry,
+            registry: Arc::new(opened.clone()),
             operator: operations.by(Actor::unrestricted(&user())),
             operations,
             tokens,
             json: options.json,
-            read_only,
-            sqlite,
+            read_only: opened.is_read_only(),
+            store: opened,
         })
     }
 
@@ -103,9 +105,7 @@ impl Session {
                 self.operations.waiting_events()
             ));
         }
-        if let Some(store) = self.sqlite {
-            store.close().await;
-        }
+        self.store.close().await;
     }
 
     /// Finds an app by its identifier or its name, whichever fits; `id:IDENTIFIER` fits no name.
@@ -123,14 +123,11 @@ impl Session {
             found.extend(self.registry.app(&id).await?);
         }
         // Selects those with the name in theirs.
-        let mut query = AppQuery::default().name(named).limit(1000);
-        loop {
-            let page = self.registry.apps(&query).await?;
-            let fits = |app: &AppRecord| app.name == named && app.id.as_str() != named;
-            found.extend(page.items.into_iter().filter(fits));
-            match page.next {
-                Some(next) => query = query.after(next),
-                None => break,
+        let query = AppQuery::default().name(named).limit(1000);
+        let mut apps = self.registry.stream_apps(query);
+        while let Some(app) = apps.try_next().await? {
+            if app.name == named && app.id.as_str() != named {
+                found.push(app);
             }
         }
         match found.as_slice() {
@@ -148,6 +145,13 @@ impl Session {
             }
         }
     }
+}
+
+/// No store was named.
+pub(crate) fn no_store() -> Failure {
+    Failure::usage(
+        "which store? Give `--store sqlite://PATH` or `--store postgres://USER@HOST/DATABASE`, or set API_TOKENS_STORE",
+    )
 }
 
 fn no_such_app() -> Failure {
@@ -191,11 +195,6 @@ fn set_up(tokens: ApiTokensBuilder, purpose: Purpose, knows_prefix: bool) -> Api
         _ if knows_prefix => tokens,
         _ => tokens.accept_any_format(),
     }
-}
-
-/// An option, or the variable in its place, that is not empty.
-pub(crate) fn given(option: Option<&str>) -> Option<&str> {
-    option.filter(|text| !text.is_empty())
 }
 
 /// Who is at work, for the audit: `cli:` and the name of the user.

@@ -76,6 +76,16 @@ pub struct UsedKey {
 }
 
 impl UsedKey {
+    /// Creates the record of a token that was created under a key at an instant.
+    #[must_use]
+    pub fn new(key: IdempotencyKey, token: TokenId, used_at: Timestamp) -> Self {
+        Self {
+            key,
+            token,
+            used_at,
+        }
+    }
+
     /// Whether the key still makes a request at `now` a repetition. A store may drop it after that.
     #[must_use]
     pub fn counts_at(&self, now: Timestamp) -> bool {

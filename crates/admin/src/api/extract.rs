@@ -11,8 +11,11 @@ use http::{
 };
 use serde::de::DeserializeOwned;
 
-use super::{MAX_BODY, fields::KeyText};
+use super::fields::KeyText;
 use crate::{RequestKey, problem::Problem};
+
+/// The longest body of a request, in bytes.
+pub(super) const MAX_BODY: usize = 16 * 1024;
 
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 

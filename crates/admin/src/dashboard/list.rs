@@ -4,34 +4,33 @@ use std::error::Error;
 
 use askama::Template;
 use axum::{
-    extract::{Query, State, rejection::QueryRejection},
+    extract::{Query, State},
     response::Response,
 };
 use http::StatusCode;
 use serde::Deserialize;
-use tower_api_tokens::{AppId, TokenQuery, TokenStatus, check_name_part};
+use tower_api_tokens::{AppId, TokenId, TokenQuery, TokenStatus, check_name_part};
 
 use super::{
-    Settings,
     app_choice::AppChoice,
     curl::Snippet,
     message::Message,
     page::{Page, query_string, render},
+    request::Asked,
     session::Session,
-    view::{Notice, TokenView, Tone},
+    settings::Settings,
+    view::{Notice, TokenView, Tone, status_label},
     words::sentence,
 };
 
 /// How many tokens a page shows.
 const TOKENS_OF_A_PAGE: usize = 50;
 
-const STATUSES: &[(&str, &str)] = &[
-    ("live", "Active"),
-    ("revoked", "Revoked"),
-    ("expired", "Expired"),
-    ("app_disabled", "App disabled"),
-    ("restricted", "Restricted"),
-];
+fn statuses() -> Vec<(&'static str, &'static str)> {
+    let all = TokenStatus::ALL.iter().copied();
+    all.map(|status| (status.as_str(), status_label(status)))
+        .collect()
+}
 
 #[derive(Template)]
 #[template(path = "tokens.html")]
@@ -43,7 +42,8 @@ struct TokensPage {
     curl: Option<Snippet>,
     filter: Filter,
     apps: AppChoice,
-    statuses: &'static [(&'static str, &'static str)],
+    /// The statuses that can be chosen, each with its label.
+    statuses: Vec<(&'static str, &'static str)>,
     /// Whether the filter is one.
     listed: bool,
     tokens: Vec<TokenView>,
@@ -93,21 +93,13 @@ impl Filter {
             query = query.app(app.map_err(|wrong| error(&wrong))?);
         }
         if !self.status.is_empty() {
-            query = query.status(match self.status.as_str() {
-                "live" => TokenStatus::Live,
-                "revoked" => TokenStatus::Revoked,
-                "expired" => TokenStatus::Expired,
-                "app_disabled" => TokenStatus::AppDisabled,
-                "restricted" => TokenStatus::Restricted,
-                _ => {
-                    let says = "There is no such status: choose one of the list.";
-                    return Err(Wrong::bad(says.to_owned()));
-                }
-            });
+            let says = "There is no such status: choose one of the list.";
+            let status = self.status.parse();
+            query = query.status(status.map_err(|_| Wrong::bad(says.to_owned()))?);
         }
         if self.paged() {
             let says = "There is no such page: go to the first.";
-            let after = self.after.parse();
+            let after = self.after.parse::<TokenId>();
             query = query.after(after.map_err(|_| Wrong::bad(says.to_owned()))?);
         }
         Ok(query)
@@ -149,7 +141,7 @@ impl Wrong {
 pub(super) async fn show(
     State(settings): State<Settings>,
     session: Session,
-    filter: Result<Query<Filter>, QueryRejection>,
+    filter: Asked<Filter>,
 ) -> Result<Response, Message> {
     let Ok(Query(mut filter)) = filter else {
         return Err(Message::bad_request(
@@ -194,7 +186,7 @@ pub(super) async fn show(
         page,
         filter,
         apps,
-        statuses: STATUSES,
+        statuses: statuses(),
         listed: wrong.is_none(),
         notice: wrong
             .as_ref()

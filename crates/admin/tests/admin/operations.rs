@@ -42,6 +42,7 @@ async fn an_operator_runs_a_token_through_its_life() {
         let presented = live.token().expose().as_bytes();
         assert!(
             platform
+                .scene
                 .tokens
                 .authenticator()
                 .authenticate(presented)
@@ -70,7 +71,7 @@ async fn an_operator_runs_a_token_through_its_life() {
         None
     );
 
-    platform.clock.advance(DAY);
+    platform.scene.clock.advance(DAY);
     assert_eq!(alice.purge(alice.now()).await.unwrap(), 1);
 }
 
@@ -113,7 +114,12 @@ async fn nobody_grants_what_they_do_not_hold() {
         .await
         .unwrap_err();
     assert!(error.to_string().contains("`a b`"), "{error}");
-    let listed = platform.tokens.list(&TokenQuery::default()).await.unwrap();
+    let listed = platform
+        .scene
+        .tokens
+        .list(&TokenQuery::default())
+        .await
+        .unwrap();
     assert_eq!(listed.items.len(), 3);
 }
 
@@ -198,7 +204,7 @@ async fn a_key_rotates_once() {
 async fn a_store_that_panics_has_failed() {
     let platform = Platform::new();
     let (alice, app) = (platform.alice(), platform.app().await);
-    platform.store.set_fault(Fault::Panic);
+    platform.scene.store.set_fault(Fault::Panic);
     let id = TokenId::from_bytes([1; 16]);
     let errors = [
         alice.revoke(id).await.unwrap_err(),
@@ -221,12 +227,12 @@ async fn an_operation_ends_although_its_caller_has_gone() {
         .unwrap()
         .record()
         .id;
-    platform.store.set_fault(Fault::Hang);
-    let calls = platform.store.calls();
+    platform.scene.store.set_fault(Fault::Hang);
+    let calls = platform.scene.store.calls();
     let caller = tokio::spawn(async move { alice.revoke(id).await });
-    wait_until(|| platform.store.calls() > calls).await;
+    wait_until(|| platform.scene.store.calls() > calls).await;
     caller.abort();
-    platform.store.set_fault(Fault::None);
+    platform.scene.store.set_fault(Fault::None);
     wait_until(|| {
         platform
             .sink
@@ -234,7 +240,16 @@ async fn an_operation_ends_although_its_caller_has_gone() {
             .contains(&"alice token.revoke done".into())
     })
     .await;
-    assert!(platform.tokens.get(id).await.unwrap().revoked_at.is_some());
+    assert!(
+        platform
+            .scene
+            .tokens
+            .get(id)
+            .await
+            .unwrap()
+            .revoked_at
+            .is_some()
+    );
 }
 
 #[tokio::test]
@@ -242,6 +257,7 @@ async fn a_read_only_store_says_so() {
     let platform = Platform::new();
     let alice = platform.alice();
     platform
+        .scene
         .store
         .set_fault(Fault::WriteError(StoreErrorKind::ReadOnly));
     let error = alice.create_app(None, "a").await.unwrap_err();
