@@ -24,6 +24,11 @@ use crate::{
 ///
 /// As for [`TokenRegistry`](super::TokenRegistry). Events are neither changed nor removed, and
 /// outlive the apps and tokens that they are about.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not an audit log",
+    label = "this needs `AuditLog`",
+    note = "implement `AuditLog` for what keeps audit events; stores of this crate do"
+)]
 #[async_trait]
 pub trait AuditLog: Debug + Send + Sync + 'static {
     /// Appends an event.

@@ -89,6 +89,12 @@ use crate::{
 /// The future may be dropped at any await. That must leave nothing behind: no lock, no connection
 /// in the midst of a statement.
 ///
+/// # Restrictions
+///
+/// A store returns the [restrictions](TokenRecord::restrictions) of a token as they were written, byte for
+/// byte. One that cannot tell whether a token has some must not return it as a token without: that would
+/// admit more than was granted.
+///
 /// # Secrecy
 ///
 /// A store sees digests, never plaintext. It may look up by a part of the digest or under a loose
@@ -175,6 +181,14 @@ pub trait TokenStore: Debug + Send + Sync + 'static {
 ///
 /// Where a store can be cloned, the clones share one state.
 ///
+/// # Restrictions
+///
+/// The [restrictions](TokenRecord::restrictions) of a token are kept byte for byte. A rotation whose
+/// successor lacks those of the token that it replaces fails with
+/// [`InvalidRecord`](StoreErrorKind::InvalidRecord), as [`TokenRecord::check_successor`] says. Where programs
+/// of older versions write to the same store, they must not be able to drop them, and a token that they
+/// cannot judge looks expired to them.
+///
 /// # Secrecy
 ///
 /// As for [`TokenStore`]. No column, log line or error holds plaintext.
@@ -200,6 +214,8 @@ pub trait TokenRegistry: TokenStore {
     /// - [`Conflict`](StoreErrorKind::Conflict), with the
     ///   [`TransitionError`](crate::TransitionError), if the state of a token does not allow its
     ///   rotation;
+    /// - [`InvalidRecord`](StoreErrorKind::InvalidRecord) if the successor of a token lacks its
+    ///   restrictions, or the store cannot keep a record;
     /// - [`NotGranted`](StoreErrorKind::NotGranted), with the [`GrantError`](crate::GrantError), if
     ///   enabling an app would admit tokens that the actor may not grant;
     /// - [`Unsupported`](StoreErrorKind::Unsupported) if the store does not know the operation, cannot
