@@ -101,11 +101,12 @@
 //! # Measure
 //!
 //! ```text
-//! cargo run --release -p latency -- --tokens 100000 --unknown 5% --skew zipf --concurrency 8
+//! api-tokens bench --store sqlite://bench.db --tokens 100000 --unknown 5% --skew zipf
 //! ```
 //!
-//! shows what a request pays for being verified on your machine: with an SQLite file of its own, or
-//! with the store that `--store` names.
+//! shows what a request pays for being verified on your machine, with an SQLite or PostgreSQL
+//! database that it fills with tokens. With several `--store`, or with the files that load tests
+//! wrote, it shows the stores side by side at one rate, and `--plot` draws them.
 //!
 //! | kind | requests | a second | p50 | p90 | p99 | p99.9 | max |
 //! |---|---|---|---|---|---|---|---|
@@ -117,10 +118,12 @@
 //!
 //! That is from an AMD EPYC virtual machine with two cores. Other programs kept it busy all the
 //! while, at a lower priority: the columns on the right are theirs. Without a schedule it verified
-//! 179,722 requests a second. A latency counts from the instant at which a request was due, whether
-//! earlier ones had been answered or not. The [guide to measuring](guide/measure/index.html) explains
-//! the kinds and the columns, and `docs/latency.svg` shows the distributions. `testing::latency`
-//! measures a store of your own (feature `testing`).
+//! 179,722 requests a second; the table is of a quarter of that rate. A latency counts from the
+//! instant at which a request was due, whether earlier ones had been answered or not.
+//!
+//! `testing::latency` measures a store of your own (feature `testing`): a `Report` prints such a
+//! table and keeps the whole histograms as JSON. The [guide to measuring](guide/measure/index.html)
+//! explains the kinds and the columns, and measures a table in PostgreSQL against `PostgresStore`.
 //!
 //! ```text
 //! cargo bench --bench bar
