@@ -77,6 +77,7 @@ mod figures;
 mod json;
 mod kind;
 mod load;
+mod number;
 mod plan;
 mod subjects;
 mod table;

@@ -13,9 +13,9 @@ use tower_api_tokens::{StoreError, StoreErrorKind};
 
 use super::{
     SqliteStore,
-    error::{from_sqlx, is_busy},
-    file::{beside, create_new, directory_of, fresh_name, from_io},
-    open::{check_path, inspect, keeping_journal, mode, settings_error},
+    error::{from_sqlx, is_busy, settings_error},
+    file::{beside, create_new, directory_of, fresh_name, from_io, keeping_journal},
+    open::{check_path, inspect, mode},
     writer::execute,
 };
 

@@ -6,6 +6,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
+    time::Duration,
 };
 
 use futures_util::{FutureExt, future::BoxFuture};
@@ -15,10 +16,10 @@ use sqlx::{
 use tokio::{sync::Mutex, time::timeout};
 use tower_api_tokens::{StoreError, StoreErrorKind};
 
-use super::{
-    error::{from_sqlx, taints},
-    open::BUSY_TIMEOUT,
-};
+use super::error::{from_sqlx, taints};
+
+/// How long to wait for another that writes.
+pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
 #[derive(Clone)]
 pub(super) enum Writer {
