@@ -254,6 +254,7 @@ mod name;
 mod principal;
 mod record;
 mod rejection;
+mod restrictions;
 mod scope;
 pub mod store;
 mod telemetry;
@@ -277,7 +278,10 @@ pub mod guide;
 
 pub use app::{AppId, AppIdError, AppRecord};
 pub use audit::{AuditAction, AuditEvent, AuditEventId, AuditEventIdError, AuditOutcome, one_line};
-pub use authenticator::{Authenticator, AuthenticatorBuilder, Follower, FollowerBuilder, Stats};
+pub use authenticator::{
+    Authenticator, AuthenticatorBuilder, Follower, FollowerBuilder, Stats, UsageRecorder,
+    UsageRecorderBuilder,
+};
 pub use clock::{Clock, SystemClock};
 pub use entropy::{Entropy, EntropyError, SystemEntropy};
 pub use grantable::{GrantError, Grantable};
@@ -291,16 +295,17 @@ pub use middleware::{
 };
 pub use name::{MAX_NAME_LEN, NameError, NamePartError, check_name_part, normalize_name};
 pub use principal::AppPrincipal;
-pub use record::{TokenRecord, TokenStatus, TransitionError};
+pub use record::{SuccessorError, TokenRecord, TokenStatus, TransitionError};
 pub use rejection::{Rejection, RejectionKind};
+pub use restrictions::{Restrictions, RestrictionsError};
 pub use scope::{Scope, ScopeError, ScopeSet};
 #[doc(inline)]
 pub use store::{
-    Answer, AppQuery, Applied, AuditLog, AuditQuery, Change, ChangeLog, ChangeLogStreams, Changes,
-    IdempotencyKey, LivePage, LoggedChange, MemoryStore, Mutation, Op, Page, PageSize, Plan,
-    Repeated, Revision, Rotation, Snapshot, StoreError, StoreErrorKind, TokenQuery, TokenRegistry,
-    TokenRegistryExt, TokenRegistryStreams, TokenStore, TokenTarget, Usage, UsageLog, UsedKey,
-    Write,
+    Answer, AppQuery, Applied, AuditLog, AuditQuery, Change, ChangeHistory, ChangeLog,
+    ChangeLogStreams, Changes, IdempotencyKey, LivePage, LoggedChange, MemoryStore, Mutation, Op,
+    Page, PageSize, Plan, Repeated, Revision, Rotation, Snapshot, StoreError, StoreErrorKind,
+    TableRegistry, Tables, TokenQuery, TokenRegistry, TokenRegistryExt, TokenRegistryStreams,
+    TokenStore, TokenTarget, Transactional, Usage, UsageLog, UsedKey, Write,
 };
 pub use time::{TimeError, end_of_day, parse_expiry, parse_instant};
 pub use token::{

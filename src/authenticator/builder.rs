@@ -1,4 +1,8 @@
-use std::{fmt, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    sync::{Arc, atomic::AtomicBool},
+    time::Duration,
+};
 
 use super::{
     Authenticator,
@@ -151,6 +155,7 @@ impl AuthenticatorBuilder {
                 cache: Cache::new(self.capacity, self.absent_capacity, self.max_staleness),
                 tallies: Tallies::default(),
                 trouble: StoreTrouble::default(),
+                records_usage: AtomicBool::new(false),
             }),
         }
     }

@@ -24,6 +24,10 @@ const BATCH: usize = 1000;
 /// How long the store may take for it.
 pub(super) const WITHIN: Duration = Duration::from_secs(10);
 
+/// How long the latest usage may take to be recorded in the end: a batch that is under way may time out,
+/// and be tried once more.
+pub(super) const END_WITHIN: Duration = WITHIN.saturating_mul(2);
+
 /// Gathers usage and hands it to the store, in the order of the tokens' identifiers so that
 /// recorders of several processes cannot block each other for good.
 pub(super) struct Recorder {

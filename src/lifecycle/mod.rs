@@ -397,6 +397,7 @@ impl ApiTokens {
             now,
         );
         successor.scopes = old.scopes.clone();
+        successor.restrictions = old.restrictions.clone();
         successor.expires_at = old.expiry_of_successor(now);
         self.authority
             .check_grant(&successor.scopes, successor.expires_at)?;

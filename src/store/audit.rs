@@ -88,6 +88,15 @@ impl AuditQuery {
         self
     }
 
+    /// Makes a page of events that come with the latest first.
+    pub fn page(
+        &self,
+        events: impl IntoIterator<Item = AuditEvent>,
+    ) -> Page<AuditEvent, AuditEventId> {
+        let selected = events.into_iter().filter(|event| self.selects(event));
+        Page::first_of(selected, self.limit, |event| event.id)
+    }
+
     /// Whether an event is one of those that the query lists.
     #[must_use]
     pub fn selects(&self, event: &AuditEvent) -> bool {

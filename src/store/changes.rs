@@ -252,4 +252,10 @@ impl Usage {
             uses,
         }
     }
+
+    /// Adds the uses to those of a record. Its last use only moves forward.
+    pub fn add_to(&self, token: &mut TokenRecord) {
+        token.last_used_at = token.last_used_at.max(Some(self.last_used_at));
+        token.uses = token.uses.saturating_add(self.uses);
+    }
 }

@@ -7,12 +7,15 @@ mod answer;
 mod audit;
 mod changes;
 mod error;
+mod forward;
+mod history;
 mod logs;
 mod memory;
 mod mutation;
 mod page;
 mod repeat;
 mod stream;
+mod tables;
 
 use std::fmt::Debug;
 
@@ -23,6 +26,7 @@ pub use answer::Answer;
 pub use audit::{AuditLog, AuditQuery};
 pub use changes::{Change, ChangeLog, Changes, LivePage, LoggedChange, Revision, Usage, UsageLog};
 pub use error::{StoreError, StoreErrorKind};
+pub use history::ChangeHistory;
 pub(crate) use logs::RegistryLogs;
 pub use logs::audit_log;
 pub use memory::MemoryStore;
@@ -31,6 +35,7 @@ pub use page::{AppQuery, Page, PageSize, TokenQuery};
 pub use repeat::{IdempotencyKey, Repeated};
 pub(crate) use stream::live_pages;
 pub use stream::{ChangeLogStreams, TokenRegistryStreams, pages, records};
+pub use tables::{TableRegistry, Tables, Transactional};
 
 pub use crate::{
     clock::{from_microseconds, microseconds, truncate_to_microsecond},

@@ -19,17 +19,17 @@ use tokio::{
     time::{MissedTickBehavior, interval, timeout},
 };
 
-use super::{Authenticator, Shared, metrics, usage};
+use super::{
+    Authenticator, Shared, metrics,
+    recording::{INTERVAL, UsageClaim},
+    usage::{self, END_WITHIN},
+};
 use crate::{
     entropy::jittered,
     store::{ChangeLog, StoreError, StoreErrorKind, UsageLog},
 };
 use course::Course;
 use restore::Restorer;
-
-/// How long a follower may take to end: a batch of usage that is being recorded may time out, and
-/// be tried once more.
-const END_WITHIN: Duration = usage::WITHIN.saturating_mul(2);
 
 type OnLoad = dyn FnMut(usize) + Send;
 
@@ -98,7 +98,7 @@ impl FollowerBuilder {
             log,
             usage,
             poll_interval: Duration::from_secs(1),
-            usage_interval: Duration::from_secs(60),
+            usage_interval: INTERVAL,
             on_load: None,
         }
     }
@@ -180,7 +180,7 @@ impl FollowerBuilder {
     /// Returns an error if the store fails or takes longer for an answer than the
     /// [`lookup_timeout`](super::AuthenticatorBuilder::lookup_timeout), and one of the kind
     /// [`InvalidSettings`](StoreErrorKind::InvalidSettings) while the authenticator has another
-    /// follower.
+    /// follower, or usage is to be recorded and a [`UsageRecorder`](super::UsageRecorder) does that.
     ///
     /// # Panics
     ///
@@ -189,10 +189,12 @@ impl FollowerBuilder {
         let shared = self.authenticator.shared;
         let claim = Claim::new(&shared)?;
         let epoch = claim.epoch;
+        let records = self.usage;
+        let recording = records.is_some().then(|| UsageClaim::new(&shared));
+        let recording = recording.transpose()?;
         let (orders, inbox) = mpsc::channel(1);
         let (ready, is_ready) = oneshot::channel();
         let end = Arc::new(Notify::new());
-        let records = self.usage;
         let task = Task {
             recorder: records.map(|log| usage::Recorder::new(&shared, log, self.usage_interval)),
             log: self.log,
@@ -210,6 +212,7 @@ impl FollowerBuilder {
             end,
             task: tokio::spawn(run),
             claim: Claim { shared, epoch },
+            _recording: recording,
         };
         is_ready.await.map_err(|_| ended())??;
         Ok(follower)
@@ -255,6 +258,7 @@ pub struct Follower {
     end: Arc<Notify>,
     task: JoinHandle<Result<(), StoreError>>,
     claim: Claim,
+    _recording: Option<UsageClaim>,
 }
 
 type Done = oneshot::Sender<Result<(), StoreError>>;

@@ -52,7 +52,7 @@ async fn find(store: &Registry, token: &TokenRecord) -> Option<TokenRecord> {
 }
 
 /// Polls a call so many times, then drops it. Says whether it had ended.
-async fn dropped_after<T>(polls: usize, call: impl Future<Output = T>) -> bool {
+pub(super) async fn dropped_after<T>(polls: usize, call: impl Future<Output = T>) -> bool {
     let mut call = pin!(call);
     for _ in 0..polls {
         let polled = poll_fn(|cx| Poll::Ready(call.as_mut().poll(cx).is_ready())).await;

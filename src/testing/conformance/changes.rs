@@ -2,7 +2,7 @@ use futures_util::TryStreamExt;
 
 use super::{
     Registry,
-    fixtures::{app, at, change_log, read, token, token_record, tokens, usage_log},
+    fixtures::{app, at, change_log, read, restrictions, token, token_record, tokens, usage_log},
 };
 use crate::{
     Change, ChangeLogStreams, Changes, LoggedChange, Revision, Rotation, TokenRegistryExt,
@@ -130,6 +130,10 @@ pub async fn live_tokens_are_listed_whole(store: Registry) {
         .await
         .unwrap();
     expected.remove(4);
+    // Nobody can admit it who does not understand it.
+    let mut restricted = token_record(&app, 11);
+    restricted.restrictions = Some(restrictions("{}"));
+    store.insert(&restricted).await.unwrap();
     expected.reverse();
     let mut pages = change_log(&store).stream_live(4, at(0));
     let mut listed = Vec::new();

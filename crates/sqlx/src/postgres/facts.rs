@@ -99,12 +99,12 @@ pub(super) type Rights = &'static [(&'static str, &'static [&'static str])];
 pub(super) const VERSION: Rights = &[("_api_token_migrations", &["SELECT"])];
 
 pub(super) const READING: Rights = &[
-    ("api_token_records", &["SELECT"]),
+    ("api_token_details", &["SELECT"]),
     ("api_token_changes", &["SELECT"]),
 ];
 
 pub(super) const MANAGING: Rights = &[
-    ("api_token_records", &["SELECT"]),
+    ("api_token_details", &["SELECT"]),
     ("api_token_changes", &["SELECT"]),
     ("api_token_apps", &["SELECT", "INSERT", "UPDATE"]),
     ("api_tokens", &["SELECT", "INSERT", "UPDATE", "DELETE"]),

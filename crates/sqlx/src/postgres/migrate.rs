@@ -9,7 +9,7 @@ use super::{
 };
 
 /// In order; a migration that was released never changes.
-const MIGRATIONS: [(i64, &str, &str); 2] = [
+const MIGRATIONS: [(i64, &str, &str); 3] = [
     (
         1,
         "tokens",
@@ -19,6 +19,11 @@ const MIGRATIONS: [(i64, &str, &str); 2] = [
         2,
         "changes",
         include_str!("../../migrations/postgres/0002_changes.sql"),
+    ),
+    (
+        3,
+        "restrictions",
+        include_str!("../../migrations/postgres/0003_restrictions.sql"),
     ),
 ];
 

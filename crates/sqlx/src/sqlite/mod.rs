@@ -16,7 +16,7 @@ use std::{fmt, sync::Arc};
 
 use async_trait::async_trait;
 use futures_util::future::BoxFuture;
-use sqlx::{SqliteConnection, SqlitePool};
+use sqlx::SqliteConnection;
 use tokio::sync::Notify;
 use tower_api_tokens::{Answer, StoreError, TokenDigest, TokenStore};
 
@@ -28,7 +28,7 @@ use crate::rows::answer_from;
 #[cfg(doc)]
 use tower_api_tokens::StoreErrorKind;
 
-pub use sqlx::sqlite::SqliteConnectOptions;
+pub use sqlx::{SqlitePool, sqlite::SqliteConnectOptions};
 
 /// A store in an SQLite database: one file, or memory.
 ///
@@ -115,7 +115,44 @@ impl SqliteStore {
         open::open(options).await
     }
 
-    /// Closes the database for all clones of this handle, when what is under way has ended.
+    /// Opens the database of a pool that you have, and brings its tables up to date, so that tokens and
+    /// your own tables lie in one file.
+    ///
+    /// Reads go over the pool, by its settings: a lookup waits as long as
+    /// [`acquire_timeout`](sqlx::pool::PoolOptions::acquire_timeout) for a connection. Changes go over one
+    /// connection beside it, with the [durability](Self#durability) that the store promises; the file is
+    /// put in WAL mode. A change waits up to five seconds for a transaction of yours, and yours for a
+    /// change, for as long as the pool's `busy_timeout`.
+    ///
+    /// A database in memory lives as long as its connection, so its pool has to have one connection,
+    /// without an idle timeout or a lifetime, and to enforce foreign keys. All of it, changes too, goes
+    /// over that connection.
+    ///
+    /// ```
+    /// use sqlx::SqlitePool;
+    /// use tower_api_tokens_sqlx::SqliteStore;
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let directory = tempfile::tempdir()?;
+    /// # let url = format!("sqlite://{}/platform.db?mode=rwc", directory.path().display());
+    /// let pool = SqlitePool::connect(&url).await?;
+    /// let store = SqliteStore::open_on(pool).await?;
+    /// # store.close().await;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Returns the errors of [`open`](Self::open), and [`InvalidSettings`](StoreErrorKind::InvalidSettings)
+    /// if the pool sets another journal mode or would lose a database in memory.
+    pub async fn open_on(pool: SqlitePool) -> Result<Self, StoreError> {
+        open::open_on(pool).await
+    }
+
+    /// Closes the database for all clones of this handle, when what is under way has ended; the
+    /// connections of a pool that you gave it too.
     pub async fn close(&self) {
         self.writer.close().await;
         self.readers.close().await;
@@ -190,6 +227,10 @@ mod tests {
         fn is_send(_: impl Send) {}
         is_send(SqliteStore::open(""));
         is_send(SqliteStore::open_with(SqliteConnectOptions::new()));
+        is_send(async {
+            let pool = SqlitePool::connect_lazy("sqlite::memory:").map_err(from_sqlx)?;
+            SqliteStore::open_on(pool).await
+        });
         is_send(SqliteStore::restore("", ""));
         is_send(async {
             let store = SqliteStore::open("sqlite::memory:").await?;

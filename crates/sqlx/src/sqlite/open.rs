@@ -3,7 +3,7 @@
 use std::{fs, path::Path, str::FromStr, time::Duration};
 
 use sqlx::{
-    ConnectOptions, Connection, Row, SqliteConnection,
+    ConnectOptions, Connection, Row, SqliteConnection, SqlitePool,
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
 use tokio::time::{Instant, sleep};
@@ -94,14 +94,39 @@ pub(super) async fn open(options: SqliteConnectOptions) -> Result<SqliteStore, S
         return open_memory(options).await;
     }
     check_path(options.get_filename())?;
-    let options = settings(options)
-        .journal_mode(SqliteJournalMode::Wal)
-        .synchronous(SqliteSynchronous::Full);
-    let opened = patiently(|| open_once(&options)).await;
+    let options = writing(options);
+    let opened = patiently(|| open_once(&options, None)).await;
     opened.map_err(|error| explain(error, options.get_filename()))
 }
 
-async fn open_once(options: &SqliteConnectOptions) -> Result<SqliteStore, StoreError> {
+/// Opens the database of a pool, and reads through the pool.
+pub(super) async fn open_on(pool: SqlitePool) -> Result<SqliteStore, StoreError> {
+    let options = SqliteConnectOptions::clone(&pool.connect_options());
+    if is_in_memory(options.get_filename()) {
+        check_keeps_memory(&pool)?;
+        let mut connection = pool.acquire().await.map_err(from_sqlx)?;
+        check_foreign_keys(&mut connection).await?;
+        migrate(&mut connection).await?;
+        drop(connection);
+        return Ok(SqliteStore::on(pool.clone(), Writer::Memory(pool), None));
+    }
+    check_path(options.get_filename())?;
+    let options = writing(options);
+    let opened = patiently(|| open_once(&options, Some(&pool))).await;
+    opened.map_err(|error| explain(error, options.get_filename()))
+}
+
+/// What the connection for changes relies on.
+fn writing(options: SqliteConnectOptions) -> SqliteConnectOptions {
+    settings(options)
+        .journal_mode(SqliteJournalMode::Wal)
+        .synchronous(SqliteSynchronous::Full)
+}
+
+async fn open_once(
+    options: &SqliteConnectOptions,
+    pool_of_caller: Option<&SqlitePool>,
+) -> Result<SqliteStore, StoreError> {
     create(options).await?;
     let file = OpenFile::about_to_open(options.get_filename());
     if has_content(options.get_filename()) {
@@ -115,8 +140,16 @@ async fn open_once(options: &SqliteConnectOptions) -> Result<SqliteStore, StoreE
     let mut writer = options.connect().await.map_err(from_sqlx)?;
     check_lasts(&mut writer).await?;
     migrate(&mut writer).await?;
-    let readers = pool(READERS).connect_with(options.clone());
-    let readers = readers.await.map_err(from_sqlx)?;
+    let readers = match pool_of_caller {
+        Some(pool) => {
+            check_keeps_journal(pool).await?;
+            pool.clone()
+        }
+        None => {
+            let readers = pool(READERS).connect_with(options.clone());
+            readers.await.map_err(from_sqlx)?
+        }
+    };
     file.check()?;
     let writer = Writer::to_file(options.clone(), writer);
     Ok(SqliteStore::on(readers, writer, Some(file)))
@@ -198,6 +231,60 @@ where
         sleep(pause).await;
         pause = (pause * 2).min(LONGEST_PAUSE);
     }
+}
+
+/// Refuses a pool that would lose a database in memory, which lives as long as its one connection.
+fn check_keeps_memory(pool: &SqlitePool) -> Result<(), StoreError> {
+    let options = pool.options();
+    let keeps = options.get_max_connections() == 1
+        && options.get_idle_timeout().is_none()
+        && options.get_max_lifetime().is_none();
+    if keeps {
+        return Ok(());
+    }
+    Err(settings_error(
+        "a database in memory is lost with its connection; give the pool `max_connections(1)`, \
+         `idle_timeout(None)` and `max_lifetime(None)`",
+    ))
+}
+
+/// Changes of a database in memory go over the connection of the pool.
+async fn check_foreign_keys(connection: &mut SqliteConnection) -> Result<(), StoreError> {
+    let row = sqlx::query("PRAGMA foreign_keys")
+        .fetch_one(connection)
+        .await;
+    let enforced: bool = row.and_then(|row| row.try_get(0)).map_err(from_sqlx)?;
+    if enforced {
+        return Ok(());
+    }
+    Err(settings_error(
+        "the pool does not enforce foreign keys; give its options `foreign_keys(true)`",
+    ))
+}
+
+/// Refuses a pool each of whose connections would put the file in another journal mode.
+async fn check_keeps_journal(pool: &SqlitePool) -> Result<(), StoreError> {
+    let another_mode = || {
+        settings_error(
+            "the pool sets another journal mode than WAL, which the store needs; give its options \
+             `journal_mode(SqliteJournalMode::Wal)`, or none",
+        )
+    };
+    let connection = pool.connect_options().connect().await.map_err(from_sqlx);
+    let mut connection = match connection {
+        // The mode cannot be changed while others have the file open.
+        Err(error) if is_busy(&error) => return Err(another_mode()),
+        connection => connection?,
+    };
+    let row = sqlx::query("PRAGMA journal_mode")
+        .fetch_one(&mut connection)
+        .await;
+    let mode: String = row.and_then(|row| row.try_get(0)).map_err(from_sqlx)?;
+    connection.close().await.map_err(from_sqlx)?;
+    if mode == "wal" {
+        return Ok(());
+    }
+    Err(another_mode())
 }
 
 fn pool(connections: u32) -> SqlitePoolOptions {
