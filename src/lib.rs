@@ -271,8 +271,9 @@ pub use clock::{Clock, SystemClock};
 pub use entropy::{Entropy, EntropyError, SystemEntropy};
 pub use grantable::{GrantError, Grantable};
 pub use lifecycle::{
-    ApiTokens, ApiTokensBuilder, AppTokens, Authority, ChangeObserver, ForeignToken, IssuedToken,
-    LifecycleError, LifecycleErrorKind, NewToken,
+    ApiTokens, ApiTokensBuilder, AppTokens, Authority, ChangeObserver, ForeignToken,
+    IdempotencyKey, IdempotencyKeyError, IssuedToken, LifecycleError, LifecycleErrorKind, NewToken,
+    Rotation,
 };
 #[doc(inline)]
 pub use middleware::{ApiTokenAuth, ApiTokenLayer, LayerError, RequireScopeLayer};
@@ -289,9 +290,9 @@ pub use store::postgres::PostgresStore;
 pub use store::sqlite::SqliteStore;
 #[doc(inline)]
 pub use store::{
-    Answer, AppQuery, Applied, AuditLog, AuditQuery, Change, ChangeLog, Changes, IdempotencyKey,
-    LivePage, LoggedChange, MemoryStore, Mutation, Op, Page, PageSize, Plan, Repeated, Revision,
-    Rotation, Snapshot, StoreError, StoreErrorKind, TokenQuery, TokenRegistry, TokenRegistryExt,
+    Answer, AppQuery, Applied, AuditLog, AuditQuery, BoundKey, Change, ChangeLog, Changes,
+    LivePage, LoggedChange, MemoryStore, Mutation, Op, Page, PageSize, Plan, Repeated, Replacement,
+    Revision, Snapshot, StoreError, StoreErrorKind, TokenQuery, TokenRegistry, TokenRegistryExt,
     TokenStore, TokenTarget, Usage, UsageLog, UsedKey, Write,
 };
 pub use time::{TimeError, end_of_day, parse_expiry, parse_instant};

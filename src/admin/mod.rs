@@ -122,7 +122,5 @@ pub use actor::Actor;
 pub use audit::{AuditSink, JsonLines};
 pub use builder::Admin;
 pub use guard::{Denied, Guard, GuardScheme, TokenGuard};
-pub use operations::{
-    OperationError, OperationErrorKind, Operations, Operator, RequestKey, RequestKeyError,
-};
+pub use operations::{OperationError, OperationErrorKind, Operations, Operator};
 pub use origin::OriginError;

@@ -1,6 +1,4 @@
-use std::time::Duration;
-
-use super::{ApiTokens, ForeignToken, IssuedToken, LifecycleError, NewToken};
+use super::{ApiTokens, ForeignToken, IssuedToken, LifecycleError, NewToken, Rotation};
 use crate::{
     app::{AppId, AppRecord},
     record::TokenRecord,
@@ -36,7 +34,7 @@ use crate::{
 /// ```
 #[derive(Clone, Debug)]
 pub struct AppTokens {
-    tokens: ApiTokens,
+    pub(super) tokens: ApiTokens,
     app: AppId,
 }
 
@@ -116,9 +114,9 @@ impl AppTokens {
     pub async fn rotate(
         &self,
         id: TokenId,
-        overlap: Duration,
+        rotation: impl Into<Rotation>,
     ) -> Result<IssuedToken, LifecycleError> {
-        self.tokens.rotate(id, overlap).await
+        self.tokens.rotate(id, rotation).await
     }
 
     /// Revokes one of the app's tokens.

@@ -1,12 +1,9 @@
-use super::{
-    ApiTokens, LifecycleError,
-    change::{Subject, run_to_end},
-};
+use super::{ApiTokens, LifecycleError, change::Subject};
 use crate::{
     app::{AppId, AppRecord},
     audit::AuditAction,
     name,
-    store::{AppQuery, Op, Page},
+    store::{AppQuery, Op, Page, catch_panic, run_to_end},
 };
 
 impl ApiTokens {
@@ -48,7 +45,7 @@ impl ApiTokens {
     ///
     /// Returns an error if the app does not exist or the store fails.
     pub async fn get_app(&self, id: &AppId) -> Result<AppRecord, LifecycleError> {
-        let found = self.shared.registry.app(id).await?;
+        let found = catch_panic(|| self.shared.registry.app(id)).await?;
         found.ok_or_else(LifecycleError::unknown_app)
     }
 
@@ -64,7 +61,7 @@ impl ApiTokens {
         if query.selects_nothing() {
             return Ok(Page::empty());
         }
-        Ok(self.shared.registry.apps(query).await?)
+        Ok(catch_panic(|| self.shared.registry.apps(query)).await?)
     }
 
     /// Disables an app: once this call has returned, none of its tokens is admitted here. A disabled

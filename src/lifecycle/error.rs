@@ -50,8 +50,11 @@ pub enum LifecycleErrorKind {
     Expired,
     /// The token was rotated already.
     Rotated,
-    /// A token was made under this idempotency key before; [`LifecycleError::repeated`] tells which.
+    /// The request was carried out under this idempotency key before; [`LifecycleError::repeated`]
+    /// returns the token that was created.
     Repeated,
+    /// Another request was carried out under this idempotency key before.
+    KeyReused,
     /// The random number generator failed.
     Entropy,
     /// The store failed; the source is a [`StoreError`].
@@ -111,7 +114,7 @@ impl LifecycleError {
             StoreErrorKind::AlreadyExists => {
                 Self::with_source(LifecycleErrorKind::TokenExists, error)
             }
-            StoreErrorKind::Repeated => Self::with_source(LifecycleErrorKind::Repeated, error),
+            StoreErrorKind::Repeated => Self::with_source(repetition(&error), error),
             _ => error.into(),
         }
     }
@@ -120,7 +123,7 @@ impl LifecycleError {
     pub(super) fn about_token(error: StoreError) -> Self {
         let kind = match (error.kind(), error.transition()) {
             (StoreErrorKind::NotFound, _) => return Self::unknown_token(),
-            (StoreErrorKind::Repeated, _) => LifecycleErrorKind::Repeated,
+            (StoreErrorKind::Repeated, _) => repetition(&error),
             (_, Some(TransitionError::Revoked)) => LifecycleErrorKind::Revoked,
             (_, Some(TransitionError::Expired)) => LifecycleErrorKind::Expired,
             (_, Some(TransitionError::Rotated)) => LifecycleErrorKind::Rotated,
@@ -130,7 +133,7 @@ impl LifecycleError {
         Self::with_source(kind, error)
     }
 
-    /// What was made under the same idempotency key before, if that is the error.
+    /// The token that was created under the same idempotency key before, if that is the error.
     #[must_use]
     pub fn repeated(&self) -> Option<Repeated> {
         self.source
@@ -152,6 +155,13 @@ impl LifecycleError {
     #[must_use]
     pub fn kind(&self) -> LifecycleErrorKind {
         self.kind
+    }
+}
+
+fn repetition(error: &StoreError) -> LifecycleErrorKind {
+    match error.repeated() {
+        Some(before) if !before.same_request => LifecycleErrorKind::KeyReused,
+        _ => LifecycleErrorKind::Repeated,
     }
 }
 
@@ -210,6 +220,9 @@ impl fmt::Display for LifecycleError {
             LifecycleErrorKind::Rotated => return fmt::Display::fmt(&TransitionError::Rotated, f),
             LifecycleErrorKind::Repeated => {
                 "a token was made under this idempotency key before; its text is not kept: use it, or revoke it and take another key"
+            }
+            LifecycleErrorKind::KeyReused => {
+                "something else was asked for under this idempotency key before; take a new key"
             }
             LifecycleErrorKind::Entropy => {
                 "the random number generator failed, so nothing was issued; try again"

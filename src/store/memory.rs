@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use tokio::sync::Notify;
 
 use super::{
-    Answer, AppQuery, Applied, AuditLog, AuditQuery, Change, ChangeLog, Changes, IdempotencyKey,
+    Answer, AppQuery, Applied, AuditLog, AuditQuery, BoundKey, Change, ChangeLog, Changes,
     LivePage, LoggedChange, Mutation, Page, Revision, Snapshot, StoreError, StoreErrorKind,
     TokenQuery, TokenRegistry, TokenStore, TokenTarget, Usage, UsageLog, UsedKey, Write,
 };
@@ -162,7 +162,7 @@ impl State {
                 }
             }
             Write::PutKey(used) => {
-                let oldest = used.used_at.checked_sub(IdempotencyKey::RETENTION);
+                let oldest = used.used_at.checked_sub(BoundKey::RETENTION);
                 let oldest = oldest.unwrap_or(Timestamp::MIN);
                 self.keys.retain(|_, used| used.used_at >= oldest);
                 self.keys.insert(used.key.key, used);

@@ -16,6 +16,7 @@ pub mod postgres;
 mod repeat;
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
 mod rows;
+mod run;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;
 
@@ -34,7 +35,8 @@ pub(crate) use logs::audit_log;
 pub use memory::MemoryStore;
 pub use mutation::{Applied, Mutation, Op, Plan, Snapshot, TokenRegistryExt, UsedKey, Write};
 pub use page::{AppQuery, Page, PageSize, TokenQuery};
-pub use repeat::{IdempotencyKey, Repeated};
+pub use repeat::{BoundKey, Repeated};
+pub use run::{catch_panic, run_to_end};
 
 use crate::{
     app::{AppId, AppRecord},
@@ -287,10 +289,10 @@ impl TokenTarget {
     }
 }
 
-/// A rotation to be carried out.
+/// The replacement of a token by its successor, as [`Op::RotateToken`] makes it.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
-pub struct Rotation {
+pub struct Replacement {
     /// The token to be rotated.
     pub target: TokenTarget,
     /// The token that takes its place.
@@ -300,11 +302,11 @@ pub struct Rotation {
     /// When the rotated token expires, at the latest.
     pub overlap_ends: Timestamp,
     /// The idempotency key of the request.
-    pub key: Option<IdempotencyKey>,
+    pub key: Option<BoundKey>,
 }
 
-impl Rotation {
-    /// A rotation without overlap: the rotated token expires at once.
+impl Replacement {
+    /// Creates a replacement without overlap: the rotated token expires immediately.
     #[must_use]
     pub fn new(target: TokenTarget, successor: TokenRecord, at: Timestamp) -> Self {
         Self {
@@ -316,23 +318,23 @@ impl Rotation {
         }
     }
 
-    /// Lets the rotated token live on until an instant.
+    /// Sets when the rotated token expires, at the latest.
     #[must_use]
     pub fn overlap_ends(mut self, at: Timestamp) -> Self {
         self.overlap_ends = at;
         self
     }
 
-    /// Carries the rotation out only if no token was made under this key before.
+    /// Sets the idempotency key: the change is made only if no token was created under it before.
     #[must_use]
-    pub fn once(mut self, key: IdempotencyKey) -> Self {
+    pub fn key(mut self, key: BoundKey) -> Self {
         self.key = Some(key);
         self
     }
 }
 
-impl From<Rotation> for Mutation {
-    fn from(rotation: Rotation) -> Self {
+impl From<Replacement> for Mutation {
+    fn from(rotation: Replacement) -> Self {
         let op = Op::RotateToken {
             target: rotation.target,
             successor: rotation.successor,

@@ -10,7 +10,7 @@ use super::{
     Answer, Change, Changes, LivePage, LoggedChange, Page, Revision, StoreError, StoreErrorKind,
 };
 #[cfg(feature = "sqlite")]
-use super::{IdempotencyKey, Repeated};
+use super::{BoundKey, Repeated};
 use crate::{
     app::{AppId, AppRecord},
     audit::{AuditEvent, AuditEventId},
@@ -233,10 +233,7 @@ fn change_from(row: &impl Columns) -> Option<LoggedChange> {
 }
 
 #[cfg(feature = "sqlite")]
-pub(super) fn repeated_from(
-    row: &impl Columns,
-    key: &IdempotencyKey,
-) -> Result<Repeated, StoreError> {
+pub(super) fn repeated_from(row: &impl Columns, key: &BoundKey) -> Result<Repeated, StoreError> {
     let same = bytes(row, 1)? == key.request;
     Ok(Repeated::new(token_id(row, 0)?, same))
 }

@@ -5,7 +5,7 @@ use tokio::io::{AsyncWrite, AsyncWriteExt};
 use super::{Progress, TransferError, write};
 use crate::{
     clock::{Clock, SystemClock},
-    store::{AppQuery, PageSize, TokenQuery, TokenRegistry},
+    store::{AppQuery, PageSize, TokenQuery, TokenRegistry, catch_panic},
 };
 
 /// Writes all apps and tokens of a registry, as the [module](super) says.
@@ -85,13 +85,16 @@ impl<'a> Export<'a> {
         let failed = |error: serde_json::Error| TransferError::write(error.into());
         // The apps of all tokens up to this one are there by now, so none is missed below.
         let newest = TokenQuery::default().limit(1);
-        let newest = self.registry.tokens(&newest, now).await?.items.pop();
+        let newest = catch_panic(|| self.registry.tokens(&newest, now))
+            .await?
+            .items
+            .pop();
         let newest = newest.map(|token| token.id);
 
         write::header(&mut text).map_err(failed)?;
         let mut query = AppQuery::default().limit(PageSize::MAX);
         loop {
-            let page = self.registry.apps(&query).await?;
+            let page = catch_panic(|| self.registry.apps(&query)).await?;
             for app in &page.items {
                 write::app(&mut text, app).map_err(failed)?;
                 report.apps += 1;
@@ -104,7 +107,7 @@ impl<'a> Export<'a> {
         }
         let mut query = TokenQuery::default().limit(PageSize::MAX);
         loop {
-            let page = self.registry.tokens(&query, now).await?;
+            let page = catch_panic(|| self.registry.tokens(&query, now)).await?;
             for token in page.items.iter().filter(|t| Some(t.id) <= newest) {
                 write::token(&mut text, token).map_err(failed)?;
                 report.tokens += 1;

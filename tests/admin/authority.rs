@@ -107,11 +107,11 @@ async fn do_everything(operator: &Operator, scene: &Scene) -> (usize, usize) {
         false => refused += 1,
     };
     for wish in wishes() {
-        count(operator.issue(&scene.app, wish, None).await.is_ok());
+        count(operator.issue(&scene.app, wish).await.is_ok());
     }
     for id in &scene.ids {
         // Many cannot be rotated by anyone.
-        let _ = operator.rotate(*id, Duration::ZERO, None).await;
+        let _ = operator.rotate(*id, Duration::ZERO).await;
         count(operator.rename(*id, "renamed").await.is_ok());
     }
     count(operator.enable_app(&scene.disabled).await.is_ok());
@@ -202,7 +202,7 @@ async fn a_refused_grant_names_what_may_not_be_granted() {
     let expiring = Actor::new("actor", Grantable::everything().expires_by(later(HOUR)));
     let error = operations
         .by(expiring)
-        .issue(&scene.app, NewToken::named("ci"), None)
+        .issue(&scene.app, NewToken::named("ci"))
         .await
         .unwrap_err();
     assert_eq!(error.reason(), "expiry_not_held");

@@ -6,4 +6,5 @@ mod authority;
 mod client;
 mod guard;
 mod operations;
+mod repetition;
 mod support;

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use tower_api_tokens::{
-    AppId, AppQuery, LifecycleErrorKind, NewToken, StoreErrorKind, TokenId, TokenQuery,
-    TokenStatus,
-    admin::{OperationError, OperationErrorKind, RequestKey},
+    AppId, AppQuery, IdempotencyKey, LifecycleErrorKind, NewToken, Rotation, StoreErrorKind,
+    TokenId, TokenQuery, TokenStatus,
+    admin::{OperationError, OperationErrorKind},
     testing::Fault,
 };
 
@@ -29,11 +29,11 @@ async fn an_operator_runs_a_token_through_its_life() {
     let platform = Platform::new();
     let alice = platform.alice();
     let app = alice.create_app(None, "Billing").await.unwrap();
-    let issued = alice.issue(&app.id, token("read"), None).await.unwrap();
+    let issued = alice.issue(&app.id, token("read")).await.unwrap();
     let id = issued.record().id;
     assert_eq!(alice.rename(id, "nightly").await.unwrap().name, "nightly");
 
-    let successor = alice.rotate(id, DAY, None).await.unwrap();
+    let successor = alice.rotate(id, DAY).await.unwrap();
     assert_eq!(
         alice.get(id).await.unwrap().successor,
         Some(successor.record().id)
@@ -88,8 +88,8 @@ async fn an_app_may_have_an_id_that_the_platform_knows_it_by() {
 async fn tokens_of_one_app_may_share_a_name() {
     let platform = Platform::new();
     let (alice, app) = (platform.alice(), platform.app().await);
-    let first = alice.issue(&app.id, token(""), None).await.unwrap();
-    let second = alice.issue(&app.id, token(""), None).await.unwrap();
+    let first = alice.issue(&app.id, token("")).await.unwrap();
+    let second = alice.issue(&app.id, token("")).await.unwrap();
     assert_eq!(first.record().name, second.record().name);
     assert_ne!(first.record().id, second.record().id);
 }
@@ -100,17 +100,14 @@ async fn nobody_grants_what_they_do_not_hold() {
     let app = platform.app().await;
     let bob = platform.granting("tokens:admin invoices:read");
     for held in ["", "invoices:read", "tokens:admin invoices:read"] {
-        assert!(
-            bob.issue(&app.id, token(held), None).await.is_ok(),
-            "{held:?}"
-        );
+        assert!(bob.issue(&app.id, token(held)).await.is_ok(), "{held:?}");
     }
     for lacking in ["invoices:write", "invoices:read invoices:write", "invoices"] {
-        let error = bob.issue(&app.id, token(lacking), None).await.unwrap_err();
+        let error = bob.issue(&app.id, token(lacking)).await.unwrap_err();
         assert_eq!(error.kind(), OperationErrorKind::ScopeNotHeld, "{lacking}");
     }
     let error = bob
-        .issue(&app.id, token("a invoices:read b"), None)
+        .issue(&app.id, token("a invoices:read b"))
         .await
         .unwrap_err();
     assert!(error.to_string().contains("`a b`"), "{error}");
@@ -124,11 +121,11 @@ async fn nobody_rotates_into_what_they_do_not_hold() {
     let app = platform.app().await;
     let strong = platform
         .alice()
-        .issue(&app.id, token("write"), None)
+        .issue(&app.id, token("write"))
         .await
         .unwrap();
     let bob = platform.granting("tokens:admin");
-    let error = bob.rotate(strong.record().id, DAY, None).await.unwrap_err();
+    let error = bob.rotate(strong.record().id, DAY).await.unwrap_err();
     assert_eq!(error.kind(), OperationErrorKind::ScopeNotHeld);
     assert_eq!(bob.get(strong.record().id).await.unwrap().successor, None);
 }
@@ -139,7 +136,7 @@ async fn anybody_stops_a_leak() {
     let app = platform.app().await;
     let leaked = platform
         .alice()
-        .issue(&app.id, token("write"), None)
+        .issue(&app.id, token("write"))
         .await
         .unwrap();
     let bob = platform.granting("");
@@ -151,16 +148,12 @@ async fn anybody_stops_a_leak() {
 async fn a_key_makes_one_token_for_one_actor() {
     let platform = Platform::new();
     let (alice, app) = (platform.alice(), platform.app().await);
-    let key = RequestKey::new("k1").unwrap();
-    let made = alice
-        .issue(&app.id, token("read"), Some(&key))
-        .await
-        .unwrap();
+    let key = IdempotencyKey::new("k1").unwrap();
+    let keyed = |token: NewToken| token.idempotency_key(key.clone());
+    let made = alice.issue(&app.id, keyed(token("read"))).await.unwrap();
 
-    let again = alice
-        .issue(&app.id, token("read"), Some(&key))
-        .await
-        .unwrap_err();
+    let again = alice.issue(&app.id, keyed(token("read"))).await;
+    let again = again.unwrap_err();
     assert_eq!(again.reason(), "repeated");
     assert_eq!(again.repeated().unwrap().token, made.record().id);
     for other in [
@@ -168,30 +161,26 @@ async fn a_key_makes_one_token_for_one_actor() {
         token("read").expires_in(DAY),
         NewToken::named("other"),
     ] {
-        let error = alice.issue(&app.id, other, Some(&key)).await.unwrap_err();
+        let error = alice.issue(&app.id, keyed(other)).await.unwrap_err();
         assert_eq!(error.reason(), "key_reused");
         assert!(error.to_string().contains("take a new key"), "{error}");
     }
     let bob = platform.granting("read");
-    assert!(bob.issue(&app.id, token("read"), Some(&key)).await.is_ok());
+    assert!(bob.issue(&app.id, keyed(token("read"))).await.is_ok());
 }
 
 #[tokio::test]
 async fn a_key_rotates_once() {
     let platform = Platform::new();
     let (alice, app) = (platform.alice(), platform.app().await);
-    let id = alice
-        .issue(&app.id, token(""), None)
-        .await
-        .unwrap()
-        .record()
-        .id;
-    let key = RequestKey::new("k1").unwrap();
-    let successor = alice.rotate(id, DAY, Some(&key)).await.unwrap();
-    let again = alice.rotate(id, DAY, Some(&key)).await.unwrap_err();
+    let id = alice.issue(&app.id, token("")).await.unwrap().record().id;
+    let key = IdempotencyKey::new("k1").unwrap();
+    let rotation = |overlap| Rotation::new(overlap).idempotency_key(key.clone());
+    let successor = alice.rotate(id, rotation(DAY)).await.unwrap();
+    let again = alice.rotate(id, rotation(DAY)).await.unwrap_err();
     assert_eq!(again.repeated().unwrap().token, successor.record().id);
     assert_eq!(again.reason(), "repeated");
-    let other = alice.rotate(id, 2 * DAY, Some(&key)).await.unwrap_err();
+    let other = alice.rotate(id, rotation(2 * DAY)).await.unwrap_err();
     assert_eq!(other.reason(), "key_reused");
 }
 
@@ -216,12 +205,7 @@ async fn a_store_that_panics_has_failed() {
 async fn an_operation_ends_although_its_caller_has_gone() {
     let platform = Platform::new();
     let (alice, app) = (platform.alice(), platform.app().await);
-    let id = alice
-        .issue(&app.id, token(""), None)
-        .await
-        .unwrap()
-        .record()
-        .id;
+    let id = alice.issue(&app.id, token("")).await.unwrap().record().id;
     platform.store.set_fault(Fault::Hang);
     let calls = platform.store.calls();
     let caller = tokio::spawn(async move { alice.revoke(id).await });

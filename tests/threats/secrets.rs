@@ -19,7 +19,7 @@ use tower::{Layer, Service, ServiceExt, service_fn};
 use tower_api_tokens::testing::ManualClock;
 use tower_api_tokens::{
     ApiToken, ApiTokenLayer, AppId, AppQuery, Authenticator, EntropyError, ForeignToken, Grantable,
-    MaskedToken, MemoryStore, NewToken, Rejection, Rotation, Scope, StoreError, StoreErrorKind,
+    MaskedToken, MemoryStore, NewToken, Rejection, Replacement, Scope, StoreError, StoreErrorKind,
     TokenDigest, TokenFormat, TokenId, TokenQuery, TokenTarget,
 };
 
@@ -382,7 +382,7 @@ fn values(said: &Said, scene: &Scene, token: &ApiToken) {
     said.debug(&record);
     said.debug(&MemoryStore::new());
     said.debug(&TokenTarget::any(record.id));
-    said.debug(&Rotation::new(
+    said.debug(&Replacement::new(
         TokenTarget::any(record.id),
         record.clone(),
         START,

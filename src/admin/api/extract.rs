@@ -12,7 +12,7 @@ use http::{
 use serde::de::DeserializeOwned;
 
 use super::{MAX_BODY, fields::KeyText};
-use crate::admin::{RequestKey, problem::Problem};
+use crate::{admin::problem::Problem, lifecycle::IdempotencyKey};
 
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
@@ -119,7 +119,7 @@ fn cause(error: &dyn std::error::Error) -> String {
 }
 
 /// The `Idempotency-Key` of a request, if it has one.
-pub(super) struct Key(pub(super) Option<RequestKey>);
+pub(super) struct Key(pub(super) Option<IdempotencyKey>);
 
 impl<S: Send + Sync> FromRequestParts<S> for Key {
     type Rejection = Problem;

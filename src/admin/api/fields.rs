@@ -16,8 +16,8 @@ use utoipa::{
 };
 
 use crate::{
-    admin::{RequestKey, RequestKeyError},
     app::{AppId, AppIdError},
+    lifecycle::{IdempotencyKey, IdempotencyKeyError},
     name::{MAX_NAME_LEN, NameError, NamePartError, check_part},
     scope::{Scope, ScopeError, ScopeSet},
     store::PageSize,
@@ -212,7 +212,7 @@ impl TryFrom<String> for Cursor {
 
 text_field! {
     /// What a request is named by.
-    KeyText(RequestKey),
+    KeyText(IdempotencyKey),
     |text| text
         .description(Some(
             "Names the request: a repetition under the same key within a day makes no second token.",
@@ -221,10 +221,10 @@ text_field! {
 }
 
 impl TryFrom<String> for KeyText {
-    type Error = RequestKeyError;
+    type Error = IdempotencyKeyError;
 
-    fn try_from(text: String) -> Result<Self, RequestKeyError> {
-        RequestKey::new(&text).map(Self)
+    fn try_from(text: String) -> Result<Self, IdempotencyKeyError> {
+        IdempotencyKey::new(&text).map(Self)
     }
 }
 

@@ -9,7 +9,7 @@ use super::AuditSink;
 use crate::{
     audit::AuditEvent,
     lifecycle::ChangeObserver,
-    store::{StoreError, StoreErrorKind, TokenRegistry, audit_log},
+    store::{StoreError, StoreErrorKind, TokenRegistry, audit_log, catch_panic},
     telemetry,
 };
 
@@ -112,7 +112,9 @@ impl Journal {
     }
 
     async fn append(&self, event: &AuditEvent) -> Result<(), StoreError> {
-        match tokio::time::timeout(PATIENCE, audit_log(&*self.log)?.append(event)).await {
+        // Not run to its end: what was not appended in time is appended again.
+        let appending = catch_panic(|| async { audit_log(&*self.log)?.append(event).await });
+        match tokio::time::timeout(PATIENCE, appending).await {
             Ok(Err(error)) if error.kind() == StoreErrorKind::AlreadyExists => Ok(()),
             Ok(appended) => appended,
             Err(elapsed) => Err(StoreError::unavailable(elapsed)),

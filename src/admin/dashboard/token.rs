@@ -23,8 +23,8 @@ use super::{
     view::{Field, Notice, Tone},
 };
 use crate::{
-    admin::{OperationErrorKind, RequestKey},
-    lifecycle::LifecycleErrorKind,
+    admin::OperationErrorKind,
+    lifecycle::{IdempotencyKey, LifecycleErrorKind, Rotation},
     name,
     record::TokenRecord,
     token::TokenId,
@@ -111,7 +111,7 @@ pub(super) async fn rotate(
     sent: Result<Form<Rotate>, FormRejection>,
 ) -> Result<Response, Message> {
     let Form(sent) = sent.map_err(|error| Message::bad_form(&session.page, error.status()))?;
-    let key = RequestKey::new(&sent.nonce);
+    let key = IdempotencyKey::new(&sent.nonce);
     let key = key.map_err(|_| Message::bad_form(&session.page, StatusCode::BAD_REQUEST))?;
     let token = find(&session, id).await?;
     let mut overlap = Field::of(sent.overlap);
@@ -121,10 +121,8 @@ pub(super) async fn rotate(
         overlap.blame(Some("Choose one of these."));
         return refuse_rotation(session, token, overlap).await;
     };
-    let rotated = session
-        .operator
-        .rotate(token.id, overlap_length, Some(&key))
-        .await;
+    let rotation = Rotation::new(overlap_length).idempotency_key(key);
+    let rotated = session.operator.rotate(token.id, rotation).await;
     match rotated {
         Ok(issued) => Ok(reveal::rotated(
             &session,

@@ -57,7 +57,7 @@ impl OperationError {
         }
     }
 
-    /// What was made under the same [`RequestKey`](super::RequestKey) before, if that is the error.
+    /// The token that was created under the same idempotency key before, if that is the error.
     #[must_use]
     pub fn repeated(&self) -> Option<Repeated> {
         match &self.cause {
@@ -86,7 +86,7 @@ impl OperationError {
                 LifecycleErrorKind::Revoked => "revoked_token",
                 LifecycleErrorKind::Expired => "expired_token",
                 LifecycleErrorKind::Rotated => "rotated_token",
-                LifecycleErrorKind::Repeated if self.is_another_request() => "key_reused",
+                LifecycleErrorKind::KeyReused => "key_reused",
                 LifecycleErrorKind::Repeated => "repeated",
                 LifecycleErrorKind::Entropy => "entropy_failure",
                 LifecycleErrorKind::Store => "store_failure",
@@ -94,11 +94,6 @@ impl OperationError {
             OperationErrorKind::ScopeNotHeld => "scope_not_held",
             OperationErrorKind::ExpiryNotHeld => "expiry_not_held",
         }
-    }
-
-    /// Whether the key was used for something else.
-    fn is_another_request(&self) -> bool {
-        self.repeated().is_some_and(|before| !before.same_request)
     }
 }
 
@@ -132,9 +127,6 @@ impl From<EntropyError> for OperationError {
 impl fmt::Display for OperationError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.cause {
-            Cause::Lifecycle(_) if self.is_another_request() => f.write_str(
-                "something else was asked for under this idempotency key before; take a new key",
-            ),
             Cause::Lifecycle(error) => error.fmt(f),
             Cause::Grant(error) => error.fmt(f),
         }

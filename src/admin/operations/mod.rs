@@ -3,7 +3,6 @@
 
 mod apps;
 mod error;
-mod request_key;
 mod run;
 mod tokens;
 
@@ -12,7 +11,6 @@ use std::{fmt, sync::Arc, time::Duration};
 use jiff::Timestamp;
 
 pub use error::{OperationError, OperationErrorKind};
-pub use request_key::{RequestKey, RequestKeyError};
 
 use super::{
     Actor,
@@ -21,7 +19,7 @@ use super::{
 use crate::{
     audit::{AuditAction, AuditEvent, AuditEventId, AuditOutcome},
     lifecycle::{ApiTokens, Authority},
-    store::{AuditQuery, Page, StoreError, audit_log},
+    store::{AuditQuery, Page, StoreError, audit_log, run_to_end},
     token::TokenId,
 };
 
@@ -40,7 +38,7 @@ use crate::{
 /// let alice = Operations::new(&tokens).by(Actor::unrestricted("alice"));
 ///
 /// let app = alice.create_app(None, "Billing").await?;
-/// let issued = alice.issue(&app.id, NewToken::named("ci"), None).await?;
+/// let issued = alice.issue(&app.id, NewToken::named("ci")).await?;
 ///
 /// let about = AuditQuery::default().token(issued.record().id);
 /// let event = &alice.events(&about).await?.items[0];
@@ -218,7 +216,7 @@ impl Operator {
         let mut event = self.event(action)?;
         event.outcome = outcome;
         let trail = self.trail().clone();
-        run::to_end(async move {
+        run_to_end(async move {
             trail.record(event).await;
             Ok(())
         })

@@ -26,7 +26,7 @@ use crate::{
     },
     entropy::jittered,
     record::TokenStatus,
-    store::{ChangeLog, LivePage, Revision, StoreError},
+    store::{ChangeLog, LivePage, Revision, StoreError, catch_panic},
     token::TokenId,
 };
 
@@ -231,7 +231,7 @@ impl Restorer {
             ..
         } = &*self.shared;
         for attempt in 0..ATTEMPTS {
-            let page = self.log.live(after, PAGE, clock.now());
+            let page = catch_panic(|| self.log.live(after, PAGE, clock.now()));
             let page = timeout(lookups.timeout(), page).await;
             let page = page.map_err(StoreError::unavailable)??;
             let is_foreign = cache.positions().history().differs(page.position);

@@ -10,7 +10,7 @@ use crate::{
     audit::{AuditEvent, AuditEventId},
     grantable::Grantable,
     record::{TokenRecord, TokenStatus},
-    store::{Change, IdempotencyKey, Repeated, StoreError, StoreErrorKind, TokenTarget},
+    store::{BoundKey, Change, Repeated, StoreError, StoreErrorKind, TokenTarget},
     token::{TokenDigest, TokenId},
 };
 
@@ -38,7 +38,7 @@ pub trait Snapshot {
 #[non_exhaustive]
 pub struct UsedKey {
     /// The key and the digest of the request.
-    pub key: IdempotencyKey,
+    pub key: BoundKey,
     /// The token that was created.
     pub token: TokenId,
     /// When it was created.
@@ -177,9 +177,9 @@ impl Mutation {
         })
     }
 
-    fn use_key(&self, key: IdempotencyKey, state: &impl Snapshot) -> Result<UsedKey, StoreError> {
+    fn use_key(&self, key: BoundKey, state: &impl Snapshot) -> Result<UsedKey, StoreError> {
         let token = self.created()?;
-        let oldest = self.at.checked_sub(IdempotencyKey::RETENTION);
+        let oldest = self.at.checked_sub(BoundKey::RETENTION);
         let oldest = oldest.unwrap_or(Timestamp::MIN);
         match state.key(&key.key).filter(|used| used.used_at >= oldest) {
             Some(used) => Err(Repeated::new(used.token, used.key.request == key.request).into()),

@@ -39,6 +39,7 @@ use super::StoreErrorKind;
 use super::{
     Answer, StoreError, TokenStore,
     rows::{answer_from, log_is_empty},
+    run_to_end,
 };
 use crate::token::TokenDigest;
 
@@ -238,7 +239,7 @@ impl PostgresStore {
     /// Runs one statement that records uses, in a task of its own.
     async fn record(&self, query: Query) -> Result<Vec<PgRow>, StoreError> {
         let connections = Arc::clone(&self.inner.connections);
-        spawn(async move {
+        run_to_end(async move {
             let recording = timeout(RECORDED_WITHIN, connections.run(Work::Usage, query)).await;
             recording.map_err(StoreError::unavailable)?
         })
@@ -249,19 +250,13 @@ impl PostgresStore {
     /// its own: a caller that goes away leaves it to end.
     async fn change(&self, query: Query) -> Result<Vec<PgRow>, StoreError> {
         let inner = Arc::clone(&self.inner);
-        spawn(async move {
+        run_to_end(async move {
             let rows = inner.connections.run(Work::Change, query).await?;
             inner.follower.wake();
             Ok(rows)
         })
         .await
     }
-}
-
-async fn spawn<T: Send + 'static>(
-    work: impl Future<Output = Result<T, StoreError>> + Send + 'static,
-) -> Result<T, StoreError> {
-    tokio::spawn(work).await.map_err(StoreError::unavailable)?
 }
 
 #[async_trait]

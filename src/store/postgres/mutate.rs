@@ -12,7 +12,7 @@ use crate::{
     record::{TokenRecord, TransitionError},
     scope::ScopeSet,
     store::{
-        Applied, IdempotencyKey, Mutation, Op, Repeated, StoreError, StoreErrorKind, TokenTarget,
+        Applied, BoundKey, Mutation, Op, Repeated, StoreError, StoreErrorKind, TokenTarget,
         rows::{Columns, Identifier, app_from, count, token_from},
     },
     token::TokenId,
@@ -132,7 +132,7 @@ pub(super) fn bind_event(query: Query, event: &AuditEvent) -> Query {
 const MAX_OUTCOME_LEN: usize = 200;
 
 fn bind_key(query: Query, mutation: &Mutation) -> Query {
-    let oldest = mutation.at.checked_sub(IdempotencyKey::RETENTION);
+    let oldest = mutation.at.checked_sub(BoundKey::RETENTION);
     query
         .bind(mutation.key.map(|key| key.key))
         .bind(mutation.key.map(|key| key.request))

@@ -25,7 +25,7 @@ use writer::Writer;
 
 #[cfg(doc)]
 use super::StoreErrorKind;
-use super::{Answer, StoreError, TokenStore, rows::answer_from};
+use super::{Answer, StoreError, TokenStore, rows::answer_from, run_to_end};
 use crate::token::TokenDigest;
 
 pub use sqlx::sqlite::SqliteConnectOptions;
@@ -149,15 +149,15 @@ impl SqliteStore {
             + 'static,
     {
         let store = self.clone();
-        let write = tokio::spawn(async move {
+        run_to_end(async move {
             store.check_file()?;
             let changed = store.writer.write(change).await?;
             store.changed.notify_waiters();
             // A change to a file that has lost its name is lost with it.
             store.check_file()?;
             Ok(changed)
-        });
-        write.await.map_err(StoreError::unavailable)?
+        })
+        .await
     }
 }
 

@@ -13,8 +13,8 @@ use crate::{
     clock::{microseconds, to_microsecond},
     record::TokenRecord,
     store::{
-        AppQuery, Applied, AuditLog, Change, ChangeLog, IdempotencyKey, Mutation, Op, Page,
-        StoreError, StoreErrorKind, TokenQuery, TokenRegistry, TokenTarget, UsageLog,
+        AppQuery, Applied, AuditLog, BoundKey, Change, ChangeLog, Mutation, Op, Page, StoreError,
+        StoreErrorKind, TokenQuery, TokenRegistry, TokenTarget, UsageLog,
         mutation::check_readmitted,
         page::surplus,
         rows::{app_from, page_from, readable, repeated_from, token_from},
@@ -143,11 +143,11 @@ async fn ensure_logged(
 /// Stores the idempotency key of a token, and removes keys past their retention.
 async fn use_key(
     connection: &mut SqliteConnection,
-    key: &IdempotencyKey,
+    key: &BoundKey,
     token: TokenId,
     used_at: Timestamp,
 ) -> Result<(), StoreError> {
-    let oldest = used_at.checked_sub(IdempotencyKey::RETENTION);
+    let oldest = used_at.checked_sub(BoundKey::RETENTION);
     let trimmed = sqlx::query(statements::TRIM_KEYS)
         .bind(microseconds(oldest.unwrap_or(Timestamp::MIN)))
         .execute(&mut *connection)
