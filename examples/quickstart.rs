@@ -31,7 +31,9 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let address = listener.local_addr()?;
     let operators = app(&tokens, "operators").await?;
     let guard = TokenGuard::new(&tokens, [operators.id]).realm("quickstart")?;
-    let admin = Admin::new(&tokens, guard).service_url(&format!("http://{address}/whoami"));
+    let admin = Admin::builder(&tokens, guard)
+        .service_url(&format!("http://{address}/whoami"))
+        .build();
     let router = Router::new()
         .route("/whoami", get(whoami))
         .route_layer(ApiTokenLayer::new(&tokens).realm("quickstart")?)

@@ -84,8 +84,8 @@ where
     let seeded = seed::insert(&store, &format, args.tokens, &bar).await?;
     let test = LoadTest::builder(store.clone())
         .format(format)
-        .live(seeded.live.iter().map(|token| token.expose()))
-        .revoked(seeded.revoked.iter().map(|token| token.expose()))
+        .with_live(seeded.live.iter().map(|token| token.expose()))
+        .with_revoked(seeded.revoked.iter().map(|token| token.expose()))
         .share(Kind::Miss, args.miss)
         .share(Kind::Unknown, args.unknown)
         .share(Kind::Garbage, args.garbage)

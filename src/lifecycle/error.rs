@@ -201,7 +201,7 @@ impl fmt::Display for LifecycleError {
                 return write!(f, "the overlap of a rotation is at most {limit} seconds");
             }
             LifecycleErrorKind::ForeignFormat => {
-                "an imported token could not be used: build `ApiTokens` with `accept_any_format` or `also_accept`"
+                "an imported token could not be used: build `ApiTokens` with `any_format` or `with_accepted_format`"
             }
             LifecycleErrorKind::UnknownFormat => {
                 "tokens of this prefix are not issued here; use the prefix that the token was issued with, or issue a new token"

@@ -58,7 +58,7 @@ impl NewToken {
     }
 
     /// Chooses the format with this prefix, among those that are
-    /// [issued](super::ApiTokensBuilder::also_issue). Defaults to the first.
+    /// [issued](super::ApiTokensBuilder::with_issued_format). Defaults to the first.
     #[must_use]
     pub fn prefix(mut self, prefix: impl Into<String>) -> Self {
         self.prefix = Some(prefix.into());

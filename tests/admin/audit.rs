@@ -247,7 +247,7 @@ async fn an_audit_log_that_refuses_everything_neither_stops_nor_delays_a_revocat
         let app = tokens.create_app("Billing").await.unwrap();
         let issued = tokens.issue(&app.id, ci()).await.unwrap();
         let sink = Events::default();
-        let operations = Operations::new(&tokens).sink(sink.clone());
+        let operations = Operations::new(&tokens).with_sink(sink.clone());
         let alice = operations.by(Actor::unrestricted("alice"));
 
         let begun = tokio::time::Instant::now();
@@ -304,8 +304,8 @@ async fn a_sink_that_panics_harms_nobody() {
     let operations = platform
         .operations
         .clone()
-        .sink(Panics)
-        .sink(platform.sink.clone());
+        .with_sink(Panics)
+        .with_sink(platform.sink.clone());
     let alice = operations.by(Actor::unrestricted("alice"));
     alice.create_app(None, "a").await.unwrap();
     assert_eq!(
@@ -335,7 +335,7 @@ async fn json_lines_hold_an_event_each() {
     let platform = Platform::new();
     let written = Written::default();
     let lines = JsonLines::new(written.clone()).unwrap();
-    let operations = Operations::new(&platform.tokens).sink(lines.clone());
+    let operations = Operations::new(&platform.tokens).with_sink(lines.clone());
     let mallory = operations.by(Actor::unrestricted("mal\"lory\n{}"));
     let app = mallory.create_app(None, "Billing").await.unwrap();
     mallory

@@ -34,7 +34,7 @@ impl Scene {
     async fn new() -> Self {
         let tokens = ApiTokens::builder(MemoryStore::new(), TokenFormat::new("acme").unwrap())
             .clock(ManualClock::new(NOW))
-            .accept_any_format()
+            .any_format()
             .build();
         let app = tokens.create_app("Customer").await.unwrap().id;
         let disabled = tokens.create_app("Disabled").await.unwrap().id;

@@ -27,7 +27,7 @@ impl Platform {
             .clock(clock.clone())
             .build();
         let sink = Events::default();
-        let operations = Operations::new(&tokens).sink(sink.clone());
+        let operations = Operations::new(&tokens).with_sink(sink.clone());
         Self {
             store,
             clock,

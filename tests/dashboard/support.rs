@@ -46,8 +46,9 @@ impl Site {
             .clock(clock.clone())
             .build();
         let operations = Operations::new(&tokens);
-        let admin = Admin::new(&operations, guard(&tokens))
-            .service_url("https://api.acme.example/invoices");
+        let admin = Admin::builder(&operations, guard(&tokens))
+            .service_url("https://api.acme.example/invoices")
+            .build();
         Self {
             router: Router::new().nest_service("/tokens", admin.dashboard()),
             tokens,

@@ -164,7 +164,7 @@ async fn the_response_of_the_inner_service_is_left_alone() {
         fixture.layer().attribute_responses(),
         fixture
             .layer()
-            .render_with(|_, _| Response::new("ours".into())),
+            .renderer(|_, _| Response::new("ours".into())),
     ] {
         let behind = serve(layer.layer(own)).await;
         for path in ["/401", "/403"] {

@@ -12,7 +12,7 @@ const MALFORMED: &str = "Bearer realm=\"api\", error=\"invalid_request\", \
 
 /// A fixture that looks tokens of any format up.
 async fn fixture_of_any_format() -> Fixture {
-    Fixture::with(tower_api_tokens::ApiTokensBuilder::accept_any_format).await
+    Fixture::with(tower_api_tokens::ApiTokensBuilder::any_format).await
 }
 
 async fn import(fixture: &Fixture, token: &str) {

@@ -21,7 +21,7 @@ struct Two {
 impl Two {
     async fn new() -> Self {
         let outer = Fixture::new().await;
-        let inner = Fixture::with(ApiTokensBuilder::accept_any_format).await;
+        let inner = Fixture::with(ApiTokensBuilder::any_format).await;
         let app = inner.tokens.create_app("Inside").await.unwrap();
         let foreign = ForeignToken::new(
             NewToken::named("shared"),

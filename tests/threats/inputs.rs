@@ -39,7 +39,7 @@ const WITH_CONTROLS: [&str; 6] = [
 #[tokio::test]
 async fn an_oversized_or_unprintable_name_never_reaches_the_store() {
     let store = Tap::new(MemoryStore::new(), |_, _| Act::Pass);
-    let scene = Scene::of(tokens_in(store.clone()).accept_any_format().build()).await;
+    let scene = Scene::of(tokens_in(store.clone()).any_format().build()).await;
     let tokens = &scene.tokens;
     let own = tokens.app(scene.app.id, &Grantable::everything());
     let before = store.total();
@@ -78,7 +78,7 @@ async fn an_oversized_or_unprintable_name_never_reaches_the_store() {
 #[tokio::test]
 async fn an_oversized_token_is_refused_without_asking_the_store() {
     let store = Tap::new(MemoryStore::new(), |_, _| Act::Pass);
-    let tokens = tokens_in(store.clone()).accept_any_format().build();
+    let tokens = tokens_in(store.clone()).any_format().build();
     for (length, kind) in [
         (4096, RejectionKind::UnknownToken),
         (4097, RejectionKind::MalformedCredential),
@@ -108,7 +108,7 @@ fn oversized_identifiers_and_scopes_cannot_be_made() {
 
 #[tokio::test]
 async fn hostile_names_are_kept_as_they_are_and_hurt_nobody() {
-    let bystander = Scene::of(tokens_in(MemoryStore::new()).accept_any_format().build()).await;
+    let bystander = Scene::of(tokens_in(MemoryStore::new()).any_format().build()).await;
     let tokens = &bystander.tokens;
     for (nth, name) in HOSTILE.into_iter().enumerate() {
         let app = tokens.create_app(name).await.unwrap();
@@ -143,7 +143,7 @@ async fn hostile_names_are_kept_as_they_are_and_hurt_nobody() {
 
 #[tokio::test]
 async fn a_hostile_token_finds_nothing() {
-    let scene = Scene::of(tokens_in(MemoryStore::new()).accept_any_format().build()).await;
+    let scene = Scene::of(tokens_in(MemoryStore::new()).any_format().build()).await;
     let plaintext = scene.plaintext();
     let near = [
         format!("{plaintext}'"),

@@ -213,7 +213,7 @@ async fn scenario(said: &Said) -> Vec<String> {
     });
     let builder = tokens_in(store)
         .clock(clock.clone())
-        .also_accept(TokenFormat::new("legacy").unwrap())
+        .with_accepted_format(TokenFormat::new("legacy").unwrap())
         .max_lookups(1);
     said.debug(&builder);
     let scene = Scene::of(builder.build()).await;

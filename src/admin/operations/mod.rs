@@ -50,7 +50,7 @@ use crate::{
 /// # Audit
 ///
 /// Every operation that changes something, or was refused, leaves one [`AuditEvent`]: in the store's
-/// audit log, and with every [sink](Self::sink). The reason of a refusal is
+/// audit log, and with every [sink](Self::with_sink). The reason of a refusal is
 /// [`OperationError::reason`].
 ///
 /// The event of a change is part of the change: both are kept or neither is. If the store cannot
@@ -96,7 +96,7 @@ impl Operations {
 
     /// Gives the audit events to a sink too. Clones that were made before do not.
     #[must_use]
-    pub fn sink(mut self, sink: impl AuditSink) -> Self {
+    pub fn with_sink(mut self, sink: impl AuditSink) -> Self {
         let shared = Arc::make_mut(&mut self.shared);
         shared.trail.add_sink(Arc::new(sink));
         self

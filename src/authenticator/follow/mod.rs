@@ -168,7 +168,7 @@ impl FollowerBuilder {
     /// [`TokenStore::find`](crate::TokenStore::find): do not use this with a store that changes what
     /// another one finds.
     #[must_use]
-    pub fn replica(mut self, on_load: impl FnMut(usize) + Send + 'static) -> Self {
+    pub fn preload(mut self, on_load: impl FnMut(usize) + Send + 'static) -> Self {
         self.on_load = Some(Box::new(on_load));
         self
     }
@@ -222,7 +222,7 @@ impl fmt::Debug for FollowerBuilder {
         f.debug_struct("FollowerBuilder")
             .field("poll_interval", &self.poll_interval)
             .field("usage_interval", &self.usage_interval)
-            .field("replica", &self.on_load.is_some())
+            .field("preload", &self.on_load.is_some())
             .finish_non_exhaustive()
     }
 }

@@ -18,7 +18,7 @@ impl TokenStore for Partners {
 
 async fn measure(partners: Partners, tokens: &[String]) -> Result<Report, LoadTestError> {
     let mut test = LoadTest::builder(partners)
-        .live(tokens)
+        .with_live(tokens)
         .share(Kind::Miss, 0.1)
         .share(Kind::Revoked, 0.0)
         .skew(Skew::Zipf)

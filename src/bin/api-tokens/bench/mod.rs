@@ -90,8 +90,8 @@ async fn measure(
     let bar = progress::share("Preparing", 0);
     let test = LoadTest::builder(Store(Arc::clone(&session.registry)))
         .format(seeded.format)
-        .live(seeded.live.iter().map(|token| token.expose()))
-        .revoked(seeded.revoked.iter().map(|token| token.expose()))
+        .with_live(seeded.live.iter().map(|token| token.expose()))
+        .with_revoked(seeded.revoked.iter().map(|token| token.expose()))
         .skew(match arguments.skew {
             SkewArgument::Uniform => Skew::Uniform,
             SkewArgument::Zipf => Skew::Zipf,
