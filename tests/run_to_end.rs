@@ -22,8 +22,10 @@ use tower_api_tokens::{
     LifecycleErrorKind, MaskedToken, MemoryStore, Mutation, NewToken, Page, StoreError,
     StoreErrorKind, TokenDigest, TokenFormat, TokenId, TokenQuery, TokenRecord, TokenRegistry,
     TokenStore, TokenTarget, UsageLog,
+    store::run_to_end,
     testing::{Fault, FaultyStore},
 };
+use tracing::instrument::{Instrument, WithSubscriber};
 
 const DAY: Duration = Duration::from_secs(86_400);
 
@@ -159,6 +161,22 @@ async fn a_change_ends_although_its_caller_has_gone() {
         let ended = timeout(Duration::from_secs(10), ends).await;
         assert!(ended.is_ok(), "{name} was cut off");
     }
+}
+
+/// What a change logs belongs to the request that asks for it, in whatever task it is made.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_change_stays_in_the_span_of_its_caller() {
+    let span = || tracing::Span::current().metadata().map(|span| span.name());
+    let dispatch = tracing::Dispatch::new(tracing_subscriber::registry());
+    // With a single subscriber, `tracing` asks that of the thread which comes to a span first, and
+    // other tests have none.
+    let _second = tracing::Dispatch::new(tracing_subscriber::registry());
+    let seen = async {
+        let change = run_to_end(async move { Ok::<_, StoreError>(span()) });
+        change.instrument(tracing::info_span!("request")).await
+    };
+    let seen = seen.with_subscriber(dispatch).await;
+    assert_eq!(seen.unwrap(), Some("request"));
 }
 
 #[tokio::test]
