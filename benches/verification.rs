@@ -17,9 +17,9 @@ use floor::{bare, floor, layer};
 use http::HeaderValue;
 use platform::{Platform, request, runtime};
 use tower_api_tokens::{
-    AppRecord, MemoryStore, SqliteStore, TokenId, TokenRecord, TokenRegistry, TokenRegistryExt,
-    TokenStore,
+    AppRecord, MemoryStore, TokenId, TokenRecord, TokenRegistry, TokenRegistryExt, TokenStore,
 };
+use tower_api_tokens_sqlx::SqliteStore;
 use written::{binary_key, hex_key, hs256};
 
 const TOKENS: usize = 10_000;

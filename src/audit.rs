@@ -118,8 +118,10 @@ impl AuditEvent {
     }
 }
 
-/// As much of a text as fits, without control characters.
-pub(crate) fn one_line(text: &str, max_len: usize) -> String {
+/// Returns as much of a text as fits into `max_len` bytes, with spaces for control characters, as the
+/// texts of an event are.
+#[must_use]
+pub fn one_line(text: &str, max_len: usize) -> String {
     let text = &text[..text.floor_char_boundary(max_len)];
     let visible = |c: char| if c.is_control() { ' ' } else { c };
     text.chars().map(visible).collect()

@@ -256,8 +256,7 @@ impl fmt::Debug for Challenger {
     }
 }
 
-/// What the caller is told of a rejection, in a sentence.
-#[cfg(feature = "admin")]
+/// What a client sees of a rejection, in a sentence.
 pub(crate) fn detail(rejection: &Rejection) -> &'static str {
     Answer::to(rejection).summary()
 }

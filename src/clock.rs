@@ -100,19 +100,32 @@ impl Clock for SystemClock {
     }
 }
 
-/// A time to the microsecond, as stores keep it: what is less is cut off, before 1970 too.
-pub(crate) fn to_microsecond(time: Timestamp) -> Timestamp {
-    from_microsecond(microseconds(time))
+/// Truncates a time to the microsecond, as stores keep it: always to the past, before 1970 too.
+///
+/// ```
+/// use jiff::Timestamp;
+/// use tower_api_tokens::store::truncate_to_microsecond;
+///
+/// let time: Timestamp = "2026-01-02T03:04:05.123456789Z".parse()?;
+/// assert_eq!(truncate_to_microsecond(time).to_string(), "2026-01-02T03:04:05.123456Z");
+/// # Ok::<(), jiff::Error>(())
+/// ```
+#[must_use]
+pub fn truncate_to_microsecond(time: Timestamp) -> Timestamp {
+    from_microseconds(microseconds(time))
 }
 
-/// The whole microseconds since 1970 that have begun.
-pub(crate) fn microseconds(time: Timestamp) -> i64 {
+/// Returns a time as microseconds since 1970, rounded towards the past.
+#[must_use]
+pub fn microseconds(time: Timestamp) -> i64 {
     let begun = i64::from(time.subsec_nanosecond() % 1000 < 0);
     time.as_microsecond() - begun
 }
 
-/// The time that a store keeps as microseconds since 1970; out of range is the nearest that is in.
-pub(crate) fn from_microsecond(microseconds: i64) -> Timestamp {
+/// Returns the time of a number of microseconds since 1970. A number out of range gives the nearest time
+/// in range.
+#[must_use]
+pub fn from_microseconds(microseconds: i64) -> Timestamp {
     let (seconds, rest) = (microseconds / 1_000_000, microseconds % 1_000_000);
     let nearest = if microseconds < 0 {
         Timestamp::MIN
@@ -151,9 +164,9 @@ mod tests {
     #[test]
     fn every_time_survives_as_microseconds() {
         for time in [Timestamp::MIN, Timestamp::UNIX_EPOCH, Timestamp::MAX] {
-            let kept = to_microsecond(time);
+            let kept = truncate_to_microsecond(time);
             assert!(kept <= time && time.duration_since(kept).as_nanos() < 1000);
-            assert_eq!(to_microsecond(kept), kept);
+            assert_eq!(truncate_to_microsecond(kept), kept);
         }
         let before = Timestamp::new(-1, -999_999_999).unwrap();
         assert_eq!(microseconds(before), -2_000_000);

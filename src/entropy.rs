@@ -34,9 +34,10 @@ impl Entropy for SystemEntropy {
     }
 }
 
-/// A random part of a pause before a trial is made again, between half of it and the whole: those
-/// who failed together then come back one after the other.
-pub(crate) fn jittered(pause: Duration) -> Duration {
+/// Returns a random part of a pause before a retry, between half of it and the whole, so that clients
+/// which failed together do not come back together.
+#[must_use]
+pub fn jittered(pause: Duration) -> Duration {
     let mut random = [0; 4];
     match SystemEntropy.fill(&mut random) {
         Ok(()) => {

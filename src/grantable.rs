@@ -3,7 +3,10 @@
 use jiff::Timestamp;
 use thiserror::Error;
 
-use crate::scope::ScopeSet;
+use crate::{
+    record::{TokenRecord, TokenStatus},
+    scope::ScopeSet,
+};
 
 /// The scopes and lifetimes that an actor may grant.
 ///
@@ -120,6 +123,26 @@ impl Grantable {
             }
             _ => Ok(()),
         }
+    }
+
+    /// Checks that every token that becomes live when its app is enabled may be granted. Expired and
+    /// revoked tokens are skipped.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if [`check`](Self::check) fails for one of the tokens.
+    pub fn check_readmitted(
+        &self,
+        tokens: impl IntoIterator<Item = TokenRecord>,
+        at: Timestamp,
+    ) -> Result<(), GrantError> {
+        for token in tokens {
+            let status = token.status(at);
+            if matches!(status, TokenStatus::Live | TokenStatus::AppDisabled) {
+                self.check(&token.scopes, token.expires_at)?;
+            }
+        }
+        Ok(())
     }
 
     /// Returns the earlier of an expiry and the latest that may be granted.

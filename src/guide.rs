@@ -27,18 +27,17 @@ pub mod custom_store {}
 #[doc = include_str!("../docs/rotation.md")]
 pub mod rotation {}
 
-#[cfg(all(feature = "admin", feature = "postgres", feature = "transfer"))]
+#[cfg(feature = "transfer")]
 #[doc = include_str!("../docs/fleet.md")]
 pub mod fleet {}
 
-#[cfg(feature = "admin")]
 #[doc = picture!("tokens.png")]
 #[doc = picture!("created.png")]
 #[doc = picture!("rotated.png")]
 #[doc = include_str!("../docs/manage.md")]
 pub mod manage {}
 
-#[cfg(all(feature = "admin", feature = "transfer"))]
+#[cfg(feature = "transfer")]
 #[doc = include_str!("../docs/command-line.md")]
 pub mod command_line {}
 

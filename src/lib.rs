@@ -5,7 +5,7 @@
 //! # Quickstart
 //!
 //! ```text
-//! cargo run --example quickstart
+//! cargo run -p quickstart
 //! ```
 //!
 //! serves on `127.0.0.1:3000` from an SQLite file, and prints a token, the `curl` line that uses it,
@@ -37,8 +37,8 @@
 //!
 //! With axum it is `.route_layer(ApiTokenLayer::new(&tokens))`, and handlers take an
 //! [`AppPrincipal`] as an argument (feature `axum`). `SqliteStore::open("sqlite://tokens.db")` in
-//! the place of [`MemoryStore`] keeps the tokens (feature `sqlite`). The layer goes around any
-//! service of `http` requests: `examples/hyper.rs` is one on hyper alone, and `examples/tonic.rs` one
+//! the place of [`MemoryStore`] keeps the tokens (package `tower-api-tokens-sqlx`). The layer goes around any
+//! service of `http` requests: `examples/hyper` is one on hyper alone, and `examples/tonic` one
 //! of gRPC, whose clients get gRPC status codes after [`ApiTokenLayer::grpc`].
 //!
 //! # Verify tokens in a table of your own
@@ -82,13 +82,13 @@
 //! Issue, rotate and revoke tokens from the dashboard. A new token is shown on one page, once. You see
 //! when it was last used, rotate it while both the old and the new one work, and revoke the old one when
 //! nothing uses it any more. Programs do the same through a JSON API (`admin.router()`), and scripts
-//! with the command line `api-tokens`. All of them record what they change in the audit log (features
-//! `admin` and `cli`).
+//! with the command line `api-tokens`. All of them record what they change in the audit log (packages
+//! `tower-api-tokens-admin` and `api-tokens`).
 //!
 //! # Use it from any language
 //!
 //! ```text
-//! cargo install tower-api-tokens --features cli
+//! cargo install api-tokens
 //! ```
 //!
 //! installs `api-tokens`. It manages tokens at a terminal and in scripts, and serves the API, the
@@ -99,7 +99,7 @@
 //! # Measure
 //!
 //! ```text
-//! cargo run --release --example latency -- --tokens 100000 --unknown 5% --skew zipf --concurrency 8
+//! cargo run --release -p latency -- --tokens 100000 --unknown 5% --skew zipf --concurrency 8
 //! ```
 //!
 //! shows what a request pays for being verified on your machine: with an SQLite file of its own, or
@@ -164,26 +164,33 @@
 //! revokes it as soon as the call returns. The [guide to a fleet](guide/fleet/index.html) explains why
 //! this holds for many nodes on one PostgreSQL, whatever fails.
 //!
+//! # Packages
+//!
+//! This package has neither a database driver nor a web framework in its tree.
+//!
+//! | package | what it adds |
+//! |---|---|
+//! | [`tower-api-tokens-sqlx`](https://docs.rs/tower-api-tokens-sqlx) | stores on SQLite and PostgreSQL |
+//! | [`tower-api-tokens-admin`](https://docs.rs/tower-api-tokens-admin) | a JSON API and a dashboard for managing apps and tokens, who may use them, and the audit of it |
+//! | [`api-tokens`](https://crates.io/crates/api-tokens) | the command line, which manages tokens and serves proxies that ask about each request |
+//!
 //! # Features
 //!
-//! None is on by default, and none changes what another does.
+//! None is enabled by default, and none changes what another does.
 //!
 //! | feature | what it adds |
 //! |---|---|
-//! | `admin` | a JSON API and a dashboard for managing apps and tokens, who may use them, and the audit of it |
 //! | `axum` | [`AppPrincipal`] as an extractor |
-//! | `postgres` | `PostgresStore`, shared by many nodes |
-//! | `sqlite` | `SqliteStore`, on a bundled SQLite |
 //! | `metrics` | hits, lookups, refusals and the age of the lease through the `metrics` facade |
 //! | `tracing` | `app.id` and `token.id` on the current span, and [events](#what-it-logs) for rejections and trouble |
 //! | `testing` | the conformance suite, a load test, a clock set by hand, stores that fail on demand |
 //! | `transfer` | export and import of records by digest, as lines of JSON |
-//! | `cli` | the command line `api-tokens`, which manages tokens, and serves proxies that ask about each request |
 //! | `full` | all of these |
 //!
 //! # What it logs
 //!
-//! With feature `tracing`, these events go to the target `tower_api_tokens`. Nothing in them derives
+//! With feature `tracing`, these events go to the target `tower_api_tokens`, those of the
+//! other packages too. Nothing in them derives
 //! from a token.
 //!
 //! | level | event |
@@ -215,7 +222,7 @@
 //!   are no refresh tokens, no users and no self-contained tokens that cannot be revoked.
 //! - **Limit rates.** It says which app a request comes from; a layer inside can count.
 //!
-//! It needs a Tokio runtime and Rust 1.94, and has no unsafe code.
+//! It needs a Tokio runtime and Rust 1.89, and has no unsafe code.
 //!
 //! [tower]: https://docs.rs/tower
 
@@ -226,8 +233,6 @@
     clippy::unwrap_used
 )]
 
-#[cfg(feature = "admin")]
-pub mod admin;
 mod app;
 mod audit;
 mod authenticator;
@@ -259,13 +264,12 @@ pub mod transfer;
     any(doc, doctest),
     feature = "axum",
     feature = "metrics",
-    feature = "sqlite",
     feature = "testing"
 ))]
 pub mod guide;
 
 pub use app::{AppId, AppIdError, AppRecord};
-pub use audit::{AuditAction, AuditEvent, AuditEventId, AuditOutcome, AuditTextError};
+pub use audit::{AuditAction, AuditEvent, AuditEventId, AuditOutcome, AuditTextError, one_line};
 pub use authenticator::{Authenticator, AuthenticatorBuilder, Follower, FollowerBuilder, Stats};
 pub use clock::{Clock, SystemClock};
 pub use entropy::{Entropy, EntropyError, SystemEntropy};
@@ -277,17 +281,11 @@ pub use lifecycle::{
 };
 #[doc(inline)]
 pub use middleware::{ApiTokenAuth, ApiTokenLayer, LayerError, RequireScopeLayer};
-pub use name::{MAX_NAME_LEN, NameError};
+pub use name::{MAX_NAME_LEN, NameError, NamePartError, check_name_part, normalize_name};
 pub use principal::AppPrincipal;
 pub use record::{TokenRecord, TokenStatus, TransitionError};
 pub use rejection::{Rejection, RejectionKind};
 pub use scope::{Scope, ScopeError, ScopeSet};
-#[cfg(feature = "postgres")]
-#[doc(inline)]
-pub use store::postgres::PostgresStore;
-#[cfg(feature = "sqlite")]
-#[doc(inline)]
-pub use store::sqlite::SqliteStore;
 #[doc(inline)]
 pub use store::{
     Answer, AppQuery, Applied, AuditLog, AuditQuery, BoundKey, Change, ChangeLog, Changes,

@@ -5,8 +5,13 @@ use thiserror::Error;
 /// The longest name of an app or a token, in characters.
 pub const MAX_NAME_LEN: usize = 100;
 
-/// Trims a name and checks it.
-pub(crate) fn normalize(name: &str) -> Result<String, NameError> {
+/// Trims the name of an app or a token and checks it.
+///
+/// # Errors
+///
+/// Returns an error if the trimmed name is empty, longer than [`MAX_NAME_LEN`] characters, or not one line
+/// of text.
+pub fn normalize_name(name: &str) -> Result<String, NameError> {
     let name = name.trim();
     match is_one_line(name) {
         true => Ok(name.to_owned()),
@@ -14,9 +19,12 @@ pub(crate) fn normalize(name: &str) -> Result<String, NameError> {
     }
 }
 
-/// Checks that a text can be a part of a name.
-#[cfg(feature = "admin")]
-pub(crate) fn check_part(part: &str) -> Result<(), NamePartError> {
+/// Checks that a text can be a part of a name, as a search for it would take.
+///
+/// # Errors
+///
+/// Returns an error if the text is empty, longer than [`MAX_NAME_LEN`] characters, or not one line of text.
+pub fn check_name_part(part: &str) -> Result<(), NamePartError> {
     match is_one_line(part) {
         true => Ok(()),
         false => Err(NamePartError),
@@ -37,11 +45,11 @@ fn is_one_line(text: &str) -> bool {
 #[non_exhaustive]
 pub struct NameError;
 
-/// The text is in no name.
-#[cfg(feature = "admin")]
+/// The text cannot be a part of a name.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 #[error("a part of a name is 1 to 100 characters, without control characters")]
-pub(crate) struct NamePartError;
+#[non_exhaustive]
+pub struct NamePartError;
 
 #[cfg(test)]
 mod tests {
@@ -50,24 +58,24 @@ mod tests {
     #[test]
     fn a_name_is_trimmed() {
         assert_eq!(
-            normalize(" \t Zoë's \"CI\" 🚀\n").unwrap(),
+            normalize_name(" \t Zoë's \"CI\" 🚀\n").unwrap(),
             "Zoë's \"CI\" 🚀"
         );
     }
 
     #[test]
     fn a_name_is_1_to_100_characters() {
-        assert_eq!(normalize(""), Err(NameError));
-        assert_eq!(normalize(" \n "), Err(NameError));
-        assert!(normalize(&"é".repeat(100)).is_ok());
-        assert_eq!(normalize(&"é".repeat(101)), Err(NameError));
-        assert_eq!(normalize(&"x".repeat(10 << 20)), Err(NameError));
+        assert_eq!(normalize_name(""), Err(NameError));
+        assert_eq!(normalize_name(" \n "), Err(NameError));
+        assert!(normalize_name(&"é".repeat(100)).is_ok());
+        assert_eq!(normalize_name(&"é".repeat(101)), Err(NameError));
+        assert_eq!(normalize_name(&"x".repeat(10 << 20)), Err(NameError));
     }
 
     #[test]
     fn a_name_is_one_line_without_control_characters() {
         for bad in ["a\nb", "a\0b", "a\u{1b}[31mb", "a\u{85}b", "a\u{2028}b"] {
-            assert_eq!(normalize(bad), Err(NameError), "{bad:?}");
+            assert_eq!(normalize_name(bad), Err(NameError), "{bad:?}");
         }
     }
 }

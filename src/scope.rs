@@ -147,10 +147,35 @@ impl ScopeSet {
         Self::new(text.split(separates).filter(|scope| !scope.is_empty()))
     }
 
-    /// A set that is known when the crate is built. `text` has to be the text of one.
-    #[cfg(feature = "admin")]
-    pub(crate) const fn constant(text: &'static str) -> Self {
-        Self(CompactString::const_new(text))
+    /// Creates a set of one scope that is known when the program is built.
+    ///
+    /// ```
+    /// use tower_api_tokens::ScopeSet;
+    ///
+    /// const WRITE: ScopeSet = ScopeSet::from_static("invoices:write");
+    /// assert_eq!(WRITE, "invoices:write".parse()?);
+    /// # Ok::<(), tower_api_tokens::ScopeError>(())
+    /// ```
+    ///
+    /// # Panics
+    ///
+    /// Panics if the text is not a [scope](Scope::new); in a constant, that fails the build.
+    #[must_use]
+    pub const fn from_static(scope: &'static str) -> Self {
+        let bytes = scope.as_bytes();
+        assert!(
+            !bytes.is_empty() && bytes.len() <= Scope::MAX_LEN,
+            "a scope is 1 to 128 characters"
+        );
+        let mut place = 0;
+        while place < bytes.len() {
+            assert!(
+                bytes[place].is_ascii_graphic() && bytes[place] != b'"' && bytes[place] != b'\\',
+                "a scope is visible ASCII without `\"` and `\\`"
+            );
+            place += 1;
+        }
+        Self(CompactString::const_new(scope))
     }
 
     /// The set's text: the scopes in order, a space between them.

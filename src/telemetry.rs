@@ -109,17 +109,6 @@ mod events {
         );
     }
 
-    /// Records what went wrong on the managing side, with its cause, which no client is shown.
-    #[cfg(feature = "admin")]
-    pub(crate) fn managing_failed(what: &'static str, error: &dyn Error) {
-        tracing::warn!(
-            target: TARGET,
-            error = tracing::field::display(error),
-            source = error.source(),
-            "{what}"
-        );
-    }
-
     /// Records that a route lacks the layer that it needs.
     pub(crate) fn layer_missing(needs: Needs) {
         #[cfg(feature = "axum")]
@@ -216,27 +205,6 @@ mod events {
         }
     }
 
-    /// Reports a trigger that was gone from a database, and is there again.
-    #[cfg(feature = "sqlite")]
-    pub(crate) fn trigger_restored(name: &str) {
-        tracing::warn!(
-            target: TARGET,
-            trigger = name,
-            "a trigger that logs or checks changes was dropped or altered; it was restored, and nodes read all tokens anew"
-        );
-    }
-
-    /// Reports a row of a table that was left out of a listing because it cannot be read.
-    #[cfg(any(feature = "postgres", feature = "sqlite"))]
-    pub(crate) fn unreadable_row(table: &'static str, id: &str) {
-        tracing::warn!(
-            target: TARGET,
-            table,
-            id,
-            "a row cannot be read and was left out; correct it or delete it"
-        );
-    }
-
     #[cfg(test)]
     mod tests {
         use super::*;
@@ -271,9 +239,6 @@ mod events {
 
     pub(crate) fn rejected(_: &Rejection) {}
 
-    #[cfg(feature = "admin")]
-    pub(crate) fn managing_failed(_: &'static str, _: &dyn Error) {}
-
     pub(crate) fn layer_missing(_: Needs) {}
 
     pub(crate) fn follower_failed(_: &(dyn Error + 'static)) {}
@@ -290,10 +255,4 @@ mod events {
         #[expect(clippy::unused_self, reason = "it is used with the feature")]
         pub(crate) fn other_digest(&self, _: &str, _: Duration) {}
     }
-
-    #[cfg(feature = "sqlite")]
-    pub(crate) fn trigger_restored(_: &str) {}
-
-    #[cfg(any(feature = "postgres", feature = "sqlite"))]
-    pub(crate) fn unreadable_row(_: &'static str, _: &str) {}
 }

@@ -12,7 +12,7 @@ mod memory {
 
 mod sqlite_file {
     use tempfile::TempDir;
-    use tower_api_tokens::SqliteStore;
+    use tower_api_tokens_sqlx::SqliteStore;
 
     async fn fresh() -> (SqliteStore, TempDir) {
         let directory = TempDir::new().unwrap();
@@ -24,7 +24,7 @@ mod sqlite_file {
 }
 
 mod sqlite_memory {
-    use tower_api_tokens::SqliteStore;
+    use tower_api_tokens_sqlx::SqliteStore;
 
     async fn fresh() -> (SqliteStore, ()) {
         (SqliteStore::open("sqlite::memory:").await.unwrap(), ())

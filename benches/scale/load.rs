@@ -4,7 +4,8 @@ use indicatif::{ProgressBar, ProgressStyle};
 use jiff::{SignedDuration, Timestamp};
 use sha2::{Digest, Sha256};
 use sqlx::{AssertSqlSafe, PgPool, Row};
-use tower_api_tokens::{AppId, PostgresStore, TokenDigest, TokenId};
+use tower_api_tokens::{AppId, TokenDigest, TokenId};
+use tower_api_tokens_sqlx::PostgresStore;
 
 const TOKENS_OF_APP: u64 = 1000;
 const BATCH: u64 = 250_000;

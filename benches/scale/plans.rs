@@ -9,9 +9,10 @@ use std::{
 
 use jiff::Timestamp;
 use tower_api_tokens::{
-    ApiTokens, ChangeLog, PostgresStore, TokenFormat, TokenQuery, TokenRegistryExt, TokenStatus,
-    TokenStore, Usage, UsageLog,
+    ApiTokens, ChangeLog, TokenFormat, TokenQuery, TokenRegistryExt, TokenStatus, TokenStore,
+    Usage, UsageLog,
 };
+use tower_api_tokens_sqlx::PostgresStore;
 use tracing::{
     Event, Subscriber,
     field::{Field, Visit},

@@ -2,7 +2,8 @@
 
 use std::{env, fs, process::Command, time::Instant};
 
-use tower_api_tokens::{ApiTokens, PostgresStore, TokenFormat};
+use tower_api_tokens::{ApiTokens, TokenFormat};
+use tower_api_tokens_sqlx::PostgresStore;
 
 use crate::load::{Platform, row};
 

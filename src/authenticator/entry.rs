@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     app::AppId,
-    clock::{Clock, LAG, from_microsecond, microseconds},
+    clock::{Clock, LAG, from_microseconds, microseconds},
     principal::AppPrincipal,
     record::{TokenRecord, TokenStatus},
     rejection::Rejection,
@@ -100,7 +100,7 @@ impl Expiry {
 
     #[inline]
     fn get(self) -> Option<Timestamp> {
-        (self != Self::NEVER).then(|| from_microsecond(self.0))
+        (self != Self::NEVER).then(|| from_microseconds(self.0))
     }
 }
 
@@ -274,7 +274,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::{AppRecord, MaskedToken, TokenDigest, clock::to_microsecond};
+    use crate::{AppRecord, MaskedToken, TokenDigest, clock::truncate_to_microsecond};
 
     const NOT_FRESH: Freshness = Freshness {
         until: 0,
@@ -354,7 +354,7 @@ mod tests {
             lag in 0_u64..400,
         ) {
             // Stores keep microseconds.
-            let token = record(expires_at.map(to_microsecond), revoked_at, disabled_at);
+            let token = record(expires_at.map(truncate_to_microsecond), revoked_at, disabled_at);
             let entry = Entry::of(&token, Arc::new(Grant::of(&token)), NOT_FRESH, Duration::ZERO);
             let around = |span: i64| now.checked_add(span.microseconds()).unwrap_or(now);
             for now in [around(-1), now, around(1)] {

@@ -28,7 +28,7 @@ impl ApiTokens {
         name: &str,
     ) -> Result<AppRecord, LifecycleError> {
         let now = self.now();
-        let app = AppRecord::new(id, name::normalize(name)?, now);
+        let app = AppRecord::new(id, name::normalize_name(name)?, now);
         let subject = Subject::new(AuditAction::CreateApp).app(id);
         let creation = self.mutation(Op::CreateApp(app), now, subject)?;
         let tokens = self.clone();

@@ -28,7 +28,7 @@ use crate::{
     app::AppId,
     audit::AuditAction,
     authenticator::{Authenticator, FollowerBuilder},
-    clock::{Clock, to_microsecond},
+    clock::{Clock, truncate_to_microsecond},
     entropy::Entropy,
     grantable::Grantable,
     name,
@@ -244,7 +244,7 @@ impl ApiTokens {
     /// Returns an error if the name is invalid, the token does not exist, or the store fails.
     pub async fn rename(&self, id: TokenId, name: &str) -> Result<TokenRecord, LifecycleError> {
         let tokens = self.clone();
-        let (target, name) = (self.authority.target(id), name::normalize(name)?);
+        let (target, name) = (self.authority.target(id), name::normalize_name(name)?);
         let token = self.get_target(&target).await?;
         let op = Op::RenameToken { target, name };
         let subject = about(AuditAction::RenameToken, &token);
@@ -312,18 +312,21 @@ impl ApiTokens {
         .await
     }
 
-    #[cfg(feature = "admin")]
-    pub(crate) fn registry(&self) -> Arc<dyn TokenRegistry> {
+    /// Returns the registry that holds the apps and tokens.
+    #[must_use]
+    pub fn registry(&self) -> Arc<dyn TokenRegistry> {
         Arc::clone(&self.shared.registry)
     }
 
-    #[cfg(feature = "admin")]
-    pub(crate) fn max_overlap(&self) -> Duration {
+    /// Returns the longest overlap that a rotation may have.
+    #[must_use]
+    pub fn max_overlap(&self) -> Duration {
         self.shared.max_overlap
     }
 
-    #[cfg(feature = "admin")]
-    pub(crate) fn entropy(&self) -> &dyn Entropy {
+    /// Returns the source of random numbers.
+    #[must_use]
+    pub fn entropy(&self) -> &dyn Entropy {
         &*self.shared.entropy
     }
 
@@ -365,7 +368,7 @@ impl ApiTokens {
         let op = Op::RotateToken {
             target,
             successor: successor.clone(),
-            overlap_ends: to_microsecond(overlap_ends),
+            overlap_ends: truncate_to_microsecond(overlap_ends),
         };
         let subject = about(AuditAction::RotateToken, &old);
         let mut rotation = self.mutation(op, now, subject)?;
@@ -410,8 +413,8 @@ impl ApiTokens {
         mask: MaskedToken,
         now: Timestamp,
     ) -> Result<TokenRecord, LifecycleError> {
-        let name = name::normalize(&new.name)?;
-        let expires_at = new.expiry(now)?.map(to_microsecond);
+        let name = name::normalize_name(&new.name)?;
+        let expires_at = new.expiry(now)?.map(truncate_to_microsecond);
         if expires_at.is_some_and(|expires_at| expires_at <= now) {
             return Err(LifecycleError::new(LifecycleErrorKind::InvalidExpiry));
         }
@@ -427,8 +430,10 @@ impl ApiTokens {
         Ok(record)
     }
 
-    pub(crate) fn now(&self) -> Timestamp {
-        to_microsecond(self.shared.clock.now())
+    /// Returns the time by the configured clock, truncated to the microsecond.
+    #[must_use]
+    pub fn now(&self) -> Timestamp {
+        truncate_to_microsecond(self.shared.clock.now())
     }
 }
 

@@ -78,13 +78,10 @@ impl StoreError {
         Self::with_source(StoreErrorKind::Unavailable, source)
     }
 
-    /// A database of ours is damaged, or is none: [`Corrupt`](StoreErrorKind::Corrupt), like a
-    /// record that cannot be read, but a backup helps.
-    #[cfg_attr(
-        not(any(feature = "postgres", feature = "sqlite")),
-        expect(dead_code, reason = "the other stores have no database")
-    )]
-    pub(crate) fn damaged(source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+    /// Creates an error for a database that is damaged or not of this store. Its kind is
+    /// [`Corrupt`](StoreErrorKind::Corrupt), as for a record that cannot be read, and its message advises
+    /// restoring a backup.
+    pub fn damaged(source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self::with_source(StoreErrorKind::Corrupt, Damaged(source.into()))
     }
 

@@ -5,11 +5,9 @@ use std::{future::pending, sync::Arc};
 use async_trait::async_trait;
 use jiff::Timestamp;
 
-#[cfg(any(feature = "admin", feature = "testing", feature = "transfer"))]
-use super::AuditLog;
 use super::{
-    ChangeLog, Changes, LivePage, Revision, StoreError, StoreErrorKind, TokenRegistry, Usage,
-    UsageLog,
+    AuditLog, ChangeLog, Changes, LivePage, Revision, StoreError, StoreErrorKind, TokenRegistry,
+    Usage, UsageLog,
 };
 use crate::token::TokenId;
 
@@ -23,9 +21,12 @@ impl RegistryLogs {
     }
 }
 
-/// The audit log of a registry.
-#[cfg(any(feature = "admin", feature = "testing", feature = "transfer"))]
-pub(crate) fn audit_log(registry: &dyn TokenRegistry) -> Result<&dyn AuditLog, StoreError> {
+/// Returns the audit log of a registry.
+///
+/// # Errors
+///
+/// Returns an error of the kind [`Unsupported`](StoreErrorKind::Unsupported) if the registry has none.
+pub fn audit_log(registry: &dyn TokenRegistry) -> Result<&dyn AuditLog, StoreError> {
     registry.audit_log().ok_or_else(|| without("audit log"))
 }
 

@@ -11,14 +11,8 @@ mod logs;
 mod memory;
 mod mutation;
 mod page;
-#[cfg(feature = "postgres")]
-pub mod postgres;
 mod repeat;
-#[cfg(any(feature = "postgres", feature = "sqlite"))]
-mod rows;
 mod run;
-#[cfg(feature = "sqlite")]
-pub mod sqlite;
 
 use std::fmt::Debug;
 
@@ -30,13 +24,17 @@ pub use audit::{AuditLog, AuditQuery};
 pub use changes::{Change, ChangeLog, Changes, LivePage, LoggedChange, Revision, Usage, UsageLog};
 pub use error::{StoreError, StoreErrorKind};
 pub(crate) use logs::RegistryLogs;
-#[cfg(any(feature = "admin", feature = "testing", feature = "transfer"))]
-pub(crate) use logs::audit_log;
+pub use logs::audit_log;
 pub use memory::MemoryStore;
 pub use mutation::{Applied, Mutation, Op, Plan, Snapshot, TokenRegistryExt, UsedKey, Write};
 pub use page::{AppQuery, Page, PageSize, TokenQuery};
 pub use repeat::{BoundKey, Repeated};
 pub use run::{catch_panic, run_to_end};
+
+pub use crate::{
+    clock::{from_microseconds, microseconds, truncate_to_microsecond},
+    entropy::jittered,
+};
 
 use crate::{
     app::{AppId, AppRecord},

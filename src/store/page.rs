@@ -40,12 +40,6 @@ impl<T, K> Page<T, K> {
     }
 }
 
-/// One record more than a page holds, to see whether another page follows.
-#[cfg(any(feature = "postgres", feature = "sqlite"))]
-pub(super) fn surplus(limit: usize) -> i64 {
-    i64::try_from(limit.saturating_add(1)).unwrap_or(i64::MAX)
-}
-
 /// How many records a page holds at most: 1 to 1,000, and 100 unless it is told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PageSize(u16);
@@ -200,8 +194,9 @@ impl TokenQuery {
         self
     }
 
-    /// The live tokens after one, as a change log lists them.
-    pub(crate) fn live(after: Option<TokenId>, limit: usize) -> Self {
+    /// Selects the live tokens after one, as [`ChangeLog::live`](super::ChangeLog::live) lists them.
+    #[must_use]
+    pub fn live(after: Option<TokenId>, limit: usize) -> Self {
         let query = Self::default().status(TokenStatus::Live).limit(limit);
         Self { after, ..query }
     }

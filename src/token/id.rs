@@ -34,9 +34,10 @@ impl TokenId {
         self.0.as_bytes()
     }
 
-    /// The time in an identifier of version 7.
-    #[cfg(feature = "admin")]
-    pub(crate) fn made_at(self) -> Option<Timestamp> {
+    /// Returns the time at which an identifier was generated, to the millisecond, or `None` if it is not a
+    /// UUID of version 7.
+    #[must_use]
+    pub fn created_at(self) -> Option<Timestamp> {
         if self.0.get_version_num() != 7 {
             return None;
         }

@@ -11,7 +11,7 @@ use serde::{
 use serde_json::error::Category;
 
 use super::report::{FaultKind, Flaw};
-use crate::clock::to_microsecond;
+use crate::clock::truncate_to_microsecond;
 
 /// No object of the format has as many.
 const MAX_FIELDS: usize = 32;
@@ -110,7 +110,7 @@ impl Fields {
             let time = Timestamp::from_str(text);
             time.map_err(|_| "not a time of RFC 3339, like `2026-03-02T09:00:00Z`")
         };
-        Ok(self.parsed_by(field, parse)?.map(to_microsecond))
+        Ok(self.parsed_by(field, parse)?.map(truncate_to_microsecond))
     }
 
     /// Nothing is left.

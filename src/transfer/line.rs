@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     app::{AppId, AppRecord},
-    clock::to_microsecond,
+    clock::truncate_to_microsecond,
     name,
     record::TokenRecord,
     scope::ScopeSet,
@@ -73,7 +73,7 @@ impl AppLine {
     fn read(mut fields: Fields) -> Result<Self, Flaw> {
         let line = Self {
             id: required("id", fields.parsed("id")?)?,
-            name: required("name", fields.parsed_by("name", name::normalize)?)?,
+            name: required("name", fields.parsed_by("name", name::normalize_name)?)?,
             created_at: fields.time("created_at")?,
             disabled_at: fields.time("disabled_at")?,
         };
@@ -97,7 +97,7 @@ impl AppLine {
             (
                 "disabled_at",
                 (whole || self.disabled_at.is_some())
-                    && self.disabled_at != there.disabled_at.map(to_microsecond),
+                    && self.disabled_at != there.disabled_at.map(truncate_to_microsecond),
             ),
         ])
     }
@@ -131,7 +131,7 @@ impl TokenLine {
             app,
             app_name,
             mask: fields.parsed("mask")?,
-            name: fields.parsed_by("name", name::normalize)?,
+            name: fields.parsed_by("name", name::normalize_name)?,
             scopes: fields.parsed("scopes")?,
             created_at: fields.time("created_at")?,
             expires_at: fields.time("expires_at")?,
@@ -178,7 +178,7 @@ impl TokenLine {
     pub(super) fn differences(&self, there: &TokenRecord) -> Vec<&'static str> {
         let whole = self.id.is_some();
         let time_differs = |here: Option<Timestamp>, there: Option<Timestamp>| {
-            (whole || here.is_some()) && here != there.map(to_microsecond)
+            (whole || here.is_some()) && here != there.map(truncate_to_microsecond)
         };
         let scopes = self.scopes.clone().or(whole.then(ScopeSet::default));
         fields_that([
@@ -209,7 +209,7 @@ impl TokenLine {
             ),
             (
                 "last_used_at",
-                self.last_used_at > there.last_used_at.map(to_microsecond),
+                self.last_used_at > there.last_used_at.map(truncate_to_microsecond),
             ),
             ("uses", self.uses > there.uses),
         ])
@@ -217,7 +217,7 @@ impl TokenLine {
 }
 
 fn differs(here: Option<Timestamp>, there: Timestamp) -> bool {
-    here.is_some_and(|here| here != to_microsecond(there))
+    here.is_some_and(|here| here != truncate_to_microsecond(there))
 }
 
 fn fields_that<const N: usize>(fields: [(&'static str, bool); N]) -> Vec<&'static str> {
@@ -231,7 +231,7 @@ fn read_app(fields: &mut Fields) -> Result<(AppId, Option<String>), Flaw> {
         Ok(id) => Ok((AppId::new(&id).map_err(|error| wrong("app", error))?, None)),
         Err(mut app) => {
             let id = required("id", app.parsed("id")?)?;
-            let name = required("name", app.parsed_by("name", name::normalize)?)?;
+            let name = required("name", app.parsed_by("name", name::normalize_name)?)?;
             app.end()?;
             Ok((id, Some(name)))
         }

@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     audit::{AuditAction, AuditEvent, AuditEventId, AuditOutcome},
-    clock::to_microsecond,
+    clock::truncate_to_microsecond,
     store::{audit_log, catch_panic},
 };
 
@@ -213,7 +213,7 @@ impl<'a, R: AsyncBufRead + Unpin + Send> Run<'a, R> {
         self.begin()?;
         let place = Place {
             registry: self.import.registry,
-            now: to_microsecond(self.import.clock.now()),
+            now: truncate_to_microsecond(self.import.clock.now()),
             entropy: &*self.import.entropy,
             event: Mutex::new(self.event.take()),
         };
@@ -273,7 +273,7 @@ impl<'a, R: AsyncBufRead + Unpin + Send> Run<'a, R> {
         let Some(actor) = &self.import.actor else {
             return Ok(());
         };
-        let now = to_microsecond(self.import.clock.now());
+        let now = truncate_to_microsecond(self.import.clock.now());
         let id = AuditEventId::generate(now, &*self.import.entropy)?;
         let (action, outcome) = (AuditAction::ImportTokens, AuditOutcome::Done);
         let event = AuditEvent::new(id, now, actor, action, outcome);

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use serde::{Serialize, Serializer};
 
 use super::{FORMAT, VERSION, export::ExportReport};
-use crate::{app::AppRecord, clock::to_microsecond, record::TokenRecord, token::TokenId};
+use crate::{app::AppRecord, clock::truncate_to_microsecond, record::TokenRecord, token::TokenId};
 
 #[derive(Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -57,7 +57,7 @@ struct Time(Timestamp);
 
 impl Serialize for Time {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(&format_args!("{:.6}", to_microsecond(self.0)))
+        serializer.collect_str(&format_args!("{:.6}", truncate_to_microsecond(self.0)))
     }
 }
 

@@ -2,7 +2,8 @@ use proptest::{
     prelude::*,
     test_runner::{Config, FileFailurePersistence},
 };
-use tower_api_tokens::{MemoryStore, SqliteStore, TokenRegistry};
+use tower_api_tokens::{MemoryStore, TokenRegistry};
+use tower_api_tokens_sqlx::SqliteStore;
 
 use crate::{
     fleet::Fleet,

@@ -2,10 +2,11 @@ use std::sync::Mutex;
 
 use tempfile::TempDir;
 use tower_api_tokens::{
-    MemoryStore, SqliteStore, StoreErrorKind, TokenRegistryExt,
+    MemoryStore, StoreErrorKind, TokenRegistryExt,
     testing::{Fault, FaultyStore},
     transfer::{Completeness, Export, Progress, TransferErrorKind},
 };
+use tower_api_tokens_sqlx::SqliteStore;
 
 use crate::support::{app_record, at, export, furnished, import, token_record, tokens};
 

@@ -4,10 +4,11 @@ use std::process::Command;
 
 use jiff::Timestamp;
 use tower_api_tokens::{
-    ApiTokens, AppId, MemoryStore, SqliteStore, TokenDigest, TokenFormat, TokenStore,
+    ApiTokens, AppId, MemoryStore, TokenDigest, TokenFormat, TokenStore,
     testing::ManualClock,
     transfer::{Completeness, FaultKind, Import},
 };
+use tower_api_tokens_sqlx::SqliteStore;
 
 use crate::support::{import, tokens};
 

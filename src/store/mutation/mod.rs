@@ -7,8 +7,6 @@ mod plan;
 use jiff::Timestamp;
 
 pub use ext::TokenRegistryExt;
-#[cfg(feature = "sqlite")]
-pub(super) use plan::check_readmitted;
 pub use plan::{Plan, Snapshot, UsedKey, Write};
 
 use super::{BoundKey, StoreError, StoreErrorKind, TokenTarget};

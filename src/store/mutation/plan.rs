@@ -8,8 +8,7 @@ use super::{Applied, Mutation, Op};
 use crate::{
     app::{AppId, AppRecord},
     audit::{AuditEvent, AuditEventId},
-    grantable::Grantable,
-    record::{TokenRecord, TokenStatus},
+    record::TokenRecord,
     store::{BoundKey, Change, Repeated, StoreError, StoreErrorKind, TokenTarget},
     token::{TokenDigest, TokenId},
 };
@@ -108,7 +107,7 @@ impl Mutation {
             Op::EnableApp { app: id, grantable } => {
                 let app = state.app(id).ok_or_else(not_found)?.enable();
                 if !grantable.is_everything() {
-                    check_readmitted(state.tokens_of(id), grantable, self.at)?;
+                    grantable.check_readmitted(state.tokens_of(id), self.at)?;
                 }
                 writes.extend([Write::PutApp(app.clone()), Write::Log(Change::App(*id))]);
                 Applied::App(app)
@@ -162,8 +161,13 @@ impl Mutation {
         Ok(Plan { writes, applied })
     }
 
-    /// The token that is created, to be stored under the idempotency key.
-    pub(in crate::store) fn created(&self) -> Result<TokenId, StoreError> {
+    /// Returns the token that is created, which is stored under the idempotency key.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error of the kind [`Unsupported`](StoreErrorKind::Unsupported) if the mutation creates no
+    /// token.
+    pub fn created(&self) -> Result<TokenId, StoreError> {
         match &self.op {
             Op::InsertTokens(tokens) => tokens.first().map(|token| token.id),
             Op::RotateToken { successor, .. } => Some(successor.id),
@@ -190,21 +194,6 @@ impl Mutation {
             }),
         }
     }
-}
-
-/// Checks that an actor may grant every token of an app that becomes live when the app is enabled.
-pub(in crate::store) fn check_readmitted(
-    tokens: impl IntoIterator<Item = TokenRecord>,
-    grantable: &Grantable,
-    at: Timestamp,
-) -> Result<(), StoreError> {
-    for token in tokens {
-        let status = token.status(at);
-        if matches!(status, TokenStatus::Live | TokenStatus::AppDisabled) {
-            grantable.check(&token.scopes, token.expires_at)?;
-        }
-    }
-    Ok(())
 }
 
 fn find(target: &TokenTarget, state: &impl Snapshot) -> Result<TokenRecord, StoreError> {

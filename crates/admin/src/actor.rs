@@ -1,0 +1,110 @@
+use tower_api_tokens::{AppId, AuditEvent, Grantable, ScopeSet, TokenId, one_line};
+
+/// Who asks for an operation, as authenticated by a [`Guard`](super::Guard), and what they may
+/// grant.
+///
+/// ```
+/// use tower_api_tokens_admin::Actor;
+///
+/// let owner = Actor::unrestricted("alice@acme.example");
+/// let robot = Actor::granting("deploy-bot", "invoices:read".parse()?);
+/// assert!(owner.may_grant(&"invoices:write".parse()?));
+/// assert!(!robot.may_grant(&"invoices:write".parse()?));
+/// # Ok::<(), tower_api_tokens::ScopeError>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Actor {
+    name: String,
+    grantable: Grantable,
+    own: Option<Own>,
+}
+
+/// What an actor signed in with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Own {
+    token: TokenId,
+    app: AppId,
+}
+
+impl Actor {
+    /// Creates an actor who may grant any scope, for any time.
+    ///
+    /// The name identifies the actor in the audit log: give each person and each machine its own.
+    /// Control characters in it become spaces, and what is beyond
+    /// [`AuditEvent::MAX_ACTOR_LEN`] bytes is cut off.
+    #[must_use]
+    pub fn unrestricted(name: &str) -> Self {
+        Self::new(name, Grantable::everything())
+    }
+
+    /// Creates an actor who may grant these scopes and no others.
+    #[must_use]
+    pub fn granting(name: &str, scopes: ScopeSet) -> Self {
+        Self::new(name, Grantable::scopes(scopes))
+    }
+
+    /// Creates an actor who may grant what `grantable` allows.
+    #[must_use]
+    pub fn new(name: &str, grantable: Grantable) -> Self {
+        Self {
+            name: one_line(name, AuditEvent::MAX_ACTOR_LEN),
+            grantable,
+            own: None,
+        }
+    }
+
+    /// Sets the token that the actor signed in with, and the app that it belongs to. The dashboard
+    /// warns them before they revoke the token or disable the app, which would lock them out.
+    #[must_use]
+    pub fn token(mut self, token: TokenId, app: AppId) -> Self {
+        self.own = Some(Own { token, app });
+        self
+    }
+
+    /// The token that they signed in with, if they did so with one.
+    pub(super) fn own_token(&self) -> Option<TokenId> {
+        self.own.map(|own| own.token)
+    }
+
+    /// The app of the token that they signed in with.
+    pub(super) fn own_app(&self) -> Option<AppId> {
+        self.own.map(|own| own.app)
+    }
+
+    /// The name that identifies the actor in the audit log.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// What the actor may grant.
+    #[must_use]
+    pub fn grantable(&self) -> &Grantable {
+        &self.grantable
+    }
+
+    /// Whether the actor may grant all of these scopes.
+    #[must_use]
+    pub fn may_grant(&self, scopes: &ScopeSet) -> bool {
+        self.grantable.lacking(scopes).is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_actor_without_scopes_grants_only_tokens_without_scopes() {
+        let actor = Actor::granting("a", ScopeSet::default());
+        assert!(actor.may_grant(&ScopeSet::default()));
+        assert!(!actor.may_grant(&"read".parse().unwrap()));
+    }
+
+    #[test]
+    fn a_name_is_one_line_of_bounded_length() {
+        let name = Actor::unrestricted(&format!("a\r\nb\0{}", "é".repeat(200)));
+        assert!(name.name().starts_with("a  b é"));
+        assert_eq!(name.name().len(), AuditEvent::MAX_ACTOR_LEN - 1);
+    }
+}

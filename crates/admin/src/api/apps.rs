@@ -1,0 +1,154 @@
+use axum::{
+    Extension, Json,
+    response::{IntoResponse, Response},
+};
+use http::{StatusCode, header::LOCATION};
+use serde::{Deserialize, Serialize};
+use tower_api_tokens::{AppId, AppQuery};
+use utoipa::{IntoParams, ToSchema};
+
+use super::{
+    cursor::Listing,
+    extract::{Body, Id, NoParams, Params},
+    fields::{AppIdText, Cursor, Limit, Name, NamePart},
+    view::AppView,
+};
+use crate::{Operator, problem::Problem};
+
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct AppParams {
+    /// Only apps with this in their name; ASCII letters are compared without their case.
+    #[param(inline, nullable = false)]
+    name: Option<NamePart>,
+    #[param(inline, nullable = false)]
+    cursor: Option<Cursor>,
+    #[param(inline, nullable = false)]
+    limit: Option<Limit>,
+}
+
+/// A page of apps.
+#[derive(Serialize, ToSchema)]
+#[schema(as = AppPage)]
+pub(super) struct AppPageView<'r> {
+    /// The apps, by identifier.
+    items: Vec<AppView<'r>>,
+    /// The cursor of the next page; null on the last one.
+    #[schema(required)]
+    next: Option<String>,
+}
+
+/// What an app is to be.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct NewApp {
+    /// The identifier that the platform knows the app by; a new one if it is null or absent.
+    #[schema(inline)]
+    id: Option<AppIdText>,
+    #[schema(inline)]
+    name: Name,
+}
+
+/// List apps.
+#[utoipa::path(
+    get, path = "/apps", tag = "apps", params(AppParams),
+    responses((status = OK, description = "A page of apps.", body = AppPageView))
+)]
+pub(super) async fn list_apps(
+    Extension(operator): Extension<Operator>,
+    Params(params): Params<AppParams>,
+) -> Result<Response, Problem> {
+    let name = params.name.map(|NamePart(part)| part);
+    let listing = Listing::new(&["apps", name.as_deref().unwrap_or_default()]);
+    let mut query = AppQuery::default().limit(Limit::of(params.limit));
+    query.name = name;
+    if let Some(Cursor(cursor)) = params.cursor {
+        query = query.after(listing.position(&cursor, app_id)?);
+    }
+    let page = operator.list_apps(&query).await?;
+    let view = AppPageView {
+        items: page.items.iter().map(AppView::of).collect(),
+        next: page.next.map(|app| listing.cursor(app.as_str().as_bytes())),
+    };
+    Ok(Json(view).into_response())
+}
+
+fn app_id(position: &[u8]) -> Option<AppId> {
+    AppId::new(str::from_utf8(position).ok()?).ok()
+}
+
+/// Create an app.
+#[utoipa::path(
+    post, path = "/apps", tag = "apps", request_body = NewApp,
+    responses(
+        (status = CREATED, description = "The app.", body = AppView,
+            headers(("Location" = String, description = "Where the app is, relative to the request."))),
+        (status = CONFLICT, description = "There is an app with this identifier."),
+    )
+)]
+pub(super) async fn create_app(
+    Extension(operator): Extension<Operator>,
+    NoParams: NoParams,
+    Body(new): Body<NewApp>,
+) -> Result<Response, Problem> {
+    let id = new.id.map(|AppIdText(id)| id);
+    let app = operator.create_app(id, &new.name.0).await?;
+    let location = [(LOCATION, format!("apps/{}", app.id))];
+    Ok((StatusCode::CREATED, location, Json(AppView::of(&app))).into_response())
+}
+
+/// Get an app.
+#[utoipa::path(
+    get, path = "/apps/{app}", tag = "apps", params(("app" = inline(AppIdText), Path)),
+    responses(
+        (status = OK, description = "The app.", body = AppView),
+        (status = NOT_FOUND, description = "There is no such app."),
+    )
+)]
+pub(super) async fn get_app(
+    Extension(operator): Extension<Operator>,
+    NoParams: NoParams,
+    Id(AppIdText(id)): Id<AppIdText>,
+) -> Result<Response, Problem> {
+    let app = operator.get_app(&id).await?;
+    Ok(Json(AppView::of(&app)).into_response())
+}
+
+/// Disable an app.
+///
+/// None of its tokens is admitted from then on.
+#[utoipa::path(
+    post, path = "/apps/{app}/disable", tag = "apps", params(("app" = inline(AppIdText), Path)),
+    responses(
+        (status = OK, description = "The app, disabled.", body = AppView),
+        (status = NOT_FOUND, description = "There is no such app."),
+    )
+)]
+pub(super) async fn disable_app(
+    Extension(operator): Extension<Operator>,
+    NoParams: NoParams,
+    Id(AppIdText(id)): Id<AppIdText>,
+) -> Result<Response, Problem> {
+    let app = operator.disable_app(&id).await?;
+    Ok(Json(AppView::of(&app)).into_response())
+}
+
+/// Enable an app.
+///
+/// Its tokens that are neither revoked nor expired are admitted again.
+#[utoipa::path(
+    post, path = "/apps/{app}/enable", tag = "apps", params(("app" = inline(AppIdText), Path)),
+    responses(
+        (status = OK, description = "The app, enabled.", body = AppView),
+        (status = NOT_FOUND, description = "There is no such app."),
+    )
+)]
+pub(super) async fn enable_app(
+    Extension(operator): Extension<Operator>,
+    NoParams: NoParams,
+    Id(AppIdText(id)): Id<AppIdText>,
+) -> Result<Response, Problem> {
+    let app = operator.enable_app(&id).await?;
+    Ok(Json(AppView::of(&app)).into_response())
+}

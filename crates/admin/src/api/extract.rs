@@ -1,0 +1,145 @@
+//! How requests are read: strictly, and with a word on what to change.
+
+use axum::{
+    body::Bytes,
+    extract::{FromRequest, FromRequestParts, Path, Query, Request},
+};
+use http::{
+    StatusCode,
+    header::{CONTENT_TYPE, HeaderMap, HeaderName},
+    request::Parts,
+};
+use serde::de::DeserializeOwned;
+
+use super::{MAX_BODY, fields::KeyText};
+use tower_api_tokens::IdempotencyKey;
+
+use crate::problem::Problem;
+
+const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+
+/// The body of a request, as JSON.
+pub(super) struct Body<T>(pub(super) T);
+
+impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
+        if !is_json(request.headers()) {
+            return Err(Problem::new(
+                StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                "unsupported_media_type",
+                "the body has to be JSON: send `Content-Type: application/json`",
+            ));
+        }
+        let bytes = Bytes::from_request(request, state).await;
+        let bytes = bytes.map_err(|rejection| match rejection.status() {
+            StatusCode::PAYLOAD_TOO_LARGE => Problem::new(
+                StatusCode::PAYLOAD_TOO_LARGE,
+                "body_too_large",
+                format!("the body is longer than {MAX_BODY} bytes"),
+            ),
+            _ => Problem::bad_request("invalid_body", "the body ended too early; send it again"),
+        })?;
+        // A sequence would be read as the fields in their order.
+        if !bytes.trim_ascii_start().starts_with(b"{") {
+            let detail = "the body does not fit: it has to be a JSON object";
+            return Err(Problem::bad_request("invalid_body", detail));
+        }
+        serde_json::from_slice(&bytes).map(Self).map_err(|error| {
+            Problem::bad_request("invalid_body", format!("the body does not fit: {error}"))
+        })
+    }
+}
+
+fn is_json(headers: &HeaderMap) -> bool {
+    let content_type = headers
+        .get(CONTENT_TYPE)
+        .and_then(|text| text.to_str().ok());
+    let essence = content_type.and_then(|text| text.split(';').next());
+    essence.is_some_and(|essence| essence.trim().eq_ignore_ascii_case("application/json"))
+}
+
+/// The parameters in the query of a request.
+pub(super) struct Params<T>(pub(super) T);
+
+impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Params<T> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        match Query::try_from_uri(&parts.uri) {
+            Ok(Query(params)) => Ok(Self(params)),
+            Err(rejection) => {
+                let detail = format!("the query does not fit: {}", cause(&rejection));
+                Err(Problem::bad_request("invalid_query", detail))
+            }
+        }
+    }
+}
+
+/// Says that a request has no query.
+pub(super) struct NoParams;
+
+impl<S: Send + Sync> FromRequestParts<S> for NoParams {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        match parts.uri.query() {
+            None | Some("") => Ok(Self),
+            Some(_) => Err(Problem::bad_request(
+                "invalid_query",
+                "the request takes no query parameters: leave them out",
+            )),
+        }
+    }
+}
+
+/// The identifier in the path of a request.
+pub(super) struct Id<T>(pub(super) T);
+
+impl<S: Send + Sync, T: DeserializeOwned + Send> FromRequestParts<S> for Id<T> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        match Path::from_request_parts(parts, state).await {
+            Ok(Path(id)) => Ok(Self(id)),
+            Err(rejection) => {
+                let detail = format!("the path does not fit: {}", cause(&rejection));
+                Err(Problem::bad_request("invalid_path", detail))
+            }
+        }
+    }
+}
+
+/// The innermost cause of an error.
+fn cause(error: &dyn std::error::Error) -> String {
+    let mut innermost = error;
+    while let Some(source) = innermost.source() {
+        innermost = source;
+    }
+    innermost.to_string()
+}
+
+/// The `Idempotency-Key` of a request, if it has one.
+pub(super) struct Key(pub(super) Option<IdempotencyKey>);
+
+impl<S: Send + Sync> FromRequestParts<S> for Key {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        let invalid = |detail: String| Problem::bad_request("invalid_idempotency_key", detail);
+        let mut values = parts.headers.get_all(IDEMPOTENCY_KEY).iter();
+        let Some(value) = values.next() else {
+            return Ok(Self(None));
+        };
+        if values.next().is_some() {
+            return Err(invalid(
+                "the request has several idempotency keys: give one".into(),
+            ));
+        }
+        match KeyText::try_from(value.to_str().unwrap_or_default().to_owned()) {
+            Ok(KeyText(key)) => Ok(Self(Some(key))),
+            Err(error) => Err(invalid(error.to_string())),
+        }
+    }
+}

@@ -1,0 +1,326 @@
+//! The parts of requests, each with the form that the document says and no other.
+
+use std::{borrow::Cow, fmt};
+
+use jiff::Timestamp;
+use serde::{
+    Deserialize, Deserializer,
+    de::{Error, Unexpected, Visitor},
+};
+use tower_api_tokens::{
+    AppId, AppIdError, IdempotencyKey, IdempotencyKeyError, MAX_NAME_LEN, NameError, NamePartError,
+    PageSize, Scope, ScopeError, ScopeSet, TimeError, TokenId, TokenIdError, check_name_part,
+    normalize_name, parse_expiry,
+};
+use utoipa::{
+    PartialSchema, ToSchema,
+    openapi::{
+        KnownFormat, ObjectBuilder, OneOfBuilder, RefOr, Schema, SchemaFormat,
+        schema::{SchemaType, Type},
+    },
+};
+
+/// Defines a type that is read from a string, and how the document describes that.
+macro_rules! text_field {
+    ($(#[doc = $doc:literal])* $field:ident($inner:ty), $schema:expr) => {
+        $(#[doc = $doc])*
+        #[derive(Deserialize)]
+        #[serde(try_from = "String")]
+        pub(super) struct $field(pub(super) $inner);
+
+        impl PartialSchema for $field {
+            fn schema() -> RefOr<Schema> {
+                let text = ObjectBuilder::new().schema_type(SchemaType::new(Type::String));
+                let describe: fn(ObjectBuilder) -> ObjectBuilder = $schema;
+                describe(text).into()
+            }
+        }
+
+        impl ToSchema for $field {
+            fn name() -> Cow<'static, str> {
+                Cow::Borrowed(stringify!($field))
+            }
+        }
+    };
+}
+
+text_field! {
+    /// The identifier of an app.
+    AppIdText(AppId),
+    |text| text
+        .description(Some("The identifier of an app."))
+        .pattern(Some(r"^[A-Za-z0-9][A-Za-z0-9._~-]{0,39}$"))
+}
+
+impl TryFrom<String> for AppIdText {
+    type Error = AppIdError;
+
+    fn try_from(text: String) -> Result<Self, AppIdError> {
+        AppId::new(&text).map(Self)
+    }
+}
+
+text_field! {
+    /// The identifier of a token.
+    TokenIdText(TokenId),
+    |text| text
+        .description(Some("The identifier of a token."))
+        .format(Some(SchemaFormat::Custom("uuid".into())))
+        .pattern(Some(r"^[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}$"))
+}
+
+impl TryFrom<String> for TokenIdText {
+    type Error = TokenIdError;
+
+    fn try_from(text: String) -> Result<Self, TokenIdError> {
+        // Another notation of a UUID is none here.
+        let text = if text.len() == 36 { &*text } else { "" };
+        text.parse().map(Self)
+    }
+}
+
+/// White space that is no control character and separates no lines.
+const SPACES: &str = r"\u0020\u00A0\u1680\u2000-\u200A\u202F\u205F\u3000";
+
+/// What may not be in a name.
+const CONTROLS: &str = r"\u0000-\u001F\u007F-\u009F\u2028\u2029";
+
+text_field! {
+    /// The name of an app or a token.
+    Name(String),
+    |text| text
+        .description(Some(
+            "A name for people, which need not be the only one of its kind. White space around it is dropped.",
+        ))
+        .min_length(Some(1))
+        .max_length(Some(MAX_NAME_LEN))
+        .pattern(Some(format!("^[^{CONTROLS}]*[^{CONTROLS}{SPACES}][^{CONTROLS}]*$")))
+}
+
+impl TryFrom<String> for Name {
+    type Error = NameError;
+
+    fn try_from(text: String) -> Result<Self, NameError> {
+        // What is dropped around a name has to fit the description too.
+        let text = match check_name_part(&text) {
+            Ok(()) => text,
+            Err(_) => String::new(),
+        };
+        normalize_name(&text).map(Self)
+    }
+}
+
+text_field! {
+    /// A part of a name.
+    NamePart(String),
+    |text| text
+        .description(Some("A part of a name."))
+        .min_length(Some(1))
+        .max_length(Some(MAX_NAME_LEN))
+        .pattern(Some(format!("^[^{CONTROLS}]+$")))
+}
+
+impl TryFrom<String> for NamePart {
+    type Error = NamePartError;
+
+    fn try_from(text: String) -> Result<Self, NamePartError> {
+        check_name_part(&text).map(|()| Self(text))
+    }
+}
+
+text_field! {
+    /// A scope, or several with commas between them.
+    ScopeText(ScopeSet),
+    |text| text
+        .description(Some(
+            "A scope (RFC 6749 section 3.3). A comma separates two scopes, so no scope of a token that is issued here contains one.",
+        ))
+        .pattern(Some(r"^[!#-\[\]-~]{1,128}$"))
+}
+
+impl TryFrom<String> for ScopeText {
+    type Error = ScopeError;
+
+    fn try_from(text: String) -> Result<Self, ScopeError> {
+        Scope::new(&text).and_then(|_| ScopeSet::parse_list(&text).map(Self))
+    }
+}
+
+/// When a token expires: an instant, or a date, which means the end of that day.
+#[derive(Deserialize)]
+#[serde(try_from = "String")]
+pub(super) struct Expiry(pub(super) Timestamp);
+
+impl TryFrom<String> for Expiry {
+    type Error = TimeError;
+
+    fn try_from(text: String) -> Result<Self, TimeError> {
+        parse_expiry(&text).map(Self)
+    }
+}
+
+impl PartialSchema for Expiry {
+    fn schema() -> RefOr<Schema> {
+        let text = |format: KnownFormat, says: &str| {
+            ObjectBuilder::new()
+                .schema_type(SchemaType::new(Type::String))
+                .description(Some(says))
+                .format(Some(SchemaFormat::KnownFormat(format)))
+        };
+        OneOfBuilder::new()
+            .item(text(KnownFormat::DateTime, "An instant (RFC 3339)."))
+            .item(text(
+                KnownFormat::Date,
+                "The last day on which it works, in UTC.",
+            ))
+            .into()
+    }
+}
+
+impl ToSchema for Expiry {}
+
+text_field! {
+    /// Where a page of a listing begins.
+    Cursor(String),
+    |text| text
+        .description(Some(
+            "The `next` of the page before, with the same filters; the first page has none.",
+        ))
+        .pattern(Some("^[A-Za-z0-9_-]{1,128}$"))
+}
+
+impl TryFrom<String> for Cursor {
+    type Error = &'static str;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        let written = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+        if !(1..=128).contains(&text.len()) || !text.bytes().all(written) {
+            return Err("a cursor is the `next` of the page before, as it was given");
+        }
+        Ok(Self(text))
+    }
+}
+
+text_field! {
+    /// What a request is named by.
+    KeyText(IdempotencyKey),
+    |text| text
+        .description(Some(
+            "Names the request: a repetition under the same key within a day makes no second token.",
+        ))
+        .pattern(Some("^[!-~]{1,255}$"))
+}
+
+impl TryFrom<String> for KeyText {
+    type Error = IdempotencyKeyError;
+
+    fn try_from(text: String) -> Result<Self, IdempotencyKeyError> {
+        IdempotencyKey::new(&text).map(Self)
+    }
+}
+
+/// How many records a page holds at most.
+#[derive(Clone, Copy, Deserialize)]
+#[serde(try_from = "u16")]
+pub(super) struct Limit(usize);
+
+impl Limit {
+    pub(super) fn of(limit: Option<Self>) -> usize {
+        limit.map_or(PageSize::default().get(), |limit| limit.0)
+    }
+}
+
+impl TryFrom<u16> for Limit {
+    type Error = &'static str;
+
+    fn try_from(records: u16) -> Result<Self, Self::Error> {
+        match usize::from(records) {
+            records @ 1..=PageSize::MAX => Ok(Self(records)),
+            _ => Err("a page holds 1 to 1000 records"),
+        }
+    }
+}
+
+impl PartialSchema for Limit {
+    fn schema() -> RefOr<Schema> {
+        ObjectBuilder::new()
+            .schema_type(SchemaType::new(Type::Integer))
+            .description(Some("How many records the page holds at most."))
+            .minimum(Some(1))
+            .maximum(Some(PageSize::MAX))
+            .default(Some(PageSize::default().get().into()))
+            .into()
+    }
+}
+
+impl ToSchema for Limit {}
+
+/// A number of seconds. JSON has one kind of number, so `60.0` is `60`.
+pub(super) struct Seconds(pub(super) u64);
+
+impl<'de> Deserialize<'de> for Seconds {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Whole;
+
+        impl Visitor<'_> for Whole {
+            type Value = Seconds;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a whole number of seconds")
+            }
+
+            fn visit_u64<E>(self, seconds: u64) -> Result<Seconds, E> {
+                Ok(Seconds(seconds))
+            }
+
+            fn visit_f64<E: Error>(self, seconds: f64) -> Result<Seconds, E> {
+                match seconds.fract() == 0.0 && seconds >= 0.0 {
+                    true => Ok(Seconds(seconds as u64)),
+                    false => Err(E::invalid_value(Unexpected::Float(seconds), &self)),
+                }
+            }
+        }
+
+        deserializer.deserialize_u64(Whole)
+    }
+}
+
+impl PartialSchema for Seconds {
+    fn schema() -> RefOr<Schema> {
+        ObjectBuilder::new()
+            .schema_type(SchemaType::new(Type::Integer))
+            .description(Some("For how many seconds the old token lives on."))
+            .minimum(Some(0))
+            .into()
+    }
+}
+
+impl ToSchema for Seconds {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_fits_the_pattern_that_describes_it() {
+        let RefOr::T(Schema::Object(schema)) = Name::schema() else {
+            panic!("not an object");
+        };
+        let pattern = regex::Regex::new(&schema.pattern.unwrap()).unwrap();
+        for text in [
+            "a",
+            " a ",
+            "",
+            " ",
+            "\u{a0}",
+            "a\n",
+            "\ta",
+            "a\u{2028}",
+            "é\u{3000}b",
+            "\u{85}a",
+        ] {
+            let read = Name::try_from(text.to_owned()).is_ok();
+            assert_eq!(read, pattern.is_match(text), "{text:?}");
+        }
+    }
+}

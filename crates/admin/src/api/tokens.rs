@@ -1,0 +1,274 @@
+use std::time::Duration;
+
+use axum::{
+    Extension, Json,
+    response::{IntoResponse, Response},
+};
+use http::{StatusCode, header::LOCATION};
+use serde::{Deserialize, Serialize};
+use tower_api_tokens::{IssuedToken, NewToken, Rotation, ScopeSet, TokenId, TokenQuery};
+use utoipa::{IntoParams, ToSchema};
+
+use super::{
+    cursor::Listing,
+    extract::{Body, Id, Key, NoParams, Params},
+    fields::{
+        AppIdText, Cursor, Expiry, KeyText, Limit, Name, NamePart, ScopeText, Seconds, TokenIdText,
+    },
+    view::{IssuedView, StatusView, TokenView},
+};
+use crate::{Operator, problem::Problem};
+
+/// Which tokens to list.
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct TokenParams {
+    /// Only tokens of this app.
+    #[param(inline, nullable = false)]
+    app_id: Option<AppIdText>,
+    /// Only tokens with this status.
+    #[param(inline, nullable = false)]
+    status: Option<StatusView>,
+    /// Only tokens with this in their name; ASCII letters are compared without their case.
+    #[param(inline, nullable = false)]
+    name: Option<NamePart>,
+    #[param(inline, nullable = false)]
+    cursor: Option<Cursor>,
+    #[param(inline, nullable = false)]
+    limit: Option<Limit>,
+}
+
+impl TokenParams {
+    fn listing(&self) -> Listing {
+        let app = self.app_id.as_ref().map(|AppIdText(app)| app.as_str());
+        let status = self.status.map(|status| status.as_str());
+        let name = self.name.as_ref().map(|NamePart(part)| part.as_str());
+        let [app, status, name] = [app, status, name].map(Option::unwrap_or_default);
+        Listing::new(&["tokens", app, status, name])
+    }
+
+    fn query(self, listing: &Listing) -> Result<TokenQuery, Problem> {
+        let mut query = TokenQuery::default().limit(Limit::of(self.limit));
+        query.app = self.app_id.map(|AppIdText(app)| app);
+        query.status = self.status.map(Into::into);
+        query.name = self.name.map(|NamePart(part)| part);
+        if let Some(Cursor(cursor)) = self.cursor {
+            query = query.after(listing.position(&cursor, token_id)?);
+        }
+        Ok(query)
+    }
+}
+
+fn token_id(position: &[u8]) -> Option<TokenId> {
+    position.try_into().ok().map(TokenId::from_bytes)
+}
+
+/// A page of tokens.
+#[derive(Serialize, ToSchema)]
+#[schema(as = TokenPage)]
+pub(super) struct TokenPageView<'r> {
+    /// The tokens, the newest first.
+    items: Vec<TokenView<'r>>,
+    /// The cursor of the next page; null on the last one.
+    #[schema(required)]
+    next: Option<String>,
+}
+
+/// What a token is to be.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = NewToken)]
+pub(super) struct NewTokenBody {
+    #[schema(inline)]
+    app_id: AppIdText,
+    #[schema(inline)]
+    name: Name,
+    /// What the token may be used for: nothing unless it is given. 1,024 characters in all, with a
+    /// space between two.
+    #[serde(default)]
+    #[schema(inline)]
+    scopes: Vec<ScopeText>,
+    /// The instant from which the token is refused, or the last day on which it works; null or absent
+    /// if it does not expire.
+    #[schema(inline)]
+    expires_at: Option<Expiry>,
+}
+
+/// What a token is to be called.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RenameToken {
+    #[schema(inline)]
+    name: Name,
+}
+
+/// How a token is to be rotated.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RotateToken {
+    #[schema(inline)]
+    overlap_seconds: Seconds,
+}
+
+/// List tokens.
+#[utoipa::path(
+    get, path = "/tokens", tag = "tokens", params(TokenParams),
+    responses((status = OK, description = "A page of tokens.", body = TokenPageView))
+)]
+pub(super) async fn list_tokens(
+    Extension(operator): Extension<Operator>,
+    Params(params): Params<TokenParams>,
+) -> Result<Response, Problem> {
+    let listing = params.listing();
+    let page = operator.list(&params.query(&listing)?).await?;
+    let now = operator.now();
+    let view = TokenPageView {
+        items: page
+            .items
+            .iter()
+            .map(|token| TokenView::of(token, now))
+            .collect(),
+        next: page.next.map(|token| listing.cursor(token.as_bytes())),
+    };
+    Ok(Json(view).into_response())
+}
+
+/// Issue a token.
+///
+/// Its text is in the answer and nowhere else.
+#[utoipa::path(
+    post, path = "/tokens", tag = "tokens", request_body = NewTokenBody,
+    params(("Idempotency-Key" = inline(Option<KeyText>), Header)),
+    responses(
+        (status = CREATED, description = "The token, with its text.", body = IssuedView,
+            headers(("Location" = String, description = "Where the token is, relative to the request."))),
+        (status = NOT_FOUND, description = "There is no such app."),
+        (status = CONFLICT, description = "The app is disabled, or the request made a token before."),
+        (status = UNPROCESSABLE_ENTITY,
+            description = "The expiry is not in the future, or the key was used for another request."),
+    )
+)]
+pub(super) async fn issue_token(
+    Extension(operator): Extension<Operator>,
+    NoParams: NoParams,
+    Key(key): Key,
+    Body(body): Body<NewTokenBody>,
+) -> Result<Response, Problem> {
+    let lists: Vec<_> = body.scopes.iter().map(|list| list.0.as_str()).collect();
+    let scopes = ScopeSet::parse_list(&lists.join(" "));
+    let scopes = scopes.map_err(|error| {
+        Problem::new(
+            StatusCode::UNPROCESSABLE_ENTITY,
+            "invalid_scopes",
+            error.to_string(),
+        )
+    })?;
+    let mut new = NewToken::named(body.name.0).scopes(scopes);
+    if let Some(Expiry(at)) = body.expires_at {
+        new = new.expires_at(at);
+    }
+    if let Some(key) = key {
+        new = new.idempotency_key(key);
+    }
+    let issued = operator.issue(&body.app_id.0, new).await?;
+    Ok(created(&operator, &issued, "tokens"))
+}
+
+/// Get a token.
+#[utoipa::path(
+    get, path = "/tokens/{token}", tag = "tokens", params(("token" = inline(TokenIdText), Path)),
+    responses(
+        (status = OK, description = "The token.", body = TokenView),
+        (status = NOT_FOUND, description = "There is no such token."),
+    )
+)]
+pub(super) async fn get_token(
+    Extension(operator): Extension<Operator>,
+    NoParams: NoParams,
+    Id(TokenIdText(id)): Id<TokenIdText>,
+) -> Result<Response, Problem> {
+    let token = operator.get(id).await?;
+    Ok(Json(TokenView::of(&token, operator.now())).into_response())
+}
+
+/// Rename a token.
+#[utoipa::path(
+    patch, path = "/tokens/{token}", tag = "tokens", request_body = RenameToken,
+    params(("token" = inline(TokenIdText), Path)),
+    responses(
+        (status = OK, description = "The token, renamed.", body = TokenView),
+        (status = NOT_FOUND, description = "There is no such token."),
+    )
+)]
+pub(super) async fn rename_token(
+    Extension(operator): Extension<Operator>,
+    NoParams: NoParams,
+    Id(TokenIdText(id)): Id<TokenIdText>,
+    Body(body): Body<RenameToken>,
+) -> Result<Response, Problem> {
+    let token = operator.rename(id, &body.name.0).await?;
+    Ok(Json(TokenView::of(&token, operator.now())).into_response())
+}
+
+/// Rotate a token.
+///
+/// Issues its successor, whose text is in the answer and nowhere else. The old token lives on for
+/// the overlap, or until its own expiry if that comes first.
+#[utoipa::path(
+    post, path = "/tokens/{token}/rotate", tag = "tokens", request_body = RotateToken,
+    params(
+        ("token" = inline(TokenIdText), Path),
+        ("Idempotency-Key" = inline(Option<KeyText>), Header),
+    ),
+    responses(
+        (status = CREATED, description = "The successor, with its text.", body = IssuedView,
+            headers(("Location" = String, description = "Where the successor is, relative to the request."))),
+        (status = NOT_FOUND, description = "There is no such token."),
+        (status = CONFLICT,
+            description = "The token is revoked, expired or rotated already, its app is disabled, or the request made a token before."),
+        (status = UNPROCESSABLE_ENTITY,
+            description = "The overlap is too long, or the key was used for another request."),
+    )
+)]
+pub(super) async fn rotate_token(
+    Extension(operator): Extension<Operator>,
+    NoParams: NoParams,
+    Id(TokenIdText(id)): Id<TokenIdText>,
+    Key(key): Key,
+    Body(body): Body<RotateToken>,
+) -> Result<Response, Problem> {
+    let mut rotation = Rotation::new(Duration::from_secs(body.overlap_seconds.0));
+    if let Some(key) = key {
+        rotation = rotation.idempotency_key(key);
+    }
+    let issued = operator.rotate(id, rotation).await?;
+    Ok(created(&operator, &issued, ".."))
+}
+
+/// Revoke a token.
+///
+/// It is not admitted from then on, ever. To revoke it again changes nothing.
+#[utoipa::path(
+    post, path = "/tokens/{token}/revoke", tag = "tokens",
+    params(("token" = inline(TokenIdText), Path)),
+    responses(
+        (status = OK, description = "The token, revoked.", body = TokenView),
+        (status = NOT_FOUND, description = "There is no such token."),
+    )
+)]
+pub(super) async fn revoke_token(
+    Extension(operator): Extension<Operator>,
+    NoParams: NoParams,
+    Id(TokenIdText(id)): Id<TokenIdText>,
+) -> Result<Response, Problem> {
+    let token = operator.revoke(id).await?;
+    Ok(Json(TokenView::of(&token, operator.now())).into_response())
+}
+
+/// The answer that shows a token's text; `tokens` is where tokens are, seen from the request.
+fn created(operator: &Operator, issued: &IssuedToken, tokens: &str) -> Response {
+    let location = [(LOCATION, format!("{tokens}/{}", issued.record().id))];
+    let view = Json(IssuedView::of(issued, operator.now()));
+    (StatusCode::CREATED, location, view).into_response()
+}

@@ -1,0 +1,78 @@
+//! How an operation is run: to its end, and with the event that tells of it.
+
+use tower_api_tokens::{
+    AppId, AuditAction, AuditOutcome, LifecycleErrorKind, TokenId,
+    store::{catch_panic, run_to_end},
+};
+
+use super::{OperationError, OperationErrorKind, Operator};
+use crate::telemetry;
+
+/// What an operation is to do, and to what.
+pub(super) struct Intent {
+    pub(super) action: AuditAction,
+    pub(super) app: Option<AppId>,
+    pub(super) token: Option<TokenId>,
+}
+
+impl Intent {
+    pub(super) fn new(action: AuditAction) -> Self {
+        Self {
+            action,
+            app: None,
+            token: None,
+        }
+    }
+
+    pub(super) fn on_app(action: AuditAction, app: AppId) -> Self {
+        Self {
+            app: Some(app),
+            ..Self::new(action)
+        }
+    }
+
+    pub(super) fn on_token(action: AuditAction, token: TokenId) -> Self {
+        Self {
+            token: Some(token),
+            ..Self::new(action)
+        }
+    }
+}
+
+impl Operator {
+    /// Makes a change, even if the caller goes away. What was done is recorded with the change; what
+    /// was refused is recorded here.
+    pub(super) async fn change<T: Send + 'static>(
+        &self,
+        intent: Intent,
+        change: impl Future<Output = Result<T, OperationError>> + Send + 'static,
+    ) -> Result<T, OperationError> {
+        let trail = self.trail().clone();
+        let mut event = self.event(intent.action)?;
+        (event.app, event.token) = (intent.app, intent.token);
+        run_to_end(async move {
+            let made = attempt(change).await;
+            if let Err(error) = &made {
+                event.app = event.app.or(error.app());
+                event.outcome = AuditOutcome::Refused(error.reason().to_owned());
+                trail.record(event).await;
+            }
+            made
+        })
+        .await
+    }
+}
+
+/// Carries an operation out; a store that panics has failed. The cause of a failure is logged, as no
+/// client is told of it.
+pub(super) async fn attempt<T>(
+    operation: impl Future<Output = Result<T, OperationError>>,
+) -> Result<T, OperationError> {
+    let result = catch_panic(|| operation).await;
+    if let Err(error) = &result
+        && error.kind() == OperationErrorKind::Lifecycle(LifecycleErrorKind::Store)
+    {
+        telemetry::managing_failed("an operation failed", error);
+    }
+    result
+}

@@ -1,0 +1,169 @@
+//! Refusals in the form of RFC 9457.
+
+use std::borrow::Cow;
+
+use axum::{
+    Json,
+    response::{IntoResponse, Response},
+};
+use http::{
+    HeaderMap, HeaderValue, StatusCode,
+    header::{CONTENT_TYPE, RETRY_AFTER},
+};
+use serde::Serialize;
+use tower_api_tokens::{LifecycleErrorKind, TokenId};
+use utoipa::ToSchema;
+
+use super::{OperationError, OperationErrorKind, gate::Refusal, guard::Denied};
+
+/// What is wrong with a request, and what to change.
+#[derive(Debug)]
+pub(super) struct Problem {
+    status: StatusCode,
+    code: &'static str,
+    detail: Cow<'static, str>,
+    headers: Box<HeaderMap>,
+    token_id: Option<TokenId>,
+}
+
+/// A problem as JSON.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Problem)]
+pub(super) struct ProblemBody {
+    /// `urn:tower-api-tokens:problem:` and the code. It stays the same from version to version.
+    #[serde(rename = "type")]
+    #[schema(pattern = "^urn:tower-api-tokens:problem:[a-z_]+$")]
+    kind: String,
+    /// The status in words.
+    title: &'static str,
+    /// The status of the response.
+    #[schema(minimum = 400, maximum = 599)]
+    status: u16,
+    /// The kind of the problem, for programs.
+    #[schema(pattern = "^[a-z_]+$")]
+    code: &'static str,
+    /// What is wrong and what to change, for people.
+    detail: Cow<'static, str>,
+    /// The token that the same request made before; with the code `repeated` alone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = "uuid", nullable = false)]
+    token_id: Option<String>,
+}
+
+impl Problem {
+    pub(super) fn new(
+        status: StatusCode,
+        code: &'static str,
+        detail: impl Into<Cow<'static, str>>,
+    ) -> Self {
+        Self {
+            status,
+            code,
+            detail: detail.into(),
+            headers: Box::default(),
+            token_id: None,
+        }
+    }
+
+    /// A request that is not what the document of the API says: 400.
+    pub(super) fn bad_request(code: &'static str, detail: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, code, detail)
+    }
+}
+
+impl From<OperationError> for Problem {
+    fn from(error: OperationError) -> Self {
+        let status = status(&error);
+        let mut problem = Self::new(status, error.reason(), error.to_string());
+        if let Some(before) = error.repeated().filter(|before| before.same_request) {
+            problem.detail = format!(
+                "the request made the token {} before, whose text is not kept: use that token, or revoke it and send the request under another key",
+                before.token
+            )
+            .into();
+            problem.token_id = Some(before.token);
+        }
+        if status == StatusCode::SERVICE_UNAVAILABLE {
+            let soon = HeaderValue::from_static("1");
+            problem.headers.insert(RETRY_AFTER, soon);
+        }
+        if error.kind() == OperationErrorKind::Lifecycle(LifecycleErrorKind::Store) {
+            problem.detail += "; try again";
+        }
+        problem
+    }
+}
+
+fn status(error: &OperationError) -> StatusCode {
+    let OperationErrorKind::Lifecycle(kind) = error.kind() else {
+        return match error.kind() {
+            OperationErrorKind::ScopeNotHeld | OperationErrorKind::ExpiryNotHeld => {
+                StatusCode::FORBIDDEN
+            }
+            _ => StatusCode::SERVICE_UNAVAILABLE,
+        };
+    };
+    match kind {
+        LifecycleErrorKind::InvalidName
+        | LifecycleErrorKind::InvalidExpiry
+        | LifecycleErrorKind::InvalidOverlap
+        | LifecycleErrorKind::ForeignFormat
+        | LifecycleErrorKind::UnknownFormat
+        | LifecycleErrorKind::KeyReused => StatusCode::UNPROCESSABLE_ENTITY,
+        LifecycleErrorKind::NotGranted => StatusCode::FORBIDDEN,
+        LifecycleErrorKind::UnknownApp | LifecycleErrorKind::UnknownToken => StatusCode::NOT_FOUND,
+        LifecycleErrorKind::AppExists
+        | LifecycleErrorKind::TokenExists
+        | LifecycleErrorKind::AppDisabled
+        | LifecycleErrorKind::Revoked
+        | LifecycleErrorKind::Expired
+        | LifecycleErrorKind::Rotated
+        | LifecycleErrorKind::Repeated => StatusCode::CONFLICT,
+        _ => StatusCode::SERVICE_UNAVAILABLE,
+    }
+}
+
+impl From<Refusal> for Problem {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::CrossSite => Self::new(
+                StatusCode::FORBIDDEN,
+                "cross_site",
+                "the request comes from a page of another site: send it from this one, or have its origin trusted",
+            ),
+            Refusal::Denied(denied) => denied.into(),
+        }
+    }
+}
+
+impl From<Denied> for Problem {
+    fn from(denied: Denied) -> Self {
+        let code = match denied.status {
+            StatusCode::BAD_REQUEST => "malformed_credential",
+            StatusCode::UNAUTHORIZED => "unauthenticated",
+            StatusCode::SERVICE_UNAVAILABLE => "unavailable",
+            _ => "forbidden",
+        };
+        Self {
+            headers: Box::new(denied.headers),
+            ..Self::new(denied.status, code, denied.detail)
+        }
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let body = ProblemBody {
+            kind: format!("urn:tower-api-tokens:problem:{}", self.code),
+            title: self.status.canonical_reason().unwrap_or_default(),
+            status: self.status.as_u16(),
+            code: self.code,
+            detail: self.detail,
+            token_id: self.token_id.map(|token| token.to_string()),
+        };
+        let mut response = (self.status, *self.headers, Json(body)).into_response();
+        let content_type = HeaderValue::from_static("application/problem+json");
+        response.headers_mut().insert(CONTENT_TYPE, content_type);
+        response
+    }
+}

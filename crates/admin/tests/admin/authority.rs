@@ -1,0 +1,227 @@
+//! Nobody grants more than they hold, by any operation.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tower_api_tokens::{
+    ApiTokens, AppId, AppTokens, Authority, ForeignToken, Grantable, LifecycleErrorKind,
+    MaskedToken, MemoryStore, NewToken, ScopeSet, TokenDigest, TokenFormat, TokenId, TokenQuery,
+    TokenRecord, TokenStatus, testing::ManualClock,
+};
+use tower_api_tokens_admin::{Actor, Operations, Operator};
+
+const NOW: Timestamp = Timestamp::constant(1_800_000_000, 0);
+const HOUR: Duration = Duration::from_secs(3600);
+
+fn scopes(text: &str) -> ScopeSet {
+    text.parse().unwrap()
+}
+
+fn later(by: Duration) -> Timestamp {
+    NOW.checked_add(by).unwrap()
+}
+
+/// The platform before an operation: tokens of every kind, live and disabled.
+struct Scene {
+    tokens: ApiTokens,
+    app: AppId,
+    disabled: AppId,
+    ids: Vec<TokenId>,
+}
+
+impl Scene {
+    async fn new() -> Self {
+        let tokens = ApiTokens::builder(MemoryStore::new(), TokenFormat::new("acme").unwrap())
+            .clock(ManualClock::new(NOW))
+            .any_format()
+            .build();
+        let app = tokens.create_app("Customer").await.unwrap().id;
+        let disabled = tokens.create_app("Disabled").await.unwrap().id;
+        let mut ids = Vec::new();
+        for app in [app, disabled] {
+            for held in ["", "read", "read write", "tokens:admin", "tokens:read read"] {
+                for new in [
+                    NewToken::named("never"),
+                    NewToken::named("soon").expires_in(HOUR / 2),
+                    NewToken::named("late").expires_in(HOUR * 24),
+                ] {
+                    let issued = tokens.issue(&app, new.scopes(scopes(held))).await.unwrap();
+                    ids.push(issued.record().id);
+                }
+            }
+        }
+        tokens.disable_app(&disabled).await.unwrap();
+        Self {
+            tokens,
+            app,
+            disabled,
+            ids,
+        }
+    }
+
+    async fn live(&self) -> Vec<TokenRecord> {
+        let query = TokenQuery::default().status(TokenStatus::Live).limit(1000);
+        self.tokens.list(&query).await.unwrap().items
+    }
+
+    /// What became live, after a number of operations of which some were refused.
+    async fn became_live(&self, before: &[TokenRecord]) -> Vec<TokenRecord> {
+        let mut live = self.live().await;
+        live.retain(|token| !before.iter().any(|other| other.id == token.id));
+        live
+    }
+}
+
+fn wishes() -> Vec<NewToken> {
+    let mut wishes = Vec::new();
+    for wanted in [
+        "",
+        "read",
+        "write",
+        "tokens:admin",
+        "tokens:anything",
+        "read tokens:owner",
+    ] {
+        for new in [
+            NewToken::named("never"),
+            NewToken::named("at").expires_at(later(HOUR)),
+            NewToken::named("soon").expires_in(HOUR / 2),
+            NewToken::named("after").expires_in(HOUR + Duration::from_secs(1)),
+        ] {
+            wishes.push(new.scopes(scopes(wanted)));
+        }
+    }
+    wishes
+}
+
+fn assert_within(token: &TokenRecord, grantable: &Grantable) {
+    let checked = grantable.check(&token.scopes, token.expires_at);
+    assert_eq!(checked, Ok(()), "{token:?} was granted by {grantable:?}");
+}
+
+async fn do_everything(operator: &Operator, scene: &Scene) -> (usize, usize) {
+    let (mut done, mut refused) = (0, 0);
+    let mut count = |succeeded: bool| match succeeded {
+        true => done += 1,
+        false => refused += 1,
+    };
+    for wish in wishes() {
+        count(operator.issue(&scene.app, wish).await.is_ok());
+    }
+    for id in &scene.ids {
+        // Many cannot be rotated by anyone.
+        let _ = operator.rotate(*id, Duration::ZERO).await;
+        count(operator.rename(*id, "renamed").await.is_ok());
+    }
+    count(operator.enable_app(&scene.disabled).await.is_ok());
+    (done, refused)
+}
+
+#[tokio::test]
+async fn no_operation_of_an_actor_grants_what_the_actor_may_not() {
+    let actors = [
+        Grantable::everything(),
+        Grantable::scopes(scopes("tokens:admin read")),
+        Grantable::scopes(scopes("tokens:admin read write tokens:read")),
+        Grantable::scopes(ScopeSet::default()),
+        Grantable::everything().expires_by(later(HOUR)),
+        Grantable::scopes(scopes("tokens:admin read")).expires_by(later(HOUR)),
+        Grantable::everything().expires_by(NOW),
+    ];
+    for grantable in actors {
+        let scene = Scene::new().await;
+        let before = scene.live().await;
+        let operations = Operations::new(&scene.tokens);
+        let operator = operations.by(Actor::new("actor", grantable.clone()));
+        let (done, refused) = do_everything(&operator, &scene).await;
+        for token in scene.became_live(&before).await {
+            assert_within(&token, &grantable);
+        }
+        assert!(done > 0, "renaming grants nothing");
+        assert_eq!(refused == 0, grantable.is_everything(), "{grantable:?}");
+    }
+}
+
+async fn do_everything_within_an_app(handle: &AppTokens, scene: &Scene) {
+    for wish in wishes() {
+        let _ = handle.issue(wish.clone()).await;
+        let digest = TokenDigest::of(format!("{wish:?}").as_bytes());
+        let imported = ForeignToken::new(wish, digest, MaskedToken::default());
+        let _ = handle.import(imported).await;
+    }
+    for id in &scene.ids {
+        let _ = handle.rotate(*id, Duration::ZERO).await;
+        let _ = handle.rename(*id, "renamed").await;
+    }
+}
+
+#[tokio::test]
+async fn no_operation_of_an_apps_handle_grants_what_it_may_not_or_reaches_another_app() {
+    let limits = [
+        Grantable::everything(),
+        Grantable::scopes(scopes("read")),
+        Grantable::scopes(scopes("read tokens:admin tokens:owner")),
+        Grantable::everything().expires_by(later(HOUR)),
+    ];
+    let parents = [
+        Authority::operator(),
+        Authority::of("support").grantable(Grantable::scopes(scopes("read"))),
+    ];
+    for (grantable, parent) in limits
+        .iter()
+        .flat_map(|l| parents.iter().map(move |p| (l, p)))
+    {
+        let scene = Scene::new().await;
+        let before = scene.live().await;
+        let handle = scene.tokens.acting_as(parent.clone());
+        let handle = handle.app(scene.app, grantable);
+        do_everything_within_an_app(&handle, &scene).await;
+        let became = scene.became_live(&before).await;
+        assert!(!became.is_empty(), "{grantable:?}");
+        for token in became {
+            assert_within(&token, grantable);
+            assert_eq!(token.app.id, scene.app);
+            let reserved = |scope: &str| scope.starts_with("tokens:");
+            assert!(!token.scopes.iter().any(reserved), "{token:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_refused_grant_names_what_may_not_be_granted() {
+    let scene = Scene::new().await;
+    let grantable = Grantable::scopes(scopes("read"));
+    let handle = scene.tokens.app(scene.app, &grantable);
+    let new = NewToken::named("ci").scopes(scopes("read tokens:admin write"));
+    let error = handle.issue(new).await.unwrap_err();
+    assert_eq!(error.kind(), LifecycleErrorKind::NotGranted);
+    assert!(error.to_string().contains("tokens:admin"), "{error}");
+
+    let operations = Operations::new(&scene.tokens);
+    let expiring = Actor::new("actor", Grantable::everything().expires_by(later(HOUR)));
+    let error = operations
+        .by(expiring)
+        .issue(&scene.app, NewToken::named("ci"))
+        .await
+        .unwrap_err();
+    assert_eq!(error.reason(), "expiry_not_held");
+    assert!(error.to_string().contains("choose an expiry"), "{error}");
+
+    let read = Actor::granting("actor", scopes("read"));
+    let error = operations.by(read).enable_app(&scene.disabled).await;
+    assert_eq!(error.unwrap_err().reason(), "scope_not_held");
+    let app = scene.tokens.get_app(&scene.disabled).await.unwrap();
+    assert!(app.disabled_at.is_some());
+}
+
+#[tokio::test]
+async fn every_actor_may_take_access_away() {
+    let scene = Scene::new().await;
+    let operations = Operations::new(&scene.tokens);
+    let operator = operations.by(Actor::granting("actor", ScopeSet::default()));
+    for id in &scene.ids {
+        operator.revoke(*id).await.unwrap();
+    }
+    operator.disable_app(&scene.app).await.unwrap();
+    assert_eq!(scene.live().await, []);
+}

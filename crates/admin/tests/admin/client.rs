@@ -1,0 +1,125 @@
+//! A client of the JSON API.
+
+use axum::{Router, body::Body};
+use http::{
+    HeaderMap, Method, Request, StatusCode,
+    header::{AUTHORIZATION, CONTENT_TYPE},
+};
+use http_body_util::BodyExt;
+use serde_json::Value;
+use tower::ServiceExt;
+use tower_api_tokens::NewToken;
+use tower_api_tokens_admin::{Admin, TokenGuard};
+
+use crate::support::Platform;
+
+/// Sends requests to the API under `/admin/api`, as the holder of a token.
+pub(crate) struct Client {
+    pub(crate) router: Router,
+    pub(crate) token: String,
+}
+
+/// What was answered.
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) json: Value,
+}
+
+impl Client {
+    /// The holder of a token with these scopes.
+    pub(crate) async fn with_scopes(platform: &Platform, scopes: &str) -> Self {
+        let staff = platform.tokens.create_app("Staff").await.unwrap();
+        let guard = TokenGuard::new(&platform.tokens, [staff.id]);
+        let admin = Admin::new(&platform.operations, guard);
+        let new = NewToken::named("admin").scopes(scopes.parse().unwrap());
+        let issued = platform.tokens.issue(&staff.id, new).await.unwrap();
+        Self {
+            router: Router::new().nest("/admin/api", admin.router()),
+            token: issued.token().expose().to_owned(),
+        }
+    }
+
+    pub(crate) async fn new(platform: &Platform) -> Self {
+        Self::with_scopes(platform, "tokens:admin read write").await
+    }
+
+    /// A request with the token and, unless it is null, a body of JSON.
+    pub(crate) fn request(&self, method: Method, path: &str, body: &Value) -> Request<Body> {
+        let request = Request::builder()
+            .method(method)
+            .uri(format!("/admin/api{path}"))
+            .header(AUTHORIZATION, format!("Bearer {}", self.token));
+        let request = match body {
+            Value::Null => request.body(Body::empty()),
+            body => request
+                .header(CONTENT_TYPE, "application/json")
+                .body(Body::from(body.to_string())),
+        };
+        request.unwrap()
+    }
+
+    pub(crate) async fn send(&self, request: Request<Body>) -> Answer {
+        let response = self.router.clone().oneshot(request).await.unwrap();
+        let (parts, body) = response.into_parts();
+        let body = body.collect().await.unwrap().to_bytes();
+        Answer {
+            status: parts.status,
+            headers: parts.headers,
+            json: serde_json::from_slice(&body).unwrap_or_default(),
+        }
+    }
+
+    pub(crate) async fn get(&self, path: &str) -> Answer {
+        self.send(self.request(Method::GET, path, &Value::Null))
+            .await
+    }
+
+    pub(crate) async fn post(&self, path: &str, body: Value) -> Answer {
+        self.send(self.request(Method::POST, path, &body)).await
+    }
+
+    pub(crate) async fn patch(&self, path: &str, body: Value) -> Answer {
+        self.send(self.request(Method::PATCH, path, &body)).await
+    }
+
+    /// Issues a token that has the scope `read`.
+    pub(crate) async fn issue(&self, app: &str, name: &str) -> Value {
+        let new = serde_json::json!({"app_id": app, "name": name, "scopes": ["read"]});
+        self.post("/tokens", new).await.created()
+    }
+}
+
+impl Answer {
+    pub(crate) fn header(&self, name: &str) -> &str {
+        self.headers
+            .get(name)
+            .map_or("", |value| value.to_str().unwrap())
+    }
+
+    /// The answer's body, after a 200.
+    pub(crate) fn ok(self) -> Value {
+        assert_eq!(self.status, StatusCode::OK, "{}", self.json);
+        self.json
+    }
+
+    /// The answer's body, after a 201.
+    pub(crate) fn created(self) -> Value {
+        assert_eq!(self.status, StatusCode::CREATED, "{}", self.json);
+        self.json
+    }
+
+    /// Checks that it is a problem of this status and code, and gives the detail.
+    #[track_caller]
+    pub(crate) fn problem(self, status: u16, code: &str) -> String {
+        let json = &self.json;
+        assert_eq!(self.status.as_u16(), status, "{json}");
+        assert_eq!(json["code"], code, "{json}");
+        assert_eq!(json["status"], status, "{json}");
+        assert_eq!(json["type"], format!("urn:tower-api-tokens:problem:{code}"));
+        assert_eq!(json["title"], self.status.canonical_reason().unwrap());
+        assert_eq!(self.header("content-type"), "application/problem+json");
+        assert_eq!(self.header("cache-control"), "no-store");
+        json["detail"].as_str().unwrap().to_owned()
+    }
+}

@@ -1,0 +1,165 @@
+//! Whom the guard of our own tokens lets in, and as whom.
+
+use base64::{Engine, engine::general_purpose::STANDARD};
+use http::{Request, header::AUTHORIZATION, request::Parts};
+use tower_api_tokens::{NewToken, StoreErrorKind, testing::Fault};
+use tower_api_tokens_admin::{Actor, Denied, Guard, TokenGuard};
+
+use crate::support::Platform;
+
+fn with(credential: &str) -> Parts {
+    let request = Request::get("/tokens").header(AUTHORIZATION, credential);
+    request.body(()).unwrap().into_parts().0
+}
+
+async fn issue(platform: &Platform, scopes: &str) -> (String, String) {
+    let app = platform.app().await;
+    let new = NewToken::named("admin").scopes(scopes.parse().unwrap());
+    let issued = platform.tokens.issue(&app.id, new).await.unwrap();
+    (
+        issued.token().expose().to_owned(),
+        issued.record().id.to_string(),
+    )
+}
+
+async fn ask(platform: &Platform, credential: &str) -> Result<Actor, Denied> {
+    TokenGuard::any_app(&platform.tokens)
+        .authenticate(&mut with(credential))
+        .await
+}
+
+#[tokio::test]
+async fn a_token_with_the_scope_is_an_actor_that_grants_what_it_holds() {
+    let platform = Platform::new();
+    let (token, id) = issue(&platform, "tokens:admin invoices:read").await;
+    let basic = STANDARD.encode(format!("anyone:{token}"));
+    for credential in [format!("Bearer {token}"), format!("Basic {basic}")] {
+        let actor = ask(&platform, &credential).await.unwrap();
+        assert_eq!(actor.name(), format!("token:{id}"));
+        assert!(actor.may_grant(&"tokens:admin invoices:read".parse().unwrap()));
+        assert!(!actor.may_grant(&"invoices:write".parse().unwrap()));
+    }
+}
+
+#[tokio::test]
+async fn a_token_without_the_scope_is_no_actor() {
+    let platform = Platform::new();
+    for scopes in ["", "tokens", "tokens:admin:read invoices:read"] {
+        let (token, _) = issue(&platform, scopes).await;
+        let denied = ask(&platform, &format!("Bearer {token}")).await;
+        let denied = format!("{:?}", denied.unwrap_err());
+        assert!(denied.contains("403"), "{denied}");
+    }
+}
+
+#[tokio::test]
+async fn a_revoked_token_is_no_actor_from_that_moment() {
+    let platform = Platform::new();
+    let (token, id) = issue(&platform, "tokens:admin").await;
+    let credential = format!("Bearer {token}");
+    assert!(ask(&platform, &credential).await.is_ok());
+    platform.tokens.revoke(id.parse().unwrap()).await.unwrap();
+    let denied = format!("{:?}", ask(&platform, &credential).await.unwrap_err());
+    assert!(denied.contains("401"), "{denied}");
+}
+
+#[tokio::test]
+async fn nobody_is_an_actor_while_the_store_fails() {
+    let platform = Platform::new();
+    let (token, _) = issue(&platform, "tokens:admin").await;
+    platform
+        .store
+        .set_fault(Fault::Error(StoreErrorKind::Unavailable));
+    let denied = ask(&platform, &format!("Bearer {token}"))
+        .await
+        .unwrap_err();
+    assert!(format!("{denied:?}").contains("503"), "{denied:?}");
+}
+
+#[tokio::test]
+async fn what_a_request_says_of_itself_proves_nothing() {
+    let platform = Platform::new();
+    let (token, _) = issue(&platform, "invoices:read").await;
+    let mut forged = with(&format!("Bearer {token}"));
+    forged.extensions.insert(Actor::unrestricted("root"));
+    forged.headers.insert("x-actor", "root".parse().unwrap());
+    forged
+        .headers
+        .insert("content-type", "application/grpc".parse().unwrap());
+    let guard = TokenGuard::any_app(&platform.tokens);
+    assert!(guard.authenticate(&mut forged).await.is_err());
+    let mut anonymous = with("Digest x");
+    anonymous
+        .headers
+        .insert("content-type", "application/grpc".parse().unwrap());
+    assert!(guard.authenticate(&mut anonymous).await.is_err());
+}
+
+#[tokio::test]
+async fn only_tokens_of_the_named_apps_are_taken() {
+    let platform = Platform::new();
+    let staff = platform.tokens.create_app("Staff").await.unwrap().id;
+    let guard = TokenGuard::new(&platform.tokens, [staff]);
+    let new = || NewToken::named("admin").scopes("tokens:admin".parse().unwrap());
+    let ours = platform.tokens.issue(&staff, new()).await.unwrap();
+    let (theirs, _) = issue(&platform, "tokens:admin tokens:owner").await;
+    let bearer = |token: &str| with(&format!("Bearer {token}"));
+    let admitted = guard.authenticate(&mut bearer(ours.token().expose())).await;
+    assert!(admitted.is_ok());
+    let denied = guard.authenticate(&mut bearer(&theirs)).await.unwrap_err();
+    assert!(format!("{denied:?}").contains("403"), "{denied:?}");
+}
+
+#[tokio::test]
+async fn an_actor_grants_for_no_longer_than_its_token_lives_unless_it_is_an_owner() {
+    let platform = Platform::new();
+    let app = platform.app().await;
+    for (scopes, grants_all) in [("tokens:admin", false), ("tokens:admin tokens:owner", true)] {
+        let new = NewToken::named("admin")
+            .scopes(scopes.parse().unwrap())
+            .expires_in(std::time::Duration::from_secs(60));
+        let issued = platform.tokens.issue(&app.id, new).await.unwrap();
+        let credential = format!("Bearer {}", issued.token().expose());
+        let actor = ask(&platform, &credential).await.unwrap();
+        assert_eq!(actor.grantable().is_everything(), grants_all);
+        let expiry = issued.record().expires_at.filter(|_| !grants_all);
+        assert_eq!(actor.grantable().latest_expiry(), expiry);
+    }
+}
+
+#[tokio::test]
+async fn what_is_around_the_guard_prints_no_credential() {
+    let platform = Platform::new();
+    let (token, _) = issue(&platform, "tokens:admin").await;
+    let guard = TokenGuard::any_app(&platform.tokens);
+    let basic = STANDARD.encode(format!("anyone:{token}"));
+    for (credentials, admitted) in [
+        (vec![format!("Bearer {token}")], true),
+        (vec![format!("Basic {basic}")], true),
+        (vec![format!("Bearer {token} {token}")], false),
+        (vec![format!("Digest {token}")], false),
+        (vec![token.clone()], false),
+        (
+            vec![format!("Bearer {token}"), format!("Bearer {token}")],
+            false,
+        ),
+        (
+            vec![format!("Bearer {token}"), format!("Basic {basic}")],
+            false,
+        ),
+    ] {
+        let mut request = Request::get("/tokens").body(()).unwrap().into_parts().0;
+        for credential in &credentials {
+            let credential = credential.parse().unwrap();
+            request.headers.append(AUTHORIZATION, credential);
+        }
+        let verdict = guard.authenticate(&mut request).await;
+        assert_eq!(verdict.is_ok(), admitted, "{credentials:?}");
+        let shown = format!("{request:?}");
+        assert_eq!(shown.matches("Sensitive").count(), credentials.len());
+        assert!(
+            !shown.contains(&token) && !shown.contains(&basic),
+            "{shown}"
+        );
+    }
+}

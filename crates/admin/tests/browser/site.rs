@@ -1,0 +1,98 @@
+//! A service with a dashboard, on an address of its own.
+
+use std::net::SocketAddr;
+
+use axum::{Router, routing::get};
+use base64::{Engine, prelude::BASE64_STANDARD};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
+    task::JoinHandle,
+};
+use tower_api_tokens::{
+    ApiTokenLayer, ApiTokens, AppPrincipal, MemoryStore, NewToken, TokenFormat, TokenRecord,
+    testing::ManualClock,
+};
+use tower_api_tokens_admin::{Admin, TokenGuard};
+
+pub(crate) struct Site {
+    pub(crate) tokens: ApiTokens,
+    pub(crate) clock: ManualClock,
+    pub(crate) address: SocketAddr,
+    /// What a browser sends to sign in.
+    pub(crate) credential: String,
+    password: String,
+    server: JoinHandle<()>,
+}
+
+impl Site {
+    /// A service whose one token is that of its operator.
+    pub(crate) async fn start() -> Self {
+        let clock = ManualClock::new("2026-09-14T09:26:53Z".parse().unwrap());
+        let format = TokenFormat::new("acme_live").unwrap();
+        let tokens = ApiTokens::builder(MemoryStore::new(), format)
+            .clock(clock.clone())
+            .build();
+        let operators = tokens.create_app("Operators").await.unwrap();
+        let scopes = "tokens:admin invoices:read invoices:write orders:read orders:write";
+        let operator = NewToken::named("ada").scopes(scopes.parse().unwrap());
+        let operator = tokens.issue(&operators.id, operator).await.unwrap();
+        let basic = BASE64_STANDARD.encode(format!("ada:{}", operator.token().expose()));
+
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let admin = Admin::builder(&tokens, TokenGuard::new(&tokens, [operators.id]))
+            .service_url("https://api.acme.example/v1/whoami")
+            .build();
+        let whoami = async |principal: AppPrincipal| principal.app_name().to_owned();
+        let app = Router::new()
+            .route("/whoami", get(whoami))
+            .route_layer(ApiTokenLayer::new(&tokens))
+            .nest_service("/tokens", admin.dashboard());
+        let server = tokio::spawn(async move { axum::serve(listener, app).await.unwrap() });
+        Self {
+            tokens,
+            clock,
+            address,
+            credential: format!("Basic {basic}"),
+            password: operator.token().expose().to_owned(),
+            server,
+        }
+    }
+
+    /// What the operator types to sign in.
+    pub(crate) fn password(&self) -> &str {
+        &self.password
+    }
+
+    pub(crate) fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.address)
+    }
+
+    /// The tokens but the operator's, the newest first.
+    pub(crate) async fn issued(&self) -> Vec<TokenRecord> {
+        let mut tokens = self.tokens.list(&Default::default()).await.unwrap().items;
+        tokens.retain(|token| token.app.name != "Operators");
+        tokens
+    }
+
+    /// The status and the body that the protected route answers to a token.
+    pub(crate) async fn whoami(&self, token: &str) -> (u16, String) {
+        let mut stream = TcpStream::connect(self.address).await.unwrap();
+        let request = format!(
+            "GET /whoami HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\
+             Authorization: Bearer {token}\r\n\r\n"
+        );
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+        (head[9..12].parse().unwrap(), body.to_owned())
+    }
+}
+
+impl Drop for Site {
+    fn drop(&mut self) {
+        self.server.abort();
+    }
+}

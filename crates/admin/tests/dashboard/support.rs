@@ -1,0 +1,196 @@
+//! A dashboard to ask, and its answers.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use axum::{Router, body::Body};
+use http::{HeaderMap, Request, StatusCode, header, request::Parts};
+use http_body_util::BodyExt;
+use tower::ServiceExt;
+use tower_api_tokens::{
+    ApiTokens, AppId, AppRecord, IssuedToken, MemoryStore, NewToken, TokenFormat, TokenRecord,
+    testing::{FaultyStore, ManualClock},
+};
+use tower_api_tokens_admin::{Actor, Admin, Denied, Guard, Operations, Operator};
+
+pub(crate) const NOW: &str = "2026-09-14T09:26:53Z";
+
+/// Lets the one person in that there is.
+pub(crate) struct Ada;
+
+#[async_trait]
+impl Guard for Ada {
+    async fn authenticate(&self, _: &mut Parts) -> Result<Actor, Denied> {
+        Ok(Actor::unrestricted("ada@acme.example"))
+    }
+}
+
+pub(crate) struct Site {
+    pub(crate) tokens: ApiTokens,
+    pub(crate) operations: Operations,
+    pub(crate) store: FaultyStore<MemoryStore>,
+    pub(crate) clock: ManualClock,
+    pub(crate) router: Router,
+}
+
+impl Site {
+    pub(crate) fn new() -> Self {
+        Self::guarded_by(|_| Ada)
+    }
+
+    pub(crate) fn guarded_by<G: Guard>(guard: impl FnOnce(&ApiTokens) -> G) -> Self {
+        let clock = ManualClock::new(NOW.parse().unwrap());
+        let store = FaultyStore::new(MemoryStore::new());
+        let format = TokenFormat::new("acme_live").unwrap();
+        let tokens = ApiTokens::builder(store.clone(), format)
+            .clock(clock.clone())
+            .build();
+        let operations = Operations::new(&tokens);
+        let admin = Admin::builder(&operations, guard(&tokens))
+            .service_url("https://api.acme.example/invoices")
+            .build();
+        Self {
+            router: Router::new().nest_service("/tokens", admin.dashboard()),
+            tokens,
+            operations,
+            store,
+            clock,
+        }
+    }
+
+    pub(crate) fn ada(&self) -> Operator {
+        self.operations.by(Actor::unrestricted("ada@acme.example"))
+    }
+
+    pub(crate) async fn app(&self, name: &str) -> AppRecord {
+        self.tokens.create_app(name).await.unwrap()
+    }
+
+    pub(crate) async fn issue(&self, app: &AppId, name: &str) -> IssuedToken {
+        self.tokens.issue(app, NewToken::named(name)).await.unwrap()
+    }
+
+    /// The latest token.
+    pub(crate) async fn latest(&self) -> TokenRecord {
+        self.all().await.into_iter().next().unwrap()
+    }
+
+    pub(crate) async fn all(&self) -> Vec<TokenRecord> {
+        self.tokens.list(&Default::default()).await.unwrap().items
+    }
+
+    pub(crate) fn pass(&self, seconds: u64) {
+        self.clock.advance(Duration::from_secs(seconds));
+    }
+
+    /// Presents a token to the service, as one of its requests does.
+    pub(crate) async fn admits(&self, token: &str) -> bool {
+        let authenticator = self.tokens.authenticator();
+        authenticator.authenticate(token.as_bytes()).await.is_ok()
+    }
+
+    pub(crate) async fn get(&self, path: &str) -> Answer {
+        self.send(Request::get(path).body(Body::empty()).unwrap())
+            .await
+    }
+
+    /// Sends a form, as a browser does from one of the dashboard's pages.
+    pub(crate) async fn post(&self, path: &str, fields: &[(&str, &str)]) -> Answer {
+        self.send(form(path, fields)).await
+    }
+
+    pub(crate) async fn send(&self, request: Request<Body>) -> Answer {
+        let response = self.router.clone().oneshot(request).await.unwrap();
+        let (parts, body) = response.into_parts();
+        let body = body.collect().await.unwrap().to_bytes();
+        Answer {
+            status: parts.status,
+            headers: parts.headers,
+            text: String::from_utf8(body.to_vec()).unwrap(),
+        }
+    }
+}
+
+/// The request of a form that a browser sends from one of the dashboard's pages.
+pub(crate) fn form(path: &str, fields: &[(&str, &str)]) -> Request<Body> {
+    let encoded: Vec<String> = fields
+        .iter()
+        .map(|(name, value)| format!("{name}={}", percent_encoded(value)))
+        .collect();
+    Request::post(path)
+        .header(header::HOST, "acme.example")
+        .header(header::ORIGIN, "https://acme.example")
+        .header("sec-fetch-site", "same-origin")
+        .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded")
+        .body(Body::from(encoded.join("&")))
+        .unwrap()
+}
+
+pub(crate) fn percent_encoded(text: &str) -> String {
+    text.bytes().map(|byte| format!("%{byte:02X}")).collect()
+}
+
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) text: String,
+}
+
+impl Answer {
+    #[track_caller]
+    pub(crate) fn has(self, text: &str) -> Self {
+        assert!(self.text.contains(text), "no {text:?} in {}", self.text);
+        self
+    }
+
+    #[track_caller]
+    pub(crate) fn has_once(self, text: &str) -> Self {
+        assert_eq!(
+            self.text.matches(text).count(),
+            1,
+            "{text:?} in {}",
+            self.text
+        );
+        self
+    }
+
+    #[track_caller]
+    pub(crate) fn lacks(self, text: &str) -> Self {
+        assert!(!self.text.contains(text), "{text:?} in {}", self.text);
+        self
+    }
+
+    #[track_caller]
+    pub(crate) fn is(self, status: StatusCode) -> Self {
+        assert_eq!(self.status, status, "{}", self.text);
+        self
+    }
+
+    /// Where the browser is sent.
+    #[track_caller]
+    pub(crate) fn location(&self) -> &str {
+        assert_eq!(self.status, StatusCode::SEE_OTHER, "{}", self.text);
+        self.headers[header::LOCATION].to_str().unwrap()
+    }
+
+    /// What the form's hidden field holds that lets it be sent once.
+    pub(crate) fn nonce(&self) -> &str {
+        let (_, rest) = self.text.split_once("name=\"nonce\" value=\"").unwrap();
+        rest.split('"').next().unwrap()
+    }
+
+    /// The tags of the fields that get the focus.
+    pub(crate) fn focused(&self) -> Vec<&str> {
+        let tags = self
+            .text
+            .split('<')
+            .map(|tag| tag.split('>').next().unwrap());
+        tags.filter(|tag| tag.contains(" autofocus")).collect()
+    }
+
+    /// The token that the page shows.
+    pub(crate) fn secret(&self) -> &str {
+        let (_, rest) = self.text.split_once("data-secret>").unwrap();
+        rest.split('<').next().unwrap()
+    }
+}

@@ -1,0 +1,104 @@
+//! `backup` and `restore`: copies of an SQLite database.
+
+use std::{
+    borrow::Cow,
+    path::{Path, PathBuf},
+};
+
+use clap::Args;
+use serde::Serialize;
+use tower_api_tokens::{StoreError, StoreErrorKind};
+use tower_api_tokens_sqlx::SqliteStore;
+
+use crate::{
+    cli::Options,
+    failure::Failure,
+    output::{note, print_json},
+    prompt::confirm,
+    session::given,
+    store::{Access, cannot_open, check_is_there, check_place, in_read_only_mode},
+};
+
+#[derive(Args)]
+pub(crate) struct Backup {
+    /// A new file to write to; its owner alone can read it
+    file: PathBuf,
+}
+
+#[derive(Args)]
+pub(crate) struct Restore {
+    /// The copy that `backup` made
+    file: PathBuf,
+    /// Do not ask for confirmation
+    #[arg(long)]
+    yes: bool,
+}
+
+#[derive(Serialize)]
+struct Copied<'a> {
+    file: Cow<'a, str>,
+}
+
+pub(crate) async fn back_up(arguments: &Backup, options: &Options) -> Result<(), Failure> {
+    let url = database(options)?;
+    check_is_there(url)?;
+    let opened = if options.read_only {
+        SqliteStore::open(&in_read_only_mode(url)).await
+    } else {
+        SqliteStore::open(url).await
+    };
+    let store = opened.map_err(|error| cannot_open(error, Access::Read))?;
+    let backed_up = store.backup_to(&arguments.file).await;
+    store.close().await;
+    backed_up.map_err(|error| failed("cannot write the backup", error))?;
+    report("The database was copied.", &arguments.file, options)
+}
+
+pub(crate) async fn restore(arguments: &Restore, options: &Options) -> Result<(), Failure> {
+    let url = database(options)?;
+    if options.read_only {
+        return Err(Failure::usage(
+            "`restore` writes to the store: leave out `--read-only`",
+        ));
+    }
+    confirm(
+        "Replace the database with the copy? Changes since the copy was made are lost, and tokens revoked since work again.",
+        arguments.yes,
+    )?;
+    let restored = SqliteStore::restore(&arguments.file, url).await;
+    restored.map_err(|error| failed("cannot restore the backup", error))?;
+    report("The database was restored.", &arguments.file, options)
+}
+
+/// The URL of an SQLite database.
+fn database(options: &Options) -> Result<&str, Failure> {
+    match given(options.store.as_deref()) {
+        Some(url) if url.starts_with("sqlite:") => {
+            check_place(url, false)?;
+            Ok(url)
+        }
+        Some(_) => Err(Failure::usage(
+            "this command is for SQLite databases; for PostgreSQL use `pg_dump` and `pg_restore`",
+        )),
+        None => Err(Failure::usage(
+            "which database? Give `--store sqlite://PATH`, or set API_TOKENS_STORE",
+        )),
+    }
+}
+
+fn failed(message: &str, error: StoreError) -> Failure {
+    let failure = match error.kind() {
+        StoreErrorKind::InvalidSettings => Failure::usage(message),
+        _ => Failure::failed(message),
+    };
+    failure.because(error)
+}
+
+fn report(text: &str, file: &Path, options: &Options) -> Result<(), Failure> {
+    if options.json {
+        let file = file.to_string_lossy();
+        return print_json(&Copied { file });
+    }
+    note(text);
+    Ok(())
+}

@@ -1,0 +1,326 @@
+use std::{
+    io::{BufRead, BufReader},
+    process::Stdio,
+};
+
+use jiff::Timestamp;
+use serde_json::Value;
+use sqlx::{AssertSqlSafe, Connection};
+use tower_api_tokens::{
+    AppId, AppRecord, MaskedToken, TokenDigest, TokenId, TokenRecord, TokenRegistryExt,
+};
+use tower_api_tokens_sqlx::SqliteStore;
+
+use crate::{
+    support::{Cli, Run},
+    triggers::behind_the_triggers,
+};
+
+const HOSTILE: &str = "a\u{1b}]0;owned\u{7}\u{9b}2J\u{202e}b\nc\td";
+
+/// A store that something else wrote, with names that nothing checked.
+fn with_hostile_names(tokens: u8) -> Cli {
+    let cli = Cli::new();
+    let app = AppRecord::new(AppId::new("app").unwrap(), "x", Timestamp::UNIX_EPOCH);
+    let token = |number: u8| {
+        TokenRecord::new(
+            TokenId::from_bytes([number; 16]),
+            TokenDigest::of(&[number]),
+            MaskedToken::new("acme_live_", "9f3c").unwrap(),
+            app.clone(),
+            "x",
+            Timestamp::UNIX_EPOCH,
+        )
+    };
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    runtime.block_on(async {
+        let store = SqliteStore::open(&cli.store).await.unwrap();
+        store.insert_app(&app).await.unwrap();
+        let tokens: Vec<_> = (0..tokens).map(token).collect();
+        store.insert_all(&tokens).await.unwrap();
+        store.close().await;
+        let mut connection = behind_the_triggers(&cli).await;
+        for table in ["api_token_apps", "api_tokens"] {
+            let rename = format!("UPDATE {table} SET name = $1");
+            let rename = sqlx::query(AssertSqlSafe(rename)).bind(HOSTILE);
+            rename.execute(&mut connection).await.unwrap();
+        }
+        connection.close().await.unwrap();
+    });
+    cli
+}
+
+#[test]
+fn hostile_names_reach_no_terminal() {
+    let cli = with_hostile_names(1);
+    let id = "00000000-0000-0000-0000-000000000000";
+    for arguments in [
+        &["app", "list"][..],
+        &["app", "list", "--json"],
+        &["token", "list"],
+        &["token", "list", "--json"],
+        &["token", "show", id],
+        &["token", "show", id, "--json"],
+        &["token", "rotate", id],
+        &["token", "revoke", id, "--yes"],
+        &["app", "disable", "app"],
+    ] {
+        let run = cli.run(arguments);
+        let shown = run.out.clone() + &run.err;
+        let steers = |c: char| c != '\n' && c.is_control() || c == '\u{202e}';
+        assert!(!shown.contains(steers), "{arguments:?}: {shown:?}");
+        assert_eq!(run.code, 0, "{run:?}");
+    }
+}
+
+#[test]
+fn json_keeps_hostile_names_whole() {
+    let cli = with_hostile_names(1);
+    let app = cli.run(&["app", "list", "--json"]).json();
+    assert_eq!(app["name"], HOSTILE);
+    let token = cli.run(&["token", "list", "--json"]).json();
+    assert_eq!(token["app_name"], HOSTILE);
+}
+
+#[test]
+fn a_table_is_one_line_for_each_record_whatever_its_names() {
+    let cli = with_hostile_names(3);
+    let table = cli.run(&["token", "list"]).done();
+    let lines: Vec<_> = table.lines().collect();
+    assert_eq!(lines.len(), 4, "{table}");
+    assert!(lines[0].starts_with("ID "), "{table}");
+    assert!(lines[1].starts_with("02020202-0202-0202-0202-020202020202  acme_live_…9f3c  "));
+    assert!(lines[1].ends_with(" live"));
+}
+
+#[test]
+fn a_reader_that_has_read_enough_is_no_failure() {
+    let cli = with_hostile_names(200);
+    for reading in [
+        &["token", "list", "--json"][..],
+        &["token", "list"],
+        &["export"],
+    ] {
+        let mut list = cli.command(reading).spawn().unwrap();
+        let mut first = String::new();
+        let mut out = BufReader::with_capacity(16, list.stdout.take().unwrap());
+        out.read_line(&mut first).unwrap();
+        drop(out);
+        let run = Run::from(list.wait_with_output().unwrap());
+        assert_eq!((run.code, run.err.as_str()), (0, ""));
+    }
+    // Whether the reader is there when it begins or not.
+    for reading in [
+        &["export"][..],
+        &["app", "list"],
+        &["events", "--json"],
+        &["completions", "zsh"],
+        &["--help"],
+        &["serve", "--help"],
+        &["--version"],
+    ] {
+        let mut list = cli.command(reading);
+        let run = Run::from(list.stdout(nobody_reads()).output().unwrap());
+        assert_eq!((run.code, run.err.as_str()), (0, ""), "{reading:?}");
+    }
+}
+
+/// A pipe whose other end is closed.
+fn nobody_reads() -> Stdio {
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    writer.into()
+}
+
+fn full() -> Stdio {
+    std::fs::File::create("/dev/full").unwrap().into()
+}
+
+/// Every command that prints, with an app and a token for it.
+fn printing(id: &str) -> Vec<Vec<&str>> {
+    let mut all = vec![
+        vec!["app", "list"],
+        vec!["app", "disable", "billing"],
+        vec!["app", "enable", "billing"],
+        vec!["app", "create", "Other"],
+        vec!["token", "list"],
+        vec!["token", "show", id],
+        vec!["token", "purge", "--ended-before", "0s", "--yes"],
+        vec!["events"],
+        vec!["cache", "clear"],
+        vec!["import"],
+        vec!["token", "issue", "--app", "billing", "--name", "x"],
+        vec!["token", "rotate", id],
+        vec!["token", "revoke", id, "--yes"],
+    ];
+    let json = all
+        .iter()
+        .map(|command| [&command[..], &["--json"]].concat());
+    let json: Vec<_> = json.collect();
+    all.extend(json);
+    all.extend([
+        vec!["export"],
+        vec!["completions", "bash"],
+        vec!["--help"],
+        vec!["--version"],
+        vec!["token", "issue", "--help"],
+    ]);
+    all
+}
+
+#[test]
+fn an_output_that_cannot_be_written_is_a_failure() {
+    let (count, mut number) = (printing("").len(), 0);
+    while number < count {
+        let cli = Cli::with_app();
+        let (_, id) = cli.issue("ci", &[]);
+        let command = printing(&id)[number].clone();
+        let run = Run::from(cli.command(&command).stdout(full()).output().unwrap());
+        assert_eq!(run.code, 1, "{command:?}: {run:?}");
+        assert!(run.err.contains("No space left"), "{command:?}: {run:?}");
+        number += 1;
+    }
+}
+
+#[test]
+fn a_change_that_cannot_be_reported_is_said_to_be_made() {
+    let cli = Cli::with_app();
+    for out in [full(), nobody_reads()] {
+        let mut disable = cli.command(&["app", "disable", "billing"]);
+        let run = Run::from(disable.stdout(out).output().unwrap());
+        assert_eq!(run.code, 1, "{run:?}");
+        assert!(run.err.contains("is done"), "{run:?}");
+    }
+    let app = cli.run(&["app", "list", "--json"]).json();
+    assert!(app["disabled_at"].is_string());
+}
+
+#[test]
+fn no_token_is_made_where_standard_output_is_closed() {
+    let cli = Cli::with_app();
+    let (token, id) = cli.issue("ci", &[]);
+    for command in [
+        "token issue --app billing --name x",
+        "token issue --app billing --name x --json",
+        &format!("token rotate {id}"),
+        "export",
+    ] {
+        let run = cli
+            .shell(&format!("exec api-tokens {command} >&-"))
+            .output();
+        let run = Run::from(run.unwrap());
+        assert_eq!(run.code, 1, "{command}: {run:?}");
+        assert!(run.err.contains("is closed"), "{command}: {run:?}");
+    }
+    let events = cli.run(&["events", "--json"]).json_lines();
+    assert_eq!(events.len(), 2, "{events:?}");
+    cli.verify(&token).done();
+}
+
+#[test]
+fn a_change_is_made_even_if_nobody_wants_its_output() {
+    let cli = Cli::with_app();
+    let (token, id) = cli.issue("ci", &[]);
+    // As other programs open it, and as shells do.
+    for out in ["<>/dev/null 1>&0", ">/dev/null", ">&-"] {
+        for command in ["app list", &format!("token revoke {id} --yes")] {
+            let run = cli
+                .shell(&format!("exec api-tokens {command} {out}"))
+                .output();
+            Run::from(run.unwrap()).done();
+        }
+    }
+    cli.verify(&token).failed(4);
+}
+
+#[test]
+fn a_token_that_could_not_be_printed_does_not_live_on() {
+    let cli = Cli::with_app();
+    for more in [&[][..], &["--json"]] {
+        for out in [full(), nobody_reads()] {
+            let issue = ["token", "issue", "--app", "billing", "--name", "ci"];
+            let mut issue = cli.command(&[&issue[..], more].concat());
+            let run = Run::from(issue.stdout(out).output().unwrap());
+            assert_eq!(run.code, 1, "{run:?}");
+            let token = &cli.run(&["token", "list", "--json"]).json_lines()[0];
+            assert_eq!(token["status"], "revoked");
+            let id = token["id"].as_str().unwrap();
+            assert!(run.err.contains(id), "{run:?}");
+            assert!(run.err.contains("was revoked"), "{run:?}");
+        }
+    }
+}
+
+#[test]
+fn a_successor_that_could_not_be_printed_can_be_replaced() {
+    let cli = Cli::with_app();
+    let (old, id) = cli.issue("ci", &[]);
+    let mut rotate = cli.command(&["token", "rotate", &id]);
+    let run = Run::from(rotate.stdout(nobody_reads()).output().unwrap());
+    assert_eq!(run.code, 1, "{run:?}");
+    let successor = cli.run(&["token", "show", &id, "--json"]).json()["successor_id"].clone();
+    let again = format!("token rotate {} --overlap 0s", successor.as_str().unwrap());
+    assert!(run.err.contains(&again), "{run:?}");
+    let arguments: Vec<_> = again.split(' ').collect();
+    let token = cli.run(&arguments).done();
+    cli.verify(&token).done();
+    cli.verify(&old).done();
+}
+
+#[test]
+fn a_closed_standard_error_is_no_failure() {
+    let cli = Cli::with_app();
+    let mut issue = cli.command(&["token", "issue", "--app", "billing", "--name", "ci"]);
+    let mut issue = issue.stderr(Stdio::piped()).spawn().unwrap();
+    drop(issue.stderr.take());
+    let token = Run::from(issue.wait_with_output().unwrap()).done();
+    cli.verify(&token).done();
+}
+
+#[test]
+fn programs_get_every_field_by_its_name() {
+    let cli = Cli::with_app();
+    let keys = |value: &Value| {
+        let object = value.as_object().unwrap();
+        object
+            .keys()
+            .map(String::as_str)
+            .collect::<Vec<_>>()
+            .join(" ")
+    };
+    let issue = [
+        "token", "issue", "--app", "billing", "--name", "ci", "--json",
+    ];
+    let issued = cli.run(&issue).json();
+    assert_eq!(keys(&issued), "record token");
+    let token = "app_id app_name created_at expires_at id last_used_at masked name revoked_at scopes status successor_id uses";
+    assert_eq!(keys(&issued["record"]), token);
+    assert_eq!(keys(&cli.run(&["token", "list", "--json"]).json()), token);
+    let app = cli.run(&["app", "list", "--json"]).json();
+    assert_eq!(keys(&app), "created_at disabled_at id name");
+    let event = &cli.run(&["events", "--json"]).json_lines()[0];
+    assert_eq!(
+        keys(event),
+        "action actor app_id at id outcome reason token_id"
+    );
+    let verdict = cli.pipe(&["verify", "--json"], issued["token"].as_str().unwrap());
+    assert_eq!(
+        keys(&verdict.json()),
+        "admitted app_id app_name expires_at reason scopes token_id token_name"
+    );
+}
+
+/// A copy of the file alone, or a directory that becomes read-only, has everything.
+#[test]
+fn a_command_leaves_its_changes_in_the_file() {
+    let cli = Cli::new();
+    for name in ["one", "two", "three"] {
+        cli.run(&["app", "create", name]).done();
+        let left: Vec<_> = std::fs::read_dir(cli.directory.path())
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .filter(|name| name.ends_with("-wal") || name.ends_with("-shm"))
+            .collect();
+        assert!(left.is_empty(), "{left:?}");
+    }
+}

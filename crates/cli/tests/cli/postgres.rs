@@ -1,0 +1,270 @@
+//! The command line on PostgreSQL. `TEST_POSTGRES_URL` names a database that the tests may use.
+
+#[path = "../../../../tests/services/mod.rs"]
+mod services;
+mod support;
+
+use std::{
+    env,
+    io::{BufRead, BufReader},
+    process::{self, ExitCode},
+    time::Duration,
+};
+
+use sqlx::{AssertSqlSafe, Connection, PgConnection};
+use support::Cli;
+use tempfile::TempDir;
+use tokio::time::{sleep, timeout};
+
+fn server() -> String {
+    env::var("TEST_POSTGRES_URL").unwrap()
+}
+
+/// A schema with one app, `Billing`.
+fn with_app(name: &str) -> Cli {
+    let schema = format!("cli {} {name}", process::id());
+    let cli = Cli::on(TempDir::new().unwrap(), server(), &schema);
+    cli.run(&["app", "create", "Billing", "--id", "billing"])
+        .done();
+    cli
+}
+
+async fn remove(cli: &Cli) {
+    let mut connection = PgConnection::connect(&cli.store).await.unwrap();
+    let drop = format!("DROP SCHEMA \"{}\" CASCADE", cli.schema);
+    sqlx::raw_sql(AssertSqlSafe(drop))
+        .execute(&mut connection)
+        .await
+        .unwrap();
+}
+
+async fn every_command_does_on_postgresql_what_it_does_on_sqlite() {
+    let cli = with_app("commands");
+    let (token, id) = cli.issue("ci", &["--scope", "a:read"]);
+    cli.verify(&token).done();
+    let successor = cli.run(&["token", "rotate", &id]).done();
+    cli.verify(&successor).done();
+    assert!(
+        cli.run(&["token", "rotate", &id])
+            .failed(4)
+            .contains("successor")
+    );
+    let tokens = cli
+        .run(&["token", "list", "--app", "Billing", "--json"])
+        .json_lines();
+    assert_eq!(tokens.len(), 2);
+    cli.run(&["app", "disable", "billing"]).done();
+    cli.verify(&successor).failed(4);
+    cli.run(&["app", "enable", "billing"]).done();
+    cli.run(&["token", "revoke", &id, "--yes"]).done();
+    cli.verify(&token).failed(4);
+    cli.run(&["token", "purge", "--ended-before", "0s", "--yes"])
+        .done();
+    cli.run(&["token", "show", &id]).failed(3);
+    let events = cli.run(&["events", "--json"]).json_lines();
+    assert_eq!(events.len(), 8, "{events:?}");
+    remove(&cli).await;
+}
+
+async fn a_house_moves_from_postgresql_to_sqlite_and_back() {
+    let (cli, sqlite) = (with_app("moves"), Cli::new());
+    let (token, id) = cli.issue("ci", &["--expires", "90d"]);
+    cli.run(&["token", "rotate", &id]).done();
+    let file = cli.run(&["export"]).done();
+    sqlite.pipe(&["import"], &file).done();
+    sqlite.verify(&token).done();
+    assert_eq!(sqlite.run(&["export"]).done(), file);
+    let back = sqlite.run(&["export"]).done();
+    let again = cli.pipe(&["import", "--json"], &back).json();
+    assert_eq!(
+        (&again["already_there"], &again["inserted"]),
+        (&3.into(), &0.into())
+    );
+    remove(&cli).await;
+}
+
+async fn what_is_revoked_at_a_terminal_is_refused_by_a_server_within_the_bound() {
+    let cli = with_app("serves");
+    let (token, id) = cli.issue("ci", &[]);
+    let mut server = cli
+        .command(&["serve", "--listen", "127.0.0.1:0"])
+        .spawn()
+        .unwrap();
+    let mut said = BufReader::new(server.stderr.take().unwrap())
+        .lines()
+        .map(Result::unwrap);
+    let address = said
+        .find_map(|line| line.strip_prefix("Listening on ").map(str::to_owned))
+        .expect("it listens");
+    let status = async || {
+        let request = http::Request::get(format!("{address}/verify"))
+            .header("authorization", format!("Bearer {token}"))
+            .body(http_body_util::Empty::<bytes::Bytes>::new())
+            .unwrap();
+        let client =
+            hyper_util::client::legacy::Client::builder(hyper_util::rt::TokioExecutor::new());
+        client.build_http().request(request).await.unwrap().status()
+    };
+    assert_eq!(status().await, 200);
+    cli.run(&["token", "revoke", &id, "--yes"]).done();
+    let refused = async {
+        while status().await != 401 {
+            sleep(Duration::from_millis(20)).await;
+        }
+    };
+    // The bound, and time for a machine that is busy.
+    let within = timeout(Duration::from_secs(15), refused).await;
+    server.kill().unwrap();
+    server.wait().unwrap();
+    within.expect("still admitted");
+    remove(&cli).await;
+}
+
+async fn to_look_or_to_change_makes_no_schema() {
+    let cli = Cli::on(
+        TempDir::new().unwrap(),
+        server(),
+        &format!("cli {} typo", process::id()),
+    );
+    for arguments in [
+        &["app", "list"][..],
+        &["app", "list", "--read-only"],
+        &["app", "disable", "billing"],
+        &["token", "purge", "--ended-before", "1d", "--yes"],
+    ] {
+        let run = cli.run(arguments);
+        assert!(run.code != 0 && run.err.contains(&cli.schema), "{run:?}");
+    }
+    let message = cli.run(&["app", "list"]).failed(2);
+    assert!(message.contains("api-tokens app create"), "{message}");
+    let mut connection = PgConnection::connect(&cli.store).await.unwrap();
+    let schemas: i64 = sqlx::query_scalar("SELECT count(*) FROM pg_namespace WHERE nspname = $1")
+        .bind(&cli.schema)
+        .fetch_one(&mut connection)
+        .await
+        .unwrap();
+    assert_eq!(schemas, 0);
+}
+
+async fn a_server_that_is_read_only_can_be_read() {
+    let mut cli = with_app("standby");
+    let (token, id) = cli.issue("ci", &[]);
+    let standby = format!(
+        "{}?options=-c%20default_transaction_read_only%3Don",
+        cli.store
+    );
+    let primary = std::mem::replace(&mut cli.store, standby);
+    for reading in [
+        &["app", "list"][..],
+        &["token", "list", "--app", "Billing"],
+        &["token", "show", &id],
+        &["events"],
+        &["export"],
+    ] {
+        let message = cli.run(reading).failed(1);
+        assert!(message.contains("with `--read-only`"), "{message}");
+        cli.run(&[reading, &["--read-only"]].concat()).done();
+    }
+    cli.pipe(&["verify", "--read-only"], &token).done();
+    let message = cli.run(&["app", "disable", "billing"]).failed(1);
+    assert!(!message.contains("--read-only"), "{message}");
+    cli.store = primary;
+    remove(&cli).await;
+}
+
+/// A server at the edge, on a port that is free: where it listens.
+fn edge(cli: &Cli, option: &str) -> (process::Child, String) {
+    let serve = format!("exec api-tokens serve --listen localhost:0 {option}");
+    let mut server = cli.shell(&serve).spawn().unwrap();
+    let mut said = BufReader::new(server.stderr.take().unwrap()).lines();
+    let address = said.find_map(|line| {
+        let line = line.unwrap();
+        line.strip_prefix("Listening on ").map(str::to_owned)
+    });
+    (server, address.expect("it listens"))
+}
+
+async fn a_server_that_only_verifies_needs_no_right_to_write() {
+    let mut cli = with_app("edge");
+    let (token, id) = cli.issue("ci", &[]);
+    let standby = format!(
+        "{}?options=-c%20default_transaction_read_only%3Don",
+        cli.store
+    );
+    let primary = std::mem::replace(&mut cli.store, standby);
+    for only in ["--verify-only", "--read-only"] {
+        let (mut server, address) = edge(&cli, only);
+        for (path, expected) in [("/verify", 200), ("/api/apps", 404), ("/tokens", 404)] {
+            let request = http::Request::get(format!("{address}{path}"))
+                .header("authorization", format!("Bearer {token}"))
+                .body(http_body_util::Empty::<bytes::Bytes>::new())
+                .unwrap();
+            let client =
+                hyper_util::client::legacy::Client::builder(hyper_util::rt::TokioExecutor::new());
+            let answer = client.build_http().request(request).await.unwrap();
+            assert_eq!(answer.status(), expected, "{only} {path}");
+        }
+        let pid = server.id().to_string();
+        let killed = process::Command::new("kill").args(["-TERM", &pid]).status();
+        assert!(killed.unwrap().success());
+        assert!(server.wait().unwrap().success(), "{only}");
+    }
+    cli.store = primary;
+    let shown = cli.run(&["token", "show", &id, "--json"]).json();
+    assert_eq!(shown["uses"], 0);
+    remove(&cli).await;
+}
+
+async fn a_wrong_password_is_told_with_the_cure_and_not_repeated() {
+    let password = "hunter2";
+    let url = server();
+    let (_, rest) = url.split_once("://").unwrap();
+    let place = rest.rsplit_once('@').map_or(rest, |(_, place)| place);
+    let wrong = format!("postgres://nobody-by-this-name:{password}@{place}");
+    let run = Cli::with_app().run(&["app", "list", "--store", &wrong]);
+    assert!(!format!("{run:?}").contains(password), "{run:?}");
+    let message = run.failed(2);
+    assert!(
+        message.contains("check the user and the password"),
+        "{message}"
+    );
+}
+
+fn main() -> ExitCode {
+    let found = env::var_os("TEST_POSTGRES_URL").is_some();
+    services::run(
+        "TEST_POSTGRES_URL",
+        found,
+        vec![
+            (
+                "every_command_does_on_postgresql_what_it_does_on_sqlite",
+                || Box::pin(every_command_does_on_postgresql_what_it_does_on_sqlite()),
+            ),
+            ("a_house_moves_from_postgresql_to_sqlite_and_back", || {
+                Box::pin(a_house_moves_from_postgresql_to_sqlite_and_back())
+            }),
+            (
+                "what_is_revoked_at_a_terminal_is_refused_by_a_server_within_the_bound",
+                || {
+                    Box::pin(
+                        what_is_revoked_at_a_terminal_is_refused_by_a_server_within_the_bound(),
+                    )
+                },
+            ),
+            ("to_look_or_to_change_makes_no_schema", || {
+                Box::pin(to_look_or_to_change_makes_no_schema())
+            }),
+            ("a_server_that_is_read_only_can_be_read", || {
+                Box::pin(a_server_that_is_read_only_can_be_read())
+            }),
+            (
+                "a_server_that_only_verifies_needs_no_right_to_write",
+                || Box::pin(a_server_that_only_verifies_needs_no_right_to_write()),
+            ),
+            (
+                "a_wrong_password_is_told_with_the_cure_and_not_repeated",
+                || Box::pin(a_wrong_password_is_told_with_the_cure_and_not_repeated()),
+            ),
+        ],
+    )
+}

@@ -1,0 +1,322 @@
+//! A service behind a proxy that asks `api-tokens serve` about each request.
+
+use std::{
+    fs::File,
+    io::{BufRead, BufReader},
+    net::{SocketAddr, TcpListener},
+    process::{Child, Command, Stdio},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use axum::{Json, Router, body::Bytes, extract::State, http::HeaderMap};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    task::JoinHandle,
+    time::{sleep, timeout},
+};
+
+use crate::aliases::fold;
+
+/// The guide, whose snippets are what is tested.
+const GUIDE: &str = include_str!("../../../../docs/command-line.md");
+
+/// How long anything may take to come about.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// How long a token that was revoked elsewhere may be admitted.
+const BOUND: Duration = Duration::from_secs(1);
+
+/// How a proxy is set up and run.
+pub(crate) trait Proxy: Send + Sync {
+    /// The language of its snippet in the guide.
+    const LANGUAGE: &str;
+
+    /// The snippet with these addresses in the place of the guide's.
+    fn at(snippet: &str, addresses: &Addresses) -> String;
+
+    /// The process.
+    fn start(config: &str, directory: &TempDir) -> Command;
+}
+
+/// Who listens where.
+pub(crate) struct Addresses {
+    pub(crate) proxy: SocketAddr,
+    pub(crate) verifier: SocketAddr,
+    pub(crate) upstream: SocketAddr,
+}
+
+/// The proxy with all that belongs to it.
+pub(crate) struct Site {
+    pub(crate) directory: TempDir,
+    pub(crate) store: String,
+    address: SocketAddr,
+    verifier: Running,
+    _proxy: Running,
+    upstream: JoinHandle<()>,
+    reached: Arc<AtomicUsize>,
+    pub(crate) verifier_address: SocketAddr,
+    /// The token of the first administrator.
+    pub(crate) admin: String,
+}
+
+/// A process that ends with its owner.
+pub(crate) struct Running(pub(crate) Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) head: String,
+    pub(crate) body: String,
+}
+
+impl Site {
+    pub(crate) async fn start<P: Proxy>() -> Self {
+        let directory = TempDir::new().unwrap();
+        let store = format!("sqlite://{}", directory.path().join("tokens.db").display());
+        let (verifier, verifier_address, admin) = serve(&store, &directory);
+        let reached = Arc::new(AtomicUsize::new(0));
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let addresses = Addresses {
+            proxy: free_address(),
+            verifier: verifier_address,
+            upstream: listener.local_addr().unwrap(),
+        };
+        let router = Router::new()
+            .fallback(upstream)
+            .with_state(Arc::clone(&reached));
+        let upstream = tokio::spawn(async { axum::serve(listener, router).await.unwrap() });
+        let config = P::at(snippet(P::LANGUAGE), &addresses);
+        let log = File::create(directory.path().join("proxy.log")).unwrap();
+        let mut proxy = P::start(&config, &directory);
+        let proxy = proxy.stdout(log.try_clone().unwrap()).stderr(log);
+        let site = Self {
+            address: addresses.proxy,
+            _proxy: Running(proxy.spawn().unwrap()),
+            directory,
+            store,
+            verifier,
+            upstream,
+            reached,
+            verifier_address,
+            admin,
+        };
+        site.wait_until_up().await;
+        site
+    }
+
+    async fn wait_until_up(&self) {
+        if !is_up(self.address).await {
+            let log = std::fs::read_to_string(self.directory.path().join("proxy.log"));
+            panic!("the proxy does not listen: {}", log.unwrap());
+        }
+    }
+
+    /// Runs a command on the same store.
+    pub(crate) fn run(&self, arguments: &[&str]) -> Value {
+        let output = api_tokens(&self.store)
+            .args(arguments)
+            .arg("--json")
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{output:?}");
+        serde_json::from_slice(&output.stdout).unwrap()
+    }
+
+    /// A token of an app with this name, with these scopes: its text and its identifier.
+    pub(crate) fn issue(&self, app: &str, scopes: &[&str]) -> (String, String) {
+        let app = self.run(&["app", "create", app]);
+        let app = app["id"].as_str().unwrap();
+        let mut arguments = vec!["token", "issue", "--app", app, "--name", "test"];
+        for scope in scopes {
+            arguments.extend(["--scope", scope]);
+        }
+        let issued = self.run(&arguments);
+        let text = |value: &Value| value.as_str().unwrap().to_owned();
+        (text(&issued["token"]), text(&issued["record"]["id"]))
+    }
+
+    /// Sends a request with these header fields, as they are.
+    pub(crate) async fn get(&self, path: &str, fields: &[&str]) -> Answer {
+        self.send("GET", path, fields, "").await
+    }
+
+    pub(crate) async fn get_as(&self, token: &str) -> Answer {
+        self.get("/orders", &[&format!("Authorization: Bearer {token}")])
+            .await
+    }
+
+    pub(crate) async fn send(
+        &self,
+        method: &str,
+        path: &str,
+        fields: &[&str],
+        body: &str,
+    ) -> Answer {
+        let mut request = format!("{method} {path} HTTP/1.1\r\nHost: api\r\nConnection: close\r\n");
+        if !body.is_empty() {
+            request += &format!("Content-Length: {}\r\n", body.len());
+        }
+        for field in fields {
+            request += &format!("{field}\r\n");
+        }
+        exchange(self.address, &format!("{request}\r\n{body}")).await
+    }
+
+    /// How many requests have reached the service.
+    pub(crate) fn reached(&self) -> usize {
+        self.reached.load(Ordering::SeqCst)
+    }
+
+    /// Kills the process that the proxy asks.
+    pub(crate) fn kill_verifier(&mut self) {
+        self.verifier.0.kill().unwrap();
+        self.verifier.0.wait().unwrap();
+    }
+
+    /// Waits until a token is not admitted, and gives that answer.
+    pub(crate) async fn first_refusal(&self, token: &str) -> Answer {
+        let refused = async {
+            loop {
+                let answer = self.get_as(token).await;
+                if answer.status != 200 {
+                    return answer;
+                }
+                sleep(Duration::from_millis(20)).await;
+            }
+        };
+        timeout(PATIENCE, refused).await.expect("still admitted")
+    }
+}
+
+impl Drop for Site {
+    fn drop(&mut self) {
+        self.upstream.abort();
+    }
+}
+
+/// Whether somebody listens at an address before long.
+pub(crate) async fn is_up(address: SocketAddr) -> bool {
+    let connected = async {
+        while TcpStream::connect(address).await.is_err() {
+            sleep(Duration::from_millis(20)).await;
+        }
+    };
+    timeout(PATIENCE, connected).await.is_ok()
+}
+
+/// Sends a request byte by byte as it is given, and reads the answer to its end.
+pub(crate) async fn exchange(address: SocketAddr, request: &str) -> Answer {
+    let exchange = async {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        answer
+    };
+    let answer = timeout(PATIENCE, exchange).await.expect("no answer");
+    let (head, body) = answer.split_once("\r\n\r\n").expect("no answer");
+    Answer {
+        status: head.split(' ').nth(1).unwrap().parse().unwrap(),
+        head: head.to_lowercase(),
+        body: body.to_owned(),
+    }
+}
+
+/// The service: tells what reached it.
+pub(crate) async fn upstream(
+    State(reached): State<Arc<AtomicUsize>>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Json<Value> {
+    reached.fetch_add(1, Ordering::SeqCst);
+    let fields: Vec<_> = headers
+        .iter()
+        .map(|(name, value)| [name.as_str(), value.to_str().unwrap()])
+        .collect();
+    Json(json!({ "fields": fields, "body": body.len() }))
+}
+
+impl Answer {
+    /// What reached the service under a name, taken loosely, as CGI and its successors do.
+    pub(crate) fn fields(&self, name: &str) -> Vec<String> {
+        let start = self.body.find('{').expect("the service has answered");
+        let end = self.body.rfind('}').unwrap();
+        let told: Value = serde_json::from_str(&self.body[start..=end]).unwrap();
+        told["fields"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .filter(|field| fold(field[0].as_str().unwrap()) == fold(name))
+            .map(|field| field[1].as_str().unwrap().to_owned())
+            .collect()
+    }
+}
+
+fn api_tokens(store: &str) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_api-tokens"));
+    command
+        .env_clear()
+        .env("API_TOKENS_STORE", store)
+        .env("API_TOKENS_PREFIX", "acme_live");
+    command
+}
+
+/// Starts the process that the proxy asks: where it listens, and its first token.
+fn serve(store: &str, directory: &TempDir) -> (Running, SocketAddr, String) {
+    let bound = format!("{}s", BOUND.as_secs());
+    let token = directory.path().join("admin-token");
+    let mut child = api_tokens(store)
+        .args([
+            "serve",
+            "--listen",
+            "127.0.0.1:0",
+            "--max-staleness",
+            &bound,
+            "--admin-token-file",
+        ])
+        .arg(&token)
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut said = BufReader::new(child.stderr.take().unwrap()).lines();
+    let address = said
+        .find_map(|line| {
+            let address = line.unwrap();
+            address
+                .strip_prefix("Listening on http://")
+                .map(str::to_owned)
+        })
+        .expect("it listens");
+    // What else it says has to be read, or it would wait for that.
+    std::thread::spawn(move || said.for_each(drop));
+    let token = std::fs::read_to_string(token).unwrap();
+    let address = address.parse().unwrap();
+    (Running(child), address, token.trim().to_owned())
+}
+
+pub(crate) fn free_address() -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.local_addr().unwrap()
+}
+
+/// The guide's block in a language.
+fn snippet(language: &str) -> &'static str {
+    let fence = format!("```{language}\n");
+    let start = GUIDE.find(&fence).expect("the guide has it") + fence.len();
+    let length = GUIDE[start..].find("```").unwrap();
+    &GUIDE[start..start + length]
+}

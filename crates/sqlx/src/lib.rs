@@ -1,0 +1,39 @@
+//! [SQLite](SqliteStore) and [PostgreSQL](PostgresStore) stores for
+//! [tower-api-tokens](https://docs.rs/tower-api-tokens).
+//!
+//! [`connect`] opens whichever a URL names.
+//!
+//! # Features
+//!
+//! None is enabled by default.
+//!
+//! - `postgres`: `PostgresStore`, over rustls.
+//! - `sqlite`: `SqliteStore`, on a bundled SQLite.
+//! - `tracing`: an event for each trigger that was put back and each row that cannot be read.
+
+#![warn(
+    clippy::expect_used,
+    clippy::print_stderr,
+    clippy::print_stdout,
+    clippy::unwrap_used
+)]
+
+#[cfg(feature = "postgres")]
+pub mod postgres;
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
+mod rows;
+#[cfg(feature = "sqlite")]
+pub mod sqlite;
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
+mod telemetry;
+
+#[cfg(feature = "postgres")]
+#[doc(inline)]
+pub use postgres::PostgresStore;
+#[cfg(feature = "sqlite")]
+#[doc(inline)]
+pub use sqlite::SqliteStore;
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

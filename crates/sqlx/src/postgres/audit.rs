@@ -1,0 +1,39 @@
+use async_trait::async_trait;
+use tower_api_tokens::{AuditEvent, AuditEventId, AuditLog, AuditQuery, Page, StoreError};
+
+use super::{PostgresStore, Query, mutate::bind_event};
+use crate::rows::{Identifier, event_from, page_from, surplus};
+
+impl PostgresStore {
+    pub(super) fn append_event(&self, event: &AuditEvent) -> Query {
+        bind_event(self.query(&self.statements().append_event), event)
+    }
+}
+
+#[async_trait]
+impl AuditLog for PostgresStore {
+    async fn append(&self, event: &AuditEvent) -> Result<(), StoreError> {
+        self.change(self.append_event(event)).await.map(drop)
+    }
+
+    async fn events(
+        &self,
+        query: &AuditQuery,
+    ) -> Result<Page<AuditEvent, AuditEventId>, StoreError> {
+        let limit = query.limit.get();
+        let read = self
+            .query(&self.statements().events(query))
+            .bind(surplus(limit))
+            .bind(query.after.map(Identifier::from))
+            .bind(query.app.map(|app| app.to_string()))
+            .bind(query.token.map(Identifier::from));
+        let rows = self.list(read).await?;
+        page_from(
+            &rows,
+            limit,
+            "api_token_audit",
+            event_from,
+            AuditEventId::from_bytes,
+        )
+    }
+}

@@ -1,0 +1,112 @@
+use async_trait::async_trait;
+use jiff::Timestamp;
+use sqlx::postgres::PgRow;
+use tower_api_tokens::{
+    ChangeLog, Changes, LivePage, Revision, StoreError, TokenId, Usage, UsageLog,
+    store::microseconds,
+};
+
+use super::{PostgresStore, Query};
+use crate::rows::surplus;
+use crate::{
+    rows::{Columns, Identifier, changes_from, live_from, log_is_empty, revision_from},
+    telemetry,
+};
+
+/// How often the log is read while the servers that answer get no further.
+const ATTEMPTS: usize = 2;
+
+impl PostgresStore {
+    /// Reads the log, unless the server gets no further. Where one does not do well, the next reading goes
+    /// by another connection, which may lead to a better one. `columns` are those of the number up to
+    /// which the log is shown and of what the row says of its server.
+    async fn read_log_of(
+        &self,
+        query: impl Fn() -> Query,
+        columns: (usize, usize),
+    ) -> Result<Vec<PgRow>, StoreError> {
+        for _ in 0..ATTEMPTS {
+            let rows = self.read_log(query()).await?;
+            let Some(row) = rows.first() else {
+                return Ok(rows);
+            };
+            let standing = self.standing(row, columns.0, columns.1)?;
+            if !standing.is_good() {
+                self.inner.follower.reconnect();
+            }
+            if !standing.is_stalled {
+                return Ok(rows);
+            }
+        }
+        Err(StoreError::unavailable(
+            "the standby does not receive or does not replay what changes; check that it is connected to \
+             its primary and that its replay is not paused",
+        ))
+    }
+}
+
+#[async_trait]
+impl ChangeLog for PostgresStore {
+    async fn revision(&self) -> Result<Revision, StoreError> {
+        let read = || self.query(&self.statements().revision);
+        let rows = self.read_log_of(read, (0, 2)).await?;
+        revision_from(rows.first().ok_or_else(log_is_empty)?)
+    }
+
+    async fn changes(&self, since: Revision, limit: usize) -> Result<Changes, StoreError> {
+        let read = || {
+            self.query(&self.statements().changes)
+                .bind(i64::try_from(since.number).unwrap_or(i64::MAX))
+                .bind(surplus(limit))
+        };
+        let rows = self.read_log_of(read, (4, 5)).await?;
+        let changes = changes_from(&rows, since)?;
+        if changes == Changes::Gap {
+            // Another server may lead on.
+            self.inner.follower.reconnect();
+        }
+        Ok(changes)
+    }
+
+    async fn changed(&self) {
+        self.inner.follower.changed().await;
+    }
+
+    async fn live(
+        &self,
+        after: Option<TokenId>,
+        limit: usize,
+        now: Timestamp,
+    ) -> Result<LivePage, StoreError> {
+        let after = after.map_or(Identifier([u8::MAX; 16]), Identifier::from);
+        let read = self
+            .query(&self.statements().live)
+            .bind(after)
+            .bind(surplus(limit))
+            .bind(microseconds(now));
+        live_from(&self.list(read).await?, limit)
+    }
+}
+
+#[async_trait]
+impl UsageLog for PostgresStore {
+    async fn record_usage(&self, usages: &[Usage]) -> Result<(), StoreError> {
+        fn column<T>(usages: &[Usage], value: impl Fn(&Usage) -> T) -> Vec<T> {
+            usages.iter().map(value).collect()
+        }
+        let record = self
+            .query(&self.statements().record_usage)
+            .bind(column(usages, |usage| Identifier::from(usage.token)))
+            .bind(column(usages, |usage| microseconds(usage.last_used_at)))
+            .bind(column(usages, |usage| {
+                i64::try_from(usage.uses).unwrap_or(i64::MAX)
+            }));
+        for skipped in self.record(record).await? {
+            if let Some(id) = skipped.identifier(0)? {
+                let id = TokenId::from_bytes(id).to_string();
+                telemetry::unreadable_row("api_tokens", &id);
+            }
+        }
+        Ok(())
+    }
+}

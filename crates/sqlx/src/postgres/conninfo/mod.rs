@@ -1,0 +1,238 @@
+//! Connection strings, as `psql` reads them. The driver's own reader connects to no IPv6 address, takes
+//! a `+` for a space, and logs what it does not know.
+
+mod keywords;
+mod pairs;
+mod passfile;
+mod tls;
+mod uri;
+
+#[cfg(test)]
+mod tests;
+
+use std::{net::IpAddr, path::Path, path::PathBuf, str::FromStr};
+
+use sqlx::postgres::{PgConnectOptions, PgSslMode};
+use tower_api_tokens::StoreError;
+
+use keywords::Parameters;
+use passfile::Connection;
+
+use super::{error::from_sqlx, open::invalid};
+
+pub(super) use keywords::Environment;
+
+const FORM: &str = "a PostgreSQL database is named by `postgres://user:password@host:port/database`, or \
+     by pairs such as `host=db.internal dbname=platform`";
+
+const PORT: u16 = 5432;
+
+/// Where a server's socket lies if nothing names its host: on Debian, on macOS, and by default.
+const SOCKET_DIRECTORIES: [&str; 3] = ["/var/run/postgresql", "/private/tmp", "/tmp"];
+
+/// How to connect.
+pub(super) struct Settings {
+    pub(super) options: PgConnectOptions,
+    /// What to try, one after the other, until a connection is made.
+    pub(super) modes: Vec<PgSslMode>,
+    /// Whether prepared statements are kept.
+    pub(super) keeps_statements: bool,
+}
+
+/// Reads a connection string. What it leaves out is taken from the environment.
+pub(super) fn read(text: &str, environment: Environment<'_>) -> Result<Settings, StoreError> {
+    let mut parameters = parse(text)?;
+    parameters.add_environment(environment)?;
+    parameters.check()?;
+    let address = Address::of(&parameters)?;
+    let mut options = base(&parameters)?;
+    options = match &address.place {
+        Place::Socket(directory) => options.host(directory).socket(directory),
+        Place::Network(host) => options.host(host),
+    };
+    options = options.port(address.port);
+    // Poolers refuse options, be they empty.
+    if !parameters.settings.is_empty() {
+        options = options.options(parameters.settings.iter().map(|(k, v)| (k, v)));
+    }
+    if let Some(user) = parameters.get("user") {
+        options = options.username(user);
+    }
+    if let Some(database) = parameters.get("dbname") {
+        options = options.database(database);
+    }
+    let application = parameters.get("application_name");
+    if let Some(name) = application.or_else(|| parameters.get("fallback_application_name")) {
+        options = options.application_name(name);
+    }
+    let password = parameters.get("password").map(str::to_owned);
+    let password =
+        password.or_else(|| password_of_file(&parameters, &address, &options, environment));
+    options = options.password(&password.unwrap_or_default());
+    let capacity = parameters.get("statement-cache-capacity").map(str::parse);
+    let capacity = capacity
+        .transpose()
+        .map_err(|_| invalid("`statement-cache-capacity` is not a number"))?;
+    if let Some(capacity) = capacity {
+        options = options.statement_cache_capacity(capacity);
+    }
+    // Poolers refuse it, and no statement returns a number with a fraction.
+    options = options.extra_float_digits(None);
+    let (options, modes) = tls::set(options, &parameters, &address, environment)?;
+    Ok(Settings {
+        options,
+        modes,
+        keeps_statements: capacity != Some(0),
+    })
+}
+
+fn parse(text: &str) -> Result<Parameters, StoreError> {
+    let rest = uri::SCHEMES
+        .iter()
+        .find_map(|scheme| text.strip_prefix(scheme));
+    match rest {
+        Some(rest) => uri::read(rest),
+        // Another scheme, or a name.
+        None if text
+            .split('=')
+            .next()
+            .is_none_or(|name| name.contains("://")) =>
+        {
+            Err(invalid(FORM))
+        }
+        None if !text.contains('=') => Err(invalid(FORM)),
+        None => pairs::read(text),
+    }
+}
+
+/// The options that nothing but a URL can set, and none of a password file, from which the driver would
+/// log lines.
+fn base(parameters: &Parameters) -> Result<PgConnectOptions, StoreError> {
+    let Some(options) = parameters.get("options") else {
+        return Ok(PgConnectOptions::new_without_pgpass());
+    };
+    let encoded: String = options.bytes().map(|byte| format!("%{byte:02X}")).collect();
+    let url = format!("postgres://localhost?password=&options={encoded}");
+    PgConnectOptions::from_str(&url).map_err(from_sqlx)
+}
+
+enum Place {
+    Socket(String),
+    Network(String),
+}
+
+struct Address {
+    place: Place,
+    port: u16,
+    /// The host's name beside its address.
+    name: Option<String>,
+}
+
+impl Address {
+    fn of(parameters: &Parameters) -> Result<Self, StoreError> {
+        let port = match parameters.get("port") {
+            None => PORT,
+            Some(port) if port.contains(',') => return Err(uri::several_hosts()),
+            Some(port) => port
+                .trim()
+                .parse()
+                .ok()
+                .filter(|port| *port != 0)
+                .ok_or_else(|| invalid("the port is not a number from 1 to 65535"))?,
+        };
+        let host = parameters.get("host");
+        let address = parameters.get("hostaddr");
+        if host
+            .into_iter()
+            .chain(address)
+            .any(|host| host.contains(','))
+        {
+            return Err(uri::several_hosts());
+        }
+        let (place, name) = match (host, address) {
+            (host, Some(address)) => {
+                let address = without_brackets(address);
+                if without_zone(address).parse::<IpAddr>().is_err() {
+                    return Err(invalid("`hostaddr`, or PGHOSTADDR, is not an IP address"));
+                }
+                (Place::Network(address.to_owned()), host)
+            }
+            (Some(host), None) if host.starts_with('/') => (Place::Socket(host.to_owned()), None),
+            (Some(host), None) if host.starts_with('@') => {
+                return Err(invalid(
+                    "sockets in the abstract name space are not supported: name the socket's directory",
+                ));
+            }
+            (Some(host), None) => (Place::Network(without_brackets(host).to_owned()), None),
+            (None, None) => (default_place(port), None),
+        };
+        Ok(Self {
+            place,
+            port,
+            name: name.map(str::to_owned),
+        })
+    }
+
+    /// Whether nobody on a network can be in between.
+    fn is_local(&self) -> bool {
+        match &self.place {
+            Place::Socket(_) => true,
+            Place::Network(host) => {
+                let ip = host.parse::<IpAddr>();
+                host.eq_ignore_ascii_case("localhost")
+                    || ip.is_ok_and(|ip| ip.to_canonical().is_loopback())
+            }
+        }
+    }
+}
+
+/// An IPv6 address may be in brackets, as in a URL.
+fn without_brackets(host: &str) -> &str {
+    let inner = host
+        .strip_prefix('[')
+        .and_then(|host| host.strip_suffix(']'));
+    inner.unwrap_or(host)
+}
+
+/// A link-local address names the interface after a `%`.
+fn without_zone(address: &str) -> &str {
+    address
+        .split_once('%')
+        .map_or(address, |(address, _)| address)
+}
+
+fn default_place(port: u16) -> Place {
+    let socket = format!(".s.PGSQL.{port}");
+    let mut directories = SOCKET_DIRECTORIES.into_iter();
+    match directories.find(|directory| Path::new(directory).join(&socket).exists()) {
+        Some(directory) => Place::Socket(directory.to_owned()),
+        None => Place::Network("localhost".to_owned()),
+    }
+}
+
+fn password_of_file(
+    parameters: &Parameters,
+    address: &Address,
+    options: &PgConnectOptions,
+    environment: Environment<'_>,
+) -> Option<String> {
+    let path = match parameters.get("passfile") {
+        Some(path) => PathBuf::from(path),
+        None => PathBuf::from(environment("HOME")?).join(".pgpass"),
+    };
+    let hosts = match (&address.place, &address.name) {
+        (_, Some(name)) => vec![name.as_str()],
+        (Place::Socket(directory), _) if SOCKET_DIRECTORIES.contains(&directory.as_str()) => {
+            vec![directory.as_str(), "localhost"]
+        }
+        (Place::Socket(host) | Place::Network(host), _) => vec![host.as_str()],
+    };
+    let user = options.get_username();
+    let connection = Connection {
+        hosts: &hosts,
+        port: address.port,
+        database: options.get_database().unwrap_or(user),
+        user,
+    };
+    passfile::look_up(&path, &connection)
+}

@@ -1,0 +1,224 @@
+//! Every change is one call of a function in the database, and so one round trip: a process that stops
+//! in the middle of anything holds no lock.
+
+use jiff::Timestamp;
+use sqlx::postgres::PgRow;
+use tower_api_tokens::{
+    Applied, AuditEvent, BoundKey, GrantError, Grantable, Mutation, Op, Repeated, ScopeSet,
+    StoreError, StoreErrorKind, TokenId, TokenRecord, TokenTarget, TransitionError,
+    store::microseconds,
+};
+
+use super::{PostgresStore, Query, error::odd_outcome};
+use crate::rows::{Columns, Identifier, app_from, count, token_from, unsupported};
+
+/// Where a call's outcome begins, behind the columns of a token.
+const OUTCOME: usize = 15;
+
+impl PostgresStore {
+    pub(super) async fn mutate(&self, mutation: &Mutation) -> Result<Applied, StoreError> {
+        if mutation.key.is_some() {
+            mutation.created()?;
+        }
+        if let Op::Purge {
+            ended_before,
+            limit,
+        } = mutation.op
+        {
+            return self.purge(mutation, ended_before, limit).await;
+        }
+        self.make(mutation, Vec::new()).await
+    }
+
+    /// Makes a change. A purge removes these candidates first, and others only if they are too few.
+    pub(super) async fn make(
+        &self,
+        mutation: &Mutation,
+        candidates: Vec<Identifier>,
+    ) -> Result<Applied, StoreError> {
+        let rows = self.change(self.call(mutation, candidates)?).await?;
+        outcome(&rows, mutation)
+    }
+
+    fn call(&self, mutation: &Mutation, candidates: Vec<Identifier>) -> Result<Query, StoreError> {
+        let statements = self.statements();
+        let begin = |statement| self.begin_call(statement, mutation.audit.as_ref());
+        let at = microseconds(mutation.at);
+        Ok(match &mutation.op {
+            Op::CreateApp(app) => begin(&statements.create_app)
+                .bind(app.id.to_string())
+                .bind(app.name.clone())
+                .bind(microseconds(app.created_at))
+                .bind(app.disabled_at.map(microseconds)),
+            Op::DisableApp(id) => begin(&statements.disable_app).bind(id.to_string()).bind(at),
+            Op::EnableApp { app, grantable } => begin(&statements.enable_app)
+                .bind(app.to_string())
+                .bind(at)
+                .bind(granted(grantable))
+                .bind(grantable.latest_expiry().map(microseconds)),
+            Op::InsertTokens(tokens) => {
+                let keyed = bind_key(begin(&statements.insert_tokens), mutation);
+                bind_tokens(keyed, tokens)
+            }
+            Op::RenameToken { target, name } => {
+                bind_target(begin(&statements.rename_token), target).bind(name.clone())
+            }
+            Op::RotateToken {
+                target,
+                successor,
+                overlap_ends,
+            } => {
+                let keyed = bind_key(begin(&statements.rotate_token), mutation);
+                let successor = bind_tokens(keyed, std::slice::from_ref(successor));
+                bind_target(successor, target).bind(microseconds(*overlap_ends))
+            }
+            Op::RevokeToken(target) => {
+                bind_target(begin(&statements.revoke_token), target).bind(at)
+            }
+            Op::ClearCaches => begin(&statements.clear_caches),
+            Op::Purge {
+                ended_before,
+                limit,
+            } => begin(&statements.purge_tokens)
+                .bind(candidates)
+                .bind(microseconds(*ended_before))
+                .bind(i64::try_from(*limit).unwrap_or(i64::MAX)),
+            _ => return Err(unsupported()),
+        })
+    }
+
+    /// A call with its event, to which its other arguments are bound.
+    fn begin_call(&self, statement: &sqlx::SqlStr, event: Option<&AuditEvent>) -> Query {
+        let query = self.query(statement);
+        match event {
+            Some(event) => bind_event(query, event),
+            None => query
+                .bind(None::<Identifier>)
+                .bind(None::<i64>)
+                .bind(None::<String>)
+                .bind(None::<String>)
+                .bind(None::<String>)
+                .bind(None::<Identifier>)
+                .bind(None::<String>),
+        }
+    }
+}
+
+/// Binds what an event holds. A NUL, which no text here can hold, must not keep a change from being made.
+pub(super) fn bind_event(query: Query, event: &AuditEvent) -> Query {
+    let text = |text: &str| text.replace('\0', "\u{fffd}");
+    let fits = |text: String, most: usize| match text.char_indices().nth(most) {
+        Some((end, _)) => text[..end].to_owned(),
+        None => text,
+    };
+    let actor = text(&event.actor);
+    let end = actor.floor_char_boundary(AuditEvent::MAX_ACTOR_LEN);
+    query
+        .bind(Identifier::from(event.id))
+        .bind(microseconds(event.at))
+        .bind(actor[..end].to_owned())
+        .bind(event.action.as_str())
+        .bind(event.app.map(|app| app.to_string()))
+        .bind(event.token.map(Identifier::from))
+        .bind(fits(text(&event.outcome.to_string()), MAX_OUTCOME_LEN))
+}
+
+/// The longest outcome of an event, in characters.
+const MAX_OUTCOME_LEN: usize = 200;
+
+fn bind_key(query: Query, mutation: &Mutation) -> Query {
+    let oldest = mutation.at.checked_sub(BoundKey::RETENTION);
+    query
+        .bind(mutation.key.map(|key| key.key))
+        .bind(mutation.key.map(|key| key.request))
+        .bind(microseconds(mutation.at))
+        .bind(microseconds(oldest.unwrap_or(Timestamp::MIN)))
+}
+
+fn bind_target(query: Query, target: &TokenTarget) -> Query {
+    query
+        .bind(Identifier::from(target.id))
+        .bind(target.app.map(|app| app.to_string()))
+}
+
+/// Binds an array for each column.
+fn bind_tokens(query: Query, tokens: &[TokenRecord]) -> Query {
+    fn column<T>(tokens: &[TokenRecord], value: impl Fn(&TokenRecord) -> T) -> Vec<T> {
+        tokens.iter().map(value).collect()
+    }
+    query
+        .bind(column(tokens, |token| Identifier::from(token.id)))
+        .bind(column(tokens, |token| token.digest.as_bytes().to_vec()))
+        .bind(column(tokens, |token| token.mask.to_string()))
+        .bind(column(tokens, |token| token.app.id.to_string()))
+        .bind(column(tokens, |token| token.name.clone()))
+        .bind(column(tokens, |token| token.scopes.to_string()))
+        .bind(column(tokens, |token| microseconds(token.created_at)))
+        .bind(column(tokens, |token| token.expires_at.map(microseconds)))
+        .bind(column(tokens, |token| token.revoked_at.map(microseconds)))
+        .bind(column(tokens, |token| {
+            token.successor.map(Identifier::from)
+        }))
+        .bind(column(tokens, |token| token.last_used_at.map(microseconds)))
+        .bind(column(tokens, |token| {
+            i64::try_from(token.uses).unwrap_or(i64::MAX)
+        }))
+}
+
+fn granted(grantable: &Grantable) -> Option<Vec<String>> {
+    let scopes = grantable.scope_set()?;
+    Some(scopes.iter().map(str::to_owned).collect())
+}
+
+/// Reads what a call returned.
+fn outcome(rows: &[PgRow], mutation: &Mutation) -> Result<Applied, StoreError> {
+    let row = rows.first().ok_or_else(|| odd_outcome("no row"))?;
+    let detail = row.text(OUTCOME + 1)?.unwrap_or_default();
+    match row.text(OUTCOME)?.unwrap_or_default() {
+        "done" => applied(row, mutation),
+        "not_found" => Err(StoreError::new(StoreErrorKind::NotFound)),
+        "already_exists" => Err(StoreError::new(StoreErrorKind::AlreadyExists)),
+        "repeated" => {
+            let made = row.identifier(OUTCOME + 2)?;
+            let made = made.ok_or_else(|| odd_outcome("no token of a key"))?;
+            Err(Repeated::new(TokenId::from_bytes(made), detail == "same").into())
+        }
+        "conflict" => Err(match detail {
+            "revoked" => TransitionError::Revoked.into(),
+            "expired" => TransitionError::Expired.into(),
+            "app_disabled" => TransitionError::AppDisabled.into(),
+            "rotated" => TransitionError::Rotated.into(),
+            other => odd_outcome(other),
+        }),
+        "lacking" => {
+            let lacking: ScopeSet = detail.parse().map_err(|_| odd_outcome("lacking scopes"))?;
+            Err(GrantError::Scopes(lacking).into())
+        }
+        "outlives" => match &mutation.op {
+            Op::EnableApp { grantable, .. } => {
+                let latest = grantable.latest_expiry();
+                let latest = latest.ok_or_else(|| odd_outcome("an expiry"))?;
+                Err(GrantError::Expiry(latest).into())
+            }
+            _ => Err(odd_outcome("an expiry")),
+        },
+        other => Err(odd_outcome(other)),
+    }
+}
+
+fn applied(row: &PgRow, mutation: &Mutation) -> Result<Applied, StoreError> {
+    match &mutation.op {
+        Op::CreateApp(app) => Ok(Applied::App(app.clone())),
+        Op::DisableApp(_) | Op::EnableApp { .. } => app_from(row, 11).map(Applied::App),
+        Op::RenameToken { .. } | Op::RotateToken { .. } | Op::RevokeToken(_) => {
+            token_from(row).map(Applied::Token)
+        }
+        Op::InsertTokens(_) | Op::Purge { .. } | Op::ClearCaches => {
+            let affected = count(row, OUTCOME + 3)?;
+            Ok(Applied::Count(
+                usize::try_from(affected).unwrap_or(usize::MAX),
+            ))
+        }
+        _ => Err(unsupported()),
+    }
+}

@@ -1,0 +1,331 @@
+//! Opens a database: looks at it before it touches it.
+
+use std::{env, io::ErrorKind, time::Duration};
+
+use sqlx::{
+    ConnectOptions, Connection, PgConnection, PgPool,
+    postgres::{PgConnectOptions, PgPoolOptions},
+};
+use thiserror::Error;
+use tokio::time::timeout;
+use tower_api_tokens::{StoreError, StoreErrorKind};
+
+use super::{
+    PostgresStore, PostgresStoreBuilder,
+    builder::Server,
+    connections::Connections,
+    conninfo::{self, Settings},
+    error::from_sqlx,
+    facts::{Facts, MANAGING, READING, VERSION, check_rights},
+    follower::{Follower, Source},
+    migrate::{latest_version, migrate, newer, read_version},
+    required::{check_changes, check_triggers},
+    schema::Schema,
+    session::Bounds,
+};
+
+/// How long it may take to get a connection.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// A connection for lookups that was idle for longer is tried before it is used. One for changes is
+/// always: nobody repeats a change that failed.
+const IDLE: Duration = Duration::from_secs(1);
+
+/// How long the server may take to answer when a connection is tried.
+const TRIED_WITHIN: Duration = Duration::from_secs(1);
+
+/// The oldest PostgreSQL that has every function that is used.
+const OLDEST_SERVER: i32 = 130_000;
+
+/// The most connections of a store for all but lookups: changes are made one at a time anyway.
+const MAX_OTHERS: u32 = 4;
+
+pub(super) async fn open(builder: PostgresStoreBuilder) -> Result<PostgresStore, StoreError> {
+    let (mut connection, origin, keeps_statements) = match &builder.server {
+        Server::Url(url) => {
+            let settings = conninfo::read(url, &|name| env::var_os(name))?;
+            let keeps_statements = settings.keeps_statements;
+            // Not one of a pool's, which would not say why it cannot connect.
+            let (connection, options) = connect(settings).await?;
+            (connection, Origin::Own(Box::new(options)), keeps_statements)
+        }
+        Server::Pool(pool) => {
+            let acquired = pool.acquire().await.map_err(from_sqlx)?;
+            // What is dropped midway takes the connection along, and does not give it back.
+            let connection = acquired.detach();
+            let keeps_statements = keeps_statements(&pool.connect_options());
+            (connection, Origin::Shared(pool.clone()), keeps_statements)
+        }
+    };
+    let keeps_statements = keeps_statements && !builder.transaction_pooler;
+    let Prepared {
+        schema,
+        reads_committed,
+    } = prepare(&mut connection, &builder).await?;
+    let keeps_sessions = keeps_statements && keeps_session(&mut connection).await;
+    drop(connection.close().await);
+    let in_transactions = !keeps_statements || (!reads_committed && !keeps_sessions);
+    let connections = match origin {
+        Origin::Own(options) => {
+            let others = (builder.max_connections / 3).clamp(1, MAX_OTHERS);
+            let lookups = builder.max_connections - others;
+            let pool = |connections, bounds: Bounds, idle| {
+                own_pool(
+                    &options,
+                    connections,
+                    keeps_sessions.then_some(bounds),
+                    idle,
+                )
+            };
+            let lookups = pool(lookups, Bounds::LOOKUP, IDLE);
+            let others = pool(others, Bounds::OTHERS, Duration::ZERO);
+            Connections::own(lookups, others, keeps_sessions, in_transactions)
+        }
+        Origin::Shared(pool) => Connections::shared(pool, !keeps_statements || !reads_committed),
+    };
+    let follower = Follower::new(Source {
+        pool: connections.pool().clone(),
+        schema: schema.clone(),
+        keeps_sessions,
+        listens: keeps_sessions,
+        in_transactions,
+    });
+    Ok(PostgresStore::on(
+        connections,
+        follower,
+        schema,
+        keeps_statements,
+    ))
+}
+
+/// Where the connections come from.
+enum Origin {
+    Own(Box<PgConnectOptions>),
+    Shared(PgPool),
+}
+
+/// Connects in the first way of those that the settings allow that the server takes.
+async fn connect(settings: Settings) -> Result<(PgConnection, PgConnectOptions), StoreError> {
+    let mut modes = settings.modes.into_iter().peekable();
+    loop {
+        let options = settings.options.clone();
+        let options = modes
+            .next()
+            .map_or(options.clone(), |mode| options.ssl_mode(mode));
+        let connected = timeout(PATIENCE, options.connect()).await;
+        match connected.unwrap_or(Err(sqlx::Error::PoolTimedOut)) {
+            Ok(connection) => return Ok((connection, options)),
+            Err(error) if modes.peek().is_some() && asks_for_another_mode(&error, &options) => {}
+            Err(error) => return Err(refused(error, &options)),
+        }
+    }
+}
+
+/// Whether a server may well take a connection with TLS instead of one without, or the reverse.
+fn asks_for_another_mode(error: &sqlx::Error, options: &PgConnectOptions) -> bool {
+    let code = error.as_database_error().and_then(|error| error.code());
+    code.is_some_and(|code| code == "28000") || is_of_tls(error, options)
+}
+
+fn refused(error: sqlx::Error, options: &PgConnectOptions) -> StoreError {
+    let host = options.get_host().to_owned();
+    if is_of_tls(&error, options) {
+        let source = Untrusted {
+            host,
+            source: error,
+        };
+        return StoreError::with_source(StoreErrorKind::InvalidSettings, source);
+    }
+    match error {
+        error @ (sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut) => {
+            StoreError::unavailable(Unreachable {
+                host,
+                port: options.get_port(),
+                source: error,
+            })
+        }
+        error => from_sqlx(error),
+    }
+}
+
+#[derive(Debug, Error)]
+#[error("no PostgreSQL answers at {host}, port {port}: check the address, and that it runs")]
+struct Unreachable {
+    host: String,
+    port: u16,
+    source: sqlx::Error,
+}
+
+/// Whether it connects, but not with the TLS that the URL asks for.
+fn is_of_tls(error: &sqlx::Error, options: &PgConnectOptions) -> bool {
+    match error {
+        sqlx::Error::Tls(_) => true,
+        sqlx::Error::Io(error) => match error.kind() {
+            // So a handshake fails whose certificate does not hold.
+            ErrorKind::InvalidData => true,
+            // Of the file with the root; only a socket could be as missing.
+            ErrorKind::NotFound => {
+                options.get_socket().is_none() && !options.get_host().starts_with('/')
+            }
+            _ => false,
+        },
+        _ => false,
+    }
+}
+
+#[derive(Debug, Error)]
+#[error(
+    "PostgreSQL at {host} has not proved by TLS that it is {host}: check that the server has `ssl` on, \
+     that its certificate names {host}, and that `sslrootcert` is the file of the root that signed it; \
+     `sslmode=disable` goes without TLS, on a network where nobody can be in between"
+)]
+struct Untrusted {
+    host: String,
+    source: sqlx::Error,
+}
+
+fn own_pool(
+    options: &PgConnectOptions,
+    connections: u32,
+    pinned: Option<Bounds>,
+    idle: Duration,
+) -> PgPool {
+    PgPoolOptions::new()
+        .max_connections(connections)
+        .acquire_timeout(PATIENCE)
+        .after_connect(move |connection, _| {
+            Box::pin(async move {
+                match pinned {
+                    Some(bounds) => bounds.pin(connection).await,
+                    None => Ok(()),
+                }
+            })
+        })
+        // One that is in use all the time needs no round trip to see whether it works.
+        .test_before_acquire(false)
+        .before_acquire(move |connection, metadata| {
+            Box::pin(async move { Ok(metadata.idle_for < idle || answers(connection).await) })
+        })
+        .connect_lazy_with(options.clone())
+}
+
+async fn answers(connection: &mut PgConnection) -> bool {
+    matches!(timeout(TRIED_WITHIN, connection.ping()).await, Ok(Ok(())))
+}
+
+/// Whether a pool's connections keep prepared statements. The options tell it in a URL alone, which
+/// cannot be made of every host and every user.
+fn keeps_statements(options: &PgConnectOptions) -> bool {
+    let plain = options
+        .clone()
+        .host("localhost")
+        .socket("/")
+        .username("user");
+    let url = plain.to_url_lossy();
+    !url.query_pairs()
+        .any(|(name, value)| name == "statement-cache-capacity" && value == "0")
+}
+
+/// Whether the server knows a statement by the name that the driver gave it. A pooler that lends
+/// connections by the transaction gives it another, and what is set for a session does not stay there.
+async fn keeps_session(connection: &mut PgConnection) -> bool {
+    let own = "SELECT EXISTS (SELECT FROM pg_catalog.pg_prepared_statements WHERE name LIKE 'sqlx\\_s\\_%')";
+    sqlx::query_scalar(own)
+        .fetch_one(connection)
+        .await
+        .unwrap_or(false)
+}
+
+struct Prepared {
+    schema: Schema,
+    /// Whether the server's default is an isolation that every statement can rely on.
+    reads_committed: bool,
+}
+
+/// Looks at the server and the tables, and brings them up to date if they are to be written.
+async fn prepare(
+    connection: &mut PgConnection,
+    builder: &PostgresStoreBuilder,
+) -> Result<Prepared, StoreError> {
+    let wanted = builder.schema.as_deref().map(Schema::new).transpose()?;
+    let server = Facts::read(connection, wanted.as_ref().map(Schema::name)).await?;
+    if server.version < OLDEST_SERVER {
+        return Err(incompatible(
+            "PostgreSQL is older than 13: upgrade the server",
+        ));
+    }
+    server.check_encoding()?;
+    let schema = server.schema.as_deref().ok_or_else(|| {
+        invalid("the search path names no schema that is there: name one with `schema`")
+    })?;
+    let schema = Schema::new(schema)?;
+    let found = match server.has_tables {
+        true => {
+            check_rights(
+                connection,
+                &schema,
+                VERSION,
+                StoreErrorKind::InvalidSettings,
+            )
+            .await?;
+            read_version(connection, &schema).await?
+        }
+        false => 0,
+    };
+    if found > latest_version() {
+        return Err(newer());
+    }
+    if builder.read_only {
+        if found < latest_version() {
+            return Err(incompatible(format!(
+                "schema {} has no tables of this version: let a node that manages connect first",
+                schema.quoted()
+            )));
+        }
+        check_rights(
+            connection,
+            &schema,
+            READING,
+            StoreErrorKind::InvalidSettings,
+        )
+        .await?;
+        check_triggers(connection, &schema).await?;
+        return Ok(Prepared {
+            schema,
+            reads_committed: server.reads_committed,
+        });
+    }
+    if server.read_only {
+        return Err(StoreError::with_source(
+            StoreErrorKind::ReadOnly,
+            "the server is a standby, or read-only by its settings: connect to the primary, or open the store with `read_only`",
+        ));
+    }
+    if found == 0 && builder.must_exist {
+        return Err(invalid(format!(
+            "schema {} has no tables of API tokens: check its name and the database's, or create the first app, as `api-tokens app create` does, which makes them",
+            schema.quoted()
+        )));
+    }
+    if found < latest_version() {
+        server.check_creating(&schema)?;
+        migrate(connection, &schema, !server.has_schema).await?;
+    }
+    check_rights(connection, &schema, MANAGING, StoreErrorKind::ReadOnly).await?;
+    check_changes(connection, &schema).await?;
+    check_triggers(connection, &schema).await?;
+    Ok(Prepared {
+        schema,
+        reads_committed: server.reads_committed,
+    })
+}
+
+pub(super) fn invalid(message: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> StoreError {
+    StoreError::with_source(StoreErrorKind::InvalidSettings, message)
+}
+
+pub(super) fn incompatible(
+    message: impl Into<Box<dyn std::error::Error + Send + Sync>>,
+) -> StoreError {
+    StoreError::with_source(StoreErrorKind::Incompatible, message)
+}

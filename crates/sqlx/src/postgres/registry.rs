@@ -1,0 +1,95 @@
+use async_trait::async_trait;
+use jiff::Timestamp;
+use tower_api_tokens::{
+    AppId, AppQuery, AppRecord, Applied, AuditLog, ChangeLog, Mutation, Page, StoreError, TokenId,
+    TokenQuery, TokenRecord, TokenRegistry, TokenTarget, UsageLog, store::microseconds,
+};
+
+use super::{PostgresStore, Query};
+use crate::rows::{Columns, Identifier, app_from, page_from, readable, surplus, token_from};
+
+impl PostgresStore {
+    fn read_target(&self, target: &TokenTarget) -> Query {
+        self.query(&self.statements().token)
+            .bind(Identifier::from(target.id))
+            .bind(target.app.map(|app| app.as_str().to_owned()))
+    }
+}
+
+#[async_trait]
+impl TokenRegistry for PostgresStore {
+    async fn apply(&self, mutation: &Mutation) -> Result<Applied, StoreError> {
+        self.mutate(mutation).await
+    }
+
+    async fn app(&self, id: &AppId) -> Result<Option<AppRecord>, StoreError> {
+        let read = self.query(&self.statements().app);
+        let rows = self.read(read.bind(id.as_str().to_owned())).await?;
+        rows.first().map(|row| app_from(row, 0)).transpose()
+    }
+
+    async fn apps(&self, query: &AppQuery) -> Result<Page<AppRecord, AppId>, StoreError> {
+        if query.selects_nothing() {
+            return Ok(Page::empty());
+        }
+        let limit = query.limit.get();
+        // The empty text is before every identifier.
+        let mut after = query.after.map_or_else(String::new, |app| app.to_string());
+        let mut apps = Vec::new();
+        loop {
+            let read = self
+                .query(&self.statements().apps)
+                .bind(after)
+                .bind(surplus(limit))
+                .bind(query.name.clone());
+            let rows = self.list(read).await?;
+            apps.extend(readable(&rows, "api_token_apps", |row| app_from(row, 0)));
+            // No page can end at an identifier that cannot be read.
+            match rows.last() {
+                Some(last) if rows.len() > limit && apps.len() <= limit => {
+                    after = last.text(0)?.unwrap_or_default().to_owned();
+                }
+                _ => return Ok(Page::from_surplus(apps, limit, |app| app.id)),
+            }
+        }
+    }
+
+    async fn token(&self, target: &TokenTarget) -> Result<Option<TokenRecord>, StoreError> {
+        let rows = self.read(self.read_target(target)).await?;
+        rows.first().map(token_from).transpose()
+    }
+
+    async fn tokens(
+        &self,
+        query: &TokenQuery,
+        now: Timestamp,
+    ) -> Result<Page<TokenRecord, TokenId>, StoreError> {
+        if query.selects_nothing() {
+            return Ok(Page::empty());
+        }
+        let limit = query.limit.get();
+        let read = self
+            .query(&self.statements().list(query)?)
+            .bind(surplus(limit))
+            // An expiry is kept to the microsecond: it has come when that microsecond has begun.
+            .bind(microseconds(now))
+            .bind(query.after.map(Identifier::from))
+            .bind(query.app.map(|app| app.to_string()))
+            .bind(query.name.clone())
+            .bind(query.successor.map(Identifier::from));
+        let rows = self.list(read).await?;
+        page_from(&rows, limit, "api_tokens", token_from, TokenId::from_bytes)
+    }
+
+    fn change_log(&self) -> Option<&dyn ChangeLog> {
+        Some(self)
+    }
+
+    fn usage_log(&self) -> Option<&dyn UsageLog> {
+        Some(self)
+    }
+
+    fn audit_log(&self) -> Option<&dyn AuditLog> {
+        Some(self)
+    }
+}

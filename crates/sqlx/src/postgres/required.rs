@@ -1,0 +1,112 @@
+//! What the tables have to be like for a node to rely on them.
+
+use sqlx::{Connection, PgConnection, Row};
+use tower_api_tokens::{StoreError, StoreErrorKind};
+
+use super::{error::from_sqlx, schema::Schema};
+
+/// The triggers that keep the change log and make changes durable, with their tables.
+const TRIGGERS: [(&str, &str); 9] = [
+    ("api_tokens", "a_lock"),
+    ("api_tokens", "b_inserted"),
+    ("api_tokens", "b_updated"),
+    ("api_tokens", "b_deleted"),
+    ("api_tokens", "b_truncated"),
+    ("api_token_apps", "a_durable"),
+    ("api_token_apps", "a_lock"),
+    ("api_token_apps", "b_updated"),
+    ("api_token_audit", "a_durable"),
+];
+
+/// The functions that make changes.
+const CHANGES: [&str; 9] = [
+    "api_token_create_app",
+    "api_token_disable_app",
+    "api_token_enable_app",
+    "api_token_insert_tokens",
+    "api_token_rename_token",
+    "api_token_rotate_token",
+    "api_token_revoke_token",
+    "api_token_purge_tokens",
+    "api_token_clear_caches",
+];
+
+/// Checks that every trigger exists and is switched on. Without one, a change that is made by hand does not
+/// reach the nodes.
+pub(super) async fn check_triggers(
+    connection: &mut PgConnection,
+    schema: &Schema,
+) -> Result<(), StoreError> {
+    let (tables, names): (Vec<_>, Vec<_>) = TRIGGERS.into_iter().unzip();
+    // A statement that is prepared is prepared in the transaction in which it is executed.
+    let mut transaction = connection
+        .begin_with(super::BEGIN)
+        .await
+        .map_err(from_sqlx)?;
+    let row = sqlx::query(
+        "SELECT string_agg(needed.relation || '.' || needed.name, ', ') \
+                FILTER (WHERE t.oid IS NULL), \
+            string_agg(format('ALTER TABLE %I.%I ENABLE ALWAYS TRIGGER %I', $3, needed.relation, needed.name), '; ') \
+                FILTER (WHERE t.tgenabled NOT IN ('O', 'A')) \
+        FROM unnest($1, $2) AS needed (relation, name) \
+        LEFT JOIN (pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid \
+            JOIN pg_namespace n ON n.oid = c.relnamespace AND n.nspname = $3) \
+            ON c.relname = needed.relation AND t.tgname = needed.name",
+    )
+    .bind(tables)
+    .bind(names)
+    .bind(schema.name())
+    .persistent(false)
+    .fetch_one(&mut *transaction)
+    .await
+    .map_err(from_sqlx)?;
+    transaction.commit().await.map_err(from_sqlx)?;
+    let read = |column| row.try_get::<Option<String>, _>(column).map_err(from_sqlx);
+    let message = match (read(0)?, read(1)?) {
+        (None, None) => return Ok(()),
+        (Some(missing), _) => format!(
+            "triggers that keep the change log are missing ({missing}): create them again as `migrations/postgres` does, then run `api-tokens cache clear`"
+        ),
+        (None, Some(fix)) => format!(
+            "triggers that keep the change log are switched off: run `{fix}` as the owner of the tables, then `api-tokens cache clear`"
+        ),
+    };
+    Err(StoreError::with_source(
+        StoreErrorKind::InvalidSettings,
+        message,
+    ))
+}
+
+/// Checks that the role may make changes.
+pub(super) async fn check_changes(
+    connection: &mut PgConnection,
+    schema: &Schema,
+) -> Result<(), StoreError> {
+    // A statement that is prepared is prepared in the transaction in which it is executed.
+    let mut transaction = connection
+        .begin_with(super::BEGIN)
+        .await
+        .map_err(from_sqlx)?;
+    let row = sqlx::query(
+        "SELECT string_agg(needed.name, ', ') FROM unnest($1) AS needed (name) \
+        LEFT JOIN (pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace AND n.nspname = $2) \
+            ON p.proname = needed.name \
+        WHERE has_function_privilege(p.oid, 'EXECUTE') IS NOT TRUE",
+    )
+    .bind(CHANGES.as_slice())
+    .bind(schema.name())
+    .persistent(false)
+    .fetch_one(&mut *transaction)
+    .await
+    .map_err(from_sqlx)?;
+    transaction.commit().await.map_err(from_sqlx)?;
+    match row.try_get::<Option<String>, _>(0).map_err(from_sqlx)? {
+        None => Ok(()),
+        Some(lacking) => Err(StoreError::with_source(
+            StoreErrorKind::ReadOnly,
+            format!(
+                "the role lacks rights (EXECUTE on {lacking}): grant them as `migrations/postgres/roles.sql` does"
+            ),
+        )),
+    }
+}

@@ -1,0 +1,189 @@
+//! Every statement: none is put together from values.
+
+use sqlx::SqlStr;
+use tower_api_tokens::{StoreError, TokenQuery, TokenStatus};
+
+use super::schema::Schema;
+use crate::rows::unsupported;
+
+macro_rules! statements {
+    ($($(#[doc = $doc:literal])* $name:ident = $template:expr;)*) => {
+        /// The statements on the tables of one schema.
+        pub(super) struct Statements {
+            schema: Schema,
+            $($(#[doc = $doc])* pub(super) $name: SqlStr,)*
+        }
+
+        impl Statements {
+            pub(super) fn new(schema: Schema) -> Self {
+                $(let $name = schema.fill($template);)*
+                Self { schema, $($name,)* }
+            }
+        }
+    };
+}
+
+macro_rules! tokens {
+    ($clause:literal) => {
+        concat!(
+            "SELECT id, digest, mask, name, scopes, created_at, expires_at, revoked_at, successor, ",
+            "last_used_at, uses, app_id, app_name, app_created_at, app_disabled_at ",
+            "FROM @.api_token_records ",
+            $clause
+        )
+    };
+}
+
+/// A token, or nulls in its place, and the latest revision.
+macro_rules! with_latest {
+    ($tokens:literal) => {
+        concat!(
+            "SELECT t.id, t.digest, t.mask, t.name, t.scopes, t.created_at, t.expires_at, ",
+            "t.revoked_at, t.successor, t.last_used_at, t.uses, ",
+            "t.app_id, t.app_name, t.app_created_at, t.app_disabled_at, r.revision, r.mark, ",
+            stalled!(), " ",
+            "FROM (SELECT revision, mark FROM @.api_token_changes ORDER BY revision DESC LIMIT 1) r ",
+            "LEFT JOIN ", $tokens
+        )
+    };
+}
+
+/// Whether the server is a standby that does not receive or does not replay, which server it is, and on
+/// a standby the time of the latest commit that it has replayed, whether that was lately, and whether it
+/// has replayed all that it has received.
+macro_rules! stalled {
+    () => {
+        "CASE WHEN pg_catalog.pg_is_in_recovery() THEN pg_catalog.pg_is_wal_replay_paused() \
+            OR NOT EXISTS (SELECT FROM pg_catalog.pg_stat_wal_receiver) ELSE false END, \
+        (extract(epoch FROM pg_catalog.pg_postmaster_start_time()) * 1000000)::bigint, \
+        CASE WHEN pg_catalog.pg_is_in_recovery() THEN \
+            (extract(epoch FROM pg_catalog.pg_last_xact_replay_timestamp()) * 1000000)::bigint END, \
+        CASE WHEN pg_catalog.pg_is_in_recovery() THEN pg_catalog.clock_timestamp() \
+            - pg_catalog.pg_last_xact_replay_timestamp() < interval '0.5 seconds' END, \
+        CASE WHEN pg_catalog.pg_is_in_recovery() THEN \
+            pg_catalog.pg_last_wal_replay_lsn() >= pg_catalog.pg_last_wal_receive_lsn() END"
+    };
+}
+
+/// A call of a function that makes a change: its event first, and what comes back in the order of
+/// [`token_from`](crate::rows::token_from).
+macro_rules! change {
+    ($function:literal, $arguments:literal) => {
+        concat!(
+            "SELECT id, digest, mask, name, scopes, created_at, expires_at, revoked_at, successor, ",
+            "last_used_at, uses, app_id, app_name, app_created_at, app_disabled_at, ",
+            "outcome, detail, made, affected ",
+            "FROM @.api_token_", $function,
+            "(ROW($1::uuid, $2::bigint, $3::text, $4::text, $5::text, $6::uuid, $7::text)::@.api_token_event",
+            $arguments, ")"
+        )
+    };
+}
+
+statements! {
+    /// Always one row.
+    find = with_latest!("@.api_token_records t ON t.digest = $1");
+    /// At least one row.
+    live = with_latest!("LATERAL (SELECT * FROM @.api_token_records \
+        WHERE id < $1 AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > $3) \
+        AND app_disabled_at IS NULL ORDER BY id DESC LIMIT $2) t ON true ORDER BY t.id DESC");
+    /// One row for each digest, in their order. Without `OFFSET` a plan could join the whole table.
+    find_many = concat!("SELECT t.*, r.revision, r.mark, ", stalled!(), " \
+        FROM (SELECT revision, mark FROM @.api_token_changes ORDER BY revision DESC LIMIT 1) r \
+        CROSS JOIN unnest($1) WITH ORDINALITY AS wanted (digest, n) \
+        LEFT JOIN LATERAL (SELECT id, digest, mask, name, scopes, created_at, expires_at, revoked_at, \
+            successor, last_used_at, uses, app_id, app_name, app_created_at, app_disabled_at \
+            FROM @.api_token_records WHERE digest = wanted.digest OFFSET 0) t ON true \
+        ORDER BY wanted.n");
+    token = tokens!("WHERE id = $1 AND ($2 IS NULL OR app_id = $2)");
+    app = "SELECT id, name, created_at, disabled_at FROM @.api_token_apps WHERE id = $1";
+    apps = "SELECT id, name, created_at, disabled_at FROM @.api_token_apps \
+        WHERE id > $1 AND ($3 IS NULL OR strpos(lower(name COLLATE \"C\"), lower($3 COLLATE \"C\")) > 0) \
+        ORDER BY id LIMIT $2";
+    create_app = change!("create_app", ", $8, $9, $10, $11");
+    disable_app = change!("disable_app", ", $8, $9");
+    enable_app = change!("enable_app", ", $8, $9, $10, $11");
+    /// Takes arrays, one for each column.
+    insert_tokens = change!(
+        "insert_tokens",
+        ", $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23"
+    );
+    rename_token = change!("rename_token", ", $8, $9, $10");
+    rotate_token = change!(
+        "rotate_token",
+        ", $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25, $26"
+    );
+    revoke_token = change!("revoke_token", ", $8, $9, $10");
+    purge_tokens = change!("purge_tokens", ", $8, $9, $10");
+    clear_caches = change!("clear_caches", "");
+    /// Tokens to purge that were revoked, and where the next search begins.
+    revoked = "SELECT id, revoked_at FROM @.api_tokens \
+        WHERE revoked_at >= $1 AND revoked_at < $2 ORDER BY revoked_at LIMIT $3";
+    /// Tokens to purge that expired and were not revoked in time for the other search.
+    expired = "SELECT id, expires_at FROM @.api_tokens \
+        WHERE expires_at >= $1 AND expires_at < $2 AND (revoked_at IS NULL OR revoked_at >= $2) \
+        ORDER BY expires_at LIMIT $3";
+    /// Returns the tokens whose uses cannot be recorded.
+    record_usage = "SELECT unnest(@.api_token_record_usage($1, $2, $3))";
+    revision = concat!("SELECT revision, mark, ", stalled!(), " \
+        FROM @.api_token_changes ORDER BY revision DESC LIMIT 1");
+    changes = concat!("SELECT revision, mark, digest, app_id, (SELECT max(revision) FROM @.api_token_changes), ",
+        stalled!(), " FROM @.api_token_changes WHERE revision >= $1 ORDER BY revision LIMIT $2");
+    append_event = "INSERT INTO @.api_token_audit (id, at, actor, action, app_id, token, outcome) \
+        VALUES ($1, $2, $3, $4, $5, $6, $7)";
+}
+
+impl Statements {
+    /// The statement for a listing, in the order and by the terms of [`TokenQuery::selects`].
+    pub(super) fn list(&self, query: &TokenQuery) -> Result<SqlStr, StoreError> {
+        let mut text = tokens!("WHERE $2 IS NOT NULL").to_owned();
+        if query.after.is_some() {
+            text.push_str(" AND id < $3");
+        }
+        if query.app.is_some() {
+            text.push_str(" AND app_id = $4");
+        }
+        if query.name.is_some() {
+            // In this collation the letters of ASCII alone have a case.
+            text.push_str(" AND strpos(lower(name COLLATE \"C\"), lower($5 COLLATE \"C\")) > 0");
+        }
+        if query.successor.is_some() {
+            text.push_str(" AND successor = $6");
+        }
+        text.push_str(match query.status {
+            None => "",
+            Some(TokenStatus::Live) => {
+                " AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > $2) \
+                  AND app_disabled_at IS NULL"
+            }
+            Some(TokenStatus::Revoked) => " AND revoked_at IS NOT NULL",
+            Some(TokenStatus::Expired) => " AND revoked_at IS NULL AND expires_at <= $2",
+            Some(TokenStatus::AppDisabled) => {
+                " AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > $2) \
+                  AND app_disabled_at IS NOT NULL"
+            }
+            Some(_) => return Err(unsupported()),
+        });
+        text.push_str(" ORDER BY id DESC LIMIT $1");
+        Ok(self.schema.fill(&text))
+    }
+
+    /// The statement for a listing of events, by the terms of
+    /// [`AuditQuery::selects`](tower_api_tokens::AuditQuery::selects).
+    pub(super) fn events(&self, query: &tower_api_tokens::AuditQuery) -> SqlStr {
+        let mut text = "SELECT id, at, actor, action, app_id, token, outcome \
+            FROM @.api_token_audit WHERE true"
+            .to_owned();
+        if query.after.is_some() {
+            text.push_str(" AND id < $2");
+        }
+        if query.app.is_some() {
+            text.push_str(" AND app_id = $3");
+        }
+        if query.token.is_some() {
+            text.push_str(" AND token = $4");
+        }
+        text.push_str(" ORDER BY id DESC LIMIT $1");
+        self.schema.fill(&text)
+    }
+}

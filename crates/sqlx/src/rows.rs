@@ -1,0 +1,298 @@
+//! Between records and the rows of a database, whichever it is. What comes out of one is checked like
+//! any other input.
+
+use std::{error::Error, str::FromStr};
+
+use jiff::Timestamp;
+use sqlx::{ColumnIndex, Decode, Row, Type};
+use tower_api_tokens::{
+    Answer, AppId, AppRecord, AuditEvent, AuditEventId, Change, Changes, LivePage, LoggedChange,
+    Page, Revision, StoreError, StoreErrorKind, TokenDigest, TokenId, TokenRecord,
+    store::from_microseconds,
+};
+
+use crate::telemetry;
+#[cfg(feature = "sqlite")]
+use tower_api_tokens::{BoundKey, Repeated};
+
+/// An operation or a query of a version of the library that this one does not know.
+pub(crate) fn unsupported() -> StoreError {
+    StoreError::new(StoreErrorKind::Unsupported)
+}
+
+/// One record more than a page holds, to see whether another page follows.
+pub(crate) fn surplus(limit: usize) -> i64 {
+    i64::try_from(limit.saturating_add(1)).unwrap_or(i64::MAX)
+}
+
+/// A row, by the numbers of its columns. What is null is `None`; what is of another type is corrupt.
+pub(super) trait Columns {
+    fn integer(&self, column: usize) -> Result<Option<i64>, StoreError>;
+    fn text(&self, column: usize) -> Result<Option<&str>, StoreError>;
+    fn bytes(&self, column: usize) -> Result<Option<&[u8]>, StoreError>;
+    fn identifier(&self, column: usize) -> Result<Option<[u8; 16]>, StoreError>;
+}
+
+/// An identifier, in the type that a database has for it.
+#[derive(Clone, Copy)]
+pub(super) struct Identifier(pub(super) [u8; 16]);
+
+impl<R> Columns for R
+where
+    R: Row,
+    usize: ColumnIndex<R>,
+    i64: for<'r> Decode<'r, R::Database> + Type<R::Database>,
+    for<'r> &'r str: Decode<'r, R::Database> + Type<R::Database>,
+    for<'r> &'r [u8]: Decode<'r, R::Database> + Type<R::Database>,
+    Identifier: for<'r> Decode<'r, R::Database> + Type<R::Database>,
+{
+    fn integer(&self, column: usize) -> Result<Option<i64>, StoreError> {
+        self.try_get(column).map_err(corrupt)
+    }
+
+    fn text(&self, column: usize) -> Result<Option<&str>, StoreError> {
+        self.try_get(column).map_err(corrupt)
+    }
+
+    fn bytes(&self, column: usize) -> Result<Option<&[u8]>, StoreError> {
+        self.try_get(column).map_err(corrupt)
+    }
+
+    fn identifier(&self, column: usize) -> Result<Option<[u8; 16]>, StoreError> {
+        let id: Option<Identifier> = self.try_get(column).map_err(corrupt)?;
+        Ok(id.map(|Identifier(id)| id))
+    }
+}
+
+/// A column holds nothing that has to hold something.
+#[derive(Debug, thiserror::Error)]
+#[error("column {0} is null")]
+struct NullColumn(usize);
+
+/// Even an empty history has a beginning in the log.
+#[derive(Debug, thiserror::Error)]
+#[error("the change log is empty")]
+struct EmptyLog;
+
+pub(super) fn log_is_empty() -> StoreError {
+    corrupt(EmptyLog)
+}
+
+pub(super) fn token_from(row: &impl Columns) -> Result<TokenRecord, StoreError> {
+    let digest = TokenDigest::from_bytes(bytes(row, 1)?);
+    let mask = parse(text(row, 2)?)?;
+    let created_at = from_microseconds(integer(row, 5)?);
+    let (id, app) = (token_id(row, 0)?, app_from(row, 11)?);
+    let mut token = TokenRecord::new(id, digest, mask, app, text(row, 3)?, created_at);
+    token.scopes = parse(text(row, 4)?)?;
+    token.expires_at = time(row, 6)?;
+    token.revoked_at = time(row, 7)?;
+    token.successor = row.identifier(8)?.map(TokenId::from_bytes);
+    token.last_used_at = time(row, 9)?;
+    token.uses = count(row, 10)?;
+    Ok(token)
+}
+
+/// Reads an answer from a token's columns, all null where there is none, and its position.
+pub(super) fn answer_from(row: &impl Columns) -> Result<Answer, StoreError> {
+    Ok(Answer::at(token_if_any(row)?, position_from(row)?))
+}
+
+/// Reads a page of live tokens from rows like those of [`answer_from`], of which there is at least
+/// one, and one more than `limit` if another page follows.
+pub(super) fn live_from(rows: &[impl Columns], limit: usize) -> Result<LivePage, StoreError> {
+    let first = rows.first().ok_or_else(log_is_empty)?;
+    let position = position_from(first)?;
+    let tokens = match first.identifier(0)? {
+        Some(_) => rows,
+        None => &[],
+    };
+    let page = page_from(tokens, limit, "api_tokens", token_from, TokenId::from_bytes)?;
+    let shown = &tokens[..limit.min(tokens.len())];
+    let mut live = LivePage::new(page, position);
+    if live.tokens.len() < shown.len() {
+        let unreadable = shown.iter().filter(|row| token_from(*row).is_err());
+        let digests = unreadable.filter_map(|row| bytes(row, 1).ok());
+        live.unreadable = digests.map(TokenDigest::from_bytes).collect();
+    }
+    Ok(live)
+}
+
+fn token_if_any(row: &impl Columns) -> Result<Option<TokenRecord>, StoreError> {
+    match row.identifier(0)? {
+        Some(_) => token_from(row).map(Some),
+        None => Ok(None),
+    }
+}
+
+/// The position behind a token's columns.
+fn position_from(row: &impl Columns) -> Result<Revision, StoreError> {
+    revision_at(row, 15)
+}
+
+/// Reads an app from four columns, the first of which is given.
+pub(super) fn app_from(row: &impl Columns, first: usize) -> Result<AppRecord, StoreError> {
+    let id: AppId = parse(text(row, first)?)?;
+    let created_at = from_microseconds(integer(row, first + 2)?);
+    let mut app = AppRecord::new(id, text(row, first + 1)?, created_at);
+    app.disabled_at = time(row, first + 3)?;
+    Ok(app)
+}
+
+/// The identifier of a row that cannot be read: all that is reported of it.
+fn name_of(row: &impl Columns) -> String {
+    if let Ok(Some(id)) = row.identifier(0) {
+        return uuid::Uuid::from_bytes(id).to_string();
+    }
+    match row.text(0) {
+        Ok(Some(id)) => id.escape_debug().to_string(),
+        _ => "unreadable".to_owned(),
+    }
+}
+
+/// The records of the rows that can be read. The others are reported and left out, so that one bad row
+/// takes no other with it.
+pub(super) fn readable<R: Columns, T>(
+    rows: &[R],
+    table: &'static str,
+    read: impl Fn(&R) -> Result<T, StoreError>,
+) -> Vec<T> {
+    let records = rows.iter().filter_map(|row| {
+        let record = read(row);
+        if record.is_err() {
+            telemetry::unreadable_row(table, &name_of(row));
+        }
+        record.ok()
+    });
+    records.collect()
+}
+
+/// A page from one row more than fits into it, if there are that many. It goes on after its last row even
+/// if that one cannot be read, so a page may hold fewer records than its limit, or none, and not be the last.
+pub(super) fn page_from<R: Columns, T, K>(
+    rows: &[R],
+    limit: usize,
+    table: &'static str,
+    read: impl Fn(&R) -> Result<T, StoreError>,
+    key: impl Fn([u8; 16]) -> K,
+) -> Result<Page<T, K>, StoreError> {
+    let more = rows.len() > limit;
+    let rows = &rows[..limit.min(rows.len())];
+    let next = match rows.last() {
+        Some(last) if more => Some(key(required(last.identifier(0)?, 0)?)),
+        _ => None,
+    };
+    Ok(Page {
+        items: readable(rows, table, read),
+        next,
+    })
+}
+
+pub(super) fn revision_from(row: &impl Columns) -> Result<Revision, StoreError> {
+    revision_at(row, 0)
+}
+
+fn revision_at(row: &impl Columns, first: usize) -> Result<Revision, StoreError> {
+    Ok(Revision {
+        number: count(row, first)?,
+        mark: integer(row, first + 1)?.cast_unsigned(),
+    })
+}
+
+/// Reads what followed a revision. The first row is that one itself, if the log still holds it. Where a
+/// revision is missing, the change that it was may be one that the reader has not seen.
+pub(super) fn changes_from(rows: &[impl Columns], since: Revision) -> Result<Changes, StoreError> {
+    let Some((first, rest)) = rows.split_first() else {
+        return Ok(Changes::Gap);
+    };
+    if revision_from(first)? != since {
+        return Ok(Changes::Gap);
+    }
+    let mut changes = Vec::with_capacity(rest.len());
+    let mut expected = since.number;
+    for row in rest {
+        expected = expected.saturating_add(1);
+        match change_from(row) {
+            Some(change) if change.revision.number == expected => changes.push(change),
+            _ => return Ok(Changes::Gap),
+        }
+    }
+    Ok(Changes::Since {
+        changes,
+        revision: rest.last().map_or(Ok(since), revision_from)?,
+        latest: count(first, 4)?,
+    })
+}
+
+/// What a row of the log is about: `None` is a beginning, or what cannot be read, so that everything may
+/// have changed.
+fn change_from(row: &impl Columns) -> Option<LoggedChange> {
+    let change = match (row.text(3), row.bytes(2)) {
+        (Ok(Some(app)), _) => Change::App(app.parse().ok()?),
+        (Ok(None), Ok(Some(digest))) => {
+            Change::Token(TokenDigest::from_bytes(digest.try_into().ok()?))
+        }
+        _ => return None,
+    };
+    Some(LoggedChange::new(revision_from(row).ok()?, change))
+}
+
+#[cfg(feature = "sqlite")]
+pub(super) fn repeated_from(row: &impl Columns, key: &BoundKey) -> Result<Repeated, StoreError> {
+    let same = bytes(row, 1)? == key.request;
+    Ok(Repeated::new(token_id(row, 0)?, same))
+}
+
+pub(super) fn event_from(row: &impl Columns) -> Result<AuditEvent, StoreError> {
+    let id = AuditEventId::from_bytes(required(row.identifier(0)?, 0)?);
+    let at = from_microseconds(integer(row, 1)?);
+    let (action, outcome) = (parse(text(row, 3)?)?, parse(text(row, 6)?)?);
+    let mut event = AuditEvent::new(id, at, text(row, 2)?, action, outcome);
+    event.app = row.text(4)?.map(parse).transpose()?;
+    event.token = row.identifier(5)?.map(TokenId::from_bytes);
+    Ok(event)
+}
+
+/// Reads a number that is not negative.
+pub(super) fn count(row: &impl Columns, column: usize) -> Result<u64, StoreError> {
+    u64::try_from(integer(row, column)?).map_err(corrupt)
+}
+
+fn token_id(row: &impl Columns, column: usize) -> Result<TokenId, StoreError> {
+    Ok(TokenId::from_bytes(required(
+        row.identifier(column)?,
+        column,
+    )?))
+}
+
+fn time(row: &impl Columns, column: usize) -> Result<Option<Timestamp>, StoreError> {
+    Ok(row.integer(column)?.map(from_microseconds))
+}
+
+fn integer(row: &impl Columns, column: usize) -> Result<i64, StoreError> {
+    required(row.integer(column)?, column)
+}
+
+fn text(row: &impl Columns, column: usize) -> Result<&str, StoreError> {
+    required(row.text(column)?, column)
+}
+
+fn bytes<const N: usize>(row: &impl Columns, column: usize) -> Result<[u8; N], StoreError> {
+    let bytes = required(row.bytes(column)?, column)?;
+    bytes.try_into().map_err(corrupt)
+}
+
+fn required<T>(value: Option<T>, column: usize) -> Result<T, StoreError> {
+    value.ok_or_else(|| corrupt(NullColumn(column)))
+}
+
+fn parse<T: FromStr>(text: &str) -> Result<T, StoreError>
+where
+    T::Err: Error + Send + Sync + 'static,
+{
+    text.parse().map_err(corrupt)
+}
+
+fn corrupt(error: impl Error + Send + Sync + 'static) -> StoreError {
+    StoreError::with_source(StoreErrorKind::Corrupt, error)
+}

@@ -1,0 +1,192 @@
+//! Copies a database while it is in use, and puts a copy in its place.
+
+use std::{
+    fs::{self, File},
+    io::{self, ErrorKind},
+    path::{self, Path},
+    str::FromStr,
+    time::Duration,
+};
+
+use sqlx::{ConnectOptions, Connection, SqliteConnection, sqlite::SqliteConnectOptions};
+use tower_api_tokens::{StoreError, StoreErrorKind, store::run_to_end};
+
+use super::{
+    SqliteStore,
+    error::{from_sqlx, is_busy},
+    file::{beside, create_new, directory_of, fresh_name, from_io},
+    open::{check_path, inspect, keeping_journal, mode, settings_error},
+    writer::execute,
+};
+
+/// How long a restore waits for others to close the database.
+const IN_USE_TIMEOUT: Duration = Duration::from_secs(1);
+
+impl SqliteStore {
+    /// Writes a copy of the database to a new file that its owner alone can read, while others go on reading
+    /// and writing. The copy is the database as it was at one moment, and is complete without other files.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`AlreadyExists`](StoreErrorKind::AlreadyExists) if there is a file of that name, and an
+    /// error if the store cannot be read or the file cannot be written; no file is left then.
+    pub async fn backup_to(&self, file: impl AsRef<Path>) -> Result<(), StoreError> {
+        let file = path::absolute(file).map_err(from_io)?;
+        let mut reader = self.readers()?.acquire().await.map_err(from_sqlx)?;
+        run_to_end(async move { copy(&mut reader, &file).await }).await
+    }
+
+    /// Puts a copy in the place of the database that a URL names. Stop the processes that use the database
+    /// before, and start them after: what was changed since the copy was made is lost, so tokens that were
+    /// revoked since work again.
+    ///
+    /// ```no_run
+    /// # use tower_api_tokens_sqlx::SqliteStore;
+    /// # use tower_api_tokens::StoreError;
+    /// # async fn restore() -> Result<(), StoreError> {
+    /// SqliteStore::open("sqlite://tokens.db").await?.backup_to("tokens.backup").await?;
+    /// SqliteStore::restore("tokens.backup", "sqlite://tokens.db").await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Returns [`InvalidSettings`](StoreErrorKind::InvalidSettings) if the URL names no file,
+    /// [`Corrupt`](StoreErrorKind::Corrupt) or [`Incompatible`](StoreErrorKind::Incompatible) if the copy
+    /// is no database of this crate, [`Unavailable`](StoreErrorKind::Unavailable) if a process has the
+    /// database open, and an error if the file cannot be written. The database is as it was then.
+    pub async fn restore(backup: impl AsRef<Path>, url: &str) -> Result<(), StoreError> {
+        let Some(rest) = url.strip_prefix("sqlite:") else {
+            return Err(settings_error(
+                "only an SQLite database is restored, `sqlite://path`",
+            ));
+        };
+        if matches!(mode(rest)?, Some("memory" | "ro")) {
+            return Err(settings_error(
+                "a restore writes to a file; name one without `mode`, as in `sqlite://tokens.db`",
+            ));
+        }
+        let target = SqliteConnectOptions::from_str(url).map_err(from_sqlx)?;
+        check_path(target.get_filename())?;
+        let backup = backup.as_ref().to_owned();
+        run_to_end(async move { restore(&backup, target.get_filename()).await }).await
+    }
+}
+
+/// Copies the database of a connection to a new file.
+async fn copy(from: &mut SqliteConnection, file: &Path) -> Result<(), StoreError> {
+    let Some(name) = file.to_str() else {
+        return Err(settings_error("SQLite needs a path in UTF-8"));
+    };
+    create_new(file).map_err(|error| match error.kind() {
+        ErrorKind::AlreadyExists => StoreError::with_source(
+            StoreErrorKind::AlreadyExists,
+            format!("`{name}` exists, and nothing is overwritten; name another file"),
+        ),
+        _ => from_io(error),
+    })?;
+    let copied = sqlx::query("VACUUM INTO ?1").bind(uri(name));
+    let copied = copied.execute(from).await;
+    let copied = copied
+        .map_err(from_sqlx)
+        .and_then(|_| sync(file).map_err(from_io));
+    if copied.is_err() {
+        let _ = fs::remove_file(file);
+    }
+    copied
+}
+
+/// The file as a URI with a mode: without one SQLite opens it in the mode of the database that is copied, and
+/// a copy of a database in memory would be in memory.
+fn uri(file: &str) -> String {
+    let path = file
+        .replace('%', "%25")
+        .replace('?', "%3f")
+        .replace('#', "%23");
+    format!("file:{path}?mode=rwc")
+}
+
+async fn restore(backup: &Path, target: &Path) -> Result<(), StoreError> {
+    let source = SqliteConnectOptions::new().filename(backup).read_only(true);
+    if inspect(&source).await?.is_none() {
+        return Err(StoreError::with_source(
+            StoreErrorKind::Incompatible,
+            format!("`{}` holds no tables of this crate", backup.display()),
+        ));
+    }
+    let mut source = source.connect().await.map_err(from_sqlx)?;
+    let fresh = fresh_name(&path::absolute(target).map_err(from_io)?);
+    let copied = copy(&mut source, &fresh).await;
+    source.close().await.map_err(from_sqlx)?;
+    copied?;
+    let placed = take_place(&fresh, target).await;
+    let _ = fs::remove_file(&fresh);
+    placed
+}
+
+/// Gives a file the name of a database that nobody uses.
+async fn take_place(fresh: &Path, target: &Path) -> Result<(), StoreError> {
+    let locked = match lock(target).await {
+        Err(error) if is_busy(&error) => {
+            return Err(StoreError::unavailable(format!(
+                "`{}` is in use; stop the processes that have it open",
+                target.display()
+            )));
+        }
+        // What cannot be read as a database is what a restore is for.
+        Err(error) if error.kind() == StoreErrorKind::Corrupt => None,
+        locked => locked?,
+    };
+    let placed = replace(fresh, target).map_err(from_io);
+    if let Some(connection) = locked {
+        let _ = connection.close().await;
+    }
+    placed
+}
+
+/// Locks a database against all other connections, once its log has been merged into it.
+async fn lock(target: &Path) -> Result<Option<SqliteConnection>, StoreError> {
+    if !target.exists() {
+        return Ok(None);
+    }
+    let options = SqliteConnectOptions::new()
+        .filename(target)
+        .busy_timeout(IN_USE_TIMEOUT);
+    let mut connection = keeping_journal(&options)
+        .connect()
+        .await
+        .map_err(from_sqlx)?;
+    for statement in [
+        "PRAGMA locking_mode = EXCLUSIVE",
+        "PRAGMA journal_mode = DELETE",
+        "BEGIN EXCLUSIVE",
+    ] {
+        execute(&mut connection, statement).await?;
+    }
+    Ok(Some(connection))
+}
+
+fn replace(fresh: &Path, target: &Path) -> io::Result<()> {
+    // Before the new file has the name: SQLite would merge an old log into it.
+    for suffix in ["-wal", "-shm", "-journal"] {
+        match fs::remove_file(beside(target, suffix)) {
+            Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+    }
+    fs::rename(fresh, target)?;
+    sync_directory(target)
+}
+
+fn sync(file: &Path) -> io::Result<()> {
+    File::open(file)?.sync_all()?;
+    sync_directory(file)
+}
+
+fn sync_directory(file: &Path) -> io::Result<()> {
+    if cfg!(unix) {
+        File::open(directory_of(file))?.sync_all()?;
+    }
+    Ok(())
+}

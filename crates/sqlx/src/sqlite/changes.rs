@@ -1,0 +1,89 @@
+use async_trait::async_trait;
+use jiff::Timestamp;
+use tower_api_tokens::{
+    ChangeLog, Changes, LivePage, Revision, StoreError, StoreErrorKind, TokenId, Usage, UsageLog,
+    store::microseconds,
+};
+
+use super::{SqliteStore, error::from_sqlx, statements};
+use crate::rows::surplus;
+use crate::{
+    rows::{changes_from, live_from, revision_from},
+    telemetry,
+};
+
+#[async_trait]
+impl ChangeLog for SqliteStore {
+    async fn revision(&self) -> Result<Revision, StoreError> {
+        let row = sqlx::query(statements::REVISION)
+            .fetch_one(self.readers()?)
+            .await
+            .map_err(from_sqlx)?;
+        revision_from(&row)
+    }
+
+    async fn changes(&self, since: Revision, limit: usize) -> Result<Changes, StoreError> {
+        let rows = sqlx::query(statements::CHANGES)
+            .bind(i64::try_from(since.number).unwrap_or(i64::MAX))
+            .bind(surplus(limit))
+            .fetch_all(self.readers()?)
+            .await
+            .map_err(from_sqlx)?;
+        changes_from(&rows, since)
+    }
+
+    async fn changed(&self) {
+        self.changed.notified().await;
+    }
+
+    async fn live(
+        &self,
+        after: Option<TokenId>,
+        limit: usize,
+        now: Timestamp,
+    ) -> Result<LivePage, StoreError> {
+        // One byte more than an identifier has: after every one of them.
+        let last = [u8::MAX; 17];
+        let rows = sqlx::query(statements::LIVE)
+            .bind(
+                after
+                    .as_ref()
+                    .map_or(last.as_slice(), |id| id.as_bytes().as_slice()),
+            )
+            .bind(surplus(limit))
+            .bind(microseconds(now))
+            .fetch_all(self.readers()?)
+            .await
+            .map_err(from_sqlx)?;
+        live_from(&rows, limit)
+    }
+}
+
+#[async_trait]
+impl UsageLog for SqliteStore {
+    async fn record_usage(&self, usages: &[Usage]) -> Result<(), StoreError> {
+        let usages = usages.to_vec();
+        self.write(move |connection| {
+            Box::pin(async move {
+                for usage in usages {
+                    let recorded = sqlx::query(statements::RECORD_USAGE)
+                        .bind(usage.token.as_bytes().as_slice())
+                        .bind(microseconds(usage.last_used_at))
+                        .bind(i64::try_from(usage.uses).unwrap_or(i64::MAX))
+                        .execute(&mut *connection)
+                        .await
+                        .map_err(from_sqlx);
+                    if let Err(error) = recorded {
+                        if error.kind() != StoreErrorKind::InvalidRecord {
+                            return Err(error);
+                        }
+                        // SQLite has undone this one alone, and the others are worth recording.
+                        telemetry::unreadable_row("api_tokens", &usage.token.to_string());
+                    }
+                }
+                Ok(())
+            })
+        })
+        .await
+    }
+}

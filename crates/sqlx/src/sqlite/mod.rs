@@ -1,0 +1,201 @@
+//! A store in an SQLite database.
+
+mod audit;
+mod backup;
+mod changes;
+mod error;
+mod file;
+mod identifier;
+mod migrate;
+mod open;
+mod registry;
+mod statements;
+mod writer;
+
+use std::{fmt, sync::Arc};
+
+use async_trait::async_trait;
+use futures_util::future::BoxFuture;
+use sqlx::{SqliteConnection, SqlitePool};
+use tokio::sync::Notify;
+use tower_api_tokens::{Answer, StoreError, TokenDigest, TokenStore, store::run_to_end};
+
+use error::from_sqlx;
+use file::OpenFile;
+use writer::Writer;
+
+use crate::rows::answer_from;
+#[cfg(doc)]
+use tower_api_tokens::StoreErrorKind;
+
+pub use sqlx::sqlite::SqliteConnectOptions;
+
+/// A store in an SQLite database: one file, or memory.
+///
+/// ```no_run
+/// use tower_api_tokens::{ApiTokens, TokenFormat};
+/// use tower_api_tokens_sqlx::SqliteStore;
+///
+/// # async fn open() -> Result<(), Box<dyn std::error::Error>> {
+/// let store = SqliteStore::open("sqlite://tokens.db").await?;
+/// let tokens = ApiTokens::new(store, TokenFormat::new("acme_live")?);
+/// # Ok(())
+/// # }
+/// ```
+///
+/// SQLite itself is part of the program. The file is created if it is missing, and its tables, which
+/// all begin with `api_token`, may lie beside those of another program. Only the file's owner can read a
+/// file that the store creates, whatever the umask; a file that exists keeps its permissions.
+///
+/// # Durability
+///
+/// A change is on disk before it is acknowledged: the journal is a write-ahead log, and
+/// `synchronous` is `FULL`. A store in memory is gone when the last clone of its handle is.
+///
+/// After a change that failed, because the disk was full, for example, the next one works as soon as the
+/// cause is gone.
+///
+/// # Several processes
+///
+/// Processes on one machine may share the file, and may create or upgrade it concurrently; a change waits
+/// up to five seconds for another's. The file must not lie on a network file system.
+///
+/// # Other programs
+///
+/// Triggers log every change and check every value, so that you may change tokens and apps with `sqlite3`:
+/// followers learn of it as of any other change. Opening the store restores triggers that were dropped.
+/// Rows that cannot be read all the same are reported and left out of listings.
+///
+/// # Reading alone
+///
+/// With `?mode=ro` at the end of the URL the store verifies and lists; whatever would change it
+/// fails with [`StoreErrorKind::ReadOnly`]. SQLite needs to write to the directory of the file even then,
+/// unless no process has the file open for writing. A store that is opened in a directory that it cannot
+/// write to stops answering when the file changes.
+///
+/// # Backup
+///
+/// [`backup_to`](Self::backup_to) copies the database while it is in use, and [`restore`](Self::restore)
+/// puts a copy in its place. Do not copy, move or replace the file while a process uses it, nor write over
+/// it: its latest changes are in another file, whose name ends with `-wal`. A store whose file is moved,
+/// removed or replaced stops answering, and says why.
+#[derive(Clone)]
+pub struct SqliteStore {
+    readers: SqlitePool,
+    writer: Writer,
+    /// The file, unless the database is in memory.
+    file: Option<Arc<OpenFile>>,
+    /// Notifies the followers in this process of a change.
+    changed: Arc<Notify>,
+}
+
+impl SqliteStore {
+    /// Opens `sqlite://path` or `sqlite::memory:`, creates the file if it is missing, and brings its
+    /// tables up to date.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`InvalidSettings`](StoreErrorKind::InvalidSettings) if the URL is not one, or names no
+    /// file; [`Corrupt`](StoreErrorKind::Corrupt) if the file is not a database or is damaged, and
+    /// [`Incompatible`](StoreErrorKind::Incompatible) if a newer version of this crate wrote its
+    /// tables, and leaves the file as it is then; [`Full`](StoreErrorKind::Full) if the disk is full;
+    /// [`ReadOnly`](StoreErrorKind::ReadOnly) if the directory cannot be written; and
+    /// [`Unavailable`](StoreErrorKind::Unavailable) if the file cannot be opened otherwise.
+    pub async fn open(url: &str) -> Result<Self, StoreError> {
+        open::open_url(url).await
+    }
+
+    /// Opens a file for reading and writing with your settings, except those for the journal, `synchronous`,
+    /// foreign keys and waiting for locks.
+    ///
+    /// # Errors
+    ///
+    /// Returns the errors of [`open`](Self::open).
+    pub async fn open_with(options: SqliteConnectOptions) -> Result<Self, StoreError> {
+        open::open(options).await
+    }
+
+    /// Closes the database for all clones of this handle, when what is under way has ended.
+    pub async fn close(&self) {
+        self.writer.close().await;
+        self.readers.close().await;
+    }
+
+    fn on(readers: SqlitePool, writer: Writer, file: Option<OpenFile>) -> Self {
+        Self {
+            readers,
+            writer,
+            file: file.map(Arc::new),
+            changed: Arc::default(),
+        }
+    }
+
+    /// The connections to read from, if the file is still the one that was opened.
+    fn readers(&self) -> Result<&SqlitePool, StoreError> {
+        self.check_file()?;
+        Ok(&self.readers)
+    }
+
+    /// Fails if the file was moved, removed or replaced while it was open.
+    fn check_file(&self) -> Result<(), StoreError> {
+        self.file.as_ref().map_or(Ok(()), |file| file.check())
+    }
+
+    /// Makes a change in one transaction, in a task of its own, which a caller that goes away does not end.
+    async fn write<T, F>(&self, change: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: for<'t> FnOnce(&'t mut SqliteConnection) -> BoxFuture<'t, Result<T, StoreError>>
+            + Send
+            + 'static,
+    {
+        let store = self.clone();
+        run_to_end(async move {
+            store.check_file()?;
+            let changed = store.writer.write(change).await?;
+            store.changed.notify_waiters();
+            // A change to a file that has lost its name is lost with it.
+            store.check_file()?;
+            Ok(changed)
+        })
+        .await
+    }
+}
+
+#[async_trait]
+impl TokenStore for SqliteStore {
+    async fn find(&self, digest: &TokenDigest) -> Result<Answer, StoreError> {
+        let row = sqlx::query(statements::FIND)
+            .bind(digest.as_bytes().as_slice())
+            .fetch_one(self.readers()?)
+            .await
+            .map_err(from_sqlx)?;
+        answer_from(&row)
+    }
+}
+
+impl fmt::Debug for SqliteStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SqliteStore").finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A caller may open, copy and restore in a task of its own.
+    #[test]
+    fn futures_are_send() {
+        fn is_send(_: impl Send) {}
+        is_send(SqliteStore::open(""));
+        is_send(SqliteStore::open_with(SqliteConnectOptions::new()));
+        is_send(SqliteStore::restore("", ""));
+        is_send(async {
+            let store = SqliteStore::open("sqlite::memory:").await?;
+            store.backup_to("copy").await?;
+            store.close().await;
+            Ok::<_, StoreError>(())
+        });
+    }
+}

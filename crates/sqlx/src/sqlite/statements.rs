@@ -1,0 +1,181 @@
+//! Every statement, whole: none is put together from values.
+
+use tower_api_tokens::{StoreError, TokenStatus};
+
+use crate::rows::unsupported;
+
+macro_rules! columns {
+    () => {
+        concat!(
+            "t.id, t.digest, t.mask, t.name, t.scopes, t.created_at, t.expires_at, ",
+            "t.revoked_at, t.successor, t.last_used_at, t.uses, ",
+            "a.id, a.name, a.created_at, a.disabled_at "
+        )
+    };
+}
+
+macro_rules! tokens {
+    ($($clause:literal),*) => {
+        concat!(
+            "SELECT ",
+            columns!(),
+            "FROM api_tokens t JOIN api_token_apps a ON a.id = t.app_id ",
+            $($clause),*
+        )
+    };
+}
+
+macro_rules! latest {
+    () => {
+        "(SELECT revision, mark FROM api_token_changes ORDER BY revision DESC LIMIT 1) r "
+    };
+}
+
+/// Always one row: the token, or nulls in its place, and the latest revision.
+pub(super) const FIND: &str = concat!(
+    "SELECT ",
+    columns!(),
+    ", r.revision, r.mark FROM ",
+    latest!(),
+    "LEFT JOIN (api_tokens t JOIN api_token_apps a ON a.id = t.app_id) ON t.digest = ?1"
+);
+
+/// At least one row, as [`FIND`]. The page is cut off inside, or every live token would be read for each.
+pub(super) const LIVE: &str = concat!(
+    "SELECT l.*, r.revision, r.mark FROM ",
+    latest!(),
+    "LEFT JOIN (",
+    tokens!(
+        "WHERE t.id < ?1 AND t.revoked_at IS NULL AND (t.expires_at IS NULL OR t.expires_at > ?3) ",
+        "AND a.disabled_at IS NULL ORDER BY t.id DESC LIMIT ?2"
+    ),
+    ") l ON true ORDER BY 1 DESC"
+);
+
+pub(super) const TOKEN: &str = tokens!("WHERE t.id = ?1 AND (?2 IS NULL OR t.app_id = ?2)");
+
+pub(super) const UNREVOKED: &str = tokens!("WHERE t.app_id = ?1 AND t.revoked_at IS NULL");
+
+pub(super) const APP: &str =
+    "SELECT id, name, created_at, disabled_at FROM api_token_apps WHERE id = ?1";
+
+pub(super) const APPS: &str = "SELECT id, name, created_at, disabled_at FROM api_token_apps \
+     WHERE id > ?1 AND (?4 IS NULL OR instr(lower(name), lower(?4)) > 0) \
+     ORDER BY id LIMIT ?2 OFFSET ?3";
+
+pub(super) const INSERT_APP: &str =
+    "INSERT INTO api_token_apps (id, name, created_at, disabled_at) VALUES (?1, ?2, ?3, ?4)";
+
+pub(super) const UPDATE_APP: &str = "UPDATE api_token_apps SET disabled_at = ?2 WHERE id = ?1";
+
+pub(super) const INSERT_TOKEN: &str = "INSERT INTO api_tokens \
+     (id, digest, mask, app_id, name, scopes, created_at, expires_at, revoked_at, successor, last_used_at, uses) \
+     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)";
+
+/// Fails where the key is there already.
+pub(super) const USE_KEY: &str =
+    "INSERT INTO api_token_keys (key, request, token, used_at) VALUES (?1, ?2, ?3, ?4)";
+
+pub(super) const KEY: &str = "SELECT token, request FROM api_token_keys WHERE key = ?1";
+
+pub(super) const TRIM_KEYS: &str = "DELETE FROM api_token_keys WHERE used_at < ?1";
+
+pub(super) const RENAME: &str = "UPDATE api_tokens SET name = ?2 WHERE id = ?1";
+
+pub(super) const APPEND_EVENT: &str = "INSERT INTO api_token_audit \
+     (id, at, actor, action, app_id, token, outcome) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
+
+macro_rules! events {
+    ($clause:literal) => {
+        concat!(
+            "SELECT id, at, actor, action, app_id, token, outcome FROM api_token_audit ",
+            "WHERE id < ?1 ",
+            $clause,
+            " ORDER BY id DESC LIMIT ?2"
+        )
+    };
+}
+
+/// The statement for a listing of events, by the terms of
+/// [`AuditQuery::selects`](tower_api_tokens::selects).
+pub(super) fn events(of_app: bool, of_token: bool) -> &'static str {
+    match (of_app, of_token) {
+        (false, false) => events!(""),
+        (true, false) => events!("AND app_id = ?3"),
+        (false, true) => events!("AND token = ?4"),
+        (true, true) => events!("AND app_id = ?3 AND token = ?4"),
+    }
+}
+
+pub(super) const ROTATE: &str = "UPDATE api_tokens SET expires_at = ?2, successor = ?3 \
+     WHERE id = ?1 AND successor IS NULL AND revoked_at IS NULL";
+
+pub(super) const REVOKE: &str = "UPDATE api_tokens SET revoked_at = ?2 WHERE id = ?1";
+
+pub(super) const PURGE: &str = "DELETE FROM api_tokens WHERE id IN \
+     (SELECT id FROM api_tokens WHERE revoked_at < ?1 OR expires_at < ?1 LIMIT ?2)";
+
+pub(super) const RECORD_USAGE: &str = "UPDATE api_tokens SET \
+     last_used_at = max(coalesce(last_used_at, ?2), ?2), \
+     uses = CASE WHEN uses > 9223372036854775807 - ?3 THEN 9223372036854775807 ELSE max(uses, 0) + ?3 END \
+     WHERE id = ?1";
+
+pub(super) const LATEST: &str = "SELECT coalesce(max(revision), 0) FROM api_token_changes";
+
+/// Adds a change that the log does not hold after a revision.
+pub(super) const ENSURE_LOGGED: &str = "INSERT INTO api_token_changes (revision, mark, digest, app_id) \
+     SELECT latest + 1, random(), ?1, ?2 \
+     FROM (SELECT coalesce(max(revision), 0) AS latest FROM api_token_changes) \
+     WHERE NOT EXISTS (SELECT 1 FROM api_token_changes \
+     WHERE revision > ?3 AND digest IS ?1 AND app_id IS ?2)";
+
+/// Leaves nothing in the log but a new beginning.
+pub(super) const RESTART_LOG: &str = "INSERT INTO api_token_changes (revision, mark) \
+     SELECT coalesce(max(revision), 0) + 1, random() FROM api_token_changes; \
+     DELETE FROM api_token_changes \
+     WHERE revision < (SELECT max(revision) FROM api_token_changes)";
+
+pub(super) const REVISION: &str =
+    "SELECT revision, mark FROM api_token_changes ORDER BY revision DESC LIMIT 1";
+
+pub(super) const CHANGES: &str = "SELECT revision, mark, digest, app_id, \
+     (SELECT max(revision) FROM api_token_changes) \
+     FROM api_token_changes WHERE revision >= ?1 ORDER BY revision LIMIT ?2";
+
+/// The statement for a listing, in the order and by the terms of
+/// [`TokenQuery::selects`](tower_api_tokens::selects).
+pub(super) fn list(of_app: bool, status: Option<TokenStatus>) -> Result<&'static str, StoreError> {
+    macro_rules! list {
+        ($status:literal) => {
+            if of_app {
+                tokens!(
+                    "WHERE t.id < ?1 AND t.app_id = ?4 AND ?3 IS NOT NULL ",
+                    "AND (?5 IS NULL OR instr(lower(t.name), lower(?5)) > 0) ",
+                    "AND (?6 IS NULL OR t.successor = ?6) ",
+                    $status,
+                    " ORDER BY t.id DESC LIMIT ?2"
+                )
+            } else {
+                tokens!(
+                    "WHERE t.id < ?1 AND ?3 IS NOT NULL ",
+                    "AND (?5 IS NULL OR instr(lower(t.name), lower(?5)) > 0) ",
+                    "AND (?6 IS NULL OR t.successor = ?6) ",
+                    $status,
+                    " ORDER BY t.id DESC LIMIT ?2"
+                )
+            }
+        };
+    }
+    Ok(match status {
+        None => list!(""),
+        Some(TokenStatus::Live) => list!(
+            "AND t.revoked_at IS NULL AND (t.expires_at IS NULL OR t.expires_at > ?3) AND a.disabled_at IS NULL"
+        ),
+        Some(TokenStatus::Revoked) => list!("AND t.revoked_at IS NOT NULL"),
+        Some(TokenStatus::Expired) => list!("AND t.revoked_at IS NULL AND t.expires_at <= ?3"),
+        Some(TokenStatus::AppDisabled) => list!(
+            "AND t.revoked_at IS NULL AND (t.expires_at IS NULL OR t.expires_at > ?3) AND a.disabled_at IS NOT NULL"
+        ),
+        Some(_) => return Err(unsupported()),
+    })
+}

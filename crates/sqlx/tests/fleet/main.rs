@@ -1,0 +1,59 @@
+//! A fleet of real processes over one PostgreSQL: nodes that verify, one that manages, and a load of
+//! valid tokens throughout. What is measured is the time from the return of `revoke` to the last admission
+//! anywhere, with everything well and with everything that can fail.
+//!
+//! `FLEET_REVOCATIONS=1000 cargo test --test fleet` measures as many in each case. This program is all
+//! of the processes.
+
+macro_rules! tests {
+    ($($test:ident),* $(,)?) => {
+        vec![$((stringify!($test), || futures_util::FutureExt::boxed($test()))),*]
+    };
+}
+
+mod cases;
+mod client;
+mod failover;
+mod frozen;
+mod load;
+mod manager;
+mod network;
+mod node;
+mod process;
+mod rounds;
+mod scene;
+#[path = "../../../../tests/services/server.rs"]
+mod server;
+#[path = "../../../../tests/services/mod.rs"]
+mod services;
+mod standbys;
+mod triggers;
+mod unharmed;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let Some(part) = process::part() else {
+        let found = server::binaries().is_some();
+        let tests = cases::tests()
+            .into_iter()
+            .chain(failover::tests())
+            .chain(standbys::tests())
+            .chain(frozen::tests())
+            .chain(unharmed::tests())
+            .chain(triggers::tests());
+        return services::run(
+            "the programs of PostgreSQL, in TEST_POSTGRES_BIN",
+            found,
+            tests.collect(),
+        );
+    };
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    match part.as_str() {
+        node::PART => runtime.block_on(node::serve()),
+        manager::PART => runtime.block_on(manager::manage()),
+        other => panic!("there is no part {other}"),
+    }
+    // A read of standard input may still be under way.
+    std::process::exit(0);
+}

@@ -1,0 +1,237 @@
+//! A node that verifies: an HTTP server with the layer, over a role that may do no more than it needs.
+
+use std::{env, error::Error, net::SocketAddr, sync::Arc, time::Duration};
+
+use axum::{Router, routing::get};
+use jiff::Timestamp;
+use tokio::{
+    io::{AsyncReadExt, stdin},
+    net::TcpListener,
+};
+use tower_api_tokens::{
+    ApiTokenLayer, Authenticator, StoreError, TokenFormat, TokenQuery, TokenRegistry,
+};
+use tower_api_tokens_sqlx::PostgresStore;
+
+use crate::{network::Network, process::Process};
+
+pub(crate) const PART: &str = "node";
+
+/// How a node is set up.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Settings {
+    pub(crate) max_staleness: Duration,
+    pub(crate) poll_interval: Duration,
+    pub(crate) lookup_timeout: Duration,
+}
+
+impl Settings {
+    /// The defaults of an authenticator.
+    pub(crate) const DEFAULT: Self = Self {
+        max_staleness: Duration::from_secs(5),
+        poll_interval: Duration::from_secs(1),
+        lookup_timeout: Duration::from_secs(1),
+    };
+
+    /// A fifth of that, and answers when the store does not.
+    pub(crate) const SHORT: Self = Self {
+        max_staleness: Duration::from_secs(1),
+        poll_interval: Duration::from_millis(200),
+        lookup_timeout: Duration::from_millis(250),
+    };
+
+    /// A bound that is short, and as much time for lookups as by default: a busy machine is no fault.
+    pub(crate) const PATIENT: Self = Self {
+        max_staleness: Duration::from_secs(2),
+        poll_interval: Duration::from_millis(200),
+        lookup_timeout: Duration::from_secs(1),
+    };
+}
+
+/// What a node may do besides verifying, and the role that it connects as.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Duty {
+    Verify,
+    /// Records uses.
+    Record,
+    /// Lists tokens, as a node that manages them.
+    Search,
+}
+
+impl Duty {
+    fn role(self) -> &'static str {
+        match self {
+            Self::Verify => "edge",
+            Self::Record => "recorder",
+            Self::Search => "console",
+        }
+    }
+}
+
+/// Where a node finds its database.
+#[derive(Clone, Debug)]
+pub(crate) struct Place {
+    pub(crate) duty: Duty,
+    /// The servers behind the address.
+    pub(crate) servers: Vec<SocketAddr>,
+    /// The servers at which it reads the change log, if those are others.
+    pub(crate) log: Option<Vec<SocketAddr>>,
+}
+
+impl Place {
+    pub(crate) fn at(servers: &[SocketAddr]) -> Self {
+        Self {
+            duty: Duty::Verify,
+            servers: servers.to_vec(),
+            log: None,
+        }
+    }
+
+    pub(crate) fn duty(self, duty: Duty) -> Self {
+        Self { duty, ..self }
+    }
+
+    pub(crate) fn log(self, servers: &[SocketAddr]) -> Self {
+        let log = Some(servers.to_vec());
+        Self { log, ..self }
+    }
+}
+
+pub(crate) struct Node {
+    pub(crate) address: SocketAddr,
+    pub(crate) network: Network,
+    /// The network to the change log, if it is another.
+    _log: Option<Network>,
+    pub(crate) process: Process,
+}
+
+impl Node {
+    /// Starts a node that finds its database by a network of its own.
+    pub(crate) async fn start(place: &Place, settings: Settings) -> Self {
+        let started = Self::try_start(place, settings).await;
+        started.unwrap_or_else(|reason| panic!("a node does not start: {reason}"))
+    }
+
+    /// Starts a node, or gives its reason not to.
+    pub(crate) async fn try_start(place: &Place, settings: Settings) -> Result<Self, String> {
+        let network = Network::to(place.servers.clone()).await;
+        let url = |network: &Network| {
+            let role = place.duty.role();
+            let address = network.address();
+            format!("postgres://{role}@{address}/postgres?sslmode=disable")
+        };
+        let milliseconds = |duration: Duration| duration.as_millis().to_string();
+        let mut environment = vec![
+            ("NODE_STORE", url(&network)),
+            ("NODE_DUTY", place.duty.role().to_owned()),
+            ("NODE_STALENESS", milliseconds(settings.max_staleness)),
+            ("NODE_POLL", milliseconds(settings.poll_interval)),
+            ("NODE_TIMEOUT", milliseconds(settings.lookup_timeout)),
+        ];
+        let mut log = None;
+        if let Some(servers) = &place.log {
+            let network = Network::to(servers.clone()).await;
+            environment.push(("NODE_LOG", url(&network)));
+            log = Some(network);
+        }
+        let mut process = Process::start(PART, &environment);
+        let heard = process.hear().await;
+        match heard.parse() {
+            Ok(address) => Ok(Self {
+                address,
+                network,
+                _log: log,
+                process,
+            }),
+            Err(_) => Err(heard),
+        }
+    }
+
+    pub(crate) async fn stop(self) {
+        assert!(self.process.finish().await.success(), "a node failed");
+    }
+}
+
+/// What a node does, in a process of its own.
+pub(crate) async fn serve() {
+    let setting = |name| env::var(name).unwrap();
+    let duration = |name| Duration::from_millis(setting(name).parse().unwrap());
+    let duty = setting("NODE_DUTY");
+    let open = async |url: &str| {
+        let builder = PostgresStore::builder(url);
+        match duty == Duty::Search.role() {
+            true => builder.connect().await,
+            false => builder.read_only().connect().await,
+        }
+    };
+    let store = match open(&setting("NODE_STORE")).await {
+        Ok(store) => store,
+        Err(error) => return refuse(&error),
+    };
+    let log = match env::var("NODE_LOG") {
+        Ok(url) => open(&url).await.unwrap(),
+        Err(_) => store.clone(),
+    };
+    let authenticator = Authenticator::builder(store.clone())
+        .with_format(TokenFormat::new("fleet").unwrap())
+        .max_staleness(duration("NODE_STALENESS"))
+        .lookup_timeout(duration("NODE_TIMEOUT"))
+        .build();
+    let mut follower = authenticator
+        .follow(log)
+        .poll_interval(duration("NODE_POLL"));
+    if duty == Duty::Record.role() {
+        follower = follower
+            .usage_log(store.clone())
+            .usage_interval(duration("NODE_POLL"));
+    }
+    let follower = match follower.start().await {
+        Ok(follower) => follower,
+        Err(error) => return refuse(&error),
+    };
+    let stats = authenticator.clone();
+    let store = Arc::new(store);
+    let app = Router::new()
+        .route("/", get(async || "admitted"))
+        .route_layer(ApiTokenLayer::new(authenticator))
+        .route(
+            "/lease",
+            get(async move || {
+                let age = stats.stats().lease_age.unwrap_or(Duration::MAX);
+                age.as_millis().to_string()
+            }),
+        )
+        .route(
+            "/search",
+            get(async move || {
+                let query = TokenQuery::default().name("no such name");
+                let found = store.tokens(&query, Timestamp::UNIX_EPOCH).await;
+                found.map_or_else(|error| report(&error), |_| "found".to_owned())
+            }),
+        );
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    println!("{}", listener.local_addr().unwrap());
+    axum::serve(listener, app)
+        .with_graceful_shutdown(async {
+            stdin().read_to_end(&mut Vec::new()).await.unwrap();
+        })
+        .await
+        .unwrap();
+    // Of uses, some may be lost where the database stays away.
+    let stopped = follower.stop().await;
+    assert!(stopped.is_ok() || duty == Duty::Record.role());
+}
+
+fn refuse(error: &StoreError) {
+    println!("{}", report(error));
+}
+
+fn report(error: &StoreError) -> String {
+    let mut report = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        report = format!("{report}: {error}");
+        source = error.source();
+    }
+    report.replace('\n', " ")
+}

@@ -1,0 +1,148 @@
+//! The store in PostgreSQL behind PgBouncer, which lends connections by the transaction: the whole
+//! contract, and what is particular to it. The server is the one that `TEST_POSTGRES_URL` names.
+
+mod bouncer;
+#[path = "../../../../tests/services/mod.rs"]
+mod services;
+
+use std::{
+    process::ExitCode,
+    sync::{
+        OnceLock,
+        atomic::{AtomicU32, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+
+use futures_util::{FutureExt, future::join_all};
+use sqlx::{AssertSqlSafe, Connection, PgConnection};
+use tokio::time::{sleep, timeout};
+use tower_api_tokens::{ApiTokens, NewToken, StoreErrorKind, TokenFormat, TokenStore};
+use tower_api_tokens_sqlx::PostgresStore;
+
+use bouncer::Bouncer;
+use services::Test;
+
+const DEADLINE: Duration = Duration::from_secs(20);
+
+static URL: OnceLock<String> = OnceLock::new();
+
+fn main() -> ExitCode {
+    let bouncer = Bouncer::start();
+    if let Some(bouncer) = &bouncer {
+        URL.get_or_init(|| bouncer.url().to_owned());
+    }
+    let checks: &[Test] = &tower_api_tokens::registry_conformance!(list fresh());
+    let mut tests = checks.to_vec();
+    tests.push(("nodes_behind_it_share_a_store", || {
+        nodes_behind_it_share_a_store().boxed()
+    }));
+    tests.push(("a_url_that_forbids_statements_says_the_same", || {
+        a_url_that_forbids_statements_says_the_same().boxed()
+    }));
+    tests.push(("a_store_that_is_not_told_of_it_says_what_helps", || {
+        a_store_that_is_not_told_of_it_says_what_helps().boxed()
+    }));
+    let service = "TEST_POSTGRES_URL and `pgbouncer`";
+    let code = services::run(service, bouncer.is_some(), tests);
+    if bouncer.is_some() {
+        remove_schemas();
+    }
+    code
+}
+
+fn url() -> &'static str {
+    URL.get().expect("PgBouncer was started")
+}
+
+/// How many schemas were made.
+static SCHEMAS: AtomicU32 = AtomicU32::new(0);
+
+fn schema() -> String {
+    schema_name(SCHEMAS.fetch_add(1, Relaxed))
+}
+
+fn schema_name(number: u32) -> String {
+    format!("Pooler {}_{number}", std::process::id())
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn remove_schemas() {
+    let server = std::env::var("TEST_POSTGRES_URL").unwrap();
+    let mut connection = PgConnection::connect(&server).await.unwrap();
+    for number in 0..SCHEMAS.load(Relaxed) {
+        let name = schema_name(number);
+        let remove = AssertSqlSafe(format!("DROP SCHEMA IF EXISTS \"{name}\" CASCADE"));
+        let removed = sqlx::raw_sql(remove).execute(&mut connection).await;
+        removed.unwrap();
+    }
+}
+
+async fn open(schema: &str) -> PostgresStore {
+    let builder = PostgresStore::builder(url()).schema(schema);
+    builder.transaction_pooler().connect().await.unwrap()
+}
+
+async fn fresh() -> (PostgresStore, ()) {
+    (open(&schema()).await, ())
+}
+
+fn tokens(store: &PostgresStore) -> ApiTokens {
+    ApiTokens::new(store.clone(), TokenFormat::new("acme").unwrap())
+}
+
+async fn nodes_behind_it_share_a_store() {
+    let schema = schema();
+    // They make the tables at once, too.
+    let nodes = join_all((0..4).map(|_| open(&schema))).await;
+    let (here, there) = (tokens(&nodes[0]), tokens(&nodes[1]));
+    let follower = here.follow().poll_interval(Duration::from_millis(50));
+    let _follower = follower.start().await.unwrap();
+    let app = there.create_app("Billing").await.unwrap();
+    for _ in 0..10 {
+        let issued = there.issue(&app.id, NewToken::named("ci")).await.unwrap();
+        let presented = issued.token().expose().as_bytes();
+        let admitted = async || here.authenticator().authenticate(presented).await.is_ok();
+        assert!(admitted().await);
+        there.revoke(issued.record().id).await.unwrap();
+        let heeded = async {
+            while admitted().await {
+                sleep(Duration::from_millis(5)).await;
+            }
+        };
+        timeout(DEADLINE, heeded).await.expect("it is heeded");
+    }
+}
+
+async fn a_url_that_forbids_statements_says_the_same() {
+    let url = format!("{}?statement-cache-capacity=0", url());
+    let builder = PostgresStore::builder(&url).schema(schema());
+    let store = builder.connect().await.unwrap();
+    let app = tokens(&store).create_app("Billing").await.unwrap();
+    let issued = tokens(&store)
+        .issue(&app.id, NewToken::named("ci"))
+        .await
+        .unwrap();
+    let lookups = (0..50).map(|_| store.find(&issued.record().digest));
+    for found in join_all(lookups).await {
+        assert_eq!(found.unwrap().record.as_ref(), Some(issued.record()));
+    }
+}
+
+async fn a_store_that_is_not_told_of_it_says_what_helps() {
+    let builder = PostgresStore::builder(url()).schema(schema());
+    let store = builder.connect().await.unwrap();
+    let digest = tower_api_tokens::TokenDigest::of(b"");
+    let failed = async {
+        loop {
+            let lookups = join_all((0..20).map(|_| store.find(&digest))).await;
+            if let Some(error) = lookups.into_iter().find_map(Result::err) {
+                break error;
+            }
+        }
+    };
+    let error = timeout(DEADLINE, failed).await.expect("a lookup fails");
+    assert_eq!(error.kind(), StoreErrorKind::Unavailable);
+    let source = std::error::Error::source(&error).unwrap().to_string();
+    assert!(source.contains("transaction_pooler"), "{source}");
+}

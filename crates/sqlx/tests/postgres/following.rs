@@ -1,0 +1,94 @@
+//! A node heeds what others change: at once by word, and without word by reading the log.
+
+use std::time::Duration;
+
+use tokio::{
+    sync::mpsc,
+    time::{sleep, timeout},
+};
+use tower_api_tokens::{ChangeLog, NewToken};
+use tower_api_tokens_sqlx::PostgresStore;
+
+use crate::{
+    services::Test,
+    support::{Schema, server, tokens},
+};
+
+const DEADLINE: Duration = Duration::from_secs(20);
+
+pub(crate) fn tests() -> Vec<Test> {
+    tests![
+        word_of_a_change_comes_from_another_node,
+        a_node_without_word_heeds_changes_by_reading,
+        a_caller_s_own_pool_of_one_connection_is_enough,
+    ]
+}
+
+async fn word_of_a_change_comes_from_another_node() {
+    let schema = Schema::new();
+    let (here, there) = (schema.open().await, schema.open().await);
+    let elsewhere = Schema::new();
+    let stranger = elsewhere.open().await;
+    let app = tokens(&there).create_app("Billing").await.unwrap();
+    let foreign = tokens(&stranger).create_app("Billing").await.unwrap();
+    let (heard, mut words) = mpsc::unbounded_channel();
+    tokio::spawn(async move {
+        loop {
+            here.changed().await;
+            heard.send(()).unwrap();
+        }
+    });
+    let begun = timeout(DEADLINE, words.recv()).await;
+    begun.expect("word comes when listening begins");
+    for _ in 0..20 {
+        tokens(&stranger).disable_app(&foreign.id).await.unwrap();
+        tokens(&stranger).enable_app(&foreign.id).await.unwrap();
+    }
+    // Word comes in the order of the changes, so this one's is the last.
+    tokens(&there).disable_app(&app.id).await.unwrap();
+    let told = timeout(DEADLINE, words.recv()).await;
+    told.expect("word comes of this schema's change");
+    assert!(words.is_empty(), "word comes of no other's");
+}
+
+/// Revokes on one node what another remembers, and waits until that refuses it.
+async fn heeds(here: &PostgresStore, there: &PostgresStore) {
+    let (gate, manager) = (tokens(here), tokens(there));
+    let follower = gate.follow();
+    let follower = follower.poll_interval(Duration::from_millis(50)).start();
+    let follower = follower.await.unwrap();
+    let app = manager.create_app("Billing").await.unwrap();
+    let issued = manager.issue(&app.id, NewToken::named("ci")).await.unwrap();
+    let presented = issued.token().expose().as_bytes();
+    gate.authenticator().authenticate(presented).await.unwrap();
+    manager.revoke(issued.record().id).await.unwrap();
+    let refused = async {
+        while gate.authenticator().authenticate(presented).await.is_ok() {
+            sleep(Duration::from_millis(5)).await;
+        }
+    };
+    timeout(DEADLINE, refused).await.expect("it is heeded");
+    follower.stop().await.unwrap();
+}
+
+async fn a_node_without_word_heeds_changes_by_reading() {
+    let schema = Schema::new();
+    let quiet = PostgresStore::builder(&server()).schema(&schema.name);
+    let quiet = quiet.transaction_pooler().connect().await.unwrap();
+    heeds(&quiet, &schema.open().await).await;
+}
+
+async fn a_caller_s_own_pool_of_one_connection_is_enough() {
+    let schema = Schema::new();
+    let pool = sqlx::postgres::PgPoolOptions::new().max_connections(1);
+    let pool = pool.connect(&server()).await.unwrap();
+    let builder = PostgresStore::builder_on(pool.clone()).schema(&schema.name);
+    let store = builder.connect().await.unwrap();
+    heeds(&store, &store).await;
+    // What the caller's sessions are set to is left alone.
+    let (path,): (String,) = sqlx::query_as("SELECT current_setting('search_path')")
+        .fetch_one(&pool)
+        .await
+        .unwrap();
+    assert!(!path.contains("Test"), "{path}");
+}

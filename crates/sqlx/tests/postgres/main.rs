@@ -1,0 +1,95 @@
+//! The store in PostgreSQL, on a server that `TEST_POSTGRES_URL` names.
+//!
+//! This program is both sides: started with a racer's number in its environment, it is one of several
+//! processes that race to rotate and to revoke a token.
+
+macro_rules! tests {
+    ($($test:ident),* $(,)?) => {
+        vec![$((stringify!($test), || futures_util::FutureExt::boxed($test()))),*]
+    };
+}
+
+mod addresses;
+mod connecting;
+mod encryption;
+mod following;
+mod freezing;
+mod isolation;
+mod log;
+mod opening;
+mod outages;
+mod plans;
+mod pools;
+mod processes;
+mod proxy;
+mod races;
+mod restore;
+mod roles;
+mod schema;
+#[path = "../../../../tests/services/server.rs"]
+#[expect(dead_code, reason = "these tests need little of a server")]
+mod server;
+#[path = "../../../../tests/services/mod.rs"]
+#[expect(dead_code, reason = "these tests need more than one service")]
+mod services;
+mod snapshots;
+mod support;
+mod transfer;
+mod upgrade;
+
+use std::process::ExitCode;
+
+use services::Test;
+
+fn main() -> ExitCode {
+    if processes::race() || addresses::connect() || opening::open() {
+        return ExitCode::SUCCESS;
+    }
+    let tests = [
+        conformance(),
+        connecting::tests(),
+        following::tests(),
+        freezing::tests(),
+        isolation::tests(),
+        log::tests(),
+        opening::tests(),
+        outages::tests(),
+        plans::tests(),
+        pools::tests(),
+        processes::tests(),
+        races::tests(),
+        roles::tests(),
+        schema::tests(),
+        snapshots::tests(),
+        transfer::tests(),
+        upgrade::tests(),
+    ];
+    services::run_groups(vec![
+        (
+            "the programs of PostgreSQL, in TEST_POSTGRES_BIN",
+            server::binaries().is_some(),
+            [
+                addresses::tests(),
+                pools::tests_of_servers(),
+                restore::tests(),
+            ]
+            .concat(),
+        ),
+        (
+            "TEST_POSTGRES_URL",
+            support::url().is_some(),
+            tests.concat(),
+        ),
+        (
+            "the programs of PostgreSQL, in TEST_POSTGRES_BIN, and `openssl`",
+            server::binaries().is_some() && encryption::openssl_is_found(),
+            encryption::tests(),
+        ),
+    ])
+}
+
+/// The contract of every registry.
+fn conformance() -> Vec<Test> {
+    let checks: &[Test] = &tower_api_tokens::registry_conformance!(list support::fresh());
+    checks.to_vec()
+}

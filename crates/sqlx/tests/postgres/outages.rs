@@ -1,0 +1,226 @@
+//! Storage trouble is an error of the kind that becomes a 503, and passes by itself.
+
+use std::time::Duration;
+
+use sqlx::PgConnection;
+use tokio::time::{sleep, timeout};
+use tower_api_tokens::{
+    AppId, AppRecord, ChangeLog, LifecycleErrorKind, NewToken, RejectionKind, StoreErrorKind,
+    TokenDigest, TokenQuery, TokenRegistry, TokenRegistryExt, TokenStore, TokenTarget,
+};
+use tower_api_tokens_sqlx::PostgresStore;
+
+use crate::{
+    proxy::Proxy,
+    services::Test,
+    support::{Schema, execute, server, tokens, unique},
+};
+
+const DEADLINE: Duration = Duration::from_secs(20);
+
+pub(crate) fn tests() -> Vec<Test> {
+    tests![
+        a_cut_connection_is_unavailable_and_comes_back,
+        a_connection_that_the_server_ends_is_replaced,
+        a_lost_listening_connection_comes_back,
+        a_change_that_waits_too_long_fails_and_reading_goes_on,
+        changes_that_cannot_begin_leave_no_connection_unusable,
+        a_lookup_that_is_dropped_leaves_no_connection_unusable,
+    ]
+}
+
+/// Waits until a lookup succeeds again.
+async fn recovers(store: &PostgresStore, digest: &TokenDigest) {
+    let found = async {
+        while store.find(digest).await.is_err() {
+            sleep(Duration::from_millis(20)).await;
+        }
+    };
+    timeout(DEADLINE, found).await.expect("the store recovers");
+}
+
+async fn a_cut_connection_is_unavailable_and_comes_back() {
+    let (schema, proxy) = (Schema::new(), Proxy::start().await);
+    let store = schema.open_by(&proxy.url()).await;
+    let platform = tokens(&store);
+    let app = platform.create_app("Billing").await.unwrap();
+    let issued = platform
+        .issue(&app.id, NewToken::named("ci"))
+        .await
+        .unwrap();
+    let digest = issued.record().digest;
+    // Many connections, so that a recovery has many to replace.
+    let lookups = (0..10).map(|_| store.find(&digest));
+    futures_util::future::join_all(lookups).await;
+
+    proxy.cut();
+    let target = TokenTarget::any(issued.record().id);
+    let at = issued.record().created_at;
+    let calls = async {
+        let kinds = [
+            store.find(&digest).await.map(drop),
+            store.revision().await.map(drop),
+            store.tokens(&TokenQuery::default(), at).await.map(drop),
+            store
+                .rename(&target, "renamed", jiff::Timestamp::UNIX_EPOCH)
+                .await
+                .map(drop),
+            store.revoke(&target, at).await.map(drop),
+        ];
+        kinds.map(|result| result.unwrap_err().kind())
+    };
+    let kinds = timeout(DEADLINE * 2, calls).await.unwrap();
+    assert_eq!(kinds, [StoreErrorKind::Unavailable; 5]);
+    let presented = issued.token().expose().as_bytes();
+    let refused = platform.authenticator().authenticate(presented).await;
+    let kind = refused.unwrap_err().kind();
+    assert!(
+        matches!(
+            kind,
+            RejectionKind::StoreFailure | RejectionKind::StoreTimeout
+        ),
+        "{kind:?}"
+    );
+
+    proxy.restore();
+    recovers(&store, &digest).await;
+    let gate = platform.authenticator();
+    assert!(gate.authenticate(presented).await.is_ok());
+    let revoked = platform.revoke(issued.record().id).await.unwrap();
+    assert!(revoked.revoked_at.is_some());
+}
+
+async fn end_sessions(hand: &mut PgConnection, application: &str) {
+    let end = format!(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = '{application}'"
+    );
+    execute(hand, &end).await;
+}
+
+async fn a_connection_that_the_server_ends_is_replaced() {
+    let (schema, name) = (Schema::new(), unique());
+    let url = format!("{}?application_name={name}", server());
+    let store = schema.open_by(&url).await;
+    let app = tokens(&store).create_app("Billing").await.unwrap();
+    let issued = tokens(&store)
+        .issue(&app.id, NewToken::named("ci"))
+        .await
+        .unwrap();
+    end_sessions(&mut schema.connect().await, &name).await;
+    recovers(&store, &issued.record().digest).await;
+    tokens(&store).revoke(issued.record().id).await.unwrap();
+}
+
+/// Waits until so many sessions of an application listen.
+async fn listens(hand: &mut PgConnection, application: &str) {
+    let listening = async {
+        loop {
+            let (sessions,): (i64,) = sqlx::query_as(
+                "SELECT count(*) FROM pg_stat_activity \
+                 WHERE application_name = $1 AND query LIKE 'LISTEN%' AND state = 'idle'",
+            )
+            .bind(application)
+            .fetch_one(&mut *hand)
+            .await
+            .unwrap();
+            if sessions == 1 {
+                return;
+            }
+            sleep(Duration::from_millis(20)).await;
+        }
+    };
+    timeout(DEADLINE, listening).await.expect("it listens");
+}
+
+async fn a_lost_listening_connection_comes_back() {
+    let (schema, name) = (Schema::new(), unique());
+    let url = format!("{}?application_name={name}", server());
+    let (here, there) = (schema.open_by(&url).await, schema.open().await);
+    let app = AppRecord::new(AppId::new("a").unwrap(), "A", jiff::Timestamp::UNIX_EPOCH);
+    there.insert_app(&app).await.unwrap();
+    let mut hand = schema.connect().await;
+    for _ in 0..2 {
+        // The first wait begins to listen.
+        let _ = timeout(Duration::ZERO, here.changed()).await;
+        listens(&mut hand, &name).await;
+        // The word with which listening begins is one at most.
+        for _ in 0..3 {
+            let word = here.changed();
+            let change = async {
+                there.disable_app(&app.id, app.created_at).await.unwrap();
+                there
+                    .enable_app(&app.id, jiff::Timestamp::UNIX_EPOCH)
+                    .await
+                    .unwrap();
+            };
+            let heard = async { tokio::join!(word, change) };
+            timeout(DEADLINE, heard).await.expect("word comes");
+        }
+        end_sessions(&mut hand, &name).await;
+    }
+}
+
+async fn a_change_that_waits_too_long_fails_and_reading_goes_on() {
+    let schema = Schema::new();
+    let limit = "options=-c%20statement_timeout%3D300ms";
+    let url = format!("{}?{limit}", server());
+    let store = schema.open_by(&url).await;
+    let app = tokens(&store).create_app("Billing").await.unwrap();
+    let issued = tokens(&store)
+        .issue(&app.id, NewToken::named("ci"))
+        .await
+        .unwrap();
+    let (record, target) = (issued.record(), TokenTarget::any(issued.record().id));
+    let mut hand = schema.connect().await;
+    execute(
+        &mut hand,
+        "BEGIN; LOCK TABLE api_token_change_lock IN EXCLUSIVE MODE",
+    )
+    .await;
+    let waits = store.revoke(&target, record.created_at).await;
+    assert_eq!(waits.unwrap_err().kind(), StoreErrorKind::Unavailable);
+    let found = store.find(&record.digest).await.unwrap();
+    assert_eq!(found.record.as_ref(), Some(record), "nothing has changed");
+    execute(&mut hand, "ROLLBACK").await;
+    store.revoke(&target, record.created_at).await.unwrap();
+}
+
+async fn a_lookup_that_is_dropped_leaves_no_connection_unusable() {
+    let schema = Schema::new();
+    let builder = PostgresStore::builder(&server()).schema(&schema.name);
+    let store = builder.max_connections(1).connect().await.unwrap();
+    let app = tokens(&store).create_app("Billing").await.unwrap();
+    let issued = tokens(&store)
+        .issue(&app.id, NewToken::named("ci"))
+        .await
+        .unwrap();
+    for microseconds in 0..200 {
+        let lookup = store.find(&issued.record().digest);
+        let _ = timeout(Duration::from_micros(microseconds * 5), lookup).await;
+        let found = store.find(&issued.record().digest).await.unwrap();
+        assert_eq!(found.record.as_ref(), Some(issued.record()));
+    }
+}
+
+async fn changes_that_cannot_begin_leave_no_connection_unusable() {
+    let schema = Schema::new();
+    let limit = "options=-c%20lock_timeout%3D100ms";
+    let store = schema.open_by(&format!("{}?{limit}", server())).await;
+    let platform = tokens(&store);
+    let app = platform.create_app("Billing").await.unwrap();
+    let issued = platform.issue(&app.id, NewToken::named("ci")).await;
+    let issued = issued.unwrap();
+    let mut hand = schema.connect().await;
+    let hold = "BEGIN; LOCK TABLE api_token_change_lock IN EXCLUSIVE MODE";
+    execute(&mut hand, hold).await;
+    // More of them than there are connections.
+    let rotations = (0..30).map(|_| platform.rotate(issued.record().id, Duration::ZERO));
+    for rotated in futures_util::future::join_all(rotations).await {
+        assert_eq!(rotated.unwrap_err().kind(), LifecycleErrorKind::Store);
+    }
+    execute(&mut hand, "ROLLBACK").await;
+    for _ in 0..30 {
+        let found = store.find(&issued.record().digest).await;
+        assert_eq!(found.unwrap().record.as_ref(), Some(issued.record()));
+    }
+}

@@ -1,0 +1,219 @@
+//! What the server does for each call of the store, as it says itself: the plans of the very
+//! statements, reported by `auto_explain`.
+
+use std::sync::{Mutex, OnceLock};
+
+use jiff::Timestamp;
+use tower_api_tokens::{
+    AppId, AppQuery, AuditLog, AuditQuery, ChangeLog, Revision, TokenDigest, TokenId, TokenQuery,
+    TokenRegistry, TokenRegistryExt, TokenStatus, TokenStore, TokenTarget, Usage, UsageLog,
+};
+use tower_api_tokens_sqlx::PostgresStore;
+use tracing::{
+    Event, Subscriber,
+    field::{Field, Visit},
+};
+use tracing_subscriber::{
+    Layer,
+    layer::{Context, SubscriberExt},
+    util::SubscriberInitExt,
+};
+
+use crate::{
+    services::Test,
+    support::{Schema, execute, server},
+};
+
+pub(crate) fn tests() -> Vec<Test> {
+    tests![every_call_uses_an_index]
+}
+
+/// What the server has told of its plans.
+fn told() -> &'static Mutex<Vec<String>> {
+    static TOLD: OnceLock<Mutex<Vec<String>>> = OnceLock::new();
+    TOLD.get_or_init(|| {
+        tracing_subscriber::registry().with(Notices).init();
+        Mutex::default()
+    })
+}
+
+struct Notices;
+
+impl<S: Subscriber> Layer<S> for Notices {
+    fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
+        if event.metadata().target() == "sqlx::postgres::notice" {
+            event.record(&mut Message);
+        }
+    }
+}
+
+struct Message;
+
+impl Visit for Message {
+    fn record_debug(&mut self, field: &Field, value: &dyn std::fmt::Debug) {
+        let text = format!("{value:?}");
+        if field.name() == "message" && text.contains("plan:") {
+            told().lock().unwrap().push(text);
+        }
+    }
+}
+
+/// The plans of a schema's statements since it was asked last.
+fn plans(schema: &Schema) -> String {
+    let mut told = told().lock().unwrap();
+    // What a function does names no schema: this test's server is the only one that tells.
+    let own: Vec<_> = told.drain(..).collect();
+    let own = own.join("\n").replace("\\n", "\n");
+    assert!(own.is_empty() || own.contains(&schema.name));
+    own
+}
+
+async fn fill(schema: &Schema) {
+    let mut hand = schema.connect().await;
+    execute(
+        &mut hand,
+        "INSERT INTO api_token_apps SELECT 'app-' || n, 'App', 0 FROM generate_series(1, 500) n; \
+         INSERT INTO api_tokens (id, digest, mask, app_id, name, scopes, created_at, expires_at, revoked_at) \
+         SELECT gen_random_uuid(), sha256(n::text::bytea), '…', 'app-' || (n % 500 + 1), 'ci', '', 0, \
+             CASE WHEN n % 50 = 0 THEN n END, CASE WHEN n % 50 = 1 THEN n END \
+         FROM generate_series(1, 20000) n; \
+         INSERT INTO api_token_audit (id, at, actor, action, app_id, token, outcome) \
+         SELECT gen_random_uuid(), 0, 'a', 'token.issue', app_id, id, 'done' FROM api_tokens; \
+         INSERT INTO api_token_keys \
+         SELECT sha256(id::text::bytea), digest, id, 0 FROM api_tokens; \
+         ANALYZE api_token_apps; ANALYZE api_tokens; ANALYZE api_token_audit; \
+         ANALYZE api_token_changes; ANALYZE api_token_keys",
+    )
+    .await;
+}
+
+async fn every_call_uses_an_index() {
+    let schema = Schema::new();
+    told();
+    schema.open().await.close().await;
+    fill(&schema).await;
+    let options = "options=-c%20session_preload_libraries%3Dauto_explain\
+        %20-c%20auto_explain.log_min_duration%3D0%20-c%20auto_explain.log_nested_statements%3Don%20-c%20auto_explain.log_level%3Dnotice";
+    // Of a statement that is used often, the server may make one plan for all values.
+    for mode in ["force_custom_plan", "force_generic_plan"] {
+        let url = format!("{}?{options}%20-c%20plan_cache_mode%3D{mode}", server());
+        let store = schema.open_by(&url).await;
+        plans(&schema);
+        let uses = |indexes: &[&str]| {
+            let plans = plans(&schema);
+            assert!(!plans.is_empty(), "the server tells its plans");
+            assert!(!plans.contains("Seq Scan"), "{mode}: {plans}");
+            for index in indexes {
+                let scans = [format!("using {index} "), format!("Index Scan on {index} ")];
+                let found = scans.iter().any(|scan| plans.contains(scan));
+                assert!(found, "{mode}: {index}: {plans}");
+            }
+        };
+        reads(&store, &uses).await;
+        changes(&store, &uses).await;
+        store.close().await;
+    }
+}
+
+async fn reads(store: &PostgresStore, uses: &impl Fn(&[&str])) {
+    let now = Timestamp::from_second(1_800_000_000).unwrap();
+    let app = AppId::new("app-7").unwrap();
+    store
+        .find(&TokenDigest::of(b"123"))
+        .await
+        .unwrap()
+        .record
+        .unwrap();
+    uses(&["api_tokens_digest_key", "api_token_apps_pkey"]);
+    let many: Vec<_> = (2..50)
+        .map(|n| TokenDigest::of(n.to_string().as_bytes()))
+        .collect();
+    let found = store.find_many(&many).await.unwrap();
+    assert!(found.iter().all(|answer| answer.record.is_some()));
+    uses(&[
+        "api_tokens_digest_key",
+        "api_token_apps_pkey",
+        "api_token_changes_pkey",
+    ]);
+    let token = TokenTarget::any(TokenId::from_bytes([7; 16]));
+    assert_eq!(store.token(&token).await.unwrap(), None);
+    uses(&["api_tokens_pkey"]);
+    let of_app = TokenQuery::default()
+        .app(app)
+        .status(TokenStatus::Live)
+        .limit(10);
+    let page = store.tokens(&of_app, now).await.unwrap();
+    assert_eq!(page.items.len(), 10);
+    uses(&["api_tokens_of_app"]);
+    store
+        .tokens(&of_app.after(page.next.unwrap()), now)
+        .await
+        .unwrap();
+    uses(&["api_tokens_of_app"]);
+    let page = store.live(None, 10, now).await.unwrap();
+    uses(&["api_tokens_pkey"]);
+    store.live(page.next, 10, now).await.unwrap();
+    uses(&["api_tokens_pkey"]);
+    store
+        .apps(&AppQuery::default().after(app).limit(10))
+        .await
+        .unwrap();
+    uses(&["api_token_apps_pkey"]);
+    let revision = store.revision().await.unwrap();
+    uses(&["api_token_changes_pkey"]);
+    let number = revision.number - 100;
+    store
+        .changes(Revision { number, mark: 0 }, 50)
+        .await
+        .unwrap();
+    uses(&["api_token_changes_pkey"]);
+    let page = store
+        .events(&AuditQuery::default().app(app).limit(10))
+        .await
+        .unwrap();
+    uses(&["api_token_audit_of_app"]);
+    let token = page.items[0].token.unwrap();
+    store
+        .events(&AuditQuery::default().token(token).limit(10))
+        .await
+        .unwrap();
+    uses(&["api_token_audit_of_token"]);
+    store
+        .events(&AuditQuery::default().limit(10))
+        .await
+        .unwrap();
+    uses(&["api_token_audit_pkey"]);
+}
+
+async fn changes(store: &PostgresStore, uses: &impl Fn(&[&str])) {
+    let now = Timestamp::from_second(1_800_000_000).unwrap();
+    let record = store
+        .find(&TokenDigest::of(b"123"))
+        .await
+        .unwrap()
+        .record
+        .unwrap();
+    uses(&[]);
+    let target = TokenTarget::any(record.id);
+    store
+        .record_usage(&[Usage::new(record.id, now, 1)])
+        .await
+        .unwrap();
+    uses(&["api_tokens_pkey"]);
+    store
+        .rename(&target, "renamed", Timestamp::UNIX_EPOCH)
+        .await
+        .unwrap();
+    uses(&["api_tokens_pkey"]);
+    store.revoke(&target, now).await.unwrap();
+    uses(&["api_tokens_pkey"]);
+    store.disable_app(&record.app.id, now).await.unwrap();
+    uses(&["api_token_apps_pkey"]);
+    let ended = Timestamp::from_microsecond(1_000).unwrap();
+    assert_eq!(store.purge(ended, 10).await.unwrap(), 10);
+    uses(&[
+        "api_tokens_revoked",
+        "api_tokens_expiring",
+        "api_tokens_pkey",
+    ]);
+}

@@ -1,0 +1,105 @@
+//! A schema for each test.
+
+use std::{
+    env, process,
+    sync::atomic::{AtomicU32, Ordering::Relaxed},
+    thread,
+};
+
+use sqlx::{AssertSqlSafe, Connection, PgConnection};
+use tower_api_tokens::{ApiTokens, TokenFormat};
+use tower_api_tokens_sqlx::PostgresStore;
+
+/// The database that the tests may use.
+pub(crate) fn url() -> Option<String> {
+    env::var("TEST_POSTGRES_URL").ok()
+}
+
+pub(crate) fn server() -> String {
+    url().expect("`TEST_POSTGRES_URL` names a database")
+}
+
+/// The database's address and what comes after it: `host:port` and `/database`.
+pub(crate) fn address() -> (String, String) {
+    let url = server();
+    let (_, rest) = url.split_once('@').expect("the URL names a user");
+    let (address, database) = rest.split_once('/').expect("the URL names a database");
+    (address.to_owned(), format!("/{database}"))
+}
+
+/// A name that no other test has.
+pub(crate) fn unique() -> String {
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    format!("{}_{}", process::id(), COUNT.fetch_add(1, Relaxed))
+}
+
+/// A schema that is there for one test. Its name needs quotes.
+pub(crate) struct Schema {
+    pub(crate) name: String,
+}
+
+impl Schema {
+    pub(crate) fn new() -> Self {
+        let name = format!("Test {}", unique());
+        Self { name }
+    }
+
+    pub(crate) async fn open(&self) -> PostgresStore {
+        self.open_by(&server()).await
+    }
+
+    pub(crate) async fn open_by(&self, url: &str) -> PostgresStore {
+        let builder = PostgresStore::builder(url).schema(&self.name);
+        builder.connect().await.unwrap()
+    }
+
+    /// A connection on which tables are named without their schema.
+    pub(crate) async fn connect(&self) -> PgConnection {
+        let mut connection = PgConnection::connect(&server()).await.unwrap();
+        let path = format!("SET search_path TO \"{}\"", self.name);
+        execute(&mut connection, &path).await;
+        connection
+    }
+}
+
+impl Drop for Schema {
+    fn drop(&mut self) {
+        execute_at_end(format!("DROP SCHEMA IF EXISTS \"{}\" CASCADE", self.name));
+    }
+}
+
+pub(crate) async fn execute(connection: &mut PgConnection, statements: &str) {
+    try_execute(connection, statements).await.unwrap();
+}
+
+pub(crate) async fn try_execute(
+    connection: &mut PgConnection,
+    statements: &str,
+) -> Result<(), sqlx::Error> {
+    let statements = AssertSqlSafe(statements.to_owned());
+    let done = sqlx::raw_sql(statements).execute(connection).await;
+    done.map(drop)
+}
+
+/// Executes statements where nothing can be awaited.
+pub(crate) fn execute_at_end(statements: String) {
+    let executed = thread::spawn(move || {
+        let mut runtime = tokio::runtime::Builder::new_current_thread();
+        runtime.enable_all().build().unwrap().block_on(async {
+            let mut connection = PgConnection::connect(&server()).await.unwrap();
+            execute(&mut connection, &statements).await;
+        });
+    });
+    let executed = executed.join();
+    assert!(executed.is_ok() || thread::panicking());
+}
+
+/// A store without a record.
+pub(crate) async fn fresh() -> (PostgresStore, Schema) {
+    let schema = Schema::new();
+    (schema.open().await, schema)
+}
+
+pub(crate) fn tokens(store: &PostgresStore) -> ApiTokens {
+    ApiTokens::new(store.clone(), TokenFormat::new("acme").unwrap())
+}

@@ -1,0 +1,328 @@
+//! A database of the version before, and nodes of it that go on beside new ones.
+
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use sqlx::{Connection, PgConnection};
+use tokio::time::{Instant, sleep, timeout};
+use tower_api_tokens::{
+    AppId, AppQuery, Change, ChangeLog, Changes, StoreErrorKind, TokenDigest, TokenId, TokenQuery,
+    TokenRegistry, TokenRegistryExt, TokenStatus, TokenStore, TokenTarget, Usage, UsageLog,
+};
+use tower_api_tokens_sqlx::PostgresStore;
+
+use crate::{
+    log::token,
+    races::{app, at},
+    services::Test,
+    support::{Schema, execute, server, try_execute},
+};
+
+pub(crate) fn tests() -> Vec<Test> {
+    tests![
+        nodes_of_the_version_before_go_on,
+        an_upgrade_does_not_hold_lookups_up_while_a_backup_is_under_way,
+        old_rows_that_cannot_be_read_take_no_other_with_them,
+        rows_that_cannot_be_read_do_not_get_in,
+    ]
+}
+
+const FIRST: &str = include_str!("../../migrations/postgres/0001_tokens.sql");
+
+/// Tables as the first version made them.
+async fn first_version() -> (Schema, PgConnection) {
+    let schema = Schema::new();
+    let mut hand = PgConnection::connect(&server()).await.unwrap();
+    let name = &schema.name;
+    execute(
+        &mut hand,
+        &format!("CREATE SCHEMA \"{name}\"; SET search_path TO \"{name}\", pg_temp"),
+    )
+    .await;
+    execute(&mut hand, FIRST).await;
+    execute(
+        &mut hand,
+        "CREATE TABLE _api_token_migrations (version bigint NOT NULL PRIMARY KEY, name text NOT NULL, \
+             applied_at timestamptz NOT NULL DEFAULT now()); \
+         INSERT INTO _api_token_migrations (version, name) VALUES (1, 'tokens')",
+    )
+    .await;
+    (schema, hand)
+}
+
+const BEGIN_BEFORE: &str = "BEGIN ISOLATION LEVEL READ COMMITTED; \
+    UPDATE api_tokens t SET revoked_at = revoked_at WHERE false";
+
+/// What a node of the version before does to issue and revoke a token: a transaction of plain statements.
+async fn issue_and_revoke_as_before(hand: &mut PgConnection, number: u128) {
+    execute(hand, BEGIN_BEFORE).await;
+    sqlx::query(
+        "INSERT INTO api_tokens (id, digest, mask, app_id, name, scopes, created_at, uses) \
+         VALUES ($1::text::uuid, $2, 'acme_…x7Kq', 'before', 'ci', '', 0, 0)",
+    )
+    .bind(TokenId::from_bytes(number.to_be_bytes()).to_string())
+    .bind(TokenDigest::of(&number.to_be_bytes()).as_bytes().to_vec())
+    .execute(&mut *hand)
+    .await
+    .unwrap();
+    execute(hand, "COMMIT").await;
+    execute(hand, BEGIN_BEFORE).await;
+    sqlx::query("UPDATE api_tokens t SET revoked_at = 5 FROM api_token_apps a WHERE t.id = $1::text::uuid AND a.id = t.app_id")
+        .bind(TokenId::from_bytes(number.to_be_bytes()).to_string())
+        .execute(&mut *hand)
+        .await
+        .unwrap();
+    execute(hand, "COMMIT").await;
+}
+
+async fn nodes_of_the_version_before_go_on() {
+    let (schema, mut hand) = first_version().await;
+    execute(
+        &mut hand,
+        "INSERT INTO api_token_apps VALUES ('before', 'Before', 0)",
+    )
+    .await;
+    let before = (0..3).map(|node: u128| {
+        let path = format!("SET search_path TO \"{}\"", schema.name);
+        tokio::spawn(async move {
+            let mut hand = PgConnection::connect(&server()).await.unwrap();
+            execute(&mut hand, &path).await;
+            for number in 0..30 {
+                issue_and_revoke_as_before(&mut hand, node * 1000 + number).await;
+            }
+        })
+    });
+    let before: Vec<_> = before.collect();
+    let stores = join_all((0..2).map(|_| schema.open())).await;
+    let app = stores[0]
+        .app(&AppId::new("before").unwrap())
+        .await
+        .unwrap()
+        .unwrap();
+    let after = stores.iter().enumerate().map(|(node, store)| {
+        let (store, app) = (store.clone(), app.clone());
+        tokio::spawn(async move {
+            for number in 0..30 {
+                let number = 10_000 + u128::try_from(node).unwrap() * 1000 + number;
+                let token = token(&app, number);
+                store.insert(&token).await.unwrap();
+                store
+                    .revoke(&TokenTarget::any(token.id), at(1))
+                    .await
+                    .unwrap();
+            }
+        })
+    });
+    let after: Vec<_> = after.collect();
+    for node in before.into_iter().chain(after) {
+        node.await.unwrap();
+    }
+    // Three nodes of the version before and two of this one, 30 tokens each, issued and revoked.
+    let latest = stores[1].revision().await.unwrap();
+    assert_eq!(latest.number, 5 * 30 * 2);
+    let rows: Vec<(i64,)> =
+        sqlx::query_as("SELECT revision FROM api_token_changes ORDER BY revision")
+            .fetch_all(&mut hand)
+            .await
+            .unwrap();
+    assert!(rows.iter().map(|(number,)| *number).eq(0..=300), "no gap");
+    let live = TokenQuery::default().status(TokenStatus::Live);
+    assert_eq!(stores[0].tokens(&live, at(2)).await.unwrap().items, []);
+    let (number,): (i64,) = sqlx::query_as("SELECT number FROM api_token_revision")
+        .fetch_one(&mut hand)
+        .await
+        .unwrap();
+    assert_eq!(number, 300);
+    // Each sees what the other does.
+    issue_and_revoke_as_before(&mut hand, 77_777).await;
+    let seen = TokenDigest::of(&77_777_u128.to_be_bytes());
+    let Changes::Since { changes, .. } = stores[0].changes(latest, 10).await.unwrap() else {
+        panic!("the log leads on");
+    };
+    assert!(
+        changes
+            .iter()
+            .all(|logged| logged.change == Change::Token(seen))
+    );
+    assert_eq!(changes.len(), 2);
+}
+
+async fn an_upgrade_does_not_hold_lookups_up_while_a_backup_is_under_way() {
+    let (schema, mut backup) = first_version().await;
+    execute(
+        &mut backup,
+        "BEGIN; SELECT FROM api_tokens; SELECT FROM api_token_changes",
+    )
+    .await;
+    let upgrade = {
+        let builder = PostgresStore::builder(&server()).schema(&schema.name);
+        tokio::spawn(async move { builder.connect().await })
+    };
+    let mut node = schema.connect().await;
+    let until = Instant::now() + Duration::from_secs(2);
+    while Instant::now() < until {
+        let lookup = execute(&mut node, "SELECT FROM api_token_records WHERE digest = ''");
+        timeout(Duration::from_secs(1), lookup)
+            .await
+            .expect("a lookup does not wait");
+        sleep(Duration::from_millis(5)).await;
+    }
+    assert!(!upgrade.is_finished(), "it waits for the backup");
+    execute(&mut backup, "COMMIT").await;
+    let store = timeout(Duration::from_secs(20), upgrade)
+        .await
+        .unwrap()
+        .unwrap()
+        .unwrap();
+    app(&store).await;
+}
+
+async fn old_rows_that_cannot_be_read_take_no_other_with_them() {
+    let (schema, mut hand) = first_version().await;
+    execute(
+        &mut hand,
+        "INSERT INTO api_token_apps VALUES ('a', E'two\\nlines', 0), ('bad id!', 'Bad', 0), ('z', 'Z', 0); \
+         INSERT INTO api_tokens (id, digest, mask, app_id, name, scopes, created_at) VALUES \
+         ('00000000-0000-0000-0000-000000000001', sha256('1'), '…', 'a', ' n ', '', 0), \
+         ('00000000-0000-0000-0000-000000000002', sha256('2'), 'abc', 'a', 'n', '', 0), \
+         ('00000000-0000-0000-0000-000000000003', sha256('3'), '…', 'a', 'n', 'a\"b', 0), \
+         ('00000000-0000-0000-0000-000000000004', sha256('4'), '…', 'bad id!', 'n', '', 0), \
+         ('00000000-0000-0000-0000-000000000005', sha256('5'), '…', 'z', 'n', '', 0)",
+    )
+    .await;
+    let store = schema.open().await;
+    let readable = [b"5".as_slice(), b"1"].map(TokenDigest::of);
+    let bad = [b"4".as_slice(), b"3", b"2"].map(TokenDigest::of);
+    for limit in [1, 2, 3, 100] {
+        let (mut query, mut found) = (TokenQuery::default().limit(limit), Vec::new());
+        loop {
+            let page = store.tokens(&query, at(0)).await.unwrap();
+            found.extend(page.items.into_iter().map(|token| token.digest));
+            let Some(next) = page.next else { break };
+            query = query.after(next);
+        }
+        assert_eq!(found, readable, "listed by {limit}");
+        let (mut after, mut live, mut unreadable) = (None, Vec::new(), Vec::new());
+        loop {
+            let page = store.live(after, limit, at(0)).await.unwrap();
+            live.extend(page.tokens.into_iter().map(|token| token.digest));
+            unreadable.extend(page.unreadable);
+            after = page.next;
+            if after.is_none() {
+                break;
+            }
+        }
+        assert_eq!(
+            (live.as_slice(), unreadable.as_slice()),
+            (&readable[..], &bad[..])
+        );
+        let (mut query, mut found) = (AppQuery::default().limit(limit), Vec::new());
+        loop {
+            let page = store.apps(&query).await.unwrap();
+            found.extend(page.items.into_iter().map(|app| app.id.to_string()));
+            let Some(next) = page.next else { break };
+            query = query.after(next);
+        }
+        assert_eq!(found, ["a", "z"], "listed by {limit}");
+    }
+    for digest in &bad {
+        let error = store.find(digest).await.unwrap_err();
+        assert_eq!(error.kind(), StoreErrorKind::Corrupt);
+    }
+    for digest in &readable {
+        assert!(store.find(digest).await.unwrap().record.is_some());
+    }
+    // Uses of a row that cannot be read are left out, and the others recorded.
+    let uses: Vec<_> = (1..=5)
+        .map(|number: u128| Usage::new(TokenId::from_bytes(number.to_be_bytes()), at(1), 1))
+        .collect();
+    store.record_usage(&uses).await.unwrap();
+    let used = store.find(&readable[0]).await.unwrap().record.unwrap();
+    assert_eq!(used.uses, 1);
+    // What is wrong with a row keeps it from neither revocation nor purge, and the log goes on.
+    let before = store.revision().await.unwrap();
+    for number in 1..=5_u128 {
+        let target = TokenTarget::any(TokenId::from_bytes(number.to_be_bytes()));
+        let revoked = store.revoke(&target, at(1)).await;
+        assert_eq!(
+            revoked.is_err(),
+            number == 4,
+            "{number}: its app cannot be read"
+        );
+    }
+    let (live,): (i64,) =
+        sqlx::query_as("SELECT count(*) FROM api_tokens WHERE revoked_at IS NULL")
+            .fetch_one(&mut hand)
+            .await
+            .unwrap();
+    assert_eq!(live, 0);
+    let after = store.revision().await.unwrap();
+    assert_eq!(after.number, before.number + 5);
+    let app = AppId::new("a").unwrap();
+    store.disable_app(&app, at(1)).await.unwrap();
+    store.enable_app(&app, at(1)).await.unwrap();
+    assert_eq!(store.purge(at(2), 10).await.unwrap(), 5);
+}
+
+async fn rows_that_cannot_be_read_do_not_get_in() {
+    let schema = Schema::new();
+    let store = schema.open().await;
+    let app = app(&store).await;
+    let mut hand = schema.connect().await;
+    execute(&mut hand, "INSERT INTO api_token_apps VALUES ('a', 'A', 0)").await;
+    let insert = "INSERT INTO api_tokens (id, digest, mask, app_id, name, scopes, created_at) VALUES \
+        (gen_random_uuid(), sha256(gen_random_uuid()::text::bytea),";
+    let good = |text: &str| format!("{insert} {text}, 0)");
+    let long = "x".repeat(128);
+    for row in [
+        "'…', 'a', 'n', ''".to_owned(),
+        "'acme_…x7Kq', 'a', 'Zoë''s \"CI\" 🚀', 'a:b c'".to_owned(),
+        format!("'…', 'a', 'n', '{long} b'"),
+        format!("'{}…{}', 'a', 'n', '[ ] ~'", "~".repeat(24), "!".repeat(4)),
+    ] {
+        execute(&mut hand, &good(&row)).await;
+    }
+    for row in [
+        "'abc', 'a', 'n', ''",
+        "'', 'a', 'n', ''",
+        "'……', 'a', 'n', ''",
+        "'a b…', 'a', 'n', ''",
+        "E'…\\n', 'a', 'n', ''",
+        "'…12345', 'a', 'n', ''",
+        "'ä…', 'a', 'n', ''",
+        "'…', 'a', '', ''",
+        "'…', 'a', ' n', ''",
+        "'…', 'a', E'n\\u00a0', ''",
+        "'…', 'a', E'a\\nb', ''",
+        "'…', 'a', E'a\\u0085b', ''",
+        "'…', 'a', E'a\\u2028b', ''",
+        "'…', 'a', 'n', ' '",
+        "'…', 'a', 'n', 'a  b'",
+        "'…', 'a', 'n', 'a '",
+        "'…', 'a', 'n', E'a\\tb'",
+        "'…', 'a', 'n', E'a\\n'",
+        "'…', 'a', 'n', 'a\"b'",
+        "'…', 'a', 'n', E'a\\\\b'",
+        "'…', 'a', 'n', 'ä'",
+        &format!("'…', 'a', 'n', '{long}x'"),
+    ] {
+        let refused = try_execute(&mut hand, &good(row)).await.unwrap_err();
+        let code = refused.as_database_error().unwrap().code();
+        assert_eq!(code.as_deref(), Some("23514"), "{row}");
+    }
+    for id in ["bad id!", "-a", ".", "ä", "a/b", "a\n"] {
+        let insert = format!("INSERT INTO api_token_apps VALUES ('{id}', 'A', 0)");
+        let refused = try_execute(&mut hand, &insert).await.unwrap_err();
+        let code = refused.as_database_error().unwrap().code();
+        assert_eq!(code.as_deref(), Some("23514"), "{id}");
+    }
+    for change in ["name = E'a\\nb'", "mask = 'abc'", "scopes = 'a\"b'"] {
+        let change = format!("UPDATE api_tokens SET {change}");
+        assert!(try_execute(&mut hand, &change).await.is_err(), "{change}");
+    }
+    // The same by the store is an error of the kind that is the caller's to mend.
+    let mut bad = token(&app, 1);
+    "a\nb".clone_into(&mut bad.name);
+    let error = store.insert(&bad).await.unwrap_err();
+    assert_eq!(error.kind(), StoreErrorKind::InvalidRecord);
+}

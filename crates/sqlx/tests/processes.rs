@@ -1,0 +1,152 @@
+//! What was revoked in one process is refused in another within the bound, with no word from the one
+//! to the other.
+
+#![expect(
+    clippy::disallowed_methods,
+    reason = "two processes have no clock in common but the system's"
+)]
+
+use std::{
+    io::{BufRead, BufReader, Read, Write},
+    process::{Child, ChildStdin, ChildStdout, Command, Stdio},
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use tempfile::TempDir;
+use tower_api_tokens::{ApiTokens, NewToken, TokenFormat};
+use tower_api_tokens_sqlx::SqliteStore;
+
+const BOUND: Duration = Duration::from_secs(1);
+
+fn nanoseconds() -> u128 {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap()
+        .as_nanos()
+}
+
+async fn open(url: &str) -> ApiTokens {
+    let store = SqliteStore::open(url).await.unwrap();
+    ApiTokens::builder(store, TokenFormat::new("acme").unwrap())
+        .max_staleness(BOUND)
+        .build()
+}
+
+/// A process that verifies one token over and over.
+struct Node {
+    process: Child,
+    input: ChildStdin,
+    output: BufReader<ChildStdout>,
+}
+
+impl Node {
+    fn start(url: &str, follows: &str) -> Self {
+        let mut process = Command::new(std::env::current_exe().unwrap())
+            .args([
+                "--exact",
+                "a_process_that_verifies",
+                "--ignored",
+                "--nocapture",
+            ])
+            .env("TOKENS_URL", url)
+            .env("TOKENS_FOLLOWS", follows)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        Self {
+            input: process.stdin.take().unwrap(),
+            output: BufReader::new(process.stdout.take().unwrap()),
+            process,
+        }
+    }
+
+    fn tell(&mut self, line: &str) {
+        writeln!(self.input, "{line}").unwrap();
+    }
+
+    /// The rest of the next line that begins with a word; the test harness prints lines of its own.
+    fn hear(&mut self, word: &str) -> String {
+        let mut lines = self.output.by_ref().lines();
+        loop {
+            let line = lines.next().expect("the process goes on").unwrap();
+            if let Some(at) = line.find(word) {
+                return line[at + word.len()..].trim().to_owned();
+            }
+        }
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+async fn what_is_revoked_here_is_refused_there(follows: &str) {
+    let directory = TempDir::new().unwrap();
+    let url = format!("sqlite://{}/tokens.db", directory.path().display());
+    let here = open(&url).await;
+    let app = here.create_app("Billing").await.unwrap();
+    let mut node = Node::start(&url, follows);
+    node.hear("ready");
+    for _ in 0..3 {
+        let issued = here.issue(&app.id, NewToken::named("ci")).await.unwrap();
+        node.tell(issued.token().expose());
+        // It is remembered there, and admitted from memory.
+        node.hear("admitted");
+        here.revoke(issued.record().id).await.unwrap();
+        let revoked = nanoseconds();
+        let last_admission: u128 = node.hear("last").parse().unwrap();
+        let late = last_admission.saturating_sub(revoked);
+        assert!(
+            late <= BOUND.as_nanos(),
+            "admitted {late} ns after it was revoked"
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_process_that_follows_heeds_a_revocation_elsewhere_within_the_bound() {
+    what_is_revoked_here_is_refused_there("often").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_process_that_cannot_follow_refuses_within_the_bound() {
+    what_is_revoked_here_is_refused_there("once").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_process_that_does_not_follow_refuses_within_the_bound() {
+    what_is_revoked_here_is_refused_there("never").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "started by other tests"]
+async fn a_process_that_verifies() {
+    let tokens = open(&std::env::var("TOKENS_URL").unwrap()).await;
+    let follow = |interval| tokens.follow().poll_interval(interval).start();
+    let _follower = match std::env::var("TOKENS_FOLLOWS").unwrap().as_str() {
+        "often" => Some(follow(Duration::from_millis(50)).await.unwrap()),
+        "once" => Some(follow(Duration::from_secs(1 << 30)).await.unwrap()),
+        _ => None,
+    };
+    println!("ready");
+    for line in std::io::stdin().lines() {
+        let token = line.unwrap();
+        let present = || tokens.authenticator().authenticate(token.as_bytes());
+        present().await.unwrap();
+        println!("admitted");
+        let mut last_admission = nanoseconds();
+        loop {
+            let now = nanoseconds();
+            match present().await {
+                Ok(_) => last_admission = now,
+                Err(_) => break,
+            }
+            tokio::task::yield_now().await;
+        }
+        println!("last {last_admission}");
+    }
+}

@@ -1,0 +1,286 @@
+//! After a change that failed, the next one works as soon as the cause is gone.
+
+use std::{process::Command, str::FromStr, time::Duration};
+
+use futures_util::FutureExt;
+use sqlx::Connection;
+use tokio::time::timeout;
+use tower_api_tokens::{ApiTokens, NewToken, StoreError, StoreErrorKind, TokenQuery};
+use tower_api_tokens_sqlx::{SqliteStore, sqlite::SqliteConnectOptions};
+
+use crate::support::{DEADLINE, File, Process, answer_lines, tokens, url};
+
+fn kind(error: &tower_api_tokens::LifecycleError) -> Option<StoreErrorKind> {
+    let source = std::error::Error::source(error)?;
+    source.downcast_ref().map(StoreError::kind)
+}
+
+#[tokio::test]
+async fn a_full_disk_refuses_changes_whole_and_verifies_on() {
+    let file = File::new();
+    file.open().await.close().await;
+    let options = SqliteConnectOptions::from_str(&file.url()).unwrap();
+    let full = options.pragma("max_page_count", "24");
+    let store = SqliteStore::open_with(full).await.unwrap();
+    let platform = tokens(&store);
+    let app = platform.create_app("Billing").await.unwrap();
+    let mut issued = Vec::new();
+    let refused = async {
+        loop {
+            match platform.issue(&app.id, NewToken::named("ci")).await {
+                Ok(token) => issued.push(token),
+                Err(error) => break error,
+            }
+        }
+    };
+    let error = timeout(DEADLINE, refused).await.expect("the disk is full");
+    let source = std::error::Error::source(&error).unwrap();
+    let kind = source.downcast_ref().map(StoreError::kind);
+    assert_eq!(kind, Some(StoreErrorKind::Full));
+    assert!(!issued.is_empty());
+    let count = |store: ApiTokens| async move {
+        let page = store
+            .list(&TokenQuery::default().limit(1000))
+            .await
+            .unwrap();
+        page.items.len()
+    };
+    assert_eq!(
+        count(platform.clone()).await,
+        issued.len(),
+        "nothing half done"
+    );
+    for token in &issued {
+        let presented = token.token().expose().as_bytes();
+        platform
+            .authenticator()
+            .authenticate(presented)
+            .await
+            .unwrap();
+    }
+    store.close().await;
+    // With room again, everything goes on.
+    let platform = tokens(&file.open().await);
+    assert_eq!(count(platform.clone()).await, issued.len());
+    let _issued = platform
+        .issue(&app.id, NewToken::named("ci"))
+        .await
+        .unwrap();
+}
+
+/// A limit that is lifted in the same process. The store in memory has no file to open again.
+#[tokio::test]
+async fn a_database_with_room_again_takes_changes_in_the_same_process() {
+    let file = File::new();
+    for url in [file.url(), "sqlite::memory:".to_owned()] {
+        let options = SqliteConnectOptions::from_str(&url).unwrap();
+        let options = options
+            .create_if_missing(true)
+            .pragma("max_page_count", "64");
+        let store = SqliteStore::open_with(options).await.unwrap();
+        let platform = tokens(&store);
+        let app = platform.create_app("Billing").await.unwrap();
+        for _ in 0..50 {
+            let issued = platform
+                .issue(&app.id, NewToken::named("ci"))
+                .await
+                .unwrap();
+            platform.revoke(issued.record().id).await.unwrap();
+        }
+        let fill = async {
+            loop {
+                if let Err(error) = platform.issue(&app.id, NewToken::named("ci")).await {
+                    break error;
+                }
+            }
+        };
+        let error = timeout(DEADLINE, fill).await.expect("the limit is reached");
+        assert_eq!(kind(&error), Some(StoreErrorKind::Full), "{error:?}");
+        for _ in 0..3 {
+            let error = platform
+                .issue(&app.id, NewToken::named("ci"))
+                .await
+                .unwrap_err();
+            assert_eq!(kind(&error), Some(StoreErrorKind::Full), "{error:?}");
+        }
+        let removed = platform.purge(jiff::Timestamp::MAX).await.unwrap();
+        assert_eq!(removed, 50);
+        let _issued = platform
+            .issue(&app.id, NewToken::named("ci"))
+            .await
+            .unwrap();
+        store.close().await;
+    }
+}
+
+/// The limit on the size of files stands for a disk that fails: writes end with an I/O error or a full disk.
+#[cfg(unix)]
+#[tokio::test]
+async fn a_disk_that_fails_and_works_again_takes_changes_in_the_same_process() {
+    let file = File::new();
+    file.open().await.close().await;
+    let test = std::env::current_exe().unwrap();
+    let mut command = Command::new("sh");
+    // A process that goes past the limit gets an error in place of a signal.
+    command
+        .args(["-c", "trap '' XFSZ; exec \"$0\" \"$@\""])
+        .arg(test);
+    let mut process = Process::start_by(command, "failing::a_process_with_a_limit");
+    process.tell(&format!("open {}", file.url()));
+    assert_eq!(process.answer(), "done");
+    for _ in 0..3 {
+        process.tell("limit 20000");
+        assert_eq!(process.answer(), "done");
+        process.tell("fill");
+        assert!(matches!(process.answer().as_str(), "Full" | "Unavailable"));
+        process.tell("issue");
+        assert!(matches!(process.answer().as_str(), "Full" | "Unavailable"));
+        process.tell("unlimited");
+        assert_eq!(process.answer(), "done");
+        process.tell("issue");
+        assert_eq!(process.answer(), "done");
+    }
+    // A process that starts while the disk is full says so.
+    process.tell("limit 0");
+    assert_eq!(process.answer(), "done");
+    process.tell(&format!(
+        "open {}",
+        url(&file.directory.path().join("other.db"))
+    ));
+    assert_eq!(process.answer(), "Full");
+    process.tell("unlimited");
+    assert_eq!(process.answer(), "done");
+    process.tell(&format!(
+        "open {}",
+        url(&file.directory.path().join("other.db"))
+    ));
+    assert_eq!(process.answer(), "done");
+}
+
+#[cfg(unix)]
+#[tokio::test]
+#[ignore = "started by another test"]
+async fn a_process_with_a_limit() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+    let hard = getrlimit(Resource::Fsize).maximum;
+    let limit = |bytes| {
+        let limit = Rlimit {
+            current: bytes,
+            maximum: hard,
+        };
+        setrlimit(Resource::Fsize, limit).unwrap();
+    };
+    let mut open: Option<(ApiTokens, tower_api_tokens::AppId)> = None;
+    answer_lines(async |line| {
+        let failed = match line.split_once(' ').unwrap_or((&line, "")) {
+            ("open", url) => match SqliteStore::open(url).await {
+                Ok(store) => {
+                    let platform = tokens(&store);
+                    let app = platform.create_app("Billing").await.unwrap();
+                    open = Some((platform, app.id));
+                    None
+                }
+                Err(error) => Some(error.kind()),
+            },
+            ("limit", bytes) => {
+                limit(Some(bytes.parse().unwrap()));
+                None
+            }
+            ("unlimited", _) => {
+                limit(hard);
+                None
+            }
+            (what, _) => {
+                let (platform, app) = open.as_ref().unwrap();
+                loop {
+                    match platform.issue(app, NewToken::named("ci")).await {
+                        Ok(_) if what == "fill" => {}
+                        Ok(_) => break None,
+                        Err(error) => break kind(&error),
+                    }
+                }
+            }
+        };
+        failed.map_or_else(|| "done".to_owned(), |kind| format!("{kind:?}"))
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_lock_that_is_held_too_long_fails_one_change_and_not_the_next() {
+    let file = File::new();
+    let platform = tokens(&file.open().await);
+    let app = platform.create_app("Billing").await.unwrap();
+    let mut other = file.connect().await;
+    for _ in 0..2 {
+        sqlx::raw_sql("BEGIN IMMEDIATE")
+            .execute(&mut other)
+            .await
+            .unwrap();
+        let refused = platform
+            .issue(&app.id, NewToken::named("ci"))
+            .await
+            .unwrap_err();
+        assert_eq!(kind(&refused), Some(StoreErrorKind::Unavailable));
+        sqlx::raw_sql("ROLLBACK").execute(&mut other).await.unwrap();
+        let _issued = platform
+            .issue(&app.id, NewToken::named("ci"))
+            .await
+            .unwrap();
+    }
+    other.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_change_whose_caller_goes_away_leaves_the_next_one_alone() {
+    let file = File::new();
+    for url in [file.url(), "sqlite::memory:".to_owned()] {
+        let store = SqliteStore::open(&url).await.unwrap();
+        let platform = tokens(&store);
+        let app = platform.create_app("Billing").await.unwrap();
+        for patience in 0..50 {
+            let issue = platform.issue(&app.id, NewToken::named("dropped"));
+            // It has begun, and is dropped at a moment that differs.
+            let mut issue = Box::pin(issue);
+            assert!((&mut issue).now_or_never().is_none());
+            let _ = timeout(Duration::from_micros(patience * 20), issue).await;
+            let issued = platform
+                .issue(&app.id, NewToken::named("kept"))
+                .await
+                .unwrap();
+            platform.revoke(issued.record().id).await.unwrap();
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_statement_that_fails_leaves_nothing_half_done() {
+    let file = File::new();
+    let store = file.open().await;
+    let platform = tokens(&store);
+    let app = platform.create_app("Billing").await.unwrap();
+    file.execute(
+        "CREATE TRIGGER broken BEFORE INSERT ON api_tokens BEGIN SELECT RAISE(ROLLBACK, 'on purpose'); END",
+    )
+    .await;
+    assert!(
+        platform
+            .issue(&app.id, NewToken::named("ci"))
+            .await
+            .is_err()
+    );
+    assert!(
+        platform
+            .issue(&app.id, NewToken::named("ci"))
+            .await
+            .is_err()
+    );
+    file.execute("DROP TRIGGER broken").await;
+    let _issued = platform
+        .issue(&app.id, NewToken::named("ci"))
+        .await
+        .unwrap();
+    let all = platform.list(&TokenQuery::default()).await.unwrap();
+    assert_eq!(all.items.len(), 1);
+}

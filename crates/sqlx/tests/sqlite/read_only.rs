@@ -1,0 +1,159 @@
+//! Stores that are opened for reading alone.
+
+use std::{fs, path::Path, process::Command};
+
+use tower_api_tokens::{
+    AppQuery, LifecycleErrorKind, NewToken, StoreError, StoreErrorKind, TokenQuery, TokenRegistry,
+};
+use tower_api_tokens_sqlx::SqliteStore;
+
+use crate::support::{File, Process, answer_lines, message, tokens, url};
+
+#[tokio::test]
+async fn a_store_opened_for_reading_verifies_and_refuses_changes() {
+    let file = File::new();
+    let url = format!("{}?mode=ro", file.url());
+    assert!(SqliteStore::open(&url).await.is_err(), "nothing is created");
+    assert!(!file.path().exists());
+    let writing = tokens(&file.open().await);
+    let app = writing.create_app("Billing").await.unwrap();
+    let issued = writing.issue(&app.id, NewToken::named("ci")).await.unwrap();
+
+    let reading = tokens(&SqliteStore::open(&url).await.unwrap());
+    let presented = issued.token().expose().as_bytes();
+    reading
+        .authenticator()
+        .authenticate(presented)
+        .await
+        .unwrap();
+    let refused = reading
+        .issue(&app.id, NewToken::named("ci"))
+        .await
+        .unwrap_err();
+    assert_eq!(refused.kind(), LifecycleErrorKind::Store);
+    let refused = reading.revoke(issued.record().id).await.unwrap_err();
+    let source = std::error::Error::source(&refused).unwrap();
+    let kind = source.downcast_ref().map(StoreError::kind);
+    assert_eq!(kind, Some(StoreErrorKind::ReadOnly));
+    assert_eq!(
+        writing
+            .list(&TokenQuery::default())
+            .await
+            .unwrap()
+            .items
+            .len(),
+        1
+    );
+    // Requests are served although their uses cannot be recorded.
+    let follower = reading.follow().start().await.unwrap();
+    reading
+        .authenticator()
+        .authenticate(presented)
+        .await
+        .unwrap();
+    assert!(follower.stop().await.is_err());
+}
+
+/// This program as a user who is not root, whom no permission stops.
+#[cfg(unix)]
+fn unprivileged() -> Process {
+    use std::os::unix::process::CommandExt;
+
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    if rustix::process::geteuid().is_root() {
+        command.uid(65534).gid(65534);
+    }
+    Process::start_by(command, "read_only::a_process_that_reads_files")
+}
+
+#[cfg(unix)]
+#[tokio::test]
+#[ignore = "started by other tests"]
+async fn a_process_that_reads_files() {
+    let mut open: Option<SqliteStore> = None;
+    answer_lines(async |line| {
+        if line == "read" {
+            let read = open.as_ref().unwrap().apps(&AppQuery::default()).await;
+            return match read {
+                Ok(apps) => apps.items.len().to_string(),
+                Err(error) => message(&error),
+            };
+        }
+        match SqliteStore::open(&line).await {
+            Ok(store) => {
+                open = Some(store);
+                "opened".to_owned()
+            }
+            Err(error) => format!("{:?} {}", error.kind(), message(&error)),
+        }
+    })
+    .await;
+}
+
+#[cfg(unix)]
+fn set_mode(path: &Path, mode: u32) {
+    use std::os::unix::fs::PermissionsExt;
+
+    fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn a_file_in_a_directory_that_cannot_be_written_is_read_all_the_same() {
+    let file = File::new();
+    let store = file.open().await;
+    tokens(&store).create_app("Billing").await.unwrap();
+    store.close().await;
+    set_mode(&file.path(), 0o644);
+    set_mode(file.directory.path(), 0o555);
+    let mut reader = unprivileged();
+    reader.tell(&format!("{}?mode=ro", file.url()));
+    assert_eq!(reader.answer(), "opened");
+    reader.tell("read");
+    assert_eq!(reader.answer(), "1");
+    // To open it for writing fails, and the message names the way to read it.
+    let mut writer = unprivileged();
+    writer.tell(&file.url());
+    let refused = writer.answer();
+    assert!(
+        refused.starts_with("ReadOnly") && refused.contains("?mode=ro"),
+        "{refused}"
+    );
+    // Once another process changes the file the reader cannot follow, and does not answer from before.
+    set_mode(file.directory.path(), 0o755);
+    tokens(&file.open().await)
+        .create_app("Another")
+        .await
+        .unwrap();
+    reader.tell("read");
+    let refused = reader.answer();
+    assert!(refused.contains("restart this process"), "{refused}");
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn changes_that_are_not_in_the_file_yet_are_never_left_out() {
+    let file = File::new();
+    let store = file.open().await;
+    tokens(&store).create_app("Billing").await.unwrap();
+    // As a crash leaves them: the log holds what the file lacks.
+    let copy = File::new();
+    let left = url(&copy.path());
+    for suffix in ["", "-wal"] {
+        let name = format!("tokens.db{suffix}");
+        fs::copy(
+            file.directory.path().join(&name),
+            copy.directory.path().join(&name),
+        )
+        .unwrap();
+        set_mode(&copy.directory.path().join(&name), 0o644);
+    }
+    set_mode(copy.directory.path(), 0o555);
+    let mut reader = unprivileged();
+    reader.tell(&format!("{left}?mode=ro"));
+    let refused = reader.answer();
+    assert!(refused.contains("tokens.db-wal"), "{refused}");
+    assert!(refused.contains("cannot be written"), "{refused}");
+    set_mode(copy.directory.path(), 0o755);
+    store.close().await;
+}

@@ -1,0 +1,363 @@
+//! Rows that cannot be read take no other with them, and are not written in the first place.
+
+use std::{
+    io::{self, Write},
+    sync::{Arc, Mutex},
+};
+
+use jiff::Timestamp;
+use sqlx::{Connection, Row, SqliteConnection, sqlite::SqliteConnectOptions};
+use tower_api_tokens::{
+    AppQuery, AuditLog, AuditQuery, ChangeLog, NewToken, StoreErrorKind, TokenQuery, TokenRegistry,
+    TokenStore, Usage, UsageLog,
+};
+use tower_api_tokens_sqlx::SqliteStore;
+
+use crate::support::{DEADLINE, File, tokens};
+
+const NOW: Timestamp = Timestamp::UNIX_EPOCH;
+
+/// Writes what the triggers that check refuse, as a version without them did.
+async fn execute_unchecked(file: &File, statements: &str) {
+    let options = SqliteConnectOptions::new()
+        .filename(file.path())
+        .foreign_keys(false);
+    let mut connection = SqliteConnection::connect_with(&options).await.unwrap();
+    let checks = sqlx::query("SELECT name, sql FROM sqlite_schema WHERE name LIKE '%check%'")
+        .fetch_all(&mut connection)
+        .await
+        .unwrap();
+    let mut all = "BEGIN IMMEDIATE;".to_owned();
+    for check in &checks {
+        all += &format!("DROP TRIGGER {};", check.get::<&str, _>(0));
+    }
+    all += statements;
+    for check in &checks {
+        all += &format!(";{}", check.get::<&str, _>(1));
+    }
+    sqlx::raw_sql(sqlx::AssertSqlSafe(all + ";COMMIT"))
+        .execute(&mut connection)
+        .await
+        .unwrap();
+    connection.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_damaged_row_is_an_error_for_itself_alone() {
+    for damage in [
+        "mask = 'no ellipsis'",
+        "scopes = 'a\"b'",
+        "name = CAST(x'ff' AS TEXT)",
+        "uses = -1",
+        "app_id = 'bad'",
+    ] {
+        let file = File::new();
+        let store = file.open().await;
+        let platform = tokens(&store);
+        let app = platform.create_app("Billing").await.unwrap();
+        let mut issued = Vec::new();
+        for name in ["a", "b", "bad", "c", "d"] {
+            let token = platform
+                .issue(&app.id, NewToken::named(name))
+                .await
+                .unwrap();
+            issued.push(token.record().clone());
+        }
+        execute_unchecked(
+            &file,
+            &format!(
+                "INSERT INTO api_token_apps VALUES ('bad', CAST(x'ff' AS TEXT), 0, NULL);
+                 UPDATE api_tokens SET {damage} WHERE name = 'bad'"
+            ),
+        )
+        .await;
+        let error = store.find(&issued[2].digest).await.unwrap_err();
+        assert_eq!(error.kind(), StoreErrorKind::Corrupt, "{damage}");
+        let bad = issued.remove(2);
+        issued.sort_by_key(|token| std::cmp::Reverse(token.id));
+        for token in &issued {
+            let found = store.find(&token.digest).await.unwrap();
+            assert_eq!(found.record.as_ref(), Some(token));
+        }
+        for limit in 1..=6 {
+            let (mut query, mut listed) = (TokenQuery::default().limit(limit), Vec::new());
+            loop {
+                let page = store.tokens(&query, NOW).await.unwrap();
+                listed.extend(page.items);
+                let Some(next) = page.next else { break };
+                query = query.after(next);
+            }
+            assert_eq!(listed, issued, "{damage}, {limit} a page");
+            let (mut after, mut listed, mut unreadable) = (None, Vec::new(), Vec::new());
+            loop {
+                let page = store.live(after, limit, NOW).await.unwrap();
+                assert_eq!(page.position, store.revision().await.unwrap(), "{damage}");
+                unreadable.extend(page.unreadable);
+                listed.extend(page.tokens);
+                after = page.next;
+                if after.is_none() {
+                    break;
+                }
+            }
+            assert_eq!(listed, issued, "{damage}, {limit} a page");
+            assert_eq!(unreadable, [bad.digest], "{damage}, {limit} a page");
+        }
+        // It can be revoked by hand, and its uses take nothing from those of others.
+        let usages = [&bad, &issued[0]].map(|token| Usage::new(token.id, NOW, 1));
+        store.record_usage(&usages).await.unwrap();
+        let used = store.find(&issued[0].digest).await.unwrap().record.unwrap();
+        assert_eq!(used.uses, 1, "{damage}");
+    }
+}
+
+#[tokio::test]
+async fn listings_go_past_apps_and_events_that_cannot_be_read() {
+    let file = File::new();
+    let store = file.open().await;
+    let platform = tokens(&store);
+    for name in ["one", "two", "three"] {
+        platform.create_app(name).await.unwrap();
+    }
+    let apps = store.apps(&AppQuery::default()).await.unwrap().items;
+    assert_eq!(apps.len(), 3);
+    execute_unchecked(
+        &file,
+        "INSERT INTO api_token_apps VALUES
+         (' first', 'a', 0, NULL), ('0', CAST(x'ff' AS TEXT), 0, NULL), ('1' || char(0), 'a', 0, NULL),
+         ('zz/', 'a', 0, NULL), ('zzz?', 'a', 0, NULL), ('é', 'a', 0, NULL)",
+    )
+    .await;
+    for limit in 1..=4 {
+        let (mut query, mut listed) = (AppQuery::default().limit(limit), Vec::new());
+        loop {
+            let page = store.apps(&query).await.unwrap();
+            listed.extend(page.items);
+            let Some(next) = page.next else { break };
+            query = query.after(next);
+        }
+        assert_eq!(listed, apps, "{limit} a page");
+    }
+    execute_unchecked(
+        &file,
+        "INSERT INTO api_token_audit VALUES
+         (zeroblob(16), 0, 'ada', 'no such action', NULL, NULL, 'done'),
+         (x'ffffffffffffffffffffffffffffffff', 0, 'ada', 'app.create', 'no/app', NULL, 'done')",
+    )
+    .await;
+    let (mut query, mut events) = (AuditQuery::default().limit(1), 0);
+    let reading = async {
+        loop {
+            let page = store.events(&query).await.unwrap();
+            events += page.items.len();
+            let Some(next) = page.next else { break events };
+            query = query.clone().after(next);
+        }
+    };
+    let readable = tokio::time::timeout(DEADLINE, reading).await.unwrap();
+    assert_eq!(readable, 0);
+}
+
+#[tokio::test]
+async fn what_cannot_be_read_again_is_not_written() {
+    let file = File::new();
+    let store = file.open().await;
+    tokens(&store).create_app("Billing").await.unwrap();
+    let mut connection = file.connect().await;
+    let long = format!("'{}'", "x".repeat(129));
+    let head = format!("'{}…'", "x".repeat(25));
+    let token = |mask: &str, name: &str, scopes: &str, uses: &str| {
+        format!(
+            "INSERT INTO api_tokens (id, digest, mask, app_id, name, scopes, created_at, uses) \
+             SELECT randomblob(16), randomblob(32), {mask}, id, {name}, {scopes}, 0, {uses} FROM api_token_apps"
+        )
+    };
+    let mut good = vec![
+        token("'…'", "'n'", "''", "0"),
+        token("'acme_…1234'", "'Zoë 🚀'", "'read write:all'", "7"),
+        token(
+            "'…'",
+            "' n '",
+            &format!("'{}'", ["a".repeat(128), "b".repeat(128)].join(" ")),
+            "0",
+        ),
+    ];
+    let mut bad = Vec::new();
+    for mask in [
+        "'abc'",
+        "''",
+        "'a…b…'",
+        "'…a…'",
+        "'…12345'",
+        "'ä…'",
+        "'a b…'",
+        "'…' || char(0)",
+        "'a' || char(10) || '…'",
+        "'…' || char(127)",
+        &head,
+    ] {
+        bad.push(token(mask, "'n'", "''", "0"));
+        bad.push(format!("UPDATE api_tokens SET mask = {mask}"));
+    }
+    for name in ["''", "zeroblob(1)"] {
+        bad.push(token("'…'", name, "''", "0"));
+        bad.push(format!("UPDATE api_tokens SET name = {name}"));
+        bad.push(format!("UPDATE api_token_apps SET name = {name}"));
+    }
+    for scopes in [
+        "'a\"b'",
+        "'a\\b'",
+        "'é'",
+        "'a' || char(9)",
+        "char(0)",
+        "'a ' || char(0)",
+        "char(127)",
+        &long,
+    ] {
+        bad.push(token("'…'", "'n'", scopes, "0"));
+        bad.push(format!("UPDATE api_tokens SET scopes = {scopes}"));
+    }
+    bad.push(token("'…'", "'n'", "''", "-1"));
+    bad.push("UPDATE api_tokens SET uses = -1".to_owned());
+    for id in [
+        "''",
+        "'.a'",
+        "'-a'",
+        "'a b'",
+        "'a/b'",
+        "'ä'",
+        "'a' || char(10)",
+        "'a' || char(0)",
+        "'a%62'",
+    ] {
+        bad.push(format!(
+            "INSERT INTO api_token_apps VALUES ({id}, 'a', 0, NULL)"
+        ));
+        bad.push(format!("UPDATE api_token_apps SET id = {id}"));
+        bad.push(format!(
+            "PRAGMA foreign_keys = OFF; UPDATE api_tokens SET app_id = {id}"
+        ));
+    }
+    for id in ["'42'", "'a.b-c~d_e'", &format!("'{}'", "x".repeat(40))] {
+        good.push(format!(
+            "INSERT INTO api_token_apps VALUES ({id}, 'a', 0, NULL)"
+        ));
+    }
+    for statement in good {
+        let executed = sqlx::raw_sql(sqlx::AssertSqlSafe(statement.clone()));
+        executed
+            .execute(&mut connection)
+            .await
+            .unwrap_or_else(|error| panic!("{statement}: {error}"));
+    }
+    for statement in bad {
+        let executed = sqlx::raw_sql(sqlx::AssertSqlSafe(statement.clone()));
+        assert!(
+            executed.execute(&mut connection).await.is_err(),
+            "{statement}"
+        );
+    }
+    // Whatever was let through is read.
+    let rows = store
+        .tokens(&TokenQuery::default(), NOW)
+        .await
+        .unwrap()
+        .items;
+    assert_eq!(rows.len(), 3);
+}
+
+#[tokio::test]
+async fn uses_are_saturated_and_an_extreme_takes_nothing_from_others() {
+    for url in ["file", "sqlite::memory:"] {
+        let file = File::new();
+        let store = match url {
+            "file" => file.open().await,
+            url => SqliteStore::open(url).await.unwrap(),
+        };
+        let platform = tokens(&store);
+        let app = platform.create_app("Billing").await.unwrap();
+        let mut issued = Vec::new();
+        for name in ["a", "b", "c"] {
+            let token = platform
+                .issue(&app.id, NewToken::named(name))
+                .await
+                .unwrap();
+            issued.push(token.record().clone());
+        }
+        let extremes = [
+            (i64::MAX.unsigned_abs(), Timestamp::MAX),
+            (u64::MAX, Timestamp::MIN),
+            (0, NOW),
+        ];
+        let usages: Vec<_> = issued
+            .iter()
+            .zip(extremes)
+            .map(|(token, (uses, at))| Usage::new(token.id, at, uses))
+            .collect();
+        for _ in 0..3 {
+            store.record_usage(&usages).await.unwrap();
+        }
+        let one_more: Vec<_> = issued
+            .iter()
+            .map(|token| Usage::new(token.id, NOW, 1))
+            .collect();
+        store.record_usage(&one_more).await.unwrap();
+        let mut recorded = Vec::new();
+        for token in &issued {
+            let found = store.find(&token.digest).await.unwrap().record.unwrap();
+            recorded.push((found.uses, found.last_used_at));
+        }
+        let most = i64::MAX.unsigned_abs();
+        assert_eq!(recorded[0].0, most);
+        assert!(recorded[0].1.unwrap() > NOW);
+        assert_eq!(recorded[1..], [(most, Some(NOW)), (1, Some(NOW))]);
+    }
+}
+
+/// Keeps what is logged.
+#[derive(Clone, Default)]
+struct Written(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Written {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn a_row_that_is_left_out_is_reported_by_its_identifier_alone() {
+    let file = File::new();
+    let store = file.open().await;
+    let platform = tokens(&store);
+    let app = platform.create_app("Billing").await.unwrap();
+    let issued = platform
+        .issue(&app.id, NewToken::named("ci"))
+        .await
+        .unwrap();
+    execute_unchecked(&file, "UPDATE api_tokens SET mask = 'acme_secret'").await;
+    let written = Written::default();
+    let writer = written.clone();
+    let subscriber = tracing_subscriber::fmt()
+        .with_ansi(false)
+        .with_max_level(tracing::Level::WARN)
+        .with_writer(move || writer.clone())
+        .finish();
+    let watching = tracing::subscriber::set_default(subscriber);
+    let page = store.tokens(&TokenQuery::default(), NOW).await.unwrap();
+    drop(watching);
+    assert!(page.items.is_empty());
+    let written = String::from_utf8(written.0.lock().unwrap().clone()).unwrap();
+    assert_eq!(written.lines().count(), 1, "{written}");
+    assert!(
+        written.contains("WARN") && written.contains("api_tokens"),
+        "{written}"
+    );
+    assert!(
+        written.contains(&issued.record().id.to_string()),
+        "{written}"
+    );
+    assert!(!written.contains("secret"), "{written}");
+}

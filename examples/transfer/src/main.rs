@@ -1,0 +1,223 @@
+//! Moves apps and tokens from one place to another.
+//!
+//! `cargo run -p transfer -- --from sqlite://tokens.db --to tokens.jsonl` writes a file, and with
+//! the two exchanged reads it. A place is a store (`sqlite://…`, `postgres://…`), a file, or `-` for
+//! standard input or output; from store to store it goes without a file between. What was interrupted
+//! is finished by running it again.
+
+use std::{error::Error, process::ExitCode, time::Duration};
+
+use clap::Parser;
+use indicatif::{ProgressBar, ProgressStyle};
+use tokio::{
+    fs::{File, OpenOptions},
+    io::{self, AsyncBufRead, AsyncWrite, BufReader},
+};
+use tower_api_tokens::{
+    TokenRegistry,
+    transfer::{Completeness, Export, Import, ImportReport, Progress},
+};
+use tower_api_tokens_sqlx::{PostgresStore, SqliteStore};
+
+const NO_STORE: &str = "a store is `sqlite://path` or `postgres://user:password@host/database`";
+
+/// Moves apps and tokens from one place to another.
+#[derive(Parser)]
+struct Arguments {
+    /// A store, a file, or `-` for standard input.
+    #[arg(long, value_name = "PLACE")]
+    from: String,
+    /// A store, a file that is not there yet, or `-` for standard output.
+    #[arg(long, value_name = "PLACE")]
+    to: String,
+    /// A file for the bad lines, which is not there yet.
+    #[arg(long, value_name = "FILE")]
+    rejects: Option<String>,
+    /// Stop at the first bad line.
+    #[arg(long)]
+    stop: bool,
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    match transfer(&Arguments::parse()).await {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("{}", with_causes(&*error));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Does what is asked for, and returns whether all went in.
+async fn transfer(arguments: &Arguments) -> Result<bool, Box<dyn Error>> {
+    let (from, to) = (arguments.from.as_str(), arguments.to.as_str());
+    match (is_store(from), is_store(to)) {
+        (true, true) => {
+            let from = open(from, true).await?;
+            let (writer, reader) = io::duplex(1 << 16);
+            let export = Export::new(&*from).run(writer);
+            let import = import(arguments, BufReader::new(reader), None);
+            let (exported, imported) = tokio::join!(export, import);
+            let all_went_in = imported?;
+            exported?;
+            Ok(all_went_in)
+        }
+        (true, false) => {
+            let from = open(from, true).await?;
+            if to == "-" {
+                export(&*from, io::stdout()).await?;
+            } else {
+                let mut file = create(to).await?;
+                export(&*from, &mut file).await?;
+                file.sync_all().await?;
+            }
+            Ok(true)
+        }
+        (false, true) if from == "-" => import(arguments, BufReader::new(io::stdin()), None).await,
+        (false, true) => {
+            let file = File::open(from)
+                .await
+                .map_err(|error| about("--from", &error))?;
+            let length = file.metadata().await?.len();
+            import(arguments, BufReader::new(file), Some(length)).await
+        }
+        (false, false) => {
+            Err(format!("one of the two places has to be a store; {NO_STORE}").into())
+        }
+    }
+}
+
+async fn export(
+    store: &dyn TokenRegistry,
+    file: impl AsyncWrite + Unpin + Send,
+) -> Result<(), Box<dyn Error>> {
+    let bar = bar(None);
+    let export = Export::new(store).on_progress(|progress| show(&bar, progress));
+    let report = export.run(file).await?;
+    bar.finish_and_clear();
+    eprintln!("exported {} apps and {} tokens", report.apps, report.tokens);
+    Ok(())
+}
+
+/// Imports, and returns whether all went in.
+async fn import(
+    arguments: &Arguments,
+    file: impl AsyncBufRead + Unpin + Send,
+    length: Option<u64>,
+) -> Result<bool, Box<dyn Error>> {
+    let store = open(&arguments.to, false).await?;
+    let mut rejects = match &arguments.rejects {
+        Some(path) => Some(create(path).await?),
+        None => None,
+    };
+    let bar = bar(length);
+    let mut import = Import::new(&*store)
+        .actor("transfer example")
+        .on_fault(|fault| bar.suspend(|| eprintln!("{fault}")))
+        .on_progress(|progress| show(&bar, progress));
+    if arguments.stop {
+        import = import.stop_at_fault();
+    }
+    if let Some(rejects) = &mut rejects {
+        import = import.rejects(rejects);
+    }
+    let report = import.run(file).await?;
+    bar.finish_and_clear();
+    tell(&report);
+    Ok(report.faults() == 0 && report.completeness != Completeness::Incomplete)
+}
+
+fn tell(report: &ImportReport) {
+    let ImportReport {
+        read,
+        inserted,
+        already_there,
+        refused,
+        conflicts,
+        ..
+    } = report;
+    eprintln!(
+        "read {read} records: {inserted} inserted, {already_there} already there, \
+         {refused} refused, {conflicts} in conflict"
+    );
+    match report.completeness {
+        Completeness::Incomplete => eprintln!("the file was cut off, or lines of it were lost"),
+        Completeness::Stopped => eprintln!("stopped at a bad line"),
+        _ => {}
+    }
+}
+
+fn is_store(place: &str) -> bool {
+    place.contains("://") || place.starts_with("sqlite:")
+}
+
+/// Opens a store; one that is only read has to be there. Its URL may hold a password, so an error does
+/// not repeat it.
+async fn open(url: &str, reads: bool) -> Result<Box<dyn TokenRegistry>, Box<dyn Error>> {
+    let argument = if reads { "--from" } else { "--to" };
+    let opened = match url.split(':').next() {
+        Some("sqlite") if reads && !url.contains('?') => {
+            SqliteStore::open(&format!("{url}?mode=ro"))
+                .await
+                .map(boxed)
+        }
+        Some("sqlite") => SqliteStore::open(url).await.map(boxed),
+        Some("postgres" | "postgresql") => {
+            let store = PostgresStore::builder(url);
+            let store = if reads { store.read_only() } else { store };
+            store.connect().await.map(boxed)
+        }
+        _ => return Err(format!("{argument}: {NO_STORE}").into()),
+    };
+    opened.map_err(|error| about(argument, &error))
+}
+
+fn boxed(store: impl TokenRegistry) -> Box<dyn TokenRegistry> {
+    Box::new(store)
+}
+
+/// A new file, for its owner alone.
+async fn create(path: &str) -> Result<File, Box<dyn Error>> {
+    let mut options = OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    options.mode(0o600);
+    let file = options.open(path).await;
+    file.map_err(|error| about(path, &error))
+}
+
+fn about(what: &str, error: &dyn Error) -> Box<dyn Error> {
+    format!("{what}: {}", with_causes(error)).into()
+}
+
+fn with_causes(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text += &format!(": {error}");
+        cause = error.source();
+    }
+    text
+}
+
+/// A bar on standard error, shown on a terminal only.
+fn bar(length: Option<u64>) -> ProgressBar {
+    let bar = match length {
+        Some(length) => ProgressBar::new(length),
+        None => ProgressBar::new_spinner(),
+    };
+    let template = match length {
+        Some(_) => "{bar:40} {bytes}/{total_bytes} {msg} {eta}",
+        None => "{spinner} {bytes} {msg} {elapsed}",
+    };
+    bar.set_style(ProgressStyle::with_template(template).unwrap_or(ProgressStyle::default_bar()));
+    bar.enable_steady_tick(Duration::from_millis(100));
+    bar
+}
+
+fn show(bar: &ProgressBar, progress: Progress) {
+    bar.set_position(progress.bytes);
+    bar.set_message(format!("{} lines", progress.lines));
+}
