@@ -182,7 +182,31 @@ impl fmt::Debug for SqliteStore {
 
 #[cfg(test)]
 mod tests {
+    use tower_api_tokens::StoreErrorKind;
+
     use super::*;
+
+    /// A change that panics has failed, is not made, and stands in the way of no other.
+    #[tokio::test]
+    async fn a_change_that_panics_leaves_nothing_behind() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = format!("sqlite://{}", directory.path().join("tokens.db").display());
+        for url in ["sqlite::memory:", &file] {
+            let store = SqliteStore::open(url).await.unwrap();
+            let insert = "INSERT INTO api_token_apps (id, name, created_at) VALUES ('a', 'A', 0)";
+            let failed = store.write::<(), _>(move |connection| {
+                Box::pin(async move {
+                    writer::execute(connection, insert).await?;
+                    panic!("in the midst of a change")
+                })
+            });
+            let error = failed.await.unwrap_err();
+            assert_eq!(error.kind(), StoreErrorKind::Unavailable, "{url}");
+            let made = store.write(move |connection| Box::pin(writer::execute(connection, insert)));
+            made.await.unwrap();
+            store.close().await;
+        }
+    }
 
     /// A caller may open, copy and restore in a task of its own.
     #[test]
