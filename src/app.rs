@@ -8,6 +8,7 @@ use thiserror::Error;
 
 use crate::{
     entropy::{Entropy, EntropyError},
+    text::serde_text,
     token::uuid_v7,
 };
 
@@ -87,6 +88,8 @@ impl FromStr for AppId {
     }
 }
 
+serde_text!(AppId, "app id");
+
 /// The text is not an app's identifier.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 #[error(
@@ -96,7 +99,14 @@ impl FromStr for AppId {
 pub struct AppIdError;
 
 /// An app as a store keeps it.
+///
+/// With feature `serde` it is serialized with the fields below, by their names.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Deserialize, serde::Serialize),
+    serde(deny_unknown_fields)
+)]
 #[non_exhaustive]
 pub struct AppRecord {
     /// The app's identifier.

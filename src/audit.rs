@@ -9,7 +9,9 @@ use uuid::Uuid;
 use crate::{
     app::AppId,
     entropy::{Entropy, EntropyError},
+    text::serde_text,
     token::{TokenId, uuid_v7},
+    words::{WordError, words},
 };
 
 /// The identifier of an audit event: a UUID of version 7, so that events sort by their time.
@@ -52,16 +54,33 @@ impl fmt::Debug for AuditEventId {
 }
 
 impl FromStr for AuditEventId {
-    type Err = AuditTextError;
+    type Err = AuditEventIdError;
 
-    fn from_str(text: &str) -> Result<Self, AuditTextError> {
-        Uuid::try_parse(text).map(Self).map_err(|_| AuditTextError)
+    fn from_str(text: &str) -> Result<Self, AuditEventIdError> {
+        Uuid::try_parse(text)
+            .map(Self)
+            .map_err(|_| AuditEventIdError)
     }
 }
 
+serde_text!(AuditEventId, "audit event id");
+
+/// The text is not an audit event's identifier.
+#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
+#[error("not an audit event id: give a UUID, like `0198c9d2-8f6a-7cc1-9a43-3f2b8d1c5e77`")]
+#[non_exhaustive]
+pub struct AuditEventIdError;
+
 /// One thing that was done, or was tried and refused. It holds nothing of a token but its public
 /// handle.
+///
+/// With feature `serde` it is serialized with the fields below, by their names.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Deserialize, serde::Serialize),
+    serde(deny_unknown_fields)
+)]
 #[non_exhaustive]
 pub struct AuditEvent {
     /// The event's identifier.
@@ -70,6 +89,7 @@ pub struct AuditEvent {
     pub at: Timestamp,
     /// Who did it, as the guard or the command line knows them; at most
     /// [`MAX_ACTOR_LEN`](Self::MAX_ACTOR_LEN) bytes.
+    #[cfg_attr(feature = "serde", serde(deserialize_with = "bounded::actor"))]
     pub actor: String,
     /// What was done.
     pub action: AuditAction,
@@ -78,6 +98,7 @@ pub struct AuditEvent {
     /// The token that it was done to: for an issue the new token, for a rotation the old one.
     pub token: Option<TokenId>,
     /// What came of it.
+    #[cfg_attr(feature = "serde", serde(deserialize_with = "bounded::outcome"))]
     pub outcome: AuditOutcome,
 }
 
@@ -100,12 +121,6 @@ impl AuditEvent {
         action: AuditAction,
         outcome: AuditOutcome,
     ) -> Self {
-        let outcome = match outcome {
-            AuditOutcome::Refused(reason) => {
-                AuditOutcome::Refused(one_line(&reason, Self::MAX_REASON_LEN))
-            }
-            done => done,
-        };
         Self {
             id,
             at,
@@ -113,8 +128,27 @@ impl AuditEvent {
             action,
             app: None,
             token: None,
-            outcome,
+            outcome: outcome.bounded(),
         }
+    }
+}
+
+/// What is read is bounded as it is by [`AuditEvent::new`].
+#[cfg(feature = "serde")]
+mod bounded {
+    use serde::{Deserialize, Deserializer};
+
+    use super::{AuditEvent, AuditOutcome, one_line};
+
+    pub(super) fn actor<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+        let actor = String::deserialize(deserializer)?;
+        Ok(one_line(&actor, AuditEvent::MAX_ACTOR_LEN))
+    }
+
+    pub(super) fn outcome<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<AuditOutcome, D::Error> {
+        AuditOutcome::deserialize(deserializer).map(AuditOutcome::bounded)
     }
 }
 
@@ -127,69 +161,44 @@ pub fn one_line(text: &str, max_len: usize) -> String {
     text.chars().map(visible).collect()
 }
 
-macro_rules! actions {
-    ($($(#[doc = $doc:literal])* $action:ident = $text:literal,)*) => {
-        /// What is done to apps and tokens.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-        #[non_exhaustive]
-        pub enum AuditAction {
-            $($(#[doc = $doc])* $action,)*
-        }
-
-        impl AuditAction {
-            /// Every action.
-            pub const ALL: &[Self] = &[$(Self::$action),*];
-
-            /// The action's name, as it is stored and shown.
-            #[must_use]
-            pub const fn as_str(self) -> &'static str {
-                match self {
-                    $(Self::$action => $text,)*
-                }
-            }
-        }
-    };
-}
-
-actions! {
+/// What is done to apps and tokens. Its text is a name like `token.issue`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum AuditAction {
     /// An app is created.
-    CreateApp = "app.create",
+    CreateApp,
     /// An app is disabled.
-    DisableApp = "app.disable",
+    DisableApp,
     /// An app is enabled again.
-    EnableApp = "app.enable",
+    EnableApp,
     /// A token is issued.
-    IssueToken = "token.issue",
+    IssueToken,
     /// A token is renamed.
-    RenameToken = "token.rename",
+    RenameToken,
     /// A token is rotated.
-    RotateToken = "token.rotate",
+    RotateToken,
     /// A token is revoked.
-    RevokeToken = "token.revoke",
-    /// Tokens that have ended are purged.
-    PurgeTokens = "token.purge",
+    RevokeToken,
+    /// Expired and revoked tokens are purged.
+    PurgeTokens,
     /// Tokens are imported.
-    ImportTokens = "token.import",
+    ImportTokens,
     /// Every node is made to clear its cache.
+    ClearCaches,
+}
+
+words!(AuditAction, "audit action", {
+    CreateApp = "app.create",
+    DisableApp = "app.disable",
+    EnableApp = "app.enable",
+    IssueToken = "token.issue",
+    RenameToken = "token.rename",
+    RotateToken = "token.rotate",
+    RevokeToken = "token.revoke",
+    PurgeTokens = "token.purge",
+    ImportTokens = "token.import",
     ClearCaches = "cache.clear",
-}
-
-impl fmt::Display for AuditAction {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.as_str())
-    }
-}
-
-impl FromStr for AuditAction {
-    type Err = AuditTextError;
-
-    fn from_str(text: &str) -> Result<Self, AuditTextError> {
-        let mut actions = Self::ALL.iter().copied();
-        actions
-            .find(|action| action.as_str() == text)
-            .ok_or(AuditTextError)
-    }
-}
+});
 
 /// What came of an action.
 ///
@@ -205,6 +214,15 @@ pub enum AuditOutcome {
 
 const REFUSED: &str = "refused: ";
 
+impl AuditOutcome {
+    fn bounded(self) -> Self {
+        match self {
+            Self::Refused(reason) => Self::Refused(one_line(&reason, AuditEvent::MAX_REASON_LEN)),
+            done => done,
+        }
+    }
+}
+
 impl fmt::Display for AuditOutcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -215,37 +233,33 @@ impl fmt::Display for AuditOutcome {
 }
 
 impl FromStr for AuditOutcome {
-    type Err = AuditTextError;
+    type Err = WordError;
 
-    fn from_str(text: &str) -> Result<Self, AuditTextError> {
+    fn from_str(text: &str) -> Result<Self, WordError> {
         match (text, text.strip_prefix(REFUSED)) {
             ("done", _) => Ok(Self::Done),
             (_, Some(reason)) => Ok(Self::Refused(reason.to_owned())),
-            _ => Err(AuditTextError),
+            _ => Err(WordError::new("audit outcome", ["done", "refused: …"])),
         }
     }
 }
 
-/// The text is not that of a part of an audit event.
-#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
-#[error("not a part of an audit event that this version knows")]
-#[non_exhaustive]
-pub struct AuditTextError;
+serde_text!(AuditOutcome, "audit outcome");
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn every_action_and_outcome_reads_back() {
-        for action in AuditAction::ALL {
-            assert_eq!(action.as_str().parse(), Ok(*action));
-        }
+    fn an_outcome_reads_back() {
         for outcome in [AuditOutcome::Done, AuditOutcome::Refused("revoked".into())] {
             assert_eq!(outcome.to_string().parse(), Ok(outcome));
         }
-        assert_eq!("token.steal".parse::<AuditAction>(), Err(AuditTextError));
-        assert_eq!("perhaps".parse::<AuditOutcome>(), Err(AuditTextError));
+        let error = "perhaps".parse::<AuditOutcome>().unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "unknown audit outcome; expected `done` or `refused: …`"
+        );
     }
 
     #[test]

@@ -39,6 +39,7 @@ use crate::{
     principal::AppPrincipal,
     rejection::Rejection,
     telemetry::{self, Needs},
+    words::words,
 };
 
 /// The request has no principal to extract.
@@ -59,7 +60,7 @@ enum Absence {
     LayerMissing,
 }
 
-/// What is absent when a principal cannot be extracted.
+/// What is absent when a principal cannot be extracted. Its text is a word like `layer_missing`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum AppPrincipalRejectionKind {
@@ -68,6 +69,11 @@ pub enum AppPrincipalRejectionKind {
     /// There is no layer around this route: 500.
     LayerMissing,
 }
+
+words!(AppPrincipalRejectionKind, "kind of rejection", {
+    Anonymous = "anonymous",
+    LayerMissing = "layer_missing",
+});
 
 impl AppPrincipalRejection {
     fn of(parts: &Parts) -> Self {

@@ -255,10 +255,12 @@ pub mod store;
 mod telemetry;
 #[cfg(feature = "testing")]
 pub mod testing;
+mod text;
 mod time;
 mod token;
 #[cfg(feature = "transfer")]
 pub mod transfer;
+mod words;
 
 #[cfg(all(
     any(doc, doctest),
@@ -269,7 +271,7 @@ pub mod transfer;
 pub mod guide;
 
 pub use app::{AppId, AppIdError, AppRecord};
-pub use audit::{AuditAction, AuditEvent, AuditEventId, AuditOutcome, AuditTextError, one_line};
+pub use audit::{AuditAction, AuditEvent, AuditEventId, AuditEventIdError, AuditOutcome, one_line};
 pub use authenticator::{Authenticator, AuthenticatorBuilder, Follower, FollowerBuilder, Stats};
 pub use clock::{Clock, SystemClock};
 pub use entropy::{Entropy, EntropyError, SystemEntropy};
@@ -288,13 +290,15 @@ pub use rejection::{Rejection, RejectionKind};
 pub use scope::{Scope, ScopeError, ScopeSet};
 #[doc(inline)]
 pub use store::{
-    Answer, AppQuery, Applied, AuditLog, AuditQuery, BoundKey, Change, ChangeLog, Changes,
-    LivePage, LoggedChange, MemoryStore, Mutation, Op, Page, PageSize, Plan, Repeated, Replacement,
-    Revision, Snapshot, StoreError, StoreErrorKind, TokenQuery, TokenRegistry, TokenRegistryExt,
-    TokenStore, TokenTarget, Usage, UsageLog, UsedKey, Write,
+    Answer, AppQuery, Applied, AuditLog, AuditQuery, BoundKey, Change, ChangeLog, ChangeLogStreams,
+    Changes, LivePage, LoggedChange, MemoryStore, Mutation, Op, Page, PageSize, Plan, Repeated,
+    Replacement, Revision, Snapshot, StoreError, StoreErrorKind, TokenQuery, TokenRegistry,
+    TokenRegistryExt, TokenRegistryStreams, TokenStore, TokenTarget, Usage, UsageLog, UsedKey,
+    Write,
 };
 pub use time::{TimeError, end_of_day, parse_expiry, parse_instant};
 pub use token::{
     ApiToken, DigestError, MaskError, MaskedToken, PrefixError, TokenDigest, TokenFormat, TokenId,
     TokenIdError,
 };
+pub use words::WordError;

@@ -7,10 +7,21 @@ use crate::{
     app::AppRecord,
     scope::ScopeSet,
     token::{MaskedToken, TokenDigest, TokenId},
+    words::words,
 };
 
 /// A token as a store keeps it. It holds no plaintext.
+///
+/// With feature `serde` it is serialized with the fields below, by their names, the digest in
+/// hexadecimal and the scopes as one text. Whoever reads that can try guesses against the digest: keep
+/// it as you keep the store, and show people something else. A record with a field that this version
+/// does not know is refused, because the field may restrict the token.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Deserialize, serde::Serialize),
+    serde(deny_unknown_fields)
+)]
 #[non_exhaustive]
 pub struct TokenRecord {
     /// The public handle of the token.
@@ -39,7 +50,7 @@ pub struct TokenRecord {
     pub uses: u64,
 }
 
-/// Whether a token is admitted, and if not, why.
+/// Whether a token is admitted, and if not, why. Its text is a word like `app_disabled`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum TokenStatus {
@@ -52,6 +63,13 @@ pub enum TokenStatus {
     /// The token's app is disabled.
     AppDisabled,
 }
+
+words!(TokenStatus, "token status", {
+    Live = "live",
+    Revoked = "revoked",
+    Expired = "expired",
+    AppDisabled = "app_disabled",
+});
 
 impl TokenRecord {
     /// A live token that does not expire and has no scopes.

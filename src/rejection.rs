@@ -4,6 +4,7 @@ use std::{fmt, sync::Arc};
 
 use crate::{
     app::AppId, challenge, record::TokenStatus, scope::ScopeSet, store::StoreError, token::TokenId,
+    words::words,
 };
 
 /// Why a request was refused.
@@ -30,7 +31,8 @@ struct Known {
     source: Option<Arc<StoreError>>,
 }
 
-/// The kinds of [`Rejection`].
+/// The kinds of [`Rejection`]. The text of a kind is a word for logs and metrics, like
+/// `revoked_token`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum RejectionKind {
@@ -59,47 +61,22 @@ pub enum RejectionKind {
 }
 
 impl RejectionKind {
-    /// Every kind, in the order of their declaration.
-    pub(crate) const ALL: [Self; Self::COUNT] = [
-        Self::MissingCredential,
-        Self::MalformedCredential,
-        Self::WrongFormat,
-        Self::UnknownToken,
-        Self::RevokedToken,
-        Self::ExpiredToken,
-        Self::DisabledApp,
-        Self::InsufficientScope,
-        Self::StoreFailure,
-        Self::StoreTimeout,
-        Self::Overload,
-    ];
-
-    pub(crate) const COUNT: usize = 11;
-
-    /// The kind as a word for logs and metrics, like `revoked_token`.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::MissingCredential => "missing_credential",
-            Self::MalformedCredential => "malformed_credential",
-            Self::WrongFormat => "wrong_format",
-            Self::UnknownToken => "unknown_token",
-            Self::RevokedToken => "revoked_token",
-            Self::ExpiredToken => "expired_token",
-            Self::DisabledApp => "disabled_app",
-            Self::InsufficientScope => "insufficient_scope",
-            Self::StoreFailure => "store_failure",
-            Self::StoreTimeout => "store_timeout",
-            Self::Overload => "overload",
-        }
-    }
+    pub(crate) const COUNT: usize = Self::ALL.len();
 }
 
-impl fmt::Display for RejectionKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.as_str())
-    }
-}
+words!(RejectionKind, "kind of rejection", {
+    MissingCredential = "missing_credential",
+    MalformedCredential = "malformed_credential",
+    WrongFormat = "wrong_format",
+    UnknownToken = "unknown_token",
+    RevokedToken = "revoked_token",
+    ExpiredToken = "expired_token",
+    DisabledApp = "disabled_app",
+    InsufficientScope = "insufficient_scope",
+    StoreFailure = "store_failure",
+    StoreTimeout = "store_timeout",
+    Overload = "overload",
+});
 
 /// Where a request without a credential seems to carry a token that is not read there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -5,6 +5,8 @@ use std::{fmt, str::FromStr};
 use compact_str::CompactString;
 use thiserror::Error;
 
+use crate::text::serde_text;
+
 /// One scope, by the grammar of `scope-token` in RFC 6749 section 3.3.
 ///
 /// ```
@@ -63,6 +65,8 @@ impl FromStr for Scope {
         Self::new(text)
     }
 }
+
+serde_text!(Scope, "scope");
 
 impl TryFrom<&str> for Scope {
     type Error = ScopeError;
@@ -262,6 +266,8 @@ impl FromStr for ScopeSet {
         Self::new(text.split(' ').filter(|scope| !scope.is_empty()))
     }
 }
+
+serde_text!(ScopeSet, "set of scopes");
 
 /// A scope or a set of scopes that cannot be.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]

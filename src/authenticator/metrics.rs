@@ -100,7 +100,7 @@ mod enabled {
         let show = |shown, value: f64| gauge!(shown, "authenticator" => name()).set(value);
         count(HITS, stats.hits);
         count(LOOKUPS, stats.lookups);
-        for kind in RejectionKind::ALL {
+        for kind in RejectionKind::ALL.iter().copied() {
             counter!(REFUSALS, "authenticator" => name(), "kind" => kind.as_str())
                 .absolute(stats.refused(kind));
         }

@@ -41,7 +41,8 @@ pub struct Stats {
 impl Stats {
     pub(super) fn of(shared: &Shared) -> Self {
         let refusals = RejectionKind::ALL
-            .into_iter()
+            .iter()
+            .copied()
             .map(|kind| (kind, shared.tallies.refusals(kind)))
             .filter(|(_, count)| *count > 0);
         let (revision, lag, leased_at) = {

@@ -1,3 +1,5 @@
+use futures_core::Stream;
+
 use super::{ApiTokens, ForeignToken, IssuedToken, LifecycleError, NewToken, Rotation};
 use crate::{
     app::{AppId, AppRecord},
@@ -95,6 +97,16 @@ impl AppTokens {
         query: TokenQuery,
     ) -> Result<Page<TokenRecord, TokenId>, LifecycleError> {
         self.tokens.list(&query.app(self.app)).await
+    }
+
+    /// Streams the app's tokens, even if the query names another app.
+    ///
+    /// The terms are those of [`ApiTokens::stream_tokens`].
+    pub fn stream_tokens(
+        &self,
+        query: TokenQuery,
+    ) -> impl Stream<Item = Result<TokenRecord, LifecycleError>> + Send + Unpin {
+        self.tokens.stream_tokens(query.app(self.app))
     }
 
     /// Renames one of the app's tokens.

@@ -1,9 +1,11 @@
+use futures_core::Stream;
+
 use super::{ApiTokens, LifecycleError, change::Subject};
 use crate::{
     app::{AppId, AppRecord},
     audit::AuditAction,
     name,
-    store::{AppQuery, Op, Page, catch_panic, run_to_end},
+    store::{AppQuery, Op, Page, catch_panic, records, run_to_end},
 };
 
 impl ApiTokens {
@@ -62,6 +64,19 @@ impl ApiTokens {
             return Ok(Page::empty());
         }
         Ok(catch_panic(|| self.shared.registry.apps(query)).await?)
+    }
+
+    /// Streams apps as [`list_apps`](Self::list_apps) lists them, with the terms of
+    /// [`store::pages`](crate::store::pages): the limit of the query is the size of the pages, and an
+    /// error ends the stream.
+    pub fn stream_apps(
+        &self,
+        query: AppQuery,
+    ) -> impl Stream<Item = Result<AppRecord, LifecycleError>> + Send + Unpin {
+        records(query.after, move |after| {
+            let query = query.clone().after(after);
+            async move { self.list_apps(&query).await }
+        })
     }
 
     /// Disables an app: once this call has returned, none of its tokens is admitted here. A disabled

@@ -6,6 +6,7 @@ use crate::{
     name::NameError,
     record::TransitionError,
     store::{Repeated, StoreError, StoreErrorKind},
+    words::words,
 };
 
 /// Why an app or a token could not be created, changed or read.
@@ -18,7 +19,8 @@ pub struct LifecycleError {
     source: Option<Box<dyn Error + Send + Sync>>,
 }
 
-/// The kinds of [`LifecycleError`].
+/// The kinds of [`LifecycleError`]. The text of a kind is a word like `unknown_token`, which the
+/// management API and the audit use too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum LifecycleErrorKind {
@@ -60,6 +62,27 @@ pub enum LifecycleErrorKind {
     /// The store failed; the source is a [`StoreError`].
     Store,
 }
+
+words!(LifecycleErrorKind, "kind of lifecycle error", {
+    InvalidName = "invalid_name",
+    InvalidExpiry = "invalid_expiry",
+    InvalidOverlap = "invalid_overlap",
+    ForeignFormat = "foreign_format",
+    UnknownFormat = "unknown_format",
+    NotGranted = "not_granted",
+    UnknownApp = "unknown_app",
+    UnknownToken = "unknown_token",
+    AppExists = "app_exists",
+    TokenExists = "token_exists",
+    AppDisabled = "disabled_app",
+    Revoked = "revoked_token",
+    Expired = "expired_token",
+    Rotated = "rotated_token",
+    Repeated = "repeated",
+    KeyReused = "key_reused",
+    Entropy = "entropy_failure",
+    Store = "store_failure",
+});
 
 impl LifecycleError {
     pub(super) fn new(kind: LifecycleErrorKind) -> Self {

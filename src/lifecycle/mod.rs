@@ -12,6 +12,7 @@ mod request;
 
 use std::{fmt, sync::Arc, time::Duration};
 
+use futures_core::Stream;
 use jiff::Timestamp;
 
 pub use app_tokens::AppTokens;
@@ -35,7 +36,7 @@ use crate::{
     record::TokenRecord,
     store::{
         BoundKey, Op, Page, RegistryLogs, TokenQuery, TokenRegistry, TokenTarget, catch_panic,
-        run_to_end,
+        records, run_to_end,
     },
     token::{MaskedToken, TokenDigest, TokenFormat, TokenId},
 };
@@ -210,6 +211,19 @@ impl ApiTokens {
         }
         let (registry, now) = (&self.shared.registry, self.now());
         Ok(catch_panic(|| registry.tokens(query, now)).await?)
+    }
+
+    /// Streams tokens as [`list`](Self::list) lists them, with the terms of
+    /// [`store::pages`](crate::store::pages): the limit of the query is the size of the pages, and an
+    /// error ends the stream.
+    pub fn stream_tokens(
+        &self,
+        query: TokenQuery,
+    ) -> impl Stream<Item = Result<TokenRecord, LifecycleError>> + Send + Unpin {
+        records(query.after, move |after| {
+            let query = query.clone().after(after);
+            async move { self.list(&query).await }
+        })
     }
 
     /// Rotates a token: issues a successor with the same app, name and scopes, and lets the token

@@ -14,6 +14,11 @@ use crate::record::TokenRecord;
 /// assert_eq!(answer.position, None);
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Deserialize, serde::Serialize),
+    serde(deny_unknown_fields)
+)]
 #[non_exhaustive]
 pub struct Answer {
     /// The record with this digest; `None` if the store has none.

@@ -74,10 +74,10 @@ impl AuditQuery {
         self
     }
 
-    /// Goes on where a page ended.
+    /// Goes on where a page ended; `None` begins with the first page.
     #[must_use]
-    pub fn after(mut self, event: AuditEventId) -> Self {
-        self.after = Some(event);
+    pub fn after(mut self, event: impl Into<Option<AuditEventId>>) -> Self {
+        self.after = event.into();
         self
     }
 

@@ -82,6 +82,12 @@ pub trait ChangeLog: Debug + Send + Sync + 'static {
 
 /// A point in the history of a store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Deserialize, serde::Serialize),
+    serde(deny_unknown_fields)
+)]
+#[non_exhaustive]
 pub struct Revision {
     /// How many changes there were up to this point.
     pub number: u64,
@@ -90,8 +96,21 @@ pub struct Revision {
     pub mark: u64,
 }
 
+impl Revision {
+    /// Creates the point after so many changes, the last of them with this mark.
+    #[must_use]
+    pub const fn new(number: u64, mark: u64) -> Self {
+        Self { number, mark }
+    }
+}
+
 /// What has changed since a revision.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Deserialize, serde::Serialize),
+    serde(rename_all = "snake_case", deny_unknown_fields)
+)]
 #[non_exhaustive]
 pub enum Changes {
     /// All that has changed up to a later revision.
@@ -109,6 +128,11 @@ pub enum Changes {
 
 /// A change, with the revision that it led to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Deserialize, serde::Serialize),
+    serde(deny_unknown_fields)
+)]
 #[non_exhaustive]
 pub struct LoggedChange {
     /// The revision that the change led to.
@@ -127,6 +151,11 @@ impl LoggedChange {
 
 /// A page of the tokens that are live, for a cache that is loaded as a whole.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Deserialize, serde::Serialize),
+    serde(deny_unknown_fields)
+)]
 #[non_exhaustive]
 pub struct LivePage {
     /// The tokens, the greatest identifier first.
@@ -154,6 +183,11 @@ impl LivePage {
 
 /// What a change was about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Deserialize, serde::Serialize),
+    serde(rename_all = "snake_case", deny_unknown_fields)
+)]
 #[non_exhaustive]
 pub enum Change {
     /// One token.
@@ -193,6 +227,11 @@ pub trait UsageLog: Debug + Send + Sync + 'static {
 
 /// How a token was used since it was last recorded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Deserialize, serde::Serialize),
+    serde(deny_unknown_fields)
+)]
 #[non_exhaustive]
 pub struct Usage {
     /// The token.

@@ -1,7 +1,7 @@
 use std::{error::Error, fmt};
 
 use super::Repeated;
-use crate::{grantable::GrantError, record::TransitionError};
+use crate::{grantable::GrantError, record::TransitionError, words::words};
 
 /// Why a store could not do what it was asked.
 ///
@@ -14,7 +14,7 @@ pub struct StoreError {
     source: Option<Box<dyn Error + Send + Sync>>,
 }
 
-/// The kinds of [`StoreError`].
+/// The kinds of [`StoreError`]. The text of a kind is a word like `already_exists`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum StoreErrorKind {
@@ -47,6 +47,22 @@ pub enum StoreErrorKind {
     /// The store was asked for with settings that cannot be.
     InvalidSettings,
 }
+
+words!(StoreErrorKind, "kind of store error", {
+    Unavailable = "unavailable",
+    NotFound = "not_found",
+    AlreadyExists = "already_exists",
+    Repeated = "repeated",
+    Conflict = "conflict",
+    NotGranted = "not_granted",
+    Unsupported = "unsupported",
+    ReadOnly = "read_only",
+    Full = "full",
+    Corrupt = "corrupt",
+    Incompatible = "incompatible",
+    InvalidRecord = "invalid_record",
+    InvalidSettings = "invalid_settings",
+});
 
 impl StoreError {
     /// An error of a kind, without a cause.

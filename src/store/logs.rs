@@ -26,7 +26,7 @@ impl RegistryLogs {
 /// # Errors
 ///
 /// Returns an error of the kind [`Unsupported`](StoreErrorKind::Unsupported) if the registry has none.
-pub fn audit_log(registry: &dyn TokenRegistry) -> Result<&dyn AuditLog, StoreError> {
+pub fn audit_log<R: TokenRegistry + ?Sized>(registry: &R) -> Result<&dyn AuditLog, StoreError> {
     registry.audit_log().ok_or_else(|| without("audit log"))
 }
 

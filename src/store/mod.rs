@@ -13,6 +13,7 @@ mod mutation;
 mod page;
 mod repeat;
 mod run;
+mod stream;
 
 use std::fmt::Debug;
 
@@ -30,6 +31,8 @@ pub use mutation::{Applied, Mutation, Op, Plan, Snapshot, TokenRegistryExt, Used
 pub use page::{AppQuery, Page, PageSize, TokenQuery};
 pub use repeat::{BoundKey, Repeated};
 pub use run::{catch_panic, run_to_end};
+pub(crate) use stream::live_pages;
+pub use stream::{ChangeLogStreams, TokenRegistryStreams, pages, records};
 
 pub use crate::{
     clock::{from_microseconds, microseconds, truncate_to_microsecond},

@@ -8,6 +8,12 @@ use crate::{
 
 /// One page of a listing.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Deserialize, serde::Serialize),
+    serde(deny_unknown_fields)
+)]
+#[non_exhaustive]
 pub struct Page<T, K> {
     /// The records of this page, in the listing's order.
     pub items: Vec<T>,
@@ -16,6 +22,12 @@ pub struct Page<T, K> {
 }
 
 impl<T, K> Page<T, K> {
+    /// Creates a page of these records, and where the next one begins.
+    #[must_use]
+    pub fn new(items: Vec<T>, next: Option<K>) -> Self {
+        Self { items, next }
+    }
+
     /// The page of a listing that holds nothing.
     #[must_use]
     pub fn empty() -> Self {
@@ -94,10 +106,10 @@ impl AppQuery {
         self
     }
 
-    /// Goes on where a page ended.
+    /// Goes on where a page ended; `None` begins with the first page.
     #[must_use]
-    pub fn after(mut self, app: AppId) -> Self {
-        self.after = Some(app);
+    pub fn after(mut self, app: impl Into<Option<AppId>>) -> Self {
+        self.after = app.into();
         self
     }
 
@@ -180,10 +192,10 @@ impl TokenQuery {
         self
     }
 
-    /// Goes on where a page ended.
+    /// Goes on where a page ended; `None` begins with the first page.
     #[must_use]
-    pub fn after(mut self, token: TokenId) -> Self {
-        self.after = Some(token);
+    pub fn after(mut self, token: impl Into<Option<TokenId>>) -> Self {
+        self.after = token.into();
         self
     }
 

@@ -166,6 +166,17 @@ impl FromStr for TokenDigest {
     }
 }
 
+#[cfg(feature = "serde")]
+impl serde::Serialize for TokenDigest {
+    /// Writes the digest in hexadecimal.
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.to_hex())
+    }
+}
+
+#[cfg(feature = "serde")]
+crate::text::deserialize_text!(TokenDigest, "digest");
+
 fn from_hex(text: &[u8]) -> Option<[u8; TokenDigest::LEN]> {
     if text.len() != 2 * TokenDigest::LEN {
         return None;

@@ -4,7 +4,10 @@ use jiff::Timestamp;
 use thiserror::Error;
 use uuid::Uuid;
 
-use crate::entropy::{Entropy, EntropyError};
+use crate::{
+    entropy::{Entropy, EntropyError},
+    text::serde_text,
+};
 
 /// A token's public handle: what logs, URLs and dashboards carry in place of the token.
 ///
@@ -85,6 +88,8 @@ impl FromStr for TokenId {
         Uuid::try_parse(text).map(Self).map_err(|_| TokenIdError)
     }
 }
+
+serde_text!(TokenId, "token id");
 
 /// The text is not a token's identifier.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]

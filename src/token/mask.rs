@@ -4,6 +4,7 @@ use arrayvec::ArrayString;
 use thiserror::Error;
 
 use super::ApiToken;
+use crate::text::serde_text;
 
 const ELLIPSIS: char = '…';
 
@@ -97,6 +98,8 @@ impl FromStr for MaskedToken {
         Self::new(head, tail)
     }
 }
+
+serde_text!(MaskedToken, "masked token");
 
 /// The text shows more of a token than a mask may, or is not a mask.
 ///

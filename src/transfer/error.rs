@@ -1,7 +1,7 @@
 use std::{error::Error, fmt, io};
 
 use super::ImportReport;
-use crate::{entropy::EntropyError, store::StoreError};
+use crate::{entropy::EntropyError, store::StoreError, words::words};
 
 /// Why an export or import could not go on.
 ///
@@ -13,7 +13,7 @@ pub struct TransferError {
     source: Option<Box<dyn Error + Send + Sync>>,
 }
 
-/// The kinds of [`TransferError`].
+/// The kinds of [`TransferError`]. The text of a kind is a word like `incompatible`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum TransferErrorKind {
@@ -28,6 +28,14 @@ pub enum TransferErrorKind {
     /// The random number generator failed.
     Entropy,
 }
+
+words!(TransferErrorKind, "kind of transfer error", {
+    Read = "read",
+    Write = "write",
+    Incompatible = "incompatible",
+    Store = "store_failure",
+    Entropy = "entropy_failure",
+});
 
 impl TransferError {
     pub(super) fn read(error: io::Error) -> Self {

@@ -1,11 +1,12 @@
 use std::{fmt, sync::Arc};
 
+use futures_util::TryStreamExt;
 use tokio::io::{AsyncWrite, AsyncWriteExt};
 
 use super::{Progress, TransferError, write};
 use crate::{
     clock::{Clock, SystemClock},
-    store::{AppQuery, PageSize, TokenQuery, TokenRegistry, catch_panic},
+    store::{AppQuery, PageSize, TokenQuery, TokenRegistry, catch_panic, pages},
 };
 
 /// Writes all apps and tokens of a registry, as the [module](super) says.
@@ -92,31 +93,28 @@ impl<'a> Export<'a> {
         let newest = newest.map(|token| token.id);
 
         write::header(&mut text).map_err(failed)?;
-        let mut query = AppQuery::default().limit(PageSize::MAX);
-        loop {
-            let page = catch_panic(|| self.registry.apps(&query)).await?;
+        let registry = self.registry;
+        let mut apps = pages(None, move |after| async move {
+            let query = AppQuery::default().limit(PageSize::MAX).after(after);
+            catch_panic(|| registry.apps(&query)).await
+        });
+        while let Some(page) = apps.try_next().await? {
             for app in &page.items {
                 write::app(&mut text, app).map_err(failed)?;
                 report.apps += 1;
             }
             self.put(&mut file, &mut text, &mut report).await?;
-            match page.next {
-                Some(next) => query = query.after(next),
-                None => break,
-            }
         }
-        let mut query = TokenQuery::default().limit(PageSize::MAX);
-        loop {
-            let page = catch_panic(|| self.registry.tokens(&query, now)).await?;
+        let mut tokens = pages(None, move |after| async move {
+            let query = TokenQuery::default().limit(PageSize::MAX).after(after);
+            catch_panic(|| registry.tokens(&query, now)).await
+        });
+        while let Some(page) = tokens.try_next().await? {
             for token in page.items.iter().filter(|t| Some(t.id) <= newest) {
                 write::token(&mut text, token).map_err(failed)?;
                 report.tokens += 1;
             }
             self.put(&mut file, &mut text, &mut report).await?;
-            match page.next {
-                Some(next) => query = query.after(next),
-                None => break,
-            }
         }
         write::end(&mut text, &report).map_err(failed)?;
         self.put(&mut file, &mut text, &mut report).await?;

@@ -1,5 +1,7 @@
 use std::{borrow::Cow, fmt};
 
+use crate::words::words;
+
 /// What an import did with the lines of records that it read.
 ///
 /// Each of them is counted once: [`read`](Self::read) is the sum of [`inserted`](Self::inserted),
@@ -32,7 +34,7 @@ impl ImportReport {
     }
 }
 
-/// Whether an import has read all that was to be read.
+/// Whether an import has read all that was to be read. Its text is a word like `complete`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Completeness {
@@ -48,6 +50,13 @@ pub enum Completeness {
     #[default]
     Stopped,
 }
+
+words!(Completeness, "completeness", {
+    Complete = "complete",
+    Unknown = "unknown",
+    Incomplete = "incomplete",
+    Stopped = "stopped",
+});
 
 /// How far an export or import has come.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -96,7 +105,7 @@ impl fmt::Display for LineFault {
     }
 }
 
-/// The kinds of [`LineFault`].
+/// The kinds of [`LineFault`]. The text of a kind is a word like `unknown_app`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum FaultKind {
@@ -117,6 +126,17 @@ pub enum FaultKind {
     /// A record that is there disagrees; it was left as it is.
     Conflict,
 }
+
+words!(FaultKind, "kind of fault", {
+    TooLong = "too_long",
+    Truncated = "truncated",
+    Malformed = "malformed",
+    InvalidField = "invalid_field",
+    Misplaced = "misplaced",
+    UnknownApp = "unknown_app",
+    InvalidRecord = "invalid_record",
+    Conflict = "conflict",
+});
 
 /// What is wrong with a line, wherever that is.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -4,7 +4,13 @@ use jiff::Timestamp;
 use serde::{Serialize, Serializer};
 
 use super::{FORMAT, VERSION, export::ExportReport};
-use crate::{app::AppRecord, clock::truncate_to_microsecond, record::TokenRecord, token::TokenId};
+use crate::{
+    app::{AppId, AppRecord},
+    clock::truncate_to_microsecond,
+    record::TokenRecord,
+    scope::ScopeSet,
+    token::{MaskedToken, TokenDigest, TokenId},
+};
 
 #[derive(Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -24,7 +30,7 @@ enum Line<'a> {
 
 #[derive(Serialize)]
 struct App<'a> {
-    id: &'a str,
+    id: AppId,
     name: &'a str,
     created_at: Time,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -33,39 +39,32 @@ struct App<'a> {
 
 #[derive(Serialize)]
 struct Token<'a> {
-    id: Id,
-    digest: String,
-    mask: &'a str,
-    app: &'a str,
+    id: TokenId,
+    digest: TokenDigest,
+    mask: MaskedToken,
+    app: AppId,
     name: &'a str,
-    #[serde(skip_serializing_if = "str::is_empty")]
-    scopes: &'a str,
+    #[serde(skip_serializing_if = "ScopeSet::is_empty")]
+    scopes: &'a ScopeSet,
     created_at: Time,
     #[serde(skip_serializing_if = "Option::is_none")]
     expires_at: Option<Time>,
     #[serde(skip_serializing_if = "Option::is_none")]
     revoked_at: Option<Time>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    successor: Option<Id>,
+    successor: Option<TokenId>,
     #[serde(skip_serializing_if = "Option::is_none")]
     last_used_at: Option<Time>,
     #[serde(skip_serializing_if = "is_zero")]
     uses: u64,
 }
 
+/// To the microsecond, in the same number of digits whatever the time is.
 struct Time(Timestamp);
 
 impl Serialize for Time {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(&format_args!("{:.6}", truncate_to_microsecond(self.0)))
-    }
-}
-
-struct Id(TokenId);
-
-impl Serialize for Id {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(&self.0)
     }
 }
 
@@ -86,7 +85,7 @@ pub(super) fn app(text: &mut Vec<u8>, app: &AppRecord) -> serde_json::Result<()>
     line(
         text,
         &Line::App(App {
-            id: app.id.as_str(),
+            id: app.id,
             name: &app.name,
             created_at: Time(app.created_at),
             disabled_at: app.disabled_at.map(Time),
@@ -98,16 +97,16 @@ pub(super) fn token(text: &mut Vec<u8>, token: &TokenRecord) -> serde_json::Resu
     line(
         text,
         &Line::Token(Token {
-            id: Id(token.id),
-            digest: token.digest.to_hex(),
-            mask: token.mask.as_str(),
-            app: token.app.id.as_str(),
+            id: token.id,
+            digest: token.digest,
+            mask: token.mask,
+            app: token.app.id,
             name: &token.name,
-            scopes: token.scopes.as_str(),
+            scopes: &token.scopes,
             created_at: Time(token.created_at),
             expires_at: token.expires_at.map(Time),
             revoked_at: token.revoked_at.map(Time),
-            successor: token.successor.map(Id),
+            successor: token.successor,
             last_used_at: token.last_used_at.map(Time),
             uses: token.uses,
         }),

@@ -9,16 +9,16 @@ use std::{
 
 use regex::Regex;
 
-use crate::pages::{anchor, root};
+use crate::pages::{Documented, anchor, root};
 
 /// Files with their texts.
 pub(crate) type Sources = Vec<(PathBuf, String)>;
 
-/// What is wrong with the address of an item below the crate's own, if anything is.
-pub(crate) fn fault(address: &str) -> Option<String> {
+/// What is wrong with the address of an item below that of its package, if anything is.
+pub(crate) fn fault(package: Documented, address: &str) -> Option<String> {
     let (page, fragment) = address.split_once('#').unwrap_or((address, ""));
     let (module, file) = page.rsplit_once('/').unwrap_or(("", page));
-    let Some(source) = source_of(module) else {
+    let Some(source) = source_of(package, module) else {
         return Some(format!("there is no module {module:?}"));
     };
     if file == "index.html" {
@@ -36,7 +36,7 @@ pub(crate) fn fault(address: &str) -> Option<String> {
         _ => return Some(format!("unknown kind of item {kind:?}")),
     };
     let keyword = Regex::new(&keyword).unwrap();
-    if !with(name).any(|text| keyword.is_match(text)) {
+    if !with(package, name).any(|text| keyword.is_match(text)) {
         return Some(format!("there is no {kind} {name}"));
     }
     // A macro is at the root wherever it is written.
@@ -52,7 +52,7 @@ pub(crate) fn fault(address: &str) -> Option<String> {
             "the page of {name} is in its own module; use `#[doc(inline)]`"
         ));
     }
-    member_fault(name, fragment)
+    member_fault(package, name, fragment)
 }
 
 /// Whether an item has a page in a module: not if it is re-exported from a public module, unless that
@@ -80,7 +80,7 @@ fn heading_fault(source: &str, fragment: &str) -> Option<String> {
 }
 
 /// Whether an item has a method or field.
-fn member_fault(item: &str, fragment: &str) -> Option<String> {
+fn member_fault(package: Documented, item: &str, fragment: &str) -> Option<String> {
     let member = match fragment.split_once('.') {
         Some(("method" | "tymethod", name)) => format!(r"\bfn {name}\b"),
         Some(("structfield", name)) => format!(r"\bpub {name}:"),
@@ -89,13 +89,13 @@ fn member_fault(item: &str, fragment: &str) -> Option<String> {
     };
     let of_item = format!(r"\b(?:impl(?:<.*>)?|trait|struct) {item}\b");
     let (of_item, member) = (Regex::new(&of_item).unwrap(), Regex::new(&member).unwrap());
-    let found = with(item).any(|text| of_item.is_match(text) && member.is_match(text));
+    let found = with(package, item).any(|text| of_item.is_match(text) && member.is_match(text));
     (!found).then(|| format!("{item} has no {fragment}"))
 }
 
 /// The source of a module, such as `testing/conformance`.
-fn source_of(module: &str) -> Option<String> {
-    let source = root().join("src");
+fn source_of(package: Documented, module: &str) -> Option<String> {
+    let source = root().join(package.sources);
     let path = match module {
         "" => source.join("lib.rs"),
         _ if source.join(module).is_dir() => source.join(module).join("mod.rs"),
@@ -106,20 +106,28 @@ fn source_of(module: &str) -> Option<String> {
     }
     // A module in the file of the one around it.
     let (outer, inner) = module.rsplit_once('/')?;
-    let text = source_of(outer)?;
+    let text = source_of(package, outer)?;
     let found = text.contains(&format!("pub mod {inner} {{"));
     found.then_some(text)
 }
 
-/// The files of the library.
+/// The files of the packages.
 fn sources() -> &'static Sources {
-    static SOURCES: LazyLock<Sources> = LazyLock::new(|| rust_files(&root().join("src")));
+    static SOURCES: LazyLock<Sources> = LazyLock::new(|| {
+        let folders = ["src", "crates/admin/src", "crates/sqlx/src"];
+        let folders = folders.into_iter().map(|folder| root().join(folder));
+        folders.flat_map(|folder| rust_files(&folder)).collect()
+    });
     &SOURCES
 }
 
-/// The texts of those that contain a name.
-fn with(name: &str) -> impl Iterator<Item = &'static str> {
-    let texts = sources().iter().map(|(_, text)| text.as_str());
+/// The texts of a package's files that contain a name.
+fn with(package: Documented, name: &str) -> impl Iterator<Item = &'static str> {
+    let folder = root().join(package.sources);
+    let of_package = sources()
+        .iter()
+        .filter(move |(path, _)| path.starts_with(&folder));
+    let texts = of_package.map(|(_, text)| text.as_str());
     texts.filter(move |text| text.contains(name))
 }
 

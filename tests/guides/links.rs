@@ -6,14 +6,14 @@ use regex::Regex;
 
 use crate::{
     items,
-    pages::{DOCS, Link, Page, guides, pages, root},
+    pages::{DOCS, DOCS_OF_ADMIN, Link, Page, documented, guides, pages, root},
 };
 
 /// What is wrong with a link, if anything is.
 fn fault(page: &Page, link: &Link) -> Option<String> {
     let target = link.target.as_str();
-    if let Some(item) = target.strip_prefix(DOCS) {
-        return items::fault(item);
+    if let Some((package, item)) = documented(target) {
+        return items::fault(package, item);
     }
     if let Some(anchor) = target.strip_prefix('#') {
         let exists = page.anchors().iter().any(|heading| heading == anchor);
@@ -105,7 +105,7 @@ fn links_that_lead_nowhere_are_found() {
     }
     let text = format!(
         "# A title\n\n[`Admin`] [here](#a-title) ![a picture][tokens.png]\n\n\
-         [`Admin`]: {DOCS}admin/struct.Admin.html\n[tokens.png]: images/tokens.png"
+         [`Admin`]: {DOCS_OF_ADMIN}struct.Admin.html\n[tokens.png]: images/tokens.png"
     );
     let page = Page::parse("docs/page.md".into(), &text);
     assert_eq!(faults(&page), [""; 0]);
@@ -126,7 +126,7 @@ fn every_guide_is_a_page_of_the_documentation() {
 /// Where `cargo doc` writes.
 fn documentation() -> PathBuf {
     let target = PathBuf::from(env!("CARGO_TARGET_TMPDIR"));
-    target.parent().unwrap().join("doc/tower_api_tokens")
+    target.parent().unwrap().join("doc")
 }
 
 #[test]
@@ -134,11 +134,11 @@ fn documentation() -> PathBuf {
 fn every_page_that_a_guide_links_is_in_the_documentation() {
     for page in pages() {
         for link in page.links() {
-            let Some(item) = link.target.strip_prefix(DOCS) else {
+            let Some((package, item)) = documented(&link.target) else {
                 continue;
             };
             let (file, anchor) = item.split_once('#').unwrap_or((item, ""));
-            let html = fs::read_to_string(documentation().join(file));
+            let html = fs::read_to_string(documentation().join(package.name).join(file));
             let html = html.unwrap_or_else(|error| panic!("{item}: {error}"));
             let is_there = anchor.is_empty() || html.contains(&format!("id=\"{anchor}\""));
             assert!(is_there, "{}: {item}", page.at(link.line));

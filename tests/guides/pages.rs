@@ -7,8 +7,34 @@ use std::{
 
 use regex::Regex;
 
-/// Where docs.rs shows the latest version.
+/// Where docs.rs shows the latest version of the library.
 pub(crate) const DOCS: &str = "https://docs.rs/tower-api-tokens/latest/tower_api_tokens/";
+pub(crate) const DOCS_OF_ADMIN: &str =
+    "https://docs.rs/tower-api-tokens-admin/latest/tower_api_tokens_admin/";
+pub(crate) const DOCS_OF_SQLX: &str =
+    "https://docs.rs/tower-api-tokens-sqlx/latest/tower_api_tokens_sqlx/";
+
+/// What docs.rs has of a package.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Documented {
+    /// The name of its library.
+    pub(crate) name: &'static str,
+    /// Where its sources are.
+    pub(crate) sources: &'static str,
+}
+
+/// The package that an address on docs.rs leads to, and the rest of the address.
+pub(crate) fn documented(address: &str) -> Option<(Documented, &str)> {
+    let packages = [
+        (DOCS, "tower_api_tokens", "src"),
+        (DOCS_OF_ADMIN, "tower_api_tokens_admin", "crates/admin/src"),
+        (DOCS_OF_SQLX, "tower_api_tokens_sqlx", "crates/sqlx/src"),
+    ];
+    packages.into_iter().find_map(|(docs, name, sources)| {
+        let rest = address.strip_prefix(docs)?;
+        Some((Documented { name, sources }, rest))
+    })
+}
 
 #[derive(Debug)]
 pub(crate) struct Page {

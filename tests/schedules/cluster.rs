@@ -43,7 +43,7 @@ struct Written {
 }
 
 fn position(history: &[Written]) -> Revision {
-    let before_all = Revision { number: 0, mark: 0 };
+    let before_all = Revision::new(0, 0);
     history
         .last()
         .map_or(before_all, |written| written.revision)
@@ -85,10 +85,7 @@ impl Cluster {
 impl Servers {
     fn write(&mut self, token: TokenRecord) {
         self.marks += 1;
-        let revision = Revision {
-            number: position(&self.primary).number + 1,
-            mark: self.marks,
-        };
+        let revision = Revision::new(position(&self.primary).number + 1, self.marks);
         self.primary.push(Written { revision, token });
     }
 

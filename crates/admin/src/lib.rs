@@ -124,6 +124,7 @@ mod operations;
 mod origin;
 mod problem;
 mod telemetry;
+pub mod view;
 mod words;
 
 pub use actor::Actor;

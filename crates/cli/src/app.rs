@@ -1,13 +1,14 @@
 //! `app`: creates, lists, disables and enables apps.
 
 use clap::Subcommand;
-use tower_api_tokens::{AppId, AppQuery, AppRecord};
+use futures_util::TryStreamExt;
+use tower_api_tokens::{AppId, AppQuery, AppRecord, TokenRegistryStreams};
 
 use crate::{
     failure::Failure,
     output::{Listing, print_fields, print_json},
     session::{Purpose, Session},
-    views::AppView,
+    views::ShownApp,
 };
 
 #[derive(Subcommand)]
@@ -66,24 +67,18 @@ pub(crate) async fn run(command: Command, session: &Session) -> Result<(), Failu
 }
 
 async fn list(session: &Session) -> Result<(), Failure> {
-    let mut listing = Listing::new::<AppView>(session.json);
-    let mut query = AppQuery::default().limit(1000);
-    loop {
-        let page = session.registry.apps(&query).await?;
-        for app in &page.items {
-            listing.add(&AppView::from(app))?;
-        }
-        match page.next {
-            Some(next) => query = query.after(next),
-            None => {
-                return listing.end("There is no app yet: `api-tokens app create NAME` makes one.");
-            }
-        }
+    let mut listing = Listing::new::<ShownApp>(session.json);
+    let mut apps = session
+        .registry
+        .stream_apps(AppQuery::default().limit(1000));
+    while let Some(app) = apps.try_next().await? {
+        listing.add(&ShownApp(&app))?;
     }
+    listing.end("There is no app yet: `api-tokens app create NAME` makes one.")
 }
 
 fn print(session: &Session, app: &AppRecord) -> Result<(), Failure> {
-    let app = AppView::from(app);
+    let app = ShownApp(app);
     if session.json {
         print_json(&app)
     } else {

@@ -8,7 +8,7 @@ use std::{
 use clap::Args;
 use serde::Serialize;
 use tower_api_tokens::{StoreError, StoreErrorKind};
-use tower_api_tokens_sqlx::SqliteStore;
+use tower_api_tokens_sqlx::{Driver, SqliteStore};
 
 use crate::{
     cli::Options,
@@ -16,7 +16,7 @@ use crate::{
     output::{note, print_json},
     prompt::confirm,
     session::given,
-    store::{Access, cannot_open, check_is_there, check_place, in_read_only_mode},
+    store::{Access, open},
 };
 
 #[derive(Args)]
@@ -41,14 +41,15 @@ struct Copied<'a> {
 
 pub(crate) async fn back_up(arguments: &Backup, options: &Options) -> Result<(), Failure> {
     let url = database(options)?;
-    check_is_there(url)?;
-    let opened = if options.read_only {
-        SqliteStore::open(&in_read_only_mode(url)).await
-    } else {
-        SqliteStore::open(url).await
+    let access = match options.read_only {
+        true => Access::ReadOnly,
+        false => Access::Read,
     };
-    let store = opened.map_err(|error| cannot_open(error, Access::Read))?;
-    let backed_up = store.backup_to(&arguments.file).await;
+    let store = open(url, None, access, true).await?;
+    let backed_up = match store.as_sqlite() {
+        Some(sqlite) => sqlite.backup_to(&arguments.file).await,
+        None => return Err(not_sqlite()),
+    };
     store.close().await;
     backed_up.map_err(|error| failed("cannot write the backup", error))?;
     report("The database was copied.", &arguments.file, options)
@@ -73,17 +74,20 @@ pub(crate) async fn restore(arguments: &Restore, options: &Options) -> Result<()
 /// The URL of an SQLite database.
 fn database(options: &Options) -> Result<&str, Failure> {
     match given(options.store.as_deref()) {
-        Some(url) if url.starts_with("sqlite:") => {
-            check_place(url, false)?;
-            Ok(url)
-        }
-        Some(_) => Err(Failure::usage(
-            "this command is for SQLite databases; for PostgreSQL use `pg_dump` and `pg_restore`",
-        )),
+        Some(url) => match Driver::of_url(url) {
+            Ok(Driver::Sqlite) => Ok(url),
+            _ => Err(not_sqlite()),
+        },
         None => Err(Failure::usage(
             "which database? Give `--store sqlite://PATH`, or set API_TOKENS_STORE",
         )),
     }
+}
+
+fn not_sqlite() -> Failure {
+    Failure::usage(
+        "this command is for SQLite databases; for PostgreSQL use `pg_dump` and `pg_restore`",
+    )
 }
 
 fn failed(message: &str, error: StoreError) -> Failure {

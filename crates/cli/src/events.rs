@@ -1,10 +1,11 @@
 //! `events`: lists what was done, and by whom.
 
 use clap::Args;
+use futures_util::{StreamExt, TryStreamExt};
 use tower_api_tokens::{AuditQuery, TokenId};
 
 use crate::{
-    failure::Failure, number::at_least_one, output::Listing, session::Session, views::EventView,
+    failure::Failure, number::at_least_one, output::Listing, session::Session, views::ShownEvent,
 };
 
 #[derive(Args)]
@@ -28,18 +29,11 @@ pub(crate) async fn run(arguments: &Arguments, session: &Session) -> Result<(), 
     if let Some(token) = arguments.token {
         query = query.token(token);
     }
-    let mut listing = Listing::new::<EventView>(session.json);
-    let mut left = arguments.limit.unwrap_or(usize::MAX);
-    while left > 0 {
-        let page = session.operator.events(&query).await?;
-        for event in page.items.iter().take(left) {
-            listing.add(&EventView::from(event))?;
-        }
-        left = left.saturating_sub(page.items.len());
-        match page.next {
-            Some(next) => query = query.after(next),
-            None => break,
-        }
+    let mut listing = Listing::new::<ShownEvent>(session.json);
+    let limit = arguments.limit.unwrap_or(usize::MAX);
+    let mut events = session.operator.stream_events(query).take(limit);
+    while let Some(event) = events.try_next().await? {
+        listing.add(&ShownEvent(&event))?;
     }
     listing.end("Nothing of this was done yet.")
 }

@@ -30,6 +30,7 @@ mod token;
 mod verify;
 mod views;
 mod visible;
+mod word;
 
 use std::process::ExitCode;
 

@@ -2,17 +2,19 @@
 
 use std::{env, sync::Arc, time::Duration};
 
+use futures_util::TryStreamExt;
 use tower_api_tokens::{
     ApiTokens, ApiTokensBuilder, AppId, AppQuery, AppRecord, TokenFormat, TokenRegistry,
+    TokenRegistryStreams,
 };
 use tower_api_tokens_admin::{Actor, Operations, Operator};
-use tower_api_tokens_sqlx::SqliteStore;
+use tower_api_tokens_sqlx::AnyStore;
 
 use crate::{
     cli::Options,
     failure::Failure,
     output::note,
-    store::{Access, Store, check_place},
+    store::{Access, Store},
 };
 
 /// The format of commands that neither make nor judge a token.
@@ -51,7 +53,7 @@ pub(crate) struct Session {
     pub(crate) json: bool,
     /// Nothing may be written to the store.
     pub(crate) read_only: bool,
-    sqlite: Option<SqliteStore>,
+    store: AnyStore,
 }
 
 impl Session {
@@ -75,23 +77,18 @@ impl Session {
             purpose,
             Purpose::Serve { .. } | Purpose::Fill { passing: true }
         );
-        check_place(url, passing)?;
-        let Store {
-            registry,
-            tokens,
-            read_only,
-            sqlite,
-        } = Store::open(url, given(options.schema.as_deref()), format, access).await?;
+        let schema = given(options.schema.as_deref());
+        let Store { opened, tokens } = Store::open(url, schema, format, access, !passing).await?;
         let tokens = set_up(tokens, purpose, prefix.is_some()).build();
         let operations = Operations::new(&tokens);
         Ok(Self {
-            registry,
+            registry: Arc::new(opened.clone()),
             operator: operations.by(Actor::unrestricted(&user())),
             operations,
             tokens,
             json: options.json,
-            read_only,
-            sqlite,
+            read_only: opened.is_read_only(),
+            store: opened,
         })
     }
 
@@ -103,9 +100,7 @@ impl Session {
                 self.operations.waiting_events()
             ));
         }
-        if let Some(store) = self.sqlite {
-            store.close().await;
-        }
+        self.store.close().await;
     }
 
     /// Finds an app by its identifier or its name, whichever fits; `id:IDENTIFIER` fits no name.
@@ -123,14 +118,11 @@ impl Session {
             found.extend(self.registry.app(&id).await?);
         }
         // Selects those with the name in theirs.
-        let mut query = AppQuery::default().name(named).limit(1000);
-        loop {
-            let page = self.registry.apps(&query).await?;
-            let fits = |app: &AppRecord| app.name == named && app.id.as_str() != named;
-            found.extend(page.items.into_iter().filter(fits));
-            match page.next {
-                Some(next) => query = query.after(next),
-                None => break,
+        let query = AppQuery::default().name(named).limit(1000);
+        let mut apps = self.registry.stream_apps(query);
+        while let Some(app) = apps.try_next().await? {
+            if app.name == named && app.id.as_str() != named {
+                found.push(app);
             }
         }
         match found.as_slice() {

@@ -4,7 +4,7 @@ use std::io::{self, BufRead, IsTerminal, Read};
 
 use clap::Args;
 use serde::Serialize;
-use tower_api_tokens::{AppPrincipal, Rejection, RejectionKind, ScopeSet};
+use tower_api_tokens::{AppId, AppPrincipal, Rejection, RejectionKind, ScopeSet, TokenId};
 use zeroize::Zeroizing;
 
 use crate::{
@@ -34,10 +34,10 @@ pub(crate) struct Arguments {
 #[derive(Serialize)]
 struct Verdict {
     admitted: bool,
-    reason: Option<&'static str>,
-    app_id: Option<String>,
+    reason: Option<RejectionKind>,
+    app_id: Option<AppId>,
     app_name: Option<String>,
-    token_id: Option<String>,
+    token_id: Option<TokenId>,
     token_name: Option<String>,
     scopes: Vec<String>,
     expires_at: Option<Time>,
@@ -90,10 +90,10 @@ fn admitted(
         .find(|scope| !principal.scopes().iter().any(|held| held == *scope));
     let verdict = Verdict {
         admitted: lacks.is_none(),
-        reason: lacks.map(|_| RejectionKind::InsufficientScope.as_str()),
-        app_id: Some(principal.app_id().to_string()),
+        reason: lacks.map(|_| RejectionKind::InsufficientScope),
+        app_id: Some(*principal.app_id()),
         app_name: Some(principal.app_name().to_owned()),
-        token_id: Some(principal.token_id().to_string()),
+        token_id: Some(principal.token_id()),
         token_name: Some(principal.token_name().to_owned()),
         scopes: principal.scopes().iter().map(str::to_owned).collect(),
         expires_at: principal.expires_at().map(Time),
@@ -134,10 +134,10 @@ fn refused(session: &Session, rejection: Rejection) -> Result<(), Failure> {
     if session.json {
         print_json(&Verdict {
             admitted: false,
-            reason: Some(rejection.kind().as_str()),
-            app_id: rejection.app_id().map(|id| id.to_string()),
+            reason: Some(rejection.kind()),
+            app_id: rejection.app_id().copied(),
             app_name: None,
-            token_id: rejection.token_id().map(|id| id.to_string()),
+            token_id: rejection.token_id(),
             token_name: None,
             scopes: Vec::new(),
             expires_at: None,

@@ -4,44 +4,32 @@ use std::fmt;
 
 use jiff::Timestamp;
 use serde::{Serialize, Serializer};
-use tower_api_tokens::{
-    AppRecord, AuditEvent, AuditOutcome, Clock, SystemClock, TokenRecord, TokenStatus,
-};
+use tower_api_tokens::{AppId, AppRecord, AuditEvent, Clock, SystemClock, TokenId, TokenRecord};
+use tower_api_tokens_admin::view::{AppView, EventView, TokenView};
 
 use crate::output::Listed;
 
 /// An app.
-#[derive(Serialize)]
-pub(crate) struct AppView {
-    id: String,
-    name: String,
-    created_at: Time,
-    disabled_at: Option<Time>,
-}
+pub(crate) struct ShownApp<'r>(pub(crate) &'r AppRecord);
 
-impl AppView {
+impl ShownApp<'_> {
     pub(crate) fn fields(&self) -> Vec<(&'static str, String)> {
         vec![
-            ("id", self.id.clone()),
-            ("name", self.name.clone()),
-            ("created", self.created_at.to_string()),
-            ("disabled", time_or(self.disabled_at, "no")),
+            ("id", self.0.id.to_string()),
+            ("name", self.0.name.clone()),
+            ("created", Time(self.0.created_at).to_string()),
+            ("disabled", time_or(self.0.disabled_at, "no")),
         ]
     }
 }
 
-impl From<&AppRecord> for AppView {
-    fn from(app: &AppRecord) -> Self {
-        Self {
-            id: app.id.to_string(),
-            name: app.name.clone(),
-            created_at: Time(app.created_at),
-            disabled_at: app.disabled_at.map(Time),
-        }
+impl Serialize for ShownApp<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        AppView::from(self.0).serialize(serializer)
     }
 }
 
-impl Listed for AppView {
+impl Listed for ShownApp<'_> {
     const COLUMNS: &'static [&'static str] = &["ID", "NAME", "CREATED", "DISABLED"];
 
     fn cells(&self) -> Vec<String> {
@@ -49,76 +37,60 @@ impl Listed for AppView {
     }
 }
 
-/// A token.
-#[derive(Serialize)]
-pub(crate) struct TokenView {
-    id: String,
-    app_id: String,
-    app_name: String,
-    name: String,
-    masked: String,
-    scopes: Vec<String>,
-    status: &'static str,
-    created_at: Time,
-    expires_at: Option<Time>,
-    revoked_at: Option<Time>,
-    successor_id: Option<String>,
-    last_used_at: Option<Time>,
-    uses: u64,
+/// A token, as it is at an instant.
+pub(crate) struct ShownToken<'r> {
+    token: &'r TokenRecord,
+    now: Timestamp,
 }
 
-impl TokenView {
+impl<'r> ShownToken<'r> {
+    pub(crate) fn now(token: &'r TokenRecord) -> Self {
+        let now = SystemClock::default().now();
+        Self { token, now }
+    }
+
     pub(crate) fn fields(&self) -> Vec<(&'static str, String)> {
+        let token = self.token;
         let mut fields = vec![
-            ("id", self.id.clone()),
-            ("token", self.masked.clone()),
-            ("app", format!("{} ({})", self.app_name, self.app_id)),
-            ("name", self.name.clone()),
+            ("id", token.id.to_string()),
+            ("token", token.mask.to_string()),
+            ("app", format!("{} ({})", token.app.name, token.app.id)),
+            ("name", token.name.clone()),
             ("scopes", self.scopes()),
-            ("status", self.status.to_owned()),
-            ("created", self.created_at.to_string()),
-            ("expires", time_or(self.expires_at, "never")),
-            ("last used", time_or(self.last_used_at, "never")),
-            ("uses", self.uses.to_string()),
+            ("status", self.status()),
+            ("created", Time(token.created_at).to_string()),
+            ("expires", time_or(token.expires_at, "never")),
+            ("last used", time_or(token.last_used_at, "never")),
+            ("uses", token.uses.to_string()),
         ];
-        if let Some(at) = self.revoked_at {
-            fields.push(("revoked", at.to_string()));
+        if let Some(at) = token.revoked_at {
+            fields.push(("revoked", Time(at).to_string()));
         }
-        if let Some(successor) = &self.successor_id {
-            fields.push(("successor", successor.clone()));
+        if let Some(successor) = token.successor {
+            fields.push(("successor", successor.to_string()));
         }
         fields
     }
 
     fn scopes(&self) -> String {
-        match self.scopes.as_slice() {
-            [] => "none".to_owned(),
-            scopes => scopes.join(" "),
+        match self.token.scopes.as_str() {
+            "" => "none".to_owned(),
+            scopes => scopes.to_owned(),
         }
+    }
+
+    fn status(&self) -> String {
+        self.token.status(self.now).to_string()
     }
 }
 
-impl From<&TokenRecord> for TokenView {
-    fn from(token: &TokenRecord) -> Self {
-        Self {
-            id: token.id.to_string(),
-            masked: token.mask.to_string(),
-            app_id: token.app.id.to_string(),
-            app_name: token.app.name.clone(),
-            name: token.name.clone(),
-            scopes: token.scopes.iter().map(str::to_owned).collect(),
-            status: status_word(token.status(SystemClock::default().now())),
-            created_at: Time(token.created_at),
-            expires_at: token.expires_at.map(Time),
-            revoked_at: token.revoked_at.map(Time),
-            successor_id: token.successor.map(|id| id.to_string()),
-            last_used_at: token.last_used_at.map(Time),
-            uses: token.uses,
-        }
+impl Serialize for ShownToken<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        TokenView::at(self.now, self.token).serialize(serializer)
     }
 }
 
-impl Listed for TokenView {
+impl Listed for ShownToken<'_> {
     const COLUMNS: &'static [&'static str] = &[
         "ID",
         "TOKEN",
@@ -132,80 +104,44 @@ impl Listed for TokenView {
     ];
 
     fn cells(&self) -> Vec<String> {
+        let token = self.token;
         vec![
-            self.id.clone(),
-            self.masked.clone(),
-            self.app_name.clone(),
-            self.name.clone(),
+            token.id.to_string(),
+            token.mask.to_string(),
+            token.app.name.clone(),
+            token.name.clone(),
             self.scopes(),
-            self.created_at.to_string(),
-            time_or(self.last_used_at, "never"),
-            time_or(self.expires_at, "never"),
-            self.status.to_owned(),
+            Time(token.created_at).to_string(),
+            time_or(token.last_used_at, "never"),
+            time_or(token.expires_at, "never"),
+            self.status(),
         ]
     }
 }
 
 /// An audit event.
-#[derive(Serialize)]
-pub(crate) struct EventView {
-    id: String,
-    at: Time,
-    actor: String,
-    action: &'static str,
-    app_id: Option<String>,
-    token_id: Option<String>,
-    outcome: &'static str,
-    reason: Option<String>,
-}
+pub(crate) struct ShownEvent<'r>(pub(crate) &'r AuditEvent);
 
-impl From<&AuditEvent> for EventView {
-    fn from(event: &AuditEvent) -> Self {
-        let (outcome, reason) = match &event.outcome {
-            AuditOutcome::Refused(reason) => ("refused", Some(reason.clone())),
-            _ => ("done", None),
-        };
-        Self {
-            id: event.id.to_string(),
-            at: Time(event.at),
-            actor: event.actor.clone(),
-            action: event.action.as_str(),
-            app_id: event.app.map(|id| id.to_string()),
-            token_id: event.token.map(|id| id.to_string()),
-            outcome,
-            reason,
-        }
+impl Serialize for ShownEvent<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        EventView::from(self.0).serialize(serializer)
     }
 }
 
-impl Listed for EventView {
+impl Listed for ShownEvent<'_> {
     const COLUMNS: &'static [&'static str] =
         &["TIME", "ACTOR", "ACTION", "APP", "TOKEN", "OUTCOME"];
 
     fn cells(&self) -> Vec<String> {
-        let or_none = |id: &Option<String>| id.clone().unwrap_or_else(|| "-".to_owned());
+        let none = || "-".to_owned();
         vec![
-            self.at.to_string(),
-            self.actor.clone(),
-            self.action.to_owned(),
-            or_none(&self.app_id),
-            or_none(&self.token_id),
-            match &self.reason {
-                Some(reason) => format!("{}: {reason}", self.outcome),
-                None => self.outcome.to_owned(),
-            },
+            Time(self.0.at).to_string(),
+            self.0.actor.clone(),
+            self.0.action.to_string(),
+            self.0.app.as_ref().map_or_else(none, AppId::to_string),
+            self.0.token.as_ref().map_or_else(none, TokenId::to_string),
+            self.0.outcome.to_string(),
         ]
-    }
-}
-
-/// A status as a word, the same in options, tables and JSON.
-pub(crate) fn status_word(status: TokenStatus) -> &'static str {
-    match status {
-        TokenStatus::Live => "live",
-        TokenStatus::Revoked => "revoked",
-        TokenStatus::Expired => "expired",
-        TokenStatus::AppDisabled => "app_disabled",
-        _ => "unknown",
     }
 }
 

@@ -18,6 +18,8 @@
     clippy::unwrap_used
 )]
 
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
+mod connect;
 #[cfg(feature = "postgres")]
 pub mod postgres;
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
@@ -27,6 +29,8 @@ pub mod sqlite;
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
 mod telemetry;
 
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
+pub use connect::{AnyStore, AnyStoreBuilder, Driver, connect};
 #[cfg(feature = "postgres")]
 #[doc(inline)]
 pub use postgres::PostgresStore;

@@ -182,10 +182,7 @@ pub(super) fn page_from<R: Columns, T, K>(
         Some(last) if more => Some(key(required(last.identifier(0)?, 0)?)),
         _ => None,
     };
-    Ok(Page {
-        items: readable(rows, table, read),
-        next,
-    })
+    Ok(Page::new(readable(rows, table, read), next))
 }
 
 pub(super) fn revision_from(row: &impl Columns) -> Result<Revision, StoreError> {
@@ -193,10 +190,8 @@ pub(super) fn revision_from(row: &impl Columns) -> Result<Revision, StoreError> 
 }
 
 fn revision_at(row: &impl Columns, first: usize) -> Result<Revision, StoreError> {
-    Ok(Revision {
-        number: count(row, first)?,
-        mark: integer(row, first + 1)?.cast_unsigned(),
-    })
+    let mark = integer(row, first + 1)?.cast_unsigned();
+    Ok(Revision::new(count(row, first)?, mark))
 }
 
 /// Reads what followed a revision. The first row is that one itself, if the log still holds it. Where a

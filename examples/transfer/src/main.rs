@@ -13,11 +13,8 @@ use tokio::{
     fs::{File, OpenOptions},
     io::{self, AsyncBufRead, AsyncWrite, BufReader},
 };
-use tower_api_tokens::{
-    TokenRegistry,
-    transfer::{Completeness, Export, Import, ImportReport, Progress},
-};
-use tower_api_tokens_sqlx::{PostgresStore, SqliteStore};
+use tower_api_tokens::transfer::{Completeness, Export, Import, ImportReport, Progress};
+use tower_api_tokens_sqlx::{AnyStore, Driver};
 
 const NO_STORE: &str = "a store is `sqlite://path` or `postgres://user:password@host/database`";
 
@@ -57,7 +54,7 @@ async fn transfer(arguments: &Arguments) -> Result<bool, Box<dyn Error>> {
         (true, true) => {
             let from = open(from, true).await?;
             let (writer, reader) = io::duplex(1 << 16);
-            let export = Export::new(&*from).run(writer);
+            let export = Export::new(&from).run(writer);
             let import = import(arguments, BufReader::new(reader), None);
             let (exported, imported) = tokio::join!(export, import);
             let all_went_in = imported?;
@@ -67,10 +64,10 @@ async fn transfer(arguments: &Arguments) -> Result<bool, Box<dyn Error>> {
         (true, false) => {
             let from = open(from, true).await?;
             if to == "-" {
-                export(&*from, io::stdout()).await?;
+                export(&from, io::stdout()).await?;
             } else {
                 let mut file = create(to).await?;
-                export(&*from, &mut file).await?;
+                export(&from, &mut file).await?;
                 file.sync_all().await?;
             }
             Ok(true)
@@ -90,7 +87,7 @@ async fn transfer(arguments: &Arguments) -> Result<bool, Box<dyn Error>> {
 }
 
 async fn export(
-    store: &dyn TokenRegistry,
+    store: &AnyStore,
     file: impl AsyncWrite + Unpin + Send,
 ) -> Result<(), Box<dyn Error>> {
     let bar = bar(None);
@@ -113,7 +110,7 @@ async fn import(
         None => None,
     };
     let bar = bar(length);
-    let mut import = Import::new(&*store)
+    let mut import = Import::new(&store)
         .actor("transfer example")
         .on_fault(|fault| bar.suspend(|| eprintln!("{fault}")))
         .on_progress(|progress| show(&bar, progress));
@@ -150,32 +147,17 @@ fn tell(report: &ImportReport) {
 }
 
 fn is_store(place: &str) -> bool {
-    place.contains("://") || place.starts_with("sqlite:")
+    place.contains("://") || Driver::of_url(place).is_ok()
 }
 
-/// Opens a store; one that is only read has to be there. Its URL may hold a password, so an error does
-/// not repeat it.
-async fn open(url: &str, reads: bool) -> Result<Box<dyn TokenRegistry>, Box<dyn Error>> {
+/// Opens a store; one that is only read has to exist. Its URL may hold a password, so an error does not
+/// repeat it.
+async fn open(url: &str, reads: bool) -> Result<AnyStore, Box<dyn Error>> {
     let argument = if reads { "--from" } else { "--to" };
-    let opened = match url.split(':').next() {
-        Some("sqlite") if reads && !url.contains('?') => {
-            SqliteStore::open(&format!("{url}?mode=ro"))
-                .await
-                .map(boxed)
-        }
-        Some("sqlite") => SqliteStore::open(url).await.map(boxed),
-        Some("postgres" | "postgresql") => {
-            let store = PostgresStore::builder(url);
-            let store = if reads { store.read_only() } else { store };
-            store.connect().await.map(boxed)
-        }
-        _ => return Err(format!("{argument}: {NO_STORE}").into()),
-    };
+    let store = AnyStore::builder(url);
+    let store = if reads { store.read_only() } else { store };
+    let opened = store.connect().await;
     opened.map_err(|error| about(argument, &error))
-}
-
-fn boxed(store: impl TokenRegistry) -> Box<dyn TokenRegistry> {
-    Box::new(store)
 }
 
 /// A new file, for its owner alone.

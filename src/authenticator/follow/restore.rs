@@ -11,6 +11,7 @@ use std::{
     time::Duration,
 };
 
+use futures_util::TryStreamExt;
 use tokio::{
     sync::{mpsc, oneshot},
     time::{MissedTickBehavior, interval, sleep, timeout},
@@ -26,7 +27,7 @@ use crate::{
     },
     entropy::jittered,
     record::TokenStatus,
-    store::{ChangeLog, LivePage, Revision, StoreError, catch_panic},
+    store::{ChangeLog, LivePage, Revision, StoreError, catch_panic, live_pages},
     token::TokenId,
 };
 
@@ -179,10 +180,10 @@ impl Restorer {
 
     /// Reads all pages; `false` if that has become pointless.
     async fn scan_pages(&mut self, start: Revision, serial: u32) -> Result<bool, StoreError> {
-        let (mut after, mut loaded) = (None, 0);
-        let mut pages = Pages::default();
-        loop {
-            let page = self.page(after, start).await?;
+        let (shared, log) = (Arc::clone(&self.shared), Arc::clone(&self.log));
+        let mut read = live_pages(|after| read_page(&shared, &*log, after, start));
+        let (mut pages, mut loaded) = (Pages::default(), 0);
+        while let Some(page) = read.try_next().await? {
             pages.add(page.position);
             self.cache(&page, serial);
             loaded += page.tokens.len();
@@ -190,10 +191,6 @@ impl Restorer {
             self.check(&mut pages)?;
             if !self.shared.cache.preload.scan_is_valid() {
                 return Ok(false);
-            }
-            after = page.next;
-            if after.is_none() {
-                break;
             }
             tokio::task::yield_now().await;
         }
@@ -216,34 +213,6 @@ impl Restorer {
                  replicates",
             ))
         }
-    }
-
-    /// Reads a page that lacks no change that was applied before the scan began.
-    async fn page(
-        &mut self,
-        after: Option<TokenId>,
-        start: Revision,
-    ) -> Result<LivePage, StoreError> {
-        let Shared {
-            cache,
-            clock,
-            lookups,
-            ..
-        } = &*self.shared;
-        for attempt in 0..ATTEMPTS {
-            let page = catch_panic(|| self.log.live(after, PAGE, clock.now()));
-            let page = timeout(lookups.timeout(), page).await;
-            let page = page.map_err(StoreError::unavailable)??;
-            let is_foreign = cache.positions().history().differs(page.position);
-            if page.position.number >= start.number && !is_foreign {
-                return Ok(page);
-            }
-            sleep(PAUSE.saturating_mul(1 << attempt)).await;
-        }
-        Err(StoreError::unavailable(
-            "the tokens that were read lack changes that are in the change log; check that the \
-             servers of the store replicate from the one that is written to",
-        ))
     }
 
     fn cache(&self, page: &LivePage, serial: u32) {
@@ -314,6 +283,29 @@ impl Restorer {
         self.orders.send(order).await.map_err(|_| super::ended())?;
         caught_up.await.map_err(|_| super::ended())?
     }
+}
+
+/// Reads a page that lacks no change that was applied before the scan began.
+async fn read_page(
+    shared: &Shared,
+    log: &dyn ChangeLog,
+    after: Option<TokenId>,
+    start: Revision,
+) -> Result<LivePage, StoreError> {
+    for attempt in 0..ATTEMPTS {
+        let page = catch_panic(|| log.live(after, PAGE, shared.clock.now()));
+        let page = timeout(shared.lookups.timeout(), page).await;
+        let page = page.map_err(StoreError::unavailable)??;
+        let is_foreign = shared.cache.positions().history().differs(page.position);
+        if page.position.number >= start.number && !is_foreign {
+            return Ok(page);
+        }
+        sleep(PAUSE.saturating_mul(1 << attempt)).await;
+    }
+    Err(StoreError::unavailable(
+        "the tokens that were read lack changes that are in the change log; check that the servers \
+         of the store replicate from the one that is written to",
+    ))
 }
 
 /// The positions of pages that the follower has not reached.

@@ -1,9 +1,12 @@
+use futures_util::TryStreamExt;
+
 use super::{
     Registry,
     fixtures::{at, audit_log, fails},
 };
 use crate::{
-    AppId, AuditAction, AuditEvent, AuditEventId, AuditOutcome, AuditQuery, StoreErrorKind, TokenId,
+    AppId, AuditAction, AuditEvent, AuditEventId, AuditOutcome, AuditQuery, StoreErrorKind,
+    TokenId, store::pages,
 };
 
 fn event(n: u8) -> AuditEvent {
@@ -53,15 +56,15 @@ pub async fn events_are_listed_by_app_and_token(store: Registry) {
             let mut query = AuditQuery::default().limit(4);
             (query.app, query.token) = (app, token);
             let expected: Vec<_> = events.iter().filter(|event| query.selects(event)).collect();
+            let log = audit_log(&store);
+            let mut pages = pages(None, |after| {
+                let query = query.clone().after(after);
+                async move { log.events(&query).await }
+            });
             let mut listed = Vec::new();
-            loop {
-                let page = audit_log(&store).events(&query).await.unwrap();
+            while let Some(page) = pages.try_next().await.unwrap() {
                 assert!(page.items.len() <= 4);
                 listed.extend(page.items);
-                match page.next {
-                    Some(next) => query = query.after(next),
-                    None => break,
-                }
             }
             assert!(listed.iter().eq(expected), "{query:?}");
         }

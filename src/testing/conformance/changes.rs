@@ -1,10 +1,12 @@
+use futures_util::TryStreamExt;
+
 use super::{
     Registry,
     fixtures::{app, at, change_log, read, token, token_record, tokens, usage_log},
 };
 use crate::{
-    Change, Changes, LoggedChange, Replacement, Revision, TokenRegistryExt, TokenStatus,
-    TokenTarget, Usage,
+    Change, ChangeLogStreams, Changes, LoggedChange, Replacement, Revision, TokenRegistryExt,
+    TokenStatus, TokenTarget, Usage,
 };
 
 async fn since(store: &Registry, revision: Revision) -> (Vec<Change>, Revision) {
@@ -129,14 +131,11 @@ pub async fn live_tokens_are_listed_whole(store: Registry) {
         .unwrap();
     expected.remove(4);
     expected.reverse();
-    let (mut after, mut listed) = (None, Vec::new());
-    loop {
-        let page = change_log(&store).live(after, 4, at(0)).await.unwrap();
+    let mut pages = change_log(&store).stream_live(4, at(0));
+    let mut listed = Vec::new();
+    while let Some(page) = pages.try_next().await.unwrap() {
+        assert!(page.tokens.len() <= 4);
         listed.extend(page.tokens);
-        after = page.next;
-        if after.is_none() {
-            break;
-        }
     }
     assert_eq!(listed, expected);
     assert!(

@@ -1,9 +1,11 @@
+use futures_util::TryStreamExt;
 use jiff::Timestamp;
 
 use super::Registry;
 use crate::{
     AppId, AppRecord, AuditLog, ChangeLog, MaskedToken, StoreError, StoreErrorKind, TokenDigest,
-    TokenId, TokenQuery, TokenRecord, TokenRegistryExt, TokenTarget, UsageLog,
+    TokenId, TokenQuery, TokenRecord, TokenRegistryExt, TokenRegistryStreams, TokenTarget,
+    UsageLog,
 };
 
 /// So many seconds after an instant that all checks share.
@@ -75,15 +77,8 @@ pub(super) async fn read(store: &Registry, token: &TokenRecord) -> Option<TokenR
 
 /// Every token, the newest first.
 pub(super) async fn all(store: &Registry) -> Vec<TokenRecord> {
-    let (mut query, mut tokens) = (TokenQuery::default(), Vec::new());
-    loop {
-        let page = store.tokens(&query, at(0)).await.unwrap();
-        tokens.extend(page.items);
-        match page.next {
-            Some(next) => query = query.after(next),
-            None => return tokens,
-        }
-    }
+    let tokens = store.stream_tokens(TokenQuery::default(), at(0));
+    tokens.try_collect().await.unwrap()
 }
 
 #[track_caller]

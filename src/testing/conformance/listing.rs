@@ -1,8 +1,34 @@
+use futures_core::Stream;
+use futures_util::TryStreamExt;
+
 use super::{
     Registry,
     fixtures::{app, app_record, at, token, token_record, tokens},
 };
-use crate::{AppQuery, TokenQuery, TokenRegistryExt, TokenStatus, TokenTarget};
+use crate::{
+    AppId, AppQuery, AppRecord, Page, StoreError, TokenId, TokenQuery, TokenRecord,
+    TokenRegistryExt, TokenRegistryStreams, TokenStatus, TokenTarget, store::pages,
+};
+
+fn app_pages(
+    store: &Registry,
+    query: AppQuery,
+) -> impl Stream<Item = Result<Page<AppRecord, AppId>, StoreError>> + Unpin {
+    pages(None, move |after| {
+        let query = query.clone().after(after);
+        async move { store.apps(&query).await }
+    })
+}
+
+fn token_pages(
+    store: &Registry,
+    query: TokenQuery,
+) -> impl Stream<Item = Result<Page<TokenRecord, TokenId>, StoreError>> + Unpin {
+    pages(None, move |after| {
+        let query = query.clone().after(after);
+        async move { store.tokens(&query, at(0)).await }
+    })
+}
 
 /// Pages of apps show each app once, by identifier.
 pub async fn app_pages_are_complete(store: Registry) {
@@ -12,15 +38,12 @@ pub async fn app_pages_are_complete(store: Registry) {
     }
     expected.sort_by_key(|app| app.id);
     for limit in [1, 2, 3, 7, 100] {
-        let (mut query, mut listed) = (AppQuery::default().limit(limit), Vec::new());
-        loop {
-            let page = store.apps(&query).await.unwrap();
+        let query = AppQuery::default().limit(limit);
+        let mut pages = app_pages(&store, query);
+        let mut listed = Vec::new();
+        while let Some(page) = pages.try_next().await.unwrap() {
             assert!(page.items.len() <= limit && !page.items.is_empty());
             listed.extend(page.items);
-            match page.next {
-                Some(next) => query = query.after(next),
-                None => break,
-            }
         }
         assert_eq!(listed, expected, "pages of {limit}");
     }
@@ -35,16 +58,12 @@ pub async fn token_pages_are_complete(store: Registry) {
     }
     expected.reverse();
     for limit in [1, 7, 25, 1000] {
-        let mut query = TokenQuery::default().app(ours.id).limit(limit);
+        let query = TokenQuery::default().app(ours.id).limit(limit);
+        let mut pages = token_pages(&store, query);
         let mut listed = Vec::new();
-        loop {
-            let page = store.tokens(&query, at(0)).await.unwrap();
+        while let Some(page) = pages.try_next().await.unwrap() {
             assert!(page.items.len() <= limit && !page.items.is_empty());
             listed.extend(page.items);
-            match page.next {
-                Some(next) => query = query.after(next),
-                None => break,
-            }
         }
         assert_eq!(listed, expected, "pages of {limit}");
     }
@@ -57,18 +76,15 @@ pub async fn token_pages_are_stable_under_changes(store: Registry) {
     let mut gone = token_record(&app, 21);
     gone.revoked_at = Some(at(-100));
     store.insert(&gone).await.unwrap();
-    let (mut query, mut listed) = (TokenQuery::default().limit(3), Vec::new());
-    for round in 0.. {
-        let page = store.tokens(&query, at(0)).await.unwrap();
+    let mut pages = token_pages(&store, TokenQuery::default().limit(3));
+    let (mut round, mut listed) = (0, Vec::new());
+    while let Some(page) = pages.try_next().await.unwrap() {
         listed.extend(page.items.into_iter().map(|token| token.id));
         token(&store, &app, 1000 + round).await;
+        round += 1;
         let target = TokenTarget::any(there_all_along[5].id);
         store.revoke(&target, at(0)).await.unwrap();
         store.purge(at(-50), 100).await.unwrap();
-        match page.next {
-            Some(next) => query = query.after(next),
-            None => break,
-        }
     }
     listed.retain(|id| *id != gone.id);
     let mut expected: Vec<_> = there_all_along.iter().map(|token| token.id).collect();
@@ -149,17 +165,10 @@ pub async fn a_search_of_apps_takes_its_text_literally(store: Registry) {
         ("export\0", 0),
         ("", 12),
     ] {
-        let mut query = AppQuery::default().name(part).limit(2);
+        let query = AppQuery::default().name(part).limit(2);
         let selected: Vec<_> = everything.iter().filter(|app| query.selects(app)).collect();
-        let mut listed = Vec::new();
-        loop {
-            let page = store.apps(&query).await.unwrap();
-            listed.extend(page.items);
-            match page.next {
-                Some(next) => query = query.after(next),
-                None => break,
-            }
-        }
+        let listed = store.stream_apps(query.clone());
+        let listed: Vec<_> = listed.try_collect().await.unwrap();
         assert!(listed.iter().eq(selected), "{part:?}");
         assert_eq!(listed.len(), found, "{part:?}");
     }
@@ -207,14 +216,8 @@ pub async fn status_filters_agree_with_the_query(store: Registry) {
     store.disable_app(&apps[1].id, at(0)).await.unwrap();
     let everything = store.tokens(&TokenQuery::default(), at(0)).await.unwrap();
     assert_eq!(everything.items.len(), 24);
-    let statuses = [
-        None,
-        Some(TokenStatus::Live),
-        Some(TokenStatus::Revoked),
-        Some(TokenStatus::Expired),
-        Some(TokenStatus::AppDisabled),
-    ];
-    for status in statuses {
+    let statuses = TokenStatus::ALL.iter().copied().map(Some);
+    for status in statuses.chain([None]) {
         for app in [None, Some(apps[0].id), Some(apps[1].id)] {
             let mut query = TokenQuery::default();
             (query.app, query.status) = (app, status);

@@ -1,7 +1,7 @@
 use std::{error::Error, fmt};
 
 use super::kind::Kind;
-use crate::{EntropyError, Rejection};
+use crate::{EntropyError, Rejection, words::words};
 
 /// Why a load test could not be prepared, or was ended.
 #[derive(Debug)]
@@ -11,7 +11,7 @@ pub struct LoadTestError {
     source: Option<Box<dyn Error + Send + Sync>>,
 }
 
-/// The kinds of [`LoadTestError`].
+/// The kinds of [`LoadTestError`]. The text of a kind is a word like `wrong_verdict`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum LoadTestErrorKind {
@@ -25,6 +25,13 @@ pub enum LoadTestErrorKind {
     /// The random number generator failed.
     Entropy,
 }
+
+words!(LoadTestErrorKind, "kind of load test error", {
+    InvalidLoad = "invalid_load",
+    WrongVerdict = "wrong_verdict",
+    StoreFailure = "store_failure",
+    Entropy = "entropy_failure",
+});
 
 impl LoadTestError {
     pub(super) fn invalid(message: impl Into<String>) -> Self {

@@ -1,6 +1,6 @@
-use std::fmt;
+use crate::words::{word_of_each, words};
 
-/// A kind of request.
+/// A kind of request. Its text is a word like `hit`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Kind {
@@ -26,27 +26,17 @@ impl Kind {
         Self::Garbage,
         Self::Revoked,
     ];
-
-    /// The kind as a word, like `hit`.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Hit => "hit",
-            Self::Miss => "miss",
-            Self::Unknown => "unknown",
-            Self::Garbage => "garbage",
-            Self::Revoked => "revoked",
-        }
-    }
 }
 
-impl fmt::Display for Kind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.as_str())
-    }
-}
+word_of_each!(Kind, "kind of request", {
+    Hit = "hit",
+    Miss = "miss",
+    Unknown = "unknown",
+    Garbage = "garbage",
+    Revoked = "revoked",
+});
 
-/// How often each token is presented.
+/// How often each token is presented. Its text is a word like `uniform`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Skew {
@@ -57,3 +47,8 @@ pub enum Skew {
     /// with exponent 1), as with few busy clients and many quiet ones.
     Zipf,
 }
+
+words!(Skew, "skew", {
+    Uniform = "uniform",
+    Zipf = "zipf",
+});

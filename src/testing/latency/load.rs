@@ -11,7 +11,9 @@ use super::{
     plan::{self, Counts},
     subjects::{Known, Presented, Subjects},
 };
-use crate::{Answer, Authenticator, StoreError, TokenDigest, TokenFormat, TokenStore};
+use crate::{
+    Answer, Authenticator, StoreError, TokenDigest, TokenFormat, TokenStore, words::words,
+};
 
 /// How long a schedule may be.
 const MAX_SCHEDULE: Duration = Duration::from_secs(86_400);
@@ -34,7 +36,7 @@ pub struct Progress {
     pub total: usize,
 }
 
-/// What a load test is doing.
+/// What a load test is doing. Its text is a word like `preparing`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Phase {
@@ -45,6 +47,12 @@ pub enum Phase {
     /// It measures by a schedule, by [`LoadTest::run`].
     Running,
 }
+
+words!(Phase, "phase of a load test", {
+    Preparing = "preparing",
+    Saturating = "saturating",
+    Running = "running",
+});
 
 /// Sets up a [`LoadTest`].
 pub struct LoadTestBuilder {

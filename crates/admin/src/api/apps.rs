@@ -11,9 +11,8 @@ use super::{
     cursor::Listing,
     extract::{Body, Id, NoParams, Params},
     fields::{AppIdText, Cursor, Limit, Name, NamePart},
-    view::AppView,
 };
-use crate::{Operator, problem::Problem};
+use crate::{Operator, problem::Problem, view::AppView};
 
 #[derive(Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
@@ -68,7 +67,7 @@ pub(super) async fn list_apps(
     }
     let page = operator.list_apps(&query).await?;
     let view = AppPageView {
-        items: page.items.iter().map(AppView::of).collect(),
+        items: page.items.iter().map(AppView::from).collect(),
         next: page.next.map(|app| listing.cursor(app.as_str().as_bytes())),
     };
     Ok(Json(view).into_response())
@@ -95,7 +94,7 @@ pub(super) async fn create_app(
     let id = new.id.map(|AppIdText(id)| id);
     let app = operator.create_app(id, &new.name.0).await?;
     let location = [(LOCATION, format!("apps/{}", app.id))];
-    Ok((StatusCode::CREATED, location, Json(AppView::of(&app))).into_response())
+    Ok((StatusCode::CREATED, location, Json(AppView::from(&app))).into_response())
 }
 
 /// Get an app.
@@ -112,7 +111,7 @@ pub(super) async fn get_app(
     Id(AppIdText(id)): Id<AppIdText>,
 ) -> Result<Response, Problem> {
     let app = operator.get_app(&id).await?;
-    Ok(Json(AppView::of(&app)).into_response())
+    Ok(Json(AppView::from(&app)).into_response())
 }
 
 /// Disable an app.
@@ -131,7 +130,7 @@ pub(super) async fn disable_app(
     Id(AppIdText(id)): Id<AppIdText>,
 ) -> Result<Response, Problem> {
     let app = operator.disable_app(&id).await?;
-    Ok(Json(AppView::of(&app)).into_response())
+    Ok(Json(AppView::from(&app)).into_response())
 }
 
 /// Enable an app.
@@ -150,5 +149,5 @@ pub(super) async fn enable_app(
     Id(AppIdText(id)): Id<AppIdText>,
 ) -> Result<Response, Problem> {
     let app = operator.enable_app(&id).await?;
-    Ok(Json(AppView::of(&app)).into_response())
+    Ok(Json(AppView::from(&app)).into_response())
 }

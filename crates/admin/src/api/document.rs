@@ -18,7 +18,7 @@ use utoipa::{
     },
 };
 
-use super::extract::NoParams;
+use super::{apps, events, extract::NoParams, tokens};
 use crate::{
     gate::Gate,
     guard::GuardScheme,
@@ -32,6 +32,21 @@ use crate::{
         description = "Manages the apps of a platform and their API tokens.",
     ),
     servers((url = ".", description = "Where this document is.")),
+    paths(
+        apps::list_apps,
+        apps::create_app,
+        apps::get_app,
+        apps::disable_app,
+        apps::enable_app,
+        tokens::list_tokens,
+        tokens::issue_token,
+        tokens::get_token,
+        tokens::rename_token,
+        tokens::rotate_token,
+        tokens::revoke_token,
+        events::list_events,
+        get_document,
+    ),
     components(schemas(ProblemBody)),
     tags(
         (name = "apps", description = "Whom tokens belong to."),
@@ -42,17 +57,14 @@ use crate::{
 )]
 struct Outline;
 
-pub(super) fn outline() -> utoipa::openapi::OpenApi {
-    Outline::openapi()
-}
-
 /// The document, as it is sent.
 #[derive(Clone)]
 pub(super) struct Document(Bytes);
 
 impl Document {
     /// Completes what the handlers say of themselves by what holds for all of them.
-    pub(super) fn new(mut document: utoipa::openapi::OpenApi, gate: &Gate) -> Self {
+    pub(super) fn new(gate: &Gate) -> Self {
+        let mut document = Outline::openapi();
         for operation in document.paths.paths.values_mut().flat_map(operations) {
             complete(operation);
         }

@@ -7,16 +7,14 @@ mod events;
 mod extract;
 mod fields;
 mod tokens;
-mod view;
 
 use axum::{
     Router,
     extract::{DefaultBodyLimit, OriginalUri},
     response::{IntoResponse, Redirect},
-    routing::get,
+    routing::{get, post},
 };
 use http::{Method, StatusCode, Uri};
-use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{gate::Gate, problem::Problem};
 use document::Document;
@@ -25,20 +23,25 @@ use document::Document;
 const MAX_BODY: usize = 16 * 1024;
 
 pub(super) fn router(gate: Gate) -> Router {
-    let (router, description) = OpenApiRouter::with_openapi(document::outline())
-        .routes(routes!(apps::list_apps, apps::create_app))
-        .routes(routes!(apps::get_app))
-        .routes(routes!(apps::disable_app))
-        .routes(routes!(apps::enable_app))
-        .routes(routes!(tokens::list_tokens, tokens::issue_token))
-        .routes(routes!(tokens::get_token, tokens::rename_token))
-        .routes(routes!(tokens::rotate_token))
-        .routes(routes!(tokens::revoke_token))
-        .routes(routes!(events::list_events))
-        .routes(routes!(document::get_document))
-        .split_for_parts();
-    let document = Document::new(description, &gate);
-    let router = router
+    let document = Document::new(&gate);
+    // The description names the same handlers, each with its own path.
+    let router = Router::new()
+        .route("/apps", get(apps::list_apps).post(apps::create_app))
+        .route("/apps/{app}", get(apps::get_app))
+        .route("/apps/{app}/disable", post(apps::disable_app))
+        .route("/apps/{app}/enable", post(apps::enable_app))
+        .route(
+            "/tokens",
+            get(tokens::list_tokens).post(tokens::issue_token),
+        )
+        .route(
+            "/tokens/{token}",
+            get(tokens::get_token).patch(tokens::rename_token),
+        )
+        .route("/tokens/{token}/rotate", post(tokens::rotate_token))
+        .route("/tokens/{token}/revoke", post(tokens::revoke_token))
+        .route("/events", get(events::list_events))
+        .route("/openapi.json", get(document::get_document))
         .route("/", get(to_document))
         .method_not_allowed_fallback(wrong_method)
         .fallback(nothing_there)

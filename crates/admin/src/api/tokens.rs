@@ -6,7 +6,9 @@ use axum::{
 };
 use http::{StatusCode, header::LOCATION};
 use serde::{Deserialize, Serialize};
-use tower_api_tokens::{IssuedToken, NewToken, Rotation, ScopeSet, TokenId, TokenQuery};
+use tower_api_tokens::{
+    IssuedToken, NewToken, Rotation, ScopeSet, TokenId, TokenQuery, TokenStatus,
+};
 use utoipa::{IntoParams, ToSchema};
 
 use super::{
@@ -15,9 +17,12 @@ use super::{
     fields::{
         AppIdText, Cursor, Expiry, KeyText, Limit, Name, NamePart, ScopeText, Seconds, TokenIdText,
     },
-    view::{IssuedView, StatusView, TokenView},
 };
-use crate::{Operator, problem::Problem};
+use crate::{
+    Operator,
+    problem::Problem,
+    view::{IssuedView, StatusSchema, TokenView},
+};
 
 /// Which tokens to list.
 #[derive(Deserialize, IntoParams)]
@@ -28,8 +33,8 @@ pub(super) struct TokenParams {
     #[param(inline, nullable = false)]
     app_id: Option<AppIdText>,
     /// Only tokens with this status.
-    #[param(inline, nullable = false)]
-    status: Option<StatusView>,
+    #[param(inline, nullable = false, value_type = Option<StatusSchema>)]
+    status: Option<TokenStatus>,
     /// Only tokens with this in their name; ASCII letters are compared without their case.
     #[param(inline, nullable = false)]
     name: Option<NamePart>,
@@ -51,7 +56,7 @@ impl TokenParams {
     fn query(self, listing: &Listing) -> Result<TokenQuery, Problem> {
         let mut query = TokenQuery::default().limit(Limit::of(self.limit));
         query.app = self.app_id.map(|AppIdText(app)| app);
-        query.status = self.status.map(Into::into);
+        query.status = self.status;
         query.name = self.name.map(|NamePart(part)| part);
         if let Some(Cursor(cursor)) = self.cursor {
             query = query.after(listing.position(&cursor, token_id)?);
@@ -127,7 +132,7 @@ pub(super) async fn list_tokens(
         items: page
             .items
             .iter()
-            .map(|token| TokenView::of(token, now))
+            .map(|token| TokenView::at(now, token))
             .collect(),
         next: page.next.map(|token| listing.cursor(token.as_bytes())),
     };
@@ -189,7 +194,7 @@ pub(super) async fn get_token(
     Id(TokenIdText(id)): Id<TokenIdText>,
 ) -> Result<Response, Problem> {
     let token = operator.get(id).await?;
-    Ok(Json(TokenView::of(&token, operator.now())).into_response())
+    Ok(Json(TokenView::at(operator.now(), &token)).into_response())
 }
 
 /// Rename a token.
@@ -208,7 +213,7 @@ pub(super) async fn rename_token(
     Body(body): Body<RenameToken>,
 ) -> Result<Response, Problem> {
     let token = operator.rename(id, &body.name.0).await?;
-    Ok(Json(TokenView::of(&token, operator.now())).into_response())
+    Ok(Json(TokenView::at(operator.now(), &token)).into_response())
 }
 
 /// Rotate a token.
@@ -263,12 +268,12 @@ pub(super) async fn revoke_token(
     Id(TokenIdText(id)): Id<TokenIdText>,
 ) -> Result<Response, Problem> {
     let token = operator.revoke(id).await?;
-    Ok(Json(TokenView::of(&token, operator.now())).into_response())
+    Ok(Json(TokenView::at(operator.now(), &token)).into_response())
 }
 
 /// The answer that shows a token's text; `tokens` is where tokens are, seen from the request.
 fn created(operator: &Operator, issued: &IssuedToken, tokens: &str) -> Response {
     let location = [(LOCATION, format!("{tokens}/{}", issued.record().id))];
-    let view = Json(IssuedView::of(issued, operator.now()));
+    let view = Json(IssuedView::at(operator.now(), issued));
     (StatusCode::CREATED, location, view).into_response()
 }

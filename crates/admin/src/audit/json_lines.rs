@@ -12,7 +12,8 @@ use std::{
 use tokio::sync::oneshot;
 use tower_api_tokens::AuditEvent;
 
-use super::{AuditSink, EventView};
+use super::AuditSink;
+use crate::view::EventView;
 
 /// How many lines may wait for the writer.
 const CAPACITY: usize = 4096;

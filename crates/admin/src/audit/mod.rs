@@ -4,12 +4,10 @@ use tower_api_tokens::AuditEvent;
 
 mod json_lines;
 mod trail;
-mod view;
 
 pub use json_lines::JsonLines;
 
 pub(super) use trail::Trail;
-pub(super) use view::EventView;
 
 /// Receives every audit event, besides the store: for a log pipeline, a SIEM, a message queue.
 ///

@@ -11,7 +11,7 @@ use axum::{
 };
 use http::StatusCode;
 use serde::Deserialize;
-use tower_api_tokens::{AppQuery, check_name_part, normalize_name};
+use tower_api_tokens::{AppId, AppQuery, check_name_part, normalize_name};
 
 use super::{
     message::Message,
@@ -94,7 +94,7 @@ async fn apps_page(session: Session, place: Place, name: Field) -> Result<Respon
     let search = place.search.trim_matches(' ').to_owned();
     let mut query = AppQuery::default().limit(APPS_OF_A_PAGE);
     if !place.after.is_empty() {
-        let after = place.after.parse();
+        let after = place.after.parse::<AppId>();
         query = query.after(after.map_err(|_| Message::no_such_page_of_apps(&session.page))?);
     }
     let mut wrong = None;

@@ -1,7 +1,7 @@
 //! Audit events in words.
 
 use jiff::Timestamp;
-use tower_api_tokens::{AuditAction, AuditEvent, AuditOutcome, MaskedToken};
+use tower_api_tokens::{AuditAction, AuditEvent, AuditOutcome, LifecycleErrorKind, MaskedToken};
 
 use super::{names::visible, words::Moment};
 
@@ -16,8 +16,15 @@ impl EventView {
     /// Whether an event belongs to a token's history. What was refused because it was mistyped does
     /// not: nothing has happened to the token.
     pub(super) fn belongs(event: &AuditEvent) -> bool {
-        let mistyped = ["invalid_name", "invalid_expiry", "invalid_overlap"];
-        !matches!(&event.outcome, AuditOutcome::Refused(reason) if mistyped.contains(&reason.as_str()))
+        use LifecycleErrorKind::{InvalidExpiry, InvalidName, InvalidOverlap};
+
+        let AuditOutcome::Refused(reason) = &event.outcome else {
+            return true;
+        };
+        !matches!(
+            reason.parse(),
+            Ok(InvalidName | InvalidExpiry | InvalidOverlap)
+        )
     }
 
     /// The event of a rotation, as the history of the successor shows it.

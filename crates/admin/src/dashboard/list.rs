@@ -9,7 +9,7 @@ use axum::{
 };
 use http::StatusCode;
 use serde::Deserialize;
-use tower_api_tokens::{AppId, TokenQuery, TokenStatus, check_name_part};
+use tower_api_tokens::{AppId, TokenId, TokenQuery, TokenStatus, check_name_part};
 
 use super::{
     Settings,
@@ -18,19 +18,18 @@ use super::{
     message::Message,
     page::{Page, query_string, render},
     session::Session,
-    view::{Notice, TokenView, Tone},
+    view::{Notice, TokenView, Tone, status_label},
     words::sentence,
 };
 
 /// How many tokens a page shows.
 const TOKENS_OF_A_PAGE: usize = 50;
 
-const STATUSES: &[(&str, &str)] = &[
-    ("live", "Active"),
-    ("revoked", "Revoked"),
-    ("expired", "Expired"),
-    ("app_disabled", "App disabled"),
-];
+fn statuses() -> Vec<(&'static str, &'static str)> {
+    let all = TokenStatus::ALL.iter().copied();
+    all.map(|status| (status.as_str(), status_label(status)))
+        .collect()
+}
 
 #[derive(Template)]
 #[template(path = "tokens.html")]
@@ -42,7 +41,8 @@ struct TokensPage {
     curl: Option<Snippet>,
     filter: Filter,
     apps: AppChoice,
-    statuses: &'static [(&'static str, &'static str)],
+    /// The statuses that can be chosen, each with its label.
+    statuses: Vec<(&'static str, &'static str)>,
     /// Whether the filter is one.
     listed: bool,
     tokens: Vec<TokenView>,
@@ -92,20 +92,13 @@ impl Filter {
             query = query.app(app.map_err(|wrong| error(&wrong))?);
         }
         if !self.status.is_empty() {
-            query = query.status(match self.status.as_str() {
-                "live" => TokenStatus::Live,
-                "revoked" => TokenStatus::Revoked,
-                "expired" => TokenStatus::Expired,
-                "app_disabled" => TokenStatus::AppDisabled,
-                _ => {
-                    let says = "There is no such status: choose one of the list.";
-                    return Err(Wrong::bad(says.to_owned()));
-                }
-            });
+            let says = "There is no such status: choose one of the list.";
+            let status = self.status.parse();
+            query = query.status(status.map_err(|_| Wrong::bad(says.to_owned()))?);
         }
         if self.paged() {
             let says = "There is no such page: go to the first.";
-            let after = self.after.parse();
+            let after = self.after.parse::<TokenId>();
             query = query.after(after.map_err(|_| Wrong::bad(says.to_owned()))?);
         }
         Ok(query)
@@ -192,7 +185,7 @@ pub(super) async fn show(
         page,
         filter,
         apps,
-        statuses: STATUSES,
+        statuses: statuses(),
         listed: wrong.is_none(),
         notice: wrong
             .as_ref()

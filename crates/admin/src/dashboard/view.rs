@@ -93,11 +93,21 @@ impl Badge {
     fn of_token(token: &TokenRecord, now: Timestamp) -> Self {
         match token.status(now) {
             TokenStatus::Live if token.successor.is_some() => Self::new("ending", "Rotated"),
-            TokenStatus::Live => Self::new("live", "Active"),
-            TokenStatus::Revoked => Self::new("ended", "Revoked"),
-            TokenStatus::AppDisabled => Self::new("ended", "App disabled"),
-            _ => Self::new("", "Expired"),
+            status @ TokenStatus::Live => Self::new("live", status_label(status)),
+            status @ TokenStatus::Expired => Self::new("", status_label(status)),
+            status => Self::new("ended", status_label(status)),
         }
+    }
+}
+
+/// What a status is called on a page.
+pub(super) fn status_label(status: TokenStatus) -> &'static str {
+    match status {
+        TokenStatus::Live => "Active",
+        TokenStatus::Revoked => "Revoked",
+        TokenStatus::Expired => "Expired",
+        TokenStatus::AppDisabled => "App disabled",
+        other => other.as_str(),
     }
 }
 

@@ -1,4 +1,5 @@
-use tower_api_tokens::{AppId, AppQuery, AppRecord, AuditAction, Page};
+use futures_core::Stream;
+use tower_api_tokens::{AppId, AppQuery, AppRecord, AuditAction, Page, store::records};
 
 use super::{
     OperationError, Operator,
@@ -51,6 +52,19 @@ impl Operator {
         query: &AppQuery,
     ) -> Result<Page<AppRecord, AppId>, OperationError> {
         attempt(async { Ok(self.tokens().list_apps(query).await?) }).await
+    }
+
+    /// Streams apps as [`list_apps`](Self::list_apps) lists them, with the terms of
+    /// [`store::pages`](crate::store::pages): the limit of the query is the size of the pages, and an
+    /// error ends the stream.
+    pub fn stream_apps(
+        &self,
+        query: AppQuery,
+    ) -> impl Stream<Item = Result<AppRecord, OperationError>> + Send + Unpin {
+        records(query.after, move |after| {
+            let query = query.clone().after(after);
+            async move { self.list_apps(&query).await }
+        })
     }
 
     /// Disables an app: from the return of this call on none of its tokens is admitted. An app that

@@ -1,7 +1,8 @@
-use std::{error::Error, fmt};
+use std::{error::Error, fmt, str::FromStr};
 
 use tower_api_tokens::{
     AppId, EntropyError, GrantError, LifecycleError, LifecycleErrorKind, Repeated, StoreError,
+    WordError,
 };
 
 /// Why an operation was not carried out.
@@ -19,7 +20,8 @@ enum Cause {
     Grant(GrantError),
 }
 
-/// The kinds of [`OperationError`].
+/// The kinds of [`OperationError`]. The text of a kind is its word, like `scope_not_held`; that of a kind
+/// of the lifecycle is the word of that.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum OperationErrorKind {
@@ -29,6 +31,45 @@ pub enum OperationErrorKind {
     ScopeNotHeld,
     /// What would be admitted lives longer than the actor may grant.
     ExpiryNotHeld,
+}
+
+const SCOPE_NOT_HELD: &str = "scope_not_held";
+const EXPIRY_NOT_HELD: &str = "expiry_not_held";
+
+impl OperationErrorKind {
+    /// The kind as a word.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Lifecycle(kind) => kind.as_str(),
+            Self::ScopeNotHeld => SCOPE_NOT_HELD,
+            Self::ExpiryNotHeld => EXPIRY_NOT_HELD,
+        }
+    }
+}
+
+impl fmt::Display for OperationErrorKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+impl FromStr for OperationErrorKind {
+    type Err = WordError;
+
+    fn from_str(text: &str) -> Result<Self, WordError> {
+        match text {
+            SCOPE_NOT_HELD => Ok(Self::ScopeNotHeld),
+            EXPIRY_NOT_HELD => Ok(Self::ExpiryNotHeld),
+            other => other.parse().map(Self::Lifecycle).map_err(|_| {
+                let lifecycle = LifecycleErrorKind::ALL.iter().map(|kind| kind.as_str());
+                let words = [SCOPE_NOT_HELD, EXPIRY_NOT_HELD]
+                    .into_iter()
+                    .chain(lifecycle);
+                WordError::new("kind of operation error", words)
+            }),
+        }
+    }
 }
 
 impl OperationError {
@@ -66,30 +107,7 @@ impl OperationError {
     /// a problem.
     #[must_use]
     pub fn reason(&self) -> &'static str {
-        match self.kind() {
-            OperationErrorKind::Lifecycle(kind) => match kind {
-                LifecycleErrorKind::InvalidName => "invalid_name",
-                LifecycleErrorKind::InvalidExpiry => "invalid_expiry",
-                LifecycleErrorKind::InvalidOverlap => "invalid_overlap",
-                LifecycleErrorKind::ForeignFormat => "foreign_format",
-                LifecycleErrorKind::UnknownFormat => "unknown_format",
-                LifecycleErrorKind::NotGranted => "scope_not_held",
-                LifecycleErrorKind::UnknownApp => "unknown_app",
-                LifecycleErrorKind::UnknownToken => "unknown_token",
-                LifecycleErrorKind::AppExists => "app_exists",
-                LifecycleErrorKind::TokenExists => "token_exists",
-                LifecycleErrorKind::AppDisabled => "disabled_app",
-                LifecycleErrorKind::Revoked => "revoked_token",
-                LifecycleErrorKind::Expired => "expired_token",
-                LifecycleErrorKind::Rotated => "rotated_token",
-                LifecycleErrorKind::KeyReused => "key_reused",
-                LifecycleErrorKind::Repeated => "repeated",
-                LifecycleErrorKind::Entropy => "entropy_failure",
-                _ => "store_failure",
-            },
-            OperationErrorKind::ScopeNotHeld => "scope_not_held",
-            OperationErrorKind::ExpiryNotHeld => "expiry_not_held",
-        }
+        self.kind().as_str()
     }
 }
 
@@ -135,5 +153,24 @@ impl Error for OperationError {
             Cause::Lifecycle(error) => error.source(),
             _ => None,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_kind_reads_back() {
+        let lifecycle = LifecycleErrorKind::ALL.iter().copied();
+        let kinds = lifecycle.map(OperationErrorKind::Lifecycle).chain([
+            OperationErrorKind::ScopeNotHeld,
+            OperationErrorKind::ExpiryNotHeld,
+        ]);
+        for kind in kinds {
+            assert_eq!(kind.to_string().parse(), Ok(kind));
+        }
+        let error = "broken".parse::<OperationErrorKind>().unwrap_err();
+        assert_eq!(error.expected().len(), LifecycleErrorKind::ALL.len() + 2);
     }
 }

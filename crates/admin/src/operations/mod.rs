@@ -8,11 +8,12 @@ mod tokens;
 
 use std::{fmt, sync::Arc, time::Duration};
 
+use futures_core::Stream;
 use jiff::Timestamp;
 use tower_api_tokens::{
     ApiTokens, AuditAction, AuditEvent, AuditEventId, AuditOutcome, AuditQuery, Authority, Page,
     StoreError, TokenId,
-    store::{audit_log, run_to_end},
+    store::{audit_log, records, run_to_end},
 };
 
 pub use error::{OperationError, OperationErrorKind};
@@ -199,6 +200,19 @@ impl Operator {
     ) -> Result<Page<AuditEvent, AuditEventId>, OperationError> {
         let (registry, query) = (self.tokens().registry(), query.clone());
         run::attempt(async move { Ok(audit_log(&*registry)?.events(&query).await?) }).await
+    }
+
+    /// Streams audit events as [`events`](Self::events) lists them, with the terms of
+    /// [`store::pages`](crate::store::pages): the limit of the query is the size of the pages, and an
+    /// error ends the stream.
+    pub fn stream_events(
+        &self,
+        query: AuditQuery,
+    ) -> impl Stream<Item = Result<AuditEvent, OperationError>> + Send + Unpin {
+        records(query.after, move |after| {
+            let query = query.clone().after(after);
+            async move { self.events(&query).await }
+        })
     }
 
     /// Tells the audit of what was done, or tried and refused, by other means than these

@@ -1,6 +1,8 @@
+use futures_core::Stream;
 use jiff::Timestamp;
 use tower_api_tokens::{
     AppId, AuditAction, IssuedToken, NewToken, Page, Rotation, TokenId, TokenQuery, TokenRecord,
+    store::records,
 };
 
 use super::{
@@ -42,6 +44,19 @@ impl Operator {
         query: &TokenQuery,
     ) -> Result<Page<TokenRecord, TokenId>, OperationError> {
         attempt(async { Ok(self.tokens().list(query).await?) }).await
+    }
+
+    /// Streams tokens as [`list`](Self::list) lists them, with the terms of
+    /// [`store::pages`](crate::store::pages): the limit of the query is the size of the pages, and an
+    /// error ends the stream.
+    pub fn stream_tokens(
+        &self,
+        query: TokenQuery,
+    ) -> impl Stream<Item = Result<TokenRecord, OperationError>> + Send + Unpin {
+        records(query.after, move |after| {
+            let query = query.clone().after(after);
+            async move { self.list(&query).await }
+        })
     }
 
     /// Renames a token, whatever its state.

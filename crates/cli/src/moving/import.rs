@@ -39,7 +39,7 @@ struct Imported {
     refused: u64,
     conflicts: u64,
     apps_created: u64,
-    completeness: &'static str,
+    completeness: Completeness,
 }
 
 impl From<&ImportReport> for Imported {
@@ -51,12 +51,7 @@ impl From<&ImportReport> for Imported {
             refused: report.refused,
             conflicts: report.conflicts,
             apps_created: report.apps_created,
-            completeness: match report.completeness {
-                Completeness::Complete => "complete",
-                Completeness::Incomplete => "incomplete",
-                Completeness::Stopped => "stopped",
-                _ => "unknown",
-            },
+            completeness: report.completeness,
         }
     }
 }
@@ -137,7 +132,7 @@ fn show(session: &Session, report: &ImportReport) -> Result<(), Failure> {
         ("refused", imported.refused.to_string()),
         ("conflicts", imported.conflicts.to_string()),
         ("apps created", imported.apps_created.to_string()),
-        ("completeness", imported.completeness.to_owned()),
+        ("completeness", imported.completeness.to_string()),
     ])
 }
 

@@ -1,10 +1,12 @@
 //! `token list`.
 
-use clap::{Args, ValueEnum};
+use clap::Args;
+use futures_util::{StreamExt, TryStreamExt};
 use tower_api_tokens::{TokenQuery, TokenStatus};
 
 use crate::{
-    failure::Failure, number::at_least_one, output::Listing, session::Session, views::TokenView,
+    failure::Failure, number::at_least_one, output::Listing, session::Session, views::ShownToken,
+    word::one_of,
 };
 
 #[derive(Args)]
@@ -13,8 +15,8 @@ pub(crate) struct Arguments {
     #[arg(long)]
     app: Option<String>,
     /// Only tokens with this status
-    #[arg(long)]
-    status: Option<StatusArgument>,
+    #[arg(long, value_parser = one_of::<TokenStatus>(TokenStatus::ALL.iter().map(|status| status.as_str())))]
+    status: Option<TokenStatus>,
     /// Only tokens with this in their name
     #[arg(long, value_name = "PART")]
     name: Option<String>,
@@ -23,49 +25,22 @@ pub(crate) struct Arguments {
     limit: Option<usize>,
 }
 
-#[derive(Clone, Copy, ValueEnum)]
-#[value(rename_all = "snake_case")]
-enum StatusArgument {
-    Live,
-    Revoked,
-    Expired,
-    AppDisabled,
-}
-
-impl From<StatusArgument> for TokenStatus {
-    fn from(status: StatusArgument) -> Self {
-        match status {
-            StatusArgument::Live => Self::Live,
-            StatusArgument::Revoked => Self::Revoked,
-            StatusArgument::Expired => Self::Expired,
-            StatusArgument::AppDisabled => Self::AppDisabled,
-        }
-    }
-}
-
 pub(crate) async fn run(arguments: &Arguments, session: &Session) -> Result<(), Failure> {
     let mut query = TokenQuery::default().limit(1000);
     if let Some(app) = &arguments.app {
         query = query.app(session.find_app(app).await?.id);
     }
     if let Some(status) = arguments.status {
-        query = query.status(status.into());
+        query = query.status(status);
     }
     if let Some(part) = &arguments.name {
         query = query.name(part.as_str());
     }
-    let mut listing = Listing::new::<TokenView>(session.json);
-    let mut left = arguments.limit.unwrap_or(usize::MAX);
-    while left > 0 {
-        let page = session.tokens.list(&query).await?;
-        for token in page.items.iter().take(left) {
-            listing.add(&TokenView::from(token))?;
-        }
-        left = left.saturating_sub(page.items.len());
-        match page.next {
-            Some(next) => query = query.after(next),
-            None => break,
-        }
+    let mut listing = Listing::new::<ShownToken>(session.json);
+    let limit = arguments.limit.unwrap_or(usize::MAX);
+    let mut tokens = session.tokens.stream_tokens(query).take(limit);
+    while let Some(token) = tokens.try_next().await? {
+        listing.add(&ShownToken::now(&token))?;
     }
     listing.end("There is no such token. `api-tokens token issue` makes one.")
 }

@@ -7,14 +7,14 @@ mod revoke;
 mod rotate;
 
 use clap::Subcommand;
-use serde::Serialize;
 use tower_api_tokens::{IssuedToken, TokenId, TokenRecord};
+use tower_api_tokens_admin::view::IssuedView;
 
 use crate::{
     failure::Failure,
     output::{note, note_fields, print_fields, print_json, print_line},
     session::{Purpose, Session},
-    views::TokenView,
+    views::ShownToken,
 };
 
 #[derive(Subcommand)]
@@ -64,7 +64,7 @@ pub(crate) async fn run(command: Command, session: &Session) -> Result<(), Failu
 }
 
 fn print(session: &Session, token: &TokenRecord) -> Result<(), Failure> {
-    let token = TokenView::from(token);
+    let token = ShownToken::now(token);
     if session.json {
         print_json(&token)
     } else {
@@ -72,21 +72,13 @@ fn print(session: &Session, token: &TokenRecord) -> Result<(), Failure> {
     }
 }
 
-/// A token that was issued just now, for a program.
-#[derive(Serialize)]
-struct Issued<'a> {
-    token: &'a str,
-    record: TokenView,
-}
-
 /// Prints a token that was issued just now: its text goes to standard output and nowhere else.
 fn hand_over(session: &Session, issued: &IssuedToken) -> Result<(), Failure> {
-    let (token, record) = (issued.token().expose(), TokenView::from(issued.record()));
     if session.json {
-        return print_json(&Issued { token, record });
+        return print_json(&IssuedView::at(session.operator.now(), issued));
     }
-    note_fields(&record.fields());
-    print_line(token)?;
+    note_fields(&ShownToken::now(issued.record()).fields());
+    print_line(issued.token().expose())?;
     note("The token itself is on standard output. It is shown only this once.");
     Ok(())
 }

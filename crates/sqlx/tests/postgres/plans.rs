@@ -162,10 +162,7 @@ async fn reads(store: &PostgresStore, uses: &impl Fn(&[&str])) {
     let revision = store.revision().await.unwrap();
     uses(&["api_token_changes_pkey"]);
     let number = revision.number - 100;
-    store
-        .changes(Revision { number, mark: 0 }, 50)
-        .await
-        .unwrap();
+    store.changes(Revision::new(number, 0), 50).await.unwrap();
     uses(&["api_token_changes_pkey"]);
     let page = store
         .events(&AuditQuery::default().app(app).limit(10))

@@ -1,0 +1,233 @@
+//! Apps, tokens and audit events as JSON: what the JSON API answers, what [`JsonLines`](super::JsonLines)
+//! writes and what the command line prints with `--json`.
+//!
+//! A token is shown by its mask; its digest is left out. The records themselves are serialized with
+//! everything that a store keeps, by feature `serde` of the library.
+//!
+//! ```
+//! use tower_api_tokens::{ApiTokens, MemoryStore, TokenFormat};
+//! use tower_api_tokens_admin::view::AppView;
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let tokens = ApiTokens::new(MemoryStore::new(), TokenFormat::new("acme")?);
+//! let app = tokens.create_app("Billing").await?;
+//! let json = serde_json::to_value(AppView::from(&app))?;
+//! assert_eq!(json["name"], "Billing");
+//! # Ok(())
+//! # }
+//! ```
+
+use std::{borrow::Cow, fmt};
+
+use jiff::Timestamp;
+use serde::Serialize;
+use tower_api_tokens::{
+    AppId, AppRecord, AuditAction, AuditEvent, AuditEventId, AuditOutcome, IssuedToken,
+    MaskedToken, TokenId, TokenRecord, TokenStatus,
+};
+use utoipa::{
+    PartialSchema, ToSchema,
+    openapi::{
+        ObjectBuilder, RefOr, Schema,
+        schema::{SchemaType, Type},
+    },
+};
+
+/// An app.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+#[schema(as = App)]
+pub struct AppView<'r> {
+    /// The app's identifier.
+    #[schema(value_type = String, pattern = "^[A-Za-z0-9][A-Za-z0-9._~-]{0,39}$")]
+    id: AppId,
+    /// The app's name.
+    name: &'r str,
+    /// When the app was created.
+    #[schema(value_type = String, format = DateTime)]
+    created_at: Timestamp,
+    /// When the app was disabled; null while it is enabled.
+    #[schema(value_type = Option<String>, format = DateTime, required)]
+    disabled_at: Option<Timestamp>,
+}
+
+impl<'r> From<&'r AppRecord> for AppView<'r> {
+    fn from(app: &'r AppRecord) -> Self {
+        Self {
+            id: app.id,
+            name: &app.name,
+            created_at: app.created_at,
+            disabled_at: app.disabled_at,
+        }
+    }
+}
+
+/// How the document of the API describes a [`TokenStatus`].
+pub(super) struct StatusSchema;
+
+impl PartialSchema for StatusSchema {
+    fn schema() -> RefOr<Schema> {
+        ObjectBuilder::new()
+            .schema_type(SchemaType::new(Type::String))
+            .description(Some("Whether a token is admitted, and if not, why."))
+            .enum_values(Some(TokenStatus::ALL.iter().map(|status| status.as_str())))
+            .into()
+    }
+}
+
+impl ToSchema for StatusSchema {
+    fn name() -> Cow<'static, str> {
+        Cow::Borrowed("TokenStatus")
+    }
+}
+
+/// A token, without its text.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+#[schema(as = Token)]
+pub struct TokenView<'r> {
+    /// The token's identifier.
+    #[schema(value_type = String, format = "uuid")]
+    id: TokenId,
+    /// The app that the token belongs to.
+    #[schema(value_type = String, pattern = "^[A-Za-z0-9][A-Za-z0-9._~-]{0,39}$")]
+    app_id: AppId,
+    /// That app's name.
+    app_name: &'r str,
+    /// The token's name.
+    name: &'r str,
+    /// What is shown of the token, like `acme_live_…x7Kq`.
+    #[schema(value_type = String)]
+    masked: MaskedToken,
+    /// What the token may be used for.
+    scopes: Vec<&'r str>,
+    /// Whether it is admitted.
+    #[schema(value_type = StatusSchema)]
+    status: TokenStatus,
+    /// When the token was issued.
+    #[schema(value_type = String, format = DateTime)]
+    created_at: Timestamp,
+    /// The instant from which the token is refused; null if it does not expire.
+    #[schema(value_type = Option<String>, format = DateTime, required)]
+    expires_at: Option<Timestamp>,
+    /// When the token was revoked; null if it was not.
+    #[schema(value_type = Option<String>, format = DateTime, required)]
+    revoked_at: Option<Timestamp>,
+    /// The token that took its place when it was rotated; null if it was not.
+    #[schema(value_type = Option<String>, format = "uuid", required)]
+    successor_id: Option<TokenId>,
+    /// When the token was last admitted, as far as it is recorded; null if never.
+    #[schema(value_type = Option<String>, format = DateTime, required)]
+    last_used_at: Option<Timestamp>,
+    /// How many times the token was admitted, as far as it is recorded.
+    #[schema(minimum = 0)]
+    uses: u64,
+}
+
+impl<'r> TokenView<'r> {
+    /// Creates the view of a token, with its status at `now`.
+    #[must_use]
+    pub fn at(now: Timestamp, token: &'r TokenRecord) -> Self {
+        Self {
+            id: token.id,
+            app_id: token.app.id,
+            app_name: &token.app.name,
+            name: &token.name,
+            masked: token.mask,
+            scopes: token.scopes.iter().collect(),
+            status: token.status(now),
+            created_at: token.created_at,
+            expires_at: token.expires_at,
+            revoked_at: token.revoked_at,
+            successor_id: token.successor,
+            last_used_at: token.last_used_at,
+            uses: token.uses,
+        }
+    }
+}
+
+/// A token that was issued just now, with its text: for the one answer that shows it. `Debug` is
+/// redacted.
+#[derive(Clone, Serialize, ToSchema)]
+#[schema(as = IssuedToken)]
+pub struct IssuedView<'r> {
+    /// The token's text, which is shown here and never again.
+    token: &'r str,
+    /// What is kept of it.
+    record: TokenView<'r>,
+}
+
+impl<'r> IssuedView<'r> {
+    /// Creates the view of a token that was issued just now, with its status at `now`.
+    #[must_use]
+    pub fn at(now: Timestamp, issued: &'r IssuedToken) -> Self {
+        Self {
+            token: issued.token().expose(),
+            record: TokenView::at(now, issued.record()),
+        }
+    }
+}
+
+impl fmt::Debug for IssuedView<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("IssuedView")
+            .field("record", &self.record)
+            .finish_non_exhaustive()
+    }
+}
+
+/// An audit event.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+#[schema(as = AuditEvent)]
+pub struct EventView<'r> {
+    /// The event's identifier.
+    #[schema(value_type = String, format = "uuid")]
+    id: AuditEventId,
+    /// When it was done.
+    #[schema(value_type = String, format = DateTime)]
+    at: Timestamp,
+    /// Who did it.
+    #[schema(max_length = 200)]
+    actor: &'r str,
+    /// What was done, like `token.issue`.
+    #[schema(value_type = String, pattern = "^[a-z]+\\.[a-z]+$")]
+    action: AuditAction,
+    /// The app that it was done to or for; null if there is none, or it is not known.
+    #[schema(value_type = Option<String>, required)]
+    app_id: Option<AppId>,
+    /// The token that it was done to; null if there is none.
+    #[schema(value_type = Option<String>, format = "uuid", required)]
+    token_id: Option<TokenId>,
+    /// Whether it was done.
+    outcome: OutcomeView,
+    /// Why it was refused, like `unknown_token`; null if it was done.
+    #[schema(required)]
+    reason: Option<&'r str>,
+}
+
+/// What came of it.
+#[derive(Clone, Copy, Debug, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+#[schema(as = AuditOutcome)]
+enum OutcomeView {
+    Done,
+    Refused,
+}
+
+impl<'r> From<&'r AuditEvent> for EventView<'r> {
+    fn from(event: &'r AuditEvent) -> Self {
+        let (outcome, reason) = match &event.outcome {
+            AuditOutcome::Refused(reason) => (OutcomeView::Refused, Some(reason.as_str())),
+            _ => (OutcomeView::Done, None),
+        };
+        Self {
+            id: event.id,
+            at: event.at,
+            actor: &event.actor,
+            action: event.action,
+            app_id: event.app,
+            token_id: event.token,
+            outcome,
+            reason,
+        }
+    }
+}

@@ -1,0 +1,14 @@
+//! Words as they are typed: those of an enum of the library.
+
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use tower_api_tokens::WordError;
+
+/// Reads one of these words.
+pub(crate) fn one_of<T>(
+    words: impl IntoIterator<Item = &'static str>,
+) -> impl TypedValueParser<Value = T>
+where
+    T: std::str::FromStr<Err = WordError> + Clone + Send + Sync + 'static,
+{
+    PossibleValuesParser::new(words).try_map(|word| word.parse())
+}

@@ -1,0 +1,61 @@
+//! The driver that a URL asks for.
+
+use std::{fmt, str::FromStr};
+
+use tower_api_tokens::StoreError;
+
+use super::invalid;
+
+/// A database that tokens can be stored in, whether or not this build has the driver.
+///
+/// ```
+/// use tower_api_tokens_sqlx::Driver;
+///
+/// assert_eq!(Driver::of_url("sqlite://tokens.db")?, Driver::Sqlite);
+/// assert_eq!(Driver::of_url("postgresql://db.internal/platform")?, Driver::Postgres);
+/// assert!(Driver::of_url("mysql://db.internal/platform").is_err());
+/// # Ok::<(), tower_api_tokens::StoreError>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Driver {
+    /// PostgreSQL, by `postgres://` or `postgresql://`.
+    Postgres,
+    /// SQLite, by `sqlite:`.
+    Sqlite,
+}
+
+impl Driver {
+    /// Returns the driver that the scheme of a URL names.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the URL has none of these schemes. It does not repeat the URL.
+    pub fn of_url(url: &str) -> Result<Self, StoreError> {
+        let (scheme, _) = url.split_once(':').unwrap_or(("", url));
+        scheme.parse()
+    }
+}
+
+impl FromStr for Driver {
+    type Err = StoreError;
+
+    fn from_str(scheme: &str) -> Result<Self, StoreError> {
+        match scheme {
+            "postgres" | "postgresql" => Ok(Self::Postgres),
+            "sqlite" => Ok(Self::Sqlite),
+            _ => Err(invalid(
+                "a store is `sqlite://PATH` or `postgres://USER@HOST/DATABASE`",
+            )),
+        }
+    }
+}
+
+impl fmt::Display for Driver {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Postgres => "postgres",
+            Self::Sqlite => "sqlite",
+        })
+    }
+}

@@ -1,0 +1,191 @@
+//! Opens the store that a URL names. Nothing else looks at the scheme of a URL.
+
+mod any;
+mod driver;
+#[cfg(feature = "sqlite")]
+mod file;
+
+use std::fmt;
+
+use tower_api_tokens::{StoreError, StoreErrorKind};
+
+pub use any::AnyStore;
+pub use driver::Driver;
+
+#[cfg(feature = "postgres")]
+use crate::postgres::PostgresStore;
+
+/// Opens the store that a URL names: `sqlite://PATH` or `postgres://USER@HOST/DATABASE`.
+///
+/// ```
+/// use tower_api_tokens::{ApiTokens, TokenFormat};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let directory = tempfile::TempDir::new()?;
+/// # let url = format!("sqlite://{}/tokens.db", directory.path().display());
+/// let store = tower_api_tokens_sqlx::connect(&url).await?;
+/// let tokens = ApiTokens::new(store.clone(), TokenFormat::new("acme_live")?);
+/// # store.close().await;
+/// # Ok(())
+/// # }
+/// ```
+///
+/// [`AnyStore::builder`] has settings: a schema, or that nothing is created or written.
+///
+/// # Errors
+///
+/// Returns an error of the kind [`InvalidSettings`](StoreErrorKind::InvalidSettings) if the URL names no store
+/// that this build has a driver for, and the errors of `SqliteStore::open` or
+/// `PostgresStore::connect` otherwise. No error repeats the URL, which may hold a password.
+pub async fn connect(url: &str) -> Result<AnyStore, StoreError> {
+    AnyStore::builder(url).connect().await
+}
+
+/// Sets up the store that a URL names.
+///
+/// ```no_run
+/// use tower_api_tokens_sqlx::AnyStore;
+///
+/// # async fn open(url: &str) -> Result<(), Box<dyn std::error::Error>> {
+/// let store = AnyStore::builder(url).must_exist().connect().await?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+#[must_use = "nothing is opened before `connect`"]
+pub struct AnyStoreBuilder {
+    url: String,
+    schema: Option<String>,
+    access: Access,
+    is_lasting: bool,
+}
+
+/// What may be done to a database.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Access {
+    Create,
+    Exist,
+    Verify,
+    ReadOnly,
+}
+
+impl AnyStoreBuilder {
+    fn new(url: &str) -> Self {
+        Self {
+            url: url.to_owned(),
+            schema: None,
+            access: Access::Create,
+            is_lasting: false,
+        }
+    }
+
+    /// Sets the schema that holds the tables in PostgreSQL. Defaults to the first of the search path. With
+    /// SQLite, which has no schemas, it is an error.
+    pub fn schema(mut self, name: impl Into<String>) -> Self {
+        self.schema = Some(name.into());
+        self
+    }
+
+    /// Creates nothing: the SQLite file, or the tables in PostgreSQL, must exist. Tables of an older
+    /// version are still brought up to date.
+    pub fn must_exist(mut self) -> Self {
+        self.access = Access::Exist;
+        self
+    }
+
+    /// Opens for verification: the tables must exist and are not changed, and uses are recorded if that is
+    /// allowed.
+    pub fn verify_only(mut self) -> Self {
+        self.access = Access::Verify;
+        self
+    }
+
+    /// Opens for reading alone, such as a standby. The tables must exist, and nothing is written.
+    pub fn read_only(mut self) -> Self {
+        self.access = Access::ReadOnly;
+        self
+    }
+
+    /// Requires a place where tokens outlive the process. A database in memory is then an error.
+    pub fn lasting(mut self) -> Self {
+        self.is_lasting = true;
+        self
+    }
+
+    /// Opens the store and brings its tables up to date.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error as [`connect`] does, and one of the kind [`NotFound`](StoreErrorKind::NotFound) if an
+    /// SQLite file must exist and does not.
+    pub async fn connect(self) -> Result<AnyStore, StoreError> {
+        match Driver::of_url(&self.url)? {
+            #[cfg(feature = "sqlite")]
+            Driver::Sqlite => self.open_sqlite().await,
+            #[cfg(feature = "postgres")]
+            Driver::Postgres => self.connect_postgres().await,
+            #[cfg(not(all(feature = "sqlite", feature = "postgres")))]
+            other => Err(invalid(format!(
+                "this program was built without the feature `{other}` of `tower-api-tokens-sqlx`"
+            ))),
+        }
+    }
+
+    #[cfg(feature = "sqlite")]
+    async fn open_sqlite(self) -> Result<AnyStore, StoreError> {
+        use crate::sqlite::SqliteStore;
+
+        if self.schema.is_some() {
+            return Err(invalid(
+                "an SQLite database has no schema; leave it out, or use PostgreSQL",
+            ));
+        }
+        file::check_place(&self.url, self.is_lasting)?;
+        if self.access != Access::Create {
+            file::check_exists(&self.url)?;
+        }
+        let for_reading = file::in_read_only_mode(&self.url);
+        let (store, is_read_only) = match self.access {
+            Access::ReadOnly => (SqliteStore::open(&for_reading).await, true),
+            Access::Verify => match SqliteStore::open(&self.url).await {
+                Err(error) if error.kind() == StoreErrorKind::ReadOnly => {
+                    (SqliteStore::open(&for_reading).await, true)
+                }
+                opened => (opened, false),
+            },
+            Access::Create | Access::Exist => (SqliteStore::open(&self.url).await, false),
+        };
+        Ok(AnyStore::sqlite(store?, is_read_only))
+    }
+
+    #[cfg(feature = "postgres")]
+    async fn connect_postgres(self) -> Result<AnyStore, StoreError> {
+        let mut builder = PostgresStore::builder(&self.url);
+        if let Some(schema) = self.schema {
+            builder = builder.schema(schema);
+        }
+        let builder = match self.access {
+            Access::Create => builder,
+            Access::Exist => builder.must_exist(),
+            Access::Verify | Access::ReadOnly => builder.read_only(),
+        };
+        let store = builder.connect().await?;
+        Ok(AnyStore::postgres(store, self.access == Access::ReadOnly))
+    }
+}
+
+// The URL may hold a password.
+impl fmt::Debug for AnyStoreBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AnyStoreBuilder")
+            .field("schema", &self.schema)
+            .field("access", &self.access)
+            .field("is_lasting", &self.is_lasting)
+            .finish_non_exhaustive()
+    }
+}
+
+fn invalid(reason: impl Into<String>) -> StoreError {
+    StoreError::with_source(StoreErrorKind::InvalidSettings, reason.into())
+}

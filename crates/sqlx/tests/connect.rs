@@ -1,0 +1,70 @@
+//! The store that a URL names.
+
+use tempfile::TempDir;
+use tower_api_tokens::{AppId, AppRecord, StoreErrorKind, TokenRegistry, TokenRegistryExt};
+use tower_api_tokens_sqlx::{AnyStore, Driver, connect};
+
+fn url(directory: &TempDir) -> String {
+    format!("sqlite://{}", directory.path().join("tokens.db").display())
+}
+
+fn app() -> AppRecord {
+    let at = jiff::Timestamp::UNIX_EPOCH;
+    AppRecord::new(AppId::new("billing").unwrap(), "Billing", at)
+}
+
+#[tokio::test]
+async fn a_store_is_opened_by_its_scheme_and_has_every_log() {
+    let directory = TempDir::new().unwrap();
+    let store = connect(&url(&directory)).await.unwrap();
+    assert_eq!(store.driver(), Driver::Sqlite);
+    assert!(store.as_sqlite().is_some() && store.as_postgres().is_none());
+    store.create_app(&app()).await.unwrap();
+    assert_eq!(store.app(&app().id).await.unwrap(), Some(app()));
+    assert!(store.change_log().is_some() && store.usage_log().is_some());
+    assert!(store.audit_log().is_some() && !store.is_read_only());
+    store.close().await;
+}
+
+#[tokio::test]
+async fn a_url_without_a_known_scheme_is_refused_and_not_repeated() {
+    for bad in ["", "tokens.db", "mysql://u:Sup3r@db/x", "Sup3r", "sqlite"] {
+        let error = connect(bad).await.unwrap_err();
+        assert_eq!(error.kind(), StoreErrorKind::InvalidSettings, "{bad}");
+        assert!(!format!("{error:?} {error}").contains("Sup3r"), "{error:?}");
+        assert!(format!("{error:?}").contains("sqlite://PATH"), "{error:?}");
+    }
+    let error = connect("postgres://u:Sup3r@127.0.0.1:1/x").await;
+    assert!(!format!("{:?}", error.unwrap_err()).contains("Sup3r"));
+}
+
+#[tokio::test]
+async fn what_must_exist_is_not_created_and_what_is_read_is_not_written() {
+    let directory = TempDir::new().unwrap();
+    let url = url(&directory);
+    for builder in [
+        AnyStore::builder(&url).must_exist(),
+        AnyStore::builder(&url).verify_only(),
+        AnyStore::builder(&url).read_only(),
+    ] {
+        let error = builder.connect().await.unwrap_err();
+        assert_eq!(error.kind(), StoreErrorKind::NotFound);
+    }
+    assert!(!directory.path().join("tokens.db").exists());
+    connect(&url).await.unwrap().close().await;
+    let store = AnyStore::builder(&url).read_only().connect().await.unwrap();
+    assert!(store.is_read_only());
+    let error = store.create_app(&app()).await.unwrap_err();
+    assert_eq!(error.kind(), StoreErrorKind::ReadOnly);
+    store.close().await;
+}
+
+#[tokio::test]
+async fn memory_is_no_lasting_place_and_sqlite_has_no_schema() {
+    let memory = AnyStore::builder("sqlite::memory:");
+    assert!(memory.clone().connect().await.is_ok());
+    for builder in [memory.clone().lasting(), memory.schema("tokens")] {
+        let error = builder.connect().await.unwrap_err();
+        assert_eq!(error.kind(), StoreErrorKind::InvalidSettings);
+    }
+}
