@@ -14,7 +14,10 @@ use tower_api_tokens::{
     TokenRecord, TokenStore,
     testing::{
         Fault, FaultyStore,
-        latency::{Kind, LoadTest, LoadTestBuilder, LoadTestErrorKind, Phase, Progress, Skew},
+        latency::{
+            Comparison, ComparisonErrorKind, Kind, LoadTest, LoadTestBuilder, LoadTestErrorKind,
+            Phase, Progress, Report, ReportErrorKind, Skew,
+        },
     },
 };
 
@@ -369,6 +372,179 @@ async fn a_report_is_json_for_programs() {
     let saturated = test.saturate(100).await.unwrap().to_json();
     let json: serde_json::Value = serde_json::from_str(&saturated).unwrap();
     assert!(json["rate"].is_null());
+}
+
+#[tokio::test]
+async fn a_report_is_read_again_with_all_that_was_measured() {
+    let platform = Platform::new().await;
+    let test = platform.test(platform.store.clone()).name("memory");
+    let mut test = test.prepare().await.unwrap();
+    let before = test.run(10_000.0, 100).await.unwrap();
+    assert_eq!(before.sustained(), None, "nobody measured that yet");
+    let sustained = test.saturate(1_000).await.unwrap().throughput();
+    let report = test.run(10_000.0, 1_000).await.unwrap();
+    assert_eq!(report.sustained(), Some(sustained));
+    let read = Report::from_json(&report.to_json()).unwrap();
+    assert_eq!(read, report);
+    assert_eq!(read.name(), "memory");
+    assert_eq!(read.to_string(), report.to_string());
+    for share in [0.0, 0.25, 0.5, 0.9, 0.99, 0.999, 1.0] {
+        for kind in Kind::ALL {
+            let of = |report: &Report| report.figures(kind).latencies().quantile(share);
+            assert_eq!(of(&read), of(&report), "{kind} at {share}");
+        }
+    }
+}
+
+/// What the guide shows is read by what it says it is for any reader: the buckets alone.
+#[test]
+fn the_guide_describes_the_format() {
+    let guide = include_str!("../docs/measure.md");
+    let (_, rest) = guide.split_once("```json\n").unwrap();
+    let shown = rest.split_once("```").unwrap().0;
+    let report = Report::from_json(shown).unwrap();
+    let written: serde_json::Value = serde_json::from_str(&report.to_json()).unwrap();
+    let shown: serde_json::Value = serde_json::from_str(shown).unwrap();
+    for (field, value) in shown.as_object().unwrap() {
+        if field != "kinds" {
+            assert_eq!(written[field], *value, "{field}");
+        }
+        assert!(
+            guide.contains(&format!("`{field}`")),
+            "{field} is described"
+        );
+    }
+    for (kind, figures) in shown["kinds"].as_object().unwrap() {
+        assert_eq!(written["kinds"][kind], *figures, "{kind}");
+    }
+    for field in written.as_object().unwrap().keys() {
+        assert!(shown.get(field).is_some(), "{field} is shown");
+    }
+}
+
+#[test]
+fn a_text_that_is_no_report_is_refused_with_the_reason() {
+    let sound = r#"{"version": 1, "tokens": 1, "skew": "zipf", "concurrency": 1, "rate": 1,
+        "sustained": null, "elapsed_ns": 1000, "kinds": {"hit": {"count": 3, "unavailable": 1,
+        "buckets": [[700, 2], [900, 1]]}}}"#;
+    assert_eq!(Report::from_json(sound).unwrap().requests(), 3);
+    for (there, instead, told) in [
+        ("\"version\": 1,", "", "no number `version`"),
+        (
+            "\"version\": 1",
+            "\"version\": \"1\"",
+            "no number `version`",
+        ),
+        ("\"tokens\": 1,", "", "missing field `tokens`"),
+        ("\"rate\": 1,", "\"rate\": -1,", "`rate` is neither"),
+        ("\"zipf\"", "\"pareto\"", "unknown variant `pareto`"),
+        ("\"count\": 3", "\"count\": 4", "`count` of the kind `hit`"),
+        ("\"count\": 3", "\"count\": 2", "`count` of the kind `hit`"),
+        ("\"unavailable\": 1", "\"unavailable\": 4", "than were made"),
+        ("[700, 2]", "[18446744073709551615, 2]", "above an hour"),
+        ("[700, 2]", "[-700, 2]", "invalid value"),
+        ("{\"version\"", "[{\"version\"", "EOF"),
+    ] {
+        let spoilt = sound.replace(there, instead);
+        assert_ne!(spoilt, sound);
+        let error = Report::from_json(&spoilt).unwrap_err();
+        assert_eq!(error.kind(), ReportErrorKind::Malformed);
+        let told_here = format!("{error}: {:?}", std::error::Error::source(&error));
+        let by_serde = serde_json::from_str::<Report>(&spoilt).unwrap_err();
+        assert!(told_here.contains(told), "{told_here}");
+        assert!(by_serde.to_string().contains(told), "{by_serde}");
+    }
+    let newer = sound.replace("\"version\": 1", "\"version\": 2");
+    let error = Report::from_json(&newer).unwrap_err();
+    assert_eq!(error.kind(), ReportErrorKind::UnknownVersion);
+    let told = error.to_string();
+    assert!(
+        told.contains("version 2") && told.contains("expected 1"),
+        "{told}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn several_stores_are_measured_at_half_of_what_the_slowest_sustains() {
+    let platform = Platform::new().await;
+    let slow = Slow::new(&platform.store, Duration::from_millis(2));
+    let share = |test: LoadTestBuilder| test.share(Kind::Miss, 0.0).share(Kind::Unknown, 0.01);
+    let fast = share(platform.test(platform.store.clone())).name("fast");
+    let slow = share(platform.test(slow)).name("slow");
+    let mut tests = [fast.prepare().await.unwrap(), slow.prepare().await.unwrap()];
+    let duration = Duration::from_millis(200);
+    let comparison = Comparison::measure(&mut tests, duration).await.unwrap();
+    let [fast, slow] = comparison.reports() else {
+        panic!("two stores: {comparison:?}");
+    };
+    let sustained = slow.sustained().unwrap();
+    assert!(sustained < fast.sustained().unwrap());
+    assert_eq!(comparison.rate(), (sustained / 2.0).floor());
+    assert_eq!(comparison.best_rate(), Some(comparison.rate()));
+    for report in [fast, slow] {
+        assert_eq!(report.rate(), Some(comparison.rate()));
+        assert_eq!(report.requests() as f64, (comparison.rate() * 0.2).ceil());
+    }
+    let at = Comparison::measure_at(&mut tests, 1_000.0, duration).await;
+    let at = at.unwrap();
+    assert_eq!((at.rate(), at.reports()[1].requests()), (1_000.0, 200));
+}
+
+#[tokio::test]
+async fn what_cannot_be_compared_is_refused_with_the_remedy() {
+    use ComparisonErrorKind::{DifferentRates, DuplicateName, Empty, LoadTest, NoSchedule};
+    let platform = Platform::new().await;
+    let mut test = platform
+        .test(platform.store.clone())
+        .prepare()
+        .await
+        .unwrap();
+    let saturated = test.saturate(100).await.unwrap();
+    let at = |rate: u32, name: &str, sustained: &str| {
+        let json = r#"{"version":1,"tokens":1,"skew":"uniform","concurrency":1,"elapsed_ns":1,
+            "kinds":{"hit":{"count":1,"unavailable":0,"buckets":[[9,1]]}},"#;
+        let json = format!(r#"{json}"rate":{rate},"sustained":{sustained},"name":"{name}"}}"#);
+        Report::from_json(&json).unwrap()
+    };
+    let none = r#"{"version":1,"tokens":1,"skew":"uniform","concurrency":1,"elapsed_ns":1,
+        "kinds":{},"rate":5,"sustained":null,"name":"none"}"#;
+    let none = Report::from_json(none).unwrap();
+    for (reports, kind, told) in [
+        (vec![], Empty, "no reports"),
+        (vec![none], Empty, "`none` holds no requests"),
+        (vec![saturated], NoSchedule, "LoadTest::run"),
+        (
+            vec![at(5, "a", "9"), at(5, "a", "9")],
+            DuplicateName,
+            "named `a`",
+        ),
+        (
+            vec![at(6_000, "a", "12000"), at(4_000, "b", "8001")],
+            DifferentRates,
+            "`b` was measured at 4,000 requests a second and `a` at 6,000, which cannot be compared: \
+             measure all of them at 4,000, half of what the slowest sustains",
+        ),
+        (
+            vec![at(6_000, "a", "12000"), at(4_000, "b", "null")],
+            DifferentRates,
+            "measure all of them at one rate",
+        ),
+    ] {
+        let error = Comparison::new(reports).unwrap_err();
+        assert_eq!(error.kind(), kind);
+        assert!(error.to_string().contains(told), "{error}");
+    }
+    let same = vec![at(4_000, "a", "12000"), at(4_000, "b", "8001")];
+    assert!(Comparison::new(same).is_ok());
+
+    let error = Comparison::measure(&mut [], STALL).await.unwrap_err();
+    assert_eq!(error.kind(), Empty);
+    let mut tests = [test];
+    let error = Comparison::measure_at(&mut tests, 0.0, STALL).await;
+    let error = error.unwrap_err();
+    assert_eq!(error.kind(), LoadTest);
+    let cause = error.load_test().unwrap();
+    assert_eq!(cause.kind(), LoadTestErrorKind::InvalidLoad);
 }
 
 #[tokio::test]

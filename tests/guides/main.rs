@@ -11,7 +11,6 @@ mod custom_store;
 mod embed;
 mod items;
 mod links;
-mod measure;
 mod names;
 mod pages;
 mod rotation;

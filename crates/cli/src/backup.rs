@@ -15,7 +15,6 @@ use crate::{
     failure::Failure,
     output::{note, print_json},
     prompt::confirm,
-    session::given,
     store::{Access, open},
 };
 
@@ -73,7 +72,7 @@ pub(crate) async fn restore(arguments: &Restore, options: &Options) -> Result<()
 
 /// The URL of an SQLite database.
 fn database(options: &Options) -> Result<&str, Failure> {
-    match given(options.store.as_deref()) {
+    match options.store()? {
         Some(url) => match Driver::of_url(url) {
             Ok(Driver::Sqlite) => Ok(url),
             _ => Err(not_sqlite()),

@@ -9,13 +9,14 @@ use std::{
 
 use clap::{Args, Parser, Subcommand, error::ErrorKind};
 use clap_complete::Shell;
+use tower_api_tokens_sqlx::Driver;
 
 use crate::{
     app, backup, bench, cache, events,
     failure::{Failure, Status},
     moving::{export, import},
     output, serve,
-    session::Purpose,
+    session::{Purpose, given},
     token, verify,
 };
 
@@ -42,7 +43,7 @@ pub(crate) struct Cli {
 #[command(next_help_heading = "Options of every command")]
 pub(crate) struct Options {
     /// The store, `sqlite://PATH` or `postgres://USER@HOST/DATABASE`; a URL with a password belongs
-    /// into the variable, where others on the machine cannot see it
+    /// into the variable, where others on the machine cannot see it. `bench` takes several
     #[arg(
         long,
         global = true,
@@ -50,7 +51,7 @@ pub(crate) struct Options {
         env = "API_TOKENS_STORE",
         hide_env_values = true
     )]
-    pub(crate) store: Option<String>,
+    pub(crate) store: Vec<String>,
     /// The schema of a PostgreSQL database that the tables lie in; the first of the search path unless
     /// it is given
     #[arg(
@@ -71,6 +72,27 @@ pub(crate) struct Options {
     /// Print JSON, one object on each line
     #[arg(long, global = true)]
     pub(crate) json: bool,
+}
+
+impl Options {
+    /// The store that a command is for.
+    pub(crate) fn store(&self) -> Result<Option<&str>, Failure> {
+        match self.store.as_slice() {
+            [] => Ok(None),
+            [url] => Ok(given(Some(url))),
+            _ => Err(Failure::usage(
+                "this command is for one store: give `--store` once; only `bench` takes several",
+            )),
+        }
+    }
+
+    /// The schema that the tables of a store lie in. Among several stores it is that of those in
+    /// PostgreSQL; by itself, an SQLite database is refused that is given one.
+    pub(crate) fn schema_of(&self, url: &str) -> Option<&str> {
+        let schema = given(self.schema.as_deref());
+        let is_sqlite = || matches!(Driver::of_url(url), Ok(Driver::Sqlite));
+        schema.filter(|_| self.store.len() == 1 || !is_sqlite())
+    }
 }
 
 #[derive(Subcommand)]
@@ -96,7 +118,7 @@ pub(crate) enum Command {
     /// Clear the caches of running nodes
     #[command(subcommand)]
     Cache(cache::Command),
-    /// Measure what verifying a token costs with a store
+    /// Measure what verifying a token costs with a store, or compare several
     Bench(bench::Arguments),
     /// Serve the management API, the dashboard, and an endpoint that proxies ask about each request
     Serve(serve::Arguments),
@@ -115,9 +137,9 @@ impl Command {
             Self::Token(command) => command.purpose(),
             Self::Serve(arguments) => arguments.purpose(),
             Self::Cache(_) => Purpose::Change,
-            Self::Bench(_) => Purpose::Fill { passing: true },
             Self::Import(_) => Purpose::Fill { passing: false },
             Self::Backup(_)
+            | Self::Bench(_)
             | Self::Completions { .. }
             | Self::Events(_)
             | Self::Export(_)
@@ -129,11 +151,12 @@ impl Command {
 
 impl Cli {
     /// Whether the command is for what it prints on standard output, and that cannot be had again:
-    /// a token, or an export.
+    /// a token, an export or a measurement.
     pub(crate) fn hands_over(&self) -> bool {
         match &self.command {
             Command::Token(command) => command.hands_over(),
             Command::Export(arguments) => !arguments.has_file(),
+            Command::Bench(_) => true,
             _ => false,
         }
     }

@@ -67,6 +67,7 @@ async fn run(cli: Cli) -> Result<(), Failure> {
             let done = backup::restore(arguments, &cli.options).await;
             return done.map_err(Failure::after_change);
         }
+        Command::Bench(arguments) => return bench::run(arguments, &cli.options).await,
         Command::Completions { shell } => return completions::run(*shell),
         _ => {}
     }
@@ -78,11 +79,13 @@ async fn run(cli: Cli) -> Result<(), Failure> {
         Command::Events(arguments) => events::run(&arguments, &session).await,
         Command::Verify(arguments) => verify::run(&arguments, &session).await,
         Command::Cache(command) => cache::run(&command, &session).await,
-        Command::Bench(arguments) => bench::run(&arguments, &session).await,
         Command::Export(arguments) => export::run(&arguments, &session).await,
         Command::Import(arguments) => import::run(&arguments, &session).await,
         Command::Serve(arguments) => serve::run(&arguments, &session).await,
-        Command::Backup(_) | Command::Completions { .. } | Command::Restore(_) => Ok(()),
+        Command::Backup(_)
+        | Command::Bench(_)
+        | Command::Completions { .. }
+        | Command::Restore(_) => Ok(()),
     };
     session.close().await;
     match purpose {

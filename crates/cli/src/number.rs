@@ -15,3 +15,15 @@ pub(crate) fn above_zero(text: &str) -> Result<f64, String> {
         _ => Err("give a number above 0, like `0.5` or `100`".into()),
     }
 }
+
+/// Reads a share, in percent or as a part of 1.
+pub(crate) fn share(text: &str) -> Result<f64, String> {
+    let share = match text.strip_suffix('%') {
+        Some(percent) => percent.parse().map(|percent: f64| percent / 100.0),
+        None => text.parse(),
+    };
+    match share {
+        Ok(share) if (0.0..=1.0).contains(&share) => Ok(share),
+        _ => Err("give a share like `5%` or `0.05`, at most `100%`".into()),
+    }
+}

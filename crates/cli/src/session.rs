@@ -58,11 +58,16 @@ pub(crate) struct Session {
 
 impl Session {
     pub(crate) async fn open(options: &Options, purpose: Purpose) -> Result<Self, Failure> {
-        let Some(url) = given(options.store.as_deref()) else {
-            return Err(Failure::usage(
-                "which store? Give `--store sqlite://PATH` or `--store postgres://USER@HOST/DATABASE`, or set API_TOKENS_STORE",
-            ));
-        };
+        let url = options.store()?.ok_or_else(no_store)?;
+        Self::open_at(url, options, purpose).await
+    }
+
+    /// Opens the store at a URL in place of the one of the options.
+    pub(crate) async fn open_at(
+        url: &str,
+        options: &Options,
+        purpose: Purpose,
+    ) -> Result<Self, Failure> {
         let prefix = given(options.prefix.as_deref());
         if prefix.is_none() && matches!(purpose, Purpose::Issue | Purpose::Serve { .. }) {
             return Err(Failure::usage(
@@ -77,8 +82,8 @@ impl Session {
             purpose,
             Purpose::Serve { .. } | Purpose::Fill { passing: true }
         );
-        let schema = given(options.schema.as_deref());
-        let Store { opened, tokens } = Store::open(url, schema, format, access, !passing).await?;
+        let Store { opened, tokens } =
+            Store::open(url, options.schema_of(url), format, access, !passing).await?;
         let tokens = set_up(tokens, purpose, prefix.is_some()).build();
         let operations = Operations::new(&tokens);
         Ok(Self {
@@ -140,6 +145,13 @@ impl Session {
             }
         }
     }
+}
+
+/// No store was named.
+pub(crate) fn no_store() -> Failure {
+    Failure::usage(
+        "which store? Give `--store sqlite://PATH` or `--store postgres://USER@HOST/DATABASE`, or set API_TOKENS_STORE",
+    )
 }
 
 fn no_such_app() -> Failure {

@@ -117,11 +117,11 @@ impl Course {
         }
     }
 
-    /// Makes every request, with so many workers.
+    /// Makes every request, and completes the report.
     pub(super) async fn drive(
         self: Arc<Self>,
         pace: Pace,
-        workers: usize,
+        mut report: Report,
         watch: &mut Watch<'_>,
     ) -> Result<Report, LoadTestError> {
         let begun = now() + LEAD;
@@ -135,13 +135,8 @@ impl Course {
             }
         };
         let done = || self.cursor.load(Relaxed).min(self.steps.len());
-        in_parallel(workers, work, || watch(done())).await?;
+        in_parallel(report.concurrency(), work, || watch(done())).await?;
         let elapsed = begun.elapsed();
-        let rate = match pace {
-            Pace::Schedule { rate } => Some(rate),
-            Pace::Saturation => None,
-        };
-        let mut report = Report::new(workers, rate);
         for (step, outcome) in self.steps.iter().zip(&self.outcomes) {
             let outcome = outcome.load(Relaxed);
             let latency = Duration::from_nanos(outcome >> 1);

@@ -1,35 +1,51 @@
-use std::{fmt::Write, time::Duration};
+use std::time::Duration;
 
 use hdrhistogram::Histogram;
 
-use super::kind::Kind;
+use super::kind::{Kind, Skew};
 
-/// What a load test has measured.
-#[derive(Clone, Debug)]
+/// What a load test measured: the latencies of each kind of request.
+///
+/// Printed with `{}`, it is a Markdown table of the percentiles. [`to_json`](Self::to_json) keeps
+/// everything for later, and for `api-tokens bench`.
+#[derive(Clone, Debug, PartialEq)]
 pub struct Report {
-    concurrency: usize,
-    rate: Option<f64>,
-    elapsed: Duration,
-    figures: [Figures; Kind::ALL.len()],
+    pub(super) load: Load,
+    pub(super) rate: Option<f64>,
+    pub(super) sustained: Option<f64>,
+    pub(super) elapsed: Duration,
+    pub(super) figures: [Figures; Kind::ALL.len()],
+}
+
+/// The load that a test puts on a store.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Load {
+    /// What the store is called.
+    pub(super) name: String,
+    /// How many live tokens are presented.
+    pub(super) tokens: usize,
+    pub(super) skew: Skew,
+    pub(super) concurrency: usize,
 }
 
 /// What was measured of one kind of request.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Figures {
-    latencies: Latencies,
-    unavailable: u64,
-    elapsed: Duration,
+    pub(super) latencies: Latencies,
+    pub(super) unavailable: u64,
+    pub(super) elapsed: Duration,
 }
 
 /// How long requests took, up to an hour, each to a thousandth of itself.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Latencies(Histogram<u64>);
 
 impl Report {
-    pub(super) fn new(concurrency: usize, rate: Option<f64>) -> Self {
+    pub(super) fn new(load: Load, rate: Option<f64>, sustained: Option<f64>) -> Self {
         Self {
-            concurrency,
+            load,
             rate,
+            sustained,
             elapsed: Duration::ZERO,
             figures: Kind::ALL.map(|_| Figures {
                 latencies: Latencies::new(),
@@ -50,19 +66,54 @@ impl Report {
         for figures in &mut self.figures {
             figures.elapsed = elapsed;
         }
+        if self.rate.is_none() {
+            self.sustained = Some(self.throughput());
+        }
         self
     }
 
-    /// How many requests were under way at once, at most.
+    /// What the store is called; empty if the test was given no [name](super::LoadTestBuilder::name).
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.load.name
+    }
+
+    /// Gives the store another name.
+    #[must_use]
+    pub fn named(mut self, name: impl Into<String>) -> Self {
+        self.load.name = name.into();
+        self
+    }
+
+    /// How many live tokens were presented in turn.
+    #[must_use]
+    pub fn tokens(&self) -> usize {
+        self.load.tokens
+    }
+
+    /// How often each of them was presented.
+    #[must_use]
+    pub fn skew(&self) -> Skew {
+        self.load.skew
+    }
+
+    /// How many requests were in flight at once, at most.
     #[must_use]
     pub fn concurrency(&self) -> usize {
-        self.concurrency
+        self.load.concurrency
     }
 
     /// How many requests a second were due; `None` without a schedule.
     #[must_use]
     pub fn rate(&self) -> Option<f64> {
         self.rate
+    }
+
+    /// How many requests a second the store sustains: the throughput without a schedule, as the test
+    /// last measured it with [`saturate`](super::LoadTest::saturate). `None` if it never did.
+    #[must_use]
+    pub fn sustained(&self) -> Option<f64> {
+        self.sustained
     }
 
     /// The time from the beginning to the last answer.
@@ -90,59 +141,30 @@ impl Report {
         self.rate.is_none_or(|rate| self.throughput() >= 0.9 * rate)
     }
 
+    /// Whether another report is of the same load: as many tokens presented as often, the same shares
+    /// of each kind, and the same concurrency. The rate and the time may differ.
+    #[must_use]
+    pub fn has_same_load(&self, other: &Self) -> bool {
+        let (load, with) = (&self.load, &other.load);
+        let shares = |report: &Self| {
+            let all = report.requests().max(1) as f64;
+            report
+                .figures
+                .each_ref()
+                .map(|kind| kind.count() as f64 / all)
+        };
+        let mut differences = shares(self).into_iter().zip(shares(other));
+        load.tokens == with.tokens
+            && load.skew == with.skew
+            && load.concurrency == with.concurrency
+            // Shares are rounded to whole requests.
+            && differences.all(|(a, b)| (a - b).abs() < 0.01)
+    }
+
     /// What was measured of one kind.
     #[must_use]
     pub fn figures(&self, kind: Kind) -> &Figures {
         &self.figures[kind as usize]
-    }
-
-    /// The report as a JSON object; `rate` is `null` without a schedule. Latencies are in
-    /// nanoseconds, times in seconds.
-    ///
-    /// ```json
-    /// {"concurrency": 8, "rate": 5000, "elapsed_seconds": 2.0, "requests": 10000,
-    ///  "throughput": 5000.0, "kept_up": true,
-    ///  "kinds": {"hit": {"count": 8000, "unavailable": 0, "throughput": 4000.0,
-    ///                    "p50_ns": 640, "p90_ns": 900, "p99_ns": 2100, "p999_ns": 9800,
-    ///                    "max_ns": 31000}}}
-    /// ```
-    #[must_use]
-    pub fn to_json(&self) -> String {
-        let rate = self.rate.map_or("null".to_owned(), |rate| rate.to_string());
-        let mut json = format!(
-            "{{\"concurrency\":{},\"rate\":{rate},\"elapsed_seconds\":{},\"requests\":{},\
-             \"throughput\":{:.1},\"kept_up\":{},\"kinds\":{{",
-            self.concurrency,
-            self.elapsed.as_secs_f64(),
-            self.requests(),
-            self.throughput(),
-            self.kept_up(),
-        );
-        for (n, kind) in Kind::ALL.into_iter().enumerate() {
-            let figures = self.figures(kind);
-            let comma = if n == 0 { "" } else { "," };
-            // Writing to a string does not fail.
-            let _ = write!(
-                json,
-                "{comma}\"{kind}\":{{\"count\":{},\"unavailable\":{},\"throughput\":{:.1}",
-                figures.count(),
-                figures.unavailable(),
-                figures.throughput(),
-            );
-            let at = |q| figures.latencies.quantile(q).as_nanos();
-            for (name, nanoseconds) in [
-                ("p50", at(0.5)),
-                ("p90", at(0.9)),
-                ("p99", at(0.99)),
-                ("p999", at(0.999)),
-                ("max", figures.latencies.max().as_nanos()),
-            ] {
-                let _ = write!(json, ",\"{name}_ns\":{nanoseconds}");
-            }
-            json.push('}');
-        }
-        json.push_str("}}");
-        json
     }
 }
 
@@ -178,8 +200,19 @@ const LONGEST: u64 = 3_600_000_000_000;
 
 impl Latencies {
     #[expect(clippy::expect_used, reason = "constants that are within the bounds")]
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self(Histogram::new_with_max(LONGEST, 3).expect("an hour to three digits"))
+    }
+
+    /// Adds `count` requests that took as long; returns whether that is a latency that can be recorded.
+    pub(super) fn record_many(&mut self, nanoseconds: u64, count: u64) -> bool {
+        self.0.record_n(nanoseconds, count).is_ok()
+    }
+
+    /// The latencies with the number of requests that took as long, the shortest first.
+    pub(super) fn buckets(&self) -> impl Iterator<Item = (u64, u64)> {
+        let recorded = self.0.iter_recorded();
+        recorded.map(|bucket| (bucket.value_iterated_to(), bucket.count_at_value()))
     }
 
     fn record(&mut self, latency: Duration) {
@@ -232,9 +265,28 @@ mod tests {
         }
     }
 
+    fn load() -> Load {
+        Load {
+            name: String::new(),
+            tokens: 1,
+            skew: Skew::Uniform,
+            concurrency: 1,
+        }
+    }
+
+    #[test]
+    fn what_is_verified_without_a_schedule_is_sustained() {
+        let mut report = Report::new(load(), None, None);
+        for _ in 0..100 {
+            report.record(Kind::Hit, Duration::from_nanos(700), true);
+        }
+        let report = report.ended(Duration::from_secs(2));
+        assert_eq!(report.sustained(), Some(50.0));
+    }
+
     #[test]
     fn throughput_is_of_all_the_time() {
-        let mut report = Report::new(1, Some(100.0));
+        let mut report = Report::new(load(), Some(100.0), None);
         for _ in 0..100 {
             report.record(Kind::Hit, Duration::from_nanos(700), true);
         }

@@ -6,7 +6,7 @@ use zeroize::Zeroizing;
 use super::{
     drive::{Course, Gates, Pace},
     error::LoadTestError,
-    figures::Report,
+    figures::{Load, Report},
     kind::{Kind, Skew},
     plan::{self, Counts},
     subjects::{Known, Presented, Subjects},
@@ -56,6 +56,7 @@ words!(Phase, "phase of a load test", {
 
 /// Sets up a [`LoadTest`].
 pub struct LoadTestBuilder {
+    name: String,
     store: SharedStore,
     format: Option<TokenFormat>,
     known: Known,
@@ -72,8 +73,9 @@ pub struct LoadTest {
     format: Option<TokenFormat>,
     known: Arc<Known>,
     shares: [f64; Kind::ALL.len()],
-    skew: Skew,
-    concurrency: usize,
+    load: Load,
+    /// The throughput without a schedule, when it was last measured.
+    sustained: Option<f64>,
     on_progress: Box<OnProgress>,
 }
 
@@ -81,6 +83,7 @@ impl LoadTest {
     /// Sets up a load test of a store. The store is read and never written.
     pub fn builder(store: impl TokenStore) -> LoadTestBuilder {
         LoadTestBuilder {
+            name: String::new(),
             store: SharedStore(Arc::new(store)),
             format: None,
             known: Known::default(),
@@ -90,6 +93,12 @@ impl LoadTest {
             lookup_timeout: Duration::from_secs(1),
             on_progress: Box::new(|_| ()),
         }
+    }
+
+    /// What the store is called.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.load.name
     }
 
     /// Makes `requests` requests by a schedule of `rate` a second.
@@ -132,7 +141,9 @@ impl LoadTest {
     ///
     /// As [`run`](Self::run).
     pub async fn saturate(&mut self, requests: usize) -> Result<Report, LoadTestError> {
-        self.measure(Pace::Saturation, requests).await
+        let report = self.measure(Pace::Saturation, requests).await?;
+        self.sustained = report.sustained();
+        Ok(report)
     }
 
     async fn measure(&mut self, pace: Pace, requests: usize) -> Result<Report, LoadTestError> {
@@ -144,12 +155,13 @@ impl LoadTest {
         let counts = plan::counts(&self.shares, requests);
         self.check(&counts)?;
         let subjects = Subjects::new(Arc::clone(&self.known), &counts, self.format.as_ref())?;
-        let steps = plan::draw(&counts, &subjects.counts(), self.skew);
+        let steps = plan::draw(&counts, &subjects.counts(), self.load.skew);
         let course = Arc::new(Course::new(self.gates.clone(), subjects, steps));
-        let phase = match pace {
-            Pace::Schedule { .. } => Phase::Running,
-            Pace::Saturation => Phase::Saturating,
+        let (phase, rate) = match pace {
+            Pace::Schedule { rate } => (Phase::Running, Some(rate)),
+            Pace::Saturation => (Phase::Saturating, None),
         };
+        let report = Report::new(self.load.clone(), rate, self.sustained);
         let on_progress = &mut self.on_progress;
         let mut watch = |done| {
             on_progress(Progress {
@@ -158,7 +170,7 @@ impl LoadTest {
                 total: requests,
             });
         };
-        course.drive(pace, self.concurrency, &mut watch).await
+        course.drive(pace, report, &mut watch).await
     }
 
     fn check(&self, counts: &Counts) -> Result<(), LoadTestError> {
@@ -178,8 +190,15 @@ impl LoadTest {
 }
 
 impl LoadTestBuilder {
-    /// Sets the format of the tokens, as [`AuthenticatorBuilder::with_format`] does. Defaults to
-    /// any `b64token`.
+    /// Sets what the store is called where reports are compared. Defaults to nothing.
+    #[must_use]
+    pub fn name(mut self, name: impl Into<String>) -> Self {
+        self.name = name.into();
+        self
+    }
+
+    /// Sets the format of the tokens, as [`AuthenticatorBuilder::with_format`] does. Defaults to any
+    /// `b64token`.
     ///
     /// [`AuthenticatorBuilder::with_format`]: crate::AuthenticatorBuilder::with_format
     #[must_use]
@@ -258,10 +277,15 @@ impl LoadTestBuilder {
         let mut test = LoadTest {
             gates: self.gates(),
             format: self.format,
+            load: Load {
+                name: self.name,
+                tokens: self.known.live.len(),
+                skew: self.skew,
+                concurrency: self.concurrency,
+            },
             known: Arc::new(self.known),
             shares: self.shares,
-            skew: self.skew,
-            concurrency: self.concurrency,
+            sustained: None,
             on_progress: self.on_progress,
         };
         let known = Arc::clone(&test.known);
@@ -275,7 +299,7 @@ impl LoadTestBuilder {
             });
         };
         test.gates
-            .remember(known, test.concurrency, &mut watch)
+            .remember(known, test.load.concurrency, &mut watch)
             .await?;
         Ok(test)
     }
@@ -341,6 +365,7 @@ impl TokenStore for SharedStore {
 impl fmt::Debug for LoadTestBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("LoadTestBuilder")
+            .field("name", &self.name)
             .field("format", &self.format)
             .field("known", &self.known)
             .field("shares", &self.shares)
@@ -356,8 +381,7 @@ impl fmt::Debug for LoadTest {
         f.debug_struct("LoadTest")
             .field("known", &self.known)
             .field("shares", &self.shares)
-            .field("skew", &self.skew)
-            .field("concurrency", &self.concurrency)
+            .field("load", &self.load)
             .finish_non_exhaustive()
     }
 }

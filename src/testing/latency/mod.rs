@@ -29,6 +29,7 @@
 //!     .prepare()
 //!     .await?;
 //! let report = test.run(10_000.0, 2_000).await?;
+//! println!("{report}");
 //! let hits = report.figures(Kind::Hit);
 //! println!("p99 of a hit: {:?}", hits.latencies().quantile(0.99));
 //! # assert_eq!(report.figures(Kind::Unknown).count(), 100);
@@ -57,21 +58,32 @@
 //! [`LoadTest::saturate`] is such a tool, and says so: it tells how much can be verified a second,
 //! and what one request costs by itself.
 //!
+//! # Several stores
+//!
+//! [`Comparison::measure`] finds out what each of several stores sustains, and then measures all of
+//! them at one rate: half of what the slowest sustains. Latencies at different rates say little
+//! about each other, so a [`Comparison`] refuses reports of different rates.
+//!
 //! # What to mind
 //!
 //! - The schedule keeps one core busy. On a machine with few of them that is part of the result.
 //! - Run it in a release build, on a runtime of several threads, and with the store where it will be.
 //! - The order of requests is drawn from a fixed seed, so two tests present the same.
 
+mod comparison;
 mod drive;
 mod error;
 mod figures;
+mod json;
 mod kind;
 mod load;
 mod plan;
 mod subjects;
+mod table;
 
+pub use comparison::{Comparison, ComparisonError, ComparisonErrorKind};
 pub use error::{LoadTestError, LoadTestErrorKind};
 pub use figures::{Figures, Latencies, Report};
+pub use json::{ReportError, ReportErrorKind};
 pub use kind::{Kind, Skew};
 pub use load::{LoadTest, LoadTestBuilder, Phase, Progress};

@@ -1,46 +1,67 @@
-//! `bench`: what verifying a token costs with a store.
+//! `bench`: what verifying a token costs with a store, or with several side by side.
 
-mod figures;
+mod files;
+mod measure;
+mod plot;
 mod seed;
 
-use std::sync::Arc;
+use std::{env, path::PathBuf};
 
-use async_trait::async_trait;
 use clap::{Args, ValueEnum};
-use indicatif::ProgressBar;
-use serde_json::{Value, json};
-use tower_api_tokens::{
-    Answer, AppQuery, StoreError, TokenDigest, TokenRegistry, TokenStore,
-    testing::latency::{
-        Kind, LoadTest, LoadTestError, LoadTestErrorKind, Phase, Progress, Report, Skew,
-    },
+use tower_api_tokens::testing::latency::{
+    Comparison, ComparisonError, ComparisonErrorKind, LoadTestErrorKind, Report, Skew,
 };
 
 use crate::{
+    cli::Options,
     failure::Failure,
-    number::{above_zero, at_least_one},
-    output::{Listing, note, print_json, print_line},
-    progress,
-    session::Session,
+    number::{above_zero, at_least_one, share},
+    output::{note, print_json, print_line},
+    visible::visible,
 };
-use figures::Row;
-use seed::Seeded;
-
-/// How many requests find out what can be verified a second.
-const SATURATION: usize = 20_000;
 
 #[derive(Args)]
 pub(crate) struct Arguments {
+    /// Compare these reports instead of measuring: files that `bench --json` or a load test of your
+    /// own wrote. No store is opened
+    #[arg(value_name = "FILE", conflicts_with = "measuring")]
+    files: Vec<PathBuf>,
+    /// What to call a store or the report of a file: once for each, in the same order
+    #[arg(long = "name", value_name = "NAME")]
+    names: Vec<String>,
+    /// Draw the latencies by percentile into a new SVG file
+    #[arg(long, value_name = "FILE")]
+    plot: Option<PathBuf>,
+    #[command(flatten)]
+    load: Load,
+}
+
+/// The load that is put on each store.
+#[derive(Args)]
+#[group(id = "measuring", multiple = true)]
+struct Load {
     /// How many live tokens there are; a tenth as many revoked ones come on top
     #[arg(long, value_name = "COUNT", default_value = "10000", value_parser = at_least_one)]
     tokens: usize,
+    /// The share of live tokens that are not cached
+    #[arg(long, value_name = "SHARE", default_value = "5%", value_parser = share)]
+    miss: f64,
+    /// The share of tokens that nobody issued
+    #[arg(long, value_name = "SHARE", default_value = "5%", value_parser = share)]
+    unknown: f64,
+    /// The share of texts that are no tokens
+    #[arg(long, value_name = "SHARE", default_value = "5%", value_parser = share)]
+    garbage: f64,
+    /// The share of revoked tokens
+    #[arg(long, value_name = "SHARE", default_value = "5%", value_parser = share)]
+    revoked: f64,
     /// How often each token is presented
     #[arg(long, value_enum, default_value = "uniform")]
     skew: SkewArgument,
-    /// How many requests may be under way at once
+    /// How many requests may be in flight at once
     #[arg(long, value_name = "COUNT", default_value = "8", value_parser = at_least_one)]
     concurrency: usize,
-    /// How many requests a second are due. Defaults to a quarter of what can be verified
+    /// How many requests a second are due. Defaults to half of what the slowest store sustains
     #[arg(long, value_name = "PER_SECOND", value_parser = above_zero)]
     rate: Option<f64>,
     /// For how long requests are due
@@ -59,115 +80,166 @@ enum SkewArgument {
     Zipf,
 }
 
-/// What was measured: without a schedule, and by one.
-struct Measured {
-    saturation: Report,
-    run: Report,
+impl From<SkewArgument> for Skew {
+    fn from(skew: SkewArgument) -> Self {
+        match skew {
+            SkewArgument::Uniform => Self::Uniform,
+            SkewArgument::Zipf => Self::Zipf,
+        }
+    }
 }
 
-pub(crate) async fn run(arguments: &Arguments, session: &Session) -> Result<(), Failure> {
-    let apps = session.registry.apps(&AppQuery::default().limit(1)).await?;
-    if !apps.items.is_empty() && !arguments.add_to_existing {
-        return Err(Failure::refused(
-            "the store holds apps already: name an empty one, or let `--add-to-existing` add an app for the test, which is disabled afterwards",
+pub(crate) async fn run(arguments: &Arguments, options: &Options) -> Result<(), Failure> {
+    if let Some(path) = &arguments.plot {
+        files::check_new(path)?;
+    }
+    if arguments.files.is_empty() {
+        let comparison = measure::measure(arguments, options).await?;
+        return show(&comparison, arguments, options).map_err(Failure::after_change);
+    }
+    let from_variable = env::var("API_TOKENS_STORE").unwrap_or_default();
+    if options.store.iter().any(|url| *url != from_variable) {
+        return Err(Failure::usage(
+            "give either files or `--store`: `bench --store URL --rate PER_SECOND --json > FILE` measures a store at the rate of the files, and writes a file to compare with them",
         ));
     }
-    let app = session.operator.create_app(None, "Load test").await?;
-    let measured = match seed::insert(&*session.registry, &app, arguments.tokens).await {
-        Ok(seeded) => measure(arguments, session, seeded).await,
-        Err(failure) => Err(failure),
-    };
-    // Whatever came of it, what was inserted is of no use to anybody.
-    session.operator.disable_app(&app.id).await?;
-    show(session, &measured?)
+    let reports = files::read(&arguments.files)?;
+    let reports = named(reports, &arguments.names, "report")?;
+    let comparison = Comparison::new(reports)?;
+    show(&comparison, arguments, options)
 }
 
-async fn measure(
-    arguments: &Arguments,
-    session: &Session,
-    seeded: Seeded,
-) -> Result<Measured, Failure> {
-    let bar = progress::share("Preparing", 0);
-    let test = LoadTest::builder(Store(Arc::clone(&session.registry)))
-        .format(seeded.format)
-        .with_live(seeded.live.iter().map(|token| token.expose()))
-        .with_revoked(seeded.revoked.iter().map(|token| token.expose()))
-        .skew(match arguments.skew {
-            SkewArgument::Uniform => Skew::Uniform,
-            SkewArgument::Zipf => Skew::Zipf,
-        })
-        .concurrency(arguments.concurrency)
-        .on_progress(show_progress(bar.clone()));
-    let measured = async {
-        let mut test = test.prepare().await?;
-        let saturation = test.saturate(SATURATION).await?;
-        let rate = arguments.rate.unwrap_or(saturation.throughput() / 4.0);
-        let requests = (rate * arguments.seconds).ceil() as usize;
-        let run = test.run(rate, requests).await?;
-        Ok(Measured { saturation, run })
-    };
-    let measured: Result<_, LoadTestError> = measured.await;
-    bar.finish_and_clear();
-    measured.map_err(|error| {
-        let message = error.to_string();
-        match error.kind() {
-            LoadTestErrorKind::InvalidLoad => Failure::usage(message),
-            _ => Failure::failed(message),
-        }
-        .because(error)
-    })
+/// Gives names to things that have one already, if there are any.
+fn named(reports: Vec<Report>, names: &[String], what: &str) -> Result<Vec<Report>, Failure> {
+    check_names(names, reports.len(), what)?;
+    let mut names = names.iter();
+    let reports = reports.into_iter().map(|report| match names.next() {
+        Some(name) => report.named(name),
+        None => report,
+    });
+    Ok(reports.collect())
 }
 
-fn show_progress(bar: ProgressBar) -> impl FnMut(Progress) + Send {
-    move |progress| {
-        bar.set_message(match progress.phase {
-            Phase::Preparing => "Preparing",
-            Phase::Saturating => "Saturating",
-            _ => "Measuring",
-        });
-        bar.set_length(progress.total as u64);
-        bar.set_position(progress.done as u64);
+fn check_names(names: &[String], things: usize, what: &str) -> Result<(), Failure> {
+    if !names.is_empty() && names.len() != things {
+        return Err(Failure::usage(format!(
+            "there is a `--name` for {} of {things}: give one for each {what}, in the same order",
+            names.len(),
+        )));
     }
-}
-
-fn show(session: &Session, measured: &Measured) -> Result<(), Failure> {
-    let Measured { saturation, run } = measured;
-    if session.json {
-        return print_json(&json!({
-            "saturation": parsed(saturation),
-            "run": parsed(run),
-        }));
-    }
-    let mut listing = Listing::new::<Row>(false);
-    for kind in Kind::ALL {
-        if run.figures(kind).count() > 0 {
-            listing.add(&Row::of(kind, run.figures(kind)))?;
-        }
-    }
-    listing.end("No request was due: give a higher `--rate` or more `--seconds`.")?;
-    print_line(&format!(
-        "\n{:.0} requests a second were due, at most {} at once; {:.0} a second can be verified.",
-        run.rate().unwrap_or_default(),
-        run.concurrency(),
-        saturation.throughput(),
-    ))?;
-    if !run.kept_up() {
-        note("The schedule could not be kept: give a lower `--rate` for latencies to go by.");
+    if names.iter().any(|name| name.trim().is_empty()) {
+        return Err(Failure::usage(
+            "a `--name` is empty: give a text to tell by",
+        ));
     }
     Ok(())
 }
 
-fn parsed(report: &Report) -> Value {
-    serde_json::from_str(&report.to_json()).unwrap_or_default()
+fn show(comparison: &Comparison, arguments: &Arguments, options: &Options) -> Result<(), Failure> {
+    // A plot that cannot be written takes nothing from what is printed.
+    let drawn = match &arguments.plot {
+        Some(path) => files::write_new(path, &plot::svg(comparison)),
+        None => Ok(()),
+    };
+    if options.json {
+        for report in comparison.reports() {
+            print_json(report)?;
+        }
+    } else {
+        print_table(comparison)?;
+    }
+    for warning in warnings(comparison) {
+        note(&warning);
+    }
+    drawn
 }
 
-/// The registry as a store.
-#[derive(Debug)]
-struct Store(Arc<dyn TokenRegistry>);
+fn print_table(comparison: &Comparison) -> Result<(), Failure> {
+    let table = match comparison.reports() {
+        [report] => report.to_string(),
+        _ => comparison.to_string(),
+    };
+    for line in table.lines() {
+        print_line(&visible(line))?;
+    }
+    print_line("")?;
+    print_line(&visible(&summary(comparison)))
+}
 
-#[async_trait]
-impl TokenStore for Store {
-    async fn find(&self, digest: &TokenDigest) -> Result<Answer, StoreError> {
-        self.0.find(digest).await
+/// What was due, and what each store sustains.
+fn summary(comparison: &Comparison) -> String {
+    let due = format!("{:.0} requests a second were due", comparison.rate());
+    let [first, others @ ..] = comparison.reports() else {
+        return due;
+    };
+    let at_once = first.concurrency();
+    let mut text = format!("{due}, at most {at_once} at once.");
+    if others.is_empty() {
+        if let Some(sustained) = first.sustained() {
+            text += &format!(" The store sustains {sustained:.0} a second.");
+        }
+        return text;
+    }
+    for report in comparison.reports() {
+        if let Some(sustained) = report.sustained() {
+            text += &format!(" {} sustains {sustained:.0} a second.", report.name());
+        }
+    }
+    text
+}
+
+/// Why the latencies may not be what they seem.
+fn warnings(comparison: &Comparison) -> Vec<String> {
+    let mut warnings = Vec::new();
+    for report in comparison
+        .reports()
+        .iter()
+        .filter(|report| !report.kept_up())
+    {
+        warnings.push(format!(
+            "warning: the schedule could not be kept with `{}`: measure at a lower `--rate` for latencies to go by",
+            report.name()
+        ));
+    }
+    // A rate that was typed may be rounded, and what is sustained differs from run to run.
+    if let Some(best) = comparison.best_rate()
+        && comparison.rate() > best * 1.1
+    {
+        warnings.push(format!(
+            "warning: the rate is more than half of what the slowest store sustains, so latencies include waiting in a queue: measure at {best:.0} a second"
+        ));
+    }
+    let [first, others @ ..] = comparison.reports() else {
+        return warnings;
+    };
+    for other in others.iter().filter(|other| !other.has_same_load(first)) {
+        warnings.push(format!(
+            "warning: `{}` and `{}` were measured with different tokens, shares of kinds, skew or concurrency: measure both with the same",
+            first.name(),
+            other.name()
+        ));
+    }
+    warnings
+}
+
+impl From<ComparisonError> for Failure {
+    fn from(error: ComparisonError) -> Self {
+        let message = error.to_string();
+        match (error.kind(), error.load_test()) {
+            (_, Some(test)) => {
+                let message = test.to_string();
+                match test.kind() {
+                    LoadTestErrorKind::InvalidLoad => Self::usage(message),
+                    _ => Self::failed(message),
+                }
+            }
+            (ComparisonErrorKind::DuplicateName, _) => Self::usage(message)
+                .advising("Give a `--name` for each, in the same order."),
+            (ComparisonErrorKind::DifferentRates, _) => Self::usage(message).advising(
+                "Measure with `--rate`, or several stores in one command; `LoadTest::run` takes the rate, too.",
+            ),
+            _ => Self::usage(message),
+        }
+        .because(error)
     }
 }
