@@ -27,15 +27,13 @@
 use std::fmt;
 
 use axum_core::{
-    body::Body,
     extract::{FromRequestParts, OptionalFromRequestParts},
     response::{IntoResponse, Response},
 };
 use http::{StatusCode, request::Parts};
 
 use crate::{
-    challenge::Challenger,
-    middleware::{Anonymous, ResponseFormat},
+    middleware::{Anonymous, Challenger, ResponseFormat},
     principal::AppPrincipal,
     rejection::Rejection,
     telemetry::{self, Needs},
@@ -80,8 +78,8 @@ impl AppPrincipalRejection {
         let absence = match parts.extensions.get() {
             Some(Anonymous(challenger)) => Absence::Anonymous {
                 challenger: challenger.clone(),
-                rejection: challenger.missing(parts),
-                format: challenger.format_for(parts),
+                rejection: challenger.missing(parts.into()),
+                format: challenger.format_for(parts.into()),
             },
             None => {
                 telemetry::layer_missing(Needs::Extractor);
@@ -122,7 +120,7 @@ impl IntoResponse for AppPrincipalRejection {
                 challenger,
                 rejection,
                 format,
-            } => challenger.refuse(rejection, format).map(Body::from),
+            } => challenger.refuse(rejection, format).into_response(),
             Absence::LayerMissing => (StatusCode::INTERNAL_SERVER_ERROR, hint).into_response(),
         }
     }

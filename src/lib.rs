@@ -40,6 +40,8 @@
 //! the place of [`MemoryStore`] keeps the tokens (package `tower-api-tokens-sqlx`). The layer goes around any
 //! service of `http` requests: `examples/hyper` is one on hyper alone, and `examples/tonic` one
 //! of gRPC, whose clients get gRPC status codes after [`ApiTokenLayer::grpc`].
+//! Where requests are of other types, as in actix-web, poem and salvo, a short middleware calls
+//! [`ApiTokenLayer::authenticate_head`]: `examples/actix`, `examples/poem` and `examples/salvo`.
 //!
 //! # Verify tokens in a table of your own
 //!
@@ -184,6 +186,7 @@
 //! | `metrics` | hits, lookups, refusals and the age of the lease through the `metrics` facade |
 //! | `tracing` | `app.id` and `token.id` on the current span, and [events](#what-it-logs) for rejections and trouble |
 //! | `testing` | the conformance suite, a load test, a clock set by hand, stores that fail on demand |
+//! | `serde` | identifiers, words and records as `Serialize` and `Deserialize`; never a token's text |
 //! | `transfer` | export and import of records by digest, as lines of JSON |
 //! | `full` | all of these |
 //!
@@ -236,9 +239,7 @@
 mod app;
 mod audit;
 mod authenticator;
-mod challenge;
 mod clock;
-mod credential;
 mod entropy;
 #[cfg(feature = "axum")]
 pub mod extract;
@@ -282,7 +283,9 @@ pub use lifecycle::{
     Rotation,
 };
 #[doc(inline)]
-pub use middleware::{ApiTokenAuth, ApiTokenLayer, LayerError, RequireScopeLayer};
+pub use middleware::{
+    ApiTokenAuth, ApiTokenLayer, LayerError, Refusal, RequestHead, RequireScopeLayer,
+};
 pub use name::{MAX_NAME_LEN, NameError, NamePartError, check_name_part, normalize_name};
 pub use principal::AppPrincipal;
 pub use record::{TokenRecord, TokenStatus, TransitionError};

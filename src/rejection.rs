@@ -3,7 +3,7 @@
 use std::{fmt, sync::Arc};
 
 use crate::{
-    app::AppId, challenge, record::TokenStatus, scope::ScopeSet, store::StoreError, token::TokenId,
+    app::AppId, record::TokenStatus, scope::ScopeSet, store::StoreError, token::TokenId,
     words::words,
 };
 
@@ -222,13 +222,6 @@ impl Rejection {
 
     fn store_error(&self) -> Option<&StoreError> {
         self.known.as_ref()?.source.as_deref()
-    }
-
-    /// Returns what a client sees of the rejection, in a sentence that reveals no more than the response
-    /// does.
-    #[must_use]
-    pub fn detail(&self) -> &'static str {
-        challenge::detail(self)
     }
 
     pub(crate) fn misplaced(&self) -> Option<Misplaced> {

@@ -9,9 +9,11 @@ mod platform;
 use std::alloc::System;
 
 use floor::{bare, floor, layer};
+use futures_util::FutureExt;
 use http::{Request, StatusCode};
-use platform::{Body, Platform, request};
+use platform::{Body, Inner, Platform, call, request};
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
+use tower_api_tokens::ApiTokenLayer;
 
 #[global_allocator]
 static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
@@ -25,6 +27,21 @@ fn a_hit_allocates_no_more_than_the_straight_line_does() {
     let layer = allocations(&platform, &mut layer(&platform));
     assert!(bare < floor, "the principal is not counted");
     assert!(layer <= floor, "{layer} rather than {floor}");
+    let outside = allocations(&platform, &mut outside(&platform));
+    assert!(outside <= floor, "{outside} rather than {floor}");
+}
+
+/// Authentication outside of a service, which does not wait either.
+fn outside(platform: &Platform) -> impl FnMut(Request<Body>) -> StatusCode {
+    let layer = ApiTokenLayer::new(&platform.tokens);
+    move |request| {
+        let (mut parts, body) = request.into_parts();
+        match layer.authenticate(&mut parts).now_or_never() {
+            Some(Ok(_)) => call(&mut Inner, Request::from_parts(parts, body)),
+            Some(Err(refusal)) => refusal.status(),
+            None => StatusCode::SERVICE_UNAVAILABLE,
+        }
+    }
 }
 
 /// How often memory is asked for while a hundred requests are served, their own excluded. The least

@@ -9,7 +9,7 @@ use super::{
     Shared,
     entry::{Entry, Instant, seconds},
     flight::Ticket,
-    lookup,
+    lookup::{self, Lookup},
     positions::Freshness,
 };
 use crate::{
@@ -45,7 +45,7 @@ pub(crate) enum Confirmation {
     Admitted(AppPrincipal),
     Refused(Rejection),
     /// What the store answered is no longer known to hold: look up once more.
-    Stale(lookup::Lookup),
+    Stale(Lookup),
 }
 
 impl Admission {
@@ -124,6 +124,18 @@ impl Admission {
         };
         if self.counted != Some(token) && !self.shared.tallies.mine().count_use(token) {
             self.shared.cache.count_orphan(token, 1, seconds(now));
+        }
+    }
+}
+
+/// Waits for a lookup and confirms what it found, with a second lookup if that is needed. The request
+/// is passed on as soon as this returns.
+pub(crate) async fn confirmed(mut lookup: Lookup) -> Result<AppPrincipal, Rejection> {
+    loop {
+        match lookup.await?.confirm(false) {
+            Confirmation::Admitted(principal) => return Ok(principal),
+            Confirmation::Refused(rejection) => return Err(rejection),
+            Confirmation::Stale(again) => lookup = again,
         }
     }
 }

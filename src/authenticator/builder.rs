@@ -1,7 +1,12 @@
 use std::{fmt, sync::Arc, time::Duration};
 
 use super::{
-    Authenticator, Shared, cache::Cache, flight::Flights, lane_of, lookup::Lookups, tally::Tallies,
+    Authenticator,
+    cache::Cache,
+    flight::Flights,
+    lookup::Lookups,
+    shared::{Shared, lane_of},
+    tally::Tallies,
 };
 use crate::{
     clock::{Clock, SystemClock},

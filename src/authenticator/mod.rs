@@ -19,6 +19,7 @@ mod positions;
 mod preload;
 mod refresh;
 mod room;
+mod shared;
 mod stats;
 mod sync;
 mod tally;
@@ -26,27 +27,22 @@ mod usage;
 
 use std::{fmt, sync::Arc, time::Duration};
 
-pub(crate) use admission::{Admission, Confirmation};
+pub(crate) use admission::{Admission, Confirmation, confirmed};
 pub use builder::AuthenticatorBuilder;
 pub use follow::{Follower, FollowerBuilder};
 pub(crate) use lookup::Lookup;
 pub use stats::Stats;
 
-use cache::Cache;
 use entry::Instant;
-use flight::Flights;
-use lookup::{Lookups, WeakFlight};
-use tally::Tallies;
+use shared::Shared;
 
 use crate::{
     app::AppId,
-    clock::Clock,
     principal::AppPrincipal,
-    record::TokenRecord,
     rejection::{CredentialFault, Rejection},
     store::{ChangeLog, TokenStore, UsageLog},
     telemetry,
-    token::{TokenDigest, TokenFormat, TokenId},
+    token::{TokenDigest, TokenId, is_b64token},
 };
 
 /// The longest credential that is looked at, in bytes.
@@ -95,19 +91,6 @@ pub struct Authenticator {
     shared: Arc<Shared>,
 }
 
-struct Shared {
-    /// What it is called in metrics.
-    name: Arc<str>,
-    store: Arc<dyn TokenStore>,
-    clock: Arc<dyn Clock>,
-    formats: Box<[TokenFormat]>,
-    lookups: Lookups,
-    flights: Flights<TokenDigest, WeakFlight>,
-    cache: Cache,
-    tallies: Tallies,
-    trouble: telemetry::StoreTrouble,
-}
-
 /// How far a verification got at once; `T` is what was made of the principal.
 pub(crate) enum Verification<T> {
     Admitted(T),
@@ -137,7 +120,7 @@ impl Authenticator {
         let verdict = match self.verify(presented, None, |principal| principal) {
             Verification::Admitted(principal) => Ok(principal),
             Verification::Refused(rejection) => Err(rejection),
-            Verification::Pending(lookup) => finish(lookup).await,
+            Verification::Pending(lookup) => confirmed(lookup).await,
         };
         if let Err(rejection) = &verdict {
             self.count_refusal(rejection);
@@ -274,17 +257,6 @@ impl Authenticator {
     }
 }
 
-/// Looks up until the verdict is final.
-async fn finish(mut lookup: Lookup) -> Result<AppPrincipal, Rejection> {
-    loop {
-        match lookup.await?.confirm(false) {
-            Confirmation::Admitted(principal) => return Ok(principal),
-            Confirmation::Refused(rejection) => return Err(rejection),
-            Confirmation::Stale(again) => lookup = again,
-        }
-    }
-}
-
 /// The rejection of what is no token of a format that is accepted.
 fn garbage(presented: &[u8]) -> Rejection {
     if is_b64token(presented) {
@@ -294,91 +266,9 @@ fn garbage(presented: &[u8]) -> Rejection {
     }
 }
 
-impl Shared {
-    fn evict(&self, digest: &TokenDigest) {
-        self.flights.evict(digest, || self.cache.evict(digest));
-    }
-
-    fn evict_app(&self, app: &AppId) {
-        self.flights
-            .evict_some(|generation| self.cache.evict_app(app, generation));
-    }
-
-    fn clear(&self) {
-        self.flights.evict_all(|| self.cache.clear());
-    }
-
-    fn knows_absent(&self, digest: &TokenDigest, now: Instant<'_>) -> bool {
-        if self.cache.preload.judged_after(self.clock.precise_now()) {
-            return false;
-        }
-        let exclusively = |run: &dyn Fn() -> bool| self.flights.exclusively(digest, run);
-        self.cache.knows_absent(digest, now, exclusively)
-    }
-
-    /// The record that the store returned, if it is the one that was asked for: a store may look up
-    /// by a part of the digest or under a loose collation.
-    fn check_digest(
-        &self,
-        digest: &TokenDigest,
-        record: Option<TokenRecord>,
-    ) -> Option<TokenRecord> {
-        let is_other = record.as_ref().is_some_and(|token| token.digest != *digest);
-        if is_other {
-            self.trouble
-                .other_digest(&self.name, self.clock.monotonic());
-        }
-        record.filter(|_| !is_other)
-    }
-
-    /// Makes room for more tokens, where there is none, without holding up the request.
-    fn make_room(shared: &Arc<Self>) {
-        if shared.cache.wants_room() {
-            let shared = Arc::clone(shared);
-            tokio::task::spawn_blocking(move || {
-                shared.cache.make_room(0, &*shared.clock);
-                shared.cache.made_room();
-            });
-        }
-    }
-}
-
 /// Nanoseconds, as far as 64 bits reach: 584 years.
 fn nanoseconds(time: Duration) -> u64 {
     u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
-}
-
-/// The lane of a digest among the flights.
-fn lane_of(digest: &TokenDigest) -> usize {
-    usize::from(digest.as_bytes()[TokenDigest::LEN - 1])
-}
-
-/// Whether a text is a `b64token`: `1*( ALPHA / DIGIT / "-" / "." / "_" / "~" / "+" / "/" ) *"="`
-/// (RFC 6750 section 2.1).
-fn is_b64token(text: &[u8]) -> bool {
-    let padding = text.iter().rev().take_while(|byte| **byte == b'=').count();
-    let body = &text[..text.len() - padding];
-    // Sixteen bytes without a branch become a few instructions. What is left over when the text is
-    // divided is the end of its last sixteen bytes.
-    let fits = |bytes: &[u8; 16]| {
-        bytes
-            .iter()
-            .fold(true, |fits, byte| fits & in_b64token(*byte))
-    };
-    match body.last_chunk() {
-        Some(last) => fits(last) && body.as_chunks().0.iter().all(fits),
-        None => !body.is_empty() && body.iter().all(|byte| in_b64token(*byte)),
-    }
-}
-
-/// Whether a byte may stand in a `b64token` before its padding.
-#[inline]
-fn in_b64token(byte: u8) -> bool {
-    (byte | 0x20).is_ascii_lowercase()
-        | (b'-'..=b'9').contains(&byte) // "-", ".", "/" and the digits
-        | (byte == b'_')
-        | (byte == b'~')
-        | (byte == b'+')
 }
 
 impl From<&Authenticator> for Authenticator {
@@ -395,40 +285,5 @@ impl fmt::Debug for Authenticator {
             .field("formats", &self.shared.formats)
             .field("stats", &self.stats())
             .finish_non_exhaustive()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    #[test]
-    fn a_b64token_has_its_padding_at_the_end() {
-        for good in ["a", "AZaz09-._~+/", "a=", "a==", "a======"] {
-            assert!(is_b64token(good.as_bytes()), "{good:?}");
-        }
-        for bad in [
-            "", "=", "=a", "a=b", "a b", "a,b", "a\t", "a%62", "ä", "a\0",
-        ] {
-            assert!(!is_b64token(bad.as_bytes()), "{bad:?}");
-        }
-    }
-
-    fn almost_a_b64token() -> impl Strategy<Value = Vec<u8>> {
-        let good = proptest::sample::select(b"AMZamz059-._~+/".as_slice());
-        let byte = prop_oneof![30 => good, 1 => any::<u8>()];
-        let padding = proptest::collection::vec(Just(b'='), 0..3);
-        let body = proptest::collection::vec(byte, 0..60);
-        (body, padding).prop_map(|(body, padding)| [body, padding].concat())
-    }
-
-    proptest! {
-        #[test]
-        fn the_grammar_is_that_of_rfc_6750(text in almost_a_b64token()) {
-            let grammar = regex::bytes::Regex::new(r"(?-u)\A[A-Za-z0-9\-._~+/]+=*\z").unwrap();
-            prop_assert_eq!(is_b64token(&text), grammar.is_match(&text));
-        }
     }
 }

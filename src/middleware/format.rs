@@ -1,34 +1,8 @@
 //! The form in which a refusal is sent.
 
-use http::{HeaderMap, HeaderValue, Method, Request, Uri, header::CONTENT_TYPE, request::Parts};
+use http::{HeaderValue, Method, header::CONTENT_TYPE};
 
-/// The head of a request that is refused.
-#[derive(Clone, Copy)]
-pub(crate) struct RefusedHead<'r> {
-    pub(crate) method: &'r Method,
-    pub(crate) uri: &'r Uri,
-    pub(crate) headers: &'r HeaderMap,
-}
-
-impl<'r, B> From<&'r Request<B>> for RefusedHead<'r> {
-    fn from(request: &'r Request<B>) -> Self {
-        Self {
-            method: request.method(),
-            uri: request.uri(),
-            headers: request.headers(),
-        }
-    }
-}
-
-impl<'r> From<&'r Parts> for RefusedHead<'r> {
-    fn from(parts: &'r Parts) -> Self {
-        Self {
-            method: &parts.method,
-            uri: &parts.uri,
-            headers: &parts.headers,
-        }
-    }
-}
+use super::RequestHead;
 
 /// The form of a response to a refused request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,7 +19,7 @@ impl ResponseFormat {
     /// Chooses the format. Anything that goes by the HTTP status, such as a proxy that asks before
     /// it forwards, takes the gRPC format for an admission, so a client must not be able to choose
     /// it: `grpc` says whether the service was configured for it.
-    pub(crate) fn of(request: RefusedHead<'_>, grpc: bool) -> Self {
+    pub(crate) fn of(request: RequestHead<'_>, grpc: bool) -> Self {
         match grpc_content_type(request) {
             Some(content_type) if grpc => Self::Grpc(content_type),
             _ if *request.method == Method::HEAD => Self::Head,
@@ -57,7 +31,7 @@ impl ResponseFormat {
 /// The content type of the response to a gRPC call, if the request is one: a POST with one content
 /// type of the protocol. gRPC-Web has trailers-only responses as well (PROTOCOL-WEB, "Message
 /// framing").
-fn grpc_content_type(request: RefusedHead<'_>) -> Option<&'static str> {
+fn grpc_content_type(request: RequestHead<'_>) -> Option<&'static str> {
     if *request.method != Method::POST {
         return None;
     }
@@ -83,6 +57,8 @@ fn is_of_type(field: &HeaderValue, name: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use http::Request;
+
     use super::*;
 
     fn format(method: &str, content_types: &[&str], grpc: bool) -> ResponseFormat {

@@ -5,14 +5,14 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use bytes::Bytes;
 use http::{Request, Response};
 use pin_project_lite::pin_project;
 use tower_service::Service;
 
 use super::{
-    ResponseBody,
-    layer::{Policy, Shown},
+    Refusal, ResponseBody,
+    head::Head,
+    policy::{Policy, Shown},
 };
 use crate::{
     authenticator::{Admission, Confirmation, Lookup},
@@ -35,8 +35,7 @@ pin_project! {
     #[project = StateProj]
     #[project_replace = StateTaken]
     enum State<S, B, F> {
-        /// Apart, because it is large.
-        Refused { response: Box<Response<Bytes>> },
+        Refused { refusal: Refusal },
         /// The store is being asked.
         LookingUp { lookup: Lookup, waiting: Box<Waiting<S, B>> },
         /// The token was live when the store answered; the inner service is being made ready.
@@ -63,10 +62,9 @@ impl<S, B> ResponseFuture<S, B>
 where
     S: Service<Request<B>>,
 {
-    pub(super) fn refused(response: Response<Bytes>) -> Self {
-        let response = Box::new(response);
+    pub(super) fn refused(refusal: Refusal) -> Self {
         Self {
-            state: State::Refused { response },
+            state: State::Refused { refusal },
         }
     }
 
@@ -114,12 +112,12 @@ where
     /// its response is to show.
     fn call(mut self, principal: AppPrincipal) -> (S::Future, Shown) {
         let extensions = self.request.extensions_mut();
-        let shown = self.policy.attribute(principal, extensions);
+        let shown = self.policy.admit(principal, extensions);
         (self.inner.call(self.request), shown)
     }
 
-    fn refuse(self, rejection: Rejection) -> Response<Bytes> {
-        self.policy.refuse(rejection, &self.request)
+    fn refuse(self, rejection: Rejection) -> Refusal {
+        self.policy.refuse(rejection, self.request.head())
     }
 }
 
@@ -150,7 +148,7 @@ where
                 StateProj::Refused { .. } | StateProj::Done => None,
             };
             let refused = match (state.as_mut().project_replace(State::Done), found) {
-                (StateTaken::Refused { response }, _) => *response,
+                (StateTaken::Refused { refusal }, _) => refusal,
                 (StateTaken::LookingUp { waiting, .. }, Some(Ok(admission))) => {
                     let admission = Box::new(admission);
                     state.set(State::GettingReady { admission, waiting });
@@ -180,7 +178,7 @@ where
                 },
                 _ => panic!("`ResponseFuture` was polled after it had ended"),
             };
-            return Poll::Ready(Ok(refused.map(ResponseBody::refusal)));
+            return Poll::Ready(Ok(Response::from(refused).map(ResponseBody::refusal)));
         }
     }
 }

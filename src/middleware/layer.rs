@@ -1,26 +1,14 @@
-use std::{fmt, mem, sync::Arc};
+use std::{fmt, sync::Arc};
 
 use bytes::Bytes;
-use http::{
-    Extensions, HeaderName, Method, Request, Response,
-    header::{ACCESS_CONTROL_REQUEST_METHOD, ORIGIN},
-};
+use http::{HeaderName, Response};
 use tower_layer::Layer;
 
-use super::{ApiTokenAuth, LayerError, RequireScopeLayer, error::Setting, reserved, scope::Rule};
-use crate::{
-    authenticator::{Authenticator, Verification},
-    challenge::Challenger,
-    credential::{CredentialSources, Presented},
-    principal::AppPrincipal,
-    rejection::{Rejection, RejectionKind},
-    scope::ScopeSet,
-    telemetry,
-    token::TokenId,
+use super::{
+    ApiTokenAuth, LayerError, RequireScopeLayer, challenge::Challenger,
+    credential::CredentialSources, error::Setting, policy::Policy, reserved, scope::Rule,
 };
-
-/// The principal that a response is to show, where it is to show one.
-pub(super) type Shown = Option<Box<AppPrincipal>>;
+use crate::{authenticator::Authenticator, rejection::Rejection, scope::ScopeSet};
 
 /// A layer that lets only requests with a live token through.
 ///
@@ -28,24 +16,8 @@ pub(super) type Shown = Option<Box<AppPrincipal>>;
 /// they make share one state, so cloning them is cheap.
 #[derive(Clone)]
 pub struct ApiTokenLayer {
-    policy: Arc<Policy>,
+    pub(super) policy: Arc<Policy>,
 }
-
-/// How requests are judged and answered.
-#[derive(Clone)]
-pub(super) struct Policy {
-    authenticator: Authenticator,
-    sources: CredentialSources,
-    challenger: Arc<Challenger>,
-    optional: bool,
-    preflight: bool,
-    attributes_responses: bool,
-}
-
-/// Stands in the extensions of a request that was let through without a principal, so that whoever
-/// needs one inside can answer as the layer would have.
-#[derive(Clone, Debug)]
-pub(crate) struct Anonymous(pub(crate) Arc<Challenger>);
 
 impl ApiTokenLayer {
     /// A layer that verifies tokens with this authenticator, or that of these
@@ -162,7 +134,7 @@ impl ApiTokenLayer {
     /// included, and gives the one to be sent. It cannot admit anybody: the inner service is not
     /// called. The answer to HEAD is sent without its body.
     ///
-    /// What a renderer says of [`RejectionKind`] tells an attacker the same.
+    /// What a renderer says of [`RejectionKind`](crate::RejectionKind) tells an attacker the same.
     ///
     /// ```
     /// use http::header::CONTENT_TYPE;
@@ -213,110 +185,8 @@ impl<S> Layer<S> for ApiTokenLayer {
     }
 }
 
-impl Policy {
-    /// Lets refusals name the places where a token is read.
-    fn describe_sources(&mut self) {
-        let sources = self.sources.clone();
-        Arc::make_mut(&mut self.challenger).set_sources(sources);
-    }
-
-    /// Judges a request as far as that can be done at once; `None` lets it through without a
-    /// principal. A request that is admitted has its principal in its extensions, and comes with the
-    /// copy that its response is to show.
-    #[inline]
-    pub(super) fn judge<B>(&self, request: &mut Request<B>) -> Option<Verification<Shown>> {
-        if self.preflight && is_preflight(request) {
-            return None;
-        }
-        // The credential lies in the header fields while the principal is put among the extensions.
-        let mut extensions = mem::take(request.extensions_mut());
-        // A layer further out has counted the use of the token that it admitted.
-        let counted = extensions.get().map(AppPrincipal::token_id);
-        let verification = match self.sources.extract(request.headers_mut()) {
-            Ok(Some(presented)) => Some(self.verify(&presented, counted, |principal| {
-                self.attribute(principal, &mut extensions)
-            })),
-            Ok(None) if self.optional => None,
-            Ok(None) => Some(Verification::Refused(self.challenger.missing(&*request))),
-            Err(fault) => {
-                self.sources.mark_sensitive(request.headers_mut());
-                Some(Verification::Refused(Rejection::malformed(fault)))
-            }
-        };
-        *request.extensions_mut() = extensions;
-        verification
-    }
-
-    #[inline]
-    fn verify<T>(
-        &self,
-        presented: &Presented<'_>,
-        counted: Option<TokenId>,
-        admit: impl FnOnce(AppPrincipal) -> T,
-    ) -> Verification<T> {
-        match presented {
-            Presented::Token(token) => self.authenticator.verify(token, counted, admit),
-            // Any text may be a password: one that cannot be a token is wrong, not malformed, so
-            // that a browser asks again.
-            Presented::Basic(password) => match self.authenticator.verify(password, counted, admit)
-            {
-                Verification::Refused(rejection)
-                    if rejection.kind() == RejectionKind::MalformedCredential =>
-                {
-                    Verification::Refused(Rejection::wrong_format())
-                }
-                verification => verification,
-            },
-        }
-    }
-
-    /// Attributes an admitted request, and gives the copy of the principal that its response is to
-    /// show.
-    #[inline]
-    pub(super) fn attribute(&self, principal: AppPrincipal, extensions: &mut Extensions) -> Shown {
-        telemetry::attributed(&principal);
-        let shown = self
-            .attributes_responses
-            .then(|| Box::new(principal.clone()));
-        extensions.insert(principal);
-        shown
-    }
-
-    pub(super) fn refuse<B>(&self, rejection: Rejection, request: &Request<B>) -> Response<Bytes> {
-        let format = self.challenger.format_for(request);
-        self.challenger.refuse(rejection, format)
-    }
-
-    pub(super) fn pass_anonymous<B>(&self, request: &mut Request<B>) {
-        self.sources.mark_sensitive(request.headers_mut());
-        let extensions = request.extensions_mut();
-        extensions.remove::<AppPrincipal>();
-        extensions.insert(Anonymous(Arc::clone(&self.challenger)));
-    }
-}
-
-fn is_preflight<B>(request: &Request<B>) -> bool {
-    let headers = request.headers();
-    request.method() == Method::OPTIONS
-        && headers.contains_key(ORIGIN)
-        && headers.contains_key(ACCESS_CONTROL_REQUEST_METHOD)
-}
-
 impl fmt::Debug for ApiTokenLayer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.policy.fmt(f)
-    }
-}
-
-impl fmt::Debug for Policy {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ApiTokenLayer")
-            .field("authenticator", &self.authenticator)
-            .field("sources", &self.sources)
-            .field("challenger", &self.challenger)
-            .field("optional", &self.optional)
-            .field("preflight", &self.preflight)
-            .field("attributes_responses", &self.attributes_responses)
-            .finish()
     }
 }

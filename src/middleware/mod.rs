@@ -65,6 +65,12 @@
 //! a concurrency limit or a buffer inside counts. A token that was live, and whose answer became too
 //! old while its request waited for the inner service, is looked up while that is held ready.
 //!
+//! # Outside of a service
+//!
+//! [`ApiTokenLayer::authenticate`] judges a request in the same way where there is no inner service,
+//! and [`ApiTokenLayer::authenticate_head`] in stacks that have request types of their own. Both refuse
+//! with a [`Refusal`]: the response that the service would send, as a value.
+//!
 //! # Deployment
 //!
 //! - Put the layer inside of layers for CORS, tracing and request ids, and outside of everything
@@ -74,11 +80,17 @@
 //! - A proxy that asks this service whether to forward a request, such as nginx with
 //!   `auth_request`, goes by the status alone: leave [`ApiTokenLayer::grpc`] off there.
 
+mod authenticate;
 mod body;
+mod challenge;
+mod credential;
 mod error;
 mod format;
 mod future;
+mod head;
 mod layer;
+mod policy;
+mod refusal;
 mod reserved;
 mod scope;
 mod service;
@@ -86,9 +98,13 @@ mod service;
 pub use body::ResponseBody;
 pub use error::LayerError;
 pub use future::ResponseFuture;
+pub use head::RequestHead;
 pub use layer::ApiTokenLayer;
+pub use refusal::Refusal;
 pub use scope::{RequireScope, RequireScopeFuture, RequireScopeLayer};
 pub use service::ApiTokenAuth;
 
-pub(crate) use format::{RefusedHead, ResponseFormat};
-pub(crate) use layer::Anonymous;
+#[cfg(feature = "axum")]
+pub(crate) use challenge::Challenger;
+pub(crate) use format::ResponseFormat;
+pub(crate) use policy::Anonymous;

@@ -11,9 +11,8 @@ use pin_project_lite::pin_project;
 use tower_layer::Layer;
 use tower_service::Service;
 
-use super::{Anonymous, ResponseBody};
+use super::{Anonymous, Refusal, RequestHead, ResponseBody, challenge::Challenger};
 use crate::{
-    challenge::Challenger,
     principal::AppPrincipal,
     rejection::Rejection,
     scope::ScopeSet,
@@ -47,8 +46,7 @@ pub struct RequireScopeLayer {
 #[derive(Clone, Debug)]
 pub struct RequireScope<S> {
     inner: S,
-    rule: Arc<Rule>,
-    challenger: Arc<Challenger>,
+    layer: RequireScopeLayer,
 }
 
 /// Which of the named scopes a token must have.
@@ -82,6 +80,42 @@ impl RequireScopeLayer {
         self
     }
 
+    /// Checks the scopes of a principal outside of a service: in a handler, a guard, or a stack with
+    /// request types of its own.
+    ///
+    /// It refuses, and counts the refusal, as the layer's service does.
+    ///
+    /// ```
+    /// use http::request::Parts;
+    /// use tower_api_tokens::{ApiTokenLayer, AppPrincipal, Refusal, RequireScopeLayer};
+    ///
+    /// async fn writer(
+    ///     layer: &ApiTokenLayer,
+    ///     may_write: &RequireScopeLayer,
+    ///     request: &mut Parts,
+    /// ) -> Result<AppPrincipal, Refusal> {
+    ///     let principal = layer.authenticate(request).await?;
+    ///     may_write.check(&principal, (&*request).into())?;
+    ///     Ok(principal)
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Returns the [`Refusal`] that the service would answer with if the principal lacks a scope.
+    pub fn check(&self, principal: &AppPrincipal, request: RequestHead<'_>) -> Result<(), Refusal> {
+        if self.rule.admits(principal.scopes()) {
+            return Ok(());
+        }
+        let rejection = Rejection::insufficient_scope(
+            principal.token_id(),
+            *principal.app_id(),
+            self.rule.scopes().clone(),
+        );
+        let format = self.challenger.format_for(request);
+        Err(self.challenger.refuse(rejection, format))
+    }
+
     pub(super) fn with_challenger(rule: Rule, challenger: Arc<Challenger>) -> Self {
         Self {
             rule: Arc::new(rule),
@@ -96,8 +130,7 @@ impl<S> Layer<S> for RequireScopeLayer {
     fn layer(&self, inner: S) -> RequireScope<S> {
         RequireScope {
             inner,
-            rule: Arc::clone(&self.rule),
-            challenger: Arc::clone(&self.challenger),
+            layer: self.clone(),
         }
     }
 }
@@ -122,22 +155,12 @@ impl<S> RequireScope<S> {
     fn refusal<B>(&self, request: &Request<B>) -> Option<Response<Bytes>> {
         let Some(principal) = request.extensions().get::<AppPrincipal>() else {
             return Some(match request.extensions().get::<Anonymous>() {
-                Some(Anonymous(challenger)) => {
-                    challenger.refuse(challenger.missing(request), challenger.format_for(request))
-                }
+                Some(Anonymous(challenger)) => challenger.refuse_missing(request.into()).into(),
                 None => layer_missing(request.method()),
             });
         };
-        if self.rule.admits(principal.scopes()) {
-            return None;
-        }
-        let rejection = Rejection::insufficient_scope(
-            principal.token_id(),
-            *principal.app_id(),
-            self.rule.scopes().clone(),
-        );
-        let format = self.challenger.format_for(request);
-        Some(self.challenger.refuse(rejection, format))
+        let refusal = self.layer.check(principal, request.into()).err()?;
+        Some(refusal.into())
     }
 }
 

@@ -7,8 +7,11 @@ use std::{
 use http::{Request, Response};
 use tower_service::Service;
 
-use super::{ResponseBody, ResponseFuture, layer::Policy};
-use crate::authenticator::Verification;
+use super::{
+    Refusal, ResponseBody, ResponseFuture,
+    head::Head,
+    policy::{Policy, Verdict},
+};
 
 /// A service that lets only requests with a live token through to the inner one.
 ///
@@ -47,6 +50,22 @@ impl<S: Clone> ApiTokenAuth<S> {
         let idle = self.inner.clone();
         drop(mem::replace(&mut self.inner, idle));
     }
+
+    fn refuse<B>(&mut self, refusal: Refusal) -> ResponseFuture<S, B>
+    where
+        S: Service<Request<B>>,
+    {
+        self.release_ready();
+        ResponseFuture::refused(refusal)
+    }
+
+    fn pass_anonymous<B>(&mut self, mut request: Request<B>) -> ResponseFuture<S, B>
+    where
+        S: Service<Request<B>>,
+    {
+        self.policy.pass_anonymous(&mut request);
+        ResponseFuture::calling(self.inner.call(request), None)
+    }
 }
 
 impl<S, ReqB, ResB> Service<Request<ReqB>> for ApiTokenAuth<S>
@@ -62,19 +81,17 @@ where
     }
 
     fn call(&mut self, mut request: Request<ReqB>) -> Self::Future {
-        match self.policy.judge(&mut request) {
-            Some(Verification::Admitted(shown)) => {
-                ResponseFuture::calling(self.inner.call(request), shown)
-            }
-            None => {
-                self.policy.pass_anonymous(&mut request);
-                ResponseFuture::calling(self.inner.call(request), None)
-            }
-            Some(Verification::Refused(rejection)) => {
-                self.release_ready();
-                ResponseFuture::refused(self.policy.refuse(rejection, &request))
-            }
-            Some(Verification::Pending(lookup)) => {
+        let policy = &*self.policy;
+        if policy.passes_preflight(&request) {
+            return self.pass_anonymous(request);
+        }
+        let admit = |principal, extensions: &mut _| policy.admit(principal, extensions);
+        match policy.judge(&mut request, admit) {
+            Verdict::Admitted(shown) => ResponseFuture::calling(self.inner.call(request), shown),
+            Verdict::Anonymous if policy.optional => self.pass_anonymous(request),
+            Verdict::Anonymous => self.refuse(policy.refuse_missing(request.head())),
+            Verdict::Refused(rejection) => self.refuse(policy.refuse(rejection, request.head())),
+            Verdict::Pending(lookup) => {
                 self.release_ready();
                 let inner = self.inner.clone();
                 ResponseFuture::looking_up(lookup, inner, request, Arc::clone(&self.policy))

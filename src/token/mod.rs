@@ -2,12 +2,14 @@
 
 mod digest;
 mod format;
+mod grammar;
 mod id;
 mod mask;
 mod secret;
 
 pub use digest::{DigestError, TokenDigest};
 pub use format::{PrefixError, TokenFormat};
+pub(crate) use grammar::is_b64token;
 pub(crate) use id::uuid_v7;
 pub use id::{TokenId, TokenIdError};
 pub use mask::{MaskError, MaskedToken};

@@ -38,7 +38,7 @@ words!(TransferErrorKind, "kind of transfer error", {
 });
 
 impl TransferError {
-    pub(super) fn read(error: io::Error) -> Self {
+    pub(super) fn read(error: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self::with_source(TransferErrorKind::Read, error)
     }
 

@@ -1,12 +1,23 @@
-use std::{fmt, sync::Arc};
+use std::{
+    fmt,
+    io::Write,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
 
-use futures_util::TryStreamExt;
-use tokio::io::{AsyncWrite, AsyncWriteExt};
+use bytes::Bytes;
+use futures_core::Stream;
+use futures_util::{StreamExt, TryStreamExt, stream};
+use jiff::Timestamp;
 
 use super::{Progress, TransferError, write};
 use crate::{
+    app::{AppId, AppRecord},
     clock::{Clock, SystemClock},
-    store::{AppQuery, PageSize, TokenQuery, TokenRegistry, catch_panic, pages},
+    record::TokenRecord,
+    store::{AppQuery, Page, PageSize, StoreError, TokenQuery, TokenRegistry, catch_panic, pages},
+    token::TokenId,
 };
 
 /// Writes all apps and tokens of a registry, as the [module](super) says.
@@ -31,7 +42,6 @@ use crate::{
 pub struct Export<'a> {
     registry: &'a dyn TokenRegistry,
     clock: Arc<dyn Clock>,
-    progress: Progress,
     on_progress: Box<dyn FnMut(Progress) + Send + 'a>,
 }
 
@@ -53,7 +63,6 @@ impl<'a> Export<'a> {
         Self {
             registry,
             clock: Arc::new(SystemClock),
-            progress: Progress::default(),
             on_progress: Box::new(|_| {}),
         }
     }
@@ -70,71 +79,179 @@ impl<'a> Export<'a> {
         self
     }
 
-    /// Writes everything and flushes. No more than a page of 1,000 records is in memory at a time.
+    /// Writes everything to a file on disk or in memory, and flushes it. Writing blocks the task meanwhile,
+    /// so write to a network from [`stream`](Self::stream). No more than a page of 1,000 records is in
+    /// memory at a time.
     ///
     /// # Errors
     ///
-    /// [`Store`](super::TransferErrorKind::Store) and [`Write`](super::TransferErrorKind::Write): the
-    /// file is then cut off.
-    pub async fn run(
-        mut self,
-        mut file: impl AsyncWrite + Unpin + Send,
-    ) -> Result<ExportReport, TransferError> {
-        let mut report = ExportReport::default();
-        let mut text = Vec::new();
-        let now = self.clock.now();
-        let failed = |error: serde_json::Error| TransferError::write(error.into());
-        // The apps of all tokens up to this one are there by now, so none is missed below.
-        let newest = TokenQuery::default().limit(1);
-        let newest = catch_panic(|| self.registry.tokens(&newest, now))
-            .await?
-            .items
-            .pop();
-        let newest = newest.map(|token| token.id);
-
-        write::header(&mut text).map_err(failed)?;
-        let registry = self.registry;
-        let mut apps = pages(None, move |after| async move {
-            let query = AppQuery::default().limit(PageSize::MAX).after(after);
-            catch_panic(|| registry.apps(&query)).await
-        });
-        while let Some(page) = apps.try_next().await? {
-            for app in &page.items {
-                write::app(&mut text, app).map_err(failed)?;
-                report.apps += 1;
-            }
-            self.put(&mut file, &mut text, &mut report).await?;
+    /// Returns an error of the kind [`Store`](super::TransferErrorKind::Store) if the registry cannot be
+    /// read, and [`Write`](super::TransferErrorKind::Write) if the file cannot be written: the file is then
+    /// cut off.
+    pub async fn run(self, mut file: impl Write + Send) -> Result<ExportReport, TransferError> {
+        let mut chunks = self.stream();
+        while let Some(chunk) = chunks.try_next().await? {
+            file.write_all(&chunk).map_err(TransferError::write)?;
         }
-        let mut tokens = pages(None, move |after| async move {
-            let query = TokenQuery::default().limit(PageSize::MAX).after(after);
-            catch_panic(|| registry.tokens(&query, now)).await
-        });
-        while let Some(page) = tokens.try_next().await? {
-            for token in page.items.iter().filter(|t| Some(t.id) <= newest) {
-                write::token(&mut text, token).map_err(failed)?;
-                report.tokens += 1;
-            }
-            self.put(&mut file, &mut text, &mut report).await?;
-        }
-        write::end(&mut text, &report).map_err(failed)?;
-        self.put(&mut file, &mut text, &mut report).await?;
-        file.flush().await.map_err(TransferError::write)?;
-        Ok(report)
+        file.flush().map_err(TransferError::write)?;
+        Ok(chunks.report())
     }
 
-    async fn put(
-        &mut self,
-        file: &mut (impl AsyncWrite + Unpin + Send),
-        text: &mut Vec<u8>,
-        report: &mut ExportReport,
-    ) -> Result<(), TransferError> {
-        file.write_all(text).await.map_err(TransferError::write)?;
+    /// Streams everything, a page of 1,000 records at a time: as the body of a response, or into
+    /// [`Import::run_stream`](super::Import::run_stream). The next page is read when the stream is polled
+    /// for it.
+    ///
+    /// The stream ends after an error, which means that the registry cannot be read: what came before it
+    /// is a file that was cut off.
+    pub fn stream(self) -> ExportStream<'a> {
+        let course = Course {
+            registry: self.registry,
+            now: self.clock.now(),
+            on_progress: self.on_progress,
+            newest: None,
+            stage: Stage::Header,
+            text: Vec::new(),
+            report: ExportReport::default(),
+            progress: Progress::default(),
+        };
+        let chunks = stream::try_unfold(course, |mut course| async {
+            Ok(course.next().await?.map(|chunk| (chunk, course)))
+        });
+        ExportStream {
+            chunks: Box::pin(chunks.fuse()),
+            report: ExportReport::default(),
+        }
+    }
+}
+
+type Chunks<'a> = dyn Stream<Item = Result<(Bytes, ExportReport), TransferError>> + Send + 'a;
+
+/// The chunks of an [`Export`], in their order.
+#[must_use = "a stream does nothing until it is polled"]
+pub struct ExportStream<'a> {
+    chunks: Pin<Box<Chunks<'a>>>,
+    report: ExportReport,
+}
+
+impl ExportStream<'_> {
+    /// Returns what the chunks that have come so far hold.
+    #[must_use]
+    pub fn report(&self) -> ExportReport {
+        self.report
+    }
+}
+
+impl Stream for ExportStream<'_> {
+    type Item = Result<Bytes, TransferError>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        self.chunks
+            .poll_next_unpin(context)
+            .map_ok(|(chunk, report)| {
+                self.report = report;
+                chunk
+            })
+    }
+}
+
+impl fmt::Debug for ExportStream<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ExportStream")
+            .field("report", &self.report)
+            .finish_non_exhaustive()
+    }
+}
+
+/// An export that is under way.
+struct Course<'a> {
+    registry: &'a dyn TokenRegistry,
+    now: Timestamp,
+    on_progress: Box<dyn FnMut(Progress) + Send + 'a>,
+    /// The newest token when the export began.
+    newest: Option<TokenId>,
+    stage: Stage<'a>,
+    text: Vec<u8>,
+    report: ExportReport,
+    progress: Progress,
+}
+
+enum Stage<'a> {
+    Header,
+    Apps(Pages<'a, AppRecord, AppId>),
+    Tokens(Pages<'a, TokenRecord, TokenId>),
+    Done,
+}
+
+type Pages<'a, T, K> = Pin<Box<dyn Stream<Item = Result<Page<T, K>, StoreError>> + Send + 'a>>;
+
+impl<'a> Course<'a> {
+    /// Reads and writes the next chunk.
+    async fn next(&mut self) -> Result<Option<(Bytes, ExportReport)>, TransferError> {
+        let failed = |error: serde_json::Error| TransferError::write(error.into());
+        if let Stage::Header = self.stage {
+            // The apps of all tokens up to this one are there by now, so none is missed below.
+            let newest = TokenQuery::default().limit(1);
+            let newest = catch_panic(|| self.registry.tokens(&newest, self.now)).await?;
+            let newest = newest.items.first();
+            self.newest = newest.map(|token| token.id);
+            write::header(&mut self.text).map_err(failed)?;
+            self.stage = Stage::Apps(self.apps());
+        }
+        if let Stage::Apps(pages) = &mut self.stage {
+            match pages.try_next().await? {
+                Some(page) => {
+                    for app in &page.items {
+                        write::app(&mut self.text, app).map_err(failed)?;
+                        self.report.apps += 1;
+                    }
+                    return Ok(Some(self.chunk()));
+                }
+                None => self.stage = Stage::Tokens(self.tokens()),
+            }
+        }
+        if let Stage::Tokens(pages) = &mut self.stage {
+            match pages.try_next().await? {
+                Some(page) => {
+                    let known = page.items.iter().filter(|t| Some(t.id) <= self.newest);
+                    for token in known {
+                        write::token(&mut self.text, token).map_err(failed)?;
+                        self.report.tokens += 1;
+                    }
+                }
+                None => {
+                    write::end(&mut self.text, &self.report).map_err(failed)?;
+                    self.stage = Stage::Done;
+                }
+            }
+            return Ok(Some(self.chunk()));
+        }
+        Ok(None)
+    }
+
+    fn apps(&self) -> Pages<'a, AppRecord, AppId> {
+        let registry = self.registry;
+        Box::pin(pages(None, move |after| async move {
+            let query = AppQuery::default().limit(PageSize::MAX).after(after);
+            catch_panic(|| registry.apps(&query)).await
+        }))
+    }
+
+    fn tokens(&self) -> Pages<'a, TokenRecord, TokenId> {
+        let (registry, now) = (self.registry, self.now);
+        Box::pin(pages(None, move |after| async move {
+            let query = TokenQuery::default().limit(PageSize::MAX).after(after);
+            catch_panic(|| registry.tokens(&query, now)).await
+        }))
+    }
+
+    /// What was written since the last chunk.
+    fn chunk(&mut self) -> (Bytes, ExportReport) {
+        let text = std::mem::take(&mut self.text);
         self.progress.lines += text.iter().filter(|byte| **byte == b'\n').count() as u64;
         self.progress.bytes += text.len() as u64;
-        report.bytes = self.progress.bytes;
-        text.clear();
+        self.report.bytes = self.progress.bytes;
         (self.on_progress)(self.progress);
-        Ok(())
+        (text.into(), self.report)
     }
 }
 

@@ -1,6 +1,14 @@
-use std::{fmt, sync::Arc};
+use std::{
+    error::Error,
+    fmt,
+    io::{self, BufRead, Write},
+    iter,
+    sync::Arc,
+};
 
-use tokio::io::{AsyncBufRead, AsyncWrite};
+use bytes::Bytes;
+use futures_core::Stream;
+use futures_util::{TryStreamExt, stream};
 
 use super::{ImportReport, LineFault, Progress, TransferError, run::Run};
 use crate::{
@@ -52,7 +60,7 @@ pub struct Import<'a> {
     pub(super) stops: bool,
     pub(super) on_fault: Box<dyn FnMut(&LineFault) + Send + 'a>,
     pub(super) on_progress: Box<dyn FnMut(Progress) + Send + 'a>,
-    pub(super) rejects: Option<&'a mut (dyn AsyncWrite + Unpin + Send)>,
+    pub(super) rejects: Option<&'a mut (dyn Write + Send)>,
 }
 
 impl<'a> Import<'a> {
@@ -109,31 +117,66 @@ impl<'a> Import<'a> {
     }
 
     /// Writes the bad lines, as they were, to a file of their own. Once they are mended, that file
-    /// can be imported by itself.
-    pub fn rejects(mut self, file: &'a mut (impl AsyncWrite + Unpin + Send)) -> Self {
+    /// can be imported by itself. Writing should not block for long: it holds up the import.
+    pub fn rejects(mut self, file: &'a mut (impl Write + Send)) -> Self {
         self.rejects = Some(file);
         self
     }
 
-    /// Reads everything. No more than a batch of 1,000 lines is in memory at a time.
+    /// Reads a file on disk, or one in memory. Reading blocks the task meanwhile, so read what comes over
+    /// a network with [`run_stream`](Self::run_stream).
     ///
     /// # Errors
     ///
-    /// When the file cannot be read or is of a newer version, when the bad lines cannot be written,
-    /// and when the store or randomness fails. Bad lines are no error: look at
+    /// As [`run_stream`](Self::run_stream).
+    pub async fn run(self, file: impl BufRead + Send) -> Result<ImportReport, TransferError> {
+        self.run_stream(chunks(file)).await
+    }
+
+    /// Reads a file that comes in chunks, such as the body of a request or an
+    /// [`ExportStream`](super::ExportStream). No more than a batch of 1,000 lines and a chunk is in memory
+    /// at a time.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the file cannot be read or is of a newer version, if the bad lines cannot be
+    /// written, or if the store or the random number generator fails. Bad lines are no error: look at
     /// [`ImportReport::faults`].
-    pub async fn run(
+    pub async fn run_stream<E>(
         self,
-        file: impl AsyncBufRead + Unpin + Send,
-    ) -> Result<ImportReport, TransferError> {
-        let mut run = Run::new(self, file);
+        file: impl Stream<Item = Result<Bytes, E>> + Send,
+    ) -> Result<ImportReport, TransferError>
+    where
+        E: Into<Box<dyn Error + Send + Sync>>,
+    {
+        let mut run = Run::new(self, Box::pin(file.map_err(TransferError::read)));
         let ran = run.finish().await;
-        let flushed = run.flush_rejects().await;
+        let flushed = run.flush_rejects();
         match ran.and(flushed) {
             Ok(()) => Ok(run.report),
             Err(error) => Err(error.reporting(run.report)),
         }
     }
+}
+
+/// How much of a file is read at a time.
+const CHUNK: usize = 64 * 1024;
+
+/// A file as a stream of its parts.
+fn chunks(mut file: impl BufRead + Send) -> impl Stream<Item = io::Result<Bytes>> + Send {
+    let mut next = move || -> io::Result<Option<Bytes>> {
+        loop {
+            let available = match file.fill_buf() {
+                Ok(available) => available,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => return Err(error),
+            };
+            let chunk = Bytes::copy_from_slice(&available[..available.len().min(CHUNK)]);
+            file.consume(chunk.len());
+            return Ok((!chunk.is_empty()).then_some(chunk));
+        }
+    };
+    stream::iter(iter::from_fn(move || next().transpose()))
 }
 
 impl fmt::Debug for Import<'_> {

@@ -1,12 +1,14 @@
-use std::io;
+use bytes::{Buf, Bytes};
+use futures_core::Stream;
+use futures_util::TryStreamExt;
 
-use tokio::io::{AsyncBufRead, AsyncBufReadExt};
+use super::{MAX_LINE_LEN, Progress, TransferError};
 
-use super::{MAX_LINE_LEN, Progress};
-
-/// The lines of a file, of which no more than one longest line is ever in memory.
-pub(super) struct Lines<R> {
-    source: R,
+/// The lines of a file that comes in chunks. No more than a chunk and one longest line is in memory.
+pub(super) struct Lines<S> {
+    source: S,
+    /// What is left of the chunk that came last.
+    chunk: Bytes,
     /// What was read last: a line without its line feed, or a part of a line that is too long.
     pub(super) text: Vec<u8>,
     /// How far the reading has come; the line read last is counted.
@@ -26,38 +28,42 @@ pub(super) enum Read {
     End,
 }
 
-impl<R: AsyncBufRead + Unpin> Lines<R> {
-    pub(super) fn new(source: R) -> Self {
+impl<S: Stream<Item = Result<Bytes, TransferError>> + Unpin> Lines<S> {
+    pub(super) fn new(source: S) -> Self {
         Self {
             source,
+            chunk: Bytes::new(),
             text: Vec::new(),
             progress: Progress::default(),
         }
     }
 
     /// Reads the next line.
-    pub(super) async fn next(&mut self) -> io::Result<Read> {
+    pub(super) async fn next(&mut self) -> Result<Read, TransferError> {
         let read = self.more().await?;
         self.progress.lines += u64::from(read != Read::End);
         Ok(read)
     }
 
     /// Reads more of a line of which a part was read.
-    pub(super) async fn more(&mut self) -> io::Result<Read> {
+    pub(super) async fn more(&mut self) -> Result<Read, TransferError> {
         self.text.clear();
         loop {
-            let available = self.source.fill_buf().await?;
-            if available.is_empty() {
-                let unended = !self.text.is_empty();
-                return Ok(if unended { Read::Unended } else { Read::End });
+            while self.chunk.is_empty() {
+                match self.source.try_next().await? {
+                    Some(chunk) => self.chunk = chunk,
+                    None if self.text.is_empty() => return Ok(Read::End),
+                    None => return Ok(Read::Unended),
+                }
             }
+            let available = &self.chunk[..];
             let room = MAX_LINE_LEN - self.text.len();
             let end = available.iter().take(room + 1).position(|b| *b == b'\n');
             let length = end.unwrap_or(available.len().min(room));
             self.text.extend_from_slice(&available[..length]);
             let is_part = end.is_none() && available.len() > room;
             let consumed = length + usize::from(end.is_some());
-            self.source.consume(consumed);
+            self.chunk.advance(consumed);
             self.progress.bytes += consumed as u64;
             if end.is_some() {
                 return Ok(Read::Line);

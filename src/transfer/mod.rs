@@ -113,7 +113,7 @@ mod run;
 mod write;
 
 pub use error::{TransferError, TransferErrorKind};
-pub use export::{Export, ExportReport};
+pub use export::{Export, ExportReport, ExportStream};
 pub use import::Import;
 pub use report::{Completeness, FaultKind, ImportReport, LineFault, Progress};
 

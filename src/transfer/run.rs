@@ -3,7 +3,8 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
-use tokio::io::{AsyncBufRead, AsyncWriteExt};
+use bytes::Bytes;
+use futures_core::Stream;
 
 use super::{
     Completeness, Import, ImportReport, LineFault, MAX_LINE_LEN, TransferError,
@@ -23,9 +24,9 @@ const BATCH_LINES: usize = 1000;
 const BATCH_BYTES: usize = 1 << 20;
 
 /// An import that is under way.
-pub(super) struct Run<'a, R> {
+pub(super) struct Run<'a, S> {
     import: Import<'a>,
-    lines: Lines<R>,
+    lines: Lines<S>,
     pub(super) report: ImportReport,
     /// The lines that wait to be dealt with, and the records of those that are not at fault.
     entries: Vec<Entry>,
@@ -51,8 +52,8 @@ struct Entry {
 /// Whether to go on.
 type GoesOn = bool;
 
-impl<'a, R: AsyncBufRead + Unpin + Send> Run<'a, R> {
-    pub(super) fn new(import: Import<'a>, file: R) -> Self {
+impl<'a, S: Stream<Item = Result<Bytes, TransferError>> + Unpin + Send> Run<'a, S> {
+    pub(super) fn new(import: Import<'a>, file: S) -> Self {
         Self {
             import,
             lines: Lines::new(file),
@@ -71,7 +72,7 @@ impl<'a, R: AsyncBufRead + Unpin + Send> Run<'a, R> {
     /// Reads and deals with what is left of the file.
     pub(super) async fn finish(&mut self) -> Result<(), TransferError> {
         loop {
-            let read = self.lines.next().await.map_err(TransferError::read)?;
+            let read = self.lines.next().await?;
             let goes_on = match read {
                 Read::End => break,
                 Read::Part => self.skip_long_line().await?,
@@ -171,32 +172,31 @@ impl<'a, R: AsyncBufRead + Unpin + Send> Run<'a, R> {
         if !self.settle().await? {
             return Ok(false);
         }
-        self.reject_part().await?;
-        while self.lines.more().await.map_err(TransferError::read)? == Read::Part {
-            self.reject_part().await?;
+        self.reject_part()?;
+        while self.lines.more().await? == Read::Part {
+            self.reject_part()?;
         }
-        self.reject_part().await?;
+        self.reject_part()?;
         let reason = format!("it is longer than {MAX_LINE_LEN} bytes");
         let flaw = Flaw::new(FaultKind::TooLong, reason);
         self.count(number, Outcome::Fault(flaw));
         if let Some(rejects) = &mut self.import.rejects {
-            let ended = rejects.write_all(b"\n").await;
-            ended.map_err(TransferError::write)?;
+            rejects.write_all(b"\n").map_err(TransferError::write)?;
         }
         Ok(!self.import.stops)
     }
 
-    pub(super) async fn flush_rejects(&mut self) -> Result<(), TransferError> {
+    pub(super) fn flush_rejects(&mut self) -> Result<(), TransferError> {
         if let Some(rejects) = &mut self.import.rejects {
-            rejects.flush().await.map_err(TransferError::write)?;
+            rejects.flush().map_err(TransferError::write)?;
         }
         Ok(())
     }
 
     /// Keeps what was read last, if bad lines are kept.
-    async fn reject_part(&mut self) -> Result<(), TransferError> {
+    fn reject_part(&mut self) -> Result<(), TransferError> {
         if let Some(rejects) = &mut self.import.rejects {
-            let written = rejects.write_all(&self.lines.text).await;
+            let written = rejects.write_all(&self.lines.text);
             written.map_err(TransferError::write)?;
         }
         Ok(())
@@ -237,7 +237,7 @@ impl<'a, R: AsyncBufRead + Unpin + Send> Run<'a, R> {
                 goes_on = !self.import.stops;
                 if let Some(rejects) = &mut self.import.rejects {
                     let line = [&entry.text[..], b"\n"].concat();
-                    let written = rejects.write_all(&line).await;
+                    let written = rejects.write_all(&line);
                     written.map_err(TransferError::write)?;
                 }
             }

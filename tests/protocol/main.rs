@@ -14,6 +14,7 @@ mod hints;
 mod http2;
 mod inner;
 mod modes;
+mod outside;
 mod parsing;
 mod places;
 mod properties;

@@ -1,10 +1,12 @@
-use std::sync::Mutex;
+use std::{error::Error, sync::Mutex};
 
+use bytes::Bytes;
+use futures_util::{StreamExt, TryStreamExt, stream};
 use tempfile::TempDir;
 use tower_api_tokens::{
     MemoryStore, StoreErrorKind, TokenRegistryExt,
     testing::{Fault, FaultyStore},
-    transfer::{Completeness, Export, Progress, TransferErrorKind},
+    transfer::{Completeness, Export, Import, Progress, TransferErrorKind},
 };
 use tower_api_tokens_sqlx::SqliteStore;
 
@@ -128,4 +130,54 @@ async fn a_failing_store_and_a_full_disk_are_told_apart() {
     store.set_fault(Fault::Error(StoreErrorKind::Unavailable));
     let error = Export::new(&store).run(Vec::new()).await.unwrap_err();
     assert_eq!(error.kind(), TransferErrorKind::Store);
+}
+
+#[tokio::test]
+async fn a_store_is_moved_into_another_without_a_file_between() {
+    let (old, new) = (furnished(2500).await, MemoryStore::new());
+    let report = Import::new(&new)
+        .run_stream(Export::new(&old).stream())
+        .await
+        .unwrap();
+    assert_eq!((report.inserted, report.faults()), (2502, 0));
+    assert_eq!(report.completeness, Completeness::Complete);
+    assert_eq!(export(&new).await, export(&old).await);
+}
+
+#[tokio::test]
+async fn a_stream_holds_what_a_file_does_and_counts_it() {
+    let store = furnished(2500).await;
+    let (mut chunks, mut file) = (Export::new(&store).stream(), Vec::new());
+    while let Some(chunk) = chunks.try_next().await.unwrap() {
+        file.extend_from_slice(&chunk);
+        assert_eq!(chunks.report().bytes, file.len() as u64);
+    }
+    assert!(chunks.next().await.is_none());
+    assert_eq!((chunks.report().apps, chunks.report().tokens), (2, 2500));
+    assert_eq!(export(&store).await.into_bytes(), file);
+}
+
+#[tokio::test]
+async fn a_stream_ends_after_an_error_of_the_store() {
+    let store = FaultyStore::new(furnished(2500).await);
+    let mut chunks = Export::new(&store).stream();
+    chunks.try_next().await.unwrap();
+    store.set_fault(Fault::Error(StoreErrorKind::Unavailable));
+    let error = chunks.try_next().await.unwrap_err();
+    assert_eq!(error.kind(), TransferErrorKind::Store);
+    store.set_fault(Fault::None);
+    assert!(chunks.next().await.is_none());
+}
+
+#[tokio::test]
+async fn a_stream_that_breaks_off_is_an_import_that_cannot_be_read() {
+    let store = MemoryStore::new();
+    let line = export(&furnished(1).await).await;
+    let chunks = stream::iter([Ok(Bytes::from(line)), Err("the connection was reset")]);
+    let error = Import::new(&store).run_stream(chunks).await.unwrap_err();
+    assert_eq!(error.kind(), TransferErrorKind::Read);
+    assert_eq!(
+        error.source().unwrap().to_string(),
+        "the connection was reset"
+    );
 }

@@ -1,5 +1,6 @@
+use std::io::{BufRead, BufReader};
+
 use jiff::Timestamp;
-use tokio::io::{AsyncBufRead, BufReader};
 use tower_api_tokens::{
     AppId, AppRecord, MaskedToken, MemoryStore, TokenDigest, TokenId, TokenQuery, TokenRecord,
     TokenRegistry, TokenRegistryExt,
@@ -85,10 +86,7 @@ pub(crate) async fn import(store: &dyn TokenRegistry, file: impl AsRef<[u8]>) ->
     import_from(store, file.as_ref()).await
 }
 
-pub(crate) async fn import_from(
-    store: &dyn TokenRegistry,
-    file: impl AsyncBufRead + Unpin + Send,
-) -> Imported {
+pub(crate) async fn import_from(store: &dyn TokenRegistry, file: impl BufRead + Send) -> Imported {
     let (mut faults, mut rejects) = (Vec::new(), Vec::new());
     let report = Import::new(store)
         .on_fault(|fault| faults.push(fault.clone()))

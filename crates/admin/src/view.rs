@@ -231,3 +231,90 @@ impl<'r> From<&'r AuditEvent> for EventView<'r> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json, to_value};
+    use tower_api_tokens::{ApiTokens, MemoryStore, NewToken, TokenFormat};
+
+    use super::*;
+
+    async fn issued() -> IssuedToken {
+        let format = TokenFormat::new("acme").unwrap();
+        let tokens = ApiTokens::new(MemoryStore::new(), format);
+        let app = tokens.create_app("Billing").await.unwrap();
+        let scopes = "write read".parse().unwrap();
+        let new = NewToken::named("ci").scopes(scopes);
+        tokens.issue(&app.id, new).await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn an_app_is_shown_as_its_record_is_serialized() {
+        let app = issued().await.record().app.clone();
+        let disabled = app.clone().disable(app.created_at);
+        for app in [app, disabled] {
+            assert_eq!(
+                to_value(AppView::from(&app)).unwrap(),
+                to_value(&app).unwrap()
+            );
+        }
+    }
+
+    #[tokio::test]
+    async fn a_token_is_shown_with_its_status_and_without_its_digest() {
+        let issued = issued().await;
+        let token = issued.record();
+        let view = to_value(TokenView::at(token.created_at, token)).unwrap();
+        let record = to_value(token).unwrap();
+        let mut expected = json!({
+            "app_id": record["app"]["id"],
+            "app_name": "Billing",
+            "masked": record["mask"],
+            "scopes": ["read", "write"],
+            "status": "live",
+            "successor_id": null,
+        });
+        for same in [
+            "id",
+            "name",
+            "created_at",
+            "expires_at",
+            "revoked_at",
+            "last_used_at",
+            "uses",
+        ] {
+            expected[same] = record[same].clone();
+        }
+        assert_eq!(view, expected);
+        let revoked = token.clone().revoke(token.created_at);
+        let view = to_value(TokenView::at(token.created_at, &revoked)).unwrap();
+        assert_eq!(view["status"], "revoked");
+    }
+
+    #[tokio::test]
+    async fn debug_of_a_token_that_was_issued_just_now_is_redacted() {
+        let issued = issued().await;
+        let view = IssuedView::at(issued.record().created_at, &issued);
+        let text = issued.token().expose();
+        assert_eq!(to_value(&view).unwrap()["token"], text);
+        assert!(!format!("{view:?}").contains(text));
+    }
+
+    #[test]
+    fn an_event_is_shown_with_its_outcome_apart_from_the_reason() {
+        let id = AuditEventId::from_bytes([1; 16]);
+        let action = AuditAction::RevokeToken;
+        for (outcome, shown) in [
+            (AuditOutcome::Done, ["done".into(), Value::Null]),
+            (
+                AuditOutcome::Refused("unknown_token".into()),
+                ["refused".into(), "unknown_token".into()],
+            ),
+        ] {
+            let event = AuditEvent::new(id, Timestamp::UNIX_EPOCH, "alice", action, outcome);
+            let view = to_value(EventView::from(&event)).unwrap();
+            assert_eq!([&view["outcome"], &view["reason"]], shown.each_ref());
+            assert_eq!(view["action"], "token.revoke");
+        }
+    }
+}

@@ -5,15 +5,19 @@
 //! standard input or output; from store to store it goes without a file between. What was interrupted
 //! is finished by running it again.
 
-use std::{error::Error, process::ExitCode, time::Duration};
+use std::{
+    error::Error,
+    fs::{File, OpenOptions},
+    io::{self, BufReader, Read, Write},
+    process::ExitCode,
+    time::Duration,
+};
 
 use clap::Parser;
 use indicatif::{ProgressBar, ProgressStyle};
-use tokio::{
-    fs::{File, OpenOptions},
-    io::{self, AsyncBufRead, AsyncWrite, BufReader},
+use tower_api_tokens::transfer::{
+    Completeness, Export, ExportStream, Import, ImportReport, Progress,
 };
-use tower_api_tokens::transfer::{Completeness, Export, Import, ImportReport, Progress};
 use tower_api_tokens_sqlx::{AnyStore, Driver};
 
 const NO_STORE: &str = "a store is `sqlite://path` or `postgres://user:password@host/database`";
@@ -53,32 +57,28 @@ async fn transfer(arguments: &Arguments) -> Result<bool, Box<dyn Error>> {
     match (is_store(from), is_store(to)) {
         (true, true) => {
             let from = open(from, true).await?;
-            let (writer, reader) = io::duplex(1 << 16);
-            let export = Export::new(&from).run(writer);
-            let import = import(arguments, BufReader::new(reader), None);
-            let (exported, imported) = tokio::join!(export, import);
-            let all_went_in = imported?;
-            exported?;
-            Ok(all_went_in)
+            let chunks = Export::new(&from).stream();
+            import(arguments, Source::Store(chunks), None).await
         }
         (true, false) => {
             let from = open(from, true).await?;
             if to == "-" {
                 export(&from, io::stdout()).await?;
             } else {
-                let mut file = create(to).await?;
+                let mut file = create(to)?;
                 export(&from, &mut file).await?;
-                file.sync_all().await?;
+                file.sync_all()?;
             }
             Ok(true)
         }
-        (false, true) if from == "-" => import(arguments, BufReader::new(io::stdin()), None).await,
+        (false, true) if from == "-" => {
+            let input = Source::File(Box::new(io::stdin()));
+            import(arguments, input, None).await
+        }
         (false, true) => {
-            let file = File::open(from)
-                .await
-                .map_err(|error| about("--from", &error))?;
-            let length = file.metadata().await?.len();
-            import(arguments, BufReader::new(file), Some(length)).await
+            let file = File::open(from).map_err(|error| about("--from", &error))?;
+            let length = file.metadata()?.len();
+            import(arguments, Source::File(Box::new(file)), Some(length)).await
         }
         (false, false) => {
             Err(format!("one of the two places has to be a store; {NO_STORE}").into())
@@ -86,10 +86,13 @@ async fn transfer(arguments: &Arguments) -> Result<bool, Box<dyn Error>> {
     }
 }
 
-async fn export(
-    store: &AnyStore,
-    file: impl AsyncWrite + Unpin + Send,
-) -> Result<(), Box<dyn Error>> {
+/// What is imported.
+enum Source<'a> {
+    Store(ExportStream<'a>),
+    File(Box<dyn Read + Send>),
+}
+
+async fn export(store: &AnyStore, file: impl Write + Send) -> Result<(), Box<dyn Error>> {
     let bar = bar(None);
     let export = Export::new(store).on_progress(|progress| show(&bar, progress));
     let report = export.run(file).await?;
@@ -101,12 +104,12 @@ async fn export(
 /// Imports, and returns whether all went in.
 async fn import(
     arguments: &Arguments,
-    file: impl AsyncBufRead + Unpin + Send,
+    source: Source<'_>,
     length: Option<u64>,
 ) -> Result<bool, Box<dyn Error>> {
     let store = open(&arguments.to, false).await?;
     let mut rejects = match &arguments.rejects {
-        Some(path) => Some(create(path).await?),
+        Some(path) => Some(create(path)?),
         None => None,
     };
     let bar = bar(length);
@@ -120,7 +123,10 @@ async fn import(
     if let Some(rejects) = &mut rejects {
         import = import.rejects(rejects);
     }
-    let report = import.run(file).await?;
+    let report = match source {
+        Source::Store(chunks) => import.run_stream(chunks).await?,
+        Source::File(file) => import.run(BufReader::new(file)).await?,
+    };
     bar.finish_and_clear();
     tell(&report);
     Ok(report.faults() == 0 && report.completeness != Completeness::Incomplete)
@@ -161,12 +167,12 @@ async fn open(url: &str, reads: bool) -> Result<AnyStore, Box<dyn Error>> {
 }
 
 /// A new file, for its owner alone.
-async fn create(path: &str) -> Result<File, Box<dyn Error>> {
+fn create(path: &str) -> Result<File, Box<dyn Error>> {
     let mut options = OpenOptions::new();
     options.write(true).create_new(true);
     #[cfg(unix)]
-    options.mode(0o600);
-    let file = options.open(path).await;
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let file = options.open(path);
     file.map_err(|error| about(path, &error))
 }
 

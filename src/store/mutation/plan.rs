@@ -44,6 +44,18 @@ pub struct UsedKey {
     pub used_at: Timestamp,
 }
 
+impl UsedKey {
+    /// Creates the record of a token that was created under a key at an instant.
+    #[must_use]
+    pub fn new(key: BoundKey, token: TokenId, used_at: Timestamp) -> Self {
+        Self {
+            key,
+            token,
+            used_at,
+        }
+    }
+}
+
 /// What a change writes, and what it returns.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]

@@ -1,22 +1,15 @@
-use std::{
-    collections::BTreeSet,
-    convert::Infallible,
-    future::{Ready, poll_fn, ready},
-    task::{Context, Poll},
-};
+use std::collections::BTreeSet;
 
 use async_trait::async_trait;
 use http::{
-    HeaderValue, Request, Response, StatusCode,
-    header::{AUTHORIZATION, RETRY_AFTER, WWW_AUTHENTICATE},
+    HeaderValue, StatusCode,
+    header::{RETRY_AFTER, WWW_AUTHENTICATE},
     request::Parts,
 };
 use tower_api_tokens::{
-    ApiTokenLayer, AppId, AppPrincipal, Authenticator, Grantable, LayerError, Rejection,
+    ApiTokenLayer, AppId, AppPrincipal, Authenticator, Grantable, LayerError, Refusal,
     RequireScopeLayer, ScopeSet,
 };
-use tower_layer::Layer;
-use tower_service::Service;
 
 use super::{Denied, Guard, GuardScheme};
 use crate::Actor;
@@ -103,33 +96,16 @@ impl TokenGuard {
 #[async_trait]
 impl Guard for TokenGuard {
     async fn authenticate(&self, request: &mut Parts) -> Result<Actor, Denied> {
-        // Whatever is around this guard may print the request that it was asked about.
-        if let http::header::Entry::Occupied(mut fields) = request.headers.entry(AUTHORIZATION) {
-            for field in fields.iter_mut() {
-                field.set_sensitive(true);
-            }
-        }
-        let mut question = Request::new(());
-        for credential in request.headers.get_all(AUTHORIZATION) {
-            let headers = question.headers_mut();
-            headers.append(AUTHORIZATION, credential.clone());
-        }
-        let mut service = self.layer.layer(self.required.layer(Admitted));
-        let answered = match poll_fn(|cx| service.poll_ready(cx)).await {
-            Ok(()) => service.call(question).await,
-            Err(never) => match never {},
-        };
-        let response = match answered {
-            Ok(response) => response,
-            Err(never) => match never {},
-        };
-        match response.extensions().get::<AppPrincipal>() {
-            Some(principal) if self.takes(principal.app_id()) => Ok(actor(principal)),
-            Some(_) => Err(Denied::new(
+        let principal = self.layer.authenticate(request).await.map_err(denied)?;
+        let allowed = self.required.check(&principal, (&*request).into());
+        allowed.map_err(denied)?;
+        if self.takes(principal.app_id()) {
+            Ok(actor(&principal))
+        } else {
+            Err(Denied::new(
                 StatusCode::FORBIDDEN,
                 "Tokens of this app cannot manage tokens. Use a token of an administrators' app.",
-            )),
-            None => Err(denied(&response)),
+            ))
         }
     }
 
@@ -161,37 +137,13 @@ fn granted_by(principal: &AppPrincipal) -> Grantable {
     }
 }
 
-/// What the layer answered, as a refusal of the guard.
-fn denied<B>(response: &Response<B>) -> Denied {
-    let Some(rejection) = response.extensions().get::<Rejection>() else {
-        return Denied::unavailable();
-    };
-    let mut denied = Denied::new(response.status(), rejection.detail());
+/// What the layer refused, as the guard does.
+fn denied(refusal: Refusal) -> Denied {
+    let mut denied = Denied::new(refusal.status(), refusal.rejection().detail());
     for name in [WWW_AUTHENTICATE, RETRY_AFTER] {
-        for value in response.headers().get_all(&name) {
+        for value in refusal.headers().get_all(&name) {
             denied.headers.append(&name, HeaderValue::clone(value));
         }
     }
     denied
-}
-
-/// Inside of the layers: answers with the principal that it was called with.
-#[derive(Clone, Copy)]
-struct Admitted;
-
-impl Service<Request<()>> for Admitted {
-    type Response = Response<()>;
-    type Error = Infallible;
-    type Future = Ready<Result<Response<()>, Infallible>>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, request: Request<()>) -> Self::Future {
-        let mut response = Response::new(());
-        *response.status_mut() = StatusCode::NO_CONTENT;
-        *response.extensions_mut() = request.into_parts().0.extensions;
-        ready(Ok(response))
-    }
 }

@@ -1,10 +1,9 @@
 //! `export`.
 
-use std::path::PathBuf;
+use std::{io::stdout, path::PathBuf};
 
 use clap::Args;
 use serde::Serialize;
-use tokio::io::stdout;
 use tower_api_tokens::transfer::Export;
 
 use super::create;
@@ -41,7 +40,7 @@ pub(crate) async fn run(arguments: &Arguments, session: &Session) -> Result<(), 
     let export =
         Export::new(&*session.registry).on_progress(|progress| bar.set_position(progress.lines));
     let exported = match &arguments.output {
-        Some(path) => export.run(create(path).await?).await,
+        Some(path) => export.run(create(path)?).await,
         None => export.run(stdout()).await,
     };
     bar.finish_and_clear();

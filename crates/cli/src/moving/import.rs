@@ -1,13 +1,13 @@
 //! `import`.
 
-use std::path::{Path, PathBuf};
+use std::{
+    fs::File,
+    io::{BufReader, BufWriter, Read, stdin},
+    path::{Path, PathBuf},
+};
 
 use clap::Args;
 use serde::Serialize;
-use tokio::{
-    fs::File,
-    io::{AsyncRead, AsyncWriteExt, BufReader, stdin},
-};
 use tower_api_tokens::transfer::{Completeness, Import, ImportReport};
 
 use super::create;
@@ -57,13 +57,13 @@ impl From<&ImportReport> for Imported {
 }
 
 pub(crate) async fn run(arguments: &Arguments, session: &Session) -> Result<(), Failure> {
-    let (file, size) = open(arguments.file.as_deref()).await?;
+    let (file, size) = open(arguments.file.as_deref())?;
     let bar = match size {
         Some(size) => progress::bytes("Importing", size),
         None => progress::count("Importing", "bytes"),
     };
     let mut rejects = match &arguments.rejects {
-        Some(path) => Some(create(path).await?),
+        Some(path) => Some(BufWriter::new(create(path)?)),
         None => None,
     };
     let mut import = Import::new(&*session.registry)
@@ -80,11 +80,6 @@ pub(crate) async fn run(arguments: &Arguments, session: &Session) -> Result<(), 
     }
     let imported = import.run(BufReader::new(file)).await;
     bar.finish_and_clear();
-    if let Some(rejects) = &mut rejects {
-        rejects.shutdown().await.map_err(|error| {
-            Failure::failed("the bad lines could not be written").because(error)
-        })?;
-    }
     match imported {
         Ok(report) => {
             show(session, &report)?;
@@ -100,19 +95,18 @@ pub(crate) async fn run(arguments: &Arguments, session: &Session) -> Result<(), 
     }
 }
 
-type Source = Box<dyn AsyncRead + Unpin + Send>;
+type Source = Box<dyn Read + Send>;
 
 /// What is read, and how many bytes there are of it, where that is known.
-async fn open(path: Option<&Path>) -> Result<(Source, Option<u64>), Failure> {
+fn open(path: Option<&Path>) -> Result<(Source, Option<u64>), Failure> {
     let Some(path) = path else {
         return Ok((Box::new(stdin()), None));
     };
-    let opened = async {
-        let file = File::open(path).await?;
-        let metadata = file.metadata().await?;
-        Ok::<_, std::io::Error>((file, metadata))
-    };
-    let (file, metadata) = opened.await.map_err(|error| {
+    let opened = File::open(path).and_then(|file| {
+        let metadata = file.metadata()?;
+        Ok((file, metadata))
+    });
+    let (file, metadata) = opened.map_err(|error| {
         Failure::failed(format!("cannot read `{}`", path.display()))
             .because(error)
             .advising("Name a file that `api-tokens export` wrote, and that you may read.")

@@ -5,22 +5,22 @@ pub(crate) mod import;
 
 use std::{
     error::Error,
+    fs::{File, OpenOptions},
     io::{self, ErrorKind},
     path::Path,
 };
 
-use tokio::fs::{File, OpenOptions};
 use tower_api_tokens::transfer::{TransferError, TransferErrorKind};
 
 use crate::failure::Failure;
 
 /// Makes a file that its owner alone can read, and that was not there before.
-async fn create(path: &Path) -> Result<File, Failure> {
+fn create(path: &Path) -> Result<File, Failure> {
     let mut options = OpenOptions::new();
     options.write(true).create_new(true);
     #[cfg(unix)]
-    options.mode(0o600);
-    options.open(path).await.map_err(|error| {
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(path).map_err(|error| {
         let advice = match error.kind() {
             ErrorKind::AlreadyExists => {
                 "Nothing is written over: name a file that is not there yet."

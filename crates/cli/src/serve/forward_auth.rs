@@ -3,26 +3,20 @@
 //! The proxy sends the header fields of its client. The layer reads the credential from them, and
 //! nothing else that the client sends has a part in the status of the answer.
 
-use std::{
-    convert::Infallible,
-    future::{Ready, poll_fn, ready},
-    mem,
-    task::{Context, Poll},
-};
-
 use axum::{
     Router,
-    body::{Body, Bytes},
+    body::Bytes,
     extract::{Request, State},
     response::{IntoResponse, Response},
     routing::any,
 };
-use http::{HeaderName, HeaderValue, StatusCode, Uri, header::CACHE_CONTROL};
+use http::{
+    HeaderName, HeaderValue, StatusCode, Uri,
+    header::{CACHE_CONTROL, InvalidHeaderValue},
+};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use serde_json::json;
-use tower_api_tokens::{ApiTokenLayer, AppPrincipal, Rejection, ScopeSet};
-use tower_layer::Layer;
-use tower_service::Service;
+use tower_api_tokens::{ApiTokenLayer, AppPrincipal, Refusal, Rejection, ScopeSet};
 
 /// The identity of an admitted request, for the service behind the proxy. All of them are in every
 /// such answer, so that a proxy replaces all that its client sent.
@@ -80,20 +74,31 @@ fn unauthorized(
     response
 }
 
-async fn verify(State(proxied): State<Proxied>, mut request: Request) -> Response {
-    let scopes = match required_scopes(request.uri()) {
-        Ok(scopes) => scopes,
+async fn verify(State(proxied): State<Proxied>, request: Request) -> Response {
+    match required_scopes(request.uri()) {
+        Ok(scopes) => match attribute(&proxied.layer, scopes, request).await {
+            Ok(principal) => identity(&principal).unwrap_or_else(|_| {
+                // An identity that no header field can carry is not passed on in part.
+                StatusCode::INTERNAL_SERVER_ERROR.into_response()
+            }),
+            Err(refusal) => refusal.into_response(),
+        },
         // The proxy is set up wrongly: to answer as if it were not could admit too many.
-        Err(cure) => return (StatusCode::INTERNAL_SERVER_ERROR, cure).into_response(),
-    };
-    let mut question = http::Request::new(());
-    *question.uri_mut() = mem::take(request.uri_mut());
-    *question.headers_mut() = mem::take(request.headers_mut());
-    let required = proxied.layer.require_all(scopes);
-    let mut service = proxied.layer.layer(required.layer(Identity));
-    let Ok(()) = poll_fn(|cx| service.poll_ready(cx)).await;
-    let Ok(response) = service.call(question).await;
-    response.map(Body::new)
+        Err(hint) => (StatusCode::INTERNAL_SERVER_ERROR, hint).into_response(),
+    }
+}
+
+/// Finds out whose request this is, if its token has the scopes that are required.
+async fn attribute(
+    layer: &ApiTokenLayer,
+    required: ScopeSet,
+    request: Request,
+) -> Result<AppPrincipal, Refusal> {
+    let (mut request, _) = request.into_parts();
+    let principal = layer.authenticate(&mut request).await?;
+    let required = layer.require_all(required);
+    required.check(&principal, (&request).into())?;
+    Ok(principal)
 }
 
 /// The scopes that the proxy requires: those of `/verify?scope=a+b`, or those of
@@ -140,30 +145,7 @@ fn from_text(text: &str) -> Result<ScopeSet, String> {
         .map_err(|error| format!("the scopes that are required are none: {error}\n"))
 }
 
-/// Inside of the layers: answers with the identity that the request was attributed to.
-#[derive(Clone, Copy)]
-struct Identity;
-
-impl Service<http::Request<()>> for Identity {
-    type Response = http::Response<Body>;
-    type Error = Infallible;
-    type Future = Ready<Result<Self::Response, Infallible>>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, request: http::Request<()>) -> Self::Future {
-        let answer = request
-            .extensions()
-            .get()
-            .and_then(identity)
-            .unwrap_or_else(|| StatusCode::INTERNAL_SERVER_ERROR.into_response());
-        ready(Ok(answer))
-    }
-}
-
-fn identity(principal: &AppPrincipal) -> Option<Response> {
+fn identity(principal: &AppPrincipal) -> Result<Response, InvalidHeaderValue> {
     let name = utf8_percent_encode(principal.app_name(), RESERVED).to_string();
     let mut response = Response::default();
     let headers = response.headers_mut();
@@ -174,9 +156,9 @@ fn identity(principal: &AppPrincipal) -> Option<Response> {
         (TOKEN_ID, &principal.token_id().to_string()),
         (SCOPES, principal.scopes().as_str()),
     ] {
-        headers.insert(field, HeaderValue::from_str(value).ok()?);
+        headers.insert(field, HeaderValue::from_str(value)?);
     }
-    Some(response)
+    Ok(response)
 }
 
 #[cfg(test)]

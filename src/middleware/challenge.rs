@@ -8,10 +8,9 @@ use http::{
     header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE},
 };
 
+use super::{Refusal, RequestHead, ResponseFormat, credential::CredentialSources};
 use crate::{
-    credential::CredentialSources,
     intern::intern,
-    middleware::{RefusedHead, ResponseFormat},
     rejection::{CredentialFault, Misplaced, Rejection, RejectionKind},
     scope::ScopeSet,
     telemetry,
@@ -64,7 +63,7 @@ impl Default for Challenger {
 }
 
 impl Challenger {
-    pub(crate) fn observed_by(observer: Arc<Observer>) -> Self {
+    pub(super) fn observed_by(observer: Arc<Observer>) -> Self {
         Self {
             observer: Some(observer),
             ..Self::default()
@@ -72,7 +71,7 @@ impl Challenger {
     }
 
     /// Sets the realm, or says that it cannot stand in a header field.
-    pub(crate) fn set_realm(&mut self, realm: &str) -> Result<(), ()> {
+    pub(super) fn set_realm(&mut self, realm: &str) -> Result<(), ()> {
         if !realm
             .bytes()
             .all(|byte| byte == b' ' || byte.is_ascii_graphic())
@@ -85,16 +84,16 @@ impl Challenger {
     }
 
     /// Sets the places where a token is read, which challenges and bodies name.
-    pub(crate) fn set_sources(&mut self, sources: CredentialSources) {
+    pub(super) fn set_sources(&mut self, sources: CredentialSources) {
         self.sources = sources;
         *self = self.clone().prepared();
     }
 
-    pub(crate) fn answer_grpc(&mut self) {
+    pub(super) fn answer_grpc(&mut self) {
         self.grpc = true;
     }
 
-    pub(crate) fn set_renderer(&mut self, renderer: Arc<Renderer>) {
+    pub(super) fn set_renderer(&mut self, renderer: Arc<Renderer>) {
         self.renderer = Some(renderer);
     }
 
@@ -107,18 +106,22 @@ impl Challenger {
     }
 
     /// The rejection of a request without a credential.
-    pub(crate) fn missing<'r>(&self, request: impl Into<RefusedHead<'r>>) -> Rejection {
-        let request = request.into();
-        Rejection::missing(self.sources.misplaced(request.uri, request.headers))
+    pub(crate) fn missing(&self, request: RequestHead<'_>) -> Rejection {
+        Rejection::missing(self.sources.misplaced(request))
+    }
+
+    /// Refuses a request without a credential.
+    pub(super) fn refuse_missing(&self, request: RequestHead<'_>) -> Refusal {
+        self.refuse(self.missing(request), self.format_for(request))
     }
 
     /// The format in which this request is refused.
-    pub(crate) fn format_for<'r>(&self, request: impl Into<RefusedHead<'r>>) -> ResponseFormat {
-        ResponseFormat::of(request.into(), self.grpc)
+    pub(crate) fn format_for(&self, request: RequestHead<'_>) -> ResponseFormat {
+        ResponseFormat::of(request, self.grpc)
     }
 
-    /// The response to a refused request, with the rejection in its extensions.
-    pub(crate) fn refuse(&self, rejection: Rejection, format: ResponseFormat) -> Response<Bytes> {
+    /// Refuses a request.
+    pub(crate) fn refuse(&self, rejection: Rejection, format: ResponseFormat) -> Refusal {
         let answer = Answer::to(&rejection);
         let prepared = &self.responses[answer.place()];
         let mut response = Response::new(prepared.body.clone());
@@ -149,8 +152,7 @@ impl Challenger {
         if let Some(observer) = &self.observer {
             observer(&rejection);
         }
-        response.extensions_mut().insert(rejection);
-        response
+        Refusal::new(rejection, response)
     }
 
     fn prepare(&self, answer: Answer) -> Prepared {
@@ -256,9 +258,13 @@ impl fmt::Debug for Challenger {
     }
 }
 
-/// What a client sees of a rejection, in a sentence.
-pub(crate) fn detail(rejection: &Rejection) -> &'static str {
-    Answer::to(rejection).summary()
+impl Rejection {
+    /// Returns what a client sees of the rejection, in a sentence that reveals no more than the response
+    /// does. An unknown, a revoked and an expired token have the same one.
+    #[must_use]
+    pub fn detail(&self) -> &'static str {
+        Answer::to(self).summary()
+    }
 }
 
 /// What the caller is told. Everything that is to look the same from outside has one answer.

@@ -2,15 +2,16 @@
 //!
 //! Nothing is decoded, converted or copied but the base64 of a Basic credential. Whether the token
 //! itself is well formed is not judged here: it is on the way to the store, so a token that is
-//! remembered from before is not checked over and over.
+//! cached is not checked over and over.
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use http::{
-    HeaderMap, HeaderName, HeaderValue, Uri,
+    HeaderMap, HeaderName, HeaderValue,
     header::{AUTHORIZATION, Entry},
 };
 use zeroize::Zeroizing;
 
+use super::RequestHead;
 use crate::{
     authenticator::MAX_PRESENTED_LEN,
     rejection::{CredentialFault, Misplaced},
@@ -18,13 +19,59 @@ use crate::{
 
 /// The places in a request where a token may be.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct CredentialSources {
-    pub(crate) basic: bool,
-    pub(crate) api_key_header: Option<HeaderName>,
+pub(super) struct CredentialSources {
+    pub(super) basic: bool,
+    pub(super) api_key_header: Option<HeaderName>,
+}
+
+/// Header fields that a credential is read from.
+pub(super) trait Fields {
+    fn map(&self) -> &HeaderMap;
+
+    /// The first value of a field, marked as sensitive where the fields can be changed.
+    fn secret(&mut self, name: &HeaderName) -> Option<&HeaderValue>;
+
+    /// Marks every value of a field as sensitive, where the fields can be changed.
+    fn mark_sensitive(&mut self, name: &HeaderName);
+}
+
+impl Fields for HeaderMap {
+    #[inline]
+    fn map(&self) -> &HeaderMap {
+        self
+    }
+
+    #[inline]
+    fn secret(&mut self, name: &HeaderName) -> Option<&HeaderValue> {
+        let value = self.get_mut(name)?;
+        value.set_sensitive(true);
+        Some(value)
+    }
+
+    fn mark_sensitive(&mut self, name: &HeaderName) {
+        if let Entry::Occupied(mut field) = self.entry(name) {
+            for value in field.iter_mut() {
+                value.set_sensitive(true);
+            }
+        }
+    }
+}
+
+/// Fields of somebody else's request, which stay as they are.
+impl Fields for &HeaderMap {
+    fn map(&self) -> &HeaderMap {
+        self
+    }
+
+    fn secret(&mut self, name: &HeaderName) -> Option<&HeaderValue> {
+        self.get(name)
+    }
+
+    fn mark_sensitive(&mut self, _: &HeaderName) {}
 }
 
 /// A token as a request presents it.
-pub(crate) enum Presented<'h> {
+pub(super) enum Presented<'h> {
     /// The value of a header field, or the part of it after the scheme.
     Token(&'h [u8]),
     /// The user name or password of a Basic credential.
@@ -35,18 +82,19 @@ impl CredentialSources {
     /// Finds the credential, if there is one, and marks the field that holds it as sensitive: that
     /// keeps it out of `Debug` output and of the tables of HTTP/2 header compression.
     #[inline]
-    pub(crate) fn extract<'h>(
+    pub(super) fn extract<'h, F: Fields>(
         &self,
-        headers: &'h mut HeaderMap,
+        fields: &'h mut F,
     ) -> Result<Option<Presented<'h>>, CredentialFault> {
         let Some(name) = &self.api_key_header else {
-            return match sole_field(headers, &AUTHORIZATION)? {
+            return match sole_field(fields, &AUTHORIZATION)? {
                 Some(value) => self.read_authorization(value),
                 None => Ok(None),
             };
         };
-        sole_field(headers, &AUTHORIZATION)?;
-        sole_field(headers, name)?;
+        sole_field(fields, &AUTHORIZATION)?;
+        sole_field(fields, name)?;
+        let headers = fields.map();
         let value = |name| Some(trim(headers.get(name)?.as_bytes()));
         let authorization = match value(&AUTHORIZATION) {
             Some(value) => self.read_authorization(value)?,
@@ -60,7 +108,8 @@ impl CredentialSources {
     }
 
     /// Where a request without a credential seems to carry its token. Only names are looked at.
-    pub(crate) fn misplaced(&self, uri: &Uri, headers: &HeaderMap) -> Option<Misplaced> {
+    pub(super) fn misplaced(&self, request: RequestHead<'_>) -> Option<Misplaced> {
+        let RequestHead { uri, headers, .. } = request;
         let authorization = headers.get(AUTHORIZATION).map(HeaderValue::as_bytes);
         let authorization = trim(authorization.unwrap_or_default());
         let is_configured = |name| self.api_key_header.as_ref() == Some(name);
@@ -87,10 +136,10 @@ impl CredentialSources {
     }
 
     /// Marks every field that may hold a token as sensitive.
-    pub(crate) fn mark_sensitive(&self, headers: &mut HeaderMap) {
-        mark_sensitive(headers, &AUTHORIZATION);
+    pub(super) fn mark_sensitive<F: Fields>(&self, fields: &mut F) {
+        fields.mark_sensitive(&AUTHORIZATION);
         if let Some(name) = &self.api_key_header {
-            mark_sensitive(headers, name);
+            fields.mark_sensitive(name);
         }
     }
 
@@ -181,30 +230,19 @@ fn has_token_parameter(query: &str) -> bool {
     })
 }
 
-/// Marks every value of a field as sensitive.
-pub(crate) fn mark_sensitive(headers: &mut HeaderMap, name: &HeaderName) {
-    if let Entry::Occupied(mut field) = headers.entry(name) {
-        for value in field.iter_mut() {
-            value.set_sensitive(true);
-        }
-    }
-}
-
 /// The value of a field that may occur once, marked as sensitive and without the white space around
 /// it. An HTTP/1 server has removed that white space; an HTTP/2 server has not.
 #[inline]
-fn sole_field<'h>(
-    headers: &'h mut HeaderMap,
+fn sole_field<'h, F: Fields>(
+    fields: &'h mut F,
     name: &HeaderName,
 ) -> Result<Option<&'h [u8]>, CredentialFault> {
+    let headers = fields.map();
     let some_repeat = headers.len() != headers.keys_len();
     if some_repeat && headers.get_all(name).iter().nth(1).is_some() {
         return Err(CredentialFault::Repeated);
     }
-    Ok(headers.get_mut(name).map(|value| {
-        value.set_sensitive(true);
-        trim(value.as_bytes())
-    }))
+    Ok(fields.secret(name).map(|value| trim(value.as_bytes())))
 }
 
 #[inline]

@@ -1,0 +1,135 @@
+use std::fmt;
+
+use http::{Extensions, HeaderMap, Method, Request, Uri, request::Parts};
+
+use super::credential::Fields;
+
+/// The head of a request: what it is judged by, and what its refusal is shaped for.
+///
+/// A stack with request types of its own makes one from what its requests have, and gives it to
+/// [`ApiTokenLayer::authenticate_head`](crate::ApiTokenLayer::authenticate_head):
+///
+/// ```
+/// use http::{HeaderMap, Method, Uri};
+/// use tower_api_tokens::RequestHead;
+///
+/// let (method, uri, headers) = (Method::GET, Uri::from_static("/"), HeaderMap::new());
+/// let head = RequestHead::new(&method, &uri, &headers);
+/// ```
+#[derive(Clone, Copy)]
+pub struct RequestHead<'r> {
+    pub(super) method: &'r Method,
+    pub(super) uri: &'r Uri,
+    pub(super) headers: &'r HeaderMap,
+}
+
+impl<'r> RequestHead<'r> {
+    /// Creates a head from the parts of a request.
+    ///
+    /// The header fields have to be all that the client sent. A request with two credentials is
+    /// refused, so an adapter that drops fields would admit what the service refuses.
+    #[must_use]
+    pub fn new(method: &'r Method, uri: &'r Uri, headers: &'r HeaderMap) -> Self {
+        Self {
+            method,
+            uri,
+            headers,
+        }
+    }
+}
+
+impl<'r, B> From<&'r Request<B>> for RequestHead<'r> {
+    fn from(request: &'r Request<B>) -> Self {
+        Self::new(request.method(), request.uri(), request.headers())
+    }
+}
+
+impl<'r> From<&'r Parts> for RequestHead<'r> {
+    fn from(parts: &'r Parts) -> Self {
+        Self::new(&parts.method, &parts.uri, &parts.headers)
+    }
+}
+
+/// Header fields and URLs may hold tokens.
+impl fmt::Debug for RequestHead<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RequestHead")
+            .field("method", &self.method)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What can be judged and attributed: a request, its parts, or a head by itself.
+pub(super) trait Head {
+    type Fields: Fields;
+
+    fn head(&self) -> RequestHead<'_>;
+    fn fields_mut(&mut self) -> &mut Self::Fields;
+    fn extensions_mut(&mut self) -> &mut Extensions;
+}
+
+impl<B> Head for Request<B> {
+    type Fields = HeaderMap;
+
+    fn head(&self) -> RequestHead<'_> {
+        self.into()
+    }
+
+    #[inline]
+    fn fields_mut(&mut self) -> &mut HeaderMap {
+        self.headers_mut()
+    }
+
+    #[inline]
+    fn extensions_mut(&mut self) -> &mut Extensions {
+        Request::extensions_mut(self)
+    }
+}
+
+impl Head for Parts {
+    type Fields = HeaderMap;
+
+    fn head(&self) -> RequestHead<'_> {
+        (&*self).into()
+    }
+
+    fn fields_mut(&mut self) -> &mut HeaderMap {
+        &mut self.headers
+    }
+
+    fn extensions_mut(&mut self) -> &mut Extensions {
+        &mut self.extensions
+    }
+}
+
+/// A head whose request is somebody else's: its extensions are not to be had.
+#[derive(Debug)]
+pub(super) struct Foreign<'r> {
+    head: RequestHead<'r>,
+    extensions: Extensions,
+}
+
+impl<'r> From<RequestHead<'r>> for Foreign<'r> {
+    fn from(head: RequestHead<'r>) -> Self {
+        Self {
+            head,
+            extensions: Extensions::new(),
+        }
+    }
+}
+
+impl<'r> Head for Foreign<'r> {
+    type Fields = &'r HeaderMap;
+
+    fn head(&self) -> RequestHead<'_> {
+        self.head
+    }
+
+    fn fields_mut(&mut self) -> &mut &'r HeaderMap {
+        &mut self.head.headers
+    }
+
+    fn extensions_mut(&mut self) -> &mut Extensions {
+        &mut self.extensions
+    }
+}

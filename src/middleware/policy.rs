@@ -1,0 +1,186 @@
+//! How a request is judged, in a service and outside of one.
+
+use std::{fmt, mem, sync::Arc};
+
+use http::{
+    Extensions, Method,
+    header::{ACCESS_CONTROL_REQUEST_METHOD, ORIGIN},
+};
+
+use super::{
+    Refusal, RequestHead,
+    challenge::Challenger,
+    credential::{CredentialSources, Presented},
+    head::Head,
+};
+use crate::{
+    authenticator::{Authenticator, Lookup, Verification},
+    principal::AppPrincipal,
+    rejection::{Rejection, RejectionKind},
+    telemetry,
+    token::TokenId,
+};
+
+/// How requests are judged and answered.
+#[derive(Clone)]
+pub(super) struct Policy {
+    pub(super) authenticator: Authenticator,
+    pub(super) sources: CredentialSources,
+    pub(super) challenger: Arc<Challenger>,
+    pub(super) optional: bool,
+    pub(super) preflight: bool,
+    pub(super) attributes_responses: bool,
+}
+
+/// How far a request can be judged at once; `T` is what was made of its principal.
+pub(super) enum Verdict<T> {
+    Admitted(T),
+    /// The request carries no credential.
+    Anonymous,
+    Refused(Rejection),
+    /// The store has to be queried.
+    Pending(Lookup),
+}
+
+/// The principal that a response is to show, where it is to show one.
+pub(super) type Shown = Option<Box<AppPrincipal>>;
+
+/// Stands in the extensions of a request that was let through without a principal, so that what needs
+/// one inside can refuse as the layer would have.
+#[derive(Clone, Debug)]
+pub(crate) struct Anonymous(pub(crate) Arc<Challenger>);
+
+impl Policy {
+    /// Lets refusals name the places where a token is read.
+    pub(super) fn describe_sources(&mut self) {
+        let sources = self.sources.clone();
+        Arc::make_mut(&mut self.challenger).set_sources(sources);
+    }
+
+    /// Judges a request as far as that can be done at once. Every field that may hold a token is
+    /// marked as sensitive, and a principal that was there before is gone, unless `admit` put the one
+    /// of this request in its place.
+    #[inline]
+    pub(super) fn judge<H: Head, T>(
+        &self,
+        request: &mut H,
+        admit: impl FnOnce(AppPrincipal, &mut Extensions) -> T,
+    ) -> Verdict<T> {
+        // The credential lies in the header fields while the principal is put among the extensions.
+        let mut extensions = mem::take(request.extensions_mut());
+        // A layer further out has counted the use of the token that it admitted.
+        let counted = extensions.get().map(AppPrincipal::token_id);
+        let verdict = match self.sources.extract(request.fields_mut()) {
+            Ok(Some(presented)) => self
+                .verify(&presented, counted, |principal| {
+                    admit(principal, &mut extensions)
+                })
+                .into(),
+            Ok(None) => Verdict::Anonymous,
+            Err(fault) => {
+                self.sources.mark_sensitive(request.fields_mut());
+                Verdict::Refused(Rejection::malformed(fault))
+            }
+        };
+        if !matches!(verdict, Verdict::Admitted(_)) {
+            extensions.remove::<AppPrincipal>();
+        }
+        *request.extensions_mut() = extensions;
+        verdict
+    }
+
+    #[inline]
+    fn verify<T>(
+        &self,
+        presented: &Presented<'_>,
+        counted: Option<TokenId>,
+        admit: impl FnOnce(AppPrincipal) -> T,
+    ) -> Verification<T> {
+        match presented {
+            Presented::Token(token) => self.authenticator.verify(token, counted, admit),
+            // Any text may be a password: one that cannot be a token is wrong, not malformed, so
+            // that a browser asks again.
+            Presented::Basic(password) => match self.authenticator.verify(password, counted, admit)
+            {
+                Verification::Refused(rejection)
+                    if rejection.kind() == RejectionKind::MalformedCredential =>
+                {
+                    Verification::Refused(Rejection::wrong_format())
+                }
+                verification => verification,
+            },
+        }
+    }
+
+    /// Attributes an admitted request, and gives the copy of the principal that its response is to
+    /// show.
+    #[inline]
+    pub(super) fn admit(&self, principal: AppPrincipal, extensions: &mut Extensions) -> Shown {
+        let shown = self
+            .attributes_responses
+            .then(|| Box::new(principal.clone()));
+        attribute(principal, extensions);
+        shown
+    }
+
+    /// Whether this is a CORS preflight that is let through.
+    #[inline]
+    pub(super) fn passes_preflight<H: Head>(&self, request: &H) -> bool {
+        self.preflight && is_preflight(request.head())
+    }
+
+    /// Lets a request through without a principal.
+    pub(super) fn pass_anonymous<H: Head>(&self, request: &mut H) {
+        self.sources.mark_sensitive(request.fields_mut());
+        let extensions = request.extensions_mut();
+        extensions.remove::<AppPrincipal>();
+        extensions.insert(Anonymous(Arc::clone(&self.challenger)));
+    }
+
+    /// Refuses a request without a credential.
+    pub(super) fn refuse_missing(&self, request: RequestHead<'_>) -> Refusal {
+        self.challenger.refuse_missing(request)
+    }
+
+    pub(super) fn refuse(&self, rejection: Rejection, request: RequestHead<'_>) -> Refusal {
+        let format = self.challenger.format_for(request);
+        self.challenger.refuse(rejection, format)
+    }
+}
+
+/// Attributes an admitted request.
+#[inline]
+pub(super) fn attribute(principal: AppPrincipal, extensions: &mut Extensions) {
+    telemetry::attributed(&principal);
+    extensions.insert(principal);
+}
+
+fn is_preflight(request: RequestHead<'_>) -> bool {
+    request.method == Method::OPTIONS
+        && request.headers.contains_key(ORIGIN)
+        && request.headers.contains_key(ACCESS_CONTROL_REQUEST_METHOD)
+}
+
+impl<T> From<Verification<T>> for Verdict<T> {
+    #[inline]
+    fn from(verification: Verification<T>) -> Self {
+        match verification {
+            Verification::Admitted(admitted) => Self::Admitted(admitted),
+            Verification::Refused(rejection) => Self::Refused(rejection),
+            Verification::Pending(lookup) => Self::Pending(lookup),
+        }
+    }
+}
+
+impl fmt::Debug for Policy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ApiTokenLayer")
+            .field("authenticator", &self.authenticator)
+            .field("sources", &self.sources)
+            .field("challenger", &self.challenger)
+            .field("optional", &self.optional)
+            .field("preflight", &self.preflight)
+            .field("attributes_responses", &self.attributes_responses)
+            .finish()
+    }
+}

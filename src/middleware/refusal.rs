@@ -1,0 +1,111 @@
+use std::{error::Error, fmt};
+
+use bytes::Bytes;
+use http::{HeaderMap, Response, StatusCode};
+
+use crate::rejection::Rejection;
+
+/// A refused request: why it was refused, and the response to send.
+///
+/// It converts into the response that the layer's own service would send, with the [`Rejection`] in
+/// its extensions. With the feature `axum` it is an `IntoResponse` too, so a handler can return it as
+/// an error.
+///
+/// ```
+/// use bytes::Bytes;
+/// use http::{Request, Response, StatusCode};
+/// use tower_api_tokens::{ApiTokenLayer, Authenticator, MemoryStore};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), http::Error> {
+/// let layer = ApiTokenLayer::new(Authenticator::new(MemoryStore::new()));
+/// let (mut parts, _body) = Request::get("/").body(())?.into_parts();
+/// let refusal = layer.authenticate(&mut parts).await.unwrap_err();
+/// assert_eq!(refusal.status(), StatusCode::UNAUTHORIZED);
+/// let response: Response<Bytes> = refusal.into();
+/// assert!(response.headers().contains_key("www-authenticate"));
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct Refusal(Box<Refused>);
+
+#[derive(Clone)]
+struct Refused {
+    rejection: Rejection,
+    response: Response<Bytes>,
+}
+
+impl Refusal {
+    pub(super) fn new(rejection: Rejection, response: Response<Bytes>) -> Self {
+        Self(Box::new(Refused {
+            rejection,
+            response,
+        }))
+    }
+
+    /// Returns why the request was refused, for logs and metrics. It shows more than the client may
+    /// learn.
+    #[must_use]
+    pub fn rejection(&self) -> &Rejection {
+        &self.0.rejection
+    }
+
+    /// Returns the status of the response. After [`ApiTokenLayer::grpc`](crate::ApiTokenLayer::grpc),
+    /// a gRPC call is refused with status 200 and the reason in the field `grpc-status`.
+    #[must_use]
+    pub fn status(&self) -> StatusCode {
+        self.0.response.status()
+    }
+
+    /// Returns the header fields of the response, the challenge among them.
+    #[must_use]
+    pub fn headers(&self) -> &HeaderMap {
+        self.0.response.headers()
+    }
+
+    /// Returns the body of the response. It is empty in answer to HEAD. A clone shares its bytes.
+    #[must_use]
+    pub fn body(&self) -> &Bytes {
+        self.0.response.body()
+    }
+}
+
+impl From<Refusal> for Response<Bytes> {
+    fn from(Refusal(refused): Refusal) -> Self {
+        let Refused {
+            rejection,
+            mut response,
+        } = *refused;
+        response.extensions_mut().insert(rejection);
+        response
+    }
+}
+
+#[cfg(feature = "axum")]
+impl axum_core::response::IntoResponse for Refusal {
+    fn into_response(self) -> axum_core::response::Response {
+        Response::from(self).map(axum_core::body::Body::from)
+    }
+}
+
+impl fmt::Debug for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Refusal")
+            .field("rejection", self.rejection())
+            .field("status", &self.status())
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.rejection().fmt(f)
+    }
+}
+
+impl Error for Refusal {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.rejection().source()
+    }
+}
