@@ -9,7 +9,7 @@ use thiserror::Error;
 use crate::{
     entropy::{Entropy, EntropyError},
     text::serde_text,
-    token::uuid_v7,
+    uuid_v7::uuid_v7,
 };
 
 /// An app's identifier: 1 to 40 characters that need no escaping in a URL, a header or a log.

@@ -10,7 +10,8 @@ use crate::{
     app::AppId,
     entropy::{Entropy, EntropyError},
     text::serde_text,
-    token::{TokenId, uuid_v7},
+    token::TokenId,
+    uuid_v7::uuid_v7,
     words::{WordError, words},
 };
 

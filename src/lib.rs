@@ -185,7 +185,7 @@
 //! | `axum` | [`AppPrincipal`] as an extractor |
 //! | `metrics` | hits, lookups, refusals and the age of the lease through the `metrics` facade |
 //! | `tracing` | `app.id` and `token.id` on the current span, and [events](#what-it-logs) for rejections and trouble |
-//! | `testing` | the conformance suite, a load test, a clock set by hand, stores that fail on demand |
+//! | `testing` | a scene for tests of a service, the conformance suite, a load test, a clock set by hand, stores that fail on demand |
 //! | `serde` | identifiers, words and records as `Serialize` and `Deserialize`; never a token's text |
 //! | `transfer` | export and import of records by digest, as lines of JSON |
 //! | `full` | all of these |
@@ -261,6 +261,7 @@ mod time;
 mod token;
 #[cfg(feature = "transfer")]
 pub mod transfer;
+mod uuid_v7;
 mod words;
 
 #[cfg(all(

@@ -149,7 +149,9 @@ mod tests {
         #[cfg(feature = "testing")]
         {
             words_read_back(&crate::testing::latency::Kind::ALL);
+            words_read_back(crate::testing::latency::ComparisonErrorKind::ALL);
             words_read_back(crate::testing::latency::LoadTestErrorKind::ALL);
+            words_read_back(crate::testing::latency::ReportErrorKind::ALL);
             words_read_back(crate::testing::latency::Phase::ALL);
             words_read_back(crate::testing::latency::Skew::ALL);
         }

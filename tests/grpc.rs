@@ -14,29 +14,21 @@ use tonic::{
 use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
 use tower::{Layer, ServiceBuilder, ServiceExt, service_fn};
 use tower_api_tokens::{
-    ApiTokenLayer, ApiTokens, AppPrincipal, IssuedToken, MemoryStore, NewToken, StoreErrorKind,
-    TokenFormat,
-    testing::{Fault, FaultyStore},
+    AppPrincipal, StoreErrorKind,
+    testing::{Fault, Scene},
 };
 
 struct Service {
-    tokens: ApiTokens,
-    store: FaultyStore<MemoryStore>,
-    token: IssuedToken,
+    scene: Scene,
     channel: Channel,
 }
 
 impl Service {
     /// A service whose callers need these scopes.
     async fn start(scopes: &str) -> Self {
-        let store = FaultyStore::new(MemoryStore::new());
-        let format = TokenFormat::new("acme").unwrap();
-        let tokens = ApiTokens::builder(store.clone(), format)
-            .max_staleness(Duration::ZERO)
-            .build();
-        let app = tokens.create_app("Billing").await.unwrap();
-        let token = tokens.issue(&app.id, NewToken::named("ci")).await.unwrap();
-        let layer = ApiTokenLayer::new(&tokens).grpc();
+        let scene = Scene::builder().configure(|tokens| tokens.max_staleness(Duration::ZERO));
+        let scene = scene.build().await;
+        let layer = scene.layer().grpc();
         let require = layer.require_all(scopes.parse().unwrap());
         let layers = ServiceBuilder::new()
             .layer(layer)
@@ -50,9 +42,7 @@ impl Service {
         tokio::spawn(server.serve_with_incoming(TcpIncoming::from(listener)));
         let endpoint = Endpoint::from_shared(format!("http://{address}")).unwrap();
         Self {
-            tokens,
-            store,
-            token,
+            scene,
             channel: endpoint.connect().await.unwrap(),
         }
     }
@@ -66,10 +56,6 @@ impl Service {
         let mut client = HealthClient::new(self.channel.clone());
         client.check(request).await.map(|_| ())
     }
-
-    fn bearer(&self) -> String {
-        format!("Bearer {}", self.token.token().expose())
-    }
 }
 
 fn expect_principal(request: Request<()>) -> Result<Request<()>, Status> {
@@ -82,7 +68,7 @@ fn expect_principal(request: Request<()>) -> Result<Request<()>, Status> {
 #[tokio::test]
 async fn a_call_with_a_live_token_is_attributed() {
     let service = Service::start("").await;
-    service.call(Some(&service.bearer())).await.unwrap();
+    service.call(Some(&service.scene.bearer())).await.unwrap();
 }
 
 #[tokio::test]
@@ -95,9 +81,9 @@ async fn a_call_without_a_live_token_is_unauthenticated_and_challenged() {
         let challenge = status.metadata().get("www-authenticate").unwrap();
         assert!(challenge.to_str().unwrap().starts_with("Bearer realm="));
     }
-    let revoked = service.bearer();
-    let id = service.token.record().id;
-    service.tokens.revoke(id).await.unwrap();
+    let revoked = service.scene.bearer();
+    let id = service.scene.issued.record().id;
+    service.scene.tokens.revoke(id).await.unwrap();
     let status = service.call(Some(&revoked)).await.unwrap_err();
     assert_eq!(status.code(), Code::Unauthenticated);
 }
@@ -105,7 +91,10 @@ async fn a_call_without_a_live_token_is_unauthenticated_and_challenged() {
 #[tokio::test]
 async fn a_call_that_lacks_a_scope_is_denied() {
     let service = Service::start("admin").await;
-    let status = service.call(Some(&service.bearer())).await.unwrap_err();
+    let status = service
+        .call(Some(&service.scene.bearer()))
+        .await
+        .unwrap_err();
     assert_eq!(status.code(), Code::PermissionDenied);
     let challenge = status.metadata().get("www-authenticate").unwrap();
     assert!(challenge.to_str().unwrap().contains("scope=\"admin\""));
@@ -113,8 +102,7 @@ async fn a_call_that_lacks_a_scope_is_denied() {
 
 #[tokio::test]
 async fn a_message_is_percent_encoded() {
-    let tokens = ApiTokens::new(MemoryStore::new(), TokenFormat::new("acme").unwrap());
-    let layer = ApiTokenLayer::new(&tokens).grpc();
+    let layer = Scene::empty().layer().grpc();
     let layer = layer.api_key_header("x-100%-key").unwrap();
     let inner = service_fn(async |_: http::Request<Full<Bytes>>| {
         Ok::<_, Infallible>(http::Response::new(Full::<Bytes>::default()))
@@ -132,15 +120,19 @@ async fn a_message_is_percent_encoded() {
 async fn a_call_that_cannot_be_checked_is_told_that_the_service_is_unavailable() {
     let service = Service::start("").await;
     service
+        .scene
         .store
         .set_fault(Fault::Error(StoreErrorKind::Unavailable));
-    let status = service.call(Some(&service.bearer())).await.unwrap_err();
+    let status = service
+        .call(Some(&service.scene.bearer()))
+        .await
+        .unwrap_err();
     assert_eq!(status.code(), Code::Unavailable);
 }
 
 #[tokio::test]
 async fn the_refusal_of_a_call_has_trailers_alone() {
-    let tokens = ApiTokens::new(MemoryStore::new(), TokenFormat::new("acme").unwrap());
+    let scene = Scene::empty();
     let inner = service_fn(async |_: http::Request<Full<Bytes>>| {
         Ok::<_, Infallible>(http::Response::new(Full::<Bytes>::default()))
     });
@@ -156,7 +148,7 @@ async fn the_refusal_of_a_call_has_trailers_alone() {
             .header("content-type", sent)
             .body(Full::default())
             .unwrap();
-        let service = ApiTokenLayer::new(&tokens).grpc().layer(inner);
+        let service = scene.layer().grpc().layer(inner);
         let (parts, body) = service.oneshot(request).await.unwrap().into_parts();
         assert_eq!(parts.status, 200);
         assert_eq!(parts.headers["content-type"], told);

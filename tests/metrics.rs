@@ -2,52 +2,15 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use jiff::Timestamp;
 use metrics::set_default_local_recorder;
 use metrics_util::debugging::{DebugValue, DebuggingRecorder};
-use tower_api_tokens::{
-    ApiTokens, IssuedToken, MemoryStore, NewToken, TokenFormat,
-    testing::{Fault, FaultyStore, ManualClock},
-};
+use tower_api_tokens::testing::{Fault, Scene};
 
 const NEVER: Duration = Duration::from_secs(1 << 30);
 
-struct Scene {
-    tokens: ApiTokens,
-    store: FaultyStore<MemoryStore>,
-    clock: ManualClock,
-    known: IssuedToken,
-}
-
-impl Scene {
-    async fn new(name: &str) -> Self {
-        let store = FaultyStore::new(MemoryStore::new());
-        let clock = ManualClock::new(Timestamp::new(1_800_000_000, 0).unwrap());
-        let tokens = ApiTokens::builder(store.clone(), TokenFormat::new("acme").unwrap())
-            .clock(clock.clone())
-            .name(name)
-            .build();
-        let app = tokens.create_app("Billing").await.unwrap();
-        let known = tokens.issue(&app.id, NewToken::named("ci")).await.unwrap();
-        Self {
-            tokens,
-            store,
-            clock,
-            known,
-        }
-    }
-
-    async fn present(&self, presented: &str) {
-        let verdict = self
-            .tokens
-            .authenticator()
-            .authenticate(presented.as_bytes());
-        drop(verdict.await);
-    }
-
-    async fn present_known(&self) {
-        self.present(self.known.token().expose()).await;
-    }
+async fn named(name: &'static str) -> Scene {
+    let scene = Scene::builder().configure(move |tokens| tokens.name(name));
+    scene.build().await
 }
 
 /// What has been published since the last time: `name{label="value"}` and the number.
@@ -78,14 +41,21 @@ fn published(recorder: &DebuggingRecorder) -> BTreeMap<String, f64> {
 async fn the_numbers_of_the_statistics_are_published() {
     let recorder = DebuggingRecorder::new();
     let _installed = set_default_local_recorder(&recorder);
-    let scene = Scene::new("public").await;
+    let scene = named("public").await;
+    let authenticator = scene.tokens.authenticator();
     for _ in 0..3 {
-        scene.present_known().await;
+        scene.refusal(&scene.issued).await;
     }
-    scene.present("acme_garbage").await;
-    scene.present("acme_garbage").await;
-    scene.tokens.revoke(scene.known.record().id).await.unwrap();
-    scene.present_known().await;
+    authenticator
+        .authenticate(b"acme_garbage")
+        .await
+        .unwrap_err();
+    authenticator
+        .authenticate(b"acme_garbage")
+        .await
+        .unwrap_err();
+    scene.tokens.revoke(scene.issued.record().id).await.unwrap();
+    scene.refusal(&scene.issued).await;
     assert!(published(&recorder).is_empty(), "requests publish nothing");
 
     scene.tokens.authenticator().publish_metrics();
@@ -112,9 +82,9 @@ async fn the_numbers_of_the_statistics_are_published() {
 async fn two_authenticators_are_told_apart_by_name() {
     let recorder = DebuggingRecorder::new();
     let _installed = set_default_local_recorder(&recorder);
-    let (one, other) = (Scene::new("one").await, Scene::new("other").await);
-    one.present_known().await;
-    one.present_known().await;
+    let (one, other) = (named("one").await, named("other").await);
+    one.refusal(&one.issued).await;
+    one.refusal(&one.issued).await;
     for scene in [&one, &other] {
         scene.tokens.authenticator().publish_metrics();
     }
@@ -133,11 +103,11 @@ async fn two_authenticators_are_told_apart_by_name() {
 async fn a_follower_publishes_a_last_time_when_it_ends() {
     let recorder = DebuggingRecorder::new();
     let _installed = set_default_local_recorder(&recorder);
-    let scene = Scene::new("default").await;
+    let scene = named("default").await;
     let follower = scene.tokens.follow().poll_interval(NEVER).start().await;
     let follower = follower.unwrap();
     follower.catch_up().await.unwrap();
-    scene.present_known().await;
+    scene.refusal(&scene.issued).await;
     published(&recorder);
     follower.stop().await.unwrap();
     let last = published(&recorder);
@@ -151,7 +121,7 @@ async fn a_follower_publishes_a_last_time_when_it_ends() {
 async fn a_lease_that_is_not_renewed_is_seen_to_age_while_the_store_hangs() {
     let recorder = DebuggingRecorder::new();
     let _installed = set_default_local_recorder(&recorder);
-    let scene = Scene::new("default").await;
+    let scene = named("default").await;
     let often = Duration::from_millis(1);
     let follower = scene.tokens.follow().poll_interval(often).start().await;
     let _follower = follower.unwrap();

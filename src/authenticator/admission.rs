@@ -1,16 +1,14 @@
-//! A token that the store has found live, until its request is passed on.
+//! Looking a token up, and what becomes of it until its request is passed on.
 //!
 //! A request may wait long for the inner service to become ready. What the store answered before
 //! that wait is then judged again, as if the request arrived at that instant.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{fmt, pin::Pin, sync::Arc, time::Duration};
 
 use super::{
     Shared,
     entry::{Entry, Instant, seconds},
-    flight::Ticket,
-    lookup::{self, Lookup},
-    positions::Freshness,
+    lookup::{Found, ask_until_usable},
 };
 use crate::{
     principal::AppPrincipal,
@@ -18,16 +16,9 @@ use crate::{
     token::{TokenDigest, TokenId},
 };
 
-/// What a lookup found, for all requests that waited for it.
-#[derive(Debug)]
-pub(super) struct Found {
-    /// `None` if the store does not have the token.
-    pub(super) entry: Option<Entry>,
-    /// When the store was asked, by the monotonic clock.
-    pub(super) asked_at: Duration,
-    pub(super) freshness: Freshness,
-    pub(super) ticket: Ticket,
-}
+/// A lookup that resolves to an admission.
+pub(crate) type Lookup =
+    Pin<Box<dyn Future<Output = Result<Admission, Rejection>> + Send + 'static>>;
 
 /// A live token whose request is not passed on yet.
 pub(crate) struct Admission {
@@ -40,6 +31,29 @@ pub(crate) struct Admission {
     repeated: bool,
 }
 
+/// Looks a token up and judges it. `counted` is a token whose use is counted for this request
+/// already.
+pub(super) fn look_up(
+    shared: Arc<Shared>,
+    digest: TokenDigest,
+    counted: Option<TokenId>,
+) -> Lookup {
+    Box::pin(async move {
+        let found = ask_until_usable(&shared, digest, true).await?;
+        Admission::of_found(shared, digest, found, counted, false)
+    })
+}
+
+/// Looks a token up once more, for a request that it had been admitted for. That takes no permit: a
+/// flood of requests without a live token must not turn one with it away.
+fn look_up_again(shared: Arc<Shared>, digest: TokenDigest, counted: Option<TokenId>) -> Lookup {
+    Box::pin(async move {
+        shared.tallies.mine().lookup();
+        let found = ask_until_usable(&shared, digest, false).await?;
+        Admission::of_found(shared, digest, found, counted, true)
+    })
+}
+
 /// The verdict at the instant in which the request can be passed on.
 pub(crate) enum Confirmation {
     Admitted(AppPrincipal),
@@ -49,19 +63,24 @@ pub(crate) enum Confirmation {
 }
 
 impl Admission {
-    pub(super) fn new(
+    /// The admission of a token that is live as it was found.
+    fn of_found(
         shared: Arc<Shared>,
         digest: TokenDigest,
         found: Arc<Found>,
         counted: Option<TokenId>,
         repeated: bool,
-    ) -> Self {
-        Self {
-            shared,
-            digest,
-            found,
-            counted,
-            repeated,
+    ) -> Result<Self, Rejection> {
+        let entry = found.entry.as_ref().ok_or_else(Rejection::unknown)?;
+        match entry.rejection(&*shared.clock) {
+            Some(rejection) => Err(rejection),
+            None => Ok(Self {
+                shared,
+                digest,
+                found,
+                counted,
+                repeated,
+            }),
         }
     }
 
@@ -79,11 +98,7 @@ impl Admission {
             // A second lookup that took too long is a store that does not answer in time.
             _ if self.repeated => return Confirmation::Refused(Rejection::store_timeout()),
             _ => {
-                return Confirmation::Stale(lookup::look_up_again(
-                    self.shared,
-                    self.digest,
-                    self.counted,
-                ));
+                return Confirmation::Stale(look_up_again(self.shared, self.digest, self.counted));
             }
         };
         match judged {

@@ -14,7 +14,6 @@ use tokio::{
 
 use super::{
     Shared,
-    admission::{Admission, Found},
     cache::Fill,
     entry::{Entry, Grant, Instant},
     flight::Ticket,
@@ -24,11 +23,19 @@ use crate::{
     record::TokenRecord,
     rejection::Rejection,
     store::{Answer, StoreError, TokenStore, catch_panic},
-    token::{TokenDigest, TokenId},
+    token::TokenDigest,
 };
 
-pub(crate) type Lookup =
-    Pin<Box<dyn Future<Output = Result<Admission, Rejection>> + Send + 'static>>;
+/// What a lookup found, for all requests that waited for it.
+#[derive(Debug)]
+pub(super) struct Found {
+    /// `None` if the store does not have the token.
+    pub(super) entry: Option<Entry>,
+    /// When the store was asked, by the monotonic clock.
+    pub(super) asked_at: Duration,
+    pub(super) freshness: Freshness,
+    pub(super) ticket: Ticket,
+}
 
 /// What the store answered, for all who wait for it.
 type Outcome = Result<Arc<Found>, Rejection>;
@@ -111,51 +118,9 @@ impl Lookups {
     }
 }
 
-/// Looks a token up and judges it. `counted` is a token whose use is counted for this request
-/// already.
-pub(super) fn look_up(
-    shared: Arc<Shared>,
-    digest: TokenDigest,
-    counted: Option<TokenId>,
-) -> Lookup {
-    Box::pin(async move {
-        let found = ask_until_usable(&shared, digest, true).await?;
-        admission(shared, digest, found, counted, false)
-    })
-}
-
-/// Looks a token up once more, for a request that it had been admitted for. That takes no permit: a
-/// flood of requests without a live token must not turn one with it away.
-pub(super) fn look_up_again(
-    shared: Arc<Shared>,
-    digest: TokenDigest,
-    counted: Option<TokenId>,
-) -> Lookup {
-    Box::pin(async move {
-        shared.tallies.mine().lookup();
-        let found = ask_until_usable(&shared, digest, false).await?;
-        admission(shared, digest, found, counted, true)
-    })
-}
-
-/// The admission of a token that is live as it was found.
-fn admission(
-    shared: Arc<Shared>,
-    digest: TokenDigest,
-    found: Arc<Found>,
-    counted: Option<TokenId>,
-    repeated: bool,
-) -> Result<Admission, Rejection> {
-    let entry = found.entry.as_ref().ok_or_else(Rejection::unknown)?;
-    match entry.rejection(&*shared.clock) {
-        Some(rejection) => Err(rejection),
-        None => Ok(Admission::new(shared, digest, found, counted, repeated)),
-    }
-}
-
 /// Asks the store until its answer may be used at the instant at which it is there. It may not if it
 /// took so long to arrive that the bound has passed, or comes from a server that lags behind.
-async fn ask_until_usable(
+pub(super) async fn ask_until_usable(
     shared: &Arc<Shared>,
     digest: TokenDigest,
     needs_permit: bool,

@@ -27,10 +27,9 @@ mod usage;
 
 use std::{fmt, sync::Arc, time::Duration};
 
-pub(crate) use admission::{Admission, Confirmation, confirmed};
+pub(crate) use admission::{Admission, Confirmation, Lookup, confirmed};
 pub use builder::AuthenticatorBuilder;
 pub use follow::{Follower, FollowerBuilder};
-pub(crate) use lookup::Lookup;
 pub use stats::Stats;
 
 use entry::Instant;
@@ -220,7 +219,11 @@ impl Authenticator {
             return Err(Rejection::unknown());
         }
         shared.tallies.mine().lookup();
-        Ok(lookup::look_up(Arc::clone(&self.shared), digest, counted))
+        Ok(admission::look_up(
+            Arc::clone(&self.shared),
+            digest,
+            counted,
+        ))
     }
 
     /// Checks the form of a token that is to be looked up. What is cached has it.

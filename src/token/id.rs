@@ -7,6 +7,7 @@ use uuid::Uuid;
 use crate::{
     entropy::{Entropy, EntropyError},
     text::serde_text,
+    uuid_v7::uuid_v7,
 };
 
 /// A token's public handle: what logs, URLs and dashboards carry in place of the token.
@@ -60,13 +61,6 @@ impl TokenId {
     pub fn generate(now: Timestamp, entropy: &dyn Entropy) -> Result<Self, EntropyError> {
         uuid_v7(now, entropy).map(Self)
     }
-}
-
-pub(crate) fn uuid_v7(now: Timestamp, entropy: &dyn Entropy) -> Result<Uuid, EntropyError> {
-    let mut random = [0; 10];
-    entropy.fill(&mut random)?;
-    let milliseconds = u64::try_from(now.as_millisecond()).unwrap_or(0);
-    Ok(uuid::Builder::from_unix_timestamp_millis(milliseconds, &random).into_uuid())
 }
 
 impl fmt::Display for TokenId {

@@ -10,7 +10,6 @@ mod secret;
 pub use digest::{DigestError, TokenDigest};
 pub use format::{PrefixError, TokenFormat};
 pub(crate) use grammar::is_b64token;
-pub(crate) use id::uuid_v7;
 pub use id::{TokenId, TokenIdError};
 pub use mask::{MaskError, MaskedToken};
 pub use secret::ApiToken;

@@ -219,7 +219,8 @@ impl<'a> Course<'a> {
                     }
                 }
                 None => {
-                    write::end(&mut self.text, &self.report).map_err(failed)?;
+                    write::end(&mut self.text, self.report.apps, self.report.tokens)
+                        .map_err(failed)?;
                     self.stage = Stage::Done;
                 }
             }

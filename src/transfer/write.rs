@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use serde::{Serialize, Serializer};
 
-use super::{FORMAT, VERSION, export::ExportReport};
+use super::{FORMAT, VERSION};
 use crate::{
     app::{AppId, AppRecord},
     clock::truncate_to_microsecond,
@@ -113,8 +113,7 @@ pub(super) fn token(text: &mut Vec<u8>, token: &TokenRecord) -> serde_json::Resu
     )
 }
 
-pub(super) fn end(text: &mut Vec<u8>, written: &ExportReport) -> serde_json::Result<()> {
-    let (apps, tokens) = (written.apps, written.tokens);
+pub(super) fn end(text: &mut Vec<u8>, apps: u64, tokens: u64) -> serde_json::Result<()> {
     line(text, &Line::End { apps, tokens })
 }
 

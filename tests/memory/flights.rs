@@ -11,12 +11,12 @@ use tower_api_tokens::{
     testing::{Fault, FaultyStore},
 };
 
-use crate::support::Node;
+use crate::support::{ci, known, new_node};
 
 #[tokio::test]
 async fn ten_thousand_who_ask_of_one_cold_token_cost_one_question() {
-    let node = Node::new();
-    let token = node.issue(&node.app().await).await;
+    let node = new_node();
+    let token = known(&node).await;
     node.store.set_fault(Fault::Hang);
     let asking = join_all((0..10_000).map(|_| node.present(&token)));
     let release = async {
@@ -33,8 +33,8 @@ async fn ten_thousand_who_ask_of_one_cold_token_cost_one_question() {
 
 #[tokio::test]
 async fn those_who_wait_are_answered_when_the_first_one_goes_away() {
-    let node = Arc::new(Node::new());
-    let token = Arc::new(node.issue(&node.app().await).await);
+    let node = Arc::new(new_node());
+    let token = Arc::new(known(&node).await);
     node.store.set_fault(Fault::Hang);
     let ask = |_| {
         let (node, token) = (Arc::clone(&node), Arc::clone(&token));
@@ -57,8 +57,8 @@ async fn those_who_wait_are_answered_when_the_first_one_goes_away() {
 
 #[tokio::test]
 async fn those_who_wait_get_an_error_when_the_store_panics_and_the_next_one_is_answered() {
-    let node = Node::new();
-    let token = node.issue(&node.app().await).await;
+    let node = new_node();
+    let token = known(&node).await;
     node.store.set_fault(Fault::Hang);
     let asking = join_all((0..100).map(|_| node.refusal(&token)));
     let panic = async {
@@ -80,8 +80,8 @@ async fn those_who_wait_get_an_error_when_the_store_panics_and_the_next_one_is_a
 
 #[tokio::test]
 async fn a_lookup_that_all_have_left_ends_and_gives_its_place_back() {
-    let node = Node::new();
-    let token = node.issue(&node.app().await).await;
+    let node = new_node();
+    let token = known(&node).await;
     node.store.set_fault(Fault::HangForEver);
     for polls in 0..10_000_usize {
         let mut asking = pin!(node.present(&token));
@@ -97,8 +97,8 @@ async fn a_lookup_that_all_have_left_ends_and_gives_its_place_back() {
 
 #[tokio::test(start_paused = true)]
 async fn the_time_out_holds_for_everyone_who_waits() {
-    let node = Node::new();
-    let token = node.issue(&node.app().await).await;
+    let node = new_node();
+    let token = known(&node).await;
     node.store.set_fault(Fault::HangForEver);
     let begun = tokio::time::Instant::now();
     let late = async {
@@ -146,11 +146,11 @@ async fn lookups_in_flight_are_bounded_and_the_rest_is_told_to_come_back() {
 
 #[tokio::test]
 async fn a_store_that_comes_and_goes_admits_or_fails_but_never_lies() {
-    let node = Node::new();
-    let app = node.app().await;
+    let node = new_node();
+    let app = node.create_app("Billing").await;
     let mut tokens = Vec::new();
     for _ in 0..50 {
-        tokens.push(node.issue(&app).await);
+        tokens.push(node.issue(&app.id, ci()).await);
     }
     for round in 0..40 {
         node.store.set_fault(match round % 4 {

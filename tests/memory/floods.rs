@@ -7,15 +7,15 @@ use tower_api_tokens::{
     StoreError, SystemEntropy, TokenDigest, TokenFormat, TokenStore, testing::FaultyStore,
 };
 
-use crate::support::{BOUND, Node};
+use crate::support::{BOUND, ci, known, new_node};
 
 #[tokio::test]
 async fn a_million_random_tokens_take_no_room_from_the_valid_ones() {
-    let node = Node::new();
-    let app = node.app().await;
+    let node = new_node();
+    let app = node.create_app("Billing").await;
     let mut valid = Vec::new();
     for _ in 0..100 {
-        let token = node.issue(&app).await;
+        let token = node.issue(&app.id, ci()).await;
         node.present(&token).await.unwrap();
         valid.push(token);
     }
@@ -44,7 +44,7 @@ async fn a_million_random_tokens_take_no_room_from_the_valid_ones() {
 
 #[tokio::test]
 async fn an_unknown_token_that_comes_again_costs_no_question() {
-    let node = Node::new();
+    let node = new_node();
     let unknown = TokenFormat::new("acme").unwrap();
     let unknown = unknown.generate(&SystemEntropy::default()).unwrap();
     let gate = node.tokens.authenticator();
@@ -61,9 +61,9 @@ async fn an_unknown_token_that_comes_again_costs_no_question() {
 
 #[tokio::test]
 async fn garbage_costs_no_question() {
-    let node = Node::new();
+    let node = new_node();
     let gate = node.tokens.authenticator();
-    let token = node.issue(&node.app().await).await;
+    let token = known(&node).await;
     let mut typo = token.token().expose().to_owned();
     let last = typo.pop();
     typo.push(if last == Some('x') { 'y' } else { 'x' });
@@ -117,13 +117,13 @@ impl TokenStore for SilentAboutGarbage {
 #[tokio::test]
 async fn a_flood_takes_no_permits_from_tokens_that_were_valid_before() {
     const VALID: usize = 64;
-    let elsewhere = Node::new();
-    let app = elsewhere.app().await;
+    let elsewhere = new_node();
+    let app = elsewhere.create_app("Billing").await;
     let mut valid = Vec::new();
     for _ in 0..VALID {
-        valid.push(elsewhere.issue(&app).await);
+        valid.push(elsewhere.issue(&app.id, ci()).await);
     }
-    let elsewhere_issued = elsewhere.issue(&app).await;
+    let elsewhere_issued = elsewhere.issue(&app.id, ci()).await;
     let store = SilentAboutGarbage(elsewhere.store.clone());
     let gate = Authenticator::builder(store)
         .clock(elsewhere.clock.clone())
@@ -156,7 +156,7 @@ async fn a_flood_takes_no_permits_from_tokens_that_were_valid_before() {
     assert_eq!(refused.kind(), RejectionKind::Overload, "it was never seen");
     // Nor from one that a log has named.
     let follower = gate.follow(elsewhere.store.clone()).start().await.unwrap();
-    let named = elsewhere.issue(&app).await;
+    let named = elsewhere.issue(&app.id, ci()).await;
     follower.catch_up().await.unwrap();
     present(&named).await.unwrap();
     for verdict in join_all(valid.iter().map(present)).await {

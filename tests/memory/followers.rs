@@ -6,7 +6,7 @@ use tower_api_tokens::{
     Authenticator, Follower, MemoryStore, RejectionKind, StoreError, StoreErrorKind,
 };
 
-use crate::support::{BOUND, Node};
+use crate::support::{BOUND, Node, ci, known, new_node, node_on};
 
 const NEVER: Duration = Duration::from_secs(1 << 30);
 
@@ -18,8 +18,8 @@ async fn follow(node: &Node) -> Result<Follower, StoreError> {
 
 #[tokio::test]
 async fn a_second_follower_is_refused_while_one_runs() {
-    let node = Node::new();
-    let token = node.issue(&node.app().await).await;
+    let node = new_node();
+    let token = known(&node).await;
     let first = follow(&node).await.unwrap();
     for _ in 0..3 {
         let error = follow(&node).await.unwrap_err();
@@ -44,7 +44,7 @@ async fn a_second_follower_is_refused_while_one_runs() {
 
 #[tokio::test]
 async fn a_follower_that_could_not_start_is_in_nobodys_way() {
-    let node = Node::new();
+    let node = new_node();
     node.store
         .set_fault(tower_api_tokens::testing::Fault::Error(
             StoreErrorKind::Unavailable,
@@ -60,12 +60,12 @@ async fn a_follower_that_could_not_start_is_in_nobodys_way() {
 
 #[tokio::test]
 async fn what_one_follower_has_covered_is_not_covered_by_the_next() {
-    let node = Node::new();
-    let token = node.issue(&node.app().await).await;
+    let node = new_node();
+    let token = known(&node).await;
     let first = follow(&node).await.unwrap();
     node.present(&token).await.unwrap();
     drop(first);
-    let elsewhere = Node::on(node.store.clone());
+    let elsewhere = node_on(node.store.clone());
     elsewhere.tokens.revoke(token.record().id).await.unwrap();
     let second = follow(&node).await.unwrap();
     assert_eq!(
@@ -78,9 +78,9 @@ async fn what_one_follower_has_covered_is_not_covered_by_the_next() {
 #[tokio::test]
 async fn a_lease_ends_with_the_bound_after_its_follower_was_dropped() {
     for preloads in [true, false] {
-        let node = Node::new();
-        let app = node.app().await;
-        let token = node.issue(&app).await;
+        let node = new_node();
+        let app = node.create_app("Billing").await;
+        let token = node.issue(&app.id, ci()).await;
         let follower = node.tokens.follow().poll_interval(NEVER);
         let follower = match preloads {
             true => follower.preload(|_| ()),
@@ -89,9 +89,9 @@ async fn a_lease_ends_with_the_bound_after_its_follower_was_dropped() {
         let follower = follower.start().await.unwrap();
         node.present(&token).await.unwrap();
         drop(follower);
-        let elsewhere = Node::on(node.store.clone());
+        let elsewhere = node_on(node.store.clone());
         elsewhere.tokens.revoke(token.record().id).await.unwrap();
-        let issued = elsewhere.issue(&app).await;
+        let issued = elsewhere.issue(&app.id, ci()).await;
         node.present(&issued).await.unwrap();
         node.clock.advance(BOUND);
         assert_eq!(
@@ -106,8 +106,8 @@ async fn a_lease_ends_with_the_bound_after_its_follower_was_dropped() {
 
 #[tokio::test]
 async fn a_plain_token_store_records_uses_in_the_log_that_is_given() {
-    let node = Node::new();
-    let token = node.issue(&node.app().await).await;
+    let node = new_node();
+    let token = known(&node).await;
     let store = MemoryStore::new();
     let authenticator = Authenticator::new(node.store.clone());
     let follower = authenticator.follow(store.clone());

@@ -18,7 +18,7 @@ use tower_api_tokens::{
     testing::{Fault, FaultyStore},
 };
 
-use crate::support::{BOUND, Node};
+use crate::support::{BOUND, Node, ci, known, new_node, node_on};
 
 const DEADLINE: Duration = Duration::from_secs(20);
 
@@ -47,11 +47,11 @@ async fn replica(node: &Node) -> Follower {
 
 #[tokio::test]
 async fn a_follower_renews_everything_at_once() {
-    let node = Node::new();
-    let app = node.app().await;
+    let node = new_node();
+    let app = node.create_app("Billing").await;
     let mut tokens = Vec::new();
     for _ in 0..50 {
-        tokens.push(node.issue(&app).await);
+        tokens.push(node.issue(&app.id, ci()).await);
     }
     let follower = follow(&node).await;
     for token in &tokens {
@@ -69,19 +69,22 @@ async fn a_follower_renews_everything_at_once() {
 
 #[tokio::test]
 async fn a_follower_forgets_exactly_what_has_changed() {
-    let node = Node::new();
-    let (app, other) = (node.app().await, node.app().await);
+    let node = new_node();
+    let (app, other) = (
+        node.create_app("Billing").await,
+        node.create_app("Billing").await,
+    );
     let [kept, revoked, rotated] = [
-        node.issue(&app).await,
-        node.issue(&app).await,
-        node.issue(&app).await,
+        node.issue(&app.id, ci()).await,
+        node.issue(&app.id, ci()).await,
+        node.issue(&app.id, ci()).await,
     ];
-    let disabled = node.issue(&other).await;
+    let disabled = node.issue(&other.id, ci()).await;
     let follower = follow(&node).await;
     for token in [&kept, &revoked, &rotated, &disabled] {
         node.present(token).await.unwrap();
     }
-    let elsewhere = Node::on(node.store.clone());
+    let elsewhere = node_on(node.store.clone());
     elsewhere.tokens.revoke(revoked.record().id).await.unwrap();
     let (id, at_once) = (rotated.record().id, Duration::ZERO);
     let _successor = elsewhere.tokens.rotate(id, at_once).await.unwrap();
@@ -109,8 +112,8 @@ async fn a_follower_forgets_exactly_what_has_changed() {
 
 #[tokio::test]
 async fn the_lease_ends_with_the_bound_when_the_log_cannot_be_read() {
-    let node = Node::new();
-    let token = node.issue(&node.app().await).await;
+    let node = new_node();
+    let token = known(&node).await;
     let follower = follow(&node).await;
     node.present(&token).await.unwrap();
     node.store
@@ -133,11 +136,11 @@ async fn the_lease_ends_with_the_bound_when_the_log_cannot_be_read() {
 
 #[tokio::test]
 async fn what_changed_while_the_log_could_not_be_read_is_heeded_before_anything_is_admitted() {
-    let node = Node::new();
-    let token = node.issue(&node.app().await).await;
+    let node = new_node();
+    let token = known(&node).await;
     let follower = follow(&node).await;
     node.present(&token).await.unwrap();
-    let elsewhere = Node::on(node.store.clone());
+    let elsewhere = node_on(node.store.clone());
     elsewhere.tokens.revoke(token.record().id).await.unwrap();
     node.clock.advance(BOUND);
     follower.catch_up().await.unwrap();
@@ -149,9 +152,9 @@ async fn what_changed_while_the_log_could_not_be_read_is_heeded_before_anything_
 
 #[tokio::test]
 async fn a_truncated_log_clears_everything() {
-    let node = Node::new();
-    let app = node.app().await;
-    let token = node.issue(&app).await;
+    let node = new_node();
+    let app = node.create_app("Billing").await;
+    let token = node.issue(&app.id, ci()).await;
     let follower = follow(&node).await;
     node.present(&token).await.unwrap();
     // More changes than the log of a store in memory holds, none of them about the token.
@@ -181,8 +184,8 @@ async fn a_truncated_log_clears_everything() {
 
 #[tokio::test]
 async fn a_replica_refuses_unknown_tokens_without_a_question() {
-    let node = Node::new();
-    let token = node.issue(&node.app().await).await;
+    let node = new_node();
+    let token = known(&node).await;
     let _follower = replica(&node).await;
     node.present(&token).await.unwrap();
     let format = TokenFormat::new("acme").unwrap();
@@ -203,13 +206,13 @@ async fn a_replica_refuses_unknown_tokens_without_a_question() {
 
 #[tokio::test]
 async fn a_replica_learns_of_tokens_issued_here_at_once_and_elsewhere_from_the_log() {
-    let node = Node::new();
-    let app = node.app().await;
+    let node = new_node();
+    let app = node.create_app("Billing").await;
     let follower = replica(&node).await;
-    let here = node.issue(&app).await;
+    let here = node.issue(&app.id, ci()).await;
     node.present(&here).await.unwrap();
-    let elsewhere = Node::on(node.store.clone());
-    let there = elsewhere.issue(&app).await;
+    let elsewhere = node_on(node.store.clone());
+    let there = elsewhere.issue(&app.id, ci()).await;
     assert_eq!(
         node.refusal(&there).await,
         Some(RejectionKind::UnknownToken)
@@ -233,11 +236,11 @@ async fn a_replica_learns_of_tokens_issued_here_at_once_and_elsewhere_from_the_l
 
 #[tokio::test]
 async fn a_replica_whose_lease_has_ended_asks_the_store() {
-    let node = Node::new();
-    let app = node.app().await;
+    let node = new_node();
+    let app = node.create_app("Billing").await;
     let follower = replica(&node).await;
-    let elsewhere = Node::on(node.store.clone());
-    let there = elsewhere.issue(&app).await;
+    let elsewhere = node_on(node.store.clone());
+    let there = elsewhere.issue(&app.id, ci()).await;
     node.clock.advance(BOUND);
     node.present(&there).await.unwrap();
     assert_eq!(node.store.finds(), 1);
@@ -246,10 +249,10 @@ async fn a_replica_whose_lease_has_ended_asks_the_store() {
 
 #[tokio::test]
 async fn loading_a_replica_tells_how_far_it_is() {
-    let node = Node::new();
-    let app = node.app().await;
+    let node = new_node();
+    let app = node.create_app("Billing").await;
     for _ in 0..2500 {
-        let _issued = node.issue(&app).await;
+        let _issued = node.issue(&app.id, ci()).await;
     }
     let loaded = Arc::new(AtomicUsize::new(0));
     let pages = Arc::new(AtomicUsize::new(0));
@@ -273,7 +276,7 @@ async fn loading_a_replica_tells_how_far_it_is() {
 
 #[tokio::test]
 async fn a_follower_does_not_start_on_a_store_that_fails() {
-    let node = Node::new();
+    let node = new_node();
     node.store
         .set_fault(Fault::Error(StoreErrorKind::Unavailable));
     let error = node.tokens.follow().start().await.unwrap_err();
@@ -282,8 +285,8 @@ async fn a_follower_does_not_start_on_a_store_that_fails() {
 
 #[tokio::test]
 async fn what_a_replica_has_loaded_is_not_given_before_it_has_caught_up() {
-    let node = Node::new();
-    let token = node.issue(&node.app().await).await;
+    let node = new_node();
+    let token = known(&node).await;
     let presented = token.token().expose().as_bytes().to_vec();
     let (gate, store) = (node.tokens.authenticator().clone(), node.store.clone());
     let replica = node.tokens.follow().preload(move |loaded| {
@@ -300,9 +303,9 @@ async fn what_a_replica_has_loaded_is_not_given_before_it_has_caught_up() {
 #[tokio::test]
 async fn word_of_a_change_makes_a_follower_heed_it_before_the_next_reading() {
     let store = FaultyStore::new(MemoryStore::new());
-    let (here, elsewhere) = (Node::on(store.clone()), Node::on(store));
-    let app = here.app().await;
-    let token = here.issue(&app).await;
+    let (here, elsewhere) = (node_on(store.clone()), node_on(store));
+    let app = here.create_app("Billing").await;
+    let token = here.issue(&app.id, ci()).await;
     let _follower = follow(&here).await;
     here.present(&token).await.unwrap();
     elsewhere.tokens.revoke(token.record().id).await.unwrap();
@@ -399,21 +402,21 @@ impl ChangeLog for BusyLog {
 
 #[tokio::test]
 async fn requests_that_fill_all_places_do_not_keep_a_replica_from_catching_up() {
-    let mut node = Node::new();
+    let mut node = new_node();
     node.tokens = ApiTokens::builder(node.store.clone(), TokenFormat::new("acme").unwrap())
         .clock(node.clock.clone())
         .max_staleness(BOUND)
         .max_lookups(1)
         .build();
-    let app = node.app().await;
-    let token = node.issue(&app).await;
+    let app = node.create_app("Billing").await;
+    let token = node.issue(&app.id, ci()).await;
     let follower = replica(&node).await;
     node.clock.advance(BOUND);
     node.store.set_fault(Fault::HangForEver);
     let mut hangs = Box::pin(node.present(&token));
     assert!((&mut hangs).now_or_never().is_none());
     node.store.set_fault(Fault::None);
-    let there = Node::on(node.store.clone()).issue(&app).await;
+    let there = node_on(node.store.clone()).issue(&app.id, ci()).await;
     assert_eq!(node.refusal(&there).await, Some(RejectionKind::Overload));
     follower.catch_up().await.unwrap();
     node.present(&there).await.unwrap();
@@ -474,7 +477,7 @@ impl ChangeLog for SilentLog {
 #[tokio::test(start_paused = true)]
 async fn a_log_that_does_not_answer_holds_a_follower_up_for_no_longer_than_a_lookup() {
     let store = MemoryStore::new();
-    let node = Node::on(FaultyStore::new(store.clone()));
+    let node = node_on(FaultyStore::new(store.clone()));
     let log = SilentLog {
         inner: store,
         gap: Arc::default(),
@@ -500,7 +503,7 @@ async fn a_log_that_does_not_answer_holds_a_follower_up_for_no_longer_than_a_loo
 
 #[tokio::test(start_paused = true)]
 async fn readings_that_fail_are_not_made_in_step() {
-    let node = Node::new();
+    let node = new_node();
     let _follower = node.tokens.follow().start().await.unwrap();
     node.store
         .set_fault(Fault::Error(StoreErrorKind::Unavailable));

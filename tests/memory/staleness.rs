@@ -5,12 +5,12 @@ use tower_api_tokens::{
     NewToken, RejectionKind, StoreErrorKind, TokenStatus, TokenTarget, testing::Fault,
 };
 
-use crate::support::{BOUND, Node};
+use crate::support::{BOUND, ci, known, new_node, node_on};
 
 #[tokio::test]
 async fn a_remembered_token_costs_no_question_to_the_store() {
-    let node = Node::new();
-    let token = node.issue(&node.app().await).await;
+    let node = new_node();
+    let token = known(&node).await;
     for _ in 0..100 {
         node.present(&token).await.unwrap();
     }
@@ -21,8 +21,8 @@ async fn a_remembered_token_costs_no_question_to_the_store() {
 
 #[tokio::test]
 async fn an_answer_is_not_given_when_the_bound_has_passed() {
-    let node = Node::new();
-    let token = node.issue(&node.app().await).await;
+    let node = new_node();
+    let token = known(&node).await;
     node.present(&token).await.unwrap();
     node.clock.advance(BOUND - Duration::from_millis(11));
     node.present(&token).await.unwrap();
@@ -34,8 +34,8 @@ async fn an_answer_is_not_given_when_the_bound_has_passed() {
 
 #[tokio::test]
 async fn an_old_answer_is_not_given_when_the_store_fails() {
-    let node = Node::new();
-    let token = node.issue(&node.app().await).await;
+    let node = new_node();
+    let token = known(&node).await;
     node.present(&token).await.unwrap();
     let faults = [Fault::Error(StoreErrorKind::Unavailable), Fault::Panic];
     for fault in faults {
@@ -52,11 +52,11 @@ async fn an_old_answer_is_not_given_when_the_store_fails() {
 
 #[tokio::test]
 async fn a_revocation_elsewhere_holds_here_within_the_bound() {
-    let here = Node::new();
-    let token = here.issue(&here.app().await).await;
+    let here = new_node();
+    let token = known(&here).await;
     here.present(&token).await.unwrap();
     // Another node on the same store; nothing tells this one.
-    let elsewhere = Node::on(here.store.clone());
+    let elsewhere = node_on(here.store.clone());
     elsewhere.tokens.revoke(token.record().id).await.unwrap();
     assert!(here.present(&token).await.is_ok(), "remembered");
     here.clock.advance(BOUND);
@@ -68,10 +68,10 @@ async fn a_revocation_elsewhere_holds_here_within_the_bound() {
 
 #[tokio::test]
 async fn a_revocation_through_this_handle_holds_when_it_returns() {
-    let node = Node::new();
-    let app = node.app().await;
+    let node = new_node();
+    let app = node.create_app("Billing").await;
     for _ in 0..100 {
-        let token = node.issue(&app).await;
+        let token = node.issue(&app.id, ci()).await;
         node.present(&token).await.unwrap();
         node.tokens.revoke(token.record().id).await.unwrap();
         assert_eq!(
@@ -83,10 +83,16 @@ async fn a_revocation_through_this_handle_holds_when_it_returns() {
 
 #[tokio::test]
 async fn disabling_an_app_holds_for_all_its_tokens_when_it_returns() {
-    let node = Node::new();
-    let (app, other) = (node.app().await, node.app().await);
-    let ours = [node.issue(&app).await, node.issue(&app).await];
-    let theirs = node.issue(&other).await;
+    let node = new_node();
+    let (app, other) = (
+        node.create_app("Billing").await,
+        node.create_app("Billing").await,
+    );
+    let ours = [
+        node.issue(&app.id, ci()).await,
+        node.issue(&app.id, ci()).await,
+    ];
+    let theirs = node.issue(&other.id, ci()).await;
     for token in ours.iter().chain([&theirs]) {
         node.present(token).await.unwrap();
     }
@@ -103,8 +109,8 @@ async fn disabling_an_app_holds_for_all_its_tokens_when_it_returns() {
 
 #[tokio::test]
 async fn the_end_of_an_overlap_holds_for_a_remembered_token() {
-    let node = Node::new();
-    let token = node.issue(&node.app().await).await;
+    let node = new_node();
+    let token = known(&node).await;
     node.present(&token).await.unwrap();
     let overlap = Duration::from_secs(2);
     let successor = node
@@ -126,8 +132,8 @@ async fn the_end_of_an_overlap_holds_for_a_remembered_token() {
 
 #[tokio::test]
 async fn a_remembered_token_is_refused_from_its_expiry_on() {
-    let node = Node::new();
-    let app = node.app().await;
+    let node = new_node();
+    let app = node.create_app("Billing").await;
     let new = NewToken::named("ci").expires_in(Duration::from_secs(3));
     let token = node.tokens.issue(&app.id, new).await.unwrap();
     node.present(&token).await.unwrap();
@@ -144,8 +150,8 @@ async fn a_remembered_token_is_refused_from_its_expiry_on() {
 
 #[tokio::test]
 async fn a_clock_set_by_400_days_neither_keeps_an_answer_nor_loses_one() {
-    let node = Node::new();
-    let token = node.issue(&node.app().await).await;
+    let node = new_node();
+    let token = known(&node).await;
     let start = tower_api_tokens::Clock::now(&node.clock);
     node.present(&token).await.unwrap();
     for days in [400, -400] {
@@ -161,8 +167,8 @@ async fn a_clock_set_by_400_days_neither_keeps_an_answer_nor_loses_one() {
 
 #[tokio::test]
 async fn expiry_follows_the_wall_clock_when_it_is_set() {
-    let node = Node::new();
-    let app = node.app().await;
+    let node = new_node();
+    let app = node.create_app("Billing").await;
     let start = tower_api_tokens::Clock::now(&node.clock);
     let new = NewToken::named("ci").expires_at(start + (24 * 100).hours());
     let token = node.tokens.issue(&app.id, new).await.unwrap();
@@ -178,8 +184,8 @@ async fn expiry_follows_the_wall_clock_when_it_is_set() {
 
 #[tokio::test]
 async fn authenticators_do_not_share_what_they_remember() {
-    let (one, other) = (Node::new(), Node::new());
-    let token = one.issue(&one.app().await).await;
+    let (one, other) = (new_node(), new_node());
+    let token = known(&one).await;
     one.present(&token).await.unwrap();
     assert_eq!(
         other.refusal(&token).await,
@@ -189,8 +195,8 @@ async fn authenticators_do_not_share_what_they_remember() {
 
 #[tokio::test]
 async fn a_bound_of_zero_asks_the_store_on_every_request() {
-    let node = Node::new();
-    let token = node.issue(&node.app().await).await;
+    let node = new_node();
+    let token = known(&node).await;
     let every_time = tower_api_tokens::Authenticator::builder(node.store.clone())
         .max_staleness(Duration::ZERO)
         .build();
@@ -203,8 +209,8 @@ async fn a_bound_of_zero_asks_the_store_on_every_request() {
 
 #[tokio::test]
 async fn a_change_that_may_have_happened_is_heeded_too() {
-    let node = Node::new();
-    let token = node.issue(&node.app().await).await;
+    let node = new_node();
+    let token = known(&node).await;
     node.present(&token).await.unwrap();
     let target = TokenTarget::any(token.record().id);
     // The store is changed, but the acknowledgement does not arrive.
@@ -229,13 +235,13 @@ async fn a_change_that_may_have_happened_is_heeded_too() {
 
 #[tokio::test]
 async fn a_clock_that_is_set_back_refuses_no_token_that_had_expired_before() {
-    let issuer = Node::new();
-    let app = issuer.app().await;
+    let issuer = new_node();
+    let app = issuer.create_app("Billing").await;
     let new = NewToken::named("ci").expires_in(Duration::from_secs(50));
     let token = issuer.tokens.issue(&app.id, new).await.unwrap();
     let begun = tower_api_tokens::Clock::now(&issuer.clock);
 
-    let node = Node::on(issuer.store.clone());
+    let node = node_on(issuer.store.clone());
     node.clock.advance(Duration::from_secs(100));
     let follower = node.tokens.follow().preload(|_| ()).start().await.unwrap();
     assert!(node.tokens.authenticator().stats().complete);

@@ -16,7 +16,7 @@ use tower_api_tokens::{
     testing::{FaultyStore, ManualClock},
 };
 
-use crate::support::{BOUND, Node};
+use crate::support::{BOUND, known, new_node};
 
 /// Time passes between an answer and its arrival, for so many answers, and the token is revoked
 /// meanwhile.
@@ -49,8 +49,8 @@ impl TokenStore for Stalling {
 
 /// A token, and an authenticator on a store that stalls so often for so long.
 async fn stalling(stalls: usize, time: Duration) -> (Vec<u8>, Authenticator, Stalling) {
-    let node = Node::new();
-    let token = node.issue(&node.app().await).await;
+    let node = new_node();
+    let token = known(&node).await;
     let store = Stalling {
         inner: node.store.clone(),
         clock: node.clock.clone(),

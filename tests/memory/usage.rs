@@ -16,13 +16,16 @@ use tower_api_tokens::{
     testing::{Fault, FaultyStore},
 };
 
-use crate::support::{BOUND, Node};
+use crate::support::{BOUND, ci, known, new_node, node_on};
 
 #[tokio::test]
 async fn uses_are_recorded_when_the_follower_stops() {
-    let node = Node::new();
-    let app = node.app().await;
-    let (often, never) = (node.issue(&app).await, node.issue(&app).await);
+    let node = new_node();
+    let app = node.create_app("Billing").await;
+    let (often, never) = (
+        node.issue(&app.id, ci()).await,
+        node.issue(&app.id, ci()).await,
+    );
     let follower = node.tokens.follow().start().await.unwrap();
     for _ in 0..1000 {
         node.present(&often).await.unwrap();
@@ -38,8 +41,8 @@ async fn uses_are_recorded_when_the_follower_stops() {
 
 #[tokio::test(start_paused = true)]
 async fn uses_are_recorded_once_in_an_interval() {
-    let node = Node::new();
-    let token = node.issue(&node.app().await).await;
+    let node = new_node();
+    let token = known(&node).await;
     let interval = Duration::from_secs(60);
     let follower = node
         .tokens
@@ -63,8 +66,8 @@ async fn uses_are_recorded_once_in_an_interval() {
 
 #[tokio::test]
 async fn uses_that_the_store_does_not_take_are_kept_for_later() {
-    let node = Node::new();
-    let token = node.issue(&node.app().await).await;
+    let node = new_node();
+    let token = known(&node).await;
     let interval = Duration::from_millis(1);
     let follower = node
         .tokens
@@ -90,8 +93,8 @@ async fn uses_that_the_store_does_not_take_are_kept_for_later() {
 
 #[tokio::test]
 async fn uses_of_a_token_are_added_up_over_followers() {
-    let node = Node::new();
-    let token = node.issue(&node.app().await).await;
+    let node = new_node();
+    let token = known(&node).await;
     for _ in 0..3 {
         let follower = node.tokens.follow().start().await.unwrap();
         node.present(&token).await.unwrap();
@@ -104,8 +107,8 @@ async fn uses_of_a_token_are_added_up_over_followers() {
 
 #[tokio::test]
 async fn two_layers_around_one_service_count_a_use_once() {
-    let node = Node::new();
-    let token = node.issue(&node.app().await).await;
+    let node = new_node();
+    let token = known(&node).await;
     let follower = node.tokens.follow().start().await.unwrap();
     let handler = service_fn(async |_: Request<()>| {
         Ok::<_, std::convert::Infallible>(http::Response::new(()))
@@ -138,16 +141,19 @@ async fn two_layers_around_one_service_count_a_use_once() {
 #[tokio::test(start_paused = true)]
 async fn a_store_that_takes_no_usage_does_not_keep_changes_from_being_heeded() {
     let store = MemoryStore::new();
-    let node = Node::on(FaultyStore::new(store.clone()).without_word());
-    let app = node.app().await;
-    let (kept, revoked) = (node.issue(&app).await, node.issue(&app).await);
+    let node = node_on(FaultyStore::new(store.clone()).without_word());
+    let app = node.create_app("Billing").await;
+    let (kept, revoked) = (
+        node.issue(&app.id, ci()).await,
+        node.issue(&app.id, ci()).await,
+    );
     let follower = node.tokens.follow().start().await.unwrap();
     node.present(&kept).await.unwrap();
     node.present(&revoked).await.unwrap();
     node.store.set_fault(Fault::WriteHang);
     // Usage is being recorded, and the store does not answer.
     tokio::time::sleep(Duration::from_secs(61)).await;
-    let elsewhere = Node::on(FaultyStore::new(store));
+    let elsewhere = node_on(FaultyStore::new(store));
     elsewhere.tokens.revoke(revoked.record().id).await.unwrap();
     node.clock.advance(BOUND - Duration::from_millis(11));
     tokio::time::sleep(Duration::from_secs(2)).await;
@@ -169,8 +175,8 @@ async fn a_store_that_takes_no_usage_does_not_keep_changes_from_being_heeded() {
 
 #[tokio::test(start_paused = true)]
 async fn a_follower_ends_in_time_on_a_store_that_takes_no_usage() {
-    let node = Node::new();
-    let token = node.issue(&node.app().await).await;
+    let node = new_node();
+    let token = known(&node).await;
     let end_within = Duration::from_secs(20);
     // Once at rest, and once while usage is being recorded.
     for wait in [Duration::ZERO, Duration::from_secs(61)] {
@@ -212,11 +218,11 @@ impl UsageLog for Picky {
 #[tokio::test]
 async fn usage_that_the_store_refuses_keeps_no_other_from_being_recorded() {
     let store = MemoryStore::new();
-    let node = Node::on(FaultyStore::new(store.clone()).without_word());
-    let app = node.app().await;
+    let node = node_on(FaultyStore::new(store.clone()).without_word());
+    let app = node.create_app("Billing").await;
     let mut tokens = Vec::new();
     for _ in 0..1500 {
-        tokens.push(node.issue(&app).await);
+        tokens.push(node.issue(&app.id, ci()).await);
     }
     // The first ones that are tried, and one in the midst of others.
     for refused in [vec![0], vec![0, 1], vec![0, 1, 2, 3, 700], vec![1499]] {

@@ -8,20 +8,23 @@ use tower_api_tokens::{
 };
 
 use crate::{
-    support::{Fixture, Inner, Server, UNKNOWN, answer, bearer, get, get_anonymously, kind},
+    support::{Inner, Scene, Server, UNKNOWN, answer, bearer, get, get_anonymously, kind},
     wire::Wire,
 };
 
 /// Two sets of tokens that share one token, and nothing else.
 struct Two {
-    outer: Fixture,
-    inner: Fixture,
+    outer: Scene,
+    inner: Scene,
 }
 
 impl Two {
     async fn new() -> Self {
-        let outer = Fixture::new().await;
-        let inner = Fixture::with(ApiTokensBuilder::any_format).await;
+        let outer = Scene::new().await;
+        let inner = Scene::builder()
+            .configure(ApiTokensBuilder::any_format)
+            .build()
+            .await;
         let app = inner.tokens.create_app("Inside").await.unwrap();
         let foreign = ForeignToken::new(
             NewToken::named("shared"),
@@ -40,9 +43,9 @@ async fn each_layer_verifies_once_and_the_inner_one_attributes() {
     let request = Wire::get().authorization(two.outer.bearer());
     assert_eq!(server.admits(&request).await.body, "Inside");
     // Over two versions of HTTP; the second time from memory.
-    for fixture in [&two.outer, &two.inner] {
-        assert_eq!(fixture.store.finds(), 1);
-        let stats = fixture.tokens.authenticator().stats();
+    for scene in [&two.outer, &two.inner] {
+        assert_eq!(scene.store.finds(), 1);
+        let stats = scene.tokens.authenticator().stats();
         assert_eq!((stats.lookups, stats.hits), (1, 1));
     }
 }
@@ -52,7 +55,10 @@ async fn the_inner_layer_refuses_what_the_outer_one_admits() {
     let two = Two::new().await;
     let inside = two.inner.layer().realm("inside").unwrap();
     let server = Server::behind_all(two.outer.layer(), inside).await;
-    let known_outside = two.outer.issue(NewToken::named("outside only")).await;
+    let known_outside = two
+        .outer
+        .issue(&two.outer.app().id, NewToken::named("outside only"))
+        .await;
     let request = Wire::get().authorization(bearer(known_outside.token().expose()));
     let answer = server.refuses(&request).await;
     assert_eq!(answer.status, 401);
@@ -162,7 +168,10 @@ async fn a_response_shows_the_principal_and_the_rejection_of_the_inner_layer() {
     assert_eq!(principal.app_name(), "Inside");
 
     let calls = inner.calls();
-    let unknown_inside = two.outer.issue(NewToken::named("outside only")).await;
+    let unknown_inside = two
+        .outer
+        .issue(&two.outer.app().id, NewToken::named("outside only"))
+        .await;
     let (parts, _) = answer(
         service.clone(),
         get(&bearer(unknown_inside.token().expose())),
@@ -177,22 +186,18 @@ async fn a_response_shows_the_principal_and_the_rejection_of_the_inner_layer() {
 
 #[tokio::test]
 async fn two_layers_of_one_authenticator_count_one_use_and_ask_the_store_once() {
-    let fixture = Fixture::new().await;
-    let follower = fixture.tokens.follow().start().await.unwrap();
+    let scene = Scene::new().await;
+    let follower = scene.tokens.follow().start().await.unwrap();
     let inner = Inner::default();
-    let service = fixture.layer().layer(fixture.layer().layer(inner.clone()));
+    let service = scene.layer().layer(scene.layer().layer(inner.clone()));
     for _ in 0..3 {
-        let request = Request::get("/").header("authorization", fixture.bearer());
+        let request = Request::get("/").header("authorization", scene.bearer());
         let (parts, _) = answer(service.clone(), request.body(Empty::new()).unwrap()).await;
         assert_eq!(parts.status, StatusCode::OK);
     }
     assert_eq!(inner.calls(), 3);
-    assert!(fixture.store.finds() <= 1);
+    assert!(scene.store.finds() <= 1);
     follower.stop().await.unwrap();
-    let record = fixture
-        .tokens
-        .get(fixture.issued.record().id)
-        .await
-        .unwrap();
+    let record = scene.tokens.get(scene.issued.record().id).await.unwrap();
     assert_eq!(record.uses, 3);
 }

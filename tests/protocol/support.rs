@@ -1,4 +1,4 @@
-//! Tokens, a service behind the layer that counts its calls, and a server around both.
+//! A service behind the layer that counts its calls, and a server around both.
 
 use std::{
     convert::Infallible,
@@ -21,73 +21,19 @@ use hyper_util::{
     server::conn::auto,
     service::TowerToHyperService,
 };
-use jiff::Timestamp;
 use tokio::net::TcpListener;
 use tower::{Layer, Service, ServiceExt};
-use tower_api_tokens::{
-    ApiTokenLayer, ApiTokens, ApiTokensBuilder, AppPrincipal, AppRecord, IssuedToken, MemoryStore,
-    NewToken, Rejection, RejectionKind, TokenFormat,
-    testing::{FaultyStore, ManualClock},
-};
+pub(crate) use tower_api_tokens::testing::Scene;
+use tower_api_tokens::{ApiTokenLayer, AppPrincipal, Rejection, RejectionKind};
 
 use crate::wire::{Answer, Wire, both};
 
 /// Well formed, with a checksum that fits, and never issued.
 pub(crate) const UNKNOWN: &str = "acme_000000000000000000000000000000003ThW3Y";
 
-pub(crate) type Store = FaultyStore<MemoryStore>;
-
-/// Tokens, one of which is issued to the app "Billing".
-pub(crate) struct Fixture {
-    pub(crate) tokens: ApiTokens,
-    pub(crate) store: Store,
-    pub(crate) clock: ManualClock,
-    pub(crate) app: AppRecord,
-    pub(crate) issued: IssuedToken,
-}
-
-impl Fixture {
-    pub(crate) async fn new() -> Self {
-        Self::with(|builder| builder).await
-    }
-
-    pub(crate) async fn with(set: impl FnOnce(ApiTokensBuilder) -> ApiTokensBuilder) -> Self {
-        let store = FaultyStore::new(MemoryStore::new());
-        let clock = ManualClock::new(Timestamp::new(1_800_000_000, 0).unwrap());
-        let builder = ApiTokens::builder(store.clone(), TokenFormat::new("acme").unwrap());
-        let tokens = set(builder.clock(clock.clone())).build();
-        let app = tokens.create_app("Billing").await.unwrap();
-        let new = NewToken::named("ci").scopes("invoices:read".parse().unwrap());
-        let issued = tokens.issue(&app.id, new).await.unwrap();
-        Self {
-            tokens,
-            store,
-            clock,
-            app,
-            issued,
-        }
-    }
-
-    pub(crate) async fn issue(&self, new: NewToken) -> IssuedToken {
-        self.tokens.issue(&self.app.id, new).await.unwrap()
-    }
-
-    pub(crate) fn token(&self) -> &str {
-        self.issued.token().expose()
-    }
-
-    pub(crate) fn bearer(&self) -> String {
-        bearer(self.token())
-    }
-
-    pub(crate) fn layer(&self) -> ApiTokenLayer {
-        ApiTokenLayer::new(&self.tokens)
-    }
-
-    /// A server of [`Inner`] behind the layer as it is by default.
-    pub(crate) async fn server(&self) -> Server {
-        Server::behind(self.layer()).await
-    }
+/// A server of [`Inner`] behind the layer as it is by default.
+pub(crate) async fn server(scene: &Scene) -> Server {
+    Server::behind(scene.layer()).await
 }
 
 pub(crate) fn bearer(token: &str) -> String {

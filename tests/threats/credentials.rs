@@ -5,7 +5,7 @@ use http::Request;
 use tower::Layer;
 use tower_api_tokens::{ApiTokenLayer, MemoryStore, RejectionKind};
 
-use crate::support::{Act, Scene, Strict, Tap, outcome, tokens_in, unknown};
+use crate::support::{Act, Strict, Tap, outcome, uncached, unknown};
 
 /// The same fields in every order of two.
 fn both_orders<T: Clone>(pairs: &[(T, T)]) -> Vec<[T; 2]> {
@@ -25,8 +25,8 @@ fn request(fields: &[(&str, String)]) -> Request<String> {
 #[tokio::test]
 async fn several_credentials_are_refused_in_every_order_and_never_looked_up() {
     let store = Tap::new(MemoryStore::new(), |_, _| Act::Pass);
-    let scene = Scene::of(tokens_in(store.clone()).build()).await;
-    let good = scene.plaintext();
+    let scene = uncached(store.clone()).build().await;
+    let good = scene.token();
     let (bearer, other) = (format!("Bearer {good}"), format!("Bearer {}", unknown()));
     let basic = format!("Basic {}", STANDARD.encode(format!(":{good}")));
     let digest = "Digest username=\"u\"".to_owned();
@@ -101,8 +101,8 @@ fn joins(request: &Request<String>) -> bool {
 #[tokio::test]
 async fn a_basic_credential_joined_to_another_scheme_is_refused_where_basic_is_read() {
     let store = Tap::new(MemoryStore::new(), |_, _| Act::Pass);
-    let scene = Scene::of(tokens_in(store.clone()).build()).await;
-    let basic = STANDARD.encode(format!(":{}", scene.plaintext()));
+    let scene = uncached(store.clone()).build().await;
+    let basic = STANDARD.encode(format!(":{}", scene.token()));
     let layer = ApiTokenLayer::new(&scene.tokens).basic();
     for layer in [layer.clone(), layer.optional()] {
         let inner = Strict::default();

@@ -5,7 +5,7 @@ use tower_api_tokens::{
     RejectionKind, Scope, ScopeSet, TokenDigest, TokenFormat, TokenId, TokenQuery,
 };
 
-use crate::support::{Act, Scene, Tap, tokens_in};
+use crate::support::{Act, Tap, tokens_in, uncached, verdict};
 
 const HUGE: usize = 10 << 20;
 
@@ -39,9 +39,12 @@ const WITH_CONTROLS: [&str; 6] = [
 #[tokio::test]
 async fn an_oversized_or_unprintable_name_never_reaches_the_store() {
     let store = Tap::new(MemoryStore::new(), |_, _| Act::Pass);
-    let scene = Scene::of(tokens_in(store.clone()).any_format().build()).await;
+    let scene = uncached(store.clone())
+        .configure(|tokens| tokens.any_format())
+        .build()
+        .await;
     let tokens = &scene.tokens;
-    let own = tokens.app(scene.app.id, &Grantable::everything());
+    let own = tokens.app(scene.app().id, &Grantable::everything());
     let before = store.total();
     let digest = TokenDigest::of(b"foreign");
     let mask = MaskedToken::new("", "").unwrap();
@@ -62,9 +65,9 @@ async fn an_oversized_or_unprintable_name_never_reaches_the_store() {
                 .create_app_with_id(AppId::new("a").unwrap(), &name)
                 .await
                 .unwrap_err(),
-            tokens.issue(&scene.app.id, new()).await.unwrap_err(),
+            tokens.issue(&scene.app().id, new()).await.unwrap_err(),
             own.issue(new()).await.unwrap_err(),
-            tokens.import(&scene.app.id, foreign()).await.unwrap_err(),
+            tokens.import(&scene.app().id, foreign()).await.unwrap_err(),
             own.import(foreign()).await.unwrap_err(),
         ] {
             assert_eq!(error.kind(), LifecycleErrorKind::InvalidName);
@@ -108,7 +111,10 @@ fn oversized_identifiers_and_scopes_cannot_be_made() {
 
 #[tokio::test]
 async fn hostile_names_are_kept_as_they_are_and_hurt_nobody() {
-    let bystander = Scene::of(tokens_in(MemoryStore::new()).any_format().build()).await;
+    let bystander = uncached(MemoryStore::new())
+        .configure(|tokens| tokens.any_format())
+        .build()
+        .await;
     let tokens = &bystander.tokens;
     for (nth, name) in HOSTILE.into_iter().enumerate() {
         let app = tokens.create_app(name).await.unwrap();
@@ -136,15 +142,18 @@ async fn hostile_names_are_kept_as_they_are_and_hurt_nobody() {
         assert_eq!(tokens.revoke(id).await.unwrap().name, name);
         assert_eq!(tokens.disable_app(&app.id).await.unwrap().name, name);
 
-        let verdict = bystander.verdict(bystander.plaintext()).await;
+        let verdict = verdict(&bystander.tokens, bystander.token()).await;
         assert_eq!(verdict, Ok(()));
     }
 }
 
 #[tokio::test]
 async fn a_hostile_token_finds_nothing() {
-    let scene = Scene::of(tokens_in(MemoryStore::new()).any_format().build()).await;
-    let plaintext = scene.plaintext();
+    let scene = uncached(MemoryStore::new())
+        .configure(|tokens| tokens.any_format())
+        .build()
+        .await;
+    let plaintext = scene.token();
     let near = [
         format!("{plaintext}'"),
         format!("{plaintext}\0"),
@@ -155,13 +164,13 @@ async fn a_hostile_token_finds_nothing() {
         plaintext[..plaintext.len() - 1].to_owned(),
         scene.issued.record().digest.to_base64url(),
         scene.issued.record().mask.to_string(),
-        scene.id().to_string(),
+        scene.issued.record().id.to_string(),
     ];
     for token in HOSTILE.into_iter().chain(WITH_CONTROLS) {
-        assert!(scene.verdict(token).await.is_err(), "{token:?}");
+        assert!(verdict(&scene.tokens, token).await.is_err(), "{token:?}");
     }
     for token in &near {
-        assert!(scene.verdict(token).await.is_err(), "{token:?}");
+        assert!(verdict(&scene.tokens, token).await.is_err(), "{token:?}");
     }
     for text in HOSTILE.into_iter().chain(WITH_CONTROLS) {
         assert!(text.parse::<TokenId>().is_err());

@@ -9,7 +9,7 @@ use tower_api_tokens::{
     StoreErrorKind, TokenId, TokenQuery, TokenRecord, TokenRegistry, TransitionError,
 };
 
-use crate::support::{Act, START, Scene, Tap, tokens_in, unknown};
+use crate::support::{Act, START, Tap, uncached, unknown, verdict};
 
 const HOUR: Duration = Duration::from_secs(3600);
 
@@ -33,14 +33,14 @@ async fn an_app_reaches_no_token_of_another_in_memory() {
     apps_apart(MemoryStore::new()).await;
 }
 
-async fn one_successor(registry: impl TokenRegistry) {
+async fn one_successor(registry: impl TokenRegistry + Clone) {
     const RACERS: usize = 64;
-    let scene = Scene::of(tokens_in(registry).build()).await;
+    let scene = uncached(registry).build().await;
     let start = Arc::new(Barrier::new(RACERS));
     let racers: Vec<_> = (0..RACERS)
         .map(|nth| {
             let (tokens, start) = (scene.tokens.clone(), Arc::clone(&start));
-            let (app, id) = (scene.app.id, scene.id());
+            let (app, id) = (scene.app().id, scene.issued.record().id);
             tokio::spawn(async move {
                 start.wait().await;
                 match nth % 2 {
@@ -71,9 +71,16 @@ async fn one_successor(registry: impl TokenRegistry) {
     let listed = everything(&scene.tokens).await;
     assert_eq!(listed.len(), 2);
     let winner = winners[0].record().id;
-    assert_eq!(listed[&scene.id()].successor, Some(winner));
-    assert_eq!(scene.verdict(winners[0].token().expose()).await, Ok(()));
-    assert_eq!(scene.verdict(scene.plaintext()).await, Ok(()), "overlap");
+    assert_eq!(listed[&scene.issued.record().id].successor, Some(winner));
+    assert_eq!(
+        verdict(&scene.tokens, winners[0].token().expose()).await,
+        Ok(())
+    );
+    assert_eq!(
+        verdict(&scene.tokens, scene.token()).await,
+        Ok(()),
+        "overlap"
+    );
 }
 
 async fn revoked_after_a_retry<R: TokenRegistry + Clone>(registry: impl Fn() -> R) {
@@ -89,17 +96,24 @@ async fn revoked_after_a_retry<R: TokenRegistry + Clone>(registry: impl Fn() -> 
             _ => Act::Pass,
         });
         let clock = ManualClock::new(START);
-        let scene = Scene::of(tokens_in(store.clone()).clock(clock.clone()).build()).await;
-        let failed = scene.tokens.revoke(scene.id()).await.unwrap_err();
+        let scene = uncached(store.clone()).clock(clock.clone()).build().await;
+        let failed = scene
+            .tokens
+            .revoke(scene.issued.record().id)
+            .await
+            .unwrap_err();
         assert_eq!(failed.kind(), LifecycleErrorKind::Store);
 
         clock.set(START.checked_add(HOUR).unwrap());
-        let revoked = scene.tokens.revoke(scene.id()).await.unwrap();
+        let revoked = scene.tokens.revoke(scene.issued.record().id).await.unwrap();
         assert!(revoked.revoked_at.is_some());
         assert_eq!(store.count("revoke"), 2, "the retry writes");
         let refused = Err(RejectionKind::RevokedToken);
-        assert_eq!(scene.verdict(scene.plaintext()).await, refused);
-        assert_eq!(scene.tokens.get(scene.id()).await.unwrap(), revoked);
+        assert_eq!(verdict(&scene.tokens, scene.token()).await, refused);
+        assert_eq!(
+            scene.tokens.get(scene.issued.record().id).await.unwrap(),
+            revoked
+        );
     }
 }
 
@@ -117,13 +131,17 @@ async fn everything(tokens: &ApiTokens) -> BTreeMap<TokenId, TokenRecord> {
     }
 }
 
-async fn others_unchanged(registry: impl TokenRegistry) {
-    let scene = Scene::of(tokens_in(registry).build()).await;
+async fn others_unchanged(registry: impl TokenRegistry + Clone) {
+    let scene = uncached(registry).build().await;
     let tokens = &scene.tokens;
     let other = tokens.create_app("other").await.unwrap();
     for nth in 0..20 {
         // Alike in every column that a statement could select by in error.
-        let app = if nth % 2 == 0 { scene.app.id } else { other.id };
+        let app = if nth % 2 == 0 {
+            scene.app().id
+        } else {
+            other.id
+        };
         let _issued = tokens.issue(&app, NewToken::named("ci")).await.unwrap();
     }
     let mut before = everything(tokens).await;
@@ -172,14 +190,14 @@ async fn others_unchanged(registry: impl TokenRegistry) {
     unchanged(&before, &[]).await;
 }
 
-async fn apps_apart(registry: impl TokenRegistry) {
-    let scene = Scene::of(tokens_in(registry).build()).await;
+async fn apps_apart(registry: impl TokenRegistry + Clone) {
+    let scene = uncached(registry).build().await;
     let thief = scene.tokens.create_app("thief").await.unwrap();
     let thief = scene.tokens.app(thief.id, &Grantable::everything());
     let own = thief.issue(NewToken::named("own")).await.unwrap();
     let before = everything(&scene.tokens).await;
 
-    let known = scene.id();
+    let known = scene.issued.record().id;
     for error in [
         thief.get(known).await.unwrap_err(),
         thief.rotate(known, HOUR).await.unwrap_err(),
@@ -194,14 +212,14 @@ async fn apps_apart(registry: impl TokenRegistry) {
     let first_of_all = TokenId::from_bytes([0xff; 16]);
     for query in [
         TokenQuery::default(),
-        TokenQuery::default().app(scene.app.id),
+        TokenQuery::default().app(scene.app().id),
         TokenQuery::default().after(first_of_all),
     ] {
         let listed = thief.list(query).await.unwrap().items;
         assert_eq!(listed, [own.record().clone()]);
     }
     assert_eq!(everything(&scene.tokens).await, before);
-    assert_eq!(scene.verdict(scene.plaintext()).await, Ok(()));
+    assert_eq!(verdict(&scene.tokens, scene.token()).await, Ok(()));
 
     // Nor is it reached through one's own token: the successor stays with its app.
     let successor = thief.rotate(own.record().id, HOUR).await.unwrap();
@@ -211,27 +229,35 @@ async fn apps_apart(registry: impl TokenRegistry) {
 
 #[tokio::test]
 async fn revoked_and_disabled_hold_for_the_very_next_request() {
-    let scene = Scene::of(tokens_in(MemoryStore::new()).build()).await;
-    assert_eq!(scene.verdict(scene.plaintext()).await, Ok(()));
-    scene.tokens.disable_app(&scene.app.id).await.unwrap();
+    let scene = uncached(MemoryStore::new()).build().await;
+    assert_eq!(verdict(&scene.tokens, scene.token()).await, Ok(()));
+    scene.tokens.disable_app(&scene.app().id).await.unwrap();
     let disabled = Err(RejectionKind::DisabledApp);
-    assert_eq!(scene.verdict(scene.plaintext()).await, disabled);
+    assert_eq!(verdict(&scene.tokens, scene.token()).await, disabled);
     let refused = scene
         .tokens
-        .issue(&scene.app.id, NewToken::named("more"))
+        .issue(&scene.app().id, NewToken::named("more"))
         .await;
     let refused = refused.unwrap_err();
     assert_eq!(refused.kind(), LifecycleErrorKind::AppDisabled);
-    let refused = scene.tokens.rotate(scene.id(), HOUR).await.unwrap_err();
+    let refused = scene
+        .tokens
+        .rotate(scene.issued.record().id, HOUR)
+        .await
+        .unwrap_err();
     assert_eq!(refused.kind(), LifecycleErrorKind::AppDisabled);
-    scene.tokens.enable_app(&scene.app.id).await.unwrap();
-    assert_eq!(scene.verdict(scene.plaintext()).await, Ok(()));
-    scene.tokens.revoke(scene.id()).await.unwrap();
-    scene.tokens.enable_app(&scene.app.id).await.unwrap();
+    scene.tokens.enable_app(&scene.app().id).await.unwrap();
+    assert_eq!(verdict(&scene.tokens, scene.token()).await, Ok(()));
+    scene.tokens.revoke(scene.issued.record().id).await.unwrap();
+    scene.tokens.enable_app(&scene.app().id).await.unwrap();
     let revoked = Err(RejectionKind::RevokedToken);
-    assert_eq!(scene.verdict(scene.plaintext()).await, revoked);
-    let refused = scene.tokens.rotate(scene.id(), HOUR).await.unwrap_err();
+    assert_eq!(verdict(&scene.tokens, scene.token()).await, revoked);
+    let refused = scene
+        .tokens
+        .rotate(scene.issued.record().id, HOUR)
+        .await
+        .unwrap_err();
     assert_eq!(refused.kind(), LifecycleErrorKind::Revoked);
-    let unknown = scene.verdict(&unknown()).await;
+    let unknown = verdict(&scene.tokens, &unknown()).await;
     assert_eq!(unknown, Err(RejectionKind::UnknownToken));
 }

@@ -12,7 +12,7 @@ use tower_api_tokens::{
 };
 
 use crate::support::{
-    Act, Always, START, Scene, Strict, Tap, basic, bearer, outcome, tokens_in, unknown,
+    Act, Always, START, Strict, Tap, basic, bearer, outcome, uncached, unknown, verdict,
 };
 
 const STORE_ERRORS: [StoreErrorKind; 9] = [
@@ -60,14 +60,17 @@ async fn a_caller_may_go_away_at_any_await_and_leaves_nothing_behind() {
         "find" => Act::Yield(YIELDS),
         _ => Act::Pass,
     });
-    let scene = Scene::of(tokens_in(store.clone()).max_lookups(1).build()).await;
+    let scene = uncached(store.clone())
+        .configure(|tokens| tokens.max_lookups(1))
+        .build()
+        .await;
     let inner = Strict::hesitant();
     let seen = inner.seen();
     let service = ApiTokenLayer::new(&scene.tokens).layer(inner);
     let held = Arc::new(());
     let mut went_away_at = [0_usize; YIELDS + 3];
     for round in 0..10_000 {
-        let mut request = scene.request().map(|_| Arc::clone(&held));
+        let mut request = bearer(scene.token()).map(|_| Arc::clone(&held));
         request.extensions_mut().insert(Arc::clone(&held));
         let mut call = Box::pin(service.clone().oneshot(request));
         let polls = round % went_away_at.len();
@@ -92,7 +95,7 @@ async fn a_caller_may_go_away_at_any_await_and_leaves_nothing_behind() {
     );
 
     // The one place for a lookup is free.
-    let response = service.oneshot(scene.request()).await.unwrap();
+    let response = service.oneshot(bearer(scene.token())).await.unwrap();
     assert_eq!(response.status(), 200);
 }
 
@@ -102,14 +105,17 @@ async fn a_lookup_beyond_the_limit_is_refused_and_does_not_wait() {
         ("find", 0) => Act::Hang,
         _ => Act::Pass,
     });
-    let scene = Scene::of(tokens_in(store).max_lookups(1).build()).await;
+    let scene = uncached(store)
+        .configure(|tokens| tokens.max_lookups(1))
+        .build()
+        .await;
     let service = ApiTokenLayer::new(&scene.tokens).layer(Strict::default());
-    let mut first = Box::pin(service.clone().oneshot(scene.request()));
+    let mut first = Box::pin(service.clone().oneshot(bearer(scene.token())));
     assert!(first.as_mut().now_or_never().is_none());
     let overload = (503, Some(RejectionKind::Overload));
-    assert_eq!(outcome(&service, scene.request()).await, overload);
+    assert_eq!(outcome(&service, bearer(scene.token())).await, overload);
     drop(first);
-    assert_eq!(outcome(&service, scene.request()).await, (200, None));
+    assert_eq!(outcome(&service, bearer(scene.token())).await, (200, None));
 }
 
 #[tokio::test(start_paused = true)]
@@ -118,20 +124,22 @@ async fn a_hanging_store_is_a_503_in_time_and_frees_its_place() {
         ("find", 0..3) => Act::Hang,
         _ => Act::Pass,
     });
-    let tokens = tokens_in(store).max_lookups(1);
-    let tokens = tokens.lookup_timeout(Duration::from_millis(250)).build();
-    let scene = Scene::of(tokens).await;
+    let scene = uncached(store).configure(|tokens| {
+        let tokens = tokens.max_lookups(1);
+        tokens.lookup_timeout(Duration::from_millis(250))
+    });
+    let scene = scene.build().await;
     let inner = Strict::default();
     let seen = inner.seen();
     let service = ApiTokenLayer::new(&scene.tokens).layer(inner);
     for _ in 0..3 {
         let begun = tokio::time::Instant::now();
         let late = (503, Some(RejectionKind::StoreTimeout));
-        assert_eq!(outcome(&service, scene.request()).await, late);
+        assert_eq!(outcome(&service, bearer(scene.token())).await, late);
         assert_eq!(begun.elapsed().as_millis() / 10, 25);
     }
     assert_eq!(seen.calls(), 0);
-    assert_eq!(outcome(&service, scene.request()).await, (200, None));
+    assert_eq!(outcome(&service, bearer(scene.token())).await, (200, None));
 }
 
 #[tokio::test]
@@ -142,7 +150,10 @@ async fn a_store_that_panics_every_third_call_is_a_503_then_and_no_more() {
             ("find", 2) => Act::Panic,
             _ => Act::Pass,
         });
-        let scene = Scene::of(tokens_in(store).max_lookups(1).build()).await;
+        let scene = uncached(store)
+            .configure(|tokens| tokens.max_lookups(1))
+            .build()
+            .await;
         let inner = Strict::default();
         let seen = inner.seen();
         let service = ApiTokenLayer::new(&scene.tokens).layer(inner);
@@ -151,7 +162,7 @@ async fn a_store_that_panics_every_third_call_is_a_503_then_and_no_more() {
                 2 => (503, Some(RejectionKind::StoreFailure)),
                 _ => (200, None),
             };
-            assert_eq!(outcome(&service, scene.request()).await, expected);
+            assert_eq!(outcome(&service, bearer(scene.token())).await, expected);
         }
         assert_eq!(seen.calls(), 8);
     }
@@ -176,14 +187,14 @@ async fn no_error_of_a_store_admits_or_blames_the_token() {
 
 #[tokio::test]
 async fn only_a_live_record_of_the_very_token_admits() {
-    let scene = Scene::of(tokens_in(MemoryStore::new()).build()).await;
+    let scene = uncached(MemoryStore::new()).build().await;
     let live = scene.issued.record().clone();
     let changed = |change: &dyn Fn(&mut TokenRecord)| {
         let mut record = live.clone();
         change(&mut record);
         Some(record)
     };
-    let foreign = scene.tokens.issue(&scene.app.id, named("other")).await;
+    let foreign = scene.tokens.issue(&scene.app().id, named("other")).await;
     let foreign = foreign.unwrap().record().clone();
     let almost = |byte: usize| {
         changed(&|record| {
@@ -223,29 +234,29 @@ async fn only_a_live_record_of_the_very_token_admits() {
         let authenticator = Authenticator::builder(store)
             .clock(ManualClock::new(START))
             .build();
-        for (outcome, calls) in outcomes(&authenticator, scene.plaintext()).await {
+        for (outcome, calls) in outcomes(&authenticator, scene.token()).await {
             assert_eq!((outcome, calls), ((401, Some(kind)), 0));
         }
     }
     let admits = Authenticator::builder(Always(move || Ok(Some(live.clone()))));
-    for (outcome, calls) in outcomes(&admits.build(), scene.plaintext()).await {
+    for (outcome, calls) in outcomes(&admits.build(), scene.token()).await {
         assert_eq!((outcome, calls), ((200, None), 1));
     }
 }
 
 #[tokio::test]
 async fn one_authenticator_does_not_answer_for_another() {
-    let ours = Scene::of(tokens_in(MemoryStore::new()).build()).await;
-    let theirs = Scene::of(tokens_in(MemoryStore::new()).build()).await;
-    assert_eq!(ours.verdict(ours.plaintext()).await, Ok(()));
+    let ours = uncached(MemoryStore::new()).build().await;
+    let theirs = uncached(MemoryStore::new()).build().await;
+    assert_eq!(verdict(&ours.tokens, ours.token()).await, Ok(()));
     let unknown = Err(RejectionKind::UnknownToken);
-    assert_eq!(theirs.verdict(ours.plaintext()).await, unknown);
+    assert_eq!(verdict(&theirs.tokens, ours.token()).await, unknown);
 }
 
 #[tokio::test]
 async fn a_poisoned_store_in_memory_goes_on() {
     let store = MemoryStore::new();
-    let scene = Scene::of(tokens_in(store.clone()).build()).await;
+    let scene = uncached(store.clone()).build().await;
     let clone = store.clone();
     // A thread that dies while it uses the store.
     let died = std::thread::spawn(move || {
@@ -253,7 +264,7 @@ async fn a_poisoned_store_in_memory_goes_on() {
         panic!("dies");
     });
     assert!(died.join().is_err());
-    assert_eq!(scene.verdict(scene.plaintext()).await, Ok(()));
+    assert_eq!(verdict(&scene.tokens, scene.token()).await, Ok(()));
 }
 
 fn named(name: &str) -> tower_api_tokens::NewToken {

@@ -13,7 +13,7 @@ use tower_api_tokens::{
     SystemEntropy, TokenFormat, TokenQuery,
 };
 
-use crate::support::{Act, Scene, Tap, tokens_in};
+use crate::support::{Act, Tap, uncached, verdict};
 
 /// Fills as often as it may, then fails with the buffer half written.
 #[derive(Clone, Debug)]
@@ -45,10 +45,11 @@ impl Entropy for Running {
 async fn a_generator_that_fails_at_any_point_issues_and_stores_nothing() {
     let store = Tap::new(MemoryStore::new(), |_, _| Act::Pass);
     let entropy = Running(Arc::new(AtomicUsize::new(usize::MAX)));
-    let tokens = tokens_in(store.clone()).entropy(entropy.clone()).build();
-    let scene = Scene::of(tokens).await;
+    let running = entropy.clone();
+    let scene = uncached(store.clone()).configure(|tokens| tokens.entropy(running));
+    let scene = scene.build().await;
     let tokens = &scene.tokens;
-    let app = &scene.app.id;
+    let app = &scene.app().id;
     let changes = || {
         let changing = ["insert_app", "insert", "rotate", "revoke"];
         changing.map(|name| store.count(name)).iter().sum::<usize>()
@@ -67,7 +68,11 @@ async fn a_generator_that_fails_at_any_point_issues_and_stores_nothing() {
             entropy.dry_after(failures);
             let issued = match call {
                 "issue" => tokens.issue(app, NewToken::named("t")).await,
-                _ => tokens.rotate(scene.id(), Duration::ZERO).await,
+                _ => {
+                    tokens
+                        .rotate(scene.issued.record().id, Duration::ZERO)
+                        .await
+                }
             };
             match issued {
                 Ok(_) => break,
@@ -78,7 +83,7 @@ async fn a_generator_that_fails_at_any_point_issues_and_stores_nothing() {
             assert_eq!(changes(), before + issued);
             let listed = tokens.list(&TokenQuery::default()).await.unwrap();
             assert_eq!(listed.items.len(), 1 + issued);
-            assert_eq!(scene.verdict(scene.plaintext()).await, Ok(()));
+            assert_eq!(verdict(&scene.tokens, scene.token()).await, Ok(()));
         }
         assert!(failures >= 2, "{call} draws a text and an identifier");
     }
@@ -94,12 +99,12 @@ fn a_token_cannot_be_made_without_a_generator() {
 
 #[tokio::test]
 async fn no_two_tokens_are_alike() {
-    let scene = Scene::of(tokens_in(MemoryStore::new()).build()).await;
+    let scene = uncached(MemoryStore::new()).build().await;
     let mut texts = std::collections::HashSet::new();
     for _ in 0..1_000 {
         let issued = scene
             .tokens
-            .issue(&scene.app.id, NewToken::named("t"))
+            .issue(&scene.app().id, NewToken::named("t"))
             .await;
         assert!(texts.insert(issued.unwrap().token().expose().to_owned()));
     }

@@ -8,26 +8,27 @@ use http::{Request, Response};
 use tokio::sync::Semaphore;
 use tower::{Layer, Service, ServiceBuilder, ServiceExt, buffer::Buffer, limit::ConcurrencyLimit};
 use tower_api_tokens::{
-    ApiTokenLayer, AppPrincipal, MemoryStore, RejectionKind, RequireScopeLayer,
+    ApiTokenLayer, AppPrincipal, IssuedToken, MemoryStore, RejectionKind, RequireScopeLayer,
 };
 
 use crate::support::{
-    Act, Scene, Strict, Tap, anonymous, attributed, bearer, preflight, tokens_in, unknown,
+    Act, InMemory, Strict, Tap, Tapped, anonymous, attributed, bearer, preflight, uncached, unknown,
 };
+use tower_api_tokens::testing::Scene;
 
 /// A scene whose lookups wait for the gate.
-async fn gated() -> (Scene, Arc<Semaphore>) {
+async fn gated() -> (Tapped, Arc<Semaphore>) {
     let gate = Arc::new(Semaphore::new(0));
     let opens = Arc::clone(&gate);
     let store = Tap::new(MemoryStore::new(), move |name, _| match name {
         "find" => Act::Wait(Arc::clone(&opens)),
         _ => Act::Pass,
     });
-    (Scene::of(tokens_in(store).build()).await, gate)
+    (uncached(store).build().await, gate)
 }
 
-async fn scene() -> Scene {
-    Scene::of(tokens_in(MemoryStore::new()).build()).await
+async fn scene() -> InMemory {
+    uncached(MemoryStore::new()).build().await
 }
 
 fn is_ready<S>(service: &mut S) -> bool
@@ -39,16 +40,16 @@ where
 }
 
 /// The requests of every path through the layer, and the status that each is answered with.
-fn every_path(scene: &Scene) -> Vec<(Request<String>, u16)> {
+fn every_path<S>(scene: &Scene<IssuedToken, S>) -> Vec<(Request<String>, u16)> {
     vec![
-        (scene.request(), 200),
+        (bearer(scene.token()), 200),
         (anonymous(), 200),
         (preflight(), 200),
         (bearer("a b"), 400),
         (bearer("acme_typo"), 401),
         (bearer(&unknown()), 401),
-        (scene.request(), 200),
-        (scene.request(), 200),
+        (bearer(scene.token()), 200),
+        (bearer(scene.token()), 200),
     ]
 }
 
@@ -76,14 +77,14 @@ async fn a_required_scope_keeps_to_readiness_too() {
     for inner in [Strict::default(), Strict::hesitant()] {
         let seen = inner.seen();
         let layer = ApiTokenLayer::new(&scene.tokens).optional();
-        let may_read = layer.require_all("read".parse().unwrap());
+        let may_read = layer.require_all("invoices:read".parse().unwrap());
         let may_write = layer.require_any("write".parse().unwrap());
         let mut reads = layer.layer(may_read.layer(inner.clone()));
         let mut writes = layer.layer(may_write.layer(inner));
         for (request, readable, writable) in [
-            (scene.request(), 200, 403),
+            (bearer(scene.token()), 200, 403),
             (anonymous(), 401, 401),
-            (scene.request(), 200, 403),
+            (bearer(scene.token()), 200, 403),
         ] {
             for (service, status) in [(&mut reads, readable), (&mut writes, writable)] {
                 let ready = ServiceExt::<Request<String>>::ready(service).await.unwrap();
@@ -104,7 +105,7 @@ async fn a_buffer_inside_is_reserved_before_it_is_used() {
     let service = layer.layer(Buffer::new(inner, 1));
     // Were a place in the buffer held during the lookups, none would be left after the first.
     let callers: Vec<_> = (0..32)
-        .map(|_| tokio::spawn(service.clone().oneshot(scene.request())))
+        .map(|_| tokio::spawn(service.clone().oneshot(bearer(scene.token()))))
         .collect();
     for _ in 0..8 {
         let response = service.clone().oneshot(anonymous()).await.unwrap();
@@ -123,7 +124,7 @@ async fn nothing_reaches_the_inner_service_before_admission() {
     let (scene, gate) = gated().await;
     let (mock, mut handle) = tower_test::mock::pair::<Request<String>, Response<String>>();
     let mut service = ApiTokenLayer::new(&scene.tokens).layer(mock);
-    let mut call = Box::pin(service.ready().await.unwrap().call(scene.request()));
+    let mut call = Box::pin(service.ready().await.unwrap().call(bearer(scene.token())));
     for _ in 0..10 {
         assert!(call.as_mut().now_or_never().is_none());
         assert!(handle.next_request().now_or_never().is_none());
@@ -131,7 +132,7 @@ async fn nothing_reaches_the_inner_service_before_admission() {
     gate.add_permits(1);
     let caller = tokio::spawn(call);
     let (request, respond) = handle.next_request().await.unwrap();
-    assert_eq!(attributed(&request), scene.app.id.as_str());
+    assert_eq!(attributed(&request), scene.app().id.as_str());
     respond.send_response(Response::new("done".into()));
     assert_eq!(caller.await.unwrap().unwrap().status(), 200);
 }
@@ -141,14 +142,14 @@ async fn a_refused_request_never_reaches_the_inner_service() {
     let scene = scene().await;
     let (mock, mut handle) = tower_test::mock::pair::<Request<String>, Response<String>>();
     let mut service = ApiTokenLayer::new(&scene.tokens).layer(mock);
-    scene.tokens.revoke(scene.id()).await.unwrap();
+    scene.tokens.revoke(scene.issued.record().id).await.unwrap();
     for request in [
         anonymous(),
         preflight(),
         bearer("a b"),
         bearer("acme_typo"),
         bearer(&unknown()),
-        scene.request(),
+        bearer(scene.token()),
     ] {
         let ready = ServiceExt::<Request<String>>::ready(&mut service)
             .await
@@ -170,7 +171,7 @@ async fn a_slow_lookup_leaves_the_inner_slot_to_others() {
     assert!(is_ready(&mut first));
     assert!(!is_ready(&mut second), "the one slot is taken");
 
-    let mut call = Box::pin(first.call(scene.request()));
+    let mut call = Box::pin(first.call(bearer(scene.token())));
     assert!(is_ready(&mut second), "given back before the first poll");
     assert!(call.as_mut().now_or_never().is_none());
     assert!(is_ready(&mut second), "and not taken by the lookup");
@@ -240,7 +241,7 @@ async fn an_inner_slot_is_free_again_when_an_admitted_caller_goes_away() {
     );
     let service = ApiTokenLayer::new(&scene.tokens).layer(inner);
     for _ in 0..100 {
-        let mut call = Box::pin(service.clone().oneshot(scene.request()));
+        let mut call = Box::pin(service.clone().oneshot(bearer(scene.token())));
         assert!(call.as_mut().now_or_never().is_none());
         assert!(!is_ready(&mut service.clone()));
         drop(call);
@@ -253,14 +254,14 @@ async fn an_error_of_the_inner_service_passes_unchanged() {
     let scene = scene().await;
     let (mock, mut handle) = tower_test::mock::pair::<Request<String>, Response<String>>();
     let service = ApiTokenLayer::new(&scene.tokens).layer(mock);
-    let caller = tokio::spawn(service.clone().oneshot(scene.request()));
+    let caller = tokio::spawn(service.clone().oneshot(bearer(scene.token())));
     let (_, respond) = handle.next_request().await.unwrap();
     respond.send_error("out of order");
     let error = caller.await.unwrap().unwrap_err();
     assert_eq!(error.to_string(), "out of order");
 
     handle.send_error("not ready");
-    let error = service.oneshot(scene.request()).await.unwrap_err();
+    let error = service.oneshot(bearer(scene.token())).await.unwrap_err();
     assert_eq!(error.to_string(), "not ready");
 }
 

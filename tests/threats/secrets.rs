@@ -18,14 +18,14 @@ use http::{Request, Response, StatusCode};
 use tower::{Layer, Service, ServiceExt, service_fn};
 use tower_api_tokens::testing::ManualClock;
 use tower_api_tokens::{
-    ApiToken, ApiTokenLayer, AppId, AppQuery, Authenticator, EntropyError, ForeignToken, Grantable,
-    MaskedToken, MemoryStore, NewToken, Rejection, Replacement, Scope, StoreError, StoreErrorKind,
-    TokenDigest, TokenFormat, TokenId, TokenQuery, TokenTarget,
+    ApiToken, ApiTokenLayer, ApiTokensBuilder, AppId, AppQuery, Authenticator, EntropyError,
+    ForeignToken, Grantable, MaskedToken, MemoryStore, NewToken, Rejection, Replacement, Scope,
+    StoreError, StoreErrorKind, TokenDigest, TokenFormat, TokenId, TokenQuery, TokenTarget,
 };
 
 use crate::support::{
-    Act, Always, START, Scene, Strict, Tap, anonymous, authorized, basic, bearer, tokens_in,
-    unknown,
+    Act, Always, START, Strict, Tap, Tapped, anonymous, authorized, basic, bearer, tokens_in,
+    uncached, unknown,
 };
 
 /// Everything that was said, by whatever way.
@@ -211,13 +211,14 @@ async fn scenario(said: &Said) -> Vec<String> {
         ("revoke", 0) => Act::FailBefore(StoreErrorKind::ReadOnly),
         _ => Act::Pass,
     });
-    let builder = tokens_in(store)
-        .clock(clock.clone())
-        .with_accepted_format(TokenFormat::new("legacy").unwrap())
-        .max_lookups(1);
-    said.debug(&builder);
-    let scene = Scene::of(builder.build()).await;
-    let (tokens, app) = (&scene.tokens, scene.app.id);
+    let set = |tokens: ApiTokensBuilder| {
+        let legacy = TokenFormat::new("legacy").unwrap();
+        tokens.with_accepted_format(legacy).max_lookups(1)
+    };
+    said.debug(&set(tokens_in(store.clone()).clock(clock.clone())));
+    let scene = uncached(store).clock(clock.clone()).configure(set);
+    let scene = scene.build().await;
+    let (tokens, app) = (&scene.tokens, scene.app().id);
     let hour = Duration::from_secs(3600);
 
     let new = NewToken::named("t").scopes("read".parse().unwrap());
@@ -231,7 +232,7 @@ async fn scenario(said: &Said) -> Vec<String> {
         .unwrap();
     let other = tokens.create_app("other").await.unwrap();
     let orphan = tokens.issue(&other.id, new.clone()).await.unwrap();
-    let rotated = tokens.rotate(scene.id(), hour).await.unwrap();
+    let rotated = tokens.rotate(scene.issued.record().id, hour).await.unwrap();
     for issued in [&scene.issued, &expiring, &revoked, &orphan, &rotated] {
         said.debug(issued);
         said.debug(issued.token());
@@ -262,7 +263,7 @@ async fn scenario(said: &Said) -> Vec<String> {
     let inner = chatty(said);
     let service = Chatty(layer.layer(inner.clone()));
     for _ in 0..4 {
-        let status = ask(said, service.clone(), scene.request()).await;
+        let status = ask(said, service.clone(), bearer(scene.token())).await;
         assert_eq!(status, 503);
     }
 
@@ -311,7 +312,7 @@ async fn scenario(said: &Said) -> Vec<String> {
     let other_record = rotated.record().clone();
     let liar = Authenticator::new(Always(move || Ok(Some(other_record.clone()))));
     let liar = Chatty(ApiTokenLayer::new(liar).layer(inner.clone()));
-    assert_eq!(ask(said, liar, scene.request()).await, 401);
+    assert_eq!(ask(said, liar, bearer(scene.token())).await, 401);
     let guard = layer.require_all("admin".parse().unwrap());
     said.debug(&guard);
     said.debug(&guard.layer(Strict::default()));
@@ -320,7 +321,7 @@ async fn scenario(said: &Said) -> Vec<String> {
     assert_eq!(ask(said, guarded, may_read).await, 403);
     let full = tokens_in(MemoryStore::new()).max_lookups(0).build();
     let full = Chatty(ApiTokenLayer::new(&full).layer(inner));
-    assert_eq!(ask(said, full, scene.request()).await, 503);
+    assert_eq!(ask(said, full, bearer(scene.token())).await, 503);
 
     errors(said, &scene, &plaintexts).await;
     values(said, &scene, rotated.token());
@@ -328,16 +329,26 @@ async fn scenario(said: &Said) -> Vec<String> {
 }
 
 /// Every error that a token in the wrong place brings about.
-async fn errors(said: &Said, scene: &Scene, plaintexts: &[String]) {
+async fn errors(said: &Said, scene: &Tapped, plaintexts: &[String]) {
     let tokens = &scene.tokens;
     let zero = Duration::ZERO;
-    said.error(&tokens.rotate(scene.id(), zero).await.unwrap_err());
-    said.error(&tokens.rotate(scene.id(), Duration::MAX).await.unwrap_err());
+    said.error(
+        &tokens
+            .rotate(scene.issued.record().id, zero)
+            .await
+            .unwrap_err(),
+    );
+    said.error(
+        &tokens
+            .rotate(scene.issued.record().id, Duration::MAX)
+            .await
+            .unwrap_err(),
+    );
     let nothing = TokenId::from_bytes([0; 16]);
     said.error(&tokens.get(nothing).await.unwrap_err());
     said.error(
         &tokens
-            .create_app_with_id(scene.app.id, "a")
+            .create_app_with_id(scene.app().id, "a")
             .await
             .unwrap_err(),
     );
@@ -346,7 +357,7 @@ async fn errors(said: &Said, scene: &Scene, plaintexts: &[String]) {
         said.error(&tokens.create_app(&long).await.unwrap_err());
         let new = NewToken::named(format!("{text}\n"));
         let new = new.expires_at(jiff::Timestamp::MIN);
-        said.error(&tokens.issue(&scene.app.id, new).await.unwrap_err());
+        said.error(&tokens.issue(&scene.app().id, new).await.unwrap_err());
         said.error(&text.parse::<TokenDigest>().unwrap_err());
         said.error(&text.parse::<TokenId>().unwrap_err());
         said.error(&text.parse::<MaskedToken>().unwrap_err());
@@ -370,12 +381,12 @@ async fn errors(said: &Said, scene: &Scene, plaintexts: &[String]) {
 }
 
 /// Every public value that holds a token, a digest or a record.
-fn values(said: &Said, scene: &Scene, token: &ApiToken) {
+fn values(said: &Said, scene: &Tapped, token: &ApiToken) {
     let record = scene.issued.record();
     said.debug(&scene.tokens);
     said.debug(scene.tokens.authenticator());
     said.debug(&Authenticator::builder(MemoryStore::new()));
-    said.debug(&scene.tokens.app(scene.app.id, &Grantable::everything()));
+    said.debug(&scene.tokens.app(scene.app().id, &Grantable::everything()));
     said.debug(token);
     said.debug(&token.digest());
     said.debug(&Some([token.digest()]));
@@ -387,7 +398,7 @@ fn values(said: &Said, scene: &Scene, token: &ApiToken) {
         record.clone(),
         START,
     ));
-    said.debug(&TokenQuery::default().app(scene.app.id));
+    said.debug(&TokenQuery::default().app(scene.app().id));
     said.debug(&AppQuery::default());
 }
 

@@ -8,7 +8,7 @@ use tower_api_tokens::{
 };
 
 use crate::support::{
-    START, Scene, Strict, anonymous, answer, authorized, bearer, outcome, preflight, tokens_in,
+    InMemory, START, Strict, anonymous, answer, authorized, bearer, outcome, preflight, uncached,
     unknown,
 };
 
@@ -35,8 +35,8 @@ fn with_forged(mut request: Request<String>) -> Request<String> {
     request
 }
 
-async fn scene() -> Scene {
-    Scene::of(tokens_in(MemoryStore::new()).build()).await
+async fn scene() -> InMemory {
+    uncached(MemoryStore::new()).build().await
 }
 
 #[tokio::test]
@@ -49,9 +49,9 @@ async fn a_forged_principal_is_replaced_by_the_proven_one() {
         layer.allow_preflight(),
     ] {
         let service = layer.layer(Strict::default());
-        let (parts, body) = answer(&service, with_forged(scene.request())).await;
+        let (parts, body) = answer(&service, with_forged(bearer(scene.token()))).await;
         assert_eq!(parts.status, 200);
-        assert_eq!(body, scene.app.id.as_str());
+        assert_eq!(body, scene.app().id.as_str());
     }
 }
 
@@ -98,7 +98,7 @@ async fn a_forged_principal_is_gone_where_nobody_is_attributed() {
     );
     assert_eq!(outcome(&guarded, with_forged(anonymous())).await.0, 401);
     assert_eq!(outcome(&guarded, with_forged(preflight())).await.0, 401);
-    let request = with_forged(scene.request());
+    let request = with_forged(bearer(scene.token()));
     assert_eq!(outcome(&guarded, request).await.0, 403);
 }
 
@@ -114,7 +114,7 @@ async fn of_stacked_layers_the_inner_one_has_the_last_word() {
         .unwrap();
     let outer_key = || {
         let mut request = anonymous();
-        let key = outer.plaintext().parse().unwrap();
+        let key = outer.token().parse().unwrap();
         request.headers_mut().insert("x-outer-key", key);
         request
     };
@@ -125,10 +125,10 @@ async fn of_stacked_layers_the_inner_one_has_the_last_word() {
     assert_eq!(answer(&stacked, outer_key()).await.1, "nobody");
 
     let mut both = outer_key();
-    let key = inner.plaintext().parse().unwrap();
+    let key = inner.token().parse().unwrap();
     both.headers_mut().insert("x-api-key", key);
     let stacked = outside.layer(keys.layer(Strict::default()));
-    assert_eq!(answer(&stacked, both).await.1, inner.app.id.as_str());
+    assert_eq!(answer(&stacked, both).await.1, inner.app().id.as_str());
 }
 
 #[tokio::test]
@@ -143,9 +143,12 @@ async fn a_response_shows_the_principal_only_where_it_is_asked_to() {
         let principal = parts.extensions.get::<AppPrincipal>();
         principal.map(|principal| *principal.app_id())
     };
-    assert_eq!(shown(&layer, scene.request()).await, None);
+    assert_eq!(shown(&layer, bearer(scene.token())).await, None);
     let layer = layer.attribute_responses();
-    assert_eq!(shown(&layer, scene.request()).await, Some(scene.app.id));
+    assert_eq!(
+        shown(&layer, bearer(scene.token())).await,
+        Some(scene.app().id)
+    );
     assert_eq!(shown(&layer, with_forged(anonymous())).await, None);
     let refused = with_forged(bearer(&unknown()));
     assert_eq!(shown(&layer, refused).await, None);

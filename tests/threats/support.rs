@@ -26,9 +26,10 @@ use tower::{Service, ServiceExt};
 use tower_api_tokens::{
     Answer, ApiTokens, ApiTokensBuilder, AppId, AppPrincipal, AppQuery, AppRecord, Applied,
     AuditEvent, AuditEventId, AuditLog, AuditQuery, ChangeLog, Changes, IssuedToken, LivePage,
-    Mutation, NewToken, Op, Page, Rejection, RejectionKind, Revision, StoreError, StoreErrorKind,
-    TokenDigest, TokenFormat, TokenId, TokenQuery, TokenRecord, TokenRegistry, TokenStore,
-    TokenTarget, Usage, UsageLog,
+    MemoryStore, Mutation, Op, Page, Rejection, RejectionKind, Revision, StoreError,
+    StoreErrorKind, TokenDigest, TokenFormat, TokenId, TokenQuery, TokenRecord, TokenRegistry,
+    TokenStore, TokenTarget, Usage, UsageLog,
+    testing::{Scene, SceneBuilder},
 };
 
 pub(crate) const START: Timestamp = Timestamp::constant(1_700_000_000, 0);
@@ -346,49 +347,25 @@ pub(crate) fn attributed<B>(request: &Request<B>) -> String {
     principal.map_or_else(|| "nobody".into(), |p| p.app_id().to_string())
 }
 
-/// An app with one token.
-pub(crate) struct Scene {
-    pub(crate) tokens: ApiTokens,
-    pub(crate) app: AppRecord,
-    pub(crate) issued: IssuedToken,
-}
-
 /// Tokens of which nothing is remembered, so that every request asks the registry.
 pub(crate) fn tokens_in(registry: impl TokenRegistry) -> ApiTokensBuilder {
     let tokens = ApiTokens::builder(registry, TokenFormat::new("acme").unwrap());
     tokens.max_staleness(Duration::ZERO)
 }
 
-impl Scene {
-    pub(crate) async fn of(tokens: ApiTokens) -> Self {
-        let app = tokens.create_app("billing").await.unwrap();
-        let new = NewToken::named("ci").scopes("read".parse().unwrap());
-        let issued = tokens.issue(&app.id, new).await.unwrap();
-        Self {
-            tokens,
-            app,
-            issued,
-        }
-    }
-
-    pub(crate) fn plaintext(&self) -> &str {
-        self.issued.token().expose()
-    }
-
-    pub(crate) fn id(&self) -> TokenId {
-        self.issued.record().id
-    }
-
-    pub(crate) fn request(&self) -> Request<String> {
-        bearer(self.plaintext())
-    }
-
-    /// The verdict on a token: the kind of its rejection, or that it is admitted.
-    pub(crate) async fn verdict(&self, token: &str) -> Result<(), RejectionKind> {
-        verdict(&self.tokens, token).await
-    }
+/// A scene whose tokens have no cache, so that every request asks the store.
+pub(crate) fn uncached<S: TokenRegistry + Clone>(store: S) -> SceneBuilder<S> {
+    let scene = Scene::builder().store(store);
+    scene.configure(|tokens| tokens.max_staleness(Duration::ZERO))
 }
 
+/// A scene on a store in memory.
+pub(crate) type InMemory = Scene<IssuedToken, MemoryStore>;
+
+/// A scene on a store that is disturbed.
+pub(crate) type Tapped = Scene<IssuedToken, Tap<MemoryStore>>;
+
+/// The verdict on a token: the kind of its rejection, or that it is admitted.
 pub(crate) async fn verdict(tokens: &ApiTokens, token: &str) -> Result<(), RejectionKind> {
     let verdict = tokens.authenticator().authenticate(token.as_bytes()).await;
     verdict.map(drop).map_err(|rejection| rejection.kind())

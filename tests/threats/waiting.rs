@@ -17,13 +17,14 @@ use tower_api_tokens::{
     StoreErrorKind, TokenFormat, testing::ManualClock,
 };
 
-use crate::support::{Act, START, Scene, Tap, attributed};
+use crate::support::{Act, START, Tap, Tapped, attributed, bearer, verdict};
+use tower_api_tokens::testing::Scene;
 
 const BOUND: Duration = Duration::from_secs(5);
 
 /// A token that expires in an hour, in a store that can be made to fail.
 struct Wait {
-    scene: Scene,
+    scene: Tapped,
     clock: ManualClock,
     store: Tap<MemoryStore>,
     fails: Arc<AtomicBool>,
@@ -57,10 +58,11 @@ impl Wait {
             }
         });
         let format = || TokenFormat::new("acme").unwrap();
-        let builder = ApiTokens::builder(store.clone(), format()).clock(clock.clone());
-        let mut scene = Scene::of(set(builder.max_staleness(BOUND)).build()).await;
+        let scene = Scene::builder().store(store.clone()).clock(clock.clone());
+        let scene = scene.configure(move |tokens| set(tokens.max_staleness(BOUND)));
+        let mut scene = scene.build().await;
         let new = NewToken::named("short").expires_in(Duration::from_secs(3600));
-        scene.issued = scene.tokens.issue(&scene.app.id, new).await.unwrap();
+        scene.issued = scene.tokens.issue(&scene.app().id, new).await.unwrap();
         let elsewhere = ApiTokens::builder(store.clone(), format()).clock(clock.clone());
         Self {
             scene,
@@ -82,7 +84,7 @@ impl Wait {
             ServiceExt::<Request<String>>::ready(&mut service)
                 .await
                 .unwrap()
-                .call(self.scene.request()),
+                .call(bearer(self.scene.token())),
         );
         // The inner service is busy from now on.
         handle.allow(0);
@@ -97,7 +99,7 @@ impl Wait {
         }
         handle.allow(1);
         let caller = tokio::spawn(call);
-        let app = self.scene.app.id.to_string();
+        let app = self.scene.app().id.to_string();
         let answered = tokio::spawn(async move {
             if let Some((request, respond)) = handle.next_request().await {
                 assert_eq!(attributed(&request), app);
@@ -119,15 +121,15 @@ impl Wait {
 }
 
 const REVOKED: Event = event!(|wait| {
-    let id = wait.scene.id();
+    let id = wait.scene.issued.record().id;
     wait.scene.tokens.revoke(id).await.unwrap();
 });
 const DISABLED: Event = event!(|wait| {
-    let app = &wait.scene.app.id;
+    let app = &wait.scene.app().id;
     wait.scene.tokens.disable_app(app).await.unwrap();
 });
 const RENAMED: Event = event!(|wait| {
-    let id = wait.scene.id();
+    let id = wait.scene.issued.record().id;
     wait.scene.tokens.rename(id, "other").await.unwrap();
 });
 const EXPIRED: Event = event!(|wait| wait.clock.advance(Duration::from_secs(3600)));
@@ -138,12 +140,12 @@ const AGED_AND_DOWN: Event = event!(|wait| {
     wait.fails.store(true, SeqCst);
 });
 const REVOKED_ELSEWHERE: Event = event!(|wait| {
-    let id = wait.scene.id();
+    let id = wait.scene.issued.record().id;
     wait.elsewhere.revoke(id).await.unwrap();
     wait.clock.advance(BOUND);
 });
 const DISABLED_ELSEWHERE: Event = event!(|wait| {
-    let app = &wait.scene.app.id;
+    let app = &wait.scene.app().id;
     wait.elsewhere.disable_app(app).await.unwrap();
     wait.clock.advance(BOUND);
 });
@@ -203,12 +205,12 @@ async fn a_second_lookup_needs_no_permit() {
         wait.hangs.store(true, SeqCst);
         let tokens = wait.scene.tokens.clone();
         let unknown = crate::support::unknown();
-        tokio::spawn(async move { crate::support::verdict(&tokens, &unknown).await });
+        tokio::spawn(async move { verdict(&tokens, &unknown).await });
         while wait.store.count("find") < 2 {
             tokio::task::yield_now().await;
         }
         wait.hangs.store(false, SeqCst);
-        let overload = wait.scene.verdict(&crate::support::unknown()).await;
+        let overload = verdict(&wait.scene.tokens, &crate::support::unknown()).await;
         assert_eq!(overload, Err(RejectionKind::Overload));
     });
     // The first lookup, the one that hangs, and the second.
@@ -228,10 +230,10 @@ async fn an_answer_that_was_too_long_on_its_way_is_not_used() {
         }
         _ => Act::Pass,
     });
-    let builder = ApiTokens::builder(store.clone(), TokenFormat::new("acme").unwrap());
-    let tokens = builder.clock(clock).max_staleness(BOUND).build();
-    let scene = Scene::of(tokens).await;
+    let scene = Scene::builder().store(store.clone()).clock(clock);
+    let scene = scene.configure(|tokens| tokens.max_staleness(BOUND));
+    let scene = scene.build().await;
     gate.add_permits(1);
-    assert_eq!(scene.verdict(scene.plaintext()).await, Ok(()));
+    assert_eq!(verdict(&scene.tokens, scene.token()).await, Ok(()));
     assert_eq!(store.count("find"), 2, "the first answer was too old");
 }

@@ -3,8 +3,8 @@ use std::{fmt, sync::Arc};
 use axum::Router;
 
 use super::{
-    AuditSink, Guard, Operations, api, cross_site::TrustedOrigins, dashboard, gate::Gate,
-    origin::OriginError,
+    api, audit::AuditSink, cross_site::CrossSite, dashboard, gate::Gate, guard::Guard,
+    operations::Operations, origin::OriginError,
 };
 
 /// The management API and the dashboard, for you to mount.
@@ -73,7 +73,7 @@ impl AdminBuilder {
     ///
     /// Returns an error if the text is not an origin.
     pub fn with_trusted_origin(mut self, origin: &str) -> Result<Self, OriginError> {
-        self.admin.gate.origins.add(origin)?;
+        self.admin.gate.cross_site.trust(origin)?;
         Ok(self)
     }
 
@@ -107,7 +107,7 @@ impl Admin {
                 gate: Gate {
                     operations: operations.into(),
                     guard: Arc::new(guard),
-                    origins: TrustedOrigins::default(),
+                    cross_site: CrossSite::default(),
                 },
                 service_url: None,
             },
@@ -148,7 +148,7 @@ impl fmt::Debug for Admin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Admin")
             .field("operations", &self.gate.operations)
-            .field("origins", &self.gate.origins)
+            .field("cross_site", &self.gate.cross_site)
             .field("service_url", &self.service_url)
             .finish_non_exhaustive()
     }

@@ -1,114 +1,163 @@
 //! Requests that a page of another site makes a browser send.
 //!
-//! A browser adds a Basic credential or a cookie to whatever request a page makes it send, so a
-//! credential does not show that its owner wanted the request. Such a request is told by the header
-//! fields that pages cannot set:
+//! A browser adds a Basic credential or a cookie to every request that a page makes it send, so a
+//! credential does not prove that its owner wanted the request. tower-http's [`CsrfLayer`] decides by
+//! the header fields that a page cannot set:
 //!
 //! 1. `GET`, `HEAD` and `OPTIONS` change nothing and pass.
-//! 2. An `Origin` that is trusted passes.
-//! 3. Where there is a `Sec-Fetch-Site`, it has to be `same-origin`, or `none` for what a person
-//!    typed.
-//! 4. Where there is only an `Origin`, it has to be that of the host that is asked.
-//! 5. A request with neither comes from no browser and passes.
+//! 2. A request whose `Origin` is trusted passes.
+//! 3. Where there is a `Sec-Fetch-Site`, it must be `same-origin`, or `none` for an address that a
+//!    person typed.
+//! 4. Where there is only an `Origin`, it must name the host of the request.
+//! 5. A request with neither field comes from no browser and passes.
 //!
-//! Rule 4 compares with the host as it arrives here: a proxy that changes it has to be told to keep
-//! it, or the origin to be trusted.
+//! tower-http compares bytes, and only those of a field's first value. So two rules are added here:
+//!
+//! - Values that differ, and an empty one, are refused. Otherwise the order in which proxies add their
+//!   values would decide.
+//! - `Origin` may name the host in other letters. A browser writes a host in lower case and leaves out
+//!   the default port, but many proxies send `Host` as it is configured, or always with a port.
+//!
+//! Rule 4 compares with the host as it arrives here: a proxy that replaces the host must be configured
+//! to keep it, or the origin must be trusted.
 
+use std::future::poll_fn;
+
+use axum::{extract::Request, middleware::Next, response::Response};
 use http::{
-    HeaderName, HeaderValue, Method,
+    HeaderMap, HeaderName, HeaderValue, Method,
     header::{HOST, ORIGIN},
-    request::Parts,
 };
+use tower_http::csrf::{CsrfLayer, ProtectionError};
+use tower_layer::Layer;
+use tower_service::Service;
 
 use super::origin::{Origin, OriginError};
 
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
-/// The origins whose pages may send requests that change something, besides the own one.
+/// Refuses the requests that a page of another site may have sent.
 #[derive(Clone, Debug, Default)]
-pub(super) struct TrustedOrigins(Vec<Origin>);
+pub(super) struct CrossSite(CsrfLayer);
 
-impl TrustedOrigins {
-    pub(super) fn add(&mut self, origin: &str) -> Result<(), OriginError> {
-        self.0.push(Origin::parse(origin)?);
+impl CrossSite {
+    /// Trusts the pages of an origin, however it is written.
+    pub(super) fn trust(&mut self, origin: &str) -> Result<(), OriginError> {
+        let as_sent = Origin::parse(origin)?.to_string();
+        let trusting = self.0.clone().add_trusted_origin(as_sent);
+        self.0 = trusting.map_err(|_| OriginError)?;
         Ok(())
     }
 
-    fn contain(&self, sent: &HeaderValue) -> bool {
-        read(sent).is_some_and(|origin| self.0.contains(&origin))
-    }
-
-    /// Whether a request may have been sent by a page of another site.
-    pub(super) fn refuse(&self, request: &Parts) -> bool {
-        if matches!(request.method, Method::GET | Method::HEAD | Method::OPTIONS) {
-            return false;
+    /// Passes a request on, or answers it with `refuse`.
+    pub(super) async fn guard<R>(&self, request: Request, next: Next, refuse: R) -> Response
+    where
+        R: Fn() -> Response + Clone,
+    {
+        let changes = !matches!(
+            *request.method(),
+            Method::GET | Method::HEAD | Method::OPTIONS
+        );
+        if changes && is_ambiguous(request.headers()) {
+            return refuse();
         }
-        let all = |name: HeaderName, holds: &dyn Fn(&HeaderValue) -> bool| {
-            request.headers.get_all(name).iter().all(holds)
-        };
-        let has_origin = request.headers.contains_key(ORIGIN);
-        if has_origin && all(ORIGIN, &|origin| self.contain(origin)) {
-            return false;
+        if names_its_host(&request) {
+            return next.run(request).await;
         }
-        if request.headers.contains_key(SEC_FETCH_SITE) {
-            return !all(SEC_FETCH_SITE, &|site| {
-                site == "same-origin" || site == "none"
-            });
-        }
-        !all(ORIGIN, &|origin| is_of_host(origin, request))
+        let layer = self.0.clone();
+        let layer = layer.with_rejection_response(move |_: ProtectionError| refuse());
+        let mut guarded = layer.layer(next);
+        let Ok(()) = poll_fn(|context| guarded.poll_ready(context)).await;
+        let Ok(response) = guarded.call(request).await;
+        response
     }
 }
 
-/// Whether an origin is that of the host that is asked.
-fn is_of_host(origin: &HeaderValue, request: &Parts) -> bool {
-    let asked = match request.uri.authority() {
-        Some(authority) => Some(authority.as_str()),
-        None => request
-            .headers
-            .get(HOST)
-            .and_then(|host| host.to_str().ok()),
+/// Whether it depends on the value that is read where a request comes from.
+fn is_ambiguous(headers: &HeaderMap) -> bool {
+    let differ = |name: HeaderName| {
+        let mut values = headers.get_all(name).iter();
+        let first = values.next();
+        values.any(|value| Some(value) != first)
     };
-    read(origin).is_some_and(|origin| asked.is_some_and(|host| origin.is_of_host(host)))
+    let deciding = headers.get(SEC_FETCH_SITE).or(headers.get(ORIGIN));
+    differ(SEC_FETCH_SITE) || differ(ORIGIN) || deciding.is_some_and(HeaderValue::is_empty)
 }
 
-fn read(origin: &HeaderValue) -> Option<Origin> {
-    Origin::parse(origin.to_str().ok()?).ok()
+/// Whether nothing but `Origin` shows where a request comes from, and that is its own host.
+fn names_its_host(request: &Request) -> bool {
+    let text = |value: Option<&HeaderValue>| value?.to_str().ok().map(str::to_owned);
+    let headers = request.headers();
+    let host = match request.uri().authority() {
+        Some(authority) => Some(authority.to_string()),
+        None => text(headers.get(HOST)),
+    };
+    let origin = text(headers.get(ORIGIN)).and_then(|origin| Origin::parse(&origin).ok());
+    !headers.contains_key(SEC_FETCH_SITE)
+        && origin.is_some_and(|origin| host.is_some_and(|host| origin.is_of_host(&host)))
 }
 
 #[cfg(test)]
 mod tests {
-    use http::Request;
+    use axum::{
+        Router, body::Body, extract::State, middleware::from_fn_with_state, response::IntoResponse,
+    };
+    use http::{StatusCode, request::Builder};
+    use tower::ServiceExt;
 
     use super::*;
 
-    fn refused(method: &str, fields: &[(&str, &str)]) -> bool {
-        let mut origins = TrustedOrigins::default();
-        origins.add("https://trusted.example").unwrap();
-        let mut request = Request::builder()
-            .method(method)
-            .uri("/tokens")
-            .header(HOST, "admin.example:8443");
-        for (name, value) in fields {
-            request = request.header(*name, *value);
-        }
-        origins.refuse(&request.body(()).unwrap().into_parts().0)
+    const HOST_OF_ALL: &str = "admin.example:8443";
+
+    fn trusting(origin: &str) -> CrossSite {
+        let mut cross_site = CrossSite::default();
+        cross_site.trust(origin).unwrap();
+        cross_site
     }
 
-    #[test]
-    fn what_changes_nothing_passes() {
+    fn request(method: &str, host: &str, fields: &[(&str, &str)]) -> Request {
+        let request = Request::builder().method(method).uri("/tokens");
+        let with = |request: Builder, (name, value): &(&str, &str)| request.header(*name, *value);
+        let request = fields.iter().fold(request.header(HOST, host), with);
+        request.body(Body::empty()).unwrap()
+    }
+
+    async fn refuses(cross_site: &CrossSite, request: Request) -> bool {
+        let guard = async |State(cross_site): State<CrossSite>, request: Request, next: Next| {
+            let refuse = || StatusCode::FORBIDDEN.into_response();
+            cross_site.guard(request, next, refuse).await
+        };
+        let guard = from_fn_with_state(cross_site.clone(), guard);
+        let router = Router::new().fallback(async || "done").layer(guard);
+        match router.oneshot(request).await.unwrap().status() {
+            StatusCode::OK => false,
+            StatusCode::FORBIDDEN => true,
+            other => panic!("{other}"),
+        }
+    }
+
+    async fn refused(method: &str, fields: &[(&str, &str)]) -> bool {
+        let cross_site = trusting("https://trusted.example");
+        refuses(&cross_site, request(method, HOST_OF_ALL, fields)).await
+    }
+
+    #[tokio::test]
+    async fn what_changes_nothing_passes() {
+        let ambiguous = [("origin", ""), ("origin", "https://evil.example")];
         for method in ["GET", "HEAD", "OPTIONS"] {
-            assert!(!refused(method, &[("sec-fetch-site", "cross-site")]));
+            assert!(!refused(method, &[("sec-fetch-site", "cross-site")]).await);
+            assert!(!refused(method, &ambiguous).await, "{method}");
         }
         for method in ["POST", "PATCH", "DELETE", "PUT", "TRACE", "PURGE"] {
             assert!(
-                refused(method, &[("sec-fetch-site", "cross-site")]),
+                refused(method, &[("sec-fetch-site", "cross-site")]).await,
                 "{method}"
             );
         }
     }
 
-    #[test]
-    fn a_browser_tells_where_a_request_comes_from() {
+    #[tokio::test]
+    async fn a_browser_shows_where_a_request_comes_from() {
         for (site, expected) in [
             ("same-origin", false),
             ("none", false),
@@ -117,19 +166,20 @@ mod tests {
             ("", true),
         ] {
             assert_eq!(
-                refused("POST", &[("sec-fetch-site", site)]),
+                refused("POST", &[("sec-fetch-site", site)]).await,
                 expected,
                 "{site}"
             );
         }
         let own = ("origin", "https://admin.example:8443");
-        assert!(refused("POST", &[("sec-fetch-site", "cross-site"), own]));
-        let twice = [("sec-fetch-site", "none"), ("sec-fetch-site", "cross-site")];
-        assert!(refused("POST", &twice));
+        assert!(refused("POST", &[("sec-fetch-site", "cross-site"), own]).await);
+        // Its own word is enough where a proxy blanks the other field.
+        let blanked = [("sec-fetch-site", "same-origin"), ("origin", "")];
+        assert!(!refused("POST", &blanked).await);
     }
 
-    #[test]
-    fn an_origin_alone_has_to_be_the_own_one() {
+    #[tokio::test]
+    async fn an_origin_alone_has_to_be_the_own_one() {
         for (origin, expected) in [
             ("https://admin.example:8443", false),
             ("http://ADMIN.example:8443", false),
@@ -139,55 +189,110 @@ mod tests {
             ("null", true),
             ("", true),
         ] {
-            assert_eq!(refused("POST", &[("origin", origin)]), expected, "{origin}");
+            assert_eq!(
+                refused("POST", &[("origin", origin)]).await,
+                expected,
+                "{origin}"
+            );
         }
-        let twice = [
-            ("origin", "https://admin.example:8443"),
-            ("origin", "https://evil.example"),
-        ];
-        assert!(refused("POST", &twice));
     }
 
-    #[test]
-    fn a_request_of_no_browser_passes() {
-        assert!(!refused("POST", &[]));
+    #[tokio::test]
+    async fn values_that_differ_are_refused() {
+        let (own, evil) = ("https://admin.example:8443", "https://evil.example");
+        for (field, good, bad) in [
+            ("origin", own, evil),
+            ("origin", "https://trusted.example", evil),
+            ("sec-fetch-site", "none", "cross-site"),
+            ("sec-fetch-site", "same-origin", ""),
+        ] {
+            assert!(!refused("POST", &[(field, good)]).await, "{good}");
+            assert!(!refused("POST", &[(field, good), (field, good)]).await);
+            assert!(refused("POST", &[(field, good), (field, bad)]).await);
+            assert!(refused("POST", &[(field, bad), (field, good)]).await);
+        }
+        let site = ("sec-fetch-site", "cross-site");
+        let origins = [("origin", "https://trusted.example"), ("origin", evil)];
+        assert!(refused("POST", &[site, origins[0], origins[1]]).await);
     }
 
-    #[test]
-    fn a_trusted_origin_passes() {
+    #[tokio::test]
+    async fn a_proxy_may_write_the_host_in_its_own_way() {
+        for (host, origin, expected) in [
+            ("Admin.Example", "https://admin.example", false),
+            ("admin.example:443", "https://admin.example", false),
+            ("admin.example:80", "http://admin.example", false),
+            ("admin.example:80", "https://admin.example", true),
+            ("other.example:443", "https://admin.example", true),
+        ] {
+            let sent = request("POST", host, &[("origin", origin)]);
+            let refused = refuses(&CrossSite::default(), sent).await;
+            assert_eq!(refused, expected, "{host} {origin}");
+        }
+    }
+
+    #[tokio::test]
+    async fn the_host_of_the_request_target_counts() {
+        for (origin, expected) in [
+            ("https://admin.example", false),
+            ("https://internal.example", true),
+        ] {
+            let mut sent = request("POST", "internal.example", &[("origin", origin)]);
+            *sent.uri_mut() = "https://Admin.example/tokens".parse().unwrap();
+            assert_eq!(refuses(&CrossSite::default(), sent).await, expected);
+        }
+    }
+
+    /// If this fails, tower-http has a rule of ours, and ours can go.
+    #[tokio::test]
+    async fn tower_http_alone_decides_otherwise() {
+        let alone = async |sent: Request| {
+            let router = Router::new().fallback(async || "done");
+            let answer = router.layer(CsrfLayer::new()).oneshot(sent).await;
+            answer.unwrap().status() == StatusCode::FORBIDDEN
+        };
+        let other_case = request("POST", "A.example", &[("origin", "https://a.example")]);
+        assert!(alone(other_case).await);
+        let twice = [("sec-fetch-site", "none"), ("sec-fetch-site", "cross-site")];
+        assert!(!alone(request("POST", HOST_OF_ALL, &twice)).await);
+        let empty = [("sec-fetch-site", "")];
+        assert!(!alone(request("POST", HOST_OF_ALL, &empty)).await);
+    }
+
+    #[tokio::test]
+    async fn a_request_of_no_browser_passes() {
+        assert!(!refused("POST", &[]).await);
+    }
+
+    #[tokio::test]
+    async fn a_trusted_origin_passes() {
         let trusted = ("origin", "https://trusted.example");
-        assert!(!refused(
-            "POST",
-            &[trusted, ("sec-fetch-site", "cross-site")]
-        ));
+        assert!(!refused("POST", &[trusted, ("sec-fetch-site", "cross-site")]).await);
         let evil = ("origin", "https://evil.example");
-        assert!(refused("POST", &[trusted, evil]));
+        assert!(refused("POST", &[trusted, evil]).await);
     }
 
-    #[test]
-    fn a_trusted_origin_is_matched_however_it_was_written() {
+    #[tokio::test]
+    async fn a_trusted_origin_is_matched_however_it_was_written() {
         for written in [
             "https://admin.example:443",
             "https://Admin.example",
             "https://admin.example",
         ] {
-            let mut origins = TrustedOrigins::default();
-            origins.add(written).unwrap();
-            for (sent, expected) in [
+            let cross_site = trusting(written);
+            for (origin, expected) in [
                 ("https://admin.example", false),
                 ("https://admin.example:8443", true),
                 ("http://admin.example", true),
                 ("null", true),
             ] {
-                let request = Request::post("/tokens")
-                    .header(HOST, "internal:8080")
-                    .header(ORIGIN, sent)
-                    .header("sec-fetch-site", "cross-site");
-                let parts = request.body(()).unwrap().into_parts().0;
-                assert_eq!(origins.refuse(&parts), expected, "{written} {sent}");
+                let fields = [("origin", origin), ("sec-fetch-site", "cross-site")];
+                let sent = request("POST", "internal:8080", &fields);
+                let refused = refuses(&cross_site, sent).await;
+                assert_eq!(refused, expected, "{written} {origin}");
             }
         }
-        let mut origins = TrustedOrigins::default();
-        assert_eq!(origins.add("https://admin.example/"), Err(OriginError));
+        let mut cross_site = CrossSite::default();
+        assert_eq!(cross_site.trust("https://admin.example/"), Err(OriginError));
     }
 }

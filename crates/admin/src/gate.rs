@@ -7,7 +7,7 @@ use axum::{
     Router,
     body::Body,
     extract::{Request, State},
-    middleware::{Next, from_fn_with_state},
+    middleware::{Next, from_fn_with_state, map_response},
     response::Response,
 };
 use http::{
@@ -17,16 +17,16 @@ use http::{
 };
 
 use super::{
-    Operations, Operator,
-    cross_site::TrustedOrigins,
+    cross_site::CrossSite,
     guard::{Denied, Guard, GuardScheme},
+    operations::Operations,
 };
 
 #[derive(Clone)]
 pub(super) struct Gate {
     pub(super) operations: Operations,
     pub(super) guard: Arc<dyn Guard>,
-    pub(super) origins: TrustedOrigins,
+    pub(super) cross_site: CrossSite,
 }
 
 /// Why a request does not pass.
@@ -45,45 +45,53 @@ impl Gate {
         self.guard.schemes().contains(&GuardScheme::Basic)
     }
 
-    /// The router, behind this gate: its handlers find an [`Operator`] in the extensions of each
-    /// request, and no answer of it is kept by a cache.
+    /// The router, behind this gate: its handlers find an operator in the extensions of each request,
+    /// and no answer of it is kept by a cache.
     pub(super) fn around(self, router: Router, render: Render) -> Router {
-        router.layer(from_fn_with_state((Arc::new(self), render), pass))
-    }
-
-    async fn admit(&self, request: &mut Parts) -> Result<Operator, Refusal> {
-        if self.origins.refuse(request) {
-            return Err(Refusal::CrossSite);
-        }
-        let actor = self.guard.authenticate(request).await;
-        Ok(self.operations.by(actor.map_err(Refusal::Denied)?))
+        let gate = (Arc::new(self), render);
+        // The last layer is the first that a request meets.
+        router
+            .layer(from_fn_with_state(gate.clone(), admit))
+            .layer(from_fn_with_state(gate, keep_to_this_site))
+            .layer(map_response(keep_private))
     }
 }
 
-async fn pass(
+async fn keep_to_this_site(
+    State((gate, render)): State<(Arc<Gate>, Render)>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let (parts, body) = request.into_parts();
+    let head = Arc::new(parts.clone());
+    let request = Request::from_parts(parts, body);
+    let refuse = || render(&gate, &head, Refusal::CrossSite);
+    gate.cross_site.guard(request, next, refuse).await
+}
+
+async fn admit(
     State((gate, render)): State<(Arc<Gate>, Render)>,
     request: Request,
     next: Next,
 ) -> Response {
     let (mut parts, body) = request.into_parts();
-    let mut response = match gate.admit(&mut parts).await {
-        Ok(operator) => {
-            parts.extensions.insert(operator);
+    match gate.guard.authenticate(&mut parts).await {
+        Ok(actor) => {
+            parts.extensions.insert(gate.operations.by(actor));
             next.run(Request::from_parts(parts, body)).await
         }
-        Err(Refusal::Denied(Denied {
+        Err(Denied {
             response: Some(response),
             ..
-        })) => response.map(Body::from),
-        Err(refusal) => render(&gate, &parts, refusal),
-    };
-    keep_private(&mut response);
-    response
+        }) => response.map(Body::from),
+        Err(denied) => render(&gate, &parts, Refusal::Denied(denied)),
+    }
 }
 
 /// Lets no cache keep an answer, and no browser guess what it is.
-pub(super) fn keep_private(response: &mut Response) {
+pub(super) async fn keep_private(mut response: Response) -> Response {
     let headers = response.headers_mut();
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    response
 }

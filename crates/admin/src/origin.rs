@@ -1,6 +1,9 @@
 //! Origins (RFC 6454) as browsers write them in `Origin`.
 
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::{
+    fmt,
+    net::{Ipv4Addr, Ipv6Addr},
+};
 
 use thiserror::Error;
 
@@ -48,6 +51,21 @@ impl Origin {
     }
 }
 
+/// The text that browsers send.
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let scheme = match self.scheme {
+            Scheme::Http => "http",
+            Scheme::Https => "https",
+        };
+        write!(f, "{scheme}://{}", self.host)?;
+        if self.port != self.scheme.default_port() {
+            write!(f, ":{}", self.port)?;
+        }
+        Ok(())
+    }
+}
+
 impl Scheme {
     fn default_port(self) -> u16 {
         match self {
@@ -79,7 +97,14 @@ fn parse_port(text: &str) -> Option<u16> {
 fn parse_host(text: &str) -> Option<String> {
     if let Some(address) = text.strip_prefix('[') {
         let address: Ipv6Addr = address.strip_suffix(']')?.parse().ok()?;
-        return Some(format!("[{address}]"));
+        return Some(match address.to_ipv4_mapped() {
+            // Browsers write these in hexadecimal digits, like all others.
+            Some(_) => {
+                let [.., high, low] = address.segments();
+                format!("[::ffff:{high:x}:{low:x}]")
+            }
+            None => format!("[{address}]"),
+        });
     }
     let host = text.to_ascii_lowercase();
     let labels: Vec<&str> = host.strip_suffix('.').unwrap_or(&host).split('.').collect();
@@ -114,6 +139,7 @@ mod tests {
             ("http://localhost:3000", "http://localhost:3000"),
             ("http://192.0.2.1:80", "http://192.0.2.1"),
             ("https://[2001:DB8:0::1]:443", "https://[2001:db8::1]"),
+            ("https://[::ffff:192.0.2.1]", "https://[::ffff:c000:201]"),
             (
                 "https://xn--bcher-kva.example",
                 "https://xn--bcher-kva.example",
@@ -121,6 +147,7 @@ mod tests {
             ("https://a_b.example", "https://a_b.example"),
         ] {
             assert_eq!(origin(written), origin(sent), "{written}");
+            assert_eq!(origin(written).to_string(), sent);
         }
     }
 

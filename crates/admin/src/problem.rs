@@ -14,7 +14,11 @@ use serde::Serialize;
 use tower_api_tokens::{LifecycleErrorKind, TokenId};
 use utoipa::ToSchema;
 
-use super::{OperationError, OperationErrorKind, gate::Refusal, guard::Denied};
+use super::{
+    gate::Refusal,
+    guard::Denied,
+    operations::{OperationError, OperationErrorKind},
+};
 
 /// What is wrong with a request, and what to change.
 #[derive(Debug)]

@@ -145,8 +145,7 @@ impl<'r> TokenView<'r> {
     }
 }
 
-/// A token that was issued just now, with its text: for the one answer that shows it. `Debug` is
-/// redacted.
+/// A token that was issued just now, with its text.
 #[derive(Clone, Serialize, ToSchema)]
 #[schema(as = IssuedToken)]
 pub struct IssuedView<'r> {
@@ -157,7 +156,8 @@ pub struct IssuedView<'r> {
 }
 
 impl<'r> IssuedView<'r> {
-    /// Creates the view of a token that was issued just now, with its status at `now`.
+    /// Creates the view of a token that was issued just now, with its status at `now`: for the one answer
+    /// that shows its text. `Debug` does not show it.
     #[must_use]
     pub fn at(now: Timestamp, issued: &'r IssuedToken) -> Self {
         Self {

@@ -11,9 +11,10 @@ use tower_api_tokens::{StoreError, StoreErrorKind};
 use tower_api_tokens_sqlx::{Driver, SqliteStore};
 
 use crate::{
-    cli::Options,
     failure::Failure,
-    output::{note, print_json},
+    note::note,
+    options::Options,
+    output::print_json,
     prompt::confirm,
     store::{Access, open},
 };

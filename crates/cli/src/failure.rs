@@ -5,7 +5,7 @@ use std::{error::Error, io, process::ExitCode};
 use tower_api_tokens::{LifecycleError, LifecycleErrorKind, StoreError, StoreErrorKind};
 use tower_api_tokens_admin::{OperationError, OperationErrorKind};
 
-use crate::output;
+use crate::note::note;
 
 /// The exit codes of failures.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -142,9 +142,9 @@ impl Failure {
             last = message;
             cause = error.source();
         }
-        output::note(&text);
+        note(&text);
         if let Some(advice) = &self.advice {
-            output::note(advice);
+            note(advice);
         }
         self.status.into()
     }

@@ -1,4 +1,4 @@
-//! What a command prints: on standard output what was asked for, on standard error the rest.
+//! Records and lines as a command prints them.
 
 use std::io::{self, IsTerminal, Write};
 
@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use crate::{
     failure::Failure,
+    note::note,
     visible::{visible, visible_json},
 };
 
@@ -143,14 +144,6 @@ pub(crate) fn print(bytes: &[u8]) -> Result<(), Failure> {
     let mut out = io::stdout().lock();
     out.write_all(bytes)?;
     Ok(out.flush()?)
-}
-
-/// Lines on standard error for the person; a closed one is nobody's loss.
-pub(crate) fn note(text: &str) {
-    let mut err = io::stderr().lock();
-    for line in text.lines() {
-        let _ = writeln!(err, "{}", visible(line));
-    }
 }
 
 fn fields_table(fields: &[(&str, String)]) -> Table {

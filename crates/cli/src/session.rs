@@ -11,9 +11,9 @@ use tower_api_tokens_admin::{Actor, Operations, Operator};
 use tower_api_tokens_sqlx::AnyStore;
 
 use crate::{
-    cli::Options,
     failure::Failure,
-    output::note,
+    note::note,
+    options::{Options, given},
     store::{Access, Store},
 };
 
@@ -195,11 +195,6 @@ fn set_up(tokens: ApiTokensBuilder, purpose: Purpose, knows_prefix: bool) -> Api
         _ if knows_prefix => tokens,
         _ => tokens.any_format(),
     }
-}
-
-/// An option, or the variable in its place, that is not empty.
-pub(crate) fn given(option: Option<&str>) -> Option<&str> {
-    option.filter(|text| !text.is_empty())
 }
 
 /// Who is at work, for the audit: `cli:` and the name of the user.

@@ -9,7 +9,8 @@ use zeroize::Zeroizing;
 
 use crate::{
     failure::Failure,
-    output::{note, print_fields, print_json},
+    note::note,
+    output::{print_fields, print_json},
     scopes,
     session::Session,
     views::{Time, time_or},

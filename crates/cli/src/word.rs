@@ -1,14 +1,16 @@
 //! Words as they are typed: those of an enum of the library.
 
-use clap::builder::{PossibleValuesParser, TypedValueParser};
+use std::str::FromStr;
+
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use tower_api_tokens::WordError;
 
 /// Reads one of these words.
 pub(crate) fn one_of<T>(
-    words: impl IntoIterator<Item = &'static str>,
+    words: impl IntoIterator<Item = impl Into<PossibleValue>>,
 ) -> impl TypedValueParser<Value = T>
 where
-    T: std::str::FromStr<Err = WordError> + Clone + Send + Sync + 'static,
+    T: FromStr<Err = WordError> + Clone + Send + Sync + 'static,
 {
     PossibleValuesParser::new(words).try_map(|word| word.parse())
 }

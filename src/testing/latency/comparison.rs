@@ -3,6 +3,7 @@
 use std::{collections::HashSet, error::Error, fmt, time::Duration};
 
 use super::{error::LoadTestError, figures::Report, load::LoadTest, table::whole};
+use crate::words::words;
 
 /// How many requests find out what a store sustains: no more than take about so many seconds.
 const SATURATION: (f64, f64) = (1_000.0, 20_000.0);
@@ -50,7 +51,7 @@ pub struct ComparisonError {
     source: Option<LoadTestError>,
 }
 
-/// The kinds of [`ComparisonError`].
+/// The kinds of [`ComparisonError`]. The text of a kind is a word like `different_rates`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ComparisonErrorKind {
@@ -65,6 +66,14 @@ pub enum ComparisonErrorKind {
     /// A load test failed.
     LoadTest,
 }
+
+words!(ComparisonErrorKind, "kind of comparison error", {
+    Empty = "empty",
+    DuplicateName = "duplicate_name",
+    NoSchedule = "no_schedule",
+    DifferentRates = "different_rates",
+    LoadTest = "load_test",
+});
 
 impl Comparison {
     /// Compares reports that were measured before.

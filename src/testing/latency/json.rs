@@ -7,8 +7,9 @@ use serde_json::Value;
 
 use super::{
     figures::{Figures, Latencies, Load, Report},
-    kind::Skew,
+    kind::{Kind, Skew},
 };
+use crate::words::words;
 
 /// The version of the format.
 const VERSION: u64 = 1;
@@ -21,7 +22,7 @@ pub struct ReportError {
     source: Option<serde_json::Error>,
 }
 
-/// The kinds of [`ReportError`].
+/// The kinds of [`ReportError`]. The text of a kind is a word like `unknown_version`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ReportErrorKind {
@@ -31,6 +32,11 @@ pub enum ReportErrorKind {
     /// The report is of a version that this version of the library does not read.
     UnknownVersion,
 }
+
+words!(ReportErrorKind, "kind of report error", {
+    Malformed = "malformed",
+    UnknownVersion = "unknown_version",
+});
 
 impl Report {
     /// Returns the report as one line of JSON, with every latency that was measured:
@@ -220,13 +226,10 @@ impl TryFrom<File> for Report {
         let mut report = Self::new(load, file.rate, file.sustained);
         report.elapsed = elapsed;
         let mut requests = 0_u64;
-        for (figures, (kind, measured)) in report.figures.iter_mut().zip([
-            ("hit", hit),
-            ("miss", miss),
-            ("unknown", unknown),
-            ("garbage", garbage),
-            ("revoked", revoked),
-        ]) {
+        let kinds = Kind::ALL
+            .into_iter()
+            .zip([hit, miss, unknown, garbage, revoked]);
+        for (figures, (kind, measured)) in report.figures.iter_mut().zip(kinds) {
             let too_many =
                 || ReportError::contradictory("there are more requests than fit 64 bits");
             requests = requests.checked_add(measured.count).ok_or_else(too_many)?;
@@ -237,7 +240,7 @@ impl TryFrom<File> for Report {
 }
 
 impl Measured {
-    fn figures(self, kind: &str, elapsed: Duration) -> Result<Figures, ReportError> {
+    fn figures(self, kind: Kind, elapsed: Duration) -> Result<Figures, ReportError> {
         let mut latencies = Latencies::new();
         let mut left = self.count;
         let miscounted = || {
@@ -353,7 +356,6 @@ mod tests {
     use proptest::{collection::vec, option, prelude::*};
 
     use super::*;
-    use crate::testing::latency::Kind;
 
     fn rates() -> impl Strategy<Value = Option<f64>> {
         option::of(prop_oneof![

@@ -12,7 +12,7 @@ use super::{
     extract::{Body, Id, NoParams, Params},
     fields::{AppIdText, Cursor, Limit, Name, NamePart},
 };
-use crate::{Operator, problem::Problem, view::AppView};
+use crate::{operations::Operator, problem::Problem, view::AppView};
 
 #[derive(Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]

@@ -11,7 +11,7 @@ use super::{
     extract::Params,
     fields::{AppIdText, Cursor, Limit, TokenIdText},
 };
-use crate::{Operator, problem::Problem, view::EventView};
+use crate::{operations::Operator, problem::Problem, view::EventView};
 
 /// Which audit events to list.
 #[derive(Deserialize, IntoParams)]

@@ -11,10 +11,13 @@ use http::{
 };
 use serde::de::DeserializeOwned;
 
-use super::{MAX_BODY, fields::KeyText};
 use tower_api_tokens::IdempotencyKey;
 
+use super::fields::KeyText;
 use crate::problem::Problem;
+
+/// The longest body of a request, in bytes.
+pub(super) const MAX_BODY: usize = 16 * 1024;
 
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 

@@ -18,9 +18,7 @@ use http::{Method, StatusCode, Uri};
 
 use super::{gate::Gate, problem::Problem};
 use document::Document;
-
-/// The longest body of a request, in bytes.
-const MAX_BODY: usize = 16 * 1024;
+use extract::MAX_BODY;
 
 pub(super) fn router(gate: Gate) -> Router {
     let document = Document::new(&gate);

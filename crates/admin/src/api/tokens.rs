@@ -19,7 +19,7 @@ use super::{
     },
 };
 use crate::{
-    Operator,
+    operations::Operator,
     problem::Problem,
     view::{IssuedView, StatusSchema, TokenView},
 };

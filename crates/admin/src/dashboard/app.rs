@@ -1,23 +1,15 @@
 //! An app's own page.
 
 use askama::Template;
-use axum::{
-    Form,
-    extract::{
-        Path, Query,
-        rejection::{FormRejection, PathRejection, QueryRejection},
-    },
-    response::{IntoResponse, Response},
-};
+use axum::response::{IntoResponse, Response};
 use http::StatusCode;
-use serde::Deserialize;
 use tower_api_tokens::{AppId, AppRecord};
 
 use super::{
     lockout::{self, Warning},
     message::Message,
-    names::is_typed,
     page::{Page, render},
+    request::{self, After, Asked, Confirmation, Id, Sent, query},
     session::Session,
     view::{AppView, Field, Notice, Tone},
 };
@@ -33,29 +25,13 @@ struct AppPage {
     confirm: Field,
 }
 
-/// The app that a path names, as it is written there.
-type Id = Result<Path<String>, PathRejection>;
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-pub(super) struct After {
-    done: String,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-pub(super) struct Disable {
-    confirm: String,
-}
-
 pub(super) async fn show(
     session: Session,
     id: Id,
-    after: Result<Query<After>, QueryRejection>,
+    after: Asked<After>,
 ) -> Result<Response, Message> {
     let app = find(&session, id).await?;
-    let done = after.map(|Query(after)| after.done).unwrap_or_default();
-    let notice = match done.as_str() {
+    let notice = match query(after).done.as_str() {
         "created" => Some(Notice::new(Tone::Good, "App created.", "")),
         "enabled" if app.disabled_at.is_none() => Some(Notice::new(
             Tone::Good,
@@ -76,15 +52,11 @@ pub(super) async fn show(
 pub(super) async fn disable(
     session: Session,
     id: Id,
-    sent: Result<Form<Disable>, FormRejection>,
+    sent: Sent<Confirmation>,
 ) -> Result<Response, Message> {
-    let Form(sent) = sent.map_err(|error| Message::bad_form(&session.page, error.status()))?;
+    let sent = session.form(sent)?;
     let app = find(&session, id).await?;
-    if !is_typed(&sent.confirm, &app.name) {
-        let mut confirm = Field::of(sent.confirm);
-        confirm.blame(Some("This is not its name. Nothing was disabled."));
-        let says = "The app was not disabled.";
-        let notice = Notice::new(Tone::Bad, says, "To confirm, type its name below.");
+    if let Err((notice, confirm)) = sent.check(&app.name, "app", "disabled") {
         let status = StatusCode::UNPROCESSABLE_ENTITY;
         return app_page(session, status, &app, Some(notice), confirm);
     }
@@ -106,8 +78,7 @@ pub(super) async fn enable(session: Session, id: Id) -> Result<Response, Message
 }
 
 async fn find(session: &Session, id: Id) -> Result<AppRecord, Message> {
-    let id = id.ok().and_then(|Path(id)| id.parse::<AppId>().ok());
-    let id = id.ok_or_else(|| Message::no_such_app(&session.page))?;
+    let id: AppId = request::id(id).ok_or_else(|| Message::no_such_app(&session.page))?;
     session.tried(session.operator.get_app(&id).await)
 }
 

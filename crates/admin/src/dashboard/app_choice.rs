@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use tower_api_tokens::{AppId, AppQuery, AppRecord, LifecycleErrorKind, check_name_part};
 
 use super::names::visible;
-use crate::{OperationError, OperationErrorKind, Operator};
+use crate::operations::{OperationError, OperationErrorKind, Operator};
 
 /// How many apps a list offers. Of more than these one is searched for.
 const LISTED: usize = 200;

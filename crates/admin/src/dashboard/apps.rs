@@ -1,14 +1,7 @@
 //! The apps that tokens belong to.
 
 use askama::Template;
-use axum::{
-    Form,
-    extract::{
-        Query,
-        rejection::{FormRejection, QueryRejection},
-    },
-    response::Response,
-};
+use axum::response::Response;
 use http::StatusCode;
 use serde::Deserialize;
 use tower_api_tokens::{AppId, AppQuery, check_name_part, normalize_name};
@@ -16,6 +9,7 @@ use tower_api_tokens::{AppId, AppQuery, check_name_part, normalize_name};
 use super::{
     message::Message,
     page::{Page, query_string, render},
+    request::{Asked, Sent, query},
     session::Session,
     view::{AppView, Field, Notice, Tone},
     words::sentence,
@@ -62,19 +56,12 @@ pub(super) struct NewApp {
     then: String,
 }
 
-pub(super) async fn show(
-    session: Session,
-    place: Result<Query<Place>, QueryRejection>,
-) -> Result<Response, Message> {
-    let place = place.map_or_else(|_| Place::default(), |Query(place)| place);
-    apps_page(session, place, Field::default()).await
+pub(super) async fn show(session: Session, place: Asked<Place>) -> Result<Response, Message> {
+    apps_page(session, query(place), Field::default()).await
 }
 
-pub(super) async fn create(
-    session: Session,
-    sent: Result<Form<NewApp>, FormRejection>,
-) -> Result<Response, Message> {
-    let Form(sent) = sent.map_err(|error| Message::bad_form(&session.page, error.status()))?;
+pub(super) async fn create(session: Session, sent: Sent<NewApp>) -> Result<Response, Message> {
+    let sent = session.form(sent)?;
     // What was mistyped is not worth an event in the audit.
     if let Err(error) = normalize_name(&sent.name) {
         let mut name = Field::of(sent.name);

@@ -3,14 +3,7 @@
 use std::time::Duration;
 
 use askama::Template;
-use axum::{
-    Form,
-    extract::{
-        Query, State,
-        rejection::{FormRejection, QueryRejection},
-    },
-    response::Response,
-};
+use axum::{extract::State, response::Response};
 use http::StatusCode;
 use jiff::Timestamp;
 use serde::Deserialize;
@@ -19,17 +12,22 @@ use tower_api_tokens::{
 };
 
 use super::{
-    Settings,
     app_choice::AppChoice,
     form_key::FormKey,
     message::Message,
     page::{Page, render},
+    request::{self, Asked, query},
     reveal,
     session::Session,
+    settings::Settings,
     view::{Field, Notice, ScopesView, Tone},
     words::Moment,
 };
-use crate::{Actor, OperationError, OperationErrorKind, TokenGuard};
+use crate::{
+    actor::Actor,
+    guard::TokenGuard,
+    operations::{OperationError, OperationErrorKind},
+};
 
 const EXPIRIES: &[(&str, &str)] = &[
     ("7", "7 days"),
@@ -142,11 +140,8 @@ pub(super) struct Sent {
 }
 
 /// Shows the form, with what an address or a search for an app has put into it.
-pub(super) async fn show(
-    session: Session,
-    preset: Result<Query<Sent>, QueryRejection>,
-) -> Result<Response, Message> {
-    let preset = preset.map_or_else(|_| Sent::default(), |Query(preset)| preset);
+pub(super) async fn show(session: Session, preset: Asked<Sent>) -> Result<Response, Message> {
+    let preset = query(preset);
     let expires = match preset.expires.as_str() {
         "" => "90",
         chosen => chosen,
@@ -165,9 +160,9 @@ pub(super) async fn show(
 pub(super) async fn create(
     State(settings): State<Settings>,
     session: Session,
-    sent: Result<Form<Sent>, FormRejection>,
+    sent: request::Sent<Sent>,
 ) -> Result<Response, Message> {
-    let Form(sent) = sent.map_err(|error| Message::bad_form(&session.page, error.status()))?;
+    let sent = session.form(sent)?;
     let key = FormKey::read(&sent.nonce, session.page.now);
     let key = key.ok_or_else(|| Message::bad_form(&session.page, StatusCode::BAD_REQUEST))?;
     let find = sent.find.clone();

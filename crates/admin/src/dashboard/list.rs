@@ -4,7 +4,7 @@ use std::error::Error;
 
 use askama::Template;
 use axum::{
-    extract::{Query, State, rejection::QueryRejection},
+    extract::{Query, State},
     response::Response,
 };
 use http::StatusCode;
@@ -12,12 +12,13 @@ use serde::Deserialize;
 use tower_api_tokens::{AppId, TokenId, TokenQuery, TokenStatus, check_name_part};
 
 use super::{
-    Settings,
     app_choice::AppChoice,
     curl::Snippet,
     message::Message,
     page::{Page, query_string, render},
+    request::Asked,
     session::Session,
+    settings::Settings,
     view::{Notice, TokenView, Tone, status_label},
     words::sentence,
 };
@@ -140,7 +141,7 @@ impl Wrong {
 pub(super) async fn show(
     State(settings): State<Settings>,
     session: Session,
-    filter: Result<Query<Filter>, QueryRejection>,
+    filter: Asked<Filter>,
 ) -> Result<Response, Message> {
     let Ok(Query(mut filter)) = filter else {
         return Err(Message::bad_request(

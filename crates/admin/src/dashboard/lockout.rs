@@ -8,7 +8,7 @@ use super::{
     session::Session,
     view::{Notice, Tone},
 };
-use crate::TokenGuard;
+use crate::guard::TokenGuard;
 
 /// The command that admits the tokens of an app again.
 fn enable(app: &AppId) -> Snippet {

@@ -8,11 +8,11 @@ use tower_api_tokens::{LifecycleErrorKind, TokenId};
 use super::{
     curl::Snippet,
     page::{Page, render},
-    session::Session,
 };
 use crate::{
-    Denied, OperationError, OperationErrorKind,
     gate::{Gate, Refusal},
+    guard::Denied,
+    operations::{OperationError, OperationErrorKind},
 };
 
 /// A page that ends the handling of a request.
@@ -23,14 +23,6 @@ impl IntoResponse for Message {
     fn into_response(self) -> Response {
         *self.0
     }
-}
-
-pub(super) async fn no_such_page(session: Session) -> Message {
-    Message::no_such_page(&session.page)
-}
-
-pub(super) async fn method_not_allowed(session: Session) -> Message {
-    Message::method_not_allowed(&session.page)
 }
 
 /// Shows why a request did not pass the gate.
@@ -184,7 +176,7 @@ impl Message {
         )
     }
 
-    fn method_not_allowed(page: &Page) -> Self {
+    pub(super) fn method_not_allowed(page: &Page) -> Self {
         let says = "Open the page anew and use its buttons.";
         let status = StatusCode::METHOD_NOT_ALLOWED;
         Self::new(

@@ -24,8 +24,10 @@ mod lockout;
 mod message;
 mod names;
 mod page;
+mod request;
 mod reveal;
 mod session;
+mod settings;
 mod sign;
 mod token;
 mod token_page;
@@ -43,18 +45,12 @@ use axum::{
 };
 
 use super::gate::Gate;
+use message::Message;
+use session::Session;
+use settings::Settings;
 
 /// The longest form, in bytes.
 const MAX_FORM: usize = 64 * 1024;
-
-/// What the pages need.
-#[derive(Clone)]
-struct Settings {
-    /// The URL of the service that takes the tokens, if it is known.
-    service_url: Option<Arc<str>>,
-    /// Whether people sign in with a password.
-    takes_passwords: bool,
-}
 
 /// The pages, behind the gate. Their `curl` lines call `service_url`.
 pub(super) fn router(gate: Gate, service_url: Option<Arc<str>>) -> Router {
@@ -73,8 +69,8 @@ pub(super) fn router(gate: Gate, service_url: Option<Arc<str>>) -> Router {
         .route("/apps/{id}", get(app::show))
         .route("/apps/{id}/disable", post(app::disable))
         .route("/apps/{id}/enable", post(app::enable))
-        .fallback(message::no_such_page)
-        .method_not_allowed_fallback(message::method_not_allowed)
+        .fallback(no_such_page)
+        .method_not_allowed_fallback(method_not_allowed)
         .layer(DefaultBodyLimit::max(MAX_FORM))
         .with_state(settings);
     let sign = sign::router(gate.clone());
@@ -82,4 +78,12 @@ pub(super) fn router(gate: Gate, service_url: Option<Arc<str>>) -> Router {
         .merge(sign)
         .merge(assets::router())
         .layer(map_response(headers::secure))
+}
+
+async fn no_such_page(session: Session) -> Message {
+    Message::no_such_page(&session.page)
+}
+
+async fn method_not_allowed(session: Session) -> Message {
+    Message::method_not_allowed(&session.page)
 }

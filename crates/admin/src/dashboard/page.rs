@@ -5,12 +5,16 @@ use axum::{
     extract::OriginalUri,
     response::{Html, IntoResponse, Redirect, Response},
 };
+use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use http::{StatusCode, request::Parts};
 use jiff::Timestamp;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
-use super::{names::visible, sign};
-use crate::{Actor, gate::Gate};
+use super::names::visible;
+use crate::{actor::Actor, gate::Gate, words::digest};
+
+/// How many bytes of a digest name an account.
+const ACCOUNT_TAG_LEN: usize = 12;
 
 /// What every page has.
 #[derive(Clone, Debug)]
@@ -33,7 +37,7 @@ impl Page {
     pub(super) fn new(parts: &Parts, actor: &Actor, can_switch: bool, now: Timestamp) -> Self {
         Self {
             actor: visible(actor.name()),
-            sign_out: can_switch.then(|| sign::out_of(actor)),
+            sign_out: can_switch.then(|| sign_out_path(actor)),
             now,
             ..Self::empty(parts, can_switch)
         }
@@ -85,6 +89,14 @@ fn root(parts: &Parts) -> String {
     let original = original.map_or_else(|| parts.uri.path(), |uri| uri.0.path());
     let root = original.strip_suffix(parts.uri.path()).unwrap_or(original);
     root.trim_end_matches('/').to_owned()
+}
+
+/// The path of the page that signs an actor out. It names the account by a digest, because addresses
+/// are logged.
+pub(super) fn sign_out_path(actor: &Actor) -> String {
+    let digest = digest(&["sign out", actor.name()]);
+    let tag = BASE64_URL_SAFE_NO_PAD.encode(&digest[..ACCOUNT_TAG_LEN]);
+    format!("/sign-out?account={tag}")
 }
 
 /// The query of an address, with the question mark, of those fields that are not empty.

@@ -9,10 +9,11 @@ use jiff::Timestamp;
 use tower_api_tokens::{IssuedToken, TokenRecord};
 
 use super::{
-    Settings, curl, lockout,
+    curl, lockout,
     names::visible,
     page::{Page, render},
     session::Session,
+    settings::Settings,
     view::{Notice, Tone},
     words::from_now,
 };

@@ -1,10 +1,10 @@
 //! Who asks for a page, and what it has for them.
 
-use axum::extract::FromRequestParts;
+use axum::{Form, extract::FromRequestParts};
 use http::{StatusCode, request::Parts};
 
-use super::{Settings, message::Message, page::Page};
-use crate::{OperationError, Operator};
+use super::{message::Message, page::Page, request::Sent, settings::Settings};
+use crate::operations::{OperationError, Operator};
 
 /// Who asks for a page, and what it has for them.
 #[derive(Debug)]
@@ -17,6 +17,14 @@ impl Session {
     /// What an operation gave, or the page that says why it did not.
     pub(super) fn tried<T>(&self, result: Result<T, OperationError>) -> Result<T, Message> {
         result.map_err(|error| Message::of_error(&self.page, &error))
+    }
+
+    /// What a form holds, or the page that says that the dashboard has no such form.
+    pub(super) fn form<T>(&self, sent: Sent<T>) -> Result<T, Message> {
+        match sent {
+            Ok(Form(sent)) => Ok(sent),
+            Err(error) => Err(Message::bad_form(&self.page, error.status())),
+        }
     }
 }
 

@@ -10,24 +10,23 @@ use std::sync::Arc;
 use axum::{
     Extension, Router,
     body::Body,
-    extract::{Query, Request, rejection::QueryRejection},
+    extract::Request,
     middleware::map_response,
     response::{IntoResponse, Response},
     routing::get,
 };
-use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use http::{StatusCode, header::AUTHORIZATION, request::Parts};
 use serde::Deserialize;
 
-use super::{message::Message, page::Page};
-use crate::{
-    Actor, Denied,
-    gate::{Gate, keep_private},
-    words::digest,
+use super::{
+    message::Message,
+    page::{Page, sign_out_path},
+    request::{Asked, query},
 };
-
-/// How many bytes of a digest name an account.
-const TAG_LEN: usize = 12;
+use crate::{
+    gate::{Gate, keep_private},
+    guard::Denied,
+};
 
 /// The pages outside of the gate: it lets nobody through who may not manage tokens, and they need
 /// another account most.
@@ -35,18 +34,8 @@ pub(super) fn router(gate: Gate) -> Router {
     Router::new()
         .route("/sign-in", get(sign_in))
         .route("/sign-out", get(sign_out))
-        .layer(map_response(async |mut response: Response| {
-            keep_private(&mut response);
-            response
-        }))
+        .layer(map_response(keep_private))
         .layer(Extension(Arc::new(gate)))
-}
-
-/// The path of the page that signs an actor out.
-pub(super) fn out_of(actor: &Actor) -> String {
-    let digest = digest(&["sign out", actor.name()]);
-    let tag = BASE64_URL_SAFE_NO_PAD.encode(&digest[..TAG_LEN]);
-    format!("/sign-out?account={tag}")
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -71,7 +60,7 @@ async fn sign_in(Extension(gate): Extension<Arc<Gate>>, request: Request) -> Res
 /// Asks for another password than that of the account that is left.
 async fn sign_out(
     Extension(gate): Extension<Arc<Gate>>,
-    left: Result<Query<Left>, QueryRejection>,
+    left: Asked<Left>,
     request: Request,
 ) -> Response {
     let (mut parts, _) = request.into_parts();
@@ -79,10 +68,10 @@ async fn sign_out(
     if !gate.takes_passwords() {
         return Message::no_such_page(&page).into_response();
     }
-    let left = left.map(|Query(left)| left.account).unwrap_or_default();
+    let left = query(left).account;
     match gate.guard.authenticate(&mut parts).await {
         Ok(actor) => {
-            let path = out_of(&actor);
+            let path = sign_out_path(&actor);
             if path.ends_with(&format!("={left}")) {
                 let denied = Denied::forbidden("");
                 ask(&gate, parts, denied, Message::signed_out).await

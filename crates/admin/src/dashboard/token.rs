@@ -3,11 +3,7 @@
 use std::time::Duration;
 
 use axum::{
-    Form,
-    extract::{
-        Path, Query, State,
-        rejection::{FormRejection, PathRejection, QueryRejection},
-    },
+    extract::State,
     response::{IntoResponse, Response},
 };
 use http::StatusCode;
@@ -17,24 +13,16 @@ use tower_api_tokens::{
 };
 
 use super::{
-    Settings, lockout,
+    lockout,
     message::Message,
-    names::is_typed,
+    request::{self, After, Asked, Confirmation, Id, Sent, query},
     reveal,
     session::Session,
+    settings::Settings,
     token_page::{self, Typed, token_page},
     view::{Field, Notice, Tone},
 };
-use crate::OperationErrorKind;
-
-/// The token that a path names, as it is written there.
-type Id = Result<Path<String>, PathRejection>;
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-pub(super) struct After {
-    done: String,
-}
+use crate::operations::OperationErrorKind;
 
 #[derive(Debug, Deserialize)]
 pub(super) struct Rename {
@@ -47,19 +35,13 @@ pub(super) struct Rotate {
     overlap: String,
 }
 
-#[derive(Debug, Deserialize)]
-pub(super) struct Revoke {
-    confirm: String,
-}
-
 pub(super) async fn show(
     session: Session,
     id: Id,
-    after: Result<Query<After>, QueryRejection>,
+    after: Asked<After>,
 ) -> Result<Response, Message> {
     let token = find(&session, id).await?;
-    let done = after.map(|Query(after)| after.done).unwrap_or_default();
-    let notice = match done.as_str() {
+    let notice = match query(after).done.as_str() {
         "renamed" => Some(Notice::new(Tone::Good, "Renamed.", "")),
         "revoked" if token.revoked_at.is_some() => Some(Notice::new(
             Tone::Good,
@@ -79,9 +61,9 @@ pub(super) async fn show(
 pub(super) async fn rename(
     session: Session,
     id: Id,
-    sent: Result<Form<Rename>, FormRejection>,
+    sent: Sent<Rename>,
 ) -> Result<Response, Message> {
-    let Form(sent) = sent.map_err(|error| Message::bad_form(&session.page, error.status()))?;
+    let sent = session.form(sent)?;
     let token = find(&session, id).await?;
     // What was mistyped is not worth an event in the audit.
     if let Err(error) = normalize_name(&sent.name) {
@@ -105,9 +87,9 @@ pub(super) async fn rotate(
     State(settings): State<Settings>,
     session: Session,
     id: Id,
-    sent: Result<Form<Rotate>, FormRejection>,
+    sent: Sent<Rotate>,
 ) -> Result<Response, Message> {
-    let Form(sent) = sent.map_err(|error| Message::bad_form(&session.page, error.status()))?;
+    let sent = session.form(sent)?;
     let key = IdempotencyKey::new(&sent.nonce);
     let key = key.map_err(|_| Message::bad_form(&session.page, StatusCode::BAD_REQUEST))?;
     let token = find(&session, id).await?;
@@ -154,20 +136,13 @@ pub(super) async fn rotate(
 pub(super) async fn revoke(
     session: Session,
     id: Id,
-    sent: Result<Form<Revoke>, FormRejection>,
+    sent: Sent<Confirmation>,
 ) -> Result<Response, Message> {
-    let Form(sent) = sent.map_err(|error| Message::bad_form(&session.page, error.status()))?;
+    let sent = session.form(sent)?;
     let token = find(&session, id).await?;
-    if !is_typed(&sent.confirm, &token.name) {
-        let mut revoke = Field::of(sent.confirm);
-        revoke.blame(Some("This is not its name. Nothing was revoked."));
-        let says = "The token was not revoked.";
+    if let Err((notice, revoke)) = sent.check(&token.name, "token", "revoked") {
         let typed = Typed {
-            notice: Some(Notice::new(
-                Tone::Bad,
-                says,
-                "To confirm, type its name below.",
-            )),
+            notice: Some(notice),
             revoke,
             ..Typed::default()
         };
@@ -183,8 +158,7 @@ pub(super) async fn revoke(
 }
 
 async fn find(session: &Session, id: Id) -> Result<TokenRecord, Message> {
-    let id = id.ok().and_then(|Path(id)| id.parse::<TokenId>().ok());
-    let id = id.ok_or_else(|| Message::no_such_token(&session.page))?;
+    let id: TokenId = request::id(id).ok_or_else(|| Message::no_such_token(&session.page))?;
     session.tried(session.operator.get(id).await)
 }
 

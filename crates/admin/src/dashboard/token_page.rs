@@ -17,7 +17,7 @@ use super::{
     usage,
     view::{Field, Notice, ScopesView, TokenView},
 };
-use crate::Operator;
+use crate::operations::Operator;
 
 /// How many of a token's events its page shows.
 const EVENTS_OF_A_PAGE: usize = 20;

@@ -9,7 +9,7 @@ use http::request::Parts;
 pub use denied::Denied;
 pub use token::TokenGuard;
 
-use super::Actor;
+use crate::actor::Actor;
 
 /// Tells who sends a request, or turns it away.
 ///

@@ -12,7 +12,7 @@ use tower_api_tokens::{
 };
 
 use super::{Denied, Guard, GuardScheme};
-use crate::Actor;
+use crate::actor::Actor;
 
 /// Lets those in who hold a token of certain apps with the scope [`tokens:admin`](Self::SCOPE).
 ///

@@ -18,8 +18,8 @@ use tower_api_tokens::{
 
 pub use error::{OperationError, OperationErrorKind};
 
-use super::{
-    Actor,
+use crate::{
+    actor::Actor,
     audit::{AuditSink, Trail},
 };
 

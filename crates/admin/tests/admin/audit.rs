@@ -70,12 +70,12 @@ async fn the_audit_is_listed_by_token_and_by_app() {
     let other = alice.create_app(None, "Other").await.unwrap();
     let mut ids = Vec::new();
     for app in [&app, &other] {
-        platform.clock.advance(Duration::from_secs(1));
+        platform.scene.clock.advance(Duration::from_secs(1));
         ids.push(alice.issue(&app.id, ci()).await.unwrap().record().id);
     }
-    platform.clock.advance(Duration::from_secs(1));
+    platform.scene.clock.advance(Duration::from_secs(1));
     let _ = alice.rotate(ids[0], Duration::from_secs(60)).await.unwrap();
-    platform.clock.advance(Duration::from_secs(1));
+    platform.scene.clock.advance(Duration::from_secs(1));
     let _ = alice.rotate(ids[0], Duration::ZERO).await.unwrap_err();
 
     let of_token = platform.told(&AuditQuery::default().token(ids[0])).await;
@@ -101,6 +101,7 @@ async fn what_is_refused_is_told_with_the_reason() {
     bob.revoke(nowhere).await.unwrap_err();
     bob.rename(nowhere, "\n").await.unwrap_err();
     platform
+        .scene
         .store
         .set_fault(Fault::WriteError(StoreErrorKind::Unavailable));
     bob.disable_app(&app.id).await.unwrap_err();
@@ -123,6 +124,7 @@ async fn an_event_that_the_store_does_not_take_is_written_later() {
     let platform = Platform::new();
     let (alice, app) = (platform.alice(), platform.app().await);
     platform
+        .scene
         .store
         .set_fault(Fault::WriteError(StoreErrorKind::Full));
     for _ in 0..3 {
@@ -134,7 +136,7 @@ async fn an_event_that_the_store_does_not_take_is_written_later() {
     tokio::time::sleep(Duration::from_secs(60)).await;
     assert_eq!(platform.operations.waiting_events(), 3);
 
-    platform.store.set_fault(Fault::None);
+    platform.scene.store.set_fault(Fault::None);
     tokio::time::sleep(Duration::from_secs(60)).await;
     assert_eq!(platform.operations.waiting_events(), 0);
     assert_eq!(platform.told(&AuditQuery::default()).await.len(), 3);
@@ -145,10 +147,11 @@ async fn an_event_that_was_taken_without_acknowledgement_is_written_once() {
     let platform = Platform::new();
     let (alice, app) = (platform.alice(), platform.app().await);
     platform
+        .scene
         .store
         .set_fault(Fault::LateError(StoreErrorKind::Unavailable));
     alice.disable_app(&app.id).await.unwrap_err();
-    platform.store.set_fault(Fault::None);
+    platform.scene.store.set_fault(Fault::None);
     platform.operations.flush_audit().await.unwrap();
     assert_eq!(platform.operations.waiting_events(), 0);
     // The change was made, and its answer was lost.
@@ -166,6 +169,7 @@ async fn events_that_wait_are_bounded_and_hold_nothing_up() {
     let platform = Platform::new();
     let (alice, app) = (platform.alice(), platform.app().await);
     platform
+        .scene
         .store
         .set_fault(Fault::WriteError(StoreErrorKind::Unavailable));
     for _ in 0..1030 {
@@ -175,7 +179,7 @@ async fn events_that_wait_are_bounded_and_hold_nothing_up() {
     assert_eq!(platform.operations.dropped_events(), 6);
     assert_eq!(platform.sink.all().len(), 1030, "a sink gets them all");
 
-    platform.store.set_fault(Fault::None);
+    platform.scene.store.set_fault(Fault::None);
     alice.disable_app(&app.id).await.unwrap();
     platform.operations.flush_audit().await.unwrap();
     assert_eq!(platform.operations.waiting_events(), 0);
@@ -281,9 +285,13 @@ async fn an_audit_log_that_refuses_everything_neither_stops_nor_delays_a_revocat
 async fn a_change_and_its_event_are_one() {
     let platform = Platform::new();
     let (alice, app) = (platform.alice(), platform.app().await);
-    let calls = platform.store.calls();
+    let calls = platform.scene.store.calls();
     alice.disable_app(&app.id).await.unwrap();
-    assert_eq!(platform.store.calls(), calls + 1, "one call makes both");
+    assert_eq!(
+        platform.scene.store.calls(),
+        calls + 1,
+        "one call makes both"
+    );
     assert_eq!(
         platform.told(&AuditQuery::default()).await,
         ["alice app.disable done"]
@@ -335,7 +343,7 @@ async fn json_lines_hold_an_event_each() {
     let platform = Platform::new();
     let written = Written::default();
     let lines = JsonLines::new(written.clone()).unwrap();
-    let operations = Operations::new(&platform.tokens).with_sink(lines.clone());
+    let operations = Operations::new(&platform.scene.tokens).with_sink(lines.clone());
     let mallory = operations.by(Actor::unrestricted("mal\"lory\n{}"));
     let app = mallory.create_app(None, "Billing").await.unwrap();
     mallory

@@ -29,11 +29,11 @@ pub(crate) struct Answer {
 impl Client {
     /// The holder of a token with these scopes.
     pub(crate) async fn with_scopes(platform: &Platform, scopes: &str) -> Self {
-        let staff = platform.tokens.create_app("Staff").await.unwrap();
-        let guard = TokenGuard::new(&platform.tokens, [staff.id]);
+        let staff = platform.scene.tokens.create_app("Staff").await.unwrap();
+        let guard = TokenGuard::new(&platform.scene.tokens, [staff.id]);
         let admin = Admin::new(&platform.operations, guard);
         let new = NewToken::named("admin").scopes(scopes.parse().unwrap());
-        let issued = platform.tokens.issue(&staff.id, new).await.unwrap();
+        let issued = platform.scene.tokens.issue(&staff.id, new).await.unwrap();
         Self {
             router: Router::new().nest("/admin/api", admin.router()),
             token: issued.token().expose().to_owned(),

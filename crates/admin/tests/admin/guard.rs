@@ -15,7 +15,7 @@ fn with(credential: &str) -> Parts {
 async fn issue(platform: &Platform, scopes: &str) -> (String, String) {
     let app = platform.app().await;
     let new = NewToken::named("admin").scopes(scopes.parse().unwrap());
-    let issued = platform.tokens.issue(&app.id, new).await.unwrap();
+    let issued = platform.scene.tokens.issue(&app.id, new).await.unwrap();
     (
         issued.token().expose().to_owned(),
         issued.record().id.to_string(),
@@ -23,7 +23,7 @@ async fn issue(platform: &Platform, scopes: &str) -> (String, String) {
 }
 
 async fn ask(platform: &Platform, credential: &str) -> Result<Actor, Denied> {
-    TokenGuard::any_app(&platform.tokens)
+    TokenGuard::any_app(&platform.scene.tokens)
         .authenticate(&mut with(credential))
         .await
 }
@@ -58,7 +58,12 @@ async fn a_revoked_token_is_no_actor_from_that_moment() {
     let (token, id) = issue(&platform, "tokens:admin").await;
     let credential = format!("Bearer {token}");
     assert!(ask(&platform, &credential).await.is_ok());
-    platform.tokens.revoke(id.parse().unwrap()).await.unwrap();
+    platform
+        .scene
+        .tokens
+        .revoke(id.parse().unwrap())
+        .await
+        .unwrap();
     let denied = format!("{:?}", ask(&platform, &credential).await.unwrap_err());
     assert!(denied.contains("401"), "{denied}");
 }
@@ -68,6 +73,7 @@ async fn nobody_is_an_actor_while_the_store_fails() {
     let platform = Platform::new();
     let (token, _) = issue(&platform, "tokens:admin").await;
     platform
+        .scene
         .store
         .set_fault(Fault::Error(StoreErrorKind::Unavailable));
     let denied = ask(&platform, &format!("Bearer {token}"))
@@ -86,7 +92,7 @@ async fn what_a_request_says_of_itself_proves_nothing() {
     forged
         .headers
         .insert("content-type", "application/grpc".parse().unwrap());
-    let guard = TokenGuard::any_app(&platform.tokens);
+    let guard = TokenGuard::any_app(&platform.scene.tokens);
     assert!(guard.authenticate(&mut forged).await.is_err());
     let mut anonymous = with("Digest x");
     anonymous
@@ -98,10 +104,10 @@ async fn what_a_request_says_of_itself_proves_nothing() {
 #[tokio::test]
 async fn only_tokens_of_the_named_apps_are_taken() {
     let platform = Platform::new();
-    let staff = platform.tokens.create_app("Staff").await.unwrap().id;
-    let guard = TokenGuard::new(&platform.tokens, [staff]);
+    let staff = platform.scene.tokens.create_app("Staff").await.unwrap().id;
+    let guard = TokenGuard::new(&platform.scene.tokens, [staff]);
     let new = || NewToken::named("admin").scopes("tokens:admin".parse().unwrap());
-    let ours = platform.tokens.issue(&staff, new()).await.unwrap();
+    let ours = platform.scene.tokens.issue(&staff, new()).await.unwrap();
     let (theirs, _) = issue(&platform, "tokens:admin tokens:owner").await;
     let bearer = |token: &str| with(&format!("Bearer {token}"));
     let admitted = guard.authenticate(&mut bearer(ours.token().expose())).await;
@@ -118,7 +124,7 @@ async fn an_actor_grants_for_no_longer_than_its_token_lives_unless_it_is_an_owne
         let new = NewToken::named("admin")
             .scopes(scopes.parse().unwrap())
             .expires_in(std::time::Duration::from_secs(60));
-        let issued = platform.tokens.issue(&app.id, new).await.unwrap();
+        let issued = platform.scene.tokens.issue(&app.id, new).await.unwrap();
         let credential = format!("Bearer {}", issued.token().expose());
         let actor = ask(&platform, &credential).await.unwrap();
         assert_eq!(actor.grantable().is_everything(), grants_all);
@@ -131,7 +137,7 @@ async fn an_actor_grants_for_no_longer_than_its_token_lives_unless_it_is_an_owne
 async fn what_is_around_the_guard_prints_no_credential() {
     let platform = Platform::new();
     let (token, _) = issue(&platform, "tokens:admin").await;
-    let guard = TokenGuard::any_app(&platform.tokens);
+    let guard = TokenGuard::any_app(&platform.scene.tokens);
     let basic = STANDARD.encode(format!("anyone:{token}"));
     for (credentials, admitted) in [
         (vec![format!("Bearer {token}")], true),

@@ -31,7 +31,11 @@ impl Scene {
     async fn new() -> Self {
         let platform = Platform::new();
         let app = platform.app().await.id;
-        let issued = platform.tokens.issue(&app, NewToken::named("ci")).await;
+        let issued = platform
+            .scene
+            .tokens
+            .issue(&app, NewToken::named("ci"))
+            .await;
         Self {
             alice: platform.alice(),
             app,
@@ -102,7 +106,7 @@ fn is_store_failure(error: &OperationError) -> bool {
 async fn a_store_that_panics_has_failed() {
     for fault in [Fault::Panic, Fault::WritePanic] {
         let scene = Scene::new().await;
-        scene.platform.store.set_fault(fault);
+        scene.platform.scene.store.set_fault(fault);
         for (action, call) in scene.changes() {
             match call.await {
                 // It tells the audit of what was done already, and that waits for the store.
@@ -115,7 +119,7 @@ async fn a_store_that_panics_has_failed() {
                 assert!(is_store_failure(&call.await.unwrap_err()));
             }
         }
-        scene.platform.store.set_fault(Fault::None);
+        scene.platform.scene.store.set_fault(Fault::None);
         scene.platform.operations.flush_audit().await.unwrap();
         for call in scene.readings() {
             assert!(call.await.is_ok());
@@ -129,17 +133,17 @@ async fn an_operation_ends_although_its_caller_has_gone() {
     for number in 0..count {
         let scene = Scene::new().await;
         let (action, call) = scene.changes().swap_remove(number);
-        scene.platform.store.set_fault(Fault::Hang);
-        let calls = scene.platform.store.calls();
+        scene.platform.scene.store.set_fault(Fault::Hang);
+        let calls = scene.platform.scene.store.calls();
         {
             let mut call = pin!(call);
-            while scene.platform.store.calls() == calls {
+            while scene.platform.scene.store.calls() == calls {
                 assert!(poll!(&mut call).is_pending(), "{action}");
                 yield_now().await;
             }
             assert!(poll!(&mut call).is_pending(), "{action}");
         }
-        scene.platform.store.set_fault(Fault::None);
+        scene.platform.scene.store.set_fault(Fault::None);
         wait_until(|| scene.told(action)).await;
         assert!(scene.alice.get(scene.token).await.is_ok());
     }

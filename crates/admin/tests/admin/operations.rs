@@ -42,6 +42,7 @@ async fn an_operator_runs_a_token_through_its_life() {
         let presented = live.token().expose().as_bytes();
         assert!(
             platform
+                .scene
                 .tokens
                 .authenticator()
                 .authenticate(presented)
@@ -70,7 +71,7 @@ async fn an_operator_runs_a_token_through_its_life() {
         None
     );
 
-    platform.clock.advance(DAY);
+    platform.scene.clock.advance(DAY);
     assert_eq!(alice.purge(alice.now()).await.unwrap(), 1);
 }
 
@@ -110,7 +111,12 @@ async fn nobody_grants_what_they_do_not_hold() {
         .await
         .unwrap_err();
     assert!(error.to_string().contains("`a b`"), "{error}");
-    let listed = platform.tokens.list(&TokenQuery::default()).await.unwrap();
+    let listed = platform
+        .scene
+        .tokens
+        .list(&TokenQuery::default())
+        .await
+        .unwrap();
     assert_eq!(listed.items.len(), 3);
 }
 
@@ -188,6 +194,7 @@ async fn a_read_only_store_says_so() {
     let platform = Platform::new();
     let alice = platform.alice();
     platform
+        .scene
         .store
         .set_fault(Fault::WriteError(StoreErrorKind::ReadOnly));
     let error = alice.create_app(None, "a").await.unwrap_err();

@@ -72,7 +72,7 @@ impl Handle for Operator {
 /// Every kind of handle, each with an owner of its own.
 fn handles(platform: &Platform, app: AppId) -> Vec<(&'static str, Box<dyn Handle>)> {
     let grantable = Grantable::everything();
-    let (tokens, operations) = (&platform.tokens, &platform.operations);
+    let (tokens, operations) = (&platform.scene.tokens, &platform.operations);
     let authority = |actor| tower_api_tokens::Authority::of(actor);
     vec![
         ("facade", Box::new(tokens.clone())),
@@ -153,7 +153,12 @@ async fn every_handle_recognizes_a_repetition() {
         ];
         assert_ne!(first.record().id, second.record().id, "{handle}");
     }
-    let made = platform.tokens.list(&TokenQuery::default()).await.unwrap();
+    let made = platform
+        .scene
+        .tokens
+        .list(&TokenQuery::default())
+        .await
+        .unwrap();
     assert_eq!(made.items.len(), 6 * 4);
 }
 
@@ -163,7 +168,7 @@ async fn apps_do_not_share_keys() {
     let platform = Platform::new();
     for _ in 0..2 {
         let app = platform.app().await;
-        let tokens = platform.tokens.app(app.id, &Grantable::everything());
+        let tokens = platform.scene.tokens.app(app.id, &Grantable::everything());
         let new = NewToken::named("ci").idempotency_key(key("k1"));
         assert!(tokens.issue(new).await.is_ok());
     }
@@ -177,10 +182,10 @@ async fn every_handle_remembers_a_key_for_a_day() {
     for (handle, tokens) in handles(&platform, app.id) {
         let new = || NewToken::named("ci").idempotency_key(key("k1"));
         let issued = tokens.issue(app.id, new()).await.expect(handle);
-        platform.clock.advance(DAY);
+        platform.scene.clock.advance(DAY);
         let repeated = tokens.issue(app.id, new()).await.unwrap_err();
         assert_eq!(repeated, again(issued.record().id), "{handle}");
-        platform.clock.advance(Duration::from_secs(1));
+        platform.scene.clock.advance(Duration::from_secs(1));
         assert!(tokens.issue(app.id, new()).await.is_ok(), "{handle}");
     }
 }

@@ -2,36 +2,23 @@
 
 use std::sync::{Arc, Mutex};
 
-use jiff::Timestamp;
-use tower_api_tokens::{
-    ApiTokens, AppRecord, AuditEvent, AuditQuery, MemoryStore, TokenFormat,
-    testing::{FaultyStore, ManualClock},
-};
+use tower_api_tokens::{AppRecord, AuditEvent, AuditQuery, testing::Scene};
 use tower_api_tokens_admin::{Actor, AuditSink, Operations, Operator};
 
 /// A platform whose store fails when it is told, and whose clock stands still.
 pub(crate) struct Platform {
-    pub(crate) store: FaultyStore<MemoryStore>,
-    pub(crate) clock: ManualClock,
-    pub(crate) tokens: ApiTokens,
+    pub(crate) scene: Scene<()>,
     pub(crate) sink: Events,
     pub(crate) operations: Operations,
 }
 
 impl Platform {
     pub(crate) fn new() -> Self {
-        let store = FaultyStore::new(MemoryStore::new());
-        let clock = ManualClock::new(Timestamp::constant(1_800_000_000, 0));
-        let format = TokenFormat::new("acme_live").unwrap();
-        let tokens = ApiTokens::builder(store.clone(), format)
-            .clock(clock.clone())
-            .build();
+        let scene = Scene::builder().prefix("acme_live").empty();
         let sink = Events::default();
-        let operations = Operations::new(&tokens).with_sink(sink.clone());
+        let operations = Operations::new(&scene.tokens).with_sink(sink.clone());
         Self {
-            store,
-            clock,
-            tokens,
+            scene,
             sink,
             operations,
         }
@@ -50,7 +37,7 @@ impl Platform {
 
     /// An app that no audit event is about.
     pub(crate) async fn app(&self) -> AppRecord {
-        self.tokens.create_app("Billing").await.unwrap()
+        self.scene.create_app("Billing").await
     }
 
     /// The events in the store, the latest first, as `actor action outcome`.

@@ -29,7 +29,7 @@ async fn type_in(browser: &Browser, text: &str) {
 
 pub(crate) async fn a_token_is_created_with_the_keyboard_alone() {
     let site = Site::start().await;
-    site.tokens.create_app("Billing").await.unwrap();
+    site.scene.tokens.create_app("Billing").await.unwrap();
     let browser = Browser::sign_in(&site).await;
     browser.goto("/tokens").await;
 

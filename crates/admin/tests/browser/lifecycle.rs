@@ -62,7 +62,7 @@ async fn copied(browser: &Browser) -> String {
 
 pub(crate) async fn a_token_is_copied_where_there_is_no_clipboard_api() {
     let site = Site::start().await;
-    site.tokens.create_app("Billing").await.unwrap();
+    site.scene.tokens.create_app("Billing").await.unwrap();
     let browser = Browser::sign_in(&site).await;
     browser.goto("/tokens/new").await;
     browser.choose("#app", "Billing").await;
@@ -84,7 +84,7 @@ pub(crate) async fn a_token_is_copied_where_there_is_no_clipboard_api() {
 
 pub(crate) async fn a_mistake_in_the_form_loses_nothing() {
     let site = Site::start().await;
-    site.tokens.create_app("Billing").await.unwrap();
+    site.scene.tokens.create_app("Billing").await.unwrap();
     let browser = Browser::sign_in(&site).await;
     browser.goto("/tokens/new").await;
     browser.choose("#app", "Billing").await;
@@ -133,6 +133,7 @@ pub(crate) async fn hostile_names_are_shown_as_text() {
         browser.find(".notice.good").await;
         assert!(browser.text().await.contains(name));
         let app = site
+            .scene
             .tokens
             .list_apps(&Default::default())
             .await

@@ -46,7 +46,7 @@ fn contrast(front: &str, back: &str) -> f64 {
 
 pub(crate) async fn what_was_copied_can_be_read() {
     let site = Site::start().await;
-    site.tokens.create_app("Billing").await.unwrap();
+    site.scene.tokens.create_app("Billing").await.unwrap();
     let browser = Browser::sign_in(&site).await;
     for scheme in ["light", "dark"] {
         browser.prefer(scheme).await;
@@ -86,7 +86,7 @@ pub(crate) async fn what_was_copied_can_be_read() {
 
 pub(crate) async fn forced_colors_show_what_is_chosen() {
     let site = Site::start().await;
-    site.tokens.create_app("Billing").await.unwrap();
+    site.scene.tokens.create_app("Billing").await.unwrap();
     let browser = Browser::sign_in(&site).await;
     browser.force_colors().await;
     browser.goto("/tokens/new").await;
@@ -119,10 +119,19 @@ pub(crate) async fn forced_colors_show_what_is_chosen() {
 pub(crate) async fn no_width_splits_a_word() {
     let site = Site::start().await;
     screens::fill(&site).await;
-    let app = site.tokens.create_app("International Bookkeeping").await;
+    let app = site
+        .scene
+        .tokens
+        .create_app("International Bookkeeping")
+        .await;
     let scopes = "invoices:read invoices:write orders:read".parse().unwrap();
     let new = NewToken::named("reconciliation of warehouses").scopes(scopes);
-    let token = site.tokens.issue(&app.unwrap().id, new).await.unwrap();
+    let token = site
+        .scene
+        .tokens
+        .issue(&app.unwrap().id, new)
+        .await
+        .unwrap();
     let token = format!("/tokens/token/{}", token.record().id);
     let browser = Browser::sign_in(&site).await;
     // Each word that is not an identifier is on one line.
@@ -196,8 +205,12 @@ pub(crate) async fn exact_and_local_times_come_with_the_focus_and_a_tap() {
 
 pub(crate) async fn a_refused_form_has_the_focus_and_leaves_no_history() {
     let site = Site::start().await;
-    let app = site.tokens.create_app("Billing").await.unwrap();
-    let token = site.tokens.issue(&app.id, NewToken::named("ci")).await;
+    let app = site.scene.tokens.create_app("Billing").await.unwrap();
+    let token = site
+        .scene
+        .tokens
+        .issue(&app.id, NewToken::named("ci"))
+        .await;
     let token = format!("/tokens/token/{}", token.unwrap().record().id);
     let app = format!("/tokens/apps/{}", app.id);
     let browser = Browser::sign_in(&site).await;
@@ -231,9 +244,9 @@ pub(crate) async fn the_keyboard_searches_among_many_apps() {
     let site = Site::start().await;
     for n in 0..205 {
         let name = format!("shop {n}");
-        site.tokens.create_app(&name).await.unwrap();
+        site.scene.tokens.create_app(&name).await.unwrap();
     }
-    site.tokens.create_app("Billing").await.unwrap();
+    site.scene.tokens.create_app("Billing").await.unwrap();
     let browser = Browser::sign_in(&site).await;
     browser.goto("/tokens/new").await;
     browser.fill("#name", "nightly export").await;

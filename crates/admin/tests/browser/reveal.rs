@@ -4,7 +4,7 @@ use crate::{browser::Browser, site::Site};
 
 /// Creates a token and stops where it is shown.
 async fn reveal(site: &Site, browser: &Browser) -> String {
-    site.tokens.create_app("Billing").await.unwrap();
+    site.scene.tokens.create_app("Billing").await.unwrap();
     browser.goto("/tokens/new").await;
     browser.choose("#app", "Billing").await;
     browser.fill("#name", "ci").await;

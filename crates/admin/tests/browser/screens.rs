@@ -81,12 +81,17 @@ pub(crate) async fn each_screen_is_kept_as_a_picture() {
 }
 
 async fn own_app(site: &Site) -> String {
-    let own = site.tokens.list_apps(&Default::default()).await.unwrap();
+    let own = site
+        .scene
+        .tokens
+        .list_apps(&Default::default())
+        .await
+        .unwrap();
     format!("/tokens/apps/{}", own.items[0].id)
 }
 
 async fn app_of(site: &Site, token: TokenId) -> AppId {
-    site.tokens.get(token).await.unwrap().app.id
+    site.scene.tokens.get(token).await.unwrap().app.id
 }
 
 async fn keep(browser: &Browser, name: &str) {
@@ -96,7 +101,7 @@ async fn keep(browser: &Browser, name: &str) {
 
 /// A few weeks of a platform's life. Returns a token in use, and one that was rotated and still is.
 pub(crate) async fn fill(site: &Site) -> [TokenId; 2] {
-    let tokens = &site.tokens;
+    let tokens = &site.scene.tokens;
     let mut apps = Vec::new();
     for name in ["Billing", "Storefront", "Warehouse"] {
         apps.push(tokens.create_app(name).await.unwrap().id);
@@ -109,20 +114,20 @@ pub(crate) async fn fill(site: &Site) -> [TokenId; 2] {
         tokens.issue(&apps[app], new).await.unwrap()
     };
     let nightly = issue(0, "nightly export", "invoices:read", 0).await;
-    site.clock.advance(DAY * 20);
+    site.scene.clock.advance(DAY * 20);
     let old = issue(1, "checkout", "orders:read orders:write invoices:read", 365).await;
     let printer = issue(2, "label printer", "orders:read", 0).await;
     let _ = issue(2, "trial", "", 3).await;
-    site.clock.advance(DAY * 30);
+    site.scene.clock.advance(DAY * 30);
     let ci = issue(0, "ci", "invoices:read invoices:write", 90).await;
     tokens.revoke(printer.record().id).await.unwrap();
     let new = tokens.rotate(old.record().id, DAY * 7).await.unwrap();
-    site.clock.advance(DAY * 2);
+    site.scene.clock.advance(DAY * 2);
     let follower = tokens.follow().start().await.unwrap();
     for used in [&nightly, &old, &ci, &new] {
         assert_eq!(site.whoami(used.token().expose()).await.0, 200);
     }
     follower.stop().await.unwrap();
-    site.clock.advance(Duration::from_secs(125));
+    site.scene.clock.advance(Duration::from_secs(125));
     [nightly.record().id, old.record().id]
 }

@@ -9,15 +9,11 @@ use tokio::{
     net::{TcpListener, TcpStream},
     task::JoinHandle,
 };
-use tower_api_tokens::{
-    ApiTokenLayer, ApiTokens, AppPrincipal, MemoryStore, NewToken, TokenFormat, TokenRecord,
-    testing::ManualClock,
-};
+use tower_api_tokens::{AppPrincipal, NewToken, TokenRecord, testing::Scene};
 use tower_api_tokens_admin::{Admin, TokenGuard};
 
 pub(crate) struct Site {
-    pub(crate) tokens: ApiTokens,
-    pub(crate) clock: ManualClock,
+    pub(crate) scene: Scene<()>,
     pub(crate) address: SocketAddr,
     /// What a browser sends to sign in.
     pub(crate) credential: String,
@@ -28,31 +24,28 @@ pub(crate) struct Site {
 impl Site {
     /// A service whose one token is that of its operator.
     pub(crate) async fn start() -> Self {
-        let clock = ManualClock::new("2026-09-14T09:26:53Z".parse().unwrap());
-        let format = TokenFormat::new("acme_live").unwrap();
-        let tokens = ApiTokens::builder(MemoryStore::new(), format)
-            .clock(clock.clone())
-            .build();
-        let operators = tokens.create_app("Operators").await.unwrap();
+        let scene = Scene::builder().prefix("acme_live").empty();
+        scene.clock.set("2026-09-14T09:26:53Z".parse().unwrap());
+        let tokens = &scene.tokens;
+        let operators = scene.create_app("Operators").await;
         let scopes = "tokens:admin invoices:read invoices:write orders:read orders:write";
         let operator = NewToken::named("ada").scopes(scopes.parse().unwrap());
-        let operator = tokens.issue(&operators.id, operator).await.unwrap();
+        let operator = scene.issue(&operators.id, operator).await;
         let basic = BASE64_STANDARD.encode(format!("ada:{}", operator.token().expose()));
 
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let admin = Admin::builder(&tokens, TokenGuard::new(&tokens, [operators.id]))
+        let admin = Admin::builder(tokens, TokenGuard::new(tokens, [operators.id]))
             .service_url("https://api.acme.example/v1/whoami")
             .build();
         let whoami = async |principal: AppPrincipal| principal.app_name().to_owned();
         let app = Router::new()
             .route("/whoami", get(whoami))
-            .route_layer(ApiTokenLayer::new(&tokens))
+            .route_layer(scene.layer())
             .nest_service("/tokens", admin.dashboard());
         let server = tokio::spawn(async move { axum::serve(listener, app).await.unwrap() });
         Self {
-            tokens,
-            clock,
+            scene,
             address,
             credential: format!("Basic {basic}"),
             password: operator.token().expose().to_owned(),
@@ -71,7 +64,13 @@ impl Site {
 
     /// The tokens but the operator's, the newest first.
     pub(crate) async fn issued(&self) -> Vec<TokenRecord> {
-        let mut tokens = self.tokens.list(&Default::default()).await.unwrap().items;
+        let mut tokens = self
+            .scene
+            .tokens
+            .list(&Default::default())
+            .await
+            .unwrap()
+            .items;
         tokens.retain(|token| token.app.name != "Operators");
         tokens
     }

@@ -17,13 +17,14 @@ struct Office {
 impl Office {
     async fn new() -> Self {
         let site = Site::guarded_by(|tokens| TokenGuard::any_app(tokens).realm("acme").unwrap());
-        let operators = site.app("Operators").await;
+        let operators = site.scene.create_app("Operators").await;
         Self { site, operators }
     }
 
     async fn token(&self, name: &str, scopes: &str) -> IssuedToken {
         let new = NewToken::named(name).scopes(scopes.parse().unwrap());
         self.site
+            .scene
             .tokens
             .issue(&self.operators.id, new)
             .await
@@ -103,7 +104,13 @@ async fn an_account_that_may_not_manage_can_be_switched() {
         asks_for_a_password(&office.get(&robot, &switch).await);
         assert_eq!(office.get(&ada, &switch).await.location(), "/tokens");
     }
-    office.site.tokens.revoke(ada.record().id).await.unwrap();
+    office
+        .site
+        .scene
+        .tokens
+        .revoke(ada.record().id)
+        .await
+        .unwrap();
     asks_for_a_password(&office.get(&ada, "/tokens/sign-in").await);
 }
 
@@ -123,7 +130,8 @@ async fn a_store_that_fails_signs_nobody_out() {
     let office = Office::new().await;
     let ada = office.token("ada", "tokens:admin").await;
     let site = &office.site;
-    site.store
+    site.scene
+        .store
         .set_fault(Fault::Error(StoreErrorKind::Unavailable));
     for path in ["/tokens/sign-out", "/tokens/sign-in", "/tokens"] {
         let page = office.get(&ada, path).await;
@@ -135,7 +143,7 @@ async fn a_store_that_fails_signs_nobody_out() {
 async fn disabling_the_own_app_is_warned_of_and_shows_the_way_back() {
     let office = Office::new().await;
     let ada = office.token("ada", "tokens:admin").await;
-    let other = office.site.app("Billing").await;
+    let other = office.site.scene.create_app("Billing").await;
     let way_back = format!("api-tokens app enable {}", office.operators.id);
     office
         .get(&ada, &format!("/tokens/apps/{}", other.id))
@@ -252,8 +260,12 @@ async fn the_first_run_leads_from_the_administrators_token_to_the_first_app() {
 
     let _ = office
         .site
+        .scene
         .tokens
-        .issue(&office.site.app("Shop").await.id, NewToken::named("ci"))
+        .issue(
+            &office.site.scene.create_app("Shop").await.id,
+            NewToken::named("ci"),
+        )
         .await
         .unwrap();
     let list = office.get(&ada, "/tokens").await;
@@ -267,7 +279,13 @@ async fn the_first_run_leads_from_the_administrators_token_to_the_first_app() {
     let soon = NewToken::named("guest")
         .scopes("tokens:admin".parse().unwrap())
         .expires_in(std::time::Duration::from_secs(7_200));
-    let guest = office.site.tokens.issue(&operators, soon).await.unwrap();
+    let guest = office
+        .site
+        .scene
+        .tokens
+        .issue(&operators, soon)
+        .await
+        .unwrap();
     office
         .get(&guest, "/tokens/new")
         .await
@@ -291,7 +309,7 @@ async fn without_the_services_url_there_is_no_line_to_call_it() {
         ..site
     };
     site.get("/tokens").await.lacks("curl").lacks("example.com");
-    let app = site.app("Billing").await;
+    let app = site.scene.create_app("Billing").await;
     site.get(&format!("/tokens?app={}", app.id))
         .await
         .has("This app has no token yet")

@@ -6,6 +6,7 @@ use crate::support::Site;
 /// The form as a person fills it in.
 async fn sent(site: &Site, changed: &[(&str, &str)]) -> crate::support::Answer {
     let app = match site
+        .scene
         .tokens
         .list_apps(&Default::default())
         .await
@@ -14,7 +15,7 @@ async fn sent(site: &Site, changed: &[(&str, &str)]) -> crate::support::Answer {
         .first()
     {
         Some(app) => app.id,
-        None => site.app("Billing").await.id,
+        None => site.scene.create_app("Billing").await.id,
     };
     let nonce = site.get("/tokens/new").await.nonce().to_owned();
     let mut fields = vec![
@@ -132,8 +133,8 @@ async fn all_that_is_wrong_is_said_at_once() {
 #[tokio::test]
 async fn a_disabled_app_gets_no_token() {
     let site = Site::new();
-    let app = site.app("Billing").await;
-    site.tokens.disable_app(&app.id).await.unwrap();
+    let app = site.scene.create_app("Billing").await;
+    site.scene.tokens.disable_app(&app.id).await.unwrap();
     let page = sent(&site, &[]).await;
     page.is(StatusCode::UNPROCESSABLE_ENTITY)
         .has("The app is disabled; enable it first.")
@@ -167,6 +168,7 @@ async fn without_an_app_the_first_one_is_created_first() {
         .post("/tokens/apps", &[("name", "Billing"), ("then", "token")])
         .await;
     let app = site
+        .scene
         .tokens
         .list_apps(&Default::default())
         .await
@@ -185,9 +187,9 @@ async fn without_an_app_the_first_one_is_created_first() {
 async fn with_more_apps_than_a_list_holds_one_is_searched_for() {
     let site = Site::new();
     for n in 0..205 {
-        site.app(&format!("one of many {n}")).await;
+        site.scene.create_app(&format!("one of many {n}")).await;
     }
-    let billing = site.app("Billing").await.id;
+    let billing = site.scene.create_app("Billing").await.id;
     site.get("/tokens/new")
         .await
         .has("placeholder=\"Search apps by name or ID\"")
@@ -261,7 +263,7 @@ async fn the_first_field_that_is_wrong_has_the_focus() {
         let site = Site::new();
         let page = match wrong.as_slice() {
             [] => {
-                site.app("Billing").await;
+                site.scene.create_app("Billing").await;
                 site.get("/tokens/new").await
             }
             wrong => sent(&site, wrong).await.has("The token was not created."),
@@ -276,7 +278,7 @@ async fn a_form_that_is_sent_again_after_days_makes_no_second_token() {
     const HOUR: u64 = 3_600;
     for hours in [1, 22, 23, 24, 25, 49, 24 * 365] {
         let site = Site::new();
-        let app = site.app("Billing").await.id;
+        let app = site.scene.create_app("Billing").await.id;
         let nonce = site.get("/tokens/new").await.nonce().to_owned();
         let fields = [
             ("nonce", nonce.as_str()),
@@ -307,7 +309,7 @@ async fn a_form_that_is_sent_again_after_days_makes_no_second_token() {
 #[tokio::test]
 async fn what_is_mistyped_leaves_no_event() {
     let site = Site::new();
-    let app = site.app("Billing").await;
+    let app = site.scene.create_app("Billing").await;
     let issued = site.issue(&app.id, "ci").await;
     let token = format!("/tokens/token/{}", issued.record().id);
     for (path, fields) in [
@@ -337,8 +339,8 @@ async fn what_is_mistyped_leaves_no_event() {
 #[tokio::test]
 async fn an_app_that_cannot_be_chosen_leaves_the_choice_open() {
     let site = Site::new();
-    site.app("Billing").await;
-    site.app("Storefront").await;
+    site.scene.create_app("Billing").await;
+    site.scene.create_app("Storefront").await;
     let form = site.get("/tokens/new?app=nobody").await;
     form.has("<option value=\"\">Choose an app</option>")
         .lacks(" selected");

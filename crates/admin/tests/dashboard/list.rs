@@ -18,7 +18,10 @@ async fn without_any_token_the_list_teaches_the_first_step() {
 #[tokio::test]
 async fn an_app_without_any_token_teaches_the_first_step() {
     let site = Site::new();
-    let (ours, theirs) = (site.app("ours").await.id, site.app("theirs").await.id);
+    let (ours, theirs) = (
+        site.scene.create_app("ours").await.id,
+        site.scene.create_app("theirs").await.id,
+    );
     let _ = site.issue(&theirs, "alpha").await;
     site.get(&format!("/tokens?app={ours}"))
         .await
@@ -30,11 +33,11 @@ async fn an_app_without_any_token_teaches_the_first_step() {
 #[tokio::test]
 async fn a_row_tells_what_there_is_to_know_of_a_token() {
     let site = Site::new();
-    let app = site.app("Billing").await;
+    let app = site.scene.create_app("Billing").await;
     let new = NewToken::named("nightly export")
         .scopes("invoices:read reports:read users:read".parse().unwrap())
         .expires_in(Duration::from_secs(90 * 86_400));
-    let issued = site.tokens.issue(&app.id, new).await.unwrap();
+    let issued = site.scene.tokens.issue(&app.id, new).await.unwrap();
     site.pass(120);
     site.get("/tokens")
         .await
@@ -51,11 +54,14 @@ async fn a_row_tells_what_there_is_to_know_of_a_token() {
 #[tokio::test]
 async fn the_list_is_filtered_by_app_status_and_name() {
     let site = Site::new();
-    let (ours, theirs) = (site.app("ours").await.id, site.app("theirs").await.id);
+    let (ours, theirs) = (
+        site.scene.create_app("ours").await.id,
+        site.scene.create_app("theirs").await.id,
+    );
     let _ = site.issue(&ours, "alpha").await;
     let _ = site.issue(&theirs, "beta").await;
     let revoked = site.issue(&theirs, "gamma").await;
-    site.tokens.revoke(revoked.record().id).await.unwrap();
+    site.scene.tokens.revoke(revoked.record().id).await.unwrap();
     for (query, shown) in [
         ("", vec!["alpha", "beta", "gamma"]),
         ("?name=ALP", vec!["alpha"]),
@@ -79,7 +85,7 @@ async fn the_list_is_filtered_by_app_status_and_name() {
 #[tokio::test]
 async fn a_filter_that_matches_nothing_says_so_and_keeps_what_was_typed() {
     let site = Site::new();
-    let app = site.app("Billing").await;
+    let app = site.scene.create_app("Billing").await;
     let _ = site.issue(&app.id, "alpha").await;
     site.get("/tokens?name=a%22%3Eb")
         .await
@@ -91,7 +97,7 @@ async fn a_filter_that_matches_nothing_says_so_and_keeps_what_was_typed() {
 #[tokio::test]
 async fn a_filter_that_cannot_be_one_says_what_to_change() {
     let site = Site::new();
-    let app = site.app("Billing").await;
+    let app = site.scene.create_app("Billing").await;
     let _ = site.issue(&app.id, "alpha").await;
     for (query, says) in [
         ("app=two+words", "Not an app id: give 1 to 40"),
@@ -107,12 +113,12 @@ async fn a_filter_that_cannot_be_one_says_what_to_change() {
 #[tokio::test]
 async fn a_filter_by_an_app_that_does_not_exist_says_so() {
     let site = Site::new();
-    let app = site.app("Billing").await;
+    let app = site.scene.create_app("Billing").await;
     let _ = site.issue(&app.id, "alpha").await;
     for many in [false, true] {
         if many {
             for n in 0..201 {
-                site.app(&format!("app {n}")).await;
+                site.scene.create_app(&format!("app {n}")).await;
             }
         }
         for query in [
@@ -134,7 +140,7 @@ async fn a_filter_by_an_app_that_does_not_exist_says_so() {
 #[tokio::test]
 async fn a_search_for_a_control_character_is_refused() {
     let site = Site::new();
-    let app = site.app("Billing").await;
+    let app = site.scene.create_app("Billing").await;
     let _ = site.issue(&app.id, "alpha").await;
     for part in ["%00", "a%00", "%1b%5b31m", "a%c2%85b", &"x".repeat(101)] {
         site.get(&format!("/tokens?name={part}"))
@@ -154,10 +160,10 @@ async fn a_search_for_a_control_character_is_refused() {
 async fn with_many_apps_the_list_is_filtered_by_a_search_for_one() {
     let site = Site::new();
     for n in 0..201 {
-        site.app(&format!("shop {n}")).await;
+        site.scene.create_app(&format!("shop {n}")).await;
     }
-    let billing = site.app("Billing").await.id;
-    let shop = site.app("shop of ours").await.id;
+    let billing = site.scene.create_app("Billing").await.id;
+    let shop = site.scene.create_app("shop of ours").await.id;
     let _ = site.issue(&billing, "alpha").await;
     let _ = site.issue(&shop, "beta").await;
     site.get("/tokens?find=billing&status=live")
@@ -187,7 +193,7 @@ async fn with_many_apps_the_list_is_filtered_by_a_search_for_one() {
 #[tokio::test]
 async fn the_pages_show_each_token_once() {
     let site = Site::new();
-    let app = site.app("Billing").await;
+    let app = site.scene.create_app("Billing").await;
     for n in 0..120 {
         let _ = site.issue(&app.id, &format!("match {n:03}")).await;
     }

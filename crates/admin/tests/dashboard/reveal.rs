@@ -5,7 +5,7 @@ use crate::support::Site;
 #[tokio::test]
 async fn a_token_is_shown_once_with_a_line_to_try_it() {
     let site = Site::new();
-    let app = site.app("Billing").await;
+    let app = site.scene.create_app("Billing").await;
     let nonce = site.get("/tokens/new").await.nonce().to_owned();
     let fields = [
         ("nonce", nonce.as_str()),
@@ -36,7 +36,7 @@ async fn a_token_is_shown_once_with_a_line_to_try_it() {
 #[tokio::test]
 async fn a_form_that_is_sent_again_neither_shows_nor_makes_a_token() {
     let site = Site::new();
-    let app = site.app("Billing").await;
+    let app = site.scene.create_app("Billing").await;
     let nonce = site.get("/tokens/new").await.nonce().to_owned();
     let fields = [
         ("nonce", nonce.as_str()),
@@ -63,7 +63,7 @@ async fn a_form_that_is_sent_again_neither_shows_nor_makes_a_token() {
 #[tokio::test]
 async fn each_form_can_be_sent_once() {
     let site = Site::new();
-    site.app("Billing").await;
+    site.scene.create_app("Billing").await;
     let nonces = [site.get("/tokens/new").await, site.get("/tokens/new").await];
     assert_ne!(nonces[0].nonce(), nonces[1].nonce());
 }
@@ -71,7 +71,7 @@ async fn each_form_can_be_sent_once() {
 #[tokio::test]
 async fn a_form_that_was_corrected_makes_one_token() {
     let site = Site::new();
-    let app = site.app("Billing").await;
+    let app = site.scene.create_app("Billing").await;
     let nonce = site.get("/tokens/new").await.nonce().to_owned();
     let mut fields = [
         ("nonce", nonce.as_str()),

@@ -6,7 +6,7 @@ use crate::support::{Answer, Site};
 const DAY: u64 = 86_400;
 
 async fn issued(site: &Site) -> (IssuedToken, String) {
-    let app = site.app("Billing").await;
+    let app = site.scene.create_app("Billing").await;
     let issued = site.issue(&app.id, "ci").await;
     let path = format!("/tokens/token/{}", issued.record().id);
     (issued, path)
@@ -81,7 +81,7 @@ async fn what_cannot_be_rotated_says_why() {
     late.is(StatusCode::UNPROCESSABLE_ENTITY)
         .has_once("rotate its successor");
 
-    site.tokens.revoke(old.record().id).await.unwrap();
+    site.scene.tokens.revoke(old.record().id).await.unwrap();
     let revoked = site.post(&rotate_path, &fields("another")).await;
     revoked
         .is(StatusCode::UNPROCESSABLE_ENTITY)
@@ -151,7 +151,11 @@ async fn the_new_tokens_page_leads_to_the_old_one_and_has_a_history() {
     site.post(&format!("{path}/rename"), &[("name", "old ci")])
         .await
         .location();
-    let all = site.tokens.list(&TokenQuery::default().limit(1000)).await;
+    let all = site
+        .scene
+        .tokens
+        .list(&TokenQuery::default().limit(1000))
+        .await;
     let all = all.unwrap().items;
     let renamed = all.iter().find(|token| token.id == old.id).unwrap();
     let new = renamed.successor.unwrap();
@@ -169,7 +173,7 @@ async fn the_new_tokens_page_leads_to_the_old_one_and_has_a_history() {
 
     // A token that was purged is replaced by one that stands on its own.
     site.pass(30 * DAY);
-    site.tokens.purge(site.ada().now()).await.unwrap();
+    site.scene.tokens.purge(site.ada().now()).await.unwrap();
     site.get(&format!("/tokens/token/{new}"))
         .await
         .is(StatusCode::OK)
@@ -193,7 +197,7 @@ async fn the_old_tokens_page_leads_to_the_new_one() {
 
 /// Uses a token, and waits until that is recorded.
 async fn use_token(site: &Site, token: &IssuedToken) {
-    let follower = site.tokens.follow().start().await.unwrap();
+    let follower = site.scene.tokens.follow().start().await.unwrap();
     assert!(site.admits(token.token().expose()).await);
     follower.stop().await.unwrap();
 }

@@ -44,7 +44,7 @@ async fn every_answer_has_the_fields_that_bind_a_browser() {
 #[tokio::test]
 async fn no_page_needs_what_the_policy_forbids() {
     let site = Site::new();
-    let app = site.app("Billing").await;
+    let app = site.scene.create_app("Billing").await;
     let issued = site.issue(&app.id, "ci").await;
     let token = format!("/tokens/token/{}", issued.record().id);
     for path in [
@@ -73,7 +73,7 @@ async fn no_page_needs_what_the_policy_forbids() {
 async fn hostile_names_are_text() {
     let site = Site::new();
     for name in HOSTILE {
-        let app = site.app(name).await;
+        let app = site.scene.create_app(name).await;
         let issued = site.issue(&app.id, name).await;
         let token = format!("/tokens/token/{}", issued.record().id);
         for path in ["/tokens", "/tokens/new", "/tokens/apps", &token] {
@@ -102,7 +102,7 @@ async fn hostile_names_are_text() {
 #[tokio::test]
 async fn no_name_looks_like_another() {
     let site = Site::new();
-    let app = site.app("\u{202e}gnilliB").await;
+    let app = site.scene.create_app("\u{202e}gnilliB").await;
     let issued = site.issue(&app.id, "c\u{200b}i").await;
     site.get("/tokens")
         .await
@@ -119,7 +119,7 @@ async fn no_name_looks_like_another() {
 #[tokio::test]
 async fn a_form_of_another_site_changes_nothing() {
     let site = Site::new();
-    let app = site.app("Billing").await;
+    let app = site.scene.create_app("Billing").await;
     let issued = site.issue(&app.id, "ci").await;
     let nonce = site.get("/tokens/new").await.nonce().to_owned();
     let token = format!("/tokens/token/{}", issued.record().id);
@@ -177,9 +177,9 @@ async fn a_form_of_another_site_changes_nothing() {
 #[tokio::test]
 async fn a_browser_signs_in_with_a_token_as_its_password() {
     let site = Site::guarded_by(|tokens| TokenGuard::any_app(tokens).realm("acme").unwrap());
-    let app = site.app("operators").await;
+    let app = site.scene.create_app("operators").await;
     let admin = NewToken::named("ada").scopes("tokens:admin invoices:read".parse().unwrap());
-    let admin = site.tokens.issue(&app.id, admin).await.unwrap();
+    let admin = site.scene.tokens.issue(&app.id, admin).await.unwrap();
     let other = site.issue(&app.id, "ci").await;
     let signed_in = |path: &str, token: &str| {
         let basic = BASE64_STANDARD.encode(format!("ada:{token}"));
@@ -226,9 +226,9 @@ async fn a_browser_signs_in_with_a_token_as_its_password() {
 #[tokio::test]
 async fn nobody_hands_out_scopes_that_they_do_not_hold() {
     let site = Site::guarded_by(|tokens| TokenGuard::any_app(tokens));
-    let app = site.app("operators").await;
+    let app = site.scene.create_app("operators").await;
     let admin = NewToken::named("ada").scopes("tokens:admin invoices:read".parse().unwrap());
-    let admin = site.tokens.issue(&app.id, admin).await.unwrap();
+    let admin = site.scene.tokens.issue(&app.id, admin).await.unwrap();
     let basic = BASE64_STANDARD.encode(format!("ada:{}", admin.token().expose()));
     let mut request = form(
         "/tokens/new",

@@ -7,10 +7,7 @@ use axum::{Router, body::Body};
 use http::{HeaderMap, Request, StatusCode, header, request::Parts};
 use http_body_util::BodyExt;
 use tower::ServiceExt;
-use tower_api_tokens::{
-    ApiTokens, AppId, AppRecord, IssuedToken, MemoryStore, NewToken, TokenFormat, TokenRecord,
-    testing::{FaultyStore, ManualClock},
-};
+use tower_api_tokens::{ApiTokens, AppId, IssuedToken, NewToken, TokenRecord, testing::Scene};
 use tower_api_tokens_admin::{Actor, Admin, Denied, Guard, Operations, Operator};
 
 pub(crate) const NOW: &str = "2026-09-14T09:26:53Z";
@@ -26,10 +23,8 @@ impl Guard for Ada {
 }
 
 pub(crate) struct Site {
-    pub(crate) tokens: ApiTokens,
+    pub(crate) scene: Scene<()>,
     pub(crate) operations: Operations,
-    pub(crate) store: FaultyStore<MemoryStore>,
-    pub(crate) clock: ManualClock,
     pub(crate) router: Router,
 }
 
@@ -39,22 +34,17 @@ impl Site {
     }
 
     pub(crate) fn guarded_by<G: Guard>(guard: impl FnOnce(&ApiTokens) -> G) -> Self {
-        let clock = ManualClock::new(NOW.parse().unwrap());
-        let store = FaultyStore::new(MemoryStore::new());
-        let format = TokenFormat::new("acme_live").unwrap();
-        let tokens = ApiTokens::builder(store.clone(), format)
-            .clock(clock.clone())
-            .build();
-        let operations = Operations::new(&tokens);
-        let admin = Admin::builder(&operations, guard(&tokens))
+        let scene = Scene::builder().prefix("acme_live").empty();
+        scene.clock.set(NOW.parse().unwrap());
+        let tokens = &scene.tokens;
+        let operations = Operations::new(tokens);
+        let admin = Admin::builder(&operations, guard(tokens))
             .service_url("https://api.acme.example/invoices")
             .build();
         Self {
             router: Router::new().nest_service("/tokens", admin.dashboard()),
-            tokens,
             operations,
-            store,
-            clock,
+            scene,
         }
     }
 
@@ -62,12 +52,8 @@ impl Site {
         self.operations.by(Actor::unrestricted("ada@acme.example"))
     }
 
-    pub(crate) async fn app(&self, name: &str) -> AppRecord {
-        self.tokens.create_app(name).await.unwrap()
-    }
-
     pub(crate) async fn issue(&self, app: &AppId, name: &str) -> IssuedToken {
-        self.tokens.issue(app, NewToken::named(name)).await.unwrap()
+        self.scene.issue(app, NewToken::named(name)).await
     }
 
     /// The latest token.
@@ -76,16 +62,21 @@ impl Site {
     }
 
     pub(crate) async fn all(&self) -> Vec<TokenRecord> {
-        self.tokens.list(&Default::default()).await.unwrap().items
+        self.scene
+            .tokens
+            .list(&Default::default())
+            .await
+            .unwrap()
+            .items
     }
 
     pub(crate) fn pass(&self, seconds: u64) {
-        self.clock.advance(Duration::from_secs(seconds));
+        self.scene.clock.advance(Duration::from_secs(seconds));
     }
 
     /// Presents a token to the service, as one of its requests does.
     pub(crate) async fn admits(&self, token: &str) -> bool {
-        let authenticator = self.tokens.authenticator();
+        let authenticator = self.scene.tokens.authenticator();
         authenticator.authenticate(token.as_bytes()).await.is_ok()
     }
 

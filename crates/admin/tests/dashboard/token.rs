@@ -5,7 +5,7 @@ use crate::support::Site;
 
 async fn site_with_token() -> (Site, String, String) {
     let site = Site::new();
-    let app = site.app("Billing").await;
+    let app = site.scene.create_app("Billing").await;
     let issued = site
         .ada()
         .issue(&app.id, tower_api_tokens::NewToken::named("ci"))
@@ -51,7 +51,7 @@ async fn a_name_is_typed_as_the_page_shows_it() {
         ("B\u{456}lling", "B[U+0456]lling"),
     ] {
         let site = Site::new();
-        let app = site.app(name).await;
+        let app = site.scene.create_app(name).await;
         let issued = site.issue(&app.id, name).await;
         let revoke = format!("/tokens/token/{}/revoke", issued.record().id);
         site.post(&revoke, &[("confirm", "another")])
@@ -167,7 +167,7 @@ async fn a_token_that_is_not_there_is_said_to_be_so() {
 async fn a_token_of_a_disabled_app_can_still_be_revoked() {
     let (site, path, _) = site_with_token().await;
     let app = site.latest().await.app.id;
-    site.tokens.disable_app(&app).await.unwrap();
+    site.scene.tokens.disable_app(&app).await.unwrap();
     site.get(&path)
         .await
         .has(">App disabled</span>")

@@ -8,11 +8,12 @@ use crate::support::{Ada, Site};
 #[tokio::test]
 async fn a_store_that_fails_is_503_with_nothing_of_its_error() {
     let site = Site::new();
-    let app = site.app("Billing").await;
+    let app = site.scene.create_app("Billing").await;
     let issued = site.issue(&app.id, "ci").await;
     let token = format!("/tokens/token/{}", issued.record().id);
     let nonce = site.get("/tokens/new").await.nonce().to_owned();
-    site.store
+    site.scene
+        .store
         .set_fault(Fault::Error(StoreErrorKind::Unavailable));
     let fields = [
         ("nonce", nonce.as_str()),
@@ -34,7 +35,7 @@ async fn a_store_that_fails_is_503_with_nothing_of_its_error() {
             .has("The token store does not answer");
         assert_eq!(answer.headers[header::RETRY_AFTER], "1");
     }
-    site.store.set_fault(Fault::None);
+    site.scene.store.set_fault(Fault::None);
     assert_eq!(site.all().await.len(), 1);
     assert!(site.admits(issued.token().expose()).await);
 }
@@ -42,7 +43,7 @@ async fn a_store_that_fails_is_503_with_nothing_of_its_error() {
 #[tokio::test]
 async fn a_form_that_failed_can_be_sent_again_and_makes_one_token() {
     let site = Site::new();
-    let app = site.app("Billing").await;
+    let app = site.scene.create_app("Billing").await;
     let nonce = site.get("/tokens/new").await.nonce().to_owned();
     let fields = [
         ("nonce", nonce.as_str()),
@@ -50,13 +51,14 @@ async fn a_form_that_failed_can_be_sent_again_and_makes_one_token() {
         ("app", app.id.as_str()),
         ("expires", "7"),
     ];
-    site.store
+    site.scene
+        .store
         .set_fault(Fault::WriteError(StoreErrorKind::Unavailable));
     let failed = site.post("/tokens/new", &fields).await;
     failed
         .is(StatusCode::SERVICE_UNAVAILABLE)
         .has("look whether it was done");
-    site.store.set_fault(Fault::None);
+    site.scene.store.set_fault(Fault::None);
     let secret = site.post("/tokens/new", &fields).await.secret().to_owned();
     assert!(site.admits(&secret).await);
     site.post("/tokens/new", &fields)
@@ -82,7 +84,7 @@ async fn what_is_not_there_is_a_page_too() {
 #[tokio::test]
 async fn every_link_of_a_page_leads_to_a_page() {
     let site = Site::new();
-    let app = site.app("Billing").await;
+    let app = site.scene.create_app("Billing").await;
     let issued = site.issue(&app.id, "ci").await;
     let token = format!("/tokens/token/{}", issued.record().id);
     for path in [

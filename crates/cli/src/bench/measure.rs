@@ -13,8 +13,8 @@ use super::{Arguments, Load, check_names, seed};
 use tower_api_tokens_sqlx::Driver;
 
 use crate::{
-    cli::Options,
     failure::Failure,
+    options::Options,
     progress,
     session::{Purpose, Session, no_store},
 };
@@ -123,7 +123,7 @@ impl Opened {
             .share(Kind::Unknown, load.unknown)
             .share(Kind::Garbage, load.garbage)
             .share(Kind::Revoked, load.revoked)
-            .skew(load.skew.into())
+            .skew(load.skew)
             .concurrency(load.concurrency)
             .on_progress(show_progress(bar.clone(), name));
         test.prepare().await.map_err(|error| {

@@ -7,17 +7,19 @@ mod seed;
 
 use std::{env, path::PathBuf};
 
-use clap::{Args, ValueEnum};
+use clap::{Args, builder::PossibleValue};
 use tower_api_tokens::testing::latency::{
     Comparison, ComparisonError, ComparisonErrorKind, LoadTestErrorKind, Report, Skew,
 };
 
 use crate::{
-    cli::Options,
     failure::Failure,
+    note::note,
     number::{above_zero, at_least_one, share},
-    output::{note, print_json, print_line},
+    options::Options,
+    output::{print_json, print_line},
     visible::visible,
+    word::one_of,
 };
 
 #[derive(Args)]
@@ -56,8 +58,8 @@ struct Load {
     #[arg(long, value_name = "SHARE", default_value = "5%", value_parser = share)]
     revoked: f64,
     /// How often each token is presented
-    #[arg(long, value_enum, default_value = "uniform")]
-    skew: SkewArgument,
+    #[arg(long, value_parser = one_of::<Skew>(skews()), default_value = "uniform")]
+    skew: Skew,
     /// How many requests may be in flight at once
     #[arg(long, value_name = "COUNT", default_value = "8", value_parser = at_least_one)]
     concurrency: usize,
@@ -72,21 +74,18 @@ struct Load {
     add_to_existing: bool,
 }
 
-#[derive(Clone, Copy, ValueEnum)]
-enum SkewArgument {
-    /// Each as often as any other
-    Uniform,
-    /// The second half as often as the first, the third a third as often, and so on
-    Zipf,
-}
-
-impl From<SkewArgument> for Skew {
-    fn from(skew: SkewArgument) -> Self {
-        match skew {
-            SkewArgument::Uniform => Self::Uniform,
-            SkewArgument::Zipf => Self::Zipf,
-        }
-    }
+/// The words of [`Skew`], with what each means.
+fn skews() -> impl Iterator<Item = PossibleValue> {
+    Skew::ALL.iter().map(|skew| {
+        let help = match skew {
+            Skew::Uniform => "Each as often as any other",
+            Skew::Zipf => {
+                "The second half as often as the first, the third a third as often, and so on"
+            }
+            _ => "",
+        };
+        PossibleValue::new(skew.as_str()).help(help)
+    })
 }
 
 pub(crate) async fn run(arguments: &Arguments, options: &Options) -> Result<(), Failure> {

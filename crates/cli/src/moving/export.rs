@@ -7,12 +7,7 @@ use serde::Serialize;
 use tower_api_tokens::transfer::Export;
 
 use super::create;
-use crate::{
-    failure::Failure,
-    output::{note, print_json},
-    progress,
-    session::Session,
-};
+use crate::{failure::Failure, note::note, output::print_json, progress, session::Session};
 
 #[derive(Args)]
 pub(crate) struct Arguments {

@@ -13,7 +13,8 @@ use tower_api_tokens::transfer::{Completeness, Import, ImportReport};
 use super::create;
 use crate::{
     failure::Failure,
-    output::{note, print_fields, print_json},
+    note::note,
+    output::{print_fields, print_json},
     progress,
     session::Session,
 };

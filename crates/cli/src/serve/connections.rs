@@ -26,7 +26,7 @@ use tokio::{
 };
 
 use super::room::{Place, Room};
-use crate::output::note;
+use crate::note::note;
 
 /// How long requests that are under way may take when it is to stop.
 const PATIENCE: Duration = Duration::from_secs(10);

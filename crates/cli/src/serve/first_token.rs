@@ -9,7 +9,7 @@ use tower_api_tokens::{AppId, IssuedToken, LifecycleErrorKind, NewToken, ScopeSe
 use tower_api_tokens_admin::OperationErrorKind;
 
 use super::token_file::TokenFile;
-use crate::{failure::Failure, moment::Expiry, output::note, session::Session, views::time_or};
+use crate::{failure::Failure, moment::Expiry, note::note, session::Session, views::time_or};
 
 /// The app that administrators' tokens belong to.
 const APP: &str = "api-tokens-admin";

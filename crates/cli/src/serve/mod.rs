@@ -23,8 +23,8 @@ use tower_api_tokens_admin::{Admin, TokenGuard};
 use crate::{
     failure::Failure,
     moment::{self, Expiry},
+    note::note,
     number::at_least_one,
-    output::note,
     scopes,
     session::{Purpose, Session},
 };

@@ -11,7 +11,7 @@ use std::{
 
 use tokio::{sync::Notify, time::Instant};
 
-use crate::output::note;
+use crate::note::note;
 
 /// Room for a number of connections.
 #[derive(Clone)]

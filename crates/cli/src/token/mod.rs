@@ -12,7 +12,8 @@ use tower_api_tokens_admin::view::IssuedView;
 
 use crate::{
     failure::Failure,
-    output::{note, note_fields, print_fields, print_json, print_line},
+    note::note,
+    output::{note_fields, print_fields, print_json, print_line},
     session::{Purpose, Session},
     views::ShownToken,
 };

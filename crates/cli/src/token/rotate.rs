@@ -6,7 +6,7 @@ use clap::Args;
 use tower_api_tokens::TokenId;
 
 use super::hand_over;
-use crate::{failure::Failure, moment, output::note, session::Session, views::time_or};
+use crate::{failure::Failure, moment, note::note, session::Session, views::time_or};
 
 #[derive(Args)]
 pub(crate) struct Arguments {

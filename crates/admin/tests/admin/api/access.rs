@@ -187,6 +187,7 @@ async fn a_page_of_another_site_changes_nothing() {
     }
     assert_eq!(
         platform
+            .scene
             .tokens
             .list_apps(&Default::default())
             .await

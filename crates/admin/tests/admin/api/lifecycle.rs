@@ -24,7 +24,7 @@ async fn an_app_is_created_read_disabled_and_enabled() {
     assert_eq!(app, expected);
     assert_eq!(client.get("/apps/app_42").await.ok(), app);
 
-    platform.clock.advance(Duration::from_secs(60));
+    platform.scene.clock.advance(Duration::from_secs(60));
     let disabled = client.post("/apps/app_42/disable", Value::Null).await.ok();
     assert_eq!(disabled["disabled_at"], "2027-01-15T08:01:00Z");
     let enabled = client.post("/apps/app_42/enable", Value::Null).await.ok();
@@ -35,7 +35,7 @@ async fn an_app_is_created_read_disabled_and_enabled() {
 async fn a_token_is_issued_used_renamed_rotated_and_revoked() {
     let platform = Platform::new();
     let client = Client::new(&platform).await;
-    let authenticator = platform.tokens.authenticator();
+    let authenticator = platform.scene.tokens.authenticator();
     client
         .post("/apps", json!({"name": "Billing", "id": "billing"}))
         .await

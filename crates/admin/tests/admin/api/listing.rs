@@ -22,7 +22,10 @@ async fn seven_tokens() -> (Platform, Client) {
             .created();
     }
     for n in 0..6 {
-        platform.clock.advance(std::time::Duration::from_secs(1));
+        platform
+            .scene
+            .clock
+            .advance(std::time::Duration::from_secs(1));
         client.issue(["a", "b"][n % 2], &format!("Token {n}")).await;
     }
     (platform, client)

@@ -35,6 +35,7 @@ async fn an_app_gets_a_token_over_a_socket() {
     let text = issued["token"].as_str().unwrap().as_bytes();
     assert!(
         platform
+            .scene
             .tokens
             .authenticator()
             .authenticate(text)

@@ -45,9 +45,9 @@ async fn a_store_that_fails_is_503() {
                 continue;
             }
             // So that the guard still remembers who it is.
-            platform.store.set_fault(Fault::None);
+            platform.scene.store.set_fault(Fault::None);
             client.get("/openapi.json").await.ok();
-            platform.store.set_fault(fault);
+            platform.scene.store.set_fault(fault);
             let answer = client
                 .send(client.request(method.clone(), path, body))
                 .await;
@@ -67,6 +67,7 @@ async fn a_guard_that_cannot_ask_is_503() {
     let platform = Platform::new();
     let client = Client::new(&platform).await;
     platform
+        .scene
         .store
         .set_fault(Fault::Error(StoreErrorKind::Unavailable));
     let answer = client.get("/apps").await;
@@ -89,6 +90,7 @@ async fn the_cause_of_a_failure_is_logged_and_not_told() {
     let client = Client::new(&platform).await;
     client.get("/openapi.json").await.ok();
     platform
+        .scene
         .store
         .set_fault(Fault::WriteError(StoreErrorKind::ReadOnly));
     let answer = client.post("/apps", json!({"name": "x"})).await;

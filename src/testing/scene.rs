@@ -1,0 +1,250 @@
+#![expect(
+    clippy::expect_used,
+    reason = "a scene that cannot be set up fails the test"
+)]
+
+use std::fmt;
+
+use jiff::Timestamp;
+
+use super::{FaultyStore, ManualClock};
+use crate::{
+    ApiTokenLayer, ApiTokens, ApiTokensBuilder, AppId, AppPrincipal, AppRecord, IssuedToken,
+    MemoryStore, NewToken, Rejection, RejectionKind, TokenFormat, TokenRegistry,
+};
+
+/// The tokens of a service under test: a store in memory that fails on demand, a clock set by hand,
+/// and an app that has a token.
+///
+/// The app is called `Billing`, its token `ci`. The token has the scope `invoices:read` and the prefix
+/// `acme`, and does not expire. The clock shows a time in January 2027.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use http::{Request, Response, StatusCode};
+/// use tower::{ServiceBuilder, ServiceExt, service_fn};
+/// use tower_api_tokens::{
+///     AppPrincipal, StoreErrorKind,
+///     testing::{Fault, Scene},
+/// };
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let scene = Scene::new().await;
+/// let service = ServiceBuilder::new()
+///     .layer(scene.layer())
+///     .service_fn(async |request: Request<String>| {
+///         let app = request.extensions().get::<AppPrincipal>().map(AppPrincipal::app_id);
+///         assert!(app.is_some());
+///         Ok::<_, std::convert::Infallible>(Response::new(String::new()))
+///     });
+/// let request = || Request::get("/").header("authorization", scene.bearer()).body(String::new());
+/// let answer = service.clone().oneshot(request()?).await?;
+/// assert_eq!(answer.status(), StatusCode::OK);
+///
+/// // A cached answer is used for five seconds at most. Then the store has to answer.
+/// scene.store.set_fault(Fault::Error(StoreErrorKind::Unavailable));
+/// scene.clock.advance(Duration::from_secs(6));
+/// let answer = service.oneshot(request()?).await?;
+/// assert_eq!(answer.status(), StatusCode::SERVICE_UNAVAILABLE);
+/// # Ok(())
+/// # }
+/// ```
+///
+/// Its methods panic where the store fails or refuses, which fails the test.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Scene<T = IssuedToken, S = FaultyStore<MemoryStore>> {
+    /// The lifecycle, and by that the authenticator.
+    pub tokens: ApiTokens,
+    /// The store of the tokens.
+    pub store: S,
+    /// The clock that all of it goes by.
+    pub clock: ManualClock,
+    /// The token; `()` in an [empty](SceneBuilder::empty) scene.
+    pub issued: T,
+}
+
+impl Scene {
+    /// A scene with the defaults.
+    pub async fn new() -> Self {
+        Self::builder().build().await
+    }
+
+    /// A scene without an app and without a token.
+    #[must_use]
+    pub fn empty() -> Scene<()> {
+        Self::builder().empty()
+    }
+
+    /// Sets up a scene of another kind.
+    pub fn builder() -> SceneBuilder {
+        SceneBuilder {
+            store: FaultyStore::new(MemoryStore::new()),
+            prefix: "acme".into(),
+            clock: ManualClock::new(Timestamp::constant(1_800_000_000, 0)),
+            configure: Box::new(|tokens| tokens),
+        }
+    }
+}
+
+impl<T, S> Scene<T, S> {
+    /// Creates an app.
+    ///
+    /// # Panics
+    ///
+    /// Panics if the name is invalid or the store fails.
+    pub async fn create_app(&self, name: &str) -> AppRecord {
+        let created = self.tokens.create_app(name).await;
+        created.expect("the app is created")
+    }
+
+    /// Issues a token to an app.
+    ///
+    /// # Panics
+    ///
+    /// Panics if the token is not issued.
+    pub async fn issue(&self, app: &AppId, token: NewToken) -> IssuedToken {
+        let issued = self.tokens.issue(app, token).await;
+        issued.expect("the token is issued")
+    }
+
+    /// A layer that admits its tokens.
+    pub fn layer(&self) -> ApiTokenLayer {
+        ApiTokenLayer::new(&self.tokens)
+    }
+
+    /// Presents a token, as a request with it does.
+    ///
+    /// # Errors
+    ///
+    /// Returns the rejection if the token is not admitted.
+    pub async fn present(&self, token: &IssuedToken) -> Result<AppPrincipal, Rejection> {
+        let token = token.token().expose().as_bytes();
+        self.tokens.authenticator().authenticate(token).await
+    }
+
+    /// Presents a token, and returns why it is rejected; `None` if it is admitted.
+    pub async fn refusal(&self, token: &IssuedToken) -> Option<RejectionKind> {
+        let rejection = self.present(token).await.err()?;
+        Some(rejection.kind())
+    }
+}
+
+impl<S> Scene<IssuedToken, S> {
+    /// The app.
+    #[must_use]
+    pub fn app(&self) -> &AppRecord {
+        &self.issued.record().app
+    }
+
+    /// The text of its token.
+    #[must_use]
+    pub fn token(&self) -> &str {
+        self.issued.token().expose()
+    }
+
+    /// The value of the field `Authorization` with its token.
+    #[must_use]
+    pub fn bearer(&self) -> String {
+        format!("Bearer {}", self.token())
+    }
+}
+
+/// Sets up a [`Scene`].
+#[must_use = "a builder does nothing until `build` or `empty` is called"]
+pub struct SceneBuilder<S = FaultyStore<MemoryStore>> {
+    store: S,
+    prefix: String,
+    clock: ManualClock,
+    configure: Box<dyn FnOnce(ApiTokensBuilder) -> ApiTokensBuilder + Send>,
+}
+
+impl<S: TokenRegistry + Clone> SceneBuilder<S> {
+    /// Sets the store. Defaults to a [`FaultyStore`] over a [`MemoryStore`].
+    pub fn store<R: TokenRegistry + Clone>(self, store: R) -> SceneBuilder<R> {
+        SceneBuilder {
+            store,
+            prefix: self.prefix,
+            clock: self.clock,
+            configure: self.configure,
+        }
+    }
+
+    /// Sets the prefix of the tokens. Defaults to `acme`.
+    pub fn prefix(mut self, prefix: &str) -> Self {
+        prefix.clone_into(&mut self.prefix);
+        self
+    }
+
+    /// Sets the clock. Defaults to one of the scene's own, which shows a time in January 2027.
+    pub fn clock(mut self, clock: ManualClock) -> Self {
+        self.clock = clock;
+        self
+    }
+
+    /// Sets what else the lifecycle and the authenticator are to be, like
+    /// [`max_staleness`](ApiTokensBuilder::max_staleness).
+    pub fn configure(
+        mut self,
+        configure: impl FnOnce(ApiTokensBuilder) -> ApiTokensBuilder + Send + 'static,
+    ) -> Self {
+        let before = self.configure;
+        self.configure = Box::new(|tokens| configure(before(tokens)));
+        self
+    }
+
+    /// Builds the scene, with its app and token.
+    ///
+    /// # Panics
+    ///
+    /// Panics if the prefix is invalid or the store fails.
+    pub async fn build(self) -> Scene<IssuedToken, S> {
+        let Scene {
+            tokens,
+            store,
+            clock,
+            ..
+        } = self.empty();
+        let app = tokens.create_app("Billing").await;
+        let app = app.expect("the app is created").id;
+        let scopes = "invoices:read".parse().expect("these are scopes");
+        let issued = tokens
+            .issue(&app, NewToken::named("ci").scopes(scopes))
+            .await;
+        Scene {
+            issued: issued.expect("the token is issued"),
+            tokens,
+            store,
+            clock,
+        }
+    }
+
+    /// Builds the scene without an app and without a token.
+    ///
+    /// # Panics
+    ///
+    /// Panics if the prefix is invalid.
+    #[must_use]
+    pub fn empty(self) -> Scene<(), S> {
+        let format = TokenFormat::new(&self.prefix).expect("the prefix is valid");
+        let tokens = ApiTokens::builder(self.store.clone(), format).clock(self.clock.clone());
+        Scene {
+            tokens: (self.configure)(tokens).build(),
+            store: self.store,
+            clock: self.clock,
+            issued: (),
+        }
+    }
+}
+
+impl<S: fmt::Debug> fmt::Debug for SceneBuilder<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SceneBuilder")
+            .field("store", &self.store)
+            .field("prefix", &self.prefix)
+            .field("clock", &self.clock)
+            .finish_non_exhaustive()
+    }
+}
