@@ -286,8 +286,9 @@ pub use clock::{Clock, SystemClock};
 pub use entropy::{Entropy, EntropyError, SystemEntropy};
 pub use grantable::{GrantError, Grantable};
 pub use lifecycle::{
-    ApiTokens, ApiTokensBuilder, AppTokens, Authority, ChangeObserver, ForeignToken, IssuedToken,
-    LifecycleError, LifecycleErrorKind, NewToken,
+    ApiTokens, ApiTokensBuilder, AppTokens, Authority, ChangeObserver, ForeignToken,
+    IdempotencyKey, IdempotencyKeyError, IssuedToken, LifecycleError, LifecycleErrorKind, NewToken,
+    Rotation,
 };
 #[doc(inline)]
 pub use middleware::{
@@ -301,11 +302,11 @@ pub use restrictions::{Restrictions, RestrictionsError};
 pub use scope::{Scope, ScopeError, ScopeSet};
 #[doc(inline)]
 pub use store::{
-    Answer, AppQuery, Applied, AuditLog, AuditQuery, Change, ChangeHistory, ChangeLog,
-    ChangeLogStreams, Changes, IdempotencyKey, LivePage, LoggedChange, MemoryStore, Mutation, Op,
-    Page, PageSize, Plan, Repeated, Revision, Rotation, Snapshot, StoreError, StoreErrorKind,
-    TableRegistry, Tables, TokenQuery, TokenRegistry, TokenRegistryExt, TokenRegistryStreams,
-    TokenStore, TokenTarget, Transactional, Usage, UsageLog, UsedKey, Write,
+    Answer, AppQuery, Applied, AuditLog, AuditQuery, BoundKey, Change, ChangeHistory, ChangeLog,
+    ChangeLogStreams, Changes, LivePage, LoggedChange, MemoryStore, Mutation, Op, Page, PageSize,
+    Plan, Repeated, Replacement, Revision, Snapshot, StoreError, StoreErrorKind, TableRegistry,
+    Tables, TokenQuery, TokenRegistry, TokenRegistryExt, TokenRegistryStreams, TokenStore,
+    TokenTarget, Transactional, Usage, UsageLog, UsedKey, Write,
 };
 pub use time::{TimeError, end_of_day, parse_expiry, parse_instant};
 pub use token::{

@@ -9,7 +9,7 @@ use std::{
 };
 
 use sqlx::{ConnectOptions, Connection, SqliteConnection, sqlite::SqliteConnectOptions};
-use tower_api_tokens::{StoreError, StoreErrorKind};
+use tower_api_tokens::{StoreError, StoreErrorKind, store::run_to_end};
 
 use super::{
     SqliteStore,
@@ -33,8 +33,7 @@ impl SqliteStore {
     pub async fn backup_to(&self, file: impl AsRef<Path>) -> Result<(), StoreError> {
         let file = path::absolute(file).map_err(from_io)?;
         let mut reader = self.readers()?.acquire().await.map_err(from_sqlx)?;
-        let copy = tokio::spawn(async move { copy(&mut reader, &file).await });
-        copy.await.map_err(StoreError::unavailable)?
+        run_to_end(async move { copy(&mut reader, &file).await }).await
     }
 
     /// Puts a copy in the place of the database that a URL names. Stop the processes that use the database
@@ -71,8 +70,7 @@ impl SqliteStore {
         let target = SqliteConnectOptions::from_str(url).map_err(from_sqlx)?;
         check_path(target.get_filename())?;
         let backup = backup.as_ref().to_owned();
-        let restored = tokio::spawn(async move { restore(&backup, target.get_filename()).await });
-        restored.await.map_err(StoreError::unavailable)?
+        run_to_end(async move { restore(&backup, target.get_filename()).await }).await
     }
 }
 
