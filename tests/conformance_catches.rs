@@ -7,9 +7,9 @@ use futures_util::FutureExt;
 use jiff::Timestamp;
 use tower_api_tokens::{
     Answer, AppId, AppQuery, AppRecord, Applied, AuditEvent, AuditEventId, AuditLog, AuditQuery,
-    ChangeLog, Changes, LivePage, MemoryStore, Mutation, Op, Page, Revision, Rotation, StoreError,
-    StoreErrorKind, TokenDigest, TokenId, TokenQuery, TokenRecord, TokenRegistry, TokenRegistryExt,
-    TokenStatus, TokenStore, TokenTarget, Usage, UsageLog,
+    ChangeLog, Changes, LivePage, MemoryStore, Mutation, Op, Page, Replacement, Revision,
+    StoreError, StoreErrorKind, TokenDigest, TokenId, TokenQuery, TokenRecord, TokenRegistry,
+    TokenRegistryExt, TokenStatus, TokenStore, TokenTarget, Usage, UsageLog,
     testing::conformance::{self, Registry},
 };
 
@@ -83,7 +83,7 @@ impl Flawed {
         }
     }
 
-    async fn rotate(&self, mut rotation: Rotation) -> Result<TokenRecord, StoreError> {
+    async fn rotate(&self, mut rotation: Replacement) -> Result<TokenRecord, StoreError> {
         if self.has(Flaw::SuccessorsAreUnrestricted)
             && let Some(old) = self.inner.token(&rotation.target).await?
         {
@@ -184,7 +184,7 @@ impl TokenRegistry for Flawed {
                 successor,
                 overlap_ends,
             } => {
-                let mut rotation = Rotation::new(*target, successor.clone(), mutation.at)
+                let mut rotation = Replacement::new(*target, successor.clone(), mutation.at)
                     .overlap_ends(*overlap_ends);
                 rotation.key = mutation.key;
                 self.rotate(rotation).await.map(Applied::Token)

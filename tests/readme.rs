@@ -65,6 +65,10 @@ fn linked(line: &str) -> String {
             "ApiTokenLayer::grpc",
             "struct.ApiTokenLayer.html#method.grpc",
         ),
+        (
+            "ApiTokenLayer::authenticate_head",
+            "struct.ApiTokenLayer.html#method.authenticate_head",
+        ),
     ] {
         line = line.replace(&format!("[`{item}`]"), &format!("[`{item}`]({DOCS}{page})"));
     }

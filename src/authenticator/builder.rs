@@ -58,13 +58,13 @@ impl AuthenticatorBuilder {
         self
     }
 
-    /// Accepts tokens of this format, and from then on only of the formats that were named: any
-    /// other is refused without asking the store.
+    /// Adds a format that is accepted. From then on, a token of any format that was not added is
+    /// refused without a lookup.
     ///
     /// Without a format any `b64token` of RFC 6750 is looked up, which tokens imported from other
     /// systems need.
     #[must_use]
-    pub fn format(mut self, format: TokenFormat) -> Self {
+    pub fn with_format(mut self, format: TokenFormat) -> Self {
         self.formats.push(format);
         self
     }

@@ -14,7 +14,7 @@ use tokio::{
 
 use super::{Shared, entry::seconds, parts::Parts};
 use crate::{
-    store::{StoreError, Usage, UsageLog},
+    store::{StoreError, Usage, UsageLog, catch_panic},
     token::TokenId,
 };
 
@@ -87,7 +87,8 @@ impl Recorder {
         let mut failed = None;
         let mut parts = Parts::new(batch.to_vec());
         while let Some(part) = parts.next() {
-            let recorded = timeout(WITHIN, self.log.record_usage(&part)).await;
+            let recording = catch_panic(|| self.log.record_usage(&part));
+            let recorded = timeout(WITHIN, recording).await;
             match recorded.map_err(StoreError::unavailable)? {
                 Ok(()) => {
                     parts.succeed();

@@ -14,6 +14,7 @@ mod memory;
 mod mutation;
 mod page;
 mod repeat;
+mod run;
 mod stream;
 mod tables;
 
@@ -32,7 +33,8 @@ pub use logs::audit_log;
 pub use memory::MemoryStore;
 pub use mutation::{Applied, Mutation, Op, Plan, Snapshot, TokenRegistryExt, UsedKey, Write};
 pub use page::{AppQuery, Page, PageSize, TokenQuery};
-pub use repeat::{IdempotencyKey, Repeated};
+pub use repeat::{BoundKey, Repeated};
+pub use run::{catch_panic, run_to_end};
 pub(crate) use stream::live_pages;
 pub use stream::{ChangeLogStreams, TokenRegistryStreams, pages, records};
 pub use tables::{TableRegistry, Tables, Transactional};
@@ -309,10 +311,10 @@ impl TokenTarget {
     }
 }
 
-/// A rotation to be carried out.
+/// The replacement of a token by its successor, as [`Op::RotateToken`] makes it.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
-pub struct Rotation {
+pub struct Replacement {
     /// The token to be rotated.
     pub target: TokenTarget,
     /// The token that takes its place.
@@ -322,11 +324,11 @@ pub struct Rotation {
     /// When the rotated token expires, at the latest.
     pub overlap_ends: Timestamp,
     /// The idempotency key of the request.
-    pub key: Option<IdempotencyKey>,
+    pub key: Option<BoundKey>,
 }
 
-impl Rotation {
-    /// A rotation without overlap: the rotated token expires at once.
+impl Replacement {
+    /// Creates a replacement without overlap: the rotated token expires immediately.
     #[must_use]
     pub fn new(target: TokenTarget, successor: TokenRecord, at: Timestamp) -> Self {
         Self {
@@ -338,23 +340,23 @@ impl Rotation {
         }
     }
 
-    /// Lets the rotated token live on until an instant.
+    /// Sets when the rotated token expires, at the latest.
     #[must_use]
     pub fn overlap_ends(mut self, at: Timestamp) -> Self {
         self.overlap_ends = at;
         self
     }
 
-    /// Carries the rotation out only if no token was made under this key before.
+    /// Sets the idempotency key: the change is made only if no token was created under it before.
     #[must_use]
-    pub fn once(mut self, key: IdempotencyKey) -> Self {
+    pub fn key(mut self, key: BoundKey) -> Self {
         self.key = Some(key);
         self
     }
 }
 
-impl From<Rotation> for Mutation {
-    fn from(rotation: Rotation) -> Self {
+impl From<Replacement> for Mutation {
+    fn from(rotation: Replacement) -> Self {
         let op = Op::RotateToken {
             target: rotation.target,
             successor: rotation.successor,

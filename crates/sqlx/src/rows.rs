@@ -13,7 +13,7 @@ use tower_api_tokens::{
 
 use crate::telemetry;
 #[cfg(feature = "sqlite")]
-use tower_api_tokens::{IdempotencyKey, Repeated};
+use tower_api_tokens::{BoundKey, Repeated};
 
 /// An operation or a query of a version of the library that this one does not know.
 pub(crate) fn unsupported() -> StoreError {
@@ -234,10 +234,7 @@ fn change_from(row: &impl Columns) -> Option<LoggedChange> {
 }
 
 #[cfg(feature = "sqlite")]
-pub(super) fn repeated_from(
-    row: &impl Columns,
-    key: &IdempotencyKey,
-) -> Result<Repeated, StoreError> {
+pub(super) fn repeated_from(row: &impl Columns, key: &BoundKey) -> Result<Repeated, StoreError> {
     let same = bytes(row, 1)? == key.request;
     Ok(Repeated::new(token_id(row, 0)?, same))
 }

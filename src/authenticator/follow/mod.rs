@@ -6,13 +6,14 @@ mod restore;
 use std::{
     fmt,
     future::{pending, poll_fn, ready},
+    panic::AssertUnwindSafe,
     pin::pin,
     sync::Arc,
     task::Poll,
     time::Duration,
 };
 
-use futures_util::future::BoxFuture;
+use futures_util::{FutureExt, future::BoxFuture};
 use tokio::{
     sync::{Notify, mpsc, oneshot},
     task::JoinHandle,
@@ -167,7 +168,7 @@ impl FollowerBuilder {
     /// [`TokenStore::find`](crate::TokenStore::find): do not use this with a store that changes what
     /// another one finds.
     #[must_use]
-    pub fn replica(mut self, on_load: impl FnMut(usize) + Send + 'static) -> Self {
+    pub fn preload(mut self, on_load: impl FnMut(usize) + Send + 'static) -> Self {
         self.on_load = Some(Box::new(on_load));
         self
     }
@@ -224,7 +225,7 @@ impl fmt::Debug for FollowerBuilder {
         f.debug_struct("FollowerBuilder")
             .field("poll_interval", &self.poll_interval)
             .field("usage_interval", &self.usage_interval)
-            .field("replica", &self.on_load.is_some())
+            .field("preload", &self.on_load.is_some())
             .finish_non_exhaustive()
     }
 }
@@ -412,7 +413,16 @@ async fn follow(
 /// Waits for a notification from now on, and not from the first time that the future is polled: it
 /// may come during a reading that does not see the change any more.
 async fn listen(log: &dyn ChangeLog) -> BoxFuture<'_, ()> {
-    let mut notification = log.changed();
+    let mut notification = Box::pin(async move {
+        // A log that panics sends no notifications; what has changed is read at intervals.
+        if AssertUnwindSafe(log.changed())
+            .catch_unwind()
+            .await
+            .is_err()
+        {
+            pending().await
+        }
+    });
     let has_come =
         poll_fn(|context| Poll::Ready(notification.as_mut().poll(context).is_ready())).await;
     if has_come {

@@ -10,7 +10,7 @@ use crate::{
     audit::{AuditEvent, AuditEventId},
     record::TokenRecord,
     store::{
-        Change, IdempotencyKey, Page, PageSize, Repeated, StoreError, StoreErrorKind, TokenQuery,
+        BoundKey, Change, Page, PageSize, Repeated, StoreError, StoreErrorKind, TokenQuery,
         TokenTarget,
     },
     token::{TokenDigest, TokenId},
@@ -68,7 +68,7 @@ fn all_tokens<S: Snapshot + ?Sized>(
 #[non_exhaustive]
 pub struct UsedKey {
     /// The key and the digest of the request.
-    pub key: IdempotencyKey,
+    pub key: BoundKey,
     /// The token that was created.
     pub token: TokenId,
     /// When it was created.
@@ -78,7 +78,7 @@ pub struct UsedKey {
 impl UsedKey {
     /// Creates the record of a token that was created under a key at an instant.
     #[must_use]
-    pub fn new(key: IdempotencyKey, token: TokenId, used_at: Timestamp) -> Self {
+    pub fn new(key: BoundKey, token: TokenId, used_at: Timestamp) -> Self {
         Self {
             key,
             token,
@@ -89,7 +89,7 @@ impl UsedKey {
     /// Whether the key still makes a request at `now` a repetition. A store may drop it after that.
     #[must_use]
     pub fn counts_at(&self, now: Timestamp) -> bool {
-        let oldest = now.checked_sub(IdempotencyKey::RETENTION);
+        let oldest = now.checked_sub(BoundKey::RETENTION);
         self.used_at >= oldest.unwrap_or(Timestamp::MIN)
     }
 }
@@ -233,7 +233,7 @@ impl Mutation {
         })
     }
 
-    fn use_key(&self, key: IdempotencyKey, state: &impl Snapshot) -> Result<UsedKey, StoreError> {
+    fn use_key(&self, key: BoundKey, state: &impl Snapshot) -> Result<UsedKey, StoreError> {
         let token = self.created()?;
         match state.key(&key.key).filter(|used| used.counts_at(self.at)) {
             Some(used) => Err(Repeated::new(used.token, used.key.request == key.request).into()),

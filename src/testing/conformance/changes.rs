@@ -5,7 +5,7 @@ use super::{
     fixtures::{app, at, change_log, read, restrictions, token, token_record, tokens, usage_log},
 };
 use crate::{
-    Change, ChangeLogStreams, Changes, LoggedChange, Revision, Rotation, TokenRegistryExt,
+    Change, ChangeLogStreams, Changes, LoggedChange, Replacement, Revision, TokenRegistryExt,
     TokenStatus, TokenTarget, Usage,
 };
 
@@ -37,7 +37,7 @@ pub async fn changes_are_numbered_without_gaps(store: Registry) {
     let token = token(&store, &app, 1).await;
     let target = TokenTarget::any(token.id);
     let successor = token_record(&app, 2);
-    let rotation = Rotation::new(target, successor.clone(), at(5)).overlap_ends(at(50));
+    let rotation = Replacement::new(target, successor.clone(), at(5)).overlap_ends(at(50));
     store.rotate(&rotation).await.unwrap();
     let (mut rotated, end) = since(&store, begin).await;
     // The two changes of a rotation come in either order.

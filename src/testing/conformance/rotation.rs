@@ -5,13 +5,13 @@ use super::{
     fixtures::{all, app, at, fails, read, restrictions, token, token_record, tokens},
 };
 use crate::{
-    AppRecord, Rotation, StoreErrorKind, TokenRecord, TokenRegistryExt, TokenStatus, TokenTarget,
-    TransitionError,
+    AppRecord, Replacement, StoreErrorKind, TokenRecord, TokenRegistryExt, TokenStatus,
+    TokenTarget, TransitionError,
 };
 
-fn rotation(app: &AppRecord, token: &TokenRecord, successor: u32) -> Rotation {
+fn rotation(app: &AppRecord, token: &TokenRecord, successor: u32) -> Replacement {
     let successor = token_record(app, successor);
-    Rotation::new(TokenTarget::any(token.id), successor, at(5)).overlap_ends(at(50))
+    Replacement::new(TokenTarget::any(token.id), successor, at(5)).overlap_ends(at(50))
 }
 
 /// A rotation inserts the successor and changes the predecessor, and nothing else.

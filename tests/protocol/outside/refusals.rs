@@ -12,7 +12,7 @@ use tower_api_tokens::{
     RequireScopeLayer, StoreErrorKind, testing::Fault,
 };
 
-use crate::support::{Fixture, Inner, UNKNOWN, bearer};
+use crate::support::{Inner, Scene, UNKNOWN, bearer};
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Way {
@@ -72,12 +72,12 @@ impl Way {
         let verdict = match self {
             Self::Service => return serve(layer, required, request).await,
             Self::Parts => layer.authenticate(&mut request).await,
-            // Without a credential there is nothing to compare: that has a test of its own.
-            Self::Optional if is_anonymous(&request) => layer.authenticate(&mut request).await,
-            Self::Optional => {
-                let verdict = layer.authenticate_optional(&mut request).await;
-                verdict.map(|principal| principal.expect("it carries a credential"))
-            }
+            Self::Optional => match layer.authenticate_optional(&mut request).await {
+                Ok(Some(principal)) => Ok(principal),
+                // Without a credential, which this way lets through.
+                Ok(None) => layer.authenticate(&mut request).await,
+                Err(refusal) => Err(refusal),
+            },
             Self::Head => {
                 let head = RequestHead::new(&request.method, &request.uri, &request.headers);
                 layer.authenticate_head(head).await
@@ -99,12 +99,6 @@ impl Way {
             }
         }
     }
-}
-
-fn is_anonymous(request: &Parts) -> bool {
-    let is_read = |value: &HeaderValue| !value.as_bytes().starts_with(b"Digest");
-    !request.headers.get("authorization").is_some_and(is_read)
-        && !request.headers.contains_key("x-api-key")
 }
 
 async fn serve(
@@ -148,22 +142,24 @@ fn assert_consistent(refusal: &Refusal) {
 type Set = fn(ApiTokenLayer) -> ApiTokenLayer;
 
 /// Credentials of every kind that the store can be queried for, or that need no query.
-async fn credentials(fixture: &Fixture) -> Vec<Vec<(&'static str, String)>> {
-    let revoked = fixture.issue(NewToken::named("revoked")).await;
-    fixture.tokens.revoke(revoked.record().id).await.unwrap();
+async fn credentials(scene: &Scene) -> Vec<Vec<(&'static str, String)>> {
+    let revoked = scene
+        .issue(&scene.app().id, NewToken::named("revoked"))
+        .await;
+    scene.tokens.revoke(revoked.record().id).await.unwrap();
     let minute = Duration::from_secs(60);
     let expired = NewToken::named("expired").expires_in(minute);
-    let expired = fixture.issue(expired).await;
-    fixture.clock.advance(minute);
-    let gone = fixture.tokens.create_app("Gone").await.unwrap();
+    let expired = scene.issue(&scene.app().id, expired).await;
+    scene.clock.advance(minute);
+    let gone = scene.tokens.create_app("Gone").await.unwrap();
     let of_disabled = NewToken::named("of a disabled app");
-    let of_disabled = fixture.tokens.issue(&gone.id, of_disabled).await.unwrap();
-    fixture.tokens.disable_app(&gone.id).await.unwrap();
+    let of_disabled = scene.tokens.issue(&gone.id, of_disabled).await.unwrap();
+    scene.tokens.disable_app(&gone.id).await.unwrap();
 
     let texts = [&revoked, &expired, &of_disabled].map(|token| bearer(token.token().expose()));
     let mut values: Vec<String> = texts.into();
     values.extend([
-        fixture.bearer(),
+        scene.bearer(),
         bearer(UNKNOWN),
         bearer("typo"),
         bearer("a b"),
@@ -178,20 +174,20 @@ async fn credentials(fixture: &Fixture) -> Vec<Vec<(&'static str, String)>> {
         .map(|value| vec![("authorization", value)])
         .collect();
     credentials.push(vec![]);
-    credentials.push(vec![("authorization", fixture.bearer()); 2]);
+    credentials.push(vec![("authorization", scene.bearer()); 2]);
     credentials.push(vec![
-        ("authorization", fixture.bearer()),
+        ("authorization", scene.bearer()),
         ("x-api-key", "a".into()),
     ]);
-    credentials.push(vec![("x-api-key", fixture.token().into())]);
+    credentials.push(vec![("x-api-key", scene.token().into())]);
     credentials.push(vec![("x-auth-token", "misplaced".into())]);
     credentials
 }
 
 /// Everything that is asked one way, and what was counted of it.
 async fn ask(way: Way, set: Set) -> (Vec<Outcome>, String) {
-    let fixture = Fixture::new().await;
-    let layer = set(fixture.layer());
+    let scene = Scene::new().await;
+    let layer = set(scene.layer());
     let required = [
         None,
         Some(layer.require_all("invoices:read".parse().unwrap())),
@@ -200,8 +196,10 @@ async fn ask(way: Way, set: Set) -> (Vec<Outcome>, String) {
         Some(RequireScopeLayer::all("invoices:write".parse().unwrap())),
     ];
     let mut outcomes = Vec::new();
-    let unchecked = fixture.issue(NewToken::named("never looked up")).await;
-    for mut fields in credentials(&fixture).await {
+    let unchecked = scene
+        .issue(&scene.app().id, NewToken::named("never looked up"))
+        .await;
+    for mut fields in credentials(&scene).await {
         for required in &required {
             for (method, content_type) in [
                 ("GET", "text/plain"),
@@ -225,17 +223,20 @@ async fn ask(way: Way, set: Set) -> (Vec<Outcome>, String) {
         Fault::Panic,
         Fault::HangForEver,
     ] {
-        fixture.store.set_fault(fault);
+        scene.store.set_fault(fault);
         for method in ["GET", "HEAD"] {
             let value = bearer(unchecked.token().expose());
             let request = super::parts_of(method, &[("authorization", &value)]);
             outcomes.push(way.judge(&layer, None, request).await);
         }
     }
-    let stats = fixture.tokens.authenticator().stats();
+    let stats = scene.tokens.authenticator().stats();
     let counted = format!("{} {} {:?}", stats.hits, stats.lookups, stats.refusals);
 
-    let crowded = Fixture::with(|builder| builder.max_lookups(0)).await;
+    let crowded = Scene::builder()
+        .configure(|builder| builder.max_lookups(0))
+        .build()
+        .await;
     let request = super::parts(&[("authorization", &crowded.bearer())]);
     outcomes.push(way.judge(&set(crowded.layer()), None, request).await);
     (outcomes, counted)
@@ -252,7 +253,7 @@ const SETTINGS: [Set; 5] = [
             .unwrap()
     },
     |layer| {
-        layer.render_with(|rejection, mut response| {
+        layer.renderer(|rejection, mut response| {
             *response.status_mut() = StatusCode::IM_A_TEAPOT;
             response.map(|body| format!("{}: {body:?}", rejection.kind()).into())
         })
@@ -298,15 +299,15 @@ async fn every_kind_of_rejection_and_an_admission_are_among_those_that_are_compa
 
 #[tokio::test]
 async fn a_refusal_is_a_response_of_axum() {
-    let fixture = Fixture::new().await;
-    let layer = fixture.layer();
+    let scene = Scene::new().await;
+    let layer = scene.layer();
     let (of_handler, of_service) = (layer.clone(), layer.layer(Inner::default()));
     let router: axum::Router = axum::Router::new().fallback(async move |request: Request<_>| {
         let (mut parts, _): (_, axum::body::Body) = request.into_parts();
         let principal: AppPrincipal = of_handler.authenticate(&mut parts).await?;
         Ok::<_, Refusal>(principal.app_name().to_owned())
     });
-    for value in [fixture.bearer(), bearer(UNKNOWN), String::new()] {
+    for value in [scene.bearer(), bearer(UNKNOWN), String::new()] {
         let request = || {
             let request = Request::get("/").header("authorization", &value);
             request.body(axum::body::Body::empty()).unwrap()

@@ -3,7 +3,10 @@
 use sqlx::{Connection, PgConnection, Row};
 use tower_api_tokens::{StoreError, StoreErrorKind};
 
-use super::{error::from_sqlx, open::invalid, schema::Schema};
+use super::{
+    error::{from_sqlx, invalid},
+    schema::Schema,
+};
 
 /// What a server says of itself and of a schema.
 pub(super) struct Facts {

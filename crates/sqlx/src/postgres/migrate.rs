@@ -3,7 +3,10 @@
 use sqlx::{AssertSqlSafe, Connection, PgConnection, Row};
 use tower_api_tokens::StoreError;
 
-use super::{error::from_sqlx, open::incompatible, schema::Schema};
+use super::{
+    error::{from_sqlx, incompatible},
+    schema::Schema,
+};
 
 /// In order; a migration that was released never changes.
 const MIGRATIONS: [(i64, &str, &str); 3] = [

@@ -4,7 +4,7 @@
 use jiff::Timestamp;
 use sqlx::postgres::PgRow;
 use tower_api_tokens::{
-    Applied, AuditEvent, GrantError, Grantable, IdempotencyKey, Mutation, Op, Repeated, ScopeSet,
+    Applied, AuditEvent, BoundKey, GrantError, Grantable, Mutation, Op, Repeated, ScopeSet,
     StoreError, StoreErrorKind, SuccessorError, TokenId, TokenRecord, TokenTarget, TransitionError,
     store::microseconds,
 };
@@ -127,7 +127,7 @@ pub(super) fn bind_event(query: Query, event: &AuditEvent) -> Query {
 const MAX_OUTCOME_LEN: usize = 200;
 
 fn bind_key(query: Query, mutation: &Mutation) -> Query {
-    let oldest = mutation.at.checked_sub(IdempotencyKey::RETENTION);
+    let oldest = mutation.at.checked_sub(BoundKey::RETENTION);
     query
         .bind(mutation.key.map(|key| key.key))
         .bind(mutation.key.map(|key| key.request))

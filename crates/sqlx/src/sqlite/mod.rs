@@ -18,7 +18,7 @@ use async_trait::async_trait;
 use futures_util::future::BoxFuture;
 use sqlx::SqliteConnection;
 use tokio::sync::Notify;
-use tower_api_tokens::{Answer, StoreError, TokenDigest, TokenStore};
+use tower_api_tokens::{Answer, StoreError, TokenDigest, TokenStore, store::run_to_end};
 
 use error::from_sqlx;
 use file::OpenFile;
@@ -187,15 +187,15 @@ impl SqliteStore {
             + 'static,
     {
         let store = self.clone();
-        let write = tokio::spawn(async move {
+        run_to_end(async move {
             store.check_file()?;
             let changed = store.writer.write(change).await?;
             store.changed.notify_waiters();
             // A change to a file that has lost its name is lost with it.
             store.check_file()?;
             Ok(changed)
-        });
-        write.await.map_err(StoreError::unavailable)?
+        })
+        .await
     }
 }
 
@@ -219,7 +219,31 @@ impl fmt::Debug for SqliteStore {
 
 #[cfg(test)]
 mod tests {
+    use tower_api_tokens::StoreErrorKind;
+
     use super::*;
+
+    /// A change that panics has failed, is not made, and stands in the way of no other.
+    #[tokio::test]
+    async fn a_change_that_panics_leaves_nothing_behind() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = format!("sqlite://{}", directory.path().join("tokens.db").display());
+        for url in ["sqlite::memory:", &file] {
+            let store = SqliteStore::open(url).await.unwrap();
+            let insert = "INSERT INTO api_token_apps (id, name, created_at) VALUES ('a', 'A', 0)";
+            let failed = store.write::<(), _>(move |connection| {
+                Box::pin(async move {
+                    writer::execute(connection, insert).await?;
+                    panic!("in the midst of a change")
+                })
+            });
+            let error = failed.await.unwrap_err();
+            assert_eq!(error.kind(), StoreErrorKind::Unavailable, "{url}");
+            let made = store.write(move |connection| Box::pin(writer::execute(connection, insert)));
+            made.await.unwrap();
+            store.close().await;
+        }
+    }
 
     /// A caller may open, copy and restore in a task of its own.
     #[test]

@@ -11,16 +11,15 @@ use tower_api_tokens::{StoreError, StoreErrorKind};
 
 use super::{
     SqliteStore,
-    error::{from_sqlx, is_busy, lacks_companions, may_pass, needs_rollback},
+    error::{from_sqlx, is_busy, lacks_companions, may_pass, needs_rollback, settings_error},
     file::{
-        OpenFile, beside, create, directory_of, from_io, has_content, has_unmerged_changes,
-        obstacle_beside,
+        OpenFile, beside, check_lasts, create, directory_of, from_io, has_content,
+        has_unmerged_changes, keeping_journal, obstacle_beside,
     },
     migrate::{is_current, latest_version, migrate, read_version},
-    writer::Writer,
+    writer::{BUSY_TIMEOUT, Writer},
 };
 
-pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 const READERS: u32 = 8;
 
 /// How long to wait at most for others that open, upgrade or close the same file.
@@ -83,12 +82,6 @@ fn is_blank(file: &Path) -> bool {
 fn is_in_memory(file: &Path) -> bool {
     file.to_str()
         .is_some_and(|name| name.starts_with(IN_MEMORY))
-}
-
-/// The options with the journal that the file has already.
-pub(super) fn keeping_journal(options: &SqliteConnectOptions) -> SqliteConnectOptions {
-    // A mode that SQLite does not know leaves the mode as it is, and none cannot be set here.
-    options.clone().pragma("journal_mode", "unchanged")
 }
 
 fn settings(options: SqliteConnectOptions) -> SqliteConnectOptions {
@@ -331,25 +324,6 @@ pub(super) fn check_path(file: &Path) -> Result<(), StoreError> {
         )));
     }
     Ok(())
-}
-
-/// Refuses a database that is gone when its connection closes, whichever setting has made it one.
-pub(super) async fn check_lasts(connection: &mut SqliteConnection) -> Result<(), StoreError> {
-    let row = sqlx::query("SELECT file FROM pragma_database_list WHERE name = 'main'")
-        .fetch_one(connection)
-        .await
-        .map_err(from_sqlx)?;
-    let file: Option<&str> = row.try_get(0).map_err(from_sqlx)?;
-    if file.is_some_and(|file| !file.is_empty()) {
-        return Ok(());
-    }
-    Err(settings_error(
-        "these settings name no file; name one, or open `sqlite::memory:` for a store in memory",
-    ))
-}
-
-pub(super) fn settings_error(reason: impl Into<String>) -> StoreError {
-    StoreError::with_source(StoreErrorKind::InvalidSettings, reason.into())
 }
 
 /// SQLite says little more than that it cannot open a file: looks for the reason in the directory.

@@ -2,9 +2,9 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use sqlx::{Row, SqliteConnection};
 use tower_api_tokens::{
-    AppId, AppQuery, AppRecord, Applied, AuditLog, Change, ChangeLog, IdempotencyKey, Mutation, Op,
-    Page, Restrictions, StoreError, StoreErrorKind, TokenId, TokenQuery, TokenRecord,
-    TokenRegistry, TokenTarget, UsageLog,
+    AppId, AppQuery, AppRecord, Applied, AuditLog, BoundKey, Change, ChangeLog, Mutation, Op, Page,
+    Restrictions, StoreError, StoreErrorKind, TokenId, TokenQuery, TokenRecord, TokenRegistry,
+    TokenTarget, UsageLog,
     store::{microseconds, truncate_to_microsecond},
 };
 
@@ -142,11 +142,11 @@ async fn ensure_logged(
 /// Stores the idempotency key of a token, and removes keys past their retention.
 async fn use_key(
     connection: &mut SqliteConnection,
-    key: &IdempotencyKey,
+    key: &BoundKey,
     token: TokenId,
     used_at: Timestamp,
 ) -> Result<(), StoreError> {
-    let oldest = used_at.checked_sub(IdempotencyKey::RETENTION);
+    let oldest = used_at.checked_sub(BoundKey::RETENTION);
     let trimmed = sqlx::query(statements::TRIM_KEYS)
         .bind(microseconds(oldest.unwrap_or(Timestamp::MIN)))
         .execute(&mut *connection)
