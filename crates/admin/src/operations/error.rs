@@ -107,7 +107,11 @@ impl OperationError {
     /// a problem.
     #[must_use]
     pub fn reason(&self) -> &'static str {
-        self.kind().as_str()
+        match self.kind() {
+            // The code that clients know, whichever store found out.
+            OperationErrorKind::Lifecycle(LifecycleErrorKind::NotGranted) => SCOPE_NOT_HELD,
+            kind => kind.as_str(),
+        }
     }
 }
 
