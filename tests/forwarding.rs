@@ -25,7 +25,7 @@ static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 #[derive(Debug, Default)]
 struct Noting(Mutex<Vec<&'static str>>);
 
-const REVISION: Revision = Revision { number: 7, mark: 9 };
+const REVISION: Revision = Revision::new(7, 9);
 
 /// Every method, in the order in which [`call_all`] calls them.
 const METHODS: [&str; 17] = [

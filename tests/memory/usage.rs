@@ -333,8 +333,9 @@ async fn one_task_records_the_usage_of_an_authenticator() {
 
 #[tokio::test(start_paused = true)]
 async fn a_recorder_that_cannot_record_says_so_in_the_end() {
-    let node = Node::new();
-    let token = node.issue(&node.app().await).await;
+    let node = new_node();
+    let app = node.create_app("Billing").await;
+    let token = node.issue(&app.id, ci()).await;
     let recorder = node.tokens.authenticator().record_usage(node.store.clone());
     let recorder = recorder.start().unwrap();
     node.present(&token).await.unwrap();
