@@ -66,6 +66,7 @@ assert_sent_between_threads![
     crate_root::Rejection,
     crate_root::RejectionKind,
     crate_root::RequireScopeLayer,
+    crate_root::Restrictions,
     crate_root::Replacement,
     crate_root::Rotation,
     crate_root::Scope,
