@@ -90,7 +90,7 @@ impl Head for Parts {
     type Fields = HeaderMap;
 
     fn head(&self) -> RequestHead<'_> {
-        (&*self).into()
+        self.into()
     }
 
     fn fields_mut(&mut self) -> &mut HeaderMap {
