@@ -157,7 +157,9 @@ mod bounded {
 /// texts of an event are.
 #[must_use]
 pub fn one_line(text: &str, max_len: usize) -> String {
-    let text = &text[..text.floor_char_boundary(max_len)];
+    let mut ends = (0..=max_len.min(text.len())).rev();
+    let end = ends.find(|at| text.is_char_boundary(*at));
+    let text = &text[..end.unwrap_or_default()];
     let visible = |c: char| if c.is_control() { ' ' } else { c };
     text.chars().map(visible).collect()
 }

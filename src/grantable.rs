@@ -138,7 +138,7 @@ impl Grantable {
     ) -> Result<(), GrantError> {
         for token in tokens {
             let status = token.status(at);
-            if matches!(status, TokenStatus::Live | TokenStatus::AppDisabled) {
+            if !matches!(status, TokenStatus::Revoked | TokenStatus::Expired) {
                 self.check(&token.scopes, token.expires_at)?;
             }
         }

@@ -101,11 +101,12 @@
 //! # Measure
 //!
 //! ```text
-//! cargo run --release -p latency -- --tokens 100000 --unknown 5% --skew zipf --concurrency 8
+//! api-tokens bench --store sqlite://bench.db --tokens 100000 --unknown 5% --skew zipf
 //! ```
 //!
-//! shows what a request pays for being verified on your machine: with an SQLite file of its own, or
-//! with the store that `--store` names.
+//! shows what a request pays for being verified on your machine, with an SQLite or PostgreSQL
+//! database that it fills with tokens. With several `--store`, or with the files that load tests
+//! wrote, it shows the stores side by side at one rate, and `--plot` draws them.
 //!
 //! | kind | requests | a second | p50 | p90 | p99 | p99.9 | max |
 //! |---|---|---|---|---|---|---|---|
@@ -117,10 +118,12 @@
 //!
 //! That is from an AMD EPYC virtual machine with two cores. Other programs kept it busy all the
 //! while, at a lower priority: the columns on the right are theirs. Without a schedule it verified
-//! 179,722 requests a second. A latency counts from the instant at which a request was due, whether
-//! earlier ones had been answered or not. The [guide to measuring](guide/measure/index.html) explains
-//! the kinds and the columns, and `docs/latency.svg` shows the distributions. `testing::latency`
-//! measures a store of your own (feature `testing`).
+//! 179,722 requests a second; the table is of a quarter of that rate. A latency counts from the
+//! instant at which a request was due, whether earlier ones had been answered or not.
+//!
+//! `testing::latency` measures a store of your own (feature `testing`): a `Report` prints such a
+//! table and keeps the whole histograms as JSON. The [guide to measuring](guide/measure/index.html)
+//! explains the kinds and the columns, and measures a table in PostgreSQL against `PostgresStore`.
 //!
 //! ```text
 //! cargo bench --bench bar
@@ -251,6 +254,7 @@ mod name;
 mod principal;
 mod record;
 mod rejection;
+mod restrictions;
 mod scope;
 pub mod store;
 mod telemetry;
@@ -274,13 +278,17 @@ pub mod guide;
 
 pub use app::{AppId, AppIdError, AppRecord};
 pub use audit::{AuditAction, AuditEvent, AuditEventId, AuditEventIdError, AuditOutcome, one_line};
-pub use authenticator::{Authenticator, AuthenticatorBuilder, Follower, FollowerBuilder, Stats};
+pub use authenticator::{
+    Authenticator, AuthenticatorBuilder, Follower, FollowerBuilder, Stats, UsageRecorder,
+    UsageRecorderBuilder,
+};
 pub use clock::{Clock, SystemClock};
 pub use entropy::{Entropy, EntropyError, SystemEntropy};
 pub use grantable::{GrantError, Grantable};
 pub use lifecycle::{
-    ApiTokens, ApiTokensBuilder, AppTokens, Authority, ChangeObserver, ForeignToken, IssuedToken,
-    LifecycleError, LifecycleErrorKind, NewToken,
+    ApiTokens, ApiTokensBuilder, AppTokens, Authority, ChangeObserver, ForeignToken,
+    IdempotencyKey, IdempotencyKeyError, IssuedToken, LifecycleError, LifecycleErrorKind, NewToken,
+    Rotation,
 };
 #[doc(inline)]
 pub use middleware::{
@@ -288,16 +296,17 @@ pub use middleware::{
 };
 pub use name::{MAX_NAME_LEN, NameError, NamePartError, check_name_part, normalize_name};
 pub use principal::AppPrincipal;
-pub use record::{TokenRecord, TokenStatus, TransitionError};
+pub use record::{SuccessorError, TokenRecord, TokenStatus, TransitionError};
 pub use rejection::{Rejection, RejectionKind};
+pub use restrictions::{Restrictions, RestrictionsError};
 pub use scope::{Scope, ScopeError, ScopeSet};
 #[doc(inline)]
 pub use store::{
-    Answer, AppQuery, Applied, AuditLog, AuditQuery, Change, ChangeLog, ChangeLogStreams, Changes,
-    IdempotencyKey, LivePage, LoggedChange, MemoryStore, Mutation, Op, Page, PageSize, Plan,
-    Repeated, Revision, Rotation, Snapshot, StoreError, StoreErrorKind, TokenQuery, TokenRegistry,
-    TokenRegistryExt, TokenRegistryStreams, TokenStore, TokenTarget, Usage, UsageLog, UsedKey,
-    Write,
+    Answer, AppQuery, Applied, AuditLog, AuditQuery, BoundKey, Change, ChangeHistory, ChangeLog,
+    ChangeLogStreams, Changes, LivePage, LoggedChange, MemoryStore, Mutation, Op, Page, PageSize,
+    Plan, Repeated, Replacement, Revision, Snapshot, StoreError, StoreErrorKind, TableRegistry,
+    Tables, TokenQuery, TokenRegistry, TokenRegistryExt, TokenRegistryStreams, TokenStore,
+    TokenTarget, Transactional, Usage, UsageLog, UsedKey, Write,
 };
 pub use time::{TimeError, end_of_day, parse_expiry, parse_instant};
 pub use token::{

@@ -5,6 +5,7 @@ use thiserror::Error;
 
 use crate::{
     app::AppRecord,
+    restrictions::Restrictions,
     scope::ScopeSet,
     token::{MaskedToken, TokenDigest, TokenId},
     words::words,
@@ -36,6 +37,12 @@ pub struct TokenRecord {
     pub name: String,
     /// What the token may be used for.
     pub scopes: ScopeSet,
+    /// What else limits its use. A token with restrictions that are not understood is refused.
+    #[cfg_attr(
+        feature = "serde",
+        serde(default, skip_serializing_if = "Option::is_none")
+    )]
+    pub restrictions: Option<Restrictions>,
     /// When the token was issued.
     pub created_at: Timestamp,
     /// The instant from which the token is refused; `None` alone means never.
@@ -62,6 +69,8 @@ pub enum TokenStatus {
     Expired,
     /// The token's app is disabled.
     AppDisabled,
+    /// The token has [restrictions](TokenRecord::restrictions) that this version does not understand.
+    Restricted,
 }
 
 words!(TokenStatus, "token status", {
@@ -69,6 +78,7 @@ words!(TokenStatus, "token status", {
     Revoked = "revoked",
     Expired = "expired",
     AppDisabled = "app_disabled",
+    Restricted = "restricted",
 });
 
 impl TokenRecord {
@@ -89,6 +99,7 @@ impl TokenRecord {
             app,
             name: name.into(),
             scopes: ScopeSet::default(),
+            restrictions: None,
             created_at,
             expires_at: None,
             revoked_at: None,
@@ -101,7 +112,7 @@ impl TokenRecord {
     /// The token's status at an instant.
     ///
     /// A token that is refused for several reasons has the first of these: revoked, expired, app
-    /// disabled. An expiry is exclusive: at `expires_at` itself the token is expired.
+    /// disabled, restricted. An expiry is exclusive: at `expires_at` itself the token is expired.
     #[must_use]
     pub fn status(&self, now: Timestamp) -> TokenStatus {
         if self.revoked_at.is_some() {
@@ -110,6 +121,8 @@ impl TokenRecord {
             TokenStatus::Expired
         } else if self.app.disabled_at.is_some() {
             TokenStatus::AppDisabled
+        } else if self.restrictions.is_some() {
+            TokenStatus::Restricted
         } else {
             TokenStatus::Live
         }
@@ -127,7 +140,8 @@ impl TokenRecord {
     ///
     /// # Errors
     ///
-    /// When the token is not live, or was rotated before.
+    /// Returns an error if the token is revoked, expired, of a disabled app, or was rotated before.
+    /// Restrictions are no obstacle: the successor has them too.
     pub fn rotate(
         mut self,
         successor: TokenId,
@@ -135,7 +149,7 @@ impl TokenRecord {
         overlap_ends: Timestamp,
     ) -> Result<Self, TransitionError> {
         match self.status(at) {
-            TokenStatus::Live => {}
+            TokenStatus::Live | TokenStatus::Restricted => {}
             TokenStatus::Revoked => return Err(TransitionError::Revoked),
             TokenStatus::Expired => return Err(TransitionError::Expired),
             TokenStatus::AppDisabled => return Err(TransitionError::AppDisabled),
@@ -147,6 +161,18 @@ impl TokenRecord {
         self.expires_at = Some(ends);
         self.successor = Some(successor);
         Ok(self)
+    }
+
+    /// Checks that a token may take this one's place: that it has the same restrictions, if this one has
+    /// some.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the restrictions are others or missing. A store then refuses the rotation, so
+    /// that a program that does not know of restrictions cannot drop them.
+    pub fn check_successor(&self, successor: &Self) -> Result<(), SuccessorError> {
+        let kept = self.restrictions.is_none() || self.restrictions == successor.restrictions;
+        if kept { Ok(()) } else { Err(SuccessorError) }
     }
 
     /// When a successor made at `at` expires: it lives as long as this token was made to.
@@ -186,6 +212,11 @@ pub enum TransitionError {
     #[error("the token's app is disabled; enable the app first")]
     AppDisabled,
 }
+
+/// A token cannot be the successor of another, because it lacks the other's restrictions.
+#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
+#[error("the successor lacks the restrictions of the token that it replaces; give it the same")]
+pub struct SuccessorError;
 
 #[cfg(test)]
 mod tests {
@@ -266,6 +297,21 @@ mod tests {
         disabled.app = disabled.app.disable(at(1));
         let refused = disabled.rotate(SUCCESSOR, at(10), at(20));
         assert_eq!(refused, Err(TransitionError::AppDisabled));
+    }
+
+    #[test]
+    fn restrictions_refuse_and_are_handed_on() {
+        let mut token = record();
+        token.restrictions = Some("{}".parse().unwrap());
+        assert_eq!(token.status(at(1)), TokenStatus::Restricted);
+        assert_eq!(token.check_successor(&record()), Err(SuccessorError));
+        assert_eq!(token.check_successor(&token), Ok(()));
+        assert_eq!(record().check_successor(&token), Ok(()));
+        let rotated = token.clone().rotate(SUCCESSOR, at(10), at(20)).unwrap();
+        assert_eq!(rotated.restrictions, token.restrictions);
+        assert_eq!(rotated.status(at(20)), TokenStatus::Expired);
+        token.app = token.app.disable(at(1));
+        assert_eq!(token.status(at(1)), TokenStatus::AppDisabled);
     }
 
     proptest! {

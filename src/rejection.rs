@@ -50,6 +50,8 @@ pub enum RejectionKind {
     ExpiredToken,
     /// The token's app is disabled.
     DisabledApp,
+    /// The token has restrictions that this version does not understand.
+    RestrictedToken,
     /// The token lacks a required scope.
     InsufficientScope,
     /// The store failed or panicked.
@@ -72,6 +74,7 @@ words!(RejectionKind, "kind of rejection", {
     RevokedToken = "revoked_token",
     ExpiredToken = "expired_token",
     DisabledApp = "disabled_app",
+    RestrictedToken = "restricted_token",
     InsufficientScope = "insufficient_scope",
     StoreFailure = "store_failure",
     StoreTimeout = "store_timeout",
@@ -159,6 +162,7 @@ impl Rejection {
             TokenStatus::Revoked => RejectionKind::RevokedToken,
             TokenStatus::Expired => RejectionKind::ExpiredToken,
             TokenStatus::AppDisabled => RejectionKind::DisabledApp,
+            TokenStatus::Restricted => RejectionKind::RestrictedToken,
         };
         let known = Known {
             token: Some((token, app)),
@@ -243,6 +247,9 @@ impl fmt::Display for Rejection {
             RejectionKind::RevokedToken => "the token was revoked",
             RejectionKind::ExpiredToken => "the token has expired",
             RejectionKind::DisabledApp => "the token's app is disabled",
+            RejectionKind::RestrictedToken => {
+                "the token has restrictions that this version does not understand; upgrade it"
+            }
             RejectionKind::InsufficientScope => "the token lacks a required scope",
             RejectionKind::StoreFailure => "the token store failed",
             RejectionKind::StoreTimeout => "the token store did not answer in time",

@@ -20,7 +20,10 @@ mod events {
         time::Duration,
     };
 
-    use tracing::level_filters::LevelFilter;
+    use tracing::{
+        instrument::{Instrument, WithSubscriber},
+        level_filters::LevelFilter,
+    };
 
     use super::Needs;
     use crate::{
@@ -87,6 +90,11 @@ mod events {
             span.record("app.id", principal.app_id().as_str());
             span.record("token.id", tracing::field::display(principal.token_id()));
         }
+    }
+
+    /// Keeps the current span, and the current subscriber, for work in another task.
+    pub(crate) fn in_current_span<F: Future>(work: F) -> impl Future<Output = F::Output> {
+        work.in_current_span().with_current_subscriber()
     }
 
     /// Records a refused request.
@@ -224,6 +232,10 @@ mod events {
     use crate::{principal::AppPrincipal, rejection::Rejection};
 
     pub(crate) fn attributed(_: &AppPrincipal) {}
+
+    pub(crate) fn in_current_span<F: Future>(work: F) -> F {
+        work
+    }
 
     pub(crate) fn rejected(_: &Rejection) {}
 

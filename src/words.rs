@@ -14,7 +14,7 @@ use thiserror::Error;
 /// let error = "asleep".parse::<TokenStatus>().unwrap_err();
 /// assert_eq!(
 ///     error.to_string(),
-///     "unknown token status; expected `live`, `revoked`, `expired` or `app_disabled`"
+///     "unknown token status; expected `live`, `revoked`, `expired`, `app_disabled` or `restricted`"
 /// );
 /// ```
 #[derive(Clone, Debug, Error, PartialEq, Eq)]

@@ -7,9 +7,9 @@ use futures_util::FutureExt;
 use jiff::Timestamp;
 use tower_api_tokens::{
     Answer, AppId, AppQuery, AppRecord, Applied, AuditEvent, AuditEventId, AuditLog, AuditQuery,
-    ChangeLog, Changes, LivePage, MemoryStore, Mutation, Op, Page, Revision, Rotation, StoreError,
-    StoreErrorKind, TokenDigest, TokenId, TokenQuery, TokenRecord, TokenRegistry, TokenRegistryExt,
-    TokenStore, TokenTarget, Usage, UsageLog,
+    ChangeLog, Changes, LivePage, MemoryStore, Mutation, Op, Page, Replacement, Revision,
+    StoreError, StoreErrorKind, TokenDigest, TokenId, TokenQuery, TokenRecord, TokenRegistry,
+    TokenRegistryExt, TokenStatus, TokenStore, TokenTarget, Usage, UsageLog,
     testing::conformance::{self, Registry},
 };
 
@@ -38,6 +38,9 @@ enum Flaw {
     SuccessorIsIgnored,
     EventsLoseTheirToken,
     RenamingIsForgotten,
+    RestrictionsAreDropped,
+    SuccessorsAreUnrestricted,
+    RestrictedCountAsLive,
 }
 
 #[derive(Debug)]
@@ -80,7 +83,12 @@ impl Flawed {
         }
     }
 
-    async fn rotate(&self, mut rotation: Rotation) -> Result<TokenRecord, StoreError> {
+    async fn rotate(&self, mut rotation: Replacement) -> Result<TokenRecord, StoreError> {
+        if self.has(Flaw::SuccessorsAreUnrestricted)
+            && let Some(old) = self.inner.token(&rotation.target).await?
+        {
+            rotation.successor.restrictions = old.restrictions;
+        }
         if self.has(Flaw::RotationIsNotOneStep) {
             self.inner.insert(&rotation.successor).await?;
             tokio::task::yield_now().await;
@@ -147,6 +155,11 @@ impl TokenRegistry for Flawed {
             event.token = None;
         }
         match &mut mutation.op {
+            Op::InsertTokens(tokens) if self.has(Flaw::RestrictionsAreDropped) => {
+                for token in tokens {
+                    token.restrictions = None;
+                }
+            }
             Op::CreateApp(app) if self.has(Flaw::NamesAreAltered) => {
                 app.name = app.name.replace('\0', "");
             }
@@ -171,7 +184,7 @@ impl TokenRegistry for Flawed {
                 successor,
                 overlap_ends,
             } => {
-                let mut rotation = Rotation::new(*target, successor.clone(), mutation.at)
+                let mut rotation = Replacement::new(*target, successor.clone(), mutation.at)
                     .overlap_ends(*overlap_ends);
                 rotation.key = mutation.key;
                 self.rotate(rotation).await.map(Applied::Token)
@@ -270,7 +283,13 @@ impl ChangeLog for Flawed {
         limit: usize,
         now: Timestamp,
     ) -> Result<LivePage, StoreError> {
-        self.inner.live(after, limit, now).await
+        let mut page = self.inner.live(after, limit, now).await?;
+        if self.has(Flaw::RestrictedCountAsLive) {
+            let query = TokenQuery::default().status(TokenStatus::Restricted);
+            page.tokens
+                .extend(self.inner.tokens(&query, now).await?.items);
+        }
+        Ok(page)
     }
 }
 
@@ -347,7 +366,9 @@ catches! {
     renaming_changes_one_name: RenamingIsForgotten OwnerIsIgnored;
     absence_is_no_error: AbsenceIsAnError;
     time_is_not_judged: ExpiredIsAbsent;
-    every_field_survives: ExpiredIsAbsent;
+    every_field_survives: ExpiredIsAbsent RestrictionsAreDropped;
+    restrictions_are_kept_and_handed_on: RestrictionsAreDropped SuccessorsAreUnrestricted;
+    live_tokens_are_listed_whole: RestrictedCountAsLive;
     names_survive_or_are_refused: NamesAreAltered;
     revoked_is_terminal: RevokeIsForgotten RevokeMovesTheTime;
     revoking_changes_one_record: RevokeIsForgotten;

@@ -63,8 +63,8 @@ impl Platform {
     fn test(&self, store: impl TokenStore) -> LoadTestBuilder {
         LoadTest::builder(store)
             .format(format())
-            .live(&self.live)
-            .revoked(&self.revoked)
+            .with_live(&self.live)
+            .with_revoked(&self.revoked)
     }
 }
 
@@ -224,7 +224,7 @@ async fn an_authenticator_that_admits_what_nobody_issued_ends_the_test() {
     let digest = TokenDigest::of(platform.live[0].as_bytes());
     let record = platform.store.find(&digest).await.unwrap().record.unwrap();
     let test = LoadTest::builder(Gullible(record)).format(format());
-    let test = test.live(&platform.live).share(Kind::Revoked, 0.0);
+    let test = test.with_live(&platform.live).share(Kind::Revoked, 0.0);
     let mut test = test.prepare().await.unwrap();
     let error = test.run(10_000.0, 1_000).await.unwrap_err();
     assert_eq!(error.kind(), LoadTestErrorKind::WrongVerdict);
@@ -239,9 +239,9 @@ async fn an_authenticator_that_admits_what_nobody_issued_ends_the_test() {
 async fn tokens_that_are_not_what_they_are_said_to_be_end_the_test() {
     let platform = Platform::new().await;
     let store = || platform.store.clone();
-    let live_as_revoked = LoadTest::builder(store()).revoked(&platform.live);
-    let revoked_as_live = LoadTest::builder(store()).live(&platform.revoked);
-    let not_there = LoadTest::builder(MemoryStore::new()).live(&platform.live);
+    let live_as_revoked = LoadTest::builder(store()).with_revoked(&platform.live);
+    let revoked_as_live = LoadTest::builder(store()).with_live(&platform.revoked);
+    let not_there = LoadTest::builder(MemoryStore::new()).with_live(&platform.live);
     for (test, told) in [
         (live_as_revoked, "`revoked` was admitted"),
         (revoked_as_live, "`hit` was refused as revoked_token"),
@@ -269,8 +269,12 @@ async fn a_store_that_fails_meanwhile_is_counted() {
 #[tokio::test]
 async fn tokens_of_no_format_are_measured_too() {
     let platform = Platform::new().await;
-    let test = LoadTest::builder(platform.store.clone()).live(&platform.live);
-    let mut test = test.revoked(&platform.revoked).prepare().await.unwrap();
+    let test = LoadTest::builder(platform.store.clone()).with_live(&platform.live);
+    let mut test = test
+        .with_revoked(&platform.revoked)
+        .prepare()
+        .await
+        .unwrap();
     let report = test.saturate(1_000).await.unwrap();
     assert_eq!(report.figures(Kind::Garbage).count(), 50);
 }
@@ -314,7 +318,7 @@ async fn what_cannot_be_measured_is_refused_with_the_cure() {
         .await
         .unwrap_err();
     assert!(error.to_string().contains("give some to `live`"), "{error}");
-    let none_revoked = LoadTest::builder(platform.store.clone()).live(&platform.live);
+    let none_revoked = LoadTest::builder(platform.store.clone()).with_live(&platform.live);
     let mut none_revoked = none_revoked.prepare().await.unwrap();
     let error = none_revoked.saturate(100).await.unwrap_err();
     assert!(error.to_string().contains("`revoked`"), "{error}");

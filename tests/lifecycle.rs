@@ -183,11 +183,11 @@ async fn a_foreign_token_is_imported_by_its_digest_and_admitted() {
     let app = strict.create_app("Partner").await.unwrap();
     let refused = strict.import(&app.id, foreign.clone()).await.unwrap_err();
     assert_eq!(refused.kind(), LifecycleErrorKind::ForeignFormat);
-    assert!(refused.to_string().contains("accept_any_format"));
+    assert!(refused.to_string().contains("any_format"));
 
     let format = TokenFormat::new("acme_live").unwrap();
     let tokens = ApiTokens::builder(MemoryStore::new(), format)
-        .accept_any_format()
+        .any_format()
         .build();
     let app = tokens.create_app("Partner").await.unwrap();
     let record = tokens.import(&app.id, foreign.clone()).await.unwrap();
@@ -269,8 +269,8 @@ async fn a_successor_has_the_format_of_its_predecessor() {
     let format = |prefix| TokenFormat::new(prefix).unwrap();
     let store = MemoryStore::new();
     let tokens = ApiTokens::builder(store.clone(), format("acme_live"))
-        .also_issue(format("acme_test"))
-        .also_accept(format("old"))
+        .with_issued_format(format("acme_test"))
+        .with_accepted_format(format("old"))
         .build();
     let old = ApiTokens::new(store, format("old"));
     let app = tokens.create_app("Billing").await.unwrap().id;
@@ -316,7 +316,7 @@ async fn a_token_of_a_format_that_is_not_configured_is_not_rotated_into_another(
     let issued = sandbox.issue(&app, NewToken::named("ci")).await.unwrap();
     let builder = || {
         let format = TokenFormat::new("acme_live").unwrap();
-        ApiTokens::builder(store.clone(), format).accept_any_format()
+        ApiTokens::builder(store.clone(), format).any_format()
     };
     let live = builder().build();
     let refused = live

@@ -166,7 +166,7 @@ fn what_is_read_is_checked_and_not_repeated() {
     }
     assert_eq!(
         is_refused::<TokenStatus>(json!("asleep")),
-        "unknown token status; expected `live`, `revoked`, `expired` or `app_disabled`"
+        "unknown token status; expected `live`, `revoked`, `expired`, `app_disabled` or `restricted`"
     );
     assert_eq!(
         is_refused::<AppId>(json!(7)),

@@ -40,7 +40,7 @@ pub(crate) async fn load_one(url: &str, schema: &str, capacity: u64) {
         .build();
     let before = resident();
     let begun = Instant::now();
-    let follower = tokens.follow().replica(|_| ()).start().await;
+    let follower = tokens.follow().preload(|_| ()).start().await;
     let seconds = begun.elapsed().as_secs_f64();
     let grown = resident() - before;
     let loaded = tokens.authenticator().stats().entries as f64;

@@ -1,4 +1,8 @@
-use std::{fmt, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    sync::{Arc, atomic::AtomicBool},
+    time::Duration,
+};
 
 use super::{
     Authenticator,
@@ -54,13 +58,13 @@ impl AuthenticatorBuilder {
         self
     }
 
-    /// Accepts tokens of this format, and from then on only of the formats that were named: any
-    /// other is refused without asking the store.
+    /// Adds a format that is accepted. From then on, a token of any format that was not added is
+    /// refused without a lookup.
     ///
     /// Without a format any `b64token` of RFC 6750 is looked up, which tokens imported from other
     /// systems need.
     #[must_use]
-    pub fn format(mut self, format: TokenFormat) -> Self {
+    pub fn with_format(mut self, format: TokenFormat) -> Self {
         self.formats.push(format);
         self
     }
@@ -151,6 +155,7 @@ impl AuthenticatorBuilder {
                 cache: Cache::new(self.capacity, self.absent_capacity, self.max_staleness),
                 tallies: Tallies::default(),
                 trouble: StoreTrouble::default(),
+                records_usage: AtomicBool::new(false),
             }),
         }
     }

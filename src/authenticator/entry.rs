@@ -72,6 +72,7 @@ pub(super) struct Entry {
     /// What covers the entry beyond that: see [`Freshness`].
     coverage: AtomicU32,
     revoked: bool,
+    restricted: bool,
 }
 
 /// An optional instant in the space of a whole number: microseconds since 1970, as stores keep
@@ -121,6 +122,7 @@ impl Entry {
             uses: AtomicU32::new(0),
             coverage: AtomicU32::new(freshness.coverage),
             revoked: token.revoked_at.is_some(),
+            restricted: token.restrictions.is_some(),
         }
     }
 
@@ -167,6 +169,8 @@ impl Entry {
             TokenStatus::Expired
         } else if self.grant.disabled {
             TokenStatus::AppDisabled
+        } else if self.restricted {
+            TokenStatus::Restricted
         } else {
             TokenStatus::Live
         }
@@ -350,11 +354,13 @@ mod tests {
             expires_at in proptest::option::of(time()),
             revoked_at in proptest::option::of(time()),
             disabled_at in proptest::option::of(time()),
+            restricted: bool,
             now in time(),
             lag in 0_u64..400,
         ) {
             // Stores keep microseconds.
-            let token = record(expires_at.map(truncate_to_microsecond), revoked_at, disabled_at);
+            let mut token = record(expires_at.map(truncate_to_microsecond), revoked_at, disabled_at);
+            token.restrictions = restricted.then(|| "{}".parse().unwrap());
             let entry = Entry::of(&token, Arc::new(Grant::of(&token)), NOT_FRESH, Duration::ZERO);
             let around = |span: i64| now.checked_add(span.microseconds()).unwrap_or(now);
             for now in [around(-1), now, around(1)] {

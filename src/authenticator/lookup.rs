@@ -1,7 +1,7 @@
 //! Lookups: one for each token at a time, with a timeout and a bound on how many there are
 //! concurrently.
 
-use std::{panic::AssertUnwindSafe, pin::Pin, sync::Arc, time::Duration};
+use std::{pin::Pin, sync::Arc, time::Duration};
 
 use futures_util::{
     FutureExt,
@@ -22,7 +22,7 @@ use super::{
 use crate::{
     record::TokenRecord,
     rejection::Rejection,
-    store::{Answer, StoreError, TokenStore},
+    store::{Answer, StoreError, TokenStore, catch_panic},
     token::TokenDigest,
 };
 
@@ -102,12 +102,9 @@ impl Lookups {
         &self,
         answer: impl Future<Output = Result<T, StoreError>>,
     ) -> Result<T, Rejection> {
-        match timeout(self.timeout, AssertUnwindSafe(answer).catch_unwind()).await {
-            Ok(Ok(Ok(answer))) => Ok(answer),
-            Ok(Ok(Err(error))) => Err(Rejection::store_failure(error)),
-            Ok(Err(_panic)) => Err(Rejection::store_failure(StoreError::unavailable(
-                "the token store panicked",
-            ))),
+        match timeout(self.timeout, catch_panic(|| answer)).await {
+            Ok(Ok(answer)) => Ok(answer),
+            Ok(Err(error)) => Err(Rejection::store_failure(error)),
             Err(_elapsed) => Err(Rejection::store_timeout()),
         }
     }

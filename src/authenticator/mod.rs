@@ -17,6 +17,7 @@ mod metrics;
 mod parts;
 mod positions;
 mod preload;
+mod recording;
 mod refresh;
 mod room;
 mod shared;
@@ -30,6 +31,7 @@ use std::{fmt, sync::Arc, time::Duration};
 pub(crate) use admission::{Admission, Confirmation, Lookup, confirmed};
 pub use builder::AuthenticatorBuilder;
 pub use follow::{Follower, FollowerBuilder};
+pub use recording::{UsageRecorder, UsageRecorderBuilder};
 pub use stats::Stats;
 
 use entry::Instant;
@@ -144,6 +146,13 @@ impl Authenticator {
         usage: Option<Arc<dyn UsageLog>>,
     ) -> FollowerBuilder {
         FollowerBuilder::new(self.clone(), log, usage)
+    }
+
+    /// Sets up the task that records when and how often tokens were used, where there is no change log
+    /// to [follow](Self::follow): a store that has nothing but `find` can record uses this way. A
+    /// follower records them [itself](FollowerBuilder::usage_log).
+    pub fn record_usage(&self, log: impl UsageLog) -> UsageRecorderBuilder {
+        UsageRecorderBuilder::new(self.clone(), Arc::new(log))
     }
 
     /// What the authenticator has done and caches.

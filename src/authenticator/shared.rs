@@ -1,6 +1,6 @@
 //! What all clones of an authenticator share: its settings, its cache and what is in flight.
 
-use std::sync::Arc;
+use std::sync::{Arc, atomic::AtomicBool};
 
 use super::{
     cache::Cache,
@@ -29,6 +29,8 @@ pub(super) struct Shared {
     pub(super) cache: Cache,
     pub(super) tallies: Tallies,
     pub(super) trouble: telemetry::StoreTrouble,
+    /// Whether a task records usage.
+    pub(super) records_usage: AtomicBool,
 }
 
 impl Shared {

@@ -14,7 +14,7 @@ use tokio::{
 
 use super::{Shared, entry::seconds, parts::Parts};
 use crate::{
-    store::{StoreError, Usage, UsageLog},
+    store::{StoreError, Usage, UsageLog, catch_panic},
     token::TokenId,
 };
 
@@ -23,6 +23,10 @@ const BATCH: usize = 1000;
 
 /// How long the store may take for it.
 pub(super) const WITHIN: Duration = Duration::from_secs(10);
+
+/// How long the latest usage may take to be recorded in the end: a batch that is under way may time out,
+/// and be tried once more.
+pub(super) const END_WITHIN: Duration = WITHIN.saturating_mul(2);
 
 /// Gathers usage and hands it to the store, in the order of the tokens' identifiers so that
 /// recorders of several processes cannot block each other for good.
@@ -83,7 +87,8 @@ impl Recorder {
         let mut failed = None;
         let mut parts = Parts::new(batch.to_vec());
         while let Some(part) = parts.next() {
-            let recorded = timeout(WITHIN, self.log.record_usage(&part)).await;
+            let recording = catch_panic(|| self.log.record_usage(&part));
+            let recorded = timeout(WITHIN, recording).await;
             match recorded.map_err(StoreError::unavailable)? {
                 Ok(()) => {
                     parts.succeed();

@@ -1,8 +1,6 @@
-use std::time::Duration;
-
 use futures_core::Stream;
 
-use super::{ApiTokens, ForeignToken, IssuedToken, LifecycleError, NewToken};
+use super::{ApiTokens, ForeignToken, IssuedToken, LifecycleError, NewToken, Rotation};
 use crate::{
     app::{AppId, AppRecord},
     record::TokenRecord,
@@ -38,7 +36,7 @@ use crate::{
 /// ```
 #[derive(Clone, Debug)]
 pub struct AppTokens {
-    tokens: ApiTokens,
+    pub(super) tokens: ApiTokens,
     app: AppId,
 }
 
@@ -128,9 +126,9 @@ impl AppTokens {
     pub async fn rotate(
         &self,
         id: TokenId,
-        overlap: Duration,
+        rotation: impl Into<Rotation>,
     ) -> Result<IssuedToken, LifecycleError> {
-        self.tokens.rotate(id, overlap).await
+        self.tokens.rotate(id, rotation).await
     }
 
     /// Revokes one of the app's tokens.

@@ -1,14 +1,11 @@
 use futures_core::Stream;
 
-use super::{
-    ApiTokens, LifecycleError,
-    change::{Subject, run_to_end},
-};
+use super::{ApiTokens, LifecycleError, change::Subject};
 use crate::{
     app::{AppId, AppRecord},
     audit::AuditAction,
     name,
-    store::{AppQuery, Op, Page, records},
+    store::{AppQuery, Op, Page, catch_panic, records, run_to_end},
 };
 
 impl ApiTokens {
@@ -50,7 +47,7 @@ impl ApiTokens {
     ///
     /// Returns an error if the app does not exist or the store fails.
     pub async fn get_app(&self, id: &AppId) -> Result<AppRecord, LifecycleError> {
-        let found = self.shared.registry.app(id).await?;
+        let found = catch_panic(|| self.shared.registry.app(id)).await?;
         found.ok_or_else(LifecycleError::unknown_app)
     }
 
@@ -66,7 +63,7 @@ impl ApiTokens {
         if query.selects_nothing() {
             return Ok(Page::empty());
         }
-        Ok(self.shared.registry.apps(query).await?)
+        Ok(catch_panic(|| self.shared.registry.apps(query)).await?)
     }
 
     /// Streams apps as [`list_apps`](Self::list_apps) lists them, with the terms of

@@ -1,4 +1,8 @@
-use std::{fmt, sync::Arc};
+use std::{
+    fmt,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+};
 
 use jiff::Timestamp;
 
@@ -37,7 +41,7 @@ pub struct Authority {
 /// Is shown the audit event of every change, after the change was made.
 pub trait ChangeObserver: Send + Sync + 'static {
     /// A change was made. `recorded` is false if the store refused the event, and a revocation was
-    /// made without it.
+    /// made without it. A panic is ignored.
     fn changed(&self, event: &AuditEvent, recorded: bool);
 }
 
@@ -92,6 +96,10 @@ impl Authority {
         self.actor.as_deref()
     }
 
+    pub(super) fn app(&self) -> Option<&AppId> {
+        self.app.as_ref()
+    }
+
     pub(super) fn what_is_grantable(&self) -> &Grantable {
         &self.grantable
     }
@@ -121,7 +129,8 @@ impl Authority {
 
     pub(super) fn tell(&self, event: &AuditEvent, recorded: bool) {
         if let Some(observer) = &self.observer {
-            observer.changed(event, recorded);
+            // The change was made: an observer that panics must not make it look as if it had failed.
+            let _ = catch_unwind(AssertUnwindSafe(|| observer.changed(event, recorded)));
         }
     }
 }

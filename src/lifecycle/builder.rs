@@ -24,7 +24,7 @@ impl ApiTokensBuilder {
         let store = Arc::clone(&registry);
         Self {
             registry,
-            authenticator: AuthenticatorBuilder::new(store).format(format.clone()),
+            authenticator: AuthenticatorBuilder::new(store).with_format(format.clone()),
             formats: Formats::new(format),
             entropy: Arc::new(SystemEntropy),
             accepts_foreign: false,
@@ -39,18 +39,18 @@ impl ApiTokensBuilder {
         self
     }
 
-    /// Issues tokens of a further format too, for example `acme_test` beside `acme_live`, and accepts
-    /// them. [`NewToken::prefix`](super::NewToken::prefix) chooses it.
+    /// Adds a format that tokens are issued in, for example `acme_test` beside `acme_live`, and that is
+    /// accepted. [`NewToken::prefix`](super::NewToken::prefix) chooses it.
     #[must_use]
-    pub fn also_issue(mut self, format: TokenFormat) -> Self {
+    pub fn with_issued_format(mut self, format: TokenFormat) -> Self {
         self.formats.issued.push(format.clone());
         self.accept(format)
     }
 
-    /// Accepts tokens of a further format, for example that of a prefix used before. When one is
+    /// Adds a format that is accepted, for example that of a prefix used before. When such a token is
     /// rotated, its successor has the same format.
     #[must_use]
-    pub fn also_accept(mut self, format: TokenFormat) -> Self {
+    pub fn with_accepted_format(mut self, format: TokenFormat) -> Self {
         self.formats.accepted.push(format.clone());
         self.accepts_foreign = true;
         self.accept(format)
@@ -58,7 +58,7 @@ impl ApiTokensBuilder {
 
     fn accept(mut self, format: TokenFormat) -> Self {
         if !self.accepts_any() {
-            self.authenticator = self.authenticator.format(format);
+            self.authenticator = self.authenticator.with_format(format);
         }
         self
     }
@@ -75,9 +75,9 @@ impl ApiTokensBuilder {
     }
 
     /// Accepts tokens of any form that RFC 6750 allows, which tokens imported from other systems
-    /// need. A typo then costs a question to the store.
+    /// need. A typo then costs a lookup.
     #[must_use]
-    pub fn accept_any_format(mut self) -> Self {
+    pub fn any_format(mut self) -> Self {
         self.authenticator = self.authenticator.any_format();
         self.accepts_foreign = true;
         self

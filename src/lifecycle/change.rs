@@ -1,16 +1,15 @@
-//! How a change is made: with its audit event, to its end, and with the cache invalidated before the
-//! call returns.
+//! How a change is made: with its audit event, and with the cache invalidated before the call returns.
+//!
+//! Both run in one [`run_to_end`](crate::store::run_to_end), so that a change is never made without the
+//! cache being invalidated.
 
-use std::panic::AssertUnwindSafe;
-
-use futures_util::FutureExt;
 use jiff::Timestamp;
 
 use super::{ApiTokens, LifecycleError};
 use crate::{
     app::AppId,
     audit::{AuditAction, AuditEvent, AuditEventId, AuditOutcome},
-    store::{Applied, Mutation, Op, StoreError, StoreErrorKind},
+    store::{Applied, Mutation, Op, StoreError, StoreErrorKind, catch_panic},
     token::TokenId,
 };
 
@@ -75,11 +74,7 @@ impl ApiTokens {
 
     /// Calls the store. A panic is an error, so that the cache is invalidated after it too.
     async fn call(&self, mutation: &Mutation) -> Result<Applied, StoreError> {
-        let call = AssertUnwindSafe(async { self.shared.registry.apply(mutation).await });
-        match call.catch_unwind().await {
-            Ok(result) => result,
-            Err(_) => Err(StoreError::unavailable("the token store panicked")),
-        }
+        catch_panic(|| self.shared.registry.apply(mutation)).await
     }
 
     /// Makes a change that takes access away. If the store fails to make it with its audit event, it
@@ -104,16 +99,5 @@ impl ApiTokens {
         let applied = self.call(&bare).await?;
         self.authority.tell(&event, recorded);
         Ok(applied)
-    }
-}
-
-/// Runs a change to its end, even if the caller goes away, so that it is never made without the
-/// cache being invalidated. A panic becomes an error.
-pub(super) async fn run_to_end<T: Send + 'static>(
-    change: impl Future<Output = Result<T, LifecycleError>> + Send + 'static,
-) -> Result<T, LifecycleError> {
-    match tokio::spawn(change).await {
-        Ok(result) => result,
-        Err(error) => Err(StoreError::unavailable(error).into()),
     }
 }

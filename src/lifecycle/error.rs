@@ -52,8 +52,11 @@ pub enum LifecycleErrorKind {
     Expired,
     /// The token was rotated already.
     Rotated,
-    /// A token was made under this idempotency key before; [`LifecycleError::repeated`] tells which.
+    /// The request was carried out under this idempotency key before; [`LifecycleError::repeated`]
+    /// returns the token that was created.
     Repeated,
+    /// Another request was carried out under this idempotency key before.
+    KeyReused,
     /// The random number generator failed.
     Entropy,
     /// The store failed; the source is a [`StoreError`].
@@ -76,6 +79,7 @@ words!(LifecycleErrorKind, "kind of lifecycle error", {
     Expired = "expired_token",
     Rotated = "rotated_token",
     Repeated = "repeated",
+    KeyReused = "key_reused",
     Entropy = "entropy_failure",
     Store = "store_failure",
 });
@@ -133,7 +137,7 @@ impl LifecycleError {
             StoreErrorKind::AlreadyExists => {
                 Self::with_source(LifecycleErrorKind::TokenExists, error)
             }
-            StoreErrorKind::Repeated => Self::with_source(LifecycleErrorKind::Repeated, error),
+            StoreErrorKind::Repeated => Self::with_source(repetition(&error), error),
             _ => error.into(),
         }
     }
@@ -142,7 +146,7 @@ impl LifecycleError {
     pub(super) fn about_token(error: StoreError) -> Self {
         let kind = match (error.kind(), error.transition()) {
             (StoreErrorKind::NotFound, _) => return Self::unknown_token(),
-            (StoreErrorKind::Repeated, _) => LifecycleErrorKind::Repeated,
+            (StoreErrorKind::Repeated, _) => repetition(&error),
             (_, Some(TransitionError::Revoked)) => LifecycleErrorKind::Revoked,
             (_, Some(TransitionError::Expired)) => LifecycleErrorKind::Expired,
             (_, Some(TransitionError::Rotated)) => LifecycleErrorKind::Rotated,
@@ -152,7 +156,7 @@ impl LifecycleError {
         Self::with_source(kind, error)
     }
 
-    /// What was made under the same idempotency key before, if that is the error.
+    /// The token that was created under the same idempotency key before, if that is the error.
     #[must_use]
     pub fn repeated(&self) -> Option<Repeated> {
         self.source
@@ -174,6 +178,13 @@ impl LifecycleError {
     #[must_use]
     pub fn kind(&self) -> LifecycleErrorKind {
         self.kind
+    }
+}
+
+fn repetition(error: &StoreError) -> LifecycleErrorKind {
+    match error.repeated() {
+        Some(before) if !before.same_request => LifecycleErrorKind::KeyReused,
+        _ => LifecycleErrorKind::Repeated,
     }
 }
 
@@ -213,7 +224,7 @@ impl fmt::Display for LifecycleError {
                 return write!(f, "the overlap of a rotation is at most {limit} seconds");
             }
             LifecycleErrorKind::ForeignFormat => {
-                "an imported token could not be used: build `ApiTokens` with `accept_any_format` or `also_accept`"
+                "an imported token could not be used: build `ApiTokens` with `any_format` or `with_accepted_format`"
             }
             LifecycleErrorKind::UnknownFormat => {
                 "tokens of this prefix are not issued here; use the prefix that the token was issued with, or issue a new token"
@@ -232,6 +243,9 @@ impl fmt::Display for LifecycleError {
             LifecycleErrorKind::Rotated => return fmt::Display::fmt(&TransitionError::Rotated, f),
             LifecycleErrorKind::Repeated => {
                 "a token was made under this idempotency key before; its text is not kept: use it, or revoke it and take another key"
+            }
+            LifecycleErrorKind::KeyReused => {
+                "something else was asked for under this idempotency key before; take a new key"
             }
             LifecycleErrorKind::Entropy => {
                 "the random number generator failed, so nothing was issued; try again"

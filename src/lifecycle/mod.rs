@@ -7,6 +7,7 @@ mod builder;
 mod change;
 mod error;
 mod formats;
+mod idempotency;
 mod request;
 
 use std::{fmt, sync::Arc, time::Duration};
@@ -18,9 +19,10 @@ pub use app_tokens::AppTokens;
 pub use authority::{Authority, ChangeObserver};
 pub use builder::ApiTokensBuilder;
 pub use error::{LifecycleError, LifecycleErrorKind};
-pub use request::{ForeignToken, IssuedToken, NewToken};
+pub use idempotency::{IdempotencyKey, IdempotencyKeyError};
+pub use request::{ForeignToken, IssuedToken, NewToken, Rotation};
 
-use change::{Subject, run_to_end};
+use change::Subject;
 use formats::Formats;
 
 use crate::{
@@ -33,7 +35,8 @@ use crate::{
     name,
     record::TokenRecord,
     store::{
-        IdempotencyKey, Op, Page, RegistryLogs, TokenQuery, TokenRegistry, TokenTarget, records,
+        BoundKey, Op, Page, RegistryLogs, TokenQuery, TokenRegistry, TokenTarget, catch_panic,
+        records, run_to_end,
     },
     token::{MaskedToken, TokenDigest, TokenFormat, TokenId},
 };
@@ -78,8 +81,9 @@ const PURGE_BATCH: usize = 100;
 ///
 /// # Cancellation
 ///
-/// A call that was dropped halfway has happened as a whole or not at all. A token that was issued
-/// to nobody that way is listed and can be revoked.
+/// A change that has begun runs to its end, even if its caller goes away; see
+/// [`run_to_end`](crate::store::run_to_end). A token that was issued to nobody that way is listed and
+/// can be revoked. A store that panics has failed.
 #[derive(Clone)]
 pub struct ApiTokens {
     shared: Arc<Shared>,
@@ -142,38 +146,18 @@ impl ApiTokens {
 
     /// Issues a token to an app. Its text is in the answer and nowhere else.
     ///
+    /// With an [idempotency key](NewToken::idempotency_key) it creates one token, however often the
+    /// request is sent within a day. The text of that token is not kept, so a repetition cannot
+    /// return it.
+    ///
     /// # Errors
     ///
-    /// When there is no such app or it is disabled, when the name is not one or the expiry not in
-    /// the future, and when randomness or the store fails.
+    /// Returns an error if the app does not exist or is disabled, if the name is invalid or the
+    /// expiry not in the future, or if the random number generator or the store fails; and
+    /// [`Repeated`](LifecycleErrorKind::Repeated) or [`KeyReused`](LifecycleErrorKind::KeyReused) if a
+    /// token was created under the idempotency key before.
     pub async fn issue(&self, app: &AppId, new: NewToken) -> Result<IssuedToken, LifecycleError> {
-        self.issue_keyed(app, new, None).await
-    }
-
-    /// Issues a token to an app, unless a token was made under this key within the last day: for
-    /// requests that a client repeats when it did not get the answer.
-    ///
-    /// The text of the token that was made is not kept, so a repetition cannot be given it.
-    ///
-    /// # Errors
-    ///
-    /// [`Repeated`](LifecycleErrorKind::Repeated) for a repetition; otherwise as
-    /// [`issue`](Self::issue).
-    pub async fn issue_once(
-        &self,
-        app: &AppId,
-        new: NewToken,
-        key: IdempotencyKey,
-    ) -> Result<IssuedToken, LifecycleError> {
-        self.issue_keyed(app, new, Some(key)).await
-    }
-
-    async fn issue_keyed(
-        &self,
-        app: &AppId,
-        new: NewToken,
-        key: Option<IdempotencyKey>,
-    ) -> Result<IssuedToken, LifecycleError> {
+        let key = self.key_of_issue(app, &new);
         let now = self.now();
         let format = self.shared.formats.named(new.prefix.as_deref())?;
         let token = format.generate(&*self.shared.entropy)?;
@@ -188,8 +172,8 @@ impl ApiTokens {
     ///
     /// # Errors
     ///
-    /// As [`issue`](Self::issue), and when there is a token with this digest, or when no format but
-    /// the own one is accepted, so that the token could not be used.
+    /// Returns the errors of [`issue`](Self::issue), and an error if a token with this digest exists,
+    /// or if no format but your own is accepted, so that the token could not be used.
     pub async fn import(
         &self,
         app: &AppId,
@@ -198,9 +182,10 @@ impl ApiTokens {
         if !self.shared.accepts_foreign {
             return Err(LifecycleError::new(LifecycleErrorKind::ForeignFormat));
         }
+        let key = self.key_of_import(app, &foreign);
         let ForeignToken { new, digest, mask } = foreign;
         let record = self.record(app, new, digest, mask, self.now()).await?;
-        self.insert(record, None, AuditAction::ImportTokens).await
+        self.insert(record, key, AuditAction::ImportTokens).await
     }
 
     /// Reads a token's record.
@@ -224,7 +209,8 @@ impl ApiTokens {
         if query.selects_nothing() {
             return Ok(Page::empty());
         }
-        Ok(self.shared.registry.tokens(query, self.now()).await?)
+        let (registry, now) = (&self.shared.registry, self.now());
+        Ok(catch_panic(|| registry.tokens(query, now)).await?)
     }
 
     /// Streams tokens as [`list`](Self::list) lists them, with the terms of
@@ -247,34 +233,22 @@ impl ApiTokens {
     /// integration over before the overlap ends; [`TokenRecord::last_used_at`] of the old token
     /// shows whether one was forgotten. Rotate without overlap only what has leaked.
     ///
-    /// Of many racing rotations of one token exactly one succeeds.
+    /// Of many racing rotations of one token exactly one succeeds. With an
+    /// [idempotency key](Rotation::idempotency_key) a repetition is recognized.
     ///
     /// # Errors
     ///
-    /// When there is no such token; when it is revoked, expired or rotated already, or its app
-    /// disabled; when the overlap is longer than the limit; and when randomness or the store fails.
+    /// Returns an error if the token does not exist, is revoked, expired or rotated already, or its
+    /// app is disabled; if the overlap is longer than the limit; or if the random number generator or
+    /// the store fails; and [`Repeated`](LifecycleErrorKind::Repeated) or
+    /// [`KeyReused`](LifecycleErrorKind::KeyReused) if a token was created under the idempotency key
+    /// before.
     pub async fn rotate(
         &self,
         id: TokenId,
-        overlap: Duration,
+        rotation: impl Into<Rotation>,
     ) -> Result<IssuedToken, LifecycleError> {
-        self.rotate_keyed(id, overlap, None).await
-    }
-
-    /// Rotates a token, unless a token was made under this key within the last day: for requests
-    /// that a client repeats when it did not get the answer.
-    ///
-    /// # Errors
-    ///
-    /// [`Repeated`](LifecycleErrorKind::Repeated) for a repetition; otherwise as
-    /// [`rotate`](Self::rotate).
-    pub async fn rotate_once(
-        &self,
-        id: TokenId,
-        overlap: Duration,
-        key: IdempotencyKey,
-    ) -> Result<IssuedToken, LifecycleError> {
-        self.rotate_keyed(id, overlap, Some(key)).await
+        self.replace(id, rotation.into()).await
     }
 
     /// Renames a token, whatever its status.
@@ -325,7 +299,7 @@ impl ApiTokens {
     /// how many. Until then they tell a revoked token in use from noise.
     ///
     /// It works in small steps, so that other changes get their turn. The first step records the
-    /// audit event. A call that was dropped or failed has removed some.
+    /// audit event. A call that failed has removed some.
     ///
     /// # Errors
     ///
@@ -337,15 +311,19 @@ impl ApiTokens {
             limit: PURGE_BATCH,
         };
         let mut step = self.mutation(op, now, Subject::new(AuditAction::PurgeTokens))?;
-        let mut purged = 0;
-        loop {
-            let batch = self.apply(&step).await?.into_count()?;
-            step.audit = None;
-            purged += batch;
-            if batch < PURGE_BATCH {
-                return Ok(purged);
+        let tokens = self.clone();
+        run_to_end(async move {
+            let mut purged = 0;
+            loop {
+                let batch = tokens.apply(&step).await?.into_count()?;
+                step.audit = None;
+                purged += batch;
+                if batch < PURGE_BATCH {
+                    return Ok(purged);
+                }
             }
-        }
+        })
+        .await
     }
 
     /// Returns the registry that holds the apps and tokens.
@@ -367,16 +345,17 @@ impl ApiTokens {
     }
 
     async fn get_target(&self, target: &TokenTarget) -> Result<TokenRecord, LifecycleError> {
-        let found = self.shared.registry.token(target).await?;
+        let found = catch_panic(|| self.shared.registry.token(target)).await?;
         found.ok_or_else(LifecycleError::unknown_token)
     }
 
-    async fn rotate_keyed(
+    async fn replace(
         &self,
         id: TokenId,
-        overlap: Duration,
-        key: Option<IdempotencyKey>,
+        rotation: Rotation,
     ) -> Result<IssuedToken, LifecycleError> {
+        let key = self.key_of_rotation(id, &rotation);
+        let overlap = rotation.overlap;
         let now = self.now();
         if overlap > self.shared.max_overlap {
             return Err(LifecycleError::overlap_too_long(self.shared.max_overlap));
@@ -397,6 +376,7 @@ impl ApiTokens {
             now,
         );
         successor.scopes = old.scopes.clone();
+        successor.restrictions = old.restrictions.clone();
         successor.expires_at = old.expiry_of_successor(now);
         self.authority
             .check_grant(&successor.scopes, successor.expires_at)?;
@@ -423,7 +403,7 @@ impl ApiTokens {
     async fn insert(
         &self,
         record: TokenRecord,
-        key: Option<IdempotencyKey>,
+        key: Option<BoundKey>,
         action: AuditAction,
     ) -> Result<TokenRecord, LifecycleError> {
         let op = Op::InsertTokens(vec![record.clone()]);

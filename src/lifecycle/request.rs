@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::{LifecycleError, LifecycleErrorKind};
+use super::{IdempotencyKey, LifecycleError, LifecycleErrorKind};
 use crate::{
     record::TokenRecord,
     scope::ScopeSet,
@@ -26,6 +26,7 @@ pub struct NewToken {
     pub(super) name: String,
     pub(super) scopes: ScopeSet,
     pub(super) prefix: Option<String>,
+    pub(super) key: Option<IdempotencyKey>,
     expiry: Expiry,
 }
 
@@ -44,6 +45,7 @@ impl NewToken {
             name: name.into(),
             scopes: ScopeSet::default(),
             prefix: None,
+            key: None,
             expiry: Expiry::Never,
         }
     }
@@ -56,7 +58,7 @@ impl NewToken {
     }
 
     /// Chooses the format with this prefix, among those that are
-    /// [issued](super::ApiTokensBuilder::also_issue). Defaults to the first.
+    /// [issued](super::ApiTokensBuilder::with_issued_format). Defaults to the first.
     #[must_use]
     pub fn prefix(mut self, prefix: impl Into<String>) -> Self {
         self.prefix = Some(prefix.into());
@@ -77,10 +79,17 @@ impl NewToken {
         self
     }
 
-    /// Returns what is requested as a list of texts. Two requests have the same list only if they request
-    /// the same, so that a repetition under an idempotency key can be told from another request.
+    /// Sets the key by which the request is recognized if it is sent again. Defaults to none: each
+    /// request then creates a token.
     #[must_use]
-    pub fn words(&self) -> Vec<String> {
+    pub fn idempotency_key(mut self, key: IdempotencyKey) -> Self {
+        self.key = Some(key);
+        self
+    }
+
+    /// The request in words, without its key. Two requests have the same words only if they are the
+    /// same.
+    pub(super) fn words(&self) -> Vec<String> {
         let expiry = match self.expiry {
             Expiry::Never => String::new(),
             Expiry::At(at) => format!("at {at}"),
@@ -130,6 +139,47 @@ impl ForeignToken {
     #[must_use]
     pub fn new(new: NewToken, digest: TokenDigest, mask: MaskedToken) -> Self {
         Self { new, digest, mask }
+    }
+}
+
+/// How a token is to be rotated: how long it stays valid beside its successor.
+///
+/// A [`Duration`] is a rotation with that overlap.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use tower_api_tokens::{IdempotencyKey, Rotation};
+///
+/// let day = Duration::from_secs(86_400);
+/// let rotation = Rotation::new(day).idempotency_key(IdempotencyKey::new("deploy-42")?);
+/// # Ok::<(), tower_api_tokens::IdempotencyKeyError>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Rotation {
+    pub(super) overlap: Duration,
+    pub(super) key: Option<IdempotencyKey>,
+}
+
+impl Rotation {
+    /// Creates a rotation after which the old token stays valid for `overlap`, or until its own
+    /// expiry if that comes first.
+    #[must_use]
+    pub fn new(overlap: Duration) -> Self {
+        Self { overlap, key: None }
+    }
+
+    /// Sets the key by which the request is recognized if it is sent again. Defaults to none.
+    #[must_use]
+    pub fn idempotency_key(mut self, key: IdempotencyKey) -> Self {
+        self.key = Some(key);
+        self
+    }
+}
+
+impl From<Duration> for Rotation {
+    fn from(overlap: Duration) -> Self {
+        Self::new(overlap)
     }
 }
 

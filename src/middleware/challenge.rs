@@ -313,7 +313,8 @@ impl Answer {
             | RejectionKind::UnknownToken
             | RejectionKind::RevokedToken
             | RejectionKind::ExpiredToken
-            | RejectionKind::DisabledApp => Self::Invalid,
+            | RejectionKind::DisabledApp
+            | RejectionKind::RestrictedToken => Self::Invalid,
             RejectionKind::InsufficientScope => Self::InsufficientScope,
             RejectionKind::StoreFailure | RejectionKind::StoreTimeout | RejectionKind::Overload => {
                 Self::Unavailable

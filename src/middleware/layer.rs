@@ -128,7 +128,7 @@ impl ApiTokenLayer {
         self.change(|policy| Arc::make_mut(&mut policy.challenger).answer_grpc())
     }
 
-    /// Renders refusals in the service's own way.
+    /// Sets the renderer of refusals. Defaults to none: refusals are sent as this layer makes them.
     ///
     /// The renderer gets the rejection and the response that would be sent otherwise, challenge
     /// included, and gives the one to be sent. It cannot admit anybody: the inner service is not
@@ -142,13 +142,13 @@ impl ApiTokenLayer {
     /// use tower_api_tokens::{ApiTokenLayer, Authenticator, MemoryStore};
     ///
     /// let layer = ApiTokenLayer::new(Authenticator::new(MemoryStore::new()))
-    ///     .render_with(|_rejection, mut response| {
+    ///     .renderer(|_rejection, mut response| {
     ///         response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain"));
     ///         response.map(|_| "See https://acme.example/docs/tokens".into())
     ///     });
     /// ```
     #[must_use]
-    pub fn render_with<F>(self, renderer: F) -> Self
+    pub fn renderer<F>(self, renderer: F) -> Self
     where
         F: Fn(&Rejection, Response<Bytes>) -> Response<Bytes> + Send + Sync + 'static,
     {

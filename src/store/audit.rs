@@ -24,6 +24,11 @@ use crate::{
 ///
 /// As for [`TokenRegistry`](super::TokenRegistry). Events are neither changed nor removed, and
 /// outlive the apps and tokens that they are about.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not an audit log",
+    label = "this needs `AuditLog`",
+    note = "implement `AuditLog` for what keeps audit events; stores of this crate do"
+)]
 #[async_trait]
 pub trait AuditLog: Debug + Send + Sync + 'static {
     /// Appends an event.
@@ -86,6 +91,15 @@ impl AuditQuery {
     pub fn limit(mut self, records: usize) -> Self {
         self.limit = PageSize::new(records);
         self
+    }
+
+    /// Makes a page of events that come with the latest first.
+    pub fn page(
+        &self,
+        events: impl IntoIterator<Item = AuditEvent>,
+    ) -> Page<AuditEvent, AuditEventId> {
+        let selected = events.into_iter().filter(|event| self.selects(event));
+        Page::first_of(selected, self.limit, |event| event.id)
     }
 
     /// Whether an event is one of those that the query lists.

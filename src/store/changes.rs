@@ -215,6 +215,11 @@ pub enum Change {
 /// # Cancellation
 ///
 /// As for [`TokenRegistry`](super::TokenRegistry).
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a usage log",
+    label = "this needs `UsageLog`",
+    note = "implement `UsageLog` for what records when and how often tokens were used; stores of this crate do"
+)]
 #[async_trait]
 pub trait UsageLog: Debug + Send + Sync + 'static {
     /// Adds to the usage of tokens. They come in the order of their identifiers, each one once.
@@ -251,5 +256,11 @@ impl Usage {
             last_used_at,
             uses,
         }
+    }
+
+    /// Adds the uses to those of a record. Its last use only moves forward.
+    pub fn add_to(&self, token: &mut TokenRecord) {
+        token.last_used_at = token.last_used_at.max(Some(self.last_used_at));
+        token.uses = token.uses.saturating_add(self.uses);
     }
 }

@@ -1,7 +1,11 @@
 use std::{error::Error, fmt};
 
 use super::Repeated;
-use crate::{grantable::GrantError, record::TransitionError, words::words};
+use crate::{
+    grantable::GrantError,
+    record::{SuccessorError, TransitionError},
+    words::words,
+};
 
 /// Why a store could not do what it was asked.
 ///
@@ -157,6 +161,12 @@ impl Error for Damaged {
 impl From<TransitionError> for StoreError {
     fn from(error: TransitionError) -> Self {
         Self::with_source(StoreErrorKind::Conflict, error)
+    }
+}
+
+impl From<SuccessorError> for StoreError {
+    fn from(error: SuccessorError) -> Self {
+        Self::with_source(StoreErrorKind::InvalidRecord, error)
     }
 }
 

@@ -1,7 +1,6 @@
 use std::{
-    collections::{BTreeMap, HashMap, VecDeque, hash_map::RandomState},
+    collections::{BTreeMap, HashMap},
     fmt,
-    hash::BuildHasher,
     ops::Bound,
     sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
 };
@@ -11,9 +10,9 @@ use jiff::Timestamp;
 use tokio::sync::Notify;
 
 use super::{
-    Answer, AppQuery, Applied, AuditLog, AuditQuery, Change, ChangeLog, Changes, IdempotencyKey,
-    LivePage, LoggedChange, Mutation, Page, Revision, Snapshot, StoreError, StoreErrorKind,
-    TokenQuery, TokenRegistry, TokenStore, TokenTarget, Usage, UsageLog, UsedKey, Write,
+    Answer, AppQuery, Applied, AuditLog, AuditQuery, ChangeHistory, ChangeLog, Changes, LivePage,
+    Mutation, Page, Revision, Snapshot, StoreError, StoreErrorKind, TokenQuery, TokenRegistry,
+    TokenStore, TokenTarget, Usage, UsageLog, UsedKey, Write,
 };
 use crate::{
     app::{AppId, AppRecord},
@@ -38,9 +37,6 @@ pub struct MemoryStore {
     changed: Arc<Notify>,
 }
 
-/// How many changes the log holds.
-const LOG_LEN: usize = 1 << 16;
-
 /// Tokens hold the app's identifier alone in `app`; the rest of it is filled in on reading.
 #[derive(Default)]
 struct State {
@@ -49,69 +45,7 @@ struct State {
     ids: HashMap<TokenDigest, TokenId>,
     keys: HashMap<[u8; 32], UsedKey>,
     audit: BTreeMap<AuditEventId, AuditEvent>,
-    log: Log,
-}
-
-/// The latest changes.
-struct Log {
-    /// The revision before the first of `changes`.
-    base: Revision,
-    changes: VecDeque<LoggedChange>,
-    marks: RandomState,
-}
-
-impl Default for Log {
-    fn default() -> Self {
-        let marks = RandomState::new();
-        Self {
-            base: Revision {
-                number: 0,
-                mark: marks.hash_one(0_u64),
-            },
-            changes: VecDeque::new(),
-            marks,
-        }
-    }
-}
-
-impl Log {
-    fn latest(&self) -> Revision {
-        self.changes.back().map_or(self.base, |last| last.revision)
-    }
-
-    fn next(&self) -> Revision {
-        let number = self.latest().number + 1;
-        Revision {
-            number,
-            mark: self.marks.hash_one(number),
-        }
-    }
-
-    fn push(&mut self, change: Change) {
-        self.changes
-            .push_back(LoggedChange::new(self.next(), change));
-        if self.changes.len() > LOG_LEN
-            && let Some(oldest) = self.changes.pop_front()
-        {
-            self.base = oldest.revision;
-        }
-    }
-
-    fn restart(&mut self) {
-        self.base = self.next();
-        self.changes.clear();
-    }
-
-    /// The changes after a revision; `None` if the log does not hold it.
-    fn since(&self, since: Revision, limit: usize) -> Option<Vec<LoggedChange>> {
-        let skip = usize::try_from(since.number.checked_sub(self.base.number)?).ok()?;
-        let held = match skip.checked_sub(1) {
-            None => self.base,
-            Some(last) => self.changes.get(last)?.revision,
-        };
-        let after = self.changes.iter().skip(skip);
-        (held == since).then(|| after.take(limit).copied().collect())
-    }
+    log: ChangeHistory,
 }
 
 impl MemoryStore {
@@ -141,12 +75,8 @@ impl State {
         token
     }
 
-    fn by_digest(&self, digest: &TokenDigest) -> Option<TokenRecord> {
-        Snapshot::token(self, *self.ids.get(digest)?)
-    }
-
     fn answer(&self, digest: &TokenDigest) -> Answer {
-        Answer::at(self.by_digest(digest), self.log.latest())
+        Answer::at(self.find(digest), self.log.latest())
     }
 
     fn write(&mut self, write: Write) {
@@ -162,9 +92,7 @@ impl State {
                 }
             }
             Write::PutKey(used) => {
-                let oldest = used.used_at.checked_sub(IdempotencyKey::RETENTION);
-                let oldest = oldest.unwrap_or(Timestamp::MIN);
-                self.keys.retain(|_, used| used.used_at >= oldest);
+                self.keys.retain(|_, other| other.counts_at(used.used_at));
                 self.keys.insert(used.key.key, used);
             }
             Write::AppendEvent(event) => drop(self.audit.insert(event.id, event)),
@@ -183,8 +111,14 @@ impl Snapshot for State {
         self.tokens.get(&id).map(|token| self.current(token))
     }
 
-    fn has_digest(&self, digest: &TokenDigest) -> bool {
-        self.ids.contains_key(digest)
+    fn find(&self, digest: &TokenDigest) -> Option<TokenRecord> {
+        Snapshot::token(self, *self.ids.get(digest)?)
+    }
+
+    fn tokens(&self, query: &TokenQuery, now: Timestamp) -> Page<TokenRecord, TokenId> {
+        let end = query.after.map_or(Bound::Unbounded, Bound::Excluded);
+        let tokens = self.tokens.range((Bound::Unbounded, end)).rev();
+        query.page(tokens.map(|(_, token)| self.current(token)), now)
     }
 
     fn tokens_of(&self, app: &AppId) -> Vec<TokenRecord> {
@@ -245,16 +179,8 @@ impl TokenRegistry for MemoryStore {
     async fn apps(&self, query: &AppQuery) -> Result<Page<AppRecord, AppId>, StoreError> {
         let state = self.read();
         let start = query.after.map_or(Bound::Unbounded, Bound::Excluded);
-        let limit = query.limit.get();
-        let items = state
-            .apps
-            .range((start, Bound::Unbounded))
-            .map(|(_, app)| app)
-            .filter(|app| query.selects(app))
-            .take(limit + 1)
-            .cloned()
-            .collect();
-        Ok(Page::from_surplus(items, limit, |app: &AppRecord| app.id))
+        let apps = state.apps.range((start, Bound::Unbounded));
+        Ok(query.page(apps.map(|(_, app)| app.clone())))
     }
 
     async fn token(&self, target: &TokenTarget) -> Result<Option<TokenRecord>, StoreError> {
@@ -267,20 +193,7 @@ impl TokenRegistry for MemoryStore {
         query: &TokenQuery,
         now: Timestamp,
     ) -> Result<Page<TokenRecord, TokenId>, StoreError> {
-        let state = self.read();
-        let end = query.after.map_or(Bound::Unbounded, Bound::Excluded);
-        let limit = query.limit.get();
-        let items = state
-            .tokens
-            .range((Bound::Unbounded, end))
-            .rev()
-            .map(|(_, token)| state.current(token))
-            .filter(|token| query.selects(token, now))
-            .take(limit + 1)
-            .collect();
-        Ok(Page::from_surplus(items, limit, |token: &TokenRecord| {
-            token.id
-        }))
+        Ok(Snapshot::tokens(&*self.read(), query, now))
     }
 
     fn change_log(&self) -> Option<&dyn ChangeLog> {
@@ -303,15 +216,7 @@ impl ChangeLog for MemoryStore {
     }
 
     async fn changes(&self, since: Revision, limit: usize) -> Result<Changes, StoreError> {
-        let log = &self.read().log;
-        let Some(changes) = log.since(since, limit) else {
-            return Ok(Changes::Gap);
-        };
-        Ok(Changes::Since {
-            revision: changes.last().map_or(since, |last| last.revision),
-            latest: log.latest().number,
-            changes,
-        })
+        Ok(self.read().log.since(since, limit))
     }
 
     async fn changed(&self) {
@@ -324,10 +229,9 @@ impl ChangeLog for MemoryStore {
         limit: usize,
         now: Timestamp,
     ) -> Result<LivePage, StoreError> {
-        // In this order the page shows at least what its position promises.
-        let position = self.read().log.latest();
-        let page = self.tokens(&TokenQuery::live(after, limit), now).await?;
-        Ok(LivePage::new(page, position))
+        let (query, state) = (TokenQuery::live(after, limit), self.read());
+        let page = Snapshot::tokens(&*state, &query, now);
+        Ok(LivePage::new(page, state.log.latest()))
     }
 }
 
@@ -337,8 +241,7 @@ impl UsageLog for MemoryStore {
         let mut state = self.write();
         for usage in usages {
             if let Some(token) = state.tokens.get_mut(&usage.token) {
-                token.last_used_at = token.last_used_at.max(Some(usage.last_used_at));
-                token.uses = token.uses.saturating_add(usage.uses);
+                usage.add_to(token);
             }
         }
         Ok(())
@@ -361,16 +264,7 @@ impl AuditLog for MemoryStore {
         query: &AuditQuery,
     ) -> Result<Page<AuditEvent, AuditEventId>, StoreError> {
         let state = self.read();
-        let limit = query.limit.get();
-        let selected = state
-            .audit
-            .values()
-            .rev()
-            .filter(|event| query.selects(event));
-        let items = selected.take(limit + 1).cloned().collect();
-        Ok(Page::from_surplus(items, limit, |event: &AuditEvent| {
-            event.id
-        }))
+        Ok(query.page(state.audit.values().rev().cloned()))
     }
 }
 

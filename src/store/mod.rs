@@ -7,12 +7,16 @@ mod answer;
 mod audit;
 mod changes;
 mod error;
+mod forward;
+mod history;
 mod logs;
 mod memory;
 mod mutation;
 mod page;
 mod repeat;
+mod run;
 mod stream;
+mod tables;
 
 use std::fmt::Debug;
 
@@ -23,14 +27,17 @@ pub use answer::Answer;
 pub use audit::{AuditLog, AuditQuery};
 pub use changes::{Change, ChangeLog, Changes, LivePage, LoggedChange, Revision, Usage, UsageLog};
 pub use error::{StoreError, StoreErrorKind};
+pub use history::ChangeHistory;
 pub(crate) use logs::RegistryLogs;
 pub use logs::audit_log;
 pub use memory::MemoryStore;
 pub use mutation::{Applied, Mutation, Op, Plan, Snapshot, TokenRegistryExt, UsedKey, Write};
 pub use page::{AppQuery, Page, PageSize, TokenQuery};
-pub use repeat::{IdempotencyKey, Repeated};
+pub use repeat::{BoundKey, Repeated};
+pub use run::{catch_panic, run_to_end};
 pub(crate) use stream::live_pages;
 pub use stream::{ChangeLogStreams, TokenRegistryStreams, pages, records};
+pub use tables::{TableRegistry, Tables, Transactional};
 
 pub use crate::{
     clock::{from_microseconds, microseconds, truncate_to_microsecond},
@@ -83,6 +90,12 @@ use crate::{
 ///
 /// The future may be dropped at any await. That must leave nothing behind: no lock, no connection
 /// in the midst of a statement.
+///
+/// # Restrictions
+///
+/// A store returns the [restrictions](TokenRecord::restrictions) of a token as they were written, byte for
+/// byte. One that cannot tell whether a token has some must not return it as a token without: that would
+/// admit more than was granted.
 ///
 /// # Secrecy
 ///
@@ -170,6 +183,14 @@ pub trait TokenStore: Debug + Send + Sync + 'static {
 ///
 /// Where a store can be cloned, the clones share one state.
 ///
+/// # Restrictions
+///
+/// The [restrictions](TokenRecord::restrictions) of a token are kept byte for byte. A rotation whose
+/// successor lacks those of the token that it replaces fails with
+/// [`InvalidRecord`](StoreErrorKind::InvalidRecord), as [`TokenRecord::check_successor`] says. Where programs
+/// of older versions write to the same store, they must not be able to drop them, and a token that they
+/// cannot judge looks expired to them.
+///
 /// # Secrecy
 ///
 /// As for [`TokenStore`]. No column, log line or error holds plaintext.
@@ -195,6 +216,8 @@ pub trait TokenRegistry: TokenStore {
     /// - [`Conflict`](StoreErrorKind::Conflict), with the
     ///   [`TransitionError`](crate::TransitionError), if the state of a token does not allow its
     ///   rotation;
+    /// - [`InvalidRecord`](StoreErrorKind::InvalidRecord) if the successor of a token lacks its
+    ///   restrictions, or the store cannot keep a record;
     /// - [`NotGranted`](StoreErrorKind::NotGranted), with the [`GrantError`](crate::GrantError), if
     ///   enabling an app would admit tokens that the actor may not grant;
     /// - [`Unsupported`](StoreErrorKind::Unsupported) if the store does not know the operation, cannot
@@ -288,10 +311,10 @@ impl TokenTarget {
     }
 }
 
-/// A rotation to be carried out.
+/// The replacement of a token by its successor, as [`Op::RotateToken`] makes it.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
-pub struct Rotation {
+pub struct Replacement {
     /// The token to be rotated.
     pub target: TokenTarget,
     /// The token that takes its place.
@@ -301,11 +324,11 @@ pub struct Rotation {
     /// When the rotated token expires, at the latest.
     pub overlap_ends: Timestamp,
     /// The idempotency key of the request.
-    pub key: Option<IdempotencyKey>,
+    pub key: Option<BoundKey>,
 }
 
-impl Rotation {
-    /// A rotation without overlap: the rotated token expires at once.
+impl Replacement {
+    /// Creates a replacement without overlap: the rotated token expires immediately.
     #[must_use]
     pub fn new(target: TokenTarget, successor: TokenRecord, at: Timestamp) -> Self {
         Self {
@@ -317,23 +340,23 @@ impl Rotation {
         }
     }
 
-    /// Lets the rotated token live on until an instant.
+    /// Sets when the rotated token expires, at the latest.
     #[must_use]
     pub fn overlap_ends(mut self, at: Timestamp) -> Self {
         self.overlap_ends = at;
         self
     }
 
-    /// Carries the rotation out only if no token was made under this key before.
+    /// Sets the idempotency key: the change is made only if no token was created under it before.
     #[must_use]
-    pub fn once(mut self, key: IdempotencyKey) -> Self {
+    pub fn key(mut self, key: BoundKey) -> Self {
         self.key = Some(key);
         self
     }
 }
 
-impl From<Rotation> for Mutation {
-    fn from(rotation: Rotation) -> Self {
+impl From<Replacement> for Mutation {
+    fn from(rotation: Replacement) -> Self {
         let op = Op::RotateToken {
             target: rotation.target,
             successor: rotation.successor,

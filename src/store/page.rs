@@ -37,6 +37,16 @@ impl<T, K> Page<T, K> {
         }
     }
 
+    /// Creates a page from the first records of a listing, as many as the limit allows.
+    pub fn first_of(
+        items: impl IntoIterator<Item = T>,
+        limit: PageSize,
+        key: impl Fn(&T) -> K,
+    ) -> Self {
+        let surplus = items.into_iter().take(limit.get() + 1).collect();
+        Self::from_surplus(surplus, limit.get(), key)
+    }
+
     /// A page from one record more than fits into it, if there are that many.
     ///
     /// A store asks for `limit + 1` records after the cursor and leaves the rest to this function.
@@ -124,6 +134,12 @@ impl AppQuery {
     #[must_use]
     pub fn selects(&self, app: &AppRecord) -> bool {
         is_part(self.name.as_deref(), &app.name) && self.after.is_none_or(|after| app.id > after)
+    }
+
+    /// Makes a page of apps that come in the order of their identifiers.
+    pub fn page(&self, apps: impl IntoIterator<Item = AppRecord>) -> Page<AppRecord, AppId> {
+        let selected = apps.into_iter().filter(|app| self.selects(app));
+        Page::first_of(selected, self.limit, |app| app.id)
     }
 
     /// Whether the query selects no app, whatever apps there are: no name contains U+0000, which
@@ -221,6 +237,16 @@ impl TokenQuery {
             && is_part(self.name.as_deref(), &token.name)
             && (self.successor.is_none() || self.successor == token.successor)
             && self.after.is_none_or(|after| token.id < after)
+    }
+
+    /// Makes a page of tokens at `now` that come with the greatest identifier first.
+    pub fn page(
+        &self,
+        tokens: impl IntoIterator<Item = TokenRecord>,
+        now: Timestamp,
+    ) -> Page<TokenRecord, TokenId> {
+        let selected = tokens.into_iter().filter(|token| self.selects(token, now));
+        Page::first_of(selected, self.limit, |token| token.id)
     }
 
     /// Whether the query selects no token, whatever tokens there are: no name contains U+0000, which

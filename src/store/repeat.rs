@@ -5,53 +5,52 @@ use thiserror::Error;
 
 use crate::token::TokenId;
 
-/// What makes a repeated request known again, so that it does not make a second token: the
-/// `Idempotency-Key` of a request, as a digest that names its sender too, and a digest of what the
-/// request asked for.
+/// An idempotency key bound to its actor, app and request, as a store keeps it: two digests.
 ///
-/// It is remembered for at least [`RETENTION`](Self::RETENTION) in the step that makes the token.
+/// [`ApiTokens`](crate::ApiTokens) makes it of an [`IdempotencyKey`](crate::IdempotencyKey). A store
+/// keeps it for at least [`RETENTION`](Self::RETENTION), in the transaction that creates the token.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
-pub struct IdempotencyKey {
-    /// A digest of the key and its sender.
+pub struct BoundKey {
+    /// A digest of the key, its actor and its app.
     pub key: [u8; 32],
-    /// A digest of what is asked for.
+    /// A digest of the request.
     pub request: [u8; 32],
 }
 
-impl IdempotencyKey {
-    /// How long a key is remembered at least: a day.
+impl BoundKey {
+    /// How long a store keeps a key, at least: a day.
     pub const RETENTION: SignedDuration = SignedDuration::from_hours(24);
 
-    /// A key with the digest of what is asked for under it.
+    /// Creates a key from the digests of its owner and of the request.
     #[must_use]
     pub fn new(key: [u8; 32], request: [u8; 32]) -> Self {
         Self { key, request }
     }
 }
 
-impl fmt::Debug for IdempotencyKey {
+impl fmt::Debug for BoundKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("IdempotencyKey").finish_non_exhaustive()
+        f.debug_struct("BoundKey").finish_non_exhaustive()
     }
 }
 
-/// A token was made under this key before.
+/// A token was created under this key before.
 ///
 /// It is the source of a [`StoreError`](super::StoreError) of the kind
 /// [`Repeated`](super::StoreErrorKind::Repeated).
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
-#[error("a token was made under this idempotency key before: {token}")]
+#[error("a token was created under this idempotency key before: {token}")]
 #[non_exhaustive]
 pub struct Repeated {
-    /// The token that was made.
+    /// The token that was created.
     pub token: TokenId,
-    /// Whether the same was asked for.
+    /// Whether the request was the same.
     pub same_request: bool,
 }
 
 impl Repeated {
-    /// What was made under a key, and whether the same was asked for.
+    /// Creates the answer to a key that was used before.
     #[must_use]
     pub fn new(token: TokenId, same_request: bool) -> Self {
         Self {

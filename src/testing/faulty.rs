@@ -66,6 +66,8 @@ pub enum Fault {
     LateError(StoreErrorKind),
     /// It panics.
     Panic,
+    /// It panics for whatever changes the store; it can still be read.
+    WritePanic,
     /// It does not answer until the fault is another one.
     Hang,
     /// It does not answer, ever.
@@ -129,9 +131,11 @@ impl<S> FaultyStore<S> {
             let released = self.state.released.notified();
             match self.fault() {
                 Fault::None | Fault::LateError(_) => return Ok(()),
-                Fault::WriteError(_) | Fault::WriteHang if !writes => return Ok(()),
+                Fault::WriteError(_) | Fault::WriteHang | Fault::WritePanic if !writes => {
+                    return Ok(());
+                }
                 Fault::Error(kind) | Fault::WriteError(kind) => return Err(StoreError::new(kind)),
-                Fault::Panic => panic!("the store panics, as it was told to"),
+                Fault::Panic | Fault::WritePanic => panic!("the store panics, as it was told to"),
                 Fault::Hang => released.await,
                 Fault::HangForEver | Fault::WriteHang => pending().await,
             }

@@ -16,7 +16,7 @@ use crate::{
     app::{AppId, AppRecord},
     clock::{Clock, SystemClock},
     record::TokenRecord,
-    store::{AppQuery, Page, PageSize, StoreError, TokenQuery, TokenRegistry, pages},
+    store::{AppQuery, Page, PageSize, StoreError, TokenQuery, TokenRegistry, catch_panic, pages},
     token::TokenId,
 };
 
@@ -191,7 +191,8 @@ impl<'a> Course<'a> {
         if let Stage::Header = self.stage {
             // The apps of all tokens up to this one are there by now, so none is missed below.
             let newest = TokenQuery::default().limit(1);
-            let newest = self.registry.tokens(&newest, self.now).await?.items.pop();
+            let newest = catch_panic(|| self.registry.tokens(&newest, self.now)).await?;
+            let newest = newest.items.first();
             self.newest = newest.map(|token| token.id);
             write::header(&mut self.text).map_err(failed)?;
             self.stage = Stage::Apps(self.apps());
@@ -232,7 +233,7 @@ impl<'a> Course<'a> {
         let registry = self.registry;
         Box::pin(pages(None, move |after| async move {
             let query = AppQuery::default().limit(PageSize::MAX).after(after);
-            registry.apps(&query).await
+            catch_panic(|| registry.apps(&query)).await
         }))
     }
 
@@ -240,7 +241,7 @@ impl<'a> Course<'a> {
         let (registry, now) = (self.registry, self.now);
         Box::pin(pages(None, move |after| async move {
             let query = TokenQuery::default().limit(PageSize::MAX).after(after);
-            registry.tokens(&query, now).await
+            catch_panic(|| registry.tokens(&query, now)).await
         }))
     }
 

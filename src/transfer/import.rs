@@ -33,7 +33,7 @@ use crate::{
 /// "#;
 /// let (store, mut faults, mut rejects) = (MemoryStore::new(), Vec::new(), Vec::new());
 /// let report = Import::new(&store)
-///     .audited("ops@example.com")
+///     .actor("ops@example.com")
 ///     .on_fault(|fault| faults.push(fault.clone()))
 ///     .rejects(&mut rejects)
 ///     .run(file.as_bytes())
@@ -90,9 +90,9 @@ impl<'a> Import<'a> {
         self
     }
 
-    /// Appends an event to the registry's audit log: that `actor` imports tokens. It is there before
-    /// the first record is, so that no import goes without it.
-    pub fn audited(mut self, actor: impl Into<String>) -> Self {
+    /// Sets the actor of the import, which the registry's audit log then shows. Defaults to none, and
+    /// nothing is recorded. The event is part of the first change, so that no import goes without it.
+    pub fn actor(mut self, actor: impl Into<String>) -> Self {
         self.actor = Some(actor.into());
         self
     }
@@ -182,7 +182,7 @@ fn chunks(mut file: impl BufRead + Send) -> impl Stream<Item = io::Result<Bytes>
 impl fmt::Debug for Import<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Import")
-            .field("audited", &self.actor.is_some())
+            .field("actor", &self.actor)
             .field("stops", &self.stops)
             .finish_non_exhaustive()
     }

@@ -12,6 +12,7 @@ use crate::{
     clock::truncate_to_microsecond,
     name,
     record::TokenRecord,
+    restrictions::Restrictions,
     scope::ScopeSet,
     token::{MaskedToken, TokenDigest, TokenId},
 };
@@ -114,6 +115,7 @@ pub(super) struct TokenLine {
     mask: Option<MaskedToken>,
     name: Option<String>,
     scopes: Option<ScopeSet>,
+    restrictions: Option<Restrictions>,
     created_at: Option<Timestamp>,
     expires_at: Option<Timestamp>,
     revoked_at: Option<Timestamp>,
@@ -133,6 +135,7 @@ impl TokenLine {
             mask: fields.parsed("mask")?,
             name: fields.parsed_by("name", name::normalize_name)?,
             scopes: fields.parsed("scopes")?,
+            restrictions: fields.parsed("restrictions")?,
             created_at: fields.time("created_at")?,
             expires_at: fields.time("expires_at")?,
             revoked_at: fields.time("revoked_at")?,
@@ -166,6 +169,7 @@ impl TokenLine {
             self.created_at.unwrap_or(now),
         );
         token.scopes = self.scopes.clone().unwrap_or_default();
+        token.restrictions = self.restrictions.clone();
         token.expires_at = self.expires_at;
         token.revoked_at = self.revoked_at;
         token.successor = self.successor;
@@ -193,6 +197,10 @@ impl TokenLine {
             (
                 "scopes",
                 scopes.is_some_and(|scopes| scopes != there.scopes),
+            ),
+            (
+                "restrictions",
+                (whole || self.restrictions.is_some()) && self.restrictions != there.restrictions,
             ),
             ("created_at", differs(self.created_at, there.created_at)),
             (

@@ -77,7 +77,7 @@
 //! ```
 //!
 //! An authenticator admits such tokens if it is built with
-//! [`accept_any_format`](crate::ApiTokensBuilder::accept_any_format) or knows their format.
+//! [`any_format`](crate::ApiTokensBuilder::any_format) or knows their format.
 //!
 //! # Doing it again
 //!

@@ -18,7 +18,7 @@ use crate::{
     audit::AuditEvent,
     entropy::Entropy,
     record::TokenRecord,
-    store::{Mutation, Op, StoreError, StoreErrorKind, TokenRegistry, TokenTarget},
+    store::{Mutation, Op, StoreError, StoreErrorKind, TokenRegistry, TokenTarget, catch_panic},
     token::TokenId,
 };
 
@@ -82,7 +82,7 @@ impl Place<'_> {
     async fn apply(&self, op: Op) -> Result<(), StoreError> {
         let mut change = Mutation::new(op, self.now);
         change.audit = self.event().clone();
-        self.registry.apply(&change).await?;
+        catch_panic(|| self.registry.apply(&change)).await?;
         if change.audit.is_some() {
             *self.event() = None;
         }
@@ -132,7 +132,9 @@ impl Place<'_> {
         };
         match error.kind() {
             StoreErrorKind::AlreadyExists => {
-                let there = self.registry.app(&app.id).await?.ok_or(error)?;
+                let there = catch_panic(|| self.registry.app(&app.id))
+                    .await?
+                    .ok_or(error)?;
                 Ok(compared(&app.differences(&there)))
             }
             _ => refusal(error).map(Outcome::Fault),
@@ -190,7 +192,7 @@ impl Place<'_> {
     ) -> Result<(), StoreError> {
         let mut seen = HashSet::new();
         for app in tokens.iter().filter_map(|t| t.brought_app(self.now)) {
-            if !seen.insert(app.id) || self.registry.app(&app.id).await?.is_some() {
+            if !seen.insert(app.id) || catch_panic(|| self.registry.app(&app.id)).await?.is_some() {
                 continue;
             }
             match self.apply(Op::CreateApp(app)).await {
@@ -206,12 +208,15 @@ impl Place<'_> {
     /// What becomes of a token beside what is there; `None` if nothing stands in its way.
     async fn look(&self, token: &TokenLine) -> Result<Option<Outcome>, StoreError> {
         if let Some(id) = token.id {
-            let there = self.registry.token(&TokenTarget::any(id)).await?;
+            let target = TokenTarget::any(id);
+            let there = catch_panic(|| self.registry.token(&target)).await?;
             if let Some(there) = there {
                 return Ok(Some(compared(&token.differences(&there))));
             }
         }
-        let there = self.registry.find(&token.digest).await?.record;
+        let there = catch_panic(|| self.registry.find(&token.digest))
+            .await?
+            .record;
         Ok(there.map(|there| compared(&token.differences(&there))))
     }
 

@@ -16,7 +16,7 @@ use super::{
 use crate::{
     audit::{AuditAction, AuditEvent, AuditEventId, AuditOutcome},
     clock::truncate_to_microsecond,
-    store::audit_log,
+    store::{audit_log, catch_panic},
 };
 
 /// How many lines, and how many bytes of them, are put into the registry in one step.
@@ -284,7 +284,8 @@ impl<'a, S: Stream<Item = Result<Bytes, TransferError>> + Unpin + Send> Run<'a, 
     /// Records the event of an import that changed nothing.
     async fn audit(&mut self) -> Result<(), TransferError> {
         if let Some(event) = self.event.take() {
-            audit_log(self.import.registry)?.append(&event).await?;
+            let log = audit_log(self.import.registry)?;
+            catch_panic(|| log.append(&event)).await?;
         }
         Ok(())
     }

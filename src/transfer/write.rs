@@ -8,6 +8,7 @@ use crate::{
     app::{AppId, AppRecord},
     clock::truncate_to_microsecond,
     record::TokenRecord,
+    restrictions::Restrictions,
     scope::ScopeSet,
     token::{MaskedToken, TokenDigest, TokenId},
 };
@@ -46,6 +47,8 @@ struct Token<'a> {
     name: &'a str,
     #[serde(skip_serializing_if = "ScopeSet::is_empty")]
     scopes: &'a ScopeSet,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    restrictions: Option<&'a str>,
     created_at: Time,
     #[serde(skip_serializing_if = "Option::is_none")]
     expires_at: Option<Time>,
@@ -103,6 +106,7 @@ pub(super) fn token(text: &mut Vec<u8>, token: &TokenRecord) -> serde_json::Resu
             app: token.app.id,
             name: &token.name,
             scopes: &token.scopes,
+            restrictions: token.restrictions.as_ref().map(Restrictions::as_str),
             created_at: Time(token.created_at),
             expires_at: token.expires_at.map(Time),
             revoked_at: token.revoked_at.map(Time),

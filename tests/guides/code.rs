@@ -61,6 +61,10 @@ fn what_is_tested_here_is_what_the_guides_show() {
             "docs/custom-store.md",
             include_str!("shown/custom_store.rs"),
         ),
+        (
+            "docs/custom-store.md",
+            include_str!("shown/custom_registry.rs"),
+        ),
         ("docs/embed.md", include_str!("shown/embed.rs")),
         ("docs/measure.md", include_str!("shown/measure.rs")),
         ("docs/rotation.md", include_str!("shown/rotation.rs")),

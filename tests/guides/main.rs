@@ -7,6 +7,7 @@
 )]
 
 mod code;
+mod custom_registry;
 mod custom_store;
 mod embed;
 mod items;

@@ -118,7 +118,7 @@ fn a_name_of_no_test_is_found() {
         "| threat | answer | `tests/guides/links.rs::a_name_that_is_not_there` |",
         "| threat | answer | `tests/guides/links.rs::picture_faults` |",
         "| threat | answer | `tests/guides/links.rs::code_is_shown_as_it_is_compiled` |",
-        "| threat | answer | `tests/guides/postgres.rs::block` |",
+        "| threat | answer | `tests/guides/pages.rs::anchor` |",
         "| threat | answer | `tests/nowhere.rs::code_is_shown_as_it_is_compiled` |",
     ] {
         let page = Page::parse("page.md".into(), text);

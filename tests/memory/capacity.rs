@@ -33,7 +33,7 @@ async fn tokens_that_were_rotated_or_revoked_make_room_before_live_ones() {
             let gate = tokens.authenticator();
             let follower = tokens.follow().poll_interval(Duration::from_secs(1 << 30));
             let follower = match preloads {
-                true => follower.replica(|_| ()),
+                true => follower.preload(|_| ()),
                 false => follower,
             };
             let follower = follower.start().await.unwrap();
@@ -78,7 +78,7 @@ async fn a_preloaded_cache_of_any_capacity_admits_every_valid_token() {
             .capacity(capacity)
             .build();
         let follower = gate.follow(store.clone());
-        let follower = follower.replica(|_| ()).start().await.unwrap();
+        let follower = follower.preload(|_| ()).start().await.unwrap();
         for _ in 0..2 {
             for token in &issued {
                 present(&gate, token).await;

@@ -24,7 +24,7 @@ async fn a_second_follower_is_refused_while_one_runs() {
     for _ in 0..3 {
         let error = follow(&node).await.unwrap_err();
         assert_eq!(error.kind(), StoreErrorKind::InvalidSettings);
-        let replica = node.tokens.follow().replica(|_| ()).start().await;
+        let replica = node.tokens.follow().preload(|_| ()).start().await;
         assert_eq!(replica.unwrap_err().kind(), StoreErrorKind::InvalidSettings);
     }
     // The first one goes on as if nothing had happened.
@@ -83,7 +83,7 @@ async fn a_lease_ends_with_the_bound_after_its_follower_was_dropped() {
         let token = node.issue(&app.id, ci()).await;
         let follower = node.tokens.follow().poll_interval(NEVER);
         let follower = match preloads {
-            true => follower.replica(|_| ()),
+            true => follower.preload(|_| ()),
             false => follower,
         };
         let follower = follower.start().await.unwrap();

@@ -39,7 +39,7 @@ async fn follow(node: &Node) -> Follower {
 
 async fn replica(node: &Node) -> Follower {
     let never = Duration::from_secs(1 << 30);
-    let replica = node.tokens.follow().poll_interval(never).replica(|_| ());
+    let replica = node.tokens.follow().poll_interval(never).preload(|_| ());
     let follower = replica.start().await.unwrap();
     follower.catch_up().await.unwrap();
     follower
@@ -259,7 +259,7 @@ async fn loading_a_replica_tells_how_far_it_is() {
     let follower = node
         .tokens
         .follow()
-        .replica({
+        .preload({
             let (loaded, pages) = (Arc::clone(&loaded), Arc::clone(&pages));
             move |count| {
                 loaded.store(count, SeqCst);
@@ -289,7 +289,7 @@ async fn what_a_replica_has_loaded_is_not_given_before_it_has_caught_up() {
     let token = known(&node).await;
     let presented = token.token().expose().as_bytes().to_vec();
     let (gate, store) = (node.tokens.authenticator().clone(), node.store.clone());
-    let replica = node.tokens.follow().replica(move |loaded| {
+    let replica = node.tokens.follow().preload(move |loaded| {
         assert_eq!((loaded, store.finds()), (1, 0));
         let verdict = gate.authenticate(&presented).now_or_never();
         assert!(verdict.unwrap().is_ok());
@@ -486,7 +486,7 @@ async fn a_log_that_does_not_answer_holds_a_follower_up_for_no_longer_than_a_loo
     let gate = node.tokens.authenticator();
     let never = Duration::from_secs(1 << 30);
     let replica = gate.follow(log.clone()).poll_interval(never);
-    let follower = replica.replica(|_| ()).start().await.unwrap();
+    let follower = replica.preload(|_| ()).start().await.unwrap();
     follower.catch_up().await.unwrap();
     log.gap.store(true, SeqCst);
     log.silences.store(2, SeqCst);

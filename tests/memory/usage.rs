@@ -11,8 +11,9 @@ use http::Request;
 use tokio::time::Instant;
 use tower::{Layer, ServiceExt, service_fn};
 use tower_api_tokens::{
-    ApiTokenLayer, Clock, IssuedToken, MemoryStore, RejectionKind, StoreError, StoreErrorKind,
-    TokenId, Usage, UsageLog,
+    Answer, ApiTokenLayer, ApiTokens, Authenticator, Clock, IssuedToken, MemoryStore, NewToken,
+    RejectionKind, StoreError, StoreErrorKind, TokenDigest, TokenFormat, TokenId, TokenStore,
+    Usage, UsageLog,
     testing::{Fault, FaultyStore},
 };
 
@@ -261,4 +262,83 @@ async fn usage_that_the_store_refuses_keeps_no_other_from_being_recorded() {
         assert!(follower.stop().await.is_err());
         assert!(calls.load(SeqCst) > 1);
     }
+}
+
+/// Finds tokens, and nothing else.
+#[derive(Debug)]
+struct Finder(MemoryStore);
+
+#[async_trait]
+impl TokenStore for Finder {
+    async fn find(&self, digest: &TokenDigest) -> Result<Answer, StoreError> {
+        Ok(self.0.find(digest).await?.record.into())
+    }
+}
+
+#[tokio::test]
+async fn a_store_without_a_change_log_records_uses() {
+    let store = MemoryStore::new();
+    let format = TokenFormat::new("acme").unwrap();
+    let tokens = ApiTokens::new(store.clone(), format);
+    let app = tokens.create_app("Billing").await.unwrap();
+    let issued = tokens.issue(&app.id, NewToken::named("ci")).await.unwrap();
+    let authenticator = Authenticator::new(Finder(store.clone()));
+    let uses = async || tokens.get(issued.record().id).await.unwrap().uses;
+    for expected in [7, 14] {
+        let recorder = authenticator.record_usage(store.clone()).start().unwrap();
+        for _ in 0..7 {
+            let presented = issued.token().expose().as_bytes();
+            authenticator.authenticate(presented).await.unwrap();
+        }
+        recorder.stop().await.unwrap();
+        assert_eq!(uses().await, expected);
+    }
+    let interval = Duration::from_millis(1);
+    let recorder = authenticator.record_usage(store.clone());
+    let recorder = recorder.interval(interval).start().unwrap();
+    let presented = issued.token().expose().as_bytes();
+    authenticator.authenticate(presented).await.unwrap();
+    let recorded = async {
+        while uses().await < 15 {
+            tokio::time::sleep(interval).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), recorded)
+        .await
+        .expect("usage is recorded at intervals");
+    drop(recorder);
+}
+
+#[tokio::test]
+async fn one_task_records_the_usage_of_an_authenticator() {
+    let store = MemoryStore::new();
+    let authenticator = Authenticator::new(store.clone());
+    let recorder = || authenticator.record_usage(store.clone());
+    let follower = || authenticator.follow(store.clone()).usage_log(store.clone());
+    let first = recorder().start().unwrap();
+    let refused = recorder().start().unwrap_err();
+    assert_eq!(refused.kind(), StoreErrorKind::InvalidSettings);
+    let refused = follower().start().await.unwrap_err();
+    assert_eq!(refused.kind(), StoreErrorKind::InvalidSettings);
+    // One that records nothing is in nobody's way.
+    let silent = follower().without_usage().start().await.unwrap();
+    silent.stop().await.unwrap();
+    drop(first);
+    let second = follower().start().await.unwrap();
+    let refused = recorder().start().unwrap_err();
+    assert_eq!(refused.kind(), StoreErrorKind::InvalidSettings);
+    second.stop().await.unwrap();
+    recorder().start().unwrap().stop().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_recorder_that_cannot_record_says_so_in_the_end() {
+    let node = new_node();
+    let token = known(&node).await;
+    let recorder = node.tokens.authenticator().record_usage(node.store.clone());
+    let recorder = recorder.start().unwrap();
+    node.present(&token).await.unwrap();
+    node.store.set_fault(Fault::WriteHang);
+    let error = recorder.stop().await.unwrap_err();
+    assert_eq!(error.kind(), StoreErrorKind::Unavailable);
 }

@@ -130,7 +130,7 @@ async fn a_required_principal_behind_an_optional_layer_is_answered_as_by_a_stric
         scene.layer().basic(),
         scene
             .layer()
-            .render_with(|rejection, response| response.map(|_| rejection.kind().as_str().into())),
+            .renderer(|rejection, response| response.map(|_| rejection.kind().as_str().into())),
     ] {
         let strict = serve(routes().layer(layer.clone())).await;
         let optional = serve(routes().layer(layer.optional())).await;

@@ -301,7 +301,7 @@ async fn no_request_chooses_the_status_of_its_refusal() {
     for set in [
         (|layer| layer) as fn(ApiTokenLayer) -> ApiTokenLayer,
         |layer| layer.realm("acme").unwrap().basic(),
-        |layer| layer.render_with(|_, response| response.map(|_| Bytes::new())),
+        |layer| layer.renderer(|_, response| response.map(|_| Bytes::new())),
     ] {
         for refusal in refusals(set, false).await {
             for (shape, _) in &shapes {

@@ -162,9 +162,7 @@ async fn the_response_of_the_inner_service_is_left_alone() {
         scene.layer(),
         scene.layer().optional().basic(),
         scene.layer().attribute_responses(),
-        scene
-            .layer()
-            .render_with(|_, _| Response::new("ours".into())),
+        scene.layer().renderer(|_, _| Response::new("ours".into())),
     ] {
         let behind = serve(layer.layer(own)).await;
         for path in ["/401", "/403"] {

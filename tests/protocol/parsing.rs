@@ -13,7 +13,7 @@ const MALFORMED: &str = "Bearer realm=\"api\", error=\"invalid_request\", \
 /// A scene that looks tokens of any format up.
 async fn scene_of_any_format() -> Scene {
     Scene::builder()
-        .configure(tower_api_tokens::ApiTokensBuilder::accept_any_format)
+        .configure(tower_api_tokens::ApiTokensBuilder::any_format)
         .build()
         .await
 }

@@ -22,7 +22,7 @@ fn teapot(rejection: &Rejection, _: Response<Bytes>) -> Response<Bytes> {
 async fn a_renderer_gets_the_rejection_and_gives_the_response() {
     let scene = Scene::new().await;
     let inner = Inner::default();
-    let layer = scene.layer().render_with(teapot);
+    let layer = scene.layer().renderer(teapot);
     let address = serve(layer.layer(inner.clone())).await;
     for (value, word) in [
         ("", "missing_credential"),
@@ -45,7 +45,7 @@ async fn a_renderer_gets_the_rejection_and_gives_the_response() {
 #[tokio::test]
 async fn a_renderer_may_keep_what_would_be_sent_otherwise() {
     let scene = Scene::new().await;
-    let layer = scene.layer().render_with(|_, mut response| {
+    let layer = scene.layer().renderer(|_, mut response| {
         let headers = response.headers_mut();
         headers.insert("content-type", HeaderValue::from_static("text/plain"));
         response.map(|_| "see the docs".into())
@@ -62,7 +62,7 @@ async fn a_renderer_that_says_ok_admits_nobody() {
     let scene = Scene::new().await;
     let layer = scene
         .layer()
-        .render_with(|_, _| Response::new("welcome".into()));
+        .renderer(|_, _| Response::new("welcome".into()));
     let inside = layer.require_all("admin".parse().unwrap());
     let inner = Inner::default();
     let service = layer.layer(inside.layer(inner.clone()));
@@ -84,7 +84,7 @@ async fn a_renderer_sees_why_the_store_gave_no_verdict() {
     let scene = Scene::new().await;
     let seen = Arc::new(Mutex::new(None));
     let sink = Arc::clone(&seen);
-    let layer = scene.layer().render_with(move |rejection, response| {
+    let layer = scene.layer().renderer(move |rejection, response| {
         *sink.lock().unwrap() = Some(rejection.clone());
         response
     });
@@ -102,7 +102,7 @@ async fn a_renderer_sees_why_the_store_gave_no_verdict() {
 #[tokio::test]
 async fn the_answer_to_head_is_sent_without_what_a_renderer_says() {
     let scene = Scene::new().await;
-    let address = serve(scene.layer().render_with(teapot).layer(Inner::default())).await;
+    let address = serve(scene.layer().renderer(teapot).layer(Inner::default())).await;
     let answer = both(address, &Wire::new("HEAD", "/")).await;
     assert_eq!((answer.status, &*answer.body), (418, ""));
 }

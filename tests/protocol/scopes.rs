@@ -116,7 +116,7 @@ async fn a_layer_made_by_itself_refuses_in_the_default_realm() {
 #[tokio::test]
 async fn the_renderer_of_the_layer_outside_renders_it() {
     let scene = Scene::new().await;
-    let layer = scene.layer().render_with(|rejection, response| {
+    let layer = scene.layer().renderer(|rejection, response| {
         let required = rejection.required_scopes().map(ScopeSet::as_str);
         let text = format!("{} {required:?}", rejection.kind());
         response.map(|_| text.into())

@@ -22,7 +22,7 @@ impl Two {
     async fn new() -> Self {
         let outer = Scene::new().await;
         let inner = Scene::builder()
-            .configure(ApiTokensBuilder::accept_any_format)
+            .configure(ApiTokensBuilder::any_format)
             .build()
             .await;
         let app = inner.tokens.create_app("Inside").await.unwrap();

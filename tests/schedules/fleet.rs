@@ -86,7 +86,7 @@ impl<S: TokenRegistry + Clone> Fleet<S> {
             .build();
         let follower = tokens.follow().poll_interval(NEVER);
         let follower = match setup.preloads {
-            true => follower.replica(|_| ()),
+            true => follower.preload(|_| ()),
             false => follower,
         };
         let follower = follower.start().await.unwrap();

@@ -142,7 +142,7 @@ async fn import_elsewhere(tokens: u32, chunk: u32, preloads: bool) {
     let follower = scene.node.follow(scene.log.clone());
     let follower = follower.poll_interval(Duration::from_secs(1 << 30));
     let follower = match preloads {
-        true => follower.replica(|_| ()),
+        true => follower.preload(|_| ()),
         false => follower,
     };
     let follower = Arc::new(follower.start().await.unwrap());
@@ -227,7 +227,7 @@ async fn an_import_that_overruns_the_log_refuses_no_valid_token() {
     let scene = Scene::new(HOT).await;
     let follower = scene.node.follow(scene.log.clone());
     let follower = follower.poll_interval(Duration::from_secs(1 << 30));
-    let follower = Arc::new(follower.replica(|_| ()).start().await.unwrap());
+    let follower = Arc::new(follower.preload(|_| ()).start().await.unwrap());
     import(&scene.store, &scene.app, HOT..HOT + IMPORTED).await;
     scene.clock.advance(INTERVAL);
     let caught_up = tokio::spawn({

@@ -91,7 +91,7 @@ impl Scene {
             let follower = authenticator.follow(cluster.clone());
             let follower = follower.poll_interval(Duration::from_secs(1 << 30));
             let follower = match preloads {
-                true => follower.replica(|_| ()),
+                true => follower.preload(|_| ()),
                 false => follower,
             };
             let follower = follower.start().await.unwrap();

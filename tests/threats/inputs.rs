@@ -40,7 +40,7 @@ const WITH_CONTROLS: [&str; 6] = [
 async fn an_oversized_or_unprintable_name_never_reaches_the_store() {
     let store = Tap::new(MemoryStore::new(), |_, _| Act::Pass);
     let scene = uncached(store.clone())
-        .configure(|tokens| tokens.accept_any_format())
+        .configure(|tokens| tokens.any_format())
         .build()
         .await;
     let tokens = &scene.tokens;
@@ -81,7 +81,7 @@ async fn an_oversized_or_unprintable_name_never_reaches_the_store() {
 #[tokio::test]
 async fn an_oversized_token_is_refused_without_asking_the_store() {
     let store = Tap::new(MemoryStore::new(), |_, _| Act::Pass);
-    let tokens = tokens_in(store.clone()).accept_any_format().build();
+    let tokens = tokens_in(store.clone()).any_format().build();
     for (length, kind) in [
         (4096, RejectionKind::UnknownToken),
         (4097, RejectionKind::MalformedCredential),
@@ -112,7 +112,7 @@ fn oversized_identifiers_and_scopes_cannot_be_made() {
 #[tokio::test]
 async fn hostile_names_are_kept_as_they_are_and_hurt_nobody() {
     let bystander = uncached(MemoryStore::new())
-        .configure(|tokens| tokens.accept_any_format())
+        .configure(|tokens| tokens.any_format())
         .build()
         .await;
     let tokens = &bystander.tokens;
@@ -150,7 +150,7 @@ async fn hostile_names_are_kept_as_they_are_and_hurt_nobody() {
 #[tokio::test]
 async fn a_hostile_token_finds_nothing() {
     let scene = uncached(MemoryStore::new())
-        .configure(|tokens| tokens.accept_any_format())
+        .configure(|tokens| tokens.any_format())
         .build()
         .await;
     let plaintext = scene.token();

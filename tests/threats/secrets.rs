@@ -19,7 +19,7 @@ use tower::{Layer, Service, ServiceExt, service_fn};
 use tower_api_tokens::testing::ManualClock;
 use tower_api_tokens::{
     ApiToken, ApiTokenLayer, ApiTokensBuilder, AppId, AppQuery, Authenticator, EntropyError,
-    ForeignToken, Grantable, MaskedToken, MemoryStore, NewToken, Rejection, Rotation, Scope,
+    ForeignToken, Grantable, MaskedToken, MemoryStore, NewToken, Rejection, Replacement, Scope,
     StoreError, StoreErrorKind, TokenDigest, TokenFormat, TokenId, TokenQuery, TokenTarget,
 };
 
@@ -213,7 +213,7 @@ async fn scenario(said: &Said) -> Vec<String> {
     });
     let set = |tokens: ApiTokensBuilder| {
         let legacy = TokenFormat::new("legacy").unwrap();
-        tokens.also_accept(legacy).max_lookups(1)
+        tokens.with_accepted_format(legacy).max_lookups(1)
     };
     said.debug(&set(tokens_in(store.clone()).clock(clock.clone())));
     let scene = uncached(store).clock(clock.clone()).configure(set);
@@ -393,7 +393,7 @@ fn values(said: &Said, scene: &Tapped, token: &ApiToken) {
     said.debug(&record);
     said.debug(&MemoryStore::new());
     said.debug(&TokenTarget::any(record.id));
-    said.debug(&Rotation::new(
+    said.debug(&Replacement::new(
         TokenTarget::any(record.id),
         record.clone(),
         START,

@@ -5,7 +5,7 @@ use std::time::Duration;
 use http::{Method, Request};
 use tower::Layer;
 use tower_api_tokens::testing::ManualClock;
-use tower_api_tokens::{ApiTokenLayer, MemoryStore, NewToken, RejectionKind};
+use tower_api_tokens::{ApiTokenLayer, MemoryStore, NewToken, RejectionKind, TokenRegistryExt};
 
 use crate::support::{START, Strict, answer, basic, bearer, outcome, tokens_in, unknown};
 
@@ -17,7 +17,8 @@ fn keyed(token: &str) -> Request<String> {
 #[tokio::test]
 async fn a_dead_token_looks_like_one_that_never_was() {
     let clock = ManualClock::new(START);
-    let tokens = tokens_in(MemoryStore::new()).clock(clock.clone()).build();
+    let store = MemoryStore::new();
+    let tokens = tokens_in(store.clone()).clock(clock.clone()).build();
     let app = tokens.create_app("a").await.unwrap();
     let disabled = tokens.create_app("b").await.unwrap();
     let named = || NewToken::named("t");
@@ -27,6 +28,14 @@ async fn a_dead_token_looks_like_one_that_never_was() {
     let expired = expired.unwrap();
     let rotated = tokens.issue(&app.id, named()).await.unwrap();
     let orphan = tokens.issue(&disabled.id, named()).await.unwrap();
+    // Nothing issues a token with restrictions, so its text comes from elsewhere.
+    let elsewhere = tokens_in(MemoryStore::new()).build();
+    let theirs = elsewhere.create_app("a").await.unwrap();
+    let limited = elsewhere.issue(&theirs.id, named()).await.unwrap();
+    let (limited, mut record) = limited.into_parts();
+    record.app = app.clone();
+    record.restrictions = Some("{}".parse().unwrap());
+    store.insert(&record).await.unwrap();
     tokens.revoke(revoked.record().id).await.unwrap();
     let successor = tokens.rotate(rotated.record().id, hour).await.unwrap();
     tokens.disable_app(&disabled.id).await.unwrap();
@@ -42,6 +51,7 @@ async fn a_dead_token_looks_like_one_that_never_was() {
         (expired.token().expose(), RejectionKind::ExpiredToken),
         (rotated.token().expose(), RejectionKind::ExpiredToken),
         (orphan.token().expose(), RejectionKind::DisabledApp),
+        (limited.expose(), RejectionKind::RestrictedToken),
     ];
     let layer = ApiTokenLayer::new(&tokens)
         .basic()

@@ -43,6 +43,8 @@ async fn a_batch_that_was_not_acknowledged_is_found_there() {
         Fault::Error(StoreErrorKind::Unavailable),
         Fault::WriteError(StoreErrorKind::ReadOnly),
         Fault::LateError(StoreErrorKind::Unavailable),
+        Fault::Panic,
+        Fault::WritePanic,
     ] {
         let inner = MemoryStore::new();
         let store = FaultyStore::new(inner.clone());
@@ -160,7 +162,7 @@ async fn the_first_change_of_an_import_records_its_event() {
     let store = FaultyStore::new(inner.clone());
     let import = || {
         let import = Import::new(&store).clock(ManualClock::new(now));
-        import.audited("ops").run(file.as_bytes())
+        import.actor("ops").run(file.as_bytes())
     };
     store.set_fault(Fault::WriteError(StoreErrorKind::Full));
     assert!(import().await.is_err());

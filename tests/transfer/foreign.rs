@@ -36,7 +36,7 @@ async fn a_digest_of_sha256sum_and_an_app_are_enough() {
     assert_eq!(report.completeness, Completeness::Unknown);
 
     let tokens = ApiTokens::builder(store.clone(), TokenFormat::new("acme").unwrap());
-    let tokens = tokens.accept_any_format().build();
+    let tokens = tokens.any_format().build();
     let principal = tokens.authenticator().authenticate(b"legacy-secret").await;
     assert_eq!(principal.unwrap().app_name(), "Acme");
     let found = store.find(&TokenDigest::of(b"legacy-secret")).await;

@@ -34,6 +34,7 @@ prop_compose! {
         (head, tail) in ("[!-~]{0,24}", "[!-~]{0,4}"),
         name in name(),
         scopes in vec("[!#-\\[\\]-~]{1,100}", 0..10),
+        restrictions in option::of("[ -~]{1,200}"),
         created_at in time(),
         times in [option::of(time()), option::of(time()), option::of(time())],
         successor in any::<Option<[u8; 16]>>(),
@@ -43,6 +44,7 @@ prop_compose! {
         let (id, digest) = (TokenId::from_bytes(id), TokenDigest::from_bytes(digest));
         let mut token = TokenRecord::new(id, digest, mask, app.clone(), name, created_at);
         token.scopes = ScopeSet::new(scopes.iter().map(|s| Scope::new(s).unwrap())).unwrap();
+        token.restrictions = restrictions.map(|text| text.parse().unwrap());
         [token.expires_at, token.revoked_at, token.last_used_at] = times;
         token.successor = successor.map(TokenId::from_bytes);
         token.uses = uses;

@@ -56,7 +56,7 @@ impl Actor {
     /// Sets the token that the actor signed in with, and the app that it belongs to. The dashboard
     /// warns them before they revoke the token or disable the app, which would lock them out.
     #[must_use]
-    pub fn with_token(mut self, token: TokenId, app: AppId) -> Self {
+    pub fn token(mut self, token: TokenId, app: AppId) -> Self {
         self.own = Some(Own { token, app });
         self
     }

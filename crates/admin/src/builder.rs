@@ -7,7 +7,7 @@ use super::{
     operations::Operations, origin::OriginError,
 };
 
-/// Sets up the management API and the dashboard.
+/// The management API and the dashboard, for you to mount.
 ///
 /// ```
 /// use axum::Router;
@@ -18,8 +18,10 @@ use super::{
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let tokens = ApiTokens::new(MemoryStore::new(), TokenFormat::new("acme")?);
 /// let staff = tokens.create_app("Staff").await?;
-/// let admin = Admin::new(&tokens, TokenGuard::new(&tokens, [staff.id]))
-///     .sink(JsonLines::new(std::io::stderr())?);
+/// let admin = Admin::builder(&tokens, TokenGuard::new(&tokens, [staff.id]))
+///     .with_sink(JsonLines::new(std::io::stderr())?)
+///     .with_trusted_origin("https://console.acme.example")?
+///     .build();
 /// let app: Router = Router::new()
 ///     .nest_service("/admin/api", admin.router())
 ///     .nest_service("/admin/tokens", admin.dashboard());
@@ -49,45 +51,67 @@ pub struct Admin {
     service_url: Option<Arc<str>>,
 }
 
-impl Admin {
-    /// The management of these [`ApiTokens`](tower_api_tokens::ApiTokens), or through these [`Operations`], by
-    /// those whom the guard knows.
-    pub fn new(operations: impl Into<Operations>, guard: impl Guard) -> Self {
-        Self {
-            gate: Gate {
-                operations: operations.into(),
-                guard: Arc::new(guard),
-                cross_site: CrossSite::default(),
-            },
-            service_url: None,
-        }
-    }
+/// Sets up [`Admin`].
+pub struct AdminBuilder {
+    admin: Admin,
+}
 
-    /// Gives the audit events to a sink too.
+impl AdminBuilder {
+    /// Adds a sink, which gets every audit event too.
     #[must_use]
-    pub fn sink(mut self, sink: impl AuditSink) -> Self {
-        self.gate.operations = self.gate.operations.sink(sink);
+    pub fn with_sink(mut self, sink: impl AuditSink) -> Self {
+        let gate = &mut self.admin.gate;
+        gate.operations = gate.operations.clone().with_sink(sink);
         self
     }
 
-    /// Lets pages of another origin, like `https://admin.example`, send requests that change
+    /// Adds an origin, like `https://admin.example`, whose pages may send requests that change
     /// something. It is needed where those pages call the API, or where a proxy in front changes
     /// the host.
     ///
     /// # Errors
     ///
-    /// When the text is not an origin.
-    pub fn trust_origin(mut self, origin: &str) -> Result<Self, OriginError> {
-        self.gate.cross_site.trust(origin)?;
+    /// Returns an error if the text is not an origin.
+    pub fn with_trusted_origin(mut self, origin: &str) -> Result<Self, OriginError> {
+        self.admin.gate.cross_site.trust(origin)?;
         Ok(self)
     }
 
     /// Sets the URL that the `curl` lines of the dashboard call: one of the service that takes the
-    /// tokens. Without it the dashboard shows no such lines.
+    /// tokens. Defaults to none, and the dashboard shows no such lines.
     #[must_use]
     pub fn service_url(mut self, url: &str) -> Self {
-        self.service_url = Some(url.into());
+        self.admin.service_url = Some(url.into());
         self
+    }
+
+    /// Returns the management API and the dashboard.
+    #[must_use]
+    pub fn build(self) -> Admin {
+        self.admin
+    }
+}
+
+impl Admin {
+    /// Manages these [`ApiTokens`](crate::ApiTokens), or through these [`Operations`], with the
+    /// default settings. The guard decides who may.
+    pub fn new(operations: impl Into<Operations>, guard: impl Guard) -> Self {
+        Self::builder(operations, guard).build()
+    }
+
+    /// Sets up the management of these [`ApiTokens`](crate::ApiTokens), or through these
+    /// [`Operations`]. The guard decides who may.
+    pub fn builder(operations: impl Into<Operations>, guard: impl Guard) -> AdminBuilder {
+        AdminBuilder {
+            admin: Self {
+                gate: Gate {
+                    operations: operations.into(),
+                    guard: Arc::new(guard),
+                    cross_site: CrossSite::default(),
+                },
+                service_url: None,
+            },
+        }
     }
 
     /// The operations, whose audit is to be flushed before the process ends.
@@ -111,6 +135,12 @@ impl Admin {
     /// to the clipboard only where its origin is secure.
     pub fn dashboard(&self) -> Router {
         dashboard::router(self.gate.clone(), self.service_url.clone())
+    }
+}
+
+impl fmt::Debug for AdminBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("AdminBuilder").field(&self.admin).finish()
     }
 }
 

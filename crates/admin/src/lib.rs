@@ -75,7 +75,7 @@
 //!   for programs and a `detail` that says what to change. Unknown fields and parameters are wrong.
 //! - A store that fails is 503 with `Retry-After`. Nothing is ever kept by a cache.
 //! - Requests that change something have to come from the same site, or from no browser, because
-//!   browsers add credentials by themselves; see [`Admin::trust_origin`].
+//!   browsers add credentials by themselves; see [`AdminBuilder::with_trusted_origin`].
 //!
 //! # Codes
 //!
@@ -129,11 +129,9 @@ mod words;
 
 pub use actor::Actor;
 pub use audit::{AuditSink, JsonLines};
-pub use builder::Admin;
+pub use builder::{Admin, AdminBuilder};
 pub use guard::{Denied, Guard, GuardScheme, TokenGuard};
-pub use operations::{
-    OperationError, OperationErrorKind, Operations, Operator, RequestKey, RequestKeyError,
-};
+pub use operations::{OperationError, OperationErrorKind, Operations, Operator};
 pub use origin::OriginError;
 
 #[cfg(doctest)]

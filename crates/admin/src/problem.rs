@@ -112,14 +112,10 @@ fn status(error: &OperationError) -> StatusCode {
         | LifecycleErrorKind::InvalidExpiry
         | LifecycleErrorKind::InvalidOverlap
         | LifecycleErrorKind::ForeignFormat
-        | LifecycleErrorKind::UnknownFormat => StatusCode::UNPROCESSABLE_ENTITY,
+        | LifecycleErrorKind::UnknownFormat
+        | LifecycleErrorKind::KeyReused => StatusCode::UNPROCESSABLE_ENTITY,
         LifecycleErrorKind::NotGranted => StatusCode::FORBIDDEN,
         LifecycleErrorKind::UnknownApp | LifecycleErrorKind::UnknownToken => StatusCode::NOT_FOUND,
-        LifecycleErrorKind::Repeated
-            if error.repeated().is_some_and(|before| !before.same_request) =>
-        {
-            StatusCode::UNPROCESSABLE_ENTITY
-        }
         LifecycleErrorKind::AppExists
         | LifecycleErrorKind::TokenExists
         | LifecycleErrorKind::AppDisabled

@@ -180,3 +180,18 @@ impl From<io::Error> for Failure {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tower_api_tokens::store::catch_panic;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_panic_is_a_failure_with_an_exit_code() {
+        let ran = catch_panic(|| async { panic!("the store panics") }).await;
+        let failure: Failure = Result::<(), _>::unwrap_err(ran);
+        assert_eq!(failure.status, Status::Failed);
+        assert!(!failure.message.contains("the store panics"));
+    }
+}

@@ -40,11 +40,13 @@ use cli::{Cli, Command};
 use failure::Failure;
 use moving::{export, import};
 use session::{Purpose, Session};
+use tower_api_tokens::store::catch_panic;
 
 #[tokio::main]
 async fn main() -> ExitCode {
     match Cli::read() {
-        Ok(cli) => match run(cli).await {
+        // A panic of a store is a failure like any other, with its exit code.
+        Ok(cli) => match catch_panic(|| run(cli)).await {
             Ok(()) => ExitCode::SUCCESS,
             Err(failure) => failure.report(),
         },

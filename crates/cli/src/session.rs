@@ -187,13 +187,13 @@ fn set_up(tokens: ApiTokensBuilder, purpose: Purpose, knows_prefix: bool) -> Api
         } => {
             let tokens = tokens.max_staleness(max_staleness);
             if any_format {
-                tokens.accept_any_format()
+                tokens.any_format()
             } else {
                 tokens
             }
         }
         _ if knows_prefix => tokens,
-        _ => tokens.accept_any_format(),
+        _ => tokens.any_format(),
     }
 }
 

@@ -13,7 +13,7 @@ use tower_api_tokens::{
 
 use crate::telemetry;
 #[cfg(feature = "sqlite")]
-use tower_api_tokens::{IdempotencyKey, Repeated};
+use tower_api_tokens::{BoundKey, Repeated};
 
 /// An operation or a query of a version of the library that this one does not know.
 pub(crate) fn unsupported() -> StoreError {
@@ -90,6 +90,7 @@ pub(super) fn token_from(row: &impl Columns) -> Result<TokenRecord, StoreError> 
     token.successor = row.identifier(8)?.map(TokenId::from_bytes);
     token.last_used_at = time(row, 9)?;
     token.uses = count(row, 10)?;
+    token.restrictions = row.text(15)?.map(parse).transpose()?;
     Ok(token)
 }
 
@@ -127,7 +128,7 @@ fn token_if_any(row: &impl Columns) -> Result<Option<TokenRecord>, StoreError> {
 
 /// The position behind a token's columns.
 fn position_from(row: &impl Columns) -> Result<Revision, StoreError> {
-    revision_at(row, 15)
+    revision_at(row, 16)
 }
 
 /// Reads an app from four columns, the first of which is given.
@@ -233,10 +234,7 @@ fn change_from(row: &impl Columns) -> Option<LoggedChange> {
 }
 
 #[cfg(feature = "sqlite")]
-pub(super) fn repeated_from(
-    row: &impl Columns,
-    key: &IdempotencyKey,
-) -> Result<Repeated, StoreError> {
+pub(super) fn repeated_from(row: &impl Columns, key: &BoundKey) -> Result<Repeated, StoreError> {
     let same = bytes(row, 1)? == key.request;
     Ok(Repeated::new(token_id(row, 0)?, same))
 }

@@ -19,7 +19,7 @@ async fn a_store_is_opened_by_its_scheme_and_has_every_log() {
     let store = connect(&url(&directory)).await.unwrap();
     assert_eq!(store.driver(), Driver::Sqlite);
     assert!(store.as_sqlite().is_some() && store.as_postgres().is_none());
-    store.create_app(&app()).await.unwrap();
+    store.insert_app(&app()).await.unwrap();
     assert_eq!(store.app(&app().id).await.unwrap(), Some(app()));
     assert!(store.change_log().is_some() && store.usage_log().is_some());
     assert!(store.audit_log().is_some() && !store.is_read_only());
@@ -54,7 +54,7 @@ async fn what_must_exist_is_not_created_and_what_is_read_is_not_written() {
     connect(&url).await.unwrap().close().await;
     let store = AnyStore::builder(&url).read_only().connect().await.unwrap();
     assert!(store.is_read_only());
-    let error = store.create_app(&app()).await.unwrap_err();
+    let error = store.insert_app(&app()).await.unwrap_err();
     assert_eq!(error.kind(), StoreErrorKind::ReadOnly);
     store.close().await;
 }

@@ -30,7 +30,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let keys: Vec<_> = (1..=10_000).map(|n| format!("partner-key-{n}")).collect();
     let test = LoadTest::builder(partners(&keys)?)
         .name("partners")
-        .live(&keys)
+        .with_live(&keys)
         .share(Kind::Miss, 0.1)
         .share(Kind::Revoked, 0.0)
         .prepare()

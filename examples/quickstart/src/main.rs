@@ -31,7 +31,9 @@ async fn main() -> Result<(), Box<dyn Error>> {
 
     // The layer attributes each request to an app. The guard lets operators into the dashboard.
     let guard = TokenGuard::new(&tokens, [operators]).realm("quickstart")?;
-    let admin = Admin::new(&tokens, guard).service_url(&format!("{url}/whoami"));
+    let admin = Admin::builder(&tokens, guard)
+        .service_url(&format!("{url}/whoami"))
+        .build();
     let router = Router::new()
         .route("/whoami", get(whoami))
         .route_layer(ApiTokenLayer::new(&tokens).realm("quickstart")?)

@@ -114,7 +114,7 @@ async fn import(
     };
     let bar = bar(length);
     let mut import = Import::new(&store)
-        .audited("transfer example")
+        .actor("transfer example")
         .on_fault(|fault| bar.suspend(|| eprintln!("{fault}")))
         .on_progress(|progress| show(&bar, progress));
     if arguments.stop {

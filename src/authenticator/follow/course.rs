@@ -16,7 +16,7 @@ use tokio::time::timeout;
 use super::Claim;
 use crate::{
     authenticator::{Shared, nanoseconds, positions::Reading, preload::Loss},
-    store::{Change, ChangeLog, Changes, LoggedChange, Revision, StoreError},
+    store::{Change, ChangeLog, Changes, LoggedChange, Revision, StoreError, catch_panic},
     telemetry,
 };
 
@@ -54,7 +54,7 @@ impl Course {
             latest,
         };
         let asked_at = course.monotonic();
-        let revision = course.read(course.log.revision()).await?;
+        let revision = course.read(|| course.log.revision()).await?;
         course.restart(revision, asked_at)?;
         course.apply_all().await?;
         Ok(course)
@@ -65,11 +65,11 @@ impl Course {
     }
 
     /// Asks the log, which may take as long to answer as the store for a request.
-    async fn read<T>(
-        &self,
-        reading: impl Future<Output = Result<T, StoreError>>,
-    ) -> Result<T, StoreError> {
-        let read = timeout(self.shared.lookups.timeout(), reading).await;
+    async fn read<T, F>(&self, reading: impl FnOnce() -> F) -> Result<T, StoreError>
+    where
+        F: Future<Output = Result<T, StoreError>>,
+    {
+        let read = timeout(self.shared.lookups.timeout(), catch_panic(reading)).await;
         read.map_err(StoreError::unavailable)?
     }
 
@@ -127,7 +127,7 @@ impl Course {
             };
             let since = applied.ok_or_else(super::ended)?;
             let asked_at = self.monotonic();
-            let changes = match self.read(self.log.changes(since, BATCH)).await? {
+            let changes = match self.read(|| self.log.changes(since, BATCH)).await? {
                 Changes::Since {
                     changes,
                     revision,
@@ -162,7 +162,7 @@ impl Course {
     /// only lags behind, and otherwise anew.
     async fn bridge(&mut self, applied: Revision) -> Result<(), StoreError> {
         let asked_at = self.monotonic();
-        let revision = self.read(self.log.revision()).await?;
+        let revision = self.read(|| self.log.revision()).await?;
         if revision.number < applied.number && self.is_known(revision).await? {
             return Err(StoreError::unavailable(
                 "the server that was asked lacks changes that another one has shown; check that it \
@@ -199,7 +199,7 @@ impl Course {
             (Some(mark), _) => Ok(mark == revision.mark),
             (None, None) => Ok(false),
             (None, Some(before)) => {
-                let changes = self.read(self.log.changes(before, 1)).await?;
+                let changes = self.read(|| self.log.changes(before, 1)).await?;
                 Ok(changes != Changes::Gap)
             }
         }

@@ -6,30 +6,31 @@ mod restore;
 use std::{
     fmt,
     future::{pending, poll_fn, ready},
+    panic::AssertUnwindSafe,
     pin::pin,
     sync::Arc,
     task::Poll,
     time::Duration,
 };
 
-use futures_util::future::BoxFuture;
+use futures_util::{FutureExt, future::BoxFuture};
 use tokio::{
     sync::{Notify, mpsc, oneshot},
     task::JoinHandle,
     time::{MissedTickBehavior, interval, timeout},
 };
 
-use super::{Authenticator, Shared, metrics, usage};
+use super::{
+    Authenticator, Shared, metrics,
+    recording::{INTERVAL, UsageClaim},
+    usage::{self, END_WITHIN},
+};
 use crate::{
     entropy::jittered,
     store::{ChangeLog, StoreError, StoreErrorKind, UsageLog},
 };
 use course::Course;
 use restore::Restorer;
-
-/// How long a follower may take to end: a batch of usage that is being recorded may time out, and
-/// be tried once more.
-const END_WITHIN: Duration = usage::WITHIN.saturating_mul(2);
 
 type OnLoad = dyn FnMut(usize) + Send;
 
@@ -98,7 +99,7 @@ impl FollowerBuilder {
             log,
             usage,
             poll_interval: Duration::from_secs(1),
-            usage_interval: Duration::from_secs(60),
+            usage_interval: INTERVAL,
             on_load: None,
         }
     }
@@ -167,7 +168,7 @@ impl FollowerBuilder {
     /// [`TokenStore::find`](crate::TokenStore::find): do not use this with a store that changes what
     /// another one finds.
     #[must_use]
-    pub fn replica(mut self, on_load: impl FnMut(usize) + Send + 'static) -> Self {
+    pub fn preload(mut self, on_load: impl FnMut(usize) + Send + 'static) -> Self {
         self.on_load = Some(Box::new(on_load));
         self
     }
@@ -180,7 +181,7 @@ impl FollowerBuilder {
     /// Returns an error if the store fails or takes longer for an answer than the
     /// [`lookup_timeout`](super::AuthenticatorBuilder::lookup_timeout), and one of the kind
     /// [`InvalidSettings`](StoreErrorKind::InvalidSettings) while the authenticator has another
-    /// follower.
+    /// follower, or usage is to be recorded and a [`UsageRecorder`](super::UsageRecorder) does that.
     ///
     /// # Panics
     ///
@@ -189,10 +190,12 @@ impl FollowerBuilder {
         let shared = self.authenticator.shared;
         let claim = Claim::new(&shared)?;
         let epoch = claim.epoch;
+        let records = self.usage;
+        let recording = records.is_some().then(|| UsageClaim::new(&shared));
+        let recording = recording.transpose()?;
         let (orders, inbox) = mpsc::channel(1);
         let (ready, is_ready) = oneshot::channel();
         let end = Arc::new(Notify::new());
-        let records = self.usage;
         let task = Task {
             recorder: records.map(|log| usage::Recorder::new(&shared, log, self.usage_interval)),
             log: self.log,
@@ -210,6 +213,7 @@ impl FollowerBuilder {
             end,
             task: tokio::spawn(run),
             claim: Claim { shared, epoch },
+            _recording: recording,
         };
         is_ready.await.map_err(|_| ended())??;
         Ok(follower)
@@ -221,7 +225,7 @@ impl fmt::Debug for FollowerBuilder {
         f.debug_struct("FollowerBuilder")
             .field("poll_interval", &self.poll_interval)
             .field("usage_interval", &self.usage_interval)
-            .field("replica", &self.on_load.is_some())
+            .field("preload", &self.on_load.is_some())
             .finish_non_exhaustive()
     }
 }
@@ -255,6 +259,7 @@ pub struct Follower {
     end: Arc<Notify>,
     task: JoinHandle<Result<(), StoreError>>,
     claim: Claim,
+    _recording: Option<UsageClaim>,
 }
 
 type Done = oneshot::Sender<Result<(), StoreError>>;
@@ -408,7 +413,16 @@ async fn follow(
 /// Waits for a notification from now on, and not from the first time that the future is polled: it
 /// may come during a reading that does not see the change any more.
 async fn listen(log: &dyn ChangeLog) -> BoxFuture<'_, ()> {
-    let mut notification = log.changed();
+    let mut notification = Box::pin(async move {
+        // A log that panics sends no notifications; what has changed is read at intervals.
+        if AssertUnwindSafe(log.changed())
+            .catch_unwind()
+            .await
+            .is_err()
+        {
+            pending().await
+        }
+    });
     let has_come =
         poll_fn(|context| Poll::Ready(notification.as_mut().poll(context).is_ready())).await;
     if has_come {

@@ -27,7 +27,7 @@ use crate::{
     },
     entropy::jittered,
     record::TokenStatus,
-    store::{ChangeLog, LivePage, Revision, StoreError, live_pages},
+    store::{ChangeLog, LivePage, Revision, StoreError, catch_panic, live_pages},
     token::TokenId,
 };
 
@@ -293,7 +293,7 @@ async fn read_page(
     start: Revision,
 ) -> Result<LivePage, StoreError> {
     for attempt in 0..ATTEMPTS {
-        let page = log.live(after, PAGE, shared.clock.now());
+        let page = catch_panic(|| log.live(after, PAGE, shared.clock.now()));
         let page = timeout(shared.lookups.timeout(), page).await;
         let page = page.map_err(StoreError::unavailable)??;
         let is_foreign = shared.cache.positions().history().differs(page.position);

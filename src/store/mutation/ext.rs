@@ -6,7 +6,7 @@ use crate::{
     app::{AppId, AppRecord},
     grantable::Grantable,
     record::TokenRecord,
-    store::{IdempotencyKey, Rotation, StoreError, TokenRegistry, TokenTarget},
+    store::{Replacement, StoreError, TokenRegistry, TokenTarget},
 };
 
 /// A method for each [`Op`], on every registry: the change without an audit event, by an actor who
@@ -55,21 +55,6 @@ pub trait TokenRegistryExt: TokenRegistry {
         self.apply(&mutation).await.map(drop)
     }
 
-    /// Inserts a token unless one was created under this key before.
-    ///
-    /// # Errors
-    ///
-    /// As [`apply`](TokenRegistry::apply).
-    async fn insert_once(
-        &self,
-        token: &TokenRecord,
-        key: &IdempotencyKey,
-    ) -> Result<(), StoreError> {
-        let op = Op::InsertTokens(vec![token.clone()]);
-        let mutation = Mutation::new(op, token.created_at).key(*key);
-        self.apply(&mutation).await.map(drop)
-    }
-
     /// Inserts tokens, all of them or none.
     ///
     /// # Errors
@@ -103,8 +88,8 @@ pub trait TokenRegistryExt: TokenRegistry {
     /// # Errors
     ///
     /// As [`apply`](TokenRegistry::apply).
-    async fn rotate(&self, rotation: &Rotation) -> Result<TokenRecord, StoreError> {
-        let mutation = Mutation::from(rotation.clone());
+    async fn rotate(&self, replacement: &Replacement) -> Result<TokenRecord, StoreError> {
+        let mutation = Mutation::from(replacement.clone());
         self.apply(&mutation).await?.into_token()
     }
 

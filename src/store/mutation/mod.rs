@@ -9,7 +9,7 @@ use jiff::Timestamp;
 pub use ext::TokenRegistryExt;
 pub use plan::{Plan, Snapshot, UsedKey, Write};
 
-use super::{IdempotencyKey, StoreError, StoreErrorKind, TokenTarget};
+use super::{BoundKey, StoreError, StoreErrorKind, TokenTarget};
 use crate::{
     app::{AppId, AppRecord},
     audit::AuditEvent,
@@ -42,9 +42,9 @@ pub struct Mutation {
     /// The time of the change.
     pub at: Timestamp,
     /// Makes the change only if no token was created under this key within
-    /// [`RETENTION`](IdempotencyKey::RETENTION) before `at`, and stores the key with it. Only
+    /// [`RETENTION`](BoundKey::RETENTION) before `at`, and stores the key with it. Only
     /// [`Op::InsertTokens`] and [`Op::RotateToken`] take one.
-    pub key: Option<IdempotencyKey>,
+    pub key: Option<BoundKey>,
     /// Recorded in the same transaction, so that a change and its event are kept or lost together.
     pub audit: Option<AuditEvent>,
 }
@@ -131,7 +131,7 @@ impl Mutation {
 
     /// Makes the change only if no token was created under this key before.
     #[must_use]
-    pub fn key(mut self, key: IdempotencyKey) -> Self {
+    pub fn key(mut self, key: BoundKey) -> Self {
         self.key = Some(key);
         self
     }

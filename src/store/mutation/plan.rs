@@ -1,6 +1,6 @@
 //! What a change does to a state, worked out without I/O.
 
-use std::collections::HashSet;
+use std::{collections::HashSet, iter};
 
 use jiff::Timestamp;
 
@@ -9,7 +9,10 @@ use crate::{
     app::{AppId, AppRecord},
     audit::{AuditEvent, AuditEventId},
     record::TokenRecord,
-    store::{Change, IdempotencyKey, Repeated, StoreError, StoreErrorKind, TokenTarget},
+    store::{
+        BoundKey, Change, Page, PageSize, Repeated, StoreError, StoreErrorKind, TokenQuery,
+        TokenTarget,
+    },
     token::{TokenDigest, TokenId},
 };
 
@@ -20,16 +23,44 @@ pub trait Snapshot {
     fn app(&self, id: &AppId) -> Option<AppRecord>;
     /// Returns a token, with its app as it is now.
     fn token(&self, id: TokenId) -> Option<TokenRecord>;
-    /// Whether a token has this digest.
-    fn has_digest(&self, digest: &TokenDigest) -> bool;
-    /// Returns every token of an app.
-    fn tokens_of(&self, app: &AppId) -> Vec<TokenRecord>;
-    /// Returns at most `limit` tokens that expired or were revoked before an instant.
-    fn ended(&self, before: Timestamp, limit: usize) -> Vec<TokenId>;
+    /// Returns the token with a digest, with its app as it is now.
+    fn find(&self, digest: &TokenDigest) -> Option<TokenRecord>;
+    /// Lists tokens, the greatest identifier first, a page at a time; [`TokenQuery::page`] makes one.
+    fn tokens(&self, query: &TokenQuery, now: Timestamp) -> Page<TokenRecord, TokenId>;
     /// Returns what was created under an idempotency key.
     fn key(&self, key: &[u8; 32]) -> Option<UsedKey>;
     /// Whether an audit event has this identifier.
     fn has_event(&self, id: AuditEventId) -> bool;
+
+    /// Returns every token of an app. By default they are listed.
+    fn tokens_of(&self, app: &AppId) -> Vec<TokenRecord> {
+        let query = TokenQuery::default().app(*app);
+        all_tokens(self, query, Timestamp::UNIX_EPOCH).collect()
+    }
+
+    /// Returns at most `limit` tokens that expired or were revoked before an instant. By default every
+    /// token is listed for that.
+    fn ended(&self, before: Timestamp, limit: usize) -> Vec<TokenId> {
+        let tokens = all_tokens(self, TokenQuery::default(), before);
+        let ended =
+            tokens.filter(|token| token.ended_at(before).is_some_and(|ended| ended < before));
+        ended.take(limit).map(|token| token.id).collect()
+    }
+}
+
+/// The tokens of a listing, page after page.
+fn all_tokens<S: Snapshot + ?Sized>(
+    state: &S,
+    query: TokenQuery,
+    now: Timestamp,
+) -> impl Iterator<Item = TokenRecord> {
+    let query = query.limit(PageSize::MAX);
+    let first = (state.tokens(&query, now), query);
+    let pages = iter::successors(Some(first), move |(page, query)| {
+        let query = query.clone().after(page.next?);
+        Some((state.tokens(&query, now), query))
+    });
+    pages.flat_map(|(page, _)| page.items)
 }
 
 /// An idempotency key under which a token was created.
@@ -37,7 +68,7 @@ pub trait Snapshot {
 #[non_exhaustive]
 pub struct UsedKey {
     /// The key and the digest of the request.
-    pub key: IdempotencyKey,
+    pub key: BoundKey,
     /// The token that was created.
     pub token: TokenId,
     /// When it was created.
@@ -47,12 +78,19 @@ pub struct UsedKey {
 impl UsedKey {
     /// Creates the record of a token that was created under a key at an instant.
     #[must_use]
-    pub fn new(key: IdempotencyKey, token: TokenId, used_at: Timestamp) -> Self {
+    pub fn new(key: BoundKey, token: TokenId, used_at: Timestamp) -> Self {
         Self {
             key,
             token,
             used_at,
         }
+    }
+
+    /// Whether the key still makes a request at `now` a repetition. A store may drop it after that.
+    #[must_use]
+    pub fn counts_at(&self, now: Timestamp) -> bool {
+        let oldest = now.checked_sub(BoundKey::RETENTION);
+        self.used_at >= oldest.unwrap_or(Timestamp::MIN)
     }
 }
 
@@ -67,12 +105,13 @@ pub struct Plan {
 }
 
 /// One part of what a change writes.
+///
+/// A store has to handle all of them, so the list is exhaustive: another kind is a breaking change.
 #[expect(
     clippy::large_enum_variant,
     reason = "a mutation is made for one call of a store, and not kept in numbers"
 )]
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
 pub enum Write {
     /// Insert an app, or replace the one with this identifier.
     PutApp(AppRecord),
@@ -143,6 +182,7 @@ impl Mutation {
                 overlap_ends,
             } => {
                 let token = find(target, state)?;
+                token.check_successor(successor)?;
                 let rotated = token.rotate(successor.id, self.at, *overlap_ends)?;
                 check_vacant(std::slice::from_ref(successor), state)?;
                 writes.push(Write::PutToken(successor.clone()));
@@ -193,11 +233,9 @@ impl Mutation {
         })
     }
 
-    fn use_key(&self, key: IdempotencyKey, state: &impl Snapshot) -> Result<UsedKey, StoreError> {
+    fn use_key(&self, key: BoundKey, state: &impl Snapshot) -> Result<UsedKey, StoreError> {
         let token = self.created()?;
-        let oldest = self.at.checked_sub(IdempotencyKey::RETENTION);
-        let oldest = oldest.unwrap_or(Timestamp::MIN);
-        match state.key(&key.key).filter(|used| used.used_at >= oldest) {
+        match state.key(&key.key).filter(|used| used.counts_at(self.at)) {
             Some(used) => Err(Repeated::new(used.token, used.key.request == key.request).into()),
             None => Ok(UsedKey {
                 key,
@@ -225,7 +263,7 @@ fn check_vacant(tokens: &[TokenRecord], state: &impl Snapshot) -> Result<(), Sto
         if state.app(&token.app.id).is_none() {
             return Err(not_found());
         }
-        let taken = state.token(token.id).is_some() || state.has_digest(&token.digest);
+        let taken = state.token(token.id).is_some() || state.find(&token.digest).is_some();
         if taken || !ids.insert(token.id) || !digests.insert(token.digest) {
             return Err(already_exists());
         }

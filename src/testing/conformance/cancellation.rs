@@ -4,7 +4,7 @@ use super::{
     Registry,
     fixtures::{app, at, token, token_record},
 };
-use crate::{Rotation, TokenRecord, TokenRegistryExt, TokenTarget};
+use crate::{Replacement, TokenRecord, TokenRegistryExt, TokenTarget};
 
 /// How often a call is polled at most before it is dropped; a call that ends earlier ends the check.
 const MAX_POLLS: usize = 200;
@@ -17,7 +17,7 @@ pub async fn a_dropped_call_leaves_before_or_after(store: Registry) {
         let n = u32::try_from(polls).unwrap() * 10 + 1;
         let (before, successor) = (token(&store, &app, n).await, token_record(&app, n + 1));
         let target = TokenTarget::any(before.id);
-        let rotation = Rotation::new(target, successor.clone(), at(5)).overlap_ends(at(50));
+        let rotation = Replacement::new(target, successor.clone(), at(5)).overlap_ends(at(50));
         let rotated = dropped_after(polls, store.rotate(&rotation)).await;
         let seen = find(&store, &before).await.unwrap();
         let complete = before.clone().rotate(successor.id, at(5), at(50)).unwrap();
@@ -52,7 +52,7 @@ async fn find(store: &Registry, token: &TokenRecord) -> Option<TokenRecord> {
 }
 
 /// Polls a call so many times, then drops it. Says whether it had ended.
-async fn dropped_after<T>(polls: usize, call: impl Future<Output = T>) -> bool {
+pub(super) async fn dropped_after<T>(polls: usize, call: impl Future<Output = T>) -> bool {
     let mut call = pin!(call);
     for _ in 0..polls {
         let polled = poll_fn(|cx| Poll::Ready(call.as_mut().poll(cx).is_ready())).await;

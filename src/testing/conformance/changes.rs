@@ -2,10 +2,10 @@ use futures_util::TryStreamExt;
 
 use super::{
     Registry,
-    fixtures::{app, at, change_log, read, token, token_record, tokens, usage_log},
+    fixtures::{app, at, change_log, read, restrictions, token, token_record, tokens, usage_log},
 };
 use crate::{
-    Change, ChangeLogStreams, Changes, LoggedChange, Revision, Rotation, TokenRegistryExt,
+    Change, ChangeLogStreams, Changes, LoggedChange, Replacement, Revision, TokenRegistryExt,
     TokenStatus, TokenTarget, Usage,
 };
 
@@ -37,7 +37,7 @@ pub async fn changes_are_numbered_without_gaps(store: Registry) {
     let token = token(&store, &app, 1).await;
     let target = TokenTarget::any(token.id);
     let successor = token_record(&app, 2);
-    let rotation = Rotation::new(target, successor.clone(), at(5)).overlap_ends(at(50));
+    let rotation = Replacement::new(target, successor.clone(), at(5)).overlap_ends(at(50));
     store.rotate(&rotation).await.unwrap();
     let (mut rotated, end) = since(&store, begin).await;
     // The two changes of a rotation come in either order.
@@ -130,6 +130,10 @@ pub async fn live_tokens_are_listed_whole(store: Registry) {
         .await
         .unwrap();
     expected.remove(4);
+    // Nobody can admit it who does not understand it.
+    let mut restricted = token_record(&app, 11);
+    restricted.restrictions = Some(restrictions("{}"));
+    store.insert(&restricted).await.unwrap();
     expected.reverse();
     let mut pages = change_log(&store).stream_live(4, at(0));
     let mut listed = Vec::new();

@@ -3,9 +3,9 @@ use jiff::Timestamp;
 
 use super::Registry;
 use crate::{
-    AppId, AppRecord, AuditLog, ChangeLog, MaskedToken, StoreError, StoreErrorKind, TokenDigest,
-    TokenId, TokenQuery, TokenRecord, TokenRegistryExt, TokenRegistryStreams, TokenTarget,
-    UsageLog,
+    AppId, AppRecord, AuditLog, ChangeLog, MaskedToken, Restrictions, StoreError, StoreErrorKind,
+    TokenDigest, TokenId, TokenQuery, TokenRecord, TokenRegistryExt, TokenRegistryStreams,
+    TokenTarget, UsageLog,
 };
 
 /// So many seconds after an instant that all checks share.
@@ -48,6 +48,10 @@ pub(super) fn token_record(app: &AppRecord, n: u32) -> TokenRecord {
         format!("token {n}"),
         at(0),
     )
+}
+
+pub(super) fn restrictions(text: &str) -> Restrictions {
+    text.parse().expect("the text is printable")
 }
 
 pub(super) async fn token(store: &Registry, app: &AppRecord, n: u32) -> TokenRecord {

@@ -4,7 +4,9 @@ use jiff::Timestamp;
 
 use super::{
     Registry,
-    fixtures::{all, app, app_record, at, change_log, fails, read, token, token_record},
+    fixtures::{
+        all, app, app_record, at, change_log, fails, read, restrictions, token, token_record,
+    },
 };
 use crate::{AppQuery, StoreErrorKind, TokenId, TokenRegistryExt};
 
@@ -91,6 +93,8 @@ pub async fn every_field_survives(store: Registry) {
         token.revoked_at = time;
         token.last_used_at = time;
         token.uses = u64::from(n) << 32;
+        token.restrictions =
+            time.map(|time| restrictions(&format!(r#" {{"networks": '%?{time}'}} "#)));
         token.successor = time.map(|_| TokenId::from_bytes([u8::MAX; 16]));
         store.insert(&token).await.expect("a token is inserted");
         assert_eq!(read(&store, &token).await, Some(token));

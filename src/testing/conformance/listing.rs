@@ -3,7 +3,7 @@ use futures_util::TryStreamExt;
 
 use super::{
     Registry,
-    fixtures::{app, app_record, at, token, token_record, tokens},
+    fixtures::{app, app_record, at, restrictions, token, token_record, tokens},
 };
 use crate::{
     AppId, AppQuery, AppRecord, Page, StoreError, TokenId, TokenQuery, TokenRecord,
@@ -206,16 +206,19 @@ pub async fn status_filters_agree_with_the_query(store: Registry) {
     for app in &apps {
         for expires_at in [None, Some(at(-1)), Some(at(0)), Some(at(1))] {
             for revoked_at in [None, Some(at(-1)), Some(at(1))] {
-                n += 1;
-                let mut token = token_record(app, n);
-                (token.expires_at, token.revoked_at) = (expires_at, revoked_at);
-                store.insert(&token).await.unwrap();
+                for restricted in [false, true] {
+                    n += 1;
+                    let mut token = token_record(app, n);
+                    (token.expires_at, token.revoked_at) = (expires_at, revoked_at);
+                    token.restrictions = restricted.then(|| restrictions("{}"));
+                    store.insert(&token).await.unwrap();
+                }
             }
         }
     }
     store.disable_app(&apps[1].id, at(0)).await.unwrap();
     let everything = store.tokens(&TokenQuery::default(), at(0)).await.unwrap();
-    assert_eq!(everything.items.len(), 24);
+    assert_eq!(everything.items.len(), 48);
     let statuses = TokenStatus::ALL.iter().copied().map(Some);
     for status in statuses.chain([None]) {
         for app in [None, Some(apps[0].id), Some(apps[1].id)] {

@@ -2,9 +2,7 @@ use super::{
     Registry,
     fixtures::{app, app_record, at, read, token_record},
 };
-use crate::{
-    AppQuery, TokenDigest, TokenQuery, TokenRecord, TokenRegistryExt, TokenStore, TokenTarget,
-};
+use crate::{AppQuery, TokenQuery, TokenRegistryExt, TokenStore, TokenTarget};
 
 /// To read what is not there is no error.
 pub async fn absence_is_no_error(store: Registry) {
@@ -43,46 +41,6 @@ pub async fn time_is_not_judged(store: Registry) {
             read(&store, token)
                 .await
                 .is_some_and(|token| token.app.disabled_at.is_some())
-        );
-    }
-}
-
-/// A store for verification alone: it finds `known`, which is in it, and does not find another.
-///
-/// ```
-/// use tower_api_tokens::testing::conformance;
-/// # use tower_api_tokens::{Answer, TokenRecord, TokenStore, TokenDigest, StoreError};
-/// # #[derive(Debug)]
-/// # struct Mine(TokenRecord);
-/// # #[async_trait::async_trait]
-/// # impl TokenStore for Mine {
-/// #     async fn find(&self, d: &TokenDigest) -> Result<Answer, StoreError> {
-/// #         Ok((*d == self.0.digest).then(|| self.0.clone()).into())
-/// #     }
-/// # }
-/// # async fn check(store: Mine, known: TokenRecord) {
-/// conformance::verifies(&store, &known).await;
-/// # }
-/// ```
-pub async fn verifies(store: &impl TokenStore, known: &TokenRecord) {
-    let found = store
-        .find(&known.digest)
-        .await
-        .expect("a known token is found");
-    assert_eq!(
-        found.record.as_ref(),
-        Some(known),
-        "the known token is found as it stands"
-    );
-    for bit in 0..TokenDigest::LEN * 8 {
-        let mut other = *known.digest.as_bytes();
-        other[bit / 8] ^= 1 << (bit % 8);
-        let other = TokenDigest::from_bytes(other);
-        let found = store.find(&other).await.expect("absence is no error");
-        let harmless = found.record.is_none_or(|found| found.digest != other);
-        assert!(
-            harmless,
-            "a record is given for a digest that it does not have"
         );
     }
 }

@@ -38,6 +38,7 @@ mod lookup;
 mod repetition;
 mod revocation;
 mod rotation;
+mod verification;
 
 use std::sync::Arc;
 
@@ -57,7 +58,7 @@ pub use listing::{
     a_search_takes_its_text_literally, app_pages_are_complete, status_filters_agree_with_the_query,
     token_pages_are_complete, token_pages_are_stable_under_changes,
 };
-pub use lookup::{absence_is_no_error, time_is_not_judged, verifies};
+pub use lookup::{absence_is_no_error, time_is_not_judged};
 pub use repetition::{
     a_failed_request_leaves_its_key, a_key_is_remembered_for_a_day,
     a_repeated_insert_makes_one_token, a_repeated_rotation_makes_one_successor,
@@ -70,8 +71,9 @@ pub use revocation::{
 pub use rotation::{
     a_failed_rotation_changes_nothing, a_rotation_happens_whole, an_overlap_lengthens_no_life,
     other_apps_tokens_are_not_there, racing_rotations_have_one_winner,
-    rotation_and_revocation_race,
+    restrictions_are_kept_and_handed_on, rotation_and_revocation_race,
 };
+pub use verification::{Known, verifies};
 
 use crate::TokenRegistry;
 
@@ -155,6 +157,7 @@ macro_rules! registry_conformance {
             an_overlap_lengthens_no_life
             other_apps_tokens_are_not_there
             racing_rotations_have_one_winner
+            restrictions_are_kept_and_handed_on
             rotation_and_revocation_race
         }
     };

@@ -4,22 +4,31 @@ use super::{
     Registry,
     fixtures::{all, app, at, fails, read, token, token_record},
 };
-use crate::{IdempotencyKey, Repeated, Rotation, StoreErrorKind, TokenRegistryExt, TokenTarget};
+use crate::{
+    BoundKey, Mutation, Op, Repeated, Replacement, StoreError, StoreErrorKind, TokenRecord,
+    TokenRegistryExt, TokenTarget,
+};
 
-const KEY: IdempotencyKey = IdempotencyKey {
+const KEY: BoundKey = BoundKey {
     key: [1; 32],
     request: [2; 32],
 };
+
+async fn insert(store: &Registry, token: &TokenRecord, key: BoundKey) -> Result<(), StoreError> {
+    let op = Op::InsertTokens(vec![token.clone()]);
+    let mutation = Mutation::new(op, token.created_at).key(key);
+    store.apply(&mutation).await.map(drop)
+}
 
 /// A request that is repeated under its key makes no second token, and is told of the first;
 /// another request under the key is told apart.
 pub async fn a_repeated_insert_makes_one_token(store: Registry) {
     let app = app(&store, 1).await;
     let first = token_record(&app, 1);
-    store.insert_once(&first, &KEY).await.unwrap();
+    insert(&store, &first, KEY).await.unwrap();
     for (request, same_request) in [(KEY.request, true), ([3; 32], false)] {
-        let key = IdempotencyKey::new(KEY.key, request);
-        let again = store.insert_once(&token_record(&app, 2), &key).await;
+        let key = BoundKey::new(KEY.key, request);
+        let again = insert(&store, &token_record(&app, 2), key).await;
         let error = again.unwrap_err();
         assert_eq!(error.kind(), StoreErrorKind::Repeated);
         assert_eq!(
@@ -35,20 +44,20 @@ pub async fn a_failed_request_leaves_its_key(store: Registry) {
     let app = app(&store, 1).await;
     let taken = token(&store, &app, 1).await;
     fails(
-        store.insert_once(&taken, &KEY).await,
+        insert(&store, &taken, KEY).await,
         StoreErrorKind::AlreadyExists,
     );
     store
         .revoke(&TokenTarget::any(taken.id), at(0))
         .await
         .unwrap();
-    let rotation = Rotation::new(TokenTarget::any(taken.id), token_record(&app, 2), at(1));
+    let rotation = Replacement::new(TokenTarget::any(taken.id), token_record(&app, 2), at(1));
     fails(
-        store.rotate(&rotation.once(KEY)).await,
+        store.rotate(&rotation.key(KEY)).await,
         StoreErrorKind::Conflict,
     );
     let token = token_record(&app, 3);
-    store.insert_once(&token, &KEY).await.unwrap();
+    insert(&store, &token, KEY).await.unwrap();
     assert_eq!(read(&store, &token).await, Some(token));
 }
 
@@ -58,9 +67,9 @@ pub async fn a_repeated_rotation_makes_one_successor(store: Registry) {
     let app = app(&store, 1).await;
     let target = TokenTarget::any(token(&store, &app, 1).await.id);
     let successor = token_record(&app, 2);
-    let first = Rotation::new(target, successor.clone(), at(1)).once(KEY);
+    let first = Replacement::new(target, successor.clone(), at(1)).key(KEY);
     store.rotate(&first).await.unwrap();
-    let again = Rotation::new(target, token_record(&app, 3), at(2)).once(KEY);
+    let again = Replacement::new(target, token_record(&app, 3), at(2)).key(KEY);
     let error = store.rotate(&again).await.unwrap_err();
     assert_eq!(error.kind(), StoreErrorKind::Repeated);
     assert_eq!(error.repeated(), Some(Repeated::new(successor.id, true)));
@@ -70,18 +79,12 @@ pub async fn a_repeated_rotation_makes_one_successor(store: Registry) {
 /// A key is remembered for a day, and can be used anew some time after that.
 pub async fn a_key_is_remembered_for_a_day(store: Registry) {
     let app = app(&store, 1).await;
-    store
-        .insert_once(&token_record(&app, 1), &KEY)
-        .await
-        .unwrap();
+    insert(&store, &token_record(&app, 1), KEY).await.unwrap();
     let mut late = token_record(&app, 2);
-    late.created_at = at(0) + IdempotencyKey::RETENTION;
-    fails(
-        store.insert_once(&late, &KEY).await,
-        StoreErrorKind::Repeated,
-    );
-    late.created_at = at(1) + IdempotencyKey::RETENTION;
-    store.insert_once(&late, &KEY).await.unwrap();
+    late.created_at = at(0) + BoundKey::RETENTION;
+    fails(insert(&store, &late, KEY).await, StoreErrorKind::Repeated);
+    late.created_at = at(1) + BoundKey::RETENTION;
+    insert(&store, &late, KEY).await.unwrap();
 }
 
 /// Of requests that race under one key one makes a token, and the others are told of it.
@@ -90,7 +93,7 @@ pub async fn racing_repetitions_make_one_token(store: Registry) {
     let racers: Vec<_> = (1..=16)
         .map(|n| {
             let (store, token) = (Arc::clone(&store), token_record(&app, n));
-            tokio::spawn(async move { store.insert_once(&token, &KEY).await })
+            tokio::spawn(async move { insert(&store, &token, KEY).await })
         })
         .collect();
     let mut losers = Vec::new();

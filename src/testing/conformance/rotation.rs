@@ -2,16 +2,16 @@ use std::{slice, sync::Arc};
 
 use super::{
     Registry,
-    fixtures::{all, app, at, fails, read, token, token_record, tokens},
+    fixtures::{all, app, at, fails, read, restrictions, token, token_record, tokens},
 };
 use crate::{
-    AppRecord, Rotation, StoreErrorKind, TokenRecord, TokenRegistryExt, TokenTarget,
-    TransitionError,
+    AppRecord, Replacement, StoreErrorKind, TokenRecord, TokenRegistryExt, TokenStatus,
+    TokenTarget, TransitionError,
 };
 
-fn rotation(app: &AppRecord, token: &TokenRecord, successor: u32) -> Rotation {
+fn rotation(app: &AppRecord, token: &TokenRecord, successor: u32) -> Replacement {
     let successor = token_record(app, successor);
-    Rotation::new(TokenTarget::any(token.id), successor, at(5)).overlap_ends(at(50))
+    Replacement::new(TokenTarget::any(token.id), successor, at(5)).overlap_ends(at(50))
 }
 
 /// A rotation inserts the successor and changes the predecessor, and nothing else.
@@ -81,6 +81,59 @@ pub async fn a_failed_rotation_changes_nothing(store: Registry) {
         StoreErrorKind::NotFound,
     );
     assert_eq!(all(&store).await, before);
+}
+
+/// Restrictions are kept as they are, and a rotation that would drop or change them changes nothing.
+pub async fn restrictions_are_kept_and_handed_on(store: Registry) {
+    let app = app(&store, 1).await;
+    let [mut endless, mut ending] = [token_record(&app, 1), token_record(&app, 2)];
+    ending.expires_at = Some(at(60));
+    for token in [&mut endless, &mut ending] {
+        token.restrictions = Some(restrictions(r#"{"networks": ["10.0.0.0/8"]}"#));
+        store
+            .insert(token)
+            .await
+            .expect("a restricted token is inserted");
+        assert_eq!(read(&store, token).await.as_ref(), Some(&*token));
+        assert_eq!(token.status(at(0)), TokenStatus::Restricted);
+    }
+    let before = all(&store).await;
+    for (n, token) in [(10, &endless), (20, &ending)] {
+        let mut dropping = rotation(&app, token, n);
+        fails(store.rotate(&dropping).await, StoreErrorKind::InvalidRecord);
+        dropping.successor.restrictions = Some(restrictions("{}"));
+        fails(store.rotate(&dropping).await, StoreErrorKind::InvalidRecord);
+        assert_eq!(all(&store).await, before);
+    }
+    let (mut kept, mut purged) = (Vec::new(), 0);
+    for (n, token) in [(10, endless), (20, ending)] {
+        let mut rotation = rotation(&app, &token, n);
+        rotation
+            .successor
+            .restrictions
+            .clone_from(&token.restrictions);
+        rotation.successor.expires_at = token.expires_at;
+        let rotated = store.rotate(&rotation).await.unwrap();
+        let by_the_book = token.rotate(rotation.successor.id, at(5), at(50));
+        assert_eq!(Ok(&rotated), by_the_book.as_ref());
+        assert_eq!(read(&store, &rotated).await, Some(rotated.clone()));
+        kept.push(rotation.successor);
+        purged += 1;
+        // A token without restrictions may be replaced by one that has some.
+        let open = super::fixtures::token(&store, &app, n + 1).await;
+        let mut narrowing = self::rotation(&app, &open, n + 2);
+        narrowing.successor.restrictions = Some(restrictions("{}"));
+        store.rotate(&narrowing).await.unwrap();
+        kept.push(narrowing.successor);
+        purged += 1;
+    }
+    kept.sort_by_key(|token| std::cmp::Reverse(token.id));
+    // The rotated ones have expired, their successors have not.
+    assert_eq!(store.purge(at(51), 100).await.unwrap(), purged);
+    assert_eq!(all(&store).await, kept);
+    let revoked = store.revoke(&TokenTarget::any(kept[0].id), at(1)).await;
+    assert_eq!(revoked.unwrap(), kept[0].clone().revoke(at(1)));
+    assert_eq!(store.purge(at(61), 100).await.unwrap(), 2);
 }
 
 /// A call on behalf of an app does not reach another app's tokens.

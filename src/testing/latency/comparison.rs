@@ -2,7 +2,7 @@
 
 use std::{collections::HashSet, error::Error, fmt, time::Duration};
 
-use super::{error::LoadTestError, figures::Report, load::LoadTest, table::whole};
+use super::{error::LoadTestError, figures::Report, load::LoadTest, number::whole};
 use crate::words::words;
 
 /// How many requests find out what a store sustains: no more than take about so many seconds.

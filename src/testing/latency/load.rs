@@ -197,10 +197,10 @@ impl LoadTestBuilder {
         self
     }
 
-    /// Sets the format of the tokens, as [`AuthenticatorBuilder::format`] does; any `b64token` unless
-    /// it is told.
+    /// Sets the format of the tokens, as [`AuthenticatorBuilder::with_format`] does. Defaults to any
+    /// `b64token`.
     ///
-    /// [`AuthenticatorBuilder::format`]: crate::AuthenticatorBuilder::format
+    /// [`AuthenticatorBuilder::with_format`]: crate::AuthenticatorBuilder::with_format
     #[must_use]
     pub fn format(mut self, format: TokenFormat) -> Self {
         self.format = Some(format);
@@ -210,14 +210,14 @@ impl LoadTestBuilder {
     /// Adds live tokens that the store holds, as they are presented. They are wiped from memory when
     /// the test is dropped.
     #[must_use]
-    pub fn live(mut self, tokens: impl IntoIterator<Item: AsRef<[u8]>>) -> Self {
+    pub fn with_live(mut self, tokens: impl IntoIterator<Item: AsRef<[u8]>>) -> Self {
         self.known.live.extend(presented(tokens));
         self
     }
 
     /// Adds revoked tokens that the store holds, as they are presented.
     #[must_use]
-    pub fn revoked(mut self, tokens: impl IntoIterator<Item: AsRef<[u8]>>) -> Self {
+    pub fn with_revoked(mut self, tokens: impl IntoIterator<Item: AsRef<[u8]>>) -> Self {
         self.known.revoked.extend(presented(tokens));
         self
     }
@@ -335,7 +335,7 @@ impl LoadTestBuilder {
                 .capacity(2 * known + 1024)
                 .max_staleness(max_staleness);
             match &self.format {
-                Some(format) => gate.format(format.clone()).build(),
+                Some(format) => gate.with_format(format.clone()).build(),
                 None => gate.build(),
             }
         };

@@ -22,8 +22,8 @@
 //!
 //! let mut test = LoadTest::builder(store)
 //!     .format(format)
-//!     .live(issued.iter().map(|token| token.token().expose()))
-//!     .revoked(revoked.iter().map(|token| token.token().expose()))
+//!     .with_live(issued.iter().map(|token| token.token().expose()))
+//!     .with_revoked(revoked.iter().map(|token| token.token().expose()))
 //!     .share(Kind::Unknown, 0.05)
 //!     .concurrency(8)
 //!     .prepare()
@@ -77,6 +77,7 @@ mod figures;
 mod json;
 mod kind;
 mod load;
+mod number;
 mod plan;
 mod subjects;
 mod table;

@@ -6,6 +6,7 @@ use super::{
     comparison::Comparison,
     figures::{Figures, Report},
     kind::Kind,
+    number::whole,
 };
 
 /// A table of one report: a row for each kind that was presented.
@@ -136,19 +137,6 @@ fn time(time: Duration) -> String {
         _ => 0,
     };
     format!("{value:.digits$} {unit}")
-}
-
-/// A whole number with its thousands apart.
-pub(super) fn whole(number: f64) -> String {
-    let digits = format!("{number:.0}");
-    let mut text = String::new();
-    for (n, digit) in digits.chars().enumerate() {
-        if n > 0 && (digits.len() - n) % 3 == 0 {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
 }
 
 #[cfg(test)]

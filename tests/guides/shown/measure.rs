@@ -67,7 +67,7 @@ async fn prepare(
     store: impl TokenStore,
     keys: &[String],
 ) -> Result<LoadTest, LoadTestError> {
-    let test = LoadTest::builder(store).name(name).live(keys);
+    let test = LoadTest::builder(store).name(name).with_live(keys);
     let test = test.share(Kind::Miss, 0.2).share(Kind::Revoked, 0.0);
     test.concurrency(4).prepare().await
 }

@@ -253,7 +253,7 @@ const SETTINGS: [Set; 5] = [
             .unwrap()
     },
     |layer| {
-        layer.render_with(|rejection, mut response| {
+        layer.renderer(|rejection, mut response| {
             *response.status_mut() = StatusCode::IM_A_TEAPOT;
             response.map(|body| format!("{}: {body:?}", rejection.kind()).into())
         })

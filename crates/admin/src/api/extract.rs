@@ -11,8 +11,10 @@ use http::{
 };
 use serde::de::DeserializeOwned;
 
+use tower_api_tokens::IdempotencyKey;
+
 use super::fields::KeyText;
-use crate::{RequestKey, problem::Problem};
+use crate::problem::Problem;
 
 /// The longest body of a request, in bytes.
 pub(super) const MAX_BODY: usize = 16 * 1024;
@@ -122,7 +124,7 @@ fn cause(error: &dyn std::error::Error) -> String {
 }
 
 /// The `Idempotency-Key` of a request, if it has one.
-pub(super) struct Key(pub(super) Option<RequestKey>);
+pub(super) struct Key(pub(super) Option<IdempotencyKey>);
 
 impl<S: Send + Sync> FromRequestParts<S> for Key {
     type Rejection = Problem;

@@ -8,8 +8,9 @@ use serde::{
     de::{Error, Unexpected, Visitor},
 };
 use tower_api_tokens::{
-    AppId, AppIdError, MAX_NAME_LEN, NameError, NamePartError, PageSize, Scope, ScopeError,
-    ScopeSet, TimeError, TokenId, TokenIdError, check_name_part, normalize_name, parse_expiry,
+    AppId, AppIdError, IdempotencyKey, IdempotencyKeyError, MAX_NAME_LEN, NameError, NamePartError,
+    PageSize, Scope, ScopeError, ScopeSet, TimeError, TokenId, TokenIdError, check_name_part,
+    normalize_name, parse_expiry,
 };
 use utoipa::{
     PartialSchema, ToSchema,
@@ -18,8 +19,6 @@ use utoipa::{
         schema::{SchemaType, Type},
     },
 };
-
-use crate::{RequestKey, RequestKeyError};
 
 /// Defines a type that is read from a string, and how the document describes that.
 macro_rules! text_field {
@@ -204,7 +203,7 @@ impl TryFrom<String> for Cursor {
 
 text_field! {
     /// What a request is named by.
-    KeyText(RequestKey),
+    KeyText(IdempotencyKey),
     |text| text
         .description(Some(
             "Names the request: a repetition under the same key within a day makes no second token.",
@@ -213,10 +212,10 @@ text_field! {
 }
 
 impl TryFrom<String> for KeyText {
-    type Error = RequestKeyError;
+    type Error = IdempotencyKeyError;
 
-    fn try_from(text: String) -> Result<Self, RequestKeyError> {
-        RequestKey::new(&text).map(Self)
+    fn try_from(text: String) -> Result<Self, IdempotencyKeyError> {
+        IdempotencyKey::new(&text).map(Self)
     }
 }
 

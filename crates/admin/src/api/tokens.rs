@@ -6,7 +6,9 @@ use axum::{
 };
 use http::{StatusCode, header::LOCATION};
 use serde::{Deserialize, Serialize};
-use tower_api_tokens::{IssuedToken, NewToken, ScopeSet, TokenId, TokenQuery, TokenStatus};
+use tower_api_tokens::{
+    IssuedToken, NewToken, Rotation, ScopeSet, TokenId, TokenQuery, TokenStatus,
+};
 use utoipa::{IntoParams, ToSchema};
 
 use super::{
@@ -171,7 +173,10 @@ pub(super) async fn issue_token(
     if let Some(Expiry(at)) = body.expires_at {
         new = new.expires_at(at);
     }
-    let issued = operator.issue(&body.app_id.0, new, key.as_ref()).await?;
+    if let Some(key) = key {
+        new = new.idempotency_key(key);
+    }
+    let issued = operator.issue(&body.app_id.0, new).await?;
     Ok(created(&operator, &issued, "tokens"))
 }
 
@@ -238,8 +243,11 @@ pub(super) async fn rotate_token(
     Key(key): Key,
     Body(body): Body<RotateToken>,
 ) -> Result<Response, Problem> {
-    let overlap = Duration::from_secs(body.overlap_seconds.0);
-    let issued = operator.rotate(id, overlap, key.as_ref()).await?;
+    let mut rotation = Rotation::new(Duration::from_secs(body.overlap_seconds.0));
+    if let Some(key) = key {
+        rotation = rotation.idempotency_key(key);
+    }
+    let issued = operator.rotate(id, rotation).await?;
     Ok(created(&operator, &issued, ".."))
 }
 

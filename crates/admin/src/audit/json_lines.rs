@@ -29,7 +29,7 @@ const CAPACITY: usize = 4096;
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let tokens = ApiTokens::new(MemoryStore::new(), TokenFormat::new("acme")?);
 /// let file = OpenOptions::new().append(true).create(true).open("audit.jsonl")?;
-/// let operations = Operations::new(&tokens).sink(JsonLines::new(file)?);
+/// let operations = Operations::new(&tokens).with_sink(JsonLines::new(file)?);
 /// # Ok(())
 /// # }
 /// ```

@@ -6,7 +6,8 @@ use std::{
 };
 
 use tower_api_tokens::{
-    AuditEvent, ChangeObserver, StoreError, StoreErrorKind, TokenRegistry, store::audit_log,
+    AuditEvent, ChangeObserver, StoreError, StoreErrorKind, TokenRegistry,
+    store::{audit_log, catch_panic},
 };
 
 use super::AuditSink;
@@ -111,7 +112,9 @@ impl Journal {
     }
 
     async fn append(&self, event: &AuditEvent) -> Result<(), StoreError> {
-        match tokio::time::timeout(PATIENCE, audit_log(&*self.log)?.append(event)).await {
+        // Not run to its end: what was not appended in time is appended again.
+        let appending = catch_panic(|| async { audit_log(&*self.log)?.append(event).await });
+        match tokio::time::timeout(PATIENCE, appending).await {
             Ok(Err(error)) if error.kind() == StoreErrorKind::AlreadyExists => Ok(()),
             Ok(appended) => appended,
             Err(elapsed) => Err(StoreError::unavailable(elapsed)),

@@ -180,7 +180,8 @@ pub(super) async fn create(
     let Some((app, new)) = wanted else {
         return form_page(session, unprocessable, form, &find, None).await;
     };
-    match session.operator.issue(&app, new, Some(&key)).await {
+    let new = new.idempotency_key(key);
+    match session.operator.issue(&app, new).await {
         Ok(issued) => Ok(reveal::created(&session.page, &settings, &issued)),
         Err(error) => {
             if let Some(before) = error.repeated() {

@@ -1,9 +1,7 @@
 //! The number hidden in a form that makes one token.
 
 use jiff::{SignedDuration, Timestamp};
-use tower_api_tokens::TokenId;
-
-use crate::RequestKey;
+use tower_api_tokens::{IdempotencyKey, TokenId};
 
 /// How long a form can be sent after it was loaded. What it made is known for a day from when it was
 /// first sent, so within this time a second token is out of the question, with an hour to spare for
@@ -16,7 +14,7 @@ const AHEAD: SignedDuration = SignedDuration::from_hours(1);
 /// What the number in a form that was sent says of it.
 pub(super) enum FormKey {
     /// It names the request.
-    Good(RequestKey),
+    Good(IdempotencyKey),
     /// The form is too old to tell whether it was sent before.
     TooOld,
 }
@@ -25,7 +23,7 @@ impl FormKey {
     /// Reads a number; none for what cannot be one. A number with no time in it is not from a form of
     /// these pages, and is taken as it is.
     pub(super) fn read(nonce: &str, now: Timestamp) -> Option<Self> {
-        let key = RequestKey::new(nonce).ok()?;
+        let key = IdempotencyKey::new(nonce).ok()?;
         let made = nonce.parse::<TokenId>().ok().and_then(|id| id.created_at());
         let age = made.map_or(SignedDuration::ZERO, |made| now.duration_since(made));
         Some(if age < LIFETIME && age > -AHEAD {

@@ -8,7 +8,9 @@ use axum::{
 };
 use http::StatusCode;
 use serde::Deserialize;
-use tower_api_tokens::{LifecycleErrorKind, TokenId, TokenRecord, normalize_name};
+use tower_api_tokens::{
+    IdempotencyKey, LifecycleErrorKind, Rotation, TokenId, TokenRecord, normalize_name,
+};
 
 use super::{
     lockout,
@@ -20,7 +22,7 @@ use super::{
     token_page::{self, Typed, token_page},
     view::{Field, Notice, Tone},
 };
-use crate::{RequestKey, operations::OperationErrorKind};
+use crate::operations::OperationErrorKind;
 
 #[derive(Debug, Deserialize)]
 pub(super) struct Rename {
@@ -88,7 +90,7 @@ pub(super) async fn rotate(
     sent: Sent<Rotate>,
 ) -> Result<Response, Message> {
     let sent = session.form(sent)?;
-    let key = RequestKey::new(&sent.nonce);
+    let key = IdempotencyKey::new(&sent.nonce);
     let key = key.map_err(|_| Message::bad_form(&session.page, StatusCode::BAD_REQUEST))?;
     let token = find(&session, id).await?;
     let mut overlap = Field::of(sent.overlap);
@@ -98,10 +100,8 @@ pub(super) async fn rotate(
         overlap.blame(Some("Choose one of these."));
         return refuse_rotation(session, token, overlap).await;
     };
-    let rotated = session
-        .operator
-        .rotate(token.id, overlap_length, Some(&key))
-        .await;
+    let rotation = Rotation::new(overlap_length).idempotency_key(key);
+    let rotated = session.operator.rotate(token.id, rotation).await;
     match rotated {
         Ok(issued) => Ok(reveal::rotated(
             &session,

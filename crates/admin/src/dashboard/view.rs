@@ -107,6 +107,7 @@ pub(super) fn status_label(status: TokenStatus) -> &'static str {
         TokenStatus::Revoked => "Revoked",
         TokenStatus::Expired => "Expired",
         TokenStatus::AppDisabled => "App disabled",
+        TokenStatus::Restricted => "Restricted",
         other => other.as_str(),
     }
 }

@@ -122,7 +122,7 @@ impl TokenGuard {
 
 fn actor(principal: &AppPrincipal) -> Actor {
     let name = format!("token:{}", principal.token_id());
-    Actor::new(&name, granted_by(principal)).with_token(principal.token_id(), *principal.app_id())
+    Actor::new(&name, granted_by(principal)).token(principal.token_id(), *principal.app_id())
 }
 
 fn granted_by(principal: &AppPrincipal) -> Grantable {

@@ -94,7 +94,7 @@ impl OperationError {
         }
     }
 
-    /// What was made under the same [`RequestKey`](super::RequestKey) before, if that is the error.
+    /// The token that was created under the same idempotency key before, if that is the error.
     #[must_use]
     pub fn repeated(&self) -> Option<Repeated> {
         match &self.cause {
@@ -107,19 +107,7 @@ impl OperationError {
     /// a problem.
     #[must_use]
     pub fn reason(&self) -> &'static str {
-        match self.kind() {
-            OperationErrorKind::Lifecycle(LifecycleErrorKind::Repeated)
-                if self.is_another_request() =>
-            {
-                "key_reused"
-            }
-            kind => kind.as_str(),
-        }
-    }
-
-    /// Whether the key was used for something else.
-    fn is_another_request(&self) -> bool {
-        self.repeated().is_some_and(|before| !before.same_request)
+        self.kind().as_str()
     }
 }
 
@@ -153,9 +141,6 @@ impl From<EntropyError> for OperationError {
 impl fmt::Display for OperationError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.cause {
-            Cause::Lifecycle(_) if self.is_another_request() => f.write_str(
-                "something else was asked for under this idempotency key before; take a new key",
-            ),
             Cause::Lifecycle(error) => error.fmt(f),
             Cause::Grant(error) => error.fmt(f),
         }

@@ -3,7 +3,6 @@
 
 mod apps;
 mod error;
-mod request_key;
 mod run;
 mod tokens;
 
@@ -14,11 +13,10 @@ use jiff::Timestamp;
 use tower_api_tokens::{
     ApiTokens, AuditAction, AuditEvent, AuditEventId, AuditOutcome, AuditQuery, Authority, Page,
     StoreError, TokenId,
-    store::{audit_log, records},
+    store::{audit_log, records, run_to_end},
 };
 
 pub use error::{OperationError, OperationErrorKind};
-pub use request_key::{RequestKey, RequestKeyError};
 
 use crate::{
     actor::Actor,
@@ -40,7 +38,7 @@ use crate::{
 /// let alice = Operations::new(&tokens).by(Actor::unrestricted("alice"));
 ///
 /// let app = alice.create_app(None, "Billing").await?;
-/// let issued = alice.issue(&app.id, NewToken::named("ci"), None).await?;
+/// let issued = alice.issue(&app.id, NewToken::named("ci")).await?;
 ///
 /// let about = AuditQuery::default().token(issued.record().id);
 /// let event = &alice.events(&about).await?.items[0];
@@ -52,7 +50,7 @@ use crate::{
 /// # Audit
 ///
 /// Every operation that changes something, or was refused, leaves one [`AuditEvent`]: in the store's
-/// audit log, and with every [sink](Self::sink). The reason of a refusal is
+/// audit log, and with every [sink](Self::with_sink). The reason of a refusal is
 /// [`OperationError::reason`].
 ///
 /// The event of a change is part of the change: both are kept or neither is. If the store cannot
@@ -98,7 +96,7 @@ impl Operations {
 
     /// Gives the audit events to a sink too. Clones that were made before do not.
     #[must_use]
-    pub fn sink(mut self, sink: impl AuditSink) -> Self {
+    pub fn with_sink(mut self, sink: impl AuditSink) -> Self {
         let shared = Arc::make_mut(&mut self.shared);
         shared.trail.add_sink(Arc::new(sink));
         self
@@ -231,7 +229,7 @@ impl Operator {
         let mut event = self.event(action)?;
         event.outcome = outcome;
         let trail = self.trail().clone();
-        run::to_end(async move {
+        run_to_end(async move {
             trail.record(event).await;
             Ok(())
         })

@@ -1,9 +1,9 @@
 //! How an operation is run: to its end, and with the event that tells of it.
 
-use std::panic::AssertUnwindSafe;
-
-use futures_util::FutureExt;
-use tower_api_tokens::{AppId, AuditAction, AuditOutcome, LifecycleErrorKind, StoreError, TokenId};
+use tower_api_tokens::{
+    AppId, AuditAction, AuditOutcome, LifecycleErrorKind, TokenId,
+    store::{catch_panic, run_to_end},
+};
 
 use super::{OperationError, OperationErrorKind, Operator};
 use crate::telemetry;
@@ -50,7 +50,7 @@ impl Operator {
         let trail = self.trail().clone();
         let mut event = self.event(intent.action)?;
         (event.app, event.token) = (intent.app, intent.token);
-        to_end(async move {
+        run_to_end(async move {
             let made = attempt(change).await;
             if let Err(error) = &made {
                 event.app = event.app.or(error.app());
@@ -68,23 +68,11 @@ impl Operator {
 pub(super) async fn attempt<T>(
     operation: impl Future<Output = Result<T, OperationError>>,
 ) -> Result<T, OperationError> {
-    let result = match AssertUnwindSafe(operation).catch_unwind().await {
-        Ok(result) => result,
-        Err(_) => Err(StoreError::unavailable("the store panicked").into()),
-    };
+    let result = catch_panic(|| operation).await;
     if let Err(error) = &result
         && error.kind() == OperationErrorKind::Lifecycle(LifecycleErrorKind::Store)
     {
         telemetry::managing_failed("an operation failed", error);
     }
     result
-}
-
-pub(super) async fn to_end<T: Send + 'static>(
-    operation: impl Future<Output = Result<T, OperationError>> + Send + 'static,
-) -> Result<T, OperationError> {
-    match tokio::spawn(operation).await {
-        Ok(result) => result,
-        Err(error) => Err(StoreError::unavailable(error).into()),
-    }
 }

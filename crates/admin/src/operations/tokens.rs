@@ -1,44 +1,28 @@
-use std::time::Duration;
-
 use futures_core::Stream;
 use jiff::Timestamp;
 use tower_api_tokens::{
-    AppId, AuditAction, IssuedToken, NewToken, Page, TokenId, TokenQuery, TokenRecord,
+    AppId, AuditAction, IssuedToken, NewToken, Page, Rotation, TokenId, TokenQuery, TokenRecord,
     store::records,
 };
 
 use super::{
-    OperationError, Operator, RequestKey,
+    OperationError, Operator,
     run::{Intent, attempt},
 };
 
 impl Operator {
-    /// Issues a token to an app; with a key, only if the actor made none under it before. Tokens of
-    /// one app may share a name.
+    /// Issues a token to an app. Tokens of one app may share a name. An
+    /// [idempotency key](NewToken::idempotency_key) belongs to the actor.
     ///
     /// # Errors
     ///
-    /// When the actor may not grant the token's scopes; when the key was used before; otherwise as
-    /// [`ApiTokens::issue`](tower_api_tokens::issue).
-    pub async fn issue(
-        &self,
-        app: &AppId,
-        new: NewToken,
-        key: Option<&RequestKey>,
-    ) -> Result<IssuedToken, OperationError> {
+    /// Returns an error if the actor may not grant the token's scopes or its expiry, and the errors of
+    /// [`ApiTokens::issue`](tower_api_tokens::ApiTokens::issue).
+    pub async fn issue(&self, app: &AppId, new: NewToken) -> Result<IssuedToken, OperationError> {
         let (tokens, app) = (self.tokens().clone(), *app);
-        let words = new.words();
-        let mut request = vec!["issue", app.as_str()];
-        request.extend(words.iter().map(String::as_str));
-        let key = key.map(|key| key.bind(self.actor(), &request));
         let intent = Intent::on_app(AuditAction::IssueToken, app);
-        self.change(intent, async move {
-            Ok(match key {
-                Some(key) => tokens.issue_once(&app, new, key).await?,
-                None => tokens.issue(&app, new).await?,
-            })
-        })
-        .await
+        self.change(intent, async move { Ok(tokens.issue(&app, new).await?) })
+            .await
     }
 
     /// Reads a token's record.
@@ -87,30 +71,23 @@ impl Operator {
             .await
     }
 
-    /// Rotates a token: issues a successor, and lets the token itself live on for `overlap`; with a
-    /// key, only if the actor made none under it before.
+    /// Rotates a token: issues a successor, and keeps the token itself valid for the overlap. An
+    /// [idempotency key](Rotation::idempotency_key) belongs to the actor.
     ///
     /// # Errors
     ///
-    /// When the actor may not grant the token's scopes; when the key was used before; otherwise as
-    /// [`ApiTokens::rotate`](tower_api_tokens::rotate).
+    /// Returns an error if the actor may not grant the token's scopes or its expiry, and the errors of
+    /// [`ApiTokens::rotate`](tower_api_tokens::ApiTokens::rotate).
     pub async fn rotate(
         &self,
         id: TokenId,
-        overlap: Duration,
-        key: Option<&RequestKey>,
+        rotation: impl Into<Rotation>,
     ) -> Result<IssuedToken, OperationError> {
-        let tokens = self.tokens().clone();
-        let (target, seconds) = (id.to_string(), overlap.as_nanos().to_string());
-        let request = ["rotate", &target, &seconds];
-        let key = key.map(|key| key.bind(self.actor(), &request));
+        let (tokens, rotation) = (self.tokens().clone(), rotation.into());
         let intent = Intent::on_token(AuditAction::RotateToken, id);
         self.change(intent, async move {
             let old = tokens.get(id).await?;
-            let rotated = match key {
-                Some(key) => tokens.rotate_once(id, overlap, key).await,
-                None => tokens.rotate(id, overlap).await,
-            };
+            let rotated = tokens.rotate(id, rotation).await;
             rotated.map_err(|error| OperationError::from(error).about(old.app.id))
         })
         .await

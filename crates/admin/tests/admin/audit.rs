@@ -29,9 +29,9 @@ async fn every_change_leaves_one_event() {
     let platform = Platform::new();
     let alice = platform.alice();
     let app = alice.create_app(None, "Billing").await.unwrap();
-    let id = alice.issue(&app.id, ci(), None).await.unwrap().record().id;
+    let id = alice.issue(&app.id, ci()).await.unwrap().record().id;
     alice.rename(id, "nightly").await.unwrap();
-    let _ = alice.rotate(id, Duration::ZERO, None).await.unwrap();
+    let _ = alice.rotate(id, Duration::ZERO).await.unwrap();
     alice.revoke(id).await.unwrap();
     alice.disable_app(&app.id).await.unwrap();
     alice.enable_app(&app.id).await.unwrap();
@@ -71,18 +71,12 @@ async fn the_audit_is_listed_by_token_and_by_app() {
     let mut ids = Vec::new();
     for app in [&app, &other] {
         platform.scene.clock.advance(Duration::from_secs(1));
-        ids.push(alice.issue(&app.id, ci(), None).await.unwrap().record().id);
+        ids.push(alice.issue(&app.id, ci()).await.unwrap().record().id);
     }
     platform.scene.clock.advance(Duration::from_secs(1));
-    let _ = alice
-        .rotate(ids[0], Duration::from_secs(60), None)
-        .await
-        .unwrap();
+    let _ = alice.rotate(ids[0], Duration::from_secs(60)).await.unwrap();
     platform.scene.clock.advance(Duration::from_secs(1));
-    let _ = alice
-        .rotate(ids[0], Duration::ZERO, None)
-        .await
-        .unwrap_err();
+    let _ = alice.rotate(ids[0], Duration::ZERO).await.unwrap_err();
 
     let of_token = platform.told(&AuditQuery::default().token(ids[0])).await;
     assert_eq!(
@@ -103,7 +97,7 @@ async fn what_is_refused_is_told_with_the_reason() {
     let app = platform.app().await;
     let bob = platform.granting("tokens:admin");
     let nowhere = TokenId::from_bytes([7; 16]);
-    bob.issue(&app.id, ci(), None).await.unwrap_err();
+    bob.issue(&app.id, ci()).await.unwrap_err();
     bob.revoke(nowhere).await.unwrap_err();
     bob.rename(nowhere, "\n").await.unwrap_err();
     platform
@@ -257,7 +251,7 @@ async fn an_audit_log_that_refuses_everything_neither_stops_nor_delays_a_revocat
         let app = tokens.create_app("Billing").await.unwrap();
         let issued = tokens.issue(&app.id, ci()).await.unwrap();
         let sink = Events::default();
-        let operations = Operations::new(&tokens).sink(sink.clone());
+        let operations = Operations::new(&tokens).with_sink(sink.clone());
         let alice = operations.by(Actor::unrestricted("alice"));
 
         let begun = tokio::time::Instant::now();
@@ -318,8 +312,8 @@ async fn a_sink_that_panics_harms_nobody() {
     let operations = platform
         .operations
         .clone()
-        .sink(Panics)
-        .sink(platform.sink.clone());
+        .with_sink(Panics)
+        .with_sink(platform.sink.clone());
     let alice = operations.by(Actor::unrestricted("alice"));
     alice.create_app(None, "a").await.unwrap();
     assert_eq!(
@@ -349,7 +343,7 @@ async fn json_lines_hold_an_event_each() {
     let platform = Platform::new();
     let written = Written::default();
     let lines = JsonLines::new(written.clone()).unwrap();
-    let operations = Operations::new(&platform.scene.tokens).sink(lines.clone());
+    let operations = Operations::new(&platform.scene.tokens).with_sink(lines.clone());
     let mallory = operations.by(Actor::unrestricted("mal\"lory\n{}"));
     let app = mallory.create_app(None, "Billing").await.unwrap();
     mallory
@@ -453,7 +447,7 @@ async fn the_audit_outlives_the_process_that_wrote_it() {
     };
     let before = open().await;
     let app = before.create_app(None, "Billing").await.unwrap();
-    let issued = before.issue(&app.id, ci(), None).await.unwrap();
+    let issued = before.issue(&app.id, ci()).await.unwrap();
     let id = issued.record().id;
     before
         .revoke(TokenId::from_bytes([7; 16]))

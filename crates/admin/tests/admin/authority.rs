@@ -33,7 +33,7 @@ impl Scene {
     async fn new() -> Self {
         let tokens = ApiTokens::builder(MemoryStore::new(), TokenFormat::new("acme").unwrap())
             .clock(ManualClock::new(NOW))
-            .accept_any_format()
+            .any_format()
             .build();
         let app = tokens.create_app("Customer").await.unwrap().id;
         let disabled = tokens.create_app("Disabled").await.unwrap().id;
@@ -106,11 +106,11 @@ async fn do_everything(operator: &Operator, scene: &Scene) -> (usize, usize) {
         false => refused += 1,
     };
     for wish in wishes() {
-        count(operator.issue(&scene.app, wish, None).await.is_ok());
+        count(operator.issue(&scene.app, wish).await.is_ok());
     }
     for id in &scene.ids {
         // Many cannot be rotated by anyone.
-        let _ = operator.rotate(*id, Duration::ZERO, None).await;
+        let _ = operator.rotate(*id, Duration::ZERO).await;
         count(operator.rename(*id, "renamed").await.is_ok());
     }
     count(operator.enable_app(&scene.disabled).await.is_ok());
@@ -201,7 +201,7 @@ async fn a_refused_grant_names_what_may_not_be_granted() {
     let expiring = Actor::new("actor", Grantable::everything().expires_by(later(HOUR)));
     let error = operations
         .by(expiring)
-        .issue(&scene.app, NewToken::named("ci"), None)
+        .issue(&scene.app, NewToken::named("ci"))
         .await
         .unwrap_err();
     assert_eq!(error.reason(), "expiry_not_held");

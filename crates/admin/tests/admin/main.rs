@@ -5,5 +5,7 @@ mod audit;
 mod authority;
 mod client;
 mod guard;
+mod interruption;
 mod operations;
+mod repetition;
 mod support;

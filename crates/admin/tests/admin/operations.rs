@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use tower_api_tokens::{
-    AppId, AppQuery, LifecycleErrorKind, NewToken, StoreErrorKind, TokenId, TokenQuery,
-    TokenStatus, testing::Fault,
+    AppId, AppQuery, IdempotencyKey, LifecycleErrorKind, NewToken, Rotation, StoreErrorKind,
+    TokenQuery, TokenStatus, testing::Fault,
 };
-use tower_api_tokens_admin::{OperationError, OperationErrorKind, RequestKey};
+use tower_api_tokens_admin::{OperationError, OperationErrorKind};
 
 use crate::support::Platform;
 
@@ -28,11 +28,11 @@ async fn an_operator_runs_a_token_through_its_life() {
     let platform = Platform::new();
     let alice = platform.alice();
     let app = alice.create_app(None, "Billing").await.unwrap();
-    let issued = alice.issue(&app.id, token("read"), None).await.unwrap();
+    let issued = alice.issue(&app.id, token("read")).await.unwrap();
     let id = issued.record().id;
     assert_eq!(alice.rename(id, "nightly").await.unwrap().name, "nightly");
 
-    let successor = alice.rotate(id, DAY, None).await.unwrap();
+    let successor = alice.rotate(id, DAY).await.unwrap();
     assert_eq!(
         alice.get(id).await.unwrap().successor,
         Some(successor.record().id)
@@ -88,8 +88,8 @@ async fn an_app_may_have_an_id_that_the_platform_knows_it_by() {
 async fn tokens_of_one_app_may_share_a_name() {
     let platform = Platform::new();
     let (alice, app) = (platform.alice(), platform.app().await);
-    let first = alice.issue(&app.id, token(""), None).await.unwrap();
-    let second = alice.issue(&app.id, token(""), None).await.unwrap();
+    let first = alice.issue(&app.id, token("")).await.unwrap();
+    let second = alice.issue(&app.id, token("")).await.unwrap();
     assert_eq!(first.record().name, second.record().name);
     assert_ne!(first.record().id, second.record().id);
 }
@@ -100,17 +100,14 @@ async fn nobody_grants_what_they_do_not_hold() {
     let app = platform.app().await;
     let bob = platform.granting("tokens:admin invoices:read");
     for held in ["", "invoices:read", "tokens:admin invoices:read"] {
-        assert!(
-            bob.issue(&app.id, token(held), None).await.is_ok(),
-            "{held:?}"
-        );
+        assert!(bob.issue(&app.id, token(held)).await.is_ok(), "{held:?}");
     }
     for lacking in ["invoices:write", "invoices:read invoices:write", "invoices"] {
-        let error = bob.issue(&app.id, token(lacking), None).await.unwrap_err();
+        let error = bob.issue(&app.id, token(lacking)).await.unwrap_err();
         assert_eq!(error.kind(), OperationErrorKind::ScopeNotHeld, "{lacking}");
     }
     let error = bob
-        .issue(&app.id, token("a invoices:read b"), None)
+        .issue(&app.id, token("a invoices:read b"))
         .await
         .unwrap_err();
     assert!(error.to_string().contains("`a b`"), "{error}");
@@ -129,11 +126,11 @@ async fn nobody_rotates_into_what_they_do_not_hold() {
     let app = platform.app().await;
     let strong = platform
         .alice()
-        .issue(&app.id, token("write"), None)
+        .issue(&app.id, token("write"))
         .await
         .unwrap();
     let bob = platform.granting("tokens:admin");
-    let error = bob.rotate(strong.record().id, DAY, None).await.unwrap_err();
+    let error = bob.rotate(strong.record().id, DAY).await.unwrap_err();
     assert_eq!(error.kind(), OperationErrorKind::ScopeNotHeld);
     assert_eq!(bob.get(strong.record().id).await.unwrap().successor, None);
 }
@@ -144,7 +141,7 @@ async fn anybody_stops_a_leak() {
     let app = platform.app().await;
     let leaked = platform
         .alice()
-        .issue(&app.id, token("write"), None)
+        .issue(&app.id, token("write"))
         .await
         .unwrap();
     let bob = platform.granting("");
@@ -156,16 +153,12 @@ async fn anybody_stops_a_leak() {
 async fn a_key_makes_one_token_for_one_actor() {
     let platform = Platform::new();
     let (alice, app) = (platform.alice(), platform.app().await);
-    let key = RequestKey::new("k1").unwrap();
-    let made = alice
-        .issue(&app.id, token("read"), Some(&key))
-        .await
-        .unwrap();
+    let key = IdempotencyKey::new("k1").unwrap();
+    let keyed = |token: NewToken| token.idempotency_key(key.clone());
+    let made = alice.issue(&app.id, keyed(token("read"))).await.unwrap();
 
-    let again = alice
-        .issue(&app.id, token("read"), Some(&key))
-        .await
-        .unwrap_err();
+    let again = alice.issue(&app.id, keyed(token("read"))).await;
+    let again = again.unwrap_err();
     assert_eq!(again.reason(), "repeated");
     assert_eq!(again.repeated().unwrap().token, made.record().id);
     for other in [
@@ -173,83 +166,27 @@ async fn a_key_makes_one_token_for_one_actor() {
         token("read").expires_in(DAY),
         NewToken::named("other"),
     ] {
-        let error = alice.issue(&app.id, other, Some(&key)).await.unwrap_err();
+        let error = alice.issue(&app.id, keyed(other)).await.unwrap_err();
         assert_eq!(error.reason(), "key_reused");
         assert!(error.to_string().contains("take a new key"), "{error}");
     }
     let bob = platform.granting("read");
-    assert!(bob.issue(&app.id, token("read"), Some(&key)).await.is_ok());
+    assert!(bob.issue(&app.id, keyed(token("read"))).await.is_ok());
 }
 
 #[tokio::test]
 async fn a_key_rotates_once() {
     let platform = Platform::new();
     let (alice, app) = (platform.alice(), platform.app().await);
-    let id = alice
-        .issue(&app.id, token(""), None)
-        .await
-        .unwrap()
-        .record()
-        .id;
-    let key = RequestKey::new("k1").unwrap();
-    let successor = alice.rotate(id, DAY, Some(&key)).await.unwrap();
-    let again = alice.rotate(id, DAY, Some(&key)).await.unwrap_err();
+    let id = alice.issue(&app.id, token("")).await.unwrap().record().id;
+    let key = IdempotencyKey::new("k1").unwrap();
+    let rotation = |overlap| Rotation::new(overlap).idempotency_key(key.clone());
+    let successor = alice.rotate(id, rotation(DAY)).await.unwrap();
+    let again = alice.rotate(id, rotation(DAY)).await.unwrap_err();
     assert_eq!(again.repeated().unwrap().token, successor.record().id);
     assert_eq!(again.reason(), "repeated");
-    let other = alice.rotate(id, 2 * DAY, Some(&key)).await.unwrap_err();
+    let other = alice.rotate(id, rotation(2 * DAY)).await.unwrap_err();
     assert_eq!(other.reason(), "key_reused");
-}
-
-#[tokio::test]
-async fn a_store_that_panics_has_failed() {
-    let platform = Platform::new();
-    let (alice, app) = (platform.alice(), platform.app().await);
-    platform.scene.store.set_fault(Fault::Panic);
-    let id = TokenId::from_bytes([1; 16]);
-    let errors = [
-        alice.revoke(id).await.unwrap_err(),
-        alice.get(id).await.unwrap_err(),
-        alice.list(&TokenQuery::default()).await.unwrap_err(),
-        alice.disable_app(&app.id).await.unwrap_err(),
-    ];
-    for error in errors {
-        assert_eq!(lifecycle(&error), LifecycleErrorKind::Store);
-    }
-}
-
-#[tokio::test]
-async fn an_operation_ends_although_its_caller_has_gone() {
-    let platform = Platform::new();
-    let (alice, app) = (platform.alice(), platform.app().await);
-    let id = alice
-        .issue(&app.id, token(""), None)
-        .await
-        .unwrap()
-        .record()
-        .id;
-    platform.scene.store.set_fault(Fault::Hang);
-    let calls = platform.scene.store.calls();
-    let caller = tokio::spawn(async move { alice.revoke(id).await });
-    wait_until(|| platform.scene.store.calls() > calls).await;
-    caller.abort();
-    platform.scene.store.set_fault(Fault::None);
-    wait_until(|| {
-        platform
-            .sink
-            .in_words()
-            .contains(&"alice token.revoke done".into())
-    })
-    .await;
-    assert!(
-        platform
-            .scene
-            .tokens
-            .get(id)
-            .await
-            .unwrap()
-            .revoked_at
-            .is_some()
-    );
 }
 
 #[tokio::test]
@@ -267,16 +204,4 @@ async fn a_read_only_store_says_so() {
         source.to_string().contains("open it for writing"),
         "{source}"
     );
-}
-
-/// Waits for a condition, for ten seconds at most.
-async fn wait_until(condition: impl Fn() -> bool) {
-    let waiting = async {
-        while !condition() {
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
-    };
-    tokio::time::timeout(Duration::from_secs(10), waiting)
-        .await
-        .unwrap();
 }

@@ -16,7 +16,7 @@ impl Platform {
     pub(crate) fn new() -> Self {
         let scene = Scene::builder().prefix("acme_live").empty();
         let sink = Events::default();
-        let operations = Operations::new(&scene.tokens).sink(sink.clone());
+        let operations = Operations::new(&scene.tokens).with_sink(sink.clone());
         Self {
             scene,
             sink,

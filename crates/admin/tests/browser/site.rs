@@ -35,8 +35,9 @@ impl Site {
 
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let admin = Admin::new(tokens, TokenGuard::new(tokens, [operators.id]))
-            .service_url("https://api.acme.example/v1/whoami");
+        let admin = Admin::builder(tokens, TokenGuard::new(tokens, [operators.id]))
+            .service_url("https://api.acme.example/v1/whoami")
+            .build();
         let whoami = async |principal: AppPrincipal| principal.app_name().to_owned();
         let app = Router::new()
             .route("/whoami", get(whoami))

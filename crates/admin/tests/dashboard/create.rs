@@ -290,7 +290,7 @@ async fn a_form_that_is_sent_again_after_days_makes_no_second_token() {
         site.post("/tokens/new", &fields).await.is(StatusCode::OK);
         // As a store does with the keys that it has kept for a day.
         site.pass(hours * HOUR);
-        let _ = site.ada().issue(&app, NewToken::named("other"), None).await;
+        let _ = site.ada().issue(&app, NewToken::named("other")).await;
         let again = site.post("/tokens/new", &fields).await;
         let again = again.is(StatusCode::CONFLICT).lacks("data-secret");
         assert_eq!(site.all().await.len(), 2, "{hours} hours");

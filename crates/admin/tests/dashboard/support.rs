@@ -38,8 +38,9 @@ impl Site {
         scene.clock.set(NOW.parse().unwrap());
         let tokens = &scene.tokens;
         let operations = Operations::new(tokens);
-        let admin =
-            Admin::new(&operations, guard(tokens)).service_url("https://api.acme.example/invoices");
+        let admin = Admin::builder(&operations, guard(tokens))
+            .service_url("https://api.acme.example/invoices")
+            .build();
         Self {
             router: Router::new().nest_service("/tokens", admin.dashboard()),
             operations,

@@ -8,7 +8,7 @@ async fn site_with_token() -> (Site, String, String) {
     let app = site.scene.create_app("Billing").await;
     let issued = site
         .ada()
-        .issue(&app.id, tower_api_tokens::NewToken::named("ci"), None)
+        .issue(&app.id, tower_api_tokens::NewToken::named("ci"))
         .await
         .unwrap();
     let path = format!("/tokens/token/{}", issued.record().id);

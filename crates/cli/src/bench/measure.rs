@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use indicatif::ProgressBar;
 use tower_api_tokens::{
     Answer, AppId, AppQuery, StoreError, TokenDigest, TokenRegistry, TokenStore,
-    testing::latency::{Comparison, Kind, LoadTest, Phase, Progress},
+    testing::latency::{Comparison, ComparisonError, Kind, LoadTest, Phase, Progress},
 };
 
 use super::{Arguments, Load, check_names, seed};
@@ -21,6 +21,9 @@ use crate::{
 
 /// What a load test does with a store that holds nothing yet, and may be gone afterwards.
 const PURPOSE: Purpose = Purpose::Fill { passing: true };
+
+/// How long a schedule may be: a day.
+const LONGEST: Duration = Duration::from_secs(86_400);
 
 /// A store that is measured, with the app that was added to it.
 struct Opened {
@@ -39,6 +42,12 @@ pub(super) async fn measure(
             "`--miss`, `--unknown`, `--garbage` and `--revoked` are more than 100% together; hits are what they leave",
         ));
     }
+    let duration = Duration::try_from_secs_f64(load.seconds)
+        .ok()
+        .filter(|duration| *duration <= LONGEST)
+        .ok_or_else(|| {
+            Failure::usage("a schedule is at most a day long: give fewer `--seconds`")
+        })?;
     let urls: Vec<_> = options.store.iter().filter(|url| !url.is_empty()).collect();
     if urls.is_empty() {
         return Err(no_store());
@@ -69,9 +78,6 @@ pub(super) async fn measure(
                 tests.push(opened.prepare(name, load, &bar).await?);
             }
         }
-        let duration = Duration::try_from_secs_f64(load.seconds).map_err(|_| {
-            Failure::usage("`--seconds` is longer than a schedule can be: give at most a day")
-        })?;
         let comparison = match load.rate {
             Some(rate) => Comparison::measure_at(&mut tests, rate, duration).await?,
             None => Comparison::measure(&mut tests, duration).await?,
@@ -112,13 +118,13 @@ impl Opened {
             ));
         }
         let app = session.operator.create_app(None, "Load test").await?;
-        self.app = Some(app.id.clone());
+        self.app = Some(app.id);
         let seeded = seed::insert(&*session.registry, &app, load.tokens).await?;
         let test = LoadTest::builder(Store(Arc::clone(&session.registry)))
             .name(name)
             .format(seeded.format)
-            .live(seeded.live.iter().map(|token| token.expose()))
-            .revoked(seeded.revoked.iter().map(|token| token.expose()))
+            .with_live(seeded.live.iter().map(|token| token.expose()))
+            .with_revoked(seeded.revoked.iter().map(|token| token.expose()))
             .share(Kind::Miss, load.miss)
             .share(Kind::Unknown, load.unknown)
             .share(Kind::Garbage, load.garbage)
@@ -126,9 +132,7 @@ impl Opened {
             .skew(load.skew)
             .concurrency(load.concurrency)
             .on_progress(show_progress(bar.clone(), name));
-        test.prepare().await.map_err(|error| {
-            tower_api_tokens::testing::latency::ComparisonError::from(error).into()
-        })
+        Ok(test.prepare().await.map_err(ComparisonError::from)?)
     }
 
     async fn close(self) -> Result<(), Failure> {

@@ -68,7 +68,7 @@ pub(crate) async fn run(arguments: &Arguments, session: &Session) -> Result<(), 
         None => None,
     };
     let mut import = Import::new(&*session.registry)
-        .audited(session.operator.actor().name())
+        .actor(session.operator.actor().name())
         .on_progress(|progress| bar.set_position(progress.bytes))
         .on_fault(|fault| {
             bar.suspend(|| note(&format!("line {}: {}", fault.line(), fault.reason())))

@@ -52,7 +52,7 @@ impl FirstToken<'_> {
             created => drop(created?),
         }
         let token = NewToken::named("first administrator").scopes(self.scopes.clone());
-        let issued = operator.issue(&app, self.expiry.of(token), None).await?;
+        let issued = operator.issue(&app, self.expiry.of(token)).await?;
         if let Err(error) = file.keep(issued.token()) {
             return Err(take_back(session, &issued, self.cannot_write(error)).await);
         }

@@ -47,7 +47,7 @@ struct Proxied {
 }
 
 pub(super) fn router(layer: ApiTokenLayer) -> Router {
-    let layer = layer.render_with(|rejection, response| match response.status() {
+    let layer = layer.renderer(|rejection, response| match response.status() {
         // nginx takes 401 and 403 alone for a refusal.
         StatusCode::BAD_REQUEST => unauthorized(rejection, response),
         _ => response,

@@ -207,13 +207,13 @@ fn admin(session: &Session, arguments: &Arguments) -> Result<Admin, Failure> {
     let apps = administrators.chain(arguments.admin_apps.iter().copied());
     let guard = TokenGuard::new(&session.tokens, apps).realm(&arguments.realm);
     let guard = guard.map_err(|error| Failure::usage(error.to_string()))?;
-    let mut admin = Admin::new(&session.operations, guard);
+    let mut admin = Admin::builder(&session.operations, guard);
     if let Some(url) = &arguments.service_url {
         admin = admin.service_url(url);
     }
     for origin in &arguments.trust_origin {
-        let trusting = admin.trust_origin(origin);
+        let trusting = admin.with_trusted_origin(origin);
         admin = trusting.map_err(|error| Failure::usage(error.to_string()))?;
     }
-    Ok(admin)
+    Ok(admin.build())
 }

@@ -31,7 +31,7 @@ pub(crate) async fn run(arguments: &Arguments, session: &Session) -> Result<(), 
     if let Some(expires) = arguments.expires {
         token = expires.of(token);
     }
-    let issued = session.operator.issue(&app.id, token, None).await;
+    let issued = session.operator.issue(&app.id, token).await;
     let issued = issued.map_err(|error| {
         Failure::from(error).unless_certain(|| {
             format!(

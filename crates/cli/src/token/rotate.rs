@@ -20,7 +20,7 @@ pub(crate) struct Arguments {
 
 pub(crate) async fn run(arguments: &Arguments, session: &Session) -> Result<(), Failure> {
     let id = arguments.id;
-    let rotated = session.operator.rotate(id, arguments.overlap, None).await;
+    let rotated = session.operator.rotate(id, arguments.overlap).await;
     let successor = rotated.map_err(|error| {
         Failure::from(error).unless_certain(|| {
             format!(

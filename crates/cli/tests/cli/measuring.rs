@@ -234,12 +234,12 @@ fn files_are_compared_without_a_store() {
     let run = cli.run(&[&BOTH[..], &["--plot", "plot.svg"]].concat());
     assert_eq!(run.err, "");
     let expected = "\
-| kind | store    | requests | a second |    p50 |     p90 |     p99 |   p99.9 |     max |
-|------|----------|---------:|---------:|-------:|--------:|--------:|--------:|--------:|
-| hit  | partners |    1,000 |    2,000 | 700 ns |  700 ns |  700 ns | 31.0 µs | 31.0 µs |
-| hit  | postgres |    1,000 |    2,000 | 700 ns |  700 ns |  700 ns | 31.0 µs | 31.0 µs |
-| miss | partners |       10 |       20 | 120 µs |  120 µs | 4.00 ms | 4.00 ms | 4.00 ms |
-| miss | postgres |       10 |       20 | 120 µs |  120 µs | 4.00 ms | 4.00 ms | 4.00 ms |
+| kind | store    | requests | a second |    p50 |    p90 |     p99 |   p99.9 |     max |
+|------|----------|---------:|---------:|-------:|-------:|--------:|--------:|--------:|
+| hit  | partners |    1,000 |    2,000 | 700 ns | 700 ns |  700 ns | 31.0 µs | 31.0 µs |
+| hit  | postgres |    1,000 |    2,000 | 700 ns | 700 ns |  700 ns | 31.0 µs | 31.0 µs |
+| miss | partners |       10 |       20 | 120 µs | 120 µs | 4.00 ms | 4.00 ms | 4.00 ms |
+| miss | postgres |       10 |       20 | 120 µs | 120 µs | 4.00 ms | 4.00 ms | 4.00 ms |
 
 2000 requests a second were due, at most 4 at once. partners sustains 4000 a second. postgres sustains 4000 a second.
 ";

@@ -25,7 +25,8 @@ BEGIN
 END
 $$;
 
-GRANT SELECT ON _api_token_migrations, api_token_records, api_token_changes
+-- The view `api_token_records` is for nodes of the version before.
+GRANT SELECT ON _api_token_migrations, api_token_details, api_token_records, api_token_changes
     TO api_token_verifier, api_token_recorder, api_token_manager;
 
 GRANT SELECT (id, last_used_at, uses), UPDATE (last_used_at, uses) ON api_tokens TO api_token_recorder;

@@ -1,12 +1,9 @@
 use std::fmt;
 
 use sqlx::PgPool;
-use tower_api_tokens::StoreError;
-
-use super::{PostgresStore, open};
 
 #[cfg(doc)]
-use tower_api_tokens::StoreErrorKind;
+use super::PostgresStore;
 
 /// One connection for lookups, and one for everything else.
 const FEWEST: u32 = 2;
@@ -101,23 +98,6 @@ impl PostgresStoreBuilder {
     pub fn must_exist(mut self) -> Self {
         self.must_exist = true;
         self
-    }
-
-    /// Connects, and brings the tables up to date.
-    ///
-    /// # Errors
-    ///
-    /// [`InvalidSettings`](StoreErrorKind::InvalidSettings) when the connection string cannot be read,
-    /// the server refuses the user or the password or does not prove by TLS that it is the one, the
-    /// database or the schema is missing and cannot be created, its encoding is not UTF-8, there
-    /// are no tables although they [must exist](Self::must_exist), or the role may not even read; [`ReadOnly`](StoreErrorKind::ReadOnly) when the server is a standby, or
-    /// the role lacks rights to manage;
-    /// [`Incompatible`](StoreErrorKind::Incompatible) when a newer version of this crate wrote the
-    /// tables, there are none to be read, or the server is too old: nothing is changed then.
-    /// [`Unavailable`](StoreErrorKind::Unavailable) when the server cannot be reached. The message of
-    /// the error's source says what helps.
-    pub async fn connect(self) -> Result<PostgresStore, StoreError> {
-        open::open(self).await
     }
 }
 

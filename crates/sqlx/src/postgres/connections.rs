@@ -38,8 +38,8 @@ const GRACE: Duration = Duration::from_millis(200);
 const MAX_READS: usize = 1024;
 
 /// Where a row with an answer has its position, and what it says of its server.
-pub(super) const NUMBER: usize = 15;
-pub(super) const SERVER: usize = 17;
+pub(super) const NUMBER: usize = 16;
+pub(super) const SERVER: usize = 18;
 
 /// What a statement is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -29,6 +29,18 @@ pub(super) fn is_of_isolation(error: &sqlx::Error) -> bool {
     code.is_some_and(|code| code == "40001")
 }
 
+/// Settings with which no store can be opened.
+pub(super) fn invalid(message: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> StoreError {
+    StoreError::with_source(StoreErrorKind::InvalidSettings, message)
+}
+
+/// A server or tables that this version cannot use.
+pub(super) fn incompatible(
+    message: impl Into<Box<dyn std::error::Error + Send + Sync>>,
+) -> StoreError {
+    StoreError::with_source(StoreErrorKind::Incompatible, message)
+}
+
 /// A function of the database returned what this version does not know.
 pub(super) fn odd_outcome(what: &str) -> StoreError {
     StoreError::with_source(

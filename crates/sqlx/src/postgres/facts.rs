@@ -3,7 +3,10 @@
 use sqlx::{Connection, PgConnection, Row};
 use tower_api_tokens::{StoreError, StoreErrorKind};
 
-use super::{error::from_sqlx, open::invalid, schema::Schema};
+use super::{
+    error::{from_sqlx, invalid},
+    schema::Schema,
+};
 
 /// What a server says of itself and of a schema.
 pub(super) struct Facts {
@@ -96,12 +99,12 @@ pub(super) type Rights = &'static [(&'static str, &'static [&'static str])];
 pub(super) const VERSION: Rights = &[("_api_token_migrations", &["SELECT"])];
 
 pub(super) const READING: Rights = &[
-    ("api_token_records", &["SELECT"]),
+    ("api_token_details", &["SELECT"]),
     ("api_token_changes", &["SELECT"]),
 ];
 
 pub(super) const MANAGING: Rights = &[
-    ("api_token_records", &["SELECT"]),
+    ("api_token_details", &["SELECT"]),
     ("api_token_changes", &["SELECT"]),
     ("api_token_apps", &["SELECT", "INSERT", "UPDATE"]),
     ("api_tokens", &["SELECT", "INSERT", "UPDATE", "DELETE"]),

@@ -3,10 +3,13 @@
 use sqlx::{AssertSqlSafe, Connection, PgConnection, Row};
 use tower_api_tokens::StoreError;
 
-use super::{error::from_sqlx, open::incompatible, schema::Schema};
+use super::{
+    error::{from_sqlx, incompatible},
+    schema::Schema,
+};
 
 /// In order; a migration that was released never changes.
-const MIGRATIONS: [(i64, &str, &str); 2] = [
+const MIGRATIONS: [(i64, &str, &str); 3] = [
     (
         1,
         "tokens",
@@ -16,6 +19,11 @@ const MIGRATIONS: [(i64, &str, &str); 2] = [
         2,
         "changes",
         include_str!("../../migrations/postgres/0002_changes.sql"),
+    ),
+    (
+        3,
+        "restrictions",
+        include_str!("../../migrations/postgres/0003_restrictions.sql"),
     ),
 ];
 

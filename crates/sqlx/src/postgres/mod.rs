@@ -25,7 +25,7 @@ use std::{fmt, sync::Arc, time::Duration};
 use async_trait::async_trait;
 use sqlx::{SqlStr, postgres::PgRow};
 use tokio::time::timeout;
-use tower_api_tokens::{Answer, StoreError, TokenDigest, TokenStore};
+use tower_api_tokens::{Answer, StoreError, TokenDigest, TokenStore, store::run_to_end};
 
 use connections::{Connections, Query, Work, twice};
 use error::from_sqlx;
@@ -236,7 +236,7 @@ impl PostgresStore {
     /// Runs one statement that records uses, in a task of its own.
     async fn record(&self, query: Query) -> Result<Vec<PgRow>, StoreError> {
         let connections = Arc::clone(&self.inner.connections);
-        spawn(async move {
+        run_to_end(async move {
             let recording = timeout(RECORDED_WITHIN, connections.run(Work::Usage, query)).await;
             recording.map_err(StoreError::unavailable)?
         })
@@ -247,19 +247,13 @@ impl PostgresStore {
     /// its own: a caller that goes away leaves it to end.
     async fn change(&self, query: Query) -> Result<Vec<PgRow>, StoreError> {
         let inner = Arc::clone(&self.inner);
-        spawn(async move {
+        run_to_end(async move {
             let rows = inner.connections.run(Work::Change, query).await?;
             inner.follower.wake();
             Ok(rows)
         })
         .await
     }
-}
-
-async fn spawn<T: Send + 'static>(
-    work: impl Future<Output = Result<T, StoreError>> + Send + 'static,
-) -> Result<T, StoreError> {
-    tokio::spawn(work).await.map_err(StoreError::unavailable)?
 }
 
 #[async_trait]

@@ -4,8 +4,8 @@
 use jiff::Timestamp;
 use sqlx::postgres::PgRow;
 use tower_api_tokens::{
-    Applied, AuditEvent, GrantError, Grantable, IdempotencyKey, Mutation, Op, Repeated, ScopeSet,
-    StoreError, StoreErrorKind, TokenId, TokenRecord, TokenTarget, TransitionError,
+    Applied, AuditEvent, BoundKey, GrantError, Grantable, Mutation, Op, Repeated, ScopeSet,
+    StoreError, StoreErrorKind, SuccessorError, TokenId, TokenRecord, TokenTarget, TransitionError,
     store::microseconds,
 };
 
@@ -13,7 +13,7 @@ use super::{PostgresStore, Query, error::odd_outcome};
 use crate::rows::{Columns, Identifier, app_from, count, token_from, unsupported};
 
 /// Where a call's outcome begins, behind the columns of a token.
-const OUTCOME: usize = 15;
+const OUTCOME: usize = 16;
 
 impl PostgresStore {
     pub(super) async fn mutate(&self, mutation: &Mutation) -> Result<Applied, StoreError> {
@@ -127,7 +127,7 @@ pub(super) fn bind_event(query: Query, event: &AuditEvent) -> Query {
 const MAX_OUTCOME_LEN: usize = 200;
 
 fn bind_key(query: Query, mutation: &Mutation) -> Query {
-    let oldest = mutation.at.checked_sub(IdempotencyKey::RETENTION);
+    let oldest = mutation.at.checked_sub(BoundKey::RETENTION);
     query
         .bind(mutation.key.map(|key| key.key))
         .bind(mutation.key.map(|key| key.request))
@@ -163,6 +163,9 @@ fn bind_tokens(query: Query, tokens: &[TokenRecord]) -> Query {
         .bind(column(tokens, |token| {
             i64::try_from(token.uses).unwrap_or(i64::MAX)
         }))
+        .bind(column(tokens, |token| {
+            token.restrictions.as_ref().map(ToString::to_string)
+        }))
 }
 
 fn granted(grantable: &Grantable) -> Option<Vec<String>> {
@@ -183,6 +186,7 @@ fn outcome(rows: &[PgRow], mutation: &Mutation) -> Result<Applied, StoreError> {
             let made = made.ok_or_else(|| odd_outcome("no token of a key"))?;
             Err(Repeated::new(TokenId::from_bytes(made), detail == "same").into())
         }
+        "unrestricted" => Err(SuccessorError.into()),
         "conflict" => Err(match detail {
             "revoked" => TransitionError::Revoked.into(),
             "expired" => TransitionError::Expired.into(),

@@ -15,7 +15,7 @@ use super::{
     builder::Server,
     connections::Connections,
     conninfo::{self, Settings},
-    error::from_sqlx,
+    error::{from_sqlx, incompatible, invalid},
     facts::{Facts, MANAGING, READING, VERSION, check_rights},
     follower::{Follower, Source},
     migrate::{latest_version, migrate, newer, read_version},
@@ -40,7 +40,26 @@ const OLDEST_SERVER: i32 = 130_000;
 /// The most connections of a store for all but lookups: changes are made one at a time anyway.
 const MAX_OTHERS: u32 = 4;
 
-pub(super) async fn open(builder: PostgresStoreBuilder) -> Result<PostgresStore, StoreError> {
+impl PostgresStoreBuilder {
+    /// Connects, and brings the tables up to date.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidSettings`](StoreErrorKind::InvalidSettings) when the connection string cannot be read,
+    /// the server refuses the user or the password or does not prove by TLS that it is the one, the
+    /// database or the schema is missing and cannot be created, its encoding is not UTF-8, there
+    /// are no tables although they [must exist](Self::must_exist), or the role may not even read; [`ReadOnly`](StoreErrorKind::ReadOnly) when the server is a standby, or
+    /// the role lacks rights to manage;
+    /// [`Incompatible`](StoreErrorKind::Incompatible) when a newer version of this crate wrote the
+    /// tables, there are none to be read, or the server is too old: nothing is changed then.
+    /// [`Unavailable`](StoreErrorKind::Unavailable) when the server cannot be reached. The message of
+    /// the error's source says what helps.
+    pub async fn connect(self) -> Result<PostgresStore, StoreError> {
+        open(self).await
+    }
+}
+
+async fn open(builder: PostgresStoreBuilder) -> Result<PostgresStore, StoreError> {
     let (mut connection, origin, keeps_statements) = match &builder.server {
         Server::Url(url) => {
             let settings = conninfo::read(url, &|name| env::var_os(name))?;
@@ -318,14 +337,4 @@ async fn prepare(
         schema,
         reads_committed: server.reads_committed,
     })
-}
-
-pub(super) fn invalid(message: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> StoreError {
-    StoreError::with_source(StoreErrorKind::InvalidSettings, message)
-}
-
-pub(super) fn incompatible(
-    message: impl Into<Box<dyn std::error::Error + Send + Sync>>,
-) -> StoreError {
-    StoreError::with_source(StoreErrorKind::Incompatible, message)
 }

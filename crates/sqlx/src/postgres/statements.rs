@@ -27,8 +27,8 @@ macro_rules! tokens {
     ($clause:literal) => {
         concat!(
             "SELECT id, digest, mask, name, scopes, created_at, expires_at, revoked_at, successor, ",
-            "last_used_at, uses, app_id, app_name, app_created_at, app_disabled_at ",
-            "FROM @.api_token_records ",
+            "last_used_at, uses, app_id, app_name, app_created_at, app_disabled_at, restrictions ",
+            "FROM @.api_token_details ",
             $clause
         )
     };
@@ -40,7 +40,8 @@ macro_rules! with_latest {
         concat!(
             "SELECT t.id, t.digest, t.mask, t.name, t.scopes, t.created_at, t.expires_at, ",
             "t.revoked_at, t.successor, t.last_used_at, t.uses, ",
-            "t.app_id, t.app_name, t.app_created_at, t.app_disabled_at, r.revision, r.mark, ",
+            "t.app_id, t.app_name, t.app_created_at, t.app_disabled_at, t.restrictions, ",
+            "r.revision, r.mark, ",
             stalled!(), " ",
             "FROM (SELECT revision, mark FROM @.api_token_changes ORDER BY revision DESC LIMIT 1) r ",
             "LEFT JOIN ", $tokens
@@ -70,9 +71,9 @@ macro_rules! stalled {
 macro_rules! change {
     ($function:literal, $arguments:literal) => {
         concat!(
-            "SELECT id, digest, mask, name, scopes, created_at, expires_at, revoked_at, successor, ",
-            "last_used_at, uses, app_id, app_name, app_created_at, app_disabled_at, ",
-            "outcome, detail, made, affected ",
+            "SELECT id, digest, mask, name, scopes, created_at, actual_expires_at, revoked_at, ",
+            "successor, last_used_at, uses, app_id, app_name, app_created_at, app_disabled_at, ",
+            "restrictions, outcome, detail, made, affected ",
             "FROM @.api_token_", $function,
             "(ROW($1::uuid, $2::bigint, $3::text, $4::text, $5::text, $6::uuid, $7::text)::@.api_token_event",
             $arguments, ")"
@@ -82,18 +83,18 @@ macro_rules! change {
 
 statements! {
     /// Always one row.
-    find = with_latest!("@.api_token_records t ON t.digest = $1");
+    find = with_latest!("@.api_token_details t ON t.digest = $1");
     /// At least one row.
-    live = with_latest!("LATERAL (SELECT * FROM @.api_token_records \
+    live = with_latest!("LATERAL (SELECT * FROM @.api_token_details \
         WHERE id < $1 AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > $3) \
-        AND app_disabled_at IS NULL ORDER BY id DESC LIMIT $2) t ON true ORDER BY t.id DESC");
+        AND app_disabled_at IS NULL AND restrictions IS NULL ORDER BY id DESC LIMIT $2) t ON true ORDER BY t.id DESC");
     /// One row for each digest, in their order. Without `OFFSET` a plan could join the whole table.
     find_many = concat!("SELECT t.*, r.revision, r.mark, ", stalled!(), " \
         FROM (SELECT revision, mark FROM @.api_token_changes ORDER BY revision DESC LIMIT 1) r \
         CROSS JOIN unnest($1) WITH ORDINALITY AS wanted (digest, n) \
         LEFT JOIN LATERAL (SELECT id, digest, mask, name, scopes, created_at, expires_at, revoked_at, \
-            successor, last_used_at, uses, app_id, app_name, app_created_at, app_disabled_at \
-            FROM @.api_token_records WHERE digest = wanted.digest OFFSET 0) t ON true \
+            successor, last_used_at, uses, app_id, app_name, app_created_at, app_disabled_at, \
+            restrictions FROM @.api_token_details WHERE digest = wanted.digest OFFSET 0) t ON true \
         ORDER BY wanted.n");
     token = tokens!("WHERE id = $1 AND ($2 IS NULL OR app_id = $2)");
     app = "SELECT id, name, created_at, disabled_at FROM @.api_token_apps WHERE id = $1";
@@ -106,12 +107,12 @@ statements! {
     /// Takes arrays, one for each column.
     insert_tokens = change!(
         "insert_tokens",
-        ", $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23"
+        ", $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24"
     );
     rename_token = change!("rename_token", ", $8, $9, $10");
     rotate_token = change!(
         "rotate_token",
-        ", $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25, $26"
+        ", $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25, $26, $27"
     );
     revoke_token = change!("revoke_token", ", $8, $9, $10");
     purge_tokens = change!("purge_tokens", ", $8, $9, $10");
@@ -154,13 +155,17 @@ impl Statements {
             None => "",
             Some(TokenStatus::Live) => {
                 " AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > $2) \
-                  AND app_disabled_at IS NULL"
+                  AND app_disabled_at IS NULL AND restrictions IS NULL"
             }
             Some(TokenStatus::Revoked) => " AND revoked_at IS NOT NULL",
             Some(TokenStatus::Expired) => " AND revoked_at IS NULL AND expires_at <= $2",
             Some(TokenStatus::AppDisabled) => {
                 " AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > $2) \
                   AND app_disabled_at IS NOT NULL"
+            }
+            Some(TokenStatus::Restricted) => {
+                " AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > $2) \
+                  AND app_disabled_at IS NULL AND restrictions IS NOT NULL"
             }
             Some(_) => return Err(unsupported()),
         });

@@ -9,13 +9,13 @@ use std::{
 };
 
 use sqlx::{ConnectOptions, Connection, SqliteConnection, sqlite::SqliteConnectOptions};
-use tower_api_tokens::{StoreError, StoreErrorKind};
+use tower_api_tokens::{StoreError, StoreErrorKind, store::run_to_end};
 
 use super::{
     SqliteStore,
-    error::{from_sqlx, is_busy},
-    file::{beside, create_new, directory_of, fresh_name, from_io},
-    open::{check_path, inspect, keeping_journal, mode, settings_error},
+    error::{from_sqlx, is_busy, settings_error},
+    file::{beside, create_new, directory_of, fresh_name, from_io, keeping_journal},
+    open::{check_path, inspect, mode},
     writer::execute,
 };
 
@@ -33,8 +33,7 @@ impl SqliteStore {
     pub async fn backup_to(&self, file: impl AsRef<Path>) -> Result<(), StoreError> {
         let file = path::absolute(file).map_err(from_io)?;
         let mut reader = self.readers()?.acquire().await.map_err(from_sqlx)?;
-        let copy = tokio::spawn(async move { copy(&mut reader, &file).await });
-        copy.await.map_err(StoreError::unavailable)?
+        run_to_end(async move { copy(&mut reader, &file).await }).await
     }
 
     /// Puts a copy in the place of the database that a URL names. Stop the processes that use the database
@@ -71,8 +70,7 @@ impl SqliteStore {
         let target = SqliteConnectOptions::from_str(url).map_err(from_sqlx)?;
         check_path(target.get_filename())?;
         let backup = backup.as_ref().to_owned();
-        let restored = tokio::spawn(async move { restore(&backup, target.get_filename()).await });
-        restored.await.map_err(StoreError::unavailable)?
+        run_to_end(async move { restore(&backup, target.get_filename()).await }).await
     }
 }
 

@@ -113,3 +113,8 @@ pub(super) fn expect_one(rows: u64) -> Result<(), StoreError> {
         "a change meant for one row would have affected {rows}"
     )))
 }
+
+/// Settings with which no database can be opened.
+pub(super) fn settings_error(reason: impl Into<String>) -> StoreError {
+    StoreError::with_source(StoreErrorKind::InvalidSettings, reason.into())
+}

@@ -9,13 +9,10 @@ use std::{
     time::SystemTime,
 };
 
-use sqlx::{ConnectOptions, Connection, sqlite::SqliteConnectOptions};
+use sqlx::{ConnectOptions, Connection, Row, SqliteConnection, sqlite::SqliteConnectOptions};
 use tower_api_tokens::{StoreError, StoreErrorKind};
 
-use super::{
-    error::from_sqlx,
-    open::{check_lasts, keeping_journal},
-};
+use super::error::{from_sqlx, settings_error};
 
 /// The file that was opened, to be told from another under its name.
 pub(super) struct OpenFile {
@@ -219,4 +216,25 @@ pub(super) fn from_io(error: io::Error) -> StoreError {
         _ => StoreErrorKind::Unavailable,
     };
     StoreError::with_source(kind, error)
+}
+
+/// The options with the journal that the file has already.
+pub(super) fn keeping_journal(options: &SqliteConnectOptions) -> SqliteConnectOptions {
+    // A mode that SQLite does not know leaves the mode as it is, and none cannot be set here.
+    options.clone().pragma("journal_mode", "unchanged")
+}
+
+/// Refuses a database that is gone when its connection closes, whichever setting has made it one.
+pub(super) async fn check_lasts(connection: &mut SqliteConnection) -> Result<(), StoreError> {
+    let row = sqlx::query("SELECT file FROM pragma_database_list WHERE name = 'main'")
+        .fetch_one(connection)
+        .await
+        .map_err(from_sqlx)?;
+    let file: Option<&str> = row.try_get(0).map_err(from_sqlx)?;
+    if file.is_some_and(|file| !file.is_empty()) {
+        return Ok(());
+    }
+    Err(settings_error(
+        "these settings name no file; name one, or open `sqlite::memory:` for a store in memory",
+    ))
 }

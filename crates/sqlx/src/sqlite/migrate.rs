@@ -1,5 +1,7 @@
 //! Brings the tables of a database up to date.
 
+use std::collections::BTreeMap;
+
 use sqlx::{
     AssertSqlSafe, Row, SqlStr, SqliteConnection,
     migrate::{Migration, MigrationType},
@@ -14,7 +16,7 @@ use super::{
 use crate::telemetry;
 
 /// In order; a migration that was released never changes.
-const MIGRATIONS: [(i64, &str, &str); 3] = [
+const MIGRATIONS: [(i64, &str, &str); 4] = [
     (
         1,
         "tokens",
@@ -29,6 +31,11 @@ const MIGRATIONS: [(i64, &str, &str); 3] = [
         3,
         "triggers",
         include_str!("../../migrations/sqlite/0003_triggers.sql"),
+    ),
+    (
+        4,
+        "restrictions",
+        include_str!("../../migrations/sqlite/0004_restrictions.sql"),
     ),
 ];
 
@@ -179,8 +186,13 @@ async fn altered_triggers(
         .collect())
 }
 
-/// The name and the statement of every trigger, as SQLite keeps them.
+/// The name and the statement of every trigger, as SQLite keeps them. A later migration may replace one.
 fn triggers() -> impl Iterator<Item = (&'static str, &'static str)> {
+    let latest: BTreeMap<_, _> = created_triggers().collect();
+    latest.into_iter()
+}
+
+fn created_triggers() -> impl Iterator<Item = (&'static str, &'static str)> {
     MIGRATIONS.iter().flat_map(|(_, _, sql)| {
         sql.match_indices("CREATE TRIGGER ").map(|(start, create)| {
             let rest = &sql[start..];

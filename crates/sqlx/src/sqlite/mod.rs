@@ -16,9 +16,9 @@ use std::{fmt, sync::Arc};
 
 use async_trait::async_trait;
 use futures_util::future::BoxFuture;
-use sqlx::{SqliteConnection, SqlitePool};
+use sqlx::SqliteConnection;
 use tokio::sync::Notify;
-use tower_api_tokens::{Answer, StoreError, TokenDigest, TokenStore};
+use tower_api_tokens::{Answer, StoreError, TokenDigest, TokenStore, store::run_to_end};
 
 use error::from_sqlx;
 use file::OpenFile;
@@ -28,7 +28,7 @@ use crate::rows::answer_from;
 #[cfg(doc)]
 use tower_api_tokens::StoreErrorKind;
 
-pub use sqlx::sqlite::SqliteConnectOptions;
+pub use sqlx::{SqlitePool, sqlite::SqliteConnectOptions};
 
 /// A store in an SQLite database: one file, or memory.
 ///
@@ -115,7 +115,44 @@ impl SqliteStore {
         open::open(options).await
     }
 
-    /// Closes the database for all clones of this handle, when what is under way has ended.
+    /// Opens the database of a pool that you have, and brings its tables up to date, so that tokens and
+    /// your own tables lie in one file.
+    ///
+    /// Reads go over the pool, by its settings: a lookup waits as long as
+    /// [`acquire_timeout`](sqlx::pool::PoolOptions::acquire_timeout) for a connection. Changes go over one
+    /// connection beside it, with the [durability](Self#durability) that the store promises; the file is
+    /// put in WAL mode. A change waits up to five seconds for a transaction of yours, and yours for a
+    /// change, for as long as the pool's `busy_timeout`.
+    ///
+    /// A database in memory lives as long as its connection, so its pool has to have one connection,
+    /// without an idle timeout or a lifetime, and to enforce foreign keys. All of it, changes too, goes
+    /// over that connection.
+    ///
+    /// ```
+    /// use sqlx::SqlitePool;
+    /// use tower_api_tokens_sqlx::SqliteStore;
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let directory = tempfile::tempdir()?;
+    /// # let url = format!("sqlite://{}/platform.db?mode=rwc", directory.path().display());
+    /// let pool = SqlitePool::connect(&url).await?;
+    /// let store = SqliteStore::open_on(pool).await?;
+    /// # store.close().await;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Returns the errors of [`open`](Self::open), and [`InvalidSettings`](StoreErrorKind::InvalidSettings)
+    /// if the pool sets another journal mode or would lose a database in memory.
+    pub async fn open_on(pool: SqlitePool) -> Result<Self, StoreError> {
+        open::open_on(pool).await
+    }
+
+    /// Closes the database for all clones of this handle, when what is under way has ended; the
+    /// connections of a pool that you gave it too.
     pub async fn close(&self) {
         self.writer.close().await;
         self.readers.close().await;
@@ -150,15 +187,15 @@ impl SqliteStore {
             + 'static,
     {
         let store = self.clone();
-        let write = tokio::spawn(async move {
+        run_to_end(async move {
             store.check_file()?;
             let changed = store.writer.write(change).await?;
             store.changed.notify_waiters();
             // A change to a file that has lost its name is lost with it.
             store.check_file()?;
             Ok(changed)
-        });
-        write.await.map_err(StoreError::unavailable)?
+        })
+        .await
     }
 }
 
@@ -182,7 +219,31 @@ impl fmt::Debug for SqliteStore {
 
 #[cfg(test)]
 mod tests {
+    use tower_api_tokens::StoreErrorKind;
+
     use super::*;
+
+    /// A change that panics has failed, is not made, and stands in the way of no other.
+    #[tokio::test]
+    async fn a_change_that_panics_leaves_nothing_behind() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = format!("sqlite://{}", directory.path().join("tokens.db").display());
+        for url in ["sqlite::memory:", &file] {
+            let store = SqliteStore::open(url).await.unwrap();
+            let insert = "INSERT INTO api_token_apps (id, name, created_at) VALUES ('a', 'A', 0)";
+            let failed = store.write::<(), _>(move |connection| {
+                Box::pin(async move {
+                    writer::execute(connection, insert).await?;
+                    panic!("in the midst of a change")
+                })
+            });
+            let error = failed.await.unwrap_err();
+            assert_eq!(error.kind(), StoreErrorKind::Unavailable, "{url}");
+            let made = store.write(move |connection| Box::pin(writer::execute(connection, insert)));
+            made.await.unwrap();
+            store.close().await;
+        }
+    }
 
     /// A caller may open, copy and restore in a task of its own.
     #[test]
@@ -190,6 +251,10 @@ mod tests {
         fn is_send(_: impl Send) {}
         is_send(SqliteStore::open(""));
         is_send(SqliteStore::open_with(SqliteConnectOptions::new()));
+        is_send(async {
+            let pool = SqlitePool::connect_lazy("sqlite::memory:").map_err(from_sqlx)?;
+            SqliteStore::open_on(pool).await
+        });
         is_send(SqliteStore::restore("", ""));
         is_send(async {
             let store = SqliteStore::open("sqlite::memory:").await?;

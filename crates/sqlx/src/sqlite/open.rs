@@ -3,7 +3,7 @@
 use std::{fs, path::Path, str::FromStr, time::Duration};
 
 use sqlx::{
-    ConnectOptions, Connection, Row, SqliteConnection,
+    ConnectOptions, Connection, Row, SqliteConnection, SqlitePool,
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
 use tokio::time::{Instant, sleep};
@@ -11,16 +11,15 @@ use tower_api_tokens::{StoreError, StoreErrorKind};
 
 use super::{
     SqliteStore,
-    error::{from_sqlx, is_busy, lacks_companions, may_pass, needs_rollback},
+    error::{from_sqlx, is_busy, lacks_companions, may_pass, needs_rollback, settings_error},
     file::{
-        OpenFile, beside, create, directory_of, from_io, has_content, has_unmerged_changes,
-        obstacle_beside,
+        OpenFile, beside, check_lasts, create, directory_of, from_io, has_content,
+        has_unmerged_changes, keeping_journal, obstacle_beside,
     },
     migrate::{is_current, latest_version, migrate, read_version},
-    writer::Writer,
+    writer::{BUSY_TIMEOUT, Writer},
 };
 
-pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 const READERS: u32 = 8;
 
 /// How long to wait at most for others that open, upgrade or close the same file.
@@ -85,12 +84,6 @@ fn is_in_memory(file: &Path) -> bool {
         .is_some_and(|name| name.starts_with(IN_MEMORY))
 }
 
-/// The options with the journal that the file has already.
-pub(super) fn keeping_journal(options: &SqliteConnectOptions) -> SqliteConnectOptions {
-    // A mode that SQLite does not know leaves the mode as it is, and none cannot be set here.
-    options.clone().pragma("journal_mode", "unchanged")
-}
-
 fn settings(options: SqliteConnectOptions) -> SqliteConnectOptions {
     options.foreign_keys(true).busy_timeout(BUSY_TIMEOUT)
 }
@@ -101,14 +94,39 @@ pub(super) async fn open(options: SqliteConnectOptions) -> Result<SqliteStore, S
         return open_memory(options).await;
     }
     check_path(options.get_filename())?;
-    let options = settings(options)
-        .journal_mode(SqliteJournalMode::Wal)
-        .synchronous(SqliteSynchronous::Full);
-    let opened = patiently(|| open_once(&options)).await;
+    let options = writing(options);
+    let opened = patiently(|| open_once(&options, None)).await;
     opened.map_err(|error| explain(error, options.get_filename()))
 }
 
-async fn open_once(options: &SqliteConnectOptions) -> Result<SqliteStore, StoreError> {
+/// Opens the database of a pool, and reads through the pool.
+pub(super) async fn open_on(pool: SqlitePool) -> Result<SqliteStore, StoreError> {
+    let options = SqliteConnectOptions::clone(&pool.connect_options());
+    if is_in_memory(options.get_filename()) {
+        check_keeps_memory(&pool)?;
+        let mut connection = pool.acquire().await.map_err(from_sqlx)?;
+        check_foreign_keys(&mut connection).await?;
+        migrate(&mut connection).await?;
+        drop(connection);
+        return Ok(SqliteStore::on(pool.clone(), Writer::Memory(pool), None));
+    }
+    check_path(options.get_filename())?;
+    let options = writing(options);
+    let opened = patiently(|| open_once(&options, Some(&pool))).await;
+    opened.map_err(|error| explain(error, options.get_filename()))
+}
+
+/// What the connection for changes relies on.
+fn writing(options: SqliteConnectOptions) -> SqliteConnectOptions {
+    settings(options)
+        .journal_mode(SqliteJournalMode::Wal)
+        .synchronous(SqliteSynchronous::Full)
+}
+
+async fn open_once(
+    options: &SqliteConnectOptions,
+    pool_of_caller: Option<&SqlitePool>,
+) -> Result<SqliteStore, StoreError> {
     create(options).await?;
     let file = OpenFile::about_to_open(options.get_filename());
     if has_content(options.get_filename()) {
@@ -122,8 +140,16 @@ async fn open_once(options: &SqliteConnectOptions) -> Result<SqliteStore, StoreE
     let mut writer = options.connect().await.map_err(from_sqlx)?;
     check_lasts(&mut writer).await?;
     migrate(&mut writer).await?;
-    let readers = pool(READERS).connect_with(options.clone());
-    let readers = readers.await.map_err(from_sqlx)?;
+    let readers = match pool_of_caller {
+        Some(pool) => {
+            check_keeps_journal(pool).await?;
+            pool.clone()
+        }
+        None => {
+            let readers = pool(READERS).connect_with(options.clone());
+            readers.await.map_err(from_sqlx)?
+        }
+    };
     file.check()?;
     let writer = Writer::to_file(options.clone(), writer);
     Ok(SqliteStore::on(readers, writer, Some(file)))
@@ -207,6 +233,60 @@ where
     }
 }
 
+/// Refuses a pool that would lose a database in memory, which lives as long as its one connection.
+fn check_keeps_memory(pool: &SqlitePool) -> Result<(), StoreError> {
+    let options = pool.options();
+    let keeps = options.get_max_connections() == 1
+        && options.get_idle_timeout().is_none()
+        && options.get_max_lifetime().is_none();
+    if keeps {
+        return Ok(());
+    }
+    Err(settings_error(
+        "a database in memory is lost with its connection; give the pool `max_connections(1)`, \
+         `idle_timeout(None)` and `max_lifetime(None)`",
+    ))
+}
+
+/// Changes of a database in memory go over the connection of the pool.
+async fn check_foreign_keys(connection: &mut SqliteConnection) -> Result<(), StoreError> {
+    let row = sqlx::query("PRAGMA foreign_keys")
+        .fetch_one(connection)
+        .await;
+    let enforced: bool = row.and_then(|row| row.try_get(0)).map_err(from_sqlx)?;
+    if enforced {
+        return Ok(());
+    }
+    Err(settings_error(
+        "the pool does not enforce foreign keys; give its options `foreign_keys(true)`",
+    ))
+}
+
+/// Refuses a pool each of whose connections would put the file in another journal mode.
+async fn check_keeps_journal(pool: &SqlitePool) -> Result<(), StoreError> {
+    let another_mode = || {
+        settings_error(
+            "the pool sets another journal mode than WAL, which the store needs; give its options \
+             `journal_mode(SqliteJournalMode::Wal)`, or none",
+        )
+    };
+    let connection = pool.connect_options().connect().await.map_err(from_sqlx);
+    let mut connection = match connection {
+        // The mode cannot be changed while others have the file open.
+        Err(error) if is_busy(&error) => return Err(another_mode()),
+        connection => connection?,
+    };
+    let row = sqlx::query("PRAGMA journal_mode")
+        .fetch_one(&mut connection)
+        .await;
+    let mode: String = row.and_then(|row| row.try_get(0)).map_err(from_sqlx)?;
+    connection.close().await.map_err(from_sqlx)?;
+    if mode == "wal" {
+        return Ok(());
+    }
+    Err(another_mode())
+}
+
 fn pool(connections: u32) -> SqlitePoolOptions {
     SqlitePoolOptions::new()
         .max_connections(connections)
@@ -244,25 +324,6 @@ pub(super) fn check_path(file: &Path) -> Result<(), StoreError> {
         )));
     }
     Ok(())
-}
-
-/// Refuses a database that is gone when its connection closes, whichever setting has made it one.
-pub(super) async fn check_lasts(connection: &mut SqliteConnection) -> Result<(), StoreError> {
-    let row = sqlx::query("SELECT file FROM pragma_database_list WHERE name = 'main'")
-        .fetch_one(connection)
-        .await
-        .map_err(from_sqlx)?;
-    let file: Option<&str> = row.try_get(0).map_err(from_sqlx)?;
-    if file.is_some_and(|file| !file.is_empty()) {
-        return Ok(());
-    }
-    Err(settings_error(
-        "these settings name no file; name one, or open `sqlite::memory:` for a store in memory",
-    ))
-}
-
-pub(super) fn settings_error(reason: impl Into<String>) -> StoreError {
-    StoreError::with_source(StoreErrorKind::InvalidSettings, reason.into())
 }
 
 /// SQLite says little more than that it cannot open a file: looks for the reason in the directory.

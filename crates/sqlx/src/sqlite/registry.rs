@@ -2,9 +2,9 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use sqlx::{Row, SqliteConnection};
 use tower_api_tokens::{
-    AppId, AppQuery, AppRecord, Applied, AuditLog, Change, ChangeLog, IdempotencyKey, Mutation, Op,
-    Page, StoreError, StoreErrorKind, TokenId, TokenQuery, TokenRecord, TokenRegistry, TokenTarget,
-    UsageLog,
+    AppId, AppQuery, AppRecord, Applied, AuditLog, BoundKey, Change, ChangeLog, Mutation, Op, Page,
+    Restrictions, StoreError, StoreErrorKind, TokenId, TokenQuery, TokenRecord, TokenRegistry,
+    TokenTarget, UsageLog,
     store::{microseconds, truncate_to_microsecond},
 };
 
@@ -30,6 +30,8 @@ async fn insert_row(
     connection: &mut SqliteConnection,
     token: &TokenRecord,
 ) -> Result<(), StoreError> {
+    let expires_at = token.expires_at.map(microseconds);
+    let is_restricted = token.restrictions.is_some();
     let inserted = sqlx::query(statements::INSERT_TOKEN)
         .bind(token.id.as_bytes().as_slice())
         .bind(token.digest.as_bytes().as_slice())
@@ -38,11 +40,13 @@ async fn insert_row(
         .bind(token.name.as_str())
         .bind(token.scopes.as_str())
         .bind(microseconds(token.created_at))
-        .bind(token.expires_at.map(microseconds))
+        .bind(if is_restricted { Some(0) } else { expires_at })
         .bind(token.revoked_at.map(microseconds))
         .bind(token.successor.as_ref().map(|id| id.as_bytes().as_slice()))
         .bind(token.last_used_at.map(microseconds))
         .bind(i64::try_from(token.uses).unwrap_or(i64::MAX))
+        .bind(token.restrictions.as_ref().map(Restrictions::as_str))
+        .bind(expires_at.filter(|_| is_restricted))
         .execute(&mut *connection)
         .await
         .map_err(from_sqlx)?;
@@ -138,11 +142,11 @@ async fn ensure_logged(
 /// Stores the idempotency key of a token, and removes keys past their retention.
 async fn use_key(
     connection: &mut SqliteConnection,
-    key: &IdempotencyKey,
+    key: &BoundKey,
     token: TokenId,
     used_at: Timestamp,
 ) -> Result<(), StoreError> {
-    let oldest = used_at.checked_sub(IdempotencyKey::RETENTION);
+    let oldest = used_at.checked_sub(BoundKey::RETENTION);
     let trimmed = sqlx::query(statements::TRIM_KEYS)
         .bind(microseconds(oldest.unwrap_or(Timestamp::MIN)))
         .execute(&mut *connection)
@@ -217,6 +221,7 @@ async fn operate(
             overlap_ends,
         } => {
             let token = expect_target(connection, target).await?;
+            token.check_successor(successor)?;
             let ends = truncate_to_microsecond(*overlap_ends);
             let rotated = token.rotate(successor.id, at, ends)?;
             rotate(connection, rotated, successor).await
@@ -306,6 +311,8 @@ async fn rotate(
     rotated: TokenRecord,
     successor: &TokenRecord,
 ) -> Result<Applied, StoreError> {
+    // First the successor: a trigger looks at its restrictions when the token is given it.
+    insert(connection, std::slice::from_ref(successor)).await?;
     let updated = sqlx::query(statements::ROTATE)
         .bind(rotated.id.as_bytes().as_slice())
         .bind(rotated.expires_at.map(microseconds))
@@ -314,7 +321,6 @@ async fn rotate(
         .await
         .map_err(from_sqlx)?;
     expect_one(updated.rows_affected())?;
-    insert(connection, std::slice::from_ref(successor)).await?;
     Ok(Applied::Token(rotated))
 }
 

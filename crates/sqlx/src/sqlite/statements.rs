@@ -4,18 +4,26 @@ use tower_api_tokens::{StoreError, TokenStatus};
 
 use crate::rows::unsupported;
 
+/// When a token expires. In `expires_at`, processes of a version before see restricted tokens as expired.
+macro_rules! expiry {
+    () => {
+        "CASE WHEN t.restrictions IS NULL THEN t.expires_at ELSE t.restricted_expires_at END "
+    };
+}
+
 macro_rules! columns {
     () => {
         concat!(
-            "t.id, t.digest, t.mask, t.name, t.scopes, t.created_at, t.expires_at, ",
-            "t.revoked_at, t.successor, t.last_used_at, t.uses, ",
-            "a.id, a.name, a.created_at, a.disabled_at "
+            "t.id, t.digest, t.mask, t.name, t.scopes, t.created_at, ",
+            expiry!(),
+            ", t.revoked_at, t.successor, t.last_used_at, t.uses, ",
+            "a.id, a.name, a.created_at, a.disabled_at, t.restrictions "
         )
     };
 }
 
 macro_rules! tokens {
-    ($($clause:literal),*) => {
+    ($($clause:expr),*) => {
         concat!(
             "SELECT ",
             columns!(),
@@ -47,7 +55,7 @@ pub(super) const LIVE: &str = concat!(
     "LEFT JOIN (",
     tokens!(
         "WHERE t.id < ?1 AND t.revoked_at IS NULL AND (t.expires_at IS NULL OR t.expires_at > ?3) ",
-        "AND a.disabled_at IS NULL ORDER BY t.id DESC LIMIT ?2"
+        "AND a.disabled_at IS NULL AND t.restrictions IS NULL ORDER BY t.id DESC LIMIT ?2"
     ),
     ") l ON true ORDER BY 1 DESC"
 );
@@ -69,8 +77,9 @@ pub(super) const INSERT_APP: &str =
 pub(super) const UPDATE_APP: &str = "UPDATE api_token_apps SET disabled_at = ?2 WHERE id = ?1";
 
 pub(super) const INSERT_TOKEN: &str = "INSERT INTO api_tokens \
-     (id, digest, mask, app_id, name, scopes, created_at, expires_at, revoked_at, successor, last_used_at, uses) \
-     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)";
+     (id, digest, mask, app_id, name, scopes, created_at, expires_at, revoked_at, successor, last_used_at, uses, \
+     restrictions, restricted_expires_at) \
+     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)";
 
 /// Fails where the key is there already.
 pub(super) const USE_KEY: &str =
@@ -107,13 +116,16 @@ pub(super) fn events(of_app: bool, of_token: bool) -> &'static str {
     }
 }
 
-pub(super) const ROTATE: &str = "UPDATE api_tokens SET expires_at = ?2, successor = ?3 \
+pub(super) const ROTATE: &str = "UPDATE api_tokens SET successor = ?3, \
+     expires_at = CASE WHEN restrictions IS NULL THEN ?2 ELSE expires_at END, \
+     restricted_expires_at = CASE WHEN restrictions IS NOT NULL THEN ?2 END \
      WHERE id = ?1 AND successor IS NULL AND revoked_at IS NULL";
 
 pub(super) const REVOKE: &str = "UPDATE api_tokens SET revoked_at = ?2 WHERE id = ?1";
 
 pub(super) const PURGE: &str = "DELETE FROM api_tokens WHERE id IN \
-     (SELECT id FROM api_tokens WHERE revoked_at < ?1 OR expires_at < ?1 LIMIT ?2)";
+     (SELECT id FROM api_tokens WHERE revoked_at < ?1 OR (expires_at < ?1 AND restrictions IS NULL) \
+     OR restricted_expires_at < ?1 LIMIT ?2)";
 
 pub(super) const RECORD_USAGE: &str = "UPDATE api_tokens SET \
      last_used_at = max(coalesce(last_used_at, ?2), ?2), \
@@ -146,13 +158,13 @@ pub(super) const CHANGES: &str = "SELECT revision, mark, digest, app_id, \
 /// [`TokenQuery::selects`](tower_api_tokens::selects).
 pub(super) fn list(of_app: bool, status: Option<TokenStatus>) -> Result<&'static str, StoreError> {
     macro_rules! list {
-        ($status:literal) => {
+        ($($status:expr),*) => {
             if of_app {
                 tokens!(
                     "WHERE t.id < ?1 AND t.app_id = ?4 AND ?3 IS NOT NULL ",
                     "AND (?5 IS NULL OR instr(lower(t.name), lower(?5)) > 0) ",
                     "AND (?6 IS NULL OR t.successor = ?6) ",
-                    $status,
+                    $($status,)*
                     " ORDER BY t.id DESC LIMIT ?2"
                 )
             } else {
@@ -160,7 +172,7 @@ pub(super) fn list(of_app: bool, status: Option<TokenStatus>) -> Result<&'static
                     "WHERE t.id < ?1 AND ?3 IS NOT NULL ",
                     "AND (?5 IS NULL OR instr(lower(t.name), lower(?5)) > 0) ",
                     "AND (?6 IS NULL OR t.successor = ?6) ",
-                    $status,
+                    $($status,)*
                     " ORDER BY t.id DESC LIMIT ?2"
                 )
             }
@@ -169,12 +181,19 @@ pub(super) fn list(of_app: bool, status: Option<TokenStatus>) -> Result<&'static
     Ok(match status {
         None => list!(""),
         Some(TokenStatus::Live) => list!(
-            "AND t.revoked_at IS NULL AND (t.expires_at IS NULL OR t.expires_at > ?3) AND a.disabled_at IS NULL"
+            "AND t.revoked_at IS NULL AND (t.expires_at IS NULL OR t.expires_at > ?3) \
+             AND a.disabled_at IS NULL AND t.restrictions IS NULL"
         ),
         Some(TokenStatus::Revoked) => list!("AND t.revoked_at IS NOT NULL"),
-        Some(TokenStatus::Expired) => list!("AND t.revoked_at IS NULL AND t.expires_at <= ?3"),
+        Some(TokenStatus::Expired) => list!("AND t.revoked_at IS NULL AND ", expiry!(), "<= ?3"),
         Some(TokenStatus::AppDisabled) => list!(
-            "AND t.revoked_at IS NULL AND (t.expires_at IS NULL OR t.expires_at > ?3) AND a.disabled_at IS NOT NULL"
+            "AND t.revoked_at IS NULL AND coalesce(",
+            expiry!(),
+            "> ?3, true) AND a.disabled_at IS NOT NULL"
+        ),
+        Some(TokenStatus::Restricted) => list!(
+            "AND t.revoked_at IS NULL AND coalesce(t.restricted_expires_at > ?3, true) \
+             AND a.disabled_at IS NULL AND t.restrictions IS NOT NULL"
         ),
         Some(_) => return Err(unsupported()),
     })

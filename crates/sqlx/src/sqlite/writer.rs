@@ -1,24 +1,24 @@
 //! Makes changes, one at a time, so that writers of this process queue here and not in SQLite.
 
 use std::{
-    panic::AssertUnwindSafe,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
+    time::Duration,
 };
 
-use futures_util::{FutureExt, future::BoxFuture};
+use futures_util::future::BoxFuture;
 use sqlx::{
     ConnectOptions, Connection, SqliteConnection, SqlitePool, sqlite::SqliteConnectOptions,
 };
 use tokio::{sync::Mutex, time::timeout};
-use tower_api_tokens::{StoreError, StoreErrorKind};
+use tower_api_tokens::{StoreError, StoreErrorKind, store::catch_panic};
 
-use super::{
-    error::{from_sqlx, taints},
-    open::BUSY_TIMEOUT,
-};
+use super::error::{from_sqlx, taints};
+
+/// How long to wait for another that writes.
+pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
 #[derive(Clone)]
 pub(super) enum Writer {
@@ -56,15 +56,12 @@ impl Writer {
             Self::File(slot) => slot.write(change).await,
             Self::Memory(pool) => {
                 let mut connection = pool.acquire().await.map_err(from_sqlx)?;
-                let changed = AssertUnwindSafe(in_transaction(&mut connection, change));
-                // A panic must not leave a transaction open on the only connection.
-                match changed.catch_unwind().await {
-                    Ok(changed) => changed,
-                    Err(_) => {
-                        roll_back(&mut connection).await;
-                        Err(StoreError::unavailable("the change panicked"))
-                    }
+                let changed = catch_panic(|| in_transaction(&mut connection, change)).await;
+                if changed.is_err() {
+                    // A panic must not leave a transaction open on the only connection.
+                    roll_back(&mut connection).await;
                 }
+                changed
             }
             Self::None => Err(StoreError::new(StoreErrorKind::ReadOnly)),
         }

@@ -6,10 +6,9 @@ use std::{
     time::Duration,
 };
 
-use sha2::{Digest, Sha256};
 use tower_api_tokens::{
     ApiTokens, AppId, AppQuery, Authority, IdempotencyKey, IssuedToken, LifecycleError, NewToken,
-    TokenFormat, TokenId, TokenRegistry,
+    Rotation, TokenDigest, TokenFormat, TokenId, TokenRegistry,
 };
 
 use crate::operation::{Operation, Outcome, Report};
@@ -117,11 +116,14 @@ impl Manager {
         match operation {
             Operation::Issue { name } => {
                 let new = NewToken::named(name);
-                let issued = tokens.issue_once(&self.app, new, key(operation)).await;
+                let issued = tokens
+                    .issue(&self.app, new.idempotency_key(key(operation)))
+                    .await;
                 issued.map(made)
             }
             Operation::Rotate { token, overlap } => {
-                let rotated = tokens.rotate_once(*token, *overlap, key(operation)).await;
+                let rotation = Rotation::new(*overlap).idempotency_key(key(operation));
+                let rotated = tokens.rotate(*token, rotation).await;
                 rotated.map(made)
             }
             Operation::Revoke { token } => tokens.revoke(*token).await.map(|_| Outcome::Done),
@@ -131,8 +133,8 @@ impl Manager {
 
 /// The key under which an operation that was not acknowledged is repeated.
 fn key(operation: &Operation) -> IdempotencyKey {
-    let digest: [u8; 32] = Sha256::digest(operation.to_string()).into();
-    IdempotencyKey::new(digest, digest)
+    let digest = TokenDigest::of(operation.to_string().as_bytes());
+    IdempotencyKey::new(&digest.to_hex()).unwrap()
 }
 
 /// An error and its causes, on one line.

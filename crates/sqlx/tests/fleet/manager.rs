@@ -3,7 +3,6 @@
 use std::{env, time::Duration};
 
 use jiff::Timestamp;
-use sha2::{Digest, Sha256};
 use tokio::io::{AsyncBufReadExt, BufReader, stdin};
 use tower_api_tokens::{
     ApiTokens, AppRecord, IdempotencyKey, LifecycleError, NewToken, TokenFormat, TokenId,
@@ -156,10 +155,8 @@ impl<'m> Repetition<'m> {
         match operation {
             "issue" => drop(tokens.issue(&app.id, new()).await?),
             "issue-once" => {
-                let text = format!("{} {}", self.token, self.count);
-                let hash: [u8; 32] = Sha256::digest(text).into();
-                let key = IdempotencyKey::new(hash, hash);
-                drop(tokens.issue_once(&app.id, new(), key).await?);
+                let key = IdempotencyKey::new(&format!("{}/{}", self.token, self.count)).unwrap();
+                drop(tokens.issue(&app.id, new().idempotency_key(key)).await?);
             }
             "rotate" => {
                 let issued = tokens.issue(&app.id, new()).await?;

@@ -173,7 +173,7 @@ pub(crate) async fn serve() {
         Err(_) => store.clone(),
     };
     let authenticator = Authenticator::builder(store.clone())
-        .format(TokenFormat::new("fleet").unwrap())
+        .with_format(TokenFormat::new("fleet").unwrap())
         .max_staleness(duration("NODE_STALENESS"))
         .lookup_timeout(duration("NODE_TIMEOUT"))
         .build();

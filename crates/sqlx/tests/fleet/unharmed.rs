@@ -137,13 +137,13 @@ const SLOW_DOWN: &str = "DO $$ \
         SELECT string_agg(CASE column_name WHEN 'name' THEN \
             'CASE WHEN name = ''slow'' THEN name || pg_sleep(0.05)::text ELSE name END AS name' \
             ELSE quote_ident(column_name) END, ', ' ORDER BY ordinal_position) INTO columns \
-        FROM information_schema.columns WHERE table_name = 'api_token_records'; \
+        FROM information_schema.columns WHERE table_name = 'api_token_details'; \
         INSERT INTO api_tokens (id, digest, mask, app_id, name, scopes, created_at) \
         SELECT gen_random_uuid(), sha256(n::text::bytea), 'acme_…aaaa', id, 'slow', '', 0 \
         FROM generate_series(1, 200) n, (SELECT id FROM api_token_apps LIMIT 1) a; \
-        ALTER VIEW api_token_records RENAME TO plain_records; \
-        EXECUTE 'CREATE VIEW api_token_records AS SELECT ' || columns || ' FROM plain_records'; \
-        GRANT SELECT ON api_token_records TO api_token_verifier, api_token_recorder, api_token_manager; \
+        ALTER VIEW api_token_details RENAME TO plain_records; \
+        EXECUTE 'CREATE VIEW api_token_details AS SELECT ' || columns || ' FROM plain_records'; \
+        GRANT SELECT ON api_token_details TO api_token_verifier, api_token_recorder, api_token_manager; \
     END $$";
 
 async fn slow_searches_harm_no_node() {

@@ -15,8 +15,8 @@ use tokio::{
     time::timeout,
 };
 use tower_api_tokens::{
-    AppRecord, AuditAction, AuditEvent, AuditEventId, AuditOutcome, Grantable, IdempotencyKey,
-    Mutation, Op, StoreErrorKind, TokenRegistry, TokenRegistryExt, TokenTarget,
+    AppRecord, AuditAction, AuditEvent, AuditEventId, AuditOutcome, BoundKey, Grantable, Mutation,
+    Op, StoreErrorKind, TokenRegistry, TokenRegistryExt, TokenTarget,
 };
 use tower_api_tokens_sqlx::PostgresStore;
 
@@ -152,7 +152,7 @@ async fn stops_everywhere(open: impl AsyncFn(&str, &str) -> PostgresStore) {
             let mut mutation = Mutation::new(op, at(1)).audit(event(event_number));
             if keyed {
                 let key = [event_number; 32];
-                mutation = mutation.key(IdempotencyKey::new(key, key));
+                mutation = mutation.key(BoundKey::new(key, key));
             }
             silence.left.store(messages, SeqCst);
             let change = tokio::spawn(async move { store.apply(&mutation).await });

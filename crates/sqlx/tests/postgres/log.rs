@@ -6,7 +6,7 @@ use std::error::Error;
 use sqlx::{PgConnection, postgres::PgListener};
 use tower_api_tokens::{
     AppRecord, Change, ChangeLog, Changes, GrantError, Grantable, MaskedToken, Mutation, Op,
-    Revision, Rotation, StoreErrorKind, TokenDigest, TokenId, TokenRecord, TokenRegistry,
+    Replacement, Revision, StoreErrorKind, TokenDigest, TokenId, TokenRecord, TokenRegistry,
     TokenRegistryExt, TokenStore, TokenTarget, Usage, UsageLog,
 };
 use tower_api_tokens_sqlx::PostgresStore;
@@ -75,7 +75,7 @@ async fn change_everything(store: &PostgresStore) {
     logged(&[of_old]).await;
     store.rename(&target, "renamed", at(1)).await.unwrap();
     logged(&[of_old]).await;
-    let rotation = Rotation::new(target, new, at(1)).overlap_ends(at(5));
+    let rotation = Replacement::new(target, new, at(1)).overlap_ends(at(5));
     store.rotate(&rotation).await.unwrap();
     logged(&[of_old, of_new]).await;
     for _ in 0..2 {

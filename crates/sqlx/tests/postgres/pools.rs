@@ -170,7 +170,7 @@ async fn slow_down(hand: &mut PgConnection, app: &AppRecord) {
             'CASE WHEN name = ''slow'' THEN name || pg_sleep(0.05)::text ELSE name END AS name' \
             ELSE quote_ident(column_name) END, ', ' ORDER BY ordinal_position) \
          FROM information_schema.columns \
-         WHERE table_schema = current_schema() AND table_name = 'api_token_records'",
+         WHERE table_schema = current_schema() AND table_name = 'api_token_details'",
     )
     .fetch_one(&mut *hand)
     .await
@@ -179,8 +179,8 @@ async fn slow_down(hand: &mut PgConnection, app: &AppRecord) {
         "INSERT INTO api_tokens (id, digest, mask, app_id, name, scopes, created_at) \
          SELECT gen_random_uuid(), sha256(n::text::bytea), 'acme_…aaaa', '{}', 'slow', '', 0 \
          FROM generate_series(1, 200) n; \
-         ALTER VIEW api_token_records RENAME TO plain_records; \
-         CREATE VIEW api_token_records AS SELECT {columns} FROM plain_records",
+         ALTER VIEW api_token_details RENAME TO plain_records; \
+         CREATE VIEW api_token_details AS SELECT {columns} FROM plain_records",
         app.id
     );
     execute(hand, &slow).await;

@@ -13,9 +13,9 @@ use jiff::Timestamp;
 use sqlx::postgres::PgPoolOptions;
 use tokio::sync::Mutex;
 use tower_api_tokens::{
-    AppRecord, ChangeLog, MaskedToken, Rotation, StoreErrorKind, TokenDigest, TokenId, TokenQuery,
-    TokenRecord, TokenRegistry, TokenRegistryExt, TokenStatus, TokenStore, TokenTarget, Usage,
-    UsageLog,
+    AppRecord, ChangeLog, MaskedToken, Replacement, StoreErrorKind, TokenDigest, TokenId,
+    TokenQuery, TokenRecord, TokenRegistry, TokenRegistryExt, TokenStatus, TokenStore, TokenTarget,
+    Usage, UsageLog,
 };
 use tower_api_tokens_sqlx::PostgresStore;
 
@@ -86,7 +86,7 @@ pub(crate) async fn rotations(
 ) -> u32 {
     let rotations = (0..count).map(|number| {
         let successor = candidate(&token.app, from + u128::from(number));
-        let rotation = Rotation::new(TokenTarget::any(token.id), successor, at(1));
+        let rotation = Replacement::new(TokenTarget::any(token.id), successor, at(1));
         let store = store.clone();
         tokio::spawn(async move { store.rotate(&rotation).await })
     });

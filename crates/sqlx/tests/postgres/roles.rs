@@ -131,7 +131,7 @@ async fn a_verifier_verifies_and_follows_and_can_do_nothing_else() {
 
     let node = scene.open(true).await.unwrap();
     let platform = tokens(&node);
-    let follower = platform.follow().replica(|_| ());
+    let follower = platform.follow().preload(|_| ());
     let follower = follower.poll_interval(std::time::Duration::from_millis(50));
     let _follower = follower.start().await.unwrap();
     let presented = scene.issued.token().expose().as_bytes();

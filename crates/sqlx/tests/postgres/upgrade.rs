@@ -24,6 +24,8 @@ pub(crate) fn tests() -> Vec<Test> {
         an_upgrade_does_not_hold_lookups_up_while_a_backup_is_under_way,
         old_rows_that_cannot_be_read_take_no_other_with_them,
         rows_that_cannot_be_read_do_not_get_in,
+        a_restricted_token_has_expired_for_nodes_of_the_versions_before,
+        roles_of_the_version_before_may_do_what_they_could,
     ]
 }
 
@@ -47,6 +49,17 @@ async fn first_version() -> (Schema, PgConnection) {
          INSERT INTO _api_token_migrations (version, name) VALUES (1, 'tokens')",
     )
     .await;
+    (schema, hand)
+}
+
+const SECOND: &str = include_str!("../../migrations/postgres/0002_changes.sql");
+
+/// Tables as the second version made them.
+async fn second_version() -> (Schema, PgConnection) {
+    let (schema, mut hand) = first_version().await;
+    execute(&mut hand, SECOND).await;
+    let note = "INSERT INTO _api_token_migrations (version, name) VALUES (2, 'changes')";
+    execute(&mut hand, note).await;
     (schema, hand)
 }
 
@@ -325,4 +338,155 @@ async fn rows_that_cannot_be_read_do_not_get_in() {
     "a\nb".clone_into(&mut bad.name);
     let error = store.insert(&bad).await.unwrap_err();
     assert_eq!(error.kind(), StoreErrorKind::InvalidRecord);
+}
+
+/// What a node of the second version does to insert a token, and to rotate one.
+const INSERT_AS_BEFORE: &str = "SELECT outcome, detail, expires_at FROM api_token_insert_tokens( \
+    ROW(NULL, NULL, NULL, NULL, NULL, NULL, NULL)::api_token_event, NULL, NULL, 5, 0, \
+    ARRAY[$1::text::uuid], ARRAY[$2::bytea], ARRAY['acme_…x7Kq'], ARRAY['app'], ARRAY['ci'], ARRAY[''], \
+    ARRAY[0], ARRAY[NULL::bigint], ARRAY[NULL::bigint], ARRAY[NULL::uuid], ARRAY[NULL::bigint], ARRAY[0])";
+const ROTATE_AS_BEFORE: &str = "SELECT outcome, detail, expires_at FROM api_token_rotate_token( \
+    ROW(NULL, NULL, NULL, NULL, NULL, NULL, NULL)::api_token_event, NULL, NULL, 5, 0, \
+    ARRAY[$1::text::uuid], ARRAY[$2::bytea], ARRAY['acme_…x7Kq'], ARRAY['app'], ARRAY['ci'], ARRAY[''], \
+    ARRAY[0], ARRAY[NULL::bigint], ARRAY[NULL::bigint], ARRAY[NULL::uuid], ARRAY[NULL::bigint], ARRAY[0], \
+    $3::text::uuid, NULL, 50)";
+
+type Outcome = (String, Option<String>, Option<i64>);
+
+fn id_of(number: u128) -> String {
+    TokenId::from_bytes(number.to_be_bytes()).to_string()
+}
+
+async fn insert_as_before(hand: &mut PgConnection, number: u128) -> Outcome {
+    sqlx::query_as(INSERT_AS_BEFORE)
+        .bind(id_of(number))
+        .bind(TokenDigest::of(&number.to_be_bytes()).as_bytes().to_vec())
+        .fetch_one(hand)
+        .await
+        .unwrap()
+}
+
+async fn rotate_as_before(hand: &mut PgConnection, number: u128, successor: u128) -> Outcome {
+    sqlx::query_as(ROTATE_AS_BEFORE)
+        .bind(id_of(successor))
+        .bind(
+            TokenDigest::of(&successor.to_be_bytes())
+                .as_bytes()
+                .to_vec(),
+        )
+        .bind(id_of(number))
+        .fetch_one(hand)
+        .await
+        .unwrap()
+}
+
+async fn a_restricted_token_has_expired_for_nodes_of_the_versions_before() {
+    let (schema, mut hand) = second_version().await;
+    execute(
+        &mut hand,
+        "INSERT INTO api_token_apps VALUES ('app', 'App', 0)",
+    )
+    .await;
+    // The session is that of a node that was there before the upgrade, with its statements prepared.
+    insert_as_before(&mut hand, 1).await;
+    let rotated = rotate_as_before(&mut hand, 1, 2).await;
+    assert_eq!(rotated, ("done".to_owned(), None, Some(50)));
+    let store = schema.open().await;
+    let app = store.app(&AppId::new("app").unwrap()).await.unwrap();
+    let mut restricted = token(&app.unwrap(), 3);
+    restricted.expires_at = Some(at(3600));
+    restricted.restrictions = Some("{\"networks\":[]}".parse().unwrap());
+    store.insert(&restricted).await.unwrap();
+    let found = store.find(&restricted.digest).await.unwrap().record;
+    assert_eq!(found.as_ref(), Some(&restricted));
+    let many = store.find_many(&[restricted.digest]).await.unwrap();
+    assert_eq!(many[0].record.as_ref(), Some(&restricted));
+    let (expires_at,): (Option<i64>,) =
+        sqlx::query_as("SELECT expires_at FROM api_token_records WHERE id = $1::text::uuid")
+            .bind(id_of(3))
+            .fetch_one(&mut hand)
+            .await
+            .unwrap();
+    assert_eq!(expires_at, Some(0));
+    // Nodes of the version before go on, but drop no restrictions.
+    insert_as_before(&mut hand, 4).await;
+    assert_eq!(rotate_as_before(&mut hand, 4, 5).await.0, "done");
+    let refused = rotate_as_before(&mut hand, 3, 6).await;
+    let expired = ("conflict".to_owned(), Some("expired".to_owned()), None);
+    assert_eq!(refused, expired);
+    // Nor do those of the first, which have no functions.
+    let successor = id_of(5);
+    for rotation in [
+        format!(
+            "UPDATE api_tokens SET successor = '{successor}' WHERE id = '{}'",
+            id_of(3)
+        ),
+        format!(
+            "UPDATE api_tokens SET successor = gen_random_uuid(), expires_at = 5 WHERE id = '{}'",
+            id_of(3)
+        ),
+    ] {
+        let refused = try_execute(&mut hand, &rotation).await.unwrap_err();
+        let code = refused.as_database_error().unwrap().code();
+        assert_eq!(code.as_deref(), Some("23514"));
+    }
+    let found = store.find(&restricted.digest).await.unwrap().record;
+    assert_eq!(found.as_ref(), Some(&restricted));
+    // What such a node revokes is revoked, and it is shown as expired at the latest.
+    let revoke = "SELECT expires_at, revoked_at FROM api_token_revoke_token( \
+        ROW(NULL, NULL, NULL, NULL, NULL, NULL, NULL)::api_token_event, $1::text::uuid, NULL, 7)";
+    let revoked: (Option<i64>, Option<i64>) = sqlx::query_as(revoke)
+        .bind(id_of(3))
+        .fetch_one(&mut hand)
+        .await
+        .unwrap();
+    assert_eq!(revoked, (Some(0), Some(7)));
+    let found = store.find(&restricted.digest).await.unwrap().record;
+    let moment = jiff::Timestamp::from_microsecond(7).unwrap();
+    assert_eq!(found, Some(restricted.revoke(moment)));
+    for bad in ["", "ä", "a\nb", &"x".repeat(4097)] {
+        let change = format!("UPDATE api_tokens SET restrictions = '{bad}'");
+        let refused = try_execute(&mut hand, &change).await.unwrap_err();
+        let code = refused.as_database_error().unwrap().code();
+        assert_eq!(code.as_deref(), Some("23514"), "{bad:?}");
+    }
+}
+
+async fn roles_of_the_version_before_may_do_what_they_could() {
+    let (schema, mut hand) = second_version().await;
+    let (verifier, manager) = (format!("{} v", schema.name), format!("{} m", schema.name));
+    execute(
+        &mut hand,
+        &format!(
+            "CREATE ROLE \"{verifier}\"; CREATE ROLE \"{manager}\"; \
+             GRANT SELECT ON api_token_records TO \"{verifier}\"; \
+             GRANT INSERT ON api_tokens TO \"{manager}\"; \
+             DO $$ DECLARE f text; BEGIN \
+               FOR f IN SELECT p.oid::regprocedure::text FROM pg_proc p \
+                 WHERE p.proname IN ('api_token_insert_tokens', 'api_token_rotate_token') \
+                   AND p.pronamespace = quote_ident(current_schema())::regnamespace \
+               LOOP EXECUTE format('GRANT EXECUTE ON FUNCTION %s TO \"{manager}\"', f); END LOOP; END $$"
+        ),
+    )
+    .await;
+    drop(schema.open().await);
+    let may: (bool, bool, i64, i64) = sqlx::query_as(
+        "SELECT has_table_privilege($1, 'api_token_details', 'SELECT'), \
+            has_table_privilege($2, 'api_token_details', 'SELECT'), \
+            count(*) FILTER (WHERE has_function_privilege($2, p.oid, 'EXECUTE')), \
+            count(*) FILTER (WHERE has_function_privilege($1, p.oid, 'EXECUTE')) \
+         FROM pg_proc p WHERE p.proname IN ('api_token_insert_tokens', 'api_token_rotate_token', 'api_token_add') \
+           AND p.pronamespace = quote_ident(current_schema())::regnamespace",
+    )
+    .bind(&verifier)
+    .bind(&manager)
+    .fetch_one(&mut hand)
+    .await
+    .unwrap();
+    assert_eq!(may, (true, false, 4, 0));
+    let name = &schema.name;
+    let drop = format!(
+        "DROP SCHEMA \"{name}\" CASCADE; DROP ROLE \"{verifier}\"; DROP ROLE \"{manager}\""
+    );
+    execute(&mut hand, &drop).await;
 }

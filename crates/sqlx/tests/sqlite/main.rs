@@ -2,6 +2,7 @@
 
 mod failing;
 mod opening;
+mod pools;
 mod read_only;
 mod replacing;
 mod rows;

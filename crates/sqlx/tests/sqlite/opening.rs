@@ -91,16 +91,26 @@ async fn tasks_of_one_process_open_one_file_concurrently() {
 }
 
 #[tokio::test]
+async fn processes_upgrade_one_file_of_version_3_concurrently() {
+    processes_open_one_file(3).await;
+}
+
+#[tokio::test]
 async fn files_of_every_version_are_upgraded_with_what_they_hold() {
-    for version in [1, 2] {
+    for version in [1, 2, 3] {
         let file = File::new();
         write_version(&file.path(), version).await;
-        // The mask and the other app's identifier are such as this version refuses.
-        file.execute(
-            "INSERT INTO api_token_apps VALUES ('app', 'Billing', 1, NULL), ('an/other', 'Other', 2, NULL);
+        // The mask and the other app's identifier are such as versions from the third on refuse.
+        let (mask, other) = if version < 3 {
+            ("abc", "an/other")
+        } else {
+            ("a…c", "other")
+        };
+        file.execute(&format!(
+            "INSERT INTO api_token_apps VALUES ('app', 'Billing', 1, NULL), ('{other}', 'Other', 2, NULL);
              INSERT INTO api_tokens (id, digest, mask, app_id, name, scopes, created_at)
-             VALUES (zeroblob(16), zeroblob(32), 'abc', 'app', 'ci', 'read', 3)",
-        )
+             VALUES (zeroblob(16), zeroblob(32), '{mask}', 'app', 'ci', 'read', 3)",
+        ))
         .await;
         let store = file.open().await;
         let app = AppId::new("app").unwrap();
@@ -112,7 +122,7 @@ async fn files_of_every_version_are_upgraded_with_what_they_hold() {
             .await
             .unwrap();
         assert_eq!(rows.len(), 1);
-        assert_eq!(rows[0].get::<&str, _>(1), "abc");
+        assert_eq!(rows[0].get::<&str, _>(1), mask);
     }
 }
 

@@ -261,7 +261,8 @@ async fn lookups_and_listings_use_an_index() {
             "id<?",
         ),
         (
-            "SELECT id FROM api_tokens WHERE revoked_at < 1 OR expires_at < 1 LIMIT 1",
+            "SELECT id FROM api_tokens WHERE revoked_at < 1 OR (expires_at < 1 AND restrictions IS NULL) \
+             OR restricted_expires_at < 1 LIMIT 1",
             "MULTI-INDEX OR",
         ),
     ] {

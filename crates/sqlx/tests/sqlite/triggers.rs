@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use sqlx::{Row, SqliteConnection};
 use tower_api_tokens::{
-    ApiTokens, Change, ChangeLog, Changes, NewToken, Revision, StoreErrorKind, TokenDigest,
-    TokenStore,
+    ApiTokens, Change, ChangeLog, Changes, NewToken, Restrictions, Revision, StoreErrorKind,
+    TokenDigest, TokenId, TokenRegistryExt, TokenStore,
 };
 use tower_api_tokens_sqlx::SqliteStore;
 
@@ -88,6 +88,12 @@ async fn every_column_that_verification_depends_on_is_logged() {
         ("revoked_at", "5"),
         ("revoked_at", "revoked_at"),
         ("revoked_at", "NULL"),
+        ("expires_at = 0, restrictions", "'{}'"),
+        ("restricted_expires_at", "9000000000000000"),
+        (
+            "restrictions = NULL, restricted_expires_at = NULL, expires_at",
+            "NULL",
+        ),
     ];
     for (column, value) in columns {
         log.file
@@ -115,7 +121,9 @@ async fn every_column_that_verification_depends_on_is_logged() {
     let mut connection = log.file.connect().await;
     let known = ["id", "digest", "last_used_at", "uses"];
     for column in columns_of(&mut connection, "api_tokens").await {
-        let changed = columns.iter().any(|(changed, _)| *changed == column);
+        let changed = columns
+            .iter()
+            .any(|(changed, _)| changed.ends_with(&column));
         assert!(changed || known.contains(&&*column), "{column}");
     }
     log.file
@@ -415,4 +423,88 @@ async fn marks_differ_from_change_to_change() {
         .await
         .unwrap();
     assert_eq!(row.get::<i64, _>(0), row.get::<i64, _>(1));
+}
+
+/// What a process of the version before does to rotate a token.
+const ROTATE_AS_BEFORE: &str = "UPDATE api_tokens SET expires_at = 9, successor = zeroblob(16) \
+     WHERE id = (SELECT id FROM api_tokens WHERE name = 'one') AND successor IS NULL";
+
+#[tokio::test]
+async fn a_restricted_token_has_expired_for_a_process_of_the_version_before() {
+    let log = Logged::new().await;
+    let mut restricted = log.tokens[0].clone();
+    restricted.id = TokenId::from_bytes([9; 16]);
+    restricted.digest = TokenDigest::of(b"restricted");
+    "restricted".clone_into(&mut restricted.name);
+    restricted.expires_at = Some("2100-01-01T00:00:00Z".parse().unwrap());
+    restricted.restrictions = Some("{\"networks\":[]}".parse().unwrap());
+    log.store.insert(&restricted).await.unwrap();
+    let mut connection = log.file.connect().await;
+    let as_before = "SELECT name FROM api_tokens \
+         WHERE revoked_at IS NULL AND (expires_at IS NULL OR expires_at > 0) ORDER BY name";
+    let live: Vec<String> = sqlx::query_scalar(as_before)
+        .fetch_all(&mut connection)
+        .await
+        .unwrap();
+    assert_eq!(live, ["one", "two"]);
+    // It makes the successor without restrictions.
+    for rotation in [
+        ROTATE_AS_BEFORE.to_owned(),
+        ROTATE_AS_BEFORE.replace("expires_at = 9, ", ""),
+    ] {
+        let rotation = rotation.replace("'one'", "'restricted'");
+        let refused = sqlx::raw_sql(sqlx::AssertSqlSafe(rotation))
+            .execute(&mut connection)
+            .await;
+        assert!(refused.is_err());
+    }
+    sqlx::raw_sql(ROTATE_AS_BEFORE)
+        .execute(&mut connection)
+        .await
+        .unwrap();
+    let kept = log.store.find(&restricted.digest).await.unwrap().record;
+    assert_eq!(kept.as_ref(), Some(&restricted));
+    let revoked = "UPDATE api_tokens SET revoked_at = 5 WHERE name = 'restricted'";
+    log.file.execute(revoked).await;
+    let kept = log.store.find(&restricted.digest).await.unwrap().record;
+    let at = jiff::Timestamp::from_microsecond(5).unwrap();
+    assert_eq!(kept, Some(restricted.revoke(at)));
+}
+
+#[tokio::test]
+async fn restrictions_that_could_not_be_read_are_refused() {
+    let log = Logged::new().await;
+    let mut connection = log.file.connect().await;
+    for (bad, reason) in [
+        ("expires_at = 0, restrictions = ''", "1 to 4096"),
+        ("expires_at = 0, restrictions = 'ä'", "printable"),
+        (
+            "expires_at = 0, restrictions = 'a' || char(10)",
+            "printable",
+        ),
+        (
+            "expires_at = 0, restrictions = CAST(x'610062' AS TEXT)",
+            "printable",
+        ),
+        (
+            "expires_at = 0, restrictions = hex(zeroblob(2049))",
+            "1 to 4096",
+        ),
+        ("restrictions = '{}'", "restricted_expires_at"),
+        (
+            "expires_at = 5, restrictions = '{}'",
+            "restricted_expires_at",
+        ),
+        ("restricted_expires_at = 5", "restricted_expires_at"),
+    ] {
+        let change = format!("UPDATE api_tokens SET {bad} WHERE name = 'one'");
+        let refused = sqlx::raw_sql(sqlx::AssertSqlSafe(change));
+        let refused = refused.execute(&mut connection).await.unwrap_err();
+        assert!(refused.to_string().contains(reason), "{bad}: {refused}");
+    }
+    let restrict = "UPDATE api_tokens SET expires_at = 0, restrictions = '{}' WHERE name = 'one'";
+    log.file.execute(restrict).await;
+    let found = log.store.find(&log.tokens[0].digest).await.unwrap();
+    let restrictions = found.record.unwrap().restrictions;
+    assert_eq!(restrictions.as_ref().map(Restrictions::as_str), Some("{}"));
 }

@@ -227,9 +227,10 @@ impl Guard for Cookies {
 #[tokio::test]
 async fn a_service_has_its_own_guard() {
     let platform = Platform::new();
-    let admin = Admin::new(&platform.operations, Cookies)
-        .trust_origin("https://console.example")
-        .unwrap();
+    let admin = Admin::builder(&platform.operations, Cookies)
+        .with_trusted_origin("https://console.example")
+        .unwrap()
+        .build();
     let client = Client {
         router: Router::new().nest("/admin/api", admin.router()),
         token: String::new(),

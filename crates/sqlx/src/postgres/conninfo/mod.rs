@@ -18,7 +18,7 @@ use tower_api_tokens::StoreError;
 use keywords::Parameters;
 use passfile::Connection;
 
-use super::{error::from_sqlx, open::invalid};
+use super::error::{from_sqlx, invalid};
 
 pub(super) use keywords::Environment;
 

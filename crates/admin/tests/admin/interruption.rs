@@ -1,0 +1,160 @@
+//! Operations that run to their end although their caller goes away, and stores that panic.
+
+use std::{pin::pin, time::Duration};
+
+use futures_util::{FutureExt, future::BoxFuture, poll};
+use tokio::{
+    task::yield_now,
+    time::{sleep, timeout},
+};
+use tower_api_tokens::{
+    AppId, AppQuery, AuditAction, AuditOutcome, AuditQuery, LifecycleErrorKind, NewToken, TokenId,
+    TokenQuery, testing::Fault,
+};
+use tower_api_tokens_admin::{OperationError, OperationErrorKind, Operator};
+
+use crate::support::Platform;
+
+const DAY: Duration = Duration::from_secs(86_400);
+
+type Call = BoxFuture<'static, Result<(), OperationError>>;
+
+/// Alice, with an app and a token.
+struct Scene {
+    platform: Platform,
+    alice: Operator,
+    app: AppId,
+    token: TokenId,
+}
+
+impl Scene {
+    async fn new() -> Self {
+        let platform = Platform::new();
+        let app = platform.app().await.id;
+        let issued = platform
+            .scene
+            .tokens
+            .issue(&app, NewToken::named("ci"))
+            .await;
+        Self {
+            alice: platform.alice(),
+            app,
+            token: issued.unwrap().record().id,
+            platform,
+        }
+    }
+
+    /// Every operation that changes something, and the action that the audit log shows of it.
+    fn changes(&self) -> Vec<(AuditAction, Call)> {
+        let Self { app, token, .. } = *self;
+        macro_rules! calls {
+            ($alice:ident: $($action:ident => $call:expr,)*) => {
+                vec![$((AuditAction::$action, {
+                    let $alice = self.alice.clone();
+                    async move { $call.await.map(drop) }.boxed()
+                }),)*]
+            };
+        }
+        calls! { alice:
+            CreateApp => alice.create_app(None, "Another"),
+            DisableApp => alice.disable_app(&app),
+            EnableApp => alice.enable_app(&app),
+            ClearCaches => alice.clear_caches(),
+            IssueToken => alice.issue(&app, NewToken::named("nightly")),
+            RenameToken => alice.rename(token, "nightly"),
+            RotateToken => alice.rotate(token, DAY),
+            RevokeToken => alice.revoke(token),
+            PurgeTokens => alice.purge(alice.now()),
+            ImportTokens => alice.note(AuditAction::ImportTokens, AuditOutcome::Done),
+        }
+    }
+
+    /// Every operation that reads.
+    fn readings(&self) -> Vec<Call> {
+        let Self { app, token, .. } = *self;
+        macro_rules! calls {
+            ($alice:ident: $($call:expr,)*) => {
+                vec![$({
+                    let $alice = self.alice.clone();
+                    async move { $call.await.map(drop) }.boxed()
+                },)*]
+            };
+        }
+        calls! { alice:
+            alice.get_app(&app),
+            alice.list_apps(&AppQuery::default()),
+            alice.get(token),
+            alice.list(&TokenQuery::default()),
+            alice.events(&AuditQuery::default()),
+        }
+    }
+
+    fn told(&self, action: AuditAction) -> bool {
+        self.platform
+            .sink
+            .all()
+            .iter()
+            .any(|event| event.action == action)
+    }
+}
+
+fn is_store_failure(error: &OperationError) -> bool {
+    error.kind() == OperationErrorKind::Lifecycle(LifecycleErrorKind::Store)
+}
+
+#[tokio::test]
+async fn a_store_that_panics_has_failed() {
+    for fault in [Fault::Panic, Fault::WritePanic] {
+        let scene = Scene::new().await;
+        scene.platform.scene.store.set_fault(fault);
+        for (action, call) in scene.changes() {
+            match call.await {
+                // It tells the audit of what was done already, and that waits for the store.
+                Ok(()) => assert_eq!(action, AuditAction::ImportTokens, "{fault:?}"),
+                Err(error) => assert!(is_store_failure(&error), "{action} {fault:?}: {error}"),
+            }
+        }
+        if fault == Fault::Panic {
+            for call in scene.readings() {
+                assert!(is_store_failure(&call.await.unwrap_err()));
+            }
+        }
+        scene.platform.scene.store.set_fault(Fault::None);
+        scene.platform.operations.flush_audit().await.unwrap();
+        for call in scene.readings() {
+            assert!(call.await.is_ok());
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_operation_ends_although_its_caller_has_gone() {
+    let count = Scene::new().await.changes().len();
+    for number in 0..count {
+        let scene = Scene::new().await;
+        let (action, call) = scene.changes().swap_remove(number);
+        scene.platform.scene.store.set_fault(Fault::Hang);
+        let calls = scene.platform.scene.store.calls();
+        {
+            let mut call = pin!(call);
+            while scene.platform.scene.store.calls() == calls {
+                assert!(poll!(&mut call).is_pending(), "{action}");
+                yield_now().await;
+            }
+            assert!(poll!(&mut call).is_pending(), "{action}");
+        }
+        scene.platform.scene.store.set_fault(Fault::None);
+        wait_until(|| scene.told(action)).await;
+        assert!(scene.alice.get(scene.token).await.is_ok());
+    }
+}
+
+/// Waits for a condition, for ten seconds at most.
+async fn wait_until(condition: impl Fn() -> bool) {
+    let waiting = async {
+        while !condition() {
+            sleep(Duration::from_millis(1)).await;
+        }
+    };
+    timeout(Duration::from_secs(10), waiting).await.unwrap();
+}

@@ -1,0 +1,191 @@
+//! Requests that are repeated under an idempotency key: the same through every handle.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use tower_api_tokens::{
+    ApiTokens, AppId, AppTokens, Grantable, IdempotencyKey, IssuedToken, LifecycleErrorKind,
+    NewToken, Repeated, Rotation, TokenId, TokenQuery,
+};
+use tower_api_tokens_admin::{Actor, OperationErrorKind, Operator};
+
+use crate::support::Platform;
+
+const DAY: Duration = Duration::from_secs(86_400);
+
+/// Why a request was refused, and what was created under its key before.
+type Refused = (LifecycleErrorKind, Option<Repeated>);
+
+/// What issues and rotates tokens.
+#[async_trait]
+trait Handle: Send + Sync {
+    async fn issue(&self, app: AppId, new: NewToken) -> Result<IssuedToken, Refused>;
+    async fn rotate(&self, id: TokenId, rotation: Rotation) -> Result<IssuedToken, Refused>;
+}
+
+#[async_trait]
+impl Handle for ApiTokens {
+    async fn issue(&self, app: AppId, new: NewToken) -> Result<IssuedToken, Refused> {
+        let issued = ApiTokens::issue(self, &app, new).await;
+        issued.map_err(|error| (error.kind(), error.repeated()))
+    }
+
+    async fn rotate(&self, id: TokenId, rotation: Rotation) -> Result<IssuedToken, Refused> {
+        let rotated = ApiTokens::rotate(self, id, rotation).await;
+        rotated.map_err(|error| (error.kind(), error.repeated()))
+    }
+}
+
+#[async_trait]
+impl Handle for AppTokens {
+    async fn issue(&self, app: AppId, new: NewToken) -> Result<IssuedToken, Refused> {
+        assert_eq!(*self.id(), app);
+        let issued = AppTokens::issue(self, new).await;
+        issued.map_err(|error| (error.kind(), error.repeated()))
+    }
+
+    async fn rotate(&self, id: TokenId, rotation: Rotation) -> Result<IssuedToken, Refused> {
+        let rotated = AppTokens::rotate(self, id, rotation).await;
+        rotated.map_err(|error| (error.kind(), error.repeated()))
+    }
+}
+
+#[async_trait]
+impl Handle for Operator {
+    async fn issue(&self, app: AppId, new: NewToken) -> Result<IssuedToken, Refused> {
+        let issued = Operator::issue(self, &app, new).await;
+        issued.map_err(|error| match error.kind() {
+            OperationErrorKind::Lifecycle(kind) => (kind, error.repeated()),
+            kind => panic!("{kind:?}"),
+        })
+    }
+
+    async fn rotate(&self, id: TokenId, rotation: Rotation) -> Result<IssuedToken, Refused> {
+        let rotated = Operator::rotate(self, id, rotation).await;
+        rotated.map_err(|error| match error.kind() {
+            OperationErrorKind::Lifecycle(kind) => (kind, error.repeated()),
+            kind => panic!("{kind:?}"),
+        })
+    }
+}
+
+/// Every kind of handle, each with an owner of its own.
+fn handles(platform: &Platform, app: AppId) -> Vec<(&'static str, Box<dyn Handle>)> {
+    let grantable = Grantable::everything();
+    let (tokens, operations) = (&platform.scene.tokens, &platform.operations);
+    let authority = |actor| tower_api_tokens::Authority::of(actor);
+    vec![
+        ("facade", Box::new(tokens.clone())),
+        (
+            "facade, acting",
+            Box::new(tokens.acting_as(authority("ann"))),
+        ),
+        ("app", Box::new(tokens.app(app, &grantable))),
+        (
+            "app, acting",
+            Box::new(tokens.acting_as(authority("ann")).app(app, &grantable)),
+        ),
+        (
+            "operator",
+            Box::new(operations.by(Actor::unrestricted("alice"))),
+        ),
+        (
+            "another operator",
+            Box::new(operations.by(Actor::unrestricted("bob"))),
+        ),
+    ]
+}
+
+fn key(text: &str) -> IdempotencyKey {
+    text.parse().unwrap()
+}
+
+fn again(token: TokenId) -> Refused {
+    (
+        LifecycleErrorKind::Repeated,
+        Some(Repeated::new(token, true)),
+    )
+}
+
+fn other(token: TokenId) -> Refused {
+    (
+        LifecycleErrorKind::KeyReused,
+        Some(Repeated::new(token, false)),
+    )
+}
+
+#[tokio::test]
+async fn every_handle_recognizes_a_repetition() {
+    let platform = Platform::new();
+    let app = platform.app().await;
+    // All use the same key: it is each owner's own.
+    for (handle, tokens) in handles(&platform, app.id) {
+        let ci = || NewToken::named("ci").idempotency_key(key("k1"));
+        let issued = tokens.issue(app.id, ci()).await.expect(handle);
+        let id = issued.record().id;
+        let repeated = tokens.issue(app.id, ci()).await.unwrap_err();
+        assert_eq!(repeated, again(id), "{handle}");
+        for different in [
+            ci().scopes("read".parse().unwrap()),
+            ci().expires_in(DAY),
+            NewToken::named("nightly").idempotency_key(key("k1")),
+        ] {
+            let refused = tokens.issue(app.id, different).await.unwrap_err();
+            assert_eq!(refused, other(id), "{handle}");
+        }
+
+        let rotation = |overlap| Rotation::new(overlap).idempotency_key(key("k2"));
+        let successor = tokens.rotate(id, rotation(DAY)).await.expect(handle);
+        let successor = successor.record().id;
+        let repeated = tokens.rotate(id, rotation(DAY)).await.unwrap_err();
+        assert_eq!(repeated, again(successor), "{handle}");
+        let refused = tokens.rotate(id, rotation(2 * DAY)).await.unwrap_err();
+        assert_eq!(refused, other(successor), "{handle}");
+        // One key for two operations.
+        let refused = tokens.issue(app.id, ci().idempotency_key(key("k2"))).await;
+        assert_eq!(refused.unwrap_err(), other(successor), "{handle}");
+
+        // Without a key each request is a new one.
+        let unkeyed = || NewToken::named("ci");
+        let [first, second] = [
+            tokens.issue(app.id, unkeyed()).await.expect(handle),
+            tokens.issue(app.id, unkeyed()).await.expect(handle),
+        ];
+        assert_ne!(first.record().id, second.record().id, "{handle}");
+    }
+    let made = platform
+        .scene
+        .tokens
+        .list(&TokenQuery::default())
+        .await
+        .unwrap();
+    assert_eq!(made.items.len(), 6 * 4);
+}
+
+/// Handles of two apps are two owners, whose customers may choose the same key.
+#[tokio::test]
+async fn apps_do_not_share_keys() {
+    let platform = Platform::new();
+    for _ in 0..2 {
+        let app = platform.app().await;
+        let tokens = platform.scene.tokens.app(app.id, &Grantable::everything());
+        let new = NewToken::named("ci").idempotency_key(key("k1"));
+        assert!(tokens.issue(new).await.is_ok());
+    }
+}
+
+/// A day later, the key may be used anew.
+#[tokio::test]
+async fn every_handle_remembers_a_key_for_a_day() {
+    let platform = Platform::new();
+    let app = platform.app().await;
+    for (handle, tokens) in handles(&platform, app.id) {
+        let new = || NewToken::named("ci").idempotency_key(key("k1"));
+        let issued = tokens.issue(app.id, new()).await.expect(handle);
+        platform.scene.clock.advance(DAY);
+        let repeated = tokens.issue(app.id, new()).await.unwrap_err();
+        assert_eq!(repeated, again(issued.record().id), "{handle}");
+        platform.scene.clock.advance(Duration::from_secs(1));
+        assert!(tokens.issue(app.id, new()).await.is_ok(), "{handle}");
+    }
+}

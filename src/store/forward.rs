@@ -1,0 +1,186 @@
+//! The ports of a store, for the pointers to one. Each method returns the future of the store as it is,
+//! so none is boxed twice.
+
+// A provided method that is not forwarded would quietly be that of the trait, not that of the store.
+#![deny(clippy::missing_trait_methods)]
+
+use std::sync::Arc;
+
+use futures_util::future::BoxFuture;
+use jiff::Timestamp;
+
+use super::{
+    Answer, AppQuery, Applied, AuditLog, AuditQuery, ChangeLog, Changes, LivePage, Mutation, Page,
+    Revision, StoreError, TokenQuery, TokenRegistry, TokenStore, TokenTarget, Usage, UsageLog,
+};
+use crate::{
+    app::{AppId, AppRecord},
+    audit::{AuditEvent, AuditEventId},
+    record::TokenRecord,
+    token::{TokenDigest, TokenId},
+};
+
+/// What a port's method gives: a future that the store has boxed.
+type Reply<'f, T> = BoxFuture<'f, Result<T, StoreError>>;
+
+macro_rules! forward {
+    ($($pointer:ty),*) => {$(
+        impl<T: TokenStore + ?Sized> TokenStore for $pointer {
+            fn find<'s, 'a, 'f>(&'s self, digest: &'a TokenDigest) -> Reply<'f, Answer>
+            where
+                's: 'f,
+                'a: 'f,
+                Self: 'f,
+            {
+                (**self).find(digest)
+            }
+
+            fn find_many<'s, 'a, 'f>(&'s self, digests: &'a [TokenDigest]) -> Reply<'f, Vec<Answer>>
+            where
+                's: 'f,
+                'a: 'f,
+                Self: 'f,
+            {
+                (**self).find_many(digests)
+            }
+        }
+
+        impl<T: TokenRegistry + ?Sized> TokenRegistry for $pointer {
+            fn apply<'s, 'a, 'f>(&'s self, mutation: &'a Mutation) -> Reply<'f, Applied>
+            where
+                's: 'f,
+                'a: 'f,
+                Self: 'f,
+            {
+                (**self).apply(mutation)
+            }
+
+            fn app<'s, 'a, 'f>(&'s self, id: &'a AppId) -> Reply<'f, Option<AppRecord>>
+            where
+                's: 'f,
+                'a: 'f,
+                Self: 'f,
+            {
+                (**self).app(id)
+            }
+
+            fn token<'s, 'a, 'f>(&'s self, target: &'a TokenTarget) -> Reply<'f, Option<TokenRecord>>
+            where
+                's: 'f,
+                'a: 'f,
+                Self: 'f,
+            {
+                (**self).token(target)
+            }
+
+            fn apps<'s, 'a, 'f>(&'s self, query: &'a AppQuery) -> Reply<'f, Page<AppRecord, AppId>>
+            where
+                's: 'f,
+                'a: 'f,
+                Self: 'f,
+            {
+                (**self).apps(query)
+            }
+
+            fn tokens<'s, 'a, 'f>(
+                &'s self,
+                query: &'a TokenQuery,
+                now: Timestamp,
+            ) -> Reply<'f, Page<TokenRecord, TokenId>>
+            where
+                's: 'f,
+                'a: 'f,
+                Self: 'f,
+            {
+                (**self).tokens(query, now)
+            }
+
+            fn change_log(&self) -> Option<&dyn ChangeLog> {
+                (**self).change_log()
+            }
+
+            fn usage_log(&self) -> Option<&dyn UsageLog> {
+                (**self).usage_log()
+            }
+
+            fn audit_log(&self) -> Option<&dyn AuditLog> {
+                (**self).audit_log()
+            }
+        }
+
+        impl<T: ChangeLog + ?Sized> ChangeLog for $pointer {
+            fn revision<'s, 'f>(&'s self) -> Reply<'f, Revision>
+            where
+                's: 'f,
+                Self: 'f,
+            {
+                (**self).revision()
+            }
+
+            fn changes<'s, 'f>(&'s self, since: Revision, limit: usize) -> Reply<'f, Changes>
+            where
+                's: 'f,
+                Self: 'f,
+            {
+                (**self).changes(since, limit)
+            }
+
+            fn changed<'s, 'f>(&'s self) -> BoxFuture<'f, ()>
+            where
+                's: 'f,
+                Self: 'f,
+            {
+                (**self).changed()
+            }
+
+            fn live<'s, 'f>(
+                &'s self,
+                after: Option<TokenId>,
+                limit: usize,
+                now: Timestamp,
+            ) -> Reply<'f, LivePage>
+            where
+                's: 'f,
+                Self: 'f,
+            {
+                (**self).live(after, limit, now)
+            }
+        }
+
+        impl<T: UsageLog + ?Sized> UsageLog for $pointer {
+            fn record_usage<'s, 'a, 'f>(&'s self, usages: &'a [Usage]) -> Reply<'f, ()>
+            where
+                's: 'f,
+                'a: 'f,
+                Self: 'f,
+            {
+                (**self).record_usage(usages)
+            }
+        }
+
+        impl<T: AuditLog + ?Sized> AuditLog for $pointer {
+            fn append<'s, 'a, 'f>(&'s self, event: &'a AuditEvent) -> Reply<'f, ()>
+            where
+                's: 'f,
+                'a: 'f,
+                Self: 'f,
+            {
+                (**self).append(event)
+            }
+
+            fn events<'s, 'a, 'f>(
+                &'s self,
+                query: &'a AuditQuery,
+            ) -> Reply<'f, Page<AuditEvent, AuditEventId>>
+            where
+                's: 'f,
+                'a: 'f,
+                Self: 'f,
+            {
+                (**self).events(query)
+            }
+        }
+    )*};
+}
+
+forward!(Arc<T>, Box<T>, &'static T);

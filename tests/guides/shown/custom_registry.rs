@@ -1,0 +1,95 @@
+use std::{
+    collections::BTreeMap,
+    sync::{Mutex, PoisonError},
+};
+
+use jiff::Timestamp;
+use tower_api_tokens::{
+    AppId, AppQuery, AppRecord, AuditEvent, AuditEventId, AuditQuery, ChangeHistory, Page,
+    Snapshot, StoreError, Tables, TokenDigest, TokenId, TokenQuery, TokenRecord, Transactional,
+    UsedKey, Write,
+};
+
+/// Maps under one lock. A database has its transactions here.
+#[derive(Debug, Default)]
+struct Maps(Mutex<Rows>);
+
+#[derive(Debug, Default)]
+struct Rows {
+    apps: BTreeMap<AppId, AppRecord>,
+    tokens: BTreeMap<TokenId, TokenRecord>,
+    keys: BTreeMap<[u8; 32], UsedKey>,
+    events: BTreeMap<AuditEventId, AuditEvent>,
+    history: ChangeHistory,
+}
+
+impl Transactional for Maps {
+    type Tables = Rows;
+
+    fn transaction<T>(
+        &self,
+        run: impl FnOnce(&mut Rows) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        run(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl Snapshot for Rows {
+    fn app(&self, id: &AppId) -> Option<AppRecord> {
+        self.apps.get(id).cloned()
+    }
+
+    fn token(&self, id: TokenId) -> Option<TokenRecord> {
+        let mut token = self.tokens.get(&id)?.clone();
+        // A token shows its app as it is now.
+        token.app = self.app(&token.app.id)?;
+        Some(token)
+    }
+
+    fn find(&self, digest: &TokenDigest) -> Option<TokenRecord> {
+        let found = self.tokens.values().find(|token| token.digest == *digest);
+        self.token(found?.id)
+    }
+
+    fn tokens(&self, query: &TokenQuery, now: Timestamp) -> Page<TokenRecord, TokenId> {
+        let newest_first = self.tokens.keys().rev();
+        query.page(newest_first.filter_map(|id| self.token(*id)), now)
+    }
+
+    fn key(&self, key: &[u8; 32]) -> Option<UsedKey> {
+        self.keys.get(key).copied()
+    }
+
+    fn has_event(&self, id: AuditEventId) -> bool {
+        self.events.contains_key(&id)
+    }
+}
+
+impl Tables for Rows {
+    fn apps(&self, query: &AppQuery) -> Page<AppRecord, AppId> {
+        query.page(self.apps.values().cloned())
+    }
+
+    fn events(&self, query: &AuditQuery) -> Page<AuditEvent, AuditEventId> {
+        query.page(self.events.values().rev().cloned())
+    }
+
+    fn history(&self) -> &ChangeHistory {
+        &self.history
+    }
+
+    fn write(&mut self, write: Write) {
+        match write {
+            Write::PutApp(app) => drop(self.apps.insert(app.id, app)),
+            Write::PutToken(token) => drop(self.tokens.insert(token.id, token)),
+            Write::RemoveToken(id) => drop(self.tokens.remove(&id)),
+            Write::PutKey(used) => {
+                self.keys.retain(|_, other| other.counts_at(used.used_at));
+                self.keys.insert(used.key.key, used);
+            }
+            Write::AppendEvent(event) => drop(self.events.insert(event.id, event)),
+            Write::Log(change) => self.history.push(change),
+            Write::RestartLog => self.history.restart(),
+        }
+    }
+}

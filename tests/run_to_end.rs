@@ -1,0 +1,311 @@
+//! Changes that run to their end although their caller goes away, and stores that panic.
+
+use std::{
+    pin::pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use futures_util::{FutureExt, future::BoxFuture, poll};
+use jiff::Timestamp;
+use tokio::{
+    task::yield_now,
+    time::{sleep, timeout},
+};
+use tower_api_tokens::{
+    Answer, ApiTokens, AppId, AppQuery, AppRecord, Applied, AuditAction, AuditEvent, AuditLog,
+    AuditQuery, Authority, ChangeObserver, ForeignToken, Grantable, LifecycleError,
+    LifecycleErrorKind, MaskedToken, MemoryStore, Mutation, NewToken, Page, StoreError,
+    StoreErrorKind, TokenDigest, TokenFormat, TokenId, TokenQuery, TokenRecord, TokenRegistry,
+    TokenStore, TokenTarget, UsageLog,
+    store::run_to_end,
+    testing::{Fault, FaultyStore},
+};
+use tracing::instrument::{Instrument, WithSubscriber};
+
+const DAY: Duration = Duration::from_secs(86_400);
+
+type Call = BoxFuture<'static, Result<(), LifecycleError>>;
+
+/// Calls the lifecycle as an actor whose changes are in the audit log.
+struct Scene {
+    tokens: ApiTokens,
+    app: AppId,
+    token: TokenId,
+}
+
+impl Scene {
+    async fn new(store: impl TokenRegistry) -> Self {
+        let format = TokenFormat::new("acme").unwrap();
+        let tokens = ApiTokens::builder(store, format).any_format().build();
+        let app = tokens.create_app("Billing").await.unwrap().id;
+        let issued = tokens.issue(&app, NewToken::named("ci")).await.unwrap();
+        Self {
+            tokens: tokens.acting_as(Authority::of("ann")),
+            app,
+            token: issued.record().id,
+        }
+    }
+
+    /// Every change, through the facade and through the handle of an app.
+    fn changes(&self) -> Vec<(&'static str, AuditAction, Call)> {
+        let Self { app, token, .. } = *self;
+        let handle = self.tokens.app(app, &Grantable::everything());
+        let new = || NewToken::named("nightly");
+        let foreign = move || {
+            let mask = MaskedToken::new("legacy-", "9f3c").unwrap();
+            ForeignToken::new(new(), TokenDigest::of(b"foreign"), mask)
+        };
+        macro_rules! calls {
+            ($($name:literal $action:ident $by:ident => $call:expr,)*) => {
+                vec![$(($name, AuditAction::$action, {
+                    let $by = $by.clone();
+                    async move { $call.await.map(drop) }.boxed()
+                }),)*]
+            };
+        }
+        let tokens = &self.tokens;
+        calls! {
+            "create_app" CreateApp tokens => tokens.create_app("Another"),
+            "create_app_with_id" CreateApp tokens =>
+                tokens.create_app_with_id(AppId::new("another").unwrap(), "Another"),
+            "disable_app" DisableApp tokens => tokens.disable_app(&app),
+            "enable_app" EnableApp tokens => tokens.enable_app(&app),
+            "clear_caches" ClearCaches tokens => tokens.clear_caches(),
+            "issue" IssueToken tokens => tokens.issue(&app, new()),
+            "import" ImportTokens tokens => tokens.import(&app, foreign()),
+            "rename" RenameToken tokens => tokens.rename(token, "nightly"),
+            "rotate" RotateToken tokens => tokens.rotate(token, DAY),
+            "revoke" RevokeToken tokens => tokens.revoke(token),
+            "purge" PurgeTokens tokens => tokens.purge(Timestamp::MAX),
+            "app: issue" IssueToken handle => handle.issue(new()),
+            "app: import" ImportTokens handle => handle.import(foreign()),
+            "app: rename" RenameToken handle => handle.rename(token, "nightly"),
+            "app: rotate" RotateToken handle => handle.rotate(token, DAY),
+            "app: revoke" RevokeToken handle => handle.revoke(token),
+        }
+    }
+
+    /// Every call that reads.
+    fn readings(&self) -> Vec<(&'static str, Call)> {
+        let Self { app, token, .. } = *self;
+        let tokens = &self.tokens;
+        let handle = tokens.app(app, &Grantable::everything());
+        macro_rules! calls {
+            ($($name:literal $by:ident => $call:expr,)*) => {
+                vec![$(($name, {
+                    let $by = $by.clone();
+                    async move { $call.await.map(drop) }.boxed()
+                }),)*]
+            };
+        }
+        calls! {
+            "get_app" tokens => tokens.get_app(&app),
+            "list_apps" tokens => tokens.list_apps(&AppQuery::default()),
+            "get" tokens => tokens.get(token),
+            "list" tokens => tokens.list(&TokenQuery::default()),
+            "app: record" handle => handle.record(),
+            "app: get" handle => handle.get(token),
+            "app: list" handle => handle.list(TokenQuery::default()),
+        }
+    }
+}
+
+fn is_store_failure(call: &str, fault: Fault, called: Result<(), LifecycleError>) {
+    let error = called.expect_err(call);
+    assert_eq!(error.kind(), LifecycleErrorKind::Store, "{call} {fault:?}");
+}
+
+#[tokio::test]
+async fn a_store_that_panics_has_failed() {
+    for fault in [Fault::Panic, Fault::WritePanic] {
+        let store = FaultyStore::new(MemoryStore::new());
+        let scene = Scene::new(store.clone()).await;
+        store.set_fault(fault);
+        for (name, _, call) in scene.changes() {
+            is_store_failure(name, fault, call.await);
+        }
+        if fault == Fault::Panic {
+            for (name, call) in scene.readings() {
+                is_store_failure(name, fault, call.await);
+            }
+        }
+        // Nothing was left behind.
+        store.set_fault(Fault::None);
+        for (name, call) in scene.readings() {
+            assert!(call.await.is_ok(), "{name}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_change_ends_although_its_caller_has_gone() {
+    let count = Scene::new(MemoryStore::new()).await.changes().len();
+    for number in 0..count {
+        let store = Slow::default();
+        let scene = Scene::new(store.clone()).await;
+        let (name, action, call) = scene.changes().swap_remove(number);
+        {
+            let mut call = pin!(call);
+            assert!(poll!(&mut call).is_pending(), "{name}");
+        }
+        let ends = async {
+            while !store.recorded().await.contains(&action) {
+                yield_now().await;
+            }
+        };
+        let ended = timeout(Duration::from_secs(10), ends).await;
+        assert!(ended.is_ok(), "{name} was cut off");
+    }
+}
+
+/// What a change logs belongs to the request that asks for it, in whatever task it is made.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_change_stays_in_the_span_of_its_caller() {
+    let span = || tracing::Span::current().metadata().map(|span| span.name());
+    let dispatch = tracing::Dispatch::new(tracing_subscriber::registry());
+    // With a single subscriber, `tracing` asks that of the thread which comes to a span first, and
+    // other tests have none.
+    let _second = tracing::Dispatch::new(tracing_subscriber::registry());
+    let seen = async {
+        let change = run_to_end(async move { Ok::<_, StoreError>(span()) });
+        change.instrument(tracing::info_span!("request")).await
+    };
+    let seen = seen.with_subscriber(dispatch).await;
+    assert_eq!(seen.unwrap(), Some("request"));
+}
+
+#[tokio::test]
+async fn a_follower_outlives_a_log_that_panics() {
+    let store = FaultyStore::new(MemoryStore::new());
+    let scene = Scene::new(store.clone()).await;
+    store.set_fault(Fault::Panic);
+    let refused = scene.tokens.follow().start().await.unwrap_err();
+    assert_eq!(refused.kind(), StoreErrorKind::Unavailable);
+
+    store.set_fault(Fault::None);
+    let follower = scene.tokens.follow().start().await.unwrap();
+    store.set_fault(Fault::Panic);
+    let failed = follower.catch_up().await.unwrap_err();
+    assert_eq!(failed.kind(), StoreErrorKind::Unavailable);
+    store.set_fault(Fault::None);
+    follower.catch_up().await.unwrap();
+    follower.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn usage_outlives_a_log_that_panics() {
+    let store = FaultyStore::new(MemoryStore::new());
+    let scene = Scene::new(store.clone()).await;
+    let issued = scene
+        .tokens
+        .issue(&scene.app, NewToken::named("used"))
+        .await;
+    let issued = issued.unwrap();
+    let short = Duration::from_millis(1);
+    let follower = scene.tokens.follow().usage_interval(short).start().await;
+    let follower = follower.unwrap();
+    store.set_fault(Fault::WritePanic);
+    let authenticator = scene.tokens.authenticator();
+    let used = authenticator.authenticate(issued.token().expose().as_bytes());
+    assert!(used.await.is_ok());
+    let calls = store.calls();
+    wait_until(|| store.calls() > calls + 3).await;
+    store.set_fault(Fault::None);
+    follower.stop().await.unwrap();
+    let record = scene.tokens.get(issued.record().id).await.unwrap();
+    assert!(record.last_used_at.is_some());
+}
+
+/// A change that was made is not an error because whoever is shown it panics.
+#[tokio::test]
+async fn an_observer_that_panics_fails_no_change() {
+    #[derive(Debug, Default)]
+    struct Panics(AtomicBool);
+
+    impl ChangeObserver for Panics {
+        fn changed(&self, _: &AuditEvent, _: bool) {
+            self.0.store(true, Relaxed);
+            panic!("the observer panics")
+        }
+    }
+
+    let scene = Scene::new(MemoryStore::new()).await;
+    let observer = Arc::new(Panics::default());
+    let authority = Authority::of("ann").observer(observer.clone());
+    let tokens = scene.tokens.acting_as(authority);
+    assert!(tokens.revoke(scene.token).await.is_ok());
+    assert!(observer.0.load(Relaxed));
+}
+
+async fn wait_until(condition: impl Fn() -> bool) {
+    let waiting = async {
+        while !condition() {
+            sleep(Duration::from_millis(1)).await;
+        }
+    };
+    let waited = timeout(Duration::from_secs(10), waiting).await;
+    waited.expect("it takes too long");
+}
+
+/// A store whose changes take several polls, so that they can be cut off between two.
+#[derive(Clone, Debug, Default)]
+struct Slow {
+    inner: MemoryStore,
+}
+
+impl Slow {
+    async fn recorded(&self) -> Vec<AuditAction> {
+        let page = self.inner.events(&AuditQuery::default()).await.unwrap();
+        page.items.iter().map(|event| event.action).collect()
+    }
+}
+
+#[async_trait]
+impl TokenStore for Slow {
+    async fn find(&self, digest: &TokenDigest) -> Result<Answer, StoreError> {
+        self.inner.find(digest).await
+    }
+}
+
+#[async_trait]
+impl TokenRegistry for Slow {
+    async fn apply(&self, mutation: &Mutation) -> Result<Applied, StoreError> {
+        for _ in 0..3 {
+            yield_now().await;
+        }
+        self.inner.apply(mutation).await
+    }
+
+    async fn app(&self, id: &AppId) -> Result<Option<AppRecord>, StoreError> {
+        self.inner.app(id).await
+    }
+
+    async fn token(&self, target: &TokenTarget) -> Result<Option<TokenRecord>, StoreError> {
+        self.inner.token(target).await
+    }
+
+    async fn apps(&self, query: &AppQuery) -> Result<Page<AppRecord, AppId>, StoreError> {
+        self.inner.apps(query).await
+    }
+
+    async fn tokens(
+        &self,
+        query: &TokenQuery,
+        now: Timestamp,
+    ) -> Result<Page<TokenRecord, TokenId>, StoreError> {
+        self.inner.tokens(query, now).await
+    }
+
+    fn usage_log(&self) -> Option<&dyn UsageLog> {
+        self.inner.usage_log()
+    }
+
+    fn audit_log(&self) -> Option<&dyn AuditLog> {
+        self.inner.audit_log()
+    }
+}
