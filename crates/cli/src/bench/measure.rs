@@ -117,7 +117,7 @@ impl Opened {
             ));
         }
         let app = session.operator.create_app(None, "Load test").await?;
-        self.app = Some(app.id.clone());
+        self.app = Some(app.id);
         let seeded = seed::insert(&*session.registry, &app, load.tokens).await?;
         let test = LoadTest::builder(Store(Arc::clone(&session.registry)))
             .name(name)
