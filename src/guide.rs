@@ -41,6 +41,7 @@ pub mod manage {}
 #[doc = include_str!("../docs/command-line.md")]
 pub mod command_line {}
 
+#[doc = picture!("latency.svg")]
 #[doc = include_str!("../docs/measure.md")]
 pub mod measure {}
 

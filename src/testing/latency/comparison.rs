@@ -5,9 +5,10 @@ use std::{collections::HashSet, error::Error, fmt, time::Duration};
 use super::{error::LoadTestError, figures::Report, load::LoadTest, number::whole};
 use crate::words::words;
 
-/// How many requests find out what a store sustains: no more than take about so many seconds.
-const SATURATION: (f64, f64) = (1_000.0, 20_000.0);
-const SATURATION_SECONDS: f64 = 2.0;
+/// How many requests find out what a store sustains, at least and at most. In between it is as many as
+/// take as long as the measurement, up to a few seconds: a shorter burst would outrun what lasts.
+const SATURATION: (f64, f64) = (1_000.0, 1_000_000.0);
+const LONGEST_SATURATION: Duration = Duration::from_secs(2);
 /// Two rates are the same up to this share of them.
 const SAME: f64 = 0.001;
 
@@ -122,7 +123,7 @@ impl Comparison {
         check_names(tests.iter().map(LoadTest::name))?;
         let mut slowest = f64::INFINITY;
         for test in &mut *tests {
-            slowest = slowest.min(sustained(test).await?);
+            slowest = slowest.min(sustained(test, duration).await?);
         }
         let rate = rate.unwrap_or(half(slowest));
         let requests = (rate * duration.as_secs_f64()).ceil() as usize;
@@ -154,10 +155,11 @@ impl Comparison {
 }
 
 /// How many requests a second a store sustains.
-async fn sustained(test: &mut LoadTest) -> Result<f64, LoadTestError> {
+async fn sustained(test: &mut LoadTest, duration: Duration) -> Result<f64, LoadTestError> {
     let (fewest, most) = SATURATION;
     let first = test.saturate(fewest as usize).await?.throughput();
-    let requests = (first * SATURATION_SECONDS).clamp(fewest, most);
+    let seconds = duration.min(LONGEST_SATURATION).as_secs_f64();
+    let requests = (first * seconds).clamp(fewest, most);
     Ok(test.saturate(requests as usize).await?.throughput())
 }
 
