@@ -1,6 +1,6 @@
 //! A service on hyper and tower alone, without a framework.
 //!
-//! `cargo run -p hyper`, then try the line that it prints. It ends on Ctrl-C.
+//! `cargo run -p example-hyper`, then try the line that it prints. It ends on Ctrl-C.
 
 use std::{convert::Infallible, env, error::Error};
 

@@ -24,7 +24,7 @@ fn ask(address: &str, path: &str, credential: Option<String>) -> (u16, String) {
 
 #[test]
 fn a_service_on_hyper_alone_greets_the_attributed_app() {
-    let mut process = Command::new(env!("CARGO_BIN_EXE_hyper"))
+    let mut process = Command::new(env!("CARGO_BIN_EXE_example-hyper"))
         .env("LISTEN_ADDR", "127.0.0.1:0")
         .stdout(Stdio::piped())
         .spawn()

@@ -1,6 +1,6 @@
 //! A gRPC service with API tokens: the health service of tonic, for callers with a token alone.
 //!
-//! `cargo run -p tonic`. `LISTEN_ADDR` says where it listens.
+//! `cargo run -p example-tonic`. `LISTEN_ADDR` says where it listens.
 
 use std::{env, error::Error};
 

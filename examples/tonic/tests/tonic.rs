@@ -7,7 +7,7 @@ use std::{
 
 #[tokio::test]
 async fn a_grpc_service_answers_callers_with_a_token() {
-    let mut process = Command::new(env!("CARGO_BIN_EXE_tonic"))
+    let mut process = Command::new(env!("CARGO_BIN_EXE_example-tonic"))
         .env("LISTEN_ADDR", "127.0.0.1:0")
         .stdout(Stdio::piped())
         .spawn()
