@@ -34,7 +34,7 @@ use http::{StatusCode, request::Parts};
 
 use crate::{
     middleware::{Anonymous, Challenger, ResponseFormat},
-    principal::AppPrincipal,
+    model::principal::AppPrincipal,
     rejection::Rejection,
     telemetry::{self, Needs},
     words::words,

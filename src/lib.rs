@@ -239,23 +239,16 @@
     clippy::unwrap_used
 )]
 
-mod app;
-mod audit;
 mod authenticator;
 mod clock;
 mod entropy;
 #[cfg(feature = "axum")]
 pub mod extract;
-mod grantable;
 mod intern;
 mod lifecycle;
 pub mod middleware;
-mod name;
-mod principal;
-mod record;
+mod model;
 mod rejection;
-mod restrictions;
-mod scope;
 pub mod store;
 mod telemetry;
 #[cfg(feature = "testing")]
@@ -276,15 +269,12 @@ mod words;
 ))]
 pub mod guide;
 
-pub use app::{AppId, AppIdError, AppRecord};
-pub use audit::{AuditAction, AuditEvent, AuditEventId, AuditEventIdError, AuditOutcome, one_line};
 pub use authenticator::{
     Authenticator, AuthenticatorBuilder, Follower, FollowerBuilder, Stats, UsageRecorder,
     UsageRecorderBuilder,
 };
 pub use clock::{Clock, SystemClock};
 pub use entropy::{Entropy, EntropyError, SystemEntropy};
-pub use grantable::{GrantError, Grantable};
 pub use lifecycle::{
     ApiTokens, ApiTokensBuilder, AppTokens, Authority, ChangeObserver, ForeignToken,
     IdempotencyKey, IdempotencyKeyError, IssuedToken, LifecycleError, LifecycleErrorKind, NewToken,
@@ -294,12 +284,17 @@ pub use lifecycle::{
 pub use middleware::{
     ApiTokenAuth, ApiTokenLayer, LayerError, Refusal, RequestHead, RequireScopeLayer,
 };
-pub use name::{MAX_NAME_LEN, NameError, NamePartError, check_name_part, normalize_name};
-pub use principal::AppPrincipal;
-pub use record::{SuccessorError, TokenRecord, TokenStatus, TransitionError};
+pub use model::app::{AppId, AppIdError, AppRecord};
+pub use model::audit::{
+    AuditAction, AuditEvent, AuditEventId, AuditEventIdError, AuditOutcome, one_line,
+};
+pub use model::grantable::{GrantError, Grantable};
+pub use model::name::{MAX_NAME_LEN, NameError, NamePartError, check_name_part, normalize_name};
+pub use model::principal::AppPrincipal;
+pub use model::record::{SuccessorError, TokenRecord, TokenStatus, TransitionError};
+pub use model::restrictions::{Restrictions, RestrictionsError};
+pub use model::scope::{Scope, ScopeError, ScopeSet};
 pub use rejection::{Rejection, RejectionKind};
-pub use restrictions::{Restrictions, RestrictionsError};
-pub use scope::{Scope, ScopeError, ScopeSet};
 #[doc(inline)]
 pub use store::{
     Answer, AppQuery, Applied, AuditLog, AuditQuery, BoundKey, Change, ChangeHistory, ChangeLog,

@@ -3,7 +3,9 @@
 use std::{fmt, sync::Arc};
 
 use crate::{
-    app::AppId, record::TokenStatus, scope::ScopeSet, store::StoreError, token::TokenId,
+    model::{app::AppId, record::TokenStatus, scope::ScopeSet},
+    store::StoreError,
+    token::TokenId,
     words::words,
 };
 

@@ -28,7 +28,7 @@ mod events {
     use super::Needs;
     use crate::{
         clock::{Clock, SystemClock},
-        principal::AppPrincipal,
+        model::principal::AppPrincipal,
         rejection::{Rejection, RejectionKind},
     };
 
@@ -229,7 +229,7 @@ mod events {
     use std::{error::Error, time::Duration};
 
     use super::Needs;
-    use crate::{principal::AppPrincipal, rejection::Rejection};
+    use crate::{model::principal::AppPrincipal, rejection::Rejection};
 
     pub(crate) fn attributed(_: &AppPrincipal) {}
 

@@ -11,7 +11,7 @@ use super::{
     lookup::{Found, ask_until_usable},
 };
 use crate::{
-    principal::AppPrincipal,
+    model::principal::AppPrincipal,
     rejection::Rejection,
     token::{TokenDigest, TokenId},
 };

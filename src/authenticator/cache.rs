@@ -27,9 +27,8 @@ use super::{
     preload::{Loss, Preload},
 };
 use crate::{
-    app::AppId,
     clock::Clock,
-    record::TokenRecord,
+    model::{app::AppId, record::TokenRecord},
     token::{TokenDigest, TokenId},
 };
 

@@ -16,12 +16,14 @@ use super::{
     positions::{COVERED, Freshness},
 };
 use crate::{
-    app::AppId,
     clock::{Clock, LAG, from_microseconds, microseconds},
-    principal::AppPrincipal,
-    record::{TokenRecord, TokenStatus},
+    model::{
+        app::AppId,
+        principal::AppPrincipal,
+        record::{TokenRecord, TokenStatus},
+        scope::ScopeSet,
+    },
     rejection::Rejection,
-    scope::ScopeSet,
     token::TokenId,
 };
 

@@ -9,7 +9,7 @@ use std::{
 use compact_str::CompactString;
 
 use super::entry::Grant;
-use crate::{app::AppId, record::TokenRecord, scope::ScopeSet};
+use crate::model::{app::AppId, record::TokenRecord, scope::ScopeSet};
 
 const SHARDS: usize = 64;
 

@@ -20,7 +20,7 @@ use super::{
     positions::{Freshness, Place},
 };
 use crate::{
-    record::TokenRecord,
+    model::record::TokenRecord,
     rejection::Rejection,
     store::{Answer, StoreError, TokenStore, catch_panic},
     token::TokenDigest,

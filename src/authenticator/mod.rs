@@ -38,8 +38,7 @@ use entry::Instant;
 use shared::Shared;
 
 use crate::{
-    app::AppId,
-    principal::AppPrincipal,
+    model::{app::AppId, principal::AppPrincipal},
     rejection::{CredentialFault, Rejection},
     store::{ChangeLog, TokenStore, UsageLog},
     telemetry,

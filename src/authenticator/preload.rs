@@ -30,7 +30,7 @@ use jiff::Timestamp;
 use tokio::sync::Notify;
 
 use super::hash::DigestHasher;
-use crate::{app::AppId, clock::microseconds, token::TokenDigest};
+use crate::{clock::microseconds, model::app::AppId, token::TokenDigest};
 
 const SHARDS: usize = 64;
 

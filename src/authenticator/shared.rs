@@ -10,9 +10,8 @@ use super::{
     tally::Tallies,
 };
 use crate::{
-    app::AppId,
     clock::Clock,
-    record::TokenRecord,
+    model::{app::AppId, record::TokenRecord},
     store::TokenStore,
     telemetry,
     token::{TokenDigest, TokenFormat},

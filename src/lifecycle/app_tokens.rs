@@ -2,8 +2,10 @@ use futures_core::Stream;
 
 use super::{ApiTokens, ForeignToken, IssuedToken, LifecycleError, NewToken, Rotation};
 use crate::{
-    app::{AppId, AppRecord},
-    record::TokenRecord,
+    model::{
+        app::{AppId, AppRecord},
+        record::TokenRecord,
+    },
     store::{Page, TokenQuery},
     token::TokenId,
 };

@@ -2,9 +2,11 @@ use futures_core::Stream;
 
 use super::{ApiTokens, LifecycleError, change::Subject};
 use crate::{
-    app::{AppId, AppRecord},
-    audit::AuditAction,
-    name,
+    model::{
+        app::{AppId, AppRecord},
+        audit::AuditAction,
+        name,
+    },
     store::{AppQuery, Op, Page, catch_panic, records, run_to_end},
 };
 

@@ -7,10 +7,12 @@ use std::{
 use jiff::Timestamp;
 
 use crate::{
-    app::AppId,
-    audit::AuditEvent,
-    grantable::{GrantError, Grantable},
-    scope::ScopeSet,
+    model::{
+        app::AppId,
+        audit::AuditEvent,
+        grantable::{GrantError, Grantable},
+        scope::ScopeSet,
+    },
     store::TokenTarget,
 };
 

@@ -7,8 +7,10 @@ use jiff::Timestamp;
 
 use super::{ApiTokens, LifecycleError};
 use crate::{
-    app::AppId,
-    audit::{AuditAction, AuditEvent, AuditEventId, AuditOutcome},
+    model::{
+        app::AppId,
+        audit::{AuditAction, AuditEvent, AuditEventId, AuditOutcome},
+    },
     store::{Applied, Mutation, Op, StoreError, StoreErrorKind, catch_panic},
     token::TokenId,
 };

@@ -2,9 +2,7 @@ use std::{error::Error, fmt, time::Duration};
 
 use crate::{
     entropy::EntropyError,
-    grantable::GrantError,
-    name::NameError,
-    record::TransitionError,
+    model::{grantable::GrantError, name::NameError, record::TransitionError},
     store::{Repeated, StoreError, StoreErrorKind},
     words::words,
 };

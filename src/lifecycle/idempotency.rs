@@ -6,7 +6,7 @@ use sha2::{Digest, Sha256};
 use thiserror::Error;
 
 use super::{ApiTokens, Authority, ForeignToken, NewToken, Rotation};
-use crate::{app::AppId, store::BoundKey, token::TokenId};
+use crate::{model::app::AppId, store::BoundKey, token::TokenId};
 
 /// The name that a client gives to a request, so that sending it again creates no second token: the
 /// value of an `Idempotency-Key` header, for example.

@@ -26,14 +26,10 @@ use change::Subject;
 use formats::Formats;
 
 use crate::{
-    app::AppId,
-    audit::AuditAction,
     authenticator::{Authenticator, FollowerBuilder},
     clock::{Clock, truncate_to_microsecond},
     entropy::Entropy,
-    grantable::Grantable,
-    name,
-    record::TokenRecord,
+    model::{app::AppId, audit::AuditAction, grantable::Grantable, name, record::TokenRecord},
     store::{
         BoundKey, Op, Page, RegistryLogs, TokenQuery, TokenRegistry, TokenTarget, catch_panic,
         records, run_to_end,

@@ -4,8 +4,7 @@ use jiff::Timestamp;
 
 use super::{IdempotencyKey, LifecycleError, LifecycleErrorKind};
 use crate::{
-    record::TokenRecord,
-    scope::ScopeSet,
+    model::{record::TokenRecord, scope::ScopeSet},
     token::{ApiToken, MaskedToken, TokenDigest},
 };
 

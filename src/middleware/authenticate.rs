@@ -7,7 +7,7 @@ use super::{
     head::{Foreign, Head},
     policy::{Policy, Verdict, attribute},
 };
-use crate::{authenticator::confirmed, principal::AppPrincipal, telemetry};
+use crate::{authenticator::confirmed, model::principal::AppPrincipal, telemetry};
 
 impl ApiTokenLayer {
     /// Authenticates a request outside of a service: in a handler, a guard, or another middleware.

@@ -11,8 +11,8 @@ use http::{
 use super::{Refusal, RequestHead, ResponseFormat, credential::CredentialSources};
 use crate::{
     intern::intern,
+    model::scope::ScopeSet,
     rejection::{CredentialFault, Misplaced, Rejection, RejectionKind},
-    scope::ScopeSet,
     telemetry,
 };
 

@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     authenticator::{Admission, Confirmation, Lookup},
-    principal::AppPrincipal,
+    model::principal::AppPrincipal,
     rejection::Rejection,
 };
 

@@ -8,7 +8,7 @@ use super::{
     ApiTokenAuth, LayerError, RequireScopeLayer, challenge::Challenger,
     credential::CredentialSources, error::Setting, policy::Policy, reserved, scope::Rule,
 };
-use crate::{authenticator::Authenticator, rejection::Rejection, scope::ScopeSet};
+use crate::{authenticator::Authenticator, model::scope::ScopeSet, rejection::Rejection};
 
 /// A layer that lets only requests with a live token through.
 ///

@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     authenticator::{Authenticator, Lookup, Verification},
-    principal::AppPrincipal,
+    model::principal::AppPrincipal,
     rejection::{Rejection, RejectionKind},
     telemetry,
     token::TokenId,

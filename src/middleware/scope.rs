@@ -13,9 +13,8 @@ use tower_service::Service;
 
 use super::{Anonymous, Refusal, RequestHead, ResponseBody, challenge::Challenger};
 use crate::{
-    principal::AppPrincipal,
+    model::{principal::AppPrincipal, scope::ScopeSet},
     rejection::Rejection,
-    scope::ScopeSet,
     telemetry::{self, Needs},
 };
 

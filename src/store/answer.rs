@@ -1,5 +1,5 @@
 use super::Revision;
-use crate::record::TokenRecord;
+use crate::model::record::TokenRecord;
 
 /// What a store returns for a digest: the record, if there is one, and the position at which it was
 /// read.

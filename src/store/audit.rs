@@ -4,8 +4,10 @@ use async_trait::async_trait;
 
 use super::{Page, PageSize, StoreError};
 use crate::{
-    app::AppId,
-    audit::{AuditEvent, AuditEventId},
+    model::{
+        app::AppId,
+        audit::{AuditEvent, AuditEventId},
+    },
     token::TokenId,
 };
 

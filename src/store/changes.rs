@@ -5,8 +5,7 @@ use jiff::Timestamp;
 
 use super::{Page, StoreError};
 use crate::{
-    app::AppId,
-    record::TokenRecord,
+    model::{app::AppId, record::TokenRecord},
     token::{TokenDigest, TokenId},
 };
 

@@ -2,8 +2,10 @@ use std::{error::Error, fmt};
 
 use super::Repeated;
 use crate::{
-    grantable::GrantError,
-    record::{SuccessorError, TransitionError},
+    model::{
+        grantable::GrantError,
+        record::{SuccessorError, TransitionError},
+    },
     words::words,
 };
 

@@ -14,9 +14,11 @@ use super::{
     Revision, StoreError, TokenQuery, TokenRegistry, TokenStore, TokenTarget, Usage, UsageLog,
 };
 use crate::{
-    app::{AppId, AppRecord},
-    audit::{AuditEvent, AuditEventId},
-    record::TokenRecord,
+    model::{
+        app::{AppId, AppRecord},
+        audit::{AuditEvent, AuditEventId},
+        record::TokenRecord,
+    },
     token::{TokenDigest, TokenId},
 };
 

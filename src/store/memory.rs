@@ -15,9 +15,11 @@ use super::{
     TokenStore, TokenTarget, Usage, UsageLog, UsedKey, Write,
 };
 use crate::{
-    app::{AppId, AppRecord},
-    audit::{AuditEvent, AuditEventId},
-    record::TokenRecord,
+    model::{
+        app::{AppId, AppRecord},
+        audit::{AuditEvent, AuditEventId},
+        record::TokenRecord,
+    },
     token::{TokenDigest, TokenId},
 };
 

@@ -45,8 +45,10 @@ pub use crate::{
 };
 
 use crate::{
-    app::{AppId, AppRecord},
-    record::TokenRecord,
+    model::{
+        app::{AppId, AppRecord},
+        record::TokenRecord,
+    },
     token::{TokenDigest, TokenId},
 };
 

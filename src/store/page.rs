@@ -1,8 +1,10 @@
 use jiff::Timestamp;
 
 use crate::{
-    app::{AppId, AppRecord},
-    record::{TokenRecord, TokenStatus},
+    model::{
+        app::{AppId, AppRecord},
+        record::{TokenRecord, TokenStatus},
+    },
     token::TokenId,
 };
 

@@ -9,7 +9,10 @@ use jiff::Timestamp;
 use super::{
     AppQuery, AuditQuery, ChangeLog, LivePage, Page, StoreError, TokenQuery, TokenRegistry,
 };
-use crate::{app::AppRecord, audit::AuditEvent, record::TokenRecord, token::TokenId};
+use crate::{
+    model::{app::AppRecord, audit::AuditEvent, record::TokenRecord},
+    token::TokenId,
+};
 
 /// Streams the pages of a listing. `read` reads the page after a cursor, the first one after `after`.
 ///

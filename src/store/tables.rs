@@ -12,9 +12,11 @@ use super::{
     TokenStore, TokenTarget, Usage, UsageLog, Write,
 };
 use crate::{
-    app::{AppId, AppRecord},
-    audit::{AuditEvent, AuditEventId},
-    record::TokenRecord,
+    model::{
+        app::{AppId, AppRecord},
+        audit::{AuditEvent, AuditEventId},
+        record::TokenRecord,
+    },
     token::{TokenDigest, TokenId},
 };
 

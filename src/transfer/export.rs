@@ -13,9 +13,11 @@ use jiff::Timestamp;
 
 use super::{Progress, TransferError, write};
 use crate::{
-    app::{AppId, AppRecord},
     clock::{Clock, SystemClock},
-    record::TokenRecord,
+    model::{
+        app::{AppId, AppRecord},
+        record::TokenRecord,
+    },
     store::{AppQuery, Page, PageSize, StoreError, TokenQuery, TokenRegistry, catch_panic, pages},
     token::TokenId,
 };

@@ -8,12 +8,14 @@ use super::{
     report::{FaultKind, Flaw},
 };
 use crate::{
-    app::{AppId, AppRecord},
     clock::truncate_to_microsecond,
-    name,
-    record::TokenRecord,
-    restrictions::Restrictions,
-    scope::ScopeSet,
+    model::{
+        app::{AppId, AppRecord},
+        name,
+        record::TokenRecord,
+        restrictions::Restrictions,
+        scope::ScopeSet,
+    },
     token::{MaskedToken, TokenDigest, TokenId},
 };
 

@@ -14,10 +14,8 @@ use super::{
     report::{FaultKind, Flaw},
 };
 use crate::{
-    app::AppId,
-    audit::AuditEvent,
     entropy::Entropy,
-    record::TokenRecord,
+    model::{app::AppId, audit::AuditEvent, record::TokenRecord},
     store::{Mutation, Op, StoreError, StoreErrorKind, TokenRegistry, TokenTarget, catch_panic},
     token::TokenId,
 };

@@ -14,8 +14,8 @@ use super::{
     report::{FaultKind, Flaw},
 };
 use crate::{
-    audit::{AuditAction, AuditEvent, AuditEventId, AuditOutcome},
     clock::truncate_to_microsecond,
+    model::audit::{AuditAction, AuditEvent, AuditEventId, AuditOutcome},
     store::{audit_log, catch_panic},
 };
 

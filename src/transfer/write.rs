@@ -5,11 +5,13 @@ use serde::{Serialize, Serializer};
 
 use super::{FORMAT, VERSION};
 use crate::{
-    app::{AppId, AppRecord},
     clock::truncate_to_microsecond,
-    record::TokenRecord,
-    restrictions::Restrictions,
-    scope::ScopeSet,
+    model::{
+        app::{AppId, AppRecord},
+        record::TokenRecord,
+        restrictions::Restrictions,
+        scope::ScopeSet,
+    },
     token::{MaskedToken, TokenDigest, TokenId},
 };
 

@@ -26,7 +26,7 @@ use crate::{
         refresh::{self, Refresher},
     },
     entropy::jittered,
-    record::TokenStatus,
+    model::record::TokenStatus,
     store::{ChangeLog, LivePage, Revision, StoreError, catch_panic, live_pages},
     token::TokenId,
 };

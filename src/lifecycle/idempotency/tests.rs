@@ -2,7 +2,8 @@ use std::time::Duration;
 
 use super::*;
 use crate::{
-    MaskedToken, MemoryStore, TokenDigest, TokenFormat, grantable::Grantable, scope::ScopeSet,
+    MaskedToken, MemoryStore, TokenDigest, TokenFormat,
+    model::{grantable::Grantable, scope::ScopeSet},
 };
 
 const DAY: Duration = Duration::from_secs(86_400);

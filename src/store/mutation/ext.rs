@@ -3,9 +3,11 @@ use jiff::Timestamp;
 
 use super::{Mutation, Op};
 use crate::{
-    app::{AppId, AppRecord},
-    grantable::Grantable,
-    record::TokenRecord,
+    model::{
+        app::{AppId, AppRecord},
+        grantable::Grantable,
+        record::TokenRecord,
+    },
     store::{Replacement, StoreError, TokenRegistry, TokenTarget},
 };
 

@@ -10,7 +10,7 @@ pub use ext::TokenRegistryExt;
 pub use plan::{Plan, Snapshot, UsedKey, Write};
 
 use super::{BoundKey, StoreError, StoreErrorKind, TokenTarget};
-use crate::{
+use crate::model::{
     app::{AppId, AppRecord},
     audit::AuditEvent,
     grantable::Grantable,

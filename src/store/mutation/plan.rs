@@ -6,9 +6,11 @@ use jiff::Timestamp;
 
 use super::{Applied, Mutation, Op};
 use crate::{
-    app::{AppId, AppRecord},
-    audit::{AuditEvent, AuditEventId},
-    record::TokenRecord,
+    model::{
+        app::{AppId, AppRecord},
+        audit::{AuditEvent, AuditEventId},
+        record::TokenRecord,
+    },
     store::{
         BoundKey, Change, Page, PageSize, Repeated, StoreError, StoreErrorKind, TokenQuery,
         TokenTarget,

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use thiserror::Error;
 
-use crate::{
+use crate::model::{
     record::{TokenRecord, TokenStatus},
     scope::ScopeSet,
 };

@@ -7,8 +7,8 @@ use thiserror::Error;
 use uuid::Uuid;
 
 use crate::{
-    app::AppId,
     entropy::{Entropy, EntropyError},
+    model::app::AppId,
     text::serde_text,
     token::TokenId,
     uuid_v7::uuid_v7,

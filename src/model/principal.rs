@@ -4,9 +4,11 @@ use compact_str::CompactString;
 use jiff::Timestamp;
 
 use crate::{
-    app::AppId,
-    record::TokenRecord,
-    scope::{Scope, ScopeSet},
+    model::{
+        app::AppId,
+        record::TokenRecord,
+        scope::{Scope, ScopeSet},
+    },
     token::TokenId,
 };
 

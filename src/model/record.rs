@@ -4,9 +4,7 @@ use jiff::Timestamp;
 use thiserror::Error;
 
 use crate::{
-    app::AppRecord,
-    restrictions::Restrictions,
-    scope::ScopeSet,
+    model::{app::AppRecord, restrictions::Restrictions, scope::ScopeSet},
     token::{MaskedToken, TokenDigest, TokenId},
     words::words,
 };
@@ -223,7 +221,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::app::AppId;
+    use crate::model::app::AppId;
 
     fn at(second: i64) -> Timestamp {
         Timestamp::new(second, 0).unwrap()

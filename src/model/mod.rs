@@ -1,0 +1,10 @@
+//! Apps, tokens and what is recorded of them, as plain values.
+
+pub(crate) mod app;
+pub(crate) mod audit;
+pub(crate) mod grantable;
+pub(crate) mod name;
+pub(crate) mod principal;
+pub(crate) mod record;
+pub(crate) mod restrictions;
+pub(crate) mod scope;
