@@ -27,14 +27,9 @@ fn is_test(text: &str, name: &str, everywhere: &Sources) -> bool {
         .take_while(|line| !line.trim().is_empty());
     let is_marked =
         attributes.any(|line| line.trim_start().starts_with("#[") && line.contains("test"));
-    let named = Regex::new(&format!(r"\b{name}\b")).unwrap();
-    let in_code = |text: &str| named.find_iter(text).count();
-    is_marked
-        || everywhere
-            .iter()
-            .map(|(_, text)| in_code(text))
-            .sum::<usize>()
-            > 1
+    let listed = format!(r#"(?m)^\s*"?{name}"?,?$|tests!\[[^\]]*\b{name}\b"#);
+    let listed = Regex::new(&listed).unwrap();
+    is_marked || everywhere.iter().any(|(_, text)| listed.is_match(text))
 }
 
 /// The names of tests, each with the file that it stands in if that is named too.
