@@ -1,11 +1,12 @@
 use axum::{
-    Extension, Json,
+    Extension, Json, Router,
     response::{IntoResponse, Response},
+    routing::{get, post},
 };
 use http::{StatusCode, header::LOCATION};
 use serde::{Deserialize, Serialize};
 use tower_api_tokens::{AppId, AppQuery};
-use utoipa::{IntoParams, ToSchema};
+use utoipa::{IntoParams, OpenApi, ToSchema};
 
 use super::{
     cursor::Listing,
@@ -13,6 +14,19 @@ use super::{
     fields::{AppIdText, Cursor, Limit, Name, NamePart},
 };
 use crate::{operations::Operator, problem::Problem, view::AppView};
+
+/// The handlers below, each with the path that its description has.
+pub(super) fn routes<S: Clone + Send + Sync + 'static>() -> Router<S> {
+    Router::new()
+        .route("/apps", get(list_apps).post(create_app))
+        .route("/apps/{app}", get(get_app))
+        .route("/apps/{app}/disable", post(disable_app))
+        .route("/apps/{app}/enable", post(enable_app))
+}
+
+#[derive(OpenApi)]
+#[openapi(paths(list_apps, create_app, get_app, disable_app, enable_app))]
+pub(super) struct Paths;
 
 #[derive(Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]

@@ -32,21 +32,7 @@ use crate::{
         description = "Manages the apps of a platform and their API tokens.",
     ),
     servers((url = ".", description = "Where this document is.")),
-    paths(
-        apps::list_apps,
-        apps::create_app,
-        apps::get_app,
-        apps::disable_app,
-        apps::enable_app,
-        tokens::list_tokens,
-        tokens::issue_token,
-        tokens::get_token,
-        tokens::rename_token,
-        tokens::rotate_token,
-        tokens::revoke_token,
-        events::list_events,
-        get_document,
-    ),
+    paths(get_document),
     components(schemas(ProblemBody)),
     tags(
         (name = "apps", description = "Whom tokens belong to."),
@@ -65,6 +51,13 @@ impl Document {
     /// Completes what the handlers say of themselves by what holds for all of them.
     pub(super) fn new(gate: &Gate) -> Self {
         let mut document = Outline::openapi();
+        for part in [
+            apps::Paths::openapi(),
+            tokens::Paths::openapi(),
+            events::Paths::openapi(),
+        ] {
+            document.merge(part);
+        }
         for operation in document.paths.paths.values_mut().flat_map(operations) {
             complete(operation);
         }

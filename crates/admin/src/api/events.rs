@@ -1,10 +1,11 @@
 use axum::{
-    Extension, Json,
+    Extension, Json, Router,
     response::{IntoResponse, Response},
+    routing::get,
 };
 use serde::{Deserialize, Serialize};
 use tower_api_tokens::{AuditEventId, AuditQuery};
-use utoipa::{IntoParams, ToSchema};
+use utoipa::{IntoParams, OpenApi, ToSchema};
 
 use super::{
     cursor::Listing,
@@ -12,6 +13,15 @@ use super::{
     fields::{AppIdText, Cursor, Limit, TokenIdText},
 };
 use crate::{operations::Operator, problem::Problem, view::EventView};
+
+/// The handlers below, each with the path that its description has.
+pub(super) fn routes<S: Clone + Send + Sync + 'static>() -> Router<S> {
+    Router::new().route("/events", get(list_events))
+}
+
+#[derive(OpenApi)]
+#[openapi(paths(list_events))]
+pub(super) struct Paths;
 
 /// Which audit events to list.
 #[derive(Deserialize, IntoParams)]

@@ -12,7 +12,7 @@ use axum::{
     Router,
     extract::{DefaultBodyLimit, OriginalUri},
     response::{IntoResponse, Redirect},
-    routing::{get, post},
+    routing::get,
 };
 use http::{Method, StatusCode, Uri};
 
@@ -22,23 +22,10 @@ use extract::MAX_BODY;
 
 pub(super) fn router(gate: Gate) -> Router {
     let document = Document::new(&gate);
-    // The description names the same handlers, each with its own path.
     let router = Router::new()
-        .route("/apps", get(apps::list_apps).post(apps::create_app))
-        .route("/apps/{app}", get(apps::get_app))
-        .route("/apps/{app}/disable", post(apps::disable_app))
-        .route("/apps/{app}/enable", post(apps::enable_app))
-        .route(
-            "/tokens",
-            get(tokens::list_tokens).post(tokens::issue_token),
-        )
-        .route(
-            "/tokens/{token}",
-            get(tokens::get_token).patch(tokens::rename_token),
-        )
-        .route("/tokens/{token}/rotate", post(tokens::rotate_token))
-        .route("/tokens/{token}/revoke", post(tokens::revoke_token))
-        .route("/events", get(events::list_events))
+        .merge(apps::routes())
+        .merge(tokens::routes())
+        .merge(events::routes())
         .route("/openapi.json", get(document::get_document))
         .route("/", get(to_document))
         .method_not_allowed_fallback(wrong_method)

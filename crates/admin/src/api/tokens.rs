@@ -1,15 +1,16 @@
 use std::time::Duration;
 
 use axum::{
-    Extension, Json,
+    Extension, Json, Router,
     response::{IntoResponse, Response},
+    routing::{get, post},
 };
 use http::{StatusCode, header::LOCATION};
 use serde::{Deserialize, Serialize};
 use tower_api_tokens::{
     IssuedToken, NewToken, Rotation, ScopeSet, TokenId, TokenQuery, TokenStatus,
 };
-use utoipa::{IntoParams, ToSchema};
+use utoipa::{IntoParams, OpenApi, ToSchema};
 
 use super::{
     cursor::Listing,
@@ -23,6 +24,26 @@ use crate::{
     problem::Problem,
     view::{IssuedView, StatusSchema, TokenView},
 };
+
+/// The handlers below, each with the path that its description has.
+pub(super) fn routes<S: Clone + Send + Sync + 'static>() -> Router<S> {
+    Router::new()
+        .route("/tokens", get(list_tokens).post(issue_token))
+        .route("/tokens/{token}", get(get_token).patch(rename_token))
+        .route("/tokens/{token}/rotate", post(rotate_token))
+        .route("/tokens/{token}/revoke", post(revoke_token))
+}
+
+#[derive(OpenApi)]
+#[openapi(paths(
+    list_tokens,
+    issue_token,
+    get_token,
+    rename_token,
+    rotate_token,
+    revoke_token
+))]
+pub(super) struct Paths;
 
 /// Which tokens to list.
 #[derive(Deserialize, IntoParams)]
