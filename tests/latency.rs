@@ -437,7 +437,11 @@ fn a_text_that_is_no_report_is_refused_with_the_reason() {
         ),
         ("\"tokens\": 1,", "", "missing field `tokens`"),
         ("\"rate\": 1,", "\"rate\": -1,", "`rate` is neither"),
-        ("\"zipf\"", "\"pareto\"", "unknown variant `pareto`"),
+        (
+            "\"zipf\"",
+            "\"pareto\"",
+            "unknown skew; expected `uniform` or `zipf`",
+        ),
         ("\"count\": 3", "\"count\": 4", "`count` of the kind `hit`"),
         ("\"count\": 3", "\"count\": 2", "`count` of the kind `hit`"),
         ("\"unavailable\": 1", "\"unavailable\": 4", "than were made"),

@@ -4,7 +4,10 @@ use std::{collections::BTreeMap, time::Duration};
 
 use metrics::set_default_local_recorder;
 use metrics_util::debugging::{DebugValue, DebuggingRecorder};
-use tower_api_tokens::testing::{Fault, Scene};
+use tower_api_tokens::{
+    RejectionKind,
+    testing::{Fault, Scene},
+};
 
 const NEVER: Duration = Duration::from_secs(1 << 30);
 
@@ -75,7 +78,11 @@ async fn the_numbers_of_the_statistics_are_published() {
     assert_eq!(refused("wrong_format"), 2.0);
     assert_eq!(refused("revoked_token"), 1.0);
     assert_eq!(refused("store_failure"), 0.0, "there from the beginning");
-    assert_eq!(published.len(), 8 + 11, "and a lease only with a follower");
+    assert_eq!(
+        published.len(),
+        8 + RejectionKind::ALL.len(),
+        "and a lease only with a follower"
+    );
 }
 
 #[tokio::test]
