@@ -11,6 +11,12 @@
 //! serves on `127.0.0.1:3000` from an SQLite file, and prints a token, the `curl` line that uses it,
 //! and how to sign in to the dashboard at `/tokens`.
 //!
+//! # Test
+//!
+//! ```text
+//! cargo test
+//! ```
+//!
 //! # Protect a service
 //!
 //! ```
@@ -131,12 +137,6 @@
 //!
 //! compares the layer with the least that verification could cost, and with what people write
 //! instead. `benches/README.md` has the results from one machine.
-//!
-//! # Test
-//!
-//! ```text
-//! cargo test
-//! ```
 //!
 //! # Guides
 //!

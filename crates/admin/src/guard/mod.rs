@@ -58,7 +58,7 @@ use crate::actor::Actor;
 #[diagnostic::on_unimplemented(
     message = "`{Self}` does not guard the management API",
     label = "this needs `Guard`",
-    note = "implement `admin::Guard` for `{Self}`, or give an `admin::TokenGuard`"
+    note = "implement `tower_api_tokens_admin::Guard` for `{Self}`, or give an `tower_api_tokens_admin::TokenGuard`"
 )]
 pub trait Guard: Send + Sync + 'static {
     /// Tells who sends the request.
