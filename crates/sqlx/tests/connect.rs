@@ -53,7 +53,7 @@ async fn what_must_exist_is_not_created_and_what_is_read_is_not_written() {
     assert!(!directory.path().join("tokens.db").exists());
     connect(&url).await.unwrap().close().await;
     let store = AnyStore::builder(&url).read_only().connect().await.unwrap();
-    assert!(store.is_read_only());
+    assert!(store.is_read_only() && store.usage_log().is_none());
     let error = store.insert_app(&app()).await.unwrap_err();
     assert_eq!(error.kind(), StoreErrorKind::ReadOnly);
     store.close().await;

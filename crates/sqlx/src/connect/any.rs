@@ -4,8 +4,8 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use tower_api_tokens::{
     Answer, AppId, AppQuery, AppRecord, Applied, AuditLog, ChangeLog, Mutation, Page, StoreError,
-    TokenDigest, TokenId, TokenQuery, TokenRecord, TokenRegistry, TokenStore, TokenTarget,
-    UsageLog,
+    StoreErrorKind, TokenDigest, TokenId, TokenQuery, TokenRecord, TokenRegistry, TokenStore,
+    TokenTarget, UsageLog,
 };
 
 use super::{AnyStoreBuilder, Driver};
@@ -125,6 +125,12 @@ impl TokenStore for AnyStore {
 #[async_trait]
 impl TokenRegistry for AnyStore {
     async fn apply(&self, mutation: &Mutation) -> Result<Applied, StoreError> {
+        if self.is_read_only {
+            return Err(StoreError::with_source(
+                StoreErrorKind::ReadOnly,
+                "the store was opened for reading alone; open it without `read_only`",
+            ));
+        }
         self.registry().apply(mutation).await
     }
 
@@ -153,7 +159,8 @@ impl TokenRegistry for AnyStore {
     }
 
     fn usage_log(&self) -> Option<&dyn UsageLog> {
-        self.registry().usage_log()
+        let is_writable = !self.is_read_only;
+        is_writable.then(|| self.registry().usage_log()).flatten()
     }
 
     fn audit_log(&self) -> Option<&dyn AuditLog> {

@@ -94,14 +94,15 @@ impl AnyStoreBuilder {
         self
     }
 
-    /// Opens for verification: the tables must exist and are not changed, and uses are recorded if that is
-    /// allowed.
+    /// Opens for verification: uses are recorded if that is allowed. An SQLite file must exist, and its tables
+    /// are brought up to date if it may be written to; in PostgreSQL they must exist, and are not changed.
     pub fn verify_only(mut self) -> Self {
         self.access = Access::Verify;
         self
     }
 
-    /// Opens for reading alone, such as a standby. The tables must exist, and nothing is written.
+    /// Opens for reading alone, such as a standby. The tables must exist, changes are refused with an error of
+    /// the kind [`ReadOnly`](StoreErrorKind::ReadOnly), and uses are not recorded.
     pub fn read_only(mut self) -> Self {
         self.access = Access::ReadOnly;
         self

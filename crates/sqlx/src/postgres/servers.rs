@@ -50,7 +50,11 @@ struct Newest {
 /// replayed some of what it has missed.
 struct Stalled {
     server: i64,
-    replayed: Option<i64>,
+    /// When it was first seen to go on, by its own clock. Once it shows a commit from then on, it has
+    /// replayed what it had missed.
+    went_on: Option<i64>,
+    committed: Option<i64>,
+    /// Since when it has shown no other commit.
     since: Instant,
 }
 
@@ -61,16 +65,17 @@ pub(super) struct Seen {
     pub(super) number: u64,
     pub(super) is_stalled: bool,
     pub(super) server: i64,
-    pub(super) replay: Replay,
+    /// `None` of a primary.
+    pub(super) replay: Option<Replay>,
 }
 
-/// How far a standby has replayed. All of it is empty or `false` of a primary.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// How far a standby has replayed. Times are microseconds since 1970.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Replay {
-    /// When the latest commit was made that it shows.
+    /// When the latest commit was made that it has replayed since it started, by the primary's clock.
     pub(super) committed: Option<i64>,
-    /// Whether that was lately, by its clock.
-    pub(super) is_recent: bool,
+    /// The time by its own clock.
+    pub(super) now: i64,
     /// Whether it has replayed all that it has received.
     pub(super) is_whole: bool,
 }
@@ -83,18 +88,22 @@ impl Seen {
             number: number.ok_or_else(|| StoreError::new(StoreErrorKind::Corrupt))?,
             is_stalled: row.try_get(server).map_err(from_sqlx)?,
             server: row.try_get(server + 1).map_err(from_sqlx)?,
-            replay: Replay {
-                committed: row.try_get(server + 2).map_err(from_sqlx)?,
-                is_recent: flag(row, server + 3)?,
-                is_whole: flag(row, server + 4)?,
-            },
+            replay: replay(row, server + 2)?,
         })
     }
 }
 
-fn flag(row: &PgRow, column: usize) -> Result<bool, StoreError> {
-    let flag: Option<bool> = row.try_get(column).map_err(from_sqlx)?;
-    Ok(flag.unwrap_or(false))
+fn replay(row: &PgRow, column: usize) -> Result<Option<Replay>, StoreError> {
+    let now: Option<i64> = row.try_get(column + 1).map_err(from_sqlx)?;
+    let Some(now) = now else {
+        return Ok(None);
+    };
+    let is_whole: Option<bool> = row.try_get(column + 2).map_err(from_sqlx)?;
+    Ok(Some(Replay {
+        committed: row.try_get(column).map_err(from_sqlx)?,
+        now,
+        is_whole: is_whole.unwrap_or(false),
+    }))
 }
 
 /// How a server does.
@@ -140,20 +149,28 @@ impl Servers {
     }
 }
 
+impl Stalled {
+    fn has_caught_up(&mut self, replay: Replay, now: Instant) -> bool {
+        let went_on = *self.went_on.get_or_insert(replay.now);
+        if self.committed != replay.committed {
+            self.committed = replay.committed;
+            self.since = now;
+        }
+        let rests = replay.is_whole && now.duration_since(self.since) >= SETTLING;
+        rests || replay.committed.is_some_and(|at| at >= went_on)
+    }
+}
+
 impl State {
     fn is_stalled(&mut self, seen: Seen, now: Instant) -> bool {
-        let Replay {
-            committed: replayed,
-            is_recent,
-            is_whole,
-        } = seen.replay;
-        let stalled = Stalled {
-            server: seen.server,
-            replayed,
-            since: now,
-        };
         let place = self.stalled.iter().position(|s| s.server == seen.server);
         if seen.is_stalled {
+            let stalled = Stalled {
+                server: seen.server,
+                went_on: None,
+                committed: seen.replay.and_then(|replay| replay.committed),
+                since: now,
+            };
             match place {
                 Some(place) => self.stalled[place] = stalled,
                 None => {
@@ -168,13 +185,10 @@ impl State {
         let Some(place) = place else {
             return false;
         };
-        let held = &mut self.stalled[place];
-        if held.replayed != replayed {
-            *held = stalled;
-        }
-        let rests = is_whole && now.duration_since(held.since) >= SETTLING;
-        // One that has no commits to show has been promoted.
-        let settles = replayed.is_some() && !is_recent && !rests;
+        // One that was promoted has nothing to catch up with.
+        let settles = seen
+            .replay
+            .is_some_and(|replay| !self.stalled[place].has_caught_up(replay, now));
         if !settles {
             self.stalled.remove(place);
         }
@@ -213,17 +227,17 @@ mod tests {
             number,
             is_stalled,
             server,
-            replay: Replay::default(),
+            replay: None,
         }
     }
 
-    fn replaying(is_stalled: bool, committed: i64, is_recent: bool, is_whole: bool) -> Seen {
+    fn replaying(is_stalled: bool, committed: Option<i64>, now: i64, is_whole: bool) -> Seen {
         Seen {
-            replay: Replay {
-                committed: Some(committed),
-                is_recent,
+            replay: Some(Replay {
+                committed,
+                now,
                 is_whole,
-            },
+            }),
             ..seen(1, 5, is_stalled)
         }
     }
@@ -232,36 +246,41 @@ mod tests {
     async fn a_server_that_was_stalled_counts_again_when_it_has_caught_up() {
         let servers = Servers::default();
         let stalled = |seen| servers.note(seen).is_stalled;
-        assert!(!stalled(replaying(false, 1, false, false)));
-        assert!(stalled(replaying(true, 1, false, true)));
+        assert!(!stalled(replaying(false, Some(1), 50, false)));
+        assert!(stalled(replaying(true, Some(1), 60, true)));
         assert!(!stalled(seen(2, 5, false)), "another server");
-        assert!(stalled(replaying(false, 1, false, true)), "it just ended");
-        for committed in 2..20 {
+        assert!(
+            stalled(replaying(false, Some(1), 70, true)),
+            "it just went on"
+        );
+        for committed in 2..70 {
             tokio::time::advance(SETTLING / 2).await;
-            assert!(
-                stalled(replaying(false, committed, false, true)),
-                "it replays what it has missed"
-            );
+            let replayed = replaying(false, Some(committed), 70 + committed, true);
+            assert!(stalled(replayed), "it replays what it has missed");
         }
-        assert!(
-            !stalled(replaying(false, 20, true, false)),
-            "it has caught up"
-        );
-        assert!(!stalled(replaying(false, 20, false, true)));
+        let lagging = replaying(false, Some(70), 1000, false);
+        assert!(!stalled(lagging), "however long it takes to replay");
+        assert!(!stalled(replaying(false, Some(70), 1001, true)));
 
-        assert!(stalled(replaying(true, 20, false, false)));
+        assert!(stalled(replaying(true, Some(80), 90, false)));
         tokio::time::advance(SETTLING).await;
-        assert!(
-            stalled(replaying(false, 20, false, false)),
-            "more to replay"
-        );
-        assert!(
-            !stalled(replaying(false, 20, false, true)),
-            "no more to replay"
-        );
+        let behind = replaying(false, Some(80), 91, false);
+        assert!(stalled(behind), "there is more to replay");
+        let rests = replaying(false, Some(80), 92, true);
+        assert!(!stalled(rests), "there is no more to replay");
 
-        assert!(stalled(replaying(true, 20, false, true)));
+        assert!(stalled(replaying(true, Some(80), 93, true)));
         assert!(!stalled(seen(1, 5, false)), "it was promoted");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_standby_that_has_replayed_no_commit_since_it_started_has_not_caught_up() {
+        let servers = Servers::default();
+        let stalled = |seen| servers.note(seen).is_stalled;
+        assert!(stalled(replaying(true, None, 10, true)));
+        assert!(stalled(replaying(false, None, 11, true)));
+        assert!(stalled(replaying(false, Some(3), 12, false)));
+        assert!(!stalled(replaying(false, Some(11), 13, false)));
     }
 
     #[tokio::test(start_paused = true)]

@@ -50,8 +50,8 @@ macro_rules! with_latest {
 }
 
 /// Whether the server is a standby that does not receive or does not replay, which server it is, and on
-/// a standby the time of the latest commit that it has replayed, whether that was lately, and whether it
-/// has replayed all that it has received.
+/// a standby the time of the latest commit that it has replayed, its own time, and whether it has replayed
+/// all that it has received.
 macro_rules! stalled {
     () => {
         "CASE WHEN pg_catalog.pg_is_in_recovery() THEN pg_catalog.pg_is_wal_replay_paused() \
@@ -59,8 +59,8 @@ macro_rules! stalled {
         (extract(epoch FROM pg_catalog.pg_postmaster_start_time()) * 1000000)::bigint, \
         CASE WHEN pg_catalog.pg_is_in_recovery() THEN \
             (extract(epoch FROM pg_catalog.pg_last_xact_replay_timestamp()) * 1000000)::bigint END, \
-        CASE WHEN pg_catalog.pg_is_in_recovery() THEN pg_catalog.clock_timestamp() \
-            - pg_catalog.pg_last_xact_replay_timestamp() < interval '0.5 seconds' END, \
+        CASE WHEN pg_catalog.pg_is_in_recovery() THEN \
+            (extract(epoch FROM pg_catalog.clock_timestamp()) * 1000000)::bigint END, \
         CASE WHEN pg_catalog.pg_is_in_recovery() THEN \
             pg_catalog.pg_last_wal_replay_lsn() >= pg_catalog.pg_last_wal_receive_lsn() END"
     };
