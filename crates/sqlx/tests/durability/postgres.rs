@@ -9,6 +9,8 @@ const KILLS_OF_SERVER: u32 = 20;
 
 /// With this, a server acknowledges what is not on disk.
 const DOES_NOT_WAIT: &str = "synchronous_commit=off";
+/// So that what is not waited for is lost when the server is killed, however slow this machine is.
+const WRITES_LATE: &str = "wal_writer_delay=10s";
 
 pub(crate) fn tests() -> Vec<Test> {
     tests![
@@ -50,7 +52,7 @@ async fn survive(server: &mut Server) {
 /// The check is one that can fail: if the functions of the store do not insist on waiting, the same
 /// server does not get through.
 async fn a_change_acknowledged_before_it_is_on_disk_is_missed() {
-    let mut server = Server::start_new(&[DOES_NOT_WAIT]).await;
+    let mut server = Server::start_new(&[DOES_NOT_WAIT, WRITES_LATE]).await;
     let mut ordeal = Ordeal::on(&server.url(), None).await;
     let mut connection = PgConnection::connect(&server.url()).await.unwrap();
     sqlx::raw_sql(
