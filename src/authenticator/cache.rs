@@ -22,7 +22,7 @@ use super::{
     hash::DigestHasher,
     known::Known,
     lease::Lease,
-    nanoseconds,
+    nanoseconds::nanoseconds,
     positions::{COVERED, Freshness, Kind, Place, Positions, Reached},
     preload::{Loss, Preload},
 };

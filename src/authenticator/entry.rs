@@ -12,7 +12,7 @@ use compact_str::CompactString;
 use jiff::Timestamp;
 
 use super::{
-    nanoseconds,
+    nanoseconds::nanoseconds,
     positions::{COVERED, Freshness},
 };
 use crate::{

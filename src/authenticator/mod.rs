@@ -14,6 +14,7 @@ mod known;
 mod lease;
 mod lookup;
 mod metrics;
+mod nanoseconds;
 mod parts;
 mod positions;
 mod preload;
@@ -26,7 +27,7 @@ mod sync;
 mod tally;
 mod usage;
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{fmt, sync::Arc};
 
 pub(crate) use admission::{Admission, Confirmation, Lookup, confirmed};
 pub use builder::AuthenticatorBuilder;
@@ -275,11 +276,6 @@ fn garbage(presented: &[u8]) -> Rejection {
     } else {
         Rejection::malformed(CredentialFault::Grammar)
     }
-}
-
-/// Nanoseconds, as far as 64 bits reach: 584 years.
-fn nanoseconds(time: Duration) -> u64 {
-    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
 
 impl From<&Authenticator> for Authenticator {

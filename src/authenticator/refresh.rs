@@ -5,7 +5,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::{Shared, lookup::Landing, nanoseconds, parts::Parts, positions::Place};
+use super::{Shared, lookup::Landing, nanoseconds::nanoseconds, parts::Parts, positions::Place};
 use crate::{
     rejection::Rejection,
     store::{StoreError, StoreErrorKind},

@@ -1,12 +1,8 @@
-//! The key that names a request, and how it is bound to its actor, app and request.
+//! The key that names a request.
 
 use std::{fmt, str::FromStr};
 
-use sha2::{Digest, Sha256};
 use thiserror::Error;
-
-use super::{ApiTokens, Authority, ForeignToken, NewToken, Rotation};
-use crate::{model::app::AppId, store::BoundKey, token::TokenId};
 
 /// The name that a client gives to a request, so that sending it again creates no second token: the
 /// value of an `Idempotency-Key` header, for example.
@@ -57,6 +53,10 @@ impl IdempotencyKey {
         }
         Ok(Self(text.to_owned()))
     }
+
+    pub(super) fn as_str(&self) -> &str {
+        &self.0
+    }
 }
 
 impl FromStr for IdempotencyKey {
@@ -79,58 +79,3 @@ impl fmt::Debug for IdempotencyKey {
 #[error("an idempotency key is 1 to 255 characters of visible ASCII without spaces, like a UUID")]
 #[non_exhaustive]
 pub struct IdempotencyKeyError;
-
-// What is hashed here must stay as it is, and a new part of a request must be hashed only where it is
-// set: a client may send a request to one version and repeat it to the next.
-impl ApiTokens {
-    pub(super) fn key_of_issue(&self, app: &AppId, new: &NewToken) -> Option<BoundKey> {
-        let key = new.key.as_ref()?;
-        let words = new.words();
-        let request = ["issue", app.as_str()].into_iter();
-        Some(self.authority.bind(key, request.chain(strs(&words))))
-    }
-
-    pub(super) fn key_of_import(&self, app: &AppId, foreign: &ForeignToken) -> Option<BoundKey> {
-        let key = foreign.new.key.as_ref()?;
-        let (digest, mask) = (foreign.digest.to_hex(), foreign.mask.to_string());
-        let words = foreign.new.words();
-        let request = ["import", app.as_str(), &digest, &mask].into_iter();
-        Some(self.authority.bind(key, request.chain(strs(&words))))
-    }
-
-    pub(super) fn key_of_rotation(&self, id: TokenId, rotation: &Rotation) -> Option<BoundKey> {
-        let key = rotation.key.as_ref()?;
-        let (id, overlap) = (id.to_string(), rotation.overlap.as_nanos().to_string());
-        let request = ["rotate", &id, &overlap];
-        Some(self.authority.bind(key, request.into_iter()))
-    }
-}
-
-impl Authority {
-    fn bind<'w>(&self, key: &IdempotencyKey, request: impl Iterator<Item = &'w str>) -> BoundKey {
-        // Each kind of owner has a number of words of its own, so that none can pass for another.
-        let actor = self.actor().into_iter();
-        let app = self.app().map(|app| ["app", app.as_str()]);
-        let owner = actor
-            .chain([key.0.as_str()])
-            .chain(app.into_iter().flatten());
-        BoundKey::new(digest(owner), digest(request))
-    }
-}
-
-fn strs(words: &[String]) -> impl Iterator<Item = &str> {
-    words.iter().map(String::as_str)
-}
-
-/// A digest that no other division of the same text into words has.
-fn digest<'w>(words: impl Iterator<Item = &'w str>) -> [u8; 32] {
-    let mut hash = Sha256::new();
-    for word in words {
-        hash.update((word.len() as u64).to_be_bytes());
-        hash.update(word.as_bytes());
-    }
-    hash.finalize().into()
-}
-
-#[cfg(test)]
-mod tests;

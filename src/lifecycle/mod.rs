@@ -3,6 +3,7 @@
 mod app_tokens;
 mod apps;
 mod authority;
+mod binding;
 mod builder;
 mod change;
 mod error;
@@ -153,7 +154,7 @@ impl ApiTokens {
     /// [`Repeated`](LifecycleErrorKind::Repeated) or [`KeyReused`](LifecycleErrorKind::KeyReused) if a
     /// token was created under the idempotency key before.
     pub async fn issue(&self, app: &AppId, new: NewToken) -> Result<IssuedToken, LifecycleError> {
-        let key = self.key_of_issue(app, &new);
+        let key = self.authority.key_of_issue(app, &new);
         let now = self.now();
         let format = self.shared.formats.named(new.prefix.as_deref())?;
         let token = format.generate(&*self.shared.entropy)?;
@@ -178,7 +179,7 @@ impl ApiTokens {
         if !self.shared.accepts_foreign {
             return Err(LifecycleError::new(LifecycleErrorKind::ForeignFormat));
         }
-        let key = self.key_of_import(app, &foreign);
+        let key = self.authority.key_of_import(app, &foreign);
         let ForeignToken { new, digest, mask } = foreign;
         let record = self.record(app, new, digest, mask, self.now()).await?;
         self.insert(record, key, AuditAction::ImportTokens).await
@@ -350,7 +351,7 @@ impl ApiTokens {
         id: TokenId,
         rotation: Rotation,
     ) -> Result<IssuedToken, LifecycleError> {
-        let key = self.key_of_rotation(id, &rotation);
+        let key = self.authority.key_of_rotation(id, &rotation);
         let overlap = rotation.overlap;
         let now = self.now();
         if overlap > self.shared.max_overlap {

@@ -5,13 +5,10 @@
 //! cached is not checked over and over.
 
 use base64::{Engine, engine::general_purpose::STANDARD};
-use http::{
-    HeaderMap, HeaderName, HeaderValue,
-    header::{AUTHORIZATION, Entry},
-};
+use http::{HeaderName, HeaderValue, header::AUTHORIZATION};
 use zeroize::Zeroizing;
 
-use super::RequestHead;
+use super::{RequestHead, fields::Fields};
 use crate::{
     authenticator::MAX_PRESENTED_LEN,
     rejection::{CredentialFault, Misplaced},
@@ -22,52 +19,6 @@ use crate::{
 pub(super) struct CredentialSources {
     pub(super) basic: bool,
     pub(super) api_key_header: Option<HeaderName>,
-}
-
-/// Header fields that a credential is read from.
-pub(super) trait Fields {
-    fn map(&self) -> &HeaderMap;
-
-    /// The first value of a field, marked as sensitive where the fields can be changed.
-    fn secret(&mut self, name: &HeaderName) -> Option<&HeaderValue>;
-
-    /// Marks every value of a field as sensitive, where the fields can be changed.
-    fn mark_sensitive(&mut self, name: &HeaderName);
-}
-
-impl Fields for HeaderMap {
-    #[inline]
-    fn map(&self) -> &HeaderMap {
-        self
-    }
-
-    #[inline]
-    fn secret(&mut self, name: &HeaderName) -> Option<&HeaderValue> {
-        let value = self.get_mut(name)?;
-        value.set_sensitive(true);
-        Some(value)
-    }
-
-    fn mark_sensitive(&mut self, name: &HeaderName) {
-        if let Entry::Occupied(mut field) = self.entry(name) {
-            for value in field.iter_mut() {
-                value.set_sensitive(true);
-            }
-        }
-    }
-}
-
-/// Fields of somebody else's request, which stay as they are.
-impl Fields for &HeaderMap {
-    fn map(&self) -> &HeaderMap {
-        self
-    }
-
-    fn secret(&mut self, name: &HeaderName) -> Option<&HeaderValue> {
-        self.get(name)
-    }
-
-    fn mark_sensitive(&mut self, _: &HeaderName) {}
 }
 
 /// A token as a request presents it.
@@ -295,6 +246,7 @@ fn is_tchar(byte: u8) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use http::HeaderMap;
     use proptest::prelude::*;
 
     use super::*;

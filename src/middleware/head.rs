@@ -2,7 +2,7 @@ use std::fmt;
 
 use http::{Extensions, HeaderMap, Method, Request, Uri, request::Parts};
 
-use super::credential::Fields;
+use super::fields::Fields;
 
 /// The head of a request: what it is judged by, and what its refusal is shaped for.
 ///

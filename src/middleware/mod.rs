@@ -85,6 +85,7 @@ mod body;
 mod challenge;
 mod credential;
 mod error;
+mod fields;
 mod format;
 mod future;
 mod head;

@@ -212,8 +212,9 @@ pub enum TransitionError {
 }
 
 /// A token cannot be the successor of another, because it lacks the other's restrictions.
-#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, Error, PartialEq, Eq)]
 #[error("the successor lacks the restrictions of the token that it replaces; give it the same")]
+#[non_exhaustive]
 pub struct SuccessorError;
 
 #[cfg(test)]

@@ -10,12 +10,10 @@ use bytes::Bytes;
 use futures_core::Stream;
 use futures_util::{TryStreamExt, stream};
 
-use super::{ImportReport, LineFault, Progress, TransferError, run::Run};
-use crate::{
-    clock::{Clock, SystemClock},
-    entropy::{Entropy, SystemEntropy},
-    store::TokenRegistry,
+use super::{
+    ImportReport, LineFault, Progress, TransferError, import_options::ImportOptions, run::Run,
 };
+use crate::{clock::Clock, entropy::Entropy, store::TokenRegistry};
 
 /// Reads apps and tokens into a registry, as the [module](super) says.
 ///
@@ -53,73 +51,59 @@ use crate::{
 /// A call that was dropped has inserted some of the records; another on the same file finishes it.
 #[must_use = "an import does nothing until it is run"]
 pub struct Import<'a> {
-    pub(super) registry: &'a dyn TokenRegistry,
-    pub(super) clock: Arc<dyn Clock>,
-    pub(super) entropy: Arc<dyn Entropy>,
-    pub(super) actor: Option<String>,
-    pub(super) stops: bool,
-    pub(super) on_fault: Box<dyn FnMut(&LineFault) + Send + 'a>,
-    pub(super) on_progress: Box<dyn FnMut(Progress) + Send + 'a>,
-    pub(super) rejects: Option<&'a mut (dyn Write + Send)>,
+    options: ImportOptions<'a>,
 }
 
 impl<'a> Import<'a> {
     /// An import into a registry, which may hold records already.
     pub fn new(registry: &'a dyn TokenRegistry) -> Self {
         Self {
-            registry,
-            clock: Arc::new(SystemClock),
-            entropy: Arc::new(SystemEntropy),
-            actor: None,
-            stops: false,
-            on_fault: Box::new(|_| {}),
-            on_progress: Box::new(|_| {}),
-            rejects: None,
+            options: ImportOptions::new(registry),
         }
     }
 
     /// Sets the clock; the system's unless it is told.
     pub fn clock(mut self, clock: impl Clock) -> Self {
-        self.clock = Arc::new(clock);
+        self.options.clock = Arc::new(clock);
         self
     }
 
     /// Sets the source of randomness; the system's unless it is told.
     pub fn entropy(mut self, entropy: impl Entropy) -> Self {
-        self.entropy = Arc::new(entropy);
+        self.options.entropy = Arc::new(entropy);
         self
     }
 
     /// Sets the actor of the import, which the registry's audit log then shows. Defaults to none, and
     /// nothing is recorded. The event is part of the first change, so that no import goes without it.
     pub fn actor(mut self, actor: impl Into<String>) -> Self {
-        self.actor = Some(actor.into());
+        self.options.actor = Some(actor.into());
         self
     }
 
     /// Stops at the first bad line, instead of going on with the next one: no record after it is
     /// inserted. Records are then inserted one by one, which takes a store on disk longer.
     pub fn stop_at_fault(mut self) -> Self {
-        self.stops = true;
+        self.options.stops = true;
         self
     }
 
     /// Is told of each bad line, in their order.
     pub fn on_fault(mut self, on_fault: impl FnMut(&LineFault) + Send + 'a) -> Self {
-        self.on_fault = Box::new(on_fault);
+        self.options.on_fault = Box::new(on_fault);
         self
     }
 
     /// Is told after each batch how far the import has come.
     pub fn on_progress(mut self, on_progress: impl FnMut(Progress) + Send + 'a) -> Self {
-        self.on_progress = Box::new(on_progress);
+        self.options.on_progress = Box::new(on_progress);
         self
     }
 
     /// Writes the bad lines, as they were, to a file of their own. Once they are mended, that file
     /// can be imported by itself. Writing should not block for long: it holds up the import.
     pub fn rejects(mut self, file: &'a mut (impl Write + Send)) -> Self {
-        self.rejects = Some(file);
+        self.options.rejects = Some(file);
         self
     }
 
@@ -149,7 +133,7 @@ impl<'a> Import<'a> {
     where
         E: Into<Box<dyn Error + Send + Sync>>,
     {
-        let mut run = Run::new(self, Box::pin(file.map_err(TransferError::read)));
+        let mut run = Run::new(self.options, Box::pin(file.map_err(TransferError::read)));
         let ran = run.finish().await;
         let flushed = run.flush_rejects();
         match ran.and(flushed) {
@@ -182,8 +166,8 @@ fn chunks(mut file: impl BufRead + Send) -> impl Stream<Item = io::Result<Bytes>
 impl fmt::Debug for Import<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Import")
-            .field("actor", &self.actor)
-            .field("stops", &self.stops)
+            .field("actor", &self.options.actor)
+            .field("stops", &self.options.stops)
             .finish_non_exhaustive()
     }
 }

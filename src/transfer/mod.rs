@@ -104,6 +104,7 @@
 mod error;
 mod export;
 mod import;
+mod import_options;
 mod json;
 mod line;
 mod lines;

@@ -7,7 +7,8 @@ use bytes::Bytes;
 use futures_core::Stream;
 
 use super::{
-    Completeness, Import, ImportReport, LineFault, MAX_LINE_LEN, TransferError,
+    Completeness, ImportReport, LineFault, MAX_LINE_LEN, TransferError,
+    import_options::ImportOptions,
     line::{Line, Record},
     lines::{Lines, Read},
     place::{Batch, Outcome, Place},
@@ -25,7 +26,7 @@ const BATCH_BYTES: usize = 1 << 20;
 
 /// An import that is under way.
 pub(super) struct Run<'a, S> {
-    import: Import<'a>,
+    options: ImportOptions<'a>,
     lines: Lines<S>,
     pub(super) report: ImportReport,
     /// The lines that wait to be dealt with, and the records of those that are not at fault.
@@ -53,9 +54,9 @@ struct Entry {
 type GoesOn = bool;
 
 impl<'a, S: Stream<Item = Result<Bytes, TransferError>> + Unpin + Send> Run<'a, S> {
-    pub(super) fn new(import: Import<'a>, file: S) -> Self {
+    pub(super) fn new(options: ImportOptions<'a>, file: S) -> Self {
         Self {
-            import,
+            options,
             lines: Lines::new(file),
             report: ImportReport::default(),
             entries: Vec::new(),
@@ -84,7 +85,7 @@ impl<'a, S: Stream<Item = Result<Bytes, TransferError>> + Unpin + Send> Run<'a, 
         }
         let came_to_the_end = self.settle().await?;
         self.audit().await?;
-        (self.import.on_progress)(self.lines.progress);
+        (self.options.on_progress)(self.lines.progress);
         if came_to_the_end {
             self.report.completeness = match (self.end, self.has_header) {
                 (Some(records), _) if records == self.report.read => Completeness::Complete,
@@ -159,7 +160,7 @@ impl<'a, S: Stream<Item = Result<Bytes, TransferError>> + Unpin + Send> Run<'a, 
         self.batch_bytes += text.len();
         self.entries.push(Entry { number, text, flaw });
         let is_full = self.entries.len() >= BATCH_LINES || self.batch_bytes >= BATCH_BYTES;
-        if is_full || self.import.stops {
+        if is_full || self.options.stops {
             return self.settle().await;
         }
         Ok(true)
@@ -180,14 +181,14 @@ impl<'a, S: Stream<Item = Result<Bytes, TransferError>> + Unpin + Send> Run<'a, 
         let reason = format!("it is longer than {MAX_LINE_LEN} bytes");
         let flaw = Flaw::new(FaultKind::TooLong, reason);
         self.count(number, Outcome::Fault(flaw));
-        if let Some(rejects) = &mut self.import.rejects {
+        if let Some(rejects) = &mut self.options.rejects {
             rejects.write_all(b"\n").map_err(TransferError::write)?;
         }
-        Ok(!self.import.stops)
+        Ok(!self.options.stops)
     }
 
     pub(super) fn flush_rejects(&mut self) -> Result<(), TransferError> {
-        if let Some(rejects) = &mut self.import.rejects {
+        if let Some(rejects) = &mut self.options.rejects {
             rejects.flush().map_err(TransferError::write)?;
         }
         Ok(())
@@ -195,7 +196,7 @@ impl<'a, S: Stream<Item = Result<Bytes, TransferError>> + Unpin + Send> Run<'a, 
 
     /// Keeps what was read last, if bad lines are kept.
     fn reject_part(&mut self) -> Result<(), TransferError> {
-        if let Some(rejects) = &mut self.import.rejects {
+        if let Some(rejects) = &mut self.options.rejects {
             let written = rejects.write_all(&self.lines.text);
             written.map_err(TransferError::write)?;
         }
@@ -212,9 +213,9 @@ impl<'a, S: Stream<Item = Result<Bytes, TransferError>> + Unpin + Send> Run<'a, 
         }
         self.begin()?;
         let place = Place {
-            registry: self.import.registry,
-            now: truncate_to_microsecond(self.import.clock.now()),
-            entropy: &*self.import.entropy,
+            registry: self.options.registry,
+            now: truncate_to_microsecond(self.options.clock.now()),
+            entropy: &*self.options.entropy,
             event: Mutex::new(self.event.take()),
         };
         let placed = place.put(batch).await;
@@ -234,8 +235,8 @@ impl<'a, S: Stream<Item = Result<Bytes, TransferError>> + Unpin + Send> Run<'a, 
                 },
             };
             if matches!(outcome, Outcome::Fault(_)) {
-                goes_on = !self.import.stops;
-                if let Some(rejects) = &mut self.import.rejects {
+                goes_on = !self.options.stops;
+                if let Some(rejects) = &mut self.options.rejects {
                     let line = [&entry.text[..], b"\n"].concat();
                     let written = rejects.write_all(&line);
                     written.map_err(TransferError::write)?;
@@ -243,7 +244,7 @@ impl<'a, S: Stream<Item = Result<Bytes, TransferError>> + Unpin + Send> Run<'a, 
             }
             self.count(entry.number, outcome);
         }
-        (self.import.on_progress)(self.lines.progress);
+        (self.options.on_progress)(self.lines.progress);
         match placed.failure {
             Some(error) => Err(error),
             None => Ok(goes_on),
@@ -260,7 +261,7 @@ impl<'a, S: Stream<Item = Result<Bytes, TransferError>> + Unpin + Send> Run<'a, 
                     FaultKind::Conflict => self.report.conflicts += 1,
                     _ => self.report.refused += 1,
                 }
-                (self.import.on_fault)(&LineFault::new(number, flaw));
+                (self.options.on_fault)(&LineFault::new(number, flaw));
             }
         }
     }
@@ -270,11 +271,11 @@ impl<'a, S: Stream<Item = Result<Bytes, TransferError>> + Unpin + Send> Run<'a, 
         if mem::replace(&mut self.begun, true) {
             return Ok(());
         }
-        let Some(actor) = &self.import.actor else {
+        let Some(actor) = &self.options.actor else {
             return Ok(());
         };
-        let now = truncate_to_microsecond(self.import.clock.now());
-        let id = AuditEventId::generate(now, &*self.import.entropy)?;
+        let now = truncate_to_microsecond(self.options.clock.now());
+        let id = AuditEventId::generate(now, &*self.options.entropy)?;
         let (action, outcome) = (AuditAction::ImportTokens, AuditOutcome::Done);
         let event = AuditEvent::new(id, now, actor, action, outcome);
         self.event = Some(event);
@@ -284,7 +285,7 @@ impl<'a, S: Stream<Item = Result<Bytes, TransferError>> + Unpin + Send> Run<'a, 
     /// Records the event of an import that changed nothing.
     async fn audit(&mut self) -> Result<(), TransferError> {
         if let Some(event) = self.event.take() {
-            let log = audit_log(self.import.registry)?;
+            let log = audit_log(self.options.registry)?;
             catch_panic(|| log.append(&event)).await?;
         }
         Ok(())

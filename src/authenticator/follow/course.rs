@@ -13,9 +13,9 @@ use std::{mem, sync::Arc, time::Duration};
 use jiff::Timestamp;
 use tokio::time::timeout;
 
-use super::Claim;
+use super::claim::{Claim, ended};
 use crate::{
-    authenticator::{Shared, nanoseconds, positions::Reading, preload::Loss},
+    authenticator::{Shared, nanoseconds::nanoseconds, positions::Reading, preload::Loss},
     store::{Change, ChangeLog, Changes, LoggedChange, Revision, StoreError, catch_panic},
     telemetry,
 };
@@ -79,7 +79,7 @@ impl Course {
         {
             let mut positions = cache.positions();
             if !positions.is_current(self.claim.epoch) {
-                return Err(super::ended());
+                return Err(ended());
             }
             cache.end_lease();
             positions.restart(revision, nanoseconds(asked_at));
@@ -91,7 +91,7 @@ impl Course {
     fn renew(&self) -> Result<(), StoreError> {
         match self.shared.cache.renew(self.claim.epoch) {
             true => Ok(()),
-            false => Err(super::ended()),
+            false => Err(ended()),
         }
     }
 
@@ -125,7 +125,7 @@ impl Course {
                 let positions = self.shared.cache.positions();
                 (positions.applied(), positions.known())
             };
-            let since = applied.ok_or_else(super::ended)?;
+            let since = applied.ok_or_else(ended)?;
             let asked_at = self.monotonic();
             let changes = match self.read(|| self.log.changes(since, BATCH)).await? {
                 Changes::Since {
@@ -215,7 +215,7 @@ impl Course {
         let reached = {
             let mut positions = cache.positions();
             if !positions.is_current(self.claim.epoch) {
-                return Err(super::ended());
+                return Err(ended());
             }
             positions.advance(reading)
         };

@@ -1,6 +1,8 @@
 //! Applies what changes elsewhere, and by that renews the lease of everything that is cached.
 
+mod claim;
 mod course;
+mod order;
 mod restore;
 
 use std::{
@@ -21,62 +23,18 @@ use tokio::{
 };
 
 use super::{
-    Authenticator, Shared, metrics,
+    Authenticator, metrics,
     recording::{INTERVAL, UsageClaim},
     usage::{self, END_WITHIN},
 };
 use crate::{
     entropy::jittered,
-    store::{ChangeLog, StoreError, StoreErrorKind, UsageLog},
+    store::{ChangeLog, StoreError, UsageLog},
 };
+use claim::{Claim, ended};
 use course::Course;
-use restore::Restorer;
-
-type OnLoad = dyn FnMut(usize) + Send;
-
-fn ended() -> StoreError {
-    StoreError::unavailable("the follower has ended")
-}
-
-/// The right to follow, which one follower at a time has. Dropping it gives it up.
-struct Claim {
-    shared: Arc<Shared>,
-    epoch: u64,
-}
-
-impl Claim {
-    fn new(shared: &Arc<Shared>) -> Result<Self, StoreError> {
-        let epoch = shared.cache.positions().claim();
-        let epoch = epoch.ok_or_else(|| {
-            StoreError::with_source(
-                StoreErrorKind::InvalidSettings,
-                "the authenticator has a follower already; stop or drop it first",
-            )
-        })?;
-        let shared = Arc::clone(shared);
-        Ok(Self { shared, epoch })
-    }
-
-    /// Gives it up, if no other follower has it by now.
-    fn release(&self) {
-        let released = self.shared.cache.positions().release(self.epoch);
-        if released {
-            self.shared.cache.preload.reset();
-        }
-    }
-}
-
-impl fmt::Debug for Claim {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Claim").field(&self.epoch).finish()
-    }
-}
-
-impl Drop for Claim {
-    fn drop(&mut self) {
-        self.release();
-    }
-}
+use order::{Done, Order};
+use restore::{OnLoad, Restorer};
 
 /// Sets up a [`Follower`].
 pub struct FollowerBuilder {
@@ -180,7 +138,7 @@ impl FollowerBuilder {
     ///
     /// Returns an error if the store fails or takes longer for an answer than the
     /// [`lookup_timeout`](super::AuthenticatorBuilder::lookup_timeout), and one of the kind
-    /// [`InvalidSettings`](StoreErrorKind::InvalidSettings) while the authenticator has another
+    /// [`InvalidSettings`](crate::StoreErrorKind::InvalidSettings) while the authenticator has another
     /// follower, or usage is to be recorded and a [`UsageRecorder`](super::UsageRecorder) does that.
     ///
     /// # Panics
@@ -260,16 +218,6 @@ pub struct Follower {
     task: JoinHandle<Result<(), StoreError>>,
     claim: Claim,
     _recording: Option<UsageClaim>,
-}
-
-type Done = oneshot::Sender<Result<(), StoreError>>;
-
-/// To apply the log up to now.
-#[derive(Debug)]
-struct Order {
-    done: Done,
-    /// Whether what has changed is re-read before that is done.
-    restores: bool,
 }
 
 impl Follower {

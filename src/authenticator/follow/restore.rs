@@ -17,7 +17,10 @@ use tokio::{
     time::{MissedTickBehavior, interval, sleep, timeout},
 };
 
-use super::{Done, OnLoad, Order};
+use super::{
+    claim::ended,
+    order::{Done, Order},
+};
 use crate::{
     authenticator::{
         Shared,
@@ -46,6 +49,8 @@ const SCANS: usize = 3;
 /// When the tokens are loaded again that did not fit, and how long that is put off at most.
 const RETRY_CAPACITY: Duration = Duration::from_secs(60);
 const MAX_RETRY_CAPACITY: Duration = Duration::from_secs(3600);
+
+pub(super) type OnLoad = dyn FnMut(usize) + Send;
 
 pub(super) struct Restorer {
     pub(super) shared: Arc<Shared>,
@@ -152,7 +157,7 @@ impl Restorer {
         let preload = &shared.cache.preload;
         let (start, serial) = {
             let mut positions = self.positions()?;
-            let start = positions.applied().ok_or_else(super::ended)?;
+            let start = positions.applied().ok_or_else(ended)?;
             preload.begin_scan();
             (start, positions.next_serial())
         };
@@ -174,7 +179,7 @@ impl Restorer {
         let positions = self.shared.cache.positions();
         match positions.is_current(self.epoch) {
             true => Ok(positions),
-            false => Err(super::ended()),
+            false => Err(ended()),
         }
     }
 
@@ -261,7 +266,7 @@ impl Restorer {
     /// Checks that the pages are of the history that the follower reads.
     fn check(&self, pages: &mut Pages) -> Result<(), StoreError> {
         let positions = self.positions()?;
-        let applied = positions.applied().ok_or_else(super::ended)?;
+        let applied = positions.applied().ok_or_else(ended)?;
         let history = positions.history();
         let is_foreign = |page: &Revision| history.differs(*page);
         if pages.ahead.iter().any(is_foreign) {
@@ -280,8 +285,8 @@ impl Restorer {
             done,
             restores: false,
         };
-        self.orders.send(order).await.map_err(|_| super::ended())?;
-        caught_up.await.map_err(|_| super::ended())?
+        self.orders.send(order).await.map_err(|_| ended())?;
+        caught_up.await.map_err(|_| ended())?
     }
 }
 

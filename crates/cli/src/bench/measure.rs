@@ -9,7 +9,11 @@ use tower_api_tokens::{
     testing::latency::{Comparison, ComparisonError, Kind, LoadTest, Phase, Progress},
 };
 
-use super::{Arguments, Load, check_names, seed};
+use super::{
+    arguments::{Arguments, Load},
+    names::check_names,
+    seed,
+};
 use tower_api_tokens_sqlx::Driver;
 
 use crate::{

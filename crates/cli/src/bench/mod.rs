@@ -1,92 +1,28 @@
 //! `bench`: what verifying a token costs with a store, or with several side by side.
 
+mod arguments;
 mod files;
 mod measure;
+mod names;
 mod plot;
 mod seed;
 
-use std::{env, path::PathBuf};
+use std::env;
 
-use clap::{Args, builder::PossibleValue};
 use tower_api_tokens::testing::latency::{
-    Comparison, ComparisonError, ComparisonErrorKind, LoadTestErrorKind, Report, Skew,
+    Comparison, ComparisonError, ComparisonErrorKind, LoadTestErrorKind,
 };
+
+pub(crate) use arguments::Arguments;
 
 use crate::{
     failure::Failure,
     note::note,
-    number::{above_zero, at_least_one, share},
     options::Options,
     output::{print_json, print_line},
     visible::visible,
-    word::one_of,
 };
-
-#[derive(Args)]
-pub(crate) struct Arguments {
-    /// Compare these reports instead of measuring: files that `bench --json` or a load test of your
-    /// own wrote. No store is opened
-    #[arg(value_name = "FILE", conflicts_with = "measuring")]
-    files: Vec<PathBuf>,
-    /// What to call a store or the report of a file: once for each, in the same order
-    #[arg(long = "name", value_name = "NAME")]
-    names: Vec<String>,
-    /// Draw the latencies by percentile into a new SVG file
-    #[arg(long, value_name = "FILE")]
-    plot: Option<PathBuf>,
-    #[command(flatten)]
-    load: Load,
-}
-
-/// The load that is put on each store.
-#[derive(Args)]
-#[group(id = "measuring", multiple = true)]
-struct Load {
-    /// How many live tokens there are; a tenth as many revoked ones come on top
-    #[arg(long, value_name = "COUNT", default_value = "10000", value_parser = at_least_one)]
-    tokens: usize,
-    /// The share of live tokens that are not cached
-    #[arg(long, value_name = "SHARE", default_value = "5%", value_parser = share)]
-    miss: f64,
-    /// The share of tokens that nobody issued
-    #[arg(long, value_name = "SHARE", default_value = "5%", value_parser = share)]
-    unknown: f64,
-    /// The share of texts that are no tokens
-    #[arg(long, value_name = "SHARE", default_value = "5%", value_parser = share)]
-    garbage: f64,
-    /// The share of revoked tokens
-    #[arg(long, value_name = "SHARE", default_value = "5%", value_parser = share)]
-    revoked: f64,
-    /// How often each token is presented
-    #[arg(long, value_parser = one_of::<Skew>(skews()), default_value = "uniform")]
-    skew: Skew,
-    /// How many requests may be in flight at once
-    #[arg(long, value_name = "COUNT", default_value = "8", value_parser = at_least_one)]
-    concurrency: usize,
-    /// How many requests a second are due. Defaults to half of what the slowest store sustains
-    #[arg(long, value_name = "PER_SECOND", value_parser = above_zero)]
-    rate: Option<f64>,
-    /// For how long requests are due
-    #[arg(long, default_value = "5", value_parser = above_zero)]
-    seconds: f64,
-    /// Write into a store that holds apps already: adds one, and disables it afterwards
-    #[arg(long)]
-    add_to_existing: bool,
-}
-
-/// The words of [`Skew`], with what each means.
-fn skews() -> impl Iterator<Item = PossibleValue> {
-    Skew::ALL.iter().map(|skew| {
-        let help = match skew {
-            Skew::Uniform => "Each as often as any other",
-            Skew::Zipf => {
-                "The second half as often as the first, the third a third as often, and so on"
-            }
-            _ => "",
-        };
-        PossibleValue::new(skew.as_str()).help(help)
-    })
-}
+use names::named;
 
 pub(crate) async fn run(arguments: &Arguments, options: &Options) -> Result<(), Failure> {
     if let Some(path) = &arguments.plot {
@@ -106,32 +42,6 @@ pub(crate) async fn run(arguments: &Arguments, options: &Options) -> Result<(), 
     let reports = named(reports, &arguments.names, "report")?;
     let comparison = Comparison::new(reports)?;
     show(&comparison, arguments, options)
-}
-
-/// Gives names to things that have one already, if there are any.
-fn named(reports: Vec<Report>, names: &[String], what: &str) -> Result<Vec<Report>, Failure> {
-    check_names(names, reports.len(), what)?;
-    let mut names = names.iter();
-    let reports = reports.into_iter().map(|report| match names.next() {
-        Some(name) => report.named(name),
-        None => report,
-    });
-    Ok(reports.collect())
-}
-
-fn check_names(names: &[String], things: usize, what: &str) -> Result<(), Failure> {
-    if !names.is_empty() && names.len() != things {
-        return Err(Failure::usage(format!(
-            "there is a `--name` for {} of {things}: give one for each {what}, in the same order",
-            names.len(),
-        )));
-    }
-    if names.iter().any(|name| name.trim().is_empty()) {
-        return Err(Failure::usage(
-            "a `--name` is empty: give a text to tell by",
-        ));
-    }
-    Ok(())
 }
 
 fn show(comparison: &Comparison, arguments: &Arguments, options: &Options) -> Result<(), Failure> {

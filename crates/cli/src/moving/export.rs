@@ -6,7 +6,7 @@ use clap::Args;
 use serde::Serialize;
 use tower_api_tokens::transfer::Export;
 
-use super::create;
+use super::file::create;
 use crate::{failure::Failure, note::note, output::print_json, progress, session::Session};
 
 #[derive(Args)]

@@ -10,7 +10,7 @@ use clap::Args;
 use serde::Serialize;
 use tower_api_tokens::transfer::{Completeness, Import, ImportReport};
 
-use super::create;
+use super::file::create;
 use crate::{
     failure::Failure,
     note::note,

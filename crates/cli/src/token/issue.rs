@@ -3,7 +3,7 @@
 use clap::Args;
 use tower_api_tokens::{IssuedToken, NewToken, ScopeSet};
 
-use super::hand_over;
+use super::print::hand_over;
 use crate::{failure::Failure, moment::Expiry, scopes, session::Session};
 
 #[derive(Args)]

@@ -2,21 +2,19 @@
 
 mod issue;
 mod list;
+mod print;
 mod purge;
 mod revoke;
 mod rotate;
 
 use clap::Subcommand;
-use tower_api_tokens::{IssuedToken, TokenId, TokenRecord};
-use tower_api_tokens_admin::view::IssuedView;
+use tower_api_tokens::TokenId;
 
 use crate::{
     failure::Failure,
-    note::note,
-    output::{note_fields, print_fields, print_json, print_line},
     session::{Purpose, Session},
-    views::ShownToken,
 };
+use print::print;
 
 #[derive(Subcommand)]
 pub(crate) enum Command {
@@ -62,24 +60,4 @@ pub(crate) async fn run(command: Command, session: &Session) -> Result<(), Failu
         Command::Revoke(arguments) => revoke::run(&arguments, session).await,
         Command::Purge(arguments) => purge::run(&arguments, session).await,
     }
-}
-
-fn print(session: &Session, token: &TokenRecord) -> Result<(), Failure> {
-    let token = ShownToken::now(token);
-    if session.json {
-        print_json(&token)
-    } else {
-        print_fields(&token.fields())
-    }
-}
-
-/// Prints a token that was issued just now: its text goes to standard output and nowhere else.
-fn hand_over(session: &Session, issued: &IssuedToken) -> Result<(), Failure> {
-    if session.json {
-        return print_json(&IssuedView::at(session.operator.now(), issued));
-    }
-    note_fields(&ShownToken::now(issued.record()).fields());
-    print_line(issued.token().expose())?;
-    note("The token itself is on standard output. It is shown only this once.");
-    Ok(())
 }

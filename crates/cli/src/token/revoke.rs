@@ -3,7 +3,7 @@
 use clap::Args;
 use tower_api_tokens::TokenId;
 
-use super::print;
+use super::print::print;
 use crate::{failure::Failure, prompt::confirm, session::Session, views::time_or};
 
 #[derive(Args)]

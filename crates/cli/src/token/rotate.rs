@@ -5,7 +5,7 @@ use std::time::Duration;
 use clap::Args;
 use tower_api_tokens::TokenId;
 
-use super::hand_over;
+use super::print::hand_over;
 use crate::{failure::Failure, moment, note::note, session::Session, views::time_or};
 
 #[derive(Args)]

@@ -4,7 +4,7 @@ use std::{fmt, str::FromStr};
 
 use tower_api_tokens::StoreError;
 
-use super::invalid;
+use super::error::invalid;
 
 /// A database that tokens can be stored in, whether or not this build has the driver.
 ///
@@ -26,6 +26,18 @@ pub enum Driver {
 }
 
 impl Driver {
+    /// Every driver, in the order of their declaration.
+    pub const ALL: &'static [Self] = &[Self::Postgres, Self::Sqlite];
+
+    /// The driver as a word, `postgres` or `sqlite`: a scheme of its URLs.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Postgres => "postgres",
+            Self::Sqlite => "sqlite",
+        }
+    }
+
     /// Returns the driver that the scheme of a URL names.
     ///
     /// # Errors
@@ -53,9 +65,19 @@ impl FromStr for Driver {
 
 impl fmt::Display for Driver {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
-            Self::Postgres => "postgres",
-            Self::Sqlite => "sqlite",
-        })
+        f.pad(self.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_driver_is_read_from_its_word() {
+        for driver in Driver::ALL {
+            assert_eq!(driver.as_str().parse::<Driver>().unwrap(), *driver);
+            assert_eq!(driver.to_string(), driver.as_str());
+        }
     }
 }

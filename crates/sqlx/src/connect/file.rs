@@ -5,7 +5,7 @@ use std::str::FromStr;
 use sqlx::sqlite::SqliteConnectOptions;
 use tower_api_tokens::{StoreError, StoreErrorKind};
 
-use super::invalid;
+use super::error::invalid;
 
 /// Checks that a URL names a place. A shell variable that is not set leaves `sqlite://` behind. If
 /// tokens must outlast the process, memory is no such place.

@@ -2,6 +2,7 @@
 
 mod any;
 mod driver;
+mod error;
 #[cfg(feature = "sqlite")]
 mod file;
 
@@ -14,6 +15,7 @@ pub use driver::Driver;
 
 #[cfg(feature = "postgres")]
 use crate::postgres::PostgresStore;
+use error::invalid;
 
 /// Opens the store that a URL names: `sqlite://PATH` or `postgres://USER@HOST/DATABASE`.
 ///
@@ -185,8 +187,4 @@ impl fmt::Debug for AnyStoreBuilder {
             .field("is_lasting", &self.is_lasting)
             .finish_non_exhaustive()
     }
-}
-
-fn invalid(reason: impl Into<String>) -> StoreError {
-    StoreError::with_source(StoreErrorKind::InvalidSettings, reason.into())
 }

@@ -186,7 +186,7 @@ fn outcome(rows: &[PgRow], mutation: &Mutation) -> Result<Applied, StoreError> {
             let made = made.ok_or_else(|| odd_outcome("no token of a key"))?;
             Err(Repeated::new(TokenId::from_bytes(made), detail == "same").into())
         }
-        "unrestricted" => Err(SuccessorError.into()),
+        "unrestricted" => Err(SuccessorError::default().into()),
         "conflict" => Err(match detail {
             "revoked" => TransitionError::Revoked.into(),
             "expired" => TransitionError::Expired.into(),

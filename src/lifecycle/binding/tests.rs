@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::{
-    MaskedToken, MemoryStore, TokenDigest, TokenFormat,
+    ApiTokens, MaskedToken, MemoryStore, TokenDigest, TokenFormat,
     model::{grantable::Grantable, scope::ScopeSet},
 };
 
@@ -59,13 +59,13 @@ fn keys_survive_an_upgrade() {
     ];
     let alice = by("alice");
     for (request, expected) in cases {
-        let bound = alice.key_of_issue(&billing(), &request).unwrap();
+        let bound = alice.authority.key_of_issue(&billing(), &request).unwrap();
         assert_eq!((&*hex(bound.key), &*hex(bound.request)), (owner, expected));
     }
 
     let id = "01890000-0000-7000-8000-000000000000".parse().unwrap();
     let rotation = Rotation::new(DAY).idempotency_key(key());
-    let bound = alice.key_of_rotation(id, &rotation).unwrap();
+    let bound = alice.authority.key_of_rotation(id, &rotation).unwrap();
     let expected = "a254ad1cf361a9c69adcd0b4e172d6c55453c322c17b6a1fc44779bca09a7420";
     assert_eq!((&*hex(bound.key), &*hex(bound.request)), (owner, expected));
 }
@@ -92,7 +92,11 @@ fn owners_do_not_share_keys() {
             ["k1", "app"].map(|text| {
                 let key = IdempotencyKey::new(text).unwrap();
                 let request = new("").idempotency_key(key);
-                owner.key_of_issue(&billing(), &request).unwrap().key
+                owner
+                    .authority
+                    .key_of_issue(&billing(), &request)
+                    .unwrap()
+                    .key
             })
         })
         .collect();
@@ -110,14 +114,18 @@ fn a_key_is_bound_to_its_request() {
     let foreign = |text: &[u8]| ForeignToken::new(new(""), TokenDigest::of(text), mask);
     let rotation = |overlap| Rotation::new(overlap).idempotency_key(key());
     let keys = [
-        tokens.key_of_issue(&billing(), &new("")),
-        tokens.key_of_issue(&billing(), &new("read")),
-        tokens.key_of_issue(&AppId::new("other").unwrap(), &new("")),
-        tokens.key_of_issue(&billing(), &new("").expires_in(DAY)),
-        tokens.key_of_import(&billing(), &foreign(b"a")),
-        tokens.key_of_import(&billing(), &foreign(b"b")),
-        tokens.key_of_rotation(id, &rotation(DAY)),
-        tokens.key_of_rotation(id, &rotation(DAY * 2)),
+        tokens.authority.key_of_issue(&billing(), &new("")),
+        tokens.authority.key_of_issue(&billing(), &new("read")),
+        tokens
+            .authority
+            .key_of_issue(&AppId::new("other").unwrap(), &new("")),
+        tokens
+            .authority
+            .key_of_issue(&billing(), &new("").expires_in(DAY)),
+        tokens.authority.key_of_import(&billing(), &foreign(b"a")),
+        tokens.authority.key_of_import(&billing(), &foreign(b"b")),
+        tokens.authority.key_of_rotation(id, &rotation(DAY)),
+        tokens.authority.key_of_rotation(id, &rotation(DAY * 2)),
     ];
     let mut requests: Vec<_> = keys.iter().map(|key| key.unwrap().request).collect();
     requests.sort_unstable();
@@ -127,7 +135,7 @@ fn a_key_is_bound_to_its_request() {
         keys.iter()
             .all(|key| key.unwrap().key == keys[0].unwrap().key)
     );
-    assert_eq!(tokens.key_of_rotation(id, &DAY.into()), None);
+    assert_eq!(tokens.authority.key_of_rotation(id, &DAY.into()), None);
 }
 
 #[test]

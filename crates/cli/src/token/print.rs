@@ -1,0 +1,32 @@
+//! How a token is printed.
+
+use tower_api_tokens::{IssuedToken, TokenRecord};
+use tower_api_tokens_admin::view::IssuedView;
+
+use crate::{
+    failure::Failure,
+    note::note,
+    output::{note_fields, print_fields, print_json, print_line},
+    session::Session,
+    views::ShownToken,
+};
+
+pub(super) fn print(session: &Session, token: &TokenRecord) -> Result<(), Failure> {
+    let token = ShownToken::now(token);
+    if session.json {
+        print_json(&token)
+    } else {
+        print_fields(&token.fields())
+    }
+}
+
+/// Prints a token that was issued just now: its text goes to standard output and nowhere else.
+pub(super) fn hand_over(session: &Session, issued: &IssuedToken) -> Result<(), Failure> {
+    if session.json {
+        return print_json(&IssuedView::at(session.operator.now(), issued));
+    }
+    note_fields(&ShownToken::now(issued.record()).fields());
+    print_line(issued.token().expose())?;
+    note("The token itself is on standard output. It is shown only this once.");
+    Ok(())
+}

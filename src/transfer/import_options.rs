@@ -1,0 +1,35 @@
+use std::{io::Write, sync::Arc};
+
+use super::{LineFault, Progress};
+use crate::{
+    clock::{Clock, SystemClock},
+    entropy::{Entropy, SystemEntropy},
+    store::TokenRegistry,
+};
+
+/// What an import is told before it is run.
+pub(super) struct ImportOptions<'a> {
+    pub(super) registry: &'a dyn TokenRegistry,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) entropy: Arc<dyn Entropy>,
+    pub(super) actor: Option<String>,
+    pub(super) stops: bool,
+    pub(super) on_fault: Box<dyn FnMut(&LineFault) + Send + 'a>,
+    pub(super) on_progress: Box<dyn FnMut(Progress) + Send + 'a>,
+    pub(super) rejects: Option<&'a mut (dyn Write + Send)>,
+}
+
+impl<'a> ImportOptions<'a> {
+    pub(super) fn new(registry: &'a dyn TokenRegistry) -> Self {
+        Self {
+            registry,
+            clock: Arc::new(SystemClock),
+            entropy: Arc::new(SystemEntropy),
+            actor: None,
+            stops: false,
+            on_fault: Box::new(|_| {}),
+            on_progress: Box::new(|_| {}),
+            rejects: None,
+        }
+    }
+}
