@@ -41,6 +41,10 @@ enum Flaw {
     RestrictionsAreDropped,
     SuccessorsAreUnrestricted,
     RestrictedCountAsLive,
+    EventsAreDropped,
+    EventsComeBefore,
+    EventsComeAfter,
+    ClearingIsForgotten,
 }
 
 #[derive(Debug)]
@@ -154,6 +158,21 @@ impl TokenRegistry for Flawed {
         {
             event.token = None;
         }
+        if self.has(Flaw::EventsAreDropped) {
+            mutation.audit = None;
+        }
+        if self.has(Flaw::EventsComeBefore)
+            && let Some(event) = mutation.audit.take()
+        {
+            self.inner.append(&event).await?;
+        }
+        if self.has(Flaw::EventsComeAfter)
+            && let Some(event) = mutation.audit.take()
+        {
+            let applied = self.inner.apply(&mutation).await?;
+            self.inner.append(&event).await?;
+            return Ok(applied);
+        }
         match &mut mutation.op {
             Op::InsertTokens(tokens) if self.has(Flaw::RestrictionsAreDropped) => {
                 for token in tokens {
@@ -189,6 +208,7 @@ impl TokenRegistry for Flawed {
                 rotation.key = mutation.key;
                 self.rotate(rotation).await.map(Applied::Token)
             }
+            Op::ClearCaches if self.has(Flaw::ClearingIsForgotten) => Ok(Applied::Count(0)),
             Op::RevokeToken(target) => self.revoke(&mutation, target).await.map(Applied::Token),
             _ => self.inner.apply(&mutation).await,
         }
@@ -357,6 +377,11 @@ catches! {
     a_repeated_rotation_makes_one_successor: KeysAreIgnored;
     a_key_is_remembered_for_a_day: KeysAreIgnored;
     racing_repetitions_make_one_token: KeysAreIgnored;
+    a_key_is_for_creation_alone: KeysAreIgnored;
+    the_event_of_a_change_is_recorded: EventsAreDropped EventsLoseTheirToken;
+    a_refused_change_leaves_no_event: EventsComeBefore;
+    a_refused_event_leaves_no_change: EventsAreDropped EventsComeAfter;
+    clearing_caches_restarts_the_log: ClearingIsForgotten;
     many_are_inserted_whole_or_not_at_all: BatchesAreHalved;
     a_search_takes_its_text_literally: SearchIsIgnored;
     a_search_of_apps_takes_its_text_literally: SearchIsIgnored PagesLoseTheirLast;

@@ -2,11 +2,11 @@ use futures_util::TryStreamExt;
 
 use super::{
     Registry,
-    fixtures::{at, audit_log, fails},
+    fixtures::{all, app, at, audit_log, fails, read, token, token_record},
 };
 use crate::{
-    AppId, AuditAction, AuditEvent, AuditEventId, AuditOutcome, AuditQuery, StoreErrorKind,
-    TokenId, store::pages,
+    AppId, AuditAction, AuditEvent, AuditEventId, AuditOutcome, AuditQuery, Mutation, Op,
+    StoreErrorKind, TokenId, TokenTarget, store::pages,
 };
 
 fn event(n: u8) -> AuditEvent {
@@ -68,5 +68,81 @@ pub async fn events_are_listed_by_app_and_token(store: Registry) {
             }
             assert!(listed.iter().eq(expected), "{query:?}");
         }
+    }
+}
+
+async fn events(store: &Registry) -> Vec<AuditEvent> {
+    let query = AuditQuery::default();
+    audit_log(store).events(&query).await.unwrap().items
+}
+
+/// The event of a change is in the audit log once the change has returned. Without an audit log, a change
+/// with an event is refused and changes nothing.
+pub async fn the_event_of_a_change_is_recorded(store: Registry) {
+    let app = app(&store, 1).await;
+    let [renamed, inserted] = [token(&store, &app, 1).await, token_record(&app, 2)];
+    let target = TokenTarget::any(renamed.id);
+    let ops = [
+        Op::RenameToken {
+            target,
+            name: "another".into(),
+        },
+        Op::InsertTokens(vec![inserted]),
+        Op::RevokeToken(target),
+        Op::DisableApp(app.id),
+        Op::ClearCaches,
+    ];
+    let mut expected = Vec::new();
+    for (n, op) in (1..).zip(ops) {
+        let change = Mutation::new(op, at(5)).audit(event(n));
+        if store.audit_log().is_none() {
+            let before = all(&store).await;
+            fails(store.apply(&change).await, StoreErrorKind::Unsupported);
+            assert_eq!(all(&store).await, before, "{change:?}");
+            continue;
+        }
+        store.apply(&change).await.unwrap();
+        expected.insert(0, event(n));
+        assert_eq!(events(&store).await, expected, "{change:?}");
+    }
+}
+
+/// A change that is refused leaves no event.
+pub async fn a_refused_change_leaves_no_event(store: Registry) {
+    let app = app(&store, 1).await;
+    let taken = token(&store, &app, 1).await;
+    let absent = token_record(&app, 2);
+    for (op, kind) in [
+        (
+            Op::RevokeToken(TokenTarget::any(absent.id)),
+            StoreErrorKind::NotFound,
+        ),
+        (
+            Op::InsertTokens(vec![absent, taken]),
+            StoreErrorKind::AlreadyExists,
+        ),
+        (Op::CreateApp(app), StoreErrorKind::AlreadyExists),
+    ] {
+        let change = Mutation::new(op, at(5)).audit(event(1));
+        fails(store.apply(&change).await, kind);
+        assert_eq!(events(&store).await, [], "{change:?}");
+    }
+}
+
+/// A change whose event is refused, since its identifier is taken, is not made.
+pub async fn a_refused_event_leaves_no_change(store: Registry) {
+    let app = app(&store, 1).await;
+    let kept = token(&store, &app, 1).await;
+    let inserted = token_record(&app, 2);
+    audit_log(&store).append(&event(1)).await.unwrap();
+    for op in [
+        Op::RevokeToken(TokenTarget::any(kept.id)),
+        Op::InsertTokens(vec![inserted]),
+    ] {
+        let change = Mutation::new(op, at(5)).audit(event(1));
+        fails(store.apply(&change).await, StoreErrorKind::AlreadyExists);
+        assert_eq!(read(&store, &kept).await.as_ref(), Some(&kept));
+        assert_eq!(all(&store).await, [kept.clone()]);
+        assert_eq!(events(&store).await, [event(1)]);
     }
 }

@@ -5,8 +5,8 @@ use super::{
     fixtures::{app, at, change_log, read, restrictions, token, token_record, tokens, usage_log},
 };
 use crate::{
-    Change, ChangeLogStreams, Changes, LoggedChange, Replacement, Revision, TokenRegistryExt,
-    TokenStatus, TokenTarget, Usage,
+    Change, ChangeLogStreams, Changes, LoggedChange, Mutation, Op, Replacement, Revision,
+    TokenRegistryExt, TokenStatus, TokenTarget, Usage,
 };
 
 async fn since(store: &Registry, revision: Revision) -> (Vec<Change>, Revision) {
@@ -179,4 +179,22 @@ pub async fn usage_adds_up_and_goes_forward_only(store: Registry) {
         let counted = read(&store, &unused).await.map(|token| token.uses);
         assert_eq!(counted, Some(n));
     }
+}
+
+/// Clearing caches starts the log anew: no revision from before leads on, and one from after does.
+pub async fn clearing_caches_restarts_the_log(store: Registry) {
+    let app = app(&store, 1).await;
+    let begin = change_log(&store).revision().await.unwrap();
+    token(&store, &app, 1).await;
+    let end = change_log(&store).revision().await.unwrap();
+    let cleared = Mutation::new(Op::ClearCaches, at(5));
+    store.apply(&cleared).await.unwrap();
+    for before in [begin, end] {
+        let changes = change_log(&store).changes(before, 10).await.unwrap();
+        assert_eq!(changes, Changes::Gap);
+    }
+    let anew = change_log(&store).revision().await.unwrap();
+    let inserted = token(&store, &app, 2).await;
+    let (changes, _) = since(&store, anew).await;
+    assert_eq!(changes, [Change::Token(inserted.digest)]);
 }

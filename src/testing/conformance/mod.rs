@@ -42,11 +42,16 @@ mod verification;
 
 use std::sync::Arc;
 
-pub use audit::{events_are_kept_as_they_were, events_are_listed_by_app_and_token};
+pub use audit::{
+    a_refused_change_leaves_no_event, a_refused_event_leaves_no_change,
+    events_are_kept_as_they_were, events_are_listed_by_app_and_token,
+    the_event_of_a_change_is_recorded,
+};
 pub use cancellation::a_dropped_call_leaves_before_or_after;
 pub use changes::{
     a_log_knows_a_foreign_revision, changes_are_numbered_without_gaps, changes_come_in_pages,
-    live_tokens_are_listed_whole, usage_adds_up_and_goes_forward_only,
+    clearing_caches_restarts_the_log, live_tokens_are_listed_whole,
+    usage_adds_up_and_goes_forward_only,
 };
 pub use insertion::{
     an_app_is_inserted_once, an_insert_needs_its_app, an_insert_never_replaces,
@@ -60,7 +65,7 @@ pub use listing::{
 };
 pub use lookup::{absence_is_no_error, time_is_not_judged};
 pub use repetition::{
-    a_failed_request_leaves_its_key, a_key_is_remembered_for_a_day,
+    a_failed_request_leaves_its_key, a_key_is_for_creation_alone, a_key_is_remembered_for_a_day,
     a_repeated_insert_makes_one_token, a_repeated_rotation_makes_one_successor,
     racing_repetitions_make_one_token,
 };
@@ -121,6 +126,7 @@ macro_rules! registry_conformance {
             a_log_knows_a_foreign_revision
             changes_are_numbered_without_gaps
             changes_come_in_pages
+            clearing_caches_restarts_the_log
             live_tokens_are_listed_whole
             usage_adds_up_and_goes_forward_only
             an_app_is_inserted_once
@@ -134,10 +140,14 @@ macro_rules! registry_conformance {
             token_pages_are_complete
             token_pages_are_stable_under_changes
             a_failed_request_leaves_its_key
+            a_key_is_for_creation_alone
             a_key_is_remembered_for_a_day
             a_repeated_insert_makes_one_token
             a_repeated_rotation_makes_one_successor
             racing_repetitions_make_one_token
+            a_refused_change_leaves_no_event
+            a_refused_event_leaves_no_change
+            the_event_of_a_change_is_recorded
             events_are_kept_as_they_were
             events_are_listed_by_app_and_token
             a_search_takes_its_text_literally

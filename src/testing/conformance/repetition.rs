@@ -106,3 +106,28 @@ pub async fn racing_repetitions_make_one_token(store: Registry) {
         assert_eq!(error.repeated(), Some(Repeated::new(made[0].id, true)));
     }
 }
+
+/// A key on a change that creates no token is refused, and nothing is changed.
+pub async fn a_key_is_for_creation_alone(store: Registry) {
+    let app = app(&store, 1).await;
+    let kept = token(&store, &app, 1).await;
+    let target = TokenTarget::any(kept.id);
+    for op in [
+        Op::RenameToken {
+            target,
+            name: "another".into(),
+        },
+        Op::RevokeToken(target),
+        Op::DisableApp(app.id),
+    ] {
+        let change = Mutation::new(op, at(5)).key(KEY);
+        fails(store.apply(&change).await, StoreErrorKind::Unsupported);
+        assert_eq!(
+            read(&store, &kept).await.as_ref(),
+            Some(&kept),
+            "{change:?}"
+        );
+    }
+    // The key is still to be used.
+    insert(&store, &token_record(&app, 2), KEY).await.unwrap();
+}
