@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::{
-    ApiTokens, MaskedToken, MemoryStore, TokenDigest, TokenFormat,
+    ApiTokens, IdempotencyKeyError, MaskedToken, MemoryStore, TokenDigest, TokenFormat,
     model::{grantable::Grantable, scope::ScopeSet},
 };
 
