@@ -7,12 +7,12 @@ use thiserror::Error;
 /// The name that a client gives to a request, so that sending it again creates no second token: the
 /// value of an `Idempotency-Key` header, for example.
 ///
-/// Set it with [`NewToken::idempotency_key`] or [`Rotation::idempotency_key`]. For a day, the same
+/// Set it with [`NewToken::idempotency_key`](super::NewToken::idempotency_key) or [`Rotation::idempotency_key`](super::Rotation::idempotency_key). For a day, the same
 /// request under the same key fails with
 /// [`Repeated`](super::LifecycleErrorKind::Repeated), which names the token that was created, and
 /// another request under that key with [`KeyReused`](super::LifecycleErrorKind::KeyReused).
 ///
-/// A key belongs to the [`Authority`] that it is used under, and with an
+/// A key belongs to the [`Authority`](super::Authority) that it is used under, and with an
 /// [`AppTokens`](super::AppTokens) to its app: two clients may choose the same key.
 ///
 /// ```

@@ -8,7 +8,7 @@ mod file;
 
 use std::fmt;
 
-use tower_api_tokens::{StoreError, StoreErrorKind};
+use tower_api_tokens::StoreError;
 
 pub use any::AnyStore;
 pub use driver::Driver;
@@ -37,7 +37,7 @@ use error::invalid;
 ///
 /// # Errors
 ///
-/// Returns an error of the kind [`InvalidSettings`](StoreErrorKind::InvalidSettings) if the URL names no store
+/// Returns an error of the kind [`InvalidSettings`](tower_api_tokens::StoreErrorKind::InvalidSettings) if the URL names no store
 /// that this build has a driver for, and the errors of `SqliteStore::open` or
 /// `PostgresStore::connect` otherwise. No error repeats the URL, which may hold a password.
 pub async fn connect(url: &str) -> Result<AnyStore, StoreError> {
@@ -120,7 +120,7 @@ impl AnyStoreBuilder {
     ///
     /// # Errors
     ///
-    /// Returns an error as [`connect`] does, and one of the kind [`NotFound`](StoreErrorKind::NotFound) if an
+    /// Returns an error as [`connect`] does, and one of the kind [`NotFound`](tower_api_tokens::StoreErrorKind::NotFound) if an
     /// SQLite file must exist and does not.
     pub async fn connect(self) -> Result<AnyStore, StoreError> {
         match Driver::of_url(&self.url)? {
@@ -152,7 +152,7 @@ impl AnyStoreBuilder {
         let (store, is_read_only) = match self.access {
             Access::ReadOnly => (SqliteStore::open(&for_reading).await, true),
             Access::Verify => match SqliteStore::open(&self.url).await {
-                Err(error) if error.kind() == StoreErrorKind::ReadOnly => {
+                Err(error) if error.kind() == tower_api_tokens::StoreErrorKind::ReadOnly => {
                     (SqliteStore::open(&for_reading).await, true)
                 }
                 opened => (opened, false),
