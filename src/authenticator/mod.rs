@@ -135,7 +135,7 @@ impl Authenticator {
     /// The log has to be that of the store that is looked up in. If that store is a wrapper that
     /// changes what another one finds, and this is the other one's log, then changes of what the
     /// wrapper adds are not in it: let the wrapper return its answers without a position, so that
-    /// they are bounded by their own age, and do not [preload](FollowerBuilder::replica).
+    /// they are bounded by their own age, and do not [preload](FollowerBuilder::preload).
     pub fn follow(&self, log: impl ChangeLog) -> FollowerBuilder {
         FollowerBuilder::new(self.clone(), Arc::new(log), None)
     }

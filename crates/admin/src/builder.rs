@@ -93,13 +93,13 @@ impl AdminBuilder {
 }
 
 impl Admin {
-    /// Manages these [`ApiTokens`](crate::ApiTokens), or through these [`Operations`], with the
+    /// Manages these [`ApiTokens`](tower_api_tokens::ApiTokens), or through these [`Operations`], with the
     /// default settings. The guard decides who may.
     pub fn new(operations: impl Into<Operations>, guard: impl Guard) -> Self {
         Self::builder(operations, guard).build()
     }
 
-    /// Sets up the management of these [`ApiTokens`](crate::ApiTokens), or through these
+    /// Sets up the management of these [`ApiTokens`](tower_api_tokens::ApiTokens), or through these
     /// [`Operations`]. The guard decides who may.
     pub fn builder(operations: impl Into<Operations>, guard: impl Guard) -> AdminBuilder {
         AdminBuilder {

@@ -55,7 +55,7 @@ impl Operator {
     }
 
     /// Streams apps as [`list_apps`](Self::list_apps) lists them, with the terms of
-    /// [`store::pages`](crate::store::pages): the limit of the query is the size of the pages, and an
+    /// [`store::pages`](tower_api_tokens::store::pages): the limit of the query is the size of the pages, and an
     /// error ends the stream.
     pub fn stream_apps(
         &self,
@@ -92,7 +92,7 @@ impl Operator {
             .await
     }
 
-    /// Makes every node clear its cache, as [`ApiTokens::clear_caches`](tower_api_tokens::clear_caches)
+    /// Makes every node clear its cache, as [`ApiTokens::clear_caches`](tower_api_tokens::ApiTokens::clear_caches)
     /// does.
     ///
     /// # Errors

@@ -47,7 +47,7 @@ impl Operator {
     }
 
     /// Streams tokens as [`list`](Self::list) lists them, with the terms of
-    /// [`store::pages`](crate::store::pages): the limit of the query is the size of the pages, and an
+    /// [`store::pages`](tower_api_tokens::store::pages): the limit of the query is the size of the pages, and an
     /// error ends the stream.
     pub fn stream_tokens(
         &self,

@@ -104,7 +104,7 @@ impl AnyStoreBuilder {
     }
 
     /// Opens for reading alone, such as a standby. The tables must exist, changes are refused with an error of
-    /// the kind [`ReadOnly`](StoreErrorKind::ReadOnly), and uses are not recorded.
+    /// the kind [`ReadOnly`](tower_api_tokens::StoreErrorKind::ReadOnly), and uses are not recorded.
     pub fn read_only(mut self) -> Self {
         self.access = Access::ReadOnly;
         self

@@ -94,7 +94,7 @@ pub use sqlx::PgPool;
 /// Any number of nodes may verify and manage. Changes are made one at a time, under one lock, and
 /// numbered in the order in which they are committed. Each is one round trip, so a process that stops
 /// in the middle of one holds nobody up. A node that
-/// [follows](tower_api_tokens::follow) reads them about once a second, and hears of them by `NOTIFY`
+/// [follows](tower_api_tokens::ApiTokens::follow) reads them about once a second, and hears of them by `NOTIFY`
 /// at once on a connection of its own; where that is lost, it is opened again, and nothing but time
 /// is lost with it.
 /// `docs/fleet.md` is the guide to such a fleet.

@@ -106,7 +106,7 @@ macro_rules! events {
 }
 
 /// The statement for a listing of events, by the terms of
-/// [`AuditQuery::selects`](tower_api_tokens::selects).
+/// [`AuditQuery::selects`](tower_api_tokens::AuditQuery::selects).
 pub(super) fn events(of_app: bool, of_token: bool) -> &'static str {
     match (of_app, of_token) {
         (false, false) => events!(""),
@@ -155,7 +155,7 @@ pub(super) const CHANGES: &str = "SELECT revision, mark, digest, app_id, \
      FROM api_token_changes WHERE revision >= ?1 ORDER BY revision LIMIT ?2";
 
 /// The statement for a listing, in the order and by the terms of
-/// [`TokenQuery::selects`](tower_api_tokens::selects).
+/// [`TokenQuery::selects`](tower_api_tokens::TokenQuery::selects).
 pub(super) fn list(of_app: bool, status: Option<TokenStatus>) -> Result<&'static str, StoreError> {
     macro_rules! list {
         ($($status:expr),*) => {
