@@ -23,7 +23,7 @@ async fn an_app_is_created_disabled_and_enabled() {
         .id;
     let issued = site.issue(&app, "ci").await;
 
-    let confirmed = [("confirm", "1")];
+    let confirmed = [("confirm", "Billing")];
     let path = format!("/tokens/apps/{app}/disable");
     let sent = site.post(&path, &confirmed).await;
     assert!(!site.admits(issued.token().expose()).await);
