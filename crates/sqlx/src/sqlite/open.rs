@@ -156,8 +156,12 @@ async fn open_once(
 }
 
 async fn open_memory(options: SqliteConnectOptions) -> Result<SqliteStore, StoreError> {
-    // The database lives as long as its one connection.
-    let only = pool(1).idle_timeout(None).max_lifetime(None);
+    // The database lives as long as its one connection. A caller that goes away while the connection is
+    // tested would close it.
+    let only = pool(1)
+        .idle_timeout(None)
+        .max_lifetime(None)
+        .test_before_acquire(false);
     let only = only.connect_with(settings(options)).await;
     let only = only.map_err(from_sqlx)?;
     migrate(&mut *only.acquire().await.map_err(from_sqlx)?).await?;
