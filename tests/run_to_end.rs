@@ -221,7 +221,7 @@ async fn usage_outlives_a_log_that_panics() {
     assert!(record.last_used_at.is_some());
 }
 
-/// A change that was made is not an error because whoever is shown it panics.
+/// A change that was made does not fail because an observer of it panics.
 #[tokio::test]
 async fn an_observer_that_panics_fails_no_change() {
     #[derive(Debug, Default)]

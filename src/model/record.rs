@@ -12,8 +12,8 @@ use crate::{
 /// A token as a store keeps it. It holds no plaintext.
 ///
 /// With feature `serde` it is serialized with the fields below, by their names, the digest in
-/// hexadecimal and the scopes as one text. Whoever reads that can try guesses against the digest: keep
-/// it as you keep the store, and show people something else. A record with a field that this version
+/// hexadecimal and the scopes as one text. Anyone who reads it can try guesses against the digest. Keep
+/// it as safe as the store, and do not show it to people. A record with a field that this version
 /// does not know is refused, because the field may restrict the token.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(

@@ -23,7 +23,7 @@ const ANY_PREFIX: &str = "api";
 /// What a command needs of the store.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Purpose {
-    /// To read what is there.
+    /// To read the store.
     Read,
     /// To change what is there.
     Change,

@@ -76,7 +76,7 @@ pub(crate) fn cannot_open(error: StoreError, access: Access) -> Failure {
     .because(error);
     match (kind, access) {
         (StoreErrorKind::ReadOnly, Access::Read) => {
-            failure.advising("To read what is there, repeat the command with `--read-only`.")
+            failure.advising("To only read the store, repeat the command with `--read-only`.")
         }
         (StoreErrorKind::NotFound, _) => {
             failure.advising("To create a database, use `api-tokens app create`.")
