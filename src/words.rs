@@ -19,12 +19,12 @@ use thiserror::Error;
 /// ```
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 #[error("unknown {what}; expected {}", List(.expected))]
-pub struct WordError {
+pub struct UnknownVariantError {
     what: &'static str,
     expected: Vec<&'static str>,
 }
 
-impl WordError {
+impl UnknownVariantError {
     /// Creates the error of a text that is not `what`, a noun like `token status`, because it is none
     /// of the expected words.
     #[must_use]
@@ -89,12 +89,12 @@ macro_rules! word_of_each {
         }
 
         impl ::std::str::FromStr for $type {
-            type Err = $crate::WordError;
+            type Err = $crate::UnknownVariantError;
 
-            fn from_str(text: &str) -> Result<Self, $crate::WordError> {
+            fn from_str(text: &str) -> Result<Self, $crate::UnknownVariantError> {
                 match text {
                     $($word => Ok(Self::$variant),)+
-                    _ => Err($crate::WordError::new($what, [$($word),+])),
+                    _ => Err($crate::UnknownVariantError::new($what, [$($word),+])),
                 }
             }
         }
@@ -115,7 +115,7 @@ mod tests {
 
     fn words_read_back<T>(all: &[T])
     where
-        T: Copy + Debug + fmt::Display + FromStr<Err = WordError> + PartialEq,
+        T: Copy + Debug + fmt::Display + FromStr<Err = UnknownVariantError> + PartialEq,
     {
         let mut words = HashSet::new();
         for variant in all {
@@ -164,7 +164,7 @@ mod tests {
             (&["a", "b"], "`a` or `b`"),
             (&["a", "b", "c"], "`a`, `b` or `c`"),
         ] {
-            let error = WordError::new("letter", words.iter().copied());
+            let error = UnknownVariantError::new("letter", words.iter().copied());
             let message = format!("unknown letter; expected {listed}");
             assert_eq!(error.to_string(), message);
         }

@@ -29,7 +29,7 @@ pub struct AuthenticatorBuilder {
     max_lookups: usize,
     max_staleness: Duration,
     capacity: usize,
-    absent_capacity: usize,
+    negative_cache_capacity: usize,
 }
 
 /// How many locks the lookups under way are spread over.
@@ -46,7 +46,7 @@ impl AuthenticatorBuilder {
             max_lookups: 1024,
             max_staleness: Duration::from_secs(5),
             capacity: 1 << 20,
-            absent_capacity: 1 << 16,
+            negative_cache_capacity: 1 << 16,
         }
     }
 
@@ -131,8 +131,8 @@ impl AuthenticatorBuilder {
     /// Sets how many unknown tokens are in the negative cache. Defaults to 65,536. They take no room
     /// from the others.
     #[must_use]
-    pub fn absent_capacity(mut self, tokens: usize) -> Self {
-        self.absent_capacity = tokens;
+    pub fn negative_cache_capacity(mut self, tokens: usize) -> Self {
+        self.negative_cache_capacity = tokens;
         self
     }
 
@@ -152,7 +152,11 @@ impl AuthenticatorBuilder {
                 formats: self.formats.into(),
                 lookups: Lookups::new(self.max_lookups, lookup_timeout),
                 flights: Flights::new(LANES, lane_of),
-                cache: Cache::new(self.capacity, self.absent_capacity, self.max_staleness),
+                cache: Cache::new(
+                    self.capacity,
+                    self.negative_cache_capacity,
+                    self.max_staleness,
+                ),
                 tallies: Tallies::default(),
                 trouble: StoreTrouble::default(),
                 records_usage: AtomicBool::new(false),

@@ -106,8 +106,8 @@ mod enabled {
         }
         show(IN_FLIGHT, stats.in_flight as f64);
         show(ENTRIES, stats.entries as f64);
-        show(ABSENT, stats.absent as f64);
-        show(COMPLETE, f64::from(u8::from(stats.complete)));
+        show(ABSENT, stats.negative_entries as f64);
+        show(COMPLETE, f64::from(u8::from(stats.preloaded)));
         show(PENDING, stats.pending as f64);
         show(REVISION_LAG, stats.revision_lag as f64);
         if let Some(age) = stats.lease_age {

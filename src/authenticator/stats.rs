@@ -21,10 +21,10 @@ pub struct Stats {
     /// Tokens in the cache.
     pub entries: usize,
     /// Unknown tokens in the negative cache.
-    pub absent: usize,
+    pub negative_entries: usize,
     /// Whether every live token is in the cache or [pending](Self::pending), so that any other is
     /// refused without a lookup.
-    pub complete: bool,
+    pub preloaded: bool,
     /// Tokens of a preloaded cache that have changed and are to be re-read. They are looked up on
     /// demand.
     pub pending: usize,
@@ -56,8 +56,8 @@ impl Stats {
             refusals: refusals.collect(),
             in_flight: shared.lookups.in_flight(),
             entries: shared.cache.len(),
-            absent: shared.cache.absent_len(),
-            complete: shared.cache.preload.is_complete(),
+            negative_entries: shared.cache.absent_len(),
+            preloaded: shared.cache.preload.is_complete(),
             pending: shared.cache.preload.pending(),
             revision,
             revision_lag: lag,

@@ -21,7 +21,7 @@ pub use authority::{Authority, ChangeObserver};
 pub use builder::ApiTokensBuilder;
 pub use error::{LifecycleError, LifecycleErrorKind};
 pub use idempotency::{IdempotencyKey, IdempotencyKeyError};
-pub use request::{ForeignToken, IssuedToken, NewToken, Rotation};
+pub use request::{ImportedToken, IssuedToken, NewToken, Rotation};
 
 use change::Subject;
 use formats::Formats;
@@ -174,13 +174,13 @@ impl ApiTokens {
     pub async fn import(
         &self,
         app: &AppId,
-        foreign: ForeignToken,
+        foreign: ImportedToken,
     ) -> Result<TokenRecord, LifecycleError> {
         if !self.shared.accepts_foreign {
             return Err(LifecycleError::new(LifecycleErrorKind::ForeignFormat));
         }
         let key = self.authority.key_of_import(app, &foreign);
-        let ForeignToken { new, digest, mask } = foreign;
+        let ImportedToken { new, digest, mask } = foreign;
         let record = self.record(app, new, digest, mask, self.now()).await?;
         self.insert(record, key, AuditAction::ImportTokens).await
     }
@@ -301,10 +301,10 @@ impl ApiTokens {
     /// # Errors
     ///
     /// Returns an error if the store fails.
-    pub async fn purge(&self, ended_before: Timestamp) -> Result<usize, LifecycleError> {
+    pub async fn purge(&self, before: Timestamp) -> Result<usize, LifecycleError> {
         let now = self.now();
         let op = Op::Purge {
-            ended_before: ended_before.min(now),
+            before: before.min(now),
             limit: PURGE_BATCH,
         };
         let mut step = self.mutation(op, now, Subject::new(AuditAction::PurgeTokens))?;
