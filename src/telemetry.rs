@@ -157,14 +157,14 @@ mod events {
 
     /// The trouble of one authenticator with its store.
     #[derive(Debug, Default)]
-    pub(crate) struct StoreTrouble {
+    pub(crate) struct StoreEvents {
         failure: Throttle,
         timeout: Throttle,
         overload: Throttle,
         other_digest: Throttle,
     }
 
-    impl StoreTrouble {
+    impl StoreEvents {
         /// Records a rejection, if the store is its cause. `now` is the monotonic clock.
         #[inline]
         pub(crate) fn rejected(
@@ -246,9 +246,9 @@ mod events {
     pub(crate) fn follower_recovered() {}
 
     #[derive(Debug, Default)]
-    pub(crate) struct StoreTrouble;
+    pub(crate) struct StoreEvents;
 
-    impl StoreTrouble {
+    impl StoreEvents {
         #[expect(clippy::unused_self, reason = "it is used with the feature")]
         pub(crate) fn rejected(&self, _: &str, _: &Rejection, _: impl FnOnce() -> Duration) {}
 

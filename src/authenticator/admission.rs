@@ -8,7 +8,7 @@ use std::{fmt, pin::Pin, sync::Arc, time::Duration};
 use super::{
     Shared,
     entry::{Entry, Instant, seconds},
-    lookup::{Found, ask_until_usable},
+    lookup::{Found, look_up_until_usable},
 };
 use crate::{
     model::principal::AppPrincipal,
@@ -39,7 +39,7 @@ pub(super) fn look_up(
     counted: Option<TokenId>,
 ) -> Lookup {
     Box::pin(async move {
-        let found = ask_until_usable(&shared, digest, true).await?;
+        let found = look_up_until_usable(&shared, digest, true).await?;
         Admission::of_found(shared, digest, found, counted, false)
     })
 }
@@ -48,8 +48,8 @@ pub(super) fn look_up(
 /// flood of requests without a live token must not turn one with it away.
 fn look_up_again(shared: Arc<Shared>, digest: TokenDigest, counted: Option<TokenId>) -> Lookup {
     Box::pin(async move {
-        shared.tallies.mine().lookup();
-        let found = ask_until_usable(&shared, digest, false).await?;
+        shared.counters.local().lookup();
+        let found = look_up_until_usable(&shared, digest, false).await?;
         Admission::of_found(shared, digest, found, counted, true)
     })
 }
@@ -91,7 +91,7 @@ impl Admission {
         let now = Instant::precise(&*shared.clock);
         let judge = |entry: &Entry| entry.judge(&*shared.clock);
         // A cached answer that is fresh is at least as new as the one of this request.
-        let judged = shared.cache.recall(&self.digest, now, judge);
+        let judged = shared.cache.get_fresh(&self.digest, now, judge);
         let judged = match (judged, &self.found.entry) {
             (Some(judged), _) => judged,
             (None, Some(entry)) if self.holds(now, waited) => judge(entry),
@@ -115,29 +115,29 @@ impl Admission {
     fn holds(&self, now: Instant<'_>, waited: bool) -> bool {
         let Shared {
             cache,
-            flights,
+            in_flight,
             lookups,
             ..
         } = &*self.shared;
         let Found {
-            asked_at,
+            looked_up_at,
             freshness,
             ticket,
             ..
         } = &*self.found;
         // With a bound of zero, every request is to have an answer of its own: this is the one.
-        let in_time = cache.is_kept()
-            || !waited && now.monotonic.saturating_sub(*asked_at) <= lookups.timeout();
+        let in_time = cache.is_enabled()
+            || !waited && now.monotonic.saturating_sub(*looked_up_at) <= lookups.timeout();
         in_time
             && now.is_before(freshness.until)
-            && (self.repeated || flights.is_current(&self.digest, ticket))
+            && (self.repeated || in_flight.is_current(&self.digest, ticket))
     }
 
     fn count_use(&self, now: Duration) {
         let Some(token) = self.found.entry.as_ref().map(Entry::token_id) else {
             return;
         };
-        if self.counted != Some(token) && !self.shared.tallies.mine().count_use(token) {
+        if self.counted != Some(token) && !self.shared.counters.local().count_use(token) {
             self.shared.cache.count_orphan(token, 1, seconds(now));
         }
     }

@@ -7,15 +7,15 @@ use std::{
 use super::{
     Authenticator,
     cache::Cache,
-    flight::Flights,
+    counters::Counters,
+    in_flight::InFlight,
     lookup::Lookups,
-    shared::{Shared, lane_of},
-    tally::Tallies,
+    shared::{Shared, shard_index},
 };
 use crate::{
     clock::{Clock, SystemClock},
     store::TokenStore,
-    telemetry::StoreTrouble,
+    telemetry::StoreEvents,
     token::TokenFormat,
 };
 
@@ -33,7 +33,7 @@ pub struct AuthenticatorBuilder {
 }
 
 /// How many locks the lookups under way are spread over.
-const LANES: usize = 64;
+const SHARDS: usize = 64;
 
 impl AuthenticatorBuilder {
     pub(crate) fn new(store: Arc<dyn TokenStore>) -> Self {
@@ -100,7 +100,7 @@ impl AuthenticatorBuilder {
 
     /// Sets how many lookups may be in flight. Defaults to 1,024. A request that would need one more
     /// is refused as [`Overload`](crate::RejectionKind::Overload), so that a slow store does not
-    /// gather waiting requests without end. Lookups of a follower do not count.
+    /// collect waiting requests without end. Lookups of a follower do not count.
     ///
     /// Tokens that the store is known to have had, from earlier answers or its change log, have as
     /// many permits of their own: a flood of other tokens does not turn them away.
@@ -151,14 +151,14 @@ impl AuthenticatorBuilder {
                 clock: self.clock,
                 formats: self.formats.into(),
                 lookups: Lookups::new(self.max_lookups, lookup_timeout),
-                flights: Flights::new(LANES, lane_of),
+                in_flight: InFlight::new(SHARDS, shard_index),
                 cache: Cache::new(
                     self.capacity,
                     self.negative_cache_capacity,
                     self.max_staleness,
                 ),
-                tallies: Tallies::default(),
-                trouble: StoreTrouble::default(),
+                counters: Counters::default(),
+                store_events: StoreEvents::default(),
                 records_usage: AtomicBool::new(false),
             }),
         }

@@ -1,7 +1,7 @@
 //! What is cached, and how long it counts as fresh.
 //!
 //! Reading takes no lock and writes nothing that other threads read. Writing what is cached of a
-//! digest needs the lock of its shard in `flight`, except for making room.
+//! digest needs the lock of its shard in `lookup`, except for making room.
 
 use std::{
     collections::HashMap,
@@ -16,15 +16,15 @@ use std::{
 };
 
 use super::{
-    absent::Absent,
     entry::{Entry, Instant, seconds},
     grants::Grants,
     hash::DigestHasher,
-    known::Known,
     lease::Lease,
     nanoseconds::nanoseconds,
-    positions::{COVERED, Freshness, Kind, Place, Positions, Reached},
+    negative::NegativeCache,
+    positions::{AnswerPosition, COVERED, Freshness, Kind, Positions, Reached},
     preload::{Loss, Preload},
+    seen::SeenTokens,
 };
 use crate::{
     clock::Clock,
@@ -36,8 +36,8 @@ use crate::{
 pub(super) struct Cache {
     pub(super) entries: papaya::HashMap<TokenDigest, Entry, DigestHasher>,
     pub(super) grants: Grants,
-    absent: Absent,
-    pub(super) known: Known,
+    negative: NegativeCache,
+    pub(super) seen: SeenTokens,
     lease: Lease,
     positions: Mutex<Positions>,
     pub(super) preload: Preload,
@@ -56,7 +56,7 @@ const MAX_ORPHANS: usize = 1 << 16;
 
 /// How many digests of tokens that are not cached are kept at least: of those that were valid, and of
 /// those that are pending. They take a fraction of what a cached token does.
-const MIN_REMEMBERED: usize = 1 << 16;
+const MIN_TRACKED: usize = 1 << 16;
 
 /// An answer of the store, on its way into the cache.
 #[derive(Debug)]
@@ -64,20 +64,20 @@ pub(super) struct Fill<'a> {
     pub(super) digest: &'a TokenDigest,
     /// The record, whose digest was compared.
     pub(super) record: Option<&'a TokenRecord>,
-    pub(super) place: Place,
-    pub(super) asked_at: Duration,
+    pub(super) place: AnswerPosition,
+    pub(super) looked_up_at: Duration,
     /// The generation of evictions in which the lookup began.
     pub(super) generation: u64,
 }
 
 impl Cache {
-    pub(super) fn new(capacity: usize, absent: usize, max_staleness: Duration) -> Self {
+    pub(super) fn new(capacity: usize, negative_capacity: usize, max_staleness: Duration) -> Self {
         let staleness = nanoseconds(max_staleness);
         Self {
             entries: papaya::HashMap::with_hasher(DigestHasher::default()),
             grants: Grants::default(),
-            absent: Absent::new(absent),
-            known: Known::new(capacity.max(MIN_REMEMBERED)),
+            negative: NegativeCache::new(negative_capacity),
+            seen: SeenTokens::new(capacity.max(MIN_TRACKED)),
             lease: Lease::ended(),
             positions: Mutex::new(Positions::new(staleness)),
             preload: Preload::new(),
@@ -93,23 +93,23 @@ impl Cache {
         lock(&self.positions)
     }
 
-    /// Whether an answer that was read at `asked_at` may still be given.
-    pub(super) fn is_fresh(&self, asked_at: Duration, now: Instant<'_>) -> bool {
-        now.is_before(self.fresh_until(asked_at))
+    /// Whether an answer that was read at `looked_up_at` may still be given.
+    pub(super) fn is_fresh(&self, looked_up_at: Duration, now: Instant<'_>) -> bool {
+        now.is_before(self.fresh_until(looked_up_at))
     }
 
     /// Whether answers are cached at all.
-    pub(super) fn is_kept(&self) -> bool {
+    pub(super) fn is_enabled(&self) -> bool {
         self.staleness > 0
     }
 
-    fn fresh_until(&self, asked_at: Duration) -> u64 {
-        nanoseconds(asked_at).saturating_add(self.staleness)
+    fn fresh_until(&self, looked_up_at: Duration) -> u64 {
+        nanoseconds(looked_up_at).saturating_add(self.staleness)
     }
 
     /// Gives a cached token that is fresh to `with`.
     #[inline]
-    pub(super) fn recall<R>(
+    pub(super) fn get_fresh<R>(
         &self,
         digest: &TokenDigest,
         now: Instant<'_>,
@@ -124,7 +124,7 @@ impl Cache {
 
     /// Whether the store is known not to have a token. `exclusively` runs something while nothing
     /// is written of its digest.
-    pub(super) fn knows_absent(
+    pub(super) fn is_known_missing(
         &self,
         digest: &TokenDigest,
         now: Instant<'_>,
@@ -145,23 +145,23 @@ impl Cache {
                     return true;
                 }
             }
-            self.absent.contains(digest, lease_until, now)
+            self.negative.contains(digest, lease_until, now)
         })
     }
 
     /// Whether the store is known to have had a token.
-    pub(super) fn knows(&self, digest: &TokenDigest) -> bool {
+    pub(super) fn has_seen(&self, digest: &TokenDigest) -> bool {
         self.entries.pin().contains_key(digest)
             || self.preload.is_pending(digest)
-            || self.known.contains(digest)
+            || self.seen.contains(digest)
     }
 
     /// How long an answer may be used that is not cached.
     pub(super) fn freshness(&self, fill: &Fill<'_>) -> Freshness {
         let mut freshness = self
             .positions()
-            .judge(fill.place, nanoseconds(fill.asked_at));
-        if !self.is_kept() {
+            .judge(fill.place, nanoseconds(fill.looked_up_at));
+        if !self.is_enabled() {
             // A bound of zero is for each request to have an answer of its own.
             freshness.until = if freshness.is_behind { 0 } else { u64::MAX };
         }
@@ -170,17 +170,17 @@ impl Cache {
 
     /// Caches what the store answered, and gives how long it may be used.
     pub(super) fn fill(&self, fill: &Fill<'_>, clock: &dyn Clock) -> Freshness {
-        if !self.is_kept() {
+        if !self.is_enabled() {
             return self.freshness(fill);
         }
         let kind = match fill.record {
             Some(_) => Kind::Present,
-            None => Kind::Absent,
+            None => Kind::Missing,
         };
-        let asked_at = fill.asked_at;
-        let freshness = self
-            .positions()
-            .file(fill.digest, kind, fill.place, nanoseconds(asked_at));
+        let looked_up_at = fill.looked_up_at;
+        let freshness =
+            self.positions()
+                .file(fill.digest, kind, fill.place, nanoseconds(looked_up_at));
         let is_worthless =
             freshness.is_behind && !Instant::precise(clock).is_before(freshness.until);
         let is_outdated = fill.record.is_some_and(|token| {
@@ -192,9 +192,9 @@ impl Cache {
         }
         match fill.record {
             Some(token) => {
-                self.cache(token, freshness, asked_at, clock);
+                self.cache(token, freshness, looked_up_at, clock);
             }
-            None => self.cache_absence(fill.digest, freshness, asked_at),
+            None => self.cache_missing(fill.digest, freshness, looked_up_at),
         }
         freshness
     }
@@ -204,54 +204,54 @@ impl Cache {
         &self,
         token: &TokenRecord,
         freshness: Freshness,
-        asked_at: Duration,
+        looked_up_at: Duration,
         clock: &dyn Clock,
     ) -> bool {
         let digest = &token.digest;
         let entries = self.entries.pin();
-        self.absent.remove(digest);
+        self.negative.remove(digest);
         if !self.has_room() && !entries.contains_key(digest) && !self.make_room_now(clock) {
             self.preload.lose(Loss::Capacity);
             return false;
         }
-        let entry = Entry::of(token, self.grants.share(token), freshness, asked_at);
+        let entry = Entry::of(token, self.grants.intern(token), freshness, looked_up_at);
         let app_is_enabled = entry.app_is_enabled();
         if let Some(before) = entries.insert(*digest, entry) {
-            self.adopt(before);
+            self.save_uses(before);
         }
         if freshness.coverage == COVERED {
             if app_is_enabled {
                 self.preload.app_is_enabled(&token.app.id);
             }
-            self.preload.settle(digest);
+            self.preload.clear_pending(digest);
         } else if freshness.until > 0 {
             self.preload
-                .mark_pending(digest, self.due_at(freshness, asked_at));
+                .mark_pending(digest, self.due_at(freshness, looked_up_at));
         }
         true
     }
 
-    fn cache_absence(&self, digest: &TokenDigest, freshness: Freshness, asked_at: Duration) {
+    fn cache_missing(&self, digest: &TokenDigest, freshness: Freshness, looked_up_at: Duration) {
         let entries = self.entries.pin();
         let was_there = entries.contains_key(digest) || self.preload.is_pending(digest);
         if freshness.coverage == COVERED {
-            self.preload.settle(digest);
+            self.preload.clear_pending(digest);
         } else if was_there {
             self.preload
-                .mark_pending(digest, self.due_at(freshness, asked_at));
+                .mark_pending(digest, self.due_at(freshness, looked_up_at));
         }
         if let Some(entry) = entries.remove(digest) {
-            self.adopt(entry);
+            self.save_uses(entry);
         }
-        self.absent.insert(*digest, freshness);
+        self.negative.insert(*digest, freshness);
     }
 
     /// When a token is re-read whose answer is not covered: another server may show more at any time,
     /// and an answer that is ahead is covered before long.
-    fn due_at(&self, freshness: Freshness, asked_at: Duration) -> u64 {
+    fn due_at(&self, freshness: Freshness, looked_up_at: Duration) -> u64 {
         match freshness.is_behind {
-            true => nanoseconds(asked_at).max(1),
-            false => self.fresh_until(asked_at),
+            true => nanoseconds(looked_up_at).max(1),
+            false => self.fresh_until(looked_up_at),
         }
     }
 
@@ -259,7 +259,7 @@ impl Cache {
     pub(super) fn cover(&self, reached: &Reached) {
         let Reached { digest, serial, .. } = reached;
         let covered = match reached.kind {
-            Kind::Absent => self.absent.cover(digest, *serial),
+            Kind::Missing => self.negative.cover(digest, *serial),
             Kind::Present => {
                 let entries = self.entries.pin();
                 entries
@@ -268,7 +268,7 @@ impl Cache {
             }
         };
         if covered {
-            self.preload.settle(digest);
+            self.preload.clear_pending(digest);
         }
     }
 
@@ -286,11 +286,11 @@ impl Cache {
     /// Evicts one token.
     pub(super) fn evict(&self, digest: &TokenDigest) {
         self.preload.token_changed(digest);
-        self.absent.remove(digest);
+        self.negative.remove(digest);
         if let Some(entry) = self.entries.pin().remove(digest) {
-            self.known.insert(digest);
-            self.adopt(entry);
-        } else if self.preload.pending() > self.limit().max(MIN_REMEMBERED) {
+            self.seen.insert(digest);
+            self.save_uses(entry);
+        } else if self.preload.pending() > self.limit().max(MIN_TRACKED) {
             self.preload.lose(Loss::Capacity);
         }
     }
@@ -306,12 +306,12 @@ impl Cache {
         self.preload.reset();
         let entries = self.entries.pin();
         for (digest, entry) in &entries {
-            self.known.insert(digest);
-            self.adopt(entry);
+            self.seen.insert(digest);
+            self.save_uses(entry);
             entries.remove(digest);
         }
         self.grants.clear();
-        self.absent.clear();
+        self.negative.clear();
     }
 
     /// Ends the lease, before a follower begins anew.
@@ -334,8 +334,8 @@ impl Cache {
         self.entries.len()
     }
 
-    pub(super) fn absent_len(&self) -> usize {
-        self.absent.len()
+    pub(super) fn negative_len(&self) -> usize {
+        self.negative.len()
     }
 
     /// How many entries there may be until room has been made.
@@ -348,7 +348,7 @@ impl Cache {
     }
 
     /// Keeps the uses of an entry that goes.
-    pub(super) fn adopt(&self, entry: &Entry) {
+    pub(super) fn save_uses(&self, entry: &Entry) {
         let uses = entry.take_uses();
         if uses > 0 {
             self.count_orphan(entry.token_id(), uses, entry.last_used());
@@ -365,11 +365,11 @@ impl Cache {
         }
     }
 
-    /// Takes the uses that were counted here, and those that threads have tallied, as their number
+    /// Takes the uses that were counted here, and those that threads have counted_uses, as their number
     /// and the second of the monotonic clock in which the last one was.
     pub(super) fn take_uses(
         &self,
-        mut tallied: HashMap<TokenId, u32>,
+        mut counted_uses: HashMap<TokenId, u32>,
         monotonic: Duration,
     ) -> HashMap<TokenId, (u32, u32)> {
         let mut uses = std::mem::take(&mut *lock(&self.orphans));
@@ -379,13 +379,13 @@ impl Cache {
             *last = last_used.max(*last);
         };
         for entry in self.entries.pin().values() {
-            let tallied = tallied.remove(&entry.token_id()).unwrap_or(0);
-            let count = entry.take_uses().saturating_add(tallied);
+            let counted_uses = counted_uses.remove(&entry.token_id()).unwrap_or(0);
+            let count = entry.take_uses().saturating_add(counted_uses);
             if count > 0 {
                 add(entry.token_id(), count, entry.last_used());
             }
         }
-        for (token, count) in tallied {
+        for (token, count) in counted_uses {
             add(token, count, seconds(monotonic));
         }
         uses

@@ -67,9 +67,9 @@ pub(super) struct Entry {
     expires_at: Expiry,
     /// Nanoseconds of the monotonic clock up to which the entry is known to be fresh by itself.
     fresh_until: u64,
-    /// Seconds of the monotonic clock; the order of eviction.
+    /// Seconds of the monotonic clock; the request of eviction.
     last_used: AtomicU32,
-    /// Uses that are not recorded yet and were not tallied elsewhere.
+    /// Uses that are not recorded yet and were not counted_uses elsewhere.
     uses: AtomicU32,
     /// What covers the entry beyond that: see [`Freshness`].
     coverage: AtomicU32,
@@ -91,7 +91,7 @@ impl Expiry {
 
     /// The clock is read only where there is an expiry, and the precise one only close to it.
     #[inline]
-    fn has_come(self, clock: &dyn Clock) -> bool {
+    fn has_passed(self, clock: &dyn Clock) -> bool {
         if self == Self::NEVER {
             return false;
         }
@@ -153,8 +153,8 @@ impl Entry {
     }
 
     /// Whether no request will be admitted by the entry any more.
-    pub(super) fn is_dead(&self, clock: &dyn Clock) -> bool {
-        self.revoked || self.expires_at.has_come(clock)
+    pub(super) fn is_inactive(&self, clock: &dyn Clock) -> bool {
+        self.revoked || self.expires_at.has_passed(clock)
     }
 
     /// Whether the app of the token is enabled.
@@ -167,7 +167,7 @@ impl Entry {
     fn status(&self, clock: &dyn Clock) -> TokenStatus {
         if self.revoked {
             TokenStatus::Revoked
-        } else if self.expires_at.has_come(clock) {
+        } else if self.expires_at.has_passed(clock) {
             TokenStatus::Expired
         } else if self.grant.disabled {
             TokenStatus::AppDisabled

@@ -8,7 +8,7 @@ use crate::store::Revision;
 /// How many of the latest revisions are kept, and of the older ones at most.
 const MAX: usize = 4096;
 
-/// Revisions in the order of their numbers: all of the latest ones, and of older ones some that are
+/// Revisions in the request of their numbers: all of the latest ones, and of older ones some that are
 /// about the same distance apart.
 #[derive(Debug)]
 pub(super) struct History {
@@ -17,7 +17,7 @@ pub(super) struct History {
     /// How far apart the older ones are at least.
     distance: u64,
     /// The latest revisions of the history that was left for another.
-    left: Vec<Revision>,
+    abandoned: Vec<Revision>,
 }
 
 impl Default for History {
@@ -26,7 +26,7 @@ impl Default for History {
             latest: VecDeque::new(),
             older: VecDeque::new(),
             distance: 64,
-            left: Vec::new(),
+            abandoned: Vec::new(),
         }
     }
 }
@@ -34,12 +34,12 @@ impl Default for History {
 impl History {
     /// Goes on from a revision that the log did not lead to. What came from its number on is of a history
     /// that counts no more, although a server may still show it.
-    pub(super) fn turn_to(&mut self, revision: Revision) {
+    pub(super) fn switch_to(&mut self, revision: Revision) {
         let from = place(&self.latest, revision.number);
         if from < self.latest.len() {
-            self.left = self.latest.range(from..).copied().collect();
+            self.abandoned = self.latest.range(from..).copied().collect();
         }
-        self.left.retain(|held| *held != revision);
+        self.abandoned.retain(|held| *held != revision);
         self.push(revision);
     }
 
@@ -84,13 +84,13 @@ impl History {
     /// Whether a revision is known not to be one of these.
     pub(super) fn differs(&self, revision: Revision) -> bool {
         let mark = self.mark(revision.number);
-        mark.is_some_and(|mark| mark != revision.mark) || self.was_left(revision)
+        mark.is_some_and(|mark| mark != revision.mark) || self.was_abandoned(revision)
     }
 
     /// Whether a revision is of the history that was left.
-    pub(super) fn was_left(&self, revision: Revision) -> bool {
+    pub(super) fn was_abandoned(&self, revision: Revision) -> bool {
         let before = |held: &Revision| held.number < revision.number;
-        self.left.get(self.left.partition_point(before)) == Some(&revision)
+        self.abandoned.get(self.abandoned.partition_point(before)) == Some(&revision)
     }
 
     /// The latest revision before a number that is kept.

@@ -8,7 +8,7 @@ use super::sync::{
 /// An instant, in nanoseconds of the monotonic clock.
 ///
 /// What has changed is forgotten *before* the lease is renewed, and the lease is read *before* what is
-/// remembered: whoever sees the new lease sees what was forgotten. In the other order an answer that
+/// remembered: whoever sees the new lease sees what was forgotten. In the other request an answer that
 /// had been too old could be taken up, and then found to be covered by a lease that was renewed
 /// without it.
 #[derive(Debug)]

@@ -1,30 +1,30 @@
 //! From a presented token to a principal: digest, cache, store, admission. It knows nothing of HTTP.
 
-mod absent;
 mod admission;
+mod bisect;
 mod builder;
 mod cache;
+mod counters;
 mod entry;
-mod flight;
+mod eviction;
 mod follow;
 mod grants;
 mod hash;
 mod history;
-mod known;
+mod in_flight;
 mod lease;
 mod lookup;
 mod metrics;
 mod nanoseconds;
-mod parts;
+mod negative;
 mod positions;
 mod preload;
 mod recording;
 mod refresh;
-mod room;
+mod seen;
 mod shared;
 mod stats;
 mod sync;
-mod tally;
 mod usage;
 
 use std::{fmt, sync::Arc};
@@ -165,12 +165,12 @@ impl Authenticator {
         let Shared {
             name,
             clock,
-            tallies,
-            trouble,
+            counters,
+            store_events,
             ..
         } = &*self.shared;
-        tallies.mine().refusal(rejection.kind());
-        trouble.rejected(name, rejection, || clock.monotonic());
+        counters.local().refusal(rejection.kind());
+        store_events.rejected(name, rejection, || clock.monotonic());
     }
 
     /// Begins to verify a token, and ends where the store need not be asked. `counted` is the token
@@ -189,18 +189,18 @@ impl Authenticator {
         }
         // Garbage is not worth a digest.
         if !shared.formats.is_empty() && !shared.formats.iter().any(|f| f.resembles(presented)) {
-            return Verification::Refused(garbage(presented));
+            return Verification::Refused(form_rejection(presented));
         }
         let digest = TokenDigest::of(presented);
         let now = Instant::now(&*shared.clock);
-        let cached = shared.cache.recall(&digest, now, |entry| {
+        let cached = shared.cache.get_fresh(&digest, now, |entry| {
             if let Some(rejection) = entry.rejection(&*shared.clock) {
                 return Verification::Refused(rejection);
             }
-            let tally = shared.tallies.mine();
-            tally.hit();
+            let counters = shared.counters.local();
+            counters.hit();
             entry.touch(now.monotonic);
-            if counted != Some(entry.token_id()) && !tally.count_use(entry.token_id()) {
+            if counted != Some(entry.token_id()) && !counters.count_use(entry.token_id()) {
                 entry.count();
             }
             Verification::Admitted(admit(entry.principal()))
@@ -224,10 +224,10 @@ impl Authenticator {
     ) -> Result<Lookup, Rejection> {
         let shared = &*self.shared;
         self.check_form(presented)?;
-        if shared.knows_absent(&digest, now) {
+        if shared.is_known_missing(&digest, now) {
             return Err(Rejection::unknown());
         }
-        shared.tallies.mine().lookup();
+        shared.counters.local().lookup();
         Ok(admission::look_up(
             Arc::clone(&self.shared),
             digest,
@@ -245,12 +245,12 @@ impl Authenticator {
         if well_formed {
             Ok(())
         } else {
-            Err(garbage(presented))
+            Err(form_rejection(presented))
         }
     }
 
     /// Applies a change of a token, before the call that made it returns.
-    pub(crate) async fn heed_token(&self, digest: &TokenDigest) {
+    pub(crate) async fn apply_token_change(&self, digest: &TokenDigest) {
         self.shared.evict(digest);
         if self.shared.cache.preload.is_complete() {
             // What fails stays pending, and is re-read in the background.
@@ -264,13 +264,13 @@ impl Authenticator {
     }
 
     /// Applies a change of an app, before the call that made it returns.
-    pub(crate) fn heed_app(&self, app: &AppId) {
+    pub(crate) fn apply_app_change(&self, app: &AppId) {
         self.shared.evict_app(app);
     }
 }
 
 /// The rejection of what is no token of a format that is accepted.
-fn garbage(presented: &[u8]) -> Rejection {
+fn form_rejection(presented: &[u8]) -> Rejection {
     if is_b64token(presented) {
         Rejection::wrong_format()
     } else {

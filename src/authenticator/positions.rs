@@ -1,7 +1,7 @@
 //! Where the store's answers stand among its changes, and so how long each may be used.
 //!
 //! Lookups and readings of the change log may reach different servers, of which some lag behind and
-//! some hold another history. A follower applies changes in order. An answer that shows fewer
+//! some hold another history. A follower applies changes in request. An answer that shows fewer
 //! changes than it has applied lacks known changes; one that shows more is not covered by the
 //! lease before the follower has read as far. Which changes did not exist at an instant is known from
 //! the readings of the log: when it was asked, there were no changes beyond the latest one that it
@@ -56,7 +56,7 @@ pub(super) struct Positions {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Observation {
-    asked_at: u64,
+    read_at: u64,
     number: u64,
 }
 
@@ -64,18 +64,18 @@ struct Observation {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     Present,
-    Absent,
+    Missing,
 }
 
 /// Where an answer was read.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Place {
+pub(super) struct AnswerPosition {
     pub(super) position: Option<Revision>,
     /// Whether the server gets no further: then its position says nothing of what there is by now.
     pub(super) is_stalled: bool,
 }
 
-impl Place {
+impl AnswerPosition {
     pub(super) fn of(answer: &Answer) -> Self {
         Self {
             position: answer.position,
@@ -111,7 +111,7 @@ pub(super) struct Reading<'a> {
     pub(super) changes: &'a [LoggedChange],
     pub(super) revision: Revision,
     pub(super) latest: u64,
-    pub(super) asked_at: u64,
+    pub(super) read_at: u64,
     /// What [`Positions::known`] was when the log was asked.
     pub(super) known: u64,
 }
@@ -212,16 +212,16 @@ impl Positions {
     }
 
     /// Begins at a revision: what was known of others is of no use.
-    pub(super) fn restart(&mut self, revision: Revision, asked_at: u64) {
+    pub(super) fn restart(&mut self, revision: Revision, read_at: u64) {
         self.applied = Some(revision);
-        (self.known, self.known_at) = (revision.number, asked_at);
+        (self.known, self.known_at) = (revision.number, read_at);
         self.observed = VecDeque::from([Observation {
-            asked_at,
+            read_at,
             number: revision.number,
         }]);
         self.shown.clear();
         self.ahead = Default::default();
-        self.history.turn_to(revision);
+        self.history.switch_to(revision);
     }
 
     /// Moves on to the revision of a reading. From now on an answer that does not show its changes
@@ -234,22 +234,22 @@ impl Positions {
             self.history.push(change.revision);
         }
         self.applied = Some(revision);
-        self.show(reading.latest, reading.asked_at);
-        if reading.asked_at > self.known_at.saturating_add(UNSEEN) {
+        self.show(reading.latest, reading.read_at);
+        if reading.read_at > self.known_at.saturating_add(UNSEEN) {
             // No server shows it any more: it was of a history that is gone.
             self.known = reading.latest.max(revision.number);
             self.shown.clear();
         }
         self.observe(reading);
         let mut reached = Vec::new();
-        let mut foreign = false;
-        for (kind, ahead) in [Kind::Present, Kind::Absent]
+        let mut unrelated = false;
+        for (kind, ahead) in [Kind::Present, Kind::Missing]
             .into_iter()
             .zip(&mut self.ahead)
         {
             for ((number, serial), (mark, digest)) in ahead.take(revision.number) {
                 let is_confirmed = self.history.mark(number) == Some(mark);
-                foreign |= !is_confirmed;
+                unrelated |= !is_confirmed;
                 reached.push(Reached {
                     digest,
                     kind,
@@ -258,23 +258,23 @@ impl Positions {
                 });
             }
         }
-        if foreign {
+        if unrelated {
             // Another history has no say in what there is to be read of this one.
             let ahead = self.ahead.iter().filter_map(Ahead::greatest).max();
             let own = ahead.unwrap_or(0).max(revision.number);
             let most = own.max(reading.latest);
             self.shown.retain(|shown| shown.number <= most);
             self.known = self.shown.back().map_or(own, |shown| shown.number.max(own));
-            self.show(reading.latest, reading.asked_at);
+            self.show(reading.latest, reading.read_at);
         }
         self.shown.retain(|shown| shown.number > revision.number);
         reached
     }
 
-    /// How long an answer may be used that was asked for at `asked_at`.
-    pub(super) fn judge(&self, place: Place, asked_at: u64) -> Freshness {
+    /// How long an answer may be used that was asked for at `read_at`.
+    pub(super) fn judge(&self, place: AnswerPosition, read_at: u64) -> Freshness {
         let own = Freshness {
-            until: asked_at.saturating_add(self.staleness),
+            until: read_at.saturating_add(self.staleness),
             coverage: UNCOVERED,
             is_behind: false,
         };
@@ -313,17 +313,17 @@ impl Positions {
         &mut self,
         digest: &TokenDigest,
         kind: Kind,
-        place: Place,
-        asked_at: u64,
+        place: AnswerPosition,
+        read_at: u64,
     ) -> Freshness {
-        let mut freshness = self.judge(place, asked_at);
+        let mut freshness = self.judge(place, read_at);
         let (Some(applied), Some(position)) = (self.applied, place.position) else {
             return freshness;
         };
         if position.number < applied.number || self.history.differs(position) {
             return freshness;
         }
-        self.show(position.number, asked_at);
+        self.show(position.number, read_at);
         if freshness.coverage == UNCOVERED {
             freshness.coverage = self.next_serial();
             self.ahead[kind as usize].insert(position, freshness.coverage, *digest);
@@ -333,14 +333,14 @@ impl Positions {
 
     /// Up to when what shows the changes up to a number may be used.
     fn covered_until(&self, number: u64) -> u64 {
-        self.asked_at(number)
-            .map_or(0, |asked_at| asked_at.saturating_add(self.staleness))
+        self.read_at(number)
+            .map_or(0, |read_at| read_at.saturating_add(self.staleness))
     }
 
     /// The latest instant at which there was no change after a number.
-    fn asked_at(&self, number: u64) -> Option<u64> {
+    fn read_at(&self, number: u64) -> Option<u64> {
         let after = self.observed.partition_point(|o| o.number <= number);
-        Some(self.observed.get(after.checked_sub(1)?)?.asked_at)
+        Some(self.observed.get(after.checked_sub(1)?)?.read_at)
     }
 
     /// Up to when everything that shows what was applied may be used.
@@ -351,7 +351,7 @@ impl Positions {
 
     /// The observation on which the lease rests.
     pub(super) fn leased_at(&self) -> Option<u64> {
-        self.asked_at(self.applied?.number)
+        self.read_at(self.applied?.number)
     }
 
     /// When a change after a number was first shown that is not applied; `None` if none was.
@@ -362,21 +362,21 @@ impl Positions {
         let after = self.shown.partition_point(|shown| shown.number <= number);
         // Of those that are not kept, the latest one that is kept was earlier.
         let shown = self.shown.get(after).or_else(|| self.shown.back());
-        Some(shown.map_or(0, |shown| shown.asked_at))
+        Some(shown.map_or(0, |shown| shown.read_at))
     }
 
     /// Notes that an answer or a reading has shown the changes up to a number.
-    fn show(&mut self, number: u64, asked_at: u64) {
+    fn show(&mut self, number: u64, read_at: u64) {
         if number >= self.known {
-            self.known_at = self.known_at.max(asked_at);
+            self.known_at = self.known_at.max(read_at);
         }
         if number > self.known {
             self.known = number;
             // Without it, the one before stands for it, which was earlier.
             if self.shown.len() < MAX_SHOWN {
-                let latest = self.shown.back().map_or(0, |latest| latest.asked_at);
-                let asked_at = asked_at.max(latest);
-                self.shown.push_back(Observation { asked_at, number });
+                let latest = self.shown.back().map_or(0, |latest| latest.read_at);
+                let read_at = read_at.max(latest);
+                self.shown.push_back(Observation { read_at, number });
             }
         }
     }
@@ -384,14 +384,14 @@ impl Positions {
     /// Notes that there were no changes after the latest one that a reading has shown.
     fn observe(&mut self, reading: &Reading<'_>) {
         let number = reading.latest;
-        let mut asked_at = reading.asked_at;
+        let mut read_at = reading.read_at;
         if number < reading.known.min(self.known) {
-            asked_at = asked_at.min(self.superseded_at(number).unwrap_or(0));
+            read_at = read_at.min(self.superseded_at(number).unwrap_or(0));
         }
         let implies = |o: &Observation, other: &Observation| {
-            o.asked_at >= other.asked_at && o.number <= other.number
+            o.read_at >= other.read_at && o.number <= other.number
         };
-        let new = Observation { asked_at, number };
+        let new = Observation { read_at, number };
         if self.observed.iter().any(|held| implies(held, &new)) {
             return;
         }
@@ -402,7 +402,7 @@ impl Positions {
         while self
             .observed
             .get(1)
-            .is_some_and(|second| second.asked_at.saturating_add(self.staleness) <= asked_at)
+            .is_some_and(|second| second.read_at.saturating_add(self.staleness) <= read_at)
         {
             self.observed.pop_front();
         }

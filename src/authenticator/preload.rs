@@ -12,7 +12,7 @@
 //! - whatever loses answers without their digests (too little capacity, a gap in the log) ends
 //!   completeness.
 //!
-//! A scan of all live tokens restores it. Changes during a scan are recorded, so that no page of it
+//! A scan of all live tokens refreshes it. Changes during a scan are recorded, so that no page of it
 //! brings back what has changed since the page was read.
 
 use std::{
@@ -46,7 +46,7 @@ pub(super) struct Preload {
     pending: AtomicUsize,
     /// The latest wall clock time, in microseconds, by which tokens were left out or dropped because
     /// they had expired.
-    judged_at: AtomicI64,
+    expiry_checked_at: AtomicI64,
     apps: Mutex<Apps>,
     /// Notified when there is something to restore.
     pub(super) work: Notify,
@@ -65,9 +65,9 @@ struct Apps {
     /// Why tokens of any app may be missing.
     lost: Option<Loss>,
     /// Apps of which tokens may be missing.
-    doubtful: HashSet<AppId>,
+    suspect: HashSet<AppId>,
     /// Apps of which no token is missing.
-    whole: HashSet<AppId>,
+    complete: HashSet<AppId>,
     scan: Option<Scan>,
 }
 
@@ -99,7 +99,7 @@ impl Preload {
             tracking: AtomicBool::new(false),
             shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
             pending: AtomicUsize::new(0),
-            judged_at: AtomicI64::new(i64::MIN),
+            expiry_checked_at: AtomicI64::new(i64::MIN),
             apps: Mutex::default(),
             work: Notify::new(),
         }
@@ -114,14 +114,14 @@ impl Preload {
     }
 
     /// Records that expired tokens are left out or dropped as of a time.
-    pub(super) fn judge_at(&self, now: Timestamp) {
-        self.judged_at.fetch_max(microseconds(now), Release);
+    pub(super) fn record_expiry_check(&self, now: Timestamp) {
+        self.expiry_checked_at.fetch_max(microseconds(now), Release);
     }
 
     /// Whether tokens were left out or dropped that have not expired at a time: the wall clock was set
     /// back.
-    pub(super) fn judged_after(&self, now: Timestamp) -> bool {
-        microseconds(now) < self.judged_at.load(Acquire)
+    pub(super) fn expiry_checked_after(&self, now: Timestamp) -> bool {
+        microseconds(now) < self.expiry_checked_at.load(Acquire)
     }
 
     /// The version, while the cache is complete. What is found missing is unknown to the store only
@@ -153,8 +153,8 @@ impl Preload {
     fn lose_with(&self, apps: &mut Apps, loss: Loss) {
         self.set_complete(false);
         apps.lost = Some(loss);
-        apps.whole.clear();
-        apps.doubtful.clear();
+        apps.complete.clear();
+        apps.suspect.clear();
         match &mut apps.scan {
             Some(scan) => scan.outdated = true,
             None => self.stop_tracking(),
@@ -209,7 +209,7 @@ impl Preload {
     }
 
     /// Records that what is cached of a digest is covered: it is no longer in doubt.
-    pub(super) fn settle(&self, digest: &TokenDigest) {
+    pub(super) fn clear_pending(&self, digest: &TokenDigest) {
         if self.is_tracking() && self.shard(digest).pending.remove(digest).is_some() {
             self.pending.fetch_sub(1, Relaxed);
         }
@@ -246,13 +246,13 @@ impl Preload {
         }
         let mut apps = lock(&self.apps);
         let apps = &mut *apps;
-        let is_whole = apps.whole.contains(app);
+        let is_complete = apps.complete.contains(app);
         if let Some(scan) = &mut apps.scan {
             scan.changed.insert(*app);
         }
-        if !is_whole && apps.lost.is_none() {
+        if !is_complete && apps.lost.is_none() {
             self.set_complete(false);
-            apps.doubtful.insert(*app);
+            apps.suspect.insert(*app);
             self.work.notify_one();
         }
     }
@@ -264,16 +264,16 @@ impl Preload {
             return;
         }
         let mut apps = lock(&self.apps);
-        if apps.lost.is_none() && !apps.doubtful.contains(app) {
-            apps.whole.insert(*app);
+        if apps.lost.is_none() && !apps.suspect.contains(app) {
+            apps.complete.insert(*app);
         }
     }
 
     /// Whether the cache is to be scanned into, and why.
     pub(super) fn wants_scan(&self) -> Option<Loss> {
         let apps = lock(&self.apps);
-        let doubtful = (!apps.doubtful.is_empty()).then_some(Loss::NotLoaded);
-        apps.lost.or(doubtful)
+        let suspect = (!apps.suspect.is_empty()).then_some(Loss::NotLoaded);
+        apps.lost.or(suspect)
     }
 
     /// Begins a scan. From here on, changes are recorded.
@@ -291,7 +291,7 @@ impl Preload {
             outdated: false,
         });
         // What was left out or dropped before is read again.
-        self.judged_at.store(i64::MIN, Release);
+        self.expiry_checked_at.store(i64::MIN, Release);
         self.tracking.store(true, Release);
     }
 
@@ -324,7 +324,7 @@ impl Preload {
 
     /// Ends a scan. After a whole one, the cache is complete unless something was lost meanwhile.
     /// Gives whether it was not outdated.
-    pub(super) fn end_scan(&self, is_whole: bool) -> bool {
+    pub(super) fn end_scan(&self, is_complete: bool) -> bool {
         let mut apps = lock(&self.apps);
         let apps = &mut *apps;
         let Some(scan) = apps.scan.take() else {
@@ -333,14 +333,14 @@ impl Preload {
         for shard in &self.shards {
             lock(shard).changed = HashSet::default();
         }
-        let is_good = is_whole && !scan.outdated;
+        let is_good = is_complete && !scan.outdated;
         if is_good {
             apps.lost = None;
-            apps.whole.extend(scan.seen.difference(&scan.changed));
-            let whole = &apps.whole;
-            let doubtful = scan.changed.into_iter();
-            apps.doubtful = doubtful.filter(|app| !whole.contains(app)).collect();
-            self.set_complete(apps.doubtful.is_empty());
+            apps.complete.extend(scan.seen.difference(&scan.changed));
+            let complete = &apps.complete;
+            let suspect = scan.changed.into_iter();
+            apps.suspect = suspect.filter(|app| !complete.contains(app)).collect();
+            self.set_complete(apps.suspect.is_empty());
         } else if apps.lost.is_some() {
             self.stop_tracking();
         }

@@ -10,7 +10,7 @@ use tokio::{sync::oneshot, task::JoinHandle, time::timeout};
 
 use super::{
     Authenticator, Shared,
-    usage::{END_WITHIN, Recorder},
+    usage::{Recorder, STOP_TIMEOUT},
 };
 use crate::store::{StoreError, StoreErrorKind, UsageLog};
 
@@ -138,7 +138,7 @@ impl UsageRecorder {
     /// lost.
     pub async fn stop(mut self) -> Result<(), StoreError> {
         drop(self.ending.take());
-        let recorded = timeout(END_WITHIN, &mut self.task).await;
+        let recorded = timeout(STOP_TIMEOUT, &mut self.task).await;
         let recorded = recorded.map_err(StoreError::unavailable)?;
         recorded.map_err(StoreError::unavailable)?
     }

@@ -5,7 +5,10 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::{Shared, lookup::Landing, nanoseconds::nanoseconds, parts::Parts, positions::Place};
+use super::{
+    Shared, bisect::Bisection, lookup::Completion, nanoseconds::nanoseconds,
+    positions::AnswerPosition,
+};
 use crate::{
     rejection::Rejection,
     store::{StoreError, StoreErrorKind},
@@ -23,14 +26,17 @@ const ROUNDS: usize = 3;
 
 /// Reads some tokens in one query and caches the answers, where nothing was evicted meanwhile.
 pub(super) async fn read(shared: &Arc<Shared>, digests: &[TokenDigest]) -> Result<(), Rejection> {
-    let asked_at = shared.clock.precise_monotonic();
+    let looked_up_at = shared.clock.precise_monotonic();
     let begin = |digest: &TokenDigest| {
-        let ticket = shared.flights.begin_alone(*digest)?;
-        Some(Landing::new(shared, *digest, ticket, asked_at))
+        let ticket = shared.in_flight.begin_exclusive(*digest)?;
+        Some(Completion::new(shared, *digest, ticket, looked_up_at))
     };
     // Tokens that a request looks up already settle by that.
-    let landings: Vec<Landing> = digests.iter().filter_map(begin).collect();
-    let digests: Vec<_> = landings.iter().map(|landing| *landing.digest()).collect();
+    let completions: Vec<Completion> = digests.iter().filter_map(begin).collect();
+    let digests: Vec<_> = completions
+        .iter()
+        .map(|completion| *completion.digest())
+        .collect();
     if digests.is_empty() {
         return Ok(());
     }
@@ -45,10 +51,10 @@ pub(super) async fn read(shared: &Arc<Shared>, digests: &[TokenDigest]) -> Resul
         let error = StoreError::with_source(StoreErrorKind::Corrupt, message);
         return Err(Rejection::store_failure(error));
     }
-    for (landing, answer) in landings.into_iter().zip(answers) {
-        let place = Place::of(&answer);
-        let record = shared.check_digest(landing.digest(), answer.record);
-        landing.land(record.as_ref(), place);
+    for (completion, answer) in completions.into_iter().zip(answers) {
+        let place = AnswerPosition::of(&answer);
+        let record = shared.check_digest(completion.digest(), answer.record);
+        completion.complete(record.as_ref(), place);
     }
     Ok(())
 }
@@ -90,7 +96,7 @@ impl Refresher {
         batch: Vec<TokenDigest>,
     ) -> Result<(), StoreError> {
         let preload = &shared.cache.preload;
-        let mut parts = Parts::new(batch);
+        let mut parts = Bisection::new(batch);
         while let Some(mut part) = parts.next() {
             part.retain(|digest| preload.is_pending(digest));
             let failed = match read(shared, &part).await {
@@ -104,7 +110,7 @@ impl Refresher {
             self.batch = (part.len() / 2).max(1);
             if let Some(alone) = parts.fail(part) {
                 let due_at = shared.clock.monotonic().saturating_add(RETRY_UNREADABLE);
-                shared.flights.exclusively(&alone, || {
+                shared.in_flight.exclusively(&alone, || {
                     // A change meanwhile has made it due.
                     if preload.is_pending(&alone) {
                         preload.mark_pending(&alone, nanoseconds(due_at));

@@ -4,10 +4,10 @@ use std::sync::{Arc, atomic::AtomicBool};
 
 use super::{
     cache::Cache,
+    counters::Counters,
     entry::Instant,
-    flight::Flights,
-    lookup::{Lookups, WeakFlight},
-    tally::Tallies,
+    in_flight::InFlight,
+    lookup::{Lookups, WeakLookup},
 };
 use crate::{
     clock::Clock,
@@ -24,34 +24,38 @@ pub(super) struct Shared {
     pub(super) clock: Arc<dyn Clock>,
     pub(super) formats: Box<[TokenFormat]>,
     pub(super) lookups: Lookups,
-    pub(super) flights: Flights<TokenDigest, WeakFlight>,
+    pub(super) in_flight: InFlight<TokenDigest, WeakLookup>,
     pub(super) cache: Cache,
-    pub(super) tallies: Tallies,
-    pub(super) trouble: telemetry::StoreTrouble,
+    pub(super) counters: Counters,
+    pub(super) store_events: telemetry::StoreEvents,
     /// Whether a task records usage.
     pub(super) records_usage: AtomicBool,
 }
 
 impl Shared {
     pub(super) fn evict(&self, digest: &TokenDigest) {
-        self.flights.evict(digest, || self.cache.evict(digest));
+        self.in_flight.evict(digest, || self.cache.evict(digest));
     }
 
     pub(super) fn evict_app(&self, app: &AppId) {
-        self.flights
+        self.in_flight
             .evict_some(|generation| self.cache.evict_app(app, generation));
     }
 
     pub(super) fn clear(&self) {
-        self.flights.evict_all(|| self.cache.clear());
+        self.in_flight.evict_all(|| self.cache.clear());
     }
 
-    pub(super) fn knows_absent(&self, digest: &TokenDigest, now: Instant<'_>) -> bool {
-        if self.cache.preload.judged_after(self.clock.precise_now()) {
+    pub(super) fn is_known_missing(&self, digest: &TokenDigest, now: Instant<'_>) -> bool {
+        if self
+            .cache
+            .preload
+            .expiry_checked_after(self.clock.precise_now())
+        {
             return false;
         }
-        let exclusively = |run: &dyn Fn() -> bool| self.flights.exclusively(digest, run);
-        self.cache.knows_absent(digest, now, exclusively)
+        let exclusively = |run: &dyn Fn() -> bool| self.in_flight.exclusively(digest, run);
+        self.cache.is_known_missing(digest, now, exclusively)
     }
 
     /// The record that the store returned, if it is the one that was asked for: a store may look up
@@ -63,7 +67,7 @@ impl Shared {
     ) -> Option<TokenRecord> {
         let is_other = record.as_ref().is_some_and(|token| token.digest != *digest);
         if is_other {
-            self.trouble
+            self.store_events
                 .other_digest(&self.name, self.clock.monotonic());
         }
         record.filter(|_| !is_other)
@@ -81,7 +85,7 @@ impl Shared {
     }
 }
 
-/// The lane of a digest among the flights.
-pub(super) fn lane_of(digest: &TokenDigest) -> usize {
+/// The lane of a digest among the in_flight.
+pub(super) fn shard_index(digest: &TokenDigest) -> usize {
     usize::from(digest.as_bytes()[TokenDigest::LEN - 1])
 }

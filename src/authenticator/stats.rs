@@ -43,7 +43,7 @@ impl Stats {
         let refusals = RejectionKind::ALL
             .iter()
             .copied()
-            .map(|kind| (kind, shared.tallies.refusals(kind)))
+            .map(|kind| (kind, shared.counters.refusals(kind)))
             .filter(|(_, count)| *count > 0);
         let (revision, lag, leased_at) = {
             let positions = shared.cache.positions();
@@ -51,12 +51,12 @@ impl Stats {
         };
         let monotonic = shared.clock.monotonic();
         Self {
-            hits: shared.tallies.hits(),
-            lookups: shared.tallies.lookups(),
+            hits: shared.counters.hits(),
+            lookups: shared.counters.lookups(),
             refusals: refusals.collect(),
             in_flight: shared.lookups.in_flight(),
             entries: shared.cache.len(),
-            negative_entries: shared.cache.absent_len(),
+            negative_entries: shared.cache.negative_len(),
             preloaded: shared.cache.preload.is_complete(),
             pending: shared.cache.preload.pending(),
             revision,

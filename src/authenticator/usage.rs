@@ -12,7 +12,7 @@ use tokio::{
     time::{MissedTickBehavior, interval, timeout},
 };
 
-use super::{Shared, entry::seconds, parts::Parts};
+use super::{Shared, bisect::Bisection, entry::seconds};
 use crate::{
     store::{StoreError, Usage, UsageLog, catch_panic},
     token::TokenId,
@@ -22,13 +22,13 @@ use crate::{
 const BATCH: usize = 1000;
 
 /// How long the store may take for it.
-pub(super) const WITHIN: Duration = Duration::from_secs(10);
+pub(super) const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How long the latest usage may take to be recorded in the end: a batch that is under way may time out,
 /// and be tried once more.
-pub(super) const END_WITHIN: Duration = WITHIN.saturating_mul(2);
+pub(super) const STOP_TIMEOUT: Duration = TIMEOUT.saturating_mul(2);
 
-/// Gathers usage and hands it to the store, in the order of the tokens' identifiers so that
+/// Gathers usage and hands it to the store, in the request of the tokens' identifiers so that
 /// recorders of several processes cannot block each other for good.
 pub(super) struct Recorder {
     shared: Weak<Shared>,
@@ -67,7 +67,7 @@ impl Recorder {
     /// Records all usage up to now. What the store does not take, or not in time, is kept for the
     /// next time.
     async fn record(&mut self) -> Result<(), StoreError> {
-        self.gather().await;
+        self.collect().await;
         // Those that failed alone come last, so that they cannot hold up the others.
         let (refused, rest): (Vec<_>, Vec<_>) = self
             .pending
@@ -85,10 +85,10 @@ impl Recorder {
     /// error is that of a store that fails whatever it is given.
     async fn record_batch(&mut self, batch: &[Usage]) -> Result<Option<StoreError>, StoreError> {
         let mut failed = None;
-        let mut parts = Parts::new(batch.to_vec());
+        let mut parts = Bisection::new(batch.to_vec());
         while let Some(part) = parts.next() {
             let recording = catch_panic(|| self.log.record_usage(&part));
-            let recorded = timeout(WITHIN, recording).await;
+            let recorded = timeout(TIMEOUT, recording).await;
             match recorded.map_err(StoreError::unavailable)? {
                 Ok(()) => {
                     parts.succeed();
@@ -110,17 +110,17 @@ impl Recorder {
         Ok(failed)
     }
 
-    async fn gather(&mut self) {
+    async fn collect(&mut self) {
         let Some(shared) = self.shared.upgrade() else {
             return;
         };
         let (now, monotonic) = (shared.clock.now(), shared.clock.monotonic());
         // This looks at everything in the cache, which takes long for many tokens.
-        let gathering = tokio::task::spawn_blocking(move || {
-            let tallied = shared.tallies.drain_uses();
-            shared.cache.take_uses(tallied, monotonic)
+        let collecting = tokio::task::spawn_blocking(move || {
+            let counted_uses = shared.counters.drain_uses();
+            shared.cache.take_uses(counted_uses, monotonic)
         });
-        for (token, (uses, last_used)) in gathering.await.unwrap_or_default() {
+        for (token, (uses, last_used)) in collecting.await.unwrap_or_default() {
             let ago = i64::from(seconds(monotonic).saturating_sub(last_used));
             let last_used_at = Timestamp::new(now.as_second().saturating_sub(ago), 0);
             let last_used_at = last_used_at.unwrap_or(Timestamp::MIN);

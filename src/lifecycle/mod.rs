@@ -262,7 +262,10 @@ impl ApiTokens {
         let renaming = self.mutation(op, self.now(), subject)?;
         run_to_end(async move {
             let renamed = tokens.apply(&renaming).await;
-            tokens.authenticator().heed_token(&token.digest).await;
+            tokens
+                .authenticator()
+                .apply_token_change(&token.digest)
+                .await;
             Ok(renamed.map_err(LifecycleError::about_token)?.into_token()?)
         })
         .await
@@ -286,7 +289,10 @@ impl ApiTokens {
         let revocation = self.mutation(Op::RevokeToken(target), self.now(), subject)?;
         run_to_end(async move {
             let revoked = tokens.withdraw(&revocation).await;
-            tokens.authenticator().heed_token(&token.digest).await;
+            tokens
+                .authenticator()
+                .apply_token_change(&token.digest)
+                .await;
             Ok(revoked.map_err(LifecycleError::about_token)?.into_token()?)
         })
         .await
@@ -389,8 +395,8 @@ impl ApiTokens {
         run_to_end(async move {
             let rotated = tokens.apply(&rotation).await;
             let authenticator = tokens.authenticator();
-            authenticator.heed_token(&old).await;
-            authenticator.heed_token(&successor.digest).await;
+            authenticator.apply_token_change(&old).await;
+            authenticator.apply_token_change(&successor.digest).await;
             rotated.map_err(LifecycleError::about_token)?;
             Ok(IssuedToken::new(token, successor))
         })
@@ -409,7 +415,10 @@ impl ApiTokens {
         let tokens = self.clone();
         run_to_end(async move {
             let inserted = tokens.apply(&insertion).await;
-            tokens.authenticator().heed_token(&record.digest).await;
+            tokens
+                .authenticator()
+                .apply_token_change(&record.digest)
+                .await;
             inserted.map_err(LifecycleError::about_new_token)?;
             Ok(record)
         })

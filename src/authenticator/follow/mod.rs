@@ -1,9 +1,9 @@
 //! Applies what changes elsewhere, and by that renews the lease of everything that is cached.
 
+mod catch_up;
 mod claim;
-mod course;
-mod order;
-mod restore;
+mod log_reader;
+mod preloader;
 
 use std::{
     fmt,
@@ -25,16 +25,16 @@ use tokio::{
 use super::{
     Authenticator, metrics,
     recording::{INTERVAL, UsageClaim},
-    usage::{self, END_WITHIN},
+    usage::{self, STOP_TIMEOUT},
 };
 use crate::{
     entropy::jittered,
     store::{ChangeLog, StoreError, UsageLog},
 };
+use catch_up::{CatchUp, Done};
 use claim::{Claim, ended};
-use course::Course;
-use order::{Done, Order};
-use restore::{OnLoad, Restorer};
+use log_reader::LogReader;
+use preloader::{OnLoad, Preloader};
 
 /// Sets up a [`Follower`].
 pub struct FollowerBuilder {
@@ -151,7 +151,7 @@ impl FollowerBuilder {
         let records = self.usage;
         let recording = records.is_some().then(|| UsageClaim::new(&shared));
         let recording = recording.transpose()?;
-        let (orders, inbox) = mpsc::channel(1);
+        let (requests, inbox) = mpsc::channel(1);
         let (ready, is_ready) = oneshot::channel();
         let end = Arc::new(Notify::new());
         let task = Task {
@@ -159,7 +159,7 @@ impl FollowerBuilder {
             log: self.log,
             on_load: self.on_load,
             claim,
-            orders: orders.clone(),
+            requests: requests.clone(),
             inbox,
             end: Arc::clone(&end),
             poll_interval: self.poll_interval,
@@ -167,7 +167,7 @@ impl FollowerBuilder {
         // Beside it, so that a store that hangs shows in the age of the lease.
         let run = metrics::publish_during(task.run(ready), Arc::clone(&shared), self.poll_interval);
         let follower = Follower {
-            orders,
+            requests,
             end,
             task: tokio::spawn(run),
             claim: Claim { shared, epoch },
@@ -213,7 +213,7 @@ impl fmt::Debug for FollowerBuilder {
 #[derive(Debug)]
 #[must_use = "a follower ends when it is dropped"]
 pub struct Follower {
-    orders: mpsc::Sender<Order>,
+    requests: mpsc::Sender<CatchUp>,
     end: Arc<Notify>,
     task: JoinHandle<Result<(), StoreError>>,
     claim: Claim,
@@ -229,11 +229,11 @@ impl Follower {
     /// Returns an error if the store fails or the follower has ended.
     pub async fn catch_up(&self) -> Result<(), StoreError> {
         let (done, caught_up) = oneshot::channel();
-        let order = Order {
+        let request = CatchUp {
             done,
-            restores: true,
+            refreshes: true,
         };
-        self.orders.send(order).await.map_err(|_| ended())?;
+        self.requests.send(request).await.map_err(|_| ended())?;
         caught_up.await.map_err(|_| ended())?
     }
 
@@ -266,8 +266,8 @@ struct Task {
     recorder: Option<usage::Recorder>,
     on_load: Option<Box<OnLoad>>,
     claim: Claim,
-    orders: mpsc::Sender<Order>,
-    inbox: mpsc::Receiver<Order>,
+    requests: mpsc::Sender<CatchUp>,
+    inbox: mpsc::Receiver<CatchUp>,
     end: Arc<Notify>,
     poll_interval: Duration,
 }
@@ -275,20 +275,20 @@ struct Task {
 impl Task {
     async fn run(self, ready: oneshot::Sender<Result<(), StoreError>>) -> Result<(), StoreError> {
         let (shared, epoch) = (Arc::clone(&self.claim.shared), self.claim.epoch);
-        let begun = Course::begin(Arc::clone(&shared), Arc::clone(&self.log), self.claim).await;
-        let course = match begun {
-            Ok(course) => course,
+        let begun = LogReader::begin(Arc::clone(&shared), Arc::clone(&self.log), self.claim).await;
+        let reader = match begun {
+            Ok(reader) => reader,
             Err(error) => {
                 let _ = ready.send(Err(error));
                 return Ok(());
             }
         };
         let (waits, waiting) = mpsc::unbounded_channel();
-        let restores = self.on_load.is_some();
-        let restoring = async {
+        let refreshes = self.on_load.is_some();
+        let preloading = async {
             match self.on_load {
                 Some(on_load) => {
-                    Restorer::new(shared, epoch, self.log, self.orders, on_load)
+                    Preloader::new(shared, epoch, self.log, self.requests, on_load)
                         .run(ready, waiting, self.poll_interval)
                         .await;
                 }
@@ -308,50 +308,50 @@ impl Task {
                 }
             }
         });
-        let waits = restores.then_some(waits);
+        let waits = refreshes.then_some(waits);
         tokio::select! {
-            () = follow(course, self.inbox, waits, self.poll_interval) => {}
+            () = follow(reader, self.inbox, waits, self.poll_interval) => {}
             // Neither delays the reading of the log.
-            () = restoring => {}
+            () = preloading => {}
             recorded = &mut recording => return recorded,
             () = self.end.notified() => {}
         }
         drop(ending);
-        let recorded = timeout(END_WITHIN, recording).await;
+        let recorded = timeout(STOP_TIMEOUT, recording).await;
         recorded.map_err(StoreError::unavailable)?
     }
 }
 
-/// Reads the log at intervals, on a notification of a change, and on order. `waits` takes those who
+/// Reads the log at intervals, on a notification of a change, and on request. `waits` takes those who
 /// wait for what has changed to be re-read.
 async fn follow(
-    mut course: Course,
-    mut orders: mpsc::Receiver<Order>,
+    mut reader: LogReader,
+    mut requests: mpsc::Receiver<CatchUp>,
     waits: Option<mpsc::UnboundedSender<Done>>,
     poll_interval: Duration,
 ) {
     let mut polls = interval(poll_interval);
     polls.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let log = Arc::clone(&course.log);
+    let log = Arc::clone(&reader.log);
     let mut notification = listen(&*log).await;
     loop {
         tokio::select! {
-            order = orders.recv() => {
-                let Some(Order { done, restores }) = order else {
+            request = requests.recv() => {
+                let Some(CatchUp { done, refreshes }) = request else {
                     return;
                 };
-                let caught_up = course.catch_up().await;
+                let caught_up = reader.catch_up().await;
                 match &waits {
-                    Some(waits) if restores && caught_up.is_ok() => drop(waits.send(done)),
+                    Some(waits) if refreshes && caught_up.is_ok() => drop(waits.send(done)),
                     _ => drop(done.send(caught_up)),
                 }
             },
             () = &mut notification => {
                 notification = listen(&*log).await;
-                drop(course.catch_up().await);
+                drop(reader.catch_up().await);
             }
             // What fails is tried again; the lease says for how long that may go on.
-            _ = polls.tick() => if course.catch_up().await.is_err() {
+            _ = polls.tick() => if reader.catch_up().await.is_err() {
                 polls.reset_after(jittered(poll_interval));
             },
         }

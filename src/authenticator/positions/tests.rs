@@ -13,7 +13,7 @@ fn revision(number: u64) -> Revision {
 }
 
 /// The same number in another history.
-fn foreign(number: u64) -> Revision {
+fn unrelated(number: u64) -> Revision {
     Revision { number, mark: 1 }
 }
 
@@ -21,8 +21,8 @@ fn digest() -> TokenDigest {
     TokenDigest::of(b"token")
 }
 
-fn at(position: Revision) -> Place {
-    Place {
+fn at(position: Revision) -> AnswerPosition {
+    AnswerPosition {
         position: Some(position),
         is_stalled: false,
     }
@@ -37,15 +37,15 @@ fn begun() -> Positions {
 }
 
 /// Reads the log up to `latest`, when nothing more was known than `known`.
-fn read(positions: &mut Positions, asked_at: u64, latest: u64, known: u64) -> Vec<Reached> {
+fn read(positions: &mut Positions, read_at: u64, latest: u64, known: u64) -> Vec<Reached> {
     let since = positions.applied().unwrap().number;
-    read_some(positions, asked_at, latest, since.max(latest), known)
+    read_some(positions, read_at, latest, since.max(latest), known)
 }
 
 /// Reads the log up to `up_to`, when it had changes up to `latest`.
 fn read_some(
     positions: &mut Positions,
-    asked_at: u64,
+    read_at: u64,
     latest: u64,
     up_to: u64,
     known: u64,
@@ -59,13 +59,13 @@ fn read_some(
         changes: &changes,
         revision: revision(up_to),
         latest,
-        asked_at,
+        read_at,
         known,
     })
 }
 
-fn file(positions: &mut Positions, position: Revision, asked_at: u64) -> Freshness {
-    positions.file(&digest(), Kind::Present, at(position), asked_at)
+fn file(positions: &mut Positions, position: Revision, read_at: u64) -> Freshness {
+    positions.file(&digest(), Kind::Present, at(position), read_at)
 }
 
 #[test]
@@ -78,7 +78,7 @@ fn without_a_follower_or_a_position_an_answer_has_its_own_age() {
     let mut positions = Positions::new(BOUND);
     assert_eq!(file(&mut positions, revision(3), 2000), own);
     let mut positions = begun();
-    assert_eq!(positions.judge(Place::default(), 2000), own);
+    assert_eq!(positions.judge(AnswerPosition::default(), 2000), own);
     assert!(positions.release(1));
     assert_eq!(file(&mut positions, revision(3), 2000), own);
     assert_eq!(positions.lag(), 0);
@@ -89,14 +89,14 @@ fn an_answer_at_what_was_applied_is_covered_if_it_is_of_that_history() {
     let mut positions = begun();
     let equal = file(&mut positions, revision(10), 2000);
     assert_eq!((equal.until, equal.coverage), (2000 + BOUND, COVERED));
-    let other = file(&mut positions, foreign(10), 2000);
+    let other = file(&mut positions, unrelated(10), 2000);
     assert_eq!(
         (other.until, other.coverage, other.is_behind),
         (0, UNCOVERED, true)
     );
     read(&mut positions, 2000, 12, 10);
     for number in [10, 11, 12] {
-        assert_eq!(file(&mut positions, foreign(number), 3000).until, 0);
+        assert_eq!(file(&mut positions, unrelated(number), 3000).until, 0);
     }
 }
 
@@ -130,7 +130,7 @@ fn an_answer_that_is_ahead_is_covered_once_the_log_was_read_as_far() {
     let ahead = file(&mut positions, revision(12), 2000);
     assert_eq!(ahead.until, 2000 + BOUND);
     assert!(ahead.coverage > COVERED && !ahead.is_behind);
-    let other = file(&mut positions, foreign(13), 2000);
+    let other = file(&mut positions, unrelated(13), 2000);
     assert_eq!(positions.lag(), 3);
     assert_eq!(read(&mut positions, 3000, 11, 13), []);
     let reached = Reached {
@@ -153,8 +153,8 @@ fn an_answer_that_is_ahead_is_covered_once_the_log_was_read_as_far() {
 fn a_reading_of_a_log_that_lags_counts_as_of_the_answer_that_has_shown_it() {
     let mut positions = begun();
     file(&mut positions, revision(12), 2000);
-    for asked_at in [3000, 4000] {
-        read(&mut positions, asked_at, 10, 12);
+    for read_at in [3000, 4000] {
+        read(&mut positions, read_at, 10, 12);
         assert_eq!(positions.lease_until(), 2000 + BOUND);
     }
     read(&mut positions, 4000, 12, 12);
@@ -187,7 +187,7 @@ fn more_answers_than_are_kept_track_of_lengthen_nothing() {
 #[test]
 fn another_history_that_was_ahead_does_not_end_the_lease_for_good() {
     let mut positions = begun();
-    file(&mut positions, foreign(12), 2000);
+    file(&mut positions, unrelated(12), 2000);
     read(&mut positions, 3000, 11, 12);
     assert_eq!(
         positions.lease_until(),
@@ -205,7 +205,7 @@ fn a_flood_of_answers_that_are_ahead_is_bounded_and_absent_ones_crowd_nothing_ou
     let mut positions = begun();
     let present = file(&mut positions, revision(11), 2000);
     for _ in 0..2 * MAX_AHEAD {
-        positions.file(&digest(), Kind::Absent, at(revision(11)), 2000);
+        positions.file(&digest(), Kind::Missing, at(revision(11)), 2000);
     }
     let reached = read(&mut positions, 3000, 11, 11);
     assert_eq!(reached.len(), 1 + MAX_AHEAD);
@@ -214,7 +214,7 @@ fn a_flood_of_answers_that_are_ahead_is_bounded_and_absent_ones_crowd_nothing_ou
 
 #[test]
 fn what_a_stalled_server_says_is_used_as_long_as_the_log_was_read_elsewhere() {
-    let stalled = |number| Place {
+    let stalled = |number| AnswerPosition {
         is_stalled: true,
         ..at(revision(number))
     };
@@ -234,27 +234,27 @@ fn what_a_stalled_server_says_is_used_as_long_as_the_log_was_read_elsewhere() {
 fn a_history_that_was_left_is_known_again() {
     let mut positions = begun();
     read(&mut positions, 2000, 14, 10);
-    positions.restart(foreign(12), 3000);
+    positions.restart(unrelated(12), 3000);
     for number in [12, 13, 14] {
         assert_eq!(file(&mut positions, revision(number), 4000).until, 0);
     }
     assert_eq!(positions.known(), 12);
-    assert_eq!(file(&mut positions, foreign(12), 4000).coverage, COVERED);
+    assert_eq!(file(&mut positions, unrelated(12), 4000).coverage, COVERED);
 }
 
 #[test]
 fn what_no_server_shows_any_more_does_not_count_for_ever() {
     let mut positions = begun();
-    file(&mut positions, foreign(100), 2000);
+    file(&mut positions, unrelated(100), 2000);
     read(&mut positions, 2000 + UNSEEN, 11, 100);
     assert!(
         positions.lease_until() <= 2000 + BOUND,
         "another server shows more"
     );
-    let asked_at = 2001 + UNSEEN;
-    read(&mut positions, asked_at, 11, 100);
+    let read_at = 2001 + UNSEEN;
+    read(&mut positions, read_at, 11, 100);
     assert_eq!(positions.lag(), 0);
-    assert_eq!(positions.lease_until(), asked_at + BOUND);
+    assert_eq!(positions.lease_until(), read_at + BOUND);
 }
 
 #[test]
@@ -276,8 +276,8 @@ fn an_answer_that_lacks_what_another_one_has_shown_may_be_used_for_the_bound_sin
     file(&mut positions, revision(13), 2500);
     for (number, until) in [(10, 2000), (11, 2000), (12, 2500)] {
         // However new it is, and however old.
-        for asked_at in [100_000, 200_000] {
-            let behind = file(&mut positions, revision(number), asked_at);
+        for read_at in [100_000, 200_000] {
+            let behind = file(&mut positions, revision(number), read_at);
             assert_eq!((behind.until, behind.is_behind), (until + BOUND, true));
         }
         let older = file(&mut positions, revision(number), 100);
@@ -313,7 +313,7 @@ fn an_answer_that_lacks_what_a_reading_has_shown_may_be_used_for_the_bound_since
 #[test]
 fn another_history_that_was_ahead_does_not_make_every_answer_late_for_good() {
     let mut positions = begun();
-    file(&mut positions, foreign(12), 2000);
+    file(&mut positions, unrelated(12), 2000);
     let behind = file(&mut positions, revision(11), 9000);
     assert_eq!(
         (behind.until, behind.is_behind),
@@ -425,7 +425,7 @@ impl Model {
 }
 
 proptest! {
-    /// Whatever is read in whatever order: an answer may be used no longer than the bound after the
+    /// Whatever is read in whatever request: an answer may be used no longer than the bound after the
     /// first change that it lacks, if the log never lags.
     #[test]
     fn no_answer_outlives_the_bound_after_what_it_lacks(

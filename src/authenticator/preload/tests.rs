@@ -57,7 +57,7 @@ fn a_token_that_changes_is_pending_until_an_answer_is_covered() {
     preload.mark_pending(&digest(7), 10);
     assert!(preload.due(9).is_empty());
     assert_eq!((preload.pending(), preload.due(10)), (1, vec![digest(7)]));
-    preload.settle(&digest(7));
+    preload.clear_pending(&digest(7));
     assert!(!preload.is_pending(&digest(7)));
     assert_eq!(preload.pending(), 0);
 }
@@ -68,7 +68,7 @@ fn no_page_brings_back_what_has_changed_since_the_scan_began() {
     preload.lose(Loss::Capacity);
     preload.begin_scan();
     preload.token_changed(&digest(1));
-    preload.settle(&digest(1));
+    preload.clear_pending(&digest(1));
     assert!(!preload.admits_scanned(&digest(1), &app(1)));
     preload.app_changed(&app(2));
     assert!(!preload.admits_scanned(&digest(2), &app(2)));

@@ -23,13 +23,13 @@ impl Cache {
     /// the others that were not used for the longest time.
     pub(super) fn make_room(&self, more: usize, clock: &dyn Clock) {
         let entries = self.entries.pin();
-        self.preload.judge_at(clock.precise_now());
+        self.preload.record_expiry_check(clock.precise_now());
         for (digest, entry) in &entries {
-            if entry.is_dead(clock)
+            if entry.is_inactive(clock)
                 && let Ok(Some((_, removed))) =
-                    entries.remove_if(digest, |_, entry| entry.is_dead(clock))
+                    entries.remove_if(digest, |_, entry| entry.is_inactive(clock))
             {
-                self.adopt(removed);
+                self.save_uses(removed);
             }
         }
         if entries.len() + more > self.capacity {
@@ -55,8 +55,8 @@ impl Cache {
         let mut evicted = 0;
         for (digest, entry) in &entries {
             if evicted < surplus && entry.last_used() <= oldest_to_keep {
-                self.known.insert(digest);
-                self.adopt(entry);
+                self.seen.insert(digest);
+                self.save_uses(entry);
                 entries.remove(digest);
                 evicted += 1;
             }

@@ -19,23 +19,23 @@ use super::sync::Mutex;
 
 /// Lookups in flight by key. `W` is a weak handle to one.
 #[derive(Debug)]
-pub(super) struct Flights<K, W> {
-    lanes: Box<[Mutex<Lane<K, W>>]>,
-    lane_of: fn(&K) -> usize,
+pub(super) struct InFlight<K, W> {
+    shards: Box<[Mutex<Shard<K, W>>]>,
+    shard_index: fn(&K) -> usize,
 }
 
 #[derive(Debug)]
-struct Lane<K, W> {
+struct Shard<K, W> {
     /// How many evictions of unknown keys there were; the same in all shards.
     generation: u64,
     /// How many evictions there were in this shard.
     evictions: u64,
     begun: u64,
-    in_flight: HashMap<K, InFlight<W>>,
+    lookups: HashMap<K, Registered<W>>,
 }
 
 #[derive(Debug)]
-struct InFlight<W> {
+struct Registered<W> {
     number: u64,
     generation: u64,
     /// `None` for a lookup that nobody may join.
@@ -50,7 +50,7 @@ pub(super) struct Ticket {
     evictions: u64,
 }
 
-impl<K: Eq + Hash, W> Lane<K, W> {
+impl<K: Eq + Hash, W> Shard<K, W> {
     fn ticket(&mut self) -> Ticket {
         self.begun += 1;
         Ticket {
@@ -61,37 +61,37 @@ impl<K: Eq + Hash, W> Lane<K, W> {
     }
 
     fn register(&mut self, key: K, ticket: Ticket, handle: Option<W>) {
-        let in_flight = InFlight {
+        let registered = Registered {
             number: ticket.number,
             generation: ticket.generation,
             handle,
         };
-        self.in_flight.insert(key, in_flight);
+        self.lookups.insert(key, registered);
     }
 }
 
-impl<K: Copy + Eq + Hash, W> Flights<K, W> {
-    pub(super) fn new(lanes: usize, lane_of: fn(&K) -> usize) -> Self {
-        let lane = || Lane {
+impl<K: Copy + Eq + Hash, W> InFlight<K, W> {
+    pub(super) fn new(shards: usize, shard_index: fn(&K) -> usize) -> Self {
+        let shard = || Shard {
             generation: 0,
             evictions: 0,
             begun: 0,
-            in_flight: HashMap::new(),
+            lookups: HashMap::new(),
         };
         Self {
-            lanes: (0..lanes).map(|_| Mutex::new(lane())).collect(),
-            lane_of,
+            shards: (0..shards).map(|_| Mutex::new(shard())).collect(),
+            shard_index,
         }
     }
 
-    fn lane<R>(&self, key: &K, with: impl FnOnce(&mut Lane<K, W>) -> R) -> R {
-        let lane = &self.lanes[(self.lane_of)(key) % self.lanes.len()];
-        with(&mut lane.lock().unwrap_or_else(PoisonError::into_inner))
+    fn shard<R>(&self, key: &K, with: impl FnOnce(&mut Shard<K, W>) -> R) -> R {
+        let shard = &self.shards[(self.shard_index)(key) % self.shards.len()];
+        with(&mut shard.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Runs something while no lookup of a key completes and nothing evicts it.
     pub(super) fn exclusively<R>(&self, key: &K, run: impl FnOnce() -> R) -> R {
-        self.lane(key, |_| run())
+        self.shard(key, |_| run())
     }
 
     /// Joins the lookup that is in flight for a key, or begins one.
@@ -101,61 +101,61 @@ impl<K: Copy + Eq + Hash, W> Flights<K, W> {
         join: impl FnOnce(&W) -> Option<F>,
         begin: impl FnOnce(Ticket) -> Result<(F, W), E>,
     ) -> Result<F, E> {
-        self.lane(&key, |lane| {
-            let generation = lane.generation;
-            let in_flight = lane.in_flight.get(&key);
-            let current = in_flight.filter(|in_flight| in_flight.generation == generation);
-            let handle = current.and_then(|in_flight| in_flight.handle.as_ref());
-            if let Some(flight) = handle.and_then(join) {
-                return Ok(flight);
+        self.shard(&key, |shard| {
+            let generation = shard.generation;
+            let registered = shard.lookups.get(&key);
+            let current = registered.filter(|lookup| lookup.generation == generation);
+            let handle = current.and_then(|lookup| lookup.handle.as_ref());
+            if let Some(lookup) = handle.and_then(join) {
+                return Ok(lookup);
             }
-            let ticket = lane.ticket();
-            let (flight, weak) = begin(ticket)?;
-            lane.register(key, ticket, Some(weak));
-            Ok(flight)
+            let ticket = shard.ticket();
+            let (lookup, weak) = begin(ticket)?;
+            shard.register(key, ticket, Some(weak));
+            Ok(lookup)
         })
     }
 
     /// Begins a lookup that nobody may join, unless one is in flight for the key.
-    pub(super) fn begin_alone(&self, key: K) -> Option<Ticket> {
-        self.lane(&key, |lane| {
-            if lane.in_flight.contains_key(&key) {
+    pub(super) fn begin_exclusive(&self, key: K) -> Option<Ticket> {
+        self.shard(&key, |shard| {
+            if shard.lookups.contains_key(&key) {
                 return None;
             }
-            let ticket = lane.ticket();
-            lane.register(key, ticket, None);
+            let ticket = shard.ticket();
+            shard.register(key, ticket, None);
             Some(ticket)
         })
     }
 
     /// Completes a lookup: unregisters it and, if it still was registered, caches what it found.
     /// `cache` gets the generation in which the lookup began.
-    pub(super) fn land<R>(
+    pub(super) fn complete<R>(
         &self,
         key: &K,
         ticket: Ticket,
         cache: impl FnOnce(u64) -> R,
     ) -> Option<R> {
-        self.lane(key, |lane| {
-            let number = lane.in_flight.get(key).map(|in_flight| in_flight.number);
+        self.shard(key, |shard| {
+            let number = shard.lookups.get(key).map(|lookup| lookup.number);
             if number != Some(ticket.number) {
                 return None;
             }
-            lane.in_flight.remove(key);
+            shard.lookups.remove(key);
             Some(cache(ticket.generation))
         })
     }
 
     /// Whether there was no eviction in the shard of a key since a lookup of it began.
     pub(super) fn is_current(&self, key: &K, ticket: &Ticket) -> bool {
-        self.lane(key, |lane| lane.evictions == ticket.evictions)
+        self.shard(key, |shard| shard.evictions == ticket.evictions)
     }
 
     /// Evicts what is cached of a key.
     pub(super) fn evict(&self, key: &K, evict: impl FnOnce()) {
-        self.lane(key, |lane| {
-            lane.evictions += 1;
-            lane.in_flight.remove(key);
+        self.shard(key, |shard| {
+            shard.evictions += 1;
+            shard.lookups.remove(key);
             evict();
         });
     }
@@ -172,19 +172,19 @@ impl<K: Copy + Eq + Hash, W> Flights<K, W> {
     }
 
     fn evict_from_all(&self, unregister: bool, evict: impl FnOnce(u64)) {
-        // Always in the same order, and no other call holds two.
-        let mut lanes: Vec<_> = self
-            .lanes
+        // Always in the same request, and no other call holds two.
+        let mut shards: Vec<_> = self
+            .shards
             .iter()
-            .map(|lane| lane.lock().unwrap_or_else(PoisonError::into_inner))
+            .map(|shard| shard.lock().unwrap_or_else(PoisonError::into_inner))
             .collect();
         let mut generation = 0;
-        for lane in &mut lanes {
-            lane.generation += 1;
-            lane.evictions += 1;
-            generation = lane.generation;
+        for shard in &mut shards {
+            shard.generation += 1;
+            shard.evictions += 1;
+            generation = shard.generation;
             if unregister {
-                lane.in_flight.clear();
+                shard.lookups.clear();
             }
         }
         evict(generation);

@@ -18,8 +18,8 @@ use tokio::{
 };
 
 use super::{
+    catch_up::{CatchUp, Done},
     claim::ended,
-    order::{Done, Order},
 };
 use crate::{
     authenticator::{
@@ -52,13 +52,13 @@ const MAX_RETRY_CAPACITY: Duration = Duration::from_secs(3600);
 
 pub(super) type OnLoad = dyn FnMut(usize) + Send;
 
-pub(super) struct Restorer {
+pub(super) struct Preloader {
     pub(super) shared: Arc<Shared>,
     /// The number of the follower.
     epoch: u64,
     pub(super) log: Arc<dyn ChangeLog>,
     /// Has the log applied up to now.
-    pub(super) orders: mpsc::Sender<Order>,
+    pub(super) requests: mpsc::Sender<CatchUp>,
     pub(super) on_load: Box<OnLoad>,
     refresher: Refresher,
     /// When the tokens may be loaded again, after they did not fit.
@@ -66,19 +66,19 @@ pub(super) struct Restorer {
     retry_after: Duration,
 }
 
-impl Restorer {
+impl Preloader {
     pub(super) fn new(
         shared: Arc<Shared>,
         epoch: u64,
         log: Arc<dyn ChangeLog>,
-        orders: mpsc::Sender<Order>,
+        requests: mpsc::Sender<CatchUp>,
         on_load: Box<OnLoad>,
     ) -> Self {
         Self {
             shared,
             epoch,
             log,
-            orders,
+            requests,
             on_load,
             refresher: Refresher::new(),
             retry_at: Duration::ZERO,
@@ -86,7 +86,7 @@ impl Restorer {
         }
     }
 
-    /// Loads the tokens, and from then on restores what is lost. `waiting` are those who wait for all
+    /// Loads the tokens, and from then on refreshes what is lost. `waiting` are those who wait for all
     /// that has changed up to now to be re-read.
     pub(super) async fn run(
         mut self,
@@ -103,7 +103,7 @@ impl Restorer {
         let shared = Arc::clone(&self.shared);
         let mut ticks = interval(poll_interval);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        // What could not be restored now is tried again at the next tick, and not as fast as it goes.
+        // What could not be refreshed now is tried again at the next tick, and not as fast as it goes.
         let mut pauses = false;
         loop {
             let waits = tokio::select! {
@@ -115,18 +115,18 @@ impl Restorer {
                 () = shared.cache.preload.work.notified(), if !pauses => None,
                 _ = ticks.tick() => None,
             };
-            let restored = self.restore().await;
-            pauses = restored.is_err() || shared.cache.preload.wants_scan().is_some();
-            if restored.is_err() {
+            let refreshed = self.refresh().await;
+            pauses = refreshed.is_err() || shared.cache.preload.wants_scan().is_some();
+            if refreshed.is_err() {
                 ticks.reset_after(jittered(poll_interval));
             }
             if let Some(waits) = waits {
-                let _ = waits.send(restored);
+                let _ = waits.send(refreshed);
             }
         }
     }
 
-    async fn restore(&mut self) -> Result<(), StoreError> {
+    async fn refresh(&mut self) -> Result<(), StoreError> {
         self.load().await?;
         self.refresher.run(&self.shared).await
     }
@@ -223,7 +223,7 @@ impl Restorer {
     fn cache(&self, page: &LivePage, serial: u32) {
         let Shared {
             cache,
-            flights,
+            in_flight,
             clock,
             ..
         } = &*self.shared;
@@ -234,14 +234,14 @@ impl Restorer {
             is_behind: false,
         };
         let (now, monotonic) = (clock.now(), clock.monotonic());
-        cache.preload.judge_at(now);
+        cache.preload.record_expiry_check(now);
         let live = page
             .tokens
             .iter()
             .filter(|token| token.status(now) == TokenStatus::Live);
         for token in live {
             let digest = &token.digest;
-            flights.exclusively(digest, || {
+            in_flight.exclusively(digest, || {
                 let is_current = cache.positions().is_current(self.epoch);
                 if !is_current || !cache.preload.admits_scanned(digest, &token.app.id) {
                     return;
@@ -258,7 +258,7 @@ impl Restorer {
         }
         for digest in &page.unreadable {
             let due_at = refresh::retry_unreadable(monotonic);
-            flights.exclusively(digest, || cache.preload.mark_pending(digest, due_at));
+            in_flight.exclusively(digest, || cache.preload.mark_pending(digest, due_at));
         }
         Shared::make_room(&self.shared);
     }
@@ -268,8 +268,8 @@ impl Restorer {
         let positions = self.positions()?;
         let applied = positions.applied().ok_or_else(ended)?;
         let history = positions.history();
-        let is_foreign = |page: &Revision| history.differs(*page);
-        if pages.ahead.iter().any(is_foreign) {
+        let is_unrelated = |page: &Revision| history.differs(*page);
+        if pages.ahead.iter().any(is_unrelated) {
             return Err(StoreError::unavailable(
                 "the tokens and the change log are of different stores; follow the log of the \
                  store that the tokens are in",
@@ -281,11 +281,11 @@ impl Restorer {
 
     async fn catch_up(&mut self) -> Result<(), StoreError> {
         let (done, caught_up) = oneshot::channel();
-        let order = Order {
+        let request = CatchUp {
             done,
-            restores: false,
+            refreshes: false,
         };
-        self.orders.send(order).await.map_err(|_| ended())?;
+        self.requests.send(request).await.map_err(|_| ended())?;
         caught_up.await.map_err(|_| ended())?
     }
 }
@@ -301,8 +301,8 @@ async fn read_page(
         let page = catch_panic(|| log.live(after, PAGE, shared.clock.now()));
         let page = timeout(shared.lookups.timeout(), page).await;
         let page = page.map_err(StoreError::unavailable)??;
-        let is_foreign = shared.cache.positions().history().differs(page.position);
-        if page.position.number >= start.number && !is_foreign {
+        let is_unrelated = shared.cache.positions().history().differs(page.position);
+        if page.position.number >= start.number && !is_unrelated {
             return Ok(page);
         }
         sleep(PAUSE.saturating_mul(1 << attempt)).await;

@@ -17,7 +17,7 @@ const SHARDS: usize = 64;
 
 /// Digests in two generations: when the young one is full, the old one is dropped.
 #[derive(Debug)]
-pub(super) struct Absent {
+pub(super) struct NegativeCache {
     shards: Box<[Mutex<Shard>]>,
     /// How many digests a generation of a shard holds.
     capacity: usize,
@@ -29,7 +29,7 @@ struct Shard {
     old: HashMap<TokenDigest, Freshness>,
 }
 
-impl Absent {
+impl NegativeCache {
     pub(super) fn new(capacity: usize) -> Self {
         Self {
             shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
@@ -128,32 +128,32 @@ mod tests {
 
     #[test]
     fn a_flood_stays_within_the_capacity() {
-        let absent = Absent::new(1024);
+        let cache = NegativeCache::new(1024);
         for i in 0..100_000_u32 {
-            absent.insert(TokenDigest::of(&i.to_be_bytes()), fresh(1, COVERED));
+            cache.insert(TokenDigest::of(&i.to_be_bytes()), fresh(1, COVERED));
         }
-        assert!(absent.len() <= 1024, "{}", absent.len());
+        assert!(cache.len() <= 1024, "{}", cache.len());
         let latest = TokenDigest::of(&99_999_u32.to_be_bytes());
         let clock = ManualClock::new(Timestamp::UNIX_EPOCH);
-        assert!(absent.contains(&latest, 0, Instant::now(&clock)));
+        assert!(cache.contains(&latest, 0, Instant::now(&clock)));
     }
 
     #[test]
     fn an_answer_ends_with_its_freshness_unless_the_lease_covers_it() {
-        let absent = Absent::new(64);
+        let cache = NegativeCache::new(64);
         let digest = TokenDigest::of(b"unknown");
         let clock = ManualClock::new(Timestamp::UNIX_EPOCH);
-        let contains = |lease| absent.contains(&digest, lease, Instant::now(&clock));
-        absent.insert(digest, fresh(10, 7));
+        let contains = |lease| cache.contains(&digest, lease, Instant::now(&clock));
+        cache.insert(digest, fresh(10, 7));
         clock.advance(Duration::from_nanos(9));
         assert!(contains(0));
         clock.advance(Duration::from_nanos(1));
         assert!(!contains(0) && !contains(11));
-        assert!(!absent.cover(&digest, 8));
+        assert!(!cache.cover(&digest, 8));
         assert!(!contains(11));
-        assert!(absent.cover(&digest, 7));
+        assert!(cache.cover(&digest, 7));
         assert!(contains(11) && !contains(10));
-        absent.remove(&digest);
+        cache.remove(&digest);
         assert!(!contains(11));
     }
 }

@@ -3,15 +3,15 @@
 /// How many items may fail alone before any has succeeded: beyond that, what fails is the store.
 const MAX_FAILURES: usize = 2;
 
-/// Parts of a batch. One that fails is halved, until what fails is a single item.
+/// Bisection of a batch. One that fails is halved, until what fails is a single item.
 #[derive(Debug)]
-pub(super) struct Parts<T> {
+pub(super) struct Bisection<T> {
     parts: Vec<Vec<T>>,
     succeeded: bool,
     failures: usize,
 }
 
-impl<T> Parts<T> {
+impl<T> Bisection<T> {
     pub(super) fn new(items: Vec<T>) -> Self {
         Self {
             parts: vec![items],
@@ -54,7 +54,7 @@ mod tests {
     /// Works on numbers, of which some are bad; gives those that failed alone and the calls made.
     fn work(items: Vec<u32>, is_bad: impl Fn(u32) -> bool) -> (Vec<u32>, usize, bool) {
         let (mut alone, mut calls) = (Vec::new(), 0);
-        let mut parts = Parts::new(items);
+        let mut parts = Bisection::new(items);
         while let Some(part) = parts.next() {
             calls += 1;
             if part.iter().any(|item| is_bad(*item)) {

@@ -6,16 +6,16 @@ use crate::{
     store::Page,
 };
 
-/// An authenticator with a follower at a revision, and what restores its cache.
-fn following(shared: &Arc<Shared>) -> Restorer {
+/// An authenticator with a follower at a revision, and what refreshes its cache.
+fn following(shared: &Arc<Shared>) -> Preloader {
     let store = MemoryStore::new();
     let epoch = begin(shared);
-    let (orders, _) = mpsc::channel(1);
-    Restorer::new(
+    let (requests, _) = mpsc::channel(1);
+    Preloader::new(
         Arc::clone(shared),
         epoch,
         Arc::new(store),
-        orders,
+        requests,
         Box::new(|_| ()),
     )
 }

@@ -1,7 +1,7 @@
 //! Reads the change log and applies it to the cache, and by that renews the lease of everything that
 //! is covered.
 //!
-//! The order of the steps matters:
+//! The request of the steps matters:
 //!
 //! 1. What was read counts as applied, so that an answer which lacks it is recognized as behind.
 //! 2. What has changed is evicted.
@@ -28,7 +28,7 @@ const BATCH: usize = 1000;
 const GAPS: usize = 2;
 
 /// How far the log has been applied.
-pub(super) struct Course {
+pub(super) struct LogReader {
     pub(super) shared: Arc<Shared>,
     pub(super) log: Arc<dyn ChangeLog>,
     claim: Claim,
@@ -38,7 +38,7 @@ pub(super) struct Course {
     latest: Timestamp,
 }
 
-impl Course {
+impl LogReader {
     /// Begins at the log's latest revision, with nothing cached from before it.
     pub(super) async fn begin(
         shared: Arc<Shared>,
@@ -46,18 +46,18 @@ impl Course {
         claim: Claim,
     ) -> Result<Self, StoreError> {
         let latest = shared.clock.now();
-        let mut course = Self {
+        let mut reader = Self {
             shared,
             log,
             claim,
             has_failed: false,
             latest,
         };
-        let asked_at = course.monotonic();
-        let revision = course.read(|| course.log.revision()).await?;
-        course.restart(revision, asked_at)?;
-        course.apply_all().await?;
-        Ok(course)
+        let read_at = reader.monotonic();
+        let revision = reader.read(|| reader.log.revision()).await?;
+        reader.restart(revision, read_at)?;
+        reader.apply_all().await?;
+        Ok(reader)
     }
 
     fn monotonic(&self) -> Duration {
@@ -74,7 +74,7 @@ impl Course {
     }
 
     /// Begins at a revision that the log had at an instant.
-    fn restart(&self, revision: Revision, asked_at: Duration) -> Result<(), StoreError> {
+    fn restart(&self, revision: Revision, read_at: Duration) -> Result<(), StoreError> {
         let Shared { cache, .. } = &*self.shared;
         {
             let mut positions = cache.positions();
@@ -82,7 +82,7 @@ impl Course {
                 return Err(ended());
             }
             cache.end_lease();
-            positions.restart(revision, nanoseconds(asked_at));
+            positions.restart(revision, nanoseconds(read_at));
         }
         self.shared.clear();
         self.renew()
@@ -126,7 +126,7 @@ impl Course {
                 (positions.applied(), positions.known())
             };
             let since = applied.ok_or_else(ended)?;
-            let asked_at = self.monotonic();
+            let read_at = self.monotonic();
             let changes = match self.read(|| self.log.changes(since, BATCH)).await? {
                 Changes::Since {
                     changes,
@@ -137,7 +137,7 @@ impl Course {
                         changes: &changes,
                         revision,
                         latest,
-                        asked_at: nanoseconds(asked_at),
+                        read_at: nanoseconds(read_at),
                         known,
                     })?;
                     if changes.is_empty() || revision.number >= latest {
@@ -150,7 +150,7 @@ impl Course {
                     if gaps < GAPS {
                         continue;
                     }
-                    return self.bridge(since).await;
+                    return self.recover_from_gap(since).await;
                 }
             };
             drop(changes);
@@ -160,8 +160,8 @@ impl Course {
 
     /// Goes on where the log does not lead on from what was applied: at another server if this one
     /// only lags behind, and otherwise anew.
-    async fn bridge(&mut self, applied: Revision) -> Result<(), StoreError> {
-        let asked_at = self.monotonic();
+    async fn recover_from_gap(&mut self, applied: Revision) -> Result<(), StoreError> {
+        let read_at = self.monotonic();
         let revision = self.read(|| self.log.revision()).await?;
         if revision.number < applied.number && self.is_known(revision).await? {
             return Err(StoreError::unavailable(
@@ -169,20 +169,21 @@ impl Course {
                  replicates",
             ));
         }
-        if self.was_left(revision, asked_at) {
+        if self.was_abandoned(revision, read_at) {
             return Err(StoreError::unavailable(
                 "the server that was asked goes on with a history that was left for another; stop it, or \
                  keep it from being reached",
             ));
         }
-        self.restart(revision, asked_at)
+        self.restart(revision, read_at)
     }
 
     /// Whether a revision is of a history that was left, and the one that took its place could be read
     /// until now: both servers are running.
-    fn was_left(&self, revision: Revision, asked_at: Duration) -> bool {
+    fn was_abandoned(&self, revision: Revision, read_at: Duration) -> bool {
         let positions = self.shared.cache.positions();
-        positions.history().was_left(revision) && nanoseconds(asked_at) < positions.lease_until()
+        positions.history().was_abandoned(revision)
+            && nanoseconds(read_at) < positions.lease_until()
     }
 
     /// Whether a revision before the applied one is of the history that was read.
@@ -206,7 +207,9 @@ impl Course {
     }
 
     fn apply(&self, reading: &Reading<'_>) -> Result<(), StoreError> {
-        let Shared { cache, flights, .. } = &*self.shared;
+        let Shared {
+            cache, in_flight, ..
+        } = &*self.shared;
         for LoggedChange { change, .. } in reading.changes {
             if let Change::App(app) = change {
                 cache.preload.app_changed(app);
@@ -222,7 +225,7 @@ impl Course {
         for LoggedChange { change, .. } in reading.changes {
             match change {
                 Change::Token(digest) => {
-                    cache.known.insert(digest);
+                    cache.seen.insert(digest);
                     self.shared.evict(digest);
                 }
                 Change::App(app) => self.shared.evict_app(app),
@@ -230,7 +233,7 @@ impl Course {
         }
         for reached in &reached {
             if reached.is_confirmed {
-                flights.exclusively(&reached.digest, || cache.cover(reached));
+                in_flight.exclusively(&reached.digest, || cache.cover(reached));
             } else {
                 self.shared.evict(&reached.digest);
             }
