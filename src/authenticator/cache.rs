@@ -1,7 +1,7 @@
-//! What is cached, and how long it counts as fresh.
+//! The cached tokens, and how long they are fresh.
 //!
-//! Reading takes no lock and writes nothing that other threads read. Writing what is cached of a
-//! digest needs the lock of its shard in `lookup`, except for making room.
+//! Reads take no lock and write nothing that other threads read. Writing the entry of a digest
+//! requires the lock of its shard in `in_flight`, except when evicting to make room.
 
 use std::{
     collections::HashMap,
@@ -42,31 +42,31 @@ pub(super) struct Cache {
     positions: Mutex<Positions>,
     pub(super) preload: Preload,
     pub(super) capacity: usize,
-    /// The number of entries beyond which room is made.
+    /// The number of entries above which entries are evicted.
     pub(super) room_at: AtomicUsize,
     pub(super) making_room: AtomicBool,
-    /// How long an answer is fresh from the moment in which the store was asked, in nanoseconds.
+    /// How long an answer is fresh after its lookup began, in nanoseconds.
     staleness: u64,
     /// Uses of tokens that are no longer cached.
     orphans: Mutex<HashMap<TokenId, (u32, u32)>>,
 }
 
-/// How many tokens' uses are kept after they were evicted, until they are recorded.
+/// How many evicted tokens have their uses kept until they are recorded.
 const MAX_ORPHANS: usize = 1 << 16;
 
-/// How many digests of tokens that are not cached are kept at least: of those that were valid, and of
-/// those that are pending. They take a fraction of what a cached token does.
+/// The minimum number of tracked digests whose tokens are not cached: those seen before, and those
+/// pending. Each takes a fraction of the space of a cached token.
 const MIN_TRACKED: usize = 1 << 16;
 
-/// An answer of the store, on its way into the cache.
+/// An answer of the store to be cached.
 #[derive(Debug)]
 pub(super) struct Fill<'a> {
     pub(super) digest: &'a TokenDigest,
-    /// The record, whose digest was compared.
+    /// The record, whose digest has been compared.
     pub(super) record: Option<&'a TokenRecord>,
-    pub(super) place: AnswerPosition,
+    pub(super) position: AnswerPosition,
     pub(super) looked_up_at: Duration,
-    /// The generation of evictions in which the lookup began.
+    /// The eviction generation in which the lookup began.
     pub(super) generation: u64,
 }
 
@@ -93,7 +93,7 @@ impl Cache {
         lock(&self.positions)
     }
 
-    /// Whether an answer that was read at `looked_up_at` may still be given.
+    /// Whether an answer looked up at `looked_up_at` may still be used.
     pub(super) fn is_fresh(&self, looked_up_at: Duration, now: Instant<'_>) -> bool {
         now.is_before(self.fresh_until(looked_up_at))
     }
@@ -107,7 +107,7 @@ impl Cache {
         nanoseconds(looked_up_at).saturating_add(self.staleness)
     }
 
-    /// Gives a cached token that is fresh to `with`.
+    /// Passes a cached token to `with` if it is fresh.
     #[inline]
     pub(super) fn get_fresh<R>(
         &self,
@@ -122,8 +122,8 @@ impl Cache {
         })
     }
 
-    /// Whether the store is known not to have a token. `exclusively` runs something while nothing
-    /// is written of its digest.
+    /// Whether the token is known to be missing from the store. `exclusively` runs a closure while
+    /// nothing writes to the digest.
     pub(super) fn is_known_missing(
         &self,
         digest: &TokenDigest,
@@ -136,11 +136,11 @@ impl Cache {
             {
                 let is_missing =
                     || !self.preload.is_pending(digest) && !self.entries.pin().contains_key(digest);
-                // What is cached and not fresh has changed.
+                // A cached entry that is not fresh has changed.
                 if self.entries.pin().contains_key(digest) || !exclusively(&is_missing) {
                     return false;
                 }
-                // Completeness ends before an entry is removed.
+                // The cache stops being complete before an entry is removed.
                 if self.preload.complete_version() == Some(version) {
                     return true;
                 }
@@ -149,26 +149,26 @@ impl Cache {
         })
     }
 
-    /// Whether the store is known to have had a token.
+    /// Whether the store is known to have had the token.
     pub(super) fn has_seen(&self, digest: &TokenDigest) -> bool {
         self.entries.pin().contains_key(digest)
             || self.preload.is_pending(digest)
             || self.seen.contains(digest)
     }
 
-    /// How long an answer may be used that is not cached.
+    /// How long an answer that is not cached may be used.
     pub(super) fn freshness(&self, fill: &Fill<'_>) -> Freshness {
         let mut freshness = self
             .positions()
-            .judge(fill.place, nanoseconds(fill.looked_up_at));
+            .freshness(fill.position, nanoseconds(fill.looked_up_at));
         if !self.is_enabled() {
-            // A bound of zero is for each request to have an answer of its own.
+            // With a staleness of zero, each request has an answer of its own.
             freshness.until = if freshness.is_behind { 0 } else { u64::MAX };
         }
         freshness
     }
 
-    /// Caches what the store answered, and gives how long it may be used.
+    /// Caches an answer of the store. Returns how long it may be used.
     pub(super) fn fill(&self, fill: &Fill<'_>, clock: &dyn Clock) -> Freshness {
         if !self.is_enabled() {
             return self.freshness(fill);
@@ -180,7 +180,7 @@ impl Cache {
         let looked_up_at = fill.looked_up_at;
         let freshness =
             self.positions()
-                .file(fill.digest, kind, fill.place, nanoseconds(looked_up_at));
+                .track(fill.digest, kind, fill.position, nanoseconds(looked_up_at));
         let is_worthless =
             freshness.is_behind && !Instant::precise(clock).is_before(freshness.until);
         let is_outdated = fill.record.is_some_and(|token| {
@@ -199,7 +199,7 @@ impl Cache {
         freshness
     }
 
-    /// Caches a token, if there is room.
+    /// Caches a token if there is room. Returns whether it did.
     pub(super) fn cache(
         &self,
         token: &TokenRecord,
@@ -246,8 +246,8 @@ impl Cache {
         self.negative.insert(*digest, freshness);
     }
 
-    /// When a token is re-read whose answer is not covered: another server may show more at any time,
-    /// and an answer that is ahead is covered before long.
+    /// When to re-read a token whose answer is not covered by the lease. One that is behind is read
+    /// immediately, because another server may show more; one that is ahead will soon be covered.
     fn due_at(&self, freshness: Freshness, looked_up_at: Duration) -> u64 {
         match freshness.is_behind {
             true => nanoseconds(looked_up_at).max(1),
@@ -255,7 +255,7 @@ impl Cache {
         }
     }
 
-    /// Lets the lease cover an answer that was ahead of the follower when it was cached.
+    /// Marks an answer that was ahead of the follower as covered by the lease.
     pub(super) fn cover(&self, reached: &Reached) {
         let Reached { digest, serial, .. } = reached;
         let covered = match reached.kind {
@@ -272,8 +272,9 @@ impl Cache {
         }
     }
 
-    /// Lets the lease cover everything that a scan has cached under a number, unless its follower has
-    /// ended. If it ends meanwhile, the next one clears all of it before it begins.
+    /// Marks everything that a scan cached under a serial number as covered by the lease, unless
+    /// its follower has stopped. If the follower stops during this, the next one clears the cache
+    /// before it starts.
     pub(super) fn cover_all(&self, epoch: u64, serial: u32) {
         if !self.positions().is_current(epoch) {
             return;
@@ -283,7 +284,7 @@ impl Cache {
         }
     }
 
-    /// Evicts one token.
+    /// Evicts a token.
     pub(super) fn evict(&self, digest: &TokenDigest) {
         self.preload.token_changed(digest);
         self.negative.remove(digest);
@@ -295,7 +296,7 @@ impl Cache {
         }
     }
 
-    /// Evicts all tokens of an app, in a generation of evictions.
+    /// Evicts all tokens of an app, with the generation of the eviction.
     pub(super) fn evict_app(&self, app: &AppId, generation: u64) {
         self.preload.app_changed(app);
         self.grants.evict(app, generation);
@@ -314,13 +315,13 @@ impl Cache {
         self.negative.clear();
     }
 
-    /// Ends the lease, before a follower begins anew.
+    /// Ends the lease, before a follower starts over.
     pub(super) fn end_lease(&self) {
         self.lease.end();
     }
 
-    /// Renews the lease, once the changes up to what counts as applied have been applied. `false`
-    /// if the follower has ended.
+    /// Renews the lease, once all changes up to the applied revision are in the cache. Returns
+    /// `false` if the follower has stopped.
     pub(super) fn renew(&self, epoch: u64) -> bool {
         let positions = self.positions();
         if !positions.is_current(epoch) {
@@ -338,7 +339,7 @@ impl Cache {
         self.negative.len()
     }
 
-    /// How many entries there may be until room has been made.
+    /// The hard limit on entries while room is being made.
     pub(super) fn limit(&self) -> usize {
         self.capacity.saturating_add(self.capacity / 16)
     }
@@ -347,7 +348,7 @@ impl Cache {
         self.entries.len() < self.limit()
     }
 
-    /// Keeps the uses of an entry that goes.
+    /// Keeps the uses of an entry that is being removed.
     pub(super) fn save_uses(&self, entry: &Entry) {
         let uses = entry.take_uses();
         if uses > 0 {
@@ -365,8 +366,8 @@ impl Cache {
         }
     }
 
-    /// Takes the uses that were counted here, and those that threads have counted_uses, as their number
-    /// and the second of the monotonic clock in which the last one was.
+    /// Takes the uses counted here and in the threads' counters: for each token the number of uses,
+    /// and the second of the monotonic clock of the last one.
     pub(super) fn take_uses(
         &self,
         mut counted_uses: HashMap<TokenId, u32>,
@@ -391,12 +392,12 @@ impl Cache {
         uses
     }
 
-    /// Begins to make room, if it is time to. A caller that gets `true` has to make it.
+    /// Whether to make room now. A caller that gets `true` has to do it.
     pub(super) fn wants_room(&self) -> bool {
         self.entries.len() > self.room_at.load(Relaxed) && !self.making_room.swap(true, Acquire)
     }
 
-    /// Lets others make room.
+    /// Lets other callers make room again.
     pub(super) fn made_room(&self) {
         self.making_room.store(false, Release);
     }

@@ -1,5 +1,4 @@
-//! Counters that the path of a request writes: each thread has its own, so that no thread writes
-//! what another reads in haste.
+//! Counters that requests update. Each thread has its own, so that threads do not contend for them.
 
 use std::{
     collections::HashMap,
@@ -21,11 +20,11 @@ const SLOTS: usize = 64;
 #[derive(Debug, Default)]
 pub(super) struct Counters {
     threads: ThreadLocal<ThreadCounters>,
-    /// Held by the one that drains.
+    /// Held while draining.
     draining: Mutex<()>,
 }
 
-/// One thread's counters. That thread alone writes them, but for `Slot::drained`.
+/// The counters of one thread. Only that thread writes them, except for `Slot::drained`.
 #[derive(Debug)]
 #[repr(align(128))]
 pub(super) struct ThreadCounters {
@@ -35,7 +34,7 @@ pub(super) struct ThreadCounters {
     slots: [Slot; SLOTS],
 }
 
-/// A number that one thread raises and others read.
+/// A number that one thread increments and others read.
 #[derive(Debug, Default)]
 struct Counter(AtomicU64);
 
@@ -50,17 +49,17 @@ impl Counter {
     }
 }
 
-/// The uses of one token by one thread. The token changes only while all its uses are drained.
+/// The uses of one token by one thread. The token changes only when all its uses are drained.
 #[derive(Debug, Default)]
 struct Slot {
     token: [AtomicU64; 2],
     uses: AtomicU32,
-    /// As much of `uses` as has been drained; written by the one that drains.
+    /// How much of `uses` has been drained. Only written while draining.
     drained: AtomicU32,
 }
 
 impl Slot {
-    /// Counts a use, unless the slot is another token's.
+    /// Counts a use, unless the slot belongs to another token.
     #[inline]
     fn count(&self, token: [u64; 2]) -> bool {
         let uses = self.uses.load(Relaxed);
@@ -72,14 +71,14 @@ impl Slot {
             self.token[0].store(token[0], Relaxed);
             self.token[1].store(token[1], Relaxed);
         }
-        // Whoever sees this number sees the token that it belongs to.
+        // A thread that sees this number also sees the token that it belongs to.
         self.uses.store(uses.wrapping_add(1), Release);
         true
     }
 
-    /// Takes the uses since the last time, with their token.
+    /// Takes the uses since the last time, and their token.
     fn drain(&self) -> Option<([u64; 2], u32)> {
-        // While `drained` lags behind, the token stays.
+        // While `drained` is behind `uses`, the token does not change.
         let uses = self.uses.load(Acquire);
         let since = uses.wrapping_sub(self.drained.load(Relaxed));
         if since == 0 {
@@ -116,11 +115,11 @@ impl ThreadCounters {
         self.refusals[kind as usize].increment();
     }
 
-    /// Counts a use of a token, if there is room for it.
+    /// Counts a use of a token, if its slot is free.
     #[inline]
     pub(super) fn count_use(&self, token: TokenId) -> bool {
         let words = words(token);
-        // The end of a version 7 identifier is random.
+        // The last bytes of a version 7 UUID are random.
         let index = words[1] as usize % SLOTS;
         self.slots[index].count(words)
     }
@@ -193,9 +192,9 @@ mod tests {
     }
 
     #[test]
-    fn a_slot_is_given_to_another_token_only_when_it_is_drained() {
+    fn a_slot_takes_another_token_only_after_it_is_drained() {
         let counters = Counters::default();
-        // 64 apart, so in one slot.
+        // 64 apart, so in the same slot.
         let (one, other) = (
             token(0),
             TokenId::from_bytes([0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 64]),
@@ -208,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_lost_while_it_is_drained() {
+    fn no_use_is_lost_while_draining() {
         let counters = Counters::default();
         let total = std::sync::atomic::AtomicU64::new(0);
         std::thread::scope(|scope| {

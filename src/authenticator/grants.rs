@@ -1,4 +1,4 @@
-//! What tokens of one app share, by app and scopes.
+//! Interns what tokens of one app have in common, by app and scopes.
 
 use std::{
     collections::{HashMap, VecDeque, hash_map::RandomState},
@@ -13,8 +13,8 @@ use crate::model::{app::AppId, record::TokenRecord, scope::ScopeSet};
 
 const SHARDS: usize = 64;
 
-/// How many evictions of apps are kept. A lookup that began before all of them is taken to be about
-/// an evicted one.
+/// How many app evictions are tracked. A lookup that began before the oldest of them is treated as
+/// outdated.
 const MAX_EVICTED: usize = 1024;
 
 /// Grants by app, so that a change of an app reaches all of its tokens.
@@ -25,13 +25,13 @@ pub(super) struct Grants {
     evicted: Mutex<Evicted>,
 }
 
-/// The grants of one app, all with the same state of it.
+/// The grants of one app, all with the same state of the app.
 #[derive(Debug)]
 struct AppGrants {
     name: CompactString,
     disabled: bool,
     by_scopes: HashMap<ScopeSet, Weak<Grant>>,
-    /// The number of grants beyond which those that no token has are dropped.
+    /// The number of grants above which unused ones are dropped.
     sweep_at: usize,
 }
 
@@ -90,7 +90,7 @@ impl Grants {
         lock(&self.shards[shard])
     }
 
-    /// The grant that a token shares with others of its app.
+    /// Returns the grant that the token shares with others of its app.
     pub(super) fn intern(&self, token: &TokenRecord) -> Arc<Grant> {
         let mut shard = self.shard(&token.app.id);
         let app_grants = shard
@@ -115,7 +115,7 @@ impl Grants {
         grant
     }
 
-    /// Evicts all tokens of an app. Whatever was read of it before `generation` is outdated.
+    /// Evicts all tokens of an app. Anything read about it before `generation` is outdated.
     pub(super) fn evict(&self, app: &AppId, generation: u64) {
         let mut evicted = lock(&self.evicted);
         if evicted.recent.len() == MAX_EVICTED
@@ -142,7 +142,7 @@ impl Grants {
                 .any(|(_, evicted)| evicted == app)
     }
 
-    /// Drops what no token has any more.
+    /// Drops grants that no token uses any more.
     pub(super) fn sweep(&self) {
         for shard in &self.shards {
             lock(shard).retain(|_, app_grants| {
@@ -201,13 +201,13 @@ mod tests {
     }
 
     #[test]
-    fn many_scope_sets_of_one_app_cost_each_the_same() {
+    fn interning_does_not_slow_down_with_the_number_of_scope_sets() {
         let grants = Grants::default();
         let sets: Vec<_> = (0..20_000)
             .map(|n| token("app", &format!("scope{n}")))
             .collect();
         let held: Vec<_> = sets.iter().map(|token| grants.intern(token)).collect();
-        // With a search among all of them this would be 200 million comparisons.
+        // A linear search would need 200 million comparisons here.
         assert!(
             sets.iter()
                 .zip(&held)
@@ -219,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn an_eviction_holds_for_what_was_read_before_it() {
+    fn an_eviction_applies_to_what_was_read_before_it() {
         let grants = Grants::default();
         let app = |n: u64| AppId::new(&format!("app{n}")).unwrap();
         grants.evict(&app(1), 1);

@@ -1,23 +1,25 @@
-//! Lookups in flight: one for each key, and none that brings back what was evicted meanwhile.
+//! Lookups in flight: at most one for each key, and an eviction is never undone by a lookup that
+//! began before it.
 //!
-//! Both rest on one lock for each shard of keys, taken only on the way to the store:
+//! Both guarantees rest on one lock for each shard of keys, which is taken only on the way to the
+//! store:
 //!
 //! 1. A lookup begins under the lock and is registered for its key.
-//! 2. An eviction, under the lock, unregisters the lookup of its key and removes what is cached.
-//! 3. A lookup completes under the lock: what it found is cached only if it is still registered.
+//! 2. An eviction, under the lock, unregisters the lookup of its key and removes the cached entry.
+//! 3. A lookup completes under the lock: its result is cached only if it is still registered.
 //!
-//! So an answer read before an eviction is neither cached after it nor given to a request that
-//! arrives after it. Other keys of the shard are not affected, however many are evicted.
+//! So an answer that was read before an eviction is neither cached after it nor given to a request
+//! that arrives after it. Other keys of the shard are not affected by an eviction.
 //!
-//! An eviction of keys that are not known here raises the generation, so that no lookup from before
-//! it is joined. Whether its answer may be cached is for the caller to decide, who gets the
-//! generation in which it began.
+//! An eviction of an unknown set of keys increments the generation, so that requests after it do
+//! not join a lookup from before it. The caller decides whether the result of such a lookup may be
+//! cached; it gets the generation in which the lookup began.
 
 use std::{collections::HashMap, hash::Hash, sync::PoisonError};
 
 use super::sync::Mutex;
 
-/// Lookups in flight by key. `W` is a weak handle to one.
+/// The lookups in flight by key. `W` is a weak handle to one.
 #[derive(Debug)]
 pub(super) struct InFlight<K, W> {
     shards: Box<[Mutex<Shard<K, W>>]>,
@@ -26,7 +28,7 @@ pub(super) struct InFlight<K, W> {
 
 #[derive(Debug)]
 struct Shard<K, W> {
-    /// How many evictions of unknown keys there were; the same in all shards.
+    /// How many evictions of unknown sets of keys there were; the same in all shards.
     generation: u64,
     /// How many evictions there were in this shard.
     evictions: u64,
@@ -38,11 +40,11 @@ struct Shard<K, W> {
 struct Registered<W> {
     number: u64,
     generation: u64,
-    /// `None` for a lookup that nobody may join.
+    /// `None` for a lookup that cannot be joined.
     handle: Option<W>,
 }
 
-/// What a lookup notes when it begins.
+/// The state of the shard when a lookup began.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Ticket {
     number: u64,
@@ -89,12 +91,12 @@ impl<K: Copy + Eq + Hash, W> InFlight<K, W> {
         with(&mut shard.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Runs something while no lookup of a key completes and nothing evicts it.
+    /// Runs a closure while no lookup of the key completes and nothing evicts it.
     pub(super) fn exclusively<R>(&self, key: &K, run: impl FnOnce() -> R) -> R {
         self.shard(key, |_| run())
     }
 
-    /// Joins the lookup that is in flight for a key, or begins one.
+    /// Joins the lookup in flight for a key, or begins one.
     pub(super) fn join<F, E>(
         &self,
         key: K,
@@ -116,7 +118,7 @@ impl<K: Copy + Eq + Hash, W> InFlight<K, W> {
         })
     }
 
-    /// Begins a lookup that nobody may join, unless one is in flight for the key.
+    /// Begins a lookup that cannot be joined, unless one is in flight for the key.
     pub(super) fn begin_exclusive(&self, key: K) -> Option<Ticket> {
         self.shard(&key, |shard| {
             if shard.lookups.contains_key(&key) {
@@ -128,8 +130,8 @@ impl<K: Copy + Eq + Hash, W> InFlight<K, W> {
         })
     }
 
-    /// Completes a lookup: unregisters it and, if it still was registered, caches what it found.
-    /// `cache` gets the generation in which the lookup began.
+    /// Completes a lookup: unregisters it and, if it was still registered, calls `cache` with the
+    /// generation in which the lookup began.
     pub(super) fn complete<R>(
         &self,
         key: &K,
@@ -146,12 +148,12 @@ impl<K: Copy + Eq + Hash, W> InFlight<K, W> {
         })
     }
 
-    /// Whether there was no eviction in the shard of a key since a lookup of it began.
+    /// Whether there was no eviction in the key's shard since the lookup began.
     pub(super) fn is_current(&self, key: &K, ticket: &Ticket) -> bool {
         self.shard(key, |shard| shard.evictions == ticket.evictions)
     }
 
-    /// Evicts what is cached of a key.
+    /// Evicts a key.
     pub(super) fn evict(&self, key: &K, evict: impl FnOnce()) {
         self.shard(key, |shard| {
             shard.evictions += 1;
@@ -160,19 +162,20 @@ impl<K: Copy + Eq + Hash, W> InFlight<K, W> {
         });
     }
 
-    /// Evicts what is cached of keys that are not known here. `evict` gets the new generation:
-    /// what an earlier one has read of these keys must not be cached.
+    /// Evicts an unknown set of keys. `evict` gets the new generation: a lookup of an earlier
+    /// generation must not cache its result for these keys.
     pub(super) fn evict_some(&self, evict: impl FnOnce(u64)) {
         self.evict_from_all(false, evict);
     }
 
-    /// Evicts what is cached of all keys.
+    /// Evicts all keys.
     pub(super) fn evict_all(&self, evict: impl FnOnce()) {
         self.evict_from_all(true, |_| evict());
     }
 
     fn evict_from_all(&self, unregister: bool, evict: impl FnOnce(u64)) {
-        // Always in the same request, and no other call holds two.
+        // All locks are taken in the same order, and nothing else holds two of them, so there is no
+        // deadlock.
         let mut shards: Vec<_> = self
             .shards
             .iter()

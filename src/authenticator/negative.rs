@@ -1,5 +1,5 @@
-//! The negative cache: tokens that the store was found not to have, apart from those it has, so that
-//! garbage takes no room from them.
+//! The negative cache: tokens that the store does not have. It is separate from the cache of those
+//! it has, so that a flood of unknown tokens takes no space from them.
 
 use std::{
     collections::HashMap,
@@ -19,7 +19,7 @@ const SHARDS: usize = 64;
 #[derive(Debug)]
 pub(super) struct NegativeCache {
     shards: Box<[Mutex<Shard>]>,
-    /// How many digests a generation of a shard holds.
+    /// How many digests one generation of a shard holds.
     capacity: usize,
 }
 
@@ -68,7 +68,7 @@ impl NegativeCache {
         });
     }
 
-    /// Lets the lease cover an answer, if it is the one that was filed under a number.
+    /// Marks an answer as covered by the lease, if it has this serial number.
     pub(super) fn cover(&self, digest: &TokenDigest, serial: u32) -> bool {
         self.shard(digest, |shard| {
             let found = match shard.young.get_mut(digest) {
@@ -139,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_ends_with_its_freshness_unless_the_lease_covers_it() {
+    fn an_answer_expires_with_its_freshness_unless_the_lease_covers_it() {
         let cache = NegativeCache::new(64);
         let digest = TokenDigest::of(b"unknown");
         let clock = ManualClock::new(Timestamp::UNIX_EPOCH);

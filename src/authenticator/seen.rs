@@ -1,5 +1,4 @@
-//! Digests of tokens that the store is seen to have had, so that lookups of them have permits of
-//! their own.
+//! Digests of tokens that the store has returned before. Permits are reserved for looking them up.
 
 use std::{
     collections::HashSet,
@@ -13,11 +12,11 @@ const SHARDS: usize = 16;
 
 /// A part of each digest, in two generations: when the young one is full, the old one is dropped.
 ///
-/// A part is enough: a client that finds another digest with it gains one lookup.
+/// A part is enough: a client that finds another digest with the same part gains a single lookup.
 #[derive(Debug)]
 pub(super) struct SeenTokens {
     shards: Box<[Mutex<Shard>]>,
-    /// How many digests a generation of a shard holds.
+    /// How many digests one generation of a shard holds.
     capacity: usize,
 }
 
@@ -66,7 +65,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_latest_digests_are_known_and_no_more_than_twice_the_capacity() {
+    fn the_latest_digests_are_tracked_up_to_twice_the_capacity() {
         let seen = SeenTokens::new(1024);
         let digest = |i: u32| TokenDigest::of(&i.to_be_bytes());
         for i in 0..100_000 {

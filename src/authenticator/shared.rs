@@ -1,4 +1,4 @@
-//! What all clones of an authenticator share: its settings, its cache and what is in flight.
+//! The state that all clones of an authenticator share.
 
 use std::sync::{Arc, atomic::AtomicBool};
 
@@ -18,7 +18,7 @@ use crate::{
 };
 
 pub(super) struct Shared {
-    /// What it is called in metrics.
+    /// The name in metrics and logs.
     pub(super) name: Arc<str>,
     pub(super) store: Arc<dyn TokenStore>,
     pub(super) clock: Arc<dyn Clock>,
@@ -58,8 +58,8 @@ impl Shared {
         self.cache.is_known_missing(digest, now, exclusively)
     }
 
-    /// The record that the store returned, if it is the one that was asked for: a store may look up
-    /// by a part of the digest or under a loose collation.
+    /// Returns the record if its digest is the one that was looked up. A store may compare only a
+    /// part of the digest, or use a case-insensitive collation.
     pub(super) fn check_digest(
         &self,
         digest: &TokenDigest,
@@ -73,7 +73,7 @@ impl Shared {
         record.filter(|_| !is_other)
     }
 
-    /// Makes room for more tokens, where there is none, without holding up the request.
+    /// Makes room in the cache in the background, if necessary.
     pub(super) fn make_room(shared: &Arc<Self>) {
         if shared.cache.wants_room() {
             let shared = Arc::clone(shared);
@@ -85,7 +85,7 @@ impl Shared {
     }
 }
 
-/// The lane of a digest among the in_flight.
+/// The shard of a digest in `in_flight`.
 pub(super) fn shard_index(digest: &TokenDigest) -> usize {
     usize::from(digest.as_bytes()[TokenDigest::LEN - 1])
 }

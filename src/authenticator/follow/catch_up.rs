@@ -4,10 +4,10 @@ use crate::store::StoreError;
 
 pub(super) type Done = oneshot::Sender<Result<(), StoreError>>;
 
-/// To apply the log up to now.
+/// A request to apply the log up to now.
 #[derive(Debug)]
 pub(super) struct CatchUp {
     pub(super) done: Done,
-    /// Whether what has changed is re-read before that is done.
+    /// Whether to re-read changed tokens before completing the request.
     pub(super) refreshes: bool,
 }

@@ -1,4 +1,4 @@
-//! Applies what changes elsewhere, and by that renews the lease of everything that is cached.
+//! Applies changes made by other processes, and so renews the lease of everything that is cached.
 
 mod catch_up;
 mod claim;
@@ -36,7 +36,9 @@ use claim::{Claim, ended};
 use log_reader::LogReader;
 use preloader::{OnLoad, Preloader};
 
-/// Sets up a [`Follower`].
+/// A builder for a [`Follower`].
+///
+/// Created by [`ApiTokens::follow`](crate::ApiTokens::follow) and [`Authenticator::follow`].
 pub struct FollowerBuilder {
     authenticator: Authenticator,
     log: Arc<dyn ChangeLog>,
@@ -62,18 +64,20 @@ impl FollowerBuilder {
         }
     }
 
-    /// Sets how often the log is read. Defaults to once a second. It should be read several times
-    /// within [`max_staleness`](super::AuthenticatorBuilder::max_staleness). After a reading that
-    /// failed, the follower waits for a random part of this, at least half, so that many nodes do
-    /// not all ask when the store is back.
+    /// Sets how often the change log is read. Defaults to once a second. The log should be read
+    /// several times within [`max_staleness`](super::AuthenticatorBuilder::max_staleness). After a
+    /// failed read, the follower waits for a random time between half of this interval and all of
+    /// it, so that many nodes do not all reconnect together.
     #[must_use]
     pub fn poll_interval(mut self, interval: Duration) -> Self {
         self.poll_interval = interval.max(Duration::from_millis(1));
         self
     }
 
-    /// Sets where the use of tokens is recorded. [`ApiTokens::follow`](crate::ApiTokens::follow)
-    /// sets the log of its registry; without one, uses are not recorded.
+    /// Sets where usage is recorded. [`ApiTokens::follow`](crate::ApiTokens::follow) sets the log
+    /// of its registry. Without a usage log, usage is not recorded.
+    ///
+    /// # Examples
     ///
     /// ```
     /// use tower_api_tokens::{Authenticator, MemoryStore};
@@ -93,57 +97,58 @@ impl FollowerBuilder {
         self
     }
 
-    /// Sets how often usage is recorded. Defaults to once a minute. It is recorded when the follower
-    /// stops, too.
+    /// Sets how often usage is recorded. Defaults to once a minute. Usage is also recorded when the
+    /// follower stops.
     ///
-    /// It is recorded a thousand tokens at a time, for which the store may take ten seconds, and
-    /// nothing else waits for it. What was not recorded is tried again the next time, and an item
-    /// that the store refuses keeps no other from being recorded. If the store did record it and
-    /// failed to acknowledge it in time, these uses are counted twice.
+    /// Usage is recorded in batches of a thousand tokens, with a timeout of ten seconds each.
+    /// Nothing else waits for it. A batch that fails is tried again the next time, and a single
+    /// item that the store refuses does not keep the others from being recorded. If the store
+    /// recorded a batch but did not acknowledge it in time, its uses are counted twice.
     #[must_use]
     pub fn usage_interval(mut self, interval: Duration) -> Self {
         self.usage_interval = interval.max(Duration::from_millis(1));
         self
     }
 
-    /// Records no usage: for a store, or a role in its database, that may only be read.
+    /// Records no usage. Use this with a store, or a database role, that is read-only.
     #[must_use]
     pub fn without_usage(mut self) -> Self {
         self.usage = None;
         self
     }
 
-    /// Preloads the cache: loads all live tokens before the follower starts, and keeps them all.
-    /// From then on a token that is not among them is refused without a lookup.
+    /// Preloads the cache: loads all live tokens before the follower starts, and keeps them cached.
+    /// From then on, any other token is refused without a lookup.
     ///
-    /// `on_load` is called after each page with the number of tokens that have been loaded. The
-    /// [`capacity`](super::AuthenticatorBuilder::capacity) has to hold them all; when it does not,
-    /// unknown tokens are looked up as without this. A token issued elsewhere is admitted once the
-    /// follower has read of it. What changes is re-read in the background, and what is lost is
-    /// loaded again; until then it is looked up on demand.
+    /// `on_load` is called after each page with the number of tokens loaded so far. The
+    /// [`capacity`](super::AuthenticatorBuilder::capacity) must hold all live tokens. If it does
+    /// not, unknown tokens are looked up as they are without preloading. A token issued by another
+    /// process is admitted once the follower has read the change. Changed tokens are re-read in the
+    /// background, and lost ones loaded again; until then they are looked up on demand.
     ///
-    /// Tokens are loaded from the log, not through
-    /// [`TokenStore::find`](crate::TokenStore::find): do not use this with a store that changes what
-    /// another one finds.
+    /// Tokens are loaded from the change log, not through
+    /// [`TokenStore::find`](crate::TokenStore::find). Do not preload with a store that wraps
+    /// another one and changes what it returns.
     #[must_use]
     pub fn preload(mut self, on_load: impl FnMut(usize) + Send + 'static) -> Self {
         self.on_load = Some(Box::new(on_load));
         self
     }
 
-    /// Reads the log's revision, preloads the cache if that is configured, and starts the follower
-    /// on the current Tokio runtime.
+    /// Reads the log's revision, preloads the cache if configured, and starts the follower on the
+    /// current Tokio runtime.
     ///
     /// # Errors
     ///
-    /// Returns an error if the store fails or takes longer for an answer than the
-    /// [`lookup_timeout`](super::AuthenticatorBuilder::lookup_timeout), and one of the kind
-    /// [`InvalidSettings`](crate::StoreErrorKind::InvalidSettings) while the authenticator has another
-    /// follower, or usage is to be recorded and a [`UsageRecorder`](super::UsageRecorder) does that.
+    /// Returns an error if the store fails or takes longer than the
+    /// [`lookup_timeout`](super::AuthenticatorBuilder::lookup_timeout). Returns an error of the
+    /// kind [`InvalidSettings`](crate::StoreErrorKind::InvalidSettings) if the authenticator
+    /// already has a follower, or if a [`UsageRecorder`](super::UsageRecorder) already records the
+    /// usage that this follower is to record.
     ///
     /// # Panics
     ///
-    /// Panics outside of a Tokio runtime.
+    /// Panics if called outside of a Tokio runtime.
     pub async fn start(self) -> Result<Follower, StoreError> {
         let shared = self.authenticator.shared;
         let claim = Claim::new(&shared)?;
@@ -164,7 +169,7 @@ impl FollowerBuilder {
             end: Arc::clone(&end),
             poll_interval: self.poll_interval,
         };
-        // Beside it, so that a store that hangs shows in the age of the lease.
+        // Published by the outer task, so that the lease age shows a store that hangs.
         let run = metrics::publish_during(task.run(ready), Arc::clone(&shared), self.poll_interval);
         let follower = Follower {
             requests,
@@ -188,15 +193,18 @@ impl fmt::Debug for FollowerBuilder {
     }
 }
 
-/// The task that applies changes made elsewhere and records usage.
+/// A background task that applies changes made by other processes, and records usage.
 ///
-/// It reads the store's changes about once a second, evicts what has changed, and by that proves
-/// everything else in the cache to be fresh. While it cannot read them, answers grow old and,
-/// [`max_staleness`](super::AuthenticatorBuilder::max_staleness) after the last reading, are no
-/// longer used: each token is looked up, and a request is refused with 503 if that fails too.
+/// It reads the store's change log about once a second and evicts the tokens that have changed.
+/// This proves that everything else in the cache is fresh. While the log cannot be read, cached
+/// answers age; [`max_staleness`](super::AuthenticatorBuilder::max_staleness) after the last read
+/// they are no longer used. Each token is then looked up, and a request is refused with 503 if that
+/// fails too.
 ///
-/// An authenticator has one follower at a time. It ends when it is dropped; [`stop`](Self::stop)
-/// records the latest usage before.
+/// An authenticator has one follower at a time. Dropping the follower stops it; call
+/// [`stop`](Self::stop) to record the latest usage first.
+///
+/// # Examples
 ///
 /// ```
 /// use tower_api_tokens::{ApiTokens, MemoryStore, TokenFormat};
@@ -211,7 +219,7 @@ impl fmt::Debug for FollowerBuilder {
 /// # }
 /// ```
 #[derive(Debug)]
-#[must_use = "a follower ends when it is dropped"]
+#[must_use = "a follower stops when it is dropped"]
 pub struct Follower {
     requests: mpsc::Sender<CatchUp>,
     end: Arc<Notify>,
@@ -221,12 +229,12 @@ pub struct Follower {
 }
 
 impl Follower {
-    /// Reads the log now, and returns when all its changes are applied. A preloaded cache has
-    /// re-read then what has changed.
+    /// Reads the log now, and returns when all changes are applied. With a preloaded cache, the
+    /// changed tokens have also been re-read by then.
     ///
     /// # Errors
     ///
-    /// Returns an error if the store fails or the follower has ended.
+    /// Returns an error if the store fails or the follower has stopped.
     pub async fn catch_up(&self) -> Result<(), StoreError> {
         let (done, caught_up) = oneshot::channel();
         let request = CatchUp {
@@ -237,12 +245,12 @@ impl Follower {
         caught_up.await.map_err(|_| ended())?
     }
 
-    /// Records the latest usage and ends, within twenty seconds.
+    /// Records the latest usage and stops, within twenty seconds.
     ///
     /// # Errors
     ///
-    /// Returns an error if the store fails or takes longer than that. What is not recorded by then
-    /// is lost.
+    /// Returns an error if the store fails or takes longer than that. Usage that was not recorded
+    /// by then is lost.
     pub async fn stop(mut self) -> Result<(), StoreError> {
         self.end.notify_one();
         match (&mut self.task).await {
@@ -255,12 +263,12 @@ impl Follower {
 impl Drop for Follower {
     fn drop(&mut self) {
         self.task.abort();
-        // The task ends at its next await; what it does until then counts for nothing.
+        // The task ends at its next await point. What it does until then has no effect.
         self.claim.release();
     }
 }
 
-/// What a follower does.
+/// The work of a follower.
 struct Task {
     log: Arc<dyn ChangeLog>,
     recorder: Option<usage::Recorder>,
@@ -311,7 +319,7 @@ impl Task {
         let waits = refreshes.then_some(waits);
         tokio::select! {
             () = follow(reader, self.inbox, waits, self.poll_interval) => {}
-            // Neither delays the reading of the log.
+            // Neither of these delays reading the log.
             () = preloading => {}
             recorded = &mut recording => return recorded,
             () = self.end.notified() => {}
@@ -322,8 +330,8 @@ impl Task {
     }
 }
 
-/// Reads the log at intervals, on a notification of a change, and on request. `waits` takes those who
-/// wait for what has changed to be re-read.
+/// Reads the log at intervals, on notifications, and on request. `waits` receives the requests that
+/// wait for changed tokens to be re-read.
 async fn follow(
     mut reader: LogReader,
     mut requests: mpsc::Receiver<CatchUp>,
@@ -350,7 +358,7 @@ async fn follow(
                 notification = listen(&*log).await;
                 drop(reader.catch_up().await);
             }
-            // What fails is tried again; the lease says for how long that may go on.
+            // A failed read is tried again; the lease limits for how long that can go on.
             _ = polls.tick() => if reader.catch_up().await.is_err() {
                 polls.reset_after(jittered(poll_interval));
             },
@@ -358,11 +366,11 @@ async fn follow(
     }
 }
 
-/// Waits for a notification from now on, and not from the first time that the future is polled: it
-/// may come during a reading that does not see the change any more.
+/// Waits for a notification from now on, rather than from the first poll of the future: it may
+/// arrive during a read that no longer shows the change.
 async fn listen(log: &dyn ChangeLog) -> BoxFuture<'_, ()> {
     let mut notification = Box::pin(async move {
-        // A log that panics sends no notifications; what has changed is read at intervals.
+        // A log that panics sends no notifications. Changes are then read at intervals.
         if AssertUnwindSafe(log.changed())
             .catch_unwind()
             .await

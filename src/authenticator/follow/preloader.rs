@@ -1,10 +1,10 @@
-//! Keeps the cache complete: loads all live tokens, re-reads those that have changed, and loads them
-//! again when some were lost. The log is read meanwhile, and the lease renewed.
+//! Keeps the preloaded cache complete: loads all live tokens, re-reads those that change, and loads
+//! them again if some are lost. Meanwhile the log is read and the lease renewed.
 //!
-//! A follower that is dropped may still be at work on another thread while the next one begins. So
-//! whatever would count for the next one, too, is done only while the follower is the current one:
-//! beginning and ending a scan under the lock of the positions, and caching what was read under the
-//! lock of its digest, which the next one takes to clear the cache.
+//! A dropped follower may still be working on another thread when the next one starts. So it
+//! touches shared state only while it is the current follower: it begins and ends scans under the
+//! lock of the positions, and caches tokens under the lock of their digest, which the next follower
+//! takes to clear the cache.
 
 use std::{
     sync::{Arc, MutexGuard},
@@ -34,19 +34,19 @@ use crate::{
     token::TokenId,
 };
 
-/// How many tokens are read in one page.
+/// How many tokens one page has.
 const PAGE: usize = refresh::BATCH;
 
-/// How often a page is read while the server lags behind.
+/// How often a page is read while its server lags behind.
 const ATTEMPTS: u32 = 8;
 
-/// The pause after the first of them; it doubles from one to the next.
+/// The pause after the first attempt; it doubles with each further one.
 const PAUSE: Duration = Duration::from_millis(10);
 
-/// How often the tokens are loaded in one go while apps change meanwhile.
+/// How many scans to make in a row while apps change.
 const SCANS: usize = 3;
 
-/// When the tokens are loaded again that did not fit, and how long that is put off at most.
+/// When to load the tokens again after they did not fit, and the maximum delay.
 const RETRY_CAPACITY: Duration = Duration::from_secs(60);
 const MAX_RETRY_CAPACITY: Duration = Duration::from_secs(3600);
 
@@ -54,10 +54,10 @@ pub(super) type OnLoad = dyn FnMut(usize) + Send;
 
 pub(super) struct Preloader {
     pub(super) shared: Arc<Shared>,
-    /// The number of the follower.
+    /// The epoch of the follower.
     epoch: u64,
     pub(super) log: Arc<dyn ChangeLog>,
-    /// Has the log applied up to now.
+    /// Requests to apply the log up to now.
     pub(super) requests: mpsc::Sender<CatchUp>,
     pub(super) on_load: Box<OnLoad>,
     refresher: Refresher,
@@ -86,8 +86,8 @@ impl Preloader {
         }
     }
 
-    /// Loads the tokens, and from then on refreshes what is lost. `waiting` are those who wait for all
-    /// that has changed up to now to be re-read.
+    /// Loads the tokens, and from then on loads or re-reads what is missing. `waiting` receives the
+    /// requests that wait until all changes up to now have been re-read.
     pub(super) async fn run(
         mut self,
         ready: Done,
@@ -103,7 +103,7 @@ impl Preloader {
         let shared = Arc::clone(&self.shared);
         let mut ticks = interval(poll_interval);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        // What could not be refreshed now is tried again at the next tick, and not as fast as it goes.
+        // After a failure, the next attempt is at the next tick, not immediately.
         let mut pauses = false;
         loop {
             let waits = tokio::select! {
@@ -174,7 +174,7 @@ impl Preloader {
         whole.map(drop)
     }
 
-    /// The positions, unless the follower has ended.
+    /// Returns the positions, unless the follower has stopped.
     fn positions(&self) -> Result<MutexGuard<'_, Positions>, StoreError> {
         let positions = self.shared.cache.positions();
         match positions.is_current(self.epoch) {
@@ -183,7 +183,7 @@ impl Preloader {
         }
     }
 
-    /// Reads all pages; `false` if that has become pointless.
+    /// Reads all pages. Returns `false` if the scan has become invalid.
     async fn scan_pages(&mut self, start: Revision, serial: u32) -> Result<bool, StoreError> {
         let (shared, log) = (Arc::clone(&self.shared), Arc::clone(&self.log));
         let mut read = live_pages(|after| read_page(&shared, &*log, after, start));
@@ -199,7 +199,8 @@ impl Preloader {
             }
             tokio::task::yield_now().await;
         }
-        // What the pages show beyond what was applied is covered once the follower has read as far.
+        // Tokens that are ahead of the applied revision are covered once the follower has read that
+        // far.
         for attempt in 0..ATTEMPTS {
             if pages.are_reached() {
                 break;
@@ -214,8 +215,7 @@ impl Preloader {
             Ok(self.shared.cache.preload.scan_is_valid())
         } else {
             Err(StoreError::unavailable(
-                "the change log lacks changes that the tokens show; check that its server \
-                 replicates",
+                "the change log lacks changes that the tokens show; check the replication of its server",
             ))
         }
     }
@@ -227,7 +227,7 @@ impl Preloader {
             clock,
             ..
         } = &*self.shared;
-        // It answers nothing before the lease covers it.
+        // The entry is not used before the lease covers it.
         let scanned = Freshness {
             until: 0,
             coverage: serial,
@@ -263,7 +263,7 @@ impl Preloader {
         Shared::make_room(&self.shared);
     }
 
-    /// Checks that the pages are of the history that the follower reads.
+    /// Checks that the pages belong to the history that the follower reads.
     fn check(&self, pages: &mut Pages) -> Result<(), StoreError> {
         let positions = self.positions()?;
         let applied = positions.applied().ok_or_else(ended)?;
@@ -271,8 +271,8 @@ impl Preloader {
         let is_unrelated = |page: &Revision| history.differs(*page);
         if pages.ahead.iter().any(is_unrelated) {
             return Err(StoreError::unavailable(
-                "the tokens and the change log are of different stores; follow the log of the \
-                 store that the tokens are in",
+                "the tokens and the change log belong to different stores; follow the log of the \
+                 store that has the tokens",
             ));
         }
         pages.ahead.retain(|page| page.number > applied.number);
@@ -290,7 +290,7 @@ impl Preloader {
     }
 }
 
-/// Reads a page that lacks no change that was applied before the scan began.
+/// Reads a page that includes all changes applied before the scan began.
 async fn read_page(
     shared: &Shared,
     log: &dyn ChangeLog,
@@ -308,12 +308,12 @@ async fn read_page(
         sleep(PAUSE.saturating_mul(1 << attempt)).await;
     }
     Err(StoreError::unavailable(
-        "the tokens that were read lack changes that are in the change log; check that the servers \
-         of the store replicate from the one that is written to",
+        "the tokens lack changes that the change log shows; check that all servers of the store \
+         replicate from the primary",
     ))
 }
 
-/// The positions of pages that the follower has not reached.
+/// The positions of pages that the follower has not reached yet.
 #[derive(Debug, Default)]
 struct Pages {
     ahead: Vec<Revision>,
