@@ -155,7 +155,7 @@ async fn the_refusal_of_a_call_has_trailers_alone() {
         assert_eq!(parts.headers["grpc-status"], "16");
         assert_eq!(
             parts.headers["grpc-message"],
-            "The request carries no token. Send the token as `Authorization: Bearer <token>`."
+            "The request has no token. Send the token as `Authorization: Bearer <token>`."
         );
         assert_eq!(parts.headers["www-authenticate"], "Bearer realm=\"api\"");
         assert!(body.collect().await.unwrap().to_bytes().is_empty());

@@ -117,7 +117,7 @@ mod enabled {
     fn describe() {
         for (name, what) in [
             (HITS, "Requests admitted from the cache."),
-            (LOOKUPS, "Requests for which the store was asked."),
+            (LOOKUPS, "Requests that needed a lookup in the store."),
             (REFUSALS, "Refused requests."),
         ] {
             describe_counter!(name, Unit::Count, what);
@@ -134,17 +134,17 @@ mod enabled {
             (
                 PENDING,
                 Unit::Count,
-                "Tokens of a preloaded cache that have changed and are to be read again.",
+                "Changed tokens of a preloaded cache that are to be re-read.",
             ),
             (
                 REVISION_LAG,
                 Unit::Count,
-                "Changes known of and not applied.",
+                "Known changes that are not applied yet.",
             ),
             (
                 LEASE_AGE,
                 Unit::Seconds,
-                "Age of the reading of the store's changes that proves the cache to be fresh.",
+                "Time since the read of the change log that proves the cache fresh.",
             ),
         ] {
             describe_gauge!(name, unit, what);

@@ -105,7 +105,7 @@ async fn without_a_layer_a_handler_that_wants_a_principal_fails_and_says_what_to
             assert_eq!(parts.status, StatusCode::INTERNAL_SERVER_ERROR);
             assert_eq!(
                 body,
-                "no `ApiTokenLayer` around this route: add \
+                "no `ApiTokenLayer` around this route; add \
                  `.route_layer(ApiTokenLayer::new(&tokens))` to its router"
             );
             assert!(!parts.headers.contains_key("www-authenticate"));

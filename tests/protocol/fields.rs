@@ -27,7 +27,7 @@ async fn several_authorization_fields_are_refused_even_when_they_are_identical()
         assert_eq!(
             answer.challenge(),
             "Bearer realm=\"api\", error=\"invalid_request\", error_description=\
-             \"The request carries several credentials: send exactly one.\""
+             \"The request has several credentials: send exactly one.\""
         );
     }
     let apart = Wire::get()

@@ -18,7 +18,7 @@ fn detail(answer: &Answer) -> String {
 /// of the text that tells of it.
 fn misplaced(token: &str) -> Vec<(Wire, &'static str)> {
     let mut requests = Vec::new();
-    let scheme = "`Authorization` field has no scheme that is read here";
+    let scheme = "`Authorization` header has no supported scheme";
     for value in [
         token.to_owned(),
         format!("Token {token}"),
@@ -38,7 +38,7 @@ fn misplaced(token: &str) -> Vec<(Wire, &'static str)> {
         "x-access-token",
         "x-api-token",
     ] {
-        requests.push((Wire::get().field(name, token), "API-key field"));
+        requests.push((Wire::get().field(name, token), "API-key header"));
     }
     for name in ["api_key", "apikey", "API_KEY", "access_token", "token"] {
         for target in [
@@ -46,7 +46,7 @@ fn misplaced(token: &str) -> Vec<(Wire, &'static str)> {
             format!("/?page=1&{name}={token}"),
             format!("/?{name}"),
         ] {
-            requests.push((Wire::new("GET", &target), "read from the URL"));
+            requests.push((Wire::new("GET", &target), "Tokens in the URL are not accepted"));
         }
     }
     requests
@@ -86,7 +86,7 @@ async fn what_carries_no_token_is_told_what_to_send() {
     ] {
         assert_eq!(
             detail(&server.refuses(&request).await),
-            "The request carries no token. Send the token as `Authorization: Bearer <token>`.",
+            "The request has no token. Send the token as `Authorization: Bearer <token>`.",
             "{request:?}"
         );
     }
@@ -101,7 +101,7 @@ async fn every_place_that_is_read_is_named_and_none_that_is_read_is_wrong() {
     for (request, hint) in [
         (Wire::get(), "carries no token"),
         (Wire::get().authorization("Token x"), "no scheme"),
-        (Wire::get().field("x-auth-token", "x"), "API-key field"),
+        (Wire::get().field("x-auth-token", "x"), "API-key header"),
         (Wire::new("GET", "/?api_key=x"), "the URL"),
     ] {
         let text = detail(&server.refuses(&request).await);
@@ -116,7 +116,7 @@ async fn every_place_that_is_read_is_named_and_none_that_is_read_is_wrong() {
     let text = detail(&server.refuses(&Wire::get()).await);
     assert!(text.ends_with("or `x-key: <token>`."), "{text}");
     let text = detail(&server.refuses(&Wire::get().field("x-api-key", "x")).await);
-    assert!(text.contains("API-key field"), "{text}");
+    assert!(text.contains("API-key header"), "{text}");
 }
 
 #[tokio::test]
@@ -151,7 +151,7 @@ async fn a_preflight_that_carries_a_token_is_not_told_that_its_place_is_wrong() 
         preflight.field("x-api-key", fixture.token()),
     ] {
         let text = detail(&server.refuses(&request).await);
-        assert!(text.starts_with("The request carries no token."), "{text}");
+        assert!(text.starts_with("The request has no token."), "{text}");
     }
 }
 

@@ -126,7 +126,7 @@ async fn what_is_no_field_name_cannot_be_the_api_key_header() {
         let error = fixture.layer().api_key_header(name).unwrap_err();
         assert_eq!(
             error.to_string(),
-            "the API-key header is not the name of a header field; use one such as `x-api-key`"
+            "invalid name of the API-key header; use one such as `x-api-key`"
         );
     }
 }

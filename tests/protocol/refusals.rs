@@ -22,7 +22,7 @@ cache-control: no-store
 www-authenticate: Bearer realm="api"
 content-length: 150
 
-{"type":"about:blank","title":"Unauthorized","status":401,"detail":"The request carries no token. Send the token as `Authorization: Bearer <token>`."}"#;
+{"type":"about:blank","title":"Unauthorized","status":401,"detail":"The request has no token. Send the token as `Authorization: Bearer <token>`."}"#;
 
 const INVALID: &str = r#"401
 content-type: application/problem+json
@@ -51,18 +51,18 @@ content-length: 110
 const REPEATED: &str = r#"400
 content-type: application/problem+json
 cache-control: no-store
-www-authenticate: Bearer realm="api", error="invalid_request", error_description="The request carries several credentials: send exactly one."
+www-authenticate: Bearer realm="api", error="invalid_request", error_description="The request has several credentials: send exactly one."
 content-length: 127
 
-{"type":"about:blank","title":"Bad Request","status":400,"detail":"The request carries several credentials: send exactly one."}"#;
+{"type":"about:blank","title":"Bad Request","status":400,"detail":"The request has several credentials: send exactly one."}"#;
 
 const TWO_PLACES: &str = r#"400
 content-type: application/problem+json
 cache-control: no-store
-www-authenticate: Bearer realm="api", error="invalid_request", error_description="The request carries a token in two header fields: send it in one."
+www-authenticate: Bearer realm="api", error="invalid_request", error_description="The request has a token in two header fields: send it in one."
 content-length: 134
 
-{"type":"about:blank","title":"Bad Request","status":400,"detail":"The request carries a token in two header fields: send it in one."}"#;
+{"type":"about:blank","title":"Bad Request","status":400,"detail":"The request has a token in two header fields: send it in one."}"#;
 
 const MALFORMED_BASIC: &str = r#"400
 content-type: application/problem+json
@@ -75,10 +75,10 @@ content-length: 149
 const INSUFFICIENT_SCOPE: &str = r#"403
 content-type: application/problem+json
 cache-control: no-store
-www-authenticate: Bearer realm="api", error="insufficient_scope", error_description="The token lacks a scope that the request requires.", scope="invoices:read invoices:write"
+www-authenticate: Bearer realm="api", error="insufficient_scope", error_description="The token lacks a required scope.", scope="invoices:read invoices:write"
 content-length: 185
 
-{"type":"about:blank","title":"Forbidden","status":403,"detail":"The token lacks a scope that the request requires: invoices:read invoices:write","scope":"invoices:read invoices:write"}"#;
+{"type":"about:blank","title":"Forbidden","status":403,"detail":"The token lacks a required scope: invoices:read invoices:write","scope":"invoices:read invoices:write"}"#;
 
 const UNAVAILABLE: &str = r#"503
 content-type: application/problem+json

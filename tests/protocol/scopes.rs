@@ -90,7 +90,7 @@ async fn the_challenge_lists_what_is_required_and_not_what_is_held() {
             .await;
         let expected = format!(
             "Bearer realm=\"acme\", error=\"insufficient_scope\", error_description=\
-             \"The token lacks a scope that the request requires.\", scope=\"{listed}\""
+             \"The token lacks a required scope.\", scope=\"{listed}\""
         );
         assert_eq!((answer.status, answer.challenge()), (403, &*expected));
     }
