@@ -177,11 +177,11 @@ async fn an_overlap_beyond_the_limit_is_refused_with_the_limit() {
 async fn a_foreign_token_is_imported_by_its_digest_and_admitted() {
     let digest = TokenDigest::of(b"sk.legacy/9f3c==");
     let mask = MaskedToken::new("sk.", "3c==").unwrap();
-    let foreign = ImportedToken::new(NewToken::named("partner"), digest, mask);
+    let imported = ImportedToken::new(NewToken::named("partner"), digest, mask);
 
     let (strict, _) = platform();
     let app = strict.create_app("Partner").await.unwrap();
-    let refused = strict.import(&app.id, foreign.clone()).await.unwrap_err();
+    let refused = strict.import(&app.id, imported.clone()).await.unwrap_err();
     assert_eq!(refused.kind(), LifecycleErrorKind::ForeignFormat);
     assert!(refused.to_string().contains("any_format"));
 
@@ -190,10 +190,10 @@ async fn a_foreign_token_is_imported_by_its_digest_and_admitted() {
         .any_format()
         .build();
     let app = tokens.create_app("Partner").await.unwrap();
-    let record = tokens.import(&app.id, foreign.clone()).await.unwrap();
+    let record = tokens.import(&app.id, imported.clone()).await.unwrap();
     assert_eq!(record.mask.as_str(), "sk.…3c==");
     assert_eq!(refusal(&tokens, "sk.legacy/9f3c==").await, None);
-    let again = tokens.import(&app.id, foreign).await.unwrap_err();
+    let again = tokens.import(&app.id, imported).await.unwrap_err();
     assert_eq!(again.kind(), LifecycleErrorKind::TokenExists);
     tokens.revoke(record.id).await.unwrap();
     let refused = refusal(&tokens, "sk.legacy/9f3c==").await;

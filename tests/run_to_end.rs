@@ -56,9 +56,9 @@ impl Fixture {
         let Self { app, token, .. } = *self;
         let handle = self.tokens.app(app, &Grantable::everything());
         let new = || NewToken::named("nightly");
-        let foreign = move || {
+        let imported = move || {
             let mask = MaskedToken::new("legacy-", "9f3c").unwrap();
-            ImportedToken::new(new(), TokenDigest::of(b"foreign"), mask)
+            ImportedToken::new(new(), TokenDigest::of(b"imported"), mask)
         };
         macro_rules! calls {
             ($($name:literal $action:ident $by:ident => $call:expr,)*) => {
@@ -77,13 +77,13 @@ impl Fixture {
             "enable_app" EnableApp tokens => tokens.enable_app(&app),
             "clear_caches" ClearCaches tokens => tokens.clear_caches(),
             "issue" IssueToken tokens => tokens.issue(&app, new()),
-            "import" ImportTokens tokens => tokens.import(&app, foreign()),
+            "import" ImportTokens tokens => tokens.import(&app, imported()),
             "rename" RenameToken tokens => tokens.rename(token, "nightly"),
             "rotate" RotateToken tokens => tokens.rotate(token, DAY),
             "revoke" RevokeToken tokens => tokens.revoke(token),
             "purge" PurgeTokens tokens => tokens.purge(Timestamp::MAX),
             "app: issue" IssueToken handle => handle.issue(new()),
-            "app: import" ImportTokens handle => handle.import(foreign()),
+            "app: import" ImportTokens handle => handle.import(imported()),
             "app: rename" RenameToken handle => handle.rename(token, "nightly"),
             "app: rotate" RotateToken handle => handle.rotate(token, DAY),
             "app: revoke" RevokeToken handle => handle.revoke(token),

@@ -46,7 +46,10 @@ fn misplaced(token: &str) -> Vec<(Wire, &'static str)> {
             format!("/?page=1&{name}={token}"),
             format!("/?{name}"),
         ] {
-            requests.push((Wire::new("GET", &target), "Tokens in the URL are not accepted"));
+            requests.push((
+                Wire::new("GET", &target),
+                "Tokens in the URL are not accepted",
+            ));
         }
     }
     requests

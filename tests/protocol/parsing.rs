@@ -19,14 +19,14 @@ async fn fixture_of_any_format() -> Fixture {
 }
 
 async fn import(fixture: &Fixture, token: &str) {
-    let foreign = ImportedToken::new(
-        NewToken::named("foreign"),
+    let imported = ImportedToken::new(
+        NewToken::named("imported"),
         TokenDigest::of(token.as_bytes()),
         MaskedToken::new("", "").unwrap(),
     );
     fixture
         .tokens
-        .import(&fixture.app().id, foreign)
+        .import(&fixture.app().id, imported)
         .await
         .unwrap();
 }

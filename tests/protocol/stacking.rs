@@ -26,12 +26,12 @@ impl Two {
             .build()
             .await;
         let app = inner.tokens.create_app("Inside").await.unwrap();
-        let foreign = ImportedToken::new(
+        let imported = ImportedToken::new(
             NewToken::named("shared"),
             outer.issued.token().digest(),
             MaskedToken::new("acme_", "").unwrap(),
         );
-        inner.tokens.import(&app.id, foreign).await.unwrap();
+        inner.tokens.import(&app.id, imported).await.unwrap();
         Self { outer, inner }
     }
 }

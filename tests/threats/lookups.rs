@@ -200,11 +200,11 @@ async fn only_a_live_record_of_the_very_token_admits() {
         change(&mut record);
         Some(record)
     };
-    let foreign = fixture
+    let other_apps = fixture
         .tokens
         .issue(&fixture.app().id, named("other"))
         .await;
-    let foreign = foreign.unwrap().record().clone();
+    let other_apps = other_apps.unwrap().record().clone();
     let almost = |byte: usize| {
         changed(&|record| {
             let mut bytes = *record.digest.as_bytes();
@@ -214,7 +214,7 @@ async fn only_a_live_record_of_the_very_token_admits() {
     };
     let refusals = [
         (None, RejectionKind::UnknownToken),
-        (Some(foreign), RejectionKind::UnknownToken),
+        (Some(other_apps), RejectionKind::UnknownToken),
         (almost(0), RejectionKind::UnknownToken),
         (almost(31), RejectionKind::UnknownToken),
         (

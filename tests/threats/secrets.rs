@@ -243,18 +243,18 @@ async fn scenario(said: &Said) -> Vec<String> {
         said.note(issued.record().mask);
         plaintexts.push(issued.token().expose().to_owned());
     }
-    let foreign_text = TokenFormat::new("legacy")
+    let imported_text = TokenFormat::new("legacy")
         .unwrap()
         .generate(&tower_api_tokens::SystemEntropy::default())
         .unwrap();
-    plaintexts.push(foreign_text.expose().to_owned());
+    plaintexts.push(imported_text.expose().to_owned());
     let mask = MaskedToken::new("legacy_", "9f3c").unwrap();
-    let foreign = ImportedToken::new(new.clone(), foreign_text.digest(), mask);
-    said.debug(&foreign);
-    said.debug(&tokens.import(&app, foreign.clone()).await.unwrap());
-    said.error(&tokens.import(&app, foreign.clone()).await.unwrap_err());
+    let imported = ImportedToken::new(new.clone(), imported_text.digest(), mask);
+    said.debug(&imported);
+    said.debug(&tokens.import(&app, imported.clone()).await.unwrap());
+    said.error(&tokens.import(&app, imported.clone()).await.unwrap_err());
     let strict = tokens_in(MemoryStore::new()).build();
-    said.error(&strict.import(&app, foreign).await.unwrap_err());
+    said.error(&strict.import(&app, imported).await.unwrap_err());
 
     // The store's plan: two panics, a time-out and an error.
     let layer = ApiTokenLayer::new(tokens)
