@@ -269,7 +269,7 @@ mod tests {
     }
 
     #[test]
-    fn an_actor_is_cut_at_a_character() {
+    fn an_actor_is_truncated_at_a_character_boundary() {
         let id = AuditEventId::from_bytes([1; 16]);
         let (action, outcome) = (AuditAction::IssueToken, AuditOutcome::Done);
         let at = Timestamp::UNIX_EPOCH;

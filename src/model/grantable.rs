@@ -178,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_outlives_the_latest_expiry() {
+    fn no_grant_exceeds_the_latest_expiry() {
         let grantable = Grantable::everything().expires_by(at(10));
         assert_eq!(grantable.check(&scopes("a"), Some(at(10))), Ok(()));
         for outlives in [None, Some(at(11))] {
@@ -189,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn an_intersection_grants_what_both_do() {
+    fn an_intersection_grants_what_both_grant() {
         let (ours, theirs) = (
             Grantable::scopes(scopes("a b")).expires_by(at(20)),
             Grantable::scopes(scopes("b c")).expires_by(at(10)),

@@ -250,7 +250,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_is_refused_from_its_expiry_on() {
+    fn a_token_is_refused_at_its_expiry() {
         for expires_at in [Timestamp::MIN, at(0), at(100), Timestamp::MAX] {
             let mut token = record();
             token.expires_at = Some(expires_at);
@@ -272,7 +272,7 @@ mod tests {
     }
 
     #[test]
-    fn a_rotated_token_lives_on_for_the_overlap() {
+    fn a_rotated_token_stays_valid_for_the_overlap() {
         let token = record().rotate(SUCCESSOR, at(10), at(20)).unwrap();
         assert_eq!(token.successor, Some(SUCCESSOR));
         assert_eq!(token.status(at(19)), TokenStatus::Live);
@@ -280,7 +280,7 @@ mod tests {
     }
 
     #[test]
-    fn an_overlap_never_lengthens_a_life() {
+    fn an_overlap_never_extends_the_expiry() {
         let mut token = record();
         token.expires_at = Some(at(15));
         let token = token.rotate(SUCCESSOR, at(10), at(20)).unwrap();
@@ -301,7 +301,7 @@ mod tests {
     }
 
     #[test]
-    fn restrictions_refuse_and_are_handed_on() {
+    fn restricted_tokens_are_refused_and_successors_inherit_restrictions() {
         let mut token = record();
         token.restrictions = Some("{}".parse().unwrap());
         assert_eq!(token.status(at(1)), TokenStatus::Restricted);

@@ -320,7 +320,7 @@ mod tests {
     }
 
     #[test]
-    fn a_scope_is_matched_whole() {
+    fn scopes_are_compared_as_a_whole() {
         assert!(!set("read:all").contains_all(&set("read")));
         assert!(!set("read").contains_all(&set("read:all")));
         assert!(set("read write").contains_all(&set("write read")));
@@ -372,7 +372,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_set_reads_back_what_it_wrote(text in "[!#-\\[\\]-~ ]{0,40}") {
+        fn a_set_round_trips_as_text(text in "[!#-\\[\\]-~ ]{0,40}") {
             let scopes = set(&text);
             prop_assert_eq!(set(scopes.as_str()), scopes);
         }

@@ -132,7 +132,7 @@ impl Snapshot for State {
         of_app.map(|token| self.current(token)).collect()
     }
 
-    fn ended(&self, before: Timestamp, limit: usize) -> Vec<TokenId> {
+    fn expired_or_revoked(&self, before: Timestamp, limit: usize) -> Vec<TokenId> {
         let has_ended = |token: &&TokenRecord| {
             token
                 .expired_or_revoked_at(before)

@@ -120,7 +120,7 @@ mod tests {
     use crate::store::StoreErrorKind;
 
     #[tokio::test]
-    async fn a_panic_is_an_error_that_does_not_repeat_it() {
+    async fn a_panic_becomes_an_error_without_its_message() {
         let secret = "acme_live_secret";
         for error in [
             run_to_end::<(), StoreError>(async move { panic!("{secret}") }).await,
@@ -137,7 +137,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_change_ends_although_its_caller_has_gone() {
+    async fn a_change_completes_even_if_its_caller_is_dropped() {
         let (done, is_done) = oneshot::channel();
         let change = Box::pin(run_to_end::<_, StoreError>(async {
             yield_now().await;

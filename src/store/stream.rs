@@ -205,7 +205,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn every_record_comes_once_and_in_order() {
+    async fn every_record_is_streamed_once_in_order() {
         let reads = AtomicUsize::new(0);
         for (after, first) in [(None, 0), (Some(1), 2), (Some(6), 7)] {
             let records = records(after, |after| numbers(after, &reads));
@@ -247,7 +247,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_empty_page_in_between_ends_nothing() {
+    async fn an_empty_page_does_not_end_the_stream() {
         let pages = |after: Option<u8>| {
             future::ready(Ok::<_, Infallible>(match after {
                 None => Page::new(Vec::new(), Some(1)),
@@ -259,7 +259,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_next_that_is_dropped_loses_nothing() {
+    async fn dropping_a_call_of_next_loses_nothing() {
         let (begun, answer) = (AtomicUsize::new(0), tokio::sync::Notify::new());
         let mut records = records(None, |_: Option<u8>| async {
             begun.fetch_add(1, Relaxed);

@@ -200,7 +200,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn equality_looks_at_every_byte() {
+    fn equality_compares_every_byte() {
         let digest = TokenDigest::of(b"a token");
         for byte in 0..TokenDigest::LEN {
             for bit in 0..8 {
@@ -213,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_is_not_taken_for_a_digest() {
+    fn a_token_is_not_accepted_as_a_digest() {
         // Has the length and the alphabet of a digest in base64url.
         let token = "acme_00000000000000000000000000000000000000";
         assert!(TokenDigest::from_base64url(token).is_ok());
@@ -221,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn a_message_of_any_length_has_the_digest_that_the_hasher_gives() {
+    fn the_one_block_digest_agrees_with_the_hasher_at_any_length() {
         let message: Vec<u8> = (0..=130).collect();
         for length in 0..=message.len() {
             let expected: [u8; 32] = Sha256::digest(&message[..length]).into();

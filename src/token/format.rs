@@ -221,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn a_prefix_is_words_joined_by_single_underscores() {
+    fn a_prefix_has_single_underscores_between_words() {
         for good in [
             "a",
             "acme",
@@ -250,7 +250,7 @@ mod tests {
     }
 
     #[test]
-    fn the_pattern_finds_what_is_generated_and_nothing_else_of_it() {
+    fn the_pattern_matches_exactly_the_generated_tokens() {
         let pattern = regex::Regex::new(&format().pattern()).unwrap();
         let token = format().generate(&SystemEntropy).unwrap();
         let leaked = format!("curl -H 'Authorization: Bearer {}'", token.expose());
@@ -276,7 +276,7 @@ mod tests {
     }
 
     #[test]
-    fn bytes_that_would_favour_a_character_are_drawn_again() {
+    fn bytes_that_would_bias_the_characters_are_drawn_again() {
         #[derive(Debug)]
         struct Counting(AtomicU8);
         impl Entropy for Counting {
@@ -293,7 +293,7 @@ mod tests {
     }
 
     #[test]
-    fn a_failing_generator_yields_an_error_and_no_token() {
+    fn a_failing_generator_is_an_error() {
         #[derive(Debug)]
         struct Failing;
         impl Entropy for Failing {
@@ -306,7 +306,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn arbitrary_bytes_are_judged_without_a_panic(bytes: Vec<u8>) {
+        fn arbitrary_bytes_do_not_cause_a_panic(bytes: Vec<u8>) {
             prop_assert!(!format().accepts(&bytes));
         }
 

@@ -1,4 +1,4 @@
-//! What the lines of a file say.
+//! The records in the lines of a file.
 
 use jiff::Timestamp;
 
@@ -19,7 +19,7 @@ use crate::{
     token::{MaskedToken, TokenDigest, TokenId},
 };
 
-/// The name of a token that has none.
+/// The name of a token without one.
 const NO_NAME: &str = "imported";
 
 pub(super) enum Line {
@@ -64,7 +64,7 @@ impl Line {
     }
 }
 
-/// An app, as a line has it.
+/// The app in a line.
 pub(super) struct AppLine {
     pub(super) id: AppId,
     name: String,
@@ -91,7 +91,7 @@ impl AppLine {
         app
     }
 
-    /// The fields in which a record that is there disagrees.
+    /// The fields in which an existing record differs.
     pub(super) fn differences(&self, there: &AppRecord) -> Vec<&'static str> {
         let whole = self.created_at.is_some();
         fields_that([
@@ -106,13 +106,13 @@ impl AppLine {
     }
 }
 
-/// A token, as a line has it. Without an identifier it is a token of another system, of which only
-/// what is given counts.
+/// The token in a line. Without an identifier, it is a token of another system, and only the given
+/// fields matter.
 pub(super) struct TokenLine {
     pub(super) id: Option<TokenId>,
     pub(super) digest: TokenDigest,
     app: AppId,
-    /// The name of the app, which is created if it is not there.
+    /// The name of the app, which is created if it does not exist.
     app_name: Option<String>,
     mask: Option<MaskedToken>,
     name: Option<String>,
@@ -154,13 +154,13 @@ impl TokenLine {
         Ok(line)
     }
 
-    /// The app that the token brings along.
-    pub(super) fn brought_app(&self, now: Timestamp) -> Option<AppRecord> {
+    /// The app that is given along with the token.
+    pub(super) fn given_app(&self, now: Timestamp) -> Option<AppRecord> {
         let name = self.app_name.as_ref()?;
         Some(AppRecord::new(self.app, name.as_str(), now))
     }
 
-    /// The record to be inserted; of its app only the identifier counts.
+    /// The record to insert. Only the identifier of its app is used.
     pub(super) fn record(&self, id: TokenId, now: Timestamp) -> TokenRecord {
         let mut token = TokenRecord::new(
             id,
@@ -180,7 +180,7 @@ impl TokenLine {
         token
     }
 
-    /// The fields in which a record that is there disagrees. It may have been used more.
+    /// The fields in which an existing record differs. Its usage may have increased.
     pub(super) fn differences(&self, there: &TokenRecord) -> Vec<&'static str> {
         let whole = self.id.is_some();
         let time_differs = |here: Option<Timestamp>, there: Option<Timestamp>| {
@@ -235,7 +235,7 @@ fn fields_that<const N: usize>(fields: [(&'static str, bool); N]) -> Vec<&'stati
     disagreeing.map(|(field, _)| field).collect()
 }
 
-/// The identifier of a token's app, and its name if it comes along.
+/// Reads the identifier of a token's app, and the app's name if given.
 fn read_app(fields: &mut Fields) -> Result<(AppId, Option<String>), Flaw> {
     match fields.text_or_object("app")? {
         Ok(id) => Ok((AppId::new(&id).map_err(|error| wrong("app", error))?, None)),

@@ -82,7 +82,7 @@ async fn an_oversized_or_unprintable_name_never_reaches_the_store() {
 }
 
 #[tokio::test]
-async fn an_oversized_token_is_refused_without_asking_the_store() {
+async fn an_oversized_token_is_refused_without_a_lookup() {
     let store = Tap::new(MemoryStore::new(), |_, _| Act::Pass);
     let tokens = tokens_in(store.clone()).any_format().build();
     for (length, kind) in [
@@ -113,7 +113,7 @@ fn oversized_identifiers_and_scopes_cannot_be_made() {
 }
 
 #[tokio::test]
-async fn hostile_names_are_kept_as_they_are_and_hurt_nobody() {
+async fn hostile_names_are_stored_literally() {
     let bystander = uncached(MemoryStore::new())
         .configure(|tokens| tokens.any_format())
         .build()

@@ -42,7 +42,7 @@ pub trait Snapshot {
 
     /// Returns at most `limit` tokens that expired or were revoked before an instant. The default
     /// implementation lists all tokens.
-    fn ended(&self, before: Timestamp, limit: usize) -> Vec<TokenId> {
+    fn expired_or_revoked(&self, before: Timestamp, limit: usize) -> Vec<TokenId> {
         let tokens = all_tokens(self, TokenQuery::default(), before);
         let ended = tokens.filter(|token| {
             token
@@ -198,9 +198,9 @@ impl Mutation {
             }
             Op::RevokeToken(target) => change(find(target, state)?.revoke(self.at), &mut writes),
             Op::Purge { before, limit } => {
-                let ended = state.ended(*before, *limit);
-                let count = ended.len();
-                writes.extend(ended.into_iter().map(Write::RemoveToken));
+                let removed = state.expired_or_revoked(*before, *limit);
+                let count = removed.len();
+                writes.extend(removed.into_iter().map(Write::RemoveToken));
                 Applied::Count(count)
             }
             Op::ClearCaches => {

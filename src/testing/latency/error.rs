@@ -3,7 +3,7 @@ use std::{error::Error, fmt};
 use super::kind::Kind;
 use crate::{EntropyError, Rejection, words::words};
 
-/// Why a load test could not be prepared, or was ended.
+/// Why a load test could not be prepared or completed.
 #[derive(Debug)]
 pub struct LoadTestError {
     kind: LoadTestErrorKind,
@@ -11,14 +11,13 @@ pub struct LoadTestError {
     source: Option<Box<dyn Error + Send + Sync>>,
 }
 
-/// The kinds of [`LoadTestError`]. The text of a kind is a word like `wrong_verdict`.
+/// The kinds of [`LoadTestError`]. The text form of a kind is a word such as `wrong_verdict`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum LoadTestErrorKind {
-    /// What was asked for cannot be done.
+    /// The settings are invalid.
     InvalidLoad,
-    /// A token was admitted that should have been refused, or refused that should have been
-    /// admitted.
+    /// A token was admitted that should have been refused, or the reverse.
     WrongVerdict,
     /// The store failed before the test began.
     StoreFailure,
@@ -42,7 +41,7 @@ impl LoadTestError {
         }
     }
 
-    /// A request of a kind was admitted, or refused with `rejection`, and should not have been.
+    /// A request of this kind was admitted, or refused with `rejection`, and should not have been.
     pub(super) fn wrong_verdict(kind: Kind, rejection: Option<Rejection>) -> Self {
         let cure = match kind {
             Kind::Hit | Kind::Miss => "`live` takes tokens that the store holds and that are live",
@@ -69,7 +68,7 @@ impl LoadTestError {
         }
     }
 
-    /// The kind of this error.
+    /// Returns the kind of the error.
     #[must_use]
     pub fn kind(&self) -> LoadTestErrorKind {
         self.kind

@@ -103,7 +103,7 @@ fn is_store_failure(error: &OperationError) -> bool {
 }
 
 #[tokio::test]
-async fn a_store_that_panics_has_failed() {
+async fn a_panic_of_the_store_counts_as_a_failure() {
     for fault in [Fault::Panic, Fault::WritePanic] {
         let scene = Scene::new().await;
         scene.platform.scene.store.set_fault(fault);
