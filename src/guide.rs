@@ -1,9 +1,9 @@
-//! Guides.
+//! Guides to embedding, stores, rotation, fleets, management, the command line and measuring, and the threat model.
 //!
-//! They are files of `docs`, which read the same in the repository.
+//! The repository contains the same guides in `docs`.
 
-/// Where docs.rs serves a picture of the package. In the repository, the path at the end of the guide
-/// leads to it; of two definitions of one link, Markdown takes the first.
+/// Defines the link to a picture as its address on docs.rs. The guide itself defines it as a path in the
+/// repository. Markdown uses the first of two definitions, so this one applies in rustdoc.
 macro_rules! picture {
     ($file:literal) => {
         concat!(
