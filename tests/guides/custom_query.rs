@@ -6,7 +6,7 @@ use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection, postgres::PgPoolOp
 use tokio::{runtime::Handle, task::block_in_place};
 use tower_api_tokens::{
     Authenticator, RejectionKind, TokenStatus,
-    testing::conformance::{Known, verifies},
+    testing::conformance::{SampleTokens, verifies},
 };
 
 include!("shown/custom_query.rs");
@@ -101,7 +101,7 @@ pub(crate) async fn the_query_of_the_guide_reads_rows_in_every_state() {
     let unknown = present(key("nobody-s")).await.unwrap_err();
     assert_eq!(unknown.kind(), RejectionKind::UnknownToken);
 
-    let known = Known::live(live)
+    let known = SampleTokens::live(live)
         .with_expired(expired)
         .with_revoked(found(&store, "revoked").await.unwrap());
     // It runs here as in a test of its own: its future is not `Send`.

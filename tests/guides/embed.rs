@@ -2,7 +2,7 @@
 
 use http::{Method, Request, StatusCode};
 use tower::ServiceExt;
-use tower_api_tokens::{MemoryStore, NewToken, TokenFormat, testing::Scene};
+use tower_api_tokens::{MemoryStore, NewToken, TokenFormat, testing::Fixture};
 
 include!("shown/embed.rs");
 
@@ -43,7 +43,7 @@ async fn uncovered(router: &Router, method: Method, path: &str) -> u16 {
 
 #[tokio::test]
 async fn a_layer_covers_what_the_table_says() {
-    let layer = Scene::empty().layer();
+    let layer = Fixture::empty().layer();
     let before = || Router::new().route("/before", get(async || "…"));
     let with_fallback = || before().fallback(async || "…");
     let late = |router: Router| router.route("/after", get(async || "…"));

@@ -14,7 +14,7 @@ use tonic::{
     transport::{Channel, Endpoint, server::TcpIncoming},
 };
 use tower::ServiceExt;
-use tower_api_tokens::{NewToken, testing::Scene};
+use tower_api_tokens::{NewToken, testing::Fixture};
 
 include!("shown/tonic.rs");
 
@@ -53,14 +53,14 @@ async fn call(channel: &Channel, method: &str, authorization: Option<&str>) -> O
 
 #[tokio::test]
 async fn each_service_requires_its_own_scopes() {
-    let scene = Scene::new().await;
+    let fixture = Fixture::new().await;
     let reader = NewToken::named("monitor").scopes("health:read".parse().unwrap());
-    let reader = scene.issue(&scene.app().id, reader).await;
+    let reader = fixture.issue(&fixture.app().id, reader).await;
     let reader = format!("Bearer {}", reader.token().expose());
 
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    let server = server(&scene.tokens).unwrap().add_service(Open);
+    let server = server(&fixture.tokens).unwrap().add_service(Open);
     tokio::spawn(server.serve_with_incoming(TcpIncoming::from(listener)));
     let endpoint = Endpoint::from_shared(format!("http://{address}")).unwrap();
     let channel = endpoint.connect().await.unwrap();
@@ -70,7 +70,7 @@ async fn each_service_requires_its_own_scopes() {
         let outcome = call(&channel, method, None).await;
         assert_eq!(outcome, Some(Code::Unauthenticated), "{method}");
     }
-    let other = scene.bearer();
+    let other = fixture.bearer();
     let denied = call(&channel, health, Some(&other)).await;
     assert_eq!(denied, Some(Code::PermissionDenied));
     assert_eq!(call(&channel, open, Some(&other)).await, Some(Code::Ok));

@@ -7,7 +7,7 @@ use axum::{
 use tower::ServiceExt;
 use tower_api_tokens::{
     ApiTokenLayer, ApiTokens, AppPrincipal, StoreErrorKind,
-    testing::{Fault, Scene},
+    testing::{Fault, Fixture},
 };
 
 async fn whoami(app: AppPrincipal) -> String {
@@ -28,36 +28,36 @@ fn request(authorization: &str) -> Request<Body> {
 
 #[tokio::test]
 async fn a_handler_is_a_function() {
-    let scene = Scene::new().await;
-    let principal = AppPrincipal::of(scene.issued.record());
+    let fixture = Fixture::new().await;
+    let principal = AppPrincipal::of(fixture.issued.record());
     assert_eq!(whoami(principal).await, "hello, Billing");
 }
 
 #[tokio::test]
 async fn a_request_with_a_token_reaches_the_handler() {
-    let scene = Scene::new().await;
-    let router = router(&scene.tokens);
-    let response = router.oneshot(request(&scene.bearer())).await.unwrap();
+    let fixture = Fixture::new().await;
+    let router = router(&fixture.tokens);
+    let response = router.oneshot(request(&fixture.bearer())).await.unwrap();
     let body = to_bytes(response.into_body(), 1_000).await.unwrap();
     assert_eq!(body, "hello, Billing");
 }
 
 #[tokio::test]
 async fn a_request_with_a_revoked_token_does_not() {
-    let scene = Scene::new().await;
-    let revoked = scene.tokens.revoke(scene.issued.record().id);
+    let fixture = Fixture::new().await;
+    let revoked = fixture.tokens.revoke(fixture.issued.record().id);
     revoked.await.unwrap();
-    let router = router(&scene.tokens);
-    let response = router.oneshot(request(&scene.bearer())).await.unwrap();
+    let router = router(&fixture.tokens);
+    let response = router.oneshot(request(&fixture.bearer())).await.unwrap();
     assert_eq!(response.status(), StatusCode::UNAUTHORIZED);
 }
 
 #[tokio::test]
 async fn a_store_that_is_down_is_no_reason_to_let_a_request_through() {
-    let scene = Scene::new().await;
+    let fixture = Fixture::new().await;
     let down = Fault::Error(StoreErrorKind::Unavailable);
-    scene.store.set_fault(down);
-    let router = router(&scene.tokens);
-    let response = router.oneshot(request(&scene.bearer())).await.unwrap();
+    fixture.store.set_fault(down);
+    let router = router(&fixture.tokens);
+    let response = router.oneshot(request(&fixture.bearer())).await.unwrap();
     assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
 }
