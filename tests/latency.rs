@@ -286,10 +286,10 @@ async fn invalid_settings_are_refused_with_a_hint() {
     for (test, told) in [
         (test().share(Kind::Unknown, 1.5), "from 0 to 1"),
         (test().share(Kind::Unknown, f64::NAN), "from 0 to 1"),
-        (test().share(Kind::Miss, 0.9), "at most 1 together"),
+        (test().share(Kind::Miss, 0.9), "a sum of at most 1"),
         (
             test().share(Kind::Hit, 0.5),
-            "what the shares of the other kinds leave",
+            "set the shares of the other kinds",
         ),
         (test().concurrency(0), "at least 1"),
     ] {
@@ -304,7 +304,7 @@ async fn invalid_settings_are_refused_with_a_hint() {
     }
     for (rate, requests, told) in [
         (1e-300, 2, "longer than a day"),
-        (1e300, usize::MAX, "do not fit"),
+        (1e300, usize::MAX, "too many requests"),
     ] {
         let error = sound.run(rate, requests).await.unwrap_err();
         assert!(error.to_string().contains(told), "{error}");
@@ -317,11 +317,11 @@ async fn invalid_settings_are_refused_with_a_hint() {
         .saturate(100)
         .await
         .unwrap_err();
-    assert!(error.to_string().contains("give some to `live`"), "{error}");
+    assert!(error.to_string().contains("pass some to `with_live`"), "{error}");
     let none_revoked = LoadTest::builder(platform.store.clone()).with_live(&platform.live);
     let mut none_revoked = none_revoked.prepare().await.unwrap();
     let error = none_revoked.saturate(100).await.unwrap_err();
-    assert!(error.to_string().contains("`revoked`"), "{error}");
+    assert!(error.to_string().contains("`with_revoked`"), "{error}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

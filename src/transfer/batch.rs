@@ -273,11 +273,11 @@ fn refusal(error: StoreError) -> Result<Flaw, StoreError> {
     match error.kind() {
         StoreErrorKind::NotFound => Ok(Flaw::new(
             FaultKind::UnknownApp,
-            "its app is not there: give the app's line first, or its `id` and `name` with the token",
+            "the app does not exist; put the app's line first, or give its `id` and `name` with the token",
         )),
         StoreErrorKind::InvalidRecord => Ok(Flaw::new(
             FaultKind::InvalidRecord,
-            "the store cannot keep such a record",
+            "the store cannot keep this record",
         )),
         _ => Err(error),
     }
@@ -290,7 +290,7 @@ fn compared(differences: &[&str]) -> Outcome {
     Outcome::Fault(Flaw::new(
         FaultKind::Conflict,
         format!(
-            "there is such a record already, and it differs in {}",
+            "the record already exists and differs in {}",
             differences.join(", ")
         ),
     ))

@@ -102,12 +102,12 @@ impl fmt::Display for TransferError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self.kind {
             TransferErrorKind::Read => "the file could not be read",
-            TransferErrorKind::Write => "the file could not be written; free room for it, or give another place",
+            TransferErrorKind::Write => "the file could not be written; free some space, or use another path",
             TransferErrorKind::Incompatible => {
                 "the file was written by a newer version or another program; upgrade this program, or export again with this version"
             }
-            TransferErrorKind::Store => "the token store failed; run it again when it is back",
-            TransferErrorKind::Entropy => "the random number generator failed; run it again",
+            TransferErrorKind::Store => "the token store failed; run this again when it is available",
+            TransferErrorKind::Entropy => "the random number generator failed; run this again",
         })
     }
 }

@@ -33,13 +33,13 @@ impl Fields {
         let json = serde_json::from_slice(text).map_err(|error| match error.classify() {
             Category::Data => Flaw::new(
                 FaultKind::InvalidField,
-                "an object has a field twice, or more of them than any record has",
+                "an object has a duplicate field, or too many fields",
             ),
-            _ => Flaw::new(FaultKind::Malformed, "not a line of JSON"),
+            _ => Flaw::new(FaultKind::Malformed, "not valid JSON"),
         })?;
         match json {
             Json::Object(fields) => Ok(fields),
-            _ => Err(Flaw::new(FaultKind::Malformed, "not an object of JSON")),
+            _ => Err(Flaw::new(FaultKind::Malformed, "not a JSON object")),
         }
     }
 
@@ -108,7 +108,7 @@ impl Fields {
     pub(super) fn time(&mut self, field: &str) -> Result<Option<Timestamp>, Flaw> {
         let parse = |text: &str| {
             let time = Timestamp::from_str(text);
-            time.map_err(|_| "not a time of RFC 3339, like `2026-03-02T09:00:00Z`")
+            time.map_err(|_| "not a time in the format of RFC 3339, such as `2026-03-02T09:00:00Z`")
         };
         Ok(self.parsed_by(field, parse)?.map(truncate_to_microsecond))
     }
@@ -124,7 +124,7 @@ impl Fields {
         let name = if tellable { name } else { "…" };
         Err(Flaw::new(
             FaultKind::InvalidField,
-            format!("there is no field `{name}` here: remove it"),
+            format!("unknown field `{name}`; remove it"),
         ))
     }
 }
@@ -137,14 +137,14 @@ pub(super) fn required<T>(field: &str, value: Option<T>) -> Result<T, Flaw> {
 fn missing(field: &str) -> Flaw {
     Flaw::new(
         FaultKind::InvalidField,
-        format!("the field `{field}` is missing"),
+        format!("missing field `{field}`"),
     )
 }
 
 pub(super) fn wrong(field: &str, reason: impl fmt::Display) -> Flaw {
     Flaw::new(
         FaultKind::InvalidField,
-        format!("the field `{field}` is wrong: {reason}"),
+        format!("invalid field `{field}`: {reason}"),
     )
 }
 

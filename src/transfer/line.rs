@@ -56,7 +56,7 @@ impl Line {
         } else {
             return Err(Flaw::new(
                 FaultKind::Malformed,
-                "neither an `app` nor a `token`: give an object with one of the two",
+                "neither an `app` nor a `token`; use an object with one of the two",
             ));
         };
         fields.end()?;

@@ -109,7 +109,7 @@ impl<'a, S: Stream<Item = Result<Bytes, TransferError>> + Unpin + Send> Run<'a, 
         let flaw = match Line::read(&text) {
             Ok(_) if self.end.is_some() => Flaw::new(
                 FaultKind::Misplaced,
-                "it comes after the end of an export: import each export by itself",
+                "the line comes after the end of an export; import each export on its own",
             ),
             Ok(Line::Header { compatible: false }) if is_first => {
                 return Err(TransferError::incompatible());
@@ -120,7 +120,7 @@ impl<'a, S: Stream<Item = Result<Bytes, TransferError>> + Unpin + Send> Run<'a, 
             }
             Ok(Line::Header { .. }) => Flaw::new(
                 FaultKind::Misplaced,
-                "a header is the first line: import each export by itself",
+                "a header that is not the first line; import each export on its own",
             ),
             Ok(Line::End { records }) => {
                 self.end = Some(records);
@@ -129,7 +129,7 @@ impl<'a, S: Stream<Item = Result<Bytes, TransferError>> + Unpin + Send> Run<'a, 
             Ok(Line::Record(record)) => return self.take_record(number, text, record).await,
             Err(_) if read == Read::Unended => Flaw::new(
                 FaultKind::Truncated,
-                "the file ends in the midst of this line: get the whole file and import it again",
+                "the file ends in the middle of this line; get the complete file and import it again",
             ),
             Err(flaw) => flaw,
         };
@@ -178,7 +178,7 @@ impl<'a, S: Stream<Item = Result<Bytes, TransferError>> + Unpin + Send> Run<'a, 
             self.reject_part()?;
         }
         self.reject_part()?;
-        let reason = format!("it is longer than {MAX_LINE_LEN} bytes");
+        let reason = format!("the line is longer than {MAX_LINE_LEN} bytes");
         let flaw = Flaw::new(FaultKind::TooLong, reason);
         self.count(number, Outcome::Fault(flaw));
         if let Some(rejects) = &mut self.options.rejects {

@@ -16,7 +16,7 @@ async fn status(app: &Router, path: &str, token: Option<&str>) -> StatusCode {
 }
 
 #[tokio::test]
-async fn what_is_not_listed_as_public_needs_a_token() {
+async fn routes_that_are_not_public_need_a_token() {
     let format = TokenFormat::new("acme_live").unwrap();
     let tokens = ApiTokens::new(MemoryStore::new(), format);
     let customer = tokens.create_app("Billing").await.unwrap();

@@ -77,7 +77,7 @@ fn faults(page: &Page) -> Vec<String> {
 }
 
 #[test]
-fn every_link_leads_somewhere_wherever_it_is_read() {
+fn every_link_resolves_on_docs_rs_and_in_the_repository() {
     for page in pages() {
         let faults = faults(&page);
         assert!(faults.is_empty(), "{}", faults.join("\n"));

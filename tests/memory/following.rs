@@ -309,12 +309,12 @@ async fn a_notification_makes_a_follower_apply_a_change_before_the_next_poll() {
     let _follower = follow(&here).await;
     here.present(&token).await.unwrap();
     elsewhere.tokens.revoke(token.record().id).await.unwrap();
-    let heeded = async {
+    let applied = async {
         while here.present(&token).await.is_ok() {
             tokio::task::yield_now().await;
         }
     };
-    timeout(DEADLINE, heeded).await.expect("it is heeded");
+    timeout(DEADLINE, applied).await.expect("the change is applied");
     assert_eq!(
         here.refusal(&token).await,
         Some(RejectionKind::RevokedToken)
@@ -354,12 +354,12 @@ async fn a_notification_during_a_read_triggers_another_read() {
     present().await.unwrap();
     *revoke_next.lock().unwrap() = Some(TokenTarget::any(issued.record().id));
     drop(tokens.issue(&app.id, new()).await.unwrap());
-    let heeded = async {
+    let applied = async {
         while present().await.is_ok() {
             tokio::task::yield_now().await;
         }
     };
-    timeout(DEADLINE, heeded).await.expect("it is heeded");
+    timeout(DEADLINE, applied).await.expect("the change is applied");
 }
 
 /// A log in which a token is revoked right after a read, before the follower gets the result.

@@ -197,7 +197,7 @@ fn common_rate(reports: &[Report]) -> Result<f64, ComparisonError> {
                 NoSchedule,
                 format!(
                     "`{name}` was measured without a schedule, which leaves out what requests would \
-                     have waited: measure it at a rate, with `LoadTest::run`"
+                     have waited; measure it at a rate, with `LoadTest::run`"
                 ),
             ));
         };
@@ -208,7 +208,7 @@ fn common_rate(reports: &[Report]) -> Result<f64, ComparisonError> {
     let (Some((low_name, low)), Some((high_name, high))) = (lowest, highest) else {
         return Err(ComparisonError::new(
             Empty,
-            "there are no reports to compare",
+            "no reports to compare",
         ));
     };
     if high - low > SAME * high {
@@ -246,7 +246,7 @@ fn check_names<'a>(names: impl Iterator<Item = &'a str>) -> Result<(), Compariso
         if !seen.insert(name) {
             return Err(ComparisonError::new(
                 ComparisonErrorKind::DuplicateName,
-                format!("several stores are named `{name}`: give each a name of its own"),
+                format!("several stores are named `{name}`; give each its own name"),
             ));
         }
     }

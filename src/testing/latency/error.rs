@@ -43,11 +43,11 @@ impl LoadTestError {
 
     /// A request of this kind was admitted, or refused with `rejection`, and should not have been.
     pub(super) fn wrong_verdict(kind: Kind, rejection: Option<Rejection>) -> Self {
-        let cure = match kind {
-            Kind::Hit | Kind::Miss => "`live` takes tokens that the store holds and that are live",
-            Kind::Unknown => "a store answers `None` to a digest that it does not hold",
-            Kind::Garbage => "`format` takes the format of the tokens",
-            Kind::Revoked => "`revoked` takes tokens whose records the store holds as revoked",
+        let hint = match kind {
+            Kind::Hit | Kind::Miss => "pass only live tokens of the store to `with_live`",
+            Kind::Unknown => "the store must return no record for an unknown digest",
+            Kind::Garbage => "pass the format of the tokens to `format`",
+            Kind::Revoked => "pass only revoked tokens of the store to `with_revoked`",
         };
         let answered = match &rejection {
             Some(rejection) => format!("refused as {}", rejection.kind()),
@@ -55,7 +55,7 @@ impl LoadTestError {
         };
         Self {
             kind: LoadTestErrorKind::WrongVerdict,
-            message: format!("a request of kind `{kind}` was {answered}: {cure}"),
+            message: format!("a request of kind `{kind}` was {answered}; {hint}"),
             source: rejection.map(Into::into),
         }
     }
@@ -63,7 +63,7 @@ impl LoadTestError {
     pub(super) fn store(rejection: Rejection) -> Self {
         Self {
             kind: LoadTestErrorKind::StoreFailure,
-            message: "the store could not be asked of every token before the test".into(),
+            message: "the tokens could not be looked up before the test".into(),
             source: Some(rejection.into()),
         }
     }
@@ -79,7 +79,7 @@ impl From<EntropyError> for LoadTestError {
     fn from(error: EntropyError) -> Self {
         Self {
             kind: LoadTestErrorKind::Entropy,
-            message: "no unknown tokens could be made".into(),
+            message: "no unknown tokens could be generated".into(),
             source: Some(error.into()),
         }
     }

@@ -79,7 +79,7 @@ impl Report {
             Some(version @ Value::Number(_)) => return Err(ReportError::version(version)),
             _ => {
                 return Err(ReportError::contradictory(
-                    "not a latency report: it has no number `version`",
+                    "not a latency report; it has no number `version`",
                 ));
             }
         }
@@ -232,7 +232,7 @@ impl TryFrom<File> for Report {
             .zip([hit, miss, unknown, garbage, revoked]);
         for (figures, (kind, measured)) in report.figures.iter_mut().zip(kinds) {
             let too_many =
-                || ReportError::contradictory("there are more requests than fit 64 bits");
+                || ReportError::contradictory("the number of requests exceeds 64 bits");
             requests = requests.checked_add(measured.count).ok_or_else(too_many)?;
             *figures = measured.figures(kind, elapsed)?;
         }
@@ -262,7 +262,7 @@ impl Measured {
         }
         if self.unavailable > self.count {
             return Err(ReportError::contradictory(format!(
-                "more requests of the kind `{kind}` were unavailable than were made"
+                "more requests of the kind `{kind}` were unavailable than made"
             )));
         }
         Ok(Figures {

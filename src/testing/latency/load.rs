@@ -120,12 +120,12 @@ impl LoadTest {
     pub async fn run(&mut self, rate: f64, requests: usize) -> Result<Report, LoadTestError> {
         if !(rate.is_finite() && rate > 0.0) {
             return Err(LoadTestError::invalid(
-                "the rate is a number of requests a second above 0",
+                "invalid rate; use a number of requests per second above 0",
             ));
         }
         if requests as f64 / rate > MAX_SCHEDULE.as_secs_f64() {
             return Err(LoadTestError::invalid(
-                "the schedule is longer than a day: make fewer requests, or more a second",
+                "the schedule is longer than a day; make fewer requests, or more per second",
             ));
         }
         self.measure(Pace::Schedule { rate }, requests).await
@@ -151,7 +151,7 @@ impl LoadTest {
     async fn measure(&mut self, pace: Pace, requests: usize) -> Result<Report, LoadTestError> {
         if requests > MAX_REQUESTS {
             return Err(LoadTestError::invalid(
-                "more than 100,000,000 requests do not fit: make fewer",
+                "too many requests; make at most 100,000,000",
             ));
         }
         let counts = plan::counts(&self.shares, requests);
@@ -179,12 +179,12 @@ impl LoadTest {
         let needs = |kind: Kind| counts[kind as usize] > 0;
         if self.known.live.is_empty() && (needs(Kind::Hit) || needs(Kind::Miss)) {
             return Err(LoadTestError::invalid(
-                "there are hits or misses to measure and no live tokens: give some to `live`",
+                "no live tokens for hits and misses; pass some to `with_live`",
             ));
         }
         if self.known.revoked.is_empty() && needs(Kind::Revoked) {
             return Err(LoadTestError::invalid(
-                "there are no revoked tokens: give some to `revoked`, or set their share to 0",
+                "no revoked tokens; pass some to `with_revoked`, or set their share to 0",
             ));
         }
         Ok(())
@@ -311,17 +311,17 @@ impl LoadTestBuilder {
         let sum: f64 = self.shares.iter().sum();
         if !self.shares.iter().all(|share| (0.0..=1.0).contains(share)) || sum > 1.0 + 1e-9 {
             return Err(LoadTestError::invalid(
-                "shares are from 0 to 1 and at most 1 together",
+                "invalid shares; use values from 0 to 1 with a sum of at most 1",
             ));
         }
         if hits > 0.0 && sum < 1.0 - 1e-9 {
             return Err(LoadTestError::invalid(
-                "hits are what the shares of the other kinds leave: set those",
+                "the share of hits cannot be set; set the shares of the other kinds",
             ));
         }
         if self.concurrency == 0 {
             return Err(LoadTestError::invalid(
-                "the concurrency is at least 1: no request could ever be under way",
+                "invalid concurrency; use at least 1",
             ));
         }
         Ok(())
