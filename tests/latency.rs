@@ -230,8 +230,8 @@ async fn admitting_an_unknown_token_ends_the_test() {
     assert_eq!(error.kind(), LoadTestErrorKind::WrongVerdict);
     assert_eq!(
         error.to_string(),
-        "a request of kind `unknown` was admitted: a store answers `None` to a digest that it does \
-         not hold"
+        "a request of kind `unknown` was admitted; the store must return no record for an unknown \
+         digest"
     );
 }
 
@@ -317,7 +317,10 @@ async fn invalid_settings_are_refused_with_a_hint() {
         .saturate(100)
         .await
         .unwrap_err();
-    assert!(error.to_string().contains("pass some to `with_live`"), "{error}");
+    assert!(
+        error.to_string().contains("pass some to `with_live`"),
+        "{error}"
+    );
     let none_revoked = LoadTest::builder(platform.store.clone()).with_live(&platform.live);
     let mut none_revoked = none_revoked.prepare().await.unwrap();
     let error = none_revoked.saturate(100).await.unwrap_err();

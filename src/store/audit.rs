@@ -29,7 +29,7 @@ use crate::{
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not an audit log",
     label = "this needs `AuditLog`",
-    note = "implement `AuditLog` for what keeps audit events; stores of this crate do"
+    note = "implement `AuditLog` to store audit events; the stores of this project implement it"
 )]
 #[async_trait]
 pub trait AuditLog: Debug + Send + Sync + 'static {

@@ -44,7 +44,7 @@ use crate::{
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a change log",
     label = "this needs `ChangeLog`",
-    note = "a store without one is asked again about each token when `max_staleness` has passed; only a follower needs it"
+    note = "only a follower needs one; without it, each token is looked up again after `max_staleness`"
 )]
 #[async_trait]
 pub trait ChangeLog: Debug + Send + Sync + 'static {
@@ -219,7 +219,7 @@ pub enum Change {
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a usage log",
     label = "this needs `UsageLog`",
-    note = "implement `UsageLog` for what records when and how often tokens were used; stores of this crate do"
+    note = "implement `UsageLog` to record when and how often tokens were used; the stores of this project implement it"
 )]
 #[async_trait]
 pub trait UsageLog: Debug + Send + Sync + 'static {

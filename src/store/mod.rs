@@ -110,8 +110,8 @@ use crate::{
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a token store",
     label = "this needs `TokenStore`",
-    note = "implement `TokenStore` for `{Self}`: its one method finds the record of a digest",
-    note = "a `TokenRegistry` is what the lifecycle needs; `MemoryStore`, `SqliteStore` and `PostgresStore` are both"
+    note = "implement `TokenStore` for `{Self}`; its only required method finds the record of a digest",
+    note = "`MemoryStore`, `SqliteStore` and `PostgresStore` implement both `TokenStore` and `TokenRegistry`"
 )]
 #[async_trait]
 pub trait TokenStore: Debug + Send + Sync + 'static {
@@ -203,7 +203,7 @@ pub trait TokenStore: Debug + Send + Sync + 'static {
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a token registry",
     label = "this needs `TokenRegistry`",
-    note = "a store with only `find` verifies tokens through `Authenticator::new`; issuing, rotating and revoking them needs `TokenRegistry` too"
+    note = "to only verify tokens, pass the store to `Authenticator::new`; issuing, rotating and revoking tokens needs `TokenRegistry`"
 )]
 #[async_trait]
 pub trait TokenRegistry: TokenStore {

@@ -137,7 +137,7 @@ impl<S> FaultyStore<S> {
                     return Ok(());
                 }
                 Fault::Error(kind) | Fault::WriteError(kind) => return Err(StoreError::new(kind)),
-                Fault::Panic | Fault::WritePanic => panic!("the store panics, as it was told to"),
+                Fault::Panic | Fault::WritePanic => panic!("the store panics, as configured"),
                 Fault::Hang => released.await,
                 Fault::HangForEver | Fault::WriteHang => pending().await,
             }

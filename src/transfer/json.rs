@@ -119,9 +119,8 @@ impl Fields {
             return Ok(());
         };
         // A short name without digits cannot be a token, so it may be repeated.
-        let tellable =
-            name.len() <= 20 && name.bytes().all(|b| b.is_ascii_lowercase() || b == b'_');
-        let name = if tellable { name } else { "…" };
+        let is_safe = name.len() <= 20 && name.bytes().all(|b| b.is_ascii_lowercase() || b == b'_');
+        let name = if is_safe { name } else { "…" };
         Err(Flaw::new(
             FaultKind::InvalidField,
             format!("unknown field `{name}`; remove it"),
@@ -135,10 +134,7 @@ pub(super) fn required<T>(field: &str, value: Option<T>) -> Result<T, Flaw> {
 }
 
 fn missing(field: &str) -> Flaw {
-    Flaw::new(
-        FaultKind::InvalidField,
-        format!("missing field `{field}`"),
-    )
+    Flaw::new(FaultKind::InvalidField, format!("missing field `{field}`"))
 }
 
 pub(super) fn wrong(field: &str, reason: impl fmt::Display) -> Flaw {

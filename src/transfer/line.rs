@@ -93,13 +93,13 @@ impl AppLine {
 
     /// The fields in which an existing record differs.
     pub(super) fn differences(&self, there: &AppRecord) -> Vec<&'static str> {
-        let whole = self.created_at.is_some();
+        let is_complete = self.created_at.is_some();
         fields_that([
             ("name", self.name != there.name),
             ("created_at", differs(self.created_at, there.created_at)),
             (
                 "disabled_at",
-                (whole || self.disabled_at.is_some())
+                (is_complete || self.disabled_at.is_some())
                     && self.disabled_at != there.disabled_at.map(truncate_to_microsecond),
             ),
         ])
@@ -182,11 +182,11 @@ impl TokenLine {
 
     /// The fields in which an existing record differs. Its usage may have increased.
     pub(super) fn differences(&self, there: &TokenRecord) -> Vec<&'static str> {
-        let whole = self.id.is_some();
+        let is_complete = self.id.is_some();
         let time_differs = |here: Option<Timestamp>, there: Option<Timestamp>| {
-            (whole || here.is_some()) && here != there.map(truncate_to_microsecond)
+            (is_complete || here.is_some()) && here != there.map(truncate_to_microsecond)
         };
-        let scopes = self.scopes.clone().or(whole.then(ScopeSet::default));
+        let scopes = self.scopes.clone().or(is_complete.then(ScopeSet::default));
         fields_that([
             ("id", self.id.is_some_and(|id| id != there.id)),
             ("digest", self.digest != there.digest),
@@ -202,7 +202,8 @@ impl TokenLine {
             ),
             (
                 "restrictions",
-                (whole || self.restrictions.is_some()) && self.restrictions != there.restrictions,
+                (is_complete || self.restrictions.is_some())
+                    && self.restrictions != there.restrictions,
             ),
             ("created_at", differs(self.created_at, there.created_at)),
             (
@@ -215,7 +216,7 @@ impl TokenLine {
             ),
             (
                 "successor",
-                (whole || self.successor.is_some()) && self.successor != there.successor,
+                (is_complete || self.successor.is_some()) && self.successor != there.successor,
             ),
             (
                 "last_used_at",

@@ -314,7 +314,9 @@ async fn a_notification_makes_a_follower_apply_a_change_before_the_next_poll() {
             tokio::task::yield_now().await;
         }
     };
-    timeout(DEADLINE, applied).await.expect("the change is applied");
+    timeout(DEADLINE, applied)
+        .await
+        .expect("the change is applied");
     assert_eq!(
         here.refusal(&token).await,
         Some(RejectionKind::RevokedToken)
@@ -359,7 +361,9 @@ async fn a_notification_during_a_read_triggers_another_read() {
             tokio::task::yield_now().await;
         }
     };
-    timeout(DEADLINE, applied).await.expect("the change is applied");
+    timeout(DEADLINE, applied)
+        .await
+        .expect("the change is applied");
 }
 
 /// A log in which a token is revoked right after a read, before the follower gets the result.

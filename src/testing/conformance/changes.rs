@@ -16,12 +16,12 @@ async fn since(store: &Registry, revision: Revision) -> (Vec<Change>, Revision) 
             revision,
             latest,
         } => {
-            assert_eq!(latest, revision.number, "everything fits into one step");
+            assert_eq!(latest, revision.number, "everything fits into one page");
             let last = changes.last().map(|last| last.revision);
             assert!(last.is_none_or(|last| last == revision));
             (what(&changes), revision)
         }
-        Changes::Gap => panic!("the log leads on from a revision that it gave"),
+        Changes::Gap => panic!("the log continues from a revision that it returned"),
     }
 }
 
@@ -73,27 +73,27 @@ pub async fn changes_come_in_pages(store: Registry) {
     let app = app(&store, 1).await;
     let begin = change_log(&store).revision().await.unwrap();
     let tokens = tokens(&store, &app, 10).await;
-    let (mut from, mut told) = (begin, Vec::new());
-    while told.len() < 10 {
+    let (mut from, mut logged) = (begin, Vec::new());
+    while logged.len() < 10 {
         let Changes::Since {
             changes,
             revision,
             latest,
         } = change_log(&store).changes(from, 3).await.unwrap()
         else {
-            panic!("the log leads on")
+            panic!("the log continues")
         };
         assert!(!changes.is_empty() && changes.len() <= 3);
         assert_eq!(revision.number, from.number + changes.len() as u64);
         assert_eq!(latest, begin.number + 10);
-        told.extend(what(&changes));
+        logged.extend(what(&changes));
         from = revision;
     }
     let expected: Vec<_> = tokens
         .iter()
         .map(|token| Change::Token(token.digest))
         .collect();
-    assert_eq!(told, expected);
+    assert_eq!(logged, expected);
 }
 
 /// A revision that the store never had, or has not reached, is a gap.

@@ -176,13 +176,21 @@ async fn finds_many(store: &impl TokenStore, known: &SampleTokens) {
     assert_eq!(answers.len(), wanted.len(), "each digest has its answer");
     for (answer, token) in answers.iter().zip(&tokens) {
         let found = answer.record.as_ref();
-        assert_eq!(found, Some(*token), "many are answered in their order");
+        assert_eq!(
+            found,
+            Some(*token),
+            "answers are in the order of the digests"
+        );
     }
     check_harmless(&answers[tokens.len()], &absent);
     let again = answers[tokens.len() + 1].record.as_ref();
-    assert_eq!(again, Some(&known.live), "a digest may be asked for twice");
+    assert_eq!(
+        again,
+        Some(&known.live),
+        "the same digest can be looked up twice"
+    );
     let none = store.find_many(&[]).await.expect("nothing is found");
-    assert!(none.is_empty(), "nothing is answered to nothing");
+    assert!(none.is_empty(), "no digests lead to no answers");
 }
 
 async fn survives_cancellation(store: &impl TokenStore, live: &TokenRecord) {
@@ -210,7 +218,7 @@ async fn fails(store: &impl TokenStore, live: &TokenRecord) {
 
 fn check_failed<T>(looked_up: Result<T, StoreError>, digest: &TokenDigest) {
     let Err(error) = looked_up else {
-        panic!("in an outage a lookup fails; it neither finds a token nor takes it for absent");
+        panic!("during an outage a lookup must fail, and not return a result");
     };
     let mut said = format!("{error:?} {error}");
     let mut source = std::error::Error::source(&error);

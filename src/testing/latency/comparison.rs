@@ -206,10 +206,7 @@ fn common_rate(reports: &[Report]) -> Result<f64, ComparisonError> {
     let lowest = all.iter().copied().min_by(|a, b| a.1.total_cmp(&b.1));
     let highest = all.iter().copied().max_by(|a, b| a.1.total_cmp(&b.1));
     let (Some((low_name, low)), Some((high_name, high))) = (lowest, highest) else {
-        return Err(ComparisonError::new(
-            Empty,
-            "no reports to compare",
-        ));
+        return Err(ComparisonError::new(Empty, "no reports to compare"));
     };
     if high - low > SAME * high {
         let again = match best_rate(reports) {

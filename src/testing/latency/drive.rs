@@ -286,7 +286,7 @@ where
 
 #[expect(
     clippy::disallowed_methods,
-    reason = "a latency is measured by the finest clock, which judges no token"
+    reason = "latencies need the most precise clock, and do not affect tokens"
 )]
 fn now() -> Instant {
     Instant::now()

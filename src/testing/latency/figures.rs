@@ -256,14 +256,17 @@ mod tests {
         for n in (1..=10_000).rev() {
             latencies.record(Duration::from_micros(n));
         }
-        for (told, exact) in [
+        for (quantile, exact) in [
             (latencies.quantile(0.5), 5_000),
             (latencies.quantile(0.999), 9_990),
             (latencies.quantile(1.0), 10_000),
             (latencies.max(), 10_000),
         ] {
             let exact = Duration::from_micros(exact);
-            assert!(told >= exact && told < exact + exact / 1000, "{told:?}");
+            assert!(
+                quantile >= exact && quantile < exact + exact / 1000,
+                "{quantile:?}"
+            );
         }
     }
 

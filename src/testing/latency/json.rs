@@ -231,8 +231,7 @@ impl TryFrom<File> for Report {
             .into_iter()
             .zip([hit, miss, unknown, garbage, revoked]);
         for (figures, (kind, measured)) in report.figures.iter_mut().zip(kinds) {
-            let too_many =
-                || ReportError::contradictory("the number of requests exceeds 64 bits");
+            let too_many = || ReportError::contradictory("the number of requests exceeds 64 bits");
             requests = requests.checked_add(measured.count).ok_or_else(too_many)?;
             *figures = measured.figures(kind, elapsed)?;
         }
