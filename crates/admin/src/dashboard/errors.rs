@@ -35,7 +35,7 @@ pub(super) fn invalid_scopes(list: &str) -> String {
         Some(scope) => {
             let scope: String = scope.chars().take(SHOWN_OF_SCOPE).collect();
             format!(
-                "“{}” is not a valid scope. Use 1–128 letters, digits and punctuation, without \
+                "Invalid scope: {}. A scope is 1–128 letters, digits or punctuation marks, without \
                  quotation marks or backslashes.",
                 visible(&scope)
             )
@@ -154,7 +154,7 @@ mod tests {
     #[test]
     fn a_scope_error_names_the_scope() {
         let message = invalid_scopes("invoices:read, say\"so\"");
-        assert!(message.starts_with("“say\"so\"” is not a valid scope."));
+        assert!(message.starts_with("Invalid scope: say\"so\". A scope is"));
         let message = invalid_scopes(&"é".repeat(200));
         assert!(message.len() < 250, "{message}");
         let many: String = (0..200).map(|n| format!("scope-{n} ")).collect();

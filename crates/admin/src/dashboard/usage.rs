@@ -51,7 +51,7 @@ pub(super) fn notice_for_rotated(
         return None;
     }
     let ends = old.expires_at.map_or_else(String::new, |at| {
-        format!(" It stops working {}.", relative_time(at, now))
+        format!(" This token stops working {}.", relative_time(at, now))
     });
     Some(match Usage::new(old.last_used_at, rotated, now) {
         Usage::Active(used) => Notice::new(
@@ -60,18 +60,12 @@ pub(super) fn notice_for_rotated(
                 "Still in use: last used {}. Don't revoke this token yet.",
                 relative_time(used, now)
             ),
-            match old.expires_at {
-                Some(at) => format!(
-                    "Some clients still use the old token. Update them before it stops working {}.",
-                    relative_time(at, now)
-                ),
-                None => "Some clients still use the old token.".to_owned(),
-            },
+            format!("Some clients haven't switched to the new token yet.{ends}"),
         ),
         Usage::Idle(used) => Notice::new(
             Tone::Plain,
             format!("Last used {}.", relative_time(used, now)),
-            format!("Revoke this token if no client runs less often than that.{ends}"),
+            format!("You can revoke this token if every client runs more often than that.{ends}"),
         ),
         Usage::TooEarly => Notice::new(
             Tone::Plain,
@@ -86,8 +80,8 @@ pub(super) fn notice_for_rotated(
                 relative_time(rotated, now)
             ),
             format!(
-                "Revoke this token if all your servers record use and no client runs less often \
-                 than that.{ends}"
+                "You can revoke this token if all your servers record use and every client runs \
+                 more often than that.{ends}"
             ),
         ),
     })

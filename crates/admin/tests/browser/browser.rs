@@ -58,7 +58,7 @@ impl Browser {
             .unwrap();
         let mut lines = BufReader::new(driver.stdout.take().unwrap()).lines();
         let port: u16 = loop {
-            let line = lines.next().expect("the driver tells its port").unwrap();
+            let line = lines.next().expect("the driver prints its port").unwrap();
             if let Some((_, port)) = line.split_once("started successfully on port ") {
                 break port.trim_end_matches('.').parse().unwrap();
             }

@@ -161,12 +161,12 @@ pub(crate) async fn hostile_names_are_shown_as_text() {
 pub(crate) async fn signing_out_makes_the_browser_discard_its_credentials() {
     let site = Site::start().await;
     let browser = Browser::sign_in(&site).await;
-    let (text, nobody) = (site.password(), "Signed in as");
+    let (password, signed_in) = (site.password(), "Signed in as");
     let off = serde_json::json!({ "headers": {} });
     browser.devtools("Network.setExtraHTTPHeaders", off).await;
     let url = site
         .url("/tokens")
-        .replace("http://", &format!("http://ada:{text}@"));
+        .replace("http://", &format!("http://ada:{password}@"));
     browser.client.goto(&url).await.unwrap();
     browser.heading("Tokens").await;
     // The browser keeps sending the password.
@@ -178,6 +178,6 @@ pub(crate) async fn signing_out_makes_the_browser_discard_its_credentials() {
     browser.goto(&sign_out).await;
     browser.goto("/tokens/apps").await;
     let source = browser.client.source().await.unwrap();
-    assert!(!source.contains(nobody), "{source}");
+    assert!(!source.contains(signed_in), "{source}");
     browser.close().await;
 }

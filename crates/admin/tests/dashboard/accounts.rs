@@ -301,6 +301,29 @@ async fn the_first_run_leads_from_the_admin_token_to_the_first_app() {
 }
 
 #[tokio::test]
+async fn an_expiry_beyond_your_own_access_is_reported_at_its_field() {
+    let office = Office::new().await;
+    let new = NewToken::named("guest")
+        .scopes("tokens:admin".parse().unwrap())
+        .expires_in(std::time::Duration::from_secs(7_200));
+    let tokens = &office.site.scene.tokens;
+    let guest = tokens.issue(&office.operators.id, new).await.unwrap();
+    let path = format!("/tokens/new?app={}", office.operators.id);
+    let nonce = office.get(&guest, &path).await.nonce().to_owned();
+    let fields = [
+        ("nonce", nonce.as_str()),
+        ("name", "ci"),
+        ("app", office.operators.id.as_str()),
+        ("expires", "7"),
+    ];
+    let page = office.post(&guest, "/tokens/new", &fields).await;
+    page.is(StatusCode::UNPROCESSABLE_ENTITY)
+        .has("id=\"expires-error\"")
+        .has("no later than the end of your own access, 14 September 2026, 11:26:53 UTC.")
+        .has("name=\"name\" value=\"ci\"");
+}
+
+#[tokio::test]
 async fn without_a_service_url_there_are_no_curl_commands() {
     let site = Site::new();
     let admin = Admin::new(&site.operations, crate::support::Ada);

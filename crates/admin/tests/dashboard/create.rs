@@ -68,7 +68,7 @@ async fn an_expiry_may_be_a_lifetime_a_date_or_never() {
 
 #[tokio::test]
 async fn errors_are_shown_at_their_fields_and_input_is_kept() {
-    for (field, typed, says) in [
+    for (field, typed, message) in [
         ("name", "", "Enter a name of 1–100 characters."),
         (
             "name",
@@ -78,7 +78,7 @@ async fn errors_are_shown_at_their_fields_and_input_is_kept() {
         ("app", "", "Choose an app."),
         ("app", "two words", "Not a valid app ID."),
         ("app", "nobody", "App not found."),
-        ("scopes", "ok say\"so\"", "is not a valid scope."),
+        ("scopes", "ok say\"so\"", "Invalid scope: say"),
         ("expires", "0", "Choose one of the options."),
         ("expires", "99999999999999", "Choose one of the options."),
     ] {
@@ -93,7 +93,7 @@ async fn errors_are_shown_at_their_fields_and_input_is_kept() {
         let mut page = page
             .is(StatusCode::UNPROCESSABLE_ENTITY)
             .has(&format!("id=\"{field}-error\""))
-            .has(says);
+            .has(message);
         for (name, value) in kept {
             if name != field {
                 page = page.has(&format!("name=\"{name}\" value=\"{value}\""));
@@ -105,7 +105,7 @@ async fn errors_are_shown_at_their_fields_and_input_is_kept() {
 
 #[tokio::test]
 async fn past_and_invalid_dates_are_rejected() {
-    for (date, says) in [
+    for (date, message) in [
         ("2026-09-13", "Choose today or a later date."),
         ("tomorrow", "Enter a date, such as"),
         ("", "Enter a date, such as"),
@@ -115,7 +115,7 @@ async fn past_and_invalid_dates_are_rejected() {
         let site = Site::new();
         let page = sent(&site, &[("expires", "date"), ("date", date)]).await;
         page.is(StatusCode::UNPROCESSABLE_ENTITY)
-            .has(says)
+            .has(message)
             .has(&format!("value=\"{date}\""));
         assert_eq!(site.all().await.len(), 0, "{date}");
     }

@@ -99,7 +99,7 @@ async fn an_invalid_filter_shows_what_to_change() {
     let site = Site::new();
     let app = site.scene.create_app("Billing").await;
     let _ = site.issue(&app.id, "alpha").await;
-    for (query, says) in [
+    for (query, message) in [
         (
             "app=two+words",
             "Not a valid app ID. Choose an app from the list.",
@@ -109,7 +109,7 @@ async fn an_invalid_filter_shows_what_to_change() {
         ("name=a&name=b", "The filter in the address is invalid."),
     ] {
         let page = site.get(&format!("/tokens?{query}")).await;
-        page.is(StatusCode::BAD_REQUEST).has(says);
+        page.is(StatusCode::BAD_REQUEST).has(message);
     }
 }
 

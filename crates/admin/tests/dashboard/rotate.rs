@@ -97,13 +97,13 @@ async fn the_page_of_a_rotated_token_shows_whether_it_is_in_use() {
     early
         .has("too early to tell")
         .has(">Rotated</span>")
-        .has("It stops working in 7 days.");
+        .has("This token stops working in 7 days.");
 
     site.pass(3 * DAY);
     let unused = site.get(&path).await;
     unused
         .has("No use recorded since it was rotated 3 days ago.")
-        .has("Revoke this token if all your servers record use")
+        .has("You can revoke this token if all your servers record use")
         .lacks("safe to delete");
 
     use_token(&site, &old).await;

@@ -180,3 +180,20 @@ async fn a_token_of_a_disabled_app_can_still_be_revoked() {
         TokenStatus::Revoked
     );
 }
+
+#[tokio::test]
+async fn page_titles_name_the_record() {
+    let (site, path, _) = site_with_token().await;
+    let app = site.latest().await.app.id;
+    for (path, title) in [
+        (path.as_str(), "ci · Billing"),
+        (&format!("/tokens/apps/{app}"), "Billing · Apps"),
+        ("/tokens", "Tokens"),
+        ("/tokens/apps", "Apps"),
+        ("/tokens/new", "Create token"),
+        ("/tokens/nothing", "Page not found"),
+    ] {
+        let title = format!("<title>{title} · API tokens</title>");
+        site.get(path).await.has(&title);
+    }
+}

@@ -89,15 +89,15 @@ async fn invalid_values_are_rejected_with_a_hint() {
         ),
         (
             json!({"app_id": "billing", "name": "a", "expires_at": "soon"}),
-            "like `2030-01-31T12",
+            "`2030-01-31T12",
         ),
         (
             json!({"app_id": "billing", "name": "a", "expires_at": "2030-01-31T12:00:00+24:00"}),
-            "like `2030-01-31`, or a time",
+            "a date such as `2030-01-31`",
         ),
         (
             json!({"app_id": "billing", "name": "a", "expires_at": "2030-02-30"}),
-            "like `2030-01-31`, or a time",
+            "a date such as `2030-01-31`",
         ),
         (json!(["billing", "ci", [], null]), "a JSON object"),
         (json!("billing"), "a JSON object"),
