@@ -84,7 +84,7 @@ impl Drop for Node {
     }
 }
 
-async fn what_is_revoked_here_is_refused_there(follows: &str) {
+async fn a_revocation_reaches_another_process(follows: &str) {
     let directory = TempDir::new().unwrap();
     let url = format!("sqlite://{}/tokens.db", directory.path().display());
     let here = open(&url).await;
@@ -108,18 +108,18 @@ async fn what_is_revoked_here_is_refused_there(follows: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_process_that_follows_heeds_a_revocation_elsewhere_within_the_bound() {
-    what_is_revoked_here_is_refused_there("often").await;
+async fn a_follower_applies_a_revocation_by_another_process_within_the_bound() {
+    a_revocation_reaches_another_process("often").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_process_that_cannot_follow_refuses_within_the_bound() {
-    what_is_revoked_here_is_refused_there("once").await;
+    a_revocation_reaches_another_process("once").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_process_that_does_not_follow_refuses_within_the_bound() {
-    what_is_revoked_here_is_refused_there("never").await;
+async fn a_process_without_a_follower_refuses_within_the_bound() {
+    a_revocation_reaches_another_process("never").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

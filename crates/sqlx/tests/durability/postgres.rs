@@ -16,8 +16,8 @@ pub(crate) fn tests() -> Vec<Test> {
     tests![
         a_killed_process_loses_nothing_in_postgres,
         a_killed_server_loses_nothing,
-        a_killed_server_whose_commits_do_not_wait_loses_nothing,
-        a_change_acknowledged_before_it_is_on_disk_is_missed,
+        a_killed_server_with_synchronous_commit_off_loses_nothing,
+        a_change_acknowledged_before_it_is_durable_is_detected,
     ]
 }
 
@@ -36,7 +36,7 @@ async fn a_killed_server_loses_nothing() {
     survive(&mut server).await;
 }
 
-async fn a_killed_server_whose_commits_do_not_wait_loses_nothing() {
+async fn a_killed_server_with_synchronous_commit_off_loses_nothing() {
     let mut server = Server::start_new(&[DOES_NOT_WAIT]).await;
     survive(&mut server).await;
 }
@@ -51,7 +51,7 @@ async fn survive(server: &mut Server) {
 
 /// The check is one that can fail: if the functions of the store do not insist on waiting, the same
 /// server does not get through.
-async fn a_change_acknowledged_before_it_is_on_disk_is_missed() {
+async fn a_change_acknowledged_before_it_is_durable_is_detected() {
     let mut server = Server::start_new(&[DOES_NOT_WAIT, WRITES_LATE]).await;
     let mut ordeal = Ordeal::on(&server.url(), None).await;
     let mut connection = PgConnection::connect(&server.url()).await.unwrap();

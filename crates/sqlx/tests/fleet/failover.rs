@@ -19,7 +19,7 @@ const MANY: usize = 20;
 const DEADLINE: Duration = Duration::from_secs(60);
 
 pub(crate) fn tests() -> Vec<Test> {
-    tests![nodes_heed_a_promoted_standby_that_never_got_what_they_had_read]
+    tests![nodes_follow_a_promoted_standby_that_lacks_changes]
 }
 
 /// Presents a token until the node answers so.
@@ -29,7 +29,7 @@ async fn until_answered(client: &mut Client, token: &str, status: StatusCode) {
     answered.unwrap_or_else(|_| panic!("the node never answers {status}"));
 }
 
-async fn nodes_heed_a_promoted_standby_that_never_got_what_they_had_read() {
+async fn nodes_follow_a_promoted_standby_that_lacks_changes() {
     let mut scene = Scene::begin(Settings::SHORT).await;
     let lost = scene.manager.issue(MANY).await;
     let (tokens, watch) = scene.watch(MANY).await;

@@ -34,12 +34,12 @@ const DEADLINE: Duration = Duration::from_secs(60);
 
 pub(crate) fn tests() -> Vec<Test> {
     tests![
-        a_manager_that_is_stopped_in_any_operation_holds_nobody_up,
-        a_node_that_is_stopped_admits_nothing_that_was_revoked_meanwhile,
+        a_manager_that_freezes_in_any_operation_blocks_no_other,
+        a_resumed_node_refuses_what_was_revoked_while_it_was_frozen,
     ]
 }
 
-async fn a_manager_that_is_stopped_in_any_operation_holds_nobody_up() {
+async fn a_manager_that_freezes_in_any_operation_blocks_no_other() {
     let mut scene = Scene::without_nodes(Settings::PATIENT, 0).await;
     scene.pace = PACE;
     let place = Place::at(&[scene.server.address()]);
@@ -75,7 +75,7 @@ async fn a_manager_that_is_stopped_in_any_operation_holds_nobody_up() {
 /// How many tokens are cached by a node when it is stopped, and how many are being looked up.
 const MANY: usize = 6;
 
-async fn a_node_that_is_stopped_admits_nothing_that_was_revoked_meanwhile() {
+async fn a_resumed_node_refuses_what_was_revoked_while_it_was_frozen() {
     let settings = Settings::PATIENT;
     let mut scene = Scene::without_nodes(settings, 0).await;
     let place = Place::at(&[scene.server.address()]);

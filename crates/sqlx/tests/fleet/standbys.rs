@@ -22,8 +22,8 @@ const DEADLINE: Duration = Duration::from_secs(60);
 pub(crate) fn tests() -> Vec<Test> {
     tests![
         standbys_with_different_delays_behind_one_address_keep_the_bound,
-        a_standby_that_stops_to_replay_keeps_the_bound,
-        a_standby_that_stops_to_receive_keeps_the_bound,
+        a_standby_that_stops_replaying_keeps_the_bound,
+        a_standby_that_stops_receiving_keeps_the_bound,
         a_promoted_standby_beside_the_old_primary_keeps_the_bound,
     ]
 }
@@ -182,11 +182,11 @@ async fn tokens_are_admitted_by_the_standby_that_goes_on(scene: &mut Scene) {
     assert_eq!(refused, 0, "although one standby goes on");
 }
 
-async fn a_standby_that_stops_to_replay_keeps_the_bound() {
+async fn a_standby_that_stops_replaying_keeps_the_bound() {
     standbys_stop(Stop::Replay, "standbys stop to replay").await;
 }
 
-async fn a_standby_that_stops_to_receive_keeps_the_bound() {
+async fn a_standby_that_stops_receiving_keeps_the_bound() {
     standbys_stop(Stop::Receive, "standbys stop to receive").await;
 }
 

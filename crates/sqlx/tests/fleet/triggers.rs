@@ -12,7 +12,7 @@ use crate::{
 const MANY: usize = 20;
 
 pub(crate) fn tests() -> Vec<Test> {
-    tests![a_revocation_reaches_every_node_whatever_the_triggers_do]
+    tests![a_revocation_reaches_every_node_even_without_triggers]
 }
 
 /// On which tables triggers are, and which of them an owner and a superuser can switch off.
@@ -24,7 +24,7 @@ fn switch(how: &str, which: &str) -> String {
         .join("; ")
 }
 
-async fn a_revocation_reaches_every_node_whatever_the_triggers_do() {
+async fn a_revocation_reaches_every_node_even_without_triggers() {
     let mut scene = Scene::begin(Settings::PATIENT).await;
     scene.pace = PACE;
     let place = Place::at(&[scene.server.address()]);

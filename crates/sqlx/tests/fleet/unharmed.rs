@@ -25,8 +25,8 @@ const DEADLINE: Duration = Duration::from_secs(60);
 
 pub(crate) fn tests() -> Vec<Test> {
     tests![
-        a_row_that_stays_locked_harms_no_node,
-        a_synchronous_standby_that_is_away_harms_no_node,
+        a_locked_row_affects_no_node,
+        a_missing_synchronous_standby_affects_no_node,
         slow_searches_harm_no_node,
     ]
 }
@@ -73,7 +73,7 @@ async fn fresh(scene: &mut Scene) -> Vec<String> {
     issued.into_iter().map(|issued| issued.token).collect()
 }
 
-async fn a_row_that_stays_locked_harms_no_node() {
+async fn a_locked_row_affects_no_node() {
     let mut scene = begin().await;
     let mut rounds = Rounds::begin(1);
     while rounds.go_on() {
@@ -96,7 +96,7 @@ async fn a_row_that_stays_locked_harms_no_node() {
     scene.end("a row locked").await;
 }
 
-async fn a_synchronous_standby_that_is_away_harms_no_node() {
+async fn a_missing_synchronous_standby_affects_no_node() {
     let mut scene = begin().await;
     let mut rounds = Rounds::begin(1);
     while rounds.go_on() {

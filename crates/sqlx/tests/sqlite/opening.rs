@@ -96,7 +96,7 @@ async fn processes_upgrade_one_file_of_version_3_concurrently() {
 }
 
 #[tokio::test]
-async fn files_of_every_version_are_upgraded_with_what_they_hold() {
+async fn files_of_every_version_are_upgraded_without_loss() {
     for version in [1, 2, 3] {
         let file = File::new();
         write_version(&file.path(), version).await;
@@ -127,7 +127,7 @@ async fn files_of_every_version_are_upgraded_with_what_they_hold() {
 }
 
 #[tokio::test]
-async fn urls_and_paths_that_cannot_be_are_refused() {
+async fn invalid_urls_and_paths_are_rejected() {
     for url in ["postgres://localhost/tokens", "tokens.db", "", "mysql:x"] {
         let error = SqliteStore::open(url).await.unwrap_err();
         assert_eq!(error.kind(), StoreErrorKind::InvalidSettings, "{url}");
@@ -145,7 +145,7 @@ async fn urls_and_paths_that_cannot_be_are_refused() {
 }
 
 #[tokio::test]
-async fn a_url_that_names_no_file_is_refused() {
+async fn a_url_without_a_file_is_rejected() {
     for url in [
         "sqlite:",
         "sqlite://",
@@ -182,7 +182,7 @@ async fn a_url_that_names_no_file_is_refused() {
 
 #[cfg(unix)]
 #[tokio::test]
-async fn files_are_private_whatever_the_umask() {
+async fn files_are_private_with_any_umask() {
     use std::os::unix::fs::PermissionsExt;
 
     let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;

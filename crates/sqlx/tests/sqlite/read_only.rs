@@ -99,7 +99,7 @@ fn set_mode(path: &Path, mode: u32) {
 
 #[cfg(unix)]
 #[tokio::test]
-async fn a_file_in_a_directory_that_cannot_be_written_is_read_all_the_same() {
+async fn a_file_in_a_write_protected_directory_can_be_read() {
     let file = File::new();
     let store = file.open().await;
     tokens(&store).create_app("Billing").await.unwrap();
@@ -132,7 +132,7 @@ async fn a_file_in_a_directory_that_cannot_be_written_is_read_all_the_same() {
 
 #[cfg(unix)]
 #[tokio::test]
-async fn changes_that_are_not_in_the_file_yet_are_never_left_out() {
+async fn unmerged_changes_are_never_ignored() {
     let file = File::new();
     let store = file.open().await;
     tokens(&store).create_app("Billing").await.unwrap();

@@ -179,7 +179,7 @@ async fn every_column_of_an_app_is_logged() {
 }
 
 #[tokio::test]
-async fn what_is_removed_or_replaced_is_logged() {
+async fn deletions_and_replacements_are_logged() {
     let mut log = Logged::new().await;
     let insert = |verb: &str, id: &str, digest: &str| {
         format!(
@@ -240,7 +240,7 @@ async fn what_is_removed_or_replaced_is_logged() {
 }
 
 #[tokio::test]
-async fn tokens_that_nobody_admits_leave_without_a_word_in_the_log() {
+async fn deleting_expired_and_revoked_tokens_is_not_logged() {
     let mut log = Logged::new().await;
     log.file
         .execute("UPDATE api_tokens SET revoked_at = 1 WHERE name = 'one'")
@@ -271,7 +271,7 @@ async fn a_change_of_the_store_is_logged_once() {
 }
 
 #[tokio::test]
-async fn a_revocation_is_logged_although_triggers_were_dropped() {
+async fn a_revocation_is_logged_without_triggers() {
     let mut log = Logged::new().await;
     log.file
         .execute("DROP TRIGGER api_tokens_log_update; DROP TRIGGER api_token_apps_log_update")
@@ -290,7 +290,7 @@ async fn a_revocation_is_logged_although_triggers_were_dropped() {
 }
 
 #[tokio::test]
-async fn every_change_of_the_store_is_logged_although_all_triggers_were_dropped() {
+async fn every_change_of_the_store_is_logged_without_triggers() {
     let mut log = Logged::new().await;
     for (name, _) in triggers_of(&mut log.file.connect().await).await {
         log.file.execute(&format!("DROP TRIGGER {name}")).await;
@@ -315,7 +315,7 @@ async fn every_change_of_the_store_is_logged_although_all_triggers_were_dropped(
 }
 
 #[tokio::test]
-async fn triggers_that_were_dropped_or_altered_are_restored_and_the_log_begins_anew() {
+async fn dropped_or_altered_triggers_are_restored_and_the_log_is_started_over() {
     let log = Logged::new().await;
     let all = triggers_of(&mut log.file.connect().await).await;
     assert!(all.len() > 10);
@@ -371,7 +371,7 @@ async fn opening_again_keeps_the_log() {
 }
 
 #[tokio::test]
-async fn a_log_that_was_emptied_begins_anew_and_every_lookup_has_a_position() {
+async fn an_emptied_log_is_started_over_and_every_lookup_has_a_position() {
     let log = Logged::new().await;
     log.file.execute("DELETE FROM api_token_changes").await;
     assert_eq!(
@@ -391,7 +391,7 @@ async fn a_log_that_was_emptied_begins_anew_and_every_lookup_has_a_position() {
 }
 
 #[tokio::test]
-async fn the_log_is_bounded_whichever_program_fills_it() {
+async fn the_log_is_bounded_for_every_writer() {
     let log = Logged::new().await;
     log.file
         .execute(
@@ -411,7 +411,7 @@ async fn the_log_is_bounded_whichever_program_fills_it() {
 }
 
 #[tokio::test]
-async fn marks_differ_from_change_to_change() {
+async fn every_change_has_another_mark() {
     let mut log = Logged::new().await;
     log.file
         .execute("UPDATE api_tokens SET name = 'both'")
@@ -430,7 +430,7 @@ const ROTATE_AS_BEFORE: &str = "UPDATE api_tokens SET expires_at = 9, successor 
      WHERE id = (SELECT id FROM api_tokens WHERE name = 'one') AND successor IS NULL";
 
 #[tokio::test]
-async fn a_restricted_token_has_expired_for_a_process_of_the_version_before() {
+async fn a_restricted_token_is_expired_for_a_process_of_the_previous_version() {
     let log = Logged::new().await;
     let mut restricted = log.tokens[0].clone();
     restricted.id = TokenId::from_bytes([9; 16]);
@@ -472,7 +472,7 @@ async fn a_restricted_token_has_expired_for_a_process_of_the_version_before() {
 }
 
 #[tokio::test]
-async fn restrictions_that_could_not_be_read_are_refused() {
+async fn unreadable_restrictions_are_rejected() {
     let log = Logged::new().await;
     let mut connection = log.file.connect().await;
     for (bad, reason) in [
