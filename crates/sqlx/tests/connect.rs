@@ -63,7 +63,7 @@ async fn must_exist_creates_nothing_and_read_only_writes_nothing() {
 async fn lasting_stores_need_a_file_and_sqlite_has_no_schema() {
     let memory = AnyStore::builder("sqlite::memory:");
     assert!(memory.clone().connect().await.is_ok());
-    for builder in [memory.clone().lasting(), memory.schema("tokens")] {
+    for builder in [memory.clone().persistent(), memory.schema("tokens")] {
         let error = builder.connect().await.unwrap_err();
         assert_eq!(error.kind(), StoreErrorKind::InvalidSettings);
     }

@@ -81,6 +81,9 @@ impl PostgresStoreBuilder {
     /// Each statement then runs in its own transaction, which takes four round trips, and followers get
     /// no notifications of changes. `?statement-cache-capacity=0` at the end of the URL has the same
     /// effect.
+    ///
+    /// Without this, the store detects a pooler when it connects, by a second connection. If the server
+    /// accepts no second connection, the first is assumed to be direct.
     pub fn transaction_pooler(mut self) -> Self {
         self.transaction_pooler = true;
         self

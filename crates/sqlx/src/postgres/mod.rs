@@ -12,6 +12,7 @@ mod identifier;
 mod migrate;
 mod mutate;
 mod open;
+mod pooler;
 mod purge;
 mod registry;
 mod required;
@@ -103,8 +104,8 @@ pub use sqlx::PgPool;
 /// [your own pool](Self::builder_on), all but the follower share it.
 ///
 /// Every statement names its schema and depends on no session settings; the isolation level is set where
-/// its default is not `READ COMMITTED`. Behind a pooler in transaction mode without support for prepared
-/// statements (PgBouncer before 1.21), call
+/// its default is not `READ COMMITTED`. A pooler in transaction mode is detected when the store connects.
+/// If one may be added later, and it does not support prepared statements (PgBouncer before 1.21), call
 /// [`transaction_pooler`](PostgresStoreBuilder::transaction_pooler).
 ///
 /// # Roles

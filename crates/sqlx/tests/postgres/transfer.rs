@@ -51,7 +51,7 @@ async fn an_interrupted_import_is_completed_by_another() {
     assert_eq!(cut.report.completeness, Completeness::Incomplete);
     let (begun, finished) = (cut.report.inserted, import(&postgres, &file).await.report);
     assert!(begun > 1000);
-    assert_eq!((finished.already_there, finished.faults()), (begun, 0));
+    assert_eq!((finished.already_present, finished.faults()), (begun, 0));
     assert!(export(&postgres).await == file, "nothing is missing");
 }
 
@@ -69,7 +69,7 @@ async fn records_rejected_by_the_database_are_reported_by_line() {
     let lines: Vec<_> = imported.faults.iter().map(|fault| fault.line()).collect();
     assert_eq!(lines, [21, 22, 701, 702, 1401, 1402]);
     assert_eq!(
-        (imported.report.conflicts, imported.report.already_there),
+        (imported.report.conflicts, imported.report.already_present),
         (6, 1496)
     );
     assert!(export(&postgres).await == file, "nothing was changed");
