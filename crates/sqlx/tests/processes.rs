@@ -1,5 +1,5 @@
-//! What was revoked in one process is refused in another within the bound, with no word from the one
-//! to the other.
+//! A token revoked in one process is refused in another within the bound, without any communication
+//! between the two.
 
 #![expect(
     clippy::disallowed_methods,
@@ -32,7 +32,7 @@ async fn open(url: &str) -> ApiTokens {
         .build()
 }
 
-/// A process that verifies one token over and over.
+/// A process that verifies one token repeatedly.
 struct Node {
     process: Child,
     input: ChildStdin,
@@ -65,7 +65,7 @@ impl Node {
         writeln!(self.input, "{line}").unwrap();
     }
 
-    /// The rest of the next line that begins with a word; the test harness prints lines of its own.
+    /// Returns the rest of the next line that begins with a word. The test harness prints other lines.
     fn hear(&mut self, word: &str) -> String {
         let mut lines = self.output.by_ref().lines();
         loop {
@@ -94,7 +94,7 @@ async fn a_revocation_reaches_another_process(follows: &str) {
     for _ in 0..3 {
         let issued = here.issue(&app.id, NewToken::named("ci")).await.unwrap();
         node.tell(issued.token().expose());
-        // It is remembered there, and admitted from memory.
+        // It is cached there, and admitted from the cache.
         node.hear("admitted");
         here.revoke(issued.record().id).await.unwrap();
         let revoked = nanoseconds();

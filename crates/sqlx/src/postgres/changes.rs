@@ -30,11 +30,11 @@ impl PostgresStore {
             let Some(row) = rows.first() else {
                 return Ok(rows);
             };
-            let standing = self.standing(row, columns.0, columns.1)?;
-            if !standing.is_good() {
+            let assessment = self.assess(row, columns.0, columns.1)?;
+            if !assessment.is_good() {
                 self.inner.follower.reconnect();
             }
-            if !standing.is_stalled {
+            if !assessment.is_stalled {
                 return Ok(rows);
             }
         }

@@ -22,7 +22,7 @@ use tower_api_tokens::store::jittered;
 use super::{
     connections::{Query, fetch_in_transaction},
     schema::Schema,
-    session::Bounds,
+    session::Timeouts,
 };
 
 const CHANNEL: &str = "api_token_changes";
@@ -222,7 +222,7 @@ impl Link {
                 .after_connect(move |connection, _| {
                     Box::pin(async move {
                         match keeps_sessions {
-                            true => Bounds::LOOKUP.pin(connection).await,
+                            true => Timeouts::LOOKUP.set(connection).await,
                             false => Ok(()),
                         }
                     })
@@ -266,7 +266,7 @@ impl Link {
             return query.fetch_all(listener).await;
         }
         let connection = listener.acquire().await?;
-        let begin = Bounds::LOOKUP.begin();
+        let begin = Timeouts::LOOKUP.begin();
         let rows = fetch_in_transaction(connection, begin, query).await;
         if rows.is_err() {
             *self = Self::default();

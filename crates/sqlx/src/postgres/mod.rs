@@ -220,7 +220,7 @@ impl PostgresStore {
     }
 
     /// Records the state of the server that a row comes from.
-    fn standing(
+    fn assess(
         &self,
         row: &PgRow,
         number: usize,
@@ -231,8 +231,8 @@ impl PostgresStore {
     }
 
     fn answer(&self, row: &PgRow) -> Result<Answer, StoreError> {
-        let standing = self.standing(row, connections::NUMBER, connections::SERVER)?;
-        Ok(answer_from(row)?.stalled(standing.is_stalled))
+        let assessment = self.assess(row, connections::NUMBER, connections::SERVER)?;
+        Ok(answer_from(row)?.stalled(assessment.is_stalled))
     }
 
     /// Runs a statement that records usage, in a task.

@@ -43,11 +43,11 @@ impl Timeouts {
 
     /// Sets these timeouts for a session.
     pub(super) async fn set(self, connection: &mut PgConnection) -> Result<(), sqlx::Error> {
-        let pin = self.sql(
+        let settings = self.sql(
             "SET SESSION CHARACTERISTICS AS TRANSACTION ISOLATION LEVEL READ COMMITTED, NOT DEFERRABLE",
             "false",
         );
-        sqlx::raw_sql(pin).execute(&mut *connection).await?;
+        sqlx::raw_sql(settings).execute(&mut *connection).await?;
         match sqlx::raw_sql(DETECT_DISCONNECTS).execute(connection).await {
             // Not every server supports it.
             Ok(_) | Err(sqlx::Error::Database(_)) => Ok(()),

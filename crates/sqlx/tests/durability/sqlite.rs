@@ -6,7 +6,7 @@ use crate::{flawed::Flaw, ordeal::Ordeal, services::Test, violation::Violation};
 
 const KILLS: u32 = 300;
 
-/// The kills after which a flaw must have been seen.
+/// The number of kills within which a flaw must show.
 const KILLS_OF_FLAWED: u32 = 100;
 
 pub(crate) fn tests() -> Vec<Test> {
@@ -52,7 +52,7 @@ async fn a_revocation_acknowledged_too_early_is_detected() {
 
 async fn a_rotation_in_two_steps_is_detected() {
     let violation = violation_of(Flaw::RotatesInTwoSteps).await;
-    // Before its second step, or before the log is told of it.
+    // Before its second step, or before the change is logged.
     let is_noticed = matches!(violation, Violation::Unaccounted(_) | Violation::Unheard(_));
     assert!(is_noticed, "{violation:?}");
 }
@@ -65,7 +65,7 @@ async fn an_audit_event_without_its_change_is_detected() {
     );
 }
 
-/// How a store with a flaw is found out.
+/// Checks that a flaw is detected.
 async fn violation_of(flaw: Flaw) -> Violation {
     let directory = TempDir::new().unwrap();
     let mut ordeal = Ordeal::on(&file(&directory), Some(flaw)).await;

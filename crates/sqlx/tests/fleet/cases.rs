@@ -1,4 +1,4 @@
-//! What was revoked is refused by every node within the bound, whatever fails.
+//! Every node refuses revoked tokens within the bound, whatever fails.
 
 use std::{env, sync::atomic::Ordering::Relaxed};
 
@@ -14,8 +14,8 @@ pub(crate) fn tests() -> Vec<Test> {
     ]
 }
 
-/// How many tokens are revoked in each case: `FLEET_REVOCATIONS`, or fewer than it takes to measure
-/// well.
+/// The number of revocations in each case: `FLEET_REVOCATIONS`, or a default that is too small for
+/// accurate figures.
 pub(crate) fn revocations() -> usize {
     let many = env::var("FLEET_REVOCATIONS").ok();
     many.map_or(200, |many| {
@@ -65,7 +65,7 @@ async fn a_node_without_its_database_refuses_within_the_bound() {
     scene.end("one node cut off").await;
 }
 
-/// Makes a database go away right after revocations that no node is told of, and come back.
+/// Makes a database fail right after revocations, before any node is notified, and recover.
 async fn the_database_goes_and_comes(case: &str, goes: fn(&mut Scene), comes: AsyncFnOf) {
     let mut scene = Scene::begin(Settings::SHORT).await;
     for node in &scene.nodes {
@@ -119,8 +119,8 @@ fn statements(scene: &Scene) -> Vec<u64> {
         .collect()
 }
 
-/// Between the loss and the first hundred admissions a node asks for each token a few times at most,
-/// over no more connections than it may have, and as many that it has given up but that are not closed.
+/// Between the failure and the first hundred admissions, a node looks up each token a few times at most.
+/// It uses no more connections than allowed, plus as many abandoned ones that are not closed yet.
 fn assert_no_herd(scene: &Scene, before: &[u64]) {
     for ((node, before), after) in scene.nodes.iter().zip(before).zip(statements(scene)) {
         let asked = after - before;
