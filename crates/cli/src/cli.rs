@@ -52,13 +52,13 @@ pub(crate) enum Command {
     Events(events::Arguments),
     /// Check whether a token is accepted; reads the token from standard input
     Verify(verify::Arguments),
-    /// Export all apps and tokens as JSON Lines, with hashes instead of token texts
+    /// Export all apps and tokens as JSON Lines; of each token, only the hash is exported
     Export(export::Arguments),
     /// Import apps and tokens from JSON Lines; existing ones are left unchanged
     Import(import::Arguments),
-    /// Back up an SQLite database, which can be in use
+    /// Back up an SQLite database, even while it is in use
     Backup(backup::Backup),
-    /// Restore an SQLite database from a backup, while no process uses it
+    /// Restore an SQLite database from a backup; stop all processes that use it first
     Restore(backup::Restore),
     /// Clear the caches of running nodes
     #[command(subcommand)]

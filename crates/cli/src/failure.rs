@@ -163,9 +163,12 @@ impl Failure {
         let mut cause = self.source.as_deref().map(|source| source as &dyn Error);
         while let Some(error) = cause {
             let message = error.to_string();
+            let message = message
+                .strip_prefix("error returned from database: ")
+                .unwrap_or(&message);
             let hidden = self.hides_store_kind && error.is::<StoreError>();
             // Messages often include that of their cause.
-            if !hidden && !text.contains(&message) {
+            if !hidden && !text.contains(message) {
                 text += &format!(": {message}");
             }
             cause = error.source();

@@ -28,7 +28,7 @@ pub(crate) struct Arguments {
 #[derive(Args)]
 #[group(id = "measuring", multiple = true)]
 pub(super) struct Load {
-    /// Number of live tokens to insert. A tenth as many revoked tokens are added to them
+    /// Number of live tokens to insert, besides a tenth as many revoked ones
     #[arg(long, value_name = "COUNT", default_value = "10000", value_parser = at_least_one)]
     pub(super) tokens: usize,
     /// Share of requests with a live token that is not cached

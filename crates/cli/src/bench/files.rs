@@ -24,8 +24,10 @@ pub(super) fn read(paths: &[PathBuf]) -> Result<Vec<Report>, Failure> {
         let before = reports.len();
         for report in Deserializer::from_str(&text).into_iter::<Report>() {
             let report = report.map_err(|error| {
-                Failure::failed(format!("cannot read `{shown}`"))
-                    .because(error)
+                let message = error.to_string();
+                let cause = message.strip_prefix("not a latency report: ");
+                let cause = cause.unwrap_or(&message);
+                Failure::failed(format!("`{shown}` is not a latency report: {cause}"))
                     .advising("Give a file written by `bench --json` or `Report::to_json`.")
             })?;
             reports.push(match (report.name(), path.file_stem()) {

@@ -58,18 +58,18 @@ pub(crate) struct Arguments {
     /// New file to write the first administrator's token to
     #[arg(long, value_name = "FILE", default_value = "api-tokens-admin-token")]
     admin_token_file: PathBuf,
-    /// When the first administrator's token expires, in the form of `token issue --expires`
+    /// When the first administrator's token expires; takes the same values as `token issue --expires`
     #[arg(long, value_name = "WHEN", default_value = "1d")]
     admin_token_expires: Expiry,
     /// How long a token may still be accepted after another process revoked it
     #[arg(long, value_parser = time::duration, default_value = "5s", value_name = "DURATION")]
     max_staleness: Duration,
-    /// Close connections that send no complete request head for this long. Set it longer than your
-    /// proxy keeps idle connections (60 s for nginx)
+    /// Close connections that send no complete request head for this long. Set it longer than the
+    /// keep-alive timeout of your proxy, which is 60 s for nginx
     #[arg(long, value_parser = time::duration_above_zero, default_value = "75s", value_name = "DURATION")]
     idle_timeout: Duration,
-    /// Maximum number of connections, lowered to fit the limit on open files. One more closes the
-    /// connection that has been idle for longest
+    /// Maximum number of connections, or fewer if the limit on open files requires it. At the
+    /// maximum, a new connection replaces the one that has been idle for longest
     #[arg(long, value_name = "COUNT", default_value = "4096", value_parser = at_least_one)]
     max_connections: usize,
     /// Origin, such as `https://admin.example`, whose pages may make changes. Needed if a proxy in
@@ -194,31 +194,30 @@ fn cannot_serve(error: io::Error) -> Failure {
 fn layer(session: &Session, arguments: &Arguments) -> Result<ApiTokenLayer, Failure> {
     let mut layer = ApiTokenLayer::new(&session.tokens)
         .realm(&arguments.realm)
-        .map_err(|error| invalid("--realm", error))?;
+        .map_err(usage)?;
     if let Some(name) = &arguments.api_key_header {
-        layer = layer
-            .api_key_header(name.clone())
-            .map_err(|error| invalid("--api-key-header", error))?;
+        layer = layer.api_key_header(name.clone()).map_err(usage)?;
     }
     Ok(layer)
 }
 
-fn invalid(option: &str, error: impl Display) -> Failure {
-    Failure::usage(format!("invalid `{option}`: {error}"))
+fn usage(error: impl Display) -> Failure {
+    Failure::usage(error.to_string())
 }
 
 fn admin(session: &Session, arguments: &Arguments) -> Result<Admin, Failure> {
     let administrators = [first_token::app()?].into_iter();
     let apps = administrators.chain(arguments.admin_apps.iter().copied());
     let guard = TokenGuard::new(&session.tokens, apps).realm(&arguments.realm);
-    let guard = guard.map_err(|error| invalid("--realm", error))?;
+    let guard = guard.map_err(usage)?;
     let mut admin = Admin::builder(&session.operations, guard);
     if let Some(url) = &arguments.service_url {
         admin = admin.service_url(url);
     }
     for origin in &arguments.trust_origin {
         let trusted = admin.with_trusted_origin(origin);
-        admin = trusted.map_err(|error| invalid("--trust-origin", error))?;
+        admin = trusted
+            .map_err(|error| Failure::usage(format!("invalid `--trust-origin`: {error}")))?;
     }
     Ok(admin.build())
 }

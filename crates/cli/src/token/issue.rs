@@ -12,7 +12,7 @@ pub(crate) struct Arguments {
     /// several apps
     #[arg(long)]
     app: String,
-    /// Name of the token, such as where it will be used
+    /// Name of the token; say where it will be used
     #[arg(long)]
     name: String,
     /// Scope of the token. Separate several with commas, or repeat the option

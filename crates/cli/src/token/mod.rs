@@ -27,8 +27,8 @@ pub(crate) enum Command {
         /// Identifier of the token
         id: TokenId,
     },
-    /// Replace a token: issue its successor and print it to standard output; the old token keeps
-    /// working for a while
+    /// Issue a successor for a token and print it to standard output; the old token keeps working
+    /// for a while
     Rotate(rotate::Arguments),
     /// Revoke a token permanently
     Revoke(revoke::Arguments),

@@ -17,8 +17,8 @@ use crate::{
 
 #[derive(Args)]
 pub(crate) struct Arguments {
-    /// Delete tokens that expired or were revoked before this time: a duration ago, like `90d`, or a
-    /// date (UTC) or time, like `2026-01-31`
+    /// Delete tokens that expired or were revoked before this time: how long ago, like `90d`, or a
+    /// date or time, like `2026-01-31` (UTC)
     #[arg(long, alias = "ended-before", value_name = "WHEN")]
     before: Past,
     /// Skip the confirmation prompt

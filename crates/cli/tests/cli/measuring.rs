@@ -296,7 +296,7 @@ fn files_that_cannot_be_compared_are_rejected_with_a_hint() {
         (
             "kind,p50",
             1,
-            "cannot read `x.json`: not a latency report: ",
+            "`x.json` is not a latency report: expected value",
         ),
         ("[]", 1, "no number `version`"),
         ("{}", 1, "no number `version`"),

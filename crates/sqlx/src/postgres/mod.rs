@@ -220,12 +220,7 @@ impl PostgresStore {
     }
 
     /// Records the state of the server that a row comes from.
-    fn assess(
-        &self,
-        row: &PgRow,
-        number: usize,
-        server: usize,
-    ) -> Result<Assessment, StoreError> {
+    fn assess(&self, row: &PgRow, number: usize, server: usize) -> Result<Assessment, StoreError> {
         let seen = Report::of(row, number, server)?;
         Ok(self.inner.connections.servers().assess(seen))
     }

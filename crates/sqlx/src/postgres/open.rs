@@ -1,6 +1,11 @@
 //! Opens a database. It is checked before anything is changed.
 
-use std::{borrow::Cow, env, io::ErrorKind, time::Duration};
+use std::{
+    borrow::Cow,
+    env,
+    io::{self, ErrorKind},
+    time::Duration,
+};
 
 use sqlx::{
     ConnectOptions, Connection, PgConnection, PgPool,
@@ -173,13 +178,12 @@ fn cannot_connect(error: sqlx::Error, options: &PgConnectOptions) -> StoreError 
         };
         return StoreError::with_source(StoreErrorKind::InvalidSettings, source);
     }
+    let port = options.get_port();
     match error {
-        error @ (sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut) => {
-            StoreError::unavailable(Unreachable {
-                host,
-                port: options.get_port(),
-                source: error,
-            })
+        sqlx::Error::Io(source) => StoreError::unavailable(Unreachable { host, port, source }),
+        sqlx::Error::PoolTimedOut => {
+            let source = ErrorKind::TimedOut.into();
+            StoreError::unavailable(Unreachable { host, port, source })
         }
         error => from_sqlx(error),
     }
@@ -192,7 +196,7 @@ fn cannot_connect(error: sqlx::Error, options: &PgConnectOptions) -> StoreError 
 struct Unreachable {
     host: String,
     port: u16,
-    source: sqlx::Error,
+    source: io::Error,
 }
 
 /// Whether the server was reached, but the required TLS connection failed.

@@ -395,7 +395,7 @@ async fn a_full_notification_queue_fails_no_change() {
     let mut listener = PgListener::connect(&server()).await.unwrap();
     listener.listen("api_token_changes").await.unwrap();
     let sentinel = format!("NOTIFY api_token_changes, '{} over'", schema.name);
-    let mut told = async |hand: &mut PgConnection| {
+    let mut notifications_since = async |hand: &mut PgConnection| {
         execute(hand, &sentinel).await;
         let mut count = 0;
         loop {
@@ -407,18 +407,18 @@ async fn a_full_notification_queue_fails_no_change() {
         }
     };
     let target = TokenTarget::any(token.id);
-    told(&mut hand).await;
+    notifications_since(&mut hand).await;
     room(&mut hand, false).await;
     let before = store.revision().await.unwrap();
     store.revoke(&target, at(1)).await.unwrap();
     execute(&mut hand, "UPDATE api_tokens SET revoked_at = 8").await;
     store.clear_caches(at(1)).await.unwrap();
-    assert_eq!(told(&mut hand).await, 0);
+    assert_eq!(notifications_since(&mut hand).await, 0);
     let after = store.revision().await.unwrap();
     assert_eq!(after.number, before.number + 3);
     room(&mut hand, true).await;
     store.revoke(&target, at(1)).await.unwrap();
-    assert_eq!(told(&mut hand).await, 1);
+    assert_eq!(notifications_since(&mut hand).await, 1);
 }
 
 async fn find_many_returns_answers_in_order_with_positions() {

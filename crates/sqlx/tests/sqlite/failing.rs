@@ -1,4 +1,4 @@
-//! After a change that failed, the next one works as soon as the cause is gone.
+//! After a failed change, the next one succeeds as soon as the cause is gone.
 
 use std::{process::Command, str::FromStr, time::Duration};
 
@@ -59,7 +59,7 @@ async fn a_full_disk_fails_changes_atomically_and_verification_continues() {
             .unwrap();
     }
     store.close().await;
-    // With room again, everything goes on.
+    // With room again, everything continues.
     let platform = tokens(&file.open().await);
     assert_eq!(count(platform.clone()).await, issued.len());
     let _issued = platform
@@ -68,7 +68,7 @@ async fn a_full_disk_fails_changes_atomically_and_verification_continues() {
         .unwrap();
 }
 
-/// A limit that is lifted in the same process. The store in memory has no file to open again.
+/// A limit that is lifted in the same process, because a store in memory has no file to reopen.
 #[tokio::test]
 async fn changes_succeed_again_once_the_disk_has_room() {
     let file = File::new();
@@ -113,7 +113,7 @@ async fn changes_succeed_again_once_the_disk_has_room() {
     }
 }
 
-/// The limit on the size of files stands for a disk that fails: writes end with an I/O error or a full disk.
+/// A limit on the size of files simulates a failing disk: writes fail with an I/O error or a full disk.
 #[cfg(unix)]
 #[tokio::test]
 async fn changes_succeed_again_once_the_disk_recovers() {
@@ -121,7 +121,7 @@ async fn changes_succeed_again_once_the_disk_recovers() {
     file.open().await.close().await;
     let test = std::env::current_exe().unwrap();
     let mut command = Command::new("sh");
-    // A process that goes past the limit gets an error in place of a signal.
+    // Exceeding the limit causes an error instead of a signal.
     command
         .args(["-c", "trap '' XFSZ; exec \"$0\" \"$@\""])
         .arg(test);
@@ -140,7 +140,7 @@ async fn changes_succeed_again_once_the_disk_recovers() {
         process.tell("issue");
         assert_eq!(process.answer(), "done");
     }
-    // A process that starts while the disk is full says so.
+    // A process that starts while the disk is full reports it.
     process.tell("limit 0");
     assert_eq!(process.answer(), "done");
     process.tell(&format!(
@@ -241,7 +241,7 @@ async fn a_dropped_change_does_not_affect_the_next() {
         let app = platform.create_app("Billing").await.unwrap();
         for patience in 0..50 {
             let issue = platform.issue(&app.id, NewToken::named("dropped"));
-            // It has begun, and is dropped at a moment that differs.
+            // The change has begun, and is dropped after a varying delay.
             let mut issue = Box::pin(issue);
             assert!((&mut issue).now_or_never().is_none());
             let _ = timeout(Duration::from_micros(patience * 20), issue).await;

@@ -1,4 +1,4 @@
-//! Opening: by many at once, from older versions, and what is refused.
+//! Opening: concurrently, from older versions, and with errors.
 
 use std::{fs, path::Path, process::Command};
 
@@ -12,14 +12,14 @@ use crate::support::{File, Process, answer_lines, message, tokens, url, write_ve
 const OPENERS: usize = 8;
 const ROUNDS: usize = 50;
 
-/// What a file is before it is opened: nothing, or what a version that was released has written.
+/// The file before it is opened: missing, or written by a released version.
 async fn prepare(file: &Path, version: usize) {
     if version > 0 {
         write_version(file, version).await;
     }
 }
 
-/// Opens a file and reads it, as every process does that starts.
+/// Opens and reads a file, as every process does at startup.
 async fn open_and_read(url: &str) -> Result<(), String> {
     let store = SqliteStore::open(url)
         .await
@@ -100,7 +100,7 @@ async fn files_of_every_version_are_upgraded_without_loss() {
     for version in [1, 2, 3] {
         let file = File::new();
         write_version(&file.path(), version).await;
-        // The mask and the other app's identifier are such as versions from the third on refuse.
+        // Versions from the third on reject this mask and the other app's identifier.
         let (mask, other) = if version < 3 {
             ("abc", "an/other")
         } else {
@@ -204,13 +204,13 @@ async fn files_are_private_with_any_umask() {
         let backup = file.directory.path().join(format!("{umask}.db.backup"));
         assert_eq!(mode(&backup), expected, "{}", backup.display());
     }
-    // One that exists keeps what its owner has chosen.
+    // An existing file keeps its permissions.
     file.open().await.close().await;
     fs::set_permissions(file.path(), fs::Permissions::from_mode(0o640)).unwrap();
     let store = file.open().await;
     tokens(&store).create_app("Billing").await.unwrap();
     assert_eq!(mode(&file.path()), 0o640);
-    // Nothing but the database lies beside it.
+    // No temporary file is left.
     let mut left: Vec<_> = fs::read_dir(file.directory.path())
         .unwrap()
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())

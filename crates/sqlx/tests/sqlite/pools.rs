@@ -1,4 +1,4 @@
-//! A store on a pool of the caller's.
+//! A store on the caller's pool.
 
 use sqlx::{
     SqlitePool,
@@ -42,13 +42,13 @@ async fn the_callers_tables_can_be_in_the_same_database() {
             .await
             .unwrap();
     assert_eq!(beside, (7, 1));
-    // A change is durable whatever the pool's own connections promise.
+    // Changes are durable whatever the settings of the pool's connections.
     let mode: (String,) = sqlx::query_as("PRAGMA journal_mode")
         .fetch_one(&pool)
         .await
         .unwrap();
     assert_eq!(mode.0, "wal");
-    // The file is that of any other store, and knows of what this one did.
+    // Any other store on the file sees the changes.
     let other = file.open().await;
     assert!(other.find(&digest).await.unwrap().record.is_some());
     store.close().await;

@@ -1,4 +1,4 @@
-//! A file that is replaced under a process is noticed, and backups are restored the safe way.
+//! Replacing the file of a running process is detected, and backups are restored safely.
 
 use std::fs;
 
@@ -63,14 +63,14 @@ async fn a_store_stops_if_its_file_is_replaced() {
             );
         }
         if how == "moved" {
-            // To move it back brings nothing back that was missed.
+            // Moving it back does not restore the missed changes.
             fs::rename(&moved, file.path()).unwrap();
             assert!(store.find(&issued.record().digest).await.is_err());
         }
     }
 }
 
-/// A checkpoint then leaves out what the reader must not see yet, and the file alone makes no sense until
+/// A checkpoint then leaves out what the reader must not see yet, and the file alone is inconsistent until
 /// the next one.
 #[tokio::test]
 async fn a_reader_with_an_old_snapshot_blocks_no_store() {
@@ -197,7 +197,7 @@ async fn a_backup_is_consistent_under_writes_and_overwrites_nothing() {
     let restored = tokens(&copy.open().await);
     let apps = restored.list_apps(&AppQuery::default()).await.unwrap();
     assert_eq!(apps.items, [app]);
-    // A store in memory and one that is only read are copied as well.
+    // Stores in memory and read-only stores can be backed up too.
     let memory = SqliteStore::open("sqlite::memory:").await.unwrap();
     tokens(&memory).create_app("Memory").await.unwrap();
     let reading = SqliteStore::open(&format!("{}?mode=ro", file.url()))
@@ -224,7 +224,7 @@ async fn a_restore_discards_everything_after_the_backup() {
         .issue(&app.id, NewToken::named("later"))
         .await
         .unwrap();
-    // In use: nothing is replaced.
+    // Nothing is replaced while the database is in use.
     let refused = SqliteStore::restore(&backup, &file.url())
         .await
         .unwrap_err();
@@ -270,7 +270,7 @@ async fn a_restore_replaces_a_damaged_database_and_its_log() {
     let backup = file.directory.path().join("backup.db");
     store.backup_to(&backup).await.unwrap();
     tokens(&store).create_app("Later").await.unwrap();
-    // As a crash leaves it, and then a disk: a log beside a file that is no database.
+    // As after a crash and a disk failure: a log beside a file that is not a database.
     let damaged = File::new();
     fs::copy(
         file.directory.path().join("tokens.db-wal"),

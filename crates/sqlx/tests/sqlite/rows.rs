@@ -1,4 +1,4 @@
-//! Rows that cannot be read take no other with them, and are not written in the first place.
+//! Unreadable rows affect no other row, and are rejected on write.
 
 use std::{
     io::{self, Write},
@@ -17,7 +17,7 @@ use crate::support::{DEADLINE, File, tokens};
 
 const NOW: Timestamp = Timestamp::UNIX_EPOCH;
 
-/// Writes what the triggers that check refuse, as a version without them did.
+/// Writes a row that the triggers would reject, as a version without them did.
 async fn execute_unchecked(file: &File, statements: &str) {
     let options = SqliteConnectOptions::new()
         .filename(file.path())
@@ -102,7 +102,7 @@ async fn a_damaged_row_affects_no_other_row() {
             assert_eq!(listed, issued, "{damage}, {limit} a page");
             assert_eq!(unreadable, [bad.digest], "{damage}, {limit} a page");
         }
-        // It can be revoked by hand, and its uses take nothing from those of others.
+        // It can be revoked manually, and its usage does not affect that of others.
         let usages = [&bad, &issued[0]].map(|token| Usage::new(token.id, NOW, 1));
         store.record_usage(&usages).await.unwrap();
         let used = store.find(&issued[0].digest).await.unwrap().record.unwrap();
@@ -256,7 +256,7 @@ async fn unreadable_values_are_rejected_on_write() {
             "{statement}"
         );
     }
-    // Whatever was let through is read.
+    // Every accepted row can be read.
     let rows = store
         .tokens(&TokenQuery::default(), NOW)
         .await
@@ -313,7 +313,7 @@ async fn uses_saturate_and_extremes_affect_no_other_token() {
     }
 }
 
-/// Keeps what is logged.
+/// Collects log events.
 #[derive(Clone, Default)]
 struct Written(Arc<Mutex<Vec<u8>>>);
 

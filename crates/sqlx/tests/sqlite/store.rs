@@ -1,4 +1,4 @@
-//! What survives, and what other programs and versions may do to the file.
+//! Persistence, and what other programs and versions do to the file.
 
 use std::{fs, process::Command, str::FromStr, time::Duration};
 

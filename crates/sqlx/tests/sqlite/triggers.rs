@@ -1,4 +1,4 @@
-//! Every change reaches the log, whichever program makes it.
+//! Changes of every program are logged.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use tower_api_tokens_sqlx::SqliteStore;
 
 use crate::support::{File, message, tokens};
 
-/// A store with one app and two tokens, and what its log says.
+/// A store with one app and two tokens, and a reader of its log.
 struct Logged {
     file: File,
     store: SqliteStore,
@@ -43,7 +43,7 @@ impl Logged {
         }
     }
 
-    /// What was logged since the last time.
+    /// Returns the changes logged since the last call.
     async fn logged(&mut self) -> Vec<Change> {
         let Changes::Since {
             changes,
@@ -103,7 +103,7 @@ async fn every_column_that_verification_depends_on_is_logged() {
             .await;
         assert_eq!(log.logged().await, [log.token(0)], "{column} = {value}");
     }
-    // A token is identified by its digest in the log, and by both when it changes.
+    // The log identifies a token by its digest, or by both digests if it changes.
     log.file
         .execute(&format!(
             "UPDATE api_tokens SET digest = x'{}' WHERE name = 'two'",
@@ -117,7 +117,7 @@ async fn every_column_that_verification_depends_on_is_logged() {
         .execute("UPDATE api_tokens SET id = zeroblob(16) WHERE name = 'two'")
         .await;
     assert_eq!(log.logged().await, [digest(7)]);
-    // Every column was changed above, or is one of usage.
+    // Every column was changed above, except those for usage.
     let mut connection = log.file.connect().await;
     let known = ["id", "digest", "last_used_at", "uses"];
     for column in columns_of(&mut connection, "api_tokens").await {
@@ -163,7 +163,7 @@ async fn every_column_of_an_app_is_logged() {
     let mut changes = log.logged().await;
     changes.sort_by_key(|change| *change != app);
     assert_eq!(changes, [app, moved]);
-    // The tokens of an app that is deleted are not found, and are when it is inserted again.
+    // Tokens of a deleted app are not found until the app is inserted again.
     log.file
         .execute("UPDATE api_tokens SET app_id = 'moved'; DELETE FROM api_token_apps")
         .await;
@@ -192,7 +192,7 @@ async fn deletions_and_replacements_are_logged() {
         .execute(&insert("INSERT", "zeroblob(16)", &seven))
         .await;
     assert_eq!(log.logged().await, [digest(7)]);
-    // By its identifier, by its digest, by both, and by the row's number.
+    // By identifier, by digest, by both, and by row number.
     let eight = format!("x'{}'", "08".repeat(32));
     log.file
         .execute(&insert("REPLACE", "zeroblob(16)", &eight))
@@ -226,7 +226,7 @@ async fn deletions_and_replacements_are_logged() {
         ))
         .await;
     assert_eq!(log.logged().await, [digest(8)]);
-    // Deletion, in bulk, with the triggers of `REPLACE` as well.
+    // Bulk deletion, also with the triggers of `REPLACE`.
     log.file
         .execute(&insert("INSERT", "zeroblob(16)", &seven))
         .await;
@@ -259,7 +259,7 @@ async fn a_change_of_the_store_is_logged_once() {
     let id = log.tokens[0].id;
     log.platform.rename(id, "renamed").await.unwrap();
     assert_eq!(log.logged().await, [log.token(0)]);
-    // To revoke again reaches the nodes again.
+    // Revoking again reaches the nodes again.
     for _ in 0..2 {
         log.platform.revoke(id).await.unwrap();
         assert_eq!(log.logged().await, [log.token(0)]);
@@ -277,7 +277,7 @@ async fn a_revocation_is_logged_without_triggers() {
         .execute("DROP TRIGGER api_tokens_log_update; DROP TRIGGER api_token_apps_log_update")
         .await;
     for _ in 0..2 {
-        // Whether the latest change was about the same or not.
+        // Whether or not the latest change was about the same token.
         for _ in 0..2 {
             log.platform.revoke(log.tokens[0].id).await.unwrap();
             assert_eq!(log.logged().await, [log.token(0)]);
@@ -323,7 +323,7 @@ async fn dropped_or_altered_triggers_are_restored_and_the_log_is_started_over() 
         let log = Logged::new().await;
         log.store.close().await;
         log.file.execute(&format!("DROP TRIGGER {name}")).await;
-        // What happens without the trigger is in no log.
+        // Without the trigger, the change is not logged.
         log.file
             .execute("UPDATE api_tokens SET revoked_at = 1")
             .await;
@@ -425,7 +425,7 @@ async fn every_change_has_another_mark() {
     assert_eq!(row.get::<i64, _>(0), row.get::<i64, _>(1));
 }
 
-/// What a process of the version before does to rotate a token.
+/// Rotates a token as a process of the previous version does.
 const ROTATE_AS_BEFORE: &str = "UPDATE api_tokens SET expires_at = 9, successor = zeroblob(16) \
      WHERE id = (SELECT id FROM api_tokens WHERE name = 'one') AND successor IS NULL";
 
@@ -447,7 +447,7 @@ async fn a_restricted_token_is_expired_for_a_process_of_the_previous_version() {
         .await
         .unwrap();
     assert_eq!(live, ["one", "two"]);
-    // It makes the successor without restrictions.
+    // It creates the successor without restrictions.
     for rotation in [
         ROTATE_AS_BEFORE.to_owned(),
         ROTATE_AS_BEFORE.replace("expires_at = 9, ", ""),
