@@ -42,7 +42,7 @@
 //! ```
 //!
 //! With axum it is `.route_layer(ApiTokenLayer::new(&tokens))`, and handlers take an
-//! [`AppPrincipal`] as an argument (feature `axum`). `SqliteStore::open("sqlite://tokens.db")` in
+//! [`AppPrincipal`] as an argument (feature `axum`). `SqliteStore::connect("sqlite://tokens.db")` in
 //! the place of [`MemoryStore`] keeps the tokens (package `tower-api-tokens-sqlx`). The layer goes around any
 //! service of `http` requests: `examples/hyper` is one on hyper alone, and `examples/tonic` one
 //! of gRPC, whose clients get gRPC status codes after [`ApiTokenLayer::grpc`].

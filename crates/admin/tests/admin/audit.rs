@@ -441,7 +441,7 @@ async fn the_audit_outlives_the_process_that_wrote_it() {
     let directory = tempfile::tempdir().unwrap();
     let url = format!("sqlite://{}", directory.path().join("tokens.db").display());
     let open = async || {
-        let store = SqliteStore::open(&url).await.unwrap();
+        let store = SqliteStore::connect(&url).await.unwrap();
         let tokens = ApiTokens::new(store, TokenFormat::new("acme").unwrap());
         Operations::new(&tokens).by(Actor::unrestricted("Zoë \"the\" admin"))
     };

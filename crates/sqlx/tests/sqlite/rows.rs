@@ -271,7 +271,7 @@ async fn uses_are_saturated_and_an_extreme_takes_nothing_from_others() {
         let file = File::new();
         let store = match url {
             "file" => file.open().await,
-            url => SqliteStore::open(url).await.unwrap(),
+            url => SqliteStore::connect(url).await.unwrap(),
         };
         let platform = tokens(&store);
         let app = platform.create_app("Billing").await.unwrap();

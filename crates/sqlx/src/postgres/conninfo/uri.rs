@@ -4,8 +4,6 @@ use tower_api_tokens::StoreError;
 
 use super::{invalid, keywords::Parameters};
 
-pub(super) const SCHEMES: [&str; 2] = ["postgres://", "postgresql://"];
-
 /// Reads what comes after the scheme.
 ///
 /// As in libpq, user and password end at the first `@`, unless a `/` comes before it. A host has no
