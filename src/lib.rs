@@ -240,14 +240,13 @@
 )]
 
 mod authenticator;
-mod clock;
-mod entropy;
 #[cfg(feature = "axum")]
 pub mod extract;
 mod intern;
 mod lifecycle;
 pub mod middleware;
 mod model;
+mod random;
 mod rejection;
 pub mod store;
 mod telemetry;
@@ -273,8 +272,6 @@ pub use authenticator::{
     Authenticator, AuthenticatorBuilder, Follower, FollowerBuilder, Stats, UsageRecorder,
     UsageRecorderBuilder,
 };
-pub use clock::{Clock, SystemClock};
-pub use entropy::{Entropy, EntropyError, SystemEntropy};
 pub use lifecycle::{
     ApiTokens, ApiTokensBuilder, AppTokens, Authority, ChangeObserver, ForeignToken,
     IdempotencyKey, IdempotencyKeyError, IssuedToken, LifecycleError, LifecycleErrorKind, NewToken,
@@ -294,6 +291,7 @@ pub use model::principal::AppPrincipal;
 pub use model::record::{SuccessorError, TokenRecord, TokenStatus, TransitionError};
 pub use model::restrictions::{Restrictions, RestrictionsError};
 pub use model::scope::{Scope, ScopeError, ScopeSet};
+pub use random::{Entropy, EntropyError, SystemEntropy};
 pub use rejection::{Rejection, RejectionKind};
 #[doc(inline)]
 pub use store::{
@@ -303,7 +301,7 @@ pub use store::{
     Tables, TokenQuery, TokenRegistry, TokenRegistryExt, TokenRegistryStreams, TokenStore,
     TokenTarget, Transactional, Usage, UsageLog, UsedKey, Write,
 };
-pub use time::{TimeError, end_of_day, parse_expiry, parse_instant};
+pub use time::{Clock, SystemClock, TimeError, end_of_day, parse_expiry, parse_instant};
 pub use token::{
     ApiToken, DigestError, MaskError, MaskedToken, PrefixError, TokenDigest, TokenFormat, TokenId,
     TokenIdError,

@@ -13,9 +13,9 @@ use super::{
     tally::Tallies,
 };
 use crate::{
-    clock::{Clock, SystemClock},
     store::TokenStore,
     telemetry::StoreTrouble,
+    time::{Clock, SystemClock},
     token::TokenFormat,
 };
 

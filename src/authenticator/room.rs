@@ -4,7 +4,7 @@
 use std::sync::atomic::Ordering::Relaxed;
 
 use super::{cache::Cache, entry::Entry, preload::Loss};
-use crate::clock::Clock;
+use crate::time::Clock;
 
 /// Up to this capacity, the caller that needs room makes it: that takes less than a lookup.
 const SMALL: usize = 4096;

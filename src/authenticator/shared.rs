@@ -10,10 +10,10 @@ use super::{
     tally::Tallies,
 };
 use crate::{
-    clock::Clock,
     model::{app::AppId, record::TokenRecord},
     store::TokenStore,
     telemetry,
+    time::Clock,
     token::{TokenDigest, TokenFormat},
 };
 

@@ -125,7 +125,6 @@ mod origin;
 mod problem;
 mod telemetry;
 pub mod view;
-mod words;
 
 pub use actor::Actor;
 pub use audit::{AuditSink, JsonLines};

@@ -28,7 +28,7 @@ use super::{
     usage::{self, END_WITHIN},
 };
 use crate::{
-    entropy::jittered,
+    random::jittered,
     store::{ChangeLog, StoreError, UsageLog},
 };
 use claim::{Claim, ended};

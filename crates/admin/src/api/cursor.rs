@@ -1,6 +1,8 @@
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 
-use crate::{problem::Problem, words::digest};
+use tower_api_tokens::store::digest_words;
+
+use crate::problem::Problem;
 
 /// How many bytes of the digest of a listing a cursor has.
 const TAG_LEN: usize = 8;
@@ -11,7 +13,7 @@ pub(super) struct Listing([u8; TAG_LEN]);
 impl Listing {
     pub(super) fn new(words: &[&str]) -> Self {
         let mut tag = [0; TAG_LEN];
-        tag.copy_from_slice(&digest(words)[..TAG_LEN]);
+        tag.copy_from_slice(&digest_words(words.iter().copied())[..TAG_LEN]);
         Self(tag)
     }
 

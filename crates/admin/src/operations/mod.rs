@@ -105,7 +105,7 @@ impl Operations {
     /// The operations as someone does them.
     #[must_use]
     pub fn by(&self, actor: Actor) -> Operator {
-        let authority = Authority::of(actor.name())
+        let authority = Authority::of(actor.identity())
             .grantable(actor.grantable().clone())
             .observer(Arc::new(self.shared.trail.clone()));
         Operator {
