@@ -1,90 +1,57 @@
 //! The three steps of a rotation, as its guide shows them.
 
-use tower_api_tokens::{
-    Follower, MemoryStore, NewToken, RejectionKind, TokenFormat, testing::ManualClock,
-};
+use tower_api_tokens::{RejectionKind, testing::Scene};
 
 include!("shown/rotation.rs");
 
-struct Scene {
-    tokens: ApiTokens,
-    clock: ManualClock,
-    old: IssuedToken,
-    follower: Option<Follower>,
+fn id(scene: &Scene) -> TokenId {
+    scene.issued.record().id
 }
 
-impl Scene {
-    async fn new() -> Self {
-        let clock = ManualClock::new("2026-03-02T09:00:00Z".parse().unwrap());
-        let format = TokenFormat::new("acme_live").unwrap();
-        let tokens = ApiTokens::builder(MemoryStore::new(), format).clock(clock.clone());
-        let tokens = tokens.build();
-        let app = tokens.create_app("Billing").await.unwrap();
-        let old = tokens.issue(&app.id, NewToken::named("export")).await;
-        let follower = Some(tokens.follow().start().await.unwrap());
-        Self {
-            tokens,
-            clock,
-            old: old.unwrap(),
-            follower,
-        }
+/// Uses tokens, and records that, as a follower does once a minute.
+async fn use_tokens(scene: &Scene, tokens: &[&IssuedToken]) {
+    let follower = scene.tokens.follow().start().await.unwrap();
+    for token in tokens {
+        assert_eq!(scene.refusal(token).await, None);
     }
+    follower.stop().await.unwrap();
+}
 
-    fn id(&self) -> TokenId {
-        self.old.record().id
-    }
-
-    async fn present(&self, token: &IssuedToken) -> Result<(), RejectionKind> {
-        let presented = token.token().expose().as_bytes();
-        let verdict = self.tokens.authenticator().authenticate(presented).await;
-        verdict.map(drop).map_err(|rejection| rejection.kind())
-    }
-
-    /// Records what was used, as a follower does once a minute.
-    async fn record_uses(&mut self) {
-        self.follower.take().unwrap().stop().await.unwrap();
-        self.follower = Some(self.tokens.follow().start().await.unwrap());
-    }
+/// A token that was used, and its successor since an hour later.
+async fn begun() -> (Scene, IssuedToken) {
+    let scene = Scene::new().await;
+    use_tokens(&scene, &[&scene.issued]).await;
+    scene.clock.advance(Duration::from_secs(3_600));
+    let new = begin(&scene.tokens, id(&scene)).await.unwrap();
+    (scene, new)
 }
 
 #[tokio::test]
 async fn a_token_that_is_used_after_its_rotation_is_not_revoked() {
-    let mut scene = Scene::new().await;
-    scene.present(&scene.old).await.unwrap();
-    scene.record_uses().await;
-    scene.clock.advance(Duration::from_secs(3_600));
-    let new = begin(&scene.tokens, scene.id()).await.unwrap();
-    let before = scene.tokens.get(scene.id()).await.unwrap();
+    let (scene, new) = begun().await;
+    let before = scene.tokens.get(id(&scene)).await.unwrap();
     assert!(before.last_used_at.is_some());
-    assert!(!is_still_used(&scene.tokens, scene.id()).await.unwrap());
+    assert!(!is_still_used(&scene.tokens, id(&scene)).await.unwrap());
 
-    for token in [&scene.old, &new] {
-        scene.present(token).await.unwrap();
-    }
-    scene.record_uses().await;
-    assert!(is_still_used(&scene.tokens, scene.id()).await.unwrap());
-    assert!(!finish(&scene.tokens, scene.id()).await.unwrap());
-    scene.present(&scene.old).await.unwrap();
+    use_tokens(&scene, &[&scene.issued, &new]).await;
+    assert!(is_still_used(&scene.tokens, id(&scene)).await.unwrap());
+    assert!(!finish(&scene.tokens, id(&scene)).await.unwrap());
+    assert_eq!(scene.refusal(&scene.issued).await, None);
 }
 
 #[tokio::test]
 async fn a_token_that_is_not_used_after_its_rotation_is_revoked() {
-    let mut scene = Scene::new().await;
-    scene.present(&scene.old).await.unwrap();
-    scene.record_uses().await;
-    scene.clock.advance(Duration::from_secs(3_600));
-    let new = begin(&scene.tokens, scene.id()).await.unwrap();
-    scene.present(&new).await.unwrap();
-    scene.record_uses().await;
-    assert!(finish(&scene.tokens, scene.id()).await.unwrap());
-    let refused = scene.present(&scene.old).await;
-    assert_eq!(refused, Err(RejectionKind::RevokedToken));
-    scene.present(&new).await.unwrap();
+    let (scene, new) = begun().await;
+    use_tokens(&scene, &[&new]).await;
+    assert!(finish(&scene.tokens, id(&scene)).await.unwrap());
+    let refused = scene.refusal(&scene.issued).await;
+    assert_eq!(refused, Some(RejectionKind::RevokedToken));
+    assert_eq!(scene.refusal(&new).await, None);
 }
 
 #[tokio::test]
 async fn a_token_that_was_not_rotated_is_not_revoked() {
     let scene = Scene::new().await;
-    assert!(!finish(&scene.tokens, scene.id()).await.unwrap());
-    scene.present(&scene.old).await.unwrap();
+    assert!(!finish(&scene.tokens, id(&scene)).await.unwrap());
+    assert_eq!(scene.refusal(&scene.issued).await, None);
 }

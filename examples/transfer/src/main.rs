@@ -153,7 +153,7 @@ fn tell(report: &ImportReport) {
 }
 
 fn is_store(place: &str) -> bool {
-    place.contains("://") || Driver::of_url(place).is_ok()
+    Driver::of_url(place).is_ok()
 }
 
 /// Opens a store; one that is only read has to exist. Its URL may hold a password, so an error does not
