@@ -65,7 +65,7 @@ async fn transfer(arguments: &Arguments) -> Result<bool, Box<dyn Error>> {
             if to == "-" {
                 export(&from, io::stdout()).await?;
             } else {
-                let mut file = create(to)?;
+                let mut file = create("--to", to)?;
                 export(&from, &mut file).await?;
                 file.sync_all()?;
             }
@@ -109,7 +109,7 @@ async fn import(
 ) -> Result<bool, Box<dyn Error>> {
     let store = open(&arguments.to, false).await?;
     let mut rejects = match &arguments.rejects {
-        Some(path) => Some(create(path)?),
+        Some(path) => Some(create("--rejects", path)?),
         None => None,
     };
     let bar = bar(length);
@@ -166,14 +166,14 @@ async fn open(url: &str, reads: bool) -> Result<AnyStore, Box<dyn Error>> {
     opened.map_err(|error| about(argument, &error))
 }
 
-/// A new file, for its owner alone.
-fn create(path: &str) -> Result<File, Box<dyn Error>> {
+/// A new file, for its owner alone. Its name may be the URL of a store that is not known, with a password.
+fn create(argument: &str, path: &str) -> Result<File, Box<dyn Error>> {
     let mut options = OpenOptions::new();
     options.write(true).create_new(true);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
     let file = options.open(path);
-    file.map_err(|error| about(path, &error))
+    file.map_err(|error| about(argument, &error))
 }
 
 fn about(what: &str, error: &dyn Error) -> Box<dyn Error> {
