@@ -9,15 +9,15 @@ use std::{
 
 use jiff::{Timestamp, ToSpan};
 use tower_api_tokens::{
-    ApiTokens, AppId, AppQuery, ForeignToken, Grantable, LifecycleErrorKind, MaskedToken,
+    ApiTokens, AppId, AppQuery, Grantable, ImportedToken, LifecycleErrorKind, MaskedToken,
     MemoryStore, NewToken, RejectionKind, TokenDigest, TokenFormat, TokenQuery, TokenStatus,
-    testing::Scene,
+    testing::Fixture,
 };
 
 const DAY: Duration = Duration::from_secs(86_400);
 
-fn platform() -> Scene<()> {
-    Scene::builder().prefix("acme_live").empty()
+fn platform() -> Fixture<()> {
+    Fixture::builder().prefix("acme_live").empty()
 }
 
 async fn refusal(tokens: &ApiTokens, token: &str) -> Option<RejectionKind> {
@@ -135,7 +135,7 @@ async fn a_disabled_app_gets_no_tokens_and_its_own_are_refused_until_it_is_enabl
 
 #[tokio::test]
 async fn a_rotation_carries_over_what_the_token_was_for() {
-    let Scene { tokens, clock, .. } = platform();
+    let Fixture { tokens, clock, .. } = platform();
     let app = tokens.create_app("Billing").await.unwrap();
     let new = NewToken::named("ci")
         .scopes("read write".parse().unwrap())
@@ -174,7 +174,7 @@ async fn an_overlap_beyond_the_limit_is_refused_with_the_limit() {
 async fn a_foreign_token_is_imported_by_its_digest_and_admitted() {
     let digest = TokenDigest::of(b"sk.legacy/9f3c==");
     let mask = MaskedToken::new("sk.", "3c==").unwrap();
-    let foreign = ForeignToken::new(NewToken::named("partner"), digest, mask);
+    let foreign = ImportedToken::new(NewToken::named("partner"), digest, mask);
 
     let strict = platform().tokens;
     let app = strict.create_app("Partner").await.unwrap();
@@ -182,8 +182,8 @@ async fn a_foreign_token_is_imported_by_its_digest_and_admitted() {
     assert_eq!(refused.kind(), LifecycleErrorKind::ForeignFormat);
     assert!(refused.to_string().contains("any_format"));
 
-    let scene = Scene::builder().configure(|tokens| tokens.any_format());
-    let tokens = scene.empty().tokens;
+    let fixture = Fixture::builder().configure(|tokens| tokens.any_format());
+    let tokens = fixture.empty().tokens;
     let app = tokens.create_app("Partner").await.unwrap();
     let record = tokens.import(&app.id, foreign.clone()).await.unwrap();
     assert_eq!(record.mask.as_str(), "sk.…3c==");
@@ -197,7 +197,7 @@ async fn a_foreign_token_is_imported_by_its_digest_and_admitted() {
 
 #[tokio::test]
 async fn revoked_tokens_stay_as_tombstones_until_they_are_purged() {
-    let Scene { tokens, clock, .. } = platform();
+    let Fixture { tokens, clock, .. } = platform();
     let app = tokens.create_app("Billing").await.unwrap();
     let issue = async |new| tokens.issue(&app.id, new).await.unwrap();
     let (live, revoked) = (
@@ -306,7 +306,7 @@ async fn a_successor_has_the_format_of_its_predecessor() {
 #[tokio::test]
 async fn a_token_of_a_format_that_is_not_configured_is_not_rotated_into_another() {
     let store = MemoryStore::new();
-    let on = |prefix| Scene::builder().store(store.clone()).prefix(prefix);
+    let on = |prefix| Fixture::builder().store(store.clone()).prefix(prefix);
     let sandbox = on("acme_test").build().await;
     let (sandbox, issued) = (sandbox.tokens, sandbox.issued);
     let live = on("acme_live").configure(|tokens| tokens.any_format());

@@ -18,12 +18,12 @@ use tokio::{
 };
 use tower_api_tokens::{
     Answer, ApiTokens, AppId, AppQuery, AppRecord, Applied, AuditAction, AuditEvent, AuditLog,
-    AuditQuery, Authority, ChangeObserver, ForeignToken, Grantable, LifecycleError,
+    AuditQuery, Authority, ChangeObserver, Grantable, ImportedToken, LifecycleError,
     LifecycleErrorKind, MaskedToken, MemoryStore, Mutation, NewToken, Page, StoreError,
     StoreErrorKind, TokenDigest, TokenId, TokenQuery, TokenRecord, TokenRegistry, TokenStore,
     TokenTarget, UsageLog,
     store::run_to_end,
-    testing::{Fault, FaultyStore, Scene},
+    testing::{Fault, FaultyStore, Fixture},
 };
 use tracing::instrument::{Instrument, WithSubscriber};
 
@@ -40,12 +40,15 @@ struct Ann {
 
 impl Ann {
     async fn new(store: impl TokenRegistry + Clone) -> Self {
-        let scene = Scene::builder().store(store);
-        let scene = scene.configure(|tokens| tokens.any_format()).build().await;
+        let fixture = Fixture::builder().store(store);
+        let fixture = fixture
+            .configure(|tokens| tokens.any_format())
+            .build()
+            .await;
         Self {
-            tokens: scene.tokens.acting_as(Authority::of("ann")),
-            app: scene.app().id,
-            token: scene.issued.record().id,
+            tokens: fixture.tokens.acting_as(Authority::of("ann")),
+            app: fixture.app().id,
+            token: fixture.issued.record().id,
         }
     }
 
@@ -56,7 +59,7 @@ impl Ann {
         let new = || NewToken::named("nightly");
         let foreign = move || {
             let mask = MaskedToken::new("legacy-", "9f3c").unwrap();
-            ForeignToken::new(new(), TokenDigest::of(b"foreign"), mask)
+            ImportedToken::new(new(), TokenDigest::of(b"foreign"), mask)
         };
         macro_rules! calls {
             ($($name:literal $action:ident $by:ident => $call:expr,)*) => {

@@ -1,6 +1,6 @@
 //! How the key of a request is bound to its actor, app and request.
 
-use super::{Authority, ForeignToken, IdempotencyKey, NewToken, Rotation};
+use super::{Authority, IdempotencyKey, ImportedToken, NewToken, Rotation};
 use crate::{
     model::app::AppId,
     store::{BoundKey, digest_words},
@@ -17,7 +17,7 @@ impl Authority {
         Some(self.bind(key, request.chain(strs(&words))))
     }
 
-    pub(super) fn key_of_import(&self, app: &AppId, foreign: &ForeignToken) -> Option<BoundKey> {
+    pub(super) fn key_of_import(&self, app: &AppId, foreign: &ImportedToken) -> Option<BoundKey> {
         let key = foreign.new.key.as_ref()?;
         let (digest, mask) = (foreign.digest.to_hex(), foreign.mask.to_string());
         let words = foreign.new.words();

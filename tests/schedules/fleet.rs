@@ -6,7 +6,7 @@ use tower_api_tokens::{
     ApiTokens, AppId, AppRecord, Clock, Follower, IssuedToken, MaskedToken, Mutation, NewToken, Op,
     RejectionKind, SystemEntropy, TokenDigest, TokenFormat, TokenId, TokenRecord, TokenRegistry,
     TokenStatus,
-    testing::{ManualClock, Scene},
+    testing::{Fixture, ManualClock},
 };
 
 use crate::{
@@ -48,12 +48,12 @@ fn format() -> TokenFormat {
 
 impl<S: TokenRegistry + Clone> Fleet<S> {
     pub(crate) async fn new(store: S, setups: &[Setup]) -> Self {
-        let Scene {
+        let Fixture {
             tokens: elsewhere,
             store,
             clock,
             ..
-        } = Scene::builder().store(store).empty();
+        } = Fixture::builder().store(store).empty();
         let mut fleet = Self {
             store,
             clock,
@@ -80,7 +80,7 @@ impl<S: TokenRegistry + Clone> Fleet<S> {
     }
 
     async fn node(&self, setup: Setup) -> Node<S> {
-        let Scene { tokens, store, .. } = Scene::builder()
+        let Fixture { tokens, store, .. } = Fixture::builder()
             .store(Faulty::new(self.store.clone()))
             .clock(self.clock.clone())
             .configure(move |tokens| tokens.max_staleness(BOUND).capacity(setup.capacity))
@@ -197,7 +197,7 @@ impl<S: TokenRegistry + Clone> Fleet<S> {
     }
 
     pub(crate) fn is_complete(&self, node: usize) -> bool {
-        self.nodes[node].tokens.authenticator().stats().complete
+        self.nodes[node].tokens.authenticator().stats().preloaded
     }
 
     /// How often a node asks for tokens that were presented to it and for garbage.

@@ -90,10 +90,10 @@ pub enum Op {
     /// Revokes a token, as [`TokenRecord::revoke`] does. Revoking a revoked token succeeds, and is
     /// recorded in the change log again.
     RevokeToken(TokenTarget),
-    /// Removes tokens that [expired or were revoked](TokenRecord::ended_at) before an instant.
+    /// Removes tokens that [expired or were revoked](TokenRecord::expired_or_revoked_at) before an instant.
     Purge {
         /// The instant.
-        ended_before: Timestamp,
+        before: Timestamp,
         /// How many tokens to remove at most.
         limit: usize,
     },

@@ -44,8 +44,11 @@ pub trait Snapshot {
     /// token is listed for that.
     fn ended(&self, before: Timestamp, limit: usize) -> Vec<TokenId> {
         let tokens = all_tokens(self, TokenQuery::default(), before);
-        let ended =
-            tokens.filter(|token| token.ended_at(before).is_some_and(|ended| ended < before));
+        let ended = tokens.filter(|token| {
+            token
+                .expired_or_revoked_at(before)
+                .is_some_and(|ended| ended < before)
+        });
         ended.take(limit).map(|token| token.id).collect()
     }
 }
@@ -90,7 +93,7 @@ impl UsedKey {
 
     /// Whether the key still makes a request at `now` a repetition. A store may drop it after that.
     #[must_use]
-    pub fn counts_at(&self, now: Timestamp) -> bool {
+    pub fn is_valid_at(&self, now: Timestamp) -> bool {
         let oldest = now.checked_sub(BoundKey::RETENTION);
         self.used_at >= oldest.unwrap_or(Timestamp::MIN)
     }
@@ -160,7 +163,7 @@ impl Mutation {
             Op::EnableApp { app: id, grantable } => {
                 let app = state.app(id).ok_or_else(not_found)?.enable();
                 if !grantable.is_everything() {
-                    grantable.check_readmitted(state.tokens_of(id), self.at)?;
+                    grantable.check_reactivated(state.tokens_of(id), self.at)?;
                 }
                 writes.extend([Write::PutApp(app.clone()), Write::Log(Change::App(*id))]);
                 Applied::App(app)
@@ -192,11 +195,8 @@ impl Mutation {
                 change(rotated, &mut writes)
             }
             Op::RevokeToken(target) => change(find(target, state)?.revoke(self.at), &mut writes),
-            Op::Purge {
-                ended_before,
-                limit,
-            } => {
-                let ended = state.ended(*ended_before, *limit);
+            Op::Purge { before, limit } => {
+                let ended = state.ended(*before, *limit);
                 let count = ended.len();
                 writes.extend(ended.into_iter().map(Write::RemoveToken));
                 Applied::Count(count)
@@ -237,7 +237,7 @@ impl Mutation {
 
     fn use_key(&self, key: BoundKey, state: &impl Snapshot) -> Result<UsedKey, StoreError> {
         let token = self.created()?;
-        match state.key(&key.key).filter(|used| used.counts_at(self.at)) {
+        match state.key(&key.key).filter(|used| used.is_valid_at(self.at)) {
             Some(used) => Err(Repeated::new(used.token, used.key.request == key.request).into()),
             None => Ok(UsedKey {
                 key,

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use tower_api_tokens::{
-    ApiTokens, AppId, AppTokens, Authority, ForeignToken, Grantable, LifecycleErrorKind,
+    ApiTokens, AppId, AppTokens, Authority, Grantable, ImportedToken, LifecycleErrorKind,
     MaskedToken, NewToken, ScopeSet, TokenDigest, TokenId, TokenQuery, TokenRecord, TokenStatus,
-    testing::{ManualClock, Scene},
+    testing::{Fixture, ManualClock},
 };
 use tower_api_tokens_admin::{Actor, Operations, Operator};
 
@@ -31,7 +31,7 @@ struct Platform {
 
 impl Platform {
     async fn new() -> Self {
-        let tokens = Scene::builder()
+        let tokens = Fixture::builder()
             .clock(ManualClock::new(NOW))
             .configure(|tokens| tokens.any_format())
             .empty()
@@ -147,7 +147,7 @@ async fn do_everything_within_an_app(handle: &AppTokens, platform: &Platform) {
     for wish in wishes() {
         let _ = handle.issue(wish.clone()).await;
         let digest = TokenDigest::of(format!("{wish:?}").as_bytes());
-        let imported = ForeignToken::new(wish, digest, MaskedToken::default());
+        let imported = ImportedToken::new(wish, digest, MaskedToken::default());
         let _ = handle.import(imported).await;
     }
     for id in &platform.ids {

@@ -16,7 +16,7 @@ use http::{Request, header::AUTHORIZATION, request::Parts};
 use http_body_util::BodyExt;
 use tokio::{net::TcpListener, process::Command};
 use tower::ServiceExt;
-use tower_api_tokens::{NewToken, testing::Scene};
+use tower_api_tokens::{NewToken, testing::Fixture};
 use tower_api_tokens_admin::{Actor, Admin, Denied, Guard, GuardScheme, TokenGuard};
 
 #[path = "../../../../tests/services/mod.rs"]
@@ -79,13 +79,13 @@ impl Guard for Owner {
 /// description. The token is kept elsewhere than those that the API manages, so that it cannot
 /// revoke it.
 async fn serve() -> (SocketAddr, String, Bytes) {
-    let staff = Scene::empty();
+    let staff = Fixture::empty();
     let app = staff.create_app("Staff").await;
     let new = NewToken::named("fuzzer").scopes("tokens:admin".parse().unwrap());
     let issued = staff.issue(&app.id, new).await;
 
     let guard = TokenGuard::new(&staff.tokens, [app.id]);
-    let admin = Admin::new(&Scene::empty().tokens, Owner(guard));
+    let admin = Admin::new(&Fixture::empty().tokens, Owner(guard));
     let service = Router::new().nest("/admin/api", admin.router());
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();

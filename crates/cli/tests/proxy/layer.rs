@@ -11,7 +11,7 @@ use std::{
 
 use axum::Router;
 use tempfile::TempDir;
-use tower_api_tokens::testing::Scene;
+use tower_api_tokens::testing::Fixture;
 
 use crate::{
     Nginx,
@@ -43,8 +43,8 @@ const CREDENTIALS: [(&str, u16); 4] = [
 ];
 
 pub(crate) async fn no_request_opens_a_route_that_the_layer_itself_guards() {
-    let scene = Scene::new().await;
-    let guarded = Router::new().fallback(async || "").layer(scene.layer());
+    let fixture = Fixture::new().await;
+    let guarded = Router::new().fallback(async || "").layer(fixture.layer());
     let reached = Arc::new(AtomicUsize::new(0));
     let service = Router::new()
         .fallback(upstream)
@@ -84,7 +84,7 @@ pub(crate) async fn no_request_opens_a_route_that_the_layer_itself_guards() {
     }
     assert_eq!(reached.load(Ordering::SeqCst), 0);
 
-    let authorization = format!("Authorization: {}", scene.bearer());
+    let authorization = format!("Authorization: {}", fixture.bearer());
     let request =
         format!("GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{authorization}\r\n\r\n");
     assert_eq!(exchange(proxy, &request).await.status, 200);

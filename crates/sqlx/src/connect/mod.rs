@@ -109,7 +109,7 @@ impl AnyStoreBuilder {
     }
 
     /// Requires a place where tokens outlive the process. A database in memory is then an error.
-    pub fn lasting(mut self) -> Self {
+    pub fn persistent(mut self) -> Self {
         self.is_lasting = true;
         self
     }
@@ -144,7 +144,7 @@ impl AnyStoreBuilder {
         }
         let mut builder = SqliteStore::builder(&self.url);
         if self.is_lasting {
-            builder = builder.lasting();
+            builder = builder.persistent();
         }
         let (store, is_read_only) = match self.access {
             Access::Create => (builder.connect().await, false),

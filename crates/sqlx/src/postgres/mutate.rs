@@ -20,12 +20,8 @@ impl PostgresStore {
         if mutation.key.is_some() {
             mutation.created()?;
         }
-        if let Op::Purge {
-            ended_before,
-            limit,
-        } = mutation.op
-        {
-            return self.purge(mutation, ended_before, limit).await;
+        if let Op::Purge { before, limit } = mutation.op {
+            return self.purge(mutation, before, limit).await;
         }
         self.make(mutation, Vec::new()).await
     }
@@ -76,12 +72,9 @@ impl PostgresStore {
                 bind_target(begin(&statements.revoke_token), target).bind(at)
             }
             Op::ClearCaches => begin(&statements.clear_caches),
-            Op::Purge {
-                ended_before,
-                limit,
-            } => begin(&statements.purge_tokens)
+            Op::Purge { before, limit } => begin(&statements.purge_tokens)
                 .bind(candidates)
-                .bind(microseconds(*ended_before))
+                .bind(microseconds(*before))
                 .bind(i64::try_from(*limit).unwrap_or(i64::MAX)),
             _ => return Err(unsupported()),
         })

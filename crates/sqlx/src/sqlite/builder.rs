@@ -26,7 +26,7 @@ pub struct SqliteStoreBuilder {
     pub(super) database: Database,
     pub(super) read_only: bool,
     pub(super) must_exist: bool,
-    pub(super) lasting: bool,
+    pub(super) persistent: bool,
 }
 
 #[derive(Clone)]
@@ -49,7 +49,7 @@ impl SqliteStoreBuilder {
             database,
             read_only: false,
             must_exist: false,
-            lasting: false,
+            persistent: false,
         }
     }
 
@@ -68,8 +68,8 @@ impl SqliteStoreBuilder {
     }
 
     /// Requires a file, so that tokens outlive the process. A database in memory is then an error.
-    pub fn lasting(mut self) -> Self {
-        self.lasting = true;
+    pub fn persistent(mut self) -> Self {
+        self.persistent = true;
         self
     }
 
@@ -96,7 +96,7 @@ impl fmt::Debug for SqliteStoreBuilder {
         f.debug_struct("SqliteStoreBuilder")
             .field("read_only", &self.read_only)
             .field("must_exist", &self.must_exist)
-            .field("lasting", &self.lasting)
+            .field("persistent", &self.persistent)
             .finish_non_exhaustive()
     }
 }

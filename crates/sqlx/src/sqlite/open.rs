@@ -48,7 +48,7 @@ pub(super) async fn open(builder: SqliteStoreBuilder) -> Result<SqliteStore, Sto
     } = place;
     let is_read_only = is_read_only || builder.read_only;
     if is_memory {
-        if builder.lasting {
+        if builder.persistent {
             return Err(settings_error(
                 "a database in memory is gone when the program ends; name a file, as in `sqlite://PATH`",
             ));

@@ -206,7 +206,7 @@ async fn operate(
             let app = expect_app(connection, id).await?.enable();
             if !grantable.is_everything() {
                 let tokens = read_unrevoked(connection, id).await?;
-                grantable.check_readmitted(tokens, at)?;
+                grantable.check_reactivated(tokens, at)?;
             }
             set_app(connection, app).await
         }
@@ -230,10 +230,7 @@ async fn operate(
             let token = expect_target(connection, target).await?;
             revoke(connection, token.revoke(truncate_to_microsecond(at))).await
         }
-        Op::Purge {
-            ended_before,
-            limit,
-        } => purge(connection, *ended_before, *limit).await,
+        Op::Purge { before, limit } => purge(connection, *before, *limit).await,
         Op::ClearCaches => {
             sqlx::raw_sql(statements::RESTART_LOG)
                 .execute(connection)
@@ -340,11 +337,11 @@ async fn revoke(
 
 async fn purge(
     connection: &mut SqliteConnection,
-    ended_before: Timestamp,
+    before: Timestamp,
     limit: usize,
 ) -> Result<Applied, StoreError> {
     let purged = sqlx::query(statements::PURGE)
-        .bind(microseconds(ended_before))
+        .bind(microseconds(before))
         .bind(i64::try_from(limit).unwrap_or(i64::MAX))
         .execute(connection)
         .await

@@ -19,14 +19,14 @@ async fn the_settings_of_a_store_are_those_of_a_builder() {
         assert!(!file.path().exists());
     }
     let memory = SqliteStore::builder("sqlite::memory:");
-    for refused in [memory.clone().lasting(), memory.clone().read_only()] {
+    for refused in [memory.clone().persistent(), memory.clone().read_only()] {
         let error = refused.connect().await.unwrap_err();
         assert_eq!(error.kind(), StoreErrorKind::InvalidSettings);
         assert!(message(&error).contains("sqlite://PATH"), "{error:?}");
     }
     memory.must_exist().connect().await.unwrap();
     file.open().await;
-    builder().must_exist().lasting().connect().await.unwrap();
+    builder().must_exist().persistent().connect().await.unwrap();
     for mode in ["", "?mode=rw", "?mode=rwc", "?mode=ro"] {
         let url = format!("{}{mode}", file.url());
         let reading = SqliteStore::builder(&url).read_only().connect().await;
