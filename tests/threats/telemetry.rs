@@ -348,7 +348,7 @@ async fn a_store_that_answers_with_another_digest_is_an_error_and_the_token_unkn
     let [(_, error)] = errors[..] else {
         panic!("{shown}");
     };
-    assert!(error.0["message"].contains("another digest"));
+    assert!(error.0["message"].contains("a different digest"));
 
     clock.advance(Duration::from_secs(10));
     outcome(&service, bearer(&unknown())).await;

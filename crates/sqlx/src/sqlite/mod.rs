@@ -73,8 +73,8 @@ pub use sqlx::SqlitePool;
 ///
 /// # Reading alone
 ///
-/// With [`read_only`](SqliteStoreBuilder::read_only), or `?mode=ro` at the end of the URL, the store verifies and lists; whatever would change it
-/// fails with [`StoreErrorKind::ReadOnly`]. SQLite needs to write to the directory of the file even then,
+/// With [`read_only`](SqliteStoreBuilder::read_only), or `?mode=ro` at the end of the URL, the store verifies
+/// and lists; whatever would change it fails with [`StoreErrorKind::ReadOnly`]. SQLite needs to write to the directory of the file even then,
 /// unless no process has the file open for writing. A store that is opened in a directory that it cannot
 /// write to stops answering when the file changes.
 ///
