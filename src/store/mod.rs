@@ -31,7 +31,9 @@ pub use history::ChangeHistory;
 pub(crate) use logs::RegistryLogs;
 pub use logs::audit_log;
 pub use memory::MemoryStore;
-pub use mutation::{Applied, Mutation, Op, Plan, Snapshot, TokenRegistryExt, UsedKey, Write};
+pub use mutation::{
+    Applied, AsyncSnapshot, Mutation, Op, Plan, Snapshot, TokenRegistryExt, UsedKey, Write,
+};
 pub use page::{AppQuery, Page, PageSize, TokenQuery};
 pub use repeat::{BoundKey, Repeated};
 pub use run::{catch_panic, run_to_end};
@@ -283,7 +285,7 @@ pub trait TokenRegistry: TokenStore {
 }
 
 /// Which token a call is about, and on whose behalf.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct TokenTarget {
     /// The token.

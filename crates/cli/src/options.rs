@@ -54,11 +54,11 @@ impl Options {
     }
 
     /// The schema that the tables of a store lie in. Among several stores it is that of those in
-    /// PostgreSQL; by itself, an SQLite database is refused that is given one.
+    /// databases with schemas; by itself, a database without them is refused that is given one.
     pub(crate) fn schema_of(&self, url: &str) -> Option<&str> {
         let schema = given(self.schema.as_deref());
-        let is_sqlite = || matches!(Driver::of_url(url), Ok(Driver::Sqlite));
-        schema.filter(|_| self.store.len() == 1 || !is_sqlite())
+        let has_schemas = || Driver::of_url(url).is_ok_and(Driver::has_schemas);
+        schema.filter(|_| self.store.len() == 1 || has_schemas())
     }
 }
 

@@ -1,13 +1,17 @@
 //! A change of a registry: what is changed, with the idempotency key and the audit event that belong
 //! to it.
 
+mod async_snapshot;
 mod ext;
 mod plan;
+mod snapshot;
 
 use jiff::Timestamp;
 
+pub use async_snapshot::AsyncSnapshot;
 pub use ext::TokenRegistryExt;
-pub use plan::{Plan, Snapshot, UsedKey, Write};
+pub use plan::{Plan, Write};
+pub use snapshot::{Snapshot, UsedKey};
 
 use super::{BoundKey, StoreError, StoreErrorKind, TokenTarget};
 use crate::model::{

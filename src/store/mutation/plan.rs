@@ -1,100 +1,17 @@
 //! What a change does to a state, worked out without I/O.
 
-use std::{collections::HashSet, iter};
-
 use jiff::Timestamp;
 
-use super::{Applied, Mutation, Op};
-use crate::{
-    model::{
-        app::{AppId, AppRecord},
-        audit::{AuditEvent, AuditEventId},
-        record::TokenRecord,
-    },
-    store::{
-        BoundKey, Change, Page, PageSize, Repeated, StoreError, StoreErrorKind, TokenQuery,
-        TokenTarget,
-    },
-    token::{TokenDigest, TokenId},
+use super::{
+    Applied, Mutation, Op,
+    snapshot::{Snapshot, State, UsedKey},
 };
-
-/// The state that a change is planned against, as it is under the lock that the change is made
-/// under.
-pub trait Snapshot {
-    /// Returns an app.
-    fn app(&self, id: &AppId) -> Option<AppRecord>;
-    /// Returns a token, with its app as it is now.
-    fn token(&self, id: TokenId) -> Option<TokenRecord>;
-    /// Returns the token with a digest, with its app as it is now.
-    fn find(&self, digest: &TokenDigest) -> Option<TokenRecord>;
-    /// Lists tokens, the greatest identifier first, a page at a time; [`TokenQuery::page`] makes one.
-    fn tokens(&self, query: &TokenQuery, now: Timestamp) -> Page<TokenRecord, TokenId>;
-    /// Returns what was created under an idempotency key.
-    fn key(&self, key: &[u8; 32]) -> Option<UsedKey>;
-    /// Whether an audit event has this identifier.
-    fn has_event(&self, id: AuditEventId) -> bool;
-
-    /// Returns every token of an app. By default they are listed.
-    fn tokens_of(&self, app: &AppId) -> Vec<TokenRecord> {
-        let query = TokenQuery::default().app(*app);
-        all_tokens(self, query, Timestamp::UNIX_EPOCH).collect()
-    }
-
-    /// Returns at most `limit` tokens that expired or were revoked before an instant. By default every
-    /// token is listed for that.
-    fn ended(&self, before: Timestamp, limit: usize) -> Vec<TokenId> {
-        let tokens = all_tokens(self, TokenQuery::default(), before);
-        let ended =
-            tokens.filter(|token| token.ended_at(before).is_some_and(|ended| ended < before));
-        ended.take(limit).map(|token| token.id).collect()
-    }
-}
-
-/// The tokens of a listing, page after page.
-fn all_tokens<S: Snapshot + ?Sized>(
-    state: &S,
-    query: TokenQuery,
-    now: Timestamp,
-) -> impl Iterator<Item = TokenRecord> {
-    let query = query.limit(PageSize::MAX);
-    let first = (state.tokens(&query, now), query);
-    let pages = iter::successors(Some(first), move |(page, query)| {
-        let query = query.clone().after(page.next?);
-        Some((state.tokens(&query, now), query))
-    });
-    pages.flat_map(|(page, _)| page.items)
-}
-
-/// An idempotency key under which a token was created.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct UsedKey {
-    /// The key and the digest of the request.
-    pub key: BoundKey,
-    /// The token that was created.
-    pub token: TokenId,
-    /// When it was created.
-    pub used_at: Timestamp,
-}
-
-impl UsedKey {
-    /// Creates the record of a token that was created under a key at an instant.
-    #[must_use]
-    pub fn new(key: BoundKey, token: TokenId, used_at: Timestamp) -> Self {
-        Self {
-            key,
-            token,
-            used_at,
-        }
-    }
-
-    /// Whether the key still makes a request at `now` a repetition. A store may drop it after that.
-    #[must_use]
-    pub fn counts_at(&self, now: Timestamp) -> bool {
-        let oldest = now.checked_sub(BoundKey::RETENTION);
-        self.used_at >= oldest.unwrap_or(Timestamp::MIN)
-    }
-}
+use crate::{
+    clock::truncate_to_microsecond,
+    model::{app::AppRecord, audit::AuditEvent, record::TokenRecord},
+    store::{BoundKey, Change, Repeated, StoreError, StoreErrorKind, TokenTarget},
+    token::TokenId,
+};
 
 /// What a change writes, and what it returns.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -106,6 +23,54 @@ pub struct Plan {
     pub applied: Applied,
 }
 
+impl Plan {
+    /// Truncates every time to the microsecond, for a store that keeps no more: what it returns is then what
+    /// it reads later.
+    #[must_use]
+    pub fn truncated_to_microseconds(mut self) -> Self {
+        for write in &mut self.writes {
+            match write {
+                Write::InsertApp(app) | Write::UpdateApp(app) => truncate_app(app),
+                Write::InsertToken(token) | Write::UpdateToken(token) => truncate_token(token),
+                Write::PutKey(used) => truncate(&mut used.used_at),
+                Write::AppendEvent(event) => truncate(&mut event.at),
+                Write::RemoveToken(_) | Write::Log(_) | Write::RestartLog => {}
+            }
+        }
+        match &mut self.applied {
+            Applied::App(app) => truncate_app(app),
+            Applied::Token(token) => truncate_token(token),
+            Applied::Count(_) => {}
+        }
+        self
+    }
+}
+
+fn truncate(time: &mut Timestamp) {
+    *time = truncate_to_microsecond(*time);
+}
+
+fn truncate_app(app: &mut AppRecord) {
+    let AppRecord {
+        created_at,
+        disabled_at,
+        ..
+    } = app;
+    truncate(created_at);
+    disabled_at.iter_mut().for_each(truncate);
+}
+
+fn truncate_token(token: &mut TokenRecord) {
+    truncate_app(&mut token.app);
+    truncate(&mut token.created_at);
+    let ends = [
+        &mut token.expires_at,
+        &mut token.revoked_at,
+        &mut token.last_used_at,
+    ];
+    ends.into_iter().flatten().for_each(truncate);
+}
+
 /// One part of what a change writes.
 ///
 /// A store has to handle all of them, so the list is exhaustive: another kind is a breaking change.
@@ -115,10 +80,14 @@ pub struct Plan {
 )]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Write {
-    /// Insert an app, or replace the one with this identifier.
-    PutApp(AppRecord),
-    /// Insert a token, or replace the one with this identifier.
-    PutToken(TokenRecord),
+    /// Insert an app.
+    InsertApp(AppRecord),
+    /// Update the app with this identifier.
+    UpdateApp(AppRecord),
+    /// Insert a token.
+    InsertToken(TokenRecord),
+    /// Update the token with this identifier.
+    UpdateToken(TokenRecord),
     /// Remove a token.
     RemoveToken(TokenId),
     /// Store an idempotency key, in place of an older use of the same one.
@@ -132,43 +101,46 @@ pub enum Write {
 }
 
 impl Mutation {
-    /// Works out what the change writes. A store in memory applies the result as it is; a store
-    /// with a query language has a statement for each [`Op`] instead, and the same outcome.
+    /// Works out what the change writes, for a store that reads its state synchronously.
+    /// [`plan_async`](Self::plan_async) is for the others; a store that has a statement for each [`Op`]
+    /// instead has the same outcome.
     ///
     /// # Errors
     ///
     /// Returns the error that [`TokenRegistry::apply`](crate::TokenRegistry::apply) documents for
     /// the operation; nothing is to be written then.
     pub fn plan(&self, state: &impl Snapshot) -> Result<Plan, StoreError> {
+        self.work_out(state)
+    }
+
+    pub(super) fn work_out(&self, state: &impl State) -> Result<Plan, StoreError> {
         let mut writes = Vec::new();
         if let Some(key) = &self.key {
             writes.push(Write::PutKey(self.use_key(*key, state)?));
         }
         let applied = match &self.op {
             Op::CreateApp(app) => {
-                if state.app(&app.id).is_some() {
-                    return Err(already_exists());
-                }
-                writes.push(Write::PutApp(app.clone()));
+                state.check_new_app(&app.id)?;
+                writes.push(Write::InsertApp(app.clone()));
                 Applied::App(app.clone())
             }
             Op::DisableApp(id) => {
                 let app = state.app(id).ok_or_else(not_found)?.disable(self.at);
-                writes.extend([Write::PutApp(app.clone()), Write::Log(Change::App(*id))]);
+                writes.extend([Write::UpdateApp(app.clone()), Write::Log(Change::App(*id))]);
                 Applied::App(app)
             }
             Op::EnableApp { app: id, grantable } => {
                 let app = state.app(id).ok_or_else(not_found)?.enable();
                 if !grantable.is_everything() {
-                    grantable.check_readmitted(state.tokens_of(id), self.at)?;
+                    grantable.check_readmitted(state.unrevoked_of(id), self.at)?;
                 }
-                writes.extend([Write::PutApp(app.clone()), Write::Log(Change::App(*id))]);
+                writes.extend([Write::UpdateApp(app.clone()), Write::Log(Change::App(*id))]);
                 Applied::App(app)
             }
             Op::InsertTokens(tokens) => {
-                check_vacant(tokens, state)?;
+                state.check_new_tokens(tokens)?;
                 for token in tokens {
-                    writes.push(Write::PutToken(token.clone()));
+                    writes.push(Write::InsertToken(token.clone()));
                     writes.push(Write::Log(Change::Token(token.digest)));
                 }
                 Applied::Count(tokens.len())
@@ -186,8 +158,8 @@ impl Mutation {
                 let token = find(target, state)?;
                 token.check_successor(successor)?;
                 let rotated = token.rotate(successor.id, self.at, *overlap_ends)?;
-                check_vacant(std::slice::from_ref(successor), state)?;
-                writes.push(Write::PutToken(successor.clone()));
+                state.check_new_tokens(std::slice::from_ref(successor))?;
+                writes.push(Write::InsertToken(successor.clone()));
                 writes.push(Write::Log(Change::Token(successor.digest)));
                 change(rotated, &mut writes)
             }
@@ -207,9 +179,7 @@ impl Mutation {
             }
         };
         if let Some(event) = &self.audit {
-            if state.has_event(event.id) {
-                return Err(already_exists());
-            }
+            state.check_new_event(event.id)?;
             writes.push(Write::AppendEvent(event.clone()));
         }
         Ok(Plan { writes, applied })
@@ -235,7 +205,7 @@ impl Mutation {
         })
     }
 
-    fn use_key(&self, key: BoundKey, state: &impl Snapshot) -> Result<UsedKey, StoreError> {
+    fn use_key(&self, key: BoundKey, state: &impl State) -> Result<UsedKey, StoreError> {
         let token = self.created()?;
         match state.key(&key.key).filter(|used| used.counts_at(self.at)) {
             Some(used) => Err(Repeated::new(used.token, used.key.request == key.request).into()),
@@ -248,35 +218,20 @@ impl Mutation {
     }
 }
 
-fn find(target: &TokenTarget, state: &impl Snapshot) -> Result<TokenRecord, StoreError> {
-    let token = state.token(target.id).filter(|token| target.selects(token));
-    token.ok_or_else(not_found)
+fn find(target: &TokenTarget, state: &impl State) -> Result<TokenRecord, StoreError> {
+    state.token(target).ok_or_else(not_found)
 }
 
 fn change(token: TokenRecord, writes: &mut Vec<Write>) -> Applied {
-    writes.push(Write::PutToken(token.clone()));
+    writes.push(Write::UpdateToken(token.clone()));
     writes.push(Write::Log(Change::Token(token.digest)));
     Applied::Token(token)
 }
 
-fn check_vacant(tokens: &[TokenRecord], state: &impl Snapshot) -> Result<(), StoreError> {
-    let (mut ids, mut digests) = (HashSet::new(), HashSet::new());
-    for token in tokens {
-        if state.app(&token.app.id).is_none() {
-            return Err(not_found());
-        }
-        let taken = state.token(token.id).is_some() || state.find(&token.digest).is_some();
-        if taken || !ids.insert(token.id) || !digests.insert(token.digest) {
-            return Err(already_exists());
-        }
-    }
-    Ok(())
-}
-
-fn not_found() -> StoreError {
+pub(super) fn not_found() -> StoreError {
     StoreError::new(StoreErrorKind::NotFound)
 }
 
-fn already_exists() -> StoreError {
+pub(super) fn already_exists() -> StoreError {
     StoreError::new(StoreErrorKind::AlreadyExists)
 }

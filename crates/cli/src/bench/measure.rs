@@ -101,10 +101,7 @@ pub(super) async fn measure(
 
 /// What a store is called. Nothing of the URL, which may hold a password, is in it.
 fn default_name(url: &str) -> &'static str {
-    match Driver::of_url(url) {
-        Ok(Driver::Sqlite) => "SQLite",
-        _ => "PostgreSQL",
-    }
+    Driver::of_url(url).map_or("store", Driver::name)
 }
 
 impl Opened {

@@ -1,0 +1,164 @@
+//! The state that a change is planned against.
+
+use std::{collections::HashSet, iter};
+
+use jiff::Timestamp;
+
+use super::plan::{already_exists, not_found};
+use crate::{
+    model::{
+        app::{AppId, AppRecord},
+        audit::AuditEventId,
+        record::TokenRecord,
+    },
+    store::{BoundKey, Page, PageSize, StoreError, TokenQuery, TokenTarget},
+    token::{TokenDigest, TokenId},
+};
+
+/// The state that a change is planned against, as it is under the lock that the change is made
+/// under.
+pub trait Snapshot {
+    /// Returns an app.
+    fn app(&self, id: &AppId) -> Option<AppRecord>;
+    /// Returns a token, with its app as it is now.
+    fn token(&self, id: TokenId) -> Option<TokenRecord>;
+    /// Returns the token with a digest, with its app as it is now.
+    fn find(&self, digest: &TokenDigest) -> Option<TokenRecord>;
+    /// Lists tokens, the greatest identifier first, a page at a time; [`TokenQuery::page`] makes one.
+    fn tokens(&self, query: &TokenQuery, now: Timestamp) -> Page<TokenRecord, TokenId>;
+    /// Returns what was created under an idempotency key.
+    fn key(&self, key: &[u8; 32]) -> Option<UsedKey>;
+    /// Whether an audit event has this identifier.
+    fn has_event(&self, id: AuditEventId) -> bool;
+
+    /// Returns every token of an app. By default they are listed.
+    fn tokens_of(&self, app: &AppId) -> Vec<TokenRecord> {
+        let query = TokenQuery::default().app(*app);
+        all_tokens(self, query, Timestamp::UNIX_EPOCH).collect()
+    }
+
+    /// Returns at most `limit` tokens that expired or were revoked before an instant. By default every
+    /// token is listed for that.
+    fn ended(&self, before: Timestamp, limit: usize) -> Vec<TokenId> {
+        let tokens = all_tokens(self, TokenQuery::default(), before);
+        let ended =
+            tokens.filter(|token| token.ended_at(before).is_some_and(|ended| ended < before));
+        ended.take(limit).map(|token| token.id).collect()
+    }
+}
+
+/// The tokens of a listing, page after page.
+fn all_tokens<S: Snapshot + ?Sized>(
+    state: &S,
+    query: TokenQuery,
+    now: Timestamp,
+) -> impl Iterator<Item = TokenRecord> {
+    let query = query.limit(PageSize::MAX);
+    let first = (state.tokens(&query, now), query);
+    let pages = iter::successors(Some(first), move |(page, query)| {
+        let query = query.clone().after(page.next?);
+        Some((state.tokens(&query, now), query))
+    });
+    pages.flat_map(|(page, _)| page.items)
+}
+
+/// An idempotency key under which a token was created.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct UsedKey {
+    /// The key and the digest of the request.
+    pub key: BoundKey,
+    /// The token that was created.
+    pub token: TokenId,
+    /// When it was created.
+    pub used_at: Timestamp,
+}
+
+impl UsedKey {
+    /// Creates the record of a token that was created under a key at an instant.
+    #[must_use]
+    pub fn new(key: BoundKey, token: TokenId, used_at: Timestamp) -> Self {
+        Self {
+            key,
+            token,
+            used_at,
+        }
+    }
+
+    /// Whether the key still makes a request at `now` a repetition. A store may drop it after that.
+    #[must_use]
+    pub fn counts_at(&self, now: Timestamp) -> bool {
+        let oldest = now.checked_sub(BoundKey::RETENTION);
+        self.used_at >= oldest.unwrap_or(Timestamp::MIN)
+    }
+}
+
+/// All that a plan looks at, so that no plan depends on what an [`AsyncSnapshot`](super::AsyncSnapshot) does
+/// not read.
+pub(super) trait State {
+    fn app(&self, id: &AppId) -> Option<AppRecord>;
+    fn token(&self, target: &TokenTarget) -> Option<TokenRecord>;
+    fn unrevoked_of(&self, app: &AppId) -> Vec<TokenRecord>;
+    fn ended(&self, before: Timestamp, limit: usize) -> Vec<TokenId>;
+    fn key(&self, key: &[u8; 32]) -> Option<UsedKey>;
+
+    /// Returns an error if an app has this identifier.
+    fn check_new_app(&self, id: &AppId) -> Result<(), StoreError>;
+    /// Returns an error if one of these tokens has no app, or shares its identifier or digest.
+    fn check_new_tokens(&self, tokens: &[TokenRecord]) -> Result<(), StoreError>;
+    /// Returns an error if an audit event has this identifier.
+    fn check_new_event(&self, id: AuditEventId) -> Result<(), StoreError>;
+}
+
+impl<S: Snapshot + ?Sized> State for S {
+    fn app(&self, id: &AppId) -> Option<AppRecord> {
+        Snapshot::app(self, id)
+    }
+
+    fn token(&self, target: &TokenTarget) -> Option<TokenRecord> {
+        Snapshot::token(self, target.id).filter(|token| target.selects(token))
+    }
+
+    fn unrevoked_of(&self, app: &AppId) -> Vec<TokenRecord> {
+        let mut tokens = self.tokens_of(app);
+        tokens.retain(|token| token.revoked_at.is_none());
+        tokens
+    }
+
+    fn ended(&self, before: Timestamp, limit: usize) -> Vec<TokenId> {
+        Snapshot::ended(self, before, limit)
+    }
+
+    fn key(&self, key: &[u8; 32]) -> Option<UsedKey> {
+        Snapshot::key(self, key)
+    }
+
+    fn check_new_app(&self, id: &AppId) -> Result<(), StoreError> {
+        match Snapshot::app(self, id) {
+            Some(_) => Err(already_exists()),
+            None => Ok(()),
+        }
+    }
+
+    fn check_new_tokens(&self, tokens: &[TokenRecord]) -> Result<(), StoreError> {
+        let (mut ids, mut digests) = (HashSet::new(), HashSet::new());
+        for token in tokens {
+            if Snapshot::app(self, &token.app.id).is_none() {
+                return Err(not_found());
+            }
+            let taken =
+                Snapshot::token(self, token.id).is_some() || self.find(&token.digest).is_some();
+            if taken || !ids.insert(token.id) || !digests.insert(token.digest) {
+                return Err(already_exists());
+            }
+        }
+        Ok(())
+    }
+
+    fn check_new_event(&self, id: AuditEventId) -> Result<(), StoreError> {
+        match self.has_event(id) {
+            true => Err(already_exists()),
+            false => Ok(()),
+        }
+    }
+}
