@@ -11,7 +11,7 @@ use crate::{
     store::{Replacement, StoreError, TokenRegistry, TokenTarget},
 };
 
-/// A method for each [`Op`], on every registry: the change without an audit event, by an actor who
+/// Changes as methods of every registry, without an audit event and by an actor who
 /// may grant everything.
 #[async_trait]
 pub trait TokenRegistryExt: TokenRegistry {

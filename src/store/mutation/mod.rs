@@ -3,6 +3,7 @@
 
 mod async_snapshot;
 mod ext;
+mod op;
 mod plan;
 mod snapshot;
 
@@ -10,16 +11,12 @@ use jiff::Timestamp;
 
 pub use async_snapshot::AsyncSnapshot;
 pub use ext::TokenRegistryExt;
+pub use op::Op;
 pub use plan::{Plan, Write};
 pub use snapshot::{Snapshot, UsedKey};
 
-use super::{BoundKey, StoreError, StoreErrorKind, TokenTarget};
-use crate::model::{
-    app::{AppId, AppRecord},
-    audit::AuditEvent,
-    grantable::Grantable,
-    record::TokenRecord,
-};
+use super::{BoundKey, StoreError, StoreErrorKind};
+use crate::model::{app::AppRecord, audit::AuditEvent, record::TokenRecord};
 
 /// A change, to be made by [`TokenRegistry::apply`](super::TokenRegistry::apply) as a whole or not
 /// at all.
@@ -51,58 +48,6 @@ pub struct Mutation {
     pub key: Option<BoundKey>,
     /// Recorded in the same transaction, so that a change and its event are kept or lost together.
     pub audit: Option<AuditEvent>,
-}
-
-/// What a [`Mutation`] changes.
-#[expect(
-    clippy::large_enum_variant,
-    reason = "a mutation is made for one call of a store, and not kept in numbers"
-)]
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Op {
-    /// Inserts an app.
-    CreateApp(AppRecord),
-    /// Disables an app, as [`AppRecord::disable`] does.
-    DisableApp(AppId),
-    /// Enables an app, as [`AppRecord::enable`] does.
-    EnableApp {
-        /// The app.
-        app: AppId,
-        /// What the actor may grant: the app is enabled only if every token that becomes live by
-        /// it passes [`Grantable::check`].
-        grantable: Grantable,
-    },
-    /// Inserts tokens. Of a token's app only the identifier counts; the app must exist.
-    InsertTokens(Vec<TokenRecord>),
-    /// Renames a token, whatever its status.
-    RenameToken {
-        /// The token.
-        target: TokenTarget,
-        /// Its new name.
-        name: String,
-    },
-    /// Inserts the successor of a token and changes the token as [`TokenRecord::rotate`] does.
-    RotateToken {
-        /// The token to rotate.
-        target: TokenTarget,
-        /// The token that replaces it.
-        successor: TokenRecord,
-        /// When the rotated token expires, at the latest.
-        overlap_ends: Timestamp,
-    },
-    /// Revokes a token, as [`TokenRecord::revoke`] does. Revoking a revoked token succeeds, and is
-    /// recorded in the change log again.
-    RevokeToken(TokenTarget),
-    /// Removes tokens that [expired or were revoked](TokenRecord::ended_at) before an instant.
-    Purge {
-        /// The instant.
-        ended_before: Timestamp,
-        /// How many tokens to remove at most.
-        limit: usize,
-    },
-    /// Restarts the change log, so that every follower clears its cache.
-    ClearCaches,
 }
 
 /// What a [`Mutation`] has changed.

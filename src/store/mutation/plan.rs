@@ -3,13 +3,13 @@
 use jiff::Timestamp;
 
 use super::{
-    Applied, Mutation, Op,
+    Applied, Mutation,
     snapshot::{Snapshot, State, UsedKey},
 };
 use crate::{
     clock::truncate_to_microsecond,
     model::{app::AppRecord, audit::AuditEvent, record::TokenRecord},
-    store::{BoundKey, Change, Repeated, StoreError, StoreErrorKind, TokenTarget},
+    store::{BoundKey, Change, Repeated, StoreError, StoreErrorKind},
     token::TokenId,
 };
 
@@ -102,7 +102,7 @@ pub enum Write {
 
 impl Mutation {
     /// Works out what the change writes, for a store that reads its state synchronously.
-    /// [`plan_async`](Self::plan_async) is for the others; a store that has a statement for each [`Op`]
+    /// [`plan_async`](Self::plan_async) is for the others; a store that has a statement for each [`Op`](super::Op)
     /// instead has the same outcome.
     ///
     /// # Errors
@@ -118,66 +118,7 @@ impl Mutation {
         if let Some(key) = &self.key {
             writes.push(Write::PutKey(self.use_key(*key, state)?));
         }
-        let applied = match &self.op {
-            Op::CreateApp(app) => {
-                state.check_new_app(&app.id)?;
-                writes.push(Write::InsertApp(app.clone()));
-                Applied::App(app.clone())
-            }
-            Op::DisableApp(id) => {
-                let app = state.app(id).ok_or_else(not_found)?.disable(self.at);
-                writes.extend([Write::UpdateApp(app.clone()), Write::Log(Change::App(*id))]);
-                Applied::App(app)
-            }
-            Op::EnableApp { app: id, grantable } => {
-                let app = state.app(id).ok_or_else(not_found)?.enable();
-                if !grantable.is_everything() {
-                    grantable.check_readmitted(state.unrevoked_of(id), self.at)?;
-                }
-                writes.extend([Write::UpdateApp(app.clone()), Write::Log(Change::App(*id))]);
-                Applied::App(app)
-            }
-            Op::InsertTokens(tokens) => {
-                state.check_new_tokens(tokens)?;
-                for token in tokens {
-                    writes.push(Write::InsertToken(token.clone()));
-                    writes.push(Write::Log(Change::Token(token.digest)));
-                }
-                Applied::Count(tokens.len())
-            }
-            Op::RenameToken { target, name } => {
-                let mut token = find(target, state)?;
-                name.clone_into(&mut token.name);
-                change(token, &mut writes)
-            }
-            Op::RotateToken {
-                target,
-                successor,
-                overlap_ends,
-            } => {
-                let token = find(target, state)?;
-                token.check_successor(successor)?;
-                let rotated = token.rotate(successor.id, self.at, *overlap_ends)?;
-                state.check_new_tokens(std::slice::from_ref(successor))?;
-                writes.push(Write::InsertToken(successor.clone()));
-                writes.push(Write::Log(Change::Token(successor.digest)));
-                change(rotated, &mut writes)
-            }
-            Op::RevokeToken(target) => change(find(target, state)?.revoke(self.at), &mut writes),
-            Op::Purge {
-                ended_before,
-                limit,
-            } => {
-                let ended = state.ended(*ended_before, *limit);
-                let count = ended.len();
-                writes.extend(ended.into_iter().map(Write::RemoveToken));
-                Applied::Count(count)
-            }
-            Op::ClearCaches => {
-                writes.push(Write::RestartLog);
-                Applied::Count(0)
-            }
-        };
+        let applied = self.op.work_out(self.at, state, &mut writes)?;
         if let Some(event) = &self.audit {
             state.check_new_event(event.id)?;
             writes.push(Write::AppendEvent(event.clone()));
@@ -192,12 +133,7 @@ impl Mutation {
     /// Returns an error of the kind [`Unsupported`](StoreErrorKind::Unsupported) if the mutation creates no
     /// token.
     pub fn created(&self) -> Result<TokenId, StoreError> {
-        match &self.op {
-            Op::InsertTokens(tokens) => tokens.first().map(|token| token.id),
-            Op::RotateToken { successor, .. } => Some(successor.id),
-            _ => None,
-        }
-        .ok_or_else(|| {
+        self.op.created().ok_or_else(|| {
             StoreError::with_source(
                 StoreErrorKind::Unsupported,
                 "only a change that creates a token takes an idempotency key",
@@ -216,16 +152,6 @@ impl Mutation {
             }),
         }
     }
-}
-
-fn find(target: &TokenTarget, state: &impl State) -> Result<TokenRecord, StoreError> {
-    state.token(target).ok_or_else(not_found)
-}
-
-fn change(token: TokenRecord, writes: &mut Vec<Write>) -> Applied {
-    writes.push(Write::UpdateToken(token.clone()));
-    writes.push(Write::Log(Change::Token(token.digest)));
-    Applied::Token(token)
 }
 
 pub(super) fn not_found() -> StoreError {

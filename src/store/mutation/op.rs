@@ -1,0 +1,160 @@
+//! The operations: what each changes, and what it writes.
+
+use jiff::Timestamp;
+
+use super::{
+    Applied,
+    plan::{Write, not_found},
+    snapshot::State,
+};
+use crate::{
+    model::{
+        app::{AppId, AppRecord},
+        grantable::Grantable,
+        record::TokenRecord,
+    },
+    store::{Change, StoreError, TokenTarget},
+    token::TokenId,
+};
+
+/// What a [`Mutation`] changes.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "a mutation is made for one call of a store, and not kept in numbers"
+)]
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Op {
+    /// Inserts an app.
+    CreateApp(AppRecord),
+    /// Disables an app, as [`AppRecord::disable`] does.
+    DisableApp(AppId),
+    /// Enables an app, as [`AppRecord::enable`] does.
+    EnableApp {
+        /// The app.
+        app: AppId,
+        /// What the actor may grant: the app is enabled only if every token that becomes live by
+        /// it passes [`Grantable::check`].
+        grantable: Grantable,
+    },
+    /// Inserts tokens. Of a token's app only the identifier counts; the app must exist.
+    InsertTokens(Vec<TokenRecord>),
+    /// Renames a token, whatever its status.
+    RenameToken {
+        /// The token.
+        target: TokenTarget,
+        /// Its new name.
+        name: String,
+    },
+    /// Inserts the successor of a token and changes the token as [`TokenRecord::rotate`] does.
+    RotateToken {
+        /// The token to rotate.
+        target: TokenTarget,
+        /// The token that replaces it.
+        successor: TokenRecord,
+        /// When the rotated token expires, at the latest.
+        overlap_ends: Timestamp,
+    },
+    /// Revokes a token, as [`TokenRecord::revoke`] does. Revoking a revoked token succeeds, and is
+    /// recorded in the change log again.
+    RevokeToken(TokenTarget),
+    /// Removes tokens that [expired or were revoked](TokenRecord::ended_at) before an instant.
+    Purge {
+        /// The instant.
+        ended_before: Timestamp,
+        /// How many tokens to remove at most.
+        limit: usize,
+    },
+    /// Restarts the change log, so that every follower clears its cache.
+    ClearCaches,
+}
+
+impl Op {
+    /// Works out what the operation writes, and what it returns.
+    pub(super) fn work_out(
+        &self,
+        at: Timestamp,
+        state: &impl State,
+        writes: &mut Vec<Write>,
+    ) -> Result<Applied, StoreError> {
+        Ok(match self {
+            Self::CreateApp(app) => {
+                state.check_new_app(&app.id)?;
+                writes.push(Write::InsertApp(app.clone()));
+                Applied::App(app.clone())
+            }
+            Self::DisableApp(id) => {
+                let app = state.app(id).ok_or_else(not_found)?.disable(at);
+                writes.extend([Write::UpdateApp(app.clone()), Write::Log(Change::App(*id))]);
+                Applied::App(app)
+            }
+            Self::EnableApp { app: id, grantable } => {
+                let app = state.app(id).ok_or_else(not_found)?.enable();
+                if !grantable.is_everything() {
+                    grantable.check_readmitted(state.unrevoked_of(id), at)?;
+                }
+                writes.extend([Write::UpdateApp(app.clone()), Write::Log(Change::App(*id))]);
+                Applied::App(app)
+            }
+            Self::InsertTokens(tokens) => {
+                state.check_new_tokens(tokens)?;
+                for token in tokens {
+                    writes.push(Write::InsertToken(token.clone()));
+                    writes.push(Write::Log(Change::Token(token.digest)));
+                }
+                Applied::Count(tokens.len())
+            }
+            Self::RenameToken { target, name } => {
+                let mut token = find(target, state)?;
+                name.clone_into(&mut token.name);
+                change(token, writes)
+            }
+            Self::RotateToken {
+                target,
+                successor,
+                overlap_ends,
+            } => {
+                let token = find(target, state)?;
+                token.check_successor(successor)?;
+                let rotated = token.rotate(successor.id, at, *overlap_ends)?;
+                state.check_new_tokens(std::slice::from_ref(successor))?;
+                writes.push(Write::InsertToken(successor.clone()));
+                writes.push(Write::Log(Change::Token(successor.digest)));
+                change(rotated, writes)
+            }
+            Self::RevokeToken(target) => change(find(target, state)?.revoke(at), writes),
+            Self::Purge {
+                ended_before,
+                limit,
+            } => {
+                let ended = state.ended(*ended_before, *limit);
+                let count = ended.len();
+                writes.extend(ended.into_iter().map(Write::RemoveToken));
+                Applied::Count(count)
+            }
+            Self::ClearCaches => {
+                writes.push(Write::RestartLog);
+                Applied::Count(0)
+            }
+        })
+    }
+
+    /// The first token that the operation creates.
+    pub(super) fn created(&self) -> Option<TokenId> {
+        match self {
+            Self::InsertTokens(tokens) => tokens.first().map(|token| token.id),
+            Self::RotateToken { successor, .. } => Some(successor.id),
+            _ => None,
+        }
+    }
+}
+
+fn find(target: &TokenTarget, state: &impl State) -> Result<TokenRecord, StoreError> {
+    state.token(target).ok_or_else(not_found)
+}
+
+fn change(token: TokenRecord, writes: &mut Vec<Write>) -> Applied {
+    writes.push(Write::UpdateToken(token.clone()));
+    writes.push(Write::Log(Change::Token(token.digest)));
+    Applied::Token(token)
+}
