@@ -1,4 +1,4 @@
-//! Where the time comes from.
+//! The source of the current time.
 
 use std::{fmt, time::Duration};
 
@@ -8,44 +8,45 @@ use rustix::time::{ClockId, clock_gettime};
 
 /// A source of time.
 ///
-/// Everything in this crate that needs to know what time it is asks one injected clock, so that
-/// expiry is judged by one authority and tests can set the time by hand (see
-/// `testing::ManualClock`).
+/// The crate reads the time only from the configured clock, so expiry is decided in one place, and
+/// tests can set the time with [`testing::ManualClock`](crate::testing::ManualClock) (feature
+/// `testing`).
 ///
-/// [`now`](Self::now) and [`monotonic`](Self::monotonic) are called for every request: they should
-/// take nanoseconds, and may lag a little. Within half a second of a limit, the precise readings
+/// [`now`](Self::now) and [`monotonic`](Self::monotonic) are called for every request. They should
+/// take nanoseconds and may lag slightly. Within half a second of a limit, the precise methods
 /// decide.
 pub trait Clock: fmt::Debug + Send + Sync + 'static {
-    /// The current time, by which expiry is judged. It may be set and may jump.
+    /// Returns the current wall-clock time, which decides whether a token has expired. It may be
+    /// set and may jump.
     fn now(&self) -> Timestamp;
 
-    /// The time since a fixed instant of this clock's choice, by which the age of remembered
-    /// answers is judged. It never goes back, and does not jump when the wall clock is set.
+    /// Returns the time since a fixed instant of the clock's choice, which decides the age of
+    /// cached answers. It must never go back, and must not jump when the wall clock is set.
     fn monotonic(&self) -> Duration;
 
-    /// As [`now`](Self::now), without any lag. Defaults to `now`; a clock whose readings lag has to
-    /// provide this.
+    /// Returns the same as [`now`](Self::now), without lag. Defaults to `now`; a clock that lags
+    /// must override it.
     fn precise_now(&self) -> Timestamp {
         self.now()
     }
 
-    /// As [`monotonic`](Self::monotonic), without any lag. Defaults to `monotonic`; a clock whose
-    /// readings lag has to provide this.
+    /// Returns the same as [`monotonic`](Self::monotonic), without lag. Defaults to `monotonic`; a
+    /// clock that lags must override it.
     fn precise_monotonic(&self) -> Duration {
         self.monotonic()
     }
 }
 
-/// The distance to a limit below which the precise clock decides. A coarse clock lags by a tick of
-/// the kernel, 10 ms at 100 Hz, and by several where a virtual machine misses some.
+/// Within this distance of a limit, the precise clock decides. A coarse clock lags by one tick of
+/// the kernel, 10 ms at 100 Hz, and by several on a virtual machine that misses some.
 pub(crate) const LAG: Duration = Duration::from_millis(500);
 
 /// The operating system's clocks.
 ///
-/// On Linux, `now` and `monotonic` are the coarse ones: the kernel advances them every few
-/// milliseconds, and they take a quarter of the time to read. Time in which the machine is suspended
-/// does not count as age, as in the standard library: if your machines sleep and wake during
-/// service, add that time to the bound on revocation.
+/// On Linux, `now` and `monotonic` use the coarse clocks, which the kernel advances every few
+/// milliseconds and which take a quarter of the time to read. As with [`std::time::Instant`], time
+/// while the machine is suspended may not count. If your machines sleep during service, add that
+/// time to the bound on revocation.
 #[derive(Clone, Copy, Debug, Default)]
 #[non_exhaustive]
 pub struct SystemClock;
@@ -100,7 +101,10 @@ impl Clock for SystemClock {
     }
 }
 
-/// Truncates a time to the microsecond, as stores keep it: always to the past, before 1970 too.
+/// Truncates a time to microseconds, the precision of the stores. Rounds towards the past, also
+/// before 1970.
+///
+/// # Examples
 ///
 /// ```
 /// use jiff::Timestamp;
@@ -115,15 +119,14 @@ pub fn truncate_to_microsecond(time: Timestamp) -> Timestamp {
     from_microseconds(microseconds(time))
 }
 
-/// Returns a time as microseconds since 1970, rounded towards the past.
+/// Returns the microseconds since 1970, rounded towards the past.
 #[must_use]
 pub fn microseconds(time: Timestamp) -> i64 {
     let begun = i64::from(time.subsec_nanosecond() % 1000 < 0);
     time.as_microsecond() - begun
 }
 
-/// Returns the time of a number of microseconds since 1970. A number out of range gives the nearest time
-/// in range.
+/// Returns the time at a number of microseconds since 1970, limited to the range of [`Timestamp`].
 #[must_use]
 pub fn from_microseconds(microseconds: i64) -> Timestamp {
     let (seconds, rest) = (microseconds / 1_000_000, microseconds % 1_000_000);

@@ -1,4 +1,4 @@
-//! Where randomness comes from.
+//! The source of randomness.
 
 use std::{fmt, time::Duration};
 
@@ -8,14 +8,15 @@ use thiserror::Error;
 ///
 /// # Contract
 ///
-/// `fill` either fills the whole buffer with unpredictable bytes or fails. A source that cannot
-/// deliver must say so: a token is never made from anything less.
+/// `fill` either fills the whole buffer with unpredictable bytes or returns an error. A token is
+/// never made from anything else.
 pub trait Entropy: fmt::Debug + Send + Sync + 'static {
     /// Fills `buffer` with random bytes.
     ///
     /// # Errors
     ///
-    /// When the source cannot deliver. The buffer's contents are then not to be used.
+    /// Returns an error if the source cannot provide the bytes. The contents of the buffer must
+    /// then not be used.
     fn fill(&self, buffer: &mut [u8]) -> Result<(), EntropyError>;
 }
 
@@ -34,8 +35,8 @@ impl Entropy for SystemEntropy {
     }
 }
 
-/// Returns a random part of a pause before a retry, between half of it and the whole, so that clients
-/// which failed together do not come back together.
+/// Returns a random duration between half of `pause` and all of it. Use it before retries, so that
+/// clients that failed together do not retry together.
 #[must_use]
 pub fn jittered(pause: Duration) -> Duration {
     let mut random = [0; 4];
@@ -48,7 +49,7 @@ pub fn jittered(pause: Duration) -> Duration {
     }
 }
 
-/// The random number generator failed, so no token was made.
+/// The random number generator failed, so no token was created.
 #[derive(Debug, Error)]
 #[error("the random number generator failed, so nothing was issued; try again")]
 pub struct EntropyError {
@@ -56,7 +57,7 @@ pub struct EntropyError {
 }
 
 impl EntropyError {
-    /// An error with its cause.
+    /// Creates an error with its cause.
     pub fn new(source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
         Self {
             source: source.into(),

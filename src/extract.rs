@@ -1,4 +1,9 @@
-//! `AppPrincipal` as an axum extractor.
+//! [`AppPrincipal`] as an axum extractor (feature `axum`).
+//!
+//! Extract `AppPrincipal` to require a token, or `Option<AppPrincipal>` behind an
+//! [optional](crate::ApiTokenLayer::optional) layer.
+//!
+//! # Examples
 //!
 //! ```
 //! use axum::{Router, routing::get};
@@ -40,7 +45,7 @@ use crate::{
     words::words,
 };
 
-/// The request has no principal to extract.
+/// The rejection of a request that has no principal to extract.
 #[derive(Debug)]
 pub struct AppPrincipalRejection {
     absence: Absence,
@@ -54,17 +59,17 @@ enum Absence {
         rejection: Rejection,
         format: ResponseFormat,
     },
-    /// The request did not come through the layer.
+    /// There is no layer around the route.
     LayerMissing,
 }
 
-/// What is absent when a principal cannot be extracted. Its text is a word like `layer_missing`.
+/// Why a principal could not be extracted. Its text form is a word such as `layer_missing`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum AppPrincipalRejectionKind {
-    /// The layer let the request through without a credential, as it was told to: 401.
+    /// The layer is optional and the request has no credential: 401.
     Anonymous,
-    /// There is no layer around this route: 500.
+    /// There is no [`ApiTokenLayer`](crate::ApiTokenLayer) around the route: 500.
     LayerMissing,
 }
 
@@ -89,7 +94,7 @@ impl AppPrincipalRejection {
         Self { absence }
     }
 
-    /// What is absent.
+    /// Returns why the principal could not be extracted.
     #[must_use]
     pub fn kind(&self) -> AppPrincipalRejectionKind {
         match self.absence {
@@ -102,9 +107,9 @@ impl AppPrincipalRejection {
 impl fmt::Display for AppPrincipalRejection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self.absence {
-            Absence::Anonymous { .. } => "the request carries no credential",
+            Absence::Anonymous { .. } => "the request has no credential",
             Absence::LayerMissing => {
-                "no `ApiTokenLayer` around this route: add `.route_layer(ApiTokenLayer::new(&tokens))` to its router"
+                "no `ApiTokenLayer` around this route; add `.route_layer(ApiTokenLayer::new(&tokens))` to its router"
             }
         })
     }
@@ -140,7 +145,8 @@ impl<S: Sync> FromRequestParts<S> for AppPrincipal {
 impl<S: Sync> OptionalFromRequestParts<S> for AppPrincipal {
     type Rejection = AppPrincipalRejection;
 
-    /// Gives `None` behind an optional layer; without a layer it fails all the same.
+    /// Returns `None` behind an optional layer if the request has no credential. Without a layer it
+    /// still fails.
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Option<Self>, Self::Rejection> {
         if let Some(principal) = parts.extensions.get::<Self>() {
             return Ok(Some(principal.clone()));

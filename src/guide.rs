@@ -1,9 +1,9 @@
-//! Guides.
+//! Guides to common tasks.
 //!
-//! They are files of `docs`, which read the same in the repository.
+//! They are the files in `docs` of the repository.
 
-/// Where docs.rs serves a picture of the package. In the repository, the path at the end of the guide
-/// leads to it; of two definitions of one link, Markdown takes the first.
+/// Links a picture of a guide to where docs.rs serves it. In the repository, the path at the end of
+/// the guide applies. Markdown uses the first of two definitions of a link.
 macro_rules! picture {
     ($file:literal) => {
         concat!(

@@ -1,4 +1,4 @@
-//! Interned texts: the ones that are sent again and again.
+//! Interns response texts that are sent again and again.
 
 use std::{
     collections::HashSet,
@@ -7,14 +7,14 @@ use std::{
 
 use bytes::Bytes;
 
-/// How many texts are interned. One realm needs fewer than thirty.
+/// The maximum number of interned texts. One realm needs fewer than thirty.
 const MAX_INTERNED: usize = 2_000;
 
-/// Returns the text as static bytes, so that cloning it changes no reference count: a counter that every
-/// thread writes on every response makes them wait for each other.
+/// Returns the text as static bytes. Cloning them does not touch a reference count, which all
+/// threads would contend for with every response.
 ///
-/// Each distinct text is leaked once. Past the limit, as when realms are made from requests, texts are
-/// reference-counted instead.
+/// Each distinct text is leaked once. Above the limit, for example if realms are made from
+/// requests, texts are reference-counted instead.
 pub(crate) fn intern(text: String) -> Bytes {
     static INTERNED: LazyLock<Mutex<HashSet<&'static str>>> = LazyLock::new(Mutex::default);
     let mut interned = INTERNED.lock().unwrap_or_else(PoisonError::into_inner);

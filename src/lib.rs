@@ -188,7 +188,7 @@
 //! | `axum` | [`AppPrincipal`] as an extractor |
 //! | `metrics` | hits, lookups, refusals and the age of the lease through the `metrics` facade |
 //! | `tracing` | `app.id` and `token.id` on the current span, and [events](#what-it-logs) for rejections and trouble |
-//! | `testing` | a scene for tests of a service, the conformance suite, a load test, a clock set by hand, stores that fail on demand |
+//! | `testing` | a fixture for tests of a service, the conformance suite, a load test, a clock set by hand, stores that fail on demand |
 //! | `serde` | identifiers, words and records as `Serialize` and `Deserialize`; never a token's text |
 //! | `transfer` | export and import of records by digest, as lines of JSON |
 //! | `full` | all of these |
@@ -276,8 +276,8 @@ pub use authenticator::{
 pub use clock::{Clock, SystemClock};
 pub use entropy::{Entropy, EntropyError, SystemEntropy};
 pub use lifecycle::{
-    ApiTokens, ApiTokensBuilder, AppTokens, Authority, ChangeObserver, ForeignToken,
-    IdempotencyKey, IdempotencyKeyError, IssuedToken, LifecycleError, LifecycleErrorKind, NewToken,
+    ApiTokens, ApiTokensBuilder, AppTokens, Authority, ChangeObserver, IdempotencyKey,
+    IdempotencyKeyError, ImportedToken, IssuedToken, LifecycleError, LifecycleErrorKind, NewToken,
     Rotation,
 };
 #[doc(inline)]
@@ -308,4 +308,4 @@ pub use token::{
     ApiToken, DigestError, MaskError, MaskedToken, PrefixError, TokenDigest, TokenFormat, TokenId,
     TokenIdError,
 };
-pub use words::WordError;
+pub use words::UnknownVariantError;

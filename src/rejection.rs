@@ -11,21 +11,20 @@ use crate::{
 
 /// Why a request was refused.
 ///
-/// The layer answers with a status, a challenge and a body that tell the caller what to change and
-/// nothing else; it puts the `Rejection` itself into the extensions of that response, where access
-/// logs and metrics outside the layer find the whole truth. [`kind`](Self::kind) tells apart what
-/// the caller must not be able to: an unknown, a revoked and an expired token look the same from
-/// outside.
+/// A refused client only gets a status, a challenge and a hint about what to change. The full
+/// reason is in this `Rejection`, which the layer puts into the extensions of the response, for
+/// access logs and metrics outside of the layer. Its [`kind`](Self::kind) distinguishes what the
+/// response does not: unknown, revoked and expired tokens all get the same response.
 #[derive(Clone)]
 pub struct Rejection {
     kind: RejectionKind,
     fault: Option<CredentialFault>,
     misplaced: Option<Misplaced>,
-    /// Apart, so that garbage, which anybody can send, is refused at little cost.
+    /// Boxed, so that a malformed request, which anyone can send, is cheap to refuse.
     known: Option<Box<Known>>,
 }
 
-/// What is known of a refused request beyond the kind of the rejection.
+/// Details of a refused request besides the kind.
 #[derive(Clone, Default)]
 struct Known {
     token: Option<(TokenId, AppId)>,
@@ -33,22 +32,22 @@ struct Known {
     source: Option<Arc<StoreError>>,
 }
 
-/// The kinds of [`Rejection`]. The text of a kind is a word for logs and metrics, like
+/// The kinds of [`Rejection`]. The text form of a kind is a word for logs and metrics, such as
 /// `revoked_token`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum RejectionKind {
-    /// The request carries no credential.
+    /// The request has no credential.
     MissingCredential,
-    /// The request carries a credential that is not well formed, or several.
+    /// The credential is malformed, or there are several.
     MalformedCredential,
-    /// The token has the wrong prefix, length or checksum; the store was not asked.
+    /// The token has the wrong prefix, length or checksum. It was not looked up.
     WrongFormat,
-    /// The store does not know the token.
+    /// The store does not have the token.
     UnknownToken,
     /// The token was revoked.
     RevokedToken,
-    /// The token's expiry has come.
+    /// The token has expired.
     ExpiredToken,
     /// The token's app is disabled.
     DisabledApp,
@@ -58,9 +57,9 @@ pub enum RejectionKind {
     InsufficientScope,
     /// The store failed or panicked.
     StoreFailure,
-    /// The store did not answer in time.
+    /// The store exceeded the lookup timeout.
     StoreTimeout,
-    /// Too many lookups were under way.
+    /// Too many lookups were in flight.
     Overload,
 }
 
@@ -83,7 +82,7 @@ words!(RejectionKind, "kind of rejection", {
     Overload = "overload",
 });
 
-/// Where a request without a credential seems to carry a token that is not read there.
+/// Where a request without a credential seems to have put its token instead.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Misplaced {
     /// In `Authorization`, without a scheme or with one that is not enabled.
@@ -94,7 +93,7 @@ pub(crate) enum Misplaced {
     Query,
 }
 
-/// What is wrong with a malformed credential; its text is the hint that the client gets.
+/// What is wrong with a malformed credential.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum CredentialFault {
     Grammar,
@@ -109,11 +108,23 @@ impl CredentialFault {
         match self {
             Self::Grammar => "The credential is malformed: send exactly one token.",
             Self::TooLong => "The credential is longer than 4096 bytes.",
-            Self::Repeated => "The request carries several credentials: send exactly one.",
-            Self::TwoPlaces => "The request carries a token in two header fields: send it in one.",
+            Self::Repeated => "The request has several credentials: send exactly one.",
+            Self::TwoPlaces => "The request has a token in two header fields: send it in one.",
             Self::Basic => {
                 "The Basic credential is malformed: send base64 of UTF-8 text with a colon in it."
             }
+        }
+    }
+}
+
+impl fmt::Display for CredentialFault {
+    /// The hint in the form of an error message.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let hint = self.hint();
+        let hint = hint.strip_suffix('.').unwrap_or(hint);
+        match hint.strip_prefix("The ") {
+            Some(rest) => write!(f, "the {rest}"),
+            None => f.write_str(hint),
         }
     }
 }
@@ -157,7 +168,7 @@ impl Rejection {
         Self::of_kind(RejectionKind::UnknownToken)
     }
 
-    /// The rejection of a token that is not live.
+    /// The rejection of a token that is not live; `None` for a live one.
     pub(crate) fn of_status(status: TokenStatus, token: TokenId, app: AppId) -> Option<Self> {
         let kind = match status {
             TokenStatus::Live => return None,
@@ -198,25 +209,25 @@ impl Rejection {
         Self::of_kind(RejectionKind::Overload)
     }
 
-    /// The kind of this rejection.
+    /// Returns the kind of the rejection.
     #[must_use]
     pub fn kind(&self) -> RejectionKind {
         self.kind
     }
 
-    /// The token that was refused, where the store knows it.
+    /// Returns the refused token, if the store has it.
     #[must_use]
     pub fn token_id(&self) -> Option<TokenId> {
         self.token().map(|(token, _)| *token)
     }
 
-    /// The app of the token that was refused, where the store knows it.
+    /// Returns the app of the refused token, if the store has it.
     #[must_use]
     pub fn app_id(&self) -> Option<&AppId> {
         self.token().map(|(_, app)| app)
     }
 
-    /// The scopes that are required, when the token lacks them.
+    /// Returns the required scopes, if the token lacks them.
     #[must_use]
     pub fn required_scopes(&self) -> Option<&ScopeSet> {
         self.known.as_ref()?.required.as_ref()
@@ -242,20 +253,20 @@ impl Rejection {
 impl fmt::Display for Rejection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self.kind {
-            RejectionKind::MissingCredential => "the request carries no credential",
-            RejectionKind::MalformedCredential => return f.write_str(self.fault().hint()),
+            RejectionKind::MissingCredential => "the request has no credential",
+            RejectionKind::MalformedCredential => return self.fault().fmt(f),
             RejectionKind::WrongFormat => "the token has the wrong prefix, length or checksum",
             RejectionKind::UnknownToken => "the token is unknown",
             RejectionKind::RevokedToken => "the token was revoked",
             RejectionKind::ExpiredToken => "the token has expired",
             RejectionKind::DisabledApp => "the token's app is disabled",
             RejectionKind::RestrictedToken => {
-                "the token has restrictions that this version does not understand; upgrade it"
+                "the token has restrictions that this version does not understand; upgrade this program"
             }
             RejectionKind::InsufficientScope => "the token lacks a required scope",
             RejectionKind::StoreFailure => "the token store failed",
             RejectionKind::StoreTimeout => "the token store did not answer in time",
-            RejectionKind::Overload => "too many token lookups are under way",
+            RejectionKind::Overload => "too many token lookups are in flight",
         })
     }
 }

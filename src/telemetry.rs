@@ -1,10 +1,10 @@
-//! What goes to `tracing`, where that feature is on. Nothing here derives from a secret.
+//! Events for `tracing` (feature `tracing`). They contain nothing that derives from a secret.
 //!
 //! Every event has the target `tower_api_tokens`. The crate's documentation lists them.
 
 pub(crate) use events::*;
 
-/// What a layer was missing for.
+/// What requires an `ApiTokenLayer` around it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Needs {
     #[cfg(feature = "axum")]
@@ -34,11 +34,11 @@ mod events {
 
     const TARGET: &str = "tower_api_tokens";
 
-    /// How much time lies between two events of one kind of trouble: a request can cause one, and
-    /// anybody can send requests.
+    /// The minimum time between two events of one kind. A request can cause such an event, and
+    /// anyone can send requests.
     const INTERVAL: Duration = Duration::from_secs(10);
 
-    /// Lets one event through at a time, and counts those that it holds back.
+    /// Lets one event through at a time, and counts those that it suppresses.
     #[derive(Debug, Default)]
     struct Throttle {
         /// Nanoseconds of a monotonic clock.
@@ -54,7 +54,8 @@ mod events {
             }
         }
 
-        /// How many events were suppressed since the last one, if this one is let through.
+        /// Returns the number of events suppressed since the last one, if this event is let
+        /// through.
         fn admit(&self, now: Duration) -> Option<u64> {
             let nanoseconds = |time: Duration| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
             let silent_until = self.silent_until.load(Relaxed);
@@ -72,16 +73,16 @@ mod events {
             None
         }
 
-        /// As [`admit`](Self::admit), for events of the whole process.
+        /// Like [`admit`](Self::admit), for events of the whole process.
         fn admit_now(&self) -> Option<u64> {
             self.admit(SystemClock.monotonic())
         }
     }
 
-    /// Names the attributed app in the current span, where that declares the fields.
+    /// Records the app and the token in the current span, if the span declares the fields.
     #[inline]
     pub(crate) fn attributed(principal: &AppPrincipal) {
-        // Where nobody listens there is no span, and this shows it sooner.
+        // Faster than looking up the current span when tracing is off.
         if LevelFilter::current() == LevelFilter::OFF {
             return;
         }
@@ -92,12 +93,12 @@ mod events {
         }
     }
 
-    /// Keeps the current span, and the current subscriber, for work in another task.
+    /// Carries the current span and subscriber over to another task.
     pub(crate) fn in_current_span<F: Future>(work: F) -> impl Future<Output = F::Output> {
         work.in_current_span().with_current_subscriber()
     }
 
-    /// Records a refused request.
+    /// Logs a refused request.
     pub(crate) fn rejected(rejection: &Rejection) {
         tracing::debug!(
             target: TARGET,
@@ -109,7 +110,7 @@ mod events {
         );
     }
 
-    /// Records that a route lacks the layer that it needs.
+    /// Logs that a route lacks the layer that it needs.
     pub(crate) fn layer_missing(needs: Needs) {
         #[cfg(feature = "axum")]
         static EXTRACTOR: Throttle = Throttle::new();
@@ -124,7 +125,7 @@ mod events {
                 target: TARGET,
                 needed_by,
                 suppressed,
-                "request answered with 500: there is no `ApiTokenLayer` around the route"
+                "responding with 500: the route has no `ApiTokenLayer` around it; add one"
             );
         }
     }
@@ -132,19 +133,19 @@ mod events {
     static FOLLOWER_FAILED: Throttle = Throttle::new();
     static FOLLOWER_RECOVERED: Throttle = Throttle::new();
 
-    /// Records that a follower could not read the change log.
+    /// Logs that a follower could not read the change log.
     pub(crate) fn follower_failed(error: &(dyn Error + 'static)) {
         if let Some(suppressed) = FOLLOWER_FAILED.admit_now() {
             tracing::warn!(
                 target: TARGET,
                 source = error,
                 suppressed,
-                "the change log cannot be read: cached answers lapse after `max_staleness`"
+                "the change log cannot be read; cached answers expire after `max_staleness`"
             );
         }
     }
 
-    /// Records that a follower that had failed reads the change log again.
+    /// Logs that a follower can read the change log again.
     pub(crate) fn follower_recovered() {
         if let Some(suppressed) = FOLLOWER_RECOVERED.admit_now() {
             tracing::info!(
@@ -155,17 +156,17 @@ mod events {
         }
     }
 
-    /// The trouble of one authenticator with its store.
+    /// Rate-limited events about the store of one authenticator.
     #[derive(Debug, Default)]
-    pub(crate) struct StoreTrouble {
+    pub(crate) struct StoreEvents {
         failure: Throttle,
         timeout: Throttle,
         overload: Throttle,
         other_digest: Throttle,
     }
 
-    impl StoreTrouble {
-        /// Records a rejection, if the store is its cause. `now` is the monotonic clock.
+    impl StoreEvents {
+        /// Logs a rejection that the store caused. `now` reads the monotonic clock.
         #[inline]
         pub(crate) fn rejected(
             &self,
@@ -186,20 +187,20 @@ mod events {
                     kind = rejection.kind().as_str(),
                     source = rejection.source(),
                     suppressed,
-                    "tokens cannot be checked: requests are answered with 503"
+                    "tokens cannot be checked; responding with 503"
                 );
             }
         }
 
-        /// Records that the store returned a record with another digest than it was asked for.
+        /// Logs that the store returned a record with a different digest than the one looked up.
         pub(crate) fn other_digest(&self, authenticator: &str, now: Duration) {
             if let Some(suppressed) = self.other_digest.admit(now) {
                 tracing::error!(
                     target: TARGET,
                     authenticator,
                     suppressed,
-                    "the store returned a record with another digest than it was asked for, and the \
-                     token was refused as unknown: `find` has to compare the whole digest"
+                    "the store returned a record with a different digest; the token was refused as \
+                     unknown; compare the whole digest in `find`"
                 );
             }
         }
@@ -246,9 +247,9 @@ mod events {
     pub(crate) fn follower_recovered() {}
 
     #[derive(Debug, Default)]
-    pub(crate) struct StoreTrouble;
+    pub(crate) struct StoreEvents;
 
-    impl StoreTrouble {
+    impl StoreEvents {
         #[expect(clippy::unused_self, reason = "it is used with the feature")]
         pub(crate) fn rejected(&self, _: &str, _: &Rejection, _: impl FnOnce() -> Duration) {}
 

@@ -1,7 +1,8 @@
-//! Types that are a text in every format: with feature `serde` they are serialized as what `Display`
-//! writes, and checked by `FromStr` when they are read.
+//! Types that are a text in every format. With feature `serde`, they serialize with `Display` and
+//! deserialize with `FromStr`.
 
-/// Implements `Serialize` by `Display`, and `Deserialize` by `FromStr`. No error repeats the text.
+/// Implements `Serialize` with `Display` and `Deserialize` with `FromStr`. Error messages do not
+/// repeat the text.
 #[cfg(feature = "serde")]
 macro_rules! serde_text {
     ($type:ty, $what:literal) => {
@@ -15,7 +16,7 @@ macro_rules! serde_text {
     };
 }
 
-/// Implements `Deserialize` by `FromStr`. No error repeats the text.
+/// Implements `Deserialize` with `FromStr`. Error messages do not repeat the text.
 #[cfg(feature = "serde")]
 macro_rules! deserialize_text {
     ($type:ty, $what:literal) => {
@@ -29,7 +30,7 @@ macro_rules! deserialize_text {
     };
 }
 
-/// Without feature `serde`, nothing is serialized.
+/// Does nothing without feature `serde`.
 #[cfg(not(feature = "serde"))]
 macro_rules! serde_text {
     ($type:ty, $what:literal) => {};
@@ -48,7 +49,7 @@ mod visitor {
 
     use serde::de::{Error, Visitor};
 
-    /// Reads a text that a type is parsed from.
+    /// Deserializes a text and parses it.
     pub(crate) struct Text<T> {
         what: &'static str,
         parsed: PhantomData<T>,

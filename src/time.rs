@@ -1,4 +1,4 @@
-//! Times as people and programs write them.
+//! Parsing of times.
 
 use jiff::{
     Timestamp, ToSpan,
@@ -7,26 +7,28 @@ use jiff::{
 };
 use thiserror::Error;
 
-/// The text is not a time, or not one that exists.
+/// The text is not a valid time.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 #[error("{0}")]
 pub struct TimeError(TimeFault);
 
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 enum TimeFault {
-    #[error("not a time: give one in the form of RFC 3339, like `2030-01-31T12:00:00Z`")]
+    #[error("invalid time; use the format of RFC 3339, such as `2030-01-31T12:00:00Z`")]
     Instant,
     #[error(
-        "not a time: give a date like `2030-01-31`, or a time in the form of RFC 3339 like `2030-01-31T12:00:00Z`"
+        "invalid time; use a date such as `2030-01-31`, or the format of RFC 3339, such as `2030-01-31T12:00:00Z`"
     )]
     Expiry,
 }
 
-/// Reads an expiry: a date, which means the [end of that day](end_of_day), or an
+/// Parses an expiry: either a date, which means the [end of that day](end_of_day), or an
 /// [instant](parse_instant).
 ///
-/// The command line, the JSON API and the dashboard read an expiry with this function, so that one
-/// text means one instant.
+/// The command line, the JSON API and the dashboard all use this function, so that the same text
+/// always means the same instant.
+///
+/// # Examples
 ///
 /// ```
 /// use tower_api_tokens::parse_expiry;
@@ -38,7 +40,7 @@ enum TimeFault {
 /// # Errors
 ///
 /// Returns an error if the text is neither `YYYY-MM-DD` nor an RFC 3339 `date-time`, or if it is
-/// `9999-12-31`, whose end RFC 3339 cannot write.
+/// `9999-12-31`, whose end RFC 3339 cannot represent.
 pub fn parse_expiry(text: &str) -> Result<Timestamp, TimeError> {
     let expiry = match read_date(text.as_bytes()) {
         Some((date, [])) => (date < Date::MAX).then(|| end_of_day(date)),
@@ -48,25 +50,26 @@ pub fn parse_expiry(text: &str) -> Result<Timestamp, TimeError> {
     expiry.ok_or(TimeError(TimeFault::Expiry))
 }
 
-/// Reads an instant in the form of RFC 3339 (`date-time` in section 5.6).
+/// Parses an instant in the format of [RFC
+/// 3339](https://www.rfc-editor.org/rfc/rfc3339#section-5.6) (`date-time`).
 ///
-/// Fractions of a second beyond nanoseconds are cut off. A leap second, `23:59:60` in UTC at the
-/// end of a month, is the instant that follows `23:59:59`. What is later than [`Timestamp::MAX`],
-/// like `9999-12-31T23:59:59Z`, is taken as that.
+/// Digits beyond nanoseconds are truncated. A leap second, `23:59:60` in UTC at the end of a month,
+/// is the instant after `23:59:59`. Instants later than [`Timestamp::MAX`], such as
+/// `9999-12-31T23:59:59Z`, become `Timestamp::MAX`.
 ///
 /// # Errors
 ///
-/// Returns an error if the text has another form, or if there is no such day or time.
+/// Returns an error if the text has another format, or if there is no such date or time.
 pub fn parse_instant(text: &str) -> Result<Timestamp, TimeError> {
     let read = read_date(text.as_bytes());
     let instant = read.and_then(|(date, time)| read_time(date, time));
     instant.ok_or(TimeError(TimeFault::Instant))
 }
 
-/// Returns the end of a day in UTC: the first instant of the next one.
+/// Returns the end of a day in UTC, which is the first instant of the next day.
 ///
-/// A token that expires then works for the whole of that day. The end of a day that is later than
-/// [`Timestamp::MAX`] is taken as that.
+/// A token with this expiry works for the whole day. If the end is later than [`Timestamp::MAX`],
+/// returns `Timestamp::MAX`.
 #[must_use]
 pub fn end_of_day(day: Date) -> Timestamp {
     let next = day.checked_add(1.day()).ok();
@@ -77,7 +80,7 @@ pub fn end_of_day(day: Date) -> Timestamp {
     .unwrap_or(Timestamp::MAX)
 }
 
-/// Reads a `full-date`, and returns what follows it.
+/// Reads a `full-date`. Returns it and the rest of the text.
 fn read_date(text: &[u8]) -> Option<(Date, &[u8])> {
     let (year, rest) = digits(text, 4)?;
     let (month, rest) = digits(rest.strip_prefix(b"-")?, 2)?;
@@ -87,7 +90,7 @@ fn read_date(text: &[u8]) -> Option<(Date, &[u8])> {
     Some((date, rest))
 }
 
-/// Reads what follows the date in a `date-time`.
+/// Reads the part of a `date-time` after the date.
 fn read_time(date: Date, text: &[u8]) -> Option<Timestamp> {
     let text = text.strip_prefix(b"T").or(text.strip_prefix(b"t"))?;
     let (hour, rest) = digits(text, 2)?;
@@ -107,14 +110,14 @@ fn read_time(date: Date, text: &[u8]) -> Option<Timestamp> {
     if leap && !ends_a_month(local, offset)? {
         return None;
     }
-    // Nobody who writes a year of four digits can mean an instant before `Timestamp::MIN`.
+    // A year of four digits is never before `Timestamp::MIN`, so a time out of range is too late.
     let instant = offset.to_timestamp(local).unwrap_or(Timestamp::MAX);
     let leap = i64::from(leap).seconds();
     Some(instant.checked_add(leap).unwrap_or(Timestamp::MAX))
 }
 
-/// Whether a local time is in the last second of a month in UTC, where alone there may be a leap
-/// second.
+/// Whether a local time is in the last second of a month in UTC, the only time at which a leap
+/// second can occur.
 fn ends_a_month(local: DateTime, offset: Offset) -> Option<bool> {
     let utc = local
         .checked_sub(i64::from(offset.seconds()).seconds())
@@ -123,7 +126,7 @@ fn ends_a_month(local: DateTime, offset: Offset) -> Option<bool> {
     Some(last_second && utc.date() == utc.date().last_of_month())
 }
 
-/// Reads the digits after the decimal point, as nanoseconds.
+/// Reads the digits after the decimal point as nanoseconds.
 fn read_fraction(text: &[u8]) -> Option<(i32, &[u8])> {
     let length = text.iter().take_while(|byte| byte.is_ascii_digit()).count();
     let (fraction, rest) = text.split_at(length);
@@ -135,7 +138,7 @@ fn read_fraction(text: &[u8]) -> Option<(i32, &[u8])> {
     Some((nanoseconds, rest))
 }
 
-/// Reads a `time-offset`, which ends the text.
+/// Reads the `time-offset` at the end of the text.
 fn read_offset(text: &[u8]) -> Option<Offset> {
     let (sign, text) = match text {
         b"Z" | b"z" => return Some(Offset::UTC),
@@ -152,7 +155,7 @@ fn read_offset(text: &[u8]) -> Option<Offset> {
     Offset::from_seconds(sign * seconds).ok()
 }
 
-/// Reads a number of exactly so many digits, and returns what follows it.
+/// Reads a number with exactly this many digits. Returns it and the rest of the text.
 fn digits(text: &[u8], count: usize) -> Option<(u32, &[u8])> {
     let (number, rest) = text.split_at_checked(count)?;
     number

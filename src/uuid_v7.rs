@@ -1,12 +1,12 @@
-//! UUIDs of version 7 (RFC 9562 section 5.7), which sort by the time at which they were made.
+//! UUIDs of version 7 (RFC 9562 section 5.7), which sort by the time of their creation.
 
 use jiff::Timestamp;
 use uuid::{Builder, Uuid};
 
 use crate::entropy::{Entropy, EntropyError};
 
-/// Makes a UUID with the time in milliseconds and 74 random bits. A time before 1970 counts as 1970,
-/// because the format has no other.
+/// Creates a UUID with the time in milliseconds and 74 random bits. A time before 1970 counts as
+/// 1970, because the format cannot represent it.
 pub(crate) fn uuid_v7(now: Timestamp, entropy: &dyn Entropy) -> Result<Uuid, EntropyError> {
     let mut random = [0; 10];
     entropy.fill(&mut random)?;

@@ -1,12 +1,14 @@
-//! Enums whose variants have one word each: the word that APIs, command lines, logs and stores share.
+//! Enums whose variants have a name in lower case that APIs, command lines, logs and stores share.
 
 use std::fmt;
 
 use thiserror::Error;
 
-/// The text is none of the words that a type like [`TokenStatus`](crate::TokenStatus) has.
+/// The text is not a variant of an enum such as [`TokenStatus`](crate::TokenStatus).
 ///
-/// The message lists the words that are expected. It does not repeat the text.
+/// The message lists the expected variants. It does not repeat the text.
+///
+/// # Examples
 ///
 /// ```
 /// use tower_api_tokens::TokenStatus;
@@ -19,21 +21,21 @@ use thiserror::Error;
 /// ```
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 #[error("unknown {what}; expected {}", List(.expected))]
-pub struct WordError {
+pub struct UnknownVariantError {
     what: &'static str,
     expected: Vec<&'static str>,
 }
 
-impl WordError {
-    /// Creates the error of a text that is not `what`, a noun like `token status`, because it is none
-    /// of the expected words.
+impl UnknownVariantError {
+    /// Creates an error for a text that is not a `what`, for example a `token status`, with the
+    /// expected variants.
     #[must_use]
     pub fn new(what: &'static str, expected: impl IntoIterator<Item = &'static str>) -> Self {
         let expected = expected.into_iter().collect();
         Self { what, expected }
     }
 
-    /// The words that are expected.
+    /// Returns the expected variants.
     #[must_use]
     pub fn expected(&self) -> &[&'static str] {
         &self.expected
@@ -56,12 +58,12 @@ impl fmt::Display for List<'_> {
     }
 }
 
-/// Gives each variant of an enum its word: `ALL`, `as_str`, [`Display`](fmt::Display),
-/// [`FromStr`](std::str::FromStr) and, with feature `serde`, the word as its serialized form.
+/// Gives each variant of an enum its text form: `ALL`, `as_str`, [`Display`](fmt::Display),
+/// [`FromStr`](std::str::FromStr) and, with feature `serde`, serialization as that text.
 macro_rules! words {
     ($type:ident, $what:literal, { $($variant:ident = $word:literal),+ $(,)? }) => {
         impl $type {
-            /// Every variant, in the order of their declaration.
+            /// All variants, in the order of their declaration.
             pub const ALL: &'static [Self] = &[$(Self::$variant),+];
         }
 
@@ -69,11 +71,11 @@ macro_rules! words {
     };
 }
 
-/// As [`words!`], without `ALL`.
+/// Like [`words!`], without `ALL`.
 macro_rules! word_of_each {
     ($type:ident, $what:literal, { $($variant:ident = $word:literal),+ $(,)? }) => {
         impl $type {
-            /// The variant as a word.
+            /// Returns the variant as text.
             #[must_use]
             pub const fn as_str(self) -> &'static str {
                 match self {
@@ -89,12 +91,12 @@ macro_rules! word_of_each {
         }
 
         impl ::std::str::FromStr for $type {
-            type Err = $crate::WordError;
+            type Err = $crate::UnknownVariantError;
 
-            fn from_str(text: &str) -> Result<Self, $crate::WordError> {
+            fn from_str(text: &str) -> Result<Self, $crate::UnknownVariantError> {
                 match text {
                     $($word => Ok(Self::$variant),)+
-                    _ => Err($crate::WordError::new($what, [$($word),+])),
+                    _ => Err($crate::UnknownVariantError::new($what, [$($word),+])),
                 }
             }
         }
@@ -115,7 +117,7 @@ mod tests {
 
     fn words_read_back<T>(all: &[T])
     where
-        T: Copy + Debug + fmt::Display + FromStr<Err = WordError> + PartialEq,
+        T: Copy + Debug + fmt::Display + FromStr<Err = UnknownVariantError> + PartialEq,
     {
         let mut words = HashSet::new();
         for variant in all {
@@ -164,7 +166,7 @@ mod tests {
             (&["a", "b"], "`a` or `b`"),
             (&["a", "b", "c"], "`a`, `b` or `c`"),
         ] {
-            let error = WordError::new("letter", words.iter().copied());
+            let error = UnknownVariantError::new("letter", words.iter().copied());
             let message = format!("unknown letter; expected {listed}");
             assert_eq!(error.to_string(), message);
         }

@@ -186,8 +186,8 @@ impl TokenRegistry for Flawed {
                 *target = self.target(target);
             }
             Op::RevokeToken(target) => *target = self.target(target),
-            Op::Purge { ended_before, .. } if self.has(Flaw::PurgeTakesTheLiving) => {
-                *ended_before = Timestamp::MAX;
+            Op::Purge { before, .. } if self.has(Flaw::PurgeTakesTheLiving) => {
+                *before = Timestamp::MAX;
             }
             _ => {}
         }
@@ -375,34 +375,34 @@ catches! {
     racing_inserts_have_one_winner: InsertReplaces;
     a_repeated_insert_makes_one_token: KeysAreIgnored;
     a_repeated_rotation_makes_one_successor: KeysAreIgnored;
-    a_key_is_remembered_for_a_day: KeysAreIgnored;
+    a_key_is_recognized_for_a_day: KeysAreIgnored;
     racing_repetitions_make_one_token: KeysAreIgnored;
     a_key_is_for_creation_alone: KeysAreIgnored;
     the_event_of_a_change_is_recorded: EventsAreDropped EventsLoseTheirToken;
     a_refused_change_leaves_no_event: EventsComeBefore;
     a_refused_event_leaves_no_change: EventsAreDropped EventsComeAfter;
     clearing_caches_restarts_the_log: ClearingIsForgotten;
-    many_are_inserted_whole_or_not_at_all: BatchesAreHalved;
+    a_batch_is_inserted_all_or_nothing: BatchesAreHalved;
     a_search_takes_its_text_literally: SearchIsIgnored;
     a_search_of_apps_takes_its_text_literally: SearchIsIgnored PagesLoseTheirLast;
     a_predecessor_is_found_by_its_successor: SuccessorIsIgnored;
-    events_are_kept_as_they_were: EventsLoseTheirToken;
+    events_survive_unchanged: EventsLoseTheirToken;
     events_are_listed_by_app_and_token: EventsLoseTheirToken PagesLoseTheirLast;
     renaming_changes_one_name: RenamingIsForgotten OwnerIsIgnored;
-    absence_is_no_error: AbsenceIsAnError;
-    time_is_not_judged: ExpiredIsAbsent;
+    a_missing_token_is_not_an_error: AbsenceIsAnError;
+    a_lookup_ignores_expiry: ExpiredIsAbsent;
     every_field_survives: ExpiredIsAbsent RestrictionsAreDropped;
-    restrictions_are_kept_and_handed_on: RestrictionsAreDropped SuccessorsAreUnrestricted;
-    live_tokens_are_listed_whole: RestrictedCountAsLive;
+    restrictions_are_kept_and_inherited: RestrictionsAreDropped SuccessorsAreUnrestricted;
+    all_live_tokens_are_listed: RestrictedCountAsLive;
     names_survive_or_are_refused: NamesAreAltered;
     revoked_is_terminal: RevokeIsForgotten RevokeMovesTheTime;
     revoking_changes_one_record: RevokeIsForgotten;
-    revoking_is_seen_on_return: RevokeIsForgotten;
-    a_purge_removes_what_has_ended_alone: PurgeTakesTheLiving;
-    other_apps_tokens_are_not_there: OwnerIsIgnored;
-    a_rotation_happens_whole: RotationIsNotOneStep RotationsAllWin;
+    a_revocation_is_visible_when_it_returns: RevokeIsForgotten;
+    a_purge_removes_only_expired_and_revoked_tokens: PurgeTakesTheLiving;
+    tokens_of_other_apps_are_not_found: OwnerIsIgnored;
+    a_rotation_is_atomic: RotationIsNotOneStep RotationsAllWin;
     a_failed_rotation_changes_nothing: RotationIsNotOneStep RotationsAllWin;
-    an_overlap_lengthens_no_life: OverlapLengthens;
+    an_overlap_never_extends_a_token: OverlapLengthens;
     racing_rotations_have_one_winner: RotationIsNotOneStep RotationsAllWin;
     rotation_and_revocation_race: RevokeIsForgotten;
     app_pages_are_complete: PagesLoseTheirLast;
@@ -411,6 +411,6 @@ catches! {
     status_filters_agree_with_the_query: StatusIsIgnored;
     changes_are_numbered_without_gaps: LogForgetsRevocations;
     changes_come_in_pages: LogForgetsRevocations;
-    usage_adds_up_and_goes_forward_only: UsageGoesBack;
+    usage_adds_up_and_never_goes_back: UsageGoesBack;
     a_dropped_call_leaves_before_or_after: RotationIsNotOneStep;
 }

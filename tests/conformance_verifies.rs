@@ -16,7 +16,7 @@ use tokio::sync::Semaphore;
 use tower_api_tokens::{
     Answer, AppId, AppRecord, MaskedToken, StoreError, StoreErrorKind, TokenDigest, TokenId,
     TokenRecord, TokenStore,
-    testing::conformance::{self, Known},
+    testing::conformance::{self, SampleTokens},
 };
 
 /// A rule that a store breaks.
@@ -152,7 +152,7 @@ fn token(n: u8) -> TokenRecord {
 }
 
 /// Every state of a token, and an outage.
-fn checked(flaw: Flaw) -> (Table, Known) {
+fn checked(flaw: Flaw) -> (Table, SampleTokens) {
     let past = Some(Timestamp::from_second(1).unwrap());
     let [live, mut expired, mut revoked, mut disabled] = [1, 2, 3, 4].map(token);
     expired.expires_at = past;
@@ -166,7 +166,7 @@ fn checked(flaw: Flaw) -> (Table, Known) {
         connection: Semaphore::new(1),
         flaw,
     };
-    let known = Known::live(live)
+    let known = SampleTokens::live(live)
         .with_expired(expired)
         .with_revoked(revoked)
         .with_app_disabled(disabled)
@@ -215,5 +215,5 @@ async fn a_live_token_alone_can_be_checked() {
 #[should_panic(expected = "is not as given")]
 async fn a_token_of_another_state_than_given_is_told() {
     let (table, _) = checked(Flaw::None);
-    conformance::verifies(&table, Known::live(token(1)).with_revoked(token(2))).await;
+    conformance::verifies(&table, SampleTokens::live(token(1)).with_revoked(token(2))).await;
 }

@@ -15,20 +15,20 @@ use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
 use tower::{Layer, ServiceBuilder, ServiceExt, service_fn};
 use tower_api_tokens::{
     AppPrincipal, StoreErrorKind,
-    testing::{Fault, Scene},
+    testing::{Fault, Fixture},
 };
 
 struct Service {
-    scene: Scene,
+    fixture: Fixture,
     channel: Channel,
 }
 
 impl Service {
     /// A service whose callers need these scopes.
     async fn start(scopes: &str) -> Self {
-        let scene = Scene::builder().configure(|tokens| tokens.max_staleness(Duration::ZERO));
-        let scene = scene.build().await;
-        let layer = scene.layer().grpc();
+        let fixture = Fixture::builder().configure(|tokens| tokens.max_staleness(Duration::ZERO));
+        let fixture = fixture.build().await;
+        let layer = fixture.layer().grpc();
         let require = layer.require_all(scopes.parse().unwrap());
         let layers = ServiceBuilder::new()
             .layer(layer)
@@ -42,7 +42,7 @@ impl Service {
         tokio::spawn(server.serve_with_incoming(TcpIncoming::from(listener)));
         let endpoint = Endpoint::from_shared(format!("http://{address}")).unwrap();
         Self {
-            scene,
+            fixture,
             channel: endpoint.connect().await.unwrap(),
         }
     }
@@ -68,7 +68,7 @@ fn expect_principal(request: Request<()>) -> Result<Request<()>, Status> {
 #[tokio::test]
 async fn a_call_with_a_live_token_is_attributed() {
     let service = Service::start("").await;
-    service.call(Some(&service.scene.bearer())).await.unwrap();
+    service.call(Some(&service.fixture.bearer())).await.unwrap();
 }
 
 #[tokio::test]
@@ -81,9 +81,9 @@ async fn a_call_without_a_live_token_is_unauthenticated_and_challenged() {
         let challenge = status.metadata().get("www-authenticate").unwrap();
         assert!(challenge.to_str().unwrap().starts_with("Bearer realm="));
     }
-    let revoked = service.scene.bearer();
-    let id = service.scene.issued.record().id;
-    service.scene.tokens.revoke(id).await.unwrap();
+    let revoked = service.fixture.bearer();
+    let id = service.fixture.issued.record().id;
+    service.fixture.tokens.revoke(id).await.unwrap();
     let status = service.call(Some(&revoked)).await.unwrap_err();
     assert_eq!(status.code(), Code::Unauthenticated);
 }
@@ -92,7 +92,7 @@ async fn a_call_without_a_live_token_is_unauthenticated_and_challenged() {
 async fn a_call_that_lacks_a_scope_is_denied() {
     let service = Service::start("admin").await;
     let status = service
-        .call(Some(&service.scene.bearer()))
+        .call(Some(&service.fixture.bearer()))
         .await
         .unwrap_err();
     assert_eq!(status.code(), Code::PermissionDenied);
@@ -102,7 +102,7 @@ async fn a_call_that_lacks_a_scope_is_denied() {
 
 #[tokio::test]
 async fn a_message_is_percent_encoded() {
-    let layer = Scene::empty().layer().grpc();
+    let layer = Fixture::empty().layer().grpc();
     let layer = layer.api_key_header("x-100%-key").unwrap();
     let inner = service_fn(async |_: http::Request<Full<Bytes>>| {
         Ok::<_, Infallible>(http::Response::new(Full::<Bytes>::default()))
@@ -120,11 +120,11 @@ async fn a_message_is_percent_encoded() {
 async fn a_call_that_cannot_be_checked_is_told_that_the_service_is_unavailable() {
     let service = Service::start("").await;
     service
-        .scene
+        .fixture
         .store
         .set_fault(Fault::Error(StoreErrorKind::Unavailable));
     let status = service
-        .call(Some(&service.scene.bearer()))
+        .call(Some(&service.fixture.bearer()))
         .await
         .unwrap_err();
     assert_eq!(status.code(), Code::Unavailable);
@@ -132,7 +132,7 @@ async fn a_call_that_cannot_be_checked_is_told_that_the_service_is_unavailable()
 
 #[tokio::test]
 async fn the_refusal_of_a_call_has_trailers_alone() {
-    let scene = Scene::empty();
+    let fixture = Fixture::empty();
     let inner = service_fn(async |_: http::Request<Full<Bytes>>| {
         Ok::<_, Infallible>(http::Response::new(Full::<Bytes>::default()))
     });
@@ -148,14 +148,14 @@ async fn the_refusal_of_a_call_has_trailers_alone() {
             .header("content-type", sent)
             .body(Full::default())
             .unwrap();
-        let service = scene.layer().grpc().layer(inner);
+        let service = fixture.layer().grpc().layer(inner);
         let (parts, body) = service.oneshot(request).await.unwrap().into_parts();
         assert_eq!(parts.status, 200);
         assert_eq!(parts.headers["content-type"], told);
         assert_eq!(parts.headers["grpc-status"], "16");
         assert_eq!(
             parts.headers["grpc-message"],
-            "The request carries no token. Send the token as `Authorization: Bearer <token>`."
+            "The request has no token. Send the token as `Authorization: Bearer <token>`."
         );
         assert_eq!(parts.headers["www-authenticate"], "Bearer realm=\"api\"");
         assert!(body.collect().await.unwrap().to_bytes().is_empty());

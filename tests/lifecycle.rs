@@ -9,7 +9,7 @@ use std::{
 
 use jiff::{Timestamp, ToSpan};
 use tower_api_tokens::{
-    ApiTokens, AppId, AppQuery, ForeignToken, Grantable, LifecycleErrorKind, MaskedToken,
+    ApiTokens, AppId, AppQuery, Grantable, ImportedToken, LifecycleErrorKind, MaskedToken,
     MemoryStore, NewToken, RejectionKind, TokenDigest, TokenFormat, TokenQuery, TokenStatus,
     testing::ManualClock,
 };
@@ -177,7 +177,7 @@ async fn an_overlap_beyond_the_limit_is_refused_with_the_limit() {
 async fn a_foreign_token_is_imported_by_its_digest_and_admitted() {
     let digest = TokenDigest::of(b"sk.legacy/9f3c==");
     let mask = MaskedToken::new("sk.", "3c==").unwrap();
-    let foreign = ForeignToken::new(NewToken::named("partner"), digest, mask);
+    let foreign = ImportedToken::new(NewToken::named("partner"), digest, mask);
 
     let (strict, _) = platform();
     let app = strict.create_app("Partner").await.unwrap();

@@ -6,14 +6,14 @@ use metrics::set_default_local_recorder;
 use metrics_util::debugging::{DebugValue, DebuggingRecorder};
 use tower_api_tokens::{
     RejectionKind,
-    testing::{Fault, Scene},
+    testing::{Fault, Fixture},
 };
 
 const NEVER: Duration = Duration::from_secs(1 << 30);
 
-async fn named(name: &'static str) -> Scene {
-    let scene = Scene::builder().configure(move |tokens| tokens.name(name));
-    scene.build().await
+async fn named(name: &'static str) -> Fixture {
+    let fixture = Fixture::builder().configure(move |tokens| tokens.name(name));
+    fixture.build().await
 }
 
 /// What has been published since the last time: `name{label="value"}` and the number.
@@ -44,10 +44,10 @@ fn published(recorder: &DebuggingRecorder) -> BTreeMap<String, f64> {
 async fn the_numbers_of_the_statistics_are_published() {
     let recorder = DebuggingRecorder::new();
     let _installed = set_default_local_recorder(&recorder);
-    let scene = named("public").await;
-    let authenticator = scene.tokens.authenticator();
+    let fixture = named("public").await;
+    let authenticator = fixture.tokens.authenticator();
     for _ in 0..3 {
-        scene.refusal(&scene.issued).await;
+        fixture.refusal(&fixture.issued).await;
     }
     authenticator
         .authenticate(b"acme_garbage")
@@ -57,11 +57,15 @@ async fn the_numbers_of_the_statistics_are_published() {
         .authenticate(b"acme_garbage")
         .await
         .unwrap_err();
-    scene.tokens.revoke(scene.issued.record().id).await.unwrap();
-    scene.refusal(&scene.issued).await;
+    fixture
+        .tokens
+        .revoke(fixture.issued.record().id)
+        .await
+        .unwrap();
+    fixture.refusal(&fixture.issued).await;
     assert!(published(&recorder).is_empty(), "requests publish nothing");
 
-    scene.tokens.authenticator().publish_metrics();
+    fixture.tokens.authenticator().publish_metrics();
     let published = published(&recorder);
     let number = |name: &str| published[&format!("{name}{{authenticator=\"public\"}}")];
     assert_eq!(number("api_tokens_hits_total"), 2.0);
@@ -92,8 +96,8 @@ async fn two_authenticators_are_told_apart_by_name() {
     let (one, other) = (named("one").await, named("other").await);
     one.refusal(&one.issued).await;
     one.refusal(&one.issued).await;
-    for scene in [&one, &other] {
-        scene.tokens.authenticator().publish_metrics();
+    for fixture in [&one, &other] {
+        fixture.tokens.authenticator().publish_metrics();
     }
     let published = published(&recorder);
     assert_eq!(
@@ -110,11 +114,11 @@ async fn two_authenticators_are_told_apart_by_name() {
 async fn a_follower_publishes_a_last_time_when_it_ends() {
     let recorder = DebuggingRecorder::new();
     let _installed = set_default_local_recorder(&recorder);
-    let scene = named("default").await;
-    let follower = scene.tokens.follow().poll_interval(NEVER).start().await;
+    let fixture = named("default").await;
+    let follower = fixture.tokens.follow().poll_interval(NEVER).start().await;
     let follower = follower.unwrap();
     follower.catch_up().await.unwrap();
-    scene.refusal(&scene.issued).await;
+    fixture.refusal(&fixture.issued).await;
     published(&recorder);
     follower.stop().await.unwrap();
     let last = published(&recorder);
@@ -128,12 +132,12 @@ async fn a_follower_publishes_a_last_time_when_it_ends() {
 async fn a_lease_that_is_not_renewed_is_seen_to_age_while_the_store_hangs() {
     let recorder = DebuggingRecorder::new();
     let _installed = set_default_local_recorder(&recorder);
-    let scene = named("default").await;
+    let fixture = named("default").await;
     let often = Duration::from_millis(1);
-    let follower = scene.tokens.follow().poll_interval(often).start().await;
+    let follower = fixture.tokens.follow().poll_interval(often).start().await;
     let _follower = follower.unwrap();
-    scene.store.set_fault(Fault::HangForEver);
-    scene.clock.advance(Duration::from_secs(4));
+    fixture.store.set_fault(Fault::HangForEver);
+    fixture.clock.advance(Duration::from_secs(4));
     let age = "api_tokens_lease_age_seconds{authenticator=\"default\"}";
     let seen = async {
         while published(&recorder).get(age) != Some(&4.0) {

@@ -167,7 +167,7 @@ fn mutations() -> impl Strategy<Value = Mutation> {
             },
             5 => Op::RevokeToken(target),
             6 => Op::Purge {
-                ended_before: at(seconds),
+                before: at(seconds),
                 limit: usize::from(second),
             },
             7 => Op::ClearCaches,

@@ -18,7 +18,7 @@ use tokio::{
 };
 use tower_api_tokens::{
     Answer, ApiTokens, AppId, AppQuery, AppRecord, Applied, AuditAction, AuditEvent, AuditLog,
-    AuditQuery, Authority, ChangeObserver, ForeignToken, Grantable, LifecycleError,
+    AuditQuery, Authority, ChangeObserver, Grantable, ImportedToken, LifecycleError,
     LifecycleErrorKind, MaskedToken, MemoryStore, Mutation, NewToken, Page, StoreError,
     StoreErrorKind, TokenDigest, TokenFormat, TokenId, TokenQuery, TokenRecord, TokenRegistry,
     TokenStore, TokenTarget, UsageLog,
@@ -32,13 +32,13 @@ const DAY: Duration = Duration::from_secs(86_400);
 type Call = BoxFuture<'static, Result<(), LifecycleError>>;
 
 /// Calls the lifecycle as an actor whose changes are in the audit log.
-struct Scene {
+struct Fixture {
     tokens: ApiTokens,
     app: AppId,
     token: TokenId,
 }
 
-impl Scene {
+impl Fixture {
     async fn new(store: impl TokenRegistry) -> Self {
         let format = TokenFormat::new("acme").unwrap();
         let tokens = ApiTokens::builder(store, format).any_format().build();
@@ -58,7 +58,7 @@ impl Scene {
         let new = || NewToken::named("nightly");
         let foreign = move || {
             let mask = MaskedToken::new("legacy-", "9f3c").unwrap();
-            ForeignToken::new(new(), TokenDigest::of(b"foreign"), mask)
+            ImportedToken::new(new(), TokenDigest::of(b"foreign"), mask)
         };
         macro_rules! calls {
             ($($name:literal $action:ident $by:ident => $call:expr,)*) => {
@@ -124,19 +124,19 @@ fn is_store_failure(call: &str, fault: Fault, called: Result<(), LifecycleError>
 async fn a_store_that_panics_has_failed() {
     for fault in [Fault::Panic, Fault::WritePanic] {
         let store = FaultyStore::new(MemoryStore::new());
-        let scene = Scene::new(store.clone()).await;
+        let fixture = Fixture::new(store.clone()).await;
         store.set_fault(fault);
-        for (name, _, call) in scene.changes() {
+        for (name, _, call) in fixture.changes() {
             is_store_failure(name, fault, call.await);
         }
         if fault == Fault::Panic {
-            for (name, call) in scene.readings() {
+            for (name, call) in fixture.readings() {
                 is_store_failure(name, fault, call.await);
             }
         }
         // Nothing was left behind.
         store.set_fault(Fault::None);
-        for (name, call) in scene.readings() {
+        for (name, call) in fixture.readings() {
             assert!(call.await.is_ok(), "{name}");
         }
     }
@@ -144,11 +144,11 @@ async fn a_store_that_panics_has_failed() {
 
 #[tokio::test]
 async fn a_change_ends_although_its_caller_has_gone() {
-    let count = Scene::new(MemoryStore::new()).await.changes().len();
+    let count = Fixture::new(MemoryStore::new()).await.changes().len();
     for number in 0..count {
         let store = Slow::default();
-        let scene = Scene::new(store.clone()).await;
-        let (name, action, call) = scene.changes().swap_remove(number);
+        let fixture = Fixture::new(store.clone()).await;
+        let (name, action, call) = fixture.changes().swap_remove(number);
         {
             let mut call = pin!(call);
             assert!(poll!(&mut call).is_pending(), "{name}");
@@ -182,13 +182,13 @@ async fn a_change_stays_in_the_span_of_its_caller() {
 #[tokio::test]
 async fn a_follower_outlives_a_log_that_panics() {
     let store = FaultyStore::new(MemoryStore::new());
-    let scene = Scene::new(store.clone()).await;
+    let fixture = Fixture::new(store.clone()).await;
     store.set_fault(Fault::Panic);
-    let refused = scene.tokens.follow().start().await.unwrap_err();
+    let refused = fixture.tokens.follow().start().await.unwrap_err();
     assert_eq!(refused.kind(), StoreErrorKind::Unavailable);
 
     store.set_fault(Fault::None);
-    let follower = scene.tokens.follow().start().await.unwrap();
+    let follower = fixture.tokens.follow().start().await.unwrap();
     store.set_fault(Fault::Panic);
     let failed = follower.catch_up().await.unwrap_err();
     assert_eq!(failed.kind(), StoreErrorKind::Unavailable);
@@ -200,24 +200,24 @@ async fn a_follower_outlives_a_log_that_panics() {
 #[tokio::test]
 async fn usage_outlives_a_log_that_panics() {
     let store = FaultyStore::new(MemoryStore::new());
-    let scene = Scene::new(store.clone()).await;
-    let issued = scene
+    let fixture = Fixture::new(store.clone()).await;
+    let issued = fixture
         .tokens
-        .issue(&scene.app, NewToken::named("used"))
+        .issue(&fixture.app, NewToken::named("used"))
         .await;
     let issued = issued.unwrap();
     let short = Duration::from_millis(1);
-    let follower = scene.tokens.follow().usage_interval(short).start().await;
+    let follower = fixture.tokens.follow().usage_interval(short).start().await;
     let follower = follower.unwrap();
     store.set_fault(Fault::WritePanic);
-    let authenticator = scene.tokens.authenticator();
+    let authenticator = fixture.tokens.authenticator();
     let used = authenticator.authenticate(issued.token().expose().as_bytes());
     assert!(used.await.is_ok());
     let calls = store.calls();
     wait_until(|| store.calls() > calls + 3).await;
     store.set_fault(Fault::None);
     follower.stop().await.unwrap();
-    let record = scene.tokens.get(issued.record().id).await.unwrap();
+    let record = fixture.tokens.get(issued.record().id).await.unwrap();
     assert!(record.last_used_at.is_some());
 }
 
@@ -234,11 +234,11 @@ async fn an_observer_that_panics_fails_no_change() {
         }
     }
 
-    let scene = Scene::new(MemoryStore::new()).await;
+    let fixture = Fixture::new(MemoryStore::new()).await;
     let observer = Arc::new(Panics::default());
     let authority = Authority::of("ann").observer(observer.clone());
-    let tokens = scene.tokens.acting_as(authority);
-    assert!(tokens.revoke(scene.token).await.is_ok());
+    let tokens = fixture.tokens.acting_as(authority);
+    assert!(tokens.revoke(fixture.token).await.is_ok());
     assert!(observer.0.load(Relaxed));
 }
 

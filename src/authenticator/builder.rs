@@ -7,19 +7,21 @@ use std::{
 use super::{
     Authenticator,
     cache::Cache,
-    flight::Flights,
+    counters::Counters,
+    in_flight::InFlight,
     lookup::Lookups,
-    shared::{Shared, lane_of},
-    tally::Tallies,
+    shared::{Shared, shard_index},
 };
 use crate::{
     clock::{Clock, SystemClock},
     store::TokenStore,
-    telemetry::StoreTrouble,
+    telemetry::StoreEvents,
     token::TokenFormat,
 };
 
-/// Sets up an [`Authenticator`].
+/// A builder for an [`Authenticator`].
+///
+/// Created by [`Authenticator::builder`].
 pub struct AuthenticatorBuilder {
     name: Arc<str>,
     store: Arc<dyn TokenStore>,
@@ -29,11 +31,11 @@ pub struct AuthenticatorBuilder {
     max_lookups: usize,
     max_staleness: Duration,
     capacity: usize,
-    absent_capacity: usize,
+    negative_cache_capacity: usize,
 }
 
-/// How many locks the lookups under way are spread over.
-const LANES: usize = 64;
+/// The number of locks that the in-flight lookups are spread over.
+const SHARDS: usize = 64;
 
 impl AuthenticatorBuilder {
     pub(crate) fn new(store: Arc<dyn TokenStore>) -> Self {
@@ -46,23 +48,24 @@ impl AuthenticatorBuilder {
             max_lookups: 1024,
             max_staleness: Duration::from_secs(5),
             capacity: 1 << 20,
-            absent_capacity: 1 << 16,
+            negative_cache_capacity: 1 << 16,
         }
     }
 
-    /// Names the authenticator, `default` unless it is told: the label by which metrics tell those of
-    /// one process apart.
+    /// Sets the name that metrics and logs use to distinguish the authenticators of one process.
+    /// Defaults to `default`.
     #[must_use]
     pub fn name(mut self, name: impl Into<Arc<str>>) -> Self {
         self.name = name.into();
         self
     }
 
-    /// Adds a format that is accepted. From then on, a token of any format that was not added is
-    /// refused without a lookup.
+    /// Adds an accepted format. Once a format is added, tokens of any other format are refused
+    /// without a lookup.
     ///
-    /// Without a format any `b64token` of RFC 6750 is looked up, which tokens imported from other
-    /// systems need.
+    /// Defaults to none: every `b64token` ([RFC 6750 section
+    /// 2.1](https://www.rfc-editor.org/rfc/rfc6750#section-2.1)) is looked up, which is what tokens
+    /// imported from other systems need.
     #[must_use]
     pub fn with_format(mut self, format: TokenFormat) -> Self {
         self.formats.push(format);
@@ -78,7 +81,7 @@ impl AuthenticatorBuilder {
         self
     }
 
-    /// Sets the clock by which expiry is judged; the system's unless it is told.
+    /// Sets the clock that decides whether a token has expired. Defaults to [`SystemClock`].
     #[must_use]
     pub fn clock(mut self, clock: impl Clock) -> Self {
         self.clock = Arc::new(clock);
@@ -90,56 +93,55 @@ impl AuthenticatorBuilder {
     }
 
     /// Sets the lookup timeout. Defaults to one second. A request whose lookup takes longer is
-    /// refused as [`StoreTimeout`](crate::RejectionKind::StoreTimeout). It also bounds each answer
-    /// that a follower waits for.
+    /// refused as [`StoreTimeout`](crate::RejectionKind::StoreTimeout). The timeout also applies to
+    /// each read of the change log by a follower.
     #[must_use]
     pub fn lookup_timeout(mut self, timeout: Duration) -> Self {
         self.lookup_timeout = timeout;
         self
     }
 
-    /// Sets how many lookups may be in flight. Defaults to 1,024. A request that would need one more
-    /// is refused as [`Overload`](crate::RejectionKind::Overload), so that a slow store does not
-    /// gather waiting requests without end. Lookups of a follower do not count.
+    /// Sets how many lookups may be in flight. Defaults to 1,024. A request that would need one
+    /// more is refused as [`Overload`](crate::RejectionKind::Overload), so that a slow store does
+    /// not pile up waiting requests. Lookups by a follower do not count.
     ///
-    /// Tokens that the store is known to have had, from earlier answers or its change log, have as
-    /// many permits of their own: a flood of other tokens does not turn them away.
+    /// Tokens that the store has returned before, or that appear in its change log, have the same
+    /// number of permits reserved for them: a flood of unknown tokens does not turn them away.
     #[must_use]
     pub fn max_lookups(mut self, lookups: usize) -> Self {
         self.max_lookups = lookups;
         self
     }
 
-    /// Sets how old an answer may be: how long a token that was revoked elsewhere may still be
-    /// admitted here. Defaults to five seconds. With zero nothing is cached, and the store is asked
-    /// on every request.
+    /// Sets how old a cached answer may be, and so how long a token that was revoked elsewhere may
+    /// still be admitted here. Defaults to five seconds. With zero, nothing is cached and every
+    /// request costs a lookup.
     #[must_use]
     pub fn max_staleness(mut self, age: Duration) -> Self {
         self.max_staleness = age;
         self
     }
 
-    /// Sets how many tokens are cached. Defaults to 1,048,576, at some 150 bytes each. Beyond that,
-    /// tokens that have expired or were revoked are evicted first, then those that have not been used
-    /// for the longest time.
+    /// Sets how many tokens are cached. Defaults to 1,048,576, at about 150 bytes each. Above that,
+    /// tokens that have expired or were revoked are evicted first, then the least recently used.
     #[must_use]
     pub fn capacity(mut self, tokens: usize) -> Self {
         self.capacity = tokens;
         self
     }
 
-    /// Sets how many unknown tokens are in the negative cache. Defaults to 65,536. They take no room
-    /// from the others.
+    /// Sets how many unknown tokens the negative cache holds. Defaults to 65,536. They take no
+    /// space from the tokens that exist.
     #[must_use]
-    pub fn absent_capacity(mut self, tokens: usize) -> Self {
-        self.absent_capacity = tokens;
+    pub fn negative_cache_capacity(mut self, tokens: usize) -> Self {
+        self.negative_cache_capacity = tokens;
         self
     }
 
-    /// The authenticator.
+    /// Builds the authenticator.
     #[must_use]
     pub fn build(self) -> Authenticator {
-        // Those who join a lookup are answered while its answer is fresh.
+        // A lookup can be joined only while its answer would still be fresh.
         let lookup_timeout = match self.max_staleness {
             Duration::ZERO => self.lookup_timeout,
             max_staleness => self.lookup_timeout.min(max_staleness),
@@ -151,10 +153,14 @@ impl AuthenticatorBuilder {
                 clock: self.clock,
                 formats: self.formats.into(),
                 lookups: Lookups::new(self.max_lookups, lookup_timeout),
-                flights: Flights::new(LANES, lane_of),
-                cache: Cache::new(self.capacity, self.absent_capacity, self.max_staleness),
-                tallies: Tallies::default(),
-                trouble: StoreTrouble::default(),
+                in_flight: InFlight::new(SHARDS, shard_index),
+                cache: Cache::new(
+                    self.capacity,
+                    self.negative_cache_capacity,
+                    self.max_staleness,
+                ),
+                counters: Counters::default(),
+                store_events: StoreEvents::default(),
                 records_usage: AtomicBool::new(false),
             }),
         }

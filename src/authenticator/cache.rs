@@ -1,7 +1,7 @@
-//! What is cached, and how long it counts as fresh.
+//! The cached tokens, and how long they are fresh.
 //!
-//! Reading takes no lock and writes nothing that other threads read. Writing what is cached of a
-//! digest needs the lock of its shard in `flight`, except for making room.
+//! Reads take no lock and write nothing that other threads read. Writing the entry of a digest
+//! requires the lock of its shard in `in_flight`, except when evicting to make room.
 
 use std::{
     collections::HashMap,
@@ -16,15 +16,15 @@ use std::{
 };
 
 use super::{
-    absent::Absent,
     entry::{Entry, Instant, seconds},
     grants::Grants,
     hash::DigestHasher,
-    known::Known,
     lease::Lease,
     nanoseconds::nanoseconds,
-    positions::{COVERED, Freshness, Kind, Place, Positions, Reached},
+    negative::NegativeCache,
+    positions::{AnswerPosition, COVERED, Freshness, Kind, Positions, Reached},
     preload::{Loss, Preload},
+    seen::SeenTokens,
 };
 use crate::{
     clock::Clock,
@@ -36,48 +36,48 @@ use crate::{
 pub(super) struct Cache {
     pub(super) entries: papaya::HashMap<TokenDigest, Entry, DigestHasher>,
     pub(super) grants: Grants,
-    absent: Absent,
-    pub(super) known: Known,
+    negative: NegativeCache,
+    pub(super) seen: SeenTokens,
     lease: Lease,
     positions: Mutex<Positions>,
     pub(super) preload: Preload,
     pub(super) capacity: usize,
-    /// The number of entries beyond which room is made.
+    /// The number of entries above which entries are evicted.
     pub(super) room_at: AtomicUsize,
     pub(super) making_room: AtomicBool,
-    /// How long an answer is fresh from the moment in which the store was asked, in nanoseconds.
+    /// How long an answer is fresh after its lookup began, in nanoseconds.
     staleness: u64,
     /// Uses of tokens that are no longer cached.
     orphans: Mutex<HashMap<TokenId, (u32, u32)>>,
 }
 
-/// How many tokens' uses are kept after they were evicted, until they are recorded.
+/// How many evicted tokens have their uses kept until they are recorded.
 const MAX_ORPHANS: usize = 1 << 16;
 
-/// How many digests of tokens that are not cached are kept at least: of those that were valid, and of
-/// those that are pending. They take a fraction of what a cached token does.
-const MIN_REMEMBERED: usize = 1 << 16;
+/// The minimum number of tracked digests whose tokens are not cached: those seen before, and those
+/// pending. Each takes a fraction of the space of a cached token.
+const MIN_TRACKED: usize = 1 << 16;
 
-/// An answer of the store, on its way into the cache.
+/// An answer of the store to be cached.
 #[derive(Debug)]
 pub(super) struct Fill<'a> {
     pub(super) digest: &'a TokenDigest,
-    /// The record, whose digest was compared.
+    /// The record, whose digest has been compared.
     pub(super) record: Option<&'a TokenRecord>,
-    pub(super) place: Place,
-    pub(super) asked_at: Duration,
-    /// The generation of evictions in which the lookup began.
+    pub(super) position: AnswerPosition,
+    pub(super) looked_up_at: Duration,
+    /// The eviction generation in which the lookup began.
     pub(super) generation: u64,
 }
 
 impl Cache {
-    pub(super) fn new(capacity: usize, absent: usize, max_staleness: Duration) -> Self {
+    pub(super) fn new(capacity: usize, negative_capacity: usize, max_staleness: Duration) -> Self {
         let staleness = nanoseconds(max_staleness);
         Self {
             entries: papaya::HashMap::with_hasher(DigestHasher::default()),
             grants: Grants::default(),
-            absent: Absent::new(absent),
-            known: Known::new(capacity.max(MIN_REMEMBERED)),
+            negative: NegativeCache::new(negative_capacity),
+            seen: SeenTokens::new(capacity.max(MIN_TRACKED)),
             lease: Lease::ended(),
             positions: Mutex::new(Positions::new(staleness)),
             preload: Preload::new(),
@@ -93,23 +93,23 @@ impl Cache {
         lock(&self.positions)
     }
 
-    /// Whether an answer that was read at `asked_at` may still be given.
-    pub(super) fn is_fresh(&self, asked_at: Duration, now: Instant<'_>) -> bool {
-        now.is_before(self.fresh_until(asked_at))
+    /// Whether an answer looked up at `looked_up_at` may still be used.
+    pub(super) fn is_fresh(&self, looked_up_at: Duration, now: Instant<'_>) -> bool {
+        now.is_before(self.fresh_until(looked_up_at))
     }
 
     /// Whether answers are cached at all.
-    pub(super) fn is_kept(&self) -> bool {
+    pub(super) fn is_enabled(&self) -> bool {
         self.staleness > 0
     }
 
-    fn fresh_until(&self, asked_at: Duration) -> u64 {
-        nanoseconds(asked_at).saturating_add(self.staleness)
+    fn fresh_until(&self, looked_up_at: Duration) -> u64 {
+        nanoseconds(looked_up_at).saturating_add(self.staleness)
     }
 
-    /// Gives a cached token that is fresh to `with`.
+    /// Passes a cached token to `with` if it is fresh.
     #[inline]
-    pub(super) fn recall<R>(
+    pub(super) fn get_fresh<R>(
         &self,
         digest: &TokenDigest,
         now: Instant<'_>,
@@ -122,9 +122,9 @@ impl Cache {
         })
     }
 
-    /// Whether the store is known not to have a token. `exclusively` runs something while nothing
-    /// is written of its digest.
-    pub(super) fn knows_absent(
+    /// Whether the token is known to be missing from the store. `exclusively` runs a closure while
+    /// nothing writes to the digest.
+    pub(super) fn is_known_missing(
         &self,
         digest: &TokenDigest,
         now: Instant<'_>,
@@ -136,51 +136,51 @@ impl Cache {
             {
                 let is_missing =
                     || !self.preload.is_pending(digest) && !self.entries.pin().contains_key(digest);
-                // What is cached and not fresh has changed.
+                // A cached entry that is not fresh has changed.
                 if self.entries.pin().contains_key(digest) || !exclusively(&is_missing) {
                     return false;
                 }
-                // Completeness ends before an entry is removed.
+                // The cache stops being complete before an entry is removed.
                 if self.preload.complete_version() == Some(version) {
                     return true;
                 }
             }
-            self.absent.contains(digest, lease_until, now)
+            self.negative.contains(digest, lease_until, now)
         })
     }
 
-    /// Whether the store is known to have had a token.
-    pub(super) fn knows(&self, digest: &TokenDigest) -> bool {
+    /// Whether the store is known to have had the token.
+    pub(super) fn has_seen(&self, digest: &TokenDigest) -> bool {
         self.entries.pin().contains_key(digest)
             || self.preload.is_pending(digest)
-            || self.known.contains(digest)
+            || self.seen.contains(digest)
     }
 
-    /// How long an answer may be used that is not cached.
+    /// How long an answer that is not cached may be used.
     pub(super) fn freshness(&self, fill: &Fill<'_>) -> Freshness {
         let mut freshness = self
             .positions()
-            .judge(fill.place, nanoseconds(fill.asked_at));
-        if !self.is_kept() {
-            // A bound of zero is for each request to have an answer of its own.
+            .freshness(fill.position, nanoseconds(fill.looked_up_at));
+        if !self.is_enabled() {
+            // With a staleness of zero, each request has an answer of its own.
             freshness.until = if freshness.is_behind { 0 } else { u64::MAX };
         }
         freshness
     }
 
-    /// Caches what the store answered, and gives how long it may be used.
+    /// Caches an answer of the store. Returns how long it may be used.
     pub(super) fn fill(&self, fill: &Fill<'_>, clock: &dyn Clock) -> Freshness {
-        if !self.is_kept() {
+        if !self.is_enabled() {
             return self.freshness(fill);
         }
         let kind = match fill.record {
             Some(_) => Kind::Present,
-            None => Kind::Absent,
+            None => Kind::Missing,
         };
-        let asked_at = fill.asked_at;
-        let freshness = self
-            .positions()
-            .file(fill.digest, kind, fill.place, nanoseconds(asked_at));
+        let looked_up_at = fill.looked_up_at;
+        let freshness =
+            self.positions()
+                .track(fill.digest, kind, fill.position, nanoseconds(looked_up_at));
         let is_worthless =
             freshness.is_behind && !Instant::precise(clock).is_before(freshness.until);
         let is_outdated = fill.record.is_some_and(|token| {
@@ -192,74 +192,74 @@ impl Cache {
         }
         match fill.record {
             Some(token) => {
-                self.cache(token, freshness, asked_at, clock);
+                self.cache(token, freshness, looked_up_at, clock);
             }
-            None => self.cache_absence(fill.digest, freshness, asked_at),
+            None => self.cache_missing(fill.digest, freshness, looked_up_at),
         }
         freshness
     }
 
-    /// Caches a token, if there is room.
+    /// Caches a token if there is room. Returns whether it did.
     pub(super) fn cache(
         &self,
         token: &TokenRecord,
         freshness: Freshness,
-        asked_at: Duration,
+        looked_up_at: Duration,
         clock: &dyn Clock,
     ) -> bool {
         let digest = &token.digest;
         let entries = self.entries.pin();
-        self.absent.remove(digest);
+        self.negative.remove(digest);
         if !self.has_room() && !entries.contains_key(digest) && !self.make_room_now(clock) {
             self.preload.lose(Loss::Capacity);
             return false;
         }
-        let entry = Entry::of(token, self.grants.share(token), freshness, asked_at);
+        let entry = Entry::of(token, self.grants.intern(token), freshness, looked_up_at);
         let app_is_enabled = entry.app_is_enabled();
         if let Some(before) = entries.insert(*digest, entry) {
-            self.adopt(before);
+            self.save_uses(before);
         }
         if freshness.coverage == COVERED {
             if app_is_enabled {
                 self.preload.app_is_enabled(&token.app.id);
             }
-            self.preload.settle(digest);
+            self.preload.clear_pending(digest);
         } else if freshness.until > 0 {
             self.preload
-                .mark_pending(digest, self.due_at(freshness, asked_at));
+                .mark_pending(digest, self.due_at(freshness, looked_up_at));
         }
         true
     }
 
-    fn cache_absence(&self, digest: &TokenDigest, freshness: Freshness, asked_at: Duration) {
+    fn cache_missing(&self, digest: &TokenDigest, freshness: Freshness, looked_up_at: Duration) {
         let entries = self.entries.pin();
         let was_there = entries.contains_key(digest) || self.preload.is_pending(digest);
         if freshness.coverage == COVERED {
-            self.preload.settle(digest);
+            self.preload.clear_pending(digest);
         } else if was_there {
             self.preload
-                .mark_pending(digest, self.due_at(freshness, asked_at));
+                .mark_pending(digest, self.due_at(freshness, looked_up_at));
         }
         if let Some(entry) = entries.remove(digest) {
-            self.adopt(entry);
+            self.save_uses(entry);
         }
-        self.absent.insert(*digest, freshness);
+        self.negative.insert(*digest, freshness);
     }
 
-    /// When a token is re-read whose answer is not covered: another server may show more at any time,
-    /// and an answer that is ahead is covered before long.
-    fn due_at(&self, freshness: Freshness, asked_at: Duration) -> u64 {
+    /// When to re-read a token whose answer is not covered by the lease. One that is behind is read
+    /// immediately, because another server may show more; one that is ahead will soon be covered.
+    fn due_at(&self, freshness: Freshness, looked_up_at: Duration) -> u64 {
         match freshness.is_behind {
-            true => nanoseconds(asked_at).max(1),
-            false => self.fresh_until(asked_at),
+            true => nanoseconds(looked_up_at).max(1),
+            false => self.fresh_until(looked_up_at),
         }
     }
 
-    /// Lets the lease cover an answer that was ahead of the follower when it was cached.
+    /// Marks an answer that was ahead of the follower as covered by the lease.
     pub(super) fn cover(&self, reached: &Reached) {
         let Reached { digest, serial, .. } = reached;
         let covered = match reached.kind {
-            Kind::Absent => self.absent.cover(digest, *serial),
+            Kind::Missing => self.negative.cover(digest, *serial),
             Kind::Present => {
                 let entries = self.entries.pin();
                 entries
@@ -268,12 +268,13 @@ impl Cache {
             }
         };
         if covered {
-            self.preload.settle(digest);
+            self.preload.clear_pending(digest);
         }
     }
 
-    /// Lets the lease cover everything that a scan has cached under a number, unless its follower has
-    /// ended. If it ends meanwhile, the next one clears all of it before it begins.
+    /// Marks everything that a scan cached under a serial number as covered by the lease, unless
+    /// its follower has stopped. If the follower stops during this, the next one clears the cache
+    /// before it starts.
     pub(super) fn cover_all(&self, epoch: u64, serial: u32) {
         if !self.positions().is_current(epoch) {
             return;
@@ -283,19 +284,19 @@ impl Cache {
         }
     }
 
-    /// Evicts one token.
+    /// Evicts a token.
     pub(super) fn evict(&self, digest: &TokenDigest) {
         self.preload.token_changed(digest);
-        self.absent.remove(digest);
+        self.negative.remove(digest);
         if let Some(entry) = self.entries.pin().remove(digest) {
-            self.known.insert(digest);
-            self.adopt(entry);
-        } else if self.preload.pending() > self.limit().max(MIN_REMEMBERED) {
+            self.seen.insert(digest);
+            self.save_uses(entry);
+        } else if self.preload.pending() > self.limit().max(MIN_TRACKED) {
             self.preload.lose(Loss::Capacity);
         }
     }
 
-    /// Evicts all tokens of an app, in a generation of evictions.
+    /// Evicts all tokens of an app, with the generation of the eviction.
     pub(super) fn evict_app(&self, app: &AppId, generation: u64) {
         self.preload.app_changed(app);
         self.grants.evict(app, generation);
@@ -306,21 +307,21 @@ impl Cache {
         self.preload.reset();
         let entries = self.entries.pin();
         for (digest, entry) in &entries {
-            self.known.insert(digest);
-            self.adopt(entry);
+            self.seen.insert(digest);
+            self.save_uses(entry);
             entries.remove(digest);
         }
         self.grants.clear();
-        self.absent.clear();
+        self.negative.clear();
     }
 
-    /// Ends the lease, before a follower begins anew.
+    /// Ends the lease, before a follower starts over.
     pub(super) fn end_lease(&self) {
         self.lease.end();
     }
 
-    /// Renews the lease, once the changes up to what counts as applied have been applied. `false`
-    /// if the follower has ended.
+    /// Renews the lease, once all changes up to the applied revision are in the cache. Returns
+    /// `false` if the follower has stopped.
     pub(super) fn renew(&self, epoch: u64) -> bool {
         let positions = self.positions();
         if !positions.is_current(epoch) {
@@ -334,11 +335,11 @@ impl Cache {
         self.entries.len()
     }
 
-    pub(super) fn absent_len(&self) -> usize {
-        self.absent.len()
+    pub(super) fn negative_len(&self) -> usize {
+        self.negative.len()
     }
 
-    /// How many entries there may be until room has been made.
+    /// The hard limit on entries while room is being made.
     pub(super) fn limit(&self) -> usize {
         self.capacity.saturating_add(self.capacity / 16)
     }
@@ -347,8 +348,8 @@ impl Cache {
         self.entries.len() < self.limit()
     }
 
-    /// Keeps the uses of an entry that goes.
-    pub(super) fn adopt(&self, entry: &Entry) {
+    /// Keeps the uses of an entry that is being removed.
+    pub(super) fn save_uses(&self, entry: &Entry) {
         let uses = entry.take_uses();
         if uses > 0 {
             self.count_orphan(entry.token_id(), uses, entry.last_used());
@@ -365,11 +366,11 @@ impl Cache {
         }
     }
 
-    /// Takes the uses that were counted here, and those that threads have tallied, as their number
-    /// and the second of the monotonic clock in which the last one was.
+    /// Takes the uses counted here and in the threads' counters: for each token the number of uses,
+    /// and the second of the monotonic clock of the last one.
     pub(super) fn take_uses(
         &self,
-        mut tallied: HashMap<TokenId, u32>,
+        mut counted_uses: HashMap<TokenId, u32>,
         monotonic: Duration,
     ) -> HashMap<TokenId, (u32, u32)> {
         let mut uses = std::mem::take(&mut *lock(&self.orphans));
@@ -379,24 +380,24 @@ impl Cache {
             *last = last_used.max(*last);
         };
         for entry in self.entries.pin().values() {
-            let tallied = tallied.remove(&entry.token_id()).unwrap_or(0);
-            let count = entry.take_uses().saturating_add(tallied);
+            let counted_uses = counted_uses.remove(&entry.token_id()).unwrap_or(0);
+            let count = entry.take_uses().saturating_add(counted_uses);
             if count > 0 {
                 add(entry.token_id(), count, entry.last_used());
             }
         }
-        for (token, count) in tallied {
+        for (token, count) in counted_uses {
             add(token, count, seconds(monotonic));
         }
         uses
     }
 
-    /// Begins to make room, if it is time to. A caller that gets `true` has to make it.
+    /// Whether to make room now. A caller that gets `true` has to do it.
     pub(super) fn wants_room(&self) -> bool {
         self.entries.len() > self.room_at.load(Relaxed) && !self.making_room.swap(true, Acquire)
     }
 
-    /// Lets others make room.
+    /// Lets other callers make room again.
     pub(super) fn made_room(&self) {
         self.making_room.store(false, Release);
     }

@@ -1,4 +1,4 @@
-//! What is cached of a token: as little as a principal needs.
+//! A cached token, reduced to what a principal needs.
 
 use std::{
     sync::{
@@ -27,14 +27,14 @@ use crate::{
     token::TokenId,
 };
 
-/// What tokens of one app with the same scopes share.
+/// What tokens of one app with the same scopes have in common.
 #[derive(Debug)]
 pub(super) struct Grant {
     pub(super) app_id: AppId,
     app_name: CompactString,
     disabled: bool,
     pub(super) scopes: ScopeSet,
-    /// Set when the app has changed: no token that shares this is to be answered from the cache.
+    /// Set when the app has changed: entries that share this grant must not be used any more.
     evicted: AtomicBool,
 }
 
@@ -58,27 +58,26 @@ impl Grant {
     }
 }
 
-/// A cached token. Expiry is judged anew on every request.
+/// A cached token. Expiry is checked on every request.
 #[derive(Debug)]
 pub(super) struct Entry {
     token_id: TokenId,
     token_name: CompactString,
     pub(super) grant: Arc<Grant>,
     expires_at: Expiry,
-    /// Nanoseconds of the monotonic clock up to which the entry is known to be fresh by itself.
+    /// Nanoseconds of the monotonic clock until which the entry is fresh without the lease.
     fresh_until: u64,
-    /// Seconds of the monotonic clock; the order of eviction.
+    /// Seconds of the monotonic clock; decides the order of eviction.
     last_used: AtomicU32,
-    /// Uses that are not recorded yet and were not tallied elsewhere.
+    /// Uses that are not recorded yet and not in a thread's counters.
     uses: AtomicU32,
-    /// What covers the entry beyond that: see [`Freshness`].
+    /// Whether the lease covers the entry: see [`Freshness`].
     coverage: AtomicU32,
     revoked: bool,
     restricted: bool,
 }
 
-/// An optional instant in the space of a whole number: microseconds since 1970, as stores keep
-/// them.
+/// An optional instant stored as one integer: microseconds since 1970, the precision of the stores.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Expiry(i64);
 
@@ -89,9 +88,9 @@ impl Expiry {
         expires_at.map_or(Self::NEVER, |at| Self(microseconds(at)))
     }
 
-    /// The clock is read only where there is an expiry, and the precise one only close to it.
+    /// Reads the clock only if there is an expiry, and the precise clock only close to it.
     #[inline]
-    fn has_come(self, clock: &dyn Clock) -> bool {
+    fn has_passed(self, clock: &dyn Clock) -> bool {
         if self == Self::NEVER {
             return false;
         }
@@ -128,8 +127,8 @@ impl Entry {
         }
     }
 
-    /// Whether the entry may answer a request: its app has not changed, and either it or, by the
-    /// lease, everything that is covered is known to be fresh.
+    /// Whether the entry may be used: its app has not changed, and either the entry itself is fresh
+    /// or the lease covers it.
     #[inline]
     pub(super) fn is_fresh(&self, lease_until: u64, now: Instant<'_>) -> bool {
         let until = if self.coverage.load(Relaxed) == COVERED {
@@ -140,21 +139,21 @@ impl Entry {
         now.is_before(until) && !self.grant.is_evicted()
     }
 
-    /// Whether the entry is as good as one that is read now, for as long as the lease goes on.
+    /// Whether the entry is up to date for as long as the lease is renewed.
     pub(super) fn is_covered(&self) -> bool {
         self.coverage.load(Relaxed) == COVERED && !self.grant.is_evicted()
     }
 
-    /// Lets the lease cover the entry, if it is the one that was filed under a number.
+    /// Marks the entry as covered by the lease, if it has this serial number.
     pub(super) fn cover(&self, serial: u32) -> bool {
         self.coverage
             .compare_exchange(serial, COVERED, Relaxed, Relaxed)
             .is_ok()
     }
 
-    /// Whether no request will be admitted by the entry any more.
-    pub(super) fn is_dead(&self, clock: &dyn Clock) -> bool {
-        self.revoked || self.expires_at.has_come(clock)
+    /// Whether the token has expired or was revoked.
+    pub(super) fn is_inactive(&self, clock: &dyn Clock) -> bool {
+        self.revoked || self.expires_at.has_passed(clock)
     }
 
     /// Whether the app of the token is enabled.
@@ -167,7 +166,7 @@ impl Entry {
     fn status(&self, clock: &dyn Clock) -> TokenStatus {
         if self.revoked {
             TokenStatus::Revoked
-        } else if self.expires_at.has_come(clock) {
+        } else if self.expires_at.has_passed(clock) {
             TokenStatus::Expired
         } else if self.grant.disabled {
             TokenStatus::AppDisabled
@@ -187,7 +186,7 @@ impl Entry {
         }
     }
 
-    /// The app that the token stands for, once it is not refused.
+    /// The principal of the token. The caller has checked that the token is not refused.
     #[inline]
     pub(super) fn principal(&self) -> AppPrincipal {
         AppPrincipal::new(
@@ -200,8 +199,8 @@ impl Entry {
         )
     }
 
-    /// Admits or refuses as the record would be.
-    pub(super) fn judge(&self, clock: &dyn Clock) -> Result<AppPrincipal, Rejection> {
+    /// Admits or refuses the token in the same way as its record would be.
+    pub(super) fn check(&self, clock: &dyn Clock) -> Result<AppPrincipal, Rejection> {
         match self.rejection(clock) {
             Some(rejection) => Err(rejection),
             None => Ok(self.principal()),
@@ -213,7 +212,7 @@ impl Entry {
         self.token_id
     }
 
-    /// Notes a use. The line of memory is written once a second, however many the uses.
+    /// Notes a use. Writes the cache line at most once a second, however many uses there are.
     #[inline]
     pub(super) fn touch(&self, monotonic: Duration) {
         let now = seconds(monotonic);
@@ -226,7 +225,7 @@ impl Entry {
         self.last_used.load(Relaxed)
     }
 
-    /// Counts a use here, where no thread's own tally has room for it.
+    /// Counts a use here, if the thread's counters have no free slot for it.
     #[inline]
     pub(super) fn count(&self) {
         self.uses.fetch_add(1, Relaxed);
@@ -240,7 +239,7 @@ impl Entry {
     }
 }
 
-/// The instant of a request, by the monotonic clock.
+/// The time of a request, by the monotonic clock.
 #[derive(Clone, Copy)]
 pub(super) struct Instant<'a> {
     clock: &'a dyn Clock,
@@ -254,13 +253,14 @@ impl<'a> Instant<'a> {
         Self { clock, monotonic }
     }
 
-    /// The instant without any lag, after something that may have taken long.
+    /// The current time without lag, after something that may have taken long.
     pub(super) fn precise(clock: &'a dyn Clock) -> Self {
         let monotonic = clock.precise_monotonic();
         Self { clock, monotonic }
     }
 
-    /// Whether a limit, in nanoseconds, is not reached. Close to it, the precise clock decides.
+    /// Whether a limit, in nanoseconds, is still ahead. Close to the limit, the precise clock
+    /// decides.
     #[inline]
     pub(super) fn is_before(self, limit: u64) -> bool {
         let left = limit.saturating_sub(nanoseconds(self.monotonic));
@@ -268,7 +268,7 @@ impl<'a> Instant<'a> {
     }
 }
 
-/// Whole seconds, as far as 32 bits reach.
+/// Whole seconds, saturating at 32 bits.
 #[inline]
 pub(super) fn seconds(time: Duration) -> u32 {
     u32::try_from(time.as_secs()).unwrap_or(u32::MAX)
@@ -288,7 +288,7 @@ mod tests {
         is_behind: false,
     };
 
-    /// Its `now` lags, and the other does not.
+    /// A clock whose `now` lags, and whose precise time does not.
     #[derive(Debug)]
     struct Lagging {
         precise: Timestamp,
@@ -352,7 +352,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn an_entry_judges_as_its_record_at_every_time(
+        fn an_entry_has_the_same_status_as_its_record_at_any_time(
             expires_at in proptest::option::of(time()),
             revoked_at in proptest::option::of(time()),
             disabled_at in proptest::option::of(time()),
@@ -360,7 +360,7 @@ mod tests {
             now in time(),
             lag in 0_u64..400,
         ) {
-            // Stores keep microseconds.
+            // Stores have a precision of microseconds.
             let mut token = record(expires_at.map(truncate_to_microsecond), revoked_at, disabled_at);
             token.restrictions = restricted.then(|| "{}".parse().unwrap());
             let entry = Entry::of(&token, Arc::new(Grant::of(&token)), NOT_FRESH, Duration::ZERO);
@@ -368,7 +368,7 @@ mod tests {
             for now in [around(-1), now, around(1)] {
                 let clock = Lagging { precise: now, lag: Duration::from_millis(lag) };
                 prop_assert_eq!(entry.status(&clock), token.status(now));
-                let cached = entry.judge(&clock).map_err(|rejection| rejection.kind());
+                let cached = entry.check(&clock).map_err(|rejection| rejection.kind());
                 let uncached = match token.status(now) {
                     TokenStatus::Live => Ok(AppPrincipal::of(&token)),
                     status => Err(Rejection::of_status(status, token.id, token.app.id)
@@ -381,7 +381,7 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_that_lags_lengthens_nothing() {
+    fn a_lagging_clock_does_not_extend_freshness() {
         let token = record(None, None, None);
         let entry = |until| {
             let freshness = Freshness { until, ..NOT_FRESH };
@@ -406,7 +406,7 @@ mod tests {
     }
 
     #[test]
-    fn an_entry_takes_no_more_than_two_lines_with_its_digest() {
+    fn an_entry_and_its_digest_fit_in_two_cache_lines() {
         assert!(size_of::<(TokenDigest, Entry)>() <= 120);
     }
 }

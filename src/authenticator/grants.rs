@@ -1,4 +1,4 @@
-//! What tokens of one app share, by app and scopes.
+//! Interns what tokens of one app have in common, by app and scopes.
 
 use std::{
     collections::{HashMap, VecDeque, hash_map::RandomState},
@@ -13,25 +13,25 @@ use crate::model::{app::AppId, record::TokenRecord, scope::ScopeSet};
 
 const SHARDS: usize = 64;
 
-/// How many evictions of apps are kept. A lookup that began before all of them is taken to be about
-/// an evicted one.
+/// How many app evictions are tracked. A lookup that began before the oldest of them is treated as
+/// outdated.
 const MAX_EVICTED: usize = 1024;
 
 /// Grants by app, so that a change of an app reaches all of its tokens.
 #[derive(Debug)]
 pub(super) struct Grants {
-    shards: Box<[Mutex<HashMap<AppId, OfApp>>]>,
+    shards: Box<[Mutex<HashMap<AppId, AppGrants>>]>,
     hasher: RandomState,
     evicted: Mutex<Evicted>,
 }
 
-/// The grants of one app, all with the same state of it.
+/// The grants of one app, all with the same state of the app.
 #[derive(Debug)]
-struct OfApp {
+struct AppGrants {
     name: CompactString,
     disabled: bool,
     by_scopes: HashMap<ScopeSet, Weak<Grant>>,
-    /// The number of grants beyond which those that no token has are dropped.
+    /// The number of grants above which unused ones are dropped.
     sweep_at: usize,
 }
 
@@ -42,7 +42,7 @@ struct Evicted {
     dropped: u64,
 }
 
-impl OfApp {
+impl AppGrants {
     fn of(token: &TokenRecord) -> Self {
         Self {
             name: CompactString::new(&token.app.name),
@@ -52,7 +52,7 @@ impl OfApp {
         }
     }
 
-    fn agrees_with(&self, token: &TokenRecord) -> bool {
+    fn matches(&self, token: &TokenRecord) -> bool {
         self.name == token.app.name && self.disabled == token.app.disabled_at.is_some()
     }
 
@@ -81,7 +81,7 @@ impl Default for Grants {
 }
 
 impl Grants {
-    fn shard(&self, app: &AppId) -> MutexGuard<'_, HashMap<AppId, OfApp>> {
+    fn shard(&self, app: &AppId) -> MutexGuard<'_, HashMap<AppId, AppGrants>> {
         #[expect(
             clippy::cast_possible_truncation,
             reason = "the low bits choose the shard"
@@ -90,32 +90,32 @@ impl Grants {
         lock(&self.shards[shard])
     }
 
-    /// The grant that a token shares with others of its app.
-    pub(super) fn share(&self, token: &TokenRecord) -> Arc<Grant> {
+    /// Returns the grant that the token shares with others of its app.
+    pub(super) fn intern(&self, token: &TokenRecord) -> Arc<Grant> {
         let mut shard = self.shard(&token.app.id);
-        let of_app = shard
+        let app_grants = shard
             .entry(token.app.id)
-            .or_insert_with(|| OfApp::of(token));
-        if !of_app.agrees_with(token) {
+            .or_insert_with(|| AppGrants::of(token));
+        if !app_grants.matches(token) {
             // The app has changed since its other tokens were read.
-            of_app.evict();
-            *of_app = OfApp::of(token);
+            app_grants.evict();
+            *app_grants = AppGrants::of(token);
         }
-        let shared = of_app.by_scopes.get(&token.scopes);
+        let shared = app_grants.by_scopes.get(&token.scopes);
         if let Some(grant) = shared.and_then(Weak::upgrade) {
             return grant;
         }
-        if of_app.by_scopes.len() >= of_app.sweep_at {
-            of_app.sweep();
+        if app_grants.by_scopes.len() >= app_grants.sweep_at {
+            app_grants.sweep();
         }
         let grant = Arc::new(Grant::of(token));
-        of_app
+        app_grants
             .by_scopes
             .insert(grant.scopes.clone(), Arc::downgrade(&grant));
         grant
     }
 
-    /// Evicts all tokens of an app. Whatever was read of it before `generation` is outdated.
+    /// Evicts all tokens of an app. Anything read about it before `generation` is outdated.
     pub(super) fn evict(&self, app: &AppId, generation: u64) {
         let mut evicted = lock(&self.evicted);
         if evicted.recent.len() == MAX_EVICTED
@@ -125,8 +125,8 @@ impl Grants {
         }
         evicted.recent.push_back((generation, *app));
         drop(evicted);
-        if let Some(mut of_app) = self.shard(app).remove(app) {
-            of_app.evict();
+        if let Some(mut app_grants) = self.shard(app).remove(app) {
+            app_grants.evict();
         }
     }
 
@@ -142,12 +142,12 @@ impl Grants {
                 .any(|(_, evicted)| evicted == app)
     }
 
-    /// Drops what no token has any more.
+    /// Drops grants that no token uses any more.
     pub(super) fn sweep(&self) {
         for shard in &self.shards {
-            lock(shard).retain(|_, of_app| {
-                of_app.sweep();
-                !of_app.by_scopes.is_empty()
+            lock(shard).retain(|_, app_grants| {
+                app_grants.sweep();
+                !app_grants.by_scopes.is_empty()
             });
         }
     }
@@ -187,31 +187,31 @@ mod tests {
     #[test]
     fn tokens_of_one_app_with_the_same_scopes_share_a_grant_until_the_app_changes() {
         let grants = Grants::default();
-        let first = grants.share(&token("app", "read write"));
+        let first = grants.intern(&token("app", "read write"));
         assert!(Arc::ptr_eq(
             &first,
-            &grants.share(&token("app", "write read"))
+            &grants.intern(&token("app", "write read"))
         ));
-        let other = grants.share(&token("app", "read"));
+        let other = grants.intern(&token("app", "read"));
         assert!(!Arc::ptr_eq(&first, &other));
         let mut disabled = token("app", "read");
         disabled.app.disabled_at = Some(Timestamp::UNIX_EPOCH);
-        let _disabled = grants.share(&disabled);
+        let _disabled = grants.intern(&disabled);
         assert!(first.is_evicted() && other.is_evicted());
     }
 
     #[test]
-    fn many_scope_sets_of_one_app_cost_each_the_same() {
+    fn interning_does_not_slow_down_with_the_number_of_scope_sets() {
         let grants = Grants::default();
         let sets: Vec<_> = (0..20_000)
             .map(|n| token("app", &format!("scope{n}")))
             .collect();
-        let held: Vec<_> = sets.iter().map(|token| grants.share(token)).collect();
-        // With a search among all of them this would be 200 million comparisons.
+        let held: Vec<_> = sets.iter().map(|token| grants.intern(token)).collect();
+        // A linear search would need 200 million comparisons here.
         assert!(
             sets.iter()
                 .zip(&held)
-                .all(|(token, grant)| Arc::ptr_eq(grant, &grants.share(token)))
+                .all(|(token, grant)| Arc::ptr_eq(grant, &grants.intern(token)))
         );
         drop(held);
         grants.sweep();
@@ -219,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn an_eviction_holds_for_what_was_read_before_it() {
+    fn an_eviction_applies_to_what_was_read_before_it() {
         let grants = Grants::default();
         let app = |n: u64| AppId::new(&format!("app{n}")).unwrap();
         grants.evict(&app(1), 1);

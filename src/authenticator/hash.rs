@@ -1,9 +1,9 @@
-//! The hash of digests in tables.
+//! The hash function of tables with digests as keys.
 
 use std::hash::{BuildHasher, Hasher};
 
-/// Takes 64 bits of a digest, which are as good as random, and mixes them with a random seed:
-/// clients can choose digests, but not their places in a table.
+/// Mixes 64 bits of a digest with a random seed. The bits of a digest are as good as random, but
+/// clients can choose digests; the seed keeps them from choosing where these are put in a table.
 #[derive(Clone, Debug)]
 pub(super) struct DigestHasher {
     seed: u64,

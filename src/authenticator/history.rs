@@ -1,23 +1,23 @@
-//! Which revisions the follower has applied, to recognize another server of the same store and
-//! another store.
+//! The revisions that a follower has applied. They show whether another server belongs to the same
+//! store or to a different one.
 
 use std::collections::VecDeque;
 
 use crate::store::Revision;
 
-/// How many of the latest revisions are kept, and of the older ones at most.
+/// How many of the latest revisions are kept, and at most how many older ones.
 const MAX: usize = 4096;
 
-/// Revisions in the order of their numbers: all of the latest ones, and of older ones some that are
-/// about the same distance apart.
+/// Revisions in the order of their numbers: all of the latest, and some older ones at about equal
+/// distances.
 #[derive(Debug)]
 pub(super) struct History {
     latest: VecDeque<Revision>,
     older: VecDeque<Revision>,
-    /// How far apart the older ones are at least.
+    /// The minimum distance between the older revisions.
     distance: u64,
-    /// The latest revisions of the history that was left for another.
-    left: Vec<Revision>,
+    /// The latest revisions of the history that was abandoned for the current one.
+    abandoned: Vec<Revision>,
 }
 
 impl Default for History {
@@ -26,27 +26,28 @@ impl Default for History {
             latest: VecDeque::new(),
             older: VecDeque::new(),
             distance: 64,
-            left: Vec::new(),
+            abandoned: Vec::new(),
         }
     }
 }
 
 impl History {
-    /// Goes on from a revision that the log did not lead to. What came from its number on is of a history
-    /// that counts no more, although a server may still show it.
-    pub(super) fn turn_to(&mut self, revision: Revision) {
-        let from = place(&self.latest, revision.number);
+    /// Continues from a revision that the log did not lead to. Revisions from its number on belong
+    /// to an abandoned history, although a server may still show it.
+    pub(super) fn switch_to(&mut self, revision: Revision) {
+        let from = index(&self.latest, revision.number);
         if from < self.latest.len() {
-            self.left = self.latest.range(from..).copied().collect();
+            self.abandoned = self.latest.range(from..).copied().collect();
         }
-        self.left.retain(|held| *held != revision);
+        self.abandoned.retain(|held| *held != revision);
         self.push(revision);
     }
 
-    /// Adds a revision. Those from its number on were of another history.
+    /// Adds a revision. Existing revisions with the same or a higher number belonged to another
+    /// history.
     pub(super) fn push(&mut self, revision: Revision) {
         for held in [&mut self.latest, &mut self.older] {
-            let from = place(held, revision.number);
+            let from = index(held, revision.number);
             held.truncate(from);
         }
         self.latest.push_back(revision);
@@ -63,41 +64,41 @@ impl History {
             return;
         }
         if self.older.len() >= MAX {
-            let mut place = 0;
+            let mut index = 0;
             self.older.retain(|_| {
-                place += 1;
-                place % 2 == 1
+                index += 1;
+                index % 2 == 1
             });
             self.distance = self.distance.saturating_mul(2);
         }
         self.older.push_back(revision);
     }
 
-    /// The mark of a revision, if it is kept.
+    /// Returns the mark of a revision, if it is kept.
     pub(super) fn mark(&self, number: u64) -> Option<u64> {
         [&self.latest, &self.older].into_iter().find_map(|held| {
-            let held = held.get(place(held, number))?;
+            let held = held.get(index(held, number))?;
             (held.number == number).then_some(held.mark)
         })
     }
 
-    /// Whether a revision is known not to be one of these.
+    /// Whether a revision is known to belong to another history.
     pub(super) fn differs(&self, revision: Revision) -> bool {
         let mark = self.mark(revision.number);
-        mark.is_some_and(|mark| mark != revision.mark) || self.was_left(revision)
+        mark.is_some_and(|mark| mark != revision.mark) || self.was_abandoned(revision)
     }
 
-    /// Whether a revision is of the history that was left.
-    pub(super) fn was_left(&self, revision: Revision) -> bool {
+    /// Whether a revision belongs to the abandoned history.
+    pub(super) fn was_abandoned(&self, revision: Revision) -> bool {
         let before = |held: &Revision| held.number < revision.number;
-        self.left.get(self.left.partition_point(before)) == Some(&revision)
+        self.abandoned.get(self.abandoned.partition_point(before)) == Some(&revision)
     }
 
-    /// The latest revision before a number that is kept.
+    /// Returns the latest kept revision before a number.
     pub(super) fn before(&self, number: u64) -> Option<Revision> {
         [&self.latest, &self.older].into_iter().find_map(|held| {
-            let place = place(held, number).checked_sub(1)?;
-            held.get(place).copied()
+            let index = index(held, number).checked_sub(1)?;
+            held.get(index).copied()
         })
     }
 
@@ -106,7 +107,7 @@ impl History {
     }
 }
 
-fn place(held: &VecDeque<Revision>, number: u64) -> usize {
+fn index(held: &VecDeque<Revision>, number: u64) -> usize {
     held.partition_point(|held| held.number < number)
 }
 
@@ -122,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn the_latest_are_kept_whole_and_of_the_others_some() {
+    fn all_of_the_latest_and_some_older_revisions_are_kept() {
         let mut history = History::default();
         for number in 1..=1_000_000 {
             history.push(revision(number));
@@ -145,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn another_history_takes_the_place_of_what_it_replaces() {
+    fn another_history_replaces_the_revisions_from_its_number_on() {
         let mut history = History::default();
         for number in 1..=10 {
             history.push(revision(number));

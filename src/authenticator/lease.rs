@@ -1,4 +1,4 @@
-//! Up to when everything that is remembered is known to be fresh.
+//! Until when the covered part of the cache is known to be fresh.
 
 use super::sync::{
     AtomicU64,
@@ -7,10 +7,10 @@ use super::sync::{
 
 /// An instant, in nanoseconds of the monotonic clock.
 ///
-/// What has changed is forgotten *before* the lease is renewed, and the lease is read *before* what is
-/// remembered: whoever sees the new lease sees what was forgotten. In the other order an answer that
-/// had been too old could be taken up, and then found to be covered by a lease that was renewed
-/// without it.
+/// Changed entries are evicted *before* the lease is renewed, and the lease is read *before* the
+/// cache, so a reader that sees the new lease also sees the evictions. In the other order, a reader
+/// could take an outdated entry from the cache and then find it covered by a lease that was renewed
+/// after its eviction.
 #[derive(Debug)]
 pub(super) struct Lease(AtomicU64);
 
@@ -19,13 +19,13 @@ impl Lease {
         Self(AtomicU64::new(0))
     }
 
-    /// Reads something that is remembered, given the instant up to which it counts as fresh.
+    /// Runs a read of the cache with the instant until which covered entries are fresh.
     #[inline]
     pub(super) fn over<R>(&self, read: impl FnOnce(u64) -> R) -> R {
         read(self.0.load(Acquire))
     }
 
-    /// Renews the lease, after everything that has changed was forgotten.
+    /// Renews the lease, after every changed entry has been evicted.
     pub(super) fn renew(&self, until: u64) {
         self.0.fetch_max(until, Release);
     }

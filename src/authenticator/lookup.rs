@@ -1,5 +1,5 @@
-//! Lookups: one for each token at a time, with a timeout and a bound on how many there are
-//! concurrently.
+//! Lookups in the store: at most one for each token at a time, with a timeout and a limit on
+//! concurrent ones.
 
 use std::{pin::Pin, sync::Arc, time::Duration};
 
@@ -16,8 +16,8 @@ use super::{
     Shared,
     cache::Fill,
     entry::{Entry, Grant, Instant},
-    flight::Ticket,
-    positions::{Freshness, Place},
+    in_flight::Ticket,
+    positions::{AnswerPosition, Freshness},
 };
 use crate::{
     model::record::TokenRecord,
@@ -26,39 +26,39 @@ use crate::{
     token::TokenDigest,
 };
 
-/// What a lookup found, for all requests that waited for it.
+/// The result of a lookup, for all requests that waited for it.
 #[derive(Debug)]
 pub(super) struct Found {
     /// `None` if the store does not have the token.
     pub(super) entry: Option<Entry>,
-    /// When the store was asked, by the monotonic clock.
-    pub(super) asked_at: Duration,
+    /// When the lookup began, by the monotonic clock.
+    pub(super) looked_up_at: Duration,
     pub(super) freshness: Freshness,
     pub(super) ticket: Ticket,
 }
 
-/// What the store answered, for all who wait for it.
+/// The outcome of a lookup, shared by the requests that wait for it.
 type Outcome = Result<Arc<Found>, Rejection>;
-/// What a lookup holds while it is in flight.
+/// Held while a lookup is in flight.
 type Permit = Option<OwnedSemaphorePermit>;
-type Asking = Pin<Box<dyn Future<Output = Outcome> + Send>>;
+type LookupFuture = Pin<Box<dyn Future<Output = Outcome> + Send>>;
 
-/// How often a token is looked up for one request while the answers may not be used: each may come
+/// How often a token is looked up for one request while the answers are not usable. Each may come
 /// from another server.
 const ATTEMPTS: u32 = 4;
 
-/// The pause before the third attempt; it doubles from one to the next.
+/// The pause before the third attempt; it doubles with each further one.
 const PAUSE: Duration = Duration::from_millis(10);
 
-/// A lookup that others may join.
+/// A lookup that other requests may join.
 #[derive(Debug)]
-pub(super) struct WeakFlight {
-    asking: WeakShared<Asking>,
-    asked_at: Duration,
+pub(super) struct WeakLookup {
+    lookup: WeakShared<LookupFuture>,
+    looked_up_at: Duration,
 }
 
-/// Permits for lookups. Those of tokens that the store is known to have had have as many of their
-/// own, so that a flood of others cannot take them all.
+/// The permits for lookups. Tokens that the store has returned before have the same number of
+/// permits reserved for them, so that a flood of unknown tokens cannot take them all.
 #[derive(Debug)]
 pub(super) struct Lookups {
     general: Arc<Semaphore>,
@@ -87,7 +87,7 @@ impl Lookups {
         2 * self.max - free
     }
 
-    /// A permit for a token that the store is known to have had, or for any other.
+    /// Takes a permit. `known` is whether the store has returned the token before.
     fn permit(&self, known: bool) -> Result<Permit, Rejection> {
         let take = |permits: &Arc<Semaphore>| Arc::clone(permits).try_acquire_owned().ok();
         let reserved = || if known { take(&self.reserved) } else { None };
@@ -97,7 +97,7 @@ impl Lookups {
         }
     }
 
-    /// Waits for the store. Nothing that it does gets past here but an answer or a rejection.
+    /// Waits for the store, with the timeout. Failures and panics become rejections.
     pub(super) async fn bounded<T>(
         &self,
         answer: impl Future<Output = Result<T, StoreError>>,
@@ -118,9 +118,9 @@ impl Lookups {
     }
 }
 
-/// Asks the store until its answer may be used at the instant at which it is there. It may not if it
-/// took so long to arrive that the bound has passed, or comes from a server that lags behind.
-pub(super) async fn ask_until_usable(
+/// Looks up a token until the answer may be used when it arrives. An answer is not usable if it
+/// took so long to arrive that it is already stale, or if it comes from a server that lags behind.
+pub(super) async fn look_up_until_usable(
     shared: &Arc<Shared>,
     digest: TokenDigest,
     needs_permit: bool,
@@ -130,7 +130,7 @@ pub(super) async fn ask_until_usable(
         if let Some(doublings) = attempt.checked_sub(2) {
             sleep(PAUSE.saturating_mul(1 << doublings)).await;
         }
-        let found = ask(shared, digest, needs_permit).await?;
+        let found = join_or_begin(shared, digest, needs_permit).await?;
         if Instant::precise(&*shared.clock).is_before(found.freshness.until) {
             return Ok(found);
         }
@@ -141,36 +141,36 @@ pub(super) async fn ask_until_usable(
     }
     Err(if is_behind {
         Rejection::store_failure(StoreError::unavailable(
-            "the answer lacks changes, or may lack them; check that the servers of the store \
-             replicate from the one that is written to",
+            "the answer is or may be out of date; check that all servers of the store replicate \
+             from the primary",
         ))
     } else {
         Rejection::store_timeout()
     })
 }
 
-/// Asks the store for a token, together with the requests that wait for it already.
+/// Joins the lookup of a token that is in flight, or begins one.
 ///
-/// The lookup goes on while any of them waits, and the timeout counts from its beginning.
-async fn ask(shared: &Arc<Shared>, digest: TokenDigest, needs_permit: bool) -> Outcome {
+/// The lookup continues while any request waits for it. The timeout counts from its beginning.
+async fn join_or_begin(shared: &Arc<Shared>, digest: TokenDigest, needs_permit: bool) -> Outcome {
     let permit = || {
         if needs_permit {
-            shared.lookups.permit(shared.cache.knows(&digest))
+            shared.lookups.permit(shared.cache.has_seen(&digest))
         } else {
             Ok(None)
         }
     };
-    let asking = shared.flights.join(
+    let lookup = shared.in_flight.join(
         digest,
-        |flight: &WeakFlight| {
+        |lookup: &WeakLookup| {
             shared
                 .cache
-                .is_fresh(flight.asked_at, Instant::precise(&*shared.clock))
-                .then(|| flight.asking.upgrade())?
+                .is_fresh(lookup.looked_up_at, Instant::precise(&*shared.clock))
+                .then(|| lookup.lookup.upgrade())?
         },
         |ticket| begin(shared, digest, ticket, permit()?),
     )?;
-    asking.await
+    lookup.await
 }
 
 fn begin(
@@ -178,52 +178,52 @@ fn begin(
     digest: TokenDigest,
     ticket: Ticket,
     permit: Permit,
-) -> Result<(SharedFuture<Asking>, WeakFlight), Rejection> {
-    let asked_at = shared.clock.precise_monotonic();
-    let landing = Landing::new(shared, digest, ticket, asked_at);
-    let asking: Asking = Box::pin(async move {
+) -> Result<(SharedFuture<LookupFuture>, WeakLookup), Rejection> {
+    let looked_up_at = shared.clock.precise_monotonic();
+    let completion = Completion::new(shared, digest, ticket, looked_up_at);
+    let lookup: LookupFuture = Box::pin(async move {
         let _permit = permit;
-        let shared = Arc::clone(&landing.shared);
+        let shared = Arc::clone(&completion.shared);
         let answer = shared.lookups.find(&*shared.store, &digest).await?;
-        let place = Place::of(&answer);
+        let position = AnswerPosition::of(&answer);
         let record = shared.check_digest(&digest, answer.record);
-        let freshness = landing.land(record.as_ref(), place);
-        let entry = |token| Entry::of(token, Arc::new(Grant::of(token)), freshness, asked_at);
+        let freshness = completion.complete(record.as_ref(), position);
+        let entry = |token| Entry::of(token, Arc::new(Grant::of(token)), freshness, looked_up_at);
         Ok(Arc::new(Found {
             entry: record.as_ref().map(entry),
-            asked_at,
+            looked_up_at,
             freshness,
             ticket,
         }))
     });
-    let asking = asking.shared();
-    let weak = asking.downgrade();
-    let flight = WeakFlight {
-        asking: weak.ok_or_else(Rejection::store_timeout)?,
-        asked_at,
+    let lookup = lookup.shared();
+    let weak = lookup.downgrade();
+    let weak = WeakLookup {
+        lookup: weak.ok_or_else(Rejection::store_timeout)?,
+        looked_up_at,
     };
-    Ok((asking, flight))
+    Ok((lookup, weak))
 }
 
-/// Completes a lookup, whichever way it ends.
-pub(super) struct Landing {
+/// Completes a lookup, even if it fails or is canceled.
+pub(super) struct Completion {
     shared: Arc<Shared>,
     digest: TokenDigest,
-    asked_at: Duration,
+    looked_up_at: Duration,
     ticket: Option<Ticket>,
 }
 
-impl Landing {
+impl Completion {
     pub(super) fn new(
         shared: &Arc<Shared>,
         digest: TokenDigest,
         ticket: Ticket,
-        asked_at: Duration,
+        looked_up_at: Duration,
     ) -> Self {
         Self {
             shared: Arc::clone(shared),
             digest,
-            asked_at,
+            looked_up_at,
             ticket: Some(ticket),
         }
     }
@@ -232,36 +232,41 @@ impl Landing {
         &self.digest
     }
 
-    /// Caches the answer, unless the token was evicted meanwhile, and gives how long it may be used.
-    pub(super) fn land(mut self, record: Option<&TokenRecord>, place: Place) -> Freshness {
+    /// Caches the answer, unless the token was evicted since the lookup began. Returns how long the
+    /// answer may be used.
+    pub(super) fn complete(
+        mut self,
+        record: Option<&TokenRecord>,
+        position: AnswerPosition,
+    ) -> Freshness {
         let Shared {
             cache,
-            flights,
+            in_flight,
             clock,
             ..
         } = &*self.shared;
         let fill = |generation| Fill {
             digest: &self.digest,
             record,
-            place,
-            asked_at: self.asked_at,
+            position,
+            looked_up_at: self.looked_up_at,
             generation,
         };
         let ticket = self.ticket.take();
-        let landed = ticket.and_then(|ticket| {
-            flights.land(&self.digest, ticket, |generation| {
+        let completed = ticket.and_then(|ticket| {
+            in_flight.complete(&self.digest, ticket, |generation| {
                 cache.fill(&fill(generation), &**clock)
             })
         });
         Shared::make_room(&self.shared);
-        landed.unwrap_or_else(|| cache.freshness(&fill(0)))
+        completed.unwrap_or_else(|| cache.freshness(&fill(0)))
     }
 }
 
-impl Drop for Landing {
+impl Drop for Completion {
     fn drop(&mut self) {
         if let Some(ticket) = self.ticket.take() {
-            self.shared.flights.land(&self.digest, ticket, |_| ());
+            self.shared.in_flight.complete(&self.digest, ticket, |_| ());
         }
     }
 }

@@ -1,5 +1,5 @@
-//! What goes to the `metrics` facade, where that feature is on: the numbers of `Stats`, from time
-//! to time, so that a request pays nothing for them.
+//! Publishes `Stats` through the `metrics` facade at intervals (feature `metrics`), so that
+//! requests pay nothing for it.
 
 #[cfg(not(feature = "metrics"))]
 pub(super) async fn publish_during<T>(
@@ -37,35 +37,34 @@ mod enabled {
     const LEASE_AGE: &str = "api_tokens_lease_age_seconds";
 
     impl Authenticator {
-        /// Publishes the numbers of [`stats`](Self::stats) through the [`metrics`](::metrics) facade,
-        /// to whichever recorder the program has installed (feature `metrics`).
+        /// Publishes [`stats`](Self::stats) through the [`metrics`](::metrics) facade, to the
+        /// recorder that the program has installed (feature `metrics`).
         ///
-        /// A [`Follower`](crate::Follower) does it as often as it reads the store's changes, and when
-        /// it ends.
-        /// Without one, call this every few seconds or before the numbers are scraped. Nothing is
-        /// published while a request is verified.
+        /// A [`Follower`](crate::Follower) calls this each time it reads the change log, and when
+        /// it stops. Without a follower, call it every few seconds or before each scrape. Requests
+        /// do not publish anything themselves.
         ///
-        /// | name | type | what it is |
+        /// | name | type | meaning |
         /// |---|---|---|
         /// | `api_tokens_hits_total` | counter | requests admitted from the cache |
-        /// | `api_tokens_lookups_total` | counter | requests for which the store was asked |
+        /// | `api_tokens_lookups_total` | counter | requests that needed a lookup in the store |
         /// | `api_tokens_refusals_total` | counter | refused requests, by [`kind`](RejectionKind::as_str) |
         /// | `api_tokens_lookups_in_flight` | gauge | lookups in flight |
         /// | `api_tokens_cache_entries` | gauge | tokens in the cache |
         /// | `api_tokens_cache_absent_entries` | gauge | unknown tokens in the negative cache |
         /// | `api_tokens_cache_complete` | gauge | 1 while a preloaded cache refuses unknown tokens without a lookup, else 0 |
-        /// | `api_tokens_cache_pending` | gauge | tokens of a preloaded cache that have changed and are to be read again |
-        /// | `api_tokens_revision_lag` | gauge | changes known of and not applied |
-        /// | `api_tokens_lease_age_seconds` | gauge | age of the reading of the store's changes that proves the cache to be fresh; published once a follower has read them |
+        /// | `api_tokens_cache_pending` | gauge | changed tokens of a preloaded cache that are to be re-read |
+        /// | `api_tokens_revision_lag` | gauge | known changes that are not applied yet |
+        /// | `api_tokens_lease_age_seconds` | gauge | time since the read of the change log that proves the cache fresh; published once a follower has read the log |
         ///
-        /// Each carries the label `authenticator`, the
-        /// [`name`](crate::AuthenticatorBuilder::name) of this one; refusals also `kind`, like
-        /// `revoked_token`, where each kind is there from the beginning. No label derives from what a
-        /// client sent.
+        /// Each metric has the label `authenticator`, the
+        /// [`name`](crate::AuthenticatorBuilder::name) of this one. Refusals also have the label
+        /// `kind`, such as `revoked_token`; every kind is published from the start. No label
+        /// contains anything that a client sent.
         ///
-        /// Two to alert on: a lease age beyond half of
-        /// [`max_staleness`](crate::AuthenticatorBuilder::max_staleness), and refusals of the kinds
-        /// `store_failure`, `store_timeout` and `overload`.
+        /// Alert on a lease age above half of
+        /// [`max_staleness`](crate::AuthenticatorBuilder::max_staleness), and on refusals of the
+        /// kinds `store_failure`, `store_timeout` and `overload`.
         pub fn publish_metrics(&self) {
             publish(&self.shared);
         }
@@ -91,7 +90,7 @@ mod enabled {
     }
 
     fn publish(shared: &Shared) {
-        // Each time, because a recorder may have been installed since.
+        // Each time, because a recorder may have been installed in the meantime.
         describe();
         let stats = Stats::of(shared);
         let name = || Arc::clone(&shared.name);
@@ -106,8 +105,8 @@ mod enabled {
         }
         show(IN_FLIGHT, stats.in_flight as f64);
         show(ENTRIES, stats.entries as f64);
-        show(ABSENT, stats.absent as f64);
-        show(COMPLETE, f64::from(u8::from(stats.complete)));
+        show(ABSENT, stats.negative_entries as f64);
+        show(COMPLETE, f64::from(u8::from(stats.preloaded)));
         show(PENDING, stats.pending as f64);
         show(REVISION_LAG, stats.revision_lag as f64);
         if let Some(age) = stats.lease_age {
@@ -118,7 +117,7 @@ mod enabled {
     fn describe() {
         for (name, what) in [
             (HITS, "Requests admitted from the cache."),
-            (LOOKUPS, "Requests for which the store was asked."),
+            (LOOKUPS, "Requests that needed a lookup in the store."),
             (REFUSALS, "Refused requests."),
         ] {
             describe_counter!(name, Unit::Count, what);
@@ -135,17 +134,17 @@ mod enabled {
             (
                 PENDING,
                 Unit::Count,
-                "Tokens of a preloaded cache that have changed and are to be read again.",
+                "Changed tokens of a preloaded cache that are to be re-read.",
             ),
             (
                 REVISION_LAG,
                 Unit::Count,
-                "Changes known of and not applied.",
+                "Known changes that are not applied yet.",
             ),
             (
                 LEASE_AGE,
                 Unit::Seconds,
-                "Age of the reading of the store's changes that proves the cache to be fresh.",
+                "Time since the read of the change log that proves the cache fresh.",
             ),
         ] {
             describe_gauge!(name, unit, what);

@@ -1,30 +1,31 @@
-//! From a presented token to a principal: digest, cache, store, admission. It knows nothing of HTTP.
+//! Verifies a presented token: digest, cache, store, principal. This module does not depend on
+//! HTTP.
 
-mod absent;
 mod admission;
+mod bisect;
 mod builder;
 mod cache;
+mod counters;
 mod entry;
-mod flight;
+mod eviction;
 mod follow;
 mod grants;
 mod hash;
 mod history;
-mod known;
+mod in_flight;
 mod lease;
 mod lookup;
 mod metrics;
 mod nanoseconds;
-mod parts;
+mod negative;
 mod positions;
 mod preload;
 mod recording;
 mod refresh;
-mod room;
+mod seen;
 mod shared;
 mod stats;
 mod sync;
-mod tally;
 mod usage;
 
 use std::{fmt, sync::Arc};
@@ -46,13 +47,13 @@ use crate::{
     token::{TokenDigest, TokenId, is_b64token},
 };
 
-/// The longest credential that is looked at, in bytes.
+/// The maximum length of a credential, in bytes. Longer ones are malformed.
 pub(crate) const MAX_PRESENTED_LEN: usize = 4096;
 
-/// Verifies presented tokens against a store, and caches its answers.
+/// Verifies tokens against a store and caches the answers.
 ///
-/// The layer has one inside. By itself it serves whatever is not an HTTP request: the first
-/// message of a WebSocket, a stream, a queue.
+/// [`ApiTokenLayer`](crate::ApiTokenLayer) uses one internally. Use it directly for anything that
+/// is not an HTTP request, such as the first message of a WebSocket or a job from a queue.
 ///
 /// ```
 /// use tower_api_tokens::{Authenticator, MemoryStore, RejectionKind};
@@ -65,58 +66,60 @@ pub(crate) const MAX_PRESENTED_LEN: usize = 4096;
 /// # }
 /// ```
 ///
-/// Clones share one state. Verification needs a Tokio runtime with its timer enabled.
+/// Cloning is cheap, and clones share the same cache. Verification requires a Tokio runtime with
+/// its timer enabled.
 ///
-/// # What is admitted
+/// # Admission
 ///
-/// Only a token whose record the store returned, whose whole digest is that of the presented bytes,
-/// and which is live by the authenticator's clock at this very request. A store that fails, panics
-/// or does not answer within the lookup timeout admits nobody.
+/// A token is admitted only if the store has returned its record, the record's whole digest equals
+/// that of the presented bytes, and the token is live by the authenticator's clock at the time of
+/// the request. A store that fails, panics or exceeds the lookup timeout admits nothing.
 ///
-/// # How old an answer may be
+/// # Staleness
 ///
-/// At most [`max_staleness`](AuthenticatorBuilder::max_staleness), five seconds by default: a token
-/// that was revoked somewhere stops working everywhere within it. An answer is cached for that long
-/// from the moment in which the store was asked. A [`Follower`] renews all of them together, for as
-/// long as it can read the store's changes. An answer that is too old is never used, whether the
-/// store can be reached or not.
+/// A cached answer is used for at most [`max_staleness`](AuthenticatorBuilder::max_staleness) after
+/// its lookup began, five seconds by default. So a token that was revoked anywhere stops working
+/// everywhere within that time. A [`Follower`] renews all cached answers together for as long as it
+/// can read the store's changes. An answer that is too old is never used, even if the store cannot
+/// be reached.
 ///
-/// An [`Answer`](crate::Answer) with a position may come from a server that lags behind the one whose
-/// changes are followed: it is used for no longer than the bound after the first change that it
-/// lacks. One without a position is bounded by its own age.
+/// An [`Answer`](crate::Answer) with a position may come from a server that lags behind the one
+/// whose change log is followed. It is used for at most `max_staleness` after the first change that
+/// it lacks. An answer without a position is limited by its own age.
 ///
-/// A change that is made through the [`ApiTokens`](crate::ApiTokens) that share this authenticator
-/// takes effect before the call that makes it returns.
+/// A change made through [`ApiTokens`](crate::ApiTokens) that share this authenticator takes effect
+/// before the call returns.
 #[derive(Clone)]
 pub struct Authenticator {
     shared: Arc<Shared>,
 }
 
-/// How far a verification got at once; `T` is what was made of the principal.
+/// The result of a verification without a lookup. `T` is what was made of the principal.
 pub(crate) enum Verification<T> {
     Admitted(T),
     Refused(Rejection),
-    /// The store has to be asked.
+    /// A lookup in the store is necessary.
     Pending(Lookup),
 }
 
 impl Authenticator {
-    /// An authenticator with the default settings.
+    /// Creates an authenticator with the default settings.
     pub fn new(store: impl TokenStore) -> Self {
         Self::builder(store).build()
     }
 
-    /// Sets up an authenticator.
+    /// Returns a builder for an authenticator.
     pub fn builder(store: impl TokenStore) -> AuthenticatorBuilder {
         AuthenticatorBuilder::new(Arc::new(store))
     }
 
-    /// Verifies a token as it was presented.
+    /// Verifies a presented token.
     ///
     /// # Errors
     ///
-    /// A [`Rejection`] whose kind says why the token does not admit. A presented text that is not a
-    /// `b64token` (RFC 6750 section 2.1) or is longer than 4,096 bytes is malformed.
+    /// Returns a [`Rejection`] whose kind says why the token is not admitted. A token that is not a
+    /// `b64token` ([RFC 6750 section 2.1](https://www.rfc-editor.org/rfc/rfc6750#section-2.1)), or
+    /// that is longer than 4,096 bytes, is malformed.
     pub async fn authenticate(&self, presented: &[u8]) -> Result<AppPrincipal, Rejection> {
         let verdict = match self.verify(presented, None, |principal| principal) {
             Verification::Admitted(principal) => Ok(principal),
@@ -130,12 +133,14 @@ impl Authenticator {
         verdict
     }
 
-    /// Sets up the task that applies changes made elsewhere, as a log shows them.
+    /// Returns a builder for a task that applies changes made by other processes, as the store's
+    /// change log shows them.
     ///
-    /// The log has to be that of the store that is looked up in. If that store is a wrapper that
-    /// changes what another one finds, and this is the other one's log, then changes of what the
-    /// wrapper adds are not in it: let the wrapper return its answers without a position, so that
-    /// they are bounded by their own age, and do not [preload](FollowerBuilder::preload).
+    /// The log must be that of the store in which this authenticator looks tokens up. If the store
+    /// is a wrapper that changes what an inner store returns, and the log is that of the inner
+    /// store, then the log does not show the wrapper's own changes. In that case, let the wrapper
+    /// return its answers without a position, so that they are limited by their own age, and do not
+    /// [preload](FollowerBuilder::preload).
     pub fn follow(&self, log: impl ChangeLog) -> FollowerBuilder {
         FollowerBuilder::new(self.clone(), Arc::new(log), None)
     }
@@ -148,14 +153,13 @@ impl Authenticator {
         FollowerBuilder::new(self.clone(), log, usage)
     }
 
-    /// Sets up the task that records when and how often tokens were used, where there is no change log
-    /// to [follow](Self::follow): a store that has nothing but `find` can record uses this way. A
-    /// follower records them [itself](FollowerBuilder::usage_log).
+    /// Returns a builder for a task that records when and how often tokens were used. Use it for a
+    /// store without a change log; a [follower](FollowerBuilder::usage_log) records usage itself.
     pub fn record_usage(&self, log: impl UsageLog) -> UsageRecorderBuilder {
         UsageRecorderBuilder::new(self.clone(), Arc::new(log))
     }
 
-    /// What the authenticator has done and caches.
+    /// Returns counters and the state of the cache.
     #[must_use]
     pub fn stats(&self) -> Stats {
         Stats::of(&self.shared)
@@ -165,17 +169,17 @@ impl Authenticator {
         let Shared {
             name,
             clock,
-            tallies,
-            trouble,
+            counters,
+            store_events,
             ..
         } = &*self.shared;
-        tallies.mine().refusal(rejection.kind());
-        trouble.rejected(name, rejection, || clock.monotonic());
+        counters.local().refusal(rejection.kind());
+        store_events.rejected(name, rejection, || clock.monotonic());
     }
 
-    /// Begins to verify a token, and ends where the store need not be asked. `counted` is the token
-    /// whose use was counted for this request already, by a layer further out. `admit` gets the
-    /// principal where it is to lie: it is too large to be handed from call to call.
+    /// Verifies a token as far as possible without a lookup. `counted` is the token whose use was
+    /// already counted for this request, by an outer layer. `admit` gets the principal where it is
+    /// to be stored, because it is too large to be moved from call to call.
     #[inline]
     pub(crate) fn verify<T>(
         &self,
@@ -187,20 +191,20 @@ impl Authenticator {
         if presented.len() > MAX_PRESENTED_LEN {
             return Verification::Refused(Rejection::malformed(CredentialFault::TooLong));
         }
-        // Garbage is not worth a digest.
+        // Checked before the digest, which is more expensive.
         if !shared.formats.is_empty() && !shared.formats.iter().any(|f| f.resembles(presented)) {
-            return Verification::Refused(garbage(presented));
+            return Verification::Refused(form_rejection(presented));
         }
         let digest = TokenDigest::of(presented);
         let now = Instant::now(&*shared.clock);
-        let cached = shared.cache.recall(&digest, now, |entry| {
+        let cached = shared.cache.get_fresh(&digest, now, |entry| {
             if let Some(rejection) = entry.rejection(&*shared.clock) {
                 return Verification::Refused(rejection);
             }
-            let tally = shared.tallies.mine();
-            tally.hit();
+            let counters = shared.counters.local();
+            counters.hit();
             entry.touch(now.monotonic);
-            if counted != Some(entry.token_id()) && !tally.count_use(entry.token_id()) {
+            if counted != Some(entry.token_id()) && !counters.count_use(entry.token_id()) {
                 entry.count();
             }
             Verification::Admitted(admit(entry.principal()))
@@ -214,7 +218,7 @@ impl Authenticator {
         }
     }
 
-    /// Goes on with a token of which nothing fresh is cached.
+    /// Begins the lookup of a token that has no fresh entry in the cache.
     fn begin_lookup(
         &self,
         presented: &[u8],
@@ -224,10 +228,10 @@ impl Authenticator {
     ) -> Result<Lookup, Rejection> {
         let shared = &*self.shared;
         self.check_form(presented)?;
-        if shared.knows_absent(&digest, now) {
+        if shared.is_known_missing(&digest, now) {
             return Err(Rejection::unknown());
         }
-        shared.tallies.mine().lookup();
+        shared.counters.local().lookup();
         Ok(admission::look_up(
             Arc::clone(&self.shared),
             digest,
@@ -235,7 +239,7 @@ impl Authenticator {
         ))
     }
 
-    /// Checks the form of a token that is to be looked up. What is cached has it.
+    /// Checks the format of a token before its lookup. Cached tokens have passed it.
     fn check_form(&self, presented: &[u8]) -> Result<(), Rejection> {
         let formats = &self.shared.formats;
         let well_formed = match formats.is_empty() {
@@ -245,15 +249,15 @@ impl Authenticator {
         if well_formed {
             Ok(())
         } else {
-            Err(garbage(presented))
+            Err(form_rejection(presented))
         }
     }
 
     /// Applies a change of a token, before the call that made it returns.
-    pub(crate) async fn heed_token(&self, digest: &TokenDigest) {
+    pub(crate) async fn apply_token_change(&self, digest: &TokenDigest) {
         self.shared.evict(digest);
         if self.shared.cache.preload.is_complete() {
-            // What fails stays pending, and is re-read in the background.
+            // On failure the token stays pending and is re-read in the background.
             drop(refresh::read(&self.shared, &[*digest]).await);
         }
     }
@@ -264,13 +268,13 @@ impl Authenticator {
     }
 
     /// Applies a change of an app, before the call that made it returns.
-    pub(crate) fn heed_app(&self, app: &AppId) {
+    pub(crate) fn apply_app_change(&self, app: &AppId) {
         self.shared.evict_app(app);
     }
 }
 
-/// The rejection of what is no token of a format that is accepted.
-fn garbage(presented: &[u8]) -> Rejection {
+/// The rejection of a token that has no accepted format.
+fn form_rejection(presented: &[u8]) -> Rejection {
     if is_b64token(presented) {
         Rejection::wrong_format()
     } else {

@@ -1,12 +1,14 @@
-//! Where the store's answers stand among its changes, and so how long each may be used.
+//! The positions of answers in the store's history, and so how long each answer may be used.
 //!
-//! Lookups and readings of the change log may reach different servers, of which some lag behind and
-//! some hold another history. A follower applies changes in order. An answer that shows fewer
-//! changes than it has applied lacks known changes; one that shows more is not covered by the
-//! lease before the follower has read as far. Which changes did not exist at an instant is known from
-//! the readings of the log: when it was asked, there were no changes beyond the latest one that it
-//! showed. If an answer has shown more before, the log lags, and the reading counts as of that answer.
-//! So does every other answer that shows less than one before it.
+//! Lookups and reads of the change log may reach different servers. Some may lag behind, and some
+//! may hold another history. A follower applies changes in order. An answer that shows fewer
+//! changes than the follower has applied lacks known changes. One that shows more is not covered by
+//! the lease until the follower has read that far.
+//!
+//! A read of the log proves that there were no changes after the latest one it showed, as of the
+//! time when it began. If an answer showed a later change before that, the log's server lags, and
+//! the read only counts as of that answer. The same applies to any answer that shows less than an
+//! earlier one.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -16,38 +18,39 @@ use crate::{
     token::TokenDigest,
 };
 
-/// What covers a cached answer besides its own age: nothing.
+/// The coverage of an answer that is only fresh by its own age.
 pub(super) const UNCOVERED: u32 = 0;
-/// What covers a cached answer besides its own age: the lease. Any other number is of an answer that
-/// is ahead of the follower, and is covered once it has read as far.
+/// The coverage of an answer that the lease covers. Any other number belongs to an answer that is
+/// ahead of the follower, and is covered once the follower has read that far.
 pub(super) const COVERED: u32 = 1;
 
-/// How many answers that are ahead of the follower are kept track of.
+/// How many answers ahead of the follower are tracked.
 const MAX_AHEAD: usize = 1 << 16;
 
-/// How many of the answers that have shown more than any before are kept track of.
+/// How many of the answers that showed more than any before are tracked.
 const MAX_SHOWN: usize = 1024;
 
-/// How long a number counts as known that no server shows any more, in nanoseconds: a minute.
+/// How long a revision number counts as known after a server last showed it, in nanoseconds: one
+/// minute.
 const UNSEEN: u64 = 60_000_000_000;
 
-/// Times are nanoseconds of the monotonic clock.
+/// All times are nanoseconds of the monotonic clock.
 #[derive(Debug)]
 pub(super) struct Positions {
     staleness: u64,
-    /// The number of followers that there were, of which the latest may run.
+    /// How many followers there have been; only the latest may be running.
     epoch: u64,
     running: bool,
-    /// Up to which revision the follower has applied the changes; `None` without a follower.
+    /// The revision up to which the follower has applied the changes; `None` without a follower.
     applied: Option<Revision>,
-    /// The greatest number that an answer or a reading has shown.
+    /// The highest revision number that an answer or a read of the log has shown.
     known: u64,
     /// When that number was last shown.
     known_at: u64,
-    /// When there were no changes after a number, by the log. Both increase.
+    /// When the log showed that there were no changes after a number. Both fields increase.
     observed: VecDeque<Observation>,
-    /// When a number was first shown by an answer or a reading, of those beyond what was applied. Both
-    /// increase.
+    /// When an answer or a read first showed a number, for numbers beyond the applied one. Both
+    /// fields increase.
     shown: VecDeque<Observation>,
     history: History,
     ahead: [Ahead; 2],
@@ -56,26 +59,28 @@ pub(super) struct Positions {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Observation {
-    asked_at: u64,
+    read_at: u64,
     number: u64,
 }
 
-/// What an answer is about. A flood of absent tokens must not crowd out the present ones.
+/// Whether an answer found a token. The two kinds are tracked separately, so that a flood of
+/// unknown tokens does not crowd out the others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     Present,
-    Absent,
+    Missing,
 }
 
-/// Where an answer was read.
+/// The position at which an answer was read.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Place {
+pub(super) struct AnswerPosition {
     pub(super) position: Option<Revision>,
-    /// Whether the server gets no further: then its position says nothing of what there is by now.
+    /// Whether the server has stopped replicating. Its position then does not show which changes
+    /// there are by now.
     pub(super) is_stalled: bool,
 }
 
-impl Place {
+impl AnswerPosition {
     pub(super) fn of(answer: &Answer) -> Self {
         Self {
             position: answer.position,
@@ -87,32 +92,32 @@ impl Place {
 /// How long an answer may be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Freshness {
-    /// The instant up to which it is fresh by itself.
+    /// The instant until which the answer is fresh without the lease.
     pub(super) until: u64,
-    /// What else covers it: [`UNCOVERED`], [`COVERED`], or the number under which it is ahead.
+    /// [`UNCOVERED`], [`COVERED`], or the serial number of an answer that is ahead.
     pub(super) coverage: u32,
-    /// Whether it lacks known changes or is of another history.
+    /// Whether the answer lacks known changes or belongs to another history.
     pub(super) is_behind: bool,
 }
 
-/// An answer that was ahead of the follower until now.
+/// An answer that was ahead of the follower, which has now read that far.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Reached {
     pub(super) digest: TokenDigest,
     pub(super) kind: Kind,
     pub(super) serial: u32,
-    /// Whether it is of the history that the follower has read.
+    /// Whether it belongs to the history that the follower has read.
     pub(super) is_confirmed: bool,
 }
 
-/// A reading of the log that goes on from what was applied.
+/// A page of the change log after the applied revision.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Reading<'a> {
     pub(super) changes: &'a [LoggedChange],
     pub(super) revision: Revision,
     pub(super) latest: u64,
-    pub(super) asked_at: u64,
-    /// What [`Positions::known`] was when the log was asked.
+    pub(super) read_at: u64,
+    /// [`Positions::known`] when the read began.
     pub(super) known: u64,
 }
 
@@ -160,7 +165,7 @@ impl Positions {
         }
     }
 
-    /// Makes way for a follower, unless one is running. Gives its number.
+    /// Registers a follower, unless one is running. Returns its epoch.
     pub(super) fn claim(&mut self) -> Option<u64> {
         if self.running {
             return None;
@@ -171,7 +176,7 @@ impl Positions {
         Some(self.epoch)
     }
 
-    /// Ends a follower. From then on, answers are bounded by their own age.
+    /// Ends a follower. From then on, answers are limited by their own age.
     pub(super) fn release(&mut self, epoch: u64) -> bool {
         let ends = self.is_current(epoch);
         if ends {
@@ -190,7 +195,7 @@ impl Positions {
         self.applied
     }
 
-    /// The greatest number that is known. A server that is asked later and shows less lags behind.
+    /// The highest known revision number. A server that shows less in a later read lags behind.
     pub(super) fn known(&self) -> u64 {
         self.known
     }
@@ -199,33 +204,33 @@ impl Positions {
         &self.history
     }
 
-    /// How many changes are known of and not applied.
+    /// How many known changes have not been applied.
     pub(super) fn lag(&self) -> u64 {
         self.applied
             .map_or(0, |applied| self.known.saturating_sub(applied.number))
     }
 
-    /// A number for what is not covered yet.
+    /// Returns a serial number for an answer that is not covered yet.
     pub(super) fn next_serial(&mut self) -> u32 {
         self.serial = self.serial.checked_add(1).unwrap_or(COVERED + 1);
         self.serial
     }
 
-    /// Begins at a revision: what was known of others is of no use.
-    pub(super) fn restart(&mut self, revision: Revision, asked_at: u64) {
+    /// Starts at a revision, and drops what was known about others.
+    pub(super) fn restart(&mut self, revision: Revision, read_at: u64) {
         self.applied = Some(revision);
-        (self.known, self.known_at) = (revision.number, asked_at);
+        (self.known, self.known_at) = (revision.number, read_at);
         self.observed = VecDeque::from([Observation {
-            asked_at,
+            read_at,
             number: revision.number,
         }]);
         self.shown.clear();
         self.ahead = Default::default();
-        self.history.turn_to(revision);
+        self.history.switch_to(revision);
     }
 
-    /// Moves on to the revision of a reading. From now on an answer that does not show its changes
-    /// is behind; they have yet to be applied to the cache.
+    /// Moves on to the revision of a read. From now on, an answer that does not show its changes
+    /// counts as behind. The caller still has to apply them to the cache.
     pub(super) fn advance(&mut self, reading: &Reading<'_>) -> Vec<Reached> {
         let Reading {
             changes, revision, ..
@@ -234,22 +239,22 @@ impl Positions {
             self.history.push(change.revision);
         }
         self.applied = Some(revision);
-        self.show(reading.latest, reading.asked_at);
-        if reading.asked_at > self.known_at.saturating_add(UNSEEN) {
-            // No server shows it any more: it was of a history that is gone.
+        self.show(reading.latest, reading.read_at);
+        if reading.read_at > self.known_at.saturating_add(UNSEEN) {
+            // No server shows it any more, so it belonged to a history that is gone.
             self.known = reading.latest.max(revision.number);
             self.shown.clear();
         }
         self.observe(reading);
         let mut reached = Vec::new();
-        let mut foreign = false;
-        for (kind, ahead) in [Kind::Present, Kind::Absent]
+        let mut unrelated = false;
+        for (kind, ahead) in [Kind::Present, Kind::Missing]
             .into_iter()
             .zip(&mut self.ahead)
         {
             for ((number, serial), (mark, digest)) in ahead.take(revision.number) {
                 let is_confirmed = self.history.mark(number) == Some(mark);
-                foreign |= !is_confirmed;
+                unrelated |= !is_confirmed;
                 reached.push(Reached {
                     digest,
                     kind,
@@ -258,28 +263,28 @@ impl Positions {
                 });
             }
         }
-        if foreign {
-            // Another history has no say in what there is to be read of this one.
+        if unrelated {
+            // Revisions of another history say nothing about what can be read of this one.
             let ahead = self.ahead.iter().filter_map(Ahead::greatest).max();
             let own = ahead.unwrap_or(0).max(revision.number);
             let most = own.max(reading.latest);
             self.shown.retain(|shown| shown.number <= most);
             self.known = self.shown.back().map_or(own, |shown| shown.number.max(own));
-            self.show(reading.latest, reading.asked_at);
+            self.show(reading.latest, reading.read_at);
         }
         self.shown.retain(|shown| shown.number > revision.number);
         reached
     }
 
-    /// How long an answer may be used that was asked for at `asked_at`.
-    pub(super) fn judge(&self, place: Place, asked_at: u64) -> Freshness {
+    /// How long an answer may be used whose lookup began at `read_at`.
+    pub(super) fn freshness(&self, answer: AnswerPosition, read_at: u64) -> Freshness {
         let own = Freshness {
-            until: asked_at.saturating_add(self.staleness),
+            until: read_at.saturating_add(self.staleness),
             coverage: UNCOVERED,
             is_behind: false,
         };
-        let (Some(applied), Some(position)) = (self.applied, place.position) else {
-            return match place.is_stalled {
+        let (Some(applied), Some(position)) = (self.applied, answer.position) else {
+            return match answer.is_stalled {
                 true => Freshness {
                     until: 0,
                     is_behind: true,
@@ -290,10 +295,10 @@ impl Positions {
         };
         let usable_until = if self.history.differs(position) {
             Some(0)
-        } else if position.number < applied.number || place.is_stalled {
+        } else if position.number < applied.number || answer.is_stalled {
             Some(self.covered_until(position.number))
         } else {
-            // Whether the follower will read the changes that it lacks, and when, is unknown.
+            // Whether and when the follower will read the missing changes is unknown.
             self.superseded_at(position.number)
                 .map(|shown_at| shown_at.saturating_add(self.staleness))
         };
@@ -307,23 +312,23 @@ impl Positions {
         }
     }
 
-    /// Judges an answer that is cached. One that is ahead is covered later, when the follower has read
-    /// as far.
-    pub(super) fn file(
+    /// Returns how long an answer may be used, and tracks it if it is ahead, so that it is covered
+    /// once the follower has read that far.
+    pub(super) fn track(
         &mut self,
         digest: &TokenDigest,
         kind: Kind,
-        place: Place,
-        asked_at: u64,
+        answer: AnswerPosition,
+        read_at: u64,
     ) -> Freshness {
-        let mut freshness = self.judge(place, asked_at);
-        let (Some(applied), Some(position)) = (self.applied, place.position) else {
+        let mut freshness = self.freshness(answer, read_at);
+        let (Some(applied), Some(position)) = (self.applied, answer.position) else {
             return freshness;
         };
         if position.number < applied.number || self.history.differs(position) {
             return freshness;
         }
-        self.show(position.number, asked_at);
+        self.show(position.number, read_at);
         if freshness.coverage == UNCOVERED {
             freshness.coverage = self.next_serial();
             self.ahead[kind as usize].insert(position, freshness.coverage, *digest);
@@ -331,78 +336,78 @@ impl Positions {
         freshness
     }
 
-    /// Up to when what shows the changes up to a number may be used.
+    /// Until when data that shows the changes up to a number may be used.
     fn covered_until(&self, number: u64) -> u64 {
-        self.asked_at(number)
-            .map_or(0, |asked_at| asked_at.saturating_add(self.staleness))
+        self.read_at(number)
+            .map_or(0, |read_at| read_at.saturating_add(self.staleness))
     }
 
     /// The latest instant at which there was no change after a number.
-    fn asked_at(&self, number: u64) -> Option<u64> {
+    fn read_at(&self, number: u64) -> Option<u64> {
         let after = self.observed.partition_point(|o| o.number <= number);
-        Some(self.observed.get(after.checked_sub(1)?)?.asked_at)
+        Some(self.observed.get(after.checked_sub(1)?)?.read_at)
     }
 
-    /// Up to when everything that shows what was applied may be used.
+    /// Until when data that shows the applied changes may be used.
     pub(super) fn lease_until(&self) -> u64 {
         self.applied
             .map_or(0, |applied| self.covered_until(applied.number))
     }
 
-    /// The observation on which the lease rests.
+    /// The time of the read that the lease is based on.
     pub(super) fn leased_at(&self) -> Option<u64> {
-        self.asked_at(self.applied?.number)
+        self.read_at(self.applied?.number)
     }
 
-    /// When a change after a number was first shown that is not applied; `None` if none was.
+    /// When a change after a number was first shown that is not applied; `None` if there is none.
     fn superseded_at(&self, number: u64) -> Option<u64> {
         if number >= self.known {
             return None;
         }
         let after = self.shown.partition_point(|shown| shown.number <= number);
-        // Of those that are not kept, the latest one that is kept was earlier.
+        // For a number that is not tracked, the latest tracked one was shown earlier.
         let shown = self.shown.get(after).or_else(|| self.shown.back());
-        Some(shown.map_or(0, |shown| shown.asked_at))
+        Some(shown.map_or(0, |shown| shown.read_at))
     }
 
-    /// Notes that an answer or a reading has shown the changes up to a number.
-    fn show(&mut self, number: u64, asked_at: u64) {
+    /// Notes that an answer or a read has shown the changes up to a number.
+    fn show(&mut self, number: u64, read_at: u64) {
         if number >= self.known {
-            self.known_at = self.known_at.max(asked_at);
+            self.known_at = self.known_at.max(read_at);
         }
         if number > self.known {
             self.known = number;
-            // Without it, the one before stands for it, which was earlier.
+            // If it is not tracked, the one before it, which was earlier, stands in for it.
             if self.shown.len() < MAX_SHOWN {
-                let latest = self.shown.back().map_or(0, |latest| latest.asked_at);
-                let asked_at = asked_at.max(latest);
-                self.shown.push_back(Observation { asked_at, number });
+                let latest = self.shown.back().map_or(0, |latest| latest.read_at);
+                let read_at = read_at.max(latest);
+                self.shown.push_back(Observation { read_at, number });
             }
         }
     }
 
-    /// Notes that there were no changes after the latest one that a reading has shown.
+    /// Notes that there were no changes after the latest one that a read has shown.
     fn observe(&mut self, reading: &Reading<'_>) {
         let number = reading.latest;
-        let mut asked_at = reading.asked_at;
+        let mut read_at = reading.read_at;
         if number < reading.known.min(self.known) {
-            asked_at = asked_at.min(self.superseded_at(number).unwrap_or(0));
+            read_at = read_at.min(self.superseded_at(number).unwrap_or(0));
         }
         let implies = |o: &Observation, other: &Observation| {
-            o.asked_at >= other.asked_at && o.number <= other.number
+            o.read_at >= other.read_at && o.number <= other.number
         };
-        let new = Observation { asked_at, number };
+        let new = Observation { read_at, number };
         if self.observed.iter().any(|held| implies(held, &new)) {
             return;
         }
         self.observed.retain(|held| !implies(&new, held));
-        let place = self.observed.partition_point(|o| o.number < number);
-        self.observed.insert(place, new);
-        // One that is too old is still what the age of the lease counts from.
+        let index = self.observed.partition_point(|o| o.number < number);
+        self.observed.insert(index, new);
+        // The age of the lease counts from the last of them, even if it is too old.
         while self
             .observed
             .get(1)
-            .is_some_and(|second| second.asked_at.saturating_add(self.staleness) <= asked_at)
+            .is_some_and(|second| second.read_at.saturating_add(self.staleness) <= read_at)
         {
             self.observed.pop_front();
         }

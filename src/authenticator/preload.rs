@@ -1,19 +1,20 @@
-//! Whether the cache is complete, so that an unknown token is refused without a lookup.
+//! Tracks whether the cache is complete, so that unknown tokens are refused without a lookup.
 //!
 //! The invariant: *while the cache is complete, every digest that the store would admit, as of the
-//! changes that the follower has applied, is in the cache or pending.* A pending digest is looked up
-//! on demand, and re-read in the background. This is the only place that knows whether the cache is
-//! complete; whatever removes an answer or fails to cache one reports it here, before it does so:
+//! changes that the follower has applied, is either cached or pending.* A pending digest is looked
+//! up on demand, and re-read in the background. Only this module knows whether the cache is
+//! complete. Code that removes an entry, or fails to cache one, reports it here first:
 //!
-//! - a change of a token makes its digest pending;
-//! - an answer that the lease covers settles its digest; any other leaves it pending;
-//! - a change of an app puts it in doubt, unless all its tokens are known to be cached: tokens of an
-//!   app that was disabled are not among those that are loaded;
-//! - whatever loses answers without their digests (too little capacity, a gap in the log) ends
+//! - A change of a token makes its digest pending.
+//! - An answer that the lease covers clears the pending state of its digest; any other answer
+//!   leaves it pending.
+//! - A change of an app makes the app suspect, unless all its tokens are known to be cached. Tokens
+//!   of a disabled app are not loaded.
+//! - Losing entries without knowing their digests (too little capacity, a gap in the log) ends
 //!   completeness.
 //!
-//! A scan of all live tokens restores it. Changes during a scan are recorded, so that no page of it
-//! brings back what has changed since the page was read.
+//! A scan of all live tokens restores it. Changes during a scan are recorded, so that no page of
+//! the scan undoes a change made after the page was read.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -36,25 +37,25 @@ const SHARDS: usize = 64;
 
 #[derive(Debug)]
 pub(super) struct Preload {
-    /// Odd while the cache is complete. It never has the same value again once that has ended.
+    /// Odd while the cache is complete. Each period of completeness has its own value.
     version: AtomicU64,
-    /// Whether changes are recorded: while the cache is complete or being scanned into.
+    /// Whether changes are recorded: while the cache is complete or being scanned.
     tracking: AtomicBool,
-    /// Digests are recorded under the lock of their shard among the lookups in flight; this one
-    /// only guards the tables.
+    /// Digests are recorded under the lock of their shard in `in_flight`. These locks only protect
+    /// the tables.
     shards: Box<[Mutex<Shard>]>,
     pending: AtomicUsize,
-    /// The latest wall clock time, in microseconds, by which tokens were left out or dropped because
+    /// The latest wall-clock time, in microseconds, at which tokens were skipped or dropped because
     /// they had expired.
-    judged_at: AtomicI64,
+    expiry_checked_at: AtomicI64,
     apps: Mutex<Apps>,
-    /// Notified when there is something to restore.
+    /// Notified when there is something to load or re-read.
     pub(super) work: Notify,
 }
 
 #[derive(Debug, Default)]
 struct Shard {
-    /// Digests that are in doubt, with the instant from which on they are to be re-read.
+    /// Digests to be re-read, and from when on.
     pending: HashMap<TokenDigest, u64, DigestHasher>,
     /// Digests that have changed since the scan began.
     changed: HashSet<TokenDigest, DigestHasher>,
@@ -64,27 +65,27 @@ struct Shard {
 struct Apps {
     /// Why tokens of any app may be missing.
     lost: Option<Loss>,
-    /// Apps of which tokens may be missing.
-    doubtful: HashSet<AppId>,
-    /// Apps of which no token is missing.
-    whole: HashSet<AppId>,
+    /// Apps that may have missing tokens.
+    suspect: HashSet<AppId>,
+    /// Apps that have no missing tokens.
+    complete: HashSet<AppId>,
     scan: Option<Scan>,
 }
 
 /// Why the cache is not complete.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Loss {
-    /// Nothing was loaded since the follower began.
+    /// Nothing has been loaded since the follower started.
     NotLoaded,
-    /// There was no room.
+    /// The capacity was too small.
     Capacity,
-    /// The wall clock was set back: tokens that had expired may not have expired now.
+    /// The wall clock was set back, so tokens that had expired may be live again.
     Clock,
 }
 
 #[derive(Debug)]
 struct Scan {
-    /// Enabled apps of which tokens were read.
+    /// Enabled apps with tokens in the scan.
     seen: HashSet<AppId>,
     /// Apps that have changed since the scan began.
     changed: HashSet<AppId>,
@@ -99,7 +100,7 @@ impl Preload {
             tracking: AtomicBool::new(false),
             shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
             pending: AtomicUsize::new(0),
-            judged_at: AtomicI64::new(i64::MIN),
+            expiry_checked_at: AtomicI64::new(i64::MIN),
             apps: Mutex::default(),
             work: Notify::new(),
         }
@@ -113,19 +114,19 @@ impl Preload {
         self.tracking.load(Acquire)
     }
 
-    /// Records that expired tokens are left out or dropped as of a time.
-    pub(super) fn judge_at(&self, now: Timestamp) {
-        self.judged_at.fetch_max(microseconds(now), Release);
+    /// Records the time at which expired tokens are skipped or dropped.
+    pub(super) fn record_expiry_check(&self, now: Timestamp) {
+        self.expiry_checked_at.fetch_max(microseconds(now), Release);
     }
 
-    /// Whether tokens were left out or dropped that have not expired at a time: the wall clock was set
-    /// back.
-    pub(super) fn judged_after(&self, now: Timestamp) -> bool {
-        microseconds(now) < self.judged_at.load(Acquire)
+    /// Whether tokens were skipped or dropped that have not expired at `now`, because the wall
+    /// clock was set back.
+    pub(super) fn expiry_checked_after(&self, now: Timestamp) -> bool {
+        microseconds(now) < self.expiry_checked_at.load(Acquire)
     }
 
-    /// The version, while the cache is complete. What is found missing is unknown to the store only
-    /// if the version is still this one afterwards.
+    /// Returns the version while the cache is complete. A token that is then found missing is
+    /// unknown to the store only if the version is unchanged afterwards.
     pub(super) fn complete_version(&self) -> Option<u64> {
         let version = self.version.load(Acquire);
         (version % 2 == 1).then_some(version)
@@ -136,14 +137,14 @@ impl Preload {
     }
 
     fn set_complete(&self, complete: bool) {
-        // The lock of `apps` is held, so nobody else changes it.
+        // The lock of `apps` is held, so nothing else changes it.
         let version = self.version.load(Relaxed);
         if (version % 2 == 1) != complete {
             self.version.store(version + 1, Release);
         }
     }
 
-    /// Ends completeness, before whatever loses the answers.
+    /// Marks the cache as incomplete, before the entries are removed.
     pub(super) fn lose(&self, loss: Loss) {
         if self.is_tracking() {
             self.lose_with(&mut lock(&self.apps), loss);
@@ -153,8 +154,8 @@ impl Preload {
     fn lose_with(&self, apps: &mut Apps, loss: Loss) {
         self.set_complete(false);
         apps.lost = Some(loss);
-        apps.whole.clear();
-        apps.doubtful.clear();
+        apps.complete.clear();
+        apps.suspect.clear();
         match &mut apps.scan {
             Some(scan) => scan.outdated = true,
             None => self.stop_tracking(),
@@ -162,7 +163,7 @@ impl Preload {
         self.work.notify_one();
     }
 
-    /// Forgets everything, before the cache is cleared.
+    /// Resets everything, before the cache is cleared.
     pub(super) fn reset(&self) {
         let mut apps = lock(&self.apps);
         self.set_complete(false);
@@ -182,7 +183,7 @@ impl Preload {
         self.pending.store(0, Relaxed);
     }
 
-    /// Records that a token has changed, before what is cached of it is removed.
+    /// Records that a token has changed, before its entry is removed.
     pub(super) fn token_changed(&self, digest: &TokenDigest) {
         if !self.is_tracking() {
             return;
@@ -192,7 +193,7 @@ impl Preload {
         self.mark(&mut shard, digest, 0);
     }
 
-    /// Marks a digest as pending. It is re-read from an instant on.
+    /// Marks a digest as pending. It is re-read from `due_at` on.
     pub(super) fn mark_pending(&self, digest: &TokenDigest, due_at: u64) {
         if self.is_tracking() {
             self.mark(&mut self.shard(digest), digest, due_at);
@@ -208,8 +209,8 @@ impl Preload {
         }
     }
 
-    /// Records that what is cached of a digest is covered: it is no longer in doubt.
-    pub(super) fn settle(&self, digest: &TokenDigest) {
+    /// Records that the entry of a digest is covered, so that it is no longer pending.
+    pub(super) fn clear_pending(&self, digest: &TokenDigest) {
         if self.is_tracking() && self.shard(digest).pending.remove(digest).is_some() {
             self.pending.fetch_sub(1, Relaxed);
         }
@@ -219,12 +220,12 @@ impl Preload {
         self.is_tracking() && self.shard(digest).pending.contains_key(digest)
     }
 
-    /// How many digests are pending.
+    /// Returns the number of pending digests.
     pub(super) fn pending(&self) -> usize {
         self.pending.load(Relaxed)
     }
 
-    /// The pending digests that are to be re-read at an instant.
+    /// Returns the pending digests that are due to be re-read.
     pub(super) fn due(&self, now: u64) -> Vec<TokenDigest> {
         let mut due = Vec::new();
         for shard in &self.shards {
@@ -239,41 +240,41 @@ impl Preload {
         due
     }
 
-    /// Records that an app has changed, before its change counts as applied.
+    /// Records that an app has changed, before the change counts as applied.
     pub(super) fn app_changed(&self, app: &AppId) {
         if !self.is_tracking() {
             return;
         }
         let mut apps = lock(&self.apps);
         let apps = &mut *apps;
-        let is_whole = apps.whole.contains(app);
+        let is_complete = apps.complete.contains(app);
         if let Some(scan) = &mut apps.scan {
             scan.changed.insert(*app);
         }
-        if !is_whole && apps.lost.is_none() {
+        if !is_complete && apps.lost.is_none() {
             self.set_complete(false);
-            apps.doubtful.insert(*app);
+            apps.suspect.insert(*app);
             self.work.notify_one();
         }
     }
 
-    /// Records that a token of an enabled app was cached as of what the follower has applied. Had the
-    /// app been disabled when its tokens were loaded, a change of it would be known by now.
+    /// Records that a token of an enabled app was cached as of the applied revision. If the app had
+    /// been disabled when its tokens were loaded, its change would be known by now.
     pub(super) fn app_is_enabled(&self, app: &AppId) {
         if !self.is_tracking() {
             return;
         }
         let mut apps = lock(&self.apps);
-        if apps.lost.is_none() && !apps.doubtful.contains(app) {
-            apps.whole.insert(*app);
+        if apps.lost.is_none() && !apps.suspect.contains(app) {
+            apps.complete.insert(*app);
         }
     }
 
-    /// Whether the cache is to be scanned into, and why.
+    /// Whether a scan is needed, and why.
     pub(super) fn wants_scan(&self) -> Option<Loss> {
         let apps = lock(&self.apps);
-        let doubtful = (!apps.doubtful.is_empty()).then_some(Loss::NotLoaded);
-        apps.lost.or(doubtful)
+        let suspect = (!apps.suspect.is_empty()).then_some(Loss::NotLoaded);
+        apps.lost.or(suspect)
     }
 
     /// Begins a scan. From here on, changes are recorded.
@@ -290,12 +291,12 @@ impl Preload {
             changed: HashSet::new(),
             outdated: false,
         });
-        // What was left out or dropped before is read again.
-        self.judged_at.store(i64::MIN, Release);
+        // The scan reads again what was skipped or dropped before.
+        self.expiry_checked_at.store(i64::MIN, Release);
         self.tracking.store(true, Release);
     }
 
-    /// Whether the scan can still lead to a complete cache.
+    /// Whether the scan can still make the cache complete.
     pub(super) fn scan_is_valid(&self) -> bool {
         lock(&self.apps)
             .scan
@@ -303,8 +304,8 @@ impl Preload {
             .is_some_and(|scan| !scan.outdated)
     }
 
-    /// Whether a token that a page of the scan shows may be cached: neither it nor its app has
-    /// changed since the scan began.
+    /// Whether a token from a page of the scan may be cached: neither it nor its app has changed
+    /// since the scan began.
     pub(super) fn admits_scanned(&self, digest: &TokenDigest, app: &AppId) -> bool {
         if self.shard(digest).changed.contains(digest) {
             return false;
@@ -322,9 +323,9 @@ impl Preload {
         true
     }
 
-    /// Ends a scan. After a whole one, the cache is complete unless something was lost meanwhile.
-    /// Gives whether it was not outdated.
-    pub(super) fn end_scan(&self, is_whole: bool) -> bool {
+    /// Ends a scan. The cache is complete after a full scan during which nothing was lost. Returns
+    /// whether the scan was still valid.
+    pub(super) fn end_scan(&self, is_complete: bool) -> bool {
         let mut apps = lock(&self.apps);
         let apps = &mut *apps;
         let Some(scan) = apps.scan.take() else {
@@ -333,14 +334,14 @@ impl Preload {
         for shard in &self.shards {
             lock(shard).changed = HashSet::default();
         }
-        let is_good = is_whole && !scan.outdated;
+        let is_good = is_complete && !scan.outdated;
         if is_good {
             apps.lost = None;
-            apps.whole.extend(scan.seen.difference(&scan.changed));
-            let whole = &apps.whole;
-            let doubtful = scan.changed.into_iter();
-            apps.doubtful = doubtful.filter(|app| !whole.contains(app)).collect();
-            self.set_complete(apps.doubtful.is_empty());
+            apps.complete.extend(scan.seen.difference(&scan.changed));
+            let complete = &apps.complete;
+            let suspect = scan.changed.into_iter();
+            apps.suspect = suspect.filter(|app| !complete.contains(app)).collect();
+            self.set_complete(apps.suspect.is_empty());
         } else if apps.lost.is_some() {
             self.stop_tracking();
         }

@@ -1,4 +1,4 @@
-//! The task that records usage where nothing is followed.
+//! Records usage for authenticators without a follower.
 
 use std::{
     fmt,
@@ -10,15 +10,15 @@ use tokio::{sync::oneshot, task::JoinHandle, time::timeout};
 
 use super::{
     Authenticator, Shared,
-    usage::{END_WITHIN, Recorder},
+    usage::{Recorder, STOP_TIMEOUT},
 };
 use crate::store::{StoreError, StoreErrorKind, UsageLog};
 
 /// How often usage is recorded by default.
 pub(super) const INTERVAL: Duration = Duration::from_secs(60);
 
-/// The right to record the usage of an authenticator, which one task at a time has: each use is taken
-/// from the cache once.
+/// The right to record the usage of an authenticator. Only one task at a time has it, because each
+/// use is taken from the cache once.
 pub(super) struct UsageClaim(Arc<Shared>);
 
 impl UsageClaim {
@@ -26,7 +26,7 @@ impl UsageClaim {
         if shared.records_usage.swap(true, Relaxed) {
             return Err(StoreError::with_source(
                 StoreErrorKind::InvalidSettings,
-                "the authenticator's usage is recorded already; stop or drop that follower or recorder first",
+                "the authenticator's usage is already recorded; stop or drop the other follower or recorder first",
             ));
         }
         Ok(Self(Arc::clone(shared)))
@@ -45,7 +45,9 @@ impl Drop for UsageClaim {
     }
 }
 
-/// Sets up a [`UsageRecorder`].
+/// A builder for a [`UsageRecorder`].
+///
+/// Created by [`Authenticator::record_usage`].
 #[must_use = "nothing is recorded before `start`"]
 pub struct UsageRecorderBuilder {
     authenticator: Authenticator,
@@ -62,23 +64,23 @@ impl UsageRecorderBuilder {
         }
     }
 
-    /// Sets how often usage is recorded. Defaults to once a minute. It is recorded when the recorder
-    /// stops, too.
+    /// Sets how often usage is recorded. Defaults to once a minute. Usage is also recorded when the
+    /// recorder stops.
     pub fn interval(mut self, interval: Duration) -> Self {
         self.interval = interval.max(Duration::from_millis(1));
         self
     }
 
-    /// Starts to record on the current Tokio runtime.
+    /// Starts the recorder on the current Tokio runtime.
     ///
     /// # Errors
     ///
-    /// Returns an error of the kind [`InvalidSettings`](StoreErrorKind::InvalidSettings) while a
-    /// follower or another recorder records the usage of this authenticator.
+    /// Returns an error of the kind [`InvalidSettings`](StoreErrorKind::InvalidSettings) if a
+    /// follower or another recorder already records the usage of this authenticator.
     ///
     /// # Panics
     ///
-    /// Panics outside of a Tokio runtime.
+    /// Panics if called outside of a Tokio runtime.
     pub fn start(self) -> Result<UsageRecorder, StoreError> {
         let shared = self.authenticator.shared;
         let claim = UsageClaim::new(&shared)?;
@@ -101,12 +103,14 @@ impl fmt::Debug for UsageRecorderBuilder {
     }
 }
 
-/// The task that records when and how often tokens were used, for an authenticator without a
-/// [`Follower`](super::Follower).
+/// A background task that records when and how often tokens were used, for an authenticator without
+/// a [`Follower`](super::Follower).
 ///
-/// Usage is recorded a thousand tokens at a time, for which the store may take ten seconds; no request
-/// waits for it. What could not be recorded is tried again the next time. The task ends when this is
-/// dropped; [`stop`](Self::stop) records the latest usage before.
+/// Usage is recorded in batches of a thousand tokens, with a timeout of ten seconds each. Requests
+/// do not wait for it. A batch that fails is tried again the next time. Dropping the recorder stops
+/// the task; call [`stop`](Self::stop) to record the latest usage first.
+///
+/// # Examples
 ///
 /// ```
 /// use tower_api_tokens::{Authenticator, MemoryStore};
@@ -122,7 +126,7 @@ impl fmt::Debug for UsageRecorderBuilder {
 /// # }
 /// ```
 #[derive(Debug)]
-#[must_use = "a recorder ends when it is dropped"]
+#[must_use = "a recorder stops when it is dropped"]
 pub struct UsageRecorder {
     ending: Option<oneshot::Sender<()>>,
     task: JoinHandle<Result<(), StoreError>>,
@@ -130,15 +134,15 @@ pub struct UsageRecorder {
 }
 
 impl UsageRecorder {
-    /// Records the latest usage and ends, within twenty seconds.
+    /// Records the latest usage and stops, within twenty seconds.
     ///
     /// # Errors
     ///
-    /// Returns an error if the store fails or takes longer than that. What is not recorded by then is
-    /// lost.
+    /// Returns an error if the store fails or takes longer than that. Usage that was not recorded
+    /// by then is lost.
     pub async fn stop(mut self) -> Result<(), StoreError> {
         drop(self.ending.take());
-        let recorded = timeout(END_WITHIN, &mut self.task).await;
+        let recorded = timeout(STOP_TIMEOUT, &mut self.task).await;
         let recorded = recorded.map_err(StoreError::unavailable)?;
         recorded.map_err(StoreError::unavailable)?
     }

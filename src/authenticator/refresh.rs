@@ -1,36 +1,42 @@
-//! Re-reads tokens that have changed, many in one query, to cache what they are now.
+//! Re-reads changed tokens, many in one query, and caches their current state.
 //!
-//! This takes no permit from requests and needs none: a flood of them must not keep a change from
-//! taking effect, and a follower reads one batch at a time.
+//! This takes no permits, so that a flood of requests cannot keep a change from taking effect. It
+//! needs none, because a follower reads one batch at a time.
 
 use std::{sync::Arc, time::Duration};
 
-use super::{Shared, lookup::Landing, nanoseconds::nanoseconds, parts::Parts, positions::Place};
+use super::{
+    Shared, bisect::Bisection, lookup::Completion, nanoseconds::nanoseconds,
+    positions::AnswerPosition,
+};
 use crate::{
     rejection::Rejection,
     store::{StoreError, StoreErrorKind},
     token::TokenDigest,
 };
 
-/// How many tokens are read in one query.
+/// How many tokens one query reads.
 pub(super) const BATCH: usize = 1000;
 
-/// After how long a token is read again that cannot be read alone.
+/// When to re-read a token that fails to be read on its own.
 const RETRY_UNREADABLE: Duration = Duration::from_secs(60);
 
-/// How often everything that is pending is gone through: a token may change while it is read.
+/// How many passes to make over the pending tokens: a token may change while it is read.
 const ROUNDS: usize = 3;
 
-/// Reads some tokens in one query and caches the answers, where nothing was evicted meanwhile.
+/// Reads tokens in one query and caches the answers of those that were not evicted since.
 pub(super) async fn read(shared: &Arc<Shared>, digests: &[TokenDigest]) -> Result<(), Rejection> {
-    let asked_at = shared.clock.precise_monotonic();
+    let looked_up_at = shared.clock.precise_monotonic();
     let begin = |digest: &TokenDigest| {
-        let ticket = shared.flights.begin_alone(*digest)?;
-        Some(Landing::new(shared, *digest, ticket, asked_at))
+        let ticket = shared.in_flight.begin_exclusive(*digest)?;
+        Some(Completion::new(shared, *digest, ticket, looked_up_at))
     };
-    // Tokens that a request looks up already settle by that.
-    let landings: Vec<Landing> = digests.iter().filter_map(begin).collect();
-    let digests: Vec<_> = landings.iter().map(|landing| *landing.digest()).collect();
+    // A token that a request is already looking up is handled by that lookup.
+    let completions: Vec<Completion> = digests.iter().filter_map(begin).collect();
+    let digests: Vec<_> = completions
+        .iter()
+        .map(|completion| *completion.digest())
+        .collect();
     if digests.is_empty() {
         return Ok(());
     }
@@ -45,19 +51,19 @@ pub(super) async fn read(shared: &Arc<Shared>, digests: &[TokenDigest]) -> Resul
         let error = StoreError::with_source(StoreErrorKind::Corrupt, message);
         return Err(Rejection::store_failure(error));
     }
-    for (landing, answer) in landings.into_iter().zip(answers) {
-        let place = Place::of(&answer);
-        let record = shared.check_digest(landing.digest(), answer.record);
-        landing.land(record.as_ref(), place);
+    for (completion, answer) in completions.into_iter().zip(answers) {
+        let position = AnswerPosition::of(&answer);
+        let record = shared.check_digest(completion.digest(), answer.record);
+        completion.complete(record.as_ref(), position);
     }
     Ok(())
 }
 
-/// Re-reads everything that is pending. What cannot be read stays so, and keeps nothing else from
-/// being read.
+/// Re-reads all pending tokens. A token that cannot be read stays pending, and does not keep others
+/// from being read.
 #[derive(Debug)]
 pub(super) struct Refresher {
-    /// How many tokens are read in one query: fewer for a store that is slow.
+    /// How many tokens to read in one query; reduced when the store is slow.
     batch: usize,
 }
 
@@ -77,7 +83,7 @@ impl Refresher {
             while due.peek().is_some() {
                 let batch: Vec<_> = due.by_ref().take(self.batch).collect();
                 self.run_batch(shared, batch).await?;
-                // For the log to be read meanwhile.
+                // Lets the follower read the log in between.
                 tokio::task::yield_now().await;
             }
         }
@@ -90,7 +96,7 @@ impl Refresher {
         batch: Vec<TokenDigest>,
     ) -> Result<(), StoreError> {
         let preload = &shared.cache.preload;
-        let mut parts = Parts::new(batch);
+        let mut parts = Bisection::new(batch);
         while let Some(mut part) = parts.next() {
             part.retain(|digest| preload.is_pending(digest));
             let failed = match read(shared, &part).await {
@@ -104,8 +110,8 @@ impl Refresher {
             self.batch = (part.len() / 2).max(1);
             if let Some(alone) = parts.fail(part) {
                 let due_at = shared.clock.monotonic().saturating_add(RETRY_UNREADABLE);
-                shared.flights.exclusively(&alone, || {
-                    // A change meanwhile has made it due.
+                shared.in_flight.exclusively(&alone, || {
+                    // A change in the meantime has made the token due immediately.
                     if preload.is_pending(&alone) {
                         preload.mark_pending(&alone, nanoseconds(due_at));
                     }
@@ -119,7 +125,7 @@ impl Refresher {
     }
 }
 
-/// When a token whose row could not be read is read again.
+/// When to re-read a token whose row could not be read.
 pub(super) fn retry_unreadable(monotonic: Duration) -> u64 {
     nanoseconds(monotonic.saturating_add(RETRY_UNREADABLE))
 }

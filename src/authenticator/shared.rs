@@ -1,13 +1,13 @@
-//! What all clones of an authenticator share: its settings, its cache and what is in flight.
+//! The state that all clones of an authenticator share.
 
 use std::sync::{Arc, atomic::AtomicBool};
 
 use super::{
     cache::Cache,
+    counters::Counters,
     entry::Instant,
-    flight::Flights,
-    lookup::{Lookups, WeakFlight},
-    tally::Tallies,
+    in_flight::InFlight,
+    lookup::{Lookups, WeakLookup},
 };
 use crate::{
     clock::Clock,
@@ -18,44 +18,48 @@ use crate::{
 };
 
 pub(super) struct Shared {
-    /// What it is called in metrics.
+    /// The name in metrics and logs.
     pub(super) name: Arc<str>,
     pub(super) store: Arc<dyn TokenStore>,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) formats: Box<[TokenFormat]>,
     pub(super) lookups: Lookups,
-    pub(super) flights: Flights<TokenDigest, WeakFlight>,
+    pub(super) in_flight: InFlight<TokenDigest, WeakLookup>,
     pub(super) cache: Cache,
-    pub(super) tallies: Tallies,
-    pub(super) trouble: telemetry::StoreTrouble,
+    pub(super) counters: Counters,
+    pub(super) store_events: telemetry::StoreEvents,
     /// Whether a task records usage.
     pub(super) records_usage: AtomicBool,
 }
 
 impl Shared {
     pub(super) fn evict(&self, digest: &TokenDigest) {
-        self.flights.evict(digest, || self.cache.evict(digest));
+        self.in_flight.evict(digest, || self.cache.evict(digest));
     }
 
     pub(super) fn evict_app(&self, app: &AppId) {
-        self.flights
+        self.in_flight
             .evict_some(|generation| self.cache.evict_app(app, generation));
     }
 
     pub(super) fn clear(&self) {
-        self.flights.evict_all(|| self.cache.clear());
+        self.in_flight.evict_all(|| self.cache.clear());
     }
 
-    pub(super) fn knows_absent(&self, digest: &TokenDigest, now: Instant<'_>) -> bool {
-        if self.cache.preload.judged_after(self.clock.precise_now()) {
+    pub(super) fn is_known_missing(&self, digest: &TokenDigest, now: Instant<'_>) -> bool {
+        if self
+            .cache
+            .preload
+            .expiry_checked_after(self.clock.precise_now())
+        {
             return false;
         }
-        let exclusively = |run: &dyn Fn() -> bool| self.flights.exclusively(digest, run);
-        self.cache.knows_absent(digest, now, exclusively)
+        let exclusively = |run: &dyn Fn() -> bool| self.in_flight.exclusively(digest, run);
+        self.cache.is_known_missing(digest, now, exclusively)
     }
 
-    /// The record that the store returned, if it is the one that was asked for: a store may look up
-    /// by a part of the digest or under a loose collation.
+    /// Returns the record if its digest is the one that was looked up. A store may compare only a
+    /// part of the digest, or use a case-insensitive collation.
     pub(super) fn check_digest(
         &self,
         digest: &TokenDigest,
@@ -63,13 +67,13 @@ impl Shared {
     ) -> Option<TokenRecord> {
         let is_other = record.as_ref().is_some_and(|token| token.digest != *digest);
         if is_other {
-            self.trouble
+            self.store_events
                 .other_digest(&self.name, self.clock.monotonic());
         }
         record.filter(|_| !is_other)
     }
 
-    /// Makes room for more tokens, where there is none, without holding up the request.
+    /// Makes room in the cache in the background, if necessary.
     pub(super) fn make_room(shared: &Arc<Self>) {
         if shared.cache.wants_room() {
             let shared = Arc::clone(shared);
@@ -81,7 +85,7 @@ impl Shared {
     }
 }
 
-/// The lane of a digest among the flights.
-pub(super) fn lane_of(digest: &TokenDigest) -> usize {
+/// The shard of a digest in `in_flight`.
+pub(super) fn shard_index(digest: &TokenDigest) -> usize {
     usize::from(digest.as_bytes()[TokenDigest::LEN - 1])
 }

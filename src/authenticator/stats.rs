@@ -3,38 +3,37 @@ use std::time::Duration;
 use super::Shared;
 use crate::{rejection::RejectionKind, store::Revision};
 
-/// A snapshot of what an authenticator has done and caches.
+/// A snapshot of an authenticator's counters and cache.
 ///
-/// The counts are those of all threads since it was built. They are read one after another while
-/// requests go on, so sums of them need not agree to the last one.
+/// Counters cover the time since the authenticator was built. They are read one after another while
+/// requests continue, so their sums may differ slightly.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Stats {
     /// Requests that were admitted from the cache.
     pub hits: u64,
-    /// Requests for which the store was asked, alone or with others.
+    /// Requests that needed a lookup in the store, whether their own or a shared one.
     pub lookups: u64,
-    /// Refused requests, by kind; kinds without any are left out.
+    /// Refused requests by kind. Kinds with a count of zero are left out.
     pub refusals: Vec<(RejectionKind, u64)>,
     /// Lookups in flight.
     pub in_flight: usize,
     /// Tokens in the cache.
     pub entries: usize,
     /// Unknown tokens in the negative cache.
-    pub absent: usize,
-    /// Whether every live token is in the cache or [pending](Self::pending), so that any other is
+    pub negative_entries: usize,
+    /// Whether every live token is cached or [pending](Self::pending), so that any other token is
     /// refused without a lookup.
-    pub complete: bool,
-    /// Tokens of a preloaded cache that have changed and are to be re-read. They are looked up on
+    pub preloaded: bool,
+    /// Changed tokens of a preloaded cache that are to be re-read. Until then they are looked up on
     /// demand.
     pub pending: usize,
-    /// The revision of the store up to which its changes have been applied, while a follower runs.
+    /// The revision up to which changes of the store have been applied. `None` without a follower.
     pub revision: Option<Revision>,
-    /// How many changes are known of and not applied, while a follower runs.
+    /// The number of known changes that have not been applied yet. Zero without a follower.
     pub revision_lag: u64,
-    /// How old the knowledge is that proves the cache to be fresh, while a follower runs: the time
-    /// since the changes were read, or since the last reading that showed none beyond those that
-    /// have been applied.
+    /// The time since the read of the change log that proves the cache fresh: the last one that
+    /// showed no changes beyond those applied. `None` without a follower.
     pub lease_age: Option<Duration>,
 }
 
@@ -43,7 +42,7 @@ impl Stats {
         let refusals = RejectionKind::ALL
             .iter()
             .copied()
-            .map(|kind| (kind, shared.tallies.refusals(kind)))
+            .map(|kind| (kind, shared.counters.refusals(kind)))
             .filter(|(_, count)| *count > 0);
         let (revision, lag, leased_at) = {
             let positions = shared.cache.positions();
@@ -51,13 +50,13 @@ impl Stats {
         };
         let monotonic = shared.clock.monotonic();
         Self {
-            hits: shared.tallies.hits(),
-            lookups: shared.tallies.lookups(),
+            hits: shared.counters.hits(),
+            lookups: shared.counters.lookups(),
             refusals: refusals.collect(),
             in_flight: shared.lookups.in_flight(),
             entries: shared.cache.len(),
-            absent: shared.cache.absent_len(),
-            complete: shared.cache.preload.is_complete(),
+            negative_entries: shared.cache.negative_len(),
+            preloaded: shared.cache.preload.is_complete(),
             pending: shared.cache.preload.pending(),
             revision,
             revision_lag: lag,
@@ -65,7 +64,7 @@ impl Stats {
         }
     }
 
-    /// How many requests were refused for a reason.
+    /// Returns the number of requests that were refused with a kind of rejection.
     #[must_use]
     pub fn refused(&self, kind: RejectionKind) -> u64 {
         let mut refusals = self.refusals.iter();

@@ -1,4 +1,5 @@
-//! The primitives of the parts that are model-checked. The models put their own in this place.
+//! The synchronization primitives of the parts that are model-checked with loom. The model tests
+//! replace this module.
 
 pub(super) use std::sync::{
     Mutex,

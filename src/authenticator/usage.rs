@@ -1,4 +1,4 @@
-//! Records when and how often tokens were used, beside the path of a request.
+//! Records when and how often tokens were used, outside of the request path.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -12,31 +12,31 @@ use tokio::{
     time::{MissedTickBehavior, interval, timeout},
 };
 
-use super::{Shared, entry::seconds, parts::Parts};
+use super::{Shared, bisect::Bisection, entry::seconds};
 use crate::{
     store::{StoreError, Usage, UsageLog, catch_panic},
     token::TokenId,
 };
 
-/// How many tokens' usage is recorded in one step.
+/// How many tokens' usage is recorded in one call.
 const BATCH: usize = 1000;
 
-/// How long the store may take for it.
-pub(super) const WITHIN: Duration = Duration::from_secs(10);
+/// How long one call may take.
+pub(super) const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How long the latest usage may take to be recorded in the end: a batch that is under way may time out,
-/// and be tried once more.
-pub(super) const END_WITHIN: Duration = WITHIN.saturating_mul(2);
+/// How long recording the latest usage may take on shutdown: a batch in progress may time out and
+/// be tried once more.
+pub(super) const STOP_TIMEOUT: Duration = TIMEOUT.saturating_mul(2);
 
-/// Gathers usage and hands it to the store, in the order of the tokens' identifiers so that
-/// recorders of several processes cannot block each other for good.
+/// Collects usage and passes it to the store. Batches are in the order of the token identifiers, so
+/// that recorders of several processes cannot deadlock.
 pub(super) struct Recorder {
     shared: Weak<Shared>,
     log: Arc<dyn UsageLog>,
     every: Duration,
-    /// What the store has not taken yet.
+    /// Usage that has not been recorded yet.
     pending: BTreeMap<TokenId, Usage>,
-    /// Tokens whose usage the store did not take alone.
+    /// Tokens whose usage the store refused on its own.
     refused: BTreeSet<TokenId>,
 }
 
@@ -51,7 +51,7 @@ impl Recorder {
         }
     }
 
-    /// Records at intervals, and once more when that is to end.
+    /// Records at intervals, and once more when it is to stop.
     pub(super) async fn run(mut self, mut ended: oneshot::Receiver<()>) -> Result<(), StoreError> {
         let mut records = interval(self.every);
         records.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -64,11 +64,11 @@ impl Recorder {
         }
     }
 
-    /// Records all usage up to now. What the store does not take, or not in time, is kept for the
-    /// next time.
+    /// Records all usage up to now. Usage that the store refuses, or does not record in time, is
+    /// kept for the next call.
     async fn record(&mut self) -> Result<(), StoreError> {
-        self.gather().await;
-        // Those that failed alone come last, so that they cannot hold up the others.
+        self.collect().await;
+        // Tokens that failed before come last, so that they cannot delay the others.
         let (refused, rest): (Vec<_>, Vec<_>) = self
             .pending
             .values()
@@ -81,14 +81,14 @@ impl Recorder {
         failed.map_or(Ok(()), Err)
     }
 
-    /// Records a batch, and gives the error of an item that the store refuses, if there is one. An
-    /// error is that of a store that fails whatever it is given.
+    /// Records a batch. Returns `Ok` with the error of an item that the store refused, if any, and
+    /// `Err` if the store fails for every item.
     async fn record_batch(&mut self, batch: &[Usage]) -> Result<Option<StoreError>, StoreError> {
         let mut failed = None;
-        let mut parts = Parts::new(batch.to_vec());
+        let mut parts = Bisection::new(batch.to_vec());
         while let Some(part) = parts.next() {
             let recording = catch_panic(|| self.log.record_usage(&part));
-            let recorded = timeout(WITHIN, recording).await;
+            let recorded = timeout(TIMEOUT, recording).await;
             match recorded.map_err(StoreError::unavailable)? {
                 Ok(()) => {
                     parts.succeed();
@@ -110,17 +110,17 @@ impl Recorder {
         Ok(failed)
     }
 
-    async fn gather(&mut self) {
+    async fn collect(&mut self) {
         let Some(shared) = self.shared.upgrade() else {
             return;
         };
         let (now, monotonic) = (shared.clock.now(), shared.clock.monotonic());
-        // This looks at everything in the cache, which takes long for many tokens.
-        let gathering = tokio::task::spawn_blocking(move || {
-            let tallied = shared.tallies.drain_uses();
-            shared.cache.take_uses(tallied, monotonic)
+        // This iterates over the whole cache, which takes long for many tokens.
+        let collecting = tokio::task::spawn_blocking(move || {
+            let counted_uses = shared.counters.drain_uses();
+            shared.cache.take_uses(counted_uses, monotonic)
         });
-        for (token, (uses, last_used)) in gathering.await.unwrap_or_default() {
+        for (token, (uses, last_used)) in collecting.await.unwrap_or_default() {
             let ago = i64::from(seconds(monotonic).saturating_sub(last_used));
             let last_used_at = Timestamp::new(now.as_second().saturating_sub(ago), 0);
             let last_used_at = last_used_at.unwrap_or(Timestamp::MIN);

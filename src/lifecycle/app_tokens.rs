@@ -1,6 +1,6 @@
 use futures_core::Stream;
 
-use super::{ApiTokens, ForeignToken, IssuedToken, LifecycleError, NewToken, Rotation};
+use super::{ApiTokens, ImportedToken, IssuedToken, LifecycleError, NewToken, Rotation};
 use crate::{
     model::{
         app::{AppId, AppRecord},
@@ -76,7 +76,7 @@ impl AppTokens {
     /// # Errors
     ///
     /// As [`ApiTokens::import`].
-    pub async fn import(&self, foreign: ForeignToken) -> Result<TokenRecord, LifecycleError> {
+    pub async fn import(&self, foreign: ImportedToken) -> Result<TokenRecord, LifecycleError> {
         self.tokens.import(&self.app, foreign).await
     }
 

@@ -93,7 +93,7 @@ impl ApiTokens {
         let disabling = self.mutation(Op::DisableApp(id), self.now(), subject)?;
         run_to_end(async move {
             let disabled = tokens.withdraw(&disabling).await;
-            tokens.authenticator().heed_app(&id);
+            tokens.authenticator().apply_app_change(&id);
             Ok(disabled.map_err(LifecycleError::about_app)?.into_app()?)
         })
         .await
@@ -115,7 +115,7 @@ impl ApiTokens {
         let enabling = self.mutation(op, self.now(), subject)?;
         run_to_end(async move {
             let enabled = tokens.apply(&enabling).await;
-            tokens.authenticator().heed_app(&id);
+            tokens.authenticator().apply_app_change(&id);
             Ok(enabled.map_err(LifecycleError::about_app)?.into_app()?)
         })
         .await

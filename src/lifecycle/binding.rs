@@ -2,7 +2,7 @@
 
 use sha2::{Digest, Sha256};
 
-use super::{Authority, ForeignToken, IdempotencyKey, NewToken, Rotation};
+use super::{Authority, IdempotencyKey, ImportedToken, NewToken, Rotation};
 use crate::{model::app::AppId, store::BoundKey, token::TokenId};
 
 // What is hashed here must stay as it is, and a new part of a request must be hashed only where it is
@@ -15,7 +15,7 @@ impl Authority {
         Some(self.bind(key, request.chain(strs(&words))))
     }
 
-    pub(super) fn key_of_import(&self, app: &AppId, foreign: &ForeignToken) -> Option<BoundKey> {
+    pub(super) fn key_of_import(&self, app: &AppId, foreign: &ImportedToken) -> Option<BoundKey> {
         let key = foreign.new.key.as_ref()?;
         let (digest, mask) = (foreign.digest.to_hex(), foreign.mask.to_string());
         let words = foreign.new.words();

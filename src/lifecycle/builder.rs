@@ -129,10 +129,10 @@ impl ApiTokensBuilder {
         self
     }
 
-    /// As [`AuthenticatorBuilder::absent_capacity`].
+    /// As [`AuthenticatorBuilder::negative_cache_capacity`].
     #[must_use]
-    pub fn absent_capacity(mut self, tokens: usize) -> Self {
-        self.authenticator = self.authenticator.absent_capacity(tokens);
+    pub fn negative_cache_capacity(mut self, tokens: usize) -> Self {
+        self.authenticator = self.authenticator.negative_cache_capacity(tokens);
         self
     }
 

@@ -21,7 +21,7 @@ pub use authority::{Authority, ChangeObserver};
 pub use builder::ApiTokensBuilder;
 pub use error::{LifecycleError, LifecycleErrorKind};
 pub use idempotency::{IdempotencyKey, IdempotencyKeyError};
-pub use request::{ForeignToken, IssuedToken, NewToken, Rotation};
+pub use request::{ImportedToken, IssuedToken, NewToken, Rotation};
 
 use change::Subject;
 use formats::Formats;
@@ -174,13 +174,13 @@ impl ApiTokens {
     pub async fn import(
         &self,
         app: &AppId,
-        foreign: ForeignToken,
+        foreign: ImportedToken,
     ) -> Result<TokenRecord, LifecycleError> {
         if !self.shared.accepts_foreign {
             return Err(LifecycleError::new(LifecycleErrorKind::ForeignFormat));
         }
         let key = self.authority.key_of_import(app, &foreign);
-        let ForeignToken { new, digest, mask } = foreign;
+        let ImportedToken { new, digest, mask } = foreign;
         let record = self.record(app, new, digest, mask, self.now()).await?;
         self.insert(record, key, AuditAction::ImportTokens).await
     }
@@ -262,7 +262,10 @@ impl ApiTokens {
         let renaming = self.mutation(op, self.now(), subject)?;
         run_to_end(async move {
             let renamed = tokens.apply(&renaming).await;
-            tokens.authenticator().heed_token(&token.digest).await;
+            tokens
+                .authenticator()
+                .apply_token_change(&token.digest)
+                .await;
             Ok(renamed.map_err(LifecycleError::about_token)?.into_token()?)
         })
         .await
@@ -286,7 +289,10 @@ impl ApiTokens {
         let revocation = self.mutation(Op::RevokeToken(target), self.now(), subject)?;
         run_to_end(async move {
             let revoked = tokens.withdraw(&revocation).await;
-            tokens.authenticator().heed_token(&token.digest).await;
+            tokens
+                .authenticator()
+                .apply_token_change(&token.digest)
+                .await;
             Ok(revoked.map_err(LifecycleError::about_token)?.into_token()?)
         })
         .await
@@ -301,10 +307,10 @@ impl ApiTokens {
     /// # Errors
     ///
     /// Returns an error if the store fails.
-    pub async fn purge(&self, ended_before: Timestamp) -> Result<usize, LifecycleError> {
+    pub async fn purge(&self, before: Timestamp) -> Result<usize, LifecycleError> {
         let now = self.now();
         let op = Op::Purge {
-            ended_before: ended_before.min(now),
+            before: before.min(now),
             limit: PURGE_BATCH,
         };
         let mut step = self.mutation(op, now, Subject::new(AuditAction::PurgeTokens))?;
@@ -389,8 +395,8 @@ impl ApiTokens {
         run_to_end(async move {
             let rotated = tokens.apply(&rotation).await;
             let authenticator = tokens.authenticator();
-            authenticator.heed_token(&old).await;
-            authenticator.heed_token(&successor.digest).await;
+            authenticator.apply_token_change(&old).await;
+            authenticator.apply_token_change(&successor.digest).await;
             rotated.map_err(LifecycleError::about_token)?;
             Ok(IssuedToken::new(token, successor))
         })
@@ -409,7 +415,10 @@ impl ApiTokens {
         let tokens = self.clone();
         run_to_end(async move {
             let inserted = tokens.apply(&insertion).await;
-            tokens.authenticator().heed_token(&record.digest).await;
+            tokens
+                .authenticator()
+                .apply_token_change(&record.digest)
+                .await;
             inserted.map_err(LifecycleError::about_new_token)?;
             Ok(record)
         })

@@ -117,23 +117,23 @@ impl NewToken {
 /// Its strength is what that system gave it: import nothing that could be guessed.
 ///
 /// ```
-/// use tower_api_tokens::{ForeignToken, MaskedToken, NewToken, TokenDigest};
+/// use tower_api_tokens::{ImportedToken, MaskedToken, NewToken, TokenDigest};
 ///
 /// // printf %s "$TOKEN" | sha256sum
 /// let digest: TokenDigest =
 ///     "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad".parse()?;
 /// let mask = MaskedToken::new("legacy-", "9f3c")?;
-/// let foreign = ForeignToken::new(NewToken::named("partner"), digest, mask);
+/// let foreign = ImportedToken::new(NewToken::named("partner"), digest, mask);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Debug)]
-pub struct ForeignToken {
+pub struct ImportedToken {
     pub(super) new: NewToken,
     pub(super) digest: TokenDigest,
     pub(super) mask: MaskedToken,
 }
 
-impl ForeignToken {
+impl ImportedToken {
     /// A foreign token with the SHA-256 of its bytes and what may be shown of it.
     #[must_use]
     pub fn new(new: NewToken, digest: TokenDigest, mask: MaskedToken) -> Self {

@@ -4,26 +4,28 @@ use http::{Extensions, HeaderMap, request::Parts};
 
 use super::{
     ApiTokenLayer, Refusal, RequestHead,
-    head::{Foreign, Head},
+    head::{Borrowed, Head},
     policy::{Policy, Verdict, attribute},
 };
 use crate::{authenticator::confirmed, model::principal::AppPrincipal, telemetry};
 
 impl ApiTokenLayer {
-    /// Authenticates a request outside of a service: in a handler, a guard, or another middleware.
+    /// Authenticates a request without a service: in a handler, a guard, or other middleware.
     ///
-    /// It does what the layer's service does before it calls the inner one, by the same rules and
-    /// settings: it judges the credential, marks the header fields that hold it as sensitive, removes
-    /// a principal that was in the extensions already, inserts its own, and counts the use or the
-    /// refusal. [`attribute_responses`](Self::attribute_responses) has no effect, as there is no
-    /// response.
+    /// It applies the same rules and settings as the layer's service does before calling the inner
+    /// service. It checks the credential, marks the header fields that may hold a token as
+    /// sensitive, replaces any [`AppPrincipal`] in the extensions, and counts the use or the
+    /// refusal. [`attribute_responses`](Self::attribute_responses) has no effect, because there is
+    /// no response.
     ///
-    /// No request passes without a principal, whatever [`optional`](Self::optional) and
-    /// [`allow_preflight`](Self::allow_preflight) say: one without a credential is refused with 401,
-    /// and a CORS preflight is judged as any other request. Answer preflights before you authenticate.
+    /// A request without a credential is refused with 401 even if the layer is
+    /// [`optional`](Self::optional), and CORS preflights are checked like any other request despite
+    /// [`allow_preflight`](Self::allow_preflight). Answer preflights before you authenticate.
     ///
-    /// Send the response, or pass the request on, as soon as it returns: what it found holds for that
-    /// instant. If the future is dropped, nothing was admitted and no use was counted.
+    /// Send the refusal or pass the request on as soon as this returns, because the result is only
+    /// valid at that moment. If the future is dropped, nothing was admitted and no use was counted.
+    ///
+    /// # Examples
     ///
     /// ```
     /// use http::request::Parts;
@@ -37,32 +39,32 @@ impl ApiTokenLayer {
     ///
     /// # Errors
     ///
-    /// Returns the [`Refusal`] that the service would answer with, byte for byte.
+    /// Returns the [`Refusal`] that the service would send, byte for byte.
     pub async fn authenticate(&self, request: &mut Parts) -> Result<AppPrincipal, Refusal> {
-        match self.policy.settle(request, insert).await? {
+        match self.policy.authenticate_any(request, insert).await? {
             Some(principal) => Ok(principal),
             None => Err(self.policy.refuse_missing(request.head())),
         }
     }
 
-    /// Authenticates a request that may lack a credential, as [`authenticate`](Self::authenticate)
-    /// does otherwise.
+    /// Authenticates a request that may have no credential, and otherwise behaves like
+    /// [`authenticate`](Self::authenticate).
     ///
-    /// Returns `None` for a request without a credential, and for a CORS preflight after
-    /// [`allow_preflight`](Self::allow_preflight), whatever that carries. Such a request is marked as
-    /// let through, so extractors and [`RequireScopeLayer`](crate::RequireScopeLayer) refuse it with
-    /// this layer's challenge.
+    /// Returns `None` for a request without a credential and, if the layer has
+    /// [`allow_preflight`](Self::allow_preflight), for every CORS preflight. Extractors and
+    /// [`RequireScopeLayer`](crate::RequireScopeLayer) refuse such a request with this layer's
+    /// challenge.
     ///
     /// # Errors
     ///
-    /// Returns the [`Refusal`] of a bad credential. It is never ignored.
+    /// Returns a [`Refusal`] if the credential is not admitted. A bad credential is never ignored.
     pub async fn authenticate_optional(
         &self,
         request: &mut Parts,
     ) -> Result<Option<AppPrincipal>, Refusal> {
         let principal = match self.policy.passes_preflight(request) {
             true => None,
-            false => self.policy.settle(request, insert).await?,
+            false => self.policy.authenticate_any(request, insert).await?,
         };
         if principal.is_none() {
             self.policy.pass_anonymous(request);
@@ -70,22 +72,23 @@ impl ApiTokenLayer {
         Ok(principal)
     }
 
-    /// Authenticates a request of a stack that has request types of its own, by its head.
+    /// Authenticates a request by its head, for frameworks with request types of their own.
     ///
-    /// As [`authenticate`](Self::authenticate), except that the request itself stays as it is: put the
-    /// principal where your handlers look for it, in place of one that was there, and mark the header
-    /// fields with [`mark_sensitive`](Self::mark_sensitive) if your stack can. Each call counts a use.
+    /// It behaves like [`authenticate`](Self::authenticate), but leaves the request itself
+    /// unchanged. Put the principal where your handlers look for it, replacing an existing one, and
+    /// call [`mark_sensitive`](Self::mark_sensitive) if your framework supports it. Each call
+    /// counts a use.
     ///
     /// # Errors
     ///
-    /// Returns the [`Refusal`] that the service would answer with, byte for byte.
+    /// Returns the [`Refusal`] that the service would send, byte for byte.
     pub async fn authenticate_head(
         &self,
         request: RequestHead<'_>,
     ) -> Result<AppPrincipal, Refusal> {
         match self
             .policy
-            .settle(&mut Foreign::from(request), pass)
+            .authenticate_any(&mut Borrowed::from(request), pass)
             .await?
         {
             Some(principal) => Ok(principal),
@@ -93,18 +96,18 @@ impl ApiTokenLayer {
         }
     }
 
-    /// Marks every header field from which this layer reads a token as sensitive, which keeps it out
-    /// of `Debug` output and of the tables of HTTP/2 header compression.
+    /// Marks every header field from which this layer reads a token as sensitive. This keeps the
+    /// token out of `Debug` output and out of the tables of HTTP/2 header compression.
     ///
-    /// The service and [`authenticate`](Self::authenticate) do it by themselves;
+    /// The service and [`authenticate`](Self::authenticate) do this themselves.
     /// [`authenticate_head`](Self::authenticate_head) cannot.
     pub fn mark_sensitive(&self, headers: &mut HeaderMap) {
         self.policy.sources.mark_sensitive(headers);
     }
 }
 
-/// Attributes a request, and gives its principal.
-type Keep = fn(AppPrincipal, &mut Extensions) -> AppPrincipal;
+/// Puts the principal into the extensions, and returns it.
+type Attribute = fn(AppPrincipal, &mut Extensions) -> AppPrincipal;
 
 fn insert(principal: AppPrincipal, extensions: &mut Extensions) -> AppPrincipal {
     attribute(principal.clone(), extensions);
@@ -117,13 +120,13 @@ fn pass(principal: AppPrincipal, _: &mut Extensions) -> AppPrincipal {
 }
 
 impl Policy {
-    /// Judges a request to the end; `None` if it carries no credential.
-    async fn settle<H: Head>(
+    /// Authenticates a request. Returns `None` if it has no credential.
+    async fn authenticate_any<H: Head>(
         &self,
         request: &mut H,
-        keep: Keep,
+        keep: Attribute,
     ) -> Result<Option<AppPrincipal>, Refusal> {
-        let rejection = match self.judge(request, keep) {
+        let rejection = match self.check(request, keep) {
             Verdict::Admitted(principal) => return Ok(Some(principal)),
             Verdict::Anonymous => return Ok(None),
             Verdict::Refused(rejection) => rejection,

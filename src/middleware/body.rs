@@ -8,9 +8,9 @@ use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 
 pin_project! {
-    /// The body of a response: the inner service's own, or that of a refusal.
+    /// The body of a response: that of the inner service, or that of a refusal.
     ///
-    /// It is a body whenever the inner one is, and that one's data can be made from
+    /// It implements [`Body`](http_body::Body) if the inner body does and its data can be made from
     /// [`Bytes`].
     #[derive(Debug)]
     pub struct ResponseBody<B> {

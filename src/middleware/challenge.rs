@@ -1,4 +1,4 @@
-//! From a rejection to a response: status, challenge and body.
+//! Turns a rejection into a response: status, challenge and body.
 
 use std::{fmt, sync::Arc};
 
@@ -22,21 +22,22 @@ type Renderer = dyn Fn(&Rejection, Response<Bytes>) -> Response<Bytes> + Send + 
 const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
 const GRPC_MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
 
-/// The realm where none was given.
+/// The default realm.
 const DEFAULT_REALM: &str = "api";
 
 /// Renders rejections for one protection space.
 #[derive(Clone)]
 pub(crate) struct Challenger {
-    /// The realm as it stands in a quoted-string.
+    /// The realm, escaped for a quoted-string.
     realm: String,
     sources: CredentialSources,
-    /// Whether gRPC calls are refused in the format of their protocol.
+    /// Whether gRPC calls are refused in the gRPC format.
     grpc: bool,
-    /// Is told of every refusal.
+    /// Called for every refusal.
     observer: Option<Arc<Observer>>,
     renderer: Option<Arc<Renderer>>,
-    /// The response of each answer, made beforehand: what anybody can cause should cost little.
+    /// The prepared response for each answer. Anyone can cause a refusal, so refusals must be
+    /// cheap.
     responses: Box<[Prepared]>,
 }
 
@@ -70,7 +71,7 @@ impl Challenger {
         }
     }
 
-    /// Sets the realm, or says that it cannot stand in a header field.
+    /// Sets the realm. Returns an error if it is not allowed in a header field.
     pub(super) fn set_realm(&mut self, realm: &str) -> Result<(), ()> {
         if !realm
             .bytes()
@@ -83,13 +84,13 @@ impl Challenger {
         Ok(())
     }
 
-    /// Sets the places where a token is read, which challenges and bodies name.
+    /// Sets where tokens are read from, which challenges and bodies mention.
     pub(super) fn set_sources(&mut self, sources: CredentialSources) {
         self.sources = sources;
         *self = self.clone().prepared();
     }
 
-    pub(super) fn answer_grpc(&mut self) {
+    pub(super) fn enable_grpc(&mut self) {
         self.grpc = true;
     }
 
@@ -115,7 +116,7 @@ impl Challenger {
         self.refuse(self.missing(request), self.format_for(request))
     }
 
-    /// The format in which this request is refused.
+    /// The response format for a request.
     pub(crate) fn format_for(&self, request: RequestHead<'_>) -> ResponseFormat {
         ResponseFormat::of(request, self.grpc)
     }
@@ -123,7 +124,7 @@ impl Challenger {
     /// Refuses a request.
     pub(crate) fn refuse(&self, rejection: Rejection, format: ResponseFormat) -> Refusal {
         let answer = Answer::to(&rejection);
-        let prepared = &self.responses[answer.place()];
+        let prepared = &self.responses[answer.index()];
         let mut response = Response::new(prepared.body.clone());
         *response.status_mut() = prepared.status;
         *response.headers_mut() = prepared.headers.clone();
@@ -133,7 +134,7 @@ impl Challenger {
             if let Ok(challenge) = challenge {
                 response.headers_mut().insert(WWW_AUTHENTICATE, challenge);
             }
-            *response.body_mut() = lacking(required).into();
+            *response.body_mut() = scope_problem(required).into();
         }
         if let ResponseFormat::Grpc(content_type) = format {
             make_trailers_only(&mut response, answer, content_type);
@@ -181,7 +182,7 @@ impl Challenger {
         }
     }
 
-    /// What the client is told: what is wrong, and what to send instead.
+    /// The `detail` of the body: what is wrong, and what to send instead.
     fn detail(&self, answer: Answer) -> String {
         let summary = answer.summary();
         match (answer, &self.sources.api_key_header) {
@@ -196,7 +197,7 @@ impl Challenger {
     }
 }
 
-/// A problem of RFC 9457. Nothing in it needs escaping: `members` are members of its own.
+/// A problem document (RFC 9457). The arguments need no escaping. `members` are additional members.
 fn problem(status: StatusCode, detail: &str, members: &str) -> String {
     format!(
         r#"{{"type":"about:blank","title":"{}","status":{},"detail":"{detail}"{members}}}"#,
@@ -205,23 +206,24 @@ fn problem(status: StatusCode, detail: &str, members: &str) -> String {
     )
 }
 
-/// The body of a refusal for the lack of a scope. Scopes have no quotes and backslashes.
-fn lacking(required: &ScopeSet) -> String {
+/// The body of a 403. Scopes contain no quotes and no backslashes, so they need no escaping.
+fn scope_problem(required: &ScopeSet) -> String {
     let answer = Answer::InsufficientScope;
     let members = format!(r#","scope":"{required}""#);
     let detail = match required.is_empty() {
         true => answer.summary().to_owned(),
-        false => format!("The token lacks a scope that the request requires: {required}"),
+        false => format!("The token lacks a required scope: {required}"),
     };
     problem(answer.status(), &detail, &members)
 }
 
-/// A message as `grpc-message` carries it: percent-encoded. All else here is visible ASCII.
+/// Encodes a message for `grpc-message`, which is percent-encoded. Everything else in it is visible
+/// ASCII.
 fn grpc_message(message: &str) -> Option<HeaderValue> {
     HeaderValue::try_from(message.replace('%', "%25")).ok()
 }
 
-/// The Bearer challenge of RFC 6750 section 3.
+/// The Bearer challenge (RFC 6750 section 3).
 fn challenge(realm: &str, answer: Answer) -> String {
     match answer.error() {
         Some(error) => {
@@ -232,8 +234,8 @@ fn challenge(realm: &str, answer: Answer) -> String {
     }
 }
 
-/// Turns a refusal into a trailers-only response: gRPC clients take any HTTP status but 200 for a
-/// failure of the transport. The challenge stays, as metadata.
+/// Turns a refusal into a trailers-only response. gRPC clients treat any HTTP status but 200 as a
+/// transport failure. The challenge is kept as metadata.
 fn make_trailers_only(response: &mut Response<Bytes>, answer: Answer, content_type: &'static str) {
     *response.status_mut() = StatusCode::OK;
     *response.body_mut() = Bytes::new();
@@ -242,7 +244,7 @@ fn make_trailers_only(response: &mut Response<Bytes>, answer: Answer, content_ty
     headers.insert(GRPC_STATUS, HeaderValue::from_static(answer.grpc_status()));
 }
 
-/// Every part of a challenge is visible ASCII and spaces by construction.
+/// Every part of a challenge consists of visible ASCII and spaces, so this cannot fail.
 fn field(value: String) -> HeaderValue {
     HeaderValue::from_maybe_shared(intern(value)).unwrap_or(HeaderValue::from_static("Bearer"))
 }
@@ -259,15 +261,15 @@ impl fmt::Debug for Challenger {
 }
 
 impl Rejection {
-    /// Returns what a client sees of the rejection, in a sentence that reveals no more than the response
-    /// does. An unknown, a revoked and an expired token have the same one.
+    /// Returns a sentence that a client may see: it reveals no more than the response does.
+    /// Unknown, revoked and expired tokens share one.
     #[must_use]
     pub fn detail(&self) -> &'static str {
         Answer::to(self).summary()
     }
 }
 
-/// What the caller is told. Everything that is to look the same from outside has one answer.
+/// What a client sees of a rejection. Rejections that must look the same have the same answer.
 #[derive(Clone, Copy)]
 enum Answer {
     Missing(Option<Misplaced>),
@@ -293,8 +295,8 @@ impl Answer {
         Self::Malformed(CredentialFault::Basic),
     ];
 
-    /// The place in [`ALL`](Self::ALL).
-    fn place(self) -> usize {
+    /// The index in [`ALL`](Self::ALL).
+    fn index(self) -> usize {
         match self {
             Self::Missing(None) => 0,
             Self::Missing(Some(misplaced)) => 1 + misplaced as usize,
@@ -331,7 +333,7 @@ impl Answer {
         }
     }
 
-    /// The status code of gRPC: `UNAUTHENTICATED`, `PERMISSION_DENIED` or `UNAVAILABLE`.
+    /// The gRPC status code: `UNAUTHENTICATED`, `PERMISSION_DENIED` or `UNAVAILABLE`.
     fn grpc_status(self) -> &'static str {
         match self {
             Self::Missing(_) | Self::Invalid | Self::Malformed(_) => "16",
@@ -350,21 +352,19 @@ impl Answer {
         }
     }
 
-    /// What is wrong, in a sentence.
+    /// What is wrong, in one sentence.
     fn summary(self) -> &'static str {
         match self {
-            Self::Missing(None) => "The request carries no token.",
+            Self::Missing(None) => "The request has no token.",
             Self::Missing(Some(Misplaced::Scheme)) => {
-                "The `Authorization` field has no scheme that is read here."
+                "The `Authorization` header has no supported scheme."
             }
-            Self::Missing(Some(Misplaced::Header)) => {
-                "No token is read from the API-key field of the request."
-            }
+            Self::Missing(Some(Misplaced::Header)) => "This API-key header is not accepted.",
             Self::Missing(Some(Misplaced::Query)) => {
-                "No token is read from the URL, which ends up in logs."
+                "Tokens in the URL are not accepted, because URLs end up in logs."
             }
             Self::Invalid => "The token is not valid.",
-            Self::InsufficientScope => "The token lacks a scope that the request requires.",
+            Self::InsufficientScope => "The token lacks a required scope.",
             Self::Unavailable => "The token cannot be checked at the moment. Try again.",
             Self::Malformed(fault) => fault.hint(),
         }
@@ -376,10 +376,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_answer_is_in_its_place() {
-        for (place, answer) in Answer::ALL.into_iter().enumerate() {
-            assert_eq!(answer.place(), place);
-            // So that it stands in JSON and in `grpc-message` without escapes.
+    fn every_answer_has_its_own_index() {
+        for (index, answer) in Answer::ALL.into_iter().enumerate() {
+            assert_eq!(answer.index(), index);
+            // So that it needs no escaping in JSON and in `grpc-message`.
             let detail = Challenger::default().detail(answer);
             assert!(HeaderValue::try_from(&detail).is_ok());
             assert!(!detail.contains(['"', '\\', '%']), "{detail}");

@@ -1,8 +1,7 @@
-//! From a request's header fields to the one credential that it presents.
+//! Extracts the credential from a request's header fields.
 //!
-//! Nothing is decoded, converted or copied but the base64 of a Basic credential. Whether the token
-//! itself is well formed is not judged here: it is on the way to the store, so a token that is
-//! cached is not checked over and over.
+//! Nothing is decoded or copied, except the base64 of a Basic credential. The format of the token
+//! is only checked before a lookup, so that a cached token is not checked again and again.
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use http::{HeaderName, HeaderValue, header::AUTHORIZATION};
@@ -14,24 +13,24 @@ use crate::{
     rejection::{CredentialFault, Misplaced},
 };
 
-/// The places in a request where a token may be.
+/// The configured locations of a token in a request.
 #[derive(Clone, Debug, Default)]
 pub(super) struct CredentialSources {
     pub(super) basic: bool,
     pub(super) api_key_header: Option<HeaderName>,
 }
 
-/// A token as a request presents it.
+/// A token as the client sent it.
 pub(super) enum Presented<'h> {
-    /// The value of a header field, or the part of it after the scheme.
+    /// The value of a header field, or its part after the scheme.
     Token(&'h [u8]),
     /// The user name or password of a Basic credential.
     Basic(Zeroizing<Vec<u8>>),
 }
 
 impl CredentialSources {
-    /// Finds the credential, if there is one, and marks the field that holds it as sensitive: that
-    /// keeps it out of `Debug` output and of the tables of HTTP/2 header compression.
+    /// Finds the credential, if any, and marks its field as sensitive, which keeps it out of
+    /// `Debug` output and out of the tables of HTTP/2 header compression.
     #[inline]
     pub(super) fn extract<'h, F: Fields>(
         &self,
@@ -58,7 +57,7 @@ impl CredentialSources {
         }
     }
 
-    /// Where a request without a credential seems to carry its token. Only names are looked at.
+    /// Where a request without a credential seems to have put its token. Only looks at names.
     pub(super) fn misplaced(&self, request: RequestHead<'_>) -> Option<Misplaced> {
         let RequestHead { uri, headers, .. } = request;
         let authorization = headers.get(AUTHORIZATION).map(HeaderValue::as_bytes);
@@ -78,7 +77,7 @@ impl CredentialSources {
         }
     }
 
-    /// Whether the scheme of this credential is one that is read.
+    /// Whether the scheme of this credential is enabled.
     fn reads_scheme_of(&self, authorization: &[u8]) -> bool {
         let end = authorization.iter().position(|byte| !is_tchar(*byte));
         let scheme = &authorization[..end.unwrap_or(authorization.len())];
@@ -103,7 +102,8 @@ impl CredentialSources {
             && (scheme == b"Bearer " || scheme.eq_ignore_ascii_case(b"Bearer "))
             && token.first().is_some_and(u8::is_ascii_alphanumeric)
         {
-            // What almost every request carries; the rest of the rules agree with it.
+            // A shortcut for what almost every request carries; the general rules below give the
+            // same result.
             return bounded(value).map(|_| Some(Presented::Token(token)));
         }
         let end = value.iter().position(|byte| !is_tchar(*byte));
@@ -126,8 +126,8 @@ impl CredentialSources {
         }
     }
 
-    /// Whether a credential that is read here is joined to one of another scheme by a comma, as an
-    /// intermediary may fold two fields into one.
+    /// Whether an accepted credential is joined to one of another scheme by a comma, as an
+    /// intermediary may do when it combines two fields.
     fn joins_another(&self, value: &[u8]) -> bool {
         value.split(|byte| *byte == b',').skip(1).any(|part| {
             let part = trim(part);
@@ -139,7 +139,7 @@ impl CredentialSources {
     }
 }
 
-/// Whether this is what others call the header field of an API key.
+/// Whether other services use this header field for an API key.
 fn names_a_token(name: &str) -> bool {
     matches!(
         name,
@@ -162,7 +162,7 @@ fn names_a_token(name: &str) -> bool {
     )
 }
 
-/// Whether a query has a parameter that others read a token from.
+/// Whether the query has a parameter that other services read a token from.
 fn has_token_parameter(query: &str) -> bool {
     const NAMES: [&str; 9] = [
         "api_key",
@@ -181,8 +181,8 @@ fn has_token_parameter(query: &str) -> bool {
     })
 }
 
-/// The value of a field that may occur once, marked as sensitive and without the white space around
-/// it. An HTTP/1 server has removed that white space; an HTTP/2 server has not.
+/// The value of a field that may occur only once, marked as sensitive and without surrounding white
+/// space. HTTP/1 servers remove that white space; HTTP/2 servers do not.
 #[inline]
 fn sole_field<'h, F: Fields>(
     fields: &'h mut F,
@@ -211,7 +211,7 @@ fn bounded(value: &[u8]) -> Result<&[u8], CredentialFault> {
     Ok(value)
 }
 
-/// What follows the one or more spaces after a scheme (RFC 9110 section 11.4).
+/// The rest of the value after the spaces that follow a scheme (RFC 9110 section 11.4).
 fn after_spaces(rest: &[u8]) -> Result<&[u8], CredentialFault> {
     match rest.iter().position(|byte| *byte != b' ') {
         Some(spaces) if spaces > 0 => Ok(&rest[spaces..]),
@@ -219,7 +219,7 @@ fn after_spaces(rest: &[u8]) -> Result<&[u8], CredentialFault> {
     }
 }
 
-/// The token of a Basic credential (RFC 7617 section 2): the password, or the user name where the
+/// The token of a Basic credential (RFC 7617 section 2): the password, or the user name if the
 /// password is empty, as `curl -u "$TOKEN:"` sends it.
 fn read_basic<'h>(encoded: &[u8]) -> Result<Presented<'h>, CredentialFault> {
     let mut text = Zeroizing::new(vec![0; base64::decoded_len_estimate(encoded.len())]);
@@ -239,7 +239,7 @@ fn read_basic<'h>(encoded: &[u8]) -> Result<Presented<'h>, CredentialFault> {
     Ok(Presented::Basic(Zeroizing::new(token.to_vec())))
 }
 
-/// Whether a byte may occur in a token as RFC 9110 section 5.6.2 defines it: here, in a scheme.
+/// Whether a byte may occur in a scheme, which is a `token` of RFC 9110 section 5.6.2.
 fn is_tchar(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }

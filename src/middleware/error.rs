@@ -1,22 +1,22 @@
 use thiserror::Error;
 
-/// The layer cannot be built with this setting.
+/// A setting of [`ApiTokenLayer`](crate::ApiTokenLayer) is invalid.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 #[error("{0}")]
 pub struct LayerError(pub(super) Setting);
 
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 pub(super) enum Setting {
-    #[error("a realm is visible ASCII and spaces; remove control and other characters from it")]
+    #[error("invalid realm; use only visible ASCII characters and spaces")]
     Realm,
-    #[error("the API-key header is not the name of a header field; use one such as `x-api-key`")]
+    #[error("invalid name of the API-key header; use one such as `x-api-key`")]
     HeaderName,
     #[error(
-        "the API-key header cannot be `{0}`, which has another meaning in HTTP; use a name such as `x-api-key`"
+        "`{0}` cannot be the API-key header, because it has another meaning in HTTP; use a name such as `x-api-key`"
     )]
     ReservedHeader(&'static str),
     #[error(
-        "the name of the API-key header cannot begin with `{0}`, which has another meaning in HTTP; use a name such as `x-api-key`"
+        "the API-key header cannot start with `{0}`, which is reserved in HTTP; use a name such as `x-api-key`"
     )]
     ReservedPrefix(&'static str),
 }

@@ -4,10 +4,10 @@ use http::{HeaderMap, HeaderName, HeaderValue, header::Entry};
 pub(super) trait Fields {
     fn map(&self) -> &HeaderMap;
 
-    /// The first value of a field, marked as sensitive where the fields can be changed.
+    /// Returns the first value of a field, and marks it as sensitive if the fields are mutable.
     fn secret(&mut self, name: &HeaderName) -> Option<&HeaderValue>;
 
-    /// Marks every value of a field as sensitive, where the fields can be changed.
+    /// Marks every value of a field as sensitive, if the fields are mutable.
     fn mark_sensitive(&mut self, name: &HeaderName);
 }
 
@@ -33,7 +33,7 @@ impl Fields for HeaderMap {
     }
 }
 
-/// Fields of somebody else's request, which stay as they are.
+/// Borrowed fields, which stay unchanged.
 impl Fields for &HeaderMap {
     fn map(&self) -> &HeaderMap {
         self

@@ -1,24 +1,24 @@
-//! The form in which a refusal is sent.
+//! The format of a response to a refused request.
 
 use http::{HeaderValue, Method, header::CONTENT_TYPE};
 
 use super::RequestHead;
 
-/// The form of a response to a refused request.
+/// The format of a response to a refused request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ResponseFormat {
     Http,
-    /// The request was HEAD: the response has no body.
+    /// The method is HEAD, so the response has no body.
     Head,
-    /// A trailers-only response with status 200, because gRPC clients read the outcome of a call
-    /// from `grpc-status`. The value is the content type that the client accepts.
+    /// A trailers-only response with status 200, because gRPC clients read the outcome from
+    /// `grpc-status`. The value is the content type that the client accepts.
     Grpc(&'static str),
 }
 
 impl ResponseFormat {
-    /// Chooses the format. Anything that goes by the HTTP status, such as a proxy that asks before
-    /// it forwards, takes the gRPC format for an admission, so a client must not be able to choose
-    /// it: `grpc` says whether the service was configured for it.
+    /// Chooses the format. A proxy that asks before it forwards would take the status 200 of the
+    /// gRPC format for an admission, so the client must not be able to choose it. `grpc` is whether
+    /// the service was configured for gRPC.
     pub(crate) fn of(request: RequestHead<'_>, grpc: bool) -> Self {
         match grpc_content_type(request) {
             Some(content_type) if grpc => Self::Grpc(content_type),
@@ -28,9 +28,9 @@ impl ResponseFormat {
     }
 }
 
-/// The content type of the response to a gRPC call, if the request is one: a POST with one content
-/// type of the protocol. gRPC-Web has trailers-only responses as well (PROTOCOL-WEB, "Message
-/// framing").
+/// The content type of the response to a gRPC call, if the request is one: a POST with a single
+/// content type of the protocol. gRPC-Web has trailers-only responses as well (PROTOCOL-WEB,
+/// "Message framing").
 fn grpc_content_type(request: RequestHead<'_>) -> Option<&'static str> {
     if *request.method != Method::POST {
         return None;
@@ -39,7 +39,7 @@ fn grpc_content_type(request: RequestHead<'_>) -> Option<&'static str> {
     let (Some(field), None) = (fields.next(), fields.next()) else {
         return None;
     };
-    // The longest first: each is a prefix of those before it.
+    // Longest first, because each is a prefix of those before it.
     [
         "application/grpc-web-text",
         "application/grpc-web",
@@ -49,7 +49,7 @@ fn grpc_content_type(request: RequestHead<'_>) -> Option<&'static str> {
     .find(|name| is_of_type(field, name))
 }
 
-/// Whether a content type is this one, with or without a message format and parameters.
+/// Whether a content type matches, with or without a message format and parameters.
 fn is_of_type(field: &HeaderValue, name: &str) -> bool {
     let rest = field.as_bytes().strip_prefix(name.as_bytes());
     matches!(rest, Some([] | [b'+' | b';', ..]))

@@ -36,11 +36,11 @@ pin_project! {
     #[project_replace = StateTaken]
     enum State<S, B, F> {
         Refused { refusal: Refusal },
-        /// The store is being asked.
+        /// The token is being looked up.
         LookingUp { lookup: Lookup, waiting: Box<Waiting<S, B>> },
-        /// The token was live when the store answered; the inner service is being made ready.
+        /// The token was live when it was looked up; the inner service is becoming ready.
         GettingReady { admission: Box<Admission>, waiting: Box<Waiting<S, B>> },
-        // Small, as this is what a cached token leads to immediately.
+        // Kept small, because a cached token leads here immediately.
         Calling { #[pin] future: F, shown: Shown },
         Done,
     }
@@ -49,10 +49,10 @@ pin_project! {
 /// A request whose token is being looked up.
 struct Waiting<S, B> {
     inner: S,
-    /// Whether the inner service was made ready. It stays so during a second lookup: the caller
-    /// has shown a live token, and another wait could make the answer stale again.
+    /// Whether the inner service is ready. It stays ready during a second lookup: the caller has
+    /// already shown a live token, and waiting again could make the answer stale again.
     is_ready: bool,
-    /// Whether the request has waited for the inner service since the lookup ended.
+    /// Whether the request waited for the inner service after the lookup.
     has_waited: bool,
     request: Request<B>,
     policy: Arc<Policy>,
@@ -68,7 +68,7 @@ where
         }
     }
 
-    /// `inner` is a clone that was not made ready.
+    /// `inner` is a clone that is not ready yet.
     pub(super) fn looking_up(
         lookup: Lookup,
         inner: S,
@@ -108,8 +108,8 @@ where
         Poll::Ready(Ok(()))
     }
 
-    /// Calls the inner service, which was made ready. The future comes with the principal that
-    /// its response is to show.
+    /// Calls the inner service, which is ready. Also returns the principal to put into the
+    /// response.
     fn call(mut self, principal: AppPrincipal) -> (S::Future, Shown) {
         let extensions = self.request.extensions_mut();
         let shown = self.policy.admit(principal, extensions);
@@ -134,7 +134,7 @@ where
                 StateProj::Calling { future, shown } => {
                     let mut response = ready!(future.poll(cx))?;
                     if let Some(principal) = shown.take() {
-                        // A layer further in has had the last word.
+                        // An inner layer takes precedence.
                         response.extensions_mut().get_or_insert_with(|| *principal);
                     }
                     state.set(State::Done);

@@ -4,10 +4,12 @@ use http::{Extensions, HeaderMap, Method, Request, Uri, request::Parts};
 
 use super::fields::Fields;
 
-/// The head of a request: what it is judged by, and what its refusal is shaped for.
+/// The head of a request, which decides whether it is admitted and how it is refused.
 ///
-/// A stack with request types of its own makes one from what its requests have, and gives it to
-/// [`ApiTokenLayer::authenticate_head`](crate::ApiTokenLayer::authenticate_head):
+/// Frameworks with request types of their own create one for
+/// [`ApiTokenLayer::authenticate_head`](crate::ApiTokenLayer::authenticate_head).
+///
+/// # Examples
 ///
 /// ```
 /// use http::{HeaderMap, Method, Uri};
@@ -26,8 +28,9 @@ pub struct RequestHead<'r> {
 impl<'r> RequestHead<'r> {
     /// Creates a head from the parts of a request.
     ///
-    /// The header fields have to be all that the client sent. A request with two credentials is
-    /// refused, so an adapter that drops fields would admit what the service refuses.
+    /// `headers` must contain all header fields that the client sent. A request with two
+    /// credentials is refused, so an adapter that drops fields would admit what the service
+    /// refuses.
     #[must_use]
     pub fn new(method: &'r Method, uri: &'r Uri, headers: &'r HeaderMap) -> Self {
         Self {
@@ -50,7 +53,7 @@ impl<'r> From<&'r Parts> for RequestHead<'r> {
     }
 }
 
-/// Header fields and URLs may hold tokens.
+/// Header fields and URLs may contain tokens.
 impl fmt::Debug for RequestHead<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RequestHead")
@@ -59,7 +62,7 @@ impl fmt::Debug for RequestHead<'_> {
     }
 }
 
-/// What can be judged and attributed: a request, its parts, or a head by itself.
+/// Something to authenticate: a request, its parts, or a head alone.
 pub(super) trait Head {
     type Fields: Fields;
 
@@ -102,14 +105,14 @@ impl Head for Parts {
     }
 }
 
-/// A head whose request is somebody else's: its extensions are not to be had.
+/// A head without access to the extensions of its request.
 #[derive(Debug)]
-pub(super) struct Foreign<'r> {
+pub(super) struct Borrowed<'r> {
     head: RequestHead<'r>,
     extensions: Extensions,
 }
 
-impl<'r> From<RequestHead<'r>> for Foreign<'r> {
+impl<'r> From<RequestHead<'r>> for Borrowed<'r> {
     fn from(head: RequestHead<'r>) -> Self {
         Self {
             head,
@@ -118,7 +121,7 @@ impl<'r> From<RequestHead<'r>> for Foreign<'r> {
     }
 }
 
-impl<'r> Head for Foreign<'r> {
+impl<'r> Head for Borrowed<'r> {
     type Fields = &'r HeaderMap;
 
     fn head(&self) -> RequestHead<'_> {

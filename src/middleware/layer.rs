@@ -10,17 +10,19 @@ use super::{
 };
 use crate::{authenticator::Authenticator, model::scope::ScopeSet, rejection::Rejection};
 
-/// A layer that lets only requests with a live token through.
+/// A layer that authenticates requests with API tokens.
 ///
-/// See the [module](crate::middleware) for how a request is judged. Layers and the services that
-/// they make share one state, so cloning them is cheap.
+/// It passes requests with a live token to the inner service, with an
+/// [`AppPrincipal`](crate::AppPrincipal) in their extensions, and refuses all others. The [module
+/// documentation](crate::middleware) describes the rules. Cloning a layer is cheap; clones, and the
+/// services made by them, share the same state.
 #[derive(Clone)]
 pub struct ApiTokenLayer {
     pub(super) policy: Arc<Policy>,
 }
 
 impl ApiTokenLayer {
-    /// A layer that verifies tokens with this authenticator, or that of these
+    /// Creates a layer that verifies tokens with an authenticator, or with that of an
     /// [`ApiTokens`](crate::ApiTokens).
     pub fn new(authenticator: impl Into<Authenticator>) -> Self {
         let authenticator = authenticator.into();
@@ -43,11 +45,13 @@ impl ApiTokenLayer {
         self
     }
 
-    /// Sets the realm that challenges name (RFC 9110 section 11.5), `api` unless it is told.
+    /// Sets the realm in challenges ([RFC 9110 section
+    /// 11.5](https://www.rfc-editor.org/rfc/rfc9110#section-11.5)). Defaults to `api`.
     ///
     /// # Errors
     ///
-    /// When the realm holds anything but visible ASCII and spaces. `"` and `\` are escaped.
+    /// Returns an error if the realm contains anything but visible ASCII characters and spaces. `"`
+    /// and `\` are escaped.
     pub fn realm(mut self, realm: &str) -> Result<Self, LayerError> {
         let policy = Arc::make_mut(&mut self.policy);
         Arc::make_mut(&mut policy.challenger)
@@ -56,23 +60,25 @@ impl ApiTokenLayer {
         Ok(self)
     }
 
-    /// Lets requests without any credential through, without a principal. A bad credential is
-    /// refused as otherwise.
+    /// Lets requests without a credential through, without a principal. A bad credential is still
+    /// refused.
     #[must_use]
     pub fn optional(self) -> Self {
         self.change(|policy| policy.optional = true)
     }
 
-    /// Lets CORS preflights through, without a principal: `OPTIONS` with `Origin` and
-    /// `Access-Control-Request-Method`. Browsers send no credential with those.
+    /// Lets CORS preflights through, without a principal: `OPTIONS` requests with `Origin` and
+    /// `Access-Control-Request-Method`. Browsers send no credential with them.
     ///
-    /// It is not needed where a CORS layer outside of this one answers them.
+    /// You do not need this if a CORS layer outside of this one answers preflights.
     #[must_use]
     pub fn allow_preflight(self) -> Self {
         self.change(|policy| policy.preflight = true)
     }
 
-    /// Takes a token from this header field as well; its value is the token itself.
+    /// Also accepts a token as the value of this header field.
+    ///
+    /// # Examples
     ///
     /// ```
     /// use tower_api_tokens::{ApiTokenLayer, Authenticator, MemoryStore};
@@ -84,8 +90,8 @@ impl ApiTokenLayer {
     ///
     /// # Errors
     ///
-    /// Returns an error if this is not the name of a header field, or the name of one that has
-    /// another meaning in HTTP, such as `authorization`, `cookie`, `host` or `sec-fetch-site`.
+    /// Returns an error if `name` is not a valid header name, or if it has another meaning in HTTP,
+    /// such as `authorization`, `cookie`, `host` or `sec-fetch-site`.
     pub fn api_key_header(self, name: impl TryInto<HeaderName>) -> Result<Self, LayerError> {
         let name = name
             .try_into()
@@ -97,8 +103,9 @@ impl ApiTokenLayer {
         }))
     }
 
-    /// Takes a token from `Authorization: Basic` as well (RFC 7617): as the password, whatever the
-    /// user name, or as the user name with an empty password. A browser then asks for it.
+    /// Also accepts a token in `Authorization: Basic` ([RFC
+    /// 7617](https://www.rfc-editor.org/rfc/rfc7617)): as the password with any user name, or as
+    /// the user name with an empty password. Browsers then prompt for it.
     #[must_use]
     pub fn basic(self) -> Self {
         self.change(|policy| {
@@ -107,16 +114,18 @@ impl ApiTokenLayer {
         })
     }
 
-    /// Refuses gRPC calls in the format of their protocol.
+    /// Refuses gRPC calls with gRPC status codes.
     ///
-    /// A call is a POST with a content type of gRPC or gRPC-Web. It is refused with a trailers-only
-    /// response: status 200, the reason in `grpc-status` (16 where HTTP has 400 or 401, 7 for 403,
-    /// 14 for 503) and the challenge as metadata. Every other request is refused with an HTTP
-    /// status, as are all of them without this setting.
+    /// A gRPC call is a POST with a content type of gRPC or gRPC-Web. It is refused with a
+    /// trailers-only response: HTTP status 200, the reason in `grpc-status` (16 for what is
+    /// otherwise 400 or 401, 7 for 403, 14 for 503), and the challenge as metadata. All other
+    /// requests are refused with an HTTP status.
     ///
-    /// Do not use it where a proxy asks this service whether to forward a request, as nginx does
-    /// with `auth_request`: the proxy takes the status 200 for an admission, and the client chooses
-    /// the content type.
+    /// Defaults to off: every request is refused with an HTTP status. Leave it off if a proxy asks
+    /// this service whether to forward a request, as nginx does with `auth_request`. The proxy
+    /// would take the status 200 for an admission, and the client chooses the content type.
+    ///
+    /// # Examples
     ///
     /// ```
     /// use tower_api_tokens::{ApiTokenLayer, Authenticator, MemoryStore};
@@ -125,16 +134,20 @@ impl ApiTokenLayer {
     /// ```
     #[must_use]
     pub fn grpc(self) -> Self {
-        self.change(|policy| Arc::make_mut(&mut policy.challenger).answer_grpc())
+        self.change(|policy| Arc::make_mut(&mut policy.challenger).enable_grpc())
     }
 
-    /// Sets the renderer of refusals. Defaults to none: refusals are sent as this layer makes them.
+    /// Sets a function that renders refusals. Defaults to none: refusals are sent as this layer
+    /// makes them.
     ///
-    /// The renderer gets the rejection and the response that would be sent otherwise, challenge
-    /// included, and gives the one to be sent. It cannot admit anybody: the inner service is not
-    /// called. The answer to HEAD is sent without its body.
+    /// The function gets the rejection and the default response, including its challenge, and
+    /// returns the response to send. It cannot admit a request, because the inner service is not
+    /// called. A response to HEAD is sent without its body.
     ///
-    /// What a renderer says of [`RejectionKind`](crate::RejectionKind) tells an attacker the same.
+    /// If the response depends on the [`RejectionKind`](crate::RejectionKind), an attacker learns
+    /// it too.
+    ///
+    /// # Examples
     ///
     /// ```
     /// use http::header::CONTENT_TYPE;
@@ -155,22 +168,22 @@ impl ApiTokenLayer {
         self.change(|policy| Arc::make_mut(&mut policy.challenger).set_renderer(Arc::new(renderer)))
     }
 
-    /// Puts the principal into the extensions of responses too, for access logs outside of the
+    /// Also puts the principal into the extensions of responses, for access logs outside of the
     /// layer.
     #[must_use]
     pub fn attribute_responses(self) -> Self {
         self.change(|policy| policy.attributes_responses = true)
     }
 
-    /// A layer, for routes inside of this one, that requires all of these scopes. It refuses in
-    /// this layer's realm and manner.
+    /// Returns a layer that requires all of these scopes, for routes inside of this one. It uses
+    /// the realm and the settings of this layer.
     #[must_use]
     pub fn require_all(&self, scopes: ScopeSet) -> RequireScopeLayer {
         RequireScopeLayer::with_challenger(Rule::All(scopes), Arc::clone(&self.policy.challenger))
     }
 
-    /// A layer, for routes inside of this one, that requires any of these scopes. It refuses in
-    /// this layer's realm and manner.
+    /// Returns a layer that requires at least one of these scopes, for routes inside of this one.
+    /// It uses the realm and the settings of this layer.
     #[must_use]
     pub fn require_any(&self, scopes: ScopeSet) -> RequireScopeLayer {
         RequireScopeLayer::with_challenger(Rule::Any(scopes), Arc::clone(&self.policy.challenger))

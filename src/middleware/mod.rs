@@ -1,8 +1,10 @@
-//! Middleware that admits requests with a live API token and says which app they come from.
+//! Middleware that authenticates requests with API tokens.
 //!
-//! [`ApiTokenLayer`] goes around any service of `http` requests. It finds the token in a request,
-//! verifies it, puts the [`AppPrincipal`](crate::AppPrincipal) into the request's extensions and
-//! calls the inner service; every other request it answers itself.
+//! [`ApiTokenLayer`] wraps any service of `http` requests. It finds the token in a request,
+//! verifies it, puts an [`AppPrincipal`](crate::AppPrincipal) into the request's extensions and
+//! calls the inner service. All other requests are refused.
+//!
+//! # Examples
 //!
 //! ```
 //! use http::{Request, Response, StatusCode};
@@ -32,53 +34,58 @@
 //! # }
 //! ```
 //!
-//! # Where a token is looked for
+//! # Where the token is read from
 //!
-//! 1. In `Authorization: Bearer`, always (RFC 6750 section 2.1).
-//! 2. In the header field named by [`ApiTokenLayer::api_key_header`], where the value is the token.
-//! 3. In `Authorization: Basic`, after [`ApiTokenLayer::basic`].
+//! 1. `Authorization: Bearer` ([RFC 6750 section
+//!    2.1](https://www.rfc-editor.org/rfc/rfc6750#section-2.1)), always.
+//! 2. The header field set with [`ApiTokenLayer::api_key_header`], whose value is the token.
+//! 3. `Authorization: Basic`, if enabled with [`ApiTokenLayer::basic`].
 //!
-//! Never in the URL, the body or a cookie: a token there ends up in logs and histories.
+//! Tokens are never read from the URL, the body or a cookie, where they would end up in logs and
+//! histories.
 //!
-//! # How a request is judged
+//! # How a request is processed
 //!
-//! 1. An [`AppPrincipal`](crate::AppPrincipal) that is in the extensions already is removed.
-//! 2. A request without a credential is refused with 401, or let through without a principal after
-//!    [`ApiTokenLayer::optional`].
-//! 3. Several credentials, or one that is not well formed, are refused with 400.
-//! 4. A token that is not live is refused with 401, for whatever reason in the same words.
-//! 5. A token that cannot be checked is refused with 503: never admitted, never called invalid.
-//! 6. Only then is the inner service called. A token that was looked up is judged once more when the
-//!    inner service is ready: it may have expired or been revoked while the request waited.
+//! 1. An existing [`AppPrincipal`](crate::AppPrincipal) in the extensions is removed.
+//! 2. A request without a credential is refused with 401, or passed on without a principal if the
+//!    layer is [optional](ApiTokenLayer::optional).
+//! 3. A malformed credential, or more than one, is refused with 400.
+//! 4. A token that is not live is refused with 401. The response is the same for every reason.
+//! 5. If the token cannot be checked, the request is refused with 503. It is never admitted, and
+//!    the token is never called invalid.
+//! 6. Otherwise the inner service is called. A token that had to be looked up is checked again when
+//!    the inner service is ready, because it may have expired or been revoked while the request
+//!    waited.
 //!
-//! # What a refusal looks like
+//! # Refusals
 //!
-//! A refusal has the HTTP status above, one Bearer challenge if it is 400, 401 or 403, and a problem
-//! of RFC 9457 as its body. Nothing in a request changes the status: not the method, the content
-//! type, `Accept`, an upgrade or the version of HTTP. After [`ApiTokenLayer::grpc`], gRPC calls get
-//! the status codes of their protocol instead, which all travel in a response with status 200.
+//! A refusal has one of the statuses above. A 400, 401 or 403 has a Bearer challenge, and the body
+//! is a problem document ([RFC 9457](https://www.rfc-editor.org/rfc/rfc9457)). The status does not
+//! depend on the method, the content type, `Accept`, an upgrade or the HTTP version. With
+//! [`ApiTokenLayer::grpc`], gRPC calls get gRPC status codes instead, in a response with HTTP
+//! status 200.
 //!
 //! # The inner service
 //!
-//! It has to be `Clone`. While the store is being asked, and after a refusal, the layer gives back
-//! the inner service that it was made ready with, so that callers without a token cannot hold what
-//! a concurrency limit or a buffer inside counts. A token that was live, and whose answer became too
-//! old while its request waited for the inner service, is looked up while that is held ready.
+//! The inner service must be `Clone`. During a lookup and after a refusal, the layer releases the
+//! inner service that it made ready. So clients without a token cannot occupy a concurrency limit
+//! or a buffer inside. If a live token's answer becomes stale while its request waits for the inner
+//! service, the token is looked up again while the inner service is kept ready.
 //!
-//! # Outside of a service
+//! # Without a service
 //!
-//! [`ApiTokenLayer::authenticate`] judges a request in the same way where there is no inner service,
-//! and [`ApiTokenLayer::authenticate_head`] in stacks that have request types of their own. Both refuse
-//! with a [`Refusal`]: the response that the service would send, as a value.
+//! [`ApiTokenLayer::authenticate`] applies the same rules in a handler or other middleware, and
+//! [`ApiTokenLayer::authenticate_head`] does so for frameworks with request types of their own.
+//! Both return a [`Refusal`]: the response that the service would send, as a value.
 //!
 //! # Deployment
 //!
 //! - Put the layer inside of layers for CORS, tracing and request ids, and outside of everything
-//!   that may do work on behalf of a caller.
-//! - Tokens are credentials in the clear: serve them over TLS alone.
-//! - A proxy in front that logs header fields logs tokens.
+//!   that does work on behalf of a client.
+//! - Clients send tokens in plain text, so serve them over TLS only.
+//! - A proxy that logs header fields logs tokens.
 //! - A proxy that asks this service whether to forward a request, such as nginx with
-//!   `auth_request`, goes by the status alone: leave [`ApiTokenLayer::grpc`] off there.
+//!   `auth_request`, only looks at the HTTP status: leave [`ApiTokenLayer::grpc`] off there.
 
 mod authenticate;
 mod body;

@@ -1,4 +1,4 @@
-//! How a request is judged, in a service and outside of one.
+//! The rules for requests, shared by the service and the functions without a service.
 
 use std::{fmt, mem, sync::Arc};
 
@@ -21,7 +21,7 @@ use crate::{
     token::TokenId,
 };
 
-/// How requests are judged and answered.
+/// The settings that decide how requests are checked and refused.
 #[derive(Clone)]
 pub(super) struct Policy {
     pub(super) authenticator: Authenticator,
@@ -32,43 +32,42 @@ pub(super) struct Policy {
     pub(super) attributes_responses: bool,
 }
 
-/// How far a request can be judged at once; `T` is what was made of its principal.
+/// The result of checking a request without waiting. `T` is what was made of its principal.
 pub(super) enum Verdict<T> {
     Admitted(T),
-    /// The request carries no credential.
+    /// The request has no credential.
     Anonymous,
     Refused(Rejection),
-    /// The store has to be queried.
+    /// The token has to be looked up.
     Pending(Lookup),
 }
 
-/// The principal that a response is to show, where it is to show one.
+/// The principal to put into the response, if configured.
 pub(super) type Shown = Option<Box<AppPrincipal>>;
 
-/// Stands in the extensions of a request that was let through without a principal, so that what needs
-/// one inside can refuse as the layer would have.
+/// Marks a request that was let through without a principal, so that an inner extractor or layer
+/// that needs one can refuse it with this layer's challenge.
 #[derive(Clone, Debug)]
 pub(crate) struct Anonymous(pub(crate) Arc<Challenger>);
 
 impl Policy {
-    /// Lets refusals name the places where a token is read.
+    /// Lets refusals mention where tokens are read from.
     pub(super) fn describe_sources(&mut self) {
         let sources = self.sources.clone();
         Arc::make_mut(&mut self.challenger).set_sources(sources);
     }
 
-    /// Judges a request as far as that can be done at once. Every field that may hold a token is
-    /// marked as sensitive, and a principal that was there before is gone, unless `admit` put the one
-    /// of this request in its place.
+    /// Checks a request as far as possible without waiting. Marks every field that may hold a token
+    /// as sensitive, and removes an existing principal unless `admit` has replaced it.
     #[inline]
-    pub(super) fn judge<H: Head, T>(
+    pub(super) fn check<H: Head, T>(
         &self,
         request: &mut H,
         admit: impl FnOnce(AppPrincipal, &mut Extensions) -> T,
     ) -> Verdict<T> {
-        // The credential lies in the header fields while the principal is put among the extensions.
+        // The credential borrows the header fields while the principal is put into the extensions.
         let mut extensions = mem::take(request.extensions_mut());
-        // A layer further out has counted the use of the token that it admitted.
+        // An outer layer has already counted the use of the token that it admitted.
         let counted = extensions.get().map(AppPrincipal::token_id);
         let verdict = match self.sources.extract(request.fields_mut()) {
             Ok(Some(presented)) => self
@@ -98,8 +97,8 @@ impl Policy {
     ) -> Verification<T> {
         match presented {
             Presented::Token(token) => self.authenticator.verify(token, counted, admit),
-            // Any text may be a password: one that cannot be a token is wrong, not malformed, so
-            // that a browser asks again.
+            // Any text may be a password. One that cannot be a token is wrong rather than
+            // malformed, so that a browser prompts again.
             Presented::Basic(password) => match self.authenticator.verify(password, counted, admit)
             {
                 Verification::Refused(rejection)
@@ -112,8 +111,7 @@ impl Policy {
         }
     }
 
-    /// Attributes an admitted request, and gives the copy of the principal that its response is to
-    /// show.
+    /// Puts the principal into the extensions. Returns the copy to put into the response.
     #[inline]
     pub(super) fn admit(&self, principal: AppPrincipal, extensions: &mut Extensions) -> Shown {
         let shown = self
@@ -148,7 +146,7 @@ impl Policy {
     }
 }
 
-/// Attributes an admitted request.
+/// Puts the principal into the extensions and the current span.
 #[inline]
 pub(super) fn attribute(principal: AppPrincipal, extensions: &mut Extensions) {
     telemetry::attributed(&principal);

@@ -5,11 +5,13 @@ use http::{HeaderMap, Response, StatusCode};
 
 use crate::rejection::Rejection;
 
-/// A refused request: why it was refused, and the response to send.
+/// A refused request: the reason, and the response to send.
 ///
-/// It converts into the response that the layer's own service would send, with the [`Rejection`] in
-/// its extensions. With the feature `axum` it is an `IntoResponse` too, so a handler can return it as
-/// an error.
+/// It converts into the response that the layer's service would send, with the [`Rejection`] in its
+/// extensions. With feature `axum`, it also implements `IntoResponse`, so that a handler can return
+/// it as an error.
+///
+/// # Examples
 ///
 /// ```
 /// use bytes::Bytes;
@@ -44,27 +46,27 @@ impl Refusal {
         }))
     }
 
-    /// Returns why the request was refused, for logs and metrics. It shows more than the client may
+    /// Returns why the request was refused, for logs and metrics. It reveals more than a client may
     /// learn.
     #[must_use]
     pub fn rejection(&self) -> &Rejection {
         &self.0.rejection
     }
 
-    /// Returns the status of the response. After [`ApiTokenLayer::grpc`](crate::ApiTokenLayer::grpc),
-    /// a gRPC call is refused with status 200 and the reason in the field `grpc-status`.
+    /// Returns the HTTP status. With [`ApiTokenLayer::grpc`](crate::ApiTokenLayer::grpc), a gRPC
+    /// call is refused with status 200 and the reason in the header field `grpc-status`.
     #[must_use]
     pub fn status(&self) -> StatusCode {
         self.0.response.status()
     }
 
-    /// Returns the header fields of the response, the challenge among them.
+    /// Returns the header fields, including the challenge.
     #[must_use]
     pub fn headers(&self) -> &HeaderMap {
         self.0.response.headers()
     }
 
-    /// Returns the body of the response. It is empty in answer to HEAD. A clone shares its bytes.
+    /// Returns the body, which is empty if the method is HEAD. Cloning it is cheap.
     #[must_use]
     pub fn body(&self) -> &Bytes {
         self.0.response.body()

@@ -1,11 +1,11 @@
-//! Header fields that cannot carry a token, because they mean something else.
+//! Header fields that cannot carry a token, because they have another meaning.
 
 use http::HeaderName;
 
 use super::error::Setting;
 
-/// Fields that a client or an intermediary sets or removes by itself, that frame a message, that
-/// carry another credential, or that stand in responses only.
+/// Fields that clients or intermediaries set or remove themselves, that frame a message, that carry
+/// another credential, or that occur in responses only.
 const NAMES: [&str; 58] = [
     "accept",
     "accept-charset",
@@ -67,7 +67,7 @@ const NAMES: [&str; 58] = [
     "x-real-ip",
 ];
 
-/// Beginnings of names of which all are such fields.
+/// Prefixes of groups of such fields.
 const PREFIXES: [&str; 4] = ["access-control-", "proxy-", "sec-", "x-forwarded-"];
 
 /// Checks that a field may carry a token.

@@ -18,15 +18,18 @@ use crate::{
     telemetry::{self, Needs},
 };
 
-/// A layer that lets only requests through whose token has the required scopes.
+/// A layer that requires scopes.
 ///
-/// It goes around routes *inside* of an [`ApiTokenLayer`](super::ApiTokenLayer), which attributes
-/// the request. A token that lacks them is refused with 403 (`insufficient_scope`, RFC 6750
-/// section 3.1), a request that an optional layer let through without a token with 401, and where
-/// there is no layer outside, every request with 500.
+/// Put it around routes *inside* of an [`ApiTokenLayer`](super::ApiTokenLayer). A token without the
+/// required scopes is refused with 403 (`insufficient_scope`, [RFC 6750 section
+/// 3.1](https://www.rfc-editor.org/rfc/rfc6750#section-3.1)). A request that an optional layer let
+/// through without a token is refused with 401. Without an `ApiTokenLayer` outside, every request
+/// gets 500.
 ///
-/// Best made with [`ApiTokenLayer::require_all`](super::ApiTokenLayer::require_all) or
-/// [`require_any`](super::ApiTokenLayer::require_any), so that both speak of one realm.
+/// Prefer [`ApiTokenLayer::require_all`](super::ApiTokenLayer::require_all) and
+/// [`require_any`](super::ApiTokenLayer::require_any), so that both layers have the same realm.
+///
+/// # Examples
 ///
 /// ```
 /// use tower_api_tokens::{ApiTokenLayer, Authenticator, MemoryStore};
@@ -41,14 +44,14 @@ pub struct RequireScopeLayer {
     challenger: Arc<Challenger>,
 }
 
-/// A service behind a [`RequireScopeLayer`].
+/// The service made by a [`RequireScopeLayer`].
 #[derive(Clone, Debug)]
 pub struct RequireScope<S> {
     inner: S,
     layer: RequireScopeLayer,
 }
 
-/// Which of the named scopes a token must have.
+/// Which of the scopes a token needs.
 #[derive(Clone, Debug)]
 pub(super) enum Rule {
     All(ScopeSet),
@@ -56,33 +59,35 @@ pub(super) enum Rule {
 }
 
 impl RequireScopeLayer {
-    /// Requires all of these scopes, in the realm `api`.
+    /// Creates a layer that requires all of these scopes, in the realm `api`.
     #[must_use]
     pub fn all(scopes: ScopeSet) -> Self {
         Self::with_challenger(Rule::All(scopes), Arc::default())
     }
 
-    /// Requires any of these scopes, in the realm `api`. Of none, none can be had: an empty set
-    /// lets nobody through.
+    /// Creates a layer that requires at least one of these scopes, in the realm `api`. An empty set
+    /// rejects every request.
     #[must_use]
     pub fn any(scopes: ScopeSet) -> Self {
         Self::with_challenger(Rule::Any(scopes), Arc::default())
     }
 
-    /// Refuses gRPC calls in the format of their protocol, as
-    /// [`ApiTokenLayer::grpc`](super::ApiTokenLayer::grpc) does. A layer made with
+    /// Refuses gRPC calls with gRPC status codes, like
+    /// [`ApiTokenLayer::grpc`](super::ApiTokenLayer::grpc). A layer made with
     /// [`require_all`](super::ApiTokenLayer::require_all) or
-    /// [`require_any`](super::ApiTokenLayer::require_any) has the setting of the one that made it.
+    /// [`require_any`](super::ApiTokenLayer::require_any) inherits the setting.
     #[must_use]
     pub fn grpc(mut self) -> Self {
-        Arc::make_mut(&mut self.challenger).answer_grpc();
+        Arc::make_mut(&mut self.challenger).enable_grpc();
         self
     }
 
-    /// Checks the scopes of a principal outside of a service: in a handler, a guard, or a stack with
-    /// request types of its own.
+    /// Checks the scopes of a principal without a service: in a handler, a guard, or a framework
+    /// with request types of its own.
     ///
-    /// It refuses, and counts the refusal, as the layer's service does.
+    /// It refuses the request, and counts the refusal, as the layer's service does.
+    ///
+    /// # Examples
     ///
     /// ```
     /// use http::request::Parts;
@@ -101,7 +106,7 @@ impl RequireScopeLayer {
     ///
     /// # Errors
     ///
-    /// Returns the [`Refusal`] that the service would answer with if the principal lacks a scope.
+    /// Returns the [`Refusal`] that the service would send if the principal lacks a scope.
     pub fn check(&self, principal: &AppPrincipal, request: RequestHead<'_>) -> Result<(), Refusal> {
         if self.rule.admits(principal.scopes()) {
             return Ok(());
@@ -150,7 +155,7 @@ impl Rule {
 }
 
 impl<S> RequireScope<S> {
-    /// The refusal of a request that may not pass.
+    /// The refusal of a request that lacks a required scope.
     fn refusal<B>(&self, request: &Request<B>) -> Option<Response<Bytes>> {
         let Some(principal) = request.extensions().get::<AppPrincipal>() else {
             return Some(match request.extensions().get::<Anonymous>() {
@@ -194,7 +199,7 @@ where
                 future: self.inner.call(request),
             },
             Some(response) => {
-                // As in `ApiTokenAuth`: who is refused keeps no place in the inner service.
+                // As in `ApiTokenAuth`: a refused request does not occupy the inner service.
                 let idle = self.inner.clone();
                 drop(mem::replace(&mut self.inner, idle));
                 State::Refused {

@@ -13,9 +13,8 @@ use super::{
     policy::{Policy, Verdict},
 };
 
-/// A service that lets only requests with a live token through to the inner one.
-///
-/// Made by [`ApiTokenLayer`](super::ApiTokenLayer).
+/// A service that authenticates requests with API tokens, made by
+/// [`ApiTokenLayer`](super::ApiTokenLayer).
 #[derive(Clone)]
 pub struct ApiTokenAuth<S> {
     inner: S,
@@ -27,25 +26,25 @@ impl<S> ApiTokenAuth<S> {
         Self { inner, policy }
     }
 
-    /// The inner service.
+    /// Returns a reference to the inner service.
     pub fn get_ref(&self) -> &S {
         &self.inner
     }
 
-    /// The inner service, to be changed.
+    /// Returns a mutable reference to the inner service.
     pub fn get_mut(&mut self) -> &mut S {
         &mut self.inner
     }
 
-    /// The inner service alone.
+    /// Returns the inner service.
     pub fn into_inner(self) -> S {
         self.inner
     }
 }
 
 impl<S: Clone> ApiTokenAuth<S> {
-    /// Gives up the inner service that was made ready, and with it the place that it may hold in a
-    /// limit or a buffer: a caller who has not shown a live token must not keep others from it.
+    /// Releases the inner service that was made ready, and with it any permit or buffer slot that
+    /// it holds: a client that has not shown a live token must not keep others from it.
     fn release_ready(&mut self) {
         let idle = self.inner.clone();
         drop(mem::replace(&mut self.inner, idle));
@@ -86,7 +85,7 @@ where
             return self.pass_anonymous(request);
         }
         let admit = |principal, extensions: &mut _| policy.admit(principal, extensions);
-        match policy.judge(&mut request, admit) {
+        match policy.check(&mut request, admit) {
             Verdict::Admitted(shown) => ResponseFuture::calling(self.inner.call(request), shown),
             Verdict::Anonymous if policy.optional => self.pass_anonymous(request),
             Verdict::Anonymous => self.refuse(policy.refuse_missing(request.head())),

@@ -12,7 +12,7 @@ use crate::{
     text::serde_text,
     token::TokenId,
     uuid_v7::uuid_v7,
-    words::{WordError, words},
+    words::{UnknownVariantError, words},
 };
 
 /// The identifier of an audit event: a UUID of version 7, so that events sort by their time.
@@ -236,13 +236,16 @@ impl fmt::Display for AuditOutcome {
 }
 
 impl FromStr for AuditOutcome {
-    type Err = WordError;
+    type Err = UnknownVariantError;
 
-    fn from_str(text: &str) -> Result<Self, WordError> {
+    fn from_str(text: &str) -> Result<Self, UnknownVariantError> {
         match (text, text.strip_prefix(REFUSED)) {
             ("done", _) => Ok(Self::Done),
             (_, Some(reason)) => Ok(Self::Refused(reason.to_owned())),
-            _ => Err(WordError::new("audit outcome", ["done", "refused: …"])),
+            _ => Err(UnknownVariantError::new(
+                "audit outcome",
+                ["done", "refused: …"],
+            )),
         }
     }
 }

@@ -131,7 +131,7 @@ impl Grantable {
     /// # Errors
     ///
     /// Returns an error if [`check`](Self::check) fails for one of the tokens.
-    pub fn check_readmitted(
+    pub fn check_reactivated(
         &self,
         tokens: impl IntoIterator<Item = TokenRecord>,
         at: Timestamp,

@@ -184,7 +184,7 @@ impl TokenRecord {
     /// When the token stopped being admitted for good, if it has by `now`: the time from which a
     /// purge counts its age.
     #[must_use]
-    pub fn ended_at(&self, now: Timestamp) -> Option<Timestamp> {
+    pub fn expired_or_revoked_at(&self, now: Timestamp) -> Option<Timestamp> {
         let expired_at = self.expires_at.filter(|expires_at| *expires_at <= now);
         match (self.revoked_at, expired_at) {
             (Some(revoked_at), Some(expired_at)) => Some(revoked_at.min(expired_at)),
@@ -327,7 +327,7 @@ mod tests {
             token.app.disabled_at = disabled.then_some(at(0));
             let live = revoked_at.is_none() && !disabled && expires_at.is_none_or(|e| now < e);
             prop_assert_eq!(token.status(at(now)) == TokenStatus::Live, live);
-            let ended = token.ended_at(at(now)).is_some();
+            let ended = token.expired_or_revoked_at(at(now)).is_some();
             prop_assert_eq!(ended, revoked_at.is_some() || expires_at.is_some_and(|e| e <= now));
         }
     }

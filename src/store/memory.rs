@@ -94,7 +94,7 @@ impl State {
                 }
             }
             Write::PutKey(used) => {
-                self.keys.retain(|_, other| other.counts_at(used.used_at));
+                self.keys.retain(|_, other| other.is_valid_at(used.used_at));
                 self.keys.insert(used.key.key, used);
             }
             Write::AppendEvent(event) => drop(self.audit.insert(event.id, event)),
@@ -129,7 +129,11 @@ impl Snapshot for State {
     }
 
     fn ended(&self, before: Timestamp, limit: usize) -> Vec<TokenId> {
-        let has_ended = |token: &&TokenRecord| token.ended_at(before).is_some_and(|at| at < before);
+        let has_ended = |token: &&TokenRecord| {
+            token
+                .expired_or_revoked_at(before)
+                .is_some_and(|at| at < before)
+        };
         let ended = self.tokens.values().filter(has_ended);
         ended.take(limit).map(|token| token.id).collect()
     }

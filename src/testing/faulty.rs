@@ -88,7 +88,7 @@ impl<S> FaultyStore<S> {
 
     /// The store, with all word of changes lost: [`ChangeLog::changed`] waits for ever.
     #[must_use]
-    pub fn without_word(self) -> Self {
+    pub fn without_notifications(self) -> Self {
         Self {
             loses_word: true,
             ..self

@@ -82,7 +82,7 @@
 //! # Doing it again
 //!
 //! An import never changes a record that is there. A line whose record is there already and agrees
-//! counts as `already_there`; one that disagrees is a [`Conflict`](FaultKind::Conflict). So an import
+//! counts as `already_present`; one that disagrees is a [`Conflict`](FaultKind::Conflict). So an import
 //! that was interrupted anywhere, be it by a crash, is finished by running it again on the same file.
 //! Of a line with an `id` every field has to agree; of a token of another system those that its line
 //! gives. A token that was used since it was moved agrees.

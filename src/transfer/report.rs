@@ -5,7 +5,7 @@ use crate::words::words;
 /// What an import did with the lines of records that it read.
 ///
 /// Each of them is counted once: [`read`](Self::read) is the sum of [`inserted`](Self::inserted),
-/// [`already_there`](Self::already_there), [`refused`](Self::refused) and
+/// [`already_present`](Self::already_present), [`refused`](Self::refused) and
 /// [`conflicts`](Self::conflicts).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
@@ -15,7 +15,7 @@ pub struct ImportReport {
     /// Those whose record was inserted.
     pub inserted: u64,
     /// Those whose record was there already and agrees.
-    pub already_there: u64,
+    pub already_present: u64,
     /// Those that are no record that the store could take.
     pub refused: u64,
     /// Those that disagree with a record that is there.

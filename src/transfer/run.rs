@@ -255,7 +255,7 @@ impl<'a, S: Stream<Item = Result<Bytes, TransferError>> + Unpin + Send> Run<'a, 
         self.report.read += 1;
         match outcome {
             Outcome::Inserted => self.report.inserted += 1,
-            Outcome::AlreadyThere => self.report.already_there += 1,
+            Outcome::AlreadyThere => self.report.already_present += 1,
             Outcome::Fault(flaw) => {
                 match flaw.kind {
                     FaultKind::Conflict => self.report.conflicts += 1,

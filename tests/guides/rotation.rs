@@ -6,14 +6,14 @@ use tower_api_tokens::{
 
 include!("shown/rotation.rs");
 
-struct Scene {
+struct Fixture {
     tokens: ApiTokens,
     clock: ManualClock,
     old: IssuedToken,
     follower: Option<Follower>,
 }
 
-impl Scene {
+impl Fixture {
     async fn new() -> Self {
         let clock = ManualClock::new("2026-03-02T09:00:00Z".parse().unwrap());
         let format = TokenFormat::new("acme_live").unwrap();
@@ -49,42 +49,42 @@ impl Scene {
 
 #[tokio::test]
 async fn a_token_that_is_used_after_its_rotation_is_not_revoked() {
-    let mut scene = Scene::new().await;
-    scene.present(&scene.old).await.unwrap();
-    scene.record_uses().await;
-    scene.clock.advance(Duration::from_secs(3_600));
-    let new = begin(&scene.tokens, scene.id()).await.unwrap();
-    let before = scene.tokens.get(scene.id()).await.unwrap();
+    let mut fixture = Fixture::new().await;
+    fixture.present(&fixture.old).await.unwrap();
+    fixture.record_uses().await;
+    fixture.clock.advance(Duration::from_secs(3_600));
+    let new = begin(&fixture.tokens, fixture.id()).await.unwrap();
+    let before = fixture.tokens.get(fixture.id()).await.unwrap();
     assert!(before.last_used_at.is_some());
-    assert!(!is_still_used(&scene.tokens, scene.id()).await.unwrap());
+    assert!(!is_still_used(&fixture.tokens, fixture.id()).await.unwrap());
 
-    for token in [&scene.old, &new] {
-        scene.present(token).await.unwrap();
+    for token in [&fixture.old, &new] {
+        fixture.present(token).await.unwrap();
     }
-    scene.record_uses().await;
-    assert!(is_still_used(&scene.tokens, scene.id()).await.unwrap());
-    assert!(!finish(&scene.tokens, scene.id()).await.unwrap());
-    scene.present(&scene.old).await.unwrap();
+    fixture.record_uses().await;
+    assert!(is_still_used(&fixture.tokens, fixture.id()).await.unwrap());
+    assert!(!finish(&fixture.tokens, fixture.id()).await.unwrap());
+    fixture.present(&fixture.old).await.unwrap();
 }
 
 #[tokio::test]
 async fn a_token_that_is_not_used_after_its_rotation_is_revoked() {
-    let mut scene = Scene::new().await;
-    scene.present(&scene.old).await.unwrap();
-    scene.record_uses().await;
-    scene.clock.advance(Duration::from_secs(3_600));
-    let new = begin(&scene.tokens, scene.id()).await.unwrap();
-    scene.present(&new).await.unwrap();
-    scene.record_uses().await;
-    assert!(finish(&scene.tokens, scene.id()).await.unwrap());
-    let refused = scene.present(&scene.old).await;
+    let mut fixture = Fixture::new().await;
+    fixture.present(&fixture.old).await.unwrap();
+    fixture.record_uses().await;
+    fixture.clock.advance(Duration::from_secs(3_600));
+    let new = begin(&fixture.tokens, fixture.id()).await.unwrap();
+    fixture.present(&new).await.unwrap();
+    fixture.record_uses().await;
+    assert!(finish(&fixture.tokens, fixture.id()).await.unwrap());
+    let refused = fixture.present(&fixture.old).await;
     assert_eq!(refused, Err(RejectionKind::RevokedToken));
-    scene.present(&new).await.unwrap();
+    fixture.present(&new).await.unwrap();
 }
 
 #[tokio::test]
 async fn a_token_that_was_not_rotated_is_not_revoked() {
-    let scene = Scene::new().await;
-    assert!(!finish(&scene.tokens, scene.id()).await.unwrap());
-    scene.present(&scene.old).await.unwrap();
+    let fixture = Fixture::new().await;
+    assert!(!finish(&fixture.tokens, fixture.id()).await.unwrap());
+    fixture.present(&fixture.old).await.unwrap();
 }

@@ -25,7 +25,7 @@ async fn present(gate: &Authenticator, token: &IssuedToken) {
 async fn tokens_that_were_rotated_or_revoked_make_room_before_live_ones() {
     for preloads in [true, false] {
         for ends in [true, false] {
-            let store = FaultyStore::new(MemoryStore::new()).without_word();
+            let store = FaultyStore::new(MemoryStore::new()).without_notifications();
             let tokens = ApiTokens::builder(store.clone(), TokenFormat::new("acme").unwrap())
                 .capacity(1000)
                 .build();
@@ -63,7 +63,7 @@ async fn tokens_that_were_rotated_or_revoked_make_room_before_live_ones() {
                 present(gate, token).await;
             }
             assert_eq!(store.finds(), finds, "none was evicted");
-            assert_eq!(gate.stats().complete, preloads);
+            assert_eq!(gate.stats().preloaded, preloads);
         }
     }
 }
@@ -71,7 +71,7 @@ async fn tokens_that_were_rotated_or_revoked_make_room_before_live_ones() {
 #[tokio::test]
 async fn a_preloaded_cache_of_any_capacity_admits_every_valid_token() {
     for capacity in (0..=34).chain([63, 64, 65]) {
-        let store = FaultyStore::new(MemoryStore::new()).without_word();
+        let store = FaultyStore::new(MemoryStore::new()).without_notifications();
         let tokens = ApiTokens::new(store.clone(), TokenFormat::new("acme").unwrap());
         let issued = issue(&tokens, 40).await;
         let gate = Authenticator::builder(store.clone())
@@ -85,7 +85,7 @@ async fn a_preloaded_cache_of_any_capacity_admits_every_valid_token() {
             }
             follower.catch_up().await.unwrap();
         }
-        assert_eq!(gate.stats().complete, capacity >= 40, "{capacity}");
+        assert_eq!(gate.stats().preloaded, capacity >= 40, "{capacity}");
         assert!(gate.stats().entries <= capacity + capacity / 16);
     }
 }

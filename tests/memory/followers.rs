@@ -100,7 +100,7 @@ async fn a_lease_ends_with_the_bound_after_its_follower_was_dropped() {
         );
         let stats = node.tokens.authenticator().stats();
         assert_eq!((stats.revision, stats.lease_age), (None, None));
-        assert!(!stats.complete);
+        assert!(!stats.preloaded);
     }
 }
 

@@ -244,7 +244,7 @@ async fn a_clock_that_is_set_back_refuses_no_token_that_had_expired_before() {
     let node = node_on(issuer.store.clone());
     node.clock.advance(Duration::from_secs(100));
     let follower = node.tokens.follow().preload(|_| ()).start().await.unwrap();
-    assert!(node.tokens.authenticator().stats().complete);
+    assert!(node.tokens.authenticator().stats().preloaded);
     assert_ne!(node.refusal(&token).await, None, "it has expired");
     // Before the follower reads again.
     node.clock.set(begun);

@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use tower_api_tokens::{
     IssuedToken, MemoryStore, NewToken,
-    testing::{FaultyStore, Scene},
+    testing::{FaultyStore, Fixture},
 };
 
 pub(crate) type Store = FaultyStore<MemoryStore>;
@@ -11,16 +11,16 @@ pub(crate) type Store = FaultyStore<MemoryStore>;
 pub(crate) const BOUND: Duration = Duration::from_secs(5);
 
 /// A node: what it shares with others is the store alone.
-pub(crate) type Node = Scene<()>;
+pub(crate) type Node = Fixture<()>;
 
 /// A node with a store of its own, on which word of changes is lost.
 pub(crate) fn new_node() -> Node {
-    node_on(FaultyStore::new(MemoryStore::new()).without_word())
+    node_on(FaultyStore::new(MemoryStore::new()).without_notifications())
 }
 
 pub(crate) fn node_on(store: Store) -> Node {
-    let scene = Scene::builder().store(store);
-    scene
+    let fixture = Fixture::builder().store(store);
+    fixture
         .configure(|tokens| tokens.max_staleness(BOUND))
         .empty()
 }

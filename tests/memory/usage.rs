@@ -142,7 +142,7 @@ async fn two_layers_around_one_service_count_a_use_once() {
 #[tokio::test(start_paused = true)]
 async fn a_store_that_takes_no_usage_does_not_keep_changes_from_being_heeded() {
     let store = MemoryStore::new();
-    let node = node_on(FaultyStore::new(store.clone()).without_word());
+    let node = node_on(FaultyStore::new(store.clone()).without_notifications());
     let app = node.create_app("Billing").await;
     let (kept, revoked) = (
         node.issue(&app.id, ci()).await,
@@ -219,7 +219,7 @@ impl UsageLog for Picky {
 #[tokio::test]
 async fn usage_that_the_store_refuses_keeps_no_other_from_being_recorded() {
     let store = MemoryStore::new();
-    let node = node_on(FaultyStore::new(store.clone()).without_word());
+    let node = node_on(FaultyStore::new(store.clone()).without_notifications());
     let app = node.create_app("Billing").await;
     let mut tokens = Vec::new();
     for _ in 0..1500 {

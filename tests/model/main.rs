@@ -1,14 +1,14 @@
 //! Every interleaving of lookups, evictions and a follower, explored by loom.
 //!
-//! The lookups under way with their generation check (`flight.rs`) and the lease (`lease.rs`) are
+//! The lookups under way with their generation check (`in_flight.rs`) and the lease (`lease.rs`) are
 //! those of the crate, with loom's primitives in the place of the standard library's. What they guard
 //! is not: loom cannot see into papaya, so one atomic stands in for the cache, another for the store,
 //! and the steps of a lookup, an eviction and a follower are retold here, in the order in which the
 //! crate takes them. Beside each model stands the same one with the guard left out, which must fail.
 
-#[path = "../../src/authenticator/flight.rs"]
+#[path = "../../src/authenticator/in_flight.rs"]
 #[expect(dead_code, reason = "the models use a part of it")]
-mod flight;
+mod in_flight;
 
 #[path = "../../src/authenticator/lease.rs"]
 mod lease;
@@ -22,7 +22,7 @@ mod sync {
 
 use std::convert::Infallible;
 
-use flight::{Flights, Ticket};
+use in_flight::{InFlight, Ticket};
 use lease::Lease;
 use loom::{
     sync::{
@@ -37,34 +37,34 @@ use loom::{
 
 const KEY: u8 = 7;
 
-/// What the memory holds of the one token.
+/// What the cache holds of the one token.
 const NOTHING: usize = 0;
 const LIVE: usize = 1;
 const REVOKED: usize = 2;
 
 struct World {
-    flights: Flights<u8, ()>,
+    in_flight: InFlight<u8, ()>,
     /// The store: whether the token is live there.
     live: AtomicBool,
-    memory: AtomicUsize,
+    cache: AtomicUsize,
     fenced: bool,
 }
 
 impl World {
     fn new(fenced: bool) -> Arc<Self> {
         Arc::new(Self {
-            flights: Flights::new(1, |_| 0),
+            in_flight: InFlight::new(1, |_| 0),
             live: AtomicBool::new(true),
-            memory: AtomicUsize::new(NOTHING),
+            cache: AtomicUsize::new(NOTHING),
             fenced,
         })
     }
 
     fn begin(&self) -> Ticket {
-        let alone = |_: &()| None;
+        let exclusive = |_: &()| None;
         let Ok(ticket) = self
-            .flights
-            .join(KEY, alone, |ticket| Ok::<_, Infallible>((ticket, ())));
+            .in_flight
+            .join(KEY, exclusive, |ticket| Ok::<_, Infallible>((ticket, ())));
         ticket
     }
 
@@ -77,16 +77,16 @@ impl World {
             REVOKED
         };
         if self.fenced {
-            self.flights
-                .land(&KEY, ticket, |_| self.memory.store(answer, Relaxed));
+            self.in_flight
+                .complete(&KEY, ticket, |_| self.cache.store(answer, Relaxed));
         } else {
-            self.memory.store(answer, Relaxed);
+            self.cache.store(answer, Relaxed);
         }
     }
 
     fn evict(&self) {
-        self.flights
-            .evict(&KEY, || self.memory.store(NOTHING, Relaxed));
+        self.in_flight
+            .evict(&KEY, || self.cache.store(NOTHING, Relaxed));
     }
 }
 
@@ -100,9 +100,9 @@ fn a_lookup_races_with_a_revocation(fenced: bool) {
         world.live.store(false, Release);
         world.evict();
         // From here on `revoke` has returned.
-        assert_ne!(world.memory.load(Relaxed), LIVE, "before the lookup ended");
+        assert_ne!(world.cache.load(Relaxed), LIVE, "before the lookup ended");
         lookup.join().unwrap();
-        assert_ne!(world.memory.load(Relaxed), LIVE, "after the lookup ended");
+        assert_ne!(world.cache.load(Relaxed), LIVE, "after the lookup ended");
     });
 }
 
@@ -117,7 +117,7 @@ fn the_model_catches_a_memory_without_the_generation_check() {
     a_lookup_races_with_a_revocation(false);
 }
 
-fn a_newcomer_joins_after_a_revocation(forgets_flights: bool) {
+fn a_newcomer_joins_after_a_revocation(evicts_lookups: bool) {
     loom::model(move || {
         let world = World::new(true);
         let answer = Arc::new(AtomicUsize::new(NOTHING));
@@ -127,18 +127,18 @@ fn a_newcomer_joins_after_a_revocation(forgets_flights: bool) {
                 let ticket = world.begin();
                 let live = world.live.load(Acquire);
                 answer.store(if live { LIVE } else { REVOKED }, Release);
-                world.flights.land(&KEY, ticket, |_| ());
+                world.in_flight.complete(&KEY, ticket, |_| ());
             }
         });
         world.live.store(false, Release);
-        if forgets_flights {
+        if evicts_lookups {
             world.evict();
         } else {
-            world.memory.store(NOTHING, Relaxed);
+            world.cache.store(NOTHING, Relaxed);
         }
         let Ok(joined) =
             world
-                .flights
+                .in_flight
                 .join(KEY, |()| Some(true), |_| Ok::<_, Infallible>((false, ())));
         first.join().unwrap();
         assert!(
@@ -179,14 +179,14 @@ fn a_follower_heeds_a_revocation_made_elsewhere(evicts_first: bool) {
             }
             renewed.store(true, Release);
             assert!(
-                !renewed.load(Acquire) || world.memory.load(Relaxed) != LIVE,
+                !renewed.load(Acquire) || world.cache.load(Relaxed) != LIVE,
                 "the renewed lease covers an answer from before the change"
             );
         }
         elsewhere.join().unwrap();
         lookup.join().unwrap();
         assert!(
-            !renewed.load(Acquire) || world.memory.load(Relaxed) != LIVE,
+            !renewed.load(Acquire) || world.cache.load(Relaxed) != LIVE,
             "the renewed lease covers an answer from before the change"
         );
     });
@@ -206,22 +206,22 @@ fn the_model_catches_a_follower_that_renews_without_evicting() {
 /// The lease has ended, as while the log could not be read, and the token was revoked meanwhile.
 fn a_reader_races_with_the_renewal_of_a_lease(reads_lease_first: bool) {
     loom::model(move || {
-        let memory = Arc::new(AtomicUsize::new(LIVE));
+        let cache = Arc::new(AtomicUsize::new(LIVE));
         let lease = Arc::new(Lease::ended());
         lease.renew(1);
         lease.end();
         let follower = thread::spawn({
-            let (memory, lease) = (Arc::clone(&memory), Arc::clone(&lease));
+            let (cache, lease) = (Arc::clone(&cache), Arc::clone(&lease));
             move || {
-                memory.store(NOTHING, Relaxed);
+                cache.store(NOTHING, Relaxed);
                 lease.renew(10);
             }
         });
         let now = 5;
         let admitted = if reads_lease_first {
-            lease.over(|until| memory.load(Relaxed) == LIVE && now < until)
+            lease.over(|until| cache.load(Relaxed) == LIVE && now < until)
         } else {
-            let remembered = memory.load(Relaxed);
+            let remembered = cache.load(Relaxed);
             lease.over(|until| remembered == LIVE && now < until)
         };
         assert!(
@@ -256,11 +256,11 @@ fn a_server_lags_behind_the_log(applies_first: bool) {
             let (world, applied) = (Arc::clone(&world), Arc::clone(&applied));
             move || {
                 let ticket = world.begin();
-                world.flights.land(&KEY, ticket, |_| {
+                world.in_flight.complete(&KEY, ticket, |_| {
                     // The lease covers an answer that shows what was applied.
                     let covered = applied.load(Acquire) == 0;
                     let cached = if covered { LIVE } else { UNCOVERED };
-                    world.memory.store(cached, Relaxed);
+                    world.cache.store(cached, Relaxed);
                 });
             }
         });
@@ -274,7 +274,7 @@ fn a_server_lags_behind_the_log(applies_first: bool) {
         // From here on the lease is renewed as of a moment after the change.
         let covered = |when: &str| {
             assert_ne!(
-                world.memory.load(Relaxed),
+                world.cache.load(Relaxed),
                 LIVE,
                 "the lease covers an answer that lacks the change, {when}"
             );
@@ -303,19 +303,19 @@ fn the_log_reaches_an_answer(covers_only_that: bool) {
     const OTHER: usize = 5;
     loom::model(move || {
         let world = World::new(true);
-        world.memory.store(AHEAD, Relaxed);
+        world.cache.store(AHEAD, Relaxed);
         let lookup = thread::spawn({
             let world = Arc::clone(&world);
             move || {
                 let ticket = world.begin();
                 world
-                    .flights
-                    .land(&KEY, ticket, |_| world.memory.store(OTHER, Relaxed));
+                    .in_flight
+                    .complete(&KEY, ticket, |_| world.cache.store(OTHER, Relaxed));
             }
         });
         let mut covered = NOTHING;
-        world.flights.exclusively(&KEY, || {
-            let cached = world.memory.load(Relaxed);
+        world.in_flight.exclusively(&KEY, || {
+            let cached = world.cache.load(Relaxed);
             if !covers_only_that || cached == AHEAD {
                 covered = cached;
             }
@@ -342,7 +342,7 @@ fn the_model_catches_a_follower_that_covers_whatever_is_cached() {
 /// A complete cache, in which a token is evicted to make room, or evicted because it has changed, while
 /// it is presented: nobody may conclude that it does not exist.
 struct Complete {
-    flights: Flights<u8, ()>,
+    in_flight: InFlight<u8, ()>,
     /// Odd while the cache is complete.
     version: AtomicUsize,
     cached: AtomicBool,
@@ -352,7 +352,7 @@ struct Complete {
 impl Complete {
     fn new() -> Arc<Self> {
         Arc::new(Self {
-            flights: Flights::new(1, |_| 0),
+            in_flight: InFlight::new(1, |_| 0),
             version: AtomicUsize::new(1),
             cached: AtomicBool::new(true),
             pending: AtomicBool::new(false),
@@ -366,7 +366,7 @@ impl Complete {
         }
         let is_missing = || !self.pending.load(Acquire) && !self.cached.load(Acquire);
         let missing = match exclusively {
-            true => self.flights.exclusively(&KEY, is_missing),
+            true => self.in_flight.exclusively(&KEY, is_missing),
             false => is_missing(),
         };
         missing && (!looks_twice || self.version.load(Acquire) == version)
@@ -407,13 +407,13 @@ fn a_token_changes_and_is_read_again_while_it_is_presented(exclusively: bool) {
             let cache = Arc::clone(&cache);
             move || {
                 let change = || {
-                    cache.flights.evict(&KEY, || {
+                    cache.in_flight.evict(&KEY, || {
                         cache.pending.store(true, Release);
                         cache.cached.store(false, Release);
                     });
                 };
                 let read_again = || {
-                    cache.flights.exclusively(&KEY, || {
+                    cache.in_flight.exclusively(&KEY, || {
                         cache.cached.store(true, Release);
                         cache.pending.store(false, Release);
                     });
@@ -443,13 +443,13 @@ fn the_model_catches_a_reader_that_looks_while_a_token_changes() {
 #[test]
 fn evicting_one_and_evicting_all_do_not_block_each_other() {
     loom::model(|| {
-        let flights = Arc::new(Flights::<u8, ()>::new(2, |key| usize::from(*key)));
+        let in_flight = Arc::new(InFlight::<u8, ()>::new(2, |key| usize::from(*key)));
         let other = thread::spawn({
-            let flights = Arc::clone(&flights);
-            move || flights.evict_all(|| {})
+            let in_flight = Arc::clone(&in_flight);
+            move || in_flight.evict_all(|| {})
         });
-        flights.evict_all(|| {});
-        flights.evict(&1, || {});
+        in_flight.evict_all(|| {});
+        in_flight.evict(&1, || {});
         other.join().unwrap();
     });
 }

@@ -16,7 +16,7 @@ use tower::ServiceExt;
 use tower_api_tokens::{AppPrincipal, RejectionKind};
 
 use crate::{
-    support::{Scene, UNKNOWN, bearer, kind, serve},
+    support::{Fixture, UNKNOWN, bearer, kind, serve},
     wire::{Wire, both},
 };
 
@@ -32,8 +32,8 @@ mod everything {
 
 #[tokio::test]
 async fn everything_can_be_imported_beside_axum() {
-    let scene = Scene::new().await;
-    let (parts, _) = ask(&everything::guarded(&scene.tokens), "/", "").await;
+    let fixture = Fixture::new().await;
+    let (parts, _) = ask(&everything::guarded(&fixture.tokens), "/", "").await;
     assert_eq!(parts.status, StatusCode::UNAUTHORIZED);
 }
 
@@ -65,14 +65,14 @@ async fn ask(router: &Router, path: &str, authorization: &str) -> (http::respons
 
 #[tokio::test]
 async fn a_handler_gets_the_principal_of_an_admitted_request() {
-    let scene = Scene::new().await;
+    let fixture = Fixture::new().await;
     for router in [
-        routes().layer(scene.layer()),
-        routes().route_layer(scene.layer()),
-        routes().layer(scene.layer().optional()),
+        routes().layer(fixture.layer()),
+        routes().route_layer(fixture.layer()),
+        routes().layer(fixture.layer().optional()),
     ] {
         for path in ["/whoami", "/greet"] {
-            let (parts, name) = ask(&router, path, &scene.bearer()).await;
+            let (parts, name) = ask(&router, path, &fixture.bearer()).await;
             assert_eq!((parts.status, &*name), (StatusCode::OK, "Billing"));
         }
     }
@@ -80,13 +80,15 @@ async fn a_handler_gets_the_principal_of_an_admitted_request() {
 
 #[tokio::test]
 async fn a_handler_is_not_called_for_a_refused_request() {
-    let scene = Scene::new().await;
+    let fixture = Fixture::new().await;
     let calls = Arc::new(AtomicUsize::new(0));
     let counted = Arc::clone(&calls);
     let handler = move || async move {
         counted.fetch_add(1, SeqCst);
     };
-    let router = Router::new().route("/", get(handler)).layer(scene.layer());
+    let router = Router::new()
+        .route("/", get(handler))
+        .layer(fixture.layer());
     for (value, status) in [("", 401), ("Bearer", 400), (&*bearer(UNKNOWN), 401)] {
         let (parts, _) = ask(&router, "/", value).await;
         assert_eq!(parts.status, status);
@@ -103,7 +105,7 @@ async fn without_a_layer_a_handler_that_wants_a_principal_fails_and_says_what_to
             assert_eq!(parts.status, StatusCode::INTERNAL_SERVER_ERROR);
             assert_eq!(
                 body,
-                "no `ApiTokenLayer` around this route: add \
+                "no `ApiTokenLayer` around this route; add \
                  `.route_layer(ApiTokenLayer::new(&tokens))` to its router"
             );
             assert!(!parts.headers.contains_key("www-authenticate"));
@@ -113,8 +115,8 @@ async fn without_a_layer_a_handler_that_wants_a_principal_fails_and_says_what_to
 
 #[tokio::test]
 async fn an_optional_principal_is_none_behind_an_optional_layer() {
-    let scene = Scene::new().await;
-    let router = routes().layer(scene.layer().optional());
+    let fixture = Fixture::new().await;
+    let router = routes().layer(fixture.layer().optional());
     let (parts, name) = ask(&router, "/greet", "").await;
     assert_eq!((parts.status, &*name), (StatusCode::OK, "nobody"));
     let (parts, _) = ask(&router, "/greet", &bearer(UNKNOWN)).await;
@@ -123,12 +125,12 @@ async fn an_optional_principal_is_none_behind_an_optional_layer() {
 
 #[tokio::test]
 async fn a_required_principal_behind_an_optional_layer_is_answered_as_by_a_strict_one() {
-    let scene = Scene::new().await;
+    let fixture = Fixture::new().await;
     for layer in [
-        scene.layer(),
-        scene.layer().realm("Acme \"1\"").unwrap(),
-        scene.layer().basic(),
-        scene
+        fixture.layer(),
+        fixture.layer().realm("Acme \"1\"").unwrap(),
+        fixture.layer().basic(),
+        fixture
             .layer()
             .renderer(|rejection, response| response.map(|_| rejection.kind().as_str().into())),
     ] {
@@ -145,25 +147,25 @@ async fn a_required_principal_behind_an_optional_layer_is_answered_as_by_a_stric
 
 #[tokio::test]
 async fn the_answer_to_a_missing_principal_shows_its_rejection() {
-    let scene = Scene::new().await;
-    let router = routes().layer(scene.layer().optional());
+    let fixture = Fixture::new().await;
+    let router = routes().layer(fixture.layer().optional());
     let (parts, _) = ask(&router, "/whoami", "").await;
     assert_eq!(kind(&parts), Some(RejectionKind::MissingCredential));
 }
 
 #[tokio::test]
 async fn scopes_are_required_route_by_route() {
-    let scene = Scene::new().await;
-    let layer = scene.layer().realm("acme").unwrap();
+    let fixture = Fixture::new().await;
+    let layer = fixture.layer().realm("acme").unwrap();
     let read = layer.require_all("invoices:read".parse().unwrap());
     let write = layer.require_any("invoices:write admin".parse().unwrap());
     let router = Router::new()
         .route("/invoices", get(whoami).route_layer(read))
         .route("/invoices/new", get(whoami).route_layer(write))
         .route_layer(layer);
-    let (parts, _) = ask(&router, "/invoices", &scene.bearer()).await;
+    let (parts, _) = ask(&router, "/invoices", &fixture.bearer()).await;
     assert_eq!(parts.status, StatusCode::OK);
-    let (parts, _) = ask(&router, "/invoices/new", &scene.bearer()).await;
+    let (parts, _) = ask(&router, "/invoices/new", &fixture.bearer()).await;
     assert_eq!(parts.status, StatusCode::FORBIDDEN);
     assert_eq!(
         parts.headers["www-authenticate"],
@@ -175,7 +177,7 @@ async fn scopes_are_required_route_by_route() {
 }
 
 /// The embedding guide's routes, of which `/health` alone is public.
-fn deny_by_default(scene: &Scene) -> Router {
+fn deny_by_default(fixture: &Fixture) -> Router {
     let guarded = Router::new().route("/invoices", get(whoami)).nest(
         "/reports",
         Router::new()
@@ -184,13 +186,13 @@ fn deny_by_default(scene: &Scene) -> Router {
     );
     Router::new()
         .route("/health", get(async || "ok"))
-        .fallback_service(guarded.layer(scene.layer()))
+        .fallback_service(guarded.layer(fixture.layer()))
 }
 
 #[tokio::test]
 async fn what_is_not_listed_as_public_is_refused() {
-    let scene = Scene::new().await;
-    let router = deny_by_default(&scene);
+    let fixture = Fixture::new().await;
+    let router = deny_by_default(&fixture);
     let (parts, body) = ask(&router, "/health", "").await;
     assert_eq!((parts.status, &*body), (StatusCode::OK, "ok"));
     for (path, status) in [
@@ -207,7 +209,7 @@ async fn what_is_not_listed_as_public_is_refused() {
             let (parts, _) = ask(&router, path, value).await;
             assert!(matches!(parts.status.as_u16(), 400 | 401), "{path}");
         }
-        let (parts, _) = ask(&router, path, &scene.bearer()).await;
+        let (parts, _) = ask(&router, path, &fixture.bearer()).await;
         assert_eq!(parts.status, status, "{path}");
     }
     // Another method of a guarded route is refused as the route is.
@@ -218,20 +220,20 @@ async fn what_is_not_listed_as_public_is_refused() {
 
 #[tokio::test]
 async fn a_layer_does_not_cover_what_is_added_after_it() {
-    let scene = Scene::new().await;
+    let fixture = Fixture::new().await;
     let late = || get(async || "open");
     for router in [
-        routes().route_layer(scene.layer()).route("/late", late()),
-        routes().layer(scene.layer()).route("/late", late()),
+        routes().route_layer(fixture.layer()).route("/late", late()),
+        routes().layer(fixture.layer()).route("/late", late()),
         routes()
-            .route_layer(scene.layer())
+            .route_layer(fixture.layer())
             .nest("/late", Router::new().fallback(async || "open")),
         routes()
-            .route_layer(scene.layer())
+            .route_layer(fixture.layer())
             .merge(Router::new().route("/late", late())),
         routes()
             .fallback(async || "open")
-            .route_layer(scene.layer()),
+            .route_layer(fixture.layer()),
     ] {
         let (parts, body) = ask(&router, "/late", "").await;
         assert_eq!((parts.status, &*body), (StatusCode::OK, "open"));
@@ -242,9 +244,9 @@ async fn a_layer_does_not_cover_what_is_added_after_it() {
 
 #[tokio::test]
 async fn an_unknown_path_is_refused_by_layer_and_not_found_by_route_layer() {
-    let scene = Scene::new().await;
-    let (parts, _) = ask(&routes().layer(scene.layer()), "/nowhere", "").await;
+    let fixture = Fixture::new().await;
+    let (parts, _) = ask(&routes().layer(fixture.layer()), "/nowhere", "").await;
     assert_eq!(parts.status, StatusCode::UNAUTHORIZED);
-    let (parts, _) = ask(&routes().route_layer(scene.layer()), "/nowhere", "").await;
+    let (parts, _) = ask(&routes().route_layer(fixture.layer()), "/nowhere", "").await;
     assert_eq!(parts.status, StatusCode::NOT_FOUND);
 }

@@ -1,17 +1,17 @@
 //! What the challenge says besides the error.
 
 use crate::{
-    support::{Scene, Server, UNKNOWN, bearer},
+    support::{Fixture, Server, UNKNOWN, bearer},
     wire::Wire,
 };
 
 #[tokio::test]
 async fn the_realm_is_named_in_every_challenge() {
-    let scene = Scene::new().await;
-    let layer = scene.layer().realm("Acme API, v2").unwrap();
+    let fixture = Fixture::new().await;
+    let layer = fixture.layer().realm("Acme API, v2").unwrap();
     let inside = layer.require_all("admin".parse().unwrap());
     let server = Server::behind_all(layer, inside).await;
-    for value in ["", "Bearer", &bearer(UNKNOWN), &scene.bearer()] {
+    for value in ["", "Bearer", &bearer(UNKNOWN), &fixture.bearer()] {
         let answer = server.refuses(&Wire::get().authorization(value)).await;
         let realm = "Bearer realm=\"Acme API, v2\"";
         assert!(answer.challenge().starts_with(realm), "{answer:?}");
@@ -20,8 +20,8 @@ async fn the_realm_is_named_in_every_challenge() {
 
 #[tokio::test]
 async fn quotes_and_backslashes_in_a_realm_are_escaped() {
-    let scene = Scene::new().await;
-    let layer = scene.layer().realm(r#"a "b" \c"#).unwrap().basic();
+    let fixture = Fixture::new().await;
+    let layer = fixture.layer().realm(r#"a "b" \c"#).unwrap().basic();
     let server = Server::behind(layer).await;
     let answer = server.refuses(&Wire::get()).await;
     let challenges: Vec<_> = answer.all("www-authenticate").collect();
@@ -36,7 +36,7 @@ async fn quotes_and_backslashes_in_a_realm_are_escaped() {
 
 #[tokio::test]
 async fn a_realm_that_cannot_stand_in_a_field_is_refused_when_the_layer_is_built() {
-    let scene = Scene::new().await;
+    let fixture = Fixture::new().await;
     for realm in [
         "a\nb",
         "a\r\nx-evil: 1",
@@ -46,16 +46,16 @@ async fn a_realm_that_cannot_stand_in_a_field_is_refused_when_the_layer_is_built
         "é",
         "\u{a0}",
     ] {
-        let error = scene.layer().realm(realm).unwrap_err();
+        let error = fixture.layer().realm(realm).unwrap_err();
         assert!(error.to_string().contains("realm"), "{error}");
     }
-    assert!(scene.layer().realm("").is_ok());
+    assert!(fixture.layer().realm("").is_ok());
 }
 
 #[tokio::test]
 async fn the_basic_challenge_is_a_field_line_of_its_own() {
-    let scene = Scene::new().await;
-    let server = Server::behind(scene.layer().basic()).await;
+    let fixture = Fixture::new().await;
+    let server = Server::behind(fixture.layer().basic()).await;
     for (value, bearer_challenge) in [
         (String::new(), "Bearer realm=\"api\""),
         (
@@ -73,11 +73,11 @@ async fn the_basic_challenge_is_a_field_line_of_its_own() {
 
 #[tokio::test]
 async fn only_a_401_offers_basic() {
-    let scene = Scene::new().await;
-    let layer = scene.layer().basic();
+    let fixture = Fixture::new().await;
+    let layer = fixture.layer().basic();
     let inside = layer.require_all("admin".parse().unwrap());
     let server = Server::behind_all(layer, inside).await;
-    for (value, status) in [("Basic !", 400), (&*scene.bearer(), 403)] {
+    for (value, status) in [("Basic !", 400), (&*fixture.bearer(), 403)] {
         let answer = server.refuses(&Wire::get().authorization(value)).await;
         assert_eq!(answer.status, status);
         assert!(answer.challenge().starts_with("Bearer"));

@@ -2,15 +2,15 @@
 
 use crate::{
     http2,
-    support::{Scene, UNKNOWN, bearer, server},
+    support::{Fixture, UNKNOWN, bearer, server},
     wire::{Connection, Outcome, Wire, over_http1, over_http2},
 };
 
 #[tokio::test]
 async fn several_authorization_fields_are_refused_even_when_they_are_identical() {
-    let scene = Scene::new().await;
-    let server = server(&scene).await;
-    let good = scene.bearer();
+    let fixture = Fixture::new().await;
+    let server = server(&fixture).await;
+    let good = fixture.bearer();
     for (first, second) in [
         (&*good, &*good),
         (&good, "Bearer a"),
@@ -27,7 +27,7 @@ async fn several_authorization_fields_are_refused_even_when_they_are_identical()
         assert_eq!(
             answer.challenge(),
             "Bearer realm=\"api\", error=\"invalid_request\", error_description=\
-             \"The request carries several credentials: send exactly one.\""
+             \"The request has several credentials: send exactly one.\""
         );
     }
     let apart = Wire::get()
@@ -40,32 +40,32 @@ async fn several_authorization_fields_are_refused_even_when_they_are_identical()
         .authorization(&good)
         .authorization(&good);
     assert_eq!(server.refuses(&three).await.status, 400);
-    assert_eq!(scene.store.finds(), 0);
+    assert_eq!(fixture.store.finds(), 0);
 }
 
 #[tokio::test]
 async fn fields_of_other_names_may_repeat() {
-    let scene = Scene::new().await;
-    let server = server(&scene).await;
+    let fixture = Fixture::new().await;
+    let server = server(&fixture).await;
     let request = Wire::get()
         .field("accept", "text/plain")
-        .authorization(scene.bearer())
+        .authorization(fixture.bearer())
         .field("accept", "text/html");
     server.admits(&request).await;
 }
 
 #[tokio::test]
 async fn the_name_of_the_field_is_read_in_any_case() {
-    let scene = Scene::new().await;
-    let server = server(&scene).await;
+    let fixture = Fixture::new().await;
+    let server = server(&fixture).await;
     for name in ["Authorization", "AUTHORIZATION", "aUTHORIZATION"] {
-        let good = Wire::get().field(name, scene.bearer());
+        let good = Wire::get().field(name, fixture.bearer());
         let Outcome::Answered(answer) = over_http1(server.address(), &good).await else {
             panic!("{name} is a field name");
         };
         assert_eq!((answer.status, &*answer.body), (200, "Billing"));
 
-        let repeated = good.authorization(scene.bearer());
+        let repeated = good.authorization(fixture.bearer());
         let Outcome::Answered(answer) = over_http1(server.address(), &repeated).await else {
             panic!("{name} is a field name");
         };
@@ -75,22 +75,22 @@ async fn the_name_of_the_field_is_read_in_any_case() {
 
 #[tokio::test]
 async fn a_name_in_upper_case_never_gets_to_the_layer_over_http2() {
-    let scene = Scene::new().await;
-    let server = server(&scene).await;
-    let request = Wire::get().field("Authorization", scene.bearer());
+    let fixture = Fixture::new().await;
+    let server = server(&fixture).await;
+    let request = Wire::get().field("Authorization", fixture.bearer());
     assert_eq!(
         over_http2(server.address(), &request).await,
         Outcome::Malformed
     );
-    assert_eq!((server.calls(), scene.store.finds()), (0, 0));
+    assert_eq!((server.calls(), fixture.store.finds()), (0, 0));
 }
 
 #[tokio::test]
 async fn a_token_in_the_url_the_body_a_trailer_or_a_cookie_is_not_read() {
-    let scene = Scene::new().await;
-    let server = server(&scene).await;
+    let fixture = Fixture::new().await;
+    let server = server(&fixture).await;
     let missing = server.refuses(&Wire::get()).await.but_for_its_hint();
-    let (token, form) = (scene.token(), format!("access_token={}", scene.token()));
+    let (token, form) = (fixture.token(), format!("access_token={}", fixture.token()));
     for request in [
         Wire::new("GET", &format!("/?{form}")),
         Wire::new("POST", "/")
@@ -98,13 +98,13 @@ async fn a_token_in_the_url_the_body_a_trailer_or_a_cookie_is_not_read() {
             .content(&form),
         Wire::new("POST", "/")
             .content("content")
-            .trailer("authorization", scene.bearer()),
+            .trailer("authorization", fixture.bearer()),
         Wire::new("POST", "/")
             .field("trailer", "authorization")
-            .trailer("authorization", scene.bearer()),
+            .trailer("authorization", fixture.bearer()),
         Wire::get().field("cookie", &form),
-        Wire::get().field("proxy-authorization", scene.bearer()),
-        Wire::get().field("x-forwarded-authorization", scene.bearer()),
+        Wire::get().field("proxy-authorization", fixture.bearer()),
+        Wire::get().field("x-forwarded-authorization", fixture.bearer()),
         Wire::get().field("access_token", token),
         Wire::get().field("x-api-key", token),
     ] {
@@ -112,16 +112,16 @@ async fn a_token_in_the_url_the_body_a_trailer_or_a_cookie_is_not_read() {
         assert!(!answer.text().contains(token), "{answer:?}");
         assert_eq!(answer.but_for_its_hint(), missing, "{request:?}");
     }
-    assert_eq!(scene.store.finds(), 0);
+    assert_eq!(fixture.store.finds(), 0);
 }
 
 #[tokio::test]
 async fn a_token_in_the_url_does_not_disturb_the_one_in_the_field() {
-    let scene = Scene::new().await;
-    let server = server(&scene).await;
+    let fixture = Fixture::new().await;
+    let server = server(&fixture).await;
     let request = Wire::new("GET", &format!("/?access_token={UNKNOWN}"));
     server
-        .admits(&request.clone().authorization(scene.bearer()))
+        .admits(&request.clone().authorization(fixture.bearer()))
         .await;
     let answer = server
         .refuses(&request.authorization(bearer(UNKNOWN)))
@@ -131,10 +131,10 @@ async fn a_token_in_the_url_does_not_disturb_the_one_in_the_field() {
 
 #[tokio::test]
 async fn a_trailer_does_not_repeat_the_field() {
-    let scene = Scene::new().await;
-    let server = server(&scene).await;
+    let fixture = Fixture::new().await;
+    let server = server(&fixture).await;
     let request = Wire::new("POST", "/")
-        .authorization(scene.bearer())
+        .authorization(fixture.bearer())
         .content("content")
         .trailer("authorization", bearer(UNKNOWN));
     server.admits(&request).await;
@@ -142,15 +142,15 @@ async fn a_trailer_does_not_repeat_the_field() {
 
 #[tokio::test]
 async fn a_field_that_is_no_line_never_gets_to_the_layer() {
-    let scene = Scene::new().await;
-    let server = server(&scene).await;
-    let token = scene.token();
+    let fixture = Fixture::new().await;
+    let server = server(&fixture).await;
+    let token = fixture.token();
     for (name, value) in [
         ("authorization", format!("Bearer\r\n {token}")),
         ("authorization", format!("\r\n\tBearer {token}")),
         ("authorization", format!("Bearer {token}\0")),
-        ("authorization ", scene.bearer()),
-        (" authorization", scene.bearer()),
+        ("authorization ", fixture.bearer()),
+        (" authorization", fixture.bearer()),
     ] {
         let request = Wire::get().field(name, value);
         for outcome in [
@@ -163,18 +163,18 @@ async fn a_field_that_is_no_line_never_gets_to_the_layer() {
     let request = Wire::get().authorization(format!("Bearer {token}\r\nx: y"));
     let outcome = over_http2(server.address(), &request).await;
     assert_eq!(outcome, Outcome::Malformed);
-    assert_eq!((server.calls(), scene.store.finds()), (0, 0));
+    assert_eq!((server.calls(), fixture.store.finds()), (0, 0));
 }
 
 #[tokio::test]
 async fn a_token_is_good_for_its_own_request_on_a_connection_and_no_other() {
-    let scene = Scene::new().await;
-    let server = server(&scene).await;
+    let fixture = Fixture::new().await;
+    let server = server(&fixture).await;
     let credentials = [
-        scene.bearer(),
+        fixture.bearer(),
         String::new(),
         bearer(UNKNOWN),
-        scene.bearer(),
+        fixture.bearer(),
     ];
     let statuses = [200, 401, 401, 200];
 

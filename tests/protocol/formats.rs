@@ -12,7 +12,7 @@ use tower_api_tokens::{
     testing::Fault,
 };
 
-use crate::support::{Inner, Scene, UNKNOWN, bearer};
+use crate::support::{Fixture, Inner, UNKNOWN, bearer};
 
 type Shape = Request<Empty<Bytes>>;
 
@@ -61,10 +61,10 @@ impl Refusal {
 
 /// Every kind of refusal, by layers that are set up further by `set`.
 async fn refusals(set: fn(ApiTokenLayer) -> ApiTokenLayer, grpc: bool) -> Vec<Refusal> {
-    let scene = Scene::new().await;
+    let fixture = Fixture::new().await;
     let mut refusals = Vec::new();
     let inner = Inner::default();
-    let layer = set(scene.layer());
+    let layer = set(fixture.layer());
     let plain = layer.layer(inner.clone());
     let of = |name: &str, status| Refusal::new(name, status, plain.clone(), inner.clone());
 
@@ -95,27 +95,27 @@ async fn refusals(set: fn(ApiTokenLayer) -> ApiTokenLayer, grpc: bool) -> Vec<Re
     refusals.push(of("another scheme", 401).with("authorization", "Digest a"));
     refusals.push(of("wrong format", 401).with("authorization", "Bearer typo"));
     refusals.push(of("unknown", 401).with("authorization", &bearer(UNKNOWN)));
-    let revoked = scene
-        .issue(&scene.app().id, NewToken::named("revoked"))
+    let revoked = fixture
+        .issue(&fixture.app().id, NewToken::named("revoked"))
         .await;
-    scene.tokens.revoke(revoked.record().id).await.unwrap();
+    fixture.tokens.revoke(revoked.record().id).await.unwrap();
     refusals.push(of("revoked", 401).with("authorization", &bearer(revoked.token().expose())));
     let minute = Duration::from_secs(60);
-    let expired = scene
+    let expired = fixture
         .issue(
-            &scene.app().id,
+            &fixture.app().id,
             NewToken::named("expired").expires_in(minute),
         )
         .await;
-    scene.clock.advance(minute);
+    fixture.clock.advance(minute);
     refusals.push(of("expired", 401).with("authorization", &bearer(expired.token().expose())));
-    let gone = scene.tokens.create_app("Gone").await.unwrap();
-    let orphan = scene
+    let gone = fixture.tokens.create_app("Gone").await.unwrap();
+    let orphan = fixture
         .tokens
         .issue(&gone.id, NewToken::named("t"))
         .await
         .unwrap();
-    scene.tokens.disable_app(&gone.id).await.unwrap();
+    fixture.tokens.disable_app(&gone.id).await.unwrap();
     refusals.push(of("disabled", 401).with("authorization", &bearer(orphan.token().expose())));
 
     let write: tower_api_tokens::ScopeSet = "invoices:write".parse().unwrap();
@@ -130,7 +130,7 @@ async fn refusals(set: fn(ApiTokenLayer) -> ApiTokenLayer, grpc: bool) -> Vec<Re
     ] {
         let service = Stack::new(require.clone(), layer.clone()).layer(inner.clone());
         let refusal = Refusal::new(name, 403, service, inner.clone());
-        refusals.push(refusal.with("authorization", &scene.bearer()));
+        refusals.push(refusal.with("authorization", &fixture.bearer()));
         let service = Stack::new(require.clone(), layer.clone().optional()).layer(inner.clone());
         refusals.push(Refusal::new("anonymous", 401, service, inner.clone()));
         // Without a layer outside there is no form that a client has agreed to.
@@ -171,7 +171,7 @@ async fn unavailable(set: fn(ApiTokenLayer) -> ApiTokenLayer) -> Vec<Refusal> {
         ("timeout", Fault::HangForEver, 9),
         ("overload", Fault::None, 0),
     ] {
-        let scene = Scene::builder()
+        let fixture = Fixture::builder()
             .configure(move |builder| {
                 let builder = builder.max_staleness(Duration::ZERO);
                 let builder = builder.lookup_timeout(Duration::from_millis(1));
@@ -179,11 +179,11 @@ async fn unavailable(set: fn(ApiTokenLayer) -> ApiTokenLayer) -> Vec<Refusal> {
             })
             .build()
             .await;
-        scene.store.set_fault(fault);
+        fixture.store.set_fault(fault);
         let inner = Inner::default();
-        let service = set(scene.layer()).layer(inner.clone());
+        let service = set(fixture.layer()).layer(inner.clone());
         let refusal = Refusal::new(name, 503, service, inner);
-        refusals.push(refusal.with("authorization", &scene.bearer()));
+        refusals.push(refusal.with("authorization", &fixture.bearer()));
     }
     refusals
 }

@@ -5,7 +5,7 @@ use serde_json::Value;
 use tower_api_tokens::{ApiTokenLayer, RequireScopeLayer};
 
 use crate::{
-    support::{Scene, Server, bearer, server},
+    support::{Fixture, Server, bearer, server},
     wire::{Answer, Wire},
 };
 
@@ -18,7 +18,7 @@ fn detail(answer: &Answer) -> String {
 /// of the text that tells of it.
 fn misplaced(token: &str) -> Vec<(Wire, &'static str)> {
     let mut requests = Vec::new();
-    let scheme = "`Authorization` field has no scheme that is read here";
+    let scheme = "`Authorization` header has no supported scheme";
     for value in [
         token.to_owned(),
         format!("Token {token}"),
@@ -38,7 +38,7 @@ fn misplaced(token: &str) -> Vec<(Wire, &'static str)> {
         "x-access-token",
         "x-api-token",
     ] {
-        requests.push((Wire::get().field(name, token), "API-key field"));
+        requests.push((Wire::get().field(name, token), "API-key header"));
     }
     for name in ["api_key", "apikey", "API_KEY", "access_token", "token"] {
         for target in [
@@ -46,7 +46,10 @@ fn misplaced(token: &str) -> Vec<(Wire, &'static str)> {
             format!("/?page=1&{name}={token}"),
             format!("/?{name}"),
         ] {
-            requests.push((Wire::new("GET", &target), "read from the URL"));
+            requests.push((
+                Wire::new("GET", &target),
+                "Tokens in the URL are not accepted",
+            ));
         }
     }
     requests
@@ -54,9 +57,9 @@ fn misplaced(token: &str) -> Vec<(Wire, &'static str)> {
 
 #[tokio::test]
 async fn a_token_in_the_wrong_place_is_told_of_the_right_one() {
-    let scene = Scene::new().await;
-    let token = scene.token();
-    let server = server(&scene).await;
+    let fixture = Fixture::new().await;
+    let token = fixture.token();
+    let server = server(&fixture).await;
     let none = server.refuses(&Wire::get()).await.but_for_its_hint();
     for (request, hint) in misplaced(token) {
         let answer = server.refuses(&request).await;
@@ -69,13 +72,13 @@ async fn a_token_in_the_wrong_place_is_told_of_the_right_one() {
         assert!(!answer.text().contains(token), "{answer:?}");
         assert_eq!(answer.but_for_its_hint(), none);
     }
-    assert_eq!(scene.store.finds(), 0);
+    assert_eq!(fixture.store.finds(), 0);
 }
 
 #[tokio::test]
 async fn what_carries_no_token_is_told_what_to_send() {
-    let scene = Scene::new().await;
-    let server = server(&scene).await;
+    let fixture = Fixture::new().await;
+    let server = server(&fixture).await;
     for request in [
         Wire::get(),
         Wire::get().authorization(""),
@@ -86,7 +89,7 @@ async fn what_carries_no_token_is_told_what_to_send() {
     ] {
         assert_eq!(
             detail(&server.refuses(&request).await),
-            "The request carries no token. Send the token as `Authorization: Bearer <token>`.",
+            "The request has no token. Send the token as `Authorization: Bearer <token>`.",
             "{request:?}"
         );
     }
@@ -94,36 +97,36 @@ async fn what_carries_no_token_is_told_what_to_send() {
 
 #[tokio::test]
 async fn every_place_that_is_read_is_named_and_none_that_is_read_is_wrong() {
-    let scene = Scene::new().await;
-    let layer = scene.layer().api_key_header("x-api-key").unwrap();
+    let fixture = Fixture::new().await;
+    let layer = fixture.layer().api_key_header("x-api-key").unwrap();
     let server = Server::behind(layer.clone().basic()).await;
     let send = "Send the token as `Authorization: Bearer <token>` or `x-api-key: <token>`.";
     for (request, hint) in [
         (Wire::get(), "carries no token"),
         (Wire::get().authorization("Token x"), "no scheme"),
-        (Wire::get().field("x-auth-token", "x"), "API-key field"),
+        (Wire::get().field("x-auth-token", "x"), "API-key header"),
         (Wire::new("GET", "/?api_key=x"), "the URL"),
     ] {
         let text = detail(&server.refuses(&request).await);
         assert!(text.contains(hint) && text.ends_with(send), "{text}");
     }
     server
-        .admits(&Wire::get().field("x-api-key", scene.token()))
+        .admits(&Wire::get().field("x-api-key", fixture.token()))
         .await;
     // In whichever order the places were named.
-    let first = scene.layer().basic().api_key_header("x-key").unwrap();
+    let first = fixture.layer().basic().api_key_header("x-key").unwrap();
     let server = Server::behind(first).await;
     let text = detail(&server.refuses(&Wire::get()).await);
     assert!(text.ends_with("or `x-key: <token>`."), "{text}");
     let text = detail(&server.refuses(&Wire::get().field("x-api-key", "x")).await);
-    assert!(text.contains("API-key field"), "{text}");
+    assert!(text.contains("API-key header"), "{text}");
 }
 
 #[tokio::test]
 async fn a_scope_that_an_anonymous_request_needs_is_answered_with_the_same_hints() {
-    let scene = Scene::new().await;
-    let strict = server(&scene).await;
-    let optional = scene.layer().optional();
+    let fixture = Fixture::new().await;
+    let strict = server(&fixture).await;
+    let optional = fixture.layer().optional();
     let by_layer = optional.require_all("invoices:read".parse().unwrap());
     let by_layer = Server::behind_all(optional.clone(), by_layer).await;
     let by_itself = RequireScopeLayer::all("invoices:read".parse().unwrap());
@@ -137,8 +140,8 @@ async fn a_scope_that_an_anonymous_request_needs_is_answered_with_the_same_hints
 
 #[tokio::test]
 async fn a_preflight_that_carries_a_token_is_not_told_that_its_place_is_wrong() {
-    let scene = Scene::new().await;
-    let layer = scene.layer().allow_preflight().basic();
+    let fixture = Fixture::new().await;
+    let layer = fixture.layer().allow_preflight().basic();
     let layer = layer.api_key_header("x-api-key").unwrap();
     let inside = layer.require_all("invoices:read".parse().unwrap());
     let server = Server::behind_all(layer, inside).await;
@@ -146,21 +149,21 @@ async fn a_preflight_that_carries_a_token_is_not_told_that_its_place_is_wrong() 
         .field("origin", "https://example.com")
         .field("access-control-request-method", "GET");
     for request in [
-        preflight.clone().authorization(scene.bearer()),
+        preflight.clone().authorization(fixture.bearer()),
         preflight.clone().authorization("Basic QQ=="),
-        preflight.field("x-api-key", scene.token()),
+        preflight.field("x-api-key", fixture.token()),
     ] {
         let text = detail(&server.refuses(&request).await);
-        assert!(text.starts_with("The request carries no token."), "{text}");
+        assert!(text.starts_with("The request has no token."), "{text}");
     }
 }
 
 #[tokio::test]
 async fn the_body_of_a_refusal_for_a_scope_names_what_the_challenge_names() {
-    let scene = Scene::new().await;
+    let fixture = Fixture::new().await;
     let all = |layer: &ApiTokenLayer, scopes: &str| layer.require_all(scopes.parse().unwrap());
     let any = |layer: &ApiTokenLayer, scopes: &str| layer.require_any(scopes.parse().unwrap());
-    let layer = scene.layer();
+    let layer = fixture.layer();
     for (inside, named) in [
         (all(&layer, "b a"), "a b"),
         (any(&layer, "b a"), "a b"),
@@ -168,7 +171,7 @@ async fn the_body_of_a_refusal_for_a_scope_names_what_the_challenge_names() {
         (any(&layer, ""), ""),
     ] {
         let server = Server::behind_all(layer.clone(), inside).await;
-        let request = Wire::get().authorization(bearer(scene.token()));
+        let request = Wire::get().authorization(bearer(fixture.token()));
         let answer = server.refuses(&request).await;
         assert!(
             answer

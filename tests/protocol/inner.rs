@@ -10,14 +10,14 @@ use tower::{Layer, Service, ServiceExt, service_fn};
 use tower_api_tokens::{ApiTokenLayer, AppPrincipal, TokenRecord};
 
 use crate::{
-    support::{Inner, Scene, answer, get, get_anonymously, serve},
+    support::{Fixture, Inner, answer, get, get_anonymously, serve},
     wire::{Wire, both},
 };
 
 /// A principal that some service outside of the layer put into a request, or left in it.
-async fn forged(scene: &Scene) -> AppPrincipal {
-    let app = scene.tokens.create_app("Forged").await.unwrap();
-    let record = scene.issued.record();
+async fn forged(fixture: &Fixture) -> AppPrincipal {
+    let app = fixture.tokens.create_app("Forged").await.unwrap();
+    let record = fixture.issued.record();
     AppPrincipal::of(&TokenRecord::new(
         record.id,
         record.digest,
@@ -30,12 +30,12 @@ async fn forged(scene: &Scene) -> AppPrincipal {
 
 #[tokio::test]
 async fn a_principal_that_is_there_already_is_replaced() {
-    let scene = Scene::new().await;
-    let service = scene.layer().layer(Inner::default());
+    let fixture = Fixture::new().await;
+    let service = fixture.layer().layer(Inner::default());
     // The first answer is from the store, the second from memory.
     for _ in 0..2 {
-        let mut request = get(&scene.bearer());
-        request.extensions_mut().insert(forged(&scene).await);
+        let mut request = get(&fixture.bearer());
+        request.extensions_mut().insert(forged(&fixture).await);
         let (_, name) = answer(service.clone(), request).await;
         assert_eq!(name, "Billing");
     }
@@ -43,11 +43,11 @@ async fn a_principal_that_is_there_already_is_replaced() {
 
 #[tokio::test]
 async fn a_principal_that_is_there_already_admits_nobody() {
-    let scene = Scene::new().await;
+    let fixture = Fixture::new().await;
     let inner = Inner::default();
-    let service = scene.layer().layer(inner.clone());
+    let service = fixture.layer().layer(inner.clone());
     for mut request in [get_anonymously(), get("Basic QQ=="), get("Bearer a")] {
-        request.extensions_mut().insert(forged(&scene).await);
+        request.extensions_mut().insert(forged(&fixture).await);
         let (parts, _) = answer(service.clone(), request).await;
         assert_eq!(parts.status, StatusCode::UNAUTHORIZED);
     }
@@ -56,17 +56,17 @@ async fn a_principal_that_is_there_already_admits_nobody() {
 
 #[tokio::test]
 async fn a_principal_that_is_there_already_is_removed_from_an_anonymous_request() {
-    let scene = Scene::new().await;
-    let layer = scene.layer().optional().allow_preflight();
+    let fixture = Fixture::new().await;
+    let layer = fixture.layer().optional().allow_preflight();
     let service = layer.layer(Inner::default());
     let preflight = Request::options("/")
         .header("origin", "https://example.com")
         .header("access-control-request-method", "GET")
-        .header("authorization", scene.bearer())
+        .header("authorization", fixture.bearer())
         .body(Empty::new())
         .unwrap();
     for mut request in [get_anonymously(), preflight] {
-        request.extensions_mut().insert(forged(&scene).await);
+        request.extensions_mut().insert(forged(&fixture).await);
         let (_, name) = answer(service.clone(), request).await;
         assert_eq!(name, "nobody");
     }
@@ -74,14 +74,14 @@ async fn a_principal_that_is_there_already_is_removed_from_an_anonymous_request(
 
 #[tokio::test]
 async fn other_extensions_are_left_alone() {
-    let scene = Scene::new().await;
-    let service = scene
+    let fixture = Fixture::new().await;
+    let service = fixture
         .layer()
         .layer(service_fn(async |request: Request<Empty<Bytes>>| {
             let number: &u32 = request.extensions().get().unwrap();
             Ok::<_, Infallible>(Response::new(Full::<Bytes>::from(number.to_string())))
         }));
-    let mut request = get(&scene.bearer());
+    let mut request = get(&fixture.bearer());
     request.extensions_mut().insert(7_u32);
     assert_eq!(answer(service, request).await.1, "7");
 }
@@ -99,11 +99,11 @@ async fn shown_inside(layer: ApiTokenLayer, request: Request<Empty<Bytes>>) -> S
 
 #[tokio::test]
 async fn the_debug_output_of_an_admitted_request_does_not_show_the_token() {
-    let scene = Scene::new().await;
-    let token = scene.token();
-    let layer = scene.layer().api_key_header("x-api-key").unwrap();
+    let fixture = Fixture::new().await;
+    let token = fixture.token();
+    let layer = fixture.layer().api_key_header("x-api-key").unwrap();
     for _ in 0..2 {
-        let shown = shown_inside(layer.clone(), get(&scene.bearer())).await;
+        let shown = shown_inside(layer.clone(), get(&fixture.bearer())).await;
         assert!(
             shown.contains("Sensitive") && !shown.contains(token),
             "{shown}"
@@ -119,27 +119,27 @@ async fn the_debug_output_of_an_admitted_request_does_not_show_the_token() {
 
 #[tokio::test]
 async fn the_debug_output_of_an_anonymous_request_does_not_show_what_was_not_read() {
-    let scene = Scene::new().await;
-    let layer = scene.layer().optional().allow_preflight();
+    let fixture = Fixture::new().await;
+    let layer = fixture.layer().optional().allow_preflight();
     let shown = shown_inside(layer.clone(), get("Basic c2VjcmV0OnNlY3JldA==")).await;
     assert!(!shown.contains("c2VjcmV0"), "{shown}");
     let preflight = Request::options("/")
         .header("origin", "https://example.com")
         .header("access-control-request-method", "GET")
-        .header("authorization", scene.bearer())
+        .header("authorization", fixture.bearer())
         .header("authorization", "Bearer another")
         .body(Empty::new())
         .unwrap();
     let shown = shown_inside(layer, preflight).await;
     assert!(
-        !shown.contains(scene.token()) && !shown.contains("another"),
+        !shown.contains(fixture.token()) && !shown.contains("another"),
         "{shown}"
     );
 }
 
 #[tokio::test]
 async fn the_response_of_the_inner_service_is_left_alone() {
-    let scene = Scene::new().await;
+    let fixture = Fixture::new().await;
     let own = service_fn(async |request: Request<hyper::body::Incoming>| {
         let status = if request.uri().path() == "/401" {
             401
@@ -159,14 +159,16 @@ async fn the_response_of_the_inner_service_is_left_alone() {
     });
     let bare = serve(own).await;
     for layer in [
-        scene.layer(),
-        scene.layer().optional().basic(),
-        scene.layer().attribute_responses(),
-        scene.layer().renderer(|_, _| Response::new("ours".into())),
+        fixture.layer(),
+        fixture.layer().optional().basic(),
+        fixture.layer().attribute_responses(),
+        fixture
+            .layer()
+            .renderer(|_, _| Response::new("ours".into())),
     ] {
         let behind = serve(layer.layer(own)).await;
         for path in ["/401", "/403"] {
-            let request = Wire::new("GET", path).authorization(scene.bearer());
+            let request = Wire::new("GET", path).authorization(fixture.bearer());
             let answer = both(behind, &request).await;
             assert_eq!(answer, both(bare, &request).await);
             assert_eq!(answer.body, "not today");
@@ -176,8 +178,8 @@ async fn the_response_of_the_inner_service_is_left_alone() {
 
 #[tokio::test]
 async fn pieces_and_trailers_of_a_body_pass_through() {
-    let scene = Scene::new().await;
-    let service = scene
+    let fixture = Fixture::new().await;
+    let service = fixture
         .layer()
         .layer(service_fn(async |_: Request<Empty<Bytes>>| {
             let mut trailers = HeaderMap::new();
@@ -190,7 +192,7 @@ async fn pieces_and_trailers_of_a_body_pass_through() {
             let frames = futures_util::stream::iter(frames.map(Ok::<_, Infallible>));
             Ok::<_, Infallible>(Response::new(StreamBody::new(frames)))
         }));
-    let Ok(response) = service.oneshot(get(&scene.bearer())).await;
+    let Ok(response) = service.oneshot(get(&fixture.bearer())).await;
     let mut body = response.into_body();
     let mut frame = async || body.frame().await.map(Result::unwrap);
     assert_eq!(frame().await.unwrap().into_data().unwrap(), "a");
@@ -202,29 +204,29 @@ async fn pieces_and_trailers_of_a_body_pass_through() {
 
 #[tokio::test]
 async fn an_error_of_the_inner_service_passes_through() {
-    let scene = Scene::new().await;
-    let mut service = scene
+    let fixture = Fixture::new().await;
+    let mut service = fixture
         .layer()
         .layer(service_fn(async |_: Request<Empty<Bytes>>| {
             Err::<Response<Full<Bytes>>, _>("inner error")
         }));
     for _ in 0..2 {
         let service = service.ready().await.unwrap();
-        let error = service.call(get(&scene.bearer())).await.unwrap_err();
+        let error = service.call(get(&fixture.bearer())).await.unwrap_err();
         assert_eq!(error, "inner error");
     }
 }
 
 #[tokio::test]
 async fn a_response_shows_its_principal_only_if_the_layer_is_told_to() {
-    let scene = Scene::new().await;
+    let fixture = Fixture::new().await;
     for (layer, name) in [
-        (scene.layer(), None),
-        (scene.layer().attribute_responses(), Some("Billing")),
+        (fixture.layer(), None),
+        (fixture.layer().attribute_responses(), Some("Billing")),
     ] {
         let service = layer.layer(Inner::default());
         for _ in 0..2 {
-            let (parts, _) = answer(service.clone(), get(&scene.bearer())).await;
+            let (parts, _) = answer(service.clone(), get(&fixture.bearer())).await;
             let principal: Option<&AppPrincipal> = parts.extensions.get();
             assert_eq!(principal.map(AppPrincipal::app_name), name);
         }

@@ -5,7 +5,7 @@ use http_body_util::Empty;
 use tower::Layer;
 
 use crate::{
-    support::{Inner, Scene, Server, UNKNOWN, answer, bearer, server},
+    support::{Fixture, Inner, Server, UNKNOWN, answer, bearer, server},
     wire::Wire,
 };
 
@@ -15,30 +15,34 @@ const METHODS: [&str; 10] = [
 
 #[tokio::test]
 async fn the_optional_mode_admits_a_request_without_a_credential_as_nobody() {
-    let scene = Scene::new().await;
-    let server = Server::behind(scene.layer().optional()).await;
+    let fixture = Fixture::new().await;
+    let server = Server::behind(fixture.layer().optional()).await;
     for request in [Wire::get(), Wire::get().authorization("Basic QQ==")] {
         assert_eq!(server.admits(&request).await.body, "nobody");
     }
-    let request = Wire::get().authorization(scene.bearer());
+    let request = Wire::get().authorization(fixture.bearer());
     assert_eq!(server.admits(&request).await.body, "Billing");
 }
 
 #[tokio::test]
 async fn the_optional_mode_refuses_a_bad_credential_as_otherwise() {
-    let scene = Scene::new().await;
-    let optional = scene
+    let fixture = Fixture::new().await;
+    let optional = fixture
         .layer()
         .optional()
         .api_key_header("x-api-key")
         .unwrap();
-    let required = scene.layer().api_key_header("x-api-key").unwrap();
+    let required = fixture.layer().api_key_header("x-api-key").unwrap();
     let (optional, required) = (
         Server::behind(optional).await,
         Server::behind(required).await,
     );
-    let revoked = scene.bearer();
-    scene.tokens.revoke(scene.issued.record().id).await.unwrap();
+    let revoked = fixture.bearer();
+    fixture
+        .tokens
+        .revoke(fixture.issued.record().id)
+        .await
+        .unwrap();
     for request in [
         Wire::get().authorization("Bearer"),
         Wire::get().authorization("Bearer a b"),
@@ -57,8 +61,8 @@ async fn the_optional_mode_refuses_a_bad_credential_as_otherwise() {
 
 #[tokio::test]
 async fn the_method_has_no_say() {
-    let scene = Scene::new().await;
-    let server = server(&scene).await;
+    let fixture = Fixture::new().await;
+    let server = server(&fixture).await;
     for value in ["", "Bearer", &bearer(UNKNOWN)] {
         let to_get = server.refuses(&Wire::get().authorization(value)).await;
         for method in METHODS {
@@ -72,42 +76,42 @@ async fn the_method_has_no_say() {
         }
     }
     for method in METHODS {
-        let request = Wire::new(method, "/").authorization(scene.bearer());
+        let request = Wire::new(method, "/").authorization(fixture.bearer());
         server.admits(&request).await;
     }
 }
 
 #[tokio::test]
 async fn a_preflight_is_refused_unless_it_is_allowed() {
-    let scene = Scene::new().await;
+    let fixture = Fixture::new().await;
     let preflight = Wire::new("OPTIONS", "/")
         .field("origin", "https://example.com")
         .field("access-control-request-method", "GET");
-    let answer = server(&scene).await.refuses(&preflight).await;
+    let answer = server(&fixture).await.refuses(&preflight).await;
     assert_eq!(answer.status, 401);
 
-    let server = Server::behind(scene.layer().allow_preflight()).await;
+    let server = Server::behind(fixture.layer().allow_preflight()).await;
     assert_eq!(server.admits(&preflight).await.body, "nobody");
 }
 
 #[tokio::test]
 async fn a_preflight_is_admitted_as_nobody_whatever_it_carries() {
-    let scene = Scene::new().await;
-    let server = Server::behind(scene.layer().allow_preflight()).await;
+    let fixture = Fixture::new().await;
+    let server = Server::behind(fixture.layer().allow_preflight()).await;
     let preflight = Wire::new("OPTIONS", "/")
         .field("origin", "https://example.com")
         .field("access-control-request-method", "GET");
-    for value in [scene.bearer(), bearer(UNKNOWN), "Bearer".into()] {
+    for value in [fixture.bearer(), bearer(UNKNOWN), "Bearer".into()] {
         let answer = server.admits(&preflight.clone().authorization(value)).await;
         assert_eq!(answer.body, "nobody");
     }
-    assert_eq!(scene.store.finds(), 0);
+    assert_eq!(fixture.store.finds(), 0);
 }
 
 #[tokio::test]
 async fn what_only_resembles_a_preflight_is_refused() {
-    let scene = Scene::new().await;
-    let server = Server::behind(scene.layer().allow_preflight()).await;
+    let fixture = Fixture::new().await;
+    let server = Server::behind(fixture.layer().allow_preflight()).await;
     let origin = |wire: Wire| wire.field("origin", "https://example.com");
     let method = |wire: Wire| wire.field("access-control-request-method", "GET");
     for request in [
@@ -124,8 +128,8 @@ async fn what_only_resembles_a_preflight_is_refused() {
 
 #[tokio::test]
 async fn the_path_has_no_say() {
-    let scene = Scene::new().await;
-    let server = server(&scene).await;
+    let fixture = Fixture::new().await;
+    let server = server(&fixture).await;
     let missing = server.refuses(&Wire::get()).await;
     for path in [
         "/p",
@@ -148,15 +152,17 @@ async fn the_path_has_no_say() {
         let method = if path == "*" { "OPTIONS" } else { "GET" };
         let request = Wire::new(method, path);
         assert_eq!(server.refuses(&request).await, missing, "{path}");
-        let answer = server.admits(&request.authorization(scene.bearer())).await;
+        let answer = server
+            .admits(&request.authorization(fixture.bearer()))
+            .await;
         assert_eq!(answer.body, "Billing", "{path}");
     }
 }
 
 #[tokio::test]
 async fn a_target_in_absolute_form_has_no_say() {
-    let scene = Scene::new().await;
-    let service = scene.layer().layer(Inner::default());
+    let fixture = Fixture::new().await;
+    let service = fixture.layer().layer(Inner::default());
     for target in [
         "http://localhost/p",
         "http://user:pass@localhost/p",
@@ -166,7 +172,7 @@ async fn a_target_in_absolute_form_has_no_say() {
         let (parts, _) = answer(service.clone(), request).await;
         assert_eq!(parts.status, StatusCode::UNAUTHORIZED, "{target}");
         let request = Request::get(target)
-            .header("authorization", scene.bearer())
+            .header("authorization", fixture.bearer())
             .body(Empty::new())
             .unwrap();
         let (parts, _) = answer(service.clone(), request).await;
@@ -176,16 +182,16 @@ async fn a_target_in_absolute_form_has_no_say() {
 
 #[tokio::test]
 async fn fields_that_name_an_app_or_override_the_request_are_not_read() {
-    let scene = Scene::new().await;
-    let required = server(&scene).await;
-    let optional = Server::behind(scene.layer().optional()).await;
+    let fixture = Fixture::new().await;
+    let required = server(&fixture).await;
+    let optional = Server::behind(fixture.layer().optional()).await;
     let missing = required.refuses(&Wire::get()).await;
-    let app = scene.app().id.as_str();
+    let app = fixture.app().id.as_str();
     let forged = Wire::get()
         .field("x-app-id", app)
         .field("x-app-name", "Billing")
         .field("app-id", app)
-        .field("x-token-id", scene.issued.record().id.to_string())
+        .field("x-token-id", fixture.issued.record().id.to_string())
         .field("x-forwarded-user", "Billing")
         .field("x-original-method", "OPTIONS")
         .field("x-http-method-override", "OPTIONS");
@@ -195,8 +201,8 @@ async fn fields_that_name_an_app_or_override_the_request_are_not_read() {
 
 #[tokio::test]
 async fn the_version_of_http_has_no_say() {
-    let scene = Scene::new().await;
-    let service = scene.layer().layer(Inner::default());
+    let fixture = Fixture::new().await;
+    let service = fixture.layer().layer(Inner::default());
     for version in [
         http::Version::HTTP_09,
         http::Version::HTTP_10,

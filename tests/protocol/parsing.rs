@@ -1,43 +1,47 @@
 //! What is read as a bearer credential, and what is malformed.
 
-use tower_api_tokens::{ForeignToken, MaskedToken, NewToken, TokenDigest};
+use tower_api_tokens::{ImportedToken, MaskedToken, NewToken, TokenDigest};
 
 use crate::{
-    support::{Scene, Server, UNKNOWN, bearer, server},
+    support::{Fixture, Server, UNKNOWN, bearer, server},
     wire::Wire,
 };
 
 const MALFORMED: &str = "Bearer realm=\"api\", error=\"invalid_request\", \
      error_description=\"The credential is malformed: send exactly one token.\"";
 
-/// A scene that looks tokens of any format up.
-async fn scene_of_any_format() -> Scene {
-    Scene::builder()
+/// A fixture that looks tokens of any format up.
+async fn fixture_of_any_format() -> Fixture {
+    Fixture::builder()
         .configure(tower_api_tokens::ApiTokensBuilder::any_format)
         .build()
         .await
 }
 
-async fn import(scene: &Scene, token: &str) {
-    let foreign = ForeignToken::new(
+async fn import(fixture: &Fixture, token: &str) {
+    let foreign = ImportedToken::new(
         NewToken::named("foreign"),
         TokenDigest::of(token.as_bytes()),
         MaskedToken::new("", "").unwrap(),
     );
-    scene.tokens.import(&scene.app().id, foreign).await.unwrap();
+    fixture
+        .tokens
+        .import(&fixture.app().id, foreign)
+        .await
+        .unwrap();
 }
 
-async fn assert_malformed(scene: &Scene, server: &Server, value: impl AsRef<[u8]>) {
+async fn assert_malformed(fixture: &Fixture, server: &Server, value: impl AsRef<[u8]>) {
     let answer = server.refuses(&Wire::get().authorization(value)).await;
     assert_eq!((answer.status, answer.challenge()), (400, MALFORMED));
-    assert_eq!(scene.store.finds(), 0);
+    assert_eq!(fixture.store.finds(), 0);
 }
 
 #[tokio::test]
 async fn the_scheme_is_read_in_any_case_with_any_number_of_spaces_after_it() {
-    let scene = Scene::new().await;
-    let server = server(&scene).await;
-    let token = scene.token();
+    let fixture = Fixture::new().await;
+    let server = server(&fixture).await;
+    let token = fixture.token();
     for value in [
         format!("Bearer {token}"),
         format!("bearer {token}"),
@@ -52,8 +56,8 @@ async fn the_scheme_is_read_in_any_case_with_any_number_of_spaces_after_it() {
 
 #[tokio::test]
 async fn white_space_around_a_credential_is_ignored_over_both_versions() {
-    let scene = Scene::new().await;
-    let server = server(&scene).await;
+    let fixture = Fixture::new().await;
+    let server = server(&fixture).await;
     for (before, after) in [
         (" ", ""),
         ("\t", ""),
@@ -61,35 +65,35 @@ async fn white_space_around_a_credential_is_ignored_over_both_versions() {
         ("", "\t"),
         (" \t ", "\t \t"),
     ] {
-        let value = format!("{before}{}{after}", scene.bearer());
+        let value = format!("{before}{}{after}", fixture.bearer());
         server.admits(&Wire::get().authorization(value)).await;
     }
 }
 
 #[tokio::test]
 async fn a_scheme_without_a_token_is_malformed() {
-    let scene = Scene::new().await;
-    let server = server(&scene).await;
+    let fixture = Fixture::new().await;
+    let server = server(&fixture).await;
     for value in ["Bearer", "Bearer ", "bearer", "Bearer \t", "\tBearer   "] {
-        assert_malformed(&scene, &server, value).await;
+        assert_malformed(&fixture, &server, value).await;
     }
 }
 
 #[tokio::test]
 async fn a_tab_between_scheme_and_token_is_malformed() {
-    let scene = Scene::new().await;
-    let server = server(&scene).await;
-    let token = scene.token();
+    let fixture = Fixture::new().await;
+    let server = server(&fixture).await;
+    let token = fixture.token();
     for separator in ["\t", " \t", "\t ", ",", ", ", "=", ":"] {
-        assert_malformed(&scene, &server, format!("Bearer{separator}{token}")).await;
+        assert_malformed(&fixture, &server, format!("Bearer{separator}{token}")).await;
     }
 }
 
 #[tokio::test]
 async fn several_tokens_in_one_field_are_malformed() {
-    let scene = Scene::new().await;
-    let server = server(&scene).await;
-    let token = scene.token();
+    let fixture = Fixture::new().await;
+    let server = server(&fixture).await;
+    let token = fixture.token();
     for value in [
         "Bearer a b".to_owned(),
         "Bearer a, Bearer b".to_owned(),
@@ -100,25 +104,25 @@ async fn several_tokens_in_one_field_are_malformed() {
         format!("Bearer {token}, Basic QQ=="),
         format!("Bearer Bearer {token}"),
     ] {
-        assert_malformed(&scene, &server, value).await;
+        assert_malformed(&fixture, &server, value).await;
     }
 }
 
 #[tokio::test]
 async fn a_bearer_credential_after_one_of_another_scheme_in_one_field_is_malformed() {
-    let scene = Scene::new().await;
-    let server = server(&scene).await;
-    let value = format!("Basic QQ==, {}", scene.bearer());
+    let fixture = Fixture::new().await;
+    let server = server(&fixture).await;
+    let value = format!("Basic QQ==, {}", fixture.bearer());
     let answer = server.refuses(&Wire::get().authorization(value)).await;
     assert_eq!(answer.status, 400);
-    assert_eq!(scene.store.finds(), 0);
+    assert_eq!(fixture.store.finds(), 0);
 }
 
 #[tokio::test]
 async fn a_byte_outside_of_the_alphabet_is_malformed_wherever_it_is() {
-    let scene = Scene::new().await;
-    let server = server(&scene).await;
-    let token = scene.token().as_bytes();
+    let fixture = Fixture::new().await;
+    let server = server(&fixture).await;
+    let token = fixture.token().as_bytes();
     let outside = [
         &b"%61"[..],
         b"\xff",
@@ -138,20 +142,20 @@ async fn a_byte_outside_of_the_alphabet_is_malformed_wherever_it_is() {
         for at in [0, 5, token.len()] {
             let (head, tail) = token.split_at(at);
             let value = [b"Bearer ", head, bytes, tail].concat();
-            assert_malformed(&scene, &server, value).await;
+            assert_malformed(&fixture, &server, value).await;
         }
     }
 }
 
 #[tokio::test]
 async fn nothing_is_decoded_before_a_token_is_looked_up() {
-    let scene = scene_of_any_format().await;
-    import(&scene, "abc").await;
-    let server = server(&scene).await;
+    let fixture = fixture_of_any_format().await;
+    import(&fixture, "abc").await;
+    let server = server(&fixture).await;
     server
         .admits(&Wire::get().authorization("Bearer abc"))
         .await;
-    let looked_up = scene.store.finds();
+    let looked_up = fixture.store.finds();
     for value in [
         "Bearer %61bc",
         "Bearer =?utf-8?q?abc?=",
@@ -170,13 +174,13 @@ async fn nothing_is_decoded_before_a_token_is_looked_up() {
         assert_eq!(answer.status, 401, "{value}");
     }
     // One for each of the four, remembered for the second version of HTTP.
-    assert_eq!(scene.store.finds(), looked_up + 4);
+    assert_eq!(fixture.store.finds(), looked_up + 4);
 }
 
 #[tokio::test]
 async fn any_b64token_is_looked_up_where_any_format_is_accepted() {
-    let scene = scene_of_any_format().await;
-    let server = server(&scene).await;
+    let fixture = fixture_of_any_format().await;
+    let server = server(&fixture).await;
     for token in [
         "a",
         "AZaz09-._~+/",
@@ -186,7 +190,7 @@ async fn any_b64token_is_looked_up_where_any_format_is_accepted() {
         "Bearer",
         "eyJ.e30.x",
     ] {
-        import(&scene, token).await;
+        import(&fixture, token).await;
         server
             .admits(&Wire::get().authorization(bearer(token)))
             .await;
@@ -195,11 +199,11 @@ async fn any_b64token_is_looked_up_where_any_format_is_accepted() {
 
 #[tokio::test]
 async fn a_value_longer_than_4096_bytes_is_malformed_and_not_looked_up() {
-    let scene = scene_of_any_format().await;
-    let server = server(&scene).await;
+    let fixture = fixture_of_any_format().await;
+    let server = server(&fixture).await;
     let longest = bearer(&"a".repeat(4096 - "Bearer ".len()));
     let answer = server.refuses(&Wire::get().authorization(&longest)).await;
-    assert_eq!((answer.status, scene.store.finds()), (401, 1));
+    assert_eq!((answer.status, fixture.store.finds()), (401, 1));
 
     for value in [
         longest + "a",
@@ -214,23 +218,23 @@ async fn a_value_longer_than_4096_bytes_is_malformed_and_not_looked_up() {
              error_description=\"The credential is longer than 4096 bytes.\""
         );
     }
-    assert_eq!(scene.store.finds(), 1);
+    assert_eq!(fixture.store.finds(), 1);
 }
 
 #[tokio::test]
 async fn white_space_around_a_value_does_not_count_towards_its_length() {
-    let scene = Scene::new().await;
-    let server = server(&scene).await;
-    let value = format!("{:>4100}\t", scene.bearer());
+    let fixture = Fixture::new().await;
+    let server = server(&fixture).await;
+    let value = format!("{:>4100}\t", fixture.bearer());
     server.admits(&Wire::get().authorization(value)).await;
 }
 
 #[tokio::test]
 async fn another_scheme_is_no_credential() {
-    let scene = Scene::new().await;
-    let server = server(&scene).await;
+    let fixture = Fixture::new().await;
+    let server = server(&fixture).await;
     let missing = server.refuses(&Wire::get()).await.but_for_its_hint();
-    let token = scene.token();
+    let token = fixture.token();
     for value in [
         "Basic QQ==".to_owned(),
         "Basic".to_owned(),
@@ -246,13 +250,13 @@ async fn another_scheme_is_no_credential() {
         assert!(!answer.text().contains(token), "{answer:?}");
         assert_eq!(answer.but_for_its_hint(), missing, "{value}");
     }
-    assert_eq!(scene.store.finds(), 0);
+    assert_eq!(fixture.store.finds(), 0);
 }
 
 #[tokio::test]
 async fn a_value_that_begins_with_no_scheme_is_malformed() {
-    let scene = Scene::new().await;
-    let server = server(&scene).await;
+    let fixture = Fixture::new().await;
+    let server = server(&fixture).await;
     for value in [
         &b"\"Bearer\" a"[..],
         b",Bearer a",
@@ -260,14 +264,14 @@ async fn a_value_that_begins_with_no_scheme_is_malformed() {
         b"=",
         b"\xef\xbb\xbfBearer a",
     ] {
-        assert_malformed(&scene, &server, value).await;
+        assert_malformed(&fixture, &server, value).await;
     }
 }
 
 #[tokio::test]
 async fn an_empty_field_is_no_credential() {
-    let scene = Scene::new().await;
-    let server = server(&scene).await;
+    let fixture = Fixture::new().await;
+    let server = server(&fixture).await;
     let missing = server.refuses(&Wire::get()).await;
     for value in ["", " ", "\t \t"] {
         assert_eq!(
@@ -279,9 +283,9 @@ async fn an_empty_field_is_no_credential() {
 
 #[tokio::test]
 async fn a_token_of_the_wrong_form_is_refused_as_unknown_without_asking_the_store() {
-    let scene = Scene::new().await;
-    let server = server(&scene).await;
-    let token = scene.token();
+    let fixture = Fixture::new().await;
+    let server = server(&fixture).await;
+    let token = fixture.token();
     let (body, last) = token.split_at(token.len() - 1);
     let other = if last == "0" { "1" } else { "0" };
     let wrong = [
@@ -303,11 +307,11 @@ async fn a_token_of_the_wrong_form_is_refused_as_unknown_without_asking_the_stor
                 .await,
         );
     }
-    assert_eq!(scene.store.finds(), 0);
+    assert_eq!(fixture.store.finds(), 0);
     let unknown = server
         .refuses(&Wire::get().authorization(bearer(UNKNOWN)))
         .await;
-    assert_eq!((unknown.status, scene.store.finds()), (401, 1));
+    assert_eq!((unknown.status, fixture.store.finds()), (401, 1));
     for (answer, token) in answers.iter().zip(wrong) {
         assert_eq!(answer, &unknown, "{token}");
     }

@@ -3,7 +3,7 @@
 use base64::{Engine, engine::general_purpose::STANDARD};
 
 use crate::{
-    support::{Scene, Server, UNKNOWN, bearer},
+    support::{Fixture, Server, UNKNOWN, bearer},
     wire::Wire,
 };
 
@@ -11,16 +11,16 @@ fn basic(text: impl AsRef<[u8]>) -> String {
     format!("Basic {}", STANDARD.encode(text))
 }
 
-async fn api_key(scene: &Scene) -> Server {
-    Server::behind(scene.layer().api_key_header("X-Api-Key").unwrap()).await
+async fn api_key(fixture: &Fixture) -> Server {
+    Server::behind(fixture.layer().api_key_header("X-Api-Key").unwrap()).await
 }
 
 #[tokio::test]
 async fn the_value_of_an_api_key_header_is_the_token_itself() {
-    let scene = Scene::new().await;
-    let server = api_key(&scene).await;
-    let padded = format!("\t {} ", scene.token());
-    for value in [scene.token(), &padded] {
+    let fixture = Fixture::new().await;
+    let server = api_key(&fixture).await;
+    let padded = format!("\t {} ", fixture.token());
+    for value in [fixture.token(), &padded] {
         let answer = server.admits(&Wire::get().field("x-api-key", value)).await;
         assert_eq!(answer.body, "Billing");
     }
@@ -32,18 +32,18 @@ async fn the_value_of_an_api_key_header_is_the_token_itself() {
 
 #[tokio::test]
 async fn a_bearer_credential_is_taken_where_an_api_key_header_is_too() {
-    let scene = Scene::new().await;
-    let server = api_key(&scene).await;
+    let fixture = Fixture::new().await;
+    let server = api_key(&fixture).await;
     server
-        .admits(&Wire::get().authorization(scene.bearer()))
+        .admits(&Wire::get().authorization(fixture.bearer()))
         .await;
 }
 
 #[tokio::test]
 async fn a_scheme_in_an_api_key_header_is_malformed() {
-    let scene = Scene::new().await;
-    let server = api_key(&scene).await;
-    let token = scene.token();
+    let fixture = Fixture::new().await;
+    let server = api_key(&fixture).await;
+    let token = fixture.token();
     for value in [
         bearer(token),
         format!("Basic {token}"),
@@ -52,88 +52,88 @@ async fn a_scheme_in_an_api_key_header_is_malformed() {
         let answer = server.refuses(&Wire::get().field("x-api-key", value)).await;
         assert_eq!(answer.status, 400);
     }
-    assert_eq!(scene.store.finds(), 0);
+    assert_eq!(fixture.store.finds(), 0);
 }
 
 #[tokio::test]
 async fn an_empty_or_overlong_api_key_is_malformed() {
-    let scene = Scene::new().await;
-    let server = api_key(&scene).await;
+    let fixture = Fixture::new().await;
+    let server = api_key(&fixture).await;
     for value in ["", " ", "=", "%61", &"a".repeat(4097)] {
         let answer = server.refuses(&Wire::get().field("x-api-key", value)).await;
         assert_eq!(answer.status, 400);
     }
-    assert_eq!(scene.store.finds(), 0);
+    assert_eq!(fixture.store.finds(), 0);
 }
 
 #[tokio::test]
 async fn two_api_key_fields_are_malformed_even_when_they_are_identical() {
-    let scene = Scene::new().await;
-    let server = api_key(&scene).await;
-    for second in [scene.token(), "", "a"] {
+    let fixture = Fixture::new().await;
+    let server = api_key(&fixture).await;
+    for second in [fixture.token(), "", "a"] {
         let request = Wire::get()
-            .field("x-api-key", scene.token())
+            .field("x-api-key", fixture.token())
             .field("x-api-key", second);
         assert_eq!(server.refuses(&request).await.status, 400);
     }
-    assert_eq!(scene.store.finds(), 0);
+    assert_eq!(fixture.store.finds(), 0);
 }
 
 #[tokio::test]
 async fn an_api_key_together_with_a_bearer_credential_is_malformed() {
-    let scene = Scene::new().await;
-    let server = api_key(&scene).await;
+    let fixture = Fixture::new().await;
+    let server = api_key(&fixture).await;
     for (key, authorization) in [
-        (scene.token(), &*scene.bearer()),
-        (scene.token(), "Bearer"),
-        ("", &scene.bearer()),
-        (UNKNOWN, &scene.bearer()),
+        (fixture.token(), &*fixture.bearer()),
+        (fixture.token(), "Bearer"),
+        ("", &fixture.bearer()),
+        (UNKNOWN, &fixture.bearer()),
     ] {
         let request = Wire::get()
             .field("x-api-key", key)
             .authorization(authorization);
         assert_eq!(server.refuses(&request).await.status, 400, "{request:?}");
     }
-    assert_eq!(scene.store.finds(), 0);
+    assert_eq!(fixture.store.finds(), 0);
 }
 
 #[tokio::test]
 async fn an_api_key_is_taken_beside_a_scheme_that_is_not() {
-    let scene = Scene::new().await;
-    let server = api_key(&scene).await;
+    let fixture = Fixture::new().await;
+    let server = api_key(&fixture).await;
     let request = Wire::get()
-        .field("x-api-key", scene.token())
+        .field("x-api-key", fixture.token())
         .authorization("Basic QQ==");
     server.admits(&request).await;
 }
 
 #[tokio::test]
 async fn an_api_key_together_with_a_basic_credential_is_malformed_where_both_are_taken() {
-    let scene = Scene::new().await;
-    let layer = scene.layer().basic().api_key_header("x-api-key").unwrap();
+    let fixture = Fixture::new().await;
+    let layer = fixture.layer().basic().api_key_header("x-api-key").unwrap();
     let server = Server::behind(layer).await;
     let request = Wire::get()
-        .field("x-api-key", scene.token())
-        .authorization(basic(format!("{}:", scene.token())));
+        .field("x-api-key", fixture.token())
+        .authorization(basic(format!("{}:", fixture.token())));
     assert_eq!(server.refuses(&request).await.status, 400);
-    assert_eq!(scene.store.finds(), 0);
+    assert_eq!(fixture.store.finds(), 0);
 }
 
 #[tokio::test]
 async fn what_is_no_field_name_cannot_be_the_api_key_header() {
-    let scene = Scene::new().await;
+    let fixture = Fixture::new().await;
     for name in ["", "x api key", "x\n", ":authority", "é"] {
-        let error = scene.layer().api_key_header(name).unwrap_err();
+        let error = fixture.layer().api_key_header(name).unwrap_err();
         assert_eq!(
             error.to_string(),
-            "the API-key header is not the name of a header field; use one such as `x-api-key`"
+            "invalid name of the API-key header; use one such as `x-api-key`"
         );
     }
 }
 
 #[tokio::test]
 async fn a_field_with_another_meaning_cannot_be_the_api_key_header() {
-    let scene = Scene::new().await;
+    let fixture = Fixture::new().await;
     for name in [
         "authorization",
         "Authorization",
@@ -166,7 +166,7 @@ async fn a_field_with_another_meaning_cannot_be_the_api_key_header() {
         "access-control-request-method",
         "if-none-match",
     ] {
-        let error = scene.layer().api_key_header(name).unwrap_err();
+        let error = fixture.layer().api_key_header(name).unwrap_err();
         let message = error.to_string();
         assert!(message.contains("another meaning in HTTP"), "{message}");
         assert!(
@@ -182,15 +182,15 @@ async fn a_field_with_another_meaning_cannot_be_the_api_key_header() {
         "secret",
         "hosts",
     ] {
-        assert!(scene.layer().api_key_header(name).is_ok(), "{name}");
+        assert!(fixture.layer().api_key_header(name).is_ok(), "{name}");
     }
 }
 
 #[tokio::test]
 async fn a_token_is_taken_as_basic_password_or_as_user_name_with_an_empty_password() {
-    let scene = Scene::new().await;
-    let server = Server::behind(scene.layer().basic()).await;
-    let token = scene.token();
+    let fixture = Fixture::new().await;
+    let server = Server::behind(fixture.layer().basic()).await;
+    let token = fixture.token();
     for text in [
         format!("x:{token}"),
         format!(":{token}"),
@@ -212,9 +212,9 @@ async fn a_token_is_taken_as_basic_password_or_as_user_name_with_an_empty_passwo
 
 #[tokio::test]
 async fn a_user_name_beside_a_password_is_not_read() {
-    let scene = Scene::new().await;
-    let server = Server::behind(scene.layer().basic()).await;
-    let token = scene.token();
+    let fixture = Fixture::new().await;
+    let server = Server::behind(fixture.layer().basic()).await;
+    let token = fixture.token();
     for text in [
         format!("{token}:x"),
         format!("{token}::"),
@@ -230,20 +230,20 @@ async fn a_user_name_beside_a_password_is_not_read() {
 
 #[tokio::test]
 async fn a_basic_credential_that_does_not_decode_is_malformed() {
-    let scene = Scene::new().await;
-    let server = Server::behind(scene.layer().basic()).await;
-    let good = STANDARD.encode(format!("x:{}", scene.token()));
+    let fixture = Fixture::new().await;
+    let server = Server::behind(fixture.layer().basic()).await;
+    let good = STANDARD.encode(format!("x:{}", fixture.token()));
     for value in [
         "Basic".to_owned(),
         "Basic ".to_owned(),
         format!("Basic\t{good}"),
         format!("Basic {good} {good}"),
         format!("Basic {good}, {good}"),
-        format!("Basic {good}, Bearer {}", scene.token()),
+        format!("Basic {good}, Bearer {}", fixture.token()),
         "Basic !".to_owned(),
         "Basic QQ".to_owned(),
         "Basic QQ==QQ==".to_owned(),
-        basic(scene.token()),
+        basic(fixture.token()),
         basic(b"x:\xff"),
         basic(b"\xff:x"),
         format!("Basic {}", "QUFB".repeat(1100)),
@@ -251,21 +251,21 @@ async fn a_basic_credential_that_does_not_decode_is_malformed() {
         let answer = server.refuses(&Wire::get().authorization(&value)).await;
         assert_eq!(answer.status, 400, "{value}");
     }
-    assert_eq!(scene.store.finds(), 0);
+    assert_eq!(fixture.store.finds(), 0);
 }
 
 #[tokio::test]
 async fn a_basic_password_that_cannot_be_a_token_is_refused_as_unknown() {
-    let scene = Scene::new().await;
-    let server = Server::behind(scene.layer().basic()).await;
+    let fixture = Fixture::new().await;
+    let server = Server::behind(fixture.layer().basic()).await;
     let unknown = server
         .refuses(&Wire::get().authorization(bearer(UNKNOWN)))
         .await;
-    assert_eq!((unknown.status, scene.store.finds()), (401, 1));
+    assert_eq!((unknown.status, fixture.store.finds()), (401, 1));
     for password in ["hunter 2", "pässword", "\n", ""] {
         let value = basic(format!("user:{password}"));
         let answer = server.refuses(&Wire::get().authorization(value)).await;
         assert_eq!(answer, unknown, "{password:?}");
     }
-    assert_eq!(scene.store.finds(), 1);
+    assert_eq!(fixture.store.finds(), 1);
 }

@@ -7,7 +7,7 @@ use tokio::runtime::{Builder, Runtime};
 use tower::Layer;
 
 use crate::{
-    support::{Inner, Scene, Server, UNKNOWN, answer, bearer, kind},
+    support::{Fixture, Inner, Server, UNKNOWN, answer, bearer, kind},
     wire::{Outcome, Wire, over_http1, over_http2},
 };
 
@@ -28,9 +28,9 @@ fn value() -> impl Strategy<Value = Vec<u8>> {
     ]
 }
 
-fn layers(scene: &Scene) -> [tower_api_tokens::ApiTokenLayer; 2] {
-    let every_place = scene.layer().basic().api_key_header("x-api-key").unwrap();
-    [scene.layer(), every_place]
+fn layers(fixture: &Fixture) -> [tower_api_tokens::ApiTokenLayer; 2] {
+    let every_place = fixture.layer().basic().api_key_header("x-api-key").unwrap();
+    [fixture.layer(), every_place]
 }
 
 proptest! {
@@ -41,15 +41,15 @@ proptest! {
         };
         let name = if key { "x-api-key" } else { "authorization" };
         runtime().block_on(async {
-            let scene = Scene::new().await;
-            for layer in layers(&scene) {
+            let fixture = Fixture::new().await;
+            for layer in layers(&fixture) {
                 let inner = Inner::default();
                 let request = Request::get("/").header(name, &value).body(Empty::new()).unwrap();
                 let (parts, _) = answer(layer.layer(inner.clone()), request).await;
                 let refused = [StatusCode::UNAUTHORIZED, StatusCode::BAD_REQUEST];
                 assert!(refused.contains(&parts.status), "{parts:?}");
                 assert!(kind(&parts).is_some());
-                assert_eq!((inner.calls(), scene.store.finds()), (0, 0));
+                assert_eq!((inner.calls(), fixture.store.finds()), (0, 0));
             }
         });
     }
@@ -59,11 +59,11 @@ proptest! {
         before in "[ \t]{0,4}", after in "[ \t]{0,4}", which in 0..4, value in value(),
     ) {
         runtime().block_on(async {
-            let scene = Scene::new().await;
+            let fixture = Fixture::new().await;
             let value = match which {
-                0 => scene.bearer().into_bytes(),
+                0 => fixture.bearer().into_bytes(),
                 1 => bearer(UNKNOWN).into_bytes(),
-                2 => scene.token().as_bytes().to_vec(),
+                2 => fixture.token().as_bytes().to_vec(),
                 _ => value,
             };
             let padded = [before.as_bytes(), &value, after.as_bytes()].concat();
@@ -72,7 +72,7 @@ proptest! {
             else {
                 return;
             };
-            for layer in layers(&scene) {
+            for layer in layers(&fixture) {
                 let service = layer.layer(Inner::default());
                 for name in ["authorization", "x-api-key"] {
                     let mut answers = Vec::new();
@@ -100,8 +100,8 @@ proptest! {
         value in value().prop_filter("a line", |value| !value.iter().any(|b| b"\r\n".contains(b))),
     ) {
         runtime().block_on(async {
-            let scene = Scene::new().await;
-            for layer in layers(&scene) {
+            let fixture = Fixture::new().await;
+            for layer in layers(&fixture) {
                 let server = Server::behind(layer).await;
                 let request = Wire::get().authorization(&value);
                 let first = over_http1(server.address(), &request).await;
@@ -115,7 +115,7 @@ proptest! {
                 if first != Outcome::Malformed && second != Outcome::Malformed {
                     assert_eq!(first, second);
                 }
-                assert_eq!((server.calls(), scene.store.finds()), (0, 0));
+                assert_eq!((server.calls(), fixture.store.finds()), (0, 0));
             }
         });
     }
@@ -123,8 +123,8 @@ proptest! {
     #[test]
     fn no_token_but_the_one_issued_is_admitted(at in 0..43_usize, byte in any::<u8>()) {
         runtime().block_on(async {
-            let scene = Scene::new().await;
-            let mut value = scene.bearer().into_bytes();
+            let fixture = Fixture::new().await;
+            let mut value = fixture.bearer().into_bytes();
             let at = at + "Bearer ".len();
             prop_assume!(value[at] != byte);
             value[at] = byte;
@@ -132,9 +132,9 @@ proptest! {
                 return Ok(());
             };
             let inner = Inner::default();
-            let service = scene.layer().layer(inner.clone());
+            let service = fixture.layer().layer(inner.clone());
             // Remembering the right one does not help the wrong one.
-            let (parts, _) = answer(service.clone(), crate::support::get(&scene.bearer())).await;
+            let (parts, _) = answer(service.clone(), crate::support::get(&fixture.bearer())).await;
             assert_eq!(parts.status, StatusCode::OK);
             let request = Request::get("/").header("authorization", value);
             let (parts, _) = answer(service, request.body(Empty::new()).unwrap()).await;

@@ -10,7 +10,9 @@ use tower_api_tokens::{
 };
 
 use crate::{
-    support::{Inner, Scene, Server, UNKNOWN, answer, bearer, get, get_anonymously, kind, server},
+    support::{
+        Fixture, Inner, Server, UNKNOWN, answer, bearer, get, get_anonymously, kind, server,
+    },
     wire::Wire,
 };
 
@@ -20,7 +22,7 @@ cache-control: no-store
 www-authenticate: Bearer realm="api"
 content-length: 150
 
-{"type":"about:blank","title":"Unauthorized","status":401,"detail":"The request carries no token. Send the token as `Authorization: Bearer <token>`."}"#;
+{"type":"about:blank","title":"Unauthorized","status":401,"detail":"The request has no token. Send the token as `Authorization: Bearer <token>`."}"#;
 
 const INVALID: &str = r#"401
 content-type: application/problem+json
@@ -49,18 +51,18 @@ content-length: 110
 const REPEATED: &str = r#"400
 content-type: application/problem+json
 cache-control: no-store
-www-authenticate: Bearer realm="api", error="invalid_request", error_description="The request carries several credentials: send exactly one."
+www-authenticate: Bearer realm="api", error="invalid_request", error_description="The request has several credentials: send exactly one."
 content-length: 127
 
-{"type":"about:blank","title":"Bad Request","status":400,"detail":"The request carries several credentials: send exactly one."}"#;
+{"type":"about:blank","title":"Bad Request","status":400,"detail":"The request has several credentials: send exactly one."}"#;
 
 const TWO_PLACES: &str = r#"400
 content-type: application/problem+json
 cache-control: no-store
-www-authenticate: Bearer realm="api", error="invalid_request", error_description="The request carries a token in two header fields: send it in one."
+www-authenticate: Bearer realm="api", error="invalid_request", error_description="The request has a token in two header fields: send it in one."
 content-length: 134
 
-{"type":"about:blank","title":"Bad Request","status":400,"detail":"The request carries a token in two header fields: send it in one."}"#;
+{"type":"about:blank","title":"Bad Request","status":400,"detail":"The request has a token in two header fields: send it in one."}"#;
 
 const MALFORMED_BASIC: &str = r#"400
 content-type: application/problem+json
@@ -73,10 +75,10 @@ content-length: 149
 const INSUFFICIENT_SCOPE: &str = r#"403
 content-type: application/problem+json
 cache-control: no-store
-www-authenticate: Bearer realm="api", error="insufficient_scope", error_description="The token lacks a scope that the request requires.", scope="invoices:read invoices:write"
+www-authenticate: Bearer realm="api", error="insufficient_scope", error_description="The token lacks a required scope.", scope="invoices:read invoices:write"
 content-length: 185
 
-{"type":"about:blank","title":"Forbidden","status":403,"detail":"The token lacks a scope that the request requires: invoices:read invoices:write","scope":"invoices:read invoices:write"}"#;
+{"type":"about:blank","title":"Forbidden","status":403,"detail":"The token lacks a required scope: invoices:read invoices:write","scope":"invoices:read invoices:write"}"#;
 
 const UNAVAILABLE: &str = r#"503
 content-type: application/problem+json
@@ -88,18 +90,18 @@ content-length: 130
 
 #[tokio::test]
 async fn a_request_without_a_credential_is_challenged_without_an_error() {
-    let scene = Scene::new().await;
-    let answer = server(&scene).await.refuses(&Wire::get()).await;
+    let fixture = Fixture::new().await;
+    let answer = server(&fixture).await.refuses(&Wire::get()).await;
     assert_eq!(answer.text(), MISSING);
-    assert_eq!(scene.store.finds(), 0);
+    assert_eq!(fixture.store.finds(), 0);
 }
 
 #[tokio::test]
 async fn every_kind_of_malformed_credential_is_told_its_cure() {
-    let scene = Scene::new().await;
-    let layer = scene.layer().basic().api_key_header("x-api-key").unwrap();
+    let fixture = Fixture::new().await;
+    let layer = fixture.layer().basic().api_key_header("x-api-key").unwrap();
     let server = Server::behind(layer).await;
-    let good = scene.bearer();
+    let good = fixture.bearer();
     for (request, expected) in [
         (Wire::get().authorization("Bearer"), MALFORMED),
         (
@@ -118,44 +120,44 @@ async fn every_kind_of_malformed_credential_is_told_its_cure() {
     ] {
         assert_eq!(server.refuses(&request).await.text(), expected);
     }
-    assert_eq!(scene.store.finds(), 0);
+    assert_eq!(fixture.store.finds(), 0);
 }
 
 #[tokio::test]
 async fn a_token_without_a_required_scope_is_told_what_is_required() {
-    let scene = Scene::new().await;
-    let layer = scene.layer();
+    let fixture = Fixture::new().await;
+    let layer = fixture.layer();
     let inside = layer.require_all("invoices:write invoices:read".parse().unwrap());
     let server = Server::behind_all(layer, inside).await;
-    let request = Wire::get().authorization(scene.bearer());
+    let request = Wire::get().authorization(fixture.bearer());
     assert_eq!(server.refuses(&request).await.text(), INSUFFICIENT_SCOPE);
 }
 
 #[tokio::test]
 async fn a_store_that_fails_gives_no_verdict() {
-    let scene = Scene::new().await;
-    scene
+    let fixture = Fixture::new().await;
+    fixture
         .store
         .set_fault(Fault::Error(StoreErrorKind::Unavailable));
-    let server = server(&scene).await;
-    let request = Wire::get().authorization(scene.bearer());
+    let server = server(&fixture).await;
+    let request = Wire::get().authorization(fixture.bearer());
     assert_eq!(server.refuses(&request).await.text(), UNAVAILABLE);
 }
 
 /// Tokens that are refused in the same words, with the kind of their rejection.
-async fn invalid(scene: &Scene) -> Vec<(String, RejectionKind)> {
+async fn invalid(fixture: &Fixture) -> Vec<(String, RejectionKind)> {
     let text = |issued: &IssuedToken| issued.token().expose().to_owned();
-    let revoked = scene
-        .issue(&scene.app().id, NewToken::named("revoked"))
+    let revoked = fixture
+        .issue(&fixture.app().id, NewToken::named("revoked"))
         .await;
-    scene.tokens.revoke(revoked.record().id).await.unwrap();
+    fixture.tokens.revoke(revoked.record().id).await.unwrap();
     let in_a_minute = NewToken::named("expired").expires_in(Duration::from_secs(60));
-    let expired = scene.issue(&scene.app().id, in_a_minute).await;
-    scene.clock.advance(Duration::from_secs(60));
-    let gone = scene.tokens.create_app("Gone").await.unwrap();
+    let expired = fixture.issue(&fixture.app().id, in_a_minute).await;
+    fixture.clock.advance(Duration::from_secs(60));
+    let gone = fixture.tokens.create_app("Gone").await.unwrap();
     let of_disabled = NewToken::named("of a disabled app");
-    let of_disabled = scene.tokens.issue(&gone.id, of_disabled).await.unwrap();
-    scene.tokens.disable_app(&gone.id).await.unwrap();
+    let of_disabled = fixture.tokens.issue(&gone.id, of_disabled).await.unwrap();
+    fixture.tokens.disable_app(&gone.id).await.unwrap();
     vec![
         (UNKNOWN.to_owned(), RejectionKind::UnknownToken),
         (UNKNOWN.replace('Y', "Z"), RejectionKind::WrongFormat),
@@ -167,9 +169,9 @@ async fn invalid(scene: &Scene) -> Vec<(String, RejectionKind)> {
 
 #[tokio::test]
 async fn unknown_revoked_expired_disabled_and_misspelt_look_the_same_from_outside() {
-    let scene = Scene::new().await;
-    let server = server(&scene).await;
-    for (token, kind) in invalid(&scene).await {
+    let fixture = Fixture::new().await;
+    let server = server(&fixture).await;
+    for (token, kind) in invalid(&fixture).await {
         let request = Wire::get().authorization(bearer(&token));
         // The first answer is from the store, the second from memory.
         for _ in 0..2 {
@@ -180,10 +182,10 @@ async fn unknown_revoked_expired_disabled_and_misspelt_look_the_same_from_outsid
 
 #[tokio::test]
 async fn unknown_revoked_expired_disabled_and_misspelt_are_told_apart_inside() {
-    let scene = Scene::new().await;
+    let fixture = Fixture::new().await;
     let inner = Inner::default();
-    let service = scene.layer().layer(inner.clone());
-    for (token, expected) in invalid(&scene).await {
+    let service = fixture.layer().layer(inner.clone());
+    for (token, expected) in invalid(&fixture).await {
         let (parts, _) = answer(service.clone(), get(&bearer(&token))).await;
         assert_eq!((parts.status.as_u16(), kind(&parts)), (401, Some(expected)));
         let rejection: &Rejection = parts.extensions.get().unwrap();
@@ -202,51 +204,55 @@ async fn unknown_revoked_expired_disabled_and_misspelt_are_told_apart_inside() {
 
 #[tokio::test]
 async fn a_token_that_was_admitted_is_refused_once_it_is_revoked() {
-    let scene = Scene::new().await;
-    let server = server(&scene).await;
-    let request = Wire::get().authorization(scene.bearer());
+    let fixture = Fixture::new().await;
+    let server = server(&fixture).await;
+    let request = Wire::get().authorization(fixture.bearer());
     server.admits(&request).await;
-    scene.tokens.revoke(scene.issued.record().id).await.unwrap();
+    fixture
+        .tokens
+        .revoke(fixture.issued.record().id)
+        .await
+        .unwrap();
     assert_eq!(server.refuses(&request).await.text(), INVALID);
 }
 
 #[tokio::test]
 async fn a_token_is_refused_while_its_app_is_disabled() {
-    let scene = Scene::new().await;
-    let server = server(&scene).await;
-    let request = Wire::get().authorization(scene.bearer());
+    let fixture = Fixture::new().await;
+    let server = server(&fixture).await;
+    let request = Wire::get().authorization(fixture.bearer());
     server.admits(&request).await;
-    scene.tokens.disable_app(&scene.app().id).await.unwrap();
+    fixture.tokens.disable_app(&fixture.app().id).await.unwrap();
     assert_eq!(server.refuses(&request).await.text(), INVALID);
-    scene.tokens.enable_app(&scene.app().id).await.unwrap();
+    fixture.tokens.enable_app(&fixture.app().id).await.unwrap();
     server.admits(&request).await;
 }
 
 #[tokio::test]
 async fn a_token_is_refused_from_the_very_instant_of_its_expiry_even_if_it_is_remembered() {
-    let scene = Scene::new().await;
-    let server = server(&scene).await;
+    let fixture = Fixture::new().await;
+    let server = server(&fixture).await;
     let lifetime = Duration::from_secs(2);
-    let issued = scene
+    let issued = fixture
         .issue(
-            &scene.app().id,
+            &fixture.app().id,
             NewToken::named("short").expires_in(lifetime),
         )
         .await;
     let request = Wire::get().authorization(bearer(issued.token().expose()));
     server.admits(&request).await;
     let tick = Duration::from_micros(1);
-    scene.clock.advance(lifetime - tick);
+    fixture.clock.advance(lifetime - tick);
     server.admits(&request).await;
-    assert_eq!(scene.store.finds(), 1, "the answer is from memory");
-    scene.clock.advance(tick);
+    assert_eq!(fixture.store.finds(), 1, "the answer is from memory");
+    fixture.clock.advance(tick);
     assert_eq!(server.refuses(&request).await.text(), INVALID);
 }
 
 #[tokio::test]
 async fn a_refusal_holds_nothing_of_what_was_presented() {
-    let scene = Scene::new().await;
-    let layer = scene.layer().basic().api_key_header("x-api-key").unwrap();
+    let fixture = Fixture::new().await;
+    let layer = fixture.layer().basic().api_key_header("x-api-key").unwrap();
     let server = Server::behind(layer).await;
     let secret = "sEcReT.sEcReT";
     let long = secret.repeat(400);
@@ -266,8 +272,8 @@ async fn a_refusal_holds_nothing_of_what_was_presented() {
 
 #[tokio::test]
 async fn the_answer_to_head_is_that_to_get_without_its_body() {
-    let scene = Scene::new().await;
-    let server = server(&scene).await;
+    let fixture = Fixture::new().await;
+    let server = server(&fixture).await;
     for value in ["Basic QQ==", "Bearer", &bearer(UNKNOWN)] {
         let mut to_get = server.refuses(&Wire::get().authorization(value)).await;
         let to_head = server
@@ -282,8 +288,8 @@ async fn the_answer_to_head_is_that_to_get_without_its_body() {
 
 #[tokio::test]
 async fn a_rejection_goes_into_the_extensions_of_its_response() {
-    let scene = Scene::new().await;
-    let service = scene.layer().layer(Inner::default());
+    let fixture = Fixture::new().await;
+    let service = fixture.layer().layer(Inner::default());
     let request = Request::head("/")
         .body(Empty::<bytes::Bytes>::new())
         .unwrap();

@@ -8,7 +8,7 @@ use tower::Layer;
 use tower_api_tokens::{AppPrincipal, Rejection, RejectionKind, StoreErrorKind, testing::Fault};
 
 use crate::{
-    support::{Inner, Scene, UNKNOWN, answer, bearer, get, get_anonymously, kind, serve},
+    support::{Fixture, Inner, UNKNOWN, answer, bearer, get, get_anonymously, kind, serve},
     wire::{Wire, both},
 };
 
@@ -20,9 +20,9 @@ fn teapot(rejection: &Rejection, _: Response<Bytes>) -> Response<Bytes> {
 
 #[tokio::test]
 async fn a_renderer_gets_the_rejection_and_gives_the_response() {
-    let scene = Scene::new().await;
+    let fixture = Fixture::new().await;
     let inner = Inner::default();
-    let layer = scene.layer().renderer(teapot);
+    let layer = fixture.layer().renderer(teapot);
     let address = serve(layer.layer(inner.clone())).await;
     for (value, word) in [
         ("", "missing_credential"),
@@ -34,18 +34,18 @@ async fn a_renderer_gets_the_rejection_and_gives_the_response() {
         assert_eq!((answer.status, &*answer.body), (418, word));
         assert_eq!(answer.all("www-authenticate").count(), 0);
     }
-    scene
+    fixture
         .store
         .set_fault(Fault::Error(StoreErrorKind::Unavailable));
-    let answer = both(address, &Wire::get().authorization(scene.bearer())).await;
+    let answer = both(address, &Wire::get().authorization(fixture.bearer())).await;
     assert_eq!((answer.status, &*answer.body), (418, "store_failure"));
     assert_eq!(inner.calls(), 0);
 }
 
 #[tokio::test]
 async fn a_renderer_may_keep_what_would_be_sent_otherwise() {
-    let scene = Scene::new().await;
-    let layer = scene.layer().renderer(|_, mut response| {
+    let fixture = Fixture::new().await;
+    let layer = fixture.layer().renderer(|_, mut response| {
         let headers = response.headers_mut();
         headers.insert("content-type", HeaderValue::from_static("text/plain"));
         response.map(|_| "see the docs".into())
@@ -59,8 +59,8 @@ async fn a_renderer_may_keep_what_would_be_sent_otherwise() {
 
 #[tokio::test]
 async fn a_renderer_that_says_ok_admits_nobody() {
-    let scene = Scene::new().await;
-    let layer = scene
+    let fixture = Fixture::new().await;
+    let layer = fixture
         .layer()
         .renderer(|_, _| Response::new("welcome".into()));
     let inside = layer.require_all("admin".parse().unwrap());
@@ -69,7 +69,7 @@ async fn a_renderer_that_says_ok_admits_nobody() {
     for request in [
         get_anonymously(),
         get(&bearer(UNKNOWN)),
-        get(&scene.bearer()),
+        get(&fixture.bearer()),
     ] {
         let (parts, body) = answer(service.clone(), request).await;
         assert_eq!((parts.status, &*body), (StatusCode::OK, "welcome"));
@@ -81,15 +81,17 @@ async fn a_renderer_that_says_ok_admits_nobody() {
 
 #[tokio::test]
 async fn a_renderer_sees_why_the_store_gave_no_verdict() {
-    let scene = Scene::new().await;
+    let fixture = Fixture::new().await;
     let seen = Arc::new(Mutex::new(None));
     let sink = Arc::clone(&seen);
-    let layer = scene.layer().renderer(move |rejection, response| {
+    let layer = fixture.layer().renderer(move |rejection, response| {
         *sink.lock().unwrap() = Some(rejection.clone());
         response
     });
-    scene.store.set_fault(Fault::Error(StoreErrorKind::Corrupt));
-    let (parts, _) = answer(layer.layer(Inner::default()), get(&scene.bearer())).await;
+    fixture
+        .store
+        .set_fault(Fault::Error(StoreErrorKind::Corrupt));
+    let (parts, _) = answer(layer.layer(Inner::default()), get(&fixture.bearer())).await;
     assert_eq!(parts.status, StatusCode::SERVICE_UNAVAILABLE);
     let rejection: Rejection = seen.lock().unwrap().take().unwrap();
     assert_eq!(rejection.kind(), RejectionKind::StoreFailure);
@@ -101,8 +103,8 @@ async fn a_renderer_sees_why_the_store_gave_no_verdict() {
 
 #[tokio::test]
 async fn the_answer_to_head_is_sent_without_what_a_renderer_says() {
-    let scene = Scene::new().await;
-    let address = serve(scene.layer().renderer(teapot).layer(Inner::default())).await;
+    let fixture = Fixture::new().await;
+    let address = serve(fixture.layer().renderer(teapot).layer(Inner::default())).await;
     let answer = both(address, &Wire::new("HEAD", "/")).await;
     assert_eq!((answer.status, &*answer.body), (418, ""));
 }

@@ -5,7 +5,7 @@ use tower::Layer;
 use tower_api_tokens::{NewToken, Rejection, RejectionKind, RequireScopeLayer, ScopeSet};
 
 use crate::{
-    support::{Inner, Scene, Server, answer, bearer, get, get_anonymously, kind},
+    support::{Fixture, Inner, Server, answer, bearer, get, get_anonymously, kind},
     wire::Wire,
 };
 
@@ -15,7 +15,7 @@ fn scopes(text: &str) -> ScopeSet {
 
 #[tokio::test]
 async fn all_required_scopes_must_be_held() {
-    let scene = Scene::new().await;
+    let fixture = Fixture::new().await;
     for (held, required, admitted) in [
         ("a b", "a b", true),
         ("b a c", "a b", true),
@@ -27,11 +27,11 @@ async fn all_required_scopes_must_be_held() {
         ("a", "", true),
         ("", "", true),
     ] {
-        let layer = scene.layer();
+        let layer = fixture.layer();
         let inside = layer.require_all(scopes(required));
         let server = Server::behind_all(layer, inside).await;
-        let issued = scene
-            .issue(&scene.app().id, NewToken::named("t").scopes(scopes(held)))
+        let issued = fixture
+            .issue(&fixture.app().id, NewToken::named("t").scopes(scopes(held)))
             .await;
         let request = Wire::get().authorization(bearer(issued.token().expose()));
         if admitted {
@@ -48,7 +48,7 @@ async fn all_required_scopes_must_be_held() {
 
 #[tokio::test]
 async fn any_of_the_accepted_scopes_is_enough() {
-    let scene = Scene::new().await;
+    let fixture = Fixture::new().await;
     for (held, accepted, admitted) in [
         ("a", "a b", true),
         ("b c", "a b", true),
@@ -57,11 +57,11 @@ async fn any_of_the_accepted_scopes_is_enough() {
         ("a", "", false),
         ("", "", false),
     ] {
-        let layer = scene.layer();
+        let layer = fixture.layer();
         let inside = layer.require_any(scopes(accepted));
         let server = Server::behind_all(layer, inside).await;
-        let issued = scene
-            .issue(&scene.app().id, NewToken::named("t").scopes(scopes(held)))
+        let issued = fixture
+            .issue(&fixture.app().id, NewToken::named("t").scopes(scopes(held)))
             .await;
         let request = Wire::get().authorization(bearer(issued.token().expose()));
         if admitted {
@@ -78,19 +78,19 @@ async fn any_of_the_accepted_scopes_is_enough() {
 
 #[tokio::test]
 async fn the_challenge_lists_what_is_required_and_not_what_is_held() {
-    let scene = Scene::new().await;
-    let layer = scene.layer().realm("acme").unwrap();
+    let fixture = Fixture::new().await;
+    let layer = fixture.layer().realm("acme").unwrap();
     for (inside, listed) in [
         (layer.require_all(scopes("z:9 a:1")), "a:1 z:9"),
         (layer.require_any(scopes("z:9 a:1 z:9")), "a:1 z:9"),
     ] {
         let server = Server::behind_all(layer.clone(), inside).await;
         let answer = server
-            .refuses(&Wire::get().authorization(scene.bearer()))
+            .refuses(&Wire::get().authorization(fixture.bearer()))
             .await;
         let expected = format!(
             "Bearer realm=\"acme\", error=\"insufficient_scope\", error_description=\
-             \"The token lacks a scope that the request requires.\", scope=\"{listed}\""
+             \"The token lacks a required scope.\", scope=\"{listed}\""
         );
         assert_eq!((answer.status, answer.challenge()), (403, &*expected));
     }
@@ -98,15 +98,15 @@ async fn the_challenge_lists_what_is_required_and_not_what_is_held() {
 
 #[tokio::test]
 async fn a_layer_made_by_itself_refuses_in_the_default_realm() {
-    let scene = Scene::new().await;
-    let outer = scene.layer().realm("acme").unwrap();
+    let fixture = Fixture::new().await;
+    let outer = fixture.layer().realm("acme").unwrap();
     for inside in [
         RequireScopeLayer::all(scopes("admin")),
         RequireScopeLayer::any(scopes("admin")),
     ] {
         let server = Server::behind_all(outer.clone(), inside).await;
         let answer = server
-            .refuses(&Wire::get().authorization(scene.bearer()))
+            .refuses(&Wire::get().authorization(fixture.bearer()))
             .await;
         assert_eq!(answer.status, 403);
         assert!(answer.challenge().starts_with("Bearer realm=\"api\", "));
@@ -115,8 +115,8 @@ async fn a_layer_made_by_itself_refuses_in_the_default_realm() {
 
 #[tokio::test]
 async fn the_renderer_of_the_layer_outside_renders_it() {
-    let scene = Scene::new().await;
-    let layer = scene.layer().renderer(|rejection, response| {
+    let fixture = Fixture::new().await;
+    let layer = fixture.layer().renderer(|rejection, response| {
         let required = rejection.required_scopes().map(ScopeSet::as_str);
         let text = format!("{} {required:?}", rejection.kind());
         response.map(|_| text.into())
@@ -124,7 +124,7 @@ async fn the_renderer_of_the_layer_outside_renders_it() {
     let inner = Inner::default();
     let inside = layer.require_all(scopes("admin"));
     let service = layer.layer(inside.layer(inner.clone()));
-    let (parts, body) = answer(service, get(&scene.bearer())).await;
+    let (parts, body) = answer(service, get(&fixture.bearer())).await;
     assert_eq!(parts.status, StatusCode::FORBIDDEN);
     assert_eq!(body, "insufficient_scope Some(\"admin\")");
     assert_eq!(inner.calls(), 0);
@@ -132,22 +132,22 @@ async fn the_renderer_of_the_layer_outside_renders_it() {
 
 #[tokio::test]
 async fn the_rejection_names_the_token_and_the_scopes() {
-    let scene = Scene::new().await;
-    let layer = scene.layer();
+    let fixture = Fixture::new().await;
+    let layer = fixture.layer();
     let inside = layer.require_all(scopes("admin"));
     let service = layer.layer(inside.layer(Inner::default()));
-    let (parts, _) = answer(service, get(&scene.bearer())).await;
+    let (parts, _) = answer(service, get(&fixture.bearer())).await;
     let rejection: &Rejection = parts.extensions.get().unwrap();
     assert_eq!(rejection.kind(), RejectionKind::InsufficientScope);
-    assert_eq!(rejection.token_id(), Some(scene.issued.record().id));
-    assert_eq!(rejection.app_id(), Some(&scene.app().id));
+    assert_eq!(rejection.token_id(), Some(fixture.issued.record().id));
+    assert_eq!(rejection.app_id(), Some(&fixture.app().id));
     assert_eq!(rejection.required_scopes(), Some(&scopes("admin")));
 }
 
 #[tokio::test]
 async fn a_request_that_was_let_through_as_nobody_is_challenged() {
-    let scene = Scene::new().await;
-    let layer = scene.layer().realm("acme").unwrap().optional();
+    let fixture = Fixture::new().await;
+    let layer = fixture.layer().realm("acme").unwrap().optional();
     for inside in [
         layer.require_all(scopes("admin")),
         layer.require_all(scopes("")),
@@ -178,26 +178,26 @@ async fn a_layer_without_one_outside_says_what_is_missing() {
 
 #[tokio::test]
 async fn the_answer_to_head_has_no_body() {
-    let scene = Scene::new().await;
-    let layer = scene.layer();
+    let fixture = Fixture::new().await;
+    let layer = fixture.layer();
     let inside = layer.require_all(scopes("admin"));
     let server = Server::behind_all(layer, inside).await;
-    let request = Wire::new("HEAD", "/").authorization(scene.bearer());
+    let request = Wire::new("HEAD", "/").authorization(fixture.bearer());
     let answer = server.refuses(&request).await;
     assert_eq!((answer.status, &*answer.body), (403, ""));
 }
 
 #[tokio::test]
 async fn refusals_by_scope_are_in_the_statistics_of_the_layer_outside() {
-    let scene = Scene::new().await;
-    let layer = scene.layer().optional();
+    let fixture = Fixture::new().await;
+    let layer = fixture.layer().optional();
     let inside = layer.require_all(scopes("admin"));
     let server = Server::behind_all(layer, inside).await;
     server.refuses(&Wire::get()).await;
     server
-        .refuses(&Wire::get().authorization(scene.bearer()))
+        .refuses(&Wire::get().authorization(fixture.bearer()))
         .await;
-    let stats = scene.tokens.authenticator().stats();
+    let stats = fixture.tokens.authenticator().stats();
     let refused = |kind| stats.refused(kind);
     // Each was sent over HTTP/1 and HTTP/2.
     assert_eq!(refused(RejectionKind::MissingCredential), 2);

@@ -4,29 +4,29 @@ use http::{Request, StatusCode};
 use http_body_util::Empty;
 use tower::Layer;
 use tower_api_tokens::{
-    ApiTokensBuilder, AppPrincipal, ForeignToken, MaskedToken, NewToken, RejectionKind,
+    ApiTokensBuilder, AppPrincipal, ImportedToken, MaskedToken, NewToken, RejectionKind,
 };
 
 use crate::{
-    support::{Inner, Scene, Server, UNKNOWN, answer, bearer, get, get_anonymously, kind},
+    support::{Fixture, Inner, Server, UNKNOWN, answer, bearer, get, get_anonymously, kind},
     wire::Wire,
 };
 
 /// Two sets of tokens that share one token, and nothing else.
 struct Two {
-    outer: Scene,
-    inner: Scene,
+    outer: Fixture,
+    inner: Fixture,
 }
 
 impl Two {
     async fn new() -> Self {
-        let outer = Scene::new().await;
-        let inner = Scene::builder()
+        let outer = Fixture::new().await;
+        let inner = Fixture::builder()
             .configure(ApiTokensBuilder::any_format)
             .build()
             .await;
         let app = inner.tokens.create_app("Inside").await.unwrap();
-        let foreign = ForeignToken::new(
+        let foreign = ImportedToken::new(
             NewToken::named("shared"),
             outer.issued.token().digest(),
             MaskedToken::new("acme_", "").unwrap(),
@@ -43,9 +43,9 @@ async fn each_layer_verifies_once_and_the_inner_one_attributes() {
     let request = Wire::get().authorization(two.outer.bearer());
     assert_eq!(server.admits(&request).await.body, "Inside");
     // Over two versions of HTTP; the second time from memory.
-    for scene in [&two.outer, &two.inner] {
-        assert_eq!(scene.store.finds(), 1);
-        let stats = scene.tokens.authenticator().stats();
+    for fixture in [&two.outer, &two.inner] {
+        assert_eq!(fixture.store.finds(), 1);
+        let stats = fixture.tokens.authenticator().stats();
         assert_eq!((stats.lookups, stats.hits), (1, 1));
     }
 }
@@ -186,18 +186,22 @@ async fn a_response_shows_the_principal_and_the_rejection_of_the_inner_layer() {
 
 #[tokio::test]
 async fn two_layers_of_one_authenticator_count_one_use_and_ask_the_store_once() {
-    let scene = Scene::new().await;
-    let follower = scene.tokens.follow().start().await.unwrap();
+    let fixture = Fixture::new().await;
+    let follower = fixture.tokens.follow().start().await.unwrap();
     let inner = Inner::default();
-    let service = scene.layer().layer(scene.layer().layer(inner.clone()));
+    let service = fixture.layer().layer(fixture.layer().layer(inner.clone()));
     for _ in 0..3 {
-        let request = Request::get("/").header("authorization", scene.bearer());
+        let request = Request::get("/").header("authorization", fixture.bearer());
         let (parts, _) = answer(service.clone(), request.body(Empty::new()).unwrap()).await;
         assert_eq!(parts.status, StatusCode::OK);
     }
     assert_eq!(inner.calls(), 3);
-    assert!(scene.store.finds() <= 1);
+    assert!(fixture.store.finds() <= 1);
     follower.stop().await.unwrap();
-    let record = scene.tokens.get(scene.issued.record().id).await.unwrap();
+    let record = fixture
+        .tokens
+        .get(fixture.issued.record().id)
+        .await
+        .unwrap();
     assert_eq!(record.uses, 3);
 }

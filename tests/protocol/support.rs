@@ -23,7 +23,7 @@ use hyper_util::{
 };
 use tokio::net::TcpListener;
 use tower::{Layer, Service, ServiceExt};
-pub(crate) use tower_api_tokens::testing::Scene;
+pub(crate) use tower_api_tokens::testing::Fixture;
 use tower_api_tokens::{ApiTokenLayer, AppPrincipal, Rejection, RejectionKind};
 
 use crate::wire::{Answer, Wire, both};
@@ -32,8 +32,8 @@ use crate::wire::{Answer, Wire, both};
 pub(crate) const UNKNOWN: &str = "acme_000000000000000000000000000000003ThW3Y";
 
 /// A server of [`Inner`] behind the layer as it is by default.
-pub(crate) async fn server(scene: &Scene) -> Server {
-    Server::behind(scene.layer()).await
+pub(crate) async fn server(fixture: &Fixture) -> Server {
+    Server::behind(fixture.layer()).await
 }
 
 pub(crate) fn bearer(token: &str) -> String {

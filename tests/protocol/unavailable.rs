@@ -12,7 +12,7 @@ use tower_api_tokens::{
 };
 
 use crate::{
-    support::{Inner, Scene, Server, answer, bearer, get, kind, server},
+    support::{Fixture, Inner, Server, answer, bearer, get, kind, server},
     wire::Wire,
 };
 
@@ -25,9 +25,9 @@ fn assert_unavailable(parts: &Parts, expected: RejectionKind) {
 
 #[tokio::test]
 async fn a_store_that_fails_or_panics_refuses_without_a_challenge() {
-    let scene = Scene::new().await;
-    let server = server(&scene).await;
-    let optional = Server::behind(scene.layer().optional().basic()).await;
+    let fixture = Fixture::new().await;
+    let server = server(&fixture).await;
+    let optional = Server::behind(fixture.layer().optional().basic()).await;
     for fault in [
         Fault::Error(StoreErrorKind::Unavailable),
         Fault::Error(StoreErrorKind::NotFound),
@@ -35,32 +35,32 @@ async fn a_store_that_fails_or_panics_refuses_without_a_challenge() {
         Fault::LateError(StoreErrorKind::Unavailable),
         Fault::Panic,
     ] {
-        scene.store.set_fault(fault);
-        let request = Wire::get().authorization(scene.bearer());
+        fixture.store.set_fault(fault);
+        let request = Wire::get().authorization(fixture.bearer());
         assert_eq!(server.refuses(&request).await.status, 503, "{fault:?}");
         assert_eq!(optional.refuses(&request).await.status, 503, "{fault:?}");
     }
-    assert!(scene.store.finds() > 0);
+    assert!(fixture.store.finds() > 0);
 }
 
 #[tokio::test]
 async fn a_failure_is_not_remembered() {
-    let scene = Scene::new().await;
-    let server = server(&scene).await;
-    let request = Wire::get().authorization(scene.bearer());
+    let fixture = Fixture::new().await;
+    let server = server(&fixture).await;
+    let request = Wire::get().authorization(fixture.bearer());
     for fault in [Fault::Error(StoreErrorKind::Unavailable), Fault::Panic] {
-        scene.store.set_fault(fault);
+        fixture.store.set_fault(fault);
         assert_eq!(server.refuses(&request).await.status, 503);
     }
-    scene.store.set_fault(Fault::None);
+    fixture.store.set_fault(Fault::None);
     server.admits(&request).await;
 }
 
 #[tokio::test]
 async fn what_needs_no_store_is_answered_while_it_fails() {
-    let scene = Scene::new().await;
-    scene.store.set_fault(Fault::Panic);
-    let server = server(&scene).await;
+    let fixture = Fixture::new().await;
+    fixture.store.set_fault(Fault::Panic);
+    let server = server(&fixture).await;
     for (value, status) in [("", 401), ("Bearer", 400), ("Bearer a", 401)] {
         let answer = server.refuses(&Wire::get().authorization(value)).await;
         assert_eq!(answer.status, status);
@@ -94,16 +94,16 @@ async fn a_store_that_panics_before_it_has_a_future_is_like_one_that_panics_late
 #[tokio::test(start_paused = true)]
 async fn a_store_that_does_not_answer_is_given_up_after_the_time_out() {
     let timeout = Duration::from_millis(700);
-    let scene = Scene::builder()
+    let fixture = Fixture::builder()
         .configure(move |builder| builder.lookup_timeout(timeout))
         .build()
         .await;
     let inner = Inner::default();
-    let service = scene.layer().layer(inner.clone());
+    let service = fixture.layer().layer(inner.clone());
     for fault in [Fault::Hang, Fault::HangForEver] {
-        scene.store.set_fault(fault);
+        fixture.store.set_fault(fault);
         let begin = Instant::now();
-        let (parts, _) = answer(service.clone(), get(&scene.bearer())).await;
+        let (parts, _) = answer(service.clone(), get(&fixture.bearer())).await;
         assert_unavailable(&parts, RejectionKind::StoreTimeout);
         let elapsed = begin.elapsed();
         // Tokio's timer counts in milliseconds.
@@ -115,35 +115,37 @@ async fn a_store_that_does_not_answer_is_given_up_after_the_time_out() {
     }
     assert_eq!(inner.calls(), 0);
 
-    scene.store.set_fault(Fault::None);
-    let (parts, _) = answer(service, get(&scene.bearer())).await;
+    fixture.store.set_fault(Fault::None);
+    let (parts, _) = answer(service, get(&fixture.bearer())).await;
     assert_eq!(parts.status, StatusCode::OK);
 }
 
 #[tokio::test(start_paused = true)]
 async fn one_lookup_too_many_is_refused_at_once() {
-    let scene = Scene::builder()
+    let fixture = Fixture::builder()
         .configure(|builder: ApiTokensBuilder| builder.max_lookups(1))
         .build()
         .await;
-    let other = scene.issue(&scene.app().id, NewToken::named("other")).await;
+    let other = fixture
+        .issue(&fixture.app().id, NewToken::named("other"))
+        .await;
     let other = get(&bearer(other.token().expose()));
     let inner = Inner::default();
-    let service = scene.layer().layer(inner.clone());
+    let service = fixture.layer().layer(inner.clone());
 
-    scene.store.set_fault(Fault::Hang);
-    let finds = scene.store.finds();
-    let waiting = tokio::spawn(answer(service.clone(), get(&scene.bearer())));
-    while scene.store.finds() == finds {
+    fixture.store.set_fault(Fault::Hang);
+    let finds = fixture.store.finds();
+    let waiting = tokio::spawn(answer(service.clone(), get(&fixture.bearer())));
+    while fixture.store.finds() == finds {
         tokio::task::yield_now().await;
     }
     let begin = Instant::now();
     let (parts, _) = answer(service.clone(), other.clone()).await;
     assert_unavailable(&parts, RejectionKind::Overload);
     assert_eq!(begin.elapsed(), Duration::ZERO);
-    assert_eq!((scene.store.finds(), inner.calls()), (finds + 1, 0));
+    assert_eq!((fixture.store.finds(), inner.calls()), (finds + 1, 0));
 
-    scene.store.set_fault(Fault::None);
+    fixture.store.set_fault(Fault::None);
     let (parts, _) = waiting.await.unwrap();
     assert_eq!(parts.status, StatusCode::OK);
     let (parts, _) = answer(service, other).await;
@@ -152,21 +154,23 @@ async fn one_lookup_too_many_is_refused_at_once() {
 
 #[tokio::test(start_paused = true)]
 async fn a_request_that_is_broken_off_gives_its_place_back() {
-    let scene = Scene::builder()
+    let fixture = Fixture::builder()
         .configure(|builder: ApiTokensBuilder| builder.max_lookups(1))
         .build()
         .await;
-    let service = scene.layer().layer(Inner::default());
-    scene.store.set_fault(Fault::HangForEver);
-    let finds = scene.store.finds();
-    let waiting = tokio::spawn(answer(service.clone(), get(&scene.bearer())));
-    while scene.store.finds() == finds {
+    let service = fixture.layer().layer(Inner::default());
+    fixture.store.set_fault(Fault::HangForEver);
+    let finds = fixture.store.finds();
+    let waiting = tokio::spawn(answer(service.clone(), get(&fixture.bearer())));
+    while fixture.store.finds() == finds {
         tokio::task::yield_now().await;
     }
     waiting.abort();
     assert!(waiting.await.unwrap_err().is_cancelled());
-    scene.store.set_fault(Fault::None);
-    let other = scene.issue(&scene.app().id, NewToken::named("other")).await;
+    fixture.store.set_fault(Fault::None);
+    let other = fixture
+        .issue(&fixture.app().id, NewToken::named("other"))
+        .await;
     let (parts, _) = answer(service, get(&bearer(other.token().expose()))).await;
     assert_eq!(parts.status, StatusCode::OK);
 }
@@ -174,13 +178,13 @@ async fn a_request_that_is_broken_off_gives_its_place_back() {
 #[tokio::test(start_paused = true)]
 async fn a_remembered_token_that_cannot_be_checked_again_is_not_admitted() {
     let bound = Duration::from_secs(5);
-    let scene = Scene::builder()
+    let fixture = Fixture::builder()
         .configure(move |builder| builder.max_staleness(bound))
         .build()
         .await;
     let inner = Inner::default();
-    let service = scene.layer().layer(inner.clone());
-    let (parts, _) = answer(service.clone(), get(&scene.bearer())).await;
+    let service = fixture.layer().layer(inner.clone());
+    let (parts, _) = answer(service.clone(), get(&fixture.bearer())).await;
     assert_eq!(parts.status, StatusCode::OK);
     for (fault, expected) in [
         (
@@ -190,9 +194,9 @@ async fn a_remembered_token_that_cannot_be_checked_again_is_not_admitted() {
         (Fault::Panic, RejectionKind::StoreFailure),
         (Fault::HangForEver, RejectionKind::StoreTimeout),
     ] {
-        scene.store.set_fault(fault);
-        scene.clock.advance(bound * 2);
-        let (parts, _) = answer(service.clone(), get(&scene.bearer())).await;
+        fixture.store.set_fault(fault);
+        fixture.clock.advance(bound * 2);
+        let (parts, _) = answer(service.clone(), get(&fixture.bearer())).await;
         assert_unavailable(&parts, expected);
     }
     assert_eq!(inner.calls(), 1);
@@ -200,12 +204,12 @@ async fn a_remembered_token_that_cannot_be_checked_again_is_not_admitted() {
 
 #[tokio::test]
 async fn the_answer_to_head_has_no_body() {
-    let scene = Scene::new().await;
-    scene
+    let fixture = Fixture::new().await;
+    fixture
         .store
         .set_fault(Fault::Error(StoreErrorKind::Unavailable));
-    let service = scene.layer().layer(Inner::default());
-    let request = Request::head("/").header("authorization", scene.bearer());
+    let service = fixture.layer().layer(Inner::default());
+    let request = Request::head("/").header("authorization", fixture.bearer());
     let (parts, body) = answer(service, request.body(Empty::new()).unwrap()).await;
     assert_unavailable(&parts, RejectionKind::StoreFailure);
     assert_eq!(body, "");

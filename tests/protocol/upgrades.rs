@@ -23,12 +23,12 @@ use tower_api_tokens::AppPrincipal;
 
 use crate::{
     http2::{Client, pseudo},
-    support::{Scene, UNKNOWN, bearer, serve},
+    support::{Fixture, UNKNOWN, bearer, serve},
     wire::{Connection, Fields, PATIENCE},
 };
 
 /// A server that upgrades whatever gets through the layer, and sends back what it then reads.
-async fn upgrading(scene: &Scene) -> (SocketAddr, Arc<AtomicUsize>) {
+async fn upgrading(fixture: &Fixture) -> (SocketAddr, Arc<AtomicUsize>) {
     let calls = Arc::new(AtomicUsize::new(0));
     let counted = Arc::clone(&calls);
     let service = service_fn(move |mut request: Request<Incoming>| {
@@ -50,7 +50,7 @@ async fn upgrading(scene: &Scene) -> (SocketAddr, Arc<AtomicUsize>) {
         });
         async move { Ok::<_, Infallible>(response.body(Empty::<Bytes>::new()).unwrap()) }
     });
-    (serve(scene.layer().layer(service)).await, calls)
+    (serve(fixture.layer().layer(service)).await, calls)
 }
 
 fn websocket(authorization: &str) -> String {
@@ -67,8 +67,8 @@ fn websocket(authorization: &str) -> String {
 
 #[tokio::test]
 async fn a_websocket_over_http1_is_opened_for_a_live_token_alone() {
-    let scene = Scene::new().await;
-    let (address, calls) = upgrading(&scene).await;
+    let fixture = Fixture::new().await;
+    let (address, calls) = upgrading(&fixture).await;
     let mut connection = Connection::open(address).await;
     // The connection goes on speaking HTTP after each refusal.
     for (authorization, status) in [
@@ -77,7 +77,7 @@ async fn a_websocket_over_http1_is_opened_for_a_live_token_alone() {
         (format!("Authorization: {}\r\n", bearer(UNKNOWN)), 401),
         // Browsers cannot set the field for a WebSocket; other places are not read all the same.
         (
-            format!("Sec-WebSocket-Protocol: bearer, {}\r\n", scene.token()),
+            format!("Sec-WebSocket-Protocol: bearer, {}\r\n", fixture.token()),
             401,
         ),
     ] {
@@ -87,7 +87,7 @@ async fn a_websocket_over_http1_is_opened_for_a_live_token_alone() {
         assert_eq!(answer.all("upgrade").count(), 0);
         assert_eq!(calls.load(SeqCst), 0);
     }
-    let authorization = format!("Authorization: {}\r\n", scene.bearer());
+    let authorization = format!("Authorization: {}\r\n", fixture.bearer());
     let answer = connection.ask(&websocket(&authorization)).await;
     assert_eq!((answer.status, answer.sole("x-app")), (101, "Billing"));
     assert_eq!(calls.load(SeqCst), 1);
@@ -96,14 +96,17 @@ async fn a_websocket_over_http1_is_opened_for_a_live_token_alone() {
 
 #[tokio::test]
 async fn connect_over_http1_opens_a_tunnel_for_a_live_token_alone() {
-    let scene = Scene::new().await;
-    let (address, calls) = upgrading(&scene).await;
+    let fixture = Fixture::new().await;
+    let (address, calls) = upgrading(&fixture).await;
     let connect = |authorization: &str| {
         format!("CONNECT example.com:443 HTTP/1.1\r\nHost: example.com:443\r\n{authorization}\r\n")
     };
     for (authorization, status) in [
         (String::new(), 401),
-        (format!("Proxy-Authorization: {}\r\n", scene.bearer()), 401),
+        (
+            format!("Proxy-Authorization: {}\r\n", fixture.bearer()),
+            401,
+        ),
         (format!("Authorization: {}\r\n", bearer(UNKNOWN)), 401),
         ("Authorization: Bearer\r\n".into(), 400),
     ] {
@@ -116,15 +119,15 @@ async fn connect_over_http1_opens_a_tunnel_for_a_live_token_alone() {
         assert_eq!(calls.load(SeqCst), 0);
     }
     let mut connection = Connection::open(address).await;
-    let authorization = format!("Authorization: {}\r\n", scene.bearer());
+    let authorization = format!("Authorization: {}\r\n", fixture.bearer());
     let answer = connection.ask(&connect(&authorization)).await;
     assert_eq!((answer.status, answer.sole("x-app")), (200, "Billing"));
     connection.assert_echoes().await;
 }
 
 async fn assert_tunnels_over_http2(fields: &[(&str, &str)]) {
-    let scene = Scene::new().await;
-    let (address, calls) = upgrading(&scene).await;
+    let fixture = Fixture::new().await;
+    let (address, calls) = upgrading(&fixture).await;
     let tunnels = async {
         let mut client = Client::connect(address).await;
         let with = |value: &str| -> Fields {
@@ -148,7 +151,7 @@ async fn assert_tunnels_over_http2(fields: &[(&str, &str)]) {
             stream += 2;
         }
         client
-            .send_head(stream, &with(&scene.bearer()), false)
+            .send_head(stream, &with(&fixture.bearer()), false)
             .await;
         let (status, fields, last) = client.head(stream).await.unwrap();
         assert_eq!((status, last), (200, false));

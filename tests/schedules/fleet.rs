@@ -196,7 +196,7 @@ impl<S: TokenRegistry + Clone> Fleet<S> {
     }
 
     pub(crate) fn is_complete(&self, node: usize) -> bool {
-        self.nodes[node].tokens.authenticator().stats().complete
+        self.nodes[node].tokens.authenticator().stats().preloaded
     }
 
     /// How often a node asks for tokens that were presented to it and for garbage.

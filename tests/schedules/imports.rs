@@ -83,7 +83,7 @@ impl ChangeLog for Noting {
     }
 }
 
-struct Scene {
+struct Fixture {
     store: MemoryStore,
     faulty: Faulty<MemoryStore>,
     app: AppRecord,
@@ -92,7 +92,7 @@ struct Scene {
     log: Noting,
 }
 
-impl Scene {
+impl Fixture {
     async fn new(hot: u32) -> Self {
         let store = MemoryStore::new();
         let clock = ManualClock::new(Timestamp::new(1_800_000_000, 0).unwrap());
@@ -138,45 +138,45 @@ impl Scene {
 /// Imports tokens in chunks, one in each interval in which the log is read.
 async fn import_elsewhere(tokens: u32, chunk: u32, preloads: bool) {
     const HOT: u32 = 100;
-    let scene = Scene::new(HOT).await;
-    let follower = scene.node.follow(scene.log.clone());
+    let fixture = Fixture::new(HOT).await;
+    let follower = fixture.node.follow(fixture.log.clone());
     let follower = follower.poll_interval(Duration::from_secs(1 << 30));
     let follower = match preloads {
         true => follower.preload(|_| ()),
         false => follower,
     };
     let follower = Arc::new(follower.start().await.unwrap());
-    scene.admits(0..HOT).await;
-    scene.log.node.set(scene.node.clone()).unwrap();
+    fixture.admits(0..HOT).await;
+    fixture.log.node.set(fixture.node.clone()).unwrap();
     // Nothing is re-read until the import is done: the lease does not wait for it.
-    scene.faulty.trouble.holds.store(true, SeqCst);
+    fixture.faulty.trouble.holds.store(true, SeqCst);
     let mut imported = HOT;
     while imported < HOT + tokens {
-        import(&scene.store, &scene.app, imported..imported + chunk).await;
+        import(&fixture.store, &fixture.app, imported..imported + chunk).await;
         imported += chunk;
-        scene.clock.advance(INTERVAL);
-        let latest = scene.store.revision().await.unwrap();
+        fixture.clock.advance(INTERVAL);
+        let latest = fixture.store.revision().await.unwrap();
         let catching_up = tokio::spawn({
             let follower = Arc::clone(&follower);
             async move { follower.catch_up().await }
         });
-        while scene.node.stats().revision != Some(latest) {
+        while fixture.node.stats().revision != Some(latest) {
             tokio::task::yield_now().await;
         }
-        let stats = scene.node.stats();
+        let stats = fixture.node.stats();
         assert_eq!(
             (stats.lease_age, stats.revision_lag),
             (Some(Duration::ZERO), 0)
         );
-        assert_eq!(stats.complete, preloads);
-        let finds = scene.finds();
-        scene.admits(0..HOT).await;
-        assert_eq!(scene.finds(), finds, "hot tokens are not looked up");
-        scene.admits([imported - chunk, imported - 1]).await;
+        assert_eq!(stats.preloaded, preloads);
+        let finds = fixture.finds();
+        fixture.admits(0..HOT).await;
+        assert_eq!(fixture.finds(), finds, "hot tokens are not looked up");
+        fixture.admits([imported - chunk, imported - 1]).await;
         catching_up.abort();
     }
     // Each reading of a thousand changes was told what the one before has left.
-    let notes = scene.log.notes.lock().unwrap().clone();
+    let notes = fixture.log.notes.lock().unwrap().clone();
     let lagging = notes.iter().filter(|(_, lag)| *lag > 0);
     assert_eq!(
         lagging.clone().count() as u32,
@@ -187,26 +187,30 @@ async fn import_elsewhere(tokens: u32, chunk: u32, preloads: bool) {
         let read = u32::try_from(*since).unwrap() - HOT;
         u64::from(chunk - read % chunk) == *lag
     }));
-    scene.faulty.trouble.release();
+    fixture.faulty.trouble.release();
     follower.catch_up().await.unwrap();
     // A token whose answer is of its own age is read again when that has passed.
     let restored = async {
-        while scene.node.stats().pending > 0 {
-            scene.clock.advance(INTERVAL);
+        while fixture.node.stats().pending > 0 {
+            fixture.clock.advance(INTERVAL);
             follower.catch_up().await.unwrap();
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     };
     let restored = tokio::time::timeout(Duration::from_secs(30), restored).await;
     restored.expect("every token is read again before long");
-    let stats = scene.node.stats();
-    assert_eq!((stats.pending, stats.complete), (0, preloads));
+    let stats = fixture.node.stats();
+    assert_eq!((stats.pending, stats.preloaded), (0, preloads));
     if preloads {
-        let finds = scene.finds();
-        scene.admits((0..imported).step_by(997)).await;
-        let refused = scene.node.authenticate(b"never-issued").await.unwrap_err();
+        let finds = fixture.finds();
+        fixture.admits((0..imported).step_by(997)).await;
+        let refused = fixture
+            .node
+            .authenticate(b"never-issued")
+            .await
+            .unwrap_err();
         assert_eq!(refused.kind(), RejectionKind::UnknownToken);
-        assert_eq!(scene.finds(), finds, "all were re-read");
+        assert_eq!(fixture.finds(), finds, "all were re-read");
     }
 }
 
@@ -224,33 +228,33 @@ async fn nor_does_it_on_a_node_that_does_not_preload() {
 async fn an_import_that_overruns_the_log_refuses_no_valid_token() {
     const HOT: u32 = 100;
     const IMPORTED: u32 = 70_000;
-    let scene = Scene::new(HOT).await;
-    let follower = scene.node.follow(scene.log.clone());
+    let fixture = Fixture::new(HOT).await;
+    let follower = fixture.node.follow(fixture.log.clone());
     let follower = follower.poll_interval(Duration::from_secs(1 << 30));
     let follower = Arc::new(follower.preload(|_| ()).start().await.unwrap());
-    import(&scene.store, &scene.app, HOT..HOT + IMPORTED).await;
-    scene.clock.advance(INTERVAL);
+    import(&fixture.store, &fixture.app, HOT..HOT + IMPORTED).await;
+    fixture.clock.advance(INTERVAL);
     let caught_up = tokio::spawn({
         let follower = Arc::clone(&follower);
         async move { follower.catch_up().await }
     });
-    let latest = scene.store.revision().await.unwrap();
-    while scene.node.stats().revision != Some(latest) {
+    let latest = fixture.store.revision().await.unwrap();
+    while fixture.node.stats().revision != Some(latest) {
         tokio::task::yield_now().await;
     }
     // While everything is loaded again, tokens are looked up.
     let mut presented = 0;
     while !caught_up.is_finished() {
-        scene.admits([presented % HOT, HOT + presented]).await;
+        fixture.admits([presented % HOT, HOT + presented]).await;
         presented += 1;
         tokio::task::yield_now().await;
     }
     caught_up.await.unwrap().unwrap();
     assert!(presented > 10, "{presented}");
-    let stats = scene.node.stats();
-    assert!(stats.complete && stats.entries >= 70_100, "{stats:?}");
-    let finds = scene.finds();
-    scene.admits((0..HOT + IMPORTED).step_by(97)).await;
-    assert_eq!(scene.finds(), finds);
-    assert_eq!(scene.clock.monotonic(), INTERVAL);
+    let stats = fixture.node.stats();
+    assert!(stats.preloaded && stats.entries >= 70_100, "{stats:?}");
+    let finds = fixture.finds();
+    fixture.admits((0..HOT + IMPORTED).step_by(97)).await;
+    assert_eq!(fixture.finds(), finds);
+    assert_eq!(fixture.clock.monotonic(), INTERVAL);
 }

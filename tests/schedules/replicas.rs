@@ -54,7 +54,7 @@ struct Token {
     revoked_at: Option<Duration>,
 }
 
-struct Scene {
+struct Fixture {
     cluster: Cluster,
     clock: ManualClock,
     nodes: Vec<(Authenticator, Follower)>,
@@ -66,11 +66,11 @@ struct Scene {
     read_at: Duration,
 }
 
-impl Scene {
+impl Fixture {
     async fn new() -> Self {
         let cluster = Cluster::new();
         let clock = ManualClock::new(Timestamp::new(1_800_000_000, 0).unwrap());
-        let mut scene = Self {
+        let mut fixture = Self {
             cluster: cluster.clone(),
             clock: clock.clone(),
             nodes: Vec::new(),
@@ -80,9 +80,9 @@ impl Scene {
             read_at: Duration::ZERO,
         };
         for _ in 0..3 {
-            scene.issue();
+            fixture.issue();
         }
-        scene.cluster.servers().replicate(usize::MAX);
+        fixture.cluster.servers().replicate(usize::MAX);
         for preloads in [true, false] {
             let authenticator = Authenticator::builder(cluster.clone())
                 .clock(clock.clone())
@@ -95,9 +95,9 @@ impl Scene {
                 false => follower,
             };
             let follower = follower.start().await.unwrap();
-            scene.nodes.push((authenticator, follower));
+            fixture.nodes.push((authenticator, follower));
         }
-        scene
+        fixture
     }
 
     fn issue(&mut self) {
@@ -216,16 +216,16 @@ fn run(steps: Vec<Step>) {
         .build()
         .unwrap();
     runtime.block_on(async {
-        let mut scene = Scene::new().await;
+        let mut fixture = Fixture::new().await;
         for step in steps {
-            scene.take(step).await;
+            fixture.take(step).await;
         }
         // A server that lags however far does not keep the others from admitting.
         for _ in 0..12 {
-            scene.take(Step::Tick(READ_EVERY)).await;
-            for token in &scene.tokens {
+            fixture.take(Step::Tick(READ_EVERY)).await;
+            for token in &fixture.tokens {
                 for node in 0..2 {
-                    scene.check(node, token).await;
+                    fixture.check(node, token).await;
                 }
             }
         }
@@ -249,64 +249,64 @@ proptest! {
 
 /// A node that has read the log up to the latest change, and a token that was revoked since the other
 /// server got its last change.
-async fn revoked_on_one_server(promote: bool, lost: usize) -> (Scene, Duration) {
-    let mut scene = Scene::new().await;
-    let now = scene.clock.now();
+async fn revoked_on_one_server(promote: bool, lost: usize) -> (Fixture, Duration) {
+    let mut fixture = Fixture::new().await;
+    let now = fixture.clock.now();
     if promote {
-        scene.cluster.servers().promote(lost, now);
+        fixture.cluster.servers().promote(lost, now);
     }
-    scene.take(Step::Revoke(0)).await;
-    scene.take(Step::Tick(READ_EVERY)).await;
-    let began = scene.clock.monotonic();
-    (scene, began)
+    fixture.take(Step::Revoke(0)).await;
+    fixture.take(Step::Tick(READ_EVERY)).await;
+    let began = fixture.clock.monotonic();
+    (fixture, began)
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_standby_whose_replay_is_paused_admits_no_revoked_token_beyond_the_bound() {
-    let (mut scene, began) = revoked_on_one_server(false, 0).await;
-    while scene.clock.monotonic() < began + 10 * BOUND {
-        scene.check(0, &scene.tokens[0]).await;
-        scene.check(1, &scene.tokens[0]).await;
-        scene.check(1, &scene.tokens[1]).await;
-        scene.take(Step::Tick(READ_EVERY)).await;
+    let (mut fixture, began) = revoked_on_one_server(false, 0).await;
+    while fixture.clock.monotonic() < began + 10 * BOUND {
+        fixture.check(0, &fixture.tokens[0]).await;
+        fixture.check(1, &fixture.tokens[0]).await;
+        fixture.check(1, &fixture.tokens[1]).await;
+        fixture.take(Step::Tick(READ_EVERY)).await;
     }
 }
 
 /// A node that reads the log from a standby alone whose replay is paused, after a token was revoked on
 /// the other server and a lookup of something else has shown that.
-async fn revoked_beyond_the_log() -> Scene {
-    let mut scene = Scene::new().await;
-    scene.cluster.servers().log_lags = true;
-    scene.take(Step::Revoke(0)).await;
+async fn revoked_beyond_the_log() -> Fixture {
+    let mut fixture = Fixture::new().await;
+    fixture.cluster.servers().log_lags = true;
+    fixture.take(Step::Revoke(0)).await;
     // Each of the servers answers one of them.
     for garbage in ["garbage", "other-garbage"] {
-        let refused = scene.nodes[1].0.authenticate(garbage.as_bytes()).await;
+        let refused = fixture.nodes[1].0.authenticate(garbage.as_bytes()).await;
         assert_eq!(refused.unwrap_err().kind(), RejectionKind::UnknownToken);
     }
-    assert_eq!(scene.nodes[1].0.stats().revision_lag, 1);
-    scene
+    assert_eq!(fixture.nodes[1].0.stats().revision_lag, 1);
+    fixture
 }
 
 #[tokio::test(start_paused = true)]
 async fn nor_where_the_log_is_read_from_it_alone_and_a_lookup_has_shown_the_revocation() {
-    let mut scene = revoked_beyond_the_log().await;
+    let mut fixture = revoked_beyond_the_log().await;
     for _ in 0..50 {
-        scene.nodes[1].1.catch_up().await.unwrap();
+        fixture.nodes[1].1.catch_up().await.unwrap();
         // Each server is the first to answer.
         for token in [0, 0, 1, 1, 1, 0] {
-            scene.check(1, &scene.tokens[token]).await;
+            fixture.check(1, &fixture.tokens[token]).await;
         }
-        scene.take(Step::PresentGarbage(1)).await;
-        scene.clock.advance(Duration::from_secs(1));
+        fixture.take(Step::PresentGarbage(1)).await;
+        fixture.clock.advance(Duration::from_secs(1));
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn where_it_is_the_only_one_that_answers_then_the_answer_is_503() {
-    let scene = revoked_beyond_the_log().await;
-    scene.cluster.servers().primary_answers = false;
+    let fixture = revoked_beyond_the_log().await;
+    fixture.cluster.servers().primary_answers = false;
     let verdict = async |text: &str| {
-        let verdict = scene.nodes[1].0.authenticate(text.as_bytes()).await;
+        let verdict = fixture.nodes[1].0.authenticate(text.as_bytes()).await;
         verdict.map(drop).map_err(|rejection| rejection.kind())
     };
     assert_eq!(verdict("token-0").await, Ok(()));
@@ -314,8 +314,8 @@ async fn where_it_is_the_only_one_that_answers_then_the_answer_is_503() {
     let mut left = Duration::from_secs(60);
     while left > BOUND {
         left -= BOUND;
-        scene.clock.advance(BOUND);
-        scene.nodes[1].1.catch_up().await.unwrap();
+        fixture.clock.advance(BOUND);
+        fixture.nodes[1].1.catch_up().await.unwrap();
         for text in ["token-0", "token-1", "unknown"] {
             assert_eq!(verdict(text).await, Err(RejectionKind::StoreFailure));
         }
@@ -326,12 +326,12 @@ async fn where_it_is_the_only_one_that_answers_then_the_answer_is_503() {
 async fn a_primary_that_was_left_behind_admits_no_revoked_token_beyond_the_bound() {
     // It has made as many changes as the one that took over, and others.
     for lost in [0, 1] {
-        let (mut scene, began) = revoked_on_one_server(true, lost).await;
-        while scene.clock.monotonic() < began + 10 * BOUND {
-            scene.check(0, &scene.tokens[0]).await;
-            scene.check(1, &scene.tokens[0]).await;
-            scene.check(1, &scene.tokens[2]).await;
-            scene.take(Step::Tick(READ_EVERY)).await;
+        let (mut fixture, began) = revoked_on_one_server(true, lost).await;
+        while fixture.clock.monotonic() < began + 10 * BOUND {
+            fixture.check(0, &fixture.tokens[0]).await;
+            fixture.check(1, &fixture.tokens[0]).await;
+            fixture.check(1, &fixture.tokens[2]).await;
+            fixture.take(Step::Tick(READ_EVERY)).await;
         }
     }
 }

@@ -25,8 +25,8 @@ fn request(fields: &[(&str, String)]) -> Request<String> {
 #[tokio::test]
 async fn several_credentials_are_refused_in_every_order_and_never_looked_up() {
     let store = Tap::new(MemoryStore::new(), |_, _| Act::Pass);
-    let scene = uncached(store.clone()).build().await;
-    let good = scene.token();
+    let fixture = uncached(store.clone()).build().await;
+    let good = fixture.token();
     let (bearer, other) = (format!("Bearer {good}"), format!("Bearer {}", unknown()));
     let basic = format!("Basic {}", STANDARD.encode(format!(":{good}")));
     let digest = "Digest username=\"u\"".to_owned();
@@ -56,7 +56,7 @@ async fn several_credentials_are_refused_in_every_order_and_never_looked_up() {
     }
     // A scheme that is not read here may be followed by anything but a credential that is.
     requests.retain(joins);
-    let plain = ApiTokenLayer::new(&scene.tokens);
+    let plain = ApiTokenLayer::new(&fixture.tokens);
     let keys = plain.clone().api_key_header("x-api-key").unwrap();
     for layer in [
         plain.clone(),
@@ -101,9 +101,9 @@ fn joins(request: &Request<String>) -> bool {
 #[tokio::test]
 async fn a_basic_credential_joined_to_another_scheme_is_refused_where_basic_is_read() {
     let store = Tap::new(MemoryStore::new(), |_, _| Act::Pass);
-    let scene = uncached(store.clone()).build().await;
-    let basic = STANDARD.encode(format!(":{}", scene.token()));
-    let layer = ApiTokenLayer::new(&scene.tokens).basic();
+    let fixture = uncached(store.clone()).build().await;
+    let basic = STANDARD.encode(format!(":{}", fixture.token()));
+    let layer = ApiTokenLayer::new(&fixture.tokens).basic();
     for layer in [layer.clone(), layer.optional()] {
         let inner = Strict::default();
         let seen = inner.seen();

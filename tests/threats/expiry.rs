@@ -9,14 +9,14 @@ use tower_api_tokens::{
 };
 
 use crate::support::{START, uncached, verdict};
-use tower_api_tokens::testing::SceneBuilder;
+use tower_api_tokens::testing::FixtureBuilder;
 
 const DAY: Duration = Duration::from_secs(86_400);
 const TICK: SignedDuration = SignedDuration::from_micros(1);
 
-fn scene_at(clock: &ManualClock) -> SceneBuilder<MemoryStore> {
-    let scene = uncached(MemoryStore::new()).clock(clock.clone());
-    scene.configure(|tokens| tokens.max_overlap(Duration::MAX))
+fn fixture_at(clock: &ManualClock) -> FixtureBuilder<MemoryStore> {
+    let fixture = uncached(MemoryStore::new()).clock(clock.clone());
+    fixture.configure(|tokens| tokens.max_overlap(Duration::MAX))
 }
 
 fn to_micros(time: Timestamp) -> Timestamp {
@@ -43,7 +43,7 @@ fn extremes() -> [Timestamp; 8] {
 async fn an_expiry_is_issued_when_it_is_in_the_future_and_refused_otherwise() {
     for now in extremes() {
         let clock = ManualClock::new(now);
-        let tokens = scene_at(&clock).empty().tokens;
+        let tokens = fixture_at(&clock).empty().tokens;
         let app = tokens.create_app("a").await.unwrap();
         for at in extremes() {
             let new = NewToken::named("t").expires_at(at);
@@ -70,7 +70,7 @@ async fn an_expiry_is_issued_when_it_is_in_the_future_and_refused_otherwise() {
 async fn a_lifetime_beyond_time_is_refused_and_none_alone_means_never() {
     for now in extremes() {
         let clock = ManualClock::new(now);
-        let tokens = scene_at(&clock).empty().tokens;
+        let tokens = fixture_at(&clock).empty().tokens;
         let app = tokens.create_app("a").await.unwrap();
         for lifetime in [
             Duration::ZERO,
@@ -95,29 +95,29 @@ async fn a_lifetime_beyond_time_is_refused_and_none_alone_means_never() {
 async fn an_overlap_beyond_time_is_refused_and_rotates_nothing() {
     for now in extremes() {
         let clock = ManualClock::new(now);
-        let scene = scene_at(&clock).build().await;
+        let fixture = fixture_at(&clock).build().await;
         for overlap in [Duration::MAX, Duration::from_secs(i64::MAX as u64)] {
-            let refused = scene
+            let refused = fixture
                 .tokens
-                .rotate(scene.issued.record().id, overlap)
+                .rotate(fixture.issued.record().id, overlap)
                 .await
                 .unwrap_err();
             assert_eq!(refused.kind(), LifecycleErrorKind::InvalidOverlap);
         }
-        assert_eq!(verdict(&scene.tokens, scene.token()).await, Ok(()));
+        assert_eq!(verdict(&fixture.tokens, fixture.token()).await, Ok(()));
 
         // An overlap shorter than what is kept is none.
         let overlap = Duration::from_nanos(999);
         if to_micros(now) < to_micros(Timestamp::MAX) {
-            let successor = scene
+            let successor = fixture
                 .tokens
-                .rotate(scene.issued.record().id, overlap)
+                .rotate(fixture.issued.record().id, overlap)
                 .await
                 .unwrap();
             let expired = Err(RejectionKind::ExpiredToken);
-            assert_eq!(verdict(&scene.tokens, scene.token()).await, expired);
+            assert_eq!(verdict(&fixture.tokens, fixture.token()).await, expired);
             assert_eq!(
-                verdict(&scene.tokens, successor.token().expose()).await,
+                verdict(&fixture.tokens, successor.token().expose()).await,
                 Ok(())
             );
         }
@@ -144,20 +144,20 @@ fn a_successor_never_outlives_the_life_of_its_predecessor() {
 
 #[tokio::test]
 async fn the_longest_overlap_is_the_limit_unless_it_is_told() {
-    let scene = uncached(MemoryStore::new()).build().await;
+    let fixture = uncached(MemoryStore::new()).build().await;
     let month = 30 * DAY;
     let beyond = month + Duration::from_nanos(1);
-    let refused = scene
+    let refused = fixture
         .tokens
-        .rotate(scene.issued.record().id, beyond)
+        .rotate(fixture.issued.record().id, beyond)
         .await
         .unwrap_err();
     assert_eq!(refused.kind(), LifecycleErrorKind::InvalidOverlap);
     assert!(refused.to_string().contains("2592000 seconds"));
     assert!(
-        scene
+        fixture
             .tokens
-            .rotate(scene.issued.record().id, month)
+            .rotate(fixture.issued.record().id, month)
             .await
             .is_ok()
     );
@@ -166,9 +166,9 @@ async fn the_longest_overlap_is_the_limit_unless_it_is_told() {
 #[tokio::test]
 async fn a_clock_that_jumps_400_days_revives_nothing_that_was_revoked() {
     let clock = ManualClock::new(START);
-    let scene = scene_at(&clock).build().await;
-    let tokens = &scene.tokens;
-    let app = &scene.app().id;
+    let fixture = fixture_at(&clock).build().await;
+    let tokens = &fixture.tokens;
+    let app = &fixture.app().id;
     let month = NewToken::named("month").expires_in(30 * DAY);
     let month = tokens.issue(app, month).await.unwrap();
     let revoked = tokens.issue(app, NewToken::named("r")).await.unwrap();
@@ -185,10 +185,10 @@ async fn a_clock_that_jumps_400_days_revives_nothing_that_was_revoked() {
         (future, expired),
     ] {
         clock.set(now);
-        assert_eq!(verdict(&scene.tokens, scene.token()).await, Ok(()));
-        let judged = verdict(&scene.tokens, month.token().expose()).await;
+        assert_eq!(verdict(&fixture.tokens, fixture.token()).await, Ok(()));
+        let judged = verdict(&fixture.tokens, month.token().expose()).await;
         assert_eq!(judged, of_month);
-        let judged = verdict(&scene.tokens, revoked.token().expose()).await;
+        let judged = verdict(&fixture.tokens, revoked.token().expose()).await;
         assert_eq!(judged, Err(RejectionKind::RevokedToken));
 
         // Revoking once more, at whatever time, does not move the time at which it happened.
@@ -199,10 +199,13 @@ async fn a_clock_that_jumps_400_days_revives_nothing_that_was_revoked() {
     clock.set(past);
     let early = NewToken::named("early").expires_in(30 * DAY);
     let early = tokens.issue(app, early).await.unwrap();
-    assert_eq!(verdict(&scene.tokens, early.token().expose()).await, Ok(()));
+    assert_eq!(
+        verdict(&fixture.tokens, early.token().expose()).await,
+        Ok(())
+    );
     clock.set(START);
     assert_eq!(
-        verdict(&scene.tokens, early.token().expose()).await,
+        verdict(&fixture.tokens, early.token().expose()).await,
         expired
     );
 }
@@ -210,12 +213,19 @@ async fn a_clock_that_jumps_400_days_revives_nothing_that_was_revoked() {
 #[tokio::test]
 async fn a_purge_cannot_reach_into_the_future() {
     let clock = ManualClock::new(START);
-    let scene = scene_at(&clock).build().await;
+    let fixture = fixture_at(&clock).build().await;
     let month = NewToken::named("month").expires_in(30 * DAY);
-    let month = scene.tokens.issue(&scene.app().id, month).await.unwrap();
-    assert_eq!(scene.tokens.purge(Timestamp::MAX).await.unwrap(), 0);
-    assert_eq!(verdict(&scene.tokens, month.token().expose()).await, Ok(()));
-    assert_eq!(verdict(&scene.tokens, scene.token()).await, Ok(()));
+    let month = fixture
+        .tokens
+        .issue(&fixture.app().id, month)
+        .await
+        .unwrap();
+    assert_eq!(fixture.tokens.purge(Timestamp::MAX).await.unwrap(), 0);
+    assert_eq!(
+        verdict(&fixture.tokens, month.token().expose()).await,
+        Ok(())
+    );
+    assert_eq!(verdict(&fixture.tokens, fixture.token()).await, Ok(()));
 }
 
 fn record(created_at: Timestamp) -> TokenRecord {

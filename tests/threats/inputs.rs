@@ -1,7 +1,7 @@
 //! Oversized and hostile text.
 
 use tower_api_tokens::{
-    AppId, ForeignToken, Grantable, LifecycleErrorKind, MaskedToken, MemoryStore, NewToken,
+    AppId, Grantable, ImportedToken, LifecycleErrorKind, MaskedToken, MemoryStore, NewToken,
     RejectionKind, Scope, ScopeSet, TokenDigest, TokenFormat, TokenId, TokenQuery,
 };
 
@@ -39,12 +39,12 @@ const WITH_CONTROLS: [&str; 6] = [
 #[tokio::test]
 async fn an_oversized_or_unprintable_name_never_reaches_the_store() {
     let store = Tap::new(MemoryStore::new(), |_, _| Act::Pass);
-    let scene = uncached(store.clone())
+    let fixture = uncached(store.clone())
         .configure(|tokens| tokens.any_format())
         .build()
         .await;
-    let tokens = &scene.tokens;
-    let own = tokens.app(scene.app().id, &Grantable::everything());
+    let tokens = &fixture.tokens;
+    let own = tokens.app(fixture.app().id, &Grantable::everything());
     let before = store.total();
     let digest = TokenDigest::of(b"foreign");
     let mask = MaskedToken::new("", "").unwrap();
@@ -58,16 +58,19 @@ async fn an_oversized_or_unprintable_name_never_reaches_the_store() {
     ]);
     for name in names {
         let new = || NewToken::named(name.clone());
-        let foreign = || ForeignToken::new(new(), digest, mask);
+        let foreign = || ImportedToken::new(new(), digest, mask);
         for error in [
             tokens.create_app(&name).await.unwrap_err(),
             tokens
                 .create_app_with_id(AppId::new("a").unwrap(), &name)
                 .await
                 .unwrap_err(),
-            tokens.issue(&scene.app().id, new()).await.unwrap_err(),
+            tokens.issue(&fixture.app().id, new()).await.unwrap_err(),
             own.issue(new()).await.unwrap_err(),
-            tokens.import(&scene.app().id, foreign()).await.unwrap_err(),
+            tokens
+                .import(&fixture.app().id, foreign())
+                .await
+                .unwrap_err(),
             own.import(foreign()).await.unwrap_err(),
         ] {
             assert_eq!(error.kind(), LifecycleErrorKind::InvalidName);
@@ -134,7 +137,7 @@ async fn hostile_names_are_kept_as_they_are_and_hurt_nobody() {
 
         let digest = TokenDigest::of(format!("foreign{nth}").as_bytes());
         let mask = MaskedToken::new("", "").unwrap();
-        let foreign = ForeignToken::new(NewToken::named(name), digest, mask);
+        let foreign = ImportedToken::new(NewToken::named(name), digest, mask);
         assert_eq!(tokens.import(&app.id, foreign).await.unwrap().name, name);
 
         let successor = tokens.rotate(id, std::time::Duration::ZERO).await.unwrap();
@@ -149,11 +152,11 @@ async fn hostile_names_are_kept_as_they_are_and_hurt_nobody() {
 
 #[tokio::test]
 async fn a_hostile_token_finds_nothing() {
-    let scene = uncached(MemoryStore::new())
+    let fixture = uncached(MemoryStore::new())
         .configure(|tokens| tokens.any_format())
         .build()
         .await;
-    let plaintext = scene.token();
+    let plaintext = fixture.token();
     let near = [
         format!("{plaintext}'"),
         format!("{plaintext}\0"),
@@ -162,22 +165,22 @@ async fn a_hostile_token_finds_nothing() {
         format!("{plaintext}\n"),
         plaintext.to_ascii_uppercase(),
         plaintext[..plaintext.len() - 1].to_owned(),
-        scene.issued.record().digest.to_base64url(),
-        scene.issued.record().mask.to_string(),
-        scene.issued.record().id.to_string(),
+        fixture.issued.record().digest.to_base64url(),
+        fixture.issued.record().mask.to_string(),
+        fixture.issued.record().id.to_string(),
     ];
     for token in HOSTILE.into_iter().chain(WITH_CONTROLS) {
-        assert!(verdict(&scene.tokens, token).await.is_err(), "{token:?}");
+        assert!(verdict(&fixture.tokens, token).await.is_err(), "{token:?}");
     }
     for token in &near {
-        assert!(verdict(&scene.tokens, token).await.is_err(), "{token:?}");
+        assert!(verdict(&fixture.tokens, token).await.is_err(), "{token:?}");
     }
     for text in HOSTILE.into_iter().chain(WITH_CONTROLS) {
         assert!(text.parse::<TokenId>().is_err());
         assert!(text.parse::<TokenDigest>().is_err());
         if let Ok(id) = AppId::new(text) {
             assert_eq!(id.as_str(), text);
-            let kind = scene.tokens.get_app(&id).await.unwrap_err().kind();
+            let kind = fixture.tokens.get_app(&id).await.unwrap_err().kind();
             assert_eq!(kind, LifecycleErrorKind::UnknownApp);
         }
     }

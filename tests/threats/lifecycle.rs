@@ -35,12 +35,12 @@ async fn an_app_reaches_no_token_of_another_in_memory() {
 
 async fn one_successor(registry: impl TokenRegistry + Clone) {
     const RACERS: usize = 64;
-    let scene = uncached(registry).build().await;
+    let fixture = uncached(registry).build().await;
     let start = Arc::new(Barrier::new(RACERS));
     let racers: Vec<_> = (0..RACERS)
         .map(|nth| {
-            let (tokens, start) = (scene.tokens.clone(), Arc::clone(&start));
-            let (app, id) = (scene.app().id, scene.issued.record().id);
+            let (tokens, start) = (fixture.tokens.clone(), Arc::clone(&start));
+            let (app, id) = (fixture.app().id, fixture.issued.record().id);
             tokio::spawn(async move {
                 start.wait().await;
                 match nth % 2 {
@@ -68,16 +68,16 @@ async fn one_successor(registry: impl TokenRegistry + Clone) {
         }
     }
     assert_eq!(winners.len(), 1);
-    let listed = everything(&scene.tokens).await;
+    let listed = everything(&fixture.tokens).await;
     assert_eq!(listed.len(), 2);
     let winner = winners[0].record().id;
-    assert_eq!(listed[&scene.issued.record().id].successor, Some(winner));
+    assert_eq!(listed[&fixture.issued.record().id].successor, Some(winner));
     assert_eq!(
-        verdict(&scene.tokens, winners[0].token().expose()).await,
+        verdict(&fixture.tokens, winners[0].token().expose()).await,
         Ok(())
     );
     assert_eq!(
-        verdict(&scene.tokens, scene.token()).await,
+        verdict(&fixture.tokens, fixture.token()).await,
         Ok(()),
         "overlap"
     );
@@ -96,22 +96,30 @@ async fn revoked_after_a_retry<R: TokenRegistry + Clone>(registry: impl Fn() -> 
             _ => Act::Pass,
         });
         let clock = ManualClock::new(START);
-        let scene = uncached(store.clone()).clock(clock.clone()).build().await;
-        let failed = scene
+        let fixture = uncached(store.clone()).clock(clock.clone()).build().await;
+        let failed = fixture
             .tokens
-            .revoke(scene.issued.record().id)
+            .revoke(fixture.issued.record().id)
             .await
             .unwrap_err();
         assert_eq!(failed.kind(), LifecycleErrorKind::Store);
 
         clock.set(START.checked_add(HOUR).unwrap());
-        let revoked = scene.tokens.revoke(scene.issued.record().id).await.unwrap();
+        let revoked = fixture
+            .tokens
+            .revoke(fixture.issued.record().id)
+            .await
+            .unwrap();
         assert!(revoked.revoked_at.is_some());
         assert_eq!(store.count("revoke"), 2, "the retry writes");
         let refused = Err(RejectionKind::RevokedToken);
-        assert_eq!(verdict(&scene.tokens, scene.token()).await, refused);
+        assert_eq!(verdict(&fixture.tokens, fixture.token()).await, refused);
         assert_eq!(
-            scene.tokens.get(scene.issued.record().id).await.unwrap(),
+            fixture
+                .tokens
+                .get(fixture.issued.record().id)
+                .await
+                .unwrap(),
             revoked
         );
     }
@@ -132,13 +140,13 @@ async fn everything(tokens: &ApiTokens) -> BTreeMap<TokenId, TokenRecord> {
 }
 
 async fn others_unchanged(registry: impl TokenRegistry + Clone) {
-    let scene = uncached(registry).build().await;
-    let tokens = &scene.tokens;
+    let fixture = uncached(registry).build().await;
+    let tokens = &fixture.tokens;
     let other = tokens.create_app("other").await.unwrap();
     for nth in 0..20 {
         // Alike in every column that a statement could select by in error.
         let app = if nth % 2 == 0 {
-            scene.app().id
+            fixture.app().id
         } else {
             other.id
         };
@@ -191,13 +199,13 @@ async fn others_unchanged(registry: impl TokenRegistry + Clone) {
 }
 
 async fn apps_apart(registry: impl TokenRegistry + Clone) {
-    let scene = uncached(registry).build().await;
-    let thief = scene.tokens.create_app("thief").await.unwrap();
-    let thief = scene.tokens.app(thief.id, &Grantable::everything());
+    let fixture = uncached(registry).build().await;
+    let thief = fixture.tokens.create_app("thief").await.unwrap();
+    let thief = fixture.tokens.app(thief.id, &Grantable::everything());
     let own = thief.issue(NewToken::named("own")).await.unwrap();
-    let before = everything(&scene.tokens).await;
+    let before = everything(&fixture.tokens).await;
 
-    let known = scene.issued.record().id;
+    let known = fixture.issued.record().id;
     for error in [
         thief.get(known).await.unwrap_err(),
         thief.rotate(known, HOUR).await.unwrap_err(),
@@ -212,14 +220,14 @@ async fn apps_apart(registry: impl TokenRegistry + Clone) {
     let first_of_all = TokenId::from_bytes([0xff; 16]);
     for query in [
         TokenQuery::default(),
-        TokenQuery::default().app(scene.app().id),
+        TokenQuery::default().app(fixture.app().id),
         TokenQuery::default().after(first_of_all),
     ] {
         let listed = thief.list(query).await.unwrap().items;
         assert_eq!(listed, [own.record().clone()]);
     }
-    assert_eq!(everything(&scene.tokens).await, before);
-    assert_eq!(verdict(&scene.tokens, scene.token()).await, Ok(()));
+    assert_eq!(everything(&fixture.tokens).await, before);
+    assert_eq!(verdict(&fixture.tokens, fixture.token()).await, Ok(()));
 
     // Nor is it reached through one's own token: the successor stays with its app.
     let successor = thief.rotate(own.record().id, HOUR).await.unwrap();
@@ -229,35 +237,39 @@ async fn apps_apart(registry: impl TokenRegistry + Clone) {
 
 #[tokio::test]
 async fn revoked_and_disabled_hold_for_the_very_next_request() {
-    let scene = uncached(MemoryStore::new()).build().await;
-    assert_eq!(verdict(&scene.tokens, scene.token()).await, Ok(()));
-    scene.tokens.disable_app(&scene.app().id).await.unwrap();
+    let fixture = uncached(MemoryStore::new()).build().await;
+    assert_eq!(verdict(&fixture.tokens, fixture.token()).await, Ok(()));
+    fixture.tokens.disable_app(&fixture.app().id).await.unwrap();
     let disabled = Err(RejectionKind::DisabledApp);
-    assert_eq!(verdict(&scene.tokens, scene.token()).await, disabled);
-    let refused = scene
+    assert_eq!(verdict(&fixture.tokens, fixture.token()).await, disabled);
+    let refused = fixture
         .tokens
-        .issue(&scene.app().id, NewToken::named("more"))
+        .issue(&fixture.app().id, NewToken::named("more"))
         .await;
     let refused = refused.unwrap_err();
     assert_eq!(refused.kind(), LifecycleErrorKind::AppDisabled);
-    let refused = scene
+    let refused = fixture
         .tokens
-        .rotate(scene.issued.record().id, HOUR)
+        .rotate(fixture.issued.record().id, HOUR)
         .await
         .unwrap_err();
     assert_eq!(refused.kind(), LifecycleErrorKind::AppDisabled);
-    scene.tokens.enable_app(&scene.app().id).await.unwrap();
-    assert_eq!(verdict(&scene.tokens, scene.token()).await, Ok(()));
-    scene.tokens.revoke(scene.issued.record().id).await.unwrap();
-    scene.tokens.enable_app(&scene.app().id).await.unwrap();
-    let revoked = Err(RejectionKind::RevokedToken);
-    assert_eq!(verdict(&scene.tokens, scene.token()).await, revoked);
-    let refused = scene
+    fixture.tokens.enable_app(&fixture.app().id).await.unwrap();
+    assert_eq!(verdict(&fixture.tokens, fixture.token()).await, Ok(()));
+    fixture
         .tokens
-        .rotate(scene.issued.record().id, HOUR)
+        .revoke(fixture.issued.record().id)
+        .await
+        .unwrap();
+    fixture.tokens.enable_app(&fixture.app().id).await.unwrap();
+    let revoked = Err(RejectionKind::RevokedToken);
+    assert_eq!(verdict(&fixture.tokens, fixture.token()).await, revoked);
+    let refused = fixture
+        .tokens
+        .rotate(fixture.issued.record().id, HOUR)
         .await
         .unwrap_err();
     assert_eq!(refused.kind(), LifecycleErrorKind::Revoked);
-    let unknown = verdict(&scene.tokens, &unknown()).await;
+    let unknown = verdict(&fixture.tokens, &unknown()).await;
     assert_eq!(unknown, Err(RejectionKind::UnknownToken));
 }

@@ -60,17 +60,17 @@ async fn a_caller_may_go_away_at_any_await_and_leaves_nothing_behind() {
         "find" => Act::Yield(YIELDS),
         _ => Act::Pass,
     });
-    let scene = uncached(store.clone())
+    let fixture = uncached(store.clone())
         .configure(|tokens| tokens.max_lookups(1))
         .build()
         .await;
     let inner = Strict::hesitant();
     let seen = inner.seen();
-    let service = ApiTokenLayer::new(&scene.tokens).layer(inner);
+    let service = ApiTokenLayer::new(&fixture.tokens).layer(inner);
     let held = Arc::new(());
     let mut went_away_at = [0_usize; YIELDS + 3];
     for round in 0..10_000 {
-        let mut request = bearer(scene.token()).map(|_| Arc::clone(&held));
+        let mut request = bearer(fixture.token()).map(|_| Arc::clone(&held));
         request.extensions_mut().insert(Arc::clone(&held));
         let mut call = Box::pin(service.clone().oneshot(request));
         let polls = round % went_away_at.len();
@@ -95,7 +95,7 @@ async fn a_caller_may_go_away_at_any_await_and_leaves_nothing_behind() {
     );
 
     // The one place for a lookup is free.
-    let response = service.oneshot(bearer(scene.token())).await.unwrap();
+    let response = service.oneshot(bearer(fixture.token())).await.unwrap();
     assert_eq!(response.status(), 200);
 }
 
@@ -105,17 +105,20 @@ async fn a_lookup_beyond_the_limit_is_refused_and_does_not_wait() {
         ("find", 0) => Act::Hang,
         _ => Act::Pass,
     });
-    let scene = uncached(store)
+    let fixture = uncached(store)
         .configure(|tokens| tokens.max_lookups(1))
         .build()
         .await;
-    let service = ApiTokenLayer::new(&scene.tokens).layer(Strict::default());
-    let mut first = Box::pin(service.clone().oneshot(bearer(scene.token())));
+    let service = ApiTokenLayer::new(&fixture.tokens).layer(Strict::default());
+    let mut first = Box::pin(service.clone().oneshot(bearer(fixture.token())));
     assert!(first.as_mut().now_or_never().is_none());
     let overload = (503, Some(RejectionKind::Overload));
-    assert_eq!(outcome(&service, bearer(scene.token())).await, overload);
+    assert_eq!(outcome(&service, bearer(fixture.token())).await, overload);
     drop(first);
-    assert_eq!(outcome(&service, bearer(scene.token())).await, (200, None));
+    assert_eq!(
+        outcome(&service, bearer(fixture.token())).await,
+        (200, None)
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -124,22 +127,25 @@ async fn a_hanging_store_is_a_503_in_time_and_frees_its_place() {
         ("find", 0..3) => Act::Hang,
         _ => Act::Pass,
     });
-    let scene = uncached(store).configure(|tokens| {
+    let fixture = uncached(store).configure(|tokens| {
         let tokens = tokens.max_lookups(1);
         tokens.lookup_timeout(Duration::from_millis(250))
     });
-    let scene = scene.build().await;
+    let fixture = fixture.build().await;
     let inner = Strict::default();
     let seen = inner.seen();
-    let service = ApiTokenLayer::new(&scene.tokens).layer(inner);
+    let service = ApiTokenLayer::new(&fixture.tokens).layer(inner);
     for _ in 0..3 {
         let begun = tokio::time::Instant::now();
         let late = (503, Some(RejectionKind::StoreTimeout));
-        assert_eq!(outcome(&service, bearer(scene.token())).await, late);
+        assert_eq!(outcome(&service, bearer(fixture.token())).await, late);
         assert_eq!(begun.elapsed().as_millis() / 10, 25);
     }
     assert_eq!(seen.calls(), 0);
-    assert_eq!(outcome(&service, bearer(scene.token())).await, (200, None));
+    assert_eq!(
+        outcome(&service, bearer(fixture.token())).await,
+        (200, None)
+    );
 }
 
 #[tokio::test]
@@ -150,19 +156,19 @@ async fn a_store_that_panics_every_third_call_is_a_503_then_and_no_more() {
             ("find", 2) => Act::Panic,
             _ => Act::Pass,
         });
-        let scene = uncached(store)
+        let fixture = uncached(store)
             .configure(|tokens| tokens.max_lookups(1))
             .build()
             .await;
         let inner = Strict::default();
         let seen = inner.seen();
-        let service = ApiTokenLayer::new(&scene.tokens).layer(inner);
+        let service = ApiTokenLayer::new(&fixture.tokens).layer(inner);
         for nth in 0..12 {
             let expected = match nth % 3 {
                 2 => (503, Some(RejectionKind::StoreFailure)),
                 _ => (200, None),
             };
-            assert_eq!(outcome(&service, bearer(scene.token())).await, expected);
+            assert_eq!(outcome(&service, bearer(fixture.token())).await, expected);
         }
         assert_eq!(seen.calls(), 8);
     }
@@ -187,14 +193,17 @@ async fn no_error_of_a_store_admits_or_blames_the_token() {
 
 #[tokio::test]
 async fn only_a_live_record_of_the_very_token_admits() {
-    let scene = uncached(MemoryStore::new()).build().await;
-    let live = scene.issued.record().clone();
+    let fixture = uncached(MemoryStore::new()).build().await;
+    let live = fixture.issued.record().clone();
     let changed = |change: &dyn Fn(&mut TokenRecord)| {
         let mut record = live.clone();
         change(&mut record);
         Some(record)
     };
-    let foreign = scene.tokens.issue(&scene.app().id, named("other")).await;
+    let foreign = fixture
+        .tokens
+        .issue(&fixture.app().id, named("other"))
+        .await;
     let foreign = foreign.unwrap().record().clone();
     let almost = |byte: usize| {
         changed(&|record| {
@@ -234,12 +243,12 @@ async fn only_a_live_record_of_the_very_token_admits() {
         let authenticator = Authenticator::builder(store)
             .clock(ManualClock::new(START))
             .build();
-        for (outcome, calls) in outcomes(&authenticator, scene.token()).await {
+        for (outcome, calls) in outcomes(&authenticator, fixture.token()).await {
             assert_eq!((outcome, calls), ((401, Some(kind)), 0));
         }
     }
     let admits = Authenticator::builder(Always(move || Ok(Some(live.clone()))));
-    for (outcome, calls) in outcomes(&admits.build(), scene.token()).await {
+    for (outcome, calls) in outcomes(&admits.build(), fixture.token()).await {
         assert_eq!((outcome, calls), ((200, None), 1));
     }
 }
@@ -256,7 +265,7 @@ async fn one_authenticator_does_not_answer_for_another() {
 #[tokio::test]
 async fn a_poisoned_store_in_memory_goes_on() {
     let store = MemoryStore::new();
-    let scene = uncached(store.clone()).build().await;
+    let fixture = uncached(store.clone()).build().await;
     let clone = store.clone();
     // A thread that dies while it uses the store.
     let died = std::thread::spawn(move || {
@@ -264,7 +273,7 @@ async fn a_poisoned_store_in_memory_goes_on() {
         panic!("dies");
     });
     assert!(died.join().is_err());
-    assert_eq!(verdict(&scene.tokens, scene.token()).await, Ok(()));
+    assert_eq!(verdict(&fixture.tokens, fixture.token()).await, Ok(()));
 }
 
 fn named(name: &str) -> tower_api_tokens::NewToken {

@@ -46,10 +46,10 @@ async fn a_generator_that_fails_at_any_point_issues_and_stores_nothing() {
     let store = Tap::new(MemoryStore::new(), |_, _| Act::Pass);
     let entropy = Running(Arc::new(AtomicUsize::new(usize::MAX)));
     let running = entropy.clone();
-    let scene = uncached(store.clone()).configure(|tokens| tokens.entropy(running));
-    let scene = scene.build().await;
-    let tokens = &scene.tokens;
-    let app = &scene.app().id;
+    let fixture = uncached(store.clone()).configure(|tokens| tokens.entropy(running));
+    let fixture = fixture.build().await;
+    let tokens = &fixture.tokens;
+    let app = &fixture.app().id;
     let changes = || {
         let changing = ["insert_app", "insert", "rotate", "revoke"];
         changing.map(|name| store.count(name)).iter().sum::<usize>()
@@ -70,7 +70,7 @@ async fn a_generator_that_fails_at_any_point_issues_and_stores_nothing() {
                 "issue" => tokens.issue(app, NewToken::named("t")).await,
                 _ => {
                     tokens
-                        .rotate(scene.issued.record().id, Duration::ZERO)
+                        .rotate(fixture.issued.record().id, Duration::ZERO)
                         .await
                 }
             };
@@ -83,7 +83,7 @@ async fn a_generator_that_fails_at_any_point_issues_and_stores_nothing() {
             assert_eq!(changes(), before + issued);
             let listed = tokens.list(&TokenQuery::default()).await.unwrap();
             assert_eq!(listed.items.len(), 1 + issued);
-            assert_eq!(verdict(&scene.tokens, scene.token()).await, Ok(()));
+            assert_eq!(verdict(&fixture.tokens, fixture.token()).await, Ok(()));
         }
         assert!(failures >= 2, "{call} draws a text and an identifier");
     }
@@ -99,12 +99,12 @@ fn a_token_cannot_be_made_without_a_generator() {
 
 #[tokio::test]
 async fn no_two_tokens_are_alike() {
-    let scene = uncached(MemoryStore::new()).build().await;
+    let fixture = uncached(MemoryStore::new()).build().await;
     let mut texts = std::collections::HashSet::new();
     for _ in 0..1_000 {
-        let issued = scene
+        let issued = fixture
             .tokens
-            .issue(&scene.app().id, NewToken::named("t"))
+            .issue(&fixture.app().id, NewToken::named("t"))
             .await;
         assert!(texts.insert(issued.unwrap().token().expose().to_owned()));
     }

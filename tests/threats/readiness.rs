@@ -14,9 +14,9 @@ use tower_api_tokens::{
 use crate::support::{
     Act, InMemory, Strict, Tap, Tapped, anonymous, attributed, bearer, preflight, uncached, unknown,
 };
-use tower_api_tokens::testing::Scene;
+use tower_api_tokens::testing::Fixture;
 
-/// A scene whose lookups wait for the gate.
+/// A fixture whose lookups wait for the gate.
 async fn gated() -> (Tapped, Arc<Semaphore>) {
     let gate = Arc::new(Semaphore::new(0));
     let opens = Arc::clone(&gate);
@@ -27,7 +27,7 @@ async fn gated() -> (Tapped, Arc<Semaphore>) {
     (uncached(store).build().await, gate)
 }
 
-async fn scene() -> InMemory {
+async fn fixture() -> InMemory {
     uncached(MemoryStore::new()).build().await
 }
 
@@ -40,27 +40,27 @@ where
 }
 
 /// The requests of every path through the layer, and the status that each is answered with.
-fn every_path<S>(scene: &Scene<IssuedToken, S>) -> Vec<(Request<String>, u16)> {
+fn every_path<S>(fixture: &Fixture<IssuedToken, S>) -> Vec<(Request<String>, u16)> {
     vec![
-        (bearer(scene.token()), 200),
+        (bearer(fixture.token()), 200),
         (anonymous(), 200),
         (preflight(), 200),
         (bearer("a b"), 400),
         (bearer("acme_typo"), 401),
         (bearer(&unknown()), 401),
-        (bearer(scene.token()), 200),
-        (bearer(scene.token()), 200),
+        (bearer(fixture.token()), 200),
+        (bearer(fixture.token()), 200),
     ]
 }
 
 #[tokio::test]
 async fn only_an_instance_that_was_polled_ready_is_called() {
-    let scene = scene().await;
+    let fixture = fixture().await;
     for inner in [Strict::default(), Strict::hesitant()] {
         let seen = inner.seen();
-        let layer = ApiTokenLayer::new(&scene.tokens).optional();
+        let layer = ApiTokenLayer::new(&fixture.tokens).optional();
         let mut service = layer.allow_preflight().layer(inner);
-        for (request, status) in every_path(&scene) {
+        for (request, status) in every_path(&fixture) {
             let ready = ServiceExt::<Request<String>>::ready(&mut service)
                 .await
                 .unwrap();
@@ -73,18 +73,18 @@ async fn only_an_instance_that_was_polled_ready_is_called() {
 
 #[tokio::test]
 async fn a_required_scope_keeps_to_readiness_too() {
-    let scene = scene().await;
+    let fixture = fixture().await;
     for inner in [Strict::default(), Strict::hesitant()] {
         let seen = inner.seen();
-        let layer = ApiTokenLayer::new(&scene.tokens).optional();
+        let layer = ApiTokenLayer::new(&fixture.tokens).optional();
         let may_read = layer.require_all("invoices:read".parse().unwrap());
         let may_write = layer.require_any("write".parse().unwrap());
         let mut reads = layer.layer(may_read.layer(inner.clone()));
         let mut writes = layer.layer(may_write.layer(inner));
         for (request, readable, writable) in [
-            (bearer(scene.token()), 200, 403),
+            (bearer(fixture.token()), 200, 403),
             (anonymous(), 401, 401),
-            (bearer(scene.token()), 200, 403),
+            (bearer(fixture.token()), 200, 403),
         ] {
             for (service, status) in [(&mut reads, readable), (&mut writes, writable)] {
                 let ready = ServiceExt::<Request<String>>::ready(service).await.unwrap();
@@ -98,14 +98,14 @@ async fn a_required_scope_keeps_to_readiness_too() {
 
 #[tokio::test]
 async fn a_buffer_inside_is_reserved_before_it_is_used() {
-    let (scene, gate) = gated().await;
+    let (fixture, gate) = gated().await;
     let inner = Strict::hesitant();
     let seen = inner.seen();
-    let layer = ApiTokenLayer::new(&scene.tokens).optional();
+    let layer = ApiTokenLayer::new(&fixture.tokens).optional();
     let service = layer.layer(Buffer::new(inner, 1));
     // Were a place in the buffer held during the lookups, none would be left after the first.
     let callers: Vec<_> = (0..32)
-        .map(|_| tokio::spawn(service.clone().oneshot(bearer(scene.token()))))
+        .map(|_| tokio::spawn(service.clone().oneshot(bearer(fixture.token()))))
         .collect();
     for _ in 0..8 {
         let response = service.clone().oneshot(anonymous()).await.unwrap();
@@ -121,10 +121,10 @@ async fn a_buffer_inside_is_reserved_before_it_is_used() {
 
 #[tokio::test]
 async fn nothing_reaches_the_inner_service_before_admission() {
-    let (scene, gate) = gated().await;
+    let (fixture, gate) = gated().await;
     let (mock, mut handle) = tower_test::mock::pair::<Request<String>, Response<String>>();
-    let mut service = ApiTokenLayer::new(&scene.tokens).layer(mock);
-    let mut call = Box::pin(service.ready().await.unwrap().call(bearer(scene.token())));
+    let mut service = ApiTokenLayer::new(&fixture.tokens).layer(mock);
+    let mut call = Box::pin(service.ready().await.unwrap().call(bearer(fixture.token())));
     for _ in 0..10 {
         assert!(call.as_mut().now_or_never().is_none());
         assert!(handle.next_request().now_or_never().is_none());
@@ -132,24 +132,28 @@ async fn nothing_reaches_the_inner_service_before_admission() {
     gate.add_permits(1);
     let caller = tokio::spawn(call);
     let (request, respond) = handle.next_request().await.unwrap();
-    assert_eq!(attributed(&request), scene.app().id.as_str());
+    assert_eq!(attributed(&request), fixture.app().id.as_str());
     respond.send_response(Response::new("done".into()));
     assert_eq!(caller.await.unwrap().unwrap().status(), 200);
 }
 
 #[tokio::test]
 async fn a_refused_request_never_reaches_the_inner_service() {
-    let scene = scene().await;
+    let fixture = fixture().await;
     let (mock, mut handle) = tower_test::mock::pair::<Request<String>, Response<String>>();
-    let mut service = ApiTokenLayer::new(&scene.tokens).layer(mock);
-    scene.tokens.revoke(scene.issued.record().id).await.unwrap();
+    let mut service = ApiTokenLayer::new(&fixture.tokens).layer(mock);
+    fixture
+        .tokens
+        .revoke(fixture.issued.record().id)
+        .await
+        .unwrap();
     for request in [
         anonymous(),
         preflight(),
         bearer("a b"),
         bearer("acme_typo"),
         bearer(&unknown()),
-        bearer(scene.token()),
+        bearer(fixture.token()),
     ] {
         let ready = ServiceExt::<Request<String>>::ready(&mut service)
             .await
@@ -162,16 +166,16 @@ async fn a_refused_request_never_reaches_the_inner_service() {
 
 #[tokio::test]
 async fn a_slow_lookup_leaves_the_inner_slot_to_others() {
-    let (scene, gate) = gated().await;
+    let (fixture, gate) = gated().await;
     let service = ServiceBuilder::new()
-        .layer(ApiTokenLayer::new(&scene.tokens))
+        .layer(ApiTokenLayer::new(&fixture.tokens))
         .concurrency_limit(1)
         .service(Strict::default());
     let (mut first, mut second) = (service.clone(), service);
     assert!(is_ready(&mut first));
     assert!(!is_ready(&mut second), "the one slot is taken");
 
-    let mut call = Box::pin(first.call(bearer(scene.token())));
+    let mut call = Box::pin(first.call(bearer(fixture.token())));
     assert!(is_ready(&mut second), "given back before the first poll");
     assert!(call.as_mut().now_or_never().is_none());
     assert!(is_ready(&mut second), "and not taken by the lookup");
@@ -193,8 +197,8 @@ async fn a_slow_lookup_leaves_the_inner_slot_to_others() {
 
 #[tokio::test]
 async fn who_is_refused_does_not_hold_the_inner_slot_on_keep_alive() {
-    let scene = scene().await;
-    let layer = ApiTokenLayer::new(&scene.tokens);
+    let fixture = fixture().await;
+    let layer = ApiTokenLayer::new(&fixture.tokens);
     let service = layer.layer(ConcurrencyLimit::new(Strict::default(), 1));
     for request in [
         anonymous(),
@@ -214,8 +218,8 @@ async fn who_is_refused_does_not_hold_the_inner_slot_on_keep_alive() {
 
 #[tokio::test]
 async fn who_lacks_a_scope_does_not_hold_the_inner_slot_on_keep_alive() {
-    let scene = scene().await;
-    let principal = AppPrincipal::of(scene.issued.record());
+    let fixture = fixture().await;
+    let principal = AppPrincipal::of(fixture.issued.record());
     let layer = RequireScopeLayer::all("write".parse().unwrap());
     let service = layer.layer(ConcurrencyLimit::new(Strict::default(), 1));
     let mut unattributed = anonymous();
@@ -233,15 +237,15 @@ async fn who_lacks_a_scope_does_not_hold_the_inner_slot_on_keep_alive() {
 
 #[tokio::test]
 async fn an_inner_slot_is_free_again_when_an_admitted_caller_goes_away() {
-    let scene = scene().await;
+    let fixture = fixture().await;
     let inner = ServiceBuilder::new().concurrency_limit(1).service_fn(
         async |_: Request<String>| -> Result<Response<String>, std::convert::Infallible> {
             future::pending().await
         },
     );
-    let service = ApiTokenLayer::new(&scene.tokens).layer(inner);
+    let service = ApiTokenLayer::new(&fixture.tokens).layer(inner);
     for _ in 0..100 {
-        let mut call = Box::pin(service.clone().oneshot(bearer(scene.token())));
+        let mut call = Box::pin(service.clone().oneshot(bearer(fixture.token())));
         assert!(call.as_mut().now_or_never().is_none());
         assert!(!is_ready(&mut service.clone()));
         drop(call);
@@ -251,24 +255,24 @@ async fn an_inner_slot_is_free_again_when_an_admitted_caller_goes_away() {
 
 #[tokio::test]
 async fn an_error_of_the_inner_service_passes_unchanged() {
-    let scene = scene().await;
+    let fixture = fixture().await;
     let (mock, mut handle) = tower_test::mock::pair::<Request<String>, Response<String>>();
-    let service = ApiTokenLayer::new(&scene.tokens).layer(mock);
-    let caller = tokio::spawn(service.clone().oneshot(bearer(scene.token())));
+    let service = ApiTokenLayer::new(&fixture.tokens).layer(mock);
+    let caller = tokio::spawn(service.clone().oneshot(bearer(fixture.token())));
     let (_, respond) = handle.next_request().await.unwrap();
     respond.send_error("out of order");
     let error = caller.await.unwrap().unwrap_err();
     assert_eq!(error.to_string(), "out of order");
 
     handle.send_error("not ready");
-    let error = service.oneshot(bearer(scene.token())).await.unwrap_err();
+    let error = service.oneshot(bearer(fixture.token())).await.unwrap_err();
     assert_eq!(error.to_string(), "not ready");
 }
 
 #[tokio::test]
 async fn a_refusal_is_told_apart_inside_only() {
-    let scene = scene().await;
-    let service = ApiTokenLayer::new(&scene.tokens).layer(Strict::default());
+    let fixture = fixture().await;
+    let service = ApiTokenLayer::new(&fixture.tokens).layer(Strict::default());
     let outcome = crate::support::outcome(&service, anonymous()).await;
     assert_eq!(outcome, (401, Some(RejectionKind::MissingCredential)));
 }

@@ -19,7 +19,7 @@ use tower::{Layer, Service, ServiceExt, service_fn};
 use tower_api_tokens::testing::ManualClock;
 use tower_api_tokens::{
     ApiToken, ApiTokenLayer, ApiTokensBuilder, AppId, AppQuery, Authenticator, EntropyError,
-    ForeignToken, Grantable, MaskedToken, MemoryStore, NewToken, Rejection, Replacement, Scope,
+    Grantable, ImportedToken, MaskedToken, MemoryStore, NewToken, Rejection, Replacement, Scope,
     StoreError, StoreErrorKind, TokenDigest, TokenFormat, TokenId, TokenQuery, TokenTarget,
 };
 
@@ -216,9 +216,9 @@ async fn scenario(said: &Said) -> Vec<String> {
         tokens.with_accepted_format(legacy).max_lookups(1)
     };
     said.debug(&set(tokens_in(store.clone()).clock(clock.clone())));
-    let scene = uncached(store).clock(clock.clone()).configure(set);
-    let scene = scene.build().await;
-    let (tokens, app) = (&scene.tokens, scene.app().id);
+    let fixture = uncached(store).clock(clock.clone()).configure(set);
+    let fixture = fixture.build().await;
+    let (tokens, app) = (&fixture.tokens, fixture.app().id);
     let hour = Duration::from_secs(3600);
 
     let new = NewToken::named("t").scopes("read".parse().unwrap());
@@ -232,8 +232,11 @@ async fn scenario(said: &Said) -> Vec<String> {
         .unwrap();
     let other = tokens.create_app("other").await.unwrap();
     let orphan = tokens.issue(&other.id, new.clone()).await.unwrap();
-    let rotated = tokens.rotate(scene.issued.record().id, hour).await.unwrap();
-    for issued in [&scene.issued, &expiring, &revoked, &orphan, &rotated] {
+    let rotated = tokens
+        .rotate(fixture.issued.record().id, hour)
+        .await
+        .unwrap();
+    for issued in [&fixture.issued, &expiring, &revoked, &orphan, &rotated] {
         said.debug(issued);
         said.debug(issued.token());
         said.debug(issued.record());
@@ -246,7 +249,7 @@ async fn scenario(said: &Said) -> Vec<String> {
         .unwrap();
     plaintexts.push(foreign_text.expose().to_owned());
     let mask = MaskedToken::new("legacy_", "9f3c").unwrap();
-    let foreign = ForeignToken::new(new.clone(), foreign_text.digest(), mask);
+    let foreign = ImportedToken::new(new.clone(), foreign_text.digest(), mask);
     said.debug(&foreign);
     said.debug(&tokens.import(&app, foreign.clone()).await.unwrap());
     said.error(&tokens.import(&app, foreign.clone()).await.unwrap_err());
@@ -263,14 +266,14 @@ async fn scenario(said: &Said) -> Vec<String> {
     let inner = chatty(said);
     let service = Chatty(layer.layer(inner.clone()));
     for _ in 0..4 {
-        let status = ask(said, service.clone(), bearer(scene.token())).await;
+        let status = ask(said, service.clone(), bearer(fixture.token())).await;
         assert_eq!(status, 503);
     }
 
     said.error(&tokens.revoke(revoked.record().id).await.unwrap_err());
     said.debug(&tokens.revoke(revoked.record().id).await.unwrap());
     said.debug(&tokens.disable_app(&other.id).await.unwrap());
-    for issued in [&scene.issued, &expiring, &rotated] {
+    for issued in [&fixture.issued, &expiring, &rotated] {
         let text = issued.token().expose();
         let mut keyed = anonymous();
         keyed
@@ -312,7 +315,7 @@ async fn scenario(said: &Said) -> Vec<String> {
     let other_record = rotated.record().clone();
     let liar = Authenticator::new(Always(move || Ok(Some(other_record.clone()))));
     let liar = Chatty(ApiTokenLayer::new(liar).layer(inner.clone()));
-    assert_eq!(ask(said, liar, bearer(scene.token())).await, 401);
+    assert_eq!(ask(said, liar, bearer(fixture.token())).await, 401);
     let guard = layer.require_all("admin".parse().unwrap());
     said.debug(&guard);
     said.debug(&guard.layer(Strict::default()));
@@ -321,26 +324,26 @@ async fn scenario(said: &Said) -> Vec<String> {
     assert_eq!(ask(said, guarded, may_read).await, 403);
     let full = tokens_in(MemoryStore::new()).max_lookups(0).build();
     let full = Chatty(ApiTokenLayer::new(&full).layer(inner));
-    assert_eq!(ask(said, full, bearer(scene.token())).await, 503);
+    assert_eq!(ask(said, full, bearer(fixture.token())).await, 503);
 
-    errors(said, &scene, &plaintexts).await;
-    values(said, &scene, rotated.token());
+    errors(said, &fixture, &plaintexts).await;
+    values(said, &fixture, rotated.token());
     plaintexts
 }
 
 /// Every error that a token in the wrong place brings about.
-async fn errors(said: &Said, scene: &Tapped, plaintexts: &[String]) {
-    let tokens = &scene.tokens;
+async fn errors(said: &Said, fixture: &Tapped, plaintexts: &[String]) {
+    let tokens = &fixture.tokens;
     let zero = Duration::ZERO;
     said.error(
         &tokens
-            .rotate(scene.issued.record().id, zero)
+            .rotate(fixture.issued.record().id, zero)
             .await
             .unwrap_err(),
     );
     said.error(
         &tokens
-            .rotate(scene.issued.record().id, Duration::MAX)
+            .rotate(fixture.issued.record().id, Duration::MAX)
             .await
             .unwrap_err(),
     );
@@ -348,7 +351,7 @@ async fn errors(said: &Said, scene: &Tapped, plaintexts: &[String]) {
     said.error(&tokens.get(nothing).await.unwrap_err());
     said.error(
         &tokens
-            .create_app_with_id(scene.app().id, "a")
+            .create_app_with_id(fixture.app().id, "a")
             .await
             .unwrap_err(),
     );
@@ -357,7 +360,7 @@ async fn errors(said: &Said, scene: &Tapped, plaintexts: &[String]) {
         said.error(&tokens.create_app(&long).await.unwrap_err());
         let new = NewToken::named(format!("{text}\n"));
         let new = new.expires_at(jiff::Timestamp::MIN);
-        said.error(&tokens.issue(&scene.app().id, new).await.unwrap_err());
+        said.error(&tokens.issue(&fixture.app().id, new).await.unwrap_err());
         said.error(&text.parse::<TokenDigest>().unwrap_err());
         said.error(&text.parse::<TokenId>().unwrap_err());
         said.error(&text.parse::<MaskedToken>().unwrap_err());
@@ -381,12 +384,16 @@ async fn errors(said: &Said, scene: &Tapped, plaintexts: &[String]) {
 }
 
 /// Every public value that holds a token, a digest or a record.
-fn values(said: &Said, scene: &Tapped, token: &ApiToken) {
-    let record = scene.issued.record();
-    said.debug(&scene.tokens);
-    said.debug(scene.tokens.authenticator());
+fn values(said: &Said, fixture: &Tapped, token: &ApiToken) {
+    let record = fixture.issued.record();
+    said.debug(&fixture.tokens);
+    said.debug(fixture.tokens.authenticator());
     said.debug(&Authenticator::builder(MemoryStore::new()));
-    said.debug(&scene.tokens.app(scene.app().id, &Grantable::everything()));
+    said.debug(
+        &fixture
+            .tokens
+            .app(fixture.app().id, &Grantable::everything()),
+    );
     said.debug(token);
     said.debug(&token.digest());
     said.debug(&Some([token.digest()]));
@@ -398,7 +405,7 @@ fn values(said: &Said, scene: &Tapped, token: &ApiToken) {
         record.clone(),
         START,
     ));
-    said.debug(&TokenQuery::default().app(scene.app().id));
+    said.debug(&TokenQuery::default().app(fixture.app().id));
     said.debug(&AppQuery::default());
 }
 

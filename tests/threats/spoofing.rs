@@ -35,32 +35,32 @@ fn with_forged(mut request: Request<String>) -> Request<String> {
     request
 }
 
-async fn scene() -> InMemory {
+async fn fixture() -> InMemory {
     uncached(MemoryStore::new()).build().await
 }
 
 #[tokio::test]
 async fn a_forged_principal_is_replaced_by_the_proven_one() {
-    let scene = scene().await;
-    let layer = ApiTokenLayer::new(&scene.tokens);
+    let fixture = fixture().await;
+    let layer = ApiTokenLayer::new(&fixture.tokens);
     for layer in [
         layer.clone(),
         layer.clone().optional(),
         layer.allow_preflight(),
     ] {
         let service = layer.layer(Strict::default());
-        let (parts, body) = answer(&service, with_forged(bearer(scene.token()))).await;
+        let (parts, body) = answer(&service, with_forged(bearer(fixture.token()))).await;
         assert_eq!(parts.status, 200);
-        assert_eq!(body, scene.app().id.as_str());
+        assert_eq!(body, fixture.app().id.as_str());
     }
 }
 
 #[tokio::test]
 async fn a_forged_principal_admits_nobody() {
-    let scene = scene().await;
+    let fixture = fixture().await;
     let inner = Strict::default();
     let seen = inner.seen();
-    let layer = ApiTokenLayer::new(&scene.tokens);
+    let layer = ApiTokenLayer::new(&fixture.tokens);
     let strict = layer.clone().layer(inner.clone());
     assert_eq!(outcome(&strict, with_forged(anonymous())).await.0, 401);
     assert_eq!(outcome(&strict, with_forged(preflight())).await.0, 401);
@@ -76,8 +76,8 @@ async fn a_forged_principal_admits_nobody() {
 
 #[tokio::test]
 async fn a_forged_principal_is_gone_where_nobody_is_attributed() {
-    let scene = scene().await;
-    let layer = ApiTokenLayer::new(&scene.tokens)
+    let fixture = fixture().await;
+    let layer = ApiTokenLayer::new(&fixture.tokens)
         .optional()
         .allow_preflight();
     let service = layer.layer(Strict::default());
@@ -98,13 +98,13 @@ async fn a_forged_principal_is_gone_where_nobody_is_attributed() {
     );
     assert_eq!(outcome(&guarded, with_forged(anonymous())).await.0, 401);
     assert_eq!(outcome(&guarded, with_forged(preflight())).await.0, 401);
-    let request = with_forged(bearer(scene.token()));
+    let request = with_forged(bearer(fixture.token()));
     assert_eq!(outcome(&guarded, request).await.0, 403);
 }
 
 #[tokio::test]
 async fn of_stacked_layers_the_inner_one_has_the_last_word() {
-    let (outer, inner) = (scene().await, scene().await);
+    let (outer, inner) = (fixture().await, fixture().await);
     let keys = ApiTokenLayer::new(&inner.tokens)
         .api_key_header("x-api-key")
         .unwrap();
@@ -133,8 +133,8 @@ async fn of_stacked_layers_the_inner_one_has_the_last_word() {
 
 #[tokio::test]
 async fn a_response_shows_the_principal_only_where_it_is_asked_to() {
-    let scene = scene().await;
-    let layer = ApiTokenLayer::new(&scene.tokens).optional();
+    let fixture = fixture().await;
+    let layer = ApiTokenLayer::new(&fixture.tokens).optional();
     let shown = async |layer: &ApiTokenLayer, request| {
         let service = layer.layer(service_fn(async |_: Request<String>| {
             Ok::<_, std::convert::Infallible>(Response::new(String::new()))
@@ -143,11 +143,11 @@ async fn a_response_shows_the_principal_only_where_it_is_asked_to() {
         let principal = parts.extensions.get::<AppPrincipal>();
         principal.map(|principal| *principal.app_id())
     };
-    assert_eq!(shown(&layer, bearer(scene.token())).await, None);
+    assert_eq!(shown(&layer, bearer(fixture.token())).await, None);
     let layer = layer.attribute_responses();
     assert_eq!(
-        shown(&layer, bearer(scene.token())).await,
-        Some(scene.app().id)
+        shown(&layer, bearer(fixture.token())).await,
+        Some(fixture.app().id)
     );
     assert_eq!(shown(&layer, with_forged(anonymous())).await, None);
     let refused = with_forged(bearer(&unknown()));

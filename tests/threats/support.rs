@@ -1,4 +1,4 @@
-//! Doubles of the store, the clock and the inner service, and the scenes that they play in.
+//! Doubles of the store, the clock and the inner service, and the fixtures that they play in.
 
 use std::{
     collections::HashMap,
@@ -29,7 +29,7 @@ use tower_api_tokens::{
     MemoryStore, Mutation, Op, Page, Rejection, RejectionKind, Revision, StoreError,
     StoreErrorKind, TokenDigest, TokenFormat, TokenId, TokenQuery, TokenRecord, TokenRegistry,
     TokenStore, TokenTarget, Usage, UsageLog,
-    testing::{Scene, SceneBuilder},
+    testing::{Fixture, FixtureBuilder},
 };
 
 pub(crate) const START: Timestamp = Timestamp::constant(1_700_000_000, 0);
@@ -353,17 +353,17 @@ pub(crate) fn tokens_in(registry: impl TokenRegistry) -> ApiTokensBuilder {
     tokens.max_staleness(Duration::ZERO)
 }
 
-/// A scene whose tokens have no cache, so that every request asks the store.
-pub(crate) fn uncached<S: TokenRegistry + Clone>(store: S) -> SceneBuilder<S> {
-    let scene = Scene::builder().store(store);
-    scene.configure(|tokens| tokens.max_staleness(Duration::ZERO))
+/// A fixture whose tokens have no cache, so that every request asks the store.
+pub(crate) fn uncached<S: TokenRegistry + Clone>(store: S) -> FixtureBuilder<S> {
+    let fixture = Fixture::builder().store(store);
+    fixture.configure(|tokens| tokens.max_staleness(Duration::ZERO))
 }
 
-/// A scene on a store in memory.
-pub(crate) type InMemory = Scene<IssuedToken, MemoryStore>;
+/// A fixture on a store in memory.
+pub(crate) type InMemory = Fixture<IssuedToken, MemoryStore>;
 
-/// A scene on a store that is disturbed.
-pub(crate) type Tapped = Scene<IssuedToken, Tap<MemoryStore>>;
+/// A fixture on a store that is disturbed.
+pub(crate) type Tapped = Fixture<IssuedToken, Tap<MemoryStore>>;
 
 /// The verdict on a token: the kind of its rejection, or that it is admitted.
 pub(crate) async fn verdict(tokens: &ApiTokens, token: &str) -> Result<(), RejectionKind> {

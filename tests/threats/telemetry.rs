@@ -85,19 +85,19 @@ async fn each_rejection_is_told_once_with_its_kind() {
         ("find", 2) => Act::Panic,
         _ => Act::Pass,
     });
-    let scene = uncached(store).clock(clock.clone()).build().await;
+    let fixture = uncached(store).clock(clock.clone()).build().await;
     let hour = Duration::from_secs(3600);
-    let app = scene.tokens.create_app("disabled").await.unwrap();
-    let orphan = scene.tokens.issue(&app.id, NewToken::named("t")).await;
+    let app = fixture.tokens.create_app("disabled").await.unwrap();
+    let orphan = fixture.tokens.issue(&app.id, NewToken::named("t")).await;
     let orphan = orphan.unwrap();
-    scene.tokens.disable_app(&app.id).await.unwrap();
-    let issue = async |new| scene.tokens.issue(&scene.app().id, new).await.unwrap();
+    fixture.tokens.disable_app(&app.id).await.unwrap();
+    let issue = async |new| fixture.tokens.issue(&fixture.app().id, new).await.unwrap();
     let revoked = issue(NewToken::named("revoked")).await;
-    scene.tokens.revoke(revoked.record().id).await.unwrap();
+    fixture.tokens.revoke(revoked.record().id).await.unwrap();
     let expired = issue(NewToken::named("expired").expires_in(hour)).await;
     clock.set(START.checked_add(hour).unwrap());
 
-    let layer = ApiTokenLayer::new(&scene.tokens);
+    let layer = ApiTokenLayer::new(&fixture.tokens);
     let optional = layer.clone().optional();
     let guard = layer.require_all("admin".parse().unwrap());
     let overloaded = tokens_in(MemoryStore::new()).max_lookups(0).build();
@@ -127,7 +127,7 @@ async fn each_rejection_is_told_once_with_its_kind() {
         RejectionKind::StoreTimeout,
         RejectionKind::StoreFailure,
     ] {
-        told(outcome(&service, bearer(scene.token())).await, kind, None).await;
+        told(outcome(&service, bearer(fixture.token())).await, kind, None).await;
     }
     let of = |issued: &tower_api_tokens::IssuedToken| Some(issued.record().id.to_string());
     for (request, kind, token) in [
@@ -157,14 +157,14 @@ async fn each_rejection_is_told_once_with_its_kind() {
     told(overload, RejectionKind::Overload, None).await;
 
     let service = optional.layer(guarded);
-    let lacking = outcome(&service, bearer(scene.token())).await;
-    let token = of(&scene.issued);
+    let lacking = outcome(&service, bearer(fixture.token())).await;
+    let token = of(&fixture.issued);
     told(lacking, RejectionKind::InsufficientScope, token).await;
     let missing = outcome(&service, anonymous()).await;
     told(missing, RejectionKind::MissingCredential, None).await;
 
     // By itself, too.
-    assert!(verdict(&scene.tokens, "typo").await.is_err());
+    assert!(verdict(&fixture.tokens, "typo").await.is_err());
     let outcome = (401, Some(RejectionKind::WrongFormat));
     told(outcome, RejectionKind::WrongFormat, None).await;
 }
@@ -174,11 +174,11 @@ async fn an_extractor_that_refuses_tells_of_it_once() {
     use axum::{Router, body::Body, routing::get};
     use tower_api_tokens::AppPrincipal;
 
-    let scene = uncached(MemoryStore::new()).build().await;
+    let fixture = uncached(MemoryStore::new()).build().await;
     let router: Router = Router::new()
         .route("/", get(async |_: AppPrincipal| "secret"))
         .route("/open", get(async |_: Option<AppPrincipal>| "open"))
-        .route_layer(ApiTokenLayer::new(&scene.tokens).optional());
+        .route_layer(ApiTokenLayer::new(&fixture.tokens).optional());
     let witness = Witness::default();
     let _watching = witness.watch();
     for (path, status, events) in [("/", 401, 1), ("/open", 200, 0)] {
@@ -197,8 +197,8 @@ async fn an_extractor_that_refuses_tells_of_it_once() {
 #[tokio::test]
 async fn an_admitted_request_names_its_app_and_token_in_a_span_that_declares_them() {
     let store = Tap::new(MemoryStore::new(), |_, _| Act::Yield(1));
-    let scene = uncached(store).build().await;
-    let service = ApiTokenLayer::new(&scene.tokens).layer(Strict::default());
+    let fixture = uncached(store).build().await;
+    let service = ApiTokenLayer::new(&fixture.tokens).layer(Strict::default());
     let witness = Witness::default();
     let _watching = witness.watch();
     let span = tracing::info_span!(
@@ -206,22 +206,25 @@ async fn an_admitted_request_names_its_app_and_token_in_a_span_that_declares_the
         app.id = tracing::field::Empty,
         token.id = tracing::field::Empty
     );
-    let call = service.clone().oneshot(bearer(scene.token()));
+    let call = service.clone().oneshot(bearer(fixture.token()));
     assert_eq!(call.instrument(span).await.unwrap().status(), 200);
     let recorded = witness.spans.lock().unwrap().0.clone();
     let expected = [
-        ("app.id".to_owned(), scene.app().id.to_string()),
-        ("token.id".to_owned(), scene.issued.record().id.to_string()),
+        ("app.id".to_owned(), fixture.app().id.to_string()),
+        (
+            "token.id".to_owned(),
+            fixture.issued.record().id.to_string(),
+        ),
     ];
     assert_eq!(recorded, BTreeMap::from(expected));
     assert_eq!(witness.take(), []);
 
     // A span that does not declare them is left alone, and none at all does no harm.
     witness.spans.lock().unwrap().0.clear();
-    let call = service.clone().oneshot(bearer(scene.token()));
+    let call = service.clone().oneshot(bearer(fixture.token()));
     let plain = tracing::info_span!("plain");
     assert_eq!(call.instrument(plain).await.unwrap().status(), 200);
-    let call = service.oneshot(bearer(scene.token()));
+    let call = service.oneshot(bearer(fixture.token()));
     assert_eq!(call.await.unwrap().status(), 200);
     assert_eq!(*witness.spans.lock().unwrap(), Fields::default());
 }
@@ -251,47 +254,54 @@ async fn a_store_outage_is_warned_of_by_each_authenticator_once_in_ten_seconds()
         _ => Act::Pass,
     });
     let of = || tokens_in(store.clone()).clock(clock.clone());
-    let scene = uncached(store.clone()).clock(clock.clone());
-    let scene = scene.configure(|tokens| tokens.name("first")).build().await;
+    let fixture = uncached(store.clone()).clock(clock.clone());
+    let fixture = fixture
+        .configure(|tokens| tokens.name("first"))
+        .build()
+        .await;
     let (second, full) = (of().name("second").build(), of().max_lookups(0).build());
-    let service = ApiTokenLayer::new(&scene.tokens).layer(Strict::default());
+    let service = ApiTokenLayer::new(&fixture.tokens).layer(Strict::default());
     let witness = Witness::default();
     let _watching = witness.watch();
     let warned = |kind: &str, suppressed: &str| (Level::WARN, kind.into(), suppressed.into());
 
     for _ in 0..3 {
-        assert_eq!(outcome(&service, bearer(scene.token())).await.0, 503);
+        assert_eq!(outcome(&service, bearer(fixture.token())).await.0, 503);
     }
     assert_eq!(loud(&witness, Level::WARN), [warned("store_failure", "0")]);
     // By itself, too, and apart from another authenticator and another kind.
-    assert!(verdict(&scene.tokens, scene.token()).await.is_err());
+    assert!(verdict(&fixture.tokens, fixture.token()).await.is_err());
     assert_eq!(loud(&witness, Level::WARN), []);
     for (tokens, kind) in [
         (&second, "store_failure"),
-        (&scene.tokens, "store_timeout"),
+        (&fixture.tokens, "store_timeout"),
         (&full, "overload"),
     ] {
-        let verdict = verdict(tokens, scene.token()).await;
+        let verdict = verdict(tokens, fixture.token()).await;
         assert_eq!(verdict.unwrap_err().as_str(), kind);
         assert_eq!(loud(&witness, Level::WARN), [warned(kind, "0")]);
     }
     assert!(
-        verdict(&scene.tokens, scene.token()).await.is_err(),
+        verdict(&fixture.tokens, fixture.token()).await.is_err(),
         "it panics"
     );
     clock.advance(Duration::from_secs(9));
-    assert!(verdict(&scene.tokens, scene.token()).await.is_err());
+    assert!(verdict(&fixture.tokens, fixture.token()).await.is_err());
     assert_eq!(loud(&witness, Level::WARN), []);
     clock.advance(Duration::from_secs(1));
-    assert!(verdict(&scene.tokens, scene.token()).await.is_err());
+    assert!(verdict(&fixture.tokens, fixture.token()).await.is_err());
     assert_eq!(loud(&witness, Level::WARN), [warned("store_failure", "5")]);
 }
 
 #[tokio::test]
 async fn a_refused_token_is_no_reason_to_warn() {
-    let scene = uncached(MemoryStore::new()).build().await;
-    scene.tokens.revoke(scene.issued.record().id).await.unwrap();
-    let service = ApiTokenLayer::new(&scene.tokens).layer(Strict::default());
+    let fixture = uncached(MemoryStore::new()).build().await;
+    fixture
+        .tokens
+        .revoke(fixture.issued.record().id)
+        .await
+        .unwrap();
+    let service = ApiTokenLayer::new(&fixture.tokens).layer(Strict::default());
     let witness = Witness::default();
     let _watching = witness.watch();
     for request in [
@@ -299,7 +309,7 @@ async fn a_refused_token_is_no_reason_to_warn() {
         bearer("a b"),
         bearer("typo"),
         bearer(&unknown()),
-        bearer(scene.token()),
+        bearer(fixture.token()),
     ] {
         assert!(outcome(&service, request).await.0 < 500);
     }
@@ -309,8 +319,8 @@ async fn a_refused_token_is_no_reason_to_warn() {
 #[tokio::test]
 async fn a_store_that_answers_with_another_digest_is_an_error_and_the_token_unknown() {
     let clock = ManualClock::new(START);
-    let scene = uncached(MemoryStore::new()).build().await;
-    let record = scene.issued.record().clone();
+    let fixture = uncached(MemoryStore::new()).build().await;
+    let record = fixture.issued.record().clone();
     let careless = Always(move || Ok(Some(record.clone())));
     let authenticator = Authenticator::builder(careless)
         .clock(clock.clone())
@@ -329,7 +339,7 @@ async fn a_store_that_answers_with_another_digest_is_an_error_and_the_token_unkn
         let digest = TokenDigest::of(token.as_bytes()).to_hex();
         assert!(!shown.contains(token) && !shown.contains(&digest));
     }
-    let held = scene.issued.record().digest.to_hex();
+    let held = fixture.issued.record().digest.to_hex();
     assert!(!shown.contains(&held), "{shown}");
     let errors: Vec<_> = events
         .iter()
@@ -348,6 +358,6 @@ async fn a_store_that_answers_with_another_digest_is_an_error_and_the_token_unkn
     assert_eq!(suppressed, "2");
 
     // The token that the record is of is admitted, without a word.
-    assert_eq!(outcome(&service, bearer(scene.token())).await.0, 200);
+    assert_eq!(outcome(&service, bearer(fixture.token())).await.0, 200);
     assert_eq!(loud(&witness, Level::WARN), []);
 }

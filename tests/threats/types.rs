@@ -48,7 +48,7 @@ assert_sent_between_threads![
     Box<dyn crate_root::Entropy>,
     crate_root::EntropyError,
     crate_root::BoundKey,
-    crate_root::ForeignToken,
+    crate_root::ImportedToken,
     crate_root::IdempotencyKey,
     crate_root::IdempotencyKeyError,
     crate_root::IssuedToken,
@@ -175,7 +175,7 @@ impl Body for Local {
 
 #[tokio::test]
 async fn any_body_any_error_and_a_future_that_stays_in_its_thread_will_do() {
-    let scene = uncached(MemoryStore::new()).build().await;
+    let fixture = uncached(MemoryStore::new()).build().await;
     let counted = Rc::new(RefCell::new(0));
     let count = Rc::clone(&counted);
     let inner = service_fn(move |request: Request<Rc<str>>| {
@@ -189,10 +189,10 @@ async fn any_body_any_error_and_a_future_that_stays_in_its_thread_will_do() {
             }
         }
     });
-    let layer = ApiTokenLayer::new(&scene.tokens);
+    let layer = ApiTokenLayer::new(&fixture.tokens);
     let may_read = RequireScopeLayer::all("invoices:read".parse().unwrap());
     let service = layer.layer(may_read.layer(inner));
-    let request = |body: &str| bearer(scene.token()).map(|_| Rc::<str>::from(body));
+    let request = |body: &str| bearer(fixture.token()).map(|_| Rc::<str>::from(body));
     let response = service.clone().oneshot(request("")).await;
     assert!(response.is_ok_and(|response| response.status() == 200));
     assert!(service.clone().oneshot(request("fail")).await.is_err());
@@ -204,19 +204,19 @@ async fn any_body_any_error_and_a_future_that_stays_in_its_thread_will_do() {
 
 #[tokio::test]
 async fn a_response_without_a_body_type_of_http_is_passed_on() {
-    let scene = uncached(MemoryStore::new()).build().await;
+    let fixture = uncached(MemoryStore::new()).build().await;
     // Neither side is an `http_body::Body`.
     let inner = service_fn(async |_: Request<u8>| Ok::<_, Infallible>(Response::new('x')));
-    let service = ApiTokenLayer::new(&scene.tokens).layer(inner);
-    let request = bearer(scene.token()).map(|_| 1_u8);
+    let service = ApiTokenLayer::new(&fixture.tokens).layer(inner);
+    let request = bearer(fixture.token()).map(|_| 1_u8);
     assert_eq!(service.oneshot(request).await.unwrap().status(), 200);
 }
 
 #[tokio::test]
 async fn the_inner_service_is_reached_and_taken_back() {
-    let scene = uncached(MemoryStore::new()).build().await;
+    let fixture = uncached(MemoryStore::new()).build().await;
     let mut service: ApiTokenAuth<Strict> =
-        ApiTokenLayer::new(&scene.tokens).layer(Strict::default());
+        ApiTokenLayer::new(&fixture.tokens).layer(Strict::default());
     assert_eq!(service.get_ref().seen().calls(), 0);
     let inner = service.get_mut();
     let ready = future::poll_fn(|cx| Service::<Request<()>>::poll_ready(inner, cx)).await;

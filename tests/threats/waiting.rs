@@ -18,13 +18,13 @@ use tower_api_tokens::{
 };
 
 use crate::support::{Act, START, Tap, Tapped, attributed, bearer, verdict};
-use tower_api_tokens::testing::Scene;
+use tower_api_tokens::testing::Fixture;
 
 const BOUND: Duration = Duration::from_secs(5);
 
 /// A token that expires in an hour, in a store that can be made to fail.
 struct Wait {
-    scene: Tapped,
+    fixture: Tapped,
     clock: ManualClock,
     store: Tap<MemoryStore>,
     fails: Arc<AtomicBool>,
@@ -58,14 +58,14 @@ impl Wait {
             }
         });
         let format = || TokenFormat::new("acme").unwrap();
-        let scene = Scene::builder().store(store.clone()).clock(clock.clone());
-        let scene = scene.configure(move |tokens| set(tokens.max_staleness(BOUND)));
-        let mut scene = scene.build().await;
+        let fixture = Fixture::builder().store(store.clone()).clock(clock.clone());
+        let fixture = fixture.configure(move |tokens| set(tokens.max_staleness(BOUND)));
+        let mut fixture = fixture.build().await;
         let new = NewToken::named("short").expires_in(Duration::from_secs(3600));
-        scene.issued = scene.tokens.issue(&scene.app().id, new).await.unwrap();
+        fixture.issued = fixture.tokens.issue(&fixture.app().id, new).await.unwrap();
         let elsewhere = ApiTokens::builder(store.clone(), format()).clock(clock.clone());
         Self {
-            scene,
+            fixture,
             clock,
             store,
             fails,
@@ -77,14 +77,14 @@ impl Wait {
     /// What a request gets that waits while this happens, and how often the store was asked.
     async fn outcome(&self, event: Event) -> (u16, Option<RejectionKind>, usize) {
         let (mock, mut handle) = tower_test::mock::pair::<Request<String>, Response<String>>();
-        let mut service = ApiTokenLayer::new(&self.scene.tokens).layer(mock);
+        let mut service = ApiTokenLayer::new(&self.fixture.tokens).layer(mock);
         handle.allow(1);
         let asked = self.store.count("find");
         let mut call = Box::pin(
             ServiceExt::<Request<String>>::ready(&mut service)
                 .await
                 .unwrap()
-                .call(bearer(self.scene.token())),
+                .call(bearer(self.fixture.token())),
         );
         // The inner service is busy from now on.
         handle.allow(0);
@@ -99,7 +99,7 @@ impl Wait {
         }
         handle.allow(1);
         let caller = tokio::spawn(call);
-        let app = self.scene.app().id.to_string();
+        let app = self.fixture.app().id.to_string();
         let answered = tokio::spawn(async move {
             if let Some((request, respond)) = handle.next_request().await {
                 assert_eq!(attributed(&request), app);
@@ -121,16 +121,16 @@ impl Wait {
 }
 
 const REVOKED: Event = event!(|wait| {
-    let id = wait.scene.issued.record().id;
-    wait.scene.tokens.revoke(id).await.unwrap();
+    let id = wait.fixture.issued.record().id;
+    wait.fixture.tokens.revoke(id).await.unwrap();
 });
 const DISABLED: Event = event!(|wait| {
-    let app = &wait.scene.app().id;
-    wait.scene.tokens.disable_app(app).await.unwrap();
+    let app = &wait.fixture.app().id;
+    wait.fixture.tokens.disable_app(app).await.unwrap();
 });
 const RENAMED: Event = event!(|wait| {
-    let id = wait.scene.issued.record().id;
-    wait.scene.tokens.rename(id, "other").await.unwrap();
+    let id = wait.fixture.issued.record().id;
+    wait.fixture.tokens.rename(id, "other").await.unwrap();
 });
 const EXPIRED: Event = event!(|wait| wait.clock.advance(Duration::from_secs(3600)));
 const NOTHING: Event = event!(|_wait| ());
@@ -140,12 +140,12 @@ const AGED_AND_DOWN: Event = event!(|wait| {
     wait.fails.store(true, SeqCst);
 });
 const REVOKED_ELSEWHERE: Event = event!(|wait| {
-    let id = wait.scene.issued.record().id;
+    let id = wait.fixture.issued.record().id;
     wait.elsewhere.revoke(id).await.unwrap();
     wait.clock.advance(BOUND);
 });
 const DISABLED_ELSEWHERE: Event = event!(|wait| {
-    let app = &wait.scene.app().id;
+    let app = &wait.fixture.app().id;
     wait.elsewhere.disable_app(app).await.unwrap();
     wait.clock.advance(BOUND);
 });
@@ -168,7 +168,7 @@ async fn what_ends_a_token_during_the_wait_ends_the_request() {
             let wait = Wait::new(set).await;
             let (status, kind, _) = wait.outcome(event).await;
             assert_eq!((status, kind), (401, Some(expected)));
-            let stats = wait.scene.tokens.authenticator().stats();
+            let stats = wait.fixture.tokens.authenticator().stats();
             assert_eq!(stats.refused(expected), 1);
         }
     }
@@ -203,14 +203,14 @@ async fn a_second_lookup_needs_no_permit() {
         wait.clock.advance(BOUND);
         // Another lookup hangs from now on, and holds the only permit.
         wait.hangs.store(true, SeqCst);
-        let tokens = wait.scene.tokens.clone();
+        let tokens = wait.fixture.tokens.clone();
         let unknown = crate::support::unknown();
         tokio::spawn(async move { verdict(&tokens, &unknown).await });
         while wait.store.count("find") < 2 {
             tokio::task::yield_now().await;
         }
         wait.hangs.store(false, SeqCst);
-        let overload = verdict(&wait.scene.tokens, &crate::support::unknown()).await;
+        let overload = verdict(&wait.fixture.tokens, &crate::support::unknown()).await;
         assert_eq!(overload, Err(RejectionKind::Overload));
     });
     // The first lookup, the one that hangs, and the second.
@@ -230,10 +230,10 @@ async fn an_answer_that_was_too_long_on_its_way_is_not_used() {
         }
         _ => Act::Pass,
     });
-    let scene = Scene::builder().store(store.clone()).clock(clock);
-    let scene = scene.configure(|tokens| tokens.max_staleness(BOUND));
-    let scene = scene.build().await;
+    let fixture = Fixture::builder().store(store.clone()).clock(clock);
+    let fixture = fixture.configure(|tokens| tokens.max_staleness(BOUND));
+    let fixture = fixture.build().await;
     gate.add_permits(1);
-    assert_eq!(verdict(&scene.tokens, scene.token()).await, Ok(()));
+    assert_eq!(verdict(&fixture.tokens, fixture.token()).await, Ok(()));
     assert_eq!(store.count("find"), 2, "the first answer was too old");
 }

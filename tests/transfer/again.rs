@@ -17,7 +17,7 @@ async fn a_second_import_finds_everything_there() {
     import(&store, &file).await;
     let again = import(&store, &file).await.report;
     assert_eq!(
-        (again.read, again.already_there, again.faults()),
+        (again.read, again.already_present, again.faults()),
         (1202, 1202, 0)
     );
     assert_eq!(export(&store).await, file);
@@ -30,7 +30,7 @@ async fn an_import_that_ended_anywhere_is_finished_by_another() {
         let store = MemoryStore::new();
         let begun = import(&store, &file.as_bytes()[..cut]).await.report;
         let finished = import(&store, &file).await.report;
-        assert_eq!(finished.already_there, begun.inserted);
+        assert_eq!(finished.already_present, begun.inserted);
         assert_eq!(finished.inserted + begun.inserted, 42);
         assert_eq!(export(&store).await, file);
     }
@@ -77,7 +77,10 @@ async fn what_is_there_and_differs_is_a_conflict_and_stays() {
     let before = export(&store).await;
 
     let again = import(&store, &file).await;
-    assert_eq!((again.report.conflicts, again.report.already_there), (3, 9));
+    assert_eq!(
+        (again.report.conflicts, again.report.already_present),
+        (3, 9)
+    );
     let lines: Vec<&str> = file.lines().collect();
     let reported: Vec<_> = again.faults.iter().map(|fault| fault.line()).collect();
     assert_eq!(reported, [2, 12, 13]);

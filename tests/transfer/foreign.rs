@@ -77,7 +77,7 @@ async fn every_optional_field_is_taken() {
         "2026-12-31T23:00:00Z"
     );
     assert_eq!(token.created_at.to_string(), "2020-01-01T00:00:00.123456Z");
-    assert_eq!(import(&store, again).await.report.already_there, 2);
+    assert_eq!(import(&store, again).await.report.already_present, 2);
 }
 
 #[tokio::test]
@@ -121,7 +121,7 @@ async fn a_list_can_be_imported_again_as_it_grows() {
     let more: String = (1000..2000).map(line).collect();
     let second = import(&store, &more).await.report;
     assert_eq!(
-        (second.already_there, second.inserted, second.apps_created),
+        (second.already_present, second.inserted, second.apps_created),
         (500, 500, 0)
     );
 }
@@ -138,7 +138,7 @@ async fn a_line_twice_is_one_token_and_one_digest_for_two_apps_a_conflict() {
     let imported = import(&store, [line("a"), line("a"), line("b")].concat()).await;
     let report = &imported.report;
     assert_eq!(
-        (report.inserted, report.already_there, report.conflicts),
+        (report.inserted, report.already_present, report.conflicts),
         (1, 1, 1)
     );
     assert_eq!(

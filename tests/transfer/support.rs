@@ -104,7 +104,7 @@ pub(crate) async fn import_from(store: &dyn TokenRegistry, file: impl BufRead + 
 }
 
 pub(crate) fn adds_up(report: &ImportReport) {
-    let sum = report.inserted + report.already_there + report.refused + report.conflicts;
+    let sum = report.inserted + report.already_present + report.refused + report.conflicts;
     assert_eq!(report.read, sum, "{report:?}");
 }
 

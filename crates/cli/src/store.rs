@@ -53,7 +53,7 @@ pub(crate) async fn open(
         builder = builder.schema(schema);
     }
     if lasting {
-        builder = builder.lasting();
+        builder = builder.persistent();
     }
     let builder = match access {
         Access::Create => builder,

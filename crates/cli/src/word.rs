@@ -3,14 +3,14 @@
 use std::str::FromStr;
 
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
-use tower_api_tokens::WordError;
+use tower_api_tokens::UnknownVariantError;
 
 /// Reads one of these words.
 pub(crate) fn one_of<T>(
     words: impl IntoIterator<Item = impl Into<PossibleValue>>,
 ) -> impl TypedValueParser<Value = T>
 where
-    T: FromStr<Err = WordError> + Clone + Send + Sync + 'static,
+    T: FromStr<Err = UnknownVariantError> + Clone + Send + Sync + 'static,
 {
     PossibleValuesParser::new(words).try_map(|word| word.parse())
 }

@@ -63,7 +63,7 @@ async fn what_must_exist_is_not_created_and_what_is_read_is_not_written() {
 async fn memory_is_no_lasting_place_and_sqlite_has_no_schema() {
     let memory = AnyStore::builder("sqlite::memory:");
     assert!(memory.clone().connect().await.is_ok());
-    for builder in [memory.clone().lasting(), memory.schema("tokens")] {
+    for builder in [memory.clone().persistent(), memory.schema("tokens")] {
         let error = builder.connect().await.unwrap_err();
         assert_eq!(error.kind(), StoreErrorKind::InvalidSettings);
     }

@@ -40,7 +40,7 @@ async fn only_a_live_token_is_attributed_to_its_app() {
     let (status, challenge, body) = ask(&[]).await;
     assert_eq!(status, 401);
     assert_eq!(challenge.as_deref(), Some("Bearer realm=\"api\""));
-    assert!(body.contains("The request carries no token."), "{body}");
+    assert!(body.contains("The request has no token."), "{body}");
     let (status, challenge, _) = ask(&[&bearer, &bearer]).await;
     assert_eq!(status, 400);
     assert!(challenge.unwrap().contains("several credentials"));

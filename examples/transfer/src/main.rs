@@ -136,13 +136,13 @@ fn tell(report: &ImportReport) {
     let ImportReport {
         read,
         inserted,
-        already_there,
+        already_present,
         refused,
         conflicts,
         ..
     } = report;
     eprintln!(
-        "read {read} records: {inserted} inserted, {already_there} already there, \
+        "read {read} records: {inserted} inserted, {already_present} already there, \
          {refused} refused, {conflicts} in conflict"
     );
     match report.completeness {

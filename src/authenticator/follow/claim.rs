@@ -6,10 +6,10 @@ use crate::{
 };
 
 pub(super) fn ended() -> StoreError {
-    StoreError::unavailable("the follower has ended")
+    StoreError::unavailable("the follower has stopped")
 }
 
-/// The right to follow, which one follower at a time has. Dropping it gives it up.
+/// The right to follow, which one follower at a time has. Dropping it releases it.
 pub(super) struct Claim {
     pub(super) shared: Arc<Shared>,
     pub(super) epoch: u64,
@@ -21,14 +21,14 @@ impl Claim {
         let epoch = epoch.ok_or_else(|| {
             StoreError::with_source(
                 StoreErrorKind::InvalidSettings,
-                "the authenticator has a follower already; stop or drop it first",
+                "the authenticator already has a follower; stop or drop it first",
             )
         })?;
         let shared = Arc::clone(shared);
         Ok(Self { shared, epoch })
     }
 
-    /// Gives it up, if no other follower has it by now.
+    /// Releases the claim, unless another follower has it by now.
     pub(super) fn release(&self) {
         let released = self.shared.cache.positions().release(self.epoch);
         if released {

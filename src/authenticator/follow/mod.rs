@@ -1,9 +1,9 @@
-//! Applies what changes elsewhere, and by that renews the lease of everything that is cached.
+//! Applies changes made by other processes, and so renews the lease of everything that is cached.
 
+mod catch_up;
 mod claim;
-mod course;
-mod order;
-mod restore;
+mod log_reader;
+mod preloader;
 
 use std::{
     fmt,
@@ -25,18 +25,20 @@ use tokio::{
 use super::{
     Authenticator, metrics,
     recording::{INTERVAL, UsageClaim},
-    usage::{self, END_WITHIN},
+    usage::{self, STOP_TIMEOUT},
 };
 use crate::{
     entropy::jittered,
     store::{ChangeLog, StoreError, UsageLog},
 };
+use catch_up::{CatchUp, Done};
 use claim::{Claim, ended};
-use course::Course;
-use order::{Done, Order};
-use restore::{OnLoad, Restorer};
+use log_reader::LogReader;
+use preloader::{OnLoad, Preloader};
 
-/// Sets up a [`Follower`].
+/// A builder for a [`Follower`].
+///
+/// Created by [`ApiTokens::follow`](crate::ApiTokens::follow) and [`Authenticator::follow`].
 pub struct FollowerBuilder {
     authenticator: Authenticator,
     log: Arc<dyn ChangeLog>,
@@ -62,18 +64,20 @@ impl FollowerBuilder {
         }
     }
 
-    /// Sets how often the log is read. Defaults to once a second. It should be read several times
-    /// within [`max_staleness`](super::AuthenticatorBuilder::max_staleness). After a reading that
-    /// failed, the follower waits for a random part of this, at least half, so that many nodes do
-    /// not all ask when the store is back.
+    /// Sets how often the change log is read. Defaults to once a second. The log should be read
+    /// several times within [`max_staleness`](super::AuthenticatorBuilder::max_staleness). After a
+    /// failed read, the follower waits for a random time between half of this interval and all of
+    /// it, so that many nodes do not all reconnect together.
     #[must_use]
     pub fn poll_interval(mut self, interval: Duration) -> Self {
         self.poll_interval = interval.max(Duration::from_millis(1));
         self
     }
 
-    /// Sets where the use of tokens is recorded. [`ApiTokens::follow`](crate::ApiTokens::follow)
-    /// sets the log of its registry; without one, uses are not recorded.
+    /// Sets where usage is recorded. [`ApiTokens::follow`](crate::ApiTokens::follow) sets the log
+    /// of its registry. Without a usage log, usage is not recorded.
+    ///
+    /// # Examples
     ///
     /// ```
     /// use tower_api_tokens::{Authenticator, MemoryStore};
@@ -93,57 +97,58 @@ impl FollowerBuilder {
         self
     }
 
-    /// Sets how often usage is recorded. Defaults to once a minute. It is recorded when the follower
-    /// stops, too.
+    /// Sets how often usage is recorded. Defaults to once a minute. Usage is also recorded when the
+    /// follower stops.
     ///
-    /// It is recorded a thousand tokens at a time, for which the store may take ten seconds, and
-    /// nothing else waits for it. What was not recorded is tried again the next time, and an item
-    /// that the store refuses keeps no other from being recorded. If the store did record it and
-    /// failed to acknowledge it in time, these uses are counted twice.
+    /// Usage is recorded in batches of a thousand tokens, with a timeout of ten seconds each.
+    /// Nothing else waits for it. A batch that fails is tried again the next time, and a single
+    /// item that the store refuses does not keep the others from being recorded. If the store
+    /// recorded a batch but did not acknowledge it in time, its uses are counted twice.
     #[must_use]
     pub fn usage_interval(mut self, interval: Duration) -> Self {
         self.usage_interval = interval.max(Duration::from_millis(1));
         self
     }
 
-    /// Records no usage: for a store, or a role in its database, that may only be read.
+    /// Records no usage. Use this with a store, or a database role, that is read-only.
     #[must_use]
     pub fn without_usage(mut self) -> Self {
         self.usage = None;
         self
     }
 
-    /// Preloads the cache: loads all live tokens before the follower starts, and keeps them all.
-    /// From then on a token that is not among them is refused without a lookup.
+    /// Preloads the cache: loads all live tokens before the follower starts, and keeps them cached.
+    /// From then on, any other token is refused without a lookup.
     ///
-    /// `on_load` is called after each page with the number of tokens that have been loaded. The
-    /// [`capacity`](super::AuthenticatorBuilder::capacity) has to hold them all; when it does not,
-    /// unknown tokens are looked up as without this. A token issued elsewhere is admitted once the
-    /// follower has read of it. What changes is re-read in the background, and what is lost is
-    /// loaded again; until then it is looked up on demand.
+    /// `on_load` is called after each page with the number of tokens loaded so far. The
+    /// [`capacity`](super::AuthenticatorBuilder::capacity) must hold all live tokens. If it does
+    /// not, unknown tokens are looked up as they are without preloading. A token issued by another
+    /// process is admitted once the follower has read the change. Changed tokens are re-read in the
+    /// background, and lost ones loaded again; until then they are looked up on demand.
     ///
-    /// Tokens are loaded from the log, not through
-    /// [`TokenStore::find`](crate::TokenStore::find): do not use this with a store that changes what
-    /// another one finds.
+    /// Tokens are loaded from the change log, not through
+    /// [`TokenStore::find`](crate::TokenStore::find). Do not preload with a store that wraps
+    /// another one and changes what it returns.
     #[must_use]
     pub fn preload(mut self, on_load: impl FnMut(usize) + Send + 'static) -> Self {
         self.on_load = Some(Box::new(on_load));
         self
     }
 
-    /// Reads the log's revision, preloads the cache if that is configured, and starts the follower
-    /// on the current Tokio runtime.
+    /// Reads the log's revision, preloads the cache if configured, and starts the follower on the
+    /// current Tokio runtime.
     ///
     /// # Errors
     ///
-    /// Returns an error if the store fails or takes longer for an answer than the
-    /// [`lookup_timeout`](super::AuthenticatorBuilder::lookup_timeout), and one of the kind
-    /// [`InvalidSettings`](crate::StoreErrorKind::InvalidSettings) while the authenticator has another
-    /// follower, or usage is to be recorded and a [`UsageRecorder`](super::UsageRecorder) does that.
+    /// Returns an error if the store fails or takes longer than the
+    /// [`lookup_timeout`](super::AuthenticatorBuilder::lookup_timeout). Returns an error of the
+    /// kind [`InvalidSettings`](crate::StoreErrorKind::InvalidSettings) if the authenticator
+    /// already has a follower, or if a [`UsageRecorder`](super::UsageRecorder) already records the
+    /// usage that this follower is to record.
     ///
     /// # Panics
     ///
-    /// Panics outside of a Tokio runtime.
+    /// Panics if called outside of a Tokio runtime.
     pub async fn start(self) -> Result<Follower, StoreError> {
         let shared = self.authenticator.shared;
         let claim = Claim::new(&shared)?;
@@ -151,7 +156,7 @@ impl FollowerBuilder {
         let records = self.usage;
         let recording = records.is_some().then(|| UsageClaim::new(&shared));
         let recording = recording.transpose()?;
-        let (orders, inbox) = mpsc::channel(1);
+        let (requests, inbox) = mpsc::channel(1);
         let (ready, is_ready) = oneshot::channel();
         let end = Arc::new(Notify::new());
         let task = Task {
@@ -159,15 +164,15 @@ impl FollowerBuilder {
             log: self.log,
             on_load: self.on_load,
             claim,
-            orders: orders.clone(),
+            requests: requests.clone(),
             inbox,
             end: Arc::clone(&end),
             poll_interval: self.poll_interval,
         };
-        // Beside it, so that a store that hangs shows in the age of the lease.
+        // Published by the outer task, so that the lease age shows a store that hangs.
         let run = metrics::publish_during(task.run(ready), Arc::clone(&shared), self.poll_interval);
         let follower = Follower {
-            orders,
+            requests,
             end,
             task: tokio::spawn(run),
             claim: Claim { shared, epoch },
@@ -188,15 +193,18 @@ impl fmt::Debug for FollowerBuilder {
     }
 }
 
-/// The task that applies changes made elsewhere and records usage.
+/// A background task that applies changes made by other processes, and records usage.
 ///
-/// It reads the store's changes about once a second, evicts what has changed, and by that proves
-/// everything else in the cache to be fresh. While it cannot read them, answers grow old and,
-/// [`max_staleness`](super::AuthenticatorBuilder::max_staleness) after the last reading, are no
-/// longer used: each token is looked up, and a request is refused with 503 if that fails too.
+/// It reads the store's change log about once a second and evicts the tokens that have changed.
+/// This proves that everything else in the cache is fresh. While the log cannot be read, cached
+/// answers age; [`max_staleness`](super::AuthenticatorBuilder::max_staleness) after the last read
+/// they are no longer used. Each token is then looked up, and a request is refused with 503 if that
+/// fails too.
 ///
-/// An authenticator has one follower at a time. It ends when it is dropped; [`stop`](Self::stop)
-/// records the latest usage before.
+/// An authenticator has one follower at a time. Dropping the follower stops it; call
+/// [`stop`](Self::stop) to record the latest usage first.
+///
+/// # Examples
 ///
 /// ```
 /// use tower_api_tokens::{ApiTokens, MemoryStore, TokenFormat};
@@ -211,9 +219,9 @@ impl fmt::Debug for FollowerBuilder {
 /// # }
 /// ```
 #[derive(Debug)]
-#[must_use = "a follower ends when it is dropped"]
+#[must_use = "a follower stops when it is dropped"]
 pub struct Follower {
-    orders: mpsc::Sender<Order>,
+    requests: mpsc::Sender<CatchUp>,
     end: Arc<Notify>,
     task: JoinHandle<Result<(), StoreError>>,
     claim: Claim,
@@ -221,28 +229,28 @@ pub struct Follower {
 }
 
 impl Follower {
-    /// Reads the log now, and returns when all its changes are applied. A preloaded cache has
-    /// re-read then what has changed.
+    /// Reads the log now, and returns when all changes are applied. With a preloaded cache, the
+    /// changed tokens have also been re-read by then.
     ///
     /// # Errors
     ///
-    /// Returns an error if the store fails or the follower has ended.
+    /// Returns an error if the store fails or the follower has stopped.
     pub async fn catch_up(&self) -> Result<(), StoreError> {
         let (done, caught_up) = oneshot::channel();
-        let order = Order {
+        let request = CatchUp {
             done,
-            restores: true,
+            refreshes: true,
         };
-        self.orders.send(order).await.map_err(|_| ended())?;
+        self.requests.send(request).await.map_err(|_| ended())?;
         caught_up.await.map_err(|_| ended())?
     }
 
-    /// Records the latest usage and ends, within twenty seconds.
+    /// Records the latest usage and stops, within twenty seconds.
     ///
     /// # Errors
     ///
-    /// Returns an error if the store fails or takes longer than that. What is not recorded by then
-    /// is lost.
+    /// Returns an error if the store fails or takes longer than that. Usage that was not recorded
+    /// by then is lost.
     pub async fn stop(mut self) -> Result<(), StoreError> {
         self.end.notify_one();
         match (&mut self.task).await {
@@ -255,19 +263,19 @@ impl Follower {
 impl Drop for Follower {
     fn drop(&mut self) {
         self.task.abort();
-        // The task ends at its next await; what it does until then counts for nothing.
+        // The task ends at its next await point. What it does until then has no effect.
         self.claim.release();
     }
 }
 
-/// What a follower does.
+/// The work of a follower.
 struct Task {
     log: Arc<dyn ChangeLog>,
     recorder: Option<usage::Recorder>,
     on_load: Option<Box<OnLoad>>,
     claim: Claim,
-    orders: mpsc::Sender<Order>,
-    inbox: mpsc::Receiver<Order>,
+    requests: mpsc::Sender<CatchUp>,
+    inbox: mpsc::Receiver<CatchUp>,
     end: Arc<Notify>,
     poll_interval: Duration,
 }
@@ -275,20 +283,20 @@ struct Task {
 impl Task {
     async fn run(self, ready: oneshot::Sender<Result<(), StoreError>>) -> Result<(), StoreError> {
         let (shared, epoch) = (Arc::clone(&self.claim.shared), self.claim.epoch);
-        let begun = Course::begin(Arc::clone(&shared), Arc::clone(&self.log), self.claim).await;
-        let course = match begun {
-            Ok(course) => course,
+        let begun = LogReader::begin(Arc::clone(&shared), Arc::clone(&self.log), self.claim).await;
+        let reader = match begun {
+            Ok(reader) => reader,
             Err(error) => {
                 let _ = ready.send(Err(error));
                 return Ok(());
             }
         };
         let (waits, waiting) = mpsc::unbounded_channel();
-        let restores = self.on_load.is_some();
-        let restoring = async {
+        let refreshes = self.on_load.is_some();
+        let preloading = async {
             match self.on_load {
                 Some(on_load) => {
-                    Restorer::new(shared, epoch, self.log, self.orders, on_load)
+                    Preloader::new(shared, epoch, self.log, self.requests, on_load)
                         .run(ready, waiting, self.poll_interval)
                         .await;
                 }
@@ -308,61 +316,61 @@ impl Task {
                 }
             }
         });
-        let waits = restores.then_some(waits);
+        let waits = refreshes.then_some(waits);
         tokio::select! {
-            () = follow(course, self.inbox, waits, self.poll_interval) => {}
-            // Neither delays the reading of the log.
-            () = restoring => {}
+            () = follow(reader, self.inbox, waits, self.poll_interval) => {}
+            // Neither of these delays reading the log.
+            () = preloading => {}
             recorded = &mut recording => return recorded,
             () = self.end.notified() => {}
         }
         drop(ending);
-        let recorded = timeout(END_WITHIN, recording).await;
+        let recorded = timeout(STOP_TIMEOUT, recording).await;
         recorded.map_err(StoreError::unavailable)?
     }
 }
 
-/// Reads the log at intervals, on a notification of a change, and on order. `waits` takes those who
-/// wait for what has changed to be re-read.
+/// Reads the log at intervals, on notifications, and on request. `waits` receives the requests that
+/// wait for changed tokens to be re-read.
 async fn follow(
-    mut course: Course,
-    mut orders: mpsc::Receiver<Order>,
+    mut reader: LogReader,
+    mut requests: mpsc::Receiver<CatchUp>,
     waits: Option<mpsc::UnboundedSender<Done>>,
     poll_interval: Duration,
 ) {
     let mut polls = interval(poll_interval);
     polls.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let log = Arc::clone(&course.log);
+    let log = Arc::clone(&reader.log);
     let mut notification = listen(&*log).await;
     loop {
         tokio::select! {
-            order = orders.recv() => {
-                let Some(Order { done, restores }) = order else {
+            request = requests.recv() => {
+                let Some(CatchUp { done, refreshes }) = request else {
                     return;
                 };
-                let caught_up = course.catch_up().await;
+                let caught_up = reader.catch_up().await;
                 match &waits {
-                    Some(waits) if restores && caught_up.is_ok() => drop(waits.send(done)),
+                    Some(waits) if refreshes && caught_up.is_ok() => drop(waits.send(done)),
                     _ => drop(done.send(caught_up)),
                 }
             },
             () = &mut notification => {
                 notification = listen(&*log).await;
-                drop(course.catch_up().await);
+                drop(reader.catch_up().await);
             }
-            // What fails is tried again; the lease says for how long that may go on.
-            _ = polls.tick() => if course.catch_up().await.is_err() {
+            // A failed read is tried again; the lease limits for how long that can go on.
+            _ = polls.tick() => if reader.catch_up().await.is_err() {
                 polls.reset_after(jittered(poll_interval));
             },
         }
     }
 }
 
-/// Waits for a notification from now on, and not from the first time that the future is polled: it
-/// may come during a reading that does not see the change any more.
+/// Waits for a notification from now on, rather than from the first poll of the future: it may
+/// arrive during a read that no longer shows the change.
 async fn listen(log: &dyn ChangeLog) -> BoxFuture<'_, ()> {
     let mut notification = Box::pin(async move {
-        // A log that panics sends no notifications; what has changed is read at intervals.
+        // A log that panics sends no notifications. Changes are then read at intervals.
         if AssertUnwindSafe(log.changed())
             .catch_unwind()
             .await

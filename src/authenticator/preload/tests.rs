@@ -8,7 +8,7 @@ fn app(n: u32) -> AppId {
     AppId::new(&format!("app{n}")).unwrap()
 }
 
-/// Complete, after a scan that has shown a token of each of three apps.
+/// Complete, after a scan that showed a token of each of three apps.
 fn complete() -> Preload {
     let preload = Preload::new();
     preload.reset();
@@ -20,7 +20,7 @@ fn complete() -> Preload {
 }
 
 #[test]
-fn it_is_complete_only_after_a_whole_scan_during_which_nothing_was_lost() {
+fn the_cache_is_complete_only_after_a_full_scan_without_losses() {
     let preload = Preload::new();
     preload.reset();
     assert_eq!(preload.wants_scan(), Some(Loss::NotLoaded));
@@ -37,7 +37,7 @@ fn it_is_complete_only_after_a_whole_scan_during_which_nothing_was_lost() {
 }
 
 #[test]
-fn what_is_lost_ends_it_for_whoever_looked_before() {
+fn a_loss_ends_completeness_for_readers_that_looked_before() {
     let preload = complete();
     let version = preload.complete_version();
     preload.lose(Loss::Clock);
@@ -49,7 +49,7 @@ fn what_is_lost_ends_it_for_whoever_looked_before() {
 }
 
 #[test]
-fn a_token_that_changes_is_pending_until_an_answer_is_covered() {
+fn a_changed_token_is_pending_until_an_answer_is_covered() {
     let preload = complete();
     preload.token_changed(&digest(7));
     assert!(preload.is_complete() && preload.is_pending(&digest(7)));
@@ -57,18 +57,18 @@ fn a_token_that_changes_is_pending_until_an_answer_is_covered() {
     preload.mark_pending(&digest(7), 10);
     assert!(preload.due(9).is_empty());
     assert_eq!((preload.pending(), preload.due(10)), (1, vec![digest(7)]));
-    preload.settle(&digest(7));
+    preload.clear_pending(&digest(7));
     assert!(!preload.is_pending(&digest(7)));
     assert_eq!(preload.pending(), 0);
 }
 
 #[test]
-fn no_page_brings_back_what_has_changed_since_the_scan_began() {
+fn no_page_undoes_a_change_made_since_the_scan_began() {
     let preload = complete();
     preload.lose(Loss::Capacity);
     preload.begin_scan();
     preload.token_changed(&digest(1));
-    preload.settle(&digest(1));
+    preload.clear_pending(&digest(1));
     assert!(!preload.admits_scanned(&digest(1), &app(1)));
     preload.app_changed(&app(2));
     assert!(!preload.admits_scanned(&digest(2), &app(2)));
@@ -84,24 +84,24 @@ fn no_page_brings_back_what_has_changed_since_the_scan_began() {
 }
 
 #[test]
-fn a_change_of_an_app_ends_it_unless_all_of_its_tokens_are_known() {
+fn a_change_of_an_app_ends_completeness_unless_all_its_tokens_are_cached() {
     let preload = complete();
     preload.app_changed(&app(0));
     assert!(preload.is_complete());
-    // It may have been disabled when its tokens were to be loaded.
+    // The app may have been disabled when its tokens were loaded.
     preload.app_changed(&app(3));
     assert!(!preload.is_complete());
     assert_eq!(preload.wants_scan(), Some(Loss::NotLoaded));
     preload.begin_scan();
     assert!(preload.end_scan(true) && preload.is_complete());
-    // One that is seen enabled was so all the time.
+    // An app that is now seen enabled has been enabled all along.
     preload.app_is_enabled(&app(4));
     preload.app_changed(&app(4));
     assert!(preload.is_complete());
 }
 
 #[test]
-fn an_app_in_doubt_stays_so_whatever_is_seen_of_it() {
+fn a_suspect_app_stays_suspect_until_the_next_scan() {
     let preload = complete();
     preload.app_changed(&app(3));
     preload.app_is_enabled(&app(3));

@@ -111,7 +111,7 @@ fn a_key_is_bound_to_its_request() {
     let tokens = tokens();
     let id: TokenId = "01890000-0000-7000-8000-000000000000".parse().unwrap();
     let mask = MaskedToken::new("legacy-", "9f3c").unwrap();
-    let foreign = |text: &[u8]| ForeignToken::new(new(""), TokenDigest::of(text), mask);
+    let foreign = |text: &[u8]| ImportedToken::new(new(""), TokenDigest::of(text), mask);
     let rotation = |overlap| Rotation::new(overlap).idempotency_key(key());
     let keys = [
         tokens.authority.key_of_issue(&billing(), &new("")),

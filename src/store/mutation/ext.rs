@@ -110,12 +110,9 @@ pub trait TokenRegistryExt: TokenRegistry {
     /// # Errors
     ///
     /// As [`apply`](TokenRegistry::apply).
-    async fn purge(&self, ended_before: Timestamp, limit: usize) -> Result<usize, StoreError> {
-        let op = Op::Purge {
-            ended_before,
-            limit,
-        };
-        let mutation = Mutation::new(op, ended_before);
+    async fn purge(&self, before: Timestamp, limit: usize) -> Result<usize, StoreError> {
+        let op = Op::Purge { before, limit };
+        let mutation = Mutation::new(op, before);
         self.apply(&mutation).await?.into_count()
     }
 

@@ -58,10 +58,10 @@ pub enum Op {
     /// Revokes a token, as [`TokenRecord::revoke`] does. Revoking a revoked token succeeds, and is
     /// recorded in the change log again.
     RevokeToken(TokenTarget),
-    /// Removes tokens that [expired or were revoked](TokenRecord::ended_at) before an instant.
+    /// Removes tokens that [expired or were revoked](TokenRecord::expired_or_revoked_at) before an instant.
     Purge {
         /// The instant.
-        ended_before: Timestamp,
+        before: Timestamp,
         /// How many tokens to remove at most.
         limit: usize,
     },
@@ -91,7 +91,7 @@ impl Op {
             Self::EnableApp { app: id, grantable } => {
                 let app = state.app(id).ok_or_else(not_found)?.enable();
                 if !grantable.is_everything() {
-                    grantable.check_readmitted(state.unrevoked_of(id), at)?;
+                    grantable.check_reactivated(state.unrevoked_of(id), at)?;
                 }
                 writes.extend([Write::UpdateApp(app.clone()), Write::Log(Change::App(*id))]);
                 Applied::App(app)
@@ -123,11 +123,8 @@ impl Op {
                 change(rotated, writes)
             }
             Self::RevokeToken(target) => change(find(target, state)?.revoke(at), writes),
-            Self::Purge {
-                ended_before,
-                limit,
-            } => {
-                let ended = state.ended(*ended_before, *limit);
+            Self::Purge { before, limit } => {
+                let ended = state.ended(*before, *limit);
                 let count = ended.len();
                 writes.extend(ended.into_iter().map(Write::RemoveToken));
                 Applied::Count(count)

@@ -74,10 +74,6 @@ fn truncate_token(token: &mut TokenRecord) {
 /// One part of what a change writes.
 ///
 /// A store has to handle all of them, so the list is exhaustive: another kind is a breaking change.
-#[expect(
-    clippy::large_enum_variant,
-    reason = "a mutation is made for one call of a store, and not kept in numbers"
-)]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Write {
     /// Insert an app.
@@ -143,7 +139,7 @@ impl Mutation {
 
     fn use_key(&self, key: BoundKey, state: &impl State) -> Result<UsedKey, StoreError> {
         let token = self.created()?;
-        match state.key(&key.key).filter(|used| used.counts_at(self.at)) {
+        match state.key(&key.key).filter(|used| used.is_valid_at(self.at)) {
             Some(used) => Err(Repeated::new(used.token, used.key.request == key.request).into()),
             None => Ok(UsedKey {
                 key,

@@ -41,8 +41,11 @@ pub trait Snapshot {
     /// token is listed for that.
     fn ended(&self, before: Timestamp, limit: usize) -> Vec<TokenId> {
         let tokens = all_tokens(self, TokenQuery::default(), before);
-        let ended =
-            tokens.filter(|token| token.ended_at(before).is_some_and(|ended| ended < before));
+        let ended = tokens.filter(|token| {
+            token
+                .expired_or_revoked_at(before)
+                .is_some_and(|ended| ended < before)
+        });
         ended.take(limit).map(|token| token.id).collect()
     }
 }
@@ -87,7 +90,7 @@ impl UsedKey {
 
     /// Whether the key still makes a request at `now` a repetition. A store may drop it after that.
     #[must_use]
-    pub fn counts_at(&self, now: Timestamp) -> bool {
+    pub fn is_valid_at(&self, now: Timestamp) -> bool {
         let oldest = now.checked_sub(BoundKey::RETENTION);
         self.used_at >= oldest.unwrap_or(Timestamp::MIN)
     }

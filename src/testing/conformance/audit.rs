@@ -25,7 +25,7 @@ fn event(n: u8) -> AuditEvent {
 }
 
 /// Every event is kept as it was, once.
-pub async fn events_are_kept_as_they_were(store: Registry) {
+pub async fn events_survive_unchanged(store: Registry) {
     let events: Vec<_> = (1..=30).map(event).collect();
     for event in &events {
         audit_log(&store).append(event).await.unwrap();

@@ -96,7 +96,7 @@ pub async fn changes_come_in_pages(store: Registry) {
 }
 
 /// A revision that the store never had, or has not reached, is a gap.
-pub async fn a_log_knows_a_foreign_revision(store: Registry) {
+pub async fn a_log_recognizes_an_unrelated_revision(store: Registry) {
     let app = app(&store, 1).await;
     token(&store, &app, 1).await;
     let own = change_log(&store).revision().await.unwrap();
@@ -122,7 +122,7 @@ pub async fn a_log_knows_a_foreign_revision(store: Registry) {
 }
 
 /// The live tokens, and no others, are listed in pages.
-pub async fn live_tokens_are_listed_whole(store: Registry) {
+pub async fn all_live_tokens_are_listed(store: Registry) {
     let app = app(&store, 1).await;
     let mut expected = tokens(&store, &app, 10).await;
     store
@@ -150,7 +150,7 @@ pub async fn live_tokens_are_listed_whole(store: Registry) {
 }
 
 /// Uses add up without overflow, the last use goes forward only, and nothing else changes.
-pub async fn usage_adds_up_and_goes_forward_only(store: Registry) {
+pub async fn usage_adds_up_and_never_goes_back(store: Registry) {
     let app = app(&store, 1).await;
     let (mut used, unused) = (token(&store, &app, 1).await, token(&store, &app, 2).await);
     let absent = token_record(&app, 3);

@@ -11,7 +11,7 @@ use super::{
 use crate::{AppQuery, StoreErrorKind, TokenId, TokenRegistryExt};
 
 /// Many tokens are inserted in one step: all of them, or none when one of them cannot be.
-pub async fn many_are_inserted_whole_or_not_at_all(store: Registry) {
+pub async fn a_batch_is_inserted_all_or_nothing(store: Registry) {
     let app = app(&store, 1).await;
     let tokens: Vec<_> = (1..=100).map(|n| token_record(&app, n)).collect();
     let begin = change_log(&store).revision().await.unwrap();

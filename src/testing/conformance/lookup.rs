@@ -5,7 +5,7 @@ use super::{
 use crate::{AppQuery, TokenQuery, TokenRegistryExt, TokenStore, TokenTarget};
 
 /// To read what is not there is no error.
-pub async fn absence_is_no_error(store: Registry) {
+pub async fn a_missing_token_is_not_an_error(store: Registry) {
     let absent = token_record(&app_record(1), 1);
     assert_eq!(store.find(&absent.digest).await.unwrap().record, None);
     assert_eq!(
@@ -26,7 +26,7 @@ pub async fn absence_is_no_error(store: Registry) {
 }
 
 /// A token is found as it stands, whether or not it would be admitted.
-pub async fn time_is_not_judged(store: Registry) {
+pub async fn a_lookup_ignores_expiry(store: Registry) {
     let app = app(&store, 1).await;
     let (mut expired, mut revoked) = (token_record(&app, 1), token_record(&app, 2));
     expired.expires_at = Some(at(-1000));

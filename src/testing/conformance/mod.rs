@@ -44,18 +44,18 @@ use std::sync::Arc;
 
 pub use audit::{
     a_refused_change_leaves_no_event, a_refused_event_leaves_no_change,
-    events_are_kept_as_they_were, events_are_listed_by_app_and_token,
+    events_are_listed_by_app_and_token, events_survive_unchanged,
     the_event_of_a_change_is_recorded,
 };
 pub use cancellation::a_dropped_call_leaves_before_or_after;
 pub use changes::{
-    a_log_knows_a_foreign_revision, changes_are_numbered_without_gaps, changes_come_in_pages,
-    clearing_caches_restarts_the_log, live_tokens_are_listed_whole,
-    usage_adds_up_and_goes_forward_only,
+    a_log_recognizes_an_unrelated_revision, all_live_tokens_are_listed,
+    changes_are_numbered_without_gaps, changes_come_in_pages, clearing_caches_restarts_the_log,
+    usage_adds_up_and_never_goes_back,
 };
 pub use insertion::{
-    an_app_is_inserted_once, an_insert_needs_its_app, an_insert_never_replaces,
-    every_field_survives, many_are_inserted_whole_or_not_at_all, names_survive_or_are_refused,
+    a_batch_is_inserted_all_or_nothing, an_app_is_inserted_once, an_insert_needs_its_app,
+    an_insert_never_replaces, every_field_survives, names_survive_or_are_refused,
     racing_inserts_have_one_winner,
 };
 pub use listing::{
@@ -63,22 +63,23 @@ pub use listing::{
     a_search_takes_its_text_literally, app_pages_are_complete, status_filters_agree_with_the_query,
     token_pages_are_complete, token_pages_are_stable_under_changes,
 };
-pub use lookup::{absence_is_no_error, time_is_not_judged};
+pub use lookup::{a_lookup_ignores_expiry, a_missing_token_is_not_an_error};
 pub use repetition::{
-    a_failed_request_leaves_its_key, a_key_is_for_creation_alone, a_key_is_remembered_for_a_day,
+    a_failed_request_leaves_its_key, a_key_is_for_creation_alone, a_key_is_recognized_for_a_day,
     a_repeated_insert_makes_one_token, a_repeated_rotation_makes_one_successor,
     racing_repetitions_make_one_token,
 };
 pub use revocation::{
-    a_purge_removes_what_has_ended_alone, disabling_shows_at_once, renaming_changes_one_name,
-    revoked_is_terminal, revoking_changes_one_record, revoking_is_seen_on_return,
+    a_purge_removes_only_expired_and_revoked_tokens, a_revocation_is_visible_when_it_returns,
+    disabling_takes_effect_immediately, renaming_changes_one_name, revoked_is_terminal,
+    revoking_changes_one_record,
 };
 pub use rotation::{
-    a_failed_rotation_changes_nothing, a_rotation_happens_whole, an_overlap_lengthens_no_life,
-    other_apps_tokens_are_not_there, racing_rotations_have_one_winner,
-    restrictions_are_kept_and_handed_on, rotation_and_revocation_race,
+    a_failed_rotation_changes_nothing, a_rotation_is_atomic, an_overlap_never_extends_a_token,
+    racing_rotations_have_one_winner, restrictions_are_kept_and_inherited,
+    rotation_and_revocation_race, tokens_of_other_apps_are_not_found,
 };
-pub use verification::{Known, verifies};
+pub use verification::{SampleTokens, verifies};
 
 use crate::TokenRegistry;
 
@@ -123,12 +124,12 @@ macro_rules! registry_conformance {
     (@all $form:ident $fresh:expr) => {
         $crate::registry_conformance! { @$form $fresh;
             a_dropped_call_leaves_before_or_after
-            a_log_knows_a_foreign_revision
+            a_log_recognizes_an_unrelated_revision
             changes_are_numbered_without_gaps
             changes_come_in_pages
             clearing_caches_restarts_the_log
-            live_tokens_are_listed_whole
-            usage_adds_up_and_goes_forward_only
+            all_live_tokens_are_listed
+            usage_adds_up_and_never_goes_back
             an_app_is_inserted_once
             an_insert_never_replaces
             an_insert_needs_its_app
@@ -141,33 +142,33 @@ macro_rules! registry_conformance {
             token_pages_are_stable_under_changes
             a_failed_request_leaves_its_key
             a_key_is_for_creation_alone
-            a_key_is_remembered_for_a_day
+            a_key_is_recognized_for_a_day
             a_repeated_insert_makes_one_token
             a_repeated_rotation_makes_one_successor
             racing_repetitions_make_one_token
             a_refused_change_leaves_no_event
             a_refused_event_leaves_no_change
             the_event_of_a_change_is_recorded
-            events_are_kept_as_they_were
+            events_survive_unchanged
             events_are_listed_by_app_and_token
             a_search_takes_its_text_literally
             a_search_of_apps_takes_its_text_literally
             a_predecessor_is_found_by_its_successor
-            many_are_inserted_whole_or_not_at_all
+            a_batch_is_inserted_all_or_nothing
             renaming_changes_one_name
-            absence_is_no_error
-            time_is_not_judged
-            a_purge_removes_what_has_ended_alone
-            disabling_shows_at_once
+            a_missing_token_is_not_an_error
+            a_lookup_ignores_expiry
+            a_purge_removes_only_expired_and_revoked_tokens
+            disabling_takes_effect_immediately
             revoked_is_terminal
             revoking_changes_one_record
-            revoking_is_seen_on_return
+            a_revocation_is_visible_when_it_returns
             a_failed_rotation_changes_nothing
-            a_rotation_happens_whole
-            an_overlap_lengthens_no_life
-            other_apps_tokens_are_not_there
+            a_rotation_is_atomic
+            an_overlap_never_extends_a_token
+            tokens_of_other_apps_are_not_found
             racing_rotations_have_one_winner
-            restrictions_are_kept_and_handed_on
+            restrictions_are_kept_and_inherited
             rotation_and_revocation_race
         }
     };

@@ -77,7 +77,7 @@ pub async fn a_repeated_rotation_makes_one_successor(store: Registry) {
 }
 
 /// A key is remembered for a day, and can be used anew some time after that.
-pub async fn a_key_is_remembered_for_a_day(store: Registry) {
+pub async fn a_key_is_recognized_for_a_day(store: Registry) {
     let app = app(&store, 1).await;
     insert(&store, &token_record(&app, 1), KEY).await.unwrap();
     let mut late = token_record(&app, 2);

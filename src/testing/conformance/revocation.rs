@@ -56,7 +56,7 @@ pub async fn revoking_changes_one_record(store: Registry) {
 }
 
 /// When a revocation has returned, no lookup shows the token live.
-pub async fn revoking_is_seen_on_return(store: Registry) {
+pub async fn a_revocation_is_visible_when_it_returns(store: Registry) {
     let app = app(&store, 1).await;
     for n in 1..=50 {
         let token = token(&store, &app, n).await;
@@ -91,7 +91,7 @@ pub async fn revoking_is_seen_on_return(store: Registry) {
 }
 
 /// Disabling and enabling an app shows in all its tokens, and in no other's, at once.
-pub async fn disabling_shows_at_once(store: Registry) {
+pub async fn disabling_takes_effect_immediately(store: Registry) {
     let (ours, theirs) = (app(&store, 1).await, app(&store, 2).await);
     let (one, other) = (
         token(&store, &ours, 1).await,
@@ -117,7 +117,7 @@ pub async fn disabling_shows_at_once(store: Registry) {
 }
 
 /// A purge removes what ended before the given instant, no more than the limit at once.
-pub async fn a_purge_removes_what_has_ended_alone(store: Registry) {
+pub async fn a_purge_removes_only_expired_and_revoked_tokens(store: Registry) {
     let app = app(&store, 1).await;
     let mut kept = Vec::new();
     let ends = [
@@ -133,7 +133,7 @@ pub async fn a_purge_removes_what_has_ended_alone(store: Registry) {
         (token.expires_at, token.revoked_at) = (expires_at, revoked_at);
         store.insert(&token).await.unwrap();
         if token
-            .ended_at(at(-10))
+            .expired_or_revoked_at(at(-10))
             .is_none_or(|ended_at| ended_at >= at(-10))
         {
             kept.push(token);

@@ -15,7 +15,7 @@ fn rotation(app: &AppRecord, token: &TokenRecord, successor: u32) -> Replacement
 }
 
 /// A rotation inserts the successor and changes the predecessor, and nothing else.
-pub async fn a_rotation_happens_whole(store: Registry) {
+pub async fn a_rotation_is_atomic(store: Registry) {
     let app = app(&store, 1).await;
     let mut expected = tokens(&store, &app, 10).await;
     let rotation = rotation(&app, &expected[3], 100);
@@ -30,7 +30,7 @@ pub async fn a_rotation_happens_whole(store: Registry) {
 }
 
 /// A token that would have expired before the end of the overlap still does.
-pub async fn an_overlap_lengthens_no_life(store: Registry) {
+pub async fn an_overlap_never_extends_a_token(store: Registry) {
     let app = app(&store, 1).await;
     let mut token = token_record(&app, 1);
     token.expires_at = Some(at(20));
@@ -84,7 +84,7 @@ pub async fn a_failed_rotation_changes_nothing(store: Registry) {
 }
 
 /// Restrictions are kept as they are, and a rotation that would drop or change them changes nothing.
-pub async fn restrictions_are_kept_and_handed_on(store: Registry) {
+pub async fn restrictions_are_kept_and_inherited(store: Registry) {
     let app = app(&store, 1).await;
     let [mut endless, mut ending] = [token_record(&app, 1), token_record(&app, 2)];
     ending.expires_at = Some(at(60));
@@ -137,7 +137,7 @@ pub async fn restrictions_are_kept_and_handed_on(store: Registry) {
 }
 
 /// A call on behalf of an app does not reach another app's tokens.
-pub async fn other_apps_tokens_are_not_there(store: Registry) {
+pub async fn tokens_of_other_apps_are_not_found(store: Registry) {
     let (ours, theirs) = (app(&store, 1).await, app(&store, 2).await);
     let token = token(&store, &theirs, 1).await;
     let target = TokenTarget::of_app(token.id, ours.id);

@@ -20,13 +20,13 @@ const MAX_POLLS: usize = 20;
 /// knows.
 ///
 /// The states are those at the time of the check, by the system's clock.
-pub struct Known {
+pub struct SampleTokens {
     live: TokenRecord,
     others: Vec<(TokenStatus, TokenRecord)>,
     outage: Option<BoxFuture<'static, ()>>,
 }
 
-impl Known {
+impl SampleTokens {
     /// Creates it from a live token that the store holds.
     #[must_use]
     pub fn live(token: TokenRecord) -> Self {
@@ -74,15 +74,15 @@ impl Known {
     }
 }
 
-impl From<&TokenRecord> for Known {
+impl From<&TokenRecord> for SampleTokens {
     fn from(live: &TokenRecord) -> Self {
         Self::live(live.clone())
     }
 }
 
-impl fmt::Debug for Known {
+impl fmt::Debug for SampleTokens {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Known")
+        f.debug_struct("SampleTokens")
             .field("live", &self.live)
             .field("others", &self.others)
             .finish_non_exhaustive()
@@ -93,7 +93,7 @@ impl fmt::Debug for Known {
 /// be admitted; it finds no other; and in an outage it fails, and does not take a token for absent.
 ///
 /// ```
-/// use tower_api_tokens::testing::conformance::{self, Known};
+/// use tower_api_tokens::testing::conformance::{self, SampleTokens};
 /// # use tower_api_tokens::{Answer, TokenRecord, TokenStore, TokenDigest, StoreError};
 /// # #[derive(Debug)]
 /// # struct Mine(TokenRecord);
@@ -106,7 +106,7 @@ impl fmt::Debug for Known {
 /// # struct Server;
 /// # impl Server { async fn stop(self) {} }
 /// # async fn check(store: Mine, server: Server, live: TokenRecord, revoked: TokenRecord) {
-/// let known = Known::live(live)
+/// let known = SampleTokens::live(live)
 ///     .with_revoked(revoked)
 ///     .outage(async move { server.stop().await });
 /// conformance::verifies(&store, known).await;
@@ -116,7 +116,7 @@ impl fmt::Debug for Known {
 /// # Panics
 ///
 /// Panics if the store breaks a rule, or a token is not in the state that it is said to be in.
-pub async fn verifies(store: &impl TokenStore, known: impl Into<Known>) {
+pub async fn verifies(store: &impl TokenStore, known: impl Into<SampleTokens>) {
     let known = known.into();
     for (status, token) in known.tokens() {
         let now = SystemClock::default().now();
@@ -163,7 +163,7 @@ fn check_harmless(answer: &Answer, asked: &TokenDigest) {
     );
 }
 
-async fn finds_many(store: &impl TokenStore, known: &Known) {
+async fn finds_many(store: &impl TokenStore, known: &SampleTokens) {
     let absent = one_bit_off(&known.live.digest, 0);
     let tokens: Vec<_> = known.tokens().map(|(_, token)| token).collect();
     let mut wanted: Vec<_> = tokens.iter().map(|token| token.digest).collect();

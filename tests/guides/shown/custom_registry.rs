@@ -86,7 +86,7 @@ impl Tables for Rows {
             }
             Write::RemoveToken(id) => drop(self.tokens.remove(&id)),
             Write::PutKey(used) => {
-                self.keys.retain(|_, other| other.counts_at(used.used_at));
+                self.keys.retain(|_, other| other.is_valid_at(used.used_at));
                 self.keys.insert(used.key.key, used);
             }
             Write::AppendEvent(event) => drop(self.events.insert(event.id, event)),

@@ -9,7 +9,7 @@ use tower_api_tokens::{
 };
 
 use super::{parts, parts_of};
-use crate::support::{Inner, Scene, UNKNOWN, answer, bearer, get};
+use crate::support::{Fixture, Inner, UNKNOWN, answer, bearer, get};
 
 /// A CORS preflight that carries this.
 fn preflight(authorization: Option<&str>) -> Parts {
@@ -28,10 +28,10 @@ fn preflight(authorization: Option<&str>) -> Parts {
 }
 
 /// The principal of another token, as something further out might have left it.
-async fn forged(scene: &Scene) -> AppPrincipal {
+async fn forged(fixture: &Fixture) -> AppPrincipal {
     AppPrincipal::of(
-        scene
-            .issue(&scene.app().id, NewToken::named("forged"))
+        fixture
+            .issue(&fixture.app().id, NewToken::named("forged"))
             .await
             .record(),
     )
@@ -43,18 +43,18 @@ fn marked(headers: &HeaderMap) -> Vec<bool> {
 
 #[tokio::test]
 async fn the_principal_is_returned_and_inserted() {
-    let scene = Scene::new().await;
-    let layer = scene.layer();
+    let fixture = Fixture::new().await;
+    let layer = fixture.layer();
     // From the store, and from the cache.
     for _ in 0..2 {
-        let mut request = parts(&[("authorization", &scene.bearer())]);
+        let mut request = parts(&[("authorization", &fixture.bearer())]);
         request.extensions.insert("kept");
         let principal = layer.authenticate(&mut request).await.unwrap();
-        assert_eq!(principal, AppPrincipal::of(scene.issued.record()));
+        assert_eq!(principal, AppPrincipal::of(fixture.issued.record()));
         assert_eq!(request.extensions.get(), Some(&principal));
         assert_eq!(request.extensions.get(), Some(&"kept"));
 
-        let mut request = parts(&[("authorization", &scene.bearer())]);
+        let mut request = parts(&[("authorization", &fixture.bearer())]);
         let optional = layer.authenticate_optional(&mut request).await.unwrap();
         assert_eq!(optional.as_ref(), Some(&principal));
         assert_eq!(request.extensions.get(), Some(&principal));
@@ -62,20 +62,20 @@ async fn the_principal_is_returned_and_inserted() {
         let by_head = layer.authenticate_head((&request).into()).await.unwrap();
         assert_eq!(by_head, principal);
     }
-    let stats = scene.tokens.authenticator().stats();
+    let stats = fixture.tokens.authenticator().stats();
     assert_eq!((stats.lookups, stats.hits), (1, 5));
 }
 
 #[tokio::test]
 async fn a_use_is_counted_once() {
-    let scene = Scene::new().await;
-    let layer = scene.layer();
-    let follower = scene.tokens.follow().start().await.unwrap();
+    let fixture = Fixture::new().await;
+    let layer = fixture.layer();
+    let follower = fixture.tokens.follow().start().await.unwrap();
     let uses = async || {
-        let id = scene.issued.record().id;
-        scene.tokens.get(id).await.unwrap().uses
+        let id = fixture.issued.record().id;
+        fixture.tokens.get(id).await.unwrap().uses
     };
-    let mut request = parts(&[("authorization", &scene.bearer())]);
+    let mut request = parts(&[("authorization", &fixture.bearer())]);
     for _ in 0..3 {
         // What a layer further out has counted is not counted again.
         layer.authenticate(&mut request).await.unwrap();
@@ -92,7 +92,7 @@ async fn a_use_is_counted_once() {
             Ok::<_, std::convert::Infallible>(http::Response::new(String::new()))
         }
     });
-    let (answered, _) = answer(layer.layer(handler), get(&scene.bearer())).await;
+    let (answered, _) = answer(layer.layer(handler), get(&fixture.bearer())).await;
     assert_eq!(answered.status, StatusCode::OK);
     follower.stop().await.unwrap();
     assert_eq!(uses().await, 1 + 2 + 1);
@@ -100,14 +100,14 @@ async fn a_use_is_counted_once() {
 
 #[tokio::test]
 async fn every_field_that_may_hold_a_token_is_marked_as_sensitive() {
-    let scene = Scene::new().await;
-    let layer = scene.layer().basic().api_key_header("x-api-key").unwrap();
-    let good = scene.bearer();
+    let fixture = Fixture::new().await;
+    let layer = fixture.layer().basic().api_key_header("x-api-key").unwrap();
+    let good = fixture.bearer();
     for fields in [
         &[("authorization", &*good)] as &[_],
-        &[("x-api-key", scene.token())],
+        &[("x-api-key", fixture.token())],
         &[("authorization", &good), ("authorization", &good)],
-        &[("authorization", &good), ("x-api-key", scene.token())],
+        &[("authorization", &good), ("x-api-key", fixture.token())],
         &[("authorization", &bearer(UNKNOWN))],
         &[("authorization", "Digest secret")],
         &[("authorization", "Basic !")],
@@ -118,7 +118,7 @@ async fn every_field_that_may_hold_a_token_is_marked_as_sensitive() {
         let mut request = parts(fields);
         let _ = layer.authenticate(&mut request).await;
         assert_eq!(marked(&request.headers), expected, "{fields:?}");
-        assert!(!format!("{request:?}").contains(scene.token()));
+        assert!(!format!("{request:?}").contains(fixture.token()));
         let mut request = parts(fields);
         let _ = layer.authenticate_optional(&mut request).await;
         assert_eq!(marked(&request.headers), expected, "{fields:?}");
@@ -133,11 +133,11 @@ async fn every_field_that_may_hold_a_token_is_marked_as_sensitive() {
 
 #[tokio::test]
 async fn a_principal_that_was_there_before_is_gone_or_replaced() {
-    let scene = Scene::new().await;
-    let forged = forged(&scene).await;
-    let layer = scene.layer();
-    let unchecked = scene
-        .issue(&scene.app().id, NewToken::named("never looked up"))
+    let fixture = Fixture::new().await;
+    let forged = forged(&fixture).await;
+    let layer = fixture.layer();
+    let unchecked = fixture
+        .issue(&fixture.app().id, NewToken::named("never looked up"))
         .await;
     let unchecked = bearer(unchecked.token().expose());
     let request = |value: &str| {
@@ -145,12 +145,12 @@ async fn a_principal_that_was_there_before_is_gone_or_replaced() {
         request.extensions.insert(forged.clone());
         request
     };
-    let mut good = request(&scene.bearer());
+    let mut good = request(&fixture.bearer());
     layer.authenticate(&mut good).await.unwrap();
-    let ours = AppPrincipal::of(scene.issued.record());
+    let ours = AppPrincipal::of(fixture.issued.record());
     assert_eq!(good.extensions.get(), Some(&ours));
 
-    scene
+    fixture
         .store
         .set_fault(Fault::Error(StoreErrorKind::Unavailable));
     for value in ["", "Digest a", "Bearer", &bearer("typo"), &unchecked] {
@@ -166,8 +166,8 @@ async fn a_principal_that_was_there_before_is_gone_or_replaced() {
 
 #[tokio::test]
 async fn a_request_without_a_credential_may_pass_where_that_is_asked_for() {
-    let scene = Scene::new().await;
-    for layer in [scene.layer(), scene.layer().optional()] {
+    let fixture = Fixture::new().await;
+    for layer in [fixture.layer(), fixture.layer().optional()] {
         let layer = layer.realm("acme").unwrap();
         for fields in [&[] as &[_], &[("authorization", "Digest a")]] {
             let mut request = parts(fields);
@@ -182,14 +182,14 @@ async fn a_request_without_a_credential_may_pass_where_that_is_asked_for() {
             assert_eq!(challenge, "Bearer realm=\"acme\"");
         }
     }
-    let stats = scene.tokens.authenticator().stats();
+    let stats = fixture.tokens.authenticator().stats();
     assert_eq!(stats.refused(RejectionKind::MissingCredential), 4);
 }
 
 #[tokio::test]
 async fn nothing_passes_without_a_principal_where_that_is_not_asked_for() {
-    let scene = Scene::new().await;
-    let layer = scene.layer().optional().allow_preflight();
+    let fixture = Fixture::new().await;
+    let layer = fixture.layer().optional().allow_preflight();
     for mut request in [parts(&[]), preflight(None)] {
         let by_head = layer.authenticate_head((&request).into()).await;
         for refusal in [by_head, layer.authenticate(&mut request).await] {
@@ -199,7 +199,7 @@ async fn nothing_passes_without_a_principal_where_that_is_not_asked_for() {
             assert_eq!(kind, RejectionKind::MissingCredential);
         }
     }
-    let mut request = preflight(Some(&scene.bearer()));
+    let mut request = preflight(Some(&fixture.bearer()));
     let principal = layer.authenticate(&mut request).await.unwrap();
     assert_eq!(principal.app_name(), "Billing");
     let mut request = preflight(Some("Bearer a b"));
@@ -209,8 +209,8 @@ async fn nothing_passes_without_a_principal_where_that_is_not_asked_for() {
 
 #[tokio::test]
 async fn a_preflight_passes_where_the_layer_allows_it_and_it_is_asked_for() {
-    let scene = Scene::new().await;
-    let allowing = scene.layer().allow_preflight();
+    let fixture = Fixture::new().await;
+    let allowing = fixture.layer().allow_preflight();
     let unknown = bearer(UNKNOWN);
     for value in [None, Some("Bearer"), Some(&*unknown)] {
         let mut request = preflight(value);
@@ -224,7 +224,7 @@ async fn a_preflight_passes_where_the_layer_allows_it_and_it_is_asked_for() {
         );
 
         let mut request = preflight(value);
-        let verdict = scene.layer().authenticate_optional(&mut request).await;
+        let verdict = fixture.layer().authenticate_optional(&mut request).await;
         assert_eq!(
             verdict.is_err(),
             value.is_some(),

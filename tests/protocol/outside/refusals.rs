@@ -12,7 +12,7 @@ use tower_api_tokens::{
     RequireScopeLayer, StoreErrorKind, testing::Fault,
 };
 
-use crate::support::{Inner, Scene, UNKNOWN, bearer};
+use crate::support::{Fixture, Inner, UNKNOWN, bearer};
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Way {
@@ -142,24 +142,24 @@ fn assert_consistent(refusal: &Refusal) {
 type Set = fn(ApiTokenLayer) -> ApiTokenLayer;
 
 /// Credentials of every kind that the store can be queried for, or that need no query.
-async fn credentials(scene: &Scene) -> Vec<Vec<(&'static str, String)>> {
-    let revoked = scene
-        .issue(&scene.app().id, NewToken::named("revoked"))
+async fn credentials(fixture: &Fixture) -> Vec<Vec<(&'static str, String)>> {
+    let revoked = fixture
+        .issue(&fixture.app().id, NewToken::named("revoked"))
         .await;
-    scene.tokens.revoke(revoked.record().id).await.unwrap();
+    fixture.tokens.revoke(revoked.record().id).await.unwrap();
     let minute = Duration::from_secs(60);
     let expired = NewToken::named("expired").expires_in(minute);
-    let expired = scene.issue(&scene.app().id, expired).await;
-    scene.clock.advance(minute);
-    let gone = scene.tokens.create_app("Gone").await.unwrap();
+    let expired = fixture.issue(&fixture.app().id, expired).await;
+    fixture.clock.advance(minute);
+    let gone = fixture.tokens.create_app("Gone").await.unwrap();
     let of_disabled = NewToken::named("of a disabled app");
-    let of_disabled = scene.tokens.issue(&gone.id, of_disabled).await.unwrap();
-    scene.tokens.disable_app(&gone.id).await.unwrap();
+    let of_disabled = fixture.tokens.issue(&gone.id, of_disabled).await.unwrap();
+    fixture.tokens.disable_app(&gone.id).await.unwrap();
 
     let texts = [&revoked, &expired, &of_disabled].map(|token| bearer(token.token().expose()));
     let mut values: Vec<String> = texts.into();
     values.extend([
-        scene.bearer(),
+        fixture.bearer(),
         bearer(UNKNOWN),
         bearer("typo"),
         bearer("a b"),
@@ -174,20 +174,20 @@ async fn credentials(scene: &Scene) -> Vec<Vec<(&'static str, String)>> {
         .map(|value| vec![("authorization", value)])
         .collect();
     credentials.push(vec![]);
-    credentials.push(vec![("authorization", scene.bearer()); 2]);
+    credentials.push(vec![("authorization", fixture.bearer()); 2]);
     credentials.push(vec![
-        ("authorization", scene.bearer()),
+        ("authorization", fixture.bearer()),
         ("x-api-key", "a".into()),
     ]);
-    credentials.push(vec![("x-api-key", scene.token().into())]);
+    credentials.push(vec![("x-api-key", fixture.token().into())]);
     credentials.push(vec![("x-auth-token", "misplaced".into())]);
     credentials
 }
 
 /// Everything that is asked one way, and what was counted of it.
 async fn ask(way: Way, set: Set) -> (Vec<Outcome>, String) {
-    let scene = Scene::new().await;
-    let layer = set(scene.layer());
+    let fixture = Fixture::new().await;
+    let layer = set(fixture.layer());
     let required = [
         None,
         Some(layer.require_all("invoices:read".parse().unwrap())),
@@ -196,10 +196,10 @@ async fn ask(way: Way, set: Set) -> (Vec<Outcome>, String) {
         Some(RequireScopeLayer::all("invoices:write".parse().unwrap())),
     ];
     let mut outcomes = Vec::new();
-    let unchecked = scene
-        .issue(&scene.app().id, NewToken::named("never looked up"))
+    let unchecked = fixture
+        .issue(&fixture.app().id, NewToken::named("never looked up"))
         .await;
-    for mut fields in credentials(&scene).await {
+    for mut fields in credentials(&fixture).await {
         for required in &required {
             for (method, content_type) in [
                 ("GET", "text/plain"),
@@ -223,17 +223,17 @@ async fn ask(way: Way, set: Set) -> (Vec<Outcome>, String) {
         Fault::Panic,
         Fault::HangForEver,
     ] {
-        scene.store.set_fault(fault);
+        fixture.store.set_fault(fault);
         for method in ["GET", "HEAD"] {
             let value = bearer(unchecked.token().expose());
             let request = super::parts_of(method, &[("authorization", &value)]);
             outcomes.push(way.judge(&layer, None, request).await);
         }
     }
-    let stats = scene.tokens.authenticator().stats();
+    let stats = fixture.tokens.authenticator().stats();
     let counted = format!("{} {} {:?}", stats.hits, stats.lookups, stats.refusals);
 
-    let crowded = Scene::builder()
+    let crowded = Fixture::builder()
         .configure(|builder| builder.max_lookups(0))
         .build()
         .await;
@@ -299,15 +299,15 @@ async fn every_kind_of_rejection_and_an_admission_are_among_those_that_are_compa
 
 #[tokio::test]
 async fn a_refusal_is_a_response_of_axum() {
-    let scene = Scene::new().await;
-    let layer = scene.layer();
+    let fixture = Fixture::new().await;
+    let layer = fixture.layer();
     let (of_handler, of_service) = (layer.clone(), layer.layer(Inner::default()));
     let router: axum::Router = axum::Router::new().fallback(async move |request: Request<_>| {
         let (mut parts, _): (_, axum::body::Body) = request.into_parts();
         let principal: AppPrincipal = of_handler.authenticate(&mut parts).await?;
         Ok::<_, Refusal>(principal.app_name().to_owned())
     });
-    for value in [scene.bearer(), bearer(UNKNOWN), String::new()] {
+    for value in [fixture.bearer(), bearer(UNKNOWN), String::new()] {
         let request = || {
             let request = Request::get("/").header("authorization", &value);
             request.body(axum::body::Body::empty()).unwrap()

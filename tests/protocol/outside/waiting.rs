@@ -9,45 +9,48 @@ use tower_api_tokens::{
 };
 
 use super::parts;
-use crate::support::{Scene, bearer};
+use crate::support::{Fixture, bearer};
 
 const BOUND: Duration = Duration::from_secs(5);
 const LIFETIME: Duration = Duration::from_secs(2);
 
-type Event = for<'f> fn(&'f Scene, TokenId) -> Pin<Box<dyn Future<Output = ()> + 'f>>;
+type Event = for<'f> fn(&'f Fixture, TokenId) -> Pin<Box<dyn Future<Output = ()> + 'f>>;
 
 /// What a request gets that shares a lookup with another one, where something happens after the
 /// store has answered that one, and how often the store was queried.
 async fn outcome(event: Event) -> (Result<(), RejectionKind>, usize) {
-    let scene = Scene::builder()
+    let fixture = Fixture::builder()
         .configure(|builder| builder.max_staleness(BOUND))
         .build()
         .await;
     let short = NewToken::named("short").expires_in(LIFETIME);
-    let issued = scene.issue(&scene.app().id, short).await;
-    let layer = scene.layer();
+    let issued = fixture.issue(&fixture.app().id, short).await;
+    let layer = fixture.layer();
     let value = bearer(issued.token().expose());
     let (mut first, mut second) = (
         parts(&[("authorization", &value)]),
         parts(&[("authorization", &value)]),
     );
-    scene.store.set_fault(Fault::Hang);
-    let finds = scene.store.finds();
+    fixture.store.set_fault(Fault::Hang);
+    let finds = fixture.store.finds();
     let mut former = Box::pin(layer.authenticate(&mut first));
     let mut latter = Box::pin(layer.authenticate(&mut second));
     for _ in 0..3 {
         assert!(former.as_mut().now_or_never().is_none());
         assert!(latter.as_mut().now_or_never().is_none());
     }
-    scene.store.set_fault(Fault::None);
+    fixture.store.set_fault(Fault::None);
     former.await.unwrap();
-    assert_eq!(scene.store.finds(), finds + 1, "they share the lookup");
-    event(&scene, issued.record().id).await;
+    assert_eq!(fixture.store.finds(), finds + 1, "they share the lookup");
+    event(&fixture, issued.record().id).await;
     let verdict = latter.await;
     let is_attributed = second.extensions.get::<AppPrincipal>().is_some();
     assert_eq!(is_attributed, verdict.is_ok());
     let kind = |refusal: Refusal| refusal.rejection().kind();
-    (verdict.map(drop).map_err(kind), scene.store.finds() - finds)
+    (
+        verdict.map(drop).map_err(kind),
+        fixture.store.finds() - finds,
+    )
 }
 
 #[tokio::test(start_paused = true)]
@@ -55,21 +58,21 @@ async fn what_the_store_answered_is_judged_again_before_the_request_is_passed_on
     let nothing: Event = |_, _| Box::pin(async {});
     assert_eq!(outcome(nothing).await, (Ok(()), 1));
 
-    let expired: Event = |scene, _| Box::pin(async { scene.clock.advance(LIFETIME) });
+    let expired: Event = |fixture, _| Box::pin(async { fixture.clock.advance(LIFETIME) });
     let expected = Err(RejectionKind::ExpiredToken);
     assert_eq!(outcome(expired).await.0, expected);
 
-    let revoked: Event = |scene, id| {
+    let revoked: Event = |fixture, id| {
         Box::pin(async move {
-            scene.tokens.revoke(id).await.unwrap();
+            fixture.tokens.revoke(id).await.unwrap();
         })
     };
     let expected = Err(RejectionKind::RevokedToken);
     assert_eq!(outcome(revoked).await, (expected, 2));
 
-    let disabled: Event = |scene, _| {
+    let disabled: Event = |fixture, _| {
         Box::pin(async {
-            scene.tokens.disable_app(&scene.app().id).await.unwrap();
+            fixture.tokens.disable_app(&fixture.app().id).await.unwrap();
         })
     };
     let expected = Err(RejectionKind::DisabledApp);
@@ -78,18 +81,18 @@ async fn what_the_store_answered_is_judged_again_before_the_request_is_passed_on
 
 #[tokio::test(start_paused = true)]
 async fn an_answer_that_no_longer_holds_is_looked_up_once_more() {
-    let renamed: Event = |scene, id| {
+    let renamed: Event = |fixture, id| {
         Box::pin(async move {
-            scene.tokens.rename(id, "other").await.unwrap();
+            fixture.tokens.rename(id, "other").await.unwrap();
         })
     };
     assert_eq!(outcome(renamed).await, (Ok(()), 2));
 
-    let renamed_and_down: Event = |scene, id| {
+    let renamed_and_down: Event = |fixture, id| {
         Box::pin(async move {
-            scene.tokens.rename(id, "other").await.unwrap();
+            fixture.tokens.rename(id, "other").await.unwrap();
             let fault = Fault::Error(StoreErrorKind::Unavailable);
-            scene.store.set_fault(fault);
+            fixture.store.set_fault(fault);
         })
     };
     let expected = Err(RejectionKind::StoreFailure);
@@ -97,43 +100,43 @@ async fn an_answer_that_no_longer_holds_is_looked_up_once_more() {
 }
 
 /// Begins to authenticate, and breaks off while the store is queried.
-async fn break_off(scene: &Scene, layer: &ApiTokenLayer) {
-    let mut request = parts(&[("authorization", &scene.bearer())]);
+async fn break_off(fixture: &Fixture, layer: &ApiTokenLayer) {
+    let mut request = parts(&[("authorization", &fixture.bearer())]);
     request
         .extensions
-        .insert(AppPrincipal::of(scene.issued.record()));
-    let finds = scene.store.finds();
+        .insert(AppPrincipal::of(fixture.issued.record()));
+    let finds = fixture.store.finds();
     {
         let mut authenticating = Box::pin(layer.authenticate(&mut request));
         for _ in 0..3 {
             assert!(authenticating.as_mut().now_or_never().is_none());
         }
     }
-    assert_eq!(scene.store.finds(), finds + 1);
+    assert_eq!(fixture.store.finds(), finds + 1);
     assert_eq!(request.extensions.get::<AppPrincipal>(), None);
     assert!(request.headers["authorization"].is_sensitive());
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_future_that_is_dropped_leaves_nothing_behind() {
-    let scene = Scene::builder()
+    let fixture = Fixture::builder()
         .configure(|builder| builder.max_lookups(1))
         .build()
         .await;
-    let layer = scene.layer();
-    let follower = scene.tokens.follow().start().await.unwrap();
+    let layer = fixture.layer();
+    let follower = fixture.tokens.follow().start().await.unwrap();
     for fault in [Fault::Hang, Fault::HangForEver] {
-        scene.store.set_fault(fault);
-        break_off(&scene, &layer).await;
-        let stats = scene.tokens.authenticator().stats();
+        fixture.store.set_fault(fault);
+        break_off(&fixture, &layer).await;
+        let stats = fixture.tokens.authenticator().stats();
         assert_eq!((stats.in_flight, stats.entries), (0, 0));
         assert!(stats.refusals.is_empty());
     }
-    scene.store.set_fault(Fault::None);
+    fixture.store.set_fault(Fault::None);
     // The only permit is free, and nothing was cached or counted.
-    let mut request = parts(&[("authorization", &scene.bearer())]);
+    let mut request = parts(&[("authorization", &fixture.bearer())]);
     layer.authenticate(&mut request).await.unwrap();
     follower.stop().await.unwrap();
-    let record = scene.tokens.get(scene.issued.record().id).await;
+    let record = fixture.tokens.get(fixture.issued.record().id).await;
     assert_eq!(record.unwrap().uses, 1);
 }

@@ -2,7 +2,7 @@ use std::{error::Error, fmt, str::FromStr};
 
 use tower_api_tokens::{
     AppId, EntropyError, GrantError, LifecycleError, LifecycleErrorKind, Repeated, StoreError,
-    WordError,
+    UnknownVariantError,
 };
 
 /// Why an operation was not carried out.
@@ -55,9 +55,9 @@ impl fmt::Display for OperationErrorKind {
 }
 
 impl FromStr for OperationErrorKind {
-    type Err = WordError;
+    type Err = UnknownVariantError;
 
-    fn from_str(text: &str) -> Result<Self, WordError> {
+    fn from_str(text: &str) -> Result<Self, UnknownVariantError> {
         match text {
             SCOPE_NOT_HELD => Ok(Self::ScopeNotHeld),
             EXPIRY_NOT_HELD => Ok(Self::ExpiryNotHeld),
@@ -66,7 +66,7 @@ impl FromStr for OperationErrorKind {
                 let words = [SCOPE_NOT_HELD, EXPIRY_NOT_HELD]
                     .into_iter()
                     .chain(lifecycle);
-                WordError::new("kind of operation error", words)
+                UnknownVariantError::new("kind of operation error", words)
             }),
         }
     }

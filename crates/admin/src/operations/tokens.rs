@@ -114,10 +114,10 @@ impl Operator {
     /// # Errors
     ///
     /// When the store fails; some are removed then.
-    pub async fn purge(&self, ended_before: Timestamp) -> Result<usize, OperationError> {
+    pub async fn purge(&self, before: Timestamp) -> Result<usize, OperationError> {
         let tokens = self.tokens().clone();
         let intent = Intent::new(AuditAction::PurgeTokens);
-        self.change(intent, async move { Ok(tokens.purge(ended_before).await?) })
+        self.change(intent, async move { Ok(tokens.purge(before).await?) })
             .await
     }
 }

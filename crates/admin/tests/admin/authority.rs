@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use tower_api_tokens::{
-    ApiTokens, AppId, AppTokens, Authority, ForeignToken, Grantable, LifecycleErrorKind,
+    ApiTokens, AppId, AppTokens, Authority, Grantable, ImportedToken, LifecycleErrorKind,
     MaskedToken, MemoryStore, NewToken, ScopeSet, TokenDigest, TokenFormat, TokenId, TokenQuery,
     TokenRecord, TokenStatus, testing::ManualClock,
 };
@@ -146,7 +146,7 @@ async fn do_everything_within_an_app(handle: &AppTokens, scene: &Scene) {
     for wish in wishes() {
         let _ = handle.issue(wish.clone()).await;
         let digest = TokenDigest::of(format!("{wish:?}").as_bytes());
-        let imported = ForeignToken::new(wish, digest, MaskedToken::default());
+        let imported = ImportedToken::new(wish, digest, MaskedToken::default());
         let _ = handle.import(imported).await;
     }
     for id in &scene.ids {

@@ -2,19 +2,19 @@
 
 use std::sync::{Arc, Mutex};
 
-use tower_api_tokens::{AppRecord, AuditEvent, AuditQuery, testing::Scene};
+use tower_api_tokens::{AppRecord, AuditEvent, AuditQuery, testing::Fixture};
 use tower_api_tokens_admin::{Actor, AuditSink, Operations, Operator};
 
 /// A platform whose store fails when it is told, and whose clock stands still.
 pub(crate) struct Platform {
-    pub(crate) scene: Scene<()>,
+    pub(crate) scene: Fixture<()>,
     pub(crate) sink: Events,
     pub(crate) operations: Operations,
 }
 
 impl Platform {
     pub(crate) fn new() -> Self {
-        let scene = Scene::builder().prefix("acme_live").empty();
+        let scene = Fixture::builder().prefix("acme_live").empty();
         let sink = Events::default();
         let operations = Operations::new(&scene.tokens).with_sink(sink.clone());
         Self {

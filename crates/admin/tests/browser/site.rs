@@ -9,11 +9,11 @@ use tokio::{
     net::{TcpListener, TcpStream},
     task::JoinHandle,
 };
-use tower_api_tokens::{AppPrincipal, NewToken, TokenRecord, testing::Scene};
+use tower_api_tokens::{AppPrincipal, NewToken, TokenRecord, testing::Fixture};
 use tower_api_tokens_admin::{Admin, TokenGuard};
 
 pub(crate) struct Site {
-    pub(crate) scene: Scene<()>,
+    pub(crate) scene: Fixture<()>,
     pub(crate) address: SocketAddr,
     /// What a browser sends to sign in.
     pub(crate) credential: String,
@@ -24,7 +24,7 @@ pub(crate) struct Site {
 impl Site {
     /// A service whose one token is that of its operator.
     pub(crate) async fn start() -> Self {
-        let scene = Scene::builder().prefix("acme_live").empty();
+        let scene = Fixture::builder().prefix("acme_live").empty();
         scene.clock.set("2026-09-14T09:26:53Z".parse().unwrap());
         let tokens = &scene.tokens;
         let operators = scene.create_app("Operators").await;

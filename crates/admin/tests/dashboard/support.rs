@@ -7,7 +7,7 @@ use axum::{Router, body::Body};
 use http::{HeaderMap, Request, StatusCode, header, request::Parts};
 use http_body_util::BodyExt;
 use tower::ServiceExt;
-use tower_api_tokens::{ApiTokens, AppId, IssuedToken, NewToken, TokenRecord, testing::Scene};
+use tower_api_tokens::{ApiTokens, AppId, IssuedToken, NewToken, TokenRecord, testing::Fixture};
 use tower_api_tokens_admin::{Actor, Admin, Denied, Guard, Operations, Operator};
 
 pub(crate) const NOW: &str = "2026-09-14T09:26:53Z";
@@ -23,7 +23,7 @@ impl Guard for Ada {
 }
 
 pub(crate) struct Site {
-    pub(crate) scene: Scene<()>,
+    pub(crate) scene: Fixture<()>,
     pub(crate) operations: Operations,
     pub(crate) router: Router,
 }
@@ -34,7 +34,7 @@ impl Site {
     }
 
     pub(crate) fn guarded_by<G: Guard>(guard: impl FnOnce(&ApiTokens) -> G) -> Self {
-        let scene = Scene::builder().prefix("acme_live").empty();
+        let scene = Fixture::builder().prefix("acme_live").empty();
         scene.clock.set(NOW.parse().unwrap());
         let tokens = &scene.tokens;
         let operations = Operations::new(tokens);

@@ -48,7 +48,7 @@ impl From<&ImportReport> for Imported {
         Self {
             read: report.read,
             inserted: report.inserted,
-            already_there: report.already_there,
+            already_there: report.already_present,
             refused: report.refused,
             conflicts: report.conflicts,
             apps_created: report.apps_created,

@@ -107,7 +107,7 @@ impl AnyStoreBuilder {
     }
 
     /// Requires a place where tokens outlive the process. A database in memory is then an error.
-    pub fn lasting(mut self) -> Self {
+    pub fn persistent(mut self) -> Self {
         self.is_lasting = true;
         self
     }

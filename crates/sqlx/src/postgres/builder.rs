@@ -81,6 +81,9 @@ impl PostgresStoreBuilder {
     ///
     /// Each statement then goes in a transaction, which takes four round trips, and followers get no
     /// notifications of changes. `?statement-cache-capacity=0` at the end of the URL does the same.
+    ///
+    /// Without this, the store finds out when it connects, by a second connection; if the server has
+    /// none to give, it takes the first for a direct one.
     pub fn transaction_pooler(mut self) -> Self {
         self.transaction_pooler = true;
         self

@@ -2,6 +2,8 @@ use sqlx::error::DatabaseError;
 use thiserror::Error;
 use tower_api_tokens::{StoreError, StoreErrorKind};
 
+use super::pooler::MIXED_UP;
+
 /// What the server said, with its code and what helps. Its detail is left out: that quotes the row,
 /// with its digest.
 #[derive(Debug, Error)]
@@ -51,8 +53,8 @@ pub(super) fn odd_outcome(what: &str) -> StoreError {
 
 fn refused(error: &dyn DatabaseError) -> StoreError {
     let code = error.code().unwrap_or_default().into_owned();
-    let (kind, cure) = meaning_of(&code);
     let message = error.message().to_owned();
+    let (kind, cure) = meaning_of(&code, &message);
     let refusal = Refusal {
         message,
         code,
@@ -65,8 +67,13 @@ fn refused(error: &dyn DatabaseError) -> StoreError {
 }
 
 /// The kinds of <https://www.postgresql.org/docs/current/errcodes-appendix.html>.
-fn meaning_of(code: &str) -> (StoreErrorKind, &'static str) {
+fn meaning_of(code: &str, message: &str) -> (StoreErrorKind, &'static str) {
     match code {
+        // PgBouncer gives it the code of every fault of the protocol, always in English.
+        "08P01" if message.starts_with("unsupported startup parameter") => (
+            StoreErrorKind::InvalidSettings,
+            ": add it to PgBouncer's `ignore_startup_parameters`, or do not set it",
+        ),
         "23505" => (StoreErrorKind::AlreadyExists, ""),
         "23503" => (StoreErrorKind::NotFound, ""),
         "23502" | "23514" => (StoreErrorKind::InvalidRecord, ""),
@@ -95,7 +102,7 @@ fn meaning_of(code: &str) -> (StoreErrorKind, &'static str) {
             StoreErrorKind::Unavailable,
             ": let the nodes have fewer connections, or the server more",
         ),
-        "26000" | "42P05" => (
+        code if MIXED_UP.contains(&code) => (
             StoreErrorKind::Unavailable,
             ": a pooler lends connections by the transaction; tell the store with `transaction_pooler`",
         ),
@@ -107,5 +114,19 @@ fn meaning_of(code: &str) -> (StoreErrorKind, &'static str) {
         // What a value cannot be: out of range, not in the encoding, too long.
         code if code.starts_with("22") => (StoreErrorKind::InvalidRecord, ""),
         _ => (StoreErrorKind::Unavailable, ""),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn statements_that_are_mixed_up_are_told_by_what_helps() {
+        for code in MIXED_UP {
+            let (kind, cure) = meaning_of(code, "");
+            assert_eq!(kind, StoreErrorKind::Unavailable, "{code}");
+            assert!(cure.contains("transaction_pooler"), "{code}");
+        }
     }
 }

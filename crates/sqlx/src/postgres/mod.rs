@@ -12,6 +12,7 @@ mod identifier;
 mod migrate;
 mod mutate;
 mod open;
+mod pooler;
 mod purge;
 mod registry;
 mod required;
@@ -106,8 +107,9 @@ pub use sqlx::PgPool;
 /// [pool of the caller's](Self::builder_on) is shared by all but the follower.
 ///
 /// Every statement names its schema, and relies on no setting of a session: where the default
-/// isolation is not `READ COMMITTED`, it is set. Behind a pooler that lends connections by the
-/// transaction and does not know prepared statements (PgBouncer before 1.21), call
+/// isolation is not `READ COMMITTED`, it is set. A pooler that lends connections by the transaction is
+/// recognized when the store connects. If one may be put in between later, and it does not know
+/// prepared statements (PgBouncer before 1.21), call
 /// [`transaction_pooler`](PostgresStoreBuilder::transaction_pooler).
 ///
 /// # Roles

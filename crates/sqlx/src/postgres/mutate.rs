@@ -57,12 +57,8 @@ impl PostgresStore {
         if mutation.key.is_some() {
             mutation.created()?;
         }
-        if let Op::Purge {
-            ended_before,
-            limit,
-        } = mutation.op
-        {
-            return self.purge(mutation, ended_before, limit).await;
+        if let Op::Purge { before, limit } = mutation.op {
+            return self.purge(mutation, before, limit).await;
         }
         self.make(mutation, Vec::new()).await
     }
@@ -128,13 +124,10 @@ impl PostgresStore {
                 let call = bind_target(begin(REVOKE_TOKEN), target).bind(at);
                 (call, Returns::Token)
             }
-            Op::Purge {
-                ended_before,
-                limit,
-            } => {
+            Op::Purge { before, limit } => {
                 let call = begin(PURGE_TOKENS)
                     .bind(candidates)
-                    .bind(microseconds(*ended_before))
+                    .bind(microseconds(*before))
                     .bind(i64::try_from(*limit).unwrap_or(i64::MAX));
                 (call, Returns::Count)
             }

@@ -1,6 +1,6 @@
 //! Opens a database: looks at it before it touches it.
 
-use std::{env, io::ErrorKind, time::Duration};
+use std::{borrow::Cow, env, io::ErrorKind, time::Duration};
 
 use sqlx::{
     ConnectOptions, Connection, PgConnection, PgPool,
@@ -19,6 +19,7 @@ use super::{
     facts::{Facts, MANAGING, READING, VERSION, check_rights},
     follower::{Follower, Source},
     migrate::{latest_version, migrate, newer, read_version},
+    pooler::{Lasting, keeps_statements},
     required::{check_changes, check_triggers},
     schema::Schema,
     session::Bounds,
@@ -76,14 +77,20 @@ async fn open(builder: PostgresStoreBuilder) -> Result<PostgresStore, StoreError
             (connection, Origin::Shared(pool.clone()), keeps_statements)
         }
     };
-    let keeps_statements = keeps_statements && !builder.transaction_pooler;
+    let lasting = match keeps_statements && !builder.transaction_pooler {
+        true => {
+            let options = origin.options();
+            let found_out = Lasting::find_out(&mut connection, &options).await;
+            found_out.map_err(from_sqlx)?
+        }
+        false => Lasting::NOTHING,
+    };
     let Prepared {
         schema,
         reads_committed,
     } = prepare(&mut connection, &builder).await?;
-    let keeps_sessions = keeps_statements && keeps_session(&mut connection).await;
     drop(connection.close().await);
-    let in_transactions = !keeps_statements || (!reads_committed && !keeps_sessions);
+    let in_transactions = !lasting.statements || (!reads_committed && !lasting.sessions);
     let connections = match origin {
         Origin::Own(options) => {
             let others = (builder.max_connections / 3).clamp(1, MAX_OTHERS);
@@ -92,28 +99,28 @@ async fn open(builder: PostgresStoreBuilder) -> Result<PostgresStore, StoreError
                 own_pool(
                     &options,
                     connections,
-                    keeps_sessions.then_some(bounds),
+                    lasting.sessions.then_some(bounds),
                     idle,
                 )
             };
             let lookups = pool(lookups, Bounds::LOOKUP, IDLE);
             let others = pool(others, Bounds::OTHERS, Duration::ZERO);
-            Connections::own(lookups, others, keeps_sessions, in_transactions)
+            Connections::own(lookups, others, lasting.sessions, in_transactions)
         }
-        Origin::Shared(pool) => Connections::shared(pool, !keeps_statements || !reads_committed),
+        Origin::Shared(pool) => Connections::shared(pool, !lasting.statements || !reads_committed),
     };
     let follower = Follower::new(Source {
         pool: connections.pool().clone(),
         schema: schema.clone(),
-        keeps_sessions,
-        listens: keeps_sessions,
+        keeps_sessions: lasting.sessions,
+        listens: lasting.sessions,
         in_transactions,
     });
     Ok(PostgresStore::on(
         connections,
         follower,
         schema,
-        keeps_statements,
+        lasting.statements,
     ))
 }
 
@@ -121,6 +128,15 @@ async fn open(builder: PostgresStoreBuilder) -> Result<PostgresStore, StoreError
 enum Origin {
     Own(Box<PgConnectOptions>),
     Shared(PgPool),
+}
+
+impl Origin {
+    fn options(&self) -> Cow<'_, PgConnectOptions> {
+        match self {
+            Self::Own(options) => Cow::Borrowed(options),
+            Self::Shared(pool) => Cow::Owned(PgConnectOptions::clone(&pool.connect_options())),
+        }
+    }
 }
 
 /// Connects in the first way of those that the settings allow that the server takes.
@@ -230,29 +246,6 @@ fn own_pool(
 
 async fn answers(connection: &mut PgConnection) -> bool {
     matches!(timeout(TRIED_WITHIN, connection.ping()).await, Ok(Ok(())))
-}
-
-/// Whether a pool's connections keep prepared statements. The options tell it in a URL alone, which
-/// cannot be made of every host and every user.
-fn keeps_statements(options: &PgConnectOptions) -> bool {
-    let plain = options
-        .clone()
-        .host("localhost")
-        .socket("/")
-        .username("user");
-    let url = plain.to_url_lossy();
-    !url.query_pairs()
-        .any(|(name, value)| name == "statement-cache-capacity" && value == "0")
-}
-
-/// Whether the server knows a statement by the name that the driver gave it. A pooler that lends
-/// connections by the transaction gives it another, and what is set for a session does not stay there.
-async fn keeps_session(connection: &mut PgConnection) -> bool {
-    let own = "SELECT EXISTS (SELECT FROM pg_catalog.pg_prepared_statements WHERE name LIKE 'sqlx\\_s\\_%')";
-    sqlx::query_scalar(own)
-        .fetch_one(connection)
-        .await
-        .unwrap_or(false)
 }
 
 struct Prepared {

@@ -62,10 +62,10 @@ impl PostgresStore {
     pub(super) async fn purge(
         &self,
         mutation: &Mutation,
-        ended_before: Timestamp,
+        before: Timestamp,
         limit: usize,
     ) -> Result<Applied, StoreError> {
-        let before = microseconds(ended_before);
+        let before = microseconds(before);
         let mut ahead = self.inner.purging.take(before);
         if ahead.candidates.len() < limit {
             let (revoked, expired) = (&self.statements().revoked, &self.statements().expired);

@@ -7,6 +7,7 @@ mod services;
 
 use std::{
     process::ExitCode,
+    str::FromStr,
     sync::{
         OnceLock,
         atomic::{AtomicU32, Ordering::Relaxed},
@@ -14,10 +15,15 @@ use std::{
     time::Duration,
 };
 
-use futures_util::{FutureExt, future::join_all};
-use sqlx::{AssertSqlSafe, Connection, PgConnection};
+use futures_util::{
+    FutureExt,
+    future::{join, join_all},
+};
+use sqlx::{AssertSqlSafe, Connection, PgConnection, PgPool, postgres::PgConnectOptions};
 use tokio::time::{sleep, timeout};
-use tower_api_tokens::{ApiTokens, NewToken, StoreErrorKind, TokenFormat, TokenStore};
+use tower_api_tokens::{
+    ApiTokens, NewToken, StoreErrorKind, TokenFormat, TokenRegistry, TokenStore,
+};
 use tower_api_tokens_sqlx::PostgresStore;
 
 use bouncer::Bouncer;
@@ -40,10 +46,13 @@ fn main() -> ExitCode {
     tests.push(("a_url_that_forbids_statements_says_the_same", || {
         a_url_that_forbids_statements_says_the_same().boxed()
     }));
-    tests.push(("a_store_that_is_not_told_of_it_says_what_helps", || {
-        a_store_that_is_not_told_of_it_says_what_helps().boxed()
+    tests.push(("a_store_that_is_not_told_of_it_finds_out", || {
+        a_store_that_is_not_told_of_it_finds_out().boxed()
     }));
     let service = "TEST_POSTGRES_URL and `pgbouncer`";
+    tests.push(("a_parameter_that_it_does_not_take_is_named", || {
+        a_parameter_that_it_does_not_take_is_named().boxed()
+    }));
     let code = services::run(service, bouncer.is_some(), tests);
     if bouncer.is_some() {
         remove_schemas();
@@ -129,20 +138,39 @@ async fn a_url_that_forbids_statements_says_the_same() {
     }
 }
 
-async fn a_store_that_is_not_told_of_it_says_what_helps() {
-    let builder = PostgresStore::builder(url()).schema(schema());
-    let store = builder.connect().await.unwrap();
-    let digest = tower_api_tokens::TokenDigest::of(b"");
-    let failed = async {
-        loop {
-            let lookups = join_all((0..20).map(|_| store.find(&digest))).await;
-            if let Some(error) = lookups.into_iter().find_map(Result::err) {
-                break error;
+async fn a_parameter_that_it_does_not_take_is_named() {
+    let pool = PgPool::connect_lazy(url()).unwrap();
+    let refused = PostgresStore::builder_on(pool).connect().await;
+    let error = refused.expect_err("PgBouncer refuses the connection");
+    assert_eq!(error.kind(), StoreErrorKind::InvalidSettings);
+    let source = std::error::Error::source(&error).unwrap().to_string();
+    assert!(source.contains("extra_float_digits"), "{source}");
+    assert!(source.contains("ignore_startup_parameters"), "{source}");
+}
+
+async fn a_store_that_is_not_told_of_it_finds_out() {
+    let own = PostgresStore::builder(url()).schema(schema());
+    // PgBouncer takes no parameter that it does not know.
+    let options = PgConnectOptions::from_str(url()).unwrap();
+    let pool = PgPool::connect_lazy_with(options.extra_float_digits(None));
+    let callers = PostgresStore::builder_on(pool).schema(schema());
+    for builder in [own, callers] {
+        let store = builder.connect().await.unwrap();
+        let app = tokens(&store).create_app("Billing").await.unwrap();
+        let issued = tokens(&store)
+            .issue(&app.id, NewToken::named("ci"))
+            .await
+            .unwrap();
+        for _ in 0..20 {
+            let lookups = (0..20).map(|_| store.find(&issued.record().digest));
+            let listed = (0..20).map(|_| store.app(&app.id));
+            let (found, listed) = join(join_all(lookups), join_all(listed)).await;
+            for answer in found {
+                assert_eq!(answer.unwrap().record.as_ref(), Some(issued.record()));
+            }
+            for app in listed {
+                assert!(app.unwrap().is_some());
             }
         }
-    };
-    let error = timeout(DEADLINE, failed).await.expect("a lookup fails");
-    assert_eq!(error.kind(), StoreErrorKind::Unavailable);
-    let source = std::error::Error::source(&error).unwrap().to_string();
-    assert!(source.contains("transaction_pooler"), "{source}");
+    }
 }

@@ -124,7 +124,7 @@ fn operations(app: &AppRecord, round: u128) -> Vec<Op> {
         },
         Op::RevokeToken(old),
         Op::Purge {
-            ended_before: at(1),
+            before: at(1),
             limit: 10,
         },
         Op::ClearCaches,

@@ -120,7 +120,7 @@ async fn a_purge_reads_little_of_what_it_has_removed() {
     let mut purged = 0;
     loop {
         let op = Op::Purge {
-            ended_before: at(1),
+            before: at(1),
             limit: 50,
         };
         let applied = purging.apply(&Mutation::new(op, at(1))).await.unwrap();

@@ -50,7 +50,7 @@ async fn an_import_that_was_cut_off_is_finished_by_another() {
     assert_eq!(cut.report.completeness, Completeness::Incomplete);
     let (begun, finished) = (cut.report.inserted, import(&postgres, &file).await.report);
     assert!(begun > 1000);
-    assert_eq!((finished.already_there, finished.faults()), (begun, 0));
+    assert_eq!((finished.already_present, finished.faults()), (begun, 0));
     assert!(export(&postgres).await == file, "nothing is missing");
 }
 
@@ -68,7 +68,7 @@ async fn what_the_database_refuses_is_told_line_by_line() {
     let told: Vec<_> = imported.faults.iter().map(|fault| fault.line()).collect();
     assert_eq!(told, [21, 22, 701, 702, 1401, 1402]);
     assert_eq!(
-        (imported.report.conflicts, imported.report.already_there),
+        (imported.report.conflicts, imported.report.already_present),
         (6, 1496)
     );
     assert!(export(&postgres).await == file, "nothing was changed");

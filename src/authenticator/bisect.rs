@@ -1,17 +1,18 @@
-//! Work on many items in one step, of which a bad one must not keep the others from succeeding.
+//! Splits a batch that fails, so that one bad item does not keep the others from succeeding.
 
-/// How many items may fail alone before any has succeeded: beyond that, what fails is the store.
+/// How many items may fail on their own before any has succeeded. After that, the store is failing,
+/// not the items.
 const MAX_FAILURES: usize = 2;
 
-/// Parts of a batch. One that fails is halved, until what fails is a single item.
+/// The parts of a batch that are left to do. A part that fails is halved until a single item fails.
 #[derive(Debug)]
-pub(super) struct Parts<T> {
+pub(super) struct Bisection<T> {
     parts: Vec<Vec<T>>,
     succeeded: bool,
     failures: usize,
 }
 
-impl<T> Parts<T> {
+impl<T> Bisection<T> {
     pub(super) fn new(items: Vec<T>) -> Self {
         Self {
             parts: vec![items],
@@ -30,7 +31,7 @@ impl<T> Parts<T> {
         self.succeeded = true;
     }
 
-    /// Records that a part failed, and gives the item if it was a single one.
+    /// Records that a part failed. Returns the item if the part was a single one.
     pub(super) fn fail(&mut self, mut part: Vec<T>) -> Option<T> {
         if part.len() > 1 {
             let rest = part.split_off(part.len() / 2);
@@ -41,7 +42,8 @@ impl<T> Parts<T> {
         part.pop()
     }
 
-    /// Whether so many items have failed, and none has succeeded, that it is not for the items.
+    /// Whether enough items have failed, and none succeeded, to conclude that the store itself is
+    /// failing.
     pub(super) fn is_hopeless(&self) -> bool {
         !self.succeeded && self.failures >= MAX_FAILURES
     }
@@ -51,10 +53,11 @@ impl<T> Parts<T> {
 mod tests {
     use super::*;
 
-    /// Works on numbers, of which some are bad; gives those that failed alone and the calls made.
+    /// Processes numbers, some of which are bad. Returns those that failed on their own and the
+    /// number of calls.
     fn work(items: Vec<u32>, is_bad: impl Fn(u32) -> bool) -> (Vec<u32>, usize, bool) {
         let (mut alone, mut calls) = (Vec::new(), 0);
-        let mut parts = Parts::new(items);
+        let mut parts = Bisection::new(items);
         while let Some(part) = parts.next() {
             calls += 1;
             if part.iter().any(|item| is_bad(*item)) {
@@ -70,7 +73,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bad_item_fails_alone() {
+    fn a_bad_item_fails_on_its_own() {
         for bad in [0, 1, 499, 500, 999] {
             let (alone, calls, hopeless) = work((0..1000).collect(), |item| item == bad);
             assert_eq!((alone, hopeless), (vec![bad], false));
@@ -81,7 +84,7 @@ mod tests {
     }
 
     #[test]
-    fn where_everything_fails_few_calls_are_made() {
+    fn few_calls_are_made_when_everything_fails() {
         let (alone, calls, hopeless) = work((0..1000).collect(), |_| true);
         assert_eq!((alone, hopeless), (vec![0, 1], true));
         assert!(calls <= 12, "{calls}");

@@ -1,5 +1,4 @@
-//! Digests of tokens that the store is known to have had, so that lookups of them have permits of
-//! their own.
+//! Digests of tokens that the store has returned before. Permits are reserved for looking them up.
 
 use std::{
     collections::HashSet,
@@ -13,11 +12,11 @@ const SHARDS: usize = 16;
 
 /// A part of each digest, in two generations: when the young one is full, the old one is dropped.
 ///
-/// A part is enough: a client that finds another digest with it gains one lookup.
+/// A part is enough: a client that finds another digest with the same part gains a single lookup.
 #[derive(Debug)]
-pub(super) struct Known {
+pub(super) struct SeenTokens {
     shards: Box<[Mutex<Shard>]>,
-    /// How many digests a generation of a shard holds.
+    /// How many digests one generation of a shard holds.
     capacity: usize,
 }
 
@@ -27,7 +26,7 @@ struct Shard {
     old: HashSet<u64>,
 }
 
-impl Known {
+impl SeenTokens {
     pub(super) fn new(capacity: usize) -> Self {
         Self {
             shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
@@ -66,15 +65,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_latest_digests_are_known_and_no_more_than_twice_the_capacity() {
-        let known = Known::new(1024);
+    fn the_latest_digests_are_tracked_up_to_twice_the_capacity() {
+        let seen = SeenTokens::new(1024);
         let digest = |i: u32| TokenDigest::of(&i.to_be_bytes());
         for i in 0..100_000 {
-            known.insert(&digest(i));
+            seen.insert(&digest(i));
         }
-        assert!((99_500..100_000).all(|i| known.contains(&digest(i))));
-        let all = (0..100_000).filter(|i| known.contains(&digest(*i))).count();
+        assert!((99_500..100_000).all(|i| seen.contains(&digest(i))));
+        let all = (0..100_000).filter(|i| seen.contains(&digest(*i))).count();
         assert!(all <= 2 * 1024, "{all}");
-        assert!(!known.contains(&digest(100_000)));
+        assert!(!seen.contains(&digest(100_000)));
     }
 }

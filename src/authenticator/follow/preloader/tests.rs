@@ -6,21 +6,21 @@ use crate::{
     store::Page,
 };
 
-/// An authenticator with a follower at a revision, and what restores its cache.
-fn following(shared: &Arc<Shared>) -> Restorer {
+/// An authenticator with a follower at a revision, and its preloader.
+fn following(shared: &Arc<Shared>) -> Preloader {
     let store = MemoryStore::new();
     let epoch = begin(shared);
-    let (orders, _) = mpsc::channel(1);
-    Restorer::new(
+    let (requests, _) = mpsc::channel(1);
+    Preloader::new(
         Arc::clone(shared),
         epoch,
         Arc::new(store),
-        orders,
+        requests,
         Box::new(|_| ()),
     )
 }
 
-/// A follower that has just begun.
+/// Starts a follower.
 fn begin(shared: &Arc<Shared>) -> u64 {
     let mut positions = shared.cache.positions();
     let epoch = positions.claim().unwrap();
@@ -62,52 +62,52 @@ fn shared() -> Arc<Shared> {
 }
 
 #[test]
-fn what_is_read_is_cached_and_covered_while_the_follower_is_the_current_one() {
+fn pages_are_cached_and_covered_while_the_follower_is_current() {
     let shared = shared();
-    let restorer = following(&shared);
+    let preloader = following(&shared);
     shared.cache.preload.begin_scan();
-    restorer.cache(&page(), 7);
+    preloader.cache(&page(), 7);
     assert_eq!(is_covered(&shared), Some(false));
-    restorer.check(&mut Pages::default()).unwrap();
-    shared.cache.cover_all(restorer.epoch, 7);
+    preloader.check(&mut Pages::default()).unwrap();
+    shared.cache.cover_all(preloader.epoch, 7);
     assert_eq!(is_covered(&shared), Some(true));
 }
 
 #[test]
-fn a_page_that_arrives_after_the_next_follower_has_begun_is_not_cached() {
+fn a_page_that_arrives_after_the_next_follower_started_is_not_cached() {
     let shared = shared();
-    let restorer = following(&shared);
-    assert!(shared.cache.positions().release(restorer.epoch));
+    let preloader = following(&shared);
+    assert!(shared.cache.positions().release(preloader.epoch));
     begin(&shared);
     shared.cache.preload.begin_scan();
-    restorer.cache(&page(), 7);
+    preloader.cache(&page(), 7);
     assert_eq!(is_covered(&shared), None);
     let mut pages = Pages::default();
     pages.add(at(9));
-    restorer.check(&mut pages).unwrap_err();
+    preloader.check(&mut pages).unwrap_err();
 }
 
 #[test]
-fn what_was_cached_is_not_covered_once_the_follower_has_ended() {
+fn cached_pages_are_not_covered_once_the_follower_has_stopped() {
     let shared = shared();
-    let restorer = following(&shared);
+    let preloader = following(&shared);
     shared.cache.preload.begin_scan();
-    restorer.cache(&page(), 7);
-    assert!(shared.cache.positions().release(restorer.epoch));
-    shared.cache.cover_all(restorer.epoch, 7);
+    preloader.cache(&page(), 7);
+    assert!(shared.cache.positions().release(preloader.epoch));
+    shared.cache.cover_all(preloader.epoch, 7);
     assert_eq!(is_covered(&shared), Some(false));
 }
 
 #[tokio::test]
-async fn the_scan_of_the_next_follower_is_neither_begun_anew_nor_ended() {
+async fn a_stopped_follower_does_not_touch_the_scan_of_the_next_one() {
     let shared = shared();
-    let mut restorer = following(&shared);
-    assert!(shared.cache.positions().release(restorer.epoch));
+    let mut preloader = following(&shared);
+    assert!(shared.cache.positions().release(preloader.epoch));
     begin(&shared);
     let preload = &shared.cache.preload;
     preload.begin_scan();
     preload.token_changed(&TokenDigest::of(b"token"));
-    restorer.scan().await.unwrap_err();
+    preloader.scan().await.unwrap_err();
     assert!(preload.scan_is_valid() && !preload.is_complete());
     let app = AppId::new("app").unwrap();
     assert!(!preload.admits_scanned(&TokenDigest::of(b"token"), &app));

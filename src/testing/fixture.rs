@@ -1,6 +1,6 @@
 #![expect(
     clippy::expect_used,
-    reason = "a scene that cannot be set up fails the test"
+    reason = "a fixture that cannot be set up fails the test"
 )]
 
 use std::fmt;
@@ -26,26 +26,26 @@ use crate::{
 /// use tower::{ServiceBuilder, ServiceExt, service_fn};
 /// use tower_api_tokens::{
 ///     AppPrincipal, StoreErrorKind,
-///     testing::{Fault, Scene},
+///     testing::{Fault, Fixture},
 /// };
 ///
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-/// let scene = Scene::new().await;
+/// let fixture = Fixture::new().await;
 /// let service = ServiceBuilder::new()
-///     .layer(scene.layer())
+///     .layer(fixture.layer())
 ///     .service_fn(async |request: Request<String>| {
 ///         let app = request.extensions().get::<AppPrincipal>().map(AppPrincipal::app_id);
 ///         assert!(app.is_some());
 ///         Ok::<_, std::convert::Infallible>(Response::new(String::new()))
 ///     });
-/// let request = || Request::get("/").header("authorization", scene.bearer()).body(String::new());
+/// let request = || Request::get("/").header("authorization", fixture.bearer()).body(String::new());
 /// let answer = service.clone().oneshot(request()?).await?;
 /// assert_eq!(answer.status(), StatusCode::OK);
 ///
 /// // A cached answer is used for five seconds at most. Then the store has to answer.
-/// scene.store.set_fault(Fault::Error(StoreErrorKind::Unavailable));
-/// scene.clock.advance(Duration::from_secs(6));
+/// fixture.store.set_fault(Fault::Error(StoreErrorKind::Unavailable));
+/// fixture.clock.advance(Duration::from_secs(6));
 /// let answer = service.oneshot(request()?).await?;
 /// assert_eq!(answer.status(), StatusCode::SERVICE_UNAVAILABLE);
 /// # Ok(())
@@ -55,32 +55,32 @@ use crate::{
 /// Its methods panic where the store fails or refuses, which fails the test.
 #[derive(Debug)]
 #[non_exhaustive]
-pub struct Scene<T = IssuedToken, S = FaultyStore<MemoryStore>> {
+pub struct Fixture<T = IssuedToken, S = FaultyStore<MemoryStore>> {
     /// The lifecycle, and by that the authenticator.
     pub tokens: ApiTokens,
     /// The store of the tokens.
     pub store: S,
     /// The clock that all of it goes by.
     pub clock: ManualClock,
-    /// The token; `()` in an [empty](SceneBuilder::empty) scene.
+    /// The token; `()` in an [empty](FixtureBuilder::empty) fixture.
     pub issued: T,
 }
 
-impl Scene {
-    /// A scene with the defaults.
+impl Fixture {
+    /// A fixture with the defaults.
     pub async fn new() -> Self {
         Self::builder().build().await
     }
 
-    /// A scene without an app and without a token.
+    /// A fixture without an app and without a token.
     #[must_use]
-    pub fn empty() -> Scene<()> {
+    pub fn empty() -> Fixture<()> {
         Self::builder().empty()
     }
 
-    /// Sets up a scene of another kind.
-    pub fn builder() -> SceneBuilder {
-        SceneBuilder {
+    /// Sets up a fixture of another kind.
+    pub fn builder() -> FixtureBuilder {
+        FixtureBuilder {
             store: FaultyStore::new(MemoryStore::new()),
             prefix: "acme".into(),
             clock: ManualClock::new(Timestamp::constant(1_800_000_000, 0)),
@@ -89,7 +89,7 @@ impl Scene {
     }
 }
 
-impl<T, S> Scene<T, S> {
+impl<T, S> Fixture<T, S> {
     /// Creates an app.
     ///
     /// # Panics
@@ -132,7 +132,7 @@ impl<T, S> Scene<T, S> {
     }
 }
 
-impl<S> Scene<IssuedToken, S> {
+impl<S> Fixture<IssuedToken, S> {
     /// The app.
     #[must_use]
     pub fn app(&self) -> &AppRecord {
@@ -152,19 +152,19 @@ impl<S> Scene<IssuedToken, S> {
     }
 }
 
-/// Sets up a [`Scene`].
+/// Sets up a [`Fixture`].
 #[must_use = "a builder does nothing until `build` or `empty` is called"]
-pub struct SceneBuilder<S = FaultyStore<MemoryStore>> {
+pub struct FixtureBuilder<S = FaultyStore<MemoryStore>> {
     store: S,
     prefix: String,
     clock: ManualClock,
     configure: Box<dyn FnOnce(ApiTokensBuilder) -> ApiTokensBuilder + Send>,
 }
 
-impl<S: TokenRegistry + Clone> SceneBuilder<S> {
+impl<S: TokenRegistry + Clone> FixtureBuilder<S> {
     /// Sets the store. Defaults to a [`FaultyStore`] over a [`MemoryStore`].
-    pub fn store<R: TokenRegistry + Clone>(self, store: R) -> SceneBuilder<R> {
-        SceneBuilder {
+    pub fn store<R: TokenRegistry + Clone>(self, store: R) -> FixtureBuilder<R> {
+        FixtureBuilder {
             store,
             prefix: self.prefix,
             clock: self.clock,
@@ -178,7 +178,7 @@ impl<S: TokenRegistry + Clone> SceneBuilder<S> {
         self
     }
 
-    /// Sets the clock. Defaults to one of the scene's own, which shows a time in January 2027.
+    /// Sets the clock. Defaults to one of the fixture's own, which shows a time in January 2027.
     pub fn clock(mut self, clock: ManualClock) -> Self {
         self.clock = clock;
         self
@@ -195,13 +195,13 @@ impl<S: TokenRegistry + Clone> SceneBuilder<S> {
         self
     }
 
-    /// Builds the scene, with its app and token.
+    /// Builds the fixture, with its app and token.
     ///
     /// # Panics
     ///
     /// Panics if the prefix is invalid or the store fails.
-    pub async fn build(self) -> Scene<IssuedToken, S> {
-        let Scene {
+    pub async fn build(self) -> Fixture<IssuedToken, S> {
+        let Fixture {
             tokens,
             store,
             clock,
@@ -213,7 +213,7 @@ impl<S: TokenRegistry + Clone> SceneBuilder<S> {
         let issued = tokens
             .issue(&app, NewToken::named("ci").scopes(scopes))
             .await;
-        Scene {
+        Fixture {
             issued: issued.expect("the token is issued"),
             tokens,
             store,
@@ -221,16 +221,16 @@ impl<S: TokenRegistry + Clone> SceneBuilder<S> {
         }
     }
 
-    /// Builds the scene without an app and without a token.
+    /// Builds the fixture without an app and without a token.
     ///
     /// # Panics
     ///
     /// Panics if the prefix is invalid.
     #[must_use]
-    pub fn empty(self) -> Scene<(), S> {
+    pub fn empty(self) -> Fixture<(), S> {
         let format = TokenFormat::new(&self.prefix).expect("the prefix is valid");
         let tokens = ApiTokens::builder(self.store.clone(), format).clock(self.clock.clone());
-        Scene {
+        Fixture {
             tokens: (self.configure)(tokens).build(),
             store: self.store,
             clock: self.clock,
@@ -239,9 +239,9 @@ impl<S: TokenRegistry + Clone> SceneBuilder<S> {
     }
 }
 
-impl<S: fmt::Debug> fmt::Debug for SceneBuilder<S> {
+impl<S: fmt::Debug> fmt::Debug for FixtureBuilder<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SceneBuilder")
+        f.debug_struct("FixtureBuilder")
             .field("store", &self.store)
             .field("prefix", &self.prefix)
             .field("clock", &self.clock)

@@ -1,5 +1,5 @@
-//! The negative cache: tokens that the store was found not to have, apart from those it has, so that
-//! garbage takes no room from them.
+//! The negative cache: tokens that the store does not have. It is separate from the cache of those
+//! it has, so that a flood of unknown tokens takes no space from them.
 
 use std::{
     collections::HashMap,
@@ -17,9 +17,9 @@ const SHARDS: usize = 64;
 
 /// Digests in two generations: when the young one is full, the old one is dropped.
 #[derive(Debug)]
-pub(super) struct Absent {
+pub(super) struct NegativeCache {
     shards: Box<[Mutex<Shard>]>,
-    /// How many digests a generation of a shard holds.
+    /// How many digests one generation of a shard holds.
     capacity: usize,
 }
 
@@ -29,7 +29,7 @@ struct Shard {
     old: HashMap<TokenDigest, Freshness>,
 }
 
-impl Absent {
+impl NegativeCache {
     pub(super) fn new(capacity: usize) -> Self {
         Self {
             shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
@@ -68,7 +68,7 @@ impl Absent {
         });
     }
 
-    /// Lets the lease cover an answer, if it is the one that was filed under a number.
+    /// Marks an answer as covered by the lease, if it has this serial number.
     pub(super) fn cover(&self, digest: &TokenDigest, serial: u32) -> bool {
         self.shard(digest, |shard| {
             let found = match shard.young.get_mut(digest) {
@@ -128,32 +128,32 @@ mod tests {
 
     #[test]
     fn a_flood_stays_within_the_capacity() {
-        let absent = Absent::new(1024);
+        let cache = NegativeCache::new(1024);
         for i in 0..100_000_u32 {
-            absent.insert(TokenDigest::of(&i.to_be_bytes()), fresh(1, COVERED));
+            cache.insert(TokenDigest::of(&i.to_be_bytes()), fresh(1, COVERED));
         }
-        assert!(absent.len() <= 1024, "{}", absent.len());
+        assert!(cache.len() <= 1024, "{}", cache.len());
         let latest = TokenDigest::of(&99_999_u32.to_be_bytes());
         let clock = ManualClock::new(Timestamp::UNIX_EPOCH);
-        assert!(absent.contains(&latest, 0, Instant::now(&clock)));
+        assert!(cache.contains(&latest, 0, Instant::now(&clock)));
     }
 
     #[test]
-    fn an_answer_ends_with_its_freshness_unless_the_lease_covers_it() {
-        let absent = Absent::new(64);
+    fn an_answer_expires_with_its_freshness_unless_the_lease_covers_it() {
+        let cache = NegativeCache::new(64);
         let digest = TokenDigest::of(b"unknown");
         let clock = ManualClock::new(Timestamp::UNIX_EPOCH);
-        let contains = |lease| absent.contains(&digest, lease, Instant::now(&clock));
-        absent.insert(digest, fresh(10, 7));
+        let contains = |lease| cache.contains(&digest, lease, Instant::now(&clock));
+        cache.insert(digest, fresh(10, 7));
         clock.advance(Duration::from_nanos(9));
         assert!(contains(0));
         clock.advance(Duration::from_nanos(1));
         assert!(!contains(0) && !contains(11));
-        assert!(!absent.cover(&digest, 8));
+        assert!(!cache.cover(&digest, 8));
         assert!(!contains(11));
-        assert!(absent.cover(&digest, 7));
+        assert!(cache.cover(&digest, 7));
         assert!(contains(11) && !contains(10));
-        absent.remove(&digest);
+        cache.remove(&digest);
         assert!(!contains(11));
     }
 }

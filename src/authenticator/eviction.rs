@@ -1,16 +1,16 @@
-//! Makes room in the cache: tokens that have expired or were revoked go first, then those that were
-//! not used for the longest time.
+//! Makes room in the cache: evicts expired and revoked tokens first, then the least recently used.
 
 use std::sync::atomic::Ordering::Relaxed;
 
 use super::{cache::Cache, entry::Entry, preload::Loss};
 use crate::clock::Clock;
 
-/// Up to this capacity, the caller that needs room makes it: that takes less than a lookup.
+/// Up to this capacity, the request that needs room makes it, because that takes less time than a
+/// lookup.
 const SMALL: usize = 4096;
 
 impl Cache {
-    /// Makes room for one more token, where that does not take long. `false` if there is none.
+    /// Makes room for one more token if the cache is small. Returns whether there is room.
     pub(super) fn make_room_now(&self, clock: &dyn Clock) -> bool {
         if self.capacity > SMALL {
             return false;
@@ -19,25 +19,25 @@ impl Cache {
         self.len() < self.limit()
     }
 
-    /// Removes tokens that admit nobody any more and, if so many more do not fit then, the eighth of
-    /// the others that were not used for the longest time.
+    /// Removes expired and revoked tokens. If `more` tokens still do not fit, also evicts the least
+    /// recently used eighth of the others.
     pub(super) fn make_room(&self, more: usize, clock: &dyn Clock) {
         let entries = self.entries.pin();
-        self.preload.judge_at(clock.precise_now());
+        self.preload.record_expiry_check(clock.precise_now());
         for (digest, entry) in &entries {
-            if entry.is_dead(clock)
+            if entry.is_inactive(clock)
                 && let Ok(Some((_, removed))) =
-                    entries.remove_if(digest, |_, entry| entry.is_dead(clock))
+                    entries.remove_if(digest, |_, entry| entry.is_inactive(clock))
             {
-                self.adopt(removed);
+                self.save_uses(removed);
             }
         }
         if entries.len() + more > self.capacity {
             self.evict_oldest();
         }
         self.grants.sweep();
-        // The next time when a part of the space has been taken again, so that a cache that is full
-        // of live tokens is not searched for each one that expires.
+        // Waits until a part of the capacity has been used again, so that a cache full of live
+        // tokens is not searched each time one of them expires.
         let next = entries.len() + self.capacity / 64;
         let next = next.max(self.capacity).min(self.limit());
         self.room_at.store(next, Relaxed);
@@ -55,8 +55,8 @@ impl Cache {
         let mut evicted = 0;
         for (digest, entry) in &entries {
             if evicted < surplus && entry.last_used() <= oldest_to_keep {
-                self.known.insert(digest);
-                self.adopt(entry);
+                self.seen.insert(digest);
+                self.save_uses(entry);
                 entries.remove(digest);
                 evicted += 1;
             }

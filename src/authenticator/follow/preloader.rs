@@ -1,10 +1,10 @@
-//! Keeps the cache complete: loads all live tokens, re-reads those that have changed, and loads them
-//! again when some were lost. The log is read meanwhile, and the lease renewed.
+//! Keeps the preloaded cache complete: loads all live tokens, re-reads those that change, and loads
+//! them again if some are lost. Meanwhile the log is read and the lease renewed.
 //!
-//! A follower that is dropped may still be at work on another thread while the next one begins. So
-//! whatever would count for the next one, too, is done only while the follower is the current one:
-//! beginning and ending a scan under the lock of the positions, and caching what was read under the
-//! lock of its digest, which the next one takes to clear the cache.
+//! A dropped follower may still be working on another thread when the next one starts. So it
+//! touches shared state only while it is the current follower: it begins and ends scans under the
+//! lock of the positions, and caches tokens under the lock of their digest, which the next follower
+//! takes to clear the cache.
 
 use std::{
     sync::{Arc, MutexGuard},
@@ -18,8 +18,8 @@ use tokio::{
 };
 
 use super::{
+    catch_up::{CatchUp, Done},
     claim::ended,
-    order::{Done, Order},
 };
 use crate::{
     authenticator::{
@@ -34,31 +34,31 @@ use crate::{
     token::TokenId,
 };
 
-/// How many tokens are read in one page.
+/// How many tokens one page has.
 const PAGE: usize = refresh::BATCH;
 
-/// How often a page is read while the server lags behind.
+/// How often a page is read while its server lags behind.
 const ATTEMPTS: u32 = 8;
 
-/// The pause after the first of them; it doubles from one to the next.
+/// The pause after the first attempt; it doubles with each further one.
 const PAUSE: Duration = Duration::from_millis(10);
 
-/// How often the tokens are loaded in one go while apps change meanwhile.
+/// How many scans to make in a row while apps change.
 const SCANS: usize = 3;
 
-/// When the tokens are loaded again that did not fit, and how long that is put off at most.
+/// When to load the tokens again after they did not fit, and the maximum delay.
 const RETRY_CAPACITY: Duration = Duration::from_secs(60);
 const MAX_RETRY_CAPACITY: Duration = Duration::from_secs(3600);
 
 pub(super) type OnLoad = dyn FnMut(usize) + Send;
 
-pub(super) struct Restorer {
+pub(super) struct Preloader {
     pub(super) shared: Arc<Shared>,
-    /// The number of the follower.
+    /// The epoch of the follower.
     epoch: u64,
     pub(super) log: Arc<dyn ChangeLog>,
-    /// Has the log applied up to now.
-    pub(super) orders: mpsc::Sender<Order>,
+    /// Requests to apply the log up to now.
+    pub(super) requests: mpsc::Sender<CatchUp>,
     pub(super) on_load: Box<OnLoad>,
     refresher: Refresher,
     /// When the tokens may be loaded again, after they did not fit.
@@ -66,19 +66,19 @@ pub(super) struct Restorer {
     retry_after: Duration,
 }
 
-impl Restorer {
+impl Preloader {
     pub(super) fn new(
         shared: Arc<Shared>,
         epoch: u64,
         log: Arc<dyn ChangeLog>,
-        orders: mpsc::Sender<Order>,
+        requests: mpsc::Sender<CatchUp>,
         on_load: Box<OnLoad>,
     ) -> Self {
         Self {
             shared,
             epoch,
             log,
-            orders,
+            requests,
             on_load,
             refresher: Refresher::new(),
             retry_at: Duration::ZERO,
@@ -86,8 +86,8 @@ impl Restorer {
         }
     }
 
-    /// Loads the tokens, and from then on restores what is lost. `waiting` are those who wait for all
-    /// that has changed up to now to be re-read.
+    /// Loads the tokens, and from then on loads or re-reads what is missing. `waiting` receives the
+    /// requests that wait until all changes up to now have been re-read.
     pub(super) async fn run(
         mut self,
         ready: Done,
@@ -103,7 +103,7 @@ impl Restorer {
         let shared = Arc::clone(&self.shared);
         let mut ticks = interval(poll_interval);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        // What could not be restored now is tried again at the next tick, and not as fast as it goes.
+        // After a failure, the next attempt is at the next tick, not immediately.
         let mut pauses = false;
         loop {
             let waits = tokio::select! {
@@ -115,18 +115,18 @@ impl Restorer {
                 () = shared.cache.preload.work.notified(), if !pauses => None,
                 _ = ticks.tick() => None,
             };
-            let restored = self.restore().await;
-            pauses = restored.is_err() || shared.cache.preload.wants_scan().is_some();
-            if restored.is_err() {
+            let refreshed = self.refresh().await;
+            pauses = refreshed.is_err() || shared.cache.preload.wants_scan().is_some();
+            if refreshed.is_err() {
                 ticks.reset_after(jittered(poll_interval));
             }
             if let Some(waits) = waits {
-                let _ = waits.send(restored);
+                let _ = waits.send(refreshed);
             }
         }
     }
 
-    async fn restore(&mut self) -> Result<(), StoreError> {
+    async fn refresh(&mut self) -> Result<(), StoreError> {
         self.load().await?;
         self.refresher.run(&self.shared).await
     }
@@ -174,7 +174,7 @@ impl Restorer {
         whole.map(drop)
     }
 
-    /// The positions, unless the follower has ended.
+    /// Returns the positions, unless the follower has stopped.
     fn positions(&self) -> Result<MutexGuard<'_, Positions>, StoreError> {
         let positions = self.shared.cache.positions();
         match positions.is_current(self.epoch) {
@@ -183,7 +183,7 @@ impl Restorer {
         }
     }
 
-    /// Reads all pages; `false` if that has become pointless.
+    /// Reads all pages. Returns `false` if the scan has become invalid.
     async fn scan_pages(&mut self, start: Revision, serial: u32) -> Result<bool, StoreError> {
         let (shared, log) = (Arc::clone(&self.shared), Arc::clone(&self.log));
         let mut read = live_pages(|after| read_page(&shared, &*log, after, start));
@@ -199,7 +199,8 @@ impl Restorer {
             }
             tokio::task::yield_now().await;
         }
-        // What the pages show beyond what was applied is covered once the follower has read as far.
+        // Tokens that are ahead of the applied revision are covered once the follower has read that
+        // far.
         for attempt in 0..ATTEMPTS {
             if pages.are_reached() {
                 break;
@@ -214,8 +215,7 @@ impl Restorer {
             Ok(self.shared.cache.preload.scan_is_valid())
         } else {
             Err(StoreError::unavailable(
-                "the change log lacks changes that the tokens show; check that its server \
-                 replicates",
+                "the change log lacks changes that the tokens show; check the replication of its server",
             ))
         }
     }
@@ -223,25 +223,25 @@ impl Restorer {
     fn cache(&self, page: &LivePage, serial: u32) {
         let Shared {
             cache,
-            flights,
+            in_flight,
             clock,
             ..
         } = &*self.shared;
-        // It answers nothing before the lease covers it.
+        // The entry is not used before the lease covers it.
         let scanned = Freshness {
             until: 0,
             coverage: serial,
             is_behind: false,
         };
         let (now, monotonic) = (clock.now(), clock.monotonic());
-        cache.preload.judge_at(now);
+        cache.preload.record_expiry_check(now);
         let live = page
             .tokens
             .iter()
             .filter(|token| token.status(now) == TokenStatus::Live);
         for token in live {
             let digest = &token.digest;
-            flights.exclusively(digest, || {
+            in_flight.exclusively(digest, || {
                 let is_current = cache.positions().is_current(self.epoch);
                 if !is_current || !cache.preload.admits_scanned(digest, &token.app.id) {
                     return;
@@ -258,21 +258,21 @@ impl Restorer {
         }
         for digest in &page.unreadable {
             let due_at = refresh::retry_unreadable(monotonic);
-            flights.exclusively(digest, || cache.preload.mark_pending(digest, due_at));
+            in_flight.exclusively(digest, || cache.preload.mark_pending(digest, due_at));
         }
         Shared::make_room(&self.shared);
     }
 
-    /// Checks that the pages are of the history that the follower reads.
+    /// Checks that the pages belong to the history that the follower reads.
     fn check(&self, pages: &mut Pages) -> Result<(), StoreError> {
         let positions = self.positions()?;
         let applied = positions.applied().ok_or_else(ended)?;
         let history = positions.history();
-        let is_foreign = |page: &Revision| history.differs(*page);
-        if pages.ahead.iter().any(is_foreign) {
+        let is_unrelated = |page: &Revision| history.differs(*page);
+        if pages.ahead.iter().any(is_unrelated) {
             return Err(StoreError::unavailable(
-                "the tokens and the change log are of different stores; follow the log of the \
-                 store that the tokens are in",
+                "the tokens and the change log belong to different stores; follow the log of the \
+                 store that has the tokens",
             ));
         }
         pages.ahead.retain(|page| page.number > applied.number);
@@ -281,16 +281,16 @@ impl Restorer {
 
     async fn catch_up(&mut self) -> Result<(), StoreError> {
         let (done, caught_up) = oneshot::channel();
-        let order = Order {
+        let request = CatchUp {
             done,
-            restores: false,
+            refreshes: false,
         };
-        self.orders.send(order).await.map_err(|_| ended())?;
+        self.requests.send(request).await.map_err(|_| ended())?;
         caught_up.await.map_err(|_| ended())?
     }
 }
 
-/// Reads a page that lacks no change that was applied before the scan began.
+/// Reads a page that includes all changes applied before the scan began.
 async fn read_page(
     shared: &Shared,
     log: &dyn ChangeLog,
@@ -301,19 +301,19 @@ async fn read_page(
         let page = catch_panic(|| log.live(after, PAGE, shared.clock.now()));
         let page = timeout(shared.lookups.timeout(), page).await;
         let page = page.map_err(StoreError::unavailable)??;
-        let is_foreign = shared.cache.positions().history().differs(page.position);
-        if page.position.number >= start.number && !is_foreign {
+        let is_unrelated = shared.cache.positions().history().differs(page.position);
+        if page.position.number >= start.number && !is_unrelated {
             return Ok(page);
         }
         sleep(PAUSE.saturating_mul(1 << attempt)).await;
     }
     Err(StoreError::unavailable(
-        "the tokens that were read lack changes that are in the change log; check that the servers \
-         of the store replicate from the one that is written to",
+        "the tokens lack changes that the change log shows; check that all servers of the store \
+         replicate from the primary",
     ))
 }
 
-/// The positions of pages that the follower has not reached.
+/// The positions of pages that the follower has not reached yet.
 #[derive(Debug, Default)]
 struct Pages {
     ahead: Vec<Revision>,

@@ -1,12 +1,11 @@
-//! Reads the change log and applies it to the cache, and by that renews the lease of everything that
-//! is covered.
+//! Reads the change log, applies it to the cache, and renews the lease.
 //!
 //! The order of the steps matters:
 //!
-//! 1. What was read counts as applied, so that an answer which lacks it is recognized as behind.
-//! 2. What has changed is evicted.
-//! 3. The lease is renewed. It covers answers that were read at what was applied before, or at a
-//!    position that this reading has reached; both lack none of the changes.
+//! 1. The changes count as applied, so that an answer that lacks them is recognized as behind.
+//! 2. The changed tokens are evicted.
+//! 3. The lease is renewed. It covers answers at the previously applied revision, and those at a
+//!    revision that this read has reached. Neither lacks any of the changes.
 
 use std::{mem, sync::Arc, time::Duration};
 
@@ -20,51 +19,51 @@ use crate::{
     telemetry,
 };
 
-/// How many changes are read in one step.
+/// How many changes one read returns at most.
 const BATCH: usize = 1000;
 
-/// How often a log has to show that it does not lead on: a server that lags behind does not have a
-/// revision yet that another one had.
+/// How many times in a row the log must report a gap before the cache is cleared. A server that
+/// lags may not yet have a revision that another one has shown.
 const GAPS: usize = 2;
 
-/// How far the log has been applied.
-pub(super) struct Course {
+/// The state of a follower's progress through the log.
+pub(super) struct LogReader {
     pub(super) shared: Arc<Shared>,
     pub(super) log: Arc<dyn ChangeLog>,
     claim: Claim,
-    /// Whether the last reading of the log failed.
+    /// Whether the last read of the log failed.
     has_failed: bool,
-    /// The wall clock at the latest reading.
+    /// The wall clock at the latest read.
     latest: Timestamp,
 }
 
-impl Course {
-    /// Begins at the log's latest revision, with nothing cached from before it.
+impl LogReader {
+    /// Starts at the log's latest revision, with an empty cache.
     pub(super) async fn begin(
         shared: Arc<Shared>,
         log: Arc<dyn ChangeLog>,
         claim: Claim,
     ) -> Result<Self, StoreError> {
         let latest = shared.clock.now();
-        let mut course = Self {
+        let mut reader = Self {
             shared,
             log,
             claim,
             has_failed: false,
             latest,
         };
-        let asked_at = course.monotonic();
-        let revision = course.read(|| course.log.revision()).await?;
-        course.restart(revision, asked_at)?;
-        course.apply_all().await?;
-        Ok(course)
+        let read_at = reader.monotonic();
+        let revision = reader.read(|| reader.log.revision()).await?;
+        reader.restart(revision, read_at)?;
+        reader.apply_all().await?;
+        Ok(reader)
     }
 
     fn monotonic(&self) -> Duration {
         self.shared.clock.precise_monotonic()
     }
 
-    /// Asks the log, which may take as long to answer as the store for a request.
+    /// Reads from the log, with the lookup timeout.
     async fn read<T, F>(&self, reading: impl FnOnce() -> F) -> Result<T, StoreError>
     where
         F: Future<Output = Result<T, StoreError>>,
@@ -73,8 +72,8 @@ impl Course {
         read.map_err(StoreError::unavailable)?
     }
 
-    /// Begins at a revision that the log had at an instant.
-    fn restart(&self, revision: Revision, asked_at: Duration) -> Result<(), StoreError> {
+    /// Starts over at a revision that the log showed at `read_at`.
+    fn restart(&self, revision: Revision, read_at: Duration) -> Result<(), StoreError> {
         let Shared { cache, .. } = &*self.shared;
         {
             let mut positions = cache.positions();
@@ -82,7 +81,7 @@ impl Course {
                 return Err(ended());
             }
             cache.end_lease();
-            positions.restart(revision, nanoseconds(asked_at));
+            positions.restart(revision, nanoseconds(read_at));
         }
         self.shared.clear();
         self.renew()
@@ -95,7 +94,7 @@ impl Course {
         }
     }
 
-    /// Applies everything that has changed by now.
+    /// Applies all changes up to now.
     pub(super) async fn catch_up(&mut self) -> Result<(), StoreError> {
         self.watch_wall_clock();
         let caught_up = self.apply_all().await;
@@ -108,8 +107,8 @@ impl Course {
         caught_up
     }
 
-    /// Tokens that had expired were not loaded, or were dropped. If the clock is set back, they may be
-    /// live again.
+    /// Expired tokens are not loaded, and are dropped from the cache. If the clock is set back,
+    /// they may be live again.
     fn watch_wall_clock(&mut self) {
         let now = self.shared.clock.now();
         let latest = mem::replace(&mut self.latest, now);
@@ -126,7 +125,7 @@ impl Course {
                 (positions.applied(), positions.known())
             };
             let since = applied.ok_or_else(ended)?;
-            let asked_at = self.monotonic();
+            let read_at = self.monotonic();
             let changes = match self.read(|| self.log.changes(since, BATCH)).await? {
                 Changes::Since {
                     changes,
@@ -137,7 +136,7 @@ impl Course {
                         changes: &changes,
                         revision,
                         latest,
-                        asked_at: nanoseconds(asked_at),
+                        read_at: nanoseconds(read_at),
                         known,
                     })?;
                     if changes.is_empty() || revision.number >= latest {
@@ -150,7 +149,7 @@ impl Course {
                     if gaps < GAPS {
                         continue;
                     }
-                    return self.bridge(since).await;
+                    return self.recover_from_gap(since).await;
                 }
             };
             drop(changes);
@@ -158,34 +157,35 @@ impl Course {
         }
     }
 
-    /// Goes on where the log does not lead on from what was applied: at another server if this one
-    /// only lags behind, and otherwise anew.
-    async fn bridge(&mut self, applied: Revision) -> Result<(), StoreError> {
-        let asked_at = self.monotonic();
+    /// Handles a log that does not continue from the applied revision. If its server only lags
+    /// behind, that is an error, and another server may be read next. Otherwise the follower starts
+    /// over.
+    async fn recover_from_gap(&mut self, applied: Revision) -> Result<(), StoreError> {
+        let read_at = self.monotonic();
         let revision = self.read(|| self.log.revision()).await?;
         if revision.number < applied.number && self.is_known(revision).await? {
             return Err(StoreError::unavailable(
-                "the server that was asked lacks changes that another one has shown; check that it \
-                 replicates",
+                "the server lacks changes that another one has shown; check its replication",
             ));
         }
-        if self.was_left(revision, asked_at) {
+        if self.was_abandoned(revision, read_at) {
             return Err(StoreError::unavailable(
-                "the server that was asked goes on with a history that was left for another; stop it, or \
-                 keep it from being reached",
+                "the server continues a history that was abandoned after a failover; stop it or make it \
+                 unreachable",
             ));
         }
-        self.restart(revision, asked_at)
+        self.restart(revision, read_at)
     }
 
-    /// Whether a revision is of a history that was left, and the one that took its place could be read
-    /// until now: both servers are running.
-    fn was_left(&self, revision: Revision, asked_at: Duration) -> bool {
+    /// Whether a revision belongs to an abandoned history while the history that replaced it was
+    /// read recently: both servers are running.
+    fn was_abandoned(&self, revision: Revision, read_at: Duration) -> bool {
         let positions = self.shared.cache.positions();
-        positions.history().was_left(revision) && nanoseconds(asked_at) < positions.lease_until()
+        positions.history().was_abandoned(revision)
+            && nanoseconds(read_at) < positions.lease_until()
     }
 
-    /// Whether a revision before the applied one is of the history that was read.
+    /// Whether a revision before the applied one belongs to the history that was read.
     async fn is_known(&self, revision: Revision) -> Result<bool, StoreError> {
         let (mark, before) = {
             let positions = self.shared.cache.positions();
@@ -206,7 +206,9 @@ impl Course {
     }
 
     fn apply(&self, reading: &Reading<'_>) -> Result<(), StoreError> {
-        let Shared { cache, flights, .. } = &*self.shared;
+        let Shared {
+            cache, in_flight, ..
+        } = &*self.shared;
         for LoggedChange { change, .. } in reading.changes {
             if let Change::App(app) = change {
                 cache.preload.app_changed(app);
@@ -222,7 +224,7 @@ impl Course {
         for LoggedChange { change, .. } in reading.changes {
             match change {
                 Change::Token(digest) => {
-                    cache.known.insert(digest);
+                    cache.seen.insert(digest);
                     self.shared.evict(digest);
                 }
                 Change::App(app) => self.shared.evict_app(app),
@@ -230,7 +232,7 @@ impl Course {
         }
         for reached in &reached {
             if reached.is_confirmed {
-                flights.exclusively(&reached.digest, || cache.cover(reached));
+                in_flight.exclusively(&reached.digest, || cache.cover(reached));
             } else {
                 self.shared.evict(&reached.digest);
             }
