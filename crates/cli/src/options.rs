@@ -53,12 +53,13 @@ impl Options {
         }
     }
 
-    /// Returns the schema for a store. With several stores, the schema applies only to those in
-    /// PostgreSQL; with a single SQLite database, it is passed on so that the error is reported.
+    /// Returns the schema for a store. With several stores, the schema applies only to those whose
+    /// databases have schemas; with a single SQLite database, it is passed on so that the error is
+    /// reported.
     pub(crate) fn schema_of(&self, url: &str) -> Option<&str> {
         let schema = given(self.schema.as_deref());
-        let is_sqlite = || matches!(Driver::of_url(url), Ok(Driver::Sqlite));
-        schema.filter(|_| self.store.len() == 1 || !is_sqlite())
+        let has_schemas = || Driver::of_url(url).is_ok_and(Driver::has_schemas);
+        schema.filter(|_| self.store.len() == 1 || has_schemas())
     }
 }
 
