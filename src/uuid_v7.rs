@@ -25,7 +25,7 @@ mod tests {
     }
 
     #[test]
-    fn it_sorts_by_time_and_differs_within_a_millisecond() {
+    fn uuids_sort_by_time_and_differ_within_a_millisecond() {
         let (first, second, later) = (made_at(1_000), made_at(1_000), made_at(1_001));
         assert_ne!(first, second);
         assert!(first < later && second < later);

@@ -1,4 +1,4 @@
-//! The conformance suite fails a store that breaks a rule.
+//! The conformance suite fails for a store that breaks a rule.
 
 use std::{panic::AssertUnwindSafe, sync::Arc};
 

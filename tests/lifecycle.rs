@@ -1,4 +1,4 @@
-//! The lifecycle of apps and tokens, as an operator sees it.
+//! The lifecycle of apps and tokens, as an operator uses it.
 
 use std::{
     error::Error,
@@ -61,7 +61,7 @@ async fn a_token_is_shown_once_and_masked_afterwards() {
 }
 
 #[tokio::test]
-async fn names_are_trimmed_and_bounded_and_the_error_says_how() {
+async fn names_are_trimmed_and_bounded_and_the_error_states_the_limits() {
     let (tokens, _) = platform();
     let app = tokens.create_app("  Billing \n").await.unwrap();
     assert_eq!(app.name, "Billing");
@@ -85,7 +85,7 @@ async fn names_are_trimmed_and_bounded_and_the_error_says_how() {
 }
 
 #[tokio::test]
-async fn an_app_may_have_the_platforms_own_identifier_once() {
+async fn an_app_may_have_your_own_identifier_once() {
     let (tokens, _) = platform();
     let id = AppId::new("42").unwrap();
     tokens.create_app_with_id(id, "Partner").await.unwrap();
@@ -115,7 +115,7 @@ async fn an_app_may_have_the_platforms_own_identifier_once() {
 }
 
 #[tokio::test]
-async fn a_disabled_app_gets_no_tokens_and_its_own_are_refused_until_it_is_enabled() {
+async fn tokens_of_a_disabled_app_are_neither_issued_nor_admitted() {
     let (tokens, _) = platform();
     let app = tokens.create_app("Billing").await.unwrap();
     let issued = tokens.issue(&app.id, NewToken::named("ci")).await.unwrap();
@@ -137,7 +137,7 @@ async fn a_disabled_app_gets_no_tokens_and_its_own_are_refused_until_it_is_enabl
 }
 
 #[tokio::test]
-async fn a_rotation_carries_over_what_the_token_was_for() {
+async fn a_rotation_keeps_the_app_the_name_and_the_scopes() {
     let (tokens, clock) = platform();
     let app = tokens.create_app("Billing").await.unwrap();
     let new = NewToken::named("ci")
@@ -174,14 +174,14 @@ async fn an_overlap_beyond_the_limit_is_refused_with_the_limit() {
 }
 
 #[tokio::test]
-async fn a_foreign_token_is_imported_by_its_digest_and_admitted() {
+async fn an_imported_token_is_found_by_its_digest_and_admitted() {
     let digest = TokenDigest::of(b"sk.legacy/9f3c==");
     let mask = MaskedToken::new("sk.", "3c==").unwrap();
-    let foreign = ImportedToken::new(NewToken::named("partner"), digest, mask);
+    let imported = ImportedToken::new(NewToken::named("partner"), digest, mask);
 
     let (strict, _) = platform();
     let app = strict.create_app("Partner").await.unwrap();
-    let refused = strict.import(&app.id, foreign.clone()).await.unwrap_err();
+    let refused = strict.import(&app.id, imported.clone()).await.unwrap_err();
     assert_eq!(refused.kind(), LifecycleErrorKind::ForeignFormat);
     assert!(refused.to_string().contains("any_format"));
 
@@ -190,10 +190,10 @@ async fn a_foreign_token_is_imported_by_its_digest_and_admitted() {
         .any_format()
         .build();
     let app = tokens.create_app("Partner").await.unwrap();
-    let record = tokens.import(&app.id, foreign.clone()).await.unwrap();
+    let record = tokens.import(&app.id, imported.clone()).await.unwrap();
     assert_eq!(record.mask.as_str(), "sk.…3c==");
     assert_eq!(refusal(&tokens, "sk.legacy/9f3c==").await, None);
-    let again = tokens.import(&app.id, foreign).await.unwrap_err();
+    let again = tokens.import(&app.id, imported).await.unwrap_err();
     assert_eq!(again.kind(), LifecycleErrorKind::TokenExists);
     tokens.revoke(record.id).await.unwrap();
     let refused = refusal(&tokens, "sk.legacy/9f3c==").await;
@@ -201,7 +201,7 @@ async fn a_foreign_token_is_imported_by_its_digest_and_admitted() {
 }
 
 #[tokio::test]
-async fn revoked_tokens_stay_as_tombstones_until_they_are_purged() {
+async fn revoked_tokens_are_kept_until_they_are_purged() {
     let (tokens, clock) = platform();
     let app = tokens.create_app("Billing").await.unwrap();
     let issue = async |new| tokens.issue(&app.id, new).await.unwrap();
@@ -265,7 +265,7 @@ async fn tokens_are_listed_by_app_and_status_in_pages() {
 }
 
 #[tokio::test]
-async fn a_successor_has_the_format_of_its_predecessor() {
+async fn a_successor_has_the_format_of_the_token_it_replaces() {
     let format = |prefix| TokenFormat::new(prefix).unwrap();
     let store = MemoryStore::new();
     let tokens = ApiTokens::builder(store.clone(), format("acme_live"))
@@ -293,7 +293,7 @@ async fn a_successor_has_the_format_of_its_predecessor() {
         }
         let presented = rotated.token().expose().as_bytes();
         assert!(tokens.authenticator().authenticate(presented).await.is_ok());
-        // Revoked here, refused here, whichever the format.
+        // Revoked and refused, whichever the format.
         tokens.revoke(rotated.record().id).await.unwrap();
         assert!(
             tokens
@@ -309,7 +309,7 @@ async fn a_successor_has_the_format_of_its_predecessor() {
 }
 
 #[tokio::test]
-async fn a_token_of_a_format_that_is_not_configured_is_not_rotated_into_another() {
+async fn a_token_of_an_unconfigured_format_cannot_be_rotated() {
     let store = MemoryStore::new();
     let sandbox = ApiTokens::new(store.clone(), TokenFormat::new("acme_test").unwrap());
     let app = sandbox.create_app("Billing").await.unwrap().id;

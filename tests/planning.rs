@@ -51,9 +51,13 @@ impl AsyncSnapshot for Reader<'_> {
         Ok(tokens)
     }
 
-    async fn ended(&mut self, before: Timestamp, limit: usize) -> Result<Vec<TokenId>, StoreError> {
+    async fn expired_or_revoked(
+        &mut self,
+        before: Timestamp,
+        limit: usize,
+    ) -> Result<Vec<TokenId>, StoreError> {
         self.note(format!("ended before {before}"));
-        Ok(Snapshot::ended(self.rows, before, limit))
+        Ok(Snapshot::expired_or_revoked(self.rows, before, limit))
     }
 
     async fn key(&mut self, key: &[u8; 32]) -> Result<Option<UsedKey>, StoreError> {

@@ -1,4 +1,4 @@
-//! Changes that run to their end although their caller goes away, and stores that panic.
+//! Changes that run to completion even if their caller is dropped, and stores that panic.
 
 use std::{
     pin::pin,
@@ -51,14 +51,14 @@ impl Fixture {
         }
     }
 
-    /// Every change, through the facade and through the handle of an app.
+    /// Every change, directly and through the handle of an app.
     fn changes(&self) -> Vec<(&'static str, AuditAction, Call)> {
         let Self { app, token, .. } = *self;
         let handle = self.tokens.app(app, &Grantable::everything());
         let new = || NewToken::named("nightly");
-        let foreign = move || {
+        let imported = move || {
             let mask = MaskedToken::new("legacy-", "9f3c").unwrap();
-            ImportedToken::new(new(), TokenDigest::of(b"foreign"), mask)
+            ImportedToken::new(new(), TokenDigest::of(b"imported"), mask)
         };
         macro_rules! calls {
             ($($name:literal $action:ident $by:ident => $call:expr,)*) => {
@@ -77,13 +77,13 @@ impl Fixture {
             "enable_app" EnableApp tokens => tokens.enable_app(&app),
             "clear_caches" ClearCaches tokens => tokens.clear_caches(),
             "issue" IssueToken tokens => tokens.issue(&app, new()),
-            "import" ImportTokens tokens => tokens.import(&app, foreign()),
+            "import" ImportTokens tokens => tokens.import(&app, imported()),
             "rename" RenameToken tokens => tokens.rename(token, "nightly"),
             "rotate" RotateToken tokens => tokens.rotate(token, DAY),
             "revoke" RevokeToken tokens => tokens.revoke(token),
             "purge" PurgeTokens tokens => tokens.purge(Timestamp::MAX),
             "app: issue" IssueToken handle => handle.issue(new()),
-            "app: import" ImportTokens handle => handle.import(foreign()),
+            "app: import" ImportTokens handle => handle.import(imported()),
             "app: rename" RenameToken handle => handle.rename(token, "nightly"),
             "app: rotate" RotateToken handle => handle.rotate(token, DAY),
             "app: revoke" RevokeToken handle => handle.revoke(token),
@@ -121,7 +121,7 @@ fn is_store_failure(call: &str, fault: Fault, called: Result<(), LifecycleError>
 }
 
 #[tokio::test]
-async fn a_store_that_panics_has_failed() {
+async fn a_panic_of_the_store_counts_as_a_failure() {
     for fault in [Fault::Panic, Fault::WritePanic] {
         let store = FaultyStore::new(MemoryStore::new());
         let fixture = Fixture::new(store.clone()).await;
@@ -143,7 +143,7 @@ async fn a_store_that_panics_has_failed() {
 }
 
 #[tokio::test]
-async fn a_change_ends_although_its_caller_has_gone() {
+async fn a_change_completes_even_if_its_caller_is_dropped() {
     let count = Fixture::new(MemoryStore::new()).await.changes().len();
     for number in 0..count {
         let store = Slow::default();
@@ -163,12 +163,12 @@ async fn a_change_ends_although_its_caller_has_gone() {
     }
 }
 
-/// What a change logs belongs to the request that asks for it, in whatever task it is made.
+/// What a change logs belongs to the request that made it, whichever task it runs in.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_change_stays_in_the_span_of_its_caller() {
     let span = || tracing::Span::current().metadata().map(|span| span.name());
     let dispatch = tracing::Dispatch::new(tracing_subscriber::registry());
-    // With a single subscriber, `tracing` asks that of the thread which comes to a span first, and
+    // With a single subscriber, `tracing` asks the one of the thread that reaches a span first, and
     // other tests have none.
     let _second = tracing::Dispatch::new(tracing_subscriber::registry());
     let seen = async {
@@ -221,9 +221,9 @@ async fn usage_outlives_a_log_that_panics() {
     assert!(record.last_used_at.is_some());
 }
 
-/// A change that was made does not fail because an observer of it panics.
+/// A change that was made does not fail because an observer panics.
 #[tokio::test]
-async fn an_observer_that_panics_fails_no_change() {
+async fn a_panic_of_an_observer_does_not_fail_the_change() {
     #[derive(Debug, Default)]
     struct Panics(AtomicBool);
 
@@ -252,7 +252,7 @@ async fn wait_until(condition: impl Fn() -> bool) {
     waited.expect("it takes too long");
 }
 
-/// A store whose changes take several polls, so that they can be cut off between two.
+/// A store whose changes take several polls, so that they can be interrupted in between.
 #[derive(Clone, Debug, Default)]
 struct Slow {
     inner: MemoryStore,

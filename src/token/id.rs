@@ -10,10 +10,13 @@ use crate::{
     uuid_v7::uuid_v7,
 };
 
-/// A token's public handle: what logs, URLs and dashboards carry in place of the token.
+/// A token's public identifier. Logs, URLs and dashboards use it instead of the token.
 ///
-/// It is a UUID of version 7 (RFC 9562 section 5.7), so identifiers sort by the time of their
-/// making. It says nothing about the token's text, and presenting it proves nothing.
+/// It is a UUID of version 7 ([RFC 9562 section
+/// 5.7](https://www.rfc-editor.org/rfc/rfc9562#section-5.7)), so identifiers sort by creation time.
+/// It reveals nothing about the token and cannot be used to authenticate.
+///
+/// # Examples
 ///
 /// ```
 /// use tower_api_tokens::TokenId;
@@ -26,20 +29,20 @@ use crate::{
 pub struct TokenId(Uuid);
 
 impl TokenId {
-    /// The identifier with these bytes.
+    /// Creates an identifier from its bytes.
     #[must_use]
     pub const fn from_bytes(bytes: [u8; 16]) -> Self {
         Self(Uuid::from_bytes(bytes))
     }
 
-    /// The identifier's bytes.
+    /// Returns the bytes of the identifier.
     #[must_use]
     pub const fn as_bytes(&self) -> &[u8; 16] {
         self.0.as_bytes()
     }
 
-    /// Returns the time at which an identifier was generated, to the millisecond, or `None` if it is not a
-    /// UUID of version 7.
+    /// Returns when the identifier was generated, to the millisecond, or `None` if it is not a UUID
+    /// of version 7.
     #[must_use]
     pub fn created_at(self) -> Option<Timestamp> {
         if self.0.get_version_num() != 7 {
@@ -53,11 +56,11 @@ impl TokenId {
         .ok()
     }
 
-    /// Makes a new identifier.
+    /// Generates a new identifier.
     ///
     /// # Errors
     ///
-    /// When `entropy` fails.
+    /// Returns an error if `entropy` fails.
     pub fn generate(now: Timestamp, entropy: &dyn Entropy) -> Result<Self, EntropyError> {
         uuid_v7(now, entropy).map(Self)
     }
@@ -85,8 +88,8 @@ impl FromStr for TokenId {
 
 serde_text!(TokenId, "token id");
 
-/// The text is not a token's identifier.
+/// The text is not a token identifier.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
-#[error("not a token id: give a UUID, like `0198c9d2-8f6a-7cc1-9a43-3f2b8d1c5e77`")]
+#[error("invalid token id; use a UUID such as `0198c9d2-8f6a-7cc1-9a43-3f2b8d1c5e77`")]
 #[non_exhaustive]
 pub struct TokenIdError;

@@ -7,7 +7,7 @@ use crate::{
     store::TokenRegistry,
 };
 
-/// What an import is told before it is run.
+/// The settings of an import.
 pub(super) struct ImportOptions<'a> {
     pub(super) registry: &'a dyn TokenRegistry,
     pub(super) clock: Arc<dyn Clock>,

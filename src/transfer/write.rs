@@ -64,7 +64,7 @@ struct Token<'a> {
     uses: u64,
 }
 
-/// To the microsecond, in the same number of digits whatever the time is.
+/// A time in microseconds, always with the same number of digits.
 struct Time(Timestamp);
 
 impl Serialize for Time {

@@ -119,7 +119,8 @@ fn a_name_of_no_test_is_found() {
         let page = Page::parse("page.md".into(), text);
         assert_eq!(faults(&page, &everywhere).len(), 1, "{text}");
     }
-    let text = "`tests/guides/code.rs::code_is_shown_as_it_is_compiled` (`thousands_are_apart`)";
+    let text =
+        "`tests/guides/code.rs::code_is_shown_as_it_is_compiled` (`thousands_have_separators`)";
     let page = Page::parse("page.md".into(), text);
     assert_eq!(faults(&page, &everywhere), [""; 0]);
 }

@@ -1,4 +1,4 @@
-//! `backup` and `restore`: copies of a database in a file.
+//! `backup` and `restore`: back up and restore a database.
 
 use std::{
     borrow::Cow,
@@ -21,15 +21,15 @@ use crate::{
 
 #[derive(Args)]
 pub(crate) struct Backup {
-    /// A new file to write to; its owner alone can read it
+    /// New file to write the backup to; only its owner can read it
     file: PathBuf,
 }
 
 #[derive(Args)]
 pub(crate) struct Restore {
-    /// The copy that `backup` made
+    /// Backup to restore, as written by `backup`
     file: PathBuf,
-    /// Do not ask for confirmation
+    /// Skip the confirmation prompt
     #[arg(long)]
     yes: bool,
 }
@@ -49,7 +49,7 @@ pub(crate) async fn back_up(arguments: &Backup, options: &Options) -> Result<(),
     let backed_up = store.backup_to(&arguments.file).await;
     store.close().await;
     backed_up.map_err(|error| failed("cannot write the backup", error))?;
-    report("The database was copied.", &arguments.file, options)
+    report("Backed up the database to", &arguments.file, options)
 }
 
 pub(crate) async fn restore(arguments: &Restore, options: &Options) -> Result<(), Failure> {
@@ -60,24 +60,24 @@ pub(crate) async fn restore(arguments: &Restore, options: &Options) -> Result<()
         ));
     }
     confirm(
-        "Replace the database with the copy? Changes since the copy was made are lost, and tokens revoked since work again.",
+        "Replace the database with this backup? Changes made since the backup are lost, and tokens revoked since then work again.",
         arguments.yes,
     )?;
     let restored = AnyStore::restore(&arguments.file, url).await;
     restored.map_err(|error| failed("cannot restore the backup", error))?;
-    report("The database was restored.", &arguments.file, options)
+    report("Restored the database from", &arguments.file, options)
 }
 
-/// The URL of a database that is copied by these commands.
+/// Returns the URL of a database that these commands support.
 fn database(options: &Options) -> Result<&str, Failure> {
     let url = options.store()?.ok_or_else(|| {
-        Failure::usage("which database? Give `--store sqlite://PATH`, or set API_TOKENS_STORE")
+        Failure::usage("no database given: pass `--store sqlite://PATH` or set API_TOKENS_STORE")
     })?;
     let driver = Driver::of_url(url).map_err(|error| cannot_open(error, Access::Read))?;
     match driver.backup_tools() {
         None => Ok(url),
         Some(tools) => Err(Failure::usage(format!(
-            "this command is for SQLite databases; for {} use {tools}",
+            "this command supports only SQLite; for {}, use {tools}",
             driver.name(),
         ))),
     }
@@ -88,14 +88,14 @@ fn failed(message: &str, error: StoreError) -> Failure {
         StoreErrorKind::InvalidSettings => Failure::usage(message),
         _ => Failure::failed(message),
     };
-    failure.because(error)
+    failure.because_of_store(error)
 }
 
-fn report(text: &str, file: &Path, options: &Options) -> Result<(), Failure> {
+fn report(done: &str, file: &Path, options: &Options) -> Result<(), Failure> {
     if options.json {
         let file = file.to_string_lossy();
         return print_json(&Copied { file });
     }
-    note(text);
+    note(&format!("{done} `{}`.", file.display()));
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! The store on SQLite, put to the contract, on a file, in memory and on pools of the caller.
+//! The conformance suite for the SQLite store: on a file, in memory and on your own pools.
 
 mod file {
     use tempfile::TempDir;

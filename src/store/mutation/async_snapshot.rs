@@ -60,7 +60,11 @@ pub trait AsyncSnapshot: Send {
     /// # Errors
     ///
     /// Returns an error if the store fails.
-    async fn ended(&mut self, before: Timestamp, limit: usize) -> Result<Vec<TokenId>, StoreError>;
+    async fn expired_or_revoked(
+        &mut self,
+        before: Timestamp,
+        limit: usize,
+    ) -> Result<Vec<TokenId>, StoreError>;
 
     /// Reads what was created under an idempotency key.
     ///
@@ -102,7 +106,7 @@ struct Known {
     apps: Answers<AppId, Option<AppRecord>>,
     tokens: Answers<TokenTarget, Option<TokenRecord>>,
     unrevoked: Answers<AppId, Vec<TokenRecord>>,
-    ended: Answers<(Timestamp, usize), Vec<TokenId>>,
+    expired_or_revoked: Answers<(Timestamp, usize), Vec<TokenId>>,
     keys: Answers<[u8; 32], Option<UsedKey>>,
 }
 
@@ -149,9 +153,13 @@ impl Known {
             let tokens = state.unrevoked_of(&app).await?;
             any |= self.unrevoked.known.insert(app, tokens).is_none();
         }
-        for (before, limit) in self.ended.missing.take() {
-            let ended = state.ended(before, limit).await?;
-            any |= self.ended.known.insert((before, limit), ended).is_none();
+        for (before, limit) in self.expired_or_revoked.missing.take() {
+            let ended = state.expired_or_revoked(before, limit).await?;
+            any |= self
+                .expired_or_revoked
+                .known
+                .insert((before, limit), ended)
+                .is_none();
         }
         for key in self.keys.missing.take() {
             let used = state.key(&key).await?;
@@ -174,8 +182,8 @@ impl State for Known {
         self.unrevoked.get(*app)
     }
 
-    fn ended(&self, before: Timestamp, limit: usize) -> Vec<TokenId> {
-        self.ended.get((before, limit))
+    fn expired_or_revoked(&self, before: Timestamp, limit: usize) -> Vec<TokenId> {
+        self.expired_or_revoked.get((before, limit))
     }
 
     fn key(&self, key: &[u8; 32]) -> Option<UsedKey> {

@@ -1,5 +1,4 @@
-//! A change of a registry: what is changed, with the idempotency key and the audit event that belong
-//! to it.
+//! A change to a registry, with its idempotency key and its audit event.
 
 mod async_snapshot;
 mod ext;
@@ -18,8 +17,10 @@ pub use snapshot::{Snapshot, UsedKey};
 use super::{BoundKey, StoreError, StoreErrorKind};
 use crate::model::{app::AppRecord, audit::AuditEvent, record::TokenRecord};
 
-/// A change, to be made by [`TokenRegistry::apply`](super::TokenRegistry::apply) as a whole or not
-/// at all.
+/// A change for [`TokenRegistry::apply`](super::TokenRegistry::apply), which carries it out
+/// completely or not at all.
+///
+/// # Examples
 ///
 /// ```
 /// use tower_api_tokens::{AppId, AppRecord, MemoryStore, Mutation, Op, TokenRegistry};
@@ -38,19 +39,19 @@ use crate::model::{app::AppRecord, audit::AuditEvent, record::TokenRecord};
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Mutation {
-    /// What is changed.
+    /// What to change.
     pub op: Op,
     /// The time of the change.
     pub at: Timestamp,
     /// Makes the change only if no token was created under this key within
-    /// [`RETENTION`](BoundKey::RETENTION) before `at`, and stores the key with it. Only
-    /// [`Op::InsertTokens`] and [`Op::RotateToken`] take one.
+    /// [`RETENTION`](BoundKey::RETENTION) before `at`, and stores the key. Only
+    /// [`Op::InsertTokens`] and [`Op::RotateToken`] take a key.
     pub key: Option<BoundKey>,
-    /// Recorded in the same transaction, so that a change and its event are kept or lost together.
+    /// The audit event to record in the same transaction.
     pub audit: Option<AuditEvent>,
 }
 
-/// What a [`Mutation`] has changed.
+/// The result of a [`Mutation`].
 #[expect(
     clippy::large_enum_variant,
     reason = "a mutation is made for one call of a store, and not kept in numbers"
@@ -58,11 +59,11 @@ pub struct Mutation {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Applied {
-    /// The app, as it is now.
+    /// The app, after the change.
     App(AppRecord),
-    /// The token, as it is now: for a rotation, the rotated one.
+    /// The token, after the change. For a rotation, this is the rotated token.
     Token(TokenRecord),
-    /// The number of tokens that were inserted or removed.
+    /// The number of tokens inserted or removed.
     Count(usize),
 }
 
@@ -78,14 +79,14 @@ impl Mutation {
         }
     }
 
-    /// Makes the change only if no token was created under this key before.
+    /// Sets the idempotency key: the change is only made if the key was not used before.
     #[must_use]
     pub fn key(mut self, key: BoundKey) -> Self {
         self.key = Some(key);
         self
     }
 
-    /// Records an audit event in the transaction of the change.
+    /// Sets the audit event to record in the transaction of the change.
     #[must_use]
     pub fn audit(mut self, event: AuditEvent) -> Self {
         self.audit = Some(event);
@@ -94,11 +95,11 @@ impl Mutation {
 }
 
 impl Applied {
-    /// The app that was changed.
+    /// Returns the changed app.
     ///
     /// # Errors
     ///
-    /// Returns an error if the store answered with something other than an app.
+    /// Returns an error if the store returned something other than an app.
     pub fn into_app(self) -> Result<AppRecord, StoreError> {
         match self {
             Self::App(app) => Ok(app),
@@ -106,11 +107,11 @@ impl Applied {
         }
     }
 
-    /// The token that was changed.
+    /// Returns the changed token.
     ///
     /// # Errors
     ///
-    /// Returns an error if the store answered with something other than a token.
+    /// Returns an error if the store returned something other than a token.
     pub fn into_token(self) -> Result<TokenRecord, StoreError> {
         match self {
             Self::Token(token) => Ok(token),
@@ -118,11 +119,11 @@ impl Applied {
         }
     }
 
-    /// How many tokens were inserted or removed.
+    /// Returns the number of tokens inserted or removed.
     ///
     /// # Errors
     ///
-    /// Returns an error if the store answered with something other than a number.
+    /// Returns an error if the store returned something other than a number.
     pub fn into_count(self) -> Result<usize, StoreError> {
         match self {
             Self::Count(count) => Ok(count),
@@ -138,9 +139,7 @@ impl Applied {
         };
         StoreError::with_source(
             StoreErrorKind::Corrupt,
-            format!(
-                "the store returned {returned} where {expected} was expected; check its `apply`"
-            ),
+            format!("the store returned {returned} instead of {expected}; check its `apply`"),
         )
     }
 }

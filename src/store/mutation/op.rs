@@ -17,7 +17,7 @@ use crate::{
     token::TokenId,
 };
 
-/// What a [`Mutation`] changes.
+/// The operation of a [`Mutation`](super::Mutation).
 #[expect(
     clippy::large_enum_variant,
     reason = "a mutation is made for one call of a store, and not kept in numbers"
@@ -33,36 +33,37 @@ pub enum Op {
     EnableApp {
         /// The app.
         app: AppId,
-        /// What the actor may grant: the app is enabled only if every token that becomes live by
-        /// it passes [`Grantable::check`].
+        /// What the actor may grant. The app is only enabled if every token that becomes live
+        /// passes [`Grantable::check`].
         grantable: Grantable,
     },
-    /// Inserts tokens. Of a token's app only the identifier counts; the app must exist.
+    /// Inserts tokens. Only the identifier of a token's app is used; the app must exist.
     InsertTokens(Vec<TokenRecord>),
     /// Renames a token, whatever its status.
     RenameToken {
         /// The token.
         target: TokenTarget,
-        /// Its new name.
+        /// The new name.
         name: String,
     },
-    /// Inserts the successor of a token and changes the token as [`TokenRecord::rotate`] does.
+    /// Inserts the successor of a token, and changes the token as [`TokenRecord::rotate`] does.
     RotateToken {
         /// The token to rotate.
         target: TokenTarget,
         /// The token that replaces it.
         successor: TokenRecord,
-        /// When the rotated token expires, at the latest.
+        /// When the rotated token expires, unless its own expiry is earlier.
         overlap_ends: Timestamp,
     },
     /// Revokes a token, as [`TokenRecord::revoke`] does. Revoking a revoked token succeeds, and is
     /// recorded in the change log again.
     RevokeToken(TokenTarget),
-    /// Removes tokens that [expired or were revoked](TokenRecord::expired_or_revoked_at) before an instant.
+    /// Removes tokens that [expired or were revoked](TokenRecord::expired_or_revoked_at) before an
+    /// instant.
     Purge {
         /// The instant.
         before: Timestamp,
-        /// How many tokens to remove at most.
+        /// The maximum number of tokens to remove.
         limit: usize,
     },
     /// Restarts the change log, so that every follower clears its cache.
@@ -124,9 +125,9 @@ impl Op {
             }
             Self::RevokeToken(target) => change(find(target, state)?.revoke(at), writes),
             Self::Purge { before, limit } => {
-                let ended = state.ended(*before, *limit);
-                let count = ended.len();
-                writes.extend(ended.into_iter().map(Write::RemoveToken));
+                let removed = state.expired_or_revoked(*before, *limit);
+                let count = removed.len();
+                writes.extend(removed.into_iter().map(Write::RemoveToken));
                 Applied::Count(count)
             }
             Self::ClearCaches => {

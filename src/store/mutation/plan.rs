@@ -1,4 +1,4 @@
-//! What a change does to a state, worked out without I/O.
+//! Computes what a change writes, without I/O.
 
 use jiff::Timestamp;
 
@@ -13,11 +13,11 @@ use crate::{
     token::TokenId,
 };
 
-/// What a change writes, and what it returns.
+/// The writes of a change, and its result.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Plan {
-    /// What to write, all of it or nothing.
+    /// What to write, completely or not at all.
     pub writes: Vec<Write>,
     /// What [`TokenRegistry::apply`](crate::TokenRegistry::apply) returns.
     pub applied: Applied,
@@ -71,40 +71,41 @@ fn truncate_token(token: &mut TokenRecord) {
     ends.into_iter().flatten().for_each(truncate);
 }
 
-/// One part of what a change writes.
+/// One write of a change.
 ///
-/// A store has to handle all of them, so the list is exhaustive: another kind is a breaking change.
+/// A store has to handle all variants, so the enum is exhaustive: a new variant is a breaking
+/// change.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Write {
-    /// Insert an app.
+    /// Inserts an app.
     InsertApp(AppRecord),
-    /// Update the app with this identifier.
+    /// Updates the app with this identifier.
     UpdateApp(AppRecord),
-    /// Insert a token.
+    /// Inserts a token.
     InsertToken(TokenRecord),
-    /// Update the token with this identifier.
+    /// Updates the token with this identifier.
     UpdateToken(TokenRecord),
-    /// Remove a token.
+    /// Removes a token.
     RemoveToken(TokenId),
-    /// Store an idempotency key, in place of an older use of the same one.
+    /// Stores an idempotency key, replacing an older use of it.
     PutKey(UsedKey),
-    /// Append an audit event.
+    /// Appends an audit event.
     AppendEvent(AuditEvent),
-    /// Append to the change log.
+    /// Appends to the change log.
     Log(Change),
-    /// Start the change log anew, so that no earlier revision leads on to it.
+    /// Restarts the change log, so that it does not continue from any earlier revision.
     RestartLog,
 }
 
 impl Mutation {
-    /// Works out what the change writes, for a store that reads its state synchronously.
+    /// Computes what the change writes, for a store that reads its state synchronously.
     /// [`plan_async`](Self::plan_async) is for the others; a store that has a statement for each [`Op`](super::Op)
     /// instead has the same outcome.
     ///
     /// # Errors
     ///
     /// Returns the error that [`TokenRegistry::apply`](crate::TokenRegistry::apply) documents for
-    /// the operation; nothing is to be written then.
+    /// the operation. Nothing must be written then.
     pub fn plan(&self, state: &impl Snapshot) -> Result<Plan, StoreError> {
         self.work_out(state)
     }
@@ -122,7 +123,7 @@ impl Mutation {
         Ok(Plan { writes, applied })
     }
 
-    /// Returns the token that is created, which is stored under the idempotency key.
+    /// Returns the token that the mutation creates, which is stored with the idempotency key.
     ///
     /// # Errors
     ///

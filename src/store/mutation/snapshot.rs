@@ -15,31 +15,31 @@ use crate::{
     token::{TokenDigest, TokenId},
 };
 
-/// The state that a change is planned against, as it is under the lock that the change is made
-/// under.
+/// The state of a store while a change is planned and made, under one lock or in one transaction.
 pub trait Snapshot {
     /// Returns an app.
     fn app(&self, id: &AppId) -> Option<AppRecord>;
-    /// Returns a token, with its app as it is now.
+    /// Returns a token, with its app in its current state.
     fn token(&self, id: TokenId) -> Option<TokenRecord>;
-    /// Returns the token with a digest, with its app as it is now.
+    /// Returns the token with a digest, with its app in its current state.
     fn find(&self, digest: &TokenDigest) -> Option<TokenRecord>;
-    /// Lists tokens, the greatest identifier first, a page at a time; [`TokenQuery::page`] makes one.
+    /// Lists tokens, the greatest identifier first, one page at a time. Use [`TokenQuery::page`] to
+    /// create a page.
     fn tokens(&self, query: &TokenQuery, now: Timestamp) -> Page<TokenRecord, TokenId>;
-    /// Returns what was created under an idempotency key.
+    /// Returns the use of an idempotency key.
     fn key(&self, key: &[u8; 32]) -> Option<UsedKey>;
-    /// Whether an audit event has this identifier.
+    /// Returns whether an audit event with this identifier exists.
     fn has_event(&self, id: AuditEventId) -> bool;
 
-    /// Returns every token of an app. By default they are listed.
+    /// Returns all tokens of an app. The default implementation lists them.
     fn tokens_of(&self, app: &AppId) -> Vec<TokenRecord> {
         let query = TokenQuery::default().app(*app);
         all_tokens(self, query, Timestamp::UNIX_EPOCH).collect()
     }
 
-    /// Returns at most `limit` tokens that expired or were revoked before an instant. By default every
-    /// token is listed for that.
-    fn ended(&self, before: Timestamp, limit: usize) -> Vec<TokenId> {
+    /// Returns at most `limit` tokens that expired or were revoked before an instant. The default
+    /// implementation lists all tokens.
+    fn expired_or_revoked(&self, before: Timestamp, limit: usize) -> Vec<TokenId> {
         let tokens = all_tokens(self, TokenQuery::default(), before);
         let ended = tokens.filter(|token| {
             token
@@ -50,7 +50,7 @@ pub trait Snapshot {
     }
 }
 
-/// The tokens of a listing, page after page.
+/// Iterates over the tokens of a listing, page by page.
 fn all_tokens<S: Snapshot + ?Sized>(
     state: &S,
     query: TokenQuery,
@@ -78,7 +78,7 @@ pub struct UsedKey {
 }
 
 impl UsedKey {
-    /// Creates the record of a token that was created under a key at an instant.
+    /// Creates the record of a key under which a token was created at an instant.
     #[must_use]
     pub fn new(key: BoundKey, token: TokenId, used_at: Timestamp) -> Self {
         Self {
@@ -88,7 +88,8 @@ impl UsedKey {
         }
     }
 
-    /// Whether the key still makes a request at `now` a repetition. A store may drop it after that.
+    /// Returns whether a request with the key at `now` still counts as repeated. A store may drop
+    /// the key after that.
     #[must_use]
     pub fn is_valid_at(&self, now: Timestamp) -> bool {
         let oldest = now.checked_sub(BoundKey::RETENTION);
@@ -102,7 +103,7 @@ pub(super) trait State {
     fn app(&self, id: &AppId) -> Option<AppRecord>;
     fn token(&self, target: &TokenTarget) -> Option<TokenRecord>;
     fn unrevoked_of(&self, app: &AppId) -> Vec<TokenRecord>;
-    fn ended(&self, before: Timestamp, limit: usize) -> Vec<TokenId>;
+    fn expired_or_revoked(&self, before: Timestamp, limit: usize) -> Vec<TokenId>;
     fn key(&self, key: &[u8; 32]) -> Option<UsedKey>;
 
     /// Returns an error if an app has this identifier.
@@ -128,8 +129,8 @@ impl<S: Snapshot + ?Sized> State for S {
         tokens
     }
 
-    fn ended(&self, before: Timestamp, limit: usize) -> Vec<TokenId> {
-        Snapshot::ended(self, before, limit)
+    fn expired_or_revoked(&self, before: Timestamp, limit: usize) -> Vec<TokenId> {
+        Snapshot::expired_or_revoked(self, before, limit)
     }
 
     fn key(&self, key: &[u8; 32]) -> Option<UsedKey> {

@@ -24,7 +24,7 @@ fn event(n: u8) -> AuditEvent {
     event
 }
 
-/// Every event is kept as it was, once.
+/// An event is kept unchanged, once.
 pub async fn events_survive_unchanged(store: Registry) {
     let events: Vec<_> = (1..=30).map(event).collect();
     for event in &events {
@@ -44,7 +44,7 @@ pub async fn events_survive_unchanged(store: Registry) {
     assert_eq!(listed.next, None);
 }
 
-/// A listing shows exactly the events that its query selects, page by page.
+/// A listing returns exactly the events that its query selects, page by page.
 pub async fn events_are_listed_by_app_and_token(store: Registry) {
     let mut events: Vec<_> = (1..=60).map(event).collect();
     for event in &events {
@@ -76,8 +76,8 @@ async fn events(store: &Registry) -> Vec<AuditEvent> {
     audit_log(store).events(&query).await.unwrap().items
 }
 
-/// The event of a change is in the audit log once the change has returned. Without an audit log, a change
-/// with an event is refused and changes nothing.
+/// The event of a change is in the audit log once the change has returned. Without an audit log, a
+/// change with an event is refused and changes nothing.
 pub async fn the_event_of_a_change_is_recorded(store: Registry) {
     let app = app(&store, 1).await;
     let [renamed, inserted] = [token(&store, &app, 1).await, token_record(&app, 2)];
@@ -107,7 +107,7 @@ pub async fn the_event_of_a_change_is_recorded(store: Registry) {
     }
 }
 
-/// A change that is refused leaves no event.
+/// A refused change records no event.
 pub async fn a_refused_change_leaves_no_event(store: Registry) {
     let app = app(&store, 1).await;
     let taken = token(&store, &app, 1).await;
@@ -129,7 +129,7 @@ pub async fn a_refused_change_leaves_no_event(store: Registry) {
     }
 }
 
-/// A change whose event is refused, since its identifier is taken, is not made.
+/// A change is not made if its event is refused because its identifier exists.
 pub async fn a_refused_event_leaves_no_change(store: Registry) {
     let app = app(&store, 1).await;
     let kept = token(&store, &app, 1).await;

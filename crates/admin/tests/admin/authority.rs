@@ -1,4 +1,4 @@
-//! Nobody grants more than they hold, by any operation.
+//! No operation grants more than the actor may grant.
 
 use std::time::Duration;
 
@@ -21,7 +21,7 @@ fn later(by: Duration) -> Timestamp {
     NOW.checked_add(by).unwrap()
 }
 
-/// The platform before an operation: tokens of every kind, live and disabled.
+/// A platform with tokens of every kind, live and disabled.
 struct Scene {
     tokens: ApiTokens,
     app: AppId,
@@ -64,7 +64,7 @@ impl Scene {
         self.tokens.list(&query).await.unwrap().items
     }
 
-    /// What became live, after a number of operations of which some were refused.
+    /// Returns the tokens that became live since `before`.
     async fn became_live(&self, before: &[TokenRecord]) -> Vec<TokenRecord> {
         let mut live = self.live().await;
         live.retain(|token| !before.iter().any(|other| other.id == token.id));
@@ -109,7 +109,7 @@ async fn do_everything(operator: &Operator, scene: &Scene) -> (usize, usize) {
         count(operator.issue(&scene.app, wish).await.is_ok());
     }
     for id in &scene.ids {
-        // Many cannot be rotated by anyone.
+        // Many tokens cannot be rotated by anyone.
         let _ = operator.rotate(*id, Duration::ZERO).await;
         count(operator.rename(*id, "renamed").await.is_ok());
     }
@@ -118,7 +118,7 @@ async fn do_everything(operator: &Operator, scene: &Scene) -> (usize, usize) {
 }
 
 #[tokio::test]
-async fn no_operation_of_an_actor_grants_what_the_actor_may_not() {
+async fn no_operation_exceeds_what_the_actor_may_grant() {
     let actors = [
         Grantable::everything(),
         Grantable::scopes(scopes("tokens:admin read")),
@@ -156,7 +156,7 @@ async fn do_everything_within_an_app(handle: &AppTokens, scene: &Scene) {
 }
 
 #[tokio::test]
-async fn no_operation_of_an_apps_handle_grants_what_it_may_not_or_reaches_another_app() {
+async fn an_app_handle_neither_exceeds_its_grants_nor_reaches_another_app() {
     let limits = [
         Grantable::everything(),
         Grantable::scopes(scopes("read")),
@@ -188,7 +188,7 @@ async fn no_operation_of_an_apps_handle_grants_what_it_may_not_or_reaches_anothe
 }
 
 #[tokio::test]
-async fn a_refused_grant_names_what_may_not_be_granted() {
+async fn a_refused_grant_names_the_missing_scopes() {
     let scene = Scene::new().await;
     let grantable = Grantable::scopes(scopes("read"));
     let handle = scene.tokens.app(scene.app, &grantable);
@@ -215,7 +215,7 @@ async fn a_refused_grant_names_what_may_not_be_granted() {
 }
 
 #[tokio::test]
-async fn every_actor_may_take_access_away() {
+async fn every_actor_may_remove_access() {
     let scene = Scene::new().await;
     let operations = Operations::new(&scene.tokens);
     let operator = operations.by(Actor::granting("actor", ScopeSet::default()));

@@ -1,4 +1,4 @@
-//! nginx that asks a service behind the layer, in the place of `api-tokens serve`.
+//! nginx with a service behind the layer instead of `api-tokens serve`.
 
 use std::{
     net::SocketAddr,
@@ -18,7 +18,7 @@ use crate::{
     support::{Proxy, Running, exchange, free_address, is_up, upstream},
 };
 
-/// Content types and other fields by which a client may ask for another form of the answer.
+/// Content types and other fields with which a client may request another response format.
 const FIELDS: [&str; 12] = [
     "X-Nothing: x",
     "Content-Type: application/grpc",
@@ -38,7 +38,7 @@ const CREDENTIALS: [(&str, u16); 4] = [
     ("", 401),
     ("Authorization: Digest x\r\n", 401),
     ("Authorization: Bearer acme_typo\r\n", 401),
-    // What the client sent is wrong, which nginx takes for a failure of the one that it asked.
+    // The request is malformed; nginx treats that response as a failure of the verifier.
     ("Authorization: Bearer a b\r\n", 500),
 ];
 
@@ -56,7 +56,7 @@ pub(crate) async fn no_request_opens_a_route_that_the_layer_itself_guards() {
     let (verifier, upstream) = (listen(guarded).await, listen(service).await);
     let proxy = free_address();
     let directory = TempDir::new().unwrap();
-    // All that the client sent goes to the one that is asked, and its method does too.
+    // The verifier gets all that the client sent, including the method.
     let config = format!(
         "server {{
             listen {proxy};
@@ -70,7 +70,7 @@ pub(crate) async fn no_request_opens_a_route_that_the_layer_itself_guards() {
             }}
         }}"
     );
-    // What it logs of each refusal is no concern of this test.
+    // Hides the log of each refusal.
     let mut nginx = Nginx::start(&config, &directory);
     let _proxy = Running(nginx.stderr(Stdio::null()).spawn().unwrap());
     assert!(is_up(proxy).await);

@@ -77,7 +77,11 @@ impl AsyncSnapshot for Reader<'_> {
         Ok(readable(&rows, "api_tokens", token_from))
     }
 
-    async fn ended(&mut self, before: Timestamp, limit: usize) -> Result<Vec<TokenId>, StoreError> {
+    async fn expired_or_revoked(
+        &mut self,
+        before: Timestamp,
+        limit: usize,
+    ) -> Result<Vec<TokenId>, StoreError> {
         let rows = sqlx::query(statements::ENDED)
             .bind(microseconds(before))
             .bind(i64::try_from(limit).unwrap_or(i64::MAX))

@@ -1,4 +1,4 @@
-//! A change and its audit event are kept together, or neither is.
+//! A change and its audit event are both durable, or neither is.
 
 use std::collections::{HashMap, HashSet};
 
@@ -21,7 +21,7 @@ pub(crate) async fn read_all(store: &dyn TokenRegistry) -> Result<Vec<AuditEvent
     }
 }
 
-/// By the records and the events alone.
+/// Checked only by the records and the events.
 pub(crate) fn check(found: &Found, events: &[AuditEvent]) -> Result<(), Violation> {
     let mut counts = HashMap::new();
     for event in events {

@@ -145,7 +145,7 @@ impl Ledger {
                 if expected.revoked_at.is_some() || (outcome.is_none() && shown.is_none()) {
                     return Ok(Vec::new());
                 }
-                // The time is the store's to tell. That there is none is told by the comparison.
+                // The time is set by the store. The comparison detects a missing one.
                 expected.revoked_at = shown.or(Some(Timestamp::MIN));
                 Ok(vec![*token])
             }

@@ -1,4 +1,4 @@
-//! A store on a pool of the caller's.
+//! A store on the caller's pool.
 
 use sqlx::{
     SqlitePool,
@@ -21,7 +21,7 @@ async fn refused(pool: SqlitePool) -> (StoreErrorKind, String) {
 }
 
 #[tokio::test]
-async fn tokens_lie_beside_the_callers_tables() {
+async fn the_callers_tables_can_be_in_the_same_database() {
     let file = File::new();
     let pool = SqlitePool::connect_with(options(&file)).await.unwrap();
     for statement in [
@@ -42,13 +42,13 @@ async fn tokens_lie_beside_the_callers_tables() {
             .await
             .unwrap();
     assert_eq!(beside, (7, 1));
-    // A change is durable whatever the pool's own connections promise.
+    // Changes are durable whatever the settings of the pool's connections.
     let mode: (String,) = sqlx::query_as("PRAGMA journal_mode")
         .fetch_one(&pool)
         .await
         .unwrap();
     assert_eq!(mode.0, "wal");
-    // The file is that of any other store, and knows of what this one did.
+    // Any other store on the file sees the changes.
     let other = file.open().await;
     assert!(other.find(&digest).await.unwrap().record.is_some());
     store.close().await;
@@ -69,7 +69,7 @@ async fn a_change_waits_for_a_transaction_of_the_callers() {
 }
 
 #[tokio::test]
-async fn a_pool_that_changes_the_journal_is_refused() {
+async fn a_pool_that_changes_the_journal_mode_is_rejected() {
     let file = File::new();
     for mode in [SqliteJournalMode::Delete, SqliteJournalMode::Truncate] {
         let pool = SqlitePool::connect_with(options(&file).journal_mode(mode));
@@ -85,7 +85,7 @@ async fn a_pool_that_changes_the_journal_is_refused() {
 }
 
 #[tokio::test]
-async fn a_pool_that_would_lose_a_database_in_memory_is_refused() {
+async fn a_pool_that_would_lose_a_database_in_memory_is_rejected() {
     let lasting = || {
         SqlitePoolOptions::new()
             .max_connections(1)
@@ -114,7 +114,7 @@ async fn a_pool_that_would_lose_a_database_in_memory_is_refused() {
 }
 
 #[tokio::test]
-async fn a_file_that_is_replaced_stops_a_store_on_a_pool() {
+async fn a_store_on_a_pool_stops_if_its_file_is_replaced() {
     let file = File::new();
     let pool = SqlitePool::connect_with(options(&file)).await.unwrap();
     let store = SqliteStore::open_on(pool).await.unwrap();

@@ -1,4 +1,4 @@
-//! Rows that cannot be read take no other with them, and are not written in the first place.
+//! Unreadable rows affect no other row, and are rejected on write.
 
 use std::{
     io::{self, Write},
@@ -17,7 +17,7 @@ use crate::support::{DEADLINE, File, tokens};
 
 const NOW: Timestamp = Timestamp::UNIX_EPOCH;
 
-/// Writes what the triggers that check refuse, as a version without them did.
+/// Writes a row that the triggers would reject, as a version without them did.
 async fn execute_unchecked(file: &File, statements: &str) {
     let options = SqliteConnectOptions::new()
         .filename(file.path())
@@ -43,7 +43,7 @@ async fn execute_unchecked(file: &File, statements: &str) {
 }
 
 #[tokio::test]
-async fn a_damaged_row_is_an_error_for_itself_alone() {
+async fn a_damaged_row_affects_no_other_row() {
     for damage in [
         "mask = 'no ellipsis'",
         "scopes = 'a\"b'",
@@ -102,7 +102,7 @@ async fn a_damaged_row_is_an_error_for_itself_alone() {
             assert_eq!(listed, issued, "{damage}, {limit} a page");
             assert_eq!(unreadable, [bad.digest], "{damage}, {limit} a page");
         }
-        // It can be revoked by hand, and its uses take nothing from those of others.
+        // It can be revoked manually, and its usage does not affect that of others.
         let usages = [&bad, &issued[0]].map(|token| Usage::new(token.id, NOW, 1));
         store.record_usage(&usages).await.unwrap();
         let used = store.find(&issued[0].digest).await.unwrap().record.unwrap();
@@ -111,7 +111,7 @@ async fn a_damaged_row_is_an_error_for_itself_alone() {
 }
 
 #[tokio::test]
-async fn listings_go_past_apps_and_events_that_cannot_be_read() {
+async fn listings_skip_unreadable_apps_and_events() {
     let file = File::new();
     let store = file.open().await;
     let platform = tokens(&store);
@@ -158,7 +158,7 @@ async fn listings_go_past_apps_and_events_that_cannot_be_read() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_read_again_is_not_written() {
+async fn unreadable_values_are_rejected_on_write() {
     let file = File::new();
     let store = file.open().await;
     tokens(&store).create_app("Billing").await.unwrap();
@@ -256,7 +256,7 @@ async fn what_cannot_be_read_again_is_not_written() {
             "{statement}"
         );
     }
-    // Whatever was let through is read.
+    // Every accepted row can be read.
     let rows = store
         .tokens(&TokenQuery::default(), NOW)
         .await
@@ -266,7 +266,7 @@ async fn what_cannot_be_read_again_is_not_written() {
 }
 
 #[tokio::test]
-async fn uses_are_saturated_and_an_extreme_takes_nothing_from_others() {
+async fn uses_saturate_and_extremes_affect_no_other_token() {
     for url in ["file", "sqlite::memory:"] {
         let file = File::new();
         let store = match url {
@@ -313,7 +313,7 @@ async fn uses_are_saturated_and_an_extreme_takes_nothing_from_others() {
     }
 }
 
-/// Keeps what is logged.
+/// Collects log events.
 #[derive(Clone, Default)]
 struct Written(Arc<Mutex<Vec<u8>>>);
 
@@ -328,7 +328,7 @@ impl Write for Written {
 }
 
 #[tokio::test]
-async fn a_row_that_is_left_out_is_reported_by_its_identifier_alone() {
+async fn a_skipped_row_is_logged_only_by_its_identifier() {
     let file = File::new();
     let store = file.open().await;
     let platform = tokens(&store);
