@@ -57,7 +57,7 @@ impl AsyncSnapshot for Reader<'_> {
         limit: usize,
     ) -> Result<Vec<TokenId>, StoreError> {
         self.note(format!("ended before {before}"));
-        Ok(Snapshot::ended(self.rows, before, limit))
+        Ok(Snapshot::expired_or_revoked(self.rows, before, limit))
     }
 
     async fn key(&mut self, key: &[u8; 32]) -> Result<Option<UsedKey>, StoreError> {
@@ -127,7 +127,7 @@ fn token(number: u8, digest: u8, of: u8, seconds: i64) -> TokenRecord {
     let mask = MaskedToken::new("acme_", "abcd").unwrap();
     let digest = TokenDigest::from_bytes([digest; 32]);
     let mut token = TokenRecord::new(id(number), digest, mask, owner, "ci", at(seconds));
-    token.expires_at = (number % 2 == 0).then(|| at(seconds + 20));
+    token.expires_at = number.is_multiple_of(2).then(|| at(seconds + 20));
     token.restrictions = (number % 5 == 4).then(|| "soon 1".parse().unwrap());
     token.scopes = ["", "read", "read write"][usize::from(number % 3)]
         .parse()

@@ -127,8 +127,8 @@ impl Mutation {
     ///
     /// # Errors
     ///
-    /// Returns an error of the kind [`Unsupported`](StoreErrorKind::Unsupported) if the mutation
-    /// creates no token.
+    /// Returns an error of the kind [`Unsupported`](StoreErrorKind::Unsupported) if the mutation creates no
+    /// token.
     pub fn created(&self) -> Result<TokenId, StoreError> {
         self.op.created().ok_or_else(|| {
             StoreError::with_source(
