@@ -37,7 +37,7 @@
 //! - **axum:** add `.route_layer(ApiTokenLayer::new(&tokens))` after your routes, and take an
 //!   [`AppPrincipal`] as an argument of your handlers (feature `axum`).
 //! - **To keep tokens across restarts,** replace `MemoryStore::new()` with
-//!   `SqliteStore::open("sqlite://tokens.db").await?`, or use `PostgresStore` (package
+//!   `SqliteStore::connect("sqlite://tokens.db").await?`, or use `PostgresStore` (package
 //!   `tower-api-tokens-sqlx`).
 //! - **gRPC:** [`ApiTokenLayer::grpc`] refuses calls with gRPC status codes.
 //! - **Other frameworks:** the layer wraps any service of `http` requests. For frameworks with request
@@ -179,14 +179,13 @@
 )]
 
 mod authenticator;
-mod clock;
-mod entropy;
 #[cfg(feature = "axum")]
 pub mod extract;
 mod intern;
 mod lifecycle;
 pub mod middleware;
 mod model;
+mod random;
 mod rejection;
 pub mod store;
 mod telemetry;
@@ -212,8 +211,6 @@ pub use authenticator::{
     Authenticator, AuthenticatorBuilder, Follower, FollowerBuilder, Stats, UsageRecorder,
     UsageRecorderBuilder,
 };
-pub use clock::{Clock, SystemClock};
-pub use entropy::{Entropy, EntropyError, SystemEntropy};
 pub use lifecycle::{
     ApiTokens, ApiTokensBuilder, AppTokens, Authority, ChangeObserver, IdempotencyKey,
     IdempotencyKeyError, ImportedToken, IssuedToken, LifecycleError, LifecycleErrorKind, NewToken,
@@ -233,6 +230,7 @@ pub use model::principal::AppPrincipal;
 pub use model::record::{SuccessorError, TokenRecord, TokenStatus, TransitionError};
 pub use model::restrictions::{Restrictions, RestrictionsError};
 pub use model::scope::{Scope, ScopeError, ScopeSet};
+pub use random::{Entropy, EntropyError, SystemEntropy};
 pub use rejection::{Rejection, RejectionKind};
 #[doc(inline)]
 pub use store::{
@@ -242,7 +240,7 @@ pub use store::{
     Tables, TokenQuery, TokenRegistry, TokenRegistryExt, TokenRegistryStreams, TokenStore,
     TokenTarget, Transactional, Usage, UsageLog, UsedKey, Write,
 };
-pub use time::{TimeError, end_of_day, parse_expiry, parse_instant};
+pub use time::{Clock, SystemClock, TimeError, end_of_day, parse_expiry, parse_instant};
 pub use token::{
     ApiToken, DigestError, MaskError, MaskedToken, PrefixError, TokenDigest, TokenFormat, TokenId,
     TokenIdError,

@@ -27,9 +27,9 @@ mod events {
 
     use super::Needs;
     use crate::{
-        clock::{Clock, SystemClock},
         model::principal::AppPrincipal,
         rejection::{Rejection, RejectionKind},
+        time::{Clock, SystemClock},
     };
 
     const TARGET: &str = "tower_api_tokens";

@@ -1,9 +1,11 @@
 //! Binds the idempotency key of a request to its actor, app and content.
 
-use sha2::{Digest, Sha256};
-
 use super::{Authority, IdempotencyKey, ImportedToken, NewToken, Rotation};
-use crate::{model::app::AppId, store::BoundKey, token::TokenId};
+use crate::{
+    model::app::AppId,
+    store::{BoundKey, digest_words},
+    token::TokenId,
+};
 
 // The hashed input must stay the same, and a new part of a request may only be hashed if it is set:
 // a client may send a request to one version and repeat it to the next.
@@ -36,22 +38,12 @@ impl Authority {
         let actor = self.actor().into_iter();
         let app = self.app().map(|app| ["app", app.as_str()]);
         let owner = actor.chain([key.as_str()]).chain(app.into_iter().flatten());
-        BoundKey::new(digest(owner), digest(request))
+        BoundKey::new(digest_words(owner), digest_words(request))
     }
 }
 
 fn strs(words: &[String]) -> impl Iterator<Item = &str> {
     words.iter().map(String::as_str)
-}
-
-/// A digest that depends on how the text is divided into words.
-fn digest<'w>(words: impl Iterator<Item = &'w str>) -> [u8; 32] {
-    let mut hash = Sha256::new();
-    for word in words {
-        hash.update((word.len() as u64).to_be_bytes());
-        hash.update(word.as_bytes());
-    }
-    hash.finalize().into()
 }
 
 #[cfg(test)]

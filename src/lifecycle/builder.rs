@@ -3,9 +3,9 @@ use std::{fmt, sync::Arc, time::Duration};
 use super::{ApiTokens, Authority, Shared, formats::Formats};
 use crate::{
     authenticator::AuthenticatorBuilder,
-    clock::Clock,
-    entropy::{Entropy, SystemEntropy},
+    random::{Entropy, SystemEntropy},
     store::TokenRegistry,
+    time::Clock,
     token::TokenFormat,
 };
 

@@ -1,8 +1,8 @@
 use std::{error::Error, fmt, time::Duration};
 
 use crate::{
-    entropy::EntropyError,
     model::{grantable::GrantError, name::NameError, record::TransitionError},
+    random::EntropyError,
     store::{Repeated, StoreError, StoreErrorKind},
     words::words,
 };

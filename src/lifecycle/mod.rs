@@ -28,13 +28,13 @@ use formats::Formats;
 
 use crate::{
     authenticator::{Authenticator, FollowerBuilder},
-    clock::{Clock, truncate_to_microsecond},
-    entropy::Entropy,
     model::{app::AppId, audit::AuditAction, grantable::Grantable, name, record::TokenRecord},
+    random::Entropy,
     store::{
         BoundKey, Op, Page, RegistryLogs, TokenQuery, TokenRegistry, TokenTarget, catch_panic,
         records, run_to_end,
     },
+    time::{Clock, truncate_to_microsecond},
     token::{MaskedToken, TokenDigest, TokenFormat, TokenId},
 };
 

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use thiserror::Error;
 
 use crate::{
-    entropy::{Entropy, EntropyError},
+    random::{Entropy, EntropyError},
     text::serde_text,
     uuid_v7::uuid_v7,
 };

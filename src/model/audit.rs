@@ -7,11 +7,10 @@ use thiserror::Error;
 use uuid::Uuid;
 
 use crate::{
-    entropy::{Entropy, EntropyError},
     model::app::AppId,
     text::serde_text,
     token::TokenId,
-    uuid_v7::uuid_v7,
+    uuid_v7::uuid_v7_id,
     words::{UnknownVariantError, words},
 };
 
@@ -19,52 +18,7 @@ use crate::{
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct AuditEventId(Uuid);
 
-impl AuditEventId {
-    /// Creates an identifier from its bytes.
-    #[must_use]
-    pub const fn from_bytes(bytes: [u8; 16]) -> Self {
-        Self(Uuid::from_bytes(bytes))
-    }
-
-    /// Returns the bytes of the identifier.
-    #[must_use]
-    pub const fn as_bytes(&self) -> &[u8; 16] {
-        self.0.as_bytes()
-    }
-
-    /// Generates a new identifier.
-    ///
-    /// # Errors
-    ///
-    /// Returns an error if `entropy` fails.
-    pub fn generate(now: Timestamp, entropy: &dyn Entropy) -> Result<Self, EntropyError> {
-        uuid_v7(now, entropy).map(Self)
-    }
-}
-
-impl fmt::Display for AuditEventId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(&self.0, f)
-    }
-}
-
-impl fmt::Debug for AuditEventId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "AuditEventId({})", self.0)
-    }
-}
-
-impl FromStr for AuditEventId {
-    type Err = AuditEventIdError;
-
-    fn from_str(text: &str) -> Result<Self, AuditEventIdError> {
-        Uuid::try_parse(text)
-            .map(Self)
-            .map_err(|_| AuditEventIdError)
-    }
-}
-
-serde_text!(AuditEventId, "audit event id");
+uuid_v7_id!(AuditEventId, AuditEventIdError, "audit event id");
 
 /// The text is not an audit event identifier.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]

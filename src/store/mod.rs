@@ -34,15 +34,15 @@ pub use logs::audit_log;
 pub use memory::MemoryStore;
 pub use mutation::{Applied, Mutation, Op, Plan, Snapshot, TokenRegistryExt, UsedKey, Write};
 pub use page::{AppQuery, Page, PageSize, TokenQuery};
-pub use repeat::{BoundKey, Repeated};
+pub use repeat::{BoundKey, Repeated, digest_words};
 pub use run::{catch_panic, run_to_end};
 pub(crate) use stream::live_pages;
 pub use stream::{ChangeLogStreams, TokenRegistryStreams, pages, records};
 pub use tables::{TableRegistry, Tables, Transactional};
 
 pub use crate::{
-    clock::{from_microseconds, microseconds, truncate_to_microsecond},
-    entropy::jittered,
+    random::jittered,
+    time::{from_microseconds, microseconds, truncate_to_microsecond},
 };
 
 use crate::{

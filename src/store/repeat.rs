@@ -1,6 +1,7 @@
 use std::fmt;
 
 use jiff::SignedDuration;
+use sha2::{Digest, Sha256};
 use thiserror::Error;
 
 use crate::token::TokenId;
@@ -28,6 +29,18 @@ impl BoundKey {
     pub fn new(key: [u8; 32], request: [u8; 32]) -> Self {
         Self { key, request }
     }
+}
+
+/// Returns the SHA-256 digest of a list of words, such as those of a [`BoundKey`]. No other division of the
+/// same text into words has it.
+#[must_use]
+pub fn digest_words<'w>(words: impl IntoIterator<Item = &'w str>) -> [u8; 32] {
+    let mut hash = Sha256::new();
+    for word in words {
+        hash.update((word.len() as u64).to_be_bytes());
+        hash.update(word.as_bytes());
+    }
+    hash.finalize().into()
 }
 
 impl fmt::Debug for BoundKey {

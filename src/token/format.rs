@@ -3,7 +3,7 @@ use thiserror::Error;
 use zeroize::Zeroizing;
 
 use super::{ApiToken, MaskedToken};
-use crate::entropy::{Entropy, EntropyError};
+use crate::random::{Entropy, EntropyError};
 
 const ALPHABET: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
 const SECRET_LEN: usize = 32;
@@ -204,7 +204,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::entropy::SystemEntropy;
+    use crate::random::SystemEntropy;
 
     fn format() -> TokenFormat {
         TokenFormat::new("acme_live").unwrap()

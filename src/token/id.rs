@@ -1,14 +1,8 @@
-use std::{fmt, str::FromStr};
-
 use jiff::Timestamp;
 use thiserror::Error;
 use uuid::Uuid;
 
-use crate::{
-    entropy::{Entropy, EntropyError},
-    text::serde_text,
-    uuid_v7::uuid_v7,
-};
+use crate::uuid_v7::uuid_v7_id;
 
 /// A token's public identifier. Logs, URLs and dashboards use it instead of the token.
 ///
@@ -28,19 +22,9 @@ use crate::{
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TokenId(Uuid);
 
+uuid_v7_id!(TokenId, TokenIdError, "token id");
+
 impl TokenId {
-    /// Creates an identifier from its bytes.
-    #[must_use]
-    pub const fn from_bytes(bytes: [u8; 16]) -> Self {
-        Self(Uuid::from_bytes(bytes))
-    }
-
-    /// Returns the bytes of the identifier.
-    #[must_use]
-    pub const fn as_bytes(&self) -> &[u8; 16] {
-        self.0.as_bytes()
-    }
-
     /// Returns when the identifier was generated, to the millisecond, or `None` if it is not a UUID
     /// of version 7.
     #[must_use]
@@ -55,38 +39,7 @@ impl TokenId {
         )
         .ok()
     }
-
-    /// Generates a new identifier.
-    ///
-    /// # Errors
-    ///
-    /// Returns an error if `entropy` fails.
-    pub fn generate(now: Timestamp, entropy: &dyn Entropy) -> Result<Self, EntropyError> {
-        uuid_v7(now, entropy).map(Self)
-    }
 }
-
-impl fmt::Display for TokenId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(&self.0, f)
-    }
-}
-
-impl fmt::Debug for TokenId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "TokenId({self})")
-    }
-}
-
-impl FromStr for TokenId {
-    type Err = TokenIdError;
-
-    fn from_str(text: &str) -> Result<Self, TokenIdError> {
-        Uuid::try_parse(text).map(Self).map_err(|_| TokenIdError)
-    }
-}
-
-serde_text!(TokenId, "token id");
 
 /// The text is not a token identifier.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]

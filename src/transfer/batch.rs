@@ -14,8 +14,8 @@ use super::{
     report::{FaultKind, Flaw},
 };
 use crate::{
-    entropy::Entropy,
     model::{app::AppId, audit::AuditEvent, record::TokenRecord},
+    random::Entropy,
     store::{Mutation, Op, StoreError, StoreErrorKind, TokenRegistry, TokenTarget, catch_panic},
     token::TokenId,
 };

@@ -1,7 +1,7 @@
 use std::{error::Error, fmt, io};
 
 use super::ImportReport;
-use crate::{entropy::EntropyError, store::StoreError, words::words};
+use crate::{random::EntropyError, store::StoreError, words::words};
 
 /// Why an export or import failed.
 ///

@@ -13,12 +13,12 @@ use jiff::Timestamp;
 
 use super::{Progress, TransferError, write};
 use crate::{
-    clock::{Clock, SystemClock},
     model::{
         app::{AppId, AppRecord},
         record::TokenRecord,
     },
     store::{AppQuery, Page, PageSize, StoreError, TokenQuery, TokenRegistry, catch_panic, pages},
+    time::{Clock, SystemClock},
     token::TokenId,
 };
 

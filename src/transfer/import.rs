@@ -13,7 +13,7 @@ use futures_util::{TryStreamExt, stream};
 use super::{
     ImportReport, LineFault, Progress, TransferError, import_options::ImportOptions, run::Run,
 };
-use crate::{clock::Clock, entropy::Entropy, store::TokenRegistry};
+use crate::{random::Entropy, store::TokenRegistry, time::Clock};
 
 /// Imports apps and tokens into a registry, in the format described in the [module
 /// documentation](super).

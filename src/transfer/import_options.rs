@@ -2,9 +2,9 @@ use std::{io::Write, sync::Arc};
 
 use super::{LineFault, Progress};
 use crate::{
-    clock::{Clock, SystemClock},
-    entropy::{Entropy, SystemEntropy},
+    random::{Entropy, SystemEntropy},
     store::TokenRegistry,
+    time::{Clock, SystemClock},
 };
 
 /// The settings of an import.

@@ -11,7 +11,7 @@ use serde::{
 use serde_json::error::Category;
 
 use super::report::{FaultKind, Flaw};
-use crate::clock::truncate_to_microsecond;
+use crate::time::truncate_to_microsecond;
 
 /// More than any object of the format has.
 const MAX_FIELDS: usize = 32;

@@ -8,7 +8,6 @@ use super::{
     report::{FaultKind, Flaw},
 };
 use crate::{
-    clock::truncate_to_microsecond,
     model::{
         app::{AppId, AppRecord},
         name,
@@ -16,6 +15,7 @@ use crate::{
         restrictions::Restrictions,
         scope::ScopeSet,
     },
+    time::truncate_to_microsecond,
     token::{MaskedToken, TokenDigest, TokenId},
 };
 

@@ -15,9 +15,9 @@ use super::{
     report::{FaultKind, Flaw},
 };
 use crate::{
-    clock::truncate_to_microsecond,
     model::audit::{AuditAction, AuditEvent, AuditEventId, AuditOutcome},
     store::{audit_log, catch_panic},
+    time::truncate_to_microsecond,
 };
 
 /// The maximum number of lines in a batch, and of their bytes.

@@ -5,13 +5,13 @@ use serde::{Serialize, Serializer};
 
 use super::{FORMAT, VERSION};
 use crate::{
-    clock::truncate_to_microsecond,
     model::{
         app::{AppId, AppRecord},
         record::TokenRecord,
         restrictions::Restrictions,
         scope::ScopeSet,
     },
+    time::truncate_to_microsecond,
     token::{MaskedToken, TokenDigest, TokenId},
 };
 

@@ -27,7 +27,9 @@ fn is_test(text: &str, name: &str, everywhere: &Sources) -> bool {
         .take_while(|line| !line.trim().is_empty());
     let is_marked =
         attributes.any(|line| line.trim_start().starts_with("#[") && line.contains("test"));
-    let listed = format!(r#"(?m)^\s*"?{name}"?,?$|(?:tests!|case!)[\[(][^\])]*\b{name}\b"#);
+    let listed = format!(
+        r#"(?m)^\s*"?{name}"?,?$|push\(\("{name}",|(?:tests!|case!)[\[(][^\])]*\b{name}\b"#
+    );
     let listed = Regex::new(&listed).unwrap();
     is_marked || everywhere.iter().any(|(_, text)| listed.is_match(text))
 }

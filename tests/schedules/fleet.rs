@@ -2,11 +2,11 @@
 
 use std::{sync::atomic::Ordering::SeqCst, time::Duration};
 
-use jiff::Timestamp;
 use tower_api_tokens::{
     ApiTokens, AppId, AppRecord, Clock, Follower, IssuedToken, MaskedToken, Mutation, NewToken, Op,
     RejectionKind, SystemEntropy, TokenDigest, TokenFormat, TokenId, TokenRecord, TokenRegistry,
-    TokenStatus, testing::ManualClock,
+    TokenStatus,
+    testing::{Fixture, ManualClock},
 };
 
 use crate::{
@@ -48,10 +48,12 @@ fn format() -> TokenFormat {
 
 impl<S: TokenRegistry + Clone> Fleet<S> {
     pub(crate) async fn new(store: S, setups: &[Setup]) -> Self {
-        let clock = ManualClock::new(Timestamp::new(1_800_000_000, 0).unwrap());
-        let elsewhere = ApiTokens::builder(store.clone(), format())
-            .clock(clock.clone())
-            .build();
+        let Fixture {
+            tokens: elsewhere,
+            store,
+            clock,
+            ..
+        } = Fixture::builder().store(store).empty();
         let mut fleet = Self {
             store,
             clock,
@@ -78,12 +80,11 @@ impl<S: TokenRegistry + Clone> Fleet<S> {
     }
 
     async fn node(&self, setup: Setup) -> Node<S> {
-        let store = Faulty::new(self.store.clone());
-        let tokens = ApiTokens::builder(store.clone(), format())
+        let Fixture { tokens, store, .. } = Fixture::builder()
+            .store(Faulty::new(self.store.clone()))
             .clock(self.clock.clone())
-            .max_staleness(BOUND)
-            .capacity(setup.capacity)
-            .build();
+            .configure(move |tokens| tokens.max_staleness(BOUND).capacity(setup.capacity))
+            .empty();
         let follower = tokens.follow().poll_interval(NEVER);
         let follower = match setup.preloads {
             true => follower.preload(|_| ()),

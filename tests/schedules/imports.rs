@@ -8,9 +8,10 @@ use std::{
 use async_trait::async_trait;
 use jiff::Timestamp;
 use tower_api_tokens::{
-    ApiTokens, AppId, AppRecord, Authenticator, ChangeLog, Changes, Clock, LivePage, MaskedToken,
-    MemoryStore, Mutation, Op, RejectionKind, Revision, StoreError, TokenDigest, TokenFormat,
-    TokenId, TokenRecord, TokenRegistry, testing::ManualClock,
+    AppId, AppRecord, Authenticator, ChangeLog, Changes, Clock, LivePage, MaskedToken, MemoryStore,
+    Mutation, Op, RejectionKind, Revision, StoreError, TokenDigest, TokenId, TokenRecord,
+    TokenRegistry,
+    testing::{self, ManualClock},
 };
 
 use crate::{faulty::Faulty, fleet::BOUND};
@@ -94,12 +95,16 @@ struct Fixture {
 
 impl Fixture {
     async fn new(hot: u32) -> Self {
-        let store = MemoryStore::new();
-        let clock = ManualClock::new(Timestamp::new(1_800_000_000, 0).unwrap());
-        let format = TokenFormat::new("acme").unwrap();
-        let tokens = ApiTokens::builder(store.clone(), format).clock(clock.clone());
+        let furnished = testing::Fixture::builder()
+            .store(MemoryStore::new())
+            .empty();
+        let (store, clock) = (furnished.store, furnished.clock);
         let id = AppId::new("app").unwrap();
-        let app = tokens.build().create_app_with_id(id, "App").await.unwrap();
+        let app = furnished
+            .tokens
+            .create_app_with_id(id, "App")
+            .await
+            .unwrap();
         import(&store, &app, 0..hot).await;
         let faulty = Faulty::new(store.clone());
         let node = Authenticator::builder(faulty.clone())

@@ -62,7 +62,7 @@ proptest! {
     ) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
-            let store = SqliteStore::open("sqlite::memory:").await.unwrap();
+            let store = SqliteStore::connect("sqlite::memory:").await.unwrap();
             run(store, &setups, &steps).await;
         });
     }

@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
+use futures_util::TryStreamExt;
 use tokio::sync::Barrier;
 use tower_api_tokens::testing::ManualClock;
 use tower_api_tokens::{
@@ -127,16 +128,9 @@ async fn revoked_after_a_retry<R: TokenRegistry + Clone>(registry: impl Fn() -> 
 
 /// All tokens, page by page.
 async fn everything(tokens: &ApiTokens) -> BTreeMap<TokenId, TokenRecord> {
-    let mut all = BTreeMap::new();
-    let mut query = TokenQuery::default().limit(7);
-    loop {
-        let page = tokens.list(&query).await.unwrap();
-        all.extend(page.items.into_iter().map(|token| (token.id, token)));
-        match page.next {
-            Some(next) => query = query.after(next),
-            None => return all,
-        }
-    }
+    let all = tokens.stream_tokens(TokenQuery::default().limit(7));
+    let all = all.map_ok(|token| (token.id, token));
+    all.try_collect().await.unwrap()
 }
 
 async fn others_unchanged(registry: impl TokenRegistry + Clone) {

@@ -348,7 +348,7 @@ async fn a_record_with_a_different_digest_is_an_error_and_the_token_unknown() {
     let [(_, error)] = errors[..] else {
         panic!("{shown}");
     };
-    assert!(error.0["message"].contains("different digest"));
+    assert!(error.0["message"].contains("a different digest"));
 
     clock.advance(Duration::from_secs(10));
     outcome(&service, bearer(&unknown())).await;

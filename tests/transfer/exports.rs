@@ -15,7 +15,7 @@ use crate::support::{app_record, at, export, furnished, import, token_record, to
 async fn sqlite() -> (SqliteStore, TempDir) {
     let directory = TempDir::new().unwrap();
     let url = format!("sqlite://{}/tokens.db", directory.path().display());
-    (SqliteStore::open(&url).await.unwrap(), directory)
+    (SqliteStore::connect(&url).await.unwrap(), directory)
 }
 
 #[tokio::test]

@@ -114,7 +114,7 @@ async fn a_list_can_be_imported_again_as_it_grows() {
             n % 7
         )
     };
-    let store = SqliteStore::open("sqlite::memory:").await.unwrap();
+    let store = SqliteStore::connect("sqlite::memory:").await.unwrap();
     let some: String = (0..1500).map(line).collect();
     let first = import(&store, &some).await.report;
     assert_eq!((first.inserted, first.apps_created), (1500, 7));

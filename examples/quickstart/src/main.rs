@@ -16,7 +16,7 @@ use tower_api_tokens_sqlx::SqliteStore;
 async fn main() -> Result<(), Box<dyn Error>> {
     let database = env::var("DATABASE_URL").unwrap_or_else(|_| "sqlite://tokens.db".into());
     let address = env::var("LISTEN_ADDR").unwrap_or_else(|_| "127.0.0.1:3000".into());
-    let store = SqliteStore::open(&database)
+    let store = SqliteStore::connect(&database)
         .await
         .map_err(|error| format!("cannot open DATABASE_URL: {error:?}"))?;
     let listener = TcpListener::bind(&address)

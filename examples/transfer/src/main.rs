@@ -64,7 +64,7 @@ async fn transfer(arguments: &Arguments) -> Result<bool, Box<dyn Error>> {
             if to == "-" {
                 export(&from, io::stdout()).await?;
             } else {
-                let mut file = create(to)?;
+                let mut file = create("--to", to)?;
                 export(&from, &mut file).await?;
                 file.sync_all()?;
             }
@@ -108,7 +108,7 @@ async fn import(
 ) -> Result<bool, Box<dyn Error>> {
     let store = open(&arguments.to, false).await?;
     let mut rejects = match &arguments.rejects {
-        Some(path) => Some(create(path)?),
+        Some(path) => Some(create("--rejects", path)?),
         None => None,
     };
     let bar = bar(length);
@@ -152,7 +152,7 @@ fn tell(report: &ImportReport) {
 }
 
 fn is_store(place: &str) -> bool {
-    place.contains("://") || Driver::of_url(place).is_ok()
+    Driver::of_url(place).is_ok()
 }
 
 /// Opens a store, which must exist if it is only read. Its URL may contain a password, so an error does not
@@ -165,14 +165,14 @@ async fn open(url: &str, reads: bool) -> Result<AnyStore, Box<dyn Error>> {
     opened.map_err(|error| about(argument, &error))
 }
 
-/// A new file that only its owner can read.
-fn create(path: &str) -> Result<File, Box<dyn Error>> {
+/// A new file that only its owner can read. Its name may be the URL of an unknown store, with a password.
+fn create(argument: &str, path: &str) -> Result<File, Box<dyn Error>> {
     let mut options = OpenOptions::new();
     options.write(true).create_new(true);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
     let file = options.open(path);
-    file.map_err(|error| about(path, &error))
+    file.map_err(|error| about(argument, &error))
 }
 
 fn about(what: &str, error: &dyn Error) -> Box<dyn Error> {

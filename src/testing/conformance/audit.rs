@@ -5,8 +5,8 @@ use super::{
     fixtures::{all, app, at, audit_log, fails, read, token, token_record},
 };
 use crate::{
-    AppId, AuditAction, AuditEvent, AuditEventId, AuditOutcome, AuditQuery, Mutation, Op,
-    StoreErrorKind, TokenId, TokenTarget, store::pages,
+    AppId, AppQuery, AppRecord, AuditAction, AuditEvent, AuditEventId, AuditOutcome, AuditQuery,
+    Mutation, Op, Revision, StoreErrorKind, TokenId, TokenRecord, TokenTarget, store::pages,
 };
 
 fn event(n: u8) -> AuditEvent {
@@ -76,13 +76,29 @@ async fn events(store: &Registry) -> Vec<AuditEvent> {
     audit_log(store).events(&query).await.unwrap().items
 }
 
+/// All that a change could have changed.
+async fn contents(store: &Registry) -> (Vec<AppRecord>, Vec<TokenRecord>, Option<Revision>) {
+    let apps = store.apps(&AppQuery::default()).await.unwrap().items;
+    let revision = match store.change_log() {
+        Some(log) => Some(log.revision().await.unwrap()),
+        None => None,
+    };
+    (apps, all(store).await, revision)
+}
+
 /// The event of a change is in the audit log once the change has returned. Without an audit log, a
 /// change with an event is refused and changes nothing.
 pub async fn the_event_of_a_change_is_recorded(store: Registry) {
     let app = app(&store, 1).await;
     let [renamed, inserted] = [token(&store, &app, 1).await, token_record(&app, 2)];
     let target = TokenTarget::any(renamed.id);
+    let rotated = token(&store, &app, 3).await;
     let ops = [
+        Op::RotateToken {
+            target: TokenTarget::any(rotated.id),
+            successor: token_record(&app, 4),
+            overlap_ends: at(50),
+        },
         Op::RenameToken {
             target,
             name: "another".into(),
@@ -96,9 +112,9 @@ pub async fn the_event_of_a_change_is_recorded(store: Registry) {
     for (n, op) in (1..).zip(ops) {
         let change = Mutation::new(op, at(5)).audit(event(n));
         if store.audit_log().is_none() {
-            let before = all(&store).await;
+            let before = contents(&store).await;
             fails(store.apply(&change).await, StoreErrorKind::Unsupported);
-            assert_eq!(all(&store).await, before, "{change:?}");
+            assert_eq!(contents(&store).await, before, "{change:?}");
             continue;
         }
         store.apply(&change).await.unwrap();
@@ -112,7 +128,13 @@ pub async fn a_refused_change_leaves_no_event(store: Registry) {
     let app = app(&store, 1).await;
     let taken = token(&store, &app, 1).await;
     let absent = token_record(&app, 2);
+    let rotation = Op::RotateToken {
+        target: TokenTarget::any(absent.id),
+        successor: token_record(&app, 3),
+        overlap_ends: at(50),
+    };
     for (op, kind) in [
+        (rotation, StoreErrorKind::NotFound),
         (
             Op::RevokeToken(TokenTarget::any(absent.id)),
             StoreErrorKind::NotFound,
@@ -136,6 +158,11 @@ pub async fn a_refused_event_leaves_no_change(store: Registry) {
     let inserted = token_record(&app, 2);
     audit_log(&store).append(&event(1)).await.unwrap();
     for op in [
+        Op::RotateToken {
+            target: TokenTarget::any(kept.id),
+            successor: token_record(&app, 3),
+            overlap_ends: at(50),
+        },
         Op::RevokeToken(TokenTarget::any(kept.id)),
         Op::InsertTokens(vec![inserted]),
     ] {
