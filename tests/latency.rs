@@ -447,7 +447,11 @@ fn an_invalid_report_is_refused_with_the_reason() {
         ),
         ("\"count\": 3", "\"count\": 4", "`count` of the kind `hit`"),
         ("\"count\": 3", "\"count\": 2", "`count` of the kind `hit`"),
-        ("\"unavailable\": 1", "\"unavailable\": 4", "than were made"),
+        (
+            "\"unavailable\": 1",
+            "\"unavailable\": 4",
+            "unavailable than made",
+        ),
         ("[700, 2]", "[18446744073709551615, 2]", "above an hour"),
         ("[700, 2]", "[-700, 2]", "invalid value"),
         ("{\"version\"", "[{\"version\"", "EOF"),

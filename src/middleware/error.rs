@@ -16,7 +16,7 @@ pub(super) enum Setting {
     )]
     ReservedHeader(&'static str),
     #[error(
-        "the API-key header cannot start with `{0}`, which is reserved in HTTP; use a name such as `x-api-key`"
+        "the API-key header cannot start with `{0}`, which has another meaning in HTTP; use a name such as `x-api-key`"
     )]
     ReservedPrefix(&'static str),
 }

@@ -8,9 +8,8 @@ use rustix::time::{ClockId, clock_gettime};
 
 /// A source of time.
 ///
-/// The crate reads the time only from the configured clock, so expiry is decided in one place, and
-/// tests can set the time with [`testing::ManualClock`](crate::testing::ManualClock) (feature
-/// `testing`).
+/// The configured clock decides whether a token has expired and how old a cached answer is, so tests
+/// can set the time with [`testing::ManualClock`](crate::testing::ManualClock) (feature `testing`).
 ///
 /// [`now`](Self::now) and [`monotonic`](Self::monotonic) are called for every request. They should
 /// take nanoseconds and may lag slightly. Within half a second of a limit, the precise methods

@@ -170,7 +170,7 @@ async fn scopes_are_required_route_by_route() {
     assert_eq!(
         parts.headers["www-authenticate"],
         "Bearer realm=\"acme\", error=\"insufficient_scope\", error_description=\"The token \
-         lacks a scope that the request requires.\", scope=\"admin invoices:write\""
+         lacks a required scope.\", scope=\"admin invoices:write\""
     );
     let (parts, _) = ask(&router, "/invoices/new", "").await;
     assert_eq!(parts.status, StatusCode::UNAUTHORIZED);

@@ -20,7 +20,7 @@ const MISSING: &str = r#"401
 content-type: application/problem+json
 cache-control: no-store
 www-authenticate: Bearer realm="api"
-content-length: 150
+content-length: 146
 
 {"type":"about:blank","title":"Unauthorized","status":401,"detail":"The request has no token. Send the token as `Authorization: Bearer <token>`."}"#;
 
@@ -52,7 +52,7 @@ const REPEATED: &str = r#"400
 content-type: application/problem+json
 cache-control: no-store
 www-authenticate: Bearer realm="api", error="invalid_request", error_description="The request has several credentials: send exactly one."
-content-length: 127
+content-length: 123
 
 {"type":"about:blank","title":"Bad Request","status":400,"detail":"The request has several credentials: send exactly one."}"#;
 
@@ -60,7 +60,7 @@ const TWO_PLACES: &str = r#"400
 content-type: application/problem+json
 cache-control: no-store
 www-authenticate: Bearer realm="api", error="invalid_request", error_description="The request has a token in two header fields: send it in one."
-content-length: 134
+content-length: 130
 
 {"type":"about:blank","title":"Bad Request","status":400,"detail":"The request has a token in two header fields: send it in one."}"#;
 
@@ -76,7 +76,7 @@ const INSUFFICIENT_SCOPE: &str = r#"403
 content-type: application/problem+json
 cache-control: no-store
 www-authenticate: Bearer realm="api", error="insufficient_scope", error_description="The token lacks a required scope.", scope="invoices:read invoices:write"
-content-length: 185
+content-length: 168
 
 {"type":"about:blank","title":"Forbidden","status":403,"detail":"The token lacks a required scope: invoices:read invoices:write","scope":"invoices:read invoices:write"}"#;
 
