@@ -15,6 +15,8 @@ use tower_api_tokens::{AppId, AuditEvent, Grantable, ScopeSet, TokenId, one_line
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Actor {
     name: String,
+    /// The name that was given, if the audit log shows another: it is cut off there, for example.
+    given: Option<Box<str>>,
     grantable: Grantable,
     own: Option<Own>,
 }
@@ -46,8 +48,10 @@ impl Actor {
     /// Creates an actor who may grant what `grantable` allows.
     #[must_use]
     pub fn new(name: &str, grantable: Grantable) -> Self {
+        let shown = one_line(name, AuditEvent::MAX_ACTOR_LEN);
         Self {
-            name: one_line(name, AuditEvent::MAX_ACTOR_LEN),
+            given: (shown != name).then(|| name.into()),
+            name: shown,
             grantable,
             own: None,
         }
@@ -75,6 +79,11 @@ impl Actor {
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// Returns the whole name, which distinguishes actors whose names in the audit log are the same.
+    pub(super) fn identity(&self) -> &str {
+        self.given.as_deref().unwrap_or(&self.name)
     }
 
     /// Returns what the actor may grant.

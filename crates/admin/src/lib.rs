@@ -118,7 +118,6 @@ mod audit;
 mod builder;
 mod cross_site;
 mod dashboard;
-mod digest;
 mod gate;
 mod guard;
 mod operations;

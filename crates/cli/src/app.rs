@@ -13,24 +13,24 @@ use crate::{
 
 #[derive(Subcommand)]
 pub(crate) enum Command {
-    /// Create an app; the database and its tables too, if they are missing
+    /// Create an app, and the database and its tables if they do not exist
     Create {
-        /// The app's name, for people; several may have one name
+        /// Display name of the app; it does not have to be unique
         name: String,
-        /// The identifier by which the platform knows the app already; a new one unless it is given
+        /// Identifier that your platform already uses for the app. Defaults to a generated one
         #[arg(long)]
         id: Option<AppId>,
     },
     /// List all apps
     List,
-    /// Disable an app: from now on none of its tokens is admitted
+    /// Disable an app: none of its tokens work until you enable it again
     Disable {
-        /// The app's identifier or name; `id:IDENTIFIER` where the text fits several apps
+        /// Identifier or name of the app; write `id:IDENTIFIER` if it matches several apps
         app: String,
     },
-    /// Enable an app: its tokens that are neither revoked nor expired are admitted again
+    /// Enable an app: its tokens work again, except those that are expired or revoked
     Enable {
-        /// The app's identifier or name; `id:IDENTIFIER` where the text fits several apps
+        /// Identifier or name of the app; write `id:IDENTIFIER` if it matches several apps
         app: String,
     },
 }
@@ -38,7 +38,7 @@ pub(crate) enum Command {
 impl Command {
     pub(crate) fn purpose(&self) -> Purpose {
         match self {
-            Self::Create { .. } => Purpose::Fill { passing: false },
+            Self::Create { .. } => Purpose::Fill { in_memory: false },
             Self::List => Purpose::Read,
             Self::Disable { .. } | Self::Enable { .. } => Purpose::Change,
         }
@@ -53,10 +53,12 @@ pub(crate) async fn run(command: Command, session: &Session) -> Result<(), Failu
         Command::Disable { app } => {
             let app = session.find_app(&app).await?.id;
             let disabled = operator.disable_app(&app).await;
-            disabled.map_err(|error| Failure::from(error).unless_certain(|| {
-                "It is not certain whether the app is disabled: repeat the command until it succeeds."
-                    .to_owned()
-            }))?
+            disabled.map_err(|error| {
+                Failure::from(error).advising_if_uncertain(|| {
+                    "The app may or may not be disabled. Repeat the command until it succeeds."
+                        .to_owned()
+                })
+            })?
         }
         Command::Enable { app } => {
             let app = session.find_app(&app).await?.id;
@@ -74,7 +76,7 @@ async fn list(session: &Session) -> Result<(), Failure> {
     while let Some(app) = apps.try_next().await? {
         listing.add(&ShownApp(&app))?;
     }
-    listing.end("There is no app yet: `api-tokens app create NAME` makes one.")
+    listing.end("No apps yet. Create one with `api-tokens app create NAME`.")
 }
 
 fn print(session: &Session, app: &AppRecord) -> Result<(), Failure> {

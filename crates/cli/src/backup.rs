@@ -1,4 +1,4 @@
-//! `backup` and `restore`: copies of an SQLite database.
+//! `backup` and `restore`: back up and restore an SQLite database.
 
 use std::{
     borrow::Cow,
@@ -21,15 +21,15 @@ use crate::{
 
 #[derive(Args)]
 pub(crate) struct Backup {
-    /// A new file to write to; its owner alone can read it
+    /// New file to write the backup to; only its owner can read it
     file: PathBuf,
 }
 
 #[derive(Args)]
 pub(crate) struct Restore {
-    /// The copy that `backup` made
+    /// Backup to restore, as written by `backup`
     file: PathBuf,
-    /// Do not ask for confirmation
+    /// Skip the confirmation prompt
     #[arg(long)]
     yes: bool,
 }
@@ -52,7 +52,7 @@ pub(crate) async fn back_up(arguments: &Backup, options: &Options) -> Result<(),
     };
     store.close().await;
     backed_up.map_err(|error| failed("cannot write the backup", error))?;
-    report("The database was copied.", &arguments.file, options)
+    report("Backed up the database to", &arguments.file, options)
 }
 
 pub(crate) async fn restore(arguments: &Restore, options: &Options) -> Result<(), Failure> {
@@ -63,15 +63,15 @@ pub(crate) async fn restore(arguments: &Restore, options: &Options) -> Result<()
         ));
     }
     confirm(
-        "Replace the database with the copy? Changes since the copy was made are lost, and tokens revoked since work again.",
+        "Replace the database with this backup? Changes made since the backup are lost, and tokens revoked since then work again.",
         arguments.yes,
     )?;
     let restored = SqliteStore::restore(&arguments.file, url).await;
     restored.map_err(|error| failed("cannot restore the backup", error))?;
-    report("The database was restored.", &arguments.file, options)
+    report("Restored the database from", &arguments.file, options)
 }
 
-/// The URL of an SQLite database.
+/// Returns the URL of an SQLite database.
 fn database(options: &Options) -> Result<&str, Failure> {
     match options.store()? {
         Some(url) => match Driver::of_url(url) {
@@ -79,14 +79,14 @@ fn database(options: &Options) -> Result<&str, Failure> {
             _ => Err(not_sqlite()),
         },
         None => Err(Failure::usage(
-            "which database? Give `--store sqlite://PATH`, or set API_TOKENS_STORE",
+            "no database given: pass `--store sqlite://PATH` or set API_TOKENS_STORE",
         )),
     }
 }
 
 fn not_sqlite() -> Failure {
     Failure::usage(
-        "this command is for SQLite databases; for PostgreSQL use `pg_dump` and `pg_restore`",
+        "this command supports only SQLite; for PostgreSQL, use `pg_dump` and `pg_restore`",
     )
 }
 
@@ -95,14 +95,14 @@ fn failed(message: &str, error: StoreError) -> Failure {
         StoreErrorKind::InvalidSettings => Failure::usage(message),
         _ => Failure::failed(message),
     };
-    failure.because(error)
+    failure.because_of_store(error)
 }
 
-fn report(text: &str, file: &Path, options: &Options) -> Result<(), Failure> {
+fn report(done: &str, file: &Path, options: &Options) -> Result<(), Failure> {
     if options.json {
         let file = file.to_string_lossy();
         return print_json(&Copied { file });
     }
-    note(text);
+    note(&format!("{done} `{}`.", file.display()));
     Ok(())
 }

@@ -11,8 +11,8 @@ use crate::{
 
 #[derive(Subcommand)]
 pub(crate) enum Command {
-    /// Make every node clear its cache when it next reads the change log, about once a second: for
-    /// changes that the log does not show, like those made by hand while triggers were off
+    /// Make every node clear its cache within about a second. Needed only after changes that are
+    /// missing from the change log, such as manual ones made while the triggers were off
     Clear,
 }
 
@@ -25,14 +25,14 @@ pub(crate) async fn run(command: &Command, session: &Session) -> Result<(), Fail
     let Command::Clear = command;
     let cleared = session.operator.clear_caches().await;
     cleared.map_err(|error| {
-        Failure::from(error).unless_certain(|| {
-            "It is not certain whether the nodes clear their caches: repeat the command until it succeeds."
+        Failure::from(error).advising_if_uncertain(|| {
+            "The nodes may or may not clear their caches. Repeat the command until it succeeds."
                 .to_owned()
         })
     })?;
     if session.json {
         print_json(&Cleared { cleared: true })
     } else {
-        print_line("Every node clears its cache when it next reads the change log.")
+        print_line("Every node will clear its cache within about a second.")
     }
 }

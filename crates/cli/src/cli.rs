@@ -1,4 +1,4 @@
-//! What may be typed.
+//! The command-line arguments.
 
 use std::{
     env,
@@ -13,23 +13,24 @@ use clap_complete::Shell;
 use crate::{
     app, backup, bench, cache, events,
     failure::{Failure, Status},
-    moving::{export, import},
     note::note,
     options::Options,
     serve,
     session::Purpose,
-    token, verify,
+    token,
+    transfer::{export, import},
+    verify,
 };
 
 const AFTER_HELP: &str = "\
 Exit codes:
-  0  done; for `verify`, the token is admitted
-  1  failed: the store, or reading and writing, did not work; the output could not be written
-  2  not understood: an argument is missing or wrong
-  3  there is no such app or token
-  4  refused: by the state of the app or token, by the actor's rights, or at the prompt";
+  0  success; for `verify`, the token is accepted
+  1  failure: the store failed, or input or output did
+  2  usage error: an argument is missing or invalid
+  3  not found: no such app or token
+  4  refused: the state of the app or token does not allow it, you lack the rights, or you declined";
 
-/// Manages API tokens: creates apps, issues, lists, rotates, revokes and verifies tokens
+/// Manage API tokens: create apps, and issue, list, rotate, revoke and verify tokens
 #[derive(Parser)]
 #[command(name = "api-tokens", version, after_help = AFTER_HELP, max_term_width = 100)]
 pub(crate) struct Cli {
@@ -47,41 +48,41 @@ pub(crate) enum Command {
     /// Issue, list, show, rotate, revoke and purge tokens
     #[command(subcommand)]
     Token(token::Command),
-    /// List what was done to apps and tokens, and by whom, the latest first
+    /// List the audit log of apps and tokens, newest first
     Events(events::Arguments),
-    /// Tell whether a token is admitted; the token is read from standard input
+    /// Check whether a token is accepted; reads the token from standard input
     Verify(verify::Arguments),
-    /// Write all apps and tokens, by digest, as lines of JSON
+    /// Export all apps and tokens as JSON Lines; of each token, only the hash is exported
     Export(export::Arguments),
-    /// Read apps and tokens from lines of JSON; what is there already stays as it is
+    /// Import apps and tokens from JSON Lines; existing ones are left unchanged
     Import(import::Arguments),
-    /// Copy an SQLite database to a new file, while it is in use
+    /// Back up an SQLite database, even while it is in use
     Backup(backup::Backup),
-    /// Replace an SQLite database with a copy, while no process uses it
+    /// Restore an SQLite database from a backup; stop all processes that use it first
     Restore(backup::Restore),
     /// Clear the caches of running nodes
     #[command(subcommand)]
     Cache(cache::Command),
-    /// Measure what verifying a token costs with a store, or compare several
+    /// Measure the latency of token verification with one or more stores
     Bench(bench::Arguments),
-    /// Serve the management API, the dashboard, and an endpoint that proxies ask about each request
+    /// Serve the management API, the dashboard, and token verification for reverse proxies
     Serve(serve::Arguments),
-    /// Print the completions for a shell
+    /// Print a completion script for a shell
     Completions {
-        /// The shell
+        /// Shell to complete for
         shell: Shell,
     },
 }
 
 impl Command {
-    /// What the command needs of the store.
+    /// What the command needs the store for.
     pub(crate) fn purpose(&self) -> Purpose {
         match self {
             Self::App(command) => command.purpose(),
             Self::Token(command) => command.purpose(),
             Self::Serve(arguments) => arguments.purpose(),
             Self::Cache(_) => Purpose::Change,
-            Self::Import(_) => Purpose::Fill { passing: false },
+            Self::Import(_) => Purpose::Fill { in_memory: false },
             Self::Backup(_)
             | Self::Bench(_)
             | Self::Completions { .. }
@@ -94,18 +95,18 @@ impl Command {
 }
 
 impl Cli {
-    /// Whether the command is for what it prints on standard output, and that cannot be had again:
-    /// a token, an export or a measurement.
-    pub(crate) fn hands_over(&self) -> bool {
+    /// Whether the command would be pointless without its standard output: it prints a new token,
+    /// an export or a measurement.
+    pub(crate) fn needs_output(&self) -> bool {
         match &self.command {
-            Command::Token(command) => command.hands_over(),
+            Command::Token(command) => command.needs_output(),
             Command::Export(arguments) => !arguments.has_file(),
             Command::Bench(_) => true,
             _ => false,
         }
     }
 
-    /// Reads the arguments, or says what is wrong with them.
+    /// Parses the arguments. Prints what is wrong with them and returns the exit code on failure.
     pub(crate) fn read() -> Result<Self, ExitCode> {
         Self::try_parse().map_err(|error| match error.kind() {
             ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => print_help(&error),
@@ -127,10 +128,10 @@ fn print_help(help: &clap::Error) -> ExitCode {
     }
 }
 
-/// Options whose values are no secrets, and are shown so that they can be mended.
+/// Options whose values are never secret. Error messages repeat them so that users can fix them.
 const SHOWN: [&str; 1] = ["--listen"];
 
-/// The text without what was typed and may be a secret, if there is any of that in it.
+/// Hides arguments in the text that may be secret. Returns `None` if it contains none.
 fn without_secrets(text: &str, typed: impl Iterator<Item = OsString>) -> Option<String> {
     let mut secrets = Vec::new();
     let mut shown = false;
@@ -144,7 +145,7 @@ fn without_secrets(text: &str, typed: impl Iterator<Item = OsString>) -> Option<
         if SHOWN.contains(&option) {
             shown = option == argument;
         } else if is_url(&argument) {
-            // Wherever it is cut into pieces, at an equals sign or at a mistaken hyphen.
+            // The parser may split it at an equals sign or after a mistaken hyphen.
             secrets.extend([argument.to_string(), value.to_owned()]);
             let pieces = argument
                 .split('=')
@@ -162,13 +163,13 @@ fn without_secrets(text: &str, typed: impl Iterator<Item = OsString>) -> Option<
     (clean != text).then_some(clean)
 }
 
-/// Whether a text is as long as a secret, and is neither an option nor prose.
+/// Whether a text is long enough for a secret, and neither an option nor prose.
 fn may_be_secret(text: &str) -> bool {
     let word = !text.starts_with('-') && !text.contains(char::is_whitespace);
     word && (text.len() >= 16 || text.contains(':'))
 }
 
-/// Whether a text may be a URL with a password in it, or a part of one.
+/// Whether a text may be a URL with a password, or part of one.
 fn is_url(text: &str) -> bool {
     text.contains('@') || text.contains("://")
 }
@@ -180,12 +181,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_arguments_are_consistent() {
+    fn the_argument_definitions_are_consistent() {
         Cli::command().debug_assert();
     }
 
     #[test]
-    fn what_may_be_a_secret_is_not_repeated() {
+    fn possible_secrets_are_hidden_in_messages() {
         let token = "acme_live_0123456789abcdefghijABCDEFGHIJ01234567";
         let typed = |argument: &str| [argument.into()].into_iter();
         let text = format!("unexpected argument '{token}' found");
@@ -205,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn no_part_of_a_url_is_repeated() {
+    fn every_part_of_a_url_is_hidden_in_messages() {
         let url = "postgres://u:Sup3r=@Secret/Wo rd@host";
         for argument in [
             url.to_owned(),
@@ -214,7 +215,7 @@ mod tests {
             format!("--stor={url}"),
             "u:Sup3r@Secret/Word@h".to_owned(),
         ] {
-            // What it is cut into, at the worst.
+            // The parts that the parser may split it into.
             for part in [
                 &*argument,
                 argument.split_once('=').map_or("", |(part, _)| part),

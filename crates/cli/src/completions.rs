@@ -1,4 +1,4 @@
-//! `completions`: what a shell needs to complete the arguments.
+//! `completions`: prints a completion script for a shell.
 
 use clap::CommandFactory;
 use clap_complete::{Shell, generate};
@@ -6,7 +6,7 @@ use clap_complete::{Shell, generate};
 use crate::{cli::Cli, failure::Failure, output};
 
 pub(crate) fn run(shell: Shell) -> Result<(), Failure> {
-    // Written as a whole: what generates it does not expect writing to fail.
+    // Buffered first, because the generator panics if it cannot write.
     let mut script = Vec::new();
     generate(shell, &mut Cli::command(), "api-tokens", &mut script);
     output::print(&script)

@@ -1,4 +1,4 @@
-//! `events`: lists what was done, and by whom.
+//! `events`: lists the audit log.
 
 use clap::Args;
 use futures_util::{StreamExt, TryStreamExt};
@@ -10,13 +10,13 @@ use crate::{
 
 #[derive(Args)]
 pub(crate) struct Arguments {
-    /// Only what was done to this app, by its identifier or name
+    /// Only events of this app, by its identifier or name
     #[arg(long)]
     app: Option<String>,
-    /// Only what was done to this token, by its identifier
+    /// Only events of this token, by its identifier
     #[arg(long, value_name = "ID")]
     token: Option<TokenId>,
-    /// At most so many
+    /// Maximum number of events to list. Defaults to all
     #[arg(long, value_name = "COUNT", value_parser = at_least_one)]
     limit: Option<usize>,
 }
@@ -35,5 +35,5 @@ pub(crate) async fn run(arguments: &Arguments, session: &Session) -> Result<(), 
     while let Some(event) = events.try_next().await? {
         listing.add(&ShownEvent(&event))?;
     }
-    listing.end("Nothing of this was done yet.")
+    listing.end("No matching events.")
 }

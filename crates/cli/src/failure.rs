@@ -1,6 +1,6 @@
-//! How a command fails: with a message that says what to do, and an exit code.
+//! The error of a command: a message that says what to do, and an exit code.
 
-use std::{error::Error, io, process::ExitCode};
+use std::{error::Error, io, path::Path, process::ExitCode};
 
 use tower_api_tokens::{LifecycleError, LifecycleErrorKind, StoreError, StoreErrorKind};
 use tower_api_tokens_admin::{OperationError, OperationErrorKind};
@@ -10,13 +10,14 @@ use crate::note::note;
 /// The exit codes of failures.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Status {
-    /// The store, or reading and writing, did not work.
+    /// The store failed, or input or output did.
     Failed = 1,
-    /// An argument is missing or wrong.
+    /// An argument is missing or invalid.
     Usage = 2,
     /// There is no such app or token.
     NotFound = 3,
-    /// The state of the app or token, the actor's rights or the person at the terminal forbid it.
+    /// The state of the app or token does not allow it, the actor lacks the rights, or the user
+    /// declined.
     Refused = 4,
 }
 
@@ -39,16 +40,18 @@ impl From<LifecycleErrorKind> for Status {
     }
 }
 
-/// Why a command was not carried out.
+/// Why a command failed.
 #[derive(Debug)]
 pub(crate) struct Failure {
     status: Status,
     message: String,
     source: Option<Box<dyn Error + Send + Sync>>,
-    /// What is certain nevertheless, and what to do about the rest.
+    /// What is known about the outcome, and what to do next.
     advice: Option<String>,
-    /// What was to be printed could not be written.
+    /// The output could not be written.
     output: Option<io::ErrorKind>,
+    /// The message covers the kind of the store's error, so only the source of that is shown.
+    hides_store_kind: bool,
 }
 
 impl Failure {
@@ -59,6 +62,17 @@ impl Failure {
             source: None,
             advice: None,
             output: None,
+            hides_store_kind: false,
+        }
+    }
+
+    /// The failure of an operation. Its causes explain only failures of the store: the message of any
+    /// other error is complete.
+    fn of_operation(status: Status, error: impl Error + Send + Sync + 'static) -> Self {
+        let failure = Self::new(status, error.to_string());
+        match status {
+            Status::Failed => failure.because(error),
+            _ => failure,
         }
     }
 
@@ -78,20 +92,34 @@ impl Failure {
         Self::new(Status::Refused, message)
     }
 
-    /// Keeps the cause, which is shown after the message.
+    /// Adds the cause, which is shown after the message.
     pub(crate) fn because(mut self, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         self.source = Some(source.into());
         self
     }
 
-    /// Says what is certain, or what to do next.
+    /// Adds an error of the store as the cause. If its source says what is wrong and what to do, the
+    /// error's own, more general message is left out.
+    pub(crate) fn because_of_store(mut self, error: StoreError) -> Self {
+        // The message for a damaged database advises to restore a backup.
+        let is_damaged = error.to_string() == StoreError::damaged("").to_string();
+        self.hides_store_kind = error.source().is_some()
+            && !is_damaged
+            && !matches!(
+                error.kind(),
+                StoreErrorKind::Full | StoreErrorKind::ReadOnly
+            );
+        self.because(error)
+    }
+
+    /// Adds what is known about the outcome, or what to do next.
     pub(crate) fn advising(mut self, advice: impl Into<String>) -> Self {
         self.advice = Some(advice.into());
         self
     }
 
-    /// Says what to do where the store did not answer, so that the change may have been made.
-    pub(crate) fn unless_certain(mut self, advice: impl FnOnce() -> String) -> Self {
+    /// Adds what to do if the store did not answer, in which case the change may have been made.
+    pub(crate) fn advising_if_uncertain(mut self, advice: impl FnOnce() -> String) -> Self {
         let mut cause = self.source.as_deref().map(|source| source as &dyn Error);
         while let Some(error) = cause {
             if let Some(error) = error.downcast_ref::<StoreError>()
@@ -105,8 +133,9 @@ impl Failure {
         self
     }
 
-    /// Says what became of what could not be printed, and what to do about it, before the cause.
-    pub(crate) fn saying(self, message: String, advice: String) -> Self {
+    /// Replaces the message with what happened to the token that could not be printed, and adds what
+    /// to do about it.
+    pub(crate) fn unprinted(self, message: String, advice: String) -> Self {
         Self {
             message,
             advice: Some(advice),
@@ -115,31 +144,33 @@ impl Failure {
         }
     }
 
-    /// Says that a change was made, if all that failed is to print it.
+    /// Adds that the change was made, if only printing it failed.
     pub(crate) fn after_change(mut self) -> Self {
         if self.output.is_some() {
             self.output = Some(io::ErrorKind::Other);
-            self.advice = Some("What was asked for is done; only this output is missing.".into());
+            self.advice = Some("The command itself succeeded; only its output is missing.".into());
         }
         self
     }
 
-    /// Shows the failure to the person, and returns its exit code. A reader that has read enough of
-    /// what is there, as `head` does, is no failure.
+    /// Prints the failure to standard error, and returns its exit code. It is not a failure if the
+    /// reader of the output stops early, as `head` does.
     pub(crate) fn report(&self) -> ExitCode {
         if self.output == Some(io::ErrorKind::BrokenPipe) {
             return ExitCode::SUCCESS;
         }
         let mut text = format!("error: {}", self.message);
-        let mut last = self.message.clone();
         let mut cause = self.source.as_deref().map(|source| source as &dyn Error);
         while let Some(error) = cause {
             let message = error.to_string();
-            // Drivers repeat what their own cause says.
-            if !last.ends_with(&message) {
+            let message = message
+                .strip_prefix("error returned from database: ")
+                .unwrap_or(&message);
+            let hidden = self.hides_store_kind && error.is::<StoreError>();
+            // Messages often include that of their cause.
+            if !hidden && !text.contains(message) {
                 text += &format!(": {message}");
             }
-            last = message;
             cause = error.source();
         }
         note(&text);
@@ -150,9 +181,24 @@ impl Failure {
     }
 }
 
+/// The failure to create a new file.
+pub(crate) fn cannot_create(path: &Path, error: io::Error) -> Failure {
+    let (message, advice) = match error.kind() {
+        io::ErrorKind::AlreadyExists => (
+            format!("`{}` already exists", path.display()),
+            "Existing files are never overwritten. Choose another file.",
+        ),
+        _ => (
+            format!("cannot create `{}`: {error}", path.display()),
+            "Choose a file in an existing directory that you can write to.",
+        ),
+    };
+    Failure::failed(message).advising(advice)
+}
+
 impl From<LifecycleError> for Failure {
     fn from(error: LifecycleError) -> Self {
-        Self::new(error.kind().into(), error.to_string()).because(error)
+        Self::of_operation(error.kind().into(), error)
     }
 }
 
@@ -162,7 +208,7 @@ impl From<OperationError> for Failure {
             OperationErrorKind::Lifecycle(kind) => kind.into(),
             _ => Status::Refused,
         };
-        Self::new(status, error.to_string()).because(error)
+        Self::of_operation(status, error)
     }
 }
 

@@ -1,5 +1,5 @@
-//! The command line: creates apps, issues, lists, rotates, revokes and verifies tokens, and serves
-//! the management of them over HTTP.
+//! The command line of tower-api-tokens: manages apps and tokens, and serves the management API, the
+//! dashboard and token verification over HTTP.
 
 #![warn(
     clippy::expect_used,
@@ -14,38 +14,38 @@ mod bench;
 mod cache;
 mod cli;
 mod completions;
+mod escape;
 mod events;
 mod failure;
-mod moment;
-mod moving;
 mod note;
 mod number;
 mod options;
 mod output;
+mod possible_values;
 mod progress;
 mod prompt;
 mod scopes;
 mod serve;
 mod session;
 mod store;
+mod time;
 mod token;
+mod transfer;
 mod verify;
 mod views;
-mod visible;
-mod word;
 
 use std::process::ExitCode;
 
 use cli::{Cli, Command};
 use failure::Failure;
-use moving::{export, import};
 use session::{Purpose, Session};
 use tower_api_tokens::store::catch_panic;
+use transfer::{export, import};
 
 #[tokio::main]
 async fn main() -> ExitCode {
     match Cli::read() {
-        // A panic of a store is a failure like any other, with its exit code.
+        // A panic in a store is an ordinary failure, with an exit code.
         Ok(cli) => match catch_panic(|| run(cli)).await {
             Ok(()) => ExitCode::SUCCESS,
             Err(failure) => failure.report(),
@@ -55,9 +55,9 @@ async fn main() -> ExitCode {
 }
 
 async fn run(cli: Cli) -> Result<(), Failure> {
-    if cli.hands_over() && output::is_closed() {
+    if cli.needs_output() && output::is_closed() {
         return Err(Failure::failed(
-            "standard output is closed, so nothing was done: send it to a file, a pipe or, opened for writing alone, `/dev/null`",
+            "standard output is closed, so nothing was done: redirect it to a file, a pipe or, with `>`, to `/dev/null`",
         ));
     }
     match &cli.command {

@@ -1,13 +1,13 @@
-//! What a command says on standard error, beside what it prints.
+//! Messages on standard error.
 
 use std::io::{self, Write};
 
-use crate::visible::visible;
+use crate::escape::escape_controls;
 
-/// Prints lines for the person at the terminal. It is no failure if nobody can read them.
+/// Prints lines to standard error. Errors are ignored: a closed standard error fails no command.
 pub(crate) fn note(text: &str) {
     let mut err = io::stderr().lock();
     for line in text.lines() {
-        let _ = writeln!(err, "{}", visible(line));
+        let _ = writeln!(err, "{}", escape_controls(line));
     }
 }

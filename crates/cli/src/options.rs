@@ -1,16 +1,17 @@
-//! The options of every command.
+//! The global options.
 
 use clap::Args;
 use tower_api_tokens_sqlx::Driver;
 
 use crate::failure::Failure;
 
-/// What every command takes.
+/// The options that every command takes.
 #[derive(Args)]
-#[command(next_help_heading = "Options of every command")]
+#[command(next_help_heading = "Global options")]
 pub(crate) struct Options {
-    /// The store, `sqlite://PATH` or `postgres://USER@HOST/DATABASE`; a URL with a password belongs
-    /// into the variable, where others on the machine cannot see it. `bench` takes several
+    /// Store to use: `sqlite://PATH` or `postgres://USER@HOST/DATABASE`. If the URL contains a
+    /// password, set the variable instead, because other users can see arguments. `bench` accepts
+    /// several
     #[arg(
         long,
         global = true,
@@ -19,8 +20,7 @@ pub(crate) struct Options {
         hide_env_values = true
     )]
     pub(crate) store: Vec<String>,
-    /// The schema of a PostgreSQL database that the tables lie in; the first of the search path unless
-    /// it is given
+    /// PostgreSQL schema that holds the tables. Defaults to the first schema in the search path
     #[arg(
         long,
         global = true,
@@ -29,32 +29,32 @@ pub(crate) struct Options {
         hide_env_values = true
     )]
     pub(crate) schema: Option<String>,
-    /// The prefix of the tokens, like `acme_live`: what the service was built with
+    /// Token prefix that your service is configured with, such as `acme_live`
     #[arg(long, global = true, env = "API_TOKENS_PREFIX", hide_env_values = true)]
     pub(crate) prefix: Option<String>,
-    /// Write nothing to the store, as a standby or a role that may only read demands; for `serve` and
+    /// Write nothing to the store, which can then be a standby or a read-only role. For `serve` and
     /// for commands that list, show, verify or export
     #[arg(long, global = true)]
     pub(crate) read_only: bool,
-    /// Print JSON, one object on each line
+    /// Print JSON, one object per line
     #[arg(long, global = true)]
     pub(crate) json: bool,
 }
 
 impl Options {
-    /// The store that a command is for.
+    /// Returns the store of a command that uses only one.
     pub(crate) fn store(&self) -> Result<Option<&str>, Failure> {
         match self.store.as_slice() {
             [] => Ok(None),
             [url] => Ok(given(Some(url))),
             _ => Err(Failure::usage(
-                "this command is for one store: give `--store` once; only `bench` takes several",
+                "this command uses one store: pass `--store` once; only `bench` accepts several",
             )),
         }
     }
 
-    /// The schema that the tables of a store lie in. Among several stores it is that of those in
-    /// PostgreSQL; by itself, an SQLite database is refused that is given one.
+    /// Returns the schema for a store. With several stores, the schema applies only to those in
+    /// PostgreSQL; with a single SQLite database, it is passed on so that the error is reported.
     pub(crate) fn schema_of(&self, url: &str) -> Option<&str> {
         let schema = given(self.schema.as_deref());
         let is_sqlite = || matches!(Driver::of_url(url), Ok(Driver::Sqlite));
@@ -62,7 +62,7 @@ impl Options {
     }
 }
 
-/// An option, or the variable in its place, that is not empty.
+/// Treats an empty option or variable as absent.
 pub(crate) fn given(option: Option<&str>) -> Option<&str> {
     option.filter(|text| !text.is_empty())
 }

@@ -1,4 +1,4 @@
-//! Records and lines as a command prints them.
+//! Prints records and lines.
 
 use std::io::{self, IsTerminal, Write};
 
@@ -6,24 +6,24 @@ use comfy_table::{ContentArrangement, Table, presets};
 use serde::Serialize;
 
 use crate::{
+    escape::{escape_controls, escape_json},
     failure::Failure,
     note::note,
-    visible::{visible, visible_json},
 };
 
-/// The columns between one cell of a table and the next.
+/// The width of the gap between the columns of a table.
 const GAP: u16 = 2;
 
-/// Records of one kind, as a table for people or as JSON lines for programs.
+/// A list of records, printed as a table for people or as JSON Lines for programs.
 pub(crate) struct Listing {
     json: bool,
     columns: &'static [&'static str],
     rows: Vec<Vec<String>>,
 }
 
-/// Something that is listed.
+/// A record in a list.
 pub(crate) trait Listed: Serialize {
-    /// The titles of the columns.
+    /// The column headers.
     const COLUMNS: &'static [&'static str];
 
     /// The cells of the record.
@@ -39,7 +39,7 @@ impl Listing {
         }
     }
 
-    /// Adds a record. JSON is printed immediately.
+    /// Adds a record. With JSON, prints it immediately.
     pub(crate) fn add<T: Listed>(&mut self, record: &T) -> Result<(), Failure> {
         if self.json {
             return print_json(record);
@@ -48,7 +48,7 @@ impl Listing {
         Ok(())
     }
 
-    /// Prints the table, or in place of an empty one what to do about it.
+    /// Prints the table, or `empty` if it has no rows.
     pub(crate) fn end(self, empty: &str) -> Result<(), Failure> {
         if self.json {
             return Ok(());
@@ -60,7 +60,7 @@ impl Listing {
         let mut table = plain_table();
         table.set_header(self.columns);
         for row in &self.rows {
-            table.add_row(row.iter().map(|cell| visible(cell)));
+            table.add_row(row.iter().map(|cell| escape_controls(cell)));
         }
         if fits(&table) {
             print_table(&mut table)
@@ -69,7 +69,7 @@ impl Listing {
         }
     }
 
-    /// Prints the records as `print_fields` does, with an empty line between them.
+    /// Prints the records as lists of fields, separated by empty lines.
     fn print_in_full(&self) -> Result<(), Failure> {
         for (number, row) in self.rows.iter().enumerate() {
             if number > 0 {
@@ -82,8 +82,8 @@ impl Listing {
     }
 }
 
-/// Whether no line of a table is wider than the terminal. A terminal that does not know its width,
-/// or says that it is 0, is wide enough.
+/// Whether a table fits the width of the terminal. A terminal of unknown width, or of width 0, counts
+/// as wide enough.
 fn fits(table: &Table) -> bool {
     let Some(width) = table.width().filter(|width| *width > 0) else {
         return true;
@@ -94,10 +94,10 @@ fn fits(table: &Table) -> bool {
     !io::stdout().is_terminal() || needed <= usize::from(width)
 }
 
-/// Whether standard output was closed when the program started. The standard library then puts the
-/// null device in its place, open for reading too, so that nothing that is written reports an error.
-/// A null device that a shell opened is for writing alone. Other programs open it like the standard
-/// library, so this matters only where the output must not be lost.
+/// Whether standard output was closed when the program started. The standard library then replaces it
+/// with the null device, opened for reading and writing, and no write fails. A shell opens the null
+/// device only for writing. Other programs may open it as the standard library does, so check this
+/// only where the output must not be lost.
 #[cfg(target_os = "linux")]
 pub(crate) fn is_closed() -> bool {
     use std::{fs::metadata, os::unix::fs::MetadataExt};
@@ -117,29 +117,28 @@ pub(crate) fn is_closed() -> bool {
     false
 }
 
-/// A value on standard output as one line of JSON.
+/// Prints a value as one line of JSON.
 pub(crate) fn print_json(value: &impl Serialize) -> Result<(), Failure> {
     let json = serde_json::to_string(value).map_err(io::Error::from)?;
-    print_line(&visible_json(&json))
+    print_line(&escape_json(&json))
 }
 
-/// One record in full: a line for each of its fields.
+/// Prints a record as a list of fields, one per line.
 pub(crate) fn print_fields(fields: &[(&str, String)]) -> Result<(), Failure> {
     print_table(&mut fields_table(fields))
 }
 
-/// One record in full on standard error, beside what is printed for a program.
+/// Prints a record to standard error, where it does not mix with output for a program.
 pub(crate) fn note_fields(fields: &[(&str, String)]) {
     let _ = writeln!(io::stderr(), "{}", fields_table(fields).trim_fmt());
 }
 
-/// A line on standard output.
+/// Prints a line.
 pub(crate) fn print_line(line: &str) -> Result<(), Failure> {
     print(format!("{line}\n").as_bytes())
 }
 
-/// Bytes on standard output. They are flushed, because what is flushed when the program ends fails
-/// without a word.
+/// Prints bytes and flushes them: errors of the flush at the end of the program would be lost.
 pub(crate) fn print(bytes: &[u8]) -> Result<(), Failure> {
     let mut out = io::stdout().lock();
     out.write_all(bytes)?;
@@ -149,13 +148,13 @@ pub(crate) fn print(bytes: &[u8]) -> Result<(), Failure> {
 fn fields_table(fields: &[(&str, String)]) -> Table {
     let mut table = plain_table();
     for (name, value) in fields {
-        table.add_row([*name, &*visible(value)]);
+        table.add_row([*name, &*escape_controls(value)]);
     }
     pad(&mut table);
     table
 }
 
-/// A table that breaks no line: an identifier that is cut into pieces cannot be copied.
+/// Creates a table that never wraps lines: a wrapped identifier cannot be copied.
 fn plain_table() -> Table {
     let mut table = Table::new();
     table.load_style(presets::NOTHING);

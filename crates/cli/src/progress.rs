@@ -1,15 +1,15 @@
-//! How far long work has come: on standard error, where that is a terminal.
+//! Progress bars, shown on standard error if it is a terminal.
 
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
 
-/// Work of which nothing is known but that it goes on.
+/// Shows a spinner for work of unknown progress.
 pub(crate) fn spin(doing: &'static str) -> ProgressBar {
     show(ProgressBar::new_spinner(), doing, "{spinner} {msg}")
 }
 
-/// Work whose end is not known: how much is done, in `units`.
+/// Shows a counter, in `units`, for work of unknown size.
 pub(crate) fn count(doing: &'static str, units: &str) -> ProgressBar {
     let bar = ProgressBar::new_spinner();
     show(
@@ -19,13 +19,13 @@ pub(crate) fn count(doing: &'static str, units: &str) -> ProgressBar {
     )
 }
 
-/// Work on a number of things.
-pub(crate) fn share(doing: &'static str, total: u64) -> ProgressBar {
+/// Shows a progress bar for a number of items.
+pub(crate) fn items(doing: &'static str, total: u64) -> ProgressBar {
     let template = "{msg} {wide_bar} {human_pos}/{human_len}, {eta} left";
     show(ProgressBar::new(total), doing, template)
 }
 
-/// Work on a number of bytes.
+/// Shows a progress bar for a number of bytes.
 pub(crate) fn bytes(doing: &'static str, total: u64) -> ProgressBar {
     let template = "{msg} {wide_bar} {bytes}/{total_bytes}, {eta} left";
     show(ProgressBar::new(total), doing, template)

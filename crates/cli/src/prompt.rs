@@ -1,22 +1,21 @@
-//! Asks the person at the terminal.
+//! Asks for confirmation at the terminal.
 
 use std::io::{self, BufRead, IsTerminal, Write};
 
-use crate::{failure::Failure, visible::visible};
+use crate::{escape::escape_controls, failure::Failure};
 
-/// Asks whether to do what cannot be undone. Where nobody can be asked, it has to be said
-/// beforehand.
+/// Asks for confirmation, unless `yes` is set. Fails if there is no terminal to ask on.
 pub(crate) fn confirm(question: &str, yes: bool) -> Result<(), Failure> {
     if yes {
         return Ok(());
     }
     if !io::stdin().is_terminal() || !io::stderr().is_terminal() {
         return Err(Failure::usage(
-            "this cannot be undone, and there is no terminal to ask on: give `--yes`",
+            "this cannot be undone, and there is no terminal to confirm it on: pass `--yes`",
         ));
     }
     let mut err = io::stderr().lock();
-    let _ = write!(err, "{} [y/N] ", visible(question));
+    let _ = write!(err, "{} [y/N] ", escape_controls(question));
     let _ = err.flush();
     let mut answer = String::new();
     let read = io::stdin().lock().read_line(&mut answer);

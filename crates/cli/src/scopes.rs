@@ -1,20 +1,22 @@
-//! Scopes as they are typed.
+//! Parses scopes.
 
 use tower_api_tokens::ScopeSet;
 
 use crate::failure::Failure;
 
-/// Reads a list of scopes with commas or white space between them. An empty one is an error: it is
-/// what a variable that is not set leaves behind.
+/// Parses scopes separated by commas or whitespace. An empty list is an error, because it usually
+/// comes from an unset variable.
 pub(crate) fn list(text: &str) -> Result<ScopeSet, String> {
     let scopes = ScopeSet::parse_list(text).map_err(|error| error.to_string())?;
     if scopes.is_empty() {
-        return Err("give a scope, like `invoices:read`, or leave out the option".into());
+        return Err(
+            "expected a scope like `invoices:read`; leave out the option for no scopes".into(),
+        );
     }
     Ok(scopes)
 }
 
-/// The scopes of all these lists.
+/// Merges lists of scopes.
 pub(crate) fn union(lists: &[ScopeSet]) -> Result<ScopeSet, Failure> {
     ScopeSet::new(lists.iter().flat_map(ScopeSet::iter))
         .map_err(|error| Failure::usage(error.to_string()))

@@ -1,4 +1,4 @@
-//! An open store, and who is at work on it.
+//! An open store, and the user of it.
 
 use std::{env, sync::Arc, time::Duration};
 
@@ -17,30 +17,30 @@ use crate::{
     store::{Access, Store},
 };
 
-/// The format of commands that neither make nor judge a token.
+/// The prefix for commands that neither issue nor verify tokens.
 const ANY_PREFIX: &str = "api";
 
-/// What a command needs of the store.
+/// What a command needs the store for.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Purpose {
-    /// To read the store.
+    /// Read.
     Read,
-    /// To change what is there.
+    /// Change existing records.
     Change,
-    /// To put the first things into it.
+    /// Insert records, creating the database if it does not exist.
     Fill {
-        /// It may be gone when the command ends.
-        passing: bool,
+        /// A database in memory is allowed.
+        in_memory: bool,
     },
-    /// To make tokens, whose prefix has to be known.
+    /// Issue tokens, which needs the prefix.
     Issue,
-    /// To verify the requests of others.
+    /// Serve requests.
     Serve {
-        /// Tokens of any form are verified.
+        /// Accept tokens in any format.
         any_format: bool,
-        /// How old an answer may be.
+        /// The maximum age of a cached record.
         max_staleness: Duration,
-        /// Nothing is managed.
+        /// Serve no management API and no dashboard.
         verify_only: bool,
     },
 }
@@ -51,7 +51,7 @@ pub(crate) struct Session {
     pub(crate) operations: Operations,
     pub(crate) operator: Operator,
     pub(crate) json: bool,
-    /// Nothing may be written to the store.
+    /// Nothing is written to the store.
     pub(crate) read_only: bool,
     store: AnyStore,
 }
@@ -62,7 +62,7 @@ impl Session {
         Self::open_at(url, options, purpose).await
     }
 
-    /// Opens the store at a URL in place of the one of the options.
+    /// Opens the store at a URL, instead of the one in the options.
     pub(crate) async fn open_at(
         url: &str,
         options: &Options,
@@ -71,20 +71,20 @@ impl Session {
         let prefix = given(options.prefix.as_deref());
         if prefix.is_none() && matches!(purpose, Purpose::Issue | Purpose::Serve { .. }) {
             return Err(Failure::usage(
-                "which prefix are the tokens to have? Give `--prefix`, or set API_TOKENS_PREFIX, to what the service was built with",
+                "no token prefix given: pass `--prefix`, or set API_TOKENS_PREFIX, with the prefix that your service is configured with",
             ));
         }
         let format = TokenFormat::new(prefix.unwrap_or(ANY_PREFIX))
-            .map_err(|error| Failure::usage(format!("`--prefix` cannot be used: {error}")))?;
+            .map_err(|error| Failure::usage(format!("invalid `--prefix`: {error}")))?;
         let access = access(purpose, options.read_only)?;
-        // What these commands are for is over when they end.
-        let passing = matches!(
+        // Other commands would lose a database in memory when they exit.
+        let in_memory = matches!(
             purpose,
-            Purpose::Serve { .. } | Purpose::Fill { passing: true }
+            Purpose::Serve { .. } | Purpose::Fill { in_memory: true }
         );
         let Store { opened, tokens } =
-            Store::open(url, options.schema_of(url), format, access, !passing).await?;
-        let tokens = set_up(tokens, purpose, prefix.is_some()).build();
+            Store::open(url, options.schema_of(url), format, access, !in_memory).await?;
+        let tokens = configure(tokens, purpose, prefix.is_some()).build();
         let operations = Operations::new(&tokens);
         Ok(Self {
             registry: Arc::new(opened.clone()),
@@ -97,20 +97,20 @@ impl Session {
         })
     }
 
-    /// Writes the audit events that are left, and closes the store.
+    /// Writes the remaining audit events, and closes the store.
     pub(crate) async fn close(self) {
         if self.operations.flush_audit().await.is_err() {
             note(&format!(
-                "warning: audit events that the store did not take: {}",
+                "warning: audit events not written to the store: {}",
                 self.operations.waiting_events()
             ));
         }
         self.store.close().await;
     }
 
-    /// Finds an app by its identifier or its name, whichever fits; `id:IDENTIFIER` fits no name.
-    /// What fits several apps names none of them: anybody who may create an app could otherwise
-    /// give it the name or the identifier of another, and get the tokens that are meant for that.
+    /// Finds an app by its identifier or name, or by `id:IDENTIFIER`. Fails if several apps match:
+    /// otherwise anyone who can create an app could give it the name or identifier of another, and
+    /// get the tokens that are meant for that one.
     pub(crate) async fn find_app(&self, named: &str) -> Result<AppRecord, Failure> {
         if let Some(id) = named.strip_prefix("id:") {
             return match AppId::new(id) {
@@ -122,7 +122,7 @@ impl Session {
         if let Ok(id) = AppId::new(named) {
             found.extend(self.registry.app(&id).await?);
         }
-        // Selects those with the name in theirs.
+        // The query matches parts of names.
         let query = AppQuery::default().name(named).limit(1000);
         let mut apps = self.registry.stream_apps(query);
         while let Some(app) = apps.try_next().await? {
@@ -139,7 +139,7 @@ impl Session {
                     .map(|app| format!("`id:{}` ({})", app.id, app.name))
                     .collect();
                 Err(Failure::usage(format!(
-                    "several apps have this name or identifier; give one of {}",
+                    "several apps have this name or identifier; use one of {}",
                     named.join(", ")
                 )))
             }
@@ -147,16 +147,16 @@ impl Session {
     }
 }
 
-/// No store was named.
+/// The failure if no store is given.
 pub(crate) fn no_store() -> Failure {
     Failure::usage(
-        "which store? Give `--store sqlite://PATH` or `--store postgres://USER@HOST/DATABASE`, or set API_TOKENS_STORE",
+        "no store given: pass `--store sqlite://PATH` or `--store postgres://USER@HOST/DATABASE`, or set API_TOKENS_STORE",
     )
 }
 
 fn no_such_app() -> Failure {
     Failure::not_found(
-        "there is no app with this identifier or name; `api-tokens app list` shows them all",
+        "no app has this identifier or name; list all apps with `api-tokens app list`",
     )
 }
 
@@ -164,7 +164,7 @@ fn access(purpose: Purpose, read_only: bool) -> Result<Access, Failure> {
     match (purpose, read_only) {
         (Purpose::Read | Purpose::Serve { .. }, true) => Ok(Access::ReadOnly),
         (_, true) => Err(Failure::usage(
-            "this command writes to the store: leave out `--read-only`, which is for `app list`, `token list`, `token show`, `events`, `verify`, `export` and `serve`",
+            "this command writes to the store: leave out `--read-only`, which works only with `app list`, `token list`, `token show`, `events`, `verify`, `export` and `serve`",
         )),
         (Purpose::Read, false) => Ok(Access::Read),
         (Purpose::Change | Purpose::Issue, false) => Ok(Access::Change),
@@ -178,7 +178,7 @@ fn access(purpose: Purpose, read_only: bool) -> Result<Access, Failure> {
     }
 }
 
-fn set_up(tokens: ApiTokensBuilder, purpose: Purpose, knows_prefix: bool) -> ApiTokensBuilder {
+fn configure(tokens: ApiTokensBuilder, purpose: Purpose, knows_prefix: bool) -> ApiTokensBuilder {
     match purpose {
         Purpose::Serve {
             any_format,
@@ -197,7 +197,7 @@ fn set_up(tokens: ApiTokensBuilder, purpose: Purpose, knows_prefix: bool) -> Api
     }
 }
 
-/// Who is at work, for the audit: `cli:` and the name of the user.
+/// The actor in the audit log: `cli:` and the user name.
 fn user() -> String {
     let names = ["USER", "LOGNAME"].into_iter();
     let user = names

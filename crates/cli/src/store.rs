@@ -1,22 +1,22 @@
-//! Opens the store that a URL names.
+//! Opens the store at a URL.
 
 use tower_api_tokens::{ApiTokens, ApiTokensBuilder, StoreError, StoreErrorKind, TokenFormat};
 use tower_api_tokens_sqlx::AnyStore;
 
 use crate::failure::Failure;
 
-/// What may be done to a database.
+/// How a command accesses the database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Access {
-    /// It is created if it is missing.
+    /// Read and change it, and create it if it does not exist.
     Create,
-    /// It is read and changed, and ought to be there.
+    /// Read and change it. It has to exist.
     Change,
-    /// It is read, and ought to be there; its tables are brought up to date.
+    /// Read it. It has to exist, and pending migrations are applied.
     Read,
-    /// It is read, and ought to be there; uses are recorded where that is allowed.
+    /// Read it. It has to exist, and usage is recorded if that is allowed.
     Verify,
-    /// It is read, and nothing is written to it.
+    /// Read it, and write nothing.
     ReadOnly,
 }
 
@@ -27,7 +27,7 @@ pub(crate) struct Store {
 }
 
 impl Store {
-    /// Opens a store. No failure repeats the URL, which may hold a password.
+    /// Opens a store. Failures never include the URL, which may hold a password.
     pub(crate) async fn open(
         url: &str,
         schema: Option<&str>,
@@ -41,7 +41,7 @@ impl Store {
     }
 }
 
-/// Opens what a URL names.
+/// Opens the store at a URL.
 pub(crate) async fn open(
     url: &str,
     schema: Option<&str>,
@@ -73,13 +73,13 @@ pub(crate) fn cannot_open(error: StoreError, access: Access) -> Failure {
         StoreErrorKind::NotFound => Failure::not_found(message),
         _ => Failure::failed(message),
     }
-    .because(error);
+    .because_of_store(error);
     match (kind, access) {
-        (StoreErrorKind::ReadOnly, Access::Read) => {
-            failure.advising("To only read the store, repeat the command with `--read-only`.")
-        }
+        (StoreErrorKind::ReadOnly, Access::Read) => failure.advising(
+            "To read the store without writing to it, repeat the command with `--read-only`.",
+        ),
         (StoreErrorKind::NotFound, _) => {
-            failure.advising("To create a database, use `api-tokens app create`.")
+            failure.advising("To create a database, run `api-tokens app create NAME`.")
         }
         _ => failure,
     }

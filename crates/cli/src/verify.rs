@@ -1,4 +1,4 @@
-//! `verify`: tells whether a token is admitted.
+//! `verify`: checks whether a token is accepted.
 
 use std::io::{self, BufRead, IsTerminal, Read};
 
@@ -16,22 +16,22 @@ use crate::{
     views::{Time, time_or},
 };
 
-/// More than the longest credential, so that a longer one is refused as such.
+/// More than the longest credential, so that a longer one is rejected as malformed.
 const MAX_INPUT: u64 = 8192;
 
 const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
 
 #[derive(Args)]
 pub(crate) struct Arguments {
-    /// A scope that the token must have, or several with commas between them; can be repeated
+    /// Scope that the token must have. Separate several with commas, or repeat the option
     #[arg(long = "scope", value_name = "SCOPE", value_parser = scopes::list)]
     scopes: Vec<ScopeSet>,
-    /// There only so that a token in the wrong place is answered with what to do.
+    /// Accepted only to explain what to do if a token is passed as an argument.
     #[arg(hide = true)]
     misplaced: Vec<String>,
 }
 
-/// What was found.
+/// The JSON output.
 #[derive(Serialize)]
 struct Verdict {
     admitted: bool,
@@ -47,7 +47,7 @@ struct Verdict {
 pub(crate) async fn run(arguments: &Arguments, session: &Session) -> Result<(), Failure> {
     if !arguments.misplaced.is_empty() {
         return Err(Failure::usage(
-            "a token among the arguments can be read by everyone on this machine: revoke it, and pipe its successor to standard input",
+            "every user of this machine can read a token passed as an argument: revoke it, issue another, and pipe that one to standard input",
         ));
     }
     let required = scopes::union(&arguments.scopes)?;
@@ -64,18 +64,18 @@ fn read_token() -> Result<Zeroizing<Vec<u8>>, Failure> {
     let terminal = stdin.is_terminal();
     let mut stdin = stdin.take(MAX_INPUT);
     let read = if terminal {
-        note("Paste the token, and press Enter:");
+        note("Paste the token and press Enter:");
         stdin.read_until(b'\n', &mut input)
     } else {
         stdin.read_to_end(&mut input)
     };
     read.map_err(|error| Failure::failed("cannot read the token").because(error))?;
-    // Programs on Windows put a byte order mark before what they write as UTF-8.
+    // Some programs on Windows write a byte order mark before UTF-8.
     let text = input.strip_prefix(BYTE_ORDER_MARK).unwrap_or(&input);
     let token = Zeroizing::new(text.trim_ascii().to_vec());
     if token.is_empty() {
         return Err(Failure::usage(
-            "no token came on standard input: pipe it in, as in `printf %s \"$TOKEN\" | api-tokens verify`",
+            "no token on standard input: pipe it in, for example with `printf %s \"$TOKEN\" | api-tokens verify`",
         ));
     }
     Ok(token)
@@ -86,12 +86,12 @@ fn admitted(
     principal: &AppPrincipal,
     required: &ScopeSet,
 ) -> Result<(), Failure> {
-    let lacks = required
+    let missing = required
         .iter()
         .find(|scope| !principal.scopes().iter().any(|held| held == *scope));
     let verdict = Verdict {
-        admitted: lacks.is_none(),
-        reason: lacks.map(|_| RejectionKind::InsufficientScope),
+        admitted: missing.is_none(),
+        reason: missing.map(|_| RejectionKind::InsufficientScope),
         app_id: Some(*principal.app_id()),
         app_name: Some(principal.app_name().to_owned()),
         token_id: Some(principal.token_id()),
@@ -101,7 +101,7 @@ fn admitted(
     };
     if session.json {
         print_json(&verdict)?;
-    } else if lacks.is_none() {
+    } else if missing.is_none() {
         print_fields(&[
             (
                 "app",
@@ -115,7 +115,7 @@ fn admitted(
             ("expires", time_or(principal.expires_at(), "never")),
         ])?;
     }
-    match lacks {
+    match missing {
         None => Ok(()),
         Some(scope) => Err(Failure::refused(format!(
             "the token lacks the scope `{scope}`"
@@ -128,9 +128,7 @@ fn refused(session: &Session, rejection: Rejection) -> Result<(), Failure> {
         rejection.kind(),
         RejectionKind::StoreFailure | RejectionKind::StoreTimeout | RejectionKind::Overload
     ) {
-        return Err(
-            Failure::failed("nobody can tell whether the token is admitted").because(rejection),
-        );
+        return Err(Failure::failed("cannot check the token").because(rejection));
     }
     if session.json {
         print_json(&Verdict {

@@ -1,4 +1,4 @@
-//! Records as they are shown: to people as cells and fields, to programs as JSON.
+//! Output formats of records: cells and fields for people, JSON for programs.
 
 use std::fmt;
 
@@ -7,9 +7,9 @@ use serde::{Serialize, Serializer};
 use tower_api_tokens::{AppId, AppRecord, AuditEvent, Clock, SystemClock, TokenId, TokenRecord};
 use tower_api_tokens_admin::view::{AppView, EventView, TokenView};
 
-use crate::output::Listed;
+use crate::{number::grouped, output::Listed};
 
-/// An app.
+/// An app, formatted for output.
 pub(crate) struct ShownApp<'r>(pub(crate) &'r AppRecord);
 
 impl ShownApp<'_> {
@@ -37,7 +37,7 @@ impl Listed for ShownApp<'_> {
     }
 }
 
-/// A token, as it is at an instant.
+/// A token at a given time, formatted for output.
 pub(crate) struct ShownToken<'r> {
     token: &'r TokenRecord,
     now: Timestamp,
@@ -61,7 +61,7 @@ impl<'r> ShownToken<'r> {
             ("created", Time(token.created_at).to_string()),
             ("expires", time_or(token.expires_at, "never")),
             ("last used", time_or(token.last_used_at, "never")),
-            ("uses", token.uses.to_string()),
+            ("uses", grouped(token.uses)),
         ];
         if let Some(at) = token.revoked_at {
             fields.push(("revoked", Time(at).to_string()));
@@ -119,7 +119,7 @@ impl Listed for ShownToken<'_> {
     }
 }
 
-/// An audit event.
+/// An audit event, formatted for output.
 pub(crate) struct ShownEvent<'r>(pub(crate) &'r AuditEvent);
 
 impl Serialize for ShownEvent<'_> {
@@ -145,7 +145,7 @@ impl Listed for ShownEvent<'_> {
     }
 }
 
-/// A time: to the second for people, in full for programs.
+/// A time, shown to the second for people, and in full in JSON.
 #[derive(Clone, Copy)]
 pub(crate) struct Time(pub(crate) Timestamp);
 
@@ -161,7 +161,7 @@ impl Serialize for Time {
     }
 }
 
-/// A time that there may not be.
+/// Formats a time, or returns `none` if there is none.
 pub(crate) fn time_or(at: Option<impl Into<Time>>, none: &str) -> String {
     at.map_or_else(|| none.to_owned(), |at| at.into().to_string())
 }

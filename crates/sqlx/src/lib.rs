@@ -1,15 +1,15 @@
 //! [SQLite](SqliteStore) and [PostgreSQL](PostgresStore) stores for
 //! [tower-api-tokens](https://docs.rs/tower-api-tokens).
 //!
-//! [`connect`] opens whichever a URL names.
+//! [`connect`] opens either, depending on the URL.
 //!
 //! # Features
 //!
-//! None is enabled by default.
+//! No feature is enabled by default.
 //!
 //! - `postgres`: `PostgresStore`, over rustls.
-//! - `sqlite`: `SqliteStore`, on a bundled SQLite.
-//! - `tracing`: an event for each trigger that was put back and each row that cannot be read.
+//! - `sqlite`: `SqliteStore`, with a bundled SQLite.
+//! - `tracing`: an event for each restored trigger and each unreadable row.
 
 #![warn(
     clippy::expect_used,

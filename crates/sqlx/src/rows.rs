@@ -1,5 +1,5 @@
-//! Between records and the rows of a database, whichever it is. What comes out of one is checked like
-//! any other input.
+//! Converts database rows to records. Rows are validated like any other input, because other programs
+//! can write to the database.
 
 use std::{error::Error, str::FromStr};
 
@@ -15,17 +15,17 @@ use crate::telemetry;
 #[cfg(feature = "sqlite")]
 use tower_api_tokens::{BoundKey, Repeated};
 
-/// An operation or a query of a version of the library that this one does not know.
+/// The error for an operation or a query that only a newer version of the library knows.
 pub(crate) fn unsupported() -> StoreError {
     StoreError::new(StoreErrorKind::Unsupported)
 }
 
-/// One record more than a page holds, to see whether another page follows.
+/// Returns the page size plus one, to see whether another page follows.
 pub(crate) fn surplus(limit: usize) -> i64 {
     i64::try_from(limit.saturating_add(1)).unwrap_or(i64::MAX)
 }
 
-/// A row, by the numbers of its columns. What is null is `None`; what is of another type is corrupt.
+/// A row with numbered columns. Null is `None`, and a value of another type is an error.
 pub(super) trait Columns {
     fn integer(&self, column: usize) -> Result<Option<i64>, StoreError>;
     fn text(&self, column: usize) -> Result<Option<&str>, StoreError>;
@@ -33,7 +33,7 @@ pub(super) trait Columns {
     fn identifier(&self, column: usize) -> Result<Option<[u8; 16]>, StoreError>;
 }
 
-/// An identifier, in the type that a database has for it.
+/// An identifier, stored in a type of the database.
 #[derive(Clone, Copy)]
 pub(super) struct Identifier(pub(super) [u8; 16]);
 
@@ -64,12 +64,12 @@ where
     }
 }
 
-/// A column holds nothing that has to hold something.
+/// A required column is null.
 #[derive(Debug, thiserror::Error)]
 #[error("column {0} is null")]
 struct NullColumn(usize);
 
-/// Even an empty history has a beginning in the log.
+/// The change log is empty. Even a new database has an entry in it.
 #[derive(Debug, thiserror::Error)]
 #[error("the change log is empty")]
 struct EmptyLog;
@@ -94,13 +94,13 @@ pub(super) fn token_from(row: &impl Columns) -> Result<TokenRecord, StoreError> 
     Ok(token)
 }
 
-/// Reads an answer from a token's columns, all null where there is none, and its position.
+/// Reads an answer from the columns of a token, which are null if there is none, and its position.
 pub(super) fn answer_from(row: &impl Columns) -> Result<Answer, StoreError> {
     Ok(Answer::at(token_if_any(row)?, position_from(row)?))
 }
 
-/// Reads a page of live tokens from rows like those of [`answer_from`], of which there is at least
-/// one, and one more than `limit` if another page follows.
+/// Reads a page of live tokens from rows like those of [`answer_from`]. There is at least one row, and
+/// one more than `limit` if another page follows.
 pub(super) fn live_from(rows: &[impl Columns], limit: usize) -> Result<LivePage, StoreError> {
     let first = rows.first().ok_or_else(log_is_empty)?;
     let position = position_from(first)?;
@@ -126,12 +126,12 @@ fn token_if_any(row: &impl Columns) -> Result<Option<TokenRecord>, StoreError> {
     }
 }
 
-/// The position behind a token's columns.
+/// Reads the position from the columns after those of a token.
 fn position_from(row: &impl Columns) -> Result<Revision, StoreError> {
     revision_at(row, 16)
 }
 
-/// Reads an app from four columns, the first of which is given.
+/// Reads an app from four columns, starting at `first`.
 pub(super) fn app_from(row: &impl Columns, first: usize) -> Result<AppRecord, StoreError> {
     let id: AppId = parse(text(row, first)?)?;
     let created_at = from_microseconds(integer(row, first + 2)?);
@@ -140,7 +140,7 @@ pub(super) fn app_from(row: &impl Columns, first: usize) -> Result<AppRecord, St
     Ok(app)
 }
 
-/// The identifier of a row that cannot be read: all that is reported of it.
+/// Returns the identifier of an unreadable row, the only part of it that is logged.
 fn name_of(row: &impl Columns) -> String {
     if let Ok(Some(id)) = row.identifier(0) {
         return uuid::Uuid::from_bytes(id).to_string();
@@ -151,8 +151,8 @@ fn name_of(row: &impl Columns) -> String {
     }
 }
 
-/// The records of the rows that can be read. The others are reported and left out, so that one bad row
-/// takes no other with it.
+/// Reads the rows, and logs and skips those that cannot be read, so that one bad row does not hide the
+/// others.
 pub(super) fn readable<R: Columns, T>(
     rows: &[R],
     table: &'static str,
@@ -168,8 +168,8 @@ pub(super) fn readable<R: Columns, T>(
     records.collect()
 }
 
-/// A page from one row more than fits into it, if there are that many. It goes on after its last row even
-/// if that one cannot be read, so a page may hold fewer records than its limit, or none, and not be the last.
+/// Reads a page from up to one row more than its limit. The next page starts after the last row even if
+/// that row cannot be read, so a page that is not the last may hold fewer records than its limit, or none.
 pub(super) fn page_from<R: Columns, T, K>(
     rows: &[R],
     limit: usize,
@@ -195,8 +195,8 @@ fn revision_at(row: &impl Columns, first: usize) -> Result<Revision, StoreError>
     Ok(Revision::new(count(row, first)?, mark))
 }
 
-/// Reads what followed a revision. The first row is that one itself, if the log still holds it. Where a
-/// revision is missing, the change that it was may be one that the reader has not seen.
+/// Reads the changes after a revision. The first row is that revision itself, if it is still in the log.
+/// If a revision is missing, the reader may have missed a change.
 pub(super) fn changes_from(rows: &[impl Columns], since: Revision) -> Result<Changes, StoreError> {
     let Some((first, rest)) = rows.split_first() else {
         return Ok(Changes::Gap);
@@ -220,8 +220,8 @@ pub(super) fn changes_from(rows: &[impl Columns], since: Revision) -> Result<Cha
     })
 }
 
-/// What a row of the log is about: `None` is a beginning, or what cannot be read, so that everything may
-/// have changed.
+/// Reads a row of the log. Returns `None` for a start of the log and for an unreadable row: everything
+/// may have changed.
 fn change_from(row: &impl Columns) -> Option<LoggedChange> {
     let change = match (row.text(3), row.bytes(2)) {
         (Ok(Some(app)), _) => Change::App(app.parse().ok()?),
@@ -249,7 +249,7 @@ pub(super) fn event_from(row: &impl Columns) -> Result<AuditEvent, StoreError> {
     Ok(event)
 }
 
-/// Reads a number that is not negative.
+/// Reads a nonnegative number.
 pub(super) fn count(row: &impl Columns, column: usize) -> Result<u64, StoreError> {
     u64::try_from(integer(row, column)?).map_err(corrupt)
 }

@@ -1,4 +1,4 @@
-//! What the stores report, if the feature `tracing` is enabled.
+//! Log events of the stores, with the feature `tracing`.
 
 pub(crate) use events::*;
 
@@ -6,23 +6,23 @@ pub(crate) use events::*;
 mod events {
     const TARGET: &str = "tower_api_tokens";
 
-    /// Reports a trigger that was missing or altered in a database and was restored.
+    /// Logs that a missing or altered trigger was restored.
     #[cfg(feature = "sqlite")]
     pub(crate) fn trigger_restored(name: &str) {
         tracing::warn!(
             target: TARGET,
             trigger = name,
-            "a trigger that logs or checks changes was dropped or altered; it was restored, and nodes read all tokens anew"
+            "a trigger that logs or checks changes was dropped or altered; it was restored, and nodes will reload all tokens"
         );
     }
 
-    /// Reports a row of a table that was left out of a listing because it cannot be read.
+    /// Logs that an unreadable row was skipped.
     pub(crate) fn unreadable_row(table: &'static str, id: &str) {
         tracing::warn!(
             target: TARGET,
             table,
             id,
-            "a row cannot be read and was left out; correct it or delete it"
+            "skipped a row that cannot be read; correct or delete it"
         );
     }
 }

@@ -1,4 +1,4 @@
-//! The store that a URL names.
+//! Opening a store by its URL.
 
 use tempfile::TempDir;
 use tower_api_tokens::{AppId, AppRecord, StoreErrorKind, TokenRegistry, TokenRegistryExt};
@@ -14,7 +14,7 @@ fn app() -> AppRecord {
 }
 
 #[tokio::test]
-async fn a_store_is_opened_by_its_scheme_and_has_every_log() {
+async fn the_scheme_of_the_url_selects_the_store() {
     let directory = TempDir::new().unwrap();
     let store = connect(&url(&directory)).await.unwrap();
     assert_eq!(store.driver(), Driver::Sqlite);
@@ -27,7 +27,7 @@ async fn a_store_is_opened_by_its_scheme_and_has_every_log() {
 }
 
 #[tokio::test]
-async fn a_url_without_a_known_scheme_is_refused_and_not_repeated() {
+async fn a_url_with_an_unknown_scheme_is_rejected_and_not_repeated() {
     for bad in ["", "tokens.db", "mysql://u:Sup3r@db/x", "Sup3r", "sqlite"] {
         let error = connect(bad).await.unwrap_err();
         assert_eq!(error.kind(), StoreErrorKind::InvalidSettings, "{bad}");
@@ -39,7 +39,7 @@ async fn a_url_without_a_known_scheme_is_refused_and_not_repeated() {
 }
 
 #[tokio::test]
-async fn what_must_exist_is_not_created_and_what_is_read_is_not_written() {
+async fn must_exist_creates_nothing_and_read_only_writes_nothing() {
     let directory = TempDir::new().unwrap();
     let url = url(&directory);
     for builder in [
@@ -60,7 +60,7 @@ async fn what_must_exist_is_not_created_and_what_is_read_is_not_written() {
 }
 
 #[tokio::test]
-async fn memory_is_no_lasting_place_and_sqlite_has_no_schema() {
+async fn lasting_stores_need_a_file_and_sqlite_has_no_schema() {
     let memory = AnyStore::builder("sqlite::memory:");
     assert!(memory.clone().connect().await.is_ok());
     for builder in [memory.clone().persistent(), memory.schema("tokens")] {

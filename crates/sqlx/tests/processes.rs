@@ -1,5 +1,5 @@
-//! What was revoked in one process is refused in another within the bound, with no word from the one
-//! to the other.
+//! A token revoked in one process is refused in another within the bound, without any communication
+//! between the two.
 
 #![expect(
     clippy::disallowed_methods,
@@ -26,13 +26,13 @@ fn nanoseconds() -> u128 {
 }
 
 async fn open(url: &str) -> ApiTokens {
-    let store = SqliteStore::open(url).await.unwrap();
+    let store = SqliteStore::connect(url).await.unwrap();
     ApiTokens::builder(store, TokenFormat::new("acme").unwrap())
         .max_staleness(BOUND)
         .build()
 }
 
-/// A process that verifies one token over and over.
+/// A process that verifies one token repeatedly.
 struct Node {
     process: Child,
     input: ChildStdin,
@@ -65,7 +65,7 @@ impl Node {
         writeln!(self.input, "{line}").unwrap();
     }
 
-    /// The rest of the next line that begins with a word; the test harness prints lines of its own.
+    /// Returns the rest of the next line that begins with a word. The test harness prints other lines.
     fn hear(&mut self, word: &str) -> String {
         let mut lines = self.output.by_ref().lines();
         loop {
@@ -84,7 +84,7 @@ impl Drop for Node {
     }
 }
 
-async fn what_is_revoked_here_is_refused_there(follows: &str) {
+async fn a_revocation_reaches_another_process(follows: &str) {
     let directory = TempDir::new().unwrap();
     let url = format!("sqlite://{}/tokens.db", directory.path().display());
     let here = open(&url).await;
@@ -94,7 +94,7 @@ async fn what_is_revoked_here_is_refused_there(follows: &str) {
     for _ in 0..3 {
         let issued = here.issue(&app.id, NewToken::named("ci")).await.unwrap();
         node.tell(issued.token().expose());
-        // It is remembered there, and admitted from memory.
+        // It is cached there, and admitted from the cache.
         node.hear("admitted");
         here.revoke(issued.record().id).await.unwrap();
         let revoked = nanoseconds();
@@ -108,18 +108,18 @@ async fn what_is_revoked_here_is_refused_there(follows: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_process_that_follows_heeds_a_revocation_elsewhere_within_the_bound() {
-    what_is_revoked_here_is_refused_there("often").await;
+async fn a_follower_applies_a_revocation_by_another_process_within_the_bound() {
+    a_revocation_reaches_another_process("often").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_process_that_cannot_follow_refuses_within_the_bound() {
-    what_is_revoked_here_is_refused_there("once").await;
+    a_revocation_reaches_another_process("once").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_process_that_does_not_follow_refuses_within_the_bound() {
-    what_is_revoked_here_is_refused_there("never").await;
+async fn a_process_without_a_follower_refuses_within_the_bound() {
+    a_revocation_reaches_another_process("never").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

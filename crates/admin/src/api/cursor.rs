@@ -1,6 +1,8 @@
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 
-use crate::{digest::digest, problem::Problem};
+use tower_api_tokens::store::digest_words;
+
+use crate::problem::Problem;
 
 /// The length of the listing tag in a cursor, in bytes.
 const TAG_LEN: usize = 8;
@@ -11,7 +13,7 @@ pub(super) struct Listing([u8; TAG_LEN]);
 impl Listing {
     pub(super) fn new(filters: &[&str]) -> Self {
         let mut tag = [0; TAG_LEN];
-        tag.copy_from_slice(&digest(filters)[..TAG_LEN]);
+        tag.copy_from_slice(&digest_words(filters.iter().copied())[..TAG_LEN]);
         Self(tag)
     }
 

@@ -9,9 +9,10 @@ use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use http::{StatusCode, request::Parts};
 use jiff::Timestamp;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use tower_api_tokens::store::digest_words;
 
 use super::names::visible;
-use crate::{actor::Actor, digest::digest, gate::Gate};
+use crate::{actor::Actor, gate::Gate};
 
 /// The length of the account tag in the sign-out URL, in bytes.
 const ACCOUNT_TAG_LEN: usize = 12;
@@ -94,7 +95,7 @@ fn root(parts: &Parts) -> String {
 /// Returns the path that signs an actor out. It identifies the account by a digest, because URLs are
 /// logged.
 pub(super) fn sign_out_path(actor: &Actor) -> String {
-    let digest = digest(&["sign out", actor.name()]);
+    let digest = digest_words(["sign out", actor.identity()]);
     let tag = BASE64_URL_SAFE_NO_PAD.encode(&digest[..ACCOUNT_TAG_LEN]);
     format!("/sign-out?account={tag}")
 }

@@ -102,7 +102,7 @@ impl Operations {
     /// Returns the operations on behalf of an actor.
     #[must_use]
     pub fn by(&self, actor: Actor) -> Operator {
-        let authority = Authority::of(actor.name())
+        let authority = Authority::of(actor.identity())
             .grantable(actor.grantable().clone())
             .observer(Arc::new(self.shared.trail.clone()));
         Operator {

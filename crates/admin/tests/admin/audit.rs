@@ -448,7 +448,7 @@ async fn audit_events_survive_a_restart() {
     let directory = tempfile::tempdir().unwrap();
     let url = format!("sqlite://{}", directory.path().join("tokens.db").display());
     let open = async || {
-        let store = SqliteStore::open(&url).await.unwrap();
+        let store = SqliteStore::connect(&url).await.unwrap();
         let tokens = ApiTokens::new(store, TokenFormat::new("acme").unwrap());
         Operations::new(&tokens).by(Actor::unrestricted("Zoë \"the\" admin"))
     };

@@ -31,15 +31,11 @@ impl Scene {
     async fn new() -> Self {
         let platform = Platform::new();
         let app = platform.app().await.id;
-        let issued = platform
-            .scene
-            .tokens
-            .issue(&app, NewToken::named("ci"))
-            .await;
+        let issued = platform.scene.issue(&app, NewToken::named("ci")).await;
         Self {
             alice: platform.alice(),
             app,
-            token: issued.unwrap().record().id,
+            token: issued.record().id,
             platform,
         }
     }

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use tower_api_tokens::{
-    ApiTokens, AppId, AppTokens, Grantable, IdempotencyKey, IssuedToken, LifecycleErrorKind,
-    NewToken, Repeated, Rotation, TokenId, TokenQuery,
+    ApiTokens, AppId, AppTokens, AuditEvent, Grantable, IdempotencyKey, IssuedToken,
+    LifecycleErrorKind, NewToken, Repeated, Rotation, TokenId, TokenQuery,
 };
 use tower_api_tokens_admin::{Actor, OperationErrorKind, Operator};
 
@@ -172,6 +172,30 @@ async fn apps_do_not_share_keys() {
         let new = NewToken::named("ci").idempotency_key(key("k1"));
         assert!(tokens.issue(new).await.is_ok());
     }
+}
+
+/// The audit log shows the same name for these actors.
+#[tokio::test]
+async fn actors_with_long_names_do_not_share_keys() {
+    let platform = Platform::new();
+    let app = platform.app().await;
+    let long = "spiffe://acme.example/".repeat(20);
+    let names = [
+        format!("{long}billing"),
+        format!("{long}support"),
+        long[..AuditEvent::MAX_ACTOR_LEN].to_owned(),
+        "billing\n".to_owned(),
+        "billing ".to_owned(),
+    ];
+    for name in &names {
+        let operator = platform.operations.by(Actor::unrestricted(name));
+        let new = || NewToken::named("ci").idempotency_key(key("k1"));
+        let issued = Handle::issue(&operator, app.id, new()).await.unwrap();
+        let repeated = Handle::issue(&operator, app.id, new()).await.unwrap_err();
+        assert_eq!(repeated, again(issued.record().id));
+    }
+    let made = platform.scene.tokens.list(&TokenQuery::default()).await;
+    assert_eq!(made.unwrap().items.len(), names.len());
 }
 
 /// After a day, a key can be used again.

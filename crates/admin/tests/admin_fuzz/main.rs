@@ -16,7 +16,7 @@ use http::{Request, header::AUTHORIZATION, request::Parts};
 use http_body_util::BodyExt;
 use tokio::{net::TcpListener, process::Command};
 use tower::ServiceExt;
-use tower_api_tokens::{ApiTokens, MemoryStore, NewToken, TokenFormat};
+use tower_api_tokens::{NewToken, testing::Fixture};
 use tower_api_tokens_admin::{Actor, Admin, Denied, Guard, GuardScheme, TokenGuard};
 
 #[path = "../../../../tests/services/mod.rs"]
@@ -79,14 +79,13 @@ impl Guard for Owner {
 /// OpenAPI document. The token is in another store than the managed ones, so that the fuzzer cannot
 /// revoke it.
 async fn serve() -> (SocketAddr, String, Bytes) {
-    let format = TokenFormat::new("acme").unwrap();
-    let staff = ApiTokens::new(MemoryStore::new(), format.clone());
-    let app = staff.create_app("Staff").await.unwrap();
+    let staff = Fixture::empty();
+    let app = staff.create_app("Staff").await;
     let new = NewToken::named("fuzzer").scopes("tokens:admin".parse().unwrap());
-    let issued = staff.issue(&app.id, new).await.unwrap();
+    let issued = staff.issue(&app.id, new).await;
 
-    let tokens = ApiTokens::new(MemoryStore::new(), format);
-    let admin = Admin::new(&tokens, Owner(TokenGuard::new(&staff, [app.id])));
+    let guard = TokenGuard::new(&staff.tokens, [app.id]);
+    let admin = Admin::new(&Fixture::empty().tokens, Owner(guard));
     let service = Router::new().nest("/admin/api", admin.router());
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();

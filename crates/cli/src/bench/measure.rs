@@ -23,19 +23,19 @@ use crate::{
     session::{Purpose, Session, no_store},
 };
 
-/// What a load test does with a store that holds nothing yet, and may be gone afterwards.
-const PURPOSE: Purpose = Purpose::Fill { passing: true };
+/// A load test fills an empty store, which may be in memory.
+const PURPOSE: Purpose = Purpose::Fill { in_memory: true };
 
-/// How long a schedule may be: a day.
+/// The longest measurement: a day.
 const LONGEST: Duration = Duration::from_secs(86_400);
 
-/// A store that is measured, with the app that was added to it.
+/// A store to measure, with the app that was added to it.
 struct Opened {
     session: Session,
     app: Option<AppId>,
 }
 
-/// Measures every store that the options name, all at one rate.
+/// Measures all stores in the options at the same rate.
 pub(super) async fn measure(
     arguments: &Arguments,
     options: &Options,
@@ -43,20 +43,22 @@ pub(super) async fn measure(
     let load = &arguments.load;
     if load.miss + load.unknown + load.garbage + load.revoked > 1.0 + 1e-9 {
         return Err(Failure::usage(
-            "`--miss`, `--unknown`, `--garbage` and `--revoked` are more than 100% together; hits are what they leave",
+            "`--miss`, `--unknown`, `--garbage` and `--revoked` add up to more than 100%; cache hits make up the rest",
         ));
     }
     let duration = Duration::try_from_secs_f64(load.seconds)
         .ok()
         .filter(|duration| *duration <= LONGEST)
         .ok_or_else(|| {
-            Failure::usage("a schedule is at most a day long: give fewer `--seconds`")
+            Failure::usage(
+                "`--seconds` is too long: a measurement takes at most a day, 86,400 seconds",
+            )
         })?;
     let urls: Vec<_> = options.store.iter().filter(|url| !url.is_empty()).collect();
     if urls.is_empty() {
         return Err(no_store());
     }
-    check_names(&arguments.names, urls.len(), "`--store`")?;
+    check_names(&arguments.names, urls.len(), "stores")?;
     let names: Vec<_> = (0..)
         .zip(&urls)
         .map(|(n, url)| match arguments.names.get(n) {
@@ -67,12 +69,12 @@ pub(super) async fn measure(
     for (n, name) in names.iter().enumerate() {
         if names[..n].contains(name) {
             return Err(Failure::usage(format!(
-                "several stores would be called `{name}`: give a `--name` for each, in the same order",
+                "several stores are named `{name}`: give each its own `--name`, in the same order",
             )));
         }
     }
     let mut opened = Vec::new();
-    let bar = progress::share("Preparing", 0);
+    let bar = progress::items("Preparing", 0);
     let measured = async {
         let mut tests = Vec::new();
         for (url, name) in urls.into_iter().zip(names) {
@@ -90,7 +92,7 @@ pub(super) async fn measure(
     };
     let measured: Result<_, Failure> = measured.await;
     bar.finish_and_clear();
-    // Whatever came of it, what was inserted is of no use to anybody.
+    // The inserted tokens are of no further use, even if measuring failed.
     let mut closed = Ok(());
     for opened in opened {
         closed = closed.and(opened.close().await);
@@ -99,7 +101,7 @@ pub(super) async fn measure(
     closed.map(|()| measured)
 }
 
-/// What a store is called. Nothing of the URL, which may hold a password, is in it.
+/// The default name of a store. It repeats no part of the URL, which may hold a password.
 fn default_name(url: &str) -> &'static str {
     match Driver::of_url(url) {
         Ok(Driver::Sqlite) => "SQLite",
@@ -118,7 +120,7 @@ impl Opened {
         let query = AppQuery::default().limit(1);
         if !load.add_to_existing && !session.registry.apps(&query).await?.items.is_empty() {
             return Err(Failure::refused(
-                "the store holds apps already: name an empty one, or let `--add-to-existing` add an app for the test, which is disabled afterwards",
+                "the store already holds apps: use an empty store, or pass `--add-to-existing` to add an app for the test and disable it afterwards",
             ));
         }
         let app = session.operator.create_app(None, "Load test").await?;
@@ -163,7 +165,7 @@ fn show_progress(bar: ProgressBar, name: &str) -> impl FnMut(Progress) + Send + 
     }
 }
 
-/// The registry as a store.
+/// Presents the registry as a store.
 #[derive(Debug)]
 struct Store(Arc<dyn TokenRegistry>);
 

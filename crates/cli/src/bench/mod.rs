@@ -1,4 +1,4 @@
-//! `bench`: what verifying a token costs with a store, or with several side by side.
+//! `bench`: measures the latency of token verification with one store, or compares several.
 
 mod arguments;
 mod files;
@@ -16,11 +16,12 @@ use tower_api_tokens::testing::latency::{
 pub(crate) use arguments::Arguments;
 
 use crate::{
+    escape::escape_controls,
     failure::Failure,
     note::note,
+    number::{grouped, rounded},
     options::Options,
     output::{print_json, print_line},
-    visible::visible,
 };
 use names::named;
 
@@ -35,17 +36,17 @@ pub(crate) async fn run(arguments: &Arguments, options: &Options) -> Result<(), 
     let from_variable = env::var("API_TOKENS_STORE").unwrap_or_default();
     if options.store.iter().any(|url| *url != from_variable) {
         return Err(Failure::usage(
-            "give either files or `--store`: `bench --store URL --rate PER_SECOND --json > FILE` measures a store at the rate of the files, and writes a file to compare with them",
+            "give either files or `--store`; to compare a store with the files, first measure it at their rate: `bench --store URL --rate PER_SECOND --json > FILE`",
         ));
     }
     let reports = files::read(&arguments.files)?;
-    let reports = named(reports, &arguments.names, "report")?;
+    let reports = named(reports, &arguments.names, "reports")?;
     let comparison = Comparison::new(reports)?;
     show(&comparison, arguments, options)
 }
 
 fn show(comparison: &Comparison, arguments: &Arguments, options: &Options) -> Result<(), Failure> {
-    // A plot that cannot be written takes nothing from what is printed.
+    // The results are printed even if the plot cannot be written.
     let drawn = match &arguments.plot {
         Some(path) => files::write_new(path, &plot::svg(comparison)),
         None => Ok(()),
@@ -69,35 +70,37 @@ fn print_table(comparison: &Comparison) -> Result<(), Failure> {
         _ => comparison.to_string(),
     };
     for line in table.lines() {
-        print_line(&visible(line))?;
+        print_line(&escape_controls(line))?;
     }
     print_line("")?;
-    print_line(&visible(&summary(comparison)))
+    print_line(&escape_controls(&summary(comparison)))
 }
 
-/// What was due, and what each store sustains.
+/// The target rate, and the rate that each store sustains.
 fn summary(comparison: &Comparison) -> String {
-    let due = format!("{:.0} requests a second were due", comparison.rate());
+    let rate = format!(
+        "Target rate: {} requests per second",
+        rounded(comparison.rate())
+    );
     let [first, others @ ..] = comparison.reports() else {
-        return due;
+        return rate;
     };
-    let at_once = first.concurrency();
-    let mut text = format!("{due}, at most {at_once} at once.");
-    if others.is_empty() {
-        if let Some(sustained) = first.sustained() {
-            text += &format!(" The store sustains {sustained:.0} a second.");
-        }
-        return text;
-    }
+    let in_flight = grouped(first.concurrency() as u64);
+    let mut text = format!("{rate}, at most {in_flight} in flight.");
     for report in comparison.reports() {
         if let Some(sustained) = report.sustained() {
-            text += &format!(" {} sustains {sustained:.0} a second.", report.name());
+            let name = if others.is_empty() {
+                "The store"
+            } else {
+                report.name()
+            };
+            text += &format!(" {name} sustains {} per second.", rounded(sustained));
         }
     }
     text
 }
 
-/// Why the latencies may not be what they seem.
+/// Reasons not to rely on the latencies.
 fn warnings(comparison: &Comparison) -> Vec<String> {
     let mut warnings = Vec::new();
     for report in comparison
@@ -106,16 +109,16 @@ fn warnings(comparison: &Comparison) -> Vec<String> {
         .filter(|report| !report.kept_up())
     {
         warnings.push(format!(
-            "warning: the schedule could not be kept with `{}`: measure at a lower `--rate` for latencies to go by",
+            "warning: `{}` could not keep up with the target rate, so its latencies are unreliable; measure again with a lower `--rate`",
             report.name()
         ));
     }
-    // A rate that was typed may be rounded, and what is sustained differs from run to run.
+    // The given rate may be rounded, and the sustained rate differs from run to run.
     if let Some(best) = comparison.best_rate()
         && comparison.rate() > best * 1.1
     {
         warnings.push(format!(
-            "warning: the rate is more than half of what the slowest store sustains, so latencies include waiting in a queue: measure at {best:.0} a second"
+            "warning: the target rate is more than half of what the slowest store sustains, so latencies include queueing; measure again with `--rate {best:.0}`"
         ));
     }
     let [first, others @ ..] = comparison.reports() else {
@@ -123,7 +126,7 @@ fn warnings(comparison: &Comparison) -> Vec<String> {
     };
     for other in others.iter().filter(|other| !other.has_same_load(first)) {
         warnings.push(format!(
-            "warning: `{}` and `{}` were measured with different tokens, shares of kinds, skew or concurrency: measure both with the same",
+            "warning: `{}` and `{}` were measured with different tokens, shares, skew or concurrency, so their latencies differ for other reasons too; measure both with the same settings",
             first.name(),
             other.name()
         ));
@@ -143,9 +146,9 @@ impl From<ComparisonError> for Failure {
                 }
             }
             (ComparisonErrorKind::DuplicateName, _) => Self::usage(message)
-                .advising("Give a `--name` for each, in the same order."),
+                .advising("Give each its own `--name`, in the same order."),
             (ComparisonErrorKind::DifferentRates, _) => Self::usage(message).advising(
-                "Measure with `--rate`, or several stores in one command; `LoadTest::run` takes the rate, too.",
+                "Measure all stores in one command, or with the same `--rate`; in your own load tests, pass the rate to `LoadTest::run`.",
             ),
             _ => Self::usage(message),
         }

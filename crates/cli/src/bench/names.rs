@@ -2,7 +2,7 @@ use tower_api_tokens::testing::latency::Report;
 
 use crate::failure::Failure;
 
-/// Gives names to things that have one already, if there are any.
+/// Renames the reports, if names are given.
 pub(super) fn named(
     reports: Vec<Report>,
     names: &[String],
@@ -17,17 +17,15 @@ pub(super) fn named(
     Ok(reports.collect())
 }
 
-pub(super) fn check_names(names: &[String], things: usize, what: &str) -> Result<(), Failure> {
-    if !names.is_empty() && names.len() != things {
+pub(super) fn check_names(names: &[String], count: usize, what: &str) -> Result<(), Failure> {
+    if !names.is_empty() && names.len() != count {
         return Err(Failure::usage(format!(
-            "there is a `--name` for {} of {things}: give one for each {what}, in the same order",
+            "the number of names ({}) differs from the number of {what} ({count}): give one `--name` for each, in the same order",
             names.len(),
         )));
     }
     if names.iter().any(|name| name.trim().is_empty()) {
-        return Err(Failure::usage(
-            "a `--name` is empty: give a text to tell by",
-        ));
+        return Err(Failure::usage("a `--name` is empty: give it a value"));
     }
     Ok(())
 }

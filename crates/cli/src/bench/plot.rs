@@ -1,39 +1,44 @@
 //! Latencies by percentile, the stores side by side, as an SVG image.
 //!
-//! It is written out rather than drawn by a library: so the image has a title and a description for
-//! those who do not see it, and lines are dashed by an attribute rather than by thousands of strokes.
+//! The SVG is written by hand because plotting libraries add no title and no description for screen
+//! readers, and draw a dashed line as thousands of strokes.
 
 use std::fmt::{self, Write};
 
 use tower_api_tokens::testing::latency::{Comparison, Kind, Latencies, Report};
 
-/// One panel, without its labels, in pixels.
+use crate::{
+    escape::escape_controls,
+    number::{grouped, rounded},
+};
+
+/// The size of a panel without its labels, in pixels.
 const WIDTH: f64 = 296.0;
 const HEIGHT: f64 = 200.0;
-/// From one panel to the next.
+/// The distance from one panel to the next.
 const ACROSS: f64 = 330.0;
 const DOWN: f64 = 276.0;
 const LEFT: f64 = 76.0;
 const COLUMNS: usize = 3;
-/// Where the names of the stores begin, and how far apart they are.
+/// The position of the legend, and the distance between its lines.
 const LEGEND: f64 = 88.0;
 const LEGEND_LINE: f64 = 22.0;
 
 const PERCENTILES: [(&str, f64); 4] = [("p50", 0.5), ("p90", 0.9), ("p99", 0.99), ("p99.9", 0.999)];
-/// How many factors of ten lie between all requests and the slowest of those that are shown.
+/// How many powers of ten the horizontal axis spans: three end at the slowest thousandth.
 const DEPTH: f64 = 3.0;
-/// How many pieces a line has.
+/// The number of segments of a line.
 const PIECES: u32 = 60;
 
-// Dark enough on white, and told apart with any colour vision. The numbers of colours and of dash
-// patterns have no common divisor, so that twenty stores have lines of their own.
+// Dark enough on white, and distinct for any colour vision. The numbers of colours and of dash
+// patterns have no common divisor, so twenty stores get distinct lines.
 const COLOURS: [&str; 5] = ["#0072b2", "#d55e00", "#1f2937", "#007f5f", "#882255"];
 const DASHES: [&str; 4] = ["none", "8 4", "2 3", "12 3 2 3"];
 
-/// Draws every kind that there were requests of.
+/// Draws a panel for each kind of request that was sent.
 pub(super) fn svg(comparison: &Comparison) -> String {
     let mut image = String::new();
-    // Writing to a string does not fail.
+    // Writing to a `String` never fails.
     let _ = write(&mut image, comparison);
     image
 }
@@ -70,9 +75,9 @@ fn write(out: &mut String, comparison: &Comparison) -> fmt::Result {
     let concurrency = reports.iter().map(Report::concurrency).max();
     writeln!(
         out,
-        r#"<text x="{LEFT}" y="58" fill="{FAINT}">{:.0} requests a second due, at most {} at once; each latency counts from the instant at which its request was due</text>"#,
-        comparison.rate(),
-        concurrency.unwrap_or_default(),
+        r#"<text x="{LEFT}" y="58" fill="{FAINT}">Target rate: {} requests per second, at most {} in flight. Latency counts from when each request was due</text>"#,
+        rounded(comparison.rate()),
+        grouped(concurrency.unwrap_or_default() as u64),
     )?;
     for (n, report) in reports.iter().enumerate() {
         legend(out, n, report)?;
@@ -98,12 +103,12 @@ fn write(out: &mut String, comparison: &Comparison) -> fmt::Result {
     writeln!(out, "</svg>")
 }
 
-const TITLE: &str = "Latency of verification by percentile";
+const TITLE: &str = "Verification latency by percentile";
 const INK: &str = "#1f2937";
 const FAINT: &str = "#4b5563";
 const GRID: &str = "#e5e7eb";
 
-/// The percentiles in words.
+/// Writes the percentiles as text, for screen readers.
 fn describe(out: &mut String, reports: &[Report], kinds: &[Kind]) -> fmt::Result {
     for kind in kinds {
         for report in reports
@@ -122,22 +127,26 @@ fn describe(out: &mut String, reports: &[Report], kinds: &[Kind]) -> fmt::Result
     Ok(())
 }
 
-/// The line and the name of a store.
+/// Draws the legend entry of a store.
 fn legend(out: &mut String, n: usize, report: &Report) -> fmt::Result {
     let y = LEGEND + LEGEND_LINE * n as f64;
     let stroke = stroke(n);
     let end = LEFT + 44.0;
     writeln!(out, r#"<path d="M{LEFT} {y}H{end}" {stroke}/>"#)?;
-    mark(out, n, LEFT + 22.0, y, "")?;
+    marker(out, n, LEFT + 22.0, y, "")?;
     let mut name = text(report.name());
     if let Some(sustained) = report.sustained() {
-        let _ = write!(name, ", which sustains {sustained:.0} a second");
+        let _ = write!(
+            name,
+            ": sustains {} requests per second",
+            rounded(sustained)
+        );
     }
     let (x, y) = (end + 10.0, y + 5.0);
     writeln!(out, r#"<text x="{x}" y="{y}">{name}</text>"#)
 }
 
-/// The axes of a kind.
+/// Draws the axes of a panel.
 fn panel(out: &mut String, scale: &Scale, kind: Kind, is_first: bool) -> fmt::Result {
     writeln!(out, r#"<text y="-12" font-size="16">{kind}</text>"#)?;
     for power in scale.lowest..=scale.highest {
@@ -176,7 +185,7 @@ fn panel(out: &mut String, scale: &Scale, kind: Kind, is_first: bool) -> fmt::Re
     Ok(())
 }
 
-/// The latencies of a kind with one store.
+/// Draws the latencies of one kind of request with one store.
 fn line(
     out: &mut String,
     scale: &Scale,
@@ -196,8 +205,8 @@ fn line(
     for (percentile, share) in PERCENTILES {
         let y = scale.y(exponent(latencies, share));
         let latency = latencies.quantile(share);
-        let told = format!("{}, {percentile}: {latency:.1?}", text(name));
-        mark(out, n, across(share), y, &told)?;
+        let tooltip = format!("{}, {percentile}: {latency:.1?}", text(name));
+        marker(out, n, across(share), y, &tooltip)?;
     }
     Ok(())
 }
@@ -207,8 +216,8 @@ fn stroke(n: usize) -> String {
     format!(r#"fill="none" stroke="{colour}" stroke-width="2" stroke-dasharray="{dashes}""#)
 }
 
-/// A mark whose shape and colour are the store's; it tells its value to who points at it.
-fn mark(out: &mut String, n: usize, x: f64, y: f64, told: &str) -> fmt::Result {
+/// Draws a marker in the store's shape and colour. The tooltip, if any, shows on hover.
+fn marker(out: &mut String, n: usize, x: f64, y: f64, tooltip: &str) -> fmt::Result {
     let shape = match n % DASHES.len() {
         0 => "m-4 0a4 4 0 1 0 8 0a4 4 0 1 0-8 0z",
         1 => "m-4-4h8v8h-8z",
@@ -217,27 +226,27 @@ fn mark(out: &mut String, n: usize, x: f64, y: f64, told: &str) -> fmt::Result {
     };
     let colour = COLOURS[n % COLOURS.len()];
     write!(out, r#"<path d="M{x:.1} {y:.1}{shape}" fill="{colour}""#)?;
-    if told.is_empty() {
+    if tooltip.is_empty() {
         writeln!(out, "/>")
     } else {
-        writeln!(out, "><title>{told}</title></path>")
+        writeln!(out, "><title>{tooltip}</title></path>")
     }
 }
 
-/// How far right the requests that took longest of such a share are: each factor of ten fewer takes
-/// as much room.
+/// The horizontal position of a percentile, on a scale that is logarithmic in the share of slower
+/// requests: p90, p99 and p99.9 are equally far apart.
 fn across(share: f64) -> f64 {
     let depth = -(1.0 - share).log10();
     (depth / DEPTH).clamp(0.0, 1.0) * WIDTH
 }
 
-/// The power of ten that a latency is in nanoseconds.
+/// The decimal logarithm of a latency in nanoseconds.
 fn exponent(latencies: &Latencies, share: f64) -> f64 {
     let nanoseconds = latencies.quantile(share).as_nanos().max(1);
     (nanoseconds as f64).log10()
 }
 
-/// The powers of ten, in nanoseconds, that the latencies lie between.
+/// The range of the latencies, in powers of ten of nanoseconds.
 struct Scale {
     lowest: i32,
     highest: i32,
@@ -260,14 +269,14 @@ impl Scale {
         }
     }
 
-    /// The height of a power of ten, from the top.
+    /// The vertical position of a power of ten, from the top.
     fn y(&self, exponent: f64) -> f64 {
         let share = (exponent - f64::from(self.lowest)) / f64::from(self.highest - self.lowest);
         (1.0 - share) * HEIGHT
     }
 }
 
-/// A power of ten of nanoseconds, in the unit that suits it.
+/// Formats a power of ten of nanoseconds in a suitable unit.
 fn power_of_ten(power: i32) -> String {
     let (unit, below) = match power {
         ..3 => ("ns", 0),
@@ -279,10 +288,10 @@ fn power_of_ten(power: i32) -> String {
     format!("{number} {unit}")
 }
 
-/// A text as XML holds it. What XML cannot hold is replaced, and so is what turns the direction.
+/// Escapes a text for XML. Control characters and characters that XML cannot hold are replaced.
 fn text(raw: &str) -> String {
     let mut text = String::with_capacity(raw.len());
-    for c in crate::visible::visible(raw).chars() {
+    for c in escape_controls(raw).chars() {
         match c {
             '&' => text.push_str("&amp;"),
             '<' => text.push_str("&lt;"),
@@ -300,7 +309,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn percentiles_are_as_far_apart_as_they_are_rare() {
+    fn the_percentile_axis_is_logarithmic() {
         assert!(across(0.0).abs() < 0.01);
         let steps = [0.9, 0.99, 0.999].map(across);
         assert!((steps[0] - WIDTH / 3.0).abs() < 0.01);
@@ -309,20 +318,20 @@ mod tests {
     }
 
     #[test]
-    fn twenty_stores_have_lines_of_their_own() {
+    fn twenty_stores_get_distinct_lines() {
         let lines: std::collections::HashSet<_> = (0..20).map(stroke).collect();
         assert_eq!(lines.len(), 20);
     }
 
     #[test]
-    fn a_name_is_text_in_xml() {
+    fn names_are_escaped_for_xml() {
         let name = "<a href=\"x\">&\u{0}\u{ffff}\u{202e}";
         let expected = "&lt;a href=&quot;x&quot;&gt;&amp;\\u{0}\u{fffd}\\u{202e}";
         assert_eq!(text(name), expected);
     }
 
     #[test]
-    fn a_power_of_ten_has_the_unit_that_suits_it() {
+    fn a_power_of_ten_is_shown_in_a_suitable_unit() {
         for (power, shown) in [
             (0, "1 ns"),
             (3, "1 µs"),

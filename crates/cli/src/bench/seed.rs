@@ -1,4 +1,4 @@
-//! Fills a store with the tokens of a load test.
+//! Inserts the tokens of a load test into a store.
 
 use tower_api_tokens::{
     ApiToken, AppRecord, Clock, EntropyError, MaskedToken, SystemClock, SystemEntropy, TokenFormat,
@@ -7,17 +7,17 @@ use tower_api_tokens::{
 
 use crate::{failure::Failure, progress};
 
-/// How many tokens are inserted in one step.
+/// The number of tokens in one insert.
 const BATCH: usize = 1000;
 
-/// The tokens that were inserted.
+/// The inserted tokens.
 pub(super) struct Seeded {
     pub(super) format: TokenFormat,
     pub(super) live: Vec<ApiToken>,
     pub(super) revoked: Vec<ApiToken>,
 }
 
-/// Inserts `live` live tokens of an app, and a tenth as many revoked ones.
+/// Inserts live tokens for an app, and a tenth as many revoked ones.
 pub(super) async fn insert(
     registry: &dyn TokenRegistry,
     app: &AppRecord,
@@ -29,13 +29,13 @@ pub(super) async fn insert(
         revoked: Vec::new(),
     };
     let total = live + live.div_ceil(10);
-    let bar = progress::share("Inserting", total as u64);
+    let bar = progress::items("Inserting", total as u64);
     let mut inserted = 0;
     while inserted < total {
         let mut batch = Vec::with_capacity(BATCH);
         for number in inserted..total.min(inserted + BATCH) {
-            let (token, mut record) = make(&seeded.format, app)
-                .map_err(|error| Failure::failed("no tokens could be made").because(error))?;
+            let (token, mut record) = generate(&seeded.format, app)
+                .map_err(|error| Failure::failed("cannot generate tokens").because(error))?;
             if number < live {
                 seeded.live.push(token);
             } else {
@@ -52,7 +52,10 @@ pub(super) async fn insert(
     Ok(seeded)
 }
 
-fn make(format: &TokenFormat, app: &AppRecord) -> Result<(ApiToken, TokenRecord), EntropyError> {
+fn generate(
+    format: &TokenFormat,
+    app: &AppRecord,
+) -> Result<(ApiToken, TokenRecord), EntropyError> {
     let entropy = SystemEntropy::default();
     let now = SystemClock::default().now();
     let token = format.generate(&entropy)?;

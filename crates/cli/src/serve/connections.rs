@@ -1,4 +1,4 @@
-//! Accepts and serves connections, at most so many, until it is time to stop.
+//! Accepts and serves a limited number of connections until shutdown.
 
 use std::{
     convert::Infallible,
@@ -25,29 +25,29 @@ use tokio::{
     time::{Instant, sleep, timeout},
 };
 
-use super::room::{Place, Room};
+use super::connection_limit::{ConnectionLimit, Permit};
 use crate::note::note;
 
-/// How long requests that are under way may take when it is to stop.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// How long requests in progress may take to finish during shutdown.
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How long nothing is accepted after the system had no means for another connection.
+/// The pause before accepting again after the system ran out of resources.
 const BACK_OFF: Duration = Duration::from_millis(100);
 
-/// How often that is reported.
+/// How often such a failure is reported.
 const REPORT_EVERY: Duration = Duration::from_secs(10);
 
-/// The longest head of a request, in bytes: more than proxies let through. It bounds what a connection
-/// that never brings a whole one takes of the memory.
+/// The maximum size of a request head in bytes, more than proxies allow. It bounds the memory of a
+/// connection that never completes one.
 const MAX_HEAD: usize = 64 * 1024;
 
-/// Serves until `stop`, and then to the end of what is under way, within limits. A connection is
-/// closed when it has brought no complete head of a request for `idle`.
+/// Serves until `stop` completes, then finishes requests in progress within a timeout. A connection
+/// that has not sent a complete request head for `idle` is closed.
 pub(super) async fn serve(
     listener: TcpListener,
     router: Router,
     idle: Duration,
-    room: Room,
+    limit: ConnectionLimit,
     stop: impl Future<Output = ()>,
 ) {
     let mut server = http1::Builder::new();
@@ -58,46 +58,46 @@ pub(super) async fn serve(
     let connections = GracefulShutdown::new();
     let mut acceptor = Acceptor {
         listener,
-        room,
+        limit,
         reported: None,
     };
     let mut stop = pin!(stop);
     loop {
-        let (stream, place) = select! {
+        let (stream, permit) = select! {
             accepted = acceptor.next() => accepted,
             () = &mut stop => break,
         };
-        // Without it answers are late, and right.
+        // A failure only makes responses slower.
         let _ = stream.set_nodelay(true);
-        let service = attended(router.clone(), place.clone());
+        let service = tracked(router.clone(), permit.clone());
         let connection = server.serve_connection(TokioIo::new(stream), service);
         let connection = connections.watch(connection);
         tokio::spawn(async move {
             select! {
-                // A connection fails by its client's doing.
+                // Connection errors are caused by the client.
                 _ = connection => {}
-                () = place.vacated() => {}
+                () = permit.revoked() => {}
             }
         });
     }
     drop(acceptor);
-    note("Stopping");
-    let _ = timeout(PATIENCE, connections.shutdown()).await;
+    note("Shutting down");
+    let _ = timeout(SHUTDOWN_TIMEOUT, connections.shutdown()).await;
 }
 
-/// The router as the service of one connection, which is not idle while it answers.
-fn attended(
+/// Wraps the router for one connection, and marks the connection as busy during requests.
+fn tracked(
     router: Router,
-    place: Place,
+    permit: Permit,
 ) -> impl Service<Request<Incoming>, Response = Response<Body>, Error = Infallible, Future: Send + 'static>
 {
     let router = TowerToHyperService::new(router);
     service_fn(move |request| {
-        let serving = place.serve();
+        let busy = permit.busy();
         let answer = router.call(request);
         async move {
             let answer = answer.await;
-            drop(serving);
+            drop(busy);
             answer
         }
     })
@@ -105,23 +105,23 @@ fn attended(
 
 struct Acceptor {
     listener: TcpListener,
-    room: Room,
-    /// When it was reported last that nothing could be accepted.
+    limit: ConnectionLimit,
+    /// When a failure to accept was last reported.
     reported: Option<Instant>,
 }
 
 impl Acceptor {
-    /// The next connection, with a place for it.
-    async fn next(&mut self) -> (TcpStream, Place) {
+    /// Accepts the next connection, and waits for a permit for it.
+    async fn next(&mut self) -> (TcpStream, Permit) {
         loop {
             match self.listener.accept().await {
-                Ok((stream, _)) => return (stream, self.room.take().await),
-                // The client has gone meanwhile.
-                Err(error) if is_of_client(&error) => {}
-                // There are no descriptors or no memory left: the next attempt would fail as well.
+                Ok((stream, _)) => return (stream, self.limit.acquire().await),
+                // The client is gone.
+                Err(error) if is_client_error(&error) => {}
+                // Out of file descriptors or memory: an immediate retry would fail too.
                 Err(error) => {
                     self.report(&error);
-                    self.room.close_idle();
+                    self.limit.close_idle();
                     sleep(BACK_OFF).await;
                 }
             }
@@ -134,14 +134,14 @@ impl Acceptor {
             .is_none_or(|reported| reported.elapsed() >= REPORT_EVERY)
         {
             note(&format!(
-                "warning: cannot accept a connection, will try again: {error}"
+                "warning: cannot accept a connection, retrying: {error}"
             ));
             self.reported = Some(Instant::now());
         }
     }
 }
 
-fn is_of_client(error: &io::Error) -> bool {
+fn is_client_error(error: &io::Error) -> bool {
     matches!(
         error.kind(),
         ErrorKind::ConnectionRefused | ErrorKind::ConnectionAborted | ErrorKind::ConnectionReset

@@ -1,4 +1,4 @@
-//! The token of the first administrator.
+//! The first administrator's token.
 
 use std::{
     io::{self, ErrorKind},
@@ -9,20 +9,20 @@ use tower_api_tokens::{AppId, IssuedToken, LifecycleErrorKind, NewToken, ScopeSe
 use tower_api_tokens_admin::OperationErrorKind;
 
 use super::token_file::TokenFile;
-use crate::{failure::Failure, moment::Expiry, note::note, session::Session, views::time_or};
-
-/// The app that administrators' tokens belong to.
-const APP: &str = "api-tokens-admin";
+use crate::{failure::Failure, note::note, session::Session, time::Expiry, views::time_or};
 
 /// The identifier of the app that administrators' tokens belong to.
+const APP: &str = "api-tokens-admin";
+
+/// Returns the identifier of the app that administrators' tokens belong to.
 pub(super) fn app() -> Result<AppId, Failure> {
     AppId::new(APP).map_err(|error| Failure::failed(error.to_string()))
 }
 
-/// How an operator gets a token when there is none.
+/// The command that issues an administrator token.
 const ISSUE: &str = "api-tokens token issue --app id:api-tokens-admin --name administrator --scope tokens:admin,tokens:owner";
 
-/// What the token is to be, and the file for it.
+/// The properties of the token, and the file for it.
 pub(super) struct FirstToken<'a> {
     pub(super) scopes: ScopeSet,
     pub(super) expiry: Expiry,
@@ -30,17 +30,17 @@ pub(super) struct FirstToken<'a> {
 }
 
 impl FirstToken<'_> {
-    /// Issues the token on the first start, into the file. The first start is the one that creates the
-    /// app of administrators; of several servers that start together, it is that of one.
+    /// Issues the token on the first start, and writes it to the file. The first start is the one that
+    /// creates the app of administrators. If several servers start concurrently, only one does.
     pub(super) async fn issue(self, session: &Session) -> Result<(), Failure> {
         let app = app()?;
         let exists = async || Ok::<_, Failure>(session.registry.app(&app).await?.is_some());
         if exists().await? {
-            return remind(session, app).await;
+            return explain_if_none(session, app).await;
         }
         let file = match TokenFile::reserve(self.file) {
             Ok(file) => file,
-            // Another server that starts has written it, and created the app before.
+            // Another server that is starting created the app and wrote the file.
             Err(error) if error.kind() == ErrorKind::AlreadyExists && exists().await? => {
                 return Ok(());
             }
@@ -52,12 +52,12 @@ impl FirstToken<'_> {
             created => drop(created?),
         }
         let token = NewToken::named("first administrator").scopes(self.scopes.clone());
-        let issued = operator.issue(&app, self.expiry.of(token)).await?;
-        if let Err(error) = file.keep(issued.token()) {
-            return Err(take_back(session, &issued, self.cannot_write(error)).await);
+        let issued = operator.issue(&app, self.expiry.apply(token)).await?;
+        if let Err(error) = file.write(issued.token()) {
+            return Err(revoke_unwritten(session, &issued, self.cannot_write(error)).await);
         }
         note(&format!(
-            "This is the first start: the token of the first administrator is in `{}`. Expires: {}. It is what the dashboard takes for a password. To issue another: {ISSUE}",
+            "Wrote the first administrator's token to `{}`. It expires: {}. To sign in to the dashboard, use it as the password with any user name. To issue another: {ISSUE}",
             self.file.display(),
             time_or(issued.record().expires_at, "never"),
         ));
@@ -66,32 +66,32 @@ impl FirstToken<'_> {
 
     fn cannot_write(&self, error: io::Error) -> Failure {
         Failure::failed(format!(
-            "cannot write the token of the first administrator to `{}`",
+            "cannot write the first administrator's token to `{}`",
             self.file.display()
         ))
         .because(error)
-        .advising("Name a file that does not exist yet, in a directory that you may write to, with `--admin-token-file`.")
+        .advising("With `--admin-token-file`, choose a file that does not exist, in a directory that you can write to.")
     }
 }
 
 /// Revokes a token that could not be written.
-async fn take_back(session: &Session, issued: &IssuedToken, failure: Failure) -> Failure {
+async fn revoke_unwritten(session: &Session, issued: &IssuedToken, failure: Failure) -> Failure {
     let id = issued.record().id;
     match session.operator.revoke(id).await {
-        Ok(_) => failure.advising(format!("It was revoked. To issue another: {ISSUE}")),
+        Ok(_) => failure.advising(format!("The token was revoked. To issue another: {ISSUE}")),
         Err(_) => failure.advising(format!(
-            "It could not be revoked either: `api-tokens token revoke {id}`. To issue another: {ISSUE}"
+            "The token could not be revoked either. Revoke it with `api-tokens token revoke {id}`. To issue another: {ISSUE}"
         )),
     }
 }
 
-/// Says how to get a token where there is none. A later start makes none by itself: an operator who
-/// revoked and purged them all does not want that.
-async fn remind(session: &Session, app: AppId) -> Result<(), Failure> {
+/// Explains how to issue a token if none exists. A later start issues none, because an operator who
+/// revoked and purged all of them did so on purpose.
+async fn explain_if_none(session: &Session, app: AppId) -> Result<(), Failure> {
     let some = TokenQuery::default().app(app).limit(1);
     if session.tokens.list(&some).await?.items.is_empty() {
         note(&format!(
-            "No administrator has a token. To issue one: {ISSUE}"
+            "No administrator token exists. To issue one: {ISSUE}"
         ));
     }
     Ok(())

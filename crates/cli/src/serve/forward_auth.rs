@@ -1,7 +1,7 @@
-//! The endpoint that a proxy asks about each request before it passes it on.
+//! The endpoint where a proxy authenticates each request before forwarding it.
 //!
-//! The proxy sends the header fields of its client. The layer reads the credential from them, and
-//! nothing else that the client sends has a part in the status of the answer.
+//! The proxy sends the header fields of its client. The layer reads the credential from them. Nothing
+//! else that the client sends affects the status of the response.
 
 use axum::{
     Router,
@@ -18,26 +18,26 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_perc
 use serde_json::json;
 use tower_api_tokens::{ApiTokenLayer, AppPrincipal, Refusal, Rejection, ScopeSet};
 
-/// The identity of an admitted request, for the service behind the proxy. All of them are in every
-/// such answer, so that a proxy replaces all that its client sent.
+/// The identity of an admitted request, for the service behind the proxy. Every such response has all
+/// of these fields, so that the proxy replaces all that its client sent.
 const APP_ID: HeaderName = HeaderName::from_static("x-api-app-id");
 const APP_NAME: HeaderName = HeaderName::from_static("x-api-app-name");
 const TOKEN_ID: HeaderName = HeaderName::from_static("x-api-token-id");
 const SCOPES: HeaderName = HeaderName::from_static("x-api-scopes");
 
-/// All but the unreserved characters of RFC 3986 section 2.3.
+/// Everything except the unreserved characters of RFC 3986 section 2.3.
 const RESERVED: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'-')
     .remove(b'.')
     .remove(b'_')
     .remove(b'~');
 
-/// What follows a path prefix is the path that the client asked for.
+/// Path prefixes. The path that the client requested follows.
 const WITHOUT_SCOPES: &str = "/verify/any";
 const WITH_SCOPES: &str = "/verify/scope/";
 
-/// Whether a proxy takes this field from the answers, so that a request must not carry it.
-pub(super) fn is_of_answers(name: &HeaderName) -> bool {
+/// Whether proxies set this field from the response, so that a request must not carry it.
+pub(super) fn is_identity_field(name: &HeaderName) -> bool {
     [APP_ID, APP_NAME, TOKEN_ID, SCOPES].contains(name)
 }
 
@@ -48,7 +48,7 @@ struct Proxied {
 
 pub(super) fn router(layer: ApiTokenLayer) -> Router {
     let layer = layer.renderer(|rejection, response| match response.status() {
-        // nginx takes 401 and 403 alone for a refusal.
+        // nginx treats only 401 and 403 as a refusal.
         StatusCode::BAD_REQUEST => unauthorized(rejection, response),
         _ => response,
     });
@@ -76,20 +76,20 @@ fn unauthorized(
 
 async fn verify(State(proxied): State<Proxied>, request: Request) -> Response {
     match required_scopes(request.uri()) {
-        Ok(scopes) => match attribute(&proxied.layer, scopes, request).await {
+        Ok(scopes) => match authenticate(&proxied.layer, scopes, request).await {
             Ok(principal) => identity(&principal).unwrap_or_else(|_| {
-                // An identity that no header field can carry is not passed on in part.
+                // A partial identity is worse than none.
                 StatusCode::INTERNAL_SERVER_ERROR.into_response()
             }),
             Err(refusal) => refusal.into_response(),
         },
-        // The proxy is set up wrongly: to answer as if it were not could admit too many.
+        // The proxy is misconfigured. A guess could admit requests that it should not.
         Err(hint) => (StatusCode::INTERNAL_SERVER_ERROR, hint).into_response(),
     }
 }
 
-/// Finds out whose request this is, if its token has the scopes that are required.
-async fn attribute(
+/// Authenticates a request, and checks that its token has the required scopes.
+async fn authenticate(
     layer: &ApiTokenLayer,
     required: ScopeSet,
     request: Request,
@@ -101,8 +101,8 @@ async fn attribute(
     Ok(principal)
 }
 
-/// The scopes that the proxy requires: those of `/verify?scope=a+b`, or those of
-/// `/verify/scope/a+b`, whatever follows that. `/verify/any` requires none.
+/// Parses the scopes that the proxy requires: from `/verify?scope=a+b`, or from `/verify/scope/a+b` and
+/// everything below. `/verify/any` and everything below require none.
 fn required_scopes(uri: &Uri) -> Result<ScopeSet, String> {
     let path = uri.path();
     if path == "/verify" {
@@ -115,7 +115,7 @@ fn required_scopes(uri: &Uri) -> Result<ScopeSet, String> {
     match path.strip_prefix(WITH_SCOPES) {
         Some(rest) => from_text(rest.split('/').next().unwrap_or_default()),
         None => Err(format!(
-            "ask for `/verify?scope=…`, or under the path prefix `{WITH_SCOPES}…` or `{WITHOUT_SCOPES}`\n"
+            "unknown path; use `/verify?scope=…`, `{WITH_SCOPES}…` or `{WITHOUT_SCOPES}`\n"
         )),
     }
 }
@@ -125,7 +125,11 @@ fn from_query(query: &str) -> Result<ScopeSet, String> {
     for pair in query.split('&').filter(|pair| !pair.is_empty()) {
         match pair.split_once('=') {
             Some(("scope", scopes)) => texts.push(scopes),
-            _ => return Err("the only parameter is `scope`, with scopes joined by `+`\n".into()),
+            _ => {
+                return Err(
+                    "unknown query parameter; use only `scope`, and join scopes with `+`\n".into(),
+                );
+            }
         }
     }
     if texts.is_empty() {
@@ -134,15 +138,15 @@ fn from_query(query: &str) -> Result<ScopeSet, String> {
     from_text(&texts.join("+"))
 }
 
-/// Reads scopes that are joined by `+` or commas and percent-encoded each.
+/// Parses percent-encoded scopes joined by `+` or commas.
 fn from_text(text: &str) -> Result<ScopeSet, String> {
     let mut scopes = Vec::new();
     for scope in text.split(['+', ',']) {
         let scope = percent_decode_str(scope).decode_utf8();
-        scopes.push(scope.map_err(|_| "a scope is not UTF-8\n")?);
+        scopes.push(scope.map_err(|_| "a scope is not valid UTF-8\n")?);
     }
     ScopeSet::new(scopes.iter().flat_map(|scope| scope.split(' ')))
-        .map_err(|error| format!("the scopes that are required are none: {error}\n"))
+        .map_err(|error| format!("invalid scopes: {error}\n"))
 }
 
 fn identity(principal: &AppPrincipal) -> Result<Response, InvalidHeaderValue> {
@@ -194,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn a_proxy_that_is_set_up_wrongly_admits_nobody() {
+    fn a_misconfigured_proxy_admits_nothing() {
         for uri in [
             "/verify?scope",
             "/verify?scope=",

@@ -1,4 +1,4 @@
-//! Where to listen: an address or a name, and a port.
+//! The address to listen on: a host and a port.
 
 use std::{
     fmt, io,
@@ -10,7 +10,7 @@ use tokio::net::{TcpListener, lookup_host};
 
 use crate::failure::Failure;
 
-/// An address or the name of a host, and a port.
+/// An IP address or host name, and a port.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Endpoint {
     host: String,
@@ -21,17 +21,17 @@ impl FromStr for Endpoint {
     type Err = &'static str;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        const ADVICE: &str = "give an address or a name, and a port: `127.0.0.1:8080`, `[::1]:8080`, `localhost:8080`, or `0.0.0.0:8080` for all interfaces";
-        let (host, port) = text.rsplit_once(':').ok_or(ADVICE)?;
+        const EXPECTED: &str = "expected a host and a port: `127.0.0.1:8080`, `[::1]:8080`, `localhost:8080`, or `0.0.0.0:8080` for all interfaces";
+        let (host, port) = text.rsplit_once(':').ok_or(EXPECTED)?;
         let digits = !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit());
-        let port = port.parse().ok().filter(|_| digits).ok_or(ADVICE)?;
+        let port = port.parse().ok().filter(|_| digits).ok_or(EXPECTED)?;
         if let Ok(address) = text.parse::<SocketAddr>() {
             let host = address.ip().to_string();
             return Ok(Self { host, port });
         }
         let is_name = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_');
         if host.is_empty() || !host.bytes().all(is_name) {
-            return Err(ADVICE);
+            return Err(EXPECTED);
         }
         let host = host.to_owned();
         Ok(Self { host, port })
@@ -48,7 +48,7 @@ impl fmt::Display for Endpoint {
 }
 
 impl Endpoint {
-    /// Listens at the first address of the host that can be had, of IPv4 if there is one.
+    /// Listens on the first address of the host that is available, preferring IPv4.
     pub(super) async fn listen(&self) -> Result<TcpListener, Failure> {
         let listening = async {
             let found = lookup_host((self.host.as_str(), self.port)).await?;
@@ -59,9 +59,7 @@ impl Endpoint {
         listening.await.map_err(|error: io::Error| {
             Failure::failed(format!("cannot listen on {self}"))
                 .because(error)
-                .advising(
-                    "Give another address: `--listen 127.0.0.1:0` takes any port that is free.",
-                )
+                .advising("Choose another address; `--listen 127.0.0.1:0` picks a free port.")
         })
     }
 }
@@ -71,7 +69,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn addresses_and_names_are_read_and_shown_alike() {
+    fn addresses_and_host_names_round_trip() {
         for text in [
             "127.0.0.1:8080",
             "0.0.0.0:0",
@@ -86,7 +84,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_address_with_a_port_is_refused() {
+    fn invalid_addresses_are_rejected() {
         for text in [
             "",
             "localhost",

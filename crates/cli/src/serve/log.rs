@@ -1,5 +1,5 @@
-//! Warnings and errors of the library on standard error: that the store is down, for example. RUST_LOG
-//! sets what is shown.
+//! Logs warnings and errors of the library, such as an unavailable store, to standard error. The
+//! variable RUST_LOG sets the levels.
 
 use std::{env, io};
 
@@ -12,24 +12,23 @@ use tracing_subscriber::{
 
 use crate::failure::Failure;
 
-/// Shows events from now on.
+/// Starts logging.
 pub(super) fn start() -> Result<(), Failure> {
     let filter = match env::var("RUST_LOG") {
         Ok(directives) if !directives.is_empty() => {
             directives.parse::<Targets>().map_err(|error| {
-                Failure::usage(
-                    "RUST_LOG cannot be read: give levels like `warn` or `tower_api_tokens=debug`",
-                )
-                .because(error)
+                Failure::usage("invalid RUST_LOG")
+                    .because(error)
+                    .advising("Set it to levels such as `warn` or `tower_api_tokens=debug`.")
             })?
         }
-        // The driver tells of slow statements by a warning, with their text.
+        // sqlx logs slow statements as warnings, with their text.
         _ => Targets::new()
             .with_default(LevelFilter::WARN)
             .with_target("sqlx", LevelFilter::ERROR),
     };
     let lines = fmt::layer().with_writer(io::stderr).with_ansi(false);
-    // Nothing else in this program sets it.
+    // This program sets no other subscriber, so this cannot fail.
     let _ = tracing_subscriber::registry()
         .with(lines)
         .with(filter)

@@ -1,90 +1,85 @@
-//! `serve`: the management API, the dashboard and an endpoint that proxies ask about each request, on
-//! one address.
+//! `serve`: serves the management API, the dashboard and token verification for reverse proxies.
 
+mod connection_limit;
 mod connections;
 mod first_token;
 mod forward_auth;
 mod listen;
 mod log;
-mod room;
 mod shutdown;
 mod token_file;
 
-use std::{io, path::PathBuf, time::Duration};
+use std::{fmt::Display, io, path::PathBuf, time::Duration};
 
 use axum::{Router, response::Redirect, routing::get};
 use clap::Args;
 use http::HeaderName;
-use tower_api_tokens::{
-    ApiTokenLayer, AppId, FollowerBuilder, LayerError, ScopeSet, StoreErrorKind,
-};
+use tower_api_tokens::{ApiTokenLayer, AppId, FollowerBuilder, ScopeSet, StoreErrorKind};
 use tower_api_tokens_admin::{Admin, TokenGuard};
 
 use crate::{
     failure::Failure,
-    moment::{self, Expiry},
     note::note,
     number::at_least_one,
     scopes,
     session::{Purpose, Session},
+    time::{self, Expiry},
 };
+use connection_limit::ConnectionLimit;
 use first_token::FirstToken;
 use listen::Endpoint;
-use room::Room;
 
 #[derive(Args)]
 pub(crate) struct Arguments {
-    /// The address or name, and the port, to listen on; who can reach it can try tokens, so let it be
-    /// the proxies alone
+    /// Address to listen on. Anyone who can reach it can try tokens, so allow only your proxies
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8080")]
     listen: Endpoint,
-    /// Serve `/verify` alone, without the API and the dashboard. The store is not changed, except that
-    /// uses are recorded. `--read-only` implies it, and records none
+    /// Serve only `/verify`, without the API and the dashboard, and write only token usage to the
+    /// store. `--read-only` implies this option and writes nothing
     #[arg(
         long,
         conflicts_with_all = ["admin_scopes", "admin_apps", "admin_token_file", "admin_token_expires", "trust_origin", "service_url"]
     )]
     verify_only: bool,
-    /// The realm that challenges name
+    /// Realm in `WWW-Authenticate` challenges
     #[arg(long, default_value = "api")]
     realm: String,
-    /// A header field that may carry a token besides `Authorization`
+    /// Header field in which to accept tokens, besides `Authorization`
     #[arg(long, value_name = "FIELD")]
     api_key_header: Option<HeaderName>,
-    /// A further scope of the first administrator's token, besides `tokens:admin` and
-    /// `tokens:owner`, or several with commas between them; can be repeated
+    /// Additional scope for the first administrator's token, besides `tokens:admin` and
+    /// `tokens:owner`. Separate several with commas, or repeat the option
     #[arg(long = "admin-scope", value_name = "SCOPE", value_parser = scopes::list)]
     admin_scopes: Vec<ScopeSet>,
-    /// An app, by its identifier, whose tokens with `tokens:admin` may manage tokens, besides
-    /// `api-tokens-admin`; repeat it for more
+    /// Identifier of another app, besides `api-tokens-admin`, whose tokens with `tokens:admin` can
+    /// manage tokens. Repeat the option for several
     #[arg(long = "admin-app", value_name = "APP")]
     admin_apps: Vec<AppId>,
-    /// The new file that the first administrator's token is written to
+    /// New file to write the first administrator's token to
     #[arg(long, value_name = "FILE", default_value = "api-tokens-admin-token")]
     admin_token_file: PathBuf,
-    /// When the first administrator's token expires: a time like those of `token issue --expires`, or
-    /// `never`
+    /// When the first administrator's token expires; takes the same values as `token issue --expires`
     #[arg(long, value_name = "WHEN", default_value = "1d")]
     admin_token_expires: Expiry,
-    /// How long a token that was revoked by another process may still be admitted
-    #[arg(long, value_parser = moment::duration, default_value = "5s", value_name = "TIME")]
+    /// How long a token may still be accepted after another process revoked it
+    #[arg(long, value_parser = time::duration, default_value = "5s", value_name = "DURATION")]
     max_staleness: Duration,
-    /// How long a connection may bring no complete head of a request before it is closed; longer
-    /// than the proxy keeps idle connections, which is 60 s for nginx
-    #[arg(long, value_parser = moment::duration_above_zero, default_value = "75s", value_name = "TIME")]
+    /// Close connections that send no complete request head for this long. Set it longer than the
+    /// keep-alive timeout of your proxy, which is 60 s for nginx
+    #[arg(long, value_parser = time::duration_above_zero, default_value = "75s", value_name = "DURATION")]
     idle_timeout: Duration,
-    /// How many connections there may be. One more closes the connection that has been idle for
-    /// longest. Fewer if the process may not open as many files
+    /// Maximum number of connections, or fewer if the limit on open files requires it. At the
+    /// maximum, a new connection replaces the one that has been idle for longest
     #[arg(long, value_name = "COUNT", default_value = "4096", value_parser = at_least_one)]
     max_connections: usize,
-    /// An origin, like `https://admin.example`, whose pages may change something; needed where a
-    /// proxy in front of the dashboard or the API changes the host
+    /// Origin, such as `https://admin.example`, whose pages may make changes. Needed if a proxy in
+    /// front of the dashboard or the API changes the host. Repeat the option for several
     #[arg(long, value_name = "ORIGIN")]
     trust_origin: Vec<String>,
-    /// The URL of the service that takes the tokens, for the `curl` lines of the dashboard
+    /// URL of your service, for the `curl` examples in the dashboard
     #[arg(long, value_name = "URL")]
     service_url: Option<String>,
-    /// Verify tokens of any form, which those imported from other systems need
+    /// Accept tokens in any format. Needed for tokens imported from other systems
     #[arg(long)]
     accept_any_format: bool,
 }
@@ -106,22 +101,22 @@ pub(crate) async fn run(arguments: &Arguments, session: &Session) -> Result<(), 
         .map_err(|error| Failure::usage(error.to_string()))
         .and_then(|admin| scopes::union(&[&[admin], &lists[..]].concat()))?;
     check_options(session, arguments).await?;
-    let layer = layer(session, arguments).map_err(|error| Failure::usage(error.to_string()))?;
-    let verifying = forward_auth::router(layer);
+    let layer = layer(session, arguments)?;
+    let verification = forward_auth::router(layer);
     let verify_only = arguments.verify_only || session.read_only;
     let router = match verify_only {
-        true => verifying,
-        false => managing(&admin(session, arguments)?).merge(verifying),
+        true => verification,
+        false => management(&admin(session, arguments)?).merge(verification),
     };
-    let follower = following(session, arguments).start().await?;
+    let follower = follower(session, arguments).start().await?;
     let listener = arguments.listen.listen().await?;
     let address = listener.local_addr().map_err(cannot_serve)?;
-    // Before it says that it listens: a program that has read that may stop it.
+    // Before the message that it listens: a program that reads the message may stop it.
     let stop = shutdown::requested().map_err(cannot_serve)?;
-    let places = room::within_descriptors(arguments.max_connections);
+    let max_connections = connection_limit::within_descriptors(arguments.max_connections);
 
     if verify_only {
-        note("Serving /verify alone, without the API and the dashboard");
+        note("Serving only /verify, without the API and the dashboard");
     } else {
         let token = FirstToken {
             scopes: admin_scopes,
@@ -132,47 +127,49 @@ pub(crate) async fn run(arguments: &Arguments, session: &Session) -> Result<(), 
         note(&format!("Dashboard: http://{address}/tokens"));
     }
     note(&format!("Listening on http://{address}"));
-    let (idle, room) = (arguments.idle_timeout, Room::new(places));
-    connections::serve(listener, router, idle, room, stop).await;
-    // Whatever became of the connections, what is known of usage is kept.
+    let limit = ConnectionLimit::new(max_connections);
+    connections::serve(listener, router, arguments.idle_timeout, limit, stop).await;
+    // Usage is recorded even if connections were cut off.
     match follower.stop().await {
         Err(error) if verify_only && error.kind() == StoreErrorKind::ReadOnly => {
-            note("Uses were not recorded: the store may only be read. `--read-only` says so.");
+            note(
+                "warning: usage was not recorded, because the store is read-only; with `--read-only`, this is expected",
+            );
             Ok(())
         }
         stopped => Ok(stopped?),
     }
 }
 
-/// Checks what would be wrong without being noticed.
+/// Rejects options that would be insecure or have no effect.
 async fn check_options(session: &Session, arguments: &Arguments) -> Result<(), Failure> {
     if let Some(name) = &arguments.api_key_header
-        && forward_auth::is_of_answers(name)
+        && forward_auth::is_identity_field(name)
     {
         return Err(Failure::usage(format!(
-            "`{name}` cannot carry a token, because proxies set it from the answers; use another, such as `x-api-key`"
+            "`{name}` cannot carry tokens, because proxies set it from the response; use another header field, such as `x-api-key`"
         )));
     }
     for app in &arguments.admin_apps {
-        // Otherwise anyone who may create apps could create it, and its tokens would manage tokens.
+        // Otherwise anyone who can create apps could create this one, and manage tokens with it.
         if session.registry.app(app).await?.is_none() {
             return Err(Failure::not_found(format!(
-                "there is no app `{app}` for `--admin-app`; create it first, or leave the option out"
+                "no app has the identifier `{app}` given to `--admin-app`; create it first, or leave out the option"
             )));
         }
     }
     Ok(())
 }
 
-/// The API and the dashboard. A slash at the end of their paths changes nothing.
-fn managing(admin: &Admin) -> Router {
+/// Routes the API and the dashboard, with and without a slash at the end of their paths.
+fn management(admin: &Admin) -> Router {
     Router::new()
         .route("/", get(async || Redirect::to("/tokens")))
         .nest_service("/tokens", admin.dashboard())
         .nest_service("/api", admin.router())
 }
 
-fn following(session: &Session, arguments: &Arguments) -> FollowerBuilder {
+fn follower(session: &Session, arguments: &Arguments) -> FollowerBuilder {
     let follower = session.tokens.follow();
     let follower = follower.poll_interval(poll_interval(arguments.max_staleness));
     match session.read_only {
@@ -181,7 +178,7 @@ fn following(session: &Session, arguments: &Arguments) -> FollowerBuilder {
     }
 }
 
-/// How often the store's changes are read: several times within the bound.
+/// The interval for reading the change log: several times within `max_staleness`.
 fn poll_interval(max_staleness: Duration) -> Duration {
     match max_staleness {
         // Nothing is cached, so nothing has to be invalidated.
@@ -191,29 +188,36 @@ fn poll_interval(max_staleness: Duration) -> Duration {
 }
 
 fn cannot_serve(error: io::Error) -> Failure {
-    Failure::failed("cannot serve").because(error)
+    Failure::failed("cannot start the server").because(error)
 }
 
-fn layer(session: &Session, arguments: &Arguments) -> Result<ApiTokenLayer, LayerError> {
-    let layer = ApiTokenLayer::new(&session.tokens).realm(&arguments.realm)?;
-    match &arguments.api_key_header {
-        Some(name) => layer.api_key_header(name.clone()),
-        None => Ok(layer),
+fn layer(session: &Session, arguments: &Arguments) -> Result<ApiTokenLayer, Failure> {
+    let mut layer = ApiTokenLayer::new(&session.tokens)
+        .realm(&arguments.realm)
+        .map_err(usage)?;
+    if let Some(name) = &arguments.api_key_header {
+        layer = layer.api_key_header(name.clone()).map_err(usage)?;
     }
+    Ok(layer)
+}
+
+fn usage(error: impl Display) -> Failure {
+    Failure::usage(error.to_string())
 }
 
 fn admin(session: &Session, arguments: &Arguments) -> Result<Admin, Failure> {
     let administrators = [first_token::app()?].into_iter();
     let apps = administrators.chain(arguments.admin_apps.iter().copied());
     let guard = TokenGuard::new(&session.tokens, apps).realm(&arguments.realm);
-    let guard = guard.map_err(|error| Failure::usage(error.to_string()))?;
+    let guard = guard.map_err(usage)?;
     let mut admin = Admin::builder(&session.operations, guard);
     if let Some(url) = &arguments.service_url {
         admin = admin.service_url(url);
     }
     for origin in &arguments.trust_origin {
-        let trusting = admin.with_trusted_origin(origin);
-        admin = trusting.map_err(|error| Failure::usage(error.to_string()))?;
+        let trusted = admin.with_trusted_origin(origin);
+        admin = trusted
+            .map_err(|error| Failure::usage(format!("invalid `--trust-origin`: {error}")))?;
     }
     Ok(admin.build())
 }

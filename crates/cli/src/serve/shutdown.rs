@@ -1,11 +1,11 @@
-//! The signals on which a server stops.
+//! The signals that stop the server.
 
 use std::io;
 
 use tokio::signal;
 
-/// Completes on SIGTERM, SIGINT or SIGHUP, which are caught from now on. A SIGHUP that is ignored, as
-/// `nohup` sees to it, stays ignored.
+/// Starts to catch SIGTERM, SIGINT and SIGHUP, and returns a future that completes on one of them. If
+/// SIGHUP is ignored, as under `nohup`, it stays ignored.
 #[cfg(unix)]
 pub(super) fn requested() -> io::Result<impl Future<Output = ()>> {
     use signal::unix::{SignalKind, signal};
@@ -30,13 +30,13 @@ pub(super) fn requested() -> io::Result<impl Future<Output = ()>> {
     })
 }
 
-/// Whether the process was started with SIGHUP ignored, as Linux shows it.
+/// Whether the process was started with SIGHUP ignored. Always false except on Linux.
 #[cfg(unix)]
 fn hangup_is_ignored() -> bool {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
     let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
-    // Signal 1 is the lowest bit.
+    // SIGHUP is signal 1, the lowest bit.
     mask.is_some_and(|mask| mask & 1 == 1)
 }
 

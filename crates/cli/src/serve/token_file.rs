@@ -1,4 +1,4 @@
-//! A new file with a token in it, for its owner alone.
+//! A new file for a token, readable only by its owner.
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -9,52 +9,52 @@ use std::{
 
 use tower_api_tokens::ApiToken;
 
-/// A place for a token, which was made sure of before there is one: a file under another name, which
-/// is removed unless it is kept.
+/// A file for a token that is not issued yet. It is created under a temporary name first, so that no
+/// token is issued that cannot be written.
 pub(super) struct TokenFile {
     path: PathBuf,
-    draft: PathBuf,
+    temporary: PathBuf,
     file: File,
 }
 
 impl TokenFile {
-    /// Makes sure that a file can be written at this path. One that exists is left alone.
+    /// Creates the temporary file. Fails if a file exists at the path.
     pub(super) fn reserve(path: &Path) -> io::Result<Self> {
         let Some(name) = path.file_name() else {
             return Err(ErrorKind::InvalidInput.into());
         };
-        // A link that leads nowhere exists as well.
+        // A dangling symbolic link exists too.
         if fs::symlink_metadata(path).is_ok() {
             return Err(ErrorKind::AlreadyExists.into());
         }
-        let mut draft_name = name.to_owned();
-        draft_name.push(format!(".{}", process::id()));
-        let draft = path.with_file_name(draft_name);
+        let mut temporary_name = name.to_owned();
+        temporary_name.push(format!(".{}", process::id()));
+        let temporary = path.with_file_name(temporary_name);
         let mut options = OpenOptions::new();
         options.write(true).create_new(true);
         #[cfg(unix)]
         std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-        let file = options.open(&draft)?;
+        let file = options.open(&temporary)?;
         Ok(Self {
             path: path.to_owned(),
-            draft,
+            temporary,
             file,
         })
     }
 
-    /// Writes the token, and gives the file its name unless another file has got it meanwhile.
-    pub(super) fn keep(mut self, token: &ApiToken) -> io::Result<()> {
+    /// Writes the token, and moves the file to its path unless another file exists there by now.
+    pub(super) fn write(mut self, token: &ApiToken) -> io::Result<()> {
         self.file.write_all(token.expose().as_bytes())?;
         self.file.write_all(b"\n")?;
         self.file.sync_all()?;
-        fs::hard_link(&self.draft, &self.path)
+        fs::hard_link(&self.temporary, &self.path)
     }
 }
 
 impl Drop for TokenFile {
     fn drop(&mut self) {
-        // Without a token in it, or with another name by now.
-        let _ = fs::remove_file(&self.draft);
+        // Either nothing was written, or the file has its final name too.
+        let _ = fs::remove_file(&self.temporary);
     }
 }
 
@@ -81,11 +81,11 @@ mod tests {
     }
 
     #[test]
-    fn a_token_is_written_for_its_owner_alone() {
+    fn a_token_file_is_readable_only_by_its_owner() {
         let directory = TempDir::new().unwrap();
         let path = directory.path().join("token");
         let token = token();
-        TokenFile::reserve(&path).unwrap().keep(&token).unwrap();
+        TokenFile::reserve(&path).unwrap().write(&token).unwrap();
         assert_eq!(
             fs::read_to_string(&path).unwrap(),
             format!("{}\n", token.expose())
@@ -96,14 +96,14 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_left_of_a_place_that_was_not_needed() {
+    fn an_unused_file_is_removed() {
         let directory = TempDir::new().unwrap();
         drop(TokenFile::reserve(&directory.path().join("token")).unwrap());
         assert!(names(&directory).is_empty());
     }
 
     #[test]
-    fn no_file_is_written_over_and_no_link_is_followed() {
+    fn existing_files_are_kept_and_links_are_not_followed() {
         let directory = TempDir::new().unwrap();
         let (taken, link) = (
             directory.path().join("taken"),
@@ -116,7 +116,7 @@ mod tests {
             let refused = TokenFile::reserve(path).err().unwrap();
             assert_eq!(refused.kind(), ErrorKind::AlreadyExists);
         }
-        let refused = reserved.keep(&token()).unwrap_err();
+        let refused = reserved.write(&token()).unwrap_err();
         assert_eq!(refused.kind(), ErrorKind::AlreadyExists);
         assert_eq!(fs::read_to_string(&taken).unwrap(), "mine");
         assert!(!directory.path().join("elsewhere").exists());

@@ -1,12 +1,12 @@
-//! `token list`.
+//! `token list`: lists tokens.
 
 use clap::Args;
 use futures_util::{StreamExt, TryStreamExt};
 use tower_api_tokens::{TokenQuery, TokenStatus};
 
 use crate::{
-    failure::Failure, number::at_least_one, output::Listing, session::Session, views::ShownToken,
-    word::one_of,
+    failure::Failure, number::at_least_one, output::Listing, possible_values::one_of,
+    session::Session, views::ShownToken,
 };
 
 #[derive(Args)]
@@ -17,10 +17,10 @@ pub(crate) struct Arguments {
     /// Only tokens with this status
     #[arg(long, value_parser = one_of::<TokenStatus>(TokenStatus::ALL.iter().map(|status| status.as_str())))]
     status: Option<TokenStatus>,
-    /// Only tokens with this in their name
-    #[arg(long, value_name = "PART")]
+    /// Only tokens whose name contains this text
+    #[arg(long, value_name = "TEXT")]
     name: Option<String>,
-    /// At most so many; all unless it is given
+    /// Maximum number of tokens to list. Defaults to all
     #[arg(long, value_name = "COUNT", value_parser = at_least_one)]
     limit: Option<usize>,
 }
@@ -42,5 +42,5 @@ pub(crate) async fn run(arguments: &Arguments, session: &Session) -> Result<(), 
     while let Some(token) = tokens.try_next().await? {
         listing.add(&ShownToken::now(&token))?;
     }
-    listing.end("There is no such token. `api-tokens token issue` makes one.")
+    listing.end("No matching tokens. Issue one with `api-tokens token issue`.")
 }

@@ -18,27 +18,27 @@ use print::print;
 
 #[derive(Subcommand)]
 pub(crate) enum Command {
-    /// Issue a token, and print it, alone, on standard output: it is shown only this once
+    /// Issue a token and print it to standard output; it is shown only once
     Issue(issue::Arguments),
-    /// List tokens, the newest first
+    /// List tokens, newest first
     List(list::Arguments),
-    /// Show what is known of a token
+    /// Show the details of a token
     Show {
-        /// The token's identifier
+        /// Identifier of the token
         id: TokenId,
     },
-    /// Issue a successor, and let the old token live on for an overlap; print the successor, alone,
-    /// on standard output
+    /// Issue a successor for a token and print it to standard output; the old token keeps working
+    /// for a while
     Rotate(rotate::Arguments),
-    /// Revoke a token, for good
+    /// Revoke a token permanently
     Revoke(revoke::Arguments),
-    /// Remove the records of tokens that were revoked or expired long ago
+    /// Delete the records of tokens that expired or were revoked long ago
     Purge(purge::Arguments),
 }
 
 impl Command {
-    /// Whether the command prints a token.
-    pub(crate) fn hands_over(&self) -> bool {
+    /// Whether the command prints a new token.
+    pub(crate) fn needs_output(&self) -> bool {
         matches!(self, Self::Issue(_) | Self::Rotate(_))
     }
 

@@ -1,4 +1,4 @@
-//! How a token is printed.
+//! Prints tokens.
 
 use tower_api_tokens::{IssuedToken, TokenRecord};
 use tower_api_tokens_admin::view::IssuedView;
@@ -20,13 +20,15 @@ pub(super) fn print(session: &Session, token: &TokenRecord) -> Result<(), Failur
     }
 }
 
-/// Prints a token that was issued just now: its text goes to standard output and nowhere else.
-pub(super) fn hand_over(session: &Session, issued: &IssuedToken) -> Result<(), Failure> {
+/// Prints a newly issued token. Its text goes only to standard output.
+pub(super) fn print_issued(session: &Session, issued: &IssuedToken) -> Result<(), Failure> {
     if session.json {
         return print_json(&IssuedView::at(session.operator.now(), issued));
     }
     note_fields(&ShownToken::now(issued.record()).fields());
     print_line(issued.token().expose())?;
-    note("The token itself is on standard output. It is shown only this once.");
+    note(
+        "The token was printed to standard output. It is shown only once: keep it in a secrets manager.",
+    );
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! `token purge`.
+//! `token purge`: deletes records of old tokens.
 
 use clap::Args;
 use serde::Serialize;
@@ -6,21 +6,22 @@ use tower_api_tokens::{Clock, SystemClock};
 
 use crate::{
     failure::Failure,
-    moment::Past,
+    number::count,
     output::{print_json, print_line},
     progress,
     prompt::confirm,
     session::Session,
+    time::Past,
     views::Time,
 };
 
 #[derive(Args)]
 pub(crate) struct Arguments {
-    /// Before when they must have been revoked or expired: so long ago, like `90d`, or before a
-    /// day (UTC) like `2026-01-31`
-    #[arg(long, value_name = "WHEN")]
-    ended_before: Past,
-    /// Do not ask
+    /// Delete tokens that expired or were revoked before this time: how long ago, like `90d`, or a
+    /// date or time, like `2026-01-31` (UTC)
+    #[arg(long, alias = "ended-before", value_name = "WHEN")]
+    before: Past,
+    /// Skip the confirmation prompt
     #[arg(long)]
     yes: bool,
 }
@@ -31,23 +32,23 @@ struct Purged {
 }
 
 pub(crate) async fn run(arguments: &Arguments, session: &Session) -> Result<(), Failure> {
-    let ended_before = arguments.ended_before.before(SystemClock::default().now());
+    let before = arguments.before.instant(SystemClock::default().now());
     let question = format!(
-        "Remove the records of all tokens that were revoked or expired before {}? Uses of them can then no longer be told from noise.",
-        Time(ended_before)
+        "Delete the records of all tokens that expired or were revoked before {}? Requests with them can then no longer be told apart from requests with unknown tokens.",
+        Time(before)
     );
     confirm(&question, arguments.yes)?;
     let spinner = progress::spin("Purging");
-    let purged = session.operator.purge(ended_before).await;
+    let purged = session.operator.purge(before).await;
     spinner.finish_and_clear();
     let purged = purged.map_err(|error| {
-        Failure::from(error).unless_certain(|| {
-            "Some may have been removed: the command can be repeated.".to_owned()
+        Failure::from(error).advising_if_uncertain(|| {
+            "Some records may have been deleted. Repeat the command to delete the rest.".to_owned()
         })
     })?;
     if session.json {
         print_json(&Purged { purged })
     } else {
-        print_line(&format!("records removed: {purged}"))
+        print_line(&format!("Deleted {}.", count(purged as u64, "record")))
     }
 }

@@ -1,4 +1,4 @@
-//! `token revoke`.
+//! `token revoke`: revokes a token.
 
 use clap::Args;
 use tower_api_tokens::TokenId;
@@ -8,9 +8,9 @@ use crate::{failure::Failure, prompt::confirm, session::Session, views::time_or}
 
 #[derive(Args)]
 pub(crate) struct Arguments {
-    /// The token's identifier
+    /// Identifier of the token
     id: TokenId,
-    /// Do not ask
+    /// Skip the confirmation prompt
     #[arg(long)]
     yes: bool,
 }
@@ -19,7 +19,7 @@ pub(crate) async fn run(arguments: &Arguments, session: &Session) -> Result<(), 
     let id = arguments.id;
     let token = session.tokens.get(id).await?;
     let question = format!(
-        "Revoke `{}` of {} ({}), last used {}? It is final.",
+        "Revoke `{}` of {} ({}), last used: {}? Requests with this token will fail. This cannot be undone.",
         token.name,
         token.app.name,
         token.mask,
@@ -27,9 +27,8 @@ pub(crate) async fn run(arguments: &Arguments, session: &Session) -> Result<(), 
     );
     confirm(&question, arguments.yes)?;
     let revoked = session.operator.revoke(id).await.map_err(|error| {
-        Failure::from(error).unless_certain(|| {
-            "It is not certain whether the token is revoked: repeat the command until it succeeds."
-                .to_owned()
+        Failure::from(error).advising_if_uncertain(|| {
+            "The token may or may not be revoked. Repeat the command until it succeeds.".to_owned()
         })
     })?;
     print(session, &revoked)

@@ -1,20 +1,19 @@
-//! `token rotate`.
+//! `token rotate`: replaces a token by a successor.
 
 use std::time::Duration;
 
 use clap::Args;
 use tower_api_tokens::TokenId;
 
-use super::print::hand_over;
-use crate::{failure::Failure, moment, note::note, session::Session, views::time_or};
+use super::print::print_issued;
+use crate::{failure::Failure, note::note, session::Session, time, views::time_or};
 
 #[derive(Args)]
 pub(crate) struct Arguments {
-    /// The token's identifier
+    /// Identifier of the token
     id: TokenId,
-    /// How long the old token lives on at most, so that everything can move over; `0s` for one that
-    /// has leaked
-    #[arg(long, value_parser = moment::duration, default_value = "1d", value_name = "TIME")]
+    /// How long the old token keeps working, unless it expires earlier. Use `0s` for a leaked token
+    #[arg(long, value_parser = time::duration, default_value = "1d", value_name = "DURATION")]
     overlap: Duration,
 }
 
@@ -22,26 +21,26 @@ pub(crate) async fn run(arguments: &Arguments, session: &Session) -> Result<(), 
     let id = arguments.id;
     let rotated = session.operator.rotate(id, arguments.overlap).await;
     let successor = rotated.map_err(|error| {
-        Failure::from(error).unless_certain(|| {
+        Failure::from(error).advising_if_uncertain(|| {
             format!(
-                "It is not certain whether the token was rotated: `api-tokens token show {id}` tells. If it has a successor, nobody has its text: revoke the successor and issue another; the old token lives on until it expires."
+                "The token may or may not have been rotated: check with `api-tokens token show {id}`. If it shows a successor, the text of that one is lost: revoke it, and issue another token. The old token keeps working until it expires."
             )
         })
     })?;
-    hand_over(session, &successor).map_err(|failure| {
+    print_issued(session, &successor).map_err(|failure| {
         let id = successor.record().id;
-        failure.saying(
-            format!("successor {id} was issued, but could not be printed, so nobody has its text"),
-            format!("Rotate the successor for one that you can read, `api-tokens token rotate {id} --overlap 0s`, or revoke it."),
+        failure.unprinted(
+            format!("successor {id} was issued but could not be printed, so its text is lost"),
+            format!("Replace it with `api-tokens token rotate {id} --overlap 0s`, or revoke it."),
         )
     })?;
     if session.json {
         return Ok(());
     }
-    // The rotation is done: to fail here would say otherwise.
+    // The rotation succeeded, so a failed lookup is not reported.
     if let Ok(old) = session.tokens.get(id).await {
         note(&format!(
-            "The old token, {}, is admitted until {}; it was last used: {}. When nothing uses it any more, revoke it: `api-tokens token revoke {id}`",
+            "The old token, {}, keeps working until {}. Last used: {}. Once nothing uses it, revoke it with `api-tokens token revoke {id}`.",
             old.mask,
             time_or(old.expires_at, "it is revoked"),
             time_or(old.last_used_at, "never"),

@@ -1,7 +1,7 @@
 use crate::support::Cli;
 
 #[test]
-fn creating_the_first_app_makes_the_database() {
+fn creating_an_app_creates_the_database() {
     let cli = Cli::new();
     let shown = cli.run(&["app", "create", "Billing"]).done();
     assert!(shown.contains("Billing"), "{shown}");
@@ -12,7 +12,7 @@ fn creating_the_first_app_makes_the_database() {
 }
 
 #[test]
-fn an_app_keeps_the_identifier_that_the_platform_gave_it() {
+fn an_app_can_have_a_given_identifier() {
     let cli = Cli::with_app();
     let app = &cli.run(&["app", "list", "--json"]).json_lines()[0];
     assert_eq!(app["id"], "billing");
@@ -21,7 +21,7 @@ fn an_app_keeps_the_identifier_that_the_platform_gave_it() {
 }
 
 #[test]
-fn an_empty_list_teaches_the_first_step() {
+fn an_empty_list_shows_the_next_step() {
     let cli = Cli::with_app();
     let empty = cli.run(&["token", "list"]);
     assert!(empty.err.contains("api-tokens token issue"), "{empty:?}");
@@ -29,7 +29,7 @@ fn an_empty_list_teaches_the_first_step() {
 }
 
 #[test]
-fn no_token_of_a_disabled_app_is_admitted_until_it_is_enabled() {
+fn tokens_of_a_disabled_app_are_refused_until_it_is_enabled() {
     let cli = Cli::with_app();
     let (token, _) = cli.issue("ci", &[]);
     cli.run(&["app", "disable", "Billing"]).done();
@@ -41,7 +41,7 @@ fn no_token_of_a_disabled_app_is_admitted_until_it_is_enabled() {
 }
 
 #[test]
-fn an_app_is_named_by_its_identifier_or_by_a_name_that_no_other_has() {
+fn an_app_is_found_by_its_identifier_or_unique_name() {
     let cli = Cli::with_app();
     cli.run(&["app", "create", "Twin", "--id", "first"]).done();
     cli.run(&["app", "create", "Twin", "--id", "second"]).done();
@@ -61,9 +61,9 @@ fn an_app_is_named_by_its_identifier_or_by_a_name_that_no_other_has() {
 }
 
 #[test]
-fn no_app_takes_the_place_of_another_by_its_name_or_its_identifier() {
+fn no_app_can_impersonate_another_by_name_or_identifier() {
     let cli = Cli::with_app();
-    // By the identifier of one that is the name of another, and the other way round.
+    // The identifier of one app is the name of another, and vice versa.
     cli.run(&["app", "create", "Evil", "--id", "Billing"])
         .done();
     cli.run(&["app", "create", "Evil twin", "--id", "twin"])
@@ -100,7 +100,7 @@ fn no_app_takes_the_place_of_another_by_its_name_or_its_identifier() {
 }
 
 #[test]
-fn names_and_identifiers_that_cannot_be_are_refused_with_the_cure() {
+fn invalid_names_and_identifiers_are_rejected_with_a_hint() {
     let cli = Cli::with_app();
     let name = cli.run(&["app", "create", "a\u{1b}[31mb"]).failed(2);
     assert!(name.contains("1 to 100 characters"), "{name}");

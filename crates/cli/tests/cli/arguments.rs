@@ -11,7 +11,7 @@ fn without_environment(cli: &Cli, arguments: &[&str]) -> Run {
 }
 
 #[test]
-fn what_is_missing_is_named_with_the_cure() {
+fn missing_options_are_reported_with_a_hint() {
     let cli = Cli::with_app();
     let message = without_environment(&cli, &["token", "list"]).failed(2);
     assert!(message.contains("API_TOKENS_STORE"), "{message}");
@@ -21,17 +21,17 @@ fn what_is_missing_is_named_with_the_cure() {
 }
 
 #[test]
-fn an_option_is_stronger_than_the_environment() {
+fn an_option_overrides_the_environment() {
     let cli = Cli::with_app();
     let missing = cli.run(&["app", "list", "--store", "sqlite://elsewhere.db"]);
     let message = missing.failed(3);
     assert!(message.contains("elsewhere.db"), "{message}");
-    // To look does not make a database.
+    // Reading does not create a database.
     assert!(!cli.directory.path().join("elsewhere.db").exists());
 }
 
 #[test]
-fn a_store_where_nothing_is_kept_is_none() {
+fn stores_that_persist_nothing_are_rejected() {
     let cli = Cli::new();
     for store in [
         "",
@@ -74,7 +74,7 @@ fn a_store_where_nothing_is_kept_is_none() {
 }
 
 #[test]
-fn what_is_read_only_is_read_and_not_written() {
+fn read_only_allows_reading_and_rejects_writing() {
     let cli = Cli::with_app();
     let (token, id) = cli.issue("ci", &[]);
     for reading in [
@@ -101,11 +101,11 @@ fn what_is_read_only_is_read_and_not_written() {
 }
 
 #[test]
-fn a_file_that_may_not_be_written_is_read_with_read_only_alone() {
+fn a_write_protected_file_is_read_only_with_read_only() {
     let cli = Cli::with_app();
     let (token, id) = cli.issue("ci", &[]);
     let path = |name: &str| cli.directory.path().join(name);
-    // What another user can run, wherever cargo puts its programs.
+    // Copied to where another user can run it.
     let program = path("api-tokens");
     fs::copy(env!("CARGO_BIN_EXE_api-tokens"), &program).unwrap();
     fs::write(path("token"), &token).unwrap();
@@ -119,7 +119,7 @@ fn a_file_that_may_not_be_written_is_read_with_read_only_alone() {
     let run = |arguments: &[&str]| {
         let mut command = Command::new(&program);
         if rustix::process::geteuid().is_root() {
-            // No permission stops root.
+            // Root ignores file permissions.
             command.uid(65_534).gid(65_534);
         }
         let output = command
@@ -152,7 +152,7 @@ fn a_file_that_may_not_be_written_is_read_with_read_only_alone() {
 }
 
 #[test]
-fn a_store_that_cannot_be_opened_is_told_with_its_cause() {
+fn a_store_that_cannot_be_opened_is_reported_with_its_cause() {
     let cli = Cli::new();
     let path = cli.directory.path().join("tokens.db");
     std::fs::write(
@@ -167,7 +167,7 @@ fn a_store_that_cannot_be_opened_is_told_with_its_cause() {
 }
 
 #[test]
-fn a_password_in_the_url_shows_up_nowhere() {
+fn a_password_in_the_url_is_never_shown() {
     let cli = Cli::new();
     let password = "hunter2-hunter2-hunter2";
     for url in [
@@ -195,7 +195,7 @@ fn a_password_in_the_url_shows_up_nowhere() {
 }
 
 #[test]
-fn no_part_of_a_password_in_the_url_shows_up() {
+fn no_part_of_a_password_in_the_url_is_shown() {
     let cli = Cli::new();
     for (url, parts) in [
         (
@@ -232,7 +232,7 @@ fn no_part_of_a_password_in_the_url_shows_up() {
     ] {
         let assigned = format!("--store={url}");
         let mistyped = format!("--stor={url}");
-        let swallowed = format!("--{url}");
+        let prefixed = format!("--{url}");
         for arguments in [
             &["app", "list", "--store", url][..],
             &["app", "list", "--read-only", "--store", url],
@@ -240,7 +240,7 @@ fn no_part_of_a_password_in_the_url_shows_up() {
             &["serve", "--verify-only", "--store", url],
             &["app", "lost", &assigned],
             &["app", "list", &mistyped],
-            &["app", "list", &swallowed],
+            &["app", "list", &prefixed],
             &["app", "list", url],
             &["token", "show", url],
             &["token", "list", "--status", url],
@@ -260,7 +260,7 @@ fn no_part_of_a_password_in_the_url_shows_up() {
 }
 
 #[test]
-fn completions_are_there_for_every_shell() {
+fn every_shell_has_completions() {
     let cli = Cli::new();
     for shell in ["bash", "elvish", "fish", "powershell", "zsh"] {
         let script = without_environment(&cli, &["completions", shell]).done();
@@ -270,7 +270,7 @@ fn completions_are_there_for_every_shell() {
 }
 
 #[test]
-fn the_completions_for_bash_are_a_script() {
+fn the_bash_completions_are_a_valid_script() {
     let cli = Cli::new();
     let script = without_environment(&cli, &["completions", "bash"]).done();
     let path = cli.directory.path().join("completions");
@@ -283,16 +283,30 @@ fn the_completions_for_bash_are_a_script() {
 }
 
 #[test]
-fn help_tells_the_exit_codes() {
+fn help_lists_the_exit_codes() {
     let cli = Cli::new();
     let help = without_environment(&cli, &["--help"]).done();
     for code in [
-        "0  done",
-        "1  failed",
-        "2  not understood",
-        "3  there is no",
+        "0  success",
+        "1  failure",
+        "2  usage error",
+        "3  not found",
         "4  refused",
     ] {
         assert!(help.contains(code), "{help}");
+    }
+}
+
+#[test]
+fn renamed_options_keep_their_old_spelling() {
+    let cli = Cli::with_app();
+    cli.run(&["token", "purge", "--ended-before", "1d", "--yes"])
+        .done();
+    cli.pipe(&["import", "--stop-at-fault"], "").done();
+    for (command, old) in [
+        (&["token", "purge", "--help"][..], "--ended-before"),
+        (&["import", "--help"], "--stop-at-fault"),
+    ] {
+        assert!(!cli.run(command).done().contains(old));
     }
 }

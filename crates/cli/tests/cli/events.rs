@@ -1,14 +1,14 @@
 use crate::support::Cli;
 
 #[test]
-fn every_change_leaves_an_event_that_names_the_user() {
+fn every_change_is_logged_with_the_user() {
     let cli = Cli::with_app();
     let (_, id) = cli.issue("ci", &[]);
     cli.run(&["token", "rotate", &id]).done();
     cli.run(&["token", "revoke", &id, "--yes"]).done();
     cli.run(&["app", "disable", "billing"]).done();
     cli.run(&["app", "enable", "billing"]).done();
-    cli.run(&["token", "purge", "--ended-before", "1d", "--yes"])
+    cli.run(&["token", "purge", "--before", "1d", "--yes"])
         .done();
     let events = cli.run(&["events", "--json"]).json_lines();
     let actions: Vec<_> = events.iter().map(|event| &event["action"]).collect();
@@ -33,7 +33,7 @@ fn every_change_leaves_an_event_that_names_the_user() {
 }
 
 #[test]
-fn what_was_refused_leaves_an_event_too() {
+fn refused_changes_are_logged_too() {
     let cli = Cli::with_app();
     let (_, id) = cli.issue("ci", &[]);
     cli.run(&["token", "revoke", &id, "--yes"]).done();
@@ -47,7 +47,7 @@ fn what_was_refused_leaves_an_event_too() {
 }
 
 #[test]
-fn events_can_be_narrowed() {
+fn events_can_be_filtered() {
     let cli = Cli::with_app();
     cli.run(&["app", "create", "Other", "--id", "other"]).done();
     let (_, id) = cli.issue("ci", &[]);
@@ -62,7 +62,7 @@ fn events_can_be_narrowed() {
 }
 
 #[test]
-fn a_list_of_nothing_is_not_asked_for() {
+fn a_limit_of_zero_is_rejected() {
     let cli = Cli::with_app();
     cli.issue("ci", &[]);
     for listing in [&["events"][..], &["token", "list"]] {

@@ -1,4 +1,4 @@
-//! The guide's commands, run from its beginning to its end, print what the guide shows.
+//! Runs the commands of the guide in order, and compares their output with what the guide shows.
 
 use std::{env, fs, path::Path, process::Command};
 
@@ -8,7 +8,7 @@ use crate::support::Cli;
 
 const GUIDE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/command-line.md");
 
-/// A shell that remembers what was exported, and which of its identifiers stand for the guide's.
+/// A shell that keeps exported variables, and maps identifiers of the guide to those of this run.
 struct Shell {
     cli: Cli,
     exports: String,
@@ -21,7 +21,7 @@ impl Shell {
             self.exports += &format!("{command}\n");
             return String::new();
         }
-        let command = self.with_own_identifiers(command);
+        let command = self.with_actual_identifiers(command);
         let program = Path::new(env!("CARGO_BIN_EXE_api-tokens"))
             .parent()
             .unwrap();
@@ -39,21 +39,23 @@ impl Shell {
         String::from_utf8(output.stdout).unwrap()
     }
 
-    fn with_own_identifiers(&self, line: &str) -> String {
+    fn with_actual_identifiers(&self, line: &str) -> String {
         let mut line = line.to_owned();
-        for (shown, own) in &self.identifiers {
-            line = line.replace(shown, own);
+        for (shown, actual) in &self.identifiers {
+            line = line.replace(shown, actual);
         }
         line
     }
 
-    /// Learns which identifiers stand for which.
-    fn learn(&mut self, shown: &str, own: &str) {
+    /// Maps the identifiers in the shown output to those in the actual output.
+    fn learn(&mut self, shown: &str, actual: &str) {
         let identifier = identifier();
-        let pairs = identifier.find_iter(shown).zip(identifier.find_iter(own));
-        for (shown, own) in pairs {
+        let pairs = identifier
+            .find_iter(shown)
+            .zip(identifier.find_iter(actual));
+        for (shown, actual) in pairs {
             self.identifiers
-                .push((shown.as_str().to_owned(), own.as_str().to_owned()));
+                .push((shown.as_str().to_owned(), actual.as_str().to_owned()));
         }
     }
 }
@@ -62,8 +64,8 @@ fn identifier() -> Regex {
     Regex::new("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}").unwrap()
 }
 
-/// The text without what is another in each run.
-fn same_in_each_run(text: &str) -> String {
+/// Replaces what differs from run to run.
+fn normalized(text: &str) -> String {
     let text = identifier().replace_all(text, "(identifier)");
     let time = Regex::new(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z").unwrap();
     let text = time.replace_all(&text, "(time)");
@@ -71,18 +73,18 @@ fn same_in_each_run(text: &str) -> String {
     mask.replace_all(&text, "(mask)").into_owned()
 }
 
-/// The guide with the output that its commands have here.
+/// Returns the guide with the actual output of its commands.
 fn run(guide: &str) -> String {
     let mut shell = Shell {
         cli: Cli::new(),
         exports: String::new(),
         identifiers: Vec::new(),
     };
-    let mut own = String::new();
+    let mut actual = String::new();
     let mut lines = guide.lines().peekable();
     let mut in_console = false;
     while let Some(line) = lines.next() {
-        own += &format!("{}\n", shell.with_own_identifiers(line));
+        actual += &format!("{}\n", shell.with_actual_identifiers(line));
         if line.starts_with("```") {
             in_console = line == "```console";
         } else if in_console && let Some(command) = line.strip_prefix("$ ") {
@@ -92,32 +94,32 @@ fn run(guide: &str) -> String {
             }
             let printed = shell.run(command);
             shell.learn(&shown, &printed);
-            own += &printed;
+            actual += &printed;
         }
     }
-    own
+    actual
 }
 
 #[test]
-fn the_commands_of_the_guide_print_what_it_shows() {
+fn the_guide_shows_the_actual_output_of_its_commands() {
     let guide = fs::read_to_string(GUIDE).unwrap();
-    let own = run(&guide);
+    let actual = run(&guide);
     if env::var_os("UPDATE_GUIDE").is_some() {
-        fs::write(GUIDE, own).unwrap();
+        fs::write(GUIDE, actual).unwrap();
         return;
     }
-    let (shown, own) = (same_in_each_run(&guide), same_in_each_run(&own));
-    for (shown, own) in shown.lines().zip(own.lines()) {
+    let (shown, actual) = (normalized(&guide), normalized(&actual));
+    for (shown, actual) in shown.lines().zip(actual.lines()) {
         assert_eq!(
-            shown, own,
-            "run `UPDATE_GUIDE=1 cargo test --test cli guide`, and read what it has changed"
+            shown, actual,
+            "run `UPDATE_GUIDE=1 cargo test --test cli guide`, and review the changes"
         );
     }
-    assert_eq!(shown.lines().count(), own.lines().count());
+    assert_eq!(shown.lines().count(), actual.lines().count());
 }
 
 #[test]
-fn nothing_that_the_guide_shows_is_a_whole_token() {
+fn the_guide_shows_no_complete_token() {
     let guide = fs::read_to_string(GUIDE).unwrap();
     let token = Regex::new("acme_live_[0-9A-Za-z]{38}").unwrap();
     assert!(!token.is_match(&guide));

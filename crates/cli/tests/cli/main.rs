@@ -1,15 +1,15 @@
-//! The command line, by the program that is installed.
+//! Tests of the `api-tokens` executable.
 
 mod apps;
 mod arguments;
 mod events;
 mod guide;
 mod measuring;
-mod moving;
 mod output;
 mod prompts;
 mod serving;
 mod support;
 mod tokens;
+mod transfer;
 mod triggers;
 mod verifying;

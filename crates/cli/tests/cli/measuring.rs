@@ -38,7 +38,7 @@ fn every_kind_of_request_is_measured() {
 }
 
 #[test]
-fn people_get_a_table() {
+fn the_default_output_is_a_table() {
     let table = Cli::new().run(&SMALL).done();
     for kind in ["kind", "hit", "miss", "unknown", "garbage", "revoked"] {
         let begin = format!("| {kind} ");
@@ -51,12 +51,12 @@ fn people_get_a_table() {
         let column = format!(" {column} |");
         assert!(table.lines().next().unwrap().contains(&column), "{table}");
     }
-    assert!(table.contains("2000 requests a second were due, at most 8 at once."));
+    assert!(table.contains("Target rate: 2,000 requests per second, at most 8 in flight."));
     assert!(table.contains("The store sustains "), "{table}");
 }
 
 #[test]
-fn each_kind_has_its_share() {
+fn each_kind_has_the_requested_share() {
     let shares = [
         "--miss=10%",
         "--unknown=0",
@@ -71,7 +71,7 @@ fn each_kind_has_its_share() {
 }
 
 #[test]
-fn a_store_in_use_is_written_to_only_when_that_was_said() {
+fn a_store_with_apps_is_measured_only_with_add_to_existing() {
     let cli = Cli::with_app();
     let refused = cli.run(&SMALL).failed(4);
     assert!(refused.contains("--add-to-existing"), "{refused}");
@@ -89,9 +89,9 @@ fn a_store_in_use_is_written_to_only_when_that_was_said() {
 }
 
 #[test]
-fn a_load_that_cannot_be_is_refused_with_the_remedy() {
+fn invalid_loads_are_rejected_with_a_hint() {
     let cli = Cli::new();
-    for (options, remedy) in [
+    for (options, hint) in [
         (&["--tokens=0"][..], "a whole number above 0"),
         (&["--concurrency=0"], "a whole number above 0"),
         (&["--rate=0"], "a number above 0"),
@@ -100,19 +100,22 @@ fn a_load_that_cannot_be_is_refused_with_the_remedy() {
         (&["--seconds=-1"], "a number above 0"),
         (&["--seconds=inf"], "a number above 0"),
         (&["--unknown=5"], "`5%` or `0.05`"),
-        (&["--miss=90%", "--unknown=20%"], "100% together"),
+        (&["--miss=90%", "--unknown=20%"], "more than 100%"),
         (&["--skew=pareto"], "zipf"),
-        (&["--name=a", "--name=b"], "for 2 of 1"),
+        (
+            &["--name=a", "--name=b"],
+            "the number of names (2) differs from the number of stores (1)",
+        ),
         (&["--name= "], "is empty"),
         (&["--seconds=1e300"], "at most a day"),
-        (&["--store=", "--store="], "which store?"),
+        (&["--store=", "--store="], "no store given"),
     ] {
         let message = cli.run(&[&["bench"], options].concat()).failed(2);
-        assert!(message.contains(remedy), "{options:?}: {message}");
+        assert!(message.contains(hint), "{options:?}: {message}");
         let written = cli.directory.path().read_dir().unwrap().count();
         assert_eq!(
             written, 0,
-            "{options:?} was judged after something was written"
+            "{options:?} was checked after something was written"
         );
     }
 }
@@ -148,7 +151,7 @@ fn several_stores_are_measured_side_by_side() {
 }
 
 #[test]
-fn several_stores_share_half_of_what_the_slowest_sustains() {
+fn several_stores_are_measured_at_half_of_the_slowest_sustained_rate() {
     let cli = Cli::new();
     let stores = ["--store", "sqlite://a.db", "--store", "sqlite://b.db"];
     let names = ["--name", "a", "--name", "b", "--json"];
@@ -162,39 +165,39 @@ fn several_stores_share_half_of_what_the_slowest_sustains() {
 }
 
 #[test]
-fn stores_that_cannot_be_told_apart_are_not_measured() {
+fn stores_with_the_same_name_are_rejected() {
     let cli = Cli::new();
-    let told = two_stores(&cli, &[]).failed(2);
+    let message = two_stores(&cli, &[]).failed(2);
     assert!(
-        told.contains("`SQLite`") && told.contains("--name"),
-        "{told}"
+        message.contains("`SQLite`") && message.contains("--name"),
+        "{message}"
     );
-    let told = two_stores(&cli, &["--name=a", "--name=a"]).failed(2);
-    assert!(told.contains("`a`"), "{told}");
+    let message = two_stores(&cli, &["--name=a", "--name=a"]).failed(2);
+    assert!(message.contains("`a`"), "{message}");
     let written = cli.directory.path().read_dir().unwrap().count();
     assert_eq!(written, 0);
 }
 
 #[test]
-fn one_store_that_is_in_use_leaves_the_other_disabled() {
+fn the_test_app_is_disabled_even_if_another_store_is_rejected() {
     let cli = Cli::new();
     cli.run(&["app", "create", "Billing", "--store", "sqlite://b.db"])
         .done();
-    let told = two_stores(&cli, &["--name=a", "--name=b"]).failed(4);
-    assert!(told.contains("--add-to-existing"), "{told}");
+    let message = two_stores(&cli, &["--name=a", "--name=b"]).failed(4);
+    assert!(message.contains("--add-to-existing"), "{message}");
     let apps = cli.run(&["app", "list", "--json", "--store", "sqlite://a.db"]);
     assert!(apps.json_lines()[0]["disabled_at"].is_string());
 }
 
 #[test]
-fn other_commands_take_one_store() {
-    let told = Cli::new().run(&[
+fn other_commands_accept_one_store() {
+    let message = Cli::new().run(&[
         "app",
         "list",
         "--store=sqlite://a.db",
         "--store=sqlite://b.db",
     ]);
-    assert!(told.failed(2).contains("only `bench` takes several"));
+    assert!(message.failed(2).contains("only `bench` accepts several"));
 }
 
 /// A report as another program may write it.
@@ -241,7 +244,7 @@ fn files_are_compared_without_a_store() {
 | miss | partners |       10 |       20 | 120 µs | 120 µs | 4.00 ms | 4.00 ms | 4.00 ms |
 | miss | postgres |       10 |       20 | 120 µs | 120 µs | 4.00 ms | 4.00 ms | 4.00 ms |
 
-2000 requests a second were due, at most 4 at once. partners sustains 4000 a second. postgres sustains 4000 a second.
+Target rate: 2,000 requests per second, at most 4 in flight. partners sustains 4,000 per second. postgres sustains 4,000 per second.
 ";
     assert_eq!(run.out, expected);
     assert_draws(
@@ -252,7 +255,7 @@ fn files_are_compared_without_a_store() {
 }
 
 #[test]
-fn what_bench_measured_it_reads_again() {
+fn bench_reads_its_own_reports() {
     let cli = Cli::new();
     let stores = two_stores(&cli, &["--name=a", "--name=b", "--json"]).done();
     write(&cli, "both.json", &stores);
@@ -268,7 +271,7 @@ fn what_bench_measured_it_reads_again() {
 }
 
 #[test]
-fn a_report_without_a_name_is_called_like_its_file() {
+fn a_report_without_a_name_is_named_after_its_file() {
     let cli = with_reports();
     write(&cli, "mine.json", &report("", 2000.0).to_string());
     let table = cli.run(&["bench", "mine.json", "postgres.json"]).done();
@@ -276,7 +279,7 @@ fn a_report_without_a_name_is_called_like_its_file() {
 }
 
 #[test]
-fn files_that_cannot_be_compared_are_refused_with_the_remedy() {
+fn files_that_cannot_be_compared_are_rejected_with_a_hint() {
     let cli = with_reports();
     let without = |field: &str| {
         let mut report = report("a", 2000.0);
@@ -288,9 +291,13 @@ fn files_that_cannot_be_compared_are_refused_with_the_remedy() {
         report[field] = value;
         report.to_string()
     };
-    for (content, code, told) in [
+    for (content, code, expected) in [
         ("", 1, "`x.json` is empty"),
-        ("kind,p50", 1, "`x.json` is no report of latencies"),
+        (
+            "kind,p50",
+            1,
+            "`x.json` is not a latency report: expected value",
+        ),
         ("[]", 1, "no number `version`"),
         ("{}", 1, "no number `version`"),
         (&without("tokens"), 1, "missing field `tokens`"),
@@ -308,7 +315,7 @@ fn files_that_cannot_be_compared_are_refused_with_the_remedy() {
         let plot = ["--plot", "plot.svg"];
         let message = cli.run(&[&["bench", "postgres.json", "x.json"], &plot[..]].concat());
         let message = message.failed(code);
-        assert!(message.contains(told), "{content}: {message}");
+        assert!(message.contains(expected), "{content}: {message}");
         assert!(!cli.directory.path().join("plot.svg").exists(), "{content}");
     }
     let message = cli.run(&["bench", "missing.json"]).failed(1);
@@ -325,7 +332,7 @@ fn files_that_cannot_be_compared_are_refused_with_the_remedy() {
 }
 
 #[test]
-fn files_are_not_mixed_with_what_is_for_stores() {
+fn files_conflict_with_options_for_stores() {
     let cli = with_reports();
     for options in [
         &["--tokens", "5"][..],
@@ -342,7 +349,7 @@ fn files_are_not_mixed_with_what_is_for_stores() {
 }
 
 #[test]
-fn what_may_mislead_is_said() {
+fn unreliable_results_are_warned_about() {
     let cli = with_reports();
     let mut other = report("postgres", 2000.0);
     other["concurrency"] = 64.into();
@@ -354,37 +361,34 @@ fn what_may_mislead_is_said() {
     late["elapsed_ns"] = 1_000_000_000.into();
     write(&cli, "postgres.json", &late.to_string());
     let run = cli.run(&BOTH);
-    assert!(
-        run.err.contains("could not be kept with `postgres`"),
-        "{run:?}"
-    );
+    assert!(run.err.contains("`postgres` could not keep up"), "{run:?}");
     assert_eq!(run.err.lines().count(), 1, "{run:?}");
 
     let mut fast = report("postgres", 2000.0);
     fast["sustained"] = 2100.into();
     write(&cli, "postgres.json", &fast.to_string());
     let run = cli.run(&BOTH);
-    assert!(run.err.contains("measure at 1050 a second"), "{run:?}");
+    assert!(run.err.contains("`--rate 1050`"), "{run:?}");
 }
 
 #[test]
-fn a_plot_is_never_written_over_and_judged_before_anything_is_measured() {
+fn a_plot_overwrites_nothing_and_is_checked_before_measuring() {
     let cli = with_reports();
     write(&cli, "plot.svg", "mine");
     let message = cli
         .run(&[&BOTH[..], &["--plot", "plot.svg"]].concat())
         .failed(1);
-    assert!(message.contains("Nothing is written over"), "{message}");
+    assert!(message.contains("`plot.svg` already exists"), "{message}");
     let kept = fs::read_to_string(cli.directory.path().join("plot.svg")).unwrap();
     assert_eq!(kept, "mine");
     let nowhere = ["--plot", "no/such/directory/plot.svg"];
     let message = cli.run(&[&SMALL[..], &nowhere].concat()).failed(1);
-    assert!(message.contains("directory that is there"), "{message}");
+    assert!(message.contains("existing directory"), "{message}");
     assert!(!Path::new(cli.store.strip_prefix("sqlite://").unwrap()).exists());
 }
 
 #[test]
-fn nothing_is_measured_where_standard_output_is_closed() {
+fn nothing_is_measured_if_standard_output_is_closed() {
     let cli = Cli::new();
     let run = cli
         .shell("exec api-tokens bench --tokens 50 --seconds 0.1 >&-")
@@ -396,7 +400,7 @@ fn nothing_is_measured_where_standard_output_is_closed() {
 }
 
 #[test]
-fn a_name_steers_neither_a_terminal_nor_a_plot() {
+fn names_are_escaped_in_tables_and_plots() {
     let cli = Cli::new();
     let name = "<b a=\"1\">&|\u{1b}[2J\u{202e}\nx";
     write(&cli, "x.json", &report(name, 2000.0).to_string());

@@ -13,12 +13,12 @@ use tower_api_tokens_sqlx::SqliteStore;
 
 use crate::{
     support::{Cli, Run},
-    triggers::behind_the_triggers,
+    triggers::without_triggers,
 };
 
 const HOSTILE: &str = "a\u{1b}]0;owned\u{7}\u{9b}2J\u{202e}b\nc\td";
 
-/// A store that something else wrote, with names that nothing checked.
+/// A store with hostile names, written directly to the database.
 fn with_hostile_names(tokens: u8) -> Cli {
     let cli = Cli::new();
     let app = AppRecord::new(AppId::new("app").unwrap(), "x", Timestamp::UNIX_EPOCH);
@@ -34,12 +34,12 @@ fn with_hostile_names(tokens: u8) -> Cli {
     };
     let runtime = tokio::runtime::Runtime::new().unwrap();
     runtime.block_on(async {
-        let store = SqliteStore::open(&cli.store).await.unwrap();
+        let store = SqliteStore::connect(&cli.store).await.unwrap();
         store.insert_app(&app).await.unwrap();
         let tokens: Vec<_> = (0..tokens).map(token).collect();
         store.insert_all(&tokens).await.unwrap();
         store.close().await;
-        let mut connection = behind_the_triggers(&cli).await;
+        let mut connection = without_triggers(&cli).await;
         for table in ["api_token_apps", "api_tokens"] {
             let rename = format!("UPDATE {table} SET name = $1");
             let rename = sqlx::query(AssertSqlSafe(rename)).bind(HOSTILE);
@@ -51,7 +51,7 @@ fn with_hostile_names(tokens: u8) -> Cli {
 }
 
 #[test]
-fn hostile_names_reach_no_terminal() {
+fn hostile_names_are_escaped() {
     let cli = with_hostile_names(1);
     let id = "00000000-0000-0000-0000-000000000000";
     for arguments in [
@@ -67,14 +67,14 @@ fn hostile_names_reach_no_terminal() {
     ] {
         let run = cli.run(arguments);
         let shown = run.out.clone() + &run.err;
-        let steers = |c: char| c != '\n' && c.is_control() || c == '\u{202e}';
-        assert!(!shown.contains(steers), "{arguments:?}: {shown:?}");
+        let controls = |c: char| c != '\n' && c.is_control() || c == '\u{202e}';
+        assert!(!shown.contains(controls), "{arguments:?}: {shown:?}");
         assert_eq!(run.code, 0, "{run:?}");
     }
 }
 
 #[test]
-fn json_keeps_hostile_names_whole() {
+fn json_preserves_hostile_names() {
     let cli = with_hostile_names(1);
     let app = cli.run(&["app", "list", "--json"]).json();
     assert_eq!(app["name"], HOSTILE);
@@ -83,7 +83,7 @@ fn json_keeps_hostile_names_whole() {
 }
 
 #[test]
-fn a_table_is_one_line_for_each_record_whatever_its_names() {
+fn a_table_has_one_line_for_each_record() {
     let cli = with_hostile_names(3);
     let table = cli.run(&["token", "list"]).done();
     let lines: Vec<_> = table.lines().collect();
@@ -94,7 +94,7 @@ fn a_table_is_one_line_for_each_record_whatever_its_names() {
 }
 
 #[test]
-fn a_reader_that_has_read_enough_is_no_failure() {
+fn a_reader_that_stops_early_is_no_failure() {
     let cli = with_hostile_names(200);
     for reading in [
         &["token", "list", "--json"][..],
@@ -109,7 +109,7 @@ fn a_reader_that_has_read_enough_is_no_failure() {
         let run = Run::from(list.wait_with_output().unwrap());
         assert_eq!((run.code, run.err.as_str()), (0, ""));
     }
-    // Whether the reader is there when it begins or not.
+    // The same if the reader is gone before the command starts.
     for reading in [
         &["export"][..],
         &["app", "list"],
@@ -120,13 +120,13 @@ fn a_reader_that_has_read_enough_is_no_failure() {
         &["--version"],
     ] {
         let mut list = cli.command(reading);
-        let run = Run::from(list.stdout(nobody_reads()).output().unwrap());
+        let run = Run::from(list.stdout(closed_pipe()).output().unwrap());
         assert_eq!((run.code, run.err.as_str()), (0, ""), "{reading:?}");
     }
 }
 
-/// A pipe whose other end is closed.
-fn nobody_reads() -> Stdio {
+/// A pipe whose reading end is closed.
+fn closed_pipe() -> Stdio {
     let (reader, writer) = std::io::pipe().unwrap();
     drop(reader);
     writer.into()
@@ -136,7 +136,7 @@ fn full() -> Stdio {
     std::fs::File::create("/dev/full").unwrap().into()
 }
 
-/// Every command that prints, with an app and a token for it.
+/// Every command that prints.
 fn printing(id: &str) -> Vec<Vec<&str>> {
     let mut all = vec![
         vec!["app", "list"],
@@ -145,7 +145,7 @@ fn printing(id: &str) -> Vec<Vec<&str>> {
         vec!["app", "create", "Other"],
         vec!["token", "list"],
         vec!["token", "show", id],
-        vec!["token", "purge", "--ended-before", "0s", "--yes"],
+        vec!["token", "purge", "--before", "0s", "--yes"],
         vec!["events"],
         vec!["cache", "clear"],
         vec!["import"],
@@ -169,7 +169,7 @@ fn printing(id: &str) -> Vec<Vec<&str>> {
 }
 
 #[test]
-fn an_output_that_cannot_be_written_is_a_failure() {
+fn failing_to_write_the_output_is_a_failure() {
     let (count, mut number) = (printing("").len(), 0);
     while number < count {
         let cli = Cli::with_app();
@@ -183,20 +183,20 @@ fn an_output_that_cannot_be_written_is_a_failure() {
 }
 
 #[test]
-fn a_change_that_cannot_be_reported_is_said_to_be_made() {
+fn a_change_whose_output_is_lost_is_reported_as_made() {
     let cli = Cli::with_app();
-    for out in [full(), nobody_reads()] {
+    for out in [full(), closed_pipe()] {
         let mut disable = cli.command(&["app", "disable", "billing"]);
         let run = Run::from(disable.stdout(out).output().unwrap());
         assert_eq!(run.code, 1, "{run:?}");
-        assert!(run.err.contains("is done"), "{run:?}");
+        assert!(run.err.contains("succeeded"), "{run:?}");
     }
     let app = cli.run(&["app", "list", "--json"]).json();
     assert!(app["disabled_at"].is_string());
 }
 
 #[test]
-fn no_token_is_made_where_standard_output_is_closed() {
+fn no_token_is_issued_if_standard_output_is_closed() {
     let cli = Cli::with_app();
     let (token, id) = cli.issue("ci", &[]);
     for command in [
@@ -218,10 +218,10 @@ fn no_token_is_made_where_standard_output_is_closed() {
 }
 
 #[test]
-fn a_change_is_made_even_if_nobody_wants_its_output() {
+fn a_change_is_made_even_if_its_output_is_discarded() {
     let cli = Cli::with_app();
     let (token, id) = cli.issue("ci", &[]);
-    // As other programs open it, and as shells do.
+    // As other programs open the null device, and as shells do.
     for out in ["<>/dev/null 1>&0", ">/dev/null", ">&-"] {
         for command in ["app list", &format!("token revoke {id} --yes")] {
             let run = cli
@@ -234,10 +234,10 @@ fn a_change_is_made_even_if_nobody_wants_its_output() {
 }
 
 #[test]
-fn a_token_that_could_not_be_printed_does_not_live_on() {
+fn a_token_that_cannot_be_printed_is_revoked() {
     let cli = Cli::with_app();
     for more in [&[][..], &["--json"]] {
-        for out in [full(), nobody_reads()] {
+        for out in [full(), closed_pipe()] {
             let issue = ["token", "issue", "--app", "billing", "--name", "ci"];
             let mut issue = cli.command(&[&issue[..], more].concat());
             let run = Run::from(issue.stdout(out).output().unwrap());
@@ -252,11 +252,11 @@ fn a_token_that_could_not_be_printed_does_not_live_on() {
 }
 
 #[test]
-fn a_successor_that_could_not_be_printed_can_be_replaced() {
+fn a_successor_that_cannot_be_printed_can_be_replaced() {
     let cli = Cli::with_app();
     let (old, id) = cli.issue("ci", &[]);
     let mut rotate = cli.command(&["token", "rotate", &id]);
-    let run = Run::from(rotate.stdout(nobody_reads()).output().unwrap());
+    let run = Run::from(rotate.stdout(closed_pipe()).output().unwrap());
     assert_eq!(run.code, 1, "{run:?}");
     let successor = cli.run(&["token", "show", &id, "--json"]).json()["successor_id"].clone();
     let again = format!("token rotate {} --overlap 0s", successor.as_str().unwrap());
@@ -278,7 +278,7 @@ fn a_closed_standard_error_is_no_failure() {
 }
 
 #[test]
-fn programs_get_every_field_by_its_name() {
+fn json_has_every_field() {
     let cli = Cli::with_app();
     let keys = |value: &Value| {
         let object = value.as_object().unwrap();
@@ -310,9 +310,9 @@ fn programs_get_every_field_by_its_name() {
     );
 }
 
-/// A copy of the file alone, or a directory that becomes read-only, has everything.
+/// So that copying the file alone, or making the directory read-only, loses nothing.
 #[test]
-fn a_command_leaves_its_changes_in_the_file() {
+fn a_command_leaves_all_changes_in_the_database_file() {
     let cli = Cli::new();
     for name in ["one", "two", "three"] {
         cli.run(&["app", "create", name]).done();

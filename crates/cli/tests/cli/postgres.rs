@@ -1,4 +1,4 @@
-//! The command line on PostgreSQL. `TEST_POSTGRES_URL` names a database that the tests may use.
+//! The command line on PostgreSQL, in the database at `TEST_POSTGRES_URL`.
 
 #[path = "../../../../tests/services/mod.rs"]
 mod services;
@@ -20,7 +20,7 @@ fn server() -> String {
     env::var("TEST_POSTGRES_URL").unwrap()
 }
 
-/// A schema with one app, `Billing`.
+/// Creates a schema with one app, `Billing`.
 fn with_app(name: &str) -> Cli {
     let schema = format!("cli {} {name}", process::id());
     let cli = Cli::on(TempDir::new().unwrap(), server(), &schema);
@@ -38,7 +38,7 @@ async fn remove(cli: &Cli) {
         .unwrap();
 }
 
-async fn every_command_does_on_postgresql_what_it_does_on_sqlite() {
+async fn every_command_works_on_postgresql() {
     let cli = with_app("commands");
     let (token, id) = cli.issue("ci", &["--scope", "a:read"]);
     cli.verify(&token).done();
@@ -58,7 +58,7 @@ async fn every_command_does_on_postgresql_what_it_does_on_sqlite() {
     cli.run(&["app", "enable", "billing"]).done();
     cli.run(&["token", "revoke", &id, "--yes"]).done();
     cli.verify(&token).failed(4);
-    cli.run(&["token", "purge", "--ended-before", "0s", "--yes"])
+    cli.run(&["token", "purge", "--before", "0s", "--yes"])
         .done();
     cli.run(&["token", "show", &id]).failed(3);
     let events = cli.run(&["events", "--json"]).json_lines();
@@ -66,7 +66,7 @@ async fn every_command_does_on_postgresql_what_it_does_on_sqlite() {
     remove(&cli).await;
 }
 
-async fn a_house_moves_from_postgresql_to_sqlite_and_back() {
+async fn records_move_from_postgresql_to_sqlite_and_back() {
     let (cli, sqlite) = (with_app("moves"), Cli::new());
     let (token, id) = cli.issue("ci", &["--expires", "90d"]);
     cli.run(&["token", "rotate", &id]).done();
@@ -83,7 +83,7 @@ async fn a_house_moves_from_postgresql_to_sqlite_and_back() {
     remove(&cli).await;
 }
 
-async fn what_is_revoked_at_a_terminal_is_refused_by_a_server_within_the_bound() {
+async fn a_server_refuses_a_token_revoked_by_another_process() {
     let cli = with_app("serves");
     let (token, id) = cli.issue("ci", &[]);
     let mut server = cli
@@ -112,7 +112,7 @@ async fn what_is_revoked_at_a_terminal_is_refused_by_a_server_within_the_bound()
             sleep(Duration::from_millis(20)).await;
         }
     };
-    // The bound, and time for a machine that is busy.
+    // `max_staleness`, and some time for a busy machine.
     let within = timeout(Duration::from_secs(15), refused).await;
     server.kill().unwrap();
     server.wait().unwrap();
@@ -120,7 +120,7 @@ async fn what_is_revoked_at_a_terminal_is_refused_by_a_server_within_the_bound()
     remove(&cli).await;
 }
 
-async fn to_look_or_to_change_makes_no_schema() {
+async fn only_creating_an_app_creates_the_schema() {
     let cli = Cli::on(
         TempDir::new().unwrap(),
         server(),
@@ -130,7 +130,7 @@ async fn to_look_or_to_change_makes_no_schema() {
         &["app", "list"][..],
         &["app", "list", "--read-only"],
         &["app", "disable", "billing"],
-        &["token", "purge", "--ended-before", "1d", "--yes"],
+        &["token", "purge", "--before", "1d", "--yes"],
     ] {
         let run = cli.run(arguments);
         assert!(run.code != 0 && run.err.contains(&cli.schema), "{run:?}");
@@ -146,7 +146,7 @@ async fn to_look_or_to_change_makes_no_schema() {
     assert_eq!(schemas, 0);
 }
 
-async fn a_server_that_is_read_only_can_be_read() {
+async fn a_read_only_server_can_be_read() {
     let mut cli = with_app("standby");
     let (token, id) = cli.issue("ci", &[]);
     let standby = format!(
@@ -172,7 +172,7 @@ async fn a_server_that_is_read_only_can_be_read() {
     remove(&cli).await;
 }
 
-/// A server at the edge, on a port that is free: where it listens.
+/// Starts a verifier on a free port, and returns its address.
 fn edge(cli: &Cli, option: &str) -> (process::Child, String) {
     let serve = format!("exec api-tokens serve --listen localhost:0 {option}");
     let mut server = cli.shell(&serve).spawn().unwrap();
@@ -184,7 +184,7 @@ fn edge(cli: &Cli, option: &str) -> (process::Child, String) {
     (server, address.expect("it listens"))
 }
 
-async fn a_server_that_only_verifies_needs_no_right_to_write() {
+async fn verifying_needs_no_permission_to_write() {
     let mut cli = with_app("edge");
     let (token, id) = cli.issue("ci", &[]);
     let standby = format!(
@@ -215,7 +215,7 @@ async fn a_server_that_only_verifies_needs_no_right_to_write() {
     remove(&cli).await;
 }
 
-async fn a_wrong_password_is_told_with_the_cure_and_not_repeated() {
+async fn a_wrong_password_is_reported_with_a_hint_and_not_repeated() {
     let password = "hunter2";
     let url = server();
     let (_, rest) = url.split_once("://").unwrap();
@@ -236,34 +236,28 @@ fn main() -> ExitCode {
         "TEST_POSTGRES_URL",
         found,
         vec![
-            (
-                "every_command_does_on_postgresql_what_it_does_on_sqlite",
-                || Box::pin(every_command_does_on_postgresql_what_it_does_on_sqlite()),
-            ),
-            ("a_house_moves_from_postgresql_to_sqlite_and_back", || {
-                Box::pin(a_house_moves_from_postgresql_to_sqlite_and_back())
+            ("every_command_works_on_postgresql", || {
+                Box::pin(every_command_works_on_postgresql())
+            }),
+            ("records_move_from_postgresql_to_sqlite_and_back", || {
+                Box::pin(records_move_from_postgresql_to_sqlite_and_back())
             }),
             (
-                "what_is_revoked_at_a_terminal_is_refused_by_a_server_within_the_bound",
-                || {
-                    Box::pin(
-                        what_is_revoked_at_a_terminal_is_refused_by_a_server_within_the_bound(),
-                    )
-                },
+                "a_server_refuses_a_token_revoked_by_another_process",
+                || Box::pin(a_server_refuses_a_token_revoked_by_another_process()),
             ),
-            ("to_look_or_to_change_makes_no_schema", || {
-                Box::pin(to_look_or_to_change_makes_no_schema())
+            ("only_creating_an_app_creates_the_schema", || {
+                Box::pin(only_creating_an_app_creates_the_schema())
             }),
-            ("a_server_that_is_read_only_can_be_read", || {
-                Box::pin(a_server_that_is_read_only_can_be_read())
+            ("a_read_only_server_can_be_read", || {
+                Box::pin(a_read_only_server_can_be_read())
+            }),
+            ("verifying_needs_no_permission_to_write", || {
+                Box::pin(verifying_needs_no_permission_to_write())
             }),
             (
-                "a_server_that_only_verifies_needs_no_right_to_write",
-                || Box::pin(a_server_that_only_verifies_needs_no_right_to_write()),
-            ),
-            (
-                "a_wrong_password_is_told_with_the_cure_and_not_repeated",
-                || Box::pin(a_wrong_password_is_told_with_the_cure_and_not_repeated()),
+                "a_wrong_password_is_reported_with_a_hint_and_not_repeated",
+                || Box::pin(a_wrong_password_is_reported_with_a_hint_and_not_repeated()),
             ),
         ],
     )

@@ -1,4 +1,4 @@
-//! What is asked of a person, at a terminal that util-linux's `script` provides.
+//! Prompts, at a terminal provided by `script` of util-linux.
 
 use std::{
     io::Write,
@@ -7,7 +7,7 @@ use std::{
 
 use crate::support::{Cli, Run};
 
-/// Runs a command at a terminal where `typed` is typed.
+/// Runs a command at a terminal, and types `typed`.
 fn at_terminal(cli: &Cli, arguments: &str, typed: &str) -> Run {
     let command = format!("{} {arguments}", env!("CARGO_BIN_EXE_api-tokens"));
     let mut script = Command::new("script")
@@ -22,13 +22,13 @@ fn at_terminal(cli: &Cli, arguments: &str, typed: &str) -> Run {
         .unwrap();
     let mut keyboard = script.stdin.take().unwrap();
     keyboard.write_all(typed.as_bytes()).unwrap();
-    // The terminal stays open: to close it would be an answer, too.
+    // The terminal stays open: closing it would be an answer too.
     let run = Run::from(script.wait_with_output().unwrap());
     drop(keyboard);
     run
 }
 
-/// What a command prints at a terminal of so many columns.
+/// Returns what a command prints at a terminal of this width.
 fn at_width(cli: &Cli, columns: u16, arguments: &str) -> String {
     let program = env!("CARGO_BIN_EXE_api-tokens");
     let command = format!("stty columns {columns}; {program} {arguments}");
@@ -44,7 +44,7 @@ fn at_width(cli: &Cli, columns: u16, arguments: &str) -> String {
 }
 
 #[test]
-fn a_terminal_of_any_width_breaks_no_identifier() {
+fn no_terminal_width_breaks_identifiers() {
     let cli = Cli::with_app();
     let scopes = "customers:read,customers:write,invoices:read,invoices:write,reports:read";
     let name = "the nightly export of all the invoices to the accountants";
@@ -60,7 +60,7 @@ fn a_terminal_of_any_width_breaks_no_identifier() {
         &format!("token show {id}"),
     ] {
         let table = plain(arguments);
-        // A terminal without a width is one that nobody has told it.
+        // Width 0 means that the terminal does not know its width.
         for columns in [0, 500] {
             assert_eq!(at_width(&cli, columns, arguments), table, "{columns}");
         }
@@ -79,7 +79,7 @@ fn a_terminal_of_any_width_breaks_no_identifier() {
 }
 
 #[test]
-fn a_revocation_is_confirmed_at_a_terminal() {
+fn revoking_asks_for_confirmation_at_a_terminal() {
     let cli = Cli::with_app();
     let (token, id) = cli.issue("nightly export", &[]);
     let revoke = format!("token revoke {id}");
@@ -94,11 +94,11 @@ fn a_revocation_is_confirmed_at_a_terminal() {
 }
 
 #[test]
-fn a_purge_is_confirmed_at_a_terminal() {
+fn purging_asks_for_confirmation_at_a_terminal() {
     let cli = Cli::with_app();
     let (_, id) = cli.issue("ci", &[]);
     cli.run(&["token", "revoke", &id, "--yes"]).done();
-    let purge = "token purge --ended-before 0s";
+    let purge = "token purge --before 0s";
     assert_eq!(at_terminal(&cli, purge, "n\n").code, 4);
     cli.run(&["token", "show", &id]).done();
     assert_eq!(at_terminal(&cli, purge, "y\n").code, 0);
@@ -106,21 +106,21 @@ fn a_purge_is_confirmed_at_a_terminal() {
 }
 
 #[test]
-fn without_a_terminal_what_is_final_has_to_be_said_beforehand() {
+fn without_a_terminal_destructive_commands_need_yes() {
     let cli = Cli::with_app();
     let (token, id) = cli.issue("ci", &[]);
     for arguments in [
         &["token", "revoke", &id][..],
-        &["token", "purge", "--ended-before", "0s"],
+        &["token", "purge", "--before", "0s"],
     ] {
-        // A program's input is no answer.
+        // Piped input is not a confirmation.
         assert!(cli.pipe(arguments, "y\n").failed(2).contains("--yes"));
     }
     cli.verify(&token).done();
 }
 
 #[test]
-fn a_token_can_be_typed_at_a_terminal() {
+fn verify_reads_a_token_typed_at_a_terminal() {
     let cli = Cli::with_app();
     let (token, _) = cli.issue("ci", &[]);
     let verified = at_terminal(&cli, "verify", &format!("{token}\n"));

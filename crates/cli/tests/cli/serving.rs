@@ -1,4 +1,4 @@
-//! `serve`, without a proxy before it.
+//! `serve`, without a proxy.
 
 use std::{
     fs,
@@ -17,21 +17,21 @@ use tokio::time::Instant;
 
 use crate::{
     support::{Cli, Run},
-    triggers::behind_the_triggers,
+    triggers::without_triggers,
 };
 
-/// The file that the token of the first administrator is written to.
+/// The file with the first administrator's token.
 const TOKEN_FILE: &str = "api-tokens-admin-token";
 
-/// A server that runs.
+/// A running server.
 struct Server {
     process: Child,
     address: String,
     directory: PathBuf,
-    /// What it said before it listened.
-    said: String,
+    /// What it logged before it listened.
+    startup: String,
     printed: ChildStdout,
-    /// What it says afterwards.
+    /// What it logs afterwards.
     log: Option<JoinHandle<String>>,
 }
 
@@ -44,13 +44,13 @@ impl Server {
     fn run(cli: &Cli, mut command: Command) -> Self {
         let mut process = command.spawn().unwrap();
         let mut lines = BufReader::new(process.stderr.take().unwrap()).lines();
-        let mut said = String::new();
+        let mut startup = String::new();
         let address = lines.find_map(|line| {
             let line = line.unwrap();
-            said += &format!("{line}\n");
+            startup += &format!("{line}\n");
             line.strip_prefix("Listening on http://").map(str::to_owned)
         });
-        let address = address.unwrap_or_else(|| panic!("it does not listen: {said}"));
+        let address = address.unwrap_or_else(|| panic!("it does not listen: {startup}"));
         let log = thread::spawn(move || {
             let lines = lines.map(|line| line.unwrap() + "\n");
             lines.collect()
@@ -58,20 +58,20 @@ impl Server {
         Self {
             address,
             directory: cli.directory.path().to_owned(),
-            said,
+            startup,
             printed: process.stdout.take().unwrap(),
             log: Some(log),
             process,
         }
     }
 
-    /// The token that was written for the first administrator.
+    /// Returns the first administrator's token.
     fn first_token(&self) -> String {
         let token = fs::read_to_string(self.directory.join(TOKEN_FILE)).unwrap();
         token.trim().to_owned()
     }
 
-    /// The status of an answer, and all of it.
+    /// Sends a GET request, and returns the status and the whole response.
     fn get(&self, path: &str, fields: &str) -> (u16, String) {
         self.send("GET", path, fields)
     }
@@ -90,7 +90,7 @@ impl Server {
         self.get(path, &format!("Authorization: Bearer {token}\r\n"))
     }
 
-    /// Asks it to stop: what else it printed, and whether it ended well.
+    /// Stops it with a signal, asserts a clean exit, and returns what else it printed.
     fn stop(mut self, signal: &str) -> String {
         let pid = self.process.id().to_string();
         let killed = Command::new("kill").args([signal, &pid]).status();
@@ -110,16 +110,16 @@ impl Drop for Server {
 }
 
 #[test]
-fn the_first_start_alone_writes_a_token_for_an_administrator() {
+fn only_the_first_start_writes_an_administrator_token() {
     let cli = Cli::new();
     let server = Server::start(&cli, &["--admin-scope", "orders:read,orders:write"]);
     let token = server.first_token();
     let (status, answer) = server.get_as("/verify?scope=tokens:admin", &token);
     assert_eq!(status, 200, "{answer}");
     assert!(answer.contains("x-api-scopes: orders:read orders:write tokens:admin tokens:owner"));
-    // A log may keep what it says for ever, and show it to many.
-    assert!(server.said.contains(TOKEN_FILE), "{}", server.said);
-    assert!(!server.said.contains(&token));
+    // Logs may be kept for long and read by many.
+    assert!(server.startup.contains(TOKEN_FILE), "{}", server.startup);
+    assert!(!server.startup.contains(&token));
     assert_eq!(server.stop("-TERM"), "");
     let path = cli.directory.path().join(TOKEN_FILE);
     let mode = fs::metadata(&path).unwrap().permissions().mode();
@@ -137,7 +137,7 @@ fn the_first_start_alone_writes_a_token_for_an_administrator() {
     assert_eq!(issues.count(), 1);
 }
 
-/// How long the only token in the store lives, in seconds.
+/// Returns the lifetime of the only token in the store, in seconds.
 fn lifetime(cli: &Cli) -> Option<i64> {
     let token = cli.run(&["token", "list", "--json"]).json();
     let at = |name: &str| {
@@ -148,7 +148,7 @@ fn lifetime(cli: &Cli) -> Option<i64> {
 }
 
 #[test]
-fn the_first_administrators_token_expires_soon_unless_another_time_is_given() {
+fn the_first_administrators_token_expires_after_a_day_by_default() {
     for (more, expected) in [
         (&[][..], Some(86_400)),
         (&["--admin-token-expires", "1h"], Some(3_600)),
@@ -161,7 +161,7 @@ fn the_first_administrators_token_expires_soon_unless_another_time_is_given() {
 }
 
 #[test]
-fn without_a_file_for_it_no_token_is_issued() {
+fn no_token_is_issued_if_its_file_cannot_be_written() {
     let cli = Cli::with_app();
     fs::write(cli.directory.path().join(TOKEN_FILE), "mine").unwrap();
     for (more, advice) in [
@@ -180,14 +180,14 @@ fn without_a_file_for_it_no_token_is_issued() {
     }
     let tokens = cli.run(&["token", "list", "--json"]).json_lines();
     assert!(tokens.is_empty(), "{tokens:?}");
-    // Once that is mended, the first start is still to come.
+    // The next start with a valid file is then the first.
     let server = Server::start(&cli, &["--admin-token-file", "other"]);
     let token = fs::read_to_string(cli.directory.path().join("other")).unwrap();
     assert_eq!(server.get_as("/api/apps", token.trim()).0, 200);
 }
 
 #[test]
-fn of_servers_that_start_together_one_writes_a_token() {
+fn of_servers_that_start_concurrently_one_writes_a_token() {
     let cli = Cli::with_app();
     let starts: Vec<_> = (0..4)
         .map(|_| {
@@ -217,7 +217,7 @@ fn of_servers_that_start_together_one_writes_a_token() {
 }
 
 #[test]
-fn usage_is_recorded_when_it_stops() {
+fn usage_is_recorded_on_shutdown() {
     let cli = Cli::with_app();
     let (token, id) = cli.issue("ci", &[]);
     for signal in ["-TERM", "-INT", "-HUP"] {
@@ -233,7 +233,7 @@ fn usage_is_recorded_when_it_stops() {
 }
 
 #[test]
-fn a_server_that_nohup_started_ignores_that_the_terminal_closes() {
+fn a_server_started_by_nohup_ignores_sighup() {
     let cli = Cli::with_app();
     let ignored = |script: &str| {
         let server = Server::run(&cli, cli.shell(script));
@@ -248,14 +248,14 @@ fn a_server_that_nohup_started_ignores_that_the_terminal_closes() {
     assert!(!ignored("exec api-tokens serve --listen 127.0.0.1:0"));
 }
 
-/// Connections that bring nothing.
+/// Opens connections that send nothing.
 fn silent(server: &Server, count: usize) -> Vec<TcpStream> {
     let connect = |_| TcpStream::connect(&server.address).unwrap();
     (0..count).map(connect).collect()
 }
 
 #[test]
-fn silent_connections_keep_nobody_out() {
+fn silent_connections_do_not_block_others() {
     let cli = Cli::with_app();
     let (token, _) = cli.issue("ci", &[]);
     for script in [
@@ -269,13 +269,13 @@ fn silent_connections_keep_nobody_out() {
             assert_eq!(server.get_as("/verify", &token).0, 200);
             held.extend(silent(&server, 50));
         }
-        // They are closed after 75 s, which is what a request would otherwise wait for.
+        // Without the limit, requests would wait until the silent ones are closed, after 75 s.
         assert!(began.elapsed() < Duration::from_secs(30), "{script}");
     }
 }
 
 #[test]
-fn a_process_without_descriptors_goes_on_serving() {
+fn a_server_out_of_file_descriptors_keeps_serving() {
     let cli = Cli::with_app();
     let (token, _) = cli.issue("ci", &[]);
     let server = Server::start(&cli, &[]);
@@ -294,7 +294,7 @@ fn a_process_without_descriptors_goes_on_serving() {
 }
 
 #[test]
-fn a_connection_with_requests_outlives_silent_ones() {
+fn silent_connections_are_closed_before_used_ones() {
     let cli = Cli::with_app();
     let server = Server::start(&cli, &["--max-connections", "8"]);
     let mut proxy = TcpStream::connect(&server.address).unwrap();
@@ -305,7 +305,7 @@ fn a_connection_with_requests_outlives_silent_ones() {
         let mut answer = [0; 12];
         proxy.read_exact(&mut answer).unwrap();
         assert_eq!(&answer, b"HTTP/1.1 401");
-        // The rest is read until nothing more is there, so that the next answer begins anew.
+        // Reads the rest, so that the next response starts at its beginning.
         let mut head = Vec::new();
         while !head.ends_with(b"}") {
             let mut byte = [0];
@@ -320,7 +320,7 @@ fn a_connection_with_requests_outlives_silent_ones() {
 }
 
 #[test]
-fn a_limit_on_open_files_is_raised_as_far_as_is_needed() {
+fn the_limit_on_open_files_is_raised_as_needed() {
     let cli = Cli::with_app();
     let server = Server::run(
         &cli,
@@ -341,7 +341,7 @@ fn a_limit_on_open_files_is_raised_as_far_as_is_needed() {
 }
 
 #[test]
-fn a_name_can_be_listened_on() {
+fn serve_listens_on_a_host_name() {
     let cli = Cli::with_app();
     let server = Server::run(
         &cli,
@@ -361,7 +361,7 @@ fn a_name_can_be_listened_on() {
 }
 
 #[test]
-fn a_server_that_only_verifies_manages_nothing() {
+fn verify_only_serves_no_management_api() {
     let cli = Cli::with_app();
     let (token, id) = cli.issue("ci", &["--scope", "a"]);
     for (more, uses) in [(&["--verify-only"][..], 1), (&["--read-only"], 1)] {
@@ -388,7 +388,7 @@ fn a_server_that_only_verifies_manages_nothing() {
 }
 
 #[test]
-fn a_server_that_only_verifies_makes_no_store() {
+fn verify_only_creates_no_store() {
     let cli = Cli::new();
     for only in ["--verify-only", "--read-only"] {
         cli.run(&["serve", "--listen", "127.0.0.1:0", only])
@@ -404,9 +404,9 @@ fn a_server_that_only_verifies_makes_no_store() {
     cli.run(&both).failed(2);
 }
 
-/// Revokes all tokens by hand, where nothing puts it into the change log.
-async fn revoke_behind_the_log(cli: &Cli) {
-    let mut connection = behind_the_triggers(cli).await;
+/// Revokes all tokens directly in the database, without an entry in the change log.
+async fn revoke_without_log(cli: &Cli) {
+    let mut connection = without_triggers(cli).await;
     sqlx::raw_sql("UPDATE api_tokens SET revoked_at = created_at")
         .execute(&mut connection)
         .await
@@ -415,13 +415,13 @@ async fn revoke_behind_the_log(cli: &Cli) {
 }
 
 #[test]
-fn a_change_that_the_log_does_not_show_is_applied_once_caches_are_cleared() {
+fn an_unlogged_change_is_applied_after_clearing_the_caches() {
     let cli = Cli::with_app();
     let (token, _) = cli.issue("ci", &[]);
     let server = Server::start(&cli, &["--verify-only", "--max-staleness", "1h"]);
     assert_eq!(server.get_as("/verify", &token).0, 200);
     let runtime = tokio::runtime::Runtime::new().unwrap();
-    runtime.block_on(revoke_behind_the_log(&cli));
+    runtime.block_on(revoke_without_log(&cli));
     assert_eq!(server.get_as("/verify", &token).0, 200);
     let cleared = cli.run(&["cache", "clear", "--json"]).json();
     assert_eq!(cleared["cleared"], true);
@@ -436,7 +436,7 @@ fn a_change_that_the_log_does_not_show_is_applied_once_caches_are_cleared() {
     assert!(cli.run(&["cache", "clear"]).done().contains("Every node"));
 }
 
-/// Takes the tables away from under a server.
+/// Renames the tables, so that every query of a server fails.
 async fn break_the_store(cli: &Cli) {
     let mut connection = SqliteConnection::connect(&cli.store).await.unwrap();
     for table in ["api_tokens", "api_token_changes"] {
@@ -450,7 +450,7 @@ async fn break_the_store(cli: &Cli) {
 }
 
 #[test]
-fn a_store_that_fails_is_warned_of_and_no_token_is_shown() {
+fn a_failing_store_is_logged_without_any_token() {
     let cli = Cli::with_app();
     let (token, _) = cli.issue("ci", &[]);
     for (level, warns) in [("", true), ("debug", true), ("off", false)] {
@@ -474,11 +474,11 @@ fn a_store_that_fails_is_warned_of_and_no_token_is_shown() {
 }
 
 #[test]
-fn a_slash_at_the_end_of_a_path_leads_nowhere_else() {
+fn a_trailing_slash_makes_no_difference() {
     let cli = Cli::with_app();
     let server = Server::start(&cli, &[]);
     let admin = server.first_token();
-    // A proxy that asks there is set up wrongly, as the guide says.
+    // The guide says that this path is a misconfiguration.
     let (status, answer) = server.get_as("/verify/", &admin);
     assert_eq!(status, 500, "{answer}");
     assert!(answer.contains("/verify?scope="), "{answer}");
@@ -499,7 +499,7 @@ fn a_slash_at_the_end_of_a_path_leads_nowhere_else() {
 }
 
 #[test]
-fn what_nginx_could_take_for_something_else_is_not_among_the_answers() {
+fn nginx_misinterprets_no_response() {
     let cli = Cli::with_app();
     let (token, id) = cli.issue("ci", &["--scope", "a"]);
     let server = Server::start(&cli, &[]);
@@ -531,7 +531,7 @@ fn what_nginx_could_take_for_something_else_is_not_among_the_answers() {
 }
 
 #[test]
-fn a_connection_that_brings_no_whole_request_is_closed() {
+fn a_connection_without_a_complete_request_is_closed() {
     let cli = Cli::with_app();
     let server = Server::start(&cli, &["--idle-timeout", "100ms"]);
     for sent in ["", "GET /verify HTTP/1.1\r\nHost: x\r\nAuthorization: "] {
@@ -548,7 +548,7 @@ fn a_connection_that_brings_no_whole_request_is_closed() {
 }
 
 #[test]
-fn an_idle_connection_does_not_keep_it_from_stopping() {
+fn idle_connections_do_not_delay_the_shutdown() {
     let cli = Cli::with_app();
     let server = Server::start(&cli, &[]);
     let mut idle = TcpStream::connect(&server.address).unwrap();
@@ -558,7 +558,7 @@ fn an_idle_connection_does_not_keep_it_from_stopping() {
 }
 
 #[test]
-fn an_api_key_header_may_carry_the_token() {
+fn a_token_is_accepted_in_the_api_key_header() {
     let cli = Cli::with_app();
     let (token, _) = cli.issue("ci", &[]);
     let key = format!("X-Api-Key: {token}\r\n");
@@ -570,13 +570,13 @@ fn an_api_key_header_may_carry_the_token() {
 }
 
 #[test]
-fn what_it_cannot_start_with_is_told() {
+fn invalid_options_are_reported_at_startup() {
     let cli = Cli::new();
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
     let message = cli.run(&["serve", "--listen", &address]).failed(1);
     assert!(message.contains(&address), "{message}");
-    assert!(message.contains("Give another address"), "{message}");
+    assert!(message.contains("Choose another address"), "{message}");
     let on_any_port = ["serve", "--listen", "127.0.0.1:0"];
     let serve = |option, value| cli.run(&[&on_any_port[..], &[option, value]].concat());
     let message = serve("--realm", "\u{1b}").failed(2);
@@ -590,7 +590,7 @@ fn what_it_cannot_start_with_is_told() {
         "sec-fetch-site",
     ] {
         let message = serve("--api-key-header", name).failed(2);
-        assert!(message.contains("another meaning in HTTP"), "{message}");
+        assert!(message.contains("in HTTP"), "{message}");
         assert!(message.contains("`x-api-key`"), "{message}");
     }
     for name in ["a b", ""] {
@@ -606,7 +606,10 @@ fn what_it_cannot_start_with_is_told() {
         serve("--trust-origin", origin).failed(2);
     }
     let message = serve("--api-key-header", "X-Api-Scopes").failed(2);
-    assert!(message.contains("proxies set it"), "{message}");
+    assert!(
+        message.contains("proxies set it from the response"),
+        "{message}"
+    );
     let message = serve("--admin-app", "nosuch").failed(3);
     assert!(message.contains("`nosuch`"), "{message}");
     let run = cli
@@ -615,7 +618,7 @@ fn what_it_cannot_start_with_is_told() {
         .output();
     let message = Run::from(run.unwrap()).failed(2);
     assert!(message.contains("RUST_LOG"), "{message}");
-    // Nobody was given a token that did not reach them.
+    // No token was issued.
     assert!(
         cli.run(&["token", "list", "--json"])
             .json_lines()
@@ -624,7 +627,7 @@ fn what_it_cannot_start_with_is_told() {
 }
 
 #[test]
-fn the_management_api_is_for_those_who_hold_an_administrators_token() {
+fn the_management_api_needs_an_administrator_token() {
     let cli = Cli::with_app();
     let (token, id) = cli.issue("ci", &[]);
     let server = Server::start(&cli, &[]);
@@ -646,7 +649,7 @@ fn the_management_api_is_for_those_who_hold_an_administrators_token() {
 }
 
 #[test]
-fn programs_read_the_same_fields_over_http_and_on_the_command_line() {
+fn the_api_and_the_command_line_have_the_same_json_fields() {
     let cli = Cli::with_app();
     let (_, id) = cli.issue("ci", &[]);
     let server = Server::start(&cli, &[]);
@@ -663,14 +666,14 @@ fn programs_read_the_same_fields_over_http_and_on_the_command_line() {
 }
 
 #[test]
-fn the_dashboard_is_for_those_who_sign_in_with_an_administrators_token() {
+fn the_dashboard_needs_an_administrator_token() {
     let cli = Cli::with_app();
     let (_, id) = cli.issue("nightly export", &[]);
     let server = Server::start(&cli, &[]);
     let admin = server.first_token();
     let (status, answer) = server.get("/tokens", "");
     assert_eq!(status, 401);
-    // What makes a browser ask.
+    // Makes a browser ask for a password.
     assert!(
         answer.contains("www-authenticate: basic realm=\"api\""),
         "{answer}"

@@ -1,4 +1,4 @@
-//! Runs the command line as a person or a program would.
+//! Runs the command line as a separate process.
 
 use std::{
     env,
@@ -10,15 +10,15 @@ use std::{
 use serde_json::Value;
 use tempfile::TempDir;
 
-/// A directory with a database of its own.
+/// A temporary directory with a database.
 pub(crate) struct Cli {
     pub(crate) directory: TempDir,
     pub(crate) store: String,
-    /// Where in a PostgreSQL database the tables lie.
+    /// The PostgreSQL schema that holds the tables.
     pub(crate) schema: String,
 }
 
-/// What came of a command.
+/// The result of a command.
 #[derive(Debug)]
 pub(crate) struct Run {
     pub(crate) code: i32,
@@ -27,7 +27,7 @@ pub(crate) struct Run {
 }
 
 impl Cli {
-    /// No database yet.
+    /// Creates the directory, without a database.
     pub(crate) fn new() -> Self {
         let directory = TempDir::new().unwrap();
         let store = format!("sqlite://{}", directory.path().join("tokens.db").display());
@@ -42,7 +42,7 @@ impl Cli {
         }
     }
 
-    /// A database with one app, `Billing`.
+    /// Creates a database with one app, `Billing`.
     pub(crate) fn with_app() -> Self {
         let cli = Self::new();
         cli.run(&["app", "create", "Billing", "--id", "billing"])
@@ -50,7 +50,7 @@ impl Cli {
         cli
     }
 
-    /// The command, with nothing of this process's surroundings.
+    /// Prepares a command in a clean environment.
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_api-tokens"));
         command
@@ -67,7 +67,7 @@ impl Cli {
         command
     }
 
-    /// A command of the shell that finds `api-tokens`.
+    /// Prepares a shell command that finds `api-tokens` in its path.
     pub(crate) fn shell(&self, script: &str) -> Command {
         let program = Path::new(env!("CARGO_BIN_EXE_api-tokens"));
         let path = env::var("PATH").unwrap();
@@ -95,16 +95,16 @@ impl Cli {
         self.command(arguments).output().unwrap().into()
     }
 
-    /// Runs a command with this on its standard input.
+    /// Runs a command with this standard input.
     pub(crate) fn pipe(&self, arguments: &[&str], input: &str) -> Run {
         let mut command = self.command(arguments);
         let mut child = command.stdin(Stdio::piped()).spawn().unwrap();
-        // A command that refuses its arguments does not read.
+        // A command that rejects its arguments does not read its input.
         let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
         child.wait_with_output().unwrap().into()
     }
 
-    /// Issues a token to Billing: its text and its identifier.
+    /// Issues a token for Billing, and returns its text and its identifier.
     pub(crate) fn issue(&self, name: &str, more: &[&str]) -> (String, String) {
         let arguments = [
             &["token", "issue", "--app", "billing", "--name", name],
@@ -133,13 +133,13 @@ impl From<Output> for Run {
 }
 
 impl Run {
-    /// It succeeded: its output.
+    /// Asserts success, and returns the output.
     pub(crate) fn done(self) -> String {
         assert_eq!(self.code, 0, "{self:?}");
         self.out
     }
 
-    /// It failed with this exit code, and printed nothing for a program: its message.
+    /// Asserts failure with this exit code and no output, and returns the message.
     pub(crate) fn failed(self, code: i32) -> String {
         assert_eq!(self.code, code, "{self:?}");
         assert_eq!(self.out, "", "{self:?}");
@@ -147,12 +147,12 @@ impl Run {
         self.err
     }
 
-    /// Its output, one JSON object.
+    /// Asserts success, and parses the output as one JSON object.
     pub(crate) fn json(self) -> Value {
         serde_json::from_str(&self.done()).unwrap()
     }
 
-    /// Its output, JSON objects on lines.
+    /// Asserts success, and parses the output as JSON Lines.
     pub(crate) fn json_lines(self) -> Vec<Value> {
         let out = self.done();
         out.lines()

@@ -20,7 +20,7 @@ fn issue_prints_the_token_alone_on_standard_output() {
 }
 
 #[test]
-fn a_token_has_the_scopes_and_the_expiry_that_were_asked_for() {
+fn a_token_has_the_requested_scopes_and_expiry() {
     let cli = Cli::with_app();
     for scopes in [
         &["--scope", "b:write", "--scope", "a:read"][..],
@@ -32,14 +32,14 @@ fn a_token_has_the_scopes_and_the_expiry_that_were_asked_for() {
         let (_, id) = cli.issue("ci", &more);
         let token = cli.run(&["token", "show", &id, "--json"]).json();
         assert_eq!(token["scopes"], serde_json::json!(["a:read", "b:write"]));
-        // It is admitted on that day.
+        // It is still accepted on that day.
         assert_eq!(token["expires_at"], "2100-02-01T00:00:00Z");
         assert_eq!(token["status"], "live");
     }
 }
 
 #[test]
-fn a_scope_that_is_none_is_refused() {
+fn invalid_scopes_are_rejected() {
     let cli = Cli::with_app();
     for scope in ["", " ", ",", "\"", "a,\u{e4}"] {
         let issue = ["token", "issue", "--app", "billing", "--name", "x"];
@@ -53,7 +53,7 @@ fn a_scope_that_is_none_is_refused() {
 }
 
 #[test]
-fn an_expiry_is_any_time_of_rfc_3339_that_is_to_come() {
+fn an_expiry_is_any_future_time_of_rfc_3339() {
     let cli = Cli::with_app();
     let today = SystemClock::default().now().to_string()[..10].to_owned();
     for (when, expires) in [
@@ -61,7 +61,7 @@ fn an_expiry_is_any_time_of_rfc_3339_that_is_to_come() {
         ("9999-12-30", "9999-12-30T22:00:00"),
         ("2100-01-31T12:00:00+23:59", "2100-01-30T12:01:00Z"),
         ("2100-01-31t12:00:00z", "2100-01-31T12:00:00Z"),
-        // Today is not over.
+        // A date means the end of that day.
         (&today, "T00:00:00Z"),
     ] {
         let (_, id) = cli.issue("ci", &["--expires", when]);
@@ -76,7 +76,7 @@ fn an_expiry_is_any_time_of_rfc_3339_that_is_to_come() {
 }
 
 #[test]
-fn an_expiry_that_has_passed_or_is_none_is_refused() {
+fn past_and_invalid_expiries_are_rejected() {
     let cli = Cli::with_app();
     let issue = [
         "token",
@@ -87,7 +87,7 @@ fn an_expiry_that_has_passed_or_is_none_is_refused() {
         "x",
         "--expires",
     ];
-    for (when, cure) in [
+    for (when, hint) in [
         ("2001-01-01", "in the future"),
         ("0s", "in the future"),
         ("tomorrow", "90d"),
@@ -96,14 +96,14 @@ fn an_expiry_that_has_passed_or_is_none_is_refused() {
         ("9999-12-31", "90d"),
     ] {
         let message = cli.run(&[&issue[..], &[when]].concat()).failed(2);
-        assert!(message.contains(cure), "{message}");
+        assert!(message.contains(hint), "{message}");
     }
     let tokens = cli.run(&["token", "list", "--json"]).json_lines();
     assert!(tokens.is_empty());
 }
 
 #[test]
-fn rotate_prints_the_successor_alone_and_both_are_admitted() {
+fn rotate_prints_only_the_successor_and_both_tokens_work() {
     let cli = Cli::with_app();
     let (old, id) = cli.issue("ci", &[]);
     let run = cli.run(&["token", "rotate", &id]);
@@ -118,7 +118,7 @@ fn rotate_prints_the_successor_alone_and_both_are_admitted() {
 }
 
 #[test]
-fn a_rotation_without_overlap_ends_the_old_token_at_once() {
+fn a_rotation_without_overlap_expires_the_old_token_immediately() {
     let cli = Cli::with_app();
     let (old, id) = cli.issue("ci", &[]);
     cli.run(&["token", "rotate", &id, "--overlap", "0s"]).done();
@@ -126,7 +126,7 @@ fn a_rotation_without_overlap_ends_the_old_token_at_once() {
 }
 
 #[test]
-fn a_token_is_rotated_once() {
+fn a_token_can_be_rotated_only_once() {
     let cli = Cli::with_app();
     let (_, id) = cli.issue("ci", &[]);
     cli.run(&["token", "rotate", &id]).done();
@@ -135,7 +135,7 @@ fn a_token_is_rotated_once() {
 }
 
 #[test]
-fn an_overlap_beyond_the_limit_is_refused() {
+fn an_overlap_beyond_the_limit_is_rejected() {
     let cli = Cli::with_app();
     let (_, id) = cli.issue("ci", &[]);
     let refused = cli.run(&["token", "rotate", &id, "--overlap", "31d"]);
@@ -143,20 +143,20 @@ fn an_overlap_beyond_the_limit_is_refused() {
 }
 
 #[test]
-fn a_revoked_token_is_refused_for_good() {
+fn revoking_is_permanent() {
     let cli = Cli::with_app();
     let (token, id) = cli.issue("ci", &[]);
     let revoked = cli.run(&["token", "revoke", &id, "--yes", "--json"]).json();
     assert_eq!(revoked["status"], "revoked");
     assert!(cli.verify(&token).failed(4).contains("revoked"));
-    // Again is no error.
+    // Revoking again is no error.
     cli.run(&["token", "revoke", &id, "--yes"]).done();
     let refused = cli.run(&["token", "rotate", &id]).failed(4);
     assert!(refused.contains("final"), "{refused}");
 }
 
 #[test]
-fn what_is_not_there_has_an_exit_code_of_its_own() {
+fn an_unknown_token_has_its_own_exit_code() {
     let cli = Cli::with_app();
     let id = "01a21555-0408-763c-92e4-2eee2dcedfec";
     for arguments in [
@@ -170,7 +170,7 @@ fn what_is_not_there_has_an_exit_code_of_its_own() {
 }
 
 #[test]
-fn a_list_can_be_narrowed() {
+fn a_list_can_be_filtered() {
     let cli = Cli::with_app();
     cli.run(&["app", "create", "Other", "--id", "other"]).done();
     let (_, revoked) = cli.issue("nightly export", &[]);
@@ -190,13 +190,13 @@ fn a_list_can_be_narrowed() {
 }
 
 #[test]
-fn purge_removes_what_ended_before_a_time_and_nothing_else() {
+fn purge_deletes_only_tokens_that_expired_or_were_revoked_before_a_time() {
     let cli = Cli::with_app();
     let (token, _) = cli.issue("lives", &[]);
     let (_, revoked) = cli.issue("revoked", &[]);
     cli.run(&["token", "revoke", &revoked, "--yes"]).done();
     let purge = |when: &str| {
-        let arguments = ["token", "purge", "--ended-before", when, "--yes", "--json"];
+        let arguments = ["token", "purge", "--before", when, "--yes", "--json"];
         cli.run(&arguments).json()["purged"].clone()
     };
     assert_eq!(purge("90d"), 0);
@@ -206,7 +206,7 @@ fn purge_removes_what_ended_before_a_time_and_nothing_else() {
 }
 
 #[test]
-fn a_store_that_does_not_answer_leaves_nobody_guessing() {
+fn an_unresponsive_store_is_reported_with_what_to_do() {
     let cli = Cli::with_app();
     let (token, id) = cli.issue("ci", &[]);
     let runtime = tokio::runtime::Runtime::new().unwrap();
@@ -221,10 +221,10 @@ fn a_store_that_does_not_answer_leaves_nobody_guessing() {
     let Run { code, err, .. } = cli.run(&["token", "revoke", &id, "--yes"]);
     assert_eq!(code, 1, "{err}");
     assert!(
-        err.contains("repeat the command until it succeeds"),
+        err.contains("Repeat the command until it succeeds"),
         "{err}"
     );
-    assert!(err.contains("did not take: 1"), "{err}");
+    assert!(err.contains("not written to the store: 1"), "{err}");
     runtime.block_on(locked.close()).unwrap();
     cli.run(&["token", "revoke", &id, "--yes"]).done();
     cli.verify(&token).failed(4);

@@ -1,11 +1,11 @@
-//! Changes to a database that no trigger watches.
+//! Direct access to a database without its triggers.
 
 use sqlx::{AssertSqlSafe, Connection, SqliteConnection};
 
 use crate::support::Cli;
 
-/// A connection to the database of a test that no trigger watches any more.
-pub(crate) async fn behind_the_triggers(cli: &Cli) -> SqliteConnection {
+/// Drops the triggers of a database, and returns a connection to it.
+pub(crate) async fn without_triggers(cli: &Cli) -> SqliteConnection {
     let mut connection = SqliteConnection::connect(&cli.store).await.unwrap();
     let triggers: Vec<String> =
         sqlx::query_scalar("SELECT name FROM sqlite_schema WHERE type = 'trigger'")

@@ -1,7 +1,7 @@
 use crate::support::Cli;
 
 #[test]
-fn a_token_that_was_issued_is_admitted_through_a_pipe() {
+fn an_issued_token_can_be_piped_to_verify() {
     let cli = Cli::with_app();
     let issue = ["token", "issue", "--app", "billing", "--name", "ci"];
     let mut issue = cli.command(&issue).spawn().unwrap();
@@ -18,7 +18,7 @@ fn a_token_that_was_issued_is_admitted_through_a_pipe() {
 }
 
 #[test]
-fn a_byte_order_mark_is_no_part_of_a_token() {
+fn a_byte_order_mark_is_ignored() {
     let cli = Cli::with_app();
     let (token, _) = cli.issue("ci", &[]);
     cli.verify(&format!("\u{feff}{token}\r\n")).done();
@@ -27,7 +27,7 @@ fn a_byte_order_mark_is_no_part_of_a_token() {
 }
 
 #[test]
-fn the_exit_code_tells_why_a_token_is_not_admitted() {
+fn the_exit_code_distinguishes_refusals_from_usage_errors() {
     let cli = Cli::with_app();
     let unknown = "acme_live_0123456789ABCDEFGHIJKLMNOPQRSTUV1e5gLB";
     for (input, code) in [
@@ -42,7 +42,7 @@ fn the_exit_code_tells_why_a_token_is_not_admitted() {
 }
 
 #[test]
-fn a_required_scope_that_is_missing_refuses_the_token() {
+fn a_missing_required_scope_is_refused() {
     let cli = Cli::with_app();
     let (token, _) = cli.issue("ci", &["--scope", "a:read"]);
     let scope = |scope| cli.pipe(&["verify", "--scope", "a:read", "--scope", scope], &token);
@@ -52,7 +52,7 @@ fn a_required_scope_that_is_missing_refuses_the_token() {
 }
 
 #[test]
-fn the_reason_is_there_for_programs() {
+fn json_has_the_reason_of_a_refusal() {
     let cli = Cli::with_app();
     let (token, id) = cli.issue("ci", &[]);
     cli.run(&["token", "revoke", &id, "--yes"]).done();
@@ -65,7 +65,7 @@ fn the_reason_is_there_for_programs() {
 }
 
 #[test]
-fn without_a_prefix_tokens_of_any_form_are_looked_up() {
+fn without_a_prefix_tokens_in_any_format_are_looked_up() {
     let cli = Cli::with_app();
     let (token, _) = cli.issue("ci", &[]);
     let mut command = cli.command(&["verify"]);
@@ -77,7 +77,7 @@ fn without_a_prefix_tokens_of_any_form_are_looked_up() {
 }
 
 #[test]
-fn a_token_among_the_arguments_is_refused_and_not_repeated() {
+fn a_token_passed_as_an_argument_is_rejected_and_not_repeated() {
     let cli = Cli::with_app();
     let (token, _) = cli.issue("ci", &[]);
     let message = cli.run(&["verify", &token]).failed(2);

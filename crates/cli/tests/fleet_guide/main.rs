@@ -1,4 +1,4 @@
-//! The commands of the guide to a fleet: all of them, in order, as one session at a new server.
+//! Runs all commands of the fleet guide in order, as one session on a new server.
 
 #[expect(dead_code, reason = "no fault is simulated here")]
 #[path = "../../../../tests/services/server.rs"]
@@ -73,7 +73,7 @@ async fn every_command_of_the_guide_succeeds() {
         },
     );
 
-    // What a backup had brought back to life was revoked again.
+    // A token that the restored backup had made live again was revoked again.
     let options: PgConnectOptions = server.url().parse().unwrap();
     let restored = options.database("restored");
     let mut connection = PgConnection::connect_with(&restored).await.unwrap();
@@ -87,13 +87,13 @@ async fn every_command_of_the_guide_succeeds() {
 
 #[derive(Debug)]
 struct Block<'g> {
-    /// The line that it begins after.
+    /// The line before its first one.
     line: usize,
     language: &'g str,
     text: String,
 }
 
-/// The blocks that are commands. Any other has to be Rust or output, so that none is left out.
+/// Returns the blocks of commands. Every other block has to be Rust or output, so that none is missed.
 fn commands(guide: &str) -> Vec<Block<'_>> {
     let mut blocks: Vec<Block<'_>> = Vec::new();
     let mut inside = false;
@@ -121,7 +121,7 @@ fn commands(guide: &str) -> Vec<Block<'_>> {
     blocks
 }
 
-/// A script of all of them, which notes the line of the one that is under way.
+/// Joins the blocks to one script, which records the line of the current command.
 fn session(blocks: &[Block<'_>]) -> String {
     let mut session = String::new();
     for Block {

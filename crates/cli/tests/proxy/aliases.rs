@@ -1,5 +1,5 @@
-//! Names that a service may take for those of our identity fields: CGI and its successors make one
-//! variable of all names that differ in case and punctuation alone.
+//! Header names that a service may confuse with the identity fields: CGI and its successors map all
+//! names that differ only in case and punctuation to one variable.
 
 pub(crate) const FIELDS: [&str; 4] = [
     "X-Api-App-Id",
@@ -8,10 +8,10 @@ pub(crate) const FIELDS: [&str; 4] = [
     "X-Api-Scopes",
 ];
 
-/// What may stand in a field name besides letters and digits (RFC 9110 section 5.6.2).
+/// The characters of a field name besides letters and digits (RFC 9110 section 5.6.2).
 const PUNCTUATION: &str = "!#$%&'*+-.^_`|~";
 
-/// The one name of all that are taken for each other.
+/// The common form of names that are confused with each other.
 pub(crate) fn fold(name: &str) -> String {
     let fold = |character: char| match character {
         character if character.is_ascii_alphanumeric() => character.to_ascii_lowercase(),
@@ -20,7 +20,7 @@ pub(crate) fn fold(name: &str) -> String {
     name.chars().map(fold).collect()
 }
 
-/// Every name that is taken for this one, but for case.
+/// Every name that is confused with this one, except for case.
 pub(crate) fn aliases(name: &str) -> Vec<String> {
     let mut words = name.split('-');
     let first = words.next().unwrap_or_default().to_owned();

@@ -1,4 +1,4 @@
-//! What has to hold behind any proxy.
+//! The tests for every proxy.
 
 use crate::{
     aliases::{FIELDS, aliases},
@@ -28,11 +28,11 @@ pub(crate) async fn the_identity_reaches_the_service<P: Proxy>() {
         site.run(&["token", "list", "--app", app])["app_name"],
         "Zoë & Söhne"
     );
-    // The token itself goes no further.
+    // The proxy does not forward the token.
     assert!(answer.fields("Authorization").is_empty());
 }
 
-pub(crate) async fn what_the_client_says_of_its_identity_never_does<P: Proxy>() {
+pub(crate) async fn forged_identity_fields_never_reach_the_service<P: Proxy>() {
     let site = Site::start::<P>().await;
     let (token, _) = site.issue("Billing", &["orders:read"]);
     let true_answer = site.get_as(&token).await;
@@ -40,13 +40,13 @@ pub(crate) async fn what_the_client_says_of_its_identity_never_does<P: Proxy>() 
     let mut names: Vec<String> = FIELDS
         .iter()
         .flat_map(|field| aliases(field))
-        // All of one kind, and each kind in each place.
+        // All punctuation of one kind, and each kind in each position.
         .filter(|alias| few_kinds_of_punctuation(alias))
         .collect();
     names.extend(names.clone().iter().map(|name| name.to_uppercase()));
     names.extend(FIELDS.map(str::to_owned));
     let forged: Vec<String> = names.iter().map(|name| format!("{name}: forged")).collect();
-    // Many at once, before and after the credential, and the field itself twice.
+    // Many in one request, before and after the credential, and the field itself twice.
     let mut attempts = Vec::new();
     for batch in forged.chunks(40) {
         let mut before = batch.to_vec();
@@ -74,7 +74,7 @@ pub(crate) async fn what_the_client_says_of_its_identity_never_does<P: Proxy>() 
     }
 }
 
-/// Whether the punctuation of a name is of one kind, or of another in one place.
+/// Whether the punctuation of a name is of one kind, or of a second kind in one position.
 fn few_kinds_of_punctuation(alias: &str) -> bool {
     let marks: Vec<char> = alias
         .chars()
@@ -85,7 +85,7 @@ fn few_kinds_of_punctuation(alias: &str) -> bool {
     differ == 0 || hyphens + 1 == marks.len()
 }
 
-pub(crate) async fn what_the_refused_credential_lacks_is_told<P: Proxy>() {
+pub(crate) async fn refusals_explain_what_the_credential_lacks<P: Proxy>() {
     let site = Site::start::<P>().await;
     let (token, _) = site.issue("Billing", &["orders:write"]);
     let good = format!("Authorization: Bearer {token}");
@@ -106,7 +106,7 @@ pub(crate) async fn what_the_refused_credential_lacks_is_told<P: Proxy>() {
         ] {
             let answer = site.send(method, path, fields, "").await;
             if answer.head.contains("grpc-status: 16") {
-                // What a proxy tells a client of gRPC in the place of 401.
+                // What a proxy sends to a gRPC client instead of 401.
                 continue;
             }
             assert_eq!(answer.status, 401, "{method} {fields:?}");
@@ -124,7 +124,7 @@ pub(crate) async fn what_the_refused_credential_lacks_is_told<P: Proxy>() {
     assert_eq!(site.reached(), 0);
 }
 
-pub(crate) async fn a_revoked_token_is_refused_within_the_bound_and_stays_so<P: Proxy>() {
+pub(crate) async fn a_revoked_token_stays_refused_within_the_bound<P: Proxy>() {
     let site = Site::start::<P>().await;
     let (token, id) = site.issue("Billing", &["orders:read"]);
     assert_eq!(site.get_as(&token).await.status, 200);
@@ -136,7 +136,7 @@ pub(crate) async fn a_revoked_token_is_refused_within_the_bound_and_stays_so<P: 
     }
 }
 
-pub(crate) async fn what_is_revoked_through_the_api_is_refused_at_once<P: Proxy>() {
+pub(crate) async fn a_token_revoked_through_the_api_is_refused_immediately<P: Proxy>() {
     let site = Site::start::<P>().await;
     let (token, id) = site.issue("Billing", &["orders:read"]);
     assert_eq!(site.get_as(&token).await.status, 200);
@@ -150,7 +150,7 @@ pub(crate) async fn what_is_revoked_through_the_api_is_refused_at_once<P: Proxy>
     assert_eq!(site.get_as(&token).await.status, 401);
 }
 
-pub(crate) async fn storage_trouble_is_no_admission_and_no_wrong_token<P: Proxy>() {
+pub(crate) async fn a_failing_store_neither_admits_nor_rejects_a_token<P: Proxy>() {
     let site = Site::start::<P>().await;
     let (token, _) = site.issue("Billing", &["orders:read"]);
     assert_eq!(site.get_as(&token).await.status, 200);
@@ -173,7 +173,7 @@ pub(crate) async fn storage_trouble_is_no_admission_and_no_wrong_token<P: Proxy>
     assert_eq!(site.reached(), reached);
 }
 
-pub(crate) async fn nobody_is_admitted_while_nobody_can_be_asked<P: Proxy>() {
+pub(crate) async fn nothing_is_admitted_without_the_verifier<P: Proxy>() {
     let mut site = Site::start::<P>().await;
     let (token, _) = site.issue("Billing", &["orders:read"]);
     assert_eq!(site.get_as(&token).await.status, 200);
@@ -185,7 +185,7 @@ pub(crate) async fn nobody_is_admitted_while_nobody_can_be_asked<P: Proxy>() {
     assert_eq!(site.reached(), 1);
 }
 
-pub(crate) async fn a_body_passes_through_whole<P: Proxy>() {
+pub(crate) async fn bodies_pass_through_unchanged<P: Proxy>() {
     let site = Site::start::<P>().await;
     let (token, _) = site.issue("Billing", &["orders:read"]);
     let authorization = format!("Authorization: Bearer {token}");
@@ -195,7 +195,7 @@ pub(crate) async fn a_body_passes_through_whole<P: Proxy>() {
     assert!(answer.body.contains("\"body\":100000"), "{}", answer.body);
 }
 
-pub(crate) async fn the_path_and_query_of_the_client_change_nothing<P: Proxy>() {
+pub(crate) async fn the_path_and_query_of_the_client_do_not_matter<P: Proxy>() {
     let site = Site::start::<P>().await;
     let (good, _) = site.issue("Billing", &["orders:read"]);
     let (lacking, _) = site.issue("Other", &["x"]);
@@ -212,7 +212,7 @@ pub(crate) async fn the_path_and_query_of_the_client_change_nothing<P: Proxy>() 
         let (good, lacking) = (as_token(&good), as_token(&lacking));
         let good = site.get(path, &[&good]).await.status;
         let lacking = site.get(path, &[&lacking]).await.status;
-        // A proxy may turn such a path away.
+        // A proxy may reject such a path.
         assert!(
             matches!((good, lacking), (200, 403) | (400, 400)),
             "{path}: {good}, {lacking}"
@@ -220,25 +220,25 @@ pub(crate) async fn the_path_and_query_of_the_client_change_nothing<P: Proxy>() 
     }
 }
 
-pub(crate) async fn the_endpoint_by_itself_takes_no_content_type_for_an_admission<P: Proxy>() {
+pub(crate) async fn no_content_type_turns_a_refusal_into_success<P: Proxy>() {
     let site = Site::start::<P>().await;
     let request = "GET /verify HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Type: application/grpc\r\n\r\n";
     let answer = exchange(site.verifier_address, request).await;
     assert_eq!(answer.status, 401);
 }
 
-/// All of them.
+/// All tests.
 pub(crate) fn all<P: Proxy + 'static>() -> Vec<Test> {
     vec![
         case!(the_identity_reaches_the_service),
-        case!(what_the_client_says_of_its_identity_never_does),
-        case!(what_the_refused_credential_lacks_is_told),
-        case!(a_revoked_token_is_refused_within_the_bound_and_stays_so),
-        case!(what_is_revoked_through_the_api_is_refused_at_once),
-        case!(storage_trouble_is_no_admission_and_no_wrong_token),
-        case!(nobody_is_admitted_while_nobody_can_be_asked),
-        case!(a_body_passes_through_whole),
-        case!(the_path_and_query_of_the_client_change_nothing),
-        case!(the_endpoint_by_itself_takes_no_content_type_for_an_admission),
+        case!(forged_identity_fields_never_reach_the_service),
+        case!(refusals_explain_what_the_credential_lacks),
+        case!(a_revoked_token_stays_refused_within_the_bound),
+        case!(a_token_revoked_through_the_api_is_refused_immediately),
+        case!(a_failing_store_neither_admits_nor_rejects_a_token),
+        case!(nothing_is_admitted_without_the_verifier),
+        case!(bodies_pass_through_unchanged),
+        case!(the_path_and_query_of_the_client_do_not_matter),
+        case!(no_content_type_turns_a_refusal_into_success),
     ]
 }

@@ -1,4 +1,4 @@
-//! A service behind Envoy, set up by the guide's snippet. `TEST_ENVOY` names the executable.
+//! A service behind Envoy, configured by the guide's snippet. `TEST_ENVOY` names the executable.
 
 mod aliases;
 mod cases;

@@ -1,4 +1,4 @@
-//! nginx that asks a service behind the layer, in the place of `api-tokens serve`.
+//! nginx with a service behind the layer instead of `api-tokens serve`.
 
 use std::{
     net::SocketAddr,
@@ -11,14 +11,14 @@ use std::{
 
 use axum::Router;
 use tempfile::TempDir;
-use tower_api_tokens::{ApiTokenLayer, ApiTokens, MemoryStore, NewToken, TokenFormat};
+use tower_api_tokens::testing::Fixture;
 
 use crate::{
     Nginx,
     support::{Proxy, Running, exchange, free_address, is_up, upstream},
 };
 
-/// Content types and other fields by which a client may ask for another form of the answer.
+/// Content types and other fields with which a client may request another response format.
 const FIELDS: [&str; 12] = [
     "X-Nothing: x",
     "Content-Type: application/grpc",
@@ -38,17 +38,13 @@ const CREDENTIALS: [(&str, u16); 4] = [
     ("", 401),
     ("Authorization: Digest x\r\n", 401),
     ("Authorization: Bearer acme_typo\r\n", 401),
-    // What the client sent is wrong, which nginx takes for a failure of the one that it asked.
+    // The request is malformed; nginx treats that response as a failure of the verifier.
     ("Authorization: Bearer a b\r\n", 500),
 ];
 
 pub(crate) async fn no_request_opens_a_route_that_the_layer_itself_guards() {
-    let tokens = ApiTokens::new(MemoryStore::new(), TokenFormat::new("acme").unwrap());
-    let app = tokens.create_app("Billing").await.unwrap();
-    let token = tokens.issue(&app.id, NewToken::named("ci")).await.unwrap();
-    let guarded = Router::new()
-        .fallback(async || "")
-        .layer(ApiTokenLayer::new(&tokens));
+    let fixture = Fixture::new().await;
+    let guarded = Router::new().fallback(async || "").layer(fixture.layer());
     let reached = Arc::new(AtomicUsize::new(0));
     let service = Router::new()
         .fallback(upstream)
@@ -56,7 +52,7 @@ pub(crate) async fn no_request_opens_a_route_that_the_layer_itself_guards() {
     let (verifier, upstream) = (listen(guarded).await, listen(service).await);
     let proxy = free_address();
     let directory = TempDir::new().unwrap();
-    // All that the client sent goes to the one that is asked, and its method does too.
+    // The verifier gets all that the client sent, including the method.
     let config = format!(
         "server {{
             listen {proxy};
@@ -70,7 +66,7 @@ pub(crate) async fn no_request_opens_a_route_that_the_layer_itself_guards() {
             }}
         }}"
     );
-    // What it logs of each refusal is no concern of this test.
+    // Hides the log of each refusal.
     let mut nginx = Nginx::start(&config, &directory);
     let _proxy = Running(nginx.stderr(Stdio::null()).spawn().unwrap());
     assert!(is_up(proxy).await);
@@ -88,7 +84,7 @@ pub(crate) async fn no_request_opens_a_route_that_the_layer_itself_guards() {
     }
     assert_eq!(reached.load(Ordering::SeqCst), 0);
 
-    let authorization = format!("Authorization: Bearer {}", token.token().expose());
+    let authorization = format!("Authorization: {}", fixture.bearer());
     let request =
         format!("GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{authorization}\r\n\r\n");
     assert_eq!(exchange(proxy, &request).await.status, 200);

@@ -1,4 +1,4 @@
-//! A service behind nginx, set up by the guide's snippet.
+//! A service behind nginx, configured by the guide's snippet.
 
 mod aliases;
 mod cases;
@@ -29,7 +29,7 @@ impl Proxy for Nginx {
     }
 
     fn start(config: &str, directory: &TempDir) -> Command {
-        // All that nginx writes stays here, and it has no use for privileges.
+        // Keeps all files in the temporary directory, and needs no privileges.
         let own = "client_body_temp_path body; proxy_temp_path proxy; fastcgi_temp_path fastcgi; \
                    uwsgi_temp_path uwsgi; scgi_temp_path scgi; access_log off;";
         let config = format!(
@@ -55,7 +55,7 @@ fn main() -> ExitCode {
     services::run("nginx", found, tests)
 }
 
-/// The executable, if it is installed; Debian keeps it where users do not look.
+/// Finds the executable. Debian installs it outside of the usual path.
 fn find_nginx() -> Option<PathBuf> {
     let path = env::var_os("PATH").unwrap_or_default();
     let directories = env::split_paths(&path).chain(["/usr/sbin".into()]);

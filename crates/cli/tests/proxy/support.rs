@@ -1,4 +1,4 @@
-//! A service behind a proxy that asks `api-tokens serve` about each request.
+//! A service behind a proxy that verifies each request with `api-tokens serve`.
 
 use std::{
     fs::File,
@@ -24,35 +24,35 @@ use tokio::{
 
 use crate::aliases::fold;
 
-/// The guide, whose snippets are what is tested.
+/// The guide with the tested snippets.
 const GUIDE: &str = include_str!("../../../../docs/command-line.md");
 
-/// How long anything may take to come about.
+/// The deadline for anything to happen.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// How long a token that was revoked elsewhere may be admitted.
+/// How long a token revoked by another process may still be accepted.
 const BOUND: Duration = Duration::from_secs(1);
 
-/// How a proxy is set up and run.
+/// Configures and runs a proxy.
 pub(crate) trait Proxy: Send + Sync {
-    /// The language of its snippet in the guide.
+    /// The language of the proxy's snippet in the guide.
     const LANGUAGE: &str;
 
-    /// The snippet with these addresses in the place of the guide's.
+    /// Returns the snippet with these addresses instead of the guide's.
     fn at(snippet: &str, addresses: &Addresses) -> String;
 
-    /// The process.
+    /// Prepares the process.
     fn start(config: &str, directory: &TempDir) -> Command;
 }
 
-/// Who listens where.
+/// The addresses of the proxy, the service and the verifier.
 pub(crate) struct Addresses {
     pub(crate) proxy: SocketAddr,
     pub(crate) verifier: SocketAddr,
     pub(crate) upstream: SocketAddr,
 }
 
-/// The proxy with all that belongs to it.
+/// A running proxy with its service and verifier.
 pub(crate) struct Site {
     pub(crate) directory: TempDir,
     pub(crate) store: String,
@@ -62,11 +62,11 @@ pub(crate) struct Site {
     upstream: JoinHandle<()>,
     reached: Arc<AtomicUsize>,
     pub(crate) verifier_address: SocketAddr,
-    /// The token of the first administrator.
+    /// The first administrator's token.
     pub(crate) admin: String,
 }
 
-/// A process that ends with its owner.
+/// A process that is killed on drop.
 pub(crate) struct Running(pub(crate) Child);
 
 impl Drop for Running {
@@ -135,7 +135,7 @@ impl Site {
         serde_json::from_slice(&output.stdout).unwrap()
     }
 
-    /// A token of an app with this name, with these scopes: its text and its identifier.
+    /// Issues a token with these scopes for an app with this name. Returns its text and its identifier.
     pub(crate) fn issue(&self, app: &str, scopes: &[&str]) -> (String, String) {
         let app = self.run(&["app", "create", app]);
         let app = app["id"].as_str().unwrap();
@@ -148,7 +148,7 @@ impl Site {
         (text(&issued["token"]), text(&issued["record"]["id"]))
     }
 
-    /// Sends a request with these header fields, as they are.
+    /// Sends a request with these header fields, unchanged.
     pub(crate) async fn get(&self, path: &str, fields: &[&str]) -> Answer {
         self.send("GET", path, fields, "").await
     }
@@ -175,18 +175,18 @@ impl Site {
         exchange(self.address, &format!("{request}\r\n{body}")).await
     }
 
-    /// How many requests have reached the service.
+    /// Returns how many requests have reached the service.
     pub(crate) fn reached(&self) -> usize {
         self.reached.load(Ordering::SeqCst)
     }
 
-    /// Kills the process that the proxy asks.
+    /// Kills the verifier.
     pub(crate) fn kill_verifier(&mut self) {
         self.verifier.0.kill().unwrap();
         self.verifier.0.wait().unwrap();
     }
 
-    /// Waits until a token is not admitted, and gives that answer.
+    /// Waits until a token is refused, and returns that response.
     pub(crate) async fn first_refusal(&self, token: &str) -> Answer {
         let refused = async {
             loop {
@@ -207,7 +207,7 @@ impl Drop for Site {
     }
 }
 
-/// Whether somebody listens at an address before long.
+/// Waits until a process listens on an address.
 pub(crate) async fn is_up(address: SocketAddr) -> bool {
     let connected = async {
         while TcpStream::connect(address).await.is_err() {
@@ -217,7 +217,7 @@ pub(crate) async fn is_up(address: SocketAddr) -> bool {
     timeout(PATIENCE, connected).await.is_ok()
 }
 
-/// Sends a request byte by byte as it is given, and reads the answer to its end.
+/// Sends a request unchanged, and reads the whole response.
 pub(crate) async fn exchange(address: SocketAddr, request: &str) -> Answer {
     let exchange = async {
         let mut stream = TcpStream::connect(address).await.unwrap();
@@ -235,7 +235,7 @@ pub(crate) async fn exchange(address: SocketAddr, request: &str) -> Answer {
     }
 }
 
-/// The service: tells what reached it.
+/// The service. Its responses show what reached it.
 pub(crate) async fn upstream(
     State(reached): State<Arc<AtomicUsize>>,
     headers: HeaderMap,
@@ -250,12 +250,12 @@ pub(crate) async fn upstream(
 }
 
 impl Answer {
-    /// What reached the service under a name, taken loosely, as CGI and its successors do.
+    /// Returns the value of a field as CGI and its successors would, matching names loosely.
     pub(crate) fn fields(&self, name: &str) -> Vec<String> {
         let start = self.body.find('{').expect("the service has answered");
         let end = self.body.rfind('}').unwrap();
-        let told: Value = serde_json::from_str(&self.body[start..=end]).unwrap();
-        told["fields"]
+        let received: Value = serde_json::from_str(&self.body[start..=end]).unwrap();
+        received["fields"]
             .as_array()
             .unwrap()
             .iter()
@@ -274,7 +274,7 @@ fn api_tokens(store: &str) -> Command {
     command
 }
 
-/// Starts the process that the proxy asks: where it listens, and its first token.
+/// Starts the verifier, and returns its address and first token.
 fn serve(store: &str, directory: &TempDir) -> (Running, SocketAddr, String) {
     let bound = format!("{}s", BOUND.as_secs());
     let token = directory.path().join("admin-token");
@@ -301,7 +301,7 @@ fn serve(store: &str, directory: &TempDir) -> (Running, SocketAddr, String) {
                 .map(str::to_owned)
         })
         .expect("it listens");
-    // What else it says has to be read, or it would wait for that.
+    // The rest of its output has to be read, or it would block.
     std::thread::spawn(move || said.for_each(drop));
     let token = std::fs::read_to_string(token).unwrap();
     let address = address.parse().unwrap();
@@ -313,7 +313,7 @@ pub(crate) fn free_address() -> SocketAddr {
     listener.local_addr().unwrap()
 }
 
-/// The guide's block in a language.
+/// Returns the guide's code block in a language.
 fn snippet(language: &str) -> &'static str {
     let fence = format!("```{language}\n");
     let start = GUIDE.find(&fence).expect("the guide has it") + fence.len();

@@ -1,5 +1,5 @@
-//! The guide's rules for Traefik, as Traefik applies them: it removes every field of the client whose
-//! name matches the expression, and then takes those of the answer that match.
+//! The guide's rules for Traefik, applied as Traefik does: it removes every client field whose name
+//! matches the expression, then adds the matching fields of the response.
 
 mod aliases;
 
@@ -13,7 +13,7 @@ fn snippet() -> &'static str {
     rest.split_once("```").unwrap().0
 }
 
-/// The value of a setting of the snippet.
+/// Returns the value of a setting in the snippet.
 fn setting(name: &str) -> &'static str {
     let mut values = snippet()
         .lines()
@@ -30,8 +30,8 @@ fn removed() -> Regex {
     Regex::new(literal.unwrap()).unwrap()
 }
 
-/// A name as Go keeps it: what follows a hyphen is upper case, all else lower case.
-fn as_go_keeps_it(name: &str) -> String {
+/// Returns a name in the canonical form of Go: upper case after hyphens, lower case elsewhere.
+fn canonical(name: &str) -> String {
     let mut capital = true;
     let mut canonical = String::new();
     for character in name.chars() {
@@ -45,7 +45,7 @@ fn as_go_keeps_it(name: &str) -> String {
 }
 
 #[test]
-fn nothing_that_folds_to_an_identity_field_passes() {
+fn every_alias_of_an_identity_field_is_removed() {
     let removed = removed();
     for field in FIELDS {
         let aliases = aliases(field);
@@ -53,7 +53,7 @@ fn nothing_that_folds_to_an_identity_field_passes() {
         for alias in aliases {
             assert_eq!(fold(&alias), fold(field));
             for spelling in [
-                as_go_keeps_it(&alias),
+                canonical(&alias),
                 alias.to_lowercase(),
                 alias.to_uppercase(),
                 alias,
@@ -65,7 +65,7 @@ fn nothing_that_folds_to_an_identity_field_passes() {
 }
 
 #[test]
-fn other_fields_pass() {
+fn other_fields_are_kept() {
     let removed = removed();
     for name in [
         "X-Api-Version",
@@ -84,12 +84,12 @@ fn other_fields_pass() {
 }
 
 #[test]
-fn the_identity_is_the_answers() {
+fn the_identity_comes_from_the_response() {
     let removed = removed();
     for field in FIELDS {
-        assert!(removed.is_match(&as_go_keeps_it(field)), "{field}");
+        assert!(removed.is_match(&canonical(field)), "{field}");
     }
-    // A list besides the expression could name a field that the expression does not remove.
+    // A second list could name a field that the expression does not remove.
     assert!(!snippet().contains("authResponseHeaders ="));
     assert_eq!(setting("middlewares"), "[\"token\", \"clean\"]");
     assert_eq!(setting("Authorization"), "\"\"");

@@ -8,10 +8,10 @@ use super::PostgresStore;
 /// One connection for lookups, and one for everything else.
 const FEWEST: u32 = 2;
 
-/// More than any server takes.
+/// More than any server allows.
 const MOST: u32 = 262_143;
 
-/// Sets up a [`PostgresStore`].
+/// A builder for a [`PostgresStore`].
 ///
 /// ```no_run
 /// use tower_api_tokens_sqlx::PostgresStore;
@@ -60,44 +60,44 @@ impl PostgresStoreBuilder {
         }
     }
 
-    /// Sets the schema that the tables lie in; it is created if it is missing. Unless it is told, that
-    /// is the first schema of the search path, which is `public` mostly.
+    /// Sets the schema for the tables, and creates it if it does not exist. Defaults to the first schema
+    /// in the search path, usually `public`.
     pub fn schema(mut self, name: impl Into<String>) -> Self {
         self.schema = Some(name.into());
         self
     }
 
-    /// Sets how many connections there are at most, besides one for a follower. Defaults to 10; fewer
-    /// than two count as two. About two thirds are for lookups alone, so that nothing else that waits
-    /// or takes long stops verification. A pool of the caller's stays as it is.
+    /// Sets the maximum number of connections, not counting one for a follower. Defaults to 10; the
+    /// minimum is two. About two thirds are reserved for lookups, so that slow or blocked statements do
+    /// not delay verification. A store on your own pool ignores this setting.
     pub fn max_connections(mut self, connections: u32) -> Self {
         self.max_connections = connections.clamp(FEWEST, MOST);
         self
     }
 
-    /// Says that between here and the server is a pooler that lends connections by the transaction
-    /// and does not know prepared statements: PgBouncer before 1.21, or with
-    /// `max_prepared_statements` at 0.
+    /// Makes the store work behind a pooler in transaction mode without support for prepared
+    /// statements: PgBouncer before 1.21, or with `max_prepared_statements` set to 0.
     ///
-    /// Each statement then goes in a transaction, which takes four round trips, and followers get no
-    /// notifications of changes. `?statement-cache-capacity=0` at the end of the URL does the same.
+    /// Each statement then runs in its own transaction, which takes four round trips, and followers get
+    /// no notifications of changes. `?statement-cache-capacity=0` at the end of the URL has the same
+    /// effect.
     ///
-    /// Without this, the store finds out when it connects, by a second connection; if the server has
-    /// none to give, it takes the first for a direct one.
+    /// Without this, the store detects a pooler when it connects, by a second connection. If the server
+    /// accepts no second connection, the first is assumed to be direct.
     pub fn transaction_pooler(mut self) -> Self {
         self.transaction_pooler = true;
         self
     }
 
-    /// Asks for no more than reading: the tables have to be there, and the role needs what
-    /// `migrations/postgres/roles.sql` grants to a verifier. On a standby this is the only way.
+    /// Opens the store for reading only. The tables must exist, and the role needs only the rights that
+    /// `migrations/postgres/roles.sql` grants to a verifier. A standby can be opened only this way.
     pub fn read_only(mut self) -> Self {
         self.read_only = true;
         self
     }
 
-    /// Creates no tables where there are none: a name with a typo in it is then told, and not taken for
-    /// an empty store. Tables of an older version are brought up to date nevertheless.
+    /// Makes connecting fail if there are no tables, instead of creating them, so that a typo in a name
+    /// is not mistaken for an empty store. Tables of an older version are still migrated.
     pub fn must_exist(mut self) -> Self {
         self.must_exist = true;
         self

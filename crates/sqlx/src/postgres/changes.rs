@@ -13,13 +13,13 @@ use crate::{
     telemetry,
 };
 
-/// How often the log is read while the servers that answer get no further.
+/// How many times to read the log if the servers that answer are stalled.
 const ATTEMPTS: usize = 2;
 
 impl PostgresStore {
-    /// Reads the log, unless the server gets no further. Where one does not do well, the next reading goes
-    /// by another connection, which may lead to a better one. `columns` are those of the number up to
-    /// which the log is shown and of what the row says of its server.
+    /// Reads the log, and fails if the server is stalled. If a server is stalled or lags behind, the next
+    /// reading uses a new connection, which may reach another server. `columns` are those of the latest
+    /// revision and of the state of the server.
     async fn read_log_of(
         &self,
         query: impl Fn() -> Query,
@@ -30,17 +30,17 @@ impl PostgresStore {
             let Some(row) = rows.first() else {
                 return Ok(rows);
             };
-            let standing = self.standing(row, columns.0, columns.1)?;
-            if !standing.is_good() {
+            let assessment = self.assess(row, columns.0, columns.1)?;
+            if !assessment.is_good() {
                 self.inner.follower.reconnect();
             }
-            if !standing.is_stalled {
+            if !assessment.is_stalled {
                 return Ok(rows);
             }
         }
         Err(StoreError::unavailable(
-            "the standby does not receive or does not replay what changes; check that it is connected to \
-             its primary and that its replay is not paused",
+            "the standby does not receive or does not replay changes; check that it is connected to its \
+             primary and that replay is not paused",
         ))
     }
 }
@@ -62,7 +62,7 @@ impl ChangeLog for PostgresStore {
         let rows = self.read_log_of(read, (4, 5)).await?;
         let changes = changes_from(&rows, since)?;
         if changes == Changes::Gap {
-            // Another server may lead on.
+            // Another server may be ahead.
             self.inner.follower.reconnect();
         }
         Ok(changes)

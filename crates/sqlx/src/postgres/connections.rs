@@ -1,5 +1,5 @@
-//! The connections of a store, apart by what they are for: nothing that takes long or waits for a lock
-//! keeps verification from its own.
+//! The connections of a store, separated by purpose, so that slow statements and locks do not delay
+//! verification.
 
 use std::{
     sync::{
@@ -22,61 +22,61 @@ use tokio::{
 use tower_api_tokens::StoreError;
 
 use super::{
-    error::{from_sqlx, is_of_isolation},
-    servers::{Seen, Servers},
-    session::Bounds,
+    error::{from_sqlx, is_serialization_failure},
+    servers::{Report, Servers},
+    session::Timeouts,
 };
 
 pub(super) type Query = sqlx::query::Query<'static, Postgres, PgArguments>;
 
-/// How long a statement whose caller has gone away may take to end by itself. After that its
-/// connection is closed, so that another can take its place.
+/// How long a statement may keep running after its caller was dropped. Then its connection is closed
+/// to make room for another.
 const GRACE: Duration = Duration::from_millis(200);
 
-/// How many reads may be under way in transactions, which callers that have gone away leave behind for
-/// a moment.
+/// The maximum number of concurrent reads in transactions, including those that dropped callers left
+/// behind.
 const MAX_READS: usize = 1024;
 
-/// Where a row with an answer has its position, and what it says of its server.
+/// The columns of an answer with its position and the state of its server.
 pub(super) const NUMBER: usize = 16;
 pub(super) const SERVER: usize = 18;
 
-/// What a statement is for.
+/// The purpose of a statement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Work {
-    /// Finds a token for a request.
+    /// Looks up a token for a request.
     Lookup,
-    /// Reads the log, where the follower's own connection may not.
+    /// Reads the log, if the follower's own connection cannot.
     Log,
     /// Reads one token or app.
     Reading,
-    /// Lists for people and programs that manage, and for a cache that is loaded.
+    /// Lists records, for management and for preloading a cache.
     Listing,
-    /// Records uses.
+    /// Records usage.
     Usage,
     /// Changes a token or an app.
     Change,
 }
 
 impl Work {
-    /// What a statement may wait and take where that has to be set for its transaction.
-    fn bounds(self) -> Bounds {
+    /// The timeouts of a statement, if they have to be set for its transaction.
+    fn timeouts(self) -> Timeouts {
         match self {
-            Self::Lookup | Self::Log => Bounds::LOOKUP,
-            Self::Usage => Bounds::USAGE,
-            Self::Reading | Self::Listing | Self::Change => Bounds::OTHERS,
+            Self::Lookup | Self::Log => Timeouts::LOOKUP,
+            Self::Usage => Timeouts::USAGE,
+            Self::Reading | Self::Listing | Self::Change => Timeouts::OTHERS,
         }
     }
 }
 
 pub(super) struct Connections {
     lookups: PgPool,
-    /// The same where the pool is the caller's.
+    /// The same pool as for lookups if it is the caller's.
     others: PgPool,
-    /// Whether the sessions have our settings already.
+    /// Whether the settings of the store apply to the sessions.
     ours: bool,
-    /// Whether each statement is in a transaction that begins with what the statement relies on: behind
-    /// a pooler, and where sessions that are not ours begin transactions of another isolation.
+    /// Whether each statement runs in a transaction with its own settings: behind a pooler, and in the
+    /// caller's sessions if their default isolation level differs.
     in_transactions: AtomicBool,
     reads_in_transactions: Arc<Semaphore>,
     lists: Arc<Semaphore>,
@@ -86,14 +86,14 @@ pub(super) struct Connections {
 }
 
 impl Connections {
-    /// Pools of the store's own.
+    /// Creates connections from the store's own pools.
     pub(super) fn own(lookups: PgPool, others: PgPool, ours: bool, in_transactions: bool) -> Self {
         let size = others.options().get_max_connections();
-        // One is left for changes.
+        // One connection is reserved for changes.
         Self::new(lookups, others, (size - 1, size), ours, in_transactions)
     }
 
-    /// The caller's pool. What is not a lookup has a part of it.
+    /// Creates connections from the caller's pool. Statements other than lookups use only a part of it.
     pub(super) fn shared(pool: PgPool, in_transactions: bool) -> Self {
         let size = pool.options().get_max_connections();
         let limits = (size / 4, size / 2);
@@ -124,7 +124,7 @@ impl Connections {
         }
     }
 
-    /// The pool from which a connection for a follower takes its options.
+    /// Returns the pool whose options the follower's connection uses.
     pub(super) fn pool(&self) -> &PgPool {
         &self.lookups
     }
@@ -145,12 +145,12 @@ impl Connections {
         }
     }
 
-    /// The beginning of the transaction that a statement needs, if it needs one.
+    /// Returns the statement that begins the transaction, if a transaction is needed.
     fn beginning(&self, work: Work) -> Option<SqlStr> {
         let needs_one = self.in_transactions.load(Relaxed)
-            // A session that is not ours has no settings of ours.
+            // The caller's sessions do not have the settings of the store.
             || (work == Work::Listing && !self.ours);
-        needs_one.then(|| work.bounds().begin())
+        needs_one.then(|| work.timeouts().begin())
     }
 
     async fn permit(&self, work: Work) -> Result<Option<OwnedSemaphorePermit>, StoreError> {
@@ -163,12 +163,12 @@ impl Connections {
         let patience = self.pool_for(work).options().get_acquire_timeout();
         let permit = timeout(patience, Arc::clone(permits).acquire_owned()).await;
         let permit = permit.map_err(|_| {
-            StoreError::unavailable("as much of this is under way as the store has connections for")
+            StoreError::unavailable("too many concurrent statements for the connections of the store; try again, or raise `max_connections`")
         })?;
         permit.map(Some).map_err(StoreError::unavailable)
     }
 
-    /// Runs one statement, unless its caller goes away.
+    /// Runs a statement. Dropping the future cancels it.
     pub(super) async fn read(
         self: &Arc<Self>,
         work: Work,
@@ -178,7 +178,7 @@ impl Connections {
         if self.beginning(work).is_none() {
             return self.run_with(work, query, permit).await;
         }
-        // It is dropped in a task, and so never between two statements by its caller.
+        // Runs in a task, so that dropping the future cannot stop between two statements.
         let place = Arc::clone(&self.reads_in_transactions).try_acquire_owned();
         let place = place.map_err(StoreError::unavailable)?;
         let connections = Arc::clone(self);
@@ -197,18 +197,18 @@ impl Connections {
         answered.await.map_err(StoreError::unavailable)?
     }
 
-    /// Runs one statement to its end.
+    /// Runs a statement to its end.
     pub(super) async fn run(&self, work: Work, query: Query) -> Result<Vec<PgRow>, StoreError> {
         let permit = self.permit(work).await?;
         self.run_with(work, query, permit).await
     }
 
-    /// Whether another connection may lead to a server that is further on.
-    fn makes_way(&self, rows: &[PgRow]) -> bool {
+    /// Whether a new connection may reach a server that is ahead.
+    fn should_reconnect(&self, rows: &[PgRow]) -> bool {
         let seen = rows
             .first()
-            .and_then(|row| Seen::of(row, NUMBER, SERVER).ok());
-        seen.is_some_and(|seen| self.servers.makes_way(seen))
+            .and_then(|row| Report::of(row, NUMBER, SERVER).ok());
+        seen.is_some_and(|seen| self.servers.should_reconnect(seen))
     }
 
     async fn run_with(
@@ -218,7 +218,7 @@ impl Connections {
         _permit: Option<OwnedSemaphorePermit>,
     ) -> Result<Vec<PgRow>, StoreError> {
         let pool = self.pool_for(work);
-        let keeps = |rows: &[PgRow]| work != Work::Lookup || !self.makes_way(rows);
+        let keeps = |rows: &[PgRow]| work != Work::Lookup || !self.should_reconnect(rows);
         if let Some(begin) = self.beginning(work) {
             return run_in_transaction(pool, begin, query, keeps)
                 .await
@@ -227,12 +227,12 @@ impl Connections {
         if self.ours {
             return run_alone(pool, query, keeps).await.map_err(from_sqlx);
         }
-        let (query, again) = twice(query).map_err(from_sqlx)?;
+        let (query, again) = duplicate(query).map_err(from_sqlx)?;
         match run_alone(pool, query, keeps).await {
-            // Nothing was done, and the session begins transactions of another isolation by now.
-            Err(error) if is_of_isolation(&error) => {
+            // Nothing was done: the default isolation level of the session was changed meanwhile.
+            Err(error) if is_serialization_failure(&error) => {
                 self.in_transactions.store(true, Relaxed);
-                let begin = work.bounds().begin();
+                let begin = work.timeouts().begin();
                 run_in_transaction(pool, begin, again, keeps)
                     .await
                     .map_err(from_sqlx)
@@ -242,8 +242,8 @@ impl Connections {
     }
 }
 
-/// A query, and the same again.
-pub(super) fn twice(mut query: Query) -> Result<(Query, Query), sqlx::Error> {
+/// Duplicates a query.
+pub(super) fn duplicate(mut query: Query) -> Result<(Query, Query), sqlx::Error> {
     let arguments = query.take_arguments().map_err(sqlx::Error::Encode)?;
     let arguments = arguments.unwrap_or_default();
     let persistent = Execute::persistent(&query);
@@ -257,11 +257,11 @@ async fn run_alone(
     query: Query,
     keeps: impl FnOnce(&[PgRow]) -> bool,
 ) -> Result<Vec<PgRow>, sqlx::Error> {
-    let mut lent = Lent::for_statement(pool).await?;
+    let mut lent = PooledConnection::for_statement(pool).await?;
     let rows = query.fetch_all(lent.connection()?).await;
     match &rows {
         Ok(rows) if !keeps(rows) => lent.close(),
-        Ok(_) | Err(sqlx::Error::Database(_)) => lent.give_back(),
+        Ok(_) | Err(sqlx::Error::Database(_)) => lent.return_to_pool(),
         Err(_) => {}
     }
     rows
@@ -273,17 +273,17 @@ async fn run_in_transaction(
     query: Query,
     keeps: impl FnOnce(&[PgRow]) -> bool,
 ) -> Result<Vec<PgRow>, sqlx::Error> {
-    let mut lent = Lent::in_transaction(pool).await?;
+    let mut lent = PooledConnection::in_transaction(pool).await?;
     let rows = fetch_in_transaction(lent.connection()?, begin, query).await;
     match &rows {
         Ok(rows) if !keeps(rows) => lent.close(),
-        Ok(_) => lent.give_back(),
+        Ok(_) => lent.return_to_pool(),
         Err(_) => {}
     }
     rows
 }
 
-/// Runs a query in a transaction. Unless that succeeds, the connection may still be in it.
+/// Runs a query in a transaction. On failure, the connection may still be in that transaction.
 pub(super) async fn fetch_in_transaction(
     connection: &mut PgConnection,
     begin: SqlStr,
@@ -295,14 +295,14 @@ pub(super) async fn fetch_in_transaction(
     Ok(rows)
 }
 
-/// A pool's connection, which goes back when all is done. If it is dropped before, the server may still
-/// be at work for it: it is closed then, and does not count any more.
-struct Lent {
+/// A connection of a pool, returned when its statement is done. If dropped earlier, while the server may
+/// still be busy with it, it is closed and no longer counted.
+struct PooledConnection {
     connection: Option<PoolConnection<Postgres>>,
     in_transaction: bool,
 }
 
-impl Lent {
+impl PooledConnection {
     async fn for_statement(pool: &PgPool) -> Result<Self, sqlx::Error> {
         let connection = Some(pool.acquire().await?);
         Ok(Self {
@@ -325,17 +325,17 @@ impl Lent {
             .ok_or(sqlx::Error::PoolClosed)
     }
 
-    fn give_back(mut self) {
+    fn return_to_pool(mut self) {
         drop(self.connection.take());
     }
 
-    /// Makes room for another connection.
+    /// Closes the connection and makes room for another.
     fn close(mut self) {
         drop(self.connection.take().map(PoolConnection::detach));
     }
 }
 
-impl Drop for Lent {
+impl Drop for PooledConnection {
     fn drop(&mut self) {
         let Some(mut connection) = self.connection.take() else {
             return;
@@ -345,7 +345,7 @@ impl Drop for Lent {
             drop(connection.detach());
             return;
         };
-        // Most statements end soon, and to connect anew costs more than that.
+        // Most statements end soon, and waiting is cheaper than connecting again.
         runtime.spawn(async move {
             if !matches!(timeout(GRACE, connection.ping()).await, Ok(Ok(()))) {
                 drop(connection.detach());

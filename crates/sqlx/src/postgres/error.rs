@@ -4,19 +4,19 @@ use tower_api_tokens::{StoreError, StoreErrorKind};
 
 use super::pooler::MIXED_UP;
 
-/// What the server said, with its code and what helps. Its detail is left out: that quotes the row,
-/// with its digest.
+/// An error of the server, with its code and a hint. The detail is left out because it quotes the row,
+/// including the digest.
 #[derive(Debug, Error)]
-#[error("{message} (SQLSTATE {code}){cure}")]
-struct Refusal {
+#[error("{message} (SQLSTATE {code}){hint}")]
+struct ServerError {
     message: String,
     code: String,
-    cure: &'static str,
+    hint: &'static str,
 }
 
 pub(super) fn from_sqlx(error: sqlx::Error) -> StoreError {
     match error {
-        sqlx::Error::Database(error) => refused(error.as_ref()),
+        sqlx::Error::Database(error) => from_server(error.as_ref()),
         sqlx::Error::Configuration(_) => {
             StoreError::with_source(StoreErrorKind::InvalidSettings, error)
         }
@@ -24,26 +24,25 @@ pub(super) fn from_sqlx(error: sqlx::Error) -> StoreError {
     }
 }
 
-/// Whether a transaction of an isolation that sees nothing new was in the way of another. It was rolled
-/// back.
-pub(super) fn is_of_isolation(error: &sqlx::Error) -> bool {
+/// Whether a transaction was rolled back with a serialization failure.
+pub(super) fn is_serialization_failure(error: &sqlx::Error) -> bool {
     let code = error.as_database_error().and_then(DatabaseError::code);
     code.is_some_and(|code| code == "40001")
 }
 
-/// Settings with which no store can be opened.
+/// The error for invalid settings.
 pub(super) fn invalid(message: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> StoreError {
     StoreError::with_source(StoreErrorKind::InvalidSettings, message)
 }
 
-/// A server or tables that this version cannot use.
+/// The error for a server or tables that this version cannot use.
 pub(super) fn incompatible(
     message: impl Into<Box<dyn std::error::Error + Send + Sync>>,
 ) -> StoreError {
     StoreError::with_source(StoreErrorKind::Incompatible, message)
 }
 
-/// A function of the database returned what this version does not know.
+/// The error for an unknown result of a database function.
 pub(super) fn odd_outcome(what: &str) -> StoreError {
     StoreError::with_source(
         StoreErrorKind::Incompatible,
@@ -51,25 +50,25 @@ pub(super) fn odd_outcome(what: &str) -> StoreError {
     )
 }
 
-fn refused(error: &dyn DatabaseError) -> StoreError {
+fn from_server(error: &dyn DatabaseError) -> StoreError {
     let code = error.code().unwrap_or_default().into_owned();
     let message = error.message().to_owned();
-    let (kind, cure) = meaning_of(&code, &message);
-    let refusal = Refusal {
+    let (kind, hint) = meaning_of(&code, &message);
+    let error = ServerError {
         message,
         code,
-        cure,
+        hint,
     };
     match kind {
-        StoreErrorKind::Corrupt => StoreError::damaged(refusal),
-        kind => StoreError::with_source(kind, refusal),
+        StoreErrorKind::Corrupt => StoreError::damaged(error),
+        kind => StoreError::with_source(kind, error),
     }
 }
 
 /// The kinds of <https://www.postgresql.org/docs/current/errcodes-appendix.html>.
 fn meaning_of(code: &str, message: &str) -> (StoreErrorKind, &'static str) {
     match code {
-        // PgBouncer gives it the code of every fault of the protocol, always in English.
+        // PgBouncer uses this code for every protocol error. Its messages are always in English.
         "08P01" if message.starts_with("unsupported startup parameter") => (
             StoreErrorKind::InvalidSettings,
             ": add it to PgBouncer's `ignore_startup_parameters`, or do not set it",
@@ -79,39 +78,39 @@ fn meaning_of(code: &str, message: &str) -> (StoreErrorKind, &'static str) {
         "23502" | "23514" => (StoreErrorKind::InvalidRecord, ""),
         "25006" => (
             StoreErrorKind::ReadOnly,
-            ": connect to the primary, with a role that may write",
+            "; connect to the primary with a role that can write",
         ),
         "42501" => (
             StoreErrorKind::ReadOnly,
-            ": grant the role what it needs, as `migrations/postgres/roles.sql` does",
+            "; grant the role the rights in `migrations/postgres/roles.sql`",
         ),
         "28000" | "28P01" => (
             StoreErrorKind::InvalidSettings,
-            ": check the user and the password, and the server's pg_hba.conf",
+            "; check the user and the password, and the server's pg_hba.conf",
         ),
         "3D000" => (
             StoreErrorKind::InvalidSettings,
-            ": create the database, or name another in the URL",
+            "; create the database, or use another one in the URL",
         ),
         "42939" | "3F000" => (
             StoreErrorKind::InvalidSettings,
-            ": create the schema, or name another",
+            "; create the schema, or use another one",
         ),
         "53100" => (StoreErrorKind::Full, ""),
         "53300" => (
             StoreErrorKind::Unavailable,
-            ": let the nodes have fewer connections, or the server more",
+            "; lower `max_connections` of the nodes, or raise that of the server",
         ),
         code if MIXED_UP.contains(&code) => (
             StoreErrorKind::Unavailable,
-            ": a pooler lends connections by the transaction; tell the store with `transaction_pooler`",
+            "; with a pooler in transaction mode, call `transaction_pooler` on the builder",
         ),
         "55P03" => (
             StoreErrorKind::Unavailable,
-            "; try again, and look for a transaction that was left open",
+            "; try again, and check for transactions left open",
         ),
         "XX001" | "XX002" => (StoreErrorKind::Corrupt, ""),
-        // What a value cannot be: out of range, not in the encoding, too long.
+        // Invalid values: out of range, not in the encoding, too long.
         code if code.starts_with("22") => (StoreErrorKind::InvalidRecord, ""),
         _ => (StoreErrorKind::Unavailable, ""),
     }
@@ -122,11 +121,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn statements_that_are_mixed_up_are_told_by_what_helps() {
+    fn mixed_up_statements_are_reported_with_a_hint() {
         for code in MIXED_UP {
-            let (kind, cure) = meaning_of(code, "");
+            let (kind, hint) = meaning_of(code, "");
             assert_eq!(kind, StoreErrorKind::Unavailable, "{code}");
-            assert!(cure.contains("transaction_pooler"), "{code}");
+            assert!(hint.contains("transaction_pooler"), "{code}");
         }
     }
 }

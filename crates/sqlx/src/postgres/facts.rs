@@ -1,4 +1,4 @@
-//! What a server is, and what a role may do on it.
+//! Properties of a server, and the rights of a role.
 
 use sqlx::{Connection, PgConnection, Row};
 use tower_api_tokens::{StoreError, StoreErrorKind};
@@ -8,26 +8,26 @@ use super::{
     schema::Schema,
 };
 
-/// What a server says of itself and of a schema.
-pub(super) struct Facts {
+/// Properties of a server and a schema.
+pub(super) struct ServerFacts {
     pub(super) version: i32,
     pub(super) read_only: bool,
     pub(super) schema: Option<String>,
     pub(super) has_schema: bool,
-    /// Whether the role may create tables in the schema, or the schema if it is missing.
+    /// Whether the role can create tables in the schema, or the schema if it does not exist.
     may_create: bool,
     pub(super) has_tables: bool,
     encoding: String,
-    /// Whether a statement that is in no transaction can rely on what it sees.
+    /// Whether statements can run outside of a transaction with the default isolation level.
     pub(super) reads_committed: bool,
 }
 
-impl Facts {
+impl ServerFacts {
     pub(super) async fn read(
         connection: &mut PgConnection,
         schema: Option<&str>,
     ) -> Result<Self, StoreError> {
-        // A statement that is prepared is prepared in the transaction in which it is executed.
+        // Behind a pooler, a statement has to be prepared in the transaction that executes it.
         let mut transaction = connection
             .begin_with(super::BEGIN)
             .await
@@ -67,13 +67,13 @@ impl Facts {
         read().map_err(from_sqlx)
     }
 
-    /// Masks, names and events hold characters that other encodings cannot.
+    /// Fails unless the encoding is UTF-8: masks, names and events can hold any character.
     pub(super) fn check_encoding(&self) -> Result<(), StoreError> {
         match self.encoding.as_str() {
             "UTF8" => Ok(()),
             other => Err(invalid(format!(
-                "the database's encoding is {other}, and the store needs UTF8: create a database with \
-                 `ENCODING 'UTF8' TEMPLATE template0`, and name that"
+                "the database's encoding is {other}, but the store needs UTF8: create a database with \
+                 `ENCODING 'UTF8' TEMPLATE template0`, and use that"
             ))),
         }
     }
@@ -85,10 +85,10 @@ impl Facts {
         let quoted = schema.quoted();
         Err(invalid(match self.has_schema {
             false => format!(
-                "there is no schema {quoted}, and the role may not create it: create it, and grant the role CREATE on it"
+                "there is no schema {quoted}, and the role cannot create it: create it, and grant the role CREATE on it"
             ),
             true => format!(
-                "the tables have to be brought up to date, and the role may not: grant it CREATE on schema {quoted}, or connect once with a role that has it"
+                "the tables need a migration, but the role cannot create tables: grant it CREATE on schema {quoted}, or connect once with a role that has it"
             ),
         }))
     }
@@ -149,7 +149,7 @@ pub(super) async fn check_rights(
         Some(lacking) => Err(StoreError::with_source(
             without,
             format!(
-                "the role lacks rights ({lacking}): grant them as `migrations/postgres/roles.sql` does"
+                "the role lacks rights ({lacking}): grant the rights in `migrations/postgres/roles.sql`"
             ),
         )),
     }

@@ -1,4 +1,4 @@
-//! The connection of a follower: on it the log is read, and notifications come.
+//! The connection of a follower, which reads the log and receives notifications.
 
 use std::{
     sync::{
@@ -22,46 +22,43 @@ use tower_api_tokens::store::jittered;
 use super::{
     connections::{Query, fetch_in_transaction},
     schema::Schema,
-    session::Bounds,
+    session::Timeouts,
 };
 
 const CHANNEL: &str = "api_token_changes";
 
-/// How long it takes before `LISTEN` is tried again. Where it is refused, each time takes twice as long
-/// as the one before, up to the longest: a standby refuses it always. At random it may take half as
-/// long, so that nodes do not come all at the same time.
+/// The delay before `LISTEN` is retried. It doubles after each refusal, up to the maximum: a standby
+/// always refuses. Each delay is randomly shortened by up to half, so that nodes do not retry in step.
 const PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
-/// How long a connection may be silent before it is seen whether it still leads to the server.
+/// How long a connection may be silent before it is checked.
 const SILENCE: Duration = Duration::from_secs(30);
 
-/// How long the server may take for anything.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// The timeout for every response of the server.
+const TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Reads the log and listens, on one connection from the first need on, and wakes the followers in this
-/// process. A notification that is lost makes them slower, and nothing else: they read the log in any
-/// case.
+/// Reads the log, listens for notifications, and wakes the followers in this process. It connects on
+/// first use. A lost notification only delays followers, because they poll the log anyway.
 pub(super) struct Follower {
-    told: Arc<Notify>,
-    /// Whether the next reading takes another connection.
+    notified: Arc<Notify>,
+    /// Whether the next reading uses a new connection.
     leaves: Arc<AtomicBool>,
     source: Source,
     running: Mutex<Option<Running>>,
 }
 
-/// How the connection is made and used.
+/// How to connect, and how to use the connection.
 #[derive(Clone)]
 pub(super) struct Source {
-    /// Gives its options, and no connection.
+    /// Provides the connection options, but no connection.
     pub(super) pool: PgPool,
     pub(super) schema: Schema,
-    /// Whether a session lasts from one transaction to the next. Behind a pooler it may not, and what
-    /// listens is lost.
+    /// Whether a session outlives a transaction. Behind a pooler it may not, and `LISTEN` would be lost.
     pub(super) keeps_sessions: bool,
     /// Whether notifications can arrive.
     pub(super) listens: bool,
-    /// Whether each statement is in a transaction of its own.
+    /// Whether each statement runs in its own transaction.
     pub(super) in_transactions: bool,
 }
 
@@ -78,31 +75,31 @@ struct Read {
 impl Follower {
     pub(super) fn new(source: Source) -> Self {
         Self {
-            told: Arc::default(),
+            notified: Arc::default(),
             leaves: Arc::default(),
             source,
             running: Mutex::default(),
         }
     }
 
-    /// Wakes the followers in this process, after a change that was made in it.
+    /// Wakes the followers in this process after a change by this process.
     pub(super) fn wake(&self) {
-        self.told.notify_waiters();
+        self.notified.notify_waiters();
     }
 
-    /// Lets the next reading take another connection, which may lead to another server.
+    /// Makes the next reading use a new connection, which may reach another server.
     pub(super) fn reconnect(&self) {
         self.leaves.store(true, Relaxed);
     }
 
     /// Waits for a notification.
     pub(super) async fn changed(&self) {
-        let told = self.told.notified();
+        let notified = self.notified.notified();
         drop(self.start());
-        told.await;
+        notified.await;
     }
 
-    /// Runs one statement that reads.
+    /// Runs a read statement.
     pub(super) async fn read(&self, query: Query) -> Result<Vec<PgRow>, sqlx::Error> {
         let (answer, answered) = oneshot::channel();
         let reads = self.start().ok_or(sqlx::Error::PoolClosed)?;
@@ -122,15 +119,15 @@ impl Follower {
             return None;
         }
         let (reads, asked) = mpsc::channel(16);
-        let (told, leaves) = (Arc::clone(&self.told), Arc::clone(&self.leaves));
-        let serving = serve(self.source.clone(), asked, told, leaves);
+        let (notified, leaves) = (Arc::clone(&self.notified), Arc::clone(&self.leaves));
+        let serving = serve(self.source.clone(), asked, notified, leaves);
         let task = tokio::spawn(serving);
         let sender = reads.clone();
         *running = Some(Running { task, reads });
         Some(sender)
     }
 
-    /// Ends the connection.
+    /// Closes the connection.
     pub(super) fn stop(&self) {
         let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(running) = running.take() {
@@ -148,7 +145,7 @@ impl Drop for Follower {
 async fn serve(
     source: Source,
     mut reads: mpsc::Receiver<Read>,
-    told: Arc<Notify>,
+    notified: Arc<Notify>,
     leaves: Arc<AtomicBool>,
 ) {
     let mut link = Link::default();
@@ -164,11 +161,11 @@ async fn serve(
                 }
                 None => return,
             },
-            heard = hear(&mut link.listener), if link.listener.is_some() => match heard {
-                Heard::Notification(payload) if payload == source.schema.name() => told.notify_waiters(),
-                Heard::Notification(_) => {}
-                Heard::Silence => link.check().await,
-                Heard::Loss => {
+            heard = next_event(&mut link.listener), if link.listener.is_some() => match heard {
+                Event::Notification(payload) if payload == source.schema.name() => notified.notify_waiters(),
+                Event::Notification(_) => {}
+                Event::Silence => link.check().await,
+                Event::Loss => {
                     link = Link::default();
                     next_trial = Instant::now() + jittered(PAUSE);
                 }
@@ -176,8 +173,8 @@ async fn serve(
             () = sleep_until(next_trial), if source.listens && !link.listens => {
                 match link.listen(&source).await {
                     Ok(()) => {
-                        // What happened while nobody listened.
-                        told.notify_waiters();
+                        // Changes may have happened while it was not listening.
+                        notified.notify_waiters();
                         pause = PAUSE;
                     }
                     Err(_) => pause = (pause * 2).min(LONGEST_PAUSE),
@@ -188,21 +185,21 @@ async fn serve(
     }
 }
 
-enum Heard {
+enum Event {
     Notification(String),
     Silence,
     Loss,
 }
 
-/// Waits for what comes next. To stop waiting loses nothing.
-async fn hear(listener: &mut Option<PgListener>) -> Heard {
+/// Waits for the next event. Dropping the future loses nothing.
+async fn next_event(listener: &mut Option<PgListener>) -> Event {
     let Some(listener) = listener else {
-        return Heard::Loss;
+        return Event::Loss;
     };
     match timeout(SILENCE, listener.try_recv()).await {
-        Ok(Ok(Some(notification))) => Heard::Notification(notification.payload().to_owned()),
-        Ok(Ok(None) | Err(_)) => Heard::Loss,
-        Err(_) => Heard::Silence,
+        Ok(Ok(Some(notification))) => Event::Notification(notification.payload().to_owned()),
+        Ok(Ok(None) | Err(_)) => Event::Loss,
+        Err(_) => Event::Silence,
     }
 }
 
@@ -221,28 +218,28 @@ impl Link {
                 .max_connections(1)
                 .max_lifetime(None)
                 .idle_timeout(None)
-                .acquire_timeout(PATIENCE)
+                .acquire_timeout(TIMEOUT)
                 .after_connect(move |connection, _| {
                     Box::pin(async move {
                         match keeps_sessions {
-                            true => Bounds::LOOKUP.pin(connection).await,
+                            true => Timeouts::LOOKUP.set(connection).await,
                             false => Ok(()),
                         }
                     })
                 })
                 .connect_lazy_with(source.pool.connect_options().as_ref().clone());
             let mut listener = PgListener::connect_with(&own).await?;
-            // A new connection would not be known to listen.
+            // It would reconnect by itself, without this code knowing whether it listens.
             listener.eager_reconnect(false);
             self.listener = Some(listener);
         }
         self.listener.as_mut().ok_or(sqlx::Error::PoolClosed)
     }
 
-    /// Listens, if it is not refused, as on a standby.
+    /// Starts to listen, unless the server refuses, as a standby does.
     async fn listen(&mut self, source: &Source) -> Result<(), sqlx::Error> {
         let listening = async { self.connect(source).await?.listen(CHANNEL).await };
-        let listening = timeout(PATIENCE, listening).await;
+        let listening = timeout(TIMEOUT, listening).await;
         let listening = listening.unwrap_or(Err(sqlx::Error::PoolTimedOut));
         self.keep_after(&listening);
         self.listens = listening.is_ok();
@@ -252,14 +249,14 @@ impl Link {
     async fn answer(&mut self, source: &Source, read: Read) {
         let Read { query, mut answer } = read;
         let fetched = tokio::select! {
-            fetched = timeout(PATIENCE, self.fetch(source, query)) => {
+            fetched = timeout(TIMEOUT, self.fetch(source, query)) => {
                 fetched.unwrap_or(Err(sqlx::Error::PoolTimedOut))
             }
-            // It was dropped midway.
+            // An interrupted statement leaves the connection unusable.
             () = answer.closed() => Err(sqlx::Error::PoolTimedOut),
         };
         self.keep_after(&fetched);
-        // Nobody may wait for it any more.
+        // The caller may be gone.
         drop(answer.send(fetched));
     }
 
@@ -269,7 +266,7 @@ impl Link {
             return query.fetch_all(listener).await;
         }
         let connection = listener.acquire().await?;
-        let begin = Bounds::LOOKUP.begin();
+        let begin = Timeouts::LOOKUP.begin();
         let rows = fetch_in_transaction(connection, begin, query).await;
         if rows.is_err() {
             *self = Self::default();
@@ -277,17 +274,17 @@ impl Link {
         rows
     }
 
-    /// Whether the server is still there.
+    /// Checks that the server still responds.
     async fn check(&mut self) {
         let Some(listener) = &mut self.listener else {
             return;
         };
-        let answers = timeout(PATIENCE, sqlx::query("SELECT 1").execute(listener)).await;
+        let answers = timeout(TIMEOUT, sqlx::query("SELECT 1").execute(listener)).await;
         let answers = answers.unwrap_or(Err(sqlx::Error::PoolTimedOut));
         self.keep_after(&answers);
     }
 
-    /// Gives the connection up unless the server has answered on it.
+    /// Drops the connection unless the server responded.
     fn keep_after<T>(&mut self, result: &Result<T, sqlx::Error>) {
         if !matches!(result, Ok(_) | Err(sqlx::Error::Database(_))) {
             *self = Self::default();

@@ -1,4 +1,4 @@
-//! An identifier is a value of PostgreSQL's type `uuid`.
+//! Stores identifiers as `uuid`.
 
 use std::error::Error;
 

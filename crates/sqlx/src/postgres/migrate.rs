@@ -1,4 +1,4 @@
-//! Brings the tables up to date.
+//! Migrates the tables.
 
 use sqlx::{AssertSqlSafe, Connection, PgConnection, Row};
 use tower_api_tokens::StoreError;
@@ -8,7 +8,7 @@ use super::{
     schema::Schema,
 };
 
-/// In order; a migration that was released never changes.
+/// All migrations, in order. A released migration never changes.
 const MIGRATIONS: [(i64, &str, &str); 3] = [
     (
         1,
@@ -27,23 +27,23 @@ const MIGRATIONS: [(i64, &str, &str); 3] = [
     ),
 ];
 
-/// Not a migrator's usual table, which another program may use in the same schema.
+/// A table of its own, because another program may use the usual table of sqlx in the same schema.
 const CREATE_TABLE: &str = "CREATE TABLE IF NOT EXISTS @._api_token_migrations ( \
     version bigint NOT NULL PRIMARY KEY, \
     name text NOT NULL, \
     applied_at timestamptz NOT NULL DEFAULT now())";
 
-/// The version of the tables that this crate works on.
+/// The version of the tables that this crate needs.
 pub(super) fn latest_version() -> i64 {
     MIGRATIONS.last().map_or(0, |(version, _, _)| *version)
 }
 
-/// The tables are of a version that is not known here.
+/// The error for tables of a newer version.
 pub(super) fn newer() -> StoreError {
-    incompatible("a newer version of this crate wrote the tables: upgrade this program")
+    incompatible("the tables were migrated by a newer version of this crate: upgrade this program")
 }
 
-/// The version of the tables that are there.
+/// Reads the version of the existing tables.
 pub(super) async fn read_version(
     connection: &mut PgConnection,
     schema: &Schema,
@@ -53,8 +53,8 @@ pub(super) async fn read_version(
     read.await.and_then(|row| row.try_get(0)).map_err(from_sqlx)
 }
 
-/// Makes what is missing, in one transaction, one node at a time. The lock is the transaction's and not
-/// the session's, which a pooler would not keep.
+/// Applies missing migrations in one transaction, one node at a time. The lock belongs to the
+/// transaction, because a pooler would not keep one of the session.
 pub(super) async fn migrate(
     connection: &mut PgConnection,
     schema: &Schema,
@@ -64,9 +64,9 @@ pub(super) async fn migrate(
         .begin_with(super::BEGIN)
         .await
         .map_err(from_sqlx)?;
-    // However long the others take.
-    let patience = "SET LOCAL lock_timeout TO 0; SET LOCAL statement_timeout TO 0";
-    execute(&mut transaction, patience).await?;
+    // Waits for other nodes without a timeout.
+    let no_timeouts = "SET LOCAL lock_timeout TO 0; SET LOCAL statement_timeout TO 0";
+    execute(&mut transaction, no_timeouts).await?;
     sqlx::query("SELECT pg_advisory_xact_lock(hashtextextended('tower-api-tokens ' || $1, 0))")
         .bind(schema.name())
         .persistent(false)
@@ -79,7 +79,7 @@ pub(super) async fn migrate(
         let create = format!("CREATE SCHEMA IF NOT EXISTS {quoted}");
         execute(&mut transaction, AssertSqlSafe(create)).await?;
     }
-    // The functions keep it: what they name is found there whatever their callers' path is.
+    // Functions store this search path, so that they find their tables whatever their callers' path is.
     let path = format!("SET LOCAL search_path TO {quoted}, pg_temp");
     execute(&mut transaction, AssertSqlSafe(path)).await?;
     execute(&mut transaction, schema.fill(CREATE_TABLE)).await?;
@@ -90,8 +90,8 @@ pub(super) async fn migrate(
     for (number, name, statements) in MIGRATIONS {
         if number > version {
             execute(&mut transaction, statements).await?;
-            let note = "INSERT INTO @._api_token_migrations (version, name) VALUES ($1, $2)";
-            sqlx::query(schema.fill(note))
+            let record = "INSERT INTO @._api_token_migrations (version, name) VALUES ($1, $2)";
+            sqlx::query(schema.fill(record))
                 .bind(number)
                 .bind(name)
                 .persistent(false)

@@ -1,4 +1,4 @@
-//! A store in a PostgreSQL database.
+//! The store in a PostgreSQL database.
 
 mod audit;
 mod builder;
@@ -28,12 +28,12 @@ use sqlx::{SqlStr, postgres::PgRow};
 use tokio::time::timeout;
 use tower_api_tokens::{Answer, StoreError, TokenDigest, TokenStore, store::run_to_end};
 
-use connections::{Connections, Query, Work, twice};
+use connections::{Connections, Query, Work, duplicate};
 use error::from_sqlx;
 use follower::Follower;
 use purge::Purging;
 use schema::Schema;
-use servers::{Seen, Standing};
+use servers::{Assessment, Report};
 use statements::Statements;
 
 use crate::rows::{answer_from, log_is_empty};
@@ -43,7 +43,7 @@ use tower_api_tokens::StoreErrorKind;
 pub use builder::PostgresStoreBuilder;
 pub use sqlx::PgPool;
 
-/// A store in a PostgreSQL database, which many nodes share.
+/// A store in a PostgreSQL database, shared by any number of nodes.
 ///
 /// ```no_run
 /// use tower_api_tokens::{ApiTokens, TokenFormat};
@@ -56,76 +56,71 @@ pub use sqlx::PgPool;
 /// # }
 /// ```
 ///
-/// It needs PostgreSQL 13 or later, and a database in UTF-8.
+/// Requires PostgreSQL 13 or later, and a database with the encoding UTF-8.
 ///
 /// # Connecting
 ///
-/// Connection strings are those of `psql`: a URL, or pairs such as `host=db.internal dbname=platform`.
-/// What they leave out is taken from the environment (`PGHOST`, `PGPASSWORD` and so on) and from
-/// `~/.pgpass`. In a URL, reserved characters of a password are percent-encoded.
+/// Connection strings have the same form as for `psql`: a URL, or pairs such as
+/// `host=db.internal dbname=platform`. Missing parameters are taken from the environment (`PGHOST`,
+/// `PGPASSWORD` and so on) and from `~/.pgpass`. Percent-encode reserved characters in the password of a
+/// URL.
 ///
 /// # TLS
 ///
-/// A server that is not this machine has to prove that it is the host that is named, before it is sent
-/// anything (`sslmode=verify-full`). `sslrootcert` names the file of a root of your own, beside those of
-/// the system. On a network where nobody can be in between, `sslmode=disable` does without TLS;
-/// `require` without a root certificate, `prefer` and `allow` verify nothing. For `localhost`, loopback
-/// addresses and Unix sockets the default is `prefer`.
+/// A remote server must prove its identity with a certificate for its host name before anything is sent
+/// to it: the default is `sslmode=verify-full`. `sslrootcert` adds your own root certificate to those of
+/// the system. On a trusted network, `sslmode=disable` turns TLS off. The modes `prefer` and `allow`, and
+/// `require` without a root certificate, verify nothing. For `localhost`, loopback addresses and Unix
+/// sockets, the default is `prefer`.
 ///
 /// # Schema
 ///
-/// Tables, a view, functions and triggers, whose names all begin with `api_token` or `_api_token`, lie
-/// in the first schema of the search path, or in one of [their own](PostgresStoreBuilder::schema).
-/// Connecting creates them and brings them up to date, in one transaction, one node at a time. They
-/// hold digests and masks, and no column could hold a token's text.
+/// The store creates tables, a view, functions and triggers in the first schema of the search path, or
+/// in [another one](PostgresStoreBuilder::schema). All their names begin with `api_token` or
+/// `_api_token`. Connecting creates and migrates them in one transaction, one node at a time. They hold
+/// digests and masks; no column can hold the text of a token.
 ///
-/// Triggers keep the change log, so a token that is revoked by hand in `psql` is refused by every
-/// node too. A change through the store reaches the log even if the triggers are switched off, and a node
-/// does not start then.
+/// Triggers write the change log, so every node also refuses a token that you revoke in `psql`. If the
+/// triggers are disabled, changes through the store are still logged, but no node starts.
 ///
 /// # Durability
 ///
-/// A change is on the server's disk before it is acknowledged, even where `synchronous_commit` is
-/// `off`: it is raised to `local` for the change's own transaction. A server with `fsync` off promises
-/// nothing. That a change is on a standby too, and so survives a failover, takes synchronous
-/// replication on the server.
+/// A change is on the server's disk before it is acknowledged. If `synchronous_commit` is `off`, the
+/// store raises it to `local` for its own transactions. A server with `fsync` off guarantees nothing.
+/// For changes to survive a failover to a standby, configure synchronous replication on the server.
 ///
 /// # Several nodes
 ///
-/// Any number of nodes may verify and manage. Changes are made one at a time, under one lock, and
-/// numbered in the order in which they are committed. Each is one round trip, so a process that stops
-/// in the middle of one holds nobody up. A node that
-/// [follows](tower_api_tokens::ApiTokens::follow) reads them about once a second, and hears of them by `NOTIFY`
-/// at once on a connection of its own; where that is lost, it is opened again, and nothing but time
-/// is lost with it.
-/// `docs/fleet.md` is the guide to such a fleet.
+/// Any number of nodes can verify and manage. Changes are serialized by a lock, and numbered in commit
+/// order. Each takes a single round trip, so a process that freezes during one does not block the others.
+/// A node that [follows](tower_api_tokens::ApiTokens::follow) the store polls the change log about once a
+/// second. A notification (`NOTIFY`) on a separate connection makes it read the log immediately; if that
+/// connection is lost, it is reopened, and changes are only noticed later. See the guide `docs/fleet.md`.
 ///
 /// # Pooling
 ///
-/// Lookups, the follower, and everything else have connections of their own, each with limits on what a
-/// statement may wait and take, so that neither a lock nor a slow search stops verification. A
-/// [pool of the caller's](Self::builder_on) is shared by all but the follower.
+/// Lookups, the follower and all other statements use separate connections, each with its own lock and
+/// statement timeouts, so that neither locks nor slow queries delay verification. If you bring
+/// [your own pool](Self::builder_on), all but the follower share it.
 ///
-/// Every statement names its schema, and relies on no setting of a session: where the default
-/// isolation is not `READ COMMITTED`, it is set. A pooler that lends connections by the transaction is
-/// recognized when the store connects. If one may be put in between later, and it does not know
-/// prepared statements (PgBouncer before 1.21), call
+/// Every statement names its schema and depends on no session settings; the isolation level is set where
+/// its default is not `READ COMMITTED`. A pooler in transaction mode is detected when the store connects.
+/// If one may be added later, and it does not support prepared statements (PgBouncer before 1.21), call
 /// [`transaction_pooler`](PostgresStoreBuilder::transaction_pooler).
 ///
 /// # Roles
 ///
-/// The role that creates the tables owns them. `migrations/postgres/roles.sql` makes roles with fewer
-/// rights: one that verifies and follows, with nothing but `SELECT` on a view, the change log and the
-/// version of the tables; one that records the use of tokens too; and one that manages, but cannot
-/// write the change log or the audit log's past.
+/// The role that creates the tables owns them. `migrations/postgres/roles.sql` creates roles with fewer
+/// rights: one that verifies and follows, with only `SELECT` on a view, the change log and the version of
+/// the tables; one that also records token usage; and one that manages, but can neither write the change
+/// log nor alter the audit log.
 ///
-/// # Reading alone
+/// # Read-only stores
 ///
-/// [`read_only`](PostgresStoreBuilder::read_only) verifies and follows with a role that may do
-/// nothing else, and on a standby; whatever would change the store fails with
-/// [`StoreErrorKind::ReadOnly`]. What a standby lags behind adds to the bound on revocation. The log
-/// cannot be read from one that does not receive or does not replay, and its answers are
-/// [stalled](field@Answer::stalled).
+/// A [`read_only`](PostgresStoreBuilder::read_only) store verifies and follows on a standby, or with a
+/// role that can only read. Every change fails with [`StoreErrorKind::ReadOnly`]. The replication lag of a
+/// standby adds to the time until a revocation takes effect. If a standby stops receiving or replaying
+/// changes, reading its log fails, and its answers are [stalled](field@Answer::stalled).
 #[derive(Clone)]
 pub struct PostgresStore {
     inner: Arc<Inner>,
@@ -135,40 +130,40 @@ struct Inner {
     connections: Arc<Connections>,
     follower: Follower,
     statements: Statements,
-    /// Whether a statement that was prepared can be used again.
+    /// Whether prepared statements can be reused.
     keeps_statements: bool,
     purging: Purging,
 }
 
-/// How long recording uses may take before its connection is given up. A follower waits ten seconds.
+/// The timeout for recording usage, after which its connection is closed. A follower waits ten seconds.
 const RECORDED_WITHIN: Duration = Duration::from_secs(9);
 
 const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED";
 
 impl PostgresStore {
-    /// Connects to `postgres://user:password@host:port/database`, or whatever else `psql` takes, and
-    /// brings its tables up to date.
+    /// Connects to `postgres://user:password@host:port/database`, or any other connection string that
+    /// `psql` accepts, and creates or migrates the tables.
     ///
     /// # Errors
     ///
-    /// As [`PostgresStoreBuilder::connect`].
+    /// Returns the errors of [`PostgresStoreBuilder::connect`].
     pub async fn connect(url: &str) -> Result<Self, StoreError> {
         Self::builder(url).connect().await
     }
 
-    /// A store to be connected by a URL, with other settings.
+    /// Returns a builder for a store at a URL.
     pub fn builder(url: &str) -> PostgresStoreBuilder {
         PostgresStoreBuilder::by_url(url)
     }
 
-    /// A store on a pool of the caller's, which keeps its settings. A follower opens one connection
-    /// beside it, by the pool's options.
+    /// Returns a builder for a store on your own pool, whose settings stay unchanged. A follower opens one
+    /// more connection with the options of the pool.
     pub fn builder_on(pool: PgPool) -> PostgresStoreBuilder {
         PostgresStoreBuilder::on(pool)
     }
 
-    /// Closes the connections for all clones of this handle, when what is under way has ended; those
-    /// of the caller's own pool too.
+    /// Closes the connections of all clones of this handle, including your own pool, after statements in
+    /// progress have finished.
     pub async fn close(&self) {
         self.inner.follower.stop();
         self.inner.connections.close().await;
@@ -199,43 +194,43 @@ impl PostgresStore {
         sqlx::query(statement.clone()).persistent(self.inner.keeps_statements)
     }
 
-    /// Runs one statement that finds tokens for requests. It waits for nothing else that the store does.
+    /// Runs a statement that looks up tokens for requests. It waits for no other statement of the store.
     async fn look_up(&self, query: Query) -> Result<Vec<PgRow>, StoreError> {
         self.inner.connections.read(Work::Lookup, query).await
     }
 
-    /// Runs one statement that reads one token or app.
+    /// Runs a statement that reads one token or app.
     async fn read(&self, query: Query) -> Result<Vec<PgRow>, StoreError> {
         self.inner.connections.read(Work::Reading, query).await
     }
 
-    /// Runs one statement that lists, which may take long.
+    /// Runs a statement that lists records, which may be slow.
     async fn list(&self, query: Query) -> Result<Vec<PgRow>, StoreError> {
         self.inner.connections.read(Work::Listing, query).await
     }
 
-    /// Runs one statement that reads the log, on the follower's connection.
+    /// Runs a statement that reads the log, on the follower's connection.
     async fn read_log(&self, query: Query) -> Result<Vec<PgRow>, StoreError> {
-        let (query, again) = twice(query).map_err(from_sqlx)?;
+        let (query, again) = duplicate(query).map_err(from_sqlx)?;
         match self.inner.follower.read(query).await {
-            // Of a caller's pool, a connection may have rights or a place that this one has not.
+            // A connection of the caller's pool may have other rights, or reach another server.
             Err(sqlx::Error::Database(_)) => self.inner.connections.read(Work::Log, again).await,
             rows => rows.map_err(from_sqlx),
         }
     }
 
-    /// Notes what a row says of the server that it comes from.
-    fn standing(&self, row: &PgRow, number: usize, server: usize) -> Result<Standing, StoreError> {
-        let seen = Seen::of(row, number, server)?;
-        Ok(self.inner.connections.servers().note(seen))
+    /// Records the state of the server that a row comes from.
+    fn assess(&self, row: &PgRow, number: usize, server: usize) -> Result<Assessment, StoreError> {
+        let seen = Report::of(row, number, server)?;
+        Ok(self.inner.connections.servers().assess(seen))
     }
 
     fn answer(&self, row: &PgRow) -> Result<Answer, StoreError> {
-        let standing = self.standing(row, connections::NUMBER, connections::SERVER)?;
-        Ok(answer_from(row)?.stalled(standing.is_stalled))
+        let assessment = self.assess(row, connections::NUMBER, connections::SERVER)?;
+        Ok(answer_from(row)?.stalled(assessment.is_stalled))
     }
 
-    /// Runs one statement that records uses, in a task of its own.
+    /// Runs a statement that records usage, in a task.
     async fn record(&self, query: Query) -> Result<Vec<PgRow>, StoreError> {
         let connections = Arc::clone(&self.inner.connections);
         run_to_end(async move {
@@ -245,8 +240,8 @@ impl PostgresStore {
         .await
     }
 
-    /// Runs one statement that makes a change, and wakes the followers in this process, in a task of
-    /// its own: a caller that goes away leaves it to end.
+    /// Runs a statement that makes a change, then wakes the followers in this process. It runs in a task,
+    /// so that it completes even if the caller is dropped.
     async fn change(&self, query: Query) -> Result<Vec<PgRow>, StoreError> {
         let inner = Arc::clone(&self.inner);
         run_to_end(async move {

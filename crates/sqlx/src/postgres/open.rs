@@ -1,6 +1,11 @@
-//! Opens a database: looks at it before it touches it.
+//! Opens a database. It is checked before anything is changed.
 
-use std::{borrow::Cow, env, io::ErrorKind, time::Duration};
+use std::{
+    borrow::Cow,
+    env,
+    io::{self, ErrorKind},
+    time::Duration,
+};
 
 use sqlx::{
     ConnectOptions, Connection, PgConnection, PgPool,
@@ -16,45 +21,47 @@ use super::{
     connections::Connections,
     conninfo::{self, Settings},
     error::{from_sqlx, incompatible, invalid},
-    facts::{Facts, MANAGING, READING, VERSION, check_rights},
+    facts::{MANAGING, READING, ServerFacts, VERSION, check_rights},
     follower::{Follower, Source},
     migrate::{latest_version, migrate, newer, read_version},
     pooler::{Lasting, keeps_statements},
     required::{check_changes, check_triggers},
     schema::Schema,
-    session::Bounds,
+    session::Timeouts,
 };
 
-/// How long it may take to get a connection.
+/// The timeout for getting a connection.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// A connection for lookups that was idle for longer is tried before it is used. One for changes is
-/// always: nobody repeats a change that failed.
+/// A lookup connection that was idle for longer is tested before it is used. A connection for changes is
+/// always tested, because callers do not retry failed changes.
 const IDLE: Duration = Duration::from_secs(1);
 
-/// How long the server may take to answer when a connection is tried.
+/// The timeout for testing a connection.
 const TRIED_WITHIN: Duration = Duration::from_secs(1);
 
-/// The oldest PostgreSQL that has every function that is used.
+/// The oldest version of PostgreSQL with all the functions that the store uses.
 const OLDEST_SERVER: i32 = 130_000;
 
-/// The most connections of a store for all but lookups: changes are made one at a time anyway.
+/// The maximum number of connections for statements other than lookups. Changes are serialized anyway.
 const MAX_OTHERS: u32 = 4;
 
 impl PostgresStoreBuilder {
-    /// Connects, and brings the tables up to date.
+    /// Connects, and creates or migrates the tables.
     ///
     /// # Errors
     ///
-    /// [`InvalidSettings`](StoreErrorKind::InvalidSettings) when the connection string cannot be read,
-    /// the server refuses the user or the password or does not prove by TLS that it is the one, the
-    /// database or the schema is missing and cannot be created, its encoding is not UTF-8, there
-    /// are no tables although they [must exist](Self::must_exist), or the role may not even read; [`ReadOnly`](StoreErrorKind::ReadOnly) when the server is a standby, or
-    /// the role lacks rights to manage;
-    /// [`Incompatible`](StoreErrorKind::Incompatible) when a newer version of this crate wrote the
-    /// tables, there are none to be read, or the server is too old: nothing is changed then.
-    /// [`Unavailable`](StoreErrorKind::Unavailable) when the server cannot be reached. The message of
-    /// the error's source says what helps.
+    /// The message of the error's source says what to do. Returns an error of the kind
+    ///
+    /// - [`InvalidSettings`](StoreErrorKind::InvalidSettings) if the connection string is invalid, the
+    ///   server rejects the user or the password, its TLS certificate cannot be verified, the database or
+    ///   the schema does not exist and cannot be created, the encoding is not UTF-8, the tables
+    ///   [must exist](Self::must_exist) and do not, or the role cannot read;
+    /// - [`ReadOnly`](StoreErrorKind::ReadOnly) if the server is a standby, or the role lacks the rights
+    ///   to manage;
+    /// - [`Incompatible`](StoreErrorKind::Incompatible) if a newer version of this crate migrated the
+    ///   tables, a read-only store has no tables, or the server is too old. Nothing is changed then;
+    /// - [`Unavailable`](StoreErrorKind::Unavailable) if the server cannot be reached.
     pub async fn connect(self) -> Result<PostgresStore, StoreError> {
         open(self).await
     }
@@ -65,13 +72,13 @@ async fn open(builder: PostgresStoreBuilder) -> Result<PostgresStore, StoreError
         Server::Url(url) => {
             let settings = conninfo::read(url, &|name| env::var_os(name))?;
             let keeps_statements = settings.keeps_statements;
-            // Not one of a pool's, which would not say why it cannot connect.
+            // Connects outside of a pool, which would hide why it cannot connect.
             let (connection, options) = connect(settings).await?;
             (connection, Origin::Own(Box::new(options)), keeps_statements)
         }
         Server::Pool(pool) => {
             let acquired = pool.acquire().await.map_err(from_sqlx)?;
-            // What is dropped midway takes the connection along, and does not give it back.
+            // Detached, so that dropping the future closes the connection instead of returning it.
             let connection = acquired.detach();
             let keeps_statements = keeps_statements(&pool.connect_options());
             (connection, Origin::Shared(pool.clone()), keeps_statements)
@@ -80,8 +87,8 @@ async fn open(builder: PostgresStoreBuilder) -> Result<PostgresStore, StoreError
     let lasting = match keeps_statements && !builder.transaction_pooler {
         true => {
             let options = origin.options();
-            let found_out = Lasting::find_out(&mut connection, &options).await;
-            found_out.map_err(from_sqlx)?
+            let detected = Lasting::detect(&mut connection, &options).await;
+            detected.map_err(from_sqlx)?
         }
         false => Lasting::NOTHING,
     };
@@ -95,16 +102,16 @@ async fn open(builder: PostgresStoreBuilder) -> Result<PostgresStore, StoreError
         Origin::Own(options) => {
             let others = (builder.max_connections / 3).clamp(1, MAX_OTHERS);
             let lookups = builder.max_connections - others;
-            let pool = |connections, bounds: Bounds, idle| {
+            let pool = |connections, timeouts: Timeouts, idle| {
                 own_pool(
                     &options,
                     connections,
-                    lasting.sessions.then_some(bounds),
+                    lasting.sessions.then_some(timeouts),
                     idle,
                 )
             };
-            let lookups = pool(lookups, Bounds::LOOKUP, IDLE);
-            let others = pool(others, Bounds::OTHERS, Duration::ZERO);
+            let lookups = pool(lookups, Timeouts::LOOKUP, IDLE);
+            let others = pool(others, Timeouts::OTHERS, Duration::ZERO);
             Connections::own(lookups, others, lasting.sessions, in_transactions)
         }
         Origin::Shared(pool) => Connections::shared(pool, !lasting.statements || !reads_committed),
@@ -124,7 +131,7 @@ async fn open(builder: PostgresStoreBuilder) -> Result<PostgresStore, StoreError
     ))
 }
 
-/// Where the connections come from.
+/// The source of the connections.
 enum Origin {
     Own(Box<PgConnectOptions>),
     Shared(PgPool),
@@ -139,7 +146,7 @@ impl Origin {
     }
 }
 
-/// Connects in the first way of those that the settings allow that the server takes.
+/// Connects with the first of the allowed TLS modes that the server accepts.
 async fn connect(settings: Settings) -> Result<(PgConnection, PgConnectOptions), StoreError> {
     let mut modes = settings.modes.into_iter().peekable();
     loop {
@@ -151,54 +158,55 @@ async fn connect(settings: Settings) -> Result<(PgConnection, PgConnectOptions),
         match connected.unwrap_or(Err(sqlx::Error::PoolTimedOut)) {
             Ok(connection) => return Ok((connection, options)),
             Err(error) if modes.peek().is_some() && asks_for_another_mode(&error, &options) => {}
-            Err(error) => return Err(refused(error, &options)),
+            Err(error) => return Err(cannot_connect(error, &options)),
         }
     }
 }
 
-/// Whether a server may well take a connection with TLS instead of one without, or the reverse.
+/// Whether the server may accept a connection in another TLS mode.
 fn asks_for_another_mode(error: &sqlx::Error, options: &PgConnectOptions) -> bool {
     let code = error.as_database_error().and_then(|error| error.code());
-    code.is_some_and(|code| code == "28000") || is_of_tls(error, options)
+    code.is_some_and(|code| code == "28000") || is_tls_failure(error, options)
 }
 
-fn refused(error: sqlx::Error, options: &PgConnectOptions) -> StoreError {
+fn cannot_connect(error: sqlx::Error, options: &PgConnectOptions) -> StoreError {
     let host = options.get_host().to_owned();
-    if is_of_tls(&error, options) {
+    if is_tls_failure(&error, options) {
         let source = Untrusted {
             host,
             source: error,
         };
         return StoreError::with_source(StoreErrorKind::InvalidSettings, source);
     }
+    let port = options.get_port();
     match error {
-        error @ (sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut) => {
-            StoreError::unavailable(Unreachable {
-                host,
-                port: options.get_port(),
-                source: error,
-            })
+        sqlx::Error::Io(source) => StoreError::unavailable(Unreachable { host, port, source }),
+        sqlx::Error::PoolTimedOut => {
+            let source = ErrorKind::TimedOut.into();
+            StoreError::unavailable(Unreachable { host, port, source })
         }
         error => from_sqlx(error),
     }
 }
 
 #[derive(Debug, Error)]
-#[error("no PostgreSQL answers at {host}, port {port}: check the address, and that it runs")]
+#[error(
+    "no PostgreSQL server responds at {host}, port {port}: check the address, and that the server runs"
+)]
 struct Unreachable {
     host: String,
     port: u16,
-    source: sqlx::Error,
+    source: io::Error,
 }
 
-/// Whether it connects, but not with the TLS that the URL asks for.
-fn is_of_tls(error: &sqlx::Error, options: &PgConnectOptions) -> bool {
+/// Whether the server was reached, but the required TLS connection failed.
+fn is_tls_failure(error: &sqlx::Error, options: &PgConnectOptions) -> bool {
     match error {
         sqlx::Error::Tls(_) => true,
         sqlx::Error::Io(error) => match error.kind() {
-            // So a handshake fails whose certificate does not hold.
+            // A handshake fails like this if the certificate is not valid.
             ErrorKind::InvalidData => true,
-            // Of the file with the root; only a socket could be as missing.
+            // The file with the root certificate is missing; only a Unix socket could be too.
             ErrorKind::NotFound => {
                 options.get_socket().is_none() && !options.get_host().starts_with('/')
             }
@@ -210,9 +218,9 @@ fn is_of_tls(error: &sqlx::Error, options: &PgConnectOptions) -> bool {
 
 #[derive(Debug, Error)]
 #[error(
-    "PostgreSQL at {host} has not proved by TLS that it is {host}: check that the server has `ssl` on, \
+    "cannot verify the TLS certificate of PostgreSQL at {host}: check that the server has `ssl` on, \
      that its certificate names {host}, and that `sslrootcert` is the file of the root that signed it; \
-     `sslmode=disable` goes without TLS, on a network where nobody can be in between"
+     on a trusted network, `sslmode=disable` turns TLS off"
 )]
 struct Untrusted {
     host: String,
@@ -222,7 +230,7 @@ struct Untrusted {
 fn own_pool(
     options: &PgConnectOptions,
     connections: u32,
-    pinned: Option<Bounds>,
+    session_timeouts: Option<Timeouts>,
     idle: Duration,
 ) -> PgPool {
     PgPoolOptions::new()
@@ -230,13 +238,13 @@ fn own_pool(
         .acquire_timeout(PATIENCE)
         .after_connect(move |connection, _| {
             Box::pin(async move {
-                match pinned {
-                    Some(bounds) => bounds.pin(connection).await,
+                match session_timeouts {
+                    Some(timeouts) => timeouts.set(connection).await,
                     None => Ok(()),
                 }
             })
         })
-        // One that is in use all the time needs no round trip to see whether it works.
+        // A connection in constant use needs no test.
         .test_before_acquire(false)
         .before_acquire(move |connection, metadata| {
             Box::pin(async move { Ok(metadata.idle_for < idle || answers(connection).await) })
@@ -250,26 +258,27 @@ async fn answers(connection: &mut PgConnection) -> bool {
 
 struct Prepared {
     schema: Schema,
-    /// Whether the server's default is an isolation that every statement can rely on.
+    /// Whether the default isolation level of the server suits every statement.
     reads_committed: bool,
 }
 
-/// Looks at the server and the tables, and brings them up to date if they are to be written.
+/// Checks the server and the tables, and migrates the tables unless the store is read-only.
 async fn prepare(
     connection: &mut PgConnection,
     builder: &PostgresStoreBuilder,
 ) -> Result<Prepared, StoreError> {
     let wanted = builder.schema.as_deref().map(Schema::new).transpose()?;
-    let server = Facts::read(connection, wanted.as_ref().map(Schema::name)).await?;
+    let server = ServerFacts::read(connection, wanted.as_ref().map(Schema::name)).await?;
     if server.version < OLDEST_SERVER {
         return Err(incompatible(
             "PostgreSQL is older than 13: upgrade the server",
         ));
     }
     server.check_encoding()?;
-    let schema = server.schema.as_deref().ok_or_else(|| {
-        invalid("the search path names no schema that is there: name one with `schema`")
-    })?;
+    let schema = server
+        .schema
+        .as_deref()
+        .ok_or_else(|| invalid("no schema in the search path exists: name one with `schema`"))?;
     let schema = Schema::new(schema)?;
     let found = match server.has_tables {
         true => {
@@ -290,7 +299,7 @@ async fn prepare(
     if builder.read_only {
         if found < latest_version() {
             return Err(incompatible(format!(
-                "schema {} has no tables of this version: let a node that manages connect first",
+                "schema {} has no tables of this version: let a manager node connect first",
                 schema.quoted()
             )));
         }
@@ -310,12 +319,12 @@ async fn prepare(
     if server.read_only {
         return Err(StoreError::with_source(
             StoreErrorKind::ReadOnly,
-            "the server is a standby, or read-only by its settings: connect to the primary, or open the store with `read_only`",
+            "the server is a standby or configured as read-only: connect to the primary, or open the store with `read_only`",
         ));
     }
     if found == 0 && builder.must_exist {
         return Err(invalid(format!(
-            "schema {} has no tables of API tokens: check its name and the database's, or create the first app, as `api-tokens app create` does, which makes them",
+            "schema {} has no tables for API tokens: check the names of the schema and the database, or create the tables with `api-tokens app create NAME`",
             schema.quoted()
         )));
     }

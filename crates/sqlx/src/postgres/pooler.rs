@@ -1,9 +1,8 @@
-//! What is between a store and its server.
+//! Detects a pooler between the store and the server.
 //!
-//! A pooler that lends the server's connections by the transaction, and passes on prepared statements
-//! as they are, mixes up those of different clients: both name theirs `sqlx_s_1`. As a rule that
-//! fails. With luck of the bad sort it does not, and another client's statement is executed with this
-//! one's values, so nothing may be prepared there.
+//! A pooler in transaction mode that forwards prepared statements unchanged mixes up the statements of
+//! different clients, which all use names like `sqlx_s_1`. This usually fails. At worst it executes
+//! another client's statement with this client's values, so statements must not be prepared there.
 
 use std::time::Duration;
 
@@ -13,18 +12,18 @@ use sqlx::{
 };
 use tokio::time::timeout;
 
-/// How long the second connection may take, without which the server counts as connected directly.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// The timeout of the second connection. Without it, the server counts as connected directly.
+const TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How often each of two connections asks which of the server's it has.
+/// How often each of the two connections checks which server process it has.
 const ROUNDS: usize = 3;
 
-/// What lasts from one transaction to the next.
+/// What outlives a transaction on a connection.
 #[derive(Clone, Copy)]
 pub(super) struct Lasting {
-    /// A prepared statement can be used again.
+    /// Prepared statements can be reused.
     pub(super) statements: bool,
-    /// What is set for a session stays, and notifications arrive.
+    /// Session settings are kept, and notifications arrive.
     pub(super) sessions: bool,
 }
 
@@ -34,9 +33,9 @@ impl Lasting {
         sessions: false,
     };
 
-    /// Finds out by a second connection. Where other clients keep a pooler busy it sees by the way
-    /// that a connection of the server's is lent again to each of the two.
-    pub(super) async fn find_out(
+    /// Detects it with a second connection. Even if other clients keep a pooler busy, it shows in the
+    /// server processes that both connections get.
+    pub(super) async fn detect(
         connection: &mut PgConnection,
         options: &PgConnectOptions,
     ) -> Result<Self, sqlx::Error> {
@@ -60,8 +59,8 @@ impl Lasting {
     }
 }
 
-/// Whether a pool's connections keep prepared statements. The options tell it in a URL alone, which
-/// cannot be made of every host and every user.
+/// Whether connections with these options cache prepared statements. The options show it only in their
+/// URL form, which not every host and user has.
 pub(super) fn keeps_statements(options: &PgConnectOptions) -> bool {
     let plain = options
         .clone()
@@ -73,23 +72,23 @@ pub(super) fn keeps_statements(options: &PgConnectOptions) -> bool {
         .any(|(name, value)| name == "statement-cache-capacity" && value == "0")
 }
 
-/// Whether an error is that of statements that were mixed up: there is none of that name, there is
-/// one already, or it takes other parameters.
+/// Whether an error means that prepared statements were mixed up: the name is unknown, it is already in
+/// use, or the statement takes other parameters.
 pub(super) fn is_of_statements(error: &sqlx::Error) -> bool {
     let code = error.as_database_error().and_then(|error| error.code());
     code.is_some_and(|code| MIXED_UP.contains(&&*code))
 }
 
-/// What PostgreSQL says then.
+/// The codes of such errors.
 pub(super) const MIXED_UP: &[&str] = &["26000", "42P05", "08P01"];
 
-/// Whether two connections share one of the server's, or one has several by turns.
+/// Whether two connections share a server process, or one connection changes between several.
 async fn lends_by_transaction(
     first: &mut PgConnection,
     options: &PgConnectOptions,
 ) -> Result<bool, sqlx::Error> {
-    // A server that has no more to give is not to refuse the store.
-    let Ok(Ok(mut second)) = timeout(PATIENCE, options.connect()).await else {
+    // The store opens even if the server accepts no more connections.
+    let Ok(Ok(mut second)) = timeout(TIMEOUT, options.connect()).await else {
         return Ok(false);
     };
     let mut seen = (None, None);
@@ -104,7 +103,7 @@ async fn lends_by_transaction(
     Ok(lent)
 }
 
-/// The process that serves a connection. What asks is not prepared.
+/// Returns the server process of a connection, without preparing a statement.
 async fn backend(connection: &mut PgConnection) -> Result<i32, sqlx::Error> {
     let row: PgRow = sqlx::raw_sql("SELECT pg_backend_pid()")
         .fetch_one(connection)
@@ -112,10 +111,10 @@ async fn backend(connection: &mut PgConnection) -> Result<i32, sqlx::Error> {
     row.try_get(0)
 }
 
-/// Whether the server knows a statement by the name that the driver gave it. A pooler that knows
-/// statements gives it another, and what is set for a session does not stay there.
+/// Whether the server knows a statement by the name that the driver gave it. A pooler with support for
+/// prepared statements renames it, and keeps no session settings.
 async fn passes_names_on(connection: &mut PgConnection) -> Result<bool, sqlx::Error> {
-    // In a transaction it is executed where it was prepared.
+    // In a transaction, it is executed on the connection that prepared it.
     let mut transaction = connection.begin().await?;
     let own = "SELECT EXISTS (SELECT FROM pg_catalog.pg_prepared_statements WHERE name LIKE 'sqlx\\_s\\_%')";
     let known = sqlx::query_scalar(own).fetch_one(&mut *transaction).await?;

@@ -1,8 +1,8 @@
-//! Purging, in steps that do not read again what those before have left behind.
+//! Purges in steps, without scanning deleted rows again.
 //!
-//! As long as anyone holds an older snapshot, as a backup does, the tokens that were purged meanwhile are
-//! still in the indexes. So what is to be purged is looked for ahead of several steps, without the lock,
-//! and each search begins where the one before ended.
+//! While an older snapshot exists, such as that of a backup, deleted tokens stay in the indexes. So the
+//! tokens for several steps are searched ahead, without the lock, and each search begins where the
+//! previous one ended.
 
 use std::sync::Mutex;
 
@@ -13,13 +13,13 @@ use tower_api_tokens::{Applied, Mutation, StoreError, store::microseconds};
 use super::PostgresStore;
 use crate::rows::{Columns, Identifier};
 
-/// How many steps ahead is looked.
+/// The number of steps to search ahead.
 const STEPS: usize = 20;
 
-/// How many tokens are looked for at most in one search.
+/// The maximum number of tokens in one search.
 const MOST: usize = 20_000;
 
-/// What the next steps of a purge remove.
+/// The tokens that the next steps of a purge delete.
 #[derive(Default)]
 pub(super) struct Purging(Mutex<Ahead>);
 
@@ -31,7 +31,7 @@ struct Ahead {
     expired: Search,
 }
 
-/// Where a search for tokens goes on.
+/// Where the search continues.
 #[derive(Clone, Copy, Default)]
 struct Search {
     from: Option<i64>,
@@ -39,7 +39,7 @@ struct Search {
 }
 
 impl Purging {
-    /// Takes the state, so that of two purges at once each looks for itself.
+    /// Takes the state, so that concurrent purges search independently.
     fn take(&self, before: i64) -> Ahead {
         let mut ahead = self.0.lock().unwrap_or_else(|broken| broken.into_inner());
         let ahead = std::mem::take(&mut *ahead);
@@ -86,14 +86,14 @@ impl PostgresStore {
                 &mut ahead.candidates,
             )
             .await?;
-            // A search begins with the last instant of the one before, of which some may still be here.
+            // A search begins at the last instant of the previous one, so some tokens may occur twice.
             ahead.candidates.sort_unstable_by_key(|id| id.0);
             ahead.candidates.dedup_by_key(|id| id.0);
         }
         let step = limit.min(ahead.candidates.len());
         let candidates: Vec<_> = ahead.candidates.drain(..step).collect();
         let purged = self.make(mutation, candidates).await?;
-        // The last step has looked from the beginning, and the next purge does so too.
+        // The last step searched from the start, and so does the next purge.
         if matches!(purged, Applied::Count(count) if count == limit) {
             self.inner.purging.put_back(ahead);
         }

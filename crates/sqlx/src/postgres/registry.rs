@@ -33,7 +33,7 @@ impl TokenRegistry for PostgresStore {
             return Ok(Page::empty());
         }
         let limit = query.limit.get();
-        // The empty text is before every identifier.
+        // The empty string sorts before every identifier.
         let mut after = query.after.map_or_else(String::new, |app| app.to_string());
         let mut apps = Vec::new();
         loop {
@@ -44,7 +44,7 @@ impl TokenRegistry for PostgresStore {
                 .bind(query.name.clone());
             let rows = self.list(read).await?;
             apps.extend(readable(&rows, "api_token_apps", |row| app_from(row, 0)));
-            // No page can end at an identifier that cannot be read.
+            // A page cannot end at an unreadable identifier.
             match rows.last() {
                 Some(last) if rows.len() > limit && apps.len() <= limit => {
                     after = last.text(0)?.unwrap_or_default().to_owned();
@@ -71,7 +71,7 @@ impl TokenRegistry for PostgresStore {
         let read = self
             .query(&self.statements().list(query)?)
             .bind(surplus(limit))
-            // An expiry is kept to the microsecond: it has come when that microsecond has begun.
+            // Expiries are stored in microseconds, and reached when their microsecond begins.
             .bind(microseconds(now))
             .bind(query.after.map(Identifier::from))
             .bind(query.app.map(|app| app.to_string()))

@@ -1,13 +1,13 @@
-//! The schema that the tables lie in.
+//! The schema of the tables.
 
 use sqlx::{AssertSqlSafe, SqlSafeStr, SqlStr};
 use tower_api_tokens::{StoreError, StoreErrorKind};
 
-/// The longest name that PostgreSQL keeps, in bytes; it cuts off what is longer.
+/// The maximum length of a name in bytes. PostgreSQL truncates longer names.
 const MAX_NAME_LEN: usize = 63;
 
-/// The name of a schema, with which every statement names its tables: nothing depends on the search
-/// path of a session.
+/// The name of a schema. Every statement qualifies its tables with it, so that the search path of a
+/// session does not matter.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Schema(String);
 
@@ -16,7 +16,7 @@ impl Schema {
         if name.is_empty() || name.len() > MAX_NAME_LEN || name.contains('\0') {
             return Err(StoreError::with_source(
                 StoreErrorKind::InvalidSettings,
-                "the name of a schema has 1 to 63 bytes, and no NUL: give another",
+                "invalid schema name: use 1 to 63 bytes without NUL",
             ));
         }
         Ok(Self(name.to_owned()))
@@ -26,14 +26,14 @@ impl Schema {
         &self.0
     }
 
-    /// The name as an SQL identifier.
+    /// Returns the name as an SQL identifier.
     pub(super) fn quoted(&self) -> String {
         format!("\"{}\"", self.0.replace('"', "\"\""))
     }
 
-    /// A statement whose tables are written `@.table`.
+    /// Inserts the schema into a statement, which writes its tables as `@.table`.
     pub(super) fn fill(&self, template: &str) -> SqlStr {
-        // Nothing but a quoted identifier comes into the text; values are bound.
+        // Safe: only a quoted identifier is inserted, and values are bound.
         AssertSqlSafe(template.replace("@.", &format!("{}.", self.quoted()))).into_sql_str()
     }
 }
@@ -43,7 +43,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_name_is_quoted_whatever_it_holds() {
+    fn names_are_quoted() {
         let schema = Schema::new("a\"; DROP TABLE x; --").unwrap();
         assert_eq!(
             schema.fill("SELECT 1 FROM @.t").as_str(),
@@ -52,7 +52,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_that_would_be_cut_off_is_refused() {
+    fn names_that_would_be_truncated_are_rejected() {
         assert!(Schema::new(&"s".repeat(63)).is_ok());
         for bad in ["", "a\0b", &"s".repeat(64), &"é".repeat(32)] {
             let error = Schema::new(bad).unwrap_err();

@@ -1,5 +1,5 @@
-//! The servers behind an address, of which some may lag behind or get no further. Connections to those
-//! make way for others, which may lead to a better one.
+//! The servers behind one address. If some of them lag behind or are stalled, connections to them are
+//! closed, because new connections may reach a better server.
 
 use std::{
     sync::{Mutex, PoisonError},
@@ -14,19 +14,19 @@ use crate::rows::Columns;
 
 use super::error::from_sqlx;
 
-/// For how long a server may lack what another one shows before its connections are closed.
+/// How long a server may lag behind another one before its connections are closed.
 const LAG: Duration = Duration::from_millis(500);
 
-/// For how long a server that was stalled has to replay no commit to count as having replayed them all.
+/// How long a stalled server must replay no commit to count as having replayed them all.
 const SETTLING: Duration = Duration::from_secs(2);
 
-/// How long counts what no server shows any more.
+/// How long a revision counts that no server shows any more.
 const UNSEEN: Duration = Duration::from_secs(60);
 
-/// Between two connections for lookups that are closed, so that a lone server is not flooded.
+/// The minimum time between closing two lookup connections, so that a single server is not flooded.
 const BETWEEN: Duration = Duration::from_millis(10);
 
-/// How many stalled servers are kept track of.
+/// The maximum number of stalled servers to track.
 const MAX_STALLED: usize = 16;
 
 #[derive(Default)]
@@ -39,49 +39,49 @@ struct State {
     closed_at: Option<Instant>,
 }
 
-/// The greatest number that a server has shown, when it was first shown, and when last.
+/// The latest revision number that any server has shown, and when it was shown first and last.
 struct Newest {
     number: u64,
     since: Instant,
     seen_at: Instant,
 }
 
-/// A server that was stalled, and counts as such until it has caught up: it may receive again and have
-/// replayed some of what it has missed.
+/// A stalled server. It counts as stalled until it has caught up, even if it receives and replays
+/// changes again.
 struct Stalled {
     server: i64,
-    /// When it was first seen to go on, by its own clock. Once it shows a commit from then on, it has
-    /// replayed what it had missed.
+    /// When it was first seen to resume, by its own clock. Once it shows a later commit, it has replayed
+    /// what it had missed.
     went_on: Option<i64>,
     committed: Option<i64>,
-    /// Since when it has shown no other commit.
+    /// Since when it has replayed no further commit.
     since: Instant,
 }
 
-/// What a row says of its server.
+/// The state of a server, as a row reports it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Seen {
-    /// Up to which number it shows the change log.
+pub(super) struct Report {
+    /// The latest revision number in its change log.
     pub(super) number: u64,
     pub(super) is_stalled: bool,
     pub(super) server: i64,
-    /// `None` of a primary.
+    /// `None` for a primary.
     pub(super) replay: Option<Replay>,
 }
 
-/// How far a standby has replayed. Times are microseconds since 1970.
+/// The replay progress of a standby. Times are microseconds since 1970.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Replay {
-    /// When the latest commit was made that it has replayed since it started, by the primary's clock.
+    /// The time of the latest commit that it has replayed since it started, by the primary's clock.
     pub(super) committed: Option<i64>,
-    /// The time by its own clock.
+    /// The current time, by its own clock.
     pub(super) now: i64,
     /// Whether it has replayed all that it has received.
     pub(super) is_whole: bool,
 }
 
-impl Seen {
-    /// Reads the number from one column, and the rest from another and the one after that.
+impl Report {
+    /// Reads the revision number from one column, and the rest from another one and the next.
     pub(super) fn of(row: &PgRow, number: usize, server: usize) -> Result<Self, StoreError> {
         let number = row.integer(number)?.and_then(|n| u64::try_from(n).ok());
         Ok(Self {
@@ -106,35 +106,35 @@ fn replay(row: &PgRow, column: usize) -> Result<Option<Replay>, StoreError> {
     }))
 }
 
-/// How a server does.
+/// The assessment of a server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Standing {
-    /// Whether it is known to get no further.
+pub(super) struct Assessment {
+    /// Whether it is known to be stalled.
     pub(super) is_stalled: bool,
-    /// Whether it has lacked for some time what another one shows.
+    /// Whether it has lagged behind another server for some time.
     pub(super) lags: bool,
 }
 
-impl Standing {
+impl Assessment {
     pub(super) fn is_good(self) -> bool {
         !self.is_stalled && !self.lags
     }
 }
 
 impl Servers {
-    /// Notes what a server has shown, and gives how it does.
-    pub(super) fn note(&self, seen: Seen) -> Standing {
+    /// Records what a server reported, and returns its assessment.
+    pub(super) fn assess(&self, seen: Report) -> Assessment {
         let now = Instant::now();
         let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        Standing {
+        Assessment {
             is_stalled: state.is_stalled(seen, now),
             lags: state.lags(seen.number, now),
         }
     }
 
-    /// Whether a connection that led to a server is to be closed.
-    pub(super) fn makes_way(&self, seen: Seen) -> bool {
-        if self.note(seen).is_good() {
+    /// Whether to close the connection to a server.
+    pub(super) fn should_reconnect(&self, seen: Report) -> bool {
+        if self.assess(seen).is_good() {
             return false;
         }
         let now = Instant::now();
@@ -162,7 +162,7 @@ impl Stalled {
 }
 
 impl State {
-    fn is_stalled(&mut self, seen: Seen, now: Instant) -> bool {
+    fn is_stalled(&mut self, seen: Report, now: Instant) -> bool {
         let place = self.stalled.iter().position(|s| s.server == seen.server);
         if seen.is_stalled {
             let stalled = Stalled {
@@ -185,7 +185,7 @@ impl State {
         let Some(place) = place else {
             return false;
         };
-        // One that was promoted has nothing to catch up with.
+        // A promoted server has nothing to catch up with.
         let settles = seen
             .replay
             .is_some_and(|replay| !self.stalled[place].has_caught_up(replay, now));
@@ -222,8 +222,8 @@ impl State {
 mod tests {
     use super::*;
 
-    fn seen(server: i64, number: u64, is_stalled: bool) -> Seen {
-        Seen {
+    fn seen(server: i64, number: u64, is_stalled: bool) -> Report {
+        Report {
             number,
             is_stalled,
             server,
@@ -231,8 +231,8 @@ mod tests {
         }
     }
 
-    fn replaying(is_stalled: bool, committed: Option<i64>, now: i64, is_whole: bool) -> Seen {
-        Seen {
+    fn replaying(is_stalled: bool, committed: Option<i64>, now: i64, is_whole: bool) -> Report {
+        Report {
             replay: Some(Replay {
                 committed,
                 now,
@@ -243,20 +243,20 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_server_that_was_stalled_counts_again_when_it_has_caught_up() {
+    async fn a_stalled_server_counts_again_after_catching_up() {
         let servers = Servers::default();
-        let stalled = |seen| servers.note(seen).is_stalled;
+        let stalled = |seen| servers.assess(seen).is_stalled;
         assert!(!stalled(replaying(false, Some(1), 50, false)));
         assert!(stalled(replaying(true, Some(1), 60, true)));
         assert!(!stalled(seen(2, 5, false)), "another server");
         assert!(
             stalled(replaying(false, Some(1), 70, true)),
-            "it just went on"
+            "it has just resumed"
         );
         for committed in 2..70 {
             tokio::time::advance(SETTLING / 2).await;
             let replayed = replaying(false, Some(committed), 70 + committed, true);
-            assert!(stalled(replayed), "it replays what it has missed");
+            assert!(stalled(replayed), "it is still replaying what it missed");
         }
         let lagging = replaying(false, Some(70), 1000, false);
         assert!(!stalled(lagging), "however long it takes to replay");
@@ -265,18 +265,18 @@ mod tests {
         assert!(stalled(replaying(true, Some(80), 90, false)));
         tokio::time::advance(SETTLING).await;
         let behind = replaying(false, Some(80), 91, false);
-        assert!(stalled(behind), "there is more to replay");
+        assert!(stalled(behind), "it has more to replay");
         let rests = replaying(false, Some(80), 92, true);
-        assert!(!stalled(rests), "there is no more to replay");
+        assert!(!stalled(rests), "it has no more to replay");
 
         assert!(stalled(replaying(true, Some(80), 93, true)));
         assert!(!stalled(seen(1, 5, false)), "it was promoted");
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_standby_that_has_replayed_no_commit_since_it_started_has_not_caught_up() {
+    async fn a_standby_without_replayed_commits_has_not_caught_up() {
         let servers = Servers::default();
-        let stalled = |seen| servers.note(seen).is_stalled;
+        let stalled = |seen| servers.assess(seen).is_stalled;
         assert!(stalled(replaying(true, None, 10, true)));
         assert!(stalled(replaying(false, None, 11, true)));
         assert!(stalled(replaying(false, Some(3), 12, false)));
@@ -284,23 +284,23 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_server_lags_that_lacks_for_long_what_another_one_shows() {
+    async fn a_server_lags_if_it_stays_behind_another() {
         let servers = Servers::default();
-        let lags = |number| servers.note(seen(1, number, false)).lags;
+        let lags = |number| servers.assess(seen(1, number, false)).lags;
         assert!(!lags(5) && !lags(7) && !lags(5));
         tokio::time::advance(LAG).await;
         assert!(lags(5) && !lags(7));
         tokio::time::advance(UNSEEN).await;
-        assert!(!lags(5), "nobody shows more");
+        assert!(!lags(5), "no server shows more");
     }
 
     #[tokio::test(start_paused = true)]
-    async fn connections_make_way_one_at_a_time() {
+    async fn connections_are_closed_one_at_a_time() {
         let servers = Servers::default();
-        assert!(!servers.makes_way(seen(1, 5, false)));
-        assert!(servers.makes_way(seen(1, 5, true)));
-        assert!(!servers.makes_way(seen(1, 5, true)));
+        assert!(!servers.should_reconnect(seen(1, 5, false)));
+        assert!(servers.should_reconnect(seen(1, 5, true)));
+        assert!(!servers.should_reconnect(seen(1, 5, true)));
         tokio::time::advance(BETWEEN).await;
-        assert!(servers.makes_way(seen(1, 5, true)));
+        assert!(servers.should_reconnect(seen(1, 5, true)));
     }
 }

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::rows::{event_from, page_from, surplus};
 
-/// Appends an event, within a transaction.
+/// Appends an event in the current transaction.
 pub(super) async fn append(
     connection: &mut SqliteConnection,
     event: &AuditEvent,
@@ -42,7 +42,7 @@ impl AuditLog for SqliteStore {
         &self,
         query: &AuditQuery,
     ) -> Result<Page<AuditEvent, AuditEventId>, StoreError> {
-        // One byte more than an identifier has: after every one of them.
+        // One byte longer than an identifier, so that it sorts after all of them.
         let last = [u8::MAX; 17];
         let after = query.after.as_ref();
         let limit = query.limit.get();

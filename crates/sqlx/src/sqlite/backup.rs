@@ -1,10 +1,9 @@
-//! Copies a database while it is in use, and puts a copy in its place.
+//! Backs up a database while it is in use, and restores a backup.
 
 use std::{
     fs::{self, File},
     io::{self, ErrorKind},
     path::{self, Path},
-    str::FromStr,
     time::Duration,
 };
 
@@ -15,36 +14,37 @@ use super::{
     SqliteStore,
     error::{from_sqlx, is_busy, settings_error},
     file::{beside, create_new, directory_of, fresh_name, from_io, keeping_journal},
-    open::{check_path, inspect, mode},
+    open::inspect,
+    place::{Place, check_path},
     writer::execute,
 };
 
-/// How long a restore waits for others to close the database.
+/// How long a restore waits for other processes to close the database.
 const IN_USE_TIMEOUT: Duration = Duration::from_secs(1);
 
 impl SqliteStore {
-    /// Writes a copy of the database to a new file that its owner alone can read, while others go on reading
-    /// and writing. The copy is the database as it was at one moment, and is complete without other files.
+    /// Backs up the database to a new file, which only its owner can read. The database can be in use. The
+    /// backup is a consistent snapshot, complete in this one file.
     ///
     /// # Errors
     ///
-    /// Returns [`AlreadyExists`](StoreErrorKind::AlreadyExists) if there is a file of that name, and an
-    /// error if the store cannot be read or the file cannot be written; no file is left then.
+    /// Returns [`AlreadyExists`](StoreErrorKind::AlreadyExists) if the file exists, and an error if the
+    /// store cannot be read or the file cannot be written. No file is left in that case.
     pub async fn backup_to(&self, file: impl AsRef<Path>) -> Result<(), StoreError> {
         let file = path::absolute(file).map_err(from_io)?;
         let mut reader = self.readers()?.acquire().await.map_err(from_sqlx)?;
         run_to_end(async move { copy(&mut reader, &file).await }).await
     }
 
-    /// Puts a copy in the place of the database that a URL names. Stop the processes that use the database
-    /// before, and start them after: what was changed since the copy was made is lost, so tokens that were
-    /// revoked since work again.
+    /// Replaces the database at a URL with a backup. Stop all processes that use the database first, and
+    /// start them again afterwards. Changes made since the backup are lost, so tokens revoked since then
+    /// work again.
     ///
     /// ```no_run
     /// # use tower_api_tokens_sqlx::SqliteStore;
     /// # use tower_api_tokens::StoreError;
     /// # async fn restore() -> Result<(), StoreError> {
-    /// SqliteStore::open("sqlite://tokens.db").await?.backup_to("tokens.backup").await?;
+    /// SqliteStore::connect("sqlite://tokens.db").await?.backup_to("tokens.backup").await?;
     /// SqliteStore::restore("tokens.backup", "sqlite://tokens.db").await?;
     /// # Ok(())
     /// # }
@@ -53,21 +53,17 @@ impl SqliteStore {
     /// # Errors
     ///
     /// Returns [`InvalidSettings`](StoreErrorKind::InvalidSettings) if the URL names no file,
-    /// [`Corrupt`](StoreErrorKind::Corrupt) or [`Incompatible`](StoreErrorKind::Incompatible) if the copy
-    /// is no database of this crate, [`Unavailable`](StoreErrorKind::Unavailable) if a process has the
-    /// database open, and an error if the file cannot be written. The database is as it was then.
+    /// [`Corrupt`](StoreErrorKind::Corrupt) or [`Incompatible`](StoreErrorKind::Incompatible) if the backup
+    /// is not a database of this crate, [`Unavailable`](StoreErrorKind::Unavailable) if a process has the
+    /// database open, and an error if the file cannot be written. The database is unchanged in that case.
     pub async fn restore(backup: impl AsRef<Path>, url: &str) -> Result<(), StoreError> {
-        let Some(rest) = url.strip_prefix("sqlite:") else {
+        let place = Place::of_url(url)?;
+        if place.is_memory || place.is_read_only {
             return Err(settings_error(
-                "only an SQLite database is restored, `sqlite://path`",
-            ));
-        };
-        if matches!(mode(rest)?, Some("memory" | "ro")) {
-            return Err(settings_error(
-                "a restore writes to a file; name one without `mode`, as in `sqlite://tokens.db`",
+                "restoring writes to a file; give its URL without `mode`, as in `sqlite://tokens.db`",
             ));
         }
-        let target = SqliteConnectOptions::from_str(url).map_err(from_sqlx)?;
+        let target = place.options;
         check_path(target.get_filename())?;
         let backup = backup.as_ref().to_owned();
         run_to_end(async move { restore(&backup, target.get_filename()).await }).await
@@ -77,12 +73,14 @@ impl SqliteStore {
 /// Copies the database of a connection to a new file.
 async fn copy(from: &mut SqliteConnection, file: &Path) -> Result<(), StoreError> {
     let Some(name) = file.to_str() else {
-        return Err(settings_error("SQLite needs a path in UTF-8"));
+        return Err(settings_error(
+            "the path is not UTF-8, which SQLite requires; use another one",
+        ));
     };
     create_new(file).map_err(|error| match error.kind() {
         ErrorKind::AlreadyExists => StoreError::with_source(
             StoreErrorKind::AlreadyExists,
-            format!("`{name}` exists, and nothing is overwritten; name another file"),
+            format!("`{name}` already exists, and nothing is overwritten; choose another file"),
         ),
         _ => from_io(error),
     })?;
@@ -97,8 +95,8 @@ async fn copy(from: &mut SqliteConnection, file: &Path) -> Result<(), StoreError
     copied
 }
 
-/// The file as a URI with a mode: without one SQLite opens it in the mode of the database that is copied, and
-/// a copy of a database in memory would be in memory.
+/// Returns the file as a URI with a mode. Without one, SQLite uses the mode of the source database, and
+/// the copy of a database in memory would be in memory too.
 fn uri(file: &str) -> String {
     let path = file
         .replace('%', "%25")
@@ -109,10 +107,24 @@ fn uri(file: &str) -> String {
 
 async fn restore(backup: &Path, target: &Path) -> Result<(), StoreError> {
     let source = SqliteConnectOptions::new().filename(backup).read_only(true);
-    if inspect(&source).await?.is_none() {
+    let found = inspect(&source).await.map_err(|error| match error.kind() {
+        // The usual message advises to restore a backup.
+        StoreErrorKind::Corrupt => StoreError::with_source(
+            StoreErrorKind::Corrupt,
+            format!(
+                "`{}` is damaged or not an SQLite database; use another backup",
+                backup.display()
+            ),
+        ),
+        _ => error,
+    })?;
+    if found.is_none() {
         return Err(StoreError::with_source(
             StoreErrorKind::Incompatible,
-            format!("`{}` holds no tables of this crate", backup.display()),
+            format!(
+                "`{}` has no tables of this crate; use a backup of a token store",
+                backup.display()
+            ),
         ));
     }
     let mut source = source.connect().await.map_err(from_sqlx)?;
@@ -120,13 +132,13 @@ async fn restore(backup: &Path, target: &Path) -> Result<(), StoreError> {
     let copied = copy(&mut source, &fresh).await;
     source.close().await.map_err(from_sqlx)?;
     copied?;
-    let placed = take_place(&fresh, target).await;
+    let placed = install(&fresh, target).await;
     let _ = fs::remove_file(&fresh);
     placed
 }
 
-/// Gives a file the name of a database that nobody uses.
-async fn take_place(fresh: &Path, target: &Path) -> Result<(), StoreError> {
+/// Moves a file to the path of a database that is not in use.
+async fn install(fresh: &Path, target: &Path) -> Result<(), StoreError> {
     let locked = match lock(target).await {
         Err(error) if is_busy(&error) => {
             return Err(StoreError::unavailable(format!(
@@ -134,7 +146,7 @@ async fn take_place(fresh: &Path, target: &Path) -> Result<(), StoreError> {
                 target.display()
             )));
         }
-        // What cannot be read as a database is what a restore is for.
+        // A damaged database is a reason for restoring.
         Err(error) if error.kind() == StoreErrorKind::Corrupt => None,
         locked => locked?,
     };
@@ -145,7 +157,7 @@ async fn take_place(fresh: &Path, target: &Path) -> Result<(), StoreError> {
     placed
 }
 
-/// Locks a database against all other connections, once its log has been merged into it.
+/// Locks a database against all other connections, after merging its write-ahead log.
 async fn lock(target: &Path) -> Result<Option<SqliteConnection>, StoreError> {
     if !target.exists() {
         return Ok(None);
@@ -168,7 +180,7 @@ async fn lock(target: &Path) -> Result<Option<SqliteConnection>, StoreError> {
 }
 
 fn replace(fresh: &Path, target: &Path) -> io::Result<()> {
-    // Before the new file has the name: SQLite would merge an old log into it.
+    // Before the rename: SQLite would merge an old log into the new file.
     for suffix in ["-wal", "-shm", "-journal"] {
         match fs::remove_file(beside(target, suffix)) {
             Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),

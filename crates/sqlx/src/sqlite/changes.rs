@@ -42,7 +42,7 @@ impl ChangeLog for SqliteStore {
         limit: usize,
         now: Timestamp,
     ) -> Result<LivePage, StoreError> {
-        // One byte more than an identifier has: after every one of them.
+        // One byte longer than an identifier, so that it sorts after all of them.
         let last = [u8::MAX; 17];
         let rows = sqlx::query(statements::LIVE)
             .bind(
@@ -77,7 +77,7 @@ impl UsageLog for SqliteStore {
                         if error.kind() != StoreErrorKind::InvalidRecord {
                             return Err(error);
                         }
-                        // SQLite has undone this one alone, and the others are worth recording.
+                        // SQLite rolled back only this statement. The others can still be recorded.
                         telemetry::unreadable_row("api_tokens", &usage.token.to_string());
                     }
                 }

@@ -14,7 +14,7 @@ const SCHEMA: i32 = 17;
 const CONSTRAINT: i32 = 19;
 const NOT_A_DATABASE: i32 = 26;
 
-/// The shared memory of the write-ahead log cannot grow: the disk is full, or a quota is used up.
+/// The shared memory of the write-ahead log cannot grow: the disk is full, or a quota is exhausted.
 const IOERR_SHMSIZE: i32 = IOERR | 19 << 8;
 const READONLY_RECOVERY: i32 = READONLY | 1 << 8;
 const READONLY_ROLLBACK: i32 = READONLY | 3 << 8;
@@ -45,12 +45,12 @@ fn kind_of(error: &dyn DatabaseError) -> StoreErrorKind {
     if code == IOERR_SHMSIZE {
         return StoreErrorKind::Full;
     }
-    // The low byte is the code proper, the rest tells more of it.
+    // The low byte is the primary code; the rest is the extended one.
     match code & 0xff {
         READONLY => StoreErrorKind::ReadOnly,
         FULL => StoreErrorKind::Full,
         CORRUPT | NOT_A_DATABASE => StoreErrorKind::Corrupt,
-        // A check, or one of the triggers that check.
+        // A CHECK constraint, or a trigger that validates.
         CONSTRAINT => StoreErrorKind::InvalidRecord,
         _ => StoreErrorKind::Unavailable,
     }
@@ -60,7 +60,7 @@ fn code(error: &dyn DatabaseError) -> Option<i32> {
     error.code()?.parse().ok()
 }
 
-/// The code of SQLite behind an error of a store, if there is one.
+/// Returns the SQLite code that caused a store error, if any.
 fn code_behind(error: &StoreError) -> Option<i32> {
     let source = std::error::Error::source(error)?;
     match source.downcast_ref::<sqlx::Error>()? {
@@ -69,31 +69,31 @@ fn code_behind(error: &StoreError) -> Option<i32> {
     }
 }
 
-/// Whether another connection holds a lock, so that the same works in a moment.
+/// Whether another connection holds a lock, so that a retry may succeed.
 pub(super) fn is_busy(error: &StoreError) -> bool {
     code_behind(error).is_some_and(|code| matches!(code & 0xff, BUSY | LOCKED | PROTOCOL | SCHEMA))
 }
 
-/// Whether what went wrong may come of another connection that opens or closes the file.
+/// Whether the error may be caused by another connection that is opening or closing the file.
 pub(super) fn may_pass(error: &StoreError) -> bool {
     needs_rollback(error)
         || lacks_companions(error)
         || code_behind(error).is_some_and(|code| matches!(code & 0xff, IOERR))
 }
 
-/// Whether a reader met what a crash has left half done.
+/// Whether a reader found an unfinished transaction, left by a crash.
 pub(super) fn needs_rollback(error: &StoreError) -> bool {
     code_behind(error).is_some_and(|code| matches!(code, READONLY_RECOVERY | READONLY_ROLLBACK))
 }
 
-/// Whether a reader could not make the files that it needs beside the database.
+/// Whether a reader could not create the files that it needs beside the database.
 pub(super) fn lacks_companions(error: &StoreError) -> bool {
     code_behind(error).is_some_and(|code| {
         code & 0xff == CANTOPEN || matches!(code, READONLY_CANTINIT | READONLY_DIRECTORY)
     })
 }
 
-/// Whether the connection may have come out of a failed change in a state that nobody knows.
+/// Whether the connection may be in an unknown state after a failed change.
 pub(super) fn taints(error: &StoreError) -> bool {
     matches!(
         error.kind(),
@@ -104,17 +104,17 @@ pub(super) fn taints(error: &StoreError) -> bool {
     )
 }
 
-/// A change that was meant for one row has affected one row.
+/// Checks that a change affected exactly one row.
 pub(super) fn expect_one(rows: u64) -> Result<(), StoreError> {
     if rows == 1 {
         return Ok(());
     }
     Err(StoreError::unavailable(format!(
-        "a change meant for one row would have affected {rows}"
+        "a change for one row affected {rows} rows, and was rolled back"
     )))
 }
 
-/// Settings with which no database can be opened.
+/// The error for invalid settings.
 pub(super) fn settings_error(reason: impl Into<String>) -> StoreError {
     StoreError::with_source(StoreErrorKind::InvalidSettings, reason.into())
 }

@@ -1,4 +1,4 @@
-//! The file of a database: makes it, and notices when another takes its place.
+//! Creates the file of a database, and detects when it is replaced.
 
 use std::{
     fs::{self, Metadata, OpenOptions},
@@ -14,22 +14,22 @@ use tower_api_tokens::{StoreError, StoreErrorKind};
 
 use super::error::{from_sqlx, settings_error};
 
-/// The file that was opened, to be told from another under its name.
+/// The identity of an opened file, to detect that another file replaced it.
 pub(super) struct OpenFile {
     path: PathBuf,
     identity: Option<(u64, u64)>,
-    /// What the file was when it was opened as one that does not change.
+    /// The stamp of the file, if it was opened as immutable.
     frozen: Option<Stamp>,
     replaced: AtomicBool,
 }
 
-/// The length of a file and when it was written last.
+/// The length and modification time of a file.
 type Stamp = (u64, Option<SystemTime>);
 
 impl OpenFile {
-    /// Takes note of the file before it is opened.
+    /// Records the identity of a file before it is opened.
     pub(super) fn about_to_open(file: &Path) -> Self {
-        // SQLite as well holds on to the path as it was when the file was opened.
+        // SQLite also keeps the absolute path from when the file was opened.
         let path = path::absolute(file).unwrap_or_else(|_| file.to_owned());
         Self {
             identity: fs::metadata(&path).ok().and_then(|file| identity(&file)),
@@ -39,7 +39,7 @@ impl OpenFile {
         }
     }
 
-    /// Takes note of a file that is read without locks, as if nobody changed it.
+    /// Records the identity and stamp of a file that is opened as immutable, without locks.
     pub(super) fn about_to_freeze(file: &Path) -> Self {
         let metadata = fs::metadata(file).ok();
         Self {
@@ -48,33 +48,32 @@ impl OpenFile {
         }
     }
 
-    /// Fails if the file under the path is no longer the one that was opened.
+    /// Fails if the file at the path is no longer the one that was opened.
     ///
-    /// What a file holds is not looked at: without its write-ahead log it may be incomplete at any
-    /// time, so nothing follows from it.
+    /// The content is not compared, because a file may be incomplete without its write-ahead log.
     pub(super) fn check(&self) -> Result<(), StoreError> {
         let Some(opened) = self.identity else {
             return Ok(());
         };
-        // A file that is put back later has missed what was written in between.
+        // A file that is moved back later lacks what was written in between.
         if self.replaced.load(Ordering::Relaxed) {
-            return Err(self.is_replaced());
+            return Err(self.replaced_error());
         }
         let stamp = match fs::metadata(&self.path) {
             Ok(file) if identity(&file) == Some(opened) => stamp(&file),
             Err(error) if error.kind() != ErrorKind::NotFound => {
-                // That it cannot be looked at is no evidence that it is another.
+                // An unreadable path does not prove that the file was replaced.
                 return Ok(());
             }
             _ => {
                 self.replaced.store(true, Ordering::Relaxed);
-                return Err(self.is_replaced());
+                return Err(self.replaced_error());
             }
         };
         match self.frozen {
             Some(frozen) if frozen != stamp || has_unmerged_changes(&self.path) => {
                 Err(StoreError::unavailable(format!(
-                    "the database file `{}` was changed, which a process that may not write to its directory cannot follow; restart this process",
+                    "the database file `{}` was changed, which a process without write access to its directory cannot follow; restart this process",
                     self.path.display()
                 )))
             }
@@ -82,9 +81,9 @@ impl OpenFile {
         }
     }
 
-    fn is_replaced(&self) -> StoreError {
+    fn replaced_error(&self) -> StoreError {
         StoreError::unavailable(format!(
-            "the database file `{}` was moved, removed or replaced while it was open; restart this process, and stop it before the file is replaced",
+            "the database file `{}` was moved, removed or replaced while it was open; restart this process, and next time stop it before replacing the file",
             self.path.display()
         ))
     }
@@ -107,11 +106,11 @@ fn identity(_: &Metadata) -> Option<(u64, u64)> {
     None
 }
 
-/// Makes an empty database that its owner alone can read, unless there is one. SQLite gives the files
+/// Creates an empty database that only its owner can read, unless one exists. SQLite gives the files
 /// beside it the same permissions.
 ///
-/// It is made under another name first, because to close a file that SQLite has open would release the
-/// locks of the whole process on it.
+/// It is created under another name first, because closing a file that SQLite has open would release all
+/// locks of the process on it.
 pub(super) async fn create(options: &SqliteConnectOptions) -> Result<(), StoreError> {
     let file = options.get_filename();
     if file.exists() {
@@ -119,7 +118,7 @@ pub(super) async fn create(options: &SqliteConnectOptions) -> Result<(), StoreEr
     }
     let fresh = fresh_name(file);
     let placed = match make(&keeping_journal(options).filename(&fresh)).await {
-        Ok(()) => place(&fresh, file).map_err(from_io),
+        Ok(()) => install(&fresh, file).map_err(from_io),
         failed => failed,
     };
     let _ = fs::remove_file(&fresh);
@@ -133,12 +132,12 @@ async fn make(options: &SqliteConnectOptions) -> Result<(), StoreError> {
     lasts
 }
 
-/// Gives a file its name, unless there is one of that name.
-fn place(fresh: &Path, file: &Path) -> io::Result<()> {
+/// Moves a new file to its path, unless a file exists there.
+fn install(fresh: &Path, file: &Path) -> io::Result<()> {
     make_private(fresh)?;
     match fs::hard_link(fresh, file) {
         Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),
-        // Not every file system has hard links.
+        // Not every file system supports hard links.
         Err(_) if !file.exists() => fs::rename(fresh, file),
         linked => linked,
     }
@@ -156,7 +155,7 @@ fn make_private(_: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Makes an empty file that its owner alone can read. It fails where there is one of that name.
+/// Creates an empty file that only its owner can read. Fails if the file exists.
 pub(super) fn create_new(file: &Path) -> io::Result<()> {
     let mut options = OpenOptions::new();
     options.write(true).create_new(true);
@@ -165,7 +164,7 @@ pub(super) fn create_new(file: &Path) -> io::Result<()> {
     options.open(file).map(drop)
 }
 
-/// A name beside a file that nothing has.
+/// Returns an unused name in the same directory.
 pub(super) fn fresh_name(file: &Path) -> PathBuf {
     let random = RandomState::new().hash_one(file);
     beside(file, &format!(".{random:016x}.new"))
@@ -181,12 +180,12 @@ pub(super) fn has_content(file: &Path) -> bool {
     fs::metadata(file).is_ok_and(|metadata| metadata.len() > 0)
 }
 
-/// Whether the file alone is not the whole database.
+/// Whether part of the database is in other files.
 pub(super) fn has_unmerged_changes(file: &Path) -> bool {
     has_content(&beside(file, "-wal")) || has_content(&beside(file, "-journal"))
 }
 
-/// The directory that a file lies in.
+/// Returns the directory of a file.
 pub(super) fn directory_of(file: &Path) -> &Path {
     match file.parent() {
         Some(directory) if !directory.as_os_str().is_empty() => directory,
@@ -194,7 +193,7 @@ pub(super) fn directory_of(file: &Path) -> &Path {
     }
 }
 
-/// Why nothing can be written beside a file, if that is so.
+/// Returns the error if no file can be created in the directory of this file.
 pub(super) fn obstacle_beside(file: &Path) -> Option<io::Error> {
     let probe = fresh_name(file);
     let written = create_new(&probe).and_then(|()| {
@@ -218,13 +217,13 @@ pub(super) fn from_io(error: io::Error) -> StoreError {
     StoreError::with_source(kind, error)
 }
 
-/// The options with the journal that the file has already.
+/// Returns options that keep the journal mode of the file.
 pub(super) fn keeping_journal(options: &SqliteConnectOptions) -> SqliteConnectOptions {
-    // A mode that SQLite does not know leaves the mode as it is, and none cannot be set here.
+    // SQLite ignores an unknown mode, and sqlx has no way to leave the mode out.
     options.clone().pragma("journal_mode", "unchanged")
 }
 
-/// Refuses a database that is gone when its connection closes, whichever setting has made it one.
+/// Fails if the database would be lost when its connection closes.
 pub(super) async fn check_lasts(connection: &mut SqliteConnection) -> Result<(), StoreError> {
     let row = sqlx::query("SELECT file FROM pragma_database_list WHERE name = 'main'")
         .fetch_one(connection)
@@ -235,6 +234,6 @@ pub(super) async fn check_lasts(connection: &mut SqliteConnection) -> Result<(),
         return Ok(());
     }
     Err(settings_error(
-        "these settings name no file; name one, or open `sqlite::memory:` for a store in memory",
+        "these settings name no file; name a file, or open `sqlite::memory:` for a store in memory",
     ))
 }

@@ -1,4 +1,4 @@
-//! An identifier is a `BLOB` of its bytes.
+//! Stores identifiers as `BLOB`.
 
 use std::error::Error;
 

@@ -1,4 +1,4 @@
-//! Brings the tables of a database up to date.
+//! Migrates the tables.
 
 use std::collections::BTreeMap;
 
@@ -15,7 +15,7 @@ use super::{
 };
 use crate::telemetry;
 
-/// In order; a migration that was released never changes.
+/// All migrations, in order. A released migration never changes.
 const MIGRATIONS: [(i64, &str, &str); 4] = [
     (
         1,
@@ -39,10 +39,10 @@ const MIGRATIONS: [(i64, &str, &str); 4] = [
     ),
 ];
 
-/// Not the driver's usual table, which another program may use in the same file.
+/// A table of its own, because another program may use the usual table of sqlx in the same file.
 const MIGRATIONS_TABLE: &str = "_api_token_migrations";
 
-/// The same as the driver's: versions before the third were applied by it.
+/// The same definition as in sqlx, which applied the first two versions.
 const CREATE_MIGRATIONS_TABLE: &str = "CREATE TABLE IF NOT EXISTS _api_token_migrations (
     version BIGINT PRIMARY KEY,
     description TEXT NOT NULL,
@@ -56,12 +56,12 @@ pub(super) fn latest_version() -> i64 {
     MIGRATIONS.last().map_or(0, |(version, _, _)| *version)
 }
 
-/// Applies what is missing, all of it in one transaction. Where nothing is missing nothing is written.
+/// Applies missing migrations in one transaction. Writes nothing if none is missing.
 pub(super) async fn migrate(connection: &mut SqliteConnection) -> Result<(), StoreError> {
     if is_current(connection).await? {
         return Ok(());
     }
-    // Of several that find tables out of date one brings them up, and the others find that done.
+    // If several processes find outdated tables, one of them migrates, and the others find that done.
     in_transaction(connection, |connection| {
         Box::pin(async move {
             execute(connection, CREATE_MIGRATIONS_TABLE).await?;
@@ -109,7 +109,7 @@ fn migrations() -> impl Iterator<Item = Migration> {
     })
 }
 
-/// How many migrations were applied: the first ones, as this version knows them.
+/// Returns the number of applied migrations, after checking that this version knows them.
 async fn applied(connection: &mut SqliteConnection) -> Result<usize, StoreError> {
     let rows = sqlx::query(
         "SELECT version, checksum, success FROM _api_token_migrations ORDER BY version",
@@ -127,7 +127,7 @@ async fn applied(connection: &mut SqliteConnection) -> Result<usize, StoreError>
         });
         if !same || !success {
             return Err(incompatible(format!(
-                "version {version} of the tables is not the one that this program knows"
+                "version {version} of the tables differs from the one that this program knows"
             )));
         }
     }
@@ -150,8 +150,8 @@ async fn apply(connection: &mut SqliteConnection, migration: Migration) -> Resul
     Ok(())
 }
 
-/// Creates the triggers that were dropped or altered. What changed without them is not in the log, which
-/// therefore begins anew.
+/// Restores triggers that were dropped or altered. The log is started over, because it lacks the changes
+/// made without them.
 async fn restore_triggers(connection: &mut SqliteConnection) -> Result<(), StoreError> {
     let altered = altered_triggers(connection).await?;
     if altered.is_empty() {
@@ -186,7 +186,8 @@ async fn altered_triggers(
         .collect())
 }
 
-/// The name and the statement of every trigger, as SQLite keeps them. A later migration may replace one.
+/// Returns the name and the statement of every trigger, as SQLite stores them. A later migration may
+/// replace one.
 fn triggers() -> impl Iterator<Item = (&'static str, &'static str)> {
     let latest: BTreeMap<_, _> = created_triggers().collect();
     latest.into_iter()

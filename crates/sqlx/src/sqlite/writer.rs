@@ -1,4 +1,4 @@
-//! Makes changes, one at a time, so that writers of this process queue here and not in SQLite.
+//! Serializes changes, so that writers of this process queue here instead of in SQLite.
 
 use std::{
     sync::{
@@ -17,17 +17,17 @@ use tower_api_tokens::{StoreError, StoreErrorKind, store::catch_panic};
 
 use super::error::{from_sqlx, taints};
 
-/// How long to wait for another that writes.
+/// The timeout for another writer to finish.
 pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
 #[derive(Clone)]
 pub(super) enum Writer {
-    /// A connection of its own to a file. It is replaced when a change has failed on it: whether SQLite
-    /// has rolled the change back by then depends on the failure.
+    /// A separate connection to a file. It is replaced after a failed change, because SQLite may or may
+    /// not have rolled that back.
     File(Arc<Slot>),
-    /// The only connection to a database in memory, which is gone when it closes.
+    /// The only connection to a database in memory, which is lost when the connection closes.
     Memory(SqlitePool),
-    /// Nothing may be written.
+    /// The store is read-only.
     None,
 }
 
@@ -38,7 +38,7 @@ pub(super) struct Slot {
 }
 
 impl Writer {
-    /// Writes through a connection that is open, and through others with the same options after it.
+    /// Writes through an open connection, and replaces it with others with the same options.
     pub(super) fn to_file(options: SqliteConnectOptions, connection: SqliteConnection) -> Self {
         Self::File(Arc::new(Slot {
             options,
@@ -67,7 +67,7 @@ impl Writer {
         }
     }
 
-    /// Closes the connection when the change that is under way has ended.
+    /// Closes the connection after the change in progress has finished.
     pub(super) async fn close(&self) {
         match self {
             Self::File(slot) => {
@@ -92,7 +92,7 @@ impl Slot {
         if self.closed.load(Ordering::Relaxed) {
             return Err(from_sqlx(sqlx::Error::PoolClosed));
         }
-        // While a change is under way the slot is empty: what ends it early closes the connection.
+        // The slot is empty during a change, so that dropping the future closes the connection.
         let mut connection = match slot.take() {
             Some(connection) => connection,
             None => self.options.connect().await.map_err(from_sqlx)?,
@@ -108,7 +108,7 @@ impl Slot {
     }
 }
 
-/// Makes a change whole or not at all.
+/// Makes a change atomically.
 pub(super) async fn in_transaction<T, F>(
     connection: &mut SqliteConnection,
     change: F,
@@ -116,7 +116,7 @@ pub(super) async fn in_transaction<T, F>(
 where
     F: for<'t> FnOnce(&'t mut SqliteConnection) -> BoxFuture<'t, Result<T, StoreError>>,
 {
-    // Not the driver's transactions: they lose count of themselves when SQLite rolls one back on its own.
+    // The transactions of sqlx lose track if SQLite rolls one back on its own.
     execute(connection, "BEGIN IMMEDIATE").await?;
     let changed = match change(&mut *connection).await {
         Ok(changed) => execute(connection, "COMMIT").await.map(|()| changed),
@@ -129,7 +129,7 @@ where
 }
 
 async fn roll_back(connection: &mut SqliteConnection) {
-    // It fails where SQLite has rolled back already.
+    // It fails if SQLite has already rolled back.
     let _ = execute(connection, "ROLLBACK").await;
 }
 

@@ -1,5 +1,5 @@
-//! What a server that cannot be trusted is sent, and what messages show of a connection string. None of
-//! these tests needs PostgreSQL.
+//! What an untrusted server is sent, and what messages show of a connection string. These tests need no
+//! PostgreSQL.
 
 mod messages;
 mod untrusted;

@@ -1,11 +1,11 @@
-//! No message shows a part of a password.
+//! No error message shows part of a password.
 
 use std::error::Error;
 
 use proptest::{prelude::*, test_runner::TestRunner};
 use tower_api_tokens_sqlx::PostgresStore;
 
-/// All that is shown of an error, its sources included.
+/// Returns everything that an error shows, including its sources.
 fn shown(error: &dyn Error) -> String {
     let (mut text, mut next) = (String::new(), Some(error));
     while let Some(error) = next {
@@ -19,8 +19,7 @@ fn encoded(text: &str) -> String {
     text.bytes().map(|byte| format!("%{byte:02X}")).collect()
 }
 
-/// URLs with a password in each place that one can be in, well-formed and not. Nothing listens where
-/// they lead.
+/// Valid and invalid URLs with a password in every possible place. No server listens at them.
 fn urls(password: &str) -> Vec<String> {
     let encoded = encoded(password);
     let half = &encoded[..encoded.len() / 2];
@@ -56,7 +55,7 @@ fn urls(password: &str) -> Vec<String> {
     urls
 }
 
-/// The pieces of a password that tell something of it.
+/// The parts of a password that must not be shown.
 fn pieces(password: &str) -> Vec<String> {
     let letters: Vec<char> = password.chars().collect();
     letters
@@ -100,7 +99,7 @@ fn no_message_shows_a_part_of_a_password() {
         failure_persistence: None,
         ..ProptestConfig::default()
     };
-    // Of letters that no message is made of.
+    // Made of letters that no message contains.
     let passwords = "[QXZJKV79][QXZJKV79@/:?#%&=+,;!$ \\[\\]{}'\"\\\\^|~<>é-]{5,24}[QXZJKV79]";
     TestRunner::new(config)
         .run(&passwords, |password| check(&runtime, &password))

@@ -1,4 +1,4 @@
-//! A server that has not proved its identity is sent no password.
+//! An unverified server is sent no password.
 
 use std::{fmt::Write as _, sync::Arc};
 
@@ -15,18 +15,18 @@ const PASSWORD: &str = "Sup3rSecretWord";
 
 const SSL_REQUEST: [u8; 8] = [0, 0, 0, 8, 4, 210, 22, 47];
 
-/// How the server answers the question for TLS.
+/// How the server responds to a request for TLS.
 #[derive(Clone, Copy, Debug)]
 enum Answer {
-    /// It has none.
+    /// It does not support TLS.
     No,
-    /// It has, and then speaks something else.
+    /// It claims to support TLS, then sends something else.
     Yes,
-    /// It is older than the question, or pretends to be.
+    /// It does not know the request, or pretends not to.
     Error,
 }
 
-/// A server that asks for the password in clear text, and notes all that it is sent.
+/// A server that asks for the password in clear text, and records all that it receives.
 struct Impostor {
     port: u16,
     heard: Arc<Mutex<Vec<u8>>>,
@@ -42,7 +42,7 @@ impl Impostor {
         let task = tokio::spawn(async move {
             loop {
                 let (client, _) = listener.accept().await.unwrap();
-                // It may go away whenever it likes.
+                // The client may disconnect at any time.
                 let _ = converse(client, answer, &notes).await;
             }
         });
@@ -83,7 +83,7 @@ async fn converse(
             client.write_all(reply).await?;
             continue;
         }
-        // After the start, for the password in clear text.
+        // Asks for the password in clear text after the startup message.
         client.write_all(b"R\0\0\0\x08\0\0\0\x03").await?;
         let mut password = [0; 1];
         client.read_exact(&mut password).await?;
@@ -95,7 +95,7 @@ async fn converse(
 }
 
 async fn connect(port: u16, parameters: &str) -> StoreError {
-    // This machine by an address that is not known to be its own.
+    // An address of this machine that does not count as local.
     let url = format!("postgres://u:{PASSWORD}@0.0.0.0:{port}/db{parameters}");
     PostgresStore::connect(&url).await.unwrap_err()
 }
@@ -113,7 +113,7 @@ async fn an_unverified_server_is_sent_nothing_by_default() {
             let impostor = Impostor::start(answer).await;
             let error = connect(impostor.port, parameters).await;
             let heard = impostor.heard().await;
-            // With TLS after that, what is heard is a handshake.
+            // If TLS follows, the rest is a handshake.
             assert!(heard.starts_with(&SSL_REQUEST), "{answer:?}");
             assert!(
                 !contains_password(&heard),
@@ -127,28 +127,28 @@ async fn an_unverified_server_is_sent_nothing_by_default() {
             }
             if let Answer::No = answer {
                 assert_eq!(error.kind(), StoreErrorKind::InvalidSettings);
-                let mut told = String::new();
-                write!(told, "{}", std::error::Error::source(&error).unwrap()).unwrap();
-                assert!(told.contains("`ssl` on"), "{told}");
-                assert!(told.contains("`sslmode=disable`"), "{told}");
+                let mut message = String::new();
+                write!(message, "{}", std::error::Error::source(&error).unwrap()).unwrap();
+                assert!(message.contains("`ssl` on"), "{message}");
+                assert!(message.contains("`sslmode=disable`"), "{message}");
             }
         }
     }
 }
 
 #[tokio::test]
-async fn with_require_a_server_without_tls_is_sent_nothing() {
+async fn require_sends_nothing_to_a_server_without_tls() {
     let impostor = Impostor::start(Answer::No).await;
     connect(impostor.port, "?sslmode=require").await;
     assert_eq!(impostor.heard().await, SSL_REQUEST);
 }
 
 #[tokio::test]
-async fn an_opt_out_sends_the_password_to_anybody() {
+async fn sslmode_disable_sends_the_password_unverified() {
     for parameters in ["?sslmode=prefer", "?sslmode=disable", "?sslmode=allow"] {
         let impostor = Impostor::start(Answer::No).await;
         connect(impostor.port, parameters).await;
-        // Which shows that this server would hear it.
+        // Shows that this server would have received it.
         assert!(contains_password(&impostor.heard().await), "{parameters}");
     }
 }

@@ -1,27 +1,21 @@
-//! A change and its audit event are kept together, or neither is.
+//! A change and its audit event are both durable, or neither is.
 
 use std::collections::{HashMap, HashSet};
 
+use futures_util::TryStreamExt;
 use tower_api_tokens::{
     AuditAction, AuditEvent, AuditQuery, StoreError, TokenId, TokenRecord, TokenRegistry,
+    TokenRegistryStreams,
 };
 
 use crate::{ledger::Found, violation::Violation};
 
 pub(crate) async fn read_all(store: &dyn TokenRegistry) -> Result<Vec<AuditEvent>, StoreError> {
-    let log = store.audit_log().expect("the store has an audit log");
-    let (mut events, mut query) = (Vec::new(), AuditQuery::default().limit(1000));
-    loop {
-        let page = log.events(&query).await?;
-        events.extend(page.items);
-        query.after = page.next;
-        if query.after.is_none() {
-            return Ok(events);
-        }
-    }
+    let events = store.stream_events(AuditQuery::default().limit(1000));
+    events.try_collect().await
 }
 
-/// By the records and the events alone.
+/// Checked only by the records and the events.
 pub(crate) fn check(found: &Found, events: &[AuditEvent]) -> Result<(), Violation> {
     let mut counts = HashMap::new();
     for event in events {

@@ -1,4 +1,4 @@
-//! A store that does not keep its word, to show that the test would tell.
+//! Stores with flaws, to show that the test detects them.
 
 use std::sync::Arc;
 
@@ -14,18 +14,18 @@ use tower_api_tokens::{
 };
 use tower_api_tokens_sqlx::SqliteStore;
 
-/// How a store breaks its word.
+/// The flaw of a store.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Flaw {
-    /// It says that a token is issued before it is.
+    /// It acknowledges issuing a token before it is done.
     IssuesBehind,
-    /// It says that a token is rotated before it is.
+    /// It acknowledges a rotation before it is done.
     RotatesBehind,
-    /// It says that a token is revoked before it is.
+    /// It acknowledges a revocation before it is done.
     RevokesBehind,
-    /// It inserts the successor in one step and changes the token in another.
+    /// It inserts the successor and changes the token in two transactions.
     RotatesInTwoSteps,
-    /// It records the audit event in one step and makes the change in another.
+    /// It records the audit event and makes the change in two transactions.
     RecordsApart,
 }
 
@@ -48,14 +48,14 @@ impl Flaw {
     }
 }
 
-/// The store in SQLite with a flaw.
+/// An SQLite store with a flaw.
 #[derive(Debug)]
 pub(crate) struct Flawed {
     inner: SqliteStore,
     flaw: Flaw,
     url: String,
-    /// Held by a change that was acknowledged beforehand, until it is made. All others wait for it, so
-    /// that in a process that lives on nobody can tell.
+    /// Held by a change that was acknowledged too early, until it is made. All other operations wait for
+    /// it, so that the flaw shows only if the process is killed.
     behind: Arc<Mutex<()>>,
 }
 

@@ -1,4 +1,4 @@
-//! One life of a managing process, as its parent sees it.
+//! A manager process, as seen by its parent.
 
 use std::{
     env,
@@ -30,7 +30,7 @@ pub(crate) struct Life {
 }
 
 impl Life {
-    /// Starts a process that repeats some operations and goes on with its own.
+    /// Starts a process that repeats some operations, then makes up its own.
     pub(crate) fn begin(url: &str, number: u64, flaw: Option<Flaw>, repeat: &[Operation]) -> Self {
         let mut command = Command::new(env::current_exe().unwrap());
         command
@@ -60,7 +60,7 @@ impl Life {
         }
     }
 
-    /// Waits for so many reports, or for the end of the process.
+    /// Waits for this many reports, or for the end of the process.
     pub(crate) fn hear(&mut self, reports: usize) {
         while self.heard.len() < reports {
             match self.reports.recv_timeout(DEADLINE) {
@@ -71,13 +71,13 @@ impl Life {
         }
     }
 
-    /// Kills the process, and returns all that it has reported.
+    /// Kills the process, and returns all its reports.
     pub(crate) fn kill(mut self) -> Vec<Report> {
         self.process.kill().unwrap();
         self.end()
     }
 
-    /// Waits until the process ends by itself, and returns all that it has reported.
+    /// Waits until the process exits, and returns all its reports.
     pub(crate) fn end(mut self) -> Vec<Report> {
         self.hear(usize::MAX);
         self.process.wait().unwrap();
@@ -92,7 +92,7 @@ impl Drop for Life {
     }
 }
 
-/// Lives the life of a managing process, if this process was started as one.
+/// Runs as a manager, if this process was started as one.
 pub(crate) fn live() -> bool {
     let Ok(url) = env::var(STORE) else {
         return false;

@@ -1,8 +1,8 @@
-//! Nothing that was acknowledged is lost, and nothing is left half done, when a managing process or the
-//! database server is killed in the midst of its work: `SIGKILL`, hundreds of times, each time followed
-//! by a comparison of the whole store with everything acknowledged so far.
+//! Killing a manager process or the database server loses no acknowledged change and leaves no partial
+//! one. Each is killed hundreds of times with `SIGKILL`, and each time the whole store is compared with
+//! everything acknowledged so far.
 //!
-//! This program is both sides: started with a store in its environment, it is the managing process.
+//! With a store in its environment, this program is the manager process.
 
 macro_rules! tests {
     ($($test:ident),* $(,)?) => {

@@ -1,4 +1,4 @@
-//! The managing process: issues, rotates and revokes without a pause, and says so.
+//! The manager process: issues, rotates and revokes continuously, and reports it.
 
 use std::{
     io,
@@ -20,16 +20,15 @@ const OVERLAPS: [Duration; 3] = [
     Duration::from_secs(86_400),
 ];
 
-/// Repeats the operations that the standard input names, then makes up its own, until something
-/// fails or the process is killed. Each is announced on the standard output before it begins, and
-/// acknowledged there when the call has returned.
+/// Repeats the operations from standard input, then makes up its own, until one fails or the process is
+/// killed. Each is announced on standard output before it begins, and acknowledged when the call returns.
 pub(crate) async fn run(registry: impl TokenRegistry, life: u64) {
     let repeated: Vec<Operation> = io::stdin()
         .lines()
         .map(|line| line.unwrap().parse().unwrap())
         .collect();
     let tokens = ApiTokens::new(registry, TokenFormat::new("acme").unwrap());
-    // Everything that it does is recorded in the audit log.
+    // Every operation is recorded in the audit log.
     let tokens = tokens.acting_as(Authority::of("manager"));
     let Ok(app) = the_app(&tokens).await else {
         return;
@@ -50,7 +49,7 @@ pub(crate) async fn run(registry: impl TokenRegistry, life: u64) {
     ended.expect_err("a worker goes on until something fails");
 }
 
-/// The one app, made by the first life that comes so far.
+/// The only app, created by the first process that gets this far.
 async fn the_app(tokens: &ApiTokens) -> Result<AppId, LifecycleError> {
     let apps = tokens.list_apps(&AppQuery::default()).await?.items;
     match apps.first() {
@@ -59,7 +58,7 @@ async fn the_app(tokens: &ApiTokens) -> Result<AppId, LifecycleError> {
     }
 }
 
-/// An operation failed, and this was reported.
+/// An operation failed, and the failure was reported.
 struct Failed;
 
 struct Manager {
@@ -131,7 +130,7 @@ impl Manager {
     }
 }
 
-/// The key under which an operation that was not acknowledged is repeated.
+/// The idempotency key for repeating an operation that was not acknowledged.
 fn key(operation: &Operation) -> IdempotencyKey {
     let digest = TokenDigest::of(operation.to_string().as_bytes());
     IdempotencyKey::new(&digest.to_hex()).unwrap()

@@ -1,13 +1,13 @@
-//! What a managing process undertakes and what it says of it, as lines of text.
+//! The operations of a manager process and its reports, as lines of text.
 
 use std::{fmt, str::FromStr, time::Duration};
 
 use tower_api_tokens::{TokenDigest, TokenId};
 
-/// A change that a managing process undertakes.
+/// An operation of a manager process.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Operation {
-    /// To issue a token under a name that no other has.
+    /// Issue a token with a unique name.
     Issue {
         name: String,
     },
@@ -49,23 +49,23 @@ impl FromStr for Operation {
     }
 }
 
-/// What a managing process says of an operation, which it names by a number.
+/// A report on an operation, which is identified by a number.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Report {
     Begun(u64, Operation),
     Ended(u64, Outcome),
 }
 
-/// What became of an operation, as the managing process was told.
+/// The outcome of an operation, as returned to the manager process.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Outcome {
-    /// It is done, and a token was made.
+    /// It succeeded, and issued a token.
     Made(TokenId, TokenDigest),
-    /// It is done.
+    /// It succeeded.
     Done,
-    /// It was done before, and this token made.
+    /// It had succeeded before, and issued this token.
     Repeated(TokenId),
-    /// It failed; whether it is done is not known.
+    /// It failed, and may or may not have been carried out.
     Failed(String),
 }
 

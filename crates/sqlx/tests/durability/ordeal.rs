@@ -1,4 +1,4 @@
-//! Many lives of a managing process on one store, each ended by force, with a comparison after each.
+//! Kills many manager processes on one store, and compares the store after each.
 
 use std::{env, sync::LazyLock, thread, time::Duration};
 
@@ -15,13 +15,13 @@ use crate::{
     violation::Violation,
 };
 
-/// The latest a process is killed, counted in reports. A token's life is six of them.
+/// The maximum number of reports before a process is killed. A token takes six of them.
 const MOST_REPORTS: u64 = 24;
 
-/// How long a process lives after the last report that was waited for, at most.
+/// The maximum delay between the last awaited report and the kill.
 const LONGEST_DELAY: Duration = Duration::from_millis(3);
 
-/// What the moments of killing are drawn from: `DURABILITY_SEED`, or a new one.
+/// The seed for the times of the kills: `DURABILITY_SEED`, or a new one.
 #[expect(
     clippy::disallowed_methods,
     reason = "it has to differ from run to run"
@@ -38,33 +38,33 @@ pub(crate) struct Ordeal {
     flaw: Option<Flaw>,
     lives: u64,
     ledger: Ledger,
-    /// What the life that ended last had begun and not ended.
+    /// The unfinished operation of the last killed process.
     repeat: Vec<Operation>,
     tally: Tally,
 }
 
-/// Where the lives were ended.
+/// Counts of when the processes were killed.
 #[derive(Debug, Default)]
 struct Tally {
-    /// In the midst of something.
+    /// During an operation.
     in_midst: u64,
-    /// In the midst of issuing, rotating and revoking.
+    /// While issuing, rotating and revoking.
     operations: [u64; 3],
-    /// Operations that were done, although nobody was told.
+    /// Operations that were carried out but not acknowledged.
     done: u64,
-    /// Operations that were not done.
+    /// Operations that were not carried out.
     not_done: u64,
 }
 
-/// When to end a life.
+/// When to kill a process.
 struct Moment {
-    /// After so many reports, and after this delay.
+    /// After this many reports, and this delay.
     reports: usize,
     delay: Duration,
 }
 
 impl Ordeal {
-    /// On a store without tokens.
+    /// Starts with a store without tokens.
     pub(crate) async fn on(url: &str, flaw: Option<Flaw>) -> Self {
         let store = Store::open(url).await;
         let log = store.registry().change_log();
@@ -80,7 +80,7 @@ impl Ordeal {
         }
     }
 
-    /// One life that is ended by killing the process.
+    /// Runs one process until it is killed.
     pub(crate) async fn kill_process(&mut self) -> Result<(), Violation> {
         let moment = self.moment();
         let mut life = self.begin();
@@ -94,11 +94,11 @@ impl Ordeal {
         self.check(&reports).await
     }
 
-    /// One life that is ended by killing the server under it.
+    /// Runs one process until its server is killed.
     pub(crate) async fn kill_server(&mut self, server: &mut Server) -> Result<(), Violation> {
         let moment = self.moment();
         let mut life = self.begin();
-        // By its first report it has found the server.
+        // The first report shows that it has connected to the server.
         life.hear(moment.reports.max(1));
         thread::sleep(moment.delay);
         server.kill();
@@ -112,7 +112,7 @@ impl Ordeal {
         Life::begin(&self.url, self.lives, self.flaw, &self.repeat)
     }
 
-    /// When the life that begins next is to be ended.
+    /// Chooses when to kill the next process.
     fn moment(&self) -> Moment {
         let digest = Sha256::digest(format!("{} {}", *SEED, self.lives));
         let (numbers, _) = digest.as_chunks::<8>();
@@ -124,7 +124,7 @@ impl Ordeal {
         }
     }
 
-    /// Compares the store with everything that has been reported so far.
+    /// Compares the store with all reports so far.
     async fn check(&mut self, reports: &[Report]) -> Result<(), Violation> {
         store::settle(&self.url).await;
         let store = Store::open(&self.url).await;
@@ -137,7 +137,7 @@ impl Ordeal {
         Ok(())
     }
 
-    /// Fails unless most lives were ended in the midst of something, and some in every operation.
+    /// Fails unless most processes were killed during an operation, and some during each kind.
     pub(crate) fn has_hit_the_midst(&self) {
         let Self { lives, tally, .. } = self;
         println!("{lives} lives, {} tokens, {tally:?}", self.ledger.len());
@@ -146,7 +146,7 @@ impl Ordeal {
         assert!(hit_often, "{tally:?}");
     }
 
-    /// Fails unless operations were cut short on both sides of the point at which they are done.
+    /// Fails unless some interrupted operations were carried out, and some were not.
     pub(crate) fn has_hit_both_sides(&self) {
         let Tally { done, not_done, .. } = self.tally;
         assert!(done > 0 && not_done > 0, "{done} and {not_done}");

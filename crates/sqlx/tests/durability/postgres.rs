@@ -1,4 +1,4 @@
-//! PostgreSQL: the managing process is killed, or the server itself.
+//! PostgreSQL: the manager process or the server itself is killed.
 
 use sqlx::{Connection, PgConnection};
 
@@ -7,17 +7,17 @@ use crate::{ordeal::Ordeal, server::Server, services::Test, violation::Violation
 const KILLS: u32 = 300;
 const KILLS_OF_SERVER: u32 = 20;
 
-/// With this, a server acknowledges what is not on disk.
+/// With this setting, a server acknowledges changes that are not on disk.
 const DOES_NOT_WAIT: &str = "synchronous_commit=off";
-/// So that what is not waited for is lost when the server is killed, however slow this machine is.
+/// Makes sure that such changes are lost when the server is killed, however slow the machine is.
 const WRITES_LATE: &str = "wal_writer_delay=10s";
 
 pub(crate) fn tests() -> Vec<Test> {
     tests![
         a_killed_process_loses_nothing_in_postgres,
         a_killed_server_loses_nothing,
-        a_killed_server_whose_commits_do_not_wait_loses_nothing,
-        a_change_acknowledged_before_it_is_on_disk_is_missed,
+        a_killed_server_with_synchronous_commit_off_loses_nothing,
+        a_change_acknowledged_before_it_is_durable_is_detected,
     ]
 }
 
@@ -36,7 +36,7 @@ async fn a_killed_server_loses_nothing() {
     survive(&mut server).await;
 }
 
-async fn a_killed_server_whose_commits_do_not_wait_loses_nothing() {
+async fn a_killed_server_with_synchronous_commit_off_loses_nothing() {
     let mut server = Server::start_new(&[DOES_NOT_WAIT]).await;
     survive(&mut server).await;
 }
@@ -49,9 +49,9 @@ async fn survive(server: &mut Server) {
     ordeal.has_hit_the_midst();
 }
 
-/// The check is one that can fail: if the functions of the store do not insist on waiting, the same
-/// server does not get through.
-async fn a_change_acknowledged_before_it_is_on_disk_is_missed() {
+/// Proves that the check can fail: without the waiting of the store's functions, the same server loses
+/// changes.
+async fn a_change_acknowledged_before_it_is_durable_is_detected() {
     let mut server = Server::start_new(&[DOES_NOT_WAIT, WRITES_LATE]).await;
     let mut ordeal = Ordeal::on(&server.url(), None).await;
     let mut connection = PgConnection::connect(&server.url()).await.unwrap();

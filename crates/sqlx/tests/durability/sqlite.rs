@@ -6,17 +6,17 @@ use crate::{flawed::Flaw, ordeal::Ordeal, services::Test, violation::Violation};
 
 const KILLS: u32 = 300;
 
-/// The kills after which a flaw must have been seen.
+/// The number of kills within which a flaw must show.
 const KILLS_OF_FLAWED: u32 = 100;
 
 pub(crate) fn tests() -> Vec<Test> {
     tests![
         a_killed_process_loses_nothing_in_sqlite,
-        a_token_issued_after_its_acknowledgement_is_missed,
-        a_rotation_made_after_its_acknowledgement_is_missed,
-        a_revocation_made_after_its_acknowledgement_is_missed,
-        a_rotation_in_two_steps_is_noticed,
-        an_audit_event_apart_from_its_change_is_noticed,
+        a_token_acknowledged_too_early_is_detected,
+        a_rotation_acknowledged_too_early_is_detected,
+        a_revocation_acknowledged_too_early_is_detected,
+        a_rotation_in_two_steps_is_detected,
+        an_audit_event_without_its_change_is_detected,
     ]
 }
 
@@ -34,30 +34,30 @@ async fn a_killed_process_loses_nothing_in_sqlite() {
     ordeal.has_hit_both_sides();
 }
 
-async fn a_token_issued_after_its_acknowledgement_is_missed() {
+async fn a_token_acknowledged_too_early_is_detected() {
     let violation = violation_of(Flaw::IssuesBehind).await;
     assert!(matches!(violation, Violation::Lost(_)), "{violation:?}");
 }
 
-async fn a_rotation_made_after_its_acknowledgement_is_missed() {
+async fn a_rotation_acknowledged_too_early_is_detected() {
     let violation = violation_of(Flaw::RotatesBehind).await;
     assert!(matches!(violation, Violation::Lost(_)), "{violation:?}");
 }
 
-async fn a_revocation_made_after_its_acknowledgement_is_missed() {
+async fn a_revocation_acknowledged_too_early_is_detected() {
     let violation = violation_of(Flaw::RevokesBehind).await;
     let is_missed = matches!(violation, Violation::Unheard(_) | Violation::Differs { .. });
     assert!(is_missed, "{violation:?}");
 }
 
-async fn a_rotation_in_two_steps_is_noticed() {
+async fn a_rotation_in_two_steps_is_detected() {
     let violation = violation_of(Flaw::RotatesInTwoSteps).await;
-    // Before its second step, or before the log is told of it.
+    // Before its second step, or before the change is logged.
     let is_noticed = matches!(violation, Violation::Unaccounted(_) | Violation::Unheard(_));
     assert!(is_noticed, "{violation:?}");
 }
 
-async fn an_audit_event_apart_from_its_change_is_noticed() {
+async fn an_audit_event_without_its_change_is_detected() {
     let violation = violation_of(Flaw::RecordsApart).await;
     assert!(
         matches!(violation, Violation::Unrecorded(..)),
@@ -65,7 +65,7 @@ async fn an_audit_event_apart_from_its_change_is_noticed() {
     );
 }
 
-/// How a store with a flaw is found out.
+/// Checks that a flaw is detected.
 async fn violation_of(flaw: Flaw) -> Violation {
     let directory = TempDir::new().unwrap();
     let mut ordeal = Ordeal::on(&file(&directory), Some(flaw)).await;

@@ -1,4 +1,4 @@
-//! The stores that are tried, told apart by their URLs.
+//! The stores under test, selected by their URLs.
 
 use std::time::{Duration, Instant};
 
@@ -18,7 +18,7 @@ impl Store {
         if url.starts_with("postgres:") {
             return Self::Postgres(PostgresStore::connect(url).await.unwrap());
         }
-        Self::Sqlite(SqliteStore::open(url).await.unwrap())
+        Self::Sqlite(SqliteStore::connect(url).await.unwrap())
     }
 
     pub(crate) fn registry(&self) -> &dyn TokenRegistry {
@@ -36,8 +36,8 @@ impl Store {
     }
 }
 
-/// Waits until nothing goes on any more on behalf of processes that have ended: a server may carry out
-/// what a client has asked for before it notices that the client is gone.
+/// Waits until the server is done with the requests of killed processes: it may carry them out before it
+/// notices that the client is gone.
 #[expect(clippy::disallowed_methods, reason = "the server takes real time")]
 pub(crate) async fn settle(url: &str) {
     if !url.starts_with("postgres:") {

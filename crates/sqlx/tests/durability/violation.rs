@@ -10,7 +10,7 @@ use crate::operation::{Operation, Outcome};
 pub(crate) enum Violation {
     /// A token that was made is not there.
     Lost(TokenId),
-    /// A token is there that nobody has asked for.
+    /// A token exists that was never issued.
     Unaccounted(Box<TokenRecord>),
     /// A token is not as it has to be.
     Differs {

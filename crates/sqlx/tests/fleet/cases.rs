@@ -1,4 +1,4 @@
-//! What was revoked is refused by every node within the bound, whatever fails.
+//! Every node refuses revoked tokens within the bound, whatever fails.
 
 use std::{env, sync::atomic::Ordering::Relaxed};
 
@@ -6,16 +6,16 @@ use crate::{network::Weather, node::Settings, scene::Scene, services::Test};
 
 pub(crate) fn tests() -> Vec<Test> {
     tests![
-        a_revocation_holds_everywhere_with_notifications,
-        a_revocation_holds_everywhere_when_all_notifications_are_lost,
-        a_node_that_cannot_reach_the_database_refuses_within_the_bound,
-        a_database_that_stands_still_admits_nobody_beyond_the_bound,
-        a_database_that_is_killed_admits_nobody_beyond_the_bound,
+        a_revocation_reaches_all_nodes_with_notifications,
+        a_revocation_reaches_all_nodes_without_notifications,
+        a_node_without_its_database_refuses_within_the_bound,
+        revoked_tokens_are_refused_in_time_if_the_database_freezes,
+        revoked_tokens_are_refused_in_time_if_the_database_is_killed,
     ]
 }
 
-/// How many tokens are revoked in each case: `FLEET_REVOCATIONS`, or fewer than it takes to measure
-/// well.
+/// The number of revocations in each case: `FLEET_REVOCATIONS`, or a default that is too small for
+/// accurate figures.
 pub(crate) fn revocations() -> usize {
     let many = env::var("FLEET_REVOCATIONS").ok();
     many.map_or(200, |many| {
@@ -23,7 +23,7 @@ pub(crate) fn revocations() -> usize {
     })
 }
 
-async fn a_revocation_holds_everywhere_with_notifications() {
+async fn a_revocation_reaches_all_nodes_with_notifications() {
     let mut scene = Scene::begin(Settings::DEFAULT).await;
     for _ in 0..revocations() / 20 {
         let (tokens, watch) = scene.watch(20).await;
@@ -33,7 +33,7 @@ async fn a_revocation_holds_everywhere_with_notifications() {
     scene.end("with notifications").await;
 }
 
-async fn a_revocation_holds_everywhere_when_all_notifications_are_lost() {
+async fn a_revocation_reaches_all_nodes_without_notifications() {
     let mut scene = Scene::begin(Settings::DEFAULT).await;
     for node in &scene.nodes {
         node.network.turns(Weather::Deaf);
@@ -46,7 +46,7 @@ async fn a_revocation_holds_everywhere_when_all_notifications_are_lost() {
     scene.end("all notifications lost").await;
 }
 
-async fn a_node_that_cannot_reach_the_database_refuses_within_the_bound() {
+async fn a_node_without_its_database_refuses_within_the_bound() {
     let mut scene = Scene::begin(Settings::SHORT).await;
     for _ in 0..revocations() / 100 {
         let (tokens, watch) = scene.watch(100).await;
@@ -65,7 +65,7 @@ async fn a_node_that_cannot_reach_the_database_refuses_within_the_bound() {
     scene.end("one node cut off").await;
 }
 
-/// Makes a database go away right after revocations that no node is told of, and come back.
+/// Makes a database fail right after revocations, before any node is notified, and recover.
 async fn the_database_goes_and_comes(case: &str, goes: fn(&mut Scene), comes: AsyncFnOf) {
     let mut scene = Scene::begin(Settings::SHORT).await;
     for node in &scene.nodes {
@@ -91,7 +91,7 @@ async fn the_database_goes_and_comes(case: &str, goes: fn(&mut Scene), comes: As
 
 type AsyncFnOf = for<'a> fn(&'a mut Scene) -> futures_util::future::BoxFuture<'a, ()>;
 
-async fn a_database_that_stands_still_admits_nobody_beyond_the_bound() {
+async fn revoked_tokens_are_refused_in_time_if_the_database_freezes() {
     the_database_goes_and_comes(
         "database stopped",
         |scene| scene.server.pause(),
@@ -103,7 +103,7 @@ async fn a_database_that_stands_still_admits_nobody_beyond_the_bound() {
     .await;
 }
 
-async fn a_database_that_is_killed_admits_nobody_beyond_the_bound() {
+async fn revoked_tokens_are_refused_in_time_if_the_database_is_killed() {
     the_database_goes_and_comes(
         "database killed",
         |scene| scene.server.kill(),
@@ -119,8 +119,8 @@ fn statements(scene: &Scene) -> Vec<u64> {
         .collect()
 }
 
-/// Between the loss and the first hundred admissions a node asks for each token a few times at most,
-/// over no more connections than it may have, and as many that it has given up but that are not closed.
+/// Between the failure and the first hundred admissions, a node looks up each token a few times at most.
+/// It uses no more connections than allowed, plus as many abandoned ones that are not closed yet.
 fn assert_no_herd(scene: &Scene, before: &[u64]) {
     for ((node, before), after) in scene.nodes.iter().zip(before).zip(statements(scene)) {
         let asked = after - before;

@@ -27,7 +27,7 @@ impl Client {
         self.send(request).await.0
     }
 
-    /// Gets what needs no token.
+    /// Sends a request without a token.
     pub(crate) async fn get(&mut self, path: &str) -> String {
         let (status, body) = self.send(Request::get(path)).await;
         assert_eq!(status, StatusCode::OK, "{path}");

@@ -1,4 +1,4 @@
-//! A standby that lagged is promoted: what it never got is lost, and every node knows it for another
+//! A lagging standby is promoted. Changes that it lacked are lost, and every node detects the different
 //! history.
 
 use std::time::Duration;
@@ -19,17 +19,17 @@ const MANY: usize = 20;
 const DEADLINE: Duration = Duration::from_secs(60);
 
 pub(crate) fn tests() -> Vec<Test> {
-    tests![nodes_heed_a_promoted_standby_that_never_got_what_they_had_read]
+    tests![nodes_follow_a_promoted_standby_that_lacks_changes]
 }
 
-/// Presents a token until the node answers so.
+/// Presents a token until the node responds with this status.
 async fn until_answered(client: &mut Client, token: &str, status: StatusCode) {
     let answered = async { while client.present(token).await != status {} };
     let answered = timeout(DEADLINE, answered).await;
     answered.unwrap_or_else(|_| panic!("the node never answers {status}"));
 }
 
-async fn nodes_heed_a_promoted_standby_that_never_got_what_they_had_read() {
+async fn nodes_follow_a_promoted_standby_that_lacks_changes() {
     let mut scene = Scene::begin(Settings::SHORT).await;
     let lost = scene.manager.issue(MANY).await;
     let (tokens, watch) = scene.watch(MANY).await;
@@ -42,7 +42,7 @@ async fn nodes_heed_a_promoted_standby_that_never_got_what_they_had_read() {
     )
     .await;
 
-    // The primary goes on, and the nodes with it.
+    // The primary continues, and the nodes follow it.
     scene.manager.revoke(&lost).await;
     for node in &scene.nodes {
         let mut client = Client::connect(node.address).await;
@@ -54,7 +54,7 @@ async fn nodes_heed_a_promoted_standby_that_never_got_what_they_had_read() {
     scene.server.kill();
     execute(&standby, "SELECT pg_promote()").await;
 
-    // As many changes as the nodes have read already, so that only their marks tell them apart.
+    // The same number of changes as the nodes have read, so that only the marks differ.
     let mut manager = Manager::start(&standby.url()).await;
     let returned = manager.revoke(&tokens).await;
     for node in &scene.nodes {
@@ -63,7 +63,7 @@ async fn nodes_heed_a_promoted_standby_that_never_got_what_they_had_read() {
     }
     scene.note(&returned, watch).await;
 
-    // Their revocation was never on the standby: with synchronous replication it would be.
+    // The standby lacks their revocation. With synchronous replication, it would have it.
     let mut client = Client::connect(scene.nodes[0].address).await;
     for token in &lost {
         until_answered(&mut client, &token.token, StatusCode::OK).await;

@@ -1,5 +1,5 @@
-//! Processes that are stopped (SIGSTOP) where they stand: those that manage, in the middle of an
-//! operation, and those that verify, in the middle of lookups.
+//! Processes frozen by SIGSTOP: managers in the middle of an operation, and verifiers in the middle of
+//! lookups.
 
 use std::{
     net::SocketAddr,
@@ -24,22 +24,22 @@ use crate::{
     services::Test,
 };
 
-/// How soon others revoke while a process that manages is stopped.
+/// The deadline for others to revoke while a manager is frozen.
 const REVOKED_WITHIN: Duration = Duration::from_secs(2);
 
-/// How often each operation is stopped.
+/// How often each operation is frozen.
 const STOPS: usize = 20;
 
 const DEADLINE: Duration = Duration::from_secs(60);
 
 pub(crate) fn tests() -> Vec<Test> {
     tests![
-        a_manager_that_is_stopped_in_any_operation_holds_nobody_up,
-        a_node_that_is_stopped_admits_nothing_that_was_revoked_meanwhile,
+        a_manager_that_freezes_in_any_operation_blocks_no_other,
+        a_resumed_node_refuses_what_was_revoked_while_it_was_frozen,
     ]
 }
 
-async fn a_manager_that_is_stopped_in_any_operation_holds_nobody_up() {
+async fn a_manager_that_freezes_in_any_operation_blocks_no_other() {
     let mut scene = Scene::without_nodes(Settings::PATIENT, 0).await;
     scene.pace = PACE;
     let place = Place::at(&[scene.server.address()]);
@@ -52,7 +52,7 @@ async fn a_manager_that_is_stopped_in_any_operation_holds_nobody_up() {
             frozen.repeat(operation).await;
             let mut returned = Vec::new();
             for token in &tokens {
-                // At any point of the operation.
+                // At a random point of the operation.
                 let microseconds = random().unwrap() % 15_000;
                 sleep(Duration::from_micros(microseconds)).await;
                 frozen.process.freeze();
@@ -72,10 +72,10 @@ async fn a_manager_that_is_stopped_in_any_operation_holds_nobody_up() {
     scene.end("managers stopped").await;
 }
 
-/// How many tokens are cached by a node when it is stopped, and how many are being looked up.
+/// The numbers of cached tokens and of lookups in progress when a node is frozen.
 const MANY: usize = 6;
 
-async fn a_node_that_is_stopped_admits_nothing_that_was_revoked_meanwhile() {
+async fn a_resumed_node_refuses_what_was_revoked_while_it_was_frozen() {
     let settings = Settings::PATIENT;
     let mut scene = Scene::without_nodes(settings, 0).await;
     let place = Place::at(&[scene.server.address()]);
@@ -91,7 +91,7 @@ async fn a_node_that_is_stopped_admits_nothing_that_was_revoked_meanwhile() {
         }
         let clients = timeout(DEADLINE, warm.join_all()).await.unwrap();
 
-        // The answers to these lookups are on their way when the node is stopped.
+        // The responses to these lookups are in transit when the node is frozen.
         let traffic = &node.network.traffic;
         let count = |counter: &AtomicU64| counter.load(Relaxed);
         node.network.turns(Weather::Late);

@@ -1,5 +1,4 @@
-//! The load on the nodes: tokens that are about to be revoked, among valid ones, presented over and
-//! over.
+//! The load on the nodes: valid tokens, and tokens about to be revoked, presented continuously.
 
 use std::{
     net::SocketAddr,
@@ -15,10 +14,10 @@ use tokio::{sync::watch, task::JoinSet};
 
 use crate::{client::Client, manager::Issued, process::nanoseconds};
 
-/// How many connections each node is asked over.
+/// The number of connections to each node.
 const CONNECTIONS: usize = 4;
 
-/// How a node has answered for valid tokens.
+/// Counts of a node's responses for valid tokens.
 #[derive(Debug, Default)]
 pub(crate) struct Answers {
     pub(crate) admitted: AtomicU64,
@@ -35,8 +34,8 @@ impl Answers {
     }
 }
 
-/// Tokens that are watched on every node, until each node has refused each of them and nobody needs the
-/// load any more.
+/// Tokens that are presented to every node, until each node has refused all of them and the load is no
+/// longer needed.
 pub(crate) struct Watch {
     enough: watch::Sender<bool>,
     watchers: JoinSet<Vec<(usize, u128)>>,
@@ -44,7 +43,7 @@ pub(crate) struct Watch {
 }
 
 impl Watch {
-    /// Presents each token to each node until it is remembered there, and goes on presenting it.
+    /// Presents each token to each node until it is cached there, and keeps presenting it.
     pub(crate) async fn over(
         nodes: &[(SocketAddr, Arc<Answers>)],
         watched: &[Issued],
@@ -80,8 +79,8 @@ impl Watch {
         }
     }
 
-    /// When the last request that was admitted anywhere was sent, for each of the tokens, once each
-    /// node has refused all of them for good.
+    /// Returns for each token when the last admitted request was sent, after all nodes refuse all of them
+    /// permanently.
     pub(crate) async fn last_admissions(self) -> Vec<u128> {
         self.enough.send_replace(true);
         let mut last = vec![0; self.many];
@@ -97,7 +96,7 @@ struct Watcher {
     client: Client,
     answers: Arc<Answers>,
     enough: watch::Receiver<bool>,
-    /// How long it waits between two rounds.
+    /// The pause between two rounds.
     pace: Duration,
     tokens: Vec<(usize, String)>,
     valid: Vec<String>,
@@ -107,7 +106,7 @@ impl Watcher {
     async fn watch(mut self, warm: Arc<watch::Sender<usize>>) -> Vec<(usize, u128)> {
         let tokens = self.tokens.iter().map(|(_, token)| token);
         for token in tokens.chain(&self.valid) {
-            // A busy machine may need more than one try to reach the database in time.
+            // A busy machine may need several attempts to reach the database in time.
             while self.client.present(token).await != StatusCode::OK {}
         }
         warm.send_modify(|warm| *warm += 1);

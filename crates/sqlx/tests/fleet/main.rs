@@ -1,9 +1,9 @@
-//! A fleet of real processes over one PostgreSQL: nodes that verify, one that manages, and a load of
-//! valid tokens throughout. What is measured is the time from the return of `revoke` to the last admission
-//! anywhere, with everything well and with everything that can fail.
+//! A fleet of real processes on one PostgreSQL server: verifiers, a manager, and a constant load of valid
+//! tokens. Measures the time from the return of `revoke` to the last admission on any node, without
+//! faults and with every fault.
 //!
-//! `FLEET_REVOCATIONS=1000 cargo test --test fleet` measures as many in each case. This program is all
-//! of the processes.
+//! `FLEET_REVOCATIONS=1000 cargo test --test fleet` sets the number of revocations per case. All processes
+//! run this program.
 
 macro_rules! tests {
     ($($test:ident),* $(,)?) => {
@@ -54,6 +54,6 @@ fn main() -> ExitCode {
         manager::PART => runtime.block_on(manager::manage()),
         other => panic!("there is no part {other}"),
     }
-    // A read of standard input may still be under way.
+    // A read of standard input may still be blocked.
     std::process::exit(0);
 }

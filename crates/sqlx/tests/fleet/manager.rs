@@ -1,4 +1,4 @@
-//! The process that issues and revokes.
+//! The manager process, which issues and revokes tokens.
 
 use std::{env, time::Duration};
 
@@ -13,7 +13,7 @@ use crate::process::{Process, nanoseconds};
 
 pub(crate) const PART: &str = "manager";
 
-/// Every operation that changes something.
+/// Every operation that makes a change.
 pub(crate) const OPERATIONS: [&str; 8] = [
     "issue",
     "issue-once",
@@ -25,7 +25,7 @@ pub(crate) const OPERATIONS: [&str; 8] = [
     "purge",
 ];
 
-/// A token that was issued, and its handle.
+/// An issued token, and its identifier.
 #[derive(Clone)]
 pub(crate) struct Issued {
     pub(crate) id: String,
@@ -37,7 +37,7 @@ pub(crate) struct Manager {
 }
 
 impl Manager {
-    /// Starts a process that manages the tokens of a store.
+    /// Starts a manager for a store.
     pub(crate) async fn start(url: &str) -> Self {
         let mut process = Process::start(PART, &[("MANAGER_STORE", url.to_owned())]);
         assert_eq!(process.hear().await, "ready");
@@ -56,7 +56,7 @@ impl Manager {
         issued
     }
 
-    /// Revokes tokens one after the other, and gives the times at which each call returned.
+    /// Revokes tokens one by one, and returns the time when each call returned.
     pub(crate) async fn revoke(&mut self, tokens: &[Issued]) -> Vec<u128> {
         let mut returned = Vec::with_capacity(tokens.len());
         for token in tokens {
@@ -66,13 +66,13 @@ impl Manager {
         returned
     }
 
-    /// Does one of [`OPERATIONS`] over and over, until the next line is told.
+    /// Repeats one of [`OPERATIONS`] until the next line of input.
     pub(crate) async fn repeat(&mut self, operation: &str) {
         self.process.tell(&format!("repeat {operation}")).await;
         assert_eq!(self.process.hear().await, "begun");
     }
 
-    /// Ends what is repeated, and gives how often it was done.
+    /// Stops the repetition, and returns the number of repetitions.
     pub(crate) async fn end(&mut self) -> u64 {
         self.process.tell("end").await;
         self.process.hear().await.parse().unwrap()
@@ -83,7 +83,7 @@ impl Manager {
     }
 }
 
-/// What a manager does, in a process of its own.
+/// Runs the manager in its process.
 pub(crate) async fn manage() {
     let store = PostgresStore::connect(&env::var("MANAGER_STORE").unwrap())
         .await
@@ -126,7 +126,7 @@ pub(crate) async fn manage() {
     }
 }
 
-/// One operation on an app of its own, over and over.
+/// An operation repeated on a separate app.
 struct Repetition<'m> {
     tokens: &'m ApiTokens,
     app: AppRecord,
@@ -147,7 +147,7 @@ impl<'m> Repetition<'m> {
         }
     }
 
-    /// Does it once. It may fail where the process was stopped meanwhile.
+    /// Runs it once. It may fail if the process was frozen meanwhile.
     async fn step(&mut self, operation: &str) -> Result<(), LifecycleError> {
         let Self { tokens, app, .. } = self;
         self.count += 1;

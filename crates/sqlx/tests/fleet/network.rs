@@ -1,5 +1,5 @@
-//! The network between a node and its database: it can lose notifications, or everything, and it
-//! counts what goes through.
+//! The network between a node and its database. It can drop notifications or everything, and counts
+//! traffic.
 
 use std::{
     io,
@@ -20,28 +20,28 @@ use tokio::{
     task::JoinHandle,
 };
 
-/// What happens to what is sent.
+/// What happens to messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Weather {
-    /// It arrives.
+    /// All messages arrive.
     Clear,
-    /// It arrives, but for notifications.
+    /// All messages except notifications arrive.
     Deaf,
-    /// What is sent to the server arrives, and no answer does.
+    /// Messages to the server arrive, and its responses do not.
     Late,
-    /// Nothing arrives, and neither side learns of it.
+    /// No message arrives, and neither side notices.
     Silent,
 }
 
 #[derive(Debug, Default)]
 pub(crate) struct Traffic {
-    /// Statements that were sent to the server.
+    /// The number of statements sent to the server.
     pub(crate) statements: AtomicU64,
-    /// Connections that are open.
+    /// The number of open connections.
     pub(crate) open: AtomicU64,
-    /// The most that were open at once.
+    /// The maximum number of concurrently open connections.
     pub(crate) most_open: AtomicU64,
-    /// Messages of the server that have arrived.
+    /// The number of received messages of the server.
     pub(crate) answers: AtomicU64,
 }
 
@@ -54,7 +54,7 @@ pub(crate) struct Network {
 }
 
 impl Network {
-    /// A network on which one address leads to several servers, to each with its turn.
+    /// Creates a network on which one address leads to several servers, in turn.
     pub(crate) async fn to(servers: Vec<SocketAddr>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
@@ -83,7 +83,7 @@ impl Network {
         }
     }
 
-    /// The address at which a node finds the server.
+    /// Returns the address of the server on this network.
     pub(crate) fn address(&self) -> SocketAddr {
         SocketAddr::from(([127, 0, 0, 1], self.port))
     }
@@ -92,12 +92,12 @@ impl Network {
         self.weather.send_replace(weather);
     }
 
-    /// Leads to these servers from now on; connections to the former ones are cut.
+    /// Switches to these servers, and closes connections to the previous ones.
     pub(crate) fn leads_to(&self, servers: Vec<SocketAddr>) {
         self.servers.send_replace(servers);
     }
 
-    /// Cuts every connection, so that each leads to a server anew.
+    /// Closes every connection, so that nodes reconnect.
     pub(crate) fn cut(&self) {
         self.servers.send_modify(|_| {});
     }
@@ -111,7 +111,7 @@ impl Drop for Network {
 
 /// One connection.
 struct Line {
-    /// How many connections there were before.
+    /// The number of earlier connections.
     turn: usize,
     weather: watch::Receiver<Weather>,
     servers: watch::Receiver<Vec<SocketAddr>>,
@@ -183,7 +183,7 @@ impl Line {
     }
 }
 
-/// Reads a message's length, which counts itself, and the rest of the message.
+/// Reads the length of a message, which includes itself, and the rest of the message.
 async fn read_body(from: &mut OwnedReadHalf, message: &mut Vec<u8>) -> io::Result<()> {
     let length = from.read_u32().await?;
     message.extend(length.to_be_bytes());

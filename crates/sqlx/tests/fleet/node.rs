@@ -1,4 +1,4 @@
-//! A node that verifies: an HTTP server with the layer, over a role that may do no more than it needs.
+//! A verifier node: an HTTP server with the layer, and a database role with minimal rights.
 
 use std::{env, error::Error, net::SocketAddr, sync::Arc, time::Duration};
 
@@ -17,7 +17,7 @@ use crate::{network::Network, process::Process};
 
 pub(crate) const PART: &str = "node";
 
-/// How a node is set up.
+/// The configuration of a node.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Settings {
     pub(crate) max_staleness: Duration,
@@ -26,7 +26,7 @@ pub(crate) struct Settings {
 }
 
 impl Settings {
-    /// The defaults of an authenticator.
+    /// The default configuration.
     pub(crate) const DEFAULT: Self = Self {
         max_staleness: Duration::from_secs(5),
         poll_interval: Duration::from_secs(1),
@@ -48,13 +48,13 @@ impl Settings {
     };
 }
 
-/// What a node may do besides verifying, and the role that it connects as.
+/// What a node can do besides verifying, which determines its role.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Duty {
     Verify,
-    /// Records uses.
+    /// Records usage.
     Record,
-    /// Lists tokens, as a node that manages them.
+    /// Lists tokens, as a manager node does.
     Search,
 }
 
@@ -68,13 +68,13 @@ impl Duty {
     }
 }
 
-/// Where a node finds its database.
+/// The servers of a node.
 #[derive(Clone, Debug)]
 pub(crate) struct Place {
     pub(crate) duty: Duty,
     /// The servers behind the address.
     pub(crate) servers: Vec<SocketAddr>,
-    /// The servers at which it reads the change log, if those are others.
+    /// The servers for the change log, if they differ.
     pub(crate) log: Option<Vec<SocketAddr>>,
 }
 
@@ -100,19 +100,19 @@ impl Place {
 pub(crate) struct Node {
     pub(crate) address: SocketAddr,
     pub(crate) network: Network,
-    /// The network to the change log, if it is another.
+    /// The network to the change log, if it differs.
     _log: Option<Network>,
     pub(crate) process: Process,
 }
 
 impl Node {
-    /// Starts a node that finds its database by a network of its own.
+    /// Starts a node with a separate network to its database.
     pub(crate) async fn start(place: &Place, settings: Settings) -> Self {
         let started = Self::try_start(place, settings).await;
         started.unwrap_or_else(|reason| panic!("a node does not start: {reason}"))
     }
 
-    /// Starts a node, or gives its reason not to.
+    /// Starts a node, or returns why it failed.
     pub(crate) async fn try_start(place: &Place, settings: Settings) -> Result<Self, String> {
         let network = Network::to(place.servers.clone()).await;
         let url = |network: &Network| {
@@ -152,7 +152,7 @@ impl Node {
     }
 }
 
-/// What a node does, in a process of its own.
+/// Runs a node in its process.
 pub(crate) async fn serve() {
     let setting = |name| env::var(name).unwrap();
     let duration = |name| Duration::from_millis(setting(name).parse().unwrap());
@@ -217,7 +217,7 @@ pub(crate) async fn serve() {
         })
         .await
         .unwrap();
-    // Of uses, some may be lost where the database stays away.
+    // Some usage may be lost if the database stays unavailable.
     let stopped = follower.stop().await;
     assert!(stopped.is_ok() || duty == Duty::Record.role());
 }

@@ -1,4 +1,4 @@
-//! Processes of this program, which are told what to do and answer by lines.
+//! Processes of this program, controlled by lines of input and output.
 
 use std::{
     env, fs,
@@ -18,12 +18,12 @@ const PART: &str = "FLEET_PART";
 
 const DEADLINE: Duration = Duration::from_secs(60);
 
-/// Which part this process plays, if it was started to play one.
+/// Returns the part of this process, if it was started for one.
 pub(crate) fn part() -> Option<String> {
     env::var(PART).ok()
 }
 
-/// The time on the clock that all processes of this machine share, in nanoseconds.
+/// The time in nanoseconds, on a clock that all processes of this machine share.
 #[expect(
     clippy::disallowed_methods,
     reason = "processes have no clock in common but the system's"
@@ -66,7 +66,7 @@ impl Process {
         line.expect("the process goes on")
     }
 
-    /// Stops the process where it stands, every thread of it.
+    /// Freezes all threads of the process.
     pub(crate) fn freeze(&self) {
         self.signal(Signal::STOP);
         let begun = Instant::now();
@@ -80,14 +80,14 @@ impl Process {
         let threads = format!("/proc/{}/task", self.child.id().unwrap());
         fs::read_dir(threads).unwrap().all(|thread| {
             let stat = fs::read_to_string(thread.unwrap().path().join("stat"));
-            // The name before may hold anything. A thread may have ended by now.
+            // The name before it may contain anything, and the thread may have ended.
             stat.map_or(true, |stat| {
                 stat.rsplit_once(") ").unwrap().1.starts_with('T')
             })
         })
     }
 
-    /// Lets a process that was stopped go on.
+    /// Resumes a frozen process.
     pub(crate) fn thaw(&self) {
         self.signal(Signal::CONT);
     }
@@ -98,7 +98,7 @@ impl Process {
         kill_process(pid, signal).unwrap();
     }
 
-    /// Ends the process's input, by which it ends in order.
+    /// Closes the input of the process, which makes it exit cleanly.
     pub(crate) async fn finish(mut self) -> ExitStatus {
         drop(self.input);
         self.child.wait().await.unwrap()

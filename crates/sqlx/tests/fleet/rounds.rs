@@ -4,7 +4,7 @@ use std::{env, time::Duration};
 
 use tokio::time::Instant;
 
-/// Rounds of a case: at least so many, and for as many seconds as `FLEET_SECONDS` says.
+/// The rounds of a case: at least this many, and for at least `FLEET_SECONDS` seconds.
 pub(crate) struct Rounds {
     left: usize,
     until: Instant,

@@ -1,4 +1,4 @@
-//! Three nodes and a manager over one server.
+//! Three nodes and a manager on one server.
 
 use std::{
     fmt,
@@ -23,23 +23,23 @@ const VALID: usize = 20;
 
 const DEADLINE: Duration = Duration::from_secs(60);
 
-/// What keeps the load from taking the whole machine, where that is not what is measured.
+/// Keeps the load from using the whole machine, where that is not measured.
 pub(crate) const PACE: Duration = Duration::from_millis(10);
 
 pub(crate) struct Scene {
     pub(crate) server: Server,
-    /// Its standbys, which nodes may read.
+    /// Its standbys, which nodes can read.
     pub(crate) standbys: Vec<Server>,
     pub(crate) manager: Manager,
     pub(crate) nodes: Vec<Node>,
     pub(crate) answers: Vec<Arc<Answers>>,
     pub(crate) valid: Vec<Issued>,
     settings: Settings,
-    /// How long the load waits between two rounds.
+    /// The pause of the load between two rounds.
     pub(crate) pace: Duration,
-    /// What the servers that are read lag behind at most, which adds to the bound.
+    /// The maximum lag of the servers, which adds to the bound.
     pub(crate) lag: Duration,
-    /// How long after each revocation a token was still admitted somewhere.
+    /// How long each token was still admitted by any node after its revocation.
     late: Vec<Duration>,
 }
 
@@ -51,7 +51,7 @@ impl Scene {
         scene
     }
 
-    /// A server with this many standbys, each of which holds the valid tokens, and a manager.
+    /// Starts a server with this many standbys, all with the valid tokens, and a manager.
     pub(crate) async fn without_nodes(settings: Settings, standbys: usize) -> Self {
         let server = Server::start_new(&[]).await;
         let mut manager = Manager::start(&server.url()).await;
@@ -88,7 +88,7 @@ impl Scene {
         }
     }
 
-    /// Watches new tokens on every node, which remember them.
+    /// Watches new tokens on every node, where they are cached.
     pub(crate) async fn watch(&mut self, many: usize) -> (Vec<Issued>, Watch) {
         let watched = self.manager.issue(many).await;
         let nodes = self.nodes.iter().map(|node| node.address);
@@ -98,7 +98,7 @@ impl Scene {
         (watched, watch.expect("every node admits what is valid"))
     }
 
-    /// Waits until each node has refused each token that was watched, and notes how late.
+    /// Waits until each node has refused each watched token, and records how late.
     pub(crate) async fn note(&mut self, returned: &[u128], watch: Watch) {
         let last = tokio::time::timeout(DEADLINE, watch.last_admissions()).await;
         let last = last.expect("every node refuses what was revoked");
@@ -109,7 +109,7 @@ impl Scene {
         }
     }
 
-    /// Waits until a node has answered for valid tokens some more times in this way.
+    /// Waits until a node has given this response for valid tokens some more times.
     pub(crate) async fn until_all(&self, answered: fn(&Answers) -> u64, more: u64) {
         let counts = || self.answers.iter().map(|answers| answered(answers));
         let goal: Vec<_> = counts().map(|count| count + more).collect();
@@ -119,7 +119,7 @@ impl Scene {
         .await;
     }
 
-    /// Prints what was measured, and checks it against the bound.
+    /// Prints the measurements, and checks them against the bound.
     pub(crate) async fn end(self, case: &str) {
         let mut late = self.late;
         late.sort_unstable();
@@ -147,14 +147,14 @@ impl Scene {
         assert!(*most <= bound, "admitted {most:?} after it was revoked");
     }
 
-    /// How many requests with a valid token some nodes have refused for want of an answer.
+    /// Returns how many requests with a valid token these nodes refused because lookups failed.
     pub(crate) fn unavailable(&self, nodes: RangeTo<usize>) -> u64 {
         let nodes = self.answers[nodes].iter();
         nodes.map(|node| node.unavailable.load(Relaxed)).sum()
     }
 }
 
-/// Runs statements as the server's own user.
+/// Runs statements as the superuser of the server.
 pub(crate) async fn execute(server: &Server, statements: &str) {
     let mut connection = PgConnection::connect(&server.url()).await.unwrap();
     sqlx::raw_sql(AssertSqlSafe(statements.to_owned()))
@@ -163,7 +163,7 @@ pub(crate) async fn execute(server: &Server, statements: &str) {
         .unwrap();
 }
 
-/// Waits until a query answers with true.
+/// Waits until a query returns true.
 pub(crate) async fn until_true(server: &Server, query: &str) {
     let mut connection = PgConnection::connect(&server.url()).await.unwrap();
     let begun = Instant::now();

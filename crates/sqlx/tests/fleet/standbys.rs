@@ -1,4 +1,4 @@
-//! Nodes that read standbys, which lag behind, stop to replay or to receive, or are promoted.
+//! Nodes that read from standbys, which lag behind, stop replaying or receiving, or are promoted.
 
 use std::{net::SocketAddr, sync::atomic::Ordering::Relaxed, time::Duration};
 
@@ -22,13 +22,13 @@ const DEADLINE: Duration = Duration::from_secs(60);
 pub(crate) fn tests() -> Vec<Test> {
     tests![
         standbys_with_different_delays_behind_one_address_keep_the_bound,
-        a_standby_that_stops_to_replay_keeps_the_bound,
-        a_standby_that_stops_to_receive_keeps_the_bound,
+        a_standby_that_stops_replaying_keeps_the_bound,
+        a_standby_that_stops_receiving_keeps_the_bound,
         a_promoted_standby_beside_the_old_primary_keeps_the_bound,
     ]
 }
 
-/// Waits until each standby shows what the primary has by now.
+/// Waits until each standby has caught up with the primary.
 async fn until_replayed(scene: &Scene) {
     let mut connection = PgConnection::connect(&scene.server.url()).await.unwrap();
     let position: String = sqlx::query_scalar("SELECT pg_current_wal_insert_lsn()::text")
@@ -61,7 +61,7 @@ async fn standbys_with_different_delays_behind_one_address_keep_the_bound() {
     )
     .await;
     execute(&scene.standbys[1], "SELECT pg_reload_conf()").await;
-    // Beside that, it takes a moment to be sent and replayed.
+    // Sending and replaying takes a moment, too.
     scene.lag = delay + Duration::from_millis(100);
     let both = Place::at(&addresses(&scene.standbys));
     let log_of_primary = both.clone().log(&[scene.server.address()]);
@@ -74,7 +74,7 @@ async fn standbys_with_different_delays_behind_one_address_keep_the_bound() {
         until_replayed(&scene).await;
         let returned = scene.manager.revoke(&tokens).await;
         scene.note(&returned, watch).await;
-        // Lookups and readings of the log come to reach other servers.
+        // Lookups and log reads reach other servers.
         for node in &scene.nodes {
             node.network.cut();
         }
@@ -82,7 +82,7 @@ async fn standbys_with_different_delays_behind_one_address_keep_the_bound() {
     scene.end("two standbys, one 0.3 s behind").await;
 }
 
-/// Presents a token until the node answers so.
+/// Presents a token until the node responds with this status.
 async fn until_answered(client: &mut Client, token: &str, status: StatusCode) {
     let answered = async {
         while client.present(token).await != status {
@@ -93,7 +93,7 @@ async fn until_answered(client: &mut Client, token: &str, status: StatusCode) {
     answered.unwrap_or_else(|_| panic!("the node never answers {status}"));
 }
 
-/// How long it takes until the nodes that read them refuse what is valid, too.
+/// How long it takes until nodes that read them also refuse valid tokens.
 async fn until_nothing_is_admitted(scene: &Scene) {
     for node in &scene.nodes {
         let mut client = Client::connect(node.address).await;
@@ -102,7 +102,7 @@ async fn until_nothing_is_admitted(scene: &Scene) {
     }
 }
 
-/// What a standby stops to do.
+/// What a standby stops doing.
 #[derive(Clone, Copy, Debug)]
 enum Stop {
     Replay,
@@ -143,7 +143,7 @@ async fn standbys_stop(stop: Stop, case: &str) {
     let both = Place::at(&addresses(&scene.standbys));
     let one = Place::at(&[scene.standbys[1].address()]);
     scene.start_nodes(&[both.clone(), both, one]).await;
-    // It takes a moment to be sent and replayed.
+    // Sending and replaying takes a moment.
     scene.lag = Duration::from_millis(100);
     let mut rounds = Rounds::begin(1);
     while rounds.go_on() {
@@ -168,7 +168,7 @@ async fn standbys_stop(stop: Stop, case: &str) {
     scene.end(case).await;
 }
 
-/// Presents tokens to a node that reads two standbys, of which one is stopped, for longer than the bound.
+/// Presents tokens for longer than the bound to a node that reads two standbys, one of which is stopped.
 async fn tokens_are_admitted_by_the_standby_that_goes_on(scene: &mut Scene) {
     let before = scene.unavailable(..2);
     let begun = tokio::time::Instant::now();
@@ -182,11 +182,11 @@ async fn tokens_are_admitted_by_the_standby_that_goes_on(scene: &mut Scene) {
     assert_eq!(refused, 0, "although one standby goes on");
 }
 
-async fn a_standby_that_stops_to_replay_keeps_the_bound() {
+async fn a_standby_that_stops_replaying_keeps_the_bound() {
     standbys_stop(Stop::Replay, "standbys stop to replay").await;
 }
 
-async fn a_standby_that_stops_to_receive_keeps_the_bound() {
+async fn a_standby_that_stops_receiving_keeps_the_bound() {
     standbys_stop(Stop::Receive, "standbys stop to receive").await;
 }
 
@@ -210,7 +210,7 @@ async fn promote_beside_the_old_primary() {
     execute(&scene.standbys[0], "SELECT pg_promote()").await;
     let mut manager = Manager::start(&scene.standbys[0].url()).await;
 
-    // What no node has seen anything of, none can know of.
+    // No node can know of a change that none has seen.
     let sign = manager.issue(1).await.remove(0);
     for node in &scene.nodes {
         let mut client = Client::connect(node.address).await;

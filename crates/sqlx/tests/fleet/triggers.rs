@@ -1,4 +1,4 @@
-//! The triggers that keep the change log are switched off while nodes run.
+//! The triggers that write the change log are disabled while nodes run.
 
 use crate::{
     manager::Manager,
@@ -12,10 +12,10 @@ use crate::{
 const MANY: usize = 20;
 
 pub(crate) fn tests() -> Vec<Test> {
-    tests![a_revocation_reaches_every_node_whatever_the_triggers_do]
+    tests![a_revocation_reaches_every_node_even_without_triggers]
 }
 
-/// On which tables triggers are, and which of them an owner and a superuser can switch off.
+/// The tables with triggers, and which of the triggers an owner and a superuser can disable.
 const SWITCHES: [&str; 2] = ["USER", "ALL"];
 
 fn switch(how: &str, which: &str) -> String {
@@ -24,11 +24,11 @@ fn switch(how: &str, which: &str) -> String {
         .join("; ")
 }
 
-async fn a_revocation_reaches_every_node_whatever_the_triggers_do() {
+async fn a_revocation_reaches_every_node_even_without_triggers() {
     let mut scene = Scene::begin(Settings::PATIENT).await;
     scene.pace = PACE;
     let place = Place::at(&[scene.server.address()]);
-    // By hand, in a session in which ordinary triggers do not run.
+    // Manually, in a session in which ordinary triggers do not run.
     let (tokens, watch) = scene.watch(MANY).await;
     let ids: Vec<_> = tokens
         .iter()

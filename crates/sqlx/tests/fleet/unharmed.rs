@@ -1,4 +1,4 @@
-//! What holds locks, waits for others or takes long harms neither verification nor leases.
+//! Locks, waits and slow statements affect neither verification nor leases.
 
 use std::time::Duration;
 
@@ -18,15 +18,15 @@ use crate::{
 
 const MANY: usize = 10;
 
-/// For how long something is in the way, in each round.
+/// The duration of the obstruction in each round.
 const TROUBLE: Duration = Duration::from_secs(6);
 
 const DEADLINE: Duration = Duration::from_secs(60);
 
 pub(crate) fn tests() -> Vec<Test> {
     tests![
-        a_row_that_stays_locked_harms_no_node,
-        a_synchronous_standby_that_is_away_harms_no_node,
+        a_locked_row_affects_no_node,
+        a_missing_synchronous_standby_affects_no_node,
         slow_searches_harm_no_node,
     ]
 }
@@ -41,7 +41,7 @@ async fn begin() -> Scene {
     scene
 }
 
-/// Every node admits what is valid and keeps its lease all the while, cached tokens and others.
+/// Checks that every node keeps its lease and admits valid tokens, cached or not.
 async fn nodes_are_unharmed(scene: &mut Scene, during: Duration, looked_up: &[String]) {
     let bound = Settings::PATIENT.max_staleness;
     let before = scene.unavailable(..scene.nodes.len());
@@ -73,13 +73,13 @@ async fn fresh(scene: &mut Scene) -> Vec<String> {
     issued.into_iter().map(|issued| issued.token).collect()
 }
 
-async fn a_row_that_stays_locked_harms_no_node() {
+async fn a_locked_row_affects_no_node() {
     let mut scene = begin().await;
     let mut rounds = Rounds::begin(1);
     while rounds.go_on() {
         let fresh = fresh(&mut scene).await;
         let (tokens, watch) = scene.watch(MANY).await;
-        // A token that is in use, and whose uses are to be recorded.
+        // A token in use, whose usage is recorded.
         let mut hand = PgConnection::connect(&scene.server.url()).await.unwrap();
         let held = &scene.valid[0].id;
         let lock = format!("BEGIN; SELECT FROM api_tokens WHERE id = '{held}' FOR UPDATE");
@@ -96,7 +96,7 @@ async fn a_row_that_stays_locked_harms_no_node() {
     scene.end("a row locked").await;
 }
 
-async fn a_synchronous_standby_that_is_away_harms_no_node() {
+async fn a_missing_synchronous_standby_affects_no_node() {
     let mut scene = begin().await;
     let mut rounds = Rounds::begin(1);
     while rounds.go_on() {
@@ -130,7 +130,7 @@ async fn a_synchronous_standby_that_is_away_harms_no_node() {
     scene.end("a synchronous standby away").await;
 }
 
-/// Lets whatever reads the name of a token called `slow` take a while.
+/// Delays every statement that reads the name of a token called `slow`.
 const SLOW_DOWN: &str = "DO $$ \
     DECLARE columns text; \
     BEGIN \

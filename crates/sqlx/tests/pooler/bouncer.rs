@@ -1,4 +1,4 @@
-//! A PgBouncer of this process's own.
+//! Runs a PgBouncer.
 
 use std::{
     env, fs,
@@ -18,7 +18,7 @@ pub(crate) struct Bouncer {
 }
 
 impl Bouncer {
-    /// Starts it in front of the server that `TEST_POSTGRES_URL` names, if there are both.
+    /// Starts it in front of the server at `TEST_POSTGRES_URL`, if both are available.
     pub(crate) fn start() -> Option<Self> {
         let url = env::var("TEST_POSTGRES_URL").ok()?;
         let rest = url
@@ -51,7 +51,7 @@ impl Bouncer {
         );
         fs::write(&settings, text).unwrap();
 
-        // It refuses to run as root.
+        // PgBouncer does not run as root.
         let mut command = match rustix::process::geteuid().is_root() {
             true => {
                 let mut command = Command::new("runuser");
@@ -91,7 +91,7 @@ fn free_port() -> u16 {
 
 impl Drop for Bouncer {
     fn drop(&mut self) {
-        // `runuser` hands the signal on.
+        // `runuser` forwards the signal.
         let _ = Command::new("kill")
             .arg(self.process.id().to_string())
             .status();

@@ -1,5 +1,5 @@
-//! The store in PostgreSQL behind PgBouncer, which lends connections by the transaction: the whole
-//! contract, and what is particular to it. The server is the one that `TEST_POSTGRES_URL` names.
+//! The store in PostgreSQL behind PgBouncer in transaction mode: the conformance suite, and tests specific
+//! to poolers. Uses the server at `TEST_POSTGRES_URL`.
 
 mod bouncer;
 #[path = "../../../../tests/services/mod.rs"]
@@ -40,18 +40,16 @@ fn main() -> ExitCode {
     }
     let checks: &[Test] = &tower_api_tokens::registry_conformance!(list fresh());
     let mut tests = checks.to_vec();
-    tests.push(("nodes_behind_it_share_a_store", || {
-        nodes_behind_it_share_a_store().boxed()
+    tests.push(("nodes_behind_a_pooler_share_a_store", || {
+        nodes_behind_a_pooler_share_a_store().boxed()
     }));
-    tests.push(("a_url_that_forbids_statements_says_the_same", || {
-        a_url_that_forbids_statements_says_the_same().boxed()
+    tests.push(("a_url_can_disable_prepared_statements", || {
+        a_url_can_disable_prepared_statements().boxed()
     }));
-    tests.push(("a_store_that_is_not_told_of_it_finds_out", || {
-        a_store_that_is_not_told_of_it_finds_out().boxed()
-    }));
+    tests.push(("a_pooler_is_detected", || a_pooler_is_detected().boxed()));
     let service = "TEST_POSTGRES_URL and `pgbouncer`";
-    tests.push(("a_parameter_that_it_does_not_take_is_named", || {
-        a_parameter_that_it_does_not_take_is_named().boxed()
+    tests.push(("an_unsupported_startup_parameter_is_reported", || {
+        an_unsupported_startup_parameter_is_reported().boxed()
     }));
     let code = services::run(service, bouncer.is_some(), tests);
     if bouncer.is_some() {
@@ -64,7 +62,7 @@ fn url() -> &'static str {
     URL.get().expect("PgBouncer was started")
 }
 
-/// How many schemas were made.
+/// The number of schemas created so far.
 static SCHEMAS: AtomicU32 = AtomicU32::new(0);
 
 fn schema() -> String {
@@ -100,9 +98,9 @@ fn tokens(store: &PostgresStore) -> ApiTokens {
     ApiTokens::new(store.clone(), TokenFormat::new("acme").unwrap())
 }
 
-async fn nodes_behind_it_share_a_store() {
+async fn nodes_behind_a_pooler_share_a_store() {
     let schema = schema();
-    // They make the tables at once, too.
+    // They create the tables concurrently too.
     let nodes = join_all((0..4).map(|_| open(&schema))).await;
     let (here, there) = (tokens(&nodes[0]), tokens(&nodes[1]));
     let follower = here.follow().poll_interval(Duration::from_millis(50));
@@ -114,16 +112,18 @@ async fn nodes_behind_it_share_a_store() {
         let admitted = async || here.authenticator().authenticate(presented).await.is_ok();
         assert!(admitted().await);
         there.revoke(issued.record().id).await.unwrap();
-        let heeded = async {
+        let applied = async {
             while admitted().await {
                 sleep(Duration::from_millis(5)).await;
             }
         };
-        timeout(DEADLINE, heeded).await.expect("it is heeded");
+        timeout(DEADLINE, applied)
+            .await
+            .expect("the revocation is applied");
     }
 }
 
-async fn a_url_that_forbids_statements_says_the_same() {
+async fn a_url_can_disable_prepared_statements() {
     let url = format!("{}?statement-cache-capacity=0", url());
     let builder = PostgresStore::builder(&url).schema(schema());
     let store = builder.connect().await.unwrap();
@@ -138,7 +138,7 @@ async fn a_url_that_forbids_statements_says_the_same() {
     }
 }
 
-async fn a_parameter_that_it_does_not_take_is_named() {
+async fn an_unsupported_startup_parameter_is_reported() {
     let pool = PgPool::connect_lazy(url()).unwrap();
     let refused = PostgresStore::builder_on(pool).connect().await;
     let error = refused.expect_err("PgBouncer refuses the connection");
@@ -148,9 +148,9 @@ async fn a_parameter_that_it_does_not_take_is_named() {
     assert!(source.contains("ignore_startup_parameters"), "{source}");
 }
 
-async fn a_store_that_is_not_told_of_it_finds_out() {
+async fn a_pooler_is_detected() {
     let own = PostgresStore::builder(url()).schema(schema());
-    // PgBouncer takes no parameter that it does not know.
+    // PgBouncer rejects unknown parameters.
     let options = PgConnectOptions::from_str(url()).unwrap();
     let pool = PgPool::connect_lazy_with(options.extra_float_digits(None));
     let callers = PostgresStore::builder_on(pool).schema(schema());

@@ -1,4 +1,4 @@
-//! What `psql` connects to, the store connects to.
+//! The store connects to the same addresses as `psql`.
 
 use std::{
     env, fs,
@@ -20,14 +20,14 @@ use crate::{
 
 const CONNECT: &str = "CONNECT_BY";
 
-/// What the user `odd` logs in with, and another whose name needs care too.
+/// The password of the user `odd`, and another user whose name needs escaping too.
 const PASSWORD: &str = "a:b@c/d?e#f%g&h=i+j k[l]\\m'n\"é";
 const ODD_USER: &str = "o/d:d@u[s]er?#%";
 
 pub(crate) fn tests() -> Vec<Test> {
     tests![
-        every_form_that_psql_takes_connects,
-        a_pool_to_any_address_and_of_any_user_will_do,
+        every_connection_string_of_psql_connects,
+        a_pool_can_have_any_address_and_user,
     ]
 }
 
@@ -44,7 +44,7 @@ pub(crate) fn connect() -> bool {
     true
 }
 
-/// A server that listens by IPv4, IPv6 and a socket in its own directory, and asks for passwords by IPv6.
+/// A server that listens on IPv4, IPv6 and a socket in its own directory, and asks for passwords on IPv6.
 async fn start() -> Server {
     let server = Server::start_new(&[
         "listen_addresses=127.0.0.1,::1",
@@ -70,7 +70,7 @@ fn encoded(text: &str) -> String {
     text.bytes().map(|byte| format!("%{byte:02x}")).collect()
 }
 
-/// Runs a program with this environment and no other of PostgreSQL's.
+/// Runs a program with these PostgreSQL variables and no others.
 fn run(program: &Path, arguments: &[&str], environment: &[(&str, &str)]) -> Output {
     let mut command = Command::new(program);
     for (name, _) in env::vars_os() {
@@ -82,7 +82,7 @@ fn run(program: &Path, arguments: &[&str], environment: &[(&str, &str)]) -> Outp
     command.args(arguments).envs(environment).output().unwrap()
 }
 
-async fn every_form_that_psql_takes_connects() {
+async fn every_connection_string_of_psql_connects() {
     let server = start().await;
     let psql = server::binaries().unwrap().join("psql");
     let this = env::current_exe().unwrap();
@@ -220,7 +220,7 @@ async fn every_form_that_psql_takes_connects() {
     }
 }
 
-async fn a_pool_to_any_address_and_of_any_user_will_do() {
+async fn a_pool_can_have_any_address_and_user() {
     let server = start().await;
     let data = server.data();
     let options = || {

@@ -1,4 +1,4 @@
-//! What cannot be is told at the start, with what helps.
+//! Errors on connecting are reported with a hint.
 
 use std::error::Error;
 
@@ -16,20 +16,20 @@ use crate::{
 
 pub(crate) fn tests() -> Vec<Test> {
     tests![
-        urls_that_cannot_be_are_told,
-        a_wrong_password_is_told_and_not_shown,
-        an_unreachable_server_is_told,
-        a_missing_database_is_told,
-        a_schema_that_cannot_be_is_told,
-        tables_of_a_newer_version_are_told_and_left_alone,
-        a_read_only_server_is_told_and_can_be_read,
-        missing_tables_are_told_where_nothing_may_be_made,
-        without_a_schema_the_first_of_the_search_path_is_taken,
+        invalid_urls_are_reported,
+        a_wrong_password_is_reported_and_not_shown,
+        an_unreachable_server_is_reported,
+        a_missing_database_is_reported,
+        an_invalid_schema_is_reported,
+        tables_of_a_newer_version_are_reported_and_left_unchanged,
+        a_read_only_server_is_reported_and_can_be_read,
+        missing_tables_are_reported_with_must_exist,
+        the_default_schema_is_the_first_in_the_search_path,
         no_error_shows_a_digest,
     ]
 }
 
-/// Why it cannot be opened. No error shows the password.
+/// Returns why a store cannot be opened, after checking that the error does not show the password.
 async fn refusal(url: &str, kind: StoreErrorKind) -> String {
     let error = PostgresStore::connect(url).await.unwrap_err();
     assert_eq!(error.kind(), kind, "{error:?}");
@@ -46,10 +46,13 @@ fn explain(error: &StoreError) -> String {
     text
 }
 
-async fn urls_that_cannot_be_are_told() {
+async fn invalid_urls_are_reported() {
     for url in ["", "tokens", "mysql://user:hunter2@host/db", "sqlite://x"] {
-        let told = refusal(url, StoreErrorKind::InvalidSettings).await;
-        assert!(told.contains("postgres://user:password@host"), "{told}");
+        let message = refusal(url, StoreErrorKind::InvalidSettings).await;
+        assert!(
+            message.contains("postgres://user:password@host"),
+            "{message}"
+        );
     }
     for url in [
         "postgres://user:hunter2@host:port/db",
@@ -59,18 +62,21 @@ async fn urls_that_cannot_be_are_told() {
     }
 }
 
-async fn a_wrong_password_is_told_and_not_shown() {
+async fn a_wrong_password_is_reported_and_not_shown() {
     let (address, database) = address();
     for user in ["tokens", "nobody"] {
         let url = format!("postgres://{user}:hunter2@{address}{database}");
-        let told = refusal(&url, StoreErrorKind::InvalidSettings).await;
-        assert!(told.contains("check the user and the password"), "{told}");
+        let message = refusal(&url, StoreErrorKind::InvalidSettings).await;
+        assert!(
+            message.contains("check the user and the password"),
+            "{message}"
+        );
     }
     let builder = PostgresStore::builder("postgres://tokens:hunter2@localhost/db");
     assert!(!format!("{builder:?}").contains("hunter2"));
 }
 
-async fn an_unreachable_server_is_told() {
+async fn an_unreachable_server_is_reported() {
     let closed = {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         listener.local_addr().unwrap()
@@ -82,23 +88,23 @@ async fn an_unreachable_server_is_told() {
         "no-such-host.invalid".to_owned(),
     ] {
         let url = format!("postgres://user:hunter2@{address}/db");
-        let told = refusal(&url, StoreErrorKind::Unavailable).await;
-        assert!(told.contains("check the address"), "{told}");
+        let message = refusal(&url, StoreErrorKind::Unavailable).await;
+        assert!(message.contains("check the address"), "{message}");
     }
     let socket = "postgres:///db?host=/no/such/directory";
-    let told = refusal(socket, StoreErrorKind::Unavailable).await;
-    assert!(told.contains("check the address"), "{told}");
+    let message = refusal(socket, StoreErrorKind::Unavailable).await;
+    assert!(message.contains("check the address"), "{message}");
 }
 
-async fn a_missing_database_is_told() {
+async fn a_missing_database_is_reported() {
     let server = server();
     let (rest, _) = server.rsplit_once('/').unwrap();
     let url = format!("{rest}/no_such_database");
-    let told = refusal(&url, StoreErrorKind::InvalidSettings).await;
-    assert!(told.contains("create the database"), "{told}");
+    let message = refusal(&url, StoreErrorKind::InvalidSettings).await;
+    assert!(message.contains("create the database"), "{message}");
 }
 
-async fn a_schema_that_cannot_be_is_told() {
+async fn an_invalid_schema_is_reported() {
     for name in ["", "a\0b", &"s".repeat(64), "pg_tokens"] {
         let builder = PostgresStore::builder(&server()).schema(name);
         let error = builder.connect().await.unwrap_err();
@@ -106,11 +112,11 @@ async fn a_schema_that_cannot_be_is_told() {
         explain(&error);
     }
     let url = format!("{}?options=-c%20search_path%3Dno_such_schema", server());
-    let told = refusal(&url, StoreErrorKind::InvalidSettings).await;
-    assert!(told.contains("name one with `schema`"), "{told}");
+    let message = refusal(&url, StoreErrorKind::InvalidSettings).await;
+    assert!(message.contains("name one with `schema`"), "{message}");
 }
 
-async fn tables_of_a_newer_version_are_told_and_left_alone() {
+async fn tables_of_a_newer_version_are_reported_and_left_unchanged() {
     let schema = Schema::new();
     schema.open().await.close().await;
     let mut hand = schema.connect().await;
@@ -123,12 +129,12 @@ async fn tables_of_a_newer_version_are_told_and_left_alone() {
             false => builder.connect().await.unwrap_err(),
         };
         assert_eq!(error.kind(), StoreErrorKind::Incompatible);
-        let told = explain(&error);
-        assert!(told.contains("upgrade this program"), "{told}");
+        let message = explain(&error);
+        assert!(message.contains("upgrade this program"), "{message}");
     }
 }
 
-async fn a_read_only_server_is_told_and_can_be_read() {
+async fn a_read_only_server_is_reported_and_can_be_read() {
     let schema = Schema::new();
     let writing = schema.open().await;
     let app = tokens(&writing).create_app("Billing").await.unwrap();
@@ -143,8 +149,8 @@ async fn a_read_only_server_is_told_and_can_be_read() {
     let builder = || PostgresStore::builder(&url).schema(&schema.name);
     let error = builder().connect().await.unwrap_err();
     assert_eq!(error.kind(), StoreErrorKind::ReadOnly);
-    let told = explain(&error);
-    assert!(told.contains("connect to the primary"), "{told}");
+    let message = explain(&error);
+    assert!(message.contains("connect to the primary"), "{message}");
 
     let reading = builder().read_only().connect().await.unwrap();
     let record = issued.record();
@@ -160,19 +166,19 @@ async fn a_read_only_server_is_told_and_can_be_read() {
     assert_eq!(refused.unwrap_err().kind(), StoreErrorKind::ReadOnly);
 }
 
-async fn missing_tables_are_told_where_nothing_may_be_made() {
+async fn missing_tables_are_reported_with_must_exist() {
     let schema = Schema::new();
     let builder = PostgresStore::builder(&server()).schema(&schema.name);
     let error = builder.read_only().connect().await.unwrap_err();
     assert_eq!(error.kind(), StoreErrorKind::Incompatible);
-    let told = explain(&error);
+    let message = explain(&error);
     assert!(
-        told.contains("let a node that manages connect first"),
-        "{told}"
+        message.contains("let a manager node connect first"),
+        "{message}"
     );
 }
 
-async fn without_a_schema_the_first_of_the_search_path_is_taken() {
+async fn the_default_schema_is_the_first_in_the_search_path() {
     let schema = Schema::new();
     let named = schema.open().await;
     let path = format!("options=-c%20search_path%3D%22{}%22", schema.name);
@@ -205,7 +211,7 @@ async fn no_error_shows_a_digest() {
         .map(|byte| format!("{byte:02x}"))
         .collect();
     for error in [taken, refused] {
-        let told = explain(&error);
-        assert!(!told.contains(&digest), "the digest is shown: {told}");
+        let message = explain(&error);
+        assert!(!message.contains(&digest), "the digest is shown: {message}");
     }
 }

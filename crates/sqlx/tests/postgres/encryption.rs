@@ -1,4 +1,4 @@
-//! Which servers are connected to with TLS, and which are refused.
+//! Which servers are connected to with TLS, and which are rejected.
 
 use std::{
     error::Error,
@@ -21,20 +21,20 @@ use crate::{
 
 pub(crate) fn tests() -> Vec<Test> {
     tests![
-        a_server_with_the_right_certificate_is_connected_to_by_tls,
-        a_server_that_cannot_show_who_it_is_is_refused_with_what_helps,
-        a_root_certificate_is_used_with_require_too,
-        a_server_that_takes_one_kind_of_connection_alone_gets_that,
+        a_server_with_a_valid_certificate_is_accepted,
+        a_server_that_cannot_prove_its_identity_is_rejected_with_a_hint,
+        a_root_certificate_is_also_used_with_require,
+        the_tls_mode_that_the_server_accepts_is_used,
     ]
 }
 
-/// Whether `openssl` is there, which makes the certificates.
+/// Whether `openssl`, which creates the certificates, is installed.
 pub(crate) fn openssl_is_found() -> bool {
     let version = Command::new("openssl").arg("version").output();
     version.is_ok_and(|version| version.status.success())
 }
 
-/// Certificates: a root's, and that of a server named `localhost`.
+/// A root certificate, and one for a server named `localhost`.
 struct Certificates {
     directory: TempDir,
 }
@@ -64,15 +64,15 @@ impl Certificates {
             .args(arguments)
             .output()
             .unwrap();
-        let told = String::from_utf8_lossy(&made.stderr);
-        assert!(made.status.success(), "{told}");
+        let message = String::from_utf8_lossy(&made.stderr);
+        assert!(made.status.success(), "{message}");
     }
 
     fn file(&self, name: &str) -> PathBuf {
         self.directory.path().join(name)
     }
 
-    /// Gives a file to the server, under the same name.
+    /// Copies a file to the server.
     fn give(&self, server: &Server, name: &str) {
         let given = server.data().join(name);
         fs::copy(self.file(name), &given).unwrap();
@@ -80,7 +80,7 @@ impl Certificates {
         chown(given, Some(owner.uid()), Some(owner.gid())).unwrap();
     }
 
-    /// A server that shows its certificate.
+    /// Starts a server with the certificate.
     async fn serve(&self) -> Server {
         let mut server = Server::start_new(&[]).await;
         for name in ["server.crt", "server.key"] {
@@ -94,13 +94,13 @@ impl Certificates {
     }
 }
 
-/// The URL that insists on this server.
+/// Returns a URL that verifies this server.
 fn url(server: &Server, host: &str, root: &Path) -> String {
     let (port, root) = (server.address().port(), root.display());
     format!("postgres://postgres@{host}:{port}/postgres?sslmode=verify-full&sslrootcert={root}")
 }
 
-async fn a_server_with_the_right_certificate_is_connected_to_by_tls() {
+async fn a_server_with_a_valid_certificate_is_accepted() {
     let certificates = Certificates::new();
     let server = certificates.serve().await;
     let url = url(&server, "localhost", &certificates.file("root.crt"));
@@ -116,7 +116,7 @@ async fn a_server_with_the_right_certificate_is_connected_to_by_tls() {
     assert_eq!(plain, 0, "every connection is encrypted");
 }
 
-async fn a_server_that_cannot_show_who_it_is_is_refused_with_what_helps() {
+async fn a_server_that_cannot_prove_its_identity_is_rejected_with_a_hint() {
     let (certificates, others) = (Certificates::new(), Certificates::new());
     let server = certificates.serve().await;
     let plain = Server::start_new(&[]).await;
@@ -131,22 +131,22 @@ async fn a_server_that_cannot_show_who_it_is_is_refused_with_what_helps() {
     ] {
         let url = url(server, host, root);
         let refused = PostgresStore::connect(&url).await.unwrap_err();
-        let told = refused.source().unwrap().to_string();
+        let message = refused.source().unwrap().to_string();
         let kind = refused.kind();
-        assert_eq!(kind, StoreErrorKind::InvalidSettings, "{case}: {told}");
+        assert_eq!(kind, StoreErrorKind::InvalidSettings, "{case}: {message}");
         let names_host = format!("names {host}");
-        for cure in ["`sslrootcert`", "`ssl` on", &names_host] {
-            assert!(told.contains(cure), "{case}: {told}");
+        for hint in ["`sslrootcert`", "`ssl` on", &names_host] {
+            assert!(message.contains(hint), "{case}: {message}");
         }
     }
 }
 
-async fn a_root_certificate_is_used_with_require_too() {
+async fn a_root_certificate_is_also_used_with_require() {
     let (certificates, others) = (Certificates::new(), Certificates::new());
     let server = certificates.serve().await;
     let port = server.address().port();
     let connect = async |parameters: String| {
-        // The certificate does not name this address.
+        // The certificate is not valid for this address.
         let url = format!("postgres://postgres@127.0.0.1:{port}/postgres?{parameters}");
         PostgresStore::connect(&url)
             .await
@@ -164,7 +164,7 @@ async fn a_root_certificate_is_used_with_require_too() {
     let missing = connect(format!("sslmode=require&sslrootcert={root}.none")).await;
     assert_eq!(missing, Err(StoreErrorKind::InvalidSettings));
     assert_eq!(connect("sslmode=require".to_owned()).await, Ok(()));
-    // By an address that is not known to be this machine, it has to prove its identity by default.
+    // At an address that does not count as local, the server is verified by default.
     let url = format!("postgres://postgres@0.0.0.0:{port}/postgres");
     let refused = PostgresStore::connect(&url).await.unwrap_err();
     assert_eq!(refused.kind(), StoreErrorKind::InvalidSettings);
@@ -172,7 +172,7 @@ async fn a_root_certificate_is_used_with_require_too() {
     PostgresStore::connect(&url).await.unwrap();
 }
 
-async fn a_server_that_takes_one_kind_of_connection_alone_gets_that() {
+async fn the_tls_mode_that_the_server_accepts_is_used() {
     let certificates = Certificates::new();
     let mut server = certificates.serve().await;
     let port = server.address().port();
@@ -182,7 +182,7 @@ async fn a_server_that_takes_one_kind_of_connection_alone_gets_that() {
     ] {
         server.kill();
         let rules = server.data().join("pg_hba.conf");
-        // What starts it connects to another database.
+        // The code that starts the server connects to another database.
         let rule = format!("{kind} template1 all 127.0.0.1/32 trust\n");
         let others = "host postgres all 127.0.0.1/32 trust\n";
         fs::write(&rules, format!("{rule}{others}")).unwrap();

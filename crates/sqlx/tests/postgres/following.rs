@@ -1,4 +1,4 @@
-//! A node heeds what others change: at once by word, and without word by reading the log.
+//! Nodes apply changes of others: immediately with a notification, and otherwise by polling the log.
 
 use std::time::Duration;
 
@@ -18,41 +18,41 @@ const DEADLINE: Duration = Duration::from_secs(20);
 
 pub(crate) fn tests() -> Vec<Test> {
     tests![
-        word_of_a_change_comes_from_another_node,
-        a_node_without_word_heeds_changes_by_reading,
-        a_caller_s_own_pool_of_one_connection_is_enough,
+        a_change_notifies_other_nodes,
+        a_node_without_notifications_reads_the_log,
+        a_callers_pool_of_one_connection_is_enough,
     ]
 }
 
-async fn word_of_a_change_comes_from_another_node() {
+async fn a_change_notifies_other_nodes() {
     let schema = Schema::new();
     let (here, there) = (schema.open().await, schema.open().await);
     let elsewhere = Schema::new();
     let stranger = elsewhere.open().await;
     let app = tokens(&there).create_app("Billing").await.unwrap();
     let foreign = tokens(&stranger).create_app("Billing").await.unwrap();
-    let (heard, mut words) = mpsc::unbounded_channel();
+    let (heard, mut notifications) = mpsc::unbounded_channel();
     tokio::spawn(async move {
         loop {
             here.changed().await;
             heard.send(()).unwrap();
         }
     });
-    let begun = timeout(DEADLINE, words.recv()).await;
+    let begun = timeout(DEADLINE, notifications.recv()).await;
     begun.expect("word comes when listening begins");
     for _ in 0..20 {
         tokens(&stranger).disable_app(&foreign.id).await.unwrap();
         tokens(&stranger).enable_app(&foreign.id).await.unwrap();
     }
-    // Word comes in the order of the changes, so this one's is the last.
+    // Notifications arrive in the order of the changes, so this one is the last.
     tokens(&there).disable_app(&app.id).await.unwrap();
-    let told = timeout(DEADLINE, words.recv()).await;
-    told.expect("word comes of this schema's change");
-    assert!(words.is_empty(), "word comes of no other's");
+    let notified = timeout(DEADLINE, notifications.recv()).await;
+    notified.expect("a notification of this schema's change arrives");
+    assert!(notifications.is_empty(), "word comes of no other's");
 }
 
-/// Revokes on one node what another remembers, and waits until that refuses it.
-async fn heeds(here: &PostgresStore, there: &PostgresStore) {
+/// Revokes a token on one node that another has cached, and waits until that one refuses it.
+async fn applies_revocation(here: &PostgresStore, there: &PostgresStore) {
     let (gate, manager) = (tokens(here), tokens(there));
     let follower = gate.follow();
     let follower = follower.poll_interval(Duration::from_millis(50)).start();
@@ -67,25 +67,27 @@ async fn heeds(here: &PostgresStore, there: &PostgresStore) {
             sleep(Duration::from_millis(5)).await;
         }
     };
-    timeout(DEADLINE, refused).await.expect("it is heeded");
+    timeout(DEADLINE, refused)
+        .await
+        .expect("the revocation is applied");
     follower.stop().await.unwrap();
 }
 
-async fn a_node_without_word_heeds_changes_by_reading() {
+async fn a_node_without_notifications_reads_the_log() {
     let schema = Schema::new();
     let quiet = PostgresStore::builder(&server()).schema(&schema.name);
     let quiet = quiet.transaction_pooler().connect().await.unwrap();
-    heeds(&quiet, &schema.open().await).await;
+    applies_revocation(&quiet, &schema.open().await).await;
 }
 
-async fn a_caller_s_own_pool_of_one_connection_is_enough() {
+async fn a_callers_pool_of_one_connection_is_enough() {
     let schema = Schema::new();
     let pool = sqlx::postgres::PgPoolOptions::new().max_connections(1);
     let pool = pool.connect(&server()).await.unwrap();
     let builder = PostgresStore::builder_on(pool.clone()).schema(&schema.name);
     let store = builder.connect().await.unwrap();
-    heeds(&store, &store).await;
-    // What the caller's sessions are set to is left alone.
+    applies_revocation(&store, &store).await;
+    // The settings of the caller's sessions are unchanged.
     let (path,): (String,) = sqlx::query_as("SELECT current_setting('search_path')")
         .fetch_one(&pool)
         .await

@@ -1,4 +1,4 @@
-//! A process that stops in the middle of a change keeps nobody else from making one.
+//! A process that freezes during a change does not block the changes of others.
 
 use std::{
     sync::{
@@ -29,19 +29,18 @@ use crate::{
 
 pub(crate) fn tests() -> Vec<Test> {
     tests![
-        a_process_that_stops_in_a_change_holds_nobody_up,
-        a_process_that_stops_behind_a_pooler_holds_nobody_up,
+        a_process_that_freezes_during_a_change_blocks_no_other,
+        a_process_that_freezes_behind_a_pooler_blocks_no_other,
     ]
 }
 
-/// How soon others revoke.
+/// The deadline for others to revoke a token.
 const BOUND: Duration = Duration::from_secs(2);
 
-/// A network on which a process falls silent: what it sends after so many messages does not arrive, and
-/// its connections stay open.
+/// A network that drops everything a process sends after a number of messages. Its connections stay open.
 struct Silence {
     port: u16,
-    /// How many messages still go through.
+    /// The number of messages that still arrive.
     left: Arc<AtomicI64>,
     fallen: Arc<Notify>,
 }
@@ -101,7 +100,7 @@ fn event(number: u8) -> AuditEvent {
     AuditEvent::new(id, at(1), "me", AuditAction::RevokeToken, done)
 }
 
-/// One of every operation, on tokens of its own.
+/// One of each operation, on separate tokens.
 fn operations(app: &AppRecord, round: u128) -> Vec<Op> {
     let old = TokenTarget::any(token(app, 1).id);
     let another = AppRecord::new(format!("app-{round}").parse().unwrap(), "Another", at(0));
@@ -142,7 +141,7 @@ async fn stops_everywhere(open: impl AsyncFn(&str, &str) -> PostgresStore) {
     let target = TokenTarget::any(token(&app, 3).id);
     let mut stops = 0;
     for index in 0..operations(&app, 0).len() {
-        // It stops before its first message, then before its second, until it makes the change.
+        // Freezes before the first message, then before the second, until the change is made.
         for messages in 0.. {
             (round, event_number) = (round + 1, event_number + 1);
             silence.left.store(i64::MAX, SeqCst);
@@ -180,7 +179,7 @@ async fn stops_everywhere(open: impl AsyncFn(&str, &str) -> PostgresStore) {
     assert!(stops >= 9, "each operation takes at least one message");
 }
 
-async fn a_process_that_stops_in_a_change_holds_nobody_up() {
+async fn a_process_that_freezes_during_a_change_blocks_no_other() {
     stops_everywhere(async |url, schema| {
         let builder = PostgresStore::builder(url)
             .schema(schema)
@@ -190,7 +189,7 @@ async fn a_process_that_stops_in_a_change_holds_nobody_up() {
     .await;
 }
 
-async fn a_process_that_stops_behind_a_pooler_holds_nobody_up() {
+async fn a_process_that_freezes_behind_a_pooler_blocks_no_other() {
     stops_everywhere(async |url, schema| {
         let builder = PostgresStore::builder(url)
             .schema(schema)

@@ -1,4 +1,4 @@
-//! Every change takes effect whatever isolation a role, a database or a pool has as its default.
+//! Changes take effect with any default isolation level of a role, a database or a pool.
 
 use futures_util::future::join_all;
 use sqlx::{
@@ -23,16 +23,16 @@ const TOKENS: usize = 24;
 
 pub(crate) fn tests() -> Vec<Test> {
     tests![
-        revocations_take_effect_with_the_role_s_default,
-        revocations_take_effect_in_a_caller_s_pool,
-        revocations_take_effect_after_the_default_has_changed,
-        revocations_take_effect_in_transactions_of_their_own,
-        own_sessions_are_bounded_and_a_tighter_bound_stays,
+        revocations_take_effect_with_the_default_isolation_level_of_the_role,
+        revocations_take_effect_in_a_callers_pool,
+        revocations_take_effect_after_the_default_isolation_level_changed,
+        revocations_take_effect_in_separate_transactions,
+        own_sessions_have_timeouts_and_tighter_ones_are_kept,
     ]
 }
 
-/// Issues tokens by one store, and revokes them concurrently by several, beside lookups, uses and
-/// changes of the app.
+/// Issues tokens in one store, and revokes them concurrently in several, along with lookups, usage and
+/// changes to the app.
 async fn revoke_all(stores: &[PostgresStore]) {
     let manager = tokens(&stores[0]);
     let app = app(&stores[0]).await;
@@ -80,7 +80,7 @@ async fn revoke_all(stores: &[PostgresStore]) {
     }
 }
 
-async fn revocations_take_effect_with_the_role_s_default() {
+async fn revocations_take_effect_with_the_default_isolation_level_of_the_role() {
     let _course = COURSE.lock().await;
     for default in DEFAULTS {
         let schema = Schema::new();
@@ -113,7 +113,7 @@ async fn pool(options: PgConnectOptions) -> PgPool {
     pool.connect_with(options).await.unwrap()
 }
 
-async fn revocations_take_effect_in_a_caller_s_pool() {
+async fn revocations_take_effect_in_a_callers_pool() {
     let _course = COURSE.lock().await;
     for default in DEFAULTS {
         let schema = Schema::new();
@@ -128,7 +128,7 @@ async fn revocations_take_effect_in_a_caller_s_pool() {
     }
 }
 
-async fn revocations_take_effect_after_the_default_has_changed() {
+async fn revocations_take_effect_after_the_default_isolation_level_changed() {
     let _course = COURSE.lock().await;
     for default in DEFAULTS {
         let schema = Schema::new();
@@ -147,7 +147,7 @@ async fn revocations_take_effect_after_the_default_has_changed() {
     }
 }
 
-async fn revocations_take_effect_in_transactions_of_their_own() {
+async fn revocations_take_effect_in_separate_transactions() {
     let _course = COURSE.lock().await;
     for default in DEFAULTS {
         let schema = Schema::new();
@@ -162,7 +162,7 @@ async fn revocations_take_effect_in_transactions_of_their_own() {
     }
 }
 
-async fn own_sessions_are_bounded_and_a_tighter_bound_stays() {
+async fn own_sessions_have_timeouts_and_tighter_ones_are_kept() {
     let schema = Schema::new();
     let name = crate::support::unique();
     let url = format!(
@@ -171,7 +171,7 @@ async fn own_sessions_are_bounded_and_a_tighter_bound_stays() {
     );
     let store = schema.open_by(&url).await;
     tokens(&store).create_app("Billing").await.unwrap();
-    // Another session can only see what this one does: it waits for a lock, and is given up.
+    // This session waits for a lock and is dropped; another one observes that.
     let mut hand = schema.connect().await;
     execute(
         &mut hand,

@@ -1,5 +1,4 @@
-//! Every change reaches the log, and nothing that is about the log or notifications keeps a change from
-//! being made.
+//! Every change is logged, and failures of notifications do not affect changes.
 
 use std::error::Error;
 
@@ -19,18 +18,18 @@ use crate::{
 
 pub(crate) fn tests() -> Vec<Test> {
     tests![
-        every_change_is_logged_once_whatever_the_triggers_do,
-        an_app_is_enabled_by_those_who_may_grant_its_tokens,
-        revoking_again_heals_what_did_not_reach_the_log,
-        a_revocation_fails_if_the_log_does_not_take_it,
-        triggers_run_for_a_session_that_replays,
+        every_change_is_logged_once_even_without_triggers,
+        enabling_an_app_needs_the_right_to_grant_its_tokens,
+        revoking_again_logs_an_unlogged_revocation,
+        a_revocation_fails_if_it_cannot_be_logged,
+        triggers_run_in_a_replication_session,
         a_node_does_not_start_without_the_triggers,
         clearing_caches_leaves_a_gap_for_every_version,
-        a_change_with_an_old_snapshot_is_refused,
+        a_change_with_an_old_snapshot_is_rejected,
         a_missing_revision_is_a_gap,
-        a_full_queue_of_notifications_fails_no_change,
-        answers_to_many_digests_are_in_their_order_and_have_positions,
-        uses_stay_at_the_greatest_number,
+        a_full_notification_queue_fails_no_change,
+        find_many_returns_answers_in_order_with_positions,
+        uses_saturate_at_the_maximum,
     ]
 }
 
@@ -51,7 +50,7 @@ async fn since(store: &PostgresStore, revision: Revision) -> Vec<Change> {
     }
 }
 
-/// Makes every change, and looks for each in the log.
+/// Makes every change, and checks that each is logged.
 async fn change_everything(store: &PostgresStore) {
     let app = app(store).await;
     let (old, new) = (token(&app, 1), token(&app, 2));
@@ -106,7 +105,7 @@ async fn change_everything(store: &PostgresStore) {
     logged(&[]).await;
 }
 
-async fn every_change_is_logged_once_whatever_the_triggers_do() {
+async fn every_change_is_logged_once_even_without_triggers() {
     let schema = Schema::new();
     change_everything(&schema.open().await).await;
 
@@ -121,7 +120,7 @@ async fn every_change_is_logged_once_whatever_the_triggers_do() {
     change_everything(&store).await;
 }
 
-async fn an_app_is_enabled_by_those_who_may_grant_its_tokens() {
+async fn enabling_an_app_needs_the_right_to_grant_its_tokens() {
     let schema = Schema::new();
     let store = schema.open().await;
     let app = app(&store).await;
@@ -172,7 +171,7 @@ async fn an_app_is_enabled_by_those_who_may_grant_its_tokens() {
     assert_eq!(enabled.into_app().unwrap().disabled_at, None);
 }
 
-async fn revoking_again_heals_what_did_not_reach_the_log() {
+async fn revoking_again_logs_an_unlogged_revocation() {
     let schema = Schema::new();
     let store = schema.open().await;
     let token = token(&app(&store).await, 1);
@@ -189,7 +188,7 @@ async fn revoking_again_heals_what_did_not_reach_the_log() {
     assert_eq!(since(&store, before).await, expected);
 }
 
-async fn a_revocation_fails_if_the_log_does_not_take_it() {
+async fn a_revocation_fails_if_it_cannot_be_logged() {
     let schema = Schema::new();
     let store = schema.open().await;
     let token = token(&app(&store).await, 1);
@@ -214,7 +213,7 @@ async fn a_revocation_fails_if_the_log_does_not_take_it() {
     store.revoke(&target, at(1)).await.unwrap();
 }
 
-async fn triggers_run_for_a_session_that_replays() {
+async fn triggers_run_in_a_replication_session() {
     let schema = Schema::new();
     let store = schema.open().await;
     let token = token(&app(&store).await, 1);
@@ -281,7 +280,7 @@ async fn a_node_does_not_start_without_the_triggers() {
     );
 }
 
-/// What a node of the version before asks for.
+/// The query of a node of the previous version.
 const CHANGES_BEFORE: &str = "SELECT revision, mark FROM api_token_changes WHERE revision >= $1 \
     ORDER BY revision LIMIT 1";
 
@@ -309,8 +308,8 @@ async fn clearing_caches_leaves_a_gap_for_every_version() {
     assert_eq!(since(&store, after).await, expected);
 }
 
-/// Such a change would be added behind the head of the log, where no follower reads it.
-async fn a_change_with_an_old_snapshot_is_refused() {
+/// Such a change would be logged before the end of the log, where no follower reads it.
+async fn a_change_with_an_old_snapshot_is_rejected() {
     let schema = Schema::new();
     let store = schema.open().await;
     let token = token(&app(&store).await, 1);
@@ -326,7 +325,7 @@ async fn a_change_with_an_old_snapshot_is_refused() {
         ] {
             let begin = format!("BEGIN ISOLATION LEVEL {isolation}; SELECT FROM api_token_changes");
             execute(&mut hand, &begin).await;
-            // The first revision that the old snapshot would choose is gone, and conflicts with nothing.
+            // The first revision that the old snapshot would use was deleted, so there is no conflict.
             for _ in 0..2 {
                 store.clear_caches(at(1)).await.unwrap();
             }
@@ -337,7 +336,7 @@ async fn a_change_with_an_old_snapshot_is_refused() {
             execute(&mut hand, "ROLLBACK").await;
             assert_eq!(store.revision().await.unwrap(), before);
         }
-        // Uses are not in the log.
+        // Usage is not logged.
         let uses =
             format!("BEGIN ISOLATION LEVEL {isolation}; UPDATE api_tokens SET uses = 1; COMMIT");
         execute(&mut hand, &uses).await;
@@ -380,7 +379,7 @@ async fn a_missing_revision_is_a_gap() {
     assert_eq!(store.changes(before, 10).await.unwrap(), Changes::Gap);
 }
 
-async fn a_full_queue_of_notifications_fails_no_change() {
+async fn a_full_notification_queue_fails_no_change() {
     let schema = Schema::new();
     let store = schema.open().await;
     let token = token(&app(&store).await, 1);
@@ -396,7 +395,7 @@ async fn a_full_queue_of_notifications_fails_no_change() {
     let mut listener = PgListener::connect(&server()).await.unwrap();
     listener.listen("api_token_changes").await.unwrap();
     let sentinel = format!("NOTIFY api_token_changes, '{} over'", schema.name);
-    let mut told = async |hand: &mut PgConnection| {
+    let mut notifications_since = async |hand: &mut PgConnection| {
         execute(hand, &sentinel).await;
         let mut count = 0;
         loop {
@@ -408,21 +407,21 @@ async fn a_full_queue_of_notifications_fails_no_change() {
         }
     };
     let target = TokenTarget::any(token.id);
-    told(&mut hand).await;
+    notifications_since(&mut hand).await;
     room(&mut hand, false).await;
     let before = store.revision().await.unwrap();
     store.revoke(&target, at(1)).await.unwrap();
     execute(&mut hand, "UPDATE api_tokens SET revoked_at = 8").await;
     store.clear_caches(at(1)).await.unwrap();
-    assert_eq!(told(&mut hand).await, 0);
+    assert_eq!(notifications_since(&mut hand).await, 0);
     let after = store.revision().await.unwrap();
     assert_eq!(after.number, before.number + 3);
     room(&mut hand, true).await;
     store.revoke(&target, at(1)).await.unwrap();
-    assert_eq!(told(&mut hand).await, 1);
+    assert_eq!(notifications_since(&mut hand).await, 1);
 }
 
-async fn answers_to_many_digests_are_in_their_order_and_have_positions() {
+async fn find_many_returns_answers_in_order_with_positions() {
     let schema = Schema::new();
     let store = schema.open().await;
     let app = app(&store).await;
@@ -446,7 +445,7 @@ async fn answers_to_many_digests_are_in_their_order_and_have_positions() {
     assert_eq!(store.find_many(&[]).await.unwrap(), []);
 }
 
-async fn uses_stay_at_the_greatest_number() {
+async fn uses_saturate_at_the_maximum() {
     let schema = Schema::new();
     let store = schema.open().await;
     let app = app(&store).await;

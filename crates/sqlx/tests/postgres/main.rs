@@ -1,7 +1,7 @@
-//! The store in PostgreSQL, on a server that `TEST_POSTGRES_URL` names.
+//! The store in PostgreSQL, on the server at `TEST_POSTGRES_URL`.
 //!
-//! This program is both sides: started with a racer's number in its environment, it is one of several
-//! processes that race to rotate and to revoke a token.
+//! With a racer's number in its environment, this program is one of several processes that race to rotate
+//! and revoke a token.
 
 macro_rules! tests {
     ($($test:ident),* $(,)?) => {
@@ -88,7 +88,7 @@ fn main() -> ExitCode {
     ])
 }
 
-/// The contract of every registry.
+/// The conformance suite for registries.
 fn conformance() -> Vec<Test> {
     let checks: &[Test] = &tower_api_tokens::registry_conformance!(list support::fresh());
     checks.to_vec()

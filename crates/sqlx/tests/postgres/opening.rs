@@ -1,4 +1,4 @@
-//! However many open a database at the same time, the tables are made and brought up to date once.
+//! Concurrent connections create and migrate the tables once.
 
 use std::{
     env,
@@ -22,19 +22,19 @@ const PROCESSES: usize = 8;
 const TASKS: usize = 8;
 const ROUNDS: usize = 25;
 
-/// The tables as the first version made them.
+/// The tables of the first version.
 const FIRST: &str = include_str!("../../migrations/postgres/0001_tokens.sql");
 
 pub(crate) fn tests() -> Vec<Test> {
     tests![
-        processes_and_tasks_open_an_empty_database_at_the_same_time,
-        processes_and_tasks_bring_old_tables_up_to_date_at_the_same_time,
-        impatient_sessions_wait_for_the_one_that_makes_the_tables,
-        a_database_that_is_not_utf8_is_refused,
+        processes_and_tasks_open_an_empty_database_concurrently,
+        processes_and_tasks_upgrade_tables_concurrently,
+        sessions_with_short_timeouts_wait_for_the_migration,
+        a_database_with_another_encoding_is_rejected,
     ]
 }
 
-/// Opens each schema that is named, if this process was started for it.
+/// Opens the schemas that it is given, if this process was started for that.
 pub(crate) fn open() -> bool {
     if env::var_os(OPENER).is_none() {
         return false;
@@ -92,7 +92,7 @@ impl Drop for Opener {
     }
 }
 
-/// Opens a schema by all processes and by as many tasks of this one, and looks at what has been made.
+/// Opens a schema in all processes and in as many tasks of this one, and checks the tables.
 async fn open_by_all(openers: &mut [Opener], schema: &Schema) {
     for opener in openers.iter_mut() {
         opener.open(schema);
@@ -117,7 +117,7 @@ async fn open_by_all(openers: &mut [Opener], schema: &Schema) {
     assert!(versions.into_iter().eq(1..=latest), "each was made once");
 }
 
-async fn processes_and_tasks_open_an_empty_database_at_the_same_time() {
+async fn processes_and_tasks_open_an_empty_database_concurrently() {
     let _course = COURSE.lock().await;
     let mut openers: Vec<_> = (0..PROCESSES).map(|_| Opener::start()).collect();
     for _ in 0..ROUNDS {
@@ -126,7 +126,7 @@ async fn processes_and_tasks_open_an_empty_database_at_the_same_time() {
     }
 }
 
-/// Makes the tables of the first version.
+/// Creates the tables of the first version.
 async fn make_old_tables(schema: &Schema) {
     let mut hand = PgConnection::connect(&server()).await.unwrap();
     let make = format!(
@@ -140,7 +140,7 @@ async fn make_old_tables(schema: &Schema) {
     execute(&mut hand, &make).await;
 }
 
-async fn processes_and_tasks_bring_old_tables_up_to_date_at_the_same_time() {
+async fn processes_and_tasks_upgrade_tables_concurrently() {
     let _course = COURSE.lock().await;
     let mut openers: Vec<_> = (0..PROCESSES).map(|_| Opener::start()).collect();
     for _ in 0..ROUNDS {
@@ -156,7 +156,7 @@ async fn processes_and_tasks_bring_old_tables_up_to_date_at_the_same_time() {
         .unwrap();
 }
 
-async fn impatient_sessions_wait_for_the_one_that_makes_the_tables() {
+async fn sessions_with_short_timeouts_wait_for_the_migration() {
     let schema = Schema::new();
     let mut hand = PgConnection::connect(&server()).await.unwrap();
     let lock = format!(
@@ -187,7 +187,7 @@ async fn impatient_sessions_wait_for_the_one_that_makes_the_tables() {
     assert_eq!(opening.await.unwrap(), Ok(()));
 }
 
-async fn a_database_that_is_not_utf8_is_refused() {
+async fn a_database_with_another_encoding_is_rejected() {
     let mut hand = PgConnection::connect(&server()).await.unwrap();
     let server = server();
     let (rest, _) = server.rsplit_once('/').unwrap();

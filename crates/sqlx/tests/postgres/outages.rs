@@ -1,4 +1,4 @@
-//! Storage trouble is an error of the kind that becomes a 503, and passes by itself.
+//! Storage failures are errors that become a 503, and recover without a restart.
 
 use std::time::Duration;
 
@@ -20,12 +20,12 @@ const DEADLINE: Duration = Duration::from_secs(20);
 
 pub(crate) fn tests() -> Vec<Test> {
     tests![
-        a_cut_connection_is_unavailable_and_comes_back,
-        a_connection_that_the_server_ends_is_replaced,
-        a_lost_listening_connection_comes_back,
-        a_change_that_waits_too_long_fails_and_reading_goes_on,
-        changes_that_cannot_begin_leave_no_connection_unusable,
-        a_lookup_that_is_dropped_leaves_no_connection_unusable,
+        a_lost_connection_is_an_unavailable_error_until_it_recovers,
+        a_connection_closed_by_the_server_is_replaced,
+        a_lost_listening_connection_is_reopened,
+        a_change_that_times_out_does_not_affect_reads,
+        changes_that_fail_to_begin_leave_no_unusable_connection,
+        a_dropped_lookup_leaves_no_unusable_connection,
     ]
 }
 
@@ -39,7 +39,7 @@ async fn recovers(store: &PostgresStore, digest: &TokenDigest) {
     timeout(DEADLINE, found).await.expect("the store recovers");
 }
 
-async fn a_cut_connection_is_unavailable_and_comes_back() {
+async fn a_lost_connection_is_an_unavailable_error_until_it_recovers() {
     let (schema, proxy) = (Schema::new(), Proxy::start().await);
     let store = schema.open_by(&proxy.url()).await;
     let platform = tokens(&store);
@@ -97,7 +97,7 @@ async fn end_sessions(hand: &mut PgConnection, application: &str) {
     execute(hand, &end).await;
 }
 
-async fn a_connection_that_the_server_ends_is_replaced() {
+async fn a_connection_closed_by_the_server_is_replaced() {
     let (schema, name) = (Schema::new(), unique());
     let url = format!("{}?application_name={name}", server());
     let store = schema.open_by(&url).await;
@@ -111,7 +111,7 @@ async fn a_connection_that_the_server_ends_is_replaced() {
     tokens(&store).revoke(issued.record().id).await.unwrap();
 }
 
-/// Waits until so many sessions of an application listen.
+/// Waits until this many sessions of an application listen.
 async fn listens(hand: &mut PgConnection, application: &str) {
     let listening = async {
         loop {
@@ -132,7 +132,7 @@ async fn listens(hand: &mut PgConnection, application: &str) {
     timeout(DEADLINE, listening).await.expect("it listens");
 }
 
-async fn a_lost_listening_connection_comes_back() {
+async fn a_lost_listening_connection_is_reopened() {
     let (schema, name) = (Schema::new(), unique());
     let url = format!("{}?application_name={name}", server());
     let (here, there) = (schema.open_by(&url).await, schema.open().await);
@@ -140,10 +140,10 @@ async fn a_lost_listening_connection_comes_back() {
     there.insert_app(&app).await.unwrap();
     let mut hand = schema.connect().await;
     for _ in 0..2 {
-        // The first wait begins to listen.
+        // The first wait starts to listen.
         let _ = timeout(Duration::ZERO, here.changed()).await;
         listens(&mut hand, &name).await;
-        // The word with which listening begins is one at most.
+        // Starting to listen causes at most one notification.
         for _ in 0..3 {
             let word = here.changed();
             let change = async {
@@ -160,7 +160,7 @@ async fn a_lost_listening_connection_comes_back() {
     }
 }
 
-async fn a_change_that_waits_too_long_fails_and_reading_goes_on() {
+async fn a_change_that_times_out_does_not_affect_reads() {
     let schema = Schema::new();
     let limit = "options=-c%20statement_timeout%3D300ms";
     let url = format!("{}?{limit}", server());
@@ -185,7 +185,7 @@ async fn a_change_that_waits_too_long_fails_and_reading_goes_on() {
     store.revoke(&target, record.created_at).await.unwrap();
 }
 
-async fn a_lookup_that_is_dropped_leaves_no_connection_unusable() {
+async fn a_dropped_lookup_leaves_no_unusable_connection() {
     let schema = Schema::new();
     let builder = PostgresStore::builder(&server()).schema(&schema.name);
     let store = builder.max_connections(1).connect().await.unwrap();
@@ -202,7 +202,7 @@ async fn a_lookup_that_is_dropped_leaves_no_connection_unusable() {
     }
 }
 
-async fn changes_that_cannot_begin_leave_no_connection_unusable() {
+async fn changes_that_fail_to_begin_leave_no_unusable_connection() {
     let schema = Schema::new();
     let limit = "options=-c%20lock_timeout%3D100ms";
     let store = schema.open_by(&format!("{}?{limit}", server())).await;

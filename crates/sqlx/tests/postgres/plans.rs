@@ -1,5 +1,4 @@
-//! What the server does for each call of the store, as it says itself: the plans of the very
-//! statements, reported by `auto_explain`.
+//! The query plans of the statements of the store, as reported by `auto_explain`.
 
 use std::sync::{Mutex, OnceLock};
 
@@ -28,8 +27,8 @@ pub(crate) fn tests() -> Vec<Test> {
     tests![every_call_uses_an_index]
 }
 
-/// What the server has told of its plans.
-fn told() -> &'static Mutex<Vec<String>> {
+/// The plans that the server has reported.
+fn reported() -> &'static Mutex<Vec<String>> {
     static TOLD: OnceLock<Mutex<Vec<String>>> = OnceLock::new();
     TOLD.get_or_init(|| {
         tracing_subscriber::registry().with(Notices).init();
@@ -53,16 +52,16 @@ impl Visit for Message {
     fn record_debug(&mut self, field: &Field, value: &dyn std::fmt::Debug) {
         let text = format!("{value:?}");
         if field.name() == "message" && text.contains("plan:") {
-            told().lock().unwrap().push(text);
+            reported().lock().unwrap().push(text);
         }
     }
 }
 
-/// The plans of a schema's statements since it was asked last.
+/// Returns the plans of a schema's statements since the last call.
 fn plans(schema: &Schema) -> String {
-    let mut told = told().lock().unwrap();
-    // What a function does names no schema: this test's server is the only one that tells.
-    let own: Vec<_> = told.drain(..).collect();
+    let mut plans = reported().lock().unwrap();
+    // Statements in functions do not name the schema, so the server is used only by this test.
+    let own: Vec<_> = plans.drain(..).collect();
     let own = own.join("\n").replace("\\n", "\n");
     assert!(own.is_empty() || own.contains(&schema.name));
     own
@@ -89,12 +88,12 @@ async fn fill(schema: &Schema) {
 
 async fn every_call_uses_an_index() {
     let schema = Schema::new();
-    told();
+    reported();
     schema.open().await.close().await;
     fill(&schema).await;
     let options = "options=-c%20session_preload_libraries%3Dauto_explain\
         %20-c%20auto_explain.log_min_duration%3D0%20-c%20auto_explain.log_nested_statements%3Don%20-c%20auto_explain.log_level%3Dnotice";
-    // Of a statement that is used often, the server may make one plan for all values.
+    // The server may switch to a generic plan for a statement that is used often.
     for mode in ["force_custom_plan", "force_generic_plan"] {
         let url = format!("{}?{options}%20-c%20plan_cache_mode%3D{mode}", server());
         let store = schema.open_by(&url).await;

@@ -1,4 +1,4 @@
-//! Whatever waits or takes long, verification and the follower have connections of their own.
+//! Slow or blocked statements do not delay verification and the follower, which use other connections.
 
 use std::{future::Future, time::Duration};
 
@@ -23,29 +23,29 @@ use crate::{
 
 const DEADLINE: Duration = Duration::from_secs(60);
 
-/// How old what is cached may be, and how long a lookup may take.
+/// `max_staleness`, and the timeout of a lookup.
 const BOUND: Duration = Duration::from_secs(2);
 
-/// How long each trouble lasts.
+/// The duration of each fault.
 const TROUBLE: Duration = Duration::from_secs(3);
 
 pub(crate) fn tests() -> Vec<Test> {
     tests![
-        a_transaction_that_holds_a_token_s_row_harms_no_verification,
-        slow_searches_harm_no_verification,
-        a_flood_over_two_connections_harms_no_lease,
-        lookups_that_hang_harm_no_lease,
-        a_search_that_is_given_up_gives_its_connection_up,
-        as_many_connections_as_are_allowed_and_one_that_follows,
+        a_locked_token_row_does_not_affect_verification,
+        slow_searches_do_not_affect_verification,
+        a_flood_over_two_connections_does_not_affect_the_lease,
+        hanging_lookups_do_not_affect_the_lease,
+        a_dropped_search_releases_its_connection,
+        the_number_of_connections_is_limited,
     ]
 }
 
-/// Tests that need a server of their own.
+/// Tests that need a separate server.
 pub(crate) fn tests_of_servers() -> Vec<Test> {
-    tests![a_synchronous_standby_that_is_away_harms_no_verification]
+    tests![a_missing_synchronous_standby_does_not_affect_verification]
 }
 
-/// A node that follows, with tokens of which it has cached one.
+/// A node with a follower, and tokens of which one is cached.
 struct Node {
     store: PostgresStore,
     platform: ApiTokens,
@@ -92,8 +92,8 @@ impl Node {
         admitted.unwrap_or_else(|error| panic!("a valid token is refused: {error:?}"));
     }
 
-    /// Admits the cached token all the while, and if `looks_up` is set, others that it has to look up;
-    /// and the lease stays fresh.
+    /// Checks all the time that the cached token is admitted, and with `looks_up` also others that have to
+    /// be looked up, and that the lease stays valid.
     async fn is_unharmed(&self, looks_up: bool) {
         let begun = Instant::now();
         let mut cold = self.cold.iter();
@@ -119,7 +119,7 @@ impl Node {
     }
 }
 
-/// A store with pools of its own, and one on a caller's pool.
+/// A store with its own pools, and one on the caller's pool.
 async fn stores(url: &str, schema: &str) -> [PostgresStore; 2] {
     let own = PostgresStore::builder(url).schema(schema).connect();
     let pool = PgPoolOptions::new().max_connections(10).connect(url);
@@ -134,7 +134,7 @@ fn spawn_many<T: Send + 'static, W: Future<Output = T> + Send + 'static>(
     (0..count).map(work).collect()
 }
 
-async fn a_transaction_that_holds_a_token_s_row_harms_no_verification() {
+async fn a_locked_token_row_does_not_affect_verification() {
     for number in 0..2 {
         let schema = Schema::new();
         let node = Node::start(stores(&server(), &schema.name).await[number].clone()).await;
@@ -152,7 +152,7 @@ async fn a_transaction_that_holds_a_token_s_row_harms_no_verification() {
         node.is_unharmed(true).await;
         drop(records);
         execute(&mut hand, "ROLLBACK").await;
-        // Uses are recorded again.
+        // Usage is recorded again.
         let recorded = async {
             while node.store.record_usage(&usage).await.is_err() {
                 sleep(Duration::from_millis(50)).await;
@@ -163,7 +163,7 @@ async fn a_transaction_that_holds_a_token_s_row_harms_no_verification() {
     }
 }
 
-/// Lets whatever reads the name of a token called `slow` take a while.
+/// Delays every statement that reads the name of a token called `slow`.
 async fn slow_down(hand: &mut PgConnection, app: &AppRecord) {
     let columns: String = sqlx::query_scalar(
         "SELECT string_agg(CASE column_name WHEN 'name' THEN \
@@ -195,14 +195,14 @@ fn search(node: &Node) -> JoinHandle<Result<(), String>> {
     })
 }
 
-async fn slow_searches_harm_no_verification() {
+async fn slow_searches_do_not_affect_verification() {
     for number in 0..2 {
         let schema = Schema::new();
         let node = Node::start(stores(&server(), &schema.name).await[number].clone()).await;
         slow_down(&mut schema.connect().await, &node.app).await;
         let searches: Vec<_> = (0..12).map(|_| search(&node)).collect();
         let change = async {
-            // Nor do they keep anybody from revoking.
+            // They do not block revocations either.
             let (last, _) = node.cold.split_last().unwrap();
             let revoked = timeout(2 * TROUBLE, node.platform.revoke(last.record().id)).await;
             revoked.expect("it waits for no search").unwrap();
@@ -219,12 +219,12 @@ async fn slow_searches_harm_no_verification() {
     }
 }
 
-async fn a_search_that_is_given_up_gives_its_connection_up() {
+async fn a_dropped_search_releases_its_connection() {
     for number in 0..2 {
         let schema = Schema::new();
         let node = Node::start(stores(&server(), &schema.name).await[number].clone()).await;
         slow_down(&mut schema.connect().await, &node.app).await;
-        // More than there are connections, one after the other.
+        // One by one, more than there are connections.
         for _ in 0..12 {
             let search = search(&node);
             sleep(Duration::from_millis(100)).await;
@@ -239,7 +239,7 @@ async fn a_search_that_is_given_up_gives_its_connection_up() {
     }
 }
 
-async fn a_flood_over_two_connections_harms_no_lease() {
+async fn a_flood_over_two_connections_does_not_affect_the_lease() {
     let schema = Schema::new();
     let builder = PostgresStore::builder(&server()).schema(&schema.name);
     let node = Node::start(builder.max_connections(2).connect().await.unwrap()).await;
@@ -248,7 +248,7 @@ async fn a_flood_over_two_connections_harms_no_lease() {
         async move {
             for number in 0_usize.. {
                 let digest = TokenDigest::of(format!("{client} {number}").as_bytes());
-                // Some wait longer than they may.
+                // Some time out.
                 drop(store.find(&digest).await);
             }
         }
@@ -258,7 +258,7 @@ async fn a_flood_over_two_connections_harms_no_lease() {
     node.stop().await;
 }
 
-async fn lookups_that_hang_harm_no_lease() {
+async fn hanging_lookups_do_not_affect_the_lease() {
     for number in 0..2 {
         let schema = Schema::new();
         let node = Node::start(stores(&server(), &schema.name).await[number].clone()).await;
@@ -285,7 +285,7 @@ async fn lookups_that_hang_harm_no_lease() {
             .count();
         assert!(hung > 50, "{hung} of the lookups hung");
         execute(&mut hand, "ROLLBACK").await;
-        // Their connections are free again.
+        // Their connections are available again.
         let found = join_all(
             node.cold
                 .iter()
@@ -296,7 +296,7 @@ async fn lookups_that_hang_harm_no_lease() {
     }
 }
 
-async fn a_synchronous_standby_that_is_away_harms_no_verification() {
+async fn a_missing_synchronous_standby_does_not_affect_verification() {
     let server = Server::start_new(&[]).await;
     for number in 0..2 {
         let schema = format!("away_{number}");
@@ -311,7 +311,7 @@ async fn a_synchronous_standby_that_is_away_harms_no_verification() {
             "ALTER SYSTEM SET synchronous_standby_names = 'nobody'",
         )
         .await;
-        // Another session sees it a moment later.
+        // Other sessions see it a moment later.
         let waits = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'SyncRep'";
         let revocations: Vec<_> = node.cold[50..90]
             .iter()
@@ -349,7 +349,7 @@ async fn a_synchronous_standby_that_is_away_harms_no_verification() {
         }
         set(&mut hand, "ALTER SYSTEM RESET synchronous_standby_names").await;
         for revocation in revocations {
-            // Those that got no connection in time say so.
+            // Those without a connection in time fail with that error.
             let _ = timeout(DEADLINE, revocation).await.unwrap().unwrap();
         }
         let again = async {
@@ -367,7 +367,7 @@ async fn a_synchronous_standby_that_is_away_harms_no_verification() {
     }
 }
 
-async fn as_many_connections_as_are_allowed_and_one_that_follows() {
+async fn the_number_of_connections_is_limited() {
     for (allowed, expected) in [(1, 3), (2, 3), (5, 6), (10, 11)] {
         let schema = Schema::new();
         let name = crate::support::unique();

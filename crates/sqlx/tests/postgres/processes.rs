@@ -1,4 +1,4 @@
-//! What several processes do at once ends as if one had done it alone.
+//! Concurrent operations of several processes have the same result as in one process.
 
 use std::{
     env,
@@ -26,14 +26,14 @@ const ROUNDS: u32 = 5;
 const SCHEMA: &str = "RACE_IN_SCHEMA";
 const RACER: &str = "RACE_AS";
 
-/// What the racers are told to do with a token.
+/// The operations of the racers.
 const ROTATE: &str = "rotate";
 const ROTATE_AND_REVOKE: &str = "rotate-and-revoke";
 
 pub(crate) fn tests() -> Vec<Test> {
     tests![
         three_processes_rotate_a_token_once,
-        three_processes_that_rotate_and_revoke_leave_no_way_in_by_the_old_token,
+        the_old_token_is_refused_after_three_processes_rotate_and_revoke,
     ]
 }
 
@@ -59,7 +59,7 @@ pub(crate) fn race() -> bool {
                 ROTATE_AND_REVOKE => {
                     rotations_and_revocations(&store, &token, from, connections / 2).await
                 }
-                _ => panic!("a racer is told to {what}"),
+                _ => panic!("unknown operation {what}"),
             };
             println!("{won}");
         }
@@ -67,7 +67,7 @@ pub(crate) fn race() -> bool {
     true
 }
 
-/// Another process that races.
+/// A racing process.
 struct Racer {
     process: Child,
     output: BufReader<ChildStdout>,
@@ -95,7 +95,7 @@ impl Racer {
         racers
     }
 
-    /// Lets them race for a token, and says how many rotations were made.
+    /// Lets them race for a token, and returns the number of successful rotations.
     fn race(racers: &mut [Self], what: &str, id: TokenId) -> u32 {
         for racer in racers.iter_mut() {
             racer.tell(&format!("{what} {id}"));
@@ -146,12 +146,12 @@ async fn three_processes_rotate_a_token_once() {
     assert_eq!(all.items.len(), 2 * usize::try_from(ROUNDS).unwrap());
 }
 
-/// Looks on while a token is rotated and revoked, where no other is live.
+/// Watches while a token is rotated and revoked and no other is live.
 async fn watch(store: &PostgresStore, id: TokenId, over: &AtomicBool) {
     let query = TokenQuery::default().limit(1000);
     let mut was_revoked = false;
     while !over.load(SeqCst) {
-        // One statement sees one moment.
+        // A single statement sees one snapshot.
         let all = store.tokens(&query, at(2)).await.unwrap().items;
         let old = all.iter().find(|token| token.id == id).unwrap();
         let is_revoked = old.status(at(2)) == TokenStatus::Revoked;
@@ -167,7 +167,7 @@ async fn watch(store: &PostgresStore, id: TokenId, over: &AtomicBool) {
     }
 }
 
-async fn three_processes_that_rotate_and_revoke_leave_no_way_in_by_the_old_token() {
+async fn the_old_token_is_refused_after_three_processes_rotate_and_revoke() {
     let _course = COURSE.lock().await;
     let schema = Schema::new();
     let store = schema.open().await;

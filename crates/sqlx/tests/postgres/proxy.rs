@@ -1,4 +1,4 @@
-//! A network between the store and the server that can be cut.
+//! A network between the store and the server that can be interrupted.
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ use crate::support::{address, server};
 
 pub(crate) struct Proxy {
     port: u16,
-    /// Whether connections go through.
+    /// Whether connections are forwarded.
     open: Arc<watch::Sender<bool>>,
     task: JoinHandle<()>,
 }
@@ -36,13 +36,13 @@ impl Proxy {
         }
     }
 
-    /// The server's URL by way of this proxy.
+    /// Returns the URL of the server through this proxy.
     pub(crate) fn url(&self) -> String {
         let (address, _) = address();
         server().replace(&address, &format!("127.0.0.1:{}", self.port))
     }
 
-    /// Cuts every connection; new ones are closed at once.
+    /// Closes every connection; new ones are closed immediately.
     pub(crate) fn cut(&self) {
         self.open.send_replace(false);
     }

@@ -1,4 +1,4 @@
-//! What many do at once ends as if they had done it one after the other.
+//! Concurrent operations have the same result as sequential ones.
 
 use std::{
     sync::{
@@ -29,15 +29,15 @@ pub(crate) const CONNECTIONS: u32 = 64;
 pub(crate) fn tests() -> Vec<Test> {
     tests![
         of_racing_rotations_one_wins_and_one_token_is_always_valid,
-        a_rotation_and_a_revocation_leave_no_way_in_by_the_old_token,
+        the_old_token_is_refused_after_concurrent_rotation_and_revocation,
         recorders_in_any_order_do_not_deadlock,
     ]
 }
 
-/// Held by a race, so that the server has connections for each.
+/// Held during a race, so that the server has enough connections.
 pub(crate) static COURSE: Mutex<()> = Mutex::const_new(());
 
-/// A store with so many connections, all of them open.
+/// A store with this many open connections.
 pub(crate) async fn open(schema: &str, connections: u32) -> PostgresStore {
     let pool = PgPoolOptions::new().max_connections(connections);
     let pool = pool.acquire_timeout(Duration::from_secs(60));
@@ -52,7 +52,7 @@ pub(crate) fn at(second: i64) -> Timestamp {
     Timestamp::new(1_800_000_000 + second, 0).unwrap()
 }
 
-/// A token to be the successor of another, told from others by a number.
+/// A successor for another token, identified by a number.
 fn candidate(app: &AppRecord, number: u128) -> TokenRecord {
     let id = TokenId::from_bytes((u128::MAX / 2 + number).to_be_bytes());
     let mask = MaskedToken::new("acme_", "x7Kq").unwrap();
@@ -77,7 +77,7 @@ pub(crate) async fn live(store: &PostgresStore) -> Vec<TokenId> {
     page.items.into_iter().map(|token| token.id).collect()
 }
 
-/// Rotates a token without overlap in so many ways at once, and says how many did.
+/// Rotates a token concurrently without overlap, and returns the number of successes.
 pub(crate) async fn rotations(
     store: &PostgresStore,
     token: &TokenRecord,
@@ -100,7 +100,7 @@ pub(crate) async fn rotations(
     won
 }
 
-/// Rotates and revokes a token at once, each in so many ways, and says how many rotations did it.
+/// Rotates and revokes a token concurrently, and returns the number of successful rotations.
 pub(crate) async fn rotations_and_revocations(
     store: &PostgresStore,
     token: &TokenRecord,
@@ -128,7 +128,7 @@ async fn of_racing_rotations_one_wins_and_one_token_is_always_valid() {
         let (store, over) = (store.clone(), Arc::clone(&over));
         tokio::spawn(async move {
             while !over.load(SeqCst) {
-                // One statement sees one moment.
+                // A single statement sees one snapshot.
                 assert_eq!(
                     live(&store).await.len(),
                     1,
@@ -145,7 +145,7 @@ async fn of_racing_rotations_one_wins_and_one_token_is_always_valid() {
     assert_eq!(store.revision().await.unwrap().number, 3);
 }
 
-async fn a_rotation_and_a_revocation_leave_no_way_in_by_the_old_token() {
+async fn the_old_token_is_refused_after_concurrent_rotation_and_revocation() {
     let _course = COURSE.lock().await;
     let schema = Schema::new();
     let store = open(&schema.name, CONNECTIONS).await;
@@ -163,7 +163,7 @@ async fn a_rotation_and_a_revocation_leave_no_way_in_by_the_old_token() {
         let expected: Vec<_> = old.successor.into_iter().collect();
         assert_eq!(live(&store).await, expected);
         let end = store.revision().await.unwrap().number;
-        // Each revocation is logged, those of a revoked token too.
+        // Each revocation is logged, including those of a revoked token.
         let changes = u64::from(CONNECTIONS / 2) + 2 * u64::from(won);
         assert_eq!(end - begin, changes, "no gap in the log");
         if let Some(successor) = old.successor {

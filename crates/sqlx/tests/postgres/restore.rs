@@ -1,4 +1,4 @@
-//! The rows alone can be restored into tables that are there already.
+//! A data-only dump can be restored into existing tables.
 
 use std::process::{Command, Output};
 
@@ -16,10 +16,10 @@ use crate::{
 };
 
 pub(crate) fn tests() -> Vec<Test> {
-    tests![rows_alone_are_restored_into_new_tables]
+    tests![a_data_only_dump_is_restored_into_new_tables]
 }
 
-/// What `docs/fleet.md` says to leave out.
+/// The tables to leave out, as in `docs/fleet.md`.
 const LEFT_OUT: [&str; 3] = [
     "_api_token_migrations",
     "api_token_revision",
@@ -28,12 +28,12 @@ const LEFT_OUT: [&str; 3] = [
 
 fn run(command: &mut Command) -> Output {
     let output = command.output().unwrap();
-    let told = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{command:?}: {told}");
+    let message = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{command:?}: {message}");
     output
 }
 
-async fn rows_alone_are_restored_into_new_tables() {
+async fn a_data_only_dump_is_restored_into_new_tables() {
     let server = Server::start_new(&[]).await;
     let binaries = server::binaries().unwrap();
     let guide = include_str!("../../../../docs/fleet.md");
@@ -96,7 +96,7 @@ async fn rows_alone_are_restored_into_new_tables() {
     assert_eq!(found.record, Some(revoked));
     let events = copy.events(&AuditQuery::default()).await.unwrap();
     assert!(events.items.contains(&event));
-    // The copy has a log of its own, which leads on.
+    // The copy has its own log, which continues.
     let here = tokens(&copy);
     let follower = here
         .follow()

@@ -1,4 +1,4 @@
-//! What `migrations/postgres/roles.sql` grants is enough, and no more.
+//! The roles in `migrations/postgres/roles.sql` have exactly the rights they need.
 
 use sqlx::{Connection, PgConnection};
 use tokio::time::{sleep, timeout};
@@ -18,15 +18,15 @@ const GRANTS: &str = include_str!("../../migrations/postgres/roles.sql");
 
 pub(crate) fn tests() -> Vec<Test> {
     tests![
-        a_verifier_verifies_and_follows_and_can_do_nothing_else,
-        a_recorder_records_usage_and_changes_nothing_else,
-        a_manager_does_everything_but_forge_the_logs,
-        a_role_without_rights_is_told_what_it_lacks,
-        a_role_that_may_not_make_the_tables_is_told_so,
+        the_verifier_role_can_only_verify_and_follow,
+        the_recorder_role_can_only_record_usage,
+        the_manager_role_can_do_everything_except_write_the_logs,
+        missing_rights_of_a_role_are_reported,
+        a_role_that_cannot_create_the_tables_is_reported,
     ]
 }
 
-/// Someone who may log in, for one test.
+/// A temporary login role.
 pub(crate) struct Login {
     name: String,
 }
@@ -50,7 +50,7 @@ impl Login {
         format!("postgres://{}:secret@{address}{database}", self.name)
     }
 
-    /// Is refused every one of these statements.
+    /// Checks that all of these statements are denied.
     async fn is_refused(&self, schema: &Schema, statements: &[&str]) {
         let mut connection = PgConnection::connect(&self.url()).await.unwrap();
         let path = format!("SET search_path TO \"{}\"", schema.name);
@@ -70,7 +70,7 @@ impl Drop for Login {
     }
 }
 
-/// A schema with roles and a token, and someone with one of the roles. They go before the schema.
+/// A schema with roles and a token, and a login with one of the roles. Dropped before the schema.
 struct Scene {
     login: Login,
     store: PostgresStore,
@@ -89,7 +89,7 @@ impl Scene {
             .await
             .unwrap();
         let mut hand = schema.connect().await;
-        // One test at a time makes the roles, which all schemas share.
+        // The roles are global, so only one test at a time creates them.
         let lock = "SELECT pg_advisory_lock(7243)";
         execute(&mut hand, lock).await;
         execute(&mut hand, GRANTS).await;
@@ -121,7 +121,7 @@ fn kind<T>(result: Result<T, StoreError>) -> Option<StoreErrorKind> {
     result.err().map(|error| error.kind())
 }
 
-async fn a_verifier_verifies_and_follows_and_can_do_nothing_else() {
+async fn the_verifier_role_can_only_verify_and_follow() {
     let scene = Scene::set("api_token_verifier").await;
     let error = scene.open(false).await.unwrap_err();
     assert_eq!(error.kind(), StoreErrorKind::ReadOnly);
@@ -147,12 +147,12 @@ async fn a_verifier_verifies_and_follows_and_can_do_nothing_else() {
         .revoke(scene.target().id)
         .await
         .unwrap();
-    let heeded = async {
+    let applied = async {
         while admitted().await {
             sleep(std::time::Duration::from_millis(5)).await;
         }
     };
-    timeout(std::time::Duration::from_secs(20), heeded)
+    timeout(std::time::Duration::from_secs(20), applied)
         .await
         .unwrap();
 
@@ -189,7 +189,7 @@ async fn a_verifier_verifies_and_follows_and_can_do_nothing_else() {
         .await;
 }
 
-async fn a_recorder_records_usage_and_changes_nothing_else() {
+async fn the_recorder_role_can_only_record_usage() {
     let scene = Scene::set("api_token_recorder").await;
     let node = scene.open(true).await.unwrap();
     let (target, at) = (scene.target(), scene.app.created_at);
@@ -221,7 +221,7 @@ async fn a_recorder_records_usage_and_changes_nothing_else() {
         .await;
 }
 
-async fn a_manager_does_everything_but_forge_the_logs() {
+async fn the_manager_role_can_do_everything_except_write_the_logs() {
     let scene = Scene::set("api_token_manager").await;
     let store = scene.open(false).await.unwrap();
     let platform = tokens(&store);
@@ -265,7 +265,7 @@ async fn a_manager_does_everything_but_forge_the_logs() {
     scene.login.is_refused(&scene.schema, &forgeries).await;
 }
 
-async fn a_role_without_rights_is_told_what_it_lacks() {
+async fn missing_rights_of_a_role_are_reported() {
     let scene = Scene::set("").await;
     for read_only in [true, false] {
         let error = scene.open(read_only).await.unwrap_err();
@@ -276,7 +276,7 @@ async fn a_role_without_rights_is_told_what_it_lacks() {
     }
 }
 
-async fn a_role_that_may_not_make_the_tables_is_told_so() {
+async fn a_role_that_cannot_create_the_tables_is_reported() {
     let schema = Schema::new();
     let mut hand = PgConnection::connect(&server()).await.unwrap();
     let login = Login::new(&mut hand, "").await;

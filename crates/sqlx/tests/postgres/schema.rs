@@ -1,4 +1,4 @@
-//! What the database itself keeps up, whoever writes to it.
+//! Guarantees of the database for every writer.
 
 use sqlx::{AssertSqlSafe, PgConnection};
 use tower_api_tokens::{
@@ -13,13 +13,13 @@ use crate::{
 
 pub(crate) fn tests() -> Vec<Test> {
     tests![
-        what_is_changed_by_hand_is_in_the_log,
-        a_table_that_is_emptied_by_hand_begins_a_new_log,
-        the_schema_refuses_what_cannot_be,
+        manual_changes_are_logged,
+        truncating_a_table_starts_the_log_over,
+        the_schema_rejects_invalid_rows,
         the_tables_hold_digests_and_no_plaintext,
-        a_change_is_on_disk_where_commits_do_not_wait_by_default,
-        nodes_that_start_at_once_make_the_tables_once,
-        a_damaged_row_is_an_error_and_not_an_answer,
+        a_change_is_durable_with_synchronous_commit_off,
+        nodes_that_start_concurrently_create_the_tables_once,
+        a_damaged_row_is_an_error,
     ]
 }
 
@@ -30,7 +30,7 @@ async fn since(store: &PostgresStore, revision: Revision) -> Vec<Change> {
     }
 }
 
-async fn what_is_changed_by_hand_is_in_the_log() {
+async fn manual_changes_are_logged() {
     let schema = Schema::new();
     let store = schema.open().await;
     let platform = tokens(&store);
@@ -53,7 +53,7 @@ async fn what_is_changed_by_hand_is_in_the_log() {
             "UPDATE api_token_apps SET name = 'Renamed'",
             vec![Change::App(app.id)],
         ),
-        // Whoever knows the token by its old digest has to forget it.
+        // Nodes that cached the token by its old digest have to evict it.
         (
             "UPDATE api_tokens SET revoked_at = NULL, digest = decode(repeat('00', 32), 'hex')",
             vec![gone, token],
@@ -66,7 +66,7 @@ async fn what_is_changed_by_hand_is_in_the_log() {
     }
 }
 
-async fn a_table_that_is_emptied_by_hand_begins_a_new_log() {
+async fn truncating_a_table_starts_the_log_over() {
     let schema = Schema::new();
     let store = schema.open().await;
     let app = tokens(&store).create_app("Billing").await.unwrap();
@@ -82,7 +82,7 @@ async fn a_table_that_is_emptied_by_hand_begins_a_new_log() {
     assert_eq!(since(&store, after).await, []);
 }
 
-async fn the_schema_refuses_what_cannot_be() {
+async fn the_schema_rejects_invalid_rows() {
     let schema = Schema::new();
     let _store = schema.open().await;
     let mut hand = schema.connect().await;
@@ -150,7 +150,7 @@ async fn the_tables_hold_digests_and_no_plaintext() {
     }
 }
 
-async fn nodes_that_start_at_once_make_the_tables_once() {
+async fn nodes_that_start_concurrently_create_the_tables_once() {
     let schema = Schema::new();
     let nodes: Vec<_> = (0..8).map(|_| schema.open()).collect();
     let nodes = futures_util::future::join_all(nodes).await;
@@ -171,7 +171,7 @@ async fn nodes_that_start_at_once_make_the_tables_once() {
     assert!(versions.into_iter().map(|(version,)| version).eq(1..=3));
 }
 
-async fn a_damaged_row_is_an_error_and_not_an_answer() {
+async fn a_damaged_row_is_an_error() {
     let schema = Schema::new();
     let store = schema.open().await;
     let app = tokens(&store).create_app("Billing").await.unwrap();
@@ -180,7 +180,7 @@ async fn a_damaged_row_is_an_error_and_not_an_answer() {
         .await
         .unwrap();
     let mut hand = schema.connect().await;
-    // No statement of today writes such a row: it is one of a database that is older.
+    // Such a row can only come from an older database.
     execute(
         &mut hand,
         "ALTER TABLE api_tokens DROP CONSTRAINT api_tokens_mask_form, DROP CONSTRAINT api_tokens_scopes_form",
@@ -193,7 +193,7 @@ async fn a_damaged_row_is_an_error_and_not_an_answer() {
     }
 }
 
-async fn a_change_is_on_disk_where_commits_do_not_wait_by_default() {
+async fn a_change_is_durable_with_synchronous_commit_off() {
     let schema = Schema::new();
     let _store = schema.open().await;
     let mut hand = schema.connect().await;

@@ -1,4 +1,4 @@
-//! While somebody holds an old snapshot, as a backup does, a change costs no more than before.
+//! An old snapshot, such as that of a backup, does not make changes slower.
 
 use sqlx::{Connection, PgConnection};
 use tower_api_tokens::{Mutation, Op, TokenRegistry, TokenRegistryExt, TokenTarget};
@@ -14,7 +14,7 @@ use crate::{
 pub(crate) fn tests() -> Vec<Test> {
     tests![
         changes_cost_the_same_while_a_snapshot_is_held,
-        a_purge_reads_little_of_what_it_has_removed,
+        a_purge_does_not_rescan_deleted_rows,
     ]
 }
 
@@ -29,12 +29,12 @@ async fn hold() -> PgConnection {
     holder
 }
 
-/// How many blocks it takes to revoke a token.
+/// Returns the number of blocks that revoking a token reads.
 async fn blocks_of_a_revocation(schema: &Schema, number: u128) -> i64 {
     let mut hand = schema.connect().await;
     let id = tower_api_tokens::TokenId::from_bytes(number.to_be_bytes());
     let mut plan = String::new();
-    // Plans are made at first, which reads catalogs.
+    // The first calls read catalogs for planning.
     for _ in 0..2 {
         let explain = format!(
             "EXPLAIN (ANALYZE, BUFFERS, FORMAT text) \
@@ -53,7 +53,7 @@ async fn changes_cost_the_same_while_a_snapshot_is_held() {
     let schema = Schema::new();
     let store = schema.open().await;
     let app = app(&store).await;
-    // The log is full, so that every change removes another from it.
+    // The log is full, so every change deletes an old entry.
     let mut hand = schema.connect().await;
     execute(
         &mut hand,
@@ -84,13 +84,13 @@ async fn changes_cost_the_same_while_a_snapshot_is_held() {
     );
 }
 
-async fn a_purge_reads_little_of_what_it_has_removed() {
+async fn a_purge_does_not_rescan_deleted_rows() {
     const ALL: i64 = 6_000;
     let schema = Schema::new();
     let store = schema.open().await;
     let app = app(&store).await;
     let mut hand = schema.connect().await;
-    // One half was revoked one after the other, the other half expired in one instant.
+    // Half of them were revoked one by one, the other half expired at the same instant.
     execute(
         &mut hand,
         &format!(
@@ -131,9 +131,9 @@ async fn a_purge_reads_little_of_what_it_has_removed() {
         }
     }
     assert_eq!(i64::try_from(purged).unwrap(), ALL);
-    // A session reports what it has read when it ends.
+    // A session reports its statistics when it ends.
     PostgresStore::close(&purging).await;
     let blocks = read().await - before;
-    // Read again in each of 120 steps, it were 60 times as many as there are tokens.
+    // Rescanning in each of 120 steps would read 60 times the number of tokens.
     assert!(blocks < 15 * ALL, "{blocks} blocks for {ALL} tokens");
 }

@@ -1,4 +1,4 @@
-//! A schema for each test.
+//! Creates a schema for each test.
 
 use std::{
     env, process,
@@ -10,7 +10,7 @@ use sqlx::{AssertSqlSafe, Connection, PgConnection};
 use tower_api_tokens::{ApiTokens, TokenFormat};
 use tower_api_tokens_sqlx::PostgresStore;
 
-/// The database that the tests may use.
+/// The URL of the test database.
 pub(crate) fn url() -> Option<String> {
     env::var("TEST_POSTGRES_URL").ok()
 }
@@ -19,7 +19,7 @@ pub(crate) fn server() -> String {
     url().expect("`TEST_POSTGRES_URL` names a database")
 }
 
-/// The database's address and what comes after it: `host:port` and `/database`.
+/// Returns the parts `host:port` and `/database` of the URL.
 pub(crate) fn address() -> (String, String) {
     let url = server();
     let (_, rest) = url.split_once('@').expect("the URL names a user");
@@ -27,13 +27,13 @@ pub(crate) fn address() -> (String, String) {
     (address.to_owned(), format!("/{database}"))
 }
 
-/// A name that no other test has.
+/// Returns a unique name.
 pub(crate) fn unique() -> String {
     static COUNT: AtomicU32 = AtomicU32::new(0);
     format!("{}_{}", process::id(), COUNT.fetch_add(1, Relaxed))
 }
 
-/// A schema that is there for one test. Its name needs quotes.
+/// A temporary schema. Its name needs quotes.
 pub(crate) struct Schema {
     pub(crate) name: String,
 }
@@ -53,7 +53,7 @@ impl Schema {
         builder.connect().await.unwrap()
     }
 
-    /// A connection on which tables are named without their schema.
+    /// Returns a connection with the schema as its search path.
     pub(crate) async fn connect(&self) -> PgConnection {
         let mut connection = PgConnection::connect(&server()).await.unwrap();
         let path = format!("SET search_path TO \"{}\"", self.name);
@@ -81,7 +81,7 @@ pub(crate) async fn try_execute(
     done.map(drop)
 }
 
-/// Executes statements where nothing can be awaited.
+/// Executes statements in a context that is not async.
 pub(crate) fn execute_at_end(statements: String) {
     let executed = thread::spawn(move || {
         let mut runtime = tokio::runtime::Builder::new_current_thread();

@@ -1,4 +1,4 @@
-//! Moving house: from SQLite to PostgreSQL and back.
+//! Transfers from SQLite to PostgreSQL and back.
 
 #[path = "../../../../tests/transfer/support.rs"]
 #[expect(dead_code, reason = "the tests of other stores take more of it")]
@@ -16,17 +16,18 @@ pub(crate) fn tests() -> Vec<Test> {
             "records_move_from_sqlite_to_postgres_and_back_byte_for_byte",
             || Box::pin(records_move_from_sqlite_to_postgres_and_back_byte_for_byte()),
         ),
-        ("an_import_that_was_cut_off_is_finished_by_another", || {
-            Box::pin(an_import_that_was_cut_off_is_finished_by_another())
+        ("an_interrupted_import_is_completed_by_another", || {
+            Box::pin(an_interrupted_import_is_completed_by_another())
         }),
-        ("what_the_database_refuses_is_told_line_by_line", || {
-            Box::pin(what_the_database_refuses_is_told_line_by_line())
-        }),
+        (
+            "records_rejected_by_the_database_are_reported_by_line",
+            || Box::pin(records_rejected_by_the_database_are_reported_by_line()),
+        ),
     ]
 }
 
 async fn sqlite() -> SqliteStore {
-    SqliteStore::open("sqlite::memory:").await.unwrap()
+    SqliteStore::connect("sqlite::memory:").await.unwrap()
 }
 
 async fn records_move_from_sqlite_to_postgres_and_back_byte_for_byte() {
@@ -42,7 +43,7 @@ async fn records_move_from_sqlite_to_postgres_and_back_byte_for_byte() {
     }
 }
 
-async fn an_import_that_was_cut_off_is_finished_by_another() {
+async fn an_interrupted_import_is_completed_by_another() {
     let (old, (postgres, _schema)) = (sqlite().await, fresh().await);
     furnish(&old, 2500).await;
     let file = export(&old).await;
@@ -54,7 +55,7 @@ async fn an_import_that_was_cut_off_is_finished_by_another() {
     assert!(export(&postgres).await == file, "nothing is missing");
 }
 
-async fn what_the_database_refuses_is_told_line_by_line() {
+async fn records_rejected_by_the_database_are_reported_by_line() {
     let (old, (postgres, _schema)) = (sqlite().await, fresh().await);
     furnish(&old, 1500).await;
     let file = export(&old).await;
@@ -65,8 +66,8 @@ async fn what_the_database_refuses_is_told_line_by_line() {
         lines[line + 1] = lines[line + 1].replace("0707-", "0708-");
     }
     let imported = import(&postgres, lines.join("\n")).await;
-    let told: Vec<_> = imported.faults.iter().map(|fault| fault.line()).collect();
-    assert_eq!(told, [21, 22, 701, 702, 1401, 1402]);
+    let lines: Vec<_> = imported.faults.iter().map(|fault| fault.line()).collect();
+    assert_eq!(lines, [21, 22, 701, 702, 1401, 1402]);
     assert_eq!(
         (imported.report.conflicts, imported.report.already_present),
         (6, 1496)

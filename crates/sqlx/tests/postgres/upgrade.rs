@@ -1,13 +1,14 @@
-//! A database of the version before, and nodes of it that go on beside new ones.
+//! Upgrading a database while nodes of the previous version keep running.
 
 use std::time::Duration;
 
-use futures_util::future::join_all;
+use futures_util::{TryStreamExt, future::join_all};
 use sqlx::{Connection, PgConnection};
 use tokio::time::{Instant, sleep, timeout};
 use tower_api_tokens::{
-    AppId, AppQuery, Change, ChangeLog, Changes, StoreErrorKind, TokenDigest, TokenId, TokenQuery,
-    TokenRegistry, TokenRegistryExt, TokenStatus, TokenStore, TokenTarget, Usage, UsageLog,
+    AppId, AppQuery, Change, ChangeLog, ChangeLogStreams, Changes, StoreErrorKind, TokenDigest,
+    TokenId, TokenQuery, TokenRegistry, TokenRegistryExt, TokenRegistryStreams, TokenStatus,
+    TokenStore, TokenTarget, Usage, UsageLog,
 };
 use tower_api_tokens_sqlx::PostgresStore;
 
@@ -20,18 +21,18 @@ use crate::{
 
 pub(crate) fn tests() -> Vec<Test> {
     tests![
-        nodes_of_the_version_before_go_on,
-        an_upgrade_does_not_hold_lookups_up_while_a_backup_is_under_way,
-        old_rows_that_cannot_be_read_take_no_other_with_them,
-        rows_that_cannot_be_read_do_not_get_in,
-        a_restricted_token_has_expired_for_nodes_of_the_versions_before,
-        roles_of_the_version_before_may_do_what_they_could,
+        nodes_of_the_previous_version_keep_working,
+        an_upgrade_during_a_backup_does_not_block_lookups,
+        unreadable_old_rows_affect_no_other_row,
+        unreadable_rows_are_rejected_on_insert,
+        a_restricted_token_is_expired_for_nodes_of_earlier_versions,
+        roles_of_the_previous_version_keep_their_rights,
     ]
 }
 
 const FIRST: &str = include_str!("../../migrations/postgres/0001_tokens.sql");
 
-/// Tables as the first version made them.
+/// Creates the tables of the first version.
 async fn first_version() -> (Schema, PgConnection) {
     let schema = Schema::new();
     let mut hand = PgConnection::connect(&server()).await.unwrap();
@@ -54,7 +55,7 @@ async fn first_version() -> (Schema, PgConnection) {
 
 const SECOND: &str = include_str!("../../migrations/postgres/0002_changes.sql");
 
-/// Tables as the second version made them.
+/// Creates the tables of the second version.
 async fn second_version() -> (Schema, PgConnection) {
     let (schema, mut hand) = first_version().await;
     execute(&mut hand, SECOND).await;
@@ -66,7 +67,7 @@ async fn second_version() -> (Schema, PgConnection) {
 const BEGIN_BEFORE: &str = "BEGIN ISOLATION LEVEL READ COMMITTED; \
     UPDATE api_tokens t SET revoked_at = revoked_at WHERE false";
 
-/// What a node of the version before does to issue and revoke a token: a transaction of plain statements.
+/// Issues and revokes a token as a node of the previous version does, with plain statements.
 async fn issue_and_revoke_as_before(hand: &mut PgConnection, number: u128) {
     execute(hand, BEGIN_BEFORE).await;
     sqlx::query(
@@ -88,7 +89,7 @@ async fn issue_and_revoke_as_before(hand: &mut PgConnection, number: u128) {
     execute(hand, "COMMIT").await;
 }
 
-async fn nodes_of_the_version_before_go_on() {
+async fn nodes_of_the_previous_version_keep_working() {
     let (schema, mut hand) = first_version().await;
     execute(
         &mut hand,
@@ -130,7 +131,7 @@ async fn nodes_of_the_version_before_go_on() {
     for node in before.into_iter().chain(after) {
         node.await.unwrap();
     }
-    // Three nodes of the version before and two of this one, 30 tokens each, issued and revoked.
+    // Three nodes of the previous version and two of this one issue and revoke 30 tokens each.
     let latest = stores[1].revision().await.unwrap();
     assert_eq!(latest.number, 5 * 30 * 2);
     let rows: Vec<(i64,)> =
@@ -146,7 +147,7 @@ async fn nodes_of_the_version_before_go_on() {
         .await
         .unwrap();
     assert_eq!(number, 300);
-    // Each sees what the other does.
+    // Each sees the changes of the others.
     issue_and_revoke_as_before(&mut hand, 77_777).await;
     let seen = TokenDigest::of(&77_777_u128.to_be_bytes());
     let Changes::Since { changes, .. } = stores[0].changes(latest, 10).await.unwrap() else {
@@ -160,7 +161,7 @@ async fn nodes_of_the_version_before_go_on() {
     assert_eq!(changes.len(), 2);
 }
 
-async fn an_upgrade_does_not_hold_lookups_up_while_a_backup_is_under_way() {
+async fn an_upgrade_during_a_backup_does_not_block_lookups() {
     let (schema, mut backup) = first_version().await;
     execute(
         &mut backup,
@@ -190,7 +191,7 @@ async fn an_upgrade_does_not_hold_lookups_up_while_a_backup_is_under_way() {
     app(&store).await;
 }
 
-async fn old_rows_that_cannot_be_read_take_no_other_with_them() {
+async fn unreadable_old_rows_affect_no_other_row() {
     let (schema, mut hand) = first_version().await;
     execute(
         &mut hand,
@@ -207,35 +208,26 @@ async fn old_rows_that_cannot_be_read_take_no_other_with_them() {
     let readable = [b"5".as_slice(), b"1"].map(TokenDigest::of);
     let bad = [b"4".as_slice(), b"3", b"2"].map(TokenDigest::of);
     for limit in [1, 2, 3, 100] {
-        let (mut query, mut found) = (TokenQuery::default().limit(limit), Vec::new());
-        loop {
-            let page = store.tokens(&query, at(0)).await.unwrap();
-            found.extend(page.items.into_iter().map(|token| token.digest));
-            let Some(next) = page.next else { break };
-            query = query.after(next);
-        }
+        let found = store.stream_tokens(TokenQuery::default().limit(limit), at(0));
+        let found: Vec<_> = found
+            .map_ok(|token| token.digest)
+            .try_collect()
+            .await
+            .unwrap();
         assert_eq!(found, readable, "listed by {limit}");
-        let (mut after, mut live, mut unreadable) = (None, Vec::new(), Vec::new());
-        loop {
-            let page = store.live(after, limit, at(0)).await.unwrap();
+        let (mut live, mut unreadable) = (Vec::new(), Vec::new());
+        let mut pages = store.stream_live(limit, at(0));
+        while let Some(page) = pages.try_next().await.unwrap() {
             live.extend(page.tokens.into_iter().map(|token| token.digest));
             unreadable.extend(page.unreadable);
-            after = page.next;
-            if after.is_none() {
-                break;
-            }
         }
         assert_eq!(
             (live.as_slice(), unreadable.as_slice()),
             (&readable[..], &bad[..])
         );
-        let (mut query, mut found) = (AppQuery::default().limit(limit), Vec::new());
-        loop {
-            let page = store.apps(&query).await.unwrap();
-            found.extend(page.items.into_iter().map(|app| app.id.to_string()));
-            let Some(next) = page.next else { break };
-            query = query.after(next);
-        }
+        let found = store.stream_apps(AppQuery::default().limit(limit));
+        let found = found.map_ok(|app| app.id.to_string());
+        let found: Vec<_> = found.try_collect().await.unwrap();
         assert_eq!(found, ["a", "z"], "listed by {limit}");
     }
     for digest in &bad {
@@ -245,14 +237,14 @@ async fn old_rows_that_cannot_be_read_take_no_other_with_them() {
     for digest in &readable {
         assert!(store.find(digest).await.unwrap().record.is_some());
     }
-    // Uses of a row that cannot be read are left out, and the others recorded.
+    // Usage of an unreadable row is skipped, and that of the others recorded.
     let uses: Vec<_> = (1..=5)
         .map(|number: u128| Usage::new(TokenId::from_bytes(number.to_be_bytes()), at(1), 1))
         .collect();
     store.record_usage(&uses).await.unwrap();
     let used = store.find(&readable[0]).await.unwrap().record.unwrap();
     assert_eq!(used.uses, 1);
-    // What is wrong with a row keeps it from neither revocation nor purge, and the log goes on.
+    // An unreadable row can still be revoked and purged, and the log continues.
     let before = store.revision().await.unwrap();
     for number in 1..=5_u128 {
         let target = TokenTarget::any(TokenId::from_bytes(number.to_be_bytes()));
@@ -277,7 +269,7 @@ async fn old_rows_that_cannot_be_read_take_no_other_with_them() {
     assert_eq!(store.purge(at(2), 10).await.unwrap(), 5);
 }
 
-async fn rows_that_cannot_be_read_do_not_get_in() {
+async fn unreadable_rows_are_rejected_on_insert() {
     let schema = Schema::new();
     let store = schema.open().await;
     let app = app(&store).await;
@@ -333,14 +325,14 @@ async fn rows_that_cannot_be_read_do_not_get_in() {
         let change = format!("UPDATE api_tokens SET {change}");
         assert!(try_execute(&mut hand, &change).await.is_err(), "{change}");
     }
-    // The same by the store is an error of the kind that is the caller's to mend.
+    // Through the store, the same is an error that the caller can correct.
     let mut bad = token(&app, 1);
     "a\nb".clone_into(&mut bad.name);
     let error = store.insert(&bad).await.unwrap_err();
     assert_eq!(error.kind(), StoreErrorKind::InvalidRecord);
 }
 
-/// What a node of the second version does to insert a token, and to rotate one.
+/// Inserts and rotates a token as a node of the second version does.
 const INSERT_AS_BEFORE: &str = "SELECT outcome, detail, expires_at FROM api_token_insert_tokens( \
     ROW(NULL, NULL, NULL, NULL, NULL, NULL, NULL)::api_token_event, NULL, NULL, 5, 0, \
     ARRAY[$1::text::uuid], ARRAY[$2::bytea], ARRAY['acme_…x7Kq'], ARRAY['app'], ARRAY['ci'], ARRAY[''], \
@@ -380,14 +372,14 @@ async fn rotate_as_before(hand: &mut PgConnection, number: u128, successor: u128
         .unwrap()
 }
 
-async fn a_restricted_token_has_expired_for_nodes_of_the_versions_before() {
+async fn a_restricted_token_is_expired_for_nodes_of_earlier_versions() {
     let (schema, mut hand) = second_version().await;
     execute(
         &mut hand,
         "INSERT INTO api_token_apps VALUES ('app', 'App', 0)",
     )
     .await;
-    // The session is that of a node that was there before the upgrade, with its statements prepared.
+    // The session of a node that started before the upgrade, with prepared statements.
     insert_as_before(&mut hand, 1).await;
     let rotated = rotate_as_before(&mut hand, 1, 2).await;
     assert_eq!(rotated, ("done".to_owned(), None, Some(50)));
@@ -408,13 +400,13 @@ async fn a_restricted_token_has_expired_for_nodes_of_the_versions_before() {
             .await
             .unwrap();
     assert_eq!(expires_at, Some(0));
-    // Nodes of the version before go on, but drop no restrictions.
+    // Nodes of the previous version keep working, but cannot drop restrictions.
     insert_as_before(&mut hand, 4).await;
     assert_eq!(rotate_as_before(&mut hand, 4, 5).await.0, "done");
     let refused = rotate_as_before(&mut hand, 3, 6).await;
     let expired = ("conflict".to_owned(), Some("expired".to_owned()), None);
     assert_eq!(refused, expired);
-    // Nor do those of the first, which have no functions.
+    // Neither can those of the first version, which use no functions.
     let successor = id_of(5);
     for rotation in [
         format!(
@@ -432,7 +424,7 @@ async fn a_restricted_token_has_expired_for_nodes_of_the_versions_before() {
     }
     let found = store.find(&restricted.digest).await.unwrap().record;
     assert_eq!(found.as_ref(), Some(&restricted));
-    // What such a node revokes is revoked, and it is shown as expired at the latest.
+    // A token revoked by such a node is revoked, and shows as expired at the latest.
     let revoke = "SELECT expires_at, revoked_at FROM api_token_revoke_token( \
         ROW(NULL, NULL, NULL, NULL, NULL, NULL, NULL)::api_token_event, $1::text::uuid, NULL, 7)";
     let revoked: (Option<i64>, Option<i64>) = sqlx::query_as(revoke)
@@ -452,7 +444,7 @@ async fn a_restricted_token_has_expired_for_nodes_of_the_versions_before() {
     }
 }
 
-async fn roles_of_the_version_before_may_do_what_they_could() {
+async fn roles_of_the_previous_version_keep_their_rights() {
     let (schema, mut hand) = second_version().await;
     let (verifier, manager) = (format!("{} v", schema.name), format!("{} m", schema.name));
     execute(

@@ -1,12 +1,15 @@
-//! After a change that failed, the next one works as soon as the cause is gone.
+//! After a failed change, the next one succeeds as soon as the cause is gone.
 
 use std::{process::Command, str::FromStr, time::Duration};
 
 use futures_util::FutureExt;
-use sqlx::Connection;
+use sqlx::{
+    Connection,
+    sqlite::{SqliteConnectOptions, SqlitePoolOptions},
+};
 use tokio::time::timeout;
 use tower_api_tokens::{ApiTokens, NewToken, StoreError, StoreErrorKind, TokenQuery};
-use tower_api_tokens_sqlx::{SqliteStore, sqlite::SqliteConnectOptions};
+use tower_api_tokens_sqlx::SqliteStore;
 
 use crate::support::{DEADLINE, File, Process, answer_lines, tokens, url};
 
@@ -15,13 +18,22 @@ fn kind(error: &tower_api_tokens::LifecycleError) -> Option<StoreErrorKind> {
     source.downcast_ref().map(StoreError::kind)
 }
 
+/// A store with settings that no URL has.
+async fn on_pool(options: SqliteConnectOptions) -> SqliteStore {
+    let pool = SqlitePoolOptions::new()
+        .max_connections(1)
+        .connect_with(options);
+    let store = SqliteStore::builder_on(pool.await.unwrap()).connect().await;
+    store.unwrap()
+}
+
 #[tokio::test]
-async fn a_full_disk_refuses_changes_whole_and_verifies_on() {
+async fn a_full_disk_fails_changes_atomically_and_verification_continues() {
     let file = File::new();
     file.open().await.close().await;
     let options = SqliteConnectOptions::from_str(&file.url()).unwrap();
     let full = options.pragma("max_page_count", "24");
-    let store = SqliteStore::open_with(full).await.unwrap();
+    let store = on_pool(full).await;
     let platform = tokens(&store);
     let app = platform.create_app("Billing").await.unwrap();
     let mut issued = Vec::new();
@@ -59,7 +71,7 @@ async fn a_full_disk_refuses_changes_whole_and_verifies_on() {
             .unwrap();
     }
     store.close().await;
-    // With room again, everything goes on.
+    // With room again, everything continues.
     let platform = tokens(&file.open().await);
     assert_eq!(count(platform.clone()).await, issued.len());
     let _issued = platform
@@ -68,16 +80,16 @@ async fn a_full_disk_refuses_changes_whole_and_verifies_on() {
         .unwrap();
 }
 
-/// A limit that is lifted in the same process. The store in memory has no file to open again.
+/// A limit that is lifted in the same process, because a store in memory has no file to reopen.
 #[tokio::test]
-async fn a_database_with_room_again_takes_changes_in_the_same_process() {
+async fn changes_succeed_again_once_the_disk_has_room() {
     let file = File::new();
     for url in [file.url(), "sqlite::memory:".to_owned()] {
         let options = SqliteConnectOptions::from_str(&url).unwrap();
         let options = options
             .create_if_missing(true)
             .pragma("max_page_count", "64");
-        let store = SqliteStore::open_with(options).await.unwrap();
+        let store = on_pool(options).await;
         let platform = tokens(&store);
         let app = platform.create_app("Billing").await.unwrap();
         for _ in 0..50 {
@@ -113,15 +125,15 @@ async fn a_database_with_room_again_takes_changes_in_the_same_process() {
     }
 }
 
-/// The limit on the size of files stands for a disk that fails: writes end with an I/O error or a full disk.
+/// A limit on the size of files simulates a failing disk: writes fail with an I/O error or a full disk.
 #[cfg(unix)]
 #[tokio::test]
-async fn a_disk_that_fails_and_works_again_takes_changes_in_the_same_process() {
+async fn changes_succeed_again_once_the_disk_recovers() {
     let file = File::new();
     file.open().await.close().await;
     let test = std::env::current_exe().unwrap();
     let mut command = Command::new("sh");
-    // A process that goes past the limit gets an error in place of a signal.
+    // Exceeding the limit causes an error instead of a signal.
     command
         .args(["-c", "trap '' XFSZ; exec \"$0\" \"$@\""])
         .arg(test);
@@ -140,7 +152,7 @@ async fn a_disk_that_fails_and_works_again_takes_changes_in_the_same_process() {
         process.tell("issue");
         assert_eq!(process.answer(), "done");
     }
-    // A process that starts while the disk is full says so.
+    // A process that starts while the disk is full reports it.
     process.tell("limit 0");
     assert_eq!(process.answer(), "done");
     process.tell(&format!(
@@ -174,7 +186,7 @@ async fn a_process_with_a_limit() {
     let mut open: Option<(ApiTokens, tower_api_tokens::AppId)> = None;
     answer_lines(async |line| {
         let failed = match line.split_once(' ').unwrap_or((&line, "")) {
-            ("open", url) => match SqliteStore::open(url).await {
+            ("open", url) => match SqliteStore::connect(url).await {
                 Ok(store) => {
                     let platform = tokens(&store);
                     let app = platform.create_app("Billing").await.unwrap();
@@ -208,7 +220,7 @@ async fn a_process_with_a_limit() {
 }
 
 #[tokio::test]
-async fn a_lock_that_is_held_too_long_fails_one_change_and_not_the_next() {
+async fn a_lock_timeout_fails_only_one_change() {
     let file = File::new();
     let platform = tokens(&file.open().await);
     let app = platform.create_app("Billing").await.unwrap();
@@ -233,15 +245,15 @@ async fn a_lock_that_is_held_too_long_fails_one_change_and_not_the_next() {
 }
 
 #[tokio::test]
-async fn a_change_whose_caller_goes_away_leaves_the_next_one_alone() {
+async fn a_dropped_change_does_not_affect_the_next() {
     let file = File::new();
     for url in [file.url(), "sqlite::memory:".to_owned()] {
-        let store = SqliteStore::open(&url).await.unwrap();
+        let store = SqliteStore::connect(&url).await.unwrap();
         let platform = tokens(&store);
         let app = platform.create_app("Billing").await.unwrap();
         for patience in 0..50 {
             let issue = platform.issue(&app.id, NewToken::named("dropped"));
-            // It has begun, and is dropped at a moment that differs.
+            // The change has begun, and is dropped after a varying delay.
             let mut issue = Box::pin(issue);
             assert!((&mut issue).now_or_never().is_none());
             let _ = timeout(Duration::from_micros(patience * 20), issue).await;
@@ -255,7 +267,7 @@ async fn a_change_whose_caller_goes_away_leaves_the_next_one_alone() {
 }
 
 #[tokio::test]
-async fn a_statement_that_fails_leaves_nothing_half_done() {
+async fn a_failed_statement_changes_nothing() {
     let file = File::new();
     let store = file.open().await;
     let platform = tokens(&store);

@@ -1,4 +1,4 @@
-//! What is particular to the store in SQLite; the contract is in `conformance`.
+//! Tests specific to the SQLite store, besides the conformance suite.
 
 mod failing;
 mod opening;

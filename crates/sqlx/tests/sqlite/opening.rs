@@ -1,27 +1,27 @@
-//! Opening: by many at once, from older versions, and what is refused.
+//! Opening: concurrently, from older versions, and with errors.
 
 use std::{fs, path::Path, process::Command};
 
-use sqlx::Row;
+use sqlx::{Row, SqlitePool, sqlite::SqliteConnectOptions};
 use tempfile::TempDir;
 use tower_api_tokens::{AppId, AppQuery, StoreErrorKind, TokenRegistry};
-use tower_api_tokens_sqlx::{SqliteStore, sqlite::SqliteConnectOptions};
+use tower_api_tokens_sqlx::SqliteStore;
 
 use crate::support::{File, Process, answer_lines, message, tokens, url, write_version};
 
 const OPENERS: usize = 8;
 const ROUNDS: usize = 50;
 
-/// What a file is before it is opened: nothing, or what a version that was released has written.
+/// The file before it is opened: missing, or written by a released version.
 async fn prepare(file: &Path, version: usize) {
     if version > 0 {
         write_version(file, version).await;
     }
 }
 
-/// Opens a file and reads it, as every process does that starts.
+/// Opens and reads a file, as every process does at startup.
 async fn open_and_read(url: &str) -> Result<(), String> {
-    let store = SqliteStore::open(url)
+    let store = SqliteStore::connect(url)
         .await
         .map_err(|error| message(&error))?;
     let apps = store.apps(&AppQuery::default()).await;
@@ -96,11 +96,11 @@ async fn processes_upgrade_one_file_of_version_3_concurrently() {
 }
 
 #[tokio::test]
-async fn files_of_every_version_are_upgraded_with_what_they_hold() {
+async fn files_of_every_version_are_upgraded_without_loss() {
     for version in [1, 2, 3] {
         let file = File::new();
         write_version(&file.path(), version).await;
-        // The mask and the other app's identifier are such as versions from the third on refuse.
+        // Versions from the third on reject this mask and the other app's identifier.
         let (mask, other) = if version < 3 {
             ("abc", "an/other")
         } else {
@@ -127,25 +127,27 @@ async fn files_of_every_version_are_upgraded_with_what_they_hold() {
 }
 
 #[tokio::test]
-async fn urls_and_paths_that_cannot_be_are_refused() {
+async fn invalid_urls_and_paths_are_rejected() {
     for url in ["postgres://localhost/tokens", "tokens.db", "", "mysql:x"] {
-        let error = SqliteStore::open(url).await.unwrap_err();
+        let error = SqliteStore::connect(url).await.unwrap_err();
         assert_eq!(error.kind(), StoreErrorKind::InvalidSettings, "{url}");
-        assert!(message(&error).contains("sqlite://path"), "{error:?}");
+        assert!(message(&error).contains("sqlite://PATH"), "{error:?}");
     }
-    let error = SqliteStore::open("sqlite:///no/such/directory/tokens.db")
+    let error = SqliteStore::connect("sqlite:///no/such/directory/tokens.db")
         .await
         .unwrap_err();
     assert_eq!(error.kind(), StoreErrorKind::InvalidSettings);
     assert!(message(&error).contains("/no/such/directory"), "{error:?}");
     let directory = TempDir::new().unwrap();
-    let error = SqliteStore::open(&url(directory.path())).await.unwrap_err();
+    let error = SqliteStore::connect(&url(directory.path()))
+        .await
+        .unwrap_err();
     assert_eq!(error.kind(), StoreErrorKind::InvalidSettings);
     assert!(message(&error).contains("name a file"), "{error:?}");
 }
 
 #[tokio::test]
-async fn a_url_that_names_no_file_is_refused() {
+async fn a_url_without_a_file_is_rejected() {
     for url in [
         "sqlite:",
         "sqlite://",
@@ -161,11 +163,11 @@ async fn a_url_that_names_no_file_is_refused() {
         "sqlite://tokens.db?mode=ro&mode=memory",
         "sqlite://tokens.db?mode=mem%6Fry",
     ] {
-        let error = SqliteStore::open(url).await.unwrap_err();
+        let error = SqliteStore::connect(url).await.unwrap_err();
         assert_eq!(error.kind(), StoreErrorKind::InvalidSettings, "{url}");
     }
-    let error = SqliteStore::open("sqlite://").await.unwrap_err();
-    assert!(message(&error).contains("sqlite://tokens.db"), "{error:?}");
+    let error = SqliteStore::connect("sqlite://").await.unwrap_err();
+    assert!(message(&error).contains("sqlite://PATH"), "{error:?}");
     for options in [
         SqliteConnectOptions::new(),
         SqliteConnectOptions::new().filename(""),
@@ -174,7 +176,8 @@ async fn a_url_that_names_no_file_is_refused() {
             .in_memory(true)
             .filename("tokens"),
     ] {
-        let error = SqliteStore::open_with(options).await.unwrap_err();
+        let pool = SqlitePool::connect_lazy_with(options);
+        let error = SqliteStore::builder_on(pool).connect().await.unwrap_err();
         assert_eq!(error.kind(), StoreErrorKind::InvalidSettings, "{error:?}");
     }
     assert!(!Path::new("tokens.db").exists() && !Path::new("tokens").exists());
@@ -182,7 +185,7 @@ async fn a_url_that_names_no_file_is_refused() {
 
 #[cfg(unix)]
 #[tokio::test]
-async fn files_are_private_whatever_the_umask() {
+async fn files_are_private_with_any_umask() {
     use std::os::unix::fs::PermissionsExt;
 
     let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
@@ -204,13 +207,13 @@ async fn files_are_private_whatever_the_umask() {
         let backup = file.directory.path().join(format!("{umask}.db.backup"));
         assert_eq!(mode(&backup), expected, "{}", backup.display());
     }
-    // One that exists keeps what its owner has chosen.
+    // An existing file keeps its permissions.
     file.open().await.close().await;
     fs::set_permissions(file.path(), fs::Permissions::from_mode(0o640)).unwrap();
     let store = file.open().await;
     tokens(&store).create_app("Billing").await.unwrap();
     assert_eq!(mode(&file.path()), 0o640);
-    // Nothing but the database lies beside it.
+    // No temporary file is left.
     let mut left: Vec<_> = fs::read_dir(file.directory.path())
         .unwrap()
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())
@@ -225,7 +228,7 @@ async fn files_are_private_whatever_the_umask() {
 async fn a_process_that_keeps_files_open() {
     let mut open = Vec::new();
     answer_lines(async |url| {
-        let store = SqliteStore::open(&url).await.unwrap();
+        let store = SqliteStore::connect(&url).await.unwrap();
         tokens(&store).create_app("Billing").await.unwrap();
         let backup = format!("{}.backup", url.trim_start_matches("sqlite://"));
         store.backup_to(backup).await.unwrap();

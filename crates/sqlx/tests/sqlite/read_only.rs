@@ -1,4 +1,4 @@
-//! Stores that are opened for reading alone.
+//! Stores that are opened as read-only.
 
 use std::{fs, path::Path, process::Command};
 
@@ -10,16 +10,48 @@ use tower_api_tokens_sqlx::SqliteStore;
 use crate::support::{File, Process, answer_lines, message, tokens, url};
 
 #[tokio::test]
+async fn the_settings_of_a_store_are_those_of_a_builder() {
+    let file = File::new();
+    let builder = || SqliteStore::builder(&file.url());
+    for missing in [builder().must_exist(), builder().read_only()] {
+        let error = missing.connect().await.unwrap_err();
+        assert_eq!(error.kind(), StoreErrorKind::NotFound, "{error:?}");
+        assert!(!file.path().exists());
+    }
+    let memory = SqliteStore::builder("sqlite::memory:");
+    for refused in [memory.clone().persistent(), memory.clone().read_only()] {
+        let error = refused.connect().await.unwrap_err();
+        assert_eq!(error.kind(), StoreErrorKind::InvalidSettings);
+        assert!(message(&error).contains("sqlite://PATH"), "{error:?}");
+    }
+    memory.must_exist().connect().await.unwrap();
+    file.open().await;
+    builder().must_exist().persistent().connect().await.unwrap();
+    for mode in ["", "?mode=rw", "?mode=rwc", "?mode=ro"] {
+        let url = format!("{}{mode}", file.url());
+        let reading = SqliteStore::builder(&url).read_only().connect().await;
+        let refused = tokens(&reading.unwrap()).create_app("Billing").await;
+        let refused = refused.unwrap_err();
+        let source = std::error::Error::source(&refused).unwrap();
+        let kind = source.downcast_ref().map(StoreError::kind);
+        assert_eq!(kind, Some(StoreErrorKind::ReadOnly), "{mode}");
+    }
+}
+
+#[tokio::test]
 async fn a_store_opened_for_reading_verifies_and_refuses_changes() {
     let file = File::new();
     let url = format!("{}?mode=ro", file.url());
-    assert!(SqliteStore::open(&url).await.is_err(), "nothing is created");
+    assert!(
+        SqliteStore::connect(&url).await.is_err(),
+        "nothing is created"
+    );
     assert!(!file.path().exists());
     let writing = tokens(&file.open().await);
     let app = writing.create_app("Billing").await.unwrap();
     let issued = writing.issue(&app.id, NewToken::named("ci")).await.unwrap();
 
-    let reading = tokens(&SqliteStore::open(&url).await.unwrap());
+    let reading = tokens(&SqliteStore::connect(&url).await.unwrap());
     let presented = issued.token().expose().as_bytes();
     reading
         .authenticator()
@@ -44,7 +76,7 @@ async fn a_store_opened_for_reading_verifies_and_refuses_changes() {
             .len(),
         1
     );
-    // Requests are served although their uses cannot be recorded.
+    // Requests are served although their usage cannot be recorded.
     let follower = reading.follow().start().await.unwrap();
     reading
         .authenticator()
@@ -54,7 +86,7 @@ async fn a_store_opened_for_reading_verifies_and_refuses_changes() {
     assert!(follower.stop().await.is_err());
 }
 
-/// This program as a user who is not root, whom no permission stops.
+/// Runs this program as a user other than root, who would ignore permissions.
 #[cfg(unix)]
 fn unprivileged() -> Process {
     use std::os::unix::process::CommandExt;
@@ -79,7 +111,7 @@ async fn a_process_that_reads_files() {
                 Err(error) => message(&error),
             };
         }
-        match SqliteStore::open(&line).await {
+        match SqliteStore::connect(&line).await {
             Ok(store) => {
                 open = Some(store);
                 "opened".to_owned()
@@ -99,7 +131,7 @@ fn set_mode(path: &Path, mode: u32) {
 
 #[cfg(unix)]
 #[tokio::test]
-async fn a_file_in_a_directory_that_cannot_be_written_is_read_all_the_same() {
+async fn a_file_in_a_write_protected_directory_can_be_read() {
     let file = File::new();
     let store = file.open().await;
     tokens(&store).create_app("Billing").await.unwrap();
@@ -111,7 +143,7 @@ async fn a_file_in_a_directory_that_cannot_be_written_is_read_all_the_same() {
     assert_eq!(reader.answer(), "opened");
     reader.tell("read");
     assert_eq!(reader.answer(), "1");
-    // To open it for writing fails, and the message names the way to read it.
+    // Opening it for writing fails, and the message explains how to read it.
     let mut writer = unprivileged();
     writer.tell(&file.url());
     let refused = writer.answer();
@@ -119,7 +151,7 @@ async fn a_file_in_a_directory_that_cannot_be_written_is_read_all_the_same() {
         refused.starts_with("ReadOnly") && refused.contains("?mode=ro"),
         "{refused}"
     );
-    // Once another process changes the file the reader cannot follow, and does not answer from before.
+    // Once another process changes the file, the reader cannot follow, and returns no old data.
     set_mode(file.directory.path(), 0o755);
     tokens(&file.open().await)
         .create_app("Another")
@@ -132,11 +164,11 @@ async fn a_file_in_a_directory_that_cannot_be_written_is_read_all_the_same() {
 
 #[cfg(unix)]
 #[tokio::test]
-async fn changes_that_are_not_in_the_file_yet_are_never_left_out() {
+async fn unmerged_changes_are_never_ignored() {
     let file = File::new();
     let store = file.open().await;
     tokens(&store).create_app("Billing").await.unwrap();
-    // As a crash leaves them: the log holds what the file lacks.
+    // As after a crash: the log contains changes that the file lacks.
     let copy = File::new();
     let left = url(&copy.path());
     for suffix in ["", "-wal"] {

@@ -1,4 +1,4 @@
-//! A file that is replaced under a process is noticed, and backups are restored the safe way.
+//! Replacing the file of a running process is detected, and backups are restored safely.
 
 use std::fs;
 
@@ -12,7 +12,7 @@ use tower_api_tokens_sqlx::SqliteStore;
 use crate::support::{File, message, tokens, url};
 
 #[tokio::test]
-async fn a_file_that_is_replaced_stops_the_store() {
+async fn a_store_stops_if_its_file_is_replaced() {
     for how in ["moved", "removed", "replaced", "replaced by a link"] {
         let file = File::new();
         let store = file.open().await;
@@ -63,17 +63,17 @@ async fn a_file_that_is_replaced_stops_the_store() {
             );
         }
         if how == "moved" {
-            // To move it back brings nothing back that was missed.
+            // Moving it back does not restore the missed changes.
             fs::rename(&moved, file.path()).unwrap();
             assert!(store.find(&issued.record().digest).await.is_err());
         }
     }
 }
 
-/// A checkpoint then leaves out what the reader must not see yet, and the file alone makes no sense until
+/// A checkpoint then leaves out what the reader must not see yet, and the file alone is inconsistent until
 /// the next one.
 #[tokio::test]
-async fn a_reader_that_holds_an_old_snapshot_stops_no_store() {
+async fn a_reader_with_an_old_snapshot_blocks_no_store() {
     let file = File::new();
     let store = file.open().await;
     let platform = tokens(&store);
@@ -105,7 +105,7 @@ async fn a_reader_that_holds_an_old_snapshot_stops_no_store() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_others_do_to_a_file_in_use_stops_no_store() {
+async fn other_programs_using_the_file_stop_no_store() {
     let file = File::new();
     let (store, other) = (file.open().await, file.open().await);
     let platform = tokens(&store);
@@ -148,12 +148,12 @@ async fn what_others_do_to_a_file_in_use_stops_no_store() {
 
 #[cfg(unix)]
 #[tokio::test]
-async fn a_path_through_a_link_is_the_same_file() {
+async fn a_path_through_a_symlink_is_the_same_file() {
     let file = File::new();
     file.open().await.close().await;
     let link = file.directory.path().join("link.db");
     std::os::unix::fs::symlink(file.path(), &link).unwrap();
-    let store = SqliteStore::open(&url(&link)).await.unwrap();
+    let store = SqliteStore::connect(&url(&link)).await.unwrap();
     tokens(&store).create_app("Billing").await.unwrap();
     assert_eq!(
         tokens(&file.open().await)
@@ -167,7 +167,7 @@ async fn a_path_through_a_link_is_the_same_file() {
 }
 
 #[tokio::test]
-async fn a_backup_is_whole_while_others_write_and_overwrites_nothing() {
+async fn a_backup_is_consistent_under_writes_and_overwrites_nothing() {
     let file = File::new();
     let store = file.open().await;
     let platform = tokens(&store);
@@ -197,23 +197,23 @@ async fn a_backup_is_whole_while_others_write_and_overwrites_nothing() {
     let restored = tokens(&copy.open().await);
     let apps = restored.list_apps(&AppQuery::default()).await.unwrap();
     assert_eq!(apps.items, [app]);
-    // A store in memory and one that is only read are copied as well.
-    let memory = SqliteStore::open("sqlite::memory:").await.unwrap();
+    // Stores in memory and read-only stores can be backed up too.
+    let memory = SqliteStore::connect("sqlite::memory:").await.unwrap();
     tokens(&memory).create_app("Memory").await.unwrap();
-    let reading = SqliteStore::open(&format!("{}?mode=ro", file.url()))
+    let reading = SqliteStore::connect(&format!("{}?mode=ro", file.url()))
         .await
         .unwrap();
     for (name, store) in [("memory", memory), ("reading", reading)] {
         let backup = file.directory.path().join(name);
         store.backup_to(&backup).await.unwrap();
-        let copy = SqliteStore::open(&url(&backup)).await.unwrap();
+        let copy = SqliteStore::connect(&url(&backup)).await.unwrap();
         let apps = copy.apps(&AppQuery::default()).await.unwrap().items;
         assert_eq!(apps.len(), 1, "{name}");
     }
 }
 
 #[tokio::test]
-async fn a_restore_brings_back_what_was_and_nothing_of_what_came_after() {
+async fn a_restore_discards_everything_after_the_backup() {
     let file = File::new();
     let store = file.open().await;
     let platform = tokens(&store);
@@ -224,7 +224,7 @@ async fn a_restore_brings_back_what_was_and_nothing_of_what_came_after() {
         .issue(&app.id, NewToken::named("later"))
         .await
         .unwrap();
-    // In use: nothing is replaced.
+    // Nothing is replaced while the database is in use.
     let refused = SqliteStore::restore(&backup, &file.url())
         .await
         .unwrap_err();
@@ -263,14 +263,14 @@ async fn a_restore_brings_back_what_was_and_nothing_of_what_came_after() {
 }
 
 #[tokio::test]
-async fn a_restore_takes_the_place_of_what_is_damaged_and_of_its_log() {
+async fn a_restore_replaces_a_damaged_database_and_its_log() {
     let file = File::new();
     let store = file.open().await;
     let app = tokens(&store).create_app("Billing").await.unwrap();
     let backup = file.directory.path().join("backup.db");
     store.backup_to(&backup).await.unwrap();
     tokens(&store).create_app("Later").await.unwrap();
-    // As a crash leaves it, and then a disk: a log beside a file that is no database.
+    // As after a crash and a disk failure: a log beside a file that is not a database.
     let damaged = File::new();
     fs::copy(
         file.directory.path().join("tokens.db-wal"),
@@ -292,7 +292,7 @@ async fn a_restore_takes_the_place_of_what_is_damaged_and_of_its_log() {
 }
 
 #[tokio::test]
-async fn only_a_database_of_ours_is_restored() {
+async fn only_a_database_of_this_crate_is_restored() {
     let file = File::new();
     let store = file.open().await;
     let app = tokens(&store).create_app("Billing").await.unwrap();

@@ -1,15 +1,16 @@
-//! Rows that cannot be read take no other with them, and are not written in the first place.
+//! Unreadable rows affect no other row, and are rejected on write.
 
 use std::{
     io::{self, Write},
     sync::{Arc, Mutex},
 };
 
+use futures_util::TryStreamExt;
 use jiff::Timestamp;
 use sqlx::{Connection, Row, SqliteConnection, sqlite::SqliteConnectOptions};
 use tower_api_tokens::{
-    AppQuery, AuditLog, AuditQuery, ChangeLog, NewToken, StoreErrorKind, TokenQuery, TokenRegistry,
-    TokenStore, Usage, UsageLog,
+    AppQuery, AuditQuery, ChangeLog, ChangeLogStreams, NewToken, StoreErrorKind, TokenQuery,
+    TokenRegistry, TokenRegistryStreams, TokenStore, Usage, UsageLog,
 };
 use tower_api_tokens_sqlx::SqliteStore;
 
@@ -17,7 +18,7 @@ use crate::support::{DEADLINE, File, tokens};
 
 const NOW: Timestamp = Timestamp::UNIX_EPOCH;
 
-/// Writes what the triggers that check refuse, as a version without them did.
+/// Writes a row that the triggers would reject, as a version without them did.
 async fn execute_unchecked(file: &File, statements: &str) {
     let options = SqliteConnectOptions::new()
         .filename(file.path())
@@ -43,7 +44,7 @@ async fn execute_unchecked(file: &File, statements: &str) {
 }
 
 #[tokio::test]
-async fn a_damaged_row_is_an_error_for_itself_alone() {
+async fn a_damaged_row_affects_no_other_row() {
     for damage in [
         "mask = 'no ellipsis'",
         "scopes = 'a\"b'",
@@ -80,29 +81,20 @@ async fn a_damaged_row_is_an_error_for_itself_alone() {
             assert_eq!(found.record.as_ref(), Some(token));
         }
         for limit in 1..=6 {
-            let (mut query, mut listed) = (TokenQuery::default().limit(limit), Vec::new());
-            loop {
-                let page = store.tokens(&query, NOW).await.unwrap();
-                listed.extend(page.items);
-                let Some(next) = page.next else { break };
-                query = query.after(next);
-            }
+            let listed = store.stream_tokens(TokenQuery::default().limit(limit), NOW);
+            let listed: Vec<_> = listed.try_collect().await.unwrap();
             assert_eq!(listed, issued, "{damage}, {limit} a page");
-            let (mut after, mut listed, mut unreadable) = (None, Vec::new(), Vec::new());
-            loop {
-                let page = store.live(after, limit, NOW).await.unwrap();
+            let (mut listed, mut unreadable) = (Vec::new(), Vec::new());
+            let mut pages = store.stream_live(limit, NOW);
+            while let Some(page) = pages.try_next().await.unwrap() {
                 assert_eq!(page.position, store.revision().await.unwrap(), "{damage}");
                 unreadable.extend(page.unreadable);
                 listed.extend(page.tokens);
-                after = page.next;
-                if after.is_none() {
-                    break;
-                }
             }
             assert_eq!(listed, issued, "{damage}, {limit} a page");
             assert_eq!(unreadable, [bad.digest], "{damage}, {limit} a page");
         }
-        // It can be revoked by hand, and its uses take nothing from those of others.
+        // It can be revoked manually, and its usage does not affect that of others.
         let usages = [&bad, &issued[0]].map(|token| Usage::new(token.id, NOW, 1));
         store.record_usage(&usages).await.unwrap();
         let used = store.find(&issued[0].digest).await.unwrap().record.unwrap();
@@ -111,7 +103,7 @@ async fn a_damaged_row_is_an_error_for_itself_alone() {
 }
 
 #[tokio::test]
-async fn listings_go_past_apps_and_events_that_cannot_be_read() {
+async fn listings_skip_unreadable_apps_and_events() {
     let file = File::new();
     let store = file.open().await;
     let platform = tokens(&store);
@@ -128,13 +120,8 @@ async fn listings_go_past_apps_and_events_that_cannot_be_read() {
     )
     .await;
     for limit in 1..=4 {
-        let (mut query, mut listed) = (AppQuery::default().limit(limit), Vec::new());
-        loop {
-            let page = store.apps(&query).await.unwrap();
-            listed.extend(page.items);
-            let Some(next) = page.next else { break };
-            query = query.after(next);
-        }
+        let listed = store.stream_apps(AppQuery::default().limit(limit));
+        let listed: Vec<_> = listed.try_collect().await.unwrap();
         assert_eq!(listed, apps, "{limit} a page");
     }
     execute_unchecked(
@@ -144,21 +131,13 @@ async fn listings_go_past_apps_and_events_that_cannot_be_read() {
          (x'ffffffffffffffffffffffffffffffff', 0, 'ada', 'app.create', 'no/app', NULL, 'done')",
     )
     .await;
-    let (mut query, mut events) = (AuditQuery::default().limit(1), 0);
-    let reading = async {
-        loop {
-            let page = store.events(&query).await.unwrap();
-            events += page.items.len();
-            let Some(next) = page.next else { break events };
-            query = query.clone().after(next);
-        }
-    };
-    let readable = tokio::time::timeout(DEADLINE, reading).await.unwrap();
-    assert_eq!(readable, 0);
+    let events = store.stream_events(AuditQuery::default().limit(1));
+    let reading = tokio::time::timeout(DEADLINE, events.try_collect::<Vec<_>>());
+    assert_eq!(reading.await.unwrap().unwrap(), []);
 }
 
 #[tokio::test]
-async fn what_cannot_be_read_again_is_not_written() {
+async fn unreadable_values_are_rejected_on_write() {
     let file = File::new();
     let store = file.open().await;
     tokens(&store).create_app("Billing").await.unwrap();
@@ -256,7 +235,7 @@ async fn what_cannot_be_read_again_is_not_written() {
             "{statement}"
         );
     }
-    // Whatever was let through is read.
+    // Every accepted row can be read.
     let rows = store
         .tokens(&TokenQuery::default(), NOW)
         .await
@@ -266,12 +245,12 @@ async fn what_cannot_be_read_again_is_not_written() {
 }
 
 #[tokio::test]
-async fn uses_are_saturated_and_an_extreme_takes_nothing_from_others() {
+async fn uses_saturate_and_extremes_affect_no_other_token() {
     for url in ["file", "sqlite::memory:"] {
         let file = File::new();
         let store = match url {
             "file" => file.open().await,
-            url => SqliteStore::open(url).await.unwrap(),
+            url => SqliteStore::connect(url).await.unwrap(),
         };
         let platform = tokens(&store);
         let app = platform.create_app("Billing").await.unwrap();
@@ -313,7 +292,7 @@ async fn uses_are_saturated_and_an_extreme_takes_nothing_from_others() {
     }
 }
 
-/// Keeps what is logged.
+/// Collects log events.
 #[derive(Clone, Default)]
 struct Written(Arc<Mutex<Vec<u8>>>);
 
@@ -328,7 +307,7 @@ impl Write for Written {
 }
 
 #[tokio::test]
-async fn a_row_that_is_left_out_is_reported_by_its_identifier_alone() {
+async fn a_skipped_row_is_logged_only_by_its_identifier() {
     let file = File::new();
     let store = file.open().await;
     let platform = tokens(&store);

@@ -1,17 +1,17 @@
-//! What survives, and what other programs and versions may do to the file.
+//! Persistence, and what other programs and versions do to the file.
 
 use std::{fs, process::Command, str::FromStr, time::Duration};
 
-use sqlx::{Connection, Row, SqliteConnection};
+use sqlx::{Connection, Row, SqliteConnection, sqlite::SqliteConnectOptions};
 use tower_api_tokens::{
     AppQuery, NewToken, StoreErrorKind, TokenQuery, TokenRegistry, TokenStatus, TokenStore,
 };
-use tower_api_tokens_sqlx::{SqliteStore, sqlite::SqliteConnectOptions};
+use tower_api_tokens_sqlx::SqliteStore;
 
 use crate::support::{File, tokens};
 
 #[tokio::test]
-async fn everything_survives_closing_and_opening() {
+async fn all_records_survive_reopening() {
     let file = File::new();
     let store = file.open().await;
     let platform = tokens(&store);
@@ -94,7 +94,7 @@ async fn a_second_process_on_one_file_works() {
 #[ignore = "started by another test"]
 async fn a_process_that_issues_a_token() {
     let url = std::env::var("TOKENS_URL").unwrap();
-    let there = tokens(&SqliteStore::open(&url).await.unwrap());
+    let there = tokens(&SqliteStore::connect(&url).await.unwrap());
     let apps = there.list_apps(&AppQuery::default()).await.unwrap().items;
     let _issued = there
         .issue(&apps[0].id, NewToken::named("ci"))
@@ -103,7 +103,7 @@ async fn a_process_that_issues_a_token() {
 }
 
 #[tokio::test]
-async fn what_is_no_database_is_told_and_left_alone() {
+async fn a_file_that_is_no_database_is_reported_and_left_unchanged() {
     let file = File::new();
     fs::write(file.path(), "this is a diary, not a database; ".repeat(100)).unwrap();
     let error = file.refuses(StoreErrorKind::Corrupt).await;
@@ -111,7 +111,7 @@ async fn what_is_no_database_is_told_and_left_alone() {
 }
 
 #[tokio::test]
-async fn a_truncated_database_is_told_and_left_alone() {
+async fn a_truncated_database_is_reported_and_left_unchanged() {
     let file = File::new();
     let store = file.open().await;
     let platform = tokens(&store);
@@ -129,7 +129,7 @@ async fn a_truncated_database_is_told_and_left_alone() {
 }
 
 #[tokio::test]
-async fn tables_of_a_newer_version_are_told_and_left_alone() {
+async fn tables_of_a_newer_version_are_reported_and_left_unchanged() {
     let file = File::new();
     file.open().await.close().await;
     file.execute(
@@ -142,7 +142,7 @@ async fn tables_of_a_newer_version_are_told_and_left_alone() {
 }
 
 #[tokio::test]
-async fn a_database_that_goes_bad_fails_verification_with_503_and_never_401() {
+async fn a_damaged_database_causes_503_and_never_401() {
     let file = File::new();
     let store = file.open().await;
     let platform = tokens(&store);
@@ -165,7 +165,7 @@ async fn a_database_that_goes_bad_fails_verification_with_503_and_never_401() {
 }
 
 #[tokio::test]
-async fn the_tables_of_another_program_stay_as_they_are() {
+async fn tables_of_other_programs_are_unchanged() {
     let file = File::new();
     let options = SqliteConnectOptions::from_str(&file.url())
         .unwrap()
@@ -218,7 +218,7 @@ async fn the_file_holds_digests_and_no_plaintext() {
 }
 
 #[tokio::test]
-async fn the_schema_refuses_what_cannot_be() {
+async fn the_schema_rejects_invalid_rows() {
     let file = File::new();
     let store = file.open().await;
     tokens(&store).create_app("Billing").await.unwrap();
@@ -281,9 +281,9 @@ async fn lookups_and_listings_use_an_index() {
 }
 
 #[tokio::test]
-async fn a_store_in_memory_is_shared_by_its_clones_alone() {
-    let one = SqliteStore::open("sqlite::memory:").await.unwrap();
-    let other = SqliteStore::open("sqlite::memory:").await.unwrap();
+async fn a_store_in_memory_is_shared_only_by_its_clones() {
+    let one = SqliteStore::connect("sqlite::memory:").await.unwrap();
+    let other = SqliteStore::connect("sqlite::memory:").await.unwrap();
     tokens(&one).create_app("Billing").await.unwrap();
     let apps =
         async |store: &SqliteStore| store.apps(&AppQuery::default()).await.unwrap().items.len();

@@ -1,4 +1,4 @@
-//! What the tests of the store in SQLite share.
+//! Helpers for the tests of the SQLite store.
 
 use std::{
     fs,
@@ -19,7 +19,7 @@ use tower_api_tokens_sqlx::SqliteStore;
 
 pub(crate) const DEADLINE: Duration = Duration::from_secs(60);
 
-/// The schemas of the versions that were released.
+/// The schemas of the released versions.
 const MIGRATIONS: [&str; 3] = [
     include_str!("../../migrations/sqlite/0001_tokens.sql"),
     include_str!("../../migrations/sqlite/0002_operations.sql"),
@@ -45,14 +45,14 @@ impl File {
     }
 
     pub(crate) async fn open(&self) -> SqliteStore {
-        SqliteStore::open(&self.url()).await.unwrap()
+        SqliteStore::connect(&self.url()).await.unwrap()
     }
 
     pub(crate) async fn connect(&self) -> SqliteConnection {
         SqliteConnection::connect(&self.url()).await.unwrap()
     }
 
-    /// Executes statements as another program does, without foreign keys.
+    /// Executes statements as another program would, without foreign keys.
     pub(crate) async fn execute(&self, statements: &str) {
         let options = SqliteConnectOptions::new()
             .filename(self.path())
@@ -65,10 +65,10 @@ impl File {
         connection.close().await.unwrap();
     }
 
-    /// Refuses to open and says so; the file is then as it was.
+    /// Asserts that opening fails with this kind, and leaves the file unchanged.
     pub(crate) async fn refuses(&self, kind: StoreErrorKind) -> StoreError {
         let before = fs::read(self.path()).unwrap();
-        let error = SqliteStore::open(&self.url()).await.unwrap_err();
+        let error = SqliteStore::connect(&self.url()).await.unwrap_err();
         assert_eq!(error.kind(), kind, "{error:?}");
         assert!(
             fs::read(self.path()).unwrap() == before,
@@ -86,7 +86,7 @@ pub(crate) fn tokens(store: &SqliteStore) -> ApiTokens {
     ApiTokens::new(store.clone(), TokenFormat::new("acme").unwrap())
 }
 
-/// The message of an error and those of its causes.
+/// Returns the messages of an error and its causes.
 pub(crate) fn message(error: &StoreError) -> String {
     let source = std::error::Error::source(error);
     format!(
@@ -95,7 +95,7 @@ pub(crate) fn message(error: &StoreError) -> String {
     )
 }
 
-/// Makes a file as the release with a version of the schema made it.
+/// Creates a file as the release with this version of the schema did.
 pub(crate) async fn write_version(file: &Path, version: usize) {
     let options = SqliteConnectOptions::new()
         .filename(file)
@@ -116,7 +116,7 @@ pub(crate) async fn write_version(file: &Path, version: usize) {
     connection.close().await.unwrap();
 }
 
-/// This program again, as a process that runs one ignored test.
+/// A process of this program that runs one ignored test.
 pub(crate) struct Process {
     child: Child,
     input: ChildStdin,
@@ -146,7 +146,7 @@ impl Process {
         writeln!(self.input, "{line}").unwrap();
     }
 
-    /// What the process answered last; the test harness prints lines of its own.
+    /// Returns the last response of the process. The test harness prints other lines.
     pub(crate) fn answer(&mut self) -> String {
         loop {
             let mut line = String::new();
@@ -166,7 +166,7 @@ impl Drop for Process {
     }
 }
 
-/// In such a process: answers each line that it is told.
+/// Responds to each line of input, in such a process.
 pub(crate) async fn answer_lines(mut answer: impl AsyncFnMut(String) -> String) {
     for line in std::io::stdin().lines() {
         println!("answer: {}", answer(line.unwrap()).await);

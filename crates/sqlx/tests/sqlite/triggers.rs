@@ -1,4 +1,4 @@
-//! Every change reaches the log, whichever program makes it.
+//! Changes of every program are logged.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use tower_api_tokens_sqlx::SqliteStore;
 
 use crate::support::{File, message, tokens};
 
-/// A store with one app and two tokens, and what its log says.
+/// A store with one app and two tokens, and a reader of its log.
 struct Logged {
     file: File,
     store: SqliteStore,
@@ -43,7 +43,7 @@ impl Logged {
         }
     }
 
-    /// What was logged since the last time.
+    /// Returns the changes logged since the last call.
     async fn logged(&mut self) -> Vec<Change> {
         let Changes::Since {
             changes,
@@ -103,7 +103,7 @@ async fn every_column_that_verification_depends_on_is_logged() {
             .await;
         assert_eq!(log.logged().await, [log.token(0)], "{column} = {value}");
     }
-    // A token is identified by its digest in the log, and by both when it changes.
+    // The log identifies a token by its digest, or by both digests if it changes.
     log.file
         .execute(&format!(
             "UPDATE api_tokens SET digest = x'{}' WHERE name = 'two'",
@@ -117,7 +117,7 @@ async fn every_column_that_verification_depends_on_is_logged() {
         .execute("UPDATE api_tokens SET id = zeroblob(16) WHERE name = 'two'")
         .await;
     assert_eq!(log.logged().await, [digest(7)]);
-    // Every column was changed above, or is one of usage.
+    // Every column was changed above, except those for usage.
     let mut connection = log.file.connect().await;
     let known = ["id", "digest", "last_used_at", "uses"];
     for column in columns_of(&mut connection, "api_tokens").await {
@@ -163,7 +163,7 @@ async fn every_column_of_an_app_is_logged() {
     let mut changes = log.logged().await;
     changes.sort_by_key(|change| *change != app);
     assert_eq!(changes, [app, moved]);
-    // The tokens of an app that is deleted are not found, and are when it is inserted again.
+    // Tokens of a deleted app are not found until the app is inserted again.
     log.file
         .execute("UPDATE api_tokens SET app_id = 'moved'; DELETE FROM api_token_apps")
         .await;
@@ -179,7 +179,7 @@ async fn every_column_of_an_app_is_logged() {
 }
 
 #[tokio::test]
-async fn what_is_removed_or_replaced_is_logged() {
+async fn deletions_and_replacements_are_logged() {
     let mut log = Logged::new().await;
     let insert = |verb: &str, id: &str, digest: &str| {
         format!(
@@ -192,7 +192,7 @@ async fn what_is_removed_or_replaced_is_logged() {
         .execute(&insert("INSERT", "zeroblob(16)", &seven))
         .await;
     assert_eq!(log.logged().await, [digest(7)]);
-    // By its identifier, by its digest, by both, and by the row's number.
+    // By identifier, by digest, by both, and by row number.
     let eight = format!("x'{}'", "08".repeat(32));
     log.file
         .execute(&insert("REPLACE", "zeroblob(16)", &eight))
@@ -226,7 +226,7 @@ async fn what_is_removed_or_replaced_is_logged() {
         ))
         .await;
     assert_eq!(log.logged().await, [digest(8)]);
-    // Deletion, in bulk, with the triggers of `REPLACE` as well.
+    // Bulk deletion, also with the triggers of `REPLACE`.
     log.file
         .execute(&insert("INSERT", "zeroblob(16)", &seven))
         .await;
@@ -240,7 +240,7 @@ async fn what_is_removed_or_replaced_is_logged() {
 }
 
 #[tokio::test]
-async fn tokens_that_nobody_admits_leave_without_a_word_in_the_log() {
+async fn deleting_expired_and_revoked_tokens_is_not_logged() {
     let mut log = Logged::new().await;
     log.file
         .execute("UPDATE api_tokens SET revoked_at = 1 WHERE name = 'one'")
@@ -259,7 +259,7 @@ async fn a_change_of_the_store_is_logged_once() {
     let id = log.tokens[0].id;
     log.platform.rename(id, "renamed").await.unwrap();
     assert_eq!(log.logged().await, [log.token(0)]);
-    // To revoke again reaches the nodes again.
+    // Revoking again reaches the nodes again.
     for _ in 0..2 {
         log.platform.revoke(id).await.unwrap();
         assert_eq!(log.logged().await, [log.token(0)]);
@@ -271,13 +271,13 @@ async fn a_change_of_the_store_is_logged_once() {
 }
 
 #[tokio::test]
-async fn a_revocation_is_logged_although_triggers_were_dropped() {
+async fn a_revocation_is_logged_without_triggers() {
     let mut log = Logged::new().await;
     log.file
         .execute("DROP TRIGGER api_tokens_log_update; DROP TRIGGER api_token_apps_log_update")
         .await;
     for _ in 0..2 {
-        // Whether the latest change was about the same or not.
+        // Whether or not the latest change was about the same token.
         for _ in 0..2 {
             log.platform.revoke(log.tokens[0].id).await.unwrap();
             assert_eq!(log.logged().await, [log.token(0)]);
@@ -290,7 +290,7 @@ async fn a_revocation_is_logged_although_triggers_were_dropped() {
 }
 
 #[tokio::test]
-async fn every_change_of_the_store_is_logged_although_all_triggers_were_dropped() {
+async fn every_change_of_the_store_is_logged_without_triggers() {
     let mut log = Logged::new().await;
     for (name, _) in triggers_of(&mut log.file.connect().await).await {
         log.file.execute(&format!("DROP TRIGGER {name}")).await;
@@ -315,7 +315,7 @@ async fn every_change_of_the_store_is_logged_although_all_triggers_were_dropped(
 }
 
 #[tokio::test]
-async fn triggers_that_were_dropped_or_altered_are_restored_and_the_log_begins_anew() {
+async fn dropped_or_altered_triggers_are_restored_and_the_log_is_started_over() {
     let log = Logged::new().await;
     let all = triggers_of(&mut log.file.connect().await).await;
     assert!(all.len() > 10);
@@ -323,12 +323,12 @@ async fn triggers_that_were_dropped_or_altered_are_restored_and_the_log_begins_a
         let log = Logged::new().await;
         log.store.close().await;
         log.file.execute(&format!("DROP TRIGGER {name}")).await;
-        // What happens without the trigger is in no log.
+        // Without the trigger, the change is not logged.
         log.file
             .execute("UPDATE api_tokens SET revoked_at = 1")
             .await;
         let reading = format!("{}?mode=ro", log.file.url());
-        let refused = SqliteStore::open(&reading).await.unwrap_err();
+        let refused = SqliteStore::connect(&reading).await.unwrap_err();
         assert_eq!(refused.kind(), StoreErrorKind::Incompatible);
         assert!(
             message(&refused).contains("for writing once"),
@@ -339,7 +339,7 @@ async fn triggers_that_were_dropped_or_altered_are_restored_and_the_log_begins_a
         assert_eq!(since, Changes::Gap, "{name}");
         assert_eq!(triggers_of(&mut log.file.connect().await).await, all);
         store.close().await;
-        SqliteStore::open(&reading).await.unwrap();
+        SqliteStore::connect(&reading).await.unwrap();
     }
     let log = Logged::new().await;
     log.file
@@ -371,7 +371,7 @@ async fn opening_again_keeps_the_log() {
 }
 
 #[tokio::test]
-async fn a_log_that_was_emptied_begins_anew_and_every_lookup_has_a_position() {
+async fn an_emptied_log_is_started_over_and_every_lookup_has_a_position() {
     let log = Logged::new().await;
     log.file.execute("DELETE FROM api_token_changes").await;
     assert_eq!(
@@ -391,7 +391,7 @@ async fn a_log_that_was_emptied_begins_anew_and_every_lookup_has_a_position() {
 }
 
 #[tokio::test]
-async fn the_log_is_bounded_whichever_program_fills_it() {
+async fn the_log_is_bounded_for_every_writer() {
     let log = Logged::new().await;
     log.file
         .execute(
@@ -411,7 +411,7 @@ async fn the_log_is_bounded_whichever_program_fills_it() {
 }
 
 #[tokio::test]
-async fn marks_differ_from_change_to_change() {
+async fn every_change_has_another_mark() {
     let mut log = Logged::new().await;
     log.file
         .execute("UPDATE api_tokens SET name = 'both'")
@@ -425,12 +425,12 @@ async fn marks_differ_from_change_to_change() {
     assert_eq!(row.get::<i64, _>(0), row.get::<i64, _>(1));
 }
 
-/// What a process of the version before does to rotate a token.
+/// Rotates a token as a process of the previous version does.
 const ROTATE_AS_BEFORE: &str = "UPDATE api_tokens SET expires_at = 9, successor = zeroblob(16) \
      WHERE id = (SELECT id FROM api_tokens WHERE name = 'one') AND successor IS NULL";
 
 #[tokio::test]
-async fn a_restricted_token_has_expired_for_a_process_of_the_version_before() {
+async fn a_restricted_token_is_expired_for_a_process_of_the_previous_version() {
     let log = Logged::new().await;
     let mut restricted = log.tokens[0].clone();
     restricted.id = TokenId::from_bytes([9; 16]);
@@ -447,7 +447,7 @@ async fn a_restricted_token_has_expired_for_a_process_of_the_version_before() {
         .await
         .unwrap();
     assert_eq!(live, ["one", "two"]);
-    // It makes the successor without restrictions.
+    // It creates the successor without restrictions.
     for rotation in [
         ROTATE_AS_BEFORE.to_owned(),
         ROTATE_AS_BEFORE.replace("expires_at = 9, ", ""),
@@ -472,7 +472,7 @@ async fn a_restricted_token_has_expired_for_a_process_of_the_version_before() {
 }
 
 #[tokio::test]
-async fn restrictions_that_could_not_be_read_are_refused() {
+async fn unreadable_restrictions_are_rejected() {
     let log = Logged::new().await;
     let mut connection = log.file.connect().await;
     for (bad, reason) in [

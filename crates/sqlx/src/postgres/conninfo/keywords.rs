@@ -1,4 +1,4 @@
-//! The parameters of a connection, by the names and the variables that libpq knows them by.
+//! The connection parameters, with their names and variables in libpq.
 
 use std::{collections::HashMap, ffi::OsString};
 
@@ -6,15 +6,15 @@ use tower_api_tokens::StoreError;
 
 use super::invalid;
 
-/// Reads a variable of the environment.
+/// Reads an environment variable.
 pub(in crate::postgres) type Environment<'a> = &'a dyn Fn(&str) -> Option<OsString>;
 
-/// What is done with a parameter.
+/// How a parameter is treated.
 enum Treatment {
     Used,
-    /// It has no effect on what is connected to, or how securely.
+    /// Ignored: it affects neither the target nor the security of the connection.
     Ignored,
-    /// It is not supported, except with one of these values, which ask for nothing.
+    /// Supported only with one of these values, which have no effect.
     Only(&'static [&'static str]),
 }
 
@@ -32,7 +32,7 @@ const KEYWORDS: &[Keyword] = &[
     ("passfile", Some("PGPASSFILE"), Used),
     ("application_name", Some("PGAPPNAME"), Used),
     ("fallback_application_name", None, Used),
-    // The driver itself reads `PGOPTIONS`.
+    // sqlx itself reads `PGOPTIONS`.
     ("options", None, Used),
     ("sslmode", Some("PGSSLMODE"), Used),
     ("sslrootcert", Some("PGSSLROOTCERT"), Used),
@@ -93,7 +93,7 @@ const KEYWORDS: &[Keyword] = &[
     ),
 ];
 
-/// Names that the driver has for the same parameters.
+/// Names of the same parameters in sqlx.
 const ALIASES: &[(&str, &str)] = &[
     ("ssl-mode", "sslmode"),
     ("ssl-root-cert", "sslrootcert"),
@@ -102,19 +102,19 @@ const ALIASES: &[(&str, &str)] = &[
     ("ssl-key", "sslkey"),
 ];
 
-/// What a connection string and the environment ask for.
+/// The parameters from a connection string and the environment.
 #[derive(Default)]
 pub(super) struct Parameters {
     values: HashMap<&'static str, String>,
-    /// Settings of the session, by `options[name]=value`.
+    /// Session settings from `options[name]=value`.
     pub(super) settings: Vec<(String, String)>,
 }
 
 impl Parameters {
-    /// Sets a parameter, and returns whether there is one of this name. The last value counts.
+    /// Sets a parameter, and returns whether the name is known. The last value counts.
     pub(super) fn set(&mut self, name: &str, value: String) -> bool {
         if name == "ssl" && value == "true" {
-            // As JDBC writes it.
+            // The notation of JDBC.
             self.values.insert("sslmode", "require".to_owned());
             return true;
         }
@@ -132,7 +132,7 @@ impl Parameters {
         true
     }
 
-    /// Takes what is not given from the environment.
+    /// Adds missing parameters from the environment.
     pub(super) fn add_environment(
         &mut self,
         environment: Environment<'_>,
@@ -151,19 +151,19 @@ impl Parameters {
         Ok(())
     }
 
-    /// A value, unless it is missing or empty.
+    /// Returns a value, unless it is missing or empty.
     pub(super) fn get(&self, keyword: &str) -> Option<&str> {
         let value = self.values.get(keyword)?;
         (!value.is_empty()).then_some(value)
     }
 
-    /// Whether every value can be sent, and asks for what can be done.
+    /// Checks that every value is valid and supported.
     pub(super) fn check(&self) -> Result<(), StoreError> {
         let given = self.values.values();
         let settings = self.settings.iter().flat_map(|(name, value)| [name, value]);
         if given.chain(settings).any(|value| value.contains('\0')) {
             return Err(invalid(
-                "a connection parameter holds a NUL, which PostgreSQL cannot take",
+                "a connection parameter contains NUL, which PostgreSQL does not allow: remove it",
             ));
         }
         for (keyword, variable, treatment) in KEYWORDS {
@@ -180,7 +180,7 @@ impl Parameters {
                     "the connection parameter `{keyword}`{variable} is not supported: remove it"
                 ),
                 _ => format!(
-                    "the connection parameter `{keyword}`{variable} is supported with {} alone: remove it",
+                    "the connection parameter `{keyword}`{variable} is supported only with {}: remove it",
                     one_of(allowed)
                 ),
             }));

@@ -1,5 +1,5 @@
-//! Connection strings, as `psql` reads them. The driver's own reader connects to no IPv6 address, takes
-//! a `+` for a space, and logs what it does not know.
+//! Parses connection strings as `psql` does. The parser of sqlx supports no IPv6 addresses, turns `+` into
+//! a space, and logs unknown parameters.
 
 mod keywords;
 mod pairs;
@@ -19,27 +19,28 @@ use keywords::Parameters;
 use passfile::Connection;
 
 use super::error::{from_sqlx, invalid};
+use crate::connect::Driver;
 
 pub(super) use keywords::Environment;
 
-const FORM: &str = "a PostgreSQL database is named by `postgres://user:password@host:port/database`, or \
-     by pairs such as `host=db.internal dbname=platform`";
+const FORM: &str = "expected a PostgreSQL URL such as `postgres://user:password@host:port/database`, or pairs such \
+     as `host=db.internal dbname=platform`";
 
 const PORT: u16 = 5432;
 
-/// Where a server's socket lies if nothing names its host: on Debian, on macOS, and by default.
+/// The directories of the server's Unix socket: on Debian, on macOS, and by default.
 const SOCKET_DIRECTORIES: [&str; 3] = ["/var/run/postgresql", "/private/tmp", "/tmp"];
 
 /// How to connect.
 pub(super) struct Settings {
     pub(super) options: PgConnectOptions,
-    /// What to try, one after the other, until a connection is made.
+    /// The TLS modes to try, in order.
     pub(super) modes: Vec<PgSslMode>,
-    /// Whether prepared statements are kept.
+    /// Whether prepared statements are cached.
     pub(super) keeps_statements: bool,
 }
 
-/// Reads a connection string. What it leaves out is taken from the environment.
+/// Parses a connection string. Missing parameters are taken from the environment.
 pub(super) fn read(text: &str, environment: Environment<'_>) -> Result<Settings, StoreError> {
     let mut parameters = parse(text)?;
     parameters.add_environment(environment)?;
@@ -51,7 +52,7 @@ pub(super) fn read(text: &str, environment: Environment<'_>) -> Result<Settings,
         Place::Network(host) => options.host(host),
     };
     options = options.port(address.port);
-    // Poolers refuse options, be they empty.
+    // Poolers reject options, even empty ones.
     if !parameters.settings.is_empty() {
         options = options.options(parameters.settings.iter().map(|(k, v)| (k, v)));
     }
@@ -76,7 +77,7 @@ pub(super) fn read(text: &str, environment: Environment<'_>) -> Result<Settings,
     if let Some(capacity) = capacity {
         options = options.statement_cache_capacity(capacity);
     }
-    // Poolers refuse it, and no statement returns a number with a fraction.
+    // Poolers reject it, and no statement returns a fractional number.
     options = options.extra_float_digits(None);
     let (options, modes) = tls::set(options, &parameters, &address, environment)?;
     Ok(Settings {
@@ -87,12 +88,13 @@ pub(super) fn read(text: &str, environment: Environment<'_>) -> Result<Settings,
 }
 
 fn parse(text: &str) -> Result<Parameters, StoreError> {
-    let rest = uri::SCHEMES
-        .iter()
-        .find_map(|scheme| text.strip_prefix(scheme));
+    let rest = match Driver::split(text) {
+        Ok((Driver::Postgres, rest)) => rest.strip_prefix("//"),
+        _ => None,
+    };
     match rest {
         Some(rest) => uri::read(rest),
-        // Another scheme, or a name.
+        // Another scheme, or just a name.
         None if text
             .split('=')
             .next()
@@ -105,8 +107,8 @@ fn parse(text: &str) -> Result<Parameters, StoreError> {
     }
 }
 
-/// The options that nothing but a URL can set, and none of a password file, from which the driver would
-/// log lines.
+/// Creates the options that can only be set by a URL. An empty password keeps sqlx from reading a
+/// password file, lines of which it would log.
 fn base(parameters: &Parameters) -> Result<PgConnectOptions, StoreError> {
     let Some(options) = parameters.get("options") else {
         return Ok(PgConnectOptions::new_without_pgpass());
@@ -124,7 +126,7 @@ enum Place {
 struct Address {
     place: Place,
     port: u16,
-    /// The host's name beside its address.
+    /// The name of the host, in addition to its address.
     name: Option<String>,
 }
 
@@ -160,7 +162,7 @@ impl Address {
             (Some(host), None) if host.starts_with('/') => (Place::Socket(host.to_owned()), None),
             (Some(host), None) if host.starts_with('@') => {
                 return Err(invalid(
-                    "sockets in the abstract name space are not supported: name the socket's directory",
+                    "sockets in the abstract namespace are not supported: give the directory of the socket",
                 ));
             }
             (Some(host), None) => (Place::Network(without_brackets(host).to_owned()), None),
@@ -173,7 +175,7 @@ impl Address {
         })
     }
 
-    /// Whether nobody on a network can be in between.
+    /// Whether the connection stays on this machine.
     fn is_local(&self) -> bool {
         match &self.place {
             Place::Socket(_) => true,
@@ -186,7 +188,7 @@ impl Address {
     }
 }
 
-/// An IPv6 address may be in brackets, as in a URL.
+/// Strips the brackets of an IPv6 address.
 fn without_brackets(host: &str) -> &str {
     let inner = host
         .strip_prefix('[')
@@ -194,7 +196,7 @@ fn without_brackets(host: &str) -> &str {
     inner.unwrap_or(host)
 }
 
-/// A link-local address names the interface after a `%`.
+/// Strips the interface of a link-local address, which follows a `%`.
 fn without_zone(address: &str) -> &str {
     address
         .split_once('%')

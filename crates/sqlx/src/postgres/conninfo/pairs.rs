@@ -1,5 +1,5 @@
-//! Connection strings of the form `host=db.internal dbname=platform`. No error repeats any part of
-//! one: it could be a password's.
+//! Parses connection strings such as `host=db.internal dbname=platform`. Errors repeat no part of them,
+//! because it could be part of a password.
 
 use std::{iter::Peekable, str::Chars};
 
@@ -30,8 +30,8 @@ pub(super) fn read(text: &str) -> Result<Parameters, StoreError> {
         };
         if !parameters.set(&name, value) {
             return Err(invalid(format!(
-                "parameter {number} of the connection string is not one that PostgreSQL knows: \
-                 remove it, and put a value with spaces in single quotes"
+                "parameter {number} of the connection string is unknown: remove it, or \
+                 put a value with spaces in single quotes"
             )));
         }
     }
@@ -72,7 +72,7 @@ fn read_quoted(rest: &mut Rest<'_>) -> Result<String, StoreError> {
             Some(next) => value.push(next),
             None => {
                 return Err(invalid(
-                    "a quoted value of the connection string has no quote at its end",
+                    "a quoted value of the connection string lacks its closing quote",
                 ));
             }
         }

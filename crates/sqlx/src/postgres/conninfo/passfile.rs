@@ -1,18 +1,18 @@
-//! Passwords from a file such as `~/.pgpass`. What it holds is never logged.
+//! Reads passwords from a file such as `~/.pgpass`. Its content is never logged.
 
 use std::{fs::File, io::Read, path::Path};
 
-/// What a line of the file is looked up by.
+/// The connection to find a line for.
 pub(super) struct Connection<'a> {
-    /// The names of the host, any of which may be in the line.
+    /// The names of the host. A line may use any of them.
     pub(super) hosts: &'a [&'a str],
     pub(super) port: u16,
     pub(super) database: &'a str,
     pub(super) user: &'a str,
 }
 
-/// The password of the first line that matches. A file that others may read does not count, as in
-/// libpq.
+/// Returns the password of the first matching line. As in libpq, a file that other users can read is
+/// ignored.
 pub(super) fn look_up(path: &Path, connection: &Connection<'_>) -> Option<String> {
     let mut file = File::open(path).ok()?;
     if !is_private(&file) {
@@ -53,7 +53,7 @@ fn password_of(line: &str, connection: &Connection<'_>) -> Option<String> {
     matches.then_some(password)
 }
 
-/// A field up to its colon, and what comes after that.
+/// Splits a line at the first colon that is not escaped.
 fn field(line: &str) -> (String, Option<&str>) {
     let mut value = String::new();
     let mut rest = line.chars();

@@ -46,7 +46,7 @@ fn refusal(text: &str) -> String {
 }
 
 #[test]
-fn every_form_of_an_address_is_read_as_psql_reads_it() {
+fn addresses_are_parsed_as_by_psql() {
     for (text, expected) in [
         ("postgres://u@[::1]:5433/db", "u ::1 5433 db"),
         ("postgresql://u@[2001:db8::7]/db", "u 2001:db8::7 5432 db"),
@@ -83,7 +83,7 @@ fn every_form_of_an_address_is_read_as_psql_reads_it() {
 }
 
 #[test]
-fn every_form_of_a_password_is_read_as_psql_reads_it() {
+fn passwords_are_parsed_as_by_psql() {
     for (text, expected) in [
         ("postgres://u:a:b@h/d", "a:b"),
         ("postgres://u:a?b#c[d]&e=f@h/d", "a?b#c[d]&e=f"),
@@ -103,7 +103,7 @@ fn every_form_of_a_password_is_read_as_psql_reads_it() {
 }
 
 #[test]
-fn what_the_string_leaves_out_comes_from_the_environment() {
+fn missing_parameters_come_from_the_environment() {
     let environment = [
         ("PGHOST", "::1"),
         ("PGPORT", "5433"),
@@ -129,7 +129,7 @@ fn what_the_string_leaves_out_comes_from_the_environment() {
         .unwrap()
         .options;
     assert_eq!(options.get_host(), "::1");
-    for (variable, value, told) in [
+    for (variable, value, expected) in [
         ("PGPORT", "none", "port"),
         ("PGSSLMODE", "maybe", "PGSSLMODE"),
         ("PGHOSTADDR", "h", "PGHOSTADDR"),
@@ -141,12 +141,12 @@ fn what_the_string_leaves_out_comes_from_the_environment() {
             .err()
             .unwrap();
         let refused = error.source().unwrap().to_string();
-        assert!(refused.contains(told), "{variable}: {refused}");
+        assert!(refused.contains(expected), "{variable}: {refused}");
     }
 }
 
 #[test]
-fn passwords_are_read_from_a_file_that_nobody_else_may_read() {
+fn passwords_are_read_only_from_a_private_file() {
     use std::{fs, os::unix::fs::PermissionsExt};
 
     let directory = tempfile::TempDir::new().unwrap();
@@ -191,7 +191,7 @@ fn modes(text: &str, environment: &[(&str, &str)]) -> Vec<&'static str> {
 }
 
 #[test]
-fn a_server_on_a_network_is_verified_unless_that_is_given_up() {
+fn remote_servers_are_verified_by_default() {
     for (text, expected) in [
         ("postgres://u@db.internal/d", &["verify-full"][..]),
         ("postgres://u@10.0.0.1/d", &["verify-full"]),
@@ -265,8 +265,8 @@ fn a_server_on_a_network_is_verified_unless_that_is_given_up() {
 }
 
 #[test]
-fn what_cannot_be_done_as_asked_is_refused() {
-    for (text, told) in [
+fn invalid_and_unsupported_parameters_are_rejected() {
+    for (text, expected) in [
         ("", "postgres://user:password@host"),
         ("tokens", "postgres://user:password@host"),
         ("mysql://u:p@h/d?a=b", "postgres://user:password@host"),
@@ -277,8 +277,8 @@ fn what_cannot_be_done_as_asked_is_refused() {
         ("host=a,b", "several hosts"),
         ("host=a port=1,2", "several hosts"),
         ("host=@abstract", "abstract"),
-        ("postgres://u@[::1/d", "no `]`"),
-        ("postgres://u@[::1]x/d", "after its IPv6 address"),
+        ("postgres://u@[::1/d", "closing `]`"),
+        ("postgres://u@[::1]x/d", "after the IPv6 address"),
         ("postgres://u@h:0/d", "port"),
         ("postgres://u@h:65536/d", "port"),
         ("postgres://u@h:x/d", "port"),
@@ -295,7 +295,7 @@ fn what_cannot_be_done_as_asked_is_refused() {
         ("host=h none=x", "parameter 2"),
         ("host=h password='x", "quote"),
         ("host=h hostaddr=x", "`hostaddr`"),
-        ("host=h hostaddr=10.0.0.1", "give one of them"),
+        ("host=h hostaddr=10.0.0.1", "give only one of them"),
         ("host=h sslmode=maybe", "verify-full"),
         ("host=h sslmode=verify-ca", "`sslrootcert`"),
         ("host=h sslmode=require sslrootcert=system", "verify-full"),
@@ -308,12 +308,12 @@ fn what_cannot_be_done_as_asked_is_refused() {
         ),
     ] {
         let refused = refusal(text);
-        assert!(refused.contains(told), "{text:?}: {refused}");
+        assert!(refused.contains(expected), "{text:?}: {refused}");
     }
 }
 
 #[test]
-fn options_and_settings_are_passed_on() {
+fn options_and_settings_are_passed_to_the_server() {
     let text =
         "postgres://u@h?options=-c%20geqo%3Doff%20-c%20search_path%3Da\\%20b&options[jit]=off";
     let options = read_with(text, &[]).unwrap().options;
@@ -336,7 +336,7 @@ fn options_and_settings_are_passed_on() {
 
 proptest! {
     #[test]
-    fn nothing_panics_and_no_refusal_repeats_what_was_given(
+    fn parsing_never_panics_and_errors_repeat_no_input(
         text in "(postgres(ql)?://|host=)?[QXZJ79@/:?#%&=,+ \\[\\]'\"\\\\é\0\n-]{0,40}",
     ) {
         if let Err(error) = read_with(&text, &[]) {
@@ -351,7 +351,7 @@ proptest! {
     }
 
     #[test]
-    fn whatever_is_encoded_comes_back(user in "\\PC{1,12}", password in "\\PC{0,20}", database in "\\PC{1,12}") {
+    fn encoded_values_round_trip(user in "\\PC{1,12}", password in "\\PC{0,20}", database in "\\PC{1,12}") {
         let encode = |text: &str| text.bytes().map(|b| format!("%{b:02x}")).collect::<String>();
         let url = format!("postgres://{}:{}@h/{}", encode(&user), encode(&password), encode(&database));
         let options = read_with(&url, &[]).unwrap().options;

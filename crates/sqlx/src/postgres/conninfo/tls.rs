@@ -1,4 +1,4 @@
-//! Whether the server has to prove its identity, and how.
+//! Configures TLS, and the verification of the server.
 
 use std::path::{Path, PathBuf};
 
@@ -7,18 +7,18 @@ use tower_api_tokens::StoreError;
 
 use super::{Address, Environment, Parameters, Place, invalid};
 
-/// The root certificates of the system, as libpq names them.
+/// The value with which libpq selects the system's root certificates.
 const SYSTEM: &str = "system";
 
 enum Root {
     Given(String),
-    /// The file that libpq looks for.
+    /// The default file of libpq.
     Usual(PathBuf),
     System,
 }
 
-/// Sets the mode of TLS and the certificates. By default, a server on a network has to prove that it is the
-/// host that is named: a false one would be sent the password, and could invent tokens.
+/// Sets the TLS mode and the certificates. By default, the certificate of a remote server is verified: an
+/// impostor would receive the password, and could make up tokens.
 pub(super) fn set(
     options: PgConnectOptions,
     parameters: &Parameters,
@@ -30,8 +30,8 @@ pub(super) fn set(
     let mode = mode(asked.as_deref(), &root, address)?;
     if matches!(mode, PgSslMode::VerifyFull) && address.name.is_some() {
         return Err(invalid(
-            "`hostaddr` beside `host` is not supported where the host's name is verified \
-             (`sslmode=verify-full`): give one of them",
+            "`hostaddr` together with `host` is not supported if the host name is verified \
+             (`sslmode=verify-full`): give only one of them",
         ));
     }
     let mut options = match &root {
@@ -40,7 +40,7 @@ pub(super) fn set(
         }
         Some(Root::Given(root)) => options.ssl_root_cert(root),
         Some(Root::Usual(root)) => options.ssl_root_cert(root),
-        // Nothing is added to those of the system.
+        // The roots of the system are always used.
         Some(Root::System) => options.ssl_root_cert_from_pem(Vec::new()),
         None => options,
     };
@@ -57,7 +57,7 @@ pub(super) fn set(
         };
     }
     let modes = match (&address.place, mode) {
-        // As in libpq, there is no TLS on a socket, whatever the mode.
+        // As in libpq, Unix sockets never use TLS.
         (Place::Socket(_), _) => vec![PgSslMode::Disable],
         (_, PgSslMode::Prefer) => vec![PgSslMode::Prefer, PgSslMode::Disable],
         (_, PgSslMode::Allow) => vec![PgSslMode::Disable, PgSslMode::Require],
@@ -89,8 +89,8 @@ fn mode(
         (None | Some("verify-full"), _) => PgSslMode::VerifyFull,
         (Some(_), Some(Root::System)) => {
             return Err(invalid(
-                "`sslrootcert=system` needs `sslmode=verify-full`: anybody can get a certificate that \
-                 one of those roots signed",
+                "`sslrootcert=system` needs `sslmode=verify-full`, because anyone can get a certificate \
+                 signed by one of those roots",
             ));
         }
         (Some("disable"), _) => PgSslMode::Disable,
@@ -101,14 +101,14 @@ fn mode(
         (Some("require" | "verify-ca"), Some(_)) => PgSslMode::VerifyCa,
         (Some("verify-ca"), None) => {
             return Err(invalid(
-                "`sslmode=verify-ca` needs the root certificate in `sslrootcert`; with those of the \
-                 system use `sslmode=verify-full`",
+                "`sslmode=verify-ca` needs a root certificate in `sslrootcert`; to use those of the \
+                 system, set `sslmode=verify-full`",
             ));
         }
         (Some(_), _) => {
             return Err(invalid(
-                "`sslmode`, or PGSSLMODE, is one of `verify-full`, `verify-ca`, `require`, `prefer`, \
-                 `allow` and `disable`",
+                "unknown `sslmode` or PGSSLMODE; use `verify-full`, `verify-ca`, `require`, `prefer`, \
+                 `allow` or `disable`",
             ));
         }
     };

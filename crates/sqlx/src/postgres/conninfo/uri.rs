@@ -1,17 +1,15 @@
-//! Connection strings that are URLs. No error repeats any part of one: it could be a password's.
+//! Parses connection strings that are URLs. Errors repeat no part of them, because it could be part of a
+//! password.
 
 use tower_api_tokens::StoreError;
 
 use super::{invalid, keywords::Parameters};
 
-pub(super) const SCHEMES: [&str; 2] = ["postgres://", "postgresql://"];
-
-/// Reads what comes after the scheme.
+/// Parses the part after the scheme.
 ///
-/// As in libpq, user and password end at the first `@`, unless a `/` comes before it. A host has no
-/// `@`, so that one before the first `/` can only belong to a password, which is taken to end at the
-/// last of them. One after the first `/` could be either a password's or a database's: connecting
-/// would look up a part of the password as a host.
+/// Credentials end at the last `@` before the first `/`, because a host name contains no `@`: any earlier
+/// one belongs to the password. An `@` after the first `/` is rejected. It could belong to the password or
+/// to the database, and a wrong guess would send part of the password to DNS.
 pub(super) fn read(rest: &str) -> Result<Parameters, StoreError> {
     let mut parameters = Parameters::default();
     let (credentials, rest) = split_credentials(rest)?;
@@ -46,8 +44,8 @@ pub(super) fn read(rest: &str) -> Result<Parameters, StoreError> {
 fn split_credentials(rest: &str) -> Result<(Option<&str>, &str), StoreError> {
     let ambiguous = || {
         invalid(
-            "the URL has an `@` after a `/`, which leaves open where its password ends: write `@` as \
-             %40 and `/` as %2F in the user, the password and the database",
+            "the URL has an `@` after a `/`, so the end of its password is ambiguous: write `@` as %40 \
+             and `/` as %2F in the user, the password and the database",
         )
     };
     let end = rest.find(['@', '/']);
@@ -75,14 +73,14 @@ fn read_address(address: &str, parameters: &mut Parameters) -> Result<(), StoreE
         Some(bracketed) => {
             let (host, rest) = bracketed
                 .split_once(']')
-                .ok_or_else(|| invalid("the URL's IPv6 address has no `]` at its end"))?;
+                .ok_or_else(|| invalid("the IPv6 address in the URL lacks its closing `]`"))?;
             match rest.strip_prefix(':') {
                 Some(port) => (host, Some(port)),
                 None if rest.is_empty() => (host, None),
                 None if rest.starts_with(',') => return Err(several_hosts()),
                 None => {
                     return Err(invalid(
-                        "the URL has something other than `:` and a port after its IPv6 address",
+                        "unexpected characters after the IPv6 address in the URL: write `:` and a port",
                     ));
                 }
             }
@@ -113,7 +111,7 @@ fn read_query(query: &str, parameters: &mut Parameters) -> Result<(), StoreError
         };
         if !parameters.set(&decode(name)?, decode(value)?) {
             return Err(invalid(format!(
-                "parameter {number} of the URL is not one that PostgreSQL knows: remove it"
+                "parameter {number} of the URL is unknown: remove it"
             )));
         }
     }
@@ -122,12 +120,12 @@ fn read_query(query: &str, parameters: &mut Parameters) -> Result<(), StoreError
 
 pub(super) fn several_hosts() -> StoreError {
     invalid(
-        "several hosts are not supported: name one, or a proxy or DNS name that leads to the server \
-         in charge",
+        "several hosts are not supported: give one, such as a proxy or DNS name that leads to the \
+         primary",
     )
 }
 
-/// Decodes `%20` and the like. A `+` is a `+`.
+/// Decodes percent-encoding. A `+` stays a `+`.
 fn decode(text: &str) -> Result<String, StoreError> {
     let malformed = || {
         invalid(

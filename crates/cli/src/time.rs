@@ -1,25 +1,25 @@
-//! Times and spans of time as they are typed.
+//! Parses times and durations.
 
 use std::{str::FromStr, time::Duration};
 
 use jiff::{Span, SpanRelativeTo, Timestamp, civil::Date, tz::TimeZone};
 use tower_api_tokens::{NewToken, parse_expiry, parse_instant};
 
-const ADVICE: &str = "give a span of time like `90d` or `12h 30m`, a day like `2027-01-31`, or a time like `2027-01-31T12:00:00Z`";
+const EXPECTED: &str = "expected a duration like `90d` or `12h 30m`, a date like `2027-01-31`, or a time like `2027-01-31T12:00:00Z`";
 
 /// When a token expires.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Expiry {
     Never,
-    /// At an instant: of a day, at its end in UTC.
+    /// At an instant. A date means the end of that day in UTC.
     At(Timestamp),
-    /// So long after it was issued.
+    /// This long after the token is issued.
     In(Duration),
 }
 
 impl Expiry {
-    /// The token, made to expire then.
-    pub(crate) fn of(self, token: NewToken) -> NewToken {
+    /// Sets the expiry of a token.
+    pub(crate) fn apply(self, token: NewToken) -> NewToken {
         match self {
             Self::Never => token,
             Self::At(at) => token.expires_at(at),
@@ -37,23 +37,23 @@ impl FromStr for Expiry {
         }
         match duration(text) {
             Ok(lifetime) => Ok(Self::In(lifetime)),
-            Err(_) => parse_expiry(text).map(Self::At).map_err(|_| ADVICE),
+            Err(_) => parse_expiry(text).map(Self::At).map_err(|_| EXPECTED),
         }
     }
 }
 
-/// A time that has passed.
+/// A time in the past.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Past {
-    /// An instant: of a day, its beginning in UTC.
+    /// An instant. A date means the beginning of that day in UTC.
     At(Timestamp),
-    /// So long ago.
+    /// This long ago.
     Ago(Duration),
 }
 
 impl Past {
-    /// The instant, seen from `now`.
-    pub(crate) fn before(self, now: Timestamp) -> Timestamp {
+    /// Returns the instant, relative to `now`.
+    pub(crate) fn instant(self, now: Timestamp) -> Timestamp {
         match self {
             Self::At(at) => at,
             Self::Ago(age) => now.checked_sub(age).unwrap_or(Timestamp::MIN),
@@ -71,27 +71,29 @@ impl FromStr for Past {
         if let Ok(at) = parse_instant(text) {
             return Ok(Self::At(at));
         }
-        // Other forms are read as a date as well, like a time that would be cut off.
+        // jiff also accepts other forms as a date, such as a time that it would truncate.
         let day = text.parse().ok();
         let day = day.filter(|day: &Date| day.to_string() == text);
         let beginning = day.and_then(|day| TimeZone::UTC.to_timestamp(day.into()).ok());
-        beginning.map(Self::At).ok_or(ADVICE)
+        beginning.map(Self::At).ok_or(EXPECTED)
     }
 }
 
-/// Reads a span of time that is not negative: `7d`, `12h 30m`, `0s`. A day has 24 hours.
+/// Parses a duration that is not negative: `7d`, `12h 30m`, `0s`. A day has 24 hours.
 pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     let span: Result<Span, _> = text.parse();
     span.and_then(|span| span.to_duration(SpanRelativeTo::days_are_24_hours()))
         .ok()
         .and_then(|duration| Duration::try_from(duration).ok())
-        .ok_or_else(|| "give weeks, days, hours, minutes or seconds, like `7d` or `12h 30m`".into())
+        .ok_or_else(|| {
+            "expected weeks, days, hours, minutes or seconds, like `7d` or `12h 30m`".into()
+        })
 }
 
-/// Reads a span of time that is longer than none.
+/// Parses a duration above zero.
 pub(crate) fn duration_above_zero(text: &str) -> Result<Duration, String> {
     match duration(text)? {
-        Duration::ZERO => Err("give a span of time above zero, like `75s`".into()),
+        Duration::ZERO => Err("expected a duration above zero, like `75s`".into()),
         duration => Ok(duration),
     }
 }
@@ -103,7 +105,7 @@ mod tests {
     const DAY: Duration = Duration::from_secs(86_400);
 
     #[test]
-    fn a_span_of_time_is_typed_as_people_write_it() {
+    fn durations_are_parsed_in_common_notations() {
         assert_eq!(duration("7d"), Ok(7 * DAY));
         assert_eq!(duration("2 weeks"), Ok(14 * DAY));
         assert_eq!(
@@ -121,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn an_expiry_is_a_span_the_end_of_a_day_a_time_or_never() {
+    fn an_expiry_is_a_duration_a_date_a_time_or_never() {
         for (text, expiry) in [
             ("90d", Expiry::In(90 * DAY)),
             ("2027-01-31", Expiry::At(at("2027-02-01T00:00:00Z"))),
@@ -137,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn a_past_time_is_a_span_the_beginning_of_a_day_or_a_time() {
+    fn a_past_time_is_a_duration_a_date_or_a_time() {
         let now = at("2027-03-01T00:00:00Z");
         for (text, expected) in [
             ("1d", "2027-02-28T00:00:00Z"),
@@ -145,12 +147,12 @@ mod tests {
             ("2027-01-31T12:00:00+01:00", "2027-01-31T11:00:00Z"),
         ] {
             let past: Past = text.parse().unwrap();
-            assert_eq!(past.before(now), at(expected), "{text}");
+            assert_eq!(past.instant(now), at(expected), "{text}");
         }
     }
 
     #[test]
-    fn what_is_no_time_is_refused() {
+    fn invalid_times_are_rejected() {
         for bad in [
             "",
             "2027-02-30",

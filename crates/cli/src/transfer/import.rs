@@ -1,4 +1,4 @@
-//! `import`.
+//! `import`: reads records from JSON Lines.
 
 use std::{
     fs::File,
@@ -14,6 +14,7 @@ use super::file::create;
 use crate::{
     failure::Failure,
     note::note,
+    number::{count, grouped},
     output::{print_fields, print_json},
     progress,
     session::Session,
@@ -21,13 +22,13 @@ use crate::{
 
 #[derive(Args)]
 pub(crate) struct Arguments {
-    /// The file to read, in place of standard input
+    /// File to read instead of standard input
     #[arg(value_name = "FILE")]
     file: Option<PathBuf>,
-    /// Stop at the first bad line, instead of going on with the next one
-    #[arg(long)]
-    stop_at_fault: bool,
-    /// A new file for the bad lines, as they were: once mended, it can be imported by itself
+    /// Stop at the first invalid line instead of continuing with the next one
+    #[arg(long, alias = "stop-at-fault")]
+    fail_fast: bool,
+    /// New file to copy invalid lines to, so that you can correct and import them
     #[arg(long, value_name = "FILE")]
     rejects: Option<PathBuf>,
 }
@@ -73,7 +74,7 @@ pub(crate) async fn run(arguments: &Arguments, session: &Session) -> Result<(), 
         .on_fault(|fault| {
             bar.suspend(|| note(&format!("line {}: {}", fault.line(), fault.reason())))
         });
-    if arguments.stop_at_fault {
+    if arguments.fail_fast {
         import = import.stop_at_fault();
     }
     if let Some(rejects) = &mut rejects {
@@ -84,21 +85,22 @@ pub(crate) async fn run(arguments: &Arguments, session: &Session) -> Result<(), 
     match imported {
         Ok(report) => {
             show(session, &report)?;
-            judge(&report)
+            check(&report)
         }
         Err(error) => {
-            // That the report cannot be printed is the lesser failure.
+            // The import error matters more than a report that cannot be printed.
             let shown = error.report().map(|report| show(session, report));
             drop(shown);
-            Err(Failure::from(error)
-                .advising("What was inserted stays: the same import can be run again."))
+            Err(Failure::from(error).advising(
+                "Records imported so far are kept. Run the same import again to continue.",
+            ))
         }
     }
 }
 
 type Source = Box<dyn Read + Send>;
 
-/// What is read, and how many bytes there are of it, where that is known.
+/// Opens the input. Returns its size in bytes too, if known.
 fn open(path: Option<&Path>) -> Result<(Source, Option<u64>), Failure> {
     let Some(path) = path else {
         return Ok((Box::new(stdin()), None));
@@ -110,7 +112,7 @@ fn open(path: Option<&Path>) -> Result<(Source, Option<u64>), Failure> {
     let (file, metadata) = opened.map_err(|error| {
         Failure::failed(format!("cannot read `{}`", path.display()))
             .because(error)
-            .advising("Name a file that `api-tokens export` wrote, and that you may read.")
+            .advising("Give a readable file written by `api-tokens export`.")
     })?;
     Ok((Box::new(file), metadata.is_file().then_some(metadata.len())))
 }
@@ -121,24 +123,25 @@ fn show(session: &Session, report: &ImportReport) -> Result<(), Failure> {
         return print_json(&imported);
     }
     print_fields(&[
-        ("lines read", imported.read.to_string()),
-        ("inserted", imported.inserted.to_string()),
-        ("already there", imported.already_there.to_string()),
-        ("refused", imported.refused.to_string()),
-        ("conflicts", imported.conflicts.to_string()),
-        ("apps created", imported.apps_created.to_string()),
+        ("lines read", grouped(imported.read)),
+        ("imported", grouped(imported.inserted)),
+        ("unchanged", grouped(imported.already_there)),
+        ("invalid", grouped(imported.refused)),
+        ("conflicting", grouped(imported.conflicts)),
+        ("apps created", grouped(imported.apps_created)),
         ("completeness", imported.completeness.to_string()),
     ])
 }
 
-fn judge(report: &ImportReport) -> Result<(), Failure> {
+fn check(report: &ImportReport) -> Result<(), Failure> {
     match (report.faults(), report.completeness) {
         (0, Completeness::Complete | Completeness::Unknown) => Ok(()),
         (0, _) => Err(Failure::refused(
-            "the file was cut off, or lines of it were lost: export it again, and import that",
+            "the file is cut off or lacks lines: export again, then import the new file",
         )),
         (faults, _) => Err(Failure::refused(format!(
-            "{faults} bad lines were not imported: mend them, and import them again"
+            "{} not imported: correct the lines listed above and import them again",
+            count(faults, "line")
         ))),
     }
 }

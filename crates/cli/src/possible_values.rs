@@ -1,16 +1,16 @@
-//! Words as they are typed: those of an enum of the library.
+//! Parses the values of the library's enums.
 
 use std::str::FromStr;
 
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use tower_api_tokens::UnknownVariantError;
 
-/// Reads one of these words.
+/// Creates a parser that accepts one of these values.
 pub(crate) fn one_of<T>(
-    words: impl IntoIterator<Item = impl Into<PossibleValue>>,
+    values: impl IntoIterator<Item = impl Into<PossibleValue>>,
 ) -> impl TypedValueParser<Value = T>
 where
     T: FromStr<Err = UnknownVariantError> + Clone + Send + Sync + 'static,
 {
-    PossibleValuesParser::new(words).try_map(|word| word.parse())
+    PossibleValuesParser::new(values).try_map(|value| value.parse())
 }

@@ -4,7 +4,7 @@ use std::{fs, os::unix::fs::PermissionsExt};
 
 use crate::support::Cli;
 
-fn house() -> (Cli, String) {
+fn populated() -> (Cli, String) {
     let cli = Cli::with_app();
     let (token, id) = cli.issue("moves", &["--scope", "a:read", "--expires", "90d"]);
     cli.issue("stays behind", &[]);
@@ -13,8 +13,8 @@ fn house() -> (Cli, String) {
 }
 
 #[test]
-fn what_is_exported_and_imported_is_the_same_and_works() {
-    let (old, token) = house();
+fn exported_records_are_imported_unchanged() {
+    let (old, token) = populated();
     let file = old.run(&["export"]).done();
     let new = Cli::new();
     let report = new.pipe(&["import", "--json"], &file).json();
@@ -29,8 +29,8 @@ fn what_is_exported_and_imported_is_the_same_and_works() {
 }
 
 #[test]
-fn an_import_can_be_run_again() {
-    let (old, _) = house();
+fn an_import_can_be_repeated() {
+    let (old, _) = populated();
     let path = old.directory.path().join("export");
     let path = path.to_str().unwrap();
     old.run(&["export", "--output", path]).done();
@@ -44,8 +44,8 @@ fn an_import_can_be_run_again() {
 }
 
 #[test]
-fn an_exported_file_is_for_its_owner_and_never_overwrites_another() {
-    let (cli, _) = house();
+fn an_export_is_readable_only_by_its_owner_and_overwrites_nothing() {
+    let (cli, _) = populated();
     let path = cli.directory.path().join("export");
     let export = ["export", "--output", path.to_str().unwrap()];
     cli.run(&export).done();
@@ -53,21 +53,15 @@ fn an_exported_file_is_for_its_owner_and_never_overwrites_another() {
     assert_eq!(mode & 0o777, 0o600);
     let before = fs::read(&path).unwrap();
     let message = cli.run(&export).failed(1);
-    assert!(
-        message.contains("name a file that is not there yet"),
-        "{message}"
-    );
+    assert!(message.contains("already exists"), "{message}");
     assert_eq!(fs::read(&path).unwrap(), before);
     let message = cli.run(&["export", "--output", "nowhere/file"]).failed(1);
-    assert!(
-        message.contains("in a directory that is there"),
-        "{message}"
-    );
+    assert!(message.contains("in an existing directory"), "{message}");
 }
 
 #[test]
-fn bad_lines_are_told_by_their_numbers_and_kept() {
-    let (old, _) = house();
+fn invalid_lines_are_reported_by_number_and_copied_to_the_rejects() {
+    let (old, _) = populated();
     let file = old.run(&["export"]).done();
     let mut lines: Vec<&str> = file.lines().collect();
     let bad = "{\"token\":{\"app\":\"billing\",\"digest\":\"nonsense\"}}";
@@ -87,8 +81,8 @@ fn bad_lines_are_told_by_their_numbers_and_kept() {
 }
 
 #[test]
-fn a_file_that_was_cut_off_is_told() {
-    let (old, _) = house();
+fn a_truncated_file_is_reported() {
+    let (old, _) = populated();
     let file = old.run(&["export"]).done();
     let cut = file.lines().take(3).collect::<Vec<_>>().join("\n") + "\n";
     let run = Cli::new().pipe(&["import"], &cut);
@@ -116,7 +110,7 @@ fn tokens_of_another_system_are_imported_by_digest() {
 
 #[test]
 fn an_import_leaves_an_event() {
-    let (old, _) = house();
+    let (old, _) = populated();
     let file = old.run(&["export"]).done();
     let new = Cli::new();
     new.pipe(&["import"], &file).done();
@@ -128,11 +122,11 @@ fn an_import_leaves_an_event() {
 }
 
 #[test]
-fn what_cannot_be_read_is_told() {
+fn unreadable_input_is_reported() {
     let cli = Cli::new();
     let message = cli.run(&["import", "no-such-file"]).failed(1);
     assert!(message.contains("no-such-file"), "{message}");
-    assert!(message.contains("Name a file that"), "{message}");
+    assert!(message.contains("Give a readable file"), "{message}");
     let newer = "{\"format\":\"tower-api-tokens\",\"version\":2}\n";
     let run = cli.pipe(&["import"], newer);
     assert_eq!(run.code, 2, "{run:?}");

@@ -1,30 +1,30 @@
-//! Text from a store on a terminal: what would steer the terminal, or the order in which it shows
-//! characters, is shown as an escape instead.
+//! Escapes text from a store, so that it can neither control the terminal nor change the direction in
+//! which it shows text.
 
 use std::{borrow::Cow, fmt::Write};
 
-/// The text, fit to be shown.
-pub(crate) fn visible(text: &str) -> Cow<'_, str> {
+/// Escapes a text for display.
+pub(crate) fn escape_controls(text: &str) -> Cow<'_, str> {
     escape(text, |c, out| {
         let _ = write!(out, "\\u{{{:x}}}", u32::from(c));
     })
 }
 
-/// JSON that means the same, fit to be shown.
-pub(crate) fn visible_json(json: &str) -> Cow<'_, str> {
-    // Such characters stand in strings alone, and each is one UTF-16 unit.
+/// Escapes JSON for display. The result parses to the same value.
+pub(crate) fn escape_json(json: &str) -> Cow<'_, str> {
+    // These characters occur only in strings, and each is a single UTF-16 unit.
     escape(json, |c, out| {
         let _ = write!(out, "\\u{:04x}", u32::from(c));
     })
 }
 
 fn escape(text: &str, mut write: impl FnMut(char, &mut String)) -> Cow<'_, str> {
-    if !text.contains(steers) {
+    if !text.contains(is_control) {
         return Cow::Borrowed(text);
     }
     let mut shown = String::with_capacity(text.len() + 16);
     for c in text.chars() {
-        if steers(c) {
+        if is_control(c) {
             write(c, &mut shown);
         } else {
             shown.push(c);
@@ -34,7 +34,7 @@ fn escape(text: &str, mut write: impl FnMut(char, &mut String)) -> Cow<'_, str> 
 }
 
 /// Control characters, line separators, and the controls of the bidirectional algorithm (UAX #9).
-fn steers(c: char) -> bool {
+fn is_control(c: char) -> bool {
     c.is_control()
         || matches!(
             c,
@@ -49,25 +49,25 @@ mod tests {
     const HOSTILE: &str = "a\u{1b}[31mb\u{9b}2Jc\u{202e}d\r\n\u{7f}\0\u{2028}";
 
     #[test]
-    fn what_steers_a_terminal_is_shown_as_an_escape() {
+    fn terminal_control_characters_are_escaped() {
         assert_eq!(
-            visible(HOSTILE),
+            escape_controls(HOSTILE),
             r"a\u{1b}[31mb\u{9b}2Jc\u{202e}d\u{d}\u{a}\u{7f}\u{0}\u{2028}"
         );
     }
 
     #[test]
-    fn ordinary_text_stays_as_it_is() {
+    fn ordinary_text_is_unchanged() {
         for text in ["", "Zoë's \"CI\" 🚀", "שלום", "a\\b"] {
-            assert!(matches!(visible(text), Cow::Borrowed(shown) if shown == text));
+            assert!(matches!(escape_controls(text), Cow::Borrowed(shown) if shown == text));
         }
     }
 
     #[test]
-    fn json_means_the_same_afterwards() {
+    fn escaped_json_parses_to_the_same_value() {
         let json = serde_json::to_string(HOSTILE).unwrap();
-        let shown = visible_json(&json);
-        assert!(!shown.contains(steers), "{shown}");
+        let shown = escape_json(&json);
+        assert!(!shown.contains(is_control), "{shown}");
         assert_eq!(serde_json::from_str::<String>(&shown).unwrap(), HOSTILE);
     }
 }

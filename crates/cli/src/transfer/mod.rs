@@ -1,4 +1,4 @@
-//! `export` and `import`: records by digest, as lines of JSON.
+//! `export` and `import`: transfer records between stores as JSON Lines.
 
 pub(crate) mod export;
 mod file;

@@ -1,4 +1,4 @@
-//! `export`.
+//! `export`: writes all records as JSON Lines.
 
 use std::{io::stdout, path::PathBuf};
 
@@ -7,17 +7,19 @@ use serde::Serialize;
 use tower_api_tokens::transfer::Export;
 
 use super::file::create;
-use crate::{failure::Failure, note::note, output::print_json, progress, session::Session};
+use crate::{
+    failure::Failure, note::note, number::count, output::print_json, progress, session::Session,
+};
 
 #[derive(Args)]
 pub(crate) struct Arguments {
-    /// A new file to write to, in place of standard output; its owner alone can read it
+    /// New file to write to instead of standard output; only its owner can read it
     #[arg(long, value_name = "FILE")]
     output: Option<PathBuf>,
 }
 
 impl Arguments {
-    /// Whether the export goes elsewhere than to standard output.
+    /// Whether the export is written to a file instead of standard output.
     pub(crate) fn has_file(&self) -> bool {
         self.output.is_some()
     }
@@ -41,7 +43,7 @@ pub(crate) async fn run(arguments: &Arguments, session: &Session) -> Result<(), 
     bar.finish_and_clear();
     let report = exported.map_err(|error| {
         Failure::from(error)
-            .advising("What was written is cut off: an import tells it apart from a whole export.")
+            .advising("The export is incomplete, and importing it reports so. Export again.")
     })?;
     if session.json && arguments.output.is_some() {
         return print_json(&Exported {
@@ -51,8 +53,9 @@ pub(crate) async fn run(arguments: &Arguments, session: &Session) -> Result<(), 
         });
     }
     note(&format!(
-        "{} apps and {} tokens were exported.",
-        report.apps, report.tokens
+        "Exported {} and {}.",
+        count(report.apps, "app"),
+        count(report.tokens, "token")
     ));
     Ok(())
 }
