@@ -30,7 +30,7 @@ fn main() {
     allocations();
 }
 
-/// What a request of a remembered token allocates.
+/// What a request with a cached token allocates.
 fn allocations() {
     let platform = Platform::new(100_000);
     platform.warm();
@@ -91,7 +91,7 @@ impl TokenStore for Everything {
     }
 }
 
-/// What is remembered of a million tokens of a thousand apps, with names of 24 bytes.
+/// The memory for a million cached tokens of a thousand apps, with names of 24 bytes.
 fn memory() {
     let authenticator = Authenticator::builder(Everything::new())
         .capacity(2_000_000)

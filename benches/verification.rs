@@ -98,7 +98,7 @@ fn stores(c: &mut Criterion) {
     let url = format!("sqlite://{}/tokens.db", directory.path().display());
     let memory = MemoryStore::new();
     let sqlite = runtime.block_on(async {
-        let sqlite = SqliteStore::open(&url).await.unwrap();
+        let sqlite = SqliteStore::connect(&url).await.unwrap();
         for registry in [&memory as &dyn TokenRegistry, &sqlite] {
             fill(registry, &platform).await;
         }

@@ -1,9 +1,9 @@
-//! Guides to common tasks.
+//! Guides to embedding, stores, rotation, fleets, management, the command line and measuring, and the threat model.
 //!
-//! They are the files in `docs` of the repository.
+//! The repository contains the same guides in `docs`.
 
-/// Links a picture of a guide to where docs.rs serves it. In the repository, the path at the end of
-/// the guide applies. Markdown uses the first of two definitions of a link.
+/// Defines the link to a picture as its address on docs.rs. The guide itself defines it as a path in the
+/// repository. Markdown uses the first of two definitions, so this one applies in rustdoc.
 macro_rules! picture {
     ($file:literal) => {
         concat!(

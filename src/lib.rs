@@ -1,23 +1,16 @@
-//! API tokens for [tower] services, done right: each of a platform's customers' apps gets named
-//! tokens, shown once, masked ever after, rotated without an outage, revoked at once. A layer turns
-//! the token of a request into the app that the request is attributed to.
+//! API tokens for [tower], axum, hyper and tonic services: a layer verifies the token of each request,
+//! and your handlers see which app sent it. You issue, rotate and revoke tokens in a dashboard, with a
+//! JSON API or from the command line.
 //!
-//! # Quickstart
+//! There are three ways to start:
 //!
-//! ```text
-//! cargo run -p quickstart
-//! ```
+//! - [**Embed**](#embed-it-in-your-service) the layer in your service. Apps and tokens are kept in
+//!   memory, SQLite or PostgreSQL.
+//! - [**Store**](#verify-tokens-in-your-own-table): keep the tokens in a table that you already have,
+//!   by implementing one method.
+//! - [**Measure**](#measure-it) what verification costs with your store, before you decide.
 //!
-//! serves on `127.0.0.1:3000` from an SQLite file, and prints a token, the `curl` line that uses it,
-//! and how to sign in to the dashboard at `/tokens`.
-//!
-//! # Test
-//!
-//! ```text
-//! cargo test
-//! ```
-//!
-//! # Protect a service
+//! # Embed it in your service
 //!
 //! ```
 //! use tower::{ServiceBuilder, service_fn};
@@ -41,17 +34,22 @@
 //! # }
 //! ```
 //!
-//! With axum it is `.route_layer(ApiTokenLayer::new(&tokens))`, and handlers take an
-//! [`AppPrincipal`] as an argument (feature `axum`). `SqliteStore::open("sqlite://tokens.db")` in
-//! the place of [`MemoryStore`] keeps the tokens (package `tower-api-tokens-sqlx`). The layer goes around any
-//! service of `http` requests: `examples/hyper` is one on hyper alone, and `examples/tonic` one
-//! of gRPC, whose clients get gRPC status codes after [`ApiTokenLayer::grpc`].
-//! Where requests are of other types, as in actix-web, poem and salvo, a short middleware calls
-//! [`ApiTokenLayer::authenticate_head`]: `examples/actix`, `examples/poem` and `examples/salvo`.
+//! - **axum:** add `.route_layer(ApiTokenLayer::new(&tokens))` after your routes, and take an
+//!   [`AppPrincipal`] as an argument of your handlers (feature `axum`).
+//! - **To keep tokens across restarts,** replace `MemoryStore::new()` with
+//!   `SqliteStore::connect("sqlite://tokens.db").await?`, or use `PostgresStore` (package
+//!   `tower-api-tokens-sqlx`).
+//! - **gRPC:** [`ApiTokenLayer::grpc`] refuses calls with gRPC status codes.
+//! - **Other frameworks:** the layer wraps any service of `http` requests. For frameworks with request
+//!   types of their own, call [`ApiTokenLayer::authenticate_head`]. The repository has examples for
+//!   hyper, tonic, actix-web, poem and salvo.
 //!
-//! # Verify tokens in a table of your own
+//! The [guide to embedding](guide/embed/index.html) covers denying by default, scopes, gRPC, tests of
+//! your handlers, and proxies.
 //!
-//! One method is all that verification needs:
+//! # Verify tokens in your own table
+//!
+//! Implement one method, and the tokens that you have already issued keep working:
 //!
 //! ```
 //! use std::collections::HashMap;
@@ -74,161 +72,102 @@
 //! let layer = ApiTokenLayer::new(Authenticator::new(Partners(HashMap::new())));
 //! ```
 //!
-//! A digest is what `printf %s "$TOKEN" | sha256sum` prints, so tokens that were issued by another
-//! system go on working. A store that issues tokens too implements [`TokenRegistry`]; feature
-//! `testing` has the conformance suite that the crate's own stores pass.
+//! `find` gets the SHA-256 digest of a token, which is what `printf %s "$TOKEN" | sha256sum` prints. To
+//! issue tokens as well, implement [`TokenRegistry`]. The [guide to
+//! stores](guide/custom_store/index.html) has a query for PostgreSQL, a store that also issues tokens,
+//! and a conformance suite for both.
 //!
-//! # Manage tokens
+//! # Measure it
 //!
-//! <!-- README: ![The dashboard with a list of tokens](docs/images/tokens.png) -->
-//!
-//! ```text
-//! let admin = Admin::new(&tokens, TokenGuard::new(&tokens, [staff.id]));
-//! let app = app.nest_service("/tokens", admin.dashboard());
-//! ```
-//!
-//! Issue, rotate and revoke tokens from the dashboard. A new token is shown on one page, once. You see
-//! when it was last used, rotate it while both the old and the new one work, and revoke the old one when
-//! nothing uses it any more. Programs do the same through a JSON API (`admin.router()`), and scripts
-//! with the command line `api-tokens`. All of them record what they change in the audit log (packages
-//! `tower-api-tokens-admin` and `api-tokens`).
-//!
-//! # Use it from any language
-//!
-//! ```text
-//! cargo install api-tokens
-//! ```
-//!
-//! installs `api-tokens`. It manages tokens at a terminal and in scripts, and serves the API, the
-//! dashboard and an endpoint that nginx, Envoy and Traefik ask about each request; so a service in any
-//! language gets the attributed app in header fields. The
-//! [guide to the command line](guide/command_line/index.html) shows every command.
-//!
-//! # Measure
-//!
-//! ```text
+//! ```sh
 //! api-tokens bench --store sqlite://bench.db --tokens 100000 --unknown 5% --skew zipf
 //! ```
 //!
-//! shows what a request pays for being verified on your machine, with an SQLite or PostgreSQL
-//! database that it fills with tokens. With several `--store`, or with the files that load tests
-//! wrote, it shows the stores side by side at one rate, and `--plot` draws them.
+//! This measures on your machine how long verification takes, with an SQLite or PostgreSQL database
+//! that it fills with tokens. To measure your own store, use `testing::latency` (feature `testing`). The
+//! [guide to measuring](guide/measure/index.html) explains the output.
 //!
-//! | kind | requests | a second | p50 | p90 | p99 | p99.9 | max |
-//! |---|---|---|---|---|---|---|---|
-//! | hit | 179,721 | 35,944 | 1.23 µs | 17.0 µs | 278 µs | 3.15 ms | 4.11 ms |
-//! | miss | 11,233 | 2,247 | 43.5 µs | 160 µs | 989 µs | 3.84 ms | 7.39 ms |
-//! | unknown | 11,233 | 2,247 | 33.3 µs | 140 µs | 1.18 ms | 4.31 ms | 7.37 ms |
-//! | garbage | 11,233 | 2,247 | 1.01 µs | 17.3 µs | 268 µs | 3.03 ms | 4.06 ms |
-//! | revoked | 11,233 | 2,247 | 1.52 µs | 18.6 µs | 193 µs | 2.65 ms | 4.03 ms |
+//! # How a request is processed
 //!
-//! That is from an AMD EPYC virtual machine with two cores. Other programs kept it busy all the
-//! while, at a lower priority: the columns on the right are theirs. Without a schedule it verified
-//! 179,722 requests a second; the table is of a quarter of that rate. A latency counts from the
-//! instant at which a request was due, whether earlier ones had been answered or not.
+//! 1. **Extract** the credential from the header fields. A malformed credential, or more than one, gets 400.
+//! 2. **Hash** the token with SHA-256.
+//! 3. **Check the cache.** A hit takes no lock and allocates only the request extension.
+//! 4. **Look it up** in the store otherwise. Concurrent lookups of one token share a query, with a timeout. If the store fails, the request gets 503.
+//! 5. **Check the token** at this moment. An unknown, revoked or expired token, or one of a disabled app, gets 401.
+//! 6. **Call the inner service** with an [`AppPrincipal`] in the request's extensions.
 //!
-//! `testing::latency` measures a store of your own (feature `testing`): a `Report` prints such a
-//! table and keeps the whole histograms as JSON. The [guide to measuring](guide/measure/index.html)
-//! explains the kinds and the columns, and measures a table in PostgreSQL against `PostgresStore`.
+//! # Guarantees
 //!
-//! ```text
-//! cargo bench --bench bar
-//! ```
+//! | guarantee | how |
+//! |---|---|
+//! | A revoked token stops working everywhere within five seconds by default | The cache holds an answer for at most [`max_staleness`](AuthenticatorBuilder::max_staleness), whatever fails. The process that revokes it refuses it immediately. |
+//! | A failing store never admits a request | A token that cannot be checked is answered with 503. |
+//! | A leaked database contains no usable token | Stores hold SHA-256 digests of tokens with 190 random bits. The text exists only in the answer that creates the token. |
+//! | Logs and URLs contain no tokens | Tokens are read only from header fields, and these are marked sensitive. Lists show only masks. |
+//! | Refusals reveal nothing | Unknown, revoked and expired tokens get the same 401. Digests are compared in constant time. |
+//! | A flood does not overload the store | Malformed tokens cause no lookup. Concurrent requests with the same token share one. |
+//! | A cached token costs almost nothing | A hit takes no lock, and allocates only the request extension. |
 //!
-//! compares the layer with the least that verification could cost, and with what people write
-//! instead. `benches/README.md` has the results from one machine.
+//! The [threat model](guide/threat_model/index.html) names the tests of each statement. The crates
+//! contain no unsafe code. They do not provide users, sessions, passwords, OAuth or rate limits. A layer
+//! inside the token layer can limit rates by app.
+//!
+//! # Features
+//!
+//! No feature is enabled by default. Features are additive.
+//!
+//! | feature | what it adds |
+//! |---|---|
+//! | `axum` | [`AppPrincipal`] as an extractor |
+//! | `metrics` | hits, lookups, refusals and the state of the cache, through the `metrics` facade |
+//! | `tracing` | `app.id` and `token.id` in the current span, and [events](#what-it-logs) for refusals and failures |
+//! | `testing` | a fixture for tests of your service, a clock set by hand, a store that fails on demand, the conformance suite for stores, and load tests |
+//! | `serde` | `Serialize` and `Deserialize` for identifiers, records and enums, but never for a token |
+//! | `transfer` | export and import of records as lines of JSON, with digests instead of tokens |
+//! | `full` | all of these |
+//!
+//! The crate needs a Tokio runtime and Rust 1.89. It does not depend on a database driver or a web
+//! framework.
+//!
+//! # Packages
+//!
+//! | package | what it adds |
+//! |---|---|
+//! | [`tower-api-tokens-sqlx`](https://docs.rs/tower-api-tokens-sqlx) | stores for SQLite and PostgreSQL |
+//! | [`tower-api-tokens-admin`](https://docs.rs/tower-api-tokens-admin) | a dashboard and a JSON API for managing apps and tokens |
+//! | [`api-tokens`](https://crates.io/crates/api-tokens) | a command line that manages tokens, measures stores, and verifies tokens for nginx, Envoy and Traefik |
 //!
 //! # Guides
 //!
-//! - [Put the layer into a service](guide/embed/index.html)
+//! - [Embed the layer in a service](guide/embed/index.html)
 //! - [Write a store](guide/custom_store/index.html)
 //! - [Rotate a token without an outage](guide/rotation/index.html)
-//! - [A fleet on PostgreSQL](guide/fleet/index.html)
+//! - [Run a fleet on PostgreSQL](guide/fleet/index.html)
 //! - [Manage tokens in the dashboard](guide/manage/index.html)
 //! - [Manage tokens from the command line](guide/command_line/index.html)
 //! - [Measure verification](guide/measure/index.html)
 //! - [Threat model](guide/threat_model/index.html)
 //!
-//! In the repository and in the package, they are the files in `docs`.
-//!
-//! # The path of a request
-//!
-//! 1. **Extract** one credential from the header fields. Two, or one that is not well formed, are
-//!    400.
-//! 2. **Digest** it: one SHA-256.
-//! 3. **Check the cache.** A hit takes no lock and allocates only the request extension.
-//! 4. **Look it up**, if nothing fresh enough is cached. Concurrent lookups of the same token share one
-//!    query, with a timeout. A store that cannot answer is 503, never 401, and never an admission.
-//! 5. **Admit**: the whole digest is compared in constant time, and revocation, expiry and the app's
-//!    state are judged at this very request. Unknown, revoked and expired tokens are the same 401.
-//! 6. **Call** the inner service, with the [`AppPrincipal`] in the request's extensions. If the request
-//!    had to be looked up, it is judged once more when the inner service is ready.
-//!
-//! An answer is cached for at most [`max_staleness`](AuthenticatorBuilder::max_staleness), five seconds
-//! by default: a revoked token stops working everywhere within that time, and in the process that
-//! revokes it as soon as the call returns. The [guide to a fleet](guide/fleet/index.html) explains why
-//! this holds for many nodes on one PostgreSQL, whatever fails.
-//!
-//! # Packages
-//!
-//! This package has neither a database driver nor a web framework in its tree.
-//!
-//! | package | what it adds |
-//! |---|---|
-//! | [`tower-api-tokens-sqlx`](https://docs.rs/tower-api-tokens-sqlx) | stores on SQLite and PostgreSQL |
-//! | [`tower-api-tokens-admin`](https://docs.rs/tower-api-tokens-admin) | a JSON API and a dashboard for managing apps and tokens, who may use them, and the audit of it |
-//! | [`api-tokens`](https://crates.io/crates/api-tokens) | the command line, which manages tokens and serves proxies that ask about each request |
-//!
-//! # Features
-//!
-//! None is enabled by default, and none changes what another does.
-//!
-//! | feature | what it adds |
-//! |---|---|
-//! | `axum` | [`AppPrincipal`] as an extractor |
-//! | `metrics` | hits, lookups, refusals and the age of the lease through the `metrics` facade |
-//! | `tracing` | `app.id` and `token.id` on the current span, and [events](#what-it-logs) for rejections and trouble |
-//! | `testing` | a fixture for tests of a service, the conformance suite, a load test, a clock set by hand, stores that fail on demand |
-//! | `serde` | identifiers, words and records as `Serialize` and `Deserialize`; never a token's text |
-//! | `transfer` | export and import of records by digest, as lines of JSON |
-//! | `full` | all of these |
-//!
 //! # What it logs
 //!
-//! With feature `tracing`, these events go to the target `tower_api_tokens`, those of the
-//! other packages too. Nothing in them derives
-//! from a token.
+//! With feature `tracing`, these events have the target `tower_api_tokens`, as do those of the other
+//! packages. They contain nothing that derives from a token.
 //!
 //! | level | event |
 //! |---|---|
-//! | ERROR | a route needs an `ApiTokenLayer` and has none around it: its requests are answered with 500 |
-//! | ERROR | a store returned a record with another digest than it was asked for |
-//! | WARN | tokens cannot be checked (`kind`: `store_failure`, `store_timeout` or `overload`): requests are answered with 503 |
+//! | ERROR | a route requires an `ApiTokenLayer` and has none around it; its requests get 500 |
+//! | ERROR | a store returned a record with a different digest than the one looked up |
+//! | WARN | tokens cannot be checked (`kind`: `store_failure`, `store_timeout` or `overload`); requests get 503 |
 //! | WARN | a follower cannot read the change log |
 //! | WARN | a row of a table cannot be read and was left out of a listing |
 //! | WARN | a trigger that a database needs was missing or altered, and was restored |
 //! | WARN | an operation of the management API or an audit event failed |
-//! | INFO | a follower reads the change log again |
-//! | DEBUG | each refused request, with the `kind` of its rejection and what is known of the token |
+//! | INFO | a follower can read the change log again |
+//! | DEBUG | a request was refused, with the `kind` of its rejection and what is known of the token |
 //!
-//! An event that a request can cause is written once in ten seconds at most, for each authenticator
-//! and kind; its field `suppressed` counts those that were left out. Refused requests at DEBUG, and
-//! what happens in an operation or at opening, are not limited.
-//!
-//! # What it refuses to do
-//!
-//! - **Keep or show a token's text.** Stores see SHA-256 digests, people see masks, logs see
-//!   identifiers. The text exists once, in what [`ApiTokens::issue`] and [`ApiTokens::rotate`]
-//!   return.
-//! - **Take tokens from URLs, bodies or cookies**, where they end up in logs and histories.
-//! - **Hash slowly.** A token carries 190 random bits; a slow hash would add nothing but a way to
-//!   overload the service.
-//! - **Fail open**, or serve what is too old because the store is down.
-//! - **Be a session, a password or an OAuth server.** It identifies apps by opaque tokens. There
-//!   are no refresh tokens, no users and no self-contained tokens that cannot be revoked.
-//! - **Limit rates.** It says which app a request comes from; a layer inside can count.
-//!
-//! It needs a Tokio runtime and Rust 1.89, and has no unsafe code.
+//! Events that a request can cause are logged at most once in ten seconds for each authenticator and
+//! kind. Their field `suppressed` counts those that were left out. Refused requests at DEBUG, and events
+//! of operations or of opening a store, are not limited.
 //!
 //! [tower]: https://docs.rs/tower
 
@@ -240,14 +179,13 @@
 )]
 
 mod authenticator;
-mod clock;
-mod entropy;
 #[cfg(feature = "axum")]
 pub mod extract;
 mod intern;
 mod lifecycle;
 pub mod middleware;
 mod model;
+mod random;
 mod rejection;
 pub mod store;
 mod telemetry;
@@ -273,8 +211,6 @@ pub use authenticator::{
     Authenticator, AuthenticatorBuilder, Follower, FollowerBuilder, Stats, UsageRecorder,
     UsageRecorderBuilder,
 };
-pub use clock::{Clock, SystemClock};
-pub use entropy::{Entropy, EntropyError, SystemEntropy};
 pub use lifecycle::{
     ApiTokens, ApiTokensBuilder, AppTokens, Authority, ChangeObserver, IdempotencyKey,
     IdempotencyKeyError, ImportedToken, IssuedToken, LifecycleError, LifecycleErrorKind, NewToken,
@@ -294,6 +230,7 @@ pub use model::principal::AppPrincipal;
 pub use model::record::{SuccessorError, TokenRecord, TokenStatus, TransitionError};
 pub use model::restrictions::{Restrictions, RestrictionsError};
 pub use model::scope::{Scope, ScopeError, ScopeSet};
+pub use random::{Entropy, EntropyError, SystemEntropy};
 pub use rejection::{Rejection, RejectionKind};
 #[doc(inline)]
 pub use store::{
@@ -303,7 +240,7 @@ pub use store::{
     Tables, TokenQuery, TokenRegistry, TokenRegistryExt, TokenRegistryStreams, TokenStore,
     TokenTarget, Transactional, Usage, UsageLog, UsedKey, Write,
 };
-pub use time::{TimeError, end_of_day, parse_expiry, parse_instant};
+pub use time::{Clock, SystemClock, TimeError, end_of_day, parse_expiry, parse_instant};
 pub use token::{
     ApiToken, DigestError, MaskError, MaskedToken, PrefixError, TokenDigest, TokenFormat, TokenId,
     TokenIdError,

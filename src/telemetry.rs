@@ -27,9 +27,9 @@ mod events {
 
     use super::Needs;
     use crate::{
-        clock::{Clock, SystemClock},
         model::principal::AppPrincipal,
         rejection::{Rejection, RejectionKind},
+        time::{Clock, SystemClock},
     };
 
     const TARGET: &str = "tower_api_tokens";
@@ -211,7 +211,7 @@ mod events {
         use super::*;
 
         #[test]
-        fn one_event_is_let_through_in_ten_seconds_and_the_others_are_counted() {
+        fn one_event_passes_in_ten_seconds_and_the_others_are_counted() {
             let throttle = Throttle::default();
             let second = Duration::from_secs;
             assert_eq!(throttle.admit(second(0)), Some(0));

@@ -134,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn every_word_reads_back() {
+    fn every_variant_round_trips_as_text() {
         words_read_back(crate::TokenStatus::ALL);
         words_read_back(crate::AuditAction::ALL);
         words_read_back(crate::RejectionKind::ALL);
@@ -160,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn expected_words_are_listed_as_people_write_them() {
+    fn expected_variants_are_listed_in_prose() {
         for (words, listed) in [
             (&["a"][..], "`a`"),
             (&["a", "b"], "`a` or `b`"),
@@ -174,7 +174,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_text_that_is_read_is_the_word(text in "[a-z_]{0,20}|\\PC{0,20}") {
+        fn only_the_exact_text_is_accepted(text in "[a-z_]{0,20}|\\PC{0,20}") {
             if let Ok(status) = text.parse::<crate::TokenStatus>() {
                 prop_assert_eq!(status.as_str(), text);
             }

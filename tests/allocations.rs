@@ -1,5 +1,5 @@
-//! What a hit allocates. This is the one test of its binary, as every allocation of the process is
-//! counted.
+//! What a cache hit allocates. This is the only test of its binary, because every allocation of the
+//! process is counted.
 
 #[path = "../benches/bar/floor.rs"]
 mod floor;
@@ -19,7 +19,7 @@ use tower_api_tokens::ApiTokenLayer;
 static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 
 #[test]
-fn a_hit_allocates_no_more_than_the_straight_line_does() {
+fn a_hit_allocates_no_more_than_a_handwritten_check() {
     let platform = Platform::new(10_000);
     platform.warm();
     let bare = allocations(&platform, &mut bare());
@@ -31,7 +31,7 @@ fn a_hit_allocates_no_more_than_the_straight_line_does() {
     assert!(outside <= floor, "{outside} rather than {floor}");
 }
 
-/// Authentication outside of a service, which does not wait either.
+/// Authentication without a service, polled once because it does not wait.
 fn outside(platform: &Platform) -> impl FnMut(Request<Body>) -> StatusCode {
     let layer = ApiTokenLayer::new(&platform.tokens);
     move |request| {
@@ -44,8 +44,9 @@ fn outside(platform: &Platform) -> impl FnMut(Request<Body>) -> StatusCode {
     }
 }
 
-/// How often memory is asked for while a hundred requests are served, their own excluded. The least
-/// of some rounds, as the first sets up what later ones use, and the test harness has threads too.
+/// The number of allocations while a hundred requests are served, without those of the requests.
+/// Takes the minimum of several rounds: the first sets up what later ones use, and the test harness
+/// has threads too.
 fn allocations(platform: &Platform, service: &mut dyn FnMut(Request<Body>) -> StatusCode) -> usize {
     let round = |_| {
         let requests: Vec<_> = platform.some().iter().map(request).collect();

@@ -1,4 +1,4 @@
-//! The conformance suite fails a store that breaks a rule.
+//! The conformance suite fails for a store that breaks a rule.
 
 use std::{panic::AssertUnwindSafe, sync::Arc};
 
@@ -44,6 +44,11 @@ enum Flaw {
     EventsAreDropped,
     EventsComeBefore,
     EventsComeAfter,
+    EventsOfRotationsAreDropped,
+    RotationsComeBeforeTheirEvents,
+    NoAuditLog,
+    UnloggedEventsAreDropped,
+    UnloggedEventsAreRefusedLate,
     ClearingIsForgotten,
 }
 
@@ -87,7 +92,32 @@ impl Flawed {
         }
     }
 
-    async fn rotate(&self, mut rotation: Replacement) -> Result<TokenRecord, StoreError> {
+    fn has_audit_log(&self) -> bool {
+        !matches!(
+            self.flaw,
+            Flaw::NoAuditLog | Flaw::UnloggedEventsAreDropped | Flaw::UnloggedEventsAreRefusedLate
+        )
+    }
+
+    /// Makes a change with an event without a log for it.
+    async fn apply_unlogged(&self, mutation: &Mutation) -> Result<Applied, StoreError> {
+        let mut mutation = mutation.clone();
+        mutation.audit = None;
+        match self.flaw {
+            Flaw::UnloggedEventsAreDropped => return self.inner.apply(&mutation).await,
+            Flaw::UnloggedEventsAreRefusedLate => {
+                self.inner.apply(&mutation).await?;
+            }
+            _ => {}
+        }
+        Err(StoreError::new(StoreErrorKind::Unsupported))
+    }
+
+    async fn rotate(
+        &self,
+        mut rotation: Replacement,
+        event: Option<AuditEvent>,
+    ) -> Result<TokenRecord, StoreError> {
         if self.has(Flaw::SuccessorsAreUnrestricted)
             && let Some(old) = self.inner.token(&rotation.target).await?
         {
@@ -98,17 +128,35 @@ impl Flawed {
             tokio::task::yield_now().await;
             rotation.successor.id = TokenId::from_bytes([9; 16]);
             rotation.successor.digest = TokenDigest::of(b"another");
-            return self.inner.rotate(&rotation).await;
+            return self.replace(rotation, event).await;
         }
         if self.has(Flaw::RotationsAllWin) {
             self.inner.insert(&rotation.successor).await?;
             return self.expect(&rotation.target).await;
         }
-        let mut rotated = self.inner.rotate(&rotation).await?;
+        let overlap_ends = rotation.overlap_ends;
+        let mut rotated = self.replace(rotation, event).await?;
         if self.has(Flaw::OverlapLengthens) {
-            rotated.expires_at = Some(rotation.overlap_ends);
+            rotated.expires_at = Some(overlap_ends);
         }
         Ok(rotated)
+    }
+
+    async fn replace(
+        &self,
+        rotation: Replacement,
+        event: Option<AuditEvent>,
+    ) -> Result<TokenRecord, StoreError> {
+        let mut mutation = Mutation::from(rotation);
+        if self.has(Flaw::RotationsComeBeforeTheirEvents)
+            && let Some(event) = &event
+        {
+            let rotated = self.inner.apply(&mutation).await?.into_token()?;
+            self.inner.append(event).await?;
+            return Ok(rotated);
+        }
+        mutation.audit = event.filter(|_| !self.has(Flaw::EventsOfRotationsAreDropped));
+        self.inner.apply(&mutation).await?.into_token()
     }
 
     async fn revoke(
@@ -149,6 +197,9 @@ impl TokenStore for Flawed {
 #[async_trait]
 impl TokenRegistry for Flawed {
     async fn apply(&self, mutation: &Mutation) -> Result<Applied, StoreError> {
+        if mutation.audit.is_some() && !self.has_audit_log() {
+            return self.apply_unlogged(mutation).await;
+        }
         let mut mutation = mutation.clone();
         if self.has(Flaw::KeysAreIgnored) {
             mutation.key = None;
@@ -206,7 +257,8 @@ impl TokenRegistry for Flawed {
                 let mut rotation = Replacement::new(*target, successor.clone(), mutation.at)
                     .overlap_ends(*overlap_ends);
                 rotation.key = mutation.key;
-                self.rotate(rotation).await.map(Applied::Token)
+                let rotated = self.rotate(rotation, mutation.audit.clone()).await;
+                rotated.map(Applied::Token)
             }
             Op::ClearCaches if self.has(Flaw::ClearingIsForgotten) => Ok(Applied::Count(0)),
             Op::RevokeToken(target) => self.revoke(&mutation, target).await.map(Applied::Token),
@@ -265,7 +317,7 @@ impl TokenRegistry for Flawed {
     }
 
     fn audit_log(&self) -> Option<&dyn AuditLog> {
-        Some(self)
+        self.has_audit_log().then_some(self as _)
     }
 }
 
@@ -378,9 +430,11 @@ catches! {
     a_key_is_recognized_for_a_day: KeysAreIgnored;
     racing_repetitions_make_one_token: KeysAreIgnored;
     a_key_is_for_creation_alone: KeysAreIgnored;
-    the_event_of_a_change_is_recorded: EventsAreDropped EventsLoseTheirToken;
+    the_event_of_a_change_is_recorded: EventsAreDropped EventsLoseTheirToken
+        EventsOfRotationsAreDropped UnloggedEventsAreDropped UnloggedEventsAreRefusedLate;
     a_refused_change_leaves_no_event: EventsComeBefore;
-    a_refused_event_leaves_no_change: EventsAreDropped EventsComeAfter;
+    a_refused_event_leaves_no_change: EventsAreDropped EventsComeAfter
+        RotationsComeBeforeTheirEvents;
     clearing_caches_restarts_the_log: ClearingIsForgotten;
     a_batch_is_inserted_all_or_nothing: BatchesAreHalved;
     a_search_takes_its_text_literally: SearchIsIgnored;
@@ -413,4 +467,11 @@ catches! {
     changes_come_in_pages: LogForgetsRevocations;
     usage_adds_up_and_never_goes_back: UsageGoesBack;
     a_dropped_call_leaves_before_or_after: RotationIsNotOneStep;
+}
+
+/// A log is optional: a store without one has only to refuse what it cannot record.
+#[tokio::test]
+async fn a_store_without_an_audit_log_refuses_events() {
+    let check = conformance::the_event_of_a_change_is_recorded;
+    assert!(passes(Flaw::NoAuditLog, check).await);
 }

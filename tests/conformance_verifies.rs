@@ -1,4 +1,4 @@
-//! The checks of a store that has nothing but `find` fail one that breaks a rule.
+//! The checks of a store that only has `find` fail for one that breaks a rule.
 
 use std::{
     collections::HashMap,
@@ -45,7 +45,7 @@ enum Flaw {
 struct Table {
     tokens: HashMap<TokenDigest, TokenRecord>,
     is_down: Arc<AtomicBool>,
-    /// What a lookup holds while it is under way.
+    /// Held during a lookup.
     connection: Semaphore,
     flaw: Flaw,
 }
@@ -91,7 +91,7 @@ impl Table {
     }
 
     fn absent(&self, digest: &TokenDigest) -> Result<Option<TokenRecord>, StoreError> {
-        // A loose match is harmless as long as the record has the digest of its own.
+        // A loose match is harmless as long as the record has its own digest.
         let loose = self.tokens.values().find(|token| {
             let (own, asked) = (token.digest.as_bytes(), digest.as_bytes());
             own[..31] == asked[..31]
@@ -113,7 +113,7 @@ impl TokenStore for Table {
     async fn find(&self, digest: &TokenDigest) -> Result<Answer, StoreError> {
         let permit = self.connection.acquire().await;
         if self.has(Flaw::DroppedHoldsALock) {
-            // What ends midway takes it along.
+            // A lookup that is dropped midway does not release its permit.
             permit.map_err(StoreError::unavailable)?.forget();
             tokio::task::yield_now().await;
             self.connection.add_permits(1);
@@ -151,7 +151,7 @@ fn token(n: u8) -> TokenRecord {
     )
 }
 
-/// Every state of a token, and an outage.
+/// Samples of every status, and an outage.
 fn checked(flaw: Flaw) -> (Table, SampleTokens) {
     let past = Some(Timestamp::from_second(1).unwrap());
     let [live, mut expired, mut revoked, mut disabled] = [1, 2, 3, 4].map(token);
@@ -206,14 +206,14 @@ async fn every_flaw_is_caught() {
 }
 
 #[tokio::test]
-async fn a_live_token_alone_can_be_checked() {
+async fn a_store_can_be_checked_with_a_live_token_only() {
     let (table, _) = checked(Flaw::None);
     conformance::verifies(&table, &token(1)).await;
 }
 
 #[tokio::test]
 #[should_panic(expected = "is not as given")]
-async fn a_token_of_another_state_than_given_is_told() {
+async fn a_sample_with_the_wrong_status_is_reported() {
     let (table, _) = checked(Flaw::None);
     conformance::verifies(&table, SampleTokens::live(token(1)).with_revoked(token(2))).await;
 }

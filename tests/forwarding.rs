@@ -1,5 +1,5 @@
-//! A pointer to a store is that store: each method of each port reaches it, provided ones too, and no
-//! future is boxed twice.
+//! A pointer to a store behaves like the store: it forwards each method of each trait, including
+//! provided ones, and boxes no future twice.
 
 use std::{
     alloc::System,
@@ -21,7 +21,7 @@ use tower_api_tokens::{
 #[global_allocator]
 static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 
-/// Notes which of its methods are called.
+/// Records which of its methods are called.
 #[derive(Debug, Default)]
 struct Noting(Mutex<Vec<&'static str>>);
 
@@ -167,7 +167,7 @@ impl AuditLog for Noting {
     }
 }
 
-/// What a call is given.
+/// The arguments of a call.
 struct Arguments {
     digest: TokenDigest,
     app: AppId,
@@ -190,7 +190,7 @@ impl Arguments {
     }
 }
 
-/// Calls every method of every port on a pointer, not on what it points to.
+/// Calls every method of every trait on a pointer, not on what it points to.
 async fn call_all<S>(store: &S)
 where
     S: TokenRegistry + ChangeLog + UsageLog + AuditLog,
@@ -223,7 +223,7 @@ where
     AuditLog::events(store, &query).await.unwrap();
 }
 
-/// All ports in one, so that a pointer to something unsized has them all.
+/// All traits in one, so that a pointer to an unsized type has them all.
 trait Everything: TokenRegistry + ChangeLog + UsageLog + AuditLog {}
 
 impl<S: TokenRegistry + ChangeLog + UsageLog + AuditLog + ?Sized> Everything for S {}
@@ -258,7 +258,8 @@ async fn every_method_is_forwarded_by_every_pointer() {
     assert_eq!(leaked.take(), METHODS);
 }
 
-/// How often memory is asked for by a call. The least of many, as the test harness has threads too.
+/// The number of allocations of a call. Takes the minimum of many calls, because the test harness
+/// has threads too.
 fn allocations<T>(call: impl Fn() -> T) -> usize {
     let count = |_| {
         let region = Region::new(ALLOCATOR);

@@ -1,4 +1,4 @@
-//! What gRPC clients see of the layer, by a real client and server.
+//! What gRPC clients see of the layer, with a real client and server.
 
 use std::{convert::Infallible, time::Duration};
 
@@ -24,7 +24,7 @@ struct Service {
 }
 
 impl Service {
-    /// A service whose callers need these scopes.
+    /// A service whose clients need these scopes.
     async fn start(scopes: &str) -> Self {
         let fixture = Fixture::builder().configure(|tokens| tokens.max_staleness(Duration::ZERO));
         let fixture = fixture.build().await;
@@ -117,7 +117,7 @@ async fn a_message_is_percent_encoded() {
 }
 
 #[tokio::test]
-async fn a_call_that_cannot_be_checked_is_told_that_the_service_is_unavailable() {
+async fn a_call_that_cannot_be_checked_gets_unavailable() {
     let service = Service::start("").await;
     service
         .fixture
@@ -131,7 +131,7 @@ async fn a_call_that_cannot_be_checked_is_told_that_the_service_is_unavailable()
 }
 
 #[tokio::test]
-async fn the_refusal_of_a_call_has_trailers_alone() {
+async fn the_refusal_of_a_call_is_trailers_only() {
     let fixture = Fixture::empty();
     let inner = service_fn(async |_: http::Request<Full<Bytes>>| {
         Ok::<_, Infallible>(http::Response::new(Full::<Bytes>::default()))

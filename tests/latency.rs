@@ -1,4 +1,4 @@
-//! The load test measures what it says it measures.
+//! The load test measures what it claims to measure.
 
 use std::{
     sync::{
@@ -27,7 +27,7 @@ fn format() -> TokenFormat {
     TokenFormat::new("acme").unwrap()
 }
 
-/// A store that holds tokens, and their texts.
+/// A store with tokens, and their texts.
 struct Platform {
     store: MemoryStore,
     live: Vec<String>,
@@ -76,7 +76,7 @@ fn only_misses(test: LoadTestBuilder) -> LoadTestBuilder {
     test.share(Kind::Miss, 1.0)
 }
 
-/// A store that takes its time: always, or once when it is told to.
+/// A store that is slow: always, or once when it is set to be.
 #[derive(Clone, Debug)]
 struct Slow {
     inner: MemoryStore,
@@ -129,7 +129,7 @@ async fn every_request_is_counted_under_its_kind() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_slow_store_shows_in_the_kinds_that_ask_it() {
+async fn a_slow_store_affects_only_the_kinds_that_look_up() {
     let platform = Platform::new().await;
     let slowness = Duration::from_millis(20);
     let store = Slow::new(&platform.store, slowness);
@@ -149,10 +149,10 @@ async fn a_slow_store_shows_in_the_kinds_that_ask_it() {
     }
 }
 
-/// One request of 2,000 stalls, and with it those that were due while it did: a tenth of all. What
-/// waits for each answer before it sends the next sees the one.
+/// One request of 2,000 stalls, and with it those that are due meanwhile: a tenth of all. A tool
+/// that waits for each answer before the next request would only see the one.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_stall_counts_for_every_request_that_was_due_meanwhile() {
+async fn a_stall_counts_for_every_request_that_was_due_during_it() {
     let platform = Platform::new().await;
     let store = Slow::new(&platform.store, Duration::ZERO);
     let test = only_misses(platform.test(store.clone())).concurrency(1);
@@ -181,14 +181,14 @@ async fn a_stall_counts_for_every_request_that_was_due_meanwhile() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_schedule_that_cannot_be_kept_is_told() {
+async fn a_schedule_that_cannot_be_kept_is_reported() {
     let platform = Platform::new().await;
     let store = Slow::new(&platform.store, Duration::from_millis(10));
     let test = only_misses(platform.test(store)).concurrency(2);
     let mut test = test.prepare().await.unwrap();
     let report = test.run(2_000.0, 100).await.unwrap();
     assert!(!report.kept_up());
-    // The last was due after 50 ms and is answered after 50 lookups.
+    // The last request was due after 50 ms and is answered after 50 lookups.
     let waited = report.figures(Kind::Miss).latencies().max();
     assert!(waited >= Duration::from_millis(450), "{waited:?}");
     assert!(report.throughput() < 200.0);
@@ -205,7 +205,7 @@ async fn one_thread_is_enough() {
     assert!(begun_late, "not before the last request is due");
 }
 
-/// Takes every token for the one it knows.
+/// Takes every token for the one that it has.
 #[derive(Debug)]
 struct Gullible(TokenRecord);
 
@@ -219,7 +219,7 @@ impl TokenStore for Gullible {
 }
 
 #[tokio::test]
-async fn an_authenticator_that_admits_what_nobody_issued_ends_the_test() {
+async fn admitting_an_unknown_token_ends_the_test() {
     let platform = Platform::new().await;
     let digest = TokenDigest::of(platform.live[0].as_bytes());
     let record = platform.store.find(&digest).await.unwrap().record.unwrap();
@@ -230,13 +230,13 @@ async fn an_authenticator_that_admits_what_nobody_issued_ends_the_test() {
     assert_eq!(error.kind(), LoadTestErrorKind::WrongVerdict);
     assert_eq!(
         error.to_string(),
-        "a request of kind `unknown` was admitted: a store answers `None` to a digest that it does \
-         not hold"
+        "a request of kind `unknown` was admitted; the store must return no record for an unknown \
+         digest"
     );
 }
 
 #[tokio::test]
-async fn tokens_that_are_not_what_they_are_said_to_be_end_the_test() {
+async fn tokens_with_the_wrong_status_end_the_test() {
     let platform = Platform::new().await;
     let store = || platform.store.clone();
     let live_as_revoked = LoadTest::builder(store()).with_revoked(&platform.live);
@@ -254,7 +254,7 @@ async fn tokens_that_are_not_what_they_are_said_to_be_end_the_test() {
 }
 
 #[tokio::test]
-async fn a_store_that_fails_meanwhile_is_counted() {
+async fn failures_of_the_store_are_counted() {
     let platform = Platform::new().await;
     let store = FaultyStore::new(platform.store.clone());
     let mut test = platform.test(store.clone()).prepare().await.unwrap();
@@ -267,7 +267,7 @@ async fn a_store_that_fails_meanwhile_is_counted() {
 }
 
 #[tokio::test]
-async fn tokens_of_no_format_are_measured_too() {
+async fn tokens_without_a_format_can_be_measured() {
     let platform = Platform::new().await;
     let test = LoadTest::builder(platform.store.clone()).with_live(&platform.live);
     let mut test = test
@@ -280,16 +280,16 @@ async fn tokens_of_no_format_are_measured_too() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_measured_is_refused_with_the_cure() {
+async fn invalid_settings_are_refused_with_a_hint() {
     let platform = Platform::new().await;
     let test = || platform.test(platform.store.clone());
     for (test, told) in [
         (test().share(Kind::Unknown, 1.5), "from 0 to 1"),
         (test().share(Kind::Unknown, f64::NAN), "from 0 to 1"),
-        (test().share(Kind::Miss, 0.9), "at most 1 together"),
+        (test().share(Kind::Miss, 0.9), "a sum of at most 1"),
         (
             test().share(Kind::Hit, 0.5),
-            "what the shares of the other kinds leave",
+            "set the shares of the other kinds",
         ),
         (test().concurrency(0), "at least 1"),
     ] {
@@ -304,7 +304,7 @@ async fn what_cannot_be_measured_is_refused_with_the_cure() {
     }
     for (rate, requests, told) in [
         (1e-300, 2, "longer than a day"),
-        (1e300, usize::MAX, "do not fit"),
+        (1e300, usize::MAX, "too many requests"),
     ] {
         let error = sound.run(rate, requests).await.unwrap_err();
         assert!(error.to_string().contains(told), "{error}");
@@ -317,15 +317,18 @@ async fn what_cannot_be_measured_is_refused_with_the_cure() {
         .saturate(100)
         .await
         .unwrap_err();
-    assert!(error.to_string().contains("give some to `live`"), "{error}");
+    assert!(
+        error.to_string().contains("pass some to `with_live`"),
+        "{error}"
+    );
     let none_revoked = LoadTest::builder(platform.store.clone()).with_live(&platform.live);
     let mut none_revoked = none_revoked.prepare().await.unwrap();
     let error = none_revoked.saturate(100).await.unwrap_err();
-    assert!(error.to_string().contains("`revoked`"), "{error}");
+    assert!(error.to_string().contains("`with_revoked`"), "{error}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn progress_is_told_until_all_is_done() {
+async fn progress_is_reported_until_the_end() {
     let platform = Platform::new().await;
     let seen = Arc::new(Mutex::new(Vec::<Progress>::new()));
     let seer = Arc::clone(&seen);
@@ -351,7 +354,7 @@ async fn progress_is_told_until_all_is_done() {
 }
 
 #[tokio::test]
-async fn a_report_is_json_for_programs() {
+async fn a_report_can_be_written_as_json() {
     let platform = Platform::new().await;
     let mut test = platform
         .test(platform.store.clone())
@@ -375,7 +378,7 @@ async fn a_report_is_json_for_programs() {
 }
 
 #[tokio::test]
-async fn a_report_is_read_again_with_all_that_was_measured() {
+async fn a_report_read_from_json_has_all_results() {
     let platform = Platform::new().await;
     let test = platform.test(platform.store.clone()).name("memory");
     let mut test = test.prepare().await.unwrap();
@@ -396,7 +399,7 @@ async fn a_report_is_read_again_with_all_that_was_measured() {
     }
 }
 
-/// What the guide shows is read by what it says it is for any reader: the buckets alone.
+/// The format in the guide can be read by any program, from the buckets alone.
 #[test]
 fn the_guide_describes_the_format() {
     let guide = include_str!("../docs/measure.md");
@@ -423,7 +426,7 @@ fn the_guide_describes_the_format() {
 }
 
 #[test]
-fn a_text_that_is_no_report_is_refused_with_the_reason() {
+fn an_invalid_report_is_refused_with_the_reason() {
     let sound = r#"{"version": 1, "tokens": 1, "skew": "zipf", "concurrency": 1, "rate": 1,
         "sustained": null, "elapsed_ns": 1000, "kinds": {"hit": {"count": 3, "unavailable": 1,
         "buckets": [[700, 2], [900, 1]]}}}"#;
@@ -495,7 +498,7 @@ async fn several_stores_are_measured_at_half_of_what_the_slowest_sustains() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_compared_is_refused_with_the_remedy() {
+async fn reports_that_cannot_be_compared_are_refused_with_a_hint() {
     use ComparisonErrorKind::{DifferentRates, DuplicateName, Empty, LoadTest, NoSchedule};
     let platform = Platform::new().await;
     let mut test = platform

@@ -1,4 +1,4 @@
-//! The lifecycle of apps and tokens, as an operator sees it.
+//! The lifecycle of apps and tokens, as an operator uses it.
 
 use std::{
     error::Error,
@@ -11,16 +11,13 @@ use jiff::{Timestamp, ToSpan};
 use tower_api_tokens::{
     ApiTokens, AppId, AppQuery, Grantable, ImportedToken, LifecycleErrorKind, MaskedToken,
     MemoryStore, NewToken, RejectionKind, TokenDigest, TokenFormat, TokenQuery, TokenStatus,
-    testing::ManualClock,
+    testing::Fixture,
 };
 
 const DAY: Duration = Duration::from_secs(86_400);
 
-fn platform() -> (ApiTokens, ManualClock) {
-    let clock = ManualClock::new(Timestamp::new(1_800_000_000, 0).unwrap());
-    let format = TokenFormat::new("acme_live").unwrap();
-    let tokens = ApiTokens::builder(MemoryStore::new(), format).clock(clock.clone());
-    (tokens.build(), clock)
+fn platform() -> Fixture<()> {
+    Fixture::builder().prefix("acme_live").empty()
 }
 
 async fn refusal(tokens: &ApiTokens, token: &str) -> Option<RejectionKind> {
@@ -30,7 +27,7 @@ async fn refusal(tokens: &ApiTokens, token: &str) -> Option<RejectionKind> {
 
 #[tokio::test]
 async fn the_digest_is_what_sha256sum_prints() {
-    let (tokens, _) = platform();
+    let tokens = platform().tokens;
     let app = tokens.create_app("Billing").await.unwrap();
     let issued = tokens.issue(&app.id, NewToken::named("ci")).await.unwrap();
     let mut sha256sum = Command::new("sha256sum")
@@ -49,7 +46,7 @@ async fn the_digest_is_what_sha256sum_prints() {
 
 #[tokio::test]
 async fn a_token_is_shown_once_and_masked_afterwards() {
-    let (tokens, _) = platform();
+    let tokens = platform().tokens;
     let app = tokens.create_app("Billing").await.unwrap();
     let issued = tokens.issue(&app.id, NewToken::named("ci")).await.unwrap();
     let text = issued.token().expose().to_owned();
@@ -61,8 +58,8 @@ async fn a_token_is_shown_once_and_masked_afterwards() {
 }
 
 #[tokio::test]
-async fn names_are_trimmed_and_bounded_and_the_error_says_how() {
-    let (tokens, _) = platform();
+async fn names_are_trimmed_and_bounded_and_the_error_states_the_limits() {
+    let tokens = platform().tokens;
     let app = tokens.create_app("  Billing \n").await.unwrap();
     assert_eq!(app.name, "Billing");
     let issued = tokens
@@ -85,8 +82,8 @@ async fn names_are_trimmed_and_bounded_and_the_error_says_how() {
 }
 
 #[tokio::test]
-async fn an_app_may_have_the_platforms_own_identifier_once() {
-    let (tokens, _) = platform();
+async fn an_app_may_have_your_own_identifier_once() {
+    let tokens = platform().tokens;
     let id = AppId::new("42").unwrap();
     tokens.create_app_with_id(id, "Partner").await.unwrap();
     let again = tokens.create_app_with_id(id, "Impostor").await.unwrap_err();
@@ -115,8 +112,8 @@ async fn an_app_may_have_the_platforms_own_identifier_once() {
 }
 
 #[tokio::test]
-async fn a_disabled_app_gets_no_tokens_and_its_own_are_refused_until_it_is_enabled() {
-    let (tokens, _) = platform();
+async fn tokens_of_a_disabled_app_are_neither_issued_nor_admitted() {
+    let tokens = platform().tokens;
     let app = tokens.create_app("Billing").await.unwrap();
     let issued = tokens.issue(&app.id, NewToken::named("ci")).await.unwrap();
     let (id, text) = (issued.record().id, issued.token().expose());
@@ -137,8 +134,8 @@ async fn a_disabled_app_gets_no_tokens_and_its_own_are_refused_until_it_is_enabl
 }
 
 #[tokio::test]
-async fn a_rotation_carries_over_what_the_token_was_for() {
-    let (tokens, clock) = platform();
+async fn a_rotation_keeps_the_app_the_name_and_the_scopes() {
+    let Fixture { tokens, clock, .. } = platform();
     let app = tokens.create_app("Billing").await.unwrap();
     let new = NewToken::named("ci")
         .scopes("read write".parse().unwrap())
@@ -161,7 +158,7 @@ async fn a_rotation_carries_over_what_the_token_was_for() {
 
 #[tokio::test]
 async fn an_overlap_beyond_the_limit_is_refused_with_the_limit() {
-    let (tokens, _) = platform();
+    let tokens = platform().tokens;
     let app = tokens.create_app("Billing").await.unwrap();
     let issued = tokens.issue(&app.id, NewToken::named("ci")).await.unwrap();
     let error = tokens
@@ -174,26 +171,24 @@ async fn an_overlap_beyond_the_limit_is_refused_with_the_limit() {
 }
 
 #[tokio::test]
-async fn a_foreign_token_is_imported_by_its_digest_and_admitted() {
+async fn an_imported_token_is_found_by_its_digest_and_admitted() {
     let digest = TokenDigest::of(b"sk.legacy/9f3c==");
     let mask = MaskedToken::new("sk.", "3c==").unwrap();
-    let foreign = ImportedToken::new(NewToken::named("partner"), digest, mask);
+    let imported = ImportedToken::new(NewToken::named("partner"), digest, mask);
 
-    let (strict, _) = platform();
+    let strict = platform().tokens;
     let app = strict.create_app("Partner").await.unwrap();
-    let refused = strict.import(&app.id, foreign.clone()).await.unwrap_err();
+    let refused = strict.import(&app.id, imported.clone()).await.unwrap_err();
     assert_eq!(refused.kind(), LifecycleErrorKind::ForeignFormat);
     assert!(refused.to_string().contains("any_format"));
 
-    let format = TokenFormat::new("acme_live").unwrap();
-    let tokens = ApiTokens::builder(MemoryStore::new(), format)
-        .any_format()
-        .build();
+    let fixture = Fixture::builder().configure(|tokens| tokens.any_format());
+    let tokens = fixture.empty().tokens;
     let app = tokens.create_app("Partner").await.unwrap();
-    let record = tokens.import(&app.id, foreign.clone()).await.unwrap();
+    let record = tokens.import(&app.id, imported.clone()).await.unwrap();
     assert_eq!(record.mask.as_str(), "sk.…3c==");
     assert_eq!(refusal(&tokens, "sk.legacy/9f3c==").await, None);
-    let again = tokens.import(&app.id, foreign).await.unwrap_err();
+    let again = tokens.import(&app.id, imported).await.unwrap_err();
     assert_eq!(again.kind(), LifecycleErrorKind::TokenExists);
     tokens.revoke(record.id).await.unwrap();
     let refused = refusal(&tokens, "sk.legacy/9f3c==").await;
@@ -201,8 +196,8 @@ async fn a_foreign_token_is_imported_by_its_digest_and_admitted() {
 }
 
 #[tokio::test]
-async fn revoked_tokens_stay_as_tombstones_until_they_are_purged() {
-    let (tokens, clock) = platform();
+async fn revoked_tokens_are_kept_until_they_are_purged() {
+    let Fixture { tokens, clock, .. } = platform();
     let app = tokens.create_app("Billing").await.unwrap();
     let issue = async |new| tokens.issue(&app.id, new).await.unwrap();
     let (live, revoked) = (
@@ -225,7 +220,7 @@ async fn revoked_tokens_stay_as_tombstones_until_they_are_purged() {
 
 #[tokio::test]
 async fn tokens_are_listed_by_app_and_status_in_pages() {
-    let (tokens, _) = platform();
+    let tokens = platform().tokens;
     let (ours, theirs) = (
         tokens.create_app("ours").await.unwrap(),
         tokens.create_app("theirs").await.unwrap(),
@@ -265,7 +260,7 @@ async fn tokens_are_listed_by_app_and_status_in_pages() {
 }
 
 #[tokio::test]
-async fn a_successor_has_the_format_of_its_predecessor() {
+async fn a_successor_has_the_format_of_the_token_it_replaces() {
     let format = |prefix| TokenFormat::new(prefix).unwrap();
     let store = MemoryStore::new();
     let tokens = ApiTokens::builder(store.clone(), format("acme_live"))
@@ -293,7 +288,7 @@ async fn a_successor_has_the_format_of_its_predecessor() {
         }
         let presented = rotated.token().expose().as_bytes();
         assert!(tokens.authenticator().authenticate(presented).await.is_ok());
-        // Revoked here, refused here, whichever the format.
+        // Revoked and refused, whichever the format.
         tokens.revoke(rotated.record().id).await.unwrap();
         assert!(
             tokens
@@ -309,16 +304,13 @@ async fn a_successor_has_the_format_of_its_predecessor() {
 }
 
 #[tokio::test]
-async fn a_token_of_a_format_that_is_not_configured_is_not_rotated_into_another() {
+async fn a_token_of_an_unconfigured_format_cannot_be_rotated() {
     let store = MemoryStore::new();
-    let sandbox = ApiTokens::new(store.clone(), TokenFormat::new("acme_test").unwrap());
-    let app = sandbox.create_app("Billing").await.unwrap().id;
-    let issued = sandbox.issue(&app, NewToken::named("ci")).await.unwrap();
-    let builder = || {
-        let format = TokenFormat::new("acme_live").unwrap();
-        ApiTokens::builder(store.clone(), format).any_format()
-    };
-    let live = builder().build();
+    let on = |prefix| Fixture::builder().store(store.clone()).prefix(prefix);
+    let sandbox = on("acme_test").build().await;
+    let (sandbox, issued) = (sandbox.tokens, sandbox.issued);
+    let live = on("acme_live").configure(|tokens| tokens.any_format());
+    let live = live.empty().tokens;
     let refused = live
         .rotate(issued.record().id, Duration::ZERO)
         .await
@@ -328,7 +320,8 @@ async fn a_token_of_a_format_that_is_not_configured_is_not_rotated_into_another(
     let kept = sandbox.get(issued.record().id).await.unwrap();
     assert_eq!(&kept, issued.record(), "nothing has changed");
 
-    let replacing = builder().replace_imported().build();
+    let replacing = on("acme_live").configure(|tokens| tokens.any_format().replace_imported());
+    let replacing = replacing.empty().tokens;
     let replaced = replacing
         .rotate(issued.record().id, Duration::ZERO)
         .await

@@ -1,4 +1,4 @@
-//! What an operator sees in the metrics.
+//! The published metrics.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -16,7 +16,7 @@ async fn named(name: &'static str) -> Fixture {
     fixture.build().await
 }
 
-/// What has been published since the last time: `name{label="value"}` and the number.
+/// What has been published since the last call: `name{label="value"}` and the number.
 fn published(recorder: &DebuggingRecorder) -> BTreeMap<String, f64> {
     let shown = recorder.snapshotter().snapshot().into_vec().into_iter();
     shown
@@ -41,7 +41,7 @@ fn published(recorder: &DebuggingRecorder) -> BTreeMap<String, f64> {
 }
 
 #[tokio::test]
-async fn the_numbers_of_the_statistics_are_published() {
+async fn the_statistics_are_published() {
     let recorder = DebuggingRecorder::new();
     let _installed = set_default_local_recorder(&recorder);
     let fixture = named("public").await;
@@ -90,7 +90,7 @@ async fn the_numbers_of_the_statistics_are_published() {
 }
 
 #[tokio::test]
-async fn two_authenticators_are_told_apart_by_name() {
+async fn two_authenticators_are_distinguished_by_name() {
     let recorder = DebuggingRecorder::new();
     let _installed = set_default_local_recorder(&recorder);
     let (one, other) = (named("one").await, named("other").await);
@@ -111,7 +111,7 @@ async fn two_authenticators_are_told_apart_by_name() {
 }
 
 #[tokio::test]
-async fn a_follower_publishes_a_last_time_when_it_ends() {
+async fn a_follower_publishes_once_more_when_it_stops() {
     let recorder = DebuggingRecorder::new();
     let _installed = set_default_local_recorder(&recorder);
     let fixture = named("default").await;
@@ -129,7 +129,7 @@ async fn a_follower_publishes_a_last_time_when_it_ends() {
 }
 
 #[tokio::test]
-async fn a_lease_that_is_not_renewed_is_seen_to_age_while_the_store_hangs() {
+async fn the_published_lease_age_grows_while_the_store_hangs() {
     let recorder = DebuggingRecorder::new();
     let _installed = set_default_local_recorder(&recorder);
     let fixture = named("default").await;

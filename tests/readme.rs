@@ -1,79 +1,98 @@
-//! README.md is the crate's documentation, as GitHub and crates.io show it.
+//! README.md is short, and where it shows what the crate's documentation shows, both show the same.
 
-use std::fs;
+const README: &str = include_str!("../README.md");
 
-const DOCS: &str = "https://docs.rs/tower-api-tokens/latest/tower_api_tokens/";
-
-#[test]
-fn the_readme_is_made_from_the_crates_documentation() {
-    let readme = format!("# tower-api-tokens\n\n{}", documentation());
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/README.md");
-    if std::env::var_os("UPDATE_README").is_some() {
-        fs::write(path, &readme).unwrap();
-    }
-    assert!(
-        fs::read_to_string(path).is_ok_and(|present| present == readme),
-        "README.md differs from src/lib.rs: run `UPDATE_README=1 cargo test --test readme`"
-    );
-}
-
-/// The crate's documentation, without what only rustdoc understands.
+/// The documentation of the crate, as rustdoc shows it.
 fn documentation() -> String {
     let source = include_str!("../src/lib.rs");
     let mut text = String::new();
-    let mut in_code = false;
+    let mut is_code = false;
     for line in source.lines().map_while(|line| line.strip_prefix("//!")) {
         let line = line.strip_prefix(' ').unwrap_or(line);
-        let line = only_here(line).unwrap_or(line);
-        if line.starts_with("```") {
-            in_code = !in_code;
-            text += if line == "```" && in_code {
-                "```rust"
-            } else {
-                line
-            };
-        } else if in_code && (line == "#" || line.starts_with("# ")) {
-            continue;
-        } else if line.starts_with('#') && !in_code {
-            text += &format!("#{line}");
-        } else if in_code {
+        is_code ^= line.starts_with("```");
+        let is_hidden = is_code && (line == "#" || line.starts_with("# "));
+        if !is_hidden {
             text += line;
-        } else {
-            text += &linked(line);
+            text.push('\n');
         }
-        text.push('\n');
     }
     text
 }
 
-/// What rustdoc has no path to, such as a picture, stands in a comment there.
-fn only_here(line: &str) -> Option<&str> {
-    line.strip_prefix("<!-- README: ")?.strip_suffix(" -->")
+/// The Rust of a page, block by block. In documentation, a fence without a language begins Rust too.
+fn code(page: &str, fences: &[&str]) -> Vec<String> {
+    let mut blocks = Vec::new();
+    let mut lines = page.lines();
+    while let Some(line) = lines.next() {
+        if line.starts_with("```") {
+            let block: Vec<_> = lines.by_ref().take_while(|line| *line != "```").collect();
+            if fences.contains(&line) {
+                blocks.push(block.join("\n"));
+            }
+        }
+    }
+    blocks
 }
 
-/// Links to items and guides lead to docs.rs, which is the same from a repository and from the page of
-/// the package.
-fn linked(line: &str) -> String {
-    let mut line = line.replace("(guide/", &format!("({DOCS}guide/"));
-    for (item, page) in [
-        ("AppPrincipal", "struct.AppPrincipal.html"),
-        ("MemoryStore", "struct.MemoryStore.html"),
-        ("TokenRegistry", "trait.TokenRegistry.html"),
-        ("ApiTokens::issue", "struct.ApiTokens.html#method.issue"),
-        ("ApiTokens::rotate", "struct.ApiTokens.html#method.rotate"),
-        (
-            "ApiTokenLayer::grpc",
-            "struct.ApiTokenLayer.html#method.grpc",
-        ),
-        (
-            "ApiTokenLayer::authenticate_head",
-            "struct.ApiTokenLayer.html#method.authenticate_head",
-        ),
-    ] {
-        line = line.replace(&format!("[`{item}`]"), &format!("[`{item}`]({DOCS}{page})"));
+/// The tables of a page.
+fn tables(page: &str) -> Vec<Vec<&str>> {
+    let mut tables = Vec::new();
+    let mut lines = page.lines();
+    while let Some(line) = lines.next() {
+        if line.starts_with('|') {
+            let rest = lines.by_ref().take_while(|line| line.starts_with('|'));
+            tables.push([line].into_iter().chain(rest).collect());
+        }
     }
-    line.replace(
-        "(AuthenticatorBuilder::max_staleness)",
-        &format!("({DOCS}struct.AuthenticatorBuilder.html#method.max_staleness)"),
-    )
+    tables
+}
+
+#[test]
+fn it_is_short() {
+    let lines = README.lines().count();
+    assert!(lines <= 150, "README.md has {lines} lines");
+}
+
+#[test]
+fn its_code_is_that_of_the_crates_documentation() {
+    let shown = code(README, &["```rust"]);
+    assert!(shown.len() > 1, "README.md shows how to begin");
+    let documented = documentation();
+    let documented = code(&documented, &["```", "```rust"]);
+    for block in shown {
+        assert!(
+            documented.contains(&block),
+            "README.md shows what src/lib.rs does not:\n{block}"
+        );
+    }
+}
+
+#[test]
+fn its_tables_are_those_of_the_crates_documentation() {
+    let documented = documentation();
+    let documented = tables(&documented);
+    for table in tables(README) {
+        let same = documented.iter().find(|other| other[0] == table[0]);
+        assert!(
+            same.is_none_or(|same| without_links(same) == without_links(&table)),
+            "this table differs from that in src/lib.rs:\n{}",
+            table.join("\n")
+        );
+    }
+}
+
+/// The text of a table: both pages link its words, but not in the same way.
+fn without_links(table: &[&str]) -> String {
+    let target = regex::Regex::new(r"\[([^\]]*)\](?:\([^)]*\)|\[[^\]]*\])?").unwrap();
+    target.replace_all(&table.join("\n"), "$1").into_owned()
+}
+
+#[test]
+fn hidden_lines_and_other_fences_are_left_out() {
+    let page = "```\nlet a = 1;\n```\n| a |\n|---|\n\n```text\nb\n```\n```rust\nc\n```\n";
+    assert_eq!(code(page, &["```", "```rust"]), ["let a = 1;", "c"]);
+    assert_eq!(tables(page), [vec!["| a |", "|---|"]]);
+    let linked = ["[`a`](b) [c][d] [e]"];
+    assert_eq!(without_links(&linked), "`a` c e");
+    assert!(!documentation().contains("\n# #["));
 }

@@ -1,4 +1,4 @@
-//! Changes that run to their end although their caller goes away, and stores that panic.
+//! Changes that run to completion even if their caller is dropped, and stores that panic.
 
 use std::{
     pin::pin,
@@ -20,10 +20,10 @@ use tower_api_tokens::{
     Answer, ApiTokens, AppId, AppQuery, AppRecord, Applied, AuditAction, AuditEvent, AuditLog,
     AuditQuery, Authority, ChangeObserver, Grantable, ImportedToken, LifecycleError,
     LifecycleErrorKind, MaskedToken, MemoryStore, Mutation, NewToken, Page, StoreError,
-    StoreErrorKind, TokenDigest, TokenFormat, TokenId, TokenQuery, TokenRecord, TokenRegistry,
-    TokenStore, TokenTarget, UsageLog,
+    StoreErrorKind, TokenDigest, TokenId, TokenQuery, TokenRecord, TokenRegistry, TokenStore,
+    TokenTarget, UsageLog,
     store::run_to_end,
-    testing::{Fault, FaultyStore},
+    testing::{Fault, FaultyStore, Fixture},
 };
 use tracing::instrument::{Instrument, WithSubscriber};
 
@@ -32,33 +32,34 @@ const DAY: Duration = Duration::from_secs(86_400);
 type Call = BoxFuture<'static, Result<(), LifecycleError>>;
 
 /// Calls the lifecycle as an actor whose changes are in the audit log.
-struct Fixture {
+struct Ann {
     tokens: ApiTokens,
     app: AppId,
     token: TokenId,
 }
 
-impl Fixture {
-    async fn new(store: impl TokenRegistry) -> Self {
-        let format = TokenFormat::new("acme").unwrap();
-        let tokens = ApiTokens::builder(store, format).any_format().build();
-        let app = tokens.create_app("Billing").await.unwrap().id;
-        let issued = tokens.issue(&app, NewToken::named("ci")).await.unwrap();
+impl Ann {
+    async fn new(store: impl TokenRegistry + Clone) -> Self {
+        let fixture = Fixture::builder().store(store);
+        let fixture = fixture
+            .configure(|tokens| tokens.any_format())
+            .build()
+            .await;
         Self {
-            tokens: tokens.acting_as(Authority::of("ann")),
-            app,
-            token: issued.record().id,
+            tokens: fixture.tokens.acting_as(Authority::of("ann")),
+            app: fixture.app().id,
+            token: fixture.issued.record().id,
         }
     }
 
-    /// Every change, through the facade and through the handle of an app.
+    /// Every change, directly and through the handle of an app.
     fn changes(&self) -> Vec<(&'static str, AuditAction, Call)> {
         let Self { app, token, .. } = *self;
         let handle = self.tokens.app(app, &Grantable::everything());
         let new = || NewToken::named("nightly");
-        let foreign = move || {
+        let imported = move || {
             let mask = MaskedToken::new("legacy-", "9f3c").unwrap();
-            ImportedToken::new(new(), TokenDigest::of(b"foreign"), mask)
+            ImportedToken::new(new(), TokenDigest::of(b"imported"), mask)
         };
         macro_rules! calls {
             ($($name:literal $action:ident $by:ident => $call:expr,)*) => {
@@ -77,13 +78,13 @@ impl Fixture {
             "enable_app" EnableApp tokens => tokens.enable_app(&app),
             "clear_caches" ClearCaches tokens => tokens.clear_caches(),
             "issue" IssueToken tokens => tokens.issue(&app, new()),
-            "import" ImportTokens tokens => tokens.import(&app, foreign()),
+            "import" ImportTokens tokens => tokens.import(&app, imported()),
             "rename" RenameToken tokens => tokens.rename(token, "nightly"),
             "rotate" RotateToken tokens => tokens.rotate(token, DAY),
             "revoke" RevokeToken tokens => tokens.revoke(token),
             "purge" PurgeTokens tokens => tokens.purge(Timestamp::MAX),
             "app: issue" IssueToken handle => handle.issue(new()),
-            "app: import" ImportTokens handle => handle.import(foreign()),
+            "app: import" ImportTokens handle => handle.import(imported()),
             "app: rename" RenameToken handle => handle.rename(token, "nightly"),
             "app: rotate" RotateToken handle => handle.rotate(token, DAY),
             "app: revoke" RevokeToken handle => handle.revoke(token),
@@ -121,34 +122,34 @@ fn is_store_failure(call: &str, fault: Fault, called: Result<(), LifecycleError>
 }
 
 #[tokio::test]
-async fn a_store_that_panics_has_failed() {
+async fn a_panic_of_the_store_counts_as_a_failure() {
     for fault in [Fault::Panic, Fault::WritePanic] {
         let store = FaultyStore::new(MemoryStore::new());
-        let fixture = Fixture::new(store.clone()).await;
+        let ann = Ann::new(store.clone()).await;
         store.set_fault(fault);
-        for (name, _, call) in fixture.changes() {
+        for (name, _, call) in ann.changes() {
             is_store_failure(name, fault, call.await);
         }
         if fault == Fault::Panic {
-            for (name, call) in fixture.readings() {
+            for (name, call) in ann.readings() {
                 is_store_failure(name, fault, call.await);
             }
         }
         // Nothing was left behind.
         store.set_fault(Fault::None);
-        for (name, call) in fixture.readings() {
+        for (name, call) in ann.readings() {
             assert!(call.await.is_ok(), "{name}");
         }
     }
 }
 
 #[tokio::test]
-async fn a_change_ends_although_its_caller_has_gone() {
-    let count = Fixture::new(MemoryStore::new()).await.changes().len();
+async fn a_change_completes_even_if_its_caller_is_dropped() {
+    let count = Ann::new(MemoryStore::new()).await.changes().len();
     for number in 0..count {
         let store = Slow::default();
-        let fixture = Fixture::new(store.clone()).await;
-        let (name, action, call) = fixture.changes().swap_remove(number);
+        let ann = Ann::new(store.clone()).await;
+        let (name, action, call) = ann.changes().swap_remove(number);
         {
             let mut call = pin!(call);
             assert!(poll!(&mut call).is_pending(), "{name}");
@@ -163,12 +164,12 @@ async fn a_change_ends_although_its_caller_has_gone() {
     }
 }
 
-/// What a change logs belongs to the request that asks for it, in whatever task it is made.
+/// What a change logs belongs to the request that made it, whichever task it runs in.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_change_stays_in_the_span_of_its_caller() {
     let span = || tracing::Span::current().metadata().map(|span| span.name());
     let dispatch = tracing::Dispatch::new(tracing_subscriber::registry());
-    // With a single subscriber, `tracing` asks that of the thread which comes to a span first, and
+    // With a single subscriber, `tracing` asks the one of the thread that reaches a span first, and
     // other tests have none.
     let _second = tracing::Dispatch::new(tracing_subscriber::registry());
     let seen = async {
@@ -182,13 +183,13 @@ async fn a_change_stays_in_the_span_of_its_caller() {
 #[tokio::test]
 async fn a_follower_outlives_a_log_that_panics() {
     let store = FaultyStore::new(MemoryStore::new());
-    let fixture = Fixture::new(store.clone()).await;
+    let ann = Ann::new(store.clone()).await;
     store.set_fault(Fault::Panic);
-    let refused = fixture.tokens.follow().start().await.unwrap_err();
+    let refused = ann.tokens.follow().start().await.unwrap_err();
     assert_eq!(refused.kind(), StoreErrorKind::Unavailable);
 
     store.set_fault(Fault::None);
-    let follower = fixture.tokens.follow().start().await.unwrap();
+    let follower = ann.tokens.follow().start().await.unwrap();
     store.set_fault(Fault::Panic);
     let failed = follower.catch_up().await.unwrap_err();
     assert_eq!(failed.kind(), StoreErrorKind::Unavailable);
@@ -200,30 +201,27 @@ async fn a_follower_outlives_a_log_that_panics() {
 #[tokio::test]
 async fn usage_outlives_a_log_that_panics() {
     let store = FaultyStore::new(MemoryStore::new());
-    let fixture = Fixture::new(store.clone()).await;
-    let issued = fixture
-        .tokens
-        .issue(&fixture.app, NewToken::named("used"))
-        .await;
+    let ann = Ann::new(store.clone()).await;
+    let issued = ann.tokens.issue(&ann.app, NewToken::named("used")).await;
     let issued = issued.unwrap();
     let short = Duration::from_millis(1);
-    let follower = fixture.tokens.follow().usage_interval(short).start().await;
+    let follower = ann.tokens.follow().usage_interval(short).start().await;
     let follower = follower.unwrap();
     store.set_fault(Fault::WritePanic);
-    let authenticator = fixture.tokens.authenticator();
+    let authenticator = ann.tokens.authenticator();
     let used = authenticator.authenticate(issued.token().expose().as_bytes());
     assert!(used.await.is_ok());
     let calls = store.calls();
     wait_until(|| store.calls() > calls + 3).await;
     store.set_fault(Fault::None);
     follower.stop().await.unwrap();
-    let record = fixture.tokens.get(issued.record().id).await.unwrap();
+    let record = ann.tokens.get(issued.record().id).await.unwrap();
     assert!(record.last_used_at.is_some());
 }
 
-/// A change that was made does not fail because an observer of it panics.
+/// A change that was made does not fail because an observer panics.
 #[tokio::test]
-async fn an_observer_that_panics_fails_no_change() {
+async fn a_panic_of_an_observer_does_not_fail_the_change() {
     #[derive(Debug, Default)]
     struct Panics(AtomicBool);
 
@@ -234,11 +232,11 @@ async fn an_observer_that_panics_fails_no_change() {
         }
     }
 
-    let fixture = Fixture::new(MemoryStore::new()).await;
+    let ann = Ann::new(MemoryStore::new()).await;
     let observer = Arc::new(Panics::default());
     let authority = Authority::of("ann").observer(observer.clone());
-    let tokens = fixture.tokens.acting_as(authority);
-    assert!(tokens.revoke(fixture.token).await.is_ok());
+    let tokens = ann.tokens.acting_as(authority);
+    assert!(tokens.revoke(ann.token).await.is_ok());
     assert!(observer.0.load(Relaxed));
 }
 
@@ -252,7 +250,7 @@ async fn wait_until(condition: impl Fn() -> bool) {
     waited.expect("it takes too long");
 }
 
-/// A store whose changes take several polls, so that they can be cut off between two.
+/// A store whose changes take several polls, so that they can be interrupted in between.
 #[derive(Clone, Debug, Default)]
 struct Slow {
     inner: MemoryStore,

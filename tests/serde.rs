@@ -1,4 +1,5 @@
-//! Identifiers and records as JSON: one shape, checked when it is read, and never a token's text.
+//! Identifiers and records as JSON: one format, checked when it is read, and never with a token's
+//! text.
 #![cfg(feature = "serde")]
 
 use jiff::Timestamp;
@@ -36,7 +37,7 @@ fn token() -> TokenRecord {
 }
 
 #[test]
-fn identifiers_and_words_are_their_text() {
+fn identifiers_and_enums_serialize_as_text() {
     is_written_as(&AppId::new("app_8hFk2").unwrap(), json!("app_8hFk2"));
     is_written_as(&ID.parse::<TokenId>().unwrap(), json!(ID));
     is_written_as(&ID.parse::<AuditEventId>().unwrap(), json!(ID));
@@ -57,7 +58,7 @@ fn identifiers_and_words_are_their_text() {
 }
 
 #[test]
-fn records_are_their_fields() {
+fn records_serialize_with_the_names_of_their_fields() {
     let mut token = token();
     token.scopes = "read write".parse().unwrap();
     token.expires_at = Some("2027-01-01T00:00:00Z".parse().unwrap());
@@ -110,7 +111,7 @@ fn records_are_their_fields() {
 }
 
 #[test]
-fn what_a_store_answers_reads_back() {
+fn answers_of_a_store_round_trip() {
     let revision = Revision::new(7, u64::MAX);
     let position = json!({ "number": 7, "mark": u64::MAX });
     let record = to_value(token()).unwrap();
@@ -148,7 +149,7 @@ fn is_refused<T: DeserializeOwned + std::fmt::Debug>(json: Value) -> String {
 }
 
 #[test]
-fn what_is_read_is_checked_and_not_repeated() {
+fn deserialized_values_are_checked_and_errors_do_not_repeat_them() {
     let token = "acme_00000000000000000000000000000000000000!";
     for message in [
         is_refused::<AppId>(json!(token)),
@@ -183,7 +184,7 @@ fn a_record_with_an_unknown_field_is_refused() {
 }
 
 #[test]
-fn an_event_is_bounded_however_it_is_read() {
+fn a_deserialized_event_is_bounded() {
     let (action, outcome) = (AuditAction::IssueToken, AuditOutcome::Done);
     let event = AuditEvent::new(
         ID.parse().unwrap(),
@@ -204,7 +205,7 @@ fn an_event_is_bounded_however_it_is_read() {
 
 proptest! {
     #[test]
-    fn every_text_that_is_read_is_written_as_it_was(text in "[a-zA-Z0-9._~:…-]{0,50}|\\PC{0,50}") {
+    fn every_accepted_text_round_trips(text in "[a-zA-Z0-9._~:…-]{0,50}|\\PC{0,50}") {
         if let Ok(id) = from_value::<AppId>(json!(text)) {
             prop_assert_eq!(to_value(id).unwrap(), json!(text));
         }
@@ -217,7 +218,7 @@ proptest! {
     }
 
     #[test]
-    fn digests_and_identifiers_read_back(digest: [u8; 32], id: [u8; 16]) {
+    fn digests_and_identifiers_round_trip(digest: [u8; 32], id: [u8; 16]) {
         let (digest, id) = (TokenDigest::from_bytes(digest), TokenId::from_bytes(id));
         prop_assert_eq!(from_value::<TokenDigest>(to_value(digest).unwrap()).unwrap(), digest);
         prop_assert_eq!(from_value::<TokenId>(to_value(id).unwrap()).unwrap(), id);
@@ -227,7 +228,8 @@ proptest! {
 macro_rules! assert_never_serialized {
     ($($type:ty),* $(,)?) => {
         const _: fn() = || {
-            // Which of the two is meant is ambiguous, and so an error, if `T` implements `Serialize`.
+            // If `T` implements `Serialize`, both implementations apply, which is ambiguous and
+            // therefore an error.
             trait Ambiguous<A> {
                 fn item() {}
             }
@@ -239,7 +241,7 @@ macro_rules! assert_never_serialized {
     };
 }
 
-// A token's text leaves by `ApiToken::expose` alone.
+// Only `ApiToken::expose` returns a token's text.
 assert_never_serialized![
     tower_api_tokens::ApiToken,
     tower_api_tokens::IssuedToken,

@@ -1,5 +1,5 @@
-//! Events of which a process writes one in ten seconds, whatever causes them: each has a test of its
-//! own, and no other test here causes it.
+//! Events that a process logs at most once in ten seconds. Each has a test of its own, and no other
+//! test here causes it.
 
 use std::{
     convert::Infallible,
@@ -22,7 +22,7 @@ use tracing::{
 };
 use tracing_subscriber::{Layer, Registry, layer::Context, prelude::*};
 
-/// Keeps the events of the crate: their level and their fields as text.
+/// Keeps the crate's events: their level and their fields as text.
 #[derive(Clone, Default)]
 struct Witness(Arc<Mutex<Vec<(Level, String)>>>);
 
@@ -85,7 +85,7 @@ async fn a_missing_layer_is_an_error() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_follower_that_cannot_read_the_log_warns_and_says_when_it_can() {
+async fn a_follower_warns_when_it_cannot_read_the_log_and_reports_when_it_can_again() {
     let store = FaultyStore::new(MemoryStore::new());
     let tokens = ApiTokens::new(store.clone(), TokenFormat::new("acme").unwrap());
     let witness = Witness::default();
@@ -115,7 +115,7 @@ async fn a_follower_that_cannot_read_the_log_warns_and_says_when_it_can() {
         panic!("{events:?}");
     };
     assert!(text.contains("change log"), "{text}");
-    // By itself it reads the log, and has nothing to say of that.
+    // Reading the log at intervals logs nothing.
     tokio::time::sleep(Duration::from_secs(30)).await;
     assert_eq!(witness.take(), []);
 }

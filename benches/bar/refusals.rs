@@ -1,4 +1,4 @@
-//! What is refused without asking the store.
+//! Requests that are refused without a lookup.
 
 use std::hint::black_box;
 

@@ -13,9 +13,9 @@ use super::{
     shared::{Shared, shard_index},
 };
 use crate::{
-    clock::{Clock, SystemClock},
     store::TokenStore,
     telemetry::StoreEvents,
+    time::{Clock, SystemClock},
     token::TokenFormat,
 };
 

@@ -27,8 +27,8 @@ use super::{
     seen::SeenTokens,
 };
 use crate::{
-    clock::Clock,
     model::{app::AppId, record::TokenRecord},
+    time::Clock,
     token::{TokenDigest, TokenId},
 };
 

@@ -16,7 +16,6 @@ use super::{
     positions::{COVERED, Freshness},
 };
 use crate::{
-    clock::{Clock, LAG, from_microseconds, microseconds},
     model::{
         app::AppId,
         principal::AppPrincipal,
@@ -24,6 +23,7 @@ use crate::{
         scope::ScopeSet,
     },
     rejection::Rejection,
+    time::{Clock, LAG, from_microseconds, microseconds},
     token::TokenId,
 };
 
@@ -280,7 +280,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::{AppRecord, MaskedToken, TokenDigest, clock::truncate_to_microsecond};
+    use crate::{AppRecord, MaskedToken, TokenDigest, time::truncate_to_microsecond};
 
     const NOT_FRESH: Freshness = Freshness {
         until: 0,

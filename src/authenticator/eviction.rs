@@ -3,7 +3,7 @@
 use std::sync::atomic::Ordering::Relaxed;
 
 use super::{cache::Cache, entry::Entry, preload::Loss};
-use crate::clock::Clock;
+use crate::time::Clock;
 
 /// Up to this capacity, the request that needs room makes it, because that takes less time than a
 /// lookup.

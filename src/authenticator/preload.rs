@@ -31,7 +31,7 @@ use jiff::Timestamp;
 use tokio::sync::Notify;
 
 use super::hash::DigestHasher;
-use crate::{clock::microseconds, model::app::AppId, token::TokenDigest};
+use crate::{model::app::AppId, time::microseconds, token::TokenDigest};
 
 const SHARDS: usize = 64;
 

@@ -10,10 +10,10 @@ use super::{
     lookup::{Lookups, WeakLookup},
 };
 use crate::{
-    clock::Clock,
     model::{app::AppId, record::TokenRecord},
     store::TokenStore,
     telemetry,
+    time::Clock,
     token::{TokenDigest, TokenFormat},
 };
 

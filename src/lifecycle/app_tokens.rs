@@ -10,13 +10,16 @@ use crate::{
     token::TokenId,
 };
 
-/// The tokens of one app: what it issues, lists, rotates and revokes is that app's alone.
+/// A handle to the tokens of one app.
 ///
-/// It grants the scopes that it was made with and no others, and never one that begins with
-/// `tokens:`, which would manage tokens. A token that has more can be revoked by it, but not rotated.
+/// It issues, lists, rotates and revokes only tokens of that app. A token of another app does not
+/// exist for it, whatever identifier is guessed, because the store's own query names the app. Use
+/// it for the pages that your customers see.
 ///
-/// A token of another app is not there for it, whatever identifier is guessed: the store's own
-/// statement names the app. This is the handle for the pages that a platform's customers use.
+/// It only grants scopes that it was created with, and never one that starts with `tokens:`, which
+/// would manage tokens. It can revoke a token with more scopes, but not rotate it.
+///
+/// # Examples
 ///
 /// ```
 /// use tower_api_tokens::{
@@ -47,17 +50,17 @@ impl AppTokens {
         Self { tokens, app }
     }
 
-    /// The app's identifier.
+    /// Returns the app's identifier.
     #[must_use]
     pub fn id(&self) -> &AppId {
         &self.app
     }
 
-    /// Reads the app.
+    /// Returns the app's record.
     ///
     /// # Errors
     ///
-    /// As [`ApiTokens::get_app`].
+    /// Returns the errors of [`ApiTokens::get_app`].
     pub async fn record(&self) -> Result<AppRecord, LifecycleError> {
         self.tokens.get_app(&self.app).await
     }
@@ -66,7 +69,7 @@ impl AppTokens {
     ///
     /// # Errors
     ///
-    /// As [`ApiTokens::issue`].
+    /// Returns the errors of [`ApiTokens::issue`].
     pub async fn issue(&self, new: NewToken) -> Result<IssuedToken, LifecycleError> {
         self.tokens.issue(&self.app, new).await
     }
@@ -75,16 +78,16 @@ impl AppTokens {
     ///
     /// # Errors
     ///
-    /// As [`ApiTokens::import`].
-    pub async fn import(&self, foreign: ImportedToken) -> Result<TokenRecord, LifecycleError> {
-        self.tokens.import(&self.app, foreign).await
+    /// Returns the errors of [`ApiTokens::import`].
+    pub async fn import(&self, imported: ImportedToken) -> Result<TokenRecord, LifecycleError> {
+        self.tokens.import(&self.app, imported).await
     }
 
-    /// Reads the record of one of the app's tokens.
+    /// Returns the record of one of the app's tokens.
     ///
     /// # Errors
     ///
-    /// As [`ApiTokens::get`]; a token of another app is not there.
+    /// Returns the errors of [`ApiTokens::get`]. A token of another app counts as unknown.
     pub async fn get(&self, id: TokenId) -> Result<TokenRecord, LifecycleError> {
         self.tokens.get(id).await
     }
@@ -93,7 +96,7 @@ impl AppTokens {
     ///
     /// # Errors
     ///
-    /// As [`ApiTokens::list`].
+    /// Returns the errors of [`ApiTokens::list`].
     pub async fn list(
         &self,
         query: TokenQuery,
@@ -101,9 +104,8 @@ impl AppTokens {
         self.tokens.list(&query.app(self.app)).await
     }
 
-    /// Streams the app's tokens, even if the query names another app.
-    ///
-    /// The terms are those of [`ApiTokens::stream_tokens`].
+    /// Streams the app's tokens, even if the query names another app. Otherwise like
+    /// [`ApiTokens::stream_tokens`].
     pub fn stream_tokens(
         &self,
         query: TokenQuery,
@@ -115,7 +117,7 @@ impl AppTokens {
     ///
     /// # Errors
     ///
-    /// As [`ApiTokens::rename`]; a token of another app is not there.
+    /// Returns the errors of [`ApiTokens::rename`]. A token of another app counts as unknown.
     pub async fn rename(&self, id: TokenId, name: &str) -> Result<TokenRecord, LifecycleError> {
         self.tokens.rename(id, name).await
     }
@@ -124,7 +126,7 @@ impl AppTokens {
     ///
     /// # Errors
     ///
-    /// As [`ApiTokens::rotate`]; a token of another app is not there.
+    /// Returns the errors of [`ApiTokens::rotate`]. A token of another app counts as unknown.
     pub async fn rotate(
         &self,
         id: TokenId,
@@ -137,7 +139,7 @@ impl AppTokens {
     ///
     /// # Errors
     ///
-    /// As [`ApiTokens::revoke`]; a token of another app is not there.
+    /// Returns the errors of [`ApiTokens::revoke`]. A token of another app counts as unknown.
     pub async fn revoke(&self, id: TokenId) -> Result<TokenRecord, LifecycleError> {
         self.tokens.revoke(id).await
     }

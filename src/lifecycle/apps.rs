@@ -11,7 +11,7 @@ use crate::{
 };
 
 impl ApiTokens {
-    /// Creates an app. Several may have the same name.
+    /// Creates an app. Several apps may have the same name.
     ///
     /// # Errors
     ///
@@ -21,11 +21,11 @@ impl ApiTokens {
         self.create_app_with_id(id, name).await
     }
 
-    /// Creates an app under an identifier that the platform already uses for it.
+    /// Creates an app with an identifier that your platform already uses for it.
     ///
     /// # Errors
     ///
-    /// Returns an error if an app has this identifier, the name is invalid, or the store fails.
+    /// Returns an error if the identifier is taken, the name is invalid, or the store fails.
     pub async fn create_app_with_id(
         &self,
         id: AppId,
@@ -43,7 +43,7 @@ impl ApiTokens {
         .await
     }
 
-    /// Reads an app.
+    /// Returns the record of an app.
     ///
     /// # Errors
     ///
@@ -53,7 +53,7 @@ impl ApiTokens {
         found.ok_or_else(LifecycleError::unknown_app)
     }
 
-    /// Lists apps, a page at a time.
+    /// Lists apps, one page at a time.
     ///
     /// # Errors
     ///
@@ -68,9 +68,8 @@ impl ApiTokens {
         Ok(catch_panic(|| self.shared.registry.apps(query)).await?)
     }
 
-    /// Streams apps as [`list_apps`](Self::list_apps) lists them, with the terms of
-    /// [`store::pages`](crate::store::pages): the limit of the query is the size of the pages, and an
-    /// error ends the stream.
+    /// Streams the apps that [`list_apps`](Self::list_apps) lists. The limit of the query is the
+    /// size of the pages, and an error ends the stream; see [`store::pages`](crate::store::pages).
     pub fn stream_apps(
         &self,
         query: AppQuery,
@@ -81,8 +80,8 @@ impl ApiTokens {
         })
     }
 
-    /// Disables an app: once this call has returned, none of its tokens is admitted here. A disabled
-    /// app stays as it is.
+    /// Disables an app. When this returns, none of its tokens is admitted in this process.
+    /// Disabling a disabled app changes nothing.
     ///
     /// # Errors
     ///
@@ -92,18 +91,18 @@ impl ApiTokens {
         let subject = Subject::new(AuditAction::DisableApp).app(id);
         let disabling = self.mutation(Op::DisableApp(id), self.now(), subject)?;
         run_to_end(async move {
-            let disabled = tokens.withdraw(&disabling).await;
+            let disabled = tokens.apply_revocation(&disabling).await;
             tokens.authenticator().apply_app_change(&id);
             Ok(disabled.map_err(LifecycleError::about_app)?.into_app()?)
         })
         .await
     }
 
-    /// Enables an app: its tokens that are neither revoked nor expired are admitted again.
+    /// Enables an app. Its tokens that are neither revoked nor expired are admitted again.
     ///
     /// # Errors
     ///
-    /// Returns an error if the app does not exist, if one of these tokens has scopes or an expiry
+    /// Returns an error if the app does not exist, if one of those tokens has scopes or an expiry
     /// that the [authority](super::Authority) may not grant, or if the store fails.
     pub async fn enable_app(&self, id: &AppId) -> Result<AppRecord, LifecycleError> {
         let (tokens, id) = (self.clone(), *id);
@@ -121,11 +120,11 @@ impl ApiTokens {
         .await
     }
 
-    /// Makes every node clear its cache: this one before the call returns, the others as soon as
-    /// they read the change log.
+    /// Makes every node clear its cache: this one before the call returns, the others when they
+    /// next read the change log.
     ///
-    /// Use it if the tables were changed while their triggers were off, so that the change log does
-    /// not show it.
+    /// Use it after the tables were changed with their triggers disabled, because the change log
+    /// does not show such changes.
     ///
     /// # Errors
     ///

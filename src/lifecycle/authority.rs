@@ -16,10 +16,13 @@ use crate::{
     store::TokenTarget,
 };
 
-/// Scopes that manage tokens begin with this. No handle of one app grants them.
+/// The prefix of scopes that manage tokens. No handle of one app grants them.
 const RESERVED: &str = "tokens:";
 
-/// On whose behalf apps and tokens are managed: the actor in the audit log, and what it may grant.
+/// The actor on whose behalf apps and tokens are managed: the name in the audit log, and what the
+/// actor may grant.
+///
+/// # Examples
 ///
 /// ```
 /// use tower_api_tokens::{ApiTokens, Authority, Grantable, MemoryStore, TokenFormat};
@@ -40,17 +43,17 @@ pub struct Authority {
     observer: Option<Arc<dyn ChangeObserver>>,
 }
 
-/// Is shown the audit event of every change, after the change was made.
+/// Receives the audit event of every change, after the change was made.
 pub trait ChangeObserver: Send + Sync + 'static {
-    /// A change was made. `recorded` is false if the store refused the event, and a revocation was
-    /// made without it. A panic is ignored.
+    /// Called after a change was made. `recorded` is false if the store refused the event and a
+    /// revocation was made without it. Panics are ignored.
     fn changed(&self, event: &AuditEvent, recorded: bool);
 }
 
 impl Authority {
-    /// Creates the authority of a named actor, who may grant everything.
+    /// Creates the authority of a named actor who may grant everything.
     ///
-    /// Every change is then recorded in the store's audit log, in the transaction of the change.
+    /// Every change is recorded in the store's audit log, in the transaction of the change.
     #[must_use]
     pub fn of(actor: &str) -> Self {
         Self {
@@ -59,8 +62,8 @@ impl Authority {
         }
     }
 
-    /// The authority that [`ApiTokens`](super::ApiTokens) has by itself: it may grant everything,
-    /// and its changes are not recorded in the audit log.
+    /// The default authority of [`ApiTokens`](super::ApiTokens): it may grant everything, and its
+    /// changes are not recorded in the audit log.
     #[must_use]
     pub fn operator() -> Self {
         Self {
@@ -71,21 +74,21 @@ impl Authority {
         }
     }
 
-    /// Sets what may be granted. Defaults to everything.
+    /// Sets what the actor may grant. Defaults to everything.
     #[must_use]
     pub fn grantable(mut self, grantable: Grantable) -> Self {
         self.grantable = grantable;
         self
     }
 
-    /// Sets what is shown the events of changes.
+    /// Sets an observer that receives the events of changes. Defaults to none.
     #[must_use]
     pub fn observer(mut self, observer: Arc<dyn ChangeObserver>) -> Self {
         self.observer = Some(observer);
         self
     }
 
-    /// Limits every call to one app, and what is granted to the intersection with `grantable`.
+    /// Limits every call to one app, and grants to the intersection with `grantable`.
     pub(super) fn within(&self, app: AppId, grantable: &Grantable) -> Self {
         Self {
             app: Some(app),
@@ -106,7 +109,7 @@ impl Authority {
         &self.grantable
     }
 
-    /// The token, if every call is limited to its app then only there.
+    /// Returns the target for a token, limited to the app if every call is.
     pub(super) fn target(&self, token: crate::token::TokenId) -> TokenTarget {
         match self.app {
             Some(app) => TokenTarget::of_app(token, app),
@@ -114,7 +117,7 @@ impl Authority {
         }
     }
 
-    /// The one check of everything that issues a token.
+    /// The check that everything that issues a token uses.
     pub(super) fn check_grant(
         &self,
         scopes: &ScopeSet,
@@ -131,7 +134,8 @@ impl Authority {
 
     pub(super) fn tell(&self, event: &AuditEvent, recorded: bool) {
         if let Some(observer) = &self.observer {
-            // The change was made: an observer that panics must not make it look as if it had failed.
+            // The change was already made, so a panic of the observer must not make it look like a
+            // failure.
             let _ = catch_unwind(AssertUnwindSafe(|| observer.changed(event, recorded)));
         }
     }

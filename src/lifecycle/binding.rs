@@ -1,12 +1,14 @@
-//! How the key of a request is bound to its actor, app and request.
-
-use sha2::{Digest, Sha256};
+//! Binds the idempotency key of a request to its actor, app and content.
 
 use super::{Authority, IdempotencyKey, ImportedToken, NewToken, Rotation};
-use crate::{model::app::AppId, store::BoundKey, token::TokenId};
+use crate::{
+    model::app::AppId,
+    store::{BoundKey, digest_words},
+    token::TokenId,
+};
 
-// What is hashed here must stay as it is, and a new part of a request must be hashed only where it is
-// set: a client may send a request to one version and repeat it to the next.
+// The hashed input must stay the same, and a new part of a request may only be hashed if it is set:
+// a client may send a request to one version and repeat it to the next.
 impl Authority {
     pub(super) fn key_of_issue(&self, app: &AppId, new: &NewToken) -> Option<BoundKey> {
         let key = new.key.as_ref()?;
@@ -15,10 +17,10 @@ impl Authority {
         Some(self.bind(key, request.chain(strs(&words))))
     }
 
-    pub(super) fn key_of_import(&self, app: &AppId, foreign: &ImportedToken) -> Option<BoundKey> {
-        let key = foreign.new.key.as_ref()?;
-        let (digest, mask) = (foreign.digest.to_hex(), foreign.mask.to_string());
-        let words = foreign.new.words();
+    pub(super) fn key_of_import(&self, app: &AppId, imported: &ImportedToken) -> Option<BoundKey> {
+        let key = imported.new.key.as_ref()?;
+        let (digest, mask) = (imported.digest.to_hex(), imported.mask.to_string());
+        let words = imported.new.words();
         let request = ["import", app.as_str(), &digest, &mask].into_iter();
         Some(self.bind(key, request.chain(strs(&words))))
     }
@@ -31,26 +33,17 @@ impl Authority {
     }
 
     fn bind<'w>(&self, key: &IdempotencyKey, request: impl Iterator<Item = &'w str>) -> BoundKey {
-        // Each kind of owner has a number of words of its own, so that none can pass for another.
+        // Each kind of owner has a different number of words, so that none can be confused with
+        // another.
         let actor = self.actor().into_iter();
         let app = self.app().map(|app| ["app", app.as_str()]);
         let owner = actor.chain([key.as_str()]).chain(app.into_iter().flatten());
-        BoundKey::new(digest(owner), digest(request))
+        BoundKey::new(digest_words(owner), digest_words(request))
     }
 }
 
 fn strs(words: &[String]) -> impl Iterator<Item = &str> {
     words.iter().map(String::as_str)
-}
-
-/// A digest that no other division of the same text into words has.
-fn digest<'w>(words: impl Iterator<Item = &'w str>) -> [u8; 32] {
-    let mut hash = Sha256::new();
-    for word in words {
-        hash.update((word.len() as u64).to_be_bytes());
-        hash.update(word.as_bytes());
-    }
-    hash.finalize().into()
 }
 
 #[cfg(test)]

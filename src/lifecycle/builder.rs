@@ -3,19 +3,21 @@ use std::{fmt, sync::Arc, time::Duration};
 use super::{ApiTokens, Authority, Shared, formats::Formats};
 use crate::{
     authenticator::AuthenticatorBuilder,
-    clock::Clock,
-    entropy::{Entropy, SystemEntropy},
+    random::{Entropy, SystemEntropy},
     store::TokenRegistry,
+    time::Clock,
     token::TokenFormat,
 };
 
-/// Sets up [`ApiTokens`].
+/// A builder for [`ApiTokens`].
+///
+/// Created by [`ApiTokens::builder`].
 pub struct ApiTokensBuilder {
     registry: Arc<dyn TokenRegistry>,
     authenticator: AuthenticatorBuilder,
     formats: Formats,
     entropy: Arc<dyn Entropy>,
-    accepts_foreign: bool,
+    accepts_imported: bool,
     max_overlap: Duration,
 }
 
@@ -27,32 +29,32 @@ impl ApiTokensBuilder {
             authenticator: AuthenticatorBuilder::new(store).with_format(format.clone()),
             formats: Formats::new(format),
             entropy: Arc::new(SystemEntropy),
-            accepts_foreign: false,
+            accepts_imported: false,
             max_overlap: Duration::from_secs(30 * 86_400),
         }
     }
 
-    /// As [`AuthenticatorBuilder::name`].
+    /// Sets the name in metrics and logs. See [`AuthenticatorBuilder::name`].
     #[must_use]
     pub fn name(mut self, name: impl Into<Arc<str>>) -> Self {
         self.authenticator = self.authenticator.name(name);
         self
     }
 
-    /// Adds a format that tokens are issued in, for example `acme_test` beside `acme_live`, and that is
-    /// accepted. [`NewToken::prefix`](super::NewToken::prefix) chooses it.
+    /// Adds a format in which tokens are issued and accepted, for example `acme_test` besides
+    /// `acme_live`. Choose it with [`NewToken::prefix`](super::NewToken::prefix).
     #[must_use]
     pub fn with_issued_format(mut self, format: TokenFormat) -> Self {
         self.formats.issued.push(format.clone());
         self.accept(format)
     }
 
-    /// Adds a format that is accepted, for example that of a prefix used before. When such a token is
-    /// rotated, its successor has the same format.
+    /// Adds a format that is accepted but not issued by default, for example that of an earlier
+    /// prefix. When a token of this format is rotated, its successor has the same format.
     #[must_use]
     pub fn with_accepted_format(mut self, format: TokenFormat) -> Self {
         self.formats.accepted.push(format.clone());
-        self.accepts_foreign = true;
+        self.accepts_imported = true;
         self.accept(format)
     }
 
@@ -63,23 +65,23 @@ impl ApiTokensBuilder {
         self
     }
 
-    /// Lets a token of a format that is neither issued nor accepted by name be rotated: its
-    /// successor has the default format. By default such a rotation is refused.
+    /// Allows the rotation of tokens in a format that is neither issued nor accepted by name; their
+    /// successors have the default format. Defaults to refusing such a rotation.
     ///
-    /// This is how tokens imported from another system are replaced by your own. It gives up that a
-    /// rotation never turns a token for one environment into one for another.
+    /// Use this to replace tokens imported from another system with your own. It gives up the
+    /// guarantee that a rotation never turns a token for one environment into one for another.
     #[must_use]
     pub fn replace_imported(mut self) -> Self {
         self.formats.replaces_imported = true;
         self
     }
 
-    /// Accepts tokens of any form that RFC 6750 allows, which tokens imported from other systems
-    /// need. A typo then costs a lookup.
+    /// Accepts every token that [RFC 6750](https://www.rfc-editor.org/rfc/rfc6750#section-2.1)
+    /// allows, as tokens imported from other systems require. A typo then costs a lookup.
     #[must_use]
     pub fn any_format(mut self) -> Self {
         self.authenticator = self.authenticator.any_format();
-        self.accepts_foreign = true;
+        self.accepts_imported = true;
         self
     }
 
@@ -87,63 +89,64 @@ impl ApiTokensBuilder {
         !self.authenticator.has_formats()
     }
 
-    /// Sets the clock; the system's unless it is told.
+    /// Sets the clock. Defaults to [`SystemClock`](crate::SystemClock).
     #[must_use]
     pub fn clock(mut self, clock: impl Clock) -> Self {
         self.authenticator = self.authenticator.clock(clock);
         self
     }
 
-    /// Sets the source of randomness; the system's unless it is told.
+    /// Sets the source of randomness. Defaults to [`SystemEntropy`].
     #[must_use]
     pub fn entropy(mut self, entropy: impl Entropy) -> Self {
         self.entropy = Arc::new(entropy);
         self
     }
 
-    /// As [`AuthenticatorBuilder::lookup_timeout`].
+    /// Sets the lookup timeout. See [`AuthenticatorBuilder::lookup_timeout`].
     #[must_use]
     pub fn lookup_timeout(mut self, timeout: Duration) -> Self {
         self.authenticator = self.authenticator.lookup_timeout(timeout);
         self
     }
 
-    /// As [`AuthenticatorBuilder::max_lookups`].
+    /// Sets how many lookups may be in flight. See [`AuthenticatorBuilder::max_lookups`].
     #[must_use]
     pub fn max_lookups(mut self, lookups: usize) -> Self {
         self.authenticator = self.authenticator.max_lookups(lookups);
         self
     }
 
-    /// As [`AuthenticatorBuilder::max_staleness`].
+    /// Sets how old a cached answer may be. See [`AuthenticatorBuilder::max_staleness`].
     #[must_use]
     pub fn max_staleness(mut self, age: Duration) -> Self {
         self.authenticator = self.authenticator.max_staleness(age);
         self
     }
 
-    /// As [`AuthenticatorBuilder::capacity`].
+    /// Sets how many tokens are cached. See [`AuthenticatorBuilder::capacity`].
     #[must_use]
     pub fn capacity(mut self, tokens: usize) -> Self {
         self.authenticator = self.authenticator.capacity(tokens);
         self
     }
 
-    /// As [`AuthenticatorBuilder::negative_cache_capacity`].
+    /// Sets how many unknown tokens the negative cache holds. See
+    /// [`AuthenticatorBuilder::negative_cache_capacity`].
     #[must_use]
     pub fn negative_cache_capacity(mut self, tokens: usize) -> Self {
         self.authenticator = self.authenticator.negative_cache_capacity(tokens);
         self
     }
 
-    /// Sets how long a rotated token may live on at most, 30 days unless it is told.
+    /// Sets the maximum time for which a rotated token stays valid. Defaults to 30 days.
     #[must_use]
     pub fn max_overlap(mut self, overlap: Duration) -> Self {
         self.max_overlap = overlap;
         self
     }
 
-    /// The tokens.
+    /// Builds the [`ApiTokens`].
     #[must_use]
     pub fn build(self) -> ApiTokens {
         ApiTokens {
@@ -153,7 +156,7 @@ impl ApiTokensBuilder {
                 authenticator: self.authenticator.build(),
                 formats: self.formats,
                 entropy: self.entropy,
-                accepts_foreign: self.accepts_foreign,
+                accepts_imported: self.accepts_imported,
                 max_overlap: self.max_overlap,
             }),
             authority: Arc::new(Authority::operator()),

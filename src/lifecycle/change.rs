@@ -1,7 +1,7 @@
-//! How a change is made: with its audit event, and with the cache invalidated before the call returns.
+//! Makes a change: records its audit event, and invalidates the cache before the call returns.
 //!
-//! Both run in one [`run_to_end`](crate::store::run_to_end), so that a change is never made without the
-//! cache being invalidated.
+//! Both run in one [`run_to_end`](crate::store::run_to_end), so that no change is made without
+//! invalidating the cache.
 
 use jiff::Timestamp;
 
@@ -15,7 +15,7 @@ use crate::{
     token::TokenId,
 };
 
-/// What a change is about, for its audit event.
+/// The subject of a change, for its audit event.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Subject {
     action: AuditAction,
@@ -48,7 +48,7 @@ impl Subject {
 }
 
 impl ApiTokens {
-    /// The change, with an audit event if there is an actor.
+    /// The mutation, with an audit event if there is an actor.
     pub(super) fn mutation(
         &self,
         op: Op,
@@ -65,7 +65,7 @@ impl ApiTokens {
         Ok(mutation)
     }
 
-    /// Makes a change, and shows its event to the observer.
+    /// Makes a change, and passes its event to the observer.
     pub(super) async fn apply(&self, mutation: &Mutation) -> Result<Applied, StoreError> {
         let applied = self.call(mutation).await?;
         if let Some(event) = &mutation.audit {
@@ -74,14 +74,18 @@ impl ApiTokens {
         Ok(applied)
     }
 
-    /// Calls the store. A panic is an error, so that the cache is invalidated after it too.
+    /// Calls the store. A panic becomes an error, so that the cache is invalidated after it as
+    /// well.
     async fn call(&self, mutation: &Mutation) -> Result<Applied, StoreError> {
         catch_panic(|| self.shared.registry.apply(mutation)).await
     }
 
-    /// Makes a change that takes access away. If the store fails to make it with its audit event, it
-    /// is made without one: trouble with the audit log must not keep a leaked token alive.
-    pub(super) async fn withdraw(&self, mutation: &Mutation) -> Result<Applied, StoreError> {
+    /// Makes a change that takes access away. If the store cannot make it with its audit event, it
+    /// is made without: a broken audit log must not keep a leaked token alive.
+    pub(super) async fn apply_revocation(
+        &self,
+        mutation: &Mutation,
+    ) -> Result<Applied, StoreError> {
         let error = match self.apply(mutation).await {
             Err(error) if error.kind() != StoreErrorKind::NotFound => error,
             applied => return applied,
@@ -92,7 +96,7 @@ impl ApiTokens {
         };
         let mut recorded = false;
         if error.kind() == StoreErrorKind::Unavailable {
-            // It may be the connection that failed, and the change may have been made.
+            // The connection may have failed after the change was made.
             match self.apply(mutation).await {
                 Err(again) => recorded = again.kind() == StoreErrorKind::AlreadyExists,
                 applied => return applied,

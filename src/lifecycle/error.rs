@@ -1,15 +1,15 @@
 use std::{error::Error, fmt, time::Duration};
 
 use crate::{
-    entropy::EntropyError,
     model::{grantable::GrantError, name::NameError, record::TransitionError},
+    random::EntropyError,
     store::{Repeated, StoreError, StoreErrorKind},
     words::words,
 };
 
-/// Why an app or a token could not be created, changed or read.
+/// Why an operation on apps or tokens failed.
 ///
-/// The message names the cure and holds nothing of a token.
+/// The message contains a hint and nothing of a token.
 #[derive(Debug)]
 pub struct LifecycleError {
     kind: LifecycleErrorKind,
@@ -17,30 +17,30 @@ pub struct LifecycleError {
     source: Option<Box<dyn Error + Send + Sync>>,
 }
 
-/// The kinds of [`LifecycleError`]. The text of a kind is a word like `unknown_token`, which the
-/// management API and the audit use too.
+/// The kinds of [`LifecycleError`]. The text form of a kind is a word such as `unknown_token`,
+/// which the management API and the audit log use too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum LifecycleErrorKind {
-    /// The name is empty, too long or not one line of text.
+    /// The name is empty, too long, or contains control characters.
     InvalidName,
-    /// The expiry is not in the future, or beyond what a time can be.
+    /// The expiry is not in the future, or out of range.
     InvalidExpiry,
-    /// The overlap of a rotation is longer than the limit.
+    /// The overlap of the rotation is longer than the limit.
     InvalidOverlap,
-    /// The token could not be used: no format but the own one is accepted.
+    /// The imported token could not be used, because only your own formats are accepted.
     ForeignFormat,
-    /// The format is not one that is issued here.
+    /// The format is not one in which tokens are issued.
     UnknownFormat,
-    /// The actor may not grant what the change would admit; [`LifecycleError::grant`] shows why.
+    /// The actor may not grant the token; see [`LifecycleError::grant`].
     NotGranted,
-    /// There is no such app.
+    /// The app does not exist.
     UnknownApp,
-    /// There is no such token, or it belongs to another app.
+    /// The token does not exist, or belongs to another app.
     UnknownToken,
-    /// There is an app with this identifier.
+    /// An app with this identifier exists.
     AppExists,
-    /// There is a token with this digest.
+    /// A token with this digest exists.
     TokenExists,
     /// The app is disabled.
     AppDisabled,
@@ -48,16 +48,16 @@ pub enum LifecycleErrorKind {
     Revoked,
     /// The token has expired.
     Expired,
-    /// The token was rotated already.
+    /// The token was already rotated.
     Rotated,
-    /// The request was carried out under this idempotency key before; [`LifecycleError::repeated`]
-    /// returns the token that was created.
+    /// The request was already carried out under this idempotency key; see
+    /// [`LifecycleError::repeated`].
     Repeated,
-    /// Another request was carried out under this idempotency key before.
+    /// A different request was carried out under this idempotency key.
     KeyReused,
     /// The random number generator failed.
     Entropy,
-    /// The store failed; the source is a [`StoreError`].
+    /// The store failed. The source is a [`StoreError`].
     Store,
 }
 
@@ -116,7 +116,7 @@ impl LifecycleError {
         }
     }
 
-    /// What a store's error means for a call about an app.
+    /// Converts a store's error in a call about an app.
     pub(super) fn about_app(error: StoreError) -> Self {
         match error.kind() {
             StoreErrorKind::NotFound => Self::unknown_app(),
@@ -128,7 +128,7 @@ impl LifecycleError {
         }
     }
 
-    /// What a store's error means for the insertion of a token.
+    /// Converts a store's error in the insertion of a token.
     pub(super) fn about_new_token(error: StoreError) -> Self {
         match error.kind() {
             StoreErrorKind::NotFound => Self::unknown_app(),
@@ -140,7 +140,7 @@ impl LifecycleError {
         }
     }
 
-    /// What a store's error means for a change of a token.
+    /// Converts a store's error in a change of a token.
     pub(super) fn about_token(error: StoreError) -> Self {
         let kind = match (error.kind(), error.transition()) {
             (StoreErrorKind::NotFound, _) => return Self::unknown_token(),
@@ -154,7 +154,8 @@ impl LifecycleError {
         Self::with_source(kind, error)
     }
 
-    /// The token that was created under the same idempotency key before, if that is the error.
+    /// Returns the token that was already created under the same idempotency key, for errors of the
+    /// kind [`Repeated`](LifecycleErrorKind::Repeated).
     #[must_use]
     pub fn repeated(&self) -> Option<Repeated> {
         self.source
@@ -163,7 +164,8 @@ impl LifecycleError {
             .repeated()
     }
 
-    /// Why the actor may not grant what the change would admit, if that is the error.
+    /// Returns why the actor may not grant the token, for errors of the kind
+    /// [`NotGranted`](LifecycleErrorKind::NotGranted).
     #[must_use]
     pub fn grant(&self) -> Option<&GrantError> {
         let source = self.source.as_ref()?;
@@ -172,7 +174,7 @@ impl LifecycleError {
             .or_else(|| source.downcast_ref::<StoreError>()?.grant())
     }
 
-    /// The kind of this error.
+    /// Returns the kind of the error.
     #[must_use]
     pub fn kind(&self) -> LifecycleErrorKind {
         self.kind
@@ -215,35 +217,35 @@ impl fmt::Display for LifecycleError {
         f.write_str(match self.kind {
             LifecycleErrorKind::InvalidName => return fmt::Display::fmt(&NameError, f),
             LifecycleErrorKind::InvalidExpiry => {
-                "the expiry is not a time in the future; give a later one, or none for a token that does not expire"
+                "the expiry is not in the future; choose a later time, or none for a token that does not expire"
             }
             LifecycleErrorKind::InvalidOverlap => {
                 let limit = self.max_overlap.unwrap_or_default().as_secs();
-                return write!(f, "the overlap of a rotation is at most {limit} seconds");
+                return write!(f, "the overlap is too long; use at most {limit} seconds");
             }
             LifecycleErrorKind::ForeignFormat => {
-                "an imported token could not be used: build `ApiTokens` with `any_format` or `with_accepted_format`"
+                "the imported token could not be used; build `ApiTokens` with `any_format` or `with_accepted_format`"
             }
             LifecycleErrorKind::UnknownFormat => {
-                "tokens of this prefix are not issued here; use the prefix that the token was issued with, or issue a new token"
+                "tokens with this prefix are not issued here; use an issued prefix, or issue a new token"
             }
             LifecycleErrorKind::NotGranted => match self.grant() {
                 Some(error) => return fmt::Display::fmt(error, f),
-                None => "you may not grant what this would admit",
+                None => "you may not grant this access",
             },
             LifecycleErrorKind::UnknownApp => "there is no such app",
             LifecycleErrorKind::UnknownToken => "there is no such token",
-            LifecycleErrorKind::AppExists => "there is an app with this identifier already",
-            LifecycleErrorKind::TokenExists => "there is a token with this digest already",
+            LifecycleErrorKind::AppExists => "an app with this identifier already exists",
+            LifecycleErrorKind::TokenExists => "a token with this digest already exists",
             LifecycleErrorKind::AppDisabled => "the app is disabled; enable it first",
             LifecycleErrorKind::Revoked => return fmt::Display::fmt(&TransitionError::Revoked, f),
             LifecycleErrorKind::Expired => return fmt::Display::fmt(&TransitionError::Expired, f),
             LifecycleErrorKind::Rotated => return fmt::Display::fmt(&TransitionError::Rotated, f),
             LifecycleErrorKind::Repeated => {
-                "a token was made under this idempotency key before; its text is not kept: use it, or revoke it and take another key"
+                "a token was already created under this idempotency key; use that token, or revoke it and use a new key"
             }
             LifecycleErrorKind::KeyReused => {
-                "something else was asked for under this idempotency key before; take a new key"
+                "this idempotency key was used for a different request; use a new key"
             }
             LifecycleErrorKind::Entropy => {
                 "the random number generator failed, so nothing was issued; try again"

@@ -3,12 +3,12 @@
 use super::{LifecycleError, LifecycleErrorKind};
 use crate::token::{MaskedToken, TokenFormat};
 
-/// The formats that are issued, the default one first, and those that are accepted only.
+/// The issued formats, the default one first, and those that are only accepted.
 #[derive(Clone, Debug)]
 pub(super) struct Formats {
     pub(super) issued: Vec<TokenFormat>,
     pub(super) accepted: Vec<TokenFormat>,
-    /// Whether a token of another format may have a successor of the default one.
+    /// Whether tokens of other formats may have a successor in the default format.
     pub(super) replaces_imported: bool,
 }
 
@@ -21,15 +21,15 @@ impl Formats {
         }
     }
 
-    /// The issued format with this prefix, or the default one.
+    /// Returns the issued format with this prefix, or the default one.
     pub(super) fn named(&self, prefix: Option<&str>) -> Result<&TokenFormat, LifecycleError> {
         let named = |format: &&TokenFormat| prefix.is_none_or(|prefix| prefix == format.prefix());
         let found = self.issued.iter().find(named);
         found.ok_or_else(|| LifecycleError::new(LifecycleErrorKind::UnknownFormat))
     }
 
-    /// The format of the successor of a token with this mask: the same, so that a sandbox's token is
-    /// not replaced by one for production.
+    /// Returns the format for the successor of a token with this mask: the same format, so that a
+    /// token for a sandbox is not replaced by one for production.
     pub(super) fn of_successor(&self, mask: &MaskedToken) -> Result<&TokenFormat, LifecycleError> {
         let mut formats = self.issued.iter().chain(&self.accepted);
         match formats.find(|format| format.has_mask(mask)) {

@@ -1,19 +1,22 @@
-//! The key that names a request.
+//! The idempotency key of a request.
 
 use std::{fmt, str::FromStr};
 
 use thiserror::Error;
 
-/// The name that a client gives to a request, so that sending it again creates no second token: the
-/// value of an `Idempotency-Key` header, for example.
+/// A client's name for a request, so that sending the request again does not create a second token.
+/// It can be the value of an `Idempotency-Key` header, for example.
 ///
-/// Set it with [`NewToken::idempotency_key`](super::NewToken::idempotency_key) or [`Rotation::idempotency_key`](super::Rotation::idempotency_key). For a day, the same
-/// request under the same key fails with
-/// [`Repeated`](super::LifecycleErrorKind::Repeated), which names the token that was created, and
-/// another request under that key with [`KeyReused`](super::LifecycleErrorKind::KeyReused).
+/// Set it with [`NewToken::idempotency_key`](super::NewToken::idempotency_key) or
+/// [`Rotation::idempotency_key`](super::Rotation::idempotency_key). For one day, the same request
+/// with the same key fails with [`Repeated`](super::LifecycleErrorKind::Repeated), which names the
+/// token that was created. A different request with the same key fails with
+/// [`KeyReused`](super::LifecycleErrorKind::KeyReused).
 ///
-/// A key belongs to the [`Authority`](super::Authority) that it is used under, and with an
-/// [`AppTokens`](super::AppTokens) to its app: two clients may choose the same key.
+/// A key belongs to the [`Authority`](super::Authority) that uses it and, with
+/// [`AppTokens`](super::AppTokens), to the app. So two clients may choose the same key.
+///
+/// # Examples
 ///
 /// ```
 /// use tower_api_tokens::{
@@ -38,14 +41,14 @@ use thiserror::Error;
 pub struct IdempotencyKey(String);
 
 impl IdempotencyKey {
-    /// The longest key, in characters.
+    /// The maximum length of a key, in characters.
     pub const MAX_LEN: usize = 255;
 
-    /// Reads a key.
+    /// Creates a key from text.
     ///
     /// # Errors
     ///
-    /// Returns an error unless the text is 1 to 255 characters of visible ASCII.
+    /// Returns an error unless the text is 1 to 255 visible ASCII characters.
     pub fn new(text: &str) -> Result<Self, IdempotencyKeyError> {
         let visible = text.bytes().all(|byte| byte.is_ascii_graphic());
         if text.is_empty() || text.len() > Self::MAX_LEN || !visible {
@@ -67,7 +70,7 @@ impl FromStr for IdempotencyKey {
     }
 }
 
-// A key that was seen in a log could be used to learn which token was created under it.
+// A key from a log could be used to learn which token was created with it.
 impl fmt::Debug for IdempotencyKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("IdempotencyKey").finish_non_exhaustive()
@@ -76,6 +79,8 @@ impl fmt::Debug for IdempotencyKey {
 
 /// The text is not an idempotency key.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
-#[error("an idempotency key is 1 to 255 characters of visible ASCII without spaces, like a UUID")]
+#[error(
+    "invalid idempotency key; use 1 to 255 visible ASCII characters without spaces, such as a UUID"
+)]
 #[non_exhaustive]
 pub struct IdempotencyKeyError;

@@ -28,21 +28,23 @@ use formats::Formats;
 
 use crate::{
     authenticator::{Authenticator, FollowerBuilder},
-    clock::{Clock, truncate_to_microsecond},
-    entropy::Entropy,
     model::{app::AppId, audit::AuditAction, grantable::Grantable, name, record::TokenRecord},
+    random::Entropy,
     store::{
         BoundKey, Op, Page, RegistryLogs, TokenQuery, TokenRegistry, TokenTarget, catch_panic,
         records, run_to_end,
     },
+    time::{Clock, truncate_to_microsecond},
     token::{MaskedToken, TokenDigest, TokenFormat, TokenId},
 };
 
-/// How many records a purge removes in one step: whoever issues or revokes meanwhile waits for the
-/// end of one.
+/// How many records one step of a purge removes. Other changes wait for one step at most.
 const PURGE_BATCH: usize = 100;
 
-/// The apps and tokens of a platform: creates, issues, lists, rotates, revokes and verifies.
+/// Manages the apps and tokens of a platform: creates apps, and issues, lists, rotates, revokes and
+/// verifies tokens.
+///
+/// # Examples
 ///
 /// ```
 /// use std::time::Duration;
@@ -67,20 +69,20 @@ const PURGE_BATCH: usize = 100;
 /// # }
 /// ```
 ///
-/// Clones share one state.
+/// Cloning is cheap, and clones share the same state.
 ///
-/// These calls are the operator's: they reach every app's tokens. For a page that a platform's
-/// customer uses, take [`app`](Self::app), whose calls reach that app's tokens alone.
+/// These methods reach the tokens of every app. For pages that your customers use, call
+/// [`app`](Self::app): the handle it returns only reaches the tokens of one app.
 ///
 /// # Time
 ///
-/// Times are kept to the microsecond.
+/// Times have a precision of microseconds.
 ///
 /// # Cancellation
 ///
-/// A change that has begun runs to its end, even if its caller goes away; see
-/// [`run_to_end`](crate::store::run_to_end). A token that was issued to nobody that way is listed and
-/// can be revoked. A store that panics has failed.
+/// A change that has begun is completed even if its future is dropped; see
+/// [`run_to_end`](crate::store::run_to_end). A token that was issued without a caller to receive it
+/// is listed and can be revoked. A store that panics counts as failed.
 #[derive(Clone)]
 pub struct ApiTokens {
     shared: Arc<Shared>,
@@ -93,28 +95,29 @@ struct Shared {
     formats: Formats,
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
-    accepts_foreign: bool,
+    accepts_imported: bool,
     max_overlap: Duration,
 }
 
 impl ApiTokens {
-    /// The tokens in a registry, issued and accepted in one format.
+    /// Creates an instance for a registry. Tokens are issued and accepted in one format.
     pub fn new(registry: impl TokenRegistry, format: TokenFormat) -> Self {
         Self::builder(registry, format).build()
     }
 
-    /// Sets up the tokens in a registry, issued in one format.
+    /// Returns a builder for a registry and the default format.
     pub fn builder(registry: impl TokenRegistry, format: TokenFormat) -> ApiTokensBuilder {
         ApiTokensBuilder::new(Arc::new(registry), format)
     }
 
-    /// The authenticator that verifies these tokens.
+    /// Returns the authenticator that verifies these tokens.
     #[must_use]
     pub fn authenticator(&self) -> &Authenticator {
         &self.shared.authenticator
     }
 
-    /// Sets up the task that heeds changes made by other processes and records usage.
+    /// Returns a builder for a task that applies changes made by other processes, and records
+    /// usage.
     #[must_use]
     pub fn follow(&self) -> FollowerBuilder {
         let logs = Arc::new(RegistryLogs(Arc::clone(&self.shared.registry)));
@@ -123,8 +126,8 @@ impl ApiTokens {
         self.shared.authenticator.follow_registry(logs, usage)
     }
 
-    /// These tokens, managed on behalf of an actor: what it changes is recorded in the audit log,
-    /// and it grants no more than it may.
+    /// Returns a handle that acts on behalf of an actor: its changes are recorded in the audit log,
+    /// and it grants no more than the actor may.
     #[must_use]
     pub fn acting_as(&self, authority: Authority) -> Self {
         Self {
@@ -133,26 +136,27 @@ impl ApiTokens {
         }
     }
 
-    /// A handle that reaches only the tokens of one app, and grants only what `grantable` allows.
+    /// Returns a handle that only reaches the tokens of one app, and only grants what `grantable`
+    /// allows.
     ///
-    /// Scopes that manage tokens, which begin with `tokens:`, are never granted by it.
+    /// It never grants scopes that start with `tokens:`, which manage tokens.
     #[must_use]
     pub fn app(&self, id: AppId, grantable: &Grantable) -> AppTokens {
         AppTokens::new(self.acting_as(self.authority.within(id, grantable)), id)
     }
 
-    /// Issues a token to an app. Its text is in the answer and nowhere else.
+    /// Issues a token to an app. The token's text is only in the return value.
     ///
-    /// With an [idempotency key](NewToken::idempotency_key) it creates one token, however often the
-    /// request is sent within a day. The text of that token is not kept, so a repetition cannot
-    /// return it.
+    /// With an [idempotency key](NewToken::idempotency_key), one token is created, however often
+    /// the request is sent within a day. The text of the token is not stored, so a repeated request
+    /// cannot return it.
     ///
     /// # Errors
     ///
-    /// Returns an error if the app does not exist or is disabled, if the name is invalid or the
-    /// expiry not in the future, or if the random number generator or the store fails; and
-    /// [`Repeated`](LifecycleErrorKind::Repeated) or [`KeyReused`](LifecycleErrorKind::KeyReused) if a
-    /// token was created under the idempotency key before.
+    /// Returns an error if the app does not exist or is disabled, the name is invalid, the expiry
+    /// is not in the future, or the random number generator or the store fails. Returns
+    /// [`Repeated`](LifecycleErrorKind::Repeated) or [`KeyReused`](LifecycleErrorKind::KeyReused)
+    /// if a token was already created under the idempotency key.
     pub async fn issue(&self, app: &AppId, new: NewToken) -> Result<IssuedToken, LifecycleError> {
         let key = self.authority.key_of_issue(app, &new);
         let now = self.now();
@@ -169,36 +173,37 @@ impl ApiTokens {
     ///
     /// # Errors
     ///
-    /// Returns the errors of [`issue`](Self::issue), and an error if a token with this digest exists,
-    /// or if no format but your own is accepted, so that the token could not be used.
+    /// Returns the errors of [`issue`](Self::issue). Also returns an error if a token with this
+    /// digest exists, or if only your own formats are accepted, because the token could then not be
+    /// used.
     pub async fn import(
         &self,
         app: &AppId,
-        foreign: ImportedToken,
+        imported: ImportedToken,
     ) -> Result<TokenRecord, LifecycleError> {
-        if !self.shared.accepts_foreign {
+        if !self.shared.accepts_imported {
             return Err(LifecycleError::new(LifecycleErrorKind::ForeignFormat));
         }
-        let key = self.authority.key_of_import(app, &foreign);
-        let ImportedToken { new, digest, mask } = foreign;
+        let key = self.authority.key_of_import(app, &imported);
+        let ImportedToken { new, digest, mask } = imported;
         let record = self.record(app, new, digest, mask, self.now()).await?;
         self.insert(record, key, AuditAction::ImportTokens).await
     }
 
-    /// Reads a token's record.
+    /// Returns the record of a token.
     ///
     /// # Errors
     ///
-    /// When there is no such token, and when the store fails.
+    /// Returns an error if the token does not exist or the store fails.
     pub async fn get(&self, id: TokenId) -> Result<TokenRecord, LifecycleError> {
         self.get_target(&self.authority.target(id)).await
     }
 
-    /// Lists tokens, the newest first, a page at a time.
+    /// Lists tokens, newest first, one page at a time.
     ///
     /// # Errors
     ///
-    /// When the store fails.
+    /// Returns an error if the store fails.
     pub async fn list(
         &self,
         query: &TokenQuery,
@@ -210,9 +215,8 @@ impl ApiTokens {
         Ok(catch_panic(|| registry.tokens(query, now)).await?)
     }
 
-    /// Streams tokens as [`list`](Self::list) lists them, with the terms of
-    /// [`store::pages`](crate::store::pages): the limit of the query is the size of the pages, and an
-    /// error ends the stream.
+    /// Streams the tokens that [`list`](Self::list) lists. The limit of the query is the size of
+    /// the pages, and an error ends the stream; see [`store::pages`](crate::store::pages).
     pub fn stream_tokens(
         &self,
         query: TokenQuery,
@@ -223,23 +227,23 @@ impl ApiTokens {
         })
     }
 
-    /// Rotates a token: issues a successor with the same app, name and scopes, and lets the token
-    /// itself live on for `overlap`, or until its own expiry if that comes first.
+    /// Rotates a token: issues a successor with the same app, name and scopes. The old token stays
+    /// valid for the overlap, or until its own expiry if that is earlier.
     ///
-    /// The successor of a token that was made to expire lives as long as that was to. Move every
-    /// integration over before the overlap ends; [`TokenRecord::last_used_at`] of the old token
-    /// shows whether one was forgotten. Rotate without overlap only what has leaked.
+    /// If the old token has an expiry, the successor gets the same lifetime. Move every client to
+    /// the new token before the overlap ends; [`TokenRecord::last_used_at`] of the old token shows
+    /// whether one still uses it. Rotate without an overlap only if the token has leaked.
     ///
-    /// Of many racing rotations of one token exactly one succeeds. With an
-    /// [idempotency key](Rotation::idempotency_key) a repetition is recognized.
+    /// If several rotations of one token race, exactly one succeeds. With an [idempotency
+    /// key](Rotation::idempotency_key), a repeated request is recognized.
     ///
     /// # Errors
     ///
-    /// Returns an error if the token does not exist, is revoked, expired or rotated already, or its
-    /// app is disabled; if the overlap is longer than the limit; or if the random number generator or
-    /// the store fails; and [`Repeated`](LifecycleErrorKind::Repeated) or
-    /// [`KeyReused`](LifecycleErrorKind::KeyReused) if a token was created under the idempotency key
-    /// before.
+    /// Returns an error if the token does not exist, is revoked or expired, or was already rotated,
+    /// if its app is disabled, if the overlap is longer than the limit, or if the random number
+    /// generator or the store fails. Returns [`Repeated`](LifecycleErrorKind::Repeated) or
+    /// [`KeyReused`](LifecycleErrorKind::KeyReused) if a token was already created under the
+    /// idempotency key.
     pub async fn rotate(
         &self,
         id: TokenId,
@@ -271,12 +275,12 @@ impl ApiTokens {
         .await
     }
 
-    /// Revokes a token: once this call has returned, it is not admitted here any more, ever.
-    /// Revoking it again succeeds (as RFC 7009 section 2.2 has it), and tells every node again.
+    /// Revokes a token. When this returns, the token is no longer admitted in this process.
+    /// Revoking it again succeeds ([RFC 7009 section
+    /// 2.2](https://www.rfc-editor.org/rfc/rfc7009#section-2.2)) and notifies every node again.
     ///
-    /// After an error it is unknown whether the token is revoked: call again until it succeeds.
-    ///
-    /// The token is revoked even if its audit event cannot be recorded.
+    /// After an error, the token may or may not be revoked: call again until it succeeds. The token
+    /// is revoked even if its audit event cannot be recorded.
     ///
     /// # Errors
     ///
@@ -288,7 +292,7 @@ impl ApiTokens {
         let subject = about(AuditAction::RevokeToken, &token);
         let revocation = self.mutation(Op::RevokeToken(target), self.now(), subject)?;
         run_to_end(async move {
-            let revoked = tokens.withdraw(&revocation).await;
+            let revoked = tokens.apply_revocation(&revocation).await;
             tokens
                 .authenticator()
                 .apply_token_change(&token.digest)
@@ -298,11 +302,12 @@ impl ApiTokens {
         .await
     }
 
-    /// Removes the records of tokens that were revoked or expired before an instant, and returns
-    /// how many. Until then they tell a revoked token in use from noise.
+    /// Removes the records of tokens that expired or were revoked before an instant. Returns how
+    /// many were removed. While its record exists, the use of a revoked token is logged with its
+    /// identifier; afterwards the token is unknown.
     ///
-    /// It works in small steps, so that other changes get their turn. The first step records the
-    /// audit event. A call that failed has removed some.
+    /// It works in small steps, so that other changes can run in between. The first step records
+    /// the audit event. A call that fails may have removed some records.
     ///
     /// # Errors
     ///
@@ -329,19 +334,19 @@ impl ApiTokens {
         .await
     }
 
-    /// Returns the registry that holds the apps and tokens.
+    /// Returns the registry with the apps and tokens.
     #[must_use]
     pub fn registry(&self) -> Arc<dyn TokenRegistry> {
         Arc::clone(&self.shared.registry)
     }
 
-    /// Returns the longest overlap that a rotation may have.
+    /// Returns the maximum overlap of a rotation.
     #[must_use]
     pub fn max_overlap(&self) -> Duration {
         self.shared.max_overlap
     }
 
-    /// Returns the source of random numbers.
+    /// Returns the source of randomness.
     #[must_use]
     pub fn entropy(&self) -> &dyn Entropy {
         &*self.shared.entropy
@@ -425,7 +430,7 @@ impl ApiTokens {
         .await
     }
 
-    /// The record of a new token, checked in every part.
+    /// Creates the record of a new token, after checking every part of it.
     async fn record(
         &self,
         app: &AppId,
@@ -451,7 +456,7 @@ impl ApiTokens {
         Ok(record)
     }
 
-    /// Returns the time by the configured clock, truncated to the microsecond.
+    /// Returns the current time of the configured clock, truncated to microseconds.
     #[must_use]
     pub fn now(&self) -> Timestamp {
         truncate_to_microsecond(self.shared.clock.now())

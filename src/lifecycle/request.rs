@@ -8,7 +8,9 @@ use crate::{
     token::{ApiToken, MaskedToken, TokenDigest},
 };
 
-/// What a token is to be: its name, scopes and expiry. Its text is not for the caller to choose.
+/// A request for a new token: its name, scopes and expiry.
+///
+/// # Examples
 ///
 /// ```
 /// use std::time::Duration;
@@ -37,7 +39,8 @@ enum Expiry {
 }
 
 impl NewToken {
-    /// A token with a name, 1 to 100 characters without control characters; no scopes, no expiry.
+    /// Creates a request for a token with a name of 1 to 100 characters without control characters.
+    /// Defaults to no scopes and no expiry.
     #[must_use]
     pub fn named(name: impl Into<String>) -> Self {
         Self {
@@ -49,14 +52,14 @@ impl NewToken {
         }
     }
 
-    /// Sets what the token may be used for.
+    /// Sets the token's scopes. Defaults to none.
     #[must_use]
     pub fn scopes(mut self, scopes: ScopeSet) -> Self {
         self.scopes = scopes;
         self
     }
 
-    /// Chooses the format with this prefix, among those that are
+    /// Selects the format with this prefix among those that are
     /// [issued](super::ApiTokensBuilder::with_issued_format). Defaults to the first.
     #[must_use]
     pub fn prefix(mut self, prefix: impl Into<String>) -> Self {
@@ -64,30 +67,29 @@ impl NewToken {
         self
     }
 
-    /// Lets the token expire at an instant.
+    /// Sets the instant at which the token expires. Defaults to never.
     #[must_use]
     pub fn expires_at(mut self, at: Timestamp) -> Self {
         self.expiry = Expiry::At(at);
         self
     }
 
-    /// Lets the token expire after some time.
+    /// Sets the time after which the token expires. Defaults to never.
     #[must_use]
     pub fn expires_in(mut self, lifetime: Duration) -> Self {
         self.expiry = Expiry::In(lifetime);
         self
     }
 
-    /// Sets the key by which the request is recognized if it is sent again. Defaults to none: each
-    /// request then creates a token.
+    /// Sets the key that identifies the request if it is sent again. Defaults to none: each request
+    /// creates a token.
     #[must_use]
     pub fn idempotency_key(mut self, key: IdempotencyKey) -> Self {
         self.key = Some(key);
         self
     }
 
-    /// The request in words, without its key. Two requests have the same words only if they are the
-    /// same.
+    /// The request as a list of words, without its key. Different requests have different words.
     pub(super) fn words(&self) -> Vec<String> {
         let expiry = match self.expiry {
             Expiry::Never => String::new(),
@@ -95,7 +97,7 @@ impl NewToken {
             Expiry::In(lifetime) => format!("in {}", lifetime.as_nanos()),
         };
         let mut words = vec![self.name.clone(), self.scopes.to_string(), expiry];
-        // Only where it is set, so that a key of an earlier version is recognized.
+        // Only included if it is set, so that keys of earlier versions are recognized.
         words.extend(self.prefix.clone());
         words
     }
@@ -112,9 +114,11 @@ impl NewToken {
     }
 }
 
-/// A token that another system issued, known by its digest alone.
+/// A token that another system issued, known by its digest.
 ///
-/// Its strength is what that system gave it: import nothing that could be guessed.
+/// It is only as strong as that system made it. Do not import tokens that could be guessed.
+///
+/// # Examples
 ///
 /// ```
 /// use tower_api_tokens::{ImportedToken, MaskedToken, NewToken, TokenDigest};
@@ -123,7 +127,7 @@ impl NewToken {
 /// let digest: TokenDigest =
 ///     "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad".parse()?;
 /// let mask = MaskedToken::new("legacy-", "9f3c")?;
-/// let foreign = ImportedToken::new(NewToken::named("partner"), digest, mask);
+/// let imported = ImportedToken::new(NewToken::named("partner"), digest, mask);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Debug)]
@@ -134,16 +138,18 @@ pub struct ImportedToken {
 }
 
 impl ImportedToken {
-    /// A foreign token with the SHA-256 of its bytes and what may be shown of it.
+    /// Creates an imported token from the SHA-256 digest of its bytes and its masked form.
     #[must_use]
     pub fn new(new: NewToken, digest: TokenDigest, mask: MaskedToken) -> Self {
         Self { new, digest, mask }
     }
 }
 
-/// How a token is to be rotated: how long it stays valid beside its successor.
+/// A request to rotate a token: how long the old token stays valid along with its successor.
 ///
-/// A [`Duration`] is a rotation with that overlap.
+/// A [`Duration`] converts into a rotation with that overlap.
+///
+/// # Examples
 ///
 /// ```
 /// use std::time::Duration;
@@ -161,14 +167,14 @@ pub struct Rotation {
 }
 
 impl Rotation {
-    /// Creates a rotation after which the old token stays valid for `overlap`, or until its own
-    /// expiry if that comes first.
+    /// Creates a rotation in which the old token stays valid for `overlap`, or until its own expiry
+    /// if that is earlier.
     #[must_use]
     pub fn new(overlap: Duration) -> Self {
         Self { overlap, key: None }
     }
 
-    /// Sets the key by which the request is recognized if it is sent again. Defaults to none.
+    /// Sets the key that identifies the request if it is sent again. Defaults to none.
     #[must_use]
     pub fn idempotency_key(mut self, key: IdempotencyKey) -> Self {
         self.key = Some(key);
@@ -182,7 +188,7 @@ impl From<Duration> for Rotation {
     }
 }
 
-/// A token that was issued just now: its text and its record, together for the only time.
+/// A newly issued token: its text and its record.
 #[must_use = "the token is shown only here; without it the app cannot use what was issued"]
 #[derive(Debug)]
 pub struct IssuedToken {
@@ -195,19 +201,19 @@ impl IssuedToken {
         Self { token, record }
     }
 
-    /// The token, to be shown once.
+    /// Returns the token, to be shown once.
     #[must_use]
     pub fn token(&self) -> &ApiToken {
         &self.token
     }
 
-    /// What the store keeps of it.
+    /// Returns the record that the store keeps.
     #[must_use]
     pub fn record(&self) -> &TokenRecord {
         &self.record
     }
 
-    /// The token and its record, apart.
+    /// Returns the token and its record.
     #[must_use]
     pub fn into_parts(self) -> (ApiToken, TokenRecord) {
         (self.token, self.record)

@@ -359,9 +359,7 @@ impl Answer {
             Self::Missing(Some(Misplaced::Scheme)) => {
                 "The `Authorization` header has no supported scheme."
             }
-            Self::Missing(Some(Misplaced::Header)) => {
-                "This API-key header is not accepted."
-            }
+            Self::Missing(Some(Misplaced::Header)) => "This API-key header is not accepted.",
             Self::Missing(Some(Misplaced::Query)) => {
                 "Tokens in the URL are not accepted, because URLs end up in logs."
             }

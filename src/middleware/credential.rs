@@ -290,7 +290,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bearer_credential_joined_to_another_is_told() {
+    fn a_bearer_credential_joined_to_another_is_recognized() {
         for joined in [
             "Basic QQ==, Bearer t",
             "Digest a=\"b\",bearer t",

@@ -1,4 +1,4 @@
-//! Apps: whom tokens belong to.
+//! Apps, which tokens belong to.
 
 use std::{fmt, str::FromStr};
 
@@ -7,15 +7,17 @@ use jiff::Timestamp;
 use thiserror::Error;
 
 use crate::{
-    entropy::{Entropy, EntropyError},
+    random::{Entropy, EntropyError},
     text::serde_text,
     uuid_v7::uuid_v7,
 };
 
-/// An app's identifier: 1 to 40 characters that need no escaping in a URL, a header or a log.
+/// The identifier of an app: 1 to 40 characters that need no escaping in a URL, a header or a log.
 ///
-/// New apps get a UUID of version 7. A platform that has identifiers of its own (`42`,
-/// `app_8hFk2`, any UUID) uses those, so that the attributed app is the one its tables know.
+/// New apps get a UUID of version 7. If your platform already has identifiers for its apps (`42`,
+/// `app_8hFk2`, any UUID), use those, so that the attributed app is the one in your own tables.
+///
+/// # Examples
 ///
 /// ```
 /// use tower_api_tokens::AppId;
@@ -29,15 +31,16 @@ use crate::{
 pub struct AppId(ArrayString<{ Self::MAX_LEN }>);
 
 impl AppId {
-    /// The longest identifier, in characters.
+    /// The maximum length of an identifier, in characters.
     pub const MAX_LEN: usize = 40;
 
-    /// Reads an identifier.
+    /// Creates an identifier from text.
     ///
     /// # Errors
     ///
-    /// Unless it is 1 to 40 of the unreserved characters of RFC 3986 section 2.3 (letters, digits,
-    /// `-`, `.`, `_`, `~`), the first of them a letter or a digit.
+    /// Returns an error unless the text is 1 to 40 unreserved characters ([RFC 3986 section
+    /// 2.3](https://www.rfc-editor.org/rfc/rfc3986#section-2.3): letters, digits, `-`, `.`, `_`,
+    /// `~`) and starts with a letter or a digit.
     pub fn new(text: &str) -> Result<Self, AppIdError> {
         let unreserved =
             |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~');
@@ -47,11 +50,11 @@ impl AppId {
         ArrayString::from(text).map(Self).map_err(|_| AppIdError)
     }
 
-    /// Makes a new identifier, a UUID of version 7.
+    /// Generates a new identifier, a UUID of version 7.
     ///
     /// # Errors
     ///
-    /// When `entropy` fails.
+    /// Returns an error if `entropy` fails.
     pub fn generate(now: Timestamp, entropy: &dyn Entropy) -> Result<Self, EntropyError> {
         let uuid = uuid_v7(now, entropy)?;
         let mut buffer = uuid::Uuid::encode_buffer();
@@ -61,7 +64,7 @@ impl AppId {
         Ok(Self(id))
     }
 
-    /// The identifier's text.
+    /// Returns the identifier as text.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
@@ -90,17 +93,17 @@ impl FromStr for AppId {
 
 serde_text!(AppId, "app id");
 
-/// The text is not an app's identifier.
+/// The text is not an app identifier.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 #[error(
-    "not an app id: give 1 to 40 ASCII letters, digits, `-`, `.`, `_` or `~`, the first a letter or a digit"
+    "invalid app id; use 1 to 40 ASCII letters, digits, `-`, `.`, `_` or `~`, starting with a letter or a digit"
 )]
 #[non_exhaustive]
 pub struct AppIdError;
 
-/// An app as a store keeps it.
+/// The record of an app in a store.
 ///
-/// With feature `serde` it is serialized with the fields below, by their names.
+/// With feature `serde`, it is serialized with the names of the fields below.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(
     feature = "serde",
@@ -111,16 +114,16 @@ pub struct AppIdError;
 pub struct AppRecord {
     /// The app's identifier.
     pub id: AppId,
-    /// The app's name, for people.
+    /// The app's display name.
     pub name: String,
     /// When the app was created.
     pub created_at: Timestamp,
-    /// When the app was disabled; none of its tokens is admitted from then on.
+    /// When the app was disabled. None of its tokens is admitted from then on.
     pub disabled_at: Option<Timestamp>,
 }
 
 impl AppRecord {
-    /// An enabled app.
+    /// Creates an enabled app.
     #[must_use]
     pub fn new(id: AppId, name: impl Into<String>, created_at: Timestamp) -> Self {
         Self {
@@ -131,14 +134,14 @@ impl AppRecord {
         }
     }
 
-    /// The app, disabled; one that is disabled already keeps the time at which it was.
+    /// Returns the app, disabled. If it is disabled already, the original time is kept.
     #[must_use]
     pub fn disable(mut self, at: Timestamp) -> Self {
         self.disabled_at = self.disabled_at.or(Some(at));
         self
     }
 
-    /// The app, enabled.
+    /// Returns the app, enabled.
     #[must_use]
     pub fn enable(mut self) -> Self {
         self.disabled_at = None;

@@ -1,4 +1,4 @@
-//! What was done to apps and tokens, by whom, and with what outcome.
+//! Audit events: who did what to which app or token, and with what outcome.
 
 use std::{fmt, str::FromStr};
 
@@ -7,75 +7,28 @@ use thiserror::Error;
 use uuid::Uuid;
 
 use crate::{
-    entropy::{Entropy, EntropyError},
     model::app::AppId,
     text::serde_text,
     token::TokenId,
-    uuid_v7::uuid_v7,
+    uuid_v7::uuid_v7_id,
     words::{UnknownVariantError, words},
 };
 
-/// The identifier of an audit event: a UUID of version 7, so that events sort by their time.
+/// The identifier of an audit event: a UUID of version 7, so that events sort by time.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct AuditEventId(Uuid);
 
-impl AuditEventId {
-    /// The identifier with these bytes.
-    #[must_use]
-    pub const fn from_bytes(bytes: [u8; 16]) -> Self {
-        Self(Uuid::from_bytes(bytes))
-    }
+uuid_v7_id!(AuditEventId, AuditEventIdError, "audit event id");
 
-    /// The identifier's bytes.
-    #[must_use]
-    pub const fn as_bytes(&self) -> &[u8; 16] {
-        self.0.as_bytes()
-    }
-
-    /// Makes a new identifier.
-    ///
-    /// # Errors
-    ///
-    /// When `entropy` fails.
-    pub fn generate(now: Timestamp, entropy: &dyn Entropy) -> Result<Self, EntropyError> {
-        uuid_v7(now, entropy).map(Self)
-    }
-}
-
-impl fmt::Display for AuditEventId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(&self.0, f)
-    }
-}
-
-impl fmt::Debug for AuditEventId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "AuditEventId({})", self.0)
-    }
-}
-
-impl FromStr for AuditEventId {
-    type Err = AuditEventIdError;
-
-    fn from_str(text: &str) -> Result<Self, AuditEventIdError> {
-        Uuid::try_parse(text)
-            .map(Self)
-            .map_err(|_| AuditEventIdError)
-    }
-}
-
-serde_text!(AuditEventId, "audit event id");
-
-/// The text is not an audit event's identifier.
+/// The text is not an audit event identifier.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
-#[error("not an audit event id: give a UUID, like `0198c9d2-8f6a-7cc1-9a43-3f2b8d1c5e77`")]
+#[error("invalid audit event id; use a UUID such as `0198c9d2-8f6a-7cc1-9a43-3f2b8d1c5e77`")]
 #[non_exhaustive]
 pub struct AuditEventIdError;
 
-/// One thing that was done, or was tried and refused. It holds nothing of a token but its public
-/// handle.
+/// An action that was carried out or refused. It identifies a token only by its identifier.
 ///
-/// With feature `serde` it is serialized with the fields below, by their names.
+/// With feature `serde`, it is serialized with the names of the fields below.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(
     feature = "serde",
@@ -86,34 +39,35 @@ pub struct AuditEventIdError;
 pub struct AuditEvent {
     /// The event's identifier.
     pub id: AuditEventId,
-    /// When it was done.
+    /// The time of the action.
     pub at: Timestamp,
-    /// Who did it, as the guard or the command line knows them; at most
+    /// Who acted, as the guard or the command line names them; at most
     /// [`MAX_ACTOR_LEN`](Self::MAX_ACTOR_LEN) bytes.
     #[cfg_attr(feature = "serde", serde(deserialize_with = "bounded::actor"))]
     pub actor: String,
-    /// What was done.
+    /// The action.
     pub action: AuditAction,
-    /// The app that it was done to or for.
+    /// The app concerned.
     pub app: Option<AppId>,
-    /// The token that it was done to: for an issue the new token, for a rotation the old one.
+    /// The token concerned: the new token of an issue, the old token of a rotation.
     pub token: Option<TokenId>,
-    /// What came of it.
+    /// The outcome.
     #[cfg_attr(feature = "serde", serde(deserialize_with = "bounded::outcome"))]
     pub outcome: AuditOutcome,
 }
 
 impl AuditEvent {
-    /// The longest name of an actor, in bytes.
+    /// The maximum length of an actor's name, in bytes.
     pub const MAX_ACTOR_LEN: usize = 200;
 
-    /// The longest reason of a refusal, in bytes.
+    /// The maximum length of the reason of a refusal, in bytes.
     pub const MAX_REASON_LEN: usize = 150;
 
-    /// An event about no app and no token yet.
+    /// Creates an event without an app and without a token.
     ///
-    /// The actor and the reason of a refusal are kept to one line of bounded length, so that every
-    /// store can keep them: control characters become spaces, and what is too long is cut off.
+    /// The actor and the reason of a refusal are limited to one line of bounded length, so that
+    /// every store can keep them: control characters become spaces, and text that is too long is
+    /// truncated.
     #[must_use]
     pub fn new(
         id: AuditEventId,
@@ -134,7 +88,7 @@ impl AuditEvent {
     }
 }
 
-/// What is read is bounded as it is by [`AuditEvent::new`].
+/// Deserialized texts are bounded as by [`AuditEvent::new`].
 #[cfg(feature = "serde")]
 mod bounded {
     use serde::{Deserialize, Deserializer};
@@ -153,8 +107,8 @@ mod bounded {
     }
 }
 
-/// Returns as much of a text as fits into `max_len` bytes, with spaces for control characters, as the
-/// texts of an event are.
+/// Returns the text as one line of at most `max_len` bytes: control characters become spaces, and
+/// the rest is truncated. Texts of audit events are limited in this way.
 #[must_use]
 pub fn one_line(text: &str, max_len: usize) -> String {
     let mut ends = (0..=max_len.min(text.len())).rev();
@@ -164,7 +118,7 @@ pub fn one_line(text: &str, max_len: usize) -> String {
     text.chars().map(visible).collect()
 }
 
-/// What is done to apps and tokens. Its text is a name like `token.issue`.
+/// An action on apps and tokens. Its text form is a name such as `token.issue`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum AuditAction {
@@ -186,7 +140,7 @@ pub enum AuditAction {
     PurgeTokens,
     /// Tokens are imported.
     ImportTokens,
-    /// Every node is made to clear its cache.
+    /// Every node is asked to clear its cache.
     ClearCaches,
 }
 
@@ -203,15 +157,15 @@ words!(AuditAction, "audit action", {
     ClearCaches = "cache.clear",
 });
 
-/// What came of an action.
+/// The outcome of an action.
 ///
-/// Its text is `done`, or `refused: ` and the reason.
+/// Its text form is `done`, or `refused: ` followed by the reason.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum AuditOutcome {
-    /// It was done.
+    /// The action was carried out.
     Done,
-    /// It was not done, for this reason: a word like `unknown_token`.
+    /// The action was refused, with the reason: a word such as `unknown_token`.
     Refused(String),
 }
 
@@ -269,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn an_actor_is_cut_at_a_character() {
+    fn an_actor_is_truncated_at_a_character_boundary() {
         let id = AuditEventId::from_bytes([1; 16]);
         let (action, outcome) = (AuditAction::IssueToken, AuditOutcome::Done);
         let at = Timestamp::UNIX_EPOCH;

@@ -1,4 +1,4 @@
-//! What an actor may grant: one check for every operation that admits a token or admits it again.
+//! What an actor may grant. Every operation that makes a token live uses the same check.
 
 use jiff::Timestamp;
 use thiserror::Error;
@@ -9,6 +9,8 @@ use crate::model::{
 };
 
 /// The scopes and lifetimes that an actor may grant.
+///
+/// # Examples
 ///
 /// ```
 /// use tower_api_tokens::Grantable;
@@ -24,20 +26,20 @@ pub struct Grantable {
     expires_by: Option<Timestamp>,
 }
 
-/// Why an actor may not grant what an operation would grant.
+/// Why an actor may not grant a token.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum GrantError {
     /// The token has scopes that the actor may not grant.
     #[error("you may not grant `{0}`; leave these scopes out, or ask someone who holds them")]
     Scopes(ScopeSet),
-    /// The token outlives the actor's own access.
+    /// The token would outlive the actor's own access.
     #[error("you may not grant access beyond {0}; choose an expiry no later than that")]
     Expiry(Timestamp),
 }
 
 impl Grantable {
-    /// Any scope, for any time.
+    /// Allows any scope and any lifetime.
     #[must_use]
     pub const fn everything() -> Self {
         Self {
@@ -46,7 +48,7 @@ impl Grantable {
         }
     }
 
-    /// These scopes and no others, for any time.
+    /// Allows only these scopes, with any lifetime.
     #[must_use]
     pub const fn scopes(scopes: ScopeSet) -> Self {
         Self {
@@ -55,26 +57,26 @@ impl Grantable {
         }
     }
 
-    /// Limits what is granted to tokens that expire by `at`.
+    /// Allows only tokens that expire by `at`.
     #[must_use]
     pub fn expires_by(mut self, at: Timestamp) -> Self {
         self.expires_by = Some(at);
         self
     }
 
-    /// The scopes that may be granted; `None` stands for any.
+    /// Returns the scopes that may be granted; `None` means any scope.
     #[must_use]
     pub const fn scope_set(&self) -> Option<&ScopeSet> {
         self.scopes.as_ref()
     }
 
-    /// The latest expiry that may be granted; `None` stands for any, and for none at all.
+    /// Returns the latest expiry that may be granted; `None` means any expiry, or none.
     #[must_use]
     pub const fn latest_expiry(&self) -> Option<Timestamp> {
         self.expires_by
     }
 
-    /// Whether nothing is withheld.
+    /// Returns whether any scope and any lifetime may be granted.
     #[must_use]
     pub const fn is_everything(&self) -> bool {
         self.scopes.is_none() && self.expires_by.is_none()
@@ -93,7 +95,7 @@ impl Grantable {
         }
     }
 
-    /// Returns those of `scopes` that may not be granted.
+    /// Returns the scopes in `scopes` that may not be granted.
     #[must_use]
     pub fn lacking(&self, scopes: &ScopeSet) -> ScopeSet {
         match &self.scopes {
@@ -106,8 +108,8 @@ impl Grantable {
     ///
     /// # Errors
     ///
-    /// Returns an error if a scope may not be granted, or if the token would live longer than
-    /// allowed.
+    /// Returns an error if a scope may not be granted, or if the token would expire too late or
+    /// never.
     pub fn check(
         &self,
         scopes: &ScopeSet,
@@ -125,8 +127,8 @@ impl Grantable {
         }
     }
 
-    /// Checks that every token that becomes live when its app is enabled may be granted. Expired and
-    /// revoked tokens are skipped.
+    /// Checks that every token that becomes live when its app is enabled may be granted. Expired
+    /// and revoked tokens are skipped.
     ///
     /// # Errors
     ///
@@ -145,7 +147,7 @@ impl Grantable {
         Ok(())
     }
 
-    /// Returns the earlier of an expiry and the latest that may be granted.
+    /// Returns the earlier of `expires_at` and the latest expiry that may be granted.
     fn shorten(&self, expires_at: Option<Timestamp>) -> Option<Timestamp> {
         match (expires_at, self.expires_by) {
             (Some(at), Some(latest)) => Some(at.min(latest)),
@@ -176,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_outlives_the_latest_expiry() {
+    fn no_grant_exceeds_the_latest_expiry() {
         let grantable = Grantable::everything().expires_by(at(10));
         assert_eq!(grantable.check(&scopes("a"), Some(at(10))), Ok(()));
         for outlives in [None, Some(at(11))] {
@@ -187,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn an_intersection_grants_what_both_do() {
+    fn an_intersection_grants_what_both_grant() {
         let (ours, theirs) = (
             Grantable::scopes(scopes("a b")).expires_by(at(20)),
             Grantable::scopes(scopes("b c")).expires_by(at(10)),

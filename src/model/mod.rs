@@ -1,4 +1,4 @@
-//! Apps, tokens and what is recorded of them, as plain values.
+//! Apps, tokens and audit events as plain values.
 
 pub(crate) mod app;
 pub(crate) mod audit;

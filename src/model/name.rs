@@ -1,16 +1,16 @@
-//! The names that people give to apps and tokens.
+//! The display names of apps and tokens.
 
 use thiserror::Error;
 
-/// The longest name of an app or a token, in characters.
+/// The maximum length of the name of an app or a token, in characters.
 pub const MAX_NAME_LEN: usize = 100;
 
-/// Trims the name of an app or a token and checks it.
+/// Trims the name of an app or a token, and checks it.
 ///
 /// # Errors
 ///
-/// Returns an error if the trimmed name is empty, longer than [`MAX_NAME_LEN`] characters, or not one line
-/// of text.
+/// Returns an error if the trimmed name is empty, is longer than [`MAX_NAME_LEN`] characters, or
+/// contains control characters.
 pub fn normalize_name(name: &str) -> Result<String, NameError> {
     let name = name.trim();
     match is_one_line(name) {
@@ -19,11 +19,12 @@ pub fn normalize_name(name: &str) -> Result<String, NameError> {
     }
 }
 
-/// Checks that a text can be a part of a name, as a search for it would take.
+/// Checks that a text can be part of a name. Use this for search terms.
 ///
 /// # Errors
 ///
-/// Returns an error if the text is empty, longer than [`MAX_NAME_LEN`] characters, or not one line of text.
+/// Returns an error if the text is empty, is longer than [`MAX_NAME_LEN`] characters, or contains
+/// control characters.
 pub fn check_name_part(part: &str) -> Result<(), NamePartError> {
     match is_one_line(part) {
         true => Ok(()),
@@ -37,17 +38,15 @@ fn is_one_line(text: &str) -> bool {
     fits && !text.contains(separates_lines)
 }
 
-/// The name of an app or a token is empty, too long, or not one line of text.
+/// The name of an app or a token is empty, too long, or contains control characters.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
-#[error(
-    "a name is 1 to 100 characters, without control characters; white space around it is dropped"
-)]
+#[error("invalid name; use 1 to 100 characters without control characters")]
 #[non_exhaustive]
 pub struct NameError;
 
-/// The text cannot be a part of a name.
+/// The text cannot be part of a name.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
-#[error("a part of a name is 1 to 100 characters, without control characters")]
+#[error("invalid part of a name; use 1 to 100 characters without control characters")]
 #[non_exhaustive]
 pub struct NamePartError;
 

@@ -1,4 +1,4 @@
-//! Who a request is attributed to.
+//! The app that a request is attributed to.
 
 use compact_str::CompactString;
 use jiff::Timestamp;
@@ -12,10 +12,11 @@ use crate::{
     token::TokenId,
 };
 
-/// The app that a request is attributed to, and the token that proved it.
+/// The app that a request is attributed to, and the token that it used.
 ///
-/// The layer puts it into the extensions of each admitted request. It is a plain value: short
-/// names lie inline, and cloning it touches nothing that other threads read.
+/// [`ApiTokenLayer`](crate::ApiTokenLayer) puts it into the extensions of each admitted request.
+/// Cloning is cheap: short names are stored inline, and no reference count is shared between
+/// threads.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AppPrincipal {
     app_id: AppId,
@@ -46,10 +47,10 @@ impl AppPrincipal {
         }
     }
 
-    /// The principal that a token stands for.
+    /// Creates the principal of a token.
     ///
-    /// This admits nobody: it is for stores' tests and for tests of handlers, which put it into a
-    /// request's extensions themselves.
+    /// This does not authenticate anything. Use it in tests of stores and handlers, which put the
+    /// principal into a request's extensions themselves.
     #[must_use]
     pub fn of(token: &TokenRecord) -> Self {
         Self::new(
@@ -62,45 +63,46 @@ impl AppPrincipal {
         )
     }
 
-    /// The app's identifier.
+    /// Returns the app's identifier.
     #[must_use]
     pub fn app_id(&self) -> &AppId {
         &self.app_id
     }
 
-    /// The app's name.
+    /// Returns the app's name.
     #[must_use]
     pub fn app_name(&self) -> &str {
         &self.app_name
     }
 
-    /// The token's public handle.
+    /// Returns the token's identifier.
     #[must_use]
     pub fn token_id(&self) -> TokenId {
         self.token_id
     }
 
-    /// The token's name.
+    /// Returns the token's name.
     #[must_use]
     pub fn token_name(&self) -> &str {
         &self.token_name
     }
 
-    /// What the token may be used for.
+    /// Returns the token's scopes.
     #[must_use]
     pub fn scopes(&self) -> &ScopeSet {
         &self.scopes
     }
 
-    /// Whether the token may be used for `scope`.
+    /// Returns whether the token has a scope.
     #[must_use]
     pub fn has_scope(&self, scope: &Scope) -> bool {
         self.scopes.contains(scope)
     }
 
-    /// The instant from which the token is refused; `None` means never.
+    /// Returns when the token expires; `None` means never.
     ///
-    /// A long answer, a stream or a WebSocket outlives the check at its beginning: end it here.
+    /// A long response, a stream or a WebSocket outlives the check at its start. End it at this
+    /// time.
     #[must_use]
     pub fn expires_at(&self) -> Option<Timestamp> {
         self.expires_at

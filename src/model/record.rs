@@ -1,4 +1,4 @@
-//! What a store keeps of a token, and how it changes: pure functions, tested without I/O.
+//! The record of a token, and how it changes: pure functions without I/O.
 
 use jiff::Timestamp;
 use thiserror::Error;
@@ -9,12 +9,12 @@ use crate::{
     words::words,
 };
 
-/// A token as a store keeps it. It holds no plaintext.
+/// The record of a token in a store. It does not contain the token.
 ///
-/// With feature `serde` it is serialized with the fields below, by their names, the digest in
-/// hexadecimal and the scopes as one text. Anyone who reads it can try guesses against the digest. Keep
-/// it as safe as the store, and do not show it to people. A record with a field that this version
-/// does not know is refused, because the field may restrict the token.
+/// With feature `serde`, it is serialized with the names of the fields below, the digest in
+/// hexadecimal and the scopes as one text. Anyone who can read the digest can test guesses against
+/// it, so protect records like the store itself, and do not show them to people. A record with an
+/// unknown field is refused on deserialization, because the field may restrict the token.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(
     feature = "serde",
@@ -23,19 +23,20 @@ use crate::{
 )]
 #[non_exhaustive]
 pub struct TokenRecord {
-    /// The public handle of the token.
+    /// The token's public identifier.
     pub id: TokenId,
-    /// The digest under which the token is found.
+    /// The digest by which the token is found.
     pub digest: TokenDigest,
-    /// What is shown in place of the token.
+    /// The masked text that is shown instead of the token.
     pub mask: MaskedToken,
-    /// The app that the token belongs to, as it is now.
+    /// The app that the token belongs to, in its current state.
     pub app: AppRecord,
-    /// The token's name, for people.
+    /// The token's display name.
     pub name: String,
-    /// What the token may be used for.
+    /// The token's scopes.
     pub scopes: ScopeSet,
-    /// What else limits its use. A token with restrictions that are not understood is refused.
+    /// Further restrictions on the token. A token with restrictions that are not understood is
+    /// refused.
     #[cfg_attr(
         feature = "serde",
         serde(default, skip_serializing_if = "Option::is_none")
@@ -43,19 +44,19 @@ pub struct TokenRecord {
     pub restrictions: Option<Restrictions>,
     /// When the token was issued.
     pub created_at: Timestamp,
-    /// The instant from which the token is refused; `None` alone means never.
+    /// When the token expires. It is refused from this instant on. `None` means never.
     pub expires_at: Option<Timestamp>,
-    /// When the token was revoked. Revoked is terminal.
+    /// When the token was revoked, which is final.
     pub revoked_at: Option<Timestamp>,
-    /// The token that took this one's place when it was rotated.
+    /// The token that replaced this one in a rotation.
     pub successor: Option<TokenId>,
-    /// When the token was last admitted, as far as it is recorded.
+    /// When the token was last used, as far as recorded.
     pub last_used_at: Option<Timestamp>,
-    /// How many times the token was admitted, as far as it is recorded.
+    /// How many times the token was used, as far as recorded.
     pub uses: u64,
 }
 
-/// Whether a token is admitted, and if not, why. Its text is a word like `app_disabled`.
+/// Whether a token is admitted, and why not. Its text form is a word such as `app_disabled`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum TokenStatus {
@@ -63,7 +64,7 @@ pub enum TokenStatus {
     Live,
     /// The token was revoked.
     Revoked,
-    /// The token's expiry has come.
+    /// The token has expired.
     Expired,
     /// The token's app is disabled.
     AppDisabled,
@@ -80,7 +81,7 @@ words!(TokenStatus, "token status", {
 });
 
 impl TokenRecord {
-    /// A live token that does not expire and has no scopes.
+    /// Creates a live token without an expiry and without scopes.
     #[must_use]
     pub fn new(
         id: TokenId,
@@ -107,10 +108,10 @@ impl TokenRecord {
         }
     }
 
-    /// The token's status at an instant.
+    /// Returns the token's status at an instant.
     ///
-    /// A token that is refused for several reasons has the first of these: revoked, expired, app
-    /// disabled, restricted. An expiry is exclusive: at `expires_at` itself the token is expired.
+    /// If several apply, the first of these is returned: revoked, expired, app disabled,
+    /// restricted. The expiry is exclusive: at `expires_at` the token is expired.
     #[must_use]
     pub fn status(&self, now: Timestamp) -> TokenStatus {
         if self.revoked_at.is_some() {
@@ -126,20 +127,20 @@ impl TokenRecord {
         }
     }
 
-    /// The token, revoked; one that is revoked already keeps the time at which it was.
+    /// Returns the token, revoked. If it is revoked already, the original time is kept.
     #[must_use]
     pub fn revoke(mut self, at: Timestamp) -> Self {
         self.revoked_at = self.revoked_at.or(Some(at));
         self
     }
 
-    /// The token after `successor` took its place: it expires when the overlap ends, or earlier if
-    /// it would have anyway.
+    /// Returns the token after its rotation: replaced by `successor`, and expiring when the overlap
+    /// ends, or at its own expiry if that is earlier.
     ///
     /// # Errors
     ///
-    /// Returns an error if the token is revoked, expired, of a disabled app, or was rotated before.
-    /// Restrictions are no obstacle: the successor has them too.
+    /// Returns an error if the token is revoked or expired, its app is disabled, or it was already
+    /// rotated. Restrictions do not prevent a rotation, because the successor has them too.
     pub fn rotate(
         mut self,
         successor: TokenId,
@@ -161,19 +162,20 @@ impl TokenRecord {
         Ok(self)
     }
 
-    /// Checks that a token may take this one's place: that it has the same restrictions, if this one has
-    /// some.
+    /// Checks that a token may replace this one: if this one has restrictions, the successor must
+    /// have the same.
     ///
     /// # Errors
     ///
-    /// Returns an error if the restrictions are others or missing. A store then refuses the rotation, so
-    /// that a program that does not know of restrictions cannot drop them.
+    /// Returns an error if the restrictions differ or are missing. A store must then refuse the
+    /// rotation, so that a program that does not know restrictions cannot drop them.
     pub fn check_successor(&self, successor: &Self) -> Result<(), SuccessorError> {
         let kept = self.restrictions.is_none() || self.restrictions == successor.restrictions;
         if kept { Ok(()) } else { Err(SuccessorError) }
     }
 
-    /// When a successor made at `at` expires: it lives as long as this token was made to.
+    /// Returns when a successor created at `at` expires: it gets the same lifetime as this token
+    /// had.
     #[must_use]
     pub fn expiry_of_successor(&self, at: Timestamp) -> Option<Timestamp> {
         let lifetime = self.expires_at?.duration_since(self.created_at);
@@ -181,8 +183,8 @@ impl TokenRecord {
         Some(at.checked_add(lifetime).unwrap_or(Timestamp::MAX))
     }
 
-    /// When the token stopped being admitted for good, if it has by `now`: the time from which a
-    /// purge counts its age.
+    /// Returns when the token expired or was revoked, if it has by `now`. A purge goes by this
+    /// time.
     #[must_use]
     pub fn expired_or_revoked_at(&self, now: Timestamp) -> Option<Timestamp> {
         let expired_at = self.expires_at.filter(|expires_at| *expires_at <= now);
@@ -193,7 +195,7 @@ impl TokenRecord {
     }
 }
 
-/// Why a token cannot change in the way that was asked for.
+/// Why a token cannot be changed.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum TransitionError {
@@ -203,7 +205,7 @@ pub enum TransitionError {
     /// The token has expired.
     #[error("the token has expired; issue a new one")]
     Expired,
-    /// The token was rotated before.
+    /// The token was already rotated.
     #[error("the token was rotated already; rotate its successor")]
     Rotated,
     /// The token's app is disabled.
@@ -211,7 +213,7 @@ pub enum TransitionError {
     AppDisabled,
 }
 
-/// A token cannot be the successor of another, because it lacks the other's restrictions.
+/// The successor lacks the restrictions of the token that it is to replace.
 #[derive(Clone, Copy, Debug, Default, Error, PartialEq, Eq)]
 #[error("the successor lacks the restrictions of the token that it replaces; give it the same")]
 #[non_exhaustive]
@@ -248,7 +250,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_is_refused_from_its_expiry_on() {
+    fn a_token_is_refused_at_its_expiry() {
         for expires_at in [Timestamp::MIN, at(0), at(100), Timestamp::MAX] {
             let mut token = record();
             token.expires_at = Some(expires_at);
@@ -270,7 +272,7 @@ mod tests {
     }
 
     #[test]
-    fn a_rotated_token_lives_on_for_the_overlap() {
+    fn a_rotated_token_stays_valid_for_the_overlap() {
         let token = record().rotate(SUCCESSOR, at(10), at(20)).unwrap();
         assert_eq!(token.successor, Some(SUCCESSOR));
         assert_eq!(token.status(at(19)), TokenStatus::Live);
@@ -278,7 +280,7 @@ mod tests {
     }
 
     #[test]
-    fn an_overlap_never_lengthens_a_life() {
+    fn an_overlap_never_extends_the_expiry() {
         let mut token = record();
         token.expires_at = Some(at(15));
         let token = token.rotate(SUCCESSOR, at(10), at(20)).unwrap();
@@ -299,7 +301,7 @@ mod tests {
     }
 
     #[test]
-    fn restrictions_refuse_and_are_handed_on() {
+    fn restricted_tokens_are_refused_and_successors_inherit_restrictions() {
         let mut token = record();
         token.restrictions = Some("{}".parse().unwrap());
         assert_eq!(token.status(at(1)), TokenStatus::Restricted);

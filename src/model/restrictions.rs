@@ -1,4 +1,4 @@
-//! What limits the use of a token, as text that only a version that understands it may weigh.
+//! Restrictions: opaque text that limits the use of a token.
 
 use std::{fmt, str::FromStr};
 
@@ -6,11 +6,14 @@ use thiserror::Error;
 
 use crate::text::serde_text;
 
-/// Restrictions of a token beyond its scopes and its expiry: an opaque text.
+/// Restrictions of a token beyond its scopes and expiry, as opaque text.
 ///
-/// A store keeps it byte for byte. This version understands no restrictions, so it refuses every token
-/// that has some, as [`TokenStatus::Restricted`](crate::TokenStatus::Restricted); a later version that
-/// understands them may admit it. A rotation hands them on to the successor unchanged.
+/// A store keeps them byte for byte. This version understands no restrictions, so it refuses every
+/// token that has some, as [`TokenStatus::Restricted`](crate::TokenStatus::Restricted). A later
+/// version that understands them may admit it. A rotation passes them on to the successor
+/// unchanged.
+///
+/// # Examples
 ///
 /// ```
 /// use tower_api_tokens::Restrictions;
@@ -23,15 +26,15 @@ use crate::text::serde_text;
 pub struct Restrictions(Box<str>);
 
 impl Restrictions {
-    /// The longest text, in bytes.
+    /// The maximum length, in bytes.
     pub const MAX_LEN: usize = 4096;
 
-    /// Creates restrictions from their text.
+    /// Creates restrictions from text.
     ///
     /// # Errors
     ///
-    /// Returns an error unless the text is 1 to 4,096 printable ASCII characters, spaces included: what
-    /// every database keeps byte for byte.
+    /// Returns an error unless the text is 1 to 4,096 printable ASCII characters, including spaces.
+    /// Every database keeps those byte for byte.
     pub fn new(text: &str) -> Result<Self, RestrictionsError> {
         let is_printable = text.bytes().all(|byte| (b' '..=b'~').contains(&byte));
         if text.is_empty() || text.len() > Self::MAX_LEN || !is_printable {
@@ -40,7 +43,7 @@ impl Restrictions {
         Ok(Self(text.into()))
     }
 
-    /// The text.
+    /// Returns the restrictions as text.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
@@ -65,7 +68,7 @@ serde_text!(Restrictions, "restrictions of a token");
 
 /// The text cannot be the restrictions of a token.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
-#[error("not restrictions of a token: give 1 to 4096 printable ASCII characters")]
+#[error("invalid restrictions; use 1 to 4,096 printable ASCII characters")]
 #[non_exhaustive]
 pub struct RestrictionsError;
 

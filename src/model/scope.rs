@@ -1,4 +1,4 @@
-//! Scopes: what a token may be used for.
+//! Scopes, which limit what a token may be used for.
 
 use std::{fmt, str::FromStr};
 
@@ -7,7 +7,10 @@ use thiserror::Error;
 
 use crate::text::serde_text;
 
-/// One scope, by the grammar of `scope-token` in RFC 6749 section 3.3.
+/// A scope: a `scope-token` of [RFC 6749 section
+/// 3.3](https://www.rfc-editor.org/rfc/rfc6749#section-3.3).
+///
+/// # Examples
 ///
 /// ```
 /// use tower_api_tokens::Scope;
@@ -21,14 +24,14 @@ use crate::text::serde_text;
 pub struct Scope(CompactString);
 
 impl Scope {
-    /// The longest scope, in characters.
+    /// The maximum length of a scope, in characters.
     pub const MAX_LEN: usize = 128;
 
-    /// Reads a scope.
+    /// Creates a scope from text.
     ///
     /// # Errors
     ///
-    /// Unless it is 1 to 128 characters of visible ASCII without `"` and `\`.
+    /// Returns an error unless the text is 1 to 128 visible ASCII characters without `"` and `\`.
     pub fn new(text: &str) -> Result<Self, ScopeError> {
         let grammatical = text
             .bytes()
@@ -39,7 +42,7 @@ impl Scope {
         Ok(Self(text.into()))
     }
 
-    /// The scope's text.
+    /// Returns the scope as text.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
@@ -78,7 +81,11 @@ impl TryFrom<&str> for Scope {
 
 /// A set of scopes. The empty set grants nothing.
 ///
-/// Its text is the `scope` of RFC 6749 section 3.3: the scopes in order, a space between them.
+/// Its text form is the `scope` of [RFC 6749 section
+/// 3.3](https://www.rfc-editor.org/rfc/rfc6749#section-3.3): the scopes in order, separated by
+/// spaces.
+///
+/// # Examples
 ///
 /// ```
 /// use tower_api_tokens::{Scope, ScopeSet};
@@ -93,15 +100,15 @@ impl TryFrom<&str> for Scope {
 pub struct ScopeSet(CompactString);
 
 impl ScopeSet {
-    /// The longest text of a set, in characters.
+    /// The maximum length of a set as text, in characters.
     pub const MAX_LEN: usize = 1024;
 
-    /// The set of these scopes.
+    /// Creates a set of scopes.
     ///
     /// # Errors
     ///
-    /// When a scope is not one (see [`Scope::new`]), or the text of the set exceeds 1,024
-    /// characters.
+    /// Returns an error if a scope is invalid (see [`Scope::new`]), or if the set is longer than
+    /// 1,024 characters as text.
     pub fn new<I>(scopes: I) -> Result<Self, ScopeError>
     where
         I: IntoIterator,
@@ -126,13 +133,14 @@ impl ScopeSet {
         Ok(Self(text))
     }
 
-    /// Reads a list as people type it: scopes with white space or commas between them, in any number.
+    /// Parses a list of scopes that a person typed: scopes separated by white space or commas.
     ///
-    /// RFC 6749 lets a scope contain a comma, so [`Scope`] and the set's own text (see
-    /// [`FromStr`](#impl-FromStr-for-ScopeSet)) do too. In a list that was typed, a comma
-    /// nearly always stands between two scopes, and one scope `a,b` would be a token that opens
-    /// nothing. So the command line, the dashboard and the JSON API read lists with this function,
-    /// and a scope that has a comma is granted by code only.
+    /// RFC 6749 allows commas in a scope, and so do [`Scope`] and the set's own text form (see
+    /// [`FromStr`](#impl-FromStr-for-ScopeSet)). In a typed list, a comma almost always separates
+    /// two scopes. The command line, the dashboard and the JSON API parse lists with this function,
+    /// so a scope that contains a comma can only be granted in code.
+    ///
+    /// # Examples
     ///
     /// ```
     /// use tower_api_tokens::ScopeSet;
@@ -144,14 +152,16 @@ impl ScopeSet {
     ///
     /// # Errors
     ///
-    /// Returns an error if a scope is not one (see [`Scope::new`]), or if the text of the set
-    /// exceeds 1,024 characters.
+    /// Returns an error if a scope is invalid (see [`Scope::new`]), or if the set is longer than
+    /// 1,024 characters as text.
     pub fn parse_list(text: &str) -> Result<Self, ScopeError> {
         let separates = |c: char| c == ',' || c.is_whitespace();
         Self::new(text.split(separates).filter(|scope| !scope.is_empty()))
     }
 
-    /// Creates a set of one scope that is known when the program is built.
+    /// Creates a set of one scope that is known at compile time.
+    ///
+    /// # Examples
     ///
     /// ```
     /// use tower_api_tokens::ScopeSet;
@@ -163,7 +173,8 @@ impl ScopeSet {
     ///
     /// # Panics
     ///
-    /// Panics if the text is not a [scope](Scope::new); in a constant, that fails the build.
+    /// Panics if the text is not a valid [scope](Scope::new). In a constant, that is a compile
+    /// error.
     #[must_use]
     pub const fn from_static(scope: &'static str) -> Self {
         let bytes = scope.as_bytes();
@@ -182,30 +193,30 @@ impl ScopeSet {
         Self(CompactString::const_new(scope))
     }
 
-    /// The set's text: the scopes in order, a space between them.
+    /// Returns the set as text: the scopes in order, separated by spaces.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// Whether the set is empty.
+    /// Returns whether the set is empty.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// The scopes, in order.
+    /// Returns an iterator over the scopes in order.
     pub fn iter(&self) -> impl Iterator<Item = &str> {
         self.0.split_ascii_whitespace()
     }
 
-    /// The scopes of this set that are not in `other`.
+    /// Returns the scopes of this set that are not in `other`.
     #[must_use]
     pub fn difference(&self, other: &ScopeSet) -> ScopeSet {
         self.filter(|scope| !other.iter().any(|held| held == scope))
     }
 
-    /// The scopes of this set that a predicate holds for.
+    /// Returns the scopes of this set for which a predicate holds.
     pub(crate) fn filter(&self, mut holds: impl FnMut(&str) -> bool) -> ScopeSet {
         let mut text = CompactString::default();
         for scope in self.iter().filter(|scope| holds(scope)) {
@@ -217,19 +228,19 @@ impl ScopeSet {
         Self(text)
     }
 
-    /// The scopes that are in both sets.
+    /// Returns the scopes that are in both sets.
     #[must_use]
     pub fn intersection(&self, other: &ScopeSet) -> ScopeSet {
         self.difference(&self.difference(other))
     }
 
-    /// Whether `scope` is in the set.
+    /// Returns whether `scope` is in the set.
     #[must_use]
     pub fn contains(&self, scope: &Scope) -> bool {
         self.iter().any(|held| held == scope.as_str())
     }
 
-    /// Whether every scope of `required` is in the set.
+    /// Returns whether every scope of `required` is in the set.
     #[must_use]
     pub fn contains_all(&self, required: &ScopeSet) -> bool {
         required
@@ -237,7 +248,7 @@ impl ScopeSet {
             .all(|scope| self.iter().any(|held| held == scope))
     }
 
-    /// Whether at least one scope of `accepted` is in the set.
+    /// Returns whether at least one scope of `accepted` is in the set.
     #[must_use]
     pub fn contains_any(&self, accepted: &ScopeSet) -> bool {
         accepted
@@ -261,7 +272,7 @@ impl fmt::Debug for ScopeSet {
 impl FromStr for ScopeSet {
     type Err = ScopeError;
 
-    /// Reads scopes with spaces between them; the empty text is the empty set.
+    /// Parses scopes separated by spaces. The empty text is the empty set.
     fn from_str(text: &str) -> Result<Self, ScopeError> {
         Self::new(text.split(' ').filter(|scope| !scope.is_empty()))
     }
@@ -269,7 +280,7 @@ impl FromStr for ScopeSet {
 
 serde_text!(ScopeSet, "set of scopes");
 
-/// A scope or a set of scopes that cannot be.
+/// A scope or a set of scopes is invalid.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 #[error("{0}")]
 pub struct ScopeError(ScopeFault);
@@ -283,10 +294,10 @@ impl From<std::convert::Infallible> for ScopeError {
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 enum ScopeFault {
     #[error(
-        "a scope is 1 to 128 characters of visible ASCII without `\"` and `\\`, like `invoices:read`"
+        "invalid scope; use 1 to 128 visible ASCII characters without `\"` and `\\`, such as `invoices:read`"
     )]
     Grammar,
-    #[error("the scopes of a token take at most 1,024 characters, spaces between them included")]
+    #[error("too many scopes; use at most 1,024 characters, including spaces")]
     TooMany,
 }
 
@@ -309,7 +320,7 @@ mod tests {
     }
 
     #[test]
-    fn a_scope_is_matched_whole() {
+    fn scopes_are_compared_as_a_whole() {
         assert!(!set("read:all").contains_all(&set("read")));
         assert!(!set("read").contains_all(&set("read:all")));
         assert!(set("read write").contains_all(&set("write read")));
@@ -361,7 +372,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_set_reads_back_what_it_wrote(text in "[!#-\\[\\]-~ ]{0,40}") {
+        fn a_set_round_trips_as_text(text in "[!#-\\[\\]-~ ]{0,40}") {
             let scopes = set(&text);
             prop_assert_eq!(set(scopes.as_str()), scopes);
         }

@@ -1,10 +1,9 @@
 use super::Revision;
 use crate::model::record::TokenRecord;
 
-/// What a store returns for a digest: the record, if there is one, and the position at which it was
-/// read.
+/// The result of a lookup: the record, if the store has one, and the position at which it was read.
 ///
-/// A store without a change log converts what it found:
+/// A store without a change log converts an `Option<TokenRecord>`:
 ///
 /// ```
 /// use tower_api_tokens::{Answer, TokenRecord};
@@ -26,13 +25,13 @@ pub struct Answer {
     /// The revision of the change log that the answer reflects, read in the same statement. `None`
     /// if the store has no change log.
     ///
-    /// With a position, a [`Follower`](crate::Follower) can vouch for the answer for as long as it
+    /// With a position, a [`Follower`](crate::Follower) keeps the answer fresh for as long as it
     /// reads the log. Without one, the answer is used for at most
     /// [`max_staleness`](crate::AuthenticatorBuilder::max_staleness).
     pub position: Option<Revision>,
-    /// Whether the server that answered is known to get no further, as a standby that does not receive
-    /// or replay. Such an answer may lack any number of changes: it is used only while a
-    /// [`Follower`](crate::Follower) has recently read elsewhere that there are none.
+    /// Whether the server is known to have stopped replicating, such as a standby that is cut off.
+    /// Such an answer may lack any number of changes. It is only used if a
+    /// [`Follower`](crate::Follower) has recently read from another server that it lacks none.
     pub stalled: bool,
 }
 
@@ -47,7 +46,7 @@ impl Answer {
         }
     }
 
-    /// Sets whether the server that answered is known to get no further. Defaults to `false`.
+    /// Sets whether the server is known to have stopped replicating. Defaults to `false`.
     #[must_use]
     pub fn stalled(self, stalled: bool) -> Self {
         Self { stalled, ..self }

@@ -11,25 +11,25 @@ use crate::{
     token::TokenId,
 };
 
-/// The port for keeping what was done to apps and tokens.
+/// A log of audit events.
 ///
 /// # Order
 ///
-/// Events are listed by their identifiers, the greatest first, and so by their time.
+/// Events are listed by identifier, the greatest first, and therefore by time.
 ///
 /// # Uniqueness
 ///
-/// An event with an identifier that is there fails with
+/// An event with an existing identifier fails with
 /// [`AlreadyExists`](super::StoreErrorKind::AlreadyExists) and changes nothing.
 ///
-/// # Durability, Cancellation
+/// # Durability and cancellation
 ///
-/// As for [`TokenRegistry`](super::TokenRegistry). Events are neither changed nor removed, and
-/// outlive the apps and tokens that they are about.
+/// The same as for [`TokenRegistry`](super::TokenRegistry). Events are never changed or removed.
+/// They outlive the apps and tokens that they refer to.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not an audit log",
     label = "this needs `AuditLog`",
-    note = "implement `AuditLog` for what keeps audit events; stores of this crate do"
+    note = "implement `AuditLog` to store audit events; the stores of this project implement it"
 )]
 #[async_trait]
 pub trait AuditLog: Debug + Send + Sync + 'static {
@@ -37,22 +37,22 @@ pub trait AuditLog: Debug + Send + Sync + 'static {
     ///
     /// # Errors
     ///
-    /// When the store fails.
+    /// Returns an error if the event's identifier exists or the store fails.
     async fn append(&self, event: &AuditEvent) -> Result<(), StoreError>;
 
-    /// Lists events, the latest first, a page at a time: exactly those that
-    /// [`AuditQuery::selects`].
+    /// Lists the events for which [`AuditQuery::selects`] returns true, latest first, one page at a
+    /// time.
     ///
     /// # Errors
     ///
-    /// When the store fails.
+    /// Returns an error if the store fails.
     async fn events(
         &self,
         query: &AuditQuery,
     ) -> Result<Page<AuditEvent, AuditEventId>, StoreError>;
 }
 
-/// Which audit events to list, the latest first.
+/// A query for audit events, latest first.
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct AuditQuery {
@@ -60,42 +60,42 @@ pub struct AuditQuery {
     pub app: Option<AppId>,
     /// Only events about this token.
     pub token: Option<TokenId>,
-    /// Only events before this one: the `next` of the page before.
+    /// Only events before this one: the `next` of the previous page.
     pub after: Option<AuditEventId>,
     /// The size of the page.
     pub limit: PageSize,
 }
 
 impl AuditQuery {
-    /// Only events about this app.
+    /// Selects only events about this app.
     #[must_use]
     pub fn app(mut self, app: AppId) -> Self {
         self.app = Some(app);
         self
     }
 
-    /// Only events about this token.
+    /// Selects only events about this token.
     #[must_use]
     pub fn token(mut self, token: TokenId) -> Self {
         self.token = Some(token);
         self
     }
 
-    /// Goes on where a page ended; `None` begins with the first page.
+    /// Continues after a page, with its `next`; `None` starts at the first page.
     #[must_use]
     pub fn after(mut self, event: impl Into<Option<AuditEventId>>) -> Self {
         self.after = event.into();
         self
     }
 
-    /// Sets the size of the page, 1 to 1,000.
+    /// Sets the size of the page, from 1 to 1,000.
     #[must_use]
     pub fn limit(mut self, records: usize) -> Self {
         self.limit = PageSize::new(records);
         self
     }
 
-    /// Makes a page of events that come with the latest first.
+    /// Creates a page from events that are ordered latest first.
     pub fn page(
         &self,
         events: impl IntoIterator<Item = AuditEvent>,
@@ -104,7 +104,7 @@ impl AuditQuery {
         Page::first_of(selected, self.limit, |event| event.id)
     }
 
-    /// Whether an event is one of those that the query lists.
+    /// Returns whether the query selects an event.
     #[must_use]
     pub fn selects(&self, event: &AuditEvent) -> bool {
         self.app.is_none_or(|app| Some(app) == event.app)

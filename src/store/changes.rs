@@ -9,68 +9,70 @@ use crate::{
     token::{TokenDigest, TokenId},
 };
 
-/// The port for those who remember what a store said: tells what has changed since.
+/// A log of the changes to a store. A [`Follower`](crate::Follower) reads it to keep cached answers
+/// fresh.
 ///
 /// # Order
 ///
-/// Each change raises the revision by one, in the step that makes the change, so that revisions
-/// have no gaps and are in the order in which the changes became visible. Whoever has heeded all
-/// changes up to a revision has missed nothing.
+/// Each change increments the revision by one, in the transaction of the change. Revisions
+/// therefore have no gaps, and are in the order in which the changes became visible. A reader that
+/// has applied all changes up to a revision has missed none.
 ///
 /// # Completeness
 ///
-/// Every change after which a remembered answer could be wrong is in the log: a token inserted,
-/// renamed, rotated or revoked, an app disabled or enabled. Changes of usage and the removal of tokens that
-/// have ended need not be.
+/// The log contains every change after which a cached answer could be wrong: a token inserted,
+/// renamed, rotated or revoked, an app disabled or enabled. Recorded usage and the removal of
+/// expired or revoked tokens need not be in it.
 ///
 /// # Identity
 ///
-/// A [`Revision`] is told apart by its mark, a random number for each change. A log that no longer holds a revision, or holds
-/// another in its place because the store was replaced or restored, says
+/// Each [`Revision`] has a random mark. A log that no longer has a revision, or that has a
+/// different one with the same number because the store was replaced or restored, returns
 /// [`Changes::Gap`].
 ///
 /// # Servers that lag
 ///
-/// A server that no longer receives or replays changes, such as a standby that is cut off, must not
-/// answer: the call fails. A follower cannot tell it from one on which nothing has changed. What an
-/// answer or another server has shown and this log does not lets answers expire, for a minute at most;
-/// after that it counts as lost in a failover.
+/// A server that no longer receives or replays changes, such as a standby that is cut off, must
+/// return an error, because a follower cannot distinguish it from a server without changes. If
+/// another server or an answer has shown a change that this log does not show, cached answers
+/// expire after `max_staleness`. If no server shows the change for a minute, it counts as lost in a
+/// failover.
 ///
 /// # Cancellation
 ///
-/// As for [`TokenStore`](super::TokenStore).
+/// The same as for [`TokenStore`](super::TokenStore).
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a change log",
     label = "this needs `ChangeLog`",
-    note = "a store without one is asked again about each token when `max_staleness` has passed; only a follower needs it"
+    note = "only a follower needs one; without it, each token is looked up again after `max_staleness`"
 )]
 #[async_trait]
 pub trait ChangeLog: Debug + Send + Sync + 'static {
-    /// The revision of the latest change.
+    /// Returns the revision of the latest change.
     ///
     /// # Errors
     ///
-    /// When the store fails.
+    /// Returns an error if the store fails.
     async fn revision(&self) -> Result<Revision, StoreError>;
 
-    /// The changes after a revision, oldest first, at most `limit` of them.
+    /// Returns at most `limit` changes after a revision, oldest first.
     ///
     /// # Errors
     ///
-    /// When the store fails.
+    /// Returns an error if the store fails.
     async fn changes(&self, since: Revision, limit: usize) -> Result<Changes, StoreError>;
 
-    /// Waits for word that something has changed. It only makes followers heed a change sooner: word
-    /// may be lost or come for nothing, and a store that has none waits for ever
-    /// ([`std::future::pending`]).
+    /// Waits for a notification that something has changed. It only makes followers apply a change
+    /// sooner: notifications may be lost or spurious. A store without notifications waits forever,
+    /// with [`std::future::pending`].
     async fn changed(&self);
 
-    /// The tokens that are live at `now`, the greatest identifier first, a page at a time: what the
-    /// log's changes lead on from.
+    /// Lists the tokens that are live at `now`, the greatest identifier first, one page at a time.
+    /// A preloaded cache starts from these and then follows the changes.
     ///
     /// # Errors
     ///
-    /// When the store fails.
+    /// Returns an error if the store fails.
     async fn live(
         &self,
         after: Option<TokenId>,
@@ -88,22 +90,22 @@ pub trait ChangeLog: Debug + Send + Sync + 'static {
 )]
 #[non_exhaustive]
 pub struct Revision {
-    /// How many changes there were up to this point.
+    /// The number of changes up to this point.
     pub number: u64,
-    /// A random number by which a change is told from another of the same number, in a store that
-    /// was restored from a backup or replaced.
+    /// A random number that distinguishes changes with the same number, in a store that was
+    /// replaced or restored from a backup.
     pub mark: u64,
 }
 
 impl Revision {
-    /// Creates the point after so many changes, the last of them with this mark.
+    /// Creates the point after `number` changes, the last of which has this mark.
     #[must_use]
     pub const fn new(number: u64, mark: u64) -> Self {
         Self { number, mark }
     }
 }
 
-/// What has changed since a revision.
+/// The changes since a revision.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(
     feature = "serde",
@@ -112,20 +114,20 @@ impl Revision {
 )]
 #[non_exhaustive]
 pub enum Changes {
-    /// All that has changed up to a later revision.
+    /// The log continues from the given revision.
     Since {
-        /// What has changed, oldest first.
+        /// The changes, oldest first.
         changes: Vec<LoggedChange>,
-        /// The revision of the last of these, or the one that was asked about if there are none.
+        /// The revision of the last of these changes, or the given one if there are none.
         revision: Revision,
         /// The number of the latest revision, which may be later than that.
         latest: u64,
     },
-    /// The log does not lead on from the revision that was asked about.
+    /// The log does not continue from the given revision.
     Gap,
 }
 
-/// A change, with the revision that it led to.
+/// A change and the revision that it led to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(
     feature = "serde",
@@ -136,19 +138,19 @@ pub enum Changes {
 pub struct LoggedChange {
     /// The revision that the change led to.
     pub revision: Revision,
-    /// What was changed.
+    /// The change.
     pub change: Change,
 }
 
 impl LoggedChange {
-    /// Creates the change that led to a revision.
+    /// Creates a change that led to a revision.
     #[must_use]
     pub fn new(revision: Revision, change: Change) -> Self {
         Self { revision, change }
     }
 }
 
-/// A page of the tokens that are live, for a cache that is loaded as a whole.
+/// A page of live tokens, for preloading a cache.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(
     feature = "serde",
@@ -159,11 +161,11 @@ impl LoggedChange {
 pub struct LivePage {
     /// The tokens, the greatest identifier first.
     pub tokens: Vec<TokenRecord>,
-    /// Where the next page begins; `None` on the last page.
+    /// Where the next page starts; `None` on the last page.
     pub next: Option<TokenId>,
     /// The revision that the page reflects, read in the same statement.
     pub position: Revision,
-    /// The digests of tokens whose rows could not be read, and which are left out of `tokens`.
+    /// The digests of tokens that are left out of `tokens` because their rows could not be read.
     pub unreadable: Vec<TokenDigest>,
 }
 
@@ -180,7 +182,7 @@ impl LivePage {
     }
 }
 
-/// What a change was about.
+/// The subject of a change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(
     feature = "serde",
@@ -189,47 +191,47 @@ impl LivePage {
 )]
 #[non_exhaustive]
 pub enum Change {
-    /// One token.
+    /// A token.
     Token(TokenDigest),
-    /// An app, and so all of its tokens.
+    /// An app, and therefore all of its tokens.
     App(AppId),
 }
 
-/// The port for recording when and how often tokens were used.
+/// A log of when and how often tokens were used.
 ///
 /// # Order
 ///
-/// `last_used_at` only ever goes forward: a time before the recorded one leaves it as it is.
+/// `last_used_at` never goes back: a time before the recorded one leaves it unchanged.
 ///
-/// # Absence
+/// # Missing tokens
 ///
-/// The use of a token that is not there is dropped.
+/// The use of a token that does not exist is ignored.
 ///
 /// # Atomicity
 ///
-/// A call happens as a whole or not at all, so that one that failed can be made again. It changes
-/// no other column. A [`Follower`](crate::Follower) gives up a call that takes longer than ten seconds
-/// and makes it again later: should it have happened after all, its uses are counted twice.
+/// A call is carried out completely or not at all, so that a call that failed can be repeated. It
+/// changes no other column. A [`Follower`](crate::Follower) abandons a call after ten seconds and
+/// repeats it later. If the first call was carried out after all, its uses are counted twice.
 ///
 /// # Cancellation
 ///
-/// As for [`TokenRegistry`](super::TokenRegistry).
+/// The same as for [`TokenRegistry`](super::TokenRegistry).
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a usage log",
     label = "this needs `UsageLog`",
-    note = "implement `UsageLog` for what records when and how often tokens were used; stores of this crate do"
+    note = "implement `UsageLog` to record when and how often tokens were used; the stores of this project implement it"
 )]
 #[async_trait]
 pub trait UsageLog: Debug + Send + Sync + 'static {
-    /// Adds to the usage of tokens. They come in the order of their identifiers, each one once.
+    /// Adds to the usage of tokens. Each token occurs once, in the order of the identifiers.
     ///
     /// # Errors
     ///
-    /// When the store fails.
+    /// Returns an error if the store fails.
     async fn record_usage(&self, usages: &[Usage]) -> Result<(), StoreError>;
 }
 
-/// How a token was used since it was last recorded.
+/// The usage of a token since it was last recorded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(
     feature = "serde",
@@ -240,14 +242,14 @@ pub trait UsageLog: Debug + Send + Sync + 'static {
 pub struct Usage {
     /// The token.
     pub token: TokenId,
-    /// When it was last used, to the second.
+    /// When the token was last used, to the second.
     pub last_used_at: Timestamp,
-    /// How many more times it was used.
+    /// The number of additional uses.
     pub uses: u64,
 }
 
 impl Usage {
-    /// The uses of a token.
+    /// Creates the usage of a token.
     #[must_use]
     pub fn new(token: TokenId, last_used_at: Timestamp, uses: u64) -> Self {
         Self {
@@ -257,7 +259,7 @@ impl Usage {
         }
     }
 
-    /// Adds the uses to those of a record. Its last use only moves forward.
+    /// Adds the usage to a record. Its `last_used_at` never goes back.
     pub fn add_to(&self, token: &mut TokenRecord) {
         token.last_used_at = token.last_used_at.max(Some(self.last_used_at));
         token.uses = token.uses.saturating_add(self.uses);

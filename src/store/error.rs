@@ -9,10 +9,10 @@ use crate::{
     words::words,
 };
 
-/// Why a store could not do what it was asked.
+/// Why an operation of a store failed.
 ///
-/// In verification each of these becomes a 503: never a 401, and never an admission. A token that
-/// the store does not know is no error there but `Ok(None)`.
+/// During verification, every error leads to a 503, never to a 401 and never to an admission. An
+/// unknown token is not an error there, but an [`Answer`](super::Answer) without a record.
 ///
 /// Neither the message nor the source may contain a digest or a token.
 pub struct StoreError {
@@ -20,37 +20,36 @@ pub struct StoreError {
     source: Option<Box<dyn Error + Send + Sync>>,
 }
 
-/// The kinds of [`StoreError`]. The text of a kind is a word like `already_exists`.
+/// The kinds of [`StoreError`]. The text form of a kind is a word such as `already_exists`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum StoreErrorKind {
-    /// The store cannot be reached or failed; trying again may help.
+    /// The store cannot be reached, or failed. Trying again may help.
     Unavailable,
-    /// What is to be changed is not there.
+    /// The record to change does not exist.
     NotFound,
-    /// What is to be inserted is there already.
+    /// The record to insert already exists.
     AlreadyExists,
-    /// The request was carried out before; the source is a [`Repeated`].
+    /// The request was already carried out. The source is a [`Repeated`].
     Repeated,
-    /// What is to be changed is not in a state that allows it; the source is a
-    /// [`TransitionError`].
+    /// The state of the record does not allow the change. The source is a [`TransitionError`].
     Conflict,
-    /// The actor may not grant what the change would admit; the source is a [`GrantError`].
+    /// The actor may not grant what the change would make live. The source is a [`GrantError`].
     NotGranted,
-    /// The store does not know the operation, or cannot record its audit event.
+    /// The store does not support the operation, or cannot record its audit event.
     Unsupported,
-    /// The store can be read but not written.
+    /// The store is read-only.
     ReadOnly,
-    /// The store has no room left.
+    /// The store has no space left.
     Full,
-    /// What the store holds cannot be read. The source says which record or column, and what is
-    /// wrong with it.
+    /// Data in the store cannot be read. The source says which record or column, and what is wrong
+    /// with it.
     Corrupt,
-    /// What the store holds was written by a newer version, or by something else.
+    /// The store was written by a newer version, or by another program.
     Incompatible,
-    /// The record is one that the store cannot keep.
+    /// The store cannot keep the record.
     InvalidRecord,
-    /// The store was asked for with settings that cannot be.
+    /// The settings are invalid.
     InvalidSettings,
 }
 
@@ -71,13 +70,13 @@ words!(StoreErrorKind, "kind of store error", {
 });
 
 impl StoreError {
-    /// An error of a kind, without a cause.
+    /// Creates an error without a source.
     #[must_use]
     pub fn new(kind: StoreErrorKind) -> Self {
         Self { kind, source: None }
     }
 
-    /// An error of a kind, with its cause.
+    /// Creates an error with its source.
     pub fn with_source(
         kind: StoreErrorKind,
         source: impl Into<Box<dyn Error + Send + Sync>>,
@@ -88,7 +87,9 @@ impl StoreError {
         }
     }
 
-    /// The store cannot be reached or failed.
+    /// Creates an error of the kind [`Unavailable`](StoreErrorKind::Unavailable).
+    ///
+    /// # Examples
     ///
     /// ```
     /// use tower_api_tokens::{StoreError, StoreErrorKind};
@@ -100,9 +101,9 @@ impl StoreError {
         Self::with_source(StoreErrorKind::Unavailable, source)
     }
 
-    /// Creates an error for a database that is damaged or not of this store. Its kind is
-    /// [`Corrupt`](StoreErrorKind::Corrupt), as for a record that cannot be read, and its message advises
-    /// restoring a backup.
+    /// Creates an error for a database that is damaged or belongs to another program. Its kind is
+    /// [`Corrupt`](StoreErrorKind::Corrupt), as for a record that cannot be read, and its message
+    /// recommends restoring a backup.
     pub fn damaged(source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self::with_source(StoreErrorKind::Corrupt, Damaged(source.into()))
     }
@@ -113,25 +114,28 @@ impl StoreError {
             .is_some_and(|source| source.is::<Damaged>())
     }
 
-    /// The kind of this error.
+    /// Returns the kind of the error.
     #[must_use]
     pub fn kind(&self) -> StoreErrorKind {
         self.kind
     }
 
-    /// What was made by the same request before, if that is the error.
+    /// Returns what the same request created before, for errors of the kind
+    /// [`Repeated`](StoreErrorKind::Repeated).
     #[must_use]
     pub fn repeated(&self) -> Option<Repeated> {
         self.source.as_ref()?.downcast_ref().copied()
     }
 
-    /// Why the actor may not grant what the change would admit, if that is the error.
+    /// Returns why the actor may not grant the token, for errors of the kind
+    /// [`NotGranted`](StoreErrorKind::NotGranted).
     #[must_use]
     pub fn grant(&self) -> Option<&GrantError> {
         self.source.as_ref()?.downcast_ref()
     }
 
-    /// Why the state of a record forbade the change, if that is the error.
+    /// Returns why the token could not be changed, for errors of the kind
+    /// [`Conflict`](StoreErrorKind::Conflict).
     #[must_use]
     pub fn transition(&self) -> Option<TransitionError> {
         self.source.as_ref()?.downcast_ref().copied()
@@ -144,7 +148,7 @@ impl From<GrantError> for StoreError {
     }
 }
 
-/// The source of an error of a whole database.
+/// The source of an error about a whole database.
 #[derive(Debug)]
 struct Damaged(Box<dyn Error + Send + Sync>);
 
@@ -183,29 +187,30 @@ impl fmt::Display for StoreError {
         f.write_str(match self.kind {
             StoreErrorKind::Unavailable => "the token store is unavailable",
             StoreErrorKind::NotFound => "the token store has no such record",
-            StoreErrorKind::AlreadyExists => "the token store has such a record already",
-            StoreErrorKind::Repeated => "the request was carried out before",
+            StoreErrorKind::AlreadyExists => "the token store already has this record",
+            StoreErrorKind::Repeated => "the request was already carried out",
             StoreErrorKind::Conflict => "the record's state does not allow the change",
-            StoreErrorKind::NotGranted => "the change would admit what the actor may not grant",
+            StoreErrorKind::NotGranted => "the actor may not grant this access",
             StoreErrorKind::Unsupported => "the token store does not support the operation",
             StoreErrorKind::ReadOnly => "the token store is read-only; open it for writing",
-            StoreErrorKind::Full => "the token store has no room left; free some",
+            StoreErrorKind::Full => "the token store is full; free some space",
             StoreErrorKind::Corrupt if self.is_damaged() => {
                 "the token store's database is damaged or of another kind; restore it from a backup"
             }
             StoreErrorKind::Corrupt => {
-                "the token store holds data that cannot be read; the cause says what is wrong with it"
+                "the token store has data that cannot be read; see the cause"
             }
             StoreErrorKind::Incompatible => {
                 "the token store was written by a newer version or another program; upgrade this program or open another store"
             }
-            StoreErrorKind::InvalidRecord => "the token store cannot keep such a record",
+            StoreErrorKind::InvalidRecord => "the token store cannot keep this record",
             StoreErrorKind::InvalidSettings => "the token store cannot be opened with these settings",
         })
     }
 }
 
-// A source is shown by its message: the `Debug` of a database driver's error may hold the row.
+// Shows a source by its message, because the `Debug` output of a database driver's error may
+// contain the row.
 impl fmt::Debug for StoreError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut debug = f.debug_struct("StoreError");

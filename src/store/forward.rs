@@ -1,7 +1,8 @@
-//! The ports of a store, for the pointers to one. Each method returns the future of the store as it is,
-//! so none is boxed twice.
+//! Implements the store traits for pointers to a store. Each method returns the store's own future,
+//! so that none is boxed twice.
 
-// A provided method that is not forwarded would quietly be that of the trait, not that of the store.
+// A provided method that is not forwarded would silently be that of the trait instead of the
+// store's.
 #![deny(clippy::missing_trait_methods)]
 
 use std::sync::Arc;
@@ -22,7 +23,7 @@ use crate::{
     token::{TokenDigest, TokenId},
 };
 
-/// What a port's method gives: a future that the store has boxed.
+/// The return type of the traits' methods: a future that the store has boxed.
 type Reply<'f, T> = BoxFuture<'f, Result<T, StoreError>>;
 
 macro_rules! forward {

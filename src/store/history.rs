@@ -8,8 +8,10 @@ use super::{Change, Changes, LoggedChange, Revision};
 /// How many changes are kept.
 const MAX_LEN: usize = 1 << 16;
 
-/// The latest changes of a store that keeps its change log in memory: numbered without gaps, each with a
-/// random mark, the oldest dropped after 65,536.
+/// The change log of a store that keeps it in memory. Changes are numbered without gaps and have
+/// random marks; the oldest are dropped after 65,536.
+///
+/// # Examples
 ///
 /// ```
 /// use tower_api_tokens::{Change, ChangeHistory, Changes, TokenDigest};
@@ -42,7 +44,7 @@ impl Default for ChangeHistory {
 }
 
 impl ChangeHistory {
-    /// The revision of the latest change.
+    /// Returns the revision of the latest change.
     #[must_use]
     pub fn latest(&self) -> Revision {
         self.changes.back().map_or(self.base, |last| last.revision)
@@ -59,14 +61,14 @@ impl ChangeHistory {
         }
     }
 
-    /// Starts anew, so that no earlier revision leads on.
+    /// Starts over, so that the log does not continue from any earlier revision.
     pub fn restart(&mut self) {
         self.base = self.next();
         self.changes.clear();
     }
 
-    /// The changes after a revision, oldest first, at most `limit` of them: what
-    /// [`ChangeLog::changes`](super::ChangeLog::changes) returns.
+    /// Returns at most `limit` changes after a revision, oldest first, as
+    /// [`ChangeLog::changes`](super::ChangeLog::changes) does.
     #[must_use]
     pub fn since(&self, since: Revision, limit: usize) -> Changes {
         let Some(changes) = self.held_since(since, limit) else {

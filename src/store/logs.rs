@@ -1,4 +1,4 @@
-//! The logs of a registry, as values of their own.
+//! The logs of a registry as separate values.
 
 use std::{future::pending, sync::Arc};
 
@@ -25,7 +25,8 @@ impl RegistryLogs {
 ///
 /// # Errors
 ///
-/// Returns an error of the kind [`Unsupported`](StoreErrorKind::Unsupported) if the registry has none.
+/// Returns an error of the kind [`Unsupported`](StoreErrorKind::Unsupported) if the registry has
+/// none.
 pub fn audit_log<R: TokenRegistry + ?Sized>(registry: &R) -> Result<&dyn AuditLog, StoreError> {
     registry.audit_log().ok_or_else(|| without("audit log"))
 }

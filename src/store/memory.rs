@@ -23,9 +23,12 @@ use crate::{
     token::{TokenDigest, TokenId},
 };
 
-/// A store in memory, for tests and for what may be lost when the process ends.
+/// A store in memory, for tests, and for data that may be lost when the process ends.
 ///
-/// It keeps the whole contract of [`TokenRegistry`] but durability. Clones share one state.
+/// It meets the whole contract of [`TokenRegistry`] except durability. Cloning is cheap, and clones
+/// share the same data.
+///
+/// # Examples
 ///
 /// ```
 /// use tower_api_tokens::{ApiTokens, MemoryStore, TokenFormat};
@@ -39,7 +42,7 @@ pub struct MemoryStore {
     changed: Arc<Notify>,
 }
 
-/// Tokens hold the app's identifier alone in `app`; the rest of it is filled in on reading.
+/// Tokens only contain the app's identifier in `app`; the rest is filled in when reading.
 #[derive(Default)]
 struct State {
     apps: BTreeMap<AppId, AppRecord>,
@@ -57,7 +60,8 @@ impl MemoryStore {
         Self::default()
     }
 
-    // A change is planned before anything is written, so a poisoned lock guards a whole state.
+    // A change is planned before anything is written, so the state behind a poisoned lock is
+    // consistent.
     fn read(&self) -> RwLockReadGuard<'_, State> {
         self.state.read().unwrap_or_else(PoisonError::into_inner)
     }
@@ -68,7 +72,7 @@ impl MemoryStore {
 }
 
 impl State {
-    /// The token with its app as it is now.
+    /// The token with its app in its current state.
     fn current(&self, token: &TokenRecord) -> TokenRecord {
         let mut token = token.clone();
         if let Some(app) = self.apps.get(&token.app.id) {
@@ -128,7 +132,7 @@ impl Snapshot for State {
         of_app.map(|token| self.current(token)).collect()
     }
 
-    fn ended(&self, before: Timestamp, limit: usize) -> Vec<TokenId> {
+    fn expired_or_revoked(&self, before: Timestamp, limit: usize) -> Vec<TokenId> {
         let has_ended = |token: &&TokenRecord| {
             token
                 .expired_or_revoked_at(before)

@@ -1,7 +1,8 @@
-//! The ports to a store, their contract, and the stores that come with the crate.
+//! The traits of token stores, and the stores that come with this crate.
 //!
 //! [`TokenStore`] is all that verification needs: one method. [`TokenRegistry`] adds the lifecycle
-//! of apps and tokens. The module `testing::conformance` checks a store against both contracts.
+//! of apps and tokens. The documentation of each trait is its contract. The module
+//! `testing::conformance` (feature `testing`) checks a store against both.
 
 mod answer;
 mod audit;
@@ -33,15 +34,15 @@ pub use logs::audit_log;
 pub use memory::MemoryStore;
 pub use mutation::{Applied, Mutation, Op, Plan, Snapshot, TokenRegistryExt, UsedKey, Write};
 pub use page::{AppQuery, Page, PageSize, TokenQuery};
-pub use repeat::{BoundKey, Repeated};
+pub use repeat::{BoundKey, Repeated, digest_words};
 pub use run::{catch_panic, run_to_end};
 pub(crate) use stream::live_pages;
 pub use stream::{ChangeLogStreams, TokenRegistryStreams, pages, records};
 pub use tables::{TableRegistry, Tables, Transactional};
 
 pub use crate::{
-    clock::{from_microseconds, microseconds, truncate_to_microsecond},
-    entropy::jittered,
+    random::jittered,
+    time::{from_microseconds, microseconds, truncate_to_microsecond},
 };
 
 use crate::{
@@ -52,7 +53,9 @@ use crate::{
     token::{TokenDigest, TokenId},
 };
 
-/// The port for verification: finds the record of a presented token.
+/// A store that finds the records of tokens, which is all that verification needs.
+///
+/// # Examples
 ///
 /// ```
 /// use std::collections::HashMap;
@@ -71,44 +74,44 @@ use crate::{
 /// }
 /// ```
 ///
-/// # Absence
+/// # Missing tokens
 ///
 /// A token that the store does not have is an [`Answer`] without a record, never an error. An error
-/// means that the store could not look it up: the caller answers 503 and admits nobody.
+/// means that the store could not look up the token: the request is then refused with 503.
 ///
 /// # Time
 ///
-/// A store does not judge expiry, revocation or whether the app is disabled: it returns the record
-/// as it stands, and the caller judges it by one clock.
+/// A store does not check expiry, revocation or whether the app is disabled. It returns the record
+/// as it is, and the caller checks it with its own clock.
 ///
 /// # Visibility
 ///
-/// `find` shows every change that was acknowledged before it began, or returns the position at which
-/// it read, absence included: then an answer from a server that lags is used for no longer than
-/// [`max_staleness`](crate::AuthenticatorBuilder::max_staleness) allows. A store that lags and
-/// returns no position adds its lag to that bound.
+/// `find` reflects every change that was acknowledged before it began, or returns the position at
+/// which it read, also for a missing token. With a position, an answer from a server that lags is
+/// used for no longer than [`max_staleness`](crate::AuthenticatorBuilder::max_staleness) allows. A
+/// store that lags and returns no position adds its lag to that bound.
 ///
 /// # Cancellation
 ///
-/// The future may be dropped at any await. That must leave nothing behind: no lock, no connection
-/// in the midst of a statement.
+/// The future may be dropped at any await point. That must not leave a lock held, or a connection
+/// in the middle of a statement.
 ///
 /// # Restrictions
 ///
-/// A store returns the [restrictions](TokenRecord::restrictions) of a token as they were written, byte for
-/// byte. One that cannot tell whether a token has some must not return it as a token without: that would
-/// admit more than was granted.
+/// A store returns the [restrictions](TokenRecord::restrictions) of a token as they were written,
+/// byte for byte. A store that cannot tell whether a token has restrictions must not return it as a
+/// token without them: that would admit more than was granted.
 ///
 /// # Secrecy
 ///
-/// A store sees digests, never plaintext. It may look up by a part of the digest or under a loose
-/// collation: the caller compares the whole digest again, in constant time. Neither digests nor
-/// plaintext may appear in its errors or logs.
+/// A store only sees digests, never tokens. It may look up by a part of the digest, or with a
+/// case-insensitive collation: the caller compares the whole digest again, in constant time.
+/// Digests and tokens must not appear in its errors or logs.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a token store",
     label = "this needs `TokenStore`",
-    note = "implement `TokenStore` for `{Self}`: its one method finds the record of a digest",
-    note = "a `TokenRegistry` is what the lifecycle needs; `MemoryStore`, `SqliteStore` and `PostgresStore` are both"
+    note = "implement `TokenStore` for `{Self}`; its only required method finds the record of a digest",
+    note = "`MemoryStore`, `SqliteStore` and `PostgresStore` implement both `TokenStore` and `TokenRegistry`"
 )]
 #[async_trait]
 pub trait TokenStore: Debug + Send + Sync + 'static {
@@ -116,17 +119,17 @@ pub trait TokenStore: Debug + Send + Sync + 'static {
     ///
     /// # Errors
     ///
-    /// Returns an error if the store could not look the token up.
+    /// Returns an error if the store could not look up the token.
     async fn find(&self, digest: &TokenDigest) -> Result<Answer, StoreError>;
 
-    /// Finds the records of many tokens, and returns an answer for each digest in the same order.
+    /// Finds the records of several tokens. Returns an answer for each digest, in the same order.
     ///
-    /// By default they are looked up one by one. A store that can look up many in one query should,
-    /// since a preloaded cache re-reads tokens this way when many change.
+    /// The default implementation looks them up one by one. Override it if the store can look up
+    /// many in one query: a preloaded cache re-reads tokens in this way.
     ///
     /// # Errors
     ///
-    /// Returns an error if the store could not look all of them up.
+    /// Returns an error if the store could not look up all of the tokens.
     async fn find_many(&self, digests: &[TokenDigest]) -> Result<Vec<Answer>, StoreError> {
         let mut answers = Vec::with_capacity(digests.len());
         for digest in digests {
@@ -136,70 +139,71 @@ pub trait TokenStore: Debug + Send + Sync + 'static {
     }
 }
 
-/// The port for the lifecycle of apps and tokens.
+/// A store of apps and tokens and their lifecycle.
 ///
 /// # Uniqueness
 ///
-/// Each token's identifier, each token's digest and each app's identifier is there once. An insert
-/// that meets one of them fails with [`AlreadyExists`](StoreErrorKind::AlreadyExists) and changes
-/// nothing: it never updates what is there.
+/// Token identifiers, token digests and app identifiers are unique. An insertion that would repeat
+/// one fails with [`AlreadyExists`](StoreErrorKind::AlreadyExists) and changes nothing. It never
+/// updates an existing record.
 ///
 /// # Atomicity
 ///
-/// A [`Mutation`] happens as a whole or not at all, its idempotency key and its audit event included.
-/// A rotation inserts the successor and changes the predecessor in one step, and of many racing
-/// rotations of one token exactly one succeeds. A change names its columns and affects exactly the
+/// A [`Mutation`] is carried out completely or not at all, including its idempotency key and its
+/// audit event. A rotation inserts the successor and changes the old token in one transaction. If
+/// several rotations of one token race, exactly one succeeds. A change affects only the columns and
 /// records that it is about.
 ///
 /// # Unknown operations
 ///
-/// An [`Op`] that the store does not know, or an audit event where it has no
-/// [audit log](Self::audit_log), fails with [`Unsupported`](StoreErrorKind::Unsupported). It is never
+/// An [`Op`] that the store does not support, or an audit event without an [audit
+/// log](Self::audit_log), fails with [`Unsupported`](StoreErrorKind::Unsupported). It is never
 /// ignored.
 ///
 /// # Visibility
 ///
-/// After a change has returned, no [`find`](TokenStore::find) that begins afterwards shows the
-/// state before it, through this handle or any other onto the same store.
+/// After a change has returned, no [`find`](TokenStore::find) that begins afterwards returns the
+/// state before it, through this handle or any other handle to the same store.
 ///
 /// # Durability
 ///
-/// A change that was acknowledged survives a crash, of the process and of the machine. A store that
-/// does not promise this says so.
+/// An acknowledged change survives a crash of the process and of the machine. A store that does not
+/// guarantee this must document it.
 ///
-/// # Absence
+/// # Missing records
 ///
-/// To read what is not there gives `Ok(None)` or an empty page; to change it fails with
-/// [`NotFound`](StoreErrorKind::NotFound). A record of another app than a call names is not there.
+/// Reading a missing record returns `Ok(None)` or an empty page. Changing it fails with
+/// [`NotFound`](StoreErrorKind::NotFound). For a call that names an app, the records of other apps
+/// count as missing.
 ///
 /// # Time
 ///
-/// The time of a change comes with the call; a store has no clock of its own.
+/// The time of a change is passed in. A store has no clock of its own.
 ///
 /// # Cancellation
 ///
-/// The future may be dropped at any await. What it was to change is then wholly done, now or
-/// shortly afterwards, or not done at all.
+/// The future may be dropped at any await point. Its change is then carried out completely, now or
+/// shortly afterwards, or not at all.
 ///
 /// # Clone
 ///
-/// Where a store can be cloned, the clones share one state.
+/// If a store can be cloned, the clones share the same data.
 ///
 /// # Restrictions
 ///
-/// The [restrictions](TokenRecord::restrictions) of a token are kept byte for byte. A rotation whose
-/// successor lacks those of the token that it replaces fails with
-/// [`InvalidRecord`](StoreErrorKind::InvalidRecord), as [`TokenRecord::check_successor`] says. Where programs
-/// of older versions write to the same store, they must not be able to drop them, and a token that they
-/// cannot judge looks expired to them.
+/// The [restrictions](TokenRecord::restrictions) of a token are kept byte for byte. A rotation
+/// whose successor lacks the restrictions of the old token fails with
+/// [`InvalidRecord`](StoreErrorKind::InvalidRecord), as defined by
+/// [`TokenRecord::check_successor`]. If programs of older versions write to the same store, they
+/// must not be able to drop restrictions, and a restricted token must look expired to them.
 ///
 /// # Secrecy
 ///
-/// As for [`TokenStore`]. No column, log line or error holds plaintext.
+/// The same as for [`TokenStore`]. No column, log line or error contains a token.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a token registry",
     label = "this needs `TokenRegistry`",
-    note = "a store with only `find` verifies tokens through `Authenticator::new`; issuing, rotating and revoking them needs `TokenRegistry` too"
+    note = "to only verify tokens, pass the store to `Authenticator::new`; issuing, rotating and revoking tokens needs `TokenRegistry`"
 )]
 #[async_trait]
 pub trait TokenRegistry: TokenStore {
@@ -209,50 +213,52 @@ pub trait TokenRegistry: TokenStore {
     ///
     /// # Errors
     ///
-    /// - [`NotFound`](StoreErrorKind::NotFound) if the app or token to change, or the app of a token
-    ///   to insert, does not exist;
+    /// Returns an error of the kind
+    ///
+    /// - [`NotFound`](StoreErrorKind::NotFound) if the app or token to change does not exist, or
+    ///   the app of a token to insert;
     /// - [`AlreadyExists`](StoreErrorKind::AlreadyExists) if an identifier or digest to insert is
     ///   taken;
-    /// - [`Repeated`](StoreErrorKind::Repeated), with what was [created before](Repeated), if the
-    ///   mutation has an idempotency key that was used;
+    /// - [`Repeated`](StoreErrorKind::Repeated), with the [token created before](Repeated) as its
+    ///   source, if the mutation has an idempotency key that was already used;
     /// - [`Conflict`](StoreErrorKind::Conflict), with the
-    ///   [`TransitionError`](crate::TransitionError), if the state of a token does not allow its
-    ///   rotation;
+    ///   [`TransitionError`](crate::TransitionError) as its source, if the state of a token does
+    ///   not allow its rotation;
     /// - [`InvalidRecord`](StoreErrorKind::InvalidRecord) if the successor of a token lacks its
     ///   restrictions, or the store cannot keep a record;
-    /// - [`NotGranted`](StoreErrorKind::NotGranted), with the [`GrantError`](crate::GrantError), if
-    ///   enabling an app would admit tokens that the actor may not grant;
-    /// - [`Unsupported`](StoreErrorKind::Unsupported) if the store does not know the operation, cannot
-    ///   record its audit event, or the operation takes no idempotency key;
-    /// - any other kind if the store fails. It is then unknown whether the change was made.
+    /// - [`NotGranted`](StoreErrorKind::NotGranted), with the [`GrantError`](crate::GrantError) as
+    ///   its source, if enabling an app would make tokens live that the actor may not grant;
+    /// - [`Unsupported`](StoreErrorKind::Unsupported) if the store does not support the operation,
+    ///   cannot record its audit event, or the operation takes no idempotency key;
+    /// - any other kind if the store fails. The change may or may not have been made then.
     async fn apply(&self, mutation: &Mutation) -> Result<Applied, StoreError>;
 
-    /// Reads an app.
+    /// Returns an app.
     ///
     /// # Errors
     ///
     /// Returns an error if the store fails.
     async fn app(&self, id: &AppId) -> Result<Option<AppRecord>, StoreError>;
 
-    /// Reads a token.
+    /// Returns a token.
     ///
     /// # Errors
     ///
     /// Returns an error if the store fails.
     async fn token(&self, target: &TokenTarget) -> Result<Option<TokenRecord>, StoreError>;
 
-    /// Lists apps by identifier, a page at a time.
+    /// Lists apps by identifier, one page at a time.
     ///
     /// # Errors
     ///
     /// Returns an error if the store fails.
     async fn apps(&self, query: &AppQuery) -> Result<Page<AppRecord, AppId>, StoreError>;
 
-    /// Lists tokens, the greatest identifier first, a page at a time: exactly those that
-    /// [`TokenQuery::selects`] at `now`.
+    /// Lists the tokens for which [`TokenQuery::selects`] returns true at `now`, the greatest
+    /// identifier first, one page at a time.
     ///
-    /// A listing is complete and stable: it shows each token once that exists from its first page to
-    /// its last and is selected all that time.
+    /// A listing is complete and stable: a token that exists and is selected from the first page to
+    /// the last is listed exactly once.
     ///
     /// # Errors
     ///
@@ -263,74 +269,73 @@ pub trait TokenRegistry: TokenStore {
         now: Timestamp,
     ) -> Result<Page<TokenRecord, TokenId>, StoreError>;
 
-    /// The log of changes, for a [`Follower`](crate::Follower). Without one, changes that other
-    /// processes make take effect here after
-    /// [`max_staleness`](crate::AuthenticatorBuilder::max_staleness).
+    /// Returns the change log, for a [`Follower`](crate::Follower). Without one, changes made by
+    /// other processes take effect within
+    /// [`max_staleness`](crate::AuthenticatorBuilder::max_staleness). Defaults to `None`.
     fn change_log(&self) -> Option<&dyn ChangeLog> {
         None
     }
 
-    /// Where the use of tokens is recorded. Without one, it is not.
+    /// Returns the log for recording usage. Without one, usage is not recorded. Defaults to `None`.
     fn usage_log(&self) -> Option<&dyn UsageLog> {
         None
     }
 
-    /// Where audit events are kept. Without one, a [`Mutation`] with an event is
-    /// [`Unsupported`](StoreErrorKind::Unsupported).
+    /// Returns the log of audit events. Without one, a [`Mutation`] with an event is
+    /// [`Unsupported`](StoreErrorKind::Unsupported). Defaults to `None`.
     fn audit_log(&self) -> Option<&dyn AuditLog> {
         None
     }
 }
 
-/// Which token a call is about, and on whose behalf.
+/// The token that a call is about, and the app that it must belong to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct TokenTarget {
     /// The token.
     pub id: TokenId,
-    /// The app that the token must belong to; for a call on behalf of an app, a token of another
-    /// is not there.
+    /// The app that the token must belong to. A token of another app counts as missing.
     pub app: Option<AppId>,
 }
 
 impl TokenTarget {
-    /// Any app's token, on the operator's behalf.
+    /// Selects a token of any app.
     #[must_use]
     pub fn any(id: TokenId) -> Self {
         Self { id, app: None }
     }
 
-    /// The token, if it is this app's.
+    /// Selects a token if it belongs to this app.
     #[must_use]
     pub fn of_app(id: TokenId, app: AppId) -> Self {
         Self { id, app: Some(app) }
     }
 
-    /// Whether `token` is the one that is meant.
+    /// Returns whether a token is selected.
     #[must_use]
     pub fn selects(&self, token: &TokenRecord) -> bool {
         self.id == token.id && self.app.is_none_or(|app| app == token.app.id)
     }
 }
 
-/// The replacement of a token by its successor, as [`Op::RotateToken`] makes it.
+/// The replacement of a token by its successor, for [`Op::RotateToken`].
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Replacement {
-    /// The token to be rotated.
+    /// The token to rotate.
     pub target: TokenTarget,
-    /// The token that takes its place.
+    /// The token that replaces it.
     pub successor: TokenRecord,
     /// The time of the rotation.
     pub at: Timestamp,
-    /// When the rotated token expires, at the latest.
+    /// When the rotated token expires, unless its own expiry is earlier.
     pub overlap_ends: Timestamp,
     /// The idempotency key of the request.
     pub key: Option<BoundKey>,
 }
 
 impl Replacement {
-    /// Creates a replacement without overlap: the rotated token expires immediately.
+    /// Creates a replacement without an overlap: the rotated token expires immediately.
     #[must_use]
     pub fn new(target: TokenTarget, successor: TokenRecord, at: Timestamp) -> Self {
         Self {
@@ -342,14 +347,14 @@ impl Replacement {
         }
     }
 
-    /// Sets when the rotated token expires, at the latest.
+    /// Sets when the rotated token expires, unless its own expiry is earlier.
     #[must_use]
     pub fn overlap_ends(mut self, at: Timestamp) -> Self {
         self.overlap_ends = at;
         self
     }
 
-    /// Sets the idempotency key: the change is made only if no token was created under it before.
+    /// Sets the idempotency key: the change is only made if the key was not used before.
     #[must_use]
     pub fn key(mut self, key: BoundKey) -> Self {
         self.key = Some(key);

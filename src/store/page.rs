@@ -17,20 +17,20 @@ use crate::{
 )]
 #[non_exhaustive]
 pub struct Page<T, K> {
-    /// The records of this page, in the listing's order.
+    /// The records of this page, in the order of the listing.
     pub items: Vec<T>,
-    /// Where the next page begins, for the query's `after`; `None` on the last page.
+    /// Where the next page starts, for the query's `after`; `None` on the last page.
     pub next: Option<K>,
 }
 
 impl<T, K> Page<T, K> {
-    /// Creates a page of these records, and where the next one begins.
+    /// Creates a page from its records and the cursor of the next page.
     #[must_use]
     pub fn new(items: Vec<T>, next: Option<K>) -> Self {
         Self { items, next }
     }
 
-    /// The page of a listing that holds nothing.
+    /// Creates the page of an empty listing.
     #[must_use]
     pub fn empty() -> Self {
         Self {
@@ -39,7 +39,7 @@ impl<T, K> Page<T, K> {
         }
     }
 
-    /// Creates a page from the first records of a listing, as many as the limit allows.
+    /// Creates a page from the start of a listing, up to the limit.
     pub fn first_of(
         items: impl IntoIterator<Item = T>,
         limit: PageSize,
@@ -49,9 +49,10 @@ impl<T, K> Page<T, K> {
         Self::from_surplus(surplus, limit.get(), key)
     }
 
-    /// A page from one record more than fits into it, if there are that many.
+    /// Creates a page from at most `limit + 1` records. If there are more than `limit`, the last
+    /// one is dropped and the page has a `next`.
     ///
-    /// A store asks for `limit + 1` records after the cursor and leaves the rest to this function.
+    /// A store selects `limit + 1` records after the cursor and calls this function.
     #[must_use]
     pub fn from_surplus(mut items: Vec<T>, limit: usize, key: impl Fn(&T) -> K) -> Self {
         let next = if items.len() > limit {
@@ -64,21 +65,21 @@ impl<T, K> Page<T, K> {
     }
 }
 
-/// How many records a page holds at most: 1 to 1,000, and 100 unless it is told.
+/// The maximum number of records in a page: 1 to 1,000. Defaults to 100.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PageSize(u16);
 
 impl PageSize {
-    /// The largest page.
+    /// The maximum page size.
     pub const MAX: usize = 1000;
 
-    /// A page size; what is out of range is brought to the nearest that is in it.
+    /// Creates a page size, limited to 1 to 1,000.
     #[must_use]
     pub fn new(records: usize) -> Self {
         Self(u16::try_from(records.clamp(1, Self::MAX)).unwrap_or(1000))
     }
 
-    /// The number of records.
+    /// Returns the number of records.
     #[must_use]
     pub fn get(self) -> usize {
         usize::from(self.0)
@@ -91,7 +92,9 @@ impl Default for PageSize {
     }
 }
 
-/// Which apps to list, by identifier.
+/// A query for apps, ordered by identifier.
+///
+/// # Examples
 ///
 /// ```
 /// use tower_api_tokens::AppQuery;
@@ -102,57 +105,59 @@ impl Default for PageSize {
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct AppQuery {
-    /// Only apps with this in their name; ASCII letters are compared without their case.
+    /// Only apps whose name contains this text, ignoring the case of ASCII letters.
     pub name: Option<String>,
-    /// Only apps after this one: the `next` of the page before.
+    /// Only apps after this one: the `next` of the previous page.
     pub after: Option<AppId>,
     /// The size of the page.
     pub limit: PageSize,
 }
 
 impl AppQuery {
-    /// Only apps with this in their name; ASCII letters are compared without their case.
+    /// Selects only apps whose name contains this text, ignoring the case of ASCII letters.
     #[must_use]
     pub fn name(mut self, part: impl Into<String>) -> Self {
         self.name = Some(part.into());
         self
     }
 
-    /// Goes on where a page ended; `None` begins with the first page.
+    /// Continues after a page, with its `next`; `None` starts at the first page.
     #[must_use]
     pub fn after(mut self, app: impl Into<Option<AppId>>) -> Self {
         self.after = app.into();
         self
     }
 
-    /// Sets the size of the page, 1 to 1,000.
+    /// Sets the size of the page, from 1 to 1,000.
     #[must_use]
     pub fn limit(mut self, records: usize) -> Self {
         self.limit = PageSize::new(records);
         self
     }
 
-    /// Whether an app is one of those that the query lists.
+    /// Returns whether the query selects an app.
     #[must_use]
     pub fn selects(&self, app: &AppRecord) -> bool {
         is_part(self.name.as_deref(), &app.name) && self.after.is_none_or(|after| app.id > after)
     }
 
-    /// Makes a page of apps that come in the order of their identifiers.
+    /// Creates a page from apps that are ordered by identifier.
     pub fn page(&self, apps: impl IntoIterator<Item = AppRecord>) -> Page<AppRecord, AppId> {
         let selected = apps.into_iter().filter(|app| self.selects(app));
         Page::first_of(selected, self.limit, |app| app.id)
     }
 
-    /// Whether the query selects no app, whatever apps there are: no name contains U+0000, which
-    /// PostgreSQL cannot be asked about.
+    /// Returns whether no app can match: the name contains U+0000, which no name contains and
+    /// PostgreSQL rejects.
     #[must_use]
     pub fn selects_nothing(&self) -> bool {
         self.name.as_deref().is_some_and(has_nul)
     }
 }
 
-/// Which tokens to list, the newest identifier first.
+/// A query for tokens, ordered by identifier, newest first.
+///
+/// # Examples
 ///
 /// ```
 /// use tower_api_tokens::{AppId, TokenQuery, TokenStatus};
@@ -170,68 +175,69 @@ pub struct TokenQuery {
     pub app: Option<AppId>,
     /// Only tokens with this status.
     pub status: Option<TokenStatus>,
-    /// Only tokens with this in their name; ASCII letters are compared without their case.
+    /// Only tokens whose name contains this text, ignoring the case of ASCII letters.
     pub name: Option<String>,
-    /// Only the token that this one has replaced in a rotation.
+    /// Only the token that was replaced by this one in a rotation.
     pub successor: Option<TokenId>,
-    /// Only tokens after this one: the `next` of the page before.
+    /// Only tokens after this one: the `next` of the previous page.
     pub after: Option<TokenId>,
     /// The size of the page.
     pub limit: PageSize,
 }
 
 impl TokenQuery {
-    /// Only tokens of this app.
+    /// Selects only tokens of this app.
     #[must_use]
     pub fn app(mut self, app: AppId) -> Self {
         self.app = Some(app);
         self
     }
 
-    /// Only tokens with this status.
+    /// Selects only tokens with this status.
     #[must_use]
     pub fn status(mut self, status: TokenStatus) -> Self {
         self.status = Some(status);
         self
     }
 
-    /// Only tokens with this in their name; ASCII letters are compared without their case.
+    /// Selects only tokens whose name contains this text, ignoring the case of ASCII letters.
     #[must_use]
     pub fn name(mut self, part: impl Into<String>) -> Self {
         self.name = Some(part.into());
         self
     }
 
-    /// Only the token that `token` has replaced in a rotation. Give the app too, whose tokens are
-    /// searched for it.
+    /// Selects only the token that was replaced by `token` in a rotation. Also set the app, so that
+    /// only its tokens are searched.
     #[must_use]
     pub fn replaced_by(mut self, token: TokenId) -> Self {
         self.successor = Some(token);
         self
     }
 
-    /// Goes on where a page ended; `None` begins with the first page.
+    /// Continues after a page, with its `next`; `None` starts at the first page.
     #[must_use]
     pub fn after(mut self, token: impl Into<Option<TokenId>>) -> Self {
         self.after = token.into();
         self
     }
 
-    /// Sets the size of the page, 1 to 1,000.
+    /// Sets the size of the page, from 1 to 1,000.
     #[must_use]
     pub fn limit(mut self, records: usize) -> Self {
         self.limit = PageSize::new(records);
         self
     }
 
-    /// Selects the live tokens after one, as [`ChangeLog::live`](super::ChangeLog::live) lists them.
+    /// Creates a query for the live tokens after one, as
+    /// [`ChangeLog::live`](super::ChangeLog::live) lists them.
     #[must_use]
     pub fn live(after: Option<TokenId>, limit: usize) -> Self {
         let query = Self::default().status(TokenStatus::Live).limit(limit);
         Self { after, ..query }
     }
 
-    /// Whether a token is one of those that the query lists at `now`.
+    /// Returns whether the query selects a token at `now`.
     #[must_use]
     pub fn selects(&self, token: &TokenRecord, now: Timestamp) -> bool {
         self.app.is_none_or(|app| app == token.app.id)
@@ -241,7 +247,7 @@ impl TokenQuery {
             && self.after.is_none_or(|after| token.id < after)
     }
 
-    /// Makes a page of tokens at `now` that come with the greatest identifier first.
+    /// Creates a page from tokens that are ordered by identifier, the greatest first.
     pub fn page(
         &self,
         tokens: impl IntoIterator<Item = TokenRecord>,
@@ -251,8 +257,8 @@ impl TokenQuery {
         Page::first_of(selected, self.limit, |token| token.id)
     }
 
-    /// Whether the query selects no token, whatever tokens there are: no name contains U+0000, which
-    /// PostgreSQL cannot be asked about.
+    /// Returns whether no token can match: the name contains U+0000, which no name contains and
+    /// PostgreSQL rejects.
     #[must_use]
     pub fn selects_nothing(&self) -> bool {
         self.name.as_deref().is_some_and(has_nul)

@@ -1,14 +1,16 @@
 use std::fmt;
 
 use jiff::SignedDuration;
+use sha2::{Digest, Sha256};
 use thiserror::Error;
 
 use crate::token::TokenId;
 
-/// An idempotency key bound to its actor, app and request, as a store keeps it: two digests.
+/// An idempotency key as a store keeps it, bound to its actor, app and request: two digests.
 ///
-/// [`ApiTokens`](crate::ApiTokens) makes it of an [`IdempotencyKey`](crate::IdempotencyKey). A store
-/// keeps it for at least [`RETENTION`](Self::RETENTION), in the transaction that creates the token.
+/// [`ApiTokens`](crate::ApiTokens) creates it from an [`IdempotencyKey`](crate::IdempotencyKey). A
+/// store keeps it for at least [`RETENTION`](Self::RETENTION), and writes it in the transaction
+/// that creates the token.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct BoundKey {
@@ -19,7 +21,7 @@ pub struct BoundKey {
 }
 
 impl BoundKey {
-    /// How long a store keeps a key, at least: a day.
+    /// The minimum time for which a store keeps a key: one day.
     pub const RETENTION: SignedDuration = SignedDuration::from_hours(24);
 
     /// Creates a key from the digests of its owner and of the request.
@@ -29,18 +31,30 @@ impl BoundKey {
     }
 }
 
+/// Returns the SHA-256 digest of a list of words, such as those of a [`BoundKey`]. No other division of the
+/// same text into words has it.
+#[must_use]
+pub fn digest_words<'w>(words: impl IntoIterator<Item = &'w str>) -> [u8; 32] {
+    let mut hash = Sha256::new();
+    for word in words {
+        hash.update((word.len() as u64).to_be_bytes());
+        hash.update(word.as_bytes());
+    }
+    hash.finalize().into()
+}
+
 impl fmt::Debug for BoundKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("BoundKey").finish_non_exhaustive()
     }
 }
 
-/// A token was created under this key before.
+/// A token was already created under this key.
 ///
-/// It is the source of a [`StoreError`](super::StoreError) of the kind
+/// This is the source of a [`StoreError`](super::StoreError) of the kind
 /// [`Repeated`](super::StoreErrorKind::Repeated).
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
-#[error("a token was created under this idempotency key before: {token}")]
+#[error("a token was already created under this idempotency key: {token}")]
 #[non_exhaustive]
 pub struct Repeated {
     /// The token that was created.
@@ -50,7 +64,7 @@ pub struct Repeated {
 }
 
 impl Repeated {
-    /// Creates the answer to a key that was used before.
+    /// Creates the error for a key that was used before.
     #[must_use]
     pub fn new(token: TokenId, same_request: bool) -> Self {
         Self {

@@ -1,4 +1,4 @@
-//! Calls of a store that must not be cut off, and calls that must not panic.
+//! Runs store calls that must not be interrupted, or must not panic.
 
 use std::panic::AssertUnwindSafe;
 
@@ -7,11 +7,13 @@ use futures_util::FutureExt;
 use super::StoreError;
 use crate::telemetry;
 
-/// Runs a change to its end, even if the caller goes away, and turns a panic into an error.
+/// Runs a change to completion, even if the caller is dropped, and turns a panic into an error.
 ///
-/// Every change that [`ApiTokens`](crate::ApiTokens) makes is run by this, and a store uses it for
-/// what must not stop between two statements. The change runs in a task of its own, in the caller's
+/// [`ApiTokens`](crate::ApiTokens) runs every change with this. A store can use it for anything
+/// that must not stop between two statements. The change runs in a task of its own, in the caller's
 /// `tracing` span.
+///
+/// # Examples
 ///
 /// ```
 /// use tower_api_tokens::{StoreError, StoreErrorKind, store::run_to_end};
@@ -28,25 +30,24 @@ use crate::telemetry;
 ///
 /// # Cancellation
 ///
-/// The change begins when the returned future is first polled. From then on, dropping that future
-/// does not stop the change: only its result is lost. Nothing is done by a future that was never
-/// polled.
+/// The change starts when the returned future is first polled. From then on, dropping the future
+/// does not stop the change; only its result is lost. A future that is never polled does nothing.
 ///
 /// # Runtime shutdown
 ///
-/// A runtime that shuts down drops the change at its next await. A caller that is still polled gets an
-/// error, and a store's own rollback decides what is left of the change.
+/// A runtime that shuts down drops the change at its next await point. A caller that is still
+/// polled gets an error, and the store's own rollback decides what remains of the change.
 ///
 /// # Errors
 ///
-/// Returns the error of the change, and a [`StoreError`] of the kind
-/// [`Unavailable`](super::StoreErrorKind::Unavailable) if the change panics or the runtime shuts down:
-/// then it is unknown whether it was made. The error does not repeat the message of the panic, which
-/// may hold anything.
+/// Returns the error of the change. Returns a [`StoreError`] of the kind
+/// [`Unavailable`](super::StoreErrorKind::Unavailable) if the change panics or the runtime shuts
+/// down; the change may or may not have been made then. The error does not repeat the panic
+/// message, which could contain anything.
 ///
 /// # Panics
 ///
-/// Panics outside of a Tokio runtime.
+/// Panics if called outside of a Tokio runtime.
 pub async fn run_to_end<T, E>(
     change: impl Future<Output = Result<T, E>> + Send + 'static,
 ) -> Result<T, E>
@@ -63,10 +64,12 @@ where
     }
 }
 
-/// Turns a panic in a call into an error, in the caller's own task.
+/// Turns a panic in a call into an error. The call runs in the caller's own task.
 ///
-/// This is for calls that may be dropped at any await: those that read, and those that are repeated
-/// until they succeed.
+/// Use this for calls that may be dropped at any await point: those that read, and those that are
+/// repeated until they succeed.
+///
+/// # Examples
 ///
 /// ```
 /// use tower_api_tokens::{AppQuery, MemoryStore, TokenRegistry, store::catch_panic};
@@ -81,14 +84,15 @@ where
 ///
 /// # Errors
 ///
-/// Returns the error of the call, and a [`StoreError`] of the kind
+/// Returns the error of the call. Returns a [`StoreError`] of the kind
 /// [`Unavailable`](super::StoreErrorKind::Unavailable) if the call panics.
 pub async fn catch_panic<T, E, F>(call: impl FnOnce() -> F) -> Result<T, E>
 where
     E: From<StoreError>,
     F: Future<Output = Result<T, E>>,
 {
-    // What the call has left half done is the store's own to check; nothing here is used after it.
+    // Nothing is used here after a panic, so only the store has to handle what the call left half
+    // done.
     match AssertUnwindSafe(async { call().await })
         .catch_unwind()
         .await
@@ -116,7 +120,7 @@ mod tests {
     use crate::store::StoreErrorKind;
 
     #[tokio::test]
-    async fn a_panic_is_an_error_that_does_not_repeat_it() {
+    async fn a_panic_becomes_an_error_without_its_message() {
         let secret = "acme_live_secret";
         for error in [
             run_to_end::<(), StoreError>(async move { panic!("{secret}") }).await,
@@ -133,7 +137,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_change_ends_although_its_caller_has_gone() {
+    async fn a_change_completes_even_if_its_caller_is_dropped() {
         let (done, is_done) = oneshot::channel();
         let change = Box::pin(run_to_end::<_, StoreError>(async {
             yield_now().await;
@@ -144,7 +148,7 @@ mod tests {
         is_done.await.unwrap();
     }
 
-    /// A runtime that shuts down leaves no caller waiting for ever.
+    /// A runtime that shuts down does not leave a caller waiting forever.
     #[test]
     fn a_shutdown_is_an_error() {
         let changing = Builder::new_multi_thread()
@@ -162,7 +166,7 @@ mod tests {
                 has_begun.notify_one();
                 pending().await
             }));
-            // Polled where the other runtime is the current one, so that it runs the change there.
+            // Polled while the other runtime is the current one, so that the change runs there.
             let mut context = std::task::Context::from_waker(std::task::Waker::noop());
             assert!(change.as_mut().poll(&mut context).is_pending());
             drop(_context);

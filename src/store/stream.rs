@@ -1,4 +1,4 @@
-//! Streams over listings that come in pages.
+//! Streams over paged listings.
 
 use std::future::Future;
 
@@ -14,14 +14,17 @@ use crate::{
     token::TokenId,
 };
 
-/// Streams the pages of a listing. `read` reads the page after a cursor, the first one after `after`.
+/// Streams the pages of a listing. `read` reads the page after a cursor; the first page is the one
+/// after `after`.
 ///
 /// # Errors and cancellation
 ///
-/// A page is read when the stream is polled for it, and none ahead of that. The stream ends after the
-/// last page or the first error, and from then on yields `None`. To go on after an error, begin another
-/// stream after the last record that came. A call of `next` that is dropped loses nothing: the read
-/// goes on when the stream is polled again, and is dropped with the stream.
+/// A page is read when the stream is polled for it, not ahead of time. The stream ends after the
+/// last page or the first error, and then yields `None`. To continue after an error, start another
+/// stream after the last record that was received. Dropping a call of `next` loses nothing: the
+/// read continues when the stream is polled again, and is dropped with the stream.
+///
+/// # Examples
 ///
 /// ```
 /// use futures_util::TryStreamExt;
@@ -54,7 +57,7 @@ where
     read_on(after, read, |page| page.next.clone())
 }
 
-/// Streams the records of a listing, a page at a time: the items of [`pages`].
+/// Streams the records of a listing: the items of [`pages`].
 pub fn records<T, K, E, F, R>(
     after: Option<K>,
     read: F,
@@ -71,7 +74,7 @@ where
         .try_flatten()
 }
 
-/// Streams what `read` reads, until there is no next cursor.
+/// Streams what `read` returns, until there is no next cursor.
 fn read_on<P, K, E, F, R>(
     after: Option<K>,
     read: F,
@@ -96,8 +99,10 @@ where
     Box::pin(pages.fuse())
 }
 
-/// Streams over the listings of every registry, with the terms of [`pages`]. The limit of a query is the
-/// size of the pages that are read.
+/// Streams over the listings of every registry. The limit of a query is the size of the pages; see
+/// [`pages`] for errors and cancellation.
+///
+/// # Examples
 ///
 /// ```
 /// use futures_util::TryStreamExt;
@@ -115,7 +120,7 @@ where
 /// # }
 /// ```
 pub trait TokenRegistryStreams: TokenRegistry {
-    /// Streams the apps that a query selects, as [`TokenRegistry::apps`] lists them.
+    /// Streams the apps that a query selects; see [`TokenRegistry::apps`].
     fn stream_apps(
         &self,
         query: AppQuery,
@@ -126,7 +131,7 @@ pub trait TokenRegistryStreams: TokenRegistry {
         })
     }
 
-    /// Streams the tokens that a query selects at `now`, as [`TokenRegistry::tokens`] lists them.
+    /// Streams the tokens that a query selects at `now`; see [`TokenRegistry::tokens`].
     fn stream_tokens(
         &self,
         query: TokenQuery,
@@ -138,9 +143,9 @@ pub trait TokenRegistryStreams: TokenRegistry {
         })
     }
 
-    /// Streams the audit events that a query selects, as [`AuditLog::events`](super::AuditLog::events)
-    /// lists them. Without an audit log it yields one error,
-    /// [`Unsupported`](super::StoreErrorKind::Unsupported).
+    /// Streams the audit events that a query selects; see
+    /// [`AuditLog::events`](super::AuditLog::events). Without an audit log, yields a single error
+    /// of the kind [`Unsupported`](super::StoreErrorKind::Unsupported).
     fn stream_events(
         &self,
         query: AuditQuery,
@@ -154,10 +159,10 @@ pub trait TokenRegistryStreams: TokenRegistry {
 
 impl<R: TokenRegistry + ?Sized> TokenRegistryStreams for R {}
 
-/// A stream over the live tokens of every change log, with the terms of [`pages`].
+/// A stream over the live tokens of every change log; see [`pages`] for errors and cancellation.
 pub trait ChangeLogStreams: ChangeLog {
-    /// Streams the tokens that are live at `now` in pages of at most `limit`, as [`ChangeLog::live`]
-    /// lists them. Each page has the position that it was read at.
+    /// Streams the tokens that are live at `now` in pages of at most `limit`; see
+    /// [`ChangeLog::live`]. Each page has the position at which it was read.
     fn stream_live(
         &self,
         limit: usize,
@@ -169,7 +174,7 @@ pub trait ChangeLogStreams: ChangeLog {
 
 impl<L: ChangeLog + ?Sized> ChangeLogStreams for L {}
 
-/// Streams pages of live tokens, each read by `read`.
+/// Streams pages of live tokens, which `read` reads.
 pub(crate) fn live_pages<F, R>(
     read: F,
 ) -> impl Stream<Item = Result<LivePage, StoreError>> + Send + Unpin
@@ -200,7 +205,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn every_record_comes_once_and_in_order() {
+    async fn every_record_is_streamed_once_in_order() {
         let reads = AtomicUsize::new(0);
         for (after, first) in [(None, 0), (Some(1), 2), (Some(6), 7)] {
             let records = records(after, |after| numbers(after, &reads));
@@ -242,7 +247,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_empty_page_in_between_ends_nothing() {
+    async fn an_empty_page_does_not_end_the_stream() {
         let pages = |after: Option<u8>| {
             future::ready(Ok::<_, Infallible>(match after {
                 None => Page::new(Vec::new(), Some(1)),
@@ -254,7 +259,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_next_that_is_dropped_loses_nothing() {
+    async fn dropping_a_call_of_next_loses_nothing() {
         let (begun, answer) = (AtomicUsize::new(0), tokio::sync::Notify::new());
         let mut records = records(None, |_: Option<u8>| async {
             begun.fetch_add(1, Relaxed);

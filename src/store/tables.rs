@@ -1,4 +1,4 @@
-//! A registry from tables that are read and written under one lock, or in one transaction.
+//! Builds a registry from tables under one lock or in one transaction.
 
 use std::fmt::Debug;
 
@@ -20,49 +20,52 @@ use crate::{
     token::{TokenDigest, TokenId},
 };
 
-/// The tables of a [`TableRegistry`]: what a change is planned against, what is listed, and where changes
-/// are written.
+/// The tables of a [`TableRegistry`]: what changes are planned against, what is listed, and where
+/// changes are written.
 ///
-/// The [guide](https://docs.rs/tower-api-tokens/latest/tower_api_tokens/guide/custom_store/index.html)
+/// The
+/// [guide](https://docs.rs/tower-api-tokens/latest/tower_api_tokens/guide/custom_store/index.html)
 /// has an example.
 pub trait Tables: Snapshot {
-    /// Lists apps by identifier, a page at a time; [`AppQuery::page`] makes one.
+    /// Lists apps by identifier, one page at a time. Use [`AppQuery::page`] to create a page.
     fn apps(&self, query: &AppQuery) -> Page<AppRecord, AppId>;
 
-    /// Lists audit events, the latest first, a page at a time; [`AuditQuery::page`] makes one.
+    /// Lists audit events, latest first, one page at a time. Use [`AuditQuery::page`] to create a
+    /// page.
     fn events(&self, query: &AuditQuery) -> Page<AuditEvent, AuditEventId>;
 
-    /// The latest changes.
+    /// Returns the latest changes.
     fn history(&self) -> &ChangeHistory;
 
-    /// Writes one part of a change.
+    /// Makes one write of a change.
     fn write(&mut self, write: Write);
 }
 
-/// Something with [`Tables`] that one caller at a time can read and change: maps under a lock, or an
-/// embedded database.
+/// A backend with [`Tables`] that one caller at a time can read and change, such as maps under a
+/// lock or an embedded database.
 pub trait Transactional: Debug + Send + Sync + 'static {
-    /// The tables, as they are within a transaction.
+    /// The tables within a transaction.
     type Tables: Tables;
 
-    /// Runs something as one transaction: what it writes shows as a whole to every later one, or not at
+    /// Runs a closure as one transaction. What it writes becomes visible all together, or not at
     /// all if this returns an error.
     ///
-    /// It runs on the thread of the caller, so it must not take long.
+    /// The closure runs on the thread of the caller, so it must not take long.
     ///
     /// # Errors
     ///
-    /// Returns the error of `run`, or one if the transaction cannot begin or be committed.
+    /// Returns the error of `run`, or an error if the transaction cannot begin or be committed.
     fn transaction<T>(
         &self,
         run: impl FnOnce(&mut Self::Tables) -> Result<T, StoreError>,
     ) -> Result<T, StoreError>;
 }
 
-/// A registry with all its logs, made of [`Tables`]: the short way to one of your own.
+/// A registry with all its logs, built from [`Tables`]. This is the shortest way to a store of your
+/// own.
 ///
-/// It keeps every part of the contract of [`TokenRegistry`] that the tables keep. A change is planned by
-/// [`Mutation::plan`] and written within one [transaction](Transactional::transaction).
+/// It meets the contract of [`TokenRegistry`] as far as the tables do: a change is planned by
+/// [`Mutation::plan`] and written in one [transaction](Transactional::transaction).
 #[derive(Debug)]
 pub struct TableRegistry<B> {
     backend: B,
@@ -70,7 +73,7 @@ pub struct TableRegistry<B> {
 }
 
 impl<B: Transactional> TableRegistry<B> {
-    /// Creates a registry from tables.
+    /// Creates a registry from a backend.
     pub fn new(backend: B) -> Self {
         Self {
             backend,

@@ -7,7 +7,9 @@ use jiff::Timestamp;
 
 use crate::Clock;
 
-/// A clock that stands still until it is told otherwise. Clones are one clock.
+/// A clock that only moves when it is set. Clones share the same time.
+///
+/// # Examples
 ///
 /// ```
 /// use std::time::Duration;
@@ -32,7 +34,7 @@ struct Time {
 }
 
 impl ManualClock {
-    /// A clock that shows `now`.
+    /// Creates a clock that shows `now`.
     #[must_use]
     pub fn new(now: Timestamp) -> Self {
         let monotonic = Duration::ZERO;
@@ -45,14 +47,15 @@ impl ManualClock {
         self.time.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Lets time pass; the wall clock stops at the end of time.
+    /// Advances both the wall clock and the monotonic clock. The wall clock stops at
+    /// [`Timestamp::MAX`].
     pub fn advance(&self, by: Duration) {
         let mut time = self.time();
         time.now = time.now.checked_add(by).unwrap_or(Timestamp::MAX);
         time.monotonic = time.monotonic.saturating_add(by);
     }
 
-    /// Sets the wall clock, forward or back, without letting time pass.
+    /// Sets the wall clock, forward or back, without advancing the monotonic clock.
     pub fn set(&self, now: Timestamp) {
         self.time().now = now;
     }

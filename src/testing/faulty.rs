@@ -17,7 +17,9 @@ use crate::{
     UsageLog, store::audit_log,
 };
 
-/// A store that does as the one inside, or fails as it is told. Clones are one store.
+/// A store that wraps another one and fails on demand. Clones share the same state.
+///
+/// # Examples
 ///
 /// ```
 /// use tower_api_tokens::{
@@ -39,7 +41,7 @@ use crate::{
 pub struct FaultyStore<S> {
     inner: S,
     state: Arc<State>,
-    loses_word: bool,
+    drops_notifications: bool,
 }
 
 #[derive(Debug, Default)]
@@ -50,52 +52,52 @@ struct State {
     calls: AtomicUsize,
 }
 
-/// How a store fails.
+/// How a [`FaultyStore`] fails.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Fault {
-    /// Not at all.
+    /// No failure.
     #[default]
     None,
-    /// With an error of this kind, before it does anything.
+    /// Fails with an error of this kind, without calling the inner store.
     Error(StoreErrorKind),
-    /// With an error of this kind for whatever changes the store; it can still be read.
+    /// Fails with an error of this kind for every change. Reads succeed.
     WriteError(StoreErrorKind),
-    /// With an error of this kind after it has done what it was asked, as when a connection breaks
+    /// Calls the inner store and then fails with an error of this kind, as when a connection breaks
     /// before the acknowledgement.
     LateError(StoreErrorKind),
-    /// It panics.
+    /// Panics.
     Panic,
-    /// It panics for whatever changes the store; it can still be read.
+    /// Panics for every change. Reads succeed.
     WritePanic,
-    /// It does not answer until the fault is another one.
+    /// Hangs until another fault is set.
     Hang,
-    /// It does not answer, ever.
+    /// Hangs forever.
     HangForEver,
-    /// It does not answer, ever, to whatever changes the store; it can still be read.
+    /// Hangs forever for every change. Reads succeed.
     WriteHang,
 }
 
 impl<S> FaultyStore<S> {
-    /// A store that does not fail yet.
+    /// Wraps a store, without a fault.
     pub fn new(inner: S) -> Self {
         Self {
             inner,
             state: Arc::default(),
-            loses_word: false,
+            drops_notifications: false,
         }
     }
 
-    /// The store, with all word of changes lost: [`ChangeLog::changed`] waits for ever.
+    /// Suppresses all notifications of changes: [`ChangeLog::changed`] waits forever.
     #[must_use]
     pub fn without_notifications(self) -> Self {
         Self {
-            loses_word: true,
+            drops_notifications: true,
             ..self
         }
     }
 
-    /// Sets how every call from now on fails, and lets go those that hang.
+    /// Sets how every call from now on fails, and releases the calls that hang.
     pub fn set_fault(&self, fault: Fault) {
         *self
             .state
@@ -105,13 +107,13 @@ impl<S> FaultyStore<S> {
         self.state.released.notify_waiters();
     }
 
-    /// How often a token was looked up.
+    /// Returns how many lookups there were.
     #[must_use]
     pub fn finds(&self) -> usize {
         self.state.finds.load(SeqCst)
     }
 
-    /// How often anything was asked of the store.
+    /// Returns how many calls there were.
     #[must_use]
     pub fn calls(&self) -> usize {
         self.state.calls.load(SeqCst)
@@ -135,7 +137,7 @@ impl<S> FaultyStore<S> {
                     return Ok(());
                 }
                 Fault::Error(kind) | Fault::WriteError(kind) => return Err(StoreError::new(kind)),
-                Fault::Panic | Fault::WritePanic => panic!("the store panics, as it was told to"),
+                Fault::Panic | Fault::WritePanic => panic!("the store panics, as configured"),
                 Fault::Hang => released.await,
                 Fault::HangForEver | Fault::WriteHang => pending().await,
             }
@@ -235,7 +237,7 @@ impl<S: TokenRegistry> ChangeLog for FaultyStore<S> {
 
     async fn changed(&self) {
         match self.inner.change_log() {
-            Some(log) if !self.loses_word => log.changed().await,
+            Some(log) if !self.drops_notifications => log.changed().await,
             _ => pending().await,
         }
     }

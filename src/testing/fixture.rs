@@ -13,11 +13,13 @@ use crate::{
     MemoryStore, NewToken, Rejection, RejectionKind, TokenFormat, TokenRegistry,
 };
 
-/// The tokens of a service under test: a store in memory that fails on demand, a clock set by hand,
-/// and an app that has a token.
+/// A test fixture for a service that uses API tokens: a store in memory that fails on demand, a
+/// clock set by hand, and an app with a token.
 ///
-/// The app is called `Billing`, its token `ci`. The token has the scope `invoices:read` and the prefix
-/// `acme`, and does not expire. The clock shows a time in January 2027.
+/// The app is called `Billing` and its token `ci`. The token has the scope `invoices:read` and the
+/// prefix `acme`, and does not expire. The clock shows a time in January 2027.
+///
+/// # Examples
 ///
 /// ```
 /// use std::time::Duration;
@@ -52,33 +54,33 @@ use crate::{
 /// # }
 /// ```
 ///
-/// Its methods panic where the store fails or refuses, which fails the test.
+/// Its methods panic if the store fails or refuses a call, which fails the test.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Fixture<T = IssuedToken, S = FaultyStore<MemoryStore>> {
-    /// The lifecycle, and by that the authenticator.
+    /// The apps and tokens, with their authenticator.
     pub tokens: ApiTokens,
-    /// The store of the tokens.
+    /// The store.
     pub store: S,
-    /// The clock that all of it goes by.
+    /// The clock of the authenticator and of the lifecycle.
     pub clock: ManualClock,
-    /// The token; `()` in an [empty](FixtureBuilder::empty) fixture.
+    /// The issued token; `()` in an [empty](FixtureBuilder::empty) fixture.
     pub issued: T,
 }
 
 impl Fixture {
-    /// A fixture with the defaults.
+    /// Creates a fixture with the default settings.
     pub async fn new() -> Self {
         Self::builder().build().await
     }
 
-    /// A fixture without an app and without a token.
+    /// Creates a fixture without an app and without a token.
     #[must_use]
     pub fn empty() -> Fixture<()> {
         Self::builder().empty()
     }
 
-    /// Sets up a fixture of another kind.
+    /// Returns a builder for a fixture.
     pub fn builder() -> FixtureBuilder {
         FixtureBuilder {
             store: FaultyStore::new(MemoryStore::new()),
@@ -104,18 +106,18 @@ impl<T, S> Fixture<T, S> {
     ///
     /// # Panics
     ///
-    /// Panics if the token is not issued.
+    /// Panics if the token cannot be issued.
     pub async fn issue(&self, app: &AppId, token: NewToken) -> IssuedToken {
         let issued = self.tokens.issue(app, token).await;
         issued.expect("the token is issued")
     }
 
-    /// A layer that admits its tokens.
+    /// Returns a layer that accepts the fixture's tokens.
     pub fn layer(&self) -> ApiTokenLayer {
         ApiTokenLayer::new(&self.tokens)
     }
 
-    /// Presents a token, as a request with it does.
+    /// Verifies a token, as a request with it does.
     ///
     /// # Errors
     ///
@@ -125,7 +127,7 @@ impl<T, S> Fixture<T, S> {
         self.tokens.authenticator().authenticate(token).await
     }
 
-    /// Presents a token, and returns why it is rejected; `None` if it is admitted.
+    /// Verifies a token and returns why it is rejected; `None` if it is admitted.
     pub async fn refusal(&self, token: &IssuedToken) -> Option<RejectionKind> {
         let rejection = self.present(token).await.err()?;
         Some(rejection.kind())
@@ -133,26 +135,26 @@ impl<T, S> Fixture<T, S> {
 }
 
 impl<S> Fixture<IssuedToken, S> {
-    /// The app.
+    /// Returns the app.
     #[must_use]
     pub fn app(&self) -> &AppRecord {
         &self.issued.record().app
     }
 
-    /// The text of its token.
+    /// Returns the text of the app's token.
     #[must_use]
     pub fn token(&self) -> &str {
         self.issued.token().expose()
     }
 
-    /// The value of the field `Authorization` with its token.
+    /// Returns the value of the `Authorization` header with the app's token.
     #[must_use]
     pub fn bearer(&self) -> String {
         format!("Bearer {}", self.token())
     }
 }
 
-/// Sets up a [`Fixture`].
+/// A builder for a [`Fixture`].
 #[must_use = "a builder does nothing until `build` or `empty` is called"]
 pub struct FixtureBuilder<S = FaultyStore<MemoryStore>> {
     store: S,
@@ -178,13 +180,13 @@ impl<S: TokenRegistry + Clone> FixtureBuilder<S> {
         self
     }
 
-    /// Sets the clock. Defaults to one of the fixture's own, which shows a time in January 2027.
+    /// Sets the clock. Defaults to a new one that shows a time in January 2027.
     pub fn clock(mut self, clock: ManualClock) -> Self {
         self.clock = clock;
         self
     }
 
-    /// Sets what else the lifecycle and the authenticator are to be, like
+    /// Sets further settings of the tokens and the authenticator, such as
     /// [`max_staleness`](ApiTokensBuilder::max_staleness).
     pub fn configure(
         mut self,

@@ -1,5 +1,7 @@
-//! For tests of what is built on this crate, and of stores: a [`Fixture`] with a token to present, a
-//! clock set by hand, randomness that fails, a store that fails on demand, and a load test.
+//! Test utilities for services and stores (feature `testing`): a [`Fixture`] with a token, a clock
+//! set by hand, a random number generator that fails, a store that fails on demand, the
+//! [conformance](crate::testing::conformance) suite for stores, and a [load
+//! test](crate::testing::latency).
 
 mod clock;
 pub mod conformance;

@@ -5,17 +5,19 @@ use sha2::{Digest, Sha256, block_api::compress256};
 use subtle::ConstantTimeEq;
 use thiserror::Error;
 
-/// The SHA-256 of a token's bytes: what a store keeps and is asked for.
+/// The SHA-256 digest of a token. Stores keep this instead of the token.
 ///
-/// It is the digest of exactly the bytes that a client presents, so that other tools agree with
-/// it: `printf %s "$TOKEN" | sha256sum`. A token issued by another system can therefore be
-/// imported by its digest alone.
+/// It is the digest of exactly the bytes that a client sends, so other tools can compute it:
+/// `printf %s "$TOKEN" | sha256sum`. A token issued by another system can therefore be imported by
+/// its digest alone.
 ///
-/// A fast, unsalted hash is right here: a token made by [`TokenFormat`](super::TokenFormat)
-/// carries 190 bits of randomness, far above the 112 bits below which NIST SP 800-63B asks for a
-/// slow salted one.
+/// A fast, unsalted hash is sufficient: a token made by [`TokenFormat`](super::TokenFormat) has 190
+/// bits of randomness, well above the 112 bits below which [NIST SP
+/// 800-63B](https://pages.nist.gov/800-63-3/sp800-63b.html) requires a salted, slow hash.
 ///
-/// Equality takes the same time wherever the digests differ. `Debug` is redacted.
+/// Comparison takes constant time. `Debug` output is redacted.
+///
+/// # Examples
 ///
 /// ```
 /// use tower_api_tokens::TokenDigest;
@@ -32,12 +34,12 @@ use thiserror::Error;
 #[derive(Clone, Copy)]
 pub struct TokenDigest([u8; Self::LEN]);
 
-/// The longest message that SHA-256 pads to a single block, in bytes.
+/// The maximum length of a message that fits into one block with its padding, in bytes.
 const ONE_BLOCK: usize = 55;
 
-/// SHA-256 of a message that is known to fit into one block, by the steps of FIPS 180-4 sections
-/// 5.1.1 (padding), 5.3.3 (initial value) and 6.2.2: it saves what a hasher does to buffer a message
-/// of any length, a fifth of the time.
+/// SHA-256 of a message that fits into one block, following FIPS 180-4 sections 5.1.1 (padding),
+/// 5.3.3 (initial value) and 6.2.2. It skips the buffering of a general hasher, which saves a fifth
+/// of the time.
 #[inline]
 fn digest_one_block(message: &[u8]) -> [u8; TokenDigest::LEN] {
     let mut block = [0; 64];
@@ -63,10 +65,10 @@ fn digest_one_block(message: &[u8]) -> [u8; TokenDigest::LEN] {
 }
 
 impl TokenDigest {
-    /// The length of a digest in bytes.
+    /// The length of a digest, in bytes.
     pub const LEN: usize = 32;
 
-    /// The digest of a token as it was presented.
+    /// Computes the digest of a token as a client sends it.
     #[must_use]
     #[inline]
     pub fn of(presented: &[u8]) -> Self {
@@ -77,29 +79,30 @@ impl TokenDigest {
         }
     }
 
-    /// A digest from its bytes.
+    /// Creates a digest from its bytes.
     #[must_use]
     pub const fn from_bytes(bytes: [u8; Self::LEN]) -> Self {
         Self(bytes)
     }
 
-    /// The digest's bytes.
+    /// Returns the bytes of the digest.
     #[must_use]
     pub const fn as_bytes(&self) -> &[u8; Self::LEN] {
         &self.0
     }
 
-    /// The digest as 43 characters of base64url without padding (RFC 4648 section 5).
+    /// Returns the digest as 43 characters of base64url without padding ([RFC 4648 section
+    /// 5](https://www.rfc-editor.org/rfc/rfc4648#section-5)).
     ///
-    /// This is not `Display`, so that a digest reaches text only where that is meant.
+    /// There is no `Display`, so that a digest is never printed by accident.
     #[must_use]
     pub fn to_base64url(&self) -> String {
         URL_SAFE_NO_PAD.encode(self.0)
     }
 
-    /// The digest as 64 characters of hexadecimal, as `sha256sum` prints it.
+    /// Returns the digest as 64 hexadecimal characters, as `sha256sum` prints it.
     ///
-    /// This is not `Display`, for the reason that [`to_base64url`](Self::to_base64url) is not.
+    /// There is no `Display`, so that a digest is never printed by accident.
     #[must_use]
     pub fn to_hex(&self) -> String {
         let digits = self.0.iter().flat_map(|byte| [byte >> 4, byte & 0xf]);
@@ -108,14 +111,14 @@ impl TokenDigest {
             .collect()
     }
 
-    /// Reads what [`to_base64url`](Self::to_base64url) gave.
+    /// Parses the result of [`to_base64url`](Self::to_base64url).
     ///
-    /// This is not `FromStr`, for a token may have the same form: whoever pastes a token in the place
-    /// of a digest is told so there.
+    /// This is not `FromStr`, because a token may look the same. `FromStr` only accepts
+    /// hexadecimal, so it rejects a token that was pasted instead of its digest.
     ///
     /// # Errors
     ///
-    /// Unless the text is 43 characters of base64url without padding.
+    /// Returns an error unless the text is 43 characters of base64url without padding.
     pub fn from_base64url(text: &str) -> Result<Self, DigestError> {
         let bytes = URL_SAFE_NO_PAD.decode(text).map_err(|_| DigestError)?;
         bytes.try_into().map(Self).map_err(|_| DigestError)
@@ -128,8 +131,8 @@ impl TokenDigest {
 }
 
 impl PartialEq for TokenDigest {
-    // One `subtle` comparison of the folded difference: comparing the two as byte slices puts an
-    // optimization barrier after each byte and takes longer than the hash itself.
+    // Folds the difference and compares it once with `subtle`. Comparing byte slices would put an
+    // optimization barrier after each byte, and take longer than the hash itself.
     fn eq(&self, other: &Self) -> bool {
         let (a, b) = (self.words(), other.words());
         let difference = (a[0] ^ b[0]) | (a[1] ^ b[1]) | (a[2] ^ b[2]) | (a[3] ^ b[3]);
@@ -154,7 +157,7 @@ impl fmt::Debug for TokenDigest {
 impl FromStr for TokenDigest {
     type Err = DigestError;
 
-    /// Reads 64 characters of hexadecimal, as `sha256sum` prints them. No token is that long.
+    /// Parses 64 hexadecimal characters, as `sha256sum` prints them. No token is that long.
     fn from_str(text: &str) -> Result<Self, DigestError> {
         from_hex(text.as_bytes()).map(Self).ok_or(DigestError)
     }
@@ -162,7 +165,7 @@ impl FromStr for TokenDigest {
 
 #[cfg(feature = "serde")]
 impl serde::Serialize for TokenDigest {
-    /// Writes the digest in hexadecimal.
+    /// Serializes the digest in hexadecimal.
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(&self.to_hex())
     }
@@ -186,7 +189,7 @@ fn from_hex(text: &[u8]) -> Option<[u8; TokenDigest::LEN]> {
 
 /// The text is not a digest.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
-#[error("not a SHA-256 digest: give the 64 hexadecimal characters that `sha256sum` prints")]
+#[error("invalid SHA-256 digest; use the 64 hexadecimal characters that `sha256sum` prints")]
 #[non_exhaustive]
 pub struct DigestError;
 
@@ -197,7 +200,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn equality_looks_at_every_byte() {
+    fn equality_compares_every_byte() {
         let digest = TokenDigest::of(b"a token");
         for byte in 0..TokenDigest::LEN {
             for bit in 0..8 {
@@ -210,15 +213,15 @@ mod tests {
     }
 
     #[test]
-    fn a_token_is_not_taken_for_a_digest() {
-        // As long as a digest in base64url, and of the same alphabet.
+    fn a_token_is_not_accepted_as_a_digest() {
+        // Has the length and the alphabet of a digest in base64url.
         let token = "acme_00000000000000000000000000000000000000";
         assert!(TokenDigest::from_base64url(token).is_ok());
         assert_eq!(token.parse::<TokenDigest>(), Err(DigestError));
     }
 
     #[test]
-    fn a_message_of_any_length_has_the_digest_that_the_hasher_gives() {
+    fn the_one_block_digest_agrees_with_the_hasher_at_any_length() {
         let message: Vec<u8> = (0..=130).collect();
         for length in 0..=message.len() {
             let expected: [u8; 32] = Sha256::digest(&message[..length]).into();

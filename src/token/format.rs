@@ -3,13 +3,15 @@ use thiserror::Error;
 use zeroize::Zeroizing;
 
 use super::{ApiToken, MaskedToken};
-use crate::entropy::{Entropy, EntropyError};
+use crate::random::{Entropy, EntropyError};
 
 const ALPHABET: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
 const SECRET_LEN: usize = 32;
 const CHECKSUM_LEN: usize = 6;
 
-/// How a platform's tokens look: `{prefix}_{32 characters}{6 characters of checksum}`.
+/// The format of a platform's tokens: `{prefix}_{32 characters}{6 characters of checksum}`.
+///
+/// # Examples
 ///
 /// ```
 /// use tower_api_tokens::{SystemEntropy, TokenFormat};
@@ -21,33 +23,35 @@ const CHECKSUM_LEN: usize = 6;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///
+/// # Format
+///
 /// - The secret part is 32 base62 characters from a cryptographically secure generator: 190 bits.
-/// - The checksum is the CRC-32 of everything before it. It is not security: it lets a form, a
-///   secret scanner or the layer tell a typo from a token without asking the store.
-/// - A token is at most 55 bytes, which SHA-256 takes in one block.
-/// - It consists of base62 and `_`, so a double click selects it whole, and no character of it
-///   needs escaping in a header, a URL or a shell.
+/// - The checksum is the CRC-32 of everything before it. It adds no security. It lets a form, a
+///   secret scanner or the layer recognize a typo without a lookup.
+/// - A token is at most 55 bytes, which fit into one block of SHA-256.
+/// - A token consists of base62 characters and `_`, so a double click selects all of it, and it
+///   needs no escaping in a header, a URL or a shell.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct TokenFormat {
     prefix: ArrayString<{ Self::MAX_PREFIX_LEN }>,
 }
 
 impl TokenFormat {
-    /// The longest prefix, in bytes.
+    /// The maximum length of a prefix, in bytes.
     pub const MAX_PREFIX_LEN: usize = 16;
 
-    /// The longest token of any format, in bytes.
+    /// The maximum length of a token of any format, in bytes.
     pub const MAX_TOKEN_LEN: usize = Self::MAX_PREFIX_LEN + 1 + SECRET_LEN + CHECKSUM_LEN;
 
-    /// A format with a prefix of its own, for example `acme_live`.
+    /// Creates a format with a prefix, for example `acme_live`.
     ///
-    /// The prefix says whose token it is and what it is for, and makes a leaked one findable.
-    /// Choose it for good: tokens outlive it.
+    /// The prefix shows whose token it is and what for, and makes leaked tokens easy to find.
+    /// Choose it carefully: it cannot be changed for tokens that are already issued.
     ///
     /// # Errors
     ///
-    /// Unless the prefix is 1 to 16 letters and digits of ASCII, in words joined by single
-    /// underscores, and begins with a letter.
+    /// Returns an error unless the prefix is 1 to 16 ASCII letters and digits, starts with a
+    /// letter, and has only single underscores between words.
     pub fn new(prefix: &str) -> Result<Self, PrefixError> {
         let well_formed = prefix.starts_with(|c: char| c.is_ascii_alphabetic())
             && prefix.split('_').all(|word| {
@@ -61,16 +65,18 @@ impl TokenFormat {
             .map_err(|_| PrefixError)
     }
 
-    /// The prefix, without the underscore that follows it in a token.
+    /// Returns the prefix, without the underscore that follows it in a token.
     #[must_use]
     pub fn prefix(&self) -> &str {
         &self.prefix
     }
 
-    /// A regular expression that finds tokens of this format, for a secret scanner.
+    /// Returns a regular expression that finds tokens of this format, for a secret scanner.
     ///
-    /// It uses nothing beyond character classes and a count, so every engine reads it. What it
-    /// finds is a token if [`accepts`](Self::accepts) agrees.
+    /// It only uses character classes and a repetition count, so every engine supports it. Use
+    /// [`accepts`](Self::accepts) to check the checksum of a match.
+    ///
+    /// # Examples
     ///
     /// ```
     /// # use tower_api_tokens::TokenFormat;
@@ -87,11 +93,11 @@ impl TokenFormat {
         )
     }
 
-    /// Makes a new token.
+    /// Generates a new token.
     ///
     /// # Errors
     ///
-    /// When `entropy` fails; nothing weaker takes its place.
+    /// Returns an error if `entropy` fails.
     pub fn generate(&self, entropy: &dyn Entropy) -> Result<ApiToken, EntropyError> {
         let mut text = Zeroizing::new(String::with_capacity(Self::MAX_TOKEN_LEN));
         text.push_str(&self.prefix);
@@ -102,8 +108,8 @@ impl TokenFormat {
         Ok(ApiToken::new(text))
     }
 
-    /// Whether a presented token has this prefix, the right length and alphabet, and a checksum
-    /// that fits.
+    /// Returns whether a token has this prefix, the right length and alphabet, and a valid
+    /// checksum.
     #[must_use]
     pub fn accepts(&self, presented: &[u8]) -> bool {
         let Some(rest) = presented
@@ -121,8 +127,7 @@ impl TokenFormat {
             && rest.iter().all(u8::is_ascii_alphanumeric)
     }
 
-    /// Whether a presented text has this prefix and the right length: what is checked before
-    /// anything is computed.
+    /// Whether a text has this prefix and the right length. Cheap, so it is checked first.
     #[inline]
     pub(crate) fn resembles(&self, presented: &[u8]) -> bool {
         presented.len() == self.prefix.len() + 1 + SECRET_LEN + CHECKSUM_LEN
@@ -135,14 +140,14 @@ impl TokenFormat {
         rest.is_some_and(|rest| rest.starts_with("_…"))
     }
 
-    /// What is shown of a token of this format after it was issued.
+    /// Returns the mask of a token of this format.
     pub(crate) fn mask(&self, token: &ApiToken) -> MaskedToken {
         MaskedToken::of_issued(&self.prefix, token)
     }
 }
 
-/// Draws the secret part: a byte below 4 x 62 picks a character, any other is drawn again, so that
-/// every character is equally likely.
+/// Generates the secret part. A byte below 4 × 62 selects a character; any other is drawn again, so
+/// that every character is equally likely.
 fn push_secret(text: &mut Zeroizing<String>, entropy: &dyn Entropy) -> Result<(), EntropyError> {
     let end = text.len() + SECRET_LEN;
     let mut random = Zeroizing::new([0_u8; SECRET_LEN + 8]);
@@ -155,7 +160,7 @@ fn push_secret(text: &mut Zeroizing<String>, entropy: &dyn Entropy) -> Result<()
     Ok(())
 }
 
-/// The number that digits of base62 stand for. It is found faster than the digits of a number.
+/// The number that base62 digits represent. Faster than computing the digits of a number.
 fn value(digits: &[u8; CHECKSUM_LEN]) -> u64 {
     let digit = |byte: &u8| u64::from(DIGITS[usize::from(*byte)]);
     digits
@@ -163,7 +168,7 @@ fn value(digits: &[u8; CHECKSUM_LEN]) -> u64 {
         .fold(0, |value, byte| value * 62 + digit(byte))
 }
 
-/// The place of each character in the alphabet; beyond it for what is no character of it.
+/// The value of each character of the alphabet; out of range for all other characters.
 const DIGITS: [u8; 256] = {
     let mut digits = [u8::MAX; 256];
     let mut digit = 0;
@@ -184,10 +189,10 @@ fn checksum(covered: &[u8]) -> [u8; CHECKSUM_LEN] {
     digits
 }
 
-/// The prefix cannot begin a token.
+/// The text is not a valid token prefix.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 #[error(
-    "a token prefix is 1 to 16 ASCII letters and digits, in words joined by single underscores, and begins with a letter, like `acme_live`"
+    "invalid token prefix; use 1 to 16 ASCII letters and digits, starting with a letter, with single underscores between words, such as `acme_live`"
 )]
 #[non_exhaustive]
 pub struct PrefixError;
@@ -199,7 +204,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::entropy::SystemEntropy;
+    use crate::random::SystemEntropy;
 
     fn format() -> TokenFormat {
         TokenFormat::new("acme_live").unwrap()
@@ -216,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn a_prefix_is_words_joined_by_single_underscores() {
+    fn a_prefix_has_single_underscores_between_words() {
         for good in [
             "a",
             "acme",
@@ -245,7 +250,7 @@ mod tests {
     }
 
     #[test]
-    fn the_pattern_finds_what_is_generated_and_nothing_else_of_it() {
+    fn the_pattern_matches_exactly_the_generated_tokens() {
         let pattern = regex::Regex::new(&format().pattern()).unwrap();
         let token = format().generate(&SystemEntropy).unwrap();
         let leaked = format!("curl -H 'Authorization: Bearer {}'", token.expose());
@@ -271,7 +276,7 @@ mod tests {
     }
 
     #[test]
-    fn bytes_that_would_favour_a_character_are_drawn_again() {
+    fn bytes_that_would_bias_the_characters_are_drawn_again() {
         #[derive(Debug)]
         struct Counting(AtomicU8);
         impl Entropy for Counting {
@@ -288,7 +293,7 @@ mod tests {
     }
 
     #[test]
-    fn a_failing_generator_yields_an_error_and_no_token() {
+    fn a_failing_generator_is_an_error() {
         #[derive(Debug)]
         struct Failing;
         impl Entropy for Failing {
@@ -301,13 +306,13 @@ mod tests {
 
     proptest! {
         #[test]
-        fn arbitrary_bytes_are_judged_without_a_panic(bytes: Vec<u8>) {
+        fn arbitrary_bytes_do_not_cause_a_panic(bytes: Vec<u8>) {
             prop_assert!(!format().accepts(&bytes));
         }
 
         #[test]
         fn arbitrary_endings_are_refused(end in "[0-9A-Za-z]{38}") {
-            // One in 62^6 fits by chance.
+            // One in 62^6 has a valid checksum by chance.
             let presented = format!("acme_live_{end}");
             prop_assert!(!format().accepts(presented.as_bytes()));
         }

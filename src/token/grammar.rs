@@ -1,12 +1,12 @@
-//! The grammar of a bearer token.
+//! The grammar of bearer tokens.
 
 /// Whether a text is a `b64token`: `1*( ALPHA / DIGIT / "-" / "." / "_" / "~" / "+" / "/" ) *"="`
 /// (RFC 6750 section 2.1).
 pub(crate) fn is_b64token(text: &[u8]) -> bool {
     let padding = text.iter().rev().take_while(|byte| **byte == b'=').count();
     let body = &text[..text.len() - padding];
-    // Sixteen bytes without a branch become a few instructions. What is left over when the text is
-    // divided is the end of its last sixteen bytes.
+    // Sixteen bytes without a branch compile to a few instructions. The remainder is checked as the
+    // last sixteen bytes of the text.
     let fits = |bytes: &[u8; 16]| {
         bytes
             .iter()
@@ -18,7 +18,7 @@ pub(crate) fn is_b64token(text: &[u8]) -> bool {
     }
 }
 
-/// Whether a byte may stand in a `b64token` before its padding.
+/// Whether a byte may occur in a `b64token` before its padding.
 #[inline]
 fn in_b64token(byte: u8) -> bool {
     (byte | 0x20).is_ascii_lowercase()

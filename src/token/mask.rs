@@ -8,10 +8,12 @@ use crate::text::serde_text;
 
 const ELLIPSIS: char = '…';
 
-/// What is shown of a token after it was issued: `acme_live_…x7Kq`.
+/// The masked form of a token that is shown after it was issued: `acme_live_…x7Kq`.
 ///
-/// The prefix and the last four characters let its owner recognize it. The last four belong to the
-/// checksum; together with it they leave an attacker with more than 160 bits to guess.
+/// The prefix and the last four characters let the owner recognize the token. The last four belong
+/// to the checksum. Even with them, an attacker has more than 160 bits to guess.
+///
+/// # Examples
 ///
 /// ```
 /// use tower_api_tokens::MaskedToken;
@@ -24,20 +26,21 @@ const ELLIPSIS: char = '…';
 pub struct MaskedToken(ArrayString<32>);
 
 impl MaskedToken {
-    /// The longest beginning that a mask shows, in characters.
+    /// The maximum length of the visible start, in characters.
     pub const MAX_HEAD_LEN: usize = 24;
 
-    /// The longest end that a mask shows, in characters.
+    /// The maximum length of the visible end, in characters.
     pub const MAX_TAIL_LEN: usize = 4;
 
-    /// The mask of a token that another system issued.
+    /// Creates a mask for a token that another system issued.
     ///
-    /// `head` is the part that all tokens of that system share, `tail` the last few characters of
-    /// this one. Either may be empty.
+    /// `head` is the part that all tokens of that system have in common, `tail` the last few
+    /// characters of this token. Either may be empty.
     ///
     /// # Errors
     ///
-    /// Unless `head` is at most 24 and `tail` at most 4 characters of visible ASCII.
+    /// Returns an error unless `head` has at most 24 and `tail` at most 4 characters, all of them
+    /// visible ASCII.
     pub fn new(head: &str, tail: &str) -> Result<Self, MaskError> {
         let visible = |part: &str| part.bytes().all(|byte| byte.is_ascii_graphic());
         let fits = head.len() <= Self::MAX_HEAD_LEN && tail.len() <= Self::MAX_TAIL_LEN;
@@ -61,14 +64,14 @@ impl MaskedToken {
         Self(text)
     }
 
-    /// The mask's text.
+    /// Returns the mask as text.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
     }
 }
 
-/// The mask that shows nothing but that there is a token: `…`.
+/// The mask that reveals nothing: `…`.
 impl Default for MaskedToken {
     fn default() -> Self {
         let mut text = ArrayString::new();
@@ -92,7 +95,7 @@ impl fmt::Debug for MaskedToken {
 impl FromStr for MaskedToken {
     type Err = MaskError;
 
-    /// Reads what [`as_str`](Self::as_str) gave.
+    /// Parses the result of [`as_str`](Self::as_str).
     fn from_str(text: &str) -> Result<Self, MaskError> {
         let (head, tail) = text.split_once(ELLIPSIS).ok_or(MaskError)?;
         Self::new(head, tail)
@@ -101,12 +104,12 @@ impl FromStr for MaskedToken {
 
 serde_text!(MaskedToken, "masked token");
 
-/// The text shows more of a token than a mask may, or is not a mask.
+/// The text reveals more of a token than a mask may, or is not a mask.
 ///
 /// The message does not repeat the text, which may be a token.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 #[error(
-    "not a masked token: give at most 24 characters of its beginning and 4 of its end, visible ASCII, like `legacy-` and `9f3c`"
+    "invalid token mask; use at most 24 visible ASCII characters of the token's start and 4 of its end, such as `legacy-` and `9f3c`"
 )]
 #[non_exhaustive]
 pub struct MaskError;

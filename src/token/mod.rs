@@ -1,4 +1,4 @@
-//! A token and its forms: the plaintext, its digest, its mask, its identifier.
+//! The forms of a token: plaintext, digest, mask and identifier.
 
 mod digest;
 mod format;

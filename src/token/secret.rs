@@ -4,11 +4,13 @@ use zeroize::Zeroizing;
 
 use super::TokenDigest;
 
-/// The plaintext of a token that has just been made.
+/// The plaintext of a newly issued token.
 ///
-/// It exists once, to be shown once. It cannot be cloned, serialized or printed; `Debug` is
-/// redacted; the memory is wiped on drop. [`expose`](Self::expose) is the one way to its text, so
-/// that every place that handles plaintext can be found by that name.
+/// Show it once. It cannot be cloned, serialized or printed, its `Debug` output is redacted, and
+/// its memory is wiped on drop. [`expose`](Self::expose) is the only access to the text, so code
+/// that handles plaintext is easy to find.
+///
+/// # Examples
 ///
 /// ```
 /// use tower_api_tokens::{SystemEntropy, TokenFormat};
@@ -25,13 +27,13 @@ impl ApiToken {
         Self(text)
     }
 
-    /// The token's text, to hand to its owner.
+    /// Returns the token's text, to be shown to its owner.
     #[must_use]
     pub fn expose(&self) -> &str {
         &self.0
     }
 
-    /// The digest under which a store keeps this token.
+    /// Returns the digest by which a store finds the token.
     #[must_use]
     pub fn digest(&self) -> TokenDigest {
         TokenDigest::of(self.0.as_bytes())

@@ -1,11 +1,11 @@
 use std::{error::Error, fmt, io};
 
 use super::ImportReport;
-use crate::{entropy::EntropyError, store::StoreError, words::words};
+use crate::{random::EntropyError, store::StoreError, words::words};
 
-/// Why an export or import could not go on.
+/// Why an export or import failed.
 ///
-/// What an import had done until then stays done; run it again to finish it.
+/// What an import had inserted remains; run it again to finish it.
 #[derive(Debug)]
 pub struct TransferError {
     kind: TransferErrorKind,
@@ -13,17 +13,17 @@ pub struct TransferError {
     source: Option<Box<dyn Error + Send + Sync>>,
 }
 
-/// The kinds of [`TransferError`]. The text of a kind is a word like `incompatible`.
+/// The kinds of [`TransferError`]. The text form of a kind is a word such as `incompatible`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum TransferErrorKind {
     /// The file could not be read.
     Read,
-    /// The file, or that of the bad lines, could not be written.
+    /// The file, or the file for bad lines, could not be written.
     Write,
-    /// The file is of another version of the format, or of another format.
+    /// The file has another version of the format, or another format.
     Incompatible,
-    /// The store failed; the source is a [`StoreError`].
+    /// The store failed. The source is a [`StoreError`].
     Store,
     /// The random number generator failed.
     Entropy,
@@ -72,14 +72,14 @@ impl TransferError {
         }
     }
 
-    /// The kind of this error.
+    /// Returns the kind of the error.
     #[must_use]
     pub fn kind(&self) -> TransferErrorKind {
         self.kind
     }
 
-    /// What an import had done by then. The lines that it had read but not yet dealt with are not
-    /// counted.
+    /// Returns what an import had done before the error. Lines that were read but not processed are
+    /// not counted.
     #[must_use]
     pub fn report(&self) -> Option<&ImportReport> {
         self.report.as_deref()
@@ -102,12 +102,12 @@ impl fmt::Display for TransferError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self.kind {
             TransferErrorKind::Read => "the file could not be read",
-            TransferErrorKind::Write => "the file could not be written; free room for it, or give another place",
+            TransferErrorKind::Write => "the file could not be written; free some space, or use another path",
             TransferErrorKind::Incompatible => {
                 "the file was written by a newer version or another program; upgrade this program, or export again with this version"
             }
-            TransferErrorKind::Store => "the token store failed; run it again when it is back",
-            TransferErrorKind::Entropy => "the random number generator failed; run it again",
+            TransferErrorKind::Store => "the token store failed; run this again when it is available",
+            TransferErrorKind::Entropy => "the random number generator failed; run this again",
         })
     }
 }

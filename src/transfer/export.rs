@@ -13,16 +13,19 @@ use jiff::Timestamp;
 
 use super::{Progress, TransferError, write};
 use crate::{
-    clock::{Clock, SystemClock},
     model::{
         app::{AppId, AppRecord},
         record::TokenRecord,
     },
     store::{AppQuery, Page, PageSize, StoreError, TokenQuery, TokenRegistry, catch_panic, pages},
+    time::{Clock, SystemClock},
     token::TokenId,
 };
 
-/// Writes all apps and tokens of a registry, as the [module](super) says.
+/// Writes all apps and tokens of a registry in the format described in the [module
+/// documentation](super).
+///
+/// # Examples
 ///
 /// ```
 /// use tower_api_tokens::{MemoryStore, transfer::Export};
@@ -39,7 +42,7 @@ use crate::{
 ///
 /// # Cancellation
 ///
-/// What a call that was dropped has written is a file that was cut off, which an import tells.
+/// If the future is dropped, the file is incomplete, which an import detects.
 #[must_use = "an export does nothing until it is run"]
 pub struct Export<'a> {
     registry: &'a dyn TokenRegistry,
@@ -55,12 +58,12 @@ pub struct ExportReport {
     pub apps: u64,
     /// The number of tokens.
     pub tokens: u64,
-    /// The length of the whole, in bytes.
+    /// The total length, in bytes.
     pub bytes: u64,
 }
 
 impl<'a> Export<'a> {
-    /// An export of what a registry holds.
+    /// Creates an export of a registry.
     pub fn new(registry: &'a dyn TokenRegistry) -> Self {
         Self {
             registry,
@@ -69,27 +72,27 @@ impl<'a> Export<'a> {
         }
     }
 
-    /// Sets the clock by which the registry is asked; the system's unless it is told.
+    /// Sets the clock. Defaults to [`SystemClock`].
     pub fn clock(mut self, clock: impl Clock) -> Self {
         self.clock = Arc::new(clock);
         self
     }
 
-    /// Is told after each page how far the export has come.
+    /// Sets a function that is called with the progress after each page.
     pub fn on_progress(mut self, on_progress: impl FnMut(Progress) + Send + 'a) -> Self {
         self.on_progress = Box::new(on_progress);
         self
     }
 
-    /// Writes everything to a file on disk or in memory, and flushes it. Writing blocks the task meanwhile,
-    /// so write to a network from [`stream`](Self::stream). No more than a page of 1,000 records is in
-    /// memory at a time.
+    /// Writes everything to a file or to memory, and flushes it. Writing blocks the task, so use
+    /// [`stream`](Self::stream) to write to a network. At most one page of 1,000 records is in
+    /// memory.
     ///
     /// # Errors
     ///
-    /// Returns an error of the kind [`Store`](super::TransferErrorKind::Store) if the registry cannot be
-    /// read, and [`Write`](super::TransferErrorKind::Write) if the file cannot be written: the file is then
-    /// cut off.
+    /// Returns an error of the kind [`Store`](super::TransferErrorKind::Store) if the registry
+    /// cannot be read, and of the kind [`Write`](super::TransferErrorKind::Write) if the file
+    /// cannot be written. The file is then incomplete.
     pub async fn run(self, mut file: impl Write + Send) -> Result<ExportReport, TransferError> {
         let mut chunks = self.stream();
         while let Some(chunk) = chunks.try_next().await? {
@@ -99,14 +102,14 @@ impl<'a> Export<'a> {
         Ok(chunks.report())
     }
 
-    /// Streams everything, a page of 1,000 records at a time: as the body of a response, or into
-    /// [`Import::run_stream`](super::Import::run_stream). The next page is read when the stream is polled
+    /// Streams everything in pages of 1,000 records, for example as the body of a response, or into
+    /// [`Import::run_stream`](super::Import::run_stream). A page is read when the stream is polled
     /// for it.
     ///
-    /// The stream ends after an error, which means that the registry cannot be read: what came before it
-    /// is a file that was cut off.
+    /// The stream ends after an error, which means that the registry cannot be read. The file is
+    /// then incomplete.
     pub fn stream(self) -> ExportStream<'a> {
-        let course = Course {
+        let state = ExportState {
             registry: self.registry,
             now: self.clock.now(),
             on_progress: self.on_progress,
@@ -116,8 +119,8 @@ impl<'a> Export<'a> {
             report: ExportReport::default(),
             progress: Progress::default(),
         };
-        let chunks = stream::try_unfold(course, |mut course| async {
-            Ok(course.next().await?.map(|chunk| (chunk, course)))
+        let chunks = stream::try_unfold(state, |mut state| async {
+            Ok(state.next().await?.map(|chunk| (chunk, state)))
         });
         ExportStream {
             chunks: Box::pin(chunks.fuse()),
@@ -128,7 +131,7 @@ impl<'a> Export<'a> {
 
 type Chunks<'a> = dyn Stream<Item = Result<(Bytes, ExportReport), TransferError>> + Send + 'a;
 
-/// The chunks of an [`Export`], in their order.
+/// The chunks of an [`Export`].
 #[must_use = "a stream does nothing until it is polled"]
 pub struct ExportStream<'a> {
     chunks: Pin<Box<Chunks<'a>>>,
@@ -136,7 +139,7 @@ pub struct ExportStream<'a> {
 }
 
 impl ExportStream<'_> {
-    /// Returns what the chunks that have come so far hold.
+    /// Returns what the chunks so far contain.
     #[must_use]
     pub fn report(&self) -> ExportReport {
         self.report
@@ -164,8 +167,8 @@ impl fmt::Debug for ExportStream<'_> {
     }
 }
 
-/// An export that is under way.
-struct Course<'a> {
+/// An export in progress.
+struct ExportState<'a> {
     registry: &'a dyn TokenRegistry,
     now: Timestamp,
     on_progress: Box<dyn FnMut(Progress) + Send + 'a>,
@@ -186,12 +189,13 @@ enum Stage<'a> {
 
 type Pages<'a, T, K> = Pin<Box<dyn Stream<Item = Result<Page<T, K>, StoreError>> + Send + 'a>>;
 
-impl<'a> Course<'a> {
+impl<'a> ExportState<'a> {
     /// Reads and writes the next chunk.
     async fn next(&mut self) -> Result<Option<(Bytes, ExportReport)>, TransferError> {
         let failed = |error: serde_json::Error| TransferError::write(error.into());
         if let Stage::Header = self.stage {
-            // The apps of all tokens up to this one are there by now, so none is missed below.
+            // The apps of all tokens up to this one exist by now, so the pass over the apps misses
+            // none.
             let newest = TokenQuery::default().limit(1);
             let newest = catch_panic(|| self.registry.tokens(&newest, self.now)).await?;
             let newest = newest.items.first();

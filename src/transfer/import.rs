@@ -13,9 +13,12 @@ use futures_util::{TryStreamExt, stream};
 use super::{
     ImportReport, LineFault, Progress, TransferError, import_options::ImportOptions, run::Run,
 };
-use crate::{clock::Clock, entropy::Entropy, store::TokenRegistry};
+use crate::{random::Entropy, store::TokenRegistry, time::Clock};
 
-/// Reads apps and tokens into a registry, as the [module](super) says.
+/// Imports apps and tokens into a registry, in the format described in the [module
+/// documentation](super).
+///
+/// # Examples
 ///
 /// ```
 /// use tower_api_tokens::{
@@ -43,89 +46,91 @@ use crate::{clock::Clock, entropy::Entropy, store::TokenRegistry};
 /// # }
 /// ```
 ///
-/// A token that an authenticator in the same process has refused as unknown within the last seconds
-/// may be refused for as long yet.
+/// If an authenticator in the same process has refused a token as unknown within the last few
+/// seconds, it may continue to do so for that long after the import.
 ///
 /// # Cancellation
 ///
-/// A call that was dropped has inserted some of the records; another on the same file finishes it.
+/// If the future is dropped, some of the records have been inserted. Import the same file again to
+/// finish.
 #[must_use = "an import does nothing until it is run"]
 pub struct Import<'a> {
     options: ImportOptions<'a>,
 }
 
 impl<'a> Import<'a> {
-    /// An import into a registry, which may hold records already.
+    /// Creates an import into a registry, which may already have records.
     pub fn new(registry: &'a dyn TokenRegistry) -> Self {
         Self {
             options: ImportOptions::new(registry),
         }
     }
 
-    /// Sets the clock; the system's unless it is told.
+    /// Sets the clock. Defaults to [`SystemClock`].
     pub fn clock(mut self, clock: impl Clock) -> Self {
         self.options.clock = Arc::new(clock);
         self
     }
 
-    /// Sets the source of randomness; the system's unless it is told.
+    /// Sets the source of randomness. Defaults to [`SystemEntropy`].
     pub fn entropy(mut self, entropy: impl Entropy) -> Self {
         self.options.entropy = Arc::new(entropy);
         self
     }
 
-    /// Sets the actor of the import, which the registry's audit log then shows. Defaults to none, and
-    /// nothing is recorded. The event is part of the first change, so that no import goes without it.
+    /// Sets the actor of the import, for the registry's audit log. Defaults to none: nothing is
+    /// recorded. The event is recorded with the first change, so that no import is missing from the
+    /// log.
     pub fn actor(mut self, actor: impl Into<String>) -> Self {
         self.options.actor = Some(actor.into());
         self
     }
 
-    /// Stops at the first bad line, instead of going on with the next one: no record after it is
-    /// inserted. Records are then inserted one by one, which takes a store on disk longer.
+    /// Stops at the first bad line: no record after it is inserted. Defaults to continuing with the
+    /// next line. Records are then inserted one by one, which is slower with a store on disk.
     pub fn stop_at_fault(mut self) -> Self {
         self.options.stops = true;
         self
     }
 
-    /// Is told of each bad line, in their order.
+    /// Sets a function that is called for each bad line, in order.
     pub fn on_fault(mut self, on_fault: impl FnMut(&LineFault) + Send + 'a) -> Self {
         self.options.on_fault = Box::new(on_fault);
         self
     }
 
-    /// Is told after each batch how far the import has come.
+    /// Sets a function that is called with the progress after each batch.
     pub fn on_progress(mut self, on_progress: impl FnMut(Progress) + Send + 'a) -> Self {
         self.options.on_progress = Box::new(on_progress);
         self
     }
 
-    /// Writes the bad lines, as they were, to a file of their own. Once they are mended, that file
-    /// can be imported by itself. Writing should not block for long: it holds up the import.
+    /// Copies the bad lines to a file. After they are corrected, that file can be imported on its
+    /// own. Writing to it delays the import, so it should not block for long.
     pub fn rejects(mut self, file: &'a mut (impl Write + Send)) -> Self {
         self.options.rejects = Some(file);
         self
     }
 
-    /// Reads a file on disk, or one in memory. Reading blocks the task meanwhile, so read what comes over
-    /// a network with [`run_stream`](Self::run_stream).
+    /// Imports a file from disk or from memory. Reading blocks the task, so use
+    /// [`run_stream`](Self::run_stream) to read from a network.
     ///
     /// # Errors
     ///
-    /// As [`run_stream`](Self::run_stream).
+    /// Returns the errors of [`run_stream`](Self::run_stream).
     pub async fn run(self, file: impl BufRead + Send) -> Result<ImportReport, TransferError> {
         self.run_stream(chunks(file)).await
     }
 
-    /// Reads a file that comes in chunks, such as the body of a request or an
-    /// [`ExportStream`](super::ExportStream). No more than a batch of 1,000 lines and a chunk is in memory
-    /// at a time.
+    /// Imports a file that arrives in chunks, such as the body of a request or an
+    /// [`ExportStream`](super::ExportStream). At most a batch of 1,000 lines and one chunk are in
+    /// memory.
     ///
     /// # Errors
     ///
-    /// Returns an error if the file cannot be read or is of a newer version, if the bad lines cannot be
-    /// written, or if the store or the random number generator fails. Bad lines are no error: look at
-    /// [`ImportReport::faults`].
+    /// Returns an error if the file cannot be read or has a newer version, if the bad lines cannot
+    /// be written, or if the store or the random number generator fails. Bad lines are not an
+    /// error: check [`ImportReport::faults`].
     pub async fn run_stream<E>(
         self,
         file: impl Stream<Item = Result<Bytes, E>> + Send,
@@ -146,7 +151,7 @@ impl<'a> Import<'a> {
 /// How much of a file is read at a time.
 const CHUNK: usize = 64 * 1024;
 
-/// A file as a stream of its parts.
+/// Reads a file as a stream of chunks.
 fn chunks(mut file: impl BufRead + Send) -> impl Stream<Item = io::Result<Bytes>> + Send {
     let mut next = move || -> io::Result<Option<Bytes>> {
         loop {

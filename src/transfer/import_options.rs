@@ -2,12 +2,12 @@ use std::{io::Write, sync::Arc};
 
 use super::{LineFault, Progress};
 use crate::{
-    clock::{Clock, SystemClock},
-    entropy::{Entropy, SystemEntropy},
+    random::{Entropy, SystemEntropy},
     store::TokenRegistry,
+    time::{Clock, SystemClock},
 };
 
-/// What an import is told before it is run.
+/// The settings of an import.
 pub(super) struct ImportOptions<'a> {
     pub(super) registry: &'a dyn TokenRegistry,
     pub(super) clock: Arc<dyn Clock>,

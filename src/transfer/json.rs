@@ -1,5 +1,5 @@
-//! Reads an object of JSON strictly: no field twice, none that nobody asked for. No message repeats
-//! what was read, which may be a digest or, by mistake, a token.
+//! Reads a JSON object strictly: without duplicate or unknown fields. Messages do not repeat what
+//! was read, which may be a digest or, by mistake, a token.
 
 use std::{fmt, str::FromStr};
 
@@ -11,12 +11,12 @@ use serde::{
 use serde_json::error::Category;
 
 use super::report::{FaultKind, Flaw};
-use crate::clock::truncate_to_microsecond;
+use crate::time::truncate_to_microsecond;
 
-/// No object of the format has as many.
+/// More than any object of the format has.
 const MAX_FIELDS: usize = 32;
 
-/// The fields of an object that nobody has taken yet.
+/// The fields of an object that have not been read yet.
 pub(super) struct Fields(Vec<(String, Json)>);
 
 enum Json {
@@ -24,7 +24,7 @@ enum Json {
     Text(String),
     Count(u64),
     Object(Fields),
-    /// What no field of the format is.
+    /// A value that no field of the format has.
     Other,
 }
 
@@ -33,17 +33,17 @@ impl Fields {
         let json = serde_json::from_slice(text).map_err(|error| match error.classify() {
             Category::Data => Flaw::new(
                 FaultKind::InvalidField,
-                "an object has a field twice, or more of them than any record has",
+                "an object has a duplicate field, or too many fields",
             ),
-            _ => Flaw::new(FaultKind::Malformed, "not a line of JSON"),
+            _ => Flaw::new(FaultKind::Malformed, "not valid JSON"),
         })?;
         match json {
             Json::Object(fields) => Ok(fields),
-            _ => Err(Flaw::new(FaultKind::Malformed, "not an object of JSON")),
+            _ => Err(Flaw::new(FaultKind::Malformed, "not a JSON object")),
         }
     }
 
-    /// A field's value, if there is one; a field that is null is not there.
+    /// Returns the value of a field, unless it is missing or null.
     fn take(&mut self, field: &str) -> Option<Json> {
         let at = self.0.iter().position(|(name, _)| name == field)?;
         match self.0.swap_remove(at).1 {
@@ -76,7 +76,7 @@ impl Fields {
         }
     }
 
-    /// A field that is either a text or an object.
+    /// Reads a field that is either a text or an object.
     pub(super) fn text_or_object(&mut self, field: &str) -> Result<Result<String, Self>, Flaw> {
         match self.take(field) {
             Some(Json::Text(text)) => Ok(Ok(text)),
@@ -86,7 +86,7 @@ impl Fields {
         }
     }
 
-    /// A field that is the text of a type whose errors do not repeat it.
+    /// Reads a field as a type whose errors do not repeat the text.
     pub(super) fn parsed<T>(&mut self, field: &str) -> Result<Option<T>, Flaw>
     where
         T: FromStr<Err: fmt::Display>,
@@ -94,7 +94,7 @@ impl Fields {
         self.parsed_by(field, T::from_str)
     }
 
-    /// A field that is a text, read by a function whose errors do not repeat it.
+    /// Reads a text field with a function whose errors do not repeat the text.
     pub(super) fn parsed_by<T, E: fmt::Display>(
         &mut self,
         field: &str,
@@ -108,43 +108,39 @@ impl Fields {
     pub(super) fn time(&mut self, field: &str) -> Result<Option<Timestamp>, Flaw> {
         let parse = |text: &str| {
             let time = Timestamp::from_str(text);
-            time.map_err(|_| "not a time of RFC 3339, like `2026-03-02T09:00:00Z`")
+            time.map_err(|_| "not a time in the format of RFC 3339, such as `2026-03-02T09:00:00Z`")
         };
         Ok(self.parsed_by(field, parse)?.map(truncate_to_microsecond))
     }
 
-    /// Nothing is left.
+    /// Checks that no field is left.
     pub(super) fn end(self) -> Result<(), Flaw> {
         let Some((name, _)) = self.0.first() else {
             return Ok(());
         };
-        // What has no digit and is short is no token.
-        let tellable =
-            name.len() <= 20 && name.bytes().all(|b| b.is_ascii_lowercase() || b == b'_');
-        let name = if tellable { name } else { "…" };
+        // A short name without digits cannot be a token, so it may be repeated.
+        let is_safe = name.len() <= 20 && name.bytes().all(|b| b.is_ascii_lowercase() || b == b'_');
+        let name = if is_safe { name } else { "…" };
         Err(Flaw::new(
             FaultKind::InvalidField,
-            format!("there is no field `{name}` here: remove it"),
+            format!("unknown field `{name}`; remove it"),
         ))
     }
 }
 
-/// A field that has to be there.
+/// Returns the value of a required field.
 pub(super) fn required<T>(field: &str, value: Option<T>) -> Result<T, Flaw> {
     value.ok_or_else(|| missing(field))
 }
 
 fn missing(field: &str) -> Flaw {
-    Flaw::new(
-        FaultKind::InvalidField,
-        format!("the field `{field}` is missing"),
-    )
+    Flaw::new(FaultKind::InvalidField, format!("missing field `{field}`"))
 }
 
 pub(super) fn wrong(field: &str, reason: impl fmt::Display) -> Flaw {
     Flaw::new(
         FaultKind::InvalidField,
-        format!("the field `{field}` is wrong: {reason}"),
+        format!("invalid field `{field}`: {reason}"),
     )
 }
 

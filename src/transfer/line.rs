@@ -1,4 +1,4 @@
-//! What the lines of a file say.
+//! The records in the lines of a file.
 
 use jiff::Timestamp;
 
@@ -8,7 +8,6 @@ use super::{
     report::{FaultKind, Flaw},
 };
 use crate::{
-    clock::truncate_to_microsecond,
     model::{
         app::{AppId, AppRecord},
         name,
@@ -16,10 +15,11 @@ use crate::{
         restrictions::Restrictions,
         scope::ScopeSet,
     },
+    time::truncate_to_microsecond,
     token::{MaskedToken, TokenDigest, TokenId},
 };
 
-/// The name of a token that has none.
+/// The name of a token without one.
 const NO_NAME: &str = "imported";
 
 pub(super) enum Line {
@@ -56,7 +56,7 @@ impl Line {
         } else {
             return Err(Flaw::new(
                 FaultKind::Malformed,
-                "neither an `app` nor a `token`: give an object with one of the two",
+                "neither an `app` nor a `token`; use an object with one of the two",
             ));
         };
         fields.end()?;
@@ -64,7 +64,7 @@ impl Line {
     }
 }
 
-/// An app, as a line has it.
+/// The app in a line.
 pub(super) struct AppLine {
     pub(super) id: AppId,
     name: String,
@@ -91,28 +91,28 @@ impl AppLine {
         app
     }
 
-    /// The fields in which a record that is there disagrees.
+    /// The fields in which an existing record differs.
     pub(super) fn differences(&self, there: &AppRecord) -> Vec<&'static str> {
-        let whole = self.created_at.is_some();
+        let is_complete = self.created_at.is_some();
         fields_that([
             ("name", self.name != there.name),
             ("created_at", differs(self.created_at, there.created_at)),
             (
                 "disabled_at",
-                (whole || self.disabled_at.is_some())
+                (is_complete || self.disabled_at.is_some())
                     && self.disabled_at != there.disabled_at.map(truncate_to_microsecond),
             ),
         ])
     }
 }
 
-/// A token, as a line has it. Without an identifier it is a token of another system, of which only
-/// what is given counts.
+/// The token in a line. Without an identifier, it is a token of another system, and only the given
+/// fields matter.
 pub(super) struct TokenLine {
     pub(super) id: Option<TokenId>,
     pub(super) digest: TokenDigest,
     app: AppId,
-    /// The name of the app, which is created if it is not there.
+    /// The name of the app, which is created if it does not exist.
     app_name: Option<String>,
     mask: Option<MaskedToken>,
     name: Option<String>,
@@ -154,13 +154,13 @@ impl TokenLine {
         Ok(line)
     }
 
-    /// The app that the token brings along.
-    pub(super) fn brought_app(&self, now: Timestamp) -> Option<AppRecord> {
+    /// The app that is given along with the token.
+    pub(super) fn given_app(&self, now: Timestamp) -> Option<AppRecord> {
         let name = self.app_name.as_ref()?;
         Some(AppRecord::new(self.app, name.as_str(), now))
     }
 
-    /// The record to be inserted; of its app only the identifier counts.
+    /// The record to insert. Only the identifier of its app is used.
     pub(super) fn record(&self, id: TokenId, now: Timestamp) -> TokenRecord {
         let mut token = TokenRecord::new(
             id,
@@ -180,13 +180,13 @@ impl TokenLine {
         token
     }
 
-    /// The fields in which a record that is there disagrees. It may have been used more.
+    /// The fields in which an existing record differs. Its usage may have increased.
     pub(super) fn differences(&self, there: &TokenRecord) -> Vec<&'static str> {
-        let whole = self.id.is_some();
+        let is_complete = self.id.is_some();
         let time_differs = |here: Option<Timestamp>, there: Option<Timestamp>| {
-            (whole || here.is_some()) && here != there.map(truncate_to_microsecond)
+            (is_complete || here.is_some()) && here != there.map(truncate_to_microsecond)
         };
-        let scopes = self.scopes.clone().or(whole.then(ScopeSet::default));
+        let scopes = self.scopes.clone().or(is_complete.then(ScopeSet::default));
         fields_that([
             ("id", self.id.is_some_and(|id| id != there.id)),
             ("digest", self.digest != there.digest),
@@ -202,7 +202,8 @@ impl TokenLine {
             ),
             (
                 "restrictions",
-                (whole || self.restrictions.is_some()) && self.restrictions != there.restrictions,
+                (is_complete || self.restrictions.is_some())
+                    && self.restrictions != there.restrictions,
             ),
             ("created_at", differs(self.created_at, there.created_at)),
             (
@@ -215,7 +216,7 @@ impl TokenLine {
             ),
             (
                 "successor",
-                (whole || self.successor.is_some()) && self.successor != there.successor,
+                (is_complete || self.successor.is_some()) && self.successor != there.successor,
             ),
             (
                 "last_used_at",
@@ -235,7 +236,7 @@ fn fields_that<const N: usize>(fields: [(&'static str, bool); N]) -> Vec<&'stati
     disagreeing.map(|(field, _)| field).collect()
 }
 
-/// The identifier of a token's app, and its name if it comes along.
+/// Reads the identifier of a token's app, and the app's name if given.
 fn read_app(fields: &mut Fields) -> Result<(AppId, Option<String>), Flaw> {
     match fields.text_or_object("app")? {
         Ok(id) => Ok((AppId::new(&id).map_err(|error| wrong("app", error))?, None)),

@@ -4,27 +4,28 @@ use futures_util::TryStreamExt;
 
 use super::{MAX_LINE_LEN, Progress, TransferError};
 
-/// The lines of a file that comes in chunks. No more than a chunk and one longest line is in memory.
+/// The lines of a file that arrives in chunks. At most one chunk and one line of the maximum length
+/// are in memory.
 pub(super) struct Lines<S> {
     source: S,
-    /// What is left of the chunk that came last.
+    /// The rest of the latest chunk.
     chunk: Bytes,
     /// What was read last: a line without its line feed, or a part of a line that is too long.
     pub(super) text: Vec<u8>,
-    /// How far the reading has come; the line read last is counted.
+    /// How far the file has been read, including the latest line.
     pub(super) progress: Progress,
 }
 
-/// What was read.
+/// The result of reading.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Read {
-    /// A line, or the rest of one, with a line feed.
+    /// A line, or the rest of one, that ended with a line feed.
     Line,
-    /// What is there after the last line feed.
+    /// Text after the last line feed.
     Unended,
-    /// As much of a line as one may have, and more of it is to come.
+    /// A part of a line of the maximum length; the rest follows.
     Part,
-    /// Nothing: the end of the file.
+    /// The end of the file.
     End,
 }
 
@@ -45,7 +46,7 @@ impl<S: Stream<Item = Result<Bytes, TransferError>> + Unpin> Lines<S> {
         Ok(read)
     }
 
-    /// Reads more of a line of which a part was read.
+    /// Reads more of a line that is too long.
     pub(super) async fn more(&mut self) -> Result<Read, TransferError> {
         self.text.clear();
         loop {

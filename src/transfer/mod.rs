@@ -1,5 +1,7 @@
-//! Moves records from one store to another as lines of JSON: out of a registry with [`Export`], into
-//! one with [`Import`].
+//! Moves records between stores as lines of JSON: out of a registry with [`Export`], into one with
+//! [`Import`].
+//!
+//! # Examples
 //!
 //! ```
 //! use tower_api_tokens::{
@@ -29,9 +31,9 @@
 //! # }
 //! ```
 //!
-//! # The format
+//! # Format
 //!
-//! Each line is one JSON object, of at most [`MAX_LINE_LEN`] bytes:
+//! Each line is a JSON object of at most [`MAX_LINE_LEN`] bytes:
 //!
 //! ```text
 //! {"format":"tower-api-tokens","version":1}
@@ -40,35 +42,36 @@
 //! {"end":{"apps":1,"tokens":1}}
 //! ```
 //!
-//! The header comes first, then the apps, then the tokens, and the end says how many there were. A
-//! field that has no value is left out.
+//! First comes the header, then the apps, then the tokens, and then the end, which contains their
+//! number. Fields without a value are omitted.
 //!
 //! - An **app** has `id`, `name`, `created_at` and `disabled_at`.
 //! - A **token** has `id`, `digest`, `mask`, `app`, `name`, `scopes`, `created_at`, `expires_at`,
 //!   `revoked_at`, `successor`, `last_used_at` and `uses`.
-//! - Times are RFC 3339, to the microsecond; what is finer is cut off.
-//! - A digest is the SHA-256 of the token's bytes in hexadecimal, as `sha256sum` prints it.
-//!   `digest_base64url` takes the place of `digest` where a table holds base64url without padding. Give
-//!   neither the token itself: it would be kept as it is.
-//! - An empty line counts for nothing. A field that is not known, or is there twice, makes a line bad.
+//! - Times have the format of RFC 3339 and a precision of microseconds. Further digits are
+//!   truncated.
+//! - A digest is the SHA-256 of the token's bytes in hexadecimal, as `sha256sum` prints it. If your
+//!   table has digests in base64url without padding, use `digest_base64url` instead of `digest`.
+//!   Never put the token itself there: it would be stored as it is.
+//! - Empty lines are ignored. A line with an unknown or duplicate field is bad.
 //!
-//! A file holds no token's text, but whoever has it can try guesses against its digests: keep it as you
-//! keep the database.
+//! The file does not contain tokens, but anyone who has it can test guesses against the digests.
+//! Protect it like the database.
 //!
 //! # Tokens of another system
 //!
-//! A list of tokens that another system issued needs neither header nor end, and of each token no more
-//! than its app and its digest. Where the app may not be there yet, it comes with its name, and is
-//! created with the first token that brings it:
+//! A list of tokens that another system issued needs neither a header nor an end. Each token only
+//! needs its app and its digest. If the app may not exist yet, give its name as well: it is created
+//! with its first token.
 //!
 //! ```text
 //! {"token":{"app":{"id":"42","name":"Acme Ltd"},"digest":"ba78…15ad"}}
 //! {"token":{"app":"42","digest":"9f86…0a08","name":"partner","mask":"legacy-…9f3c","scopes":"read","expires_at":"2027-01-01T00:00:00Z"}}
 //! ```
 //!
-//! Any other field of a token may be given too. A token without an `id` gets one, and one without
-//! `created_at` the time of the import; one without a `name` is called `imported`, and one without a
-//! `mask` is shown as `…`. From PostgreSQL such a list comes with
+//! All other fields of a token are optional. A token without an `id` gets a new one, one without
+//! `created_at` the time of the import, one without a `name` the name `imported`, and one without a
+//! `mask` is shown as `…`. In PostgreSQL, this query produces such a list:
 //!
 //! ```text
 //! psql -qAt -c "SELECT json_build_object('token', json_build_object(
@@ -76,31 +79,32 @@
 //!     'digest', encode(sha256, 'hex'), 'name', label)) FROM api_keys"
 //! ```
 //!
-//! An authenticator admits such tokens if it is built with
+//! An authenticator accepts these tokens if it is built with
 //! [`any_format`](crate::ApiTokensBuilder::any_format) or knows their format.
 //!
-//! # Doing it again
+//! # Repeating an import
 //!
-//! An import never changes a record that is there. A line whose record is there already and agrees
-//! counts as `already_present`; one that disagrees is a [`Conflict`](FaultKind::Conflict). So an import
-//! that was interrupted anywhere, be it by a crash, is finished by running it again on the same file.
-//! Of a line with an `id` every field has to agree; of a token of another system those that its line
-//! gives. A token that was used since it was moved agrees.
+//! An import never changes an existing record. A line counts as `already_present` if the existing
+//! record agrees with it, and as a [`Conflict`](FaultKind::Conflict) if it does not. So an import
+//! that was interrupted, even by a crash, is finished by importing the same file again. For a line
+//! with an `id`, every field has to agree; for a token of another system, the fields in its line.
+//! Usage since the export does not count as a difference.
 //!
 //! # Bad lines
 //!
-//! A bad line is reported with its number and the reason, and the import goes on with the next one,
-//! unless it is to [stop](Import::stop_at_fault). No reason repeats what the line holds. The bad lines
-//! themselves can be [collected](Import::rejects), to be mended and imported by themselves.
+//! A bad line is reported with its number and a reason that does not repeat the line. The import
+//! continues with the next line, unless it is set to [stop](Import::stop_at_fault). The bad lines
+//! can be [collected](Import::rejects), corrected, and imported on their own.
 //!
-//! # While the store changes
+//! # Changes during an export
 //!
-//! An export reads a page at a time, by identifier, and does not lock the store. It holds every app and
-//! token that was there when it began, each as it was when its page was read; a token that was issued,
-//! purged or changed meanwhile may or may not be so in it. To move house without a loss, stop what
-//! issues, rotates and revokes first. Exports of the same records are the same, byte for byte, from
-//! whatever store they come.
+//! An export reads one page at a time, by identifier, and does not lock the store. It contains
+//! every app and token that existed when it began, each in its state when its page was read. Tokens
+//! that are issued, purged or changed during the export may or may not be included in that state.
+//! To move to another store without losing anything, first stop everything that issues, rotates and
+//! revokes. Exports of the same records are identical byte for byte, whatever store they come from.
 
+mod batch;
 mod error;
 mod export;
 mod import;
@@ -108,7 +112,6 @@ mod import_options;
 mod json;
 mod line;
 mod lines;
-mod place;
 mod report;
 mod run;
 mod write;
@@ -118,10 +121,10 @@ pub use export::{Export, ExportReport, ExportStream};
 pub use import::Import;
 pub use report::{Completeness, FaultKind, ImportReport, LineFault, Progress};
 
-/// The longest line, in bytes, without its line feed.
+/// The maximum length of a line, in bytes, without its line feed.
 pub const MAX_LINE_LEN: usize = 64 * 1024;
 
-/// What the header calls the format.
+/// The name of the format in the header.
 const FORMAT: &str = "tower-api-tokens";
 
 /// The version that is written, and the only one that is read.

@@ -2,51 +2,50 @@ use std::{borrow::Cow, fmt};
 
 use crate::words::words;
 
-/// What an import did with the lines of records that it read.
+/// What an import did with the lines that it read.
 ///
-/// Each of them is counted once: [`read`](Self::read) is the sum of [`inserted`](Self::inserted),
+/// Each line counts once: [`read`](Self::read) is the sum of [`inserted`](Self::inserted),
 /// [`already_present`](Self::already_present), [`refused`](Self::refused) and
 /// [`conflicts`](Self::conflicts).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ImportReport {
-    /// The lines that were dealt with, but for the header, the end and empty lines.
+    /// Lines that were processed, without the header, the end and empty lines.
     pub read: u64,
-    /// Those whose record was inserted.
+    /// Lines whose record was inserted.
     pub inserted: u64,
-    /// Those whose record was there already and agrees.
+    /// Lines whose record already exists and agrees.
     pub already_present: u64,
-    /// Those that are no record that the store could take.
+    /// Lines that are not a record that the store can keep.
     pub refused: u64,
-    /// Those that disagree with a record that is there.
+    /// Lines that differ from an existing record.
     pub conflicts: u64,
-    /// The apps that were created because a token brought them along.
+    /// Apps that were created because they were given along with a token.
     pub apps_created: u64,
-    /// Whether this was all.
+    /// Whether the file was complete.
     pub completeness: Completeness,
 }
 
 impl ImportReport {
-    /// The number of bad lines, which were reported one by one.
+    /// Returns the number of bad lines, which were reported one by one.
     #[must_use]
     pub fn faults(&self) -> u64 {
         self.refused + self.conflicts
     }
 }
 
-/// Whether an import has read all that was to be read. Its text is a word like `complete`.
+/// Whether an import has read a complete file. Its text form is a word such as `complete`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Completeness {
-    /// The file has an end, and as many lines as the end says.
+    /// The file has an end, and the number of lines that the end states.
     Complete,
-    /// The file has neither header nor end, so it cannot be told.
+    /// The file has neither a header nor an end, so this is unknown.
     Unknown,
-    /// The file was cut off, or lines of it were lost: it has a header but no end, or another number
-    /// of lines than its end says.
+    /// Lines are missing: the file has a header but no end, or a different number of lines than its
+    /// end states.
     Incomplete,
-    /// The import did not come to the end of the file, because it was to stop at a bad line or it
-    /// failed.
+    /// The import stopped before the end of the file, at a bad line or because of a failure.
     #[default]
     Stopped,
 }
@@ -58,17 +57,17 @@ words!(Completeness, "completeness", {
     Stopped = "stopped",
 });
 
-/// How far an export or import has come.
+/// The progress of an export or import.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Progress {
-    /// The lines read or written so far, all of them counted.
+    /// The lines read or written so far, including the header, the end and empty lines.
     pub lines: u64,
-    /// Their bytes.
+    /// The bytes of these lines.
     pub bytes: u64,
 }
 
-/// A bad line: its number and what is wrong with it. It repeats nothing of what the line holds.
+/// A bad line: its number and what is wrong. It does not repeat the content of the line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LineFault {
     line: u64,
@@ -80,19 +79,19 @@ impl LineFault {
         Self { line, flaw }
     }
 
-    /// The number of the line; the first is 1.
+    /// Returns the number of the line, starting at 1.
     #[must_use]
     pub fn line(&self) -> u64 {
         self.line
     }
 
-    /// The kind of the fault.
+    /// Returns the kind of the fault.
     #[must_use]
     pub fn kind(&self) -> FaultKind {
         self.flaw.kind
     }
 
-    /// What is wrong, in words.
+    /// Returns a description of what is wrong.
     #[must_use]
     pub fn reason(&self) -> &str {
         &self.flaw.reason
@@ -105,25 +104,25 @@ impl fmt::Display for LineFault {
     }
 }
 
-/// The kinds of [`LineFault`]. The text of a kind is a word like `unknown_app`.
+/// The kinds of [`LineFault`]. The text form of a kind is a word such as `unknown_app`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum FaultKind {
     /// The line is longer than [`MAX_LINE_LEN`](super::MAX_LINE_LEN).
     TooLong,
-    /// The last line of the file ends in its midst.
+    /// The file ends in the middle of its last line.
     Truncated,
-    /// The line is not an object of JSON, or of no sort that the format has.
+    /// The line is not a JSON object, or not of a kind that the format has.
     Malformed,
-    /// A field is missing, is there twice, is not known, or is not what it should be.
+    /// A field is missing, duplicate, unknown or invalid.
     InvalidField,
     /// A header that is not the first line, or a line after the end.
     Misplaced,
-    /// The token's app is not there.
+    /// The token's app does not exist.
     UnknownApp,
-    /// The store cannot keep such a record.
+    /// The store cannot keep the record.
     InvalidRecord,
-    /// A record that is there disagrees; it was left as it is.
+    /// The existing record differs, and was left unchanged.
     Conflict,
 }
 
@@ -138,7 +137,7 @@ words!(FaultKind, "kind of fault", {
     Conflict = "conflict",
 });
 
-/// What is wrong with a line, wherever that is.
+/// What is wrong with a line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Flaw {
     pub(super) kind: FaultKind,

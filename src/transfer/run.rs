@@ -8,50 +8,50 @@ use futures_core::Stream;
 
 use super::{
     Completeness, ImportReport, LineFault, MAX_LINE_LEN, TransferError,
+    batch::{Batch, Inserter, Outcome},
     import_options::ImportOptions,
     line::{Line, Record},
     lines::{Lines, Read},
-    place::{Batch, Outcome, Place},
     report::{FaultKind, Flaw},
 };
 use crate::{
-    clock::truncate_to_microsecond,
     model::audit::{AuditAction, AuditEvent, AuditEventId, AuditOutcome},
     store::{audit_log, catch_panic},
+    time::truncate_to_microsecond,
 };
 
-/// How many lines, and how many bytes of them, are put into the registry in one step.
+/// The maximum number of lines in a batch, and of their bytes.
 const BATCH_LINES: usize = 1000;
 const BATCH_BYTES: usize = 1 << 20;
 
-/// An import that is under way.
+/// An import in progress.
 pub(super) struct Run<'a, S> {
     options: ImportOptions<'a>,
     lines: Lines<S>,
     pub(super) report: ImportReport,
-    /// The lines that wait to be dealt with, and the records of those that are not at fault.
+    /// The lines of the current batch, and the records of those that are not bad.
     entries: Vec<Entry>,
     batch: Batch,
     batch_bytes: usize,
     /// The event of the import, until a change has recorded it.
     event: Option<AuditEvent>,
     begun: bool,
-    /// Whether the next line that is not empty is the first.
+    /// Whether the next line that is not empty is the first one.
     is_first: bool,
     has_header: bool,
-    /// How many records there are, as the end says.
+    /// The number of records that the end states.
     end: Option<u64>,
 }
 
 struct Entry {
     number: u64,
     text: Vec<u8>,
-    /// What is wrong with it by itself.
+    /// What is wrong with the line itself.
     flaw: Option<Flaw>,
 }
 
-/// Whether to go on.
-type GoesOn = bool;
+/// Whether to continue.
+type Continue = bool;
 
 impl<'a, S: Stream<Item = Result<Bytes, TransferError>> + Unpin + Send> Run<'a, S> {
     pub(super) fn new(options: ImportOptions<'a>, file: S) -> Self {
@@ -70,23 +70,23 @@ impl<'a, S: Stream<Item = Result<Bytes, TransferError>> + Unpin + Send> Run<'a, 
         }
     }
 
-    /// Reads and deals with what is left of the file.
+    /// Reads and processes the rest of the file.
     pub(super) async fn finish(&mut self) -> Result<(), TransferError> {
         loop {
             let read = self.lines.next().await?;
-            let goes_on = match read {
+            let continues = match read {
                 Read::End => break,
                 Read::Part => self.skip_long_line().await?,
                 Read::Line | Read::Unended => self.take_line(read).await?,
             };
-            if !goes_on {
+            if !continues {
                 return Ok(());
             }
         }
-        let came_to_the_end = self.settle().await?;
+        let reached_end = self.insert_batch().await?;
         self.audit().await?;
         (self.options.on_progress)(self.lines.progress);
-        if came_to_the_end {
+        if reached_end {
             self.report.completeness = match (self.end, self.has_header) {
                 (Some(records), _) if records == self.report.read => Completeness::Complete,
                 (None, false) => Completeness::Unknown,
@@ -96,7 +96,7 @@ impl<'a, S: Stream<Item = Result<Bytes, TransferError>> + Unpin + Send> Run<'a, 
         Ok(())
     }
 
-    async fn take_line(&mut self, read: Read) -> Result<GoesOn, TransferError> {
+    async fn take_line(&mut self, read: Read) -> Result<Continue, TransferError> {
         let number = self.lines.progress.lines;
         let mut text = mem::take(&mut self.lines.text);
         if number == 1 && text.starts_with("\u{feff}".as_bytes()) {
@@ -109,7 +109,7 @@ impl<'a, S: Stream<Item = Result<Bytes, TransferError>> + Unpin + Send> Run<'a, 
         let flaw = match Line::read(&text) {
             Ok(_) if self.end.is_some() => Flaw::new(
                 FaultKind::Misplaced,
-                "it comes after the end of an export: import each export by itself",
+                "the line comes after the end of an export; import each export on its own",
             ),
             Ok(Line::Header { compatible: false }) if is_first => {
                 return Err(TransferError::incompatible());
@@ -120,7 +120,7 @@ impl<'a, S: Stream<Item = Result<Bytes, TransferError>> + Unpin + Send> Run<'a, 
             }
             Ok(Line::Header { .. }) => Flaw::new(
                 FaultKind::Misplaced,
-                "a header is the first line: import each export by itself",
+                "a header that is not the first line; import each export on its own",
             ),
             Ok(Line::End { records }) => {
                 self.end = Some(records);
@@ -129,7 +129,7 @@ impl<'a, S: Stream<Item = Result<Bytes, TransferError>> + Unpin + Send> Run<'a, 
             Ok(Line::Record(record)) => return self.take_record(number, text, record).await,
             Err(_) if read == Read::Unended => Flaw::new(
                 FaultKind::Truncated,
-                "the file ends in the midst of this line: get the whole file and import it again",
+                "the file ends in the middle of this line; get the complete file and import it again",
             ),
             Err(flaw) => flaw,
         };
@@ -141,9 +141,9 @@ impl<'a, S: Stream<Item = Result<Bytes, TransferError>> + Unpin + Send> Run<'a, 
         number: u64,
         text: Vec<u8>,
         mut record: Record,
-    ) -> Result<GoesOn, TransferError> {
+    ) -> Result<Continue, TransferError> {
         while let Err(waiting) = self.batch.push(record) {
-            if !self.settle().await? {
+            if !self.insert_batch().await? {
                 return Ok(false);
             }
             record = waiting;
@@ -156,21 +156,21 @@ impl<'a, S: Stream<Item = Result<Bytes, TransferError>> + Unpin + Send> Run<'a, 
         number: u64,
         text: Vec<u8>,
         flaw: Option<Flaw>,
-    ) -> Result<GoesOn, TransferError> {
+    ) -> Result<Continue, TransferError> {
         self.batch_bytes += text.len();
         self.entries.push(Entry { number, text, flaw });
         let is_full = self.entries.len() >= BATCH_LINES || self.batch_bytes >= BATCH_BYTES;
         if is_full || self.options.stops {
-            return self.settle().await;
+            return self.insert_batch().await;
         }
         Ok(true)
     }
 
-    /// Deals with a line that does not fit into memory.
-    async fn skip_long_line(&mut self) -> Result<GoesOn, TransferError> {
+    /// Processes a line that is too long.
+    async fn skip_long_line(&mut self) -> Result<Continue, TransferError> {
         let number = self.lines.progress.lines;
         self.is_first = false;
-        if !self.settle().await? {
+        if !self.insert_batch().await? {
             return Ok(false);
         }
         self.reject_part()?;
@@ -178,7 +178,7 @@ impl<'a, S: Stream<Item = Result<Bytes, TransferError>> + Unpin + Send> Run<'a, 
             self.reject_part()?;
         }
         self.reject_part()?;
-        let reason = format!("it is longer than {MAX_LINE_LEN} bytes");
+        let reason = format!("the line is longer than {MAX_LINE_LEN} bytes");
         let flaw = Flaw::new(FaultKind::TooLong, reason);
         self.count(number, Outcome::Fault(flaw));
         if let Some(rejects) = &mut self.options.rejects {
@@ -194,7 +194,7 @@ impl<'a, S: Stream<Item = Result<Bytes, TransferError>> + Unpin + Send> Run<'a, 
         Ok(())
     }
 
-    /// Keeps what was read last, if bad lines are kept.
+    /// Copies what was read last to the file of bad lines, if there is one.
     fn reject_part(&mut self) -> Result<(), TransferError> {
         if let Some(rejects) = &mut self.options.rejects {
             let written = rejects.write_all(&self.lines.text);
@@ -203,8 +203,8 @@ impl<'a, S: Stream<Item = Result<Bytes, TransferError>> + Unpin + Send> Run<'a, 
         Ok(())
     }
 
-    /// Puts the records that wait into the registry, and accounts for every line that waits.
-    async fn settle(&mut self) -> Result<GoesOn, TransferError> {
+    /// Inserts the records of the current batch, and reports each of its lines.
+    async fn insert_batch(&mut self) -> Result<Continue, TransferError> {
         let entries = mem::take(&mut self.entries);
         let batch = mem::take(&mut self.batch);
         self.batch_bytes = 0;
@@ -212,20 +212,20 @@ impl<'a, S: Stream<Item = Result<Bytes, TransferError>> + Unpin + Send> Run<'a, 
             return Ok(true);
         }
         self.begin()?;
-        let place = Place {
+        let inserter = Inserter {
             registry: self.options.registry,
             now: truncate_to_microsecond(self.options.clock.now()),
             entropy: &*self.options.entropy,
             event: Mutex::new(self.event.take()),
         };
-        let placed = place.put(batch).await;
-        self.event = place
+        let result = inserter.insert(batch).await;
+        self.event = inserter
             .event
             .into_inner()
             .unwrap_or_else(PoisonError::into_inner);
-        self.report.apps_created += placed.apps_created;
-        let mut outcomes = placed.outcomes.into_iter();
-        let mut goes_on = true;
+        self.report.apps_created += result.apps_created;
+        let mut outcomes = result.outcomes.into_iter();
+        let mut continues = true;
         for entry in entries {
             let outcome = match entry.flaw {
                 Some(flaw) => Outcome::Fault(flaw),
@@ -235,7 +235,7 @@ impl<'a, S: Stream<Item = Result<Bytes, TransferError>> + Unpin + Send> Run<'a, 
                 },
             };
             if matches!(outcome, Outcome::Fault(_)) {
-                goes_on = !self.options.stops;
+                continues = !self.options.stops;
                 if let Some(rejects) = &mut self.options.rejects {
                     let line = [&entry.text[..], b"\n"].concat();
                     let written = rejects.write_all(&line);
@@ -245,9 +245,9 @@ impl<'a, S: Stream<Item = Result<Bytes, TransferError>> + Unpin + Send> Run<'a, 
             self.count(entry.number, outcome);
         }
         (self.options.on_progress)(self.lines.progress);
-        match placed.failure {
+        match result.failure {
             Some(error) => Err(error),
-            None => Ok(goes_on),
+            None => Ok(continues),
         }
     }
 
@@ -255,7 +255,7 @@ impl<'a, S: Stream<Item = Result<Bytes, TransferError>> + Unpin + Send> Run<'a, 
         self.report.read += 1;
         match outcome {
             Outcome::Inserted => self.report.inserted += 1,
-            Outcome::AlreadyThere => self.report.already_present += 1,
+            Outcome::AlreadyPresent => self.report.already_present += 1,
             Outcome::Fault(flaw) => {
                 match flaw.kind {
                     FaultKind::Conflict => self.report.conflicts += 1,
@@ -266,7 +266,7 @@ impl<'a, S: Stream<Item = Result<Bytes, TransferError>> + Unpin + Send> Run<'a, 
         }
     }
 
-    /// Makes the event of the import.
+    /// Creates the event of the import.
     fn begin(&mut self) -> Result<(), TransferError> {
         if mem::replace(&mut self.begun, true) {
             return Ok(());

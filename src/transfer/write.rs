@@ -5,13 +5,13 @@ use serde::{Serialize, Serializer};
 
 use super::{FORMAT, VERSION};
 use crate::{
-    clock::truncate_to_microsecond,
     model::{
         app::{AppId, AppRecord},
         record::TokenRecord,
         restrictions::Restrictions,
         scope::ScopeSet,
     },
+    time::truncate_to_microsecond,
     token::{MaskedToken, TokenDigest, TokenId},
 };
 
@@ -64,7 +64,7 @@ struct Token<'a> {
     uses: u64,
 }
 
-/// To the microsecond, in the same number of digits whatever the time is.
+/// A time in microseconds, always with the same number of digits.
 struct Time(Timestamp);
 
 impl Serialize for Time {

@@ -59,13 +59,16 @@ fn what_is_tested_here_is_what_the_guides_show() {
     for (guide, shown) in [
         (
             "docs/custom-store.md",
-            include_str!("shown/custom_store.rs"),
+            include_str!("shown/custom_query.rs"),
         ),
         (
             "docs/custom-store.md",
             include_str!("shown/custom_registry.rs"),
         ),
         ("docs/embed.md", include_str!("shown/embed.rs")),
+        ("docs/embed.md", include_str!("shown/formats.rs")),
+        ("docs/embed.md", include_str!("shown/handlers.rs")),
+        ("docs/embed.md", include_str!("shown/tonic.rs")),
         ("docs/measure.md", include_str!("shown/measure.rs")),
         ("docs/rotation.md", include_str!("shown/rotation.rs")),
     ] {

@@ -6,7 +6,9 @@ use regex::Regex;
 
 use crate::{
     items,
-    pages::{DOCS, DOCS_OF_ADMIN, Link, Page, documented, guides, pages, root},
+    pages::{
+        DOCS, DOCS_OF_ADMIN, Link, Page, documented, guides, pages, pages_of_the_repository, root,
+    },
 };
 
 /// What is wrong with a link, if anything is.
@@ -75,10 +77,28 @@ fn faults(page: &Page) -> Vec<String> {
 }
 
 #[test]
-fn every_link_leads_somewhere_wherever_it_is_read() {
+fn every_link_resolves_on_docs_rs_and_in_the_repository() {
     for page in pages() {
         let faults = faults(&page);
         assert!(faults.is_empty(), "{}", faults.join("\n"));
+    }
+}
+
+#[test]
+fn every_link_of_a_page_of_the_repository_leads_somewhere() {
+    for page in pages_of_the_repository() {
+        for link in page.links() {
+            let folder = root().join(page.path.parent().unwrap());
+            let leads = match documented(&link.target) {
+                Some((package, item)) => items::fault(package, item).is_none(),
+                None if link.target.starts_with("https://") => true,
+                None if link.target.starts_with('#') => {
+                    page.anchors().contains(&link.target[1..].to_owned())
+                }
+                None => folder.join(&link.target).exists(),
+            };
+            assert!(leads, "{}: {}", page.at(link.line), link.target);
+        }
     }
 }
 

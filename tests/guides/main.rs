@@ -7,11 +7,14 @@
 )]
 
 mod code;
+mod commands;
 mod custom_registry;
-mod custom_store;
 mod embed;
+mod formats;
+mod handlers;
 mod items;
 mod links;
 mod names;
 mod pages;
 mod rotation;
+mod tonic;

@@ -27,7 +27,9 @@ fn is_test(text: &str, name: &str, everywhere: &Sources) -> bool {
         .take_while(|line| !line.trim().is_empty());
     let is_marked =
         attributes.any(|line| line.trim_start().starts_with("#[") && line.contains("test"));
-    let listed = format!(r#"(?m)^\s*"?{name}"?,?$|(?:tests!|case!)[\[(][^\])]*\b{name}\b"#);
+    let listed = format!(
+        r#"(?m)^\s*"?{name}"?,?$|push\(\("{name}",|(?:tests!|case!)[\[(][^\])]*\b{name}\b"#
+    );
     let listed = Regex::new(&listed).unwrap();
     is_marked || everywhere.iter().any(|(_, text)| listed.is_match(text))
 }
@@ -119,7 +121,8 @@ fn a_name_of_no_test_is_found() {
         let page = Page::parse("page.md".into(), text);
         assert_eq!(faults(&page, &everywhere).len(), 1, "{text}");
     }
-    let text = "`tests/guides/code.rs::code_is_shown_as_it_is_compiled` (`thousands_are_apart`)";
+    let text =
+        "`tests/guides/code.rs::code_is_shown_as_it_is_compiled` (`thousands_have_separators`)";
     let page = Page::parse("page.md".into(), text);
     assert_eq!(faults(&page, &everywhere), [""; 0]);
 }

@@ -80,11 +80,28 @@ pub(crate) fn guides() -> Vec<Page> {
     guides
 }
 
-/// The guides and the package's page.
+/// The guides and the packages' pages.
 pub(crate) fn pages() -> Vec<Page> {
     let mut pages = guides();
-    pages.push(Page::read("README.md".into()));
+    let readmes = [
+        "README.md",
+        "crates/admin/README.md",
+        "crates/cli/README.md",
+        "crates/sqlx/README.md",
+    ];
+    pages.extend(readmes.map(|readme| Page::read(readme.into())));
     pages
+}
+
+/// What is read in the repository alone.
+pub(crate) fn pages_of_the_repository() -> Vec<Page> {
+    let files = [
+        "benches/README.md",
+        "CHANGELOG.md",
+        "CONTRIBUTING.md",
+        "SECURITY.md",
+    ];
+    files.map(|file| Page::read(file.into())).into()
 }
 
 impl Page {

@@ -1,5 +1,6 @@
-//! The guide to measuring, on a PostgreSQL that `TEST_POSTGRES_URL` names.
+//! The guides to stores and to measuring, on a PostgreSQL that `TEST_POSTGRES_URL` names.
 
+mod custom_query;
 #[path = "../services/mod.rs"]
 mod services;
 
@@ -60,9 +61,14 @@ fn main() -> ExitCode {
     services::run(
         "TEST_POSTGRES_URL",
         env::var_os("TEST_POSTGRES_URL").is_some(),
-        vec![(
-            "the_table_of_the_guide_is_measured_against_postgres_store",
-            || the_table_of_the_guide_is_measured_against_postgres_store().boxed(),
-        )],
+        vec![
+            (
+                "the_table_of_the_guide_is_measured_against_postgres_store",
+                || the_table_of_the_guide_is_measured_against_postgres_store().boxed(),
+            ),
+            ("the_query_of_the_guide_reads_rows_in_every_state", || {
+                custom_query::the_query_of_the_guide_reads_rows_in_every_state().boxed()
+            }),
+        ],
     )
 }

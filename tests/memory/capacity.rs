@@ -1,4 +1,4 @@
-//! What goes first when the cache is full.
+//! What is evicted first when the cache is full.
 
 use std::time::Duration;
 
@@ -22,7 +22,7 @@ async fn present(gate: &Authenticator, token: &IssuedToken) {
 }
 
 #[tokio::test]
-async fn tokens_that_were_rotated_or_revoked_make_room_before_live_ones() {
+async fn rotated_and_revoked_tokens_are_evicted_before_live_ones() {
     for preloads in [true, false] {
         for ends in [true, false] {
             let store = FaultyStore::new(MemoryStore::new()).without_notifications();
@@ -48,7 +48,7 @@ async fn tokens_that_were_rotated_or_revoked_make_room_before_live_ones() {
                         tokens.revoke(id).await.unwrap();
                     }
                     present(gate, &successor).await;
-                    // The old one is cached as what it is now.
+                    // The old token is cached in its current state.
                     let old = token.token().expose().as_bytes();
                     gate.authenticate(old).await.unwrap_err();
                     *token = successor;

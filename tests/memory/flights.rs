@@ -14,7 +14,7 @@ use tower_api_tokens::{
 use crate::support::{ci, known, new_node};
 
 #[tokio::test]
-async fn ten_thousand_who_ask_of_one_cold_token_cost_one_question() {
+async fn ten_thousand_requests_with_one_cold_token_share_one_lookup() {
     let node = new_node();
     let token = known(&node).await;
     node.store.set_fault(Fault::Hang);
@@ -32,7 +32,7 @@ async fn ten_thousand_who_ask_of_one_cold_token_cost_one_question() {
 }
 
 #[tokio::test]
-async fn those_who_wait_are_answered_when_the_first_one_goes_away() {
+async fn waiting_requests_are_answered_when_the_first_one_is_dropped() {
     let node = Arc::new(new_node());
     let token = Arc::new(known(&node).await);
     node.store.set_fault(Fault::Hang);
@@ -56,7 +56,7 @@ async fn those_who_wait_are_answered_when_the_first_one_goes_away() {
 }
 
 #[tokio::test]
-async fn those_who_wait_get_an_error_when_the_store_panics_and_the_next_one_is_answered() {
+async fn waiting_requests_get_an_error_when_the_store_panics_and_the_next_one_is_answered() {
     let node = new_node();
     let token = known(&node).await;
     node.store.set_fault(Fault::Hang);
@@ -79,7 +79,7 @@ async fn those_who_wait_get_an_error_when_the_store_panics_and_the_next_one_is_a
 }
 
 #[tokio::test]
-async fn a_lookup_that_all_have_left_ends_and_gives_its_place_back() {
+async fn a_lookup_without_waiting_requests_ends_and_releases_its_permit() {
     let node = new_node();
     let token = known(&node).await;
     node.store.set_fault(Fault::HangForEver);
@@ -96,7 +96,7 @@ async fn a_lookup_that_all_have_left_ends_and_gives_its_place_back() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_time_out_holds_for_everyone_who_waits() {
+async fn the_timeout_applies_to_all_waiting_requests() {
     let node = new_node();
     let token = known(&node).await;
     node.store.set_fault(Fault::HangForEver);
@@ -115,7 +115,7 @@ async fn the_time_out_holds_for_everyone_who_waits() {
 }
 
 #[tokio::test]
-async fn lookups_in_flight_are_bounded_and_the_rest_is_told_to_come_back() {
+async fn lookups_in_flight_are_bounded_and_other_requests_get_503() {
     let store = FaultyStore::new(MemoryStore::new());
     let tokens = ApiTokens::builder(store.clone(), TokenFormat::new("acme").unwrap())
         .max_lookups(8)
@@ -145,7 +145,7 @@ async fn lookups_in_flight_are_bounded_and_the_rest_is_told_to_come_back() {
 }
 
 #[tokio::test]
-async fn a_store_that_comes_and_goes_admits_or_fails_but_never_lies() {
+async fn an_unreliable_store_never_leads_to_a_wrong_answer() {
     let node = new_node();
     let app = node.create_app("Billing").await;
     let mut tokens = Vec::new();

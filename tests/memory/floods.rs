@@ -10,7 +10,7 @@ use tower_api_tokens::{
 use crate::support::{BOUND, ci, known, new_node};
 
 #[tokio::test]
-async fn a_million_random_tokens_take_no_room_from_the_valid_ones() {
+async fn a_million_random_tokens_do_not_evict_the_valid_ones() {
     let node = new_node();
     let app = node.create_app("Billing").await;
     let mut valid = Vec::new();
@@ -47,7 +47,7 @@ async fn a_million_random_tokens_take_no_room_from_the_valid_ones() {
 }
 
 #[tokio::test]
-async fn an_unknown_token_that_comes_again_costs_no_question() {
+async fn a_repeated_unknown_token_is_not_looked_up_again() {
     let node = new_node();
     let unknown = TokenFormat::new("acme").unwrap();
     let unknown = unknown.generate(&SystemEntropy::default()).unwrap();
@@ -64,7 +64,7 @@ async fn an_unknown_token_that_comes_again_costs_no_question() {
 }
 
 #[tokio::test]
-async fn garbage_costs_no_question() {
+async fn malformed_tokens_are_not_looked_up() {
     let node = new_node();
     let gate = node.tokens.authenticator();
     let token = known(&node).await;
@@ -88,7 +88,7 @@ async fn garbage_costs_no_question() {
 }
 
 #[tokio::test]
-async fn more_tokens_than_fit_make_room_for_each_other() {
+async fn more_tokens_than_the_capacity_evict_each_other() {
     let store = FaultyStore::new(MemoryStore::new());
     let tokens = ApiTokens::new(store.clone(), TokenFormat::new("acme").unwrap());
     let small = Authenticator::builder(store.clone()).capacity(64).build();
@@ -102,7 +102,7 @@ async fn more_tokens_than_fit_make_room_for_each_other() {
     assert!(small.stats().entries > 0);
 }
 
-/// A store that answers for the tokens that it has, and is silent about all others.
+/// A store that answers for its own tokens, and hangs for all others.
 #[derive(Clone, Debug)]
 struct SilentAboutGarbage(FaultyStore<MemoryStore>);
 
@@ -119,7 +119,7 @@ impl TokenStore for SilentAboutGarbage {
 }
 
 #[tokio::test]
-async fn a_flood_takes_no_permits_from_tokens_that_were_valid_before() {
+async fn a_flood_takes_no_permits_from_tokens_seen_before() {
     const VALID: usize = 64;
     let elsewhere = new_node();
     let app = elsewhere.create_app("Billing").await;
@@ -158,7 +158,7 @@ async fn a_flood_takes_no_permits_from_tokens_that_were_valid_before() {
     }
     let refused = present(&elsewhere_issued).await.unwrap_err();
     assert_eq!(refused.kind(), RejectionKind::Overload, "it was never seen");
-    // Nor from one that a log has named.
+    // Nor from a token that the log has named.
     let follower = gate.follow(elsewhere.store.clone()).start().await.unwrap();
     let named = elsewhere.issue(&app.id, ci()).await;
     follower.catch_up().await.unwrap();

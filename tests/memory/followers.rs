@@ -1,4 +1,4 @@
-//! One authenticator has one follower, and what one has covered ends with it.
+//! An authenticator has one follower, and its coverage ends with it.
 
 use std::time::Duration;
 
@@ -27,7 +27,7 @@ async fn a_second_follower_is_refused_while_one_runs() {
         let replica = node.tokens.follow().preload(|_| ()).start().await;
         assert_eq!(replica.unwrap_err().kind(), StoreErrorKind::InvalidSettings);
     }
-    // The first one goes on as if nothing had happened.
+    // The first one continues normally.
     node.present(&token).await.unwrap();
     node.clock.advance(BOUND - Duration::from_secs(1));
     first.catch_up().await.unwrap();
@@ -43,7 +43,7 @@ async fn a_second_follower_is_refused_while_one_runs() {
 }
 
 #[tokio::test]
-async fn a_follower_that_could_not_start_is_in_nobodys_way() {
+async fn a_follower_that_failed_to_start_does_not_block_the_next_one() {
     let node = new_node();
     node.store
         .set_fault(tower_api_tokens::testing::Fault::Error(
@@ -59,7 +59,7 @@ async fn a_follower_that_could_not_start_is_in_nobodys_way() {
 }
 
 #[tokio::test]
-async fn what_one_follower_has_covered_is_not_covered_by_the_next() {
+async fn the_next_follower_does_not_inherit_the_coverage() {
     let node = new_node();
     let token = known(&node).await;
     let first = follow(&node).await.unwrap();
@@ -76,7 +76,7 @@ async fn what_one_follower_has_covered_is_not_covered_by_the_next() {
 }
 
 #[tokio::test]
-async fn a_lease_ends_with_the_bound_after_its_follower_was_dropped() {
+async fn the_lease_ends_within_the_bound_after_its_follower_is_dropped() {
     for preloads in [true, false] {
         let node = new_node();
         let app = node.create_app("Billing").await;
@@ -105,7 +105,7 @@ async fn a_lease_ends_with_the_bound_after_its_follower_was_dropped() {
 }
 
 #[tokio::test]
-async fn a_plain_token_store_records_uses_in_the_log_that_is_given() {
+async fn a_plain_token_store_records_uses_in_the_given_log() {
     let node = new_node();
     let token = known(&node).await;
     let store = MemoryStore::new();

@@ -22,7 +22,7 @@ use crate::support::{BOUND, Node, ci, known, new_node, node_on};
 
 const DEADLINE: Duration = Duration::from_secs(20);
 
-/// A follower that reads only when it is told to.
+/// A follower that only reads when it is asked to.
 async fn follow(node: &Node) -> Follower {
     let never = Duration::from_secs(1 << 30);
     let follower = node
@@ -32,7 +32,7 @@ async fn follow(node: &Node) -> Follower {
         .start()
         .await
         .unwrap();
-    // The first reading comes by itself.
+    // The first read happens on its own.
     follower.catch_up().await.unwrap();
     follower
 }
@@ -46,7 +46,7 @@ async fn replica(node: &Node) -> Follower {
 }
 
 #[tokio::test]
-async fn a_follower_renews_everything_at_once() {
+async fn a_follower_renews_all_cached_answers_together() {
     let node = new_node();
     let app = node.create_app("Billing").await;
     let mut tokens = Vec::new();
@@ -68,7 +68,7 @@ async fn a_follower_renews_everything_at_once() {
 }
 
 #[tokio::test]
-async fn a_follower_forgets_exactly_what_has_changed() {
+async fn a_follower_evicts_exactly_the_changed_tokens() {
     let node = new_node();
     let (app, other) = (
         node.create_app("Billing").await,
@@ -111,7 +111,7 @@ async fn a_follower_forgets_exactly_what_has_changed() {
 }
 
 #[tokio::test]
-async fn the_lease_ends_with_the_bound_when_the_log_cannot_be_read() {
+async fn the_lease_ends_within_the_bound_when_the_log_cannot_be_read() {
     let node = new_node();
     let token = known(&node).await;
     let follower = follow(&node).await;
@@ -126,7 +126,7 @@ async fn the_lease_ends_with_the_bound_when_the_log_cannot_be_read() {
         node.refusal(&token).await,
         Some(RejectionKind::StoreFailure)
     );
-    // What was remembered counts again once the log has been read.
+    // Cached answers are used again once the log has been read.
     node.store.set_fault(Fault::None);
     follower.catch_up().await.unwrap();
     let finds = node.store.finds();
@@ -135,7 +135,7 @@ async fn the_lease_ends_with_the_bound_when_the_log_cannot_be_read() {
 }
 
 #[tokio::test]
-async fn what_changed_while_the_log_could_not_be_read_is_heeded_before_anything_is_admitted() {
+async fn changes_during_an_outage_of_the_log_are_applied_before_anything_is_admitted() {
     let node = new_node();
     let token = known(&node).await;
     let follower = follow(&node).await;
@@ -151,13 +151,13 @@ async fn what_changed_while_the_log_could_not_be_read_is_heeded_before_anything_
 }
 
 #[tokio::test]
-async fn a_truncated_log_clears_everything() {
+async fn a_truncated_log_clears_the_cache() {
     let node = new_node();
     let app = node.create_app("Billing").await;
     let token = node.issue(&app.id, ci()).await;
     let follower = follow(&node).await;
     node.present(&token).await.unwrap();
-    // More changes than the log of a store in memory holds, none of them about the token.
+    // More changes than a store in memory keeps, none of them about the token.
     for _ in 0..40_000 {
         node.store
             .disable_app(&app.id, token.record().created_at)
@@ -183,7 +183,7 @@ async fn a_truncated_log_clears_everything() {
 }
 
 #[tokio::test]
-async fn a_replica_refuses_unknown_tokens_without_a_question() {
+async fn a_preloaded_cache_refuses_unknown_tokens_without_a_lookup() {
     let node = new_node();
     let token = known(&node).await;
     let _follower = replica(&node).await;
@@ -205,7 +205,7 @@ async fn a_replica_refuses_unknown_tokens_without_a_question() {
 }
 
 #[tokio::test]
-async fn a_replica_learns_of_tokens_issued_here_at_once_and_elsewhere_from_the_log() {
+async fn a_preloaded_cache_admits_new_tokens_immediately_here_and_via_the_log_elsewhere() {
     let node = new_node();
     let app = node.create_app("Billing").await;
     let follower = replica(&node).await;
@@ -235,7 +235,7 @@ async fn a_replica_learns_of_tokens_issued_here_at_once_and_elsewhere_from_the_l
 }
 
 #[tokio::test]
-async fn a_replica_whose_lease_has_ended_asks_the_store() {
+async fn a_preloaded_cache_whose_lease_has_ended_looks_tokens_up() {
     let node = new_node();
     let app = node.create_app("Billing").await;
     let follower = replica(&node).await;
@@ -248,7 +248,7 @@ async fn a_replica_whose_lease_has_ended_asks_the_store() {
 }
 
 #[tokio::test]
-async fn loading_a_replica_tells_how_far_it_is() {
+async fn preloading_reports_its_progress() {
     let node = new_node();
     let app = node.create_app("Billing").await;
     for _ in 0..2500 {
@@ -284,7 +284,7 @@ async fn a_follower_does_not_start_on_a_store_that_fails() {
 }
 
 #[tokio::test]
-async fn what_a_replica_has_loaded_is_not_given_before_it_has_caught_up() {
+async fn preloaded_tokens_are_not_used_before_the_follower_has_caught_up() {
     let node = new_node();
     let token = known(&node).await;
     let presented = token.token().expose().as_bytes().to_vec();
@@ -301,7 +301,7 @@ async fn what_a_replica_has_loaded_is_not_given_before_it_has_caught_up() {
 }
 
 #[tokio::test]
-async fn word_of_a_change_makes_a_follower_heed_it_before_the_next_reading() {
+async fn a_notification_makes_a_follower_apply_a_change_before_the_next_poll() {
     let store = FaultyStore::new(MemoryStore::new());
     let (here, elsewhere) = (node_on(store.clone()), node_on(store));
     let app = here.create_app("Billing").await;
@@ -309,12 +309,14 @@ async fn word_of_a_change_makes_a_follower_heed_it_before_the_next_reading() {
     let _follower = follow(&here).await;
     here.present(&token).await.unwrap();
     elsewhere.tokens.revoke(token.record().id).await.unwrap();
-    let heeded = async {
+    let applied = async {
         while here.present(&token).await.is_ok() {
             tokio::task::yield_now().await;
         }
     };
-    timeout(DEADLINE, heeded).await.expect("it is heeded");
+    timeout(DEADLINE, applied)
+        .await
+        .expect("the change is applied");
     assert_eq!(
         here.refusal(&token).await,
         Some(RejectionKind::RevokedToken)
@@ -322,13 +324,13 @@ async fn word_of_a_change_makes_a_follower_heed_it_before_the_next_reading() {
 }
 
 #[tokio::test]
-async fn word_that_comes_during_a_reading_is_heeded_after_it() {
+async fn a_notification_during_a_read_triggers_another_read() {
     let store = MemoryStore::new();
     let tokens = ApiTokens::new(store.clone(), TokenFormat::new("acme").unwrap());
     let app = tokens.create_app("Billing").await.unwrap();
     let new = || NewToken::named("ci");
     let issued = tokens.issue(&app.id, new()).await.unwrap();
-    // Nothing but word can make it heed the revocation in time.
+    // Only a notification can make it apply the revocation in time.
     let authenticator = Authenticator::builder(store.clone())
         .max_staleness(DEADLINE * 2)
         .build();
@@ -343,7 +345,7 @@ async fn word_that_comes_during_a_reading_is_heeded_after_it() {
     let follower = authenticator.follow(log).poll_interval(never);
     let follower = follower.start().await.unwrap();
     follower.catch_up().await.unwrap();
-    // That at the start, that which was asked for, and the first that comes by itself.
+    // The read at the start, the one that was asked for, and the first one at an interval.
     let settled = async {
         while readings.load(SeqCst) < 3 {
             tokio::task::yield_now().await;
@@ -354,15 +356,17 @@ async fn word_that_comes_during_a_reading_is_heeded_after_it() {
     present().await.unwrap();
     *revoke_next.lock().unwrap() = Some(TokenTarget::any(issued.record().id));
     drop(tokens.issue(&app.id, new()).await.unwrap());
-    let heeded = async {
+    let applied = async {
         while present().await.is_ok() {
             tokio::task::yield_now().await;
         }
     };
-    timeout(DEADLINE, heeded).await.expect("it is heeded");
+    timeout(DEADLINE, applied)
+        .await
+        .expect("the change is applied");
 }
 
-/// A log in which a token is revoked right after a reading, before the follower has it.
+/// A log in which a token is revoked right after a read, before the follower gets the result.
 #[derive(Debug)]
 struct BusyLog {
     store: MemoryStore,
@@ -401,7 +405,7 @@ impl ChangeLog for BusyLog {
 }
 
 #[tokio::test]
-async fn requests_that_fill_all_places_do_not_keep_a_replica_from_catching_up() {
+async fn requests_that_take_all_permits_do_not_keep_a_preloaded_cache_from_catching_up() {
     let mut node = new_node();
     node.tokens = ApiTokens::builder(node.store.clone(), TokenFormat::new("acme").unwrap())
         .clock(node.clock.clone())
@@ -423,8 +427,8 @@ async fn requests_that_fill_all_places_do_not_keep_a_replica_from_catching_up() 
     drop(hangs);
 }
 
-/// A log that no longer leads on until it is asked where to begin anew, and is then silent: the
-/// first time for its revision, the second time for the live tokens.
+/// A log with a gap that hangs when the follower starts over: the first time when reading the
+/// revision, the second time when listing the live tokens.
 #[derive(Clone, Debug)]
 struct SilentLog {
     inner: MemoryStore,
@@ -433,7 +437,7 @@ struct SilentLog {
 }
 
 impl SilentLog {
-    /// Does not answer if this silence is the next.
+    /// Hangs if it is time to.
     async fn keep_silence(&self, left: usize) {
         let taken = self
             .silences
@@ -475,7 +479,7 @@ impl ChangeLog for SilentLog {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_log_that_does_not_answer_holds_a_follower_up_for_no_longer_than_a_lookup() {
+async fn a_hanging_log_delays_a_follower_for_no_longer_than_the_lookup_timeout() {
     let store = MemoryStore::new();
     let node = node_on(FaultyStore::new(store.clone()));
     let log = SilentLog {
@@ -502,7 +506,7 @@ async fn a_log_that_does_not_answer_holds_a_follower_up_for_no_longer_than_a_loo
 }
 
 #[tokio::test(start_paused = true)]
-async fn readings_that_fail_are_not_made_in_step() {
+async fn failed_reads_are_retried_at_random_times() {
     let node = new_node();
     let _follower = node.tokens.follow().start().await.unwrap();
     node.store

@@ -1,4 +1,4 @@
-//! What an authenticator caches, for how long, and what becomes of it.
+//! What an authenticator caches, and for how long.
 
 mod capacity;
 mod flights;

@@ -8,7 +8,7 @@ use tower_api_tokens::{
 use crate::support::{BOUND, ci, known, new_node, node_on};
 
 #[tokio::test]
-async fn a_remembered_token_costs_no_question_to_the_store() {
+async fn a_cached_token_is_not_looked_up() {
     let node = new_node();
     let token = known(&node).await;
     for _ in 0..100 {
@@ -20,7 +20,7 @@ async fn a_remembered_token_costs_no_question_to_the_store() {
 }
 
 #[tokio::test]
-async fn an_answer_is_not_given_when_the_bound_has_passed() {
+async fn an_answer_is_not_used_after_the_bound() {
     let node = new_node();
     let token = known(&node).await;
     node.present(&token).await.unwrap();
@@ -33,7 +33,7 @@ async fn an_answer_is_not_given_when_the_bound_has_passed() {
 }
 
 #[tokio::test]
-async fn an_old_answer_is_not_given_when_the_store_fails() {
+async fn a_stale_answer_is_not_used_when_the_store_fails() {
     let node = new_node();
     let token = known(&node).await;
     node.present(&token).await.unwrap();
@@ -51,11 +51,11 @@ async fn an_old_answer_is_not_given_when_the_store_fails() {
 }
 
 #[tokio::test]
-async fn a_revocation_elsewhere_holds_here_within_the_bound() {
+async fn a_revocation_elsewhere_takes_effect_within_the_bound() {
     let here = new_node();
     let token = known(&here).await;
     here.present(&token).await.unwrap();
-    // Another node on the same store; nothing tells this one.
+    // Another node with the same store, which does not notify this one.
     let elsewhere = node_on(here.store.clone());
     elsewhere.tokens.revoke(token.record().id).await.unwrap();
     assert!(here.present(&token).await.is_ok(), "remembered");
@@ -67,7 +67,7 @@ async fn a_revocation_elsewhere_holds_here_within_the_bound() {
 }
 
 #[tokio::test]
-async fn a_revocation_through_this_handle_holds_when_it_returns() {
+async fn a_revocation_through_this_handle_takes_effect_when_it_returns() {
     let node = new_node();
     let app = node.create_app("Billing").await;
     for _ in 0..100 {
@@ -82,7 +82,7 @@ async fn a_revocation_through_this_handle_holds_when_it_returns() {
 }
 
 #[tokio::test]
-async fn disabling_an_app_holds_for_all_its_tokens_when_it_returns() {
+async fn disabling_an_app_takes_effect_for_all_its_tokens_when_it_returns() {
     let node = new_node();
     let (app, other) = (
         node.create_app("Billing").await,
@@ -108,7 +108,7 @@ async fn disabling_an_app_holds_for_all_its_tokens_when_it_returns() {
 }
 
 #[tokio::test]
-async fn the_end_of_an_overlap_holds_for_a_remembered_token() {
+async fn the_end_of_an_overlap_applies_to_a_cached_token() {
     let node = new_node();
     let token = known(&node).await;
     node.present(&token).await.unwrap();
@@ -131,7 +131,7 @@ async fn the_end_of_an_overlap_holds_for_a_remembered_token() {
 }
 
 #[tokio::test]
-async fn a_remembered_token_is_refused_from_its_expiry_on() {
+async fn a_cached_token_is_refused_at_its_expiry() {
     let node = new_node();
     let app = node.create_app("Billing").await;
     let new = NewToken::named("ci").expires_in(Duration::from_secs(3));
@@ -149,7 +149,7 @@ async fn a_remembered_token_is_refused_from_its_expiry_on() {
 }
 
 #[tokio::test]
-async fn a_clock_set_by_400_days_neither_keeps_an_answer_nor_loses_one() {
+async fn setting_the_clock_by_400_days_does_not_change_the_age_of_answers() {
     let node = new_node();
     let token = known(&node).await;
     let start = tower_api_tokens::Clock::now(&node.clock);
@@ -183,7 +183,7 @@ async fn expiry_follows_the_wall_clock_when_it_is_set() {
 }
 
 #[tokio::test]
-async fn authenticators_do_not_share_what_they_remember() {
+async fn authenticators_do_not_share_their_caches() {
     let (one, other) = (new_node(), new_node());
     let token = known(&one).await;
     one.present(&token).await.unwrap();
@@ -194,7 +194,7 @@ async fn authenticators_do_not_share_what_they_remember() {
 }
 
 #[tokio::test]
-async fn a_bound_of_zero_asks_the_store_on_every_request() {
+async fn with_a_bound_of_zero_every_request_is_looked_up() {
     let node = new_node();
     let token = known(&node).await;
     let every_time = tower_api_tokens::Authenticator::builder(node.store.clone())
@@ -208,7 +208,7 @@ async fn a_bound_of_zero_asks_the_store_on_every_request() {
 }
 
 #[tokio::test]
-async fn a_change_that_may_have_happened_is_heeded_too() {
+async fn a_change_with_an_unknown_outcome_also_invalidates_the_cache() {
     let node = new_node();
     let token = known(&node).await;
     node.present(&token).await.unwrap();
@@ -234,7 +234,7 @@ async fn a_change_that_may_have_happened_is_heeded_too() {
 }
 
 #[tokio::test]
-async fn a_clock_that_is_set_back_refuses_no_token_that_had_expired_before() {
+async fn setting_the_clock_back_admits_tokens_that_had_expired() {
     let issuer = new_node();
     let app = issuer.create_app("Billing").await;
     let new = NewToken::named("ci").expires_in(Duration::from_secs(50));

@@ -1,4 +1,4 @@
-//! Answers that are older than the bound by the time they are there.
+//! Answers that are older than the bound when they arrive.
 
 use std::{
     sync::{
@@ -18,8 +18,8 @@ use tower_api_tokens::{
 
 use crate::support::{BOUND, known, new_node};
 
-/// Time passes between an answer and its arrival, for so many answers, and the token is revoked
-/// meanwhile.
+/// Time passes between an answer and its arrival, for this many answers, and the token is revoked
+/// in between.
 #[derive(Clone, Debug)]
 struct Stalling {
     inner: FaultyStore<MemoryStore>,
@@ -47,7 +47,7 @@ impl TokenStore for Stalling {
     }
 }
 
-/// A token, and an authenticator on a store that stalls so often for so long.
+/// A token, and an authenticator with a store that stalls this often for this long.
 async fn stalling(stalls: usize, time: Duration) -> (Vec<u8>, Authenticator, Stalling) {
     let node = new_node();
     let token = known(&node).await;
@@ -68,7 +68,7 @@ async fn stalling(stalls: usize, time: Duration) -> (Vec<u8>, Authenticator, Sta
 }
 
 #[tokio::test]
-async fn an_answer_that_arrives_too_late_is_not_used_by_anyone_who_waited_for_it() {
+async fn an_answer_that_arrives_too_late_is_used_by_no_waiting_request() {
     let (text, authenticator, store) = stalling(1, BOUND).await;
     let verdicts = join_all((0..50).map(|_| authenticator.authenticate(&text))).await;
     for verdict in verdicts {
@@ -81,7 +81,7 @@ async fn an_answer_that_arrives_too_late_is_not_used_by_anyone_who_waited_for_it
 }
 
 #[tokio::test]
-async fn answers_that_always_arrive_too_late_are_503() {
+async fn answers_that_always_arrive_too_late_lead_to_503() {
     let (text, authenticator, store) = stalling(1000, BOUND).await;
     for _ in 0..3 {
         let refused = authenticator.authenticate(&text).await.unwrap_err();

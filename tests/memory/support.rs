@@ -7,13 +7,13 @@ use tower_api_tokens::{
 
 pub(crate) type Store = FaultyStore<MemoryStore>;
 
-/// The bound that the tests set.
+/// The bound in these tests.
 pub(crate) const BOUND: Duration = Duration::from_secs(5);
 
-/// A node: what it shares with others is the store alone.
+/// A node, which shares nothing but the store with others.
 pub(crate) type Node = Fixture<()>;
 
-/// A node with a store of its own, on which word of changes is lost.
+/// A node with its own store, which sends no notifications of changes.
 pub(crate) fn new_node() -> Node {
     node_on(FaultyStore::new(MemoryStore::new()).without_notifications())
 }
@@ -25,7 +25,7 @@ pub(crate) fn node_on(store: Store) -> Node {
         .empty()
 }
 
-/// What a token is to be.
+/// The request for a token.
 pub(crate) fn ci() -> NewToken {
     NewToken::named("ci")
 }

@@ -66,7 +66,7 @@ async fn uses_are_recorded_once_in_an_interval() {
 }
 
 #[tokio::test]
-async fn uses_that_the_store_does_not_take_are_kept_for_later() {
+async fn uses_that_the_store_refuses_are_kept_for_later() {
     let node = new_node();
     let token = known(&node).await;
     let interval = Duration::from_millis(1);
@@ -140,7 +140,7 @@ async fn two_layers_around_one_service_count_a_use_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_store_that_takes_no_usage_does_not_keep_changes_from_being_heeded() {
+async fn a_store_that_refuses_usage_does_not_keep_changes_from_being_applied() {
     let store = MemoryStore::new();
     let node = node_on(FaultyStore::new(store.clone()).without_notifications());
     let app = node.create_app("Billing").await;
@@ -152,7 +152,7 @@ async fn a_store_that_takes_no_usage_does_not_keep_changes_from_being_heeded() {
     node.present(&kept).await.unwrap();
     node.present(&revoked).await.unwrap();
     node.store.set_fault(Fault::WriteHang);
-    // Usage is being recorded, and the store does not answer.
+    // Usage is being recorded, and the store hangs.
     tokio::time::sleep(Duration::from_secs(61)).await;
     let elsewhere = node_on(FaultyStore::new(store));
     elsewhere.tokens.revoke(revoked.record().id).await.unwrap();
@@ -166,7 +166,7 @@ async fn a_store_that_takes_no_usage_does_not_keep_changes_from_being_heeded() {
     node.clock.advance(BOUND - Duration::from_millis(11));
     node.present(&kept).await.unwrap();
     assert_eq!(node.store.finds(), finds, "the lease was renewed");
-    // What hung is given up, and made again.
+    // The call that hung is abandoned and repeated.
     node.store.set_fault(Fault::None);
     tokio::time::sleep(Duration::from_secs(120)).await;
     let record = node.tokens.get(kept.record().id).await.unwrap();
@@ -175,11 +175,11 @@ async fn a_store_that_takes_no_usage_does_not_keep_changes_from_being_heeded() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_follower_ends_in_time_on_a_store_that_takes_no_usage() {
+async fn a_follower_stops_in_time_on_a_store_that_refuses_usage() {
     let node = new_node();
     let token = known(&node).await;
     let end_within = Duration::from_secs(20);
-    // Once at rest, and once while usage is being recorded.
+    // Once when idle, and once while usage is being recorded.
     for wait in [Duration::ZERO, Duration::from_secs(61)] {
         let follower = node.tokens.follow().start().await.unwrap();
         node.present(&token).await.unwrap();
@@ -194,7 +194,7 @@ async fn a_follower_ends_in_time_on_a_store_that_takes_no_usage() {
     }
 }
 
-/// A log that takes no usage of some tokens.
+/// A log that refuses usage of some tokens.
 #[derive(Debug)]
 struct Picky {
     inner: MemoryStore,
@@ -217,7 +217,7 @@ impl UsageLog for Picky {
 }
 
 #[tokio::test]
-async fn usage_that_the_store_refuses_keeps_no_other_from_being_recorded() {
+async fn refused_usage_does_not_keep_other_usage_from_being_recorded() {
     let store = MemoryStore::new();
     let node = node_on(FaultyStore::new(store.clone()).without_notifications());
     let app = node.create_app("Billing").await;
@@ -225,7 +225,7 @@ async fn usage_that_the_store_refuses_keeps_no_other_from_being_recorded() {
     for _ in 0..1500 {
         tokens.push(node.issue(&app.id, ci()).await);
     }
-    // The first ones that are tried, and one in the midst of others.
+    // The first ones that are tried, and one among others.
     for refused in [vec![0], vec![0, 1], vec![0, 1, 2, 3, 700], vec![1499]] {
         let calls = Arc::<AtomicUsize>::default();
         let picky = Picky {
@@ -310,7 +310,7 @@ async fn a_store_without_a_change_log_records_uses() {
 }
 
 #[tokio::test]
-async fn one_task_records_the_usage_of_an_authenticator() {
+async fn only_one_task_records_the_usage_of_an_authenticator() {
     let store = MemoryStore::new();
     let authenticator = Authenticator::new(store.clone());
     let recorder = || authenticator.record_usage(store.clone());
@@ -320,7 +320,7 @@ async fn one_task_records_the_usage_of_an_authenticator() {
     assert_eq!(refused.kind(), StoreErrorKind::InvalidSettings);
     let refused = follower().start().await.unwrap_err();
     assert_eq!(refused.kind(), StoreErrorKind::InvalidSettings);
-    // One that records nothing is in nobody's way.
+    // A follower that records nothing does not interfere.
     let silent = follower().without_usage().start().await.unwrap();
     silent.stop().await.unwrap();
     drop(first);
@@ -332,7 +332,7 @@ async fn one_task_records_the_usage_of_an_authenticator() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_recorder_that_cannot_record_says_so_in_the_end() {
+async fn a_recorder_that_cannot_record_fails_when_it_stops() {
     let node = new_node();
     let token = known(&node).await;
     let recorder = node.tokens.authenticator().record_usage(node.store.clone());

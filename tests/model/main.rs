@@ -1,10 +1,10 @@
-//! Every interleaving of lookups, evictions and a follower, explored by loom.
+//! Every interleaving of lookups, evictions and a follower, explored with loom.
 //!
-//! The lookups under way with their generation check (`in_flight.rs`) and the lease (`lease.rs`) are
-//! those of the crate, with loom's primitives in the place of the standard library's. What they guard
-//! is not: loom cannot see into papaya, so one atomic stands in for the cache, another for the store,
-//! and the steps of a lookup, an eviction and a follower are retold here, in the order in which the
-//! crate takes them. Beside each model stands the same one with the guard left out, which must fail.
+//! The in-flight lookups with their generation check (`in_flight.rs`) and the lease (`lease.rs`)
+//! are those of the crate, with loom's primitives instead of the standard library's. What they
+//! guard is modeled, because loom cannot look into papaya: one atomic stands for the cache and
+//! another for the store, and the steps of a lookup, an eviction and a follower are repeated here
+//! in the order of the crate. Each model has a counterpart without the guard, which must fail.
 
 #[path = "../../src/authenticator/in_flight.rs"]
 #[expect(dead_code, reason = "the models use a part of it")]
@@ -37,7 +37,7 @@ use loom::{
 
 const KEY: u8 = 7;
 
-/// What the cache holds of the one token.
+/// What the cache contains for the single token.
 const NOTHING: usize = 0;
 const LIVE: usize = 1;
 const REVOKED: usize = 2;
@@ -68,7 +68,7 @@ impl World {
         ticket
     }
 
-    /// A lookup: begins, asks the store, and remembers its answer.
+    /// A lookup: begins, reads the store, and caches the answer.
     fn look_up(&self) {
         let ticket = self.begin();
         let answer = if self.live.load(Acquire) {
@@ -99,7 +99,7 @@ fn a_lookup_races_with_a_revocation(fenced: bool) {
         });
         world.live.store(false, Release);
         world.evict();
-        // From here on `revoke` has returned.
+        // From here on, `revoke` has returned.
         assert_ne!(world.cache.load(Relaxed), LIVE, "before the lookup ended");
         lookup.join().unwrap();
         assert_ne!(world.cache.load(Relaxed), LIVE, "after the lookup ended");
@@ -107,13 +107,13 @@ fn a_lookup_races_with_a_revocation(fenced: bool) {
 }
 
 #[test]
-fn no_answer_from_before_a_revocation_is_remembered_after_it() {
+fn no_answer_from_before_a_revocation_is_cached_after_it() {
     a_lookup_races_with_a_revocation(true);
 }
 
 #[test]
 #[should_panic = "the lookup ended"]
-fn the_model_catches_a_memory_without_the_generation_check() {
+fn the_model_catches_a_cache_without_the_generation_check() {
     a_lookup_races_with_a_revocation(false);
 }
 
@@ -149,7 +149,7 @@ fn a_newcomer_joins_after_a_revocation(evicts_lookups: bool) {
 }
 
 #[test]
-fn who_asks_after_a_revocation_gets_no_answer_from_before_it() {
+fn a_request_after_a_revocation_gets_no_answer_from_before_it() {
     a_newcomer_joins_after_a_revocation(true);
 }
 
@@ -159,7 +159,7 @@ fn the_model_catches_an_eviction_that_leaves_the_lookup_to_be_joined() {
     a_newcomer_joins_after_a_revocation(false);
 }
 
-fn a_follower_heeds_a_revocation_made_elsewhere(evicts_first: bool) {
+fn a_follower_applies_a_revocation_made_elsewhere(evicts_first: bool) {
     loom::model(move || {
         let world = World::new(true);
         let renewed = Arc::new(AtomicBool::new(false));
@@ -171,7 +171,7 @@ fn a_follower_heeds_a_revocation_made_elsewhere(evicts_first: bool) {
             let world = Arc::clone(&world);
             move || world.look_up()
         });
-        // The follower reads the log. If the change is in it, the token is evicted, and then the
+        // The follower reads the log. If the log has the change, the token is evicted, and then the
         // lease is renewed as of a moment after the change.
         if !world.live.load(Acquire) {
             if evicts_first {
@@ -193,17 +193,18 @@ fn a_follower_heeds_a_revocation_made_elsewhere(evicts_first: bool) {
 }
 
 #[test]
-fn a_lease_is_renewed_only_over_what_is_as_it_was_then() {
-    a_follower_heeds_a_revocation_made_elsewhere(true);
+fn a_renewed_lease_covers_only_current_entries() {
+    a_follower_applies_a_revocation_made_elsewhere(true);
 }
 
 #[test]
 #[should_panic = "the renewed lease covers an answer from before the change"]
 fn the_model_catches_a_follower_that_renews_without_evicting() {
-    a_follower_heeds_a_revocation_made_elsewhere(false);
+    a_follower_applies_a_revocation_made_elsewhere(false);
 }
 
-/// The lease has ended, as while the log could not be read, and the token was revoked meanwhile.
+/// The lease has ended, because the log could not be read, and the token was revoked in the
+/// meantime.
 fn a_reader_races_with_the_renewal_of_a_lease(reads_lease_first: bool) {
     loom::model(move || {
         let cache = Arc::new(AtomicUsize::new(LIVE));
@@ -233,21 +234,21 @@ fn a_reader_races_with_the_renewal_of_a_lease(reads_lease_first: bool) {
 }
 
 #[test]
-fn a_renewed_lease_covers_nothing_that_was_forgotten_before_it() {
+fn a_renewed_lease_covers_nothing_that_was_evicted_before_it() {
     a_reader_races_with_the_renewal_of_a_lease(true);
 }
 
 #[test]
 #[should_panic = "a renewed lease covers what it was renewed without"]
-fn the_model_catches_a_reader_that_looks_at_the_lease_last() {
+fn the_model_catches_a_reader_that_reads_the_lease_last() {
     a_reader_races_with_the_renewal_of_a_lease(false);
 }
 
-/// What is cached of the one token, with whether the lease covers it.
+/// A cached state that the lease does not cover.
 const UNCOVERED: usize = 3;
 
-/// A lookup reaches a server that lags: it shows revision 0, at which the token is live. The log shows
-/// revision 1, in which it is revoked.
+/// A lookup reaches a server that lags: it shows revision 0, at which the token is live. The log
+/// shows revision 1, at which it is revoked.
 fn a_server_lags_behind_the_log(applies_first: bool) {
     loom::model(move || {
         let world = World::new(true);
@@ -257,7 +258,7 @@ fn a_server_lags_behind_the_log(applies_first: bool) {
             move || {
                 let ticket = world.begin();
                 world.in_flight.complete(&KEY, ticket, |_| {
-                    // The lease covers an answer that shows what was applied.
+                    // The lease covers an answer at the applied revision.
                     let covered = applied.load(Acquire) == 0;
                     let cached = if covered { LIVE } else { UNCOVERED };
                     world.cache.store(cached, Relaxed);
@@ -271,7 +272,7 @@ fn a_server_lags_behind_the_log(applies_first: bool) {
             world.evict();
             applied.store(1, Release);
         }
-        // From here on the lease is renewed as of a moment after the change.
+        // From here on, the lease is renewed as of a moment after the change.
         let covered = |when: &str| {
             assert_ne!(
                 world.cache.load(Relaxed),
@@ -286,7 +287,7 @@ fn a_server_lags_behind_the_log(applies_first: bool) {
 }
 
 #[test]
-fn a_server_that_lags_fills_in_nothing_that_the_lease_covers() {
+fn answers_of_a_lagging_server_are_not_covered_by_the_lease() {
     a_server_lags_behind_the_log(true);
 }
 
@@ -296,8 +297,8 @@ fn the_model_catches_a_follower_that_evicts_before_the_change_counts_as_applied(
     a_server_lags_behind_the_log(false);
 }
 
-/// An answer that was ahead of the log is cached under the number 4. The log reaches it, and a
-/// lookup that lags fills in another answer, under the number 5, meanwhile.
+/// An answer that was ahead of the log is cached with the serial number 4. The log reaches it while
+/// a lookup that lags caches another answer with the number 5.
 fn the_log_reaches_an_answer(covers_only_that: bool) {
     const AHEAD: usize = 4;
     const OTHER: usize = 5;
@@ -339,8 +340,8 @@ fn the_model_catches_a_follower_that_covers_whatever_is_cached() {
     the_log_reaches_an_answer(false);
 }
 
-/// A complete cache, in which a token is evicted to make room, or evicted because it has changed, while
-/// it is presented: nobody may conclude that it does not exist.
+/// A complete cache, in which a token is evicted to make room or because it has changed while a
+/// request uses it. The request must not conclude that the token does not exist.
 struct Complete {
     in_flight: InFlight<u8, ()>,
     /// Odd while the cache is complete.
@@ -373,7 +374,7 @@ impl Complete {
     }
 }
 
-fn room_is_made_while_a_token_is_presented(looks_twice: bool) {
+fn a_token_is_evicted_while_it_is_presented(looks_twice: bool) {
     loom::model(move || {
         let cache = Complete::new();
         let room = thread::spawn({
@@ -390,14 +391,14 @@ fn room_is_made_while_a_token_is_presented(looks_twice: bool) {
 }
 
 #[test]
-fn a_token_that_makes_room_does_not_count_as_unknown() {
-    room_is_made_while_a_token_is_presented(true);
+fn an_evicted_token_does_not_count_as_unknown() {
+    a_token_is_evicted_while_it_is_presented(true);
 }
 
 #[test]
 #[should_panic = "a token that was evicted counts as unknown"]
-fn the_model_catches_a_reader_that_asks_only_once_whether_the_cache_is_complete() {
-    room_is_made_while_a_token_is_presented(false);
+fn the_model_catches_a_reader_that_checks_completeness_only_once() {
+    a_token_is_evicted_while_it_is_presented(false);
 }
 
 fn a_token_changes_and_is_read_again_while_it_is_presented(exclusively: bool) {

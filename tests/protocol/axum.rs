@@ -20,7 +20,7 @@ use crate::{
     wire::{Wire, both},
 };
 
-/// A glob import takes no name from the crates beside it.
+/// A glob import does not shadow the names of other crates.
 mod everything {
     use tower_api_tokens::*;
 
@@ -97,7 +97,7 @@ async fn a_handler_is_not_called_for_a_refused_request() {
 }
 
 #[tokio::test]
-async fn without_a_layer_a_handler_that_wants_a_principal_fails_and_says_what_to_add() {
+async fn without_a_layer_the_extractor_fails_and_states_what_to_add() {
     let router = routes();
     for path in ["/whoami", "/greet"] {
         for value in ["", "Bearer a"] {
@@ -124,7 +124,7 @@ async fn an_optional_principal_is_none_behind_an_optional_layer() {
 }
 
 #[tokio::test]
-async fn a_required_principal_behind_an_optional_layer_is_answered_as_by_a_strict_one() {
+async fn a_required_principal_behind_an_optional_layer_is_refused_like_a_strict_layer_does() {
     let fixture = Fixture::new().await;
     for layer in [
         fixture.layer(),
@@ -176,7 +176,7 @@ async fn scopes_are_required_route_by_route() {
     assert_eq!(parts.status, StatusCode::UNAUTHORIZED);
 }
 
-/// The embedding guide's routes, of which `/health` alone is public.
+/// The routes in the guide to embedding, of which only `/health` is public.
 fn deny_by_default(fixture: &Fixture) -> Router {
     let guarded = Router::new().route("/invoices", get(whoami)).nest(
         "/reports",
@@ -190,7 +190,7 @@ fn deny_by_default(fixture: &Fixture) -> Router {
 }
 
 #[tokio::test]
-async fn what_is_not_listed_as_public_is_refused() {
+async fn routes_that_are_not_public_are_refused() {
     let fixture = Fixture::new().await;
     let router = deny_by_default(&fixture);
     let (parts, body) = ask(&router, "/health", "").await;
@@ -212,7 +212,7 @@ async fn what_is_not_listed_as_public_is_refused() {
         let (parts, _) = ask(&router, path, &fixture.bearer()).await;
         assert_eq!(parts.status, status, "{path}");
     }
-    // Another method of a guarded route is refused as the route is.
+    // Another method of a guarded route is refused like the route.
     let request = Request::post("/invoices").body(Body::empty()).unwrap();
     let Ok(response) = router.oneshot(request).await;
     assert_eq!(response.status(), StatusCode::UNAUTHORIZED);

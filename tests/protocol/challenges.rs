@@ -1,4 +1,4 @@
-//! What the challenge says besides the error.
+//! The parts of a challenge besides the error.
 
 use crate::{
     support::{Fixture, Server, UNKNOWN, bearer},
@@ -35,7 +35,7 @@ async fn quotes_and_backslashes_in_a_realm_are_escaped() {
 }
 
 #[tokio::test]
-async fn a_realm_that_cannot_stand_in_a_field_is_refused_when_the_layer_is_built() {
+async fn an_invalid_realm_is_refused_when_the_layer_is_built() {
     let fixture = Fixture::new().await;
     for realm in [
         "a\nb",
@@ -53,7 +53,7 @@ async fn a_realm_that_cannot_stand_in_a_field_is_refused_when_the_layer_is_built
 }
 
 #[tokio::test]
-async fn the_basic_challenge_is_a_field_line_of_its_own() {
+async fn the_basic_challenge_has_its_own_field_line() {
     let fixture = Fixture::new().await;
     let server = Server::behind(fixture.layer().basic()).await;
     for (value, bearer_challenge) in [

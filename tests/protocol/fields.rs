@@ -1,4 +1,4 @@
-//! Which field of which request a token is read from.
+//! From which field of which request a token is read.
 
 use crate::{
     http2,
@@ -55,7 +55,7 @@ async fn fields_of_other_names_may_repeat() {
 }
 
 #[tokio::test]
-async fn the_name_of_the_field_is_read_in_any_case() {
+async fn field_names_are_case_insensitive() {
     let fixture = Fixture::new().await;
     let server = server(&fixture).await;
     for name in ["Authorization", "AUTHORIZATION", "aUTHORIZATION"] {
@@ -74,7 +74,7 @@ async fn the_name_of_the_field_is_read_in_any_case() {
 }
 
 #[tokio::test]
-async fn a_name_in_upper_case_never_gets_to_the_layer_over_http2() {
+async fn an_upper_case_field_name_never_reaches_the_layer_over_http2() {
     let fixture = Fixture::new().await;
     let server = server(&fixture).await;
     let request = Wire::get().field("Authorization", fixture.bearer());
@@ -141,7 +141,7 @@ async fn a_trailer_does_not_repeat_the_field() {
 }
 
 #[tokio::test]
-async fn a_field_that_is_no_line_never_gets_to_the_layer() {
+async fn a_malformed_field_line_never_reaches_the_layer() {
     let fixture = Fixture::new().await;
     let server = server(&fixture).await;
     let token = fixture.token();
@@ -167,7 +167,7 @@ async fn a_field_that_is_no_line_never_gets_to_the_layer() {
 }
 
 #[tokio::test]
-async fn a_token_is_good_for_its_own_request_on_a_connection_and_no_other() {
+async fn a_token_applies_only_to_its_own_request_on_a_connection() {
     let fixture = Fixture::new().await;
     let server = server(&fixture).await;
     let credentials = [

@@ -1,4 +1,4 @@
-//! The status of a refusal is the service's: no request chooses it.
+//! The service determines the status of a refusal: no request can choose it.
 
 use std::{convert::Infallible, time::Duration};
 
@@ -16,7 +16,7 @@ use crate::support::{Fixture, Inner, UNKNOWN, bearer};
 
 type Shape = Request<Empty<Bytes>>;
 
-/// A service that refuses every request that carries these fields.
+/// A service that refuses every request with these fields.
 struct Refusal {
     name: String,
     status: u16,
@@ -59,7 +59,7 @@ impl Refusal {
     }
 }
 
-/// Every kind of refusal, by layers that are set up further by `set`.
+/// Every kind of refusal, by layers that are configured further by `set`.
 async fn refusals(set: fn(ApiTokenLayer) -> ApiTokenLayer, grpc: bool) -> Vec<Refusal> {
     let fixture = Fixture::new().await;
     let mut refusals = Vec::new();
@@ -133,7 +133,7 @@ async fn refusals(set: fn(ApiTokenLayer) -> ApiTokenLayer, grpc: bool) -> Vec<Re
         refusals.push(refusal.with("authorization", &fixture.bearer()));
         let service = Stack::new(require.clone(), layer.clone().optional()).layer(inner.clone());
         refusals.push(Refusal::new("anonymous", 401, service, inner.clone()));
-        // Without a layer outside there is no form that a client has agreed to.
+        // Without an outer layer, no format has been configured.
         let service = require.layer(inner.clone());
         refusals.push(Refusal::new("no layer", 500, service, inner.clone()));
     }
@@ -142,7 +142,7 @@ async fn refusals(set: fn(ApiTokenLayer) -> ApiTokenLayer, grpc: bool) -> Vec<Re
     refusals
 }
 
-/// The principal as an argument of a handler, where there is none.
+/// Extractors of the principal, without a principal.
 fn extractors(layer: &ApiTokenLayer) -> Vec<Refusal> {
     let routes = || Router::new().fallback(any(async |_: AppPrincipal| "secret"));
     let optional = routes().layer(layer.clone().optional());
@@ -201,7 +201,7 @@ const VERSIONS: [Version; 5] = [
     Version::HTTP_3,
 ];
 
-/// Those of gRPC, which a service that is configured for it answers in its format.
+/// Content types of gRPC, to which a service configured for gRPC responds in its format.
 const GRPC: [&str; 8] = [
     "application/grpc",
     "application/grpc+proto",
@@ -226,7 +226,7 @@ const OTHERS: [&str; 10] = [
     "",
 ];
 
-/// Fields by which clients ask for another answer somewhere.
+/// Fields with which clients ask some services for another response.
 const EXTRAS: [(&str, &str); 24] = [
     ("accept", "application/grpc"),
     ("accept", "text/html"),
@@ -266,7 +266,7 @@ fn shape(method: &str, version: Version, fields: &[(&str, &str)]) -> Shape {
     request
 }
 
-/// Requests of every shape, and whether each is a call in the format of gRPC.
+/// Requests of every shape, and whether each gets a response in the gRPC format.
 fn shapes() -> Vec<(Shape, bool)> {
     let mut shapes = Vec::new();
     let content_types: Vec<_> = GRPC.iter().chain(&OTHERS).copied().collect();
@@ -286,7 +286,7 @@ fn shapes() -> Vec<(Shape, bool)> {
                 shapes.push((shape(method, Version::HTTP_2, &fields), is_call));
             }
         }
-        // Which of two content types holds is anybody's guess.
+        // Which of two content types applies is ambiguous.
         for two in [["application/grpc"; 2], ["text/html", "application/grpc"]] {
             let fields = two.map(|content_type| ("content-type", content_type));
             shapes.push((shape(method, Version::HTTP_2, &fields), false));
@@ -314,7 +314,7 @@ async fn no_request_chooses_the_status_of_its_refusal() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_service_for_grpc_answers_calls_alone_in_that_format() {
+async fn a_grpc_service_refuses_only_grpc_calls_in_that_format() {
     let shapes = shapes();
     for refusal in refusals(ApiTokenLayer::grpc, true).await {
         let grpc_status = match refusal.status {

@@ -1,5 +1,5 @@
-//! What a client is told that carries its token where none is read: the answer is that to no token at
-//! all, but for a text that says what to send.
+//! Hints for requests whose token is in the wrong place: the response is that to a request without
+//! a token, except for a text that says what to send.
 
 use serde_json::Value;
 use tower_api_tokens::{ApiTokenLayer, RequireScopeLayer};
@@ -14,8 +14,8 @@ fn detail(answer: &Answer) -> String {
     problem["detail"].as_str().unwrap().to_owned()
 }
 
-/// Requests whose token is not read by a layer that reads `Authorization: Bearer` alone, and a part
-/// of the text that tells of it.
+/// Requests whose token is not read by a layer that only reads `Authorization: Bearer`, and a part
+/// of the expected hint.
 fn misplaced(token: &str) -> Vec<(Wire, &'static str)> {
     let mut requests = Vec::new();
     let scheme = "`Authorization` header has no supported scheme";
@@ -46,14 +46,17 @@ fn misplaced(token: &str) -> Vec<(Wire, &'static str)> {
             format!("/?page=1&{name}={token}"),
             format!("/?{name}"),
         ] {
-            requests.push((Wire::new("GET", &target), "Tokens in the URL are not accepted"));
+            requests.push((
+                Wire::new("GET", &target),
+                "Tokens in the URL are not accepted",
+            ));
         }
     }
     requests
 }
 
 #[tokio::test]
-async fn a_token_in_the_wrong_place_is_told_of_the_right_one() {
+async fn a_misplaced_token_gets_a_hint_about_the_right_place() {
     let fixture = Fixture::new().await;
     let token = fixture.token();
     let server = server(&fixture).await;
@@ -73,7 +76,7 @@ async fn a_token_in_the_wrong_place_is_told_of_the_right_one() {
 }
 
 #[tokio::test]
-async fn what_carries_no_token_is_told_what_to_send() {
+async fn a_request_without_a_token_gets_a_hint_about_what_to_send() {
     let fixture = Fixture::new().await;
     let server = server(&fixture).await;
     for request in [
@@ -93,7 +96,7 @@ async fn what_carries_no_token_is_told_what_to_send() {
 }
 
 #[tokio::test]
-async fn every_place_that_is_read_is_named_and_none_that_is_read_is_wrong() {
+async fn hints_name_exactly_the_configured_places() {
     let fixture = Fixture::new().await;
     let layer = fixture.layer().api_key_header("x-api-key").unwrap();
     let server = Server::behind(layer.clone().basic()).await;
@@ -110,7 +113,7 @@ async fn every_place_that_is_read_is_named_and_none_that_is_read_is_wrong() {
     server
         .admits(&Wire::get().field("x-api-key", fixture.token()))
         .await;
-    // In whichever order the places were named.
+    // In any order of the settings.
     let first = fixture.layer().basic().api_key_header("x-key").unwrap();
     let server = Server::behind(first).await;
     let text = detail(&server.refuses(&Wire::get()).await);
@@ -120,7 +123,7 @@ async fn every_place_that_is_read_is_named_and_none_that_is_read_is_wrong() {
 }
 
 #[tokio::test]
-async fn a_scope_that_an_anonymous_request_needs_is_answered_with_the_same_hints() {
+async fn an_anonymous_request_that_needs_a_scope_gets_the_same_hints() {
     let fixture = Fixture::new().await;
     let strict = server(&fixture).await;
     let optional = fixture.layer().optional();
@@ -136,7 +139,7 @@ async fn a_scope_that_an_anonymous_request_needs_is_answered_with_the_same_hints
 }
 
 #[tokio::test]
-async fn a_preflight_that_carries_a_token_is_not_told_that_its_place_is_wrong() {
+async fn a_preflight_gets_no_hint_about_a_misplaced_token() {
     let fixture = Fixture::new().await;
     let layer = fixture.layer().allow_preflight().basic();
     let layer = layer.api_key_header("x-api-key").unwrap();
@@ -156,7 +159,7 @@ async fn a_preflight_that_carries_a_token_is_not_told_that_its_place_is_wrong() 
 }
 
 #[tokio::test]
-async fn the_body_of_a_refusal_for_a_scope_names_what_the_challenge_names() {
+async fn the_body_of_a_403_names_the_scopes_in_the_challenge() {
     let fixture = Fixture::new().await;
     let all = |layer: &ApiTokenLayer, scopes: &str| layer.require_all(scopes.parse().unwrap());
     let any = |layer: &ApiTokenLayer, scopes: &str| layer.require_any(scopes.parse().unwrap());

@@ -1,4 +1,4 @@
-//! Just enough of HTTP/2 to write a request as it stands (RFC 9113, RFC 7541).
+//! Just enough of HTTP/2 to write a request byte by byte (RFC 9113, RFC 7541).
 
 use std::net::SocketAddr;
 
@@ -84,7 +84,7 @@ impl Client {
         frame.extend([kind, flags]);
         frame.extend(stream.to_be_bytes());
         frame.extend(payload);
-        // A server that ended the connection has said so in what is read next.
+        // If the server closed the connection, the next read shows it.
         let _ = self.stream.write_all(&frame).await;
     }
 
@@ -106,7 +106,7 @@ impl Client {
         })
     }
 
-    /// The beginning of the answer on a stream, and whether that is all of it.
+    /// The head of the response on a stream, and whether it is the whole response.
     pub(crate) async fn head(&mut self, stream: u32) -> Option<(u16, Vec<(String, String)>, bool)> {
         loop {
             let frame = self.read().await?;
@@ -143,7 +143,7 @@ impl Client {
         }
     }
 
-    /// The whole answer on a stream.
+    /// The whole response on a stream.
     pub(crate) async fn outcome(&mut self, stream: u32) -> Outcome {
         let Some((status, fields, mut last)) = self.head(stream).await else {
             return Outcome::Malformed;
@@ -169,7 +169,7 @@ fn text(bytes: Vec<u8>) -> String {
     String::from_utf8(bytes).unwrap()
 }
 
-/// Every field as a literal that is not indexed (RFC 7541 section 6.2.2).
+/// Encodes every field as a literal without indexing (RFC 7541 section 6.2.2).
 fn encode(fields: &Fields) -> Vec<u8> {
     let mut block = Vec::new();
     for (name, value) in fields {

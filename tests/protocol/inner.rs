@@ -1,4 +1,4 @@
-//! What the inner service sees of a request, and what the layer leaves of its response.
+//! What the inner service sees of a request, and what the layer changes in its response.
 
 use std::convert::Infallible;
 
@@ -14,7 +14,7 @@ use crate::{
     wire::{Wire, both},
 };
 
-/// A principal that some service outside of the layer put into a request, or left in it.
+/// A principal that a service outside of the layer put into a request, or left in it.
 async fn forged(fixture: &Fixture) -> AppPrincipal {
     let app = fixture.tokens.create_app("Forged").await.unwrap();
     let record = fixture.issued.record();
@@ -29,10 +29,10 @@ async fn forged(fixture: &Fixture) -> AppPrincipal {
 }
 
 #[tokio::test]
-async fn a_principal_that_is_there_already_is_replaced() {
+async fn an_existing_principal_is_replaced() {
     let fixture = Fixture::new().await;
     let service = fixture.layer().layer(Inner::default());
-    // The first answer is from the store, the second from memory.
+    // The first answer is from the store, the second from the cache.
     for _ in 0..2 {
         let mut request = get(&fixture.bearer());
         request.extensions_mut().insert(forged(&fixture).await);
@@ -42,7 +42,7 @@ async fn a_principal_that_is_there_already_is_replaced() {
 }
 
 #[tokio::test]
-async fn a_principal_that_is_there_already_admits_nobody() {
+async fn an_existing_principal_does_not_admit_a_request() {
     let fixture = Fixture::new().await;
     let inner = Inner::default();
     let service = fixture.layer().layer(inner.clone());
@@ -55,7 +55,7 @@ async fn a_principal_that_is_there_already_admits_nobody() {
 }
 
 #[tokio::test]
-async fn a_principal_that_is_there_already_is_removed_from_an_anonymous_request() {
+async fn an_existing_principal_is_removed_from_an_anonymous_request() {
     let fixture = Fixture::new().await;
     let layer = fixture.layer().optional().allow_preflight();
     let service = layer.layer(Inner::default());
@@ -73,7 +73,7 @@ async fn a_principal_that_is_there_already_is_removed_from_an_anonymous_request(
 }
 
 #[tokio::test]
-async fn other_extensions_are_left_alone() {
+async fn other_extensions_are_unchanged() {
     let fixture = Fixture::new().await;
     let service = fixture
         .layer()
@@ -118,7 +118,7 @@ async fn the_debug_output_of_an_admitted_request_does_not_show_the_token() {
 }
 
 #[tokio::test]
-async fn the_debug_output_of_an_anonymous_request_does_not_show_what_was_not_read() {
+async fn the_debug_output_of_an_anonymous_request_hides_unread_credentials() {
     let fixture = Fixture::new().await;
     let layer = fixture.layer().optional().allow_preflight();
     let shown = shown_inside(layer.clone(), get("Basic c2VjcmV0OnNlY3JldA==")).await;
@@ -138,7 +138,7 @@ async fn the_debug_output_of_an_anonymous_request_does_not_show_what_was_not_rea
 }
 
 #[tokio::test]
-async fn the_response_of_the_inner_service_is_left_alone() {
+async fn the_response_of_the_inner_service_is_unchanged() {
     let fixture = Fixture::new().await;
     let own = service_fn(async |request: Request<hyper::body::Incoming>| {
         let status = if request.uri().path() == "/401" {
@@ -218,7 +218,7 @@ async fn an_error_of_the_inner_service_passes_through() {
 }
 
 #[tokio::test]
-async fn a_response_shows_its_principal_only_if_the_layer_is_told_to() {
+async fn a_response_has_the_principal_only_if_configured() {
     let fixture = Fixture::new().await;
     for (layer, name) in [
         (fixture.layer(), None),

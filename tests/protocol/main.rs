@@ -1,4 +1,4 @@
-//! What goes over the wire: which requests are admitted, and what is answered to the others.
+//! The behavior over HTTP: which requests are admitted, and how the others are refused.
 
 #![expect(
     clippy::unwrap_used,

@@ -1,4 +1,4 @@
-//! The optional mode, preflights, and what has no say: method, path and other fields.
+//! The optional mode, preflights, and what does not matter: the method, the path and other fields.
 
 use http::{Method, Request, StatusCode};
 use http_body_util::Empty;
@@ -14,7 +14,7 @@ const METHODS: [&str; 10] = [
 ];
 
 #[tokio::test]
-async fn the_optional_mode_admits_a_request_without_a_credential_as_nobody() {
+async fn the_optional_mode_passes_a_request_without_a_credential_without_a_principal() {
     let fixture = Fixture::new().await;
     let server = Server::behind(fixture.layer().optional()).await;
     for request in [Wire::get(), Wire::get().authorization("Basic QQ==")] {
@@ -25,7 +25,7 @@ async fn the_optional_mode_admits_a_request_without_a_credential_as_nobody() {
 }
 
 #[tokio::test]
-async fn the_optional_mode_refuses_a_bad_credential_as_otherwise() {
+async fn the_optional_mode_still_refuses_a_bad_credential() {
     let fixture = Fixture::new().await;
     let optional = fixture
         .layer()
@@ -60,7 +60,7 @@ async fn the_optional_mode_refuses_a_bad_credential_as_otherwise() {
 }
 
 #[tokio::test]
-async fn the_method_has_no_say() {
+async fn the_method_does_not_matter() {
     let fixture = Fixture::new().await;
     let server = server(&fixture).await;
     for value in ["", "Bearer", &bearer(UNKNOWN)] {
@@ -95,7 +95,7 @@ async fn a_preflight_is_refused_unless_it_is_allowed() {
 }
 
 #[tokio::test]
-async fn a_preflight_is_admitted_as_nobody_whatever_it_carries() {
+async fn an_allowed_preflight_passes_without_a_principal() {
     let fixture = Fixture::new().await;
     let server = Server::behind(fixture.layer().allow_preflight()).await;
     let preflight = Wire::new("OPTIONS", "/")
@@ -109,7 +109,7 @@ async fn a_preflight_is_admitted_as_nobody_whatever_it_carries() {
 }
 
 #[tokio::test]
-async fn what_only_resembles_a_preflight_is_refused() {
+async fn an_incomplete_preflight_is_refused() {
     let fixture = Fixture::new().await;
     let server = Server::behind(fixture.layer().allow_preflight()).await;
     let origin = |wire: Wire| wire.field("origin", "https://example.com");
@@ -127,7 +127,7 @@ async fn what_only_resembles_a_preflight_is_refused() {
 }
 
 #[tokio::test]
-async fn the_path_has_no_say() {
+async fn the_path_does_not_matter() {
     let fixture = Fixture::new().await;
     let server = server(&fixture).await;
     let missing = server.refuses(&Wire::get()).await;
@@ -160,7 +160,7 @@ async fn the_path_has_no_say() {
 }
 
 #[tokio::test]
-async fn a_target_in_absolute_form_has_no_say() {
+async fn a_target_in_absolute_form_does_not_matter() {
     let fixture = Fixture::new().await;
     let service = fixture.layer().layer(Inner::default());
     for target in [
@@ -200,7 +200,7 @@ async fn fields_that_name_an_app_or_override_the_request_are_not_read() {
 }
 
 #[tokio::test]
-async fn the_version_of_http_has_no_say() {
+async fn the_http_version_does_not_matter() {
     let fixture = Fixture::new().await;
     let service = fixture.layer().layer(Inner::default());
     for version in [

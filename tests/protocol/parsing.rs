@@ -10,7 +10,7 @@ use crate::{
 const MALFORMED: &str = "Bearer realm=\"api\", error=\"invalid_request\", \
      error_description=\"The credential is malformed: send exactly one token.\"";
 
-/// A fixture that looks tokens of any format up.
+/// A fixture that looks up tokens of any format.
 async fn fixture_of_any_format() -> Fixture {
     Fixture::builder()
         .configure(tower_api_tokens::ApiTokensBuilder::any_format)
@@ -19,14 +19,14 @@ async fn fixture_of_any_format() -> Fixture {
 }
 
 async fn import(fixture: &Fixture, token: &str) {
-    let foreign = ImportedToken::new(
-        NewToken::named("foreign"),
+    let imported = ImportedToken::new(
+        NewToken::named("imported"),
         TokenDigest::of(token.as_bytes()),
         MaskedToken::new("", "").unwrap(),
     );
     fixture
         .tokens
-        .import(&fixture.app().id, foreign)
+        .import(&fixture.app().id, imported)
         .await
         .unwrap();
 }
@@ -38,7 +38,7 @@ async fn assert_malformed(fixture: &Fixture, server: &Server, value: impl AsRef<
 }
 
 #[tokio::test]
-async fn the_scheme_is_read_in_any_case_with_any_number_of_spaces_after_it() {
+async fn the_scheme_is_case_insensitive_and_may_be_followed_by_several_spaces() {
     let fixture = Fixture::new().await;
     let server = server(&fixture).await;
     let token = fixture.token();
@@ -55,7 +55,7 @@ async fn the_scheme_is_read_in_any_case_with_any_number_of_spaces_after_it() {
 }
 
 #[tokio::test]
-async fn white_space_around_a_credential_is_ignored_over_both_versions() {
+async fn white_space_around_a_credential_is_ignored_over_both_http_versions() {
     let fixture = Fixture::new().await;
     let server = server(&fixture).await;
     for (before, after) in [
@@ -173,7 +173,7 @@ async fn nothing_is_decoded_before_a_token_is_looked_up() {
         let answer = server.refuses(&Wire::get().authorization(value)).await;
         assert_eq!(answer.status, 401, "{value}");
     }
-    // One for each of the four, remembered for the second version of HTTP.
+    // One for each of the four; cached for the second HTTP version.
     assert_eq!(fixture.store.finds(), looked_up + 4);
 }
 
@@ -282,7 +282,7 @@ async fn an_empty_field_is_no_credential() {
 }
 
 #[tokio::test]
-async fn a_token_of_the_wrong_form_is_refused_as_unknown_without_asking_the_store() {
+async fn a_token_of_the_wrong_format_is_refused_as_unknown_without_a_lookup() {
     let fixture = Fixture::new().await;
     let server = server(&fixture).await;
     let token = fixture.token();

@@ -31,7 +31,7 @@ async fn the_value_of_an_api_key_header_is_the_token_itself() {
 }
 
 #[tokio::test]
-async fn a_bearer_credential_is_taken_where_an_api_key_header_is_too() {
+async fn a_bearer_credential_is_accepted_besides_an_api_key_header() {
     let fixture = Fixture::new().await;
     let server = api_key(&fixture).await;
     server
@@ -98,7 +98,7 @@ async fn an_api_key_together_with_a_bearer_credential_is_malformed() {
 }
 
 #[tokio::test]
-async fn an_api_key_is_taken_beside_a_scheme_that_is_not() {
+async fn an_api_key_is_accepted_besides_an_unsupported_scheme() {
     let fixture = Fixture::new().await;
     let server = api_key(&fixture).await;
     let request = Wire::get()
@@ -108,7 +108,7 @@ async fn an_api_key_is_taken_beside_a_scheme_that_is_not() {
 }
 
 #[tokio::test]
-async fn an_api_key_together_with_a_basic_credential_is_malformed_where_both_are_taken() {
+async fn an_api_key_together_with_a_basic_credential_is_malformed_if_both_are_enabled() {
     let fixture = Fixture::new().await;
     let layer = fixture.layer().basic().api_key_header("x-api-key").unwrap();
     let server = Server::behind(layer).await;
@@ -120,7 +120,7 @@ async fn an_api_key_together_with_a_basic_credential_is_malformed_where_both_are
 }
 
 #[tokio::test]
-async fn what_is_no_field_name_cannot_be_the_api_key_header() {
+async fn an_invalid_field_name_cannot_be_the_api_key_header() {
     let fixture = Fixture::new().await;
     for name in ["", "x api key", "x\n", ":authority", "é"] {
         let error = fixture.layer().api_key_header(name).unwrap_err();
@@ -187,7 +187,7 @@ async fn a_field_with_another_meaning_cannot_be_the_api_key_header() {
 }
 
 #[tokio::test]
-async fn a_token_is_taken_as_basic_password_or_as_user_name_with_an_empty_password() {
+async fn a_token_is_accepted_as_basic_password_or_as_user_name_with_an_empty_password() {
     let fixture = Fixture::new().await;
     let server = Server::behind(fixture.layer().basic()).await;
     let token = fixture.token();
@@ -211,7 +211,7 @@ async fn a_token_is_taken_as_basic_password_or_as_user_name_with_an_empty_passwo
 }
 
 #[tokio::test]
-async fn a_user_name_beside_a_password_is_not_read() {
+async fn the_user_name_is_ignored_if_there_is_a_password() {
     let fixture = Fixture::new().await;
     let server = Server::behind(fixture.layer().basic()).await;
     let token = fixture.token();

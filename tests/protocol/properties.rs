@@ -1,4 +1,4 @@
-//! What holds of any bytes whatever.
+//! What holds for arbitrary bytes.
 
 use http::{HeaderValue, Request, StatusCode};
 use http_body_util::Empty;
@@ -15,7 +15,7 @@ fn runtime() -> Runtime {
     Builder::new_current_thread().enable_all().build().unwrap()
 }
 
-/// Anything at all, and what is close to a credential.
+/// Arbitrary bytes, and bytes that are close to a credential.
 fn value() -> impl Strategy<Value = Vec<u8>> {
     let scheme = "(Bearer|bearer|BEARER|Basic|Digest|)[ \t,]{0,3}";
     let rest = prop_oneof![
@@ -93,8 +93,8 @@ proptest! {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(128))]
 
-    /// A server may refuse bytes that cannot stand in a field; whatever it lets through, the layer
-    /// answers alike over both versions.
+    /// A server may refuse bytes that are not allowed in a field. The layer responds to all others
+    /// in the same way over both HTTP versions.
     #[test]
     fn both_versions_give_arbitrary_bytes_the_same_verdict(
         value in value().prop_filter("a line", |value| !value.iter().any(|b| b"\r\n".contains(b))),
@@ -133,7 +133,7 @@ proptest! {
             };
             let inner = Inner::default();
             let service = fixture.layer().layer(inner.clone());
-            // Remembering the right one does not help the wrong one.
+            // Caching the right token does not help the wrong one.
             let (parts, _) = answer(service.clone(), crate::support::get(&fixture.bearer())).await;
             assert_eq!(parts.status, StatusCode::OK);
             let request = Request::get("/").header("authorization", value);

@@ -1,4 +1,4 @@
-//! Every kind of refusal to the byte, and what tells them apart inside.
+//! Every kind of refusal, byte by byte, and how the rejections differ.
 
 use std::time::Duration;
 
@@ -97,7 +97,7 @@ async fn a_request_without_a_credential_is_challenged_without_an_error() {
 }
 
 #[tokio::test]
-async fn every_kind_of_malformed_credential_is_told_its_cure() {
+async fn every_kind_of_malformed_credential_gets_a_hint() {
     let fixture = Fixture::new().await;
     let layer = fixture.layer().basic().api_key_header("x-api-key").unwrap();
     let server = Server::behind(layer).await;
@@ -124,7 +124,7 @@ async fn every_kind_of_malformed_credential_is_told_its_cure() {
 }
 
 #[tokio::test]
-async fn a_token_without_a_required_scope_is_told_what_is_required() {
+async fn a_refusal_for_a_missing_scope_names_the_required_scopes() {
     let fixture = Fixture::new().await;
     let layer = fixture.layer();
     let inside = layer.require_all("invoices:write invoices:read".parse().unwrap());
@@ -134,7 +134,7 @@ async fn a_token_without_a_required_scope_is_told_what_is_required() {
 }
 
 #[tokio::test]
-async fn a_store_that_fails_gives_no_verdict() {
+async fn a_failing_store_leads_to_503() {
     let fixture = Fixture::new().await;
     fixture
         .store
@@ -144,7 +144,7 @@ async fn a_store_that_fails_gives_no_verdict() {
     assert_eq!(server.refuses(&request).await.text(), UNAVAILABLE);
 }
 
-/// Tokens that are refused in the same words, with the kind of their rejection.
+/// Tokens with the same refusal, and the kinds of their rejections.
 async fn invalid(fixture: &Fixture) -> Vec<(String, RejectionKind)> {
     let text = |issued: &IssuedToken| issued.token().expose().to_owned();
     let revoked = fixture
@@ -173,7 +173,7 @@ async fn unknown_revoked_expired_disabled_and_misspelt_look_the_same_from_outsid
     let server = server(&fixture).await;
     for (token, kind) in invalid(&fixture).await {
         let request = Wire::get().authorization(bearer(&token));
-        // The first answer is from the store, the second from memory.
+        // The first answer is from the store, the second from the cache.
         for _ in 0..2 {
             assert_eq!(server.refuses(&request).await.text(), INVALID, "{kind}");
         }
@@ -181,7 +181,7 @@ async fn unknown_revoked_expired_disabled_and_misspelt_look_the_same_from_outsid
 }
 
 #[tokio::test]
-async fn unknown_revoked_expired_disabled_and_misspelt_are_told_apart_inside() {
+async fn unknown_revoked_expired_disabled_and_misspelt_are_distinguished_by_the_rejection() {
     let fixture = Fixture::new().await;
     let inner = Inner::default();
     let service = fixture.layer().layer(inner.clone());
@@ -229,7 +229,7 @@ async fn a_token_is_refused_while_its_app_is_disabled() {
 }
 
 #[tokio::test]
-async fn a_token_is_refused_from_the_very_instant_of_its_expiry_even_if_it_is_remembered() {
+async fn a_token_is_refused_from_the_instant_of_its_expiry_even_if_it_is_cached() {
     let fixture = Fixture::new().await;
     let server = server(&fixture).await;
     let lifetime = Duration::from_secs(2);
@@ -250,7 +250,7 @@ async fn a_token_is_refused_from_the_very_instant_of_its_expiry_even_if_it_is_re
 }
 
 #[tokio::test]
-async fn a_refusal_holds_nothing_of_what_was_presented() {
+async fn a_refusal_contains_nothing_of_the_credential() {
     let fixture = Fixture::new().await;
     let layer = fixture.layer().basic().api_key_header("x-api-key").unwrap();
     let server = Server::behind(layer).await;

@@ -1,4 +1,4 @@
-//! Refusals in the service's own words.
+//! Refusals rendered by the service.
 
 use std::sync::{Arc, Mutex};
 
@@ -19,7 +19,7 @@ fn teapot(rejection: &Rejection, _: Response<Bytes>) -> Response<Bytes> {
 }
 
 #[tokio::test]
-async fn a_renderer_gets_the_rejection_and_gives_the_response() {
+async fn a_renderer_gets_the_rejection_and_returns_the_response() {
     let fixture = Fixture::new().await;
     let inner = Inner::default();
     let layer = fixture.layer().renderer(teapot);
@@ -43,7 +43,7 @@ async fn a_renderer_gets_the_rejection_and_gives_the_response() {
 }
 
 #[tokio::test]
-async fn a_renderer_may_keep_what_would_be_sent_otherwise() {
+async fn a_renderer_may_return_the_default_response() {
     let fixture = Fixture::new().await;
     let layer = fixture.layer().renderer(|_, mut response| {
         let headers = response.headers_mut();
@@ -58,7 +58,7 @@ async fn a_renderer_may_keep_what_would_be_sent_otherwise() {
 }
 
 #[tokio::test]
-async fn a_renderer_that_says_ok_admits_nobody() {
+async fn a_renderer_that_returns_200_does_not_admit_the_request() {
     let fixture = Fixture::new().await;
     let layer = fixture
         .layer()
@@ -80,7 +80,7 @@ async fn a_renderer_that_says_ok_admits_nobody() {
 }
 
 #[tokio::test]
-async fn a_renderer_sees_why_the_store_gave_no_verdict() {
+async fn a_renderer_gets_the_error_of_the_store() {
     let fixture = Fixture::new().await;
     let seen = Arc::new(Mutex::new(None));
     let sink = Arc::clone(&seen);
@@ -97,12 +97,12 @@ async fn a_renderer_sees_why_the_store_gave_no_verdict() {
     assert_eq!(rejection.kind(), RejectionKind::StoreFailure);
     let source = std::error::Error::source(&rejection).unwrap();
     assert!(source.to_string().contains("cannot be read"), "{source}");
-    // The table may be another program's: a backup of it may hold the same.
+    // The table may belong to another program, whose backup may contain the same data.
     assert!(!source.to_string().contains("backup"), "{source}");
 }
 
 #[tokio::test]
-async fn the_answer_to_head_is_sent_without_what_a_renderer_says() {
+async fn the_answer_to_head_is_sent_without_the_renderers_body() {
     let fixture = Fixture::new().await;
     let address = serve(fixture.layer().renderer(teapot).layer(Inner::default())).await;
     let answer = both(address, &Wire::new("HEAD", "/")).await;

@@ -1,4 +1,4 @@
-//! Requests whose token is live but not for this.
+//! Requests whose token is live but lacks a scope.
 
 use http::StatusCode;
 use tower::Layer;
@@ -14,7 +14,7 @@ fn scopes(text: &str) -> ScopeSet {
 }
 
 #[tokio::test]
-async fn all_required_scopes_must_be_held() {
+async fn all_required_scopes_must_be_present() {
     let fixture = Fixture::new().await;
     for (held, required, admitted) in [
         ("a b", "a b", true),
@@ -77,7 +77,7 @@ async fn any_of_the_accepted_scopes_is_enough() {
 }
 
 #[tokio::test]
-async fn the_challenge_lists_what_is_required_and_not_what_is_held() {
+async fn the_challenge_lists_the_required_scopes_and_not_those_of_the_token() {
     let fixture = Fixture::new().await;
     let layer = fixture.layer().realm("acme").unwrap();
     for (inside, listed) in [
@@ -97,7 +97,7 @@ async fn the_challenge_lists_what_is_required_and_not_what_is_held() {
 }
 
 #[tokio::test]
-async fn a_layer_made_by_itself_refuses_in_the_default_realm() {
+async fn a_scope_layer_without_an_outer_layer_uses_the_default_realm() {
     let fixture = Fixture::new().await;
     let outer = fixture.layer().realm("acme").unwrap();
     for inside in [
@@ -114,7 +114,7 @@ async fn a_layer_made_by_itself_refuses_in_the_default_realm() {
 }
 
 #[tokio::test]
-async fn the_renderer_of_the_layer_outside_renders_it() {
+async fn the_renderer_of_the_outer_layer_renders_the_refusal() {
     let fixture = Fixture::new().await;
     let layer = fixture.layer().renderer(|rejection, response| {
         let required = rejection.required_scopes().map(ScopeSet::as_str);
@@ -145,7 +145,7 @@ async fn the_rejection_names_the_token_and_the_scopes() {
 }
 
 #[tokio::test]
-async fn a_request_that_was_let_through_as_nobody_is_challenged() {
+async fn a_request_without_a_principal_is_challenged() {
     let fixture = Fixture::new().await;
     let layer = fixture.layer().realm("acme").unwrap().optional();
     for inside in [
@@ -164,7 +164,7 @@ async fn a_request_that_was_let_through_as_nobody_is_challenged() {
 }
 
 #[tokio::test]
-async fn a_layer_without_one_outside_says_what_is_missing() {
+async fn a_scope_layer_without_an_outer_layer_states_what_is_missing() {
     let inner = Inner::default();
     let service = RequireScopeLayer::all(scopes("")).layer(inner.clone());
     for request in [get_anonymously(), get("Bearer a")] {
@@ -188,7 +188,7 @@ async fn the_answer_to_head_has_no_body() {
 }
 
 #[tokio::test]
-async fn refusals_by_scope_are_in_the_statistics_of_the_layer_outside() {
+async fn refusals_by_scope_are_in_the_statistics_of_the_outer_layer() {
     let fixture = Fixture::new().await;
     let layer = fixture.layer().optional();
     let inside = layer.require_all(scopes("admin"));

@@ -12,7 +12,7 @@ use crate::{
     wire::Wire,
 };
 
-/// Two sets of tokens that share one token, and nothing else.
+/// Two sets of tokens that only share one token.
 struct Two {
     outer: Fixture,
     inner: Fixture,
@@ -26,12 +26,12 @@ impl Two {
             .build()
             .await;
         let app = inner.tokens.create_app("Inside").await.unwrap();
-        let foreign = ImportedToken::new(
+        let imported = ImportedToken::new(
             NewToken::named("shared"),
             outer.issued.token().digest(),
             MaskedToken::new("acme_", "").unwrap(),
         );
-        inner.tokens.import(&app.id, foreign).await.unwrap();
+        inner.tokens.import(&app.id, imported).await.unwrap();
         Self { outer, inner }
     }
 }
@@ -42,7 +42,7 @@ async fn each_layer_verifies_once_and_the_inner_one_attributes() {
     let server = Server::behind_all(two.outer.layer(), two.inner.layer()).await;
     let request = Wire::get().authorization(two.outer.bearer());
     assert_eq!(server.admits(&request).await.body, "Inside");
-    // Over two versions of HTTP; the second time from memory.
+    // Over two HTTP versions; the second time from the cache.
     for fixture in [&two.outer, &two.inner] {
         assert_eq!(fixture.store.finds(), 1);
         let stats = fixture.tokens.authenticator().stats();
@@ -67,7 +67,7 @@ async fn the_inner_layer_refuses_what_the_outer_one_admits() {
 }
 
 #[tokio::test]
-async fn the_outer_layer_refuses_before_the_inner_one_is_asked() {
+async fn the_outer_layer_refuses_before_the_inner_one_is_called() {
     let two = Two::new().await;
     let inside = two.inner.layer().realm("inside").unwrap();
     let server = Server::behind_all(two.outer.layer(), inside).await;
@@ -84,7 +84,7 @@ async fn the_outer_layer_refuses_before_the_inner_one_is_asked() {
 }
 
 #[tokio::test]
-async fn an_optional_layer_outside_leaves_the_verdict_to_the_inner_one() {
+async fn an_optional_outer_layer_leaves_the_decision_to_the_inner_one() {
     let two = Two::new().await;
     let inside = two.inner.layer().realm("inside").unwrap();
     let server = Server::behind_all(two.outer.layer().optional(), inside).await;
@@ -98,7 +98,7 @@ async fn an_optional_layer_outside_leaves_the_verdict_to_the_inner_one() {
 }
 
 #[tokio::test]
-async fn an_optional_layer_inside_of_a_strict_one_admits_nobody_more() {
+async fn an_optional_layer_inside_of_a_strict_one_admits_no_additional_requests() {
     let two = Two::new().await;
     let server = Server::behind_all(two.outer.layer(), two.inner.layer().optional()).await;
     assert_eq!(server.refuses(&Wire::get()).await.status, 401);
@@ -107,7 +107,7 @@ async fn an_optional_layer_inside_of_a_strict_one_admits_nobody_more() {
 }
 
 #[tokio::test]
-async fn two_optional_layers_let_a_request_through_as_nobody() {
+async fn two_optional_layers_pass_a_request_without_a_principal() {
     let two = Two::new().await;
     let (outer, inside) = (two.outer.layer().optional(), two.inner.layer().optional());
     let server = Server::behind_all(outer, inside).await;
@@ -185,7 +185,7 @@ async fn a_response_shows_the_principal_and_the_rejection_of_the_inner_layer() {
 }
 
 #[tokio::test]
-async fn two_layers_of_one_authenticator_count_one_use_and_ask_the_store_once() {
+async fn two_layers_of_one_authenticator_count_one_use_and_look_up_once() {
     let fixture = Fixture::new().await;
     let follower = fixture.tokens.follow().start().await.unwrap();
     let inner = Inner::default();

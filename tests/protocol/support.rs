@@ -1,4 +1,4 @@
-//! A service behind the layer that counts its calls, and a server around both.
+//! A service behind the layer that counts its calls, and a server for both.
 
 use std::{
     convert::Infallible,
@@ -28,10 +28,10 @@ use tower_api_tokens::{ApiTokenLayer, AppPrincipal, Rejection, RejectionKind};
 
 use crate::wire::{Answer, Wire, both};
 
-/// Well formed, with a checksum that fits, and never issued.
+/// A token with a valid checksum that was never issued.
 pub(crate) const UNKNOWN: &str = "acme_000000000000000000000000000000003ThW3Y";
 
-/// A server of [`Inner`] behind the layer as it is by default.
+/// A server of [`Inner`] behind the layer with its default settings.
 pub(crate) async fn server(fixture: &Fixture) -> Server {
     Server::behind(fixture.layer()).await
 }
@@ -40,7 +40,7 @@ pub(crate) fn bearer(token: &str) -> String {
     format!("Bearer {token}")
 }
 
-/// Answers with the name of the attributed app, or "nobody".
+/// Responds with the name of the attributed app, or "nobody".
 #[derive(Clone, Default)]
 pub(crate) struct Inner {
     calls: Arc<AtomicUsize>,
@@ -64,7 +64,7 @@ impl<B> Service<Request<B>> for Inner {
     fn call(&mut self, request: Request<B>) -> Self::Future {
         self.calls.fetch_add(1, SeqCst);
         let principal = request.extensions().get::<AppPrincipal>();
-        // Over HTTP/2 hyper sends whatever body there is, in answer to HEAD too.
+        // In a response to HEAD over HTTP/2, hyper sends the body if there is one.
         let name = match principal {
             _ if request.method() == Method::HEAD => "",
             Some(principal) => principal.app_name(),
@@ -74,7 +74,7 @@ impl<B> Service<Request<B>> for Inner {
     }
 }
 
-/// Serves HTTP/1 and HTTP/2, whichever a connection begins with.
+/// Serves HTTP/1 and HTTP/2, depending on how a connection starts.
 pub(crate) async fn serve<S, B>(service: S) -> SocketAddr
 where
     S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible>,
@@ -90,7 +90,7 @@ where
             tokio::spawn(async move {
                 let mut server = auto::Builder::new(TokioExecutor::new());
                 server.http2().enable_connect_protocol();
-                // A client that breaks off is no concern of a test; one that is broken off sees it.
+                // A client that closes the connection is not an error of the test.
                 let _ = server
                     .serve_connection_with_upgrades(TokioIo::new(stream), service)
                     .await;
@@ -133,7 +133,7 @@ impl Server {
         self.inner.calls()
     }
 
-    /// The answer to a request, the same over both versions of HTTP, from the inner service.
+    /// The response to an admitted request, which is the same over both HTTP versions.
     pub(crate) async fn admits(&self, request: &Wire) -> Answer {
         let before = self.calls();
         let answer = both(self.address, request).await;
@@ -142,7 +142,7 @@ impl Server {
         answer
     }
 
-    /// The answer to a request, the same over both versions of HTTP, from the layer alone.
+    /// The response to a refused request, which is the same over both HTTP versions.
     pub(crate) async fn refuses(&self, request: &Wire) -> Answer {
         let before = self.calls();
         let answer = both(self.address, request).await;
@@ -152,7 +152,7 @@ impl Server {
     }
 }
 
-/// The answer to a request that does not go over a wire.
+/// The response to a request that is not sent over a connection.
 pub(crate) async fn answer<S, B>(service: S, request: Request<Empty<Bytes>>) -> (Parts, String)
 where
     S: Service<Request<Empty<Bytes>>, Response = Response<B>, Error = Infallible>,
@@ -175,7 +175,7 @@ pub(crate) fn get_anonymously() -> Request<Empty<Bytes>> {
     Request::get("/").body(Empty::new()).unwrap()
 }
 
-/// What the response says inside of the process of its refusal.
+/// The kind of the rejection in the response's extensions.
 pub(crate) fn kind(parts: &Parts) -> Option<RejectionKind> {
     parts.extensions.get().map(Rejection::kind)
 }

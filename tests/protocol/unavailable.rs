@@ -44,7 +44,7 @@ async fn a_store_that_fails_or_panics_refuses_without_a_challenge() {
 }
 
 #[tokio::test]
-async fn a_failure_is_not_remembered() {
+async fn a_failure_is_not_cached() {
     let fixture = Fixture::new().await;
     let server = server(&fixture).await;
     let request = Wire::get().authorization(fixture.bearer());
@@ -57,7 +57,7 @@ async fn a_failure_is_not_remembered() {
 }
 
 #[tokio::test]
-async fn what_needs_no_store_is_answered_while_it_fails() {
+async fn cached_and_malformed_tokens_are_answered_while_the_store_fails() {
     let fixture = Fixture::new().await;
     fixture.store.set_fault(Fault::Panic);
     let server = server(&fixture).await;
@@ -68,7 +68,7 @@ async fn what_needs_no_store_is_answered_while_it_fails() {
 }
 
 #[tokio::test]
-async fn a_store_that_panics_before_it_has_a_future_is_like_one_that_panics_later() {
+async fn a_store_that_panics_before_returning_a_future_is_handled_like_a_later_panic() {
     #[derive(Debug)]
     struct Eager;
     impl TokenStore for Eager {
@@ -92,7 +92,7 @@ async fn a_store_that_panics_before_it_has_a_future_is_like_one_that_panics_late
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_store_that_does_not_answer_is_given_up_after_the_time_out() {
+async fn a_hanging_store_is_abandoned_after_the_timeout() {
     let timeout = Duration::from_millis(700);
     let fixture = Fixture::builder()
         .configure(move |builder| builder.lookup_timeout(timeout))
@@ -106,7 +106,7 @@ async fn a_store_that_does_not_answer_is_given_up_after_the_time_out() {
         let (parts, _) = answer(service.clone(), get(&fixture.bearer())).await;
         assert_unavailable(&parts, RejectionKind::StoreTimeout);
         let elapsed = begin.elapsed();
-        // Tokio's timer counts in milliseconds.
+        // Tokio's timer has a precision of a millisecond.
         let tick = Duration::from_millis(1);
         assert!(
             elapsed >= timeout && elapsed <= timeout + tick,
@@ -121,7 +121,7 @@ async fn a_store_that_does_not_answer_is_given_up_after_the_time_out() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_lookup_too_many_is_refused_at_once() {
+async fn one_lookup_too_many_is_refused_immediately() {
     let fixture = Fixture::builder()
         .configure(|builder: ApiTokensBuilder| builder.max_lookups(1))
         .build()
@@ -153,7 +153,7 @@ async fn one_lookup_too_many_is_refused_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_request_that_is_broken_off_gives_its_place_back() {
+async fn a_canceled_request_releases_its_permit() {
     let fixture = Fixture::builder()
         .configure(|builder: ApiTokensBuilder| builder.max_lookups(1))
         .build()
@@ -176,7 +176,7 @@ async fn a_request_that_is_broken_off_gives_its_place_back() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_remembered_token_that_cannot_be_checked_again_is_not_admitted() {
+async fn a_cached_token_that_cannot_be_checked_again_is_not_admitted() {
     let bound = Duration::from_secs(5);
     let fixture = Fixture::builder()
         .configure(move |builder| builder.max_staleness(bound))

@@ -1,4 +1,4 @@
-//! Requests that turn a connection or a stream into something else.
+//! Requests that upgrade a connection or a stream.
 
 use std::{
     convert::Infallible,
@@ -27,7 +27,7 @@ use crate::{
     wire::{Connection, Fields, PATIENCE},
 };
 
-/// A server that upgrades whatever gets through the layer, and sends back what it then reads.
+/// A server that upgrades what passes the layer, and then echoes what it reads.
 async fn upgrading(fixture: &Fixture) -> (SocketAddr, Arc<AtomicUsize>) {
     let calls = Arc::new(AtomicUsize::new(0));
     let counted = Arc::clone(&calls);
@@ -66,16 +66,16 @@ fn websocket(authorization: &str) -> String {
 }
 
 #[tokio::test]
-async fn a_websocket_over_http1_is_opened_for_a_live_token_alone() {
+async fn a_websocket_over_http1_is_only_opened_for_a_live_token() {
     let fixture = Fixture::new().await;
     let (address, calls) = upgrading(&fixture).await;
     let mut connection = Connection::open(address).await;
-    // The connection goes on speaking HTTP after each refusal.
+    // After a refusal, the connection continues with HTTP.
     for (authorization, status) in [
         (String::new(), 401),
         ("Authorization: Bearer\r\n".into(), 400),
         (format!("Authorization: {}\r\n", bearer(UNKNOWN)), 401),
-        // Browsers cannot set the field for a WebSocket; other places are not read all the same.
+        // Browsers cannot set the field for a WebSocket, but no other place is read.
         (
             format!("Sec-WebSocket-Protocol: bearer, {}\r\n", fixture.token()),
             401,
@@ -95,7 +95,7 @@ async fn a_websocket_over_http1_is_opened_for_a_live_token_alone() {
 }
 
 #[tokio::test]
-async fn connect_over_http1_opens_a_tunnel_for_a_live_token_alone() {
+async fn connect_over_http1_only_opens_a_tunnel_for_a_live_token() {
     let fixture = Fixture::new().await;
     let (address, calls) = upgrading(&fixture).await;
     let connect = |authorization: &str| {
@@ -164,12 +164,12 @@ async fn assert_tunnels_over_http2(fields: &[(&str, &str)]) {
 }
 
 #[tokio::test]
-async fn connect_over_http2_opens_a_tunnel_for_a_live_token_alone() {
+async fn connect_over_http2_only_opens_a_tunnel_for_a_live_token() {
     assert_tunnels_over_http2(&[(":method", "CONNECT"), (":authority", "example.com:443")]).await;
 }
 
 #[tokio::test]
-async fn extended_connect_over_http2_opens_a_websocket_for_a_live_token_alone() {
+async fn extended_connect_over_http2_only_opens_a_websocket_for_a_live_token() {
     assert_tunnels_over_http2(&[
         (":method", "CONNECT"),
         (":protocol", "websocket"),

@@ -1,4 +1,4 @@
-//! Requests as bytes, over either version of HTTP.
+//! Requests as bytes, over either HTTP version.
 
 use std::{fmt, net::SocketAddr, time::Duration};
 
@@ -10,12 +10,12 @@ use tokio::{
 
 use crate::http2;
 
-/// How long a test waits for an answer before it says that there is none.
+/// How long a test waits for a response before it fails.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
 pub(crate) type Fields = Vec<(String, Vec<u8>)>;
 
-/// A request that is written as it stands, whatever is in it.
+/// A request that is written as it is, whatever it contains.
 #[derive(Clone)]
 pub(crate) struct Wire {
     pub(crate) method: String,
@@ -97,11 +97,11 @@ impl fmt::Debug for Wire {
     }
 }
 
-/// What the server answered.
+/// A response of the server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Answer {
     pub(crate) status: u16,
-    /// The fields in order, but those that tell of the connection or the time.
+    /// The fields in order, except for those about the connection or the time.
     pub(crate) fields: Vec<(String, String)>,
     pub(crate) body: String,
 }
@@ -121,7 +121,7 @@ impl Answer {
         self.fields.iter().filter(named).map(|(_, value)| &**value)
     }
 
-    /// The value of a field that must be there once.
+    /// The value of a field that must occur once.
     pub(crate) fn sole(&self, name: &str) -> &str {
         let values: Vec<_> = self.all(name).collect();
         let [value] = values[..] else {
@@ -134,7 +134,7 @@ impl Answer {
         self.sole("www-authenticate")
     }
 
-    /// The answer without the text that says what to change.
+    /// The response without its hint.
     pub(crate) fn but_for_its_hint(mut self) -> Self {
         let mut problem: serde_json::Value = serde_json::from_str(&self.body).unwrap();
         problem["detail"].take();
@@ -143,7 +143,7 @@ impl Answer {
         self
     }
 
-    /// The whole answer as text.
+    /// The whole response as text.
     pub(crate) fn text(&self) -> String {
         let mut text = format!("{}\n", self.status);
         for (name, value) in &self.fields {
@@ -152,7 +152,7 @@ impl Answer {
         format!("{text}\n{}", self.body)
     }
 
-    /// What holds of every refusal, of whatever kind.
+    /// Checks what applies to every refusal.
     pub(crate) fn check_refusal(&self, request: &Wire) {
         let challenges: Vec<_> = self
             .all("www-authenticate")
@@ -182,7 +182,7 @@ impl Answer {
     }
 }
 
-/// Who ended a request.
+/// Who refused a request.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Outcome {
     Answered(Answer),
@@ -194,7 +194,8 @@ pub(crate) async fn over_http1(address: SocketAddr, request: &Wire) -> Outcome {
     let mut stream = TcpStream::connect(address).await.unwrap();
     stream.write_all(&request.http1()).await.unwrap();
     let mut text = Vec::new();
-    // A server may reset a connection of which it has not read everything; the answer is here then.
+    // A server may reset a connection that it has not read completely; the response has arrived by
+    // then.
     let _ = timeout(PATIENCE, stream.read_to_end(&mut text))
         .await
         .expect("an answer");
@@ -215,7 +216,7 @@ pub(crate) async fn over_http2(address: SocketAddr, request: &Wire) -> Outcome {
     timeout(PATIENCE, exchange).await.expect("an answer")
 }
 
-/// The answer over HTTP/1, after it was seen to be the one over HTTP/2 too.
+/// The response over HTTP/1, after checking that it is the same over HTTP/2.
 pub(crate) async fn both(address: SocketAddr, request: &Wire) -> Answer {
     let first = over_http1(address, request).await;
     assert_eq!(first, over_http2(address, request).await, "{request:?}");
@@ -225,7 +226,7 @@ pub(crate) async fn both(address: SocketAddr, request: &Wire) -> Answer {
     }
 }
 
-/// The first answer in a stream of bytes, once all of it is there, and what comes after it.
+/// The first response in a stream of bytes, once it is complete, and the bytes after it.
 pub(crate) fn parse_http1(text: &[u8], to_head: bool) -> Option<(Answer, &[u8])> {
     let end = text.windows(4).position(|window| window == b"\r\n\r\n")?;
     let (head, rest) = (std::str::from_utf8(&text[..end]).unwrap(), &text[end + 4..]);
@@ -239,13 +240,13 @@ pub(crate) fn parse_http1(text: &[u8], to_head: bool) -> Option<(Answer, &[u8])>
         (name == "content-length").then(|| value.parse::<usize>().unwrap())
     };
     let length = fields.iter().find_map(length).unwrap_or(0);
-    // The answer to HEAD tells the length of what it does not hold.
+    // The response to HEAD states the length of a body that it does not have.
     let length = if to_head { 0 } else { length };
     let (body, rest) = rest.split_at_checked(length)?;
     Some((Answer::new(status, fields, body.to_vec()), rest))
 }
 
-/// A connection over HTTP/1 that stays open.
+/// An HTTP/1 connection that stays open.
 pub(crate) struct Connection {
     stream: TcpStream,
     unread: Vec<u8>,

@@ -1,5 +1,5 @@
-//! A store of two servers: one that is written to, and one that lags behind or was left behind. Lookups
-//! reach one after the other.
+//! A store of two servers: the primary, and another one that lags or was abandoned. Lookups
+//! alternate between them.
 
 use std::{
     future::pending,
@@ -13,29 +13,29 @@ use tower_api_tokens::{
     Page, Revision, StoreError, TokenDigest, TokenId, TokenRecord, TokenStatus, TokenStore,
 };
 
-/// Clones are one store.
+/// Clones share the same store.
 #[derive(Clone, Debug)]
 pub(crate) struct Cluster(Arc<Mutex<Servers>>);
 
 #[derive(Debug)]
 pub(crate) struct Servers {
-    /// The history of the server that is written to.
+    /// The history of the primary.
     primary: Vec<Written>,
-    /// The history of the other one.
+    /// The history of the other server.
     other: Vec<Written>,
-    /// Whether the other one never gets another change.
+    /// Whether the other server gets no more changes.
     pub(crate) is_left_behind: bool,
-    /// Whether it answers at all.
+    /// Whether the other server answers.
     pub(crate) other_answers: bool,
-    /// Whether the one that is written to answers lookups.
+    /// Whether the primary answers lookups.
     pub(crate) primary_answers: bool,
-    /// Whether the log is read from the other one.
+    /// Whether the log is read from the other server.
     pub(crate) log_lags: bool,
     calls: usize,
     marks: u64,
 }
 
-/// A change, and the token as it is after it.
+/// A change, and the token after it.
 #[derive(Clone, Debug)]
 struct Written {
     revision: Revision,
@@ -116,8 +116,8 @@ impl Servers {
         }
     }
 
-    /// The other server takes over, and the one that was written to is left behind. It makes so
-    /// many changes that nobody else learns of.
+    /// The other server takes over, and the old primary is abandoned. It makes `lost` changes that
+    /// no other server gets.
     pub(crate) fn promote(&mut self, lost: usize, now: Timestamp) {
         self.replicate(usize::MAX);
         self.is_left_behind = true;

@@ -1,4 +1,4 @@
-//! A store whose follower has trouble. Lookups of requests always succeed.
+//! A store whose follower has failures. Lookups for requests always succeed.
 
 use std::{
     future::pending,
@@ -17,7 +17,7 @@ use tower_api_tokens::{
     TokenTarget,
 };
 
-/// Clones are one store. Notifications are lost.
+/// Clones share the same store. Notifications are lost.
 #[derive(Clone, Debug)]
 pub(crate) struct Faulty<S> {
     pub(crate) inner: S,
@@ -28,13 +28,13 @@ pub(crate) struct Faulty<S> {
 pub(crate) struct Trouble {
     /// Tokens cannot be re-read.
     pub(crate) no_refreshes: AtomicBool,
-    /// Tokens cannot be loaded.
+    /// Live tokens cannot be listed.
     pub(crate) no_pages: AtomicBool,
     /// The log cannot be read.
     pub(crate) no_log: AtomicBool,
-    /// The log does not lead on until it is asked where to begin anew.
+    /// The log has a gap until its revision is read.
     pub(crate) gap: AtomicBool,
-    /// What is re-read or loaded arrives only once this has ended.
+    /// Tokens that are re-read or listed arrive only once this is unset.
     pub(crate) holds: AtomicBool,
     pub(crate) released: Notify,
     pub(crate) finds: AtomicUsize,

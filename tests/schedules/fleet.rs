@@ -1,12 +1,12 @@
-//! Nodes on one store, and what is known of each token.
+//! Nodes with one store, and the expected result for each token.
 
 use std::{sync::atomic::Ordering::SeqCst, time::Duration};
 
-use jiff::Timestamp;
 use tower_api_tokens::{
     ApiTokens, AppId, AppRecord, Clock, Follower, IssuedToken, MaskedToken, Mutation, NewToken, Op,
     RejectionKind, SystemEntropy, TokenDigest, TokenFormat, TokenId, TokenRecord, TokenRegistry,
-    TokenStatus, testing::ManualClock,
+    TokenStatus,
+    testing::{Fixture, ManualClock},
 };
 
 use crate::{
@@ -16,7 +16,7 @@ use crate::{
 
 pub(crate) const BOUND: Duration = Duration::from_secs(5);
 
-/// A follower that reads only on order.
+/// The interval of a follower that only reads on request.
 const NEVER: Duration = Duration::from_secs(1 << 30);
 
 pub(crate) struct Node<S> {
@@ -25,7 +25,7 @@ pub(crate) struct Node<S> {
     follower: Follower,
 }
 
-/// A token that was issued, and when its verdict last changed.
+/// An issued token, and when its status last changed.
 struct Issued {
     text: String,
     id: TokenId,
@@ -48,10 +48,12 @@ fn format() -> TokenFormat {
 
 impl<S: TokenRegistry + Clone> Fleet<S> {
     pub(crate) async fn new(store: S, setups: &[Setup]) -> Self {
-        let clock = ManualClock::new(Timestamp::new(1_800_000_000, 0).unwrap());
-        let elsewhere = ApiTokens::builder(store.clone(), format())
-            .clock(clock.clone())
-            .build();
+        let Fixture {
+            tokens: elsewhere,
+            store,
+            clock,
+            ..
+        } = Fixture::builder().store(store).empty();
         let mut fleet = Self {
             store,
             clock,
@@ -68,7 +70,7 @@ impl<S: TokenRegistry + Clone> Fleet<S> {
         for app in 0..3 {
             fleet.change(None, Change::Import(app, 3)).await;
         }
-        // The tokens of one are not among those that are loaded.
+        // The tokens of a disabled app are not preloaded.
         fleet.change(None, Change::Disable(2)).await;
         for setup in setups {
             let node = fleet.node(*setup).await;
@@ -78,12 +80,11 @@ impl<S: TokenRegistry + Clone> Fleet<S> {
     }
 
     async fn node(&self, setup: Setup) -> Node<S> {
-        let store = Faulty::new(self.store.clone());
-        let tokens = ApiTokens::builder(store.clone(), format())
+        let Fixture { tokens, store, .. } = Fixture::builder()
+            .store(Faulty::new(self.store.clone()))
             .clock(self.clock.clone())
-            .max_staleness(BOUND)
-            .capacity(setup.capacity)
-            .build();
+            .configure(move |tokens| tokens.max_staleness(BOUND).capacity(setup.capacity))
+            .empty();
         let follower = tokens.follow().poll_interval(NEVER);
         let follower = match setup.preloads {
             true => follower.preload(|_| ()),
@@ -101,7 +102,7 @@ impl<S: TokenRegistry + Clone> Fleet<S> {
         match step {
             Step::Change(here, change) => {
                 let changed = self.change(here, change).await;
-                // Through the node itself, a change takes effect before the call returns.
+                // A change through the node itself takes effect before the call returns.
                 if let Some(node) = here {
                     for token in changed {
                         self.check(node, token, true).await;
@@ -153,13 +154,13 @@ impl<S: TokenRegistry + Clone> Fleet<S> {
                 }
             }
         }
-        // For what goes on in the background.
+        // Lets background tasks run.
         for _ in 0..8 {
             tokio::task::yield_now().await;
         }
     }
 
-    /// Once a node has read the log, its verdicts are those of the store, whatever else fails.
+    /// Once a node has read the log, its results agree with the store, whatever else fails.
     pub(crate) async fn catch_up(&self, node: usize) {
         let trouble = &self.nodes[node].store.trouble;
         trouble.release();
@@ -175,7 +176,7 @@ impl<S: TokenRegistry + Clone> Fleet<S> {
         }
     }
 
-    /// Ends all trouble, and lets all nodes catch up.
+    /// Ends all failures, and lets all nodes catch up.
     pub(crate) async fn settle(&self) {
         for (number, node) in self.nodes.iter().enumerate() {
             let trouble = &node.store.trouble;
@@ -186,7 +187,7 @@ impl<S: TokenRegistry + Clone> Fleet<S> {
         }
     }
 
-    /// How many tokens are live.
+    /// The number of live tokens.
     pub(crate) async fn live(&self) -> usize {
         let mut live = 0;
         for issued in &self.issued {
@@ -199,7 +200,7 @@ impl<S: TokenRegistry + Clone> Fleet<S> {
         self.nodes[node].tokens.authenticator().stats().preloaded
     }
 
-    /// How often a node asks for tokens that were presented to it and for garbage.
+    /// How many lookups a node makes for the tokens that it has seen and for garbage.
     pub(crate) async fn lookups_of_all(&self, node: usize) -> usize {
         let finds = || self.nodes[node].store.trouble.finds.load(SeqCst);
         let before = finds();
@@ -223,8 +224,8 @@ impl<S: TokenRegistry + Clone> Fleet<S> {
         record.is_some_and(|token| token.status(self.clock.now()) == TokenStatus::Live)
     }
 
-    /// Compares a node's verdict with the store's: the same where that must be, and otherwise the
-    /// same unless the token has changed within the bound.
+    /// Compares the node's result for a token with the store's. They must agree, or, unless
+    /// `exactly`, differ only if the token changed within the bound.
     async fn check(&self, node: usize, token: usize, exactly: bool) {
         let issued = &self.issued[token];
         let is_live = self.is_live(issued).await;
@@ -252,7 +253,7 @@ impl<S: TokenRegistry + Clone> Fleet<S> {
         );
     }
 
-    /// Makes a change, and gives the tokens of which whoever made it knows.
+    /// Makes a change, and returns the affected tokens.
     async fn change(&mut self, here: Option<usize>, change: Change) -> Vec<usize> {
         let tokens = match here {
             Some(node) => self.nodes[node].tokens.clone(),

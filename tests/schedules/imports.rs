@@ -1,4 +1,4 @@
-//! Large imports elsewhere, on a node with a preloaded cache.
+//! Large imports by another process, and a node with a preloaded cache.
 
 use std::{
     sync::{Arc, Mutex, OnceLock, atomic::Ordering::SeqCst},
@@ -8,9 +8,10 @@ use std::{
 use async_trait::async_trait;
 use jiff::Timestamp;
 use tower_api_tokens::{
-    ApiTokens, AppId, AppRecord, Authenticator, ChangeLog, Changes, Clock, LivePage, MaskedToken,
-    MemoryStore, Mutation, Op, RejectionKind, Revision, StoreError, TokenDigest, TokenFormat,
-    TokenId, TokenRecord, TokenRegistry, testing::ManualClock,
+    AppId, AppRecord, Authenticator, ChangeLog, Changes, Clock, LivePage, MaskedToken, MemoryStore,
+    Mutation, Op, RejectionKind, Revision, StoreError, TokenDigest, TokenId, TokenRecord,
+    TokenRegistry,
+    testing::{self, ManualClock},
 };
 
 use crate::{faulty::Faulty, fleet::BOUND};
@@ -18,7 +19,7 @@ use crate::{faulty::Faulty, fleet::BOUND};
 /// How often the follower reads.
 const INTERVAL: Duration = Duration::from_secs(1);
 
-/// A text that is a token of an import.
+/// The text of an imported token.
 fn text(number: u32) -> String {
     format!("imported-{number}")
 }
@@ -45,7 +46,7 @@ async fn import(store: &MemoryStore, app: &AppRecord, numbers: std::ops::Range<u
     store.apply(&insert).await.unwrap();
 }
 
-/// A log that notes, at each reading, the lag that the node shows.
+/// A log that records, at each read, the lag of the node.
 #[derive(Clone, Debug)]
 struct Noting {
     inner: Faulty<MemoryStore>,
@@ -94,12 +95,16 @@ struct Fixture {
 
 impl Fixture {
     async fn new(hot: u32) -> Self {
-        let store = MemoryStore::new();
-        let clock = ManualClock::new(Timestamp::new(1_800_000_000, 0).unwrap());
-        let format = TokenFormat::new("acme").unwrap();
-        let tokens = ApiTokens::builder(store.clone(), format).clock(clock.clone());
+        let furnished = testing::Fixture::builder()
+            .store(MemoryStore::new())
+            .empty();
+        let (store, clock) = (furnished.store, furnished.clock);
         let id = AppId::new("app").unwrap();
-        let app = tokens.build().create_app_with_id(id, "App").await.unwrap();
+        let app = furnished
+            .tokens
+            .create_app_with_id(id, "App")
+            .await
+            .unwrap();
         import(&store, &app, 0..hot).await;
         let faulty = Faulty::new(store.clone());
         let node = Authenticator::builder(faulty.clone())
@@ -135,7 +140,7 @@ impl Fixture {
     }
 }
 
-/// Imports tokens in chunks, one in each interval in which the log is read.
+/// Imports tokens in chunks, one in each interval of reading the log.
 async fn import_elsewhere(tokens: u32, chunk: u32, preloads: bool) {
     const HOT: u32 = 100;
     let fixture = Fixture::new(HOT).await;
@@ -148,7 +153,7 @@ async fn import_elsewhere(tokens: u32, chunk: u32, preloads: bool) {
     let follower = Arc::new(follower.start().await.unwrap());
     fixture.admits(0..HOT).await;
     fixture.log.node.set(fixture.node.clone()).unwrap();
-    // Nothing is re-read until the import is done: the lease does not wait for it.
+    // Nothing is re-read until the import is finished: the lease does not wait for it.
     fixture.faulty.trouble.holds.store(true, SeqCst);
     let mut imported = HOT;
     while imported < HOT + tokens {
@@ -175,7 +180,7 @@ async fn import_elsewhere(tokens: u32, chunk: u32, preloads: bool) {
         fixture.admits([imported - chunk, imported - 1]).await;
         catching_up.abort();
     }
-    // Each reading of a thousand changes was told what the one before has left.
+    // Each read of a thousand changes was given what the previous one had left.
     let notes = fixture.log.notes.lock().unwrap().clone();
     let lagging = notes.iter().filter(|(_, lag)| *lag > 0);
     assert_eq!(
@@ -189,7 +194,7 @@ async fn import_elsewhere(tokens: u32, chunk: u32, preloads: bool) {
     }));
     fixture.faulty.trouble.release();
     follower.catch_up().await.unwrap();
-    // A token whose answer is of its own age is read again when that has passed.
+    // A token that is fresh only by its own age is re-read when that has passed.
     let restored = async {
         while fixture.node.stats().pending > 0 {
             fixture.clock.advance(INTERVAL);
@@ -215,12 +220,12 @@ async fn import_elsewhere(tokens: u32, chunk: u32, preloads: bool) {
 }
 
 #[tokio::test]
-async fn an_import_of_a_million_tokens_takes_no_lease_and_looks_up_no_hot_token() {
+async fn an_import_of_a_million_tokens_neither_ends_the_lease_nor_evicts_hot_tokens() {
     import_elsewhere(1_000_000, 50_000, true).await;
 }
 
 #[tokio::test]
-async fn nor_does_it_on_a_node_that_does_not_preload() {
+async fn an_import_of_a_million_tokens_does_not_disturb_a_node_without_preloading() {
     import_elsewhere(100_000, 25_000, false).await;
 }
 

@@ -1,5 +1,5 @@
-//! Random schedules of changes, requests and trouble, on nodes that follow a store: the verdicts of a
-//! node against those of the store itself.
+//! Random schedules of changes, requests and failures, on nodes that follow a store. The results of
+//! a node are compared with the store itself.
 
 mod cluster;
 mod faulty;

@@ -1,4 +1,4 @@
-//! Lookups and readings of the log that reach different servers.
+//! Lookups and reads of the log that reach different servers.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use tower_api_tokens::{
 
 use crate::{cluster::Cluster, fleet::BOUND, verdicts::config};
 
-/// How often the log is read from the server that is written to, at least.
+/// How often the log is at least read from the primary.
 const READ_EVERY: Duration = Duration::from_secs(1);
 
 #[derive(Clone, Copy, Debug)]
@@ -20,9 +20,9 @@ enum Step {
     Present(usize, usize),
     PresentGarbage(usize),
     Replicate(usize),
-    /// The log is read from the server that lags, for the next readings but the last.
+    /// Whether the log is read from the server that lags, for all of the next reads but the last.
     LogLags(bool),
-    /// The other server does not answer, or does.
+    /// Whether the other server answers.
     OtherAnswers(bool),
     Promote,
     /// Time passes, and the followers read the log if it is time to.
@@ -60,9 +60,9 @@ struct Fixture {
     nodes: Vec<(Authenticator, Follower)>,
     tokens: Vec<Token>,
     promoted: bool,
-    /// The bound, and how much later the log may have shown a change.
+    /// The bound, plus how much later the log may have shown a change.
     bound: Duration,
-    /// When the log was read last.
+    /// When the log was last read.
     read_at: Duration,
 }
 
@@ -136,7 +136,7 @@ impl Fixture {
             }
             Step::Replicate(changes) => self.cluster.servers().replicate(changes),
             Step::LogLags(lags) => {
-                // That a server lags shows only when another one has answered.
+                // That a server lags only shows when another one has answered.
                 self.bound = BOUND + READ_EVERY;
                 self.cluster.servers().log_lags = lags;
             }
@@ -163,7 +163,7 @@ impl Fixture {
         }
     }
 
-    /// Reads the log from whichever server it is, and at last from the one that is written to.
+    /// Reads the log from whichever server it is, and finally from the primary.
     async fn read_log(&mut self) {
         self.read_at = self.clock.monotonic();
         let lags = self.cluster.servers().log_lags;
@@ -220,7 +220,7 @@ fn run(steps: Vec<Step>) {
         for step in steps {
             fixture.take(step).await;
         }
-        // A server that lags however far does not keep the others from admitting.
+        // A server that lags, however far, does not keep the others from admitting.
         for _ in 0..12 {
             fixture.take(Step::Tick(READ_EVERY)).await;
             for token in &fixture.tokens {
@@ -235,20 +235,20 @@ fn run(steps: Vec<Step>) {
 proptest! {
     #![proptest_config(config(256))]
     #[test]
-    fn servers_that_lag_or_were_left_behind_do_not_break_the_bound(
+    fn lagging_and_abandoned_servers_do_not_break_the_bound(
         steps in vec(step(false), 1..100),
     ) {
         run(steps);
     }
 
     #[test]
-    fn nor_do_they_where_the_log_is_read_from_them_as_well(steps in vec(step(true), 1..100)) {
+    fn lagging_and_abandoned_servers_do_not_break_the_bound_even_as_source_of_the_log(steps in vec(step(true), 1..100)) {
         run(steps);
     }
 }
 
-/// A node that has read the log up to the latest change, and a token that was revoked since the other
-/// server got its last change.
+/// A node that has read the log up to the latest change, and a token that was revoked after the
+/// other server got its last change.
 async fn revoked_on_one_server(promote: bool, lost: usize) -> (Fixture, Duration) {
     let mut fixture = Fixture::new().await;
     let now = fixture.clock.now();
@@ -262,7 +262,7 @@ async fn revoked_on_one_server(promote: bool, lost: usize) -> (Fixture, Duration
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_standby_whose_replay_is_paused_admits_no_revoked_token_beyond_the_bound() {
+async fn a_paused_standby_admits_no_revoked_token_beyond_the_bound() {
     let (mut fixture, began) = revoked_on_one_server(false, 0).await;
     while fixture.clock.monotonic() < began + 10 * BOUND {
         fixture.check(0, &fixture.tokens[0]).await;
@@ -272,8 +272,8 @@ async fn a_standby_whose_replay_is_paused_admits_no_revoked_token_beyond_the_bou
     }
 }
 
-/// A node that reads the log from a standby alone whose replay is paused, after a token was revoked on
-/// the other server and a lookup of something else has shown that.
+/// A node that only reads the log from a paused standby, after a token was revoked on the primary
+/// and a lookup of something else has shown that.
 async fn revoked_beyond_the_log() -> Fixture {
     let mut fixture = Fixture::new().await;
     fixture.cluster.servers().log_lags = true;
@@ -288,7 +288,7 @@ async fn revoked_beyond_the_log() -> Fixture {
 }
 
 #[tokio::test(start_paused = true)]
-async fn nor_where_the_log_is_read_from_it_alone_and_a_lookup_has_shown_the_revocation() {
+async fn a_paused_standby_with_the_log_admits_no_revoked_token_beyond_the_bound() {
     let mut fixture = revoked_beyond_the_log().await;
     for _ in 0..50 {
         fixture.nodes[1].1.catch_up().await.unwrap();
@@ -302,7 +302,7 @@ async fn nor_where_the_log_is_read_from_it_alone_and_a_lookup_has_shown_the_revo
 }
 
 #[tokio::test(start_paused = true)]
-async fn where_it_is_the_only_one_that_answers_then_the_answer_is_503() {
+async fn a_paused_standby_as_the_only_server_leads_to_503() {
     let fixture = revoked_beyond_the_log().await;
     fixture.cluster.servers().primary_answers = false;
     let verdict = async |text: &str| {
@@ -310,7 +310,8 @@ async fn where_it_is_the_only_one_that_answers_then_the_answer_is_503() {
         verdict.map(drop).map_err(|rejection| rejection.kind())
     };
     assert_eq!(verdict("token-0").await, Ok(()));
-    // For a minute; then what no server shows any more counts as lost with the one that has shown it.
+    // For one minute. After that, a change that no server shows any more counts as lost with its
+    // server.
     let mut left = Duration::from_secs(60);
     while left > BOUND {
         left -= BOUND;
@@ -323,8 +324,8 @@ async fn where_it_is_the_only_one_that_answers_then_the_answer_is_503() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_primary_that_was_left_behind_admits_no_revoked_token_beyond_the_bound() {
-    // It has made as many changes as the one that took over, and others.
+async fn an_abandoned_primary_admits_no_revoked_token_beyond_the_bound() {
+    // It has made as many changes as the server that took over, and different ones.
     for lost in [0, 1] {
         let (mut fixture, began) = revoked_on_one_server(true, lost).await;
         while fixture.clock.monotonic() < began + 10 * BOUND {
@@ -337,11 +338,11 @@ async fn a_primary_that_was_left_behind_admits_no_revoked_token_beyond_the_bound
 }
 
 #[tokio::test(start_paused = true)]
-async fn where_only_servers_answer_that_lag_too_far_the_answer_is_503() {
+async fn servers_that_all_lag_too_far_lead_to_503() {
     let cluster = Cluster::new();
     let clock = ManualClock::new(Timestamp::UNIX_EPOCH);
     let token = cluster.servers().issue(0, clock.now());
-    // Lookups reach both servers in turn, so this one asks a store of the other alone.
+    // Lookups alternate between the servers, so this one uses a store with the other server only.
     let lagging = Cluster::new();
     lagging.servers().issue(0, clock.now());
     let authenticator = Authenticator::builder(lagging)

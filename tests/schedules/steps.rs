@@ -1,4 +1,4 @@
-//! What may happen.
+//! The steps of a schedule.
 
 use std::time::Duration;
 
@@ -6,18 +6,18 @@ use proptest::{collection::vec, prelude::*};
 
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Step {
-    /// Through a node, by its number, or through another process.
+    /// A change through a node, by its number, or through another process.
     Change(Option<usize>, Change),
-    /// A token, by its number, is presented to a node.
+    /// A request with a token, by its number, to a node.
     Present(usize, usize),
-    /// A text that was never a token is presented to a node.
+    /// A request to a node with a text that was never a token.
     PresentGarbage(usize),
     Advance(Duration),
     /// A node reads the log.
     CatchUp(usize),
     Trouble(Trouble, bool),
     Gap,
-    /// What is re-read or loaded from here on is late.
+    /// Tokens that are re-read or listed from here on arrive late.
     Hold,
     Release,
 }
@@ -42,7 +42,7 @@ pub(crate) enum Trouble {
     Log,
 }
 
-/// How a node is set up.
+/// The settings of a node.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Setup {
     pub(crate) capacity: usize,

@@ -21,15 +21,15 @@ pub(crate) fn config(cases: u32) -> Config {
     }
 }
 
-/// At every step no verdict is older than the bound, and once a node has read the log, all are those
-/// of the store.
+/// At every step no result is older than the bound, and once a node has read the log, all results
+/// agree with the store.
 async fn run<S: TokenRegistry + Clone>(store: S, setups: &[Setup], steps: &[Step]) {
     let mut fleet = Fleet::new(store, setups).await;
     for step in steps {
         fleet.take(*step).await;
     }
     fleet.settle().await;
-    // What was lost is restored: whoever has room for all tokens knows them all again.
+    // Lost tokens are loaded again: a node with enough capacity has them all.
     let live = fleet.live().await;
     for (node, setup) in setups.iter().enumerate() {
         assert!(!fleet.is_complete(node) || setup.preloads);
@@ -62,7 +62,7 @@ proptest! {
     ) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
-            let store = SqliteStore::open("sqlite::memory:").await.unwrap();
+            let store = SqliteStore::connect("sqlite::memory:").await.unwrap();
             run(store, &setups, &steps).await;
         });
     }

@@ -1,23 +1,22 @@
-//! Tests that need a server: ignored without it, a failure when `REQUIRE_SERVICES=1` asks for it.
+//! Tests that need a server. They are ignored without it, or fail with `REQUIRE_SERVICES=1`.
 
 use std::{env, process::ExitCode};
 
 use futures_util::future::BoxFuture;
 use libtest_mimic::{Arguments, Failed, Trial};
 
-/// A test by its name, and what runs it.
+/// The name of a test, and the function that runs it.
 pub(crate) type Test = (&'static str, fn() -> BoxFuture<'static, ()>);
 
-/// Tests that need what the first names, and whether that was found.
+/// Tests that need the named service, and whether it was found.
 pub(crate) type Group<'a> = (&'a str, bool, Vec<Test>);
 
-/// Runs tests that need what `service` names. Without it they are ignored, unless it is required:
-/// then each of them fails.
+/// Runs tests that need a service. Without it they are ignored or, if it is required, fail.
 pub(crate) fn run(service: &str, found: bool, tests: Vec<Test>) -> ExitCode {
     run_groups(vec![(service, found, tests)])
 }
 
-/// Runs tests that need several services, each as [`run`] does.
+/// Runs tests that need several services, like [`run`].
 pub(crate) fn run_groups(groups: Vec<Group<'_>>) -> ExitCode {
     let trials = groups.into_iter().flat_map(trials).collect();
     libtest_mimic::run(&Arguments::from_args(), trials).exit_code()

@@ -1,4 +1,4 @@
-//! A PostgreSQL server of this test's own, which it may kill.
+//! A PostgreSQL server for one test, which the test may kill.
 
 #![expect(clippy::disallowed_methods, reason = "a server takes real time")]
 
@@ -17,7 +17,7 @@ use tempfile::TempDir;
 
 const DEADLINE: Duration = Duration::from_secs(60);
 
-/// The user `nobody`, for PostgreSQL refuses to run as root.
+/// The user `nobody`, because PostgreSQL refuses to run as root.
 const NOBODY: u32 = 65_534;
 
 pub(crate) struct Server {
@@ -28,13 +28,13 @@ pub(crate) struct Server {
     postmaster: Option<Child>,
 }
 
-/// The directory of PostgreSQL's programs, if one is named.
+/// The directory of PostgreSQL's programs, if it is configured.
 pub(crate) fn binaries() -> Option<PathBuf> {
     env::var_os("TEST_POSTGRES_BIN").map(PathBuf::from)
 }
 
 impl Server {
-    /// Starts a server on a new directory, with its durable defaults but for these settings.
+    /// Starts a server with a new directory and its durable default settings, except for these.
     pub(crate) async fn start_new(settings: &[&'static str]) -> Self {
         let mut server = Self::without_data(settings);
         let initdb = server
@@ -47,7 +47,7 @@ impl Server {
         server
     }
 
-    /// Starts a standby, which follows this server from what it holds now.
+    /// Starts a standby, which follows this server from its current state.
     pub(crate) async fn start_standby(&self) -> Self {
         let mut standby = Self::without_data(&self.settings);
         let copied = standby
@@ -76,7 +76,7 @@ impl Server {
         }
     }
 
-    /// Where its data lies.
+    /// The data directory.
     pub(crate) fn data(&self) -> PathBuf {
         self.directory.path().join("data")
     }
@@ -116,17 +116,17 @@ impl Server {
         }
     }
 
-    /// Where it listens.
+    /// The address that it listens on.
     pub(crate) fn address(&self) -> SocketAddr {
         SocketAddr::from(([127, 0, 0, 1], self.port))
     }
 
-    /// Stops every process of the server where it stands.
+    /// Stops every process of the server with SIGSTOP.
     pub(crate) fn pause(&mut self) {
         self.signal(Signal::STOP);
     }
 
-    /// Lets every process of the server go on.
+    /// Continues every process of the server.
     pub(crate) fn resume(&mut self) {
         self.signal(Signal::CONT);
     }
@@ -135,22 +135,22 @@ impl Server {
         let postmaster = pid(self.postmaster.as_ref().expect("it runs").id());
         kill_process(postmaster, signal).unwrap();
         for child in children_of(postmaster) {
-            // It may have ended by now.
+            // The process may have ended by now.
             let _ = kill_process(child, signal);
         }
     }
 
-    /// Kills the server and every process of it.
+    /// Kills the server with all its processes.
     pub(crate) fn kill(&mut self) {
         let Some(mut postmaster) = self.postmaster.take() else {
             return;
         };
         let parent = pid(postmaster.id());
-        // So that it starts no more of them.
+        // Stopped first, so that it starts no more processes.
         kill_process(parent, Signal::STOP).unwrap();
         let children = children_of(parent);
         for process in children.iter().chain([&parent]) {
-            // Some have ended by now.
+            // Some may have ended by now.
             let _ = kill_process(*process, Signal::KILL);
         }
         postmaster.wait().unwrap();
@@ -173,10 +173,10 @@ fn pid(number: u32) -> Pid {
     Pid::from_raw(number).unwrap()
 }
 
-/// The state and the parent of a process, as Linux tells them.
+/// The state and the parent of a process, from Linux's `/proc`.
 fn state_of(process: &Path) -> Option<(String, u32)> {
     let stat = fs::read_to_string(process.join("stat")).ok()?;
-    // The name before may hold anything.
+    // The name before it may contain anything.
     let (_, rest) = stat.rsplit_once(") ")?;
     let mut fields = rest.split(' ');
     Some((fields.next()?.to_owned(), fields.next()?.parse().ok()?))

@@ -7,7 +7,7 @@ use tower_api_tokens::{ApiTokenLayer, MemoryStore, RejectionKind};
 
 use crate::support::{Act, Strict, Tap, outcome, uncached, unknown};
 
-/// The same fields in every order of two.
+/// The same fields in both orders.
 fn both_orders<T: Clone>(pairs: &[(T, T)]) -> Vec<[T; 2]> {
     let swapped = |(a, b): &(T, T)| [[a.clone(), b.clone()], [b.clone(), a.clone()]];
     pairs.iter().flat_map(swapped).collect()
@@ -54,7 +54,7 @@ async fn several_credentials_are_refused_in_every_order_and_never_looked_up() {
             ("authorization", second),
         ]));
     }
-    // A scheme that is not read here may be followed by anything but a credential that is.
+    // A scheme that is not supported may be followed by anything except a supported credential.
     requests.retain(joins);
     let plain = ApiTokenLayer::new(&fixture.tokens);
     let keys = plain.clone().api_key_header("x-api-key").unwrap();
@@ -91,7 +91,7 @@ async fn several_credentials_are_refused_in_every_order_and_never_looked_up() {
     assert_eq!(store.count("find"), 0);
 }
 
-/// Whether the fields hold two credentials that are told apart: two fields, or a comma.
+/// Whether the fields have two distinguishable credentials: two fields, or a comma.
 fn joins(request: &Request<String>) -> bool {
     let fields = request.headers().get_all("authorization");
     let first = fields.iter().next().unwrap().to_str().unwrap();
@@ -99,7 +99,7 @@ fn joins(request: &Request<String>) -> bool {
 }
 
 #[tokio::test]
-async fn a_basic_credential_joined_to_another_scheme_is_refused_where_basic_is_read() {
+async fn a_basic_credential_joined_to_another_scheme_is_refused_if_basic_is_enabled() {
     let store = Tap::new(MemoryStore::new(), |_, _| Act::Pass);
     let fixture = uncached(store.clone()).build().await;
     let basic = STANDARD.encode(format!(":{}", fixture.token()));

@@ -1,4 +1,4 @@
-//! Times at the ends of what a time can be, and clocks that jump.
+//! Times at the ends of their range, and clocks that jump.
 
 use std::time::Duration;
 
@@ -67,7 +67,7 @@ async fn an_expiry_is_issued_when_it_is_in_the_future_and_refused_otherwise() {
 }
 
 #[tokio::test]
-async fn a_lifetime_beyond_time_is_refused_and_none_alone_means_never() {
+async fn a_lifetime_out_of_range_is_refused_and_only_none_means_never() {
     for now in extremes() {
         let clock = ManualClock::new(now);
         let tokens = fixture_at(&clock).empty().tokens;
@@ -92,7 +92,7 @@ async fn a_lifetime_beyond_time_is_refused_and_none_alone_means_never() {
 }
 
 #[tokio::test]
-async fn an_overlap_beyond_time_is_refused_and_rotates_nothing() {
+async fn an_overlap_out_of_range_is_refused_and_rotates_nothing() {
     for now in extremes() {
         let clock = ManualClock::new(now);
         let fixture = fixture_at(&clock).build().await;
@@ -106,7 +106,7 @@ async fn an_overlap_beyond_time_is_refused_and_rotates_nothing() {
         }
         assert_eq!(verdict(&fixture.tokens, fixture.token()).await, Ok(()));
 
-        // An overlap shorter than what is kept is none.
+        // An overlap below the precision of the store is none.
         let overlap = Duration::from_nanos(999);
         if to_micros(now) < to_micros(Timestamp::MAX) {
             let successor = fixture
@@ -125,7 +125,7 @@ async fn an_overlap_beyond_time_is_refused_and_rotates_nothing() {
 }
 
 #[test]
-fn a_successor_never_outlives_the_life_of_its_predecessor() {
+fn a_successor_has_at_most_the_lifetime_of_the_token_it_replaces() {
     for created_at in extremes() {
         for expires_at in extremes() {
             let mut old = record(created_at);
@@ -143,7 +143,7 @@ fn a_successor_never_outlives_the_life_of_its_predecessor() {
 }
 
 #[tokio::test]
-async fn the_longest_overlap_is_the_limit_unless_it_is_told() {
+async fn the_default_limit_of_the_overlap_is_enforced() {
     let fixture = uncached(MemoryStore::new()).build().await;
     let month = 30 * DAY;
     let beyond = month + Duration::from_nanos(1);
@@ -164,7 +164,7 @@ async fn the_longest_overlap_is_the_limit_unless_it_is_told() {
 }
 
 #[tokio::test]
-async fn a_clock_that_jumps_400_days_revives_nothing_that_was_revoked() {
+async fn a_clock_that_jumps_400_days_revives_no_revoked_token() {
     let clock = ManualClock::new(START);
     let fixture = fixture_at(&clock).build().await;
     let tokens = &fixture.tokens;
@@ -191,7 +191,7 @@ async fn a_clock_that_jumps_400_days_revives_nothing_that_was_revoked() {
         let judged = verdict(&fixture.tokens, revoked.token().expose()).await;
         assert_eq!(judged, Err(RejectionKind::RevokedToken));
 
-        // Revoking once more, at whatever time, does not move the time at which it happened.
+        // Revoking again does not change the time of the revocation.
         let again = tokens.revoke(revoked.record().id).await.unwrap();
         assert_eq!(again.revoked_at, Some(START));
     }

@@ -46,7 +46,7 @@ async fn an_oversized_or_unprintable_name_never_reaches_the_store() {
     let tokens = &fixture.tokens;
     let own = tokens.app(fixture.app().id, &Grantable::everything());
     let before = store.total();
-    let digest = TokenDigest::of(b"foreign");
+    let digest = TokenDigest::of(b"imported");
     let mask = MaskedToken::new("", "").unwrap();
     let mut names = WITH_CONTROLS.map(str::to_owned).to_vec();
     names.extend(["x", "é", "\u{202e}", "'"].map(|c| c.repeat(HUGE / c.len())));
@@ -58,7 +58,7 @@ async fn an_oversized_or_unprintable_name_never_reaches_the_store() {
     ]);
     for name in names {
         let new = || NewToken::named(name.clone());
-        let foreign = || ImportedToken::new(new(), digest, mask);
+        let imported = || ImportedToken::new(new(), digest, mask);
         for error in [
             tokens.create_app(&name).await.unwrap_err(),
             tokens
@@ -68,10 +68,10 @@ async fn an_oversized_or_unprintable_name_never_reaches_the_store() {
             tokens.issue(&fixture.app().id, new()).await.unwrap_err(),
             own.issue(new()).await.unwrap_err(),
             tokens
-                .import(&fixture.app().id, foreign())
+                .import(&fixture.app().id, imported())
                 .await
                 .unwrap_err(),
-            own.import(foreign()).await.unwrap_err(),
+            own.import(imported()).await.unwrap_err(),
         ] {
             assert_eq!(error.kind(), LifecycleErrorKind::InvalidName);
             assert!(error.to_string().len() < 200, "the name is not repeated");
@@ -82,7 +82,7 @@ async fn an_oversized_or_unprintable_name_never_reaches_the_store() {
 }
 
 #[tokio::test]
-async fn an_oversized_token_is_refused_without_asking_the_store() {
+async fn an_oversized_token_is_refused_without_a_lookup() {
     let store = Tap::new(MemoryStore::new(), |_, _| Act::Pass);
     let tokens = tokens_in(store.clone()).any_format().build();
     for (length, kind) in [
@@ -113,7 +113,7 @@ fn oversized_identifiers_and_scopes_cannot_be_made() {
 }
 
 #[tokio::test]
-async fn hostile_names_are_kept_as_they_are_and_hurt_nobody() {
+async fn hostile_names_are_stored_literally() {
     let bystander = uncached(MemoryStore::new())
         .configure(|tokens| tokens.any_format())
         .build()
@@ -135,10 +135,10 @@ async fn hostile_names_are_kept_as_they_are_and_hurt_nobody() {
         assert_eq!(principal.app_name(), name);
         assert_eq!(principal.token_name(), name);
 
-        let digest = TokenDigest::of(format!("foreign{nth}").as_bytes());
+        let digest = TokenDigest::of(format!("imported{nth}").as_bytes());
         let mask = MaskedToken::new("", "").unwrap();
-        let foreign = ImportedToken::new(NewToken::named(name), digest, mask);
-        assert_eq!(tokens.import(&app.id, foreign).await.unwrap().name, name);
+        let imported = ImportedToken::new(NewToken::named(name), digest, mask);
+        assert_eq!(tokens.import(&app.id, imported).await.unwrap().name, name);
 
         let successor = tokens.rotate(id, std::time::Duration::ZERO).await.unwrap();
         assert_eq!(successor.record().name, name);

@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
+use futures_util::TryStreamExt;
 use tokio::sync::Barrier;
 use tower_api_tokens::testing::ManualClock;
 use tower_api_tokens::{
@@ -125,18 +126,11 @@ async fn revoked_after_a_retry<R: TokenRegistry + Clone>(registry: impl Fn() -> 
     }
 }
 
-/// Every token that there is, page by page.
+/// All tokens, page by page.
 async fn everything(tokens: &ApiTokens) -> BTreeMap<TokenId, TokenRecord> {
-    let mut all = BTreeMap::new();
-    let mut query = TokenQuery::default().limit(7);
-    loop {
-        let page = tokens.list(&query).await.unwrap();
-        all.extend(page.items.into_iter().map(|token| (token.id, token)));
-        match page.next {
-            Some(next) => query = query.after(next),
-            None => return all,
-        }
-    }
+    let all = tokens.stream_tokens(TokenQuery::default().limit(7));
+    let all = all.map_ok(|token| (token.id, token));
+    all.try_collect().await.unwrap()
 }
 
 async fn others_unchanged(registry: impl TokenRegistry + Clone) {
@@ -144,7 +138,7 @@ async fn others_unchanged(registry: impl TokenRegistry + Clone) {
     let tokens = &fixture.tokens;
     let other = tokens.create_app("other").await.unwrap();
     for nth in 0..20 {
-        // Alike in every column that a statement could select by in error.
+        // The same in every column that a wrong statement could select by.
         let app = if nth % 2 == 0 {
             fixture.app().id
         } else {
@@ -182,7 +176,7 @@ async fn others_unchanged(registry: impl TokenRegistry + Clone) {
     tokens.enable_app(&other.id).await.unwrap();
     unchanged(&before, &[]).await;
 
-    // What is not there changes nothing at all.
+    // A missing record changes nothing.
     let nobody = AppId::new("nobody").unwrap();
     let nothing = TokenId::from_bytes([0; 16]);
     assert!(tokens.revoke(nothing).await.is_err());
@@ -229,14 +223,14 @@ async fn apps_apart(registry: impl TokenRegistry + Clone) {
     assert_eq!(everything(&fixture.tokens).await, before);
     assert_eq!(verdict(&fixture.tokens, fixture.token()).await, Ok(()));
 
-    // Nor is it reached through one's own token: the successor stays with its app.
+    // Nor is it reached through a token of the app itself: the successor stays with its app.
     let successor = thief.rotate(own.record().id, HOUR).await.unwrap();
     assert_eq!(successor.record().app.id, *thief.id());
     assert!(thief.revoke(successor.record().id).await.is_ok());
 }
 
 #[tokio::test]
-async fn revoked_and_disabled_hold_for_the_very_next_request() {
+async fn revoking_and_disabling_apply_to_the_next_request() {
     let fixture = uncached(MemoryStore::new()).build().await;
     assert_eq!(verdict(&fixture.tokens, fixture.token()).await, Ok(()));
     fixture.tokens.disable_app(&fixture.app().id).await.unwrap();

@@ -1,4 +1,4 @@
-//! Stores that hang, fail, panic or lie, and callers who go away.
+//! Stores that hang, fail, panic or return wrong records, and clients that disconnect.
 
 use std::{future, sync::Arc, task::Poll, time::Duration};
 
@@ -27,7 +27,7 @@ const STORE_ERRORS: [StoreErrorKind; 9] = [
     StoreErrorKind::InvalidSettings,
 ];
 
-/// A layer in every way of use that looks a token up, and a request that it takes.
+/// A layer in every mode that looks a token up, and a suitable request.
 async fn outcomes(
     authenticator: &Authenticator,
     token: &str,
@@ -54,7 +54,7 @@ async fn outcomes(
 }
 
 #[tokio::test]
-async fn a_caller_may_go_away_at_any_await_and_leaves_nothing_behind() {
+async fn dropping_a_request_at_any_await_point_leaves_nothing_behind() {
     const YIELDS: usize = 5;
     let store = Tap::new(MemoryStore::new(), |name, _| match name {
         "find" => Act::Yield(YIELDS),
@@ -94,7 +94,7 @@ async fn a_caller_may_go_away_at_any_await_and_leaves_nothing_behind() {
         "clones of the inner service too"
     );
 
-    // The one place for a lookup is free.
+    // The only permit is free.
     let response = service.oneshot(bearer(fixture.token())).await.unwrap();
     assert_eq!(response.status(), 200);
 }
@@ -122,7 +122,7 @@ async fn a_lookup_beyond_the_limit_is_refused_and_does_not_wait() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_hanging_store_is_a_503_in_time_and_frees_its_place() {
+async fn a_hanging_store_leads_to_503_in_time_and_releases_its_permit() {
     let store = Tap::new(MemoryStore::new(), |name, nth| match (name, nth) {
         ("find", 0..3) => Act::Hang,
         _ => Act::Pass,
@@ -149,7 +149,7 @@ async fn a_hanging_store_is_a_503_in_time_and_frees_its_place() {
 }
 
 #[tokio::test]
-async fn a_store_that_panics_every_third_call_is_a_503_then_and_no_more() {
+async fn a_store_that_panics_every_third_call_leads_to_503_only_then() {
     for later in [false, true] {
         let store = Tap::new(MemoryStore::new(), move |name, nth| match (name, nth % 3) {
             ("find", 2) if later => Act::PanicLater,
@@ -175,7 +175,7 @@ async fn a_store_that_panics_every_third_call_is_a_503_then_and_no_more() {
 }
 
 #[tokio::test]
-async fn no_error_of_a_store_admits_or_blames_the_token() {
+async fn no_error_of_a_store_leads_to_an_admission_or_a_401() {
     let token = unknown();
     for kind in STORE_ERRORS {
         for with_source in [false, true] {
@@ -192,7 +192,7 @@ async fn no_error_of_a_store_admits_or_blames_the_token() {
 }
 
 #[tokio::test]
-async fn only_a_live_record_of_the_very_token_admits() {
+async fn only_a_live_record_with_the_same_digest_admits() {
     let fixture = uncached(MemoryStore::new()).build().await;
     let live = fixture.issued.record().clone();
     let changed = |change: &dyn Fn(&mut TokenRecord)| {
@@ -200,11 +200,11 @@ async fn only_a_live_record_of_the_very_token_admits() {
         change(&mut record);
         Some(record)
     };
-    let foreign = fixture
+    let other_apps = fixture
         .tokens
         .issue(&fixture.app().id, named("other"))
         .await;
-    let foreign = foreign.unwrap().record().clone();
+    let other_apps = other_apps.unwrap().record().clone();
     let almost = |byte: usize| {
         changed(&|record| {
             let mut bytes = *record.digest.as_bytes();
@@ -214,7 +214,7 @@ async fn only_a_live_record_of_the_very_token_admits() {
     };
     let refusals = [
         (None, RejectionKind::UnknownToken),
-        (Some(foreign), RejectionKind::UnknownToken),
+        (Some(other_apps), RejectionKind::UnknownToken),
         (almost(0), RejectionKind::UnknownToken),
         (almost(31), RejectionKind::UnknownToken),
         (
@@ -254,7 +254,7 @@ async fn only_a_live_record_of_the_very_token_admits() {
 }
 
 #[tokio::test]
-async fn one_authenticator_does_not_answer_for_another() {
+async fn authenticators_do_not_use_each_others_answers() {
     let ours = uncached(MemoryStore::new()).build().await;
     let theirs = uncached(MemoryStore::new()).build().await;
     assert_eq!(verdict(&ours.tokens, ours.token()).await, Ok(()));
@@ -263,11 +263,11 @@ async fn one_authenticator_does_not_answer_for_another() {
 }
 
 #[tokio::test]
-async fn a_poisoned_store_in_memory_goes_on() {
+async fn a_poisoned_store_in_memory_still_works() {
     let store = MemoryStore::new();
     let fixture = uncached(store.clone()).build().await;
     let clone = store.clone();
-    // A thread that dies while it uses the store.
+    // A thread that panics while it uses the store.
     let died = std::thread::spawn(move || {
         let _found = clone.find(&TokenDigest::of(b"x")).now_or_never();
         panic!("dies");

@@ -1,4 +1,4 @@
-//! Attacks on the crate, by theme. Each test states what holds under one.
+//! Attacks on the crate, by topic. Each test states what holds under an attack.
 
 #![allow(
     clippy::unwrap_used,

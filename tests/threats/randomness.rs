@@ -1,4 +1,4 @@
-//! Generators that fail.
+//! Random number generators that fail.
 
 use std::{
     sync::{
@@ -15,7 +15,7 @@ use tower_api_tokens::{
 
 use crate::support::{Act, Tap, uncached, verdict};
 
-/// Fills as often as it may, then fails with the buffer half written.
+/// Succeeds a number of times, and then fails with the buffer half written.
 #[derive(Clone, Debug)]
 struct Running(Arc<AtomicUsize>);
 
@@ -42,7 +42,7 @@ impl Entropy for Running {
 }
 
 #[tokio::test]
-async fn a_generator_that_fails_at_any_point_issues_and_stores_nothing() {
+async fn a_generator_that_fails_at_any_point_leads_to_no_token_in_the_store() {
     let store = Tap::new(MemoryStore::new(), |_, _| Act::Pass);
     let entropy = Running(Arc::new(AtomicUsize::new(usize::MAX)));
     let running = entropy.clone();

@@ -1,5 +1,5 @@
-//! The inner service: called only when it is ready, only after admission, and never kept from
-//! others by whom is not admitted.
+//! The inner service: only called when it is ready and after admission, and never occupied by
+//! requests that are not admitted.
 
 use std::{future, sync::Arc, task::Poll};
 
@@ -39,7 +39,7 @@ where
     ready.now_or_never().unwrap()
 }
 
-/// The requests of every path through the layer, and the status that each is answered with.
+/// Requests for every path through the layer, and the status of each response.
 fn every_path<S>(fixture: &Fixture<IssuedToken, S>) -> Vec<(Request<String>, u16)> {
     vec![
         (bearer(fixture.token()), 200),
@@ -72,7 +72,7 @@ async fn only_an_instance_that_was_polled_ready_is_called() {
 }
 
 #[tokio::test]
-async fn a_required_scope_keeps_to_readiness_too() {
+async fn a_scope_layer_only_calls_an_instance_that_was_polled_ready() {
     let fixture = fixture().await;
     for inner in [Strict::default(), Strict::hesitant()] {
         let seen = inner.seen();
@@ -103,7 +103,7 @@ async fn a_buffer_inside_is_reserved_before_it_is_used() {
     let seen = inner.seen();
     let layer = ApiTokenLayer::new(&fixture.tokens).optional();
     let service = layer.layer(Buffer::new(inner, 1));
-    // Were a place in the buffer held during the lookups, none would be left after the first.
+    // If a slot in the buffer were held during the lookups, none would be left after the first.
     let callers: Vec<_> = (0..32)
         .map(|_| tokio::spawn(service.clone().oneshot(bearer(fixture.token()))))
         .collect();
@@ -165,7 +165,7 @@ async fn a_refused_request_never_reaches_the_inner_service() {
 }
 
 #[tokio::test]
-async fn a_slow_lookup_leaves_the_inner_slot_to_others() {
+async fn a_slow_lookup_does_not_occupy_the_inner_slot() {
     let (fixture, gate) = gated().await;
     let service = ServiceBuilder::new()
         .layer(ApiTokenLayer::new(&fixture.tokens))
@@ -196,7 +196,7 @@ async fn a_slow_lookup_leaves_the_inner_slot_to_others() {
 }
 
 #[tokio::test]
-async fn who_is_refused_does_not_hold_the_inner_slot_on_keep_alive() {
+async fn a_refused_request_does_not_occupy_the_inner_slot_on_keep_alive() {
     let fixture = fixture().await;
     let layer = ApiTokenLayer::new(&fixture.tokens);
     let service = layer.layer(ConcurrencyLimit::new(Strict::default(), 1));
@@ -217,7 +217,7 @@ async fn who_is_refused_does_not_hold_the_inner_slot_on_keep_alive() {
 }
 
 #[tokio::test]
-async fn who_lacks_a_scope_does_not_hold_the_inner_slot_on_keep_alive() {
+async fn a_request_without_the_scope_does_not_occupy_the_inner_slot_on_keep_alive() {
     let fixture = fixture().await;
     let principal = AppPrincipal::of(fixture.issued.record());
     let layer = RequireScopeLayer::all("write".parse().unwrap());
@@ -236,7 +236,7 @@ async fn who_lacks_a_scope_does_not_hold_the_inner_slot_on_keep_alive() {
 }
 
 #[tokio::test]
-async fn an_inner_slot_is_free_again_when_an_admitted_caller_goes_away() {
+async fn an_inner_slot_is_released_when_an_admitted_request_is_dropped() {
     let fixture = fixture().await;
     let inner = ServiceBuilder::new().concurrency_limit(1).service_fn(
         async |_: Request<String>| -> Result<Response<String>, std::convert::Infallible> {
@@ -270,7 +270,7 @@ async fn an_error_of_the_inner_service_passes_unchanged() {
 }
 
 #[tokio::test]
-async fn a_refusal_is_told_apart_inside_only() {
+async fn refusals_differ_only_in_the_rejection() {
     let fixture = fixture().await;
     let service = ApiTokenLayer::new(&fixture.tokens).layer(Strict::default());
     let outcome = crate::support::outcome(&service, anonymous()).await;

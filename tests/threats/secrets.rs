@@ -1,4 +1,4 @@
-//! One scenario that goes everywhere, and a search of all it says for what must stay secret.
+//! One scenario that uses everything, and a search of all its output for secrets.
 
 use std::{
     error::Error,
@@ -28,7 +28,7 @@ use crate::support::{
     uncached, unknown,
 };
 
-/// Everything that was said, by whatever way.
+/// All output, from whatever source.
 #[derive(Clone, Default)]
 struct Said(Arc<Mutex<String>>);
 
@@ -64,7 +64,7 @@ impl io::Write for Said {
     }
 }
 
-/// The forms in which a token or its digest may slip out.
+/// The forms in which a token or its digest may appear.
 fn canaries(token: &str) -> Vec<String> {
     let digest = TokenDigest::of(token.as_bytes());
     let bytes = digest.as_bytes();
@@ -76,7 +76,7 @@ fn canaries(token: &str) -> Vec<String> {
     let secret = token.rsplit('_').next().unwrap();
     vec![
         token.to_owned(),
-        // The beginning of what is random; a mask shows the end of the checksum.
+        // The start of the random part; a mask shows the end of the checksum.
         secret[..10].to_owned(),
         secret[secret.len() - 8..].to_owned(),
         list(token.as_bytes()),
@@ -92,13 +92,13 @@ fn canaries(token: &str) -> Vec<String> {
     ]
 }
 
-/// Which canaries of which tokens were said.
+/// Which canaries of which tokens appear in the output.
 fn slips(said: &str, tokens: &[String]) -> Vec<String> {
     let canaries = tokens.iter().flat_map(|token| canaries(token));
     canaries.filter(|canary| said.contains(canary)).collect()
 }
 
-/// An inner service that logs whatever it is given.
+/// An inner service that logs everything it gets.
 fn chatty(
     said: &Said,
 ) -> impl Service<
@@ -146,7 +146,7 @@ where
 }
 
 #[tokio::test(start_paused = true)]
-async fn neither_a_token_nor_its_digest_is_ever_said() {
+async fn neither_a_token_nor_its_digest_ever_appears_in_output() {
     let said = Said::default();
     let writer = said.clone();
     let subscriber = tracing_subscriber::fmt()
@@ -166,7 +166,7 @@ async fn neither_a_token_nor_its_digest_is_ever_said() {
     let tokens = outcome.unwrap_or_else(|_| panic!("the scenario ended early:\n{text}"));
     assert_eq!(slips(&text, &tokens), Vec::<String>::new());
 
-    // What is to be there is there, so the ears were open.
+    // The expected output is present, so the capture works.
     for kind in [
         "missing_credential",
         "malformed_credential",
@@ -199,7 +199,7 @@ async fn neither_a_token_nor_its_digest_is_ever_said() {
     }
 }
 
-/// Plays everything and returns the tokens that took part.
+/// Runs the scenario and returns its tokens.
 async fn scenario(said: &Said) -> Vec<String> {
     let mut plaintexts = vec![unknown(), unknown().replace("acme_", "acme_x")];
     let clock = ManualClock::new(START);
@@ -243,20 +243,20 @@ async fn scenario(said: &Said) -> Vec<String> {
         said.note(issued.record().mask);
         plaintexts.push(issued.token().expose().to_owned());
     }
-    let foreign_text = TokenFormat::new("legacy")
+    let imported_text = TokenFormat::new("legacy")
         .unwrap()
         .generate(&tower_api_tokens::SystemEntropy::default())
         .unwrap();
-    plaintexts.push(foreign_text.expose().to_owned());
+    plaintexts.push(imported_text.expose().to_owned());
     let mask = MaskedToken::new("legacy_", "9f3c").unwrap();
-    let foreign = ImportedToken::new(new.clone(), foreign_text.digest(), mask);
-    said.debug(&foreign);
-    said.debug(&tokens.import(&app, foreign.clone()).await.unwrap());
-    said.error(&tokens.import(&app, foreign.clone()).await.unwrap_err());
+    let imported = ImportedToken::new(new.clone(), imported_text.digest(), mask);
+    said.debug(&imported);
+    said.debug(&tokens.import(&app, imported.clone()).await.unwrap());
+    said.error(&tokens.import(&app, imported.clone()).await.unwrap_err());
     let strict = tokens_in(MemoryStore::new()).build();
-    said.error(&strict.import(&app, foreign).await.unwrap_err());
+    said.error(&strict.import(&app, imported).await.unwrap_err());
 
-    // The store's plan: two panics, a time-out and an error.
+    // The plan of the store: two panics, a timeout and an error.
     let layer = ApiTokenLayer::new(tokens)
         .basic()
         .api_key_header("x-api-key")
@@ -311,7 +311,7 @@ async fn scenario(said: &Said) -> Vec<String> {
     let digest = authorized(format!("Digest {}", plaintexts[0]));
     assert_eq!(ask(said, optional, digest).await, 200);
 
-    // Another record, scopes, too many at once.
+    // A different record, scopes, too many requests.
     let other_record = rotated.record().clone();
     let liar = Authenticator::new(Always(move || Ok(Some(other_record.clone()))));
     let liar = Chatty(ApiTokenLayer::new(liar).layer(inner.clone()));
@@ -331,7 +331,7 @@ async fn scenario(said: &Said) -> Vec<String> {
     plaintexts
 }
 
-/// Every error that a token in the wrong place brings about.
+/// Every error that a token in the wrong place can cause.
 async fn errors(said: &Said, fixture: &Tapped, plaintexts: &[String]) {
     let tokens = &fixture.tokens;
     let zero = Duration::ZERO;
@@ -372,7 +372,7 @@ async fn errors(said: &Said, fixture: &Tapped, plaintexts: &[String]) {
         let layer = || ApiTokenLayer::new(tokens);
         said.error(&layer().realm(&format!("{text}\n")).unwrap_err());
         said.error(&layer().api_key_header(format!("{text} ")).unwrap_err());
-        // A comparison of digests that fails tells of it.
+        // A failed comparison of digests prints both.
         let digest = TokenDigest::of(text.as_bytes());
         let compared = panic::catch_unwind(|| {
             assert_eq!(digest, TokenDigest::of(b"another"));
@@ -383,7 +383,7 @@ async fn errors(said: &Said, fixture: &Tapped, plaintexts: &[String]) {
     said.error(&StoreError::unavailable("down"));
 }
 
-/// Every public value that holds a token, a digest or a record.
+/// Every public value that contains a token, a digest or a record.
 fn values(said: &Said, fixture: &Tapped, token: &ApiToken) {
     let record = fixture.issued.record();
     said.debug(&fixture.tokens);
@@ -409,7 +409,7 @@ fn values(said: &Said, fixture: &Tapped, token: &ApiToken) {
     said.debug(&AppQuery::default());
 }
 
-/// Gives a service whose inner one has no `Debug` that of the layer's own parts.
+/// Gives a service without `Debug` the `Debug` output of the layer's own parts.
 #[derive(Clone)]
 struct Chatty<S>(S);
 

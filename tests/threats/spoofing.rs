@@ -1,4 +1,4 @@
-//! Principals that somebody outside has put into the request.
+//! Principals that someone outside has put into the request.
 
 use http::{Request, Response};
 use tower::{Layer, service_fn};
@@ -12,7 +12,7 @@ use crate::support::{
     unknown,
 };
 
-/// A principal with every scope that the tests know, of an app that there is not.
+/// A principal of a missing app, with every scope that the tests use.
 fn forged() -> AppPrincipal {
     let mut record = TokenRecord::new(
         TokenId::from_bytes([6; 16]),
@@ -56,7 +56,7 @@ async fn a_forged_principal_is_replaced_by_the_proven_one() {
 }
 
 #[tokio::test]
-async fn a_forged_principal_admits_nobody() {
+async fn a_forged_principal_does_not_admit_a_request() {
     let fixture = fixture().await;
     let inner = Strict::default();
     let seen = inner.seen();
@@ -75,7 +75,7 @@ async fn a_forged_principal_admits_nobody() {
 }
 
 #[tokio::test]
-async fn a_forged_principal_is_gone_where_nobody_is_attributed() {
+async fn a_forged_principal_is_removed_from_an_anonymous_request() {
     let fixture = fixture().await;
     let layer = ApiTokenLayer::new(&fixture.tokens)
         .optional()
@@ -90,7 +90,7 @@ async fn a_forged_principal_is_gone_where_nobody_is_attributed() {
         let (parts, body) = answer(&service, with_forged(request)).await;
         assert_eq!((parts.status.as_u16(), &*body), (200, &b"nobody"[..]));
     }
-    // Nor does it open what asks for its scopes.
+    // Nor does it pass a check of its scopes.
     let guarded = layer.layer(
         layer
             .require_all("admin".parse().unwrap())
@@ -103,12 +103,12 @@ async fn a_forged_principal_is_gone_where_nobody_is_attributed() {
 }
 
 #[tokio::test]
-async fn of_stacked_layers_the_inner_one_has_the_last_word() {
+async fn the_inner_of_two_stacked_layers_decides() {
     let (outer, inner) = (fixture().await, fixture().await);
     let keys = ApiTokenLayer::new(&inner.tokens)
         .api_key_header("x-api-key")
         .unwrap();
-    // The outer layer is satisfied with a key of its own field, the inner one reads another.
+    // The outer layer accepts a key in its own field, and the inner layer reads another.
     let outside = ApiTokenLayer::new(&outer.tokens)
         .api_key_header("x-outer-key")
         .unwrap();
@@ -132,7 +132,7 @@ async fn of_stacked_layers_the_inner_one_has_the_last_word() {
 }
 
 #[tokio::test]
-async fn a_response_shows_the_principal_only_where_it_is_asked_to() {
+async fn a_response_has_the_principal_only_where_configured() {
     let fixture = fixture().await;
     let layer = ApiTokenLayer::new(&fixture.tokens).optional();
     let shown = async |layer: &ApiTokenLayer, request| {

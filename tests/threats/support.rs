@@ -1,4 +1,4 @@
-//! Doubles of the store, the clock and the inner service, and the fixtures that they play in.
+//! Test doubles of the store, the clock and the inner service, and fixtures that use them.
 
 use std::{
     collections::HashMap,
@@ -34,7 +34,7 @@ use tower_api_tokens::{
 
 pub(crate) const START: Timestamp = Timestamp::constant(1_700_000_000, 0);
 
-/// What a tapped call does.
+/// What an intercepted call does.
 pub(crate) enum Act {
     Pass,
     FailBefore(StoreErrorKind),
@@ -44,14 +44,15 @@ pub(crate) enum Act {
     /// Panics after it has waited once.
     PanicLater,
     Hang,
-    /// Goes on when the gate has a permit.
+    /// Continues when the gate has a permit.
     Wait(Arc<Semaphore>),
     Yield(usize),
 }
 
 type Plan = dyn Fn(&'static str, usize) -> Act + Send + Sync;
 
-/// A registry whose calls are counted and disturbed by plan: what to do at the nth call of a name.
+/// A registry whose calls are counted and intercepted: the plan determines what the nth call of a
+/// method does.
 #[derive(Clone)]
 pub(crate) struct Tap<R> {
     inner: R,
@@ -256,7 +257,7 @@ impl<R: Debug> Debug for Tap<R> {
     }
 }
 
-/// A store that gives one answer to everything.
+/// A store that gives the same answer to everything.
 pub(crate) struct Always<F>(pub(crate) F);
 
 #[async_trait]
@@ -275,8 +276,8 @@ impl<F> Debug for Always<F> {
     }
 }
 
-/// An inner service that panics unless the very instance that is called was polled ready since its
-/// last call. It answers with the app that it sees.
+/// An inner service that panics unless the called instance was polled ready since its last call. It
+/// responds with the attributed app.
 #[derive(Debug, Default)]
 pub(crate) struct Strict {
     polls: usize,
@@ -341,37 +342,37 @@ impl<B> Service<Request<B>> for Strict {
     }
 }
 
-/// Whom a request is attributed to.
+/// The app that a request is attributed to.
 pub(crate) fn attributed<B>(request: &Request<B>) -> String {
     let principal = request.extensions().get::<AppPrincipal>();
     principal.map_or_else(|| "nobody".into(), |p| p.app_id().to_string())
 }
 
-/// Tokens of which nothing is remembered, so that every request asks the registry.
+/// Tokens without a cache, so that every request is looked up in the registry.
 pub(crate) fn tokens_in(registry: impl TokenRegistry) -> ApiTokensBuilder {
     let tokens = ApiTokens::builder(registry, TokenFormat::new("acme").unwrap());
     tokens.max_staleness(Duration::ZERO)
 }
 
-/// A fixture whose tokens have no cache, so that every request asks the store.
+/// A fixture without a cache, so that every request is looked up in the store.
 pub(crate) fn uncached<S: TokenRegistry + Clone>(store: S) -> FixtureBuilder<S> {
     let fixture = Fixture::builder().store(store);
     fixture.configure(|tokens| tokens.max_staleness(Duration::ZERO))
 }
 
-/// A fixture on a store in memory.
+/// A fixture with a store in memory.
 pub(crate) type InMemory = Fixture<IssuedToken, MemoryStore>;
 
-/// A fixture on a store that is disturbed.
+/// A fixture with an intercepted store.
 pub(crate) type Tapped = Fixture<IssuedToken, Tap<MemoryStore>>;
 
-/// The verdict on a token: the kind of its rejection, or that it is admitted.
+/// The result for a token: the kind of its rejection, or `Ok` if it is admitted.
 pub(crate) async fn verdict(tokens: &ApiTokens, token: &str) -> Result<(), RejectionKind> {
     let verdict = tokens.authenticator().authenticate(token.as_bytes()).await;
     verdict.map(drop).map_err(|rejection| rejection.kind())
 }
 
-/// A token that is well formed and that no store knows.
+/// A well-formed token that no store has.
 pub(crate) fn unknown() -> String {
     let format = TokenFormat::new("acme").unwrap();
     let token = format.generate(&tower_api_tokens::SystemEntropy::default());
@@ -404,7 +405,7 @@ pub(crate) fn preflight() -> Request<String> {
     request
 }
 
-/// Calls a clone of a service and reads the answer to its end.
+/// Calls a clone of a service and reads the whole response.
 pub(crate) async fn answer<S, R, B>(service: &S, request: R) -> (Parts, Bytes)
 where
     S: Service<R, Response = Response<B>> + Clone,
@@ -417,7 +418,7 @@ where
     (parts, body.collect().await.unwrap().to_bytes())
 }
 
-/// The status of an answer and the kind of the rejection in it.
+/// The status of a response and the kind of its rejection.
 pub(crate) async fn outcome<S, R, B>(service: &S, request: R) -> (u16, Option<RejectionKind>)
 where
     S: Service<R, Response = Response<B>> + Clone,

@@ -1,4 +1,4 @@
-//! What an operator sees in the trace.
+//! The events and spans that an operator sees.
 
 use std::{
     collections::BTreeMap,
@@ -38,7 +38,7 @@ impl Visit for Fields {
     }
 }
 
-/// Keeps the events of the crate, and the values recorded on spans.
+/// Keeps the crate's events, and the values recorded on spans.
 #[derive(Clone, Default)]
 struct Witness {
     events: Arc<Mutex<Vec<(Level, Fields)>>>,
@@ -46,7 +46,7 @@ struct Witness {
 }
 
 impl Witness {
-    /// Sees what this thread does until the guard is dropped.
+    /// Records what this thread does until the guard is dropped.
     fn watch(&self) -> DefaultGuard {
         tracing::subscriber::set_default(Registry::default().with(self.clone()))
     }
@@ -77,7 +77,7 @@ impl<S: Subscriber> Layer<S> for Witness {
 }
 
 #[tokio::test(start_paused = true)]
-async fn each_rejection_is_told_once_with_its_kind() {
+async fn each_rejection_is_logged_once_with_its_kind() {
     let clock = ManualClock::new(START);
     let store = Tap::new(MemoryStore::new(), |name, nth| match (name, nth) {
         ("find", 0) => Act::FailBefore(StoreErrorKind::Unavailable),
@@ -108,7 +108,7 @@ async fn each_rejection_is_told_once_with_its_kind() {
     let _watching = witness.watch();
     let told = async |outcome: (u16, Option<RejectionKind>), kind: RejectionKind, token| {
         assert_eq!(outcome.1, Some(kind));
-        // Trouble of the store is told of louder, too.
+        // Failures of the store are also logged at a higher level.
         let mut events = witness.take();
         events.retain(|(level, _)| *level != Level::WARN);
         let [(level, fields)] = &events[..] else {
@@ -163,14 +163,14 @@ async fn each_rejection_is_told_once_with_its_kind() {
     let missing = outcome(&service, anonymous()).await;
     told(missing, RejectionKind::MissingCredential, None).await;
 
-    // By itself, too.
+    // Without a service, too.
     assert!(verdict(&fixture.tokens, "typo").await.is_err());
     let outcome = (401, Some(RejectionKind::WrongFormat));
     told(outcome, RejectionKind::WrongFormat, None).await;
 }
 
 #[tokio::test]
-async fn an_extractor_that_refuses_tells_of_it_once() {
+async fn a_refusal_by_an_extractor_is_logged_once() {
     use axum::{Router, body::Body, routing::get};
     use tower_api_tokens::AppPrincipal;
 
@@ -219,7 +219,7 @@ async fn an_admitted_request_names_its_app_and_token_in_a_span_that_declares_the
     assert_eq!(recorded, BTreeMap::from(expected));
     assert_eq!(witness.take(), []);
 
-    // A span that does not declare them is left alone, and none at all does no harm.
+    // A span that does not declare the fields is unchanged, and having no span is fine.
     witness.spans.lock().unwrap().0.clear();
     let call = service.clone().oneshot(bearer(fixture.token()));
     let plain = tracing::info_span!("plain");
@@ -229,7 +229,7 @@ async fn an_admitted_request_names_its_app_and_token_in_a_span_that_declares_the
     assert_eq!(*witness.spans.lock().unwrap(), Fields::default());
 }
 
-/// The events of at least this level, as their kind and how many like them were suppressed.
+/// The events of at least this level: their kind, and how many like them were suppressed.
 fn loud(witness: &Witness, least: Level) -> Vec<(Level, String, String)> {
     let mut events = witness.take();
     events.retain(|(level, _)| *level <= least);
@@ -245,7 +245,7 @@ fn loud(witness: &Witness, least: Level) -> Vec<(Level, String, String)> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_store_outage_is_warned_of_by_each_authenticator_once_in_ten_seconds() {
+async fn each_authenticator_warns_of_an_outage_once_in_ten_seconds() {
     let clock = ManualClock::new(START);
     let store = Tap::new(MemoryStore::new(), |name, nth| match (name, nth) {
         ("find", 5) => Act::Hang,
@@ -269,7 +269,7 @@ async fn a_store_outage_is_warned_of_by_each_authenticator_once_in_ten_seconds()
         assert_eq!(outcome(&service, bearer(fixture.token())).await.0, 503);
     }
     assert_eq!(loud(&witness, Level::WARN), [warned("store_failure", "0")]);
-    // By itself, too, and apart from another authenticator and another kind.
+    // Without a service, too, and separately from another authenticator and another kind.
     assert!(verdict(&fixture.tokens, fixture.token()).await.is_err());
     assert_eq!(loud(&witness, Level::WARN), []);
     for (tokens, kind) in [
@@ -294,7 +294,7 @@ async fn a_store_outage_is_warned_of_by_each_authenticator_once_in_ten_seconds()
 }
 
 #[tokio::test]
-async fn a_refused_token_is_no_reason_to_warn() {
+async fn a_refused_token_is_not_a_warning() {
     let fixture = uncached(MemoryStore::new()).build().await;
     fixture
         .tokens
@@ -317,7 +317,7 @@ async fn a_refused_token_is_no_reason_to_warn() {
 }
 
 #[tokio::test]
-async fn a_store_that_answers_with_another_digest_is_an_error_and_the_token_unknown() {
+async fn a_record_with_a_different_digest_is_an_error_and_the_token_unknown() {
     let clock = ManualClock::new(START);
     let fixture = uncached(MemoryStore::new()).build().await;
     let record = fixture.issued.record().clone();
@@ -348,7 +348,7 @@ async fn a_store_that_answers_with_another_digest_is_an_error_and_the_token_unkn
     let [(_, error)] = errors[..] else {
         panic!("{shown}");
     };
-    assert!(error.0["message"].contains("another digest"));
+    assert!(error.0["message"].contains("a different digest"));
 
     clock.advance(Duration::from_secs(10));
     outcome(&service, bearer(&unknown())).await;
@@ -357,7 +357,7 @@ async fn a_store_that_answers_with_another_digest_is_an_error_and_the_token_unkn
     };
     assert_eq!(suppressed, "2");
 
-    // The token that the record is of is admitted, without a word.
+    // The token that the record belongs to is admitted without an event.
     assert_eq!(outcome(&service, bearer(fixture.token())).await.0, 200);
     assert_eq!(loud(&witness, Level::WARN), []);
 }

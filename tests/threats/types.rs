@@ -1,4 +1,4 @@
-//! What the compiler is to vouch for.
+//! What the compiler guarantees.
 
 use std::{
     cell::RefCell,
@@ -97,14 +97,13 @@ assert_sent_between_threads![
     middleware::ResponseBody<String>,
 ];
 
-// `ResponseFuture` is as `Send` as what is inside: a lookup cannot be shared between threads.
+// `ResponseFuture` is `Send` if its parts are: a lookup cannot be shared between threads.
 const _: fn() = || {
     fn moves<T: Send + 'static>() {}
     moves::<middleware::ResponseFuture<Strict, String>>();
 };
 
-/// Fails to compile where a type has a trait: which of the two implementations is meant, is then
-/// not known.
+/// Fails to compile if a type has a trait, because both implementations then apply.
 macro_rules! assert_lacks {
     ($type:ty: $($bound:tt)+) => {
         const _: fn() = || {
@@ -138,7 +137,7 @@ assert_lacks!(TokenDigest: fmt::LowerHex);
 assert_lacks!(TokenDigest: AsRef<[u8]>);
 assert_lacks!(TokenDigest: PartialOrd);
 
-/// By way of `Json`, which responds with whatever can be serialized.
+/// Uses `Json`, which responds with anything that can be serialized.
 macro_rules! assert_not_serializable {
     ($($type:ty),*) => {$(
         const _: fn() = || {
@@ -155,7 +154,7 @@ macro_rules! assert_not_serializable {
 
 assert_not_serializable!(ApiToken, crate_root::IssuedToken);
 
-/// An error that is neither `Debug` nor `Send`, a body likewise.
+/// An error that is neither `Debug` nor `Send`, and such a body.
 struct Plain(#[expect(dead_code, reason = "makes the type stay in its thread")] Rc<()>);
 
 struct Local(RefCell<Option<bytes::Bytes>>);
@@ -174,7 +173,7 @@ impl Body for Local {
 }
 
 #[tokio::test]
-async fn any_body_any_error_and_a_future_that_stays_in_its_thread_will_do() {
+async fn any_body_any_error_and_futures_without_send_are_supported() {
     let fixture = uncached(MemoryStore::new()).build().await;
     let counted = Rc::new(RefCell::new(0));
     let count = Rc::clone(&counted);
@@ -203,7 +202,7 @@ async fn any_body_any_error_and_a_future_that_stays_in_its_thread_will_do() {
 }
 
 #[tokio::test]
-async fn a_response_without_a_body_type_of_http_is_passed_on() {
+async fn a_response_without_an_http_body_is_passed_on() {
     let fixture = uncached(MemoryStore::new()).build().await;
     // Neither side is an `http_body::Body`.
     let inner = service_fn(async |_: Request<u8>| Ok::<_, Infallible>(Response::new('x')));
@@ -213,7 +212,7 @@ async fn a_response_without_a_body_type_of_http_is_passed_on() {
 }
 
 #[tokio::test]
-async fn the_inner_service_is_reached_and_taken_back() {
+async fn the_inner_service_can_be_accessed_and_taken_out() {
     let fixture = uncached(MemoryStore::new()).build().await;
     let mut service: ApiTokenAuth<Strict> =
         ApiTokenLayer::new(&fixture.tokens).layer(Strict::default());

@@ -1,4 +1,4 @@
-//! What a caller can tell from a refusal.
+//! What a client can learn from a refusal.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ fn keyed(token: &str) -> Request<String> {
 }
 
 #[tokio::test]
-async fn a_dead_token_looks_like_one_that_never_was() {
+async fn an_expired_or_revoked_token_looks_like_an_unknown_one() {
     let clock = ManualClock::new(START);
     let store = MemoryStore::new();
     let tokens = tokens_in(store.clone()).clock(clock.clone()).build();
@@ -68,7 +68,7 @@ async fn a_dead_token_looks_like_one_that_never_was() {
                     let inside = outcome(&service, request.clone()).await;
                     assert_eq!(inside, (401, Some(kind)));
                     let (parts, body) = answer(&service, request).await;
-                    // In order, with every repetition and the sensitivity of each value.
+                    // In order, including repetitions and the sensitivity of each value.
                     let headers = format!("{:?}", parts.headers);
                     answers.push((parts.version, parts.status, headers, body));
                 }

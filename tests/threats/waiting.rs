@@ -1,5 +1,5 @@
-//! Requests that wait for the inner service after their token was looked up: the verdict is that of
-//! the instant in which the inner service is ready.
+//! Requests that wait for the inner service after their lookup: the result is that of the moment at
+//! which the inner service is ready.
 
 use std::{
     sync::{
@@ -29,7 +29,7 @@ struct Wait {
     store: Tap<MemoryStore>,
     fails: Arc<AtomicBool>,
     hangs: Arc<AtomicBool>,
-    /// A process that shares the store.
+    /// Another process with the same store.
     elsewhere: ApiTokens,
 }
 
@@ -74,7 +74,7 @@ impl Wait {
         }
     }
 
-    /// What a request gets that waits while this happens, and how often the store was asked.
+    /// The outcome of a request that waits during an event, and the number of lookups.
     async fn outcome(&self, event: Event) -> (u16, Option<RejectionKind>, usize) {
         let (mock, mut handle) = tower_test::mock::pair::<Request<String>, Response<String>>();
         let mut service = ApiTokenLayer::new(&self.fixture.tokens).layer(mock);
@@ -151,8 +151,8 @@ const DISABLED_ELSEWHERE: Event = event!(|wait| {
 });
 
 #[tokio::test(start_paused = true)]
-async fn what_ends_a_token_during_the_wait_ends_the_request() {
-    // With room in the cache, without it, and where nothing is cached.
+async fn a_token_that_expires_or_is_revoked_during_the_wait_is_refused() {
+    // With capacity in the cache, without it, and without caching.
     for set in [
         (|builder| builder) as fn(ApiTokensBuilder) -> ApiTokensBuilder,
         |builder| builder.capacity(0),
@@ -175,7 +175,7 @@ async fn what_ends_a_token_during_the_wait_ends_the_request() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_answer_that_grew_too_old_during_the_wait_is_looked_up_once_more() {
+async fn an_answer_that_became_stale_during_the_wait_is_looked_up_again() {
     let wait = Wait::new(|builder| builder).await;
     assert_eq!(wait.outcome(AGED).await, (200, None, 2));
 
@@ -185,10 +185,10 @@ async fn an_answer_that_grew_too_old_during_the_wait_is_looked_up_once_more() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_answer_that_holds_still_is_not_looked_up_again() {
+async fn an_answer_that_still_holds_is_not_looked_up_again() {
     let wait = Wait::new(|builder| builder).await;
     assert_eq!(wait.outcome(NOTHING).await, (200, None, 1));
-    // Without room to keep it, too.
+    // Also without capacity to cache it.
     let wait = Wait::new(|builder| builder.capacity(0)).await;
     assert_eq!(wait.outcome(NOTHING).await, (200, None, 1));
     // A change of the token that leaves it live.
@@ -218,11 +218,11 @@ async fn a_second_lookup_needs_no_permit() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_answer_that_was_too_long_on_its_way_is_not_used() {
+async fn an_answer_that_took_too_long_is_not_used() {
     let gate = Arc::new(tokio::sync::Semaphore::new(0));
     let clock = ManualClock::new(START);
     let (opens, advanced) = (Arc::clone(&gate), clock.clone());
-    // The store reads the record, and its answer arrives when the bound has passed.
+    // The store reads the record, and its answer arrives after the bound.
     let store = Tap::new(MemoryStore::new(), move |name, nth| match (name, nth) {
         ("find", 0) => {
             advanced.advance(BOUND);

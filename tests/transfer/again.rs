@@ -1,4 +1,4 @@
-//! Imports that are interrupted and done again.
+//! Imports that are interrupted and repeated.
 
 use jiff::Timestamp;
 use tower_api_tokens::{
@@ -11,7 +11,7 @@ use tower_api_tokens::{
 use crate::support::{adds_up, app_record, at, export, furnished, import, token_record, tokens};
 
 #[tokio::test]
-async fn a_second_import_finds_everything_there() {
+async fn a_second_import_finds_everything_present() {
     let file = export(&furnished(1200).await).await;
     let store = MemoryStore::new();
     import(&store, &file).await;
@@ -24,7 +24,7 @@ async fn a_second_import_finds_everything_there() {
 }
 
 #[tokio::test]
-async fn an_import_that_ended_anywhere_is_finished_by_another() {
+async fn an_import_that_was_interrupted_anywhere_is_finished_by_another() {
     let file = export(&furnished(40).await).await;
     for cut in (0..file.len()).step_by(97) {
         let store = MemoryStore::new();
@@ -37,7 +37,7 @@ async fn an_import_that_ended_anywhere_is_finished_by_another() {
 }
 
 #[tokio::test]
-async fn a_batch_that_was_not_acknowledged_is_found_there() {
+async fn an_unacknowledged_batch_counts_as_already_present() {
     let file = export(&furnished(30).await).await;
     for fault in [
         Fault::Error(StoreErrorKind::Unavailable),
@@ -62,7 +62,7 @@ async fn a_batch_that_was_not_acknowledged_is_found_there() {
 }
 
 #[tokio::test]
-async fn what_is_there_and_differs_is_a_conflict_and_stays() {
+async fn an_existing_record_that_differs_is_a_conflict_and_unchanged() {
     let file = export(&furnished(10).await).await;
     let store = MemoryStore::new();
     import(&store, &file).await;

@@ -9,7 +9,7 @@ use crate::support::{
 
 const DIGEST: &str = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
 
-/// A token's line, with a part of it replaced.
+/// A token's line with a part of it replaced.
 fn line(part: &str, by: &str) -> String {
     let line = format!(
         r#"{{"token":{{"app":"app-1","digest":"{DIGEST}","name":"x","expires_at":"2027-01-01T00:00:00Z"}}}}"#
@@ -88,7 +88,7 @@ async fn each_bad_line_is_reported_and_kept_and_the_others_are_imported() {
         ),
         (FaultKind::TooLong, "y".repeat(MAX_LINE_LEN + 1)),
     ];
-    // A bad line after each good one, but for the header.
+    // A bad line after each good one, except the header.
     let (mut lines, mut places) = (Vec::new(), Vec::new());
     let mut good = file.lines();
     lines.push(good.next().unwrap());
@@ -132,7 +132,7 @@ async fn each_bad_line_is_reported_and_kept_and_the_others_are_imported() {
 }
 
 #[tokio::test]
-async fn rejects_that_were_mended_are_imported_by_themselves() {
+async fn corrected_rejects_can_be_imported_on_their_own() {
     let file = export(&furnished(5).await).await;
     let store = MemoryStore::new();
     let broken = file.replace("\"name\":\"token 3\"", "\"name\":\"\"");
@@ -165,7 +165,7 @@ async fn a_line_of_the_longest_length_is_read() {
 }
 
 #[tokio::test]
-async fn a_file_that_was_cut_off_is_told_at_every_length() {
+async fn a_truncated_file_is_recognized_at_every_length() {
     let file = export(&furnished(3).await).await;
     let (bytes, header) = (file.as_bytes(), file.find('\n').unwrap() + 1);
     for length in header..file.len() - 1 {
@@ -188,7 +188,7 @@ async fn a_file_that_was_cut_off_is_told_at_every_length() {
 }
 
 #[tokio::test]
-async fn a_file_that_lost_a_line_or_was_joined_to_another_is_told() {
+async fn a_file_that_lost_a_line_or_was_joined_to_another_is_recognized() {
     let file = export(&furnished(3).await).await;
     let lines: Vec<_> = file.lines().collect();
     for lost in 1..lines.len() - 1 {
@@ -207,7 +207,7 @@ async fn a_file_that_lost_a_line_or_was_joined_to_another_is_told() {
 }
 
 #[tokio::test]
-async fn a_file_of_another_version_is_refused_at_once() {
+async fn a_file_of_another_version_is_refused_immediately() {
     let file = export(&furnished(3).await).await;
     for (version, other) in [
         ("\"version\":1", "\"version\":2,\"codec\":\"zstd\""),
@@ -224,7 +224,7 @@ async fn a_file_of_another_version_is_refused_at_once() {
 }
 
 #[tokio::test]
-async fn an_import_that_is_to_stop_inserts_nothing_after_the_first_bad_line() {
+async fn stop_at_fault_inserts_nothing_after_the_first_bad_line() {
     let file = export(&furnished(9).await).await;
     for (part, by, kind) in [
         (
@@ -257,7 +257,7 @@ async fn an_import_that_is_to_stop_inserts_nothing_after_the_first_bad_line() {
 }
 
 #[tokio::test]
-async fn progress_is_told_up_to_the_last_byte_and_line() {
+async fn progress_is_reported_up_to_the_last_byte_and_line() {
     let file = export(&furnished(2000).await).await + &line("x", "x") + &" ".repeat(MAX_LINE_LEN);
     let (store, mut told) = (MemoryStore::new(), Vec::new());
     let import = Import::new(&store).on_progress(|progress| told.push(progress));

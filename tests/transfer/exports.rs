@@ -15,11 +15,11 @@ use crate::support::{app_record, at, export, furnished, import, token_record, to
 async fn sqlite() -> (SqliteStore, TempDir) {
     let directory = TempDir::new().unwrap();
     let url = format!("sqlite://{}/tokens.db", directory.path().display());
-    (SqliteStore::open(&url).await.unwrap(), directory)
+    (SqliteStore::connect(&url).await.unwrap(), directory)
 }
 
 #[tokio::test]
-async fn exports_from_every_store_on_the_way_are_the_same() {
+async fn exports_are_identical_along_a_chain_of_stores() {
     let memory = furnished(2500).await;
     let file = export(&memory).await;
     let (sqlite, _directory) = sqlite().await;
@@ -80,7 +80,7 @@ async fn the_longest_record_fits_into_a_line() {
 }
 
 #[tokio::test]
-async fn progress_is_told_up_to_the_last_byte() {
+async fn progress_is_reported_up_to_the_last_byte() {
     let store = furnished(2500).await;
     let (told, mut file) = (Mutex::new(Vec::<Progress>::new()), Vec::new());
     Export::new(&store)
@@ -95,7 +95,7 @@ async fn progress_is_told_up_to_the_last_byte() {
 }
 
 #[tokio::test]
-async fn a_token_issued_meanwhile_is_left_out_and_none_lacks_its_app() {
+async fn a_token_issued_during_an_export_is_left_out_and_none_lacks_its_app() {
     let store = furnished(1500).await;
     let newcomer = app_record(0);
     let meanwhile = Mutex::new(Some((newcomer.clone(), token_record(&newcomer, 9000))));
@@ -119,7 +119,7 @@ async fn a_token_issued_meanwhile_is_left_out_and_none_lacks_its_app() {
 }
 
 #[tokio::test]
-async fn a_failing_store_and_a_full_disk_are_told_apart() {
+async fn a_failing_store_and_a_full_disk_are_distinguished() {
     let store = FaultyStore::new(furnished(10).await);
     let mut small = [0; 100];
     let full = Export::new(&store)
@@ -133,7 +133,7 @@ async fn a_failing_store_and_a_full_disk_are_told_apart() {
 }
 
 #[tokio::test]
-async fn a_store_is_moved_into_another_without_a_file_between() {
+async fn a_store_is_moved_into_another_without_a_file() {
     let (old, new) = (furnished(2500).await, MemoryStore::new());
     let report = Import::new(&new)
         .run_stream(Export::new(&old).stream())
@@ -170,7 +170,7 @@ async fn a_stream_ends_after_an_error_of_the_store() {
 }
 
 #[tokio::test]
-async fn a_stream_that_breaks_off_is_an_import_that_cannot_be_read() {
+async fn an_interrupted_stream_fails_the_import() {
     let store = MemoryStore::new();
     let line = export(&furnished(1).await).await;
     let chunks = stream::iter([Ok(Bytes::from(line)), Err("the connection was reset")]);

@@ -8,6 +8,6 @@
 mod again;
 mod bad_lines;
 mod exports;
-mod foreign;
+mod other_systems;
 mod properties;
 mod support;

@@ -77,7 +77,7 @@ proptest! {
     }
 
     #[test]
-    fn whatever_befalls_a_file_every_line_is_counted_and_none_is_lost(
+    fn every_line_of_a_damaged_file_is_counted(
         edits in vec((any::<prop::sample::Index>(), 0..200_usize, vec(any::<u8>(), 0..200)), 1..5),
     ) {
         block_on(async {
@@ -97,7 +97,7 @@ proptest! {
     }
 }
 
-/// Each line that is not empty is inserted, there already, or reported and kept.
+/// Each line that is not empty is inserted, already present, or reported and rejected.
 async fn check_garbage(file: &[u8]) -> Result<(), TestCaseError> {
     let (store, mut rejects) = (MemoryStore::new(), Vec::new());
     let import = Import::new(&store).rejects(&mut rejects).run(file);
@@ -115,7 +115,7 @@ async fn check_garbage(file: &[u8]) -> Result<(), TestCaseError> {
         filled.map(<[u8]>::to_vec).collect()
     };
     let (all, rejected) = (lines(file), lines(&rejects));
-    // A header and an end are no records.
+    // A header and an end are not records.
     let read = (all.len() as u64).saturating_sub(2)..=all.len() as u64;
     prop_assert!(
         read.contains(&report.read),

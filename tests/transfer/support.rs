@@ -7,7 +7,7 @@ use tower_api_tokens::{
     transfer::{Export, Import, ImportReport, LineFault},
 };
 
-/// So many microseconds after an instant.
+/// A time at this number of microseconds after a fixed instant.
 pub(crate) fn at(microseconds: i64) -> Timestamp {
     Timestamp::from_microsecond(1_800_000_000_000_000 + microseconds).unwrap()
 }
@@ -30,7 +30,7 @@ pub(crate) fn token_record(app: &AppRecord, n: u32) -> TokenRecord {
     )
 }
 
-/// A store with two apps and tokens that have every field in every state.
+/// Adds two apps, and tokens with every field in every status, to a store.
 pub(crate) async fn furnish(store: &dyn TokenRegistry, count: u32) {
     let (ours, mut theirs) = (app_record(1), app_record(2));
     theirs.disabled_at = Some(at(77));
@@ -108,7 +108,7 @@ pub(crate) fn adds_up(report: &ImportReport) {
     assert_eq!(report.read, sum, "{report:?}");
 }
 
-/// Hands a file over in small pieces.
+/// Returns a file in small pieces.
 pub(crate) fn in_pieces(file: &[u8], size: usize) -> BufReader<&[u8]> {
     BufReader::with_capacity(size, file)
 }

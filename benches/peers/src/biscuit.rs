@@ -54,7 +54,7 @@ pub(crate) fn peer() -> Peer {
 }
 
 fn verify(token: &str, key: PublicKey) -> Result<App, biscuit_auth::error::Token> {
-    // A millisecond unless it is told, in which a thread may be kept waiting for a core.
+    // The default is a millisecond, for which a thread may have to wait for a core.
     let limits = AuthorizerLimits {
         max_time: Duration::from_secs(1),
         ..AuthorizerLimits::default()

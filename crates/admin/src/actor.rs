@@ -1,7 +1,7 @@
 use tower_api_tokens::{AppId, AuditEvent, Grantable, ScopeSet, TokenId, one_line};
 
-/// Who asks for an operation, as authenticated by a [`Guard`](super::Guard), and what they may
-/// grant.
+/// The authenticated caller of an operation, and what they may grant. A [`Guard`](super::Guard)
+/// creates it from a request.
 ///
 /// ```
 /// use tower_api_tokens_admin::Actor;
@@ -15,6 +15,8 @@ use tower_api_tokens::{AppId, AuditEvent, Grantable, ScopeSet, TokenId, one_line
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Actor {
     name: String,
+    /// The name that was given, if the audit log shows another: it is cut off there, for example.
+    given: Option<Box<str>>,
     grantable: Grantable,
     own: Option<Own>,
 }
@@ -27,17 +29,17 @@ struct Own {
 }
 
 impl Actor {
-    /// Creates an actor who may grant any scope, for any time.
+    /// Creates an actor who may grant any scope, for any lifetime.
     ///
-    /// The name identifies the actor in the audit log: give each person and each machine its own.
-    /// Control characters in it become spaces, and what is beyond
-    /// [`AuditEvent::MAX_ACTOR_LEN`] bytes is cut off.
+    /// The name identifies the actor in the audit log, so give each person and each machine its own.
+    /// Control characters in it become spaces, and it is truncated to
+    /// [`AuditEvent::MAX_ACTOR_LEN`] bytes.
     #[must_use]
     pub fn unrestricted(name: &str) -> Self {
         Self::new(name, Grantable::everything())
     }
 
-    /// Creates an actor who may grant these scopes and no others.
+    /// Creates an actor who may grant only these scopes, for any lifetime.
     #[must_use]
     pub fn granting(name: &str, scopes: ScopeSet) -> Self {
         Self::new(name, Grantable::scopes(scopes))
@@ -46,44 +48,51 @@ impl Actor {
     /// Creates an actor who may grant what `grantable` allows.
     #[must_use]
     pub fn new(name: &str, grantable: Grantable) -> Self {
+        let shown = one_line(name, AuditEvent::MAX_ACTOR_LEN);
         Self {
-            name: one_line(name, AuditEvent::MAX_ACTOR_LEN),
+            given: (shown != name).then(|| name.into()),
+            name: shown,
             grantable,
             own: None,
         }
     }
 
-    /// Sets the token that the actor signed in with, and the app that it belongs to. The dashboard
-    /// warns them before they revoke the token or disable the app, which would lock them out.
+    /// Sets the token that the actor signed in with, and its app. The dashboard warns the actor before
+    /// they lock themselves out by revoking the token or disabling the app.
     #[must_use]
     pub fn token(mut self, token: TokenId, app: AppId) -> Self {
         self.own = Some(Own { token, app });
         self
     }
 
-    /// The token that they signed in with, if they did so with one.
+    /// Returns the token that the actor signed in with, if any.
     pub(super) fn own_token(&self) -> Option<TokenId> {
         self.own.map(|own| own.token)
     }
 
-    /// The app of the token that they signed in with.
+    /// Returns the app of the token that the actor signed in with, if any.
     pub(super) fn own_app(&self) -> Option<AppId> {
         self.own.map(|own| own.app)
     }
 
-    /// The name that identifies the actor in the audit log.
+    /// Returns the name that identifies the actor in the audit log.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// What the actor may grant.
+    /// Returns the whole name, which distinguishes actors whose names in the audit log are the same.
+    pub(super) fn identity(&self) -> &str {
+        self.given.as_deref().unwrap_or(&self.name)
+    }
+
+    /// Returns what the actor may grant.
     #[must_use]
     pub fn grantable(&self) -> &Grantable {
         &self.grantable
     }
 
-    /// Whether the actor may grant all of these scopes.
+    /// Returns whether the actor may grant all of these scopes.
     #[must_use]
     pub fn may_grant(&self, scopes: &ScopeSet) -> bool {
         self.grantable.lacking(scopes).is_empty()
@@ -95,14 +104,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_actor_without_scopes_grants_only_tokens_without_scopes() {
+    fn an_actor_without_scopes_may_grant_none() {
         let actor = Actor::granting("a", ScopeSet::default());
         assert!(actor.may_grant(&ScopeSet::default()));
         assert!(!actor.may_grant(&"read".parse().unwrap()));
     }
 
     #[test]
-    fn a_name_is_one_line_of_bounded_length() {
+    fn names_are_single_lines_of_limited_length() {
         let name = Actor::unrestricted(&format!("a\r\nb\0{}", "é".repeat(200)));
         assert!(name.name().starts_with("a  b é"));
         assert_eq!(name.name().len(), AuditEvent::MAX_ACTOR_LEN - 1);

@@ -7,7 +7,7 @@ use super::{
     operations::Operations, origin::OriginError,
 };
 
-/// The management API and the dashboard, for you to mount.
+/// The management API and the dashboard, to mount in a router.
 ///
 /// ```
 /// use axum::Router;
@@ -29,7 +29,7 @@ use super::{
 /// # }
 /// ```
 ///
-/// There is none without a [`Guard`]:
+/// A [`Guard`] is required:
 ///
 /// ```compile_fail,E0061
 /// # use tower_api_tokens::{ApiTokens, MemoryStore, TokenFormat};
@@ -38,7 +38,7 @@ use super::{
 /// let admin = Admin::new(&tokens);
 /// ```
 ///
-/// and what is no guard is not taken for one:
+/// and any other type is rejected at compile time:
 ///
 /// ```compile_fail,E0277
 /// # use tower_api_tokens::{ApiTokens, MemoryStore, TokenFormat};
@@ -51,13 +51,13 @@ pub struct Admin {
     service_url: Option<Arc<str>>,
 }
 
-/// Sets up [`Admin`].
+/// A builder for [`Admin`].
 pub struct AdminBuilder {
     admin: Admin,
 }
 
 impl AdminBuilder {
-    /// Adds a sink, which gets every audit event too.
+    /// Adds a sink for audit events.
     #[must_use]
     pub fn with_sink(mut self, sink: impl AuditSink) -> Self {
         let gate = &mut self.admin.gate;
@@ -65,20 +65,19 @@ impl AdminBuilder {
         self
     }
 
-    /// Adds an origin, like `https://admin.example`, whose pages may send requests that change
-    /// something. It is needed where those pages call the API, or where a proxy in front changes
-    /// the host.
+    /// Adds an origin, like `https://admin.example`, whose pages may send requests that make changes.
+    /// Add one if pages of another origin call the API, or if a proxy changes the `Host` header.
     ///
     /// # Errors
     ///
-    /// Returns an error if the text is not an origin.
+    /// Returns an error if the text is not a valid origin.
     pub fn with_trusted_origin(mut self, origin: &str) -> Result<Self, OriginError> {
         self.admin.gate.cross_site.trust(origin)?;
         Ok(self)
     }
 
-    /// Sets the URL that the `curl` lines of the dashboard call: one of the service that takes the
-    /// tokens. Defaults to none, and the dashboard shows no such lines.
+    /// Sets the URL in the `curl` commands of the dashboard: an endpoint of the service that accepts
+    /// the tokens. Defaults to none; then the dashboard shows no commands.
     #[must_use]
     pub fn service_url(mut self, url: &str) -> Self {
         self.admin.service_url = Some(url.into());
@@ -93,14 +92,14 @@ impl AdminBuilder {
 }
 
 impl Admin {
-    /// Manages these [`ApiTokens`](tower_api_tokens::ApiTokens), or through these [`Operations`], with the
-    /// default settings. The guard decides who may.
+    /// Creates the management API and the dashboard for [`ApiTokens`](tower_api_tokens::ApiTokens) or
+    /// [`Operations`], with default settings. The guard authenticates and authorizes every request.
     pub fn new(operations: impl Into<Operations>, guard: impl Guard) -> Self {
         Self::builder(operations, guard).build()
     }
 
-    /// Sets up the management of these [`ApiTokens`](tower_api_tokens::ApiTokens), or through these
-    /// [`Operations`]. The guard decides who may.
+    /// Creates a builder for [`ApiTokens`](tower_api_tokens::ApiTokens) or [`Operations`]. The guard
+    /// authenticates and authorizes every request.
     pub fn builder(operations: impl Into<Operations>, guard: impl Guard) -> AdminBuilder {
         AdminBuilder {
             admin: Self {
@@ -114,25 +113,26 @@ impl Admin {
         }
     }
 
-    /// The operations, whose audit is to be flushed before the process ends.
+    /// Returns the operations. [Flush their audit events](Operations::flush_audit) before the process
+    /// ends.
     #[must_use]
     pub fn operations(&self) -> &Operations {
         &self.gate.operations
     }
 
-    /// The JSON API, to be nested anywhere: its own document is at `/openapi.json`.
+    /// Returns the JSON API. Its OpenAPI document is at `/openapi.json`.
     ///
-    /// It answers every path below it, so nest it under one of its own. Use axum's `nest_service`:
-    /// `nest` leaves out the path with a slash at its end, which then is a bare 404. Merging it with
-    /// a router that has a fallback panics, as axum says.
+    /// The router has a fallback, so nest it under a path of its own. Use axum's `nest_service`:
+    /// with `nest`, the path with a trailing slash is a bare 404. Merging the router with another one
+    /// that has a fallback panics.
     pub fn router(&self) -> Router {
         api::router(self.gate.clone())
     }
 
-    /// The dashboard, to be nested anywhere, on the terms of [`router`](Self::router).
+    /// Returns the dashboard. Nest it like [`router`](Self::router).
     ///
-    /// Serve it over TLS: a browser sends its credential with every request, and lets a page copy
-    /// to the clipboard only where its origin is secure.
+    /// Serve it over TLS: the browser sends credentials with every request, and allows access to the
+    /// clipboard only in secure contexts.
     pub fn dashboard(&self) -> Router {
         dashboard::router(self.gate.clone(), self.service_url.clone())
     }

@@ -1,25 +1,25 @@
-//! Requests that a page of another site makes a browser send.
+//! Protection against cross-site request forgery.
 //!
-//! A browser adds a Basic credential or a cookie to every request that a page makes it send, so a
-//! credential does not prove that its owner wanted the request. tower-http's [`CsrfLayer`] decides by
-//! the header fields that a page cannot set:
+//! A browser adds Basic credentials and cookies to every request that a page makes it send, so
+//! credentials do not prove that the user wanted the request. tower-http's [`CsrfLayer`] decides by
+//! headers that a page cannot set:
 //!
 //! 1. `GET`, `HEAD` and `OPTIONS` change nothing and pass.
-//! 2. A request whose `Origin` is trusted passes.
-//! 3. Where there is a `Sec-Fetch-Site`, it must be `same-origin`, or `none` for an address that a
-//!    person typed.
-//! 4. Where there is only an `Origin`, it must name the host of the request.
-//! 5. A request with neither field comes from no browser and passes.
+//! 2. A request with a trusted `Origin` passes.
+//! 3. If `Sec-Fetch-Site` is present, it must be `same-origin`, or `none` for an address that the
+//!    user typed.
+//! 4. If only `Origin` is present, it must match the host of the request.
+//! 5. A request with neither header does not come from a browser and passes.
 //!
-//! tower-http compares bytes, and only those of a field's first value. So two rules are added here:
+//! tower-http compares bytes, and only the first value of a header. So this module adds two rules:
 //!
-//! - Values that differ, and an empty one, are refused. Otherwise the order in which proxies add their
-//!   values would decide.
-//! - `Origin` may name the host in other letters. A browser writes a host in lower case and leaves out
-//!   the default port, but many proxies send `Host` as it is configured, or always with a port.
+//! - Differing values and empty values are rejected. Otherwise the decision would depend on the order
+//!   in which proxies add their values.
+//! - `Origin` matches an equivalent spelling of the host. A browser writes the host in lower case and
+//!   without the default port, but many proxies send `Host` as configured, or always with a port.
 //!
-//! Rule 4 compares with the host as it arrives here: a proxy that replaces the host must be configured
-//! to keep it, or the origin must be trusted.
+//! Rule 4 uses the host as this service receives it. If a proxy replaces it, configure the proxy to
+//! keep it, or trust the origin.
 
 use std::future::poll_fn;
 
@@ -36,12 +36,12 @@ use super::origin::{Origin, OriginError};
 
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
-/// Refuses the requests that a page of another site may have sent.
+/// Rejects requests that a page of another site may have sent.
 #[derive(Clone, Debug, Default)]
 pub(super) struct CrossSite(CsrfLayer);
 
 impl CrossSite {
-    /// Trusts the pages of an origin, however it is written.
+    /// Trusts an origin, in any equivalent spelling.
     pub(super) fn trust(&mut self, origin: &str) -> Result<(), OriginError> {
         let as_sent = Origin::parse(origin)?.to_string();
         let trusting = self.0.clone().add_trusted_origin(as_sent);
@@ -49,8 +49,8 @@ impl CrossSite {
         Ok(())
     }
 
-    /// Passes a request on, or answers it with `refuse`.
-    pub(super) async fn guard<R>(&self, request: Request, next: Next, refuse: R) -> Response
+    /// Passes a request on, or answers it with `reject`.
+    pub(super) async fn guard<R>(&self, request: Request, next: Next, reject: R) -> Response
     where
         R: Fn() -> Response + Clone,
     {
@@ -59,13 +59,13 @@ impl CrossSite {
             Method::GET | Method::HEAD | Method::OPTIONS
         );
         if changes && is_ambiguous(request.headers()) {
-            return refuse();
+            return reject();
         }
-        if names_its_host(&request) {
+        if is_same_origin(&request) {
             return next.run(request).await;
         }
         let layer = self.0.clone();
-        let layer = layer.with_rejection_response(move |_: ProtectionError| refuse());
+        let layer = layer.with_rejection_response(move |_: ProtectionError| reject());
         let mut guarded = layer.layer(next);
         let Ok(()) = poll_fn(|context| guarded.poll_ready(context)).await;
         let Ok(response) = guarded.call(request).await;
@@ -73,7 +73,7 @@ impl CrossSite {
     }
 }
 
-/// Whether it depends on the value that is read where a request comes from.
+/// Returns whether the deciding headers have differing or empty values.
 fn is_ambiguous(headers: &HeaderMap) -> bool {
     let differ = |name: HeaderName| {
         let mut values = headers.get_all(name).iter();
@@ -84,8 +84,8 @@ fn is_ambiguous(headers: &HeaderMap) -> bool {
     differ(SEC_FETCH_SITE) || differ(ORIGIN) || deciding.is_some_and(HeaderValue::is_empty)
 }
 
-/// Whether nothing but `Origin` shows where a request comes from, and that is its own host.
-fn names_its_host(request: &Request) -> bool {
+/// Returns whether `Origin` matches the host, on a request without `Sec-Fetch-Site`.
+fn is_same_origin(request: &Request) -> bool {
     let text = |value: Option<&HeaderValue>| value?.to_str().ok().map(str::to_owned);
     let headers = request.headers();
     let host = match request.uri().authority() {
@@ -107,7 +107,7 @@ mod tests {
 
     use super::*;
 
-    const HOST_OF_ALL: &str = "admin.example:8443";
+    const OWN_HOST: &str = "admin.example:8443";
 
     fn trusting(origin: &str) -> CrossSite {
         let mut cross_site = CrossSite::default();
@@ -124,8 +124,8 @@ mod tests {
 
     async fn refuses(cross_site: &CrossSite, request: Request) -> bool {
         let guard = async |State(cross_site): State<CrossSite>, request: Request, next: Next| {
-            let refuse = || StatusCode::FORBIDDEN.into_response();
-            cross_site.guard(request, next, refuse).await
+            let reject = || StatusCode::FORBIDDEN.into_response();
+            cross_site.guard(request, next, reject).await
         };
         let guard = from_fn_with_state(cross_site.clone(), guard);
         let router = Router::new().fallback(async || "done").layer(guard);
@@ -138,11 +138,11 @@ mod tests {
 
     async fn refused(method: &str, fields: &[(&str, &str)]) -> bool {
         let cross_site = trusting("https://trusted.example");
-        refuses(&cross_site, request(method, HOST_OF_ALL, fields)).await
+        refuses(&cross_site, request(method, OWN_HOST, fields)).await
     }
 
     #[tokio::test]
-    async fn what_changes_nothing_passes() {
+    async fn safe_methods_pass() {
         let ambiguous = [("origin", ""), ("origin", "https://evil.example")];
         for method in ["GET", "HEAD", "OPTIONS"] {
             assert!(!refused(method, &[("sec-fetch-site", "cross-site")]).await);
@@ -157,7 +157,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_browser_shows_where_a_request_comes_from() {
+    async fn sec_fetch_site_decides_if_present() {
         for (site, expected) in [
             ("same-origin", false),
             ("none", false),
@@ -173,13 +173,13 @@ mod tests {
         }
         let own = ("origin", "https://admin.example:8443");
         assert!(refused("POST", &[("sec-fetch-site", "cross-site"), own]).await);
-        // Its own word is enough where a proxy blanks the other field.
+        // `Sec-Fetch-Site` is enough if a proxy blanks `Origin`.
         let blanked = [("sec-fetch-site", "same-origin"), ("origin", "")];
         assert!(!refused("POST", &blanked).await);
     }
 
     #[tokio::test]
-    async fn an_origin_alone_has_to_be_the_own_one() {
+    async fn origin_alone_must_match_the_host() {
         for (origin, expected) in [
             ("https://admin.example:8443", false),
             ("http://ADMIN.example:8443", false),
@@ -198,7 +198,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn values_that_differ_are_refused() {
+    async fn differing_header_values_are_rejected() {
         let (own, evil) = ("https://admin.example:8443", "https://evil.example");
         for (field, good, bad) in [
             ("origin", own, evil),
@@ -217,7 +217,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_proxy_may_write_the_host_in_its_own_way() {
+    async fn equivalent_spellings_of_the_host_match() {
         for (host, origin, expected) in [
             ("Admin.Example", "https://admin.example", false),
             ("admin.example:443", "https://admin.example", false),
@@ -232,7 +232,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_host_of_the_request_target_counts() {
+    async fn the_host_of_an_absolute_request_target_takes_precedence() {
         for (origin, expected) in [
             ("https://admin.example", false),
             ("https://internal.example", true),
@@ -243,9 +243,9 @@ mod tests {
         }
     }
 
-    /// If this fails, tower-http has a rule of ours, and ours can go.
+    /// If this fails, tower-http has adopted one of our rules, and ours can be removed.
     #[tokio::test]
-    async fn tower_http_alone_decides_otherwise() {
+    async fn tower_http_alone_lacks_the_added_rules() {
         let alone = async |sent: Request| {
             let router = Router::new().fallback(async || "done");
             let answer = router.layer(CsrfLayer::new()).oneshot(sent).await;
@@ -254,13 +254,13 @@ mod tests {
         let other_case = request("POST", "A.example", &[("origin", "https://a.example")]);
         assert!(alone(other_case).await);
         let twice = [("sec-fetch-site", "none"), ("sec-fetch-site", "cross-site")];
-        assert!(!alone(request("POST", HOST_OF_ALL, &twice)).await);
+        assert!(!alone(request("POST", OWN_HOST, &twice)).await);
         let empty = [("sec-fetch-site", "")];
-        assert!(!alone(request("POST", HOST_OF_ALL, &empty)).await);
+        assert!(!alone(request("POST", OWN_HOST, &empty)).await);
     }
 
     #[tokio::test]
-    async fn a_request_of_no_browser_passes() {
+    async fn a_request_without_browser_headers_passes() {
         assert!(!refused("POST", &[]).await);
     }
 
@@ -273,7 +273,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_trusted_origin_is_matched_however_it_was_written() {
+    async fn a_trusted_origin_matches_in_any_spelling() {
         for written in [
             "https://admin.example:443",
             "https://Admin.example",

@@ -1,5 +1,4 @@
-//! What every request passes before anything is done: it comes from this site, and its sender is
-//! known. The JSON API and the dashboard stand behind it.
+//! The middleware in front of the JSON API and the dashboard: CSRF protection and authentication.
 
 use std::sync::Arc;
 
@@ -29,35 +28,34 @@ pub(super) struct Gate {
     pub(super) cross_site: CrossSite,
 }
 
-/// Why a request does not pass.
+/// Why a request was rejected.
 pub(super) enum Refusal {
     CrossSite,
     Denied(Denied),
 }
 
-/// How a refusal of a request is shown.
+/// Renders the response to a rejected request.
 pub(super) type Render = fn(&Gate, &Parts, Refusal) -> Response;
 
 impl Gate {
-    /// Whether people sign in with a user name and a password that their browser asks for, so that
-    /// they sign out by having it ask again.
-    pub(super) fn takes_passwords(&self) -> bool {
+    /// Returns whether operators sign in with HTTP Basic authentication.
+    pub(super) fn uses_basic_auth(&self) -> bool {
         self.guard.schemes().contains(&GuardScheme::Basic)
     }
 
-    /// The router, behind this gate: its handlers find an operator in the extensions of each request,
-    /// and no answer of it is kept by a cache.
-    pub(super) fn around(self, router: Router, render: Render) -> Router {
+    /// Puts a router behind this gate. Its handlers find an [`Operator`](super::Operator) in the
+    /// request extensions, and its responses are never cached.
+    pub(super) fn protect(self, router: Router, render: Render) -> Router {
         let gate = (Arc::new(self), render);
-        // The last layer is the first that a request meets.
+        // The last layer runs first.
         router
-            .layer(from_fn_with_state(gate.clone(), admit))
-            .layer(from_fn_with_state(gate, keep_to_this_site))
-            .layer(map_response(keep_private))
+            .layer(from_fn_with_state(gate.clone(), authenticate))
+            .layer(from_fn_with_state(gate, reject_cross_site))
+            .layer(map_response(set_no_store))
     }
 }
 
-async fn keep_to_this_site(
+async fn reject_cross_site(
     State((gate, render)): State<(Arc<Gate>, Render)>,
     request: Request,
     next: Next,
@@ -65,11 +63,11 @@ async fn keep_to_this_site(
     let (parts, body) = request.into_parts();
     let head = Arc::new(parts.clone());
     let request = Request::from_parts(parts, body);
-    let refuse = || render(&gate, &head, Refusal::CrossSite);
-    gate.cross_site.guard(request, next, refuse).await
+    let reject = || render(&gate, &head, Refusal::CrossSite);
+    gate.cross_site.guard(request, next, reject).await
 }
 
-async fn admit(
+async fn authenticate(
     State((gate, render)): State<(Arc<Gate>, Render)>,
     request: Request,
     next: Next,
@@ -88,8 +86,8 @@ async fn admit(
     }
 }
 
-/// Lets no cache keep an answer, and no browser guess what it is.
-pub(super) async fn keep_private(mut response: Response) -> Response {
+/// Disables caching and content sniffing.
+pub(super) async fn set_no_store(mut response: Response) -> Response {
     let headers = response.headers_mut();
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));

@@ -1,4 +1,4 @@
-//! Origins (RFC 6454) as browsers write them in `Origin`.
+//! Web origins (RFC 6454), as browsers send them in the `Origin` header.
 
 use std::{
     fmt,
@@ -7,15 +7,15 @@ use std::{
 
 use thiserror::Error;
 
-/// The text is not an origin.
+/// The error for text that is not a web origin.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 #[error(
-    "not an origin: give a scheme, a host and a port if there is one, like `https://admin.example`"
+    "invalid origin; expected a scheme, a host and an optional port, like `https://admin.example`"
 )]
 #[non_exhaustive]
 pub struct OriginError;
 
-/// An origin. Two are equal if a browser holds them to be the same, however they are written.
+/// A web origin. Equivalent spellings are equal.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Origin {
     scheme: Scheme,
@@ -42,8 +42,8 @@ impl Origin {
         Ok(Self { scheme, host, port })
     }
 
-    /// Whether it is that of the host in a `Host` field or a URI. Which scheme the client used
-    /// cannot be seen from here, because a proxy may have taken TLS off.
+    /// Returns whether it matches the host in a `Host` header or a URI. The scheme is not compared,
+    /// because a proxy may terminate TLS.
     pub(super) fn is_of_host(&self, authority: &str) -> bool {
         parse_authority(authority).is_some_and(|(host, port)| {
             host == self.host && port.unwrap_or(self.scheme.default_port()) == self.port
@@ -51,7 +51,7 @@ impl Origin {
     }
 }
 
-/// The text that browsers send.
+/// Writes the spelling that browsers send.
 impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let scheme = match self.scheme {
@@ -75,9 +75,9 @@ impl Scheme {
     }
 }
 
-/// Reads a host, in its one normal form, and the port, if there is one.
+/// Parses a host, normalized, and an optional port.
 fn parse_authority(text: &str) -> Option<(String, Option<u16>)> {
-    // The colons of an IPv6 address are in its brackets.
+    // The colons inside the brackets belong to an IPv6 address.
     let end_of_host = text.rfind(']').map_or(0, |bracket| bracket + 1);
     let (host, port) = match text[end_of_host..].find(':') {
         Some(colon) => {
@@ -98,7 +98,7 @@ fn parse_host(text: &str) -> Option<String> {
     if let Some(address) = text.strip_prefix('[') {
         let address: Ipv6Addr = address.strip_suffix(']')?.parse().ok()?;
         return Some(match address.to_ipv4_mapped() {
-            // Browsers write these in hexadecimal digits, like all others.
+            // Browsers write IPv4-mapped addresses in hexadecimal too.
             Some(_) => {
                 let [.., high, low] = address.segments();
                 format!("[::ffff:{high:x}:{low:x}]")
@@ -112,7 +112,7 @@ fn parse_host(text: &str) -> Option<String> {
         let written = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
         !label.is_empty() && label.bytes().all(written)
     });
-    // Browsers read a host that ends in a number as an address.
+    // Browsers parse a host that ends in a number as an IPv4 address.
     let numeric = labels
         .last()
         .is_some_and(|label| label.bytes().all(|byte| byte.is_ascii_digit()));
@@ -129,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn one_origin_is_written_in_several_ways() {
+    fn equivalent_spellings_are_equal() {
         for (written, sent) in [
             ("https://admin.example:443", "https://admin.example"),
             ("https://admin.example:0443", "https://admin.example"),
@@ -168,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn what_no_browser_sends_is_no_origin() {
+    fn malformed_origins_are_rejected() {
         for bad in [
             "",
             "null",
@@ -220,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn the_default_port_of_a_host_may_be_written() {
+    fn a_host_matches_with_or_without_its_default_port() {
         for (text, host) in [
             ("https://admin.example", "admin.example"),
             ("https://admin.example", "ADMIN.example:443"),

@@ -1,4 +1,4 @@
-//! Refusals in the form of RFC 9457.
+//! Error responses of the JSON API (RFC 9457).
 
 use std::borrow::Cow;
 
@@ -20,7 +20,7 @@ use super::{
     operations::{OperationError, OperationErrorKind},
 };
 
-/// What is wrong with a request, and what to change.
+/// An error response: what is wrong, and what to do.
 #[derive(Debug)]
 pub(super) struct Problem {
     status: StatusCode,
@@ -30,25 +30,25 @@ pub(super) struct Problem {
     token_id: Option<TokenId>,
 }
 
-/// A problem as JSON.
+/// An error.
 #[derive(Serialize, ToSchema)]
 #[schema(as = Problem)]
 pub(super) struct ProblemBody {
-    /// `urn:tower-api-tokens:problem:` and the code. It stays the same from version to version.
+    /// `urn:tower-api-tokens:problem:` followed by the code. Stable across versions.
     #[serde(rename = "type")]
     #[schema(pattern = "^urn:tower-api-tokens:problem:[a-z_]+$")]
     kind: String,
-    /// The status in words.
+    /// The reason phrase of the status.
     title: &'static str,
-    /// The status of the response.
+    /// The HTTP status of the response.
     #[schema(minimum = 400, maximum = 599)]
     status: u16,
-    /// The kind of the problem, for programs.
+    /// The error code, for programs. Stable across versions.
     #[schema(pattern = "^[a-z_]+$")]
     code: &'static str,
-    /// What is wrong and what to change, for people.
+    /// What is wrong and what to do, for people. May change between versions.
     detail: Cow<'static, str>,
-    /// The token that the same request made before; with the code `repeated` alone.
+    /// The token that the same request created before. Present only with the code `repeated`.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, format = "uuid", nullable = false)]
     token_id: Option<String>,
@@ -69,7 +69,7 @@ impl Problem {
         }
     }
 
-    /// A request that is not what the document of the API says: 400.
+    /// Creates the response to a request that violates the OpenAPI document: 400.
     pub(super) fn bad_request(code: &'static str, detail: impl Into<Cow<'static, str>>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, code, detail)
     }
@@ -81,7 +81,7 @@ impl From<OperationError> for Problem {
         let mut problem = Self::new(status, error.reason(), error.to_string());
         if let Some(before) = error.repeated().filter(|before| before.same_request) {
             problem.detail = format!(
-                "the request made the token {} before, whose text is not kept: use that token, or revoke it and send the request under another key",
+                "this request already created token {}, which cannot be shown again; use that token, or revoke it and send the request with a new idempotency key",
                 before.token
             )
             .into();
@@ -96,6 +96,21 @@ impl From<OperationError> for Problem {
         }
         problem
     }
+}
+
+/// Turns a message into a sentence: capitalized, with a full stop.
+pub(super) fn sentence(message: &str) -> String {
+    let mut rest = message.chars();
+    let mut sentence: String = rest
+        .next()
+        .into_iter()
+        .flat_map(char::to_uppercase)
+        .collect();
+    sentence.push_str(rest.as_str());
+    if !sentence.is_empty() && !sentence.ends_with(['.', '!', '?']) {
+        sentence.push('.');
+    }
+    sentence
 }
 
 fn status(error: &OperationError) -> StatusCode {
@@ -133,7 +148,7 @@ impl From<Refusal> for Problem {
             Refusal::CrossSite => Self::new(
                 StatusCode::FORBIDDEN,
                 "cross_site",
-                "the request comes from a page of another site: send it from this one, or have its origin trusted",
+                "the request comes from a page of another site; send it from this site, or ask the operator to trust its origin",
             ),
             Refusal::Denied(denied) => denied.into(),
         }
@@ -162,7 +177,7 @@ impl IntoResponse for Problem {
             title: self.status.canonical_reason().unwrap_or_default(),
             status: self.status.as_u16(),
             code: self.code,
-            detail: self.detail,
+            detail: sentence(&self.detail).into(),
             token_id: self.token_id.map(|token| token.to_string()),
         };
         let mut response = (self.status, *self.headers, Json(body)).into_response();

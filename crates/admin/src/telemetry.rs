@@ -1,8 +1,8 @@
-//! What management reports, if the feature `tracing` is enabled.
+//! Events for `tracing`, with the feature of that name.
 
 use std::error::Error;
 
-/// Reports a failure with its cause, which no client is shown.
+/// Logs a failure with its cause, which clients do not see.
 #[cfg(feature = "tracing")]
 pub(crate) fn managing_failed(what: &'static str, error: &dyn Error) {
     tracing::warn!(

@@ -1,8 +1,8 @@
-//! Apps, tokens and audit events as JSON: what the JSON API answers, what [`JsonLines`](super::JsonLines)
-//! writes and what the command line prints with `--json`.
+//! JSON representations of apps, tokens and audit events, as used by the JSON API,
+//! [`JsonLines`](super::JsonLines) and the `--json` flag of the command line.
 //!
-//! A token is shown by its mask; its digest is left out. The records themselves are serialized with
-//! everything that a store keeps, by feature `serde` of the library.
+//! They show a token by its mask, and omit its digest. The records themselves serialize every field
+//! that a store keeps, with the library's feature `serde`.
 //!
 //! ```
 //! use tower_api_tokens::{ApiTokens, MemoryStore, TokenFormat};
@@ -46,7 +46,7 @@ pub struct AppView<'r> {
     /// When the app was created.
     #[schema(value_type = String, format = DateTime)]
     created_at: Timestamp,
-    /// When the app was disabled; null while it is enabled.
+    /// When the app was disabled, or null if it is enabled.
     #[schema(value_type = Option<String>, format = DateTime, required)]
     disabled_at: Option<Timestamp>,
 }
@@ -62,14 +62,14 @@ impl<'r> From<&'r AppRecord> for AppView<'r> {
     }
 }
 
-/// How the document of the API describes a [`TokenStatus`].
+/// The OpenAPI schema of a [`TokenStatus`].
 pub(super) struct StatusSchema;
 
 impl PartialSchema for StatusSchema {
     fn schema() -> RefOr<Schema> {
         ObjectBuilder::new()
             .schema_type(SchemaType::new(Type::String))
-            .description(Some("Whether a token is admitted, and if not, why."))
+            .description(Some("Whether the token works, and if not, why."))
             .enum_values(Some(TokenStatus::ALL.iter().map(|status| status.as_str())))
             .into()
     }
@@ -91,34 +91,34 @@ pub struct TokenView<'r> {
     /// The app that the token belongs to.
     #[schema(value_type = String, pattern = "^[A-Za-z0-9][A-Za-z0-9._~-]{0,39}$")]
     app_id: AppId,
-    /// That app's name.
+    /// The name of the app.
     app_name: &'r str,
     /// The token's name.
     name: &'r str,
-    /// What is shown of the token, like `acme_live_…x7Kq`.
+    /// The mask of the token, like `acme_live_…x7Kq`.
     #[schema(value_type = String)]
     masked: MaskedToken,
-    /// What the token may be used for.
+    /// The token's scopes.
     scopes: Vec<&'r str>,
-    /// Whether it is admitted.
+    /// The token's status.
     #[schema(value_type = StatusSchema)]
     status: TokenStatus,
     /// When the token was issued.
     #[schema(value_type = String, format = DateTime)]
     created_at: Timestamp,
-    /// The instant from which the token is refused; null if it does not expire.
+    /// When the token expires, or null if it never expires.
     #[schema(value_type = Option<String>, format = DateTime, required)]
     expires_at: Option<Timestamp>,
-    /// When the token was revoked; null if it was not.
+    /// When the token was revoked, or null.
     #[schema(value_type = Option<String>, format = DateTime, required)]
     revoked_at: Option<Timestamp>,
-    /// The token that took its place when it was rotated; null if it was not.
+    /// The token that replaced this one in a rotation, or null.
     #[schema(value_type = Option<String>, format = "uuid", required)]
     successor_id: Option<TokenId>,
-    /// When the token was last admitted, as far as it is recorded; null if never.
+    /// When the token was last used, or null if no use was recorded.
     #[schema(value_type = Option<String>, format = DateTime, required)]
     last_used_at: Option<Timestamp>,
-    /// How many times the token was admitted, as far as it is recorded.
+    /// How many uses of the token were recorded.
     #[schema(minimum = 0)]
     uses: u64,
 }
@@ -145,19 +145,19 @@ impl<'r> TokenView<'r> {
     }
 }
 
-/// A token that was issued just now, with its text.
+/// A newly issued token, including its text.
 #[derive(Clone, Serialize, ToSchema)]
 #[schema(as = IssuedToken)]
 pub struct IssuedView<'r> {
-    /// The token's text, which is shown here and never again.
+    /// The text of the token. It cannot be retrieved again.
     token: &'r str,
-    /// What is kept of it.
+    /// The token's record.
     record: TokenView<'r>,
 }
 
 impl<'r> IssuedView<'r> {
-    /// Creates the view of a token that was issued just now, with its status at `now`: for the one answer
-    /// that shows its text. `Debug` does not show it.
+    /// Creates the view of a newly issued token, with its status at `now`. It contains the token's
+    /// text, so use it only for the response to the client. `Debug` redacts the text.
     #[must_use]
     pub fn at(now: Timestamp, issued: &'r IssuedToken) -> Self {
         Self {
@@ -182,29 +182,29 @@ pub struct EventView<'r> {
     /// The event's identifier.
     #[schema(value_type = String, format = "uuid")]
     id: AuditEventId,
-    /// When it was done.
+    /// When the event occurred.
     #[schema(value_type = String, format = DateTime)]
     at: Timestamp,
-    /// Who did it.
+    /// Who caused the event.
     #[schema(max_length = 200)]
     actor: &'r str,
-    /// What was done, like `token.issue`.
+    /// The action, like `token.issue`.
     #[schema(value_type = String, pattern = "^[a-z]+\\.[a-z]+$")]
     action: AuditAction,
-    /// The app that it was done to or for; null if there is none, or it is not known.
+    /// The app that the event concerns, or null if there is none or it is unknown.
     #[schema(value_type = Option<String>, required)]
     app_id: Option<AppId>,
-    /// The token that it was done to; null if there is none.
+    /// The token that the event concerns, or null.
     #[schema(value_type = Option<String>, format = "uuid", required)]
     token_id: Option<TokenId>,
-    /// Whether it was done.
+    /// Whether the action was done or refused.
     outcome: OutcomeView,
-    /// Why it was refused, like `unknown_token`; null if it was done.
+    /// Why the action was refused, like `unknown_token`, or null.
     #[schema(required)]
     reason: Option<&'r str>,
 }
 
-/// What came of it.
+/// The outcome of an action.
 #[derive(Clone, Copy, Debug, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 #[schema(as = AuditOutcome)]
@@ -249,7 +249,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_app_is_shown_as_its_record_is_serialized() {
+    async fn an_app_serializes_like_its_record() {
         let app = issued().await.record().app.clone();
         let disabled = app.clone().disable(app.created_at);
         for app in [app, disabled] {
@@ -261,7 +261,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_token_is_shown_with_its_status_and_without_its_digest() {
+    async fn a_token_has_its_status_and_no_digest() {
         let issued = issued().await;
         let token = issued.record();
         let view = to_value(TokenView::at(token.created_at, token)).unwrap();
@@ -292,7 +292,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn debug_of_a_token_that_was_issued_just_now_is_redacted() {
+    async fn debug_redacts_a_new_token() {
         let issued = issued().await;
         let view = IssuedView::at(issued.record().created_at, &issued);
         let text = issued.token().expose();
@@ -301,7 +301,7 @@ mod tests {
     }
 
     #[test]
-    fn an_event_is_shown_with_its_outcome_apart_from_the_reason() {
+    fn an_event_separates_outcome_and_reason() {
         let id = AuditEventId::from_bytes([1; 16]);
         let action = AuditAction::RevokeToken;
         for (outcome, shown) in [

@@ -7,7 +7,7 @@ mod file {
     async fn fresh() -> (SqliteStore, TempDir) {
         let directory = TempDir::new().unwrap();
         let url = format!("sqlite://{}/tokens.db", directory.path().display());
-        (SqliteStore::open(&url).await.unwrap(), directory)
+        (SqliteStore::connect(&url).await.unwrap(), directory)
     }
 
     tower_api_tokens::registry_conformance!(fresh());
@@ -17,7 +17,7 @@ mod memory {
     use tower_api_tokens_sqlx::SqliteStore;
 
     async fn fresh() -> (SqliteStore, ()) {
-        (SqliteStore::open("sqlite::memory:").await.unwrap(), ())
+        (SqliteStore::connect("sqlite::memory:").await.unwrap(), ())
     }
 
     tower_api_tokens::registry_conformance!(fresh());
@@ -32,7 +32,10 @@ mod pool {
         let directory = TempDir::new().unwrap();
         let url = format!("sqlite://{}/tokens.db?mode=rwc", directory.path().display());
         let pool = SqlitePool::connect(&url).await.unwrap();
-        (SqliteStore::open_on(pool).await.unwrap(), directory)
+        (
+            SqliteStore::builder_on(pool).connect().await.unwrap(),
+            directory,
+        )
     }
 
     tower_api_tokens::registry_conformance!(fresh());
@@ -48,7 +51,7 @@ mod memory_pool {
             .idle_timeout(None)
             .max_lifetime(None);
         let pool = lasting.connect("sqlite::memory:").await.unwrap();
-        (SqliteStore::open_on(pool).await.unwrap(), ())
+        (SqliteStore::builder_on(pool).connect().await.unwrap(), ())
     }
 
     tower_api_tokens::registry_conformance!(fresh());

@@ -26,7 +26,7 @@ fn nanoseconds() -> u128 {
 }
 
 async fn open(url: &str) -> ApiTokens {
-    let store = SqliteStore::open(url).await.unwrap();
+    let store = SqliteStore::connect(url).await.unwrap();
     ApiTokens::builder(store, TokenFormat::new("acme").unwrap())
         .max_staleness(BOUND)
         .build()

@@ -1,5 +1,6 @@
-//! A service on actix-web, whose requests are of an earlier version of the crate `http`. Run
-//! `cargo run -p example-actix`, then try the line that it prints. It ends on Ctrl-C.
+//! An actix-web service with API tokens. actix-web uses an earlier version of the crate `http`.
+//!
+//! Run `cargo run -p example-actix`, and then the command that it prints. Ctrl-C stops it.
 
 use actix_web::{
     App, HttpMessage, HttpResponse, HttpServer,
@@ -42,7 +43,7 @@ async fn greet(principal: web::ReqData<AppPrincipal>) -> String {
     format!("hello, {}\n", principal.app_name())
 }
 
-/// Lets only requests with a live token through.
+/// Passes only requests with a live token on.
 async fn authenticate(
     layer: web::Data<ApiTokenLayer>,
     request: ServiceRequest,

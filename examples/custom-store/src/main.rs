@@ -1,6 +1,6 @@
-//! Tokens that are in a table of one's own: the one method that verification needs.
+//! Verifies tokens from your own table. A store needs only one method for that.
 //!
-//! `cargo run -p custom-store`
+//! Run `cargo run -p custom-store`.
 
 use std::{collections::HashMap, convert::Infallible, error::Error};
 
@@ -12,7 +12,7 @@ use tower_api_tokens::{
     StoreError, SystemClock, SystemEntropy, TokenDigest, TokenId, TokenRecord, TokenStore,
 };
 
-/// The platform's own table: who holds the token with a digest.
+/// Your table: the token with each digest.
 #[derive(Debug)]
 struct Partners(HashMap<TokenDigest, TokenRecord>);
 
@@ -25,7 +25,7 @@ impl TokenStore for Partners {
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
-    // What the table held before: `printf %s "$TOKEN" | sha256sum`, and whose it is.
+    // A token from before, by the output of `printf %s "$TOKEN" | sha256sum`, and the app that it belongs to.
     let digest: TokenDigest =
         "25386993910f585ef9789d1de56b13c385f18751de51daf6050d20bd4fd65623".parse()?;
     let now = SystemClock::default().now();

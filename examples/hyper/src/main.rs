@@ -1,6 +1,6 @@
-//! A service on hyper and tower alone, without a framework.
+//! A service with API tokens that uses only hyper and tower, without a framework.
 //!
-//! `cargo run -p example-hyper`, then try the line that it prints. It ends on Ctrl-C.
+//! Run `cargo run -p example-hyper`, and then the command that it prints. Ctrl-C stops it.
 
 use std::{convert::Infallible, env, error::Error};
 

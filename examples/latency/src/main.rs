@@ -1,6 +1,6 @@
-//! What verification costs with a store of your own, for `api-tokens bench`.
+//! Measures verification with your own store, and writes a file for `api-tokens bench`.
 //!
-//! `cargo run --release -p latency -- partners.json`
+//! Run `cargo run --release -p latency -- partners.json`.
 
 use std::{collections::HashMap, env, error::Error, fs, path::PathBuf, time::Duration};
 
@@ -11,7 +11,7 @@ use tower_api_tokens::{
     testing::latency::{Comparison, Kind, LoadTest},
 };
 
-/// The store that is measured. Put yours in its place.
+/// The store to measure. Replace it with yours.
 #[derive(Debug)]
 struct Partners(HashMap<TokenDigest, TokenRecord>);
 
@@ -48,7 +48,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// What the store holds.
+/// The tokens of the store.
 fn partners(keys: &[String]) -> Result<Partners, Box<dyn Error>> {
     let (now, entropy) = (SystemClock::default().now(), SystemEntropy::default());
     let app = AppRecord::new(AppId::new("42")?, "Partner Ltd", now);

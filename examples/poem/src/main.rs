@@ -1,6 +1,6 @@
-//! A service on poem.
+//! A poem service with API tokens.
 //!
-//! `cargo run -p example-poem`, then try the line that it prints. It ends on Ctrl-C.
+//! Run `cargo run -p example-poem`, and then the command that it prints. Ctrl-C stops it.
 
 use std::{env, error::Error};
 
@@ -41,7 +41,7 @@ async fn greet(Data(principal): Data<&AppPrincipal>) -> String {
     format!("hello, {}\n", principal.app_name())
 }
 
-/// Lets only requests with a live token through.
+/// Passes only requests with a live token on.
 async fn authenticate(
     layer: ApiTokenLayer,
     mut request: Request,

@@ -1,6 +1,6 @@
 //! A service with API tokens in an SQLite file, and a dashboard to manage them.
 //!
-//! `DATABASE_URL` and `LISTEN_ADDR` set where the tokens are stored and where it listens.
+//! Run `cargo run -p quickstart`. `DATABASE_URL` sets the database, and `LISTEN_ADDR` the address to listen on.
 
 use std::{env, error::Error, time::Duration};
 
@@ -16,7 +16,7 @@ use tower_api_tokens_sqlx::SqliteStore;
 async fn main() -> Result<(), Box<dyn Error>> {
     let database = env::var("DATABASE_URL").unwrap_or_else(|_| "sqlite://tokens.db".into());
     let address = env::var("LISTEN_ADDR").unwrap_or_else(|_| "127.0.0.1:3000".into());
-    let store = SqliteStore::open(&database)
+    let store = SqliteStore::connect(&database)
         .await
         .map_err(|error| format!("cannot open DATABASE_URL: {error:?}"))?;
     let listener = TcpListener::bind(&address)
@@ -24,12 +24,12 @@ async fn main() -> Result<(), Box<dyn Error>> {
         .map_err(|error| format!("cannot listen on LISTEN_ADDR={address}: {error}"))?;
     let url = format!("http://{}", listener.local_addr()?);
 
-    // Tokens belong to apps: that of a customer, and that of the operators, who manage all tokens.
+    // Tokens belong to apps: one for a customer, and one for the operators, who manage all tokens.
     let tokens = ApiTokens::new(store, TokenFormat::new("demo")?);
     let demo = app(&tokens, "demo").await?;
     let operators = app(&tokens, "operators").await?;
 
-    // The layer attributes each request to an app. The guard lets operators into the dashboard.
+    // The layer finds the app of each request. The guard admits operators to the dashboard.
     let guard = TokenGuard::new(&tokens, [operators]).realm("quickstart")?;
     let admin = Admin::builder(&tokens, guard)
         .service_url(&format!("{url}/whoami"))
@@ -40,7 +40,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         .nest_service("/tokens", admin.dashboard());
     let follower = tokens.follow().start().await?;
 
-    // A token is shown once, when it is created.
+    // A token is shown only once, when it is created.
     let issued_before = tokens.list(&TokenQuery::default().app(demo)).await?;
     if issued_before.items.is_empty() {
         let issued = tokens.issue(&demo, NewToken::named("quickstart")).await?;
@@ -66,7 +66,7 @@ async fn whoami(app: AppPrincipal) -> String {
     format!("app {}, token {}\n", app.app_id(), app.token_name())
 }
 
-/// Creates an app on the first start.
+/// Returns the identifier of an app, which it creates on the first start.
 async fn app(tokens: &ApiTokens, id: &str) -> Result<AppId, Box<dyn Error>> {
     let id = AppId::new(id)?;
     if tokens.get_app(&id).await.is_err() {

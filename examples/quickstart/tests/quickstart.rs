@@ -127,7 +127,7 @@ fn what_is_wrong_with_the_settings_is_shown() {
         (
             "DATABASE_URL",
             "postgres://u:Sup3r@localhost/x",
-            "sqlite://path",
+            "sqlite://PATH",
         ),
         (
             "DATABASE_URL",

@@ -1,6 +1,6 @@
-//! The story of a rotation without an outage.
+//! Rotates a token without an outage, and prints each step.
 //!
-//! `cargo run -p rotation`
+//! Run `cargo run -p rotation`.
 
 use std::{
     error::Error,
@@ -11,7 +11,7 @@ use std::{
 use jiff::{SignedDuration, Timestamp};
 use tower_api_tokens::{ApiTokens, Authenticator, Clock, MemoryStore, NewToken, TokenFormat};
 
-/// A clock that the story sets.
+/// A clock that this program sets.
 #[derive(Clone, Debug)]
 struct StoryClock(Arc<Mutex<Timestamp>>);
 

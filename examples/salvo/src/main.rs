@@ -1,6 +1,6 @@
-//! A service on salvo.
+//! A salvo service with API tokens.
 //!
-//! `cargo run -p example-salvo`, then try the line that it prints. It ends on Ctrl-C.
+//! Run `cargo run -p example-salvo`, and then the command that it prints. Ctrl-C stops it.
 
 use std::{env, error::Error};
 
@@ -44,7 +44,7 @@ async fn greet(depot: &mut Depot) -> String {
     format!("hello, {name}\n")
 }
 
-/// Lets only requests with a live token through.
+/// Passes only requests with a live token on.
 struct Authenticate(ApiTokenLayer);
 
 #[handler]

@@ -1,6 +1,7 @@
-//! A gRPC service with API tokens: the health service of tonic, for callers with a token alone.
+//! A gRPC service with API tokens: tonic's health service, which requires a token here.
 //!
-//! `cargo run -p example-tonic`. `LISTEN_ADDR` says where it listens.
+//! Run `cargo run -p example-tonic`, and then the command that it prints. `LISTEN_ADDR` sets the address to listen
+//! on.
 
 use std::{env, error::Error};
 
@@ -38,7 +39,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Interceptors and handlers inside of the layer find the principal in the request's extensions.
+/// Reads the principal from the request's extensions, as any interceptor or handler inside the layer can.
 fn greet(request: Request<()>) -> Result<Request<()>, Status> {
     let principal = request.extensions().get::<AppPrincipal>();
     let principal = principal.ok_or_else(|| Status::internal("there is no token layer outside"))?;

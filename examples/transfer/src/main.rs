@@ -1,9 +1,8 @@
-//! Moves apps and tokens from one place to another.
+//! Moves apps and tokens between stores and files.
 //!
-//! `cargo run -p transfer -- --from sqlite://tokens.db --to tokens.jsonl` writes a file, and with
-//! the two exchanged reads it. A place is a store (`sqlite://…`, `postgres://…`), a file, or `-` for
-//! standard input or output; from store to store it goes without a file between. What was interrupted
-//! is finished by running it again.
+//! `cargo run -p transfer -- --from sqlite://tokens.db --to tokens.jsonl` exports a store to a file. Swap the two to
+//! import the file. A place is a store (`sqlite://…`, `postgres://…`), a file, or `-` for standard input or output.
+//! To move tokens directly, name two stores. If it is interrupted, run it again.
 
 use std::{
     error::Error,
@@ -22,16 +21,16 @@ use tower_api_tokens_sqlx::{AnyStore, Driver};
 
 const NO_STORE: &str = "a store is `sqlite://path` or `postgres://user:password@host/database`";
 
-/// Moves apps and tokens from one place to another.
+/// Moves apps and tokens between stores and files.
 #[derive(Parser)]
 struct Arguments {
     /// A store, a file, or `-` for standard input.
     #[arg(long, value_name = "PLACE")]
     from: String,
-    /// A store, a file that is not there yet, or `-` for standard output.
+    /// A store, a new file, or `-` for standard output.
     #[arg(long, value_name = "PLACE")]
     to: String,
-    /// A file for the bad lines, which is not there yet.
+    /// A new file for the bad lines.
     #[arg(long, value_name = "FILE")]
     rejects: Option<String>,
     /// Stop at the first bad line.
@@ -51,7 +50,7 @@ async fn main() -> ExitCode {
     }
 }
 
-/// Does what is asked for, and returns whether all went in.
+/// Transfers the records, and returns whether all were imported.
 async fn transfer(arguments: &Arguments) -> Result<bool, Box<dyn Error>> {
     let (from, to) = (arguments.from.as_str(), arguments.to.as_str());
     match (is_store(from), is_store(to)) {
@@ -65,7 +64,7 @@ async fn transfer(arguments: &Arguments) -> Result<bool, Box<dyn Error>> {
             if to == "-" {
                 export(&from, io::stdout()).await?;
             } else {
-                let mut file = create(to)?;
+                let mut file = create("--to", to)?;
                 export(&from, &mut file).await?;
                 file.sync_all()?;
             }
@@ -86,7 +85,7 @@ async fn transfer(arguments: &Arguments) -> Result<bool, Box<dyn Error>> {
     }
 }
 
-/// What is imported.
+/// The records to import.
 enum Source<'a> {
     Store(ExportStream<'a>),
     File(Box<dyn Read + Send>),
@@ -101,7 +100,7 @@ async fn export(store: &AnyStore, file: impl Write + Send) -> Result<(), Box<dyn
     Ok(())
 }
 
-/// Imports, and returns whether all went in.
+/// Imports the records, and returns whether all were imported.
 async fn import(
     arguments: &Arguments,
     source: Source<'_>,
@@ -109,7 +108,7 @@ async fn import(
 ) -> Result<bool, Box<dyn Error>> {
     let store = open(&arguments.to, false).await?;
     let mut rejects = match &arguments.rejects {
-        Some(path) => Some(create(path)?),
+        Some(path) => Some(create("--rejects", path)?),
         None => None,
     };
     let bar = bar(length);
@@ -153,10 +152,10 @@ fn tell(report: &ImportReport) {
 }
 
 fn is_store(place: &str) -> bool {
-    place.contains("://") || Driver::of_url(place).is_ok()
+    Driver::of_url(place).is_ok()
 }
 
-/// Opens a store; one that is only read has to exist. Its URL may hold a password, so an error does not
+/// Opens a store, which must exist if it is only read. Its URL may contain a password, so an error does not
 /// repeat it.
 async fn open(url: &str, reads: bool) -> Result<AnyStore, Box<dyn Error>> {
     let argument = if reads { "--from" } else { "--to" };
@@ -166,14 +165,14 @@ async fn open(url: &str, reads: bool) -> Result<AnyStore, Box<dyn Error>> {
     opened.map_err(|error| about(argument, &error))
 }
 
-/// A new file, for its owner alone.
-fn create(path: &str) -> Result<File, Box<dyn Error>> {
+/// A new file that only its owner can read. Its name may be the URL of an unknown store, with a password.
+fn create(argument: &str, path: &str) -> Result<File, Box<dyn Error>> {
     let mut options = OpenOptions::new();
     options.write(true).create_new(true);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
     let file = options.open(path);
-    file.map_err(|error| about(path, &error))
+    file.map_err(|error| about(argument, &error))
 }
 
 fn about(what: &str, error: &dyn Error) -> Box<dyn Error> {
@@ -190,7 +189,7 @@ fn with_causes(error: &dyn Error) -> String {
     text
 }
 
-/// A bar on standard error, shown on a terminal only.
+/// A progress bar on standard error, shown only on a terminal.
 fn bar(length: Option<u64>) -> ProgressBar {
     let bar = match length {
         Some(length) => ProgressBar::new(length),

@@ -28,7 +28,7 @@ use super::{
     usage::{self, STOP_TIMEOUT},
 };
 use crate::{
-    entropy::jittered,
+    random::jittered,
     store::{ChangeLog, StoreError, UsageLog},
 };
 use catch_up::{CatchUp, Done};

@@ -28,8 +28,8 @@ use crate::{
         preload::Loss,
         refresh::{self, Refresher},
     },
-    entropy::jittered,
     model::record::TokenStatus,
+    random::jittered,
     store::{ChangeLog, LivePage, Revision, StoreError, catch_panic, live_pages},
     token::TokenId,
 };

@@ -33,8 +33,8 @@ fn hex(digest: [u8; 32]) -> String {
     TokenDigest::from_bytes(digest).to_hex()
 }
 
-/// What the previous version hashed for the same requests of the administration: a request that was
-/// sent to it may be repeated to this one.
+/// Hashes of the previous version for the same requests: a request that was sent to it may be
+/// repeated to this version.
 #[test]
 fn keys_survive_an_upgrade() {
     let owner = "6b87ee7ee2035072994f8e80dae09d6a10891925377ecd28222a2f8c9094d348";
@@ -73,7 +73,7 @@ fn keys_survive_an_upgrade() {
 #[test]
 fn owners_do_not_share_keys() {
     let grantable = Grantable::everything();
-    // Names and identifiers that could be taken for a key or a part of another owner.
+    // Names and identifiers that could be confused with a key or part of another owner.
     let [app, k1] = ["app", "k1"].map(|id| AppId::new(id).unwrap());
     let owners = [
         tokens(),
@@ -111,7 +111,7 @@ fn a_key_is_bound_to_its_request() {
     let tokens = tokens();
     let id: TokenId = "01890000-0000-7000-8000-000000000000".parse().unwrap();
     let mask = MaskedToken::new("legacy-", "9f3c").unwrap();
-    let foreign = |text: &[u8]| ImportedToken::new(new(""), TokenDigest::of(text), mask);
+    let imported = |text: &[u8]| ImportedToken::new(new(""), TokenDigest::of(text), mask);
     let rotation = |overlap| Rotation::new(overlap).idempotency_key(key());
     let keys = [
         tokens.authority.key_of_issue(&billing(), &new("")),
@@ -122,8 +122,8 @@ fn a_key_is_bound_to_its_request() {
         tokens
             .authority
             .key_of_issue(&billing(), &new("").expires_in(DAY)),
-        tokens.authority.key_of_import(&billing(), &foreign(b"a")),
-        tokens.authority.key_of_import(&billing(), &foreign(b"b")),
+        tokens.authority.key_of_import(&billing(), &imported(b"a")),
+        tokens.authority.key_of_import(&billing(), &imported(b"b")),
         tokens.authority.key_of_rotation(id, &rotation(DAY)),
         tokens.authority.key_of_rotation(id, &rotation(DAY * 2)),
     ];

@@ -11,57 +11,57 @@ use crate::{
     store::{Replacement, StoreError, TokenRegistry, TokenTarget},
 };
 
-/// A method for each [`Op`], on every registry: the change without an audit event, by an actor who
-/// may grant everything.
+/// A method for each [`Op`] of a registry, without an audit event, for an actor who may grant
+/// everything.
 #[async_trait]
 pub trait TokenRegistryExt: TokenRegistry {
-    /// Inserts an app, as [`Op::CreateApp`] does.
+    /// Inserts an app; see [`Op::CreateApp`].
     ///
     /// # Errors
     ///
-    /// As [`apply`](TokenRegistry::apply).
+    /// Returns the errors of [`apply`](TokenRegistry::apply).
     async fn insert_app(&self, app: &AppRecord) -> Result<(), StoreError> {
         let mutation = Mutation::new(Op::CreateApp(app.clone()), app.created_at);
         self.apply(&mutation).await.map(drop)
     }
 
-    /// Disables an app, as [`Op::DisableApp`] does, and returns it.
+    /// Disables an app and returns it; see [`Op::DisableApp`].
     ///
     /// # Errors
     ///
-    /// As [`apply`](TokenRegistry::apply).
+    /// Returns the errors of [`apply`](TokenRegistry::apply).
     async fn disable_app(&self, id: &AppId, at: Timestamp) -> Result<AppRecord, StoreError> {
         let mutation = Mutation::new(Op::DisableApp(*id), at);
         self.apply(&mutation).await?.into_app()
     }
 
-    /// Enables an app, as [`Op::EnableApp`] does, and returns it.
+    /// Enables an app and returns it; see [`Op::EnableApp`].
     ///
     /// # Errors
     ///
-    /// As [`apply`](TokenRegistry::apply).
+    /// Returns the errors of [`apply`](TokenRegistry::apply).
     async fn enable_app(&self, id: &AppId, at: Timestamp) -> Result<AppRecord, StoreError> {
         let (app, grantable) = (*id, Grantable::everything());
         let mutation = Mutation::new(Op::EnableApp { app, grantable }, at);
         self.apply(&mutation).await?.into_app()
     }
 
-    /// Inserts a token, as [`Op::InsertTokens`] does.
+    /// Inserts a token; see [`Op::InsertTokens`].
     ///
     /// # Errors
     ///
-    /// As [`apply`](TokenRegistry::apply).
+    /// Returns the errors of [`apply`](TokenRegistry::apply).
     async fn insert(&self, token: &TokenRecord) -> Result<(), StoreError> {
         let op = Op::InsertTokens(vec![token.clone()]);
         let mutation = Mutation::new(op, token.created_at);
         self.apply(&mutation).await.map(drop)
     }
 
-    /// Inserts tokens, all of them or none.
+    /// Inserts all of the tokens or none; see [`Op::InsertTokens`].
     ///
     /// # Errors
     ///
-    /// As [`apply`](TokenRegistry::apply).
+    /// Returns the errors of [`apply`](TokenRegistry::apply).
     async fn insert_all(&self, tokens: &[TokenRecord]) -> Result<(), StoreError> {
         let first = tokens.first().map(|token| token.created_at);
         let at = first.unwrap_or(Timestamp::UNIX_EPOCH);
@@ -69,11 +69,11 @@ pub trait TokenRegistryExt: TokenRegistry {
         self.apply(&mutation).await.map(drop)
     }
 
-    /// Renames a token, as [`Op::RenameToken`] does, and returns it.
+    /// Renames a token and returns it; see [`Op::RenameToken`].
     ///
     /// # Errors
     ///
-    /// As [`apply`](TokenRegistry::apply).
+    /// Returns the errors of [`apply`](TokenRegistry::apply).
     async fn rename(
         &self,
         target: &TokenTarget,
@@ -85,42 +85,42 @@ pub trait TokenRegistryExt: TokenRegistry {
         self.apply(&mutation).await?.into_token()
     }
 
-    /// Rotates a token, as [`Op::RotateToken`] does, and returns it.
+    /// Rotates a token and returns it; see [`Op::RotateToken`].
     ///
     /// # Errors
     ///
-    /// As [`apply`](TokenRegistry::apply).
+    /// Returns the errors of [`apply`](TokenRegistry::apply).
     async fn rotate(&self, replacement: &Replacement) -> Result<TokenRecord, StoreError> {
         let mutation = Mutation::from(replacement.clone());
         self.apply(&mutation).await?.into_token()
     }
 
-    /// Revokes a token, as [`Op::RevokeToken`] does, and returns it.
+    /// Revokes a token and returns it; see [`Op::RevokeToken`].
     ///
     /// # Errors
     ///
-    /// As [`apply`](TokenRegistry::apply).
+    /// Returns the errors of [`apply`](TokenRegistry::apply).
     async fn revoke(&self, target: &TokenTarget, at: Timestamp) -> Result<TokenRecord, StoreError> {
         let mutation = Mutation::new(Op::RevokeToken(*target), at);
         self.apply(&mutation).await?.into_token()
     }
 
-    /// Removes tokens, as [`Op::Purge`] does, and returns how many.
+    /// Removes tokens and returns how many; see [`Op::Purge`].
     ///
     /// # Errors
     ///
-    /// As [`apply`](TokenRegistry::apply).
+    /// Returns the errors of [`apply`](TokenRegistry::apply).
     async fn purge(&self, before: Timestamp, limit: usize) -> Result<usize, StoreError> {
         let op = Op::Purge { before, limit };
         let mutation = Mutation::new(op, before);
         self.apply(&mutation).await?.into_count()
     }
 
-    /// Makes every follower clear its cache, as [`Op::ClearCaches`] does.
+    /// Makes every follower clear its cache; see [`Op::ClearCaches`].
     ///
     /// # Errors
     ///
-    /// As [`apply`](TokenRegistry::apply).
+    /// Returns the errors of [`apply`](TokenRegistry::apply).
     async fn clear_caches(&self, at: Timestamp) -> Result<(), StoreError> {
         self.apply(&Mutation::new(Op::ClearCaches, at))
             .await

@@ -1,5 +1,4 @@
-//! A change of a registry: what is changed, with the idempotency key and the audit event that belong
-//! to it.
+//! A change to a registry, with its idempotency key and its audit event.
 
 mod ext;
 mod plan;
@@ -17,8 +16,10 @@ use crate::model::{
     record::TokenRecord,
 };
 
-/// A change, to be made by [`TokenRegistry::apply`](super::TokenRegistry::apply) as a whole or not
-/// at all.
+/// A change for [`TokenRegistry::apply`](super::TokenRegistry::apply), which carries it out
+/// completely or not at all.
+///
+/// # Examples
 ///
 /// ```
 /// use tower_api_tokens::{AppId, AppRecord, MemoryStore, Mutation, Op, TokenRegistry};
@@ -37,19 +38,19 @@ use crate::model::{
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Mutation {
-    /// What is changed.
+    /// What to change.
     pub op: Op,
     /// The time of the change.
     pub at: Timestamp,
     /// Makes the change only if no token was created under this key within
-    /// [`RETENTION`](BoundKey::RETENTION) before `at`, and stores the key with it. Only
-    /// [`Op::InsertTokens`] and [`Op::RotateToken`] take one.
+    /// [`RETENTION`](BoundKey::RETENTION) before `at`, and stores the key. Only
+    /// [`Op::InsertTokens`] and [`Op::RotateToken`] take a key.
     pub key: Option<BoundKey>,
-    /// Recorded in the same transaction, so that a change and its event are kept or lost together.
+    /// The audit event to record in the same transaction.
     pub audit: Option<AuditEvent>,
 }
 
-/// What a [`Mutation`] changes.
+/// The operation of a [`Mutation`].
 #[expect(
     clippy::large_enum_variant,
     reason = "a mutation is made for one call of a store, and not kept in numbers"
@@ -65,43 +66,44 @@ pub enum Op {
     EnableApp {
         /// The app.
         app: AppId,
-        /// What the actor may grant: the app is enabled only if every token that becomes live by
-        /// it passes [`Grantable::check`].
+        /// What the actor may grant. The app is only enabled if every token that becomes live
+        /// passes [`Grantable::check`].
         grantable: Grantable,
     },
-    /// Inserts tokens. Of a token's app only the identifier counts; the app must exist.
+    /// Inserts tokens. Only the identifier of a token's app is used; the app must exist.
     InsertTokens(Vec<TokenRecord>),
     /// Renames a token, whatever its status.
     RenameToken {
         /// The token.
         target: TokenTarget,
-        /// Its new name.
+        /// The new name.
         name: String,
     },
-    /// Inserts the successor of a token and changes the token as [`TokenRecord::rotate`] does.
+    /// Inserts the successor of a token, and changes the token as [`TokenRecord::rotate`] does.
     RotateToken {
         /// The token to rotate.
         target: TokenTarget,
         /// The token that replaces it.
         successor: TokenRecord,
-        /// When the rotated token expires, at the latest.
+        /// When the rotated token expires, unless its own expiry is earlier.
         overlap_ends: Timestamp,
     },
     /// Revokes a token, as [`TokenRecord::revoke`] does. Revoking a revoked token succeeds, and is
     /// recorded in the change log again.
     RevokeToken(TokenTarget),
-    /// Removes tokens that [expired or were revoked](TokenRecord::expired_or_revoked_at) before an instant.
+    /// Removes tokens that [expired or were revoked](TokenRecord::expired_or_revoked_at) before an
+    /// instant.
     Purge {
         /// The instant.
         before: Timestamp,
-        /// How many tokens to remove at most.
+        /// The maximum number of tokens to remove.
         limit: usize,
     },
     /// Restarts the change log, so that every follower clears its cache.
     ClearCaches,
 }
 
-/// What a [`Mutation`] has changed.
+/// The result of a [`Mutation`].
 #[expect(
     clippy::large_enum_variant,
     reason = "a mutation is made for one call of a store, and not kept in numbers"
@@ -109,11 +111,11 @@ pub enum Op {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Applied {
-    /// The app, as it is now.
+    /// The app, after the change.
     App(AppRecord),
-    /// The token, as it is now: for a rotation, the rotated one.
+    /// The token, after the change. For a rotation, this is the rotated token.
     Token(TokenRecord),
-    /// The number of tokens that were inserted or removed.
+    /// The number of tokens inserted or removed.
     Count(usize),
 }
 
@@ -129,14 +131,14 @@ impl Mutation {
         }
     }
 
-    /// Makes the change only if no token was created under this key before.
+    /// Sets the idempotency key: the change is only made if the key was not used before.
     #[must_use]
     pub fn key(mut self, key: BoundKey) -> Self {
         self.key = Some(key);
         self
     }
 
-    /// Records an audit event in the transaction of the change.
+    /// Sets the audit event to record in the transaction of the change.
     #[must_use]
     pub fn audit(mut self, event: AuditEvent) -> Self {
         self.audit = Some(event);
@@ -145,11 +147,11 @@ impl Mutation {
 }
 
 impl Applied {
-    /// The app that was changed.
+    /// Returns the changed app.
     ///
     /// # Errors
     ///
-    /// Returns an error if the store answered with something other than an app.
+    /// Returns an error if the store returned something other than an app.
     pub fn into_app(self) -> Result<AppRecord, StoreError> {
         match self {
             Self::App(app) => Ok(app),
@@ -157,11 +159,11 @@ impl Applied {
         }
     }
 
-    /// The token that was changed.
+    /// Returns the changed token.
     ///
     /// # Errors
     ///
-    /// Returns an error if the store answered with something other than a token.
+    /// Returns an error if the store returned something other than a token.
     pub fn into_token(self) -> Result<TokenRecord, StoreError> {
         match self {
             Self::Token(token) => Ok(token),
@@ -169,11 +171,11 @@ impl Applied {
         }
     }
 
-    /// How many tokens were inserted or removed.
+    /// Returns the number of tokens inserted or removed.
     ///
     /// # Errors
     ///
-    /// Returns an error if the store answered with something other than a number.
+    /// Returns an error if the store returned something other than a number.
     pub fn into_count(self) -> Result<usize, StoreError> {
         match self {
             Self::Count(count) => Ok(count),
@@ -189,9 +191,7 @@ impl Applied {
         };
         StoreError::with_source(
             StoreErrorKind::Corrupt,
-            format!(
-                "the store returned {returned} where {expected} was expected; check its `apply`"
-            ),
+            format!("the store returned {returned} instead of {expected}; check its `apply`"),
         )
     }
 }

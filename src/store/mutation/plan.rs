@@ -1,4 +1,4 @@
-//! What a change does to a state, worked out without I/O.
+//! Computes what a change writes, without I/O.
 
 use std::{collections::HashSet, iter};
 
@@ -18,31 +18,31 @@ use crate::{
     token::{TokenDigest, TokenId},
 };
 
-/// The state that a change is planned against, as it is under the lock that the change is made
-/// under.
+/// The state of a store while a change is planned and made, under one lock or in one transaction.
 pub trait Snapshot {
     /// Returns an app.
     fn app(&self, id: &AppId) -> Option<AppRecord>;
-    /// Returns a token, with its app as it is now.
+    /// Returns a token, with its app in its current state.
     fn token(&self, id: TokenId) -> Option<TokenRecord>;
-    /// Returns the token with a digest, with its app as it is now.
+    /// Returns the token with a digest, with its app in its current state.
     fn find(&self, digest: &TokenDigest) -> Option<TokenRecord>;
-    /// Lists tokens, the greatest identifier first, a page at a time; [`TokenQuery::page`] makes one.
+    /// Lists tokens, the greatest identifier first, one page at a time. Use [`TokenQuery::page`] to
+    /// create a page.
     fn tokens(&self, query: &TokenQuery, now: Timestamp) -> Page<TokenRecord, TokenId>;
-    /// Returns what was created under an idempotency key.
+    /// Returns the use of an idempotency key.
     fn key(&self, key: &[u8; 32]) -> Option<UsedKey>;
-    /// Whether an audit event has this identifier.
+    /// Returns whether an audit event with this identifier exists.
     fn has_event(&self, id: AuditEventId) -> bool;
 
-    /// Returns every token of an app. By default they are listed.
+    /// Returns all tokens of an app. The default implementation lists them.
     fn tokens_of(&self, app: &AppId) -> Vec<TokenRecord> {
         let query = TokenQuery::default().app(*app);
         all_tokens(self, query, Timestamp::UNIX_EPOCH).collect()
     }
 
-    /// Returns at most `limit` tokens that expired or were revoked before an instant. By default every
-    /// token is listed for that.
-    fn ended(&self, before: Timestamp, limit: usize) -> Vec<TokenId> {
+    /// Returns at most `limit` tokens that expired or were revoked before an instant. The default
+    /// implementation lists all tokens.
+    fn expired_or_revoked(&self, before: Timestamp, limit: usize) -> Vec<TokenId> {
         let tokens = all_tokens(self, TokenQuery::default(), before);
         let ended = tokens.filter(|token| {
             token
@@ -53,7 +53,7 @@ pub trait Snapshot {
     }
 }
 
-/// The tokens of a listing, page after page.
+/// Iterates over the tokens of a listing, page by page.
 fn all_tokens<S: Snapshot + ?Sized>(
     state: &S,
     query: TokenQuery,
@@ -81,7 +81,7 @@ pub struct UsedKey {
 }
 
 impl UsedKey {
-    /// Creates the record of a token that was created under a key at an instant.
+    /// Creates the record of a key under which a token was created at an instant.
     #[must_use]
     pub fn new(key: BoundKey, token: TokenId, used_at: Timestamp) -> Self {
         Self {
@@ -91,7 +91,8 @@ impl UsedKey {
         }
     }
 
-    /// Whether the key still makes a request at `now` a repetition. A store may drop it after that.
+    /// Returns whether a request with the key at `now` still counts as repeated. A store may drop
+    /// the key after that.
     #[must_use]
     pub fn is_valid_at(&self, now: Timestamp) -> bool {
         let oldest = now.checked_sub(BoundKey::RETENTION);
@@ -99,49 +100,50 @@ impl UsedKey {
     }
 }
 
-/// What a change writes, and what it returns.
+/// The writes of a change, and its result.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Plan {
-    /// What to write, all of it or nothing.
+    /// What to write, completely or not at all.
     pub writes: Vec<Write>,
     /// What [`TokenRegistry::apply`](crate::TokenRegistry::apply) returns.
     pub applied: Applied,
 }
 
-/// One part of what a change writes.
+/// One write of a change.
 ///
-/// A store has to handle all of them, so the list is exhaustive: another kind is a breaking change.
+/// A store has to handle all variants, so the enum is exhaustive: a new variant is a breaking
+/// change.
 #[expect(
     clippy::large_enum_variant,
     reason = "a mutation is made for one call of a store, and not kept in numbers"
 )]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Write {
-    /// Insert an app, or replace the one with this identifier.
+    /// Inserts an app, or replaces the one with this identifier.
     PutApp(AppRecord),
-    /// Insert a token, or replace the one with this identifier.
+    /// Inserts a token, or replaces the one with this identifier.
     PutToken(TokenRecord),
-    /// Remove a token.
+    /// Removes a token.
     RemoveToken(TokenId),
-    /// Store an idempotency key, in place of an older use of the same one.
+    /// Stores an idempotency key, replacing an older use of it.
     PutKey(UsedKey),
-    /// Append an audit event.
+    /// Appends an audit event.
     AppendEvent(AuditEvent),
-    /// Append to the change log.
+    /// Appends to the change log.
     Log(Change),
-    /// Start the change log anew, so that no earlier revision leads on to it.
+    /// Restarts the change log, so that it does not continue from any earlier revision.
     RestartLog,
 }
 
 impl Mutation {
-    /// Works out what the change writes. A store in memory applies the result as it is; a store
-    /// with a query language has a statement for each [`Op`] instead, and the same outcome.
+    /// Computes what the change writes. A store in memory applies the plan as it is. A store with a
+    /// query language has a statement for each [`Op`] instead, with the same outcome.
     ///
     /// # Errors
     ///
     /// Returns the error that [`TokenRegistry::apply`](crate::TokenRegistry::apply) documents for
-    /// the operation; nothing is to be written then.
+    /// the operation. Nothing must be written then.
     pub fn plan(&self, state: &impl Snapshot) -> Result<Plan, StoreError> {
         let mut writes = Vec::new();
         if let Some(key) = &self.key {
@@ -196,9 +198,9 @@ impl Mutation {
             }
             Op::RevokeToken(target) => change(find(target, state)?.revoke(self.at), &mut writes),
             Op::Purge { before, limit } => {
-                let ended = state.ended(*before, *limit);
-                let count = ended.len();
-                writes.extend(ended.into_iter().map(Write::RemoveToken));
+                let removed = state.expired_or_revoked(*before, *limit);
+                let count = removed.len();
+                writes.extend(removed.into_iter().map(Write::RemoveToken));
                 Applied::Count(count)
             }
             Op::ClearCaches => {
@@ -215,12 +217,12 @@ impl Mutation {
         Ok(Plan { writes, applied })
     }
 
-    /// Returns the token that is created, which is stored under the idempotency key.
+    /// Returns the token that the mutation creates, which is stored with the idempotency key.
     ///
     /// # Errors
     ///
-    /// Returns an error of the kind [`Unsupported`](StoreErrorKind::Unsupported) if the mutation creates no
-    /// token.
+    /// Returns an error of the kind [`Unsupported`](StoreErrorKind::Unsupported) if the mutation
+    /// creates no token.
     pub fn created(&self) -> Result<TokenId, StoreError> {
         match &self.op {
             Op::InsertTokens(tokens) => tokens.first().map(|token| token.id),

@@ -5,8 +5,8 @@ use super::{
     fixtures::{all, app, at, audit_log, fails, read, token, token_record},
 };
 use crate::{
-    AppId, AuditAction, AuditEvent, AuditEventId, AuditOutcome, AuditQuery, Mutation, Op,
-    StoreErrorKind, TokenId, TokenTarget, store::pages,
+    AppId, AppQuery, AppRecord, AuditAction, AuditEvent, AuditEventId, AuditOutcome, AuditQuery,
+    Mutation, Op, Revision, StoreErrorKind, TokenId, TokenRecord, TokenTarget, store::pages,
 };
 
 fn event(n: u8) -> AuditEvent {
@@ -24,7 +24,7 @@ fn event(n: u8) -> AuditEvent {
     event
 }
 
-/// Every event is kept as it was, once.
+/// An event is kept unchanged, once.
 pub async fn events_survive_unchanged(store: Registry) {
     let events: Vec<_> = (1..=30).map(event).collect();
     for event in &events {
@@ -44,7 +44,7 @@ pub async fn events_survive_unchanged(store: Registry) {
     assert_eq!(listed.next, None);
 }
 
-/// A listing shows exactly the events that its query selects, page by page.
+/// A listing returns exactly the events that its query selects, page by page.
 pub async fn events_are_listed_by_app_and_token(store: Registry) {
     let mut events: Vec<_> = (1..=60).map(event).collect();
     for event in &events {
@@ -76,13 +76,29 @@ async fn events(store: &Registry) -> Vec<AuditEvent> {
     audit_log(store).events(&query).await.unwrap().items
 }
 
-/// The event of a change is in the audit log once the change has returned. Without an audit log, a change
-/// with an event is refused and changes nothing.
+/// All that a change could have changed.
+async fn contents(store: &Registry) -> (Vec<AppRecord>, Vec<TokenRecord>, Option<Revision>) {
+    let apps = store.apps(&AppQuery::default()).await.unwrap().items;
+    let revision = match store.change_log() {
+        Some(log) => Some(log.revision().await.unwrap()),
+        None => None,
+    };
+    (apps, all(store).await, revision)
+}
+
+/// The event of a change is in the audit log once the change has returned. Without an audit log, a
+/// change with an event is refused and changes nothing.
 pub async fn the_event_of_a_change_is_recorded(store: Registry) {
     let app = app(&store, 1).await;
     let [renamed, inserted] = [token(&store, &app, 1).await, token_record(&app, 2)];
     let target = TokenTarget::any(renamed.id);
+    let rotated = token(&store, &app, 3).await;
     let ops = [
+        Op::RotateToken {
+            target: TokenTarget::any(rotated.id),
+            successor: token_record(&app, 4),
+            overlap_ends: at(50),
+        },
         Op::RenameToken {
             target,
             name: "another".into(),
@@ -96,9 +112,9 @@ pub async fn the_event_of_a_change_is_recorded(store: Registry) {
     for (n, op) in (1..).zip(ops) {
         let change = Mutation::new(op, at(5)).audit(event(n));
         if store.audit_log().is_none() {
-            let before = all(&store).await;
+            let before = contents(&store).await;
             fails(store.apply(&change).await, StoreErrorKind::Unsupported);
-            assert_eq!(all(&store).await, before, "{change:?}");
+            assert_eq!(contents(&store).await, before, "{change:?}");
             continue;
         }
         store.apply(&change).await.unwrap();
@@ -107,12 +123,18 @@ pub async fn the_event_of_a_change_is_recorded(store: Registry) {
     }
 }
 
-/// A change that is refused leaves no event.
+/// A refused change records no event.
 pub async fn a_refused_change_leaves_no_event(store: Registry) {
     let app = app(&store, 1).await;
     let taken = token(&store, &app, 1).await;
     let absent = token_record(&app, 2);
+    let rotation = Op::RotateToken {
+        target: TokenTarget::any(absent.id),
+        successor: token_record(&app, 3),
+        overlap_ends: at(50),
+    };
     for (op, kind) in [
+        (rotation, StoreErrorKind::NotFound),
         (
             Op::RevokeToken(TokenTarget::any(absent.id)),
             StoreErrorKind::NotFound,
@@ -129,13 +151,18 @@ pub async fn a_refused_change_leaves_no_event(store: Registry) {
     }
 }
 
-/// A change whose event is refused, since its identifier is taken, is not made.
+/// A change is not made if its event is refused because its identifier exists.
 pub async fn a_refused_event_leaves_no_change(store: Registry) {
     let app = app(&store, 1).await;
     let kept = token(&store, &app, 1).await;
     let inserted = token_record(&app, 2);
     audit_log(&store).append(&event(1)).await.unwrap();
     for op in [
+        Op::RotateToken {
+            target: TokenTarget::any(kept.id),
+            successor: token_record(&app, 3),
+            overlap_ends: at(50),
+        },
         Op::RevokeToken(TokenTarget::any(kept.id)),
         Op::InsertTokens(vec![inserted]),
     ] {

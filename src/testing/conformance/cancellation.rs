@@ -6,11 +6,12 @@ use super::{
 };
 use crate::{Replacement, TokenRecord, TokenRegistryExt, TokenTarget};
 
-/// How often a call is polled at most before it is dropped; a call that ends earlier ends the check.
+/// How often a call is polled at most before it is dropped. A call that completes sooner ends the
+/// check.
 const MAX_POLLS: usize = 200;
 
-/// A call that is dropped at any await has happened as a whole or not at all, then or shortly
-/// afterwards, and the store goes on working.
+/// A call that is dropped at any await point has been carried out completely or not at all,
+/// immediately or shortly afterwards, and the store still works.
 pub async fn a_dropped_call_leaves_before_or_after(store: Registry) {
     let app = app(&store, 1).await;
     for polls in 0..MAX_POLLS {
@@ -25,7 +26,7 @@ pub async fn a_dropped_call_leaves_before_or_after(store: Registry) {
             seen == before || seen == complete,
             "a rotation was left halfway: {seen:?}"
         );
-        // The two were inserted and changed in one step: once one shows, so does the other.
+        // Both were inserted and changed in one step: if one is visible, so is the other.
         if seen == complete {
             assert_eq!(find(&store, &successor).await, Some(successor.clone()));
         }
@@ -46,12 +47,12 @@ pub async fn a_dropped_call_leaves_before_or_after(store: Registry) {
     }
 }
 
-/// One reading, as what was dropped may happen between two.
+/// Reads once, because the dropped call may complete between two reads.
 async fn find(store: &Registry, token: &TokenRecord) -> Option<TokenRecord> {
     store.find(&token.digest).await.unwrap().record
 }
 
-/// Polls a call so many times, then drops it. Says whether it had ended.
+/// Polls a call at most `polls` times and drops it. Returns whether it had completed.
 pub(super) async fn dropped_after<T>(polls: usize, call: impl Future<Output = T>) -> bool {
     let mut call = pin!(call);
     for _ in 0..polls {

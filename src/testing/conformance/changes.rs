@@ -16,12 +16,12 @@ async fn since(store: &Registry, revision: Revision) -> (Vec<Change>, Revision) 
             revision,
             latest,
         } => {
-            assert_eq!(latest, revision.number, "everything fits into one step");
+            assert_eq!(latest, revision.number, "everything fits into one page");
             let last = changes.last().map(|last| last.revision);
             assert!(last.is_none_or(|last| last == revision));
             (what(&changes), revision)
         }
-        Changes::Gap => panic!("the log leads on from a revision that it gave"),
+        Changes::Gap => panic!("the log continues from a revision that it returned"),
     }
 }
 
@@ -29,7 +29,8 @@ fn what(changes: &[LoggedChange]) -> Vec<Change> {
     changes.iter().map(|logged| logged.change).collect()
 }
 
-/// Each change raises the revision by one and is told of; what changes nothing is not.
+/// Each change increments the revision by one and sends a notification. A call that changes nothing
+/// does neither.
 pub async fn changes_are_numbered_without_gaps(store: Registry) {
     let app = app(&store, 1).await;
     let begin = change_log(&store).revision().await.unwrap();
@@ -40,7 +41,7 @@ pub async fn changes_are_numbered_without_gaps(store: Registry) {
     let rotation = Replacement::new(target, successor.clone(), at(5)).overlap_ends(at(50));
     store.rotate(&rotation).await.unwrap();
     let (mut rotated, end) = since(&store, begin).await;
-    // The two changes of a rotation come in either order.
+    // The two changes of a rotation may come in either order.
     let inserted = rotated.remove(0);
     rotated.sort_by_key(|change| *change != Change::Token(token.digest));
     assert_eq!(inserted, Change::Token(token.digest));
@@ -67,32 +68,32 @@ pub async fn changes_are_numbered_without_gaps(store: Registry) {
     assert_eq!(change_log(&store).revision().await.unwrap(), last);
 }
 
-/// Changes that do not fit into one step are read in several, in order.
+/// Changes that do not fit into one page are read in several, in order.
 pub async fn changes_come_in_pages(store: Registry) {
     let app = app(&store, 1).await;
     let begin = change_log(&store).revision().await.unwrap();
     let tokens = tokens(&store, &app, 10).await;
-    let (mut from, mut told) = (begin, Vec::new());
-    while told.len() < 10 {
+    let (mut from, mut logged) = (begin, Vec::new());
+    while logged.len() < 10 {
         let Changes::Since {
             changes,
             revision,
             latest,
         } = change_log(&store).changes(from, 3).await.unwrap()
         else {
-            panic!("the log leads on")
+            panic!("the log continues")
         };
         assert!(!changes.is_empty() && changes.len() <= 3);
         assert_eq!(revision.number, from.number + changes.len() as u64);
         assert_eq!(latest, begin.number + 10);
-        told.extend(what(&changes));
+        logged.extend(what(&changes));
         from = revision;
     }
     let expected: Vec<_> = tokens
         .iter()
         .map(|token| Change::Token(token.digest))
         .collect();
-    assert_eq!(told, expected);
+    assert_eq!(logged, expected);
 }
 
 /// A revision that the store never had, or has not reached, is a gap.
@@ -100,7 +101,7 @@ pub async fn a_log_recognizes_an_unrelated_revision(store: Registry) {
     let app = app(&store, 1).await;
     token(&store, &app, 1).await;
     let own = change_log(&store).revision().await.unwrap();
-    for foreign in [
+    for unrelated in [
         Revision {
             mark: own.mark ^ 1,
             ..own
@@ -115,13 +116,13 @@ pub async fn a_log_recognizes_an_unrelated_revision(store: Registry) {
         },
     ] {
         assert_eq!(
-            change_log(&store).changes(foreign, 10).await.unwrap(),
+            change_log(&store).changes(unrelated, 10).await.unwrap(),
             Changes::Gap
         );
     }
 }
 
-/// The live tokens, and no others, are listed in pages.
+/// All live tokens, and no others, are listed in pages.
 pub async fn all_live_tokens_are_listed(store: Registry) {
     let app = app(&store, 1).await;
     let mut expected = tokens(&store, &app, 10).await;
@@ -130,7 +131,7 @@ pub async fn all_live_tokens_are_listed(store: Registry) {
         .await
         .unwrap();
     expected.remove(4);
-    // Nobody can admit it who does not understand it.
+    // A program that does not understand the restrictions cannot admit it.
     let mut restricted = token_record(&app, 11);
     restricted.restrictions = Some(restrictions("{}"));
     store.insert(&restricted).await.unwrap();
@@ -149,7 +150,7 @@ pub async fn all_live_tokens_are_listed(store: Registry) {
     );
 }
 
-/// Uses add up without overflow, the last use goes forward only, and nothing else changes.
+/// Uses add up without overflow, the last use never goes back, and nothing else changes.
 pub async fn usage_adds_up_and_never_goes_back(store: Registry) {
     let app = app(&store, 1).await;
     let (mut used, unused) = (token(&store, &app, 1).await, token(&store, &app, 2).await);
@@ -167,7 +168,8 @@ pub async fn usage_adds_up_and_never_goes_back(store: Registry) {
     assert_eq!(read(&store, &unused).await.as_ref(), Some(&unused));
     assert_eq!(read(&store, &absent).await, None);
     usage_log(&store).record_usage(&[]).await.unwrap();
-    // More uses than a store can count are as many as it can, and keep nobody else's from being recorded.
+    // More uses than the store can count are limited to its maximum, and do not keep others from
+    // being recorded.
     for n in 1..=3 {
         let usages = [
             Usage::new(used.id, at(20), u64::MAX),
@@ -181,7 +183,8 @@ pub async fn usage_adds_up_and_never_goes_back(store: Registry) {
     }
 }
 
-/// Clearing caches starts the log anew: no revision from before leads on, and one from after does.
+/// Clearing caches restarts the log: it does not continue from any earlier revision, but does from
+/// later ones.
 pub async fn clearing_caches_restarts_the_log(store: Registry) {
     let app = app(&store, 1).await;
     let begin = change_log(&store).revision().await.unwrap();

@@ -8,7 +8,7 @@ use crate::{
     TokenTarget, UsageLog,
 };
 
-/// So many seconds after an instant that all checks share.
+/// An instant `second` seconds after one that all checks share.
 pub(super) fn at(second: i64) -> Timestamp {
     Timestamp::new(1_800_000_000 + second, 0).unwrap()
 }
@@ -36,7 +36,7 @@ pub(super) async fn app(store: &Registry, n: u32) -> AppRecord {
     app
 }
 
-/// A token that is told from others by a number; greater numbers are newer.
+/// A token with a number; higher numbers are newer.
 pub(super) fn token_record(app: &AppRecord, n: u32) -> TokenRecord {
     let mut id = [7; 16];
     id[..4].copy_from_slice(&n.to_be_bytes());
@@ -68,7 +68,7 @@ pub(super) async fn tokens(store: &Registry, app: &AppRecord, count: u32) -> Vec
     tokens
 }
 
-/// The record of a token by its identifier, which must be that by its digest.
+/// Reads a token by its identifier, and checks that the lookup by its digest agrees.
 pub(super) async fn read(store: &Registry, token: &TokenRecord) -> Option<TokenRecord> {
     let by_id = store.token(&TokenTarget::any(token.id)).await.unwrap();
     let by_digest = store.find(&token.digest).await.unwrap().record;
@@ -79,7 +79,7 @@ pub(super) async fn read(store: &Registry, token: &TokenRecord) -> Option<TokenR
     by_id
 }
 
-/// Every token, the newest first.
+/// All tokens, newest first.
 pub(super) async fn all(store: &Registry) -> Vec<TokenRecord> {
     let tokens = store.stream_tokens(TokenQuery::default(), at(0));
     tokens.try_collect().await.unwrap()

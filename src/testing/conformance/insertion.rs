@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{AppQuery, StoreErrorKind, TokenId, TokenRegistryExt};
 
-/// Many tokens are inserted in one step: all of them, or none when one of them cannot be.
+/// A batch of tokens is inserted completely, or not at all if one of them cannot be inserted.
 pub async fn a_batch_is_inserted_all_or_nothing(store: Registry) {
     let app = app(&store, 1).await;
     let tokens: Vec<_> = (1..=100).map(|n| token_record(&app, n)).collect();
@@ -36,7 +36,7 @@ pub async fn a_batch_is_inserted_all_or_nothing(store: Registry) {
     assert_eq!(listed, tokens);
 }
 
-/// An app's identifier is there once; inserting it again fails and changes nothing.
+/// An app's identifier is unique: inserting it again fails and changes nothing.
 pub async fn an_app_is_inserted_once(store: Registry) {
     let first = app(&store, 1).await;
     let mut second = app_record(1);
@@ -52,7 +52,7 @@ pub async fn an_app_is_inserted_once(store: Registry) {
     );
 }
 
-/// An insert that meets a token's identifier or digest fails and changes nothing.
+/// An insertion with an existing identifier or digest fails and changes nothing.
 pub async fn an_insert_never_replaces(store: Registry) {
     let (ours, theirs) = (app(&store, 1).await, app(&store, 2).await);
     let first = token(&store, &ours, 1).await;
@@ -66,14 +66,14 @@ pub async fn an_insert_never_replaces(store: Registry) {
     assert_eq!(store.find(&same_id.digest).await.unwrap().record, None);
 }
 
-/// A token of an app that is not there is not inserted.
+/// A token of a missing app is not inserted.
 pub async fn an_insert_needs_its_app(store: Registry) {
     let token = token_record(&app_record(1), 1);
     fails(store.insert(&token).await, StoreErrorKind::NotFound);
     assert_eq!(read(&store, &token).await, None);
 }
 
-/// Every field of a record is read as it was written; times to the microsecond.
+/// Every field of a record is read as it was written, times to the microsecond.
 pub async fn every_field_survives(store: Registry) {
     let app = app(&store, 1).await;
     let end = Timestamp::from_microsecond(Timestamp::MAX.as_microsecond() / 10 * 10);
@@ -101,7 +101,8 @@ pub async fn every_field_survives(store: Registry) {
     }
 }
 
-/// A name is read as it was written, or refused: never altered, never part of a statement.
+/// A name is either read as it was written, or refused. It is never altered, and never part of a
+/// statement.
 pub async fn names_survive_or_are_refused(store: Registry) {
     let names = [
         "Robert'); DROP TABLE api_tokens;--",
@@ -133,7 +134,7 @@ pub async fn names_survive_or_are_refused(store: Registry) {
     }
 }
 
-/// Of many racing inserts of one digest exactly one succeeds.
+/// If several insertions of one digest race, exactly one succeeds.
 pub async fn racing_inserts_have_one_winner(store: Registry) {
     let app = app(&store, 1).await;
     let racers: Vec<_> = (1..=64)

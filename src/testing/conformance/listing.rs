@@ -30,7 +30,7 @@ fn token_pages(
     })
 }
 
-/// Pages of apps show each app once, by identifier.
+/// Pages of apps contain each app once, by identifier.
 pub async fn app_pages_are_complete(store: Registry) {
     let mut expected = Vec::new();
     for n in [5, 3, 9, 1, 7, 2, 8] {
@@ -49,7 +49,7 @@ pub async fn app_pages_are_complete(store: Registry) {
     }
 }
 
-/// Pages of tokens show each selected token once, the greatest identifier first.
+/// Pages of tokens contain each selected token once, the greatest identifier first.
 pub async fn token_pages_are_complete(store: Registry) {
     let (ours, theirs) = (app(&store, 1).await, app(&store, 2).await);
     let mut expected = tokens(&store, &ours, 25).await;
@@ -69,7 +69,7 @@ pub async fn token_pages_are_complete(store: Registry) {
     }
 }
 
-/// What is inserted, revoked or removed between two pages hides and repeats no other token.
+/// Insertions, revocations and removals between two pages neither hide nor repeat other tokens.
 pub async fn token_pages_are_stable_under_changes(store: Registry) {
     let app = app(&store, 1).await;
     let there_all_along = tokens(&store, &app, 20).await;
@@ -92,8 +92,8 @@ pub async fn token_pages_are_stable_under_changes(store: Registry) {
     assert_eq!(listed, expected);
 }
 
-/// A search shows the tokens with a text in their names, taken literally; of letters only those of
-/// ASCII are compared without their case.
+/// A search returns the tokens whose name contains the text literally, ignoring the case of ASCII
+/// letters only.
 pub async fn a_search_takes_its_text_literally(store: Registry) {
     let app = app(&store, 1).await;
     let names = [
@@ -135,8 +135,8 @@ pub async fn a_search_takes_its_text_literally(store: Registry) {
     }
 }
 
-/// A search of apps shows those with a text in their names, taken literally, over as many pages as
-/// they fill.
+/// A search for apps returns those whose name contains the text literally, over as many pages as
+/// necessary.
 pub async fn a_search_of_apps_takes_its_text_literally(store: Registry) {
     let names = [
         "Nightly EXPORT",
@@ -174,7 +174,7 @@ pub async fn a_search_of_apps_takes_its_text_literally(store: Registry) {
     }
 }
 
-/// The token that another has replaced is found by that one.
+/// A replaced token can be found by its successor.
 pub async fn a_predecessor_is_found_by_its_successor(store: Registry) {
     let (ours, theirs) = (app(&store, 1).await, app(&store, 2).await);
     let [first, second] = [1, 2].map(|n| token_record(&ours, n));
@@ -199,7 +199,7 @@ pub async fn a_predecessor_is_found_by_its_successor(store: Registry) {
     }
 }
 
-/// A listing shows exactly the tokens that its query selects.
+/// A listing returns exactly the tokens that its query selects.
 pub async fn status_filters_agree_with_the_query(store: Registry) {
     let apps = [app(&store, 1).await, app(&store, 2).await];
     let mut n = 0;

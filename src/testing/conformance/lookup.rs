@@ -4,7 +4,7 @@ use super::{
 };
 use crate::{AppQuery, TokenQuery, TokenRegistryExt, TokenStore, TokenTarget};
 
-/// To read what is not there is no error.
+/// Reading a missing record is not an error.
 pub async fn a_missing_token_is_not_an_error(store: Registry) {
     let absent = token_record(&app_record(1), 1);
     assert_eq!(store.find(&absent.digest).await.unwrap().record, None);
@@ -25,7 +25,7 @@ pub async fn a_missing_token_is_not_an_error(store: Registry) {
     assert!(store.tokens(&query, at(0)).await.unwrap().items.is_empty());
 }
 
-/// A token is found as it stands, whether or not it would be admitted.
+/// A token is found as it is, whether or not it would be admitted.
 pub async fn a_lookup_ignores_expiry(store: Registry) {
     let app = app(&store, 1).await;
     let (mut expired, mut revoked) = (token_record(&app, 1), token_record(&app, 2));

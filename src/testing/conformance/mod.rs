@@ -1,9 +1,10 @@
-//! The contracts of [`TokenRegistry`] and [`TokenStore`](crate::TokenStore), as checks that any store can be put
-//! to.
+//! The contracts of [`TokenRegistry`] and [`TokenStore`](crate::TokenStore) as tests for any store.
 //!
-//! Each check is a function that takes an empty registry and panics when it breaks the rule that the
-//! function is named after. [`registry_conformance!`](crate::registry_conformance) makes a
-//! `#[tokio::test]` of each:
+//! Each check is a function that takes an empty registry, and panics if the rule that it is named
+//! after does not hold. [`registry_conformance!`](crate::registry_conformance) creates a
+//! `#[tokio::test]` for each of them.
+//!
+//! # Examples
 //!
 //! ```
 //! mod conformance {
@@ -18,9 +19,10 @@
 //! }
 //! ```
 //!
-//! A store with nothing but `find` is put to [`verifies`].
+//! Check a store that only has `find` with [`verifies`].
 //!
-//! The checks need a Tokio runtime; those that race are worth more on one with several threads.
+//! The checks require a Tokio runtime. Those that test races are more thorough on a runtime with
+//! several threads.
 
 #![expect(
     clippy::unwrap_used,
@@ -83,15 +85,15 @@ pub use verification::{SampleTokens, verifies};
 
 use crate::TokenRegistry;
 
-/// A registry as the checks take it.
+/// A registry, as the checks take it.
 pub type Registry = Arc<dyn TokenRegistry>;
 
-/// Makes a `#[tokio::test]` of every check, for an expression that makes a future of an empty
-/// registry and something to keep for as long as the test runs. See the
-/// [module](crate::testing::conformance).
+/// Creates a `#[tokio::test]` for every check. The expression must return a future of an empty
+/// registry and of a value that is kept until the end of the test. See the [module
+/// documentation](crate::testing::conformance).
 ///
-/// With `list` before the expression it makes an array of all checks instead, each a name and a
-/// function that gives a boxed future, for a test harness of one's own:
+/// With `list` before the expression, it returns an array of all checks instead, each a name and a
+/// function that returns a boxed future. Use this with a test harness of your own:
 ///
 /// ```
 /// use std::pin::Pin;

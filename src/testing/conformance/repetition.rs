@@ -20,8 +20,8 @@ async fn insert(store: &Registry, token: &TokenRecord, key: BoundKey) -> Result<
     store.apply(&mutation).await.map(drop)
 }
 
-/// A request that is repeated under its key makes no second token, and is told of the first;
-/// another request under the key is told apart.
+/// A request that is repeated with its key creates no second token, and is answered with the first.
+/// A different request with the key is recognized as such.
 pub async fn a_repeated_insert_makes_one_token(store: Registry) {
     let app = app(&store, 1).await;
     let first = token_record(&app, 1);
@@ -39,7 +39,7 @@ pub async fn a_repeated_insert_makes_one_token(store: Registry) {
     assert_eq!(all(&store).await, [first]);
 }
 
-/// An insert that failed has not used its key up.
+/// An insertion that failed does not use up its key.
 pub async fn a_failed_request_leaves_its_key(store: Registry) {
     let app = app(&store, 1).await;
     let taken = token(&store, &app, 1).await;
@@ -61,8 +61,8 @@ pub async fn a_failed_request_leaves_its_key(store: Registry) {
     assert_eq!(read(&store, &token).await, Some(token));
 }
 
-/// A rotation that is repeated under its key is told of the successor, rather than that the token
-/// was rotated already.
+/// A rotation that is repeated with its key is answered with the successor, not with the error that
+/// the token was already rotated.
 pub async fn a_repeated_rotation_makes_one_successor(store: Registry) {
     let app = app(&store, 1).await;
     let target = TokenTarget::any(token(&store, &app, 1).await.id);
@@ -76,7 +76,7 @@ pub async fn a_repeated_rotation_makes_one_successor(store: Registry) {
     assert_eq!(all(&store).await.len(), 2);
 }
 
-/// A key is remembered for a day, and can be used anew some time after that.
+/// A key is recognized for a day, and can be used again some time after that.
 pub async fn a_key_is_recognized_for_a_day(store: Registry) {
     let app = app(&store, 1).await;
     insert(&store, &token_record(&app, 1), KEY).await.unwrap();
@@ -87,7 +87,7 @@ pub async fn a_key_is_recognized_for_a_day(store: Registry) {
     insert(&store, &late, KEY).await.unwrap();
 }
 
-/// Of requests that race under one key one makes a token, and the others are told of it.
+/// If several requests with one key race, one creates a token, and the others are answered with it.
 pub async fn racing_repetitions_make_one_token(store: Registry) {
     let app = app(&store, 1).await;
     let racers: Vec<_> = (1..=16)
@@ -128,6 +128,6 @@ pub async fn a_key_is_for_creation_alone(store: Registry) {
             "{change:?}"
         );
     }
-    // The key is still to be used.
+    // The key is still unused.
     insert(&store, &token_record(&app, 2), KEY).await.unwrap();
 }

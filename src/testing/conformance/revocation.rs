@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{StoreErrorKind, TokenRegistryExt, TokenTarget};
 
-/// Renaming changes the name of one token, in whatever state it is, and nothing else.
+/// Renaming changes the name of one token, whatever its status, and nothing else.
 pub async fn renaming_changes_one_name(store: Registry) {
     let app = app(&store, 1).await;
     let mut expected = tokens(&store, &app, 5).await;
@@ -30,7 +30,7 @@ pub async fn renaming_changes_one_name(store: Registry) {
     assert_eq!(all(&store).await, expected);
 }
 
-/// A token that was revoked stays so, with the time of the first revocation.
+/// A revoked token stays revoked, with the time of the first revocation.
 pub async fn revoked_is_terminal(store: Registry) {
     let app = app(&store, 1).await;
     let token = token(&store, &app, 1).await;
@@ -45,7 +45,7 @@ pub async fn revoked_is_terminal(store: Registry) {
     fails(store.revoke(&absent, at(5)).await, StoreErrorKind::NotFound);
 }
 
-/// Revoking one token leaves every other as it is.
+/// Revoking one token does not change any other.
 pub async fn revoking_changes_one_record(store: Registry) {
     let app = app(&store, 1).await;
     let mut expected = tokens(&store, &app, 20).await;
@@ -55,7 +55,7 @@ pub async fn revoking_changes_one_record(store: Registry) {
     assert_eq!(all(&store).await, expected);
 }
 
-/// When a revocation has returned, no lookup shows the token live.
+/// Once a revocation has returned, no lookup shows the token as live.
 pub async fn a_revocation_is_visible_when_it_returns(store: Registry) {
     let app = app(&store, 1).await;
     for n in 1..=50 {
@@ -90,7 +90,7 @@ pub async fn a_revocation_is_visible_when_it_returns(store: Registry) {
     }
 }
 
-/// Disabling and enabling an app shows in all its tokens, and in no other's, at once.
+/// Disabling and enabling an app shows in all of its tokens immediately, and in no others.
 pub async fn disabling_takes_effect_immediately(store: Registry) {
     let (ours, theirs) = (app(&store, 1).await, app(&store, 2).await);
     let (one, other) = (
@@ -116,7 +116,8 @@ pub async fn disabling_takes_effect_immediately(store: Registry) {
     );
 }
 
-/// A purge removes what ended before the given instant, no more than the limit at once.
+/// A purge removes tokens that expired or were revoked before the given instant, and at most as
+/// many as the limit.
 pub async fn a_purge_removes_only_expired_and_revoked_tokens(store: Registry) {
     let app = app(&store, 1).await;
     let mut kept = Vec::new();

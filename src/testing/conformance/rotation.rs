@@ -14,7 +14,7 @@ fn rotation(app: &AppRecord, token: &TokenRecord, successor: u32) -> Replacement
     Replacement::new(TokenTarget::any(token.id), successor, at(5)).overlap_ends(at(50))
 }
 
-/// A rotation inserts the successor and changes the predecessor, and nothing else.
+/// A rotation inserts the successor and changes the old token, and nothing else.
 pub async fn a_rotation_is_atomic(store: Registry) {
     let app = app(&store, 1).await;
     let mut expected = tokens(&store, &app, 10).await;
@@ -29,7 +29,7 @@ pub async fn a_rotation_is_atomic(store: Registry) {
     assert_eq!(all(&store).await, expected);
 }
 
-/// A token that would have expired before the end of the overlap still does.
+/// A token that would expire before the end of the overlap still does.
 pub async fn an_overlap_never_extends_a_token(store: Registry) {
     let app = app(&store, 1).await;
     let mut token = token_record(&app, 1);
@@ -40,7 +40,7 @@ pub async fn an_overlap_never_extends_a_token(store: Registry) {
     assert_eq!(read(&store, &token).await, Some(rotated));
 }
 
-/// A rotation that the state of the token or of the store forbids changes nothing.
+/// A rotation that is not allowed changes nothing.
 pub async fn a_failed_rotation_changes_nothing(store: Registry) {
     let (ours, disabled) = (app(&store, 1).await, app(&store, 2).await);
     let [mut expired, mut revoked] = [token_record(&ours, 1), token_record(&ours, 2)];
@@ -83,7 +83,7 @@ pub async fn a_failed_rotation_changes_nothing(store: Registry) {
     assert_eq!(all(&store).await, before);
 }
 
-/// Restrictions are kept as they are, and a rotation that would drop or change them changes nothing.
+/// Restrictions are kept unchanged, and a rotation that would drop or change them changes nothing.
 pub async fn restrictions_are_kept_and_inherited(store: Registry) {
     let app = app(&store, 1).await;
     let [mut endless, mut ending] = [token_record(&app, 1), token_record(&app, 2)];
@@ -128,7 +128,7 @@ pub async fn restrictions_are_kept_and_inherited(store: Registry) {
         purged += 1;
     }
     kept.sort_by_key(|token| std::cmp::Reverse(token.id));
-    // The rotated ones have expired, their successors have not.
+    // The rotated tokens have expired, their successors have not.
     assert_eq!(store.purge(at(51), 100).await.unwrap(), purged);
     assert_eq!(all(&store).await, kept);
     let revoked = store.revoke(&TokenTarget::any(kept[0].id), at(1)).await;
@@ -136,7 +136,7 @@ pub async fn restrictions_are_kept_and_inherited(store: Registry) {
     assert_eq!(store.purge(at(61), 100).await.unwrap(), 2);
 }
 
-/// A call on behalf of an app does not reach another app's tokens.
+/// A call on behalf of an app does not reach the tokens of other apps.
 pub async fn tokens_of_other_apps_are_not_found(store: Registry) {
     let (ours, theirs) = (app(&store, 1).await, app(&store, 2).await);
     let token = token(&store, &theirs, 1).await;
@@ -152,7 +152,7 @@ pub async fn tokens_of_other_apps_are_not_found(store: Registry) {
     store.revoke(&target, at(5)).await.unwrap();
 }
 
-/// Of 64 racing rotations of one token exactly one succeeds, and leaves one successor.
+/// If 64 rotations of one token race, exactly one succeeds and leaves one successor.
 pub async fn racing_rotations_have_one_winner(store: Registry) {
     let app = app(&store, 1).await;
     let token = token(&store, &app, 1).await;
@@ -182,7 +182,7 @@ pub async fn racing_rotations_have_one_winner(store: Registry) {
     assert_eq!(all(&store).await, [winners.remove(0), rotated]);
 }
 
-/// A rotation and a revocation of one token that race leave what one of the two orders would.
+/// If a rotation and a revocation of one token race, the result is that of one of the two orders.
 pub async fn rotation_and_revocation_race(store: Registry) {
     let app = app(&store, 1).await;
     for n in 1..=20 {

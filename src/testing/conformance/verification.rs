@@ -1,4 +1,4 @@
-//! The contract of a store that has nothing but `find`.
+//! The contract of a store that only has `find`.
 
 use std::{fmt, time::Duration};
 
@@ -10,16 +10,16 @@ use crate::{
     Answer, Clock, StoreError, SystemClock, TokenDigest, TokenRecord, TokenStatus, TokenStore,
 };
 
-/// How long a lookup may take in an outage before it counts as one that hangs.
+/// How long a lookup may take during an outage before it counts as hanging.
 const ANSWERED_WITHIN: Duration = Duration::from_secs(60);
 
 /// How often a lookup is polled at most before it is dropped.
 const MAX_POLLS: usize = 20;
 
-/// What a store holds that [`verifies`] checks: a live token, and one of every other state that the store
-/// knows.
+/// Sample tokens in a store that [`verifies`] checks: a live one, and one of every other status
+/// that the store supports.
 ///
-/// The states are those at the time of the check, by the system's clock.
+/// The tokens must have their status at the time of the check, by the system's clock.
 pub struct SampleTokens {
     live: TokenRecord,
     others: Vec<(TokenStatus, TokenRecord)>,
@@ -27,7 +27,7 @@ pub struct SampleTokens {
 }
 
 impl SampleTokens {
-    /// Creates it from a live token that the store holds.
+    /// Creates the samples from a live token in the store.
     #[must_use]
     pub fn live(token: TokenRecord) -> Self {
         Self {
@@ -37,19 +37,19 @@ impl SampleTokens {
         }
     }
 
-    /// Adds a token that has expired.
+    /// Adds an expired token.
     #[must_use]
     pub fn with_expired(self, token: TokenRecord) -> Self {
         self.with(TokenStatus::Expired, token)
     }
 
-    /// Adds a token that was revoked.
+    /// Adds a revoked token.
     #[must_use]
     pub fn with_revoked(self, token: TokenRecord) -> Self {
         self.with(TokenStatus::Revoked, token)
     }
 
-    /// Adds a token of an app that is disabled.
+    /// Adds a token of a disabled app.
     #[must_use]
     pub fn with_app_disabled(self, token: TokenRecord) -> Self {
         self.with(TokenStatus::AppDisabled, token)
@@ -60,8 +60,8 @@ impl SampleTokens {
         self
     }
 
-    /// Sets what begins an outage of whatever the store asks, such as a server that is stopped. It runs
-    /// last; from then on every lookup has to fail.
+    /// Sets a future that starts an outage, for example by stopping the server. It runs last; from
+    /// then on every lookup must fail.
     #[must_use]
     pub fn outage(mut self, begin: impl Future<Output = ()> + Send + 'static) -> Self {
         self.outage = Some(Box::pin(begin));
@@ -89,8 +89,11 @@ impl fmt::Debug for SampleTokens {
     }
 }
 
-/// A store for verification alone: it finds each token that it holds as it stands, whether or not it would
-/// be admitted; it finds no other; and in an outage it fails, and does not take a token for absent.
+/// Checks the contract of [`TokenStore`]: the store finds each of its tokens as it is, whether or
+/// not it would be admitted. It finds no others. During an outage it fails, rather than reporting a
+/// token as missing.
+///
+/// # Examples
 ///
 /// ```
 /// use tower_api_tokens::testing::conformance::{self, SampleTokens};
@@ -115,7 +118,7 @@ impl fmt::Debug for SampleTokens {
 ///
 /// # Panics
 ///
-/// Panics if the store breaks a rule, or a token is not in the state that it is said to be in.
+/// Panics if the store breaks the contract, or if a sample token does not have its status.
 pub async fn verifies(store: &impl TokenStore, known: impl Into<SampleTokens>) {
     let known = known.into();
     for (status, token) in known.tokens() {
@@ -154,7 +157,7 @@ async fn finds_no_other(store: &impl TokenStore, live: &TokenRecord) {
     }
 }
 
-/// A store may look up loosely: the caller compares the digest of what it gets.
+/// A store may compare loosely: the caller compares the digest of the record.
 fn check_harmless(answer: &Answer, asked: &TokenDigest) {
     let found = answer.record.as_ref();
     assert!(
@@ -173,13 +176,21 @@ async fn finds_many(store: &impl TokenStore, known: &SampleTokens) {
     assert_eq!(answers.len(), wanted.len(), "each digest has its answer");
     for (answer, token) in answers.iter().zip(&tokens) {
         let found = answer.record.as_ref();
-        assert_eq!(found, Some(*token), "many are answered in their order");
+        assert_eq!(
+            found,
+            Some(*token),
+            "answers are in the order of the digests"
+        );
     }
     check_harmless(&answers[tokens.len()], &absent);
     let again = answers[tokens.len() + 1].record.as_ref();
-    assert_eq!(again, Some(&known.live), "a digest may be asked for twice");
+    assert_eq!(
+        again,
+        Some(&known.live),
+        "the same digest can be looked up twice"
+    );
     let none = store.find_many(&[]).await.expect("nothing is found");
-    assert!(none.is_empty(), "nothing is answered to nothing");
+    assert!(none.is_empty(), "no digests lead to no answers");
 }
 
 async fn survives_cancellation(store: &impl TokenStore, live: &TokenRecord) {
@@ -207,7 +218,7 @@ async fn fails(store: &impl TokenStore, live: &TokenRecord) {
 
 fn check_failed<T>(looked_up: Result<T, StoreError>, digest: &TokenDigest) {
     let Err(error) = looked_up else {
-        panic!("in an outage a lookup fails; it neither finds a token nor takes it for absent");
+        panic!("during an outage a lookup must fail, and not return a result");
     };
     let mut said = format!("{error:?} {error}");
     let mut source = std::error::Error::source(&error);

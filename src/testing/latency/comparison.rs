@@ -1,20 +1,23 @@
-//! Several stores at one rate.
+//! Compares several stores at one rate.
 
 use std::{collections::HashSet, error::Error, fmt, time::Duration};
 
 use super::{error::LoadTestError, figures::Report, load::LoadTest, number::whole};
 use crate::words::words;
 
-/// How many requests find out what a store sustains, at least and at most. In between it is as many as
-/// take as long as the measurement, up to a few seconds: a shorter burst would outrun what lasts.
+/// The minimum and maximum number of requests for measuring what a store sustains. In between, it
+/// is the number of requests that take as long as the measurement, up to a few seconds: a shorter
+/// burst would show more than a store can sustain.
 const SATURATION: (f64, f64) = (1_000.0, 1_000_000.0);
 const LONGEST_SATURATION: Duration = Duration::from_secs(2);
-/// Two rates are the same up to this share of them.
+/// Rates that differ by less than this share count as the same.
 const SAME: f64 = 0.001;
 
-/// What load tests measured of several stores at one rate.
+/// The results of load tests of several stores at one rate.
 ///
-/// Printed with `{}`, it is a Markdown table with the stores side by side.
+/// Its `Display` is a Markdown table with the stores side by side.
+///
+/// # Examples
 ///
 /// ```
 /// use std::{collections::HashMap, time::Duration};
@@ -44,7 +47,7 @@ pub struct Comparison {
     rate: f64,
 }
 
-/// An error from comparing reports, or from measuring what is to be compared.
+/// Why reports could not be compared, or a comparison could not be measured.
 #[derive(Debug)]
 pub struct ComparisonError {
     kind: ComparisonErrorKind,
@@ -52,11 +55,11 @@ pub struct ComparisonError {
     source: Option<LoadTestError>,
 }
 
-/// The kinds of [`ComparisonError`]. The text of a kind is a word like `different_rates`.
+/// The kinds of [`ComparisonError`]. The text form of a kind is a word such as `different_rates`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ComparisonErrorKind {
-    /// There is nothing to compare: no report, or a report of no requests.
+    /// There is nothing to compare: no reports, or a report without requests.
     Empty,
     /// Two stores have the same name.
     DuplicateName,
@@ -77,24 +80,24 @@ words!(ComparisonErrorKind, "kind of comparison error", {
 });
 
 impl Comparison {
-    /// Compares reports that were measured before.
+    /// Compares existing reports.
     ///
     /// # Errors
     ///
-    /// Returns an error if there are no reports or no requests in one of them, if two have the same
-    /// name, if one was measured without a schedule, and if their rates are different.
+    /// Returns an error if there are no reports, a report has no requests, two reports have the
+    /// same name, a report was measured without a schedule, or their rates differ.
     pub fn new(reports: Vec<Report>) -> Result<Self, ComparisonError> {
         let rate = common_rate(&reports)?;
         Ok(Self { reports, rate })
     }
 
-    /// Measures what each of several stores sustains, and then the latencies of all at one rate, for
-    /// that long each: half of what the slowest sustains.
+    /// Measures what each store sustains, and then the latencies of all stores at half of what the
+    /// slowest sustains, for `duration` each.
     ///
     /// # Errors
     ///
-    /// Returns an error if there are no tests, if two have the same name, and if one fails as
-    /// [`LoadTest::run`] does.
+    /// Returns an error if there are no tests, two have the same name, or a test fails; see
+    /// [`LoadTest::run`].
     pub async fn measure(
         tests: &mut [LoadTest],
         duration: Duration,
@@ -102,11 +105,12 @@ impl Comparison {
         Self::measure_all(tests, None, duration).await
     }
 
-    /// As [`measure`](Self::measure), but at `rate` requests a second.
+    /// Measures all stores at `rate` requests per second. Otherwise like
+    /// [`measure`](Self::measure).
     ///
     /// # Errors
     ///
-    /// As [`measure`](Self::measure).
+    /// Returns the errors of [`measure`](Self::measure).
     pub async fn measure_at(
         tests: &mut [LoadTest],
         rate: f64,
@@ -134,27 +138,27 @@ impl Comparison {
         Self::new(reports)
     }
 
-    /// The reports, in the order in which they were given.
+    /// Returns the reports in their given order.
     #[must_use]
     pub fn reports(&self) -> &[Report] {
         &self.reports
     }
 
-    /// How many requests a second were due to each store.
+    /// Returns the rate of requests to each store, per second.
     #[must_use]
     pub fn rate(&self) -> f64 {
         self.rate
     }
 
-    /// Half of what the slowest store sustains: the rate at which stores are compared best. `None`
-    /// if it was not measured of every store.
+    /// Returns half of what the slowest store sustains, which is the best rate for a comparison.
+    /// `None` if it was not measured for every store.
     #[must_use]
     pub fn best_rate(&self) -> Option<f64> {
         best_rate(&self.reports)
     }
 }
 
-/// How many requests a second a store sustains.
+/// Measures how many requests per second a store sustains.
 async fn sustained(test: &mut LoadTest, duration: Duration) -> Result<f64, LoadTestError> {
     let (fewest, most) = SATURATION;
     let first = test.saturate(fewest as usize).await?.throughput();
@@ -164,7 +168,7 @@ async fn sustained(test: &mut LoadTest, duration: Duration) -> Result<f64, LoadT
 }
 
 fn half(sustained: f64) -> f64 {
-    // A whole number is easier to give to the next test.
+    // A whole number is easier to pass to the next test.
     let half = sustained / 2.0;
     if half >= 1.0 { half.floor() } else { half }
 }
@@ -175,7 +179,7 @@ fn best_rate(reports: &[Report]) -> Option<f64> {
     Some(half(slowest))
 }
 
-/// The rate of all the reports, if they can be compared.
+/// The common rate of the reports, if they can be compared.
 fn common_rate(reports: &[Report]) -> Result<f64, ComparisonError> {
     use ComparisonErrorKind::{DifferentRates, Empty, NoSchedule};
     check_names(reports.iter().map(Report::name))?;
@@ -193,7 +197,7 @@ fn common_rate(reports: &[Report]) -> Result<f64, ComparisonError> {
                 NoSchedule,
                 format!(
                     "`{name}` was measured without a schedule, which leaves out what requests would \
-                     have waited: measure it at a rate, with `LoadTest::run`"
+                     have waited; measure it at a rate, with `LoadTest::run`"
                 ),
             ));
         };
@@ -202,10 +206,7 @@ fn common_rate(reports: &[Report]) -> Result<f64, ComparisonError> {
     let lowest = all.iter().copied().min_by(|a, b| a.1.total_cmp(&b.1));
     let highest = all.iter().copied().max_by(|a, b| a.1.total_cmp(&b.1));
     let (Some((low_name, low)), Some((high_name, high))) = (lowest, highest) else {
-        return Err(ComparisonError::new(
-            Empty,
-            "there are no reports to compare",
-        ));
+        return Err(ComparisonError::new(Empty, "no reports to compare"));
     };
     if high - low > SAME * high {
         let again = match best_rate(reports) {
@@ -242,7 +243,7 @@ fn check_names<'a>(names: impl Iterator<Item = &'a str>) -> Result<(), Compariso
         if !seen.insert(name) {
             return Err(ComparisonError::new(
                 ComparisonErrorKind::DuplicateName,
-                format!("several stores are named `{name}`: give each a name of its own"),
+                format!("several stores are named `{name}`; give each its own name"),
             ));
         }
     }
@@ -258,13 +259,14 @@ impl ComparisonError {
         }
     }
 
-    /// The kind of this error.
+    /// Returns the kind of the error.
     #[must_use]
     pub fn kind(&self) -> ComparisonErrorKind {
         self.kind
     }
 
-    /// The error of the load test that failed, if one did.
+    /// Returns the error of the load test that failed, for errors of the kind
+    /// [`LoadTest`](ComparisonErrorKind::LoadTest).
     #[must_use]
     pub fn load_test(&self) -> Option<&LoadTestError> {
         self.source.as_ref()

@@ -1,4 +1,4 @@
-//! Makes the requests, and takes the time.
+//! Makes the requests and measures their latencies.
 
 use std::{
     hint::spin_loop,
@@ -23,17 +23,17 @@ use super::{
     figures::Report,
     kind::Kind,
     plan::Step,
-    subjects::{Known, Subjects},
+    subjects::{StoredTokens, Subjects},
 };
 use crate::{AppPrincipal, Authenticator, Rejection, RejectionKind};
 
-/// How long before a request is due the timer is no longer fine enough.
+/// This long before a request is due, the timer is no longer precise enough.
 const COARSE: Duration = Duration::from_millis(3);
-/// How long before a request is due there is no time for others.
+/// This long before a request is due, there is no time to yield to other tasks.
 const FINE: Duration = Duration::from_micros(10);
-/// From the order to begin to the first request, so that every worker is there.
+/// The time until the first request, so that every worker has started.
 const LEAD: Duration = Duration::from_millis(5);
-/// How many requests a worker takes at once, where there is no schedule.
+/// How many requests a worker takes in one step, without a schedule.
 const BATCH: usize = 16;
 const PROGRESS_INTERVAL: Duration = Duration::from_millis(100);
 
@@ -42,24 +42,24 @@ type Watch<'a> = dyn FnMut(usize) + Send + 'a;
 /// When requests are made.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Pace {
-    /// So many a second, whether earlier ones have been answered or not.
+    /// At this rate per second, whether or not earlier requests have been answered.
     Schedule { rate: f64 },
-    /// Each when its worker has been answered.
+    /// Each when its worker has received the previous answer.
     Saturation,
 }
 
-/// The authenticators before the store.
+/// The authenticators that use the store.
 #[derive(Clone, Debug)]
-pub(super) struct Gates {
+pub(super) struct Authenticators {
     pub(super) remembering: Authenticator,
     pub(super) forgetting: Authenticator,
 }
 
-impl Gates {
-    /// Asks the store of every token, so that it is remembered.
-    pub(super) async fn remember(
+impl Authenticators {
+    /// Looks up every token, so that it is cached.
+    pub(super) async fn fill_cache(
         &self,
-        known: Arc<Known>,
+        known: Arc<StoredTokens>,
         workers: usize,
         watch: &mut Watch<'_>,
     ) -> Result<(), LoadTestError> {
@@ -79,7 +79,7 @@ impl Gates {
                         },
                     };
                     let verdict = gate.authenticate(token).await;
-                    if let Some(unavailable) = judge(kind, verdict)? {
+                    if let Some(unavailable) = check(kind, verdict)? {
                         return Err(LoadTestError::store(unavailable));
                     }
                     consume_budget().await;
@@ -92,21 +92,21 @@ impl Gates {
 }
 
 /// The requests of one measurement.
-pub(super) struct Course {
-    gates: Gates,
+pub(super) struct Measurement {
+    gates: Authenticators,
     subjects: Subjects,
     steps: Box<[Step]>,
-    /// What became of each step: its latency in nanoseconds, shifted by one bit, which tells whether
-    /// the store was unavailable.
+    /// The outcome of each request: its latency in nanoseconds, shifted by one bit that shows
+    /// whether the store was unavailable.
     outcomes: Box<[AtomicU64]>,
-    /// The next step.
+    /// The next request.
     cursor: AtomicUsize,
-    /// Held by the one worker that waits until the next request is due.
+    /// Held by the worker that waits until the next request is due.
     turn: Mutex<()>,
 }
 
-impl Course {
-    pub(super) fn new(gates: Gates, subjects: Subjects, steps: Box<[Step]>) -> Self {
+impl Measurement {
+    pub(super) fn new(gates: Authenticators, subjects: Subjects, steps: Box<[Step]>) -> Self {
         Self {
             gates,
             subjects,
@@ -117,7 +117,7 @@ impl Course {
         }
     }
 
-    /// Makes every request, and completes the report.
+    /// Makes all requests, and completes the report.
     pub(super) async fn drive(
         self: Arc<Self>,
         pace: Pace,
@@ -126,11 +126,11 @@ impl Course {
     ) -> Result<Report, LoadTestError> {
         let begun = now() + LEAD;
         let work = || {
-            let course = Arc::clone(&self);
+            let measurement = Arc::clone(&self);
             async move {
                 match pace {
-                    Pace::Schedule { rate } => course.keep_schedule(begun, rate).await,
-                    Pace::Saturation => course.saturate(begun).await,
+                    Pace::Schedule { rate } => measurement.keep_schedule(begun, rate).await,
+                    Pace::Saturation => measurement.saturate(begun).await,
                 }
             }
         };
@@ -145,7 +145,7 @@ impl Course {
         Ok(report.ended(elapsed))
     }
 
-    /// Makes the requests that are this worker's turn, each when it is due.
+    /// Makes the requests that fall to this worker, each when it is due.
     async fn keep_schedule(&self, begun: Instant, rate: f64) -> Result<(), LoadTestError> {
         let mut turn = None;
         loop {
@@ -160,7 +160,8 @@ impl Course {
             let due = begun + Duration::from_secs_f64(n as f64 / rate);
             wait_until(due).await;
             let mut call = pin!(self.present(step));
-            // Who is answered at once waits for the next one too. Who is not lets another do that.
+            // A worker whose request was answered immediately waits for the next one as well.
+            // Otherwise it lets another worker do that.
             let verdict = match call.as_mut().now_or_never() {
                 Some(verdict) => {
                     turn = Some(held);
@@ -207,15 +208,15 @@ impl Course {
         step: Step,
         verdict: Result<AppPrincipal, Rejection>,
     ) -> Result<(), LoadTestError> {
-        let unavailable = u64::from(judge(step.kind, verdict)?.is_some());
+        let unavailable = u64::from(check(step.kind, verdict)?.is_some());
         let nanoseconds = u64::try_from(latency.as_nanos()).unwrap_or(u64::MAX >> 1);
         self.outcomes[n].store(nanoseconds << 1 | unavailable, Relaxed);
         Ok(())
     }
 }
 
-/// Checks a verdict, and gives the rejection of a store that did not answer.
-fn judge(
+/// Checks a result, and returns the rejection if the store did not answer.
+fn check(
     kind: Kind,
     verdict: Result<AppPrincipal, Rejection>,
 ) -> Result<Option<Rejection>, LoadTestError> {
@@ -236,7 +237,7 @@ fn judge(
     }
 }
 
-/// Waits until a request is due, and lets others go on as long as there is time.
+/// Waits until a request is due, and yields to other tasks as long as there is time.
 async fn wait_until(due: Instant) {
     consume_budget().await;
     loop {
@@ -253,7 +254,7 @@ async fn wait_until(due: Instant) {
     }
 }
 
-/// Lets so many workers go on until all have ended or one has failed.
+/// Runs workers until all have finished or one has failed.
 async fn in_parallel<W>(
     workers: usize,
     work: impl Fn() -> W,
@@ -285,7 +286,7 @@ where
 
 #[expect(
     clippy::disallowed_methods,
-    reason = "a latency is measured by the finest clock, which judges no token"
+    reason = "latencies need the most precise clock, and do not affect tokens"
 )]
 fn now() -> Instant {
     Instant::now()

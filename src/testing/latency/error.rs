@@ -3,7 +3,7 @@ use std::{error::Error, fmt};
 use super::kind::Kind;
 use crate::{EntropyError, Rejection, words::words};
 
-/// Why a load test could not be prepared, or was ended.
+/// Why a load test could not be prepared or completed.
 #[derive(Debug)]
 pub struct LoadTestError {
     kind: LoadTestErrorKind,
@@ -11,14 +11,13 @@ pub struct LoadTestError {
     source: Option<Box<dyn Error + Send + Sync>>,
 }
 
-/// The kinds of [`LoadTestError`]. The text of a kind is a word like `wrong_verdict`.
+/// The kinds of [`LoadTestError`]. The text form of a kind is a word such as `wrong_verdict`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum LoadTestErrorKind {
-    /// What was asked for cannot be done.
+    /// The settings are invalid.
     InvalidLoad,
-    /// A token was admitted that should have been refused, or refused that should have been
-    /// admitted.
+    /// A token was admitted that should have been refused, or the reverse.
     WrongVerdict,
     /// The store failed before the test began.
     StoreFailure,
@@ -42,13 +41,13 @@ impl LoadTestError {
         }
     }
 
-    /// A request of a kind was admitted, or refused with `rejection`, and should not have been.
+    /// A request of this kind was admitted, or refused with `rejection`, and should not have been.
     pub(super) fn wrong_verdict(kind: Kind, rejection: Option<Rejection>) -> Self {
-        let cure = match kind {
-            Kind::Hit | Kind::Miss => "`live` takes tokens that the store holds and that are live",
-            Kind::Unknown => "a store answers `None` to a digest that it does not hold",
-            Kind::Garbage => "`format` takes the format of the tokens",
-            Kind::Revoked => "`revoked` takes tokens whose records the store holds as revoked",
+        let hint = match kind {
+            Kind::Hit | Kind::Miss => "pass only live tokens of the store to `with_live`",
+            Kind::Unknown => "the store must return no record for an unknown digest",
+            Kind::Garbage => "pass the format of the tokens to `format`",
+            Kind::Revoked => "pass only revoked tokens of the store to `with_revoked`",
         };
         let answered = match &rejection {
             Some(rejection) => format!("refused as {}", rejection.kind()),
@@ -56,7 +55,7 @@ impl LoadTestError {
         };
         Self {
             kind: LoadTestErrorKind::WrongVerdict,
-            message: format!("a request of kind `{kind}` was {answered}: {cure}"),
+            message: format!("a request of kind `{kind}` was {answered}; {hint}"),
             source: rejection.map(Into::into),
         }
     }
@@ -64,12 +63,12 @@ impl LoadTestError {
     pub(super) fn store(rejection: Rejection) -> Self {
         Self {
             kind: LoadTestErrorKind::StoreFailure,
-            message: "the store could not be asked of every token before the test".into(),
+            message: "the tokens could not be looked up before the test".into(),
             source: Some(rejection.into()),
         }
     }
 
-    /// The kind of this error.
+    /// Returns the kind of the error.
     #[must_use]
     pub fn kind(&self) -> LoadTestErrorKind {
         self.kind
@@ -80,7 +79,7 @@ impl From<EntropyError> for LoadTestError {
     fn from(error: EntropyError) -> Self {
         Self {
             kind: LoadTestErrorKind::Entropy,
-            message: "no unknown tokens could be made".into(),
+            message: "no unknown tokens could be generated".into(),
             source: Some(error.into()),
         }
     }

@@ -4,10 +4,10 @@ use hdrhistogram::Histogram;
 
 use super::kind::{Kind, Skew};
 
-/// What a load test measured: the latencies of each kind of request.
+/// The results of a load test: the latencies of each kind of request.
 ///
-/// Printed with `{}`, it is a Markdown table of the percentiles. [`to_json`](Self::to_json) keeps
-/// everything for later, and for `api-tokens bench`.
+/// Its `Display` is a Markdown table of the percentiles. [`to_json`](Self::to_json) returns all
+/// results, for later use and for `api-tokens bench`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Report {
     pub(super) load: Load,
@@ -17,18 +17,18 @@ pub struct Report {
     pub(super) figures: [Figures; Kind::ALL.len()],
 }
 
-/// The load that a test puts on a store.
+/// The load of a test.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Load {
-    /// What the store is called.
+    /// The name of the store.
     pub(super) name: String,
-    /// How many live tokens are presented.
+    /// The number of live tokens.
     pub(super) tokens: usize,
     pub(super) skew: Skew,
     pub(super) concurrency: usize,
 }
 
-/// What was measured of one kind of request.
+/// The results for one kind of request.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Figures {
     pub(super) latencies: Latencies,
@@ -36,7 +36,7 @@ pub struct Figures {
     pub(super) elapsed: Duration,
 }
 
-/// How long requests took, up to an hour, each to a thousandth of itself.
+/// A histogram of latencies up to an hour, with a precision of a thousandth.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Latencies(Histogram<u64>);
 
@@ -72,77 +72,79 @@ impl Report {
         self
     }
 
-    /// What the store is called; empty if the test was given no [name](super::LoadTestBuilder::name).
+    /// Returns the name of the store; empty unless [set](super::LoadTestBuilder::name).
     #[must_use]
     pub fn name(&self) -> &str {
         &self.load.name
     }
 
-    /// Gives the store another name.
+    /// Changes the name of the store.
     #[must_use]
     pub fn named(mut self, name: impl Into<String>) -> Self {
         self.load.name = name.into();
         self
     }
 
-    /// How many live tokens were presented in turn.
+    /// Returns the number of live tokens.
     #[must_use]
     pub fn tokens(&self) -> usize {
         self.load.tokens
     }
 
-    /// How often each of them was presented.
+    /// Returns how often each token was used.
     #[must_use]
     pub fn skew(&self) -> Skew {
         self.load.skew
     }
 
-    /// How many requests were in flight at once, at most.
+    /// Returns the maximum number of concurrent requests.
     #[must_use]
     pub fn concurrency(&self) -> usize {
         self.load.concurrency
     }
 
-    /// How many requests a second were due; `None` without a schedule.
+    /// Returns the scheduled rate of requests per second; `None` without a schedule.
     #[must_use]
     pub fn rate(&self) -> Option<f64> {
         self.rate
     }
 
-    /// How many requests a second the store sustains: the throughput without a schedule, as the test
-    /// last measured it with [`saturate`](super::LoadTest::saturate). `None` if it never did.
+    /// Returns how many requests per second the store sustains: the throughput without a schedule
+    /// when it was last measured with [`saturate`](super::LoadTest::saturate). `None` if it was not
+    /// measured.
     #[must_use]
     pub fn sustained(&self) -> Option<f64> {
         self.sustained
     }
 
-    /// The time from the beginning to the last answer.
+    /// Returns the time from the start to the last answer.
     #[must_use]
     pub fn elapsed(&self) -> Duration {
         self.elapsed
     }
 
-    /// How many requests were made.
+    /// Returns the number of requests.
     #[must_use]
     pub fn requests(&self) -> u64 {
         self.figures.iter().map(Figures::count).sum()
     }
 
-    /// How many requests a second were answered.
+    /// Returns the number of answered requests per second.
     #[must_use]
     pub fn throughput(&self) -> f64 {
         per_second(self.requests(), self.elapsed)
     }
 
-    /// Whether the schedule was kept: without that the latencies say how long the test went on, and
-    /// not what a service would see. True without a schedule.
+    /// Returns whether the schedule was kept. If it was not, the latencies show how long the test
+    /// ran rather than what a service would see. True without a schedule.
     #[must_use]
     pub fn kept_up(&self) -> bool {
         self.rate.is_none_or(|rate| self.throughput() >= 0.9 * rate)
     }
 
-    /// Whether another report is of the same load: as many tokens presented as often, the same shares
-    /// of each kind, and the same concurrency. The rate and the time may differ.
+    /// Returns whether another report has the same load: the same number of tokens with the same
+    /// skew, the same shares of each kind, and the same concurrency. The rate and the duration may
+    /// differ.
     #[must_use]
     pub fn has_same_load(&self, other: &Self) -> bool {
         let (load, with) = (&self.load, &other.load);
@@ -161,7 +163,7 @@ impl Report {
             && differences.all(|(a, b)| (a - b).abs() < 0.01)
     }
 
-    /// What was measured of one kind.
+    /// Returns the results for one kind of request.
     #[must_use]
     pub fn figures(&self, kind: Kind) -> &Figures {
         &self.figures[kind as usize]
@@ -169,33 +171,33 @@ impl Report {
 }
 
 impl Figures {
-    /// How many requests were made.
+    /// Returns the number of requests.
     #[must_use]
     pub fn count(&self) -> u64 {
         self.latencies.0.len()
     }
 
-    /// How many of them were refused because the store failed or was too slow.
+    /// Returns the number of requests that were refused because the store failed or was too slow.
     #[must_use]
     pub fn unavailable(&self) -> u64 {
         self.unavailable
     }
 
-    /// How many a second were answered, among all the others.
+    /// Returns the number of answered requests per second, of this kind only.
     #[must_use]
     pub fn throughput(&self) -> f64 {
         per_second(self.count(), self.elapsed)
     }
 
-    /// How long they took: from the instant in which each was due, or, without a schedule, from that
-    /// in which it was sent.
+    /// Returns the latencies. They count from the instant at which each request was due or, without
+    /// a schedule, at which it was sent.
     #[must_use]
     pub fn latencies(&self) -> &Latencies {
         &self.latencies
     }
 }
 
-/// The longest latency that is told apart from longer ones, in nanoseconds: an hour.
+/// The maximum latency that is recorded precisely, in nanoseconds: one hour.
 const LONGEST: u64 = 3_600_000_000_000;
 
 impl Latencies {
@@ -204,12 +206,12 @@ impl Latencies {
         Self(Histogram::new_with_max(LONGEST, 3).expect("an hour to three digits"))
     }
 
-    /// Adds `count` requests that took as long; returns whether that is a latency that can be recorded.
+    /// Adds `count` requests with the same latency. Returns whether the latency can be recorded.
     pub(super) fn record_many(&mut self, nanoseconds: u64, count: u64) -> bool {
         self.0.record_n(nanoseconds, count).is_ok()
     }
 
-    /// The latencies with the number of requests that took as long, the shortest first.
+    /// The latencies and their number of requests, shortest first.
     pub(super) fn buckets(&self) -> impl Iterator<Item = (u64, u64)> {
         let recorded = self.0.iter_recorded();
         recorded.map(|bucket| (bucket.value_iterated_to(), bucket.count_at_value()))
@@ -220,14 +222,14 @@ impl Latencies {
         self.0.saturating_record(nanoseconds);
     }
 
-    /// The latency that a share of the requests did not exceed: 0.5 is the median, 0.999 what one in
-    /// a thousand exceeds. Zero if there were no requests.
+    /// Returns the latency that a share of the requests did not exceed: 0.5 is the median, and
+    /// 0.999 what one in a thousand exceeds. Zero without requests.
     #[must_use]
     pub fn quantile(&self, share: f64) -> Duration {
         Duration::from_nanos(self.0.value_at_quantile(share))
     }
 
-    /// The longest latency.
+    /// Returns the maximum latency.
     #[must_use]
     pub fn max(&self) -> Duration {
         Duration::from_nanos(self.0.max())
@@ -248,20 +250,23 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_quantile_is_what_so_many_did_not_exceed() {
+    fn a_quantile_is_the_latency_that_a_share_did_not_exceed() {
         let mut latencies = Latencies::new();
         assert_eq!(latencies.quantile(0.5), Duration::ZERO);
         for n in (1..=10_000).rev() {
             latencies.record(Duration::from_micros(n));
         }
-        for (told, exact) in [
+        for (quantile, exact) in [
             (latencies.quantile(0.5), 5_000),
             (latencies.quantile(0.999), 9_990),
             (latencies.quantile(1.0), 10_000),
             (latencies.max(), 10_000),
         ] {
             let exact = Duration::from_micros(exact);
-            assert!(told >= exact && told < exact + exact / 1000, "{told:?}");
+            assert!(
+                quantile >= exact && quantile < exact + exact / 1000,
+                "{quantile:?}"
+            );
         }
     }
 
@@ -275,7 +280,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_verified_without_a_schedule_is_sustained() {
+    fn the_throughput_without_a_schedule_is_the_sustained_rate() {
         let mut report = Report::new(load(), None, None);
         for _ in 0..100 {
             report.record(Kind::Hit, Duration::from_nanos(700), true);
@@ -285,7 +290,7 @@ mod tests {
     }
 
     #[test]
-    fn throughput_is_of_all_the_time() {
+    fn throughput_counts_the_whole_time() {
         let mut report = Report::new(load(), Some(100.0), None);
         for _ in 0..100 {
             report.record(Kind::Hit, Duration::from_nanos(700), true);

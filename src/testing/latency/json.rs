@@ -1,4 +1,4 @@
-//! A report as JSON, with everything that was measured.
+//! Reads and writes a report as JSON.
 
 use std::{error::Error, fmt, time::Duration};
 
@@ -14,7 +14,7 @@ use crate::words::words;
 /// The version of the format.
 const VERSION: u64 = 1;
 
-/// An error from reading a [`Report`] from JSON.
+/// The JSON is not a valid [`Report`].
 #[derive(Debug)]
 pub struct ReportError {
     kind: ReportErrorKind,
@@ -22,14 +22,14 @@ pub struct ReportError {
     source: Option<serde_json::Error>,
 }
 
-/// The kinds of [`ReportError`]. The text of a kind is a word like `unknown_version`.
+/// The kinds of [`ReportError`]. The text form of a kind is a word such as `unknown_version`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ReportErrorKind {
     /// The text is not a report: it is not JSON, a field is missing, or the numbers contradict each
     /// other.
     Malformed,
-    /// The report is of a version that this version of the library does not read.
+    /// The report has a version that this version of the library cannot read.
     UnknownVersion,
 }
 
@@ -39,7 +39,7 @@ words!(ReportErrorKind, "kind of report error", {
 });
 
 impl Report {
-    /// Returns the report as one line of JSON, with every latency that was measured:
+    /// Returns the report as one line of JSON, with every measured latency:
     ///
     /// ```json
     /// {"version": 1, "name": "orders", "tokens": 10000, "skew": "uniform", "concurrency": 8,
@@ -50,22 +50,23 @@ impl Report {
     ///                    "max_ns": 31007, "buckets": [[640, 2], [31007, 1]]}}}
     /// ```
     ///
-    /// Each bucket is a latency in nanoseconds and the number of requests that took as long, to three
-    /// significant digits, the shortest first. The
-    /// [guide to measuring](https://docs.rs/tower-api-tokens/latest/tower_api_tokens/guide/measure/index.html#the-json-format)
-    /// describes every field. [`from_json`](Self::from_json) and `api-tokens bench` read it.
+    /// Each bucket is a latency in nanoseconds, to three significant digits, and its number of
+    /// requests, shortest first. The [guide to
+    /// measuring](https://docs.rs/tower-api-tokens/latest/tower_api_tokens/guide/measure/index.html#the-json-format)
+    /// describes every field. [`from_json`](Self::from_json) and `api-tokens bench` read this
+    /// format.
     #[must_use]
     pub fn to_json(&self) -> String {
-        // Neither a map with other keys than texts nor a failing `Serialize` is in it.
+        // The report only has text keys and no failing `Serialize`, so this cannot fail.
         serde_json::to_string(self).unwrap_or_default()
     }
 
-    /// Reads what [`to_json`](Self::to_json) wrote. The percentiles and rates that can be computed
-    /// from the rest are not read.
+    /// Parses the result of [`to_json`](Self::to_json). Percentiles and rates are computed from the
+    /// other fields, not read.
     ///
     /// # Errors
     ///
-    /// Returns an error if the text is not such JSON, if it is of another version, and if its numbers
+    /// Returns an error if the text is not such JSON, has another version, or contains numbers that
     /// contradict each other.
     pub fn from_json(json: &str) -> Result<Self, ReportError> {
         let value = serde_json::from_str(json).map_err(ReportError::malformed)?;
@@ -78,7 +79,7 @@ impl Report {
             Some(version @ Value::Number(_)) => return Err(ReportError::version(version)),
             _ => {
                 return Err(ReportError::contradictory(
-                    "not a latency report: it has no number `version`",
+                    "not a latency report; it has no number `version`",
                 ));
             }
         }
@@ -230,8 +231,7 @@ impl TryFrom<File> for Report {
             .into_iter()
             .zip([hit, miss, unknown, garbage, revoked]);
         for (figures, (kind, measured)) in report.figures.iter_mut().zip(kinds) {
-            let too_many =
-                || ReportError::contradictory("there are more requests than fit 64 bits");
+            let too_many = || ReportError::contradictory("the number of requests exceeds 64 bits");
             requests = requests.checked_add(measured.count).ok_or_else(too_many)?;
             *figures = measured.figures(kind, elapsed)?;
         }
@@ -261,7 +261,7 @@ impl Measured {
         }
         if self.unavailable > self.count {
             return Err(ReportError::contradictory(format!(
-                "more requests of the kind `{kind}` were unavailable than were made"
+                "more requests of the kind `{kind}` were unavailable than made"
             )));
         }
         Ok(Figures {
@@ -300,7 +300,7 @@ impl ReportError {
         }
     }
 
-    /// The kind of this error.
+    /// Returns the kind of the error.
     #[must_use]
     pub fn kind(&self) -> ReportErrorKind {
         self.kind
@@ -328,13 +328,13 @@ fn to_a_tenth(number: f64) -> f64 {
     (number * 10.0).round() / 10.0
 }
 
-/// Writes a whole number as such: `5000` in place of `5000.0`.
+/// Writes a whole number without a fraction: `5000` instead of `5000.0`.
 #[expect(
     clippy::trivially_copy_pass_by_ref,
     reason = "that is how serde calls it"
 )]
 fn number<S: Serializer>(number: &f64, serializer: S) -> Result<S::Ok, S::Error> {
-    // Up to here every whole number is a different one.
+    // Up to here, a float represents every whole number exactly.
     const WHOLE: f64 = (1_u64 << 53) as f64;
     if number.fract() == 0.0 && (0.0..WHOLE).contains(number) {
         serializer.serialize_u64(*number as u64)
@@ -393,7 +393,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_written_is_read_again(report in reports()) {
+        fn a_report_round_trips_as_json(report in reports()) {
             let json = report.to_json();
             prop_assert!(!json.contains('\n'), "one line");
             prop_assert_eq!(&Report::from_json(&json).unwrap(), &report);
@@ -401,7 +401,7 @@ mod tests {
         }
 
         #[test]
-        fn no_text_is_a_panic(text in ".*") {
+        fn no_text_causes_a_panic(text in ".*") {
             prop_assert!(Report::from_json(&text).is_err());
         }
     }

@@ -1,24 +1,25 @@
 use crate::words::{word_of_each, words};
 
-/// A kind of request. Its text is a word like `hit`.
+/// A kind of request. Its text form is a word such as `hit`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Kind {
-    /// A live token that is remembered.
+    /// A live token that is cached.
     Hit,
-    /// A live token of which the store is asked.
+    /// A live token that is looked up in the store.
     Miss,
-    /// A well-formed token that nobody issued, and that nobody presented before: the store is asked.
+    /// A well-formed token that was never issued, and is used only once: it is looked up in the
+    /// store.
     Unknown,
-    /// What is refused by its looks, without asking the store: a checksum that does not fit, or,
-    /// where no format is set, what RFC 6750 does not allow.
+    /// A malformed token, which is refused without a lookup: it has an invalid checksum or, without
+    /// a format, is not a `b64token` of RFC 6750.
     Garbage,
-    /// A revoked token that is remembered.
+    /// A revoked token that is cached.
     Revoked,
 }
 
 impl Kind {
-    /// Every kind, in the order of their declaration.
+    /// All kinds, in the order of their declaration.
     pub const ALL: [Self; 5] = [
         Self::Hit,
         Self::Miss,
@@ -36,15 +37,15 @@ word_of_each!(Kind, "kind of request", {
     Revoked = "revoked",
 });
 
-/// How often each token is presented. Its text is a word like `uniform`.
+/// How often each token is used. Its text form is a word such as `uniform`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Skew {
-    /// Each as often as any other.
+    /// All tokens equally often.
     #[default]
     Uniform,
-    /// The second half as often as the first, the third a third as often, and so on (Zipf's law
-    /// with exponent 1), as with few busy clients and many quiet ones.
+    /// The second token half as often as the first, the third a third as often, and so on (Zipf's
+    /// law with exponent 1), as with a few busy clients and many quiet ones.
     Zipf,
 }
 

@@ -4,47 +4,47 @@ use async_trait::async_trait;
 use zeroize::Zeroizing;
 
 use super::{
-    drive::{Course, Gates, Pace},
+    drive::{Authenticators, Measurement, Pace},
     error::LoadTestError,
     figures::{Load, Report},
     kind::{Kind, Skew},
     plan::{self, Counts},
-    subjects::{Known, Presented, Subjects},
+    subjects::{Presented, StoredTokens, Subjects},
 };
 use crate::{
     Answer, Authenticator, StoreError, TokenDigest, TokenFormat, TokenStore, words::words,
 };
 
-/// How long a schedule may be.
+/// The maximum duration of a schedule.
 const MAX_SCHEDULE: Duration = Duration::from_secs(86_400);
-/// How long the test's authenticator remembers: longer than any test goes on.
+/// How long the test's authenticator caches answers: longer than any test.
 const LONG: Duration = Duration::from_secs(30 * 86_400);
-/// How many requests there may be: they are drawn beforehand, at some 20 bytes each.
+/// The maximum number of requests. They are drawn beforehand, at about 20 bytes each.
 const MAX_REQUESTS: usize = 100_000_000;
 
 type OnProgress = dyn FnMut(Progress) + Send;
 
-/// How far a load test has got.
+/// The progress of a load test.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Progress {
-    /// What is being done.
+    /// The current phase.
     pub phase: Phase,
-    /// How many requests have begun.
+    /// The number of requests that have begun.
     pub done: usize,
-    /// How many requests there will be in this phase.
+    /// The total number of requests in this phase.
     pub total: usize,
 }
 
-/// What a load test is doing. Its text is a word like `preparing`.
+/// A phase of a load test. Its text form is a word such as `preparing`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Phase {
-    /// It asks the store of every token, so that each will be remembered.
+    /// Looking up every token once, so that it is cached.
     Preparing,
-    /// It measures without a schedule, by [`LoadTest::saturate`].
+    /// Measuring without a schedule, with [`LoadTest::saturate`].
     Saturating,
-    /// It measures by a schedule, by [`LoadTest::run`].
+    /// Measuring with a schedule, with [`LoadTest::run`].
     Running,
 }
 
@@ -54,12 +54,14 @@ words!(Phase, "phase of a load test", {
     Running = "running",
 });
 
-/// Sets up a [`LoadTest`].
+/// A builder for a [`LoadTest`].
+///
+/// Created by [`LoadTest::builder`].
 pub struct LoadTestBuilder {
     name: String,
     store: SharedStore,
     format: Option<TokenFormat>,
-    known: Known,
+    known: StoredTokens,
     shares: [f64; Kind::ALL.len()],
     skew: Skew,
     concurrency: usize,
@@ -67,26 +69,26 @@ pub struct LoadTestBuilder {
     on_progress: Box<OnProgress>,
 }
 
-/// Measures verification with a store; the [module](super) says how.
+/// A load test of verification with a store. See the [module documentation](super) for the method.
 pub struct LoadTest {
-    gates: Gates,
+    gates: Authenticators,
     format: Option<TokenFormat>,
-    known: Arc<Known>,
+    known: Arc<StoredTokens>,
     shares: [f64; Kind::ALL.len()],
     load: Load,
-    /// The throughput without a schedule, when it was last measured.
+    /// The throughput without a schedule when it was last measured.
     sustained: Option<f64>,
     on_progress: Box<OnProgress>,
 }
 
 impl LoadTest {
-    /// Sets up a load test of a store. The store is read and never written.
+    /// Returns a builder for a load test of a store. The test only reads from the store.
     pub fn builder(store: impl TokenStore) -> LoadTestBuilder {
         LoadTestBuilder {
             name: String::new(),
             store: SharedStore(Arc::new(store)),
             format: None,
-            known: Known::default(),
+            known: StoredTokens::default(),
             shares: [0.0, 0.05, 0.05, 0.05, 0.05],
             skew: Skew::default(),
             concurrency: 8,
@@ -95,51 +97,51 @@ impl LoadTest {
         }
     }
 
-    /// What the store is called.
+    /// Returns the name of the store.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.load.name
     }
 
-    /// Makes `requests` requests by a schedule of `rate` a second.
+    /// Makes `requests` requests at a scheduled `rate` per second.
     ///
-    /// When as many are under way as the [concurrency](LoadTestBuilder::concurrency) allows, those
-    /// that are due wait, and the time counts.
+    /// If the number of concurrent requests reaches the [limit](LoadTestBuilder::concurrency), due
+    /// requests wait, and their waiting time counts.
     ///
     /// # Errors
     ///
-    /// When a verdict is wrong; when there are no tokens of a kind that has a share; when the rate is
-    /// not a number above zero, the schedule longer than a day, or the requests more than 100
-    /// million; and when randomness fails.
+    /// Returns an error if a token is wrongly admitted or refused, if a kind of request has a share
+    /// but no tokens, if the rate is not a positive number, if the schedule is longer than a day,
+    /// if there are more than 100 million requests, or if the random number generator fails.
     ///
     /// # Panics
     ///
-    /// Outside of a Tokio runtime with its timer enabled.
+    /// Panics if called outside of a Tokio runtime with its timer enabled.
     pub async fn run(&mut self, rate: f64, requests: usize) -> Result<Report, LoadTestError> {
         if !(rate.is_finite() && rate > 0.0) {
             return Err(LoadTestError::invalid(
-                "the rate is a number of requests a second above 0",
+                "invalid rate; use a number of requests per second above 0",
             ));
         }
         if requests as f64 / rate > MAX_SCHEDULE.as_secs_f64() {
             return Err(LoadTestError::invalid(
-                "the schedule is longer than a day: make fewer requests, or more a second",
+                "the schedule is longer than a day; make fewer requests, or more per second",
             ));
         }
         self.measure(Pace::Schedule { rate }, requests).await
     }
 
-    /// Makes `requests` requests without a schedule: each worker sends the next when its last was
-    /// answered. The report's [throughput](Report::throughput) is what can be verified a second; its
-    /// latencies leave out what a schedule would have made requests wait.
+    /// Makes `requests` requests without a schedule: each worker sends a request when the previous
+    /// one was answered. The report's [throughput](Report::throughput) is the maximum rate of
+    /// verification. Its latencies do not include the time that requests would wait in a schedule.
     ///
     /// # Errors
     ///
-    /// As [`run`](Self::run).
+    /// Returns the errors of [`run`](Self::run).
     ///
     /// # Panics
     ///
-    /// As [`run`](Self::run).
+    /// Panics if called outside of a Tokio runtime with its timer enabled.
     pub async fn saturate(&mut self, requests: usize) -> Result<Report, LoadTestError> {
         let report = self.measure(Pace::Saturation, requests).await?;
         self.sustained = report.sustained();
@@ -149,14 +151,14 @@ impl LoadTest {
     async fn measure(&mut self, pace: Pace, requests: usize) -> Result<Report, LoadTestError> {
         if requests > MAX_REQUESTS {
             return Err(LoadTestError::invalid(
-                "more than 100,000,000 requests do not fit: make fewer",
+                "too many requests; make at most 100,000,000",
             ));
         }
         let counts = plan::counts(&self.shares, requests);
         self.check(&counts)?;
         let subjects = Subjects::new(Arc::clone(&self.known), &counts, self.format.as_ref())?;
         let steps = plan::draw(&counts, &subjects.counts(), self.load.skew);
-        let course = Arc::new(Course::new(self.gates.clone(), subjects, steps));
+        let measurement = Arc::new(Measurement::new(self.gates.clone(), subjects, steps));
         let (phase, rate) = match pace {
             Pace::Schedule { rate } => (Phase::Running, Some(rate)),
             Pace::Saturation => (Phase::Saturating, None),
@@ -170,19 +172,19 @@ impl LoadTest {
                 total: requests,
             });
         };
-        course.drive(pace, report, &mut watch).await
+        measurement.drive(pace, report, &mut watch).await
     }
 
     fn check(&self, counts: &Counts) -> Result<(), LoadTestError> {
         let needs = |kind: Kind| counts[kind as usize] > 0;
         if self.known.live.is_empty() && (needs(Kind::Hit) || needs(Kind::Miss)) {
             return Err(LoadTestError::invalid(
-                "there are hits or misses to measure and no live tokens: give some to `live`",
+                "no live tokens for hits and misses; pass some to `with_live`",
             ));
         }
         if self.known.revoked.is_empty() && needs(Kind::Revoked) {
             return Err(LoadTestError::invalid(
-                "there are no revoked tokens: give some to `revoked`, or set their share to 0",
+                "no revoked tokens; pass some to `with_revoked`, or set their share to 0",
             ));
         }
         Ok(())
@@ -190,14 +192,14 @@ impl LoadTest {
 }
 
 impl LoadTestBuilder {
-    /// Sets what the store is called where reports are compared. Defaults to nothing.
+    /// Sets the name of the store in comparisons. Defaults to an empty name.
     #[must_use]
     pub fn name(mut self, name: impl Into<String>) -> Self {
         self.name = name.into();
         self
     }
 
-    /// Sets the format of the tokens, as [`AuthenticatorBuilder::with_format`] does. Defaults to any
+    /// Sets the format of the tokens; see [`AuthenticatorBuilder::with_format`]. Defaults to any
     /// `b64token`.
     ///
     /// [`AuthenticatorBuilder::with_format`]: crate::AuthenticatorBuilder::with_format
@@ -207,46 +209,45 @@ impl LoadTestBuilder {
         self
     }
 
-    /// Adds live tokens that the store holds, as they are presented. They are wiped from memory when
-    /// the test is dropped.
+    /// Adds live tokens that are in the store, as clients send them. They are wiped from memory
+    /// when the test is dropped.
     #[must_use]
     pub fn with_live(mut self, tokens: impl IntoIterator<Item: AsRef<[u8]>>) -> Self {
         self.known.live.extend(presented(tokens));
         self
     }
 
-    /// Adds revoked tokens that the store holds, as they are presented.
+    /// Adds revoked tokens that are in the store, as clients send them.
     #[must_use]
     pub fn with_revoked(mut self, tokens: impl IntoIterator<Item: AsRef<[u8]>>) -> Self {
         self.known.revoked.extend(presented(tokens));
         self
     }
 
-    /// Sets which share of the requests is of a kind, from 0 to 1; one in twenty of each but hits,
-    /// unless it is told. Hits are what the others leave.
+    /// Sets the share of a kind of request, from 0 to 1. Defaults to 0.05 for every kind except
+    /// hits, which are the rest.
     #[must_use]
     pub fn share(mut self, kind: Kind, share: f64) -> Self {
         self.shares[kind as usize] = share;
         self
     }
 
-    /// Sets how often each token is presented; [`Skew::Uniform`] unless it is told.
+    /// Sets how often each token is used. Defaults to [`Skew::Uniform`].
     #[must_use]
     pub fn skew(mut self, skew: Skew) -> Self {
         self.skew = skew;
         self
     }
 
-    /// Sets how many requests may be under way at once, 8 unless it is told.
+    /// Sets the maximum number of concurrent requests. Defaults to 8.
     #[must_use]
     pub fn concurrency(mut self, requests: usize) -> Self {
         self.concurrency = requests;
         self
     }
 
-    /// Sets how long the store may take to answer, one second unless it is told, as
-    /// [`AuthenticatorBuilder::lookup_timeout`] does. What takes longer counts as
-    /// [unavailable](super::Figures::unavailable).
+    /// Sets the lookup timeout; see [`AuthenticatorBuilder::lookup_timeout`]. Defaults to one
+    /// second. A request that takes longer counts as [unavailable](super::Figures::unavailable).
     ///
     /// [`AuthenticatorBuilder::lookup_timeout`]: crate::AuthenticatorBuilder::lookup_timeout
     #[must_use]
@@ -255,23 +256,24 @@ impl LoadTestBuilder {
         self
     }
 
-    /// Sets what is told of the progress, about ten times a second and at the end of each phase.
+    /// Sets a function that is called with the progress, about ten times a second and at the end of
+    /// each phase.
     #[must_use]
     pub fn on_progress(mut self, on_progress: impl FnMut(Progress) + Send + 'static) -> Self {
         self.on_progress = Box::new(on_progress);
         self
     }
 
-    /// Asks the store of every token once, so that they will be remembered.
+    /// Prepares the test: looks up every token once, so that it is cached.
     ///
     /// # Errors
     ///
-    /// When a verdict is wrong, when the store fails, when the shares are more than the whole, and
-    /// when no request may be under way.
+    /// Returns an error if a token is wrongly admitted or refused, if the store fails, if the
+    /// shares exceed 1, or if the concurrency is zero.
     ///
     /// # Panics
     ///
-    /// Outside of a Tokio runtime with its timer enabled.
+    /// Panics if called outside of a Tokio runtime with its timer enabled.
     pub async fn prepare(self) -> Result<LoadTest, LoadTestError> {
         self.check()?;
         let mut test = LoadTest {
@@ -299,7 +301,7 @@ impl LoadTestBuilder {
             });
         };
         test.gates
-            .remember(known, test.load.concurrency, &mut watch)
+            .fill_cache(known, test.load.concurrency, &mut watch)
             .await?;
         Ok(test)
     }
@@ -309,29 +311,29 @@ impl LoadTestBuilder {
         let sum: f64 = self.shares.iter().sum();
         if !self.shares.iter().all(|share| (0.0..=1.0).contains(share)) || sum > 1.0 + 1e-9 {
             return Err(LoadTestError::invalid(
-                "shares are from 0 to 1 and at most 1 together",
+                "invalid shares; use values from 0 to 1 with a sum of at most 1",
             ));
         }
         if hits > 0.0 && sum < 1.0 - 1e-9 {
             return Err(LoadTestError::invalid(
-                "hits are what the shares of the other kinds leave: set those",
+                "the share of hits cannot be set; set the shares of the other kinds",
             ));
         }
         if self.concurrency == 0 {
             return Err(LoadTestError::invalid(
-                "the concurrency is at least 1: no request could ever be under way",
+                "invalid concurrency; use at least 1",
             ));
         }
         Ok(())
     }
 
-    fn gates(&self) -> Gates {
+    fn gates(&self) -> Authenticators {
         let known = self.known.live.len() + self.known.revoked.len();
         let gate = |max_staleness| {
             let gate = Authenticator::builder(self.store.clone())
                 .lookup_timeout(self.lookup_timeout)
                 .max_lookups(self.concurrency)
-                // Room is made before the last place is taken.
+                // The cache starts evicting before it is completely full.
                 .capacity(2 * known + 1024)
                 .max_staleness(max_staleness);
             match &self.format {
@@ -339,7 +341,7 @@ impl LoadTestBuilder {
                 None => gate.build(),
             }
         };
-        Gates {
+        Authenticators {
             remembering: gate(LONG),
             forgetting: gate(Duration::ZERO),
         }
@@ -351,7 +353,7 @@ fn presented(tokens: impl IntoIterator<Item: AsRef<[u8]>>) -> impl Iterator<Item
     tokens.map(|token| Zeroizing::new(token.as_ref().to_vec()))
 }
 
-/// One store for two authenticators.
+/// One store shared by two authenticators.
 #[derive(Clone, Debug)]
 struct SharedStore(Arc<dyn TokenStore>);
 

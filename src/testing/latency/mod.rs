@@ -1,4 +1,6 @@
-//! What verification costs with a store: latencies and throughput of each kind of request.
+//! Load tests of verification: latency and throughput with a store, for each kind of request.
+//!
+//! # Examples
 //!
 //! ```
 //! use tower_api_tokens::{
@@ -39,36 +41,37 @@
 //!
 //! # What is measured
 //!
-//! [`Authenticator::authenticate`](crate::Authenticator::authenticate), from the presented text to
-//! the verdict, with nothing of HTTP around it. Two authenticators stand before the store. One has
-//! been asked for every token before and remembers them all: hits, unknown tokens, garbage and
-//! revoked tokens go to it. The other remembers nothing, so that each request to it is a miss. Which
-//! kind a request is, is therefore known beforehand, and every verdict is checked: one that admits
-//! what it should refuse, or the reverse, ends the test with an error.
+//! The test measures [`Authenticator::authenticate`](crate::Authenticator::authenticate), from the
+//! text of a token to the result, without HTTP. It uses two authenticators with the same store. One
+//! has looked up every token beforehand and caches them all; it handles hits, unknown tokens,
+//! malformed tokens and revoked tokens. The other caches nothing, so each of its requests is a
+//! miss. So the kind of each request is known beforehand, and every result is checked: a token that
+//! is wrongly admitted or refused ends the test with an error.
 //!
-//! # Why from the schedule
+//! # Why requests follow a schedule
 //!
-//! [`LoadTest::run`] has a schedule: request *n* is due *n* / rate seconds after the beginning, as
-//! the requests of many independent clients are, whether earlier ones have been answered or not.
-//! Each latency counts from the instant in which the request was due, not from that in which it was
-//! sent. A tool that waits for one answer before it sends the next request sends fewest requests
-//! while the store is slowest, and so leaves out most of what clients would have waited: this is
+//! [`LoadTest::run`] follows a schedule: request *n* is due *n* / rate seconds after the start,
+//! whether or not earlier ones have been answered, like the requests of many independent clients.
+//! Each latency counts from the instant at which the request was due, not from when it was sent. A
+//! tool that waits for one answer before it sends the next request sends the fewest requests while
+//! the store is slowest, and so leaves out most of the time that clients would have waited. This is
 //! called coordinated omission.
 //!
-//! [`LoadTest::saturate`] is such a tool, and says so: it tells how much can be verified a second,
-//! and what one request costs by itself.
+//! [`LoadTest::saturate`] works without a schedule. It measures how many requests can be verified
+//! per second, and what a single request costs.
 //!
-//! # Several stores
+//! # Comparing stores
 //!
-//! [`Comparison::measure`] finds out what each of several stores sustains, and then measures all of
-//! them at one rate: half of what the slowest sustains. Latencies at different rates say little
-//! about each other, so a [`Comparison`] refuses reports of different rates.
+//! [`Comparison::measure`] measures what each of several stores sustains, and then measures all of
+//! them at half of what the slowest sustains. Latencies at different rates are not comparable, so a
+//! [`Comparison`] refuses reports of different rates.
 //!
-//! # What to mind
+//! # Before you measure
 //!
-//! - The schedule keeps one core busy. On a machine with few of them that is part of the result.
-//! - Run it in a release build, on a runtime of several threads, and with the store where it will be.
-//! - The order of requests is drawn from a fixed seed, so two tests present the same.
+//! - The schedule keeps one core busy. On a machine with few cores, this affects the result.
+//! - Use a release build, a runtime with several threads, and the store where it will run in
+//!   production.
+//! - The order of requests is drawn from a fixed seed, so two tests make the same requests.
 
 mod comparison;
 mod drive;

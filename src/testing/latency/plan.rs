@@ -1,23 +1,23 @@
-//! Which request comes when, drawn beforehand so that drawing takes no time from the measurement.
+//! Draws the order of the requests beforehand, so that drawing does not affect the measurement.
 
 use super::kind::{Kind, Skew};
 
-/// A request that is to be made.
+/// A request to make.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Step {
     pub(super) kind: Kind,
-    /// Which of the tokens of its kind.
+    /// The index of the token among those of its kind.
     pub(super) subject: u32,
 }
 
-/// How many requests of each kind, in the order of [`Kind::ALL`].
+/// The number of requests of each kind, in the order of [`Kind::ALL`].
 pub(super) type Counts = [usize; Kind::ALL.len()];
 
-/// Splits `requests` by shares; hits are what remains.
+/// Splits `requests` by shares. Hits are the rest.
 pub(super) fn counts(shares: &[f64; Kind::ALL.len()], requests: usize) -> Counts {
     let mut counts = shares.map(|share| (share * requests as f64).round() as usize);
     counts[Kind::Hit as usize] = 0;
-    // Rounded up, they may be one too many each.
+    // Rounding up may make each one request too many.
     let mut left = requests;
     for count in &mut counts {
         *count = (*count).min(left);
@@ -27,8 +27,8 @@ pub(super) fn counts(shares: &[f64; Kind::ALL.len()], requests: usize) -> Counts
     counts
 }
 
-/// Draws the requests: `counts` of each kind, in random order; `tokens` says how many tokens there
-/// are of each. An unknown token is presented once.
+/// Draws the requests: `counts` of each kind in random order. `tokens` is the number of tokens of
+/// each kind. Each unknown token is used once.
 pub(super) fn draw(counts: &Counts, tokens: &Counts, skew: Skew) -> Box<[Step]> {
     let mut random = Random(0x5eed);
     let live = Picker::new(tokens[Kind::Hit as usize], skew);
@@ -130,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn shares_are_never_more_than_the_whole() {
+    fn shares_never_exceed_one() {
         for requests in 0..50 {
             for shares in [
                 [0.0, 0.25, 0.25, 0.25, 0.25],
@@ -152,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn kinds_come_mixed() {
+    fn kinds_are_mixed() {
         let steps = drawn(10_000, Skew::Uniform);
         for part in steps.chunks(1000) {
             let misses = part.iter().filter(|step| step.kind == Kind::Miss).count();
@@ -161,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn with_zipf_the_second_token_comes_half_as_often_as_the_first() {
+    fn with_zipf_the_second_token_is_half_as_frequent_as_the_first() {
         let steps = drawn(100_000, Skew::Zipf);
         let times = |subject| {
             let live = steps.iter().filter(|step| step.kind == Kind::Hit);
@@ -176,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn the_same_is_drawn_each_time() {
+    fn the_order_is_the_same_each_time() {
         assert_eq!(drawn(1000, Skew::Zipf), drawn(1000, Skew::Zipf));
     }
 }

@@ -1,4 +1,4 @@
-//! The tokens that are presented.
+//! The tokens that the test uses.
 
 use std::{fmt, sync::Arc};
 
@@ -10,36 +10,37 @@ use super::{
 };
 use crate::{EntropyError, SystemEntropy, TokenFormat};
 
-/// A token as it is presented.
+/// A token as a client sends it.
 pub(super) type Presented = Zeroizing<Vec<u8>>;
 
-/// How many texts that are no tokens are presented in turn.
+/// How many malformed tokens to use.
 const GARBAGE: usize = 1024;
 
-/// The tokens that the store holds.
+/// The tokens in the store.
 #[derive(Default)]
-pub(super) struct Known {
+pub(super) struct StoredTokens {
     pub(super) live: Vec<Presented>,
     pub(super) revoked: Vec<Presented>,
 }
 
 /// The tokens of one measurement, by kind.
 pub(super) struct Subjects {
-    known: Arc<Known>,
+    known: Arc<StoredTokens>,
     unknown: Vec<Presented>,
     garbage: Vec<Presented>,
 }
 
 impl Subjects {
-    /// Makes tokens that nobody issued, as many as will be presented, and what is no token.
+    /// Generates as many unknown tokens as requests need, and the malformed ones.
     pub(super) fn new(
-        known: Arc<Known>,
+        known: Arc<StoredTokens>,
         counts: &Counts,
         format: Option<&TokenFormat>,
     ) -> Result<Self, EntropyError> {
-        let unknown = (0..counts[Kind::Unknown as usize]).map(|_| stranger(format));
+        let unknown = (0..counts[Kind::Unknown as usize]).map(|_| unknown_token(format));
         let garbage = counts[Kind::Garbage as usize].min(GARBAGE);
-        let garbage = (0..garbage).map(|_| stranger(format).map(|text| spoilt(text, format)));
+        let garbage =
+            (0..garbage).map(|_| unknown_token(format).map(|text| make_malformed(text, format)));
         Ok(Self {
             known,
             unknown: unknown.collect::<Result<_, _>>()?,
@@ -47,7 +48,7 @@ impl Subjects {
         })
     }
 
-    /// How many tokens there are of each kind.
+    /// The number of tokens of each kind.
     pub(super) fn counts(&self) -> Counts {
         Kind::ALL.map(|kind| self.of(kind).len())
     }
@@ -66,9 +67,10 @@ impl Subjects {
     }
 }
 
-/// A token that nobody issued.
-fn stranger(format: Option<&TokenFormat>) -> Result<Presented, EntropyError> {
-    // Without a format every text of RFC 6750 is looked up; a token of some format is one.
+/// A token that was never issued.
+fn unknown_token(format: Option<&TokenFormat>) -> Result<Presented, EntropyError> {
+    // Without a format, every `b64token` of RFC 6750 is looked up, and a token of any format is
+    // one.
     let some = TokenFormat::new("stranger").ok();
     let format = format.or(some.as_ref());
     let token = format.map(|format| format.generate(&SystemEntropy));
@@ -76,20 +78,20 @@ fn stranger(format: Option<&TokenFormat>) -> Result<Presented, EntropyError> {
     Ok(Zeroizing::new(text.unwrap_or_default()))
 }
 
-/// Makes a token one that is refused by its looks.
-fn spoilt(mut text: Presented, format: Option<&TokenFormat>) -> Presented {
+/// Makes a token malformed.
+fn make_malformed(mut text: Presented, format: Option<&TokenFormat>) -> Presented {
     if format.is_none() {
         text.push(b' ');
     } else if let Some(last) = text.last_mut() {
-        // The checksum no longer fits.
+        // Invalidates the checksum.
         *last = if *last == b'0' { b'1' } else { b'0' };
     }
     text
 }
 
-impl fmt::Debug for Known {
+impl fmt::Debug for StoredTokens {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Known")
+        f.debug_struct("StoredTokens")
             .field("live", &self.live.len())
             .field("revoked", &self.revoked.len())
             .finish()

@@ -1,4 +1,4 @@
-//! Reports as a Markdown table.
+//! Formats reports as Markdown tables.
 
 use std::{fmt, time::Duration};
 
@@ -9,7 +9,7 @@ use super::{
     number::whole,
 };
 
-/// A table of one report: a row for each kind that was presented.
+/// Formats the report as a table with a row for each kind of request:
 ///
 /// ```text
 /// | kind    | requests | a second |     p50 |     p90 |    p99 |   p99.9 |     max |
@@ -18,14 +18,15 @@ use super::{
 /// | miss    |      250 |      250 | 43.5 µs |  160 µs | 989 µs | 3.84 ms | 7.39 ms |
 /// ```
 ///
-/// A column `unavailable` follows if the store failed to answer some requests.
+/// A column `unavailable` is added if the store failed to answer some requests.
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write(f, &[self], false)
     }
 }
 
-/// The table of [`Report`], with a column for the store and the rows of a kind side by side.
+/// Formats the comparison like a [`Report`], with a column for the store, and with the rows of each
+/// kind side by side.
 impl fmt::Display for Comparison {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let reports: Vec<_> = self.reports().iter().collect();
@@ -54,7 +55,7 @@ fn write(f: &mut fmt::Formatter<'_>, reports: &[&Report], with_store: bool) -> f
             rows.push(cells);
         }
     }
-    // What is a text stands left, and what is a number right.
+    // Text is left-aligned, numbers are right-aligned.
     let texts = if with_store { 2 } else { 1 };
     let widths: Vec<_> = (0..rows[0].len())
         .map(|column| rows.iter().map(|row| row[column].chars().count()).max())
@@ -108,7 +109,7 @@ fn numbers(figures: &Figures) -> [String; 7] {
     ]
 }
 
-/// A name that neither ends its cell nor its line.
+/// Escapes a name so that it ends neither its cell nor its line.
 fn in_a_cell(name: &str) -> String {
     let mut cell = String::new();
     for c in name.chars() {
@@ -121,10 +122,10 @@ fn in_a_cell(name: &str) -> String {
     cell
 }
 
-/// A time to three digits, in the unit that suits it.
+/// A time with three digits, in a suitable unit.
 fn time(time: Duration) -> String {
     let nanoseconds = time.as_nanos() as f64;
-    // What would be rounded to a thousand of a unit is one of the next.
+    // A value that would round to a thousand of a unit is shown as one of the next.
     let (value, unit) = match nanoseconds {
         ..999.5 => return format!("{nanoseconds} ns"),
         ..999_500.0 => (nanoseconds / 1e3, "µs"),
@@ -172,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_unavailable_has_a_column_of_its_own() {
+    fn unavailable_requests_have_their_own_column() {
         let mut report = report("", 1);
         report.record(Kind::Miss, Duration::from_secs(1), false);
         let table = report.to_string();
@@ -201,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn a_time_has_three_digits_and_the_unit_that_suits_it() {
+    fn a_time_has_three_digits_and_a_suitable_unit() {
         for (nanoseconds, text) in [
             (0, "0 ns"),
             (999, "999 ns"),
@@ -219,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn thousands_are_apart() {
+    fn thousands_have_separators() {
         for (number, text) in [(0.0, "0"), (999.4, "999"), (1e6, "1,000,000")] {
             assert_eq!(whole(number), text);
         }

@@ -1,4 +1,4 @@
-//! Whom a request is attributed to, and what is left of it.
+//! The principal and the other extensions after authentication.
 
 use http::{HeaderMap, HeaderValue, Request, StatusCode, request::Parts};
 use http_body_util::Empty;
@@ -11,7 +11,7 @@ use tower_api_tokens::{
 use super::{parts, parts_of};
 use crate::support::{Fixture, Inner, UNKNOWN, answer, bearer, get};
 
-/// A CORS preflight that carries this.
+/// A CORS preflight with this credential.
 fn preflight(authorization: Option<&str>) -> Parts {
     let mut parts = parts_of(
         "OPTIONS",
@@ -27,7 +27,7 @@ fn preflight(authorization: Option<&str>) -> Parts {
     parts
 }
 
-/// The principal of another token, as something further out might have left it.
+/// The principal of another token, as an outer layer might have left it.
 async fn forged(fixture: &Fixture) -> AppPrincipal {
     AppPrincipal::of(
         fixture
@@ -77,7 +77,7 @@ async fn a_use_is_counted_once() {
     };
     let mut request = parts(&[("authorization", &fixture.bearer())]);
     for _ in 0..3 {
-        // What a layer further out has counted is not counted again.
+        // A use that an outer layer has counted is not counted again.
         layer.authenticate(&mut request).await.unwrap();
     }
     for _ in 0..2 {
@@ -132,7 +132,7 @@ async fn every_field_that_may_hold_a_token_is_marked_as_sensitive() {
 }
 
 #[tokio::test]
-async fn a_principal_that_was_there_before_is_gone_or_replaced() {
+async fn an_earlier_principal_is_removed_or_replaced() {
     let fixture = Fixture::new().await;
     let forged = forged(&fixture).await;
     let layer = fixture.layer();
@@ -165,7 +165,7 @@ async fn a_principal_that_was_there_before_is_gone_or_replaced() {
 }
 
 #[tokio::test]
-async fn a_request_without_a_credential_may_pass_where_that_is_asked_for() {
+async fn authenticate_optional_passes_a_request_without_a_credential() {
     let fixture = Fixture::new().await;
     for layer in [fixture.layer(), fixture.layer().optional()] {
         let layer = layer.realm("acme").unwrap();
@@ -173,7 +173,8 @@ async fn a_request_without_a_credential_may_pass_where_that_is_asked_for() {
             let mut request = parts(fields);
             let verdict = layer.authenticate_optional(&mut request).await;
             assert_eq!(verdict.unwrap(), None);
-            // What needs a principal further in refuses it as the layer would have.
+            // An inner layer that needs a principal refuses the request as the outer layer would
+            // have.
             let inside = layer.require_all("".parse().unwrap());
             let request = Request::from_parts(request, Empty::<bytes::Bytes>::new());
             let (answered, _) = answer(inside.layer(Inner::default()), request).await;
@@ -187,7 +188,7 @@ async fn a_request_without_a_credential_may_pass_where_that_is_asked_for() {
 }
 
 #[tokio::test]
-async fn nothing_passes_without_a_principal_where_that_is_not_asked_for() {
+async fn authenticate_passes_nothing_without_a_principal() {
     let fixture = Fixture::new().await;
     let layer = fixture.layer().optional().allow_preflight();
     for mut request in [parts(&[]), preflight(None)] {
@@ -208,7 +209,7 @@ async fn nothing_passes_without_a_principal_where_that_is_not_asked_for() {
 }
 
 #[tokio::test]
-async fn a_preflight_passes_where_the_layer_allows_it_and_it_is_asked_for() {
+async fn authenticate_optional_passes_an_allowed_preflight() {
     let fixture = Fixture::new().await;
     let allowing = fixture.layer().allow_preflight();
     let unknown = bearer(UNKNOWN);
@@ -234,7 +235,7 @@ async fn a_preflight_passes_where_the_layer_allows_it_and_it_is_asked_for() {
 }
 
 #[test]
-fn a_head_shows_nothing_that_may_hold_a_token() {
+fn the_debug_output_of_a_head_hides_everything_that_may_hold_a_token() {
     let mut request = parts(&[("authorization", "Bearer s3cret")]);
     request.uri = "/?access_token=s3cret".parse().unwrap();
     let head = RequestHead::from(&request);
@@ -242,7 +243,7 @@ fn a_head_shows_nothing_that_may_hold_a_token() {
 }
 
 #[test]
-fn its_futures_may_move_between_threads() {
+fn the_futures_are_send() {
     fn is_send<T: Send>(_: &T) {}
     fn check(layer: &ApiTokenLayer, request: &mut Parts) {
         is_send(&layer.authenticate(request));

@@ -1,5 +1,5 @@
-//! Authentication outside of a service: in a handler, a guard, or a stack with request types of its
-//! own.
+//! Authentication without a service: in a handler, a guard, or a framework with request types of
+//! its own.
 
 mod attribution;
 mod refusals;

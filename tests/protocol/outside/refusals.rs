@@ -1,5 +1,5 @@
-//! A service, `authenticate` and `authenticate_head` refuse the same requests in the same bytes, and
-//! count them alike.
+//! A service, `authenticate` and `authenticate_head` refuse the same requests with the same bytes,
+//! and count them in the same way.
 
 use std::time::Duration;
 
@@ -22,7 +22,7 @@ enum Way {
     Head,
 }
 
-/// What a request gets: the answer of [`Inner`], or a refusal to the last byte.
+/// The outcome of a request: the response of [`Inner`], or a refusal with all its bytes.
 #[derive(Debug, PartialEq)]
 enum Outcome {
     Attributed(String),
@@ -74,7 +74,7 @@ impl Way {
             Self::Parts => layer.authenticate(&mut request).await,
             Self::Optional => match layer.authenticate_optional(&mut request).await {
                 Ok(Some(principal)) => Ok(principal),
-                // Without a credential, which this way lets through.
+                // Without a credential, which this function lets through.
                 Ok(None) => layer.authenticate(&mut request).await,
                 Err(refusal) => Err(refusal),
             },
@@ -128,7 +128,7 @@ where
     Response::from_parts(parts, body.collect().await.unwrap().to_bytes())
 }
 
-/// Checks that a refusal shows what its response has.
+/// Checks that a refusal agrees with its response.
 fn assert_consistent(refusal: &Refusal) {
     let response: Response<Bytes> = refusal.clone().into();
     assert_eq!(refusal.status(), response.status());
@@ -141,7 +141,7 @@ fn assert_consistent(refusal: &Refusal) {
 
 type Set = fn(ApiTokenLayer) -> ApiTokenLayer;
 
-/// Credentials of every kind that the store can be queried for, or that need no query.
+/// Credentials of every kind, with and without a lookup.
 async fn credentials(fixture: &Fixture) -> Vec<Vec<(&'static str, String)>> {
     let revoked = fixture
         .issue(&fixture.app().id, NewToken::named("revoked"))
@@ -184,7 +184,7 @@ async fn credentials(fixture: &Fixture) -> Vec<Vec<(&'static str, String)>> {
     credentials
 }
 
-/// Everything that is asked one way, and what was counted of it.
+/// The outcomes of all requests in one way, and what was counted.
 async fn ask(way: Way, set: Set) -> (Vec<Outcome>, String) {
     let fixture = Fixture::new().await;
     let layer = set(fixture.layer());
@@ -261,7 +261,7 @@ const SETTINGS: [Set; 5] = [
 ];
 
 #[tokio::test(start_paused = true)]
-async fn a_request_is_refused_in_the_same_bytes_and_counted_alike_whichever_way_it_is_judged() {
+async fn the_service_and_the_functions_refuse_with_the_same_bytes_and_counts() {
     for set in SETTINGS {
         let expected = ask(Way::Service, set).await;
         for way in [Way::Parts, Way::Optional, Way::Head] {
@@ -276,7 +276,7 @@ async fn a_request_is_refused_in_the_same_bytes_and_counted_alike_whichever_way_
 }
 
 #[tokio::test(start_paused = true)]
-async fn every_kind_of_rejection_and_an_admission_are_among_those_that_are_compared() {
+async fn every_kind_of_rejection_and_an_admission_are_compared() {
     let (outcomes, _) = ask(Way::Parts, |layer| layer).await;
     let kinds: Vec<_> = outcomes.iter().map(Outcome::kind).collect();
     for kind in [
@@ -315,7 +315,7 @@ async fn a_refusal_is_a_response_of_axum() {
         let of_handler = Outcome::of(read(router.clone().oneshot(request())).await);
         let of_service = Outcome::of(read(of_service.clone().oneshot(request())).await);
         match (of_handler, of_service) {
-            // The router says how long its body is, and of what type.
+            // The router adds the length and the type of the body.
             (Outcome::Attributed(handler), Outcome::Attributed(service)) => {
                 assert_eq!(handler, service);
             }

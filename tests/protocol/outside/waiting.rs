@@ -16,8 +16,8 @@ const LIFETIME: Duration = Duration::from_secs(2);
 
 type Event = for<'f> fn(&'f Fixture, TokenId) -> Pin<Box<dyn Future<Output = ()> + 'f>>;
 
-/// What a request gets that shares a lookup with another one, where something happens after the
-/// store has answered that one, and how often the store was queried.
+/// The outcome of a request that shares a lookup with another one, if an event happens after the
+/// store has answered the other one, and the number of lookups.
 async fn outcome(event: Event) -> (Result<(), RejectionKind>, usize) {
     let fixture = Fixture::builder()
         .configure(|builder| builder.max_staleness(BOUND))
@@ -54,7 +54,7 @@ async fn outcome(event: Event) -> (Result<(), RejectionKind>, usize) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_the_store_answered_is_judged_again_before_the_request_is_passed_on() {
+async fn the_token_is_checked_again_before_the_request_is_passed_on() {
     let nothing: Event = |_, _| Box::pin(async {});
     assert_eq!(outcome(nothing).await, (Ok(()), 1));
 
@@ -80,7 +80,7 @@ async fn what_the_store_answered_is_judged_again_before_the_request_is_passed_on
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_answer_that_no_longer_holds_is_looked_up_once_more() {
+async fn an_answer_that_no_longer_holds_is_looked_up_again() {
     let renamed: Event = |fixture, id| {
         Box::pin(async move {
             fixture.tokens.rename(id, "other").await.unwrap();
@@ -99,7 +99,7 @@ async fn an_answer_that_no_longer_holds_is_looked_up_once_more() {
     assert_eq!(outcome(renamed_and_down).await, (expected, 2));
 }
 
-/// Begins to authenticate, and breaks off while the store is queried.
+/// Starts to authenticate, and drops the future during the lookup.
 async fn break_off(fixture: &Fixture, layer: &ApiTokenLayer) {
     let mut request = parts(&[("authorization", &fixture.bearer())]);
     request

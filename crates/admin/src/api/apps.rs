@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{operations::Operator, problem::Problem, view::AppView};
 
-/// The handlers below, each with the path that its description has.
+/// Creates the routes of the handlers below. The paths must match their OpenAPI descriptions.
 pub(super) fn routes<S: Clone + Send + Sync + 'static>() -> Router<S> {
     Router::new()
         .route("/apps", get(list_apps).post(create_app))
@@ -32,7 +32,7 @@ pub(super) struct Paths;
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(super) struct AppParams {
-    /// Only apps with this in their name; ASCII letters are compared without their case.
+    /// Return only apps whose name contains this text. Ignores the case of ASCII letters.
     #[param(inline, nullable = false)]
     name: Option<NamePart>,
     #[param(inline, nullable = false)]
@@ -45,18 +45,18 @@ pub(super) struct AppParams {
 #[derive(Serialize, ToSchema)]
 #[schema(as = AppPage)]
 pub(super) struct AppPageView<'r> {
-    /// The apps, by identifier.
+    /// The apps, sorted by identifier.
     items: Vec<AppView<'r>>,
-    /// The cursor of the next page; null on the last one.
+    /// The cursor of the next page, or null on the last page.
     #[schema(required)]
     next: Option<String>,
 }
 
-/// What an app is to be.
+/// The app to create.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct NewApp {
-    /// The identifier that the platform knows the app by; a new one if it is null or absent.
+    /// The identifier of the app in your platform. If null or absent, a new one is generated.
     #[schema(inline)]
     id: Option<AppIdText>,
     #[schema(inline)]
@@ -95,9 +95,9 @@ fn app_id(position: &[u8]) -> Option<AppId> {
 #[utoipa::path(
     post, path = "/apps", tag = "apps", request_body = NewApp,
     responses(
-        (status = CREATED, description = "The app.", body = AppView,
-            headers(("Location" = String, description = "Where the app is, relative to the request."))),
-        (status = CONFLICT, description = "There is an app with this identifier."),
+        (status = CREATED, description = "The new app.", body = AppView,
+            headers(("Location" = String, description = "The URL of the new app, relative to the request."))),
+        (status = CONFLICT, description = "An app with this identifier already exists."),
     )
 )]
 pub(super) async fn create_app(
@@ -116,7 +116,7 @@ pub(super) async fn create_app(
     get, path = "/apps/{app}", tag = "apps", params(("app" = inline(AppIdText), Path)),
     responses(
         (status = OK, description = "The app.", body = AppView),
-        (status = NOT_FOUND, description = "There is no such app."),
+        (status = NOT_FOUND, description = "The app does not exist."),
     )
 )]
 pub(super) async fn get_app(
@@ -130,12 +130,12 @@ pub(super) async fn get_app(
 
 /// Disable an app.
 ///
-/// None of its tokens is admitted from then on.
+/// Rejects all tokens of the app until it is enabled again.
 #[utoipa::path(
     post, path = "/apps/{app}/disable", tag = "apps", params(("app" = inline(AppIdText), Path)),
     responses(
-        (status = OK, description = "The app, disabled.", body = AppView),
-        (status = NOT_FOUND, description = "There is no such app."),
+        (status = OK, description = "The disabled app.", body = AppView),
+        (status = NOT_FOUND, description = "The app does not exist."),
     )
 )]
 pub(super) async fn disable_app(
@@ -149,12 +149,12 @@ pub(super) async fn disable_app(
 
 /// Enable an app.
 ///
-/// Its tokens that are neither revoked nor expired are admitted again.
+/// Accepts the app's tokens again, except those that are revoked or expired.
 #[utoipa::path(
     post, path = "/apps/{app}/enable", tag = "apps", params(("app" = inline(AppIdText), Path)),
     responses(
-        (status = OK, description = "The app, enabled.", body = AppView),
-        (status = NOT_FOUND, description = "There is no such app."),
+        (status = OK, description = "The enabled app.", body = AppView),
+        (status = NOT_FOUND, description = "The app does not exist."),
     )
 )]
 pub(super) async fn enable_app(

@@ -1,26 +1,28 @@
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 
-use crate::{problem::Problem, words::digest};
+use tower_api_tokens::store::digest_words;
 
-/// How many bytes of the digest of a listing a cursor has.
+use crate::problem::Problem;
+
+/// The length of the listing tag in a cursor, in bytes.
 const TAG_LEN: usize = 8;
 
-/// A listing with its filters. The cursors of one are not those of another.
+/// A listing with its filters. A cursor is valid only for the listing that it comes from.
 pub(super) struct Listing([u8; TAG_LEN]);
 
 impl Listing {
-    pub(super) fn new(words: &[&str]) -> Self {
+    pub(super) fn new(filters: &[&str]) -> Self {
         let mut tag = [0; TAG_LEN];
-        tag.copy_from_slice(&digest(words)[..TAG_LEN]);
+        tag.copy_from_slice(&digest_words(filters.iter().copied())[..TAG_LEN]);
         Self(tag)
     }
 
-    /// The cursor of the place after `position`.
+    /// Returns the cursor of the page after `position`.
     pub(super) fn cursor(&self, position: &[u8]) -> String {
         URL_SAFE_NO_PAD.encode([&self.0, position].concat())
     }
 
-    /// The position that a cursor of this listing has.
+    /// Returns the position in a cursor of this listing.
     pub(super) fn position<T>(
         &self,
         cursor: &str,
@@ -31,7 +33,7 @@ impl Listing {
         position.ok_or_else(|| {
             Problem::bad_request(
                 "invalid_cursor",
-                "the cursor is not one of this listing: give the `next` of the page before, with the same filters, or begin without a cursor",
+                "the cursor does not belong to this listing; send `next` from the previous page with the same filters, or start without a cursor",
             )
         })
     }
@@ -42,7 +44,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_cursor_belongs_to_its_listing() {
+    fn a_cursor_is_valid_only_for_its_listing() {
         let live = Listing::new(&["tokens", "live"]);
         let cursor = live.cursor(b"position");
         let read = |bytes: &[u8]| Some(bytes.to_vec());

@@ -1,4 +1,4 @@
-//! The description of the API, made from its handlers.
+//! The OpenAPI document, generated from the handlers.
 
 use axum::{
     body::Bytes,
@@ -29,26 +29,26 @@ use crate::{
 #[openapi(
     info(
         title = "API tokens",
-        description = "Manages the apps of a platform and their API tokens.",
+        description = "Manage apps and their API tokens.",
     ),
-    servers((url = ".", description = "Where this document is.")),
+    servers((url = ".", description = "The base URL of the API, relative to this document.")),
     paths(get_document),
     components(schemas(ProblemBody)),
     tags(
-        (name = "apps", description = "Whom tokens belong to."),
-        (name = "tokens", description = "What apps authenticate with."),
-        (name = "audit", description = "What was done, by whom."),
-        (name = "document", description = "This document."),
+        (name = "apps", description = "The apps that tokens belong to."),
+        (name = "tokens", description = "The tokens that apps authenticate with."),
+        (name = "audit", description = "The audit log: every change, when it was made, and by whom."),
+        (name = "document", description = "The OpenAPI document of this API."),
     )
 )]
 struct Outline;
 
-/// The document, as it is sent.
+/// The serialized document.
 #[derive(Clone)]
 pub(super) struct Document(Bytes);
 
 impl Document {
-    /// Completes what the handlers say of themselves by what holds for all of them.
+    /// Merges the handlers' descriptions, and adds what they have in common.
     pub(super) fn new(gate: &Gate) -> Self {
         let mut document = Outline::openapi();
         for part in [
@@ -68,10 +68,10 @@ impl Document {
     }
 }
 
-/// Get this document.
+/// Get the OpenAPI document.
 #[utoipa::path(
     get, path = "/openapi.json", tag = "document",
-    responses((status = OK, description = "The document.", body = serde_json::Value))
+    responses((status = OK, description = "The OpenAPI document.", body = serde_json::Value))
 )]
 pub(super) async fn get_document(
     State(Document(json)): State<Document>,
@@ -89,14 +89,14 @@ fn operations(path: &mut PathItem) -> impl Iterator<Item = &mut Operation> {
 fn complete(operation: &mut Operation) {
     let mut common = vec![
         ("400", "The request is malformed."),
-        ("401", "The request does not prove who sends it."),
-        ("403", "Who sends the request may not do this."),
-        ("503", "The store fails, or cannot be written to."),
+        ("401", "Credentials are missing or invalid."),
+        ("403", "The caller is not allowed to do this."),
+        ("503", "The token store is unavailable or read-only."),
     ];
     if operation.request_body.is_some() {
         common.extend([
-            ("413", "The body is too long."),
-            ("415", "The body is not JSON."),
+            ("413", "The request body is too large."),
+            ("415", "The request body is not JSON."),
         ]);
     }
     let responses = &mut operation.responses.responses;
@@ -114,10 +114,13 @@ fn complete(operation: &mut Operation) {
 }
 
 fn complete_response(status: &str, response: &mut response::Response) {
-    let mut headers = vec![("Cache-Control", "`no-store`, always.")];
+    let mut headers = vec![("Cache-Control", "Always `no-store`.")];
     match status {
-        "401" => headers.push(("WWW-Authenticate", "How to prove it.")),
-        "503" => headers.push(("Retry-After", "In how many seconds to try again.")),
+        "401" => headers.push(("WWW-Authenticate", "The accepted authentication schemes.")),
+        "503" => headers.push((
+            "Retry-After",
+            "The number of seconds to wait before trying again.",
+        )),
         _ => {}
     }
     for (name, description) in headers {
@@ -138,7 +141,7 @@ fn complete_response(status: &str, response: &mut response::Response) {
     }
 }
 
-/// How long an overlap may be is for whoever sets up the tokens to say.
+/// Sets the maximum overlap of a rotation, which is configured at runtime.
 fn limit_overlap(components: &mut Components, seconds: u64) {
     let rotate = components.schemas.get_mut("RotateToken");
     if let Some(RefOr::T(Schema::Object(rotate))) = rotate
@@ -149,7 +152,7 @@ fn limit_overlap(components: &mut Components, seconds: u64) {
     }
 }
 
-/// Names the schemes that the guard takes.
+/// Adds the authentication schemes that the guard accepts.
 fn secure(
     components: &mut Components,
     schemes: &[GuardScheme],

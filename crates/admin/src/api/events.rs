@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{operations::Operator, problem::Problem, view::EventView};
 
-/// The handlers below, each with the path that its description has.
+/// Creates the routes of the handlers below. The paths must match their OpenAPI descriptions.
 pub(super) fn routes<S: Clone + Send + Sync + 'static>() -> Router<S> {
     Router::new().route("/events", get(list_events))
 }
@@ -23,15 +23,15 @@ pub(super) fn routes<S: Clone + Send + Sync + 'static>() -> Router<S> {
 #[openapi(paths(list_events))]
 pub(super) struct Paths;
 
-/// Which audit events to list.
+/// The filter of a listing of audit events.
 #[derive(Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(super) struct EventParams {
-    /// Only events about this app.
+    /// Return only events about this app.
     #[param(inline, nullable = false)]
     app_id: Option<AppIdText>,
-    /// Only events about this token.
+    /// Return only events about this token.
     #[param(inline, nullable = false)]
     token_id: Option<TokenIdText>,
     #[param(inline, nullable = false)]
@@ -70,9 +70,9 @@ fn event_id(position: &[u8]) -> Option<AuditEventId> {
 #[derive(Serialize, ToSchema)]
 #[schema(as = AuditEventPage)]
 pub(super) struct EventPageView<'r> {
-    /// The events, the latest first.
+    /// The events, latest first.
     items: Vec<EventView<'r>>,
-    /// The cursor of the next page; null on the last one.
+    /// The cursor of the next page, or null on the last page.
     #[schema(required)]
     next: Option<String>,
 }

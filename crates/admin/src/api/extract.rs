@@ -1,4 +1,4 @@
-//! How requests are read: strictly, and with a word on what to change.
+//! Extractors that validate requests strictly, and reject them with a hint on what to fix.
 
 use axum::{
     body::Bytes,
@@ -16,12 +16,12 @@ use tower_api_tokens::IdempotencyKey;
 use super::fields::KeyText;
 use crate::problem::Problem;
 
-/// The longest body of a request, in bytes.
+/// The maximum length of a request body, in bytes.
 pub(super) const MAX_BODY: usize = 16 * 1024;
 
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
-/// The body of a request, as JSON.
+/// The JSON body of a request.
 pub(super) struct Body<T>(pub(super) T);
 
 impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
@@ -32,7 +32,7 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
             return Err(Problem::new(
                 StatusCode::UNSUPPORTED_MEDIA_TYPE,
                 "unsupported_media_type",
-                "the body has to be JSON: send `Content-Type: application/json`",
+                "the body must be JSON; send `Content-Type: application/json`",
             ));
         }
         let bytes = Bytes::from_request(request, state).await;
@@ -40,18 +40,18 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
             StatusCode::PAYLOAD_TOO_LARGE => Problem::new(
                 StatusCode::PAYLOAD_TOO_LARGE,
                 "body_too_large",
-                format!("the body is longer than {MAX_BODY} bytes"),
+                "the body is larger than 16 KiB; send a smaller one",
             ),
-            _ => Problem::bad_request("invalid_body", "the body ended too early; send it again"),
+            _ => Problem::bad_request("invalid_body", "the body ended early; send it again"),
         })?;
-        // A sequence would be read as the fields in their order.
+        // `serde` would also accept an array with the fields in order.
         if !bytes.trim_ascii_start().starts_with(b"{") {
-            let detail = "the body does not fit: it has to be a JSON object";
+            let detail = "invalid body: expected a JSON object";
             return Err(Problem::bad_request("invalid_body", detail));
         }
-        serde_json::from_slice(&bytes).map(Self).map_err(|error| {
-            Problem::bad_request("invalid_body", format!("the body does not fit: {error}"))
-        })
+        serde_json::from_slice(&bytes)
+            .map(Self)
+            .map_err(|error| Problem::bad_request("invalid_body", format!("invalid body: {error}")))
     }
 }
 
@@ -63,7 +63,7 @@ fn is_json(headers: &HeaderMap) -> bool {
     essence.is_some_and(|essence| essence.trim().eq_ignore_ascii_case("application/json"))
 }
 
-/// The parameters in the query of a request.
+/// The query parameters of a request.
 pub(super) struct Params<T>(pub(super) T);
 
 impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Params<T> {
@@ -73,14 +73,14 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Params<T> {
         match Query::try_from_uri(&parts.uri) {
             Ok(Query(params)) => Ok(Self(params)),
             Err(rejection) => {
-                let detail = format!("the query does not fit: {}", cause(&rejection));
+                let detail = format!("invalid query: {}", cause(&rejection));
                 Err(Problem::bad_request("invalid_query", detail))
             }
         }
     }
 }
 
-/// Says that a request has no query.
+/// Rejects query parameters on an endpoint without any.
 pub(super) struct NoParams;
 
 impl<S: Send + Sync> FromRequestParts<S> for NoParams {
@@ -91,7 +91,7 @@ impl<S: Send + Sync> FromRequestParts<S> for NoParams {
             None | Some("") => Ok(Self),
             Some(_) => Err(Problem::bad_request(
                 "invalid_query",
-                "the request takes no query parameters: leave them out",
+                "this endpoint takes no query parameters; remove them",
             )),
         }
     }
@@ -107,14 +107,14 @@ impl<S: Send + Sync, T: DeserializeOwned + Send> FromRequestParts<S> for Id<T> {
         match Path::from_request_parts(parts, state).await {
             Ok(Path(id)) => Ok(Self(id)),
             Err(rejection) => {
-                let detail = format!("the path does not fit: {}", cause(&rejection));
+                let detail = format!("invalid path: {}", cause(&rejection));
                 Err(Problem::bad_request("invalid_path", detail))
             }
         }
     }
 }
 
-/// The innermost cause of an error.
+/// Returns the innermost cause of an error.
 fn cause(error: &dyn std::error::Error) -> String {
     let mut innermost = error;
     while let Some(source) = innermost.source() {
@@ -123,7 +123,7 @@ fn cause(error: &dyn std::error::Error) -> String {
     innermost.to_string()
 }
 
-/// The `Idempotency-Key` of a request, if it has one.
+/// The `Idempotency-Key` header of a request, if present.
 pub(super) struct Key(pub(super) Option<IdempotencyKey>);
 
 impl<S: Send + Sync> FromRequestParts<S> for Key {
@@ -137,7 +137,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Key {
         };
         if values.next().is_some() {
             return Err(invalid(
-                "the request has several idempotency keys: give one".into(),
+                "the request has several `Idempotency-Key` headers; send one".into(),
             ));
         }
         match KeyText::try_from(value.to_str().unwrap_or_default().to_owned()) {

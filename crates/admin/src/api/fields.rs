@@ -1,4 +1,4 @@
-//! The parts of requests, each with the form that the document says and no other.
+//! The fields of requests. Each accepts exactly what the OpenAPI document describes.
 
 use std::{borrow::Cow, fmt};
 
@@ -20,7 +20,7 @@ use utoipa::{
     },
 };
 
-/// Defines a type that is read from a string, and how the document describes that.
+/// Defines a type that is parsed from a string, and its schema in the OpenAPI document.
 macro_rules! text_field {
     ($(#[doc = $doc:literal])* $field:ident($inner:ty), $schema:expr) => {
         $(#[doc = $doc])*
@@ -73,16 +73,16 @@ impl TryFrom<String> for TokenIdText {
     type Error = TokenIdError;
 
     fn try_from(text: String) -> Result<Self, TokenIdError> {
-        // Another notation of a UUID is none here.
+        // `parse` also accepts other notations of a UUID.
         let text = if text.len() == 36 { &*text } else { "" };
         text.parse().map(Self)
     }
 }
 
-/// White space that is no control character and separates no lines.
+/// White space other than control characters and line separators.
 const SPACES: &str = r"\u0020\u00A0\u1680\u2000-\u200A\u202F\u205F\u3000";
 
-/// What may not be in a name.
+/// The characters that a name must not contain.
 const CONTROLS: &str = r"\u0000-\u001F\u007F-\u009F\u2028\u2029";
 
 text_field! {
@@ -90,7 +90,7 @@ text_field! {
     Name(String),
     |text| text
         .description(Some(
-            "A name for people, which need not be the only one of its kind. White space around it is dropped.",
+            "A display name. Names do not have to be unique. Leading and trailing white space is removed.",
         ))
         .min_length(Some(1))
         .max_length(Some(MAX_NAME_LEN))
@@ -101,7 +101,7 @@ impl TryFrom<String> for Name {
     type Error = NameError;
 
     fn try_from(text: String) -> Result<Self, NameError> {
-        // What is dropped around a name has to fit the description too.
+        // The surrounding white space must match the pattern too.
         let text = match check_name_part(&text) {
             Ok(()) => text,
             Err(_) => String::new(),
@@ -111,10 +111,10 @@ impl TryFrom<String> for Name {
 }
 
 text_field! {
-    /// A part of a name.
+    /// Text that a name contains.
     NamePart(String),
     |text| text
-        .description(Some("A part of a name."))
+        .description(Some("Text to search for in names."))
         .min_length(Some(1))
         .max_length(Some(MAX_NAME_LEN))
         .pattern(Some(format!("^[^{CONTROLS}]+$")))
@@ -129,11 +129,11 @@ impl TryFrom<String> for NamePart {
 }
 
 text_field! {
-    /// A scope, or several with commas between them.
+    /// A scope, or several separated by commas.
     ScopeText(ScopeSet),
     |text| text
         .description(Some(
-            "A scope (RFC 6749 section 3.3). A comma separates two scopes, so no scope of a token that is issued here contains one.",
+            "A scope (RFC 6749 section 3.3). Commas separate scopes, so a scope cannot contain one.",
         ))
         .pattern(Some(r"^[!#-\[\]-~]{1,128}$"))
 }
@@ -146,7 +146,7 @@ impl TryFrom<String> for ScopeText {
     }
 }
 
-/// When a token expires: an instant, or a date, which means the end of that day.
+/// The expiry of a token: an instant, or a date for the end of that day in UTC.
 #[derive(Deserialize)]
 #[serde(try_from = "String")]
 pub(super) struct Expiry(pub(super) Timestamp);
@@ -161,17 +161,17 @@ impl TryFrom<String> for Expiry {
 
 impl PartialSchema for Expiry {
     fn schema() -> RefOr<Schema> {
-        let text = |format: KnownFormat, says: &str| {
+        let text = |format: KnownFormat, description: &str| {
             ObjectBuilder::new()
                 .schema_type(SchemaType::new(Type::String))
-                .description(Some(says))
+                .description(Some(description))
                 .format(Some(SchemaFormat::KnownFormat(format)))
         };
         OneOfBuilder::new()
             .item(text(KnownFormat::DateTime, "An instant (RFC 3339)."))
             .item(text(
                 KnownFormat::Date,
-                "The last day on which it works, in UTC.",
+                "The last day on which the token works, in UTC.",
             ))
             .into()
     }
@@ -180,11 +180,11 @@ impl PartialSchema for Expiry {
 impl ToSchema for Expiry {}
 
 text_field! {
-    /// Where a page of a listing begins.
+    /// The start of a page of a listing.
     Cursor(String),
     |text| text
         .description(Some(
-            "The `next` of the page before, with the same filters; the first page has none.",
+            "The `next` value of the previous page, with the same filters. Omit it for the first page.",
         ))
         .pattern(Some("^[A-Za-z0-9_-]{1,128}$"))
 }
@@ -195,18 +195,18 @@ impl TryFrom<String> for Cursor {
     fn try_from(text: String) -> Result<Self, Self::Error> {
         let written = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
         if !(1..=128).contains(&text.len()) || !text.bytes().all(written) {
-            return Err("a cursor is the `next` of the page before, as it was given");
+            return Err("invalid cursor; send `next` from the previous page unchanged");
         }
         Ok(Self(text))
     }
 }
 
 text_field! {
-    /// What a request is named by.
+    /// An idempotency key.
     KeyText(IdempotencyKey),
     |text| text
         .description(Some(
-            "Names the request: a repetition under the same key within a day makes no second token.",
+            "Identifies the request, so that repeating it within a day creates no second token.",
         ))
         .pattern(Some("^[!-~]{1,255}$"))
 }
@@ -219,7 +219,7 @@ impl TryFrom<String> for KeyText {
     }
 }
 
-/// How many records a page holds at most.
+/// The maximum number of records on a page.
 #[derive(Clone, Copy, Deserialize)]
 #[serde(try_from = "u16")]
 pub(super) struct Limit(usize);
@@ -236,7 +236,7 @@ impl TryFrom<u16> for Limit {
     fn try_from(records: u16) -> Result<Self, Self::Error> {
         match usize::from(records) {
             records @ 1..=PageSize::MAX => Ok(Self(records)),
-            _ => Err("a page holds 1 to 1000 records"),
+            _ => Err("a limit is a number from 1 to 1,000"),
         }
     }
 }
@@ -245,7 +245,7 @@ impl PartialSchema for Limit {
     fn schema() -> RefOr<Schema> {
         ObjectBuilder::new()
             .schema_type(SchemaType::new(Type::Integer))
-            .description(Some("How many records the page holds at most."))
+            .description(Some("The maximum number of records on the page."))
             .minimum(Some(1))
             .maximum(Some(PageSize::MAX))
             .default(Some(PageSize::default().get().into()))
@@ -255,7 +255,7 @@ impl PartialSchema for Limit {
 
 impl ToSchema for Limit {}
 
-/// A number of seconds. JSON has one kind of number, so `60.0` is `60`.
+/// A number of seconds. JSON has a single number type, so `60.0` is accepted as `60`.
 pub(super) struct Seconds(pub(super) u64);
 
 impl<'de> Deserialize<'de> for Seconds {
@@ -289,7 +289,7 @@ impl PartialSchema for Seconds {
     fn schema() -> RefOr<Schema> {
         ObjectBuilder::new()
             .schema_type(SchemaType::new(Type::Integer))
-            .description(Some("For how many seconds the old token lives on."))
+            .description(Some("How long the old token keeps working, in seconds."))
             .minimum(Some(0))
             .into()
     }
@@ -302,7 +302,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_name_fits_the_pattern_that_describes_it() {
+    fn names_match_their_documented_pattern() {
         let RefOr::T(Schema::Object(schema)) = Name::schema() else {
             panic!("not an object");
         };

@@ -27,32 +27,35 @@ pub(super) fn router(gate: Gate) -> Router {
         .merge(tokens::routes())
         .merge(events::routes())
         .route("/openapi.json", get(document::get_document))
-        .route("/", get(to_document))
-        .method_not_allowed_fallback(wrong_method)
-        .fallback(nothing_there)
+        .route("/", get(redirect_to_document))
+        .method_not_allowed_fallback(method_not_allowed)
+        .fallback(not_found)
         .layer(DefaultBodyLimit::max(MAX_BODY))
         .with_state(document);
-    gate.around(router, |_, _, refusal| {
+    gate.protect(router, |_, _, refusal| {
         Problem::from(refusal).into_response()
     })
 }
 
-/// Leads from where the API is mounted to its description.
-async fn to_document(OriginalUri(uri): OriginalUri) -> Redirect {
+/// Redirects from the mount path to the OpenAPI document.
+async fn redirect_to_document(OriginalUri(uri): OriginalUri) -> Redirect {
     Redirect::temporary(&format!(
         "{}/openapi.json",
         uri.path().trim_end_matches('/')
     ))
 }
 
-async fn nothing_there(uri: Uri) -> Problem {
-    let detail = format!("there is nothing at {}; see /openapi.json", uri.path());
+async fn not_found(uri: Uri) -> Problem {
+    let detail = format!(
+        "no endpoint at `{}`; see `/openapi.json` for all endpoints",
+        uri.path()
+    );
     Problem::new(StatusCode::NOT_FOUND, "not_found", detail)
 }
 
-async fn wrong_method(method: Method, uri: Uri) -> Problem {
+async fn method_not_allowed(method: Method, uri: Uri) -> Problem {
     let detail = format!(
-        "{} does not take {method}; `Allow` has what it takes",
+        "`{}` does not support {method}; use a method from the `Allow` header",
         uri.path()
     );
     Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", detail)

@@ -25,7 +25,7 @@ use crate::{
     view::{IssuedView, StatusSchema, TokenView},
 };
 
-/// The handlers below, each with the path that its description has.
+/// Creates the routes of the handlers below. The paths must match their OpenAPI descriptions.
 pub(super) fn routes<S: Clone + Send + Sync + 'static>() -> Router<S> {
     Router::new()
         .route("/tokens", get(list_tokens).post(issue_token))
@@ -45,18 +45,18 @@ pub(super) fn routes<S: Clone + Send + Sync + 'static>() -> Router<S> {
 ))]
 pub(super) struct Paths;
 
-/// Which tokens to list.
+/// The filter of a listing of tokens.
 #[derive(Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(super) struct TokenParams {
-    /// Only tokens of this app.
+    /// Return only tokens of this app.
     #[param(inline, nullable = false)]
     app_id: Option<AppIdText>,
-    /// Only tokens with this status.
+    /// Return only tokens with this status.
     #[param(inline, nullable = false, value_type = Option<StatusSchema>)]
     status: Option<TokenStatus>,
-    /// Only tokens with this in their name; ASCII letters are compared without their case.
+    /// Return only tokens whose name contains this text. Ignores the case of ASCII letters.
     #[param(inline, nullable = false)]
     name: Option<NamePart>,
     #[param(inline, nullable = false)]
@@ -94,14 +94,14 @@ fn token_id(position: &[u8]) -> Option<TokenId> {
 #[derive(Serialize, ToSchema)]
 #[schema(as = TokenPage)]
 pub(super) struct TokenPageView<'r> {
-    /// The tokens, the newest first.
+    /// The tokens, newest first.
     items: Vec<TokenView<'r>>,
-    /// The cursor of the next page; null on the last one.
+    /// The cursor of the next page, or null on the last page.
     #[schema(required)]
     next: Option<String>,
 }
 
-/// What a token is to be.
+/// The token to issue.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(as = NewToken)]
@@ -110,18 +110,18 @@ pub(super) struct NewTokenBody {
     app_id: AppIdText,
     #[schema(inline)]
     name: Name,
-    /// What the token may be used for: nothing unless it is given. 1,024 characters in all, with a
-    /// space between two.
+    /// The scopes of the token. Defaults to none. At most 1,024 characters in total, with a space
+    /// between two scopes.
     #[serde(default)]
     #[schema(inline)]
     scopes: Vec<ScopeText>,
-    /// The instant from which the token is refused, or the last day on which it works; null or absent
-    /// if it does not expire.
+    /// When the token expires: an instant, or the last day on which it works. Null or absent if it
+    /// never expires.
     #[schema(inline)]
     expires_at: Option<Expiry>,
 }
 
-/// What a token is to be called.
+/// The new name of a token.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RenameToken {
@@ -129,7 +129,7 @@ pub(super) struct RenameToken {
     name: Name,
 }
 
-/// How a token is to be rotated.
+/// The options of a rotation.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RotateToken {
@@ -162,17 +162,17 @@ pub(super) async fn list_tokens(
 
 /// Issue a token.
 ///
-/// Its text is in the answer and nowhere else.
+/// Only this response contains the text of the token.
 #[utoipa::path(
     post, path = "/tokens", tag = "tokens", request_body = NewTokenBody,
     params(("Idempotency-Key" = inline(Option<KeyText>), Header)),
     responses(
-        (status = CREATED, description = "The token, with its text.", body = IssuedView,
-            headers(("Location" = String, description = "Where the token is, relative to the request."))),
-        (status = NOT_FOUND, description = "There is no such app."),
-        (status = CONFLICT, description = "The app is disabled, or the request made a token before."),
+        (status = CREATED, description = "The new token, including its text.", body = IssuedView,
+            headers(("Location" = String, description = "The URL of the new token, relative to the request."))),
+        (status = NOT_FOUND, description = "The app does not exist."),
+        (status = CONFLICT, description = "The app is disabled, or the request already created a token."),
         (status = UNPROCESSABLE_ENTITY,
-            description = "The expiry is not in the future, or the key was used for another request."),
+            description = "The scopes are too long, the expiry is not in the future, or the idempotency key was used for another request."),
     )
 )]
 pub(super) async fn issue_token(
@@ -206,7 +206,7 @@ pub(super) async fn issue_token(
     get, path = "/tokens/{token}", tag = "tokens", params(("token" = inline(TokenIdText), Path)),
     responses(
         (status = OK, description = "The token.", body = TokenView),
-        (status = NOT_FOUND, description = "There is no such token."),
+        (status = NOT_FOUND, description = "The token does not exist."),
     )
 )]
 pub(super) async fn get_token(
@@ -223,8 +223,8 @@ pub(super) async fn get_token(
     patch, path = "/tokens/{token}", tag = "tokens", request_body = RenameToken,
     params(("token" = inline(TokenIdText), Path)),
     responses(
-        (status = OK, description = "The token, renamed.", body = TokenView),
-        (status = NOT_FOUND, description = "There is no such token."),
+        (status = OK, description = "The renamed token.", body = TokenView),
+        (status = NOT_FOUND, description = "The token does not exist."),
     )
 )]
 pub(super) async fn rename_token(
@@ -239,8 +239,8 @@ pub(super) async fn rename_token(
 
 /// Rotate a token.
 ///
-/// Issues its successor, whose text is in the answer and nowhere else. The old token lives on for
-/// the overlap, or until its own expiry if that comes first.
+/// Issues a successor. Only this response contains its text. The old token keeps working for the
+/// overlap, or until its own expiry if that comes first.
 #[utoipa::path(
     post, path = "/tokens/{token}/rotate", tag = "tokens", request_body = RotateToken,
     params(
@@ -248,13 +248,13 @@ pub(super) async fn rename_token(
         ("Idempotency-Key" = inline(Option<KeyText>), Header),
     ),
     responses(
-        (status = CREATED, description = "The successor, with its text.", body = IssuedView,
-            headers(("Location" = String, description = "Where the successor is, relative to the request."))),
-        (status = NOT_FOUND, description = "There is no such token."),
+        (status = CREATED, description = "The successor, including its text.", body = IssuedView,
+            headers(("Location" = String, description = "The URL of the successor, relative to the request."))),
+        (status = NOT_FOUND, description = "The token does not exist."),
         (status = CONFLICT,
-            description = "The token is revoked, expired or rotated already, its app is disabled, or the request made a token before."),
+            description = "The token is revoked, expired or already rotated, its app is disabled, or the request already created a token."),
         (status = UNPROCESSABLE_ENTITY,
-            description = "The overlap is too long, or the key was used for another request."),
+            description = "The overlap is too long, or the idempotency key was used for another request."),
     )
 )]
 pub(super) async fn rotate_token(
@@ -274,13 +274,13 @@ pub(super) async fn rotate_token(
 
 /// Revoke a token.
 ///
-/// It is not admitted from then on, ever. To revoke it again changes nothing.
+/// Rejects the token permanently. Revoking it again changes nothing.
 #[utoipa::path(
     post, path = "/tokens/{token}/revoke", tag = "tokens",
     params(("token" = inline(TokenIdText), Path)),
     responses(
-        (status = OK, description = "The token, revoked.", body = TokenView),
-        (status = NOT_FOUND, description = "There is no such token."),
+        (status = OK, description = "The revoked token.", body = TokenView),
+        (status = NOT_FOUND, description = "The token does not exist."),
     )
 )]
 pub(super) async fn revoke_token(
@@ -292,7 +292,8 @@ pub(super) async fn revoke_token(
     Ok(Json(TokenView::at(operator.now(), &token)).into_response())
 }
 
-/// The answer that shows a token's text; `tokens` is where tokens are, seen from the request.
+/// Returns the response that contains a token's text. `tokens` is the URL of the tokens, relative to
+/// the request.
 fn created(operator: &Operator, issued: &IssuedToken, tokens: &str) -> Response {
     let location = [(LOCATION, format!("{tokens}/{}", issued.record().id))];
     let view = Json(IssuedView::at(operator.now(), issued));

@@ -15,7 +15,7 @@ use tower_api_tokens::AuditEvent;
 use super::AuditSink;
 use crate::view::EventView;
 
-/// How many lines may wait for the writer.
+/// How many lines the queue holds.
 const CAPACITY: usize = 4096;
 
 /// An audit sink that writes each event as one line of JSON.
@@ -34,17 +34,17 @@ const CAPACITY: usize = 4096;
 /// # }
 /// ```
 ///
-/// A line has `id`, `at`, `actor`, `action`, `app_id`, `token_id`, `outcome` (`done` or `refused`)
-/// and `reason`, as in the listing of the JSON API, and is flushed as soon as no other waits.
+/// A line contains `id`, `at`, `actor`, `action`, `app_id`, `token_id`, `outcome` (`done` or
+/// `refused`) and `reason`, as in the JSON API. The writer is flushed when the queue is empty.
 ///
-/// # What may be lost
+/// # Lost lines
 ///
-/// A thread of its own writes, so a slow disk or pipe holds up no request. 4,096 lines may wait for
-/// it; beyond that, and when writing fails, lines are lost here, and [`lost`](Self::lost) counts
-/// them. A line that was written in part is ended, so that the next one is whole.
-/// The store has those events too. Call [`flush`](Self::flush) before the process ends.
+/// A separate thread writes the lines, so that a slow disk or pipe never delays a request. Its queue
+/// holds 4,096 lines. When the queue is full or a write fails, lines are lost, and
+/// [`lost`](Self::lost) counts them. A partially written line is terminated, so that the next one
+/// stays intact. The events remain in the store. Call [`flush`](Self::flush) before the process ends.
 ///
-/// Clones are one sink.
+/// Clones share the thread and its queue.
 #[derive(Clone)]
 pub struct JsonLines {
     lines: SyncSender<Message>,
@@ -57,11 +57,11 @@ enum Message {
 }
 
 impl JsonLines {
-    /// A sink that writes to `writer`, in a thread that ends with the last clone.
+    /// Creates a sink that writes to `writer`, in a thread that ends with the last clone.
     ///
     /// # Errors
     ///
-    /// When the system starts no thread.
+    /// Returns an error if the thread cannot be started.
     pub fn new(writer: impl Write + Send + 'static) -> io::Result<Self> {
         let (lines, queue) = sync_channel(CAPACITY);
         let lost = Arc::new(AtomicU64::new(0));
@@ -72,24 +72,24 @@ impl JsonLines {
         Ok(Self { lines, lost })
     }
 
-    /// Waits until all that was recorded before is written.
+    /// Waits until all lines recorded so far are written.
     ///
     /// # Errors
     ///
-    /// When the writer fails, or more lines wait than there is room for.
+    /// Returns an error if the writer fails or the queue is full.
     pub async fn flush(&self) -> io::Result<()> {
         let (done, flushed) = oneshot::channel();
         match self.lines.try_send(Message::Flush(done)) {
             Ok(()) => flushed.await.map_err(|_| stopped())?,
             Err(TrySendError::Full(_)) => Err(io::Error::new(
                 io::ErrorKind::WouldBlock,
-                "the writer of the audit lines does not keep up",
+                "the queue of audit lines is full; try again",
             )),
             Err(TrySendError::Disconnected(_)) => Err(stopped()),
         }
     }
 
-    /// How many lines were lost.
+    /// Returns how many lines were lost.
     #[must_use]
     pub fn lost(&self) -> u64 {
         self.lost.load(Relaxed)
@@ -99,12 +99,12 @@ impl JsonLines {
 fn stopped() -> io::Error {
     io::Error::new(
         io::ErrorKind::BrokenPipe,
-        "the writer of the audit lines has panicked",
+        "the thread that writes audit lines has panicked",
     )
 }
 
 fn write_lines(mut writer: impl Write, queue: &Receiver<Message>, lost: &AtomicU64) {
-    // Whether a part of a line may have been written.
+    // Whether the last line may have been written only in part.
     let mut torn = false;
     while let Ok(first) = queue.recv() {
         let mut next = Some(first);
@@ -124,7 +124,7 @@ fn write_lines(mut writer: impl Write, queue: &Receiver<Message>, lost: &AtomicU
             }
             next = queue.try_recv().ok();
         }
-        // Who flushes is told of a failure; here it would have no reader.
+        // Nobody waits for this flush. `flush` reports its own errors.
         let _ = writer.flush();
     }
 }

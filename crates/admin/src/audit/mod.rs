@@ -1,4 +1,4 @@
-//! Where audit events go: into the store, and to sinks.
+//! Audit events: recorded in the store, and passed to sinks.
 
 use tower_api_tokens::AuditEvent;
 
@@ -9,14 +9,15 @@ pub use json_lines::JsonLines;
 
 pub(super) use trail::Trail;
 
-/// Receives every audit event, besides the store: for a log pipeline, a SIEM, a message queue.
+/// A receiver of every audit event, in addition to the store: a log pipeline, a SIEM or a message
+/// queue.
 ///
 /// # Contract
 ///
-/// `record` is called on the runtime's threads, once for each event, in the order in which the
-/// operations ended. It must not block: hand what takes time to a thread or a task of its own, as
-/// [`JsonLines`] does. A sink that panics loses its event; the store and the other sinks get it all
-/// the same.
+/// `record` is called once for each event, on the threads of the runtime, in the order in which the
+/// operations complete. It must not block: do slow work in a separate thread or task, as
+/// [`JsonLines`] does. If a sink panics, it misses the event; the store and the other sinks still
+/// receive it.
 ///
 /// ```
 /// use tower_api_tokens::AuditEvent;
@@ -31,6 +32,6 @@ pub(super) use trail::Trail;
 /// }
 /// ```
 pub trait AuditSink: Send + Sync + 'static {
-    /// Takes an event.
+    /// Receives an event.
     fn record(&self, event: &AuditEvent);
 }

@@ -13,46 +13,46 @@ use tower_api_tokens::{
 use super::AuditSink;
 use crate::telemetry;
 
-/// How many events may wait for the store. When there are more, the oldest is dropped.
+/// How many events may be queued for the store. When the queue is full, the oldest is dropped.
 const CAPACITY: usize = 1024;
 
-/// How long a store may take to append an event before the event is left waiting.
-const PATIENCE: Duration = Duration::from_secs(1);
+/// How long the store may take to append an event before the event is queued.
+const APPEND_TIMEOUT: Duration = Duration::from_secs(1);
 
 const FIRST_RETRY: Duration = Duration::from_millis(100);
 const LAST_RETRY: Duration = Duration::from_secs(30);
 
-/// Brings audit events to the sinks, and those that are not part of a change into the store. Clones
-/// share what waits for the store.
+/// Passes audit events to the sinks, and records those that are not part of a change in the store.
+/// Clones share a queue.
 #[derive(Clone)]
 pub(crate) struct Trail {
-    journal: Arc<Journal>,
+    queue: Arc<Queue>,
     sinks: Vec<Arc<dyn AuditSink>>,
 }
 
-/// The events that the store has not taken yet.
-struct Journal {
+/// The events that are not in the store yet.
+struct Queue {
     log: Arc<dyn TokenRegistry>,
-    waiting: Mutex<Waiting>,
-    /// Held while waiting events are written.
+    pending: Mutex<Pending>,
+    /// Held while queued events are written.
     writing: tokio::sync::Mutex<()>,
 }
 
 #[derive(Default)]
-struct Waiting {
+struct Pending {
     events: VecDeque<AuditEvent>,
-    /// How many events were dropped for want of room.
+    /// How many events were dropped because the queue was full.
     dropped: u64,
-    /// Whether a task writes them.
-    attended: bool,
+    /// Whether a task is writing them.
+    retrying: bool,
 }
 
 impl Trail {
     pub(crate) fn new(log: Arc<dyn TokenRegistry>) -> Self {
         Self {
-            journal: Arc::new(Journal {
+            queue: Arc::new(Queue {
                 log,
-                waiting: Mutex::default(),
+                pending: Mutex::default(),
                 writing: tokio::sync::Mutex::default(),
             }),
             sinks: Vec::new(),
@@ -63,86 +63,86 @@ impl Trail {
         self.sinks.push(sink);
     }
 
-    fn tell(&self, event: &AuditEvent) {
+    fn notify_sinks(&self, event: &AuditEvent) {
         for sink in &self.sinks {
             let _ = catch_unwind(AssertUnwindSafe(|| sink.record(event)));
         }
     }
 
-    /// Tells the sinks and the store of an event that is not part of a change. While the store does
-    /// not take it, the event waits, and nothing waits for the event.
+    /// Records an event that is not part of a change, and passes it to the sinks. If the store is slow
+    /// or fails, the event is queued, so that the caller does not wait.
     pub(crate) async fn record(&self, event: AuditEvent) {
-        self.tell(&event);
+        self.notify_sinks(&event);
         if self.waiting() > 0 {
-            // The store is in trouble already.
-            return Journal::keep(&self.journal, event);
+            // The store is failing already.
+            return Queue::push(&self.queue, event);
         }
-        if let Err(error) = self.journal.append(&event).await {
-            telemetry::managing_failed("an audit event waits for the store", &error);
-            Journal::keep(&self.journal, event);
+        if let Err(error) = self.queue.append(&event).await {
+            telemetry::managing_failed("failed to record an audit event; retrying", &error);
+            Queue::push(&self.queue, event);
         }
     }
 
     pub(crate) fn waiting(&self) -> usize {
-        self.journal.waiting().events.len()
+        self.queue.pending().events.len()
     }
 
     pub(crate) fn dropped(&self) -> u64 {
-        self.journal.waiting().dropped
+        self.queue.pending().dropped
     }
 
-    /// Writes what waits.
+    /// Writes the queued events to the store.
     pub(crate) async fn flush(&self) -> Result<(), StoreError> {
-        self.journal.write_all().await
+        self.queue.write_all().await
     }
 }
 
 impl ChangeObserver for Trail {
     fn changed(&self, event: &AuditEvent, recorded: bool) {
-        self.tell(event);
+        self.notify_sinks(event);
         if !recorded {
-            Journal::keep(&self.journal, event.clone());
+            Queue::push(&self.queue, event.clone());
         }
     }
 }
 
-impl Journal {
-    fn waiting(&self) -> MutexGuard<'_, Waiting> {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+impl Queue {
+    fn pending(&self) -> MutexGuard<'_, Pending> {
+        self.pending.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn append(&self, event: &AuditEvent) -> Result<(), StoreError> {
-        // Not run to its end: what was not appended in time is appended again.
+        // Safe to cancel: an event that was not appended in time is appended again.
         let appending = catch_panic(|| async { audit_log(&*self.log)?.append(event).await });
-        match tokio::time::timeout(PATIENCE, appending).await {
+        match tokio::time::timeout(APPEND_TIMEOUT, appending).await {
             Ok(Err(error)) if error.kind() == StoreErrorKind::AlreadyExists => Ok(()),
             Ok(appended) => appended,
             Err(elapsed) => Err(StoreError::unavailable(elapsed)),
         }
     }
 
-    fn keep(journal: &Arc<Self>, event: AuditEvent) {
-        let mut waiting = journal.waiting();
-        if waiting.events.len() >= CAPACITY {
-            waiting.events.pop_front();
-            waiting.dropped += 1;
+    fn push(queue: &Arc<Self>, event: AuditEvent) {
+        let mut pending = queue.pending();
+        if pending.events.len() >= CAPACITY {
+            pending.events.pop_front();
+            pending.dropped += 1;
         }
-        waiting.events.push_back(event);
-        if !waiting.attended {
-            waiting.attended = true;
-            tokio::spawn(Arc::clone(journal).attend());
+        pending.events.push_back(event);
+        if !pending.retrying {
+            pending.retrying = true;
+            tokio::spawn(Arc::clone(queue).retry());
         }
     }
 
-    /// Tries again, less and less often, until nothing waits.
-    async fn attend(self: Arc<Self>) {
+    /// Retries with exponential backoff, until the queue is empty.
+    async fn retry(self: Arc<Self>) {
         let mut pause = FIRST_RETRY;
         loop {
             tokio::time::sleep(pause).await;
             let written = self.write_all().await;
-            let mut waiting = self.waiting();
-            if waiting.events.is_empty() {
-                waiting.attended = false;
+            let mut pending = self.pending();
+            if pending.events.is_empty() {
+                pending.retrying = false;
                 return;
             }
             pause = match written {
@@ -152,24 +152,24 @@ impl Journal {
         }
     }
 
-    /// Writes what waits, the oldest first, up to the first that the store does not take; that one
-    /// gets behind the others, so that it cannot hold them up.
+    /// Writes the queued events, oldest first, until one fails. That event moves to the end of the
+    /// queue, so that it does not block the others.
     async fn write_all(&self) -> Result<(), StoreError> {
         let _writing = self.writing.lock().await;
         loop {
-            let Some(oldest) = self.waiting().events.front().cloned() else {
+            let Some(oldest) = self.pending().events.front().cloned() else {
                 return Ok(());
             };
             let appended = self.append(&oldest).await;
-            let mut waiting = self.waiting();
-            // It may have been dropped meanwhile.
-            let is_first = waiting.events.front().map(|event| event.id) == Some(oldest.id);
+            let mut pending = self.pending();
+            // The event may have been dropped in the meantime.
+            let is_first = pending.events.front().map(|event| event.id) == Some(oldest.id);
             match appended {
-                Ok(()) if is_first => drop(waiting.events.pop_front()),
+                Ok(()) if is_first => drop(pending.events.pop_front()),
                 Ok(()) => {}
                 Err(error) => {
                     if is_first {
-                        waiting.events.rotate_left(1);
+                        pending.events.rotate_left(1);
                     }
                     return Err(error);
                 }

@@ -1,4 +1,4 @@
-//! An app's own page.
+//! The page of an app.
 
 use askama::Template;
 use axum::response::{IntoResponse, Response};
@@ -9,7 +9,7 @@ use super::{
     lockout::{self, Warning},
     message::Message,
     page::{Page, render},
-    request::{self, After, Asked, Confirmation, Id, Sent, query},
+    request::{self, Confirmation, Done, FormResult, PathResult, QueryResult, query_or_default},
     session::Session,
     view::{AppView, Field, Notice, Tone},
 };
@@ -20,29 +20,29 @@ struct AppPage {
     page: Page,
     notice: Option<Notice>,
     app: AppView,
-    /// Why it should not be disabled by the person who looks at it.
+    /// Set if disabling the app locks out the signed-in operator.
     warning: Option<Warning>,
     confirm: Field,
 }
 
 pub(super) async fn show(
     session: Session,
-    id: Id,
-    after: Asked<After>,
+    id: PathResult,
+    done: QueryResult<Done>,
 ) -> Result<Response, Message> {
     let app = find(&session, id).await?;
-    let notice = match query(after).done.as_str() {
+    let notice = match query_or_default(done).done.as_str() {
         "created" => Some(Notice::new(Tone::Good, "App created.", "")),
         "enabled" if app.disabled_at.is_none() => Some(Notice::new(
             Tone::Good,
             "App enabled.",
-            "Its tokens that are neither revoked nor expired work again.",
+            "This app's tokens work again, except those that are revoked or expired.",
         )),
         "disabled" if app.disabled_at.is_some() => Some(Notice::new(
             Tone::Good,
             "App disabled.",
-            "Every request with one of its tokens is refused: here from now on, and on other \
-             nodes within the bound that they are set to, 5 seconds by default.",
+            "Requests with this app's tokens now fail. Other servers follow within 5 seconds \
+             (default).",
         )),
         _ => None,
     };
@@ -51,16 +51,16 @@ pub(super) async fn show(
 
 pub(super) async fn disable(
     session: Session,
-    id: Id,
-    sent: Sent<Confirmation>,
+    id: PathResult,
+    form: FormResult<Confirmation>,
 ) -> Result<Response, Message> {
-    let sent = session.form(sent)?;
+    let form = session.read_form(form)?;
     let app = find(&session, id).await?;
-    if let Err((notice, confirm)) = sent.check(&app.name, "app", "disabled") {
+    if let Err((notice, confirm)) = form.check(&app.name, "app", "disabled") {
         let status = StatusCode::UNPROCESSABLE_ENTITY;
         return app_page(session, status, &app, Some(notice), confirm);
     }
-    let app = session.tried(session.operator.disable_app(&app.id).await)?;
+    let app = session.or_error_page(session.operator.disable_app(&app.id).await)?;
     if session.operator.actor().own_app() == Some(app.id) {
         return Ok(lockout::after_disabling(&session, &app).into_response());
     }
@@ -69,17 +69,17 @@ pub(super) async fn disable(
         .go_to(&format!("/apps/{}?done=disabled", app.id)))
 }
 
-pub(super) async fn enable(session: Session, id: Id) -> Result<Response, Message> {
+pub(super) async fn enable(session: Session, id: PathResult) -> Result<Response, Message> {
     let app = find(&session, id).await?;
-    session.tried(session.operator.enable_app(&app.id).await)?;
+    session.or_error_page(session.operator.enable_app(&app.id).await)?;
     Ok(session
         .page
         .go_to(&format!("/apps/{}?done=enabled", app.id)))
 }
 
-async fn find(session: &Session, id: Id) -> Result<AppRecord, Message> {
-    let id: AppId = request::id(id).ok_or_else(|| Message::no_such_app(&session.page))?;
-    session.tried(session.operator.get_app(&id).await)
+async fn find(session: &Session, id: PathResult) -> Result<AppRecord, Message> {
+    let id: AppId = request::parse_id(id).ok_or_else(|| Message::no_such_app(&session.page))?;
+    session.or_error_page(session.operator.get_app(&id).await)
 }
 
 fn app_page(

@@ -1,4 +1,4 @@
-//! Apps to choose from.
+//! The choice of an app in forms and filters.
 
 use std::collections::HashMap;
 
@@ -7,33 +7,33 @@ use tower_api_tokens::{AppId, AppQuery, AppRecord, LifecycleErrorKind, check_nam
 use super::names::visible;
 use crate::operations::{OperationError, OperationErrorKind, Operator};
 
-/// How many apps a list offers. Of more than these one is searched for.
+/// How many apps a list offers. With more apps, the form has a search field.
 const LISTED: usize = 200;
 
-/// Apps to choose from: all of them, or those that a search has found.
+/// The apps to choose from: all of them, or the results of a search.
 pub(super) struct AppChoice {
-    /// By name.
+    /// Sorted by name.
     pub(super) apps: Vec<AppOption>,
-    /// Whether there are more apps than a list offers.
-    pub(super) searched: bool,
-    /// What was searched for.
+    /// Whether there are too many apps for a list, so that one must be searched for.
+    pub(super) must_search: bool,
+    /// The search term.
     pub(super) find: String,
-    /// What the search has found, in words.
-    pub(super) says: String,
+    /// A summary of the search results.
+    pub(super) summary: String,
 }
 
 pub(super) struct AppOption {
     pub(super) id: String,
-    /// The name, with the identifier where several apps have it.
+    /// The name, followed by the identifier if several apps share the name.
     pub(super) label: String,
     pub(super) disabled: bool,
-    /// Whether the person who chooses signed in with one of its tokens.
+    /// Whether the operator signed in with a token of this app.
     pub(super) own: bool,
 }
 
 impl AppChoice {
-    /// Loads the apps, or finds those with `find` in their name or as their identifier, and the one
-    /// that is chosen.
+    /// Loads all apps. If there are too many, loads the apps that match `find` by name or identifier,
+    /// and the `chosen` one.
     pub(super) async fn load(
         operator: &Operator,
         chosen: &str,
@@ -41,61 +41,61 @@ impl AppChoice {
     ) -> Result<Self, OperationError> {
         let query = AppQuery::default().limit(LISTED);
         let mut found = operator.list_apps(&query).await?;
-        let searched = found.next.is_some();
+        let must_search = found.next.is_some();
         let find = find.trim();
-        let mut says = String::new();
-        if searched {
+        let mut summary = String::new();
+        if must_search {
             found = match find {
                 "" => tower_api_tokens::Page::empty(),
                 part if check_name_part(part).is_err() => tower_api_tokens::Page::empty(),
                 part => operator.list_apps(&query.name(part)).await?,
             };
-            add(operator, find, &mut found.items).await?;
+            add_by_id(operator, find, &mut found.items).await?;
             if !find.is_empty() {
-                says = outcome(found.items.len(), found.next.is_some());
+                summary = summarize(found.items.len(), found.next.is_some());
             }
-            add(operator, chosen, &mut found.items).await?;
+            add_by_id(operator, chosen, &mut found.items).await?;
         }
         Ok(Self {
             apps: options(&found.items, operator.actor().own_app()),
-            searched,
+            must_search,
             find: find.to_owned(),
-            says,
+            summary,
         })
     }
 
-    /// Whether an app can be chosen.
-    pub(super) fn offers(&self, id: &str) -> bool {
+    /// Returns whether an app can be chosen.
+    pub(super) fn contains(&self, id: &str) -> bool {
         self.apps.iter().any(|app| app.id == id)
     }
 
-    /// Whether there is no app but that of the person who chooses.
+    /// Returns whether there are no apps besides the operator's own.
     pub(super) fn is_empty(&self) -> bool {
-        !self.searched && self.apps.iter().all(|app| app.own)
+        !self.must_search && self.apps.iter().all(|app| app.own)
     }
 
-    /// The app of the person who chooses.
+    /// Returns the operator's own app.
     pub(super) fn own(&self) -> Option<&AppOption> {
         self.apps.iter().find(|app| app.own)
     }
 
-    /// The only app that was found.
+    /// Returns the only search result.
     pub(super) fn only(&self) -> Option<&AppOption> {
         match self.apps.as_slice() {
-            [app] if self.searched => Some(app),
+            [app] if self.must_search => Some(app),
             _ => None,
         }
     }
 
-    /// Whether the list begins with no app chosen: there are several, or the only one is for those
-    /// who manage tokens, and not for what calls the service.
-    pub(super) fn begins_open(&self) -> bool {
+    /// Returns whether the list starts with a placeholder: there are several apps, or the only one is
+    /// the operator's own, which is rarely the right choice for a new token.
+    pub(super) fn needs_placeholder(&self) -> bool {
         self.apps.len() != 1 || self.own().is_some()
     }
 }
 
-/// Adds the app with this identifier, if there is one that is not among them.
-async fn add(
+/// Adds the app with this identifier, if it exists and is not listed yet.
+async fn add_by_id(
     operator: &Operator,
     id: &str,
     apps: &mut Vec<AppRecord>,
@@ -118,12 +118,12 @@ fn is_unknown(error: &OperationError) -> bool {
     error.kind() == OperationErrorKind::Lifecycle(LifecycleErrorKind::UnknownApp)
 }
 
-fn outcome(found: usize, more: bool) -> String {
+fn summarize(found: usize, more: bool) -> String {
     match found {
-        0 => "No app has this in its name or as its ID.".to_owned(),
-        1 => "1 app matches.".to_owned(),
-        _ if more => format!("More than {LISTED} apps match: type more of the name."),
-        n => format!("{n} apps match: choose one."),
+        0 => "No apps found with this name or ID.".to_owned(),
+        1 => "1 app found.".to_owned(),
+        _ if more => format!("More than {LISTED} apps found. Type more of the name."),
+        n => format!("{n} apps found. Choose one."),
     }
 }
 

@@ -1,4 +1,4 @@
-//! The apps that tokens belong to.
+//! The list of apps, and the form for a new one.
 
 use askama::Template;
 use axum::response::Response;
@@ -7,16 +7,16 @@ use serde::Deserialize;
 use tower_api_tokens::{AppId, AppQuery, check_name_part, normalize_name};
 
 use super::{
+    errors::{self, FIX_FIELDS, INVALID_SEARCH},
     message::Message,
     page::{Page, query_string, render},
-    request::{Asked, Sent, query},
+    request::{FormResult, QueryResult, query_or_default},
     session::Session,
     view::{AppView, Field, Notice, Tone},
-    words::sentence,
 };
 
 /// How many apps a page shows.
-const APPS_OF_A_PAGE: usize = 50;
+const PAGE_SIZE: usize = 50;
 
 #[derive(Template)]
 #[template(path = "apps.html")]
@@ -27,49 +27,56 @@ struct AppsPage {
     search: String,
     apps: Vec<AppView>,
     paged: bool,
-    /// The queries of the first page and the next.
+    /// The queries of the first and the next page.
     first: String,
     next: Option<String>,
 }
 
 impl AppsPage {
-    /// Whether there is no app at all.
-    fn is_first(&self) -> bool {
+    /// Returns whether no app exists.
+    fn is_empty(&self) -> bool {
         self.apps.is_empty() && self.search.is_empty() && !self.paged
     }
 }
 
-/// Which apps are shown, as it is typed.
+/// The search and the page, as in the URL.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
-pub(super) struct Place {
+pub(super) struct Listing {
     search: String,
     after: String,
 }
 
-/// The form of a new app.
+/// The form for a new app.
 #[derive(Debug, Deserialize)]
 pub(super) struct NewApp {
     name: String,
-    /// `token` for a person who came to create a token.
+    /// `token` to continue with the form for a new token.
     #[serde(default)]
     then: String,
 }
 
-pub(super) async fn show(session: Session, place: Asked<Place>) -> Result<Response, Message> {
-    apps_page(session, query(place), Field::default()).await
+pub(super) async fn show(
+    session: Session,
+    listing: QueryResult<Listing>,
+) -> Result<Response, Message> {
+    apps_page(session, query_or_default(listing), Field::default()).await
 }
 
-pub(super) async fn create(session: Session, sent: Sent<NewApp>) -> Result<Response, Message> {
-    let sent = session.form(sent)?;
-    // What was mistyped is not worth an event in the audit.
-    if let Err(error) = normalize_name(&sent.name) {
-        let mut name = Field::of(sent.name);
-        name.blame(Some(error));
-        return apps_page(session, Place::default(), name).await;
+pub(super) async fn create(
+    session: Session,
+    form: FormResult<NewApp>,
+) -> Result<Response, Message> {
+    let form = session.read_form(form)?;
+    // Checked here, so that a typing error leaves no audit event.
+    if normalize_name(&form.name).is_err() {
+        let error = errors::invalid_name(&form.name);
+        let mut name = Field::with_value(form.name);
+        name.set_error(error);
+        return apps_page(session, Listing::default(), name).await;
     }
-    let app = session.tried(session.operator.create_app(None, &sent.name).await)?;
-    Ok(match sent.then.as_str() {
+    let app = session.or_error_page(session.operator.create_app(None, &form.name).await)?;
+    Ok(match form.then.as_str() {
         "token" => session.page.go_to(&format!("/new?app={}", app.id)),
         _ => session
             .page
@@ -77,34 +84,30 @@ pub(super) async fn create(session: Session, sent: Sent<NewApp>) -> Result<Respo
     })
 }
 
-async fn apps_page(session: Session, place: Place, name: Field) -> Result<Response, Message> {
-    let search = place.search.trim_matches(' ').to_owned();
-    let mut query = AppQuery::default().limit(APPS_OF_A_PAGE);
-    if !place.after.is_empty() {
-        let after = place.after.parse::<AppId>();
-        query = query.after(after.map_err(|_| Message::no_such_page_of_apps(&session.page))?);
+async fn apps_page(session: Session, listing: Listing, name: Field) -> Result<Response, Message> {
+    let search = listing.search.trim_matches(' ').to_owned();
+    let mut query = AppQuery::default().limit(PAGE_SIZE);
+    if !listing.after.is_empty() {
+        let after = listing.after.parse::<AppId>();
+        query = query.after(after.map_err(|_| Message::no_such_results(&session.page))?);
     }
-    let mut wrong = None;
+    let mut search_is_valid = true;
     if !search.is_empty() {
-        wrong = check_name_part(&search).err();
+        search_is_valid = check_name_part(&search).is_ok();
         query = query.name(search.as_str());
     }
-    let found = match wrong {
-        None => session.tried(session.operator.list_apps(&query).await)?,
-        Some(_) => tower_api_tokens::Page::empty(),
+    let found = match search_is_valid {
+        true => session.or_error_page(session.operator.list_apps(&query).await)?,
+        false => tower_api_tokens::Page::empty(),
     };
-    let (status, notice) = match wrong {
-        _ if name.is_wrong() => {
-            let says = "The app was not created.";
-            let notice = Notice::new(Tone::Bad, says, "See what is marked below.");
-            (StatusCode::UNPROCESSABLE_ENTITY, Some(notice))
-        }
-        Some(wrong) => {
-            let says = sentence(&wrong.to_string());
-            let notice = Notice::new(Tone::Bad, says, "");
-            (StatusCode::BAD_REQUEST, Some(notice))
-        }
-        None => (StatusCode::OK, None),
+    let (status, notice) = if name.has_error() {
+        let notice = Notice::new(Tone::Bad, "App not created.", FIX_FIELDS);
+        (StatusCode::UNPROCESSABLE_ENTITY, Some(notice))
+    } else if !search_is_valid {
+        let notice = Notice::new(Tone::Bad, INVALID_SEARCH, "");
+        (StatusCode::BAD_REQUEST, Some(notice))
+    } else {
+        (StatusCode::OK, None)
     };
     let link = |after: &str| query_string(&[("search", &search), ("after", after)]);
     let Session { page, .. } = session;

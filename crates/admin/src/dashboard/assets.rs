@@ -1,7 +1,7 @@
 //! The style sheet, the script and the icon.
 //!
-//! They are not secret and stand outside of the gate, so that a page that refuses a request looks
-//! like the others, and a browser asks for a credential once.
+//! They are served without authentication, so that error pages have styles too, and a browser
+//! prompts for credentials only once.
 
 use axum::{
     Router,

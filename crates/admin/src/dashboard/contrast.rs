@@ -1,11 +1,11 @@
-//! The contrast of the style sheet's colors, by WCAG 2.2: 4.5 for text (1.4.3), 3 for what controls
-//! and graphics are seen by (1.4.11).
+//! Checks the contrast of the style sheet's colors by WCAG 2.2: at least 4.5 for text (1.4.3), and 3
+//! for controls and graphics (1.4.11).
 
 use std::collections::HashMap;
 
 const STYLE: &str = include_str!("../../templates/assets/dashboard.css");
 
-/// What text without a background of its own may stand on.
+/// The backgrounds behind text that sets none of its own.
 const SURFACES: [&str; 4] = ["--page", "--surface", "--sunken", "--hover"];
 
 type Declarations = HashMap<&'static str, &'static str>;
@@ -30,7 +30,7 @@ impl Scheme {
         }
     }
 
-    /// What is declared for a selector, and for what it is a state of.
+    /// Returns the declarations for a selector, and for its base without `:hover`.
     fn declared(&self, selector: &str) -> Declarations {
         let base = selector.split(":hover").next().unwrap();
         let mut declared = Declarations::new();
@@ -41,8 +41,8 @@ impl Scheme {
         declared
     }
 
-    /// The value of a custom property for a selector: what is declared for it or around it goes
-    /// before what is declared for all.
+    /// Returns the value of a custom property for a selector. A declaration for the selector or an
+    /// ancestor takes precedence over one for `:root`.
     fn custom(&self, selector: &str, name: &str) -> Option<&'static str> {
         let last = |applies: &dyn Fn(&str) -> bool| {
             let rules = self.rules.iter().filter(|(rule, _)| applies(rule));
@@ -54,7 +54,7 @@ impl Scheme {
         last(&|rule| !selector.is_empty() && is_own(rule)).or_else(|| last(&|rule| rule == ":root"))
     }
 
-    /// The color that a value names for a selector.
+    /// Resolves a value to a color for a selector.
     fn color(&self, selector: &str, value: &str) -> Option<[f64; 3]> {
         if let Some(name) = value.strip_prefix("var(").and_then(|v| v.strip_suffix(')')) {
             return self.color("", self.custom(selector, name)?);
@@ -83,7 +83,7 @@ fn luminance(color: [f64; 3]) -> f64 {
     0.2126 * red + 0.7152 * green + 0.0722 * blue
 }
 
-/// Reads the rules whose media query `wanted` takes.
+/// Returns the rules whose media query `wanted` accepts.
 fn rules(style: &'static str, wanted: impl Fn(&str) -> bool) -> Vec<(&'static str, Declarations)> {
     let (mut rules, mut media, mut rest) = (Vec::new(), "", style);
     while let Some(at) = rest.find(['{', '}']) {
@@ -119,7 +119,7 @@ fn schemes() -> [(&'static str, Scheme); 2] {
 }
 
 #[test]
-fn every_text_can_be_read() {
+fn text_has_enough_contrast() {
     for (name, scheme) in schemes() {
         let mut seen = 0;
         for (selector, _) in &scheme.rules {
@@ -127,7 +127,7 @@ fn every_text_can_be_read() {
             let Some(front) = declared.get("color") else {
                 continue;
             };
-            // An icon is a graphic.
+            // Icons are graphics, not text.
             let least = if selector.contains("svg") { 3.0 } else { 4.5 };
             let backs = match declared.get("background") {
                 Some(back) => vec![(*back).to_owned()],
@@ -143,7 +143,7 @@ fn every_text_can_be_read() {
                 }
             }
         }
-        assert!(seen > 100, "{name}: only {seen} pairs of colors were found");
+        assert!(seen > 100, "{name}: found only {seen} pairs of colors");
         for back in ["--good-soft", "--warn-soft", "--bad-soft", "--accent-soft"] {
             for front in ["--text", "--muted"] {
                 let [front, back] = [front, back].map(|name| format!("var({name})"));
@@ -155,7 +155,7 @@ fn every_text_can_be_read() {
 }
 
 #[test]
-fn every_control_and_the_focus_can_be_seen() {
+fn controls_and_the_focus_ring_have_enough_contrast() {
     for (name, scheme) in schemes() {
         for front in ["--control", "--ring", "--accent", "--bad"] {
             for back in SURFACES {
@@ -181,9 +181,9 @@ fn every_control_and_the_focus_can_be_seen() {
 }
 
 #[test]
-fn a_button_that_says_that_it_copied_brings_its_own_background() {
+fn the_copied_state_of_a_button_has_enough_contrast() {
     for (name, scheme) in schemes() {
-        // Under the pointer too, where the button it stands for has another.
+        // The primary button sets another background on hover.
         for state in ["", ":hover"] {
             let rule = format!("button.copied{state}");
             let declared = scheme.declared(&rule);
@@ -195,11 +195,11 @@ fn a_button_that_says_that_it_copied_brings_its_own_background() {
 }
 
 #[test]
-fn the_contrast_is_that_of_wcag() {
+fn contrast_is_computed_as_in_wcag() {
     let light = Scheme::light();
     let ratio = |front, back| light.contrast("", front, back).unwrap();
     assert!((ratio("#000", "#fff") - 21.0).abs() < 0.01);
     assert!((ratio("#767676", "#ffffff") - 4.54).abs() < 0.01);
-    // As "Copied" was once shown: green on the color of the button.
+    // Green text on the color of the primary button.
     assert!(ratio("#16794c", "#4f46e5") < 1.5);
 }

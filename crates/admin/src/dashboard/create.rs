@@ -1,4 +1,4 @@
-//! Creating a token.
+//! The form for a new token.
 
 use std::time::Duration;
 
@@ -13,15 +13,16 @@ use tower_api_tokens::{
 
 use super::{
     app_choice::AppChoice,
+    errors::{self, CHOOSE_OPTION, FIX_FIELDS, INVALID_APP_ID},
     form_key::FormKey,
     message::Message,
     page::{Page, render},
-    request::{self, Asked, query},
+    request::{FormResult, QueryResult, query_or_default},
     reveal,
     session::Session,
     settings::Settings,
+    text::Moment,
     view::{Field, Notice, ScopesView, Tone},
-    words::Moment,
 };
 use crate::{
     actor::Actor,
@@ -34,20 +35,19 @@ const EXPIRIES: &[(&str, &str)] = &[
     ("30", "30 days"),
     ("90", "90 days"),
     ("365", "1 year"),
-    ("date", "On a date"),
+    ("date", "Custom date"),
     ("never", "Never"),
 ];
 
-const NOT_A_DATE: &str = "Give a date, like 2031-12-24.";
+const INVALID_DATE: &str = "Enter a date, such as 2031-12-24.";
 
 #[derive(Template)]
 #[template(path = "new.html")]
 struct NewPage {
     page: Page,
     notice: Option<Notice>,
-    /// Whether an app has to be created first.
+    /// Whether an app must be created first.
     no_apps: bool,
-    /// What the person who fills the form in may grant.
     grants: Grants,
     apps: AppChoice,
     form: NewForm,
@@ -56,21 +56,21 @@ struct NewPage {
 }
 
 impl NewPage {
-    /// Whether what was chosen as the expiry is among those offered.
-    fn offers_expiry(&self) -> bool {
+    /// Returns whether the chosen expiry is one of the options.
+    fn is_listed_expiry(&self) -> bool {
         let chosen = self.form.expires.value.as_str();
         self.expiries.iter().any(|(value, _)| *value == chosen)
     }
 }
 
-/// Which scopes a person may grant, in words.
+/// What the operator may grant, as the form explains it.
 struct Grants {
-    /// Those scopes; none if it is any.
+    /// The scopes that they may grant, or `None` for any.
     only: Option<ScopesView>,
-    /// The command that issues a token which may grant more, if this one may grant no scope that a
-    /// service would ask for.
-    more: Option<String>,
-    /// The latest expiry that they may give; none if it is any.
+    /// The command that issues a token which may grant any scope. Shown if the operator may grant none
+    /// but the one for managing tokens.
+    command: Option<String>,
+    /// The latest expiry that they may grant, or `None` for any.
     until: Option<Moment>,
 }
 
@@ -78,11 +78,11 @@ impl Grants {
     fn of(actor: &Actor, now: Timestamp) -> Self {
         let (managing, owning) = (TokenGuard::SCOPE, TokenGuard::OWNER);
         let only = actor.grantable().scope_set();
-        let nothing_else = only.is_some_and(|only| only.iter().all(|scope| scope == managing));
-        let app = actor.own_app().filter(|_| nothing_else);
+        let only_managing = only.is_some_and(|only| only.iter().all(|scope| scope == managing));
+        let app = actor.own_app().filter(|_| only_managing);
         Self {
             only: only.map(ScopesView::all),
-            more: app.map(|app| {
+            command: app.map(|app| {
                 format!(
                     "api-tokens token issue --app {app} --name administrator \
                      --scope {managing} --scope {owning}"
@@ -96,7 +96,7 @@ impl Grants {
     }
 }
 
-/// The form as it is shown.
+/// The form as shown.
 #[derive(Debug, Default)]
 struct NewForm {
     nonce: String,
@@ -108,50 +108,53 @@ struct NewForm {
 }
 
 impl NewForm {
-    fn is_wrong(&self) -> bool {
-        self.first_wrong() != ""
+    fn has_error(&self) -> bool {
+        self.first_invalid() != ""
     }
 
-    /// The first field that is wrong, which gets the focus.
-    fn first_wrong(&self) -> &'static str {
+    /// Returns the first field with an error, which gets the focus.
+    fn first_invalid(&self) -> &'static str {
         let fields = [
             ("name", &self.name),
             ("app", &self.app),
             ("scopes", &self.scopes),
             ("expires", &self.expires),
         ];
-        let wrong = fields.iter().find(|(_, field)| field.is_wrong());
-        wrong.map_or("", |(name, _)| name)
+        let invalid = fields.iter().find(|(_, field)| field.has_error());
+        invalid.map_or("", |(name, _)| name)
     }
 }
 
-/// The form as it is sent.
+/// The form as submitted.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
-pub(super) struct Sent {
+pub(super) struct Submitted {
     nonce: String,
     name: String,
     app: String,
     scopes: String,
     expires: String,
     date: String,
-    /// What an app is searched by.
+    /// The search term for an app.
     find: String,
 }
 
-/// Shows the form, with what an address or a search for an app has put into it.
-pub(super) async fn show(session: Session, preset: Asked<Sent>) -> Result<Response, Message> {
-    let preset = query(preset);
+/// Shows the form, filled in from the URL or from a search for an app.
+pub(super) async fn show(
+    session: Session,
+    preset: QueryResult<Submitted>,
+) -> Result<Response, Message> {
+    let preset = query_or_default(preset);
     let expires = match preset.expires.as_str() {
         "" => "90",
         chosen => chosen,
     };
     let form = NewForm {
-        nonce: session.tried(session.operator.new_key())?,
-        expires: Field::of(expires),
-        name: Field::of(preset.name),
-        app: Field::of(preset.app),
-        scopes: Field::of(preset.scopes),
+        nonce: session.or_error_page(session.operator.new_key())?,
+        expires: Field::with_value(expires),
+        name: Field::with_value(preset.name),
+        app: Field::with_value(preset.app),
+        scopes: Field::with_value(preset.scopes),
         date: preset.date,
     };
     form_page(session, StatusCode::OK, form, &preset.find, None).await
@@ -160,24 +163,24 @@ pub(super) async fn show(session: Session, preset: Asked<Sent>) -> Result<Respon
 pub(super) async fn create(
     State(settings): State<Settings>,
     session: Session,
-    sent: request::Sent<Sent>,
+    form: FormResult<Submitted>,
 ) -> Result<Response, Message> {
-    let sent = session.form(sent)?;
-    let key = FormKey::read(&sent.nonce, session.page.now);
+    let submitted = session.read_form(form)?;
+    let key = FormKey::read(&submitted.nonce, session.page.now);
     let key = key.ok_or_else(|| Message::bad_form(&session.page, StatusCode::BAD_REQUEST))?;
-    let find = sent.find.clone();
-    let (mut form, wanted) = read(sent, session.page.now);
+    let find = submitted.find.clone();
+    let (mut form, valid) = read(submitted, session.page.now);
     let unprocessable = StatusCode::UNPROCESSABLE_ENTITY;
-    let FormKey::Good(key) = key else {
-        form.nonce = session.tried(session.operator.new_key())?;
+    let FormKey::Valid(key) = key else {
+        form.nonce = session.or_error_page(session.operator.new_key())?;
         let notice = Notice::new(
             Tone::Bad,
-            "Nothing was created: this form was open for a day or longer.",
-            "If you sent it before, its token may be in the list already. If not, send it now.",
+            "Token not created: this form has expired.",
+            "If you submitted it before, check the list for its token. If not, submit it again now.",
         );
         return form_page(session, StatusCode::CONFLICT, form, &find, Some(notice)).await;
     };
-    let Some((app, new)) = wanted else {
+    let Some((app, new)) = valid else {
         return form_page(session, unprocessable, form, &find, None).await;
     };
     let new = new.idempotency_key(key);
@@ -185,10 +188,10 @@ pub(super) async fn create(
         Ok(issued) => Ok(reveal::created(&session.page, &settings, &issued)),
         Err(error) => {
             if let Some(before) = error.repeated() {
-                return Err(Message::made_before(&session.page, before.token));
+                return Err(Message::already_created(&session.page, before.token));
             }
-            if !blame(&mut form, &error) {
-                return Err(Message::of_error(&session.page, &error));
+            if !set_field_error(&mut form, &error) {
+                return Err(Message::from_error(&session.page, &error));
             }
             form_page(session, unprocessable, form, &find, None).await
         }
@@ -203,20 +206,17 @@ async fn form_page(
     notice: Option<Notice>,
 ) -> Result<Response, Message> {
     let apps = AppChoice::load(&session.operator, form.app.value.trim(), find).await;
-    let apps = session.tried(apps)?;
+    let apps = session.or_error_page(apps)?;
     if let (true, Some(app)) = (form.app.value.is_empty(), apps.only()) {
         form.app.value.clone_from(&app.id);
     }
-    if !apps.offers(form.app.value.trim()) {
-        // A list with nothing chosen would show the first app as if that were.
+    if !apps.contains(form.app.value.trim()) {
+        // Otherwise, the browser would select the first app.
         form.app.value.clear();
     }
-    let wrong = || {
-        let says = "The token was not created.";
-        Notice::new(Tone::Bad, says, "See what is marked below.")
-    };
+    let not_created = || Notice::new(Tone::Bad, "Token not created.", FIX_FIELDS);
     let shown = NewPage {
-        notice: notice.or_else(|| form.is_wrong().then(wrong)),
+        notice: notice.or_else(|| form.has_error().then(not_created)),
         no_apps: apps.is_empty() && form.app.value.is_empty(),
         grants: Grants::of(session.operator.actor(), session.page.now),
         apps,
@@ -228,54 +228,63 @@ async fn form_page(
     Ok(render(status, &shown))
 }
 
-/// Reads the form: what it asks for, unless a field is wrong.
-fn read(sent: Sent, now: Timestamp) -> (NewForm, Option<(AppId, NewToken)>) {
-    let name = normalize_name(&sent.name);
-    let app = sent.app.trim().parse::<AppId>();
-    let scopes = ScopeSet::parse_list(&sent.scopes);
-    let expiry = Expiry::read(&sent.expires, &sent.date, now);
+/// Validates the form. Returns the request that it describes, unless a field has an error.
+fn read(submitted: Submitted, now: Timestamp) -> (NewForm, Option<(AppId, NewToken)>) {
+    let name = normalize_name(&submitted.name);
+    let app = submitted.app.trim().parse::<AppId>();
+    let scopes = ScopeSet::parse_list(&submitted.scopes);
+    let expiry = Expiry::read(&submitted.expires, &submitted.date, now);
     let mut form = NewForm {
-        nonce: sent.nonce,
-        name: Field::of(sent.name),
-        app: Field::of(sent.app),
-        scopes: Field::of(sent.scopes),
-        expires: Field::of(sent.expires),
-        date: sent.date,
+        nonce: submitted.nonce,
+        name: Field::with_value(submitted.name),
+        app: Field::with_value(submitted.app),
+        scopes: Field::with_value(submitted.scopes),
+        expires: Field::with_value(submitted.expires),
+        date: submitted.date,
     };
-    form.name.blame(name.as_ref().err());
-    form.scopes.blame(scopes.as_ref().err());
-    form.expires.blame(expiry.as_ref().err());
-    match &app {
-        Err(_) if form.app.value.trim().is_empty() => form.app.blame(Some("Choose an app.")),
-        app => form.app.blame(app.as_ref().err()),
+    if name.is_err() {
+        form.name.set_error(errors::invalid_name(&form.name.value));
     }
-    let wanted = match (name, app, scopes, expiry) {
+    if app.is_err() {
+        form.app.set_error(match form.app.value.trim() {
+            "" => "Choose an app.",
+            _ => INVALID_APP_ID,
+        });
+    }
+    if scopes.is_err() {
+        form.scopes
+            .set_error(errors::invalid_scopes(&form.scopes.value));
+    }
+    if let Err(error) = &expiry {
+        form.expires.set_error(*error);
+    }
+    let valid = match (name, app, scopes, expiry) {
         (Ok(name), Ok(app), Ok(scopes), Ok(expiry)) => {
             let new = expiry.apply(NewToken::named(name).scopes(scopes));
             Some((app, new))
         }
         _ => None,
     };
-    (form, wanted)
+    (form, valid)
 }
 
-/// Puts an error to the field that it is about, if it is about one.
-fn blame(form: &mut NewForm, error: &OperationError) -> bool {
+/// Sets an error at the field that it belongs to. Returns false if it belongs to none.
+fn set_field_error(form: &mut NewForm, error: &OperationError) -> bool {
     let field = match error.kind() {
         OperationErrorKind::ScopeNotHeld => &mut form.scopes,
+        OperationErrorKind::ExpiryNotHeld => &mut form.expires,
         OperationErrorKind::Lifecycle(kind) => match kind {
             LifecycleErrorKind::InvalidName => &mut form.name,
             LifecycleErrorKind::InvalidExpiry => &mut form.expires,
             LifecycleErrorKind::UnknownApp | LifecycleErrorKind::AppDisabled => &mut form.app,
             _ => return false,
         },
-        _ => return false,
     };
-    field.blame(Some(error));
+    field.set_error(errors::in_new_token(error));
     true
 }
 
-/// When the token is to expire.
+/// When the token expires.
 enum Expiry {
     Never,
     In(Duration),
@@ -289,7 +298,7 @@ impl Expiry {
             "date" => last_day(date, now).map(Self::At),
             days => match days.parse::<u32>() {
                 Ok(days @ 1..=3650) => Ok(Self::In(Duration::from_secs(86_400) * days)),
-                _ => Err("Choose one of these."),
+                _ => Err(CHOOSE_OPTION),
             },
         }
     }
@@ -303,10 +312,10 @@ impl Expiry {
     }
 }
 
-/// The end of the day that was typed; an instant in full is taken as it is.
+/// Returns the end of a day, or an exact instant as it is.
 fn last_day(date: &str, now: Timestamp) -> Result<Timestamp, &'static str> {
     let date = date.trim();
-    let end = parse_expiry(date).map_err(|_| NOT_A_DATE)?;
+    let end = parse_expiry(date).map_err(|_| INVALID_DATE)?;
     match end > now {
         true => Ok(end),
         false => Err("Choose today or a later date."),

@@ -1,8 +1,8 @@
-//! Command lines: to try a token with, and to get back in.
+//! Commands to copy: to try a token, or to recover from a lockout.
 
 use askama::{Template, filters::HtmlSafe};
 
-/// A command line, with a button that copies it.
+/// A command with a button that copies it.
 #[derive(Template)]
 #[template(path = "snippet.html")]
 pub(super) struct Snippet {
@@ -13,12 +13,12 @@ pub(super) struct Snippet {
 impl HtmlSafe for Snippet {}
 
 impl Snippet {
-    /// A line of the command line tool.
+    /// Creates a snippet of the command-line tool.
     pub(super) fn command(id: &'static str, text: String) -> Self {
         Self { id, text }
     }
 
-    /// The line for a token that is in the shell's variable `TOKEN`.
+    /// Creates a `curl` command that takes the token from the shell variable `TOKEN`.
     pub(super) fn with_variable(id: &'static str, url: &str) -> Self {
         let url = quoted(url);
         let text = format!("curl -H \"Authorization: Bearer $TOKEN\" {url}");
@@ -26,13 +26,13 @@ impl Snippet {
     }
 }
 
-/// The line for a token itself.
+/// Returns a `curl` command that contains the token.
 pub(super) fn with_token(token: &str, url: &str) -> String {
     let url = quoted(url);
     format!("curl -H 'Authorization: Bearer {token}' {url}")
 }
 
-/// A word of a POSIX shell.
+/// Quotes a word for a POSIX shell.
 fn quoted(word: &str) -> String {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~:/@%+=,".contains(&byte);
     if !word.is_empty() && word.bytes().all(plain) {
@@ -46,7 +46,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_url_is_one_word_of_the_shell() {
+    fn a_url_is_quoted_for_the_shell() {
         assert_eq!(quoted("https://a.example:8/x"), "https://a.example:8/x");
         assert_eq!(quoted("https://a/?b=1&c"), "'https://a/?b=1&c'");
         assert_eq!(quoted("a'; rm x"), "'a'\\''; rm x'");

@@ -1,20 +1,20 @@
-//! What a browser may do with the pages.
+//! Security headers.
 
 use axum::response::Response;
 use http::{HeaderName, HeaderValue, header};
 
-/// Everything comes from the dashboard itself, and nothing is run or styled inline.
+/// Allows only resources of the dashboard itself, and no inline scripts or styles.
 const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; \
      img-src 'self' data:; form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
 
-/// Sets the fields on every response of the dashboard, besides those that the gate sets.
+/// Sets the security headers of every response, in addition to those that the gate sets.
 pub(super) async fn secure(mut response: Response) -> Response {
     let headers = response.headers_mut();
     for (name, value) in [
         (header::CONTENT_SECURITY_POLICY, CONTENT_SECURITY_POLICY),
-        // For browsers that do not know `frame-ancestors`.
+        // For browsers without support for `frame-ancestors`.
         (header::X_FRAME_OPTIONS, "DENY"),
-        // Not `no-referrer`, which would take the origin from the forms' requests too.
+        // `no-referrer` would also remove the `Origin` of form submissions.
         (header::REFERRER_POLICY, "same-origin"),
         (
             HeaderName::from_static("cross-origin-opener-policy"),

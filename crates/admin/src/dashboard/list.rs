@@ -1,7 +1,5 @@
 //! The list of tokens.
 
-use std::error::Error;
-
 use askama::Template;
 use axum::{
     extract::{Query, State},
@@ -14,17 +12,17 @@ use tower_api_tokens::{AppId, TokenId, TokenQuery, TokenStatus, check_name_part}
 use super::{
     app_choice::AppChoice,
     curl::Snippet,
+    errors::{INVALID_APP_ID, INVALID_SEARCH, UNKNOWN_APP},
     message::Message,
     page::{Page, query_string, render},
-    request::Asked,
+    request::QueryResult,
     session::Session,
     settings::Settings,
     view::{Notice, TokenView, Tone, status_label},
-    words::sentence,
 };
 
 /// How many tokens a page shows.
-const TOKENS_OF_A_PAGE: usize = 50;
+const PAGE_SIZE: usize = 50;
 
 fn statuses() -> Vec<(&'static str, &'static str)> {
     let all = TokenStatus::ALL.iter().copied();
@@ -37,28 +35,27 @@ fn statuses() -> Vec<(&'static str, &'static str)> {
 struct TokensPage {
     page: Page,
     notice: Option<Notice>,
-    /// Whether there is no token yet but those of the people who manage tokens.
-    first_steps: bool,
+    /// Whether to show the first steps: no tokens exist besides those of the operator's own app.
+    onboarding: bool,
     curl: Option<Snippet>,
     filter: Filter,
     apps: AppChoice,
-    /// The statuses that can be chosen, each with its label.
+    /// The statuses to choose from, with their labels.
     statuses: Vec<(&'static str, &'static str)>,
-    /// Whether the filter is one.
-    listed: bool,
+    filter_is_valid: bool,
     tokens: Vec<TokenView>,
-    /// The queries of the first page and the next.
+    /// The queries of the first and the next page.
     first: String,
     next: Option<String>,
 }
 
-/// Which tokens are shown, as it is typed.
+/// The filter, as in the URL.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub(super) struct Filter {
     name: String,
     app: String,
-    /// What an app is searched by.
+    /// The search term for an app.
     find: String,
     status: String,
     after: String,
@@ -70,42 +67,41 @@ impl Filter {
         fields.iter().any(|field| !field.is_empty())
     }
 
-    /// Whether it shows all the tokens of an app.
-    fn is_for_app(&self) -> bool {
-        let shown_from_the_first = self.name.is_empty() && self.status.is_empty() && !self.paged();
-        self.app.parse::<AppId>().is_ok() && shown_from_the_first
+    /// Returns whether it selects all tokens of one app.
+    fn is_whole_app(&self) -> bool {
+        let unfiltered = self.name.is_empty() && self.status.is_empty() && !self.is_paged();
+        self.app.parse::<AppId>().is_ok() && unfiltered
     }
 
-    fn paged(&self) -> bool {
+    fn is_paged(&self) -> bool {
         !self.after.is_empty()
     }
 
-    fn query(&self) -> Result<TokenQuery, Wrong> {
-        let error = |error: &dyn Error| Wrong::bad(sentence(&error.to_string()));
-        let mut query = TokenQuery::default().limit(TOKENS_OF_A_PAGE);
+    fn query(&self) -> Result<TokenQuery, InvalidFilter> {
+        let mut query = TokenQuery::default().limit(PAGE_SIZE);
         let part = self.name.trim_matches(' ');
         if !part.is_empty() {
-            check_name_part(part).map_err(|wrong| error(&wrong))?;
+            check_name_part(part).map_err(|_| InvalidFilter::bad(INVALID_SEARCH))?;
             query = query.name(part);
         }
         if !self.app.trim().is_empty() {
             let app: Result<AppId, _> = self.app.trim().parse();
-            query = query.app(app.map_err(|wrong| error(&wrong))?);
+            query = query.app(app.map_err(|_| InvalidFilter::bad(INVALID_APP_ID))?);
         }
         if !self.status.is_empty() {
-            let says = "There is no such status: choose one of the list.";
+            let message = "Unknown status. Choose one from the list.";
             let status = self.status.parse();
-            query = query.status(status.map_err(|_| Wrong::bad(says.to_owned()))?);
+            query = query.status(status.map_err(|_| InvalidFilter::bad(message))?);
         }
-        if self.paged() {
-            let says = "There is no such page: go to the first.";
+        if self.is_paged() {
+            let message = "This page of results doesn't exist. Start from the first page.";
             let after = self.after.parse::<TokenId>();
-            query = query.after(after.map_err(|_| Wrong::bad(says.to_owned()))?);
+            query = query.after(after.map_err(|_| InvalidFilter::bad(message))?);
         }
         Ok(query)
     }
 
-    /// The query of a page that this filter shows.
+    /// Returns the query string of the page after this token, with the same filter.
     fn link(&self, after: &str) -> String {
         let fields = [
             ("name", self.name.as_str()),
@@ -118,22 +114,22 @@ impl Filter {
     }
 }
 
-/// Why nothing is listed.
-struct Wrong {
+/// Why the filter cannot be applied.
+struct InvalidFilter {
     status: StatusCode,
-    says: String,
+    message: &'static str,
 }
 
-impl Wrong {
-    fn bad(says: String) -> Self {
+impl InvalidFilter {
+    fn bad(message: &'static str) -> Self {
         let status = StatusCode::BAD_REQUEST;
-        Self { status, says }
+        Self { status, message }
     }
 
     fn unknown_app() -> Self {
         Self {
             status: StatusCode::NOT_FOUND,
-            says: "There is no such app.".to_owned(),
+            message: UNKNOWN_APP,
         }
     }
 }
@@ -141,25 +137,22 @@ impl Wrong {
 pub(super) async fn show(
     State(settings): State<Settings>,
     session: Session,
-    filter: Asked<Filter>,
+    filter: QueryResult<Filter>,
 ) -> Result<Response, Message> {
     let Ok(Query(mut filter)) = filter else {
-        return Err(Message::bad_request(
-            &session.page,
-            "The address names the filter in a way that cannot be read.",
-        ));
+        return Err(Message::invalid_filter(&session.page));
     };
     let apps = AppChoice::load(&session.operator, &filter.app, &filter.find).await;
-    let apps = session.tried(apps)?;
+    let apps = session.or_error_page(apps)?;
     if let (true, Some(app)) = (filter.app.is_empty(), apps.only()) {
         filter.app.clone_from(&app.id);
     }
     let query = filter.query().and_then(|query| match &query.app {
-        Some(app) if !apps.offers(app.as_str()) => Err(Wrong::unknown_app()),
+        Some(app) if !apps.contains(app.as_str()) => Err(InvalidFilter::unknown_app()),
         _ => Ok(query),
     });
     let found = match &query {
-        Ok(query) => session.tried(session.operator.list(query).await)?,
+        Ok(query) => session.or_error_page(session.operator.list(query).await)?,
         Err(_) => tower_api_tokens::Page::empty(),
     };
     let own_app = session.operator.actor().own_app();
@@ -167,11 +160,11 @@ pub(super) async fn show(
         .items
         .iter()
         .all(|token| Some(token.app.id) == own_app);
-    let wrong = query.err();
+    let invalid = query.err();
     let Session { page, .. } = session;
     let shown = TokensPage {
-        // Those who manage tokens have some before any is issued to what calls the service.
-        first_steps: all_own && found.next.is_none() && !filter.is_set() && !filter.paged(),
+        // Operators that sign in with tokens have their own before any client has one.
+        onboarding: all_own && found.next.is_none() && !filter.is_set() && !filter.is_paged(),
         curl: settings
             .service_url
             .as_deref()
@@ -187,13 +180,13 @@ pub(super) async fn show(
         filter,
         apps,
         statuses: statuses(),
-        listed: wrong.is_none(),
-        notice: wrong
+        filter_is_valid: invalid.is_none(),
+        notice: invalid
             .as_ref()
-            .map(|wrong| Notice::new(Tone::Bad, wrong.says.as_str(), "")),
+            .map(|invalid| Notice::new(Tone::Bad, invalid.message, "")),
     };
     Ok(render(
-        wrong.map_or(StatusCode::OK, |wrong| wrong.status),
+        invalid.map_or(StatusCode::OK, |invalid| invalid.status),
         &shown,
     ))
 }

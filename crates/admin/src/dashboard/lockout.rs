@@ -1,4 +1,4 @@
-//! What locks the person out who does it, and how they get back in.
+//! Changes that lock out the operator who makes them, and how to recover.
 
 use tower_api_tokens::{AppId, AppRecord, TokenRecord};
 
@@ -10,77 +10,76 @@ use super::{
 };
 use crate::guard::TokenGuard;
 
-/// The command that admits the tokens of an app again.
+/// Returns the command that enables an app.
 fn enable(app: &AppId) -> Snippet {
-    Snippet::command("way-back", format!("api-tokens app enable {app}"))
+    Snippet::command("recovery", format!("api-tokens app enable {app}"))
 }
 
-/// The command that issues another token for managing tokens.
+/// Returns the command that issues another token for managing tokens.
 fn issue(app: &AppId) -> Snippet {
     let scope = TokenGuard::SCOPE;
     Snippet::command(
-        "way-back",
+        "recovery",
         format!("api-tokens token issue --app {app} --name administrator --scope {scope}"),
     )
 }
 
-/// A warning, and the command that undoes what it warns of.
+/// A warning before a lockout, with the command that recovers from it.
 pub(super) struct Warning {
     pub(super) notice: Notice,
-    pub(super) way_back: Snippet,
+    pub(super) recovery: Snippet,
 }
 
-/// The warning before an app is disabled, if that locks out the person who does it.
+/// Returns a warning if disabling the app locks out the signed-in operator.
 pub(super) fn before_disabling(session: &Session, app: &AppRecord) -> Option<Warning> {
     let own = session.operator.actor().own_app() == Some(app.id);
     own.then(|| Warning {
         notice: Notice::new(
             Tone::Warn,
-            "You are signed in with a token of this app. Disabling it locks you out.",
-            "The same is true for everyone else who signs in with a token of this app. Then only \
-             an administrator with a token of another app, or this command on the server, can \
-             enable it:",
+            "You signed in with a token of this app. Disabling the app locks you out.",
+            "It also locks out everyone else who signs in with a token of this app. To enable the \
+             app again, sign in with a token of another app, or run this command on the server:",
         ),
-        way_back: enable(&app.id),
+        recovery: enable(&app.id),
     })
 }
 
-/// The warning before a token is revoked, if that locks out the person who does it.
+/// Returns a warning if revoking the token locks out the signed-in operator.
 pub(super) fn before_revoking(session: &Session, token: &TokenRecord) -> Option<Warning> {
     is_own(session, token).then(|| Warning {
         notice: Notice::new(
             Tone::Warn,
-            "You are signed in with this token. Revoking it locks you out.",
-            "Make sure first that you have another token for managing tokens. If you have none, \
-             this command on the server issues one:",
+            "You signed in with this token. Revoking it locks you out.",
+            "Make sure that you have another token that can manage tokens. If you don't, run this \
+             command on the server to create one:",
         ),
-        way_back: issue(&token.app.id),
+        recovery: issue(&token.app.id),
     })
 }
 
-/// Whether it is the token that the person signed in with.
+/// Returns whether the operator signed in with this token.
 pub(super) fn is_own(session: &Session, token: &TokenRecord) -> bool {
     session.operator.actor().own_token() == Some(token.id)
 }
 
-/// The answer to a person who has disabled their own app.
+/// Returns the page for an operator who has disabled their own app.
 pub(super) fn after_disabling(session: &Session, app: &AppRecord) -> Message {
     Message::locked_out(
         &session.page,
-        "App disabled. You are locked out",
-        "The token that you signed in with belongs to this app, so it is refused from now on. Sign \
-         in with a token of another app, or run this command on the server to enable the app:",
+        "App disabled: you are locked out",
+        "You signed in with a token of this app, which no longer works. Sign in with a token of \
+         another app, or run this command on the server to enable the app:",
         &[enable(&app.id)],
     )
 }
 
-/// The answer to a person who has revoked their own token.
+/// Returns the page for an operator who has revoked their own token.
 pub(super) fn after_revoking(session: &Session, token: &TokenRecord) -> Message {
     Message::locked_out(
         &session.page,
-        "Token revoked. You are locked out",
-        "You signed in with this token, and it is refused from now on. Sign in with another one, \
-         or run this command on the server to issue one:",
+        "Token revoked: you are locked out",
+        "You signed in with this token, which no longer works. Sign in with another one, or run \
+         this command on the server to create one:",
         &[issue(&token.app.id)],
     )
 }

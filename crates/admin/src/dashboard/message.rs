@@ -1,4 +1,4 @@
-//! Pages that say one thing: why there is nothing else to see.
+//! Pages with a single message, such as an error.
 
 use askama::Template;
 use axum::response::{IntoResponse, Response};
@@ -7,6 +7,7 @@ use tower_api_tokens::{LifecycleErrorKind, TokenId};
 
 use super::{
     curl::Snippet,
+    errors,
     page::{Page, render},
 };
 use crate::{
@@ -25,9 +26,9 @@ impl IntoResponse for Message {
     }
 }
 
-/// Shows why a request did not pass the gate.
-pub(super) fn refusal(gate: &Gate, request: &Parts, refusal: Refusal) -> Response {
-    let page = Page::of_nobody(gate, request);
+/// Renders the page for a request that did not pass the gate.
+pub(super) fn refused(gate: &Gate, request: &Parts, refusal: Refusal) -> Response {
+    let page = Page::anonymous(gate, request);
     let message = match refusal {
         Refusal::CrossSite => Message::cross_site(&page),
         Refusal::Denied(denied) => Message::denied(&page, denied),
@@ -40,29 +41,29 @@ pub(super) fn refusal(gate: &Gate, request: &Parts, refusal: Refusal) -> Respons
 struct MessagePage<'a> {
     page: &'a Page,
     title: &'a str,
-    says: &'a str,
+    detail: &'a str,
     commands: &'a [Snippet],
     links: &'a [(&'a str, &'a str)],
 }
 
-const TO_TOKENS: (&str, &str) = ("/", "Show all tokens");
+const TO_TOKENS: (&str, &str) = ("/", "View all tokens");
 const TRY_AGAIN: (&str, &str) = ("/", "Try again");
 const SIGN_IN: (&str, &str) = ("/sign-in", "Sign in");
 const SWITCH: (&str, &str) = ("/sign-in", "Use another account");
-const TO_APPS: (&str, &str) = ("/apps", "Show all apps");
+const TO_APPS: (&str, &str) = ("/apps", "View all apps");
 
 impl Message {
     fn new(
         page: &Page,
         status: StatusCode,
         title: &str,
-        says: &str,
+        detail: &str,
         links: &[(&str, &str)],
     ) -> Self {
         let message = MessagePage {
             page,
             title,
-            says,
+            detail,
             commands: &[],
             links,
         };
@@ -70,75 +71,59 @@ impl Message {
     }
 
     pub(super) fn no_such_page(page: &Page) -> Self {
-        let says = "The address may be mistyped, or the page has moved.";
-        Self::new(
-            page,
-            StatusCode::NOT_FOUND,
-            "There is no such page",
-            says,
-            &[TO_TOKENS],
-        )
+        let detail = "Check the address, or start from the list of tokens.";
+        let status = StatusCode::NOT_FOUND;
+        Self::new(page, status, "Page not found", detail, &[TO_TOKENS])
     }
 
     pub(super) fn no_such_token(page: &Page) -> Self {
-        let says = "It was purged, or the address is mistyped.";
-        Self::new(
-            page,
-            StatusCode::NOT_FOUND,
-            "There is no such token",
-            says,
-            &[TO_TOKENS],
-        )
+        let detail = "Check the address. The token may have been purged.";
+        let status = StatusCode::NOT_FOUND;
+        Self::new(page, status, "Token not found", detail, &[TO_TOKENS])
     }
 
     pub(super) fn no_such_app(page: &Page) -> Self {
-        let says = "The address may be mistyped.";
-        Self::new(
-            page,
-            StatusCode::NOT_FOUND,
-            "There is no such app",
-            says,
-            &[TO_APPS],
-        )
+        let detail = "Check the address, or choose an app from the list.";
+        let status = StatusCode::NOT_FOUND;
+        Self::new(page, status, "App not found", detail, &[TO_APPS])
     }
 
-    /// Another site made the browser send the request.
     fn cross_site(page: &Page) -> Self {
-        let says = "Nothing was changed. To change something, use the forms on these pages.";
+        let detail = "Nothing was changed. To make changes, use the forms on these pages.";
         let title = "Request blocked: it came from another site";
-        Self::new(page, StatusCode::FORBIDDEN, title, says, &[TO_TOKENS])
+        Self::new(page, StatusCode::FORBIDDEN, title, detail, &[TO_TOKENS])
     }
 
-    /// What a guard answered to a request without a known account, or with one that may not manage
-    /// tokens.
+    /// The guard has denied the request.
     pub(super) fn denied(page: &Page, denied: Denied) -> Self {
-        // A browser goes on to send the account that may not, so a second try alone helps nobody.
+        // The browser keeps sending the same account, so trying again alone would not help.
         let links = match denied.status {
             StatusCode::FORBIDDEN if page.can_switch => [SWITCH, TRY_AGAIN].as_slice(),
             _ => &[TRY_AGAIN],
         };
         let title = match denied.status {
+            StatusCode::BAD_REQUEST => "Couldn't sign you in",
             StatusCode::UNAUTHORIZED => "Sign in to manage tokens",
-            StatusCode::FORBIDDEN => "You may not manage tokens",
-            _ => "Not now",
+            StatusCode::FORBIDDEN => "You can't manage tokens",
+            _ => "Temporarily unavailable",
         };
-        let mut message = Self::new(page, denied.status, title, &denied.detail, links);
+        let detail = denied.browser_detail.unwrap_or(&denied.detail);
+        let mut message = Self::new(page, denied.status, title, detail, links);
         message.0.headers_mut().extend(denied.headers);
         message
     }
 
-    /// What a browser shows when the person whom it asks for another password has none.
+    /// The page behind the browser's prompt after signing out, for an operator who cancels it.
     pub(super) fn signed_out(page: &Page, denied: Denied) -> Self {
-        let says = "Your browser has dropped the password. Sign in again with this account or \
-                    another one.";
+        let detail = "Your browser no longer sends your credentials. Sign in again to continue.";
         let title = "You are signed out";
-        let mut message = Self::new(page, denied.status, title, says, &[SIGN_IN]);
+        let mut message = Self::new(page, denied.status, title, detail, &[SIGN_IN]);
         message.0.headers_mut().extend(denied.headers);
         message
     }
 
-    /// A change was made that has locked out the person who made it.
-    pub(super) fn locked_out(page: &Page, title: &str, says: &str, commands: &[Snippet]) -> Self {
+    /// The operator has made a change that locks them out.
+    pub(super) fn locked_out(page: &Page, title: &str, detail: &str, commands: &[Snippet]) -> Self {
         let links = if page.can_switch {
             [SWITCH].as_slice()
         } else {
@@ -147,62 +132,54 @@ impl Message {
         let message = MessagePage {
             page,
             title,
-            says,
+            detail,
             commands,
             links,
         };
         Self(Box::new(render(StatusCode::OK, &message)))
     }
 
-    pub(super) fn no_such_page_of_apps(page: &Page) -> Self {
-        Self::bad_request(page, "There is no such page of apps: go to the first.")
+    pub(super) fn no_such_results(page: &Page) -> Self {
+        let detail = "This page of results doesn't exist. Start from the first page.";
+        let status = StatusCode::BAD_REQUEST;
+        Self::new(page, status, "Invalid address", detail, &[TO_APPS])
     }
 
-    /// A query that no page of the dashboard makes.
-    pub(super) fn bad_request(page: &Page, says: &str) -> Self {
-        let title = "This was not understood";
-        Self::new(page, StatusCode::BAD_REQUEST, title, says, &[TO_TOKENS])
+    /// The query has a form that no link or form of the dashboard creates.
+    pub(super) fn invalid_filter(page: &Page) -> Self {
+        let detail = "The filter in the address is invalid. Choose the filter on the page instead.";
+        let status = StatusCode::BAD_REQUEST;
+        Self::new(page, status, "Invalid address", detail, &[TO_TOKENS])
     }
 
-    /// A form that is not as the dashboard makes it.
+    /// The form does not come from the dashboard, or is too large.
     pub(super) fn bad_form(page: &Page, status: StatusCode) -> Self {
-        let says = "Go back, load the page anew, and fill in its form once more.";
-        Self::new(
-            page,
-            status,
-            "The form was not understood",
-            says,
-            &[TO_TOKENS],
-        )
+        let detail = "Go back, reload the page, and fill in the form again.";
+        Self::new(page, status, "Couldn't read the form", detail, &[TO_TOKENS])
     }
 
     pub(super) fn method_not_allowed(page: &Page) -> Self {
-        let says = "Open the page anew and use its buttons.";
+        let detail = "Reload the page that you came from, and use its buttons.";
         let status = StatusCode::METHOD_NOT_ALLOWED;
-        Self::new(
-            page,
-            status,
-            "This page cannot be used like this",
-            says,
-            &[TO_TOKENS],
-        )
+        let title = "This address can't be opened directly";
+        Self::new(page, status, title, detail, &[TO_TOKENS])
     }
 
-    /// The form was sent before, and made this token.
-    pub(super) fn made_before(page: &Page, token: TokenId) -> Self {
+    /// The form was submitted before, and created this token.
+    pub(super) fn already_created(page: &Page, token: TokenId) -> Self {
         let link = format!("/token/{token}");
         Self::new(
             page,
             StatusCode::CONFLICT,
             "This token was created already",
-            "The form was sent once more, and nothing was done. The token was shown when it was \
-             created and is not shown again: if it was not copied then, revoke it and create another.",
-            &[(&link, "See the token"), TO_TOKENS],
+            "You submitted the form before, so nothing was changed. A token can't be shown again: \
+             if you didn't copy it, revoke it and create a new one.",
+            &[(&link, "View token"), TO_TOKENS],
         )
     }
 
-    /// An error that no field of a form explains.
-    pub(super) fn of_error(page: &Page, error: &OperationError) -> Self {
+    /// An error that belongs to no field of a form.
+    pub(super) fn from_error(page: &Page, error: &OperationError) -> Self {
         match error.kind() {
             OperationErrorKind::Lifecycle(LifecycleErrorKind::UnknownToken) => {
                 Self::no_such_token(page)
@@ -214,14 +191,9 @@ impl Message {
                 LifecycleErrorKind::Store | LifecycleErrorKind::Entropy,
             ) => Self::unavailable(page),
             _ => {
-                let says = error.to_string();
-                Self::new(
-                    page,
-                    StatusCode::CONFLICT,
-                    "This was not done",
-                    &says,
-                    &[TO_TOKENS],
-                )
+                let detail = errors::in_change(error);
+                let status = StatusCode::CONFLICT;
+                Self::new(page, status, "Nothing was changed", &detail, &[TO_TOKENS])
             }
         }
     }
@@ -230,9 +202,9 @@ impl Message {
         let mut message = Self::new(
             page,
             StatusCode::SERVICE_UNAVAILABLE,
-            "The token store does not answer",
-            "Tokens are neither shown nor changed until it does. If you were changing something, \
-             look whether it was done before you try again.",
+            "Can't reach the token database",
+            "Tokens can't be shown or changed right now. If you were making a change, check whether \
+             it went through before you try again.",
             &[TRY_AGAIN],
         );
         let soon = HeaderValue::from_static("1");

@@ -1,12 +1,11 @@
-//! The dashboard: pages on which people manage apps and tokens.
+//! The dashboard: web pages on which operators manage apps and tokens.
 //!
-//! The path of a request: the gate turns away who may not, the page's own module does one operation
-//! and renders one template, and [`headers`] binds the browser. A page needs no script; the one
-//! there is copies a token.
+//! The gate authenticates each request. Then the module of the page runs one operation and renders
+//! one template, and [`headers`] adds the security headers. Every page works without scripts; the
+//! one script copies tokens and adds local times.
 //!
-//! A token is shown in the answer to the form that made it, and nowhere else. The form has a number
-//! that makes it known again when it is sent twice: by a reload, or by going back and sending it
-//! anew.
+//! A token is shown only in the response to the form that created it. The form contains an
+//! idempotency key, so submitting it again, by a reload or after going back, creates no second token.
 
 mod app;
 mod app_choice;
@@ -16,6 +15,7 @@ mod assets;
 mod contrast;
 mod create;
 mod curl;
+mod errors;
 mod event;
 mod form_key;
 mod headers;
@@ -29,11 +29,11 @@ mod reveal;
 mod session;
 mod settings;
 mod sign;
+mod text;
 mod token;
 mod token_page;
 mod usage;
 mod view;
-mod words;
 
 use std::sync::Arc;
 
@@ -49,14 +49,14 @@ use message::Message;
 use session::Session;
 use settings::Settings;
 
-/// The longest form, in bytes.
+/// The maximum length of a form, in bytes.
 const MAX_FORM: usize = 64 * 1024;
 
-/// The pages, behind the gate. Their `curl` lines call `service_url`.
+/// Creates the router of the pages, behind the gate. Their `curl` commands call `service_url`.
 pub(super) fn router(gate: Gate, service_url: Option<Arc<str>>) -> Router {
     let settings = Settings {
         service_url,
-        takes_passwords: gate.takes_passwords(),
+        uses_basic_auth: gate.uses_basic_auth(),
     };
     let pages = Router::new()
         .route("/", get(list::show))
@@ -74,7 +74,7 @@ pub(super) fn router(gate: Gate, service_url: Option<Arc<str>>) -> Router {
         .layer(DefaultBodyLimit::max(MAX_FORM))
         .with_state(settings);
     let sign = sign::router(gate.clone());
-    gate.around(pages, message::refusal)
+    gate.protect(pages, message::refused)
         .merge(sign)
         .merge(assets::router())
         .layer(map_response(headers::secure))

@@ -1,19 +1,19 @@
-//! Names as the pages show them, so that no two that differ look alike.
+//! Names as the pages show them. Different names never look alike.
 
 use unicode_normalization::UnicodeNormalization;
 
-/// A name in which nothing is hidden: characters that cannot be seen, that turn the direction of
-/// the text, or that pass for a letter of another script, are shown by their numbers.
+/// Returns a name with hidden characters made visible: invisible characters, bidirectional controls,
+/// and letters of another script that look like Latin ones are replaced by their code points.
 ///
-/// That includes the joiners and selectors that some scripts and emoji make good use of: which of
-/// them changes what is seen depends on the fonts of the reader.
+/// That includes joiners and variation selectors, which some scripts and emoji need: whether they
+/// change what is shown depends on the reader's fonts.
 pub(super) fn visible(name: &str) -> String {
     let mut shown = String::with_capacity(name.len());
     for word in name.split_inclusive(|c: char| !c.is_alphanumeric()) {
         let is_latin = word.contains(|c: char| c.is_ascii_alphabetic());
         for c in word.chars() {
             let spaces = c == ' ' && shown.ends_with(' ');
-            if spaces || is_hidden(c) || (is_latin && c.is_alphanumeric() && passes_for_latin(c)) {
+            if spaces || is_hidden(c) || (is_latin && c.is_alphanumeric() && looks_latin(c)) {
                 shown += &format!("[U+{:04X}]", u32::from(c));
             } else {
                 shown.push(c);
@@ -23,9 +23,9 @@ pub(super) fn visible(name: &str) -> String {
     shown
 }
 
-/// Whether a text that a person typed is this name: as it is shown, or as it is. White space and the
-/// normal form of Unicode, which nobody sees and keyboards differ in, make no difference.
-pub(super) fn is_typed(typed: &str, name: &str) -> bool {
+/// Returns whether typed text matches a name, as stored or as shown. Ignores differences in white
+/// space and Unicode normalization, which are invisible and vary between keyboards.
+pub(super) fn matches_typed(typed: &str, name: &str) -> bool {
     let typed = folded(typed);
     typed == folded(name) || typed == folded(&visible(name))
 }
@@ -36,17 +36,16 @@ fn folded(text: &str) -> String {
     words.join(" ")
 }
 
-/// Whether a character cannot be seen, or can be taken for a space: controls, those that Unicode
-/// holds to be ignorable by default (DerivedCoreProperties.txt), and blanks that are no ordinary
-/// space.
+/// Returns whether a character is invisible or can be mistaken for a space: controls, default
+/// ignorable characters (DerivedCoreProperties.txt), and blanks other than the ordinary space.
 fn is_hidden(c: char) -> bool {
     c.is_control()
         || matches!(
             c,
-            // White space; the ideographic space is as wide as the text that it stands in.
+            // White space, except the ideographic space, which is as wide as the text around it.
             '\u{a0}' | '\u{1680}' | '\u{2000}'..='\u{200a}' | '\u{2028}' | '\u{2029}'
                 | '\u{202f}' | '\u{205f}' | '\u{2800}'
-            // Ignorable by default.
+            // Default ignorable.
                 | '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{17b4}'
                 | '\u{17b5}' | '\u{180b}'..='\u{180f}' | '\u{200b}'..='\u{200f}'
                 | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{3164}'
@@ -56,9 +55,9 @@ fn is_hidden(c: char) -> bool {
         )
 }
 
-/// Whether a character is of a script that has letters like those of ASCII: in a word with such
-/// letters it is nearly always there to deceive.
-fn passes_for_latin(c: char) -> bool {
+/// Returns whether a character belongs to a script with letters that look like ASCII ones. In a word
+/// with ASCII letters, such a character is almost always meant to deceive.
+fn looks_latin(c: char) -> bool {
     matches!(
         c,
         // Greek, Cyrillic, Armenian, Cherokee, letterlike symbols, full width, mathematical.
@@ -75,7 +74,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_name_hides_nothing() {
+    fn hidden_characters_are_shown_as_code_points() {
         for (name, shown) in [
             ("\u{202e}gnilliB", "[U+202E]gnilliB"),
             ("Bil\u{200b}ling", "Bil[U+200B]ling"),
@@ -110,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn letters_that_pass_for_others_are_shown_by_their_numbers() {
+    fn lookalike_letters_are_shown_as_code_points() {
         for (name, shown) in [
             ("B\u{456}lling", "B[U+0456]lling"),
             ("sc\u{43e}pe", "sc[U+043E]pe"),
@@ -127,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_is_typed_as_it_is_shown() {
+    fn typed_names_match_as_stored_and_as_shown() {
         for (typed, name) in [
             ("nightly export", "nightly  export"),
             ("nightly [U+0020]export", "nightly  export"),
@@ -140,7 +139,7 @@ mod tests {
             ("c\u{200b}i", "c\u{200b}i"),
             ("가", "\u{1100}\u{1161}"),
         ] {
-            assert!(is_typed(typed, name), "{typed:?} {name:?}");
+            assert!(matches_typed(typed, name), "{typed:?} {name:?}");
         }
         for (typed, name) in [
             ("", "ci"),
@@ -149,7 +148,7 @@ mod tests {
             ("nightlyexport", "nightly export"),
             ("c", "ci"),
         ] {
-            assert!(!is_typed(typed, name), "{typed:?} {name:?}");
+            assert!(!matches_typed(typed, name), "{typed:?} {name:?}");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What every page has: where the dashboard is mounted, who is signed in, and the time.
+//! What every page needs: the mount path, the signed-in actor and the current time.
 
 use askama::Template;
 use axum::{
@@ -9,31 +9,32 @@ use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use http::{StatusCode, request::Parts};
 use jiff::Timestamp;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use tower_api_tokens::store::digest_words;
 
 use super::names::visible;
-use crate::{actor::Actor, gate::Gate, words::digest};
+use crate::{actor::Actor, gate::Gate};
 
-/// How many bytes of a digest name an account.
+/// The length of the account tag in the sign-out URL, in bytes.
 const ACCOUNT_TAG_LEN: usize = 12;
 
-/// What every page has.
+/// What every page needs.
 #[derive(Clone, Debug)]
 pub(super) struct Page {
-    /// The path at which the dashboard is mounted, without a slash at its end.
+    /// The path at which the dashboard is mounted, without a trailing slash.
     pub(super) root: String,
-    /// Who is signed in; empty for nobody.
+    /// The name of the signed-in actor; empty if nobody is signed in.
     pub(super) actor: String,
-    /// The path of the page that signs them out, where there is one.
+    /// The path of the sign-out page, with Basic authentication.
     pub(super) sign_out: Option<String>,
-    /// Whether a person can sign in as someone else here.
+    /// Whether the dashboard can prompt for another account.
     pub(super) can_switch: bool,
     pub(super) now: Timestamp,
-    /// Whether it is one of the pages about apps.
+    /// Whether the page belongs to the "Apps" tab.
     pub(super) is_about_apps: bool,
 }
 
 impl Page {
-    /// The page for an actor. `can_switch` is whether they signed in with a password.
+    /// Creates the page of an actor. `can_switch` is set with Basic authentication.
     pub(super) fn new(parts: &Parts, actor: &Actor, can_switch: bool, now: Timestamp) -> Self {
         Self {
             actor: visible(actor.name()),
@@ -43,9 +44,9 @@ impl Page {
         }
     }
 
-    /// What there is of a page for whom the gate does not let in.
-    pub(super) fn of_nobody(gate: &Gate, parts: &Parts) -> Self {
-        Self::empty(parts, gate.takes_passwords())
+    /// Creates the page of a request that did not pass the gate.
+    pub(super) fn anonymous(gate: &Gate, parts: &Parts) -> Self {
+        Self::empty(parts, gate.uses_basic_auth())
     }
 
     fn empty(parts: &Parts, can_switch: bool) -> Self {
@@ -60,7 +61,7 @@ impl Page {
         }
     }
 
-    /// The path of the list of tokens.
+    /// Returns the path of the list of tokens.
     pub(super) fn home(&self) -> &str {
         if self.root.is_empty() {
             "/"
@@ -69,7 +70,7 @@ impl Page {
         }
     }
 
-    /// The path of a page of the dashboard; the list of tokens is `/` there.
+    /// Returns the full path of a dashboard page; `/` is the list of tokens.
     pub(super) fn link(&self, path: &str) -> String {
         match path {
             "/" => self.home().to_owned(),
@@ -77,13 +78,13 @@ impl Page {
         }
     }
 
-    /// Goes on to a page after a change, so that a reload does not make it again.
+    /// Redirects to a page after a change, so that a reload does not repeat the change.
     pub(super) fn go_to(&self, path: &str) -> Response {
         Redirect::to(&self.link(path)).into_response()
     }
 }
 
-/// The path at which the dashboard is mounted: what nesting took from the request's.
+/// Returns the mount path: the prefix that nesting removed from the request's path.
 fn root(parts: &Parts) -> String {
     let original = parts.extensions.get::<OriginalUri>();
     let original = original.map_or_else(|| parts.uri.path(), |uri| uri.0.path());
@@ -91,15 +92,15 @@ fn root(parts: &Parts) -> String {
     root.trim_end_matches('/').to_owned()
 }
 
-/// The path of the page that signs an actor out. It names the account by a digest, because addresses
-/// are logged.
+/// Returns the path that signs an actor out. It identifies the account by a digest, because URLs are
+/// logged.
 pub(super) fn sign_out_path(actor: &Actor) -> String {
-    let digest = digest(&["sign out", actor.name()]);
+    let digest = digest_words(["sign out", actor.identity()]);
     let tag = BASE64_URL_SAFE_NO_PAD.encode(&digest[..ACCOUNT_TAG_LEN]);
     format!("/sign-out?account={tag}")
 }
 
-/// The query of an address, with the question mark, of those fields that are not empty.
+/// Returns a query string of the fields that are not empty, starting with the question mark.
 pub(super) fn query_string(fields: &[(&str, &str)]) -> String {
     let mut query = String::new();
     for (name, value) in fields {
@@ -113,7 +114,7 @@ pub(super) fn query_string(fields: &[(&str, &str)]) -> String {
     query
 }
 
-/// A page with a status.
+/// Renders a page with a status.
 pub(super) fn render(status: StatusCode, page: &impl Template) -> Response {
     match page.render() {
         Ok(text) => (status, Html(text)).into_response(),

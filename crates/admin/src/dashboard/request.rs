@@ -1,4 +1,4 @@
-//! What the pages read from a request.
+//! Forms, queries and identifiers in requests to the dashboard.
 
 use std::str::FromStr;
 
@@ -12,38 +12,37 @@ use axum::{
 use serde::Deserialize;
 
 use super::{
-    names::is_typed,
+    names::matches_typed,
     view::{Field, Notice, Tone},
 };
 
-/// A form as it was sent. [`Session::form`](super::session::Session::form) reads it.
-pub(super) type Sent<T> = Result<Form<T>, FormRejection>;
+/// A submitted form. [`Session::read_form`](super::session::Session::read_form) unwraps it.
+pub(super) type FormResult<T> = Result<Form<T>, FormRejection>;
 
-/// The query of an address, as it is written there.
-pub(super) type Asked<T> = Result<Query<T>, QueryRejection>;
+/// The query of a URL.
+pub(super) type QueryResult<T> = Result<Query<T>, QueryRejection>;
 
-/// The identifier in a path, as it is written there.
-pub(super) type Id = Result<Path<String>, PathRejection>;
+/// The identifier in a path, as text.
+pub(super) type PathResult = Result<Path<String>, PathRejection>;
 
-/// Reads a query. One that no page makes counts as none.
-pub(super) fn query<T: Default>(asked: Asked<T>) -> T {
-    asked.map_or_else(|_| T::default(), |Query(query)| query)
+/// Returns the query, or the default if it is malformed.
+pub(super) fn query_or_default<T: Default>(query: QueryResult<T>) -> T {
+    query.map_or_else(|_| T::default(), |Query(query)| query)
 }
 
-/// Reads the identifier in a path.
-pub(super) fn id<T: FromStr>(id: Id) -> Option<T> {
+/// Parses the identifier in a path.
+pub(super) fn parse_id<T: FromStr>(id: PathResult) -> Option<T> {
     id.ok()?.parse().ok()
 }
 
-/// What was done right before the page is shown.
+/// The change that was made right before a page is shown.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
-pub(super) struct After {
+pub(super) struct Done {
     pub(super) done: String,
 }
 
-/// The form of something that cannot be undone, or that stops an app: the name of the record is typed
-/// into it.
+/// The form that confirms a change by the name of the record.
 #[derive(Debug, Deserialize)]
 pub(super) struct Confirmation {
     #[serde(default)]
@@ -51,15 +50,19 @@ pub(super) struct Confirmation {
 }
 
 impl Confirmation {
-    /// What the page shows if another name was typed: that the `record` was not `done`.
+    /// Checks that the name of the `record` ("token", "app") was typed. If not, returns a notice that
+    /// the record was not `done` ("revoked", "disabled"), and the field with its error.
     pub(super) fn check(self, name: &str, record: &str, done: &str) -> Result<(), (Notice, Field)> {
-        if is_typed(&self.confirm, name) {
+        if matches_typed(&self.confirm, name) {
             return Ok(());
         }
-        let mut confirm = Field::of(self.confirm);
-        confirm.blame(Some(format!("This is not its name. Nothing was {done}.")));
-        let says = format!("The {record} was not {done}.");
-        let notice = Notice::new(Tone::Bad, says, "To confirm, type its name below.");
-        Err((notice, confirm))
+        let mut confirm = Field::with_value(self.confirm);
+        confirm.set_error(format!("That doesn't match the {record}'s name."));
+        let (title, detail) = match record {
+            "app" => ("App", "To confirm, type the app's name below."),
+            _ => ("Token", "To confirm, type the token's name below."),
+        };
+        let title = format!("{title} not {done}.");
+        Err((Notice::new(Tone::Bad, title, detail), confirm))
     }
 }

@@ -1,4 +1,4 @@
-//! The only page that shows a token.
+//! The page that shows a new token, once.
 
 use std::time::Duration;
 
@@ -14,8 +14,8 @@ use super::{
     page::{Page, render},
     session::Session,
     settings::Settings,
+    text::relative_time,
     view::{Notice, Tone},
-    words::from_now,
 };
 
 #[derive(Template)]
@@ -35,7 +35,7 @@ struct RevealPage<'a> {
 /// The token that was rotated.
 struct OldToken {
     id: String,
-    says: String,
+    next_step: String,
 }
 
 pub(super) fn created(page: &Page, settings: &Settings, issued: &IssuedToken) -> Response {
@@ -54,21 +54,21 @@ pub(super) fn rotated(
     let ends = old
         .expires_at
         .map_or(overlap_ends, |at| at.min(overlap_ends));
-    let mut says = if ends > page.now {
+    let mut next_step = if ends > page.now {
         format!(
-            "Give this token to everything that uses the old one, which stops working {}. \
-             Its page says whether it is still in use.",
-            from_now(ends, page.now)
+            "Replace the old token everywhere you use it. It stops working {}. Its page shows \
+             whether it is still in use.",
+            relative_time(ends, page.now)
         )
     } else {
-        "The old token does not work any more: give this one to everything that used it.".to_owned()
+        "The old token no longer works. Replace it everywhere you use it.".to_owned()
     };
     if lockout::is_own(session, old) {
-        says += " You are signed in with the old token: sign in with this one from then on.";
+        next_step += " You signed in with the old token: sign in with the new one from now on.";
     }
     let old = OldToken {
         id: old.id.to_string(),
-        says,
+        next_step,
     };
     show(page, settings, "Token rotated", issued, Some(old))
 }
@@ -87,8 +87,8 @@ fn show(
         title,
         notice: Notice::new(
             Tone::Warn,
-            "Copy the token now. It is not shown again.",
-            "Only its digest is stored. Anyone who has the token can use it, so store it as a secret.",
+            "Copy your token now. You won't see it again.",
+            "We store only a hash. Keep the token in a secrets manager.",
         ),
         id: record.id.to_string(),
         name: visible(&record.name),

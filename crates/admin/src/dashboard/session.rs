@@ -1,12 +1,12 @@
-//! Who asks for a page, and what it has for them.
+//! The signed-in operator, and what every page needs.
 
 use axum::{Form, extract::FromRequestParts};
 use http::{StatusCode, request::Parts};
 
-use super::{message::Message, page::Page, request::Sent, settings::Settings};
+use super::{message::Message, page::Page, request::FormResult, settings::Settings};
 use crate::operations::{OperationError, Operator};
 
-/// Who asks for a page, and what it has for them.
+/// The signed-in operator, and what every page needs.
 #[derive(Debug)]
 pub(super) struct Session {
     pub(super) operator: Operator,
@@ -14,15 +14,15 @@ pub(super) struct Session {
 }
 
 impl Session {
-    /// What an operation gave, or the page that says why it did not.
-    pub(super) fn tried<T>(&self, result: Result<T, OperationError>) -> Result<T, Message> {
-        result.map_err(|error| Message::of_error(&self.page, &error))
+    /// Returns the result of an operation, or the page that shows its error.
+    pub(super) fn or_error_page<T>(&self, result: Result<T, OperationError>) -> Result<T, Message> {
+        result.map_err(|error| Message::from_error(&self.page, &error))
     }
 
-    /// What a form holds, or the page that says that the dashboard has no such form.
-    pub(super) fn form<T>(&self, sent: Sent<T>) -> Result<T, Message> {
-        match sent {
-            Ok(Form(sent)) => Ok(sent),
+    /// Returns the content of a form, or a page that explains that it is malformed.
+    pub(super) fn read_form<T>(&self, form: FormResult<T>) -> Result<T, Message> {
+        match form {
+            Ok(Form(form)) => Ok(form),
             Err(error) => Err(Message::bad_form(&self.page, error.status())),
         }
     }
@@ -36,9 +36,9 @@ impl FromRequestParts<Settings> for Session {
         settings: &Settings,
     ) -> Result<Self, StatusCode> {
         let operator: Option<Operator> = parts.extensions.get().cloned();
-        // The gate is around every page.
+        // The gate has put it there for every page.
         let operator = operator.ok_or(StatusCode::INTERNAL_SERVER_ERROR)?;
-        let can_switch = settings.takes_passwords;
+        let can_switch = settings.uses_basic_auth;
         let page = Page::new(parts, operator.actor(), can_switch, operator.now());
         Ok(Self { operator, page })
     }

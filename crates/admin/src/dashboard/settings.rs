@@ -1,12 +1,12 @@
-//! What the pages need of what the service has set up.
+//! The configuration that the pages use.
 
 use std::sync::Arc;
 
-/// What the pages need.
+/// The configuration that the pages use.
 #[derive(Clone)]
 pub(super) struct Settings {
-    /// The URL of the service that takes the tokens, if it is known.
+    /// A URL of the service that accepts the tokens, if configured.
     pub(super) service_url: Option<Arc<str>>,
-    /// Whether people sign in with a password.
-    pub(super) takes_passwords: bool,
+    /// Whether operators sign in with HTTP Basic authentication.
+    pub(super) uses_basic_auth: bool,
 }

@@ -1,8 +1,8 @@
-//! Signing out, and signing in as someone else, where the browser asks for a password.
+//! Signing out, and switching accounts, with HTTP Basic authentication.
 //!
-//! A browser goes on to send a password until it is refused. So signing out is an answer of 401 to
-//! the account that is left, which makes the browser forget its password and ask for another. The
-//! account is named by the address, so that the next one, with which the browser repeats the
+//! A browser keeps sending its credentials until they are rejected. So the sign-out page answers 401
+//! to the account that signs out, which makes the browser discard the credentials and prompt for
+//! others. The URL identifies that account, so that the next one, with which the browser repeats the
 //! request, is let in.
 
 use std::sync::Arc;
@@ -21,78 +21,78 @@ use serde::Deserialize;
 use super::{
     message::Message,
     page::{Page, sign_out_path},
-    request::{Asked, query},
+    request::{QueryResult, query_or_default},
 };
 use crate::{
-    gate::{Gate, keep_private},
+    gate::{Gate, set_no_store},
     guard::Denied,
 };
 
-/// The pages outside of the gate: it lets nobody through who may not manage tokens, and they need
-/// another account most.
+/// Creates the router of the sign-in pages. They are outside the gate, because an account without
+/// permission to manage tokens must be able to switch.
 pub(super) fn router(gate: Gate) -> Router {
     Router::new()
         .route("/sign-in", get(sign_in))
         .route("/sign-out", get(sign_out))
-        .layer(map_response(keep_private))
+        .layer(map_response(set_no_store))
         .layer(Extension(Arc::new(gate)))
 }
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
-struct Left {
+struct SignOut {
     account: String,
 }
 
-/// Asks for a password, unless the request has one that is let in.
+/// Prompts for credentials, unless the request has valid ones.
 async fn sign_in(Extension(gate): Extension<Arc<Gate>>, request: Request) -> Response {
     let (mut parts, _) = request.into_parts();
-    let page = Page::of_nobody(&gate, &parts);
-    if !gate.takes_passwords() {
+    let page = Page::anonymous(&gate, &parts);
+    if !gate.uses_basic_auth() {
         return Message::no_such_page(&page).into_response();
     }
     match gate.guard.authenticate(&mut parts).await {
         Ok(_) => page.go_to("/"),
-        Err(denied) => ask(&gate, parts, denied, Message::denied).await,
+        Err(denied) => prompt(&gate, parts, denied, Message::denied).await,
     }
 }
 
-/// Asks for another password than that of the account that is left.
+/// Prompts for the credentials of another account.
 async fn sign_out(
     Extension(gate): Extension<Arc<Gate>>,
-    left: Asked<Left>,
+    query: QueryResult<SignOut>,
     request: Request,
 ) -> Response {
     let (mut parts, _) = request.into_parts();
-    let page = Page::of_nobody(&gate, &parts);
-    if !gate.takes_passwords() {
+    let page = Page::anonymous(&gate, &parts);
+    if !gate.uses_basic_auth() {
         return Message::no_such_page(&page).into_response();
     }
-    let left = query(left).account;
+    let account = query_or_default(query).account;
     match gate.guard.authenticate(&mut parts).await {
         Ok(actor) => {
             let path = sign_out_path(&actor);
-            if path.ends_with(&format!("={left}")) {
+            if path.ends_with(&format!("={account}")) {
                 let denied = Denied::forbidden("");
-                ask(&gate, parts, denied, Message::signed_out).await
-            } else if left.is_empty() {
+                prompt(&gate, parts, denied, Message::signed_out).await
+            } else if account.is_empty() {
                 page.go_to(&path)
             } else {
                 page.go_to("/")
             }
         }
-        Err(denied) => ask(&gate, parts, denied, Message::signed_out).await,
+        Err(denied) => prompt(&gate, parts, denied, Message::signed_out).await,
     }
 }
 
-/// What the guard answers to a request without a password, which makes a browser ask for one.
-async fn ask(
+/// Returns what the guard answers to a request without credentials, which makes a browser prompt.
+async fn prompt(
     gate: &Gate,
     mut parts: Parts,
     denied: Denied,
     render: fn(&Page, Denied) -> Message,
 ) -> Response {
-    let page = Page::of_nobody(gate, &parts);
+    let page = Page::anonymous(gate, &parts);
     if denied.status == StatusCode::SERVICE_UNAVAILABLE {
         return Message::denied(&page, denied).into_response();
     }
@@ -102,7 +102,7 @@ async fn ask(
             response: Some(response),
             ..
         }) => response.map(Body::from),
-        // Something else than a password lets the request in.
+        // The guard accepts the request for another reason, such as a cookie.
         Ok(_) => page.go_to("/"),
         Err(denied) if denied.status == StatusCode::UNAUTHORIZED => {
             render(&page, denied).into_response()

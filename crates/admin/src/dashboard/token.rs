@@ -1,4 +1,4 @@
-//! What can be done to a token on its page.
+//! Requests to a token's page: show, rename, rotate and revoke.
 
 use std::time::Duration;
 
@@ -13,13 +13,14 @@ use tower_api_tokens::{
 };
 
 use super::{
+    errors::{self, CHOOSE_OPTION, FIX_FIELDS},
     lockout,
     message::Message,
-    request::{self, After, Asked, Confirmation, Id, Sent, query},
+    request::{self, Confirmation, Done, FormResult, PathResult, QueryResult, query_or_default},
     reveal,
     session::Session,
     settings::Settings,
-    token_page::{self, Typed, token_page},
+    token_page::{self, Submitted, token_page},
     view::{Field, Notice, Tone},
 };
 use crate::operations::OperationErrorKind;
@@ -37,47 +38,46 @@ pub(super) struct Rotate {
 
 pub(super) async fn show(
     session: Session,
-    id: Id,
-    after: Asked<After>,
+    id: PathResult,
+    done: QueryResult<Done>,
 ) -> Result<Response, Message> {
     let token = find(&session, id).await?;
-    let notice = match query(after).done.as_str() {
-        "renamed" => Some(Notice::new(Tone::Good, "Renamed.", "")),
+    let notice = match query_or_default(done).done.as_str() {
+        "renamed" => Some(Notice::new(Tone::Good, "Token renamed.", "")),
         "revoked" if token.revoked_at.is_some() => Some(Notice::new(
             Tone::Good,
-            "Revoked.",
-            "Every request with it is refused: here from now on, and on other nodes within the \
-             bound that they are set to, 5 seconds by default.",
+            "Token revoked.",
+            "Requests with this token now fail. Other servers follow within 5 seconds (default).",
         )),
         _ => None,
     };
-    let typed = Typed {
+    let submitted = Submitted {
         notice,
-        ..Typed::default()
+        ..Submitted::default()
     };
-    token_page(session, StatusCode::OK, token, typed).await
+    token_page(session, StatusCode::OK, token, submitted).await
 }
 
 pub(super) async fn rename(
     session: Session,
-    id: Id,
-    sent: Sent<Rename>,
+    id: PathResult,
+    form: FormResult<Rename>,
 ) -> Result<Response, Message> {
-    let sent = session.form(sent)?;
+    let form = session.read_form(form)?;
     let token = find(&session, id).await?;
-    // What was mistyped is not worth an event in the audit.
-    if let Err(error) = normalize_name(&sent.name) {
-        let mut name = Field::of(sent.name);
-        name.blame(Some(error));
-        let says = "The token was not renamed.";
-        let typed = Typed {
-            notice: Some(Notice::new(Tone::Bad, says, "See what is marked below.")),
+    // Checked here, so that a typing error leaves no audit event.
+    if normalize_name(&form.name).is_err() {
+        let error = errors::invalid_name(&form.name);
+        let mut name = Field::with_value(form.name);
+        name.set_error(error);
+        let submitted = Submitted {
+            notice: Some(Notice::new(Tone::Bad, "Token not renamed.", FIX_FIELDS)),
             rename: Some(name),
-            ..Typed::default()
+            ..Submitted::default()
         };
-        return token_page(session, StatusCode::UNPROCESSABLE_ENTITY, token, typed).await;
+        return token_page(session, StatusCode::UNPROCESSABLE_ENTITY, token, submitted).await;
     }
-    let token = session.tried(session.operator.rename(token.id, &sent.name).await)?;
+    let token = session.or_error_page(session.operator.rename(token.id, &form.name).await)?;
     Ok(session
         .page
         .go_to(&format!("/token/{}?done=renamed", token.id)))
@@ -86,19 +86,19 @@ pub(super) async fn rename(
 pub(super) async fn rotate(
     State(settings): State<Settings>,
     session: Session,
-    id: Id,
-    sent: Sent<Rotate>,
+    id: PathResult,
+    form: FormResult<Rotate>,
 ) -> Result<Response, Message> {
-    let sent = session.form(sent)?;
-    let key = IdempotencyKey::new(&sent.nonce);
+    let form = session.read_form(form)?;
+    let key = IdempotencyKey::new(&form.nonce);
     let key = key.map_err(|_| Message::bad_form(&session.page, StatusCode::BAD_REQUEST))?;
     let token = find(&session, id).await?;
-    let mut overlap = Field::of(sent.overlap);
+    let mut overlap = Field::with_value(form.overlap);
     let longest = session.operator.max_overlap();
     let overlap_length = overlap.value.parse().ok().map(Duration::from_secs);
     let Some(overlap_length) = overlap_length.filter(|length| *length <= longest) else {
-        overlap.blame(Some("Choose one of these."));
-        return refuse_rotation(session, token, overlap).await;
+        overlap.set_error(CHOOSE_OPTION);
+        return rotation_failed(session, token, overlap).await;
     };
     let rotation = Rotation::new(overlap_length).idempotency_key(key);
     let rotated = session.operator.rotate(token.id, rotation).await;
@@ -112,22 +112,25 @@ pub(super) async fn rotate(
         )),
         Err(error) => {
             if let Some(before) = error.repeated() {
-                return Err(Message::made_before(&session.page, before.token));
+                return Err(Message::already_created(&session.page, before.token));
+            }
+            if let Some((title, detail)) = errors::rotation_state(&error) {
+                let token = session.or_error_page(session.operator.get(token.id).await)?;
+                let submitted = Submitted {
+                    notice: Some(Notice::new(Tone::Bad, title, detail)),
+                    ..Submitted::default()
+                };
+                let status = StatusCode::UNPROCESSABLE_ENTITY;
+                return token_page(session, status, token, submitted).await;
             }
             match error.kind() {
                 OperationErrorKind::ScopeNotHeld
-                | OperationErrorKind::Lifecycle(
-                    LifecycleErrorKind::InvalidOverlap
-                    | LifecycleErrorKind::Rotated
-                    | LifecycleErrorKind::Revoked
-                    | LifecycleErrorKind::Expired
-                    | LifecycleErrorKind::AppDisabled,
-                ) => {
-                    overlap.blame(Some(error));
-                    let token = session.tried(session.operator.get(token.id).await)?;
-                    refuse_rotation(session, token, overlap).await
+                | OperationErrorKind::ExpiryNotHeld
+                | OperationErrorKind::Lifecycle(LifecycleErrorKind::InvalidOverlap) => {
+                    overlap.set_error(errors::in_change(&error));
+                    rotation_failed(session, token, overlap).await
                 }
-                _ => Err(Message::of_error(&session.page, &error)),
+                _ => Err(Message::from_error(&session.page, &error)),
             }
         }
     }
@@ -135,20 +138,20 @@ pub(super) async fn rotate(
 
 pub(super) async fn revoke(
     session: Session,
-    id: Id,
-    sent: Sent<Confirmation>,
+    id: PathResult,
+    form: FormResult<Confirmation>,
 ) -> Result<Response, Message> {
-    let sent = session.form(sent)?;
+    let form = session.read_form(form)?;
     let token = find(&session, id).await?;
-    if let Err((notice, revoke)) = sent.check(&token.name, "token", "revoked") {
-        let typed = Typed {
+    if let Err((notice, revoke)) = form.check(&token.name, "token", "revoked") {
+        let submitted = Submitted {
             notice: Some(notice),
             revoke,
-            ..Typed::default()
+            ..Submitted::default()
         };
-        return token_page(session, StatusCode::UNPROCESSABLE_ENTITY, token, typed).await;
+        return token_page(session, StatusCode::UNPROCESSABLE_ENTITY, token, submitted).await;
     }
-    let token = session.tried(session.operator.revoke(token.id).await)?;
+    let token = session.or_error_page(session.operator.revoke(token.id).await)?;
     if lockout::is_own(&session, &token) {
         return Ok(lockout::after_revoking(&session, &token).into_response());
     }
@@ -157,25 +160,26 @@ pub(super) async fn revoke(
         .go_to(&format!("/token/{}?done=revoked", token.id)))
 }
 
-async fn find(session: &Session, id: Id) -> Result<TokenRecord, Message> {
-    let id: TokenId = request::id(id).ok_or_else(|| Message::no_such_token(&session.page))?;
-    session.tried(session.operator.get(id).await)
+async fn find(session: &Session, id: PathResult) -> Result<TokenRecord, Message> {
+    let id: TokenId = request::parse_id(id).ok_or_else(|| Message::no_such_token(&session.page))?;
+    session.or_error_page(session.operator.get(id).await)
 }
 
-async fn refuse_rotation(
+/// Shows the page of a token that was not rotated, with the error at the field.
+async fn rotation_failed(
     session: Session,
     token: TokenRecord,
     overlap: Field,
 ) -> Result<Response, Message> {
-    // The reason stands at the field, if that is there.
-    let more = match token_page::can_rotate(&token, session.page.now) {
-        true => "See what is marked below.",
+    // A token that cannot be rotated has no form that shows the error.
+    let detail = match token_page::can_rotate(&token, session.page.now) {
+        true => FIX_FIELDS,
         false => overlap.error.as_str(),
     };
-    let typed = Typed {
-        notice: Some(Notice::new(Tone::Bad, "It was not rotated.", more)),
+    let submitted = Submitted {
+        notice: Some(Notice::new(Tone::Bad, "Token not rotated.", detail)),
         overlap: Some(overlap),
-        ..Typed::default()
+        ..Submitted::default()
     };
-    token_page(session, StatusCode::UNPROCESSABLE_ENTITY, token, typed).await
+    token_page(session, StatusCode::UNPROCESSABLE_ENTITY, token, submitted).await
 }

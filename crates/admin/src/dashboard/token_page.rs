@@ -1,4 +1,4 @@
-//! A token's own page.
+//! The page of a token.
 
 use askama::Template;
 use axum::response::Response;
@@ -20,11 +20,11 @@ use super::{
 use crate::operations::Operator;
 
 /// How many of a token's events its page shows.
-const EVENTS_OF_A_PAGE: usize = 20;
+const MAX_EVENTS: usize = 20;
 
-/// For how long a rotated token may live on, in seconds.
+/// The overlaps to choose from, in seconds.
 const OVERLAPS: &[(u64, &str)] = &[
-    (0, "Not at all"),
+    (0, "Revoke immediately"),
     (3_600, "1 hour"),
     (86_400, "1 day"),
     (7 * 86_400, "7 days"),
@@ -36,29 +36,29 @@ const OVERLAPS: &[(u64, &str)] = &[
 struct TokenPage {
     page: Page,
     notice: Option<Notice>,
-    /// Whether a token that was rotated is still in use.
-    verdict: Option<Notice>,
+    /// Whether a rotated token is still in use.
+    usage: Option<Notice>,
     token: TokenView,
     scopes: ScopesView,
-    successor: Option<Linked>,
-    predecessor: Option<Linked>,
+    successor: Option<TokenLink>,
+    predecessor: Option<TokenLink>,
     rotation: Option<RotationForm>,
     rename: Field,
     revoke: Option<Field>,
-    /// Why it should not be revoked by the person who looks at it.
+    /// Set if revoking the token locks out the signed-in operator.
     warning: Option<Warning>,
-    /// The latest events; none where they could not be read.
+    /// The latest events, or `None` if they could not be read.
     events: Option<Vec<EventView>>,
     more_events: bool,
 }
 
-/// Another token, to which the page leads.
-struct Linked {
+/// A link to another token.
+struct TokenLink {
     id: String,
     mask: String,
 }
 
-impl Linked {
+impl TokenLink {
     fn to(token: &TokenRecord) -> Self {
         Self {
             id: token.id.to_string(),
@@ -73,21 +73,21 @@ struct RotationForm {
     overlaps: Vec<(String, &'static str)>,
 }
 
-/// What was typed into the page's forms, and what is wrong with it.
+/// A notice, and the forms as they were submitted, with their errors.
 #[derive(Default)]
-pub(super) struct Typed {
+pub(super) struct Submitted {
     pub(super) notice: Option<Notice>,
     pub(super) rename: Option<Field>,
     pub(super) overlap: Option<Field>,
     pub(super) revoke: Field,
 }
 
-/// Shows a token, with what was typed into its forms.
+/// Renders the page of a token, with its forms as they were submitted.
 pub(super) async fn token_page(
     session: Session,
     status: StatusCode,
     token: TokenRecord,
-    typed: Typed,
+    submitted: Submitted,
 ) -> Result<Response, Message> {
     let Session { page, operator } = &session;
     let now = page.now;
@@ -95,25 +95,27 @@ pub(super) async fn token_page(
         Some(successor) => operator.get(successor).await.ok(),
         None => None,
     };
-    let verdict = successor
+    let usage = successor
         .as_ref()
-        .and_then(|successor| usage::of_rotated(&token, successor.created_at, now));
+        .and_then(|successor| usage::notice_for_rotated(&token, successor.created_at, now));
     let predecessor = predecessor_of(operator, &token).await;
     let history = History::load(operator, &token, predecessor.as_ref(), now).await;
     let rotation = if can_rotate(&token, now) {
-        Some(RotationForm::new(&session, typed.overlap)?)
+        Some(RotationForm::new(&session, submitted.overlap)?)
     } else {
         None
     };
     let shown = TokenPage {
-        notice: typed.notice,
-        verdict,
+        notice: submitted.notice,
+        usage,
         scopes: ScopesView::all(&token.scopes),
-        successor: successor.as_ref().map(Linked::to),
-        predecessor: predecessor.as_ref().map(Linked::to),
+        successor: successor.as_ref().map(TokenLink::to),
+        predecessor: predecessor.as_ref().map(TokenLink::to),
         rotation,
-        rename: typed.rename.unwrap_or_else(|| Field::of(&token.name)),
-        revoke: token.revoked_at.is_none().then_some(typed.revoke),
+        rename: submitted
+            .rename
+            .unwrap_or_else(|| Field::with_value(&token.name)),
+        revoke: token.revoked_at.is_none().then_some(submitted.revoke),
         warning: lockout::before_revoking(&session, &token),
         more_events: history.more,
         events: history.events,
@@ -123,12 +125,12 @@ pub(super) async fn token_page(
     Ok(render(status, &shown))
 }
 
-/// Whether a token can be rotated now.
+/// Returns whether a token can be rotated now.
 pub(super) fn can_rotate(token: &TokenRecord, now: Timestamp) -> bool {
     token.status(now) == TokenStatus::Live && token.successor.is_none()
 }
 
-/// The token that a token has replaced, unless it was purged or cannot be read now.
+/// Returns the token that this one replaced. Returns `None` if it was purged or cannot be read.
 async fn predecessor_of(operator: &Operator, token: &TokenRecord) -> Option<TokenRecord> {
     let query = TokenQuery::default()
         .app(token.app.id)
@@ -138,11 +140,11 @@ async fn predecessor_of(operator: &Operator, token: &TokenRecord) -> Option<Toke
     (found.successor == Some(token.id)).then_some(found)
 }
 
-/// What has happened to a token.
+/// The history of a token.
 struct History {
-    /// The latest events; none where they could not be read.
+    /// The latest events, or `None` if they could not be read.
     events: Option<Vec<EventView>>,
-    /// Whether there are older ones.
+    /// Whether there are older events.
     more: bool,
 }
 
@@ -154,17 +156,20 @@ impl History {
         now: Timestamp,
     ) -> Self {
         let about = |token: &TokenRecord| AuditQuery::default().token(token.id);
-        let query = about(token).limit(EVENTS_OF_A_PAGE);
+        let query = about(token).limit(MAX_EVENTS);
         let Ok(page) = operator.events(&query).await else {
             return Self {
                 events: None,
                 more: false,
             };
         };
-        let belonging = page.items.iter().filter(|event| EventView::belongs(event));
-        let mut events: Vec<_> = belonging.map(|event| EventView::new(event, now)).collect();
+        let history = page
+            .items
+            .iter()
+            .filter(|event| EventView::is_history(event));
+        let mut events: Vec<_> = history.map(|event| EventView::new(event, now)).collect();
         let more = page.next.is_some();
-        // A rotation is an event of the old token, and what made this one.
+        // The event that created this token is the rotation of the old one.
         if let (Some(old), false) = (predecessor, more) {
             let rotations = operator.events(&about(old)).await.ok();
             let rotations = rotations.map(|page| page.items).unwrap_or_default();
@@ -192,9 +197,9 @@ impl RotationForm {
             .rev()
             .find(|(seconds, _)| *seconds <= 7 * 86_400);
         Ok(Self {
-            nonce: session.tried(session.operator.new_key())?,
+            nonce: session.or_error_page(session.operator.new_key())?,
             overlap: overlap.unwrap_or_else(|| {
-                Field::of(preset.map_or(0, |(seconds, _)| *seconds).to_string())
+                Field::with_value(preset.map_or(0, |(seconds, _)| *seconds).to_string())
             }),
             overlaps: offered
                 .iter()

@@ -1,81 +1,87 @@
-//! Whether a token that was rotated is still in use.
+//! Whether a rotated token is still in use.
 
 use jiff::{SignedDuration, Timestamp};
 use tower_api_tokens::{TokenRecord, TokenStatus};
 
 use super::{
+    text::relative_time,
     view::{Notice, Tone},
-    words::from_now,
 };
 
-/// How long it takes at most until a use is recorded, with room to spare.
+/// How soon a use is recorded at the latest, with a margin.
 const RECORDED_WITHIN: SignedDuration = SignedDuration::from_mins(3);
 
-/// How long something in use may be silent.
-const SILENCE: SignedDuration = SignedDuration::from_hours(24);
+/// How long ago the last use of a token in active use may be.
+const ACTIVE_WITHIN: SignedDuration = SignedDuration::from_hours(24);
 
-/// Whether a token that was rotated is still in use, as far as it is recorded.
+/// Whether a rotated token is still in use, according to recorded uses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Verdict {
-    /// It was used after the rotation, and lately.
-    InUse(Timestamp),
-    /// It was used after the rotation, but not lately.
-    Quiet(Timestamp),
-    /// No use was recorded after the rotation, which is too short a time ago to mean anything.
+enum Usage {
+    /// Used after the rotation, within the last day.
+    Active(Timestamp),
+    /// Used after the rotation, but not within the last day.
+    Idle(Timestamp),
+    /// No recorded use since the rotation, which was too recent to tell.
     TooEarly,
-    /// No use was recorded after the rotation.
+    /// No recorded use since the rotation.
     Unrecorded,
 }
 
-impl Verdict {
+impl Usage {
     fn new(last_used: Option<Timestamp>, rotated: Timestamp, now: Timestamp) -> Self {
         match last_used {
-            Some(used) if used > rotated && now.duration_since(used) < SILENCE => Self::InUse(used),
-            Some(used) if used > rotated => Self::Quiet(used),
+            Some(used) if used > rotated && now.duration_since(used) < ACTIVE_WITHIN => {
+                Self::Active(used)
+            }
+            Some(used) if used > rotated => Self::Idle(used),
             _ if now.duration_since(rotated) < RECORDED_WITHIN => Self::TooEarly,
             _ => Self::Unrecorded,
         }
     }
 }
 
-/// A plain word on whether deleting a rotated token would break anyone; none for a token that is
-/// not admitted any more.
-pub(super) fn of_rotated(old: &TokenRecord, rotated: Timestamp, now: Timestamp) -> Option<Notice> {
+/// Returns a notice on whether a rotated token can be revoked without breaking a client. Returns
+/// `None` if the token no longer works.
+pub(super) fn notice_for_rotated(
+    old: &TokenRecord,
+    rotated: Timestamp,
+    now: Timestamp,
+) -> Option<Notice> {
     if old.status(now) != TokenStatus::Live {
         return None;
     }
     let ends = old.expires_at.map_or_else(String::new, |at| {
-        format!(" It stops working by itself {}.", from_now(at, now))
+        format!(" This token stops working {}.", relative_time(at, now))
     });
-    Some(match Verdict::new(old.last_used_at, rotated, now) {
-        Verdict::InUse(used) => Notice::new(
+    Some(match Usage::new(old.last_used_at, rotated, now) {
+        Usage::Active(used) => Notice::new(
             Tone::Warn,
             format!(
-                "Last used {} by the old token: do not delete it yet.",
-                from_now(used, now)
+                "Still in use: last used {}. Don't revoke this token yet.",
+                relative_time(used, now)
             ),
-            format!("Something has not moved to the new token.{ends}"),
+            format!("Some clients haven't switched to the new token yet.{ends}"),
         ),
-        Verdict::Quiet(used) => Notice::new(
+        Usage::Idle(used) => Notice::new(
             Tone::Plain,
-            format!("Last used {} by the old token.", from_now(used, now)),
-            format!("Delete it if nothing that uses it runs less often than that.{ends}"),
+            format!("Last used {}.", relative_time(used, now)),
+            format!("You can revoke this token if every client runs more often than that.{ends}"),
         ),
-        Verdict::TooEarly => Notice::new(
+        Usage::TooEarly => Notice::new(
             Tone::Plain,
-            "Rotated just now: too early to tell whether the old token is in use.",
-            format!("Use is recorded about once a minute. Look again in a while.{ends}"),
+            "Rotated just now: too early to tell whether this token is still in use.",
+            format!("Use is recorded about once a minute. Check again later.{ends}"),
         ),
-        // Whether every node records use cannot be seen from here.
-        Verdict::Unrecorded => Notice::new(
+        // The dashboard cannot see whether every node records use.
+        Usage::Unrecorded => Notice::new(
             Tone::Plain,
             format!(
-                "No use of the old token was recorded since the rotation {}.",
-                from_now(rotated, now)
+                "No use recorded since it was rotated {}.",
+                relative_time(rotated, now)
             ),
             format!(
-                "Revoke it below if use is recorded on every node, and nothing uses it less often \
-                 than that.{ends}"
+                "You can revoke this token if all your servers record use and every client runs \
+                 more often than that.{ends}"
             ),
         ),
     })

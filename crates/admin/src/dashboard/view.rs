@@ -1,18 +1,16 @@
 //! Records as the pages show them.
 
-use std::fmt;
-
 use askama::{Template, filters::HtmlSafe};
 use jiff::Timestamp;
 use tower_api_tokens::{AppRecord, ScopeSet, TokenRecord, TokenStatus};
 
 use super::{
     names::visible,
-    words::{Moment, sentence},
+    text::{Moment, grouped},
 };
 
 /// How many scopes a row of the list shows.
-const SCOPES_OF_A_ROW: usize = 2;
+const ROW_SCOPES: usize = 2;
 
 /// A token as a row of the list and its own page show it.
 pub(super) struct TokenView {
@@ -26,7 +24,7 @@ pub(super) struct TokenView {
     pub(super) expires: Option<Moment>,
     pub(super) revoked: Option<Moment>,
     pub(super) last_used: Option<Moment>,
-    pub(super) uses: u64,
+    pub(super) uses: String,
 }
 
 impl TokenView {
@@ -37,13 +35,13 @@ impl TokenView {
             name: visible(&token.name),
             mask: token.mask.to_string(),
             app: AppView::new(&token.app, now),
-            scopes: ScopesView::some(&token.scopes),
+            scopes: ScopesView::truncated(&token.scopes),
             badge: Badge::of_token(token, now),
             created: moment(token.created_at),
             expires: token.expires_at.map(moment),
             revoked: token.revoked_at.map(moment),
             last_used: token.last_used_at.map(moment),
-            uses: token.uses,
+            uses: grouped(token.uses),
         }
     }
 }
@@ -63,8 +61,8 @@ impl AppView {
             id: app.id.to_string(),
             name: visible(&app.name),
             badge: match app.disabled_at {
-                None => Badge::new("live", "Enabled"),
-                Some(_) => Badge::new("ended", "Disabled"),
+                None => Badge::new("active", "Enabled"),
+                Some(_) => Badge::new("inactive", "Disabled"),
             },
             created: Moment::new(app.created_at, now),
             disabled: app.disabled_at.map(|at| Moment::new(at, now)),
@@ -72,35 +70,35 @@ impl AppView {
     }
 }
 
-/// A state in one word.
+/// A colored label with the state of a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Template)]
 #[template(
     ext = "html",
-    source = "<span class=\"badge {{ class }}\">{{ word }}</span>"
+    source = "<span class=\"badge {{ class }}\">{{ label }}</span>"
 )]
 pub(super) struct Badge {
     class: &'static str,
-    word: &'static str,
+    label: &'static str,
 }
 
 impl HtmlSafe for Badge {}
 
 impl Badge {
-    const fn new(class: &'static str, word: &'static str) -> Self {
-        Self { class, word }
+    const fn new(class: &'static str, label: &'static str) -> Self {
+        Self { class, label }
     }
 
     fn of_token(token: &TokenRecord, now: Timestamp) -> Self {
         match token.status(now) {
-            TokenStatus::Live if token.successor.is_some() => Self::new("ending", "Rotated"),
-            status @ TokenStatus::Live => Self::new("live", status_label(status)),
+            TokenStatus::Live if token.successor.is_some() => Self::new("rotated", "Rotated"),
+            status @ TokenStatus::Live => Self::new("active", status_label(status)),
             status @ TokenStatus::Expired => Self::new("", status_label(status)),
-            status => Self::new("ended", status_label(status)),
+            status => Self::new("inactive", status_label(status)),
         }
     }
 }
 
-/// What a status is called on a page.
+/// Returns the label of a status.
 pub(super) fn status_label(status: TokenStatus) -> &'static str {
     match status {
         TokenStatus::Live => "Active",
@@ -112,7 +110,7 @@ pub(super) fn status_label(status: TokenStatus) -> &'static str {
     }
 }
 
-/// Scopes, each apart.
+/// A list of scopes.
 #[derive(Template)]
 #[template(path = "scopes.html")]
 pub(super) struct ScopesView {
@@ -127,8 +125,8 @@ impl ScopesView {
         Self::first(scopes, usize::MAX)
     }
 
-    fn some(scopes: &ScopeSet) -> Self {
-        Self::first(scopes, SCOPES_OF_A_ROW)
+    fn truncated(scopes: &ScopeSet) -> Self {
+        Self::first(scopes, ROW_SCOPES)
     }
 
     fn first(scopes: &ScopeSet, shown: usize) -> Self {
@@ -139,13 +137,13 @@ impl ScopesView {
     }
 }
 
-/// A sentence above what the page is about.
+/// A message at the top of a page.
 #[derive(Template)]
 #[template(path = "notice.html")]
 pub(super) struct Notice {
     tone: Tone,
-    says: String,
-    more: String,
+    title: String,
+    detail: String,
 }
 
 impl HtmlSafe for Notice {}
@@ -170,15 +168,15 @@ impl Tone {
 }
 
 impl Notice {
-    pub(super) fn new(tone: Tone, says: impl Into<String>, more: impl Into<String>) -> Self {
+    pub(super) fn new(tone: Tone, title: impl Into<String>, detail: impl Into<String>) -> Self {
         Self {
             tone,
-            says: says.into(),
-            more: more.into(),
+            title: title.into(),
+            detail: detail.into(),
         }
     }
 
-    /// Whether a screen reader is to say it at once.
+    /// Returns whether a screen reader should interrupt to announce it.
     fn is_urgent(&self) -> bool {
         self.tone == Tone::Bad
     }
@@ -188,7 +186,7 @@ impl Notice {
     }
 }
 
-/// What is typed into a form's field, and what is wrong with it.
+/// The value of a form field, and its error.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Field {
     pub(super) value: String,
@@ -196,21 +194,18 @@ pub(super) struct Field {
 }
 
 impl Field {
-    pub(super) fn of(value: impl Into<String>) -> Self {
+    pub(super) fn with_value(value: impl Into<String>) -> Self {
         Self {
             value: value.into(),
             error: String::new(),
         }
     }
 
-    pub(super) fn is_wrong(&self) -> bool {
+    pub(super) fn has_error(&self) -> bool {
         !self.error.is_empty()
     }
 
-    /// Says what is wrong with it, if something is.
-    pub(super) fn blame(&mut self, error: Option<impl fmt::Display>) {
-        if let Some(error) = error {
-            self.error = sentence(&error.to_string());
-        }
+    pub(super) fn set_error(&mut self, error: impl Into<String>) {
+        self.error = error.into();
     }
 }

@@ -6,13 +6,15 @@ use http::{
     header::{RETRY_AFTER, WWW_AUTHENTICATE},
 };
 
-/// How a request is turned away by a [`Guard`](super::Guard).
+/// The response of a [`Guard`](super::Guard) to a request that it does not accept.
 ///
-/// The API renders it as a problem (RFC 9457), with the status and the header fields that it has.
+/// The API renders it as `application/problem+json` (RFC 9457), and the dashboard as a page.
 #[derive(Clone)]
 pub struct Denied {
     pub(crate) status: StatusCode,
     pub(crate) detail: Cow<'static, str>,
+    /// The detail for a person in a browser, if it differs.
+    pub(crate) browser_detail: Option<&'static str>,
     pub(crate) headers: HeaderMap,
     pub(crate) response: Option<Box<Response<Bytes>>>,
 }
@@ -22,43 +24,43 @@ impl Denied {
         Self {
             status,
             detail: detail.into(),
+            browser_detail: None,
             headers: HeaderMap::new(),
             response: None,
         }
     }
 
-    /// The request does not prove who sends it: 401, with the challenge that RFC 9110 section
-    /// 11.6.1 asks for.
+    /// Creates a response for missing or invalid credentials: 401, with the challenge that RFC 9110
+    /// section 11.6.1 requires.
     #[must_use]
     pub fn unauthenticated(challenge: HeaderValue) -> Self {
         let mut denied = Self::new(
             StatusCode::UNAUTHORIZED,
-            "The request does not prove who sends it.",
+            "Credentials are missing or invalid. Sign in and try again.",
         );
         denied.headers.insert(WWW_AUTHENTICATE, challenge);
         denied
     }
 
-    /// Who sends the request may not manage tokens: 403. `detail` says what to change.
+    /// Creates a response for a caller who may not manage tokens: 403. `detail` explains what to do.
     #[must_use]
     pub fn forbidden(detail: impl Into<Cow<'static, str>>) -> Self {
         Self::new(StatusCode::FORBIDDEN, detail)
     }
 
-    /// It cannot be checked at the moment who sends the request: 503.
+    /// Creates a response for credentials that cannot be checked right now: 503.
     #[must_use]
     pub fn unavailable() -> Self {
         let mut denied = Self::new(
             StatusCode::SERVICE_UNAVAILABLE,
-            "It cannot be checked at the moment who sends the request. Try again.",
+            "Your credentials can't be checked right now. Try again in a moment.",
         );
         let soon = HeaderValue::from_static("1");
         denied.headers.insert(RETRY_AFTER, soon);
         denied
     }
 
-    /// The request is answered by a response of the guard's own, for example a redirect to the
-    /// page where people log in.
+    /// Creates a denial with a custom response, such as a redirect to a login page.
     #[must_use]
     pub fn with_response(response: Response<Bytes>) -> Self {
         Self {

@@ -1,4 +1,4 @@
-//! Who may.
+//! Authentication and authorization for the management API.
 
 mod denied;
 mod token;
@@ -11,11 +11,10 @@ pub use token::TokenGuard;
 
 use crate::actor::Actor;
 
-/// Tells who sends a request, or turns it away.
+/// Authentication and authorization for the management API and the dashboard.
 ///
-/// The management API asks its guard about every request, whatever its path, before anything else is
-/// done. [`TokenGuard`] takes tokens of this crate; a service that has logins of its own writes a
-/// guard for them:
+/// The guard checks every request, whatever its path, before anything else happens. [`TokenGuard`]
+/// accepts API tokens. If your service has its own logins, implement a guard for them:
 ///
 /// ```
 /// use async_trait::async_trait;
@@ -27,7 +26,7 @@ use crate::actor::Actor;
 /// # impl Sessions {
 /// #     async fn find(&self, _cookie: &HeaderValue) -> Result<Option<User>, std::io::Error> { Ok(None) }
 /// # }
-/// /// Lets those in who are logged in to the service's own pages.
+/// /// Accepts users who are logged in to the service.
 /// struct SessionGuard(Sessions);
 ///
 /// #[async_trait]
@@ -49,33 +48,32 @@ use crate::actor::Actor;
 ///
 /// # Contract
 ///
-/// - The actor comes from what the request proves. No part of a body or a query says who asks.
-/// - What cannot be checked at the moment is [`Denied::unavailable`]: never an actor, and never
+/// - Derive the actor only from verified credentials, never from a claim in the body or the query.
+/// - If the credentials cannot be checked, return [`Denied::unavailable`], and neither an actor nor
 ///   [`Denied::unauthenticated`].
-/// - Requests that another site makes a browser send are turned away before the guard is asked, so
-///   a cookie may be what proves the actor.
+/// - Cross-site requests are rejected before the guard runs, so a guard may authenticate by cookie.
 #[async_trait]
 #[diagnostic::on_unimplemented(
     message = "`{Self}` does not guard the management API",
     label = "this needs `Guard`",
-    note = "implement `tower_api_tokens_admin::Guard` for `{Self}`, or give an `tower_api_tokens_admin::TokenGuard`"
+    note = "implement `tower_api_tokens_admin::Guard` for `{Self}`, or use `tower_api_tokens_admin::TokenGuard`"
 )]
 pub trait Guard: Send + Sync + 'static {
-    /// Tells who sends the request.
+    /// Authenticates a request, and returns the actor.
     ///
     /// # Errors
     ///
-    /// With what the sender is to be answered.
+    /// Returns the response to send if the request is not authenticated or not allowed.
     async fn authenticate(&self, request: &mut Parts) -> Result<Actor, Denied>;
 
-    /// The schemes of `Authorization` that it takes, for the document of the API. None unless it
-    /// says so.
+    /// Returns the `Authorization` schemes that the guard accepts. The OpenAPI document lists them, and
+    /// with `Basic` the dashboard offers to sign out. Defaults to none.
     fn schemes(&self) -> &[GuardScheme] {
         &[]
     }
 }
 
-/// A scheme of `Authorization` (RFC 9110 section 11.1) that a [`Guard`] takes.
+/// An `Authorization` scheme (RFC 9110 section 11.1) that a [`Guard`] accepts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum GuardScheme {

@@ -8,13 +8,19 @@ use http::{
 };
 use tower_api_tokens::{
     ApiTokenLayer, AppId, AppPrincipal, Authenticator, Grantable, LayerError, Refusal,
-    RequireScopeLayer, ScopeSet,
+    RejectionKind, RequireScopeLayer, ScopeSet,
 };
 
 use super::{Denied, Guard, GuardScheme};
 use crate::actor::Actor;
 
-/// Lets those in who hold a token of certain apps with the scope [`tokens:admin`](Self::SCOPE).
+const SIGN_IN: &str = "Enter any user name, and your admin token as the password.";
+const SIGN_IN_AGAIN: &str = "That token doesn't work: it may be mistyped, revoked or expired. \
+     Enter any user name, and your admin token as the password.";
+const LACKS_SCOPE: &str =
+    "Your token doesn't have the scope tokens:admin. Sign in with a token that has it.";
+
+/// A guard that accepts API tokens of certain apps with the scope [`tokens:admin`](Self::SCOPE).
 ///
 /// ```
 /// use tower_api_tokens::{ApiTokens, MemoryStore, TokenFormat};
@@ -29,34 +35,35 @@ use crate::actor::Actor;
 /// # }
 /// ```
 ///
-/// Machines send the token as a bearer credential, browsers as the password of a Basic one, which
-/// they ask a person for. An [`ApiTokenLayer`] inside judges both, so what it refuses is refused
-/// here in the same words.
+/// Programs send the token as a bearer token. Browsers send it as the password of HTTP Basic
+/// authentication, with any user name. An [`ApiTokenLayer`] checks both, and its rejections become
+/// the responses of the guard.
 ///
-/// The actor is `token:` and the token's identifier. It may grant the scopes that its token has, for
-/// no longer than the token lives: with `tokens:admin invoices:read` it issues neither a token for
-/// `invoices:write` nor the successor of one, nor enables an app that has one. A token that has the
-/// scope [`tokens:owner`](Self::OWNER) too may grant everything.
+/// The actor is `token:` followed by the token's identifier. It may grant the scopes that its token
+/// has, for no longer than the token lives. For example, with `tokens:admin invoices:read` it can
+/// neither issue nor rotate a token for `invoices:write`, nor enable an app that has one. A token
+/// that also has the scope [`tokens:owner`](Self::OWNER) may grant everything.
 ///
-/// What a token has handed out lives on when that token is revoked: list what it did in the audit,
-/// and revoke that too.
+/// Revoking a token does not revoke the tokens that were issued with it. List those in the audit
+/// log, and revoke them too.
 #[derive(Clone, Debug)]
 pub struct TokenGuard {
     layer: ApiTokenLayer,
     required: RequireScopeLayer,
-    /// The apps whose tokens are taken; `None` stands for any.
+    /// The apps whose tokens are accepted, or `None` for any.
     apps: Option<BTreeSet<AppId>>,
 }
 
 impl TokenGuard {
-    /// The scope that lets a token manage tokens.
+    /// The scope for managing tokens.
     pub const SCOPE: &str = "tokens:admin";
 
-    /// The scope that lets a token that manages tokens grant any scope, for any time.
+    /// The scope that, together with [`SCOPE`](Self::SCOPE), lets a token grant any scope for any
+    /// lifetime.
     pub const OWNER: &str = "tokens:owner";
 
-    /// Creates a guard that takes tokens of these apps, verified by this authenticator, or by that
-    /// of these [`ApiTokens`](tower_api_tokens::ApiTokens).
+    /// Creates a guard that accepts tokens of these apps. Pass an authenticator, or
+    /// [`ApiTokens`](tower_api_tokens::ApiTokens) to use theirs.
     pub fn new(
         authenticator: impl Into<Authenticator>,
         apps: impl IntoIterator<Item = AppId>,
@@ -65,10 +72,10 @@ impl TokenGuard {
         Self::with_layer(ApiTokenLayer::new(authenticator).basic(), apps)
     }
 
-    /// Creates a guard that takes tokens of any app.
+    /// Creates a guard that accepts tokens of any app.
     ///
-    /// Every scope that is granted to any app then counts: a client that can have a token issued with
-    /// `tokens:admin`, or imported, manages the tokens of all apps.
+    /// A client that gets a token with `tokens:admin`, in any app, can then manage the tokens of all
+    /// apps.
     pub fn any_app(authenticator: impl Into<Authenticator>) -> Self {
         Self::with_layer(ApiTokenLayer::new(authenticator).basic(), None)
     }
@@ -82,11 +89,11 @@ impl TokenGuard {
         }
     }
 
-    /// Sets the realm that challenges name, as [`ApiTokenLayer::realm`] does.
+    /// Sets the realm in challenges, like [`ApiTokenLayer::realm`].
     ///
     /// # Errors
     ///
-    /// When the realm holds anything but visible ASCII and spaces.
+    /// Returns an error if the realm contains anything but visible ASCII and spaces.
     pub fn realm(self, realm: &str) -> Result<Self, LayerError> {
         let layer = self.layer.realm(realm)?;
         Ok(Self::with_layer(layer, self.apps))
@@ -99,12 +106,12 @@ impl Guard for TokenGuard {
         let principal = self.layer.authenticate(request).await.map_err(denied)?;
         let allowed = self.required.check(&principal, (&*request).into());
         allowed.map_err(denied)?;
-        if self.takes(principal.app_id()) {
+        if self.accepts(principal.app_id()) {
             Ok(actor(&principal))
         } else {
             Err(Denied::new(
                 StatusCode::FORBIDDEN,
-                "Tokens of this app cannot manage tokens. Use a token of an administrators' app.",
+                "Tokens of this app can't manage tokens. Use a token of an administrators' app.",
             ))
         }
     }
@@ -115,7 +122,7 @@ impl Guard for TokenGuard {
 }
 
 impl TokenGuard {
-    fn takes(&self, app: &AppId) -> bool {
+    fn accepts(&self, app: &AppId) -> bool {
         self.apps.as_ref().is_none_or(|apps| apps.contains(app))
     }
 }
@@ -137,13 +144,28 @@ fn granted_by(principal: &AppPrincipal) -> Grantable {
     }
 }
 
-/// What the layer refused, as the guard does.
+/// Converts a rejection by the layer.
 fn denied(refusal: Refusal) -> Denied {
-    let mut denied = Denied::new(refusal.status(), refusal.rejection().detail());
+    let rejection = refusal.rejection();
+    let detail = detail_of(refusal.body()).unwrap_or_else(|| rejection.detail().to_owned());
+    let mut denied = Denied::new(refusal.status(), detail);
+    denied.browser_detail = match (rejection.kind(), refusal.status()) {
+        (RejectionKind::MissingCredential, _) => Some(SIGN_IN),
+        (_, StatusCode::UNAUTHORIZED) => Some(SIGN_IN_AGAIN),
+        (RejectionKind::InsufficientScope, _) => Some(LACKS_SCOPE),
+        _ => None,
+    };
     for name in [WWW_AUTHENTICATE, RETRY_AFTER] {
         for value in refusal.headers().get_all(&name) {
             denied.headers.append(&name, HeaderValue::clone(value));
         }
     }
     denied
+}
+
+/// Returns the detail in the layer's response, which says more than the rejection: what to send, or
+/// which scopes are missing. The response to a HEAD request has no body.
+fn detail_of(body: &[u8]) -> Option<String> {
+    let problem: serde_json::Value = serde_json::from_slice(body).ok()?;
+    Some(problem.get("detail")?.as_str()?.to_owned())
 }

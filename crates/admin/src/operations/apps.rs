@@ -7,12 +7,11 @@ use super::{
 };
 
 impl Operator {
-    /// Creates an app, under an identifier that the platform knows it by already or a new one.
-    /// Several apps may have one name.
+    /// Creates an app, with the given identifier or a generated one. Apps may share a name.
     ///
     /// # Errors
     ///
-    /// When the name is not one, when there is an app with this identifier, and when the store
+    /// Returns an error if the name is invalid, an app with this identifier exists, or the store
     /// fails.
     pub async fn create_app(
         &self,
@@ -33,20 +32,20 @@ impl Operator {
         .await
     }
 
-    /// Reads an app.
+    /// Returns an app.
     ///
     /// # Errors
     ///
-    /// When there is no such app, and when the store fails.
+    /// Returns an error if the app does not exist or the store fails.
     pub async fn get_app(&self, id: &AppId) -> Result<AppRecord, OperationError> {
         attempt(async { Ok(self.tokens().get_app(id).await?) }).await
     }
 
-    /// Lists apps, a page at a time.
+    /// Lists apps, one page at a time.
     ///
     /// # Errors
     ///
-    /// When the store fails.
+    /// Returns an error if the store fails.
     pub async fn list_apps(
         &self,
         query: &AppQuery,
@@ -54,9 +53,9 @@ impl Operator {
         attempt(async { Ok(self.tokens().list_apps(query).await?) }).await
     }
 
-    /// Streams apps as [`list_apps`](Self::list_apps) lists them, with the terms of
-    /// [`store::pages`](tower_api_tokens::store::pages): the limit of the query is the size of the pages, and an
-    /// error ends the stream.
+    /// Streams the apps that [`list_apps`](Self::list_apps) returns, page by page. The limit of the
+    /// query sets the page size, and the stream ends after an error. See
+    /// [`store::pages`](tower_api_tokens::store::pages).
     pub fn stream_apps(
         &self,
         query: AppQuery,
@@ -67,12 +66,12 @@ impl Operator {
         })
     }
 
-    /// Disables an app: from the return of this call on none of its tokens is admitted. An app that
-    /// is disabled already stays as it is.
+    /// Disables an app. Once this call returns, this node rejects the app's tokens; other nodes follow
+    /// within their `max_staleness`. Disabling a disabled app changes nothing.
     ///
     /// # Errors
     ///
-    /// When there is no such app, and when the store fails.
+    /// Returns an error if the app does not exist or the store fails.
     pub async fn disable_app(&self, id: &AppId) -> Result<AppRecord, OperationError> {
         let (tokens, id) = (self.tokens().clone(), *id);
         let intent = Intent::on_app(AuditAction::DisableApp, id);
@@ -80,11 +79,12 @@ impl Operator {
             .await
     }
 
-    /// Enables an app: its tokens that are neither revoked nor expired are admitted again.
+    /// Enables an app. Its tokens work again, except those that are revoked or expired.
     ///
     /// # Errors
     ///
-    /// When there is no such app, and when the store fails.
+    /// Returns an error if the actor may not grant what the app's tokens allow, the app does not exist,
+    /// or the store fails.
     pub async fn enable_app(&self, id: &AppId) -> Result<AppRecord, OperationError> {
         let (tokens, id) = (self.tokens().clone(), *id);
         let intent = Intent::on_app(AuditAction::EnableApp, id);
@@ -92,8 +92,8 @@ impl Operator {
             .await
     }
 
-    /// Makes every node clear its cache, as [`ApiTokens::clear_caches`](tower_api_tokens::ApiTokens::clear_caches)
-    /// does.
+    /// Clears the cache of every node, like
+    /// [`ApiTokens::clear_caches`](tower_api_tokens::ApiTokens::clear_caches).
     ///
     /// # Errors
     ///

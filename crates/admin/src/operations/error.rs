@@ -5,9 +5,9 @@ use tower_api_tokens::{
     UnknownVariantError,
 };
 
-/// Why an operation was not carried out.
+/// The error of an operation.
 ///
-/// The message names the cure and holds nothing of a token.
+/// The message says what to do, and contains no part of a token.
 #[derive(Debug)]
 pub struct OperationError {
     cause: Cause,
@@ -20,16 +20,17 @@ enum Cause {
     Grant(GrantError),
 }
 
-/// The kinds of [`OperationError`]. The text of a kind is its word, like `scope_not_held`; that of a kind
-/// of the lifecycle is the word of that.
+/// The kinds of [`OperationError`]. `Display` and `FromStr` use a code like `scope_not_held`, or that
+/// of the [`LifecycleErrorKind`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum OperationErrorKind {
-    /// The lifecycle does not allow it, or its store failed.
+    /// The state of the app or token does not allow the operation, the input is invalid, or the store
+    /// failed.
     Lifecycle(LifecycleErrorKind),
-    /// The token would have, or has, scopes that the actor may not grant.
+    /// The token has, or would have, scopes that the actor may not grant.
     ScopeNotHeld,
-    /// What would be admitted lives longer than the actor may grant.
+    /// The token would live longer than the actor may grant.
     ExpiryNotHeld,
 }
 
@@ -37,7 +38,7 @@ const SCOPE_NOT_HELD: &str = "scope_not_held";
 const EXPIRY_NOT_HELD: &str = "expiry_not_held";
 
 impl OperationErrorKind {
-    /// The kind as a word.
+    /// Returns the code of the kind.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -73,18 +74,18 @@ impl FromStr for OperationErrorKind {
 }
 
 impl OperationError {
-    /// The error of an operation on something of this app.
+    /// Sets the app that the operation was about.
     pub(super) fn about(mut self, app: AppId) -> Self {
         self.app = Some(app);
         self
     }
 
-    /// The app that the operation was about, where the operation has found out.
+    /// Returns the app that the operation was about, if known.
     pub(super) fn app(&self) -> Option<AppId> {
         self.app
     }
 
-    /// The kind of this error.
+    /// Returns the kind of this error.
     #[must_use]
     pub fn kind(&self) -> OperationErrorKind {
         match &self.cause {
@@ -94,7 +95,7 @@ impl OperationError {
         }
     }
 
-    /// The token that was created under the same idempotency key before, if that is the error.
+    /// Returns the token that was already created with the same idempotency key, if that is the error.
     #[must_use]
     pub fn repeated(&self) -> Option<Repeated> {
         match &self.cause {
@@ -103,12 +104,20 @@ impl OperationError {
         }
     }
 
-    /// The error as a word, like `unknown_token`: the `reason` of an audit event and the `code` of
-    /// a problem.
+    /// Returns what the actor may not grant, if that is the error.
+    pub(crate) fn grant(&self) -> Option<&GrantError> {
+        match &self.cause {
+            Cause::Lifecycle(error) => error.grant(),
+            Cause::Grant(error) => Some(error),
+        }
+    }
+
+    /// Returns the error code, like `unknown_token`: the `reason` of an audit event, and the `code` in
+    /// an error response of the API.
     #[must_use]
     pub fn reason(&self) -> &'static str {
         match self.kind() {
-            // The code that clients know, whichever store found out.
+            // Clients know this code, no matter which layer found the error.
             OperationErrorKind::Lifecycle(LifecycleErrorKind::NotGranted) => SCOPE_NOT_HELD,
             kind => kind.as_str(),
         }
@@ -165,7 +174,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_kind_reads_back() {
+    fn every_kind_parses_from_its_code() {
         let lifecycle = LifecycleErrorKind::ALL.iter().copied();
         let kinds = lifecycle.map(OperationErrorKind::Lifecycle).chain([
             OperationErrorKind::ScopeNotHeld,

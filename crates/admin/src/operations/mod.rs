@@ -1,5 +1,5 @@
-//! What an operator can do, and the trail that it leaves. The JSON API, the dashboard and the
-//! command line are forms of it.
+//! The audited operations on apps and tokens. The JSON API, the dashboard and the command line use
+//! them.
 
 mod apps;
 mod error;
@@ -23,10 +23,9 @@ use crate::{
     audit::{AuditSink, Trail},
 };
 
-/// The operations on apps and tokens, and the audit of them.
+/// The audited operations on apps and tokens.
 ///
-/// Whoever does something says who they are first: [`by`](Self::by) gives the [`Operator`] that has
-/// the operations.
+/// Call [`by`](Self::by) with the actor to get an [`Operator`], which has the operations.
 ///
 /// ```
 /// use tower_api_tokens::{ApiTokens, AuditQuery, MemoryStore, NewToken, TokenFormat};
@@ -49,26 +48,24 @@ use crate::{
 ///
 /// # Audit
 ///
-/// Every operation that changes something, or was refused, leaves one [`AuditEvent`]: in the store's
-/// audit log, and with every [sink](Self::with_sink). The reason of a refusal is
-/// [`OperationError::reason`].
+/// Every change, and every attempt that was refused, creates one [`AuditEvent`]: in the store's audit
+/// log, and in every [sink](Self::with_sink). The reason of a refusal is [`OperationError::reason`].
 ///
-/// The event of a change is part of the change: both are kept or neither is. If the store cannot
-/// record the event, the change fails, except for revoking a token and disabling an app: these are
-/// made without the event, which is then written apart.
+/// A change and its event are one transaction. If the store cannot record the event, the change
+/// fails. The exceptions are revoking a token and disabling an app: they succeed without the event,
+/// which is then recorded separately.
 ///
-/// Events that are not part of a change, those of refusals above all, are written right away if the
-/// store takes them within a second. Otherwise they wait in memory, at most 1,024 of them, and hold
-/// nothing up; when there are more, the oldest are [dropped](Self::dropped_events). Call
-/// [`flush_audit`](Self::flush_audit) before the process ends. The sinks have got every event in any
-/// case.
+/// Other events, such as refusals, are recorded immediately if the store accepts them within a
+/// second. Otherwise they are queued in memory and never delay the caller. The queue holds 1,024
+/// events; when it is full, the oldest are [dropped](Self::dropped_events). Call
+/// [`flush_audit`](Self::flush_audit) before the process ends. Sinks receive every event either way.
 ///
-/// After a refusal with the reason `store_failure` it is unknown whether the change was made; if it
-/// was, there is an event of that too.
+/// After a refusal with the reason `store_failure`, it is unknown whether the change was made. If it
+/// was, the store has its event too.
 ///
 /// # Cancellation
 ///
-/// A call that was dropped halfway goes on to its end, audit included.
+/// An operation runs to completion, including its audit event, even if you drop its future.
 ///
 /// Clones share one state.
 #[derive(Clone)]
@@ -83,7 +80,7 @@ struct Shared {
 }
 
 impl Operations {
-    /// The operations on these tokens.
+    /// Creates the operations for these tokens.
     #[must_use]
     pub fn new(tokens: &ApiTokens) -> Self {
         Self {
@@ -94,7 +91,7 @@ impl Operations {
         }
     }
 
-    /// Gives the audit events to a sink too. Clones that were made before do not.
+    /// Adds a sink for audit events. Existing clones are not affected.
     #[must_use]
     pub fn with_sink(mut self, sink: impl AuditSink) -> Self {
         let shared = Arc::make_mut(&mut self.shared);
@@ -102,10 +99,10 @@ impl Operations {
         self
     }
 
-    /// The operations as someone does them.
+    /// Returns the operations on behalf of an actor.
     #[must_use]
     pub fn by(&self, actor: Actor) -> Operator {
-        let authority = Authority::of(actor.name())
+        let authority = Authority::of(actor.identity())
             .grantable(actor.grantable().clone())
             .observer(Arc::new(self.shared.trail.clone()));
         Operator {
@@ -115,28 +112,28 @@ impl Operations {
         }
     }
 
-    /// For how many seconds a rotated token may live on.
+    /// Returns the maximum overlap of a rotation, in seconds.
     pub(crate) fn max_overlap_seconds(&self) -> u64 {
         self.shared.tokens.max_overlap().as_secs()
     }
 
-    /// How many audit events wait for the store.
+    /// Returns how many audit events are queued for the store.
     #[must_use]
     pub fn waiting_events(&self) -> usize {
         self.shared.trail.waiting()
     }
 
-    /// How many audit events were dropped because too many were waiting for the store.
+    /// Returns how many audit events were dropped because the queue was full.
     #[must_use]
     pub fn dropped_events(&self) -> u64 {
         self.shared.trail.dropped()
     }
 
-    /// Writes the audit events that wait for the store.
+    /// Writes the queued audit events to the store.
     ///
     /// # Errors
     ///
-    /// When the store does not take one of them; those go on waiting.
+    /// Returns an error if the store fails. The remaining events stay queued.
     pub async fn flush_audit(&self) -> Result<(), StoreError> {
         self.shared.trail.flush().await
     }
@@ -163,10 +160,10 @@ impl fmt::Debug for Operations {
     }
 }
 
-/// The operations as someone does them: made by [`Operations::by`].
+/// The operations on behalf of an actor. Created by [`Operations::by`].
 ///
-/// An operator sees all apps and tokens. What they issue, rotate and enable has scopes that they may
-/// grant, and lives no longer than they may grant; the rest is refused as
+/// An operator sees all apps and tokens. Issuing, rotating and enabling are limited to the scopes and
+/// the lifetime that the actor may grant, and otherwise fail with
 /// [`ScopeNotHeld`](OperationErrorKind::ScopeNotHeld) or
 /// [`ExpiryNotHeld`](OperationErrorKind::ExpiryNotHeld).
 #[derive(Clone, Debug)]
@@ -177,23 +174,23 @@ pub struct Operator {
 }
 
 impl Operator {
-    /// Who it is.
+    /// Returns the actor.
     #[must_use]
     pub fn actor(&self) -> &Actor {
         &self.actor
     }
 
-    /// The time by which the state of tokens is judged.
+    /// Returns the current time of the clock that decides when tokens expire.
     #[must_use]
     pub fn now(&self) -> Timestamp {
         self.tokens().now()
     }
 
-    /// Lists audit events, the latest first, a page at a time.
+    /// Lists audit events, latest first, one page at a time.
     ///
     /// # Errors
     ///
-    /// When the store fails.
+    /// Returns an error if the store fails.
     pub async fn events(
         &self,
         query: &AuditQuery,
@@ -202,9 +199,9 @@ impl Operator {
         run::attempt(async move { Ok(audit_log(&*registry)?.events(&query).await?) }).await
     }
 
-    /// Streams audit events as [`events`](Self::events) lists them, with the terms of
-    /// [`store::pages`](tower_api_tokens::store::pages): the limit of the query is the size of the pages, and an
-    /// error ends the stream.
+    /// Streams the audit events that [`events`](Self::events) returns, page by page. The limit of the
+    /// query sets the page size, and the stream ends after an error. See
+    /// [`store::pages`](tower_api_tokens::store::pages).
     pub fn stream_events(
         &self,
         query: AuditQuery,
@@ -215,8 +212,8 @@ impl Operator {
         })
     }
 
-    /// Tells the audit of what was done, or tried and refused, by other means than these
-    /// operations: an import, for example.
+    /// Records an audit event for something that happened outside of these operations, such as an
+    /// import.
     ///
     /// # Errors
     ///
@@ -236,7 +233,7 @@ impl Operator {
         .await
     }
 
-    /// An event that tells that the actor has done something.
+    /// Creates the event of a successful action by the actor.
     fn event(&self, action: AuditAction) -> Result<AuditEvent, OperationError> {
         let at = self.tokens().now();
         let id = AuditEventId::generate(at, self.tokens().entropy())?;
@@ -249,12 +246,12 @@ impl Operator {
         ))
     }
 
-    /// The longest overlap that a rotation may have.
+    /// Returns the maximum overlap of a rotation.
     pub(crate) fn max_overlap(&self) -> Duration {
         self.tokens().max_overlap()
     }
 
-    /// The text of a key that no request has had.
+    /// Generates a new idempotency key.
     pub(crate) fn new_key(&self) -> Result<String, OperationError> {
         let key = TokenId::generate(self.now(), self.tokens().entropy())?;
         Ok(key.to_string())

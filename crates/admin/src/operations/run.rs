@@ -1,4 +1,4 @@
-//! How an operation is run: to its end, and with the event that tells of it.
+//! Runs operations to completion, and records their audit events.
 
 use tower_api_tokens::{
     AppId, AuditAction, AuditOutcome, LifecycleErrorKind, TokenId,
@@ -8,7 +8,7 @@ use tower_api_tokens::{
 use super::{OperationError, OperationErrorKind, Operator};
 use crate::telemetry;
 
-/// What an operation is to do, and to what.
+/// The action of an operation, and the records that it concerns.
 pub(super) struct Intent {
     pub(super) action: AuditAction,
     pub(super) app: Option<AppId>,
@@ -40,8 +40,8 @@ impl Intent {
 }
 
 impl Operator {
-    /// Makes a change, even if the caller goes away. What was done is recorded with the change; what
-    /// was refused is recorded here.
+    /// Makes a change, even if the caller drops the future. The library records successful changes in
+    /// the same transaction, so only refusals are recorded here.
     pub(super) async fn change<T: Send + 'static>(
         &self,
         intent: Intent,
@@ -63,8 +63,8 @@ impl Operator {
     }
 }
 
-/// Carries an operation out; a store that panics has failed. The cause of a failure is logged, as no
-/// client is told of it.
+/// Runs an operation, and converts a panic in the store to an error. Logs the cause of a store failure,
+/// because clients do not see it.
 pub(super) async fn attempt<T>(
     operation: impl Future<Output = Result<T, OperationError>>,
 ) -> Result<T, OperationError> {

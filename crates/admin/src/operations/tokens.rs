@@ -11,13 +11,13 @@ use super::{
 };
 
 impl Operator {
-    /// Issues a token to an app. Tokens of one app may share a name. An
-    /// [idempotency key](NewToken::idempotency_key) belongs to the actor.
+    /// Issues a token to an app. Tokens of an app may share a name.
+    /// [Idempotency keys](NewToken::idempotency_key) are separate for each actor.
     ///
     /// # Errors
     ///
-    /// Returns an error if the actor may not grant the token's scopes or its expiry, and the errors of
-    /// [`ApiTokens::issue`](tower_api_tokens::ApiTokens::issue).
+    /// Returns an error if the actor may not grant the token's scopes or its expiry, or if
+    /// [`ApiTokens::issue`](tower_api_tokens::ApiTokens::issue) returns one.
     pub async fn issue(&self, app: &AppId, new: NewToken) -> Result<IssuedToken, OperationError> {
         let (tokens, app) = (self.tokens().clone(), *app);
         let intent = Intent::on_app(AuditAction::IssueToken, app);
@@ -25,20 +25,20 @@ impl Operator {
             .await
     }
 
-    /// Reads a token's record.
+    /// Returns a token's record.
     ///
     /// # Errors
     ///
-    /// When there is no such token, and when the store fails.
+    /// Returns an error if the token does not exist or the store fails.
     pub async fn get(&self, id: TokenId) -> Result<TokenRecord, OperationError> {
         attempt(async { Ok(self.tokens().get(id).await?) }).await
     }
 
-    /// Lists tokens, the newest first, a page at a time.
+    /// Lists tokens, newest first, one page at a time.
     ///
     /// # Errors
     ///
-    /// When the store fails.
+    /// Returns an error if the store fails.
     pub async fn list(
         &self,
         query: &TokenQuery,
@@ -46,9 +46,9 @@ impl Operator {
         attempt(async { Ok(self.tokens().list(query).await?) }).await
     }
 
-    /// Streams tokens as [`list`](Self::list) lists them, with the terms of
-    /// [`store::pages`](tower_api_tokens::store::pages): the limit of the query is the size of the pages, and an
-    /// error ends the stream.
+    /// Streams the tokens that [`list`](Self::list) returns, page by page. The limit of the query sets
+    /// the page size, and the stream ends after an error. See
+    /// [`store::pages`](tower_api_tokens::store::pages).
     pub fn stream_tokens(
         &self,
         query: TokenQuery,
@@ -59,11 +59,11 @@ impl Operator {
         })
     }
 
-    /// Renames a token, whatever its state.
+    /// Renames a token, whatever its status.
     ///
     /// # Errors
     ///
-    /// When the name is not one, when there is no such token, and when the store fails.
+    /// Returns an error if the name is invalid, the token does not exist, or the store fails.
     pub async fn rename(&self, id: TokenId, name: &str) -> Result<TokenRecord, OperationError> {
         let (tokens, name) = (self.tokens().clone(), name.to_owned());
         let intent = Intent::on_token(AuditAction::RenameToken, id);
@@ -71,13 +71,13 @@ impl Operator {
             .await
     }
 
-    /// Rotates a token: issues a successor, and keeps the token itself valid for the overlap. An
-    /// [idempotency key](Rotation::idempotency_key) belongs to the actor.
+    /// Rotates a token: issues a successor, and keeps the old token valid for the overlap.
+    /// [Idempotency keys](Rotation::idempotency_key) are separate for each actor.
     ///
     /// # Errors
     ///
-    /// Returns an error if the actor may not grant the token's scopes or its expiry, and the errors of
-    /// [`ApiTokens::rotate`](tower_api_tokens::ApiTokens::rotate).
+    /// Returns an error if the actor may not grant the token's scopes or its expiry, or if
+    /// [`ApiTokens::rotate`](tower_api_tokens::ApiTokens::rotate) returns one.
     pub async fn rotate(
         &self,
         id: TokenId,
@@ -93,14 +93,14 @@ impl Operator {
         .await
     }
 
-    /// Revokes a token: from the return of this call on it is not admitted, ever. To revoke it
-    /// again changes nothing and succeeds.
+    /// Revokes a token permanently. Once this call returns, this node rejects it; other nodes follow
+    /// within their `max_staleness`. Revoking a revoked token succeeds and changes nothing.
     ///
-    /// Any operator may revoke any token, so that a leak can be stopped by whoever learns of it.
+    /// Any operator may revoke any token, so that anyone who notices a leak can stop it.
     ///
     /// # Errors
     ///
-    /// When there is no such token, and when the store fails.
+    /// Returns an error if the token does not exist or the store fails.
     pub async fn revoke(&self, id: TokenId) -> Result<TokenRecord, OperationError> {
         let tokens = self.tokens().clone();
         let intent = Intent::on_token(AuditAction::RevokeToken, id);
@@ -109,11 +109,11 @@ impl Operator {
     }
 
     /// Removes the records of tokens that were revoked or expired before an instant, and returns
-    /// how many.
+    /// their number.
     ///
     /// # Errors
     ///
-    /// When the store fails; some are removed then.
+    /// Returns an error if the store fails. Some records may already be removed then.
     pub async fn purge(&self, before: Timestamp) -> Result<usize, OperationError> {
         let tokens = self.tokens().clone();
         let intent = Intent::new(AuditAction::PurgeTokens);

@@ -1,4 +1,4 @@
-// Copies what is shown once, drops it when its page is left, and adds the reader's local time.
+// Copies tokens, clears them when you leave the page, and adds local times.
 "use strict";
 
 const root = document.documentElement;
@@ -18,19 +18,19 @@ const copy = async (source) => {
     await navigator.clipboard.writeText(source.textContent);
     return true;
   } catch {
-    // Outside of a secure context there is no clipboard API.
+    // The clipboard API exists only in secure contexts.
     return copyBySelection(source);
   }
 };
 
 for (const button of document.querySelectorAll("button[data-copy]")) {
   const label = button.textContent;
-  const said = document.getElementById("copy-status");
+  const status = document.getElementById("copy-status");
   button.addEventListener("click", async () => {
     const done = await copy(document.getElementById(button.dataset.copy));
-    button.textContent = done ? "Copied" : "Select and copy it";
+    button.textContent = done ? "Copied" : "Copy failed";
     button.classList.toggle("copied", done);
-    if (said) said.textContent = done ? "Copied to the clipboard" : "It could not be copied";
+    if (status) status.textContent = done ? "Copied to clipboard" : "Copy failed. Select the text and copy it yourself.";
     setTimeout(() => {
       button.textContent = label;
       button.classList.remove("copied");
@@ -46,23 +46,24 @@ for (const moment of document.querySelectorAll(".moment")) {
   const time = moment.querySelector("time");
   const at = new Date(time.dateTime);
   if (Number.isNaN(at.getTime()) || local.resolvedOptions().timeZone === "UTC") continue;
-  const text = `${local.format(at)}, your time`;
+  const text = `${local.format(at)} (your time)`;
   time.title += `\n${text}`;
   const shown = document.createElement("span");
   shown.textContent = text;
   moment.querySelector(".exact").append(shown);
 }
 
-// A form that was refused is answered under its own address, which shows nothing to a later visit.
+// A rejected form is rendered at the URL it was posted to, which cannot be loaded with GET.
+// Show the page's own URL instead, so that a reload works.
 const { address } = document.getElementById("main").dataset;
 if (address && address !== location.pathname) history.replaceState(null, "", address);
 
 const revealed = document.querySelector("[data-revealed]");
 if (revealed) {
-  // A reload shows the token's own page, and does not send the form again.
+  // After a reload, show the token's page instead of submitting the form again.
   history.replaceState(null, "", revealed.dataset.revealed);
   revealed.querySelector("button[data-copy]").focus();
-  // Browsers keep pages in memory to go back to, some even those that must not be stored.
+  // The back/forward cache keeps pages in memory, in some browsers even with `no-store`.
   addEventListener("pagehide", () => {
     for (const secret of document.querySelectorAll("[data-secret]")) secret.textContent = "";
   });

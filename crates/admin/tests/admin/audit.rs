@@ -1,4 +1,4 @@
-//! The trail that operations leave.
+//! The audit events of operations.
 
 use std::{
     io::{self, Write},
@@ -53,11 +53,11 @@ async fn every_change_leaves_one_event() {
         "token.purge",
         "token.import",
     ];
-    let told = actions.map(|action| format!("alice {action} done"));
-    assert_eq!(platform.sink.in_words(), told);
-    let mut stored = platform.told(&AuditQuery::default()).await;
+    let events = actions.map(|action| format!("alice {action} done"));
+    assert_eq!(platform.sink.summaries(), events);
+    let mut stored = platform.stored_events(&AuditQuery::default()).await;
     stored.sort();
-    let mut expected = told.to_vec();
+    let mut expected = events.to_vec();
     expected.sort();
     assert_eq!(stored, expected);
 }
@@ -78,7 +78,9 @@ async fn the_audit_is_listed_by_token_and_by_app() {
     platform.scene.clock.advance(Duration::from_secs(1));
     let _ = alice.rotate(ids[0], Duration::ZERO).await.unwrap_err();
 
-    let of_token = platform.told(&AuditQuery::default().token(ids[0])).await;
+    let of_token = platform
+        .stored_events(&AuditQuery::default().token(ids[0]))
+        .await;
     assert_eq!(
         of_token,
         [
@@ -87,12 +89,14 @@ async fn the_audit_is_listed_by_token_and_by_app() {
             "alice token.issue done",
         ]
     );
-    let of_app = platform.told(&AuditQuery::default().app(app.id)).await;
+    let of_app = platform
+        .stored_events(&AuditQuery::default().app(app.id))
+        .await;
     assert_eq!(of_app.len(), 4);
 }
 
 #[tokio::test]
-async fn what_is_refused_is_told_with_the_reason() {
+async fn refusals_are_recorded_with_their_reason() {
     let platform = Platform::new();
     let app = platform.app().await;
     let bob = platform.granting("tokens:admin");
@@ -107,7 +111,7 @@ async fn what_is_refused_is_told_with_the_reason() {
     bob.disable_app(&app.id).await.unwrap_err();
 
     assert_eq!(
-        platform.sink.in_words(),
+        platform.sink.summaries(),
         [
             "bob token.issue refused: scope_not_held",
             "bob token.revoke refused: unknown_token",
@@ -120,7 +124,7 @@ async fn what_is_refused_is_told_with_the_reason() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_event_that_the_store_does_not_take_is_written_later() {
+async fn an_event_that_cannot_be_recorded_is_retried() {
     let platform = Platform::new();
     let (alice, app) = (platform.alice(), platform.app().await);
     platform
@@ -139,11 +143,14 @@ async fn an_event_that_the_store_does_not_take_is_written_later() {
     platform.scene.store.set_fault(Fault::None);
     tokio::time::sleep(Duration::from_secs(60)).await;
     assert_eq!(platform.operations.waiting_events(), 0);
-    assert_eq!(platform.told(&AuditQuery::default()).await.len(), 3);
+    assert_eq!(
+        platform.stored_events(&AuditQuery::default()).await.len(),
+        3
+    );
 }
 
 #[tokio::test]
-async fn an_event_that_was_taken_without_acknowledgement_is_written_once() {
+async fn an_event_with_a_lost_acknowledgement_is_recorded_once() {
     let platform = Platform::new();
     let (alice, app) = (platform.alice(), platform.app().await);
     platform
@@ -154,18 +161,18 @@ async fn an_event_that_was_taken_without_acknowledgement_is_written_once() {
     platform.scene.store.set_fault(Fault::None);
     platform.operations.flush_audit().await.unwrap();
     assert_eq!(platform.operations.waiting_events(), 0);
-    // The change was made, and its answer was lost.
-    let mut told = platform.told(&AuditQuery::default()).await;
-    told.sort();
+    // The change was made, but its response was lost.
+    let mut events = platform.stored_events(&AuditQuery::default()).await;
+    events.sort();
     let expected = [
         "alice app.disable done",
         "alice app.disable refused: store_failure",
     ];
-    assert_eq!(told, expected);
+    assert_eq!(events, expected);
 }
 
 #[tokio::test]
-async fn events_that_wait_are_bounded_and_hold_nothing_up() {
+async fn the_event_queue_is_bounded_and_never_blocks() {
     let platform = Platform::new();
     let (alice, app) = (platform.alice(), platform.app().await);
     platform
@@ -185,7 +192,7 @@ async fn events_that_wait_are_bounded_and_hold_nothing_up() {
     assert_eq!(platform.operations.waiting_events(), 0);
 }
 
-/// A store whose audit log refuses everything, for one reason or another, or does not answer.
+/// A store whose audit log fails every call, or never responds.
 #[derive(Clone, Debug)]
 struct WithoutAudit {
     store: MemoryStore,
@@ -231,7 +238,7 @@ impl TokenRegistry for WithoutAudit {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_audit_log_that_refuses_everything_neither_stops_nor_delays_a_revocation() {
+async fn a_failing_audit_log_neither_prevents_nor_delays_a_revocation() {
     let refusals = [
         Some(StoreErrorKind::InvalidRecord),
         Some(StoreErrorKind::ReadOnly),
@@ -266,15 +273,15 @@ async fn an_audit_log_that_refuses_everything_neither_stops_nor_delays_a_revocat
                 .await
                 .is_err()
         );
-        let told = ["alice token.revoke done", "alice app.disable done"];
+        let events = ["alice token.revoke done", "alice app.disable done"];
         assert_eq!(
-            sink.in_words(),
-            told,
+            sink.summaries(),
+            events,
             "the sinks get what the store refuses"
         );
         assert_eq!(operations.waiting_events(), 2);
 
-        // Everything else is not done without its event.
+        // Other changes fail without their event.
         alice.enable_app(&app.id).await.unwrap_err();
         let kept = store.app(&app.id).await.unwrap().unwrap();
         assert!(kept.disabled_at.is_some());
@@ -282,7 +289,7 @@ async fn an_audit_log_that_refuses_everything_neither_stops_nor_delays_a_revocat
 }
 
 #[tokio::test]
-async fn a_change_and_its_event_are_one() {
+async fn a_change_and_its_event_are_atomic() {
     let platform = Platform::new();
     let (alice, app) = (platform.alice(), platform.app().await);
     let calls = platform.scene.store.calls();
@@ -293,13 +300,13 @@ async fn a_change_and_its_event_are_one() {
         "one call makes both"
     );
     assert_eq!(
-        platform.told(&AuditQuery::default()).await,
+        platform.stored_events(&AuditQuery::default()).await,
         ["alice app.disable done"]
     );
 }
 
 #[tokio::test]
-async fn a_sink_that_panics_harms_nobody() {
+async fn a_panicking_sink_affects_nothing_else() {
     struct Panics;
 
     impl AuditSink for Panics {
@@ -317,13 +324,13 @@ async fn a_sink_that_panics_harms_nobody() {
     let alice = operations.by(Actor::unrestricted("alice"));
     alice.create_app(None, "a").await.unwrap();
     assert_eq!(
-        platform.told(&AuditQuery::default()).await,
+        platform.stored_events(&AuditQuery::default()).await,
         ["alice app.create done"]
     );
     assert_eq!(platform.sink.all().len(), 2);
 }
 
-/// A writer that others can read, or that waits or fails.
+/// A writer whose content can be read.
 #[derive(Clone, Default)]
 struct Written(Arc<Mutex<Vec<u8>>>);
 
@@ -339,7 +346,7 @@ impl Write for Written {
 }
 
 #[tokio::test]
-async fn json_lines_hold_an_event_each() {
+async fn each_json_line_is_one_event() {
     let platform = Platform::new();
     let written = Written::default();
     let lines = JsonLines::new(written.clone()).unwrap();
@@ -372,7 +379,7 @@ async fn json_lines_hold_an_event_each() {
 }
 
 #[tokio::test]
-async fn a_writer_that_hangs_holds_nobody_up_and_what_is_lost_is_counted() {
+async fn a_hanging_writer_blocks_nothing_and_lost_lines_are_counted() {
     struct Hangs(mpsc::Receiver<()>);
 
     impl Write for Hangs {
@@ -403,8 +410,8 @@ async fn a_writer_that_hangs_holds_nobody_up_and_what_is_lost_is_counted() {
 }
 
 #[tokio::test]
-async fn a_line_after_one_that_was_torn_is_whole() {
-    /// Takes ten bytes, fails once, and takes all from then on.
+async fn a_line_after_a_partial_write_is_intact() {
+    /// Accepts ten bytes, fails once, and then accepts everything.
     struct Tears(Written, usize);
 
     impl Write for Tears {
@@ -437,11 +444,11 @@ async fn a_line_after_one_that_was_torn_is_whole() {
 }
 
 #[tokio::test]
-async fn the_audit_outlives_the_process_that_wrote_it() {
+async fn audit_events_survive_a_restart() {
     let directory = tempfile::tempdir().unwrap();
     let url = format!("sqlite://{}", directory.path().join("tokens.db").display());
     let open = async || {
-        let store = SqliteStore::open(&url).await.unwrap();
+        let store = SqliteStore::connect(&url).await.unwrap();
         let tokens = ApiTokens::new(store, TokenFormat::new("acme").unwrap());
         Operations::new(&tokens).by(Actor::unrestricted("Zoë \"the\" admin"))
     };
@@ -456,12 +463,12 @@ async fn the_audit_outlives_the_process_that_wrote_it() {
     drop(before);
 
     let after = open().await;
-    let told = after
+    let events = after
         .events(&AuditQuery::default().token(id))
         .await
         .unwrap();
-    let [event] = told.items.as_slice() else {
-        panic!("{told:?}");
+    let [event] = events.items.as_slice() else {
+        panic!("{events:?}");
     };
     assert_eq!(event.actor, "Zoë \"the\" admin");
     assert_eq!(
@@ -476,7 +483,7 @@ async fn the_audit_outlives_the_process_that_wrote_it() {
 }
 
 #[tokio::test]
-async fn what_a_writer_refuses_is_counted() {
+async fn failed_writes_are_counted() {
     struct Fails;
 
     impl Write for Fails {

@@ -1,12 +1,12 @@
-//! Nobody grants more than they hold, by any operation.
+//! No operation grants more than the actor may grant.
 
 use std::time::Duration;
 
 use jiff::Timestamp;
 use tower_api_tokens::{
     ApiTokens, AppId, AppTokens, Authority, Grantable, ImportedToken, LifecycleErrorKind,
-    MaskedToken, MemoryStore, NewToken, ScopeSet, TokenDigest, TokenFormat, TokenId, TokenQuery,
-    TokenRecord, TokenStatus, testing::ManualClock,
+    MaskedToken, NewToken, ScopeSet, TokenDigest, TokenId, TokenQuery, TokenRecord, TokenStatus,
+    testing::{Fixture, ManualClock},
 };
 use tower_api_tokens_admin::{Actor, Operations, Operator};
 
@@ -21,20 +21,21 @@ fn later(by: Duration) -> Timestamp {
     NOW.checked_add(by).unwrap()
 }
 
-/// The platform before an operation: tokens of every kind, live and disabled.
-struct Scene {
+/// A platform with tokens of every kind, live and disabled.
+struct Platform {
     tokens: ApiTokens,
     app: AppId,
     disabled: AppId,
     ids: Vec<TokenId>,
 }
 
-impl Scene {
+impl Platform {
     async fn new() -> Self {
-        let tokens = ApiTokens::builder(MemoryStore::new(), TokenFormat::new("acme").unwrap())
+        let tokens = Fixture::builder()
             .clock(ManualClock::new(NOW))
-            .any_format()
-            .build();
+            .configure(|tokens| tokens.any_format())
+            .empty()
+            .tokens;
         let app = tokens.create_app("Customer").await.unwrap().id;
         let disabled = tokens.create_app("Disabled").await.unwrap().id;
         let mut ids = Vec::new();
@@ -64,7 +65,7 @@ impl Scene {
         self.tokens.list(&query).await.unwrap().items
     }
 
-    /// What became live, after a number of operations of which some were refused.
+    /// Returns the tokens that became live since `before`.
     async fn became_live(&self, before: &[TokenRecord]) -> Vec<TokenRecord> {
         let mut live = self.live().await;
         live.retain(|token| !before.iter().any(|other| other.id == token.id));
@@ -99,26 +100,26 @@ fn assert_within(token: &TokenRecord, grantable: &Grantable) {
     assert_eq!(checked, Ok(()), "{token:?} was granted by {grantable:?}");
 }
 
-async fn do_everything(operator: &Operator, scene: &Scene) -> (usize, usize) {
+async fn do_everything(operator: &Operator, platform: &Platform) -> (usize, usize) {
     let (mut done, mut refused) = (0, 0);
     let mut count = |succeeded: bool| match succeeded {
         true => done += 1,
         false => refused += 1,
     };
     for wish in wishes() {
-        count(operator.issue(&scene.app, wish).await.is_ok());
+        count(operator.issue(&platform.app, wish).await.is_ok());
     }
-    for id in &scene.ids {
-        // Many cannot be rotated by anyone.
+    for id in &platform.ids {
+        // Many tokens cannot be rotated by anyone.
         let _ = operator.rotate(*id, Duration::ZERO).await;
         count(operator.rename(*id, "renamed").await.is_ok());
     }
-    count(operator.enable_app(&scene.disabled).await.is_ok());
+    count(operator.enable_app(&platform.disabled).await.is_ok());
     (done, refused)
 }
 
 #[tokio::test]
-async fn no_operation_of_an_actor_grants_what_the_actor_may_not() {
+async fn no_operation_exceeds_what_the_actor_may_grant() {
     let actors = [
         Grantable::everything(),
         Grantable::scopes(scopes("tokens:admin read")),
@@ -129,12 +130,12 @@ async fn no_operation_of_an_actor_grants_what_the_actor_may_not() {
         Grantable::everything().expires_by(NOW),
     ];
     for grantable in actors {
-        let scene = Scene::new().await;
-        let before = scene.live().await;
-        let operations = Operations::new(&scene.tokens);
+        let platform = Platform::new().await;
+        let before = platform.live().await;
+        let operations = Operations::new(&platform.tokens);
         let operator = operations.by(Actor::new("actor", grantable.clone()));
-        let (done, refused) = do_everything(&operator, &scene).await;
-        for token in scene.became_live(&before).await {
+        let (done, refused) = do_everything(&operator, &platform).await;
+        for token in platform.became_live(&before).await {
             assert_within(&token, &grantable);
         }
         assert!(done > 0, "renaming grants nothing");
@@ -142,21 +143,21 @@ async fn no_operation_of_an_actor_grants_what_the_actor_may_not() {
     }
 }
 
-async fn do_everything_within_an_app(handle: &AppTokens, scene: &Scene) {
+async fn do_everything_within_an_app(handle: &AppTokens, platform: &Platform) {
     for wish in wishes() {
         let _ = handle.issue(wish.clone()).await;
         let digest = TokenDigest::of(format!("{wish:?}").as_bytes());
         let imported = ImportedToken::new(wish, digest, MaskedToken::default());
         let _ = handle.import(imported).await;
     }
-    for id in &scene.ids {
+    for id in &platform.ids {
         let _ = handle.rotate(*id, Duration::ZERO).await;
         let _ = handle.rename(*id, "renamed").await;
     }
 }
 
 #[tokio::test]
-async fn no_operation_of_an_apps_handle_grants_what_it_may_not_or_reaches_another_app() {
+async fn an_app_handle_neither_exceeds_its_grants_nor_reaches_another_app() {
     let limits = [
         Grantable::everything(),
         Grantable::scopes(scopes("read")),
@@ -171,16 +172,16 @@ async fn no_operation_of_an_apps_handle_grants_what_it_may_not_or_reaches_anothe
         .iter()
         .flat_map(|l| parents.iter().map(move |p| (l, p)))
     {
-        let scene = Scene::new().await;
-        let before = scene.live().await;
-        let handle = scene.tokens.acting_as(parent.clone());
-        let handle = handle.app(scene.app, grantable);
-        do_everything_within_an_app(&handle, &scene).await;
-        let became = scene.became_live(&before).await;
+        let platform = Platform::new().await;
+        let before = platform.live().await;
+        let handle = platform.tokens.acting_as(parent.clone());
+        let handle = handle.app(platform.app, grantable);
+        do_everything_within_an_app(&handle, &platform).await;
+        let became = platform.became_live(&before).await;
         assert!(!became.is_empty(), "{grantable:?}");
         for token in became {
             assert_within(&token, grantable);
-            assert_eq!(token.app.id, scene.app);
+            assert_eq!(token.app.id, platform.app);
             let reserved = |scope: &str| scope.starts_with("tokens:");
             assert!(!token.scopes.iter().any(reserved), "{token:?}");
         }
@@ -188,40 +189,40 @@ async fn no_operation_of_an_apps_handle_grants_what_it_may_not_or_reaches_anothe
 }
 
 #[tokio::test]
-async fn a_refused_grant_names_what_may_not_be_granted() {
-    let scene = Scene::new().await;
+async fn a_refused_grant_names_the_missing_scopes() {
+    let platform = Platform::new().await;
     let grantable = Grantable::scopes(scopes("read"));
-    let handle = scene.tokens.app(scene.app, &grantable);
+    let handle = platform.tokens.app(platform.app, &grantable);
     let new = NewToken::named("ci").scopes(scopes("read tokens:admin write"));
     let error = handle.issue(new).await.unwrap_err();
     assert_eq!(error.kind(), LifecycleErrorKind::NotGranted);
     assert!(error.to_string().contains("tokens:admin"), "{error}");
 
-    let operations = Operations::new(&scene.tokens);
+    let operations = Operations::new(&platform.tokens);
     let expiring = Actor::new("actor", Grantable::everything().expires_by(later(HOUR)));
     let error = operations
         .by(expiring)
-        .issue(&scene.app, NewToken::named("ci"))
+        .issue(&platform.app, NewToken::named("ci"))
         .await
         .unwrap_err();
     assert_eq!(error.reason(), "expiry_not_held");
     assert!(error.to_string().contains("choose an expiry"), "{error}");
 
     let read = Actor::granting("actor", scopes("read"));
-    let error = operations.by(read).enable_app(&scene.disabled).await;
+    let error = operations.by(read).enable_app(&platform.disabled).await;
     assert_eq!(error.unwrap_err().reason(), "scope_not_held");
-    let app = scene.tokens.get_app(&scene.disabled).await.unwrap();
+    let app = platform.tokens.get_app(&platform.disabled).await.unwrap();
     assert!(app.disabled_at.is_some());
 }
 
 #[tokio::test]
-async fn every_actor_may_take_access_away() {
-    let scene = Scene::new().await;
-    let operations = Operations::new(&scene.tokens);
+async fn every_actor_may_remove_access() {
+    let platform = Platform::new().await;
+    let operations = Operations::new(&platform.tokens);
     let operator = operations.by(Actor::granting("actor", ScopeSet::default()));
-    for id in &scene.ids {
+    for id in &platform.ids {
         operator.revoke(*id).await.unwrap();
     }
-    operator.disable_app(&scene.app).await.unwrap();
-    assert_eq!(scene.live().await, []);
+    operator.disable_app(&platform.app).await.unwrap();
+    assert_eq!(platform.live().await, []);
 }

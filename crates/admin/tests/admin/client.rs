@@ -13,13 +13,13 @@ use tower_api_tokens_admin::{Admin, TokenGuard};
 
 use crate::support::Platform;
 
-/// Sends requests to the API under `/admin/api`, as the holder of a token.
+/// Sends requests to the API under `/admin/api` with a token.
 pub(crate) struct Client {
     pub(crate) router: Router,
     pub(crate) token: String,
 }
 
-/// What was answered.
+/// A response.
 pub(crate) struct Answer {
     pub(crate) status: StatusCode,
     pub(crate) headers: HeaderMap,
@@ -27,7 +27,7 @@ pub(crate) struct Answer {
 }
 
 impl Client {
-    /// The holder of a token with these scopes.
+    /// Creates a client with a token that has these scopes.
     pub(crate) async fn with_scopes(platform: &Platform, scopes: &str) -> Self {
         let staff = platform.scene.tokens.create_app("Staff").await.unwrap();
         let guard = TokenGuard::new(&platform.scene.tokens, [staff.id]);
@@ -44,7 +44,7 @@ impl Client {
         Self::with_scopes(platform, "tokens:admin read write").await
     }
 
-    /// A request with the token and, unless it is null, a body of JSON.
+    /// Creates a request with the token, and with a JSON body unless it is null.
     pub(crate) fn request(&self, method: Method, path: &str, body: &Value) -> Request<Body> {
         let request = Request::builder()
             .method(method)
@@ -97,19 +97,19 @@ impl Answer {
             .map_or("", |value| value.to_str().unwrap())
     }
 
-    /// The answer's body, after a 200.
+    /// Checks for a 200, and returns the body.
     pub(crate) fn ok(self) -> Value {
         assert_eq!(self.status, StatusCode::OK, "{}", self.json);
         self.json
     }
 
-    /// The answer's body, after a 201.
+    /// Checks for a 201, and returns the body.
     pub(crate) fn created(self) -> Value {
         assert_eq!(self.status, StatusCode::CREATED, "{}", self.json);
         self.json
     }
 
-    /// Checks that it is a problem of this status and code, and gives the detail.
+    /// Checks for a problem with this status and code, and returns its detail.
     #[track_caller]
     pub(crate) fn problem(self, status: u16, code: &str) -> String {
         let json = &self.json;

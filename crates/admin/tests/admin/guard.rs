@@ -1,4 +1,4 @@
-//! Whom the guard of our own tokens lets in, and as whom.
+//! Which tokens `TokenGuard` accepts, and which actor it returns.
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use http::{Request, header::AUTHORIZATION, request::Parts};
@@ -29,7 +29,7 @@ async fn ask(platform: &Platform, credential: &str) -> Result<Actor, Denied> {
 }
 
 #[tokio::test]
-async fn a_token_with_the_scope_is_an_actor_that_grants_what_it_holds() {
+async fn a_token_with_the_scope_may_grant_its_own_scopes() {
     let platform = Platform::new();
     let (token, id) = issue(&platform, "tokens:admin invoices:read").await;
     let basic = STANDARD.encode(format!("anyone:{token}"));
@@ -42,7 +42,7 @@ async fn a_token_with_the_scope_is_an_actor_that_grants_what_it_holds() {
 }
 
 #[tokio::test]
-async fn a_token_without_the_scope_is_no_actor() {
+async fn a_token_without_the_scope_is_denied() {
     let platform = Platform::new();
     for scopes in ["", "tokens", "tokens:admin:read invoices:read"] {
         let (token, _) = issue(&platform, scopes).await;
@@ -53,7 +53,7 @@ async fn a_token_without_the_scope_is_no_actor() {
 }
 
 #[tokio::test]
-async fn a_revoked_token_is_no_actor_from_that_moment() {
+async fn a_revoked_token_is_denied_immediately() {
     let platform = Platform::new();
     let (token, id) = issue(&platform, "tokens:admin").await;
     let credential = format!("Bearer {token}");
@@ -69,7 +69,7 @@ async fn a_revoked_token_is_no_actor_from_that_moment() {
 }
 
 #[tokio::test]
-async fn nobody_is_an_actor_while_the_store_fails() {
+async fn every_request_is_denied_while_the_store_fails() {
     let platform = Platform::new();
     let (token, _) = issue(&platform, "tokens:admin").await;
     platform
@@ -83,7 +83,7 @@ async fn nobody_is_an_actor_while_the_store_fails() {
 }
 
 #[tokio::test]
-async fn what_a_request_says_of_itself_proves_nothing() {
+async fn unverified_claims_in_a_request_are_ignored() {
     let platform = Platform::new();
     let (token, _) = issue(&platform, "invoices:read").await;
     let mut forged = with(&format!("Bearer {token}"));
@@ -102,7 +102,7 @@ async fn what_a_request_says_of_itself_proves_nothing() {
 }
 
 #[tokio::test]
-async fn only_tokens_of_the_named_apps_are_taken() {
+async fn only_tokens_of_the_given_apps_are_accepted() {
     let platform = Platform::new();
     let staff = platform.scene.tokens.create_app("Staff").await.unwrap().id;
     let guard = TokenGuard::new(&platform.scene.tokens, [staff]);
@@ -117,7 +117,7 @@ async fn only_tokens_of_the_named_apps_are_taken() {
 }
 
 #[tokio::test]
-async fn an_actor_grants_for_no_longer_than_its_token_lives_unless_it_is_an_owner() {
+async fn only_an_owner_may_grant_access_beyond_its_own_expiry() {
     let platform = Platform::new();
     let app = platform.app().await;
     for (scopes, grants_all) in [("tokens:admin", false), ("tokens:admin tokens:owner", true)] {
@@ -134,7 +134,7 @@ async fn an_actor_grants_for_no_longer_than_its_token_lives_unless_it_is_an_owne
 }
 
 #[tokio::test]
-async fn what_is_around_the_guard_prints_no_credential() {
+async fn debug_output_of_a_request_shows_no_credential() {
     let platform = Platform::new();
     let (token, _) = issue(&platform, "tokens:admin").await;
     let guard = TokenGuard::any_app(&platform.scene.tokens);

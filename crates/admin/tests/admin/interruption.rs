@@ -1,4 +1,4 @@
-//! Operations that run to their end although their caller goes away, and stores that panic.
+//! Operations complete when their caller goes away, and survive a panicking store.
 
 use std::{pin::pin, time::Duration};
 
@@ -19,7 +19,7 @@ const DAY: Duration = Duration::from_secs(86_400);
 
 type Call = BoxFuture<'static, Result<(), OperationError>>;
 
-/// Alice, with an app and a token.
+/// An operator with an app and a token.
 struct Scene {
     platform: Platform,
     alice: Operator,
@@ -31,20 +31,16 @@ impl Scene {
     async fn new() -> Self {
         let platform = Platform::new();
         let app = platform.app().await.id;
-        let issued = platform
-            .scene
-            .tokens
-            .issue(&app, NewToken::named("ci"))
-            .await;
+        let issued = platform.scene.issue(&app, NewToken::named("ci")).await;
         Self {
             alice: platform.alice(),
             app,
-            token: issued.unwrap().record().id,
+            token: issued.record().id,
             platform,
         }
     }
 
-    /// Every operation that changes something, and the action that the audit log shows of it.
+    /// Returns every operation that makes a change, with its audit action.
     fn changes(&self) -> Vec<(AuditAction, Call)> {
         let Self { app, token, .. } = *self;
         macro_rules! calls {
@@ -69,7 +65,7 @@ impl Scene {
         }
     }
 
-    /// Every operation that reads.
+    /// Returns every operation that only reads.
     fn readings(&self) -> Vec<Call> {
         let Self { app, token, .. } = *self;
         macro_rules! calls {
@@ -89,7 +85,7 @@ impl Scene {
         }
     }
 
-    fn told(&self, action: AuditAction) -> bool {
+    fn is_recorded(&self, action: AuditAction) -> bool {
         self.platform
             .sink
             .all()
@@ -103,13 +99,13 @@ fn is_store_failure(error: &OperationError) -> bool {
 }
 
 #[tokio::test]
-async fn a_store_that_panics_has_failed() {
+async fn a_panicking_store_is_a_store_failure() {
     for fault in [Fault::Panic, Fault::WritePanic] {
         let scene = Scene::new().await;
         scene.platform.scene.store.set_fault(fault);
         for (action, call) in scene.changes() {
             match call.await {
-                // It tells the audit of what was done already, and that waits for the store.
+                // It records an event for an earlier change, which is queued for the store.
                 Ok(()) => assert_eq!(action, AuditAction::ImportTokens, "{fault:?}"),
                 Err(error) => assert!(is_store_failure(&error), "{action} {fault:?}: {error}"),
             }
@@ -128,7 +124,7 @@ async fn a_store_that_panics_has_failed() {
 }
 
 #[tokio::test]
-async fn an_operation_ends_although_its_caller_has_gone() {
+async fn an_operation_completes_after_its_caller_has_gone() {
     let count = Scene::new().await.changes().len();
     for number in 0..count {
         let scene = Scene::new().await;
@@ -144,12 +140,12 @@ async fn an_operation_ends_although_its_caller_has_gone() {
             assert!(poll!(&mut call).is_pending(), "{action}");
         }
         scene.platform.scene.store.set_fault(Fault::None);
-        wait_until(|| scene.told(action)).await;
+        wait_until(|| scene.is_recorded(action)).await;
         assert!(scene.alice.get(scene.token).await.is_ok());
     }
 }
 
-/// Waits for a condition, for ten seconds at most.
+/// Waits up to ten seconds for a condition.
 async fn wait_until(condition: impl Fn() -> bool) {
     let waiting = async {
         while !condition() {

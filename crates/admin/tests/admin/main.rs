@@ -1,4 +1,4 @@
-//! Managing apps and tokens: the operations, the guard, the audit and the API.
+//! The management of apps and tokens: operations, guard, audit log and API.
 
 mod api;
 mod audit;

@@ -1,4 +1,4 @@
-//! What an operator can do, and may not.
+//! The operations of an operator, and their limits.
 
 use std::time::Duration;
 
@@ -24,7 +24,7 @@ fn lifecycle(error: &OperationError) -> LifecycleErrorKind {
 }
 
 #[tokio::test]
-async fn an_operator_runs_a_token_through_its_life() {
+async fn an_operator_manages_a_token_from_issue_to_purge() {
     let platform = Platform::new();
     let alice = platform.alice();
     let app = alice.create_app(None, "Billing").await.unwrap();
@@ -76,7 +76,7 @@ async fn an_operator_runs_a_token_through_its_life() {
 }
 
 #[tokio::test]
-async fn an_app_may_have_an_id_that_the_platform_knows_it_by() {
+async fn an_app_may_have_a_custom_identifier() {
     let alice = Platform::new().alice();
     let id = AppId::new("app_42").unwrap();
     assert_eq!(alice.create_app(Some(id), "a").await.unwrap().id, id);
@@ -95,7 +95,7 @@ async fn tokens_of_one_app_may_share_a_name() {
 }
 
 #[tokio::test]
-async fn nobody_grants_what_they_do_not_hold() {
+async fn issuing_is_limited_to_what_the_actor_may_grant() {
     let platform = Platform::new();
     let app = platform.app().await;
     let bob = platform.granting("tokens:admin invoices:read");
@@ -121,7 +121,7 @@ async fn nobody_grants_what_they_do_not_hold() {
 }
 
 #[tokio::test]
-async fn nobody_rotates_into_what_they_do_not_hold() {
+async fn rotating_is_limited_to_what_the_actor_may_grant() {
     let platform = Platform::new();
     let app = platform.app().await;
     let strong = platform
@@ -136,7 +136,7 @@ async fn nobody_rotates_into_what_they_do_not_hold() {
 }
 
 #[tokio::test]
-async fn anybody_stops_a_leak() {
+async fn any_actor_may_revoke_and_disable() {
     let platform = Platform::new();
     let app = platform.app().await;
     let leaked = platform
@@ -150,7 +150,7 @@ async fn anybody_stops_a_leak() {
 }
 
 #[tokio::test]
-async fn a_key_makes_one_token_for_one_actor() {
+async fn an_idempotency_key_creates_one_token_for_each_actor() {
     let platform = Platform::new();
     let (alice, app) = (platform.alice(), platform.app().await);
     let key = IdempotencyKey::new("k1").unwrap();
@@ -175,7 +175,7 @@ async fn a_key_makes_one_token_for_one_actor() {
 }
 
 #[tokio::test]
-async fn a_key_rotates_once() {
+async fn an_idempotency_key_rotates_once() {
     let platform = Platform::new();
     let (alice, app) = (platform.alice(), platform.app().await);
     let id = alice.issue(&app.id, token("")).await.unwrap().record().id;
@@ -190,7 +190,7 @@ async fn a_key_rotates_once() {
 }
 
 #[tokio::test]
-async fn a_read_only_store_says_so() {
+async fn a_read_only_store_returns_an_error() {
     let platform = Platform::new();
     let alice = platform.alice();
     platform

@@ -1,11 +1,11 @@
-//! Requests that are repeated under an idempotency key: the same through every handle.
+//! Idempotency keys behave the same in every API.
 
 use std::time::Duration;
 
 use async_trait::async_trait;
 use tower_api_tokens::{
-    ApiTokens, AppId, AppTokens, Grantable, IdempotencyKey, IssuedToken, LifecycleErrorKind,
-    NewToken, Repeated, Rotation, TokenId, TokenQuery,
+    ApiTokens, AppId, AppTokens, AuditEvent, Grantable, IdempotencyKey, IssuedToken,
+    LifecycleErrorKind, NewToken, Repeated, Rotation, TokenId, TokenQuery,
 };
 use tower_api_tokens_admin::{Actor, OperationErrorKind, Operator};
 
@@ -13,10 +13,10 @@ use crate::support::Platform;
 
 const DAY: Duration = Duration::from_secs(86_400);
 
-/// Why a request was refused, and what was created under its key before.
+/// Why a request was refused, and the token that its key created before.
 type Refused = (LifecycleErrorKind, Option<Repeated>);
 
-/// What issues and rotates tokens.
+/// An API that issues and rotates tokens.
 #[async_trait]
 trait Handle: Send + Sync {
     async fn issue(&self, app: AppId, new: NewToken) -> Result<IssuedToken, Refused>;
@@ -69,7 +69,7 @@ impl Handle for Operator {
     }
 }
 
-/// Every kind of handle, each with an owner of its own.
+/// Returns every kind of handle, each with its own owner of keys.
 fn handles(platform: &Platform, app: AppId) -> Vec<(&'static str, Box<dyn Handle>)> {
     let grantable = Grantable::everything();
     let (tokens, operations) = (&platform.scene.tokens, &platform.operations);
@@ -118,7 +118,7 @@ fn other(token: TokenId) -> Refused {
 async fn every_handle_recognizes_a_repetition() {
     let platform = Platform::new();
     let app = platform.app().await;
-    // All use the same key: it is each owner's own.
+    // All use the same key, which is separate for each owner.
     for (handle, tokens) in handles(&platform, app.id) {
         let ci = || NewToken::named("ci").idempotency_key(key("k1"));
         let issued = tokens.issue(app.id, ci()).await.expect(handle);
@@ -141,11 +141,11 @@ async fn every_handle_recognizes_a_repetition() {
         assert_eq!(repeated, again(successor), "{handle}");
         let refused = tokens.rotate(id, rotation(2 * DAY)).await.unwrap_err();
         assert_eq!(refused, other(successor), "{handle}");
-        // One key for two operations.
+        // The same key for two operations.
         let refused = tokens.issue(app.id, ci().idempotency_key(key("k2"))).await;
         assert_eq!(refused.unwrap_err(), other(successor), "{handle}");
 
-        // Without a key each request is a new one.
+        // Without a key, every request creates a token.
         let unkeyed = || NewToken::named("ci");
         let [first, second] = [
             tokens.issue(app.id, unkeyed()).await.expect(handle),
@@ -162,7 +162,7 @@ async fn every_handle_recognizes_a_repetition() {
     assert_eq!(made.items.len(), 6 * 4);
 }
 
-/// Handles of two apps are two owners, whose customers may choose the same key.
+/// The handles of two apps own separate keys.
 #[tokio::test]
 async fn apps_do_not_share_keys() {
     let platform = Platform::new();
@@ -174,9 +174,33 @@ async fn apps_do_not_share_keys() {
     }
 }
 
-/// A day later, the key may be used anew.
+/// The audit log shows the same name for these actors.
 #[tokio::test]
-async fn every_handle_remembers_a_key_for_a_day() {
+async fn actors_with_long_names_do_not_share_keys() {
+    let platform = Platform::new();
+    let app = platform.app().await;
+    let long = "spiffe://acme.example/".repeat(20);
+    let names = [
+        format!("{long}billing"),
+        format!("{long}support"),
+        long[..AuditEvent::MAX_ACTOR_LEN].to_owned(),
+        "billing\n".to_owned(),
+        "billing ".to_owned(),
+    ];
+    for name in &names {
+        let operator = platform.operations.by(Actor::unrestricted(name));
+        let new = || NewToken::named("ci").idempotency_key(key("k1"));
+        let issued = Handle::issue(&operator, app.id, new()).await.unwrap();
+        let repeated = Handle::issue(&operator, app.id, new()).await.unwrap_err();
+        assert_eq!(repeated, again(issued.record().id));
+    }
+    let made = platform.scene.tokens.list(&TokenQuery::default()).await;
+    assert_eq!(made.unwrap().items.len(), names.len());
+}
+
+/// After a day, a key can be used again.
+#[tokio::test]
+async fn every_handle_keeps_a_key_for_a_day() {
     let platform = Platform::new();
     let app = platform.app().await;
     for (handle, tokens) in handles(&platform, app.id) {

@@ -1,11 +1,11 @@
-//! What the tests of managing share.
+//! Shared test support.
 
 use std::sync::{Arc, Mutex};
 
 use tower_api_tokens::{AppRecord, AuditEvent, AuditQuery, testing::Fixture};
 use tower_api_tokens_admin::{Actor, AuditSink, Operations, Operator};
 
-/// A platform whose store fails when it is told, and whose clock stands still.
+/// A platform with a store that can be made to fail and a clock that stands still.
 pub(crate) struct Platform {
     pub(crate) scene: Fixture<()>,
     pub(crate) sink: Events,
@@ -24,34 +24,34 @@ impl Platform {
         }
     }
 
-    /// Someone who may do anything.
+    /// Returns an operator who may grant everything.
     pub(crate) fn alice(&self) -> Operator {
         self.operations.by(Actor::unrestricted("alice"))
     }
 
-    /// Someone who may grant these scopes alone.
+    /// Returns an operator who may grant only these scopes.
     pub(crate) fn granting(&self, scopes: &str) -> Operator {
         let actor = Actor::granting("bob", scopes.parse().unwrap());
         self.operations.by(actor)
     }
 
-    /// An app that no audit event is about.
+    /// Creates an app without an audit event.
     pub(crate) async fn app(&self) -> AppRecord {
         self.scene.create_app("Billing").await
     }
 
-    /// The events in the store, the latest first, as `actor action outcome`.
-    pub(crate) async fn told(&self, query: &AuditQuery) -> Vec<String> {
+    /// Returns the events in the store, latest first, as `actor action outcome`.
+    pub(crate) async fn stored_events(&self, query: &AuditQuery) -> Vec<String> {
         let page = self.alice().events(query).await.unwrap();
-        page.items.iter().map(in_words).collect()
+        page.items.iter().map(summary).collect()
     }
 }
 
-pub(crate) fn in_words(event: &AuditEvent) -> String {
+pub(crate) fn summary(event: &AuditEvent) -> String {
     format!("{} {} {}", event.actor, event.action, event.outcome)
 }
 
-/// A sink that remembers.
+/// A sink that collects events.
 #[derive(Clone, Default)]
 pub(crate) struct Events(Arc<Mutex<Vec<AuditEvent>>>);
 
@@ -60,8 +60,8 @@ impl Events {
         self.0.lock().unwrap().clone()
     }
 
-    pub(crate) fn in_words(&self) -> Vec<String> {
-        self.all().iter().map(in_words).collect()
+    pub(crate) fn summaries(&self) -> Vec<String> {
+        self.all().iter().map(summary).collect()
     }
 }
 

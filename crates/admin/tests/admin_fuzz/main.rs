@@ -1,6 +1,6 @@
-//! The description of the management API, held against the API by a fuzzer that is driven by it.
+//! Checks with a fuzzer that the management API conforms to its OpenAPI document.
 //!
-//! `TEST_SCHEMATHESIS` names the executable of schemathesis, which `.ci/schemathesis DIR` installs.
+//! `TEST_SCHEMATHESIS` is the path of schemathesis, which `.ci/schemathesis DIR` installs.
 
 use std::{
     env,
@@ -16,7 +16,7 @@ use http::{Request, header::AUTHORIZATION, request::Parts};
 use http_body_util::BodyExt;
 use tokio::{net::TcpListener, process::Command};
 use tower::ServiceExt;
-use tower_api_tokens::{ApiTokens, MemoryStore, NewToken, TokenFormat};
+use tower_api_tokens::{NewToken, testing::Fixture};
 use tower_api_tokens_admin::{Actor, Admin, Denied, Guard, GuardScheme, TokenGuard};
 
 #[path = "../../../../tests/services/mod.rs"]
@@ -26,8 +26,8 @@ fn main() -> ExitCode {
     services::run(
         "schemathesis, named by TEST_SCHEMATHESIS",
         schemathesis().is_some_and(|path| path.exists()),
-        vec![("the_api_does_what_its_description_says", || {
-            Box::pin(the_api_does_what_its_description_says())
+        vec![("the_api_conforms_to_its_description", || {
+            Box::pin(the_api_conforms_to_its_description())
         })],
     )
 }
@@ -36,7 +36,7 @@ fn schemathesis() -> Option<PathBuf> {
     env::var_os("TEST_SCHEMATHESIS").map(PathBuf::from)
 }
 
-async fn the_api_does_what_its_description_says() {
+async fn the_api_conforms_to_its_description() {
     let (address, token, description) = serve().await;
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("openapi.json");
@@ -53,14 +53,14 @@ async fn the_api_does_what_its_description_says() {
         .output()
         .await
         .unwrap();
-    let told = String::from_utf8_lossy(&output.stdout).into_owned()
+    let output = String::from_utf8_lossy(&output.stdout).into_owned()
         + &String::from_utf8_lossy(&output.stderr);
-    let told = told.replace(&token, "(token)");
-    assert!(output.status.success(), "{told}");
-    assert!(told.contains("Tested: 13"), "{told}");
+    let output = output.replace(&token, "(token)");
+    assert!(output.status.success(), "{output}");
+    assert!(output.contains("Tested: 13"), "{output}");
 }
 
-/// Lets the holder of a token grant whatever the fuzzer thinks of.
+/// Lets the fuzzer grant any scope.
 struct Owner(TokenGuard);
 
 #[async_trait]
@@ -75,18 +75,17 @@ impl Guard for Owner {
     }
 }
 
-/// Serves the API on a port of its own; gives the address, a token that may do everything, and the
-/// description. The token is kept elsewhere than those that the API manages, so that it cannot
+/// Serves the API on a separate port. Returns the address, a token that may do everything, and the
+/// OpenAPI document. The token is in another store than the managed ones, so that the fuzzer cannot
 /// revoke it.
 async fn serve() -> (SocketAddr, String, Bytes) {
-    let format = TokenFormat::new("acme").unwrap();
-    let staff = ApiTokens::new(MemoryStore::new(), format.clone());
-    let app = staff.create_app("Staff").await.unwrap();
+    let staff = Fixture::empty();
+    let app = staff.create_app("Staff").await;
     let new = NewToken::named("fuzzer").scopes("tokens:admin".parse().unwrap());
-    let issued = staff.issue(&app.id, new).await.unwrap();
+    let issued = staff.issue(&app.id, new).await;
 
-    let tokens = ApiTokens::new(MemoryStore::new(), format);
-    let admin = Admin::new(&tokens, Owner(TokenGuard::new(&staff, [app.id])));
+    let guard = TokenGuard::new(&staff.tokens, [app.id]);
+    let admin = Admin::new(&Fixture::empty().tokens, Owner(guard));
     let service = Router::new().nest("/admin/api", admin.router());
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();

@@ -1,4 +1,4 @@
-//! Chromium, and what the tests do in it.
+//! Chromium, driven through WebDriver.
 
 use std::{
     env,
@@ -19,14 +19,14 @@ use url::{ParseError, Url};
 
 use crate::site::Site;
 
-/// How long a page may take.
+/// How long a page may take to load.
 const DEADLINE: Duration = Duration::from_secs(20);
 
 fn driver() -> PathBuf {
     env::var_os("TEST_CHROMEDRIVER").map_or_else(|| "chromedriver".into(), PathBuf::from)
 }
 
-/// Whether there is a driver and a browser.
+/// Returns whether the driver and the browser are installed.
 pub(crate) fn is_installed() -> bool {
     let answers = |program: PathBuf| {
         let mut command = Command::new(program);
@@ -58,7 +58,7 @@ impl Browser {
             .unwrap();
         let mut lines = BufReader::new(driver.stdout.take().unwrap()).lines();
         let port: u16 = loop {
-            let line = lines.next().expect("the driver tells its port").unwrap();
+            let line = lines.next().expect("the driver prints its port").unwrap();
             if let Some((_, port)) = line.split_once("started successfully on port ") {
                 break port.trim_end_matches('.').parse().unwrap();
             }
@@ -100,12 +100,12 @@ impl Browser {
         browser
     }
 
-    /// Ends the browser; first sees that no page was kept from doing anything by its policy.
+    /// Closes the browser, after checking that no page violated its content security policy.
     pub(crate) async fn close(self) {
         let log = self.client.issue_cmd(Log).await.unwrap();
         for entry in log.as_array().unwrap() {
             let said = entry["message"].as_str().unwrap();
-            // Answers such as 401 and 422 are logged too, and are meant.
+            // Expected error responses, such as 401 and 422, are logged too.
             assert!(
                 said.contains("the server responded with a status of"),
                 "{said}"
@@ -135,7 +135,7 @@ impl Browser {
         self.devtools("Emulation.setEmulatedMedia", media).await;
     }
 
-    /// Has the browser take all colors from the reader's own few.
+    /// Emulates forced colors.
     pub(crate) async fn force_colors(&self) {
         let media = json!({ "features": [{ "name": "forced-colors", "value": "active" }] });
         self.devtools("Emulation.setEmulatedMedia", media).await;
@@ -148,7 +148,7 @@ impl Browser {
             .unwrap();
     }
 
-    /// The path of the page, with its query.
+    /// Returns the path of the page, with its query.
     pub(crate) async fn path(&self) -> String {
         let url = self.client.current_url().await.unwrap();
         url.as_str()
@@ -157,7 +157,7 @@ impl Browser {
             .to_owned()
     }
 
-    /// The text of the page, as it is seen.
+    /// Returns the visible text of the page.
     pub(crate) async fn text(&self) -> String {
         self.find("body").await.text().await.unwrap()
     }
@@ -171,7 +171,7 @@ impl Browser {
         }
     }
 
-    /// Waits until the page's heading is this.
+    /// Waits for this page heading.
     pub(crate) async fn heading(&self, heading: &str) {
         let xpath = format!("//h1[normalize-space()=\"{heading}\"]");
         let wait = self.client.wait().at_most(DEADLINE);
@@ -190,7 +190,7 @@ impl Browser {
         element.expect(text).click().await.unwrap();
     }
 
-    /// Types into a field, in the place of what is there.
+    /// Replaces the value of a field.
     pub(crate) async fn fill(&self, selector: &str, text: &str) {
         let field = self.find(selector).await;
         field.clear().await.unwrap();
@@ -205,21 +205,21 @@ impl Browser {
             .unwrap();
     }
 
-    /// What the clipboard holds.
+    /// Returns the content of the clipboard.
     pub(crate) async fn clipboard(&self) -> String {
         let script = "navigator.clipboard.readText().then(arguments[0], e => arguments[0](`${e}`))";
         let text = self.client.execute_async(script, vec![]).await.unwrap();
         text.as_str().unwrap().to_owned()
     }
 
-    /// A picture of the whole page, as PNG.
+    /// Takes a screenshot as PNG.
     pub(crate) async fn picture(&self) -> Vec<u8> {
         self.client.screenshot().await.unwrap()
     }
 }
 
 impl Drop for Browser {
-    /// Ends a session that a failed test has left, which ends the browser, and then the driver.
+    /// Ends the session, which closes the browser, and then the driver, even if the test failed.
     fn drop(&mut self) {
         if let Ok(mut stream) = TcpStream::connect(("127.0.0.1", self.port)) {
             let request = format!(

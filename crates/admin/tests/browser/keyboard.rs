@@ -2,7 +2,7 @@ use fantoccini::key::Key;
 
 use crate::{browser::Browser, site::Site};
 
-/// Goes from control to control until the focus is on the one whose text or name is this.
+/// Presses Tab until the control with this text or name has the focus.
 async fn tab_to(browser: &Browser, wanted: &str) {
     for _ in 0..40 {
         press(browser, Key::Tab).await;
@@ -27,16 +27,16 @@ async fn type_in(browser: &Browser, text: &str) {
     focused.send_keys(text).await.unwrap();
 }
 
-pub(crate) async fn a_token_is_created_with_the_keyboard_alone() {
+pub(crate) async fn a_token_is_created_with_only_the_keyboard() {
     let site = Site::start().await;
     site.scene.tokens.create_app("Billing").await.unwrap();
     let browser = Browser::sign_in(&site).await;
     browser.goto("/tokens").await;
 
-    // The first stop leads past the navigation.
+    // The first stop skips the navigation.
     press(&browser, Key::Tab).await;
     let skip = browser.client.active_element().await.unwrap();
-    assert_eq!(skip.text().await.unwrap(), "Skip to the content");
+    assert_eq!(skip.text().await.unwrap(), "Skip to content");
     let ring = skip.css_value("outline-style").await.unwrap();
     assert_eq!(ring, "solid");
     press(&browser, Key::Enter).await;
@@ -54,7 +54,7 @@ pub(crate) async fn a_token_is_created_with_the_keyboard_alone() {
     press(&browser, Key::Enter).await;
 
     browser.heading("Token created").await;
-    // The focus is where the next key is to go.
+    // The copy button has the focus.
     press(&browser, Key::Enter).await;
     browser.find("#copy-status:not(:empty)").await;
     let secret = browser.clipboard().await;

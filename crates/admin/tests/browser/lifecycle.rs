@@ -36,31 +36,28 @@ pub(crate) async fn a_token_is_created_copied_used_rotated_and_revoked() {
         assert_eq!(site.whoami(token).await.0, 200);
     }
 
-    browser.click("See the old token").await;
+    browser.click("View old token").await;
     browser.heading("nightly export").await;
     browser.fill("#confirm", "nightly export").await;
     browser.click("Revoke token").await;
     browser.find(".notice.good").await;
-    assert!(
-        browser
-            .text()
-            .await
-            .contains("refused: here from now on, and on other nodes within the bound")
-    );
+    assert!(browser.text().await.contains(
+        "Requests with this token now fail. Other servers follow within 5 seconds (default)."
+    ));
     assert_eq!(site.whoami(&old).await.0, 401);
     assert_eq!(site.whoami(&new).await.0, 200);
 
     browser.close().await;
 }
 
-/// Presses the button that copies the token, and takes it from the clipboard.
+/// Copies the token with the button, and returns the clipboard.
 async fn copied(browser: &Browser) -> String {
     browser.click("Copy token").await;
     browser.find("#copy-status:not(:empty)").await;
     browser.clipboard().await
 }
 
-pub(crate) async fn a_token_is_copied_where_there_is_no_clipboard_api() {
+pub(crate) async fn a_token_is_copied_without_the_clipboard_api() {
     let site = Site::start().await;
     site.scene.tokens.create_app("Billing").await.unwrap();
     let browser = Browser::sign_in(&site).await;
@@ -69,7 +66,7 @@ pub(crate) async fn a_token_is_copied_where_there_is_no_clipboard_api() {
     browser.fill("#name", "ci").await;
     browser.click("Create token").await;
     browser.heading("Token created").await;
-    // As on a page that came neither over TLS nor from this machine.
+    // As in an insecure context.
     let hide = "window.hidden = navigator.clipboard;
         Object.defineProperty(navigator, 'clipboard', { value: undefined, configurable: true });";
     browser.client.execute(hide, vec![]).await.unwrap();
@@ -82,7 +79,7 @@ pub(crate) async fn a_token_is_copied_where_there_is_no_clipboard_api() {
     browser.close().await;
 }
 
-pub(crate) async fn a_mistake_in_the_form_loses_nothing() {
+pub(crate) async fn an_invalid_form_keeps_its_values() {
     let site = Site::start().await;
     site.scene.tokens.create_app("Billing").await.unwrap();
     let browser = Browser::sign_in(&site).await;
@@ -93,7 +90,7 @@ pub(crate) async fn a_mistake_in_the_form_loses_nothing() {
     browser.click("Create token").await;
     let error = browser.find("#name-error").await.text().await.unwrap();
     assert!(
-        error.starts_with("A name is 1 to 100 characters"),
+        error.starts_with("Enter a name of 1–100 characters."),
         "{error}"
     );
 
@@ -101,7 +98,7 @@ pub(crate) async fn a_mistake_in_the_form_loses_nothing() {
     browser.click("Create token").await;
     let error = browser.find("#scopes-error").await.text().await.unwrap();
     assert!(
-        error.starts_with("You may not grant “users:write”"),
+        error.starts_with("You can't grant “users:write”"),
         "{error}"
     );
 
@@ -157,22 +154,22 @@ pub(crate) async fn hostile_names_are_shown_as_text() {
         browser.click("Revoke token").await;
         browser.find(".notice.good").await;
     }
-    // `close` sees that nothing was even tried.
+    // `close` checks that no script was even attempted.
     browser.close().await;
 }
 
-pub(crate) async fn a_browser_drops_the_password_on_signing_out() {
+pub(crate) async fn signing_out_makes_the_browser_discard_its_credentials() {
     let site = Site::start().await;
     let browser = Browser::sign_in(&site).await;
-    let (text, nobody) = (site.password(), "Signed in as");
+    let (password, signed_in) = (site.password(), "Signed in as");
     let off = serde_json::json!({ "headers": {} });
     browser.devtools("Network.setExtraHTTPHeaders", off).await;
     let url = site
         .url("/tokens")
-        .replace("http://", &format!("http://ada:{text}@"));
+        .replace("http://", &format!("http://ada:{password}@"));
     browser.client.goto(&url).await.unwrap();
     browser.heading("Tokens").await;
-    // The browser goes on to send the password that it was given.
+    // The browser keeps sending the password.
     browser.goto("/tokens/apps").await;
     browser.heading("Apps").await;
     let sign_out = browser.find(".sign-out").await;
@@ -181,6 +178,6 @@ pub(crate) async fn a_browser_drops_the_password_on_signing_out() {
     browser.goto(&sign_out).await;
     browser.goto("/tokens/apps").await;
     let source = browser.client.source().await.unwrap();
-    assert!(!source.contains(nobody), "{source}");
+    assert!(!source.contains(signed_in), "{source}");
     browser.close().await;
 }

@@ -1,4 +1,4 @@
-//! What a style sheet and a script do for those who look, in every way of looking.
+//! The effects of the style sheet and the script.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use tower_api_tokens::NewToken;
 
 use crate::{browser::Browser, screens, site::Site};
 
-/// Asks the page until the answer is as it should be.
+/// Runs a script until its result is as expected.
 async fn until(browser: &Browser, script: &str, good: impl Fn(&Value) -> bool) -> Value {
     let mut last = Value::Null;
     let asking = async {
@@ -25,7 +25,7 @@ async fn until(browser: &Browser, script: &str, good: impl Fn(&Value) -> bool) -
     last
 }
 
-/// The contrast of two colors as a browser computes them, by WCAG 2.2.
+/// Returns the WCAG 2.2 contrast of two computed colors.
 fn contrast(front: &str, back: &str) -> f64 {
     let luminance = |color: &str| {
         let numbers = color.split_once('(').unwrap().1.trim_end_matches(')');
@@ -44,7 +44,7 @@ fn contrast(front: &str, back: &str) -> f64 {
     (a.max(b) + 0.05) / (a.min(b) + 0.05)
 }
 
-pub(crate) async fn what_was_copied_can_be_read() {
+pub(crate) async fn the_copied_state_has_enough_contrast() {
     let site = Site::start().await;
     site.scene.tokens.create_app("Billing").await.unwrap();
     let browser = Browser::sign_in(&site).await;
@@ -56,7 +56,7 @@ pub(crate) async fn what_was_copied_can_be_read() {
         browser.click("Create token").await;
         browser.heading("Token created").await;
         for source in ["secret", "try"] {
-            // The pointer stays on the button, which has a look of its own under it.
+            // The pointer stays on the button, so the hover style applies too.
             browser
                 .find(&format!("[data-copy={source}]"))
                 .await
@@ -84,7 +84,7 @@ pub(crate) async fn what_was_copied_can_be_read() {
     browser.close().await;
 }
 
-pub(crate) async fn forced_colors_show_what_is_chosen() {
+pub(crate) async fn forced_colors_show_the_selected_option() {
     let site = Site::start().await;
     site.scene.tokens.create_app("Billing").await.unwrap();
     let browser = Browser::sign_in(&site).await;
@@ -105,7 +105,7 @@ pub(crate) async fn forced_colors_show_what_is_chosen() {
     let labels = labels.as_array().unwrap();
     let chosen = labels.iter().find(|label| label[0] == "30 days").unwrap();
     for label in labels {
-        // The control itself is there too, with its dot.
+        // The native radio button is visible.
         assert!(label[3].as_f64().unwrap() > 8.0, "{label}");
         if label != chosen {
             assert_ne!(label[1], chosen[1], "{label}");
@@ -116,7 +116,7 @@ pub(crate) async fn forced_colors_show_what_is_chosen() {
     browser.close().await;
 }
 
-pub(crate) async fn no_width_splits_a_word() {
+pub(crate) async fn no_word_is_split_at_any_width() {
     let site = Site::start().await;
     screens::fill(&site).await;
     let app = site
@@ -134,7 +134,7 @@ pub(crate) async fn no_width_splits_a_word() {
         .unwrap();
     let token = format!("/tokens/token/{}", token.record().id);
     let browser = Browser::sign_in(&site).await;
-    // Each word that is not an identifier is on one line.
+    // Every word that is not an identifier is on one line.
     let script = "const split = [];
         const texts = document.createTreeWalker(document.querySelector('main'), NodeFilter.SHOW_TEXT);
         while (texts.nextNode()) {
@@ -162,7 +162,7 @@ pub(crate) async fn no_width_splits_a_word() {
     browser.close().await;
 }
 
-pub(crate) async fn exact_and_local_times_come_with_the_focus_and_a_tap() {
+pub(crate) async fn exact_and_local_times_appear_on_focus_and_tap() {
     let site = Site::start().await;
     let browser = Browser::sign_in(&site).await;
     let zone = json!({ "timezoneId": "Asia/Kolkata" });
@@ -170,7 +170,7 @@ pub(crate) async fn exact_and_local_times_come_with_the_focus_and_a_tap() {
         .devtools("Emulation.setTimezoneOverride", zone)
         .await;
     let exact = "14 September 2026, 09:26:53 UTC";
-    let local = "14 September 2026 at 14:56:53 GMT+5:30, your time";
+    let local = "14 September 2026 at 14:56:53 GMT+5:30 (your time)";
     let shown = "return document.querySelector('main').innerText";
 
     browser.goto("/tokens").await;
@@ -179,7 +179,7 @@ pub(crate) async fn exact_and_local_times_come_with_the_focus_and_a_tap() {
     })
     .await;
     assert!(!text.as_str().unwrap().contains("UTC"), "{text}");
-    // With the keyboard, on the way through the rows.
+    // By keyboard focus.
     let focus = "document.querySelector('.table td a').focus()";
     browser.client.execute(focus, vec![]).await.unwrap();
     for expected in [exact, local] {
@@ -188,14 +188,14 @@ pub(crate) async fn exact_and_local_times_come_with_the_focus_and_a_tap() {
         })
         .await;
     }
-    // With a tap on the time, where there is no pointer to hold over it.
+    // By tapping the time, on devices without a pointer.
     browser.goto("/tokens").await;
     browser.find(".table .moment").await.click().await.unwrap();
     until(&browser, shown, |text| {
         text.as_str().unwrap().contains(local)
     })
     .await;
-    // On a token's own page there is room for it.
+    // Always visible on the token's page.
     browser.click("ada").await;
     browser.heading("ada").await;
     let text = browser.text().await;
@@ -203,7 +203,7 @@ pub(crate) async fn exact_and_local_times_come_with_the_focus_and_a_tap() {
     browser.close().await;
 }
 
-pub(crate) async fn a_refused_form_has_the_focus_and_leaves_no_history() {
+pub(crate) async fn an_invalid_form_gets_the_focus_and_leaves_no_history() {
     let site = Site::start().await;
     let app = site.scene.tokens.create_app("Billing").await.unwrap();
     let token = site
@@ -227,7 +227,7 @@ pub(crate) async fn a_refused_form_has_the_focus_and_leaves_no_history() {
             format!("return document.activeElement === document.querySelector('{field}')");
         until(&browser, &focused, |focused| focused == true).await;
         assert_eq!(browser.path().await, *path);
-        // A reload shows the page, and sends nothing.
+        // A reload shows the page without submitting the form.
         browser.client.refresh().await.unwrap();
         until(
             &browser,
@@ -240,7 +240,7 @@ pub(crate) async fn a_refused_form_has_the_focus_and_leaves_no_history() {
     browser.close().await;
 }
 
-pub(crate) async fn the_keyboard_searches_among_many_apps() {
+pub(crate) async fn many_apps_are_searched_with_the_keyboard() {
     let site = Site::start().await;
     for n in 0..205 {
         let name = format!("shop {n}");
@@ -259,7 +259,7 @@ pub(crate) async fn the_keyboard_searches_among_many_apps() {
         .unwrap();
     browser.click("Find apps").await;
     browser.find("#app option").await;
-    // Enter in a field of the form creates the token, and does not search again.
+    // Pressing Enter in a field creates the token instead of searching.
     let enter = char::from(Key::Enter).to_string();
     browser.find("#name").await.send_keys(&enter).await.unwrap();
     browser.heading("Token created").await;

@@ -2,7 +2,7 @@ use serde_json::json;
 
 use crate::{browser::Browser, site::Site};
 
-/// Creates a token and stops where it is shown.
+/// Creates a token, and stays on the page that shows it.
 async fn reveal(site: &Site, browser: &Browser) -> String {
     site.scene.tokens.create_app("Billing").await.unwrap();
     browser.goto("/tokens/new").await;
@@ -15,7 +15,7 @@ async fn reveal(site: &Site, browser: &Browser) -> String {
     secret
 }
 
-pub(crate) async fn a_reload_shows_the_tokens_page_and_makes_nothing() {
+pub(crate) async fn a_reload_shows_the_tokens_page_and_creates_nothing() {
     let site = Site::start().await;
     let browser = Browser::sign_in(&site).await;
     let secret = reveal(&site, &browser).await;
@@ -51,7 +51,7 @@ pub(crate) async fn going_back_and_forth_shows_no_token_again() {
     browser.close().await;
 }
 
-pub(crate) async fn without_scripts_a_reload_neither_shows_nor_makes_a_token() {
+pub(crate) async fn without_scripts_a_reload_neither_shows_nor_creates_a_token() {
     let site = Site::start().await;
     let browser = Browser::sign_in(&site).await;
     let off = json!({ "value": true });
@@ -61,13 +61,13 @@ pub(crate) async fn without_scripts_a_reload_neither_shows_nor_makes_a_token() {
     let secret = reveal(&site, &browser).await;
     assert_eq!(browser.path().await, "/tokens/new");
 
-    // The browser sends the form again.
+    // The browser submits the form again.
     browser.client.refresh().await.unwrap();
     browser.heading("This token was created already").await;
     assert!(!browser.client.source().await.unwrap().contains(&secret));
     assert_eq!(site.issued().await.len(), 1);
 
-    browser.click("See the token").await;
+    browser.click("View token").await;
     browser.heading("ci").await;
     browser.client.back().await.unwrap();
     assert!(!browser.client.source().await.unwrap().contains(&secret));

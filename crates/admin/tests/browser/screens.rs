@@ -6,7 +6,7 @@ use crate::{browser::Browser, site::Site};
 
 const DAY: Duration = Duration::from_secs(86_400);
 
-/// Where the pictures are kept.
+/// Returns the directory of the screenshots.
 fn folder() -> PathBuf {
     let folder = PathBuf::from(concat!(
         env!("CARGO_MANIFEST_DIR"),
@@ -16,7 +16,7 @@ fn folder() -> PathBuf {
     folder
 }
 
-pub(crate) async fn each_screen_is_kept_as_a_picture() {
+pub(crate) async fn every_screen_is_saved_as_a_screenshot() {
     let site = Site::start().await;
     let browser = Browser::sign_in(&site).await;
     browser.goto("/tokens/new").await;
@@ -56,7 +56,7 @@ pub(crate) async fn each_screen_is_kept_as_a_picture() {
         for (name, path) in &screens {
             browser.goto(path).await;
             keep(&browser, &format!("{name}-{suffix}")).await;
-            // Nothing is wider than the screen.
+            // The page does not scroll horizontally.
             let wide = browser
                 .client
                 .execute("return document.documentElement.scrollWidth", vec![]);
@@ -99,7 +99,7 @@ async fn keep(browser: &Browser, name: &str) {
     fs::write(folder().join(format!("{name}.png")), picture).unwrap();
 }
 
-/// A few weeks of a platform's life. Returns a token in use, and one that was rotated and still is.
+/// Simulates a few weeks of use. Returns a token in use, and a rotated token that is still in use.
 pub(crate) async fn fill(site: &Site) -> [TokenId; 2] {
     let tokens = &site.scene.tokens;
     let mut apps = Vec::new();

@@ -1,4 +1,4 @@
-//! A service with a dashboard, on an address of its own.
+//! A service with a dashboard on a local address.
 
 use std::net::SocketAddr;
 
@@ -15,14 +15,14 @@ use tower_api_tokens_admin::{Admin, TokenGuard};
 pub(crate) struct Site {
     pub(crate) scene: Fixture<()>,
     pub(crate) address: SocketAddr,
-    /// What a browser sends to sign in.
+    /// The `Authorization` header of the operator.
     pub(crate) credential: String,
     password: String,
     server: JoinHandle<()>,
 }
 
 impl Site {
-    /// A service whose one token is that of its operator.
+    /// Starts a service whose only token belongs to its operator.
     pub(crate) async fn start() -> Self {
         let scene = Fixture::builder().prefix("acme_live").empty();
         scene.clock.set("2026-09-14T09:26:53Z".parse().unwrap());
@@ -53,7 +53,7 @@ impl Site {
         }
     }
 
-    /// What the operator types to sign in.
+    /// Returns the password of the operator.
     pub(crate) fn password(&self) -> &str {
         &self.password
     }
@@ -62,7 +62,7 @@ impl Site {
         format!("http://{}{path}", self.address)
     }
 
-    /// The tokens but the operator's, the newest first.
+    /// Returns the tokens, newest first, without the operator's.
     pub(crate) async fn issued(&self) -> Vec<TokenRecord> {
         let mut tokens = self
             .scene
@@ -75,7 +75,7 @@ impl Site {
         tokens
     }
 
-    /// The status and the body that the protected route answers to a token.
+    /// Returns the status and body of the protected route for a token.
     pub(crate) async fn whoami(&self, token: &str) -> (u16, String) {
         let mut stream = TcpStream::connect(self.address).await.unwrap();
         let request = format!(

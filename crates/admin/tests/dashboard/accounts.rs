@@ -1,4 +1,4 @@
-//! Signing out and in, locking oneself out, and the first steps.
+//! Signing in and out, lockouts, and the first steps.
 
 use axum::{Router, body::Body};
 use base64::{Engine, prelude::BASE64_STANDARD};
@@ -49,7 +49,7 @@ impl Office {
     }
 }
 
-/// The address of the link with this text.
+/// Returns the target of the link with this text.
 fn link(page: &Answer, text: &str) -> String {
     let (before, _) = page.text.split_once(&format!("\">{text}</a>")).unwrap();
     let (_, address) = before.rsplit_once("href=\"").unwrap();
@@ -66,7 +66,7 @@ fn asks_for_a_password(answer: &Answer) {
 }
 
 #[tokio::test]
-async fn signing_out_asks_for_another_account() {
+async fn signing_out_prompts_for_another_account() {
     let office = Office::new().await;
     let ada = office.token("ada", "tokens:admin").await;
     let bob = office.token("bob", "tokens:admin").await;
@@ -75,23 +75,23 @@ async fn signing_out_asks_for_another_account() {
 
     let out = office.get(&ada, &sign_out).await.has("You are signed out");
     asks_for_a_password(&out);
-    // The browser repeats the request with what the person types.
+    // The browser repeats the request with the new credentials.
     let switched = office.get(&bob, &sign_out).await;
     assert_eq!(switched.location(), "/tokens");
-    // Or with nothing, where they type nothing, and they can sign in later.
+    // If the prompt is canceled, the page links to the sign-in page.
     let cancelled = office.site.get(&sign_out).await;
     asks_for_a_password(&cancelled);
     let sign_in = link(&cancelled, "Sign in");
     asks_for_a_password(&office.site.get(&sign_in).await);
     assert_eq!(office.get(&ada, &sign_in).await.location(), "/tokens");
 
-    // An address without an account means the one that opens it.
+    // Without an account in the URL, the current one is signed out.
     let typed = office.get(&ada, "/tokens/sign-out").await;
     assert_eq!(typed.location(), sign_out);
 }
 
 #[tokio::test]
-async fn an_account_that_may_not_manage_can_be_switched() {
+async fn an_account_without_permission_can_be_switched() {
     let office = Office::new().await;
     let ada = office.token("ada", "tokens:admin").await;
     let robot = office.token("robot", "invoices:read").await;
@@ -99,7 +99,7 @@ async fn an_account_that_may_not_manage_can_be_switched() {
         let refused = office.get(&robot, path).await;
         let refused = refused
             .is(StatusCode::FORBIDDEN)
-            .has("You may not manage tokens");
+            .has("You can't manage tokens");
         let switch = link(&refused, "Use another account");
         asks_for_a_password(&office.get(&robot, &switch).await);
         assert_eq!(office.get(&ada, &switch).await.location(), "/tokens");
@@ -115,7 +115,7 @@ async fn an_account_that_may_not_manage_can_be_switched() {
 }
 
 #[tokio::test]
-async fn without_passwords_there_is_nothing_to_sign_out_of() {
+async fn without_basic_auth_there_is_no_sign_out() {
     let site = Site::new();
     site.get("/tokens").await.lacks("Sign out");
     for path in ["/tokens/sign-out", "/tokens/sign-in"] {
@@ -124,7 +124,7 @@ async fn without_passwords_there_is_nothing_to_sign_out_of() {
 }
 
 #[tokio::test]
-async fn a_store_that_fails_signs_nobody_out() {
+async fn a_store_failure_signs_nobody_out() {
     use tower_api_tokens::{StoreErrorKind, testing::Fault};
 
     let office = Office::new().await;
@@ -140,7 +140,7 @@ async fn a_store_that_fails_signs_nobody_out() {
 }
 
 #[tokio::test]
-async fn disabling_the_own_app_is_warned_of_and_shows_the_way_back() {
+async fn disabling_your_own_app_warns_and_shows_how_to_recover() {
     let office = Office::new().await;
     let ada = office.token("ada", "tokens:admin").await;
     let other = office.site.scene.create_app("Billing").await;
@@ -154,14 +154,14 @@ async fn disabling_the_own_app_is_warned_of_and_shows_the_way_back() {
     office
         .get(&ada, &path)
         .await
-        .has("Disabling it locks you out.")
+        .has("Disabling the app locks you out.")
         .has(&way_back);
     let confirm = [("confirm", "Operators")];
     let done = office
         .post(&ada, &format!("{path}/disable"), &confirm)
         .await;
     done.is(StatusCode::OK)
-        .has("App disabled. You are locked out")
+        .has("App disabled: you are locked out")
         .has(&way_back)
         .has("Use another account");
     office
@@ -171,7 +171,7 @@ async fn disabling_the_own_app_is_warned_of_and_shows_the_way_back() {
 }
 
 #[tokio::test]
-async fn revoking_the_own_token_is_warned_of_and_shows_the_way_back() {
+async fn revoking_your_own_token_warns_and_shows_how_to_recover() {
     let office = Office::new().await;
     let ada = office.token("ada", "tokens:admin").await;
     let bob = office.token("bob", "tokens:admin").await;
@@ -192,11 +192,11 @@ async fn revoking_the_own_token_is_warned_of_and_shows_the_way_back() {
     let revoke = format!("{}/revoke", path(&ada));
     let done = office.post(&ada, &revoke, &[("confirm", "ada")]).await;
     done.is(StatusCode::OK)
-        .has("Token revoked. You are locked out")
+        .has("Token revoked: you are locked out")
         .has(&way_back);
     let refused = office.get(&ada, "/tokens").await;
     refused.is(StatusCode::UNAUTHORIZED);
-    // Another's token is revoked as ever.
+    // Revoking another operator's token locks nobody out.
     let carl = office.token("carl", "tokens:admin").await;
     let revoke = format!("{}/revoke", path(&carl));
     let done = office.post(&bob, &revoke, &[("confirm", "carl")]).await;
@@ -204,7 +204,7 @@ async fn revoking_the_own_token_is_warned_of_and_shows_the_way_back() {
 }
 
 #[tokio::test]
-async fn rotating_the_own_token_says_which_one_to_sign_in_with() {
+async fn rotating_your_own_token_shows_which_one_to_sign_in_with() {
     let office = Office::new().await;
     let ada = office.token("ada", "tokens:admin").await;
     let path = format!("/tokens/token/{}", ada.record().id);
@@ -212,11 +212,11 @@ async fn rotating_the_own_token_says_which_one_to_sign_in_with() {
     let fields = [("nonce", nonce.as_str()), ("overlap", "0")];
     let done = office.post(&ada, &format!("{path}/rotate"), &fields).await;
     done.is(StatusCode::OK)
-        .has("You are signed in with the old token: sign in with this one from then on.");
+        .has("You signed in with the old token: sign in with the new one from now on.");
 }
 
 #[tokio::test]
-async fn the_first_run_leads_from_the_administrators_token_to_the_first_app() {
+async fn the_first_run_leads_from_the_admin_token_to_the_first_app() {
     let office = Office::new().await;
     let ada = office.token("first administrator", "tokens:admin").await;
     let operators = office.operators.id;
@@ -224,12 +224,12 @@ async fn the_first_run_leads_from_the_administrators_token_to_the_first_app() {
     office
         .get(&ada, "/tokens")
         .await
-        .has("Create the first token")
+        .has("Create your first token")
         .has("Create an app")
         .has("<bdi>first administrator</bdi>");
-    // The administrators' app is not for what calls the service.
+    // The operators' own app is not offered for clients.
     let form = office.get(&ada, "/tokens/new").await;
-    form.has("Name of the app")
+    form.has("App name")
         .has(&format!("href=\"{own_form}\""))
         .lacks("<select");
 
@@ -237,8 +237,8 @@ async fn the_first_run_leads_from_the_administrators_token_to_the_first_app() {
     let created = office.post(&ada, "/tokens/apps", &fields).await;
     let form = office.get(&ada, created.location()).await;
     let form = form.has(" selected>Billing</option>");
-    // What may be granted, and how to grant more.
-    form.has("You can grant the scopes of the token that you signed in with")
+    // The form explains which scopes can be granted, and how to grant more.
+    form.has("You can grant only these scopes:")
         .has("<li>tokens:admin</li>")
         .has(&format!(
             "api-tokens token issue --app {operators} --name administrator \
@@ -248,7 +248,7 @@ async fn the_first_run_leads_from_the_administrators_token_to_the_first_app() {
     open.has("<option value=\"\">Choose an app</option>")
         .has(">Operators (yours)</option>")
         .lacks(" selected");
-    // Another administrator is one click away.
+    // The form for another administrator's token preselects the operators' app.
     office
         .get(&ada, &own_form)
         .await
@@ -256,7 +256,7 @@ async fn the_first_run_leads_from_the_administrators_token_to_the_first_app() {
     office
         .get(&ada, "/tokens")
         .await
-        .has("Create the first token");
+        .has("Create your first token");
 
     let _ = office
         .site
@@ -269,13 +269,13 @@ async fn the_first_run_leads_from_the_administrators_token_to_the_first_app() {
         .await
         .unwrap();
     let list = office.get(&ada, "/tokens").await;
-    list.lacks("Create the first token").has("<bdi>ci</bdi>");
+    list.lacks("Create your first token").has("<bdi>ci</bdi>");
 
     let owner = office.token("owner", "tokens:admin tokens:owner").await;
     office
         .get(&owner, "/tokens/new")
         .await
-        .lacks("You can grant");
+        .lacks("You can grant only");
     let soon = NewToken::named("guest")
         .scopes("tokens:admin".parse().unwrap())
         .expires_in(std::time::Duration::from_secs(7_200));
@@ -289,7 +289,7 @@ async fn the_first_run_leads_from_the_administrators_token_to_the_first_app() {
     office
         .get(&guest, "/tokens/new")
         .await
-        .has("Your own access ends")
+        .has("A token can't outlast your own access, which ends")
         .has(">in 2 hours</time>");
 
     let eve = office.token("eve", "tokens:admin invoices:read").await;
@@ -301,7 +301,30 @@ async fn the_first_run_leads_from_the_administrators_token_to_the_first_app() {
 }
 
 #[tokio::test]
-async fn without_the_services_url_there_is_no_line_to_call_it() {
+async fn an_expiry_beyond_your_own_access_is_reported_at_its_field() {
+    let office = Office::new().await;
+    let new = NewToken::named("guest")
+        .scopes("tokens:admin".parse().unwrap())
+        .expires_in(std::time::Duration::from_secs(7_200));
+    let tokens = &office.site.scene.tokens;
+    let guest = tokens.issue(&office.operators.id, new).await.unwrap();
+    let path = format!("/tokens/new?app={}", office.operators.id);
+    let nonce = office.get(&guest, &path).await.nonce().to_owned();
+    let fields = [
+        ("nonce", nonce.as_str()),
+        ("name", "ci"),
+        ("app", office.operators.id.as_str()),
+        ("expires", "7"),
+    ];
+    let page = office.post(&guest, "/tokens/new", &fields).await;
+    page.is(StatusCode::UNPROCESSABLE_ENTITY)
+        .has("id=\"expires-error\"")
+        .has("no later than the end of your own access, 14 September 2026, 11:26:53 UTC.")
+        .has("name=\"name\" value=\"ci\"");
+}
+
+#[tokio::test]
+async fn without_a_service_url_there_are_no_curl_commands() {
     let site = Site::new();
     let admin = Admin::new(&site.operations, crate::support::Ada);
     let site = Site {
@@ -312,7 +335,7 @@ async fn without_the_services_url_there_is_no_line_to_call_it() {
     let app = site.scene.create_app("Billing").await;
     site.get(&format!("/tokens?app={}", app.id))
         .await
-        .has("This app has no token yet")
+        .has("This app has no tokens yet")
         .lacks("curl");
     let nonce = site.get("/tokens/new").await.nonce().to_owned();
     let fields = [

@@ -30,7 +30,7 @@ async fn an_app_is_created_disabled_and_enabled() {
     site.get(sent.location())
         .await
         .has("App disabled.")
-        .has("refused: here from now on, and on other nodes within the bound")
+        .has("Requests with this app's tokens now fail. Other servers follow within 5 seconds (default).")
         .has(">Disabled</span>");
 
     let sent = site.post(&format!("/tokens/apps/{app}/enable"), &[]).await;
@@ -42,16 +42,17 @@ async fn an_app_is_created_disabled_and_enabled() {
 }
 
 #[tokio::test]
-async fn a_name_that_is_none_is_said_at_its_field() {
+async fn an_invalid_name_is_reported_at_its_field() {
     let site = Site::new();
     let page = site.post("/tokens/apps", &[("name", "  ")]).await;
     page.is(StatusCode::UNPROCESSABLE_ENTITY)
         .has("name-error")
-        .has("1 to 100 characters");
+        .has("App not created.")
+        .has("Enter a name of 1–100 characters.");
 }
 
 #[tokio::test]
-async fn an_app_that_is_not_there_is_said_to_be_so() {
+async fn an_unknown_app_is_a_404_page() {
     let site = Site::new();
     for path in [
         "/tokens/apps/nobody/disable",
@@ -60,12 +61,12 @@ async fn an_app_that_is_not_there_is_said_to_be_so() {
         site.post(path, &[])
             .await
             .is(StatusCode::NOT_FOUND)
-            .has("There is no such app");
+            .has("App not found");
     }
 }
 
 #[tokio::test]
-async fn apps_of_one_name_are_told_apart_where_one_is_chosen() {
+async fn apps_with_the_same_name_are_listed_with_their_ids() {
     let site = Site::new();
     let (first, second) = (
         site.scene.create_app("Billing").await.id,

@@ -3,7 +3,7 @@ use tower_api_tokens::{AuditQuery, NewToken, TokenStatus};
 
 use crate::support::Site;
 
-/// The form as a person fills it in.
+/// Submits the form, filled in with valid values except the changed ones.
 async fn sent(site: &Site, changed: &[(&str, &str)]) -> crate::support::Answer {
     let app = match site
         .scene
@@ -34,7 +34,7 @@ async fn sent(site: &Site, changed: &[(&str, &str)]) -> crate::support::Answer {
 }
 
 #[tokio::test]
-async fn a_token_is_created_as_the_form_says() {
+async fn the_form_creates_a_token_with_its_values() {
     let site = Site::new();
     let page = sent(&site, &[("name", "  ci  "), ("scopes", " b  a ")]).await;
     let page = page.is(StatusCode::OK);
@@ -49,7 +49,7 @@ async fn a_token_is_created_as_the_form_says() {
 }
 
 #[tokio::test]
-async fn an_expiry_is_a_lifetime_a_last_day_or_never() {
+async fn an_expiry_may_be_a_lifetime_a_date_or_never() {
     for (expires, date, expected) in [
         ("7", "", Some("2026-09-21T09:26:53Z")),
         ("365", "", Some("2027-09-14T09:26:53Z")),
@@ -67,16 +67,20 @@ async fn an_expiry_is_a_lifetime_a_last_day_or_never() {
 }
 
 #[tokio::test]
-async fn what_is_wrong_is_said_at_its_field_and_what_was_typed_is_kept() {
-    for (field, typed, says) in [
-        ("name", "", "A name is 1 to 100 characters"),
-        ("name", "two\nlines", "A name is 1 to 100 characters"),
+async fn errors_are_shown_at_their_fields_and_input_is_kept() {
+    for (field, typed, message) in [
+        ("name", "", "Enter a name of 1–100 characters."),
+        (
+            "name",
+            "two\nlines",
+            "Remove line breaks and control characters",
+        ),
         ("app", "", "Choose an app."),
-        ("app", "two words", "Not an app id"),
-        ("app", "nobody", "There is no such app."),
-        ("scopes", "ok say\"so\"", "cope"),
-        ("expires", "0", "Choose one of these."),
-        ("expires", "99999999999999", "Choose one of these."),
+        ("app", "two words", "Not a valid app ID."),
+        ("app", "nobody", "App not found."),
+        ("scopes", "ok say\"so\"", "Invalid scope: say"),
+        ("expires", "0", "Choose one of the options."),
+        ("expires", "99999999999999", "Choose one of the options."),
     ] {
         let site = Site::new();
         let kept = [("name", "kept name"), ("scopes", "kept:scope")];
@@ -89,7 +93,7 @@ async fn what_is_wrong_is_said_at_its_field_and_what_was_typed_is_kept() {
         let mut page = page
             .is(StatusCode::UNPROCESSABLE_ENTITY)
             .has(&format!("id=\"{field}-error\""))
-            .has(says);
+            .has(message);
         for (name, value) in kept {
             if name != field {
                 page = page.has(&format!("name=\"{name}\" value=\"{value}\""));
@@ -100,25 +104,25 @@ async fn what_is_wrong_is_said_at_its_field_and_what_was_typed_is_kept() {
 }
 
 #[tokio::test]
-async fn a_date_that_is_over_or_none_is_refused() {
-    for (date, says) in [
+async fn past_and_invalid_dates_are_rejected() {
+    for (date, message) in [
         ("2026-09-13", "Choose today or a later date."),
-        ("tomorrow", "Give a date"),
-        ("", "Give a date"),
-        ("9999-12-31", "Give a date"),
-        ("2026-02-30", "Give a date"),
+        ("tomorrow", "Enter a date, such as"),
+        ("", "Enter a date, such as"),
+        ("9999-12-31", "Enter a date, such as"),
+        ("2026-02-30", "Enter a date, such as"),
     ] {
         let site = Site::new();
         let page = sent(&site, &[("expires", "date"), ("date", date)]).await;
         page.is(StatusCode::UNPROCESSABLE_ENTITY)
-            .has(says)
+            .has(message)
             .has(&format!("value=\"{date}\""));
         assert_eq!(site.all().await.len(), 0, "{date}");
     }
 }
 
 #[tokio::test]
-async fn all_that_is_wrong_is_said_at_once() {
+async fn all_errors_are_shown_together() {
     let site = Site::new();
     let page = sent(
         &site,
@@ -137,12 +141,12 @@ async fn a_disabled_app_gets_no_token() {
     site.scene.tokens.disable_app(&app.id).await.unwrap();
     let page = sent(&site, &[]).await;
     page.is(StatusCode::UNPROCESSABLE_ENTITY)
-        .has("The app is disabled; enable it first.")
+        .has("This app is disabled. Enable it first, or choose another app.")
         .has("Billing (disabled)");
 }
 
 #[tokio::test]
-async fn a_form_that_is_not_the_dashboards_is_refused() {
+async fn a_malformed_form_is_rejected() {
     let site = Site::new();
     for (fields, status) in [
         (vec![("name", "x")], StatusCode::BAD_REQUEST),
@@ -156,14 +160,14 @@ async fn a_form_that_is_not_the_dashboards_is_refused() {
         ),
     ] {
         let page = site.post("/tokens/new", &fields).await;
-        page.is(status).has("The form was not understood");
+        page.is(status).has("Couldn't read the form");
     }
 }
 
 #[tokio::test]
-async fn without_an_app_the_first_one_is_created_first() {
+async fn the_first_token_starts_with_creating_an_app() {
     let site = Site::new();
-    site.get("/tokens/new").await.has("Name of the app");
+    site.get("/tokens/new").await.has("App name");
     let sent = site
         .post("/tokens/apps", &[("name", "Billing"), ("then", "token")])
         .await;
@@ -184,7 +188,7 @@ async fn without_an_app_the_first_one_is_created_first() {
 }
 
 #[tokio::test]
-async fn with_more_apps_than_a_list_holds_one_is_searched_for() {
+async fn many_apps_are_searched_instead_of_listed() {
     let site = Site::new();
     for n in 0..205 {
         site.scene.create_app(&format!("one of many {n}")).await;
@@ -195,7 +199,7 @@ async fn with_more_apps_than_a_list_holds_one_is_searched_for() {
         .has("placeholder=\"Search apps by name or ID\"")
         .lacks("<select");
     let chosen = format!("<option value=\"{billing}\" selected>Billing</option>");
-    // By a part of the name, by the identifier, and by a link to the form for this app.
+    // By part of the name, by identifier, and by a link that names the app.
     for query in [
         "find=BILL",
         &format!("find={billing}"),
@@ -207,26 +211,26 @@ async fn with_more_apps_than_a_list_holds_one_is_searched_for() {
     }
     site.get("/tokens/new?find=many")
         .await
-        .has("More than 200 apps match: type more of the name.")
+        .has("More than 200 apps found. Type more of the name.")
         .has("<option value=\"\">Choose an app</option>");
     site.get("/tokens/new?find=many+20")
         .await
-        .has("6 apps match: choose one.");
+        .has("6 apps found. Choose one.");
     for nothing in ["nobody", "%00", "a%00b"] {
         site.get(&format!("/tokens/new?find={nothing}"))
             .await
             .is(StatusCode::OK)
-            .has("No app has this in its name")
+            .has("No apps found with this name or ID.")
             .lacks("<select");
     }
-    // A search keeps what was typed into the other fields.
+    // A search keeps the values of the other fields.
     site.get("/tokens/new?find=bill&name=ci&scopes=a+b&expires=date&date=2030-01-01")
         .await
         .has("name=\"name\" value=\"ci\"")
         .has("name=\"scopes\" value=\"a b\"")
         .has("value=\"date\" checked")
         .has("name=\"date\" value=\"2030-01-01\"");
-    // A form that was sent with a search instead of an app offers what was found.
+    // A form submitted with a search instead of an app offers the results.
     let page = sent(&site, &[("app", ""), ("find", "bill")]).await;
     page.is(StatusCode::UNPROCESSABLE_ENTITY)
         .has(&chosen)
@@ -251,7 +255,7 @@ async fn commas_separate_scopes() {
 }
 
 #[tokio::test]
-async fn the_first_field_that_is_wrong_has_the_focus() {
+async fn the_first_invalid_field_has_the_focus() {
     for (wrong, focused) in [
         (vec![], "id=\"name\""),
         (vec![("name", ""), ("scopes", "\\")], "id=\"name\""),
@@ -266,7 +270,7 @@ async fn the_first_field_that_is_wrong_has_the_focus() {
                 site.scene.create_app("Billing").await;
                 site.get("/tokens/new").await
             }
-            wrong => sent(&site, wrong).await.has("The token was not created."),
+            wrong => sent(&site, wrong).await.has("Token not created."),
         };
         assert_eq!(page.focused().len(), 1, "{wrong:?}");
         assert!(page.focused()[0].contains(focused), "{:?}", page.focused());
@@ -274,7 +278,7 @@ async fn the_first_field_that_is_wrong_has_the_focus() {
 }
 
 #[tokio::test]
-async fn a_form_that_is_sent_again_after_days_makes_no_second_token() {
+async fn a_form_submitted_again_days_later_creates_no_second_token() {
     const HOUR: u64 = 3_600;
     for hours in [1, 22, 23, 24, 25, 49, 24 * 365] {
         let site = Site::new();
@@ -288,16 +292,16 @@ async fn a_form_that_is_sent_again_after_days_makes_no_second_token() {
         ];
         site.pass(60);
         site.post("/tokens/new", &fields).await.is(StatusCode::OK);
-        // As a store does with the keys that it has kept for a day.
+        // Stores delete idempotency keys that are older than a day.
         site.pass(hours * HOUR);
         let _ = site.ada().issue(&app, NewToken::named("other")).await;
         let again = site.post("/tokens/new", &fields).await;
         let again = again.is(StatusCode::CONFLICT).lacks("data-secret");
         assert_eq!(site.all().await.len(), 2, "{hours} hours");
         if hours > 23 {
-            // What was typed can be sent once more, by a person who has looked.
+            // The values are kept, so that the operator can submit them again.
             let fresh = again
-                .has("this form was open for a day or longer")
+                .has("Token not created: this form has expired.")
                 .has("name=\"name\" value=\"ci\"");
             let mut fields = fields;
             fields[0].1 = fresh.nonce();
@@ -307,7 +311,7 @@ async fn a_form_that_is_sent_again_after_days_makes_no_second_token() {
 }
 
 #[tokio::test]
-async fn what_is_mistyped_leaves_no_event() {
+async fn typing_errors_leave_no_audit_events() {
     let site = Site::new();
     let app = site.scene.create_app("Billing").await;
     let issued = site.issue(&app.id, "ci").await;
@@ -331,13 +335,13 @@ async fn what_is_mistyped_leaves_no_event() {
     }
     let events = site.ada().events(&AuditQuery::default()).await.unwrap();
     assert_eq!(events.items, []);
-    // By other means too it is not of the token's history.
+    // Nor does a typing error through the API appear in the token's history.
     let _ = site.ada().rename(issued.record().id, "").await;
-    site.get(&token).await.has("Nothing was recorded yet.");
+    site.get(&token).await.has("No events yet.");
 }
 
 #[tokio::test]
-async fn an_app_that_cannot_be_chosen_leaves_the_choice_open() {
+async fn an_unknown_app_leaves_the_placeholder_selected() {
     let site = Site::new();
     site.scene.create_app("Billing").await;
     site.scene.create_app("Storefront").await;

@@ -6,17 +6,17 @@ use tower_api_tokens::NewToken;
 use crate::support::Site;
 
 #[tokio::test]
-async fn without_any_token_the_list_teaches_the_first_step() {
+async fn an_empty_list_shows_the_first_steps() {
     let site = Site::new();
     site.get("/tokens")
         .await
         .is(StatusCode::OK)
-        .has("Create the first token")
+        .has("Create your first token")
         .has("curl -H &#34;Authorization: Bearer $TOKEN&#34; https://api.acme.example/invoices");
 }
 
 #[tokio::test]
-async fn an_app_without_any_token_teaches_the_first_step() {
+async fn an_app_without_tokens_shows_how_to_create_one() {
     let site = Site::new();
     let (ours, theirs) = (
         site.scene.create_app("ours").await.id,
@@ -25,13 +25,13 @@ async fn an_app_without_any_token_teaches_the_first_step() {
     let _ = site.issue(&theirs, "alpha").await;
     site.get(&format!("/tokens?app={ours}"))
         .await
-        .has("This app has no token yet")
+        .has("This app has no tokens yet")
         .has(&format!("href=\"/tokens/new?app={ours}\""))
         .has("Bearer $TOKEN");
 }
 
 #[tokio::test]
-async fn a_row_tells_what_there_is_to_know_of_a_token() {
+async fn a_row_shows_a_tokens_details() {
     let site = Site::new();
     let app = site.scene.create_app("Billing").await;
     let new = NewToken::named("nightly export")
@@ -83,35 +83,38 @@ async fn the_list_is_filtered_by_app_status_and_name() {
 }
 
 #[tokio::test]
-async fn a_filter_that_matches_nothing_says_so_and_keeps_what_was_typed() {
+async fn a_filter_without_matches_shows_a_message_and_keeps_its_values() {
     let site = Site::new();
     let app = site.scene.create_app("Billing").await;
     let _ = site.issue(&app.id, "alpha").await;
     site.get("/tokens?name=a%22%3Eb")
         .await
         .is(StatusCode::OK)
-        .has("No token matches")
+        .has("No tokens found")
         .has("value=\"a&#34;&#62;b\"");
 }
 
 #[tokio::test]
-async fn a_filter_that_cannot_be_one_says_what_to_change() {
+async fn an_invalid_filter_shows_what_to_change() {
     let site = Site::new();
     let app = site.scene.create_app("Billing").await;
     let _ = site.issue(&app.id, "alpha").await;
-    for (query, says) in [
-        ("app=two+words", "Not an app id: give 1 to 40"),
-        ("status=asleep", "choose one of the list"),
-        ("after=x", "go to the first"),
-        ("name=a&name=b", "cannot be read"),
+    for (query, message) in [
+        (
+            "app=two+words",
+            "Not a valid app ID. Choose an app from the list.",
+        ),
+        ("status=asleep", "Unknown status. Choose one from the list."),
+        ("after=x", "Start from the first page."),
+        ("name=a&name=b", "The filter in the address is invalid."),
     ] {
         let page = site.get(&format!("/tokens?{query}")).await;
-        page.is(StatusCode::BAD_REQUEST).has(says);
+        page.is(StatusCode::BAD_REQUEST).has(message);
     }
 }
 
 #[tokio::test]
-async fn a_filter_by_an_app_that_does_not_exist_says_so() {
+async fn a_filter_by_an_unknown_app_is_a_404() {
     let site = Site::new();
     let app = site.scene.create_app("Billing").await;
     let _ = site.issue(&app.id, "alpha").await;
@@ -129,16 +132,16 @@ async fn a_filter_by_an_app_that_does_not_exist_says_so() {
             site.get(&format!("/tokens?{query}"))
                 .await
                 .is(StatusCode::NOT_FOUND)
-                .has("There is no such app.")
-                .lacks("has no token yet")
-                .lacks("No token matches")
+                .has("App not found.")
+                .lacks("has no tokens yet")
+                .lacks("No tokens found")
                 .lacks("<bdi>alpha</bdi>");
         }
     }
 }
 
 #[tokio::test]
-async fn a_search_for_a_control_character_is_refused() {
+async fn a_search_with_control_characters_is_rejected() {
     let site = Site::new();
     let app = site.scene.create_app("Billing").await;
     let _ = site.issue(&app.id, "alpha").await;
@@ -146,8 +149,8 @@ async fn a_search_for_a_control_character_is_refused() {
         site.get(&format!("/tokens?name={part}"))
             .await
             .is(StatusCode::BAD_REQUEST)
-            .has("A part of a name is 1 to 100 characters, without control characters.")
-            .lacks("No token matches");
+            .has("Search for 1–100 characters, without line breaks or control characters.")
+            .lacks("No tokens found");
     }
     for field in ["app", "status", "after"] {
         site.get(&format!("/tokens?{field}=%00"))
@@ -157,7 +160,7 @@ async fn a_search_for_a_control_character_is_refused() {
 }
 
 #[tokio::test]
-async fn with_many_apps_the_list_is_filtered_by_a_search_for_one() {
+async fn with_many_apps_the_list_is_filtered_by_app_search() {
     let site = Site::new();
     for n in 0..201 {
         site.scene.create_app(&format!("shop {n}")).await;
@@ -179,11 +182,11 @@ async fn with_many_apps_the_list_is_filtered_by_a_search_for_one() {
         .lacks("<bdi>alpha</bdi>");
     site.get("/tokens?find=shop+1")
         .await
-        .has("apps match: choose one.")
+        .has("apps found. Choose one.")
         .has(">shop 1</option>");
     site.get("/tokens?find=nothing")
         .await
-        .has("No app has this in its name or as its ID.");
+        .has("No apps found with this name or ID.");
     site.get(&format!("/tokens?app={billing}"))
         .await
         .has("<bdi>alpha</bdi>")

@@ -1,4 +1,4 @@
-//! The dashboard, as a browser without scripts sees it: requests and the pages that answer them.
+//! The dashboard without scripts: requests and the pages in response.
 
 #![expect(
     clippy::unwrap_used,

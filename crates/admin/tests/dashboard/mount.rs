@@ -1,4 +1,4 @@
-//! Where the dashboard and the API are mounted.
+//! The mount path of the dashboard and the API.
 
 use axum::Router;
 use http::{StatusCode, header};
@@ -7,7 +7,7 @@ use tower_api_tokens_admin::Admin;
 use crate::support::{Ada, Site};
 
 #[tokio::test]
-async fn a_slash_at_the_end_of_the_mount_leads_to_the_same() {
+async fn the_mount_path_works_with_a_trailing_slash() {
     let site = Site::new();
     let admin = Admin::new(&site.operations, Ada);
     let site = Site {

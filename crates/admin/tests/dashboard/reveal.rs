@@ -3,7 +3,7 @@ use http::{StatusCode, header};
 use crate::support::Site;
 
 #[tokio::test]
-async fn a_token_is_shown_once_with_a_line_to_try_it() {
+async fn a_new_token_is_shown_once_with_a_curl_command() {
     let site = Site::new();
     let app = site.scene.create_app("Billing").await;
     let nonce = site.get("/tokens/new").await.nonce().to_owned();
@@ -17,7 +17,7 @@ async fn a_token_is_shown_once_with_a_line_to_try_it() {
     let secret = revealed.secret().to_owned();
     assert!(site.admits(&secret).await);
     assert_eq!(revealed.headers[header::CACHE_CONTROL], "no-store");
-    let revealed = revealed.has("It is not shown again.").has(&format!(
+    let revealed = revealed.has("You won't see it again.").has(&format!(
         "curl -H &#39;Authorization: Bearer {secret}&#39; https://api.acme.example/invoices"
     ));
     assert_eq!(revealed.text.matches(&secret).count(), 2);
@@ -34,7 +34,7 @@ async fn a_token_is_shown_once_with_a_line_to_try_it() {
 }
 
 #[tokio::test]
-async fn a_form_that_is_sent_again_neither_shows_nor_makes_a_token() {
+async fn a_repeated_form_neither_shows_nor_creates_a_token() {
     let site = Site::new();
     let app = site.scene.create_app("Billing").await;
     let nonce = site.get("/tokens/new").await.nonce().to_owned();
@@ -46,7 +46,7 @@ async fn a_form_that_is_sent_again_neither_shows_nor_makes_a_token() {
     ];
     let secret = site.post("/tokens/new", &fields).await.secret().to_owned();
     let made = site.latest().await.id;
-    // As it was, and with another name, as when a person goes back and edits what is still there.
+    // Unchanged, and with another name, as after going back and editing the form.
     for name in ["ci", "another"] {
         let mut again = fields;
         again[1].1 = name;
@@ -61,7 +61,7 @@ async fn a_form_that_is_sent_again_neither_shows_nor_makes_a_token() {
 }
 
 #[tokio::test]
-async fn each_form_can_be_sent_once() {
+async fn each_form_has_its_own_idempotency_key() {
     let site = Site::new();
     site.scene.create_app("Billing").await;
     let nonces = [site.get("/tokens/new").await, site.get("/tokens/new").await];
@@ -69,7 +69,7 @@ async fn each_form_can_be_sent_once() {
 }
 
 #[tokio::test]
-async fn a_form_that_was_corrected_makes_one_token() {
+async fn a_corrected_form_creates_one_token() {
     let site = Site::new();
     let app = site.scene.create_app("Billing").await;
     let nonce = site.get("/tokens/new").await.nonce().to_owned();

@@ -24,23 +24,23 @@ async fn both_tokens_work_for_the_chosen_overlap() {
     let (old, path) = issued(&site).await;
     let revealed = rotate(&site, &path, "86400").await.is(StatusCode::OK);
     let new = revealed.secret().to_owned();
-    revealed.has("which stops working in 1 day.");
+    revealed.has("It stops working in 1 day.");
     assert!(site.admits(&new).await && site.admits(old.token().expose()).await);
     site.pass(DAY);
     assert!(site.admits(&new).await && !site.admits(old.token().expose()).await);
 }
 
 #[tokio::test]
-async fn without_overlap_the_old_token_stops_at_once() {
+async fn without_overlap_the_old_token_stops_immediately() {
     let site = Site::new();
     let (old, path) = issued(&site).await;
     let revealed = rotate(&site, &path, "0").await.is(StatusCode::OK);
-    revealed.has("The old token does not work any more");
+    revealed.has("The old token no longer works.");
     assert!(!site.admits(old.token().expose()).await);
 }
 
 #[tokio::test]
-async fn a_rotation_that_is_sent_again_makes_no_second_token() {
+async fn a_repeated_rotation_form_creates_no_second_token() {
     let site = Site::new();
     let (_, path) = issued(&site).await;
     let nonce = site.get(&path).await.nonce().to_owned();
@@ -59,15 +59,15 @@ async fn a_rotation_that_is_sent_again_makes_no_second_token() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_rotated_says_why() {
+async fn a_failed_rotation_explains_why() {
     let site = Site::new();
     let (old, path) = issued(&site).await;
     for overlap in ["", "-1", "soon", "99999999999"] {
         let page = rotate(&site, &path, overlap).await;
         page.is(StatusCode::UNPROCESSABLE_ENTITY)
             .has("overlap-error")
-            .has("It was not rotated.")
-            .has_once("Choose one of these.");
+            .has("Token not rotated.")
+            .has_once("Choose one of the options.");
     }
     assert_eq!(site.all().await.len(), 1);
 
@@ -79,17 +79,17 @@ async fn what_cannot_be_rotated_says_why() {
         .is(StatusCode::OK);
     let late = site.post(&rotate_path, &fields(nonces[1].nonce())).await;
     late.is(StatusCode::UNPROCESSABLE_ENTITY)
-        .has_once("rotate its successor");
+        .has_once("Not rotated: this token was rotated already.");
 
     site.scene.tokens.revoke(old.record().id).await.unwrap();
     let revoked = site.post(&rotate_path, &fields("another")).await;
     revoked
         .is(StatusCode::UNPROCESSABLE_ENTITY)
-        .has("which is final");
+        .has("Not rotated: this token is revoked.");
 }
 
 #[tokio::test]
-async fn the_old_tokens_page_says_whether_it_is_still_in_use() {
+async fn the_page_of_a_rotated_token_shows_whether_it_is_in_use() {
     let site = Site::new();
     let (old, path) = issued(&site).await;
     rotate(&site, &path, "604800").await.is(StatusCode::OK);
@@ -97,29 +97,27 @@ async fn the_old_tokens_page_says_whether_it_is_still_in_use() {
     early
         .has("too early to tell")
         .has(">Rotated</span>")
-        .has("It stops working by itself in 7 days.");
+        .has("This token stops working in 7 days.");
 
     site.pass(3 * DAY);
     let unused = site.get(&path).await;
     unused
-        .has("No use of the old token was recorded since the rotation 3 days ago.")
-        .has("Revoke it below if use is recorded on every node")
+        .has("No use recorded since it was rotated 3 days ago.")
+        .has("You can revoke this token if all your servers record use")
         .lacks("safe to delete");
 
     use_token(&site, &old).await;
     site.pass(120);
     let used = site.get(&path).await;
-    used.has("Last used 2 minutes ago by the old token: do not delete it yet.");
+    used.has("Still in use: last used 2 minutes ago. Don't revoke this token yet.");
 
     site.pass(2 * DAY);
     let quiet = site.get(&path).await;
-    quiet
-        .has("Last used 2 days ago by the old token.")
-        .lacks("do not delete");
+    quiet.has("Last used 2 days ago.").lacks("Don't revoke");
 
     site.pass(2 * DAY);
     let over = site.get(&path).await;
-    over.has(">Expired</span>").lacks("by the old token");
+    over.has(">Expired</span>").lacks("Last used 4 days ago.");
 }
 
 #[tokio::test]
@@ -132,15 +130,15 @@ async fn a_use_before_the_rotation_does_not_count() {
     site.pass(3_600);
     site.get(&path)
         .await
-        .has("No use of the old token was recorded since the rotation 1 hour ago.");
+        .has("No use recorded since it was rotated 1 hour ago.");
 }
 
 #[tokio::test]
-async fn the_new_tokens_page_leads_to_the_old_one_and_has_a_history() {
+async fn the_new_token_links_to_the_old_one_and_has_a_history() {
     let site = Site::new();
     let (old, path) = issued(&site).await;
     let old = old.record();
-    // Others of the app, and later events of the old token, do not hide it.
+    // Other tokens of the app, and later events of the old token, do not hide it.
     for n in 0..60 {
         site.pass(1);
         let _ = site.issue(&old.app.id, &format!("other {n}")).await;
@@ -169,9 +167,9 @@ async fn the_new_tokens_page_leads_to_the_old_one_and_has_a_history() {
             "Created by rotating {} <span class=\"by\">by <bdi>ada@acme.example</bdi>",
             old.mask
         ))
-        .lacks("Nothing was recorded yet.");
+        .lacks("No events yet.");
 
-    // A token that was purged is replaced by one that stands on its own.
+    // After the old token is purged, the page no longer links to it.
     site.pass(30 * DAY);
     site.scene.tokens.purge(site.ada().now()).await.unwrap();
     site.get(&format!("/tokens/token/{new}"))
@@ -181,7 +179,7 @@ async fn the_new_tokens_page_leads_to_the_old_one_and_has_a_history() {
 }
 
 #[tokio::test]
-async fn the_old_tokens_page_leads_to_the_new_one() {
+async fn the_old_token_links_to_the_new_one() {
     let site = Site::new();
     let (_, path) = issued(&site).await;
     site.pass(1);
@@ -195,7 +193,7 @@ async fn the_old_tokens_page_leads_to_the_new_one() {
     .lacks("id=\"rotate\"");
 }
 
-/// Uses a token, and waits until that is recorded.
+/// Uses a token, and waits until the use is recorded.
 async fn use_token(site: &Site, token: &IssuedToken) {
     let follower = site.scene.tokens.follow().start().await.unwrap();
     assert!(site.admits(token.token().expose()).await);

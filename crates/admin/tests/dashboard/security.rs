@@ -14,7 +14,7 @@ const HOSTILE: [&str; 4] = [
 ];
 
 #[tokio::test]
-async fn every_answer_has_the_fields_that_bind_a_browser() {
+async fn every_response_has_security_headers() {
     let site = Site::new();
     for path in [
         "/tokens",
@@ -42,7 +42,7 @@ async fn every_answer_has_the_fields_that_bind_a_browser() {
 }
 
 #[tokio::test]
-async fn no_page_needs_what_the_policy_forbids() {
+async fn no_page_violates_the_content_security_policy() {
     let site = Site::new();
     let app = site.scene.create_app("Billing").await;
     let issued = site.issue(&app.id, "ci").await;
@@ -70,7 +70,7 @@ async fn no_page_needs_what_the_policy_forbids() {
 }
 
 #[tokio::test]
-async fn hostile_names_are_text() {
+async fn hostile_names_are_escaped() {
     let site = Site::new();
     for name in HOSTILE {
         let app = site.scene.create_app(name).await;
@@ -109,7 +109,7 @@ async fn no_name_looks_like_another() {
         .has("[U+202E]gnilliB")
         .has("c[U+200B]i")
         .lacks("\u{202e}");
-    // As it is shown is how a person can type it.
+    // The name can be typed as shown.
     let revoke = format!("/tokens/token/{}/revoke", issued.record().id);
     site.post(&revoke, &[("confirm", "c[U+200B]i")])
         .await
@@ -117,7 +117,7 @@ async fn no_name_looks_like_another() {
 }
 
 #[tokio::test]
-async fn a_form_of_another_site_changes_nothing() {
+async fn a_cross_site_form_changes_nothing() {
     let site = Site::new();
     let app = site.scene.create_app("Billing").await;
     let issued = site.issue(&app.id, "ci").await;
@@ -170,7 +170,7 @@ async fn a_form_of_another_site_changes_nothing() {
     let after = site.ada().events(&AuditQuery::default()).await.unwrap();
     assert_eq!(before, after);
     assert_eq!(site.latest().await, *issued.record());
-    // The same form, sent from the dashboard's own page.
+    // The same form from the dashboard's own page.
     site.post(&forms[0].0, forms[0].1).await.is(StatusCode::OK);
 }
 
@@ -191,7 +191,9 @@ async fn a_browser_signs_in_with_a_token_as_its_password() {
 
     for path in ["/tokens", "/tokens/new", "/tokens/nothing"] {
         let asked = site.get(path).await.is(StatusCode::UNAUTHORIZED);
-        let asked = asked.has("Sign in to manage tokens");
+        let asked = asked
+            .has("Sign in to manage tokens")
+            .has("Enter any user name, and your admin token as the password.");
         let challenges = asked.headers.get_all(header::WWW_AUTHENTICATE);
         let basic = challenges
             .iter()
@@ -204,13 +206,15 @@ async fn a_browser_signs_in_with_a_token_as_its_password() {
         site.get(&path).await.is(StatusCode::OK);
     }
     let wrong = site.send(signed_in("/tokens", "acme_live_wrong")).await;
-    wrong.is(StatusCode::UNAUTHORIZED);
+    wrong
+        .is(StatusCode::UNAUTHORIZED)
+        .has("That token doesn't work");
     let refused = site
         .send(signed_in("/tokens", other.token().expose()))
         .await;
     refused
         .is(StatusCode::FORBIDDEN)
-        .has("You may not manage tokens")
+        .has("You can't manage tokens")
         .lacks("ada");
     let page = site
         .send(signed_in("/tokens", admin.token().expose()))
@@ -224,7 +228,7 @@ async fn a_browser_signs_in_with_a_token_as_its_password() {
 }
 
 #[tokio::test]
-async fn nobody_hands_out_scopes_that_they_do_not_hold() {
+async fn a_form_cannot_grant_scopes_that_the_operator_lacks() {
     let site = Site::guarded_by(|tokens| TokenGuard::any_app(tokens));
     let app = site.scene.create_app("operators").await;
     let admin = NewToken::named("ada").scopes("tokens:admin invoices:read".parse().unwrap());
@@ -248,6 +252,6 @@ async fn nobody_hands_out_scopes_that_they_do_not_hold() {
     refused
         .is(StatusCode::UNPROCESSABLE_ENTITY)
         .has("scopes-error")
-        .has("You may not grant “invoices:write”");
+        .has("You can't grant “invoices:write”");
     assert_eq!(site.all().await.len(), 1);
 }

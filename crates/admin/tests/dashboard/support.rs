@@ -1,4 +1,4 @@
-//! A dashboard to ask, and its answers.
+//! A dashboard, and the requests and responses of a browser.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use tower_api_tokens_admin::{Actor, Admin, Denied, Guard, Operations, Operator};
 
 pub(crate) const NOW: &str = "2026-09-14T09:26:53Z";
 
-/// Lets the one person in that there is.
+/// Authenticates every request as Ada.
 pub(crate) struct Ada;
 
 #[async_trait]
@@ -56,7 +56,7 @@ impl Site {
         self.scene.issue(app, NewToken::named(name)).await
     }
 
-    /// The latest token.
+    /// Returns the latest token.
     pub(crate) async fn latest(&self) -> TokenRecord {
         self.all().await.into_iter().next().unwrap()
     }
@@ -74,7 +74,7 @@ impl Site {
         self.scene.clock.advance(Duration::from_secs(seconds));
     }
 
-    /// Presents a token to the service, as one of its requests does.
+    /// Returns whether the service accepts a token.
     pub(crate) async fn admits(&self, token: &str) -> bool {
         let authenticator = self.scene.tokens.authenticator();
         authenticator.authenticate(token.as_bytes()).await.is_ok()
@@ -85,7 +85,7 @@ impl Site {
             .await
     }
 
-    /// Sends a form, as a browser does from one of the dashboard's pages.
+    /// Submits a form like a browser on a dashboard page.
     pub(crate) async fn post(&self, path: &str, fields: &[(&str, &str)]) -> Answer {
         self.send(form(path, fields)).await
     }
@@ -102,7 +102,7 @@ impl Site {
     }
 }
 
-/// The request of a form that a browser sends from one of the dashboard's pages.
+/// Creates the request of a form that a browser submits from a dashboard page.
 pub(crate) fn form(path: &str, fields: &[(&str, &str)]) -> Request<Body> {
     let encoded: Vec<String> = fields
         .iter()
@@ -127,17 +127,23 @@ pub(crate) struct Answer {
     pub(crate) text: String,
 }
 
+/// Returns a page with apostrophes as they are shown.
+fn plain(text: &str) -> String {
+    text.replace("&#39;", "'")
+}
+
 impl Answer {
     #[track_caller]
     pub(crate) fn has(self, text: &str) -> Self {
-        assert!(self.text.contains(text), "no {text:?} in {}", self.text);
+        let found = plain(&self.text).contains(&plain(text));
+        assert!(found, "no {text:?} in {}", self.text);
         self
     }
 
     #[track_caller]
     pub(crate) fn has_once(self, text: &str) -> Self {
         assert_eq!(
-            self.text.matches(text).count(),
+            plain(&self.text).matches(&plain(text)).count(),
             1,
             "{text:?} in {}",
             self.text
@@ -147,7 +153,8 @@ impl Answer {
 
     #[track_caller]
     pub(crate) fn lacks(self, text: &str) -> Self {
-        assert!(!self.text.contains(text), "{text:?} in {}", self.text);
+        let found = plain(&self.text).contains(&plain(text));
+        assert!(!found, "{text:?} in {}", self.text);
         self
     }
 
@@ -157,20 +164,20 @@ impl Answer {
         self
     }
 
-    /// Where the browser is sent.
+    /// Returns the target of the redirect.
     #[track_caller]
     pub(crate) fn location(&self) -> &str {
         assert_eq!(self.status, StatusCode::SEE_OTHER, "{}", self.text);
         self.headers[header::LOCATION].to_str().unwrap()
     }
 
-    /// What the form's hidden field holds that lets it be sent once.
+    /// Returns the idempotency key in the form.
     pub(crate) fn nonce(&self) -> &str {
         let (_, rest) = self.text.split_once("name=\"nonce\" value=\"").unwrap();
         rest.split('"').next().unwrap()
     }
 
-    /// The tags of the fields that get the focus.
+    /// Returns the tags of the fields with `autofocus`.
     pub(crate) fn focused(&self) -> Vec<&str> {
         let tags = self
             .text
@@ -179,7 +186,7 @@ impl Answer {
         tags.filter(|tag| tag.contains(" autofocus")).collect()
     }
 
-    /// The token that the page shows.
+    /// Returns the token that the page shows.
     pub(crate) fn secret(&self) -> &str {
         let (_, rest) = self.text.split_once("data-secret>").unwrap();
         rest.split('<').next().unwrap()

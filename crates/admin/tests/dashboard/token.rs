@@ -16,13 +16,13 @@ async fn site_with_token() -> (Site, String, String) {
 }
 
 #[tokio::test]
-async fn a_token_is_revoked_after_its_name_was_typed() {
+async fn revoking_requires_typing_the_tokens_name() {
     let (site, path, secret) = site_with_token().await;
     let revoke = format!("{path}/revoke");
     for typed in ["", "CI", "another"] {
         let page = site.post(&revoke, &[("confirm", typed)]).await;
         page.is(StatusCode::UNPROCESSABLE_ENTITY)
-            .has("This is not its name. Nothing was revoked.")
+            .has("That doesn't match the token's name.")
             .has(&format!("value=\"{typed}\""));
     }
     assert!(site.admits(&secret).await);
@@ -30,16 +30,16 @@ async fn a_token_is_revoked_after_its_name_was_typed() {
     let sent = site.post(&revoke, &[("confirm", " ci ")]).await;
     assert!(!site.admits(&secret).await);
     let page = site.get(sent.location()).await;
-    page.has("refused: here from now on, and on other nodes within the bound")
+    page.has("Requests with this token now fail. Other servers follow within 5 seconds (default).")
         .has(">Revoked</span>")
         .lacks("id=\"revoke\"")
         .lacks("id=\"rotate\"");
 }
 
 #[tokio::test]
-async fn a_name_is_typed_as_the_page_shows_it() {
+async fn a_name_can_be_typed_as_shown() {
     for (name, typed) in [
-        // A page shows white space in one piece, and keyboards differ in the normal form.
+        // Browsers collapse white space, and keyboards differ in Unicode normalization.
         ("nightly  export", "nightly export"),
         ("nightly\u{a0}export", "nightly export"),
         ("nightly\u{3000}export", " nightly  export "),
@@ -65,26 +65,26 @@ async fn a_name_is_typed_as_the_page_shows_it() {
 }
 
 #[tokio::test]
-async fn what_is_refused_is_said_on_top_and_has_the_focus() {
+async fn errors_are_shown_on_top_and_get_the_focus() {
     let (site, path, _) = site_with_token().await;
-    for (action, field, id, says) in [
+    for (action, field, id, title) in [
         (
             "revoke",
             ("confirm", "x"),
             "id=\"confirm\"",
-            "The token was not revoked.",
+            "Token not revoked.",
         ),
         (
             "rename",
             ("name", " "),
             "id=\"new-name\"",
-            "The token was not renamed.",
+            "Token not renamed.",
         ),
         (
             "rotate",
             ("overlap", "x"),
             "name=\"overlap\"",
-            "It was not rotated.",
+            "Token not rotated.",
         ),
     ] {
         let fields = [("nonce", "n"), field];
@@ -92,20 +92,20 @@ async fn what_is_refused_is_said_on_top_and_has_the_focus() {
         let page = page.is(StatusCode::UNPROCESSABLE_ENTITY);
         let (before, after) = page.text.split_once("role=\"alert\"").unwrap();
         assert!(!before.contains("<section"), "the notice is on top");
-        assert!(after.contains(says), "{says}");
+        assert!(after.contains(title), "{title}");
         let focused = page.focused();
         assert_eq!(focused.len(), 1, "{action}");
         assert!(focused[0].contains(id), "{focused:?}");
-        // The script puts the token's own address into the history.
+        // The script replaces the URL in the history with the token's own.
         page.has(&format!("data-address=\"{path}\""));
     }
 }
 
 #[tokio::test]
-async fn a_notice_that_is_not_true_is_not_shown() {
+async fn a_notice_in_the_url_is_shown_only_if_it_is_true() {
     let (site, path, _) = site_with_token().await;
     let page = site.get(&format!("{path}?done=revoked")).await;
-    page.is(StatusCode::OK).lacks("from now on");
+    page.is(StatusCode::OK).lacks("now fail");
 }
 
 #[tokio::test]
@@ -117,18 +117,18 @@ async fn a_token_is_renamed() {
         .await;
     wrong
         .is(StatusCode::UNPROCESSABLE_ENTITY)
-        .has("A name is 1 to 100 characters")
+        .has("Enter a name of 1–100 characters.")
         .has(&"x".repeat(101));
     let sent = site.post(&rename, &[("name", " release ")]).await;
     assert_eq!(site.latest().await.name, "release");
     site.get(sent.location())
         .await
-        .has("Renamed.")
+        .has("Token renamed.")
         .has("<h1><bdi>release</bdi></h1>");
 }
 
 #[tokio::test]
-async fn the_history_tells_who_did_what() {
+async fn the_history_shows_who_did_what() {
     let (site, path, _) = site_with_token().await;
     site.post(&format!("{path}/rename"), &[("name", "release")])
         .await;
@@ -146,17 +146,17 @@ async fn the_history_tells_who_did_what() {
 }
 
 #[tokio::test]
-async fn a_token_that_is_not_there_is_said_to_be_so() {
+async fn an_unknown_token_is_a_404_page() {
     let site = Site::new();
     for id in ["01a09f3d-a748-79b0-b382-ad57b0490c59", "x", "..%2f", "%ff"] {
         let page = site.get(&format!("/tokens/token/{id}")).await;
-        page.is(StatusCode::NOT_FOUND).has("There is no such");
+        page.is(StatusCode::NOT_FOUND).has("not found");
     }
     let absent = "/tokens/token/01a09f3d-a748-79b0-b382-ad57b0490c59";
     site.get(absent)
         .await
         .is(StatusCode::NOT_FOUND)
-        .has("There is no such token");
+        .has("Token not found");
     let revoked = site
         .post(&format!("{absent}/revoke"), &[("confirm", "")])
         .await;
@@ -179,4 +179,21 @@ async fn a_token_of_a_disabled_app_can_still_be_revoked() {
         site.latest().await.status(site.ada().now()),
         TokenStatus::Revoked
     );
+}
+
+#[tokio::test]
+async fn page_titles_name_the_record() {
+    let (site, path, _) = site_with_token().await;
+    let app = site.latest().await.app.id;
+    for (path, title) in [
+        (path.as_str(), "ci · Billing"),
+        (&format!("/tokens/apps/{app}"), "Billing · Apps"),
+        ("/tokens", "Tokens"),
+        ("/tokens/apps", "Apps"),
+        ("/tokens/new", "Create token"),
+        ("/tokens/nothing", "Page not found"),
+    ] {
+        let title = format!("<title>{title} · API tokens</title>");
+        site.get(path).await.has(&title);
+    }
 }

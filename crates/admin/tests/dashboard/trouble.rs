@@ -6,7 +6,7 @@ use tower_api_tokens_admin::Admin;
 use crate::support::{Ada, Site};
 
 #[tokio::test]
-async fn a_store_that_fails_is_503_with_nothing_of_its_error() {
+async fn a_store_failure_is_a_503_page_without_the_cause() {
     let site = Site::new();
     let app = site.scene.create_app("Billing").await;
     let issued = site.issue(&app.id, "ci").await;
@@ -32,7 +32,7 @@ async fn a_store_that_fails_is_503_with_nothing_of_its_error() {
     ] {
         let answer = answer
             .is(StatusCode::SERVICE_UNAVAILABLE)
-            .has("The token store does not answer");
+            .has("Can't reach the token database");
         assert_eq!(answer.headers[header::RETRY_AFTER], "1");
     }
     site.scene.store.set_fault(Fault::None);
@@ -41,7 +41,7 @@ async fn a_store_that_fails_is_503_with_nothing_of_its_error() {
 }
 
 #[tokio::test]
-async fn a_form_that_failed_can_be_sent_again_and_makes_one_token() {
+async fn a_failed_form_can_be_resubmitted_and_creates_one_token() {
     let site = Site::new();
     let app = site.scene.create_app("Billing").await;
     let nonce = site.get("/tokens/new").await.nonce().to_owned();
@@ -57,7 +57,7 @@ async fn a_form_that_failed_can_be_sent_again_and_makes_one_token() {
     let failed = site.post("/tokens/new", &fields).await;
     failed
         .is(StatusCode::SERVICE_UNAVAILABLE)
-        .has("look whether it was done");
+        .has("check whether it went through");
     site.scene.store.set_fault(Fault::None);
     let secret = site.post("/tokens/new", &fields).await.secret().to_owned();
     assert!(site.admits(&secret).await);
@@ -68,21 +68,21 @@ async fn a_form_that_failed_can_be_sent_again_and_makes_one_token() {
 }
 
 #[tokio::test]
-async fn what_is_not_there_is_a_page_too() {
+async fn unknown_paths_have_error_pages() {
     let site = Site::new();
     site.get("/tokens/nothing")
         .await
         .is(StatusCode::NOT_FOUND)
-        .has("There is no such page");
+        .has("Page not found");
     let token = "/tokens/token/01a09f3d-a748-79b0-b382-ad57b0490c59/revoke";
     site.get(token)
         .await
         .is(StatusCode::METHOD_NOT_ALLOWED)
-        .has("Show all tokens");
+        .has("View all tokens");
 }
 
 #[tokio::test]
-async fn every_link_of_a_page_leads_to_a_page() {
+async fn every_link_resolves() {
     let site = Site::new();
     let app = site.scene.create_app("Billing").await;
     let issued = site.issue(&app.id, "ci").await;
@@ -106,7 +106,7 @@ async fn every_link_of_a_page_leads_to_a_page() {
 }
 
 #[tokio::test]
-async fn the_dashboard_knows_where_it_is_nested() {
+async fn links_include_the_mount_path() {
     let site = Site::new();
     let dashboard = Admin::new(&site.operations, Ada).dashboard();
     for (router, path, apps) in [

@@ -34,7 +34,7 @@ fn with_hostile_names(tokens: u8) -> Cli {
     };
     let runtime = tokio::runtime::Runtime::new().unwrap();
     runtime.block_on(async {
-        let store = SqliteStore::open(&cli.store).await.unwrap();
+        let store = SqliteStore::connect(&cli.store).await.unwrap();
         store.insert_app(&app).await.unwrap();
         let tokens: Vec<_> = (0..tokens).map(token).collect();
         store.insert_all(&tokens).await.unwrap();

@@ -11,7 +11,7 @@ use std::{
 
 use axum::Router;
 use tempfile::TempDir;
-use tower_api_tokens::{ApiTokenLayer, ApiTokens, MemoryStore, NewToken, TokenFormat};
+use tower_api_tokens::testing::Fixture;
 
 use crate::{
     Nginx,
@@ -43,12 +43,8 @@ const CREDENTIALS: [(&str, u16); 4] = [
 ];
 
 pub(crate) async fn no_request_opens_a_route_that_the_layer_itself_guards() {
-    let tokens = ApiTokens::new(MemoryStore::new(), TokenFormat::new("acme").unwrap());
-    let app = tokens.create_app("Billing").await.unwrap();
-    let token = tokens.issue(&app.id, NewToken::named("ci")).await.unwrap();
-    let guarded = Router::new()
-        .fallback(async || "")
-        .layer(ApiTokenLayer::new(&tokens));
+    let fixture = Fixture::new().await;
+    let guarded = Router::new().fallback(async || "").layer(fixture.layer());
     let reached = Arc::new(AtomicUsize::new(0));
     let service = Router::new()
         .fallback(upstream)
@@ -88,7 +84,7 @@ pub(crate) async fn no_request_opens_a_route_that_the_layer_itself_guards() {
     }
     assert_eq!(reached.load(Ordering::SeqCst), 0);
 
-    let authorization = format!("Authorization: Bearer {}", token.token().expose());
+    let authorization = format!("Authorization: {}", fixture.bearer());
     let request =
         format!("GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{authorization}\r\n\r\n");
     assert_eq!(exchange(proxy, &request).await.status, 200);

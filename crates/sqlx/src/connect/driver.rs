@@ -44,8 +44,13 @@ impl Driver {
     ///
     /// Returns an error if the URL has none of these schemes. It does not repeat the URL.
     pub fn of_url(url: &str) -> Result<Self, StoreError> {
-        let (scheme, _) = url.split_once(':').unwrap_or(("", url));
-        scheme.parse()
+        Self::split(url).map(|(driver, _)| driver)
+    }
+
+    /// Returns the driver, and what follows the scheme and its colon.
+    pub(crate) fn split(url: &str) -> Result<(Self, &str), StoreError> {
+        let (scheme, rest) = url.split_once(':').unwrap_or(("", url));
+        Ok((scheme.parse()?, rest))
     }
 }
 

@@ -3,8 +3,6 @@
 mod any;
 mod driver;
 mod error;
-#[cfg(feature = "sqlite")]
-mod file;
 
 use std::fmt;
 
@@ -38,7 +36,7 @@ use error::invalid;
 /// # Errors
 ///
 /// Returns an error of the kind [`InvalidSettings`](tower_api_tokens::StoreErrorKind::InvalidSettings) if the URL names no store
-/// that this build has a driver for, and the errors of `SqliteStore::open` or
+/// that this build has a driver for, and the errors of `SqliteStore::connect` or
 /// `PostgresStore::connect` otherwise. No error repeats the URL, which may hold a password.
 pub async fn connect(url: &str) -> Result<AnyStore, StoreError> {
     AnyStore::builder(url).connect().await
@@ -144,20 +142,20 @@ impl AnyStoreBuilder {
                 "an SQLite database has no schema; leave it out, or use PostgreSQL",
             ));
         }
-        file::check_place(&self.url, self.is_lasting)?;
-        if self.access != Access::Create {
-            file::check_exists(&self.url)?;
+        let mut builder = SqliteStore::builder(&self.url);
+        if self.is_lasting {
+            builder = builder.persistent();
         }
-        let for_reading = file::in_read_only_mode(&self.url);
         let (store, is_read_only) = match self.access {
-            Access::ReadOnly => (SqliteStore::open(&for_reading).await, true),
-            Access::Verify => match SqliteStore::open(&self.url).await {
+            Access::Create => (builder.connect().await, false),
+            Access::Exist => (builder.must_exist().connect().await, false),
+            Access::Verify => match builder.clone().must_exist().connect().await {
                 Err(error) if error.kind() == tower_api_tokens::StoreErrorKind::ReadOnly => {
-                    (SqliteStore::open(&for_reading).await, true)
+                    (builder.read_only().connect().await, true)
                 }
                 opened => (opened, false),
             },
-            Access::Create | Access::Exist => (SqliteStore::open(&self.url).await, false),
+            Access::ReadOnly => (builder.read_only().connect().await, true),
         };
         Ok(AnyStore::sqlite(store?, is_read_only))
     }

@@ -4,7 +4,6 @@ use std::{
     fs::{self, File},
     io::{self, ErrorKind},
     path::{self, Path},
-    str::FromStr,
     time::Duration,
 };
 
@@ -15,7 +14,8 @@ use super::{
     SqliteStore,
     error::{from_sqlx, is_busy, settings_error},
     file::{beside, create_new, directory_of, fresh_name, from_io, keeping_journal},
-    open::{check_path, inspect, mode},
+    open::inspect,
+    place::{Place, check_path},
     writer::execute,
 };
 
@@ -44,7 +44,7 @@ impl SqliteStore {
     /// # use tower_api_tokens_sqlx::SqliteStore;
     /// # use tower_api_tokens::StoreError;
     /// # async fn restore() -> Result<(), StoreError> {
-    /// SqliteStore::open("sqlite://tokens.db").await?.backup_to("tokens.backup").await?;
+    /// SqliteStore::connect("sqlite://tokens.db").await?.backup_to("tokens.backup").await?;
     /// SqliteStore::restore("tokens.backup", "sqlite://tokens.db").await?;
     /// # Ok(())
     /// # }
@@ -57,17 +57,13 @@ impl SqliteStore {
     /// is not a database of this crate, [`Unavailable`](StoreErrorKind::Unavailable) if a process has the
     /// database open, and an error if the file cannot be written. The database is unchanged in that case.
     pub async fn restore(backup: impl AsRef<Path>, url: &str) -> Result<(), StoreError> {
-        let Some(rest) = url.strip_prefix("sqlite:") else {
-            return Err(settings_error(
-                "only SQLite databases can be restored; use `sqlite://path`",
-            ));
-        };
-        if matches!(mode(rest)?, Some("memory" | "ro")) {
+        let place = Place::of_url(url)?;
+        if place.is_memory || place.is_read_only {
             return Err(settings_error(
                 "restoring writes to a file; give its URL without `mode`, as in `sqlite://tokens.db`",
             ));
         }
-        let target = SqliteConnectOptions::from_str(url).map_err(from_sqlx)?;
+        let target = place.options;
         check_path(target.get_filename())?;
         let backup = backup.as_ref().to_owned();
         run_to_end(async move { restore(&backup, target.get_filename()).await }).await

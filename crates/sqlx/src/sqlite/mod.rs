@@ -2,12 +2,15 @@
 
 mod audit;
 mod backup;
+mod builder;
 mod changes;
 mod error;
 mod file;
 mod identifier;
+mod memory;
 mod migrate;
 mod open;
+mod place;
 mod registry;
 mod statements;
 mod writer;
@@ -22,13 +25,15 @@ use tower_api_tokens::{Answer, StoreError, TokenDigest, TokenStore, store::run_t
 
 use error::from_sqlx;
 use file::OpenFile;
+use memory::Anchor;
 use writer::Writer;
 
 use crate::rows::answer_from;
 #[cfg(doc)]
 use tower_api_tokens::StoreErrorKind;
 
-pub use sqlx::{SqlitePool, sqlite::SqliteConnectOptions};
+pub use builder::SqliteStoreBuilder;
+pub use sqlx::SqlitePool;
 
 /// A store in an SQLite database: one file, or memory.
 ///
@@ -37,7 +42,7 @@ pub use sqlx::{SqlitePool, sqlite::SqliteConnectOptions};
 /// use tower_api_tokens_sqlx::SqliteStore;
 ///
 /// # async fn open() -> Result<(), Box<dyn std::error::Error>> {
-/// let store = SqliteStore::open("sqlite://tokens.db").await?;
+/// let store = SqliteStore::connect("sqlite://tokens.db").await?;
 /// let tokens = ApiTokens::new(store, TokenFormat::new("acme_live")?);
 /// # Ok(())
 /// # }
@@ -68,8 +73,8 @@ pub use sqlx::{SqlitePool, sqlite::SqliteConnectOptions};
 ///
 /// # Reading alone
 ///
-/// With `?mode=ro` at the end of the URL the store verifies and lists; whatever would change it
-/// fails with [`StoreErrorKind::ReadOnly`]. SQLite needs to write to the directory of the file even then,
+/// With [`read_only`](SqliteStoreBuilder::read_only), or `?mode=ro` at the end of the URL, the store verifies
+/// and lists; whatever would change it fails with [`StoreErrorKind::ReadOnly`]. SQLite needs to write to the directory of the file even then,
 /// unless no process has the file open for writing. A store that is opened in a directory that it cannot
 /// write to stops answering when the file changes.
 ///
@@ -85,48 +90,40 @@ pub struct SqliteStore {
     writer: Writer,
     /// The file, unless the database is in memory.
     file: Option<Arc<OpenFile>>,
+    /// Keeps the database in memory of a pool.
+    anchor: Option<Arc<Anchor>>,
     /// Notifies the followers in this process of a change.
     changed: Arc<Notify>,
 }
 
 impl SqliteStore {
-    /// Opens `sqlite://path` or `sqlite::memory:`, creates the file if it is missing, and brings its
+    /// Opens `sqlite://PATH` or `sqlite::memory:`, creates the file if it is missing, and brings its
     /// tables up to date.
     ///
     /// # Errors
     ///
-    /// Returns [`InvalidSettings`](StoreErrorKind::InvalidSettings) if the URL is not one, or names no
-    /// file; [`Corrupt`](StoreErrorKind::Corrupt) if the file is not a database or is damaged, and
-    /// [`Incompatible`](StoreErrorKind::Incompatible) if a newer version of this crate wrote its
-    /// tables, and leaves the file as it is then; [`Full`](StoreErrorKind::Full) if the disk is full;
-    /// [`ReadOnly`](StoreErrorKind::ReadOnly) if the directory cannot be written; and
-    /// [`Unavailable`](StoreErrorKind::Unavailable) if the file cannot be opened otherwise.
-    pub async fn open(url: &str) -> Result<Self, StoreError> {
-        open::open_url(url).await
+    /// Returns the errors of [`SqliteStoreBuilder::connect`].
+    pub async fn connect(url: &str) -> Result<Self, StoreError> {
+        Self::builder(url).connect().await
     }
 
-    /// Opens a file for reading and writing with your settings, except those for the journal, `synchronous`,
-    /// foreign keys and waiting for locks.
-    ///
-    /// # Errors
-    ///
-    /// Returns the errors of [`open`](Self::open).
-    pub async fn open_with(options: SqliteConnectOptions) -> Result<Self, StoreError> {
-        open::open(options).await
+    /// Sets up the store that a URL names.
+    pub fn builder(url: &str) -> SqliteStoreBuilder {
+        SqliteStoreBuilder::by_url(url)
     }
 
-    /// Opens the database of a pool that you have, and brings its tables up to date, so that tokens and
-    /// your own tables lie in one file.
+    /// Sets up a store in the database of a pool that you have, so that tokens and your own tables lie in
+    /// one file.
     ///
     /// Reads go over the pool, by its settings: a lookup waits as long as
     /// [`acquire_timeout`](sqlx::pool::PoolOptions::acquire_timeout) for a connection. Changes go over one
     /// connection beside it, with the [durability](Self#durability) that the store promises; the file is
     /// put in WAL mode. A change waits up to five seconds for a transaction of yours, and yours for a
-    /// change, for as long as the pool's `busy_timeout`.
+    /// change, for as long as the pool's `busy_timeout`. A pool that sets another journal mode is refused.
     ///
-    /// A database in memory lives as long as its connection, so its pool has to have one connection,
-    /// without an idle timeout or a lifetime, and to enforce foreign keys. All of it, changes too, goes
-    /// over that connection.
+    /// A database in memory works with a pool of one connection that enforces foreign keys. All of it,
+    /// changes too, goes over that connection. The store keeps the database for as long as it is open, even
+    /// if the pool replaces the connection.
     ///
     /// ```
     /// use sqlx::SqlitePool;
@@ -137,18 +134,13 @@ impl SqliteStore {
     /// # let directory = tempfile::tempdir()?;
     /// # let url = format!("sqlite://{}/platform.db?mode=rwc", directory.path().display());
     /// let pool = SqlitePool::connect(&url).await?;
-    /// let store = SqliteStore::open_on(pool).await?;
+    /// let store = SqliteStore::builder_on(pool).connect().await?;
     /// # store.close().await;
     /// # Ok(())
     /// # }
     /// ```
-    ///
-    /// # Errors
-    ///
-    /// Returns the errors of [`open`](Self::open), and [`InvalidSettings`](StoreErrorKind::InvalidSettings)
-    /// if the pool sets another journal mode or would lose a database in memory.
-    pub async fn open_on(pool: SqlitePool) -> Result<Self, StoreError> {
-        open::open_on(pool).await
+    pub fn builder_on(pool: SqlitePool) -> SqliteStoreBuilder {
+        SqliteStoreBuilder::on(pool)
     }
 
     /// Closes the database for all clones of this handle, when what is under way has ended; the
@@ -156,6 +148,9 @@ impl SqliteStore {
     pub async fn close(&self) {
         self.writer.close().await;
         self.readers.close().await;
+        if let Some(anchor) = &self.anchor {
+            anchor.close().await;
+        }
     }
 
     fn on(readers: SqlitePool, writer: Writer, file: Option<OpenFile>) -> Self {
@@ -163,8 +158,14 @@ impl SqliteStore {
             readers,
             writer,
             file: file.map(Arc::new),
+            anchor: None,
             changed: Arc::default(),
         }
+    }
+
+    fn kept_by(mut self, anchor: Anchor) -> Self {
+        self.anchor = Some(Arc::new(anchor));
+        self
     }
 
     /// The connections to read from, if the file is still the one that was opened.
@@ -229,7 +230,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let file = format!("sqlite://{}", directory.path().join("tokens.db").display());
         for url in ["sqlite::memory:", &file] {
-            let store = SqliteStore::open(url).await.unwrap();
+            let store = SqliteStore::connect(url).await.unwrap();
             let insert = "INSERT INTO api_token_apps (id, name, created_at) VALUES ('a', 'A', 0)";
             let failed = store.write::<(), _>(move |connection| {
                 Box::pin(async move {
@@ -249,15 +250,14 @@ mod tests {
     #[test]
     fn futures_are_send() {
         fn is_send(_: impl Send) {}
-        is_send(SqliteStore::open(""));
-        is_send(SqliteStore::open_with(SqliteConnectOptions::new()));
+        is_send(SqliteStore::connect(""));
         is_send(async {
             let pool = SqlitePool::connect_lazy("sqlite::memory:").map_err(from_sqlx)?;
-            SqliteStore::open_on(pool).await
+            SqliteStore::builder_on(pool).connect().await
         });
         is_send(SqliteStore::restore("", ""));
         is_send(async {
-            let store = SqliteStore::open("sqlite::memory:").await?;
+            let store = SqliteStore::connect("sqlite::memory:").await?;
             store.backup_to("copy").await?;
             store.close().await;
             Ok::<_, StoreError>(())

@@ -1,6 +1,6 @@
 //! Opens a database: looks at it before it touches it.
 
-use std::{fs, path::Path, str::FromStr, time::Duration};
+use std::{fs, path::Path, time::Duration};
 
 use sqlx::{
     ConnectOptions, Connection, Row, SqliteConnection, SqlitePool,
@@ -10,13 +10,16 @@ use tokio::time::{Instant, sleep};
 use tower_api_tokens::{StoreError, StoreErrorKind};
 
 use super::{
-    SqliteStore,
+    SqliteStore, SqliteStoreBuilder,
+    builder::Database,
     error::{from_sqlx, is_busy, lacks_companions, may_pass, needs_rollback, settings_error},
     file::{
         OpenFile, beside, check_lasts, create, directory_of, from_io, has_content,
         has_unmerged_changes, keeping_journal, obstacle_beside,
     },
+    memory,
     migrate::{is_current, latest_version, migrate, read_version},
+    place::{Place, check_exists, check_path},
     writer::{BUSY_TIMEOUT, Writer},
 };
 
@@ -28,91 +31,50 @@ const OPEN_TIMEOUT: Duration = BUSY_TIMEOUT.saturating_mul(2);
 const ATTEMPTS: u32 = 10;
 const LONGEST_PAUSE: Duration = Duration::from_millis(50);
 
-/// The name that the driver gives to a database in memory.
-const IN_MEMORY: &str = "file:sqlx-in-memory-";
-
-/// Opens what a URL names.
-pub(super) async fn open_url(url: &str) -> Result<SqliteStore, StoreError> {
-    let Some(rest) = url.strip_prefix("sqlite:") else {
-        return Err(settings_error(
-            "the URL of an SQLite database is `sqlite://path` or `sqlite::memory:`",
-        ));
-    };
-    let mode = mode(rest)?;
-    let options = SqliteConnectOptions::from_str(url).map_err(from_sqlx)?;
-    match mode {
-        Some("memory") if is_blank(options.get_filename()) => {
-            let memory = SqliteConnectOptions::from_str("sqlite::memory:");
-            open_memory(memory.map_err(from_sqlx)?).await
-        }
-        Some("memory") => open_memory(options).await,
-        Some("ro") if !is_in_memory(options.get_filename()) => open_read_only(options).await,
-        _ => open(options.create_if_missing(true)).await,
-    }
-}
-
-/// The mode that a URL names, read as the driver reads it.
-pub(super) fn mode(url: &str) -> Result<Option<&str>, StoreError> {
-    let query = url.split_once('?').map_or("", |(_, query)| query);
-    let mut modes = Vec::new();
-    for pair in query.split('&') {
-        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-        if name.contains(['%', '+']) {
-            return Err(settings_error(
-                "the names of a URL's parameters are written as they are, like `mode=ro`",
-            ));
-        }
-        if name == "mode" {
-            modes.push(value);
-        }
-    }
-    match modes[..] {
-        [] => Ok(None),
-        [mode] if !mode.contains(['%', '+']) => Ok(Some(mode)),
-        _ => Err(settings_error(
-            "the URL has one `mode` at most: `ro`, `rw`, `rwc` or `memory`",
-        )),
-    }
-}
-
-fn is_blank(file: &Path) -> bool {
-    file.to_str().is_some_and(|name| name.trim().is_empty())
-}
-
-fn is_in_memory(file: &Path) -> bool {
-    file.to_str()
-        .is_some_and(|name| name.starts_with(IN_MEMORY))
-}
-
 fn settings(options: SqliteConnectOptions) -> SqliteConnectOptions {
     options.foreign_keys(true).busy_timeout(BUSY_TIMEOUT)
 }
 
-/// Opens a file for reading and writing.
-pub(super) async fn open(options: SqliteConnectOptions) -> Result<SqliteStore, StoreError> {
-    if is_in_memory(options.get_filename()) {
-        return open_memory(options).await;
+/// Opens what a builder names.
+pub(super) async fn open(builder: SqliteStoreBuilder) -> Result<SqliteStore, StoreError> {
+    let (place, pool) = match &builder.database {
+        Database::Url(url) => (Place::of_url(url)?, None),
+        Database::Pool(pool) => (Place::of_pool(pool), Some(pool)),
+    };
+    let Place {
+        options,
+        is_memory,
+        is_read_only,
+    } = place;
+    let is_read_only = is_read_only || builder.read_only;
+    if is_memory {
+        if builder.persistent {
+            return Err(settings_error(
+                "a database in memory is gone when the program ends; name a file, as in `sqlite://PATH`",
+            ));
+        }
+        return match pool {
+            Some(pool) => memory::open_on(pool, is_read_only).await,
+            None if is_read_only => Err(settings_error(
+                "a database in memory is empty when it is opened, so nothing can be read from it; \
+                 name a file, as in `sqlite://PATH`",
+            )),
+            None => memory::open(settings(options)).await,
+        };
+    }
+    if is_read_only || builder.must_exist {
+        check_exists(options.get_filename())?;
     }
     check_path(options.get_filename())?;
-    let options = writing(options);
-    let opened = patiently(|| open_once(&options, None)).await;
-    opened.map_err(|error| explain(error, options.get_filename()))
-}
-
-/// Opens the database of a pool, and reads through the pool.
-pub(super) async fn open_on(pool: SqlitePool) -> Result<SqliteStore, StoreError> {
-    let options = SqliteConnectOptions::clone(&pool.connect_options());
-    if is_in_memory(options.get_filename()) {
-        check_keeps_memory(&pool)?;
-        let mut connection = pool.acquire().await.map_err(from_sqlx)?;
-        check_foreign_keys(&mut connection).await?;
-        migrate(&mut connection).await?;
-        drop(connection);
-        return Ok(SqliteStore::on(pool.clone(), Writer::Memory(pool), None));
+    if is_read_only {
+        return open_read_only(&options, pool).await;
     }
-    check_path(options.get_filename())?;
-    let options = writing(options);
-    let opened = patiently(|| open_once(&options, Some(&pool))).await;
+    // Without `mode=rwc` too. A pool creates its file only if its options ask for that.
+    let options = match pool {
+        Some(_) => writing(options),
+        None => writing(options).create_if_missing(true),
+    };
+    let opened = patiently(|| open_once(&options, pool)).await;
     opened.map_err(|error| explain(error, options.get_filename()))
 }
 
@@ -155,24 +117,16 @@ async fn open_once(
     Ok(SqliteStore::on(readers, writer, Some(file)))
 }
 
-async fn open_memory(options: SqliteConnectOptions) -> Result<SqliteStore, StoreError> {
-    // The database lives as long as its one connection. A caller that goes away while the connection is
-    // tested would close it.
-    let only = pool(1)
-        .idle_timeout(None)
-        .max_lifetime(None)
-        .test_before_acquire(false);
-    let only = only.connect_with(settings(options)).await;
-    let only = only.map_err(from_sqlx)?;
-    migrate(&mut *only.acquire().await.map_err(from_sqlx)?).await?;
-    Ok(SqliteStore::on(only.clone(), Writer::Memory(only), None))
-}
-
-async fn open_read_only(options: SqliteConnectOptions) -> Result<SqliteStore, StoreError> {
-    check_path(options.get_filename())?;
-    let options = keeping_journal(&settings(options));
+async fn open_read_only(
+    options: &SqliteConnectOptions,
+    pool_of_caller: Option<&SqlitePool>,
+) -> Result<SqliteStore, StoreError> {
+    let options = keeping_journal(&settings(options.clone()))
+        .read_only(true)
+        .create_if_missing(false);
     let path = options.get_filename();
-    let opened = patiently(|| read_once(&options, OpenFile::about_to_open(path))).await;
+    let opened =
+        patiently(|| read_once(&options, OpenFile::about_to_open(path), pool_of_caller)).await;
     match opened {
         Err(error) if lacks_companions(&error) && path.exists() => {}
         opened => return opened,
@@ -186,32 +140,51 @@ async fn open_read_only(options: SqliteConnectOptions) -> Result<SqliteStore, St
         )));
     }
     let file = OpenFile::about_to_freeze(path);
-    read_once(&options.clone().immutable(true), file).await
+    read_once(&options.clone().immutable(true), file, pool_of_caller).await
 }
 
 async fn read_once(
     options: &SqliteConnectOptions,
     file: OpenFile,
+    pool_of_caller: Option<&SqlitePool>,
 ) -> Result<SqliteStore, StoreError> {
     if inspect(options).await? != Some(latest_version()) {
-        return Err(StoreError::with_source(
-            StoreErrorKind::Incompatible,
-            "the tables are not those of this version; open the database for writing once",
-        ));
+        return Err(out_of_date());
     }
-    let readers = pool(READERS).connect_with(options.clone());
-    let readers = readers.await.map_err(from_sqlx)?;
+    let readers = match pool_of_caller {
+        Some(pool) => pool.clone(),
+        None => {
+            let readers = pool(READERS).connect_with(options.clone());
+            readers.await.map_err(from_sqlx)?
+        }
+    };
     let mut reader = readers.acquire().await.map_err(from_sqlx)?;
     check_lasts(&mut reader).await?;
-    if !is_current(&mut reader).await? {
-        return Err(StoreError::with_source(
-            StoreErrorKind::Incompatible,
-            "triggers that log changes were dropped or altered; open the database for writing once to restore them",
-        ));
-    }
+    check_current(&mut reader).await?;
     drop(reader);
     file.check()?;
     Ok(SqliteStore::on(readers, Writer::None, Some(file)))
+}
+
+/// Refuses tables that a store would have to change before it can read them.
+pub(super) async fn check_current(connection: &mut SqliteConnection) -> Result<(), StoreError> {
+    if read_version(connection).await? != Some(latest_version()) {
+        return Err(out_of_date());
+    }
+    if is_current(connection).await? {
+        return Ok(());
+    }
+    Err(StoreError::with_source(
+        StoreErrorKind::Incompatible,
+        "triggers that log changes were dropped or altered; open the database for writing once to restore them",
+    ))
+}
+
+fn out_of_date() -> StoreError {
+    StoreError::with_source(
+        StoreErrorKind::Incompatible,
+        "the tables are not those of this version; open the database for writing once",
+    )
 }
 
 /// Tries again while others open, upgrade or close the same file: SQLite does not wait for all of that.
@@ -235,35 +208,6 @@ where
         sleep(pause).await;
         pause = (pause * 2).min(LONGEST_PAUSE);
     }
-}
-
-/// Refuses a pool that would lose a database in memory, which lives as long as its one connection.
-fn check_keeps_memory(pool: &SqlitePool) -> Result<(), StoreError> {
-    let options = pool.options();
-    let keeps = options.get_max_connections() == 1
-        && options.get_idle_timeout().is_none()
-        && options.get_max_lifetime().is_none();
-    if keeps {
-        return Ok(());
-    }
-    Err(settings_error(
-        "a database in memory is lost with its connection; give the pool `max_connections(1)`, \
-         `idle_timeout(None)` and `max_lifetime(None)`",
-    ))
-}
-
-/// Changes of a database in memory go over the connection of the pool.
-async fn check_foreign_keys(connection: &mut SqliteConnection) -> Result<(), StoreError> {
-    let row = sqlx::query("PRAGMA foreign_keys")
-        .fetch_one(connection)
-        .await;
-    let enforced: bool = row.and_then(|row| row.try_get(0)).map_err(from_sqlx)?;
-    if enforced {
-        return Ok(());
-    }
-    Err(settings_error(
-        "the pool does not enforce foreign keys; give its options `foreign_keys(true)`",
-    ))
 }
 
 /// Refuses a pool each of whose connections would put the file in another journal mode.
@@ -291,43 +235,10 @@ async fn check_keeps_journal(pool: &SqlitePool) -> Result<(), StoreError> {
     Err(another_mode())
 }
 
-fn pool(connections: u32) -> SqlitePoolOptions {
+pub(super) fn pool(connections: u32) -> SqlitePoolOptions {
     SqlitePoolOptions::new()
         .max_connections(connections)
         .acquire_timeout(BUSY_TIMEOUT)
-}
-
-/// Refuses what names no file. SQLite would make a database of its own for it, and remove it in the end.
-pub(super) fn check_path(file: &Path) -> Result<(), StoreError> {
-    if file == Path::new(":memory:") {
-        return Err(settings_error(
-            "a store in memory is opened by its URL, `sqlite::memory:`",
-        ));
-    }
-    if is_blank(file) {
-        return Err(settings_error(
-            "there is no path behind `sqlite://`; name a file, as in `sqlite://tokens.db`",
-        ));
-    }
-    if file.to_str().is_some_and(|name| name.starts_with("file:")) {
-        return Err(settings_error(
-            "a path does not begin with `file:`; leave that out, as in `sqlite://tokens.db`",
-        ));
-    }
-    let directory = directory_of(file);
-    if !directory.is_dir() {
-        return Err(settings_error(format!(
-            "there is no directory `{}`; create it",
-            directory.display()
-        )));
-    }
-    if file.is_dir() {
-        return Err(settings_error(format!(
-            "`{}` is a directory; name a file in it",
-            file.display()
-        )));
-    }
-    Ok(())
 }
 
 /// SQLite says little more than that it cannot open a file: looks for the reason in the directory.

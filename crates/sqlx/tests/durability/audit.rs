@@ -2,23 +2,17 @@
 
 use std::collections::{HashMap, HashSet};
 
+use futures_util::TryStreamExt;
 use tower_api_tokens::{
     AuditAction, AuditEvent, AuditQuery, StoreError, TokenId, TokenRecord, TokenRegistry,
+    TokenRegistryStreams,
 };
 
 use crate::{ledger::Found, violation::Violation};
 
 pub(crate) async fn read_all(store: &dyn TokenRegistry) -> Result<Vec<AuditEvent>, StoreError> {
-    let log = store.audit_log().expect("the store has an audit log");
-    let (mut events, mut query) = (Vec::new(), AuditQuery::default().limit(1000));
-    loop {
-        let page = log.events(&query).await?;
-        events.extend(page.items);
-        query.after = page.next;
-        if query.after.is_none() {
-            return Ok(events);
-        }
-    }
+    let events = store.stream_events(AuditQuery::default().limit(1000));
+    events.try_collect().await
 }
 
 /// Checked only by the records and the events.

@@ -2,10 +2,11 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
+use futures_util::TryStreamExt;
 use jiff::Timestamp;
 use tower_api_tokens::{
     Change, Changes, Revision, TokenDigest, TokenId, TokenQuery, TokenRecord, TokenRegistry,
-    TokenStatus,
+    TokenRegistryStreams, TokenStatus,
 };
 
 use crate::{
@@ -233,16 +234,9 @@ fn operations(reports: &[Report]) -> Vec<(&Operation, Option<&Outcome>)> {
 }
 
 async fn read_all(store: &dyn TokenRegistry) -> Result<Found, Violation> {
-    let mut found = Found::new();
-    let mut query = TokenQuery::default().limit(1000);
-    loop {
-        let page = store.tokens(&query, Timestamp::UNIX_EPOCH).await?;
-        found.extend(page.items.into_iter().map(|token| (token.id, token)));
-        query.after = page.next;
-        if query.after.is_none() {
-            return Ok(found);
-        }
-    }
+    let tokens = store.stream_tokens(TokenQuery::default().limit(1000), Timestamp::UNIX_EPOCH);
+    let found = tokens.map_ok(|token| (token.id, token));
+    Ok(found.try_collect().await?)
 }
 
 /// By the records alone: no token is the successor of two, none is valid after its overlap, and at no

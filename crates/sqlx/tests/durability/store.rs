@@ -18,7 +18,7 @@ impl Store {
         if url.starts_with("postgres:") {
             return Self::Postgres(PostgresStore::connect(url).await.unwrap());
         }
-        Self::Sqlite(SqliteStore::open(url).await.unwrap())
+        Self::Sqlite(SqliteStore::connect(url).await.unwrap())
     }
 
     pub(crate) fn registry(&self) -> &dyn TokenRegistry {

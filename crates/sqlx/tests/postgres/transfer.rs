@@ -27,7 +27,7 @@ pub(crate) fn tests() -> Vec<Test> {
 }
 
 async fn sqlite() -> SqliteStore {
-    SqliteStore::open("sqlite::memory:").await.unwrap()
+    SqliteStore::connect("sqlite::memory:").await.unwrap()
 }
 
 async fn records_move_from_sqlite_to_postgres_and_back_byte_for_byte() {

@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
-use futures_util::future::join_all;
+use futures_util::{TryStreamExt, future::join_all};
 use sqlx::{Connection, PgConnection};
 use tokio::time::{Instant, sleep, timeout};
 use tower_api_tokens::{
-    AppId, AppQuery, Change, ChangeLog, Changes, StoreErrorKind, TokenDigest, TokenId, TokenQuery,
-    TokenRegistry, TokenRegistryExt, TokenStatus, TokenStore, TokenTarget, Usage, UsageLog,
+    AppId, AppQuery, Change, ChangeLog, ChangeLogStreams, Changes, StoreErrorKind, TokenDigest,
+    TokenId, TokenQuery, TokenRegistry, TokenRegistryExt, TokenRegistryStreams, TokenStatus,
+    TokenStore, TokenTarget, Usage, UsageLog,
 };
 use tower_api_tokens_sqlx::PostgresStore;
 
@@ -207,35 +208,26 @@ async fn unreadable_old_rows_affect_no_other_row() {
     let readable = [b"5".as_slice(), b"1"].map(TokenDigest::of);
     let bad = [b"4".as_slice(), b"3", b"2"].map(TokenDigest::of);
     for limit in [1, 2, 3, 100] {
-        let (mut query, mut found) = (TokenQuery::default().limit(limit), Vec::new());
-        loop {
-            let page = store.tokens(&query, at(0)).await.unwrap();
-            found.extend(page.items.into_iter().map(|token| token.digest));
-            let Some(next) = page.next else { break };
-            query = query.after(next);
-        }
+        let found = store.stream_tokens(TokenQuery::default().limit(limit), at(0));
+        let found: Vec<_> = found
+            .map_ok(|token| token.digest)
+            .try_collect()
+            .await
+            .unwrap();
         assert_eq!(found, readable, "listed by {limit}");
-        let (mut after, mut live, mut unreadable) = (None, Vec::new(), Vec::new());
-        loop {
-            let page = store.live(after, limit, at(0)).await.unwrap();
+        let (mut live, mut unreadable) = (Vec::new(), Vec::new());
+        let mut pages = store.stream_live(limit, at(0));
+        while let Some(page) = pages.try_next().await.unwrap() {
             live.extend(page.tokens.into_iter().map(|token| token.digest));
             unreadable.extend(page.unreadable);
-            after = page.next;
-            if after.is_none() {
-                break;
-            }
         }
         assert_eq!(
             (live.as_slice(), unreadable.as_slice()),
             (&readable[..], &bad[..])
         );
-        let (mut query, mut found) = (AppQuery::default().limit(limit), Vec::new());
-        loop {
-            let page = store.apps(&query).await.unwrap();
-            found.extend(page.items.into_iter().map(|app| app.id.to_string()));
-            let Some(next) = page.next else { break };
-            query = query.after(next);
-        }
+        let found = store.stream_apps(AppQuery::default().limit(limit));
+        let found = found.map_ok(|app| app.id.to_string());
+        let found: Vec<_> = found.try_collect().await.unwrap();
         assert_eq!(found, ["a", "z"], "listed by {limit}");
     }
     for digest in &bad {

@@ -3,10 +3,13 @@
 use std::{process::Command, str::FromStr, time::Duration};
 
 use futures_util::FutureExt;
-use sqlx::Connection;
+use sqlx::{
+    Connection,
+    sqlite::{SqliteConnectOptions, SqlitePoolOptions},
+};
 use tokio::time::timeout;
 use tower_api_tokens::{ApiTokens, NewToken, StoreError, StoreErrorKind, TokenQuery};
-use tower_api_tokens_sqlx::{SqliteStore, sqlite::SqliteConnectOptions};
+use tower_api_tokens_sqlx::SqliteStore;
 
 use crate::support::{DEADLINE, File, Process, answer_lines, tokens, url};
 
@@ -15,13 +18,22 @@ fn kind(error: &tower_api_tokens::LifecycleError) -> Option<StoreErrorKind> {
     source.downcast_ref().map(StoreError::kind)
 }
 
+/// A store with settings that no URL has.
+async fn on_pool(options: SqliteConnectOptions) -> SqliteStore {
+    let pool = SqlitePoolOptions::new()
+        .max_connections(1)
+        .connect_with(options);
+    let store = SqliteStore::builder_on(pool.await.unwrap()).connect().await;
+    store.unwrap()
+}
+
 #[tokio::test]
 async fn a_full_disk_fails_changes_atomically_and_verification_continues() {
     let file = File::new();
     file.open().await.close().await;
     let options = SqliteConnectOptions::from_str(&file.url()).unwrap();
     let full = options.pragma("max_page_count", "24");
-    let store = SqliteStore::open_with(full).await.unwrap();
+    let store = on_pool(full).await;
     let platform = tokens(&store);
     let app = platform.create_app("Billing").await.unwrap();
     let mut issued = Vec::new();
@@ -77,7 +89,7 @@ async fn changes_succeed_again_once_the_disk_has_room() {
         let options = options
             .create_if_missing(true)
             .pragma("max_page_count", "64");
-        let store = SqliteStore::open_with(options).await.unwrap();
+        let store = on_pool(options).await;
         let platform = tokens(&store);
         let app = platform.create_app("Billing").await.unwrap();
         for _ in 0..50 {
@@ -174,7 +186,7 @@ async fn a_process_with_a_limit() {
     let mut open: Option<(ApiTokens, tower_api_tokens::AppId)> = None;
     answer_lines(async |line| {
         let failed = match line.split_once(' ').unwrap_or((&line, "")) {
-            ("open", url) => match SqliteStore::open(url).await {
+            ("open", url) => match SqliteStore::connect(url).await {
                 Ok(store) => {
                     let platform = tokens(&store);
                     let app = platform.create_app("Billing").await.unwrap();
@@ -236,7 +248,7 @@ async fn a_lock_timeout_fails_only_one_change() {
 async fn a_dropped_change_does_not_affect_the_next() {
     let file = File::new();
     for url in [file.url(), "sqlite::memory:".to_owned()] {
-        let store = SqliteStore::open(&url).await.unwrap();
+        let store = SqliteStore::connect(&url).await.unwrap();
         let platform = tokens(&store);
         let app = platform.create_app("Billing").await.unwrap();
         for patience in 0..50 {

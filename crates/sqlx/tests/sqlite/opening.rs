@@ -2,10 +2,10 @@
 
 use std::{fs, path::Path, process::Command};
 
-use sqlx::Row;
+use sqlx::{Row, SqlitePool, sqlite::SqliteConnectOptions};
 use tempfile::TempDir;
 use tower_api_tokens::{AppId, AppQuery, StoreErrorKind, TokenRegistry};
-use tower_api_tokens_sqlx::{SqliteStore, sqlite::SqliteConnectOptions};
+use tower_api_tokens_sqlx::SqliteStore;
 
 use crate::support::{File, Process, answer_lines, message, tokens, url, write_version};
 
@@ -21,7 +21,7 @@ async fn prepare(file: &Path, version: usize) {
 
 /// Opens and reads a file, as every process does at startup.
 async fn open_and_read(url: &str) -> Result<(), String> {
-    let store = SqliteStore::open(url)
+    let store = SqliteStore::connect(url)
         .await
         .map_err(|error| message(&error))?;
     let apps = store.apps(&AppQuery::default()).await;
@@ -129,17 +129,19 @@ async fn files_of_every_version_are_upgraded_without_loss() {
 #[tokio::test]
 async fn invalid_urls_and_paths_are_rejected() {
     for url in ["postgres://localhost/tokens", "tokens.db", "", "mysql:x"] {
-        let error = SqliteStore::open(url).await.unwrap_err();
+        let error = SqliteStore::connect(url).await.unwrap_err();
         assert_eq!(error.kind(), StoreErrorKind::InvalidSettings, "{url}");
-        assert!(message(&error).contains("sqlite://path"), "{error:?}");
+        assert!(message(&error).contains("sqlite://PATH"), "{error:?}");
     }
-    let error = SqliteStore::open("sqlite:///no/such/directory/tokens.db")
+    let error = SqliteStore::connect("sqlite:///no/such/directory/tokens.db")
         .await
         .unwrap_err();
     assert_eq!(error.kind(), StoreErrorKind::InvalidSettings);
     assert!(message(&error).contains("/no/such/directory"), "{error:?}");
     let directory = TempDir::new().unwrap();
-    let error = SqliteStore::open(&url(directory.path())).await.unwrap_err();
+    let error = SqliteStore::connect(&url(directory.path()))
+        .await
+        .unwrap_err();
     assert_eq!(error.kind(), StoreErrorKind::InvalidSettings);
     assert!(message(&error).contains("name a file"), "{error:?}");
 }
@@ -161,11 +163,11 @@ async fn a_url_without_a_file_is_rejected() {
         "sqlite://tokens.db?mode=ro&mode=memory",
         "sqlite://tokens.db?mode=mem%6Fry",
     ] {
-        let error = SqliteStore::open(url).await.unwrap_err();
+        let error = SqliteStore::connect(url).await.unwrap_err();
         assert_eq!(error.kind(), StoreErrorKind::InvalidSettings, "{url}");
     }
-    let error = SqliteStore::open("sqlite://").await.unwrap_err();
-    assert!(message(&error).contains("sqlite://tokens.db"), "{error:?}");
+    let error = SqliteStore::connect("sqlite://").await.unwrap_err();
+    assert!(message(&error).contains("sqlite://PATH"), "{error:?}");
     for options in [
         SqliteConnectOptions::new(),
         SqliteConnectOptions::new().filename(""),
@@ -174,7 +176,8 @@ async fn a_url_without_a_file_is_rejected() {
             .in_memory(true)
             .filename("tokens"),
     ] {
-        let error = SqliteStore::open_with(options).await.unwrap_err();
+        let pool = SqlitePool::connect_lazy_with(options);
+        let error = SqliteStore::builder_on(pool).connect().await.unwrap_err();
         assert_eq!(error.kind(), StoreErrorKind::InvalidSettings, "{error:?}");
     }
     assert!(!Path::new("tokens.db").exists() && !Path::new("tokens").exists());
@@ -225,7 +228,7 @@ async fn files_are_private_with_any_umask() {
 async fn a_process_that_keeps_files_open() {
     let mut open = Vec::new();
     answer_lines(async |url| {
-        let store = SqliteStore::open(&url).await.unwrap();
+        let store = SqliteStore::connect(&url).await.unwrap();
         tokens(&store).create_app("Billing").await.unwrap();
         let backup = format!("{}.backup", url.trim_start_matches("sqlite://"));
         store.backup_to(backup).await.unwrap();

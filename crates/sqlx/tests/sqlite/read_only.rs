@@ -10,16 +10,48 @@ use tower_api_tokens_sqlx::SqliteStore;
 use crate::support::{File, Process, answer_lines, message, tokens, url};
 
 #[tokio::test]
+async fn the_settings_of_a_store_are_those_of_a_builder() {
+    let file = File::new();
+    let builder = || SqliteStore::builder(&file.url());
+    for missing in [builder().must_exist(), builder().read_only()] {
+        let error = missing.connect().await.unwrap_err();
+        assert_eq!(error.kind(), StoreErrorKind::NotFound, "{error:?}");
+        assert!(!file.path().exists());
+    }
+    let memory = SqliteStore::builder("sqlite::memory:");
+    for refused in [memory.clone().persistent(), memory.clone().read_only()] {
+        let error = refused.connect().await.unwrap_err();
+        assert_eq!(error.kind(), StoreErrorKind::InvalidSettings);
+        assert!(message(&error).contains("sqlite://PATH"), "{error:?}");
+    }
+    memory.must_exist().connect().await.unwrap();
+    file.open().await;
+    builder().must_exist().persistent().connect().await.unwrap();
+    for mode in ["", "?mode=rw", "?mode=rwc", "?mode=ro"] {
+        let url = format!("{}{mode}", file.url());
+        let reading = SqliteStore::builder(&url).read_only().connect().await;
+        let refused = tokens(&reading.unwrap()).create_app("Billing").await;
+        let refused = refused.unwrap_err();
+        let source = std::error::Error::source(&refused).unwrap();
+        let kind = source.downcast_ref().map(StoreError::kind);
+        assert_eq!(kind, Some(StoreErrorKind::ReadOnly), "{mode}");
+    }
+}
+
+#[tokio::test]
 async fn a_store_opened_for_reading_verifies_and_refuses_changes() {
     let file = File::new();
     let url = format!("{}?mode=ro", file.url());
-    assert!(SqliteStore::open(&url).await.is_err(), "nothing is created");
+    assert!(
+        SqliteStore::connect(&url).await.is_err(),
+        "nothing is created"
+    );
     assert!(!file.path().exists());
     let writing = tokens(&file.open().await);
     let app = writing.create_app("Billing").await.unwrap();
     let issued = writing.issue(&app.id, NewToken::named("ci")).await.unwrap();
 
-    let reading = tokens(&SqliteStore::open(&url).await.unwrap());
+    let reading = tokens(&SqliteStore::connect(&url).await.unwrap());
     let presented = issued.token().expose().as_bytes();
     reading
         .authenticator()
@@ -79,7 +111,7 @@ async fn a_process_that_reads_files() {
                 Err(error) => message(&error),
             };
         }
-        match SqliteStore::open(&line).await {
+        match SqliteStore::connect(&line).await {
             Ok(store) => {
                 open = Some(store);
                 "opened".to_owned()

@@ -153,7 +153,7 @@ async fn a_path_through_a_symlink_is_the_same_file() {
     file.open().await.close().await;
     let link = file.directory.path().join("link.db");
     std::os::unix::fs::symlink(file.path(), &link).unwrap();
-    let store = SqliteStore::open(&url(&link)).await.unwrap();
+    let store = SqliteStore::connect(&url(&link)).await.unwrap();
     tokens(&store).create_app("Billing").await.unwrap();
     assert_eq!(
         tokens(&file.open().await)
@@ -198,15 +198,15 @@ async fn a_backup_is_consistent_under_writes_and_overwrites_nothing() {
     let apps = restored.list_apps(&AppQuery::default()).await.unwrap();
     assert_eq!(apps.items, [app]);
     // Stores in memory and read-only stores can be backed up too.
-    let memory = SqliteStore::open("sqlite::memory:").await.unwrap();
+    let memory = SqliteStore::connect("sqlite::memory:").await.unwrap();
     tokens(&memory).create_app("Memory").await.unwrap();
-    let reading = SqliteStore::open(&format!("{}?mode=ro", file.url()))
+    let reading = SqliteStore::connect(&format!("{}?mode=ro", file.url()))
         .await
         .unwrap();
     for (name, store) in [("memory", memory), ("reading", reading)] {
         let backup = file.directory.path().join(name);
         store.backup_to(&backup).await.unwrap();
-        let copy = SqliteStore::open(&url(&backup)).await.unwrap();
+        let copy = SqliteStore::connect(&url(&backup)).await.unwrap();
         let apps = copy.apps(&AppQuery::default()).await.unwrap().items;
         assert_eq!(apps.len(), 1, "{name}");
     }

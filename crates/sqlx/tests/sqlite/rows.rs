@@ -5,11 +5,12 @@ use std::{
     sync::{Arc, Mutex},
 };
 
+use futures_util::TryStreamExt;
 use jiff::Timestamp;
 use sqlx::{Connection, Row, SqliteConnection, sqlite::SqliteConnectOptions};
 use tower_api_tokens::{
-    AppQuery, AuditLog, AuditQuery, ChangeLog, NewToken, StoreErrorKind, TokenQuery, TokenRegistry,
-    TokenStore, Usage, UsageLog,
+    AppQuery, AuditQuery, ChangeLog, ChangeLogStreams, NewToken, StoreErrorKind, TokenQuery,
+    TokenRegistry, TokenRegistryStreams, TokenStore, Usage, UsageLog,
 };
 use tower_api_tokens_sqlx::SqliteStore;
 
@@ -80,24 +81,15 @@ async fn a_damaged_row_affects_no_other_row() {
             assert_eq!(found.record.as_ref(), Some(token));
         }
         for limit in 1..=6 {
-            let (mut query, mut listed) = (TokenQuery::default().limit(limit), Vec::new());
-            loop {
-                let page = store.tokens(&query, NOW).await.unwrap();
-                listed.extend(page.items);
-                let Some(next) = page.next else { break };
-                query = query.after(next);
-            }
+            let listed = store.stream_tokens(TokenQuery::default().limit(limit), NOW);
+            let listed: Vec<_> = listed.try_collect().await.unwrap();
             assert_eq!(listed, issued, "{damage}, {limit} a page");
-            let (mut after, mut listed, mut unreadable) = (None, Vec::new(), Vec::new());
-            loop {
-                let page = store.live(after, limit, NOW).await.unwrap();
+            let (mut listed, mut unreadable) = (Vec::new(), Vec::new());
+            let mut pages = store.stream_live(limit, NOW);
+            while let Some(page) = pages.try_next().await.unwrap() {
                 assert_eq!(page.position, store.revision().await.unwrap(), "{damage}");
                 unreadable.extend(page.unreadable);
                 listed.extend(page.tokens);
-                after = page.next;
-                if after.is_none() {
-                    break;
-                }
             }
             assert_eq!(listed, issued, "{damage}, {limit} a page");
             assert_eq!(unreadable, [bad.digest], "{damage}, {limit} a page");
@@ -128,13 +120,8 @@ async fn listings_skip_unreadable_apps_and_events() {
     )
     .await;
     for limit in 1..=4 {
-        let (mut query, mut listed) = (AppQuery::default().limit(limit), Vec::new());
-        loop {
-            let page = store.apps(&query).await.unwrap();
-            listed.extend(page.items);
-            let Some(next) = page.next else { break };
-            query = query.after(next);
-        }
+        let listed = store.stream_apps(AppQuery::default().limit(limit));
+        let listed: Vec<_> = listed.try_collect().await.unwrap();
         assert_eq!(listed, apps, "{limit} a page");
     }
     execute_unchecked(
@@ -144,17 +131,9 @@ async fn listings_skip_unreadable_apps_and_events() {
          (x'ffffffffffffffffffffffffffffffff', 0, 'ada', 'app.create', 'no/app', NULL, 'done')",
     )
     .await;
-    let (mut query, mut events) = (AuditQuery::default().limit(1), 0);
-    let reading = async {
-        loop {
-            let page = store.events(&query).await.unwrap();
-            events += page.items.len();
-            let Some(next) = page.next else { break events };
-            query = query.clone().after(next);
-        }
-    };
-    let readable = tokio::time::timeout(DEADLINE, reading).await.unwrap();
-    assert_eq!(readable, 0);
+    let events = store.stream_events(AuditQuery::default().limit(1));
+    let reading = tokio::time::timeout(DEADLINE, events.try_collect::<Vec<_>>());
+    assert_eq!(reading.await.unwrap().unwrap(), []);
 }
 
 #[tokio::test]
@@ -271,7 +250,7 @@ async fn uses_saturate_and_extremes_affect_no_other_token() {
         let file = File::new();
         let store = match url {
             "file" => file.open().await,
-            url => SqliteStore::open(url).await.unwrap(),
+            url => SqliteStore::connect(url).await.unwrap(),
         };
         let platform = tokens(&store);
         let app = platform.create_app("Billing").await.unwrap();

@@ -2,11 +2,11 @@
 
 use std::{fs, process::Command, str::FromStr, time::Duration};
 
-use sqlx::{Connection, Row, SqliteConnection};
+use sqlx::{Connection, Row, SqliteConnection, sqlite::SqliteConnectOptions};
 use tower_api_tokens::{
     AppQuery, NewToken, StoreErrorKind, TokenQuery, TokenRegistry, TokenStatus, TokenStore,
 };
-use tower_api_tokens_sqlx::{SqliteStore, sqlite::SqliteConnectOptions};
+use tower_api_tokens_sqlx::SqliteStore;
 
 use crate::support::{File, tokens};
 
@@ -94,7 +94,7 @@ async fn a_second_process_on_one_file_works() {
 #[ignore = "started by another test"]
 async fn a_process_that_issues_a_token() {
     let url = std::env::var("TOKENS_URL").unwrap();
-    let there = tokens(&SqliteStore::open(&url).await.unwrap());
+    let there = tokens(&SqliteStore::connect(&url).await.unwrap());
     let apps = there.list_apps(&AppQuery::default()).await.unwrap().items;
     let _issued = there
         .issue(&apps[0].id, NewToken::named("ci"))
@@ -282,8 +282,8 @@ async fn lookups_and_listings_use_an_index() {
 
 #[tokio::test]
 async fn a_store_in_memory_is_shared_only_by_its_clones() {
-    let one = SqliteStore::open("sqlite::memory:").await.unwrap();
-    let other = SqliteStore::open("sqlite::memory:").await.unwrap();
+    let one = SqliteStore::connect("sqlite::memory:").await.unwrap();
+    let other = SqliteStore::connect("sqlite::memory:").await.unwrap();
     tokens(&one).create_app("Billing").await.unwrap();
     let apps =
         async |store: &SqliteStore| store.apps(&AppQuery::default()).await.unwrap().items.len();

@@ -45,7 +45,7 @@ impl File {
     }
 
     pub(crate) async fn open(&self) -> SqliteStore {
-        SqliteStore::open(&self.url()).await.unwrap()
+        SqliteStore::connect(&self.url()).await.unwrap()
     }
 
     pub(crate) async fn connect(&self) -> SqliteConnection {
@@ -68,7 +68,7 @@ impl File {
     /// Asserts that opening fails with this kind, and leaves the file unchanged.
     pub(crate) async fn refuses(&self, kind: StoreErrorKind) -> StoreError {
         let before = fs::read(self.path()).unwrap();
-        let error = SqliteStore::open(&self.url()).await.unwrap_err();
+        let error = SqliteStore::connect(&self.url()).await.unwrap_err();
         assert_eq!(error.kind(), kind, "{error:?}");
         assert!(
             fs::read(self.path()).unwrap() == before,

@@ -328,7 +328,7 @@ async fn dropped_or_altered_triggers_are_restored_and_the_log_is_started_over() 
             .execute("UPDATE api_tokens SET revoked_at = 1")
             .await;
         let reading = format!("{}?mode=ro", log.file.url());
-        let refused = SqliteStore::open(&reading).await.unwrap_err();
+        let refused = SqliteStore::connect(&reading).await.unwrap_err();
         assert_eq!(refused.kind(), StoreErrorKind::Incompatible);
         assert!(
             message(&refused).contains("for writing once"),
@@ -339,7 +339,7 @@ async fn dropped_or_altered_triggers_are_restored_and_the_log_is_started_over() 
         assert_eq!(since, Changes::Gap, "{name}");
         assert_eq!(triggers_of(&mut log.file.connect().await).await, all);
         store.close().await;
-        SqliteStore::open(&reading).await.unwrap();
+        SqliteStore::connect(&reading).await.unwrap();
     }
     let log = Logged::new().await;
     log.file

@@ -1,4 +1,4 @@
-//! Who may: the actor comes from what the request proves, never from what it says.
+//! Authentication and authorization: the actor comes only from verified credentials.
 
 use axum::{Router, body::Body};
 use base64::{Engine, engine::general_purpose::STANDARD};
@@ -40,7 +40,7 @@ const EVERY_ROUTE: &[(Method, &str)] = &[
 ];
 
 #[tokio::test]
-async fn every_route_asks_who_sends_the_request() {
+async fn every_route_requires_authentication() {
     let platform = Platform::new();
     let client = Client::new(&platform).await;
     for (method, path) in EVERY_ROUTE {
@@ -61,7 +61,7 @@ async fn every_route_asks_who_sends_the_request() {
 }
 
 #[tokio::test]
-async fn a_token_without_the_scope_does_nothing() {
+async fn a_token_without_the_scope_is_forbidden() {
     let platform = Platform::new();
     let client = Client::with_scopes(&platform, "read write").await;
     for (method, path) in EVERY_ROUTE {
@@ -90,7 +90,7 @@ async fn a_browser_may_send_the_token_as_a_password() {
 }
 
 #[tokio::test]
-async fn two_credentials_are_refused() {
+async fn two_credentials_are_rejected() {
     let platform = Platform::new();
     let client = Client::new(&platform).await;
     let mut request = client.request(Method::GET, "/apps", &Value::Null);
@@ -103,7 +103,7 @@ async fn two_credentials_are_refused() {
 }
 
 #[tokio::test]
-async fn a_token_grants_no_more_than_it_holds() {
+async fn a_token_cannot_grant_scopes_that_it_lacks() {
     let platform = Platform::new();
     let strong = Client::new(&platform).await;
     let weak = Client::with_scopes(&platform, "tokens:admin read").await;
@@ -128,7 +128,7 @@ async fn a_token_grants_no_more_than_it_holds() {
 }
 
 #[tokio::test]
-async fn an_actor_in_the_request_is_not_believed() {
+async fn an_actor_claimed_in_the_request_is_ignored() {
     let platform = Platform::new();
     let client = Client::with_scopes(&platform, "tokens:admin").await;
     client
@@ -164,7 +164,7 @@ async fn an_actor_in_the_request_is_not_believed() {
 }
 
 #[tokio::test]
-async fn a_page_of_another_site_changes_nothing() {
+async fn a_cross_site_request_changes_nothing() {
     let platform = Platform::new();
     let client = Client::new(&platform).await;
     for (method, path) in EVERY_ROUTE
@@ -206,7 +206,7 @@ async fn a_page_of_another_site_changes_nothing() {
     client.send(request).await.created();
 }
 
-/// Knows people by a cookie, and sends others to where they log in.
+/// Authenticates by cookie, and redirects others to a login page.
 struct Cookies;
 
 #[async_trait::async_trait]
@@ -225,7 +225,7 @@ impl Guard for Cookies {
 }
 
 #[tokio::test]
-async fn a_service_has_its_own_guard() {
+async fn a_service_can_use_its_own_guard() {
     let platform = Platform::new();
     let admin = Admin::builder(&platform.operations, Cookies)
         .with_trusted_origin("https://console.example")
@@ -246,7 +246,7 @@ async fn a_service_has_its_own_guard() {
         client.send(request.unwrap()).await
     };
     send(Some("session=alice")).await.created();
-    assert_eq!(platform.sink.in_words(), ["alice app.create done"]);
+    assert_eq!(platform.sink.summaries(), ["alice app.create done"]);
     let detail = send(Some("session=eve")).await.problem(403, "forbidden");
     assert_eq!(detail, "Ask an owner.");
     send(Some("session=lost")).await.problem(503, "unavailable");

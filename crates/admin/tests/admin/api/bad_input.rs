@@ -1,4 +1,4 @@
-//! What is wrong with a request is a 4xx that says what to change.
+//! Invalid requests get a 4xx response with a hint on what to fix.
 
 use http::{Method, header::CONTENT_TYPE};
 use serde_json::{Value, json};
@@ -45,14 +45,14 @@ async fn unknown_parameters_are_named() {
     }
     for path in ["/apps/billing?page=2", "/openapi.json?page=2"] {
         let detail = client.get(path).await.problem(400, "invalid_query");
-        assert!(detail.contains("leave them out"), "{detail}");
+        assert!(detail.contains("remove them"), "{detail}");
     }
 }
 
 #[tokio::test]
-async fn values_that_do_not_fit_are_refused_with_what_does() {
+async fn invalid_values_are_rejected_with_a_hint() {
     let (_platform, client) = billing().await;
-    for (body, cure) in [
+    for (body, hint) in [
         (json!({"app_id": "billing", "name": 5}), "expected a string"),
         (json!({"app_id": "billing"}), "missing field `name`"),
         (
@@ -89,27 +89,27 @@ async fn values_that_do_not_fit_are_refused_with_what_does() {
         ),
         (
             json!({"app_id": "billing", "name": "a", "expires_at": "soon"}),
-            "like `2030-01-31T12",
+            "`2030-01-31T12",
         ),
         (
             json!({"app_id": "billing", "name": "a", "expires_at": "2030-01-31T12:00:00+24:00"}),
-            "like `2030-01-31`, or a time",
+            "a date such as `2030-01-31`",
         ),
         (
             json!({"app_id": "billing", "name": "a", "expires_at": "2030-02-30"}),
-            "like `2030-01-31`, or a time",
+            "a date such as `2030-01-31`",
         ),
         (json!(["billing", "ci", [], null]), "a JSON object"),
         (json!("billing"), "a JSON object"),
     ] {
         let answer = client.post("/tokens", body.clone()).await;
         let detail = answer.problem(400, "invalid_body");
-        assert!(detail.contains(cure), "{body}: {detail}");
+        assert!(detail.contains(hint), "{body}: {detail}");
     }
 }
 
 #[tokio::test]
-async fn a_body_that_is_not_json_is_told_so() {
+async fn a_body_that_is_not_json_is_rejected() {
     let (_platform, client) = billing().await;
     let send = async |content_type: Option<&str>, body: &str| {
         let mut request = client.request(Method::POST, "/apps", &json!({}));
@@ -157,11 +157,11 @@ async fn an_oversized_body_is_refused() {
         .post("/apps", body)
         .await
         .problem(413, "body_too_large");
-    assert!(detail.contains("16384 bytes"), "{detail}");
+    assert!(detail.contains("16 KiB"), "{detail}");
 }
 
 #[tokio::test]
-async fn identifiers_that_are_none_are_refused() {
+async fn invalid_identifiers_are_rejected() {
     let (_platform, client) = billing().await;
     for path in [
         "/tokens/17",
@@ -190,7 +190,7 @@ async fn identifiers_that_are_none_are_refused() {
 }
 
 #[tokio::test]
-async fn other_paths_and_methods_are_problems_too() {
+async fn unknown_paths_and_methods_return_problems() {
     let (_platform, client) = billing().await;
     let detail = client.get("/token").await.problem(404, "not_found");
     assert!(detail.contains("openapi.json"), "{detail}");
@@ -202,7 +202,7 @@ async fn other_paths_and_methods_are_problems_too() {
 }
 
 #[tokio::test]
-async fn an_app_that_exists_is_not_created_again() {
+async fn an_existing_app_is_not_overwritten() {
     let (_platform, client) = billing().await;
     let answer = client
         .post("/apps", json!({"name": "x", "id": "billing"}))
@@ -231,7 +231,7 @@ async fn a_disabled_app_gets_no_token() {
 }
 
 #[tokio::test]
-async fn an_app_that_is_not_there_gets_no_token() {
+async fn an_unknown_app_gets_no_token() {
     let (_platform, client) = billing().await;
     let new = json!({"app_id": "nowhere", "name": "ci"});
     client
@@ -241,7 +241,7 @@ async fn an_app_that_is_not_there_gets_no_token() {
 }
 
 #[tokio::test]
-async fn an_expiry_is_in_the_future() {
+async fn an_expiry_must_be_in_the_future() {
     let (_platform, client) = billing().await;
     for past in ["2027-01-15T08:00:00Z", "1970-01-01T00:00:00Z"] {
         let new = json!({"app_id": "billing", "name": "ci", "expires_at": past});
@@ -254,10 +254,10 @@ async fn an_expiry_is_in_the_future() {
 }
 
 #[tokio::test]
-async fn an_expiry_is_an_instant_or_a_day() {
+async fn an_expiry_may_be_an_instant_or_a_date() {
     let (_platform, client) = billing().await;
     for (written, instant) in [
-        // The clock of the tests says 2027-01-15, so the first of these is today.
+        // The test clock is at 2027-01-15, so the first date is today.
         ("2027-01-15", "2027-01-16T00:00:00Z"),
         ("2030-12-31", "2031-01-01T00:00:00Z"),
         ("2030-01-31t12:00:00.5+02:00", "2030-01-31T10:00:00.5Z"),
@@ -288,7 +288,7 @@ async fn commas_separate_scopes() {
 }
 
 #[tokio::test]
-async fn a_search_for_a_control_character_is_refused() {
+async fn a_search_with_control_characters_is_rejected() {
     let (_platform, client) = billing().await;
     for part in ["%00", "a%00b", "%1b", "%c2%85", "%e2%80%a8"] {
         for listing in ["tokens", "apps"] {
@@ -300,7 +300,7 @@ async fn a_search_for_a_control_character_is_refused() {
 }
 
 #[tokio::test]
-async fn an_overlap_is_within_the_limit() {
+async fn an_overlap_is_limited() {
     let (_platform, client) = billing().await;
     let issued = client.issue("billing", "ci").await;
     let path = format!(
@@ -321,7 +321,7 @@ async fn an_overlap_is_within_the_limit() {
     ] {
         client.post(&path, wrong).await.problem(400, "invalid_body");
     }
-    // JSON does not tell a whole number with a point from one without.
+    // In JSON, `60.0` and `60` are the same number.
     client
         .post(&path, json!({"overlap_seconds": 60.0}))
         .await
@@ -329,7 +329,7 @@ async fn an_overlap_is_within_the_limit() {
 }
 
 #[tokio::test]
-async fn a_token_that_has_ended_is_not_rotated() {
+async fn a_revoked_or_rotated_token_cannot_be_rotated() {
     let (_platform, client) = billing().await;
     let issued = client.issue("billing", "ci").await;
     let path = format!("/tokens/{}", issued["record"]["id"].as_str().unwrap());

@@ -1,4 +1,4 @@
-//! The OpenAPI document. That all of it is true is for the fuzzer to say.
+//! The OpenAPI document. The fuzzer checks that the API conforms to it.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use tower_api_tokens_admin::{Actor, Admin, Denied, Guard};
 use crate::{client::Client, support::Platform};
 
 #[tokio::test]
-async fn the_document_names_every_route_and_where_it_is() {
+async fn the_document_lists_every_route_and_its_base_url() {
     let platform = Platform::new();
     let document = Client::new(&platform).await.get("/openapi.json").await.ok();
     assert!(document["openapi"].as_str().unwrap().starts_with("3.1."));
@@ -48,7 +48,7 @@ impl Guard for Anyone {
 }
 
 #[tokio::test]
-async fn the_document_says_what_was_set_up() {
+async fn the_document_reflects_the_configuration() {
     let tokens = ApiTokens::builder(MemoryStore::new(), TokenFormat::new("acme").unwrap())
         .max_overlap(Duration::from_secs(3600))
         .build();

@@ -1,4 +1,4 @@
-//! Requests that are sent again.
+//! Repeated requests with an idempotency key.
 
 use http::{HeaderValue, Method};
 use serde_json::{Value, json};
@@ -16,7 +16,7 @@ async fn with_key(client: &Client, path: &str, body: Value, key: &str) -> Answer
 }
 
 #[tokio::test]
-async fn a_repeated_issue_makes_no_second_token() {
+async fn a_repeated_issue_creates_no_second_token() {
     let platform = Platform::new();
     let client = Client::new(&platform).await;
     client
@@ -26,7 +26,7 @@ async fn a_repeated_issue_makes_no_second_token() {
     let new = json!({"app_id": "b", "name": "ci"});
     let made = with_key(&client, "/tokens", new, "k1").await.created();
 
-    // The same, in other words.
+    // The same request, written differently.
     let same = json!({"name": " ci ", "scopes": [], "app_id": "b", "expires_at": null});
     let answer = with_key(&client, "/tokens", same, "k1").await;
     assert_eq!(answer.json["token_id"], made["record"]["id"]);
@@ -48,7 +48,7 @@ async fn a_repeated_issue_makes_no_second_token() {
 }
 
 #[tokio::test]
-async fn a_repeated_rotation_makes_no_second_token() {
+async fn a_repeated_rotation_creates_no_second_token() {
     let platform = Platform::new();
     let client = Client::new(&platform).await;
     client
@@ -72,7 +72,7 @@ async fn a_repeated_rotation_makes_no_second_token() {
 }
 
 #[tokio::test]
-async fn a_key_is_its_actors_own() {
+async fn idempotency_keys_are_separate_for_each_actor() {
     let platform = Platform::new();
     let alice = Client::new(&platform).await;
     let bob = Client::new(&platform).await;
@@ -88,7 +88,7 @@ async fn a_key_is_its_actors_own() {
 }
 
 #[tokio::test]
-async fn a_key_that_is_none_is_refused() {
+async fn an_invalid_idempotency_key_is_rejected() {
     let platform = Platform::new();
     let client = Client::new(&platform).await;
     client

@@ -100,7 +100,7 @@ async fn a_token_is_issued_used_renamed_rotated_and_revoked() {
 }
 
 #[tokio::test]
-async fn the_text_of_a_token_is_in_the_answer_that_made_it_and_in_no_other() {
+async fn only_the_response_that_creates_a_token_contains_its_text() {
     let platform = Platform::new();
     let client = Client::new(&platform).await;
     client
@@ -140,7 +140,7 @@ async fn the_text_of_a_token_is_in_the_answer_that_made_it_and_in_no_other() {
 }
 
 #[tokio::test]
-async fn what_was_done_is_listed_by_token_and_by_app() {
+async fn audit_events_are_listed_by_token_and_by_app() {
     let platform = Platform::new();
     let client = Client::new(&platform).await;
     client
@@ -171,7 +171,7 @@ async fn what_was_done_is_listed_by_token_and_by_app() {
 }
 
 #[tokio::test]
-async fn tokens_of_one_app_may_share_a_name_and_apps_too() {
+async fn apps_and_tokens_may_share_a_name() {
     let platform = Platform::new();
     let client = Client::new(&platform).await;
     for _ in 0..2 {

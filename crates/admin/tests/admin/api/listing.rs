@@ -32,7 +32,7 @@ async fn seven_tokens() -> (Platform, Client) {
 }
 
 #[tokio::test]
-async fn pages_follow_each_other_to_the_end() {
+async fn pages_cover_every_record_once() {
     let (_platform, client) = seven_tokens().await;
     let mut seen = Vec::new();
     let mut path = "/tokens?limit=3".to_owned();
@@ -66,7 +66,7 @@ async fn apps_are_searched_by_name() {
 }
 
 #[tokio::test]
-async fn apps_and_events_have_pages_too() {
+async fn apps_and_events_are_paged() {
     let (_platform, client) = seven_tokens().await;
     for listing in ["/apps", "/events"] {
         let mut count = 0;
@@ -108,7 +108,7 @@ async fn tokens_are_filtered_by_app_status_and_name() {
 }
 
 #[tokio::test]
-async fn a_cursor_of_another_query_is_refused() {
+async fn a_cursor_of_another_query_is_rejected() {
     let (_platform, client) = seven_tokens().await;
     let page = client.get("/tokens?app_id=a&limit=1").await.ok();
     let next = page["next"].as_str().unwrap();
@@ -132,5 +132,5 @@ async fn a_cursor_of_another_query_is_refused() {
         .get("/tokens?cursor=a%20b")
         .await
         .problem(400, "invalid_query");
-    assert!(detail.contains("`next` of the page before"), "{detail}");
+    assert!(detail.contains("`next` from the previous page"), "{detail}");
 }

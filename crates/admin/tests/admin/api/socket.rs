@@ -1,4 +1,4 @@
-//! Over a real socket, where the router is mounted in a service.
+//! The API over a real socket, mounted in a service.
 
 use http_body_util::{BodyExt, Full};
 use hyper_util::{client::legacy::Client as HttpClient, rt::TokioExecutor};

@@ -1,4 +1,4 @@
-//! A store that fails is 503 to the managing side too.
+//! Store failures are 503 responses.
 
 use std::sync::{Arc, Mutex};
 
@@ -44,7 +44,7 @@ async fn a_store_that_fails_is_503() {
             if fault == Fault::WritePanic && method == Method::GET {
                 continue;
             }
-            // So that the guard still remembers who it is.
+            // Cached, so that the guard still authenticates the request.
             platform.scene.store.set_fault(Fault::None);
             client.get("/openapi.json").await.ok();
             platform.scene.store.set_fault(fault);
@@ -63,7 +63,7 @@ async fn a_store_that_fails_is_503() {
 }
 
 #[tokio::test]
-async fn a_guard_that_cannot_ask_is_503() {
+async fn a_guard_without_a_store_is_503() {
     let platform = Platform::new();
     let client = Client::new(&platform).await;
     platform
@@ -76,14 +76,14 @@ async fn a_guard_that_cannot_ask_is_503() {
 }
 
 #[tokio::test]
-async fn the_cause_of_a_failure_is_logged_and_not_told() {
+async fn the_cause_of_a_failure_is_logged_but_not_returned() {
     let log = Log::default();
     let writer = log.clone();
     let subscriber = tracing_subscriber::fmt()
         .with_writer(move || writer.clone())
         .finish();
-    // With a single subscriber, `tracing` asks that of the thread which comes to an event first,
-    // and other tests have none.
+    // With a single subscriber, `tracing` caches the interest of whichever thread reaches an event
+    // first, and the threads of other tests have no subscriber.
     let _second = tracing::Dispatch::new(tracing_subscriber::registry());
     let _logging = tracing::subscriber::set_default(subscriber);
     let platform = Platform::new();
@@ -95,15 +95,15 @@ async fn the_cause_of_a_failure_is_logged_and_not_told() {
         .set_fault(Fault::WriteError(StoreErrorKind::ReadOnly));
     let answer = client.post("/apps", json!({"name": "x"})).await;
     let detail = answer.problem(503, "store_failure");
-    assert_eq!(detail, "the token store failed; try again");
+    assert_eq!(detail, "The token store failed; try again.");
     let log = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
     assert!(log.contains("an operation failed"), "{log}");
     assert!(log.contains("open it for writing"), "{log}");
-    assert!(log.contains("an audit event waits"), "{log}");
+    assert!(log.contains("failed to record an audit event"), "{log}");
     assert!(!log.contains(&client.token));
 }
 
-/// What was logged.
+/// The captured log.
 #[derive(Clone, Default)]
 struct Log(Arc<Mutex<Vec<u8>>>);
 

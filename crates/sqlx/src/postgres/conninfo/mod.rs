@@ -19,6 +19,7 @@ use keywords::Parameters;
 use passfile::Connection;
 
 use super::error::{from_sqlx, invalid};
+use crate::connect::Driver;
 
 pub(super) use keywords::Environment;
 
@@ -87,9 +88,10 @@ pub(super) fn read(text: &str, environment: Environment<'_>) -> Result<Settings,
 }
 
 fn parse(text: &str) -> Result<Parameters, StoreError> {
-    let rest = uri::SCHEMES
-        .iter()
-        .find_map(|scheme| text.strip_prefix(scheme));
+    let rest = match Driver::split(text) {
+        Ok((Driver::Postgres, rest)) => rest.strip_prefix("//"),
+        _ => None,
+    };
     match rest {
         Some(rest) => uri::read(rest),
         // Another scheme, or just a name.

@@ -5,8 +5,6 @@ use tower_api_tokens::StoreError;
 
 use super::{invalid, keywords::Parameters};
 
-pub(super) const SCHEMES: [&str; 2] = ["postgres://", "postgresql://"];
-
 /// Parses the part after the scheme.
 ///
 /// Credentials end at the last `@` before the first `/`, because a host name contains no `@`: any earlier

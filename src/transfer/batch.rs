@@ -1,4 +1,4 @@
-//! Puts a batch of records into a registry: each is inserted, there already, or at fault.
+//! Inserts a batch of records into a registry. Each record is inserted, already present, or bad.
 
 use std::{
     collections::HashSet,
@@ -14,17 +14,17 @@ use super::{
     report::{FaultKind, Flaw},
 };
 use crate::{
-    entropy::Entropy,
     model::{app::AppId, audit::AuditEvent, record::TokenRecord},
+    random::Entropy,
     store::{Mutation, Op, StoreError, StoreErrorKind, TokenRegistry, TokenTarget, catch_panic},
     token::TokenId,
 };
 
-/// How many questions a store is asked at a time.
+/// How many store calls to make concurrently.
 const CONCURRENCY: usize = 16;
 
-/// Where records are put, and by which time and randomness.
-pub(super) struct Place<'a> {
+/// Where records are inserted, with the sources of time and randomness.
+pub(super) struct Inserter<'a> {
     pub(super) registry: &'a dyn TokenRegistry,
     pub(super) now: Timestamp,
     pub(super) entropy: &'a dyn Entropy,
@@ -32,24 +32,24 @@ pub(super) struct Place<'a> {
     pub(super) event: Mutex<Option<AuditEvent>>,
 }
 
-/// What became of a record.
+/// What happened to a record.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Outcome {
     Inserted,
-    AlreadyThere,
+    AlreadyPresent,
     Fault(Flaw),
 }
 
-/// What became of a batch.
+/// What happened to a batch.
 #[derive(Default)]
-pub(super) struct Placed {
-    /// In the order of the records; fewer of them if the store failed.
+pub(super) struct BatchResult {
+    /// In the order of the records; fewer if the store failed.
     pub(super) outcomes: Vec<Outcome>,
     pub(super) apps_created: u64,
     pub(super) failure: Option<TransferError>,
 }
 
-/// Records of one sort; of apps, none has the identifier of another.
+/// Records of one kind. Apps in a batch have distinct identifiers.
 #[derive(Default)]
 pub(super) struct Batch {
     apps: Vec<AppLine>,
@@ -58,7 +58,7 @@ pub(super) struct Batch {
 }
 
 impl Batch {
-    /// Takes a record, or gives it back when it has to wait for another batch.
+    /// Adds a record, or returns it if it has to wait for another batch.
     pub(super) fn push(&mut self, record: Record) -> Result<(), Record> {
         match record {
             Record::App(app) if self.tokens.is_empty() && !self.app_ids.contains(&app.id) => {
@@ -75,8 +75,8 @@ impl Batch {
     }
 }
 
-impl Place<'_> {
-    /// Makes a change. The first one that is made records the event of the import with it.
+impl Inserter<'_> {
+    /// Makes a change. The first change also records the event of the import.
     async fn apply(&self, op: Op) -> Result<(), StoreError> {
         let mut change = Mutation::new(op, self.now);
         change.audit = self.event().clone();
@@ -95,18 +95,18 @@ impl Place<'_> {
         self.apply(Op::InsertTokens(tokens.to_vec())).await
     }
 
-    pub(super) async fn put(&self, batch: Batch) -> Placed {
+    pub(super) async fn insert(&self, batch: Batch) -> BatchResult {
         if batch.apps.is_empty() {
-            self.put_tokens(&batch.tokens).await
+            self.insert_token_lines(&batch.tokens).await
         } else {
-            self.put_apps(&batch.apps).await
+            self.insert_apps(&batch.apps).await
         }
     }
 
-    async fn put_apps(&self, apps: &[AppLine]) -> Placed {
-        let mut placed = Placed::default();
+    async fn insert_apps(&self, apps: &[AppLine]) -> BatchResult {
+        let mut result = BatchResult::default();
         let puts: Vec<_> = apps.iter().map(|app| self.put_app(app).boxed()).collect();
-        // One after another until the event is recorded.
+        // One at a time until the event is recorded.
         let concurrency = match self.event().is_some() {
             true => 1,
             false => CONCURRENCY,
@@ -114,14 +114,14 @@ impl Place<'_> {
         let mut outcomes = stream::iter(puts).buffered(concurrency);
         while let Some(outcome) = outcomes.next().await {
             match outcome {
-                Ok(outcome) => placed.outcomes.push(outcome),
+                Ok(outcome) => result.outcomes.push(outcome),
                 Err(error) => {
-                    placed.failure = Some(error.into());
+                    result.failure = Some(error.into());
                     break;
                 }
             }
         }
-        placed
+        result
     }
 
     async fn put_app(&self, app: &AppLine) -> Result<Outcome, StoreError> {
@@ -139,26 +139,27 @@ impl Place<'_> {
         }
     }
 
-    async fn put_tokens(&self, tokens: &[TokenLine]) -> Placed {
-        let mut placed = Placed::default();
-        let outcomes = self.try_tokens(tokens, &mut placed.apps_created).await;
+    async fn insert_token_lines(&self, tokens: &[TokenLine]) -> BatchResult {
+        let mut result = BatchResult::default();
+        let outcomes = self.try_tokens(tokens, &mut result.apps_created).await;
         match outcomes {
             Ok((outcomes, failure)) => {
-                placed.outcomes = outcomes.into_iter().map_while(|known| known).collect();
-                placed.failure = failure.map(Into::into);
+                result.outcomes = outcomes.into_iter().map_while(|known| known).collect();
+                result.failure = failure.map(Into::into);
             }
-            Err(error) => placed.failure = Some(error),
+            Err(error) => result.failure = Some(error),
         }
-        placed
+        result
     }
 
-    /// The outcomes, those that are not known `None`, and why they are not.
+    /// Returns the outcomes, `None` for those that are not known, and the error that prevented
+    /// them.
     async fn try_tokens(
         &self,
         tokens: &[TokenLine],
         apps_created: &mut u64,
     ) -> Result<(Vec<Option<Outcome>>, Option<StoreError>), TransferError> {
-        self.create_brought_apps(tokens, apps_created).await?;
+        self.create_given_apps(tokens, apps_created).await?;
         let mut records = Vec::with_capacity(tokens.len());
         for token in tokens {
             let id = match token.id {
@@ -178,18 +179,21 @@ impl Place<'_> {
             .collect();
         let looks = stream::iter(looks).buffered(CONCURRENCY);
         let mut known: Vec<_> = looks.try_collect().await?;
-        let failure = self.insert_vacant(tokens, &records, &mut known).await.err();
+        let failure = self
+            .insert_missing(tokens, &records, &mut known)
+            .await
+            .err();
         Ok((known, failure))
     }
 
-    /// Creates the apps that tokens bring along and that are not there yet.
-    async fn create_brought_apps(
+    /// Creates the apps that are given along with tokens and do not exist yet.
+    async fn create_given_apps(
         &self,
         tokens: &[TokenLine],
         created: &mut u64,
     ) -> Result<(), StoreError> {
         let mut seen = HashSet::new();
-        for app in tokens.iter().filter_map(|t| t.brought_app(self.now)) {
+        for app in tokens.iter().filter_map(|t| t.given_app(self.now)) {
             if !seen.insert(app.id) || catch_panic(|| self.registry.app(&app.id)).await?.is_some() {
                 continue;
             }
@@ -203,7 +207,7 @@ impl Place<'_> {
         Ok(())
     }
 
-    /// What becomes of a token beside what is there; `None` if nothing stands in its way.
+    /// Compares a token with the existing record; `None` if it can be inserted.
     async fn look(&self, token: &TokenLine) -> Result<Option<Outcome>, StoreError> {
         if let Some(id) = token.id {
             let target = TokenTarget::any(id);
@@ -218,16 +222,16 @@ impl Place<'_> {
         Ok(there.map(|there| compared(&token.differences(&there))))
     }
 
-    /// Inserts the records whose outcome is not known yet, halving what cannot be inserted as a whole
-    /// until those that are at fault are alone.
-    async fn insert_vacant(
+    /// Inserts the records without an outcome. A batch that cannot be inserted is halved until the
+    /// bad records are on their own.
+    async fn insert_missing(
         &self,
         tokens: &[TokenLine],
         records: &[TokenRecord],
         outcomes: &mut [Option<Outcome>],
     ) -> Result<(), StoreError> {
-        let vacant = (0..outcomes.len()).filter(|at| outcomes[*at].is_none());
-        let mut parts: Vec<Vec<usize>> = vec![vacant.collect()];
+        let missing = (0..outcomes.len()).filter(|at| outcomes[*at].is_none());
+        let mut parts: Vec<Vec<usize>> = vec![missing.collect()];
         while let Some(mut part) = parts.pop() {
             let Some(first) = part.first().copied() else {
                 continue;
@@ -256,7 +260,7 @@ impl Place<'_> {
     }
 }
 
-/// Whether an error says that a record cannot be inserted, not that the store fails.
+/// Whether an error is about a record, rather than a failure of the store.
 fn is_about_a_record(kind: StoreErrorKind) -> bool {
     matches!(
         kind,
@@ -264,16 +268,16 @@ fn is_about_a_record(kind: StoreErrorKind) -> bool {
     )
 }
 
-/// Why a record was refused, if the error is about it.
+/// Why a record was refused, if the error is about the record.
 fn refusal(error: StoreError) -> Result<Flaw, StoreError> {
     match error.kind() {
         StoreErrorKind::NotFound => Ok(Flaw::new(
             FaultKind::UnknownApp,
-            "its app is not there: give the app's line first, or its `id` and `name` with the token",
+            "the app does not exist; put the app's line first, or give its `id` and `name` with the token",
         )),
         StoreErrorKind::InvalidRecord => Ok(Flaw::new(
             FaultKind::InvalidRecord,
-            "the store cannot keep such a record",
+            "the store cannot keep this record",
         )),
         _ => Err(error),
     }
@@ -281,12 +285,12 @@ fn refusal(error: StoreError) -> Result<Flaw, StoreError> {
 
 fn compared(differences: &[&str]) -> Outcome {
     if differences.is_empty() {
-        return Outcome::AlreadyThere;
+        return Outcome::AlreadyPresent;
     }
     Outcome::Fault(Flaw::new(
         FaultKind::Conflict,
         format!(
-            "there is such a record already, and it differs in {}",
+            "the record already exists and differs in {}",
             differences.join(", ")
         ),
     ))

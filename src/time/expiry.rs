@@ -216,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn a_leap_second_is_where_there_can_be_one() {
+    fn a_leap_second_is_only_accepted_at_the_end_of_a_month() {
         for (text, instant) in [
             ("2016-12-31T23:59:60Z", "2017-01-01T00:00:00Z"),
             ("2030-06-30T23:59:60.25Z", "2030-07-01T00:00:00.25Z"),
@@ -237,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn what_rfc_3339_does_not_allow_is_refused() {
+    fn text_that_rfc_3339_does_not_allow_is_refused() {
         for bad in [
             "",
             "2030",
@@ -274,7 +274,7 @@ mod tests {
     }
 
     #[test]
-    fn a_date_is_the_end_of_its_day() {
+    fn a_date_means_the_end_of_its_day() {
         assert_eq!(parse_expiry("2030-01-31"), Ok(at("2030-02-01T00:00:00Z")));
         assert_eq!(parse_expiry("2031-12-31"), Ok(at("2032-01-01T00:00:00Z")));
         assert!(parse_instant("2030-01-31").is_err());
@@ -282,7 +282,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_written_in_rfc_3339_reads_back(
+        fn a_time_in_rfc_3339_round_trips(
             seconds in Timestamp::UNIX_EPOCH.as_second()..Timestamp::MAX.as_second(),
             nanoseconds in 0..1_000_000_000,
         ) {

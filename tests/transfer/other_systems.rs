@@ -50,7 +50,7 @@ async fn a_digest_of_sha256sum_and_an_app_are_enough() {
 }
 
 #[tokio::test]
-async fn every_optional_field_is_taken() {
+async fn every_optional_field_is_imported() {
     let file = format!(
         concat!(
             r#"{{"app":{{"id":"42","name":"Acme"}}}}"#,
@@ -81,7 +81,7 @@ async fn every_optional_field_is_taken() {
 }
 
 #[tokio::test]
-async fn a_digest_in_base64url_has_a_field_of_its_own() {
+async fn a_digest_in_base64url_has_its_own_field() {
     let text = TokenDigest::of(b"secret").to_base64url();
     let line = |field: &str| {
         format!(r#"{{"token":{{"app":{{"id":"42","name":"Acme"}},"{field}":"{text}"}}}}"#)
@@ -114,7 +114,7 @@ async fn a_list_can_be_imported_again_as_it_grows() {
             n % 7
         )
     };
-    let store = SqliteStore::open("sqlite::memory:").await.unwrap();
+    let store = SqliteStore::connect("sqlite::memory:").await.unwrap();
     let some: String = (0..1500).map(line).collect();
     let first = import(&store, &some).await.report;
     assert_eq!((first.inserted, first.apps_created), (1500, 7));

@@ -1,18 +1,18 @@
-//! Times and messages in words.
+//! Times, numbers and messages as text for people.
 
 use std::time::Duration;
 
 use askama::{Template, filters::HtmlSafe};
 use jiff::{SignedDuration, Timestamp};
 
-/// An instant as a page shows it: in words from now, and exactly where there is room for it or the
-/// focus is. The script adds the local time.
+/// An instant as a page shows it: relative to now, with the exact time on focus or where there is
+/// room. The script adds the local time.
 #[derive(Clone, Debug, Template)]
 #[template(path = "moment.html")]
 pub(super) struct Moment {
     iso: String,
     exact: String,
-    words: String,
+    relative: String,
 }
 
 impl HtmlSafe for Moment {}
@@ -21,14 +21,19 @@ impl Moment {
     pub(super) fn new(at: Timestamp, now: Timestamp) -> Self {
         Self {
             iso: at.to_string(),
-            exact: at.strftime("%-d %B %Y, %H:%M:%S UTC").to_string(),
-            words: from_now(at, now),
+            exact: Self::exact(at),
+            relative: relative_time(at, now),
         }
+    }
+
+    /// Formats an instant exactly: `14 September 2026, 09:26:53 UTC`.
+    pub(super) fn exact(at: Timestamp) -> String {
+        at.strftime("%-d %B %Y, %H:%M:%S UTC").to_string()
     }
 }
 
-/// `2 minutes ago`, `in 6 days`, `just now`.
-pub(super) fn from_now(at: Timestamp, now: Timestamp) -> String {
+/// Formats an instant relative to now: `2 minutes ago`, `in 6 days`, `just now`.
+pub(super) fn relative_time(at: Timestamp, now: Timestamp) -> String {
     let distance = at.duration_since(now);
     let length = distance.unsigned_abs();
     if length < Duration::from_secs(10) {
@@ -38,7 +43,7 @@ pub(super) fn from_now(at: Timestamp, now: Timestamp) -> String {
             "just now".to_owned()
         };
     }
-    let length = span(length);
+    let length = duration(length);
     if distance > SignedDuration::ZERO {
         format!("in {length}")
     } else {
@@ -46,8 +51,8 @@ pub(super) fn from_now(at: Timestamp, now: Timestamp) -> String {
     }
 }
 
-/// A length of time in its largest unit, to the nearest.
-pub(super) fn span(length: Duration) -> String {
+/// Formats a duration in its largest unit, rounded to the nearest.
+fn duration(length: Duration) -> String {
     const UNITS: [(u64, &str); 6] = [
         (365 * 86_400, "year"),
         (30 * 86_400, "month"),
@@ -59,7 +64,7 @@ pub(super) fn span(length: Duration) -> String {
     let seconds = length.as_secs();
     let mut unit = (1, "second");
     for (size, name) in UNITS {
-        // Days go on to 99, since "in 90 days" is what was asked for.
+        // Count up to 99 in days, so that a lifetime of 90 days reads as "in 90 days".
         let from = if name == "month" { 100 * 86_400 } else { size };
         if seconds >= from - size / 60 {
             unit = (size, name);
@@ -72,21 +77,30 @@ pub(super) fn span(length: Duration) -> String {
     format!("{count} {name}{plural}")
 }
 
-/// An error's message as a sentence, with its code in quotation marks.
+/// Formats a number with thousands separators: `12,345`.
+pub(super) fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut grouped = String::with_capacity(digits.len() + digits.len() / 3);
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index) % 3 == 0 {
+            grouped.push(',');
+        }
+        grouped.push(digit);
+    }
+    grouped
+}
+
+/// Turns an error's message into a sentence, with quotation marks in the place of backticks.
 pub(super) fn sentence(message: &str) -> String {
-    let mut sentence = String::with_capacity(message.len() + 1);
     let mut quotes = ['“', '”'].into_iter().cycle();
+    let mut quoted = String::with_capacity(message.len());
     for c in message.chars() {
         match c {
-            '`' => sentence.extend(quotes.next()),
-            first if sentence.is_empty() => sentence.extend(first.to_uppercase()),
-            other => sentence.push(other),
+            '`' => quoted.extend(quotes.next()),
+            other => quoted.push(other),
         }
     }
-    if !sentence.ends_with(['.', '!', '?']) {
-        sentence.push('.');
-    }
-    sentence
+    crate::problem::sentence(&quoted)
 }
 
 #[cfg(test)]
@@ -95,12 +109,12 @@ mod tests {
 
     fn ago(seconds: i64) -> String {
         let now = Timestamp::constant(2_000_000_000, 0);
-        from_now(now - SignedDuration::from_secs(seconds), now)
+        relative_time(now - SignedDuration::from_secs(seconds), now)
     }
 
     #[test]
-    fn a_time_is_told_in_its_largest_unit() {
-        for (seconds, words) in [
+    fn relative_times_use_the_largest_unit() {
+        for (seconds, expected) in [
             (0, "just now"),
             (9, "just now"),
             (12, "12 seconds ago"),
@@ -116,18 +130,18 @@ mod tests {
             (-3_599, "in 1 hour"),
             (-(90 * 86_400 - 1), "in 90 days"),
         ] {
-            assert_eq!(ago(seconds), words, "{seconds}");
+            assert_eq!(ago(seconds), expected, "{seconds}");
         }
     }
 
     #[test]
-    fn the_extremes_of_time_have_words() {
-        assert!(from_now(Timestamp::MAX, Timestamp::MIN).starts_with("in "));
-        assert!(from_now(Timestamp::MIN, Timestamp::MAX).ends_with(" years ago"));
+    fn the_earliest_and_latest_times_can_be_formatted() {
+        assert!(relative_time(Timestamp::MAX, Timestamp::MIN).starts_with("in "));
+        assert!(relative_time(Timestamp::MIN, Timestamp::MAX).ends_with(" years ago"));
     }
 
     #[test]
-    fn the_exact_time_goes_with_the_words() {
+    fn a_moment_shows_the_exact_time_too() {
         let now = Timestamp::constant(1_800_000_000, 0);
         let shown = Moment::new(now - SignedDuration::from_mins(2), now).to_string();
         let exact = "15 January 2027, 07:58:00 UTC";
@@ -137,7 +151,21 @@ mod tests {
     }
 
     #[test]
-    fn a_message_becomes_a_sentence() {
+    fn numbers_have_thousands_separators() {
+        for (number, expected) in [
+            (0, "0"),
+            (999, "999"),
+            (1_000, "1,000"),
+            (12_345, "12,345"),
+            (123_456, "123,456"),
+            (1_234_567, "1,234,567"),
+        ] {
+            assert_eq!(grouped(number), expected);
+        }
+    }
+
+    #[test]
+    fn an_error_message_becomes_a_sentence() {
         assert_eq!(sentence("there is no such app"), "There is no such app.");
         assert_eq!(sentence("Choose an app."), "Choose an app.");
         assert_eq!(sentence("not `a` or `b`"), "Not “a” or “b”.");

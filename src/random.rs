@@ -70,7 +70,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_jittered_pause_is_any_between_half_of_it_and_the_whole() {
+    fn a_jittered_pause_is_between_half_of_it_and_all_of_it() {
         let whole = Duration::from_secs(8);
         let pauses: Vec<_> = (0..1000).map(|_| jittered(whole)).collect();
         assert!(

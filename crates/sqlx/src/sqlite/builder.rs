@@ -1,0 +1,102 @@
+use std::fmt;
+
+use sqlx::SqlitePool;
+use tower_api_tokens::StoreError;
+
+use super::{SqliteStore, open};
+#[cfg(doc)]
+use tower_api_tokens::StoreErrorKind;
+
+/// Sets up a [`SqliteStore`].
+///
+/// ```no_run
+/// use tower_api_tokens_sqlx::SqliteStore;
+///
+/// # async fn open() -> Result<(), Box<dyn std::error::Error>> {
+/// let store = SqliteStore::builder("sqlite://tokens.db")
+///     .must_exist()
+///     .connect()
+///     .await?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+#[must_use = "nothing is opened before `connect`"]
+pub struct SqliteStoreBuilder {
+    pub(super) database: Database,
+    pub(super) read_only: bool,
+    pub(super) must_exist: bool,
+    pub(super) persistent: bool,
+}
+
+#[derive(Clone)]
+pub(super) enum Database {
+    Url(String),
+    Pool(SqlitePool),
+}
+
+impl SqliteStoreBuilder {
+    pub(super) fn by_url(url: &str) -> Self {
+        Self::new(Database::Url(url.to_owned()))
+    }
+
+    pub(super) fn on(pool: SqlitePool) -> Self {
+        Self::new(Database::Pool(pool))
+    }
+
+    fn new(database: Database) -> Self {
+        Self {
+            database,
+            read_only: false,
+            must_exist: false,
+            persistent: false,
+        }
+    }
+
+    /// Opens the database for [reading alone](SqliteStore#reading-alone), as `?mode=ro` in the URL does. The
+    /// file and its tables must exist.
+    pub fn read_only(mut self) -> Self {
+        self.read_only = true;
+        self
+    }
+
+    /// Requires that the file exists, and creates none. Tables of an older version are still brought up to
+    /// date. A database in memory is not affected.
+    pub fn must_exist(mut self) -> Self {
+        self.must_exist = true;
+        self
+    }
+
+    /// Requires a file, so that tokens outlive the process. A database in memory is then an error.
+    pub fn persistent(mut self) -> Self {
+        self.persistent = true;
+        self
+    }
+
+    /// Opens the database and brings its tables up to date.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`InvalidSettings`](StoreErrorKind::InvalidSettings) if the URL is not one or names no
+    /// file, or the settings of a [pool](SqliteStore::builder_on) do not fit;
+    /// [`NotFound`](StoreErrorKind::NotFound) if the file [must exist](Self::must_exist) and does not;
+    /// [`Corrupt`](StoreErrorKind::Corrupt) if the file is not a database or is damaged, and
+    /// [`Incompatible`](StoreErrorKind::Incompatible) if a newer version of this crate wrote its
+    /// tables, and leaves the file as it is then; [`Full`](StoreErrorKind::Full) if the disk is full;
+    /// [`ReadOnly`](StoreErrorKind::ReadOnly) if the directory cannot be written; and
+    /// [`Unavailable`](StoreErrorKind::Unavailable) if the file cannot be opened otherwise.
+    pub async fn connect(self) -> Result<SqliteStore, StoreError> {
+        open::open(self).await
+    }
+}
+
+// A URL that was meant for a server may hold a password.
+impl fmt::Debug for SqliteStoreBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SqliteStoreBuilder")
+            .field("read_only", &self.read_only)
+            .field("must_exist", &self.must_exist)
+            .field("persistent", &self.persistent)
+            .finish_non_exhaustive()
+    }
+}

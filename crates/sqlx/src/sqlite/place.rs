@@ -1,0 +1,200 @@
+//! What a URL or a pool names: a file, or memory.
+
+use std::{path::Path, str::FromStr};
+
+use sqlx::{SqlitePool, sqlite::SqliteConnectOptions};
+use tower_api_tokens::{StoreError, StoreErrorKind};
+
+use super::{
+    error::{from_sqlx, settings_error},
+    file::directory_of,
+};
+use crate::connect::Driver;
+
+/// The name that the driver gives to a database in memory.
+const IN_MEMORY: &str = "file:sqlx-in-memory-";
+
+pub(super) struct Place {
+    pub(super) options: SqliteConnectOptions,
+    pub(super) is_memory: bool,
+    /// Whether the URL asks to only read, by `mode=ro`.
+    pub(super) is_read_only: bool,
+}
+
+impl Place {
+    pub(super) fn of_url(url: &str) -> Result<Self, StoreError> {
+        let Ok((Driver::Sqlite, rest)) = Driver::split(url) else {
+            return Err(settings_error(
+                "the URL of an SQLite database is `sqlite://PATH` or `sqlite::memory:`",
+            ));
+        };
+        check_user(rest)?;
+        let mode = mode(rest)?;
+        let options = SqliteConnectOptions::from_str(url).map_err(from_sqlx)?;
+        let options = match mode {
+            Some("memory") if is_blank(options.get_filename()) => {
+                SqliteConnectOptions::from_str("sqlite::memory:").map_err(from_sqlx)?
+            }
+            _ => options,
+        };
+        Ok(Self {
+            is_memory: mode == Some("memory") || is_in_memory(&options),
+            is_read_only: mode == Some("ro"),
+            options,
+        })
+    }
+
+    pub(super) fn of_pool(pool: &SqlitePool) -> Self {
+        let options = SqliteConnectOptions::clone(&pool.connect_options());
+        Self {
+            is_memory: is_in_memory(&options),
+            is_read_only: false,
+            options,
+        }
+    }
+}
+
+/// Refuses the URL of a server: its password would be shown as a part of a file's name.
+fn check_user(rest: &str) -> Result<(), StoreError> {
+    let rest = rest.strip_prefix("//").unwrap_or(rest);
+    let path = rest.split_once('?').map_or(rest, |(path, _)| path);
+    let user = path.split_once('@').filter(|(user, _)| user.contains(':'));
+    if user.is_none() || path.starts_with(['/', '.']) {
+        return Ok(());
+    }
+    Err(settings_error(
+        "an SQLite database has no user and no password: give `sqlite://PATH`, or `postgres://USER@HOST/DATABASE`; a path with `:` and `@` in it begins with `./` or `/`",
+    ))
+}
+
+/// The mode that a URL names, read as the driver reads it.
+fn mode(url: &str) -> Result<Option<&str>, StoreError> {
+    let query = url.split_once('?').map_or("", |(_, query)| query);
+    let mut modes = Vec::new();
+    for pair in query.split('&') {
+        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+        if name.contains(['%', '+']) {
+            return Err(settings_error(
+                "the names of a URL's parameters are written as they are, like `mode=ro`",
+            ));
+        }
+        if name == "mode" {
+            modes.push(value);
+        }
+    }
+    match modes[..] {
+        [] => Ok(None),
+        [mode] if !mode.contains(['%', '+']) => Ok(Some(mode)),
+        _ => Err(settings_error(
+            "the URL has one `mode` at most: `ro`, `rw`, `rwc` or `memory`",
+        )),
+    }
+}
+
+fn is_in_memory(options: &SqliteConnectOptions) -> bool {
+    let file = options.get_filename();
+    file.to_str()
+        .is_some_and(|name| name.starts_with(IN_MEMORY))
+}
+
+/// A shell variable that is not set leaves `sqlite://` or `sqlite:///` behind.
+fn is_blank(file: &Path) -> bool {
+    file.to_str()
+        .is_some_and(|name| name.trim().trim_matches('/').is_empty())
+}
+
+/// Checks that the file exists: a path with a typo in it is not an empty store.
+pub(super) fn check_exists(file: &Path) -> Result<(), StoreError> {
+    // A blank path is another mistake, which `check_path` explains.
+    if file.exists() || is_blank(file) {
+        return Ok(());
+    }
+    Err(StoreError::with_source(
+        StoreErrorKind::NotFound,
+        format!("there is no database `{}`; check the path", file.display()),
+    ))
+}
+
+/// Refuses what names no file. SQLite would make a database of its own for it, and remove it in the end.
+pub(super) fn check_path(file: &Path) -> Result<(), StoreError> {
+    if file == Path::new(":memory:") {
+        return Err(settings_error(
+            "a store in memory is opened by its URL, `sqlite::memory:`",
+        ));
+    }
+    if is_blank(file) {
+        return Err(settings_error(
+            "the store's URL names no file: give `sqlite://PATH`, and check that the variables in it are set",
+        ));
+    }
+    if file.to_str().is_some_and(|name| name.starts_with("file:")) {
+        return Err(settings_error(
+            "a path does not begin with `file:`; leave that out, as in `sqlite://PATH`",
+        ));
+    }
+    let directory = directory_of(file);
+    if !directory.is_dir() {
+        return Err(settings_error(format!(
+            "there is no directory `{}`; create it",
+            directory.display()
+        )));
+    }
+    if file.is_dir() {
+        return Err(settings_error(format!(
+            "`{}` is a directory; name a file in it",
+            file.display()
+        )));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Whether tokens in it outlast the process.
+    fn lasts(url: &str) -> Result<bool, StoreError> {
+        let place = Place::of_url(url)?;
+        let file = place.options.get_filename();
+        // The other paths are of directories that need not exist here.
+        if is_blank(file) {
+            check_path(file)?;
+        }
+        Ok(!place.is_memory)
+    }
+
+    #[test]
+    fn a_url_names_a_file_or_memory() {
+        for file in [
+            "sqlite://tokens.db",
+            "sqlite:tokens.db",
+            "sqlite:///var/lib/tokens.db?mode=rw",
+            "sqlite:///srv/a:b@c/tokens.db",
+            "sqlite://a@b.db",
+        ] {
+            assert!(lasts(file).unwrap(), "{file}");
+        }
+        for nothing in [
+            "sqlite:",
+            "sqlite://",
+            "sqlite:///",
+            "sqlite:// ",
+            "sqlite:?mode=rwc",
+            "sqlite://?mode=rwc",
+            "sqlite://?",
+            "sqlite://u:Sup3r@Secret/Word@host",
+        ] {
+            let error = lasts(nothing).unwrap_err();
+            assert_eq!(error.kind(), StoreErrorKind::InvalidSettings, "{nothing}");
+            assert!(!format!("{error:?}").contains("Sup3r"), "{error:?}");
+        }
+        for memory in [
+            "sqlite::memory:",
+            "sqlite://:memory:",
+            "sqlite://x?cache=shared&mode=memory",
+            "sqlite://?mode=memory",
+        ] {
+            assert!(!lasts(memory).unwrap(), "{memory}");
+        }
+    }
+}

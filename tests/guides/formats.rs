@@ -1,0 +1,74 @@
+//! Several formats in one service, as the guide to embedding shows them.
+
+use axum::body::Body;
+use http::{Request, StatusCode};
+use tower::ServiceExt;
+use tower_api_tokens::{LifecycleErrorKind, NewToken, RejectionKind};
+
+include!("shown/formats.rs");
+
+#[tokio::test]
+async fn tokens_are_issued_in_two_formats_and_accepted_in_three() {
+    let tokens = tokens().unwrap();
+    let app = tokens.create_app("Billing").await.unwrap();
+    for (token, prefix) in [
+        (NewToken::named("export"), "acme_live_"),
+        (NewToken::named("export").prefix("acme_test"), "acme_test_"),
+    ] {
+        let issued = tokens.issue(&app.id, token).await.unwrap();
+        let token = issued.token().expose();
+        assert!(token.starts_with(prefix));
+        let verdict = tokens.authenticator().authenticate(token.as_bytes()).await;
+        assert_eq!(verdict.unwrap().app_id(), &app.id);
+    }
+    let accepted_only = NewToken::named("export").prefix("acme");
+    let error = tokens.issue(&app.id, accepted_only).await.unwrap_err();
+    assert_eq!(error.kind(), LifecycleErrorKind::UnknownFormat);
+
+    // A well-formed token of the accepted format is looked up, and one of any other is not.
+    for (prefix, kind) in [
+        ("acme", RejectionKind::UnknownToken),
+        ("foreign", RejectionKind::WrongFormat),
+    ] {
+        let format = TokenFormat::new(prefix).unwrap();
+        let elsewhere = ApiTokens::new(MemoryStore::new(), format);
+        let app = elsewhere.create_app("Billing").await.unwrap();
+        let issued = elsewhere.issue(&app.id, NewToken::named("export")).await;
+        let token = issued.unwrap();
+        let token = token.token().expose().as_bytes();
+        let rejection = tokens
+            .authenticator()
+            .authenticate(token)
+            .await
+            .unwrap_err();
+        assert_eq!(rejection.kind(), kind, "{prefix}");
+    }
+}
+
+#[tokio::test]
+async fn http_is_refused_by_status_and_grpc_by_grpc_status() {
+    let (_, health) = tonic_health::server::health_reporter();
+    let service = service(&tokens().unwrap(), Routes::new(health));
+    let refused = async |request: http::request::Builder| {
+        let request = request.body(Body::empty()).unwrap();
+        let response = service.clone().oneshot(request).await.unwrap();
+        let code = response.headers().get("grpc-status").cloned();
+        (
+            response.status(),
+            code.map(|code| code.to_str().unwrap().to_owned()),
+        )
+    };
+    let grpc = |path| Request::post(path).header("content-type", "application/grpc");
+    let unauthenticated = (StatusCode::OK, Some("16".to_owned()));
+    let call = refused(grpc("/grpc.health.v1.Health/Check")).await;
+    assert_eq!(call, unauthenticated);
+    // What the client sends does not choose the answer of a route that is not gRPC.
+    for request in [
+        Request::get("/invoices"),
+        Request::get("/invoices").header("content-type", "application/grpc"),
+        Request::get("/nowhere"),
+        Request::get("/grpc.health.v1.Health/Check"),
+    ] {
+        assert_eq!(refused(request).await, (StatusCode::UNAUTHORIZED, None));
+    }
+}
