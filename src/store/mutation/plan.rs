@@ -7,9 +7,9 @@ use super::{
     snapshot::{Snapshot, State, UsedKey},
 };
 use crate::{
-    time::truncate_to_microsecond,
     model::{app::AppRecord, audit::AuditEvent, record::TokenRecord},
     store::{BoundKey, Change, Repeated, StoreError, StoreErrorKind},
+    time::truncate_to_microsecond,
     token::TokenId,
 };
 
