@@ -212,6 +212,19 @@ impl From<NameError> for LifecycleError {
     }
 }
 
+/// Formats a duration exactly, in the largest unit that divides it: `30 days`, `90 minutes`.
+fn in_largest_unit(duration: Duration) -> String {
+    let seconds = duration.as_secs();
+    let units = [(86_400, "day"), (3_600, "hour"), (60, "minute")];
+    let fitting = units
+        .into_iter()
+        .find(|(size, _)| seconds > 0 && seconds.is_multiple_of(*size));
+    let (size, unit) = fitting.unwrap_or((1, "second"));
+    let count = seconds / size;
+    let plural = if count == 1 { "" } else { "s" };
+    format!("{count} {unit}{plural}")
+}
+
 impl fmt::Display for LifecycleError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self.kind {
@@ -220,8 +233,8 @@ impl fmt::Display for LifecycleError {
                 "the expiry is not in the future; choose a later time, or none for a token that does not expire"
             }
             LifecycleErrorKind::InvalidOverlap => {
-                let limit = self.max_overlap.unwrap_or_default().as_secs();
-                return write!(f, "the overlap is too long; use at most {limit} seconds");
+                let limit = in_largest_unit(self.max_overlap.unwrap_or_default());
+                return write!(f, "the overlap is too long; use at most {limit}");
             }
             LifecycleErrorKind::ForeignFormat => {
                 "the imported token could not be used; build `ApiTokens` with `any_format` or `with_accepted_format`"
@@ -260,5 +273,29 @@ impl Error for LifecycleError {
         self.source
             .as_deref()
             .map(|source| source as &(dyn Error + 'static))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_longest_overlap_is_stated_exactly_in_the_largest_unit() {
+        for (seconds, expected) in [
+            (30 * 86_400, "30 days"),
+            (86_400, "1 day"),
+            (36 * 3_600, "36 hours"),
+            (5_400, "90 minutes"),
+            (61, "61 seconds"),
+            (0, "0 seconds"),
+        ] {
+            let error = LifecycleError::overlap_too_long(Duration::from_secs(seconds));
+            let message = error.to_string();
+            assert!(
+                message.ends_with(&format!("at most {expected}")),
+                "{message}"
+            );
+        }
     }
 }

@@ -141,8 +141,8 @@ fn tell(report: &ImportReport) {
         ..
     } = report;
     eprintln!(
-        "read {read} records: {inserted} inserted, {already_present} already there, \
-         {refused} refused, {conflicts} in conflict"
+        "read {read} records: {inserted} imported, {already_present} unchanged, \
+         {refused} invalid, {conflicts} conflicting"
     );
     match report.completeness {
         Completeness::Incomplete => eprintln!("the file was cut off, or lines of it were lost"),

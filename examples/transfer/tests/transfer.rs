@@ -7,7 +7,7 @@ use std::{
 
 use tempfile::TempDir;
 
-/// A transfer, whether it succeeded, and what it told.
+/// Runs a transfer. Returns whether it succeeded, its standard output and its standard error.
 fn transfer(directory: &TempDir, arguments: &[&str], input: &str) -> (bool, String, String) {
     let mut process = Command::new(env!("CARGO_BIN_EXE_transfer"))
         .args(arguments)
@@ -42,22 +42,22 @@ fn tokens_move_in_from_a_list_and_on_from_store_to_store_and_file() {
         let arguments: Vec<_> = arguments.split(' ').collect();
         transfer(&directory, &arguments, input)
     };
-    let (all, _, told) = run("--from - --to sqlite://a.db --rejects bad.jsonl", LIST);
+    let (all, _, output) = run("--from - --to sqlite://a.db --rejects bad.jsonl", LIST);
     assert!(!all);
-    assert!(told.starts_with("line 2: "), "{told}");
-    let counts = "read 2 records: 1 inserted, 0 already there, 1 refused, 0 in conflict";
-    assert!(told.contains(counts), "{told}");
+    assert!(output.starts_with("line 2: "), "{output}");
+    let counts = "read 2 records: 1 imported, 0 unchanged, 1 invalid, 0 conflicting";
+    assert!(output.contains(counts), "{output}");
     let rejects = std::fs::read_to_string(directory.path().join("bad.jsonl"));
     assert_eq!(rejects.unwrap(), "{}\n");
 
     assert!(run("--from sqlite://a.db --to sqlite://b.db", "").0);
-    let (all, _, told) = run("--from sqlite://a.db --to b.jsonl", "");
-    assert!(all, "{told}");
+    let (all, _, output) = run("--from sqlite://a.db --to b.jsonl", "");
+    assert!(all, "{output}");
     let (all, exported, _) = run("--from sqlite://b.db --to -", "");
     let file = std::fs::read_to_string(directory.path().join("b.jsonl")).unwrap();
     assert!(all && exported == file && file.contains("ba7816bf"));
-    let (all, _, told) = run("--from b.jsonl --to sqlite://a.db", "");
-    assert!(all && told.contains("2 already there"), "{told}");
+    let (all, _, output) = run("--from b.jsonl --to sqlite://a.db", "");
+    assert!(all && output.contains("2 unchanged"), "{output}");
 }
 
 #[test]
@@ -71,8 +71,8 @@ fn a_transfer_that_cannot_be_says_why_and_leaves_nothing_behind() {
         ("there.jsonl", "a.jsonl", "has to be a store"),
         ("mysql://localhost/x", "a.jsonl", "a store is"),
     ] {
-        let (all, _, told) = transfer(&directory, &["--from", from, "--to", to], "");
-        assert!(!all && told.contains(expected), "{from}: {told}");
+        let (all, _, output) = transfer(&directory, &["--from", from, "--to", to], "");
+        assert!(!all && output.contains(expected), "{from}: {output}");
     }
     let left: Vec<_> = std::fs::read_dir(directory.path()).unwrap().collect();
     assert_eq!(left.len(), 1, "{left:?}");
