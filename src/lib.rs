@@ -234,11 +234,11 @@ pub use random::{Entropy, EntropyError, SystemEntropy};
 pub use rejection::{Rejection, RejectionKind};
 #[doc(inline)]
 pub use store::{
-    Answer, AppQuery, Applied, AuditLog, AuditQuery, BoundKey, Change, ChangeHistory, ChangeLog,
-    ChangeLogStreams, Changes, LivePage, LoggedChange, MemoryStore, Mutation, Op, Page, PageSize,
-    Plan, Repeated, Replacement, Revision, Snapshot, StoreError, StoreErrorKind, TableRegistry,
-    Tables, TokenQuery, TokenRegistry, TokenRegistryExt, TokenRegistryStreams, TokenStore,
-    TokenTarget, Transactional, Usage, UsageLog, UsedKey, Write,
+    Answer, AppQuery, Applied, AsyncSnapshot, AuditLog, AuditQuery, BoundKey, Change,
+    ChangeHistory, ChangeLog, ChangeLogStreams, Changes, LivePage, LoggedChange, MemoryStore,
+    Mutation, Op, Page, PageSize, Plan, Repeated, Replacement, Revision, Snapshot, StoreError,
+    StoreErrorKind, TableRegistry, Tables, TokenQuery, TokenRegistry, TokenRegistryExt,
+    TokenRegistryStreams, TokenStore, TokenTarget, Transactional, Usage, UsageLog, UsedKey, Write,
 };
 pub use time::{Clock, SystemClock, TimeError, end_of_day, parse_expiry, parse_instant};
 pub use token::{

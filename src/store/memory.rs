@@ -87,8 +87,8 @@ impl State {
 
     fn write(&mut self, write: Write) {
         match write {
-            Write::PutApp(app) => drop(self.apps.insert(app.id, app)),
-            Write::PutToken(token) => {
+            Write::InsertApp(app) | Write::UpdateApp(app) => drop(self.apps.insert(app.id, app)),
+            Write::InsertToken(token) | Write::UpdateToken(token) => {
                 self.ids.insert(token.digest, token.id);
                 self.tokens.insert(token.id, token);
             }

@@ -32,7 +32,9 @@ pub use history::ChangeHistory;
 pub(crate) use logs::RegistryLogs;
 pub use logs::audit_log;
 pub use memory::MemoryStore;
-pub use mutation::{Applied, Mutation, Op, Plan, Snapshot, TokenRegistryExt, UsedKey, Write};
+pub use mutation::{
+    Applied, AsyncSnapshot, Mutation, Op, Plan, Snapshot, TokenRegistryExt, UsedKey, Write,
+};
 pub use page::{AppQuery, Page, PageSize, TokenQuery};
 pub use repeat::{BoundKey, Repeated, digest_words};
 pub use run::{catch_panic, run_to_end};
@@ -289,7 +291,7 @@ pub trait TokenRegistry: TokenStore {
 }
 
 /// The token that a call is about, and the app that it must belong to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct TokenTarget {
     /// The token.

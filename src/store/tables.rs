@@ -187,7 +187,7 @@ impl<B: Transactional> UsageLog for TableRegistry<B> {
             for usage in usages {
                 if let Some(mut token) = tables.token(usage.token) {
                     usage.add_to(&mut token);
-                    tables.write(Write::PutToken(token));
+                    tables.write(Write::UpdateToken(token));
                 }
             }
             Ok(())

@@ -8,7 +8,7 @@ use std::{
 use clap::Args;
 use serde::Serialize;
 use tower_api_tokens::{StoreError, StoreErrorKind};
-use tower_api_tokens_sqlx::{Driver, SqliteStore};
+use tower_api_tokens_sqlx::{AnyStore, Driver};
 
 use crate::{
     failure::Failure,
@@ -16,7 +16,7 @@ use crate::{
     options::Options,
     output::print_json,
     prompt::confirm,
-    store::{Access, open},
+    store::{Access, cannot_open, open},
 };
 
 #[derive(Args)]
@@ -46,10 +46,7 @@ pub(crate) async fn back_up(arguments: &Backup, options: &Options) -> Result<(),
         false => Access::Read,
     };
     let store = open(url, None, access, true).await?;
-    let backed_up = match store.as_sqlite() {
-        Some(sqlite) => sqlite.backup_to(&arguments.file).await,
-        None => return Err(not_sqlite()),
-    };
+    let backed_up = store.backup_to(&arguments.file).await;
     store.close().await;
     backed_up.map_err(|error| failed("cannot write the backup", error))?;
     report("Backed up the database to", &arguments.file, options)
@@ -66,28 +63,24 @@ pub(crate) async fn restore(arguments: &Restore, options: &Options) -> Result<()
         "Replace the database with this backup? Changes made since the backup are lost, and tokens revoked since then work again.",
         arguments.yes,
     )?;
-    let restored = SqliteStore::restore(&arguments.file, url).await;
+    let restored = AnyStore::restore(&arguments.file, url).await;
     restored.map_err(|error| failed("cannot restore the backup", error))?;
     report("Restored the database from", &arguments.file, options)
 }
 
-/// Returns the URL of an SQLite database.
+/// Returns the URL of a database that these commands can back up.
 fn database(options: &Options) -> Result<&str, Failure> {
-    match options.store()? {
-        Some(url) => match Driver::of_url(url) {
-            Ok(Driver::Sqlite) => Ok(url),
-            _ => Err(not_sqlite()),
-        },
-        None => Err(Failure::usage(
-            "no database given: pass `--store sqlite://PATH` or set API_TOKENS_STORE",
-        )),
+    let url = options.store()?.ok_or_else(|| {
+        Failure::usage("no database given: pass `--store sqlite://PATH` or set API_TOKENS_STORE")
+    })?;
+    let driver = Driver::of_url(url).map_err(|error| cannot_open(error, Access::Read))?;
+    match driver.backup_tools() {
+        None => Ok(url),
+        Some(tools) => Err(Failure::usage(format!(
+            "this command supports only SQLite; for {}, use {tools}",
+            driver.name(),
+        ))),
     }
-}
-
-fn not_sqlite() -> Failure {
-    Failure::usage(
-        "this command supports only SQLite; for PostgreSQL, use `pg_dump` and `pg_restore`",
-    )
 }
 
 fn failed(message: &str, error: StoreError) -> Failure {

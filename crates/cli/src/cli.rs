@@ -25,7 +25,7 @@ use crate::{
 const AFTER_HELP: &str = "\
 Exit codes:
   0  success; for `verify`, the token is accepted
-  1  failure: the store failed, or input or output did
+  1  failure: a store, input or output error
   2  usage error: an argument is missing or invalid
   3  not found: no such app or token
   4  refused: the state of the app or token does not allow it, you lack the rights, or you declined";

@@ -10,7 +10,7 @@ use crate::note::note;
 /// The exit codes of failures.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Status {
-    /// The store failed, or input or output did.
+    /// A store, input or output error.
     Failed = 1,
     /// An argument is missing or invalid.
     Usage = 2,

@@ -10,8 +10,7 @@ use crate::failure::Failure;
 #[command(next_help_heading = "Global options")]
 pub(crate) struct Options {
     /// Store to use: `sqlite://PATH` or `postgres://USER@HOST/DATABASE`. If the URL contains a
-    /// password, set the variable instead, because other users can see arguments. `bench` accepts
-    /// several
+    /// password, set API_TOKENS_STORE instead: other users can see arguments. `bench` accepts several
     #[arg(
         long,
         global = true,
@@ -32,8 +31,8 @@ pub(crate) struct Options {
     /// Token prefix that your service is configured with, such as `acme_live`
     #[arg(long, global = true, env = "API_TOKENS_PREFIX", hide_env_values = true)]
     pub(crate) prefix: Option<String>,
-    /// Write nothing to the store, which can then be a standby or a read-only role. For `serve` and
-    /// for commands that list, show, verify or export
+    /// Write nothing to the store. Needed for standbys and read-only roles; works with `serve` and
+    /// with commands that list, show, verify or export
     #[arg(long, global = true)]
     pub(crate) read_only: bool,
     /// Print JSON, one object per line
@@ -53,12 +52,13 @@ impl Options {
         }
     }
 
-    /// Returns the schema for a store. With several stores, the schema applies only to those in
-    /// PostgreSQL; with a single SQLite database, it is passed on so that the error is reported.
+    /// Returns the schema for a store. With several stores, the schema applies only to those whose
+    /// databases have schemas; with a single SQLite database, it is passed on so that the error is
+    /// reported.
     pub(crate) fn schema_of(&self, url: &str) -> Option<&str> {
         let schema = given(self.schema.as_deref());
-        let is_sqlite = || matches!(Driver::of_url(url), Ok(Driver::Sqlite));
-        schema.filter(|_| self.store.len() == 1 || !is_sqlite())
+        let has_schemas = || Driver::of_url(url).is_ok_and(Driver::has_schemas);
+        schema.filter(|_| self.store.len() == 1 || has_schemas())
     }
 }
 

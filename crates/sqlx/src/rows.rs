@@ -13,7 +13,7 @@ use tower_api_tokens::{
 
 use crate::telemetry;
 #[cfg(feature = "sqlite")]
-use tower_api_tokens::{BoundKey, Repeated};
+use tower_api_tokens::{BoundKey, UsedKey};
 
 /// The error for an operation or a query that only a newer version of the library knows.
 pub(crate) fn unsupported() -> StoreError {
@@ -234,9 +234,10 @@ fn change_from(row: &impl Columns) -> Option<LoggedChange> {
 }
 
 #[cfg(feature = "sqlite")]
-pub(super) fn repeated_from(row: &impl Columns, key: &BoundKey) -> Result<Repeated, StoreError> {
-    let same = bytes(row, 1)? == key.request;
-    Ok(Repeated::new(token_id(row, 0)?, same))
+pub(super) fn used_key_from(row: &impl Columns, key: [u8; 32]) -> Result<UsedKey, StoreError> {
+    let key = BoundKey::new(key, bytes(row, 1)?);
+    let used_at = from_microseconds(integer(row, 2)?);
+    Ok(UsedKey::new(key, token_id(row, 0)?, used_at))
 }
 
 pub(super) fn event_from(row: &impl Columns) -> Result<AuditEvent, StoreError> {

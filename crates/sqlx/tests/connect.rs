@@ -68,3 +68,29 @@ async fn lasting_stores_need_a_file_and_sqlite_has_no_schema() {
         assert_eq!(error.kind(), StoreErrorKind::InvalidSettings);
     }
 }
+
+#[tokio::test]
+async fn a_database_is_copied_unless_it_has_tools_for_that() {
+    let directory = TempDir::new().unwrap();
+    let (url, copy) = (url(&directory), directory.path().join("copy"));
+    let store = connect(&url).await.unwrap();
+    store.insert_app(&app()).await.unwrap();
+    store.backup_to(&copy).await.unwrap();
+    store
+        .disable_app(&app().id, app().created_at)
+        .await
+        .unwrap();
+    store.close().await;
+    AnyStore::restore(&copy, &url).await.unwrap();
+    let store = connect(&url).await.unwrap();
+    assert_eq!(store.app(&app().id).await.unwrap(), Some(app()));
+    store.close().await;
+
+    let unlike = AnyStore::restore(&copy, "postgres://db.internal/platform").await;
+    let error = unlike.unwrap_err();
+    assert_eq!(error.kind(), StoreErrorKind::Unsupported);
+    assert!(format!("{error:?}").contains("pg_restore"), "{error:?}");
+    for driver in Driver::ALL {
+        assert_eq!(driver.backup_tools().is_none(), *driver == Driver::Sqlite);
+    }
+}

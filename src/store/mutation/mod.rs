@@ -1,20 +1,21 @@
 //! A change to a registry, with its idempotency key and its audit event.
 
+mod async_snapshot;
 mod ext;
+mod op;
 mod plan;
+mod snapshot;
 
 use jiff::Timestamp;
 
+pub use async_snapshot::AsyncSnapshot;
 pub use ext::TokenRegistryExt;
-pub use plan::{Plan, Snapshot, UsedKey, Write};
+pub use op::Op;
+pub use plan::{Plan, Write};
+pub use snapshot::{Snapshot, UsedKey};
 
-use super::{BoundKey, StoreError, StoreErrorKind, TokenTarget};
-use crate::model::{
-    app::{AppId, AppRecord},
-    audit::AuditEvent,
-    grantable::Grantable,
-    record::TokenRecord,
-};
+use super::{BoundKey, StoreError, StoreErrorKind};
+use crate::model::{app::AppRecord, audit::AuditEvent, record::TokenRecord};
 
 /// A change for [`TokenRegistry::apply`](super::TokenRegistry::apply), which carries it out
 /// completely or not at all.
@@ -48,59 +49,6 @@ pub struct Mutation {
     pub key: Option<BoundKey>,
     /// The audit event to record in the same transaction.
     pub audit: Option<AuditEvent>,
-}
-
-/// The operation of a [`Mutation`].
-#[expect(
-    clippy::large_enum_variant,
-    reason = "a mutation is made for one call of a store, and not kept in numbers"
-)]
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Op {
-    /// Inserts an app.
-    CreateApp(AppRecord),
-    /// Disables an app, as [`AppRecord::disable`] does.
-    DisableApp(AppId),
-    /// Enables an app, as [`AppRecord::enable`] does.
-    EnableApp {
-        /// The app.
-        app: AppId,
-        /// What the actor may grant. The app is only enabled if every token that becomes live
-        /// passes [`Grantable::check`].
-        grantable: Grantable,
-    },
-    /// Inserts tokens. Only the identifier of a token's app is used; the app must exist.
-    InsertTokens(Vec<TokenRecord>),
-    /// Renames a token, whatever its status.
-    RenameToken {
-        /// The token.
-        target: TokenTarget,
-        /// The new name.
-        name: String,
-    },
-    /// Inserts the successor of a token, and changes the token as [`TokenRecord::rotate`] does.
-    RotateToken {
-        /// The token to rotate.
-        target: TokenTarget,
-        /// The token that replaces it.
-        successor: TokenRecord,
-        /// When the rotated token expires, unless its own expiry is earlier.
-        overlap_ends: Timestamp,
-    },
-    /// Revokes a token, as [`TokenRecord::revoke`] does. Revoking a revoked token succeeds, and is
-    /// recorded in the change log again.
-    RevokeToken(TokenTarget),
-    /// Removes tokens that [expired or were revoked](TokenRecord::expired_or_revoked_at) before an
-    /// instant.
-    Purge {
-        /// The instant.
-        before: Timestamp,
-        /// The maximum number of tokens to remove.
-        limit: usize,
-    },
-    /// Restarts the change log, so that every follower clears its cache.
-    ClearCaches,
 }
 
 /// The result of a [`Mutation`].

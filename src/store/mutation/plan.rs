@@ -1,104 +1,17 @@
 //! Computes what a change writes, without I/O.
 
-use std::{collections::HashSet, iter};
-
 use jiff::Timestamp;
 
-use super::{Applied, Mutation, Op};
-use crate::{
-    model::{
-        app::{AppId, AppRecord},
-        audit::{AuditEvent, AuditEventId},
-        record::TokenRecord,
-    },
-    store::{
-        BoundKey, Change, Page, PageSize, Repeated, StoreError, StoreErrorKind, TokenQuery,
-        TokenTarget,
-    },
-    token::{TokenDigest, TokenId},
+use super::{
+    Applied, Mutation,
+    snapshot::{Snapshot, State, UsedKey},
 };
-
-/// The state of a store while a change is planned and made, under one lock or in one transaction.
-pub trait Snapshot {
-    /// Returns an app.
-    fn app(&self, id: &AppId) -> Option<AppRecord>;
-    /// Returns a token, with its app in its current state.
-    fn token(&self, id: TokenId) -> Option<TokenRecord>;
-    /// Returns the token with a digest, with its app in its current state.
-    fn find(&self, digest: &TokenDigest) -> Option<TokenRecord>;
-    /// Lists tokens, the greatest identifier first, one page at a time. Use [`TokenQuery::page`] to
-    /// create a page.
-    fn tokens(&self, query: &TokenQuery, now: Timestamp) -> Page<TokenRecord, TokenId>;
-    /// Returns the use of an idempotency key.
-    fn key(&self, key: &[u8; 32]) -> Option<UsedKey>;
-    /// Returns whether an audit event with this identifier exists.
-    fn has_event(&self, id: AuditEventId) -> bool;
-
-    /// Returns all tokens of an app. The default implementation lists them.
-    fn tokens_of(&self, app: &AppId) -> Vec<TokenRecord> {
-        let query = TokenQuery::default().app(*app);
-        all_tokens(self, query, Timestamp::UNIX_EPOCH).collect()
-    }
-
-    /// Returns at most `limit` tokens that expired or were revoked before an instant. The default
-    /// implementation lists all tokens.
-    fn expired_or_revoked(&self, before: Timestamp, limit: usize) -> Vec<TokenId> {
-        let tokens = all_tokens(self, TokenQuery::default(), before);
-        let ended = tokens.filter(|token| {
-            token
-                .expired_or_revoked_at(before)
-                .is_some_and(|ended| ended < before)
-        });
-        ended.take(limit).map(|token| token.id).collect()
-    }
-}
-
-/// Iterates over the tokens of a listing, page by page.
-fn all_tokens<S: Snapshot + ?Sized>(
-    state: &S,
-    query: TokenQuery,
-    now: Timestamp,
-) -> impl Iterator<Item = TokenRecord> {
-    let query = query.limit(PageSize::MAX);
-    let first = (state.tokens(&query, now), query);
-    let pages = iter::successors(Some(first), move |(page, query)| {
-        let query = query.clone().after(page.next?);
-        Some((state.tokens(&query, now), query))
-    });
-    pages.flat_map(|(page, _)| page.items)
-}
-
-/// An idempotency key under which a token was created.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct UsedKey {
-    /// The key and the digest of the request.
-    pub key: BoundKey,
-    /// The token that was created.
-    pub token: TokenId,
-    /// When it was created.
-    pub used_at: Timestamp,
-}
-
-impl UsedKey {
-    /// Creates the record of a key under which a token was created at an instant.
-    #[must_use]
-    pub fn new(key: BoundKey, token: TokenId, used_at: Timestamp) -> Self {
-        Self {
-            key,
-            token,
-            used_at,
-        }
-    }
-
-    /// Returns whether a request with the key at `now` still counts as repeated. A store may drop
-    /// the key after that.
-    #[must_use]
-    pub fn is_valid_at(&self, now: Timestamp) -> bool {
-        let oldest = now.checked_sub(BoundKey::RETENTION);
-        self.used_at >= oldest.unwrap_or(Timestamp::MIN)
-    }
-}
+use crate::{
+    model::{app::AppRecord, audit::AuditEvent, record::TokenRecord},
+    store::{BoundKey, Change, Repeated, StoreError, StoreErrorKind},
+    time::truncate_to_microsecond,
+    token::TokenId,
+};
 
 /// The writes of a change, and its result.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -110,20 +23,68 @@ pub struct Plan {
     pub applied: Applied,
 }
 
+impl Plan {
+    /// Truncates all times to microseconds, for a store with no higher precision. What it returns then
+    /// equals what it reads later.
+    #[must_use]
+    pub fn truncated_to_microseconds(mut self) -> Self {
+        for write in &mut self.writes {
+            match write {
+                Write::InsertApp(app) | Write::UpdateApp(app) => truncate_app(app),
+                Write::InsertToken(token) | Write::UpdateToken(token) => truncate_token(token),
+                Write::PutKey(used) => truncate(&mut used.used_at),
+                Write::AppendEvent(event) => truncate(&mut event.at),
+                Write::RemoveToken(_) | Write::Log(_) | Write::RestartLog => {}
+            }
+        }
+        match &mut self.applied {
+            Applied::App(app) => truncate_app(app),
+            Applied::Token(token) => truncate_token(token),
+            Applied::Count(_) => {}
+        }
+        self
+    }
+}
+
+fn truncate(time: &mut Timestamp) {
+    *time = truncate_to_microsecond(*time);
+}
+
+fn truncate_app(app: &mut AppRecord) {
+    let AppRecord {
+        created_at,
+        disabled_at,
+        ..
+    } = app;
+    truncate(created_at);
+    disabled_at.iter_mut().for_each(truncate);
+}
+
+fn truncate_token(token: &mut TokenRecord) {
+    truncate_app(&mut token.app);
+    truncate(&mut token.created_at);
+    let ends = [
+        &mut token.expires_at,
+        &mut token.revoked_at,
+        &mut token.last_used_at,
+    ];
+    ends.into_iter().flatten().for_each(truncate);
+}
+
 /// One write of a change.
 ///
 /// A store has to handle all variants, so the enum is exhaustive: a new variant is a breaking
 /// change.
-#[expect(
-    clippy::large_enum_variant,
-    reason = "a mutation is made for one call of a store, and not kept in numbers"
-)]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Write {
-    /// Inserts an app, or replaces the one with this identifier.
-    PutApp(AppRecord),
-    /// Inserts a token, or replaces the one with this identifier.
-    PutToken(TokenRecord),
+    /// Inserts an app.
+    InsertApp(AppRecord),
+    /// Updates the app with this identifier.
+    UpdateApp(AppRecord),
+    /// Inserts a token.
+    InsertToken(TokenRecord),
+    /// Updates the token with this identifier.
+    UpdateToken(TokenRecord),
     /// Removes a token.
     RemoveToken(TokenId),
     /// Stores an idempotency key, replacing an older use of it.
@@ -137,81 +98,26 @@ pub enum Write {
 }
 
 impl Mutation {
-    /// Computes what the change writes. A store in memory applies the plan as it is. A store with a
-    /// query language has a statement for each [`Op`] instead, with the same outcome.
+    /// Computes what the change writes, for a store that reads its state synchronously. Other stores
+    /// use [`plan_async`](Self::plan_async), or a statement for each [`Op`](super::Op) with the same
+    /// outcome.
     ///
     /// # Errors
     ///
     /// Returns the error that [`TokenRegistry::apply`](crate::TokenRegistry::apply) documents for
     /// the operation. Nothing must be written then.
     pub fn plan(&self, state: &impl Snapshot) -> Result<Plan, StoreError> {
+        self.plan_against(state)
+    }
+
+    pub(super) fn plan_against(&self, state: &impl State) -> Result<Plan, StoreError> {
         let mut writes = Vec::new();
         if let Some(key) = &self.key {
             writes.push(Write::PutKey(self.use_key(*key, state)?));
         }
-        let applied = match &self.op {
-            Op::CreateApp(app) => {
-                if state.app(&app.id).is_some() {
-                    return Err(already_exists());
-                }
-                writes.push(Write::PutApp(app.clone()));
-                Applied::App(app.clone())
-            }
-            Op::DisableApp(id) => {
-                let app = state.app(id).ok_or_else(not_found)?.disable(self.at);
-                writes.extend([Write::PutApp(app.clone()), Write::Log(Change::App(*id))]);
-                Applied::App(app)
-            }
-            Op::EnableApp { app: id, grantable } => {
-                let app = state.app(id).ok_or_else(not_found)?.enable();
-                if !grantable.is_everything() {
-                    grantable.check_reactivated(state.tokens_of(id), self.at)?;
-                }
-                writes.extend([Write::PutApp(app.clone()), Write::Log(Change::App(*id))]);
-                Applied::App(app)
-            }
-            Op::InsertTokens(tokens) => {
-                check_vacant(tokens, state)?;
-                for token in tokens {
-                    writes.push(Write::PutToken(token.clone()));
-                    writes.push(Write::Log(Change::Token(token.digest)));
-                }
-                Applied::Count(tokens.len())
-            }
-            Op::RenameToken { target, name } => {
-                let mut token = find(target, state)?;
-                name.clone_into(&mut token.name);
-                change(token, &mut writes)
-            }
-            Op::RotateToken {
-                target,
-                successor,
-                overlap_ends,
-            } => {
-                let token = find(target, state)?;
-                token.check_successor(successor)?;
-                let rotated = token.rotate(successor.id, self.at, *overlap_ends)?;
-                check_vacant(std::slice::from_ref(successor), state)?;
-                writes.push(Write::PutToken(successor.clone()));
-                writes.push(Write::Log(Change::Token(successor.digest)));
-                change(rotated, &mut writes)
-            }
-            Op::RevokeToken(target) => change(find(target, state)?.revoke(self.at), &mut writes),
-            Op::Purge { before, limit } => {
-                let removed = state.expired_or_revoked(*before, *limit);
-                let count = removed.len();
-                writes.extend(removed.into_iter().map(Write::RemoveToken));
-                Applied::Count(count)
-            }
-            Op::ClearCaches => {
-                writes.push(Write::RestartLog);
-                Applied::Count(0)
-            }
-        };
+        let applied = self.op.plan(self.at, state, &mut writes)?;
         if let Some(event) = &self.audit {
-            if state.has_event(event.id) {
-                return Err(already_exists());
-            }
+            state.check_new_event(event.id)?;
             writes.push(Write::AppendEvent(event.clone()));
         }
         Ok(Plan { writes, applied })
@@ -221,15 +127,10 @@ impl Mutation {
     ///
     /// # Errors
     ///
-    /// Returns an error of the kind [`Unsupported`](StoreErrorKind::Unsupported) if the mutation
-    /// creates no token.
+    /// Returns an error of the kind [`Unsupported`](StoreErrorKind::Unsupported) if the mutation creates no
+    /// token.
     pub fn created(&self) -> Result<TokenId, StoreError> {
-        match &self.op {
-            Op::InsertTokens(tokens) => tokens.first().map(|token| token.id),
-            Op::RotateToken { successor, .. } => Some(successor.id),
-            _ => None,
-        }
-        .ok_or_else(|| {
+        self.op.created().ok_or_else(|| {
             StoreError::with_source(
                 StoreErrorKind::Unsupported,
                 "only a change that creates a token takes an idempotency key",
@@ -237,7 +138,7 @@ impl Mutation {
         })
     }
 
-    fn use_key(&self, key: BoundKey, state: &impl Snapshot) -> Result<UsedKey, StoreError> {
+    fn use_key(&self, key: BoundKey, state: &impl State) -> Result<UsedKey, StoreError> {
         let token = self.created()?;
         match state.key(&key.key).filter(|used| used.is_valid_at(self.at)) {
             Some(used) => Err(Repeated::new(used.token, used.key.request == key.request).into()),
@@ -250,35 +151,10 @@ impl Mutation {
     }
 }
 
-fn find(target: &TokenTarget, state: &impl Snapshot) -> Result<TokenRecord, StoreError> {
-    let token = state.token(target.id).filter(|token| target.selects(token));
-    token.ok_or_else(not_found)
-}
-
-fn change(token: TokenRecord, writes: &mut Vec<Write>) -> Applied {
-    writes.push(Write::PutToken(token.clone()));
-    writes.push(Write::Log(Change::Token(token.digest)));
-    Applied::Token(token)
-}
-
-fn check_vacant(tokens: &[TokenRecord], state: &impl Snapshot) -> Result<(), StoreError> {
-    let (mut ids, mut digests) = (HashSet::new(), HashSet::new());
-    for token in tokens {
-        if state.app(&token.app.id).is_none() {
-            return Err(not_found());
-        }
-        let taken = state.token(token.id).is_some() || state.find(&token.digest).is_some();
-        if taken || !ids.insert(token.id) || !digests.insert(token.digest) {
-            return Err(already_exists());
-        }
-    }
-    Ok(())
-}
-
-fn not_found() -> StoreError {
+pub(super) fn not_found() -> StoreError {
     StoreError::new(StoreErrorKind::NotFound)
 }
 
-fn already_exists() -> StoreError {
+pub(super) fn already_exists() -> StoreError {
     StoreError::new(StoreErrorKind::AlreadyExists)
 }

@@ -80,8 +80,10 @@ impl Tables for Rows {
 
     fn write(&mut self, write: Write) {
         match write {
-            Write::PutApp(app) => drop(self.apps.insert(app.id, app)),
-            Write::PutToken(token) => drop(self.tokens.insert(token.id, token)),
+            Write::InsertApp(app) | Write::UpdateApp(app) => drop(self.apps.insert(app.id, app)),
+            Write::InsertToken(token) | Write::UpdateToken(token) => {
+                self.tokens.insert(token.id, token);
+            }
             Write::RemoveToken(id) => drop(self.tokens.remove(&id)),
             Write::PutKey(used) => {
                 self.keys.retain(|_, other| other.is_valid_at(used.used_at));

@@ -53,11 +53,11 @@ async fn the_api_conforms_to_its_description() {
         .output()
         .await
         .unwrap();
-    let output = String::from_utf8_lossy(&output.stdout).into_owned()
+    let report = String::from_utf8_lossy(&output.stdout).into_owned()
         + &String::from_utf8_lossy(&output.stderr);
-    let output = output.replace(&token, "(token)");
-    assert!(output.status.success(), "{output}");
-    assert!(output.contains("Tested: 13"), "{output}");
+    let report = report.replace(&token, "(token)");
+    assert!(output.status.success(), "{report}");
+    assert!(report.contains("Tested: 13"), "{report}");
 }
 
 /// Lets the fuzzer grant any scope.

@@ -103,10 +103,7 @@ pub(super) async fn measure(
 
 /// The default name of a store. It repeats no part of the URL, which may hold a password.
 fn default_name(url: &str) -> &'static str {
-    match Driver::of_url(url) {
-        Ok(Driver::Sqlite) => "SQLite",
-        _ => "PostgreSQL",
-    }
+    Driver::of_url(url).map_or("store", Driver::name)
 }
 
 impl Opened {

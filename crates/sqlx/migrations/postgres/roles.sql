@@ -36,7 +36,7 @@ GRANT SELECT, INSERT, UPDATE, DELETE ON api_tokens TO api_token_manager;
 GRANT SELECT, INSERT, DELETE ON api_token_keys TO api_token_manager;
 GRANT SELECT, INSERT ON api_token_audit TO api_token_manager;
 
--- Changes are calls of these functions. The rights to the tables are for nodes of the version before.
+-- Changes are calls of these functions: each takes an event and returns what was applied. The rights to the tables are for nodes of the version before.
 DO $$
 DECLARE
     change text;
@@ -44,9 +44,7 @@ BEGIN
     FOR change IN
         SELECT p.oid::regprocedure::text FROM pg_catalog.pg_proc p
         WHERE p.pronamespace = pg_catalog.quote_ident(current_schema())::regnamespace
-          AND p.proname IN ('api_token_create_app', 'api_token_disable_app', 'api_token_enable_app',
-              'api_token_insert_tokens', 'api_token_rename_token', 'api_token_rotate_token',
-              'api_token_revoke_token', 'api_token_purge_tokens', 'api_token_clear_caches')
+          AND p.proargtypes[0] = to_regtype('api_token_event') AND p.prorettype = to_regtype('api_token_applied')
     LOOP
         EXECUTE format('GRANT EXECUTE ON FUNCTION %s TO api_token_manager', change);
     END LOOP;

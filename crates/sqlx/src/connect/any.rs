@@ -1,5 +1,7 @@
 //! A store of either kind.
 
+use std::path::Path;
+
 use async_trait::async_trait;
 use jiff::Timestamp;
 use tower_api_tokens::{
@@ -8,7 +10,7 @@ use tower_api_tokens::{
     TokenTarget, UsageLog,
 };
 
-use super::{AnyStoreBuilder, Driver};
+use super::{Access, AnyStoreBuilder, Driver, error::invalid};
 #[cfg(feature = "postgres")]
 use crate::postgres::PostgresStore;
 #[cfg(feature = "sqlite")]
@@ -35,20 +37,62 @@ impl AnyStore {
         AnyStoreBuilder::new(url)
     }
 
-    #[cfg(feature = "postgres")]
-    pub(super) fn postgres(store: PostgresStore, is_read_only: bool) -> Self {
-        Self {
-            inner: Inner::Postgres(store),
-            is_read_only,
+    /// Opens the store that a URL names, as it is set up.
+    pub(super) async fn open(settings: AnyStoreBuilder) -> Result<Self, StoreError> {
+        match Driver::of_url(&settings.url)? {
+            #[cfg(feature = "sqlite")]
+            Driver::Sqlite => Self::open_sqlite(settings).await,
+            #[cfg(feature = "postgres")]
+            Driver::Postgres => Self::connect_postgres(settings).await,
+            #[cfg(not(all(feature = "sqlite", feature = "postgres")))]
+            other => Err(not_built(other)),
         }
     }
 
     #[cfg(feature = "sqlite")]
-    pub(super) fn sqlite(store: SqliteStore, is_read_only: bool) -> Self {
-        Self {
-            inner: Inner::Sqlite(store),
-            is_read_only,
+    async fn open_sqlite(settings: AnyStoreBuilder) -> Result<Self, StoreError> {
+        if settings.schema.is_some() {
+            return Err(invalid(
+                "an SQLite database has no schema; leave it out, or use PostgreSQL",
+            ));
         }
+        let mut builder = SqliteStore::builder(&settings.url);
+        if settings.is_lasting {
+            builder = builder.persistent();
+        }
+        let (store, is_read_only) = match settings.access {
+            Access::Create => (builder.connect().await, false),
+            Access::Exist => (builder.must_exist().connect().await, false),
+            Access::Verify => match builder.clone().must_exist().connect().await {
+                Err(error) if error.kind() == StoreErrorKind::ReadOnly => {
+                    (builder.read_only().connect().await, true)
+                }
+                opened => (opened, false),
+            },
+            Access::ReadOnly => (builder.read_only().connect().await, true),
+        };
+        Ok(Self {
+            inner: Inner::Sqlite(store?),
+            is_read_only,
+        })
+    }
+
+    #[cfg(feature = "postgres")]
+    async fn connect_postgres(settings: AnyStoreBuilder) -> Result<Self, StoreError> {
+        let mut builder = PostgresStore::builder(&settings.url);
+        if let Some(schema) = settings.schema {
+            builder = builder.schema(schema);
+        }
+        let builder = match settings.access {
+            Access::Create => builder,
+            Access::Exist => builder.must_exist(),
+            Access::Verify | Access::ReadOnly => builder.read_only(),
+        };
+        let store = builder.connect().await?;
+        Ok(Self {
+            inner: Inner::Postgres(store),
+            is_read_only: settings.access == Access::ReadOnly,
+        })
     }
 
     /// Returns which database it is in.
@@ -90,6 +134,45 @@ impl AnyStore {
         }
     }
 
+    /// Writes a copy of the database to a new file, as `SqliteStore::backup_to` does.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error of the kind [`Unsupported`](StoreErrorKind::Unsupported) if the database has
+    /// [tools](Driver::backup_tools) for that, and the errors of `SqliteStore::backup_to` otherwise.
+    #[cfg_attr(
+        not(feature = "sqlite"),
+        expect(unused_variables, reason = "no other database is copied to a file")
+    )]
+    pub async fn backup_to(&self, file: impl AsRef<Path>) -> Result<(), StoreError> {
+        match &self.inner {
+            #[cfg(feature = "postgres")]
+            Inner::Postgres(_) => Err(not_copied(Driver::Postgres)),
+            #[cfg(feature = "sqlite")]
+            Inner::Sqlite(store) => store.backup_to(file).await,
+        }
+    }
+
+    /// Puts a copy in the place of the database that a URL names, as `SqliteStore::restore` does.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error of the kind [`Unsupported`](StoreErrorKind::Unsupported) if the database has
+    /// [tools](Driver::backup_tools) for that, one of the kind
+    /// [`InvalidSettings`](StoreErrorKind::InvalidSettings) if this build has no driver for the URL, and the
+    /// errors of `SqliteStore::restore` otherwise.
+    #[cfg_attr(
+        not(feature = "sqlite"),
+        expect(unused_variables, reason = "no other database is copied to a file")
+    )]
+    pub async fn restore(backup: impl AsRef<Path>, url: &str) -> Result<(), StoreError> {
+        match Driver::of_url(url)? {
+            #[cfg(feature = "sqlite")]
+            Driver::Sqlite => SqliteStore::restore(backup, url).await,
+            driver => Err(not_copied(driver)),
+        }
+    }
+
     /// Closes an SQLite database, so that its latest changes are in its file. Other connections close when
     /// the last clone is dropped.
     pub async fn close(&self) {
@@ -108,6 +191,25 @@ impl AnyStore {
             #[cfg(feature = "sqlite")]
             Inner::Sqlite(store) => store,
         }
+    }
+}
+
+fn not_built(driver: Driver) -> StoreError {
+    invalid(format!(
+        "this program was built without the feature `{driver}` of `tower-api-tokens-sqlx`"
+    ))
+}
+
+fn not_copied(driver: Driver) -> StoreError {
+    match driver.backup_tools() {
+        Some(tools) => {
+            let hint = format!(
+                "a {} database is not copied here: use {tools}",
+                driver.name()
+            );
+            StoreError::with_source(StoreErrorKind::Unsupported, hint)
+        }
+        None => not_built(driver),
     }
 }
 

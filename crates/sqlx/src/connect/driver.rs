@@ -38,6 +38,35 @@ impl Driver {
         }
     }
 
+    /// Returns the name of the database, as people write it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Postgres => "PostgreSQL",
+            Self::Sqlite => "SQLite",
+        }
+    }
+
+    /// Returns whether tables lie in a [schema](crate::AnyStoreBuilder::schema).
+    #[must_use]
+    pub const fn has_schemas(self) -> bool {
+        match self {
+            Self::Postgres => true,
+            Self::Sqlite => false,
+        }
+    }
+
+    /// Returns the programs that copy and restore a database, or `None` if
+    /// [`AnyStore::backup_to`](crate::AnyStore::backup_to) and [`AnyStore::restore`](crate::AnyStore::restore)
+    /// do.
+    #[must_use]
+    pub const fn backup_tools(self) -> Option<&'static str> {
+        match self {
+            Self::Postgres => Some("`pg_dump` and `pg_restore`"),
+            Self::Sqlite => None,
+        }
+    }
+
     /// Returns the driver that the scheme of a URL names.
     ///
     /// # Errors

@@ -11,10 +11,6 @@ use tower_api_tokens::StoreError;
 pub use any::AnyStore;
 pub use driver::Driver;
 
-#[cfg(feature = "postgres")]
-use crate::postgres::PostgresStore;
-use error::invalid;
-
 /// Opens the store that a URL names: `sqlite://PATH` or `postgres://USER@HOST/DATABASE`.
 ///
 /// ```
@@ -121,58 +117,7 @@ impl AnyStoreBuilder {
     /// Returns an error as [`connect`] does, and one of the kind [`NotFound`](tower_api_tokens::StoreErrorKind::NotFound) if an
     /// SQLite file must exist and does not.
     pub async fn connect(self) -> Result<AnyStore, StoreError> {
-        match Driver::of_url(&self.url)? {
-            #[cfg(feature = "sqlite")]
-            Driver::Sqlite => self.open_sqlite().await,
-            #[cfg(feature = "postgres")]
-            Driver::Postgres => self.connect_postgres().await,
-            #[cfg(not(all(feature = "sqlite", feature = "postgres")))]
-            other => Err(invalid(format!(
-                "this program was built without the feature `{other}` of `tower-api-tokens-sqlx`"
-            ))),
-        }
-    }
-
-    #[cfg(feature = "sqlite")]
-    async fn open_sqlite(self) -> Result<AnyStore, StoreError> {
-        use crate::sqlite::SqliteStore;
-
-        if self.schema.is_some() {
-            return Err(invalid(
-                "an SQLite database has no schema; leave it out, or use PostgreSQL",
-            ));
-        }
-        let mut builder = SqliteStore::builder(&self.url);
-        if self.is_lasting {
-            builder = builder.persistent();
-        }
-        let (store, is_read_only) = match self.access {
-            Access::Create => (builder.connect().await, false),
-            Access::Exist => (builder.must_exist().connect().await, false),
-            Access::Verify => match builder.clone().must_exist().connect().await {
-                Err(error) if error.kind() == tower_api_tokens::StoreErrorKind::ReadOnly => {
-                    (builder.read_only().connect().await, true)
-                }
-                opened => (opened, false),
-            },
-            Access::ReadOnly => (builder.read_only().connect().await, true),
-        };
-        Ok(AnyStore::sqlite(store?, is_read_only))
-    }
-
-    #[cfg(feature = "postgres")]
-    async fn connect_postgres(self) -> Result<AnyStore, StoreError> {
-        let mut builder = PostgresStore::builder(&self.url);
-        if let Some(schema) = self.schema {
-            builder = builder.schema(schema);
-        }
-        let builder = match self.access {
-            Access::Create => builder,
-            Access::Exist => builder.must_exist(),
-            Access::Verify | Access::ReadOnly => builder.read_only(),
-        };
-        let store = builder.connect().await?;
-        Ok(AnyStore::postgres(store, self.access == Access::ReadOnly))
+        AnyStore::open(self).await
     }
 }
 

@@ -15,6 +15,43 @@ use crate::rows::{Columns, Identifier, app_from, count, token_from, unsupported}
 /// Where a call's outcome begins, behind the columns of a token.
 const OUTCOME: usize = 16;
 
+/// A function in the database that makes a change.
+#[derive(Clone, Copy)]
+pub(super) struct Change {
+    pub(super) function: &'static str,
+    /// How many arguments it takes behind the event.
+    pub(super) arguments: usize,
+}
+
+macro_rules! changes {
+    ($($name:ident = $function:literal with $arguments:literal;)*) => {
+        $(const $name: Change = Change { function: $function, arguments: $arguments };)*
+
+        /// Every function that a role which makes changes has to be allowed to call.
+        pub(super) const CHANGES: &[Change] = &[$($name),*];
+    };
+}
+
+changes! {
+    CREATE_APP = "api_token_create_app" with 4;
+    DISABLE_APP = "api_token_disable_app" with 2;
+    ENABLE_APP = "api_token_enable_app" with 4;
+    INSERT_TOKENS = "api_token_insert_tokens" with 17;
+    RENAME_TOKEN = "api_token_rename_token" with 3;
+    ROTATE_TOKEN = "api_token_rotate_token" with 20;
+    REVOKE_TOKEN = "api_token_revoke_token" with 3;
+    PURGE_TOKENS = "api_token_purge_tokens" with 3;
+    CLEAR_CACHES = "api_token_clear_caches" with 0;
+}
+
+/// What a function returns of a change that was made.
+#[derive(Clone, Copy)]
+enum Returns {
+    App,
+    Token,
+    Count,
+}
+
 impl PostgresStore {
     pub(super) async fn mutate(&self, mutation: &Mutation) -> Result<Applied, StoreError> {
         if mutation.key.is_some() {
@@ -32,57 +69,76 @@ impl PostgresStore {
         mutation: &Mutation,
         candidates: Vec<Identifier>,
     ) -> Result<Applied, StoreError> {
-        let rows = self.change(self.call(mutation, candidates)?).await?;
-        outcome(&rows, mutation)
+        let (query, returns) = self.call(mutation, candidates)?;
+        let rows = self.change(query).await?;
+        outcome(&rows, mutation, returns)
     }
 
-    fn call(&self, mutation: &Mutation, candidates: Vec<Identifier>) -> Result<Query, StoreError> {
-        let statements = self.statements();
-        let begin = |statement| self.begin_call(statement, mutation.audit.as_ref());
+    fn call(
+        &self,
+        mutation: &Mutation,
+        candidates: Vec<Identifier>,
+    ) -> Result<(Query, Returns), StoreError> {
+        let begin = |change| self.begin_call(change, mutation.audit.as_ref());
         let at = microseconds(mutation.at);
         Ok(match &mutation.op {
-            Op::CreateApp(app) => begin(&statements.create_app)
-                .bind(app.id.to_string())
-                .bind(app.name.clone())
-                .bind(microseconds(app.created_at))
-                .bind(app.disabled_at.map(microseconds)),
-            Op::DisableApp(id) => begin(&statements.disable_app).bind(id.to_string()).bind(at),
-            Op::EnableApp { app, grantable } => begin(&statements.enable_app)
-                .bind(app.to_string())
-                .bind(at)
-                .bind(granted(grantable))
-                .bind(grantable.latest_expiry().map(microseconds)),
+            Op::CreateApp(app) => {
+                let call = begin(CREATE_APP)
+                    .bind(app.id.to_string())
+                    .bind(app.name.clone())
+                    .bind(microseconds(app.created_at))
+                    .bind(app.disabled_at.map(microseconds));
+                (call, Returns::App)
+            }
+            Op::DisableApp(id) => {
+                let call = begin(DISABLE_APP).bind(id.to_string()).bind(at);
+                (call, Returns::App)
+            }
+            Op::EnableApp { app, grantable } => {
+                let call = begin(ENABLE_APP)
+                    .bind(app.to_string())
+                    .bind(at)
+                    .bind(granted(grantable))
+                    .bind(grantable.latest_expiry().map(microseconds));
+                (call, Returns::App)
+            }
             Op::InsertTokens(tokens) => {
-                let keyed = bind_key(begin(&statements.insert_tokens), mutation);
-                bind_tokens(keyed, tokens)
+                let call = bind_key(begin(INSERT_TOKENS), mutation);
+                (bind_tokens(call, tokens), Returns::Count)
             }
             Op::RenameToken { target, name } => {
-                bind_target(begin(&statements.rename_token), target).bind(name.clone())
+                let call = bind_target(begin(RENAME_TOKEN), target).bind(name.clone());
+                (call, Returns::Token)
             }
             Op::RotateToken {
                 target,
                 successor,
                 overlap_ends,
             } => {
-                let keyed = bind_key(begin(&statements.rotate_token), mutation);
-                let successor = bind_tokens(keyed, std::slice::from_ref(successor));
-                bind_target(successor, target).bind(microseconds(*overlap_ends))
+                let call = bind_key(begin(ROTATE_TOKEN), mutation);
+                let call = bind_tokens(call, std::slice::from_ref(successor));
+                let call = bind_target(call, target).bind(microseconds(*overlap_ends));
+                (call, Returns::Token)
             }
             Op::RevokeToken(target) => {
-                bind_target(begin(&statements.revoke_token), target).bind(at)
+                let call = bind_target(begin(REVOKE_TOKEN), target).bind(at);
+                (call, Returns::Token)
             }
-            Op::ClearCaches => begin(&statements.clear_caches),
-            Op::Purge { before, limit } => begin(&statements.purge_tokens)
-                .bind(candidates)
-                .bind(microseconds(*before))
-                .bind(i64::try_from(*limit).unwrap_or(i64::MAX)),
+            Op::Purge { before, limit } => {
+                let call = begin(PURGE_TOKENS)
+                    .bind(candidates)
+                    .bind(microseconds(*before))
+                    .bind(i64::try_from(*limit).unwrap_or(i64::MAX));
+                (call, Returns::Count)
+            }
+            Op::ClearCaches => (begin(CLEAR_CACHES), Returns::Count),
             _ => return Err(unsupported()),
         })
     }
 
     /// A call with its event, to which its other arguments are bound.
-    fn begin_call(&self, statement: &sqlx::SqlStr, event: Option<&AuditEvent>) -> Query {
-        let query = self.query(statement);
+    fn begin_call(&self, change: Change, event: Option<&AuditEvent>) -> Query {
+        let query = self.query(&self.statements().change(change));
         match event {
             Some(event) => bind_event(query, event),
             None => query
@@ -167,11 +223,11 @@ fn granted(grantable: &Grantable) -> Option<Vec<String>> {
 }
 
 /// Reads what a call returned.
-fn outcome(rows: &[PgRow], mutation: &Mutation) -> Result<Applied, StoreError> {
+fn outcome(rows: &[PgRow], mutation: &Mutation, returns: Returns) -> Result<Applied, StoreError> {
     let row = rows.first().ok_or_else(|| odd_outcome("no row"))?;
     let detail = row.text(OUTCOME + 1)?.unwrap_or_default();
     match row.text(OUTCOME)?.unwrap_or_default() {
-        "done" => applied(row, mutation),
+        "done" => applied(row, returns),
         "not_found" => Err(StoreError::new(StoreErrorKind::NotFound)),
         "already_exists" => Err(StoreError::new(StoreErrorKind::AlreadyExists)),
         "repeated" => {
@@ -203,19 +259,15 @@ fn outcome(rows: &[PgRow], mutation: &Mutation) -> Result<Applied, StoreError> {
     }
 }
 
-fn applied(row: &PgRow, mutation: &Mutation) -> Result<Applied, StoreError> {
-    match &mutation.op {
-        Op::CreateApp(app) => Ok(Applied::App(app.clone())),
-        Op::DisableApp(_) | Op::EnableApp { .. } => app_from(row, 11).map(Applied::App),
-        Op::RenameToken { .. } | Op::RotateToken { .. } | Op::RevokeToken(_) => {
-            token_from(row).map(Applied::Token)
-        }
-        Op::InsertTokens(_) | Op::Purge { .. } | Op::ClearCaches => {
+fn applied(row: &PgRow, returns: Returns) -> Result<Applied, StoreError> {
+    match returns {
+        Returns::App => app_from(row, 11).map(Applied::App),
+        Returns::Token => token_from(row).map(Applied::Token),
+        Returns::Count => {
             let affected = count(row, OUTCOME + 3)?;
             Ok(Applied::Count(
                 usize::try_from(affected).unwrap_or(usize::MAX),
             ))
         }
-        _ => Err(unsupported()),
     }
 }

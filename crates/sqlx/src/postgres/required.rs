@@ -3,7 +3,7 @@
 use sqlx::{Connection, PgConnection, Row};
 use tower_api_tokens::{StoreError, StoreErrorKind};
 
-use super::{error::from_sqlx, schema::Schema};
+use super::{error::from_sqlx, mutate::CHANGES, schema::Schema};
 
 /// The triggers that keep the change log and make changes durable, with their tables.
 const TRIGGERS: [(&str, &str); 9] = [
@@ -16,19 +16,6 @@ const TRIGGERS: [(&str, &str); 9] = [
     ("api_token_apps", "a_lock"),
     ("api_token_apps", "b_updated"),
     ("api_token_audit", "a_durable"),
-];
-
-/// The functions that make changes.
-const CHANGES: [&str; 9] = [
-    "api_token_create_app",
-    "api_token_disable_app",
-    "api_token_enable_app",
-    "api_token_insert_tokens",
-    "api_token_rename_token",
-    "api_token_rotate_token",
-    "api_token_revoke_token",
-    "api_token_purge_tokens",
-    "api_token_clear_caches",
 ];
 
 /// Checks that every trigger exists and is switched on. Without one, a change that is made by hand does not
@@ -82,6 +69,7 @@ pub(super) async fn check_changes(
     connection: &mut PgConnection,
     schema: &Schema,
 ) -> Result<(), StoreError> {
+    let functions: Vec<_> = CHANGES.iter().map(|change| change.function).collect();
     // A statement that is prepared is prepared in the transaction in which it is executed.
     let mut transaction = connection
         .begin_with(super::BEGIN)
@@ -93,7 +81,7 @@ pub(super) async fn check_changes(
             ON p.proname = needed.name \
         WHERE has_function_privilege(p.oid, 'EXECUTE') IS NOT TRUE",
     )
-    .bind(CHANGES.as_slice())
+    .bind(functions)
     .bind(schema.name())
     .persistent(false)
     .fetch_one(&mut *transaction)

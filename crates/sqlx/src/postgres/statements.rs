@@ -3,7 +3,7 @@
 use sqlx::SqlStr;
 use tower_api_tokens::{StoreError, TokenQuery, TokenStatus};
 
-use super::schema::Schema;
+use super::{mutate::Change, schema::Schema};
 use crate::rows::unsupported;
 
 macro_rules! statements {
@@ -66,21 +66,6 @@ macro_rules! stalled {
     };
 }
 
-/// A call of a function that makes a change: its event first, and what comes back in the order of
-/// [`token_from`](crate::rows::token_from).
-macro_rules! change {
-    ($function:literal, $arguments:literal) => {
-        concat!(
-            "SELECT id, digest, mask, name, scopes, created_at, actual_expires_at, revoked_at, ",
-            "successor, last_used_at, uses, app_id, app_name, app_created_at, app_disabled_at, ",
-            "restrictions, outcome, detail, made, affected ",
-            "FROM @.api_token_", $function,
-            "(ROW($1::uuid, $2::bigint, $3::text, $4::text, $5::text, $6::uuid, $7::text)::@.api_token_event",
-            $arguments, ")"
-        )
-    };
-}
-
 statements! {
     /// Always one row.
     find = with_latest!("@.api_token_details t ON t.digest = $1");
@@ -101,22 +86,6 @@ statements! {
     apps = "SELECT id, name, created_at, disabled_at FROM @.api_token_apps \
         WHERE id > $1 AND ($3 IS NULL OR strpos(lower(name COLLATE \"C\"), lower($3 COLLATE \"C\")) > 0) \
         ORDER BY id LIMIT $2";
-    create_app = change!("create_app", ", $8, $9, $10, $11");
-    disable_app = change!("disable_app", ", $8, $9");
-    enable_app = change!("enable_app", ", $8, $9, $10, $11");
-    /// Takes arrays, one for each column.
-    insert_tokens = change!(
-        "insert_tokens",
-        ", $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24"
-    );
-    rename_token = change!("rename_token", ", $8, $9, $10");
-    rotate_token = change!(
-        "rotate_token",
-        ", $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25, $26, $27"
-    );
-    revoke_token = change!("revoke_token", ", $8, $9, $10");
-    purge_tokens = change!("purge_tokens", ", $8, $9, $10");
-    clear_caches = change!("clear_caches", "");
     /// Tokens to purge that were revoked, and where the next search begins.
     revoked = "SELECT id, revoked_at FROM @.api_tokens \
         WHERE revoked_at >= $1 AND revoked_at < $2 ORDER BY revoked_at LIMIT $3";
@@ -135,6 +104,25 @@ statements! {
 }
 
 impl Statements {
+    /// A call of a function that makes a change: its event first, and what comes back in the order of
+    /// [`token_from`](crate::rows::token_from).
+    pub(super) fn change(&self, change: Change) -> SqlStr {
+        let mut text =
+            "SELECT id, digest, mask, name, scopes, created_at, actual_expires_at, revoked_at, \
+            successor, last_used_at, uses, app_id, app_name, app_created_at, app_disabled_at, \
+            restrictions, outcome, detail, made, affected FROM @."
+                .to_owned();
+        text.push_str(change.function);
+        text.push_str(
+            "(ROW($1::uuid, $2::bigint, $3::text, $4::text, $5::text, $6::uuid, $7::text)::@.api_token_event",
+        );
+        for number in (8..).take(change.arguments) {
+            text.push_str(&format!(", ${number}"));
+        }
+        text.push(')');
+        self.schema.fill(&text)
+    }
+
     /// The statement for a listing, in the order and by the terms of [`TokenQuery::selects`].
     pub(super) fn list(&self, query: &TokenQuery) -> Result<SqlStr, StoreError> {
         let mut text = tokens!("WHERE $2 IS NOT NULL").to_owned();

@@ -1,5 +1,6 @@
 //! A store in an SQLite database.
 
+mod apply;
 mod audit;
 mod backup;
 mod builder;

@@ -74,22 +74,27 @@ pub(super) const APPS: &str = "SELECT id, name, created_at, disabled_at FROM api
 pub(super) const INSERT_APP: &str =
     "INSERT INTO api_token_apps (id, name, created_at, disabled_at) VALUES (?1, ?2, ?3, ?4)";
 
-pub(super) const UPDATE_APP: &str = "UPDATE api_token_apps SET disabled_at = ?2 WHERE id = ?1";
+pub(super) const UPDATE_APP: &str =
+    "UPDATE api_token_apps SET name = ?2, created_at = ?3, disabled_at = ?4 WHERE id = ?1";
 
 pub(super) const INSERT_TOKEN: &str = "INSERT INTO api_tokens \
      (id, digest, mask, app_id, name, scopes, created_at, expires_at, revoked_at, successor, last_used_at, uses, \
      restrictions, restricted_expires_at) \
      VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)";
 
+/// Takes what [`INSERT_TOKEN`] takes.
+pub(super) const UPDATE_TOKEN: &str = "UPDATE api_tokens SET \
+     digest = ?2, mask = ?3, app_id = ?4, name = ?5, scopes = ?6, created_at = ?7, expires_at = ?8, revoked_at = ?9, \
+     successor = ?10, last_used_at = ?11, uses = ?12, restrictions = ?13, restricted_expires_at = ?14 \
+     WHERE id = ?1";
+
 /// Fails where the key is there already.
-pub(super) const USE_KEY: &str =
+pub(super) const PUT_KEY: &str =
     "INSERT INTO api_token_keys (key, request, token, used_at) VALUES (?1, ?2, ?3, ?4)";
 
-pub(super) const KEY: &str = "SELECT token, request FROM api_token_keys WHERE key = ?1";
+pub(super) const KEY: &str = "SELECT token, request, used_at FROM api_token_keys WHERE key = ?1";
 
 pub(super) const TRIM_KEYS: &str = "DELETE FROM api_token_keys WHERE used_at < ?1";
-
-pub(super) const RENAME: &str = "UPDATE api_tokens SET name = ?2 WHERE id = ?1";
 
 pub(super) const APPEND_EVENT: &str = "INSERT INTO api_token_audit \
      (id, at, actor, action, app_id, token, outcome) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
@@ -116,16 +121,15 @@ pub(super) fn events(of_app: bool, of_token: bool) -> &'static str {
     }
 }
 
-pub(super) const ROTATE: &str = "UPDATE api_tokens SET successor = ?3, \
-     expires_at = CASE WHEN restrictions IS NULL THEN ?2 ELSE expires_at END, \
-     restricted_expires_at = CASE WHEN restrictions IS NOT NULL THEN ?2 END \
-     WHERE id = ?1 AND successor IS NULL AND revoked_at IS NULL";
+pub(super) const ENDED: &str = "SELECT id FROM api_tokens \
+     WHERE revoked_at < ?1 OR (expires_at < ?1 AND restrictions IS NULL) \
+     OR restricted_expires_at < ?1 LIMIT ?2";
 
-pub(super) const REVOKE: &str = "UPDATE api_tokens SET revoked_at = ?2 WHERE id = ?1";
-
-pub(super) const PURGE: &str = "DELETE FROM api_tokens WHERE id IN \
-     (SELECT id FROM api_tokens WHERE revoked_at < ?1 OR (expires_at < ?1 AND restrictions IS NULL) \
-     OR restricted_expires_at < ?1 LIMIT ?2)";
+/// Takes the identifiers one after another, as one blob.
+pub(super) const REMOVE: &str = "DELETE FROM api_tokens WHERE id IN ( \
+     WITH RECURSIVE removed (start) AS \
+     (SELECT 1 UNION ALL SELECT start + 16 FROM removed WHERE start + 16 < length(?1)) \
+     SELECT substr(?1, start, 16) FROM removed)";
 
 pub(super) const RECORD_USAGE: &str = "UPDATE api_tokens SET \
      last_used_at = max(coalesce(last_used_at, ?2), ?2), \

@@ -252,6 +252,8 @@ async fn the_manager_role_can_do_everything_except_write_the_logs() {
         "SELECT api_token_begin()",
         "SELECT api_token_restart_log()",
         "SELECT api_token_note(NULL, NULL)",
+        "SELECT api_token_record_event(NULL)",
+        "SELECT api_token_result(NULL)",
         "CREATE TEMPORARY TABLE mine (digest bytea); \
          CREATE TRIGGER forge AFTER INSERT ON mine REFERENCING NEW TABLE AS inserted \
          EXECUTE FUNCTION api_token_inserted()",

@@ -300,7 +300,7 @@ async fn every_change_of_the_store_is_logged_without_triggers() {
     assert_eq!(log.logged().await, [log.token(0)]);
     let rotated = log.platform.rotate(id, Duration::ZERO).await.unwrap();
     let successor = Change::Token(rotated.record().digest);
-    assert_eq!(log.logged().await, [log.token(0), successor]);
+    assert_eq!(log.logged().await, [successor, log.token(0)]);
     for name in ["a", "b"] {
         let issued = log
             .platform

@@ -1,0 +1,244 @@
+//! Makes a change within its transaction: the library plans it, and what it writes is executed here. No
+//! operation is known by name.
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+use sqlx::{Row, SqliteConnection, SqliteExecutor};
+use tower_api_tokens::{
+    AppId, AppRecord, Applied, AsyncSnapshot, BoundKey, Change, Mutation, Restrictions, StoreError,
+    TokenId, TokenRecord, TokenTarget, UsedKey, Write,
+    store::{microseconds, truncate_to_microsecond},
+};
+
+use super::{
+    audit::append,
+    error::{expect_one, from_sqlx},
+    statements,
+    writer::execute,
+};
+use crate::rows::{Columns, app_from, readable, token_from, unsupported, used_key_from};
+
+/// Makes a change.
+pub(super) async fn apply(
+    connection: &mut SqliteConnection,
+    mut mutation: Mutation,
+) -> Result<Applied, StoreError> {
+    // Times are compared with such as are stored.
+    mutation.at = truncate_to_microsecond(mutation.at);
+    let since = latest_revision(connection).await?;
+    let plan = mutation.plan_async(&mut Reader(connection)).await?;
+    let plan = plan.truncated_to_microseconds();
+    let (mut changes, mut removed) = (Vec::new(), Vec::new());
+    for write in plan.writes {
+        if !matches!(write, Write::RemoveToken(_)) {
+            remove(connection, &mut removed).await?;
+        }
+        match write {
+            Write::InsertApp(app) => put_app(connection, statements::INSERT_APP, &app).await?,
+            Write::UpdateApp(app) => put_app(connection, statements::UPDATE_APP, &app).await?,
+            Write::InsertToken(token) => {
+                put_token(connection, statements::INSERT_TOKEN, &token).await?;
+            }
+            Write::UpdateToken(token) => {
+                put_token(connection, statements::UPDATE_TOKEN, &token).await?;
+            }
+            Write::RemoveToken(id) => removed.push(id),
+            Write::PutKey(used) => put_key(connection, &used).await?,
+            Write::AppendEvent(event) => append(connection, &event).await?,
+            Write::Log(change) => changes.push(change),
+            Write::RestartLog => execute(connection, statements::RESTART_LOG).await?,
+        }
+    }
+    remove(connection, &mut removed).await?;
+    ensure_logged(connection, since, &changes).await?;
+    Ok(plan.applied)
+}
+
+/// What a plan looks at.
+struct Reader<'c>(&'c mut SqliteConnection);
+
+#[async_trait]
+impl AsyncSnapshot for Reader<'_> {
+    async fn app(&mut self, id: &AppId) -> Result<Option<AppRecord>, StoreError> {
+        read_app(&mut *self.0, id).await
+    }
+
+    async fn token(&mut self, target: &TokenTarget) -> Result<Option<TokenRecord>, StoreError> {
+        read_token(&mut *self.0, target).await
+    }
+
+    async fn unrevoked_of(&mut self, app: &AppId) -> Result<Vec<TokenRecord>, StoreError> {
+        let rows = sqlx::query(statements::UNREVOKED)
+            .bind(app.as_str())
+            .fetch_all(&mut *self.0)
+            .await
+            .map_err(from_sqlx)?;
+        // A token that cannot be read is not admitted again either.
+        Ok(readable(&rows, "api_tokens", token_from))
+    }
+
+    async fn expired_or_revoked(
+        &mut self,
+        before: Timestamp,
+        limit: usize,
+    ) -> Result<Vec<TokenId>, StoreError> {
+        let rows = sqlx::query(statements::ENDED)
+            .bind(microseconds(before))
+            .bind(i64::try_from(limit).unwrap_or(i64::MAX))
+            .fetch_all(&mut *self.0)
+            .await
+            .map_err(from_sqlx)?;
+        let mut ended = Vec::with_capacity(rows.len());
+        for row in &rows {
+            ended.extend(row.identifier(0)?.map(TokenId::from_bytes));
+        }
+        Ok(ended)
+    }
+
+    async fn key(&mut self, key: &[u8; 32]) -> Result<Option<UsedKey>, StoreError> {
+        let row = sqlx::query(statements::KEY)
+            .bind(key.as_slice())
+            .fetch_optional(&mut *self.0)
+            .await
+            .map_err(from_sqlx)?;
+        row.map(|row| used_key_from(&row, *key)).transpose()
+    }
+}
+
+pub(super) async fn read_app(
+    connection: impl SqliteExecutor<'_>,
+    id: &AppId,
+) -> Result<Option<AppRecord>, StoreError> {
+    let row = sqlx::query(statements::APP)
+        .bind(id.as_str())
+        .fetch_optional(connection)
+        .await
+        .map_err(from_sqlx)?;
+    row.as_ref().map(|row| app_from(row, 0)).transpose()
+}
+
+pub(super) async fn read_token(
+    connection: impl SqliteExecutor<'_>,
+    target: &TokenTarget,
+) -> Result<Option<TokenRecord>, StoreError> {
+    let row = sqlx::query(statements::TOKEN)
+        .bind(target.id.as_bytes().as_slice())
+        .bind(target.app.as_ref().map(AppId::as_str))
+        .fetch_optional(connection)
+        .await
+        .map_err(from_sqlx)?;
+    row.as_ref().map(token_from).transpose()
+}
+
+async fn put_app(
+    connection: &mut SqliteConnection,
+    statement: &'static str,
+    app: &AppRecord,
+) -> Result<(), StoreError> {
+    let put = sqlx::query(statement)
+        .bind(app.id.as_str())
+        .bind(app.name.as_str())
+        .bind(microseconds(app.created_at))
+        .bind(app.disabled_at.map(microseconds))
+        .execute(connection)
+        .await
+        .map_err(from_sqlx)?;
+    expect_one(put.rows_affected())
+}
+
+async fn put_token(
+    connection: &mut SqliteConnection,
+    statement: &'static str,
+    token: &TokenRecord,
+) -> Result<(), StoreError> {
+    let expires_at = token.expires_at.map(microseconds);
+    let is_restricted = token.restrictions.is_some();
+    let put = sqlx::query(statement)
+        .bind(token.id.as_bytes().as_slice())
+        .bind(token.digest.as_bytes().as_slice())
+        .bind(token.mask.as_str())
+        .bind(token.app.id.as_str())
+        .bind(token.name.as_str())
+        .bind(token.scopes.as_str())
+        .bind(microseconds(token.created_at))
+        .bind(if is_restricted { Some(0) } else { expires_at })
+        .bind(token.revoked_at.map(microseconds))
+        .bind(token.successor.as_ref().map(|id| id.as_bytes().as_slice()))
+        .bind(token.last_used_at.map(microseconds))
+        .bind(i64::try_from(token.uses).unwrap_or(i64::MAX))
+        .bind(token.restrictions.as_ref().map(Restrictions::as_str))
+        .bind(expires_at.filter(|_| is_restricted))
+        .execute(connection)
+        .await
+        .map_err(from_sqlx)?;
+    expect_one(put.rows_affected())
+}
+
+/// Removes tokens in one statement, however many there are.
+async fn remove(
+    connection: &mut SqliteConnection,
+    ids: &mut Vec<TokenId>,
+) -> Result<(), StoreError> {
+    if ids.is_empty() {
+        return Ok(());
+    }
+    let bytes: Vec<u8> = ids.drain(..).flat_map(|id| *id.as_bytes()).collect();
+    let removed = sqlx::query(statements::REMOVE)
+        .bind(bytes)
+        .execute(connection)
+        .await;
+    removed.map(drop).map_err(from_sqlx)
+}
+
+/// Stores an idempotency key, and removes keys past their retention.
+async fn put_key(connection: &mut SqliteConnection, used: &UsedKey) -> Result<(), StoreError> {
+    let oldest = used.used_at.checked_sub(BoundKey::RETENTION);
+    let trimmed = sqlx::query(statements::TRIM_KEYS)
+        .bind(microseconds(oldest.unwrap_or(Timestamp::MIN)))
+        .execute(&mut *connection)
+        .await;
+    trimmed.map_err(from_sqlx)?;
+    let put = sqlx::query(statements::PUT_KEY)
+        .bind(used.key.key.as_slice())
+        .bind(used.key.request.as_slice())
+        .bind(used.token.as_bytes().as_slice())
+        .bind(microseconds(used.used_at))
+        .execute(connection)
+        .await
+        .map_err(from_sqlx)?;
+    expect_one(put.rows_affected())
+}
+
+async fn latest_revision(connection: &mut SqliteConnection) -> Result<i64, StoreError> {
+    let row = sqlx::query(statements::LATEST).fetch_one(connection).await;
+    row.and_then(|row| row.try_get(0)).map_err(from_sqlx)
+}
+
+/// Makes sure that the changes of this transaction, which are those after `since`, are in the log, even
+/// if a trigger has been dropped since the database was opened.
+async fn ensure_logged(
+    connection: &mut SqliteConnection,
+    since: i64,
+    changes: &[Change],
+) -> Result<(), StoreError> {
+    let logged = latest_revision(connection).await?.saturating_sub(since);
+    if usize::try_from(logged).is_ok_and(|logged| logged == changes.len()) && changes.len() > 2 {
+        // Each trigger logs one row a token: that none is missing need not be looked up for each.
+        return Ok(());
+    }
+    for change in changes {
+        let (digest, app) = match change {
+            Change::Token(digest) => (Some(digest.as_bytes().as_slice()), None),
+            Change::App(app) => (None, Some(app.as_str())),
+            _ => return Err(unsupported()),
+        };
+        sqlx::query(statements::ENSURE_LOGGED)
+            .bind(digest)
+            .bind(app)
+            .bind(since)
+            .execute(&mut *connection)
+            .await
+            .map_err(from_sqlx)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,168 @@
+//! The state that a change is planned against.
+
+use std::{collections::HashSet, iter};
+
+use jiff::Timestamp;
+
+use super::plan::{already_exists, not_found};
+use crate::{
+    model::{
+        app::{AppId, AppRecord},
+        audit::AuditEventId,
+        record::TokenRecord,
+    },
+    store::{BoundKey, Page, PageSize, StoreError, TokenQuery, TokenTarget},
+    token::{TokenDigest, TokenId},
+};
+
+/// The state of a store while a change is planned and made, under one lock or in one transaction.
+pub trait Snapshot {
+    /// Returns an app.
+    fn app(&self, id: &AppId) -> Option<AppRecord>;
+    /// Returns a token, with its app in its current state.
+    fn token(&self, id: TokenId) -> Option<TokenRecord>;
+    /// Returns the token with a digest, with its app in its current state.
+    fn find(&self, digest: &TokenDigest) -> Option<TokenRecord>;
+    /// Lists tokens, the greatest identifier first, one page at a time. Use [`TokenQuery::page`] to
+    /// create a page.
+    fn tokens(&self, query: &TokenQuery, now: Timestamp) -> Page<TokenRecord, TokenId>;
+    /// Returns the use of an idempotency key.
+    fn key(&self, key: &[u8; 32]) -> Option<UsedKey>;
+    /// Returns whether an audit event with this identifier exists.
+    fn has_event(&self, id: AuditEventId) -> bool;
+
+    /// Returns all tokens of an app. The default implementation lists them.
+    fn tokens_of(&self, app: &AppId) -> Vec<TokenRecord> {
+        let query = TokenQuery::default().app(*app);
+        all_tokens(self, query, Timestamp::UNIX_EPOCH).collect()
+    }
+
+    /// Returns at most `limit` tokens that expired or were revoked before an instant. The default
+    /// implementation lists all tokens.
+    fn expired_or_revoked(&self, before: Timestamp, limit: usize) -> Vec<TokenId> {
+        let tokens = all_tokens(self, TokenQuery::default(), before);
+        let ended = tokens.filter(|token| {
+            token
+                .expired_or_revoked_at(before)
+                .is_some_and(|ended| ended < before)
+        });
+        ended.take(limit).map(|token| token.id).collect()
+    }
+}
+
+/// Iterates over the tokens of a listing, page by page.
+fn all_tokens<S: Snapshot + ?Sized>(
+    state: &S,
+    query: TokenQuery,
+    now: Timestamp,
+) -> impl Iterator<Item = TokenRecord> {
+    let query = query.limit(PageSize::MAX);
+    let first = (state.tokens(&query, now), query);
+    let pages = iter::successors(Some(first), move |(page, query)| {
+        let query = query.clone().after(page.next?);
+        Some((state.tokens(&query, now), query))
+    });
+    pages.flat_map(|(page, _)| page.items)
+}
+
+/// An idempotency key under which a token was created.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct UsedKey {
+    /// The key and the digest of the request.
+    pub key: BoundKey,
+    /// The token that was created.
+    pub token: TokenId,
+    /// When it was created.
+    pub used_at: Timestamp,
+}
+
+impl UsedKey {
+    /// Creates the record of a key under which a token was created at an instant.
+    #[must_use]
+    pub fn new(key: BoundKey, token: TokenId, used_at: Timestamp) -> Self {
+        Self {
+            key,
+            token,
+            used_at,
+        }
+    }
+
+    /// Returns whether a request with the key at `now` still counts as repeated. A store may drop
+    /// the key after that.
+    #[must_use]
+    pub fn is_valid_at(&self, now: Timestamp) -> bool {
+        let oldest = now.checked_sub(BoundKey::RETENTION);
+        self.used_at >= oldest.unwrap_or(Timestamp::MIN)
+    }
+}
+
+/// Everything that a plan reads, so that no plan depends on anything that an
+/// [`AsyncSnapshot`](super::AsyncSnapshot) does not provide.
+pub(super) trait State {
+    fn app(&self, id: &AppId) -> Option<AppRecord>;
+    fn token(&self, target: &TokenTarget) -> Option<TokenRecord>;
+    fn unrevoked_of(&self, app: &AppId) -> Vec<TokenRecord>;
+    fn expired_or_revoked(&self, before: Timestamp, limit: usize) -> Vec<TokenId>;
+    fn key(&self, key: &[u8; 32]) -> Option<UsedKey>;
+
+    /// Returns an error if an app has this identifier.
+    fn check_new_app(&self, id: &AppId) -> Result<(), StoreError>;
+    /// Returns an error if one of these tokens has no app, or shares its identifier or digest.
+    fn check_new_tokens(&self, tokens: &[TokenRecord]) -> Result<(), StoreError>;
+    /// Returns an error if an audit event has this identifier.
+    fn check_new_event(&self, id: AuditEventId) -> Result<(), StoreError>;
+}
+
+impl<S: Snapshot + ?Sized> State for S {
+    fn app(&self, id: &AppId) -> Option<AppRecord> {
+        Snapshot::app(self, id)
+    }
+
+    fn token(&self, target: &TokenTarget) -> Option<TokenRecord> {
+        Snapshot::token(self, target.id).filter(|token| target.selects(token))
+    }
+
+    fn unrevoked_of(&self, app: &AppId) -> Vec<TokenRecord> {
+        let mut tokens = self.tokens_of(app);
+        tokens.retain(|token| token.revoked_at.is_none());
+        tokens
+    }
+
+    fn expired_or_revoked(&self, before: Timestamp, limit: usize) -> Vec<TokenId> {
+        Snapshot::expired_or_revoked(self, before, limit)
+    }
+
+    fn key(&self, key: &[u8; 32]) -> Option<UsedKey> {
+        Snapshot::key(self, key)
+    }
+
+    fn check_new_app(&self, id: &AppId) -> Result<(), StoreError> {
+        match Snapshot::app(self, id) {
+            Some(_) => Err(already_exists()),
+            None => Ok(()),
+        }
+    }
+
+    fn check_new_tokens(&self, tokens: &[TokenRecord]) -> Result<(), StoreError> {
+        let (mut ids, mut digests) = (HashSet::new(), HashSet::new());
+        for token in tokens {
+            if Snapshot::app(self, &token.app.id).is_none() {
+                return Err(not_found());
+            }
+            let taken =
+                Snapshot::token(self, token.id).is_some() || self.find(&token.digest).is_some();
+            if taken || !ids.insert(token.id) || !digests.insert(token.digest) {
+                return Err(already_exists());
+            }
+        }
+        Ok(())
+    }
+
+    fn check_new_event(&self, id: AuditEventId) -> Result<(), StoreError> {
+        match self.has_event(id) {
+            true => Err(already_exists()),
+            false => Ok(()),
+        }
+    }
+}
