@@ -31,8 +31,8 @@ impl BoundKey {
     }
 }
 
-/// Returns the SHA-256 digest of a list of words, such as those of a [`BoundKey`]. No other division of the
-/// same text into words has it.
+/// Returns the SHA-256 digest of a list of words, such as those of a [`BoundKey`]. The digest depends on how
+/// the text is divided into words.
 #[must_use]
 pub fn digest_words<'w>(words: impl IntoIterator<Item = &'w str>) -> [u8; 32] {
     let mut hash = Sha256::new();

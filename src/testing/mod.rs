@@ -1,7 +1,6 @@
 //! Test utilities for services and stores (feature `testing`): a [`Fixture`] with a token, a clock
 //! set by hand, a random number generator that fails, a store that fails on demand, the
-//! [conformance](crate::testing::conformance) suite for stores, and a [load
-//! test](crate::testing::latency).
+//! [`conformance`] suite for stores, and a load test in [`latency`].
 
 mod clock;
 pub mod conformance;

@@ -66,13 +66,13 @@ impl<'a> Import<'a> {
         }
     }
 
-    /// Sets the clock. Defaults to [`SystemClock`].
+    /// Sets the clock. Defaults to [`SystemClock`](crate::SystemClock).
     pub fn clock(mut self, clock: impl Clock) -> Self {
         self.options.clock = Arc::new(clock);
         self
     }
 
-    /// Sets the source of randomness. Defaults to [`SystemEntropy`].
+    /// Sets the source of randomness. Defaults to [`SystemEntropy`](crate::SystemEntropy).
     pub fn entropy(mut self, entropy: impl Entropy) -> Self {
         self.options.entropy = Arc::new(entropy);
         self

@@ -103,7 +103,7 @@ async fn hints_name_exactly_the_configured_places() {
     let send = "Send the token as `Authorization: Bearer <token>` or `x-api-key: <token>`.";
     for (request, hint) in [
         (Wire::get(), "has no token"),
-        (Wire::get().authorization("Token x"), "no scheme"),
+        (Wire::get().authorization("Token x"), "no supported scheme"),
         (Wire::get().field("x-auth-token", "x"), "API-key header"),
         (Wire::new("GET", "/?api_key=x"), "the URL"),
     ] {

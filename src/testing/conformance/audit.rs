@@ -76,7 +76,7 @@ async fn events(store: &Registry) -> Vec<AuditEvent> {
     audit_log(store).events(&query).await.unwrap().items
 }
 
-/// All that a change could have changed.
+/// Every record that a change could affect.
 async fn contents(store: &Registry) -> (Vec<AppRecord>, Vec<TokenRecord>, Option<Revision>) {
     let apps = store.apps(&AppQuery::default()).await.unwrap().items;
     let revision = match store.change_log() {
