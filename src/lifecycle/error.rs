@@ -212,17 +212,19 @@ impl From<NameError> for LifecycleError {
     }
 }
 
-/// Formats a duration exactly, in the largest unit that divides it: `30 days`, `90 minutes`.
+/// Formats a duration in seconds, and in the largest unit that divides it.
 fn in_largest_unit(duration: Duration) -> String {
     let seconds = duration.as_secs();
     let units = [(86_400, "day"), (3_600, "hour"), (60, "minute")];
     let fitting = units
         .into_iter()
         .find(|(size, _)| seconds > 0 && seconds.is_multiple_of(*size));
-    let (size, unit) = fitting.unwrap_or((1, "second"));
+    let Some((size, unit)) = fitting else {
+        return format!("{seconds} seconds");
+    };
     let count = seconds / size;
     let plural = if count == 1 { "" } else { "s" };
-    format!("{count} {unit}{plural}")
+    format!("{count} {unit}{plural} ({seconds} seconds)")
 }
 
 impl fmt::Display for LifecycleError {
@@ -283,10 +285,10 @@ mod tests {
     #[test]
     fn the_longest_overlap_is_stated_exactly_in_the_largest_unit() {
         for (seconds, expected) in [
-            (30 * 86_400, "30 days"),
-            (86_400, "1 day"),
-            (36 * 3_600, "36 hours"),
-            (5_400, "90 minutes"),
+            (30 * 86_400, "30 days (2592000 seconds)"),
+            (86_400, "1 day (86400 seconds)"),
+            (36 * 3_600, "36 hours (129600 seconds)"),
+            (5_400, "90 minutes (5400 seconds)"),
             (61, "61 seconds"),
             (0, "0 seconds"),
         ] {

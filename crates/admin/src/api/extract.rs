@@ -51,7 +51,17 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
         }
         serde_json::from_slice(&bytes)
             .map(Self)
-            .map_err(|error| Problem::bad_request("invalid_body", format!("invalid body: {error}")))
+            .map_err(|error| Problem::bad_request("invalid_body", invalid_body(&error)))
+    }
+}
+
+/// Names the place first: a message of `serde_json` ends with it, after the hint.
+fn invalid_body(error: &serde_json::Error) -> String {
+    let place = format!("line {} column {}", error.line(), error.column());
+    let message = error.to_string();
+    match message.strip_suffix(&format!(" at {place}")) {
+        Some(message) => format!("invalid body at {place}: {message}"),
+        None => format!("invalid body: {message}"),
     }
 }
 
@@ -107,7 +117,7 @@ impl<S: Send + Sync, T: DeserializeOwned + Send> FromRequestParts<S> for Id<T> {
         match Path::from_request_parts(parts, state).await {
             Ok(Path(id)) => Ok(Self(id)),
             Err(rejection) => {
-                let detail = format!("invalid path: {}", cause(&rejection));
+                let detail = format!("in the path: {}", cause(&rejection));
                 Err(Problem::bad_request("invalid_path", detail))
             }
         }

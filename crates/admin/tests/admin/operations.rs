@@ -168,7 +168,7 @@ async fn an_idempotency_key_creates_one_token_for_each_actor() {
     ] {
         let error = alice.issue(&app.id, keyed(other)).await.unwrap_err();
         assert_eq!(error.reason(), "key_reused");
-        assert!(error.to_string().contains("take a new key"), "{error}");
+        assert!(error.to_string().contains("use a new key"), "{error}");
     }
     let bob = platform.granting("read");
     assert!(bob.issue(&app.id, keyed(token("read"))).await.is_ok());

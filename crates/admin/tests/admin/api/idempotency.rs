@@ -40,7 +40,7 @@ async fn a_repeated_issue_creates_no_second_token() {
     let answer = with_key(&client, "/tokens", other.clone(), "k1").await;
     assert_eq!(answer.json["token_id"], Value::Null);
     let detail = answer.problem(422, "key_reused");
-    assert!(detail.contains("take a new key"), "{detail}");
+    assert!(detail.contains("use a new key"), "{detail}");
 
     with_key(&client, "/tokens", other, "k2").await.created();
     let page = client.get("/tokens?app_id=b").await.ok();
@@ -99,7 +99,10 @@ async fn an_invalid_idempotency_key_is_rejected() {
     for key in ["", "two words", &"x".repeat(256)] {
         let answer = with_key(&client, "/tokens", new.clone(), key).await;
         let detail = answer.problem(400, "invalid_idempotency_key");
-        assert!(detail.contains("1 to 255 characters"), "{detail}");
+        assert!(
+            detail.contains("1 to 255 visible ASCII characters"),
+            "{detail}"
+        );
     }
     let mut request = client.request(Method::POST, "/tokens", &new);
     for key in ["k1", "k2"] {
