@@ -1,7 +1,6 @@
 //! Measures what verification allocates, and how much memory a cached token takes.
 //!
-//! `cargo bench --bench footprint`. It counts every allocation, which takes time, so it measures no
-//! times.
+//! `cargo bench --bench footprint`. Counting allocations takes time, so nothing is timed here.
 
 #[path = "bar/floor.rs"]
 mod floor;

@@ -37,7 +37,7 @@ fn profile(profiled: fn(Path<'_>, &[HeaderValue]), path: Path<'_>, credentials: 
     profiled(path, credentials);
 }
 
-/// Calls a router like a server does, and reads the response's body to the end.
+/// Calls a router as a server does, and reads the response's body to the end.
 fn through(mut router: Router) -> impl FnMut(Request<Body>) -> StatusCode {
     move |request| {
         at_once(async {

@@ -1,5 +1,5 @@
-//! Compares two threads that use one credential with one thread. Shared memory that is written to
-//! slows both down.
+//! Compares the throughput of two threads with that of one, all with the same credential. Writes to
+//! shared memory would slow down both.
 
 use std::{sync::Barrier, thread};
 

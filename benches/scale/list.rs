@@ -9,7 +9,8 @@ use crate::{
 
 const PAGES: u64 = 200;
 
-/// The number of pages for queries that match no token, because these read the whole table.
+/// The number of pages for queries that match no token. It is small, because each reads the whole
+/// table.
 const EMPTY_PAGES: u64 = 3;
 
 type Query = fn(&Platform, u64) -> TokenQuery;

@@ -184,7 +184,7 @@ pub trait TokenStore: Debug + Send + Sync + 'static {
 ///
 /// # Cancellation
 ///
-/// The future may be dropped at any await point. Its change is then still carried out completely,
+/// The future may be dropped at any await point. The change is then either carried out completely,
 /// possibly a little later, or not at all.
 ///
 /// # Clone

@@ -7,7 +7,7 @@ use http::HeaderValue;
 
 const CONNECTIONS: usize = 32;
 
-/// Connections to one server, each with one request in flight. They are served in turn, so the
+/// Connections to one server, each with one request in flight. The connections take turns, so the
 /// server always has other requests to work on.
 pub(super) struct Load {
     connections: Vec<TcpStream>,

@@ -35,7 +35,7 @@ pub(crate) fn es256() -> Peer {
     let (random, algorithm) = (SystemRandom::new(), &ECDSA_P256_SHA256_FIXED_SIGNING);
     let private = EcdsaKeyPair::generate_pkcs8(algorithm, &random).unwrap();
     let pair = EcdsaKeyPair::from_pkcs8(algorithm, private.as_ref(), &random).unwrap();
-    // An uncompressed point in SEC 1 format: the byte 4, x, y.
+    // An uncompressed point in SEC 1 format: the byte 4, then x, then y.
     let (x, y) = pair.public_key().as_ref()[1..].split_at(32);
     let [x, y] = [x, y].map(|coordinate| URL_SAFE_NO_PAD.encode(coordinate));
     jsonwebtoken(

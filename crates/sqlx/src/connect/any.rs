@@ -1,4 +1,4 @@
-//! A store of either kind.
+//! A store in SQLite or PostgreSQL.
 
 use std::path::Path;
 

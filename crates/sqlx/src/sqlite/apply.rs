@@ -23,7 +23,7 @@ pub(super) async fn apply(
     connection: &mut SqliteConnection,
     mut mutation: Mutation,
 ) -> Result<Applied, StoreError> {
-    // Stored times have microseconds, and this one is compared with them.
+    // Stored times are truncated to microseconds, and this time is compared with them.
     mutation.at = truncate_to_microsecond(mutation.at);
     let since = latest_revision(connection).await?;
     let plan = mutation.plan_async(&mut Reader(connection)).await?;

@@ -75,9 +75,9 @@ pub use sqlx::SqlitePool;
 /// # Read-only stores
 ///
 /// With [`read_only`](SqliteStoreBuilder::read_only), or `?mode=ro` at the end of the URL, the store verifies
-/// and lists tokens. Every change fails with [`StoreErrorKind::ReadOnly`]. While a process has the file open
-/// for writing, SQLite must be able to write to the directory of the file even to read it. A store that was
-/// opened in a directory that it cannot write to stops answering when the file changes.
+/// and lists tokens. Every change fails with [`StoreErrorKind::ReadOnly`]. To read a file that another
+/// process has open for writing, SQLite must be able to write to its directory. A store that was opened in a
+/// directory that it cannot write to stops answering when the file changes.
 ///
 /// # Backup
 ///
@@ -247,7 +247,7 @@ mod tests {
         }
     }
 
-    /// So that callers can open, back up and restore a store in a task.
+    /// The futures must be `Send`, so that callers can await them in a task.
     #[test]
     fn futures_are_send() {
         fn is_send(_: impl Send) {}

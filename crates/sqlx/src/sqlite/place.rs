@@ -67,7 +67,7 @@ fn check_user(rest: &str) -> Result<(), StoreError> {
     ))
 }
 
-/// Returns the `mode` parameter of a URL, parsed like sqlx does.
+/// Returns the `mode` parameter of a URL, parsed as sqlx parses it.
 fn mode(url: &str) -> Result<Option<&str>, StoreError> {
     let query = url.split_once('?').map_or("", |(_, query)| query);
     let mut modes = Vec::new();
