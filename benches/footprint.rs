@@ -1,6 +1,6 @@
-//! What verification allocates, and what the memory of a token takes.
+//! Measures what verification allocates, and how much memory a cached token takes.
 //!
-//! `cargo bench --bench footprint`. Every allocation is counted, so nothing is timed here.
+//! `cargo bench --bench footprint`. Counting allocations takes time, so nothing is timed here.
 
 #[path = "bar/floor.rs"]
 mod floor;
@@ -25,12 +25,12 @@ static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 const TOKENS: u32 = 1_000_000;
 
 fn main() {
-    // First, as what others have freed would be used again.
+    // This runs first, so that it does not reuse memory that was freed before.
     memory();
     allocations();
 }
 
-/// What a request with a cached token allocates.
+/// Prints what a request with a cached token allocates.
 fn allocations() {
     let platform = Platform::new(100_000);
     platform.warm();
@@ -55,7 +55,8 @@ fn allocations() {
     counted("`ApiTokenLayer`, from memory", &mut layer(&platform));
 }
 
-/// A store that knows every digest and keeps nothing: what is measured is the memory of what it said.
+/// A store that returns a record for every digest. It stores none of them, so only the cache takes
+/// memory.
 #[derive(Debug)]
 struct Everything {
     apps: Vec<AppRecord>,
@@ -91,7 +92,7 @@ impl TokenStore for Everything {
     }
 }
 
-/// The memory for a million cached tokens of a thousand apps, with names of 24 bytes.
+/// Prints how much memory a million cached tokens of a thousand apps take, with names of 24 bytes.
 fn memory() {
     let authenticator = Authenticator::builder(Everything::new())
         .capacity(2_000_000)
@@ -115,7 +116,7 @@ fn memory() {
     );
 }
 
-/// The memory that this process has, in bytes, where the system tells.
+/// Returns the resident memory of this process in bytes, or zero if the system does not report it.
 fn resident() -> usize {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let resident = status.lines().find_map(|line| {

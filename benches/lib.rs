@@ -1,1 +1,1 @@
-//! What verification costs: see the benches, and `README.md` on how to run them.
+//! Benches of verification. `README.md` explains how to run them.

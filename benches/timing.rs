@@ -1,9 +1,9 @@
-//! Whether the time that the comparison of two digests takes tells where they differ: Welch's t-test
-//! over two classes of inputs in random order, as in "Dude, is my code constant time?" (Reparaz,
-//! Balasch and Verbauwhede, 2017).
+//! Checks that the time to compare two digests does not depend on where they differ. Uses Welch's
+//! t-test with two classes of inputs in random order, as in "Dude, is my code constant time?"
+//! (Reparaz, Balasch and Verbauwhede, 2017).
 //!
-//! `cargo bench --bench timing`. It fails when |t| reaches 5 for `TokenDigest`, or does not for the
-//! control, a comparison that ends at the first difference.
+//! `cargo bench --bench timing`. It fails if |t| is 5 or more for `TokenDigest`, or less than 5 for
+//! the control, a comparison that stops at the first difference.
 
 #![expect(clippy::disallowed_methods, reason = "real time is what is measured")]
 
@@ -17,13 +17,14 @@ use std::{
 use tower_api_tokens::TokenDigest;
 
 const SAMPLES: u64 = 400_000;
-/// Inputs that are made ahead of their measuring.
+/// The number of inputs that are created before they are measured.
 const BATCH: u64 = 1_000;
-/// Comparisons in a sample, so that one takes longer than the clock's resolution.
+/// The number of comparisons in a sample, so that a sample takes longer than the resolution of the
+/// clock.
 const REPEATS: usize = 50;
 const LIMIT: f64 = 5.0;
 
-/// Mean and variance of what has been seen so far.
+/// The running mean and variance of samples.
 #[derive(Default)]
 struct Moments {
     count: f64,
@@ -45,20 +46,22 @@ impl Moments {
     }
 }
 
-/// An input on a cache line of its own, so that no class pays for where it lies.
+/// An input on its own cache line, so that its address does not affect the result.
 #[repr(align(64))]
 struct Input {
     bytes: [u8; 32],
     differs_last: bool,
 }
 
-/// Welch's t between inputs that differ in their first byte and in their last.
+/// Returns Welch's t for inputs that differ in their first byte and inputs that differ in their
+/// last.
 fn t_value(compare: impl Fn(&[u8; 32], &[u8; 32]) -> bool) -> f64 {
     let random = RandomState::new();
     let secret = *TokenDigest::of(b"a token").as_bytes();
     let mut samples = Vec::new();
     for batch in 0..SAMPLES / BATCH {
-        // Nothing between the clock's readings, or just before, depends on the class.
+        // What runs between two readings of the clock, or just before, does not depend on the
+        // class.
         let inputs: Vec<Input> = (0..BATCH)
             .map(|i| {
                 let differs_last = random.hash_one((batch, i)) & 1 == 1;
@@ -80,7 +83,7 @@ fn t_value(compare: impl Fn(&[u8; 32], &[u8; 32]) -> bool) -> f64 {
             samples.push((input.differs_last, begun.elapsed().as_nanos() as f64));
         }
     }
-    // The slowest tenth is the scheduler's.
+    // The slowest tenth is discarded, because the scheduler interrupted it.
     let mut times: Vec<f64> = samples.iter().map(|(_, time)| *time).collect();
     times.sort_by(f64::total_cmp);
     let slowest = times[times.len() * 9 / 10];

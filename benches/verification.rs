@@ -1,5 +1,5 @@
-//! The layer beside the least that it could cost and beside what people write instead, each refusal,
-//! and a lookup in each store.
+//! Compares the layer with the minimum cost of verification and with common alternatives, and
+//! measures each kind of refusal and a lookup in each store.
 //!
 //! `cargo bench --bench verification`
 

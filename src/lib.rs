@@ -72,10 +72,9 @@
 //! let layer = ApiTokenLayer::new(Authenticator::new(Partners(HashMap::new())));
 //! ```
 //!
-//! `find` gets the SHA-256 digest of a token, which is what `printf %s "$TOKEN" | sha256sum` prints. To
-//! issue tokens as well, implement [`TokenRegistry`]. The [guide to
-//! stores](guide/custom_store/index.html) has a query for PostgreSQL, a store that also issues tokens,
-//! and a conformance suite for both.
+//! `find` gets the SHA-256 digest of a token, as printed by `printf %s "$TOKEN" | sha256sum`. To issue
+//! tokens as well, implement [`TokenRegistry`]. The [guide to stores](guide/custom_store/index.html) has
+//! a query for PostgreSQL, a store that also issues tokens, and a conformance suite for both.
 //!
 //! # Measure it
 //!
@@ -83,9 +82,9 @@
 //! api-tokens bench --store sqlite://bench.db --tokens 100000 --unknown 5% --skew zipf
 //! ```
 //!
-//! This measures on your machine how long verification takes, with an SQLite or PostgreSQL database
-//! that it fills with tokens. To measure your own store, use `testing::latency` (feature `testing`). The
-//! [guide to measuring](guide/measure/index.html) explains the output.
+//! This fills an SQLite or PostgreSQL database with tokens, and measures how long verification takes on
+//! your machine. To measure your own store, use `testing::latency` (feature `testing`). The [guide to
+//! measuring](guide/measure/index.html) explains the output.
 //!
 //! # How a request is processed
 //!
@@ -93,7 +92,8 @@
 //! 2. **Hash** the token with SHA-256.
 //! 3. **Check the cache.** A hit takes no lock and allocates only the request extension.
 //! 4. **Look it up** in the store otherwise. Concurrent lookups of one token share a query, with a timeout. If the store fails, the request gets 503.
-//! 5. **Check the token** at this moment. An unknown, revoked or expired token, or one of a disabled app, gets 401.
+//! 5. **Check the record** against the current time. An unknown, revoked or expired token, or one of a
+//!    disabled app, gets 401.
 //! 6. **Call the inner service** with an [`AppPrincipal`] in the request's extensions.
 //!
 //! # Guarantees
@@ -101,16 +101,16 @@
 //! | guarantee | how |
 //! |---|---|
 //! | A revoked token stops working everywhere within five seconds by default | The cache holds an answer for at most [`max_staleness`](AuthenticatorBuilder::max_staleness), whatever fails. The process that revokes it refuses it immediately. |
-//! | A failing store never admits a request | A token that cannot be checked is answered with 503. |
-//! | A leaked database contains no usable token | Stores hold SHA-256 digests of tokens with 190 random bits. The text exists only in the answer that creates the token. |
+//! | A failing store never admits a request | A request whose token cannot be checked gets 503. |
+//! | A leaked database contains no usable token | Stores hold SHA-256 digests of tokens with 190 random bits. The plaintext exists only in the response that creates the token. |
 //! | Logs and URLs contain no tokens | Tokens are read only from header fields, and these are marked sensitive. Lists show only masks. |
 //! | Refusals reveal nothing | Unknown, revoked and expired tokens get the same 401. Digests are compared in constant time. |
-//! | A flood does not overload the store | Malformed tokens cause no lookup. Concurrent requests with the same token share one. |
+//! | A flood does not overload the store | Malformed tokens cause no lookup. Concurrent requests with the same token share one lookup. |
 //! | A cached token costs almost nothing | A hit takes no lock, and allocates only the request extension. |
 //!
-//! The [threat model](guide/threat_model/index.html) names the tests of each statement. The crates
-//! contain no unsafe code. They do not provide users, sessions, passwords, OAuth or rate limits. A layer
-//! inside the token layer can limit rates by app.
+//! The [threat model](guide/threat_model/index.html) names the tests that prove each guarantee. The
+//! crates contain no unsafe code. They do not provide users, sessions, passwords, OAuth or rate limits.
+//! To limit rates by app, add a layer inside the token layer.
 //!
 //! # Features
 //!
@@ -151,7 +151,7 @@
 //! # What it logs
 //!
 //! With feature `tracing`, these events have the target `tower_api_tokens`, as do those of the other
-//! packages. They contain nothing that derives from a token.
+//! packages. They contain nothing derived from a token.
 //!
 //! | level | event |
 //! |---|---|
@@ -163,11 +163,11 @@
 //! | WARN | a trigger that a database needs was missing or altered, and was restored |
 //! | WARN | an operation of the management API or an audit event failed |
 //! | INFO | a follower can read the change log again |
-//! | DEBUG | a request was refused, with the `kind` of its rejection and what is known of the token |
+//! | DEBUG | a request was refused; includes the `kind` of the rejection and, if known, the app and the token |
 //!
 //! Events that a request can cause are logged at most once in ten seconds for each authenticator and
-//! kind. Their field `suppressed` counts those that were left out. Refused requests at DEBUG, and events
-//! of operations or of opening a store, are not limited.
+//! kind. The field `suppressed` shows how many were left out. Refused requests at DEBUG, and events about
+//! operations or about opening a store, are not limited.
 //!
 //! [tower]: https://docs.rs/tower
 

@@ -1,5 +1,5 @@
-//! The layer, and the least that could stand in its place. Each is a function from a request to the
-//! status of its response.
+//! The layer, and the minimum that could replace it (the *floor*). Each is a function from a
+//! request to the status of its response.
 
 use std::{
     collections::HashMap,
@@ -13,7 +13,7 @@ use tower_api_tokens::{ApiTokenLayer, AppPrincipal, TokenRecord};
 
 use crate::platform::{Body, Inner, Platform, call};
 
-/// Digests are as good as random, so their first bytes serve as a hash.
+/// A hasher that returns the first bytes of a digest, because these are already evenly distributed.
 #[derive(Default)]
 struct FirstBytes(u64);
 
@@ -31,7 +31,7 @@ impl Hasher for FirstBytes {
 
 type Table = HashMap<[u8; 32], AppPrincipal, BuildHasherDefault<FirstBytes>>;
 
-/// The least that has to be done: get the header, hash, look up in a table, insert the principal.
+/// The minimum work: get the header, hash the token, look it up in a table, insert the principal.
 pub(crate) struct Floor(Table);
 
 impl Floor {
@@ -41,7 +41,7 @@ impl Floor {
         Self(records.map(entry).collect())
     }
 
-    /// Whether the request is admitted.
+    /// Returns whether the request is admitted.
     #[inline]
     pub(crate) fn admit<B>(&self, request: &mut Request<B>) -> bool {
         let presented = request.headers().get(AUTHORIZATION);

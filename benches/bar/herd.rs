@@ -1,4 +1,4 @@
-//! Ten thousand requests at once that present one token which nobody has presented before.
+//! Ten thousand concurrent requests with one token that is not cached.
 
 use std::{
     sync::{
@@ -21,7 +21,7 @@ use crate::platform::{Inner, bearer, request};
 
 const REQUESTS: u64 = 10_000;
 
-/// A store that counts how often it is asked, and answers nobody before it is opened.
+/// A store that counts calls, and does not answer them until it is opened.
 #[derive(Debug)]
 struct Gated {
     store: MemoryStore,

@@ -1,10 +1,11 @@
-//! What verification costs, against the least that it could cost and against other layers.
+//! Compares the cost of verification with its minimum, and with other layers.
 //!
-//! Everything is measured in turn within one run, many short rounds of each, so that a drift of the
-//! machine's speed meets all alike: the ratios are what counts.
+//! One run alternates many short rounds of each candidate, so a change in the machine's speed
+//! affects all of them alike. Compare the ratios, not the times.
 //!
-//! `cargo bench --bench bar`, or with `-- NAME` only the parts whose name contains NAME: `hot`,
-//! `cold`, `refusals`, `single`, `threads`, `herd`, `loopback`. `-- profile` is for a profiler alone.
+//! Run it with `cargo bench --bench bar`. With `-- NAME`, only the parts whose name contains NAME
+//! run: `hot`, `cold`, `refusals`, `single`, `threads`, `herd`, `loopback`. `-- profile` is for use
+//! under a profiler.
 
 #![expect(clippy::disallowed_methods, reason = "real time is what is measured")]
 

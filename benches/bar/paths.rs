@@ -1,4 +1,4 @@
-//! The cost that each contender adds to a service.
+//! Measures the cost that each candidate adds to a service.
 
 use http::HeaderValue;
 
@@ -9,7 +9,7 @@ use crate::{
     written::{binary_key, hex_key, hs256},
 };
 
-/// A thousand tokens in use, of a hundred thousand.
+/// Measures with a thousand tokens in use, of a hundred thousand.
 pub(crate) fn hot() {
     let platform = Platform::new(100_000);
     platform.warm();
@@ -27,12 +27,13 @@ pub(crate) fn hot() {
     ]);
 }
 
-/// A million tokens, presented in no order.
+/// Measures with a million tokens, in a shuffled order.
 pub(crate) fn cold() {
     let platform = Platform::new(1_000_000);
     platform.warm();
     let count = platform.issued.len();
-    // A step that shares no factor with the number of tokens visits each, far from the last.
+    // A step that is coprime to the number of tokens visits each token once, far from the previous
+    // one.
     let shuffled: Vec<HeaderValue> = (0..count)
         .map(|i| platform.issued[i * 618_033 % count].0.clone())
         .collect();

@@ -1,4 +1,4 @@
-//! Tokens in memory, requests that present them, and the service behind every contender.
+//! Tokens in memory, requests with these tokens, and the inner service of every candidate.
 
 use std::{
     convert::Infallible,
@@ -15,20 +15,21 @@ use tower_api_tokens::{ApiTokens, AppPrincipal, MemoryStore, NewToken, TokenForm
 
 pub(crate) type Body = axum::body::Body;
 
-/// A platform with so many tokens of a thousand apps, or of one where there are fewer. Names are of
-/// 24 bytes.
+/// Issued tokens and their records.
 pub(crate) struct Platform {
     pub(crate) tokens: ApiTokens,
     pub(crate) issued: Vec<(HeaderValue, TokenRecord)>,
 }
 
 impl Platform {
-    /// Of all tokens, every hundredth or so.
+    /// Returns about one token in a hundred.
     pub(crate) fn some(&self) -> Vec<HeaderValue> {
         let some = self.issued.iter().step_by(101);
         some.map(|(header, _)| header.clone()).collect()
     }
 
+    /// Issues `count` tokens, to one app per thousand tokens, but to a thousand apps at most. Names
+    /// have 24 bytes.
     pub(crate) fn new(count: usize) -> Self {
         let runtime = runtime();
         let format = TokenFormat::new("acme_live").unwrap();
@@ -46,7 +47,7 @@ impl Platform {
                     .unwrap();
                 for token in 0..count / apps {
                     let new = NewToken::named(format!("integration {token:012}"));
-                    // Every other one expires some day, which has to be judged.
+                    // Every other token has an expiry, which must then be checked.
                     let new = match token % 2 {
                         0 => new,
                         _ => new.expires_in(Duration::from_secs(365 * 86_400)),
@@ -60,7 +61,7 @@ impl Platform {
         Self { tokens, issued }
     }
 
-    /// Presents every token once, so that all are remembered.
+    /// Verifies every token once, so that all are cached.
     pub(crate) fn warm(&self) {
         runtime().block_on(async {
             for (header, _) in &self.issued {
@@ -93,7 +94,7 @@ pub(crate) fn request(credential: &HeaderValue) -> Request<Body> {
     request
 }
 
-/// The service behind every contender.
+/// The inner service of every candidate.
 #[derive(Clone)]
 pub(crate) struct Inner;
 
@@ -112,7 +113,7 @@ impl<B> Service<Request<B>> for Inner {
     }
 }
 
-/// Calls a service that answers at once.
+/// Calls a service whose future is ready immediately.
 pub(crate) fn call<S, B>(service: &mut S, request: Request<Body>) -> StatusCode
 where
     S: Service<Request<Body>, Response = Response<B>, Error = Infallible>,
@@ -125,7 +126,7 @@ where
     }
 }
 
-/// What a future that waits for nothing gives.
+/// Returns the output of a future that is ready immediately.
 pub(crate) fn at_once<T>(future: impl Future<Output = T>) -> T {
     match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(given) => given,

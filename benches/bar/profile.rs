@@ -1,4 +1,4 @@
-//! Requests to be counted by a profiler, each kind in a function of its own. Nothing is timed.
+//! Requests for a profiler to count, with a separate function for each kind. Measures no times.
 
 use std::hint::black_box;
 
@@ -37,7 +37,7 @@ fn profile(profiled: fn(Path<'_>, &[HeaderValue]), path: Path<'_>, credentials: 
     profiled(path, credentials);
 }
 
-/// Calls a router as a server does, to the end of the response's body.
+/// Calls a router as a server does, and reads the response's body to the end.
 fn through(mut router: Router) -> impl FnMut(Request<Body>) -> StatusCode {
     move |request| {
         at_once(async {
@@ -55,7 +55,7 @@ macro_rules! profiled {
     ($($name:ident)*) => {$(
         #[inline(never)]
         fn $name(path: Path<'_>, credentials: &[HeaderValue]) {
-            // Functions that do the same would be made one.
+            // Identical functions would be merged.
             black_box(stringify!($name));
             for credential in credentials.iter().cycle().take(REQUESTS) {
                 black_box(path(request(credential)));

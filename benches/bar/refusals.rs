@@ -1,4 +1,4 @@
-//! Requests that are refused without a lookup.
+//! Measures requests that are refused without a lookup in the store.
 
 use std::hint::black_box;
 
@@ -38,7 +38,7 @@ pub(crate) fn run() {
     println!("\nStore calls meanwhile: {}", asked() - asked_before);
 }
 
-/// Measures whole requests of each against those of the first.
+/// Prints the time of a whole request for each candidate, also relative to the first.
 fn compare_whole(measured: &mut [Measured<'_>]) {
     let times = measure(measured);
     println!("| | ns | of the first |\n|---|---|---|");
@@ -48,7 +48,7 @@ fn compare_whole(measured: &mut [Measured<'_>]) {
     }
 }
 
-/// A service that refuses this credential.
+/// Creates a candidate that refuses this credential.
 fn refusing<'a>(
     name: &'static str,
     mut service: impl FnMut(Request<Body>) -> StatusCode + 'a,
@@ -61,7 +61,7 @@ fn refusing<'a>(
     })
 }
 
-/// The least that refuses: it looks at nothing, and says what our refusals say.
+/// The minimum that refuses: checks nothing, and sends a response like that of the layer.
 fn refuse_all() -> impl FnMut(Request<Body>) -> StatusCode {
     #[derive(Clone)]
     #[expect(dead_code, reason = "an access log would read it")]
@@ -83,7 +83,7 @@ fn refuse_all() -> impl FnMut(Request<Body>) -> StatusCode {
     }
 }
 
-/// A credential with a wrong checksum.
+/// Returns the credential with a wrong checksum.
 pub(crate) fn mistyped(credential: &HeaderValue) -> HeaderValue {
     let text = credential.to_str().unwrap();
     let last = if text.ends_with('x') { "y" } else { "x" };
@@ -91,7 +91,7 @@ pub(crate) fn mistyped(credential: &HeaderValue) -> HeaderValue {
     HeaderValue::from_str(&typo).unwrap()
 }
 
-/// Revokes a token, and has the refusal remembered.
+/// Revokes a token, and verifies it once, so that the revoked token is cached.
 fn revoke(platform: &Platform, place: usize) -> HeaderValue {
     let (header, record) = &platform.issued[place];
     runtime().block_on(async {

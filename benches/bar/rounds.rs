@@ -1,4 +1,4 @@
-//! Several things measured in turn.
+//! Measures several candidates alternately.
 
 use std::time::{Duration, Instant};
 
@@ -8,12 +8,12 @@ use crate::platform::{Body, request};
 
 const ROUNDS: usize = 31;
 
-/// One thing to be measured.
+/// A candidate to measure.
 pub(crate) struct Measured<'a> {
     pub(crate) name: &'static str,
-    /// How many requests a round has.
+    /// The number of requests in a round.
     pub(crate) requests: usize,
-    /// Runs so many requests.
+    /// Runs this many requests.
     pub(crate) run: Box<dyn FnMut(usize) + 'a>,
 }
 
@@ -26,14 +26,14 @@ impl<'a> Measured<'a> {
         }
     }
 
-    /// A service that admits all of these credentials.
+    /// Creates a candidate that admits all of these credentials.
     pub(crate) fn admitting(
         name: &'static str,
         mut service: impl FnMut(Request<Body>) -> StatusCode + 'a,
         credentials: &'a [HeaderValue],
     ) -> Self {
-        // Each round goes on where the last one ended, so that none finds what the one before has
-        // warmed.
+        // Each round continues where the previous one stopped, so that it does not reuse warm CPU
+        // caches.
         let mut credentials = credentials.iter().cycle();
         Self::new(name, move |requests| {
             for credential in credentials.by_ref().take(requests) {
@@ -43,13 +43,13 @@ impl<'a> Measured<'a> {
     }
 }
 
-/// The nanoseconds a request of each, round by round.
+/// Returns the nanoseconds per request of each candidate, for each round.
 pub(crate) fn measure(measured: &mut [Measured<'_>]) -> Vec<Vec<f64>> {
     let mut times = vec![Vec::with_capacity(ROUNDS); measured.len()];
     for round in 0..=ROUNDS {
         for (times, measured) in times.iter_mut().zip(measured.iter_mut()) {
             let time = timed(|| (measured.run)(measured.requests)).as_secs_f64();
-            // The first round warms up.
+            // The first round is a warm-up.
             if round > 0 {
                 times.push(time * 1e9 / measured.requests as f64);
             }
@@ -58,8 +58,8 @@ pub(crate) fn measure(measured: &mut [Measured<'_>]) -> Vec<Vec<f64>> {
     times
 }
 
-/// Measures what each adds to the first, the bare service, beside the second, the floor, and the
-/// third, the layer.
+/// Prints what each candidate adds to the first, the bare service, relative to the second, the
+/// floor, and to the third, the layer.
 pub(crate) fn compare(measured: &mut [Measured<'_>]) {
     let times = measure(measured);
     let added = |time: &[f64]| -> Vec<f64> {
@@ -82,7 +82,7 @@ pub(crate) fn timed(run: impl FnOnce()) -> Duration {
     begun.elapsed()
 }
 
-/// The median of the ratios, round by round.
+/// Returns the median of the ratios of all rounds.
 pub(crate) fn ratio(times: &[f64], to: &[f64]) -> f64 {
     median(times.iter().zip(to).map(|(a, b)| a / b).collect())
 }

@@ -1,4 +1,4 @@
-//! Single requests, each with a reading of the clock on both sides.
+//! Measures single requests, with a reading of the clock before and after each.
 
 use std::time::Instant;
 

@@ -1,4 +1,5 @@
-//! Two threads that present one credential, against one thread. What they share slows them both.
+//! Compares the throughput of two threads with that of one, all with the same credential. Writes to
+//! shared memory would slow down both.
 
 use std::{sync::Barrier, thread};
 
@@ -18,7 +19,7 @@ pub(crate) fn run() {
     platform.warm();
     let token = &platform.issued[0].0;
     let foreign = bearer("other_live_00000000000000000000000000000000000000");
-    // The threads of a server have clones of one service.
+    // As in a server, each thread has a clone of one service.
     let service = layer(&platform);
     let control = gain(token, StatusCode::OK, bare);
     let admitted = gain(token, StatusCode::OK, || service.clone());
@@ -30,14 +31,14 @@ pub(crate) fn run() {
     println!("| one wrong prefix, refused | {refused:.2} |");
 }
 
-/// How many times as much two threads do as one.
+/// Returns the throughput of two threads, relative to one.
 fn gain<S>(credential: &HeaderValue, expected: StatusCode, service: impl Fn() -> S + Sync) -> f64
 where
     S: FnMut(Request<Body>) -> StatusCode,
 {
     let present = || {
         let mut service = service();
-        // A copy of its own: clones of one value count their references in one place.
+        // Copied, because clones of one value share a reference count.
         let credential = HeaderValue::from_bytes(credential.as_bytes()).unwrap();
         for _ in 0..REQUESTS {
             assert_eq!(service(request(&credential)), expected);
@@ -46,7 +47,7 @@ where
     present();
     let ratios = (0..ROUNDS).map(|_| {
         let [alone, together] = [1, 2].map(|threads| {
-            // The thread that is alone is no other than the two: an allocator favours the main one.
+            // A single thread is spawned too, because allocators are faster on the main thread.
             let start = Barrier::new(threads);
             let time = timed(|| {
                 thread::scope(|scope| {

@@ -1,4 +1,4 @@
-//! What people write instead, with tower-http and jsonwebtoken.
+//! Common alternatives, with tower-http and jsonwebtoken.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -34,7 +34,7 @@ impl AsyncAuthorizeRequest<Body> for BinaryKey {
     }
 }
 
-/// tower-http's asynchronous authorization, over digests as bytes.
+/// tower-http's asynchronous authorization, with digests as bytes.
 pub(crate) fn binary_key(platform: &Platform) -> impl FnMut(Request<Body>) -> StatusCode {
     let table = platform
         .issued
@@ -45,7 +45,7 @@ pub(crate) fn binary_key(platform: &Platform) -> impl FnMut(Request<Body>) -> St
     move |request| call(&mut service, request)
 }
 
-/// tower-http's asynchronous authorization the way it is mostly written: over digests as text.
+/// tower-http's asynchronous authorization as it is usually written, with digests as text.
 pub(crate) fn hex_key(platform: &Platform) -> impl FnMut(Request<Body>) -> StatusCode {
     let hex =
         |digest: &[u8]| -> String { digest.iter().map(|byte| format!("{byte:02x}")).collect() };
@@ -84,7 +84,7 @@ fn admit(request: &mut Request<Body>, found: Option<AppPrincipal>) -> Result<(),
     }
 }
 
-/// jsonwebtoken with HS256, behind tower-http's asynchronous authorization; and a token for it.
+/// jsonwebtoken with HS256, in tower-http's asynchronous authorization, and a token for it.
 pub(crate) fn hs256() -> (impl FnMut(Request<Body>) -> StatusCode, HeaderValue) {
     let secret = b"a secret of thirty-two bytes, ok";
     let claims = json!({ "sub": "app_8hFk2", "name": "Billing", "exp": 4_000_000_000_u64 });

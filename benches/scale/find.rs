@@ -1,4 +1,4 @@
-//! Finding tokens by their digests, known and unknown, one after the other and many at once.
+//! Measures lookups by digest, one at a time and concurrently.
 
 use futures_util::future::join_all;
 use tower_api_tokens::TokenStore;
@@ -8,7 +8,7 @@ use crate::{
     load::{Platform, row},
 };
 
-/// The two platforms take turns, so that a drift of the machine's speed meets both alike.
+/// The platforms alternate, so a change in the machine's speed affects both alike.
 const ROUNDS: u64 = 10;
 const SAMPLES: u64 = 20_000;
 
@@ -25,7 +25,7 @@ pub(crate) async fn run(platforms: [&Platform; 2]) {
     }
 }
 
-/// Finds this round's share of the sample.
+/// Looks up this round's share of the sample.
 async fn find(platform: &Platform, concurrency: usize, round: u64) -> Latencies {
     let share = usize::try_from(SAMPLES / ROUNDS).unwrap_or(usize::MAX);
     let skipped = usize::try_from(SAMPLES / ROUNDS * round).unwrap_or(usize::MAX);

@@ -1,13 +1,13 @@
-//! How long calls took.
+//! Latencies of calls.
 
 use std::time::{Duration, Instant};
 
-/// The durations of many calls of one kind.
+/// The latencies of calls of one kind.
 #[derive(Default)]
 pub(crate) struct Latencies(Vec<Duration>);
 
 impl Latencies {
-    /// Makes a call and notes how long it took.
+    /// Makes a call and records its latency.
     pub(crate) async fn time<T>(&mut self, call: impl Future<Output = T>) -> T {
         let begun = Instant::now();
         let done = call.await;
@@ -19,7 +19,7 @@ impl Latencies {
         self.0.extend(others.0);
     }
 
-    /// The median and the 99th percentile, for a cell of a table.
+    /// Returns the median and the 99th percentile, for a cell of the table.
     pub(crate) fn cell(mut self) -> String {
         self.0.sort_unstable();
         let at = |hundredths: usize| {

@@ -1,4 +1,4 @@
-//! Pages of listings.
+//! Measures pages of listings.
 
 use tower_api_tokens::{TokenQuery, TokenRegistry, TokenStatus};
 
@@ -9,7 +9,8 @@ use crate::{
 
 const PAGES: u64 = 200;
 
-/// Of those that find nothing, which read everything.
+/// The number of pages for queries that match no token. It is small, because each reads the whole
+/// table.
 const EMPTY_PAGES: u64 = 3;
 
 type Query = fn(&Platform, u64) -> TokenQuery;
@@ -36,7 +37,7 @@ const QUERIES: [(&str, Query); 6] = [
     }),
 ];
 
-/// Nothing is what they find.
+/// Queries that match no token.
 const EMPTY_QUERIES: [(&str, Query); 2] = [
     ("of all whose app is disabled, none", |_, _| {
         TokenQuery::default().status(TokenStatus::AppDisabled)
@@ -66,7 +67,7 @@ async fn page(platform: &Platform, query: Query, pages: u64) -> Latencies {
         let query = query(platform, n);
         let page = latencies.time(platform.store.tokens(&query, now)).await;
         let page = page.expect("the store answers");
-        // Near to the least identifier there is nothing after it.
+        // A page that starts near the smallest identifier may be empty.
         assert!(page.items.is_empty() == (pages == EMPTY_PAGES) || n < 100);
     }
     latencies

@@ -1,4 +1,4 @@
-//! Fills a schema with tokens, by statements on the server itself.
+//! Fills a schema with tokens, with statements that generate them on the server.
 
 use indicatif::{ProgressBar, ProgressStyle};
 use jiff::{SignedDuration, Timestamp};
@@ -10,7 +10,7 @@ use tower_api_tokens_sqlx::PostgresStore;
 const TOKENS_OF_APP: u64 = 1000;
 const BATCH: u64 = 250_000;
 
-/// How long ago the ended tokens have ended.
+/// How long ago the expired and revoked tokens expired or were revoked.
 pub(crate) const AGE: SignedDuration = SignedDuration::from_hours(90 * 24);
 
 /// A store with tokens that are numbered from 0.
@@ -40,8 +40,9 @@ impl Platform {
         platform
     }
 
-    /// The change log is switched off meanwhile, for nobody follows it yet, and the index of the
-    /// digests, which are inserted in random order, is built afterwards.
+    /// Inserts the apps and tokens. The triggers of the change log are disabled meanwhile, because
+    /// nothing follows the log yet. The index of the digests is built afterwards, because they are
+    /// inserted in random order.
     async fn fill(&self) {
         let Self { schema, tokens, .. } = self;
         let apps = self.apps();
@@ -96,7 +97,8 @@ impl Platform {
         execute(&self.server, statement).await;
     }
 
-    /// Of each twenty tokens of an app, one is revoked and one has expired.
+    /// Returns whether a token is expired or revoked. Of every twenty tokens of an app, one is
+    /// expired and one is revoked.
     pub(crate) fn has_ended(&self, n: u64) -> bool {
         (n + n / self.apps()) % 20 < 2
     }
@@ -105,7 +107,7 @@ impl Platform {
         self.tokens.div_ceil(TOKENS_OF_APP)
     }
 
-    /// A size on the server, as a function of its own tells it, in megabytes.
+    /// Returns a size in megabytes, measured by a function of the server.
     async fn size(&self, function: &str) -> String {
         let select = format!(
             "SELECT {function}('{}.api_tokens') / 1000000.0::float8",
@@ -117,10 +119,10 @@ impl Platform {
         format!("{megabytes:.0}")
     }
 
-    /// Numbers of tokens, in an order without order.
+    /// Returns numbers of tokens, in a shuffled order.
     pub(crate) fn sample(&self, samples: u64) -> impl Iterator<Item = u64> + use<> {
         let tokens = self.tokens;
-        // Steps of the golden ratio come near to every number.
+        // Steps of the golden ratio spread evenly over all numbers.
         let step = (tokens as f64 * 0.618_033_988_75) as u64;
         (1..=samples).map(move |n| (n * (step | 1)) % tokens)
     }

@@ -1,15 +1,16 @@
-//! What a large number of tokens costs in PostgreSQL, beside the same with ten thousand in one run.
+//! Compares a large number of tokens in PostgreSQL with ten thousand tokens, in one run.
 //!
 //! ```text
 //! export TEST_POSTGRES_URL=postgres://user:password@host:port/database
 //! cargo bench --bench scale -- --tokens 10000000
 //! ```
 //!
-//! loads two schemas, `scale_few` and `scale_many`, a thousand tokens to an app, a tenth of them ended
-//! long ago; measures finding, listing, loading a replica and purging; shows the plans of the very
-//! statements that the store has sent; prints Markdown, and drops both schemas. The user has to be a
-//! superuser, who may load `auto_explain`. Ten million tokens take 6 GB on the server, and the
-//! figures are only those of memory where that fits into it.
+//! It fills two schemas, `scale_few` and `scale_many`, with a thousand tokens per app, of which a
+//! tenth are expired or revoked. It measures lookups, listings, preloading and purging, and shows
+//! the plans of the statements that the store sends. It prints Markdown, and drops both schemas.
+//!
+//! The user must be a superuser, to load `auto_explain`. Ten million tokens take 6 GB on the
+//! server. If they do not fit into its memory, the results include reads from disk.
 
 #![expect(clippy::disallowed_methods, reason = "real time is what is measured")]
 

@@ -1,4 +1,4 @@
-//! What each statement of the store reads, by the plans that the server itself reports.
+//! Prints what each statement of the store reads, from the plans that the server reports.
 
 use std::{
     collections::BTreeSet,
@@ -26,14 +26,14 @@ use tracing_subscriber::{
 
 use crate::load::{AGE, Platform};
 
-/// `auto_explain` tells the plan of each statement, those of triggers too, to the client that has sent
-/// it.
+/// `auto_explain` reports the plan of each statement, including those in triggers, to the client
+/// that sent it.
 const SETTINGS: &str = "options[session_preload_libraries]=auto_explain\
     &options[auto_explain.log_min_duration]=0\
     &options[auto_explain.log_nested_statements]=on\
     &options[client_min_messages]=log";
 
-/// Where sqlx puts what a server has to say.
+/// The target of the events in which sqlx logs the server's notices.
 const TARGET: &str = "sqlx::postgres::notice";
 
 pub(crate) async fn run(platform: &Platform) {
@@ -91,15 +91,15 @@ pub(crate) async fn run(platform: &Platform) {
     store.close().await;
 }
 
-/// Calls whose plans are printed.
+/// Prints the plans of calls.
 struct Explained<'a> {
     plans: &'a Plans,
     platform: &'a Platform,
 }
 
 impl Explained<'_> {
-    /// Makes a call several times, on other tokens each time, for a server that has prepared a
-    /// statement may change its plan after the fifth.
+    /// Makes a call several times, each time with another token, because the server may change the
+    /// plan of a prepared statement after the fifth time.
     async fn print<E: Debug>(&self, name: &str, call: impl AsyncFn(u64) -> Result<(), E>) {
         self.plans.take();
         let middle = self.platform.tokens / 2;
@@ -114,7 +114,7 @@ impl Explained<'_> {
     }
 }
 
-/// What the server has told.
+/// The plans that the server reported.
 #[derive(Clone, Default)]
 struct Plans(Arc<Mutex<Vec<String>>>);
 
@@ -137,7 +137,7 @@ impl Visit for Plans {
     }
 }
 
-/// How a plan reads tables: `Index Scan using api_tokens_pkey on api_tokens`.
+/// Returns how a plan reads tables, for example `Index Scan using api_tokens_pkey on api_tokens`.
 fn scans(plan: &str) -> impl Iterator<Item = String> {
     let nodes = plan.split("\\n").flat_map(str::lines);
     nodes.filter_map(|line| {

@@ -1,4 +1,4 @@
-//! Purging in steps, while others go on finding and issuing.
+//! Measures a purge, and lookups and issuing during a purge.
 
 use std::{
     sync::{
@@ -56,7 +56,7 @@ async fn measure(platform: &Platform) -> [(&'static str, String); 5] {
     ]
 }
 
-/// Those who go on: some that find, one that issues.
+/// Tasks that run during a purge: several look up tokens, and one issues them.
 struct Others {
     stopped: Arc<AtomicBool>,
     finders: Vec<JoinHandle<Latencies>>,

@@ -1,4 +1,4 @@
-//! Loading a replica: in a process of its own, so that its memory is that of the replica alone.
+//! Measures preloading a cache, in a separate process, so that its memory contains little else.
 
 use std::{env, fs, process::Command, time::Instant};
 
@@ -7,7 +7,7 @@ use tower_api_tokens_sqlx::PostgresStore;
 
 use crate::load::{Platform, row};
 
-/// Makes this program load one replica.
+/// The argument that makes this program preload one cache.
 pub(crate) const ARGUMENT: &str = "--replica";
 
 pub(crate) fn run(platforms: [&Platform; 2]) {
@@ -31,7 +31,7 @@ fn measure(platform: &Platform) -> (String, String) {
     (rate.to_owned(), bytes.to_owned())
 }
 
-/// Loads a replica, and prints the tokens a second and the bytes a token.
+/// Preloads a cache, and prints the tokens per second and the bytes per token.
 pub(crate) async fn load_one(url: &str, schema: &str, capacity: u64) {
     let store = PostgresStore::builder(url).schema(schema).connect().await;
     let format = TokenFormat::new("acme_live").expect("it is a prefix");
@@ -48,7 +48,7 @@ pub(crate) async fn load_one(url: &str, schema: &str, capacity: u64) {
     drop(follower.expect("the replica loads"));
 }
 
-/// The resident memory of this process, in bytes.
+/// Returns the resident memory of this process, in bytes.
 fn resident() -> f64 {
     let status = fs::read_to_string("/proc/self/status").expect("this is Linux");
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));

@@ -34,7 +34,7 @@ pub struct AuthenticatorBuilder {
     negative_cache_capacity: usize,
 }
 
-/// The number of locks that the in-flight lookups are spread over.
+/// The number of shards, each with its own lock, of the in-flight lookups.
 const SHARDS: usize = 64;
 
 impl AuthenticatorBuilder {
@@ -105,17 +105,17 @@ impl AuthenticatorBuilder {
     /// more is refused as [`Overload`](crate::RejectionKind::Overload), so that a slow store does
     /// not pile up waiting requests. Lookups by a follower do not count.
     ///
-    /// Tokens that the store has returned before, or that appear in its change log, have the same
-    /// number of permits reserved for them: a flood of unknown tokens does not turn them away.
+    /// As many permits again are reserved for tokens that the store has returned before, or that
+    /// appear in its change log, so a flood of unknown tokens does not turn them away.
     #[must_use]
     pub fn max_lookups(mut self, lookups: usize) -> Self {
         self.max_lookups = lookups;
         self
     }
 
-    /// Sets how old a cached answer may be, and so how long a token that was revoked elsewhere may
-    /// still be admitted here. Defaults to five seconds. With zero, nothing is cached and every
-    /// request costs a lookup.
+    /// Sets how old a cached answer may be, and therefore how long a token that was revoked
+    /// elsewhere may still be admitted here. Defaults to five seconds. With zero, nothing is cached
+    /// and every request costs a lookup.
     #[must_use]
     pub fn max_staleness(mut self, age: Duration) -> Self {
         self.max_staleness = age;

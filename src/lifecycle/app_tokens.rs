@@ -16,8 +16,8 @@ use crate::{
 /// exist for it, whatever identifier is guessed, because the store's own query names the app. Use
 /// it for the pages that your customers see.
 ///
-/// It only grants scopes that it was created with, and never one that starts with `tokens:`, which
-/// would manage tokens. It can revoke a token with more scopes, but not rotate it.
+/// It grants only the scopes that it was created with, and never one that starts with `tokens:`,
+/// because those manage tokens. It can revoke a token with other scopes, but not rotate it.
 ///
 /// # Examples
 ///

@@ -88,7 +88,7 @@ impl Authority {
         self
     }
 
-    /// Limits every call to one app, and grants to the intersection with `grantable`.
+    /// Limits every call to one app, and grants to what both this authority and `grantable` allow.
     pub(super) fn within(&self, app: AppId, grantable: &Grantable) -> Self {
         Self {
             app: Some(app),
@@ -109,7 +109,7 @@ impl Authority {
         &self.grantable
     }
 
-    /// Returns the target for a token, limited to the app if every call is.
+    /// Returns the target for a token. If every call is limited to an app, the target is too.
     pub(super) fn target(&self, token: crate::token::TokenId) -> TokenTarget {
         match self.app {
             Some(app) => TokenTarget::of_app(token, app),
@@ -117,7 +117,7 @@ impl Authority {
         }
     }
 
-    /// The check that everything that issues a token uses.
+    /// Checks what a new token would grant. Everything that issues a token calls this.
     pub(super) fn check_grant(
         &self,
         scopes: &ScopeSet,

@@ -65,11 +65,12 @@ impl ApiTokensBuilder {
         self
     }
 
-    /// Allows the rotation of tokens in a format that is neither issued nor accepted by name; their
-    /// successors have the default format. Defaults to refusing such a rotation.
+    /// Allows the rotation of tokens in any other format than the issued and accepted ones. Their
+    /// successors have the default format. By default, such a rotation is refused.
     ///
-    /// Use this to replace tokens imported from another system with your own. It gives up the
-    /// guarantee that a rotation never turns a token for one environment into one for another.
+    /// Use this to replace tokens imported from another system with your own. Without it, a
+    /// rotation never turns a token for one environment into one for another; with it, that is no
+    /// longer guaranteed.
     #[must_use]
     pub fn replace_imported(mut self) -> Self {
         self.formats.replaces_imported = true;

@@ -80,8 +80,8 @@ impl ApiTokens {
         catch_panic(|| self.shared.registry.apply(mutation)).await
     }
 
-    /// Makes a change that takes access away. If the store cannot make it with its audit event, it
-    /// is made without: a broken audit log must not keep a leaked token alive.
+    /// Makes a change that takes access away. If the store cannot record its audit event, the
+    /// change is made without the event: a broken audit log must not keep a leaked token alive.
     pub(super) async fn apply_revocation(
         &self,
         mutation: &Mutation,

@@ -9,7 +9,7 @@ use crate::{
 
 /// Why an operation on apps or tokens failed.
 ///
-/// The message contains a hint and nothing of a token.
+/// The message contains a hint, and no part of a token.
 #[derive(Debug)]
 pub struct LifecycleError {
     kind: LifecycleErrorKind,

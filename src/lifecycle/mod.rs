@@ -60,7 +60,7 @@ const PURGE_BATCH: usize = 100;
 /// let issued = tokens.issue(&app.id, token).await?;
 /// println!("shown once: {}", issued.token().expose());
 ///
-/// // Later: both are admitted for a day, and every integration moves over.
+/// // Later: both tokens work for a day, in which every client moves to the new one.
 /// let successor = tokens.rotate(issued.record().id, Duration::from_secs(86_400)).await?;
 /// println!("shown once: {}", successor.token().expose());
 ///
@@ -81,8 +81,8 @@ const PURGE_BATCH: usize = 100;
 /// # Cancellation
 ///
 /// A change that has begun is completed even if its future is dropped; see
-/// [`run_to_end`](crate::store::run_to_end). A token that was issued without a caller to receive it
-/// is listed and can be revoked. A store that panics counts as failed.
+/// [`run_to_end`](crate::store::run_to_end). If the caller of `issue` goes away, the token may
+/// exist all the same: it is listed and can be revoked. A store that panics counts as failed.
 #[derive(Clone)]
 pub struct ApiTokens {
     shared: Arc<Shared>,
@@ -303,8 +303,8 @@ impl ApiTokens {
     }
 
     /// Removes the records of tokens that expired or were revoked before an instant. Returns how
-    /// many were removed. While its record exists, the use of a revoked token is logged with its
-    /// identifier; afterwards the token is unknown.
+    /// many were removed. While its record exists, a request with a revoked token is logged with
+    /// the token's identifier. Afterwards, the token is unknown.
     ///
     /// It works in small steps, so that other changes can run in between. The first step records
     /// the audit event. A call that fails may have removed some records.

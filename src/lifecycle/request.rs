@@ -116,7 +116,7 @@ impl NewToken {
 
 /// A token that another system issued, known by its digest.
 ///
-/// It is only as strong as that system made it. Do not import tokens that could be guessed.
+/// It is only as strong as the other system made it. Do not import tokens that can be guessed.
 ///
 /// # Examples
 ///

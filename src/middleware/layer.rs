@@ -22,8 +22,8 @@ pub struct ApiTokenLayer {
 }
 
 impl ApiTokenLayer {
-    /// Creates a layer that verifies tokens with an authenticator, or with that of an
-    /// [`ApiTokens`](crate::ApiTokens).
+    /// Creates a layer that verifies tokens with an [`Authenticator`]. Pass a reference to an
+    /// [`ApiTokens`](crate::ApiTokens) to use its authenticator.
     pub fn new(authenticator: impl Into<Authenticator>) -> Self {
         let authenticator = authenticator.into();
         let counting = authenticator.clone();
@@ -117,13 +117,13 @@ impl ApiTokenLayer {
     /// Refuses gRPC calls with gRPC status codes.
     ///
     /// A gRPC call is a POST with a content type of gRPC or gRPC-Web. It is refused with a
-    /// trailers-only response: HTTP status 200, the reason in `grpc-status` (16 for what is
-    /// otherwise 400 or 401, 7 for 403, 14 for 503), and the challenge as metadata. All other
+    /// trailers-only response: HTTP status 200, the reason in `grpc-status` (16 in place of 400 and
+    /// 401, 7 in place of 403, 14 in place of 503), and the challenge as metadata. All other
     /// requests are refused with an HTTP status.
     ///
     /// Defaults to off: every request is refused with an HTTP status. Leave it off if a proxy asks
-    /// this service whether to forward a request, as nginx does with `auth_request`. The proxy
-    /// would take the status 200 for an admission, and the client chooses the content type.
+    /// this service whether to forward a request, as nginx does with `auth_request`. The client
+    /// chooses the content type, and the proxy would treat the status 200 as an admission.
     ///
     /// # Examples
     ///
@@ -137,8 +137,7 @@ impl ApiTokenLayer {
         self.change(|policy| Arc::make_mut(&mut policy.challenger).enable_grpc())
     }
 
-    /// Sets a function that renders refusals. Defaults to none: refusals are sent as this layer
-    /// makes them.
+    /// Sets a function that renders refusals. Defaults to none: the layer sends its own responses.
     ///
     /// The function gets the rejection and the default response, including its challenge, and
     /// returns the response to send. It cannot admit a request, because the inner service is not

@@ -101,8 +101,8 @@ use crate::{
 /// # Restrictions
 ///
 /// A store returns the [restrictions](TokenRecord::restrictions) of a token as they were written,
-/// byte for byte. A store that cannot tell whether a token has restrictions must not return it as a
-/// token without them: that would admit more than was granted.
+/// byte for byte. A store that does not know whether a token has restrictions must not return it as
+/// a token without them: the token could then do more than was granted.
 ///
 /// # Secrecy
 ///
@@ -154,7 +154,7 @@ pub trait TokenStore: Debug + Send + Sync + 'static {
 /// A [`Mutation`] is carried out completely or not at all, including its idempotency key and its
 /// audit event. A rotation inserts the successor and changes the old token in one transaction. If
 /// several rotations of one token race, exactly one succeeds. A change affects only the columns and
-/// records that it is about.
+/// records of its operation.
 ///
 /// # Unknown operations
 ///
@@ -180,12 +180,12 @@ pub trait TokenStore: Debug + Send + Sync + 'static {
 ///
 /// # Time
 ///
-/// The time of a change is passed in. A store has no clock of its own.
+/// The caller passes in the time of a change. A store has no clock of its own.
 ///
 /// # Cancellation
 ///
-/// The future may be dropped at any await point. Its change is then carried out completely, now or
-/// shortly afterwards, or not at all.
+/// The future may be dropped at any await point. The change is then either carried out completely,
+/// possibly a little later, or not at all.
 ///
 /// # Clone
 ///
@@ -196,7 +196,7 @@ pub trait TokenStore: Debug + Send + Sync + 'static {
 /// The [restrictions](TokenRecord::restrictions) of a token are kept byte for byte. A rotation
 /// whose successor lacks the restrictions of the old token fails with
 /// [`InvalidRecord`](StoreErrorKind::InvalidRecord), as defined by
-/// [`TokenRecord::check_successor`]. If programs of older versions write to the same store, they
+/// [`TokenRecord::check_successor`]. If older versions of a program write to the same store, they
 /// must not be able to drop restrictions, and a restricted token must look expired to them.
 ///
 /// # Secrecy
@@ -217,8 +217,8 @@ pub trait TokenRegistry: TokenStore {
     ///
     /// Returns an error of the kind
     ///
-    /// - [`NotFound`](StoreErrorKind::NotFound) if the app or token to change does not exist, or
-    ///   the app of a token to insert;
+    /// - [`NotFound`](StoreErrorKind::NotFound) if the app or token to change, or the app of a
+    ///   token to insert, does not exist;
     /// - [`AlreadyExists`](StoreErrorKind::AlreadyExists) if an identifier or digest to insert is
     ///   taken;
     /// - [`Repeated`](StoreErrorKind::Repeated), with the [token created before](Repeated) as its
@@ -232,7 +232,7 @@ pub trait TokenRegistry: TokenStore {
     ///   its source, if enabling an app would make tokens live that the actor may not grant;
     /// - [`Unsupported`](StoreErrorKind::Unsupported) if the store does not support the operation,
     ///   cannot record its audit event, or the operation takes no idempotency key;
-    /// - any other kind if the store fails. The change may or may not have been made then.
+    /// - any other kind if the store fails. The change may or may not have been made in that case.
     async fn apply(&self, mutation: &Mutation) -> Result<Applied, StoreError>;
 
     /// Returns an app.
@@ -259,8 +259,8 @@ pub trait TokenRegistry: TokenStore {
     /// Lists the tokens for which [`TokenQuery::selects`] returns true at `now`, the greatest
     /// identifier first, one page at a time.
     ///
-    /// A listing is complete and stable: a token that exists and is selected from the first page to
-    /// the last is listed exactly once.
+    /// A listing is complete and stable: a token that exists and matches the query while all pages
+    /// are read is listed exactly once.
     ///
     /// # Errors
     ///
@@ -356,7 +356,7 @@ impl Replacement {
         self
     }
 
-    /// Sets the idempotency key: the change is only made if the key was not used before.
+    /// Sets the idempotency key. The change is made only if the key was not used before.
     #[must_use]
     pub fn key(mut self, key: BoundKey) -> Self {
         self.key = Some(key);

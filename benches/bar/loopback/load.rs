@@ -7,8 +7,8 @@ use http::HeaderValue;
 
 const CONNECTIONS: usize = 32;
 
-/// Connections to one server, each with one request under way. They are attended to in turn, so
-/// that the server always has others to go on with.
+/// Connections to one server, each with one request in flight. The connections take turns, so the
+/// server always has other requests to work on.
 pub(super) struct Load {
     connections: Vec<TcpStream>,
     requests: Vec<String>,
@@ -38,7 +38,7 @@ impl Load {
         load
     }
 
-    /// Reads one response, whatever its length.
+    /// Reads one response, to determine the length of all.
     fn learn_response(&mut self) {
         let connection = &mut self.connections[0];
         connection.write_all(self.requests[0].as_bytes()).unwrap();
@@ -49,7 +49,7 @@ impl Load {
         }
     }
 
-    /// Sends so many requests and awaits their responses.
+    /// Sends this many requests, and waits for their responses.
     pub(super) fn run(&mut self, requests: usize) {
         for turn in 0..requests + CONNECTIONS {
             let connection = &mut self.connections[turn % CONNECTIONS];

@@ -1,4 +1,5 @@
-//! axum on loopback, with the layer and without. The server has one core, what loads it another.
+//! Compares axum on loopback with the layer and without. The server runs on one core, and the load
+//! generator on another.
 
 mod load;
 
@@ -43,7 +44,7 @@ pub(crate) fn run() {
     println!("\nWhat loads it was busy {:.0} % of the time", busy * 100.0);
 }
 
-/// A router under each of the layers that are compared.
+/// Returns a router with each of the layers to compare.
 pub(crate) fn routers(platform: &Platform) -> [(&'static str, Router); 4] {
     let route = || Router::new().route("/", get(async || "ok"));
     let floor = Arc::new(Floor::new(platform));
@@ -62,7 +63,7 @@ pub(crate) fn routers(platform: &Platform) -> [(&'static str, Router); 4] {
     ]
 }
 
-/// Serves all of them in one thread, on the first core.
+/// Serves all routers from one thread, on the first core.
 fn serve(routers: Vec<Router>) -> Vec<SocketAddr> {
     let (send, bound) = mpsc::channel();
     thread::spawn(move || {
@@ -81,8 +82,8 @@ fn serve(routers: Vec<Router>) -> Vec<SocketAddr> {
     bound.iter().collect()
 }
 
-/// Loads the servers in turn, from the second core. Gives the requests a second of each, round by
-/// round, and the share of the time in which this was busy itself.
+/// Sends requests to the servers in turn, from the second core. Returns the requests per second of
+/// each server for each round, and the share of the time for which this thread was busy.
 fn load(servers: &[SocketAddr], credentials: &[HeaderValue]) -> (Vec<Vec<f64>>, f64) {
     pin(1);
     let mut loads: Vec<Load> = servers
@@ -96,7 +97,7 @@ fn load(servers: &[SocketAddr], credentials: &[HeaderValue]) -> (Vec<Vec<f64>>, 
         for round in 0..=ROUNDS {
             for (rates, load) in rates.iter_mut().zip(&mut loads) {
                 let time = timed(|| load.run(REQUESTS));
-                // The first round warms up.
+                // The first round is a warm-up.
                 if round > 0 {
                     rates.push(REQUESTS as f64 / time.as_secs_f64());
                 }
@@ -107,7 +108,7 @@ fn load(servers: &[SocketAddr], credentials: &[HeaderValue]) -> (Vec<Vec<f64>>, 
     (rates, busy / whole.as_secs_f64())
 }
 
-/// Keeps this thread on one core.
+/// Pins this thread to a core.
 fn pin(core: usize) {
     #[cfg(target_os = "linux")]
     {
@@ -119,7 +120,7 @@ fn pin(core: usize) {
     let _ = core;
 }
 
-/// The seconds that this thread has been running.
+/// Returns the CPU time of this thread, in seconds.
 fn busy_time() -> f64 {
     let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
     time.tv_sec as f64 + time.tv_nsec as f64 / 1e9

@@ -1,4 +1,4 @@
-//! axum's `from_fn_with_state`, over digests as bytes.
+//! axum's `from_fn_with_state`, with digests as bytes.
 
 use std::{
     collections::HashMap,

@@ -1,5 +1,5 @@
-//! biscuit-auth behind tower-http's asynchronous authorization: the signature, the token's expiry and
-//! one policy are checked, and the app is read from the token.
+//! biscuit-auth in tower-http's asynchronous authorization. Checks the signature, the token's
+//! expiry and one policy, and reads the app from the token.
 
 use std::{sync::Arc, time::Duration};
 
@@ -54,7 +54,7 @@ pub(crate) fn peer() -> Peer {
 }
 
 fn verify(token: &str, key: PublicKey) -> Result<App, biscuit_auth::error::Token> {
-    // The default is a millisecond, for which a thread may have to wait for a core.
+    // The default of one millisecond is too short if the thread has to wait for a core.
     let limits = AuthorizerLimits {
         max_time: Duration::from_secs(1),
         ..AuthorizerLimits::default()

@@ -1,4 +1,4 @@
-//! Signed tokens: jsonwebtoken behind tower-http's asynchronous authorization, and the layer of
+//! Signed tokens: jsonwebtoken in tower-http's asynchronous authorization, and the layer of
 //! jwt-authorizer.
 
 use std::sync::Arc;
@@ -35,7 +35,7 @@ pub(crate) fn es256() -> Peer {
     let (random, algorithm) = (SystemRandom::new(), &ECDSA_P256_SHA256_FIXED_SIGNING);
     let private = EcdsaKeyPair::generate_pkcs8(algorithm, &random).unwrap();
     let pair = EcdsaKeyPair::from_pkcs8(algorithm, private.as_ref(), &random).unwrap();
-    // A point as SEC 1 has it, uncompressed: 4, x, y.
+    // An uncompressed point in SEC 1 format: the byte 4, then x, then y.
     let (x, y) = pair.public_key().as_ref()[1..].split_at(32);
     let [x, y] = [x, y].map(|coordinate| URL_SAFE_NO_PAD.encode(coordinate));
     jsonwebtoken(
@@ -77,7 +77,7 @@ fn token(algorithm: Algorithm, key: &EncodingKey) -> HeaderValue {
     bearer(&jsonwebtoken::encode(&Header::new(algorithm), &claims, key).unwrap())
 }
 
-/// A response that can be made from an error of jwt-authorizer, as that asks for.
+/// A response that converts from jwt-authorizer's error, as its layer requires.
 struct Answer(Response<Body>);
 
 impl From<AuthError> for Answer {

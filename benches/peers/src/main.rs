@@ -1,10 +1,10 @@
-//! What verification costs with other crates, over the service and beside the floor and the layer
-//! that `benches/bar` measures.
+//! Measures the cost of verification with other crates, around the same service as `benches/bar`,
+//! and compares it with the floor and the layer.
 //!
 //! `cargo run --release --manifest-path benches/peers/Cargo.toml`
 //!
-//! Each is set up as its documentation says, and remembers in memory what it has to know: no peer
-//! asks a database.
+//! Each crate is used as its documentation shows. Its data is in memory: none of them queries a
+//! database.
 
 #![expect(clippy::disallowed_methods, reason = "real time is what is measured")]
 
@@ -32,7 +32,7 @@ use self::{
     written::{binary_key, hex_key, hs256},
 };
 
-/// A way to verify, and credentials that it admits.
+/// A service that verifies, and credentials that it admits.
 struct Peer {
     service: Box<dyn FnMut(Request<Body>) -> StatusCode>,
     credentials: Vec<HeaderValue>,
@@ -53,7 +53,7 @@ impl Peer {
         Measured::admitting(name, &mut self.service, &self.credentials)
     }
 
-    /// As `measured`, with less in a round, for what takes long.
+    /// Like `measured`, with fewer requests in a round, for slow peers.
     fn measured_by(&mut self, requests: usize, name: &'static str) -> Measured<'_> {
         Measured {
             requests,
@@ -63,7 +63,7 @@ impl Peer {
 }
 
 fn main() {
-    // Some peers start tasks of their own.
+    // Some peers spawn tasks.
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let _entered = runtime.enter();
     let platform = Platform::new(100_000);

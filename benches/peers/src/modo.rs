@@ -1,4 +1,4 @@
-//! The layer of modo-rs, over a table in memory.
+//! The layer of modo-rs, with a table in memory.
 
 use std::{
     collections::HashMap,
@@ -22,7 +22,7 @@ use crate::{
 
 type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T>> + Send + 'a>>;
 
-/// Its own backend in memory is for tests: that looks at every record in turn.
+/// A backend in memory. The one in modo-rs is for tests, and scans all records.
 #[derive(Default)]
 struct Table(RwLock<HashMap<String, ApiKeyRecord>>);
 

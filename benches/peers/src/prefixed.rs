@@ -1,5 +1,5 @@
-//! prefixed-api-key, with a table from short tokens to the hashes of long ones, behind tower-http's
-//! asynchronous authorization.
+//! prefixed-api-key in tower-http's asynchronous authorization, with a table from short tokens to
+//! the hashes of long ones.
 
 use std::{
     collections::HashMap,

@@ -1,4 +1,4 @@
-//! api-keys-simplified with its own settings, over one hash.
+//! api-keys-simplified with its default settings and one hash.
 
 use std::sync::Arc;
 

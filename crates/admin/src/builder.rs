@@ -122,9 +122,9 @@ impl Admin {
 
     /// Returns the JSON API. Its OpenAPI document is at `/openapi.json`.
     ///
-    /// The router has a fallback, so nest it under a path of its own. Use axum's `nest_service`:
-    /// with `nest`, the path with a trailing slash is a bare 404. Merging the router with another one
-    /// that has a fallback panics.
+    /// The router has a fallback, so nest it under a path of its own. Use axum's `nest_service`: with `nest`,
+    /// the path with a trailing slash gets 404. Merging the router with another one that has a fallback
+    /// panics.
     pub fn router(&self) -> Router {
         api::router(self.gate.clone())
     }

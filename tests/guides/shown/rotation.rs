@@ -20,8 +20,8 @@ async fn is_still_used(tokens: &ApiTokens, old: TokenId) -> Result<bool, Lifecyc
     Ok(old.last_used_at.is_some_and(|used| used >= rotated))
 }
 
-/// Step 3: revokes the old token, unless something still uses it. Call it when even the rarest of the
-/// integrations has run.
+/// Step 3: revokes the old token, unless a client still uses it. Call it after the client that runs
+/// least often has run.
 async fn finish(tokens: &ApiTokens, old: TokenId) -> Result<bool, LifecycleError> {
     let is_unused = !is_still_used(tokens, old).await?;
     if is_unused {

@@ -49,8 +49,8 @@ use crate::actor::Actor;
 /// # Contract
 ///
 /// - Derive the actor only from verified credentials, never from a claim in the body or the query.
-/// - If the credentials cannot be checked, return [`Denied::unavailable`], and neither an actor nor
-///   [`Denied::unauthenticated`].
+/// - If the credentials cannot be checked, return [`Denied::unavailable`]. Do not return an actor or
+///   [`Denied::unauthenticated`] then.
 /// - Cross-site requests are rejected before the guard runs, so a guard may authenticate by cookie.
 #[async_trait]
 #[diagnostic::on_unimplemented(

@@ -62,8 +62,8 @@ impl TokenGuard {
     /// lifetime.
     pub const OWNER: &str = "tokens:owner";
 
-    /// Creates a guard that accepts tokens of these apps. Pass an authenticator, or
-    /// [`ApiTokens`](tower_api_tokens::ApiTokens) to use theirs.
+    /// Creates a guard that accepts tokens of these apps. Pass an authenticator, or a reference to an
+    /// [`ApiTokens`](tower_api_tokens::ApiTokens) to use its authenticator.
     pub fn new(
         authenticator: impl Into<Authenticator>,
         apps: impl IntoIterator<Item = AppId>,
@@ -74,8 +74,7 @@ impl TokenGuard {
 
     /// Creates a guard that accepts tokens of any app.
     ///
-    /// A client that gets a token with `tokens:admin`, in any app, can then manage the tokens of all
-    /// apps.
+    /// Any token with the scope `tokens:admin`, of whatever app, can then manage the tokens of all apps.
     pub fn any_app(authenticator: impl Into<Authenticator>) -> Self {
         Self::with_layer(ApiTokenLayer::new(authenticator).basic(), None)
     }

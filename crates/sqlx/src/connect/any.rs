@@ -1,4 +1,4 @@
-//! A store of either kind.
+//! A store in SQLite or PostgreSQL.
 
 use std::path::Path;
 
@@ -16,7 +16,8 @@ use crate::postgres::PostgresStore;
 #[cfg(feature = "sqlite")]
 use crate::sqlite::SqliteStore;
 
-/// The store that a URL named, opened by [`connect`](super::connect). Clones share it.
+/// A store in SQLite or PostgreSQL, depending on the URL that [`connect`](super::connect) opened. Clones
+/// share the same store.
 #[derive(Clone, Debug)]
 pub struct AnyStore {
     inner: Inner,
@@ -32,12 +33,12 @@ enum Inner {
 }
 
 impl AnyStore {
-    /// Sets up the store that a URL names.
+    /// Returns a builder for the store at a URL.
     pub fn builder(url: &str) -> AnyStoreBuilder {
         AnyStoreBuilder::new(url)
     }
 
-    /// Opens the store that a URL names, as it is set up.
+    /// Opens the store with the settings of a builder.
     pub(super) async fn open(settings: AnyStoreBuilder) -> Result<Self, StoreError> {
         match Driver::of_url(&settings.url)? {
             #[cfg(feature = "sqlite")]
@@ -95,7 +96,7 @@ impl AnyStore {
         })
     }
 
-    /// Returns which database it is in.
+    /// Returns the driver of the store.
     #[must_use]
     pub fn driver(&self) -> Driver {
         match &self.inner {
@@ -106,13 +107,13 @@ impl AnyStore {
         }
     }
 
-    /// Returns whether it was opened so that nothing is written.
+    /// Returns whether the store is read-only.
     #[must_use]
     pub fn is_read_only(&self) -> bool {
         self.is_read_only
     }
 
-    /// Returns the store if it is one on SQLite.
+    /// Returns the store if it is in SQLite.
     #[cfg(feature = "sqlite")]
     #[must_use]
     pub fn as_sqlite(&self) -> Option<&SqliteStore> {
@@ -123,7 +124,7 @@ impl AnyStore {
         }
     }
 
-    /// Returns the store if it is one on PostgreSQL.
+    /// Returns the store if it is in PostgreSQL.
     #[cfg(feature = "postgres")]
     #[must_use]
     pub fn as_postgres(&self) -> Option<&PostgresStore> {
@@ -134,12 +135,12 @@ impl AnyStore {
         }
     }
 
-    /// Writes a copy of the database to a new file, as `SqliteStore::backup_to` does.
+    /// Backs up an SQLite database to a new file, like `SqliteStore::backup_to`.
     ///
     /// # Errors
     ///
-    /// Returns an error of the kind [`Unsupported`](StoreErrorKind::Unsupported) if the database has
-    /// [tools](Driver::backup_tools) for that, and the errors of `SqliteStore::backup_to` otherwise.
+    /// Returns [`Unsupported`](StoreErrorKind::Unsupported) if the database is not SQLite: use its [own
+    /// tools](Driver::backup_tools). Otherwise, returns the errors of `SqliteStore::backup_to`.
     #[cfg_attr(
         not(feature = "sqlite"),
         expect(unused_variables, reason = "no other database is copied to a file")
@@ -153,14 +154,13 @@ impl AnyStore {
         }
     }
 
-    /// Puts a copy in the place of the database that a URL names, as `SqliteStore::restore` does.
+    /// Replaces the SQLite database at a URL with a backup, like `SqliteStore::restore`.
     ///
     /// # Errors
     ///
-    /// Returns an error of the kind [`Unsupported`](StoreErrorKind::Unsupported) if the database has
-    /// [tools](Driver::backup_tools) for that, one of the kind
-    /// [`InvalidSettings`](StoreErrorKind::InvalidSettings) if this build has no driver for the URL, and the
-    /// errors of `SqliteStore::restore` otherwise.
+    /// Returns [`Unsupported`](StoreErrorKind::Unsupported) if the database is not SQLite: use its [own
+    /// tools](Driver::backup_tools). Returns [`InvalidSettings`](StoreErrorKind::InvalidSettings) if this
+    /// build has no driver for the URL. Otherwise, returns the errors of `SqliteStore::restore`.
     #[cfg_attr(
         not(feature = "sqlite"),
         expect(unused_variables, reason = "no other database is copied to a file")
@@ -173,8 +173,8 @@ impl AnyStore {
         }
     }
 
-    /// Closes an SQLite database, so that its latest changes are in its file. Other connections close when
-    /// the last clone is dropped.
+    /// Closes an SQLite database, which writes its latest changes to its file. Connections to PostgreSQL
+    /// close when the last clone is dropped.
     pub async fn close(&self) {
         match &self.inner {
             #[cfg(feature = "postgres")]

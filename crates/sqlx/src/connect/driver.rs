@@ -1,4 +1,4 @@
-//! The driver that a URL asks for.
+//! The driver that the scheme of a URL selects.
 
 use std::{fmt, str::FromStr};
 
@@ -6,7 +6,7 @@ use tower_api_tokens::StoreError;
 
 use super::error::invalid;
 
-/// A database that tokens can be stored in, whether or not this build has the driver.
+/// A kind of database that can store tokens, even if this build does not include its driver.
 ///
 /// ```
 /// use tower_api_tokens_sqlx::Driver;
@@ -19,17 +19,17 @@ use super::error::invalid;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Driver {
-    /// PostgreSQL, by `postgres://` or `postgresql://`.
+    /// PostgreSQL, for `postgres://` and `postgresql://`.
     Postgres,
-    /// SQLite, by `sqlite:`.
+    /// SQLite, for `sqlite:`.
     Sqlite,
 }
 
 impl Driver {
-    /// Every driver, in the order of their declaration.
+    /// All drivers, in the order of their declaration.
     pub const ALL: &'static [Self] = &[Self::Postgres, Self::Sqlite];
 
-    /// The driver as a word, `postgres` or `sqlite`: a scheme of its URLs.
+    /// Returns `postgres` or `sqlite`, which is also a scheme of the driver's URLs.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -38,7 +38,7 @@ impl Driver {
         }
     }
 
-    /// Returns the name of the database, as people write it.
+    /// Returns the name of the database: `PostgreSQL` or `SQLite`.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -47,7 +47,7 @@ impl Driver {
         }
     }
 
-    /// Returns whether tables lie in a [schema](crate::AnyStoreBuilder::schema).
+    /// Returns whether the database has [schemas](crate::AnyStoreBuilder::schema).
     #[must_use]
     pub const fn has_schemas(self) -> bool {
         match self {
@@ -56,9 +56,9 @@ impl Driver {
         }
     }
 
-    /// Returns the programs that copy and restore a database, or `None` if
-    /// [`AnyStore::backup_to`](crate::AnyStore::backup_to) and [`AnyStore::restore`](crate::AnyStore::restore)
-    /// do.
+    /// Returns the programs that back up and restore a database, or `None` if
+    /// [`AnyStore::backup_to`](crate::AnyStore::backup_to) and
+    /// [`AnyStore::restore`](crate::AnyStore::restore) do that.
     #[must_use]
     pub const fn backup_tools(self) -> Option<&'static str> {
         match self {
@@ -67,16 +67,16 @@ impl Driver {
         }
     }
 
-    /// Returns the driver that the scheme of a URL names.
+    /// Returns the driver for the scheme of a URL.
     ///
     /// # Errors
     ///
-    /// Returns an error if the URL has none of these schemes. It does not repeat the URL.
+    /// Returns an error if no driver has this scheme. The error does not contain the URL.
     pub fn of_url(url: &str) -> Result<Self, StoreError> {
         Self::split(url).map(|(driver, _)| driver)
     }
 
-    /// Returns the driver, and what follows the scheme and its colon.
+    /// Returns the driver, and the part of the URL after the scheme and its colon.
     pub(crate) fn split(url: &str) -> Result<(Self, &str), StoreError> {
         let (scheme, rest) = url.split_once(':').unwrap_or(("", url));
         Ok((scheme.parse()?, rest))

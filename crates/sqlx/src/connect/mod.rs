@@ -1,4 +1,4 @@
-//! Opens the store that a URL names. Nothing else looks at the scheme of a URL.
+//! Opens the store at a URL. Only this module interprets the scheme of a URL.
 
 mod any;
 mod driver;
@@ -11,7 +11,7 @@ use tower_api_tokens::StoreError;
 pub use any::AnyStore;
 pub use driver::Driver;
 
-/// Opens the store that a URL names: `sqlite://PATH` or `postgres://USER@HOST/DATABASE`.
+/// Opens the store at a URL: `sqlite://PATH` or `postgres://USER@HOST/DATABASE`.
 ///
 /// ```
 /// use tower_api_tokens::{ApiTokens, TokenFormat};
@@ -27,18 +27,18 @@ pub use driver::Driver;
 /// # }
 /// ```
 ///
-/// [`AnyStore::builder`] has settings: a schema, or that nothing is created or written.
+/// To set a schema, or to create or write nothing, use [`AnyStore::builder`].
 ///
 /// # Errors
 ///
-/// Returns an error of the kind [`InvalidSettings`](tower_api_tokens::StoreErrorKind::InvalidSettings) if the URL names no store
-/// that this build has a driver for, and the errors of `SqliteStore::connect` or
-/// `PostgresStore::connect` otherwise. No error repeats the URL, which may hold a password.
+/// Returns [`InvalidSettings`](tower_api_tokens::StoreErrorKind::InvalidSettings) if this build has no driver
+/// for the URL. Otherwise, returns the errors of `SqliteStore::connect` or `PostgresStore::connect`. No error
+/// contains the URL, because it may contain a password.
 pub async fn connect(url: &str) -> Result<AnyStore, StoreError> {
     AnyStore::builder(url).connect().await
 }
 
-/// Sets up the store that a URL names.
+/// A builder for an [`AnyStore`].
 ///
 /// ```no_run
 /// use tower_api_tokens_sqlx::AnyStore;
@@ -57,7 +57,7 @@ pub struct AnyStoreBuilder {
     is_lasting: bool,
 }
 
-/// What may be done to a database.
+/// How a store may use its database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Access {
     Create,
@@ -76,52 +76,53 @@ impl AnyStoreBuilder {
         }
     }
 
-    /// Sets the schema that holds the tables in PostgreSQL. Defaults to the first of the search path. With
-    /// SQLite, which has no schemas, it is an error.
+    /// Sets the schema for the tables in PostgreSQL. Defaults to the first schema in the search path. With
+    /// SQLite, which has no schemas, connecting fails.
     pub fn schema(mut self, name: impl Into<String>) -> Self {
         self.schema = Some(name.into());
         self
     }
 
-    /// Creates nothing: the SQLite file, or the tables in PostgreSQL, must exist. Tables of an older
-    /// version are still brought up to date.
+    /// Makes connecting fail if the SQLite file, or the tables in PostgreSQL, do not exist, instead of
+    /// creating them. Tables of an older version are still migrated.
     pub fn must_exist(mut self) -> Self {
         self.access = Access::Exist;
         self
     }
 
-    /// Opens for verification: uses are recorded if that is allowed. An SQLite file must exist, and its tables
-    /// are brought up to date if it may be written to; in PostgreSQL they must exist, and are not changed.
+    /// Opens the store for verification. Uses are recorded if the role or the file permits. An SQLite file
+    /// must exist, and its tables are migrated if the file can be written. In PostgreSQL, the tables must
+    /// exist, and are not migrated.
     pub fn verify_only(mut self) -> Self {
         self.access = Access::Verify;
         self
     }
 
-    /// Opens for reading alone, such as a standby. The tables must exist, changes are refused with an error of
-    /// the kind [`ReadOnly`](tower_api_tokens::StoreErrorKind::ReadOnly), and uses are not recorded.
+    /// Opens the store for reading only, as a standby requires. The tables must exist. Changes fail with
+    /// [`ReadOnly`](tower_api_tokens::StoreErrorKind::ReadOnly), and uses are not recorded.
     pub fn read_only(mut self) -> Self {
         self.access = Access::ReadOnly;
         self
     }
 
-    /// Requires a place where tokens outlive the process. A database in memory is then an error.
+    /// Requires a database that outlives the process: connecting to a database in memory fails.
     pub fn persistent(mut self) -> Self {
         self.is_lasting = true;
         self
     }
 
-    /// Opens the store and brings its tables up to date.
+    /// Opens the store, and migrates its tables unless a setting forbids it.
     ///
     /// # Errors
     ///
-    /// Returns an error as [`connect`] does, and one of the kind [`NotFound`](tower_api_tokens::StoreErrorKind::NotFound) if an
-    /// SQLite file must exist and does not.
+    /// Returns the errors of [`connect`]. Also returns
+    /// [`NotFound`](tower_api_tokens::StoreErrorKind::NotFound) if an SQLite file must exist and does not.
     pub async fn connect(self) -> Result<AnyStore, StoreError> {
         AnyStore::open(self).await
     }
 }
 
-// The URL may hold a password.
+// The URL may contain a password.
 impl fmt::Debug for AnyStoreBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("AnyStoreBuilder")

@@ -75,15 +75,15 @@ impl PostgresStoreBuilder {
         self
     }
 
-    /// Makes the store work behind a pooler in transaction mode without support for prepared
-    /// statements: PgBouncer before 1.21, or with `max_prepared_statements` set to 0.
+    /// Makes the store work behind a pooler in transaction mode that does not support prepared statements:
+    /// PgBouncer before 1.21, or with `max_prepared_statements` set to 0.
     ///
     /// Each statement then runs in its own transaction, which takes four round trips, and followers get
     /// no notifications of changes. `?statement-cache-capacity=0` at the end of the URL has the same
     /// effect.
     ///
-    /// Without this, the store detects a pooler when it connects, by a second connection. If the server
-    /// accepts no second connection, the first is assumed to be direct.
+    /// By default, the store detects such a pooler when it connects, with a second connection. If the server
+    /// accepts no second connection, the store assumes that there is no pooler.
     pub fn transaction_pooler(mut self) -> Self {
         self.transaction_pooler = true;
         self

@@ -1,5 +1,5 @@
-//! Every change is one call of a function in the database, and so one round trip: a process that stops
-//! in the middle of anything holds no lock.
+//! Makes changes. Each is one call of a function in the database, and therefore one round trip, so a process
+//! that stops at any moment holds no lock.
 
 use jiff::Timestamp;
 use sqlx::postgres::PgRow;
@@ -12,14 +12,14 @@ use tower_api_tokens::{
 use super::{PostgresStore, Query, error::odd_outcome};
 use crate::rows::{Columns, Identifier, app_from, count, token_from, unsupported};
 
-/// Where a call's outcome begins, behind the columns of a token.
+/// The column at which the outcome of a call begins, after the columns of a token.
 const OUTCOME: usize = 16;
 
 /// A function in the database that makes a change.
 #[derive(Clone, Copy)]
 pub(super) struct Change {
     pub(super) function: &'static str,
-    /// How many arguments it takes behind the event.
+    /// The number of arguments after the event.
     pub(super) arguments: usize,
 }
 
@@ -27,7 +27,7 @@ macro_rules! changes {
     ($($name:ident = $function:literal with $arguments:literal;)*) => {
         $(const $name: Change = Change { function: $function, arguments: $arguments };)*
 
-        /// Every function that a role which makes changes has to be allowed to call.
+        /// All functions that a role must be allowed to execute to make changes.
         pub(super) const CHANGES: &[Change] = &[$($name),*];
     };
 }
@@ -44,7 +44,7 @@ changes! {
     CLEAR_CACHES = "api_token_clear_caches" with 0;
 }
 
-/// What a function returns of a change that was made.
+/// What a function returns for a change.
 #[derive(Clone, Copy)]
 enum Returns {
     App,
@@ -63,7 +63,7 @@ impl PostgresStore {
         self.make(mutation, Vec::new()).await
     }
 
-    /// Makes a change. A purge removes these candidates first, and others only if they are too few.
+    /// Makes a change. A purge removes these candidates first, and then others up to its limit.
     pub(super) async fn make(
         &self,
         mutation: &Mutation,
@@ -136,7 +136,7 @@ impl PostgresStore {
         })
     }
 
-    /// A call with its event, to which its other arguments are bound.
+    /// Begins a call by binding its event. The other arguments follow.
     fn begin_call(&self, change: Change, event: Option<&AuditEvent>) -> Query {
         let query = self.query(&self.statements().change(change));
         match event {
@@ -153,7 +153,7 @@ impl PostgresStore {
     }
 }
 
-/// Binds what an event holds. A NUL, which no text here can hold, must not keep a change from being made.
+/// Binds an event. PostgreSQL cannot store NUL in text, so it is replaced: it must not make the change fail.
 pub(super) fn bind_event(query: Query, event: &AuditEvent) -> Query {
     let text = |text: &str| text.replace('\0', "\u{fffd}");
     let fits = |text: String, most: usize| match text.char_indices().nth(most) {
@@ -172,7 +172,7 @@ pub(super) fn bind_event(query: Query, event: &AuditEvent) -> Query {
         .bind(fits(text(&event.outcome.to_string()), MAX_OUTCOME_LEN))
 }
 
-/// The longest outcome of an event, in characters.
+/// The maximum length of an event's outcome, in characters.
 const MAX_OUTCOME_LEN: usize = 200;
 
 fn bind_key(query: Query, mutation: &Mutation) -> Query {
@@ -222,7 +222,7 @@ fn granted(grantable: &Grantable) -> Option<Vec<String>> {
     Some(scopes.iter().map(str::to_owned).collect())
 }
 
-/// Reads what a call returned.
+/// Reads the result of a call.
 fn outcome(rows: &[PgRow], mutation: &Mutation, returns: Returns) -> Result<Applied, StoreError> {
     let row = rows.first().ok_or_else(|| odd_outcome("no row"))?;
     let detail = row.text(OUTCOME + 1)?.unwrap_or_default();

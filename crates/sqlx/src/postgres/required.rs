@@ -1,11 +1,11 @@
-//! What the tables have to be like for a node to rely on them.
+//! Checks that the database has what a node relies on.
 
 use sqlx::{Connection, PgConnection, Row};
 use tower_api_tokens::{StoreError, StoreErrorKind};
 
 use super::{error::from_sqlx, mutate::CHANGES, schema::Schema};
 
-/// The triggers that keep the change log and make changes durable, with their tables.
+/// The triggers that write the change log and make changes durable, with their tables.
 const TRIGGERS: [(&str, &str); 9] = [
     ("api_tokens", "a_lock"),
     ("api_tokens", "b_inserted"),
@@ -18,14 +18,14 @@ const TRIGGERS: [(&str, &str); 9] = [
     ("api_token_audit", "a_durable"),
 ];
 
-/// Checks that every trigger exists and is switched on. Without one, a change that is made by hand does not
-/// reach the nodes.
+/// Checks that every trigger exists and is enabled. Without the triggers, nodes do not see changes that are
+/// made by hand.
 pub(super) async fn check_triggers(
     connection: &mut PgConnection,
     schema: &Schema,
 ) -> Result<(), StoreError> {
     let (tables, names): (Vec<_>, Vec<_>) = TRIGGERS.into_iter().unzip();
-    // A statement that is prepared is prepared in the transaction in which it is executed.
+    // Behind a pooler, a statement must be prepared and executed in one transaction.
     let mut transaction = connection
         .begin_with(super::BEGIN)
         .await
@@ -70,7 +70,7 @@ pub(super) async fn check_changes(
     schema: &Schema,
 ) -> Result<(), StoreError> {
     let functions: Vec<_> = CHANGES.iter().map(|change| change.function).collect();
-    // A statement that is prepared is prepared in the transaction in which it is executed.
+    // Behind a pooler, a statement must be prepared and executed in one transaction.
     let mut transaction = connection
         .begin_with(super::BEGIN)
         .await

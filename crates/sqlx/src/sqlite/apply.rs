@@ -1,5 +1,5 @@
-//! Makes a change within its transaction: the library plans it, and what it writes is executed here. No
-//! operation is known by name.
+//! Makes a change in its transaction. The library plans it, and this module executes the writes, whatever the
+//! operation is.
 
 use async_trait::async_trait;
 use jiff::Timestamp;
@@ -23,7 +23,7 @@ pub(super) async fn apply(
     connection: &mut SqliteConnection,
     mut mutation: Mutation,
 ) -> Result<Applied, StoreError> {
-    // Times are compared with such as are stored.
+    // Stored times are truncated to microseconds, and this time is compared with them.
     mutation.at = truncate_to_microsecond(mutation.at);
     let since = latest_revision(connection).await?;
     let plan = mutation.plan_async(&mut Reader(connection)).await?;
@@ -54,7 +54,7 @@ pub(super) async fn apply(
     Ok(plan.applied)
 }
 
-/// What a plan looks at.
+/// The state that a plan reads.
 struct Reader<'c>(&'c mut SqliteConnection);
 
 #[async_trait]
@@ -73,7 +73,7 @@ impl AsyncSnapshot for Reader<'_> {
             .fetch_all(&mut *self.0)
             .await
             .map_err(from_sqlx)?;
-        // A token that cannot be read is not admitted again either.
+        // Tokens that cannot be read are left out, because they are not admitted either.
         Ok(readable(&rows, "api_tokens", token_from))
     }
 
@@ -174,7 +174,7 @@ async fn put_token(
     expect_one(put.rows_affected())
 }
 
-/// Removes tokens in one statement, however many there are.
+/// Removes all of these tokens in one statement.
 async fn remove(
     connection: &mut SqliteConnection,
     ids: &mut Vec<TokenId>,
@@ -214,8 +214,8 @@ async fn latest_revision(connection: &mut SqliteConnection) -> Result<i64, Store
     row.and_then(|row| row.try_get(0)).map_err(from_sqlx)
 }
 
-/// Makes sure that the changes of this transaction, which are those after `since`, are in the log, even
-/// if a trigger has been dropped since the database was opened.
+/// Ensures that the log has these changes of the current transaction (after the revision `since`), even if a
+/// trigger was dropped after the database was opened.
 async fn ensure_logged(
     connection: &mut SqliteConnection,
     since: i64,
@@ -223,7 +223,7 @@ async fn ensure_logged(
 ) -> Result<(), StoreError> {
     let logged = latest_revision(connection).await?.saturating_sub(since);
     if usize::try_from(logged).is_ok_and(|logged| logged == changes.len()) && changes.len() > 2 {
-        // Each trigger logs one row a token: that none is missing need not be looked up for each.
+        // The triggers log one entry per change, so equal counts mean that none is missing.
         return Ok(());
     }
     for change in changes {

@@ -7,7 +7,7 @@ use super::{SqliteStore, open};
 #[cfg(doc)]
 use tower_api_tokens::StoreErrorKind;
 
-/// Sets up a [`SqliteStore`].
+/// A builder for a [`SqliteStore`].
 ///
 /// ```no_run
 /// use tower_api_tokens_sqlx::SqliteStore;
@@ -53,44 +53,47 @@ impl SqliteStoreBuilder {
         }
     }
 
-    /// Opens the database for [reading alone](SqliteStore#reading-alone), as `?mode=ro` in the URL does. The
+    /// Opens the database for [reading only](SqliteStore#read-only-stores), like `?mode=ro` in the URL. The
     /// file and its tables must exist.
     pub fn read_only(mut self) -> Self {
         self.read_only = true;
         self
     }
 
-    /// Requires that the file exists, and creates none. Tables of an older version are still brought up to
-    /// date. A database in memory is not affected.
+    /// Makes connecting fail if the file does not exist, instead of creating it. Tables of an older version
+    /// are still migrated. This does not affect a database in memory.
     pub fn must_exist(mut self) -> Self {
         self.must_exist = true;
         self
     }
 
-    /// Requires a file, so that tokens outlive the process. A database in memory is then an error.
+    /// Requires a file, so that tokens outlive the process: connecting to a database in memory fails.
     pub fn persistent(mut self) -> Self {
         self.persistent = true;
         self
     }
 
-    /// Opens the database and brings its tables up to date.
+    /// Opens the database and migrates its tables.
     ///
     /// # Errors
     ///
-    /// Returns [`InvalidSettings`](StoreErrorKind::InvalidSettings) if the URL is not one or names no
-    /// file, or the settings of a [pool](SqliteStore::builder_on) do not fit;
-    /// [`NotFound`](StoreErrorKind::NotFound) if the file [must exist](Self::must_exist) and does not;
-    /// [`Corrupt`](StoreErrorKind::Corrupt) if the file is not a database or is damaged, and
-    /// [`Incompatible`](StoreErrorKind::Incompatible) if a newer version of this crate wrote its
-    /// tables, and leaves the file as it is then; [`Full`](StoreErrorKind::Full) if the disk is full;
-    /// [`ReadOnly`](StoreErrorKind::ReadOnly) if the directory cannot be written; and
-    /// [`Unavailable`](StoreErrorKind::Unavailable) if the file cannot be opened otherwise.
+    /// Returns an error of the kind
+    ///
+    /// - [`InvalidSettings`](StoreErrorKind::InvalidSettings) if the URL is invalid or names no file, or if
+    ///   the settings of a [pool](SqliteStore::builder_on) do not suit the store;
+    /// - [`NotFound`](StoreErrorKind::NotFound) if the file [must exist](Self::must_exist) and does not;
+    /// - [`Corrupt`](StoreErrorKind::Corrupt) if the file is damaged or not a database. It is left unchanged;
+    /// - [`Incompatible`](StoreErrorKind::Incompatible) if a newer version of this crate wrote the tables.
+    ///   The file is left unchanged;
+    /// - [`Full`](StoreErrorKind::Full) if the disk is full;
+    /// - [`ReadOnly`](StoreErrorKind::ReadOnly) if the directory cannot be written;
+    /// - [`Unavailable`](StoreErrorKind::Unavailable) if the file cannot be opened for another reason.
     pub async fn connect(self) -> Result<SqliteStore, StoreError> {
         open::open(self).await
     }
 }
 
-// A URL that was meant for a server may hold a password.
+// A URL that was meant for a server may contain a password.
 impl fmt::Debug for SqliteStoreBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("SqliteStoreBuilder")

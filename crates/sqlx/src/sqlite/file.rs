@@ -180,7 +180,7 @@ pub(super) fn has_content(file: &Path) -> bool {
     fs::metadata(file).is_ok_and(|metadata| metadata.len() > 0)
 }
 
-/// Whether part of the database is in other files.
+/// Whether part of the database is still in other files.
 pub(super) fn has_unmerged_changes(file: &Path) -> bool {
     has_content(&beside(file, "-wal")) || has_content(&beside(file, "-journal"))
 }

@@ -1,4 +1,4 @@
-//! A database in memory, which is gone when the last connection to it closes.
+//! A database in memory, which is lost when the last connection to it closes.
 
 use sqlx::{
     ConnectOptions, Connection, Row, SqliteConnection, SqlitePool, sqlite::SqliteConnectOptions,
@@ -14,14 +14,14 @@ use super::{
     writer::Writer,
 };
 
-/// An idle connection that keeps a database in memory.
+/// An idle connection that keeps a database in memory open.
 ///
-/// A pool closes a connection whenever its settings ask for that, and when a caller goes away while the
-/// connection is tested.
+/// A pool closes connections according to its settings, and when a caller is dropped while a connection is
+/// tested.
 pub(super) struct Anchor(Mutex<Option<SqliteConnection>>);
 
 impl Anchor {
-    /// Connects to the database of a pool, whose tables exist.
+    /// Connects to the database of a pool. Its tables must exist.
     async fn beside(pool: &SqlitePool) -> Result<Self, StoreError> {
         let mut connection = pool.connect_options().connect().await.map_err(from_sqlx)?;
         if read_version(&mut connection).await?.is_none() {
@@ -40,9 +40,10 @@ impl Anchor {
     }
 }
 
-/// Makes a database in memory.
+/// Creates a database in memory.
 pub(super) async fn open(options: SqliteConnectOptions) -> Result<SqliteStore, StoreError> {
-    // Nothing closes the only connection, not even a caller that goes away while it is tested.
+    // The only connection is never closed or tested, so that it is not lost if a caller is dropped during a
+    // test.
     let only = pool(1)
         .idle_timeout(None)
         .max_lifetime(None)
@@ -53,7 +54,7 @@ pub(super) async fn open(options: SqliteConnectOptions) -> Result<SqliteStore, S
     Ok(SqliteStore::on(only.clone(), Writer::Memory(only), None))
 }
 
-/// Opens the database in memory of a pool.
+/// Opens a pool's database in memory.
 pub(super) async fn open_on(
     pool: &SqlitePool,
     is_read_only: bool,
@@ -72,13 +73,13 @@ pub(super) async fn open_on(
         migrate(&mut connection).await?;
         Writer::Memory(pool.clone())
     };
-    // While the pool's connection is still in use, and the tables are there.
+    // The pool's connection is still in use here, so the tables exist.
     let anchor = Anchor::beside(pool).await?;
     drop(connection);
     Ok(SqliteStore::on(pool.clone(), writer, None).kept_by(anchor))
 }
 
-/// Changes of a database in memory go over the connection of the pool.
+/// Changes of a database in memory use the connection of the pool.
 async fn check_foreign_keys(connection: &mut SqliteConnection) -> Result<(), StoreError> {
     let row = sqlx::query("PRAGMA foreign_keys")
         .fetch_one(connection)

@@ -49,57 +49,57 @@ pub use sqlx::SqlitePool;
 /// # }
 /// ```
 ///
-/// SQLite itself is part of the program. The file is created if it is missing, and its tables, which
-/// all begin with `api_token`, may lie beside those of another program. Only the file's owner can read a
-/// file that the store creates, whatever the umask; a file that exists keeps its permissions.
+/// SQLite is compiled into the program. The store creates the file if it does not exist. The names of its
+/// tables begin with `api_token`, so another program can have tables in the same file. Only the owner can
+/// read a file that the store creates, whatever the umask. An existing file keeps its permissions.
 ///
 /// # Durability
 ///
-/// A change is on disk before it is acknowledged: the journal is a write-ahead log, and
-/// `synchronous` is `FULL`. A store in memory is gone when the last clone of its handle is.
+/// A change is on disk before it is acknowledged: the journal is a write-ahead log, and `synchronous` is
+/// `FULL`. A store in memory is lost when the last clone of its handle is dropped.
 ///
-/// After a change that failed, because the disk was full, for example, the next one works as soon as the
-/// cause is gone.
+/// After a change that failed, for example because the disk was full, the next one works as soon as the cause
+/// is gone.
 ///
 /// # Several processes
 ///
-/// Processes on one machine may share the file, and may create or upgrade it concurrently; a change waits
-/// up to five seconds for another's. The file must not lie on a network file system.
+/// Processes on one machine may share the file, and may create or upgrade it concurrently. A change waits up
+/// to five seconds for a change by another process. The file must not be on a network file system.
 ///
 /// # Other programs
 ///
-/// Triggers log every change and check every value, so that you may change tokens and apps with `sqlite3`:
-/// followers learn of it as of any other change. Opening the store restores triggers that were dropped.
-/// Rows that cannot be read all the same are reported and left out of listings.
+/// Triggers log every change and check every value, so you can change tokens and apps with `sqlite3`, and
+/// followers apply these changes like all others. Opening the store restores triggers that were dropped. Rows
+/// that still cannot be read are logged and left out of listings.
 ///
-/// # Reading alone
+/// # Read-only stores
 ///
 /// With [`read_only`](SqliteStoreBuilder::read_only), or `?mode=ro` at the end of the URL, the store verifies
-/// and lists; whatever would change it fails with [`StoreErrorKind::ReadOnly`]. SQLite needs to write to the directory of the file even then,
-/// unless no process has the file open for writing. A store that is opened in a directory that it cannot
-/// write to stops answering when the file changes.
+/// and lists tokens. Every change fails with [`StoreErrorKind::ReadOnly`]. To read a file that another
+/// process has open for writing, SQLite must be able to write to its directory. A store that was opened in a
+/// directory that it cannot write to stops answering when the file changes.
 ///
 /// # Backup
 ///
 /// [`backup_to`](Self::backup_to) copies the database while it is in use, and [`restore`](Self::restore)
-/// puts a copy in its place. Do not copy, move or replace the file while a process uses it, nor write over
-/// it: its latest changes are in another file, whose name ends with `-wal`. A store whose file is moved,
-/// removed or replaced stops answering, and says why.
+/// replaces it with a backup. Do not copy, move, replace or overwrite the file while a process uses it: its
+/// latest changes are in another file, whose name ends with `-wal`. A store whose file is moved, removed or
+/// replaced stops answering, and its errors say why.
 #[derive(Clone)]
 pub struct SqliteStore {
     readers: SqlitePool,
     writer: Writer,
     /// The file, unless the database is in memory.
     file: Option<Arc<OpenFile>>,
-    /// Keeps the database in memory of a pool.
+    /// Keeps a pool's database in memory open.
     anchor: Option<Arc<Anchor>>,
     /// Notifies the followers in this process of a change.
     changed: Arc<Notify>,
 }
 
 impl SqliteStore {
-    /// Opens `sqlite://PATH` or `sqlite::memory:`, creates the file if it is missing, and brings its
-    /// tables up to date.
+    /// Opens `sqlite://PATH` or `sqlite::memory:`, creates the file if it does not exist, and migrates its
+    /// tables.
     ///
     /// # Errors
     ///
@@ -108,23 +108,22 @@ impl SqliteStore {
         Self::builder(url).connect().await
     }
 
-    /// Sets up the store that a URL names.
+    /// Returns a builder for the store at a URL.
     pub fn builder(url: &str) -> SqliteStoreBuilder {
         SqliteStoreBuilder::by_url(url)
     }
 
-    /// Sets up a store in the database of a pool that you have, so that tokens and your own tables lie in
-    /// one file.
+    /// Returns a builder for a store on your own pool, so that tokens and your own tables are in one file.
     ///
-    /// Reads go over the pool, by its settings: a lookup waits as long as
-    /// [`acquire_timeout`](sqlx::pool::PoolOptions::acquire_timeout) for a connection. Changes go over one
-    /// connection beside it, with the [durability](Self#durability) that the store promises; the file is
-    /// put in WAL mode. A change waits up to five seconds for a transaction of yours, and yours for a
-    /// change, for as long as the pool's `busy_timeout`. A pool that sets another journal mode is refused.
+    /// Reads use the pool with its settings: a lookup waits up to
+    /// [`acquire_timeout`](sqlx::pool::PoolOptions::acquire_timeout) for a connection. Changes use one
+    /// separate connection, which guarantees [durability](Self#durability) and sets the file to WAL mode. A
+    /// change waits up to five seconds for one of your transactions. Your transactions wait for a change for
+    /// up to the pool's `busy_timeout`. A pool that sets another journal mode is refused.
     ///
-    /// A database in memory works with a pool of one connection that enforces foreign keys. All of it,
-    /// changes too, goes over that connection. The store keeps the database for as long as it is open, even
-    /// if the pool replaces the connection.
+    /// A database in memory requires a pool of one connection that enforces foreign keys. Reads and changes
+    /// both use that connection. The database lasts as long as the store, even if the pool replaces the
+    /// connection.
     ///
     /// ```
     /// use sqlx::SqlitePool;
@@ -144,8 +143,8 @@ impl SqliteStore {
         SqliteStoreBuilder::on(pool)
     }
 
-    /// Closes the database for all clones of this handle, when what is under way has ended; the
-    /// connections of a pool that you gave it too.
+    /// Closes the connections of all clones of this handle, including your own pool, after statements in
+    /// progress have finished.
     pub async fn close(&self) {
         self.writer.close().await;
         self.readers.close().await;
@@ -169,7 +168,7 @@ impl SqliteStore {
         self
     }
 
-    /// The connections to read from, if the file is still the one that was opened.
+    /// Returns the connections for reading, if the file is still the one that was opened.
     fn readers(&self) -> Result<&SqlitePool, StoreError> {
         self.check_file()?;
         Ok(&self.readers)
@@ -180,7 +179,8 @@ impl SqliteStore {
         self.file.as_ref().map_or(Ok(()), |file| file.check())
     }
 
-    /// Makes a change in one transaction, in a task of its own, which a caller that goes away does not end.
+    /// Makes a change in one transaction. It runs in a task, so that it completes even if the caller is
+    /// dropped.
     async fn write<T, F>(&self, change: F) -> Result<T, StoreError>
     where
         T: Send + 'static,
@@ -193,7 +193,7 @@ impl SqliteStore {
             store.check_file()?;
             let changed = store.writer.write(change).await?;
             store.changed.notify_waiters();
-            // A change to a file that has lost its name is lost with it.
+            // If the file was moved or removed meanwhile, the change is lost with it.
             store.check_file()?;
             Ok(changed)
         })
@@ -225,7 +225,7 @@ mod tests {
 
     use super::*;
 
-    /// A change that panics has failed, is not made, and stands in the way of no other.
+    /// A change that panics fails, is rolled back, and does not block later changes.
     #[tokio::test]
     async fn a_change_that_panics_leaves_nothing_behind() {
         let directory = tempfile::tempdir().unwrap();
@@ -247,7 +247,7 @@ mod tests {
         }
     }
 
-    /// A caller may open, copy and restore in a task of its own.
+    /// The futures must be `Send`, so that callers can await them in a task.
     #[test]
     fn futures_are_send() {
         fn is_send(_: impl Send) {}

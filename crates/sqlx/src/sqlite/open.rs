@@ -1,4 +1,4 @@
-//! Opens a database: looks at it before it touches it.
+//! Opens a database. It is checked before anything is changed.
 
 use std::{fs, path::Path, time::Duration};
 
@@ -25,9 +25,9 @@ use super::{
 
 const READERS: u32 = 8;
 
-/// How long to wait at most for others that open, upgrade or close the same file.
+/// The timeout for others that open, upgrade or close the same file.
 const OPEN_TIMEOUT: Duration = BUSY_TIMEOUT.saturating_mul(2);
-/// How often to try what fails for a reason that may pass, and may not.
+/// The maximum number of attempts if the cause of a failure may be temporary.
 const ATTEMPTS: u32 = 10;
 const LONGEST_PAUSE: Duration = Duration::from_millis(50);
 
@@ -35,7 +35,7 @@ fn settings(options: SqliteConnectOptions) -> SqliteConnectOptions {
     options.foreign_keys(true).busy_timeout(BUSY_TIMEOUT)
 }
 
-/// Opens what a builder names.
+/// Opens the database of a builder.
 pub(super) async fn open(builder: SqliteStoreBuilder) -> Result<SqliteStore, StoreError> {
     let (place, pool) = match &builder.database {
         Database::Url(url) => (Place::of_url(url)?, None),
@@ -69,7 +69,7 @@ pub(super) async fn open(builder: SqliteStoreBuilder) -> Result<SqliteStore, Sto
     if is_read_only {
         return open_read_only(&options, pool).await;
     }
-    // Without `mode=rwc` too. A pool creates its file only if its options ask for that.
+    // The file is created even without `mode=rwc`. With a pool, only if the pool's options say so.
     let options = match pool {
         Some(_) => writing(options),
         None => writing(options).create_if_missing(true),
@@ -78,7 +78,7 @@ pub(super) async fn open(builder: SqliteStoreBuilder) -> Result<SqliteStore, Sto
     opened.map_err(|error| explain(error, options.get_filename()))
 }
 
-/// What the connection for changes relies on.
+/// Returns the options of the connection for changes.
 fn writing(options: SqliteConnectOptions) -> SqliteConnectOptions {
     settings(options)
         .journal_mode(SqliteJournalMode::Wal)
@@ -92,7 +92,7 @@ async fn open_once(
     create(options).await?;
     let file = OpenFile::about_to_open(options.get_filename());
     if has_content(options.get_filename()) {
-        // Only a writer can undo what a crash has left half done.
+        // Only a writer can roll back a transaction that a crash left unfinished.
         if let Err(error) = inspect(options).await
             && !needs_rollback(&error)
         {
@@ -131,7 +131,7 @@ async fn open_read_only(
         Err(error) if lacks_companions(&error) && path.exists() => {}
         opened => return opened,
     }
-    // The directory cannot be written, and no process that can has the database open.
+    // The directory cannot be written, and no process has the database open for writing.
     if has_unmerged_changes(path) {
         return Err(StoreError::unavailable(format!(
             "the directory `{}` cannot be written, and the latest changes are in `{}`, which cannot be read without that; open and close the database once as a user who may write there",
@@ -166,7 +166,7 @@ async fn read_once(
     Ok(SqliteStore::on(readers, Writer::None, Some(file)))
 }
 
-/// Refuses tables that a store would have to change before it can read them.
+/// Fails if the tables must be migrated, or their triggers restored, before they can be used.
 pub(super) async fn check_current(connection: &mut SqliteConnection) -> Result<(), StoreError> {
     if read_version(connection).await? != Some(latest_version()) {
         return Err(out_of_date());
@@ -187,7 +187,8 @@ fn out_of_date() -> StoreError {
     )
 }
 
-/// Tries again while others open, upgrade or close the same file: SQLite does not wait for all of that.
+/// Retries while others open, upgrade or close the same file, because SQLite itself does not always wait for
+/// that.
 async fn patiently<F, T>(mut attempt: impl FnMut() -> F) -> Result<T, StoreError>
 where
     F: Future<Output = Result<T, StoreError>>,
@@ -210,7 +211,7 @@ where
     }
 }
 
-/// Refuses a pool each of whose connections would put the file in another journal mode.
+/// Fails if the connections of a pool would set another journal mode.
 async fn check_keeps_journal(pool: &SqlitePool) -> Result<(), StoreError> {
     let another_mode = || {
         settings_error(
@@ -241,7 +242,7 @@ pub(super) fn pool(connections: u32) -> SqlitePoolOptions {
         .acquire_timeout(BUSY_TIMEOUT)
 }
 
-/// SQLite says little more than that it cannot open a file: looks for the reason in the directory.
+/// Looks in the directory for the reason why a file cannot be opened, because SQLite does not report it.
 fn explain(error: StoreError, file: &Path) -> StoreError {
     if !may_pass(&error) && !lacks_companions(&error) {
         return error;
@@ -263,15 +264,14 @@ fn explain(error: StoreError, file: &Path) -> StoreError {
     }
 }
 
-/// Looks at a database without writing to it: whether it is one, whether it is whole, and the
-/// version of its tables.
+/// Checks without writing that a file is a complete database, and returns the version of its tables.
 pub(super) async fn inspect(options: &SqliteConnectOptions) -> Result<Option<i64>, StoreError> {
     let file = options.get_filename();
     let looking = keeping_journal(options).read_only(true);
     let looking = looking.create_if_missing(false);
     let mut connection = looking.connect().await.map_err(from_sqlx)?;
     let version = read_version(&mut connection).await;
-    // While this connection is open nobody removes the write-ahead log.
+    // While this connection is open, the write-ahead log is not removed.
     let whole = check_whole(&mut connection, file).await;
     connection.close().await.map_err(from_sqlx)?;
     let version = version?;
@@ -285,13 +285,13 @@ pub(super) async fn inspect(options: &SqliteConnectOptions) -> Result<Option<i64
     Ok(version)
 }
 
-/// Fails when the file ends before the database does.
+/// Fails if the file is shorter than the database.
 async fn check_whole(connection: &mut SqliteConnection, file: &Path) -> Result<(), StoreError> {
     let mut found = (0, 0);
     for _ in 0..ATTEMPTS {
         let size = read_size(connection).await?;
-        // What the file lacks may still be in the write-ahead log, which is looked at first: once it is
-        // empty the file has everything.
+        // Missing pages may still be in the write-ahead log. It is checked first, because once it is empty,
+        // the file is complete.
         let in_log = has_content(&beside(file, "-wal"));
         let length = fs::metadata(file).map_err(from_io)?.len();
         if length >= size || in_log {

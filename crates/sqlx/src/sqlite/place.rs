@@ -1,4 +1,4 @@
-//! What a URL or a pool names: a file, or memory.
+//! The location of a database: a file or memory, as given by a URL or a pool.
 
 use std::{path::Path, str::FromStr};
 
@@ -11,13 +11,13 @@ use super::{
 };
 use crate::connect::Driver;
 
-/// The name that the driver gives to a database in memory.
+/// The beginning of the name that sqlx gives to a database in memory.
 const IN_MEMORY: &str = "file:sqlx-in-memory-";
 
 pub(super) struct Place {
     pub(super) options: SqliteConnectOptions,
     pub(super) is_memory: bool,
-    /// Whether the URL asks to only read, by `mode=ro`.
+    /// Whether the URL contains `mode=ro`.
     pub(super) is_read_only: bool,
 }
 
@@ -54,7 +54,7 @@ impl Place {
     }
 }
 
-/// Refuses the URL of a server: its password would be shown as a part of a file's name.
+/// Fails if this looks like the URL of a server, because its password would appear as part of a file name.
 fn check_user(rest: &str) -> Result<(), StoreError> {
     let rest = rest.strip_prefix("//").unwrap_or(rest);
     let path = rest.split_once('?').map_or(rest, |(path, _)| path);
@@ -67,7 +67,7 @@ fn check_user(rest: &str) -> Result<(), StoreError> {
     ))
 }
 
-/// The mode that a URL names, read as the driver reads it.
+/// Returns the `mode` parameter of a URL, parsed as sqlx parses it.
 fn mode(url: &str) -> Result<Option<&str>, StoreError> {
     let query = url.split_once('?').map_or("", |(_, query)| query);
     let mut modes = Vec::new();
@@ -97,15 +97,15 @@ fn is_in_memory(options: &SqliteConnectOptions) -> bool {
         .is_some_and(|name| name.starts_with(IN_MEMORY))
 }
 
-/// A shell variable that is not set leaves `sqlite://` or `sqlite:///` behind.
+/// Whether the path is blank: with an unset shell variable, the URL is `sqlite://` or `sqlite:///`.
 fn is_blank(file: &Path) -> bool {
     file.to_str()
         .is_some_and(|name| name.trim().trim_matches('/').is_empty())
 }
 
-/// Checks that the file exists: a path with a typo in it is not an empty store.
+/// Fails if the file does not exist, so that a typo in the path is not mistaken for an empty store.
 pub(super) fn check_exists(file: &Path) -> Result<(), StoreError> {
-    // A blank path is another mistake, which `check_path` explains.
+    // `check_path` has a better message for a blank path.
     if file.exists() || is_blank(file) {
         return Ok(());
     }
@@ -115,7 +115,7 @@ pub(super) fn check_exists(file: &Path) -> Result<(), StoreError> {
     ))
 }
 
-/// Refuses what names no file. SQLite would make a database of its own for it, and remove it in the end.
+/// Fails if the path does not name a file. For some such paths, SQLite would use a temporary database.
 pub(super) fn check_path(file: &Path) -> Result<(), StoreError> {
     if file == Path::new(":memory:") {
         return Err(settings_error(
@@ -152,11 +152,11 @@ pub(super) fn check_path(file: &Path) -> Result<(), StoreError> {
 mod tests {
     use super::*;
 
-    /// Whether tokens in it outlast the process.
+    /// Whether tokens at this URL outlive the process.
     fn lasts(url: &str) -> Result<bool, StoreError> {
         let place = Place::of_url(url)?;
         let file = place.options.get_filename();
-        // The other paths are of directories that need not exist here.
+        // Other paths are not checked, because their directories need not exist here.
         if is_blank(file) {
             check_path(file)?;
         }

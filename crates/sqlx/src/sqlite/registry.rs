@@ -31,10 +31,11 @@ impl TokenRegistry for SqliteStore {
         }
         let limit = query.limit.get();
         let (mut apps, mut seen) = (Vec::new(), 0);
-        // A page cannot go on after an app whose identifier cannot be read, so other apps fill its place.
+        // The next page cannot start after an app whose identifier cannot be read, so other apps take its
+        // place.
         loop {
             let rows = sqlx::query(statements::APPS)
-                // The empty text is before every identifier.
+                // Empty text sorts before every identifier.
                 .bind(query.after.as_ref().map_or("", AppId::as_str))
                 .bind(surplus(limit))
                 .bind(seen)
@@ -62,7 +63,7 @@ impl TokenRegistry for SqliteStore {
         if query.selects_nothing() {
             return Ok(Page::empty());
         }
-        // One byte more than an identifier has: after every one of them.
+        // One byte longer than an identifier, so that it sorts after all of them.
         let last = [u8::MAX; 17];
         let after = query.after.as_ref();
         let limit = query.limit.get();

@@ -1,10 +1,11 @@
-//! Every statement, whole: none is put together from values.
+//! All statements. They are constants, and values are always bound.
 
 use tower_api_tokens::{StoreError, TokenStatus};
 
 use crate::rows::unsupported;
 
-/// When a token expires. In `expires_at`, processes of a version before see restricted tokens as expired.
+/// The expiry of a token. For restricted tokens, `expires_at` is in the past, so that processes of earlier
+/// versions refuse them.
 macro_rules! expiry {
     () => {
         "CASE WHEN t.restrictions IS NULL THEN t.expires_at ELSE t.restricted_expires_at END "
@@ -39,7 +40,7 @@ macro_rules! latest {
     };
 }
 
-/// Always one row: the token, or nulls in its place, and the latest revision.
+/// Returns one row: the token, or NULLs if there is none, and the latest revision.
 pub(super) const FIND: &str = concat!(
     "SELECT ",
     columns!(),
@@ -48,7 +49,8 @@ pub(super) const FIND: &str = concat!(
     "LEFT JOIN (api_tokens t JOIN api_token_apps a ON a.id = t.app_id) ON t.digest = ?1"
 );
 
-/// At least one row, as [`FIND`]. The page is cut off inside, or every live token would be read for each.
+/// Returns at least one row, like [`FIND`]. The limit is in the subquery; otherwise every page would read all
+/// live tokens.
 pub(super) const LIVE: &str = concat!(
     "SELECT l.*, r.revision, r.mark FROM ",
     latest!(),
@@ -82,13 +84,13 @@ pub(super) const INSERT_TOKEN: &str = "INSERT INTO api_tokens \
      restrictions, restricted_expires_at) \
      VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)";
 
-/// Takes what [`INSERT_TOKEN`] takes.
+/// Has the same parameters as [`INSERT_TOKEN`].
 pub(super) const UPDATE_TOKEN: &str = "UPDATE api_tokens SET \
      digest = ?2, mask = ?3, app_id = ?4, name = ?5, scopes = ?6, created_at = ?7, expires_at = ?8, revoked_at = ?9, \
      successor = ?10, last_used_at = ?11, uses = ?12, restrictions = ?13, restricted_expires_at = ?14 \
      WHERE id = ?1";
 
-/// Fails where the key is there already.
+/// Fails if the key exists.
 pub(super) const PUT_KEY: &str =
     "INSERT INTO api_token_keys (key, request, token, used_at) VALUES (?1, ?2, ?3, ?4)";
 
@@ -110,7 +112,7 @@ macro_rules! events {
     };
 }
 
-/// The statement for a listing of events, by the terms of
+/// Returns the statement that lists events, with the conditions of
 /// [`AuditQuery::selects`](tower_api_tokens::AuditQuery::selects).
 pub(super) fn events(of_app: bool, of_token: bool) -> &'static str {
     match (of_app, of_token) {
@@ -125,7 +127,7 @@ pub(super) const ENDED: &str = "SELECT id FROM api_tokens \
      WHERE revoked_at < ?1 OR (expires_at < ?1 AND restrictions IS NULL) \
      OR restricted_expires_at < ?1 LIMIT ?2";
 
-/// Takes the identifiers one after another, as one blob.
+/// The parameter is one blob with all identifiers.
 pub(super) const REMOVE: &str = "DELETE FROM api_tokens WHERE id IN ( \
      WITH RECURSIVE removed (start) AS \
      (SELECT 1 UNION ALL SELECT start + 16 FROM removed WHERE start + 16 < length(?1)) \
@@ -138,14 +140,14 @@ pub(super) const RECORD_USAGE: &str = "UPDATE api_tokens SET \
 
 pub(super) const LATEST: &str = "SELECT coalesce(max(revision), 0) FROM api_token_changes";
 
-/// Adds a change that the log does not hold after a revision.
+/// Logs a change, unless the log already has it after a revision.
 pub(super) const ENSURE_LOGGED: &str = "INSERT INTO api_token_changes (revision, mark, digest, app_id) \
      SELECT latest + 1, random(), ?1, ?2 \
      FROM (SELECT coalesce(max(revision), 0) AS latest FROM api_token_changes) \
      WHERE NOT EXISTS (SELECT 1 FROM api_token_changes \
      WHERE revision > ?3 AND digest IS ?1 AND app_id IS ?2)";
 
-/// Leaves nothing in the log but a new beginning.
+/// Replaces the log with a single entry.
 pub(super) const RESTART_LOG: &str = "INSERT INTO api_token_changes (revision, mark) \
      SELECT coalesce(max(revision), 0) + 1, random() FROM api_token_changes; \
      DELETE FROM api_token_changes \
@@ -158,7 +160,7 @@ pub(super) const CHANGES: &str = "SELECT revision, mark, digest, app_id, \
      (SELECT max(revision) FROM api_token_changes) \
      FROM api_token_changes WHERE revision >= ?1 ORDER BY revision LIMIT ?2";
 
-/// The statement for a listing, in the order and by the terms of
+/// Returns the statement that lists tokens, newest first, with the conditions of
 /// [`TokenQuery::selects`](tower_api_tokens::TokenQuery::selects).
 pub(super) fn list(of_app: bool, status: Option<TokenStatus>) -> Result<&'static str, StoreError> {
     macro_rules! list {
