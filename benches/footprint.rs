@@ -109,8 +109,8 @@ fn memory() {
     let held = change.bytes_allocated - change.bytes_deallocated;
     let each = |bytes: usize| bytes as f64 / f64::from(TOKENS);
     println!(
-        "\n1,000,000 tokens of 1,000 apps, names of 24 bytes: {:.0} bytes a token asked of the \
-         allocator, {:.0} resident",
+        "\n1,000,000 tokens of 1,000 apps, names of 24 bytes: {:.0} bytes per token allocated, \
+         {:.0} resident",
         each(held),
         each(self::resident() - resident)
     );

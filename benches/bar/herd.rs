@@ -72,7 +72,7 @@ pub(crate) fn run() {
             response.status() == StatusCode::OK
         });
         println!(
-            "\n10,000 requests at once of one cold token: {} admitted, {} store calls",
+            "\n10,000 concurrent requests of one cold token: {} admitted, {} store calls",
             admitted.count(),
             calls.load(Relaxed)
         );

@@ -130,6 +130,6 @@ where
 pub(crate) fn at_once<T>(future: impl Future<Output = T>) -> T {
     match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(given) => given,
-        Poll::Pending => panic!("the store was asked"),
+        Poll::Pending => panic!("the store was queried"),
     }
 }

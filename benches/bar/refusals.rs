@@ -28,7 +28,7 @@ pub(crate) fn run() {
     println!("\nWhat is refused, and what is admitted; whole requests\n");
     compare_whole(&mut [
         Measured::admitting("admitted", layer(&platform), &good),
-        refusing("whatever comes", refuse_all(), &basic),
+        refusing("any request", refuse_all(), &basic),
         refusing("no credential", layer(&platform), &basic),
         refusing("malformed", layer(&platform), &malformed),
         refusing("wrong prefix", layer(&platform), &prefix),

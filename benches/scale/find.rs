@@ -20,7 +20,7 @@ pub(crate) async fn run(platforms: [&Platform; 2]) {
                 latencies.add(find(platform, concurrency, round).await);
             }
         }
-        let name = format!("find, {concurrency} at once, p50 / p99 ms");
+        let name = format!("find, {concurrency} concurrently, p50 / p99 ms");
         row(&name, latencies.map(Latencies::cell));
     }
 }

@@ -24,14 +24,14 @@ const QUERIES: [(&str, Query); 6] = [
         query.status(TokenStatus::Live)
     }),
     ("of all, the first", |_, _| TokenQuery::default()),
-    ("of all, in the midst", |_, n| {
+    ("of all, in the middle", |_, n| {
         TokenQuery::default().after(Platform::id(n))
     }),
-    ("of all that are revoked, in the midst", |_, n| {
+    ("of all that are revoked, in the middle", |_, n| {
         let query = TokenQuery::default().after(Platform::id(n));
         query.status(TokenStatus::Revoked)
     }),
-    ("of all that are live, 1,000, in the midst", |_, n| {
+    ("of all that are live, 1,000, in the middle", |_, n| {
         let query = TokenQuery::default().after(Platform::id(n));
         query.status(TokenStatus::Live).limit(1000)
     }),
@@ -39,10 +39,10 @@ const QUERIES: [(&str, Query); 6] = [
 
 /// Queries that match no token.
 const EMPTY_QUERIES: [(&str, Query); 2] = [
-    ("of all whose app is disabled, none", |_, _| {
+    ("of all whose app is disabled (none)", |_, _| {
         TokenQuery::default().status(TokenStatus::AppDisabled)
     }),
-    ("of all by a part of the name, none", |_, _| {
+    ("of all by a part of the name (none)", |_, _| {
         TokenQuery::default().name("no such name")
     }),
 ];

@@ -24,7 +24,7 @@ pub(crate) struct Platform {
 
 impl Platform {
     pub(crate) async fn load(url: &str, schema: &'static str, tokens: u64) -> Self {
-        let server = PgPool::connect(url).await.expect("the server is there");
+        let server = PgPool::connect(url).await.expect("the server is reachable");
         let drop = format!("DROP SCHEMA IF EXISTS {schema} CASCADE");
         execute(&server, drop).await;
         let builder = PostgresStore::builder(url).schema(schema);

@@ -19,8 +19,8 @@ mod latency;
 mod list;
 mod load;
 mod plans;
+mod preload;
 mod purge;
-mod replica;
 
 use std::{env, process::ExitCode};
 
@@ -47,8 +47,8 @@ fn main() -> ExitCode {
         }
     };
     let runtime = tokio::runtime::Runtime::new().expect("a runtime starts");
-    match value_of(replica::ARGUMENT) {
-        Some(schema) => runtime.block_on(replica::load_one(&url, schema, tokens)),
+    match value_of(preload::ARGUMENT) {
+        Some(schema) => runtime.block_on(preload::load_one(&url, schema, tokens)),
         None => runtime.block_on(measure(&url, tokens)),
     }
     ExitCode::SUCCESS
@@ -62,7 +62,7 @@ async fn measure(url: &str, tokens: u64) {
     load::sizes(platforms).await;
     find::run(platforms).await;
     list::run(platforms).await;
-    replica::run(platforms);
+    preload::run(platforms);
     purge::run(platforms).await;
     plans::run(&many).await;
     few.drop().await;

@@ -68,7 +68,7 @@ pub(crate) async fn run(platform: &Platform) {
     let page = async |n| tokens.list(&revoked(n)).await.map(drop);
     explained.print("page of all that are revoked", page).await;
     let page = async |n| store.live(Some(Platform::id(n)), 1000, now).await.map(drop);
-    explained.print("page of a replica", page).await;
+    explained.print("page of a preload", page).await;
     let changes = async |_| store.changes(revision, 1000).await.map(drop);
     explained.print("changes", changes).await;
     let rotate = async |n| {

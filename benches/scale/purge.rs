@@ -43,16 +43,16 @@ async fn measure(platform: &Platform) -> [(&'static str, String); 5] {
     let (find_during, issue_during) = others.stop().await;
     [
         (
-            "find, 4 at once beside one that issues, p50 / p99 ms",
+            "find, four concurrently while one issues, p50 / p99 ms",
             find_before.cell(),
         ),
         ("the same during a purge", find_during.cell()),
         (
-            "issue, one beside four that find, p50 / p99 ms",
+            "issue, one while four find, p50 / p99 ms",
             issue_before.cell(),
         ),
         ("the same during a purge", issue_during.cell()),
-        ("tokens purged a second meanwhile", format!("{rate:.0}")),
+        ("tokens purged per second during that", format!("{rate:.0}")),
     ]
 }
 

@@ -41,7 +41,10 @@ pub(crate) fn run() {
         let ratio = median(rate.iter().zip(&rates[0]).map(|(a, b)| a / b).collect());
         println!("| {name} | {:.0} | {ratio:.3} |", median(rate.clone()));
     }
-    println!("\nWhat loads it was busy {:.0} % of the time", busy * 100.0);
+    println!(
+        "\nThe load generator was busy {:.0} % of the time",
+        busy * 100.0
+    );
 }
 
 /// Returns a router with each of the layers to compare.

@@ -204,7 +204,7 @@ fn not_copied(driver: Driver) -> StoreError {
     match driver.backup_tools() {
         Some(tools) => {
             let hint = format!(
-                "a {} database is not copied here: use {tools}",
+                "this does not back up {} databases; use {tools}",
                 driver.name()
             );
             StoreError::with_source(StoreErrorKind::Unsupported, hint)
@@ -230,7 +230,7 @@ impl TokenRegistry for AnyStore {
         if self.is_read_only {
             return Err(StoreError::with_source(
                 StoreErrorKind::ReadOnly,
-                "the store was opened for reading alone; open it without `read_only`",
+                "the store was opened read-only; open it without `read_only`",
             ));
         }
         self.registry().apply(mutation).await

@@ -55,7 +55,7 @@ pub(super) async fn check_triggers(
             "triggers that keep the change log are missing ({missing}): create them again as `migrations/postgres` does, then run `api-tokens cache clear`"
         ),
         (None, Some(fix)) => format!(
-            "triggers that keep the change log are switched off: run `{fix}` as the owner of the tables, then `api-tokens cache clear`"
+            "triggers that keep the change log are disabled: run `{fix}` as the owner of the tables, then `api-tokens cache clear`"
         ),
     };
     Err(StoreError::with_source(

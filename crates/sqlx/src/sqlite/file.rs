@@ -234,6 +234,6 @@ pub(super) async fn check_lasts(connection: &mut SqliteConnection) -> Result<(),
         return Ok(());
     }
     Err(settings_error(
-        "these settings name no file; name a file, or open `sqlite::memory:` for a store in memory",
+        "these settings name no file; set a file name, or open `sqlite::memory:` for a store in memory",
     ))
 }

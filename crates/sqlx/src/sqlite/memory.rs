@@ -61,7 +61,7 @@ pub(super) async fn open_on(
 ) -> Result<SqliteStore, StoreError> {
     if pool.options().get_max_connections() != 1 {
         return Err(settings_error(
-            "connections to one database in memory lock each other out; give the pool `max_connections(1)`",
+            "connections to one database in memory block each other; set `max_connections(1)` on the pool",
         ));
     }
     let mut connection = pool.acquire().await.map_err(from_sqlx)?;
@@ -89,6 +89,6 @@ async fn check_foreign_keys(connection: &mut SqliteConnection) -> Result<(), Sto
         return Ok(());
     }
     Err(settings_error(
-        "the pool does not enforce foreign keys; give its options `foreign_keys(true)`",
+        "the pool does not enforce foreign keys; set `foreign_keys(true)` on its options",
     ))
 }

@@ -236,7 +236,7 @@ mod tests {
             let failed = store.write::<(), _>(move |connection| {
                 Box::pin(async move {
                     writer::execute(connection, insert).await?;
-                    panic!("in the midst of a change")
+                    panic!("during a change")
                 })
             });
             let error = failed.await.unwrap_err();

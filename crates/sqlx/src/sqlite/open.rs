@@ -50,7 +50,7 @@ pub(super) async fn open(builder: SqliteStoreBuilder) -> Result<SqliteStore, Sto
     if is_memory {
         if builder.persistent {
             return Err(settings_error(
-                "a database in memory is gone when the program ends; name a file, as in `sqlite://PATH`",
+                "a database in memory is lost when the program ends; use a file, as in `sqlite://PATH`",
             ));
         }
         return match pool {

@@ -63,7 +63,7 @@ fn check_user(rest: &str) -> Result<(), StoreError> {
         return Ok(());
     }
     Err(settings_error(
-        "an SQLite database has no user and no password: give `sqlite://PATH`, or `postgres://USER@HOST/DATABASE`; a path with `:` and `@` in it begins with `./` or `/`",
+        "an SQLite database has no user or password; use `sqlite://PATH` or `postgres://USER@HOST/DATABASE`, and start a path that contains `:` and `@` with `./` or `/`",
     ))
 }
 
@@ -75,7 +75,7 @@ fn mode(url: &str) -> Result<Option<&str>, StoreError> {
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
         if name.contains(['%', '+']) {
             return Err(settings_error(
-                "the names of a URL's parameters are written as they are, like `mode=ro`",
+                "do not percent-encode the names of URL parameters; write `mode=ro`, for example",
             ));
         }
         if name == "mode" {
@@ -86,7 +86,7 @@ fn mode(url: &str) -> Result<Option<&str>, StoreError> {
         [] => Ok(None),
         [mode] if !mode.contains(['%', '+']) => Ok(Some(mode)),
         _ => Err(settings_error(
-            "the URL has one `mode` at most: `ro`, `rw`, `rwc` or `memory`",
+            "the URL may contain `mode` only once: `ro`, `rw`, `rwc` or `memory`",
         )),
     }
 }
@@ -119,17 +119,17 @@ pub(super) fn check_exists(file: &Path) -> Result<(), StoreError> {
 pub(super) fn check_path(file: &Path) -> Result<(), StoreError> {
     if file == Path::new(":memory:") {
         return Err(settings_error(
-            "a store in memory is opened by its URL, `sqlite::memory:`",
+            "to open a store in memory, use the URL `sqlite::memory:`",
         ));
     }
     if is_blank(file) {
         return Err(settings_error(
-            "the store's URL names no file: give `sqlite://PATH`, and check that the variables in it are set",
+            "the store's URL names no file; use `sqlite://PATH`, and check that the variables in it are set",
         ));
     }
     if file.to_str().is_some_and(|name| name.starts_with("file:")) {
         return Err(settings_error(
-            "a path does not begin with `file:`; leave that out, as in `sqlite://PATH`",
+            "the path begins with `file:`; leave that out, as in `sqlite://PATH`",
         ));
     }
     let directory = directory_of(file);

@@ -8,12 +8,12 @@ use tower_api_tokens_sqlx::PostgresStore;
 use crate::load::{Platform, row};
 
 /// The argument that makes this program preload one cache.
-pub(crate) const ARGUMENT: &str = "--replica";
+pub(crate) const ARGUMENT: &str = "--preload";
 
 pub(crate) fn run(platforms: [&Platform; 2]) {
     let [few, many] = platforms.map(measure);
-    row("replica: tokens loaded a second", [few.0, many.0]);
-    row("replica: bytes of memory a token", [few.1, many.1]);
+    row("preloading: tokens per second", [few.0, many.0]);
+    row("preloading: bytes of memory per token", [few.1, many.1]);
 }
 
 fn measure(platform: &Platform) -> (String, String) {
@@ -45,7 +45,7 @@ pub(crate) async fn load_one(url: &str, schema: &str, capacity: u64) {
     let grown = resident() - before;
     let loaded = tokens.authenticator().stats().entries as f64;
     println!("{:.0} {:.0}", loaded / seconds, grown / loaded);
-    drop(follower.expect("the replica loads"));
+    drop(follower.expect("the cache is preloaded"));
 }
 
 /// Returns the resident memory of this process, in bytes.
@@ -53,6 +53,8 @@ fn resident() -> f64 {
     let status = fs::read_to_string("/proc/self/status").expect("this is Linux");
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
     let kibibytes = line.and_then(|line| line.split_whitespace().next());
-    let kibibytes: f64 = kibibytes.and_then(|n| n.parse().ok()).expect("it is told");
+    let kibibytes: f64 = kibibytes
+        .and_then(|n| n.parse().ok())
+        .expect("the size is a number");
     kibibytes * 1024.0
 }
