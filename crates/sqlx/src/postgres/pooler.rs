@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use sqlx::{
     ConnectOptions, Connection, PgConnection, Row,
-    postgres::{PgConnectOptions, PgRow},
+    error::DatabaseError,
+    postgres::{PgConnectOptions, PgDatabaseError, PgRow, PgSeverity},
 };
 use tokio::time::timeout;
 
@@ -50,7 +51,9 @@ impl Lasting {
                 sessions: true,
             },
             (Ok(true), true) => Self::NOTHING,
-            (Err(error), _) if is_of_statements(&error) => Self::NOTHING,
+            (Err(error), _) if error.as_database_error().is_some_and(is_of_statements) => {
+                Self::NOTHING
+            }
             (Err(_), lent) => Self {
                 statements: !lent,
                 sessions: false,
@@ -74,13 +77,25 @@ pub(super) fn keeps_statements(options: &PgConnectOptions) -> bool {
 
 /// Whether an error means that prepared statements were mixed up: the name is unknown, it is already in
 /// use, or the statement takes other parameters.
-pub(super) fn is_of_statements(error: &sqlx::Error) -> bool {
-    let code = error.as_database_error().and_then(|error| error.code());
-    code.is_some_and(|code| MIXED_UP.contains(&&*code))
+pub(super) fn is_of_statements(error: &dyn DatabaseError) -> bool {
+    let severity = error
+        .try_downcast_ref::<PgDatabaseError>()
+        .map(PgDatabaseError::severity);
+    are_mixed_up(&error.code().unwrap_or_default(), severity)
 }
 
-/// The codes of such errors.
-pub(super) const MIXED_UP: &[&str] = &["26000", "42P05", "08P01"];
+fn are_mixed_up(code: &str, severity: Option<PgSeverity>) -> bool {
+    match code {
+        "26000" | "42P05" => true,
+        // PgBouncer has this code in all its own errors, which end the connection: in that no database has
+        // a name, for example.
+        "08P01" => severity != Some(PgSeverity::Fatal),
+        _ => false,
+    }
+}
+
+/// A server process: its number, which another server may use too, and when its server started.
+type Backend = (i32, i64);
 
 /// Whether two connections share a server process, or one connection changes between several.
 async fn lends_by_transaction(
@@ -91,24 +106,38 @@ async fn lends_by_transaction(
     let Ok(Ok(mut second)) = timeout(TIMEOUT, options.connect()).await else {
         return Ok(false);
     };
-    let mut seen = (None, None);
-    let mut lent = false;
+    let mut seen = Vec::with_capacity(ROUNDS);
     for _ in 0..ROUNDS {
-        let now = (backend(first).await?, backend(&mut second).await?);
-        let moved = |before: Option<i32>, now| before.is_some_and(|before| before != now);
-        lent |= now.0 == now.1 || moved(seen.0, now.0) || moved(seen.1, now.1);
-        seen = (Some(now.0), Some(now.1));
+        let now = backend(first).await?;
+        let Ok(Ok(beside)) = timeout(TIMEOUT, backend(&mut second)).await else {
+            // A pooler accepted it, and has no server process for it. Behind any pooler, it is safe to
+            // assume that it lends connections by the transaction.
+            return Ok(true);
+        };
+        seen.push((now, beside));
     }
     drop(second.close().await);
-    Ok(lent)
+    Ok(are_lent(&seen))
+}
+
+/// Whether the server processes that two connections had, one pair after another, show that they are lent.
+fn are_lent(seen: &[(Backend, Backend)]) -> bool {
+    let shared = seen.iter().any(|(first, second)| first == second);
+    let moved = seen
+        .windows(2)
+        .any(|pairs| pairs[0].0 != pairs[1].0 || pairs[0].1 != pairs[1].1);
+    shared || moved
 }
 
 /// Returns the server process of a connection, without preparing a statement.
-async fn backend(connection: &mut PgConnection) -> Result<i32, sqlx::Error> {
-    let row: PgRow = sqlx::raw_sql("SELECT pg_backend_pid()")
-        .fetch_one(connection)
-        .await?;
-    row.try_get(0)
+async fn backend(connection: &mut PgConnection) -> Result<Backend, sqlx::Error> {
+    let row: PgRow = sqlx::raw_sql(
+        "SELECT pg_catalog.pg_backend_pid(), \
+            (extract(epoch FROM pg_catalog.pg_postmaster_start_time()) * 1000000)::bigint",
+    )
+    .fetch_one(connection)
+    .await?;
+    Ok((row.try_get(0)?, row.try_get(1)?))
 }
 
 /// Whether the server knows a statement by the name that the driver gave it. A pooler with support for
@@ -120,4 +149,33 @@ async fn passes_names_on(connection: &mut PgConnection) -> Result<bool, sqlx::Er
     let known = sqlx::query_scalar(own).fetch_one(&mut *transaction).await?;
     transaction.commit().await?;
     Ok(known)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lent_connections_share_a_process_or_change_it() {
+        let (one, other) = ((100, 1), (101, 1));
+        assert!(!are_lent(&[(one, other); 3]));
+        assert!(are_lent(&[(one, one)]));
+        assert!(are_lent(&[(one, other), (other, one)]));
+        assert!(are_lent(&[(one, other), (one, (102, 1))]));
+    }
+
+    /// Behind a load balancer, processes of two servers may have the same number.
+    #[test]
+    fn processes_of_two_servers_are_not_shared() {
+        assert!(!are_lent(&[((100, 1), (100, 2)); 3]));
+    }
+
+    #[test]
+    fn mixed_up_statements_do_not_end_the_connection() {
+        for code in ["26000", "42P05", "08P01"] {
+            assert!(are_mixed_up(code, Some(PgSeverity::Error)), "{code}");
+        }
+        assert!(!are_mixed_up("08P01", Some(PgSeverity::Fatal)));
+        assert!(!are_mixed_up("23505", Some(PgSeverity::Error)));
+    }
 }

@@ -18,8 +18,13 @@ pub(crate) struct Bouncer {
 }
 
 impl Bouncer {
-    /// Starts it in front of the server at `TEST_POSTGRES_URL`, if both are available.
+    /// Starts it in transaction mode in front of the server at `TEST_POSTGRES_URL`, if both are available.
     pub(crate) fn start() -> Option<Self> {
+        Self::start_with("transaction", 5)
+    }
+
+    /// Starts it in this mode, with this many connections to the server.
+    pub(crate) fn start_with(mode: &str, connections: u32) -> Option<Self> {
         let url = env::var("TEST_POSTGRES_URL").ok()?;
         let rest = url
             .strip_prefix("postgres://")
@@ -44,8 +49,8 @@ impl Bouncer {
              unix_socket_dir =\n\
              auth_type = trust\n\
              auth_file = {users}\n\
-             pool_mode = transaction\n\
-             default_pool_size = 5\n\
+             pool_mode = {mode}\n\
+             default_pool_size = {connections}\n\
              max_client_conn = 500\n",
             users = users.display(),
         );

@@ -47,6 +47,12 @@ fn main() -> ExitCode {
         a_url_can_disable_prepared_statements().boxed()
     }));
     tests.push(("a_pooler_is_detected", || a_pooler_is_detected().boxed()));
+    tests.push(("a_pooler_without_a_second_connection_is_used", || {
+        a_pooler_without_a_second_connection_is_used().boxed()
+    }));
+    tests.push(("errors_of_the_pooler_itself_are_not_of_statements", || {
+        errors_of_the_pooler_itself_are_not_of_statements().boxed()
+    }));
     let service = "TEST_POSTGRES_URL and `pgbouncer`";
     tests.push(("an_unsupported_startup_parameter_is_reported", || {
         an_unsupported_startup_parameter_is_reported().boxed()
@@ -173,4 +179,25 @@ async fn a_pooler_is_detected() {
             }
         }
     }
+}
+
+/// In session mode, the first connection keeps the only server process, and the second waits for it.
+async fn a_pooler_without_a_second_connection_is_used() {
+    for mode in ["session", "transaction"] {
+        let bouncer = Bouncer::start_with(mode, 1).unwrap();
+        let builder = PostgresStore::builder(bouncer.url()).schema(schema());
+        let store = timeout(DEADLINE, builder.connect()).await;
+        let store = store.unwrap_or_else(|_| panic!("{mode}: it opens in time"));
+        let store = store.unwrap();
+        tokens(&store).create_app("Billing").await.unwrap();
+    }
+}
+
+async fn errors_of_the_pooler_itself_are_not_of_statements() {
+    let (server, _) = url().rsplit_once('/').unwrap();
+    let refused = PostgresStore::builder(&format!("{server}/nowhere")).connect();
+    let error = refused.await.expect_err("PgBouncer has no such database");
+    let source = std::error::Error::source(&error).unwrap().to_string();
+    assert!(source.contains("nowhere"), "{source}");
+    assert!(!source.contains("transaction_pooler"), "{source}");
 }
