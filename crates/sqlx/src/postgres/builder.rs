@@ -82,8 +82,9 @@ impl PostgresStoreBuilder {
     /// no notifications of changes. `?statement-cache-capacity=0` at the end of the URL has the same
     /// effect.
     ///
-    /// By default, the store detects such a pooler when it connects, with a second connection. If the server
-    /// accepts no second connection, the store assumes that there is no pooler.
+    /// By default, the store detects such a pooler when it connects, with a second connection. If that is
+    /// refused, the store assumes that there is no pooler. If it is accepted but does not respond within
+    /// five seconds, the store assumes that there is one.
     pub fn transaction_pooler(mut self) -> Self {
         self.transaction_pooler = true;
         self

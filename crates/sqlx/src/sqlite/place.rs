@@ -103,10 +103,14 @@ fn is_blank(file: &Path) -> bool {
         .is_some_and(|name| name.trim().trim_matches('/').is_empty())
 }
 
+fn is_uri(file: &Path) -> bool {
+    file.to_str().is_some_and(|name| name.starts_with("file:"))
+}
+
 /// Fails if the file does not exist, so that a typo in the path is not mistaken for an empty store.
 pub(super) fn check_exists(file: &Path) -> Result<(), StoreError> {
-    // `check_path` has a better message for a blank path.
-    if file.exists() || is_blank(file) {
+    // `check_path` has better messages for these paths.
+    if file.exists() || is_blank(file) || is_uri(file) {
         return Ok(());
     }
     Err(StoreError::with_source(
@@ -127,7 +131,7 @@ pub(super) fn check_path(file: &Path) -> Result<(), StoreError> {
             "the store's URL names no file; use `sqlite://PATH`, and check that the variables in it are set",
         ));
     }
-    if file.to_str().is_some_and(|name| name.starts_with("file:")) {
+    if is_uri(file) {
         return Err(settings_error(
             "the path begins with `file:`; leave that out, as in `sqlite://PATH`",
         ));

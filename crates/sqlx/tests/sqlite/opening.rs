@@ -163,8 +163,11 @@ async fn a_url_without_a_file_is_rejected() {
         "sqlite://tokens.db?mode=ro&mode=memory",
         "sqlite://tokens.db?mode=mem%6Fry",
     ] {
-        let error = SqliteStore::connect(url).await.unwrap_err();
-        assert_eq!(error.kind(), StoreErrorKind::InvalidSettings, "{url}");
+        let builder = || SqliteStore::builder(url);
+        for builder in [builder(), builder().must_exist(), builder().read_only()] {
+            let error = builder.connect().await.unwrap_err();
+            assert_eq!(error.kind(), StoreErrorKind::InvalidSettings, "{url}");
+        }
     }
     let error = SqliteStore::connect("sqlite://").await.unwrap_err();
     assert!(message(&error).contains("sqlite://PATH"), "{error:?}");
