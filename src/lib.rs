@@ -101,7 +101,7 @@
 //! | guarantee | how |
 //! |---|---|
 //! | A revoked token stops working everywhere within five seconds by default | The cache holds an answer for at most [`max_staleness`](AuthenticatorBuilder::max_staleness), whatever fails. The process that revokes it refuses it immediately. |
-//! | A failing store never admits a request | A request whose token cannot be checked gets 503. |
+//! | A failing store never admits a request | A request whose token cannot be checked gets 503. The feature `tracing` logs the cause. |
 //! | A leaked database contains no usable token | Stores hold SHA-256 digests of tokens with 190 random bits. The plaintext exists only in the response that creates the token. |
 //! | Logs and URLs contain no tokens | Tokens are read only from header fields, and these are marked sensitive. Lists show only masks. |
 //! | Refusals reveal nothing | Unknown, revoked and expired tokens get the same 401. Digests are compared in constant time. |

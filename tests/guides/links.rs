@@ -27,6 +27,12 @@ fn fault(page: &Page, link: &Link) -> Option<String> {
     if target.contains("::") || target == "crate" {
         return Some("only rustdoc resolves this; link to docs.rs".to_owned());
     }
+    // The README is shown by the repository and by crates.io, which resolves its links there. Without a
+    // published version, docs.rs has nothing to show.
+    if !link.is_picture && page.path.as_os_str() == "README.md" {
+        let exists = root().join(target).is_file();
+        return (!exists).then(|| "there is no such file".to_owned());
+    }
     if !link.is_picture {
         return Some("a relative link leads nowhere on docs.rs; link to docs.rs".to_owned());
     }
