@@ -157,6 +157,7 @@ mod tests {
             .unwrap();
         let begun = Arc::new(Notify::new());
         let has_begun = Arc::clone(&begun);
+        let (polled, is_polled) = oneshot::channel();
         let (result, gets_result) = oneshot::channel();
         let spawned = changing.handle().clone();
         let caller = std::thread::spawn(move || {
@@ -170,10 +171,12 @@ mod tests {
             let mut context = std::task::Context::from_waker(std::task::Waker::noop());
             assert!(change.as_mut().poll(&mut context).is_pending());
             drop(_context);
+            let _ = polled.send(());
             let _ = result.send(waiting.block_on(change));
         });
         let waiting = Builder::new_current_thread().build().unwrap();
         waiting.block_on(begun.notified());
+        waiting.block_on(is_polled).unwrap();
         changing.shutdown_background();
         let error = waiting.block_on(gets_result).unwrap().unwrap_err();
         assert_eq!(error.kind(), StoreErrorKind::Unavailable);

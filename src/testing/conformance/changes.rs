@@ -196,8 +196,8 @@ pub async fn clearing_caches_restarts_the_log(store: Registry) {
         let changes = change_log(&store).changes(before, 10).await.unwrap();
         assert_eq!(changes, Changes::Gap);
     }
-    let anew = change_log(&store).revision().await.unwrap();
+    let restarted = change_log(&store).revision().await.unwrap();
     let inserted = token(&store, &app, 2).await;
-    let (changes, _) = since(&store, anew).await;
+    let (changes, _) = since(&store, restarted).await;
     assert_eq!(changes, [Change::Token(inserted.digest)]);
 }

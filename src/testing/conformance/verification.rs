@@ -126,7 +126,7 @@ pub async fn verifies(store: &impl TokenStore, known: impl Into<SampleTokens>) {
         let actual = token.status(now);
         assert_eq!(actual, status, "the token `{}` is not as given", token.name);
         let found = store.find(&token.digest).await;
-        let found = found.expect("a token that is there is found").record;
+        let found = found.expect("an existing token is found").record;
         assert_eq!(
             found.as_ref(),
             Some(token),

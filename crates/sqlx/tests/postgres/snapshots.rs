@@ -33,20 +33,21 @@ async fn hold() -> PgConnection {
 async fn blocks_of_a_revocation(schema: &Schema, number: u128) -> i64 {
     let mut hand = schema.connect().await;
     let id = tower_api_tokens::TokenId::from_bytes(number.to_be_bytes());
-    let mut plan = String::new();
-    // The first calls read catalogs for planning.
-    for _ in 0..2 {
+    let mut least = i64::MAX;
+    // The first calls read catalogs for planning, and so does one after another session has changed them.
+    for _ in 0..6 {
         let explain = format!(
             "EXPLAIN (ANALYZE, BUFFERS, FORMAT text) \
              SELECT * FROM api_token_revoke_token(NULL, '{id}', NULL, 5)"
         );
         let explain = sqlx::AssertSqlSafe(explain);
         let rows: Vec<(String,)> = sqlx::query_as(explain).fetch_all(&mut hand).await.unwrap();
-        plan = rows.into_iter().map(|(row,)| row + "\n").collect();
+        let plan: String = rows.into_iter().map(|(row,)| row + "\n").collect();
+        let (_, hits) = plan.split_once("shared hit=").expect(&plan);
+        let digits = hits.split(|c: char| !c.is_ascii_digit()).next().unwrap();
+        least = least.min(digits.parse().unwrap());
     }
-    let (_, hits) = plan.split_once("shared hit=").expect(&plan);
-    let digits = hits.split(|c: char| !c.is_ascii_digit()).next().unwrap();
-    digits.parse().unwrap()
+    least
 }
 
 async fn changes_cost_the_same_while_a_snapshot_is_held() {
