@@ -30,57 +30,49 @@ use crate::rejection::Rejection;
 /// # }
 /// ```
 #[derive(Clone)]
-pub struct Refusal(Box<Refused>);
-
-#[derive(Clone)]
-struct Refused {
-    rejection: Rejection,
-    response: Response<Bytes>,
+pub struct Refusal {
+    // The rejection is kept only in the extensions of the response, so that sending it moves nothing.
+    response: Box<Response<Bytes>>,
 }
 
 impl Refusal {
-    pub(super) fn new(rejection: Rejection, response: Response<Bytes>) -> Self {
-        Self(Box::new(Refused {
-            rejection,
-            response,
-        }))
+    pub(super) fn new(rejection: Rejection, mut response: Response<Bytes>) -> Self {
+        response.extensions_mut().insert(rejection);
+        let response = Box::new(response);
+        Self { response }
     }
 
     /// Returns why the request was refused, for logs and metrics. It reveals more than a client may
     /// learn.
     #[must_use]
     pub fn rejection(&self) -> &Rejection {
-        &self.0.rejection
+        let rejection = self.response.extensions().get();
+        rejection.expect("`new` inserts the rejection, and nothing removes it")
     }
 
     /// Returns the HTTP status. With [`ApiTokenLayer::grpc`](crate::ApiTokenLayer::grpc), a gRPC
     /// call is refused with status 200 and the reason in the header field `grpc-status`.
     #[must_use]
     pub fn status(&self) -> StatusCode {
-        self.0.response.status()
+        self.response.status()
     }
 
     /// Returns the header fields, including the challenge.
     #[must_use]
     pub fn headers(&self) -> &HeaderMap {
-        self.0.response.headers()
+        self.response.headers()
     }
 
     /// Returns the body, which is empty if the method is HEAD. Cloning it is cheap.
     #[must_use]
     pub fn body(&self) -> &Bytes {
-        self.0.response.body()
+        self.response.body()
     }
 }
 
 impl From<Refusal> for Response<Bytes> {
-    fn from(Refusal(refused): Refusal) -> Self {
-        let Refused {
-            rejection,
-            mut response,
-        } = *refused;
-        response.extensions_mut().insert(rejection);
-        response
+    fn from(refusal: Refusal) -> Self {
+        *refusal.response
     }
 }
 
