@@ -45,9 +45,13 @@ impl Refusal {
     /// Returns why the request was refused, for logs and metrics. It reveals more than a client may
     /// learn.
     #[must_use]
+    #[expect(
+        clippy::expect_used,
+        reason = "`new` inserts the rejection, and nothing removes it"
+    )]
     pub fn rejection(&self) -> &Rejection {
         let rejection = self.response.extensions().get();
-        rejection.expect("`new` inserts the rejection, and nothing removes it")
+        rejection.expect("a refusal has a rejection")
     }
 
     /// Returns the HTTP status. With [`ApiTokenLayer::grpc`](crate::ApiTokenLayer::grpc), a gRPC
