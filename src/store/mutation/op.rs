@@ -4,8 +4,8 @@ use jiff::Timestamp;
 
 use super::{
     Applied,
-    plan::{Write, not_found},
-    snapshot::State,
+    plan::Write,
+    snapshot::{State, not_found},
 };
 use crate::{
     model::{

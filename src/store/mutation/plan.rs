@@ -150,11 +150,3 @@ impl Mutation {
         }
     }
 }
-
-pub(super) fn not_found() -> StoreError {
-    StoreError::new(StoreErrorKind::NotFound)
-}
-
-pub(super) fn already_exists() -> StoreError {
-    StoreError::new(StoreErrorKind::AlreadyExists)
-}

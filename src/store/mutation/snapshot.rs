@@ -4,14 +4,13 @@ use std::{collections::HashSet, iter};
 
 use jiff::Timestamp;
 
-use super::plan::{already_exists, not_found};
 use crate::{
     model::{
         app::{AppId, AppRecord},
         audit::AuditEventId,
         record::TokenRecord,
     },
-    store::{BoundKey, Page, PageSize, StoreError, TokenQuery, TokenTarget},
+    store::{BoundKey, Page, PageSize, StoreError, StoreErrorKind, TokenQuery, TokenTarget},
     token::{TokenDigest, TokenId},
 };
 
@@ -165,4 +164,12 @@ impl<S: Snapshot + ?Sized> State for S {
             false => Ok(()),
         }
     }
+}
+
+pub(super) fn not_found() -> StoreError {
+    StoreError::new(StoreErrorKind::NotFound)
+}
+
+pub(super) fn already_exists() -> StoreError {
+    StoreError::new(StoreErrorKind::AlreadyExists)
 }

@@ -1,7 +1,7 @@
 //! Opens the store at a URL. Only this module interprets the scheme of a URL.
 
 mod any;
-mod driver;
+pub(crate) mod driver;
 mod error;
 
 use std::fmt;

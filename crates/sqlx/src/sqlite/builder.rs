@@ -1,11 +1,9 @@
 use std::fmt;
 
 use sqlx::SqlitePool;
-use tower_api_tokens::StoreError;
 
-use super::{SqliteStore, open};
 #[cfg(doc)]
-use tower_api_tokens::StoreErrorKind;
+use super::SqliteStore;
 
 /// A builder for a [`SqliteStore`].
 ///
@@ -71,25 +69,6 @@ impl SqliteStoreBuilder {
     pub fn persistent(mut self) -> Self {
         self.persistent = true;
         self
-    }
-
-    /// Opens the database and migrates its tables.
-    ///
-    /// # Errors
-    ///
-    /// Returns an error of the kind
-    ///
-    /// - [`InvalidSettings`](StoreErrorKind::InvalidSettings) if the URL is invalid or names no file, or if
-    ///   the settings of a [pool](SqliteStore::builder_on) do not suit the store;
-    /// - [`NotFound`](StoreErrorKind::NotFound) if the file [must exist](Self::must_exist) and does not;
-    /// - [`Corrupt`](StoreErrorKind::Corrupt) if the file is damaged or not a database. It is left unchanged;
-    /// - [`Incompatible`](StoreErrorKind::Incompatible) if a newer version of this crate wrote the tables.
-    ///   The file is left unchanged;
-    /// - [`Full`](StoreErrorKind::Full) if the disk is full;
-    /// - [`ReadOnly`](StoreErrorKind::ReadOnly) if the directory cannot be written;
-    /// - [`Unavailable`](StoreErrorKind::Unavailable) if the file cannot be opened for another reason.
-    pub async fn connect(self) -> Result<SqliteStore, StoreError> {
-        open::open(self).await
     }
 }
 

@@ -9,9 +9,8 @@ use tower_api_tokens::StoreError;
 use super::{
     SqliteStore,
     error::{from_sqlx, settings_error},
-    migrate::{migrate, read_version},
-    open::{check_current, pool},
-    writer::Writer,
+    migrate::{check_current, migrate, read_version},
+    writer::{Writer, pool},
 };
 
 /// An idle connection that keeps a database in memory open.

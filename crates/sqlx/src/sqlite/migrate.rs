@@ -209,3 +209,24 @@ fn created_triggers() -> impl Iterator<Item = (&'static str, &'static str)> {
 fn incompatible(reason: String) -> StoreError {
     StoreError::with_source(StoreErrorKind::Incompatible, reason)
 }
+
+/// Fails if the tables must be migrated, or their triggers restored, before they can be used.
+pub(super) async fn check_current(connection: &mut SqliteConnection) -> Result<(), StoreError> {
+    if read_version(connection).await? != Some(latest_version()) {
+        return Err(out_of_date());
+    }
+    if is_current(connection).await? {
+        return Ok(());
+    }
+    Err(StoreError::with_source(
+        StoreErrorKind::Incompatible,
+        "triggers that log changes were dropped or altered; open the database for writing once to restore them",
+    ))
+}
+
+pub(super) fn out_of_date() -> StoreError {
+    StoreError::with_source(
+        StoreErrorKind::Incompatible,
+        "the tables are not those of this version; open the database for writing once",
+    )
+}

@@ -4,7 +4,7 @@ use std::{fs, path::Path, time::Duration};
 
 use sqlx::{
     ConnectOptions, Connection, Row, SqliteConnection, SqlitePool,
-    sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
+    sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous},
 };
 use tokio::time::{Instant, sleep};
 use tower_api_tokens::{StoreError, StoreErrorKind};
@@ -18,9 +18,9 @@ use super::{
         has_unmerged_changes, keeping_journal, obstacle_beside,
     },
     memory,
-    migrate::{is_current, latest_version, migrate, read_version},
+    migrate::{check_current, latest_version, migrate, out_of_date, read_version},
     place::{Place, check_exists, check_path},
-    writer::{BUSY_TIMEOUT, Writer},
+    writer::{BUSY_TIMEOUT, Writer, pool},
 };
 
 const READERS: u32 = 8;
@@ -35,8 +35,29 @@ fn settings(options: SqliteConnectOptions) -> SqliteConnectOptions {
     options.foreign_keys(true).busy_timeout(BUSY_TIMEOUT)
 }
 
+impl SqliteStoreBuilder {
+    /// Opens the database and migrates its tables.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error of the kind
+    ///
+    /// - [`InvalidSettings`](StoreErrorKind::InvalidSettings) if the URL is invalid or names no file, or if
+    ///   the settings of a [pool](SqliteStore::builder_on) do not suit the store;
+    /// - [`NotFound`](StoreErrorKind::NotFound) if the file [must exist](Self::must_exist) and does not;
+    /// - [`Corrupt`](StoreErrorKind::Corrupt) if the file is damaged or not a database. It is left unchanged;
+    /// - [`Incompatible`](StoreErrorKind::Incompatible) if a newer version of this crate wrote the tables.
+    ///   The file is left unchanged;
+    /// - [`Full`](StoreErrorKind::Full) if the disk is full;
+    /// - [`ReadOnly`](StoreErrorKind::ReadOnly) if the directory cannot be written;
+    /// - [`Unavailable`](StoreErrorKind::Unavailable) if the file cannot be opened for another reason.
+    pub async fn connect(self) -> Result<SqliteStore, StoreError> {
+        open(self).await
+    }
+}
+
 /// Opens the database of a builder.
-pub(super) async fn open(builder: SqliteStoreBuilder) -> Result<SqliteStore, StoreError> {
+async fn open(builder: SqliteStoreBuilder) -> Result<SqliteStore, StoreError> {
     let (place, pool) = match &builder.database {
         Database::Url(url) => (Place::of_url(url)?, None),
         Database::Pool(pool) => (Place::of_pool(pool), Some(pool)),
@@ -166,27 +187,6 @@ async fn read_once(
     Ok(SqliteStore::on(readers, Writer::None, Some(file)))
 }
 
-/// Fails if the tables must be migrated, or their triggers restored, before they can be used.
-pub(super) async fn check_current(connection: &mut SqliteConnection) -> Result<(), StoreError> {
-    if read_version(connection).await? != Some(latest_version()) {
-        return Err(out_of_date());
-    }
-    if is_current(connection).await? {
-        return Ok(());
-    }
-    Err(StoreError::with_source(
-        StoreErrorKind::Incompatible,
-        "triggers that log changes were dropped or altered; open the database for writing once to restore them",
-    ))
-}
-
-fn out_of_date() -> StoreError {
-    StoreError::with_source(
-        StoreErrorKind::Incompatible,
-        "the tables are not those of this version; open the database for writing once",
-    )
-}
-
 /// Retries while others open, upgrade or close the same file, because SQLite itself does not always wait for
 /// that.
 async fn patiently<F, T>(mut attempt: impl FnMut() -> F) -> Result<T, StoreError>
@@ -234,12 +234,6 @@ async fn check_keeps_journal(pool: &SqlitePool) -> Result<(), StoreError> {
         return Ok(());
     }
     Err(another_mode())
-}
-
-pub(super) fn pool(connections: u32) -> SqlitePoolOptions {
-    SqlitePoolOptions::new()
-        .max_connections(connections)
-        .acquire_timeout(BUSY_TIMEOUT)
 }
 
 /// Looks in the directory for the reason why a file cannot be opened, because SQLite does not report it.

@@ -9,7 +9,7 @@ use super::{
     error::{from_sqlx, settings_error},
     file::directory_of,
 };
-use crate::connect::Driver;
+use crate::connect::driver::Driver;
 
 /// The beginning of the name that sqlx gives to a database in memory.
 const IN_MEMORY: &str = "file:sqlx-in-memory-";

@@ -10,7 +10,8 @@ use std::{
 
 use futures_util::future::BoxFuture;
 use sqlx::{
-    ConnectOptions, Connection, SqliteConnection, SqlitePool, sqlite::SqliteConnectOptions,
+    ConnectOptions, Connection, SqliteConnection, SqlitePool,
+    sqlite::{SqliteConnectOptions, SqlitePoolOptions},
 };
 use tokio::{sync::Mutex, time::timeout};
 use tower_api_tokens::{StoreError, StoreErrorKind, store::catch_panic};
@@ -139,4 +140,11 @@ pub(super) async fn execute(
 ) -> Result<(), StoreError> {
     let executed = sqlx::raw_sql(statement).execute(connection).await;
     executed.map(|_| ()).map_err(from_sqlx)
+}
+
+/// Returns the settings of a pool whose callers wait as long as writers do.
+pub(super) fn pool(connections: u32) -> SqlitePoolOptions {
+    SqlitePoolOptions::new()
+        .max_connections(connections)
+        .acquire_timeout(BUSY_TIMEOUT)
 }
