@@ -141,32 +141,25 @@ impl Fetched {
         &mut self,
         state: &mut (impl AsyncSnapshot + ?Sized),
     ) -> Result<bool, StoreError> {
-        let mut any = false;
-        for id in self.apps.missing.take() {
-            let app = state.app(&id).await?;
-            any |= self.apps.done.insert(id, app).is_none();
+        // A macro, because the compiler cannot prove that the futures of asynchronous closures are `Send`.
+        macro_rules! read {
+            ($($reads:ident: $key:pat => $read:expr;)*) => {{
+                let mut any = false;
+                $(for key in self.$reads.missing.take() {
+                    let $key = &key;
+                    let value = $read.await?;
+                    any |= self.$reads.done.insert(key, value).is_none();
+                })*
+                any
+            }};
         }
-        for target in self.tokens.missing.take() {
-            let token = state.token(&target).await?;
-            any |= self.tokens.done.insert(target, token).is_none();
-        }
-        for app in self.unrevoked.missing.take() {
-            let tokens = state.unrevoked_of(&app).await?;
-            any |= self.unrevoked.done.insert(app, tokens).is_none();
-        }
-        for (before, limit) in self.expired_or_revoked.missing.take() {
-            let expired_or_revoked = state.expired_or_revoked(before, limit).await?;
-            any |= self
-                .expired_or_revoked
-                .done
-                .insert((before, limit), expired_or_revoked)
-                .is_none();
-        }
-        for key in self.keys.missing.take() {
-            let used = state.key(&key).await?;
-            any |= self.keys.done.insert(key, used).is_none();
-        }
-        Ok(any)
+        Ok(read! {
+            apps: id => state.app(id);
+            tokens: target => state.token(target);
+            unrevoked: app => state.unrevoked_of(app);
+            expired_or_revoked: (before, limit) => state.expired_or_revoked(*before, *limit);
+            keys: key => state.key(key);
+        })
     }
 }
 

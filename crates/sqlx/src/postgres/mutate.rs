@@ -2,46 +2,64 @@
 //! that stops at any moment holds no lock.
 
 use jiff::Timestamp;
-use sqlx::postgres::PgRow;
+use sqlx::{SqlStr, postgres::PgRow};
 use tower_api_tokens::{
     Applied, AuditEvent, BoundKey, GrantError, Grantable, Mutation, Op, Repeated, ScopeSet,
     StoreError, StoreErrorKind, SuccessorError, TokenId, TokenRecord, TokenTarget, TransitionError,
     store::microseconds,
 };
 
-use super::{PostgresStore, Query, error::odd_outcome};
+use super::{PostgresStore, Query, error::odd_outcome, schema::Schema};
 use crate::rows::{Columns, Identifier, app_from, count, token_from, unsupported};
 
 /// The column at which the outcome of a call begins, after the columns of a token.
 const OUTCOME: usize = 16;
 
-/// A function in the database that makes a change.
-#[derive(Clone, Copy)]
-pub(super) struct Change {
-    pub(super) function: &'static str,
-    /// The number of arguments after the event.
-    pub(super) arguments: usize,
+/// Calls a function that makes a change. The first argument is the event. The columns are those of
+/// [`token_from`], and then the outcome.
+fn call(schema: &Schema, function: &str, arguments: usize) -> SqlStr {
+    let mut text = format!(
+        "SELECT id, digest, mask, name, scopes, created_at, actual_expires_at, revoked_at, \
+            successor, last_used_at, uses, app_id, app_name, app_created_at, app_disabled_at, \
+            restrictions, outcome, detail, made, affected FROM @.{function}\
+            (ROW($1::uuid, $2::bigint, $3::text, $4::text, $5::text, $6::uuid, $7::text)::@.api_token_event"
+    );
+    for number in (8..).take(arguments) {
+        text.push_str(&format!(", ${number}"));
+    }
+    text.push(')');
+    schema.fill(&text)
 }
 
-macro_rules! changes {
+/// Defines a call for each function, by its name and the number of its arguments after the event.
+macro_rules! calls {
     ($($name:ident = $function:literal with $arguments:literal;)*) => {
-        $(const $name: Change = Change { function: $function, arguments: $arguments };)*
+        /// The calls that make changes.
+        pub(super) struct Calls {
+            $($name: SqlStr,)*
+        }
 
-        /// All functions that a role must be allowed to execute to make changes.
-        pub(super) const CHANGES: &[Change] = &[$($name),*];
+        impl Calls {
+            pub(super) fn new(schema: &Schema) -> Self {
+                Self { $($name: call(schema, $function, $arguments),)* }
+            }
+        }
+
+        /// The functions that a role must be allowed to execute to make changes.
+        pub(super) const FUNCTIONS: &[&str] = &[$($function),*];
     };
 }
 
-changes! {
-    CREATE_APP = "api_token_create_app" with 4;
-    DISABLE_APP = "api_token_disable_app" with 2;
-    ENABLE_APP = "api_token_enable_app" with 4;
-    INSERT_TOKENS = "api_token_insert_tokens" with 17;
-    RENAME_TOKEN = "api_token_rename_token" with 3;
-    ROTATE_TOKEN = "api_token_rotate_token" with 20;
-    REVOKE_TOKEN = "api_token_revoke_token" with 3;
-    PURGE_TOKENS = "api_token_purge_tokens" with 3;
-    CLEAR_CACHES = "api_token_clear_caches" with 0;
+calls! {
+    create_app = "api_token_create_app" with 4;
+    disable_app = "api_token_disable_app" with 2;
+    enable_app = "api_token_enable_app" with 4;
+    insert_tokens = "api_token_insert_tokens" with 17;
+    rename_token = "api_token_rename_token" with 3;
+    rotate_token = "api_token_rotate_token" with 20;
+    revoke_token = "api_token_revoke_token" with 3;
+    purge_tokens = "api_token_purge_tokens" with 3;
+    clear_caches = "api_token_clear_caches" with 0;
 }
 
 /// What a function returns for a change.
@@ -79,11 +97,12 @@ impl PostgresStore {
         mutation: &Mutation,
         candidates: Vec<Identifier>,
     ) -> Result<(Query, Returns), StoreError> {
-        let begin = |change| self.begin_call(change, mutation.audit.as_ref());
+        let calls = &self.statements().calls;
+        let begin = |call| self.begin_call(call, mutation.audit.as_ref());
         let at = microseconds(mutation.at);
         Ok(match &mutation.op {
             Op::CreateApp(app) => {
-                let call = begin(CREATE_APP)
+                let call = begin(&calls.create_app)
                     .bind(app.id.to_string())
                     .bind(app.name.clone())
                     .bind(microseconds(app.created_at))
@@ -91,11 +110,11 @@ impl PostgresStore {
                 (call, Returns::App)
             }
             Op::DisableApp(id) => {
-                let call = begin(DISABLE_APP).bind(id.to_string()).bind(at);
+                let call = begin(&calls.disable_app).bind(id.to_string()).bind(at);
                 (call, Returns::App)
             }
             Op::EnableApp { app, grantable } => {
-                let call = begin(ENABLE_APP)
+                let call = begin(&calls.enable_app)
                     .bind(app.to_string())
                     .bind(at)
                     .bind(granted(grantable))
@@ -103,11 +122,11 @@ impl PostgresStore {
                 (call, Returns::App)
             }
             Op::InsertTokens(tokens) => {
-                let call = bind_key(begin(INSERT_TOKENS), mutation);
+                let call = bind_key(begin(&calls.insert_tokens), mutation);
                 (bind_tokens(call, tokens), Returns::Count)
             }
             Op::RenameToken { target, name } => {
-                let call = bind_target(begin(RENAME_TOKEN), target).bind(name.clone());
+                let call = bind_target(begin(&calls.rename_token), target).bind(name.clone());
                 (call, Returns::Token)
             }
             Op::RotateToken {
@@ -115,30 +134,30 @@ impl PostgresStore {
                 successor,
                 overlap_ends,
             } => {
-                let call = bind_key(begin(ROTATE_TOKEN), mutation);
+                let call = bind_key(begin(&calls.rotate_token), mutation);
                 let call = bind_tokens(call, std::slice::from_ref(successor));
                 let call = bind_target(call, target).bind(microseconds(*overlap_ends));
                 (call, Returns::Token)
             }
             Op::RevokeToken(target) => {
-                let call = bind_target(begin(REVOKE_TOKEN), target).bind(at);
+                let call = bind_target(begin(&calls.revoke_token), target).bind(at);
                 (call, Returns::Token)
             }
             Op::Purge { before, limit } => {
-                let call = begin(PURGE_TOKENS)
+                let call = begin(&calls.purge_tokens)
                     .bind(candidates)
                     .bind(microseconds(*before))
                     .bind(i64::try_from(*limit).unwrap_or(i64::MAX));
                 (call, Returns::Count)
             }
-            Op::ClearCaches => (begin(CLEAR_CACHES), Returns::Count),
+            Op::ClearCaches => (begin(&calls.clear_caches), Returns::Count),
             _ => return Err(unsupported()),
         })
     }
 
     /// Begins a call by binding its event. The other arguments follow.
-    fn begin_call(&self, change: Change, event: Option<&AuditEvent>) -> Query {
-        let query = self.query(&self.statements().change(change));
+    fn begin_call(&self, call: &SqlStr, event: Option<&AuditEvent>) -> Query {
+        let query = self.query(call);
         match event {
             Some(event) => bind_event(query, event),
             None => query

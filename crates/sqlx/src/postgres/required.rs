@@ -3,7 +3,7 @@
 use sqlx::{Connection, PgConnection, Row};
 use tower_api_tokens::{StoreError, StoreErrorKind};
 
-use super::{error::from_sqlx, mutate::CHANGES, schema::Schema};
+use super::{error::from_sqlx, mutate::FUNCTIONS, schema::Schema};
 
 /// The triggers that write the change log and make changes durable, with their tables.
 const TRIGGERS: [(&str, &str); 9] = [
@@ -69,7 +69,6 @@ pub(super) async fn check_changes(
     connection: &mut PgConnection,
     schema: &Schema,
 ) -> Result<(), StoreError> {
-    let functions: Vec<_> = CHANGES.iter().map(|change| change.function).collect();
     // Behind a pooler, a statement must be prepared and executed in one transaction.
     let mut transaction = connection
         .begin_with(super::BEGIN)
@@ -81,7 +80,7 @@ pub(super) async fn check_changes(
             ON p.proname = needed.name \
         WHERE has_function_privilege(p.oid, 'EXECUTE') IS NOT TRUE",
     )
-    .bind(functions)
+    .bind(FUNCTIONS)
     .bind(schema.name())
     .persistent(false)
     .fetch_one(&mut *transaction)

@@ -3,7 +3,7 @@
 use sqlx::SqlStr;
 use tower_api_tokens::{StoreError, TokenQuery, TokenStatus};
 
-use super::{mutate::Change, schema::Schema};
+use super::{mutate::Calls, schema::Schema};
 use crate::rows::unsupported;
 
 macro_rules! statements {
@@ -11,13 +11,15 @@ macro_rules! statements {
         /// The statements on the tables of one schema.
         pub(super) struct Statements {
             schema: Schema,
+            pub(super) calls: Calls,
             $($(#[doc = $doc])* pub(super) $name: SqlStr,)*
         }
 
         impl Statements {
             pub(super) fn new(schema: Schema) -> Self {
+                let calls = Calls::new(&schema);
                 $(let $name = schema.fill($template);)*
-                Self { schema, $($name,)* }
+                Self { schema, calls, $($name,)* }
             }
         }
     };
@@ -104,25 +106,6 @@ statements! {
 }
 
 impl Statements {
-    /// A call of a function that makes a change: its event first, and what comes back in the order of
-    /// [`token_from`](crate::rows::token_from).
-    pub(super) fn change(&self, change: Change) -> SqlStr {
-        let mut text =
-            "SELECT id, digest, mask, name, scopes, created_at, actual_expires_at, revoked_at, \
-            successor, last_used_at, uses, app_id, app_name, app_created_at, app_disabled_at, \
-            restrictions, outcome, detail, made, affected FROM @."
-                .to_owned();
-        text.push_str(change.function);
-        text.push_str(
-            "(ROW($1::uuid, $2::bigint, $3::text, $4::text, $5::text, $6::uuid, $7::text)::@.api_token_event",
-        );
-        for number in (8..).take(change.arguments) {
-            text.push_str(&format!(", ${number}"));
-        }
-        text.push(')');
-        self.schema.fill(&text)
-    }
-
     /// The statement for a listing, in the order and by the terms of [`TokenQuery::selects`].
     pub(super) fn list(&self, query: &TokenQuery) -> Result<SqlStr, StoreError> {
         let mut text = tokens!("WHERE $2 IS NOT NULL").to_owned();

@@ -22,7 +22,7 @@ use futures_util::{
 use sqlx::{AssertSqlSafe, Connection, PgConnection, PgPool, postgres::PgConnectOptions};
 use tokio::time::{sleep, timeout};
 use tower_api_tokens::{
-    ApiTokens, NewToken, StoreErrorKind, TokenFormat, TokenRegistry, TokenStore,
+    ApiTokens, IssuedToken, NewToken, StoreErrorKind, TokenFormat, TokenRegistry, TokenStore,
 };
 use tower_api_tokens_sqlx::PostgresStore;
 
@@ -104,6 +104,12 @@ fn tokens(store: &PostgresStore) -> ApiTokens {
     ApiTokens::new(store.clone(), TokenFormat::new("acme").unwrap())
 }
 
+async fn issue(store: &PostgresStore) -> IssuedToken {
+    let app = tokens(store).create_app("Billing").await.unwrap();
+    let issued = tokens(store).issue(&app.id, NewToken::named("ci")).await;
+    issued.unwrap()
+}
+
 async fn nodes_behind_a_pooler_share_a_store() {
     let schema = schema();
     // They create the tables concurrently too.
@@ -133,11 +139,7 @@ async fn a_url_can_disable_prepared_statements() {
     let url = format!("{}?statement-cache-capacity=0", url());
     let builder = PostgresStore::builder(&url).schema(schema());
     let store = builder.connect().await.unwrap();
-    let app = tokens(&store).create_app("Billing").await.unwrap();
-    let issued = tokens(&store)
-        .issue(&app.id, NewToken::named("ci"))
-        .await
-        .unwrap();
+    let issued = issue(&store).await;
     let lookups = (0..50).map(|_| store.find(&issued.record().digest));
     for found in join_all(lookups).await {
         assert_eq!(found.unwrap().record.as_ref(), Some(issued.record()));
@@ -162,14 +164,11 @@ async fn a_pooler_is_detected() {
     let callers = PostgresStore::builder_on(pool).schema(schema());
     for builder in [own, callers] {
         let store = builder.connect().await.unwrap();
-        let app = tokens(&store).create_app("Billing").await.unwrap();
-        let issued = tokens(&store)
-            .issue(&app.id, NewToken::named("ci"))
-            .await
-            .unwrap();
+        let issued = issue(&store).await;
+        let app = issued.record().app.id;
         for _ in 0..20 {
             let lookups = (0..20).map(|_| store.find(&issued.record().digest));
-            let listed = (0..20).map(|_| store.app(&app.id));
+            let listed = (0..20).map(|_| store.app(&app));
             let (found, listed) = join(join_all(lookups), join_all(listed)).await;
             for answer in found {
                 assert_eq!(answer.unwrap().record.as_ref(), Some(issued.record()));
