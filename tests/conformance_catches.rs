@@ -10,6 +10,7 @@ use tower_api_tokens::{
     ChangeLog, Changes, LivePage, MemoryStore, Mutation, Op, Page, Replacement, Revision,
     StoreError, StoreErrorKind, TokenDigest, TokenId, TokenQuery, TokenRecord, TokenRegistry,
     TokenRegistryExt, TokenStatus, TokenStore, TokenTarget, Usage, UsageLog,
+    store::truncate_to_microsecond,
     testing::conformance::{self, Registry},
 };
 
@@ -50,6 +51,8 @@ enum Flaw {
     UnloggedEventsAreDropped,
     UnloggedEventsAreRefusedLate,
     ClearingIsForgotten,
+    RevocationsLoseNanoseconds,
+    DisablingLosesNanoseconds,
 }
 
 #[derive(Debug)]
@@ -167,8 +170,12 @@ impl Flawed {
         if self.has(Flaw::RevokeIsForgotten) {
             return Ok(self.expect(target).await?.revoke(mutation.at));
         }
-        let mut revoked = self.inner.apply(mutation).await?.into_token()?;
-        if self.has(Flaw::RevokeMovesTheTime) {
+        let mut made = mutation.clone();
+        if self.has(Flaw::RevocationsLoseNanoseconds) {
+            made.at = truncate_to_microsecond(made.at);
+        }
+        let mut revoked = self.inner.apply(&made).await?.into_token()?;
+        if self.has(Flaw::RevokeMovesTheTime) || made.at != mutation.at {
             revoked.revoked_at = Some(mutation.at);
         }
         Ok(revoked)
@@ -243,6 +250,13 @@ impl TokenRegistry for Flawed {
             _ => {}
         }
         match &mutation.op {
+            Op::DisableApp(_) if self.has(Flaw::DisablingLosesNanoseconds) => {
+                let mut made = mutation.clone();
+                made.at = truncate_to_microsecond(made.at);
+                let mut app = self.inner.apply(&made).await?.into_app()?;
+                app.disabled_at = Some(mutation.at);
+                Ok(Applied::App(app))
+            }
             Op::InsertTokens(tokens) => self.insert(&mutation, tokens).await,
             Op::RenameToken { target, name } if self.has(Flaw::RenamingIsForgotten) => {
                 let mut token = self.expect(target).await?;
@@ -449,6 +463,8 @@ catches! {
     restrictions_are_kept_and_inherited: RestrictionsAreDropped SuccessorsAreUnrestricted;
     all_live_tokens_are_listed: RestrictedCountAsLive;
     names_survive_or_are_refused: NamesAreAltered;
+    a_change_returns_what_is_read_afterwards: RevocationsLoseNanoseconds DisablingLosesNanoseconds
+        RenamingIsForgotten;
     revoked_is_terminal: RevokeIsForgotten RevokeMovesTheTime;
     revoking_changes_one_record: RevokeIsForgotten;
     a_revocation_is_visible_when_it_returns: RevokeIsForgotten;

@@ -38,6 +38,7 @@ mod insertion;
 mod listing;
 mod lookup;
 mod repetition;
+mod results;
 mod revocation;
 mod rotation;
 mod verification;
@@ -71,6 +72,7 @@ pub use repetition::{
     a_repeated_insert_makes_one_token, a_repeated_rotation_makes_one_successor,
     racing_repetitions_make_one_token,
 };
+pub use results::a_change_returns_what_is_read_afterwards;
 pub use revocation::{
     a_purge_removes_only_expired_and_revoked_tokens, a_revocation_is_visible_when_it_returns,
     disabling_takes_effect_immediately, renaming_changes_one_name, revoked_is_terminal,
@@ -160,6 +162,7 @@ macro_rules! registry_conformance {
             renaming_changes_one_name
             a_missing_token_is_not_an_error
             a_lookup_ignores_expiry
+            a_change_returns_what_is_read_afterwards
             a_purge_removes_only_expired_and_revoked_tokens
             disabling_takes_effect_immediately
             revoked_is_terminal
