@@ -211,7 +211,8 @@ pub trait TokenStore: Debug + Send + Sync + 'static {
 pub trait TokenRegistry: TokenStore {
     /// Makes a change.
     ///
-    /// [`Mutation::plan`] is the reference for what each operation does and returns.
+    /// [`Mutation::plan`] is the reference for what each operation does and returns. A returned record
+    /// equals what is read afterwards: a store with less precise times returns them as it stores them.
     ///
     /// # Errors
     ///
