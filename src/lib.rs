@@ -225,11 +225,13 @@ pub use model::audit::{
     AuditAction, AuditEvent, AuditEventId, AuditEventIdError, AuditOutcome, one_line,
 };
 pub use model::grantable::{GrantError, Grantable};
+pub use model::metadata::{Metadata, MetadataError, MetadataPatch};
 pub use model::name::{MAX_NAME_LEN, NameError, NamePartError, check_name_part, normalize_name};
 pub use model::principal::AppPrincipal;
 pub use model::record::{SuccessorError, TokenRecord, TokenStatus, TransitionError};
 pub use model::restrictions::{Restrictions, RestrictionsError};
 pub use model::scope::{Scope, ScopeError, ScopeSet};
+pub use model::version::{RecordVersion, RecordVersionError};
 pub use random::{Entropy, EntropyError, SystemEntropy};
 pub use rejection::{Rejection, RejectionKind};
 #[doc(inline)]

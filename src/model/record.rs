@@ -4,7 +4,11 @@ use jiff::Timestamp;
 use thiserror::Error;
 
 use crate::{
-    model::{app::AppRecord, restrictions::Restrictions, scope::ScopeSet},
+    model::{
+        app::AppRecord, metadata::Metadata, restrictions::Restrictions, scope::ScopeSet,
+        version::RecordVersion,
+    },
+    time::microseconds,
     token::{MaskedToken, TokenDigest, TokenId},
     words::words,
 };
@@ -42,8 +46,20 @@ pub struct TokenRecord {
         serde(default, skip_serializing_if = "Option::is_none")
     )]
     pub restrictions: Option<Restrictions>,
+    /// What the platform keeps with the token.
+    #[cfg_attr(
+        feature = "serde",
+        serde(default, skip_serializing_if = "Metadata::is_empty")
+    )]
+    pub metadata: Metadata,
     /// When the token was issued.
     pub created_at: Timestamp,
+    /// Who issued the token, as the audit log names them. `None` if that is not known.
+    #[cfg_attr(
+        feature = "serde",
+        serde(default, skip_serializing_if = "Option::is_none")
+    )]
+    pub created_by: Option<String>,
     /// When the token expires. It is refused from this instant on. `None` means never.
     pub expires_at: Option<Timestamp>,
     /// When the token was revoked, which is final.
@@ -99,7 +115,9 @@ impl TokenRecord {
             name: name.into(),
             scopes: ScopeSet::default(),
             restrictions: None,
+            metadata: Metadata::default(),
             created_at,
+            created_by: None,
             expires_at: None,
             revoked_at: None,
             successor: None,
@@ -181,6 +199,33 @@ impl TokenRecord {
         let lifetime = self.expires_at?.duration_since(self.created_at);
         let lifetime = lifetime.max(jiff::SignedDuration::ZERO);
         Some(at.checked_add(lifetime).unwrap_or(Timestamp::MAX))
+    }
+
+    /// Returns the version of the record: the same until anything but the use of the token, or its
+    /// app's own record, changes. Times count in microseconds.
+    #[must_use]
+    pub fn version(&self) -> RecordVersion {
+        let times = [Some(self.created_at), self.expires_at, self.revoked_at]
+            .map(|time| time.map(|time| microseconds(time).to_be_bytes()));
+        let keys = self.metadata.iter();
+        let metadata = keys.flat_map(|(key, value)| [Some(key.as_bytes()), Some(value.as_bytes())]);
+        let fields = [
+            Some(self.id.as_bytes().as_slice()),
+            Some(self.digest.as_bytes()),
+            Some(self.mask.as_str().as_bytes()),
+            Some(self.app.id.as_str().as_bytes()),
+            Some(self.name.as_bytes()),
+            Some(self.scopes.as_str().as_bytes()),
+            self.restrictions
+                .as_ref()
+                .map(|text| text.as_str().as_bytes()),
+            self.created_by.as_deref().map(str::as_bytes),
+            self.successor.as_ref().map(|id| id.as_bytes().as_slice()),
+        ];
+        let times = times
+            .iter()
+            .map(|time| time.as_ref().map(<[u8; 8]>::as_slice));
+        RecordVersion::of(fields.into_iter().chain(times).chain(metadata))
     }
 
     /// Returns when the token expired or was revoked, if it has by `now`. A purge goes by this
