@@ -201,6 +201,20 @@ impl TokenRecord {
         Some(at.checked_add(lifetime).unwrap_or(Timestamp::MAX))
     }
 
+    /// Returns whether the token is admitted at `now` or at a later time, unless something changes.
+    pub(crate) fn is_admissible(&self, now: Timestamp) -> bool {
+        self.status(now) == TokenStatus::Live
+    }
+
+    /// Checks that the token is neither revoked nor expired.
+    pub(crate) fn check_active(&self, at: Timestamp) -> Result<(), TransitionError> {
+        match self.status(at) {
+            TokenStatus::Revoked => Err(TransitionError::Revoked),
+            TokenStatus::Expired => Err(TransitionError::Expired),
+            _ => Ok(()),
+        }
+    }
+
     /// Returns the version of the record: the same until anything but the use of the token, or its
     /// app's own record, changes. Times count in microseconds.
     #[must_use]
