@@ -22,11 +22,29 @@ CREATE TABLE api_token_policy (
     policy   text    NOT NULL
 );
 
+CREATE VIEW api_token_current_policy AS SELECT policy FROM api_token_policy;
+
 -- The events of changes in the order in which they were committed. Refusals change nothing and have no position.
 CREATE TABLE api_token_events (
     position bigint NOT NULL PRIMARY KEY,
-    event    uuid   NOT NULL
+    event    uuid   NOT NULL UNIQUE
 );
+
+CREATE VIEW api_token_event_log AS
+SELECT e.position, a.id, a.at, a.actor, a.action, a.app_id, a.token, a.outcome, a.changes::text AS changes
+FROM api_token_events e JOIN api_token_audit a ON a.id = e.event;
+
+-- A restored dump adds events, which get positions then, and next their positions from before.
+CREATE FUNCTION api_token_event_replaced() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT AS $$
+BEGIN
+    DELETE FROM api_token_events WHERE position = NEW.position OR event = NEW.event;
+    RETURN NEW;
+END
+$$;
+
+CREATE TRIGGER a_replaced BEFORE INSERT ON api_token_events FOR EACH ROW EXECUTE FUNCTION api_token_event_replaced();
+ALTER TABLE api_token_events ENABLE ALWAYS TRIGGER a_replaced;
 
 CREATE FUNCTION api_token_audit_appended() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT AS $$
@@ -41,6 +59,24 @@ $$;
 CREATE TRIGGER b_position AFTER INSERT ON api_token_audit FOR EACH ROW WHEN (NEW.outcome = 'done')
     EXECUTE FUNCTION api_token_audit_appended();
 ALTER TABLE api_token_audit ENABLE ALWAYS TRIGGER b_position;
+
+-- A rule for names that are new, as before: a record whose name is older than the rule can be edited.
+DROP TRIGGER c_name ON api_tokens;
+CREATE TRIGGER c_name BEFORE INSERT ON api_tokens FOR EACH ROW WHEN (
+    NEW.name COLLATE "C" ~ '[\u0001-\u001f\u007f-\u009f\u2028\u2029]|^[ \u00a0\u1680\u2000-\u200a\u202f\u205f\u3000]|[ \u00a0\u1680\u2000-\u200a\u202f\u205f\u3000]$')
+    EXECUTE FUNCTION api_token_refuse_name();
+CREATE TRIGGER c_new_name BEFORE UPDATE OF name ON api_tokens FOR EACH ROW WHEN (
+    NEW.name IS DISTINCT FROM OLD.name AND
+    NEW.name COLLATE "C" ~ '[\u0001-\u001f\u007f-\u009f\u2028\u2029]|^[ \u00a0\u1680\u2000-\u200a\u202f\u205f\u3000]|[ \u00a0\u1680\u2000-\u200a\u202f\u205f\u3000]$')
+    EXECUTE FUNCTION api_token_refuse_name();
+DROP TRIGGER c_name ON api_token_apps;
+CREATE TRIGGER c_name BEFORE INSERT ON api_token_apps FOR EACH ROW WHEN (
+    NEW.name COLLATE "C" ~ '[\u0001-\u001f\u007f-\u009f\u2028\u2029]|^[ \u00a0\u1680\u2000-\u200a\u202f\u205f\u3000]|[ \u00a0\u1680\u2000-\u200a\u202f\u205f\u3000]$')
+    EXECUTE FUNCTION api_token_refuse_name();
+CREATE TRIGGER c_new_name BEFORE UPDATE OF name ON api_token_apps FOR EACH ROW WHEN (
+    NEW.name IS DISTINCT FROM OLD.name AND
+    NEW.name COLLATE "C" ~ '[\u0001-\u001f\u007f-\u009f\u2028\u2029]|^[ \u00a0\u1680\u2000-\u200a\u202f\u205f\u3000]|[ \u00a0\u1680\u2000-\u200a\u202f\u205f\u3000]$')
+    EXECUTE FUNCTION api_token_refuse_name();
 
 -- A token and its app, as verification needs them: all that a verifying role may read of them.
 CREATE OR REPLACE VIEW api_token_details AS
@@ -130,8 +166,9 @@ CREATE FUNCTION api_token_commit(
 ) RETURNS api_token_applied
 LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT AS $$
 DECLARE
-    latest bigint := api_token_begin();
-    result api_token_applied := api_token_find_key(used_key, used_request, oldest_key);
+    latest  bigint := api_token_begin();
+    result  api_token_applied := api_token_find_key(used_key, used_request, oldest_key);
+    changed record;
 BEGIN
     IF result.outcome IS NOT NULL THEN
         RETURN result;
@@ -154,11 +191,15 @@ BEGIN
     IF NOT FOUND AND pg_catalog.jsonb_array_length(new_apps::jsonb) > 0 THEN
         RETURN api_token_failed('already_exists'::text, NULL::text);
     END IF;
-    UPDATE api_token_apps o
-    SET name = a.name, created_at = a.created_at, disabled_at = a.disabled_at, metadata = a.metadata
-    FROM pg_catalog.jsonb_to_recordset(changed_apps::jsonb)
+    -- One by one: a plan that joined them would read the whole table where it does not know how few they are.
+    FOR changed IN SELECT * FROM pg_catalog.jsonb_to_recordset(changed_apps::jsonb)
         AS a (id text, name text, created_at bigint, disabled_at bigint, metadata jsonb)
-    WHERE o.id = a.id;
+    LOOP
+        UPDATE api_token_apps
+        SET name = changed.name, created_at = changed.created_at, disabled_at = changed.disabled_at,
+            metadata = changed.metadata
+        WHERE id = changed.id;
+    END LOOP;
 
     BEGIN
         INSERT INTO api_tokens (id, digest, mask, app_id, name, scopes, created_at, expires_at, revoked_at,
@@ -172,8 +213,10 @@ BEGIN
             restrictions text, metadata jsonb, created_by text);
         -- Not left to the constraint alone, which a session can switch off (`session_replication_role`).
         IF EXISTS (
-            SELECT FROM pg_catalog.jsonb_to_recordset(new_tokens::jsonb) AS t (app_id text)
-            WHERE NOT EXISTS (SELECT FROM api_token_apps a WHERE a.id = t.app_id)) THEN
+            SELECT FROM (
+                SELECT DISTINCT t.app_id FROM pg_catalog.jsonb_to_recordset(new_tokens::jsonb) AS t (app_id text)
+            ) AS t LEFT JOIN LATERAL (SELECT a.id FROM api_token_apps a WHERE a.id = t.app_id OFFSET 0::bigint) a ON true
+            WHERE a.id IS NULL) THEN
             RAISE foreign_key_violation;
         END IF;
     EXCEPTION WHEN unique_violation OR foreign_key_violation THEN
@@ -186,7 +229,7 @@ BEGIN
                        pg_catalog.row_number() OVER (PARTITION BY t.digest ORDER BY t.n) AS of_digest
                 FROM ROWS FROM (pg_catalog.jsonb_to_recordset(new_tokens::jsonb) AS (id uuid, digest text, app_id text))
                     WITH ORDINALITY AS t (id, digest, app_id, n)
-                LEFT JOIN api_token_apps a ON a.id = t.app_id
+                LEFT JOIN LATERAL (SELECT a.id FROM api_token_apps a WHERE a.id = t.app_id OFFSET 0::bigint) a ON true
             ) AS added
             WHERE app IS NULL OR of_id > 1::bigint OR of_digest > 1::bigint
                OR EXISTS (SELECT FROM api_tokens o WHERE o.id = added.id)
@@ -194,14 +237,17 @@ BEGIN
             ORDER BY n LIMIT 1), 'already_exists'), NULL::text);
     END;
     -- Uses are not changed: more may have been recorded since the token was read.
-    UPDATE api_tokens o
-    SET mask = t.mask, app_id = t.app_id, name = t.name, scopes = t.scopes, created_at = t.created_at,
-        expires_at = t.expires_at, revoked_at = t.revoked_at, successor = t.successor, restrictions = t.restrictions,
-        metadata = t.metadata, created_by = t.created_by
-    FROM pg_catalog.jsonb_to_recordset(changed_tokens::jsonb) AS t (
+    FOR changed IN SELECT * FROM pg_catalog.jsonb_to_recordset(changed_tokens::jsonb) AS t (
         id uuid, mask text, app_id text, name text, scopes text, created_at bigint, expires_at bigint,
         revoked_at bigint, successor uuid, restrictions text, metadata jsonb, created_by text)
-    WHERE o.id = t.id;
+    LOOP
+        UPDATE api_tokens
+        SET mask = changed.mask, app_id = changed.app_id, name = changed.name, scopes = changed.scopes,
+            created_at = changed.created_at, expires_at = changed.expires_at, revoked_at = changed.revoked_at,
+            successor = changed.successor, restrictions = changed.restrictions, metadata = changed.metadata,
+            created_by = changed.created_by
+        WHERE id = changed.id;
+    END LOOP;
 
     IF removed_app IS NOT NULL THEN
         DELETE FROM api_tokens WHERE app_id = removed_app;

@@ -116,7 +116,7 @@ statements! {
         FROM @.api_token_changes ORDER BY revision DESC LIMIT 1");
     changes = concat!("SELECT revision, mark, digest, app_id, (SELECT max(revision) FROM @.api_token_changes), ",
         stalled!(), " FROM @.api_token_changes WHERE revision >= $1 ORDER BY revision LIMIT $2");
-    policy = "SELECT policy FROM @.api_token_policy";
+    policy = "SELECT policy FROM @.api_token_current_policy";
     key = "SELECT token, request, used_at FROM @.api_token_keys WHERE key = $1";
     /// The reads of a plan, each with the revision at which it was read. At least one row each.
     planned_token = with_latest!("@.api_token_details t ON t.id = $1 AND ($2 IS NULL OR t.app_id = $2)");
