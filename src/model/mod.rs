@@ -5,6 +5,7 @@ pub(crate) mod audit;
 pub(crate) mod grantable;
 pub(crate) mod metadata;
 pub(crate) mod name;
+pub(crate) mod network;
 pub(crate) mod principal;
 pub(crate) mod record;
 pub(crate) mod restrictions;
