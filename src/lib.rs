@@ -228,6 +228,7 @@ pub use model::edit::{AppEdit, EditError, TokenEdit};
 pub use model::grantable::{GrantError, Grantable};
 pub use model::metadata::{Metadata, MetadataError, MetadataPatch};
 pub use model::name::{MAX_NAME_LEN, NameError, NamePartError, check_name_part, normalize_name};
+pub use model::network::{Network, NetworkError, Networks};
 pub use model::policy::{Policy, PolicyError};
 pub use model::principal::AppPrincipal;
 pub use model::record::{SuccessorError, TokenRecord, TokenStatus, TransitionError};

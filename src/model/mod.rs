@@ -6,6 +6,7 @@ pub(crate) mod edit;
 pub(crate) mod grantable;
 pub(crate) mod metadata;
 pub(crate) mod name;
+pub(crate) mod network;
 pub(crate) mod policy;
 pub(crate) mod principal;
 pub(crate) mod record;
