@@ -3,7 +3,7 @@
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU32, Ordering::Relaxed},
+        atomic::{AtomicU32, Ordering::Relaxed},
     },
     time::Duration,
 };
@@ -12,51 +12,19 @@ use compact_str::CompactString;
 use jiff::Timestamp;
 
 use super::{
+    grant::Grant,
     nanoseconds::nanoseconds,
     positions::{COVERED, Freshness},
 };
 use crate::{
     model::{
-        app::AppId,
         principal::AppPrincipal,
         record::{TokenRecord, TokenStatus},
-        scope::ScopeSet,
     },
     rejection::Rejection,
     time::{Clock, LAG, from_microseconds, microseconds},
     token::TokenId,
 };
-
-/// What tokens of one app with the same scopes have in common.
-#[derive(Debug)]
-pub(super) struct Grant {
-    pub(super) app_id: AppId,
-    app_name: CompactString,
-    disabled: bool,
-    pub(super) scopes: ScopeSet,
-    /// Set when the app has changed: entries that share this grant must not be used any more.
-    evicted: AtomicBool,
-}
-
-impl Grant {
-    pub(super) fn of(token: &TokenRecord) -> Self {
-        Self {
-            app_id: token.app.id,
-            app_name: CompactString::new(&token.app.name),
-            disabled: token.app.disabled_at.is_some(),
-            scopes: token.scopes.clone(),
-            evicted: AtomicBool::new(false),
-        }
-    }
-
-    pub(super) fn evict(&self) {
-        self.evicted.store(true, Relaxed);
-    }
-
-    pub(super) fn is_evicted(&self) -> bool {
-        self.evicted.load(Relaxed)
-    }
-}
 
 /// A cached token. Expiry is checked on every request.
 #[derive(Debug)]
@@ -74,6 +42,7 @@ pub(super) struct Entry {
     /// Whether the lease covers the entry: see [`Freshness`].
     coverage: AtomicU32,
     revoked: bool,
+    /// Whether the grant has restrictions. Tokens without any do not read it for them.
     restricted: bool,
 }
 
@@ -158,7 +127,7 @@ impl Entry {
 
     /// Whether the app of the token is enabled.
     pub(super) fn app_is_enabled(&self) -> bool {
-        !self.grant.disabled
+        !self.grant.is_disabled()
     }
 
     /// As [`TokenRecord::status`].
@@ -168,7 +137,7 @@ impl Entry {
             TokenStatus::Revoked
         } else if self.expires_at.has_passed(clock) {
             TokenStatus::Expired
-        } else if self.grant.disabled {
+        } else if self.grant.is_disabled() {
             TokenStatus::AppDisabled
         } else if self.restricted {
             TokenStatus::Restricted
@@ -191,7 +160,7 @@ impl Entry {
     pub(super) fn principal(&self) -> AppPrincipal {
         AppPrincipal::new(
             self.grant.app_id,
-            self.grant.app_name.clone(),
+            self.grant.app_name().clone(),
             self.token_id,
             self.token_name.clone(),
             self.grant.scopes.clone(),
@@ -280,7 +249,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::{AppRecord, MaskedToken, TokenDigest, time::truncate_to_microsecond};
+    use crate::{AppId, AppRecord, MaskedToken, TokenDigest, time::truncate_to_microsecond};
 
     const NOT_FRESH: Freshness = Freshness {
         until: 0,

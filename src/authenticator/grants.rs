@@ -1,4 +1,4 @@
-//! Interns what tokens of one app have in common, by app and scopes.
+//! Interns what tokens of one app have in common: their app, scopes, restrictions and metadata.
 
 use std::{
     collections::{HashMap, VecDeque, hash_map::RandomState},
@@ -8,8 +8,8 @@ use std::{
 
 use compact_str::CompactString;
 
-use super::entry::Grant;
-use crate::model::{app::AppId, record::TokenRecord, scope::ScopeSet};
+use super::grant::Grant;
+use crate::model::{app::AppId, record::TokenRecord};
 
 const SHARDS: usize = 64;
 
@@ -30,7 +30,8 @@ pub(super) struct Grants {
 struct AppGrants {
     name: CompactString,
     disabled: bool,
-    by_scopes: HashMap<ScopeSet, Weak<Grant>>,
+    /// By fingerprint.
+    shared: HashMap<u64, Weak<Grant>>,
     /// The number of grants above which unused ones are dropped.
     sweep_at: usize,
 }
@@ -47,7 +48,7 @@ impl AppGrants {
         Self {
             name: CompactString::new(&token.app.name),
             disabled: token.app.disabled_at.is_some(),
-            by_scopes: HashMap::new(),
+            shared: HashMap::new(),
             sweep_at: 16,
         }
     }
@@ -57,16 +58,28 @@ impl AppGrants {
     }
 
     fn evict(&mut self) {
-        for (_, grant) in self.by_scopes.drain() {
+        for (_, grant) in self.shared.drain() {
             if let Some(grant) = grant.upgrade() {
                 grant.evict();
             }
         }
     }
 
+    /// Adds a grant. Another one with the same fingerprint is evicted, because a change of the app
+    /// could no longer reach it.
+    fn insert(&mut self, fingerprint: u64, grant: &Arc<Grant>) {
+        if self.shared.len() >= self.sweep_at {
+            self.sweep();
+        }
+        let before = self.shared.insert(fingerprint, Arc::downgrade(grant));
+        if let Some(before) = before.as_ref().and_then(Weak::upgrade) {
+            before.evict();
+        }
+    }
+
     fn sweep(&mut self) {
-        self.by_scopes.retain(|_, grant| grant.strong_count() > 0);
-        self.sweep_at = (2 * self.by_scopes.len()).max(16);
+        self.shared.retain(|_, grant| grant.strong_count() > 0);
+        self.sweep_at = (2 * self.shared.len()).max(16);
     }
 }
 
@@ -101,17 +114,13 @@ impl Grants {
             app_grants.evict();
             *app_grants = AppGrants::of(token);
         }
-        let shared = app_grants.by_scopes.get(&token.scopes);
-        if let Some(grant) = shared.and_then(Weak::upgrade) {
+        let fingerprint = Grant::fingerprint(token, &self.hasher);
+        let shared = app_grants.shared.get(&fingerprint).and_then(Weak::upgrade);
+        if let Some(grant) = shared.filter(|grant| grant.fits(token)) {
             return grant;
         }
-        if app_grants.by_scopes.len() >= app_grants.sweep_at {
-            app_grants.sweep();
-        }
         let grant = Arc::new(Grant::of(token));
-        app_grants
-            .by_scopes
-            .insert(grant.scopes.clone(), Arc::downgrade(&grant));
+        app_grants.insert(fingerprint, &grant);
         grant
     }
 
@@ -147,7 +156,7 @@ impl Grants {
         for shard in &self.shards {
             lock(shard).retain(|_, app_grants| {
                 app_grants.sweep();
-                !app_grants.by_scopes.is_empty()
+                !app_grants.shared.is_empty()
             });
         }
     }
@@ -168,7 +177,7 @@ mod tests {
     use jiff::Timestamp;
 
     use super::*;
-    use crate::{AppRecord, MaskedToken, TokenDigest, TokenId};
+    use crate::{AppRecord, MaskedToken, Metadata, TokenDigest, TokenId};
 
     fn token(app: &str, scopes: &str) -> TokenRecord {
         let app = AppRecord::new(AppId::new(app).unwrap(), "App", Timestamp::UNIX_EPOCH);
@@ -198,6 +207,35 @@ mod tests {
         disabled.app.disabled_at = Some(Timestamp::UNIX_EPOCH);
         let _disabled = grants.intern(&disabled);
         assert!(first.is_evicted() && other.is_evicted());
+    }
+
+    #[test]
+    fn tokens_with_other_restrictions_or_metadata_do_not_share_a_grant() {
+        let grants = Grants::default();
+        let plain = token("app", "read");
+        let mut restricted = plain.clone();
+        restricted.restrictions = Some("{}".parse().unwrap());
+        let mut described = plain.clone();
+        described.metadata = Metadata::new([("plan", "pro")]).unwrap();
+        let tokens = [plain, restricted, described];
+        let held: Vec<_> = tokens.iter().map(|token| grants.intern(token)).collect();
+        for (token, grant) in tokens.iter().zip(&held) {
+            assert!(Arc::ptr_eq(grant, &grants.intern(token)));
+            assert_eq!(tokens.iter().filter(|token| grant.fits(token)).count(), 1);
+        }
+    }
+
+    #[test]
+    fn a_change_of_the_app_reaches_grants_with_the_same_fingerprint() {
+        let mut app_grants = AppGrants::of(&token("app", ""));
+        let [first, second] = ["read", "write"].map(|scopes| {
+            let grant = Arc::new(Grant::of(&token("app", scopes)));
+            app_grants.insert(7, &grant);
+            grant
+        });
+        assert!(first.is_evicted() && !second.is_evicted());
+        app_grants.evict();
+        assert!(second.is_evicted());
     }
 
     #[test]

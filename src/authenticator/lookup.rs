@@ -15,7 +15,8 @@ use tokio::{
 use super::{
     Shared,
     cache::Fill,
-    entry::{Entry, Grant, Instant},
+    entry::{Entry, Instant},
+    grant::Grant,
     in_flight::Ticket,
     positions::{AnswerPosition, Freshness},
 };

@@ -9,6 +9,7 @@ mod counters;
 mod entry;
 mod eviction;
 mod follow;
+mod grant;
 mod grants;
 mod hash;
 mod history;

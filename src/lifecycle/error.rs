@@ -50,6 +50,10 @@ pub enum LifecycleErrorKind {
     Expired,
     /// The token was already rotated.
     Rotated,
+    /// The token is suspended.
+    Suspended,
+    /// The token has restrictions that this version does not understand.
+    Restricted,
     /// The request was already carried out under this idempotency key; see
     /// [`LifecycleError::repeated`].
     Repeated,
@@ -76,6 +80,8 @@ words!(LifecycleErrorKind, "kind of lifecycle error", {
     Revoked = "revoked_token",
     Expired = "expired_token",
     Rotated = "rotated_token",
+    Suspended = "suspended_token",
+    Restricted = "restricted_token",
     Repeated = "repeated",
     KeyReused = "key_reused",
     Entropy = "entropy_failure",
@@ -149,6 +155,8 @@ impl LifecycleError {
             (_, Some(TransitionError::Expired)) => LifecycleErrorKind::Expired,
             (_, Some(TransitionError::Rotated)) => LifecycleErrorKind::Rotated,
             (_, Some(TransitionError::AppDisabled)) => LifecycleErrorKind::AppDisabled,
+            (_, Some(TransitionError::Suspended)) => LifecycleErrorKind::Suspended,
+            (_, Some(TransitionError::Restricted)) => LifecycleErrorKind::Restricted,
             (_, None) => return error.into(),
         };
         Self::with_source(kind, error)
@@ -256,6 +264,12 @@ impl fmt::Display for LifecycleError {
             LifecycleErrorKind::Revoked => return fmt::Display::fmt(&TransitionError::Revoked, f),
             LifecycleErrorKind::Expired => return fmt::Display::fmt(&TransitionError::Expired, f),
             LifecycleErrorKind::Rotated => return fmt::Display::fmt(&TransitionError::Rotated, f),
+            LifecycleErrorKind::Suspended => {
+                return fmt::Display::fmt(&TransitionError::Suspended, f);
+            }
+            LifecycleErrorKind::Restricted => {
+                return fmt::Display::fmt(&TransitionError::Restricted, f);
+            }
             LifecycleErrorKind::Repeated => {
                 "a token was already created under this idempotency key; use that token, or revoke it and use a new key"
             }

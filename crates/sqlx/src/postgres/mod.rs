@@ -12,6 +12,7 @@ mod identifier;
 mod migrate;
 mod mutate;
 mod open;
+mod planning;
 mod pooler;
 mod purge;
 mod registry;

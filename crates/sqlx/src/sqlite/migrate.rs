@@ -35,7 +35,7 @@ struct Migration {
 const FIRST_COMPATIBLE: i64 = 5;
 
 /// All migrations, in order.
-const MIGRATIONS: [Migration; 5] = [
+const MIGRATIONS: [Migration; 6] = [
     Migration {
         version: 1,
         name: "tokens",
@@ -70,6 +70,14 @@ const MIGRATIONS: [Migration; 5] = [
         min_reader: 1,
         min_writer: 1,
         sql: include_str!("../../migrations/sqlite/0005_compatibility.sql"),
+    },
+    Migration {
+        version: 6,
+        name: "records",
+        min_reader: 1,
+        // Earlier versions do not enforce the policy.
+        min_writer: 6,
+        sql: include_str!("../../migrations/sqlite/0006_records.sql"),
     },
 ];
 

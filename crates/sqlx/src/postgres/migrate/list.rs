@@ -59,7 +59,7 @@ pub(super) struct Index {
 pub(super) const FIRST_MANAGED: i64 = 4;
 
 /// All migrations, in order.
-pub(super) const MIGRATIONS: [Migration; 4] = [
+pub(super) const MIGRATIONS: [Migration; 5] = [
     Migration {
         version: 1,
         name: "tokens",
@@ -102,6 +102,25 @@ pub(super) const MIGRATIONS: [Migration; 4] = [
                 columns: "(successor) WHERE successor IS NOT NULL",
             },
         ],
+    },
+    Migration {
+        version: 5,
+        name: "records",
+        min_reader: 1,
+        // Earlier versions do not enforce the policy.
+        min_writer: 5,
+        sql: include_str!("../../../migrations/postgres/0005_records.sql"),
+        rights: &[
+            Right::Relation {
+                new: "api_token_current_policy",
+                like: "api_token_apps",
+            },
+            Right::Relation {
+                new: "api_token_event_log",
+                like: "api_token_audit",
+            },
+        ],
+        indexes: &[],
     },
 ];
 
