@@ -73,7 +73,7 @@ fn digest(byte: u8) -> Change {
 async fn every_column_that_verification_depends_on_is_logged() {
     let mut log = Logged::new().await;
     log.file
-        .execute("INSERT INTO api_token_apps VALUES ('other', 'Other', 0, NULL)")
+        .execute("INSERT INTO api_token_apps (id, name, created_at, disabled_at) VALUES ('other', 'Other', 0, NULL)")
         .await;
     assert_eq!(log.logged().await, []);
     let columns = [
@@ -169,11 +169,11 @@ async fn every_column_of_an_app_is_logged() {
         .await;
     assert_eq!(log.logged().await, [log.token(0), log.token(1), moved]);
     log.file
-        .execute("INSERT INTO api_token_apps VALUES ('moved', 'Moved', 0, NULL)")
+        .execute("INSERT INTO api_token_apps (id, name, created_at, disabled_at) VALUES ('moved', 'Moved', 0, NULL)")
         .await;
     assert_eq!(log.logged().await, [moved]);
     log.file
-        .execute("REPLACE INTO api_token_apps VALUES ('moved', 'Moved', 0, 1)")
+        .execute("REPLACE INTO api_token_apps (id, name, created_at, disabled_at) VALUES ('moved', 'Moved', 0, 1)")
         .await;
     assert_eq!(log.logged().await, [moved]);
 }
