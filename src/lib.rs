@@ -240,7 +240,8 @@ pub use rejection::{Rejection, RejectionKind};
 #[doc(inline)]
 pub use store::{
     Answer, AppQuery, Applied, AsyncSnapshot, AuditLog, AuditQuery, BoundKey, Change,
-    ChangeHistory, ChangeLog, ChangeLogStreams, Changes, LivePage, LoggedChange, MemoryStore,
+    ChangeHistory, ChangeLog, ChangeLogStreams, Changes, EventHistory, EventLog, EventPage, EventPosition,
+    EventPositionError, EventQuery, EventStart, ExpiringQuery, LivePage, LoggedChange, LoggedEvent, MemoryStore,
     Mutation, Op, Page, PageSize, Plan, Repeated, Replacement, Revision, Snapshot, StoreError,
     StoreErrorKind, TableRegistry, Tables, TokenQuery, TokenRegistry, TokenRegistryExt,
     TokenRegistryStreams, TokenStore, TokenTarget, Transactional, Usage, UsageLog, UsedKey, Write,
