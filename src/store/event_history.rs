@@ -54,7 +54,8 @@ impl EventHistory {
             return;
         }
         let number = self.latest().number + 1;
-        self.events.push_back(LoggedEvent::new(number, event.clone()));
+        self.events
+            .push_back(LoggedEvent::new(number, event.clone()));
         if self.events.len() > MAX_LEN
             && let Some(oldest) = self.events.pop_front()
         {
@@ -112,7 +113,13 @@ mod tests {
         let mut id = [0; 16];
         id[12..].copy_from_slice(&n.to_be_bytes());
         let (action, at) = (AuditAction::EditToken, Timestamp::UNIX_EPOCH);
-        AuditEvent::new(AuditEventId::from_bytes(id), at, "ops", action, AuditOutcome::Done)
+        AuditEvent::new(
+            AuditEventId::from_bytes(id),
+            at,
+            "ops",
+            action,
+            AuditOutcome::Done,
+        )
     }
 
     fn position(n: u32) -> EventPosition {

@@ -241,7 +241,11 @@ mod tests {
             "18446744073709551616-07070707-0707-0707-0707-070707070707",
             "1042-07070707-0707-0707-0707-0707070707",
         ] {
-            assert_eq!(other.parse::<EventPosition>(), Err(EventPositionError), "{other}");
+            assert_eq!(
+                other.parse::<EventPosition>(),
+                Err(EventPositionError),
+                "{other}"
+            );
         }
     }
 }

@@ -12,7 +12,8 @@ use jiff::Timestamp;
 
 use super::{
     Answer, AppQuery, Applied, AuditLog, AuditQuery, ChangeLog, Changes, EventLog, EventPage,
-    EventQuery, ExpiringQuery, LivePage, Mutation, Page, Revision, StoreError, TokenQuery, TokenRegistry, TokenStore, TokenTarget, Usage, UsageLog,
+    EventQuery, ExpiringQuery, LivePage, Mutation, Page, Revision, StoreError, TokenQuery,
+    TokenRegistry, TokenStore, TokenTarget, Usage, UsageLog,
 };
 use crate::{
     model::{

@@ -6,8 +6,8 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 
 use super::{
-    AuditLog, ChangeLog, Changes, EventLog, LivePage, Revision, StoreError, StoreErrorKind, TokenRegistry,
-    Usage, UsageLog,
+    AuditLog, ChangeLog, Changes, EventLog, LivePage, Revision, StoreError, StoreErrorKind,
+    TokenRegistry, Usage, UsageLog,
 };
 use crate::token::TokenId;
 

@@ -11,8 +11,9 @@ use tokio::sync::Notify;
 
 use super::{
     Answer, AppQuery, Applied, AuditLog, AuditQuery, ChangeHistory, ChangeLog, Changes,
-    EventHistory, EventLog, EventPage, EventQuery, ExpiringQuery, LivePage, Mutation, Page, Revision, Snapshot, StoreError, StoreErrorKind, TokenQuery, TokenRegistry,
-    TokenStore, TokenTarget, Usage, UsageLog, UsedKey, Write,
+    EventHistory, EventLog, EventPage, EventQuery, ExpiringQuery, LivePage, Mutation, Page,
+    Revision, Snapshot, StoreError, StoreErrorKind, TokenQuery, TokenRegistry, TokenStore,
+    TokenTarget, Usage, UsageLog, UsedKey, Write,
 };
 use crate::{
     model::{

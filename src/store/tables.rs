@@ -8,8 +8,9 @@ use tokio::sync::Notify;
 
 use super::{
     Answer, AppQuery, Applied, AuditLog, AuditQuery, ChangeHistory, ChangeLog, Changes,
-    EventHistory, EventLog, EventPage, EventQuery, LivePage, Mutation, Page, Revision, Snapshot, StoreError, StoreErrorKind, TokenQuery, TokenRegistry,
-    TokenStore, TokenTarget, Usage, UsageLog, Write,
+    EventHistory, EventLog, EventPage, EventQuery, LivePage, Mutation, Page, Revision, Snapshot,
+    StoreError, StoreErrorKind, TokenQuery, TokenRegistry, TokenStore, TokenTarget, Usage,
+    UsageLog, Write,
 };
 use crate::{
     model::{

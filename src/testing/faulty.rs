@@ -12,9 +12,10 @@ use tokio::sync::Notify;
 
 use crate::{
     Answer, AppId, AppQuery, AppRecord, Applied, AuditEvent, AuditEventId, AuditLog, AuditQuery,
-    ChangeLog, Changes, EventLog, EventPage, EventQuery, ExpiringQuery, LivePage, Mutation, Page, Policy, Revision, StoreError, StoreErrorKind,
-    TokenDigest, TokenId, TokenQuery, TokenRecord, TokenRegistry, TokenStore, TokenTarget, Usage,
-    UsageLog, store::{audit_log, event_log},
+    ChangeLog, Changes, EventLog, EventPage, EventQuery, ExpiringQuery, LivePage, Mutation, Page,
+    Policy, Revision, StoreError, StoreErrorKind, TokenDigest, TokenId, TokenQuery, TokenRecord,
+    TokenRegistry, TokenStore, TokenTarget, Usage, UsageLog,
+    store::{audit_log, event_log},
 };
 
 /// A store that wraps another one and fails on demand. Clones share the same state.

@@ -8,8 +8,9 @@ use serde::{Serialize, de::DeserializeOwned};
 use sqlx::{ColumnIndex, Decode, Row, Type};
 use tower_api_tokens::{
     Answer, AppId, AppRecord, AuditEvent, AuditEventId, BoundKey, Change, Changes, EventPage,
-    EventPosition, EventQuery, EventStart, ExpiringQuery, LivePage, LoggedChange, LoggedEvent, Metadata, Page, Policy, Revision, StoreError, StoreErrorKind, TokenDigest,
-    TokenId, TokenQuery, TokenRecord, UsedKey, store::from_microseconds,
+    EventPosition, EventQuery, EventStart, ExpiringQuery, LivePage, LoggedChange, LoggedEvent,
+    Metadata, Page, Policy, Revision, StoreError, StoreErrorKind, TokenDigest, TokenId, TokenQuery,
+    TokenRecord, UsedKey, store::from_microseconds,
 };
 
 use crate::telemetry;

@@ -368,7 +368,7 @@ async fn follow(
 
 /// Waits for a notification from now on, rather than from the first poll of the future: it may
 /// arrive during a read that no longer shows the change.
-async fn listen(log: &dyn ChangeLog) -> BoxFuture<'_, ()> {
+pub(crate) async fn listen(log: &dyn ChangeLog) -> BoxFuture<'_, ()> {
     let mut notification = Box::pin(async move {
         // A log that panics sends no notifications. Changes are then read at intervals.
         if AssertUnwindSafe(log.changed())

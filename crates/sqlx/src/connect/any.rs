@@ -5,9 +5,9 @@ use std::path::Path;
 use async_trait::async_trait;
 use jiff::Timestamp;
 use tower_api_tokens::{
-    Answer, AppId, AppQuery, AppRecord, Applied, AuditLog, ChangeLog, EventLog, ExpiringQuery, Mutation, Page, Policy, StoreError,
-    StoreErrorKind, TokenDigest, TokenId, TokenQuery, TokenRecord, TokenRegistry, TokenStore,
-    TokenTarget, UsageLog,
+    Answer, AppId, AppQuery, AppRecord, Applied, AuditLog, ChangeLog, EventLog, ExpiringQuery,
+    Mutation, Page, Policy, StoreError, StoreErrorKind, TokenDigest, TokenId, TokenQuery,
+    TokenRecord, TokenRegistry, TokenStore, TokenTarget, UsageLog,
 };
 
 use super::{Access, AnyStoreBuilder, Driver, error::invalid};

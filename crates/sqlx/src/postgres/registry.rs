@@ -2,12 +2,14 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use tower_api_tokens::{
     AppId, AppQuery, AppRecord, Applied, AuditLog, ChangeLog, EventLog, ExpiringQuery, Mutation,
-    Page, Policy, StoreError, TokenId, TokenQuery, TokenRecord, TokenRegistry, TokenTarget, UsageLog, store::microseconds,
+    Page, Policy, StoreError, TokenId, TokenQuery, TokenRecord, TokenRegistry, TokenTarget,
+    UsageLog, store::microseconds,
 };
 
 use super::{PostgresStore, Query};
 use crate::rows::{
-    Columns, Identifier, app_from, expiring_from, page_from, policy_from, readable, surplus, token_from,
+    Columns, Identifier, app_from, expiring_from, page_from, policy_from, readable, surplus,
+    token_from,
 };
 
 impl PostgresStore {
@@ -99,7 +101,11 @@ impl TokenRegistry for PostgresStore {
         let read = self
             .query(&self.statements().expiring)
             .bind(microseconds(query.from))
-            .bind(query.after.map_or(Identifier([u8::MAX; 16]), Identifier::from))
+            .bind(
+                query
+                    .after
+                    .map_or(Identifier([u8::MAX; 16]), Identifier::from),
+            )
             .bind(microseconds(query.until))
             .bind(surplus(limit));
         expiring_from(&self.list(read).await?, query)

@@ -1,8 +1,8 @@
 use async_trait::async_trait;
 use sqlx::SqliteConnection;
 use tower_api_tokens::{
-    AppId, AuditEvent, AuditEventId, AuditLog, AuditQuery, EventLog, EventPage, EventQuery, EventStart,
-    Page, StoreError, store::microseconds,
+    AppId, AuditEvent, AuditEventId, AuditLog, AuditQuery, EventLog, EventPage, EventQuery,
+    EventStart, Page, StoreError, store::microseconds,
 };
 
 use super::{

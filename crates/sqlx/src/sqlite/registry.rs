@@ -2,7 +2,8 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use tower_api_tokens::{
     AppId, AppQuery, AppRecord, Applied, AuditLog, ChangeLog, EventLog, ExpiringQuery, Mutation,
-    Page, Policy, StoreError, TokenId, TokenQuery, TokenRecord, TokenRegistry, TokenTarget, UsageLog, store::microseconds,
+    Page, Policy, StoreError, TokenId, TokenQuery, TokenRecord, TokenRegistry, TokenTarget,
+    UsageLog, store::microseconds,
 };
 
 use super::{

@@ -172,10 +172,8 @@ pub(super) const EVENTS_AFTER: &str = concat!(
     "WHERE e.position >= ?1 ORDER BY e.position LIMIT ?2"
 );
 
-pub(super) const LATEST_EVENT: &str = concat!(
-    positioned_events!(),
-    "ORDER BY e.position DESC LIMIT 1"
-);
+pub(super) const LATEST_EVENT: &str =
+    concat!(positioned_events!(), "ORDER BY e.position DESC LIMIT 1");
 
 /// Has the same parameters as [`APPEND_EVENT`].
 pub(super) const APPEND_NEW_EVENT: &str = "INSERT INTO api_token_audit \
