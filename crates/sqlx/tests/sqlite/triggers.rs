@@ -90,6 +90,8 @@ async fn every_column_that_verification_depends_on_is_logged() {
         ("revoked_at", "NULL"),
         ("expires_at = 0, restrictions", "'{}'"),
         ("restricted_expires_at", "9000000000000000"),
+        ("metadata", "'{}'"),
+        ("created_by", "'alice'"),
         (
             "restrictions = NULL, restricted_expires_at = NULL, expires_at",
             "NULL",
@@ -150,6 +152,7 @@ async fn every_column_of_an_app_is_logged() {
         "created_at = 1",
         "disabled_at = 2",
         "disabled_at = NULL",
+        "metadata = '{}'",
     ] {
         log.file
             .execute(&format!("UPDATE api_token_apps SET {change}"))
