@@ -16,9 +16,6 @@ use crate::{
     store::TokenTarget,
 };
 
-/// The prefix of scopes that manage tokens. No handle of one app grants them.
-const RESERVED: &str = "tokens:";
-
 /// The actor on whose behalf apps and tokens are managed: the name in the audit log, and what the
 /// actor may grant.
 ///
@@ -92,7 +89,7 @@ impl Authority {
     pub(super) fn within(&self, app: AppId, grantable: &Grantable) -> Self {
         Self {
             app: Some(app),
-            grantable: self.grantable.intersection(grantable),
+            grantable: self.grantable.intersection(grantable).without_management(),
             ..self.clone()
         }
     }
@@ -123,12 +120,6 @@ impl Authority {
         scopes: &ScopeSet,
         expires_at: Option<Timestamp>,
     ) -> Result<(), GrantError> {
-        if self.app.is_some() {
-            let reserved = scopes.filter(|scope| scope.starts_with(RESERVED));
-            if !reserved.is_empty() {
-                return Err(GrantError::Scopes(reserved));
-            }
-        }
         self.grantable.check(scopes, expires_at)
     }
 

@@ -276,6 +276,14 @@ impl TokenRecord {
         Some(at.checked_add(lifetime).unwrap_or(Timestamp::MAX))
     }
 
+    /// Returns whether the token is admitted at `now` or at a later time, unless something changes.
+    pub(crate) fn is_admissible(&self, now: Timestamp) -> bool {
+        matches!(
+            self.status(now),
+            TokenStatus::Live | TokenStatus::NotYetValid
+        )
+    }
+
     /// Checks that the token is neither revoked nor expired.
     pub(crate) fn check_active(&self, at: Timestamp) -> Result<(), TransitionError> {
         match self.status(at) {
