@@ -134,6 +134,11 @@ impl Grant {
         &self.app
     }
 
+    #[inline]
+    pub(super) fn restrictions(&self) -> Option<&Restrictions> {
+        self.terms.extras.as_ref()?.restrictions.as_ref()
+    }
+
     pub(super) fn terms(&self) -> &Terms {
         &self.terms
     }
