@@ -165,6 +165,7 @@ impl Entry {
             self.token_name.clone(),
             self.grant.scopes.clone(),
             self.expires_at.get(),
+            self.grant.format(),
         )
     }
 
@@ -332,7 +333,7 @@ mod tests {
             // Stores have a precision of microseconds.
             let mut token = record(expires_at.map(truncate_to_microsecond), revoked_at, disabled_at);
             token.restrictions = restricted.then(|| "{}".parse().unwrap());
-            let entry = Entry::of(&token, Arc::new(Grant::of(&token)), NOT_FRESH, Duration::ZERO);
+            let entry = Entry::of(&token, Arc::new(Grant::of(&token, None)), NOT_FRESH, Duration::ZERO);
             let around = |span: i64| now.checked_add(span.microseconds()).unwrap_or(now);
             for now in [around(-1), now, around(1)] {
                 let clock = Lagging { precise: now, lag: Duration::from_millis(lag) };
@@ -356,7 +357,7 @@ mod tests {
             let freshness = Freshness { until, ..NOT_FRESH };
             Entry::of(
                 &token,
-                Arc::new(Grant::of(&token)),
+                Arc::new(Grant::of(&token, None)),
                 freshness,
                 Duration::ZERO,
             )

@@ -16,13 +16,15 @@ use crate::model::{
     scope::ScopeSet,
 };
 
-/// What tokens of one app with the same scopes, restrictions and metadata have in common.
+/// What tokens of one app with the same scopes, format, restrictions and metadata have in common.
 #[derive(Debug)]
 pub(super) struct Grant {
     pub(super) app_id: AppId,
     app_name: CompactString,
     disabled: bool,
     pub(super) scopes: ScopeSet,
+    /// The label of the tokens' format.
+    format: Option<&'static str>,
     /// Set when the app has changed: entries that share this grant must not be used any more.
     evicted: AtomicBool,
     /// What few tokens have; `None` if there is nothing of it.
@@ -37,7 +39,7 @@ struct Extras {
 }
 
 impl Grant {
-    pub(super) fn of(token: &TokenRecord) -> Self {
+    pub(super) fn of(token: &TokenRecord, format: Option<&'static str>) -> Self {
         let has_extras = token.restrictions.is_some() || !token.metadata.is_empty();
         let extras = || {
             Arc::new(Extras {
@@ -50,27 +52,34 @@ impl Grant {
             app_name: CompactString::new(&token.app.name),
             disabled: token.app.disabled_at.is_some(),
             scopes: token.scopes.clone(),
+            format,
             evicted: AtomicBool::new(false),
             extras: has_extras.then(extras),
         }
     }
 
     /// Hashes what distinguishes the grants of one app.
-    pub(super) fn fingerprint(token: &TokenRecord, hasher: &impl BuildHasher) -> u64 {
+    pub(super) fn fingerprint(
+        token: &TokenRecord,
+        format: Option<&'static str>,
+        hasher: &impl BuildHasher,
+    ) -> u64 {
         let mut hash = hasher.build_hasher();
+        format.hash(&mut hash);
         token.scopes.hash(&mut hash);
         token.restrictions.hash(&mut hash);
         token.metadata.hash(&mut hash);
         hash.finish()
     }
 
-    /// Whether the grant has the scopes, restrictions and metadata of a token.
-    pub(super) fn fits(&self, token: &TokenRecord) -> bool {
+    /// Whether the grant has the scopes, restrictions and metadata of a token, and this format.
+    pub(super) fn fits(&self, token: &TokenRecord, format: Option<&str>) -> bool {
         let has_metadata = match &self.extras {
             Some(extras) => extras.metadata == token.metadata,
             None => token.metadata.is_empty(),
         };
         self.scopes == token.scopes
+            && self.format == format
             && self.restrictions() == token.restrictions.as_ref()
             && has_metadata
     }
@@ -78,6 +87,11 @@ impl Grant {
     #[inline]
     pub(super) fn app_name(&self) -> &CompactString {
         &self.app_name
+    }
+
+    #[inline]
+    pub(super) fn format(&self) -> Option<&'static str> {
+        self.format
     }
 
     #[inline]

@@ -1,4 +1,5 @@
-//! Interns what tokens of one app have in common: their app, scopes, restrictions and metadata.
+//! Interns what tokens of one app have in common: their app, scopes, format, restrictions and
+//! metadata.
 
 use std::{
     collections::{HashMap, VecDeque, hash_map::RandomState},
@@ -8,7 +9,7 @@ use std::{
 
 use compact_str::CompactString;
 
-use super::grant::Grant;
+use super::{grant::Grant, labels::Labels};
 use crate::model::{app::AppId, record::TokenRecord};
 
 const SHARDS: usize = 64;
@@ -22,6 +23,7 @@ const MAX_EVICTED: usize = 1024;
 pub(super) struct Grants {
     shards: Box<[Mutex<HashMap<AppId, AppGrants>>]>,
     hasher: RandomState,
+    labels: Labels,
     evicted: Mutex<Evicted>,
 }
 
@@ -88,12 +90,26 @@ impl Default for Grants {
         Self {
             shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
             hasher: RandomState::new(),
+            labels: Labels::default(),
             evicted: Mutex::default(),
         }
     }
 }
 
 impl Grants {
+    /// Creates an empty set for tokens of these formats.
+    pub(super) fn new(labels: Labels) -> Self {
+        Self {
+            labels,
+            ..Self::default()
+        }
+    }
+
+    /// Returns a grant that the token shares with no other.
+    pub(super) fn single(&self, token: &TokenRecord) -> Arc<Grant> {
+        Arc::new(Grant::of(token, self.labels.of(&token.mask)))
+    }
+
     fn shard(&self, app: &AppId) -> MutexGuard<'_, HashMap<AppId, AppGrants>> {
         #[expect(
             clippy::cast_possible_truncation,
@@ -114,12 +130,13 @@ impl Grants {
             app_grants.evict();
             *app_grants = AppGrants::of(token);
         }
-        let fingerprint = Grant::fingerprint(token, &self.hasher);
+        let format = self.labels.of(&token.mask);
+        let fingerprint = Grant::fingerprint(token, format, &self.hasher);
         let shared = app_grants.shared.get(&fingerprint).and_then(Weak::upgrade);
-        if let Some(grant) = shared.filter(|grant| grant.fits(token)) {
+        if let Some(grant) = shared.filter(|grant| grant.fits(token, format)) {
             return grant;
         }
-        let grant = Arc::new(Grant::of(token));
+        let grant = Arc::new(Grant::of(token, format));
         app_grants.insert(fingerprint, &grant);
         grant
     }
@@ -177,7 +194,7 @@ mod tests {
     use jiff::Timestamp;
 
     use super::*;
-    use crate::{AppRecord, MaskedToken, Metadata, TokenDigest, TokenId};
+    use crate::{AppRecord, MaskedToken, Metadata, TokenDigest, TokenFormat, TokenId};
 
     fn token(app: &str, scopes: &str) -> TokenRecord {
         let app = AppRecord::new(AppId::new(app).unwrap(), "App", Timestamp::UNIX_EPOCH);
@@ -221,15 +238,34 @@ mod tests {
         let held: Vec<_> = tokens.iter().map(|token| grants.intern(token)).collect();
         for (token, grant) in tokens.iter().zip(&held) {
             assert!(Arc::ptr_eq(grant, &grants.intern(token)));
-            assert_eq!(tokens.iter().filter(|token| grant.fits(token)).count(), 1);
+            assert_eq!(
+                tokens
+                    .iter()
+                    .filter(|token| grant.fits(token, None))
+                    .count(),
+                1
+            );
         }
+    }
+
+    #[test]
+    fn tokens_of_other_formats_do_not_share_a_grant() {
+        let formats = ["acme", "acme_live"].map(|prefix| TokenFormat::new(prefix).unwrap());
+        let grants = Grants::new(Labels::new(&formats));
+        let held = ["acme_", "acme_live_", "acme_live_eu_"].map(|head| {
+            let mut token = token("app", "read");
+            token.mask = MaskedToken::new(head, "x7Kq").unwrap();
+            grants.intern(&token)
+        });
+        let formats = held.each_ref().map(|grant| grant.format());
+        assert_eq!(formats, [Some("acme"), Some("acme_live"), None]);
     }
 
     #[test]
     fn a_change_of_the_app_reaches_grants_with_the_same_fingerprint() {
         let mut app_grants = AppGrants::of(&token("app", ""));
         let [first, second] = ["read", "write"].map(|scopes| {
-            let grant = Arc::new(Grant::of(&token("app", scopes)));
+            let grant = Arc::new(Grant::of(&token("app", scopes), None));
             app_grants.insert(7, &grant);
             grant
         });

@@ -1,5 +1,6 @@
 use std::{error::Error, fmt, time::Duration};
 
+use super::formats::FormatError;
 use crate::{
     model::{grantable::GrantError, name::NameError, record::TransitionError},
     random::EntropyError,
@@ -32,6 +33,9 @@ pub enum LifecycleErrorKind {
     ForeignFormat,
     /// The format is not one in which tokens are issued.
     UnknownFormat,
+    /// The token's app or one of its scopes is limited to another format; see
+    /// [`LifecycleError::required_format`].
+    FormatNotAllowed,
     /// The actor may not grant the token; see [`LifecycleError::grant`].
     NotGranted,
     /// The app does not exist.
@@ -67,6 +71,7 @@ words!(LifecycleErrorKind, "kind of lifecycle error", {
     InvalidOverlap = "invalid_overlap",
     ForeignFormat = "foreign_format",
     UnknownFormat = "unknown_format",
+    FormatNotAllowed = "format_not_allowed",
     NotGranted = "not_granted",
     UnknownApp = "unknown_app",
     UnknownToken = "unknown_token",
@@ -91,7 +96,7 @@ impl LifecycleError {
         }
     }
 
-    fn with_source(
+    pub(super) fn with_source(
         kind: LifecycleErrorKind,
         source: impl Into<Box<dyn Error + Send + Sync>>,
     ) -> Self {
@@ -162,6 +167,20 @@ impl LifecycleError {
             .as_ref()?
             .downcast_ref::<StoreError>()?
             .repeated()
+    }
+
+    /// Returns the label of the format that the token must have, for errors of the kind
+    /// [`FormatNotAllowed`](LifecycleErrorKind::FormatNotAllowed).
+    #[must_use]
+    pub fn required_format(&self) -> Option<&str> {
+        match self.format_error()? {
+            FormatError::Limit(limit) => Some(limit.format()),
+            _ => None,
+        }
+    }
+
+    fn format_error(&self) -> Option<&FormatError> {
+        self.source.as_ref()?.downcast_ref()
     }
 
     /// Returns why the actor may not grant the token, for errors of the kind
@@ -241,8 +260,11 @@ impl fmt::Display for LifecycleError {
             LifecycleErrorKind::ForeignFormat => {
                 "the imported token could not be used; build `ApiTokens` with `any_format` or `with_accepted_format`"
             }
-            LifecycleErrorKind::UnknownFormat => {
-                "tokens with this prefix are not issued here; use an issued prefix, or issue a new token"
+            LifecycleErrorKind::UnknownFormat | LifecycleErrorKind::FormatNotAllowed => {
+                match self.format_error() {
+                    Some(error) => return fmt::Display::fmt(error, f),
+                    None => "tokens of this format are not issued here; choose another format",
+                }
             }
             LifecycleErrorKind::NotGranted => match self.grant() {
                 Some(error) => return fmt::Display::fmt(error, f),

@@ -4,12 +4,13 @@ use compact_str::CompactString;
 use jiff::Timestamp;
 
 use crate::{
+    intern::intern_configured,
     model::{
         app::AppId,
         record::TokenRecord,
         scope::{Scope, ScopeSet},
     },
-    token::TokenId,
+    token::{TokenFormat, TokenId},
 };
 
 /// The app that a request is attributed to, and the token that it used.
@@ -25,6 +26,7 @@ pub struct AppPrincipal {
     token_name: CompactString,
     scopes: ScopeSet,
     expires_at: Option<Timestamp>,
+    format: Option<&'static str>,
 }
 
 impl AppPrincipal {
@@ -36,6 +38,7 @@ impl AppPrincipal {
         token_name: CompactString,
         scopes: ScopeSet,
         expires_at: Option<Timestamp>,
+        format: Option<&'static str>,
     ) -> Self {
         Self {
             app_id,
@@ -44,10 +47,11 @@ impl AppPrincipal {
             token_name,
             scopes,
             expires_at,
+            format,
         }
     }
 
-    /// Creates the principal of a token.
+    /// Creates the principal of a token, without a [format](Self::format).
     ///
     /// This does not authenticate anything. Use it in tests of stores and handlers, which put the
     /// principal into a request's extensions themselves.
@@ -60,7 +64,16 @@ impl AppPrincipal {
             CompactString::new(&token.name),
             token.scopes.clone(),
             token.expires_at,
+            None,
         )
+    }
+
+    /// Sets the format, as an authenticator that is configured with it does. Use it in tests of
+    /// handlers.
+    #[must_use]
+    pub fn with_format(mut self, format: &TokenFormat) -> Self {
+        self.format = Some(intern_configured(format.label()));
+        self
     }
 
     /// Returns the app's identifier.
@@ -97,6 +110,14 @@ impl AppPrincipal {
     #[must_use]
     pub fn has_scope(&self, scope: &Scope) -> bool {
         self.scopes.contains(scope)
+    }
+
+    /// Returns the [label](TokenFormat::label) of the token's format, for example `live` or `test`.
+    /// Returns `None` if the token has none of the configured formats, as an imported one may.
+    #[inline]
+    #[must_use]
+    pub fn format(&self) -> Option<&str> {
+        self.format
     }
 
     /// Returns when the token expires; `None` means never.
