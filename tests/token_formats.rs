@@ -250,7 +250,7 @@ async fn tokens_are_issued_only_in_the_format_that_their_app_and_scopes_are_limi
             handle.issue(new).await,
         ] {
             let Some((required, subject)) = required else {
-                issued.unwrap();
+                assert!(issued.is_ok());
                 continue;
             };
             let error = issued.unwrap_err();
@@ -318,10 +318,8 @@ async fn a_token_that_breaks_a_limit_is_admitted_and_not_rotated() {
         tokens.revoke(id).await.unwrap();
     }
     let issued = before.issue(&billing, new("live")).await.unwrap();
-    tokens
-        .rotate(issued.record().id, Duration::ZERO)
-        .await
-        .unwrap();
+    let rotated = tokens.rotate(issued.record().id, Duration::ZERO).await;
+    assert!(rotated.is_ok());
 }
 
 #[tokio::test]

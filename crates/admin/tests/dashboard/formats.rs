@@ -74,7 +74,7 @@ async fn a_format_that_is_not_allowed_is_an_error_at_the_field() {
     for (format, message) in [
         (
             "test",
-            "The scope `pay` is limited to tokens of the format `acme_live`",
+            "The scope “pay” is limited to tokens of the format “acme_live”",
         ),
         ("other", "Choose one of the options."),
     ] {
@@ -120,6 +120,6 @@ async fn a_token_that_breaks_a_limit_is_not_rotated() {
     let fields = [("nonce", nonce.as_str()), ("overlap", "3600")];
     let page = site.post(&format!("{path}/rotate"), &fields).await;
     page.is(StatusCode::CONFLICT)
-        .has("limited to tokens of the format `acme_live`; issue one of that format");
+        .has("limited to tokens of the format “acme_live”; issue one of that format");
     assert_eq!(site.latest().await.successor, None);
 }
