@@ -222,11 +222,14 @@ pub use middleware::{
 };
 pub use model::app::{AppId, AppIdError, AppRecord};
 pub use model::audit::{
-    AuditAction, AuditEvent, AuditEventId, AuditEventIdError, AuditOutcome, one_line,
+    AuditAction, AuditChange, AuditEvent, AuditEventId, AuditEventIdError, AuditOutcome, one_line,
 };
+pub use model::edit::{AppEdit, EditError, TokenEdit};
 pub use model::grantable::{GrantError, Grantable};
 pub use model::metadata::{Metadata, MetadataError, MetadataPatch};
 pub use model::name::{MAX_NAME_LEN, NameError, NamePartError, check_name_part, normalize_name};
+pub use model::network::{Network, NetworkError, Networks};
+pub use model::policy::{Policy, PolicyError};
 pub use model::principal::AppPrincipal;
 pub use model::record::{SuccessorError, TokenRecord, TokenStatus, TransitionError};
 pub use model::restrictions::{Restrictions, RestrictionsError};

@@ -53,6 +53,12 @@ pub enum RejectionKind {
     DisabledApp,
     /// The token has restrictions that this version does not understand.
     RestrictedToken,
+    /// The token is suspended.
+    SuspendedToken,
+    /// The token is not valid yet.
+    NotYetValidToken,
+    /// The token is used from outside of its networks, or from an unknown address.
+    OutsideNetworks,
     /// The token lacks a required scope.
     InsufficientScope,
     /// The store failed or panicked.
@@ -76,6 +82,9 @@ words!(RejectionKind, "kind of rejection", {
     ExpiredToken = "expired_token",
     DisabledApp = "disabled_app",
     RestrictedToken = "restricted_token",
+    SuspendedToken = "suspended_token",
+    NotYetValidToken = "not_yet_valid_token",
+    OutsideNetworks = "outside_networks",
     InsufficientScope = "insufficient_scope",
     StoreFailure = "store_failure",
     StoreTimeout = "store_timeout",
@@ -176,6 +185,8 @@ impl Rejection {
             TokenStatus::Expired => RejectionKind::ExpiredToken,
             TokenStatus::AppDisabled => RejectionKind::DisabledApp,
             TokenStatus::Restricted => RejectionKind::RestrictedToken,
+            TokenStatus::Suspended => RejectionKind::SuspendedToken,
+            TokenStatus::NotYetValid => RejectionKind::NotYetValidToken,
         };
         let known = Known {
             token: Some((token, app)),
@@ -262,6 +273,11 @@ impl fmt::Display for Rejection {
             RejectionKind::DisabledApp => "the token's app is disabled",
             RejectionKind::RestrictedToken => {
                 "the token has restrictions that this version does not understand; upgrade this program"
+            }
+            RejectionKind::SuspendedToken => "the token is suspended",
+            RejectionKind::NotYetValidToken => "the token is not valid yet",
+            RejectionKind::OutsideNetworks => {
+                "the token is used from outside of its networks, or from an unknown address"
             }
             RejectionKind::InsufficientScope => "the token lacks a required scope",
             RejectionKind::StoreFailure => "the token store failed",

@@ -16,7 +16,8 @@ use thiserror::Error;
 /// let error = "asleep".parse::<TokenStatus>().unwrap_err();
 /// assert_eq!(
 ///     error.to_string(),
-///     "unknown token status; expected `live`, `revoked`, `expired`, `app_disabled` or `restricted`"
+///     "unknown token status; expected `live`, `revoked`, `expired`, `app_disabled`, `restricted`, \
+///      `suspended` or `not_yet_valid`"
 /// );
 /// ```
 #[derive(Clone, Debug, Error, PartialEq, Eq)]

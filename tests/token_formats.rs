@@ -7,8 +7,8 @@ use proptest::prelude::*;
 use tower::{Layer, ServiceExt, service_fn};
 use tower_api_tokens::{
     ApiTokens, ApiTokensBuilder, AppId, AppPrincipal, Grantable, ImportedToken, IssuedToken,
-    LifecycleErrorKind, MaskedToken, MemoryStore, NewToken, TokenDigest, TokenFormat, TokenQuery,
-    testing::Fixture,
+    LifecycleErrorKind, MaskedToken, MemoryStore, NewToken, TokenDigest, TokenEdit, TokenFormat,
+    TokenQuery, testing::Fixture,
 };
 
 fn format(prefix: &str, label: &str) -> TokenFormat {
@@ -320,6 +320,48 @@ async fn a_token_that_breaks_a_limit_is_admitted_and_not_rotated() {
     let issued = before.issue(&billing, new("live")).await.unwrap();
     let rotated = tokens.rotate(issued.record().id, Duration::ZERO).await;
     assert!(rotated.is_ok());
+}
+
+#[tokio::test]
+async fn an_edit_adds_no_scope_that_is_limited_to_another_format() {
+    let store = MemoryStore::new();
+    let tokens = limited(&store);
+    let sandbox = AppId::new("sandbox").unwrap();
+    tokens.create_app_with_id(sandbox, "Sandbox").await.unwrap();
+    let billing = tokens.create_app("Billing").await.unwrap().id;
+    let edit = |scopes: &str| TokenEdit::default().scopes(scopes.parse().unwrap());
+    let test = issue(&tokens, &billing, "test").await.record().id;
+    let live = issue(&tokens, &billing, "live").await.record().id;
+    for edited in [
+        tokens.edit(test, None, edit("pay")).await,
+        tokens
+            .app(billing, &Grantable::everything())
+            .edit(test, None, edit("pay read"))
+            .await,
+    ] {
+        let error = edited.unwrap_err();
+        assert_eq!(error.kind(), LifecycleErrorKind::FormatNotAllowed);
+        assert_eq!(error.required_format(), Some("live"));
+    }
+    assert!(tokens.get(test).await.unwrap().scopes.is_empty());
+    tokens.edit(test, None, edit("read")).await.unwrap();
+    tokens.edit(live, None, edit("pay")).await.unwrap();
+
+    // An older token in the wrong format can be renamed, and lose scopes.
+    let new = NewToken::named("ci").scopes("pay read".parse().unwrap());
+    let before = builder(&store).build();
+    let broken = before.issue(&sandbox, new.clone().format("test")).await;
+    let broken = broken.unwrap().record().id;
+    let renamed = TokenEdit::default().name("nightly");
+    tokens.edit(broken, None, renamed).await.unwrap();
+    let edited = tokens.edit(broken, None, edit("pay")).await;
+    assert_eq!(
+        edited.unwrap_err().kind(),
+        LifecycleErrorKind::FormatNotAllowed
+    );
+    let broken = before.issue(&sandbox, new.format("live")).await.unwrap();
+    let broken = broken.record().id;
+    tokens.edit(broken, None, edit("read")).await.unwrap();
 }
 
 #[tokio::test]

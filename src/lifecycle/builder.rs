@@ -3,7 +3,7 @@ use std::{fmt, sync::Arc, time::Duration};
 use super::{ApiTokens, Authority, Shared, TokenFormats};
 use crate::{
     authenticator::AuthenticatorBuilder,
-    model::{app::AppId, scope::Scope},
+    model::{app::AppId, policy::Policy, scope::Scope},
     random::{Entropy, SystemEntropy},
     store::TokenRegistry,
     time::Clock,
@@ -21,6 +21,7 @@ pub struct ApiTokensBuilder {
     entropy: Arc<dyn Entropy>,
     accepts_imported: bool,
     max_overlap: Duration,
+    policy: Option<Policy>,
 }
 
 impl ApiTokensBuilder {
@@ -34,6 +35,7 @@ impl ApiTokensBuilder {
             entropy: Arc::new(SystemEntropy),
             accepts_imported: false,
             max_overlap: Duration::from_secs(30 * 86_400),
+            policy: None,
         }
     }
 
@@ -67,9 +69,10 @@ impl ApiTokensBuilder {
     /// Limits a scope to tokens of the format with this [label](TokenFormat::label), for example
     /// `payments:write` to `live`. Defaults to no limit. The last limit of a scope counts.
     ///
-    /// A token that has the scope and another format, or none, is not issued, imported or rotated:
-    /// the call fails with [`FormatNotAllowed`](super::LifecycleErrorKind::FormatNotAllowed). Tokens
-    /// that exist are not affected: they are admitted as before.
+    /// A token that has the scope and another format, or none, is not issued, imported or rotated,
+    /// and no edit adds the scope: the call fails with
+    /// [`FormatNotAllowed`](super::LifecycleErrorKind::FormatNotAllowed). Tokens that exist are not
+    /// affected: they are admitted as before.
     ///
     /// # Examples
     ///
@@ -101,8 +104,10 @@ impl ApiTokensBuilder {
     }
 
     /// Limits an app to tokens of the format with this [label](TokenFormat::label), for example a
-    /// sandbox to `test`. Defaults to no limit. The last limit of an app counts. It applies in the
-    /// same cases as [`limit_scope`](Self::limit_scope).
+    /// sandbox to `test`. Defaults to no limit. The last limit of an app counts.
+    ///
+    /// A token of another format is not issued to the app, imported or rotated. Tokens that exist
+    /// are not affected.
     #[must_use]
     pub fn limit_app(mut self, app: AppId, label: impl Into<String>) -> Self {
         self.formats.limit_app(app, label.into());
@@ -187,6 +192,14 @@ impl ApiTokensBuilder {
         self
     }
 
+    /// Sets rules that this process keeps besides the [policy](ApiTokens::policy) of the store. Defaults
+    /// to none.
+    #[must_use]
+    pub fn policy(mut self, policy: Policy) -> Self {
+        self.policy = Some(policy);
+        self
+    }
+
     /// Builds the [`ApiTokens`].
     #[must_use]
     pub fn build(self) -> ApiTokens {
@@ -206,6 +219,7 @@ impl ApiTokensBuilder {
                 entropy: self.entropy,
                 accepts_imported: self.accepts_imported,
                 max_overlap: self.max_overlap,
+                policy: self.policy,
             }),
             authority: Arc::new(Authority::operator()),
         }

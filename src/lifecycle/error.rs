@@ -2,9 +2,12 @@ use std::{error::Error, fmt, time::Duration};
 
 use super::formats::FormatError;
 use crate::{
-    model::{grantable::GrantError, name::NameError, record::TransitionError},
+    model::{
+        edit::EditError, grantable::GrantError, name::NameError, policy::PolicyError,
+        record::TransitionError, restrictions::RestrictionsError,
+    },
     random::EntropyError,
-    store::{Repeated, StoreError, StoreErrorKind},
+    store::{AppInUse, Repeated, StoreError, StoreErrorKind},
     words::words,
 };
 
@@ -27,6 +30,10 @@ pub enum LifecycleErrorKind {
     InvalidName,
     /// The expiry is not in the future, or out of range.
     InvalidExpiry,
+    /// The metadata is invalid or too large.
+    InvalidMetadata,
+    /// There are too many networks.
+    InvalidNetworks,
     /// The overlap of the rotation is longer than the limit.
     InvalidOverlap,
     /// The imported token could not be used, because only your own formats are accepted.
@@ -38,6 +45,12 @@ pub enum LifecycleErrorKind {
     FormatNotAllowed,
     /// The actor may not grant the token; see [`LifecycleError::grant`].
     NotGranted,
+    /// The policy does not allow the token; see [`LifecycleError::policy`].
+    PolicyViolation,
+    /// The record was changed since the version that was expected.
+    Stale,
+    /// The app still has live tokens, so it cannot be deleted.
+    AppInUse,
     /// The app does not exist.
     UnknownApp,
     /// The token does not exist, or belongs to another app.
@@ -54,6 +67,10 @@ pub enum LifecycleErrorKind {
     Expired,
     /// The token was already rotated.
     Rotated,
+    /// The token is suspended.
+    Suspended,
+    /// The token has restrictions that this version does not understand.
+    Restricted,
     /// The request was already carried out under this idempotency key; see
     /// [`LifecycleError::repeated`].
     Repeated,
@@ -68,11 +85,16 @@ pub enum LifecycleErrorKind {
 words!(LifecycleErrorKind, "kind of lifecycle error", {
     InvalidName = "invalid_name",
     InvalidExpiry = "invalid_expiry",
+    InvalidMetadata = "invalid_metadata",
+    InvalidNetworks = "invalid_networks",
     InvalidOverlap = "invalid_overlap",
     ForeignFormat = "foreign_format",
     UnknownFormat = "unknown_format",
     FormatNotAllowed = "format_not_allowed",
     NotGranted = "not_granted",
+    PolicyViolation = "policy_violation",
+    Stale = "stale",
+    AppInUse = "app_in_use",
     UnknownApp = "unknown_app",
     UnknownToken = "unknown_token",
     AppExists = "app_exists",
@@ -81,6 +103,8 @@ words!(LifecycleErrorKind, "kind of lifecycle error", {
     Revoked = "revoked_token",
     Expired = "expired_token",
     Rotated = "rotated_token",
+    Suspended = "suspended_token",
+    Restricted = "restricted_token",
     Repeated = "repeated",
     KeyReused = "key_reused",
     Entropy = "entropy_failure",
@@ -128,8 +152,7 @@ impl LifecycleError {
             StoreErrorKind::AlreadyExists => {
                 Self::with_source(LifecycleErrorKind::AppExists, error)
             }
-            StoreErrorKind::NotGranted => Self::with_source(LifecycleErrorKind::NotGranted, error),
-            _ => error.into(),
+            _ => Self::about_edit(error),
         }
     }
 
@@ -141,7 +164,7 @@ impl LifecycleError {
                 Self::with_source(LifecycleErrorKind::TokenExists, error)
             }
             StoreErrorKind::Repeated => Self::with_source(repetition(&error), error),
-            _ => error.into(),
+            _ => Self::about_edit(error),
         }
     }
 
@@ -154,7 +177,24 @@ impl LifecycleError {
             (_, Some(TransitionError::Expired)) => LifecycleErrorKind::Expired,
             (_, Some(TransitionError::Rotated)) => LifecycleErrorKind::Rotated,
             (_, Some(TransitionError::AppDisabled)) => LifecycleErrorKind::AppDisabled,
-            (_, None) => return error.into(),
+            (_, Some(TransitionError::Suspended)) => LifecycleErrorKind::Suspended,
+            (_, Some(TransitionError::Restricted)) => LifecycleErrorKind::Restricted,
+            (_, None) => return Self::about_edit(error),
+        };
+        Self::with_source(kind, error)
+    }
+
+    /// Converts a store's error about what a change would write.
+    pub(super) fn about_edit(error: StoreError) -> Self {
+        let kind = match (error.kind(), error.edit()) {
+            (StoreErrorKind::NotGranted, _) => LifecycleErrorKind::NotGranted,
+            (StoreErrorKind::PolicyViolation, _) => LifecycleErrorKind::PolicyViolation,
+            (StoreErrorKind::Stale, _) => LifecycleErrorKind::Stale,
+            (_, Some(EditError::Expiry)) => LifecycleErrorKind::InvalidExpiry,
+            (_, Some(EditError::Metadata(_))) => LifecycleErrorKind::InvalidMetadata,
+            (_, Some(EditError::Restrictions(_))) => LifecycleErrorKind::InvalidNetworks,
+            _ if error.app_in_use().is_some() => LifecycleErrorKind::AppInUse,
+            _ => return error.into(),
         };
         Self::with_source(kind, error)
     }
@@ -193,6 +233,24 @@ impl LifecycleError {
             .or_else(|| source.downcast_ref::<StoreError>()?.grant())
     }
 
+    /// Returns which rule of the policy the token breaks, for errors of the kind
+    /// [`PolicyViolation`](LifecycleErrorKind::PolicyViolation).
+    #[must_use]
+    pub fn policy(&self) -> Option<&PolicyError> {
+        self.store_error()?.policy()
+    }
+
+    /// Returns how many live tokens the app has, for errors of the kind
+    /// [`AppInUse`](LifecycleErrorKind::AppInUse).
+    #[must_use]
+    pub fn app_in_use(&self) -> Option<AppInUse> {
+        self.store_error()?.app_in_use()
+    }
+
+    fn store_error(&self) -> Option<&StoreError> {
+        self.source.as_ref()?.downcast_ref()
+    }
+
     /// Returns the kind of the error.
     #[must_use]
     pub fn kind(&self) -> LifecycleErrorKind {
@@ -225,6 +283,12 @@ impl From<GrantError> for LifecycleError {
     }
 }
 
+impl From<RestrictionsError> for LifecycleError {
+    fn from(error: RestrictionsError) -> Self {
+        Self::with_source(LifecycleErrorKind::InvalidNetworks, error)
+    }
+}
+
 impl From<NameError> for LifecycleError {
     fn from(error: NameError) -> Self {
         Self::with_source(LifecycleErrorKind::InvalidName, error)
@@ -253,6 +317,13 @@ impl fmt::Display for LifecycleError {
             LifecycleErrorKind::InvalidExpiry => {
                 "the expiry is not in the future; choose a later time, or none for a token that does not expire"
             }
+            LifecycleErrorKind::InvalidMetadata => match self.store_error().and_then(StoreError::edit) {
+                Some(error) => return fmt::Display::fmt(error, f),
+                None => "the metadata is invalid",
+            },
+            LifecycleErrorKind::InvalidNetworks => {
+                "there are too many networks; up to 90 always fit"
+            }
             LifecycleErrorKind::InvalidOverlap => {
                 let limit = in_largest_unit(self.max_overlap.unwrap_or_default());
                 return write!(f, "the overlap is too long; use at most {limit}");
@@ -270,6 +341,17 @@ impl fmt::Display for LifecycleError {
                 Some(error) => return fmt::Display::fmt(error, f),
                 None => "you may not grant this access",
             },
+            LifecycleErrorKind::PolicyViolation => match self.policy() {
+                Some(error) => return fmt::Display::fmt(error, f),
+                None => "the policy does not allow this token",
+            },
+            LifecycleErrorKind::Stale => {
+                "the record was changed since you read it; read it again, then repeat the change"
+            }
+            LifecycleErrorKind::AppInUse => match self.app_in_use() {
+                Some(error) => return fmt::Display::fmt(&error, f),
+                None => "the app has live tokens; revoke them first",
+            },
             LifecycleErrorKind::UnknownApp => "no such app; check the identifier",
             LifecycleErrorKind::UnknownToken => "no such token; check the identifier",
             LifecycleErrorKind::AppExists => "an app with this identifier already exists",
@@ -278,6 +360,12 @@ impl fmt::Display for LifecycleError {
             LifecycleErrorKind::Revoked => return fmt::Display::fmt(&TransitionError::Revoked, f),
             LifecycleErrorKind::Expired => return fmt::Display::fmt(&TransitionError::Expired, f),
             LifecycleErrorKind::Rotated => return fmt::Display::fmt(&TransitionError::Rotated, f),
+            LifecycleErrorKind::Suspended => {
+                return fmt::Display::fmt(&TransitionError::Suspended, f);
+            }
+            LifecycleErrorKind::Restricted => {
+                return fmt::Display::fmt(&TransitionError::Restricted, f);
+            }
             LifecycleErrorKind::Repeated => {
                 "a token was already created under this idempotency key; use that token, or revoke it and use a new key"
             }

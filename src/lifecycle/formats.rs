@@ -141,7 +141,7 @@ impl TokenFormats {
     }
 
     /// Checks that a token has the format that its app and its scopes are limited to. Everything
-    /// that creates a token or adds scopes to one must call this.
+    /// that creates a token must call this.
     pub(crate) fn check(&self, token: &TokenRecord) -> Result<(), FormatError> {
         self.check_parts(&token.app.id, &token.scopes, &token.mask)
     }
@@ -153,28 +153,37 @@ impl TokenFormats {
         scopes: &ScopeSet,
         mask: &MaskedToken,
     ) -> Result<(), FormatError> {
+        match self.app_limits.get(app) {
+            Some(required) if self.label_of(mask) != Some(required) => {
+                Err(self.broken(Subject::App(*app), required))
+            }
+            _ => self.check_scopes(scopes, mask),
+        }
+    }
+
+    /// Checks that a token with this mask has the format that these scopes are limited to.
+    /// Everything that adds scopes to a token must call this.
+    pub(crate) fn check_scopes(
+        &self,
+        scopes: &ScopeSet,
+        mask: &MaskedToken,
+    ) -> Result<(), FormatError> {
         let label = self.label_of(mask);
-        let limit = |subject, required: &str| Limit {
+        let is_broken = |(scope, required): &&(Scope, String)| {
+            label != Some(required) && scopes.contains(scope)
+        };
+        match self.scope_limits.iter().find(is_broken) {
+            Some((scope, required)) => Err(self.broken(Subject::Scope(scope.clone()), required)),
+            None => Ok(()),
+        }
+    }
+
+    fn broken(&self, subject: Subject, required: &str) -> FormatError {
+        FormatError::Limit(Limit {
             subject,
             format: required.to_owned(),
             is_configured: self.iter().any(|format| format.label() == required),
-        };
-        if let Some(required) = self.app_limits.get(app)
-            && label != Some(required)
-        {
-            return Err(FormatError::Limit(limit(Subject::App(*app), required)));
-        }
-        let broken = self
-            .scope_limits
-            .iter()
-            .find(|(scope, required)| label != Some(required) && scopes.contains(scope));
-        match broken {
-            Some((scope, required)) => {
-                let subject = Subject::Scope(scope.clone());
-                Err(FormatError::Limit(limit(subject, required)))
-            }
-            None => Ok(()),
-        }
+        })
     }
 }
 

@@ -138,6 +138,8 @@ fn status(error: &OperationError) -> StatusCode {
         | LifecycleErrorKind::Revoked
         | LifecycleErrorKind::Expired
         | LifecycleErrorKind::Rotated
+        | LifecycleErrorKind::Suspended
+        | LifecycleErrorKind::Restricted
         | LifecycleErrorKind::Repeated => StatusCode::CONFLICT,
         _ => StatusCode::SERVICE_UNAVAILABLE,
     }

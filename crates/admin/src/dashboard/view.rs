@@ -118,6 +118,8 @@ pub(super) fn status_label(status: TokenStatus) -> &'static str {
         TokenStatus::Expired => "Expired",
         TokenStatus::AppDisabled => "App disabled",
         TokenStatus::Restricted => "Restricted",
+        TokenStatus::Suspended => "Suspended",
+        TokenStatus::NotYetValid => "Not yet valid",
         other => other.as_str(),
     }
 }

@@ -35,6 +35,7 @@ GRANT SELECT, INSERT, UPDATE ON api_token_apps TO api_token_manager;
 GRANT SELECT, INSERT, UPDATE, DELETE ON api_tokens TO api_token_manager;
 GRANT SELECT, INSERT, DELETE ON api_token_keys TO api_token_manager;
 GRANT SELECT, INSERT ON api_token_audit TO api_token_manager;
+GRANT SELECT ON api_token_current_policy, api_token_event_log TO api_token_manager;
 
 -- Changes are calls of these functions: each takes an event and returns what was applied. The rights to the tables are for nodes of the version before.
 DO $$
