@@ -74,7 +74,7 @@ impl<'r> ShownToken<'r> {
         if let Some(successor) = token.successor {
             fields.push(("successor", successor.to_string()));
         }
-        if let Some(format) = self.format {
+        if let Some(format) = self.label() {
             fields.push(("format", format.to_owned()));
         }
         fields
@@ -87,18 +87,18 @@ impl<'r> ShownToken<'r> {
         }
     }
 
-    /// The mask, and the label of the format unless the mask shows it.
+    /// The label of the format, unless it is the prefix, which the mask shows.
+    fn label(&self) -> Option<&'r str> {
+        let prefix = self.token.mask.as_str().split_once("_…");
+        self.format
+            .filter(|label| prefix.is_none_or(|(prefix, _)| prefix != *label))
+    }
+
+    /// The mask, and the label of the format.
     fn mask(&self) -> String {
-        let mask = self.token.mask.as_str();
-        match self.format {
-            Some(label)
-                if mask
-                    .split_once("_…")
-                    .is_none_or(|(prefix, _)| prefix != label) =>
-            {
-                format!("{mask} ({label})")
-            }
-            _ => mask.to_owned(),
+        match self.label() {
+            Some(label) => format!("{} ({label})", self.token.mask),
+            None => self.token.mask.to_string(),
         }
     }
 
