@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     model::{
-        principal::AppPrincipal,
+        principal::{AppPrincipal, SharedMetadata},
         record::{TokenRecord, TokenStatus},
     },
     rejection::Rejection,
@@ -96,6 +96,31 @@ impl Entry {
         }
     }
 
+    /// Returns the token with the current state of its app, and how long both may be used.
+    pub(super) fn revived(&self, grant: Arc<Grant>, until: u64, coverage: u32) -> Self {
+        Self {
+            token_id: self.token_id,
+            token_name: self.token_name.clone(),
+            grant,
+            expires_at: self.expires_at,
+            fresh_until: until,
+            last_used: AtomicU32::new(self.last_used()),
+            uses: AtomicU32::new(0),
+            coverage: AtomicU32::new(coverage),
+            revoked: self.revoked,
+            restricted: self.restricted,
+        }
+    }
+
+    /// How long the token may be used, apart from its app.
+    pub(super) fn freshness(&self) -> Freshness {
+        Freshness {
+            until: self.fresh_until,
+            coverage: self.coverage.load(Relaxed),
+            is_behind: false,
+        }
+    }
+
     /// Whether the entry may be used: its app has not changed, and either the entry itself is fresh
     /// or the lease covers it.
     #[inline]
@@ -158,15 +183,16 @@ impl Entry {
     /// The principal of the token. The caller has checked that the token is not refused.
     #[inline]
     pub(super) fn principal(&self) -> AppPrincipal {
-        AppPrincipal::new(
-            self.grant.app_id,
-            self.grant.app_name().clone(),
-            self.token_id,
-            self.token_name.clone(),
-            self.grant.scopes.clone(),
-            self.expires_at.get(),
-            self.grant.format(),
-        )
+        AppPrincipal {
+            app_id: self.grant.app_id,
+            app_name: self.grant.app_name().clone(),
+            token_id: self.token_id,
+            token_name: self.token_name.clone(),
+            scopes: self.grant.scopes().clone(),
+            expires_at: self.expires_at.get(),
+            format: self.grant.format(),
+            metadata: self.grant.metadata().map(SharedMetadata::local),
+        }
     }
 
     /// Admits or refuses the token in the same way as its record would be.

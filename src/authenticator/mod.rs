@@ -38,7 +38,7 @@ pub use follow::{Follower, FollowerBuilder};
 pub use recording::{UsageRecorder, UsageRecorderBuilder};
 pub use stats::Stats;
 
-use entry::Instant;
+use entry::{Entry, Instant};
 use shared::Shared;
 
 use crate::{
@@ -199,7 +199,7 @@ impl Authenticator {
         }
         let digest = TokenDigest::of(presented);
         let now = Instant::now(&*shared.clock);
-        let cached = shared.cache.get_fresh(&digest, now, |entry| {
+        let judge = |entry: &Entry| {
             if let Some(rejection) = entry.rejection(&*shared.clock) {
                 return Verification::Refused(rejection);
             }
@@ -210,8 +210,14 @@ impl Authenticator {
                 entry.count();
             }
             Verification::Admitted(admit(entry.principal()))
-        });
-        if let Some(verdict) = cached {
+        };
+        let judge = match shared.cache.get_fresh(&digest, now, judge) {
+            Ok(verdict) => return verdict,
+            Err(judge) => judge,
+        };
+        if let Some(revived) = shared.revive(&digest, now) {
+            let verdict = judge(&revived);
+            shared.cache.save_uses(&revived);
             return verdict;
         }
         match self.begin_lookup(presented, digest, now, counted) {

@@ -124,6 +124,8 @@ pub enum FaultKind {
     FormatNotAllowed,
     /// The store cannot keep the record.
     InvalidRecord,
+    /// The policy does not allow the token.
+    PolicyViolation,
     /// The existing record differs, and was left unchanged.
     Conflict,
 }
@@ -137,6 +139,7 @@ words!(FaultKind, "kind of fault", {
     UnknownApp = "unknown_app",
     FormatNotAllowed = "format_not_allowed",
     InvalidRecord = "invalid_record",
+    PolicyViolation = "policy_violation",
     Conflict = "conflict",
 });
 
