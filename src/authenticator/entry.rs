@@ -212,15 +212,16 @@ impl Entry {
     /// The principal of the token. The caller has checked that the token is not refused.
     #[inline]
     pub(super) fn principal(&self) -> AppPrincipal {
-        AppPrincipal::new(
-            self.grant.app_id,
-            self.grant.app_name().clone(),
-            self.token_id,
-            self.token_name.clone(),
-            self.grant.scopes().clone(),
-            self.expires_at.get(),
-            self.grant.metadata().map(SharedMetadata::local),
-        )
+        AppPrincipal {
+            app_id: self.grant.app_id,
+            app_name: self.grant.app_name().clone(),
+            token_id: self.token_id,
+            token_name: self.token_name.clone(),
+            scopes: self.grant.scopes().clone(),
+            expires_at: self.expires_at.get(),
+            format: self.grant.format(),
+            metadata: self.grant.metadata().map(SharedMetadata::local),
+        }
     }
 
     /// Admits or refuses the token in the same way as its record would be.
@@ -418,7 +419,7 @@ mod tests {
             // Stores have a precision of microseconds.
             let mut token = record(expires_at.map(truncate_to_microsecond), revoked_at, disabled_at);
             token.restrictions = restrictions;
-            let entry = Entry::of(&token, Arc::new(Grant::of(&token)), NOT_FRESH, Duration::ZERO);
+            let entry = Entry::of(&token, Arc::new(Grant::of(&token, None)), NOT_FRESH, Duration::ZERO);
             let around = |span: i64| now.checked_add(span.microseconds()).unwrap_or(now);
             for now in [around(-1), now, around(1)] {
                 let clock = Lagging { precise: now, lag: Duration::from_millis(lag) };
@@ -453,7 +454,7 @@ mod tests {
             let freshness = Freshness { until, ..NOT_FRESH };
             Entry::of(
                 &token,
-                Arc::new(Grant::of(&token)),
+                Arc::new(Grant::of(&token, None)),
                 freshness,
                 Duration::ZERO,
             )

@@ -14,6 +14,7 @@ mod grants;
 mod hash;
 mod history;
 mod in_flight;
+mod labels;
 mod lease;
 mod lookup;
 mod metrics;

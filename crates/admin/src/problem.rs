@@ -128,6 +128,7 @@ fn status(error: &OperationError) -> StatusCode {
         | LifecycleErrorKind::InvalidOverlap
         | LifecycleErrorKind::ForeignFormat
         | LifecycleErrorKind::UnknownFormat
+        | LifecycleErrorKind::FormatNotAllowed
         | LifecycleErrorKind::KeyReused => StatusCode::UNPROCESSABLE_ENTITY,
         LifecycleErrorKind::NotGranted => StatusCode::FORBIDDEN,
         LifecycleErrorKind::UnknownApp | LifecycleErrorKind::UnknownToken => StatusCode::NOT_FOUND,
