@@ -102,7 +102,7 @@ impl Admission {
         let now = Instant::precise(&*shared.clock);
         let check = |entry: &Entry| entry.check(&*shared.clock, &client);
         // A fresh cached entry is at least as new as the result of this request's lookup.
-        let checked = shared.cache.get_fresh(&self.digest, now, check);
+        let checked = shared.cache.get_fresh(&self.digest, now, check).ok();
         let checked = match (checked, &self.found.entry) {
             (Some(checked), _) => checked,
             (None, Some(entry)) if self.holds(now, waited) => check(entry),

@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     model::{
-        principal::AppPrincipal,
+        principal::{AppPrincipal, SharedMetadata},
         record::{TokenRecord, TokenStatus},
     },
     rejection::Rejection,
@@ -94,6 +94,31 @@ impl Entry {
             coverage: AtomicU32::new(freshness.coverage),
             revoked: token.revoked_at.is_some(),
             restricted: token.restrictions.is_some(),
+        }
+    }
+
+    /// Returns the token with the current state of its app, and how long both may be used.
+    pub(super) fn revived(&self, grant: Arc<Grant>, until: u64, coverage: u32) -> Self {
+        Self {
+            token_id: self.token_id,
+            token_name: self.token_name.clone(),
+            grant,
+            expires_at: self.expires_at,
+            fresh_until: until,
+            last_used: AtomicU32::new(self.last_used()),
+            uses: AtomicU32::new(0),
+            coverage: AtomicU32::new(coverage),
+            revoked: self.revoked,
+            restricted: self.restricted,
+        }
+    }
+
+    /// How long the token may be used, apart from its app.
+    pub(super) fn freshness(&self) -> Freshness {
+        Freshness {
+            until: self.fresh_until,
+            coverage: self.coverage.load(Relaxed),
+            is_behind: false,
         }
     }
 
@@ -192,8 +217,9 @@ impl Entry {
             self.grant.app_name().clone(),
             self.token_id,
             self.token_name.clone(),
-            self.grant.scopes.clone(),
+            self.grant.scopes().clone(),
             self.expires_at.get(),
+            self.grant.metadata().map(SharedMetadata::local),
         )
     }
 

@@ -37,7 +37,7 @@ pub use follow::{Follower, FollowerBuilder};
 pub use recording::{UsageRecorder, UsageRecorderBuilder};
 pub use stats::Stats;
 
-use entry::Instant;
+use entry::{Entry, Instant};
 use shared::Shared;
 
 use crate::{
@@ -219,7 +219,7 @@ impl Authenticator {
         }
         let digest = TokenDigest::of(presented);
         let now = Instant::now(&*shared.clock);
-        let cached = shared.cache.get_fresh(&digest, now, |entry| {
+        let judge = |entry: &Entry| {
             if let Some(rejection) = entry.rejection(&*shared.clock, || client) {
                 return Verification::Refused(rejection);
             }
@@ -230,8 +230,14 @@ impl Authenticator {
                 entry.count();
             }
             Verification::Admitted(admit(entry.principal()))
-        });
-        if let Some(verdict) = cached {
+        };
+        let judge = match shared.cache.get_fresh(&digest, now, judge) {
+            Ok(verdict) => return verdict,
+            Err(judge) => judge,
+        };
+        if let Some(revived) = shared.revive(&digest, now) {
+            let verdict = judge(&revived);
+            shared.cache.save_uses(&revived);
             return verdict;
         }
         match self.begin_lookup(presented, digest, now, counted) {

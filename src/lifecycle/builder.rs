@@ -3,6 +3,7 @@ use std::{fmt, sync::Arc, time::Duration};
 use super::{ApiTokens, Authority, Shared, formats::Formats};
 use crate::{
     authenticator::AuthenticatorBuilder,
+    model::policy::Policy,
     random::{Entropy, SystemEntropy},
     store::TokenRegistry,
     time::Clock,
@@ -19,6 +20,7 @@ pub struct ApiTokensBuilder {
     entropy: Arc<dyn Entropy>,
     accepts_imported: bool,
     max_overlap: Duration,
+    policy: Option<Policy>,
 }
 
 impl ApiTokensBuilder {
@@ -31,6 +33,7 @@ impl ApiTokensBuilder {
             entropy: Arc::new(SystemEntropy),
             accepts_imported: false,
             max_overlap: Duration::from_secs(30 * 86_400),
+            policy: None,
         }
     }
 
@@ -147,6 +150,14 @@ impl ApiTokensBuilder {
         self
     }
 
+    /// Sets rules that this process keeps besides the [policy](ApiTokens::policy) of the store. Defaults
+    /// to none.
+    #[must_use]
+    pub fn policy(mut self, policy: Policy) -> Self {
+        self.policy = Some(policy);
+        self
+    }
+
     /// Builds the [`ApiTokens`].
     #[must_use]
     pub fn build(self) -> ApiTokens {
@@ -159,6 +170,7 @@ impl ApiTokensBuilder {
                 entropy: self.entropy,
                 accepts_imported: self.accepts_imported,
                 max_overlap: self.max_overlap,
+                policy: self.policy,
             }),
             authority: Arc::new(Authority::operator()),
         }

@@ -6,6 +6,7 @@ mod authority;
 mod binding;
 mod builder;
 mod change;
+mod edits;
 mod error;
 mod formats;
 mod idempotency;
@@ -28,7 +29,10 @@ use formats::Formats;
 
 use crate::{
     authenticator::{Authenticator, FollowerBuilder},
-    model::{app::AppId, audit::AuditAction, grantable::Grantable, name, record::TokenRecord},
+    model::{
+        app::AppId, audit::AuditAction, grantable::Grantable, name, policy::Policy,
+        record::TokenRecord,
+    },
     random::Entropy,
     store::{
         BoundKey, Op, Page, RegistryLogs, TokenQuery, TokenRegistry, TokenTarget, catch_panic,
@@ -97,6 +101,7 @@ struct Shared {
     entropy: Arc<dyn Entropy>,
     accepts_imported: bool,
     max_overlap: Duration,
+    policy: Option<Policy>,
 }
 
 impl ApiTokens {
@@ -258,21 +263,10 @@ impl ApiTokens {
     ///
     /// Returns an error if the name is invalid, the token does not exist, or the store fails.
     pub async fn rename(&self, id: TokenId, name: &str) -> Result<TokenRecord, LifecycleError> {
-        let tokens = self.clone();
         let (target, name) = (self.authority.target(id), name::normalize_name(name)?);
-        let token = self.get_target(&target).await?;
         let op = Op::RenameToken { target, name };
-        let subject = about(AuditAction::RenameToken, &token);
-        let renaming = self.mutation(op, self.now(), subject)?;
-        run_to_end(async move {
-            let renamed = tokens.apply(&renaming).await;
-            tokens
-                .authenticator()
-                .apply_token_change(&token.digest)
-                .await;
-            Ok(renamed.map_err(LifecycleError::about_token)?.into_token()?)
-        })
-        .await
+        self.change_token(target, op, AuditAction::RenameToken)
+            .await
     }
 
     /// Revokes a token. When this returns, the token is no longer admitted in this process.
@@ -286,20 +280,10 @@ impl ApiTokens {
     ///
     /// Returns an error if the token does not exist or the store fails.
     pub async fn revoke(&self, id: TokenId) -> Result<TokenRecord, LifecycleError> {
-        let (tokens, target) = (self.clone(), self.authority.target(id));
-        // Read first, so that the cache is invalidated even if the outcome of the call is unknown.
-        let token = self.get_target(&target).await?;
-        let subject = about(AuditAction::RevokeToken, &token);
-        let revocation = self.mutation(Op::RevokeToken(target), self.now(), subject)?;
-        run_to_end(async move {
-            let revoked = tokens.apply_revocation(&revocation).await;
-            tokens
-                .authenticator()
-                .apply_token_change(&token.digest)
-                .await;
-            Ok(revoked.map_err(LifecycleError::about_token)?.into_token()?)
-        })
-        .await
+        let target = self.authority.target(id);
+        let op = Op::RevokeToken(target);
+        self.change_token(target, op, AuditAction::RevokeToken)
+            .await
     }
 
     /// Removes the records of tokens that expired or were revoked before an instant. Returns how
@@ -385,7 +369,11 @@ impl ApiTokens {
         );
         successor.scopes = old.scopes.clone();
         successor.restrictions = old.restrictions.clone();
-        successor.expires_at = old.expiry_of_successor(now);
+        successor.metadata = old.metadata.clone();
+        successor.created_by = self.authority.actor_shown();
+        // The policy may have become stricter since the old token was issued.
+        let policy = self.effective_policy().await?;
+        successor.expires_at = policy.shorten(old.expiry_of_successor(now), now);
         self.authority
             .check_grant(&successor.scopes, successor.expires_at)?;
         let op = Op::RotateToken {
@@ -440,7 +428,11 @@ impl ApiTokens {
         now: Timestamp,
     ) -> Result<TokenRecord, LifecycleError> {
         let name = name::normalize_name(&new.name)?;
-        let expires_at = new.expiry(now)?.map(truncate_to_microsecond);
+        let expires_at = match new.chooses_expiry() {
+            true => new.expiry(now)?,
+            false => self.effective_policy().await?.default_expiry(now),
+        };
+        let expires_at = expires_at.map(truncate_to_microsecond);
         if expires_at.is_some_and(|expires_at| expires_at <= now) {
             return Err(LifecycleError::new(LifecycleErrorKind::InvalidExpiry));
         }
@@ -451,8 +443,11 @@ impl ApiTokens {
         }
         let id = TokenId::generate(now, &*self.shared.entropy)?;
         let mut record = TokenRecord::new(id, digest, mask, app, name, now);
+        record.restrictions = new.restrictions()?;
         record.scopes = new.scopes;
         record.expires_at = expires_at;
+        record.metadata = new.metadata;
+        record.created_by = self.authority.actor_shown();
         Ok(record)
     }
 

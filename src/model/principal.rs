@@ -1,7 +1,13 @@
 //! The app that a request is attributed to.
 
+mod shared_metadata;
+
+use std::sync::Arc;
+
 use compact_str::CompactString;
 use jiff::Timestamp;
+
+pub(crate) use shared_metadata::{SharedMetadata, Stripe};
 
 use crate::{
     model::{
@@ -15,8 +21,8 @@ use crate::{
 /// The app that a request is attributed to, and the token that it used.
 ///
 /// [`ApiTokenLayer`](crate::ApiTokenLayer) puts it into the extensions of each admitted request.
-/// Cloning is cheap: short names are stored inline, and no reference count is shared between
-/// threads.
+/// Cloning is cheap: short names are stored inline. A principal with metadata has a reference count,
+/// which the principals that other threads create do not share.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AppPrincipal {
     app_id: AppId,
@@ -25,6 +31,7 @@ pub struct AppPrincipal {
     token_name: CompactString,
     scopes: ScopeSet,
     expires_at: Option<Timestamp>,
+    metadata: Option<Arc<Stripe>>,
 }
 
 impl AppPrincipal {
@@ -36,6 +43,7 @@ impl AppPrincipal {
         token_name: CompactString,
         scopes: ScopeSet,
         expires_at: Option<Timestamp>,
+        metadata: Option<Arc<Stripe>>,
     ) -> Self {
         Self {
             app_id,
@@ -44,6 +52,7 @@ impl AppPrincipal {
             token_name,
             scopes,
             expires_at,
+            metadata,
         }
     }
 
@@ -53,6 +62,7 @@ impl AppPrincipal {
     /// principal into a request's extensions themselves.
     #[must_use]
     pub fn of(token: &TokenRecord) -> Self {
+        let [app, own] = [&token.app.metadata, &token.metadata].map(|own| Arc::new(own.clone()));
         Self::new(
             token.app.id,
             CompactString::new(&token.app.name),
@@ -60,6 +70,7 @@ impl AppPrincipal {
             CompactString::new(&token.name),
             token.scopes.clone(),
             token.expires_at,
+            Stripe::of(&app, &own).map(Arc::new),
         )
     }
 
@@ -106,5 +117,35 @@ impl AppPrincipal {
     #[must_use]
     pub fn expires_at(&self) -> Option<Timestamp> {
         self.expires_at
+    }
+
+    /// Returns the value of a metadata key: that of the app, or else that of the token.
+    ///
+    /// A customer who may edit the metadata of tokens therefore cannot override what you keep with
+    /// the app, such as its plan. Rely only on keys that you set on every app; for any other key, the
+    /// value may be the customer's.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use tower_api_tokens::AppPrincipal;
+    ///
+    /// fn requests_per_minute(principal: &AppPrincipal) -> u32 {
+    ///     match principal.metadata("plan") {
+    ///         Some("enterprise") => 10_000,
+    ///         Some("pro") => 1_000,
+    ///         _ => 60,
+    ///     }
+    /// }
+    /// ```
+    #[must_use]
+    pub fn metadata(&self, key: &str) -> Option<&str> {
+        self.metadata.as_deref()?.get(key)
+    }
+
+    /// Iterates over the keys and values of all metadata, in the order of the keys. If both the app
+    /// and the token have a key, the value is that of the app.
+    pub fn metadata_entries(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.metadata.iter().flat_map(|metadata| metadata.iter())
     }
 }

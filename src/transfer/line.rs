@@ -10,6 +10,8 @@ use super::{
 use crate::{
     model::{
         app::{AppId, AppRecord},
+        audit::{AuditEvent, one_line},
+        metadata::Metadata,
         name,
         record::TokenRecord,
         restrictions::Restrictions,
@@ -70,6 +72,7 @@ pub(super) struct AppLine {
     name: String,
     created_at: Option<Timestamp>,
     disabled_at: Option<Timestamp>,
+    metadata: Option<Metadata>,
 }
 
 impl AppLine {
@@ -79,6 +82,7 @@ impl AppLine {
             name: required("name", fields.parsed_by("name", name::normalize_name)?)?,
             created_at: fields.time("created_at")?,
             disabled_at: fields.time("disabled_at")?,
+            metadata: fields.metadata("metadata")?,
         };
         fields.end()?;
         Ok(line)
@@ -88,6 +92,7 @@ impl AppLine {
         let created_at = self.created_at.unwrap_or(now);
         let mut app = AppRecord::new(self.id, self.name.as_str(), created_at);
         app.disabled_at = self.disabled_at;
+        app.metadata = self.metadata.clone().unwrap_or_default();
         app
     }
 
@@ -101,6 +106,10 @@ impl AppLine {
                 "disabled_at",
                 (is_complete || self.disabled_at.is_some())
                     && self.disabled_at != there.disabled_at.map(truncate_to_microsecond),
+            ),
+            (
+                "metadata",
+                metadata_differs(is_complete, self.metadata.as_ref(), &there.metadata),
             ),
         ])
     }
@@ -118,7 +127,9 @@ pub(super) struct TokenLine {
     name: Option<String>,
     scopes: Option<ScopeSet>,
     restrictions: Option<Restrictions>,
+    metadata: Option<Metadata>,
     created_at: Option<Timestamp>,
+    created_by: Option<String>,
     expires_at: Option<Timestamp>,
     revoked_at: Option<Timestamp>,
     successor: Option<TokenId>,
@@ -138,7 +149,9 @@ impl TokenLine {
             name: fields.parsed_by("name", name::normalize_name)?,
             scopes: fields.parsed("scopes")?,
             restrictions: fields.parsed("restrictions")?,
+            metadata: fields.metadata("metadata")?,
             created_at: fields.time("created_at")?,
+            created_by: fields.parsed_by("created_by", actor)?,
             expires_at: fields.time("expires_at")?,
             revoked_at: fields.time("revoked_at")?,
             successor: fields.parsed("successor")?,
@@ -172,6 +185,8 @@ impl TokenLine {
         );
         token.scopes = self.scopes.clone().unwrap_or_default();
         token.restrictions = self.restrictions.clone();
+        token.metadata = self.metadata.clone().unwrap_or_default();
+        token.created_by.clone_from(&self.created_by);
         token.expires_at = self.expires_at;
         token.revoked_at = self.revoked_at;
         token.successor = self.successor;
@@ -205,7 +220,15 @@ impl TokenLine {
                 (is_complete || self.restrictions.is_some())
                     && self.restrictions != there.restrictions,
             ),
+            (
+                "metadata",
+                metadata_differs(is_complete, self.metadata.as_ref(), &there.metadata),
+            ),
             ("created_at", differs(self.created_at, there.created_at)),
+            (
+                "created_by",
+                (is_complete || self.created_by.is_some()) && self.created_by != there.created_by,
+            ),
             (
                 "expires_at",
                 time_differs(self.expires_at, there.expires_at),
@@ -224,6 +247,21 @@ impl TokenLine {
             ),
             ("uses", self.uses > there.uses),
         ])
+    }
+}
+
+fn metadata_differs(is_complete: bool, here: Option<&Metadata>, there: &Metadata) -> bool {
+    match here {
+        Some(here) => here != there,
+        None => is_complete && !there.is_empty(),
+    }
+}
+
+/// Checks the name of an actor.
+fn actor(name: &str) -> Result<String, &'static str> {
+    match one_line(name, AuditEvent::MAX_ACTOR_LEN) == name {
+        true => Ok(name.to_owned()),
+        false => Err("use at most 200 bytes without control characters"),
     }
 }
 

@@ -122,6 +122,8 @@ pub enum FaultKind {
     UnknownApp,
     /// The store cannot keep the record.
     InvalidRecord,
+    /// The policy does not allow the token.
+    PolicyViolation,
     /// The existing record differs, and was left unchanged.
     Conflict,
 }
@@ -134,6 +136,7 @@ words!(FaultKind, "kind of fault", {
     Misplaced = "misplaced",
     UnknownApp = "unknown_app",
     InvalidRecord = "invalid_record",
+    PolicyViolation = "policy_violation",
     Conflict = "conflict",
 });
 

@@ -1,10 +1,10 @@
 use tower_api_tokens::{
-    MemoryStore, TokenRegistryExt,
+    MemoryStore, Mutation, Op, Policy, TokenRegistry, TokenRegistryExt,
     transfer::{Completeness, FaultKind, Import, MAX_LINE_LEN, TransferErrorKind},
 };
 
 use crate::support::{
-    adds_up, app_record, export, furnished, import, import_from, in_pieces, tokens,
+    adds_up, app_record, at, export, furnished, import, import_from, in_pieces, tokens,
 };
 
 const DIGEST: &str = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
@@ -37,6 +37,18 @@ async fn each_bad_line_is_reported_and_kept_and_the_others_are_imported() {
         ),
         (FaultKind::InvalidField, line("\"name\"", "\"app\"")),
         (FaultKind::InvalidField, line("}}", "},\"more\":1}")),
+        (
+            FaultKind::InvalidField,
+            line("}}", r#","metadata":{"plan":1}}}"#),
+        ),
+        (
+            FaultKind::InvalidField,
+            line("}}", r#","metadata":{"":"no key"}}}"#),
+        ),
+        (
+            FaultKind::InvalidField,
+            line("}}", r#","created_by":"two\nlines"}}"#),
+        ),
         (
             FaultKind::InvalidField,
             line(
@@ -266,4 +278,27 @@ async fn progress_is_reported_up_to_the_last_byte_and_line() {
     let last = told.last().unwrap();
     let lines = file.lines().count() as u64;
     assert_eq!((last.lines, last.bytes), (lines, file.len() as u64));
+}
+
+#[tokio::test]
+async fn a_line_that_the_policy_does_not_allow_is_refused_and_the_others_are_imported() {
+    let (store, file) = (MemoryStore::new(), export(&furnished(20).await).await);
+    let policy = Policy::default().scopes("invoices:read".parse().unwrap());
+    let op = Op::SetPolicy {
+        version: None,
+        policy: policy.clone(),
+    };
+    store.apply(&Mutation::new(op, at(0))).await.unwrap();
+    let imported = import(&store, &file).await;
+    adds_up(&imported.report);
+    assert!(imported.report.faults() > 0);
+    for fault in &imported.faults {
+        assert_eq!(fault.kind(), FaultKind::PolicyViolation);
+        assert!(fault.reason().contains("leave these scopes out"), "{fault}");
+    }
+    let now = jiff::Timestamp::now();
+    for token in tokens(&store).await {
+        let has_ended = token.expired_or_revoked_at(now).is_some();
+        assert!(has_ended || policy.check_scopes(&token).is_ok());
+    }
 }

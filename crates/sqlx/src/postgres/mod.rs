@@ -27,7 +27,9 @@ use std::{fmt, sync::Arc, time::Duration};
 use async_trait::async_trait;
 use sqlx::{SqlStr, postgres::PgRow};
 use tokio::time::timeout;
-use tower_api_tokens::{Answer, StoreError, TokenDigest, TokenStore, store::run_to_end};
+use tower_api_tokens::{
+    Answer, StoreError, StoreErrorKind, TokenDigest, TokenStore, store::run_to_end,
+};
 
 use connections::{Connections, Query, Work, duplicate};
 use error::from_sqlx;
@@ -38,9 +40,10 @@ use schema::Schema;
 use servers::{Assessment, Report};
 use statements::Statements;
 
-use crate::rows::{answer_from, log_is_empty};
-#[cfg(doc)]
-use tower_api_tokens::StoreErrorKind;
+use crate::{
+    compatibility::Access,
+    rows::{answer_from, log_is_empty},
+};
 
 pub use builder::PostgresStoreBuilder;
 pub use sqlx::PgPool;
@@ -145,6 +148,8 @@ struct Inner {
     keeps_statements: bool,
     purging: Purging,
     indexes: Option<IndexBuilder>,
+    /// A role may have more rights than the store was opened for.
+    access: Access,
 }
 
 /// The timeout for recording usage, after which its connection is closed. A follower waits ten seconds.
@@ -204,6 +209,7 @@ impl PostgresStore {
         schema: Schema,
         keeps_statements: bool,
         indexes: Option<IndexBuilder>,
+        access: Access,
     ) -> Self {
         Self {
             inner: Arc::new(Inner {
@@ -213,6 +219,7 @@ impl PostgresStore {
                 keeps_statements,
                 purging: Purging::default(),
                 indexes,
+                access,
             }),
         }
     }
@@ -274,6 +281,9 @@ impl PostgresStore {
     /// Runs a statement that makes a change, then wakes the followers in this process. It runs in a task,
     /// so that it completes even if the caller is dropped.
     async fn change(&self, query: Query) -> Result<Vec<PgRow>, StoreError> {
+        if self.inner.access == Access::Read {
+            return Err(StoreError::new(StoreErrorKind::ReadOnly));
+        }
         let inner = Arc::clone(&self.inner);
         run_to_end(async move {
             let rows = inner.connections.run(Work::Change, query).await?;

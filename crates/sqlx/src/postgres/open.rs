@@ -136,6 +136,7 @@ async fn open(builder: PostgresStoreBuilder) -> Result<PostgresStore, StoreError
         schema,
         lasting.statements,
         indexes,
+        access(&builder),
     ))
 }
 
@@ -264,6 +265,13 @@ async fn answers(connection: &mut PgConnection) -> bool {
     matches!(timeout(TRIED_WITHIN, connection.ping()).await, Ok(Ok(())))
 }
 
+fn access(builder: &PostgresStoreBuilder) -> Access {
+    match builder.read_only {
+        true => Access::Read,
+        false => Access::Write,
+    }
+}
+
 struct Prepared {
     schema: Schema,
     /// Whether the default isolation level of the server suits every statement.
@@ -290,10 +298,7 @@ async fn prepare(
         .as_deref()
         .ok_or_else(|| invalid("no schema in the search path exists: name one with `schema`"))?;
     let schema = Schema::new(schema)?;
-    let access = match builder.read_only {
-        true => Access::Read,
-        false => Access::Write,
-    };
+    let access = access(builder);
     let mut found = match server.has_tables {
         true => {
             check_rights(

@@ -6,6 +6,10 @@
 /// this crate are locked by then, so they must finish quickly: add nullable columns, and constraints that are
 /// `NOT VALID`, and read no row. A new function can be executed by nobody but its owner until `rights` say
 /// otherwise. Indexes are built after the transaction, without a lock that blocks anyone.
+///
+/// Calls in progress continue afterwards. What they use must stay as it is: instead of dropping a function, or
+/// adding an attribute to `api_token_applied`, create another function with another type. A view may only get
+/// more columns at its end.
 pub(super) struct Migration {
     pub(super) version: i64,
     pub(super) name: &'static str,
@@ -114,6 +118,10 @@ pub(super) const MIGRATIONS: [Migration; 5] = [
             Right::Relation {
                 new: "api_token_event_log",
                 like: "api_token_audit",
+            },
+            Right::Function {
+                new: "api_token_describe",
+                like: "api_token_revoke_token",
             },
         ],
         indexes: &[],

@@ -25,9 +25,11 @@ pub(super) async fn lock_all(
     connection: &mut PgConnection,
     schema: &Schema,
 ) -> Result<(), StoreError> {
-    // Views come first, because a lookup locks a view before its tables.
+    // In the order of those who lock several: a change begins with the lock of all changes, and a lookup locks a
+    // view before its tables. In another order, each attempt would wait for a change that waits for it.
     let row = sqlx::query(
-        "SELECT string_agg(format('%I.%I', n.nspname, c.relname), ', ' ORDER BY c.relkind DESC, c.relname) \
+        "SELECT string_agg(format('%I.%I', n.nspname, c.relname), ', ' \
+            ORDER BY c.relname <> 'api_token_change_lock', c.relkind DESC, c.relname) \
          FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace \
          WHERE n.nspname = $1 AND c.relname ~ '^_?api_token' AND c.relkind IN ('r', 'v')",
     )

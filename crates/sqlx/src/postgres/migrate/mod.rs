@@ -5,7 +5,7 @@ mod list;
 mod locks;
 mod rights;
 
-use sqlx::{AssertSqlSafe, Connection, PgConnection, Row};
+use sqlx::{AssertSqlSafe, Connection, PgConnection, Row, postgres::PgRow};
 use tower_api_tokens::StoreError;
 
 use super::{error::from_sqlx, schema::Schema};
@@ -102,6 +102,7 @@ pub(super) async fn migrate(
         for migration in MIGRATIONS.iter().filter(|m| m.version > found) {
             apply(&mut transaction, schema, migration).await?;
         }
+        replan_calls(&mut transaction, schema).await?;
         if found == 0 {
             // No row is in them, and nobody else sees them.
             indexes::build_now(&mut transaction, schema).await?;
@@ -144,6 +145,33 @@ async fn apply(
         .await
         .map_err(from_sqlx)?;
     rights::grant(connection, schema, &functions, migration.rights).await
+}
+
+/// Makes other sessions plan their calls again. PostgreSQL does not notice by itself that a migration has added an
+/// attribute to what a function returns, and a call that was planned before would fail.
+async fn replan_calls(connection: &mut PgConnection, schema: &Schema) -> Result<(), StoreError> {
+    let touch = sqlx::query(
+        "SELECT format('ALTER FUNCTION %s COST %s', p.oid::regprocedure, p.procost) \
+         FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace \
+         JOIN pg_type t ON t.oid = p.prorettype AND t.typrelid <> 0 \
+         WHERE n.nspname = $1 AND p.proname ~ '^api_token'",
+    );
+    let touch = touch.bind(schema.name()).persistent(false);
+    let statements = touch.fetch_all(&mut *connection).await;
+    run_all(connection, statements).await
+}
+
+/// Runs the statements that a query has returned.
+async fn run_all(
+    connection: &mut PgConnection,
+    statements: Result<Vec<PgRow>, sqlx::Error>,
+) -> Result<(), StoreError> {
+    for row in statements.map_err(from_sqlx)? {
+        // Safe: the server has quoted the names.
+        let statement: String = row.try_get(0).map_err(from_sqlx)?;
+        execute(connection, AssertSqlSafe(statement)).await?;
+    }
+    Ok(())
 }
 
 async fn execute(

@@ -1,9 +1,9 @@
 //! Gives roles rights to what a migration has created.
 
-use sqlx::{AssertSqlSafe, PgConnection, Row, postgres::PgRow};
+use sqlx::{PgConnection, Row};
 use tower_api_tokens::StoreError;
 
-use super::{execute, list::Right};
+use super::{list::Right, run_all};
 use crate::postgres::{error::from_sqlx, schema::Schema};
 
 /// A function that whoever may make changes may execute.
@@ -101,10 +101,10 @@ pub(super) async fn grant(
     let query = |statement| sqlx::query(statement).persistent(false).bind(schema.name());
     let revoke = query(REVOKE).bind(functions);
     let revoked = revoke.fetch_all(&mut *connection).await;
-    run(connection, revoked).await?;
+    run_all(connection, revoked).await?;
     let changes = query(GRANT_CHANGES).bind(functions).bind(A_CHANGE);
     let granted = changes.fetch_all(&mut *connection).await;
-    run(connection, granted).await?;
+    run_all(connection, granted).await?;
     for right in rights {
         let statements = match *right {
             Right::Relation { new, like } => query(GRANT_RELATION).bind(new).bind(like),
@@ -114,20 +114,7 @@ pub(super) async fn grant(
             Right::Function { new, like } => query(GRANT_FUNCTION).bind(new).bind(like),
         };
         let granted = statements.fetch_all(&mut *connection).await;
-        run(connection, granted).await?;
-    }
-    Ok(())
-}
-
-/// Runs the statements that a query has returned.
-async fn run(
-    connection: &mut PgConnection,
-    statements: Result<Vec<PgRow>, sqlx::Error>,
-) -> Result<(), StoreError> {
-    for row in statements.map_err(from_sqlx)? {
-        // Safe: the server has quoted the names.
-        let statement: String = row.try_get(0).map_err(from_sqlx)?;
-        execute(connection, AssertSqlSafe(statement)).await?;
+        run_all(connection, granted).await?;
     }
     Ok(())
 }
