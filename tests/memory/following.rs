@@ -12,7 +12,7 @@ use futures_util::FutureExt;
 use jiff::Timestamp;
 use tokio::time::{Instant, timeout};
 use tower_api_tokens::{
-    ApiTokens, Authenticator, ChangeLog, Changes, Follower, LivePage, MemoryStore, NewToken,
+    ApiTokens, Authenticator, ChangeLog, Changes, Clock, Follower, LivePage, MemoryStore, NewToken,
     RejectionKind, Restrictions, Revision, StoreError, StoreErrorKind, SystemEntropy, TokenFormat,
     TokenId, TokenRegistryExt, TokenTarget,
     testing::{Fault, FaultyStore},

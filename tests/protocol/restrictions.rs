@@ -32,7 +32,7 @@ const OUTSIDE: &str = r#"403
 content-type: application/problem+json
 cache-control: no-store
 www-authenticate: Bearer realm="api"
-content-length: 112
+content-length: 111
 
 {"type":"about:blank","title":"Forbidden","status":403,"detail":"The token may not be used from this address."}"#;
 
