@@ -279,6 +279,7 @@ fn set_field_error(form: &mut NewForm, error: &OperationError) -> bool {
             LifecycleErrorKind::UnknownApp | LifecycleErrorKind::AppDisabled => &mut form.app,
             _ => return false,
         },
+        OperationErrorKind::OwnerRequired => return false,
     };
     field.set_error(errors::in_new_token(error));
     true
