@@ -14,8 +14,8 @@ use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
 use tower_api_tokens::{
     Answer, AppId, AppQuery, AppRecord, Applied, AuditAction, AuditEvent, AuditEventId, AuditLog,
     AuditOutcome, AuditQuery, Authenticator, ChangeLog, Changes, LivePage, MemoryStore, Mutation,
-    Op, Page, Revision, StoreError, TokenDigest, TokenId, TokenQuery, TokenRecord, TokenRegistry,
-    TokenStore, TokenTarget, Usage, UsageLog,
+    Op, Page, Policy, Revision, StoreError, TokenDigest, TokenId, TokenQuery, TokenRecord,
+    TokenRegistry, TokenStore, TokenTarget, Usage, UsageLog,
 };
 
 #[global_allocator]

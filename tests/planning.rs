@@ -144,7 +144,7 @@ fn token(number: u8, digest: u8, of: u8, seconds: i64) -> TokenRecord {
 fn mutations() -> impl Strategy<Value = Mutation> {
     let numbers = (0..3_u8, 0..8_u8, 0..8_u8, 0..8_u8, 0..60_i64);
     let extras = (
-        0..14_u8,
+        0..16_u8,
         prop::option::of(0..3_u8),
         prop::option::of(0..8_u8),
     );
@@ -204,7 +204,9 @@ fn mutations() -> impl Strategy<Value = Mutation> {
                         .max_lifetime(Duration::from_secs(50)),
                 },
             },
-            12 => Op::InsertTokens(vec![token(first, digest, of, seconds)]),
+            12 => Op::SuspendToken(target),
+            13 => Op::ResumeToken { target, grantable },
+            14 => Op::InsertTokens(vec![token(first, digest, of, seconds)]),
             _ => Op::InsertTokens(vec![
                 token(first, digest, of, seconds),
                 token(second, digest.wrapping_add(first), of, seconds),

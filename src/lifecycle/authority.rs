@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use crate::{
     model::{
         app::AppId,
-        audit::AuditEvent,
+        audit::{AuditEvent, one_line},
         grantable::{GrantError, Grantable},
         scope::ScopeSet,
     },
@@ -96,6 +96,12 @@ impl Authority {
 
     pub(super) fn actor(&self) -> Option<&str> {
         self.actor.as_deref()
+    }
+
+    /// Returns the actor's name as the audit log shows it.
+    pub(super) fn actor_shown(&self) -> Option<String> {
+        let actor = self.actor()?;
+        Some(one_line(actor, AuditEvent::MAX_ACTOR_LEN))
     }
 
     pub(super) fn app(&self) -> Option<&AppId> {

@@ -9,8 +9,10 @@ use crate::model::{
     app::AppRecord,
     audit::AuditChange,
     metadata::{Metadata, MetadataError, MetadataPatch},
+    network::Networks,
     policy::Policy,
     record::{TokenRecord, TransitionError},
+    restrictions::RestrictionsError,
     scope::ScopeSet,
 };
 
@@ -35,6 +37,8 @@ pub struct TokenEdit {
     pub scopes: Option<ScopeSet>,
     /// The new expiry; `Some(None)` means never.
     pub expires_at: Option<Option<Timestamp>>,
+    /// The networks from which the token may be used; `Some(None)` means from everywhere.
+    pub networks: Option<Option<Networks>>,
     /// Changes to the metadata.
     pub metadata: MetadataPatch,
 }
@@ -61,6 +65,13 @@ impl TokenEdit {
         self
     }
 
+    /// Sets the networks from which the token may be used; `None` means from everywhere.
+    #[must_use]
+    pub fn networks(mut self, networks: impl Into<Option<Networks>>) -> Self {
+        self.networks = Some(networks.into());
+        self
+    }
+
     /// Sets what to change in the metadata.
     #[must_use]
     pub fn metadata(mut self, patch: MetadataPatch) -> Self {
@@ -83,9 +94,9 @@ impl TokenEdit {
     /// # Errors
     ///
     /// Returns an error if the state of the token does not allow the edit, the new expiry is not in
-    /// the future, or the metadata would be too large.
+    /// the future, or the networks or the metadata would be too large.
     pub fn apply(&self, mut token: TokenRecord, at: Timestamp) -> Result<TokenRecord, EditError> {
-        if self.scopes.is_some() || self.expires_at.is_some() {
+        if self.scopes.is_some() || self.expires_at.is_some() || self.networks.is_some() {
             token.check_active(at)?;
         }
         if let Some(expires_at) = self.expires_at {
@@ -96,6 +107,9 @@ impl TokenEdit {
                 return Err(TransitionError::Rotated.into());
             }
             token.expires_at = expires_at;
+        }
+        if let Some(networks) = &self.networks {
+            token.restrictions = token.restricted_to(networks.clone())?;
         }
         if let Some(scopes) = &self.scopes {
             token.scopes = scopes.clone();
@@ -174,6 +188,9 @@ pub enum EditError {
     /// The new expiry is not in the future.
     #[error("the expiry is not in the future; choose a later time, or revoke the token")]
     Expiry,
+    /// The text of the networks is too long.
+    #[error(transparent)]
+    Restrictions(#[from] RestrictionsError),
     /// The metadata would be invalid.
     #[error(transparent)]
     Metadata(#[from] MetadataError),
@@ -195,6 +212,8 @@ pub(crate) fn token_changes(old: &TokenRecord, new: &TokenRecord) -> Vec<AuditCh
         Some(new.scopes.as_str()),
     );
     changes.owned("expires_at", time(old.expires_at), time(new.expires_at));
+    let networks = |token: &TokenRecord| token.networks().map(ToString::to_string);
+    changes.owned("networks", networks(old), networks(new));
     changes.metadata(&old.metadata, &new.metadata);
     changes.0
 }

@@ -147,13 +147,17 @@ impl Grantable {
     }
 
     /// Checks that an edit of a token grants no more than allowed: the scopes that it adds, and
-    /// everything about the token if it makes the token live longer.
+    /// everything about the token if it makes the token live longer or usable from more networks.
     ///
     /// # Errors
     ///
     /// Returns an error if [`check`](Self::check) fails for what the edit adds.
     pub fn check_edit(&self, old: &TokenRecord, new: &TokenRecord) -> Result<(), GrantError> {
-        if is_later(new.expires_at, old.expires_at) {
+        let is_wider = match (old.networks(), new.networks()) {
+            (Some(old), Some(new)) => !new.is_subset_of(old),
+            (old, new) => old.is_some() && new.is_none(),
+        };
+        if is_wider || is_later(new.expires_at, old.expires_at) {
             return self.check(&new.scopes, new.expires_at);
         }
         let added = new.scopes.difference(&old.scopes);

@@ -6,6 +6,7 @@ use thiserror::Error;
 use crate::{
     model::{
         app::AppRecord,
+        edit::EditError,
         metadata::Metadata,
         network::Networks,
         restrictions::{Restrictions, Terms},
@@ -150,7 +151,7 @@ impl TokenRecord {
         } else if self.app.disabled_at.is_some() {
             TokenStatus::AppDisabled
         } else if let Some(restrictions) = &self.restrictions {
-            restrictions.status(now)
+            restrictions.status(|at| at <= now)
         } else {
             TokenStatus::Live
         }
@@ -206,6 +207,19 @@ impl TokenRecord {
         terms.suspended_at = None;
         self.restrictions = Restrictions::from_terms(terms);
         Ok(self)
+    }
+
+    /// Returns the restrictions with other networks.
+    pub(crate) fn restricted_to(
+        &self,
+        networks: Option<Networks>,
+    ) -> Result<Option<Restrictions>, EditError> {
+        self.terms()?;
+        Ok(Restrictions::of(
+            networks,
+            self.not_before(),
+            self.suspended_at(),
+        )?)
     }
 
     fn terms(&self) -> Result<Terms, TransitionError> {

@@ -73,6 +73,15 @@ pub enum Op {
         /// What the actor may grant, for [`Grantable::check_edit`].
         grantable: Grantable,
     },
+    /// Suspends a token, as [`TokenRecord::suspend`] does.
+    SuspendToken(TokenTarget),
+    /// Resumes a token, as [`TokenRecord::resume`] does.
+    ResumeToken {
+        /// The token.
+        target: TokenTarget,
+        /// What the actor may grant. The token is only resumed if it passes [`Grantable::check`].
+        grantable: Grantable,
+    },
     /// Inserts the successor of a token, and changes the token as [`TokenRecord::rotate`] does.
     RotateToken {
         /// The token to rotate.
@@ -154,8 +163,8 @@ impl Op {
                 draft.update_app(app)
             }
             Self::InsertTokens(tokens) => {
-                state.check_new_tokens(tokens)?;
                 draft.policing().check_new(tokens)?;
+                state.check_new_tokens(tokens)?;
                 for token in tokens {
                     draft.insert_token(token.clone());
                 }
@@ -176,6 +185,14 @@ impl Op {
                 grantable.check_edit(&token, &edit.apply(token.clone(), at)?)?;
                 draft.edit(&token, edit)?
             }
+            Self::SuspendToken(target) => draft.update_token(find(target, state)?.suspend(at)?),
+            Self::ResumeToken { target, grantable } => {
+                let token = find(target, state)?;
+                if token.suspended_at().is_some() {
+                    grantable.check(&token.scopes, token.expires_at)?;
+                }
+                draft.update_token(token.resume()?)
+            }
             Self::RotateToken {
                 target,
                 successor,
@@ -184,8 +201,8 @@ impl Op {
                 let token = find(target, state)?;
                 token.check_successor(successor)?;
                 let rotated = token.rotate(successor.id, at, *overlap_ends)?;
-                state.check_new_tokens(std::slice::from_ref(successor))?;
                 draft.policing().check_successor(successor)?;
+                state.check_new_tokens(std::slice::from_ref(successor))?;
                 draft.insert_token(successor.clone());
                 draft.update_token(rotated)
             }

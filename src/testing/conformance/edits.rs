@@ -1,13 +1,16 @@
 use std::time::Duration;
 
+use futures_util::TryStreamExt;
+
 use super::{
     Registry,
-    fixtures::{app, at, read, token},
+    fixtures::{app, at, read, token, token_record},
 };
 use crate::{
-    AppEdit, AuditAction, AuditEvent, AuditEventId, AuditOutcome, AuditQuery, EditError,
-    GrantError, Grantable, Metadata, MetadataPatch, Mutation, Op, StoreError, StoreErrorKind,
-    TokenEdit, TokenRecord, TokenRegistryExt, TokenTarget, TransitionError,
+    AppEdit, AuditAction, AuditEvent, AuditEventId, AuditOutcome, AuditQuery, ChangeLogStreams,
+    EditError, GrantError, Grantable, Metadata, MetadataPatch, Mutation, Networks, Op, Replacement,
+    StoreError, StoreErrorKind, TokenEdit, TokenQuery, TokenRecord, TokenRegistryExt,
+    TokenRegistryStreams, TokenStatus, TokenTarget, TransitionError,
 };
 
 fn edit_of(token: &TokenRecord, edit: TokenEdit) -> Op {
@@ -232,4 +235,85 @@ pub async fn a_version_is_the_same_however_it_was_read(store: Registry) {
     assert_eq!(edited.version(), stored.version());
     let found = store.find(&token.digest).await.unwrap().record.unwrap();
     assert_eq!(found.version(), stored.version());
+}
+
+/// A suspended token is refused until it is resumed, is not rotated meanwhile, and keeps everything
+/// else.
+pub async fn a_suspended_token_is_refused_until_it_is_resumed(store: Registry) {
+    let app = app(&store, 1).await;
+    let token = token(&store, &app, 1).await;
+    let target = TokenTarget::any(token.id);
+    let networks: Networks = "10.0.0.0/8,2001:db8::/32".parse().unwrap();
+    let edit = TokenEdit::default().networks(networks.clone());
+    let restricted = apply(&store, edit_of(&token, edit), 10).await.unwrap();
+    assert_eq!(restricted.networks(), Some(&networks));
+    assert_eq!(restricted.status(at(10)), TokenStatus::Live);
+
+    let suspended = apply(&store, Op::SuspendToken(target), 11).await.unwrap();
+    assert_eq!(suspended.status(at(11)), TokenStatus::Suspended);
+    assert_eq!(suspended.networks(), Some(&networks));
+    assert_eq!(read(&store, &token).await.as_ref(), Some(&suspended));
+    let again = apply(&store, Op::SuspendToken(target), 12).await.unwrap();
+    assert_eq!(again, suspended);
+    let mut successor = token_record(&app, 2);
+    successor.restrictions = suspended.restrictions.clone();
+    let rotation = Replacement::new(target, successor, at(13));
+    let refused = store.rotate(&rotation).await.unwrap_err();
+    assert_eq!(refused.transition(), Some(TransitionError::Suspended));
+
+    let resume = |grantable| Op::ResumeToken { target, grantable };
+    let expiring = Grantable::everything().expires_by(at(20));
+    let refused = apply(&store, resume(expiring), 14).await.unwrap_err();
+    assert_eq!(refused.kind(), StoreErrorKind::NotGranted);
+    let everything = Grantable::everything();
+    let resumed = apply(&store, resume(everything.clone()), 15).await.unwrap();
+    assert_eq!(resumed, restricted);
+    assert_eq!(read(&store, &token).await, Some(restricted));
+
+    store.revoke(&target, at(16)).await.unwrap();
+    for op in [Op::SuspendToken(target), resume(everything)] {
+        let refused = apply(&store, op, 17).await.unwrap_err();
+        assert_eq!(refused.transition(), Some(TransitionError::Revoked));
+    }
+}
+
+/// Listings by status judge restrictions as [`TokenRecord::status`] does, and the tokens that become
+/// valid later are listed among those that a cache starts with.
+pub async fn listings_judge_restrictions(store: Registry) {
+    let app = app(&store, 1).await;
+    let texts = [
+        None,
+        Some("networks=10.0.0.0/8"),
+        Some("not_before=2100-01-01T00:00:00Z"),
+        Some("not_before=2000-01-01T00:00:00Z"),
+        Some("suspended_at=2026-11-28T10:00:00Z"),
+        Some("moon=full"),
+    ];
+    let mut tokens = Vec::new();
+    for (n, text) in (1..).zip(texts) {
+        let mut token = token_record(&app, n);
+        token.restrictions = text.map(|text| text.parse().unwrap());
+        store.insert(&token).await.unwrap();
+        tokens.insert(0, token);
+    }
+    for status in TokenStatus::ALL {
+        let query = TokenQuery::default().status(*status).limit(2);
+        let listed: Vec<_> = store
+            .stream_tokens(query, at(0))
+            .try_collect()
+            .await
+            .unwrap();
+        let expected = tokens.iter().filter(|token| token.status(at(0)) == *status);
+        assert!(listed.iter().eq(expected), "{status}: {listed:?}");
+    }
+    let Some(log) = store.change_log() else {
+        return;
+    };
+    let mut pages = log.stream_live(2, at(0));
+    let mut listed = Vec::new();
+    while let Some(page) = pages.try_next().await.unwrap() {
+        listed.extend(page.tokens.into_iter().map(|token| token.id));
+    }
+    let expected: Vec<_> = tokens[2..].iter().map(|token| token.id).collect();
+    assert_eq!(listed, expected);
 }

@@ -59,9 +59,10 @@ pub use changes::{
     usage_adds_up_and_never_goes_back,
 };
 pub use edits::{
-    a_version_is_the_same_however_it_was_read, an_app_with_live_tokens_is_not_deleted,
-    an_edit_is_checked_against_the_current_token, an_edit_of_a_token_takes_effect_immediately,
-    an_edit_of_an_app_takes_effect_immediately, an_edit_of_another_version_is_refused,
+    a_suspended_token_is_refused_until_it_is_resumed, a_version_is_the_same_however_it_was_read,
+    an_app_with_live_tokens_is_not_deleted, an_edit_is_checked_against_the_current_token,
+    an_edit_of_a_token_takes_effect_immediately, an_edit_of_an_app_takes_effect_immediately,
+    an_edit_of_another_version_is_refused, listings_judge_restrictions,
     metadata_survives_in_every_language, racing_edits_are_all_applied,
     the_event_of_an_edit_has_old_and_new_values,
 };
@@ -195,6 +196,8 @@ macro_rules! registry_conformance {
             racing_edits_are_all_applied
             the_event_of_an_edit_has_old_and_new_values
             metadata_survives_in_every_language
+            a_suspended_token_is_refused_until_it_is_resumed
+            listings_judge_restrictions
             an_app_with_live_tokens_is_not_deleted
             a_version_is_the_same_however_it_was_read
             a_policy_is_set_over_the_version_that_was_read

@@ -86,7 +86,9 @@ impl TokenRegistry for PostgresStore {
             .bind(query.name.clone())
             .bind(query.successor.map(Identifier::from));
         let rows = self.list(read).await?;
-        page_from(&rows, limit, "api_tokens", token_from, TokenId::from_bytes)
+        let mut page = page_from(&rows, limit, "api_tokens", token_from, TokenId::from_bytes)?;
+        page.items.retain(|token| query.selects(token, now));
+        Ok(page)
     }
 
     fn change_log(&self) -> Option<&dyn ChangeLog> {

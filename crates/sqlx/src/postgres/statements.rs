@@ -153,7 +153,7 @@ impl Statements {
             None => "",
             Some(TokenStatus::Live) => {
                 " AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > $2) \
-                  AND app_disabled_at IS NULL AND restrictions IS NULL"
+                  AND app_disabled_at IS NULL"
             }
             Some(TokenStatus::Revoked) => " AND revoked_at IS NOT NULL",
             Some(TokenStatus::Expired) => " AND revoked_at IS NULL AND expires_at <= $2",
@@ -161,7 +161,8 @@ impl Statements {
                 " AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > $2) \
                   AND app_disabled_at IS NOT NULL"
             }
-            Some(TokenStatus::Restricted) => {
+            // What restrictions mean is judged afterwards.
+            Some(TokenStatus::Restricted | TokenStatus::Suspended | TokenStatus::NotYetValid) => {
                 " AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > $2) \
                   AND app_disabled_at IS NULL AND restrictions IS NOT NULL"
             }

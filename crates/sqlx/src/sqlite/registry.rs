@@ -79,7 +79,9 @@ impl TokenRegistry for SqliteStore {
             .bind(query.name.as_deref())
             .bind(query.successor.as_ref().map(|id| id.as_bytes().as_slice()));
         let rows = select.fetch_all(self.readers()?).await.map_err(from_sqlx)?;
-        page_from(&rows, limit, "api_tokens", token_from, TokenId::from_bytes)
+        let mut page = page_from(&rows, limit, "api_tokens", token_from, TokenId::from_bytes)?;
+        page.items.retain(|token| query.selects(token, now));
+        Ok(page)
     }
 
     fn change_log(&self) -> Option<&dyn ChangeLog> {

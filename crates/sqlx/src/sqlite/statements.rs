@@ -222,8 +222,9 @@ pub(super) fn list(of_app: bool, status: Option<TokenStatus>) -> Result<&'static
     Ok(match status {
         None => list!(""),
         Some(TokenStatus::Live) => list!(
-            "AND t.revoked_at IS NULL AND (t.expires_at IS NULL OR t.expires_at > ?3) \
-             AND a.disabled_at IS NULL AND t.restrictions IS NULL"
+            "AND t.revoked_at IS NULL AND coalesce(",
+            expiry!(),
+            "> ?3, true) AND a.disabled_at IS NULL"
         ),
         Some(TokenStatus::Revoked) => list!("AND t.revoked_at IS NOT NULL"),
         Some(TokenStatus::Expired) => list!("AND t.revoked_at IS NULL AND ", expiry!(), "<= ?3"),
@@ -232,7 +233,8 @@ pub(super) fn list(of_app: bool, status: Option<TokenStatus>) -> Result<&'static
             expiry!(),
             "> ?3, true) AND a.disabled_at IS NOT NULL"
         ),
-        Some(TokenStatus::Restricted) => list!(
+        // What restrictions mean is judged afterwards.
+        Some(TokenStatus::Restricted | TokenStatus::Suspended | TokenStatus::NotYetValid) => list!(
             "AND t.revoked_at IS NULL AND coalesce(t.restricted_expires_at > ?3, true) \
              AND a.disabled_at IS NULL AND t.restrictions IS NOT NULL"
         ),

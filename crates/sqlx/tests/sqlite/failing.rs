@@ -99,15 +99,15 @@ async fn changes_succeed_again_once_the_disk_has_room() {
                 .unwrap();
             platform.revoke(issued.record().id).await.unwrap();
         }
-        // A token may still fit where another did not, because its identifier and digest belong on other pages.
+        // A change that needs no new page may still fit after one that did not.
         let fill = async {
-            let mut failed = 0;
-            while failed < 4 {
+            let mut failures = 0;
+            while failures < 4 {
                 match platform.issue(&app.id, NewToken::named("ci")).await {
-                    Ok(_) => failed = 0,
+                    Ok(_) => failures = 0,
                     Err(error) => {
                         assert_eq!(kind(&error), Some(StoreErrorKind::Full), "{error:?}");
-                        failed += 1;
+                        failures += 1;
                     }
                 }
             }

@@ -92,6 +92,8 @@ async fn every_column_that_verification_depends_on_is_logged() {
         ("revoked_at", "NULL"),
         ("expires_at = 0, restrictions", "'{}'"),
         ("restricted_expires_at", "9000000000000000"),
+        ("metadata", "'{}'"),
+        ("created_by", "'alice'"),
         (
             "restrictions = NULL, restricted_expires_at = NULL, expires_at",
             "NULL",
