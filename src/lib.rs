@@ -219,6 +219,7 @@ pub use lifecycle::{
 #[doc(inline)]
 pub use middleware::{
     ApiTokenAuth, ApiTokenLayer, LayerError, Refusal, RequestHead, RequireScopeLayer,
+    TrustedProxies,
 };
 pub use model::app::{AppId, AppIdError, AppRecord};
 pub use model::audit::{

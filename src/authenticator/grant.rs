@@ -130,11 +130,19 @@ impl Grant {
 
     /// Creates the grant of a token that is not shared.
     pub(super) fn of(token: &TokenRecord, format: Option<&'static str>) -> Self {
-        Self::new(&Arc::new(AppState::of(&token.app)), Terms::of(token, format))
+        Self::new(
+            &Arc::new(AppState::of(&token.app)),
+            Terms::of(token, format),
+        )
     }
 
     pub(super) fn app(&self) -> &Arc<AppState> {
         &self.app
+    }
+
+    #[inline]
+    pub(super) fn restrictions(&self) -> Option<&Restrictions> {
+        self.terms.extras.as_ref()?.restrictions.as_ref()
     }
 
     pub(super) fn terms(&self) -> &Terms {

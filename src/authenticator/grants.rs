@@ -441,8 +441,8 @@ mod tests {
         let first = token("app", "read");
         let mut app = App::new(first.digest);
         let state = Arc::new(AppState::of(&first.app));
-        let [first, second] =
-            ["read", "write"].map(|scopes| app.grant(7, &state, &Terms::of(&token("app", scopes), None)));
+        let [first, second] = ["read", "write"]
+            .map(|scopes| app.grant(7, &state, &Terms::of(&token("app", scopes), None)));
         assert!(first.is_evicted() && !second.is_evicted());
         app.evict();
         assert!(second.is_evicted());

@@ -90,6 +90,9 @@ async fn run(cli: Cli) -> Result<(), Failure> {
         | Command::Completions { .. }
         | Command::Restore(_) => Ok(()),
     };
+    if !matches!(purpose, Purpose::Serve { .. }) {
+        session.finish_upgrade().await;
+    }
     session.close().await;
     match purpose {
         Purpose::Read => done,

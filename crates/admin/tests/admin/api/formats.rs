@@ -61,7 +61,11 @@ async fn a_token_is_issued_in_the_format_that_the_request_names_and_shows_it() {
         .map(|item| &item["format"])
         .collect();
     let count = |label: Value| formats.iter().filter(|format| ***format == label).count();
-    let counts = [count(json!("acme_live")), count(json!("test")), count(Value::Null)];
+    let counts = [
+        count(json!("acme_live")),
+        count(json!("test")),
+        count(Value::Null),
+    ];
     assert_eq!(counts, [4, 2, 1]);
 }
 
