@@ -306,7 +306,7 @@ fn json_has_every_field() {
     let verdict = cli.pipe(&["verify", "--json"], issued["token"].as_str().unwrap());
     assert_eq!(
         keys(&verdict.json()),
-        "admitted app_id app_name expires_at reason scopes token_id token_name"
+        "admitted app_id app_name expires_at format reason scopes token_id token_name"
     );
 }
 
