@@ -1,5 +1,6 @@
 //! The app that a request is attributed to.
 
+mod expiry;
 mod shared_metadata;
 
 use std::sync::Arc;
@@ -7,6 +8,7 @@ use std::sync::Arc;
 use compact_str::CompactString;
 use jiff::Timestamp;
 
+pub(crate) use expiry::Expiry;
 pub(crate) use shared_metadata::{SharedMetadata, Stripe};
 
 use crate::{
@@ -30,7 +32,7 @@ pub struct AppPrincipal {
     token_id: TokenId,
     token_name: CompactString,
     scopes: ScopeSet,
-    expires_at: Option<Timestamp>,
+    expires_at: Expiry,
     metadata: Option<Arc<Stripe>>,
 }
 
@@ -42,7 +44,7 @@ impl AppPrincipal {
         token_id: TokenId,
         token_name: CompactString,
         scopes: ScopeSet,
-        expires_at: Option<Timestamp>,
+        expires_at: Expiry,
         metadata: Option<Arc<Stripe>>,
     ) -> Self {
         Self {
@@ -69,7 +71,7 @@ impl AppPrincipal {
             token.id,
             CompactString::new(&token.name),
             token.scopes.clone(),
-            token.expires_at,
+            Expiry::of(token.expires_at),
             Stripe::of(&app, &own).map(Arc::new),
         )
     }
@@ -116,7 +118,7 @@ impl AppPrincipal {
     /// time.
     #[must_use]
     pub fn expires_at(&self) -> Option<Timestamp> {
-        self.expires_at
+        self.expires_at.get()
     }
 
     /// Returns the value of a metadata key: that of the app, or else that of the token.
