@@ -19,6 +19,7 @@ use super::{
     entry::{Entry, Instant, seconds},
     grants::Grants,
     hash::DigestHasher,
+    labels::Labels,
     lease::Lease,
     nanoseconds::nanoseconds,
     negative::NegativeCache,
@@ -87,11 +88,16 @@ impl<R, F: FnOnce(&Entry) -> R> WithEntry for F {
 }
 
 impl Cache {
-    pub(super) fn new(capacity: usize, negative_capacity: usize, max_staleness: Duration) -> Self {
+    pub(super) fn new(
+        capacity: usize,
+        negative_capacity: usize,
+        max_staleness: Duration,
+        labels: Labels,
+    ) -> Self {
         let staleness = nanoseconds(max_staleness);
         Self {
             entries: papaya::HashMap::with_hasher(DigestHasher::default()),
-            grants: Grants::default(),
+            grants: Grants::new(labels),
             negative: NegativeCache::new(negative_capacity),
             seen: SeenTokens::new(capacity.max(MIN_TRACKED)),
             lease: Lease::ended(),

@@ -14,6 +14,7 @@ mod grants;
 mod hash;
 mod history;
 mod in_flight;
+mod labels;
 mod lease;
 mod lookup;
 mod metrics;
@@ -29,7 +30,7 @@ mod stats;
 mod sync;
 mod usage;
 
-use std::{fmt, sync::Arc};
+use std::{fmt, net::IpAddr, sync::Arc};
 
 pub(crate) use admission::{Admission, Confirmation, Lookup, confirmed};
 pub use builder::AuthenticatorBuilder;
@@ -109,6 +110,8 @@ struct Judge<'a, A> {
     shared: &'a Shared,
     now: Instant<'a>,
     counted: Option<TokenId>,
+    /// The address of the client, if it is known.
+    client: Option<IpAddr>,
     admit: A,
 }
 
@@ -122,9 +125,10 @@ impl<T, A: FnOnce(AppPrincipal) -> T> WithEntry for Judge<'_, A> {
             shared,
             now,
             counted,
+            client,
             admit,
         } = self;
-        if let Some(rejection) = entry.rejection(&*shared.clock) {
+        if let Some(rejection) = entry.rejection(&*shared.clock, || client) {
             return Verification::Refused(rejection);
         }
         let counters = shared.counters.local();
@@ -167,11 +171,30 @@ impl Authenticator {
     /// Returns a [`Rejection`] whose kind says why the token is not admitted. A token that is not a
     /// `b64token` ([RFC 6750 section 2.1](https://www.rfc-editor.org/rfc/rfc6750#section-2.1)), or
     /// that is longer than 4,096 bytes, is malformed.
+    ///
+    /// A token that is restricted to [networks](crate::Networks) is refused; see
+    /// [`authenticate_from`](Self::authenticate_from).
     pub async fn authenticate(&self, presented: &[u8]) -> Result<AppPrincipal, Rejection> {
-        let verdict = match self.verify(presented, None, |principal| principal) {
+        self.authenticate_from(presented, None).await
+    }
+
+    /// Verifies a presented token of a client with a known address. `None` means that the address is
+    /// unknown. A token that is restricted to [networks](crate::Networks) is only admitted from
+    /// these.
+    ///
+    /// # Errors
+    ///
+    /// As [`authenticate`](Self::authenticate).
+    pub async fn authenticate_from(
+        &self,
+        presented: &[u8],
+        client: impl Into<Option<IpAddr>>,
+    ) -> Result<AppPrincipal, Rejection> {
+        let client = client.into();
+        let verdict = match self.verify(presented, None, client, |principal| principal) {
             Verification::Admitted(principal) => Ok(principal),
             Verification::Refused(rejection) => Err(rejection),
-            Verification::Pending(lookup) => confirmed(lookup).await,
+            Verification::Pending(lookup) => confirmed(lookup, || client).await,
         };
         if let Err(rejection) = &verdict {
             self.count_refusal(rejection);
@@ -225,13 +248,15 @@ impl Authenticator {
     }
 
     /// Verifies a token as far as possible without a lookup. `counted` is the token whose use was
-    /// already counted for this request, by an outer layer. `admit` gets the principal where it is
-    /// to be stored, because it is too large to be moved from call to call.
+    /// already counted for this request, by an outer layer. `client` is the address of the client,
+    /// if it is known. `admit` gets the principal where it is to be stored, because it is too large
+    /// to be moved from call to call.
     #[inline]
     pub(crate) fn verify<T>(
         &self,
         presented: &[u8],
         counted: Option<TokenId>,
+        client: Option<IpAddr>,
         admit: impl FnOnce(AppPrincipal) -> T,
     ) -> Verification<T> {
         let shared = &*self.shared;
@@ -248,6 +273,7 @@ impl Authenticator {
             shared,
             now,
             counted,
+            client,
             admit,
         };
         let judge = match shared.cache.get_fresh(&digest, now, judge) {
