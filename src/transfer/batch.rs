@@ -63,7 +63,7 @@ impl Batch {
         match record {
             Record::App(app) if self.tokens.is_empty() && !self.app_ids.contains(&app.id) => {
                 self.app_ids.insert(app.id);
-                self.apps.push(app);
+                self.apps.push(*app);
                 Ok(())
             }
             Record::Token(token) if self.apps.is_empty() => {
