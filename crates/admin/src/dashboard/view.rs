@@ -44,6 +44,10 @@ impl TokenView {
             uses: grouped(token.uses),
         }
     }
+
+    pub(super) fn copyable(&self) -> Identifier {
+        Identifier::new(&self.id, "token ID")
+    }
 }
 
 /// An app as a row of the list shows it.
@@ -66,6 +70,33 @@ impl AppView {
             },
             created: Moment::new(app.created_at, now),
             disabled: app.disabled_at.map(|at| Moment::new(at, now)),
+        }
+    }
+
+    pub(super) fn copyable(&self) -> Identifier {
+        Identifier::new(&self.id, "app ID")
+    }
+}
+
+/// An identifier, with a button that copies it.
+#[derive(Clone, Debug, Template)]
+#[template(
+    ext = "html",
+    source = "<span class=\"id\"><code>{{ text }}</code><button type=\"button\" class=\"copy js-only\" \
+        data-copy=\"\" aria-label=\"Copy {{ label }}\">Copy</button></span>"
+)]
+pub(super) struct Identifier {
+    text: String,
+    label: &'static str,
+}
+
+impl HtmlSafe for Identifier {}
+
+impl Identifier {
+    pub(super) fn new(id: impl ToString, label: &'static str) -> Self {
+        Self {
+            text: id.to_string(),
+            label,
         }
     }
 }
