@@ -247,6 +247,7 @@ pub(crate) async fn identifiers_are_copied() {
         let open =
             "for (const details of document.querySelectorAll('details')) details.open = true";
         browser.client.execute(open, vec![]).await.unwrap();
+        // The button must not move while it is pressed.
         let button = browser.find(&format!("[aria-label='Copy {label}']")).await;
         button.click().await.unwrap();
         let copied = "return document.getElementById('copy-status').textContent";
