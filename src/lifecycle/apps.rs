@@ -5,20 +5,101 @@ use crate::{
     model::{
         app::{AppId, AppRecord},
         audit::AuditAction,
+        metadata::Metadata,
         name,
     },
     store::{AppQuery, Op, Page, catch_panic, records, run_to_end},
 };
+
+/// A request for a new app: its name, identifier and metadata.
+///
+/// A name converts into a request without an identifier and without metadata.
+///
+/// # Examples
+///
+/// ```
+/// use tower_api_tokens::{Metadata, NewApp};
+///
+/// let app = NewApp::named("Billing")
+///     .id("app_42".parse()?)
+///     .metadata(Metadata::new([("plan", "pro")])?);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct NewApp {
+    name: String,
+    id: Option<AppId>,
+    metadata: Metadata,
+}
+
+impl NewApp {
+    /// Creates a request for an app with a name of 1 to 100 characters without control characters.
+    #[must_use]
+    pub fn named(name: impl Into<String>) -> Self {
+        Self {
+            name: name.into(),
+            id: None,
+            metadata: Metadata::default(),
+        }
+    }
+
+    /// Sets the identifier that your platform already uses for the app. Defaults to a new one; `None`
+    /// means that too.
+    #[must_use]
+    pub fn id(mut self, id: impl Into<Option<AppId>>) -> Self {
+        self.id = id.into();
+        self
+    }
+
+    /// Sets what the platform keeps with the app. Defaults to nothing.
+    #[must_use]
+    pub fn metadata(mut self, metadata: Metadata) -> Self {
+        self.metadata = metadata;
+        self
+    }
+
+    /// Returns the identifier, if one was set.
+    #[must_use]
+    pub fn chosen_id(&self) -> Option<AppId> {
+        self.id
+    }
+
+    /// Returns whether the app gets metadata.
+    #[must_use]
+    pub fn has_metadata(&self) -> bool {
+        !self.metadata.is_empty()
+    }
+}
+
+impl From<&str> for NewApp {
+    fn from(name: &str) -> Self {
+        Self::named(name)
+    }
+}
+
+impl From<&String> for NewApp {
+    fn from(name: &String) -> Self {
+        Self::named(name)
+    }
+}
+
+impl From<String> for NewApp {
+    fn from(name: String) -> Self {
+        Self::named(name)
+    }
+}
 
 impl ApiTokens {
     /// Creates an app. Several apps may have the same name.
     ///
     /// # Errors
     ///
-    /// Returns an error if the name is invalid or the store fails.
-    pub async fn create_app(&self, name: &str) -> Result<AppRecord, LifecycleError> {
-        let id = AppId::generate(self.now(), &*self.shared.entropy)?;
-        self.create_app_with_id(id, name).await
+    /// Returns an error if the identifier is taken, the name is invalid, or the store fails.
+    pub async fn create_app(
+        &self,
+        new: impl Into<NewApp> + Send,
+    ) -> Result<AppRecord, LifecycleError> {
+        self.create(new.into()).await
     }
 
     /// Creates an app with an identifier that your platform already uses for it.
@@ -31,8 +112,17 @@ impl ApiTokens {
         id: AppId,
         name: &str,
     ) -> Result<AppRecord, LifecycleError> {
+        self.create(NewApp::named(name).id(id)).await
+    }
+
+    async fn create(&self, new: NewApp) -> Result<AppRecord, LifecycleError> {
         let now = self.now();
-        let app = AppRecord::new(id, name::normalize_name(name)?, now);
+        let id = match new.id {
+            Some(id) => id,
+            None => AppId::generate(now, &*self.shared.entropy)?,
+        };
+        let mut app = AppRecord::new(id, name::normalize_name(&new.name)?, now);
+        app.metadata = new.metadata;
         let subject = Subject::new(AuditAction::CreateApp).app(id);
         let creation = self.mutation(Op::CreateApp(app), now, subject)?;
         let tokens = self.clone();
@@ -87,15 +177,8 @@ impl ApiTokens {
     ///
     /// Returns an error if the app does not exist or the store fails.
     pub async fn disable_app(&self, id: &AppId) -> Result<AppRecord, LifecycleError> {
-        let (tokens, id) = (self.clone(), *id);
-        let subject = Subject::new(AuditAction::DisableApp).app(id);
-        let disabling = self.mutation(Op::DisableApp(id), self.now(), subject)?;
-        run_to_end(async move {
-            let disabled = tokens.apply_revocation(&disabling).await;
-            tokens.authenticator().apply_app_change(&id);
-            Ok(disabled.map_err(LifecycleError::about_app)?.into_app()?)
-        })
-        .await
+        self.change_app(*id, Op::DisableApp(*id), AuditAction::DisableApp)
+            .await
     }
 
     /// Enables an app. Its tokens that are neither revoked nor expired are admitted again.
@@ -105,19 +188,11 @@ impl ApiTokens {
     /// Returns an error if the app does not exist, if one of those tokens has scopes or an expiry
     /// that the [authority](super::Authority) may not grant, or if the store fails.
     pub async fn enable_app(&self, id: &AppId) -> Result<AppRecord, LifecycleError> {
-        let (tokens, id) = (self.clone(), *id);
         let op = Op::EnableApp {
-            app: id,
+            app: *id,
             grantable: self.authority.what_is_grantable().clone(),
         };
-        let subject = Subject::new(AuditAction::EnableApp).app(id);
-        let enabling = self.mutation(op, self.now(), subject)?;
-        run_to_end(async move {
-            let enabled = tokens.apply(&enabling).await;
-            tokens.authenticator().apply_app_change(&id);
-            Ok(enabled.map_err(LifecycleError::about_app)?.into_app()?)
-        })
-        .await
+        self.change_app(*id, op, AuditAction::EnableApp).await
     }
 
     /// Makes every node clear its cache: this one before the call returns, the others when they

@@ -8,7 +8,7 @@ use http::StatusCode;
 use jiff::Timestamp;
 use serde::Deserialize;
 use tower_api_tokens::{
-    AppId, LifecycleErrorKind, NewToken, ScopeSet, normalize_name, parse_expiry,
+    AppId, LifecycleErrorKind, NewToken, ScopeSet, TokenFormats, normalize_name, parse_expiry,
 };
 
 use super::{
@@ -53,6 +53,7 @@ struct NewPage {
     apps: AppChoice,
     suggestions: Vec<ScopeOption>,
     form: NewForm,
+    formats: Vec<FormatOption>,
     expiries: &'static [(&'static str, &'static str)],
     today: String,
 }
@@ -62,6 +63,32 @@ impl NewPage {
     fn is_listed_expiry(&self) -> bool {
         let chosen = self.form.expires.value.as_str();
         self.expiries.iter().any(|(value, _)| *value == chosen)
+    }
+}
+
+/// A format to choose from.
+struct FormatOption {
+    label: String,
+    /// The label, and how tokens begin.
+    text: String,
+}
+
+impl FormatOption {
+    /// Returns the issued formats. Of those with the same label, the first one is issued.
+    fn all(formats: &TokenFormats) -> Vec<Self> {
+        let mut options: Vec<Self> = Vec::new();
+        for format in formats.issued() {
+            if options.iter().all(|option| option.label != format.label()) {
+                options.push(Self {
+                    label: format.label().to_owned(),
+                    text: match format.label() == format.prefix() {
+                        true => format.label().to_owned(),
+                        false => format!("{} ({}_…)", format.label(), format.prefix()),
+                    },
+                });
+            }
+        }
+        options
     }
 }
 
@@ -107,6 +134,7 @@ struct NewForm {
     scopes: Field,
     /// The scopes that are chosen by check boxes.
     checked: Checked,
+    format: Field,
     expires: Field,
     date: String,
 }
@@ -122,6 +150,7 @@ impl NewForm {
             ("name", &self.name),
             ("app", &self.app),
             ("scopes", &self.scopes),
+            ("format", &self.format),
             ("expires", &self.expires),
         ];
         let invalid = fields.iter().find(|(_, field)| field.has_error());
@@ -137,6 +166,8 @@ pub(super) struct Submitted {
     name: String,
     app: String,
     scopes: String,
+    /// The label of a format; empty for the default one.
+    format: String,
     expires: String,
     date: String,
     /// The search term for an app.
@@ -163,6 +194,7 @@ pub(super) async fn show(
         app: Field::with_value(preset.app),
         scopes: Field::with_value(preset.scopes),
         checked: preset.checked,
+        format: Field::with_value(preset.format),
         date: preset.date,
     };
     form_page(session, StatusCode::OK, form, &preset.find, None).await
@@ -231,6 +263,7 @@ async fn form_page(
         apps,
         suggestions,
         form,
+        formats: FormatOption::all(session.operator.formats()),
         expiries: EXPIRIES,
         today: session.page.now.strftime("%F").to_string(),
         page: session.page,
@@ -256,6 +289,7 @@ fn read(submitted: Submitted, now: Timestamp) -> (NewForm, Option<(AppId, NewTok
         app: Field::with_value(submitted.app),
         scopes: Field::with_value(submitted.scopes),
         checked: submitted.checked,
+        format: Field::with_value(submitted.format),
         expires: Field::with_value(submitted.expires),
         date: submitted.date,
     };
@@ -276,7 +310,10 @@ fn read(submitted: Submitted, now: Timestamp) -> (NewForm, Option<(AppId, NewTok
     }
     let valid = match (name, app, scopes, expiry) {
         (Ok(name), Ok(app), Ok(scopes), Ok(expiry)) => {
-            let new = expiry.apply(NewToken::named(name).scopes(scopes));
+            let mut new = expiry.apply(NewToken::named(name).scopes(scopes));
+            if !form.format.value.is_empty() {
+                new = new.format(form.format.value.as_str());
+            }
             Some((app, new))
         }
         _ => None,
@@ -293,8 +330,12 @@ fn set_field_error(form: &mut NewForm, error: &OperationError) -> bool {
             LifecycleErrorKind::InvalidName => &mut form.name,
             LifecycleErrorKind::InvalidExpiry => &mut form.expires,
             LifecycleErrorKind::UnknownApp | LifecycleErrorKind::AppDisabled => &mut form.app,
+            LifecycleErrorKind::UnknownFormat | LifecycleErrorKind::FormatNotAllowed => {
+                &mut form.format
+            }
             _ => return false,
         },
+        OperationErrorKind::OwnerRequired => return false,
     };
     field.set_error(errors::in_new_token(error));
     true

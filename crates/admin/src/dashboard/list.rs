@@ -8,7 +8,9 @@ use axum::{
 use http::StatusCode;
 use jiff::Timestamp;
 use serde::Deserialize;
-use tower_api_tokens::{AppId, TokenId, TokenQuery, TokenRecord, TokenStatus, check_name_part};
+use tower_api_tokens::{
+    AppId, TokenFormats, TokenId, TokenQuery, TokenRecord, TokenStatus, check_name_part,
+};
 
 use super::{
     app_choice::AppChoice,
@@ -176,7 +178,7 @@ pub(super) async fn show(
         .iter()
         .all(|token| Some(token.app.id) == own_app);
     let invalid = query.err();
-    let Session { page, .. } = session;
+    let Session { page, operator } = session;
     let shown = TokensPage {
         // Operators that sign in with tokens have their own before any client has one.
         onboarding: all_own && found.next.is_none() && !filter.is_set() && !filter.is_paged(),
@@ -199,7 +201,7 @@ pub(super) async fn show(
         tokens: found
             .items
             .iter()
-            .map(|token| TokenView::new(token, page.now))
+            .map(|token| TokenView::new(token, page.now).with_format(operator.formats(), token))
             .collect(),
         page,
         filter,
@@ -239,7 +241,8 @@ pub(super) async fn export(
         let (operator, query) = (operator.clone(), query.clone());
         async move {
             let page = operator.list(&query.after(after)).await?;
-            let rows = page.items.iter().map(|token| row(token, now));
+            let formats = operator.formats();
+            let rows = page.items.iter().map(|token| row(token, formats, now));
             Ok(csv::Rows::new(rows.collect(), page.next))
         }
     });
@@ -263,6 +266,7 @@ const COLUMNS: &[&str] = &[
     "id",
     "name",
     "masked",
+    "format",
     "app_id",
     "app_name",
     "scopes",
@@ -276,12 +280,13 @@ const COLUMNS: &[&str] = &[
     "uses",
 ];
 
-fn row(token: &TokenRecord, now: Timestamp) -> Vec<String> {
+fn row(token: &TokenRecord, formats: &TokenFormats, now: Timestamp) -> Vec<String> {
     let time = |at: Option<Timestamp>| at.map_or_else(String::new, |at| at.to_string());
     vec![
         token.id.to_string(),
         token.name.clone(),
         token.mask.to_string(),
+        formats.label_of(&token.mask).unwrap_or_default().to_owned(),
         token.app.id.to_string(),
         token.app.name.clone(),
         token.scopes.as_str().to_owned(),

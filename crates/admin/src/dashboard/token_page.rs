@@ -126,7 +126,7 @@ pub(super) async fn token_page(
         created_by: history.created_by,
         more_events: history.more,
         events: history.events,
-        token: TokenView::new(&token, now),
+        token: TokenView::new(&token, now).with_format(operator.formats(), &token),
         page: session.page,
     };
     Ok(render(status, &shown))

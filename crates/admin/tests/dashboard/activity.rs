@@ -9,7 +9,7 @@ use crate::support::Site;
 #[tokio::test]
 async fn the_latest_events_are_first() {
     let site = Site::new();
-    let app = site.ada().create_app(None, "Billing").await.unwrap();
+    let app = site.ada().create_app("Billing").await.unwrap();
     site.pass(1);
     let new = NewToken::named("nightly export");
     let issued = site.ada().issue(&app.id, new).await.unwrap();
@@ -48,7 +48,7 @@ async fn an_actor_with_a_token_is_shown_by_the_names_of_its_token_and_app() {
     let key = site.issue(&staff.id, "ada").await.record().id;
     let actor = Actor::unrestricted(&format!("token:{key}"));
     let by_token = site.operations.by(actor);
-    let app = by_token.create_app(None, "Billing").await.unwrap();
+    let app = by_token.create_app("Billing").await.unwrap();
     let issued = by_token
         .issue(&app.id, NewToken::named("ci"))
         .await
@@ -86,7 +86,7 @@ async fn an_actor_whose_token_is_gone_is_shown_by_its_identifier() {
     let site = Site::new();
     let gone = "token:01a09f3d-a748-79b0-b382-ad57b0490c59";
     let actor = site.operations.by(Actor::unrestricted(gone));
-    actor.create_app(None, "Billing").await.unwrap();
+    actor.create_app("Billing").await.unwrap();
     site.get("/tokens/activity")
         .await
         .has(&format!("by <bdi>{gone}</bdi>"));
@@ -99,7 +99,7 @@ async fn each_record_is_looked_up_once() {
     let key = site.issue(&staff.id, "ada").await.record().id;
     let actor = Actor::unrestricted(&format!("token:{key}"));
     let by_token = site.operations.by(actor);
-    let app = by_token.create_app(None, "Billing").await.unwrap();
+    let app = by_token.create_app("Billing").await.unwrap();
     let issued = by_token.issue(&app.id, NewToken::named("ci")).await;
     let id = issued.unwrap().record().id;
     for n in 0..40 {
@@ -115,8 +115,8 @@ async fn each_record_is_looked_up_once() {
 #[tokio::test]
 async fn events_are_filtered_by_app_token_and_action() {
     let site = Site::new();
-    let ours = site.ada().create_app(None, "ours").await.unwrap();
-    let theirs = site.ada().create_app(None, "theirs").await.unwrap();
+    let ours = site.ada().create_app("ours").await.unwrap();
+    let theirs = site.ada().create_app("theirs").await.unwrap();
     let alpha = site.ada().issue(&ours.id, NewToken::named("alpha")).await;
     let beta = site.ada().issue(&theirs.id, NewToken::named("beta")).await;
     let alpha = alpha.unwrap().record().id;
@@ -157,7 +157,7 @@ async fn events_are_filtered_by_app_token_and_action() {
 #[tokio::test]
 async fn a_search_for_an_action_is_bounded_and_can_be_continued() {
     let site = Site::new();
-    let app = site.ada().create_app(None, "Billing").await.unwrap();
+    let app = site.ada().create_app("Billing").await.unwrap();
     site.pass(1);
     for _ in 0..2_100 {
         let (action, outcome) = (AuditAction::PurgeTokens, AuditOutcome::Done);

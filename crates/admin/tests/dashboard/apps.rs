@@ -97,7 +97,7 @@ async fn the_apps_are_paged() {
 #[tokio::test]
 async fn the_page_of_an_app_shows_its_tokens_and_its_history() {
     let site = Site::new();
-    let app = site.ada().create_app(None, "Billing").await.unwrap();
+    let app = site.ada().create_app("Billing").await.unwrap();
     let path = format!("/tokens/apps/{}", app.id);
     site.get(&path)
         .await

@@ -15,7 +15,7 @@ fn link(page: &Answer, text: &str) -> Option<String> {
 #[tokio::test]
 async fn a_list_is_exported_as_csv() {
     let site = Site::new();
-    let app = site.ada().create_app(None, "Billing").await.unwrap();
+    let app = site.ada().create_app("Billing").await.unwrap();
     let new = NewToken::named("a, \"b\"").scopes("invoices:read orders:read".parse().unwrap());
     let issued = site.ada().issue(&app.id, new).await.unwrap();
     let record = issued.record();
@@ -31,11 +31,11 @@ async fn a_list_is_exported_as_csv() {
     assert_eq!(file.headers[header::X_CONTENT_TYPE_OPTIONS], "nosniff");
     assert_eq!(file.headers[header::CACHE_CONTROL], "no-store");
     let row = format!(
-        "{},\"a, \"\"b\"\"\",{},{},Billing,invoices:read orders:read,live,2026-09-14T09:26:53Z,",
+        "{},\"a, \"\"b\"\"\",{},acme_live,{},Billing,invoices:read orders:read,live,2026-09-14T09:26:53Z,",
         record.id, record.mask, app.id
     );
     let file = file
-        .has("id,name,masked,app_id,app_name,scopes,status,created_at,created_by,")
+        .has("id,name,masked,format,app_id,app_name,scopes,status,created_at,created_by,")
         .has(&row)
         .lacks(issued.token().expose());
     assert_eq!(file.text.matches("\r\n").count(), 2);
@@ -143,10 +143,7 @@ async fn the_total_is_counted_on_request() {
         site.get(path).await.has(noun);
     }
     for n in 0..60 {
-        site.ada()
-            .create_app(None, &format!("app {n}"))
-            .await
-            .unwrap();
+        site.ada().create_app(&format!("app {n}")).await.unwrap();
     }
     site.get("/tokens/apps?count=yes").await.has(">61 apps<");
     site.get("/tokens/activity?count=yes&action=app.create")

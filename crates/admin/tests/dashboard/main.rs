@@ -10,6 +10,7 @@ mod activity;
 mod apps;
 mod create;
 mod export;
+mod formats;
 mod list;
 mod mount;
 mod reveal;
