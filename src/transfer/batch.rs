@@ -61,7 +61,7 @@ impl Batch {
         match record {
             Record::App(app) if self.tokens.is_empty() && !self.app_ids.contains(&app.id) => {
                 self.app_ids.insert(app.id);
-                self.apps.push(app);
+                self.apps.push(*app);
                 Ok(())
             }
             Record::Token(token) if self.apps.is_empty() => {
@@ -253,7 +253,10 @@ impl Inserter<'_> {
 fn is_about_a_record(kind: StoreErrorKind) -> bool {
     matches!(
         kind,
-        StoreErrorKind::AlreadyExists | StoreErrorKind::NotFound | StoreErrorKind::InvalidRecord
+        StoreErrorKind::AlreadyExists
+            | StoreErrorKind::NotFound
+            | StoreErrorKind::InvalidRecord
+            | StoreErrorKind::PolicyViolation
     )
 }
 
@@ -263,6 +266,13 @@ fn refusal(error: StoreError) -> Result<Flaw, StoreError> {
         StoreErrorKind::NotFound => Ok(Flaw::new(
             FaultKind::UnknownApp,
             "the app does not exist; put the app's line first, or give its `id` and `name` with the token",
+        )),
+        StoreErrorKind::PolicyViolation => Ok(Flaw::new(
+            FaultKind::PolicyViolation,
+            match error.policy() {
+                Some(rule) => rule.to_string(),
+                None => "the policy does not allow this token".to_owned(),
+            },
         )),
         StoreErrorKind::InvalidRecord => Ok(Flaw::new(
             FaultKind::InvalidRecord,

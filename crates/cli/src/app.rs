@@ -2,7 +2,7 @@
 
 use clap::Subcommand;
 use futures_util::TryStreamExt;
-use tower_api_tokens::{AppId, AppQuery, AppRecord, TokenRegistryStreams};
+use tower_api_tokens::{AppId, AppQuery, AppRecord, NewApp, TokenRegistryStreams};
 
 use crate::{
     failure::Failure,
@@ -49,7 +49,7 @@ pub(crate) async fn run(command: Command, session: &Session) -> Result<(), Failu
     let operator = &session.operator;
     let app = match command {
         Command::List => return list(session).await,
-        Command::Create { name, id } => operator.create_app(id, &name).await?,
+        Command::Create { name, id } => operator.create_app(NewApp::named(name).id(id)).await?,
         Command::Disable { app } => {
             let app = session.find_app(&app).await?.id;
             let disabled = operator.disable_app(&app).await;

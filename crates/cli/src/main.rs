@@ -17,6 +17,7 @@ mod completions;
 mod escape;
 mod events;
 mod failure;
+mod formats;
 mod note;
 mod number;
 mod options;
@@ -89,6 +90,9 @@ async fn run(cli: Cli) -> Result<(), Failure> {
         | Command::Completions { .. }
         | Command::Restore(_) => Ok(()),
     };
+    if !matches!(purpose, Purpose::Serve { .. }) {
+        session.finish_upgrade().await;
+    }
     session.close().await;
     match purpose {
         Purpose::Read => done,

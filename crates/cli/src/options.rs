@@ -28,9 +28,39 @@ pub(crate) struct Options {
         hide_env_values = true
     )]
     pub(crate) schema: Option<String>,
-    /// Token prefix that your service is configured with, such as `acme_live`
-    #[arg(long, global = true, env = "API_TOKENS_PREFIX", hide_env_values = true)]
-    pub(crate) prefix: Option<String>,
+    /// Token prefix that your service is configured with, such as `acme_live`. Repeat the option for
+    /// several, or separate them with commas, with a label for each: `live=acme_live,test=acme_test`
+    #[arg(
+        long = "prefix",
+        global = true,
+        value_name = "PREFIX",
+        value_delimiter = ',',
+        env = "API_TOKENS_PREFIX",
+        hide_env_values = true
+    )]
+    pub(crate) prefixes: Vec<String>,
+    /// Limit a scope to tokens of the format with this label, such as `orders:write=live`. Repeat the
+    /// option for several
+    #[arg(
+        long = "limit-scope",
+        global = true,
+        value_name = "SCOPE=LABEL",
+        value_delimiter = ',',
+        env = "API_TOKENS_LIMIT_SCOPE",
+        hide_env_values = true
+    )]
+    pub(crate) limited_scopes: Vec<String>,
+    /// Limit an app to tokens of the format with this label, such as `sandbox=test`; takes the
+    /// identifier of the app. Repeat the option for several
+    #[arg(
+        long = "limit-app",
+        global = true,
+        value_name = "APP=LABEL",
+        value_delimiter = ',',
+        env = "API_TOKENS_LIMIT_APP",
+        hide_env_values = true
+    )]
+    pub(crate) limited_apps: Vec<String>,
     /// Write nothing to the store. Needed for standbys and read-only roles; works with `serve` and
     /// with commands that list, show, verify or export
     #[arg(long, global = true)]

@@ -1,8 +1,9 @@
 //! An open store, and the user of it.
 
-use std::{env, sync::Arc, time::Duration};
+use std::{env, error::Error, pin::pin, sync::Arc, time::Duration};
 
 use futures_util::TryStreamExt;
+use tokio::time::timeout;
 use tower_api_tokens::{
     ApiTokens, ApiTokensBuilder, AppId, AppQuery, AppRecord, TokenFormat, TokenRegistry,
     TokenRegistryStreams,
@@ -12,13 +13,17 @@ use tower_api_tokens_sqlx::AnyStore;
 
 use crate::{
     failure::Failure,
+    formats::Formats,
     note::note,
-    options::{Options, given},
+    options::Options,
     store::{Access, Store},
 };
 
 /// The prefix for commands that neither issue nor verify tokens.
 const ANY_PREFIX: &str = "api";
+
+/// How long the end of an upgrade may take without a message.
+const QUIET: Duration = Duration::from_secs(1);
 
 /// What a command needs the store for.
 #[derive(Clone, Copy, Debug)]
@@ -68,14 +73,19 @@ impl Session {
         options: &Options,
         purpose: Purpose,
     ) -> Result<Self, Failure> {
-        let prefix = given(options.prefix.as_deref());
-        if prefix.is_none() && matches!(purpose, Purpose::Issue | Purpose::Serve { .. }) {
+        let formats = Formats::of(options)?;
+        let knows_prefix = formats.first().is_some();
+        if !knows_prefix && matches!(purpose, Purpose::Issue | Purpose::Serve { .. }) {
             return Err(Failure::usage(
                 "no token prefix given: pass `--prefix`, or set API_TOKENS_PREFIX, with the prefix that your service is configured with",
             ));
         }
-        let format = TokenFormat::new(prefix.unwrap_or(ANY_PREFIX))
-            .map_err(|error| Failure::usage(format!("invalid `--prefix`: {error}")))?;
+        let format = match formats.first() {
+            Some(format) => format.clone(),
+            None => {
+                TokenFormat::new(ANY_PREFIX).map_err(|error| Failure::failed(error.to_string()))?
+            }
+        };
         let access = access(purpose, options.read_only)?;
         // Other commands would lose a database in memory when they exit.
         let in_memory = matches!(
@@ -84,7 +94,9 @@ impl Session {
         );
         let Store { opened, tokens } =
             Store::open(url, options.schema_of(url), format, access, !in_memory).await?;
-        let tokens = configure(tokens, purpose, prefix.is_some()).build();
+        let tokens = formats
+            .configure(configure(tokens, purpose, knows_prefix))
+            .build();
         let operations = Operations::new(&tokens);
         Ok(Self {
             registry: Arc::new(opened.clone()),
@@ -95,6 +107,27 @@ impl Session {
             read_only: opened.is_read_only(),
             store: opened,
         })
+    }
+
+    /// Waits until the indexes of an upgrade are built, which would stop when this process ends.
+    pub(crate) async fn finish_upgrade(&self) {
+        let mut finishing = pin!(self.store.finish_upgrade());
+        let finished = match timeout(QUIET, &mut finishing).await {
+            Ok(finished) => finished,
+            Err(_) => {
+                note(
+                    "building indexes for this version; if you stop that, the next command continues",
+                );
+                finishing.await
+            }
+        };
+        if let Err(error) = finished {
+            let reason = error.source().map(ToString::to_string);
+            note(&format!(
+                "warning: an index for this version could not be built, so lists may be slow: {}",
+                reason.unwrap_or_else(|| error.to_string())
+            ));
+        }
     }
 
     /// Writes the remaining audit events, and closes the store.

@@ -7,7 +7,7 @@ use serde::{Serialize, Serializer};
 use tower_api_tokens::{AppId, AppRecord, AuditEvent, Clock, SystemClock, TokenId, TokenRecord};
 use tower_api_tokens_admin::view::{AppView, EventView, TokenView};
 
-use crate::{number::grouped, output::Listed};
+use crate::{number::grouped, output::Listed, session::Session};
 
 /// An app, formatted for output.
 pub(crate) struct ShownApp<'r>(pub(crate) &'r AppRecord);
@@ -40,13 +40,18 @@ impl Listed for ShownApp<'_> {
 /// A token at a given time, formatted for output.
 pub(crate) struct ShownToken<'r> {
     token: &'r TokenRecord,
+    /// The label of the token's format.
+    format: Option<&'r str>,
     now: Timestamp,
 }
 
 impl<'r> ShownToken<'r> {
-    pub(crate) fn now(token: &'r TokenRecord) -> Self {
-        let now = SystemClock::default().now();
-        Self { token, now }
+    pub(crate) fn now(session: &'r Session, token: &'r TokenRecord) -> Self {
+        Self {
+            token,
+            format: session.tokens.formats().label_of(&token.mask),
+            now: SystemClock::default().now(),
+        }
     }
 
     pub(crate) fn fields(&self) -> Vec<(&'static str, String)> {
@@ -69,6 +74,9 @@ impl<'r> ShownToken<'r> {
         if let Some(successor) = token.successor {
             fields.push(("successor", successor.to_string()));
         }
+        if let Some(format) = self.label() {
+            fields.push(("format", format.to_owned()));
+        }
         fields
     }
 
@@ -79,6 +87,21 @@ impl<'r> ShownToken<'r> {
         }
     }
 
+    /// The label of the format, unless it is the prefix, which the mask shows.
+    fn label(&self) -> Option<&'r str> {
+        let prefix = self.token.mask.as_str().split_once("_…");
+        self.format
+            .filter(|label| prefix.is_none_or(|(prefix, _)| prefix != *label))
+    }
+
+    /// The mask, and the label of the format.
+    fn mask(&self) -> String {
+        match self.label() {
+            Some(label) => format!("{} ({label})", self.token.mask),
+            None => self.token.mask.to_string(),
+        }
+    }
+
     fn status(&self) -> String {
         self.token.status(self.now).to_string()
     }
@@ -86,7 +109,8 @@ impl<'r> ShownToken<'r> {
 
 impl Serialize for ShownToken<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        TokenView::at(self.now, self.token).serialize(serializer)
+        let view = TokenView::at(self.now, self.token).with_format(self.format);
+        view.serialize(serializer)
     }
 }
 
@@ -107,7 +131,7 @@ impl Listed for ShownToken<'_> {
         let token = self.token;
         vec![
             token.id.to_string(),
-            token.mask.to_string(),
+            self.mask(),
             token.app.name.clone(),
             token.name.clone(),
             self.scopes(),

@@ -40,7 +40,7 @@ pub(crate) async fn run(arguments: &Arguments, session: &Session) -> Result<(), 
     let limit = arguments.limit.unwrap_or(usize::MAX);
     let mut tokens = session.tokens.stream_tokens(query).take(limit);
     while let Some(token) = tokens.try_next().await? {
-        listing.add(&ShownToken::now(&token))?;
+        listing.add(&ShownToken::now(session, &token))?;
     }
     listing.end("No matching tokens. Issue one with `api-tokens token issue`.")
 }

@@ -12,7 +12,7 @@ use crate::{
 };
 
 pub(super) fn print(session: &Session, token: &TokenRecord) -> Result<(), Failure> {
-    let token = ShownToken::now(token);
+    let token = ShownToken::now(session, token);
     if session.json {
         print_json(&token)
     } else {
@@ -23,9 +23,10 @@ pub(super) fn print(session: &Session, token: &TokenRecord) -> Result<(), Failur
 /// Prints a newly issued token. Its text goes only to standard output.
 pub(super) fn print_issued(session: &Session, issued: &IssuedToken) -> Result<(), Failure> {
     if session.json {
-        return print_json(&IssuedView::at(session.operator.now(), issued));
+        let format = session.tokens.formats().label_of(&issued.record().mask);
+        return print_json(&IssuedView::at(session.operator.now(), issued).with_format(format));
     }
-    note_fields(&ShownToken::now(issued.record()).fields());
+    note_fields(&ShownToken::now(session, issued.record()).fields());
     print_line(issued.token().expose())?;
     note(
         "The token was printed to standard output. It is shown only once: keep it in a secrets manager.",

@@ -293,7 +293,7 @@ fn json_has_every_field() {
     ];
     let issued = cli.run(&issue).json();
     assert_eq!(keys(&issued), "record token");
-    let token = "app_id app_name created_at expires_at id last_used_at masked name revoked_at scopes status successor_id uses";
+    let token = "app_id app_name created_at expires_at format id last_used_at masked name revoked_at scopes status successor_id uses";
     assert_eq!(keys(&issued["record"]), token);
     assert_eq!(keys(&cli.run(&["token", "list", "--json"]).json()), token);
     let app = cli.run(&["app", "list", "--json"]).json();
@@ -306,7 +306,7 @@ fn json_has_every_field() {
     let verdict = cli.pipe(&["verify", "--json"], issued["token"].as_str().unwrap());
     assert_eq!(
         keys(&verdict.json()),
-        "admitted app_id app_name expires_at reason scopes token_id token_name"
+        "admitted app_id app_name expires_at format reason scopes token_id token_name"
     );
 }
 

@@ -119,6 +119,10 @@ pub(super) const MIGRATIONS: [Migration; 6] = [
                 new: "api_token_event_log",
                 like: "api_token_audit",
             },
+            Right::Function {
+                new: "api_token_describe",
+                like: "api_token_revoke_token",
+            },
         ],
         indexes: &[],
     },
