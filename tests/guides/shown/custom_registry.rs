@@ -5,9 +5,9 @@ use std::{
 
 use jiff::Timestamp;
 use tower_api_tokens::{
-    AppId, AppQuery, AppRecord, AuditEvent, AuditEventId, AuditQuery, ChangeHistory, Page, Policy,
-    Snapshot, StoreError, Tables, TokenDigest, TokenId, TokenQuery, TokenRecord, Transactional,
-    UsedKey, Write,
+    AppId, AppQuery, AppRecord, AuditEvent, AuditEventId, AuditQuery, ChangeHistory, EventHistory,
+    Page, Policy, Snapshot, StoreError, Tables, TokenDigest, TokenId, TokenQuery, TokenRecord,
+    Transactional, UsedKey, Write,
 };
 
 /// Maps under one lock. A database has its transactions here.
@@ -22,6 +22,7 @@ struct Rows {
     events: BTreeMap<AuditEventId, AuditEvent>,
     policy: Policy,
     history: ChangeHistory,
+    event_history: EventHistory,
 }
 
 impl Transactional for Maps {
