@@ -99,6 +99,7 @@
 //! | 409 | `revoked_token`, `expired_token` | issue a new token |
 //! | 409 | `rotated_token` | rotate the successor |
 //! | 409 | `repeated` | use the token in `token_id`, or revoke it and send a new key |
+//! | 410 | `gone` | start over: send `after=oldest` or `after=latest` |
 //! | 413 | `body_too_large` | send at most 16 KiB |
 //! | 415 | `unsupported_media_type` | send `Content-Type: application/json` |
 //! | 422 | `invalid_name`, `invalid_scopes`, `invalid_expiry`, `invalid_overlap`, `foreign_format`, `unknown_format`, `format_not_allowed` | fix the value that `detail` names |

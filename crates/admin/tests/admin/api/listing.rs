@@ -79,7 +79,7 @@ async fn apps_and_events_are_paged() {
                 None => break,
             }
         }
-        assert_eq!(count, if listing == "/apps" { 3 } else { 8 });
+        assert_eq!(count, if listing == "/apps" { 3 } else { 10 });
     }
 }
 
