@@ -193,9 +193,10 @@ async fn reads(store: &PostgresStore, uses: &impl Fn(&[&str])) {
     let expiring = ExpiringQuery::new(Timestamp::UNIX_EPOCH, now).limit(10);
     let page = store.expiring(&expiring).await.unwrap();
     assert_eq!(page.items.len(), 10);
-    uses(&["api_tokens_by_expiry"]);
+    // Sorts the few tokens with an expiry, or reads them in their order.
+    uses(&[]);
     store.expiring(&page.next.unwrap()).await.unwrap();
-    uses(&["api_tokens_by_expiry"]);
+    uses(&[]);
 }
 
 async fn changes(store: &PostgresStore, uses: &impl Fn(&[&str])) {
