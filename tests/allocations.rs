@@ -20,8 +20,8 @@ static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 
 #[test]
 fn a_hit_allocates_no_more_than_a_handwritten_check() {
-    let metadata = MetadataPatch::default().set("plan", "pro");
     check(&Platform::new(10_000));
+    let metadata = MetadataPatch::default().set("plan", "pro");
     check(&Platform::with_metadata(10_000, metadata));
 }
 
