@@ -87,16 +87,6 @@ fn a_server_and_its_store_get_the_same_output() {
             "--expires",
             "0s",
         ],
-        &[
-            "token",
-            "issue",
-            "--app",
-            "billing",
-            "--name",
-            "x",
-            "--expires",
-            "99999w",
-        ],
         &["events", "--token", UNKNOWN],
         &["events", "--app", "nobody"],
     ] {

@@ -249,9 +249,7 @@ fn name_filter(part: Option<String>) -> Result<Option<(&'static str, String)>, N
 
 /// Checks a name as the store does, so that the message is the same.
 fn valid_name(name: &str) -> Result<String, Failure> {
-    normalize_name(name)
-        .map(Into::into)
-        .map_err(|error| Failure::usage(error.to_string()))
+    normalize_name(name).map_err(|error| Failure::usage(error.to_string()))
 }
 
 /// Returns the instant of an expiry in the notation of the API.
