@@ -120,7 +120,7 @@
 //! |---|---|
 //! | `axum` | [`AppPrincipal`] as an extractor |
 //! | `metrics` | hits, lookups, refusals and the state of the cache, through the `metrics` facade |
-//! | `tracing` | `app.id` and `token.id` in the current span, and [events](#what-it-logs) for refusals and failures |
+//! | `tracing` | `app.id`, `token.id` and `token.format` in the current span, and [events](#what-it-logs) for refusals and failures |
 //! | `testing` | a fixture for tests of your service, a clock set by hand, a store that fails on demand, the conformance suite for stores, and load tests |
 //! | `serde` | `Serialize` and `Deserialize` for identifiers, records and enums, but never for a token |
 //! | `transfer` | export and import of records as lines of JSON, with digests instead of tokens |
@@ -214,22 +214,28 @@ pub use authenticator::{
 pub use lifecycle::{
     ApiTokens, ApiTokensBuilder, AppTokens, Authority, ChangeObserver, IdempotencyKey,
     IdempotencyKeyError, ImportedToken, IssuedToken, LifecycleError, LifecycleErrorKind, NewToken,
-    Rotation,
+    Rotation, TokenFormats,
 };
 #[doc(inline)]
 pub use middleware::{
     ApiTokenAuth, ApiTokenLayer, LayerError, Refusal, RequestHead, RequireScopeLayer,
+    TrustedProxies,
 };
 pub use model::app::{AppId, AppIdError, AppRecord};
 pub use model::audit::{
-    AuditAction, AuditEvent, AuditEventId, AuditEventIdError, AuditOutcome, one_line,
+    AuditAction, AuditChange, AuditEvent, AuditEventId, AuditEventIdError, AuditOutcome, one_line,
 };
+pub use model::edit::{AppEdit, EditError, TokenEdit};
 pub use model::grantable::{GrantError, Grantable};
+pub use model::metadata::{Metadata, MetadataError, MetadataPatch};
 pub use model::name::{MAX_NAME_LEN, NameError, NamePartError, check_name_part, normalize_name};
+pub use model::network::{Network, NetworkError, Networks};
+pub use model::policy::{Policy, PolicyError};
 pub use model::principal::AppPrincipal;
 pub use model::record::{SuccessorError, TokenRecord, TokenStatus, TransitionError};
 pub use model::restrictions::{Restrictions, RestrictionsError};
 pub use model::scope::{Scope, ScopeError, ScopeSet};
+pub use model::version::{RecordVersion, RecordVersionError};
 pub use random::{Entropy, EntropyError, SystemEntropy};
 pub use rejection::{Rejection, RejectionKind};
 #[doc(inline)]
@@ -242,7 +248,7 @@ pub use store::{
 };
 pub use time::{Clock, SystemClock, TimeError, end_of_day, parse_expiry, parse_instant};
 pub use token::{
-    ApiToken, DigestError, MaskError, MaskedToken, PrefixError, TokenDigest, TokenFormat, TokenId,
-    TokenIdError,
+    ApiToken, DigestError, LabelError, MaskError, MaskedToken, PrefixError, TokenDigest,
+    TokenFormat, TokenId, TokenIdError,
 };
 pub use words::UnknownVariantError;

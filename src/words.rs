@@ -16,7 +16,8 @@ use thiserror::Error;
 /// let error = "asleep".parse::<TokenStatus>().unwrap_err();
 /// assert_eq!(
 ///     error.to_string(),
-///     "unknown token status; expected `live`, `revoked`, `expired`, `app_disabled` or `restricted`"
+///     "unknown token status; expected `live`, `revoked`, `expired`, `app_disabled`, `restricted`, \
+///      `suspended` or `not_yet_valid`"
 /// );
 /// ```
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
@@ -42,9 +43,10 @@ impl UnknownVariantError {
     }
 }
 
-struct List<'a>(&'a [&'static str]);
+/// Shows words as a list: `` `live`, `revoked` or `expired` ``.
+pub(crate) struct List<'a, T>(pub(crate) &'a [T]);
 
-impl fmt::Display for List<'_> {
+impl<T: fmt::Display> fmt::Display for List<'_, T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (at, word) in self.0.iter().enumerate() {
             f.write_str(match at {

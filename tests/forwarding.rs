@@ -14,8 +14,8 @@ use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
 use tower_api_tokens::{
     Answer, AppId, AppQuery, AppRecord, Applied, AuditAction, AuditEvent, AuditEventId, AuditLog,
     AuditOutcome, AuditQuery, Authenticator, ChangeLog, Changes, LivePage, MemoryStore, Mutation,
-    Op, Page, Revision, StoreError, TokenDigest, TokenId, TokenQuery, TokenRecord, TokenRegistry,
-    TokenStore, TokenTarget, Usage, UsageLog,
+    Op, Page, Policy, Revision, StoreError, TokenDigest, TokenId, TokenQuery, TokenRecord,
+    TokenRegistry, TokenStore, TokenTarget, Usage, UsageLog,
 };
 
 #[global_allocator]
@@ -28,12 +28,13 @@ struct Noting(Mutex<Vec<&'static str>>);
 const REVISION: Revision = Revision::new(7, 9);
 
 /// Every method, in the order in which [`call_all`] calls them.
-const METHODS: [&str; 17] = [
+const METHODS: [&str; 18] = [
     "find",
     "find_many",
     "apply",
     "app",
     "token",
+    "policy",
     "apps",
     "tokens",
     "change_log",
@@ -86,6 +87,11 @@ impl TokenRegistry for Noting {
     async fn token(&self, _: &TokenTarget) -> Result<Option<TokenRecord>, StoreError> {
         self.note("token");
         Ok(None)
+    }
+
+    async fn policy(&self) -> Result<Policy, StoreError> {
+        self.note("policy");
+        Ok(Policy::default())
     }
 
     async fn apps(&self, _: &AppQuery) -> Result<Page<AppRecord, AppId>, StoreError> {
@@ -205,6 +211,7 @@ where
     assert_eq!(applied.unwrap(), Applied::Count(3));
     TokenRegistry::app(store, &with.app).await.unwrap();
     TokenRegistry::token(store, &with.target).await.unwrap();
+    TokenRegistry::policy(store).await.unwrap();
     let query = AppQuery::default();
     TokenRegistry::apps(store, &query).await.unwrap();
     let query = TokenQuery::default();

@@ -1,14 +1,14 @@
 //! A plan that reads what it needs is the plan against the whole state.
 
-use std::collections::HashSet;
+use std::{collections::HashSet, time::Duration};
 
 use async_trait::async_trait;
 use futures_util::FutureExt;
 use jiff::ToSpan;
 use proptest::prelude::*;
 use tower_api_tokens::{
-    Applied, AsyncSnapshot, AuditAction, AuditOutcome, BoundKey, Grantable, MaskedToken, Mutation,
-    Op, Plan, StoreErrorKind, TokenTarget,
+    AppEdit, Applied, AsyncSnapshot, AuditAction, AuditOutcome, BoundKey, Grantable, MaskedToken,
+    Mutation, Op, Plan, StoreErrorKind, TokenEdit, TokenTarget,
 };
 
 include!("guides/shown/custom_registry.rs");
@@ -58,6 +58,11 @@ impl AsyncSnapshot for Reader<'_> {
     ) -> Result<Vec<TokenId>, StoreError> {
         self.note(format!("ended before {before}"));
         Ok(Snapshot::expired_or_revoked(self.rows, before, limit))
+    }
+
+    async fn policy(&mut self) -> Result<Policy, StoreError> {
+        self.note("policy".to_owned());
+        Ok(self.rows.policy())
     }
 
     async fn key(&mut self, key: &[u8; 32]) -> Result<Option<UsedKey>, StoreError> {
@@ -139,7 +144,7 @@ fn token(number: u8, digest: u8, of: u8, seconds: i64) -> TokenRecord {
 fn mutations() -> impl Strategy<Value = Mutation> {
     let numbers = (0..3_u8, 0..8_u8, 0..8_u8, 0..8_u8, 0..60_i64);
     let extras = (
-        0..10_u8,
+        0..16_u8,
         prop::option::of(0..3_u8),
         prop::option::of(0..8_u8),
     );
@@ -175,7 +180,33 @@ fn mutations() -> impl Strategy<Value = Mutation> {
                 limit: usize::from(second),
             },
             7 => Op::ClearCaches,
-            8 => Op::InsertTokens(vec![token(first, digest, of, seconds)]),
+            8 => Op::EditApp {
+                app: app(of),
+                version: None,
+                edit: AppEdit::default().name(format!("App {digest}")),
+            },
+            9 => Op::DeleteApp(app(of)),
+            10 => Op::EditToken {
+                target,
+                version: None,
+                edit: TokenEdit::default()
+                    .name(format!("name {digest}"))
+                    .expires_at(at(seconds + 30))
+                    .scopes("read".parse().unwrap()),
+                grantable,
+            },
+            11 => Op::SetPolicy {
+                version: None,
+                policy: match second {
+                    0..4 => Policy::default(),
+                    most => Policy::default()
+                        .max_live_tokens(most.into())
+                        .max_lifetime(Duration::from_secs(50)),
+                },
+            },
+            12 => Op::SuspendToken(target),
+            13 => Op::ResumeToken { target, grantable },
+            14 => Op::InsertTokens(vec![token(first, digest, of, seconds)]),
             _ => Op::InsertTokens(vec![
                 token(first, digest, of, seconds),
                 token(second, digest.wrapping_add(first), of, seconds),
@@ -229,7 +260,7 @@ fn a_plan_reads_only_what_it_depends_on() {
     rows.write(Write::InsertApp(AppRecord::new(app(0), "App", at(0))));
     let tokens: Vec<_> = (0..200).map(|n| token(n, n, 0, 0)).collect();
     let (plan, read) = plan_async(&Mutation::new(Op::InsertTokens(tokens), at(0)), &rows);
-    assert!(read.is_empty(), "{read:?}");
+    assert_eq!(read, ["policy"]);
     for write in plan.unwrap().writes {
         rows.write(write);
     }
@@ -241,7 +272,7 @@ fn a_plan_reads_only_what_it_depends_on() {
     let rotation = Mutation::new(op, at(1)).key(BoundKey::new([1; 32], [1; 32]));
     let (plan, read) = plan_async(&rotation, &rows);
     plan.unwrap();
-    assert_eq!(read.len(), 2, "{read:?}");
+    assert_eq!(read.len(), 3, "{read:?}");
 }
 
 #[test]

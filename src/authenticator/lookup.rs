@@ -15,7 +15,7 @@ use tokio::{
 use super::{
     Shared,
     cache::Fill,
-    entry::{Entry, Grant, Instant},
+    entry::{Entry, Instant},
     in_flight::Ticket,
     positions::{AnswerPosition, Freshness},
 };
@@ -188,7 +188,10 @@ fn begin(
         let position = AnswerPosition::of(&answer);
         let record = shared.check_digest(&digest, answer.record);
         let freshness = completion.complete(record.as_ref(), position);
-        let entry = |token| Entry::of(token, Arc::new(Grant::of(token)), freshness, looked_up_at);
+        let entry = |token| {
+            let grant = shared.cache.grants.single(token);
+            Entry::of(token, grant, freshness, looked_up_at)
+        };
         Ok(Arc::new(Found {
             entry: record.as_ref().map(entry),
             looked_up_at,

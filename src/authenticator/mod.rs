@@ -9,10 +9,12 @@ mod counters;
 mod entry;
 mod eviction;
 mod follow;
+mod grant;
 mod grants;
 mod hash;
 mod history;
 mod in_flight;
+mod labels;
 mod lease;
 mod lookup;
 mod metrics;
@@ -28,7 +30,7 @@ mod stats;
 mod sync;
 mod usage;
 
-use std::{fmt, sync::Arc};
+use std::{fmt, net::IpAddr, sync::Arc};
 
 pub(crate) use admission::{Admission, Confirmation, Lookup, confirmed};
 pub use builder::AuthenticatorBuilder;
@@ -36,7 +38,7 @@ pub use follow::{Follower, FollowerBuilder};
 pub use recording::{UsageRecorder, UsageRecorderBuilder};
 pub use stats::Stats;
 
-use entry::Instant;
+use entry::{Entry, Instant};
 use shared::Shared;
 
 use crate::{
@@ -120,11 +122,30 @@ impl Authenticator {
     /// Returns a [`Rejection`] whose kind says why the token is not admitted. A token that is not a
     /// `b64token` ([RFC 6750 section 2.1](https://www.rfc-editor.org/rfc/rfc6750#section-2.1)), or
     /// that is longer than 4,096 bytes, is malformed.
+    ///
+    /// A token that is restricted to [networks](crate::Networks) is refused; see
+    /// [`authenticate_from`](Self::authenticate_from).
     pub async fn authenticate(&self, presented: &[u8]) -> Result<AppPrincipal, Rejection> {
-        let verdict = match self.verify(presented, None, |principal| principal) {
+        self.authenticate_from(presented, None).await
+    }
+
+    /// Verifies a presented token of a client with a known address. `None` means that the address is
+    /// unknown. A token that is restricted to [networks](crate::Networks) is only admitted from
+    /// these.
+    ///
+    /// # Errors
+    ///
+    /// As [`authenticate`](Self::authenticate).
+    pub async fn authenticate_from(
+        &self,
+        presented: &[u8],
+        client: impl Into<Option<IpAddr>>,
+    ) -> Result<AppPrincipal, Rejection> {
+        let client = client.into();
+        let verdict = match self.verify(presented, None, client, |principal| principal) {
             Verification::Admitted(principal) => Ok(principal),
             Verification::Refused(rejection) => Err(rejection),
-            Verification::Pending(lookup) => confirmed(lookup).await,
+            Verification::Pending(lookup) => confirmed(lookup, || client).await,
         };
         if let Err(rejection) = &verdict {
             self.count_refusal(rejection);
@@ -178,13 +199,15 @@ impl Authenticator {
     }
 
     /// Verifies a token as far as possible without a lookup. `counted` is the token whose use was
-    /// already counted for this request, by an outer layer. `admit` gets the principal where it is
-    /// to be stored, because it is too large to be moved from call to call.
+    /// already counted for this request, by an outer layer. `client` is the address of the client,
+    /// if it is known. `admit` gets the principal where it is to be stored, because it is too large
+    /// to be moved from call to call.
     #[inline]
     pub(crate) fn verify<T>(
         &self,
         presented: &[u8],
         counted: Option<TokenId>,
+        client: Option<IpAddr>,
         admit: impl FnOnce(AppPrincipal) -> T,
     ) -> Verification<T> {
         let shared = &*self.shared;
@@ -197,8 +220,8 @@ impl Authenticator {
         }
         let digest = TokenDigest::of(presented);
         let now = Instant::now(&*shared.clock);
-        let cached = shared.cache.get_fresh(&digest, now, |entry| {
-            if let Some(rejection) = entry.rejection(&*shared.clock) {
+        let judge = |entry: &Entry| {
+            if let Some(rejection) = entry.rejection(&*shared.clock, || client) {
                 return Verification::Refused(rejection);
             }
             let counters = shared.counters.local();
@@ -208,8 +231,14 @@ impl Authenticator {
                 entry.count();
             }
             Verification::Admitted(admit(entry.principal()))
-        });
-        if let Some(verdict) = cached {
+        };
+        let judge = match shared.cache.get_fresh(&digest, now, judge) {
+            Ok(verdict) => return verdict,
+            Err(judge) => judge,
+        };
+        if let Some(revived) = shared.revive(&digest, now) {
+            let verdict = judge(&revived);
+            shared.cache.save_uses(&revived);
             return verdict;
         }
         match self.begin_lookup(presented, digest, now, counted) {

@@ -4,7 +4,9 @@ use super::{ApiTokens, ImportedToken, IssuedToken, LifecycleError, NewToken, Rot
 use crate::{
     model::{
         app::{AppId, AppRecord},
+        edit::TokenEdit,
         record::TokenRecord,
+        version::RecordVersion,
     },
     store::{Page, TokenQuery},
     token::TokenId,
@@ -120,6 +122,38 @@ impl AppTokens {
     /// Returns the errors of [`ApiTokens::rename`]. A token of another app counts as unknown.
     pub async fn rename(&self, id: TokenId, name: &str) -> Result<TokenRecord, LifecycleError> {
         self.tokens.rename(id, name).await
+    }
+
+    /// Edits one of the app's tokens.
+    ///
+    /// # Errors
+    ///
+    /// Returns the errors of [`ApiTokens::edit`]. A token of another app counts as unknown.
+    pub async fn edit(
+        &self,
+        id: TokenId,
+        version: impl Into<Option<RecordVersion>> + Send,
+        edit: TokenEdit,
+    ) -> Result<TokenRecord, LifecycleError> {
+        self.tokens.edit(id, version, edit).await
+    }
+
+    /// Suspends one of the app's tokens.
+    ///
+    /// # Errors
+    ///
+    /// Returns the errors of [`ApiTokens::suspend`]. A token of another app counts as unknown.
+    pub async fn suspend(&self, id: TokenId) -> Result<TokenRecord, LifecycleError> {
+        self.tokens.suspend(id).await
+    }
+
+    /// Resumes one of the app's tokens.
+    ///
+    /// # Errors
+    ///
+    /// Returns the errors of [`ApiTokens::resume`]. A token of another app counts as unknown.
+    pub async fn resume(&self, id: TokenId) -> Result<TokenRecord, LifecycleError> {
+        self.tokens.resume(id).await
     }
 
     /// Rotates one of the app's tokens.

@@ -87,15 +87,8 @@ impl ApiTokens {
     ///
     /// Returns an error if the app does not exist or the store fails.
     pub async fn disable_app(&self, id: &AppId) -> Result<AppRecord, LifecycleError> {
-        let (tokens, id) = (self.clone(), *id);
-        let subject = Subject::new(AuditAction::DisableApp).app(id);
-        let disabling = self.mutation(Op::DisableApp(id), self.now(), subject)?;
-        run_to_end(async move {
-            let disabled = tokens.apply_revocation(&disabling).await;
-            tokens.authenticator().apply_app_change(&id);
-            Ok(disabled.map_err(LifecycleError::about_app)?.into_app()?)
-        })
-        .await
+        self.change_app(*id, Op::DisableApp(*id), AuditAction::DisableApp)
+            .await
     }
 
     /// Enables an app. Its tokens that are neither revoked nor expired are admitted again.
@@ -105,19 +98,11 @@ impl ApiTokens {
     /// Returns an error if the app does not exist, if one of those tokens has scopes or an expiry
     /// that the [authority](super::Authority) may not grant, or if the store fails.
     pub async fn enable_app(&self, id: &AppId) -> Result<AppRecord, LifecycleError> {
-        let (tokens, id) = (self.clone(), *id);
         let op = Op::EnableApp {
-            app: id,
+            app: *id,
             grantable: self.authority.what_is_grantable().clone(),
         };
-        let subject = Subject::new(AuditAction::EnableApp).app(id);
-        let enabling = self.mutation(op, self.now(), subject)?;
-        run_to_end(async move {
-            let enabled = tokens.apply(&enabling).await;
-            tokens.authenticator().apply_app_change(&id);
-            Ok(enabled.map_err(LifecycleError::about_app)?.into_app()?)
-        })
-        .await
+        self.change_app(*id, op, AuditAction::EnableApp).await
     }
 
     /// Makes every node clear its cache: this one before the call returns, the others when they

@@ -9,15 +9,12 @@ use jiff::Timestamp;
 use crate::{
     model::{
         app::AppId,
-        audit::AuditEvent,
+        audit::{AuditEvent, one_line},
         grantable::{GrantError, Grantable},
         scope::ScopeSet,
     },
     store::TokenTarget,
 };
-
-/// The prefix of scopes that manage tokens. No handle of one app grants them.
-const RESERVED: &str = "tokens:";
 
 /// The actor on whose behalf apps and tokens are managed: the name in the audit log, and what the
 /// actor may grant.
@@ -92,13 +89,19 @@ impl Authority {
     pub(super) fn within(&self, app: AppId, grantable: &Grantable) -> Self {
         Self {
             app: Some(app),
-            grantable: self.grantable.intersection(grantable),
+            grantable: self.grantable.intersection(grantable).without_management(),
             ..self.clone()
         }
     }
 
     pub(super) fn actor(&self) -> Option<&str> {
         self.actor.as_deref()
+    }
+
+    /// Returns the actor's name as the audit log shows it.
+    pub(super) fn actor_shown(&self) -> Option<String> {
+        let actor = self.actor()?;
+        Some(one_line(actor, AuditEvent::MAX_ACTOR_LEN))
     }
 
     pub(super) fn app(&self) -> Option<&AppId> {
@@ -123,12 +126,6 @@ impl Authority {
         scopes: &ScopeSet,
         expires_at: Option<Timestamp>,
     ) -> Result<(), GrantError> {
-        if self.app.is_some() {
-            let reserved = scopes.filter(|scope| scope.starts_with(RESERVED));
-            if !reserved.is_empty() {
-                return Err(GrantError::Scopes(reserved));
-            }
-        }
         self.grantable.check(scopes, expires_at)
     }
 

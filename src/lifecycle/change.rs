@@ -56,6 +56,7 @@ impl ApiTokens {
         subject: Subject,
     ) -> Result<Mutation, LifecycleError> {
         let mut mutation = Mutation::new(op, at);
+        mutation.policy.clone_from(&self.shared.policy);
         if let Some(actor) = self.authority.actor() {
             let id = AuditEventId::generate(at, &*self.shared.entropy)?;
             let mut event = AuditEvent::new(id, at, actor, subject.action, AuditOutcome::Done);

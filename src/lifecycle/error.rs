@@ -1,9 +1,13 @@
 use std::{error::Error, fmt, time::Duration};
 
+use super::formats::FormatError;
 use crate::{
-    model::{grantable::GrantError, name::NameError, record::TransitionError},
+    model::{
+        edit::EditError, grantable::GrantError, name::NameError, policy::PolicyError,
+        record::TransitionError, restrictions::RestrictionsError,
+    },
     random::EntropyError,
-    store::{Repeated, StoreError, StoreErrorKind},
+    store::{AppInUse, Repeated, StoreError, StoreErrorKind},
     words::words,
 };
 
@@ -26,14 +30,27 @@ pub enum LifecycleErrorKind {
     InvalidName,
     /// The expiry is not in the future, or out of range.
     InvalidExpiry,
+    /// The metadata is invalid or too large.
+    InvalidMetadata,
+    /// There are too many networks.
+    InvalidNetworks,
     /// The overlap of the rotation is longer than the limit.
     InvalidOverlap,
     /// The imported token could not be used, because only your own formats are accepted.
     ForeignFormat,
     /// The format is not one in which tokens are issued.
     UnknownFormat,
+    /// The token's app or one of its scopes is limited to another format; see
+    /// [`LifecycleError::required_format`].
+    FormatNotAllowed,
     /// The actor may not grant the token; see [`LifecycleError::grant`].
     NotGranted,
+    /// The policy does not allow the token; see [`LifecycleError::policy`].
+    PolicyViolation,
+    /// The record was changed since the version that was expected.
+    Stale,
+    /// The app still has live tokens, so it cannot be deleted.
+    AppInUse,
     /// The app does not exist.
     UnknownApp,
     /// The token does not exist, or belongs to another app.
@@ -50,6 +67,10 @@ pub enum LifecycleErrorKind {
     Expired,
     /// The token was already rotated.
     Rotated,
+    /// The token is suspended.
+    Suspended,
+    /// The token has restrictions that this version does not understand.
+    Restricted,
     /// The request was already carried out under this idempotency key; see
     /// [`LifecycleError::repeated`].
     Repeated,
@@ -64,10 +85,16 @@ pub enum LifecycleErrorKind {
 words!(LifecycleErrorKind, "kind of lifecycle error", {
     InvalidName = "invalid_name",
     InvalidExpiry = "invalid_expiry",
+    InvalidMetadata = "invalid_metadata",
+    InvalidNetworks = "invalid_networks",
     InvalidOverlap = "invalid_overlap",
     ForeignFormat = "foreign_format",
     UnknownFormat = "unknown_format",
+    FormatNotAllowed = "format_not_allowed",
     NotGranted = "not_granted",
+    PolicyViolation = "policy_violation",
+    Stale = "stale",
+    AppInUse = "app_in_use",
     UnknownApp = "unknown_app",
     UnknownToken = "unknown_token",
     AppExists = "app_exists",
@@ -76,6 +103,8 @@ words!(LifecycleErrorKind, "kind of lifecycle error", {
     Revoked = "revoked_token",
     Expired = "expired_token",
     Rotated = "rotated_token",
+    Suspended = "suspended_token",
+    Restricted = "restricted_token",
     Repeated = "repeated",
     KeyReused = "key_reused",
     Entropy = "entropy_failure",
@@ -91,7 +120,7 @@ impl LifecycleError {
         }
     }
 
-    fn with_source(
+    pub(super) fn with_source(
         kind: LifecycleErrorKind,
         source: impl Into<Box<dyn Error + Send + Sync>>,
     ) -> Self {
@@ -123,8 +152,7 @@ impl LifecycleError {
             StoreErrorKind::AlreadyExists => {
                 Self::with_source(LifecycleErrorKind::AppExists, error)
             }
-            StoreErrorKind::NotGranted => Self::with_source(LifecycleErrorKind::NotGranted, error),
-            _ => error.into(),
+            _ => Self::about_edit(error),
         }
     }
 
@@ -136,7 +164,7 @@ impl LifecycleError {
                 Self::with_source(LifecycleErrorKind::TokenExists, error)
             }
             StoreErrorKind::Repeated => Self::with_source(repetition(&error), error),
-            _ => error.into(),
+            _ => Self::about_edit(error),
         }
     }
 
@@ -149,7 +177,24 @@ impl LifecycleError {
             (_, Some(TransitionError::Expired)) => LifecycleErrorKind::Expired,
             (_, Some(TransitionError::Rotated)) => LifecycleErrorKind::Rotated,
             (_, Some(TransitionError::AppDisabled)) => LifecycleErrorKind::AppDisabled,
-            (_, None) => return error.into(),
+            (_, Some(TransitionError::Suspended)) => LifecycleErrorKind::Suspended,
+            (_, Some(TransitionError::Restricted)) => LifecycleErrorKind::Restricted,
+            (_, None) => return Self::about_edit(error),
+        };
+        Self::with_source(kind, error)
+    }
+
+    /// Converts a store's error about what a change would write.
+    pub(super) fn about_edit(error: StoreError) -> Self {
+        let kind = match (error.kind(), error.edit()) {
+            (StoreErrorKind::NotGranted, _) => LifecycleErrorKind::NotGranted,
+            (StoreErrorKind::PolicyViolation, _) => LifecycleErrorKind::PolicyViolation,
+            (StoreErrorKind::Stale, _) => LifecycleErrorKind::Stale,
+            (_, Some(EditError::Expiry)) => LifecycleErrorKind::InvalidExpiry,
+            (_, Some(EditError::Metadata(_))) => LifecycleErrorKind::InvalidMetadata,
+            (_, Some(EditError::Restrictions(_))) => LifecycleErrorKind::InvalidNetworks,
+            _ if error.app_in_use().is_some() => LifecycleErrorKind::AppInUse,
+            _ => return error.into(),
         };
         Self::with_source(kind, error)
     }
@@ -164,6 +209,20 @@ impl LifecycleError {
             .repeated()
     }
 
+    /// Returns the label of the format that the token must have, for errors of the kind
+    /// [`FormatNotAllowed`](LifecycleErrorKind::FormatNotAllowed).
+    #[must_use]
+    pub fn required_format(&self) -> Option<&str> {
+        match self.format_error()? {
+            FormatError::Limit(limit) => Some(limit.format()),
+            _ => None,
+        }
+    }
+
+    fn format_error(&self) -> Option<&FormatError> {
+        self.source.as_ref()?.downcast_ref()
+    }
+
     /// Returns why the actor may not grant the token, for errors of the kind
     /// [`NotGranted`](LifecycleErrorKind::NotGranted).
     #[must_use]
@@ -172,6 +231,24 @@ impl LifecycleError {
         source
             .downcast_ref()
             .or_else(|| source.downcast_ref::<StoreError>()?.grant())
+    }
+
+    /// Returns which rule of the policy the token breaks, for errors of the kind
+    /// [`PolicyViolation`](LifecycleErrorKind::PolicyViolation).
+    #[must_use]
+    pub fn policy(&self) -> Option<&PolicyError> {
+        self.store_error()?.policy()
+    }
+
+    /// Returns how many live tokens the app has, for errors of the kind
+    /// [`AppInUse`](LifecycleErrorKind::AppInUse).
+    #[must_use]
+    pub fn app_in_use(&self) -> Option<AppInUse> {
+        self.store_error()?.app_in_use()
+    }
+
+    fn store_error(&self) -> Option<&StoreError> {
+        self.source.as_ref()?.downcast_ref()
     }
 
     /// Returns the kind of the error.
@@ -206,6 +283,12 @@ impl From<GrantError> for LifecycleError {
     }
 }
 
+impl From<RestrictionsError> for LifecycleError {
+    fn from(error: RestrictionsError) -> Self {
+        Self::with_source(LifecycleErrorKind::InvalidNetworks, error)
+    }
+}
+
 impl From<NameError> for LifecycleError {
     fn from(error: NameError) -> Self {
         Self::with_source(LifecycleErrorKind::InvalidName, error)
@@ -234,6 +317,13 @@ impl fmt::Display for LifecycleError {
             LifecycleErrorKind::InvalidExpiry => {
                 "the expiry is not in the future; choose a later time, or none for a token that does not expire"
             }
+            LifecycleErrorKind::InvalidMetadata => match self.store_error().and_then(StoreError::edit) {
+                Some(error) => return fmt::Display::fmt(error, f),
+                None => "the metadata is invalid",
+            },
+            LifecycleErrorKind::InvalidNetworks => {
+                "there are too many networks; up to 90 always fit"
+            }
             LifecycleErrorKind::InvalidOverlap => {
                 let limit = in_largest_unit(self.max_overlap.unwrap_or_default());
                 return write!(f, "the overlap is too long; use at most {limit}");
@@ -241,12 +331,26 @@ impl fmt::Display for LifecycleError {
             LifecycleErrorKind::ForeignFormat => {
                 "the imported token could not be used; build `ApiTokens` with `any_format` or `with_accepted_format`"
             }
-            LifecycleErrorKind::UnknownFormat => {
-                "tokens with this prefix are not issued here; use an issued prefix, or issue a new token"
+            LifecycleErrorKind::UnknownFormat | LifecycleErrorKind::FormatNotAllowed => {
+                match self.format_error() {
+                    Some(error) => return fmt::Display::fmt(error, f),
+                    None => "tokens of this format are not issued here; choose another format",
+                }
             }
             LifecycleErrorKind::NotGranted => match self.grant() {
                 Some(error) => return fmt::Display::fmt(error, f),
                 None => "you may not grant this access",
+            },
+            LifecycleErrorKind::PolicyViolation => match self.policy() {
+                Some(error) => return fmt::Display::fmt(error, f),
+                None => "the policy does not allow this token",
+            },
+            LifecycleErrorKind::Stale => {
+                "the record was changed since you read it; read it again, then repeat the change"
+            }
+            LifecycleErrorKind::AppInUse => match self.app_in_use() {
+                Some(error) => return fmt::Display::fmt(&error, f),
+                None => "the app has live tokens; revoke them first",
             },
             LifecycleErrorKind::UnknownApp => "no such app; check the identifier",
             LifecycleErrorKind::UnknownToken => "no such token; check the identifier",
@@ -256,6 +360,12 @@ impl fmt::Display for LifecycleError {
             LifecycleErrorKind::Revoked => return fmt::Display::fmt(&TransitionError::Revoked, f),
             LifecycleErrorKind::Expired => return fmt::Display::fmt(&TransitionError::Expired, f),
             LifecycleErrorKind::Rotated => return fmt::Display::fmt(&TransitionError::Rotated, f),
+            LifecycleErrorKind::Suspended => {
+                return fmt::Display::fmt(&TransitionError::Suspended, f);
+            }
+            LifecycleErrorKind::Restricted => {
+                return fmt::Display::fmt(&TransitionError::Restricted, f);
+            }
             LifecycleErrorKind::Repeated => {
                 "a token was already created under this idempotency key; use that token, or revoke it and use a new key"
             }

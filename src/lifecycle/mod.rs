@@ -6,6 +6,7 @@ mod authority;
 mod binding;
 mod builder;
 mod change;
+mod edits;
 mod error;
 mod formats;
 mod idempotency;
@@ -20,15 +21,18 @@ pub use app_tokens::AppTokens;
 pub use authority::{Authority, ChangeObserver};
 pub use builder::ApiTokensBuilder;
 pub use error::{LifecycleError, LifecycleErrorKind};
+pub use formats::TokenFormats;
 pub use idempotency::{IdempotencyKey, IdempotencyKeyError};
 pub use request::{ImportedToken, IssuedToken, NewToken, Rotation};
 
 use change::Subject;
-use formats::Formats;
 
 use crate::{
     authenticator::{Authenticator, FollowerBuilder},
-    model::{app::AppId, audit::AuditAction, grantable::Grantable, name, record::TokenRecord},
+    model::{
+        app::AppId, audit::AuditAction, grantable::Grantable, name, policy::Policy,
+        record::TokenRecord,
+    },
     random::Entropy,
     store::{
         BoundKey, Op, Page, RegistryLogs, TokenQuery, TokenRegistry, TokenTarget, catch_panic,
@@ -92,11 +96,12 @@ pub struct ApiTokens {
 struct Shared {
     registry: Arc<dyn TokenRegistry>,
     authenticator: Authenticator,
-    formats: Formats,
+    formats: TokenFormats,
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
     accepts_imported: bool,
     max_overlap: Duration,
+    policy: Option<Policy>,
 }
 
 impl ApiTokens {
@@ -108,6 +113,12 @@ impl ApiTokens {
     /// Returns a builder for a registry and the default format.
     pub fn builder(registry: impl TokenRegistry, format: TokenFormat) -> ApiTokensBuilder {
         ApiTokensBuilder::new(Arc::new(registry), format)
+    }
+
+    /// Returns the formats of these tokens.
+    #[must_use]
+    pub fn formats(&self) -> &TokenFormats {
+        &self.shared.formats
     }
 
     /// Returns the authenticator that verifies these tokens.
@@ -154,13 +165,14 @@ impl ApiTokens {
     /// # Errors
     ///
     /// Returns an error if the app does not exist or is disabled, the name is invalid, the expiry
-    /// is not in the future, or the random number generator or the store fails. Returns
+    /// is not in the future, tokens of the format are not issued, the app or a scope is limited to
+    /// another format, or the random number generator or the store fails. Returns
     /// [`Repeated`](LifecycleErrorKind::Repeated) or [`KeyReused`](LifecycleErrorKind::KeyReused)
     /// if a token was already created under the idempotency key.
     pub async fn issue(&self, app: &AppId, new: NewToken) -> Result<IssuedToken, LifecycleError> {
         let key = self.authority.key_of_issue(app, &new);
         let now = self.now();
-        let format = self.shared.formats.named(new.prefix.as_deref())?;
+        let format = self.shared.formats.chosen(&new.format)?;
         let token = format.generate(&*self.shared.entropy)?;
         let mask = format.mask(&token);
         let record = self.record(app, new, token.digest(), mask, now).await?;
@@ -240,7 +252,8 @@ impl ApiTokens {
     /// # Errors
     ///
     /// Returns an error if the token does not exist, is revoked or expired, or was already rotated,
-    /// if its app is disabled, if the overlap is longer than the limit, or if the random number
+    /// if its app is disabled, if the overlap is longer than the limit, if tokens of its format are
+    /// not rotated, if the app or a scope is limited to another format, or if the random number
     /// generator or the store fails. Returns [`Repeated`](LifecycleErrorKind::Repeated) or
     /// [`KeyReused`](LifecycleErrorKind::KeyReused) if a token was already created under the
     /// idempotency key.
@@ -258,21 +271,10 @@ impl ApiTokens {
     ///
     /// Returns an error if the name is invalid, the token does not exist, or the store fails.
     pub async fn rename(&self, id: TokenId, name: &str) -> Result<TokenRecord, LifecycleError> {
-        let tokens = self.clone();
         let (target, name) = (self.authority.target(id), name::normalize_name(name)?);
-        let token = self.get_target(&target).await?;
         let op = Op::RenameToken { target, name };
-        let subject = about(AuditAction::RenameToken, &token);
-        let renaming = self.mutation(op, self.now(), subject)?;
-        run_to_end(async move {
-            let renamed = tokens.apply(&renaming).await;
-            tokens
-                .authenticator()
-                .apply_token_change(&token.digest)
-                .await;
-            Ok(renamed.map_err(LifecycleError::about_token)?.into_token()?)
-        })
-        .await
+        self.change_token(target, op, AuditAction::RenameToken)
+            .await
     }
 
     /// Revokes a token. When this returns, the token is no longer admitted in this process.
@@ -286,20 +288,10 @@ impl ApiTokens {
     ///
     /// Returns an error if the token does not exist or the store fails.
     pub async fn revoke(&self, id: TokenId) -> Result<TokenRecord, LifecycleError> {
-        let (tokens, target) = (self.clone(), self.authority.target(id));
-        // Read first, so that the cache is invalidated even if the outcome of the call is unknown.
-        let token = self.get_target(&target).await?;
-        let subject = about(AuditAction::RevokeToken, &token);
-        let revocation = self.mutation(Op::RevokeToken(target), self.now(), subject)?;
-        run_to_end(async move {
-            let revoked = tokens.apply_revocation(&revocation).await;
-            tokens
-                .authenticator()
-                .apply_token_change(&token.digest)
-                .await;
-            Ok(revoked.map_err(LifecycleError::about_token)?.into_token()?)
-        })
-        .await
+        let target = self.authority.target(id);
+        let op = Op::RevokeToken(target);
+        self.change_token(target, op, AuditAction::RevokeToken)
+            .await
     }
 
     /// Removes the records of tokens that expired or were revoked before an instant. Returns how
@@ -385,9 +377,14 @@ impl ApiTokens {
         );
         successor.scopes = old.scopes.clone();
         successor.restrictions = old.restrictions.clone();
-        successor.expires_at = old.expiry_of_successor(now);
+        successor.metadata = old.metadata.clone();
+        successor.created_by = self.authority.actor_shown();
+        // The policy may have become stricter since the old token was issued.
+        let policy = self.effective_policy().await?;
+        successor.expires_at = policy.shorten(old.expiry_of_successor(now), now);
         self.authority
             .check_grant(&successor.scopes, successor.expires_at)?;
+        self.shared.formats.check(&successor)?;
         let op = Op::RotateToken {
             target,
             successor: successor.clone(),
@@ -440,7 +437,11 @@ impl ApiTokens {
         now: Timestamp,
     ) -> Result<TokenRecord, LifecycleError> {
         let name = name::normalize_name(&new.name)?;
-        let expires_at = new.expiry(now)?.map(truncate_to_microsecond);
+        let expires_at = match new.chooses_expiry() {
+            true => new.expiry(now)?,
+            false => self.effective_policy().await?.default_expiry(now),
+        };
+        let expires_at = expires_at.map(truncate_to_microsecond);
         if expires_at.is_some_and(|expires_at| expires_at <= now) {
             return Err(LifecycleError::new(LifecycleErrorKind::InvalidExpiry));
         }
@@ -451,8 +452,12 @@ impl ApiTokens {
         }
         let id = TokenId::generate(now, &*self.shared.entropy)?;
         let mut record = TokenRecord::new(id, digest, mask, app, name, now);
+        record.restrictions = new.restrictions()?;
         record.scopes = new.scopes;
         record.expires_at = expires_at;
+        record.metadata = new.metadata;
+        record.created_by = self.authority.actor_shown();
+        self.shared.formats.check(&record)?;
         Ok(record)
     }
 

@@ -2,9 +2,12 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::{IdempotencyKey, LifecycleError, LifecycleErrorKind};
+use super::{IdempotencyKey, LifecycleError, LifecycleErrorKind, formats::FormatChoice};
 use crate::{
-    model::{record::TokenRecord, scope::ScopeSet},
+    model::{
+        metadata::Metadata, network::Networks, record::TokenRecord, restrictions::Restrictions,
+        scope::ScopeSet,
+    },
     token::{ApiToken, MaskedToken, TokenDigest},
 };
 
@@ -26,13 +29,17 @@ use crate::{
 pub struct NewToken {
     pub(super) name: String,
     pub(super) scopes: ScopeSet,
-    pub(super) prefix: Option<String>,
+    pub(super) format: FormatChoice,
     pub(super) key: Option<IdempotencyKey>,
+    pub(super) metadata: Metadata,
+    networks: Option<Networks>,
+    not_before: Option<Timestamp>,
     expiry: Expiry,
 }
 
 #[derive(Clone, Copy, Debug)]
 enum Expiry {
+    Default,
     Never,
     At(Timestamp),
     In(Duration),
@@ -40,15 +47,19 @@ enum Expiry {
 
 impl NewToken {
     /// Creates a request for a token with a name of 1 to 100 characters without control characters.
-    /// Defaults to no scopes and no expiry.
+    /// Defaults to no scopes, the expiry that the [policy](crate::Policy::default_lifetime) sets or none,
+    /// and no restrictions.
     #[must_use]
     pub fn named(name: impl Into<String>) -> Self {
         Self {
             name: name.into(),
             scopes: ScopeSet::default(),
-            prefix: None,
+            format: FormatChoice::Default,
             key: None,
-            expiry: Expiry::Never,
+            metadata: Metadata::default(),
+            networks: None,
+            not_before: None,
+            expiry: Expiry::Default,
         }
     }
 
@@ -59,22 +70,60 @@ impl NewToken {
         self
     }
 
-    /// Selects the format with this prefix among those that are
+    /// Selects the format with this [label](crate::TokenFormat::label) among those that are
     /// [issued](super::ApiTokensBuilder::with_issued_format). Defaults to the first.
+    ///
+    /// The format of an imported token is that of its mask.
     #[must_use]
-    pub fn prefix(mut self, prefix: impl Into<String>) -> Self {
-        self.prefix = Some(prefix.into());
+    pub fn format(mut self, label: impl Into<String>) -> Self {
+        self.format = FormatChoice::Label(label.into());
         self
     }
 
-    /// Sets the instant at which the token expires. Defaults to never.
+    /// Selects the format with this prefix instead of a label. If both are set, the last one counts.
+    #[must_use]
+    pub fn prefix(mut self, prefix: impl Into<String>) -> Self {
+        self.format = FormatChoice::Prefix(prefix.into());
+        self
+    }
+
+    /// Sets what the platform keeps with the token. Defaults to nothing.
+    #[must_use]
+    pub fn metadata(mut self, metadata: Metadata) -> Self {
+        self.metadata = metadata;
+        self
+    }
+
+    /// Sets the networks from which the token may be used. Defaults to everywhere. The layer then needs
+    /// to know the client's address.
+    #[must_use]
+    pub fn networks(mut self, networks: Networks) -> Self {
+        self.networks = Some(networks);
+        self
+    }
+
+    /// Sets the instant before which the token is refused. Defaults to none.
+    #[must_use]
+    pub fn not_before(mut self, at: Timestamp) -> Self {
+        self.not_before = Some(at);
+        self
+    }
+
+    /// Chooses no expiry, even if the policy has a [default](crate::Policy::default_lifetime).
+    #[must_use]
+    pub fn never_expires(mut self) -> Self {
+        self.expiry = Expiry::Never;
+        self
+    }
+
+    /// Sets the instant at which the token expires. Defaults to the policy's default, or never.
     #[must_use]
     pub fn expires_at(mut self, at: Timestamp) -> Self {
         self.expiry = Expiry::At(at);
         self
     }
 
-    /// Sets the time after which the token expires. Defaults to never.
+    /// Sets the time after which the token expires. Defaults to the policy's default, or never.
     #[must_use]
     pub fn expires_in(mut self, lifetime: Duration) -> Self {
         self.expiry = Expiry::In(lifetime);
@@ -92,19 +141,47 @@ impl NewToken {
     /// The request as a list of words, without its key. Different requests have different words.
     pub(super) fn words(&self) -> Vec<String> {
         let expiry = match self.expiry {
-            Expiry::Never => String::new(),
+            Expiry::Default => String::new(),
+            Expiry::Never => "never".to_owned(),
             Expiry::At(at) => format!("at {at}"),
             Expiry::In(lifetime) => format!("in {}", lifetime.as_nanos()),
         };
         let mut words = vec![self.name.clone(), self.scopes.to_string(), expiry];
         // Only included if it is set, so that keys of earlier versions are recognized.
-        words.extend(self.prefix.clone());
+        match &self.format {
+            FormatChoice::Default => {}
+            FormatChoice::Prefix(prefix) => words.push(prefix.clone()),
+            FormatChoice::Label(label) => words.push(format!("format {label}")),
+        }
+        let networks = self.networks.as_ref();
+        let restrictions = [
+            networks.map(|networks| format!("networks {networks}")),
+            self.not_before.map(|at| format!("not before {at}")),
+        ];
+        words.extend(restrictions.into_iter().flatten());
+        for (key, value) in self.metadata.iter() {
+            words.push(format!("metadata {key}"));
+            words.push(value.to_owned());
+        }
         words
+    }
+
+    /// Whether an expiry, or none, was chosen.
+    pub(super) fn chooses_expiry(&self) -> bool {
+        !matches!(self.expiry, Expiry::Default)
+    }
+
+    pub(super) fn restrictions(&self) -> Result<Option<Restrictions>, LifecycleError> {
+        Ok(Restrictions::of(
+            self.networks.clone(),
+            self.not_before,
+            None,
+        )?)
     }
 
     pub(super) fn expiry(&self, now: Timestamp) -> Result<Option<Timestamp>, LifecycleError> {
         match self.expiry {
-            Expiry::Never => Ok(None),
+            Expiry::Default | Expiry::Never => Ok(None),
             Expiry::At(at) => Ok(Some(at)),
             Expiry::In(lifetime) => match now.checked_add(lifetime) {
                 Ok(at) => Ok(Some(at)),

@@ -130,10 +130,13 @@ impl Policy {
             Verdict::Admitted(principal) => return Ok(Some(principal)),
             Verdict::Anonymous => return Ok(None),
             Verdict::Refused(rejection) => rejection,
-            Verdict::Pending(lookup) => match confirmed(lookup).await {
-                Ok(principal) => return Ok(Some(keep(principal, request.extensions_mut()))),
-                Err(rejection) => rejection,
-            },
+            Verdict::Pending(lookup) => {
+                let client = || self.client_address(request.head());
+                match confirmed(lookup, client).await {
+                    Ok(principal) => return Ok(Some(keep(principal, request.extensions_mut()))),
+                    Err(rejection) => rejection,
+                }
+            }
         };
         Err(self.refuse(rejection, request.head()))
     }

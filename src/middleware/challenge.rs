@@ -275,18 +275,20 @@ enum Answer {
     Missing(Option<Misplaced>),
     Invalid,
     InsufficientScope,
+    OutsideNetworks,
     Unavailable,
     Malformed(CredentialFault),
 }
 
 impl Answer {
-    const ALL: [Self; 12] = [
+    const ALL: [Self; 13] = [
         Self::Missing(None),
         Self::Missing(Some(Misplaced::Scheme)),
         Self::Missing(Some(Misplaced::Header)),
         Self::Missing(Some(Misplaced::Query)),
         Self::Invalid,
         Self::InsufficientScope,
+        Self::OutsideNetworks,
         Self::Unavailable,
         Self::Malformed(CredentialFault::Grammar),
         Self::Malformed(CredentialFault::TooLong),
@@ -302,8 +304,9 @@ impl Answer {
             Self::Missing(Some(misplaced)) => 1 + misplaced as usize,
             Self::Invalid => 4,
             Self::InsufficientScope => 5,
-            Self::Unavailable => 6,
-            Self::Malformed(fault) => 7 + fault as usize,
+            Self::OutsideNetworks => 6,
+            Self::Unavailable => 7,
+            Self::Malformed(fault) => 8 + fault as usize,
         }
     }
 
@@ -316,7 +319,10 @@ impl Answer {
             | RejectionKind::RevokedToken
             | RejectionKind::ExpiredToken
             | RejectionKind::DisabledApp
-            | RejectionKind::RestrictedToken => Self::Invalid,
+            | RejectionKind::RestrictedToken
+            | RejectionKind::SuspendedToken
+            | RejectionKind::NotYetValidToken => Self::Invalid,
+            RejectionKind::OutsideNetworks => Self::OutsideNetworks,
             RejectionKind::InsufficientScope => Self::InsufficientScope,
             RejectionKind::StoreFailure | RejectionKind::StoreTimeout | RejectionKind::Overload => {
                 Self::Unavailable
@@ -327,7 +333,7 @@ impl Answer {
     fn status(self) -> StatusCode {
         match self {
             Self::Missing(_) | Self::Invalid => StatusCode::UNAUTHORIZED,
-            Self::InsufficientScope => StatusCode::FORBIDDEN,
+            Self::InsufficientScope | Self::OutsideNetworks => StatusCode::FORBIDDEN,
             Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
             Self::Malformed(_) => StatusCode::BAD_REQUEST,
         }
@@ -337,7 +343,7 @@ impl Answer {
     fn grpc_status(self) -> &'static str {
         match self {
             Self::Missing(_) | Self::Invalid | Self::Malformed(_) => "16",
-            Self::InsufficientScope => "7",
+            Self::InsufficientScope | Self::OutsideNetworks => "7",
             Self::Unavailable => "14",
         }
     }
@@ -345,7 +351,7 @@ impl Answer {
     /// The error code of RFC 6750 section 3.1.
     fn error(self) -> Option<&'static str> {
         match self {
-            Self::Missing(_) | Self::Unavailable => None,
+            Self::Missing(_) | Self::OutsideNetworks | Self::Unavailable => None,
             Self::Invalid => Some("invalid_token"),
             Self::InsufficientScope => Some("insufficient_scope"),
             Self::Malformed(_) => Some("invalid_request"),
@@ -365,6 +371,7 @@ impl Answer {
             }
             Self::Invalid => "The token is not valid.",
             Self::InsufficientScope => "The token lacks a required scope.",
+            Self::OutsideNetworks => "The token may not be used from this address.",
             Self::Unavailable => "The token cannot be checked at the moment. Try again.",
             Self::Malformed(fault) => fault.hint(),
         }

@@ -1,6 +1,6 @@
 //! The rules for requests, shared by the service and the functions without a service.
 
-use std::{fmt, mem, sync::Arc};
+use std::{fmt, mem, net::IpAddr, sync::Arc};
 
 use http::{
     Extensions, Method,
@@ -30,7 +30,11 @@ pub(super) struct Policy {
     pub(super) optional: bool,
     pub(super) preflight: bool,
     pub(super) attributes_responses: bool,
+    pub(super) client_address: Option<Arc<ClientAddress>>,
 }
+
+/// Returns the address of the client of a request, if it is known.
+pub(super) type ClientAddress = dyn Fn(RequestHead<'_>) -> Option<IpAddr> + Send + Sync;
 
 /// The result of checking a request without waiting. `T` is what was made of its principal.
 pub(super) enum Verdict<T> {
@@ -63,6 +67,32 @@ impl Policy {
     pub(super) fn check<H: Head, T>(
         &self,
         request: &mut H,
+        admit: impl Fn(AppPrincipal, &mut Extensions) -> T,
+    ) -> Verdict<T> {
+        let mut verdict = self.check_from(request, None, &admit);
+        if let Verdict::Refused(rejection) = &verdict
+            && rejection.kind() == RejectionKind::OutsideNetworks
+            && let Some(client) = self.client_address(request.head())
+        {
+            verdict = self.check_from(request, Some(client), &admit);
+        }
+        if !matches!(verdict, Verdict::Admitted(_)) {
+            request.extensions_mut().remove::<AppPrincipal>();
+        }
+        verdict
+    }
+
+    /// The address of the client, if it is known.
+    pub(super) fn client_address(&self, request: RequestHead<'_>) -> Option<IpAddr> {
+        self.client_address.as_ref()?(request)
+    }
+
+    /// Checks a request of a client with this address. `None` means that it is unknown so far.
+    #[inline]
+    fn check_from<H: Head, T>(
+        &self,
+        request: &mut H,
+        client: Option<IpAddr>,
         admit: impl FnOnce(AppPrincipal, &mut Extensions) -> T,
     ) -> Verdict<T> {
         // The credential borrows the header fields while the principal is put into the extensions.
@@ -71,7 +101,7 @@ impl Policy {
         let counted = extensions.get().map(AppPrincipal::token_id);
         let verdict = match self.sources.extract(request.fields_mut()) {
             Ok(Some(presented)) => self
-                .verify(&presented, counted, |principal| {
+                .verify(&presented, counted, client, |principal| {
                     admit(principal, &mut extensions)
                 })
                 .into(),
@@ -81,9 +111,6 @@ impl Policy {
                 Verdict::Refused(Rejection::malformed(fault))
             }
         };
-        if !matches!(verdict, Verdict::Admitted(_)) {
-            extensions.remove::<AppPrincipal>();
-        }
         *request.extensions_mut() = extensions;
         verdict
     }
@@ -93,21 +120,24 @@ impl Policy {
         &self,
         presented: &Presented<'_>,
         counted: Option<TokenId>,
+        client: Option<IpAddr>,
         admit: impl FnOnce(AppPrincipal) -> T,
     ) -> Verification<T> {
+        let authenticator = &self.authenticator;
         match presented {
-            Presented::Token(token) => self.authenticator.verify(token, counted, admit),
+            Presented::Token(token) => authenticator.verify(token, counted, client, admit),
             // Any text may be a password. One that cannot be a token is wrong rather than
             // malformed, so that a browser prompts again.
-            Presented::Basic(password) => match self.authenticator.verify(password, counted, admit)
-            {
-                Verification::Refused(rejection)
-                    if rejection.kind() == RejectionKind::MalformedCredential =>
-                {
-                    Verification::Refused(Rejection::wrong_format())
+            Presented::Basic(password) => {
+                match authenticator.verify(password, counted, client, admit) {
+                    Verification::Refused(rejection)
+                        if rejection.kind() == RejectionKind::MalformedCredential =>
+                    {
+                        Verification::Refused(Rejection::wrong_format())
+                    }
+                    verification => verification,
                 }
-                verification => verification,
-            },
+            }
         }
     }
 
@@ -179,6 +209,7 @@ impl fmt::Debug for Policy {
             .field("optional", &self.optional)
             .field("preflight", &self.preflight)
             .field("attributes_responses", &self.attributes_responses)
+            .field("client_address", &self.client_address.is_some())
             .finish()
     }
 }

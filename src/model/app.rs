@@ -7,8 +7,10 @@ use jiff::Timestamp;
 use thiserror::Error;
 
 use crate::{
+    model::{metadata::Metadata, version::RecordVersion},
     random::{Entropy, EntropyError},
     text::serde_text,
+    time::microseconds,
     uuid_v7::uuid_v7,
 };
 
@@ -120,6 +122,12 @@ pub struct AppRecord {
     pub created_at: Timestamp,
     /// When the app was disabled. None of its tokens is admitted from then on.
     pub disabled_at: Option<Timestamp>,
+    /// What the platform keeps with the app, for example its plan.
+    #[cfg_attr(
+        feature = "serde",
+        serde(default, skip_serializing_if = "Metadata::is_empty")
+    )]
+    pub metadata: Metadata,
 }
 
 impl AppRecord {
@@ -131,7 +139,25 @@ impl AppRecord {
             name: name.into(),
             created_at,
             disabled_at: None,
+            metadata: Metadata::default(),
         }
+    }
+
+    /// Returns the version of the record: the same until anything in it changes. Times count in
+    /// microseconds.
+    #[must_use]
+    pub fn version(&self) -> RecordVersion {
+        let created_at = microseconds(self.created_at).to_be_bytes();
+        let disabled_at = self.disabled_at.map(|at| microseconds(at).to_be_bytes());
+        let keys = self.metadata.iter();
+        let metadata = keys.flat_map(|(key, value)| [Some(key.as_bytes()), Some(value.as_bytes())]);
+        let fields = [
+            Some(self.id.as_str().as_bytes()),
+            Some(self.name.as_bytes()),
+            Some(created_at.as_slice()),
+            disabled_at.as_ref().map(<[u8; 8]>::as_slice),
+        ];
+        RecordVersion::of(fields.into_iter().chain(metadata))
     }
 
     /// Returns the app, disabled. If it is disabled already, the original time is kept.

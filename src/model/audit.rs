@@ -54,6 +54,39 @@ pub struct AuditEvent {
     /// The outcome.
     #[cfg_attr(feature = "serde", serde(deserialize_with = "bounded::outcome"))]
     pub outcome: AuditOutcome,
+    /// What an edit changed. A store fills this in when it makes the change, because only then are
+    /// the old values known.
+    #[cfg_attr(
+        feature = "serde",
+        serde(default, skip_serializing_if = "Vec::is_empty")
+    )]
+    pub changes: Vec<AuditChange>,
+}
+
+/// The old and the new value of a field that an edit changed.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Deserialize, serde::Serialize),
+    serde(deny_unknown_fields)
+)]
+#[non_exhaustive]
+pub struct AuditChange {
+    /// The name of the field, such as `scopes` or `metadata.plan`.
+    pub field: String,
+    /// The value before; `None` if there was none.
+    pub old: Option<String>,
+    /// The value after; `None` if there is none.
+    pub new: Option<String>,
+}
+
+impl AuditChange {
+    /// Creates a change of a field.
+    #[must_use]
+    pub fn new(field: impl Into<String>, old: Option<String>, new: Option<String>) -> Self {
+        let field = field.into();
+        Self { field, old, new }
+    }
 }
 
 impl AuditEvent {
@@ -84,6 +117,7 @@ impl AuditEvent {
             app: None,
             token: None,
             outcome: outcome.bounded(),
+            changes: Vec::new(),
         }
     }
 }
@@ -124,6 +158,10 @@ pub fn one_line(text: &str, max_len: usize) -> String {
 pub enum AuditAction {
     /// An app is created.
     CreateApp,
+    /// The name or the metadata of an app is edited.
+    EditApp,
+    /// An app is deleted.
+    DeleteApp,
     /// An app is disabled.
     DisableApp,
     /// An app is enabled again.
@@ -132,6 +170,12 @@ pub enum AuditAction {
     IssueToken,
     /// A token is renamed.
     RenameToken,
+    /// A token is edited.
+    EditToken,
+    /// A token is suspended.
+    SuspendToken,
+    /// A suspended token is resumed.
+    ResumeToken,
     /// A token is rotated.
     RotateToken,
     /// A token is revoked.
@@ -140,20 +184,28 @@ pub enum AuditAction {
     PurgeTokens,
     /// Tokens are imported.
     ImportTokens,
+    /// The policy is set.
+    SetPolicy,
     /// Every node is asked to clear its cache.
     ClearCaches,
 }
 
 words!(AuditAction, "audit action", {
     CreateApp = "app.create",
+    EditApp = "app.edit",
+    DeleteApp = "app.delete",
     DisableApp = "app.disable",
     EnableApp = "app.enable",
     IssueToken = "token.issue",
     RenameToken = "token.rename",
+    EditToken = "token.edit",
+    SuspendToken = "token.suspend",
+    ResumeToken = "token.resume",
     RotateToken = "token.rotate",
     RevokeToken = "token.revoke",
     PurgeTokens = "token.purge",
     ImportTokens = "token.import",
+    SetPolicy = "policy.set",
     ClearCaches = "cache.clear",
 });
 

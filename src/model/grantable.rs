@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use thiserror::Error;
 
 use crate::model::{
+    edit::is_later,
     record::{TokenRecord, TokenStatus},
     scope::ScopeSet,
 };
@@ -24,7 +25,11 @@ use crate::model::{
 pub struct Grantable {
     scopes: Option<ScopeSet>,
     expires_by: Option<Timestamp>,
+    excludes_management: bool,
 }
+
+/// The prefix of scopes that manage tokens.
+const MANAGEMENT: &str = "tokens:";
 
 /// Why an actor may not grant a token.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
@@ -45,6 +50,7 @@ impl Grantable {
         Self {
             scopes: None,
             expires_by: None,
+            excludes_management: false,
         }
     }
 
@@ -54,6 +60,7 @@ impl Grantable {
         Self {
             scopes: Some(scopes),
             expires_by: None,
+            excludes_management: false,
         }
     }
 
@@ -64,7 +71,15 @@ impl Grantable {
         self
     }
 
-    /// Returns the scopes that may be granted; `None` means any scope.
+    /// Allows no scope that starts with `tokens:`, because those manage tokens.
+    #[must_use]
+    pub fn without_management(mut self) -> Self {
+        self.excludes_management = true;
+        self
+    }
+
+    /// Returns the scopes that may be granted; `None` means any scope, except those that
+    /// [`without_management`](Self::without_management) excludes.
     #[must_use]
     pub const fn scope_set(&self) -> Option<&ScopeSet> {
         self.scopes.as_ref()
@@ -79,7 +94,7 @@ impl Grantable {
     /// Returns whether any scope and any lifetime may be granted.
     #[must_use]
     pub const fn is_everything(&self) -> bool {
-        self.scopes.is_none() && self.expires_by.is_none()
+        self.scopes.is_none() && self.expires_by.is_none() && !self.excludes_management
     }
 
     /// Returns what both may grant.
@@ -92,16 +107,20 @@ impl Grantable {
         Self {
             scopes,
             expires_by: self.shorten(other.expires_by),
+            excludes_management: self.excludes_management || other.excludes_management,
         }
     }
 
     /// Returns the scopes in `scopes` that may not be granted.
     #[must_use]
     pub fn lacking(&self, scopes: &ScopeSet) -> ScopeSet {
-        match &self.scopes {
-            Some(held) => scopes.difference(held),
-            None => ScopeSet::default(),
-        }
+        let is_lacking = |scope: &str| {
+            self.scopes
+                .as_ref()
+                .is_some_and(|held| !held.iter().any(|one| one == scope))
+                || self.excludes_management && scope.starts_with(MANAGEMENT)
+        };
+        scopes.filter(is_lacking)
     }
 
     /// Checks that a token with these scopes and this expiry may be granted.
@@ -124,6 +143,27 @@ impl Grantable {
                 Err(GrantError::Expiry(latest))
             }
             _ => Ok(()),
+        }
+    }
+
+    /// Checks that an edit of a token grants no more than allowed: the scopes that it adds, and
+    /// everything about the token if it makes the token live longer or usable from more networks.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if [`check`](Self::check) fails for what the edit adds.
+    pub fn check_edit(&self, old: &TokenRecord, new: &TokenRecord) -> Result<(), GrantError> {
+        let is_wider = match (old.networks(), new.networks()) {
+            (Some(old), Some(new)) => !new.is_subset_of(old),
+            (old, new) => old.is_some() && new.is_none(),
+        };
+        if is_wider || is_later(new.expires_at, old.expires_at) {
+            return self.check(&new.scopes, new.expires_at);
+        }
+        let added = new.scopes.difference(&old.scopes);
+        match added.is_empty() {
+            true => Ok(()),
+            false => self.check(&added, new.expires_at),
         }
     }
 

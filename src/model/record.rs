@@ -4,7 +4,16 @@ use jiff::Timestamp;
 use thiserror::Error;
 
 use crate::{
-    model::{app::AppRecord, restrictions::Restrictions, scope::ScopeSet},
+    model::{
+        app::AppRecord,
+        edit::EditError,
+        metadata::Metadata,
+        network::Networks,
+        restrictions::{Restrictions, Terms},
+        scope::ScopeSet,
+        version::RecordVersion,
+    },
+    time::{microseconds, truncate_to_microsecond},
     token::{MaskedToken, TokenDigest, TokenId},
     words::words,
 };
@@ -35,15 +44,27 @@ pub struct TokenRecord {
     pub name: String,
     /// The token's scopes.
     pub scopes: ScopeSet,
-    /// Further restrictions on the token. A token with restrictions that are not understood is
-    /// refused.
+    /// Further restrictions on the token: networks, when it becomes valid, and whether it is
+    /// suspended. A token with restrictions that are not understood is refused.
     #[cfg_attr(
         feature = "serde",
         serde(default, skip_serializing_if = "Option::is_none")
     )]
     pub restrictions: Option<Restrictions>,
+    /// What the platform keeps with the token.
+    #[cfg_attr(
+        feature = "serde",
+        serde(default, skip_serializing_if = "Metadata::is_empty")
+    )]
+    pub metadata: Metadata,
     /// When the token was issued.
     pub created_at: Timestamp,
+    /// Who issued the token, as the audit log names them. `None` if that is not known.
+    #[cfg_attr(
+        feature = "serde",
+        serde(default, skip_serializing_if = "Option::is_none")
+    )]
+    pub created_by: Option<String>,
     /// When the token expires. It is refused from this instant on. `None` means never.
     pub expires_at: Option<Timestamp>,
     /// When the token was revoked, which is final.
@@ -70,6 +91,10 @@ pub enum TokenStatus {
     AppDisabled,
     /// The token has [restrictions](TokenRecord::restrictions) that this version does not understand.
     Restricted,
+    /// The token is suspended.
+    Suspended,
+    /// The token is not valid yet.
+    NotYetValid,
 }
 
 words!(TokenStatus, "token status", {
@@ -78,6 +103,8 @@ words!(TokenStatus, "token status", {
     Expired = "expired",
     AppDisabled = "app_disabled",
     Restricted = "restricted",
+    Suspended = "suspended",
+    NotYetValid = "not_yet_valid",
 });
 
 impl TokenRecord {
@@ -99,7 +126,9 @@ impl TokenRecord {
             name: name.into(),
             scopes: ScopeSet::default(),
             restrictions: None,
+            metadata: Metadata::default(),
             created_at,
+            created_by: None,
             expires_at: None,
             revoked_at: None,
             successor: None,
@@ -111,7 +140,8 @@ impl TokenRecord {
     /// Returns the token's status at an instant.
     ///
     /// If several apply, the first of these is returned: revoked, expired, app disabled,
-    /// restricted. The expiry is exclusive: at `expires_at` the token is expired.
+    /// restricted, suspended, not yet valid. The expiry is exclusive: at `expires_at` the token is
+    /// expired. A token that is restricted to networks is live, although it is refused elsewhere.
     #[must_use]
     pub fn status(&self, now: Timestamp) -> TokenStatus {
         if self.revoked_at.is_some() {
@@ -120,10 +150,85 @@ impl TokenRecord {
             TokenStatus::Expired
         } else if self.app.disabled_at.is_some() {
             TokenStatus::AppDisabled
-        } else if self.restrictions.is_some() {
-            TokenStatus::Restricted
+        } else if let Some(restrictions) = &self.restrictions {
+            restrictions.status(|at| at <= now)
         } else {
             TokenStatus::Live
+        }
+    }
+
+    /// Returns the networks from which the token may be used. `None` means from everywhere, unless
+    /// the [restrictions](Self::restrictions) are not understood.
+    #[must_use]
+    pub fn networks(&self) -> Option<&Networks> {
+        self.restrictions.as_ref()?.networks()
+    }
+
+    /// Returns when the token becomes valid. It is refused before this instant.
+    #[must_use]
+    pub fn not_before(&self) -> Option<Timestamp> {
+        self.restrictions.as_ref()?.not_before()
+    }
+
+    /// Returns when the token was suspended, if it is suspended.
+    #[must_use]
+    pub fn suspended_at(&self) -> Option<Timestamp> {
+        self.restrictions.as_ref()?.suspended_at()
+    }
+
+    /// Returns the token, suspended: it is refused until it is [resumed](Self::resume). Its expiry
+    /// does not change. If it is suspended already, the original time is kept.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the token is revoked or expired, or if it has restrictions that this
+    /// version does not understand.
+    pub fn suspend(mut self, at: Timestamp) -> Result<Self, TransitionError> {
+        self.check_active(at)?;
+        let mut terms = self.terms()?;
+        if terms.suspended_at.is_none() {
+            terms.suspended_at = Some(truncate_to_microsecond(at));
+        }
+        self.restrictions = Restrictions::from_terms(terms);
+        Ok(self)
+    }
+
+    /// Returns the token, no longer suspended. A token that is not suspended does not change.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the token is revoked, or if it has restrictions that this version does
+    /// not understand.
+    pub fn resume(mut self) -> Result<Self, TransitionError> {
+        if self.revoked_at.is_some() {
+            return Err(TransitionError::Revoked);
+        }
+        let mut terms = self.terms()?;
+        terms.suspended_at = None;
+        self.restrictions = Restrictions::from_terms(terms);
+        Ok(self)
+    }
+
+    /// Returns the restrictions with other networks.
+    pub(crate) fn restricted_to(
+        &self,
+        networks: Option<Networks>,
+    ) -> Result<Option<Restrictions>, EditError> {
+        self.terms()?;
+        Ok(Restrictions::of(
+            networks,
+            self.not_before(),
+            self.suspended_at(),
+        )?)
+    }
+
+    fn terms(&self) -> Result<Terms, TransitionError> {
+        match &self.restrictions {
+            Some(restrictions) => restrictions
+                .terms()
+                .cloned()
+                .ok_or(TransitionError::Restricted),
+            None => Ok(Terms::default()),
         }
     }
 
@@ -139,8 +244,9 @@ impl TokenRecord {
     ///
     /// # Errors
     ///
-    /// Returns an error if the token is revoked or expired, its app is disabled, or it was already
-    /// rotated. Restrictions do not prevent a rotation, because the successor has them too.
+    /// Returns an error if the token is revoked, expired or suspended, its app is disabled, or it was
+    /// already rotated. Other restrictions do not prevent a rotation, because the successor has them
+    /// too.
     pub fn rotate(
         mut self,
         successor: TokenId,
@@ -148,10 +254,11 @@ impl TokenRecord {
         overlap_ends: Timestamp,
     ) -> Result<Self, TransitionError> {
         match self.status(at) {
-            TokenStatus::Live | TokenStatus::Restricted => {}
+            TokenStatus::Live | TokenStatus::Restricted | TokenStatus::NotYetValid => {}
             TokenStatus::Revoked => return Err(TransitionError::Revoked),
             TokenStatus::Expired => return Err(TransitionError::Expired),
             TokenStatus::AppDisabled => return Err(TransitionError::AppDisabled),
+            TokenStatus::Suspended => return Err(TransitionError::Suspended),
         }
         if self.successor.is_some() {
             return Err(TransitionError::Rotated);
@@ -183,6 +290,50 @@ impl TokenRecord {
         Some(at.checked_add(lifetime).unwrap_or(Timestamp::MAX))
     }
 
+    /// Returns whether the token is admitted at `now` or at a later time, unless something changes.
+    pub(crate) fn is_admissible(&self, now: Timestamp) -> bool {
+        matches!(
+            self.status(now),
+            TokenStatus::Live | TokenStatus::NotYetValid
+        )
+    }
+
+    /// Checks that the token is neither revoked nor expired.
+    pub(crate) fn check_active(&self, at: Timestamp) -> Result<(), TransitionError> {
+        match self.status(at) {
+            TokenStatus::Revoked => Err(TransitionError::Revoked),
+            TokenStatus::Expired => Err(TransitionError::Expired),
+            _ => Ok(()),
+        }
+    }
+
+    /// Returns the version of the record: the same until anything but the use of the token, or its
+    /// app's own record, changes. Times count in microseconds.
+    #[must_use]
+    pub fn version(&self) -> RecordVersion {
+        let times = [Some(self.created_at), self.expires_at, self.revoked_at]
+            .map(|time| time.map(|time| microseconds(time).to_be_bytes()));
+        let keys = self.metadata.iter();
+        let metadata = keys.flat_map(|(key, value)| [Some(key.as_bytes()), Some(value.as_bytes())]);
+        let fields = [
+            Some(self.id.as_bytes().as_slice()),
+            Some(self.digest.as_bytes()),
+            Some(self.mask.as_str().as_bytes()),
+            Some(self.app.id.as_str().as_bytes()),
+            Some(self.name.as_bytes()),
+            Some(self.scopes.as_str().as_bytes()),
+            self.restrictions
+                .as_ref()
+                .map(|text| text.as_str().as_bytes()),
+            self.created_by.as_deref().map(str::as_bytes),
+            self.successor.as_ref().map(|id| id.as_bytes().as_slice()),
+        ];
+        let times = times
+            .iter()
+            .map(|time| time.as_ref().map(<[u8; 8]>::as_slice));
+        RecordVersion::of(fields.into_iter().chain(times).chain(metadata))
+    }
+
     /// Returns when the token expired or was revoked, if it has by `now`. A purge goes by this
     /// time.
     #[must_use]
@@ -211,6 +362,14 @@ pub enum TransitionError {
     /// The token's app is disabled.
     #[error("the token's app is disabled; enable the app first")]
     AppDisabled,
+    /// The token is suspended.
+    #[error("the token is suspended; resume it first")]
+    Suspended,
+    /// The token has restrictions that this version does not understand.
+    #[error(
+        "the token has restrictions that this version does not understand; upgrade this program"
+    )]
+    Restricted,
 }
 
 /// The successor lacks the restrictions of the token that it is to replace.
@@ -315,19 +474,99 @@ mod tests {
         assert_eq!(token.status(at(1)), TokenStatus::AppDisabled);
     }
 
+    #[test]
+    fn a_suspended_token_is_refused_until_it_is_resumed() {
+        let mut token = record();
+        token.expires_at = Some(at(100));
+        let suspended = token.clone().suspend(at(10)).unwrap();
+        assert_eq!(suspended.status(at(10)), TokenStatus::Suspended);
+        assert_eq!(suspended.status(at(100)), TokenStatus::Expired);
+        assert_eq!(suspended.suspended_at(), Some(at(10)));
+        assert_eq!(suspended.clone().suspend(at(20)), Ok(suspended.clone()));
+        let refused = suspended.clone().rotate(SUCCESSOR, at(20), at(30));
+        assert_eq!(refused, Err(TransitionError::Suspended));
+        assert_eq!(suspended.resume(), Ok(token.clone()));
+        assert_eq!(token.clone().resume(), Ok(token.clone()));
+        assert_eq!(token.suspend(at(100)), Err(TransitionError::Expired));
+        let revoked = record().revoke(at(5));
+        assert_eq!(
+            revoked.clone().suspend(at(9)),
+            Err(TransitionError::Revoked)
+        );
+        assert_eq!(revoked.resume(), Err(TransitionError::Revoked));
+    }
+
+    #[test]
+    fn suspending_keeps_what_else_restricts_the_token() {
+        let mut token = record();
+        let text = "networks=10.0.0.0/8 not_before=1970-01-01T00:00:30Z";
+        token.restrictions = Some(text.parse().unwrap());
+        let suspended = token.clone().suspend(at(10)).unwrap();
+        let with_time = format!("{text} suspended_at=1970-01-01T00:00:10Z");
+        let restrictions = suspended.restrictions.as_ref().unwrap();
+        assert_eq!(restrictions.as_str(), with_time);
+        assert_eq!(suspended.status(at(10)), TokenStatus::Suspended);
+        let resumed = suspended.resume().unwrap();
+        assert_eq!(resumed, token);
+        assert_eq!(resumed.networks().unwrap().to_string(), "10.0.0.0/8");
+        assert_eq!(resumed.not_before(), Some(at(30)));
+        token.restrictions = Some("moon_phase=full".parse().unwrap());
+        let refused = Err(TransitionError::Restricted);
+        assert_eq!(token.clone().suspend(at(10)), refused);
+        assert_eq!(token.resume(), refused);
+    }
+
+    #[test]
+    fn a_token_becomes_valid_at_its_first_instant() {
+        let mut token = record();
+        token.restrictions = Restrictions::of(None, Some(at(30)), None).unwrap();
+        let before = at(30) - jiff::SignedDuration::from_nanos(1);
+        assert_eq!(token.status(before), TokenStatus::NotYetValid);
+        assert_eq!(token.status(at(30)), TokenStatus::Live);
+        let rotated = token.clone().rotate(SUCCESSOR, at(10), at(20)).unwrap();
+        assert_eq!(rotated.restrictions, token.restrictions);
+        token.expires_at = Some(at(20));
+        assert_eq!(token.status(at(20)), TokenStatus::Expired);
+        token.app = token.app.disable(at(1));
+        assert_eq!(token.status(at(1)), TokenStatus::AppDisabled);
+    }
+
+    #[test]
+    fn networks_do_not_change_the_status() {
+        let mut token = record();
+        token.restrictions = Some("networks=10.0.0.0/8".parse().unwrap());
+        assert_eq!(token.status(at(0)), TokenStatus::Live);
+    }
+
+    fn restricted() -> impl Strategy<Value = Option<Restrictions>> {
+        let time = || proptest::option::of((-100_i64..100).prop_map(at));
+        let understood = (any::<bool>(), time(), time()).prop_map(|(limited, from, suspended)| {
+            let networks = limited.then(|| "10.0.0.0/8".parse().unwrap());
+            Restrictions::of(networks, from, suspended).unwrap()
+        });
+        prop_oneof![4 => understood, 1 => Just(Some("{}".parse().unwrap()))]
+    }
+
     proptest! {
         #[test]
         fn status_agrees_with_the_fields(
             expires_at in proptest::option::of(-100_i64..100),
             revoked_at in proptest::option::of(-100_i64..100),
             disabled: bool,
+            restrictions in restricted(),
             now in -100_i64..100,
         ) {
             let mut token = record();
+            token.restrictions = restrictions;
             token.expires_at = expires_at.map(at);
             token.revoked_at = revoked_at.map(at);
             token.app.disabled_at = disabled.then_some(at(0));
-            let live = revoked_at.is_none() && !disabled && expires_at.is_none_or(|e| now < e);
+            let allowed = token.restrictions.as_ref().is_none_or(|all| {
+                let valid = all.not_before().is_none_or(|from| from <= at(now));
+                all.is_understood() && all.suspended_at().is_none() && valid
+            });
+            let live = revoked_at.is_none() && !disabled && expires_at.is_none_or(|e| now < e)
+                && allowed;
             prop_assert_eq!(token.status(at(now)) == TokenStatus::Live, live);
             let ended = token.expired_or_revoked_at(at(now)).is_some();
             prop_assert_eq!(ended, revoked_at.is_some() || expires_at.is_some_and(|e| e <= now));

@@ -67,8 +67,8 @@ pub trait ChangeLog: Debug + Send + Sync + 'static {
     /// with [`std::future::pending`].
     async fn changed(&self);
 
-    /// Lists the tokens that are live at `now`, the greatest identifier first, one page at a time.
-    /// A preloaded cache starts from these and then follows the changes.
+    /// Lists the tokens that [`TokenQuery::live`](super::TokenQuery::live) selects at `now`, the greatest
+    /// identifier first, one page at a time. A preloaded cache starts from these and then follows the changes.
     ///
     /// # Errors
     ///

@@ -1,9 +1,13 @@
 use std::{error::Error, fmt};
 
+use thiserror::Error as ThisError;
+
 use super::Repeated;
 use crate::{
     model::{
+        edit::EditError,
         grantable::GrantError,
+        policy::PolicyError,
         record::{SuccessorError, TransitionError},
     },
     words::words,
@@ -32,8 +36,13 @@ pub enum StoreErrorKind {
     AlreadyExists,
     /// The request was already carried out. The source is a [`Repeated`].
     Repeated,
-    /// The state of the record does not allow the change. The source is a [`TransitionError`].
+    /// The state of the record does not allow the change. The source is a [`TransitionError`], or
+    /// [`AppInUse`] for the deletion of an app.
     Conflict,
+    /// The record is not the version that the change expects, because it was changed since.
+    Stale,
+    /// The change would break the policy. The source is a [`PolicyError`].
+    PolicyViolation,
     /// The actor may not grant what the change would make live. The source is a [`GrantError`].
     NotGranted,
     /// The store does not support the operation, or cannot record its audit event.
@@ -59,6 +68,8 @@ words!(StoreErrorKind, "kind of store error", {
     AlreadyExists = "already_exists",
     Repeated = "repeated",
     Conflict = "conflict",
+    Stale = "stale",
+    PolicyViolation = "policy_violation",
     NotGranted = "not_granted",
     Unsupported = "unsupported",
     ReadOnly = "read_only",
@@ -134,6 +145,27 @@ impl StoreError {
         self.source.as_ref()?.downcast_ref()
     }
 
+    /// Returns which rule the change would break, for errors of the kind
+    /// [`PolicyViolation`](StoreErrorKind::PolicyViolation).
+    #[must_use]
+    pub fn policy(&self) -> Option<&PolicyError> {
+        self.source.as_ref()?.downcast_ref()
+    }
+
+    /// Returns why an edit is invalid, for errors of the kind
+    /// [`InvalidRecord`](StoreErrorKind::InvalidRecord).
+    #[must_use]
+    pub fn edit(&self) -> Option<&EditError> {
+        self.source.as_ref()?.downcast_ref()
+    }
+
+    /// Returns how many live tokens the app has, for errors of the kind
+    /// [`Conflict`](StoreErrorKind::Conflict) in the deletion of an app.
+    #[must_use]
+    pub fn app_in_use(&self) -> Option<AppInUse> {
+        self.source.as_ref()?.downcast_ref().copied()
+    }
+
     /// Returns why the token could not be changed, for errors of the kind
     /// [`Conflict`](StoreErrorKind::Conflict).
     #[must_use]
@@ -176,6 +208,44 @@ impl From<SuccessorError> for StoreError {
     }
 }
 
+impl From<PolicyError> for StoreError {
+    fn from(error: PolicyError) -> Self {
+        Self::with_source(StoreErrorKind::PolicyViolation, error)
+    }
+}
+
+impl From<EditError> for StoreError {
+    fn from(error: EditError) -> Self {
+        match error {
+            EditError::Transition(error) => error.into(),
+            error => Self::with_source(StoreErrorKind::InvalidRecord, error),
+        }
+    }
+}
+
+/// The app still has live tokens, so it cannot be deleted.
+#[derive(Clone, Copy, Debug, ThisError, PartialEq, Eq)]
+#[error("the app has {live} live tokens; revoke them first")]
+#[non_exhaustive]
+pub struct AppInUse {
+    /// The number of tokens that have neither expired nor been revoked.
+    pub live: usize,
+}
+
+impl AppInUse {
+    /// Creates the error for an app with live tokens.
+    #[must_use]
+    pub fn new(live: usize) -> Self {
+        Self { live }
+    }
+}
+
+impl From<AppInUse> for StoreError {
+    fn from(error: AppInUse) -> Self {
+        Self::with_source(StoreErrorKind::Conflict, error)
+    }
+}
+
 impl From<Repeated> for StoreError {
     fn from(repeated: Repeated) -> Self {
         Self::with_source(StoreErrorKind::Repeated, repeated)
@@ -190,6 +260,8 @@ impl fmt::Display for StoreError {
             StoreErrorKind::AlreadyExists => "the token store already has this record",
             StoreErrorKind::Repeated => "the request was already carried out",
             StoreErrorKind::Conflict => "the record's state does not allow the change",
+            StoreErrorKind::Stale => "the record was changed since it was read; read it again",
+            StoreErrorKind::PolicyViolation => "the policy does not allow the change",
             StoreErrorKind::NotGranted => "the actor may not grant this access",
             StoreErrorKind::Unsupported => "the token store does not support the operation",
             StoreErrorKind::ReadOnly => "the token store is read-only; open it for writing",

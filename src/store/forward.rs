@@ -18,6 +18,7 @@ use crate::{
     model::{
         app::{AppId, AppRecord},
         audit::{AuditEvent, AuditEventId},
+        policy::Policy,
         record::TokenRecord,
     },
     token::{TokenDigest, TokenId},
@@ -83,6 +84,14 @@ macro_rules! forward {
                 Self: 'f,
             {
                 (**self).apps(query)
+            }
+
+            fn policy<'s, 'f>(&'s self) -> Reply<'f, Policy>
+            where
+                's: 'f,
+                Self: 'f,
+            {
+                (**self).policy()
             }
 
             fn tokens<'s, 'a, 'f>(

@@ -18,6 +18,7 @@ use crate::{
     model::{
         app::{AppId, AppRecord},
         audit::{AuditEvent, AuditEventId},
+        policy::Policy,
         record::TokenRecord,
     },
     token::{TokenDigest, TokenId},
@@ -49,6 +50,7 @@ struct State {
     tokens: BTreeMap<TokenId, TokenRecord>,
     ids: HashMap<TokenDigest, TokenId>,
     keys: HashMap<[u8; 32], UsedKey>,
+    policy: Policy,
     audit: BTreeMap<AuditEventId, AuditEvent>,
     log: ChangeHistory,
 }
@@ -97,6 +99,13 @@ impl State {
                     self.ids.remove(&token.digest);
                 }
             }
+            Write::RemoveApp(app) => {
+                self.apps.remove(&app);
+                self.tokens.retain(|_, token| token.app.id != app);
+                let tokens = &self.tokens;
+                self.ids.retain(|_, id| tokens.contains_key(id));
+            }
+            Write::PutPolicy(policy) => self.policy = policy,
             Write::PutKey(used) => {
                 self.keys.retain(|_, other| other.is_valid_at(used.used_at));
                 self.keys.insert(used.key.key, used);
@@ -146,6 +155,10 @@ impl Snapshot for State {
         self.keys.get(key).copied()
     }
 
+    fn policy(&self) -> Policy {
+        self.policy.clone()
+    }
+
     fn has_event(&self, id: AuditEventId) -> bool {
         self.audit.contains_key(&id)
     }
@@ -184,6 +197,10 @@ impl TokenRegistry for MemoryStore {
 
     async fn app(&self, id: &AppId) -> Result<Option<AppRecord>, StoreError> {
         Ok(Snapshot::app(&*self.read(), id))
+    }
+
+    async fn policy(&self) -> Result<Policy, StoreError> {
+        Ok(self.read().policy.clone())
     }
 
     async fn apps(&self, query: &AppQuery) -> Result<Page<AppRecord, AppId>, StoreError> {

@@ -27,7 +27,7 @@ use jiff::Timestamp;
 pub use answer::Answer;
 pub use audit::{AuditLog, AuditQuery};
 pub use changes::{Change, ChangeLog, Changes, LivePage, LoggedChange, Revision, Usage, UsageLog};
-pub use error::{StoreError, StoreErrorKind};
+pub use error::{AppInUse, StoreError, StoreErrorKind};
 pub use history::ChangeHistory;
 pub(crate) use logs::RegistryLogs;
 pub use logs::audit_log;
@@ -50,6 +50,7 @@ pub use crate::{
 use crate::{
     model::{
         app::{AppId, AppRecord},
+        policy::Policy,
         record::TokenRecord,
     },
     token::{TokenDigest, TokenId},
@@ -249,6 +250,17 @@ pub trait TokenRegistry: TokenStore {
     ///
     /// Returns an error if the store fails.
     async fn token(&self, target: &TokenTarget) -> Result<Option<TokenRecord>, StoreError>;
+
+    /// Returns the policy that [`apply`](Self::apply) enforces. The default implementation returns one
+    /// without rules, for a store that keeps none and returns
+    /// [`Unsupported`](StoreErrorKind::Unsupported) for [`Op::SetPolicy`].
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the store fails.
+    async fn policy(&self) -> Result<Policy, StoreError> {
+        Ok(Policy::default())
+    }
 
     /// Lists apps by identifier, one page at a time.
     ///

@@ -177,6 +177,8 @@ pub struct TokenQuery {
     pub status: Option<TokenStatus>,
     /// Only tokens whose name contains this text, ignoring the case of ASCII letters.
     pub name: Option<String>,
+    /// Only tokens that are admitted, now or at a later time, unless something changes.
+    pub admissible: bool,
     /// Only the token that was replaced by this one in a rotation.
     pub successor: Option<TokenId>,
     /// Only tokens after this one: the `next` of the previous page.
@@ -229,12 +231,15 @@ impl TokenQuery {
         self
     }
 
-    /// Creates a query for the live tokens after one, as
+    /// Creates a query for the tokens after one that are [`admissible`](field@Self::admissible), as
     /// [`ChangeLog::live`](super::ChangeLog::live) lists them.
     #[must_use]
     pub fn live(after: Option<TokenId>, limit: usize) -> Self {
-        let query = Self::default().status(TokenStatus::Live).limit(limit);
-        Self { after, ..query }
+        Self {
+            admissible: true,
+            after,
+            ..Self::default().limit(limit)
+        }
     }
 
     /// Returns whether the query selects a token at `now`.
@@ -242,6 +247,7 @@ impl TokenQuery {
     pub fn selects(&self, token: &TokenRecord, now: Timestamp) -> bool {
         self.app.is_none_or(|app| app == token.app.id)
             && self.status.is_none_or(|status| status == token.status(now))
+            && (!self.admissible || token.is_admissible(now))
             && is_part(self.name.as_deref(), &token.name)
             && (self.successor.is_none() || self.successor == token.successor)
             && self.after.is_none_or(|after| token.id < after)

@@ -15,6 +15,7 @@ use crate::{
     model::{
         app::{AppId, AppRecord},
         audit::{AuditEvent, AuditEventId},
+        policy::Policy,
         record::TokenRecord,
     },
     token::{TokenDigest, TokenId},
@@ -128,6 +129,10 @@ impl<B: Transactional> TokenRegistry for TableRegistry<B> {
     async fn token(&self, target: &TokenTarget) -> Result<Option<TokenRecord>, StoreError> {
         let token = self.read(|tables| tables.token(target.id))?;
         Ok(token.filter(|token| target.selects(token)))
+    }
+
+    async fn policy(&self) -> Result<Policy, StoreError> {
+        self.read(|tables| tables.policy())
     }
 
     async fn apps(&self, query: &AppQuery) -> Result<Page<AppRecord, AppId>, StoreError> {

@@ -12,7 +12,7 @@ use tokio::sync::Notify;
 
 use crate::{
     Answer, AppId, AppQuery, AppRecord, Applied, AuditEvent, AuditEventId, AuditLog, AuditQuery,
-    ChangeLog, Changes, LivePage, Mutation, Page, Revision, StoreError, StoreErrorKind,
+    ChangeLog, Changes, LivePage, Mutation, Page, Policy, Revision, StoreError, StoreErrorKind,
     TokenDigest, TokenId, TokenQuery, TokenRecord, TokenRegistry, TokenStore, TokenTarget, Usage,
     UsageLog, store::audit_log,
 };
@@ -198,6 +198,10 @@ impl<S: TokenRegistry> TokenRegistry for FaultyStore<S> {
 
     async fn token(&self, target: &TokenTarget) -> Result<Option<TokenRecord>, StoreError> {
         call!(self, false, self.inner.token(target))
+    }
+
+    async fn policy(&self) -> Result<Policy, StoreError> {
+        call!(self, false, self.inner.policy())
     }
 
     async fn apps(&self, query: &AppQuery) -> Result<Page<AppRecord, AppId>, StoreError> {

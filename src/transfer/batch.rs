@@ -264,7 +264,10 @@ impl Inserter<'_> {
 fn is_about_a_record(kind: StoreErrorKind) -> bool {
     matches!(
         kind,
-        StoreErrorKind::AlreadyExists | StoreErrorKind::NotFound | StoreErrorKind::InvalidRecord
+        StoreErrorKind::AlreadyExists
+            | StoreErrorKind::NotFound
+            | StoreErrorKind::InvalidRecord
+            | StoreErrorKind::PolicyViolation
     )
 }
 
@@ -274,6 +277,13 @@ fn refusal(error: StoreError) -> Result<Flaw, StoreError> {
         StoreErrorKind::NotFound => Ok(Flaw::new(
             FaultKind::UnknownApp,
             "the app does not exist; put the app's line first, or give its `id` and `name` with the token",
+        )),
+        StoreErrorKind::PolicyViolation => Ok(Flaw::new(
+            FaultKind::PolicyViolation,
+            match error.policy() {
+                Some(rule) => rule.to_string(),
+                None => "the policy does not allow this token".to_owned(),
+            },
         )),
         StoreErrorKind::InvalidRecord => Ok(Flaw::new(
             FaultKind::InvalidRecord,

@@ -13,7 +13,7 @@ use futures_util::{TryStreamExt, stream};
 use super::{
     ImportReport, LineFault, Progress, TransferError, import_options::ImportOptions, run::Run,
 };
-use crate::{random::Entropy, store::TokenRegistry, time::Clock};
+use crate::{lifecycle::TokenFormats, random::Entropy, store::TokenRegistry, time::Clock};
 
 /// Imports apps and tokens into a registry, in the format described in the [module
 /// documentation](super).
@@ -83,6 +83,16 @@ impl<'a> Import<'a> {
     /// log.
     pub fn actor(mut self, actor: impl Into<String>) -> Self {
         self.options.actor = Some(actor.into());
+        self
+    }
+
+    /// Sets the formats of the tokens; see [`ApiTokens::formats`](crate::ApiTokens::formats). Defaults
+    /// to none.
+    ///
+    /// A line is then bad if its token is neither expired nor revoked, and its app or one of its
+    /// scopes is limited to another format.
+    pub fn formats(mut self, formats: &TokenFormats) -> Self {
+        self.options.formats = Some(formats.clone());
         self
     }
 

@@ -142,6 +142,9 @@ impl<'a, S: Stream<Item = Result<Bytes, TransferError>> + Unpin + Send> Run<'a, 
         text: Vec<u8>,
         mut record: Record,
     ) -> Result<Continue, TransferError> {
+        if let Some(flaw) = self.format_flaw(&record) {
+            return self.take_entry(number, text, Some(flaw)).await;
+        }
         while let Err(waiting) = self.batch.push(record) {
             if !self.insert_batch().await? {
                 return Ok(false);
@@ -149,6 +152,15 @@ impl<'a, S: Stream<Item = Result<Bytes, TransferError>> + Unpin + Send> Run<'a, 
             record = waiting;
         }
         self.take_entry(number, text, None).await
+    }
+
+    /// Why a record does not comply with the limits to formats.
+    fn format_flaw(&self, record: &Record) -> Option<Flaw> {
+        let Record::Token(token) = record else {
+            return None;
+        };
+        let formats = self.options.formats.as_ref()?;
+        token.format_flaw(formats, self.options.clock.now())
     }
 
     async fn take_entry(

@@ -128,6 +128,7 @@ fn status(error: &OperationError) -> StatusCode {
         | LifecycleErrorKind::InvalidOverlap
         | LifecycleErrorKind::ForeignFormat
         | LifecycleErrorKind::UnknownFormat
+        | LifecycleErrorKind::FormatNotAllowed
         | LifecycleErrorKind::KeyReused => StatusCode::UNPROCESSABLE_ENTITY,
         LifecycleErrorKind::NotGranted => StatusCode::FORBIDDEN,
         LifecycleErrorKind::UnknownApp | LifecycleErrorKind::UnknownToken => StatusCode::NOT_FOUND,
@@ -137,6 +138,8 @@ fn status(error: &OperationError) -> StatusCode {
         | LifecycleErrorKind::Revoked
         | LifecycleErrorKind::Expired
         | LifecycleErrorKind::Rotated
+        | LifecycleErrorKind::Suspended
+        | LifecycleErrorKind::Restricted
         | LifecycleErrorKind::Repeated => StatusCode::CONFLICT,
         _ => StatusCode::SERVICE_UNAVAILABLE,
     }

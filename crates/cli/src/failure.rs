@@ -32,6 +32,8 @@ impl From<LifecycleErrorKind> for Status {
         match kind {
             LifecycleErrorKind::UnknownApp | LifecycleErrorKind::UnknownToken => Self::NotFound,
             LifecycleErrorKind::InvalidName
+            | LifecycleErrorKind::InvalidMetadata
+            | LifecycleErrorKind::InvalidNetworks
             | LifecycleErrorKind::InvalidExpiry
             | LifecycleErrorKind::InvalidOverlap => Self::Usage,
             LifecycleErrorKind::Store | LifecycleErrorKind::Entropy => Self::Failed,
@@ -128,6 +130,14 @@ impl Failure {
     pub(crate) fn advising(mut self, advice: impl Into<String>) -> Self {
         self.advice = Some(advice.into());
         self
+    }
+
+    /// Marks that an argument is invalid.
+    pub(crate) fn of_usage(self) -> Self {
+        Self {
+            status: Status::Usage,
+            ..self
+        }
     }
 
     /// Marks that the change may have been made.

@@ -18,6 +18,7 @@ mod completions;
 mod escape;
 mod events;
 mod failure;
+mod formats;
 mod note;
 mod number;
 mod options;

@@ -30,9 +30,38 @@ pub(crate) struct Options {
         hide_env_values = true
     )]
     pub(crate) schema: Option<String>,
-    /// Token prefix that your service is configured with, such as `acme_live`
-    #[arg(long, global = true, env = "API_TOKENS_PREFIX", hide_env_values = true)]
-    pub(crate) prefix: Option<String>,
+    /// Token prefix that your service is configured with, such as `acme_live`. Repeat the option for
+    /// several, or separate them with commas, with a label for each: `live=acme_live,test=acme_test`
+    #[arg(
+        long = "prefix",
+        global = true,
+        value_name = "PREFIX",
+        value_delimiter = ',',
+        env = "API_TOKENS_PREFIX",
+        hide_env_values = true
+    )]
+    pub(crate) prefixes: Vec<String>,
+    /// Scope that only tokens with one prefix may have, and its label, such as `orders:write=live`
+    #[arg(
+        long = "limit-scope",
+        global = true,
+        value_name = "SCOPE=LABEL",
+        value_delimiter = ',',
+        env = "API_TOKENS_LIMIT_SCOPE",
+        hide_env_values = true
+    )]
+    pub(crate) limited_scopes: Vec<String>,
+    /// Identifier of an app that may only have tokens with one prefix, and its label, such as
+    /// `sandbox=test`
+    #[arg(
+        long = "limit-app",
+        global = true,
+        value_name = "APP=LABEL",
+        value_delimiter = ',',
+        env = "API_TOKENS_LIMIT_APP",
+        hide_env_values = true
+    )]
+    pub(crate) limited_apps: Vec<String>,
     /// Server to work through instead of a store: the URL of `api-tokens serve`, with `https` unless
     /// it runs on this machine. Its token comes from API_TOKENS_TOKEN or from `--token-file`, and needs
     /// the scope `tokens:admin`

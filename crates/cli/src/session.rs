@@ -8,8 +8,9 @@ use tower_api_tokens_sqlx::AnyStore;
 
 use crate::{
     failure::Failure,
+    formats::Formats,
     note::note,
-    options::{Options, given},
+    options::Options,
     store::{Access, Store},
 };
 
@@ -64,14 +65,19 @@ impl Session {
         options: &Options,
         purpose: Purpose,
     ) -> Result<Self, Failure> {
-        let prefix = given(options.prefix.as_deref());
-        if prefix.is_none() && matches!(purpose, Purpose::Issue | Purpose::Serve { .. }) {
+        let formats = Formats::of(options)?;
+        let knows_prefix = formats.first().is_some();
+        if !knows_prefix && matches!(purpose, Purpose::Issue | Purpose::Serve { .. }) {
             return Err(Failure::usage(
                 "no token prefix given: pass `--prefix`, or set API_TOKENS_PREFIX, with the prefix that your service is configured with",
             ));
         }
-        let format = TokenFormat::new(prefix.unwrap_or(ANY_PREFIX))
-            .map_err(|error| Failure::usage(format!("invalid `--prefix`: {error}")))?;
+        let format = match formats.first() {
+            Some(format) => format.clone(),
+            None => {
+                TokenFormat::new(ANY_PREFIX).map_err(|error| Failure::failed(error.to_string()))?
+            }
+        };
         let access = access(purpose, options.read_only)?;
         // Other commands would lose a database in memory when they exit.
         let in_memory = matches!(
@@ -80,7 +86,9 @@ impl Session {
         );
         let Store { opened, tokens } =
             Store::open(url, options.schema_of(url), format, access, !in_memory).await?;
-        let tokens = configure(tokens, purpose, prefix.is_some()).build();
+        let tokens = formats
+            .configure(configure(tokens, purpose, knows_prefix))
+            .build();
         let operations = Operations::new(&tokens);
         Ok(Self {
             registry: Arc::new(opened.clone()),

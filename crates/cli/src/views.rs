@@ -78,7 +78,25 @@ impl ShownToken<'_> {
         if let Some(successor) = token.successor_id {
             fields.push(("replaced by", successor.to_string()));
         }
+        if let Some(format) = self.label() {
+            fields.push(("format", format.to_owned()));
+        }
         fields
+    }
+
+    /// The label of the format, unless it is the prefix, which the mask shows.
+    fn label(&self) -> Option<&str> {
+        let prefix = self.0.masked.split_once("_…");
+        let label = self.0.format.as_deref();
+        label.filter(|label| prefix.is_none_or(|(prefix, _)| prefix != *label))
+    }
+
+    /// The mask, and the label of the format.
+    fn mask(&self) -> String {
+        match self.label() {
+            Some(label) => format!("{} ({label})", self.0.masked),
+            None => self.0.masked.clone(),
+        }
     }
 
     fn scopes(&self) -> String {
@@ -113,7 +131,7 @@ impl Listed for ShownToken<'_> {
         vec![
             token.id.to_string(),
             token.name.clone(),
-            token.masked.clone(),
+            self.mask(),
             token.app_name.clone(),
             self.scopes(),
             status_words(&token.status),

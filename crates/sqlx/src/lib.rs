@@ -19,6 +19,8 @@
 )]
 
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
+mod compatibility;
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
 mod connect;
 #[cfg(feature = "postgres")]
 pub mod postgres;

@@ -4,16 +4,15 @@
 use std::{error::Error, str::FromStr};
 
 use jiff::Timestamp;
+use serde::{Serialize, de::DeserializeOwned};
 use sqlx::{ColumnIndex, Decode, Row, Type};
 use tower_api_tokens::{
-    Answer, AppId, AppRecord, AuditEvent, AuditEventId, Change, Changes, LivePage, LoggedChange,
-    Page, Revision, StoreError, StoreErrorKind, TokenDigest, TokenId, TokenRecord,
-    store::from_microseconds,
+    Answer, AppId, AppRecord, AuditEvent, AuditEventId, BoundKey, Change, Changes, LivePage,
+    LoggedChange, Metadata, Page, Policy, Revision, StoreError, StoreErrorKind, TokenDigest,
+    TokenId, TokenQuery, TokenRecord, UsedKey, store::from_microseconds,
 };
 
 use crate::telemetry;
-#[cfg(feature = "sqlite")]
-use tower_api_tokens::{BoundKey, UsedKey};
 
 /// The error for an operation or a query that only a newer version of the library knows.
 pub(crate) fn unsupported() -> StoreError {
@@ -78,11 +77,14 @@ pub(super) fn log_is_empty() -> StoreError {
     corrupt(EmptyLog)
 }
 
+/// The number of columns of a token and its app.
+pub(super) const TOKEN_COLUMNS: usize = 19;
+
 pub(super) fn token_from(row: &impl Columns) -> Result<TokenRecord, StoreError> {
     let digest = TokenDigest::from_bytes(bytes(row, 1)?);
     let mask = parse(text(row, 2)?)?;
     let created_at = from_microseconds(integer(row, 5)?);
-    let (id, app) = (token_id(row, 0)?, app_from(row, 11)?);
+    let (id, app) = (token_id(row, 0)?, app_from(row, 11, 17)?);
     let mut token = TokenRecord::new(id, digest, mask, app, text(row, 3)?, created_at);
     token.scopes = parse(text(row, 4)?)?;
     token.expires_at = time(row, 6)?;
@@ -91,6 +93,8 @@ pub(super) fn token_from(row: &impl Columns) -> Result<TokenRecord, StoreError> 
     token.last_used_at = time(row, 9)?;
     token.uses = count(row, 10)?;
     token.restrictions = row.text(15)?.map(parse).transpose()?;
+    token.metadata = json(row, 16)?;
+    token.created_by = row.text(18)?.map(str::to_owned);
     Ok(token)
 }
 
@@ -101,7 +105,11 @@ pub(super) fn answer_from(row: &impl Columns) -> Result<Answer, StoreError> {
 
 /// Reads a page of live tokens from rows like those of [`answer_from`]. There is at least one row, and
 /// one more than `limit` if another page follows.
-pub(super) fn live_from(rows: &[impl Columns], limit: usize) -> Result<LivePage, StoreError> {
+pub(super) fn live_from(
+    rows: &[impl Columns],
+    limit: usize,
+    now: Timestamp,
+) -> Result<LivePage, StoreError> {
     let first = rows.first().ok_or_else(log_is_empty)?;
     let position = position_from(first)?;
     let tokens = match first.identifier(0)? {
@@ -116,10 +124,13 @@ pub(super) fn live_from(rows: &[impl Columns], limit: usize) -> Result<LivePage,
         let digests = unreadable.filter_map(|row| bytes(row, 1).ok());
         live.unreadable = digests.map(TokenDigest::from_bytes).collect();
     }
+    // The statement does not judge restrictions.
+    let query = TokenQuery::live(None, limit);
+    live.tokens.retain(|token| query.selects(token, now));
     Ok(live)
 }
 
-fn token_if_any(row: &impl Columns) -> Result<Option<TokenRecord>, StoreError> {
+pub(super) fn token_if_any(row: &impl Columns) -> Result<Option<TokenRecord>, StoreError> {
     match row.identifier(0)? {
         Some(_) => token_from(row).map(Some),
         None => Ok(None),
@@ -128,15 +139,20 @@ fn token_if_any(row: &impl Columns) -> Result<Option<TokenRecord>, StoreError> {
 
 /// Reads the position from the columns after those of a token.
 fn position_from(row: &impl Columns) -> Result<Revision, StoreError> {
-    revision_at(row, 16)
+    revision_at(row, TOKEN_COLUMNS)
 }
 
-/// Reads an app from four columns, starting at `first`.
-pub(super) fn app_from(row: &impl Columns, first: usize) -> Result<AppRecord, StoreError> {
+/// Reads an app from four columns, starting at `first`, and its metadata.
+pub(super) fn app_from(
+    row: &impl Columns,
+    first: usize,
+    metadata: usize,
+) -> Result<AppRecord, StoreError> {
     let id: AppId = parse(text(row, first)?)?;
     let created_at = from_microseconds(integer(row, first + 2)?);
     let mut app = AppRecord::new(id, text(row, first + 1)?, created_at);
     app.disabled_at = time(row, first + 3)?;
+    app.metadata = json(row, metadata)?;
     Ok(app)
 }
 
@@ -190,7 +206,7 @@ pub(super) fn revision_from(row: &impl Columns) -> Result<Revision, StoreError> 
     revision_at(row, 0)
 }
 
-fn revision_at(row: &impl Columns, first: usize) -> Result<Revision, StoreError> {
+pub(super) fn revision_at(row: &impl Columns, first: usize) -> Result<Revision, StoreError> {
     let mark = integer(row, first + 1)?.cast_unsigned();
     Ok(Revision::new(count(row, first)?, mark))
 }
@@ -233,7 +249,6 @@ fn change_from(row: &impl Columns) -> Option<LoggedChange> {
     Some(LoggedChange::new(revision_from(row).ok()?, change))
 }
 
-#[cfg(feature = "sqlite")]
 pub(super) fn used_key_from(row: &impl Columns, key: [u8; 32]) -> Result<UsedKey, StoreError> {
     let key = BoundKey::new(key, bytes(row, 1)?);
     let used_at = from_microseconds(integer(row, 2)?);
@@ -247,7 +262,40 @@ pub(super) fn event_from(row: &impl Columns) -> Result<AuditEvent, StoreError> {
     let mut event = AuditEvent::new(id, at, text(row, 2)?, action, outcome);
     event.app = row.text(4)?.map(parse).transpose()?;
     event.token = row.identifier(5)?.map(TokenId::from_bytes);
+    event.changes = json(row, 7)?;
     Ok(event)
+}
+
+/// Reads the policy from the only column.
+pub(super) fn policy_from(row: &impl Columns) -> Result<Policy, StoreError> {
+    json(row, 0)
+}
+
+/// Reads JSON, or the default value if the column is null.
+fn json<T: DeserializeOwned + Default>(row: &impl Columns, column: usize) -> Result<T, StoreError> {
+    match row.text(column)? {
+        Some(text) => serde_json::from_str(text).map_err(corrupt),
+        None => Ok(T::default()),
+    }
+}
+
+/// Returns metadata as it is stored.
+pub(super) fn metadata_text(metadata: &Metadata) -> Option<String> {
+    (!metadata.is_empty()).then(|| json_text(metadata))
+}
+
+/// Returns the changes of an event as they are stored.
+pub(super) fn changes_text(event: &AuditEvent) -> Option<String> {
+    (!event.changes.is_empty()).then(|| json_text(&event.changes))
+}
+
+pub(super) fn policy_text(policy: &Policy) -> String {
+    json_text(policy)
+}
+
+fn json_text(value: &impl Serialize) -> String {
+    // These types consist of texts, numbers and maps with text keys, whose serialization cannot fail.
+    serde_json::to_string(value).unwrap_or_default()
 }
 
 /// Reads a nonnegative number.

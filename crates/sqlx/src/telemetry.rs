@@ -16,6 +16,16 @@ mod events {
         );
     }
 
+    /// Logs that an index could not be built.
+    #[cfg(feature = "postgres")]
+    pub(crate) fn index_failed(error: &tower_api_tokens::StoreError) {
+        tracing::warn!(
+            target: TARGET,
+            error = error as &dyn std::error::Error,
+            "an index of the latest migration could not be built; this is tried again"
+        );
+    }
+
     /// Logs that an unreadable row was skipped.
     pub(crate) fn unreadable_row(table: &'static str, id: &str) {
         tracing::warn!(
@@ -31,6 +41,9 @@ mod events {
 mod events {
     #[cfg(feature = "sqlite")]
     pub(crate) fn trigger_restored(_: &str) {}
+
+    #[cfg(feature = "postgres")]
+    pub(crate) fn index_failed(_: &tower_api_tokens::StoreError) {}
 
     pub(crate) fn unreadable_row(_: &'static str, _: &str) {}
 }

@@ -113,6 +113,7 @@ impl Preloader {
                     None => return,
                 },
                 () = shared.cache.preload.work.notified(), if !pauses => None,
+                () = shared.cache.grants.work.notified(), if !pauses => None,
                 _ = ticks.tick() => None,
             };
             let refreshed = self.refresh().await;
@@ -128,7 +129,10 @@ impl Preloader {
 
     async fn refresh(&mut self) -> Result<(), StoreError> {
         self.load().await?;
-        self.refresher.run(&self.shared).await
+        self.refresher.run(&self.shared).await?;
+        // Until it succeeds, requests look the apps up.
+        drop(refresh::read_apps(&self.shared).await);
+        Ok(())
     }
 
     /// Loads all live tokens, if some may be missing.

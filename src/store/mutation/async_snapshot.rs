@@ -5,11 +5,15 @@ use std::{cell::RefCell, collections::HashMap, hash::Hash};
 use async_trait::async_trait;
 use jiff::Timestamp;
 
-use super::{Mutation, Plan, UsedKey, snapshot::State};
+use super::{
+    Mutation, Plan, UsedKey,
+    snapshot::{State, active, current},
+};
 use crate::{
     model::{
         app::{AppId, AppRecord},
         audit::AuditEventId,
+        policy::Policy,
         record::TokenRecord,
     },
     store::{StoreError, TokenTarget},
@@ -74,6 +78,52 @@ pub trait AsyncSnapshot: Send {
     ///
     /// Returns an error if the store fails.
     async fn key(&mut self, key: &[u8; 32]) -> Result<Option<UsedKey>, StoreError>;
+
+    /// Reads the policy. The default implementation returns one without rules, for a store that keeps
+    /// none.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the store fails.
+    async fn policy(&mut self) -> Result<Policy, StoreError> {
+        Ok(Policy::default())
+    }
+
+    /// Counts the tokens of an app that have neither expired nor been revoked at an instant. The default
+    /// implementation reads them.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the store fails.
+    async fn live_of(&mut self, app: &AppId, at: Timestamp) -> Result<usize, StoreError> {
+        Ok(active(&self.unrevoked_of(app).await?, at).count())
+    }
+
+    /// Counts those tokens of [`live_of`](Self::live_of) that have no successor. The default
+    /// implementation reads them.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the store fails.
+    async fn current_of(&mut self, app: &AppId, at: Timestamp) -> Result<usize, StoreError> {
+        Ok(current(&self.unrevoked_of(app).await?, at).count())
+    }
+
+    /// Returns whether one of the tokens of [`current_of`](Self::current_of) has this name. The default
+    /// implementation reads them.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the store fails.
+    async fn is_named(
+        &mut self,
+        app: &AppId,
+        name: &str,
+        at: Timestamp,
+    ) -> Result<bool, StoreError> {
+        let tokens = self.unrevoked_of(app).await?;
+        Ok(current(&tokens, at).any(|token| token.name == name))
+    }
 }
 
 impl Mutation {
@@ -109,6 +159,10 @@ struct Fetched {
     unrevoked: Reads<AppId, Vec<TokenRecord>>,
     expired_or_revoked: Reads<(Timestamp, usize), Vec<TokenId>>,
     keys: Reads<[u8; 32], Option<UsedKey>>,
+    policy: Reads<(), Policy>,
+    live: Reads<(AppId, Timestamp), usize>,
+    current: Reads<(AppId, Timestamp), usize>,
+    named: Reads<(AppId, String, Timestamp), bool>,
 }
 
 /// The results of one kind of read, and the reads that are still missing.
@@ -126,7 +180,7 @@ impl<K, V> Default for Reads<K, V> {
     }
 }
 
-impl<K: Copy + Eq + Hash, V: Clone + Default> Reads<K, V> {
+impl<K: Clone + Eq + Hash, V: Clone + Default> Reads<K, V> {
     fn get(&self, key: K) -> V {
         self.done.get(&key).cloned().unwrap_or_else(|| {
             self.missing.borrow_mut().push(key);
@@ -159,6 +213,10 @@ impl Fetched {
             unrevoked: app => state.unrevoked_of(app);
             expired_or_revoked: (before, limit) => state.expired_or_revoked(*before, *limit);
             keys: key => state.key(key);
+            policy: () => state.policy();
+            live: (app, at) => state.live_of(app, *at);
+            current: (app, at) => state.current_of(app, *at);
+            named: (app, name, at) => state.is_named(app, name, *at);
         })
     }
 }
@@ -182,6 +240,22 @@ impl State for Fetched {
 
     fn key(&self, key: &[u8; 32]) -> Option<UsedKey> {
         self.keys.get(*key)
+    }
+
+    fn policy(&self) -> Policy {
+        self.policy.get(())
+    }
+
+    fn live_of(&self, app: &AppId, at: Timestamp) -> usize {
+        self.live.get((*app, at))
+    }
+
+    fn current_of(&self, app: &AppId, at: Timestamp) -> usize {
+        self.current.get((*app, at))
+    }
+
+    fn is_named(&self, app: &AppId, name: &str, at: Timestamp) -> bool {
+        self.named.get((*app, name.to_owned(), at))
     }
 
     // The constraints of the tables check these.

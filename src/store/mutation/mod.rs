@@ -4,6 +4,7 @@ mod async_snapshot;
 mod ext;
 mod op;
 mod plan;
+mod policing;
 mod snapshot;
 
 use jiff::Timestamp;
@@ -15,7 +16,7 @@ pub use plan::{Plan, Write};
 pub use snapshot::{Snapshot, UsedKey};
 
 use super::{BoundKey, StoreError, StoreErrorKind};
-use crate::model::{app::AppRecord, audit::AuditEvent, record::TokenRecord};
+use crate::model::{app::AppRecord, audit::AuditEvent, policy::Policy, record::TokenRecord};
 
 /// A change for [`TokenRegistry::apply`](super::TokenRegistry::apply), which carries it out
 /// completely or not at all.
@@ -47,8 +48,11 @@ pub struct Mutation {
     /// [`RETENTION`](BoundKey::RETENTION) before `at`, and stores the key. Only
     /// [`Op::InsertTokens`] and [`Op::RotateToken`] take a key.
     pub key: Option<BoundKey>,
-    /// The audit event to record in the same transaction.
+    /// The audit event to record in the same transaction. The store adds
+    /// [what an edit changed](AuditEvent::changes).
     pub audit: Option<AuditEvent>,
+    /// Rules that the change has to keep besides the policy of the store.
+    pub policy: Option<Policy>,
 }
 
 /// The result of a [`Mutation`].
@@ -76,6 +80,7 @@ impl Mutation {
             at,
             key: None,
             audit: None,
+            policy: None,
         }
     }
 
@@ -83,6 +88,13 @@ impl Mutation {
     #[must_use]
     pub fn key(mut self, key: BoundKey) -> Self {
         self.key = Some(key);
+        self
+    }
+
+    /// Sets rules that the change has to keep besides the policy of the store.
+    #[must_use]
+    pub fn policy(mut self, policy: Policy) -> Self {
+        self.policy = Some(policy);
         self
     }
 

@@ -5,15 +5,20 @@ use jiff::Timestamp;
 use super::{
     Applied,
     plan::Write,
+    policing::Policing,
     snapshot::{State, not_found},
 };
 use crate::{
     model::{
         app::{AppId, AppRecord},
+        audit::AuditChange,
+        edit::{AppEdit, TokenEdit, app_changes, policy_changes, token_changes},
         grantable::Grantable,
+        policy::Policy,
         record::TokenRecord,
+        version::RecordVersion,
     },
-    store::{Change, StoreError, TokenTarget},
+    store::{AppInUse, Change, StoreError, StoreErrorKind, TokenTarget},
     token::TokenId,
 };
 
@@ -37,6 +42,17 @@ pub enum Op {
         /// passes [`Grantable::check`].
         grantable: Grantable,
     },
+    /// Edits an app, as [`AppEdit::apply`] does.
+    EditApp {
+        /// The app.
+        app: AppId,
+        /// The version that the app must have; `None` means any.
+        version: Option<RecordVersion>,
+        /// What to change.
+        edit: AppEdit,
+    },
+    /// Removes an app and its tokens, all of which must have expired or be revoked.
+    DeleteApp(AppId),
     /// Inserts tokens. Only the identifier of a token's app is used; the app must exist.
     InsertTokens(Vec<TokenRecord>),
     /// Renames a token, whatever its status.
@@ -45,6 +61,26 @@ pub enum Op {
         target: TokenTarget,
         /// The new name.
         name: String,
+    },
+    /// Edits a token, as [`TokenEdit::apply`] does.
+    EditToken {
+        /// The token.
+        target: TokenTarget,
+        /// The version that the token must have; `None` means any.
+        version: Option<RecordVersion>,
+        /// What to change.
+        edit: TokenEdit,
+        /// What the actor may grant, for [`Grantable::check_edit`].
+        grantable: Grantable,
+    },
+    /// Suspends a token, as [`TokenRecord::suspend`] does.
+    SuspendToken(TokenTarget),
+    /// Resumes a token, as [`TokenRecord::resume`] does.
+    ResumeToken {
+        /// The token.
+        target: TokenTarget,
+        /// What the actor may grant. The token is only resumed if it passes [`Grantable::check`].
+        grantable: Grantable,
     },
     /// Inserts the successor of a token, and changes the token as [`TokenRecord::rotate`] does.
     RotateToken {
@@ -66,49 +102,96 @@ pub enum Op {
         /// The maximum number of tokens to remove.
         limit: usize,
     },
+    /// Sets the policy.
+    SetPolicy {
+        /// The version that the policy must have; `None` means any.
+        version: Option<RecordVersion>,
+        /// The new policy.
+        policy: Policy,
+    },
     /// Restarts the change log, so that every follower clears its cache.
     ClearCaches,
 }
 
+/// What a plan adds to besides its result.
+pub(super) struct Draft<'a, S> {
+    pub(super) at: Timestamp,
+    pub(super) state: &'a S,
+    /// The policy of the process, besides that of the store.
+    pub(super) policy: Option<&'a Policy>,
+    pub(super) writes: Vec<Write>,
+    /// What the operation changes, for the audit event.
+    pub(super) changes: Vec<AuditChange>,
+}
+
 impl Op {
     /// Computes what the operation writes, and its result.
-    pub(super) fn plan(
-        &self,
-        at: Timestamp,
-        state: &impl State,
-        writes: &mut Vec<Write>,
-    ) -> Result<Applied, StoreError> {
+    pub(super) fn plan<S: State>(&self, draft: &mut Draft<'_, S>) -> Result<Applied, StoreError> {
+        let (at, state) = (draft.at, draft.state);
         Ok(match self {
             Self::CreateApp(app) => {
                 state.check_new_app(&app.id)?;
-                writes.push(Write::InsertApp(app.clone()));
+                draft.writes.push(Write::InsertApp(app.clone()));
                 Applied::App(app.clone())
             }
-            Self::DisableApp(id) => {
-                let app = state.app(id).ok_or_else(not_found)?.disable(at);
-                writes.extend([Write::UpdateApp(app.clone()), Write::Log(Change::App(*id))]);
+            Self::EditApp { app, version, edit } => {
+                let app = find_app(app, state)?;
+                check_version(*version, app.version())?;
+                let edited = edit.apply(app.clone())?;
+                draft.changes = app_changes(&app, &edited);
+                draft.update_app(edited)
+            }
+            Self::DeleteApp(id) => {
+                let app = find_app(id, state)?;
+                let live = state.live_of(id, at);
+                if live > 0 {
+                    return Err(AppInUse::new(live).into());
+                }
+                draft.writes.push(Write::RemoveApp(*id));
+                draft.writes.push(Write::Log(Change::App(*id)));
                 Applied::App(app)
             }
+            Self::DisableApp(id) => {
+                let app = find_app(id, state)?.disable(at);
+                draft.update_app(app)
+            }
             Self::EnableApp { app: id, grantable } => {
-                let app = state.app(id).ok_or_else(not_found)?.enable();
+                let app = find_app(id, state)?.enable();
                 if !grantable.is_everything() {
                     grantable.check_reactivated(state.unrevoked_of(id), at)?;
                 }
-                writes.extend([Write::UpdateApp(app.clone()), Write::Log(Change::App(*id))]);
-                Applied::App(app)
+                draft.update_app(app)
             }
             Self::InsertTokens(tokens) => {
+                draft.policing().check_new(tokens)?;
                 state.check_new_tokens(tokens)?;
                 for token in tokens {
-                    writes.push(Write::InsertToken(token.clone()));
-                    writes.push(Write::Log(Change::Token(token.digest)));
+                    draft.insert_token(token.clone());
                 }
                 Applied::Count(tokens.len())
             }
             Self::RenameToken { target, name } => {
-                let mut token = find(target, state)?;
-                name.clone_into(&mut token.name);
-                change(token, writes)
+                let token = find(target, state)?;
+                draft.edit(&token, &TokenEdit::default().name(name))?
+            }
+            Self::EditToken {
+                target,
+                version,
+                edit,
+                grantable,
+            } => {
+                let token = find(target, state)?;
+                check_version(*version, token.version())?;
+                grantable.check_edit(&token, &edit.apply(token.clone(), at)?)?;
+                draft.edit(&token, edit)?
+            }
+            Self::SuspendToken(target) => draft.update_token(find(target, state)?.suspend(at)?),
+            Self::ResumeToken { target, grantable } => {
+                let token = find(target, state)?;
+                if token.suspended_at().is_some() {
+                    grantable.check(&token.scopes, token.expires_at)?;
+                }
+                draft.update_token(token.resume()?)
             }
             Self::RotateToken {
                 target,
@@ -118,20 +201,29 @@ impl Op {
                 let token = find(target, state)?;
                 token.check_successor(successor)?;
                 let rotated = token.rotate(successor.id, at, *overlap_ends)?;
+                draft.policing().check_successor(successor)?;
                 state.check_new_tokens(std::slice::from_ref(successor))?;
-                writes.push(Write::InsertToken(successor.clone()));
-                writes.push(Write::Log(Change::Token(successor.digest)));
-                change(rotated, writes)
+                draft.insert_token(successor.clone());
+                draft.update_token(rotated)
             }
-            Self::RevokeToken(target) => change(find(target, state)?.revoke(at), writes),
+            Self::RevokeToken(target) => draft.update_token(find(target, state)?.revoke(at)),
             Self::Purge { before, limit } => {
                 let removed = state.expired_or_revoked(*before, *limit);
                 let count = removed.len();
-                writes.extend(removed.into_iter().map(Write::RemoveToken));
+                draft
+                    .writes
+                    .extend(removed.into_iter().map(Write::RemoveToken));
                 Applied::Count(count)
             }
+            Self::SetPolicy { version, policy } => {
+                let current = state.policy();
+                check_version(*version, current.version())?;
+                draft.changes = policy_changes(&current, policy);
+                draft.writes.push(Write::PutPolicy(policy.clone()));
+                Applied::Count(0)
+            }
             Self::ClearCaches => {
-                writes.push(Write::RestartLog);
+                draft.writes.push(Write::RestartLog);
                 Applied::Count(0)
             }
         })
@@ -147,12 +239,50 @@ impl Op {
     }
 }
 
+impl<S: State> Draft<'_, S> {
+    fn policing(&self) -> Policing<'_, S> {
+        Policing::new(self.state, self.policy, self.at)
+    }
+
+    fn edit(&mut self, token: &TokenRecord, edit: &TokenEdit) -> Result<Applied, StoreError> {
+        let edited = edit.apply(token.clone(), self.at)?;
+        self.policing().check_edit(token, &edited)?;
+        self.changes = token_changes(token, &edited);
+        Ok(self.update_token(edited))
+    }
+
+    fn insert_token(&mut self, token: TokenRecord) {
+        let log = Write::Log(Change::Token(token.digest));
+        self.writes.extend([Write::InsertToken(token), log]);
+    }
+
+    fn update_token(&mut self, token: TokenRecord) -> Applied {
+        self.writes.push(Write::UpdateToken(token.clone()));
+        self.writes.push(Write::Log(Change::Token(token.digest)));
+        Applied::Token(token)
+    }
+
+    fn update_app(&mut self, app: AppRecord) -> Applied {
+        self.writes.push(Write::UpdateApp(app.clone()));
+        self.writes.push(Write::Log(Change::App(app.id)));
+        Applied::App(app)
+    }
+}
+
 fn find(target: &TokenTarget, state: &impl State) -> Result<TokenRecord, StoreError> {
     state.token(target).ok_or_else(not_found)
 }
 
-fn change(token: TokenRecord, writes: &mut Vec<Write>) -> Applied {
-    writes.push(Write::UpdateToken(token.clone()));
-    writes.push(Write::Log(Change::Token(token.digest)));
-    Applied::Token(token)
+fn find_app(id: &AppId, state: &impl State) -> Result<AppRecord, StoreError> {
+    state.app(id).ok_or_else(not_found)
+}
+
+fn check_version(
+    expected: Option<RecordVersion>,
+    current: RecordVersion,
+) -> Result<(), StoreError> {
+    match expected {
+        Some(expected) if expected != current => Err(StoreError::new(StoreErrorKind::Stale)),
+        _ => Ok(()),
+    }
 }

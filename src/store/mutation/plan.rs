@@ -4,10 +4,16 @@ use jiff::Timestamp;
 
 use super::{
     Applied, Mutation,
+    op::Draft,
     snapshot::{Snapshot, State, UsedKey},
 };
 use crate::{
-    model::{app::AppRecord, audit::AuditEvent, record::TokenRecord},
+    model::{
+        app::{AppId, AppRecord},
+        audit::AuditEvent,
+        policy::Policy,
+        record::TokenRecord,
+    },
     store::{BoundKey, Change, Repeated, StoreError, StoreErrorKind},
     time::truncate_to_microsecond,
     token::TokenId,
@@ -34,7 +40,11 @@ impl Plan {
                 Write::InsertToken(token) | Write::UpdateToken(token) => truncate_token(token),
                 Write::PutKey(used) => truncate(&mut used.used_at),
                 Write::AppendEvent(event) => truncate(&mut event.at),
-                Write::RemoveToken(_) | Write::Log(_) | Write::RestartLog => {}
+                Write::RemoveApp(_)
+                | Write::RemoveToken(_)
+                | Write::PutPolicy(_)
+                | Write::Log(_)
+                | Write::RestartLog => {}
             }
         }
         match &mut self.applied {
@@ -81,6 +91,8 @@ pub enum Write {
     InsertApp(AppRecord),
     /// Updates the app with this identifier.
     UpdateApp(AppRecord),
+    /// Removes an app, with the tokens that it still has.
+    RemoveApp(AppId),
     /// Inserts a token.
     InsertToken(TokenRecord),
     /// Updates the token with this identifier.
@@ -89,6 +101,8 @@ pub enum Write {
     RemoveToken(TokenId),
     /// Stores an idempotency key, replacing an older use of it.
     PutKey(UsedKey),
+    /// Replaces the policy.
+    PutPolicy(Policy),
     /// Appends an audit event.
     AppendEvent(AuditEvent),
     /// Appends to the change log.
@@ -111,14 +125,27 @@ impl Mutation {
     }
 
     pub(super) fn plan_against(&self, state: &impl State) -> Result<Plan, StoreError> {
-        let mut writes = Vec::new();
+        let mut draft = Draft {
+            at: self.at,
+            state,
+            policy: self.policy.as_ref(),
+            writes: Vec::new(),
+            changes: Vec::new(),
+        };
         if let Some(key) = &self.key {
-            writes.push(Write::PutKey(self.use_key(*key, state)?));
+            draft.writes.push(Write::PutKey(self.use_key(*key, state)?));
         }
-        let applied = self.op.plan(self.at, state, &mut writes)?;
+        let applied = self.op.plan(&mut draft)?;
+        let Draft {
+            mut writes,
+            changes,
+            ..
+        } = draft;
         if let Some(event) = &self.audit {
             state.check_new_event(event.id)?;
-            writes.push(Write::AppendEvent(event.clone()));
+            let mut event = event.clone();
+            event.changes = changes;
+            writes.push(Write::AppendEvent(event));
         }
         Ok(Plan { writes, applied })
     }

@@ -8,6 +8,7 @@ use crate::{
     model::{
         app::{AppId, AppRecord},
         audit::AuditEventId,
+        policy::Policy,
         record::TokenRecord,
     },
     store::{BoundKey, Page, PageSize, StoreError, StoreErrorKind, TokenQuery, TokenTarget},
@@ -29,6 +30,12 @@ pub trait Snapshot {
     fn key(&self, key: &[u8; 32]) -> Option<UsedKey>;
     /// Returns whether an audit event with this identifier exists.
     fn has_event(&self, id: AuditEventId) -> bool;
+
+    /// Returns the policy. The default implementation returns one without rules, for a store that
+    /// keeps none.
+    fn policy(&self) -> Policy {
+        Policy::default()
+    }
 
     /// Returns all tokens of an app. The default implementation lists them.
     fn tokens_of(&self, app: &AppId) -> Vec<TokenRecord> {
@@ -104,6 +111,14 @@ pub(super) trait State {
     fn unrevoked_of(&self, app: &AppId) -> Vec<TokenRecord>;
     fn expired_or_revoked(&self, before: Timestamp, limit: usize) -> Vec<TokenId>;
     fn key(&self, key: &[u8; 32]) -> Option<UsedKey>;
+    fn policy(&self) -> Policy;
+
+    /// Counts the tokens of an app that have neither expired nor been revoked.
+    fn live_of(&self, app: &AppId, at: Timestamp) -> usize;
+    /// Counts those of them that have no successor.
+    fn current_of(&self, app: &AppId, at: Timestamp) -> usize;
+    /// Returns whether one of those without a successor has this name.
+    fn is_named(&self, app: &AppId, name: &str, at: Timestamp) -> bool;
 
     /// Returns an error if an app has this identifier.
     fn check_new_app(&self, id: &AppId) -> Result<(), StoreError>;
@@ -136,6 +151,22 @@ impl<S: Snapshot + ?Sized> State for S {
         Snapshot::key(self, key)
     }
 
+    fn policy(&self) -> Policy {
+        Snapshot::policy(self)
+    }
+
+    fn live_of(&self, app: &AppId, at: Timestamp) -> usize {
+        active(&self.tokens_of(app), at).count()
+    }
+
+    fn current_of(&self, app: &AppId, at: Timestamp) -> usize {
+        current(&self.tokens_of(app), at).count()
+    }
+
+    fn is_named(&self, app: &AppId, name: &str, at: Timestamp) -> bool {
+        current(&self.tokens_of(app), at).any(|token| token.name == name)
+    }
+
     fn check_new_app(&self, id: &AppId) -> Result<(), StoreError> {
         match Snapshot::app(self, id) {
             Some(_) => Err(already_exists()),
@@ -164,6 +195,18 @@ impl<S: Snapshot + ?Sized> State for S {
             false => Ok(()),
         }
     }
+}
+
+/// Returns the tokens that have neither expired nor been revoked.
+pub(super) fn active(tokens: &[TokenRecord], at: Timestamp) -> impl Iterator<Item = &TokenRecord> {
+    tokens
+        .iter()
+        .filter(move |token| token.check_active(at).is_ok())
+}
+
+/// Returns the active tokens that have no successor.
+pub(super) fn current(tokens: &[TokenRecord], at: Timestamp) -> impl Iterator<Item = &TokenRecord> {
+    active(tokens, at).filter(|token| token.successor.is_none())
 }
 
 pub(super) fn not_found() -> StoreError {

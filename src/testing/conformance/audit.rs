@@ -5,8 +5,9 @@ use super::{
     fixtures::{all, app, at, audit_log, fails, read, token, token_record},
 };
 use crate::{
-    AppId, AppQuery, AppRecord, AuditAction, AuditEvent, AuditEventId, AuditOutcome, AuditQuery,
-    Mutation, Op, Revision, StoreErrorKind, TokenId, TokenRecord, TokenTarget, store::pages,
+    AppId, AppQuery, AppRecord, AuditAction, AuditChange, AuditEvent, AuditEventId, AuditOutcome,
+    AuditQuery, Mutation, Op, Revision, StoreErrorKind, TokenId, TokenRecord, TokenTarget,
+    store::pages,
 };
 
 fn event(n: u8) -> AuditEvent {
@@ -21,6 +22,17 @@ fn event(n: u8) -> AuditEvent {
         .is_multiple_of(2)
         .then(|| AppId::new(&format!("app-{}", n % 4)).unwrap());
     event.token = (!n.is_multiple_of(5)).then(|| TokenId::from_bytes([n % 5; 16]));
+    if n.is_multiple_of(3) {
+        let (old, new) = (
+            Some("\"old\" \\ ".to_owned()),
+            Some("né\n\u{1f511}".to_owned()),
+        );
+        event.changes = vec![
+            AuditChange::new("name", old, new.clone()),
+            AuditChange::new("metadata.größe", None, new),
+            AuditChange::new("expires_at", Some(String::new()), None),
+        ];
+    }
     event
 }
 
@@ -118,7 +130,16 @@ pub async fn the_event_of_a_change_is_recorded(store: Registry) {
             continue;
         }
         store.apply(&change).await.unwrap();
-        expected.insert(0, event(n));
+        let mut recorded = event(n);
+        // A store replaces what the caller says was changed.
+        recorded.changes = match &change.op {
+            Op::RenameToken { name, .. } => {
+                let (old, new) = (Some("token 1".to_owned()), Some(name.clone()));
+                vec![AuditChange::new("name", old, new)]
+            }
+            _ => Vec::new(),
+        };
+        expected.insert(0, recorded);
         assert_eq!(events(&store).await, expected, "{change:?}");
     }
 }

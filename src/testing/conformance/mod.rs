@@ -33,10 +33,12 @@
 mod audit;
 mod cancellation;
 mod changes;
+mod edits;
 mod fixtures;
 mod insertion;
 mod listing;
 mod lookup;
+mod policy;
 mod repetition;
 mod results;
 mod revocation;
@@ -56,6 +58,14 @@ pub use changes::{
     changes_are_numbered_without_gaps, changes_come_in_pages, clearing_caches_restarts_the_log,
     usage_adds_up_and_never_goes_back,
 };
+pub use edits::{
+    a_suspended_token_is_refused_until_it_is_resumed, a_version_is_the_same_however_it_was_read,
+    an_app_with_live_tokens_is_not_deleted, an_edit_is_checked_against_the_current_token,
+    an_edit_of_a_token_takes_effect_immediately, an_edit_of_an_app_takes_effect_immediately,
+    an_edit_of_another_version_is_refused, listings_judge_restrictions,
+    metadata_survives_in_every_language, racing_edits_are_all_applied,
+    the_event_of_an_edit_has_old_and_new_values,
+};
 pub use insertion::{
     a_batch_is_inserted_all_or_nothing, an_app_is_inserted_once, an_insert_needs_its_app,
     an_insert_never_replaces, every_field_survives, names_survive_or_are_refused,
@@ -67,6 +77,10 @@ pub use listing::{
     token_pages_are_complete, token_pages_are_stable_under_changes,
 };
 pub use lookup::{a_lookup_ignores_expiry, a_missing_token_is_not_an_error};
+pub use policy::{
+    a_policy_is_set_over_the_version_that_was_read, racing_inserts_keep_names_unique,
+    racing_inserts_keep_the_maximum_of_live_tokens, tokens_keep_the_policy,
+};
 pub use repetition::{
     a_failed_request_leaves_its_key, a_key_is_for_creation_alone, a_key_is_recognized_for_a_day,
     a_repeated_insert_makes_one_token, a_repeated_rotation_makes_one_successor,
@@ -175,6 +189,21 @@ macro_rules! registry_conformance {
             racing_rotations_have_one_winner
             restrictions_are_kept_and_inherited
             rotation_and_revocation_race
+            an_edit_of_a_token_takes_effect_immediately
+            an_edit_of_an_app_takes_effect_immediately
+            an_edit_of_another_version_is_refused
+            an_edit_is_checked_against_the_current_token
+            racing_edits_are_all_applied
+            the_event_of_an_edit_has_old_and_new_values
+            metadata_survives_in_every_language
+            a_suspended_token_is_refused_until_it_is_resumed
+            listings_judge_restrictions
+            an_app_with_live_tokens_is_not_deleted
+            a_version_is_the_same_however_it_was_read
+            a_policy_is_set_over_the_version_that_was_read
+            tokens_keep_the_policy
+            racing_inserts_keep_the_maximum_of_live_tokens
+            racing_inserts_keep_names_unique
         }
     };
     (@tests $fresh:expr; $($check:ident)*) => {

@@ -6,7 +6,7 @@ use std::{
 use jiff::Timestamp;
 use tower_api_tokens::{
     AppId, AppQuery, AppRecord, AuditEvent, AuditEventId, AuditQuery, ChangeHistory, Page,
-    Snapshot, StoreError, Tables, TokenDigest, TokenId, TokenQuery, TokenRecord, Transactional,
+    Policy, Snapshot, StoreError, Tables, TokenDigest, TokenId, TokenQuery, TokenRecord, Transactional,
     UsedKey, Write,
 };
 
@@ -20,6 +20,7 @@ struct Rows {
     tokens: BTreeMap<TokenId, TokenRecord>,
     keys: BTreeMap<[u8; 32], UsedKey>,
     events: BTreeMap<AuditEventId, AuditEvent>,
+    policy: Policy,
     history: ChangeHistory,
 }
 
@@ -60,6 +61,10 @@ impl Snapshot for Rows {
         self.keys.get(key).copied()
     }
 
+    fn policy(&self) -> Policy {
+        self.policy.clone()
+    }
+
     fn has_event(&self, id: AuditEventId) -> bool {
         self.events.contains_key(&id)
     }
@@ -85,6 +90,11 @@ impl Tables for Rows {
                 self.tokens.insert(token.id, token);
             }
             Write::RemoveToken(id) => drop(self.tokens.remove(&id)),
+            Write::RemoveApp(app) => {
+                self.tokens.retain(|_, token| token.app.id != app);
+                self.apps.remove(&app);
+            }
+            Write::PutPolicy(policy) => self.policy = policy,
             Write::PutKey(used) => {
                 self.keys.retain(|_, other| other.is_valid_at(used.used_at));
                 self.keys.insert(used.key.key, used);

@@ -8,7 +8,7 @@ use axum::{
 use http::{StatusCode, header::LOCATION};
 use serde::{Deserialize, Serialize};
 use tower_api_tokens::{
-    IssuedToken, NewToken, Rotation, ScopeSet, TokenId, TokenQuery, TokenStatus,
+    IssuedToken, NewToken, Rotation, ScopeSet, TokenId, TokenQuery, TokenRecord, TokenStatus,
 };
 use utoipa::{IntoParams, OpenApi, ToSchema};
 
@@ -16,7 +16,8 @@ use super::{
     cursor::Listing,
     extract::{Body, Id, Key, NoParams, Params},
     fields::{
-        AppIdText, Cursor, Expiry, KeyText, Limit, Name, NamePart, ScopeText, Seconds, TokenIdText,
+        AppIdText, Cursor, Expiry, FormatLabel, KeyText, Limit, Name, NamePart, ScopeText, Seconds,
+        TokenIdText,
     },
 };
 use crate::{
@@ -115,6 +116,10 @@ pub(super) struct NewTokenBody {
     #[serde(default)]
     #[schema(inline)]
     scopes: Vec<ScopeText>,
+    /// The label of the token's format, for example `live` or `test`. Null or absent for the
+    /// default one.
+    #[schema(inline)]
+    format: Option<FormatLabel>,
     /// When the token expires: an instant, or the last day on which it works. Null or absent if it
     /// never expires.
     #[schema(inline)]
@@ -148,12 +153,11 @@ pub(super) async fn list_tokens(
 ) -> Result<Response, Problem> {
     let listing = params.listing();
     let page = operator.list(&params.query(&listing)?).await?;
-    let now = operator.now();
     let view = TokenPageView {
         items: page
             .items
             .iter()
-            .map(|token| TokenView::at(now, token))
+            .map(|token| view(&operator, token))
             .collect(),
         next: page.next.map(|token| listing.cursor(token.as_bytes())),
     };
@@ -172,7 +176,7 @@ pub(super) async fn list_tokens(
         (status = NOT_FOUND, description = "The app does not exist."),
         (status = CONFLICT, description = "The app is disabled, or the request already created a token."),
         (status = UNPROCESSABLE_ENTITY,
-            description = "The scopes are too long, the expiry is not in the future, or the idempotency key was used for another request."),
+            description = "The scopes are too long, the expiry is not in the future, tokens of the format are not issued, the app or a scope is limited to another format, or the idempotency key was used for another request."),
     )
 )]
 pub(super) async fn issue_token(
@@ -193,6 +197,9 @@ pub(super) async fn issue_token(
     let mut new = NewToken::named(body.name.0).scopes(scopes);
     if let Some(Expiry(at)) = body.expires_at {
         new = new.expires_at(at);
+    }
+    if let Some(FormatLabel(label)) = body.format {
+        new = new.format(label);
     }
     if let Some(key) = key {
         new = new.idempotency_key(key);
@@ -215,7 +222,7 @@ pub(super) async fn get_token(
     Id(TokenIdText(id)): Id<TokenIdText>,
 ) -> Result<Response, Problem> {
     let token = operator.get(id).await?;
-    Ok(Json(TokenView::at(operator.now(), &token)).into_response())
+    Ok(Json(view(&operator, &token)).into_response())
 }
 
 /// Rename a token.
@@ -234,7 +241,7 @@ pub(super) async fn rename_token(
     Body(body): Body<RenameToken>,
 ) -> Result<Response, Problem> {
     let token = operator.rename(id, &body.name.0).await?;
-    Ok(Json(TokenView::at(operator.now(), &token)).into_response())
+    Ok(Json(view(&operator, &token)).into_response())
 }
 
 /// Rotate a token.
@@ -254,7 +261,7 @@ pub(super) async fn rename_token(
         (status = CONFLICT,
             description = "The token is revoked, expired or already rotated, its app is disabled, or the request already created a token."),
         (status = UNPROCESSABLE_ENTITY,
-            description = "The overlap is too long, or the idempotency key was used for another request."),
+            description = "The overlap is too long, tokens of this format are not rotated, the app or a scope is limited to another format, or the idempotency key was used for another request."),
     )
 )]
 pub(super) async fn rotate_token(
@@ -289,13 +296,19 @@ pub(super) async fn revoke_token(
     Id(TokenIdText(id)): Id<TokenIdText>,
 ) -> Result<Response, Problem> {
     let token = operator.revoke(id).await?;
-    Ok(Json(TokenView::at(operator.now(), &token)).into_response())
+    Ok(Json(view(&operator, &token)).into_response())
+}
+
+fn view<'r>(operator: &'r Operator, token: &'r TokenRecord) -> TokenView<'r> {
+    let format = operator.formats().label_of(&token.mask);
+    TokenView::at(operator.now(), token).with_format(format)
 }
 
 /// Returns the response that contains a token's text. `tokens` is the URL of the tokens, relative to
 /// the request.
 fn created(operator: &Operator, issued: &IssuedToken, tokens: &str) -> Response {
     let location = [(LOCATION, format!("{tokens}/{}", issued.record().id))];
-    let view = Json(IssuedView::at(operator.now(), issued));
-    (StatusCode::CREATED, location, view).into_response()
+    let format = operator.formats().label_of(&issued.record().mask);
+    let view = IssuedView::at(operator.now(), issued).with_format(format);
+    (StatusCode::CREATED, location, Json(view)).into_response()
 }

@@ -8,7 +8,7 @@ use http::StatusCode;
 use jiff::Timestamp;
 use serde::Deserialize;
 use tower_api_tokens::{
-    AppId, LifecycleErrorKind, NewToken, ScopeSet, normalize_name, parse_expiry,
+    AppId, LifecycleErrorKind, NewToken, ScopeSet, TokenFormats, normalize_name, parse_expiry,
 };
 
 use super::{
@@ -51,6 +51,7 @@ struct NewPage {
     grants: Grants,
     apps: AppChoice,
     form: NewForm,
+    formats: Vec<FormatOption>,
     expiries: &'static [(&'static str, &'static str)],
     today: String,
 }
@@ -60,6 +61,32 @@ impl NewPage {
     fn is_listed_expiry(&self) -> bool {
         let chosen = self.form.expires.value.as_str();
         self.expiries.iter().any(|(value, _)| *value == chosen)
+    }
+}
+
+/// A format to choose from.
+struct FormatOption {
+    label: String,
+    /// The label, and how tokens begin.
+    text: String,
+}
+
+impl FormatOption {
+    /// Returns the issued formats. Of those with the same label, the first one is issued.
+    fn all(formats: &TokenFormats) -> Vec<Self> {
+        let mut options: Vec<Self> = Vec::new();
+        for format in formats.issued() {
+            if options.iter().all(|option| option.label != format.label()) {
+                options.push(Self {
+                    label: format.label().to_owned(),
+                    text: match format.label() == format.prefix() {
+                        true => format.label().to_owned(),
+                        false => format!("{} ({}_…)", format.label(), format.prefix()),
+                    },
+                });
+            }
+        }
+        options
     }
 }
 
@@ -103,6 +130,7 @@ struct NewForm {
     name: Field,
     app: Field,
     scopes: Field,
+    format: Field,
     expires: Field,
     date: String,
 }
@@ -118,6 +146,7 @@ impl NewForm {
             ("name", &self.name),
             ("app", &self.app),
             ("scopes", &self.scopes),
+            ("format", &self.format),
             ("expires", &self.expires),
         ];
         let invalid = fields.iter().find(|(_, field)| field.has_error());
@@ -133,6 +162,8 @@ pub(super) struct Submitted {
     name: String,
     app: String,
     scopes: String,
+    /// The label of a format; empty for the default one.
+    format: String,
     expires: String,
     date: String,
     /// The search term for an app.
@@ -155,6 +186,7 @@ pub(super) async fn show(
         name: Field::with_value(preset.name),
         app: Field::with_value(preset.app),
         scopes: Field::with_value(preset.scopes),
+        format: Field::with_value(preset.format),
         date: preset.date,
     };
     form_page(session, StatusCode::OK, form, &preset.find, None).await
@@ -221,6 +253,7 @@ async fn form_page(
         grants: Grants::of(session.operator.actor(), session.page.now),
         apps,
         form,
+        formats: FormatOption::all(session.operator.formats()),
         expiries: EXPIRIES,
         today: session.page.now.strftime("%F").to_string(),
         page: session.page,
@@ -239,6 +272,7 @@ fn read(submitted: Submitted, now: Timestamp) -> (NewForm, Option<(AppId, NewTok
         name: Field::with_value(submitted.name),
         app: Field::with_value(submitted.app),
         scopes: Field::with_value(submitted.scopes),
+        format: Field::with_value(submitted.format),
         expires: Field::with_value(submitted.expires),
         date: submitted.date,
     };
@@ -260,7 +294,10 @@ fn read(submitted: Submitted, now: Timestamp) -> (NewForm, Option<(AppId, NewTok
     }
     let valid = match (name, app, scopes, expiry) {
         (Ok(name), Ok(app), Ok(scopes), Ok(expiry)) => {
-            let new = expiry.apply(NewToken::named(name).scopes(scopes));
+            let mut new = expiry.apply(NewToken::named(name).scopes(scopes));
+            if !form.format.value.is_empty() {
+                new = new.format(form.format.value.as_str());
+            }
             Some((app, new))
         }
         _ => None,
@@ -277,6 +314,9 @@ fn set_field_error(form: &mut NewForm, error: &OperationError) -> bool {
             LifecycleErrorKind::InvalidName => &mut form.name,
             LifecycleErrorKind::InvalidExpiry => &mut form.expires,
             LifecycleErrorKind::UnknownApp | LifecycleErrorKind::AppDisabled => &mut form.app,
+            LifecycleErrorKind::UnknownFormat | LifecycleErrorKind::FormatNotAllowed => {
+                &mut form.format
+            }
             _ => return false,
         },
     };

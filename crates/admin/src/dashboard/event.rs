@@ -74,6 +74,7 @@ fn failure(action: AuditAction, reason: &str) -> String {
         "disabled_app" => "the app is disabled".to_owned(),
         "scope_not_held" => "missing scopes".to_owned(),
         "expiry_not_held" => "it would outlast the person's own access".to_owned(),
+        "format_not_allowed" => "the app or a scope needs another format".to_owned(),
         "store_failure" => "database error".to_owned(),
         "repeated" => "submitted twice".to_owned(),
         code => code.replace('_', " "),

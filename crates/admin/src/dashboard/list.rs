@@ -161,7 +161,7 @@ pub(super) async fn show(
         .iter()
         .all(|token| Some(token.app.id) == own_app);
     let invalid = query.err();
-    let Session { page, .. } = session;
+    let Session { page, operator } = session;
     let shown = TokensPage {
         // Operators that sign in with tokens have their own before any client has one.
         onboarding: all_own && found.next.is_none() && !filter.is_set() && !filter.is_paged(),
@@ -174,7 +174,7 @@ pub(super) async fn show(
         tokens: found
             .items
             .iter()
-            .map(|token| TokenView::new(token, page.now))
+            .map(|token| TokenView::new(token, page.now).with_format(operator.formats(), token))
             .collect(),
         page,
         filter,

@@ -119,7 +119,7 @@ pub(super) async fn token_page(
         warning: lockout::before_revoking(&session, &token),
         more_events: history.more,
         events: history.events,
-        token: TokenView::new(&token, now),
+        token: TokenView::new(&token, now).with_format(operator.formats(), &token),
         page: session.page,
     };
     Ok(render(status, &shown))

@@ -12,7 +12,7 @@ use futures_core::Stream;
 use jiff::Timestamp;
 use tower_api_tokens::{
     ApiTokens, AuditAction, AuditEvent, AuditEventId, AuditOutcome, AuditQuery, Authority, Page,
-    StoreError, TokenId,
+    StoreError, TokenFormats, TokenId,
     store::{audit_log, records, run_to_end},
 };
 
@@ -244,6 +244,11 @@ impl Operator {
             action,
             AuditOutcome::Done,
         ))
+    }
+
+    /// Returns the formats of the tokens.
+    pub(crate) fn formats(&self) -> &TokenFormats {
+        self.tokens().formats()
     }
 
     /// Returns the maximum overlap of a rotation.

@@ -8,6 +8,7 @@
 mod accounts;
 mod apps;
 mod create;
+mod formats;
 mod list;
 mod mount;
 mod reveal;

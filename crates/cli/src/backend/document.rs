@@ -74,6 +74,8 @@ pub(crate) struct Token {
     pub(crate) app_name: String,
     pub(crate) name: String,
     pub(crate) masked: String,
+    /// The label of the format.
+    pub(crate) format: Option<String>,
     pub(crate) scopes: Vec<String>,
     /// A word, because a newer server may have others than this program.
     pub(crate) status: String,

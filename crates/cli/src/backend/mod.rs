@@ -8,7 +8,10 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use futures_util::{TryStreamExt, stream::BoxStream};
-use tower_api_tokens::{AppId, AppQuery, AuditQuery, ScopeSet, TokenId, TokenQuery};
+use tower_api_tokens::{
+    AppId, AppQuery, AuditQuery, LifecycleErrorKind, ScopeSet, TokenId, TokenQuery,
+};
+use tower_api_tokens_admin::OperationErrorKind;
 
 pub(crate) use document::{App, Document, Event, IssuedDocument, Token};
 
@@ -22,7 +25,19 @@ pub(crate) type Records<'a, T> = BoxStream<'a, Result<Document<T>, Failure>>;
 pub(crate) struct NewToken<'a> {
     pub(crate) name: &'a str,
     pub(crate) scopes: ScopeSet,
+    /// The label of its format, or `None` for the default one.
+    pub(crate) format: Option<&'a str>,
     pub(crate) expires: Expiry,
+}
+
+/// Whether a token was not issued because of its format, so that another `--format` is needed.
+fn is_about_format(kind: OperationErrorKind) -> bool {
+    matches!(
+        kind,
+        OperationErrorKind::Lifecycle(
+            LifecycleErrorKind::UnknownFormat | LifecycleErrorKind::FormatNotAllowed
+        )
+    )
 }
 
 /// The operations of the commands. A command that works on a store and through a server needs one

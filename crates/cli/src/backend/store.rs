@@ -12,7 +12,9 @@ use tower_api_tokens::{
 use tower_api_tokens_admin::view::{AppView, EventView, TokenView};
 use zeroize::Zeroizing;
 
-use super::{App, Backend, Document, Event, IssuedDocument, NewToken, Records, Token};
+use super::{
+    App, Backend, Document, Event, IssuedDocument, NewToken, Records, Token, is_about_format,
+};
 use crate::{failure::Failure, session::Session};
 
 #[async_trait]
@@ -43,28 +45,38 @@ impl Backend for Session {
     }
 
     async fn token(&self, id: TokenId) -> Result<Document<Token>, Failure> {
-        token_document(&self.tokens.get(id).await?)
+        self.document(&self.tokens.get(id).await?)
     }
 
     fn tokens(&self, query: TokenQuery) -> Records<'_, Token> {
-        records(self.tokens.stream_tokens(query), token_document)
+        records(self.tokens.stream_tokens(query), |token| {
+            self.document(token)
+        })
     }
 
     async fn issue(&self, app: &AppId, new: NewToken<'_>) -> Result<IssuedDocument, Failure> {
         let token = tower_api_tokens::NewToken::named(new.name).scopes(new.scopes);
-        issued_document(&self.operator.issue(app, new.expires.apply(token)).await?)
+        let mut token = new.expires.apply(token);
+        if let Some(label) = new.format {
+            token = token.format(label);
+        }
+        match self.operator.issue(app, token).await {
+            Ok(issued) => self.issued(&issued),
+            Err(error) if is_about_format(error.kind()) => Err(Failure::from(error).of_usage()),
+            Err(error) => Err(error.into()),
+        }
     }
 
     async fn rotate(&self, id: TokenId, overlap: Duration) -> Result<IssuedDocument, Failure> {
-        issued_document(&self.operator.rotate(id, overlap).await?)
+        self.issued(&self.operator.rotate(id, overlap).await?)
     }
 
     async fn rename_token(&self, id: TokenId, name: &str) -> Result<Document<Token>, Failure> {
-        token_document(&self.operator.rename(id, name).await?)
+        self.document(&self.operator.rename(id, name).await?)
     }
 
     async fn revoke(&self, id: TokenId) -> Result<Document<Token>, Failure> {
-        token_document(&self.operator.revoke(id).await?)
+        self.document(&self.operator.revoke(id).await?)
     }
 
     fn events(&self, query: AuditQuery) -> Records<'_, Event> {
@@ -72,9 +84,23 @@ impl Backend for Session {
     }
 }
 
+impl Session {
+    fn document(&self, token: &TokenRecord) -> Result<Document<Token>, Failure> {
+        let label = self.tokens.formats().label_of(&token.mask);
+        document(&TokenView::at(SystemClock::default().now(), token).with_format(label))
+    }
+
+    fn issued(&self, issued: &IssuedToken) -> Result<IssuedDocument, Failure> {
+        Ok(IssuedDocument {
+            token: Zeroizing::new(issued.token().expose().to_owned()),
+            record: self.document(issued.record())?,
+        })
+    }
+}
+
 fn records<'a, R, T, S>(
     stream: S,
-    document: fn(&R) -> Result<Document<T>, Failure>,
+    document: impl Fn(&R) -> Result<Document<T>, Failure> + Send + 'a,
 ) -> Records<'a, T>
 where
     S: TryStream<Ok = R> + Send + 'a,
@@ -90,19 +116,8 @@ fn app_document(app: &AppRecord) -> Result<Document<App>, Failure> {
     document(&AppView::from(app))
 }
 
-fn token_document(token: &TokenRecord) -> Result<Document<Token>, Failure> {
-    document(&TokenView::at(SystemClock::default().now(), token))
-}
-
 fn event_document(event: &AuditEvent) -> Result<Document<Event>, Failure> {
     document(&EventView::from(event))
-}
-
-fn issued_document(issued: &IssuedToken) -> Result<IssuedDocument, Failure> {
-    Ok(IssuedDocument {
-        token: Zeroizing::new(issued.token().expose().to_owned()),
-        record: token_document(issued.record())?,
-    })
 }
 
 fn document<T: DeserializeOwned>(view: &impl Serialize) -> Result<Document<T>, Failure> {

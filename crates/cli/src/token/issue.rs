@@ -23,6 +23,10 @@ pub(crate) struct Arguments {
     /// Scope of the token. Separate several with commas, or repeat the option
     #[arg(long = "scope", value_name = "SCOPE", value_parser = scopes::list)]
     scopes: Vec<ScopeSet>,
+    /// Label of the token's format, which is its prefix unless `--prefix` has labels. Defaults to the
+    /// first
+    #[arg(long, value_name = "LABEL")]
+    format: Option<String>,
     /// When the token expires: a duration like `90d`, a date like `2027-01-31` (the end of that day in
     /// UTC), a time like `2027-01-31T12:00:00Z`, or `never`
     #[arg(long, value_name = "WHEN", default_value = "90d")]
@@ -35,6 +39,7 @@ pub(crate) async fn run(arguments: &Arguments, context: &Context<'_>) -> Result<
     let new = NewToken {
         name: &arguments.name,
         scopes,
+        format: arguments.format.as_deref(),
         expires: arguments.expires,
     };
     let issued = context.backend.issue(&app.id, new).await;

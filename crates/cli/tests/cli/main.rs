@@ -3,6 +3,7 @@
 mod apps;
 mod arguments;
 mod events;
+mod formats;
 mod guide;
 mod measuring;
 mod output;

@@ -300,7 +300,7 @@ fn json_has_every_field(cli: &Cli) {
     ];
     let issued = cli.run(&issue).json();
     assert_eq!(keys(&issued), "record token");
-    let token = "app_id app_name created_at expires_at id last_used_at masked name revoked_at scopes status successor_id uses";
+    let token = "app_id app_name created_at expires_at format id last_used_at masked name revoked_at scopes status successor_id uses";
     assert_eq!(keys(&issued["record"]), token);
     for listed in cli.run(&["token", "list", "--json"]).json_lines() {
         assert_eq!(keys(&listed), token);
@@ -320,7 +320,7 @@ fn the_json_of_a_verdict_has_every_field() {
     let (token, _) = cli.issue("ci", &[]);
     let verdict = cli.pipe(&["verify", "--json"], &token).json();
     let keys: Vec<_> = verdict.as_object().unwrap().keys().collect();
-    let expected = "admitted app_id app_name expires_at reason scopes token_id token_name";
+    let expected = "admitted app_id app_name expires_at format reason scopes token_id token_name";
     assert_eq!(keys, expected.split(' ').collect::<Vec<_>>());
 }
 

@@ -87,6 +87,16 @@ fn a_server_and_its_store_get_the_same_output() {
             "--expires",
             "0s",
         ],
+        &[
+            "token",
+            "issue",
+            "--app",
+            "billing",
+            "--name",
+            "x",
+            "--format",
+            "acme_test",
+        ],
         &["events", "--token", UNKNOWN],
         &["events", "--app", "nobody"],
     ] {
@@ -103,6 +113,22 @@ fn a_server_and_its_store_get_the_same_output() {
     // Refused attempts leave events, by different actors, so this comes last and compares the first.
     for arguments in [&["events"][..], &["events", "--app", "Billing", "--json"]] {
         assert_eq!(cli.run(arguments).done(), on_store(&cli, arguments).done());
+    }
+}
+
+#[test]
+fn the_server_determines_the_formats() {
+    let prefixes = ["--prefix", "live=acme_live,test=acme_test"];
+    let cli = Remote::start(Cli::with_app(), &prefixes);
+    for (format, prefix, label) in [
+        (&[][..], "acme_live_", "live"),
+        (&["--format", "test"], "acme_test_", "test"),
+    ] {
+        let (token, id) = cli.issue("ci", format);
+        assert!(token.starts_with(prefix));
+        let shown = cli.run(&["token", "show", &id]).done();
+        let last = shown.lines().last().unwrap();
+        assert!(last.split_whitespace().eq(["format", label]), "{shown}");
     }
 }
 

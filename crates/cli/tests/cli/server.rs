@@ -109,8 +109,13 @@ pub(crate) struct Remote {
 }
 
 impl Remote {
-    pub(crate) fn on(mut cli: Cli) -> Self {
-        let server = Server::start(&cli, &[]);
+    pub(crate) fn on(cli: Cli) -> Self {
+        Self::start(cli, &[])
+    }
+
+    /// Starts a server with more arguments.
+    pub(crate) fn start(mut cli: Cli, more: &[&str]) -> Self {
+        let server = Server::start(&cli, more);
         cli.server = Some(format!("http://{}", server.address));
         Self {
             cli,

@@ -48,6 +48,19 @@ fn only_the_first_start_writes_an_administrator_token() {
     assert_eq!(issues.count(), 1);
 }
 
+#[test]
+fn tokens_with_each_of_several_prefixes_are_accepted() {
+    let cli = Cli::with_app();
+    let prefixes = ["--prefix", "live=acme_live,test=acme_test"];
+    let server = Server::start(&cli, &prefixes);
+    for format in ["live", "test"] {
+        let (token, _) = cli.issue("ci", &[&prefixes[..], &["--format", format]].concat());
+        assert_eq!(server.get_as("/verify", &token).0, 200, "{format}");
+    }
+    let (other, _) = cli.issue("ci", &["--prefix", "acme"]);
+    assert_eq!(server.get_as("/verify", &other).0, 401);
+}
+
 /// Returns the lifetime of the only token in the store, in seconds.
 fn lifetime(cli: &Cli) -> Option<i64> {
     let token = cli.run(&["token", "list", "--json"]).json();

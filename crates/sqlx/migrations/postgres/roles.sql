@@ -35,6 +35,7 @@ GRANT SELECT, INSERT, UPDATE ON api_token_apps TO api_token_manager;
 GRANT SELECT, INSERT, UPDATE, DELETE ON api_tokens TO api_token_manager;
 GRANT SELECT, INSERT, DELETE ON api_token_keys TO api_token_manager;
 GRANT SELECT, INSERT ON api_token_audit TO api_token_manager;
+GRANT SELECT ON api_token_current_policy, api_token_event_log TO api_token_manager;
 
 -- Changes are calls of these functions: each takes an event and returns what was applied. The rights to the tables are for nodes of the version before.
 DO $$
@@ -44,7 +45,8 @@ BEGIN
     FOR change IN
         SELECT p.oid::regprocedure::text FROM pg_catalog.pg_proc p
         WHERE p.pronamespace = pg_catalog.quote_ident(current_schema())::regnamespace
-          AND p.proargtypes[0] = to_regtype('api_token_event') AND p.prorettype = to_regtype('api_token_applied')
+          AND (p.proargtypes[0] = to_regtype('api_token_event') AND p.prorettype = to_regtype('api_token_applied')
+              OR p.proname = 'api_token_describe')
     LOOP
         EXECUTE format('GRANT EXECUTE ON FUNCTION %s TO api_token_manager', change);
     END LOOP;

@@ -2,11 +2,11 @@ use async_trait::async_trait;
 use tower_api_tokens::{AuditEvent, AuditEventId, AuditLog, AuditQuery, Page, StoreError};
 
 use super::{PostgresStore, Query, mutate::bind_event};
-use crate::rows::{Identifier, event_from, page_from, surplus};
+use crate::rows::{Identifier, changes_text, event_from, page_from, surplus};
 
 impl PostgresStore {
     pub(super) fn append_event(&self, event: &AuditEvent) -> Query {
-        bind_event(self.query(&self.statements().append_event), event)
+        bind_event(self.query(&self.statements().append_event), event).bind(changes_text(event))
     }
 }
 

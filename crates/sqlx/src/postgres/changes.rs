@@ -84,7 +84,7 @@ impl ChangeLog for PostgresStore {
             .bind(after)
             .bind(surplus(limit))
             .bind(microseconds(now));
-        live_from(&self.list(read).await?, limit)
+        live_from(&self.list(read).await?, limit, now)
     }
 }
 

@@ -26,6 +26,7 @@ use super::{
     servers::{Report, Servers},
     session::Timeouts,
 };
+use crate::rows::TOKEN_COLUMNS;
 
 pub(super) type Query = sqlx::query::Query<'static, Postgres, PgArguments>;
 
@@ -38,8 +39,8 @@ const GRACE: Duration = Duration::from_millis(200);
 const MAX_READS: usize = 1024;
 
 /// The columns of an answer with its position and the state of its server.
-pub(super) const NUMBER: usize = 16;
-pub(super) const SERVER: usize = 18;
+pub(super) const NUMBER: usize = TOKEN_COLUMNS;
+pub(super) const SERVER: usize = TOKEN_COLUMNS + 2;
 
 /// The purpose of a statement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

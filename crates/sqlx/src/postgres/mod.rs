@@ -12,6 +12,7 @@ mod identifier;
 mod migrate;
 mod mutate;
 mod open;
+mod planning;
 mod pooler;
 mod purge;
 mod registry;
@@ -26,19 +27,23 @@ use std::{fmt, sync::Arc, time::Duration};
 use async_trait::async_trait;
 use sqlx::{SqlStr, postgres::PgRow};
 use tokio::time::timeout;
-use tower_api_tokens::{Answer, StoreError, TokenDigest, TokenStore, store::run_to_end};
+use tower_api_tokens::{
+    Answer, StoreError, StoreErrorKind, TokenDigest, TokenStore, store::run_to_end,
+};
 
 use connections::{Connections, Query, Work, duplicate};
 use error::from_sqlx;
 use follower::Follower;
+use migrate::IndexBuilder;
 use purge::Purging;
 use schema::Schema;
 use servers::{Assessment, Report};
 use statements::Statements;
 
-use crate::rows::{answer_from, log_is_empty};
-#[cfg(doc)]
-use tower_api_tokens::StoreErrorKind;
+use crate::{
+    compatibility::Access,
+    rows::{answer_from, log_is_empty},
+};
 
 pub use builder::PostgresStoreBuilder;
 pub use sqlx::PgPool;
@@ -82,6 +87,15 @@ pub use sqlx::PgPool;
 ///
 /// Triggers write the change log, so every node also refuses a token that you revoke in `psql`. If the
 /// triggers are disabled, changes through the store are still logged, but no node starts.
+///
+/// # Upgrades
+///
+/// Connecting applies missing migrations in one transaction, one node at a time. Indexes are then built in the
+/// background, without blocking lookups or changes. If the process ends before that, the next one that connects
+/// as the owner of the tables continues; [`finish_upgrade`](Self::finish_upgrade) waits for it.
+///
+/// Nodes of the previous version keep working. Tables of a newer version can be used for as long as their
+/// migration allows this version to read them, or to read and change them.
 ///
 /// # Durability
 ///
@@ -133,6 +147,9 @@ struct Inner {
     /// Whether prepared statements can be reused.
     keeps_statements: bool,
     purging: Purging,
+    indexes: Option<IndexBuilder>,
+    /// A role may have more rights than the store was opened for.
+    access: Access,
 }
 
 /// The timeout for recording usage, after which its connection is closed. A follower waits ten seconds.
@@ -166,7 +183,24 @@ impl PostgresStore {
     /// progress have finished.
     pub async fn close(&self) {
         self.inner.follower.stop();
+        if let Some(indexes) = &self.inner.indexes {
+            indexes.stop();
+        }
         self.inner.connections.close().await;
+    }
+
+    /// Waits until the indexes of an upgrade exist, which are built in the background after connecting. Call
+    /// it before a short-lived program ends that has upgraded a database. If the role does not own the tables,
+    /// there is nothing to wait for.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if an index cannot be built. The next process that connects tries it again.
+    pub async fn finish_upgrade(&self) -> Result<(), StoreError> {
+        match &self.inner.indexes {
+            Some(indexes) => indexes.finish().await,
+            None => Ok(()),
+        }
     }
 
     fn on(
@@ -174,6 +208,8 @@ impl PostgresStore {
         follower: Follower,
         schema: Schema,
         keeps_statements: bool,
+        indexes: Option<IndexBuilder>,
+        access: Access,
     ) -> Self {
         Self {
             inner: Arc::new(Inner {
@@ -182,6 +218,8 @@ impl PostgresStore {
                 statements: Statements::new(schema),
                 keeps_statements,
                 purging: Purging::default(),
+                indexes,
+                access,
             }),
         }
     }
@@ -243,6 +281,9 @@ impl PostgresStore {
     /// Runs a statement that makes a change, then wakes the followers in this process. It runs in a task,
     /// so that it completes even if the caller is dropped.
     async fn change(&self, query: Query) -> Result<Vec<PgRow>, StoreError> {
+        if self.inner.access == Access::Read {
+            return Err(StoreError::new(StoreErrorKind::ReadOnly));
+        }
         let inner = Arc::clone(&self.inner);
         run_to_end(async move {
             let rows = inner.connections.run(Work::Change, query).await?;

@@ -23,12 +23,13 @@ use super::{
     error::{from_sqlx, incompatible, invalid},
     facts::{MANAGING, READING, ServerFacts, VERSION, check_rights},
     follower::{Follower, Source},
-    migrate::{latest_version, migrate, newer, read_version},
+    migrate::{IndexBuilder, lacks_indexes, latest_version, migrate, read_version},
     pooler::{Lasting, keeps_statements},
     required::{check_changes, check_triggers},
     schema::Schema,
     session::Timeouts,
 };
+use crate::compatibility::Access;
 
 /// The timeout for getting a connection.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -47,7 +48,7 @@ const OLDEST_SERVER: i32 = 130_000;
 const MAX_OTHERS: u32 = 4;
 
 impl PostgresStoreBuilder {
-    /// Connects, and creates or migrates the tables.
+    /// Connects, and creates or [migrates](PostgresStore#upgrades) the tables.
     ///
     /// # Errors
     ///
@@ -60,7 +61,8 @@ impl PostgresStoreBuilder {
     /// - [`ReadOnly`](StoreErrorKind::ReadOnly) if the server is a standby, or the role lacks the rights
     ///   to manage;
     /// - [`Incompatible`](StoreErrorKind::Incompatible) if a newer version of this crate migrated the
-    ///   tables, a read-only store has no tables, or the server is too old. Nothing is changed then;
+    ///   tables and this version may not use them, a read-only store has no tables, or the server is too
+    ///   old. Nothing is changed then;
     /// - [`Unavailable`](StoreErrorKind::Unavailable) if the server cannot be reached.
     pub async fn connect(self) -> Result<PostgresStore, StoreError> {
         open(self).await
@@ -95,8 +97,13 @@ async fn open(builder: PostgresStoreBuilder) -> Result<PostgresStore, StoreError
     let Prepared {
         schema,
         reads_committed,
+        lacks_indexes,
     } = prepare(&mut connection, &builder).await?;
     drop(connection.close().await);
+    let indexes = lacks_indexes.then(|| {
+        let options = origin.options().into_owned();
+        IndexBuilder::start(options, schema.clone(), lasting.sessions)
+    });
     let in_transactions = !lasting.statements || (!reads_committed && !lasting.sessions);
     let connections = match origin {
         Origin::Own(options) => {
@@ -128,6 +135,8 @@ async fn open(builder: PostgresStoreBuilder) -> Result<PostgresStore, StoreError
         follower,
         schema,
         lasting.statements,
+        indexes,
+        access(&builder),
     ))
 }
 
@@ -256,10 +265,19 @@ async fn answers(connection: &mut PgConnection) -> bool {
     matches!(timeout(TRIED_WITHIN, connection.ping()).await, Ok(Ok(())))
 }
 
+fn access(builder: &PostgresStoreBuilder) -> Access {
+    match builder.read_only {
+        true => Access::Read,
+        false => Access::Write,
+    }
+}
+
 struct Prepared {
     schema: Schema,
     /// Whether the default isolation level of the server suits every statement.
     reads_committed: bool,
+    /// Whether this node builds indexes.
+    lacks_indexes: bool,
 }
 
 /// Checks the server and the tables, and migrates the tables unless the store is read-only.
@@ -280,7 +298,8 @@ async fn prepare(
         .as_deref()
         .ok_or_else(|| invalid("no schema in the search path exists: name one with `schema`"))?;
     let schema = Schema::new(schema)?;
-    let found = match server.has_tables {
+    let access = access(builder);
+    let mut found = match server.has_tables {
         true => {
             check_rights(
                 connection,
@@ -289,13 +308,10 @@ async fn prepare(
                 StoreErrorKind::InvalidSettings,
             )
             .await?;
-            read_version(connection, &schema).await?
+            read_version(connection, &schema, access).await?
         }
         false => 0,
     };
-    if found > latest_version() {
-        return Err(newer());
-    }
     if builder.read_only {
         if found < latest_version() {
             return Err(incompatible(format!(
@@ -314,6 +330,7 @@ async fn prepare(
         return Ok(Prepared {
             schema,
             reads_committed: server.reads_committed,
+            lacks_indexes: false,
         });
     }
     if server.read_only {
@@ -330,13 +347,16 @@ async fn prepare(
     }
     if found < latest_version() {
         server.check_creating(&schema)?;
-        migrate(connection, &schema, !server.has_schema).await?;
+        found = migrate(connection, &schema, !server.has_schema).await?;
     }
     check_rights(connection, &schema, MANAGING, StoreErrorKind::ReadOnly).await?;
     check_changes(connection, &schema).await?;
     check_triggers(connection, &schema).await?;
+    // A later version may have dropped an index.
+    let lacks_indexes = found == latest_version() && lacks_indexes(connection, &schema).await?;
     Ok(Prepared {
         schema,
         reads_committed: server.reads_committed,
+        lacks_indexes,
     })
 }

@@ -1,12 +1,14 @@
 use async_trait::async_trait;
 use jiff::Timestamp;
 use tower_api_tokens::{
-    AppId, AppQuery, AppRecord, Applied, AuditLog, ChangeLog, Mutation, Page, StoreError, TokenId,
-    TokenQuery, TokenRecord, TokenRegistry, TokenTarget, UsageLog, store::microseconds,
+    AppId, AppQuery, AppRecord, Applied, AuditLog, ChangeLog, Mutation, Page, Policy, StoreError,
+    TokenId, TokenQuery, TokenRecord, TokenRegistry, TokenTarget, UsageLog, store::microseconds,
 };
 
 use super::{PostgresStore, Query};
-use crate::rows::{Columns, Identifier, app_from, page_from, readable, surplus, token_from};
+use crate::rows::{
+    Columns, Identifier, app_from, page_from, policy_from, readable, surplus, token_from,
+};
 
 impl PostgresStore {
     fn read_target(&self, target: &TokenTarget) -> Query {
@@ -25,7 +27,13 @@ impl TokenRegistry for PostgresStore {
     async fn app(&self, id: &AppId) -> Result<Option<AppRecord>, StoreError> {
         let read = self.query(&self.statements().app);
         let rows = self.read(read.bind(id.as_str().to_owned())).await?;
-        rows.first().map(|row| app_from(row, 0)).transpose()
+        rows.first().map(|row| app_from(row, 0, 4)).transpose()
+    }
+
+    async fn policy(&self) -> Result<Policy, StoreError> {
+        let rows = self.read(self.query(&self.statements().policy)).await?;
+        rows.first()
+            .map_or_else(|| Ok(Policy::default()), policy_from)
     }
 
     async fn apps(&self, query: &AppQuery) -> Result<Page<AppRecord, AppId>, StoreError> {
@@ -43,7 +51,7 @@ impl TokenRegistry for PostgresStore {
                 .bind(surplus(limit))
                 .bind(query.name.clone());
             let rows = self.list(read).await?;
-            apps.extend(readable(&rows, "api_token_apps", |row| app_from(row, 0)));
+            apps.extend(readable(&rows, "api_token_apps", |row| app_from(row, 0, 4)));
             // A page cannot end at an unreadable identifier.
             match rows.last() {
                 Some(last) if rows.len() > limit && apps.len() <= limit => {
@@ -78,7 +86,9 @@ impl TokenRegistry for PostgresStore {
             .bind(query.name.clone())
             .bind(query.successor.map(Identifier::from));
         let rows = self.list(read).await?;
-        page_from(&rows, limit, "api_tokens", token_from, TokenId::from_bytes)
+        let mut page = page_from(&rows, limit, "api_tokens", token_from, TokenId::from_bytes)?;
+        page.items.retain(|token| query.selects(token, now));
+        Ok(page)
     }
 
     fn change_log(&self) -> Option<&dyn ChangeLog> {

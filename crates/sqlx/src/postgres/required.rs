@@ -6,7 +6,7 @@ use tower_api_tokens::{StoreError, StoreErrorKind};
 use super::{error::from_sqlx, mutate::FUNCTIONS, schema::Schema};
 
 /// The triggers that write the change log and make changes durable, with their tables.
-const TRIGGERS: [(&str, &str); 9] = [
+const TRIGGERS: [(&str, &str); 10] = [
     ("api_tokens", "a_lock"),
     ("api_tokens", "b_inserted"),
     ("api_tokens", "b_updated"),
@@ -16,6 +16,7 @@ const TRIGGERS: [(&str, &str); 9] = [
     ("api_token_apps", "a_lock"),
     ("api_token_apps", "b_updated"),
     ("api_token_audit", "a_durable"),
+    ("api_token_audit", "b_position"),
 ];
 
 /// Checks that every trigger exists and is enabled. Without the triggers, nodes do not see changes that are

@@ -29,8 +29,8 @@ macro_rules! tokens {
     ($clause:literal) => {
         concat!(
             "SELECT id, digest, mask, name, scopes, created_at, expires_at, revoked_at, successor, ",
-            "last_used_at, uses, app_id, app_name, app_created_at, app_disabled_at, restrictions ",
-            "FROM @.api_token_details ",
+            "last_used_at, uses, app_id, app_name, app_created_at, app_disabled_at, restrictions, ",
+            "metadata, app_metadata, created_by FROM @.api_token_details ",
             $clause
         )
     };
@@ -43,7 +43,7 @@ macro_rules! with_latest {
             "SELECT t.id, t.digest, t.mask, t.name, t.scopes, t.created_at, t.expires_at, ",
             "t.revoked_at, t.successor, t.last_used_at, t.uses, ",
             "t.app_id, t.app_name, t.app_created_at, t.app_disabled_at, t.restrictions, ",
-            "r.revision, r.mark, ",
+            "t.metadata, t.app_metadata, t.created_by, r.revision, r.mark, ",
             stalled!(), " ",
             "FROM (SELECT revision, mark FROM @.api_token_changes ORDER BY revision DESC LIMIT 1) r ",
             "LEFT JOIN ", $tokens
@@ -68,24 +68,39 @@ macro_rules! stalled {
     };
 }
 
+/// The latest revision, after the other columns.
+macro_rules! at_latest {
+    () => {
+        "r.revision, r.mark FROM \
+            (SELECT revision, mark FROM @.api_token_changes ORDER BY revision DESC LIMIT 1) r "
+    };
+}
+
+/// Whether a token of an app has neither expired nor been revoked.
+macro_rules! active {
+    () => {
+        "app_id = $1 AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > $2)"
+    };
+}
+
 statements! {
     /// Always one row.
     find = with_latest!("@.api_token_details t ON t.digest = $1");
     /// At least one row.
     live = with_latest!("LATERAL (SELECT * FROM @.api_token_details \
         WHERE id < $1 AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > $3) \
-        AND app_disabled_at IS NULL AND restrictions IS NULL ORDER BY id DESC LIMIT $2) t ON true ORDER BY t.id DESC");
+        AND app_disabled_at IS NULL ORDER BY id DESC LIMIT $2) t ON true ORDER BY t.id DESC");
     /// One row for each digest, in their order. Without `OFFSET` a plan could join the whole table.
     find_many = concat!("SELECT t.*, r.revision, r.mark, ", stalled!(), " \
         FROM (SELECT revision, mark FROM @.api_token_changes ORDER BY revision DESC LIMIT 1) r \
         CROSS JOIN unnest($1) WITH ORDINALITY AS wanted (digest, n) \
         LEFT JOIN LATERAL (SELECT id, digest, mask, name, scopes, created_at, expires_at, revoked_at, \
             successor, last_used_at, uses, app_id, app_name, app_created_at, app_disabled_at, \
-            restrictions FROM @.api_token_details WHERE digest = wanted.digest OFFSET 0) t ON true \
+            restrictions, metadata, app_metadata, created_by FROM @.api_token_details WHERE digest = wanted.digest OFFSET 0) t ON true \
         ORDER BY wanted.n");
     token = tokens!("WHERE id = $1 AND ($2 IS NULL OR app_id = $2)");
-    app = "SELECT id, name, created_at, disabled_at FROM @.api_token_apps WHERE id = $1";
-    apps = "SELECT id, name, created_at, disabled_at FROM @.api_token_apps \
+    app = "SELECT id, name, created_at, disabled_at, metadata::text FROM @.api_token_apps WHERE id = $1";
+    apps = "SELECT id, name, created_at, disabled_at, metadata::text FROM @.api_token_apps \
         WHERE id > $1 AND ($3 IS NULL OR strpos(lower(name COLLATE \"C\"), lower($3 COLLATE \"C\")) > 0) \
         ORDER BY id LIMIT $2";
     /// Tokens to purge that were revoked, and where the next search begins.
@@ -101,8 +116,20 @@ statements! {
         FROM @.api_token_changes ORDER BY revision DESC LIMIT 1");
     changes = concat!("SELECT revision, mark, digest, app_id, (SELECT max(revision) FROM @.api_token_changes), ",
         stalled!(), " FROM @.api_token_changes WHERE revision >= $1 ORDER BY revision LIMIT $2");
-    append_event = "INSERT INTO @.api_token_audit (id, at, actor, action, app_id, token, outcome) \
-        VALUES ($1, $2, $3, $4, $5, $6, $7)";
+    policy = "SELECT policy FROM @.api_token_current_policy";
+    key = "SELECT token, request, used_at FROM @.api_token_keys WHERE key = $1";
+    /// The reads of a plan, each with the revision at which it was read. At least one row each.
+    planned_token = with_latest!("@.api_token_details t ON t.id = $1 AND ($2 IS NULL OR t.app_id = $2)");
+    planned_unrevoked = with_latest!("@.api_token_details t ON t.app_id = $1 AND t.revoked_at IS NULL");
+    planned_app = concat!("SELECT a.id, a.name, a.created_at, a.disabled_at, a.metadata::text, ", at_latest!(),
+        "LEFT JOIN @.api_token_apps a ON a.id = $1");
+    planned_live = concat!("SELECT (SELECT count(*) FROM @.api_tokens WHERE ", active!(), "), ", at_latest!());
+    planned_current = concat!("SELECT (SELECT count(*) FROM @.api_tokens WHERE ", active!(), " AND successor IS NULL), ",
+        at_latest!());
+    planned_name = concat!("SELECT (SELECT count(*) FROM (SELECT FROM @.api_tokens WHERE ", active!(),
+        " AND successor IS NULL AND name = $3 LIMIT 1) AS named), ", at_latest!());
+    append_event = "INSERT INTO @.api_token_audit (id, at, actor, action, app_id, token, outcome, changes) \
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8::text::jsonb)";
 }
 
 impl Statements {
@@ -126,7 +153,7 @@ impl Statements {
             None => "",
             Some(TokenStatus::Live) => {
                 " AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > $2) \
-                  AND app_disabled_at IS NULL AND restrictions IS NULL"
+                  AND app_disabled_at IS NULL"
             }
             Some(TokenStatus::Revoked) => " AND revoked_at IS NOT NULL",
             Some(TokenStatus::Expired) => " AND revoked_at IS NULL AND expires_at <= $2",
@@ -134,7 +161,8 @@ impl Statements {
                 " AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > $2) \
                   AND app_disabled_at IS NOT NULL"
             }
-            Some(TokenStatus::Restricted) => {
+            // What restrictions mean is judged afterwards.
+            Some(TokenStatus::Restricted | TokenStatus::Suspended | TokenStatus::NotYetValid) => {
                 " AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > $2) \
                   AND app_disabled_at IS NULL AND restrictions IS NOT NULL"
             }
@@ -147,7 +175,7 @@ impl Statements {
     /// The statement for a listing of events, by the terms of
     /// [`AuditQuery::selects`](tower_api_tokens::AuditQuery::selects).
     pub(super) fn events(&self, query: &tower_api_tokens::AuditQuery) -> SqlStr {
-        let mut text = "SELECT id, at, actor, action, app_id, token, outcome \
+        let mut text = "SELECT id, at, actor, action, app_id, token, outcome, changes::text \
             FROM @.api_token_audit WHERE true"
             .to_owned();
         if query.after.is_some() {

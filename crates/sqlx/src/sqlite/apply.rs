@@ -5,8 +5,8 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use sqlx::{Row, SqliteConnection, SqliteExecutor};
 use tower_api_tokens::{
-    AppId, AppRecord, Applied, AsyncSnapshot, BoundKey, Change, Mutation, Restrictions, StoreError,
-    TokenId, TokenRecord, TokenTarget, UsedKey, Write,
+    AppId, AppRecord, Applied, AsyncSnapshot, BoundKey, Change, Mutation, Policy, Restrictions,
+    StoreError, TokenId, TokenRecord, TokenTarget, UsedKey, Write,
     store::{microseconds, truncate_to_microsecond},
 };
 
@@ -16,7 +16,10 @@ use super::{
     statements,
     writer::execute,
 };
-use crate::rows::{Columns, app_from, readable, token_from, unsupported, used_key_from};
+use crate::rows::{
+    self, Columns, app_from, metadata_text, policy_from, policy_text, readable, token_from,
+    unsupported, used_key_from,
+};
 
 /// Makes a change.
 pub(super) async fn apply(
@@ -43,6 +46,8 @@ pub(super) async fn apply(
                 put_token(connection, statements::UPDATE_TOKEN, &token).await?;
             }
             Write::RemoveToken(id) => removed.push(id),
+            Write::RemoveApp(app) => remove_app(connection, &app).await?,
+            Write::PutPolicy(policy) => put_policy(connection, &policy).await?,
             Write::PutKey(used) => put_key(connection, &used).await?,
             Write::AppendEvent(event) => append(connection, &event).await?,
             Write::Log(change) => changes.push(change),
@@ -103,6 +108,49 @@ impl AsyncSnapshot for Reader<'_> {
             .map_err(from_sqlx)?;
         row.map(|row| used_key_from(&row, *key)).transpose()
     }
+
+    async fn policy(&mut self) -> Result<Policy, StoreError> {
+        read_policy(&mut *self.0).await
+    }
+
+    async fn live_of(&mut self, app: &AppId, at: Timestamp) -> Result<usize, StoreError> {
+        count(&mut *self.0, statements::LIVE_OF, app, at).await
+    }
+
+    async fn current_of(&mut self, app: &AppId, at: Timestamp) -> Result<usize, StoreError> {
+        count(&mut *self.0, statements::CURRENT_OF, app, at).await
+    }
+
+    async fn is_named(
+        &mut self,
+        app: &AppId,
+        name: &str,
+        at: Timestamp,
+    ) -> Result<bool, StoreError> {
+        let row = sqlx::query(statements::NAMED)
+            .bind(app.as_str())
+            .bind(microseconds(at))
+            .bind(name)
+            .fetch_optional(&mut *self.0)
+            .await
+            .map_err(from_sqlx)?;
+        Ok(row.is_some())
+    }
+}
+
+async fn count(
+    connection: &mut SqliteConnection,
+    statement: &'static str,
+    app: &AppId,
+    at: Timestamp,
+) -> Result<usize, StoreError> {
+    let row = sqlx::query(statement)
+        .bind(app.as_str())
+        .bind(microseconds(at))
+        .fetch_one(connection)
+        .await
+        .map_err(from_sqlx)?;
+    Ok(usize::try_from(rows::count(&row, 0)?).unwrap_or(usize::MAX))
 }
 
 pub(super) async fn read_app(
@@ -114,7 +162,7 @@ pub(super) async fn read_app(
         .fetch_optional(connection)
         .await
         .map_err(from_sqlx)?;
-    row.as_ref().map(|row| app_from(row, 0)).transpose()
+    row.as_ref().map(|row| app_from(row, 0, 4)).transpose()
 }
 
 pub(super) async fn read_token(
@@ -140,6 +188,7 @@ async fn put_app(
         .bind(app.name.as_str())
         .bind(microseconds(app.created_at))
         .bind(app.disabled_at.map(microseconds))
+        .bind(metadata_text(&app.metadata))
         .execute(connection)
         .await
         .map_err(from_sqlx)?;
@@ -168,6 +217,8 @@ async fn put_token(
         .bind(i64::try_from(token.uses).unwrap_or(i64::MAX))
         .bind(token.restrictions.as_ref().map(Restrictions::as_str))
         .bind(expires_at.filter(|_| is_restricted))
+        .bind(metadata_text(&token.metadata))
+        .bind(token.created_by.as_deref())
         .execute(connection)
         .await
         .map_err(from_sqlx)?;
@@ -188,6 +239,32 @@ async fn remove(
         .execute(connection)
         .await;
     removed.map(drop).map_err(from_sqlx)
+}
+
+/// Removes an app and its tokens.
+async fn remove_app(connection: &mut SqliteConnection, app: &AppId) -> Result<(), StoreError> {
+    for statement in [statements::REMOVE_TOKENS_OF_APP, statements::REMOVE_APP] {
+        let removed = sqlx::query(statement).bind(app.as_str());
+        removed.execute(&mut *connection).await.map_err(from_sqlx)?;
+    }
+    Ok(())
+}
+
+pub(super) async fn read_policy(connection: impl SqliteExecutor<'_>) -> Result<Policy, StoreError> {
+    let row = sqlx::query(statements::POLICY)
+        .fetch_optional(connection)
+        .await
+        .map_err(from_sqlx)?;
+    row.as_ref()
+        .map_or_else(|| Ok(Policy::default()), policy_from)
+}
+
+async fn put_policy(connection: &mut SqliteConnection, policy: &Policy) -> Result<(), StoreError> {
+    let put = sqlx::query(statements::PUT_POLICY)
+        .bind(policy_text(policy))
+        .execute(connection)
+        .await;
+    put.map(drop).map_err(from_sqlx)
 }
 
 /// Stores an idempotency key, and removes keys past their retention.

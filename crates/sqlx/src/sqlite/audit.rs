@@ -9,7 +9,7 @@ use super::{
     error::{expect_one, from_sqlx},
     statements,
 };
-use crate::rows::{event_from, page_from, surplus};
+use crate::rows::{changes_text, event_from, page_from, surplus};
 
 /// Appends an event in the current transaction.
 pub(super) async fn append(
@@ -24,6 +24,7 @@ pub(super) async fn append(
         .bind(event.app.as_ref().map(AppId::as_str))
         .bind(event.token.as_ref().map(|id| id.as_bytes().as_slice()))
         .bind(event.outcome.to_string())
+        .bind(changes_text(event))
         .execute(connection)
         .await
         .map_err(from_sqlx)?;

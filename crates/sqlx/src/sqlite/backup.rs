@@ -18,6 +18,7 @@ use super::{
     place::{Place, check_path},
     writer::execute,
 };
+use crate::compatibility::Access;
 
 /// How long a restore waits for other processes to close the database.
 const IN_USE_TIMEOUT: Duration = Duration::from_secs(1);
@@ -107,17 +108,19 @@ fn uri(file: &str) -> String {
 
 async fn restore(backup: &Path, target: &Path) -> Result<(), StoreError> {
     let source = SqliteConnectOptions::new().filename(backup).read_only(true);
-    let found = inspect(&source).await.map_err(|error| match error.kind() {
-        // The usual message advises to restore a backup.
-        StoreErrorKind::Corrupt => StoreError::with_source(
-            StoreErrorKind::Corrupt,
-            format!(
-                "`{}` is damaged or not an SQLite database; use another backup",
-                backup.display()
+    let found = inspect(&source, Access::Read)
+        .await
+        .map_err(|error| match error.kind() {
+            // The usual message advises to restore a backup.
+            StoreErrorKind::Corrupt => StoreError::with_source(
+                StoreErrorKind::Corrupt,
+                format!(
+                    "`{}` is damaged or not an SQLite database; use another backup",
+                    backup.display()
+                ),
             ),
-        ),
-        _ => error,
-    })?;
+            _ => error,
+        })?;
     if found.is_none() {
         return Err(StoreError::with_source(
             StoreErrorKind::Incompatible,

@@ -55,7 +55,7 @@ impl ChangeLog for SqliteStore {
             .fetch_all(self.readers()?)
             .await
             .map_err(from_sqlx)?;
-        live_from(&rows, limit)
+        live_from(&rows, limit, now)
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use sqlx::{
     AssertSqlSafe, Row, SqlStr, SqliteConnection,
-    migrate::{Migration, MigrationType},
+    migrate::{self, MigrationType},
 };
 use tower_api_tokens::{StoreError, StoreErrorKind};
 
@@ -13,30 +13,72 @@ use super::{
     statements::RESTART_LOG,
     writer::{execute, in_transaction},
 };
-use crate::telemetry;
+use crate::{
+    compatibility::{Access, Compatibility},
+    telemetry,
+};
 
-/// All migrations, in order. A released migration never changes.
-const MIGRATIONS: [(i64, &str, &str); 4] = [
-    (
-        1,
-        "tokens",
-        include_str!("../../migrations/sqlite/0001_tokens.sql"),
-    ),
-    (
-        2,
-        "operations",
-        include_str!("../../migrations/sqlite/0002_operations.sql"),
-    ),
-    (
-        3,
-        "triggers",
-        include_str!("../../migrations/sqlite/0003_triggers.sql"),
-    ),
-    (
-        4,
-        "restrictions",
-        include_str!("../../migrations/sqlite/0004_restrictions.sql"),
-    ),
+/// A migration of the tables. A released one never changes.
+///
+/// Nobody else can change the database while it runs, so it must finish quickly.
+struct Migration {
+    version: i64,
+    name: &'static str,
+    /// The oldest version that may read these tables. It must see what it cannot judge as expired or revoked.
+    min_reader: i64,
+    /// The oldest version that may change these tables. Triggers must refuse what it would lose.
+    min_writer: i64,
+    sql: &'static str,
+}
+
+/// The first version whose table of migrations has the columns `min_reader` and `min_writer`.
+const FIRST_COMPATIBLE: i64 = 5;
+
+/// All migrations, in order.
+const MIGRATIONS: [Migration; 6] = [
+    Migration {
+        version: 1,
+        name: "tokens",
+        min_reader: 1,
+        min_writer: 1,
+        sql: include_str!("../../migrations/sqlite/0001_tokens.sql"),
+    },
+    Migration {
+        version: 2,
+        name: "operations",
+        min_reader: 1,
+        min_writer: 1,
+        sql: include_str!("../../migrations/sqlite/0002_operations.sql"),
+    },
+    Migration {
+        version: 3,
+        name: "triggers",
+        min_reader: 1,
+        min_writer: 1,
+        sql: include_str!("../../migrations/sqlite/0003_triggers.sql"),
+    },
+    Migration {
+        version: 4,
+        name: "restrictions",
+        min_reader: 1,
+        min_writer: 1,
+        sql: include_str!("../../migrations/sqlite/0004_restrictions.sql"),
+    },
+    Migration {
+        version: 5,
+        name: "compatibility",
+        min_reader: 1,
+        min_writer: 1,
+        sql: include_str!("../../migrations/sqlite/0005_compatibility.sql"),
+    },
+    Migration {
+        version: 6,
+        name: "records",
+        min_reader: 1,
+        // Earlier versions do not enforce the policy.
+        min_writer: 6,
+        sql: include_str!("../../migrations/sqlite/0006_records.sql"),
+    },
 ];
 
 /// A table of its own, because another program may use the usual table of sqlx in the same file.
@@ -53,20 +95,23 @@ const CREATE_MIGRATIONS_TABLE: &str = "CREATE TABLE IF NOT EXISTS _api_token_mig
 )";
 
 pub(super) fn latest_version() -> i64 {
-    MIGRATIONS.last().map_or(0, |(version, _, _)| *version)
+    MIGRATIONS.last().map_or(0, |latest| latest.version)
 }
 
 /// Applies missing migrations in one transaction. Writes nothing if none is missing.
 pub(super) async fn migrate(connection: &mut SqliteConnection) -> Result<(), StoreError> {
-    if is_current(connection).await? {
+    if is_current(connection, Access::Write).await? {
         return Ok(());
     }
     // If several processes find outdated tables, one of them migrates, and the others find that done.
     in_transaction(connection, |connection| {
         Box::pin(async move {
             execute(connection, CREATE_MIGRATIONS_TABLE).await?;
-            let applied = applied(connection).await?;
-            for migration in migrations().skip(applied) {
+            let found = check_applied(connection, Access::Write).await?;
+            if found > latest_version() {
+                return Ok(());
+            }
+            for migration in MIGRATIONS.iter().filter(|m| m.version > found) {
                 apply(connection, migration).await?;
             }
             restore_triggers(connection).await
@@ -75,15 +120,20 @@ pub(super) async fn migrate(connection: &mut SqliteConnection) -> Result<(), Sto
     .await
 }
 
-/// Whether the tables and triggers are those of this version.
-pub(super) async fn is_current(connection: &mut SqliteConnection) -> Result<bool, StoreError> {
-    if read_version(connection).await? != Some(latest_version()) {
+/// Whether the tables and triggers are those of this version, or of a newer one that allows this access.
+pub(super) async fn is_current(
+    connection: &mut SqliteConnection,
+    access: Access,
+) -> Result<bool, StoreError> {
+    if read_version(connection).await? < Some(latest_version()) {
         return Ok(false);
     }
-    applied(connection).await?;
-    Ok(altered_triggers(connection).await?.is_empty())
+    let found = check_applied(connection, access).await?;
+    // A newer version may have replaced triggers.
+    Ok(found > latest_version() || altered_triggers(connection).await?.is_empty())
 }
 
+/// Reads the version of the tables, if they exist.
 pub(super) async fn read_version(
     connection: &mut SqliteConnection,
 ) -> Result<Option<i64>, StoreError> {
@@ -102,51 +152,96 @@ pub(super) async fn read_version(
     row.try_get(0).map_err(from_sqlx)
 }
 
-fn migrations() -> impl Iterator<Item = Migration> {
-    MIGRATIONS.iter().map(|(version, name, sql)| {
-        let sql = SqlStr::from_static(sql);
-        Migration::new(*version, (*name).into(), MigrationType::Simple, sql, false)
-    })
+/// Fails if the tables are of a newer version that does not allow this access.
+pub(super) async fn check_version(
+    connection: &mut SqliteConnection,
+    version: i64,
+    access: Access,
+) -> Result<(), StoreError> {
+    if version <= latest_version() {
+        return Ok(());
+    }
+    // Older tables do not have these columns.
+    let row = sqlx::query(
+        "SELECT max(coalesce(min_reader, version)), max(coalesce(min_writer, version)) \
+         FROM _api_token_migrations WHERE version > ?1",
+    )
+    .bind(latest_version())
+    .fetch_one(connection)
+    .await
+    .map_err(from_sqlx)?;
+    let tables = Compatibility {
+        version,
+        min_reader: row.try_get(0).map_err(from_sqlx)?,
+        min_writer: row.try_get(1).map_err(from_sqlx)?,
+    };
+    tables.check(latest_version(), access)
 }
 
-/// Returns the number of applied migrations, after checking that this version knows them.
-async fn applied(connection: &mut SqliteConnection) -> Result<usize, StoreError> {
+/// A migration as sqlx describes it, with the checksum of its statements.
+fn described(migration: &Migration) -> migrate::Migration {
+    let sql = SqlStr::from_static(migration.sql);
+    let name = migration.name.into();
+    migrate::Migration::new(migration.version, name, MigrationType::Simple, sql, false)
+}
+
+/// Returns the version of the tables, after checking that those migrations that this version knows were applied
+/// as it knows them.
+async fn check_applied(
+    connection: &mut SqliteConnection,
+    access: Access,
+) -> Result<i64, StoreError> {
     let rows = sqlx::query(
         "SELECT version, checksum, success FROM _api_token_migrations ORDER BY version",
     )
-    .fetch_all(connection)
+    .fetch_all(&mut *connection)
     .await
     .map_err(from_sqlx)?;
-    let mut known = migrations();
+    let mut known = MIGRATIONS.iter().map(described);
+    let mut found = 0;
     for row in &rows {
-        let version: i64 = row.try_get(0).map_err(from_sqlx)?;
+        found = row.try_get(0).map_err(from_sqlx)?;
         let checksum: &[u8] = row.try_get(1).map_err(from_sqlx)?;
         let success: bool = row.try_get(2).map_err(from_sqlx)?;
-        let same = known.next().is_some_and(|migration| {
-            (migration.version, &*migration.checksum) == (version, checksum)
+        let same = known.next().map_or(found > latest_version(), |migration| {
+            (migration.version, &*migration.checksum) == (found, checksum)
         });
         if !same || !success {
             return Err(incompatible(format!(
-                "version {version} of the tables differs from the one that this program knows"
+                "version {found} of the tables differs from the one that this program knows"
             )));
         }
     }
-    Ok(rows.len())
+    check_version(connection, found, access).await?;
+    Ok(found)
 }
 
-async fn apply(connection: &mut SqliteConnection, migration: Migration) -> Result<(), StoreError> {
-    let applied = sqlx::raw_sql(migration.sql).execute(&mut *connection).await;
+async fn apply(connection: &mut SqliteConnection, migration: &Migration) -> Result<(), StoreError> {
+    let described = described(migration);
+    let applied = sqlx::raw_sql(described.sql).execute(&mut *connection).await;
     applied.map_err(from_sqlx)?;
     sqlx::query(
         "INSERT INTO _api_token_migrations (version, description, success, checksum, execution_time) \
          VALUES (?1, ?2, TRUE, ?3, -1)",
     )
     .bind(migration.version)
-    .bind(&*migration.description)
-    .bind(&*migration.checksum)
-    .execute(connection)
+    .bind(migration.name)
+    .bind(&*described.checksum)
+    .execute(&mut *connection)
     .await
     .map_err(from_sqlx)?;
+    if migration.version < FIRST_COMPATIBLE {
+        return Ok(());
+    }
+    let require =
+        "UPDATE _api_token_migrations SET min_reader = ?2, min_writer = ?3 WHERE version = ?1";
+    sqlx::query(require)
+        .bind(migration.version)
+        .bind(migration.min_reader)
+        .bind(migration.min_writer)
+        .execute(connection)
+        .await
+        .map_err(from_sqlx)?;
     Ok(())
 }
 
@@ -194,7 +289,7 @@ fn triggers() -> impl Iterator<Item = (&'static str, &'static str)> {
 }
 
 fn created_triggers() -> impl Iterator<Item = (&'static str, &'static str)> {
-    MIGRATIONS.iter().flat_map(|(_, _, sql)| {
+    MIGRATIONS.iter().flat_map(|Migration { sql, .. }| {
         sql.match_indices("CREATE TRIGGER ").map(|(start, create)| {
             let rest = &sql[start..];
             let end = rest
@@ -210,12 +305,12 @@ fn incompatible(reason: String) -> StoreError {
     StoreError::with_source(StoreErrorKind::Incompatible, reason)
 }
 
-/// Fails if the tables must be migrated, or their triggers restored, before they can be used.
+/// Fails if the tables must be migrated, or their triggers restored, before they can be read.
 pub(super) async fn check_current(connection: &mut SqliteConnection) -> Result<(), StoreError> {
-    if read_version(connection).await? != Some(latest_version()) {
+    if read_version(connection).await? < Some(latest_version()) {
         return Err(out_of_date());
     }
-    if is_current(connection).await? {
+    if is_current(connection, Access::Read).await? {
         return Ok(());
     }
     Err(StoreError::with_source(

@@ -18,10 +18,11 @@ use super::{
         has_unmerged_changes, keeping_journal, obstacle_beside,
     },
     memory,
-    migrate::{check_current, latest_version, migrate, out_of_date, read_version},
+    migrate::{check_current, check_version, latest_version, migrate, out_of_date, read_version},
     place::{Place, check_exists, check_path},
     writer::{BUSY_TIMEOUT, Writer, pool},
 };
+use crate::compatibility::Access;
 
 const READERS: u32 = 8;
 
@@ -46,8 +47,8 @@ impl SqliteStoreBuilder {
     ///   the settings of a [pool](SqliteStore::builder_on) do not suit the store;
     /// - [`NotFound`](StoreErrorKind::NotFound) if the file [must exist](Self::must_exist) and does not;
     /// - [`Corrupt`](StoreErrorKind::Corrupt) if the file is damaged or not a database. It is left unchanged;
-    /// - [`Incompatible`](StoreErrorKind::Incompatible) if a newer version of this crate wrote the tables.
-    ///   The file is left unchanged;
+    /// - [`Incompatible`](StoreErrorKind::Incompatible) if a newer version of this crate migrated the tables
+    ///   and this version may not use them. The file is left unchanged;
     /// - [`Full`](StoreErrorKind::Full) if the disk is full;
     /// - [`ReadOnly`](StoreErrorKind::ReadOnly) if the directory cannot be written;
     /// - [`Unavailable`](StoreErrorKind::Unavailable) if the file cannot be opened for another reason.
@@ -114,7 +115,7 @@ async fn open_once(
     let file = OpenFile::about_to_open(options.get_filename());
     if has_content(options.get_filename()) {
         // Only a writer can roll back a transaction that a crash left unfinished.
-        if let Err(error) = inspect(options).await
+        if let Err(error) = inspect(options, Access::Write).await
             && !needs_rollback(&error)
         {
             return Err(error);
@@ -169,7 +170,7 @@ async fn read_once(
     file: OpenFile,
     pool_of_caller: Option<&SqlitePool>,
 ) -> Result<SqliteStore, StoreError> {
-    if inspect(options).await? != Some(latest_version()) {
+    if inspect(options, Access::Read).await? < Some(latest_version()) {
         return Err(out_of_date());
     }
     let readers = match pool_of_caller {
@@ -258,24 +259,31 @@ fn explain(error: StoreError, file: &Path) -> StoreError {
     }
 }
 
-/// Checks without writing that a file is a complete database, and returns the version of its tables.
-pub(super) async fn inspect(options: &SqliteConnectOptions) -> Result<Option<i64>, StoreError> {
+/// Checks without writing that a file is a complete database whose tables allow this access, and returns their
+/// version.
+pub(super) async fn inspect(
+    options: &SqliteConnectOptions,
+    access: Access,
+) -> Result<Option<i64>, StoreError> {
     let file = options.get_filename();
     let looking = keeping_journal(options).read_only(true);
     let looking = looking.create_if_missing(false);
     let mut connection = looking.connect().await.map_err(from_sqlx)?;
-    let version = read_version(&mut connection).await;
+    let version = read_allowed_version(&mut connection, access).await;
     // While this connection is open, the write-ahead log is not removed.
     let whole = check_whole(&mut connection, file).await;
     connection.close().await.map_err(from_sqlx)?;
     let version = version?;
     whole?;
-    if version.is_some_and(|version| version > latest_version()) {
-        return Err(StoreError::with_source(
-            StoreErrorKind::Incompatible,
-            "a newer version of this crate wrote the tables; upgrade this program",
-        ));
-    }
+    Ok(version)
+}
+
+async fn read_allowed_version(
+    connection: &mut SqliteConnection,
+    access: Access,
+) -> Result<Option<i64>, StoreError> {
+    let version = read_version(connection).await?;
+    check_version(connection, version.unwrap_or(0), access).await?;
     Ok(version)
 }
 

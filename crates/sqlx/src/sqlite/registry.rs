@@ -1,13 +1,13 @@
 use async_trait::async_trait;
 use jiff::Timestamp;
 use tower_api_tokens::{
-    AppId, AppQuery, AppRecord, Applied, AuditLog, ChangeLog, Mutation, Page, StoreError, TokenId,
-    TokenQuery, TokenRecord, TokenRegistry, TokenTarget, UsageLog, store::microseconds,
+    AppId, AppQuery, AppRecord, Applied, AuditLog, ChangeLog, Mutation, Page, Policy, StoreError,
+    TokenId, TokenQuery, TokenRecord, TokenRegistry, TokenTarget, UsageLog, store::microseconds,
 };
 
 use super::{
     SqliteStore,
-    apply::{apply, read_app, read_token},
+    apply::{apply, read_app, read_policy, read_token},
     error::from_sqlx,
     statements,
 };
@@ -23,6 +23,10 @@ impl TokenRegistry for SqliteStore {
 
     async fn app(&self, id: &AppId) -> Result<Option<AppRecord>, StoreError> {
         read_app(self.readers()?, id).await
+    }
+
+    async fn policy(&self) -> Result<Policy, StoreError> {
+        read_policy(self.readers()?).await
     }
 
     async fn apps(&self, query: &AppQuery) -> Result<Page<AppRecord, AppId>, StoreError> {
@@ -43,7 +47,7 @@ impl TokenRegistry for SqliteStore {
                 .fetch_all(self.readers()?)
                 .await
                 .map_err(from_sqlx)?;
-            apps.extend(readable(&rows, "api_token_apps", |row| app_from(row, 0)));
+            apps.extend(readable(&rows, "api_token_apps", |row| app_from(row, 0, 4)));
             seen += surplus(limit);
             if rows.len() <= limit || apps.len() > limit {
                 return Ok(Page::from_surplus(apps, limit, |app| app.id));
@@ -75,7 +79,9 @@ impl TokenRegistry for SqliteStore {
             .bind(query.name.as_deref())
             .bind(query.successor.as_ref().map(|id| id.as_bytes().as_slice()));
         let rows = select.fetch_all(self.readers()?).await.map_err(from_sqlx)?;
-        page_from(&rows, limit, "api_tokens", token_from, TokenId::from_bytes)
+        let mut page = page_from(&rows, limit, "api_tokens", token_from, TokenId::from_bytes)?;
+        page.items.retain(|token| query.selects(token, now));
+        Ok(page)
     }
 
     fn change_log(&self) -> Option<&dyn ChangeLog> {

@@ -18,7 +18,8 @@ macro_rules! columns {
             "t.id, t.digest, t.mask, t.name, t.scopes, t.created_at, ",
             expiry!(),
             ", t.revoked_at, t.successor, t.last_used_at, t.uses, ",
-            "a.id, a.name, a.created_at, a.disabled_at, t.restrictions "
+            "a.id, a.name, a.created_at, a.disabled_at, t.restrictions, ",
+            "t.metadata, a.metadata, t.created_by "
         )
     };
 }
@@ -56,39 +57,73 @@ pub(super) const LIVE: &str = concat!(
     latest!(),
     "LEFT JOIN (",
     tokens!(
-        "WHERE t.id < ?1 AND t.revoked_at IS NULL AND (t.expires_at IS NULL OR t.expires_at > ?3) ",
-        "AND a.disabled_at IS NULL AND t.restrictions IS NULL ORDER BY t.id DESC LIMIT ?2"
+        "WHERE t.id < ?1 AND t.revoked_at IS NULL AND coalesce(",
+        expiry!(),
+        "> ?3, true) AND a.disabled_at IS NULL ORDER BY t.id DESC LIMIT ?2"
     ),
     ") l ON true ORDER BY 1 DESC"
 );
 
 pub(super) const TOKEN: &str = tokens!("WHERE t.id = ?1 AND (?2 IS NULL OR t.app_id = ?2)");
 
+macro_rules! count_of {
+    ($($clause:literal)?) => {
+        concat!(
+            "SELECT count(*) FROM api_tokens t WHERE t.app_id = ?1 AND t.revoked_at IS NULL AND coalesce(",
+            expiry!(),
+            "> ?2, true) ",
+            $($clause)?
+        )
+    };
+}
+
+/// Counts the tokens of an app that have neither expired nor been revoked.
+pub(super) const LIVE_OF: &str = count_of!();
+
+/// Counts those that have no successor.
+pub(super) const CURRENT_OF: &str = count_of!("AND t.successor IS NULL");
+
+/// Finds one of those with a name.
+pub(super) const NAMED: &str = concat!(
+    "SELECT 1 FROM api_tokens t WHERE t.app_id = ?1 AND t.name = ?3 AND t.revoked_at IS NULL AND coalesce(",
+    expiry!(),
+    "> ?2, true) AND t.successor IS NULL LIMIT 1"
+);
+
 pub(super) const UNREVOKED: &str = tokens!("WHERE t.app_id = ?1 AND t.revoked_at IS NULL");
 
 pub(super) const APP: &str =
-    "SELECT id, name, created_at, disabled_at FROM api_token_apps WHERE id = ?1";
+    "SELECT id, name, created_at, disabled_at, metadata FROM api_token_apps WHERE id = ?1";
 
-pub(super) const APPS: &str = "SELECT id, name, created_at, disabled_at FROM api_token_apps \
+pub(super) const APPS: &str = "SELECT id, name, created_at, disabled_at, metadata FROM api_token_apps \
      WHERE id > ?1 AND (?4 IS NULL OR instr(lower(name), lower(?4)) > 0) \
      ORDER BY id LIMIT ?2 OFFSET ?3";
 
-pub(super) const INSERT_APP: &str =
-    "INSERT INTO api_token_apps (id, name, created_at, disabled_at) VALUES (?1, ?2, ?3, ?4)";
+pub(super) const INSERT_APP: &str = "INSERT INTO api_token_apps \
+     (id, name, created_at, disabled_at, metadata) VALUES (?1, ?2, ?3, ?4, ?5)";
 
-pub(super) const UPDATE_APP: &str =
-    "UPDATE api_token_apps SET name = ?2, created_at = ?3, disabled_at = ?4 WHERE id = ?1";
+pub(super) const UPDATE_APP: &str = "UPDATE api_token_apps SET \
+     name = ?2, created_at = ?3, disabled_at = ?4, metadata = ?5 WHERE id = ?1";
+
+pub(super) const REMOVE_TOKENS_OF_APP: &str = "DELETE FROM api_tokens WHERE app_id = ?1";
+
+pub(super) const REMOVE_APP: &str = "DELETE FROM api_token_apps WHERE id = ?1";
+
+pub(super) const POLICY: &str = "SELECT policy FROM api_token_policy";
+
+pub(super) const PUT_POLICY: &str =
+    "INSERT OR REPLACE INTO api_token_policy (only_row, policy) VALUES (1, ?1)";
 
 pub(super) const INSERT_TOKEN: &str = "INSERT INTO api_tokens \
      (id, digest, mask, app_id, name, scopes, created_at, expires_at, revoked_at, successor, last_used_at, uses, \
-     restrictions, restricted_expires_at) \
-     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)";
+     restrictions, restricted_expires_at, metadata, created_by) \
+     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)";
 
 /// Has the same parameters as [`INSERT_TOKEN`].
 pub(super) const UPDATE_TOKEN: &str = "UPDATE api_tokens SET \
      digest = ?2, mask = ?3, app_id = ?4, name = ?5, scopes = ?6, created_at = ?7, expires_at = ?8, revoked_at = ?9, \
-     successor = ?10, last_used_at = ?11, uses = ?12, restrictions = ?13, restricted_expires_at = ?14 \
-     WHERE id = ?1";
+     successor = ?10, last_used_at = ?11, uses = ?12, restrictions = ?13, restricted_expires_at = ?14, \
+     metadata = ?15, created_by = ?16 WHERE id = ?1";
 
 /// Fails if the key exists.
 pub(super) const PUT_KEY: &str =
@@ -99,12 +134,12 @@ pub(super) const KEY: &str = "SELECT token, request, used_at FROM api_token_keys
 pub(super) const TRIM_KEYS: &str = "DELETE FROM api_token_keys WHERE used_at < ?1";
 
 pub(super) const APPEND_EVENT: &str = "INSERT INTO api_token_audit \
-     (id, at, actor, action, app_id, token, outcome) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
+     (id, at, actor, action, app_id, token, outcome, changes) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
 
 macro_rules! events {
     ($clause:literal) => {
         concat!(
-            "SELECT id, at, actor, action, app_id, token, outcome FROM api_token_audit ",
+            "SELECT id, at, actor, action, app_id, token, outcome, changes FROM api_token_audit ",
             "WHERE id < ?1 ",
             $clause,
             " ORDER BY id DESC LIMIT ?2"
@@ -187,8 +222,9 @@ pub(super) fn list(of_app: bool, status: Option<TokenStatus>) -> Result<&'static
     Ok(match status {
         None => list!(""),
         Some(TokenStatus::Live) => list!(
-            "AND t.revoked_at IS NULL AND (t.expires_at IS NULL OR t.expires_at > ?3) \
-             AND a.disabled_at IS NULL AND t.restrictions IS NULL"
+            "AND t.revoked_at IS NULL AND coalesce(",
+            expiry!(),
+            "> ?3, true) AND a.disabled_at IS NULL"
         ),
         Some(TokenStatus::Revoked) => list!("AND t.revoked_at IS NOT NULL"),
         Some(TokenStatus::Expired) => list!("AND t.revoked_at IS NULL AND ", expiry!(), "<= ?3"),
@@ -197,7 +233,8 @@ pub(super) fn list(of_app: bool, status: Option<TokenStatus>) -> Result<&'static
             expiry!(),
             "> ?3, true) AND a.disabled_at IS NOT NULL"
         ),
-        Some(TokenStatus::Restricted) => list!(
+        // What restrictions mean is judged afterwards.
+        Some(TokenStatus::Restricted | TokenStatus::Suspended | TokenStatus::NotYetValid) => list!(
             "AND t.revoked_at IS NULL AND coalesce(t.restricted_expires_at > ?3, true) \
              AND a.disabled_at IS NULL AND t.restrictions IS NOT NULL"
         ),

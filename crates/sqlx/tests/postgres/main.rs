@@ -10,10 +10,13 @@ macro_rules! tests {
 }
 
 mod addresses;
+mod columns;
+mod compatibility;
 mod connecting;
 mod encryption;
 mod following;
 mod freezing;
+mod indexes;
 mod isolation;
 mod log;
 mod opening;
@@ -23,6 +26,7 @@ mod pools;
 mod processes;
 mod proxy;
 mod races;
+mod releases;
 mod restore;
 mod roles;
 mod schema;
@@ -36,6 +40,7 @@ mod snapshots;
 mod support;
 mod transfer;
 mod upgrade;
+mod versions;
 
 use std::process::ExitCode;
 
@@ -47,9 +52,12 @@ fn main() -> ExitCode {
     }
     let tests = [
         conformance(),
+        columns::tests(),
+        compatibility::tests(),
         connecting::tests(),
         following::tests(),
         freezing::tests(),
+        indexes::tests(),
         isolation::tests(),
         log::tests(),
         opening::tests(),
@@ -63,6 +71,7 @@ fn main() -> ExitCode {
         snapshots::tests(),
         transfer::tests(),
         upgrade::tests(),
+        versions::tests(),
     ];
     services::run_groups(vec![
         (

@@ -41,6 +41,16 @@ impl Login {
         Self { name }
     }
 
+    /// Returns a login with the role of a manager in a schema.
+    pub(crate) async fn managing(schema: &Schema, hand: &mut PgConnection) -> Self {
+        let mut granting = schema.connect().await;
+        // The roles are global, so only one test at a time creates them.
+        execute(&mut granting, "SELECT pg_advisory_lock(7243)").await;
+        execute(&mut granting, GRANTS).await;
+        granting.close().await.unwrap();
+        Self::new(hand, "api_token_manager").await
+    }
+
     pub(crate) fn name(&self) -> &str {
         &self.name
     }

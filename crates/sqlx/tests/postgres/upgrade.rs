@@ -2,26 +2,26 @@
 
 use std::time::Duration;
 
-use futures_util::{TryStreamExt, future::join_all};
-use sqlx::{Connection, PgConnection};
+use futures_util::TryStreamExt;
+use sqlx::PgConnection;
 use tokio::time::{Instant, sleep, timeout};
 use tower_api_tokens::{
-    AppId, AppQuery, Change, ChangeLog, ChangeLogStreams, Changes, StoreErrorKind, TokenDigest,
-    TokenId, TokenQuery, TokenRegistry, TokenRegistryExt, TokenRegistryStreams, TokenStatus,
-    TokenStore, TokenTarget, Usage, UsageLog,
+    AppId, AppQuery, ChangeLog, ChangeLogStreams, StoreErrorKind, TokenDigest, TokenId, TokenQuery,
+    TokenRegistry, TokenRegistryExt, TokenRegistryStreams, TokenStore, TokenTarget, Usage,
+    UsageLog,
 };
 use tower_api_tokens_sqlx::PostgresStore;
 
 use crate::{
     log::token,
     races::{app, at},
+    releases::{Outcome, id_of, tables_of},
     services::Test,
     support::{Schema, execute, server, try_execute},
 };
 
 pub(crate) fn tests() -> Vec<Test> {
     tests![
-        nodes_of_the_previous_version_keep_working,
         an_upgrade_during_a_backup_does_not_block_lookups,
         unreadable_old_rows_affect_no_other_row,
         unreadable_rows_are_rejected_on_insert,
@@ -30,139 +30,8 @@ pub(crate) fn tests() -> Vec<Test> {
     ]
 }
 
-const FIRST: &str = include_str!("../../migrations/postgres/0001_tokens.sql");
-
-/// Creates the tables of the first version.
-async fn first_version() -> (Schema, PgConnection) {
-    let schema = Schema::new();
-    let mut hand = PgConnection::connect(&server()).await.unwrap();
-    let name = &schema.name;
-    execute(
-        &mut hand,
-        &format!("CREATE SCHEMA \"{name}\"; SET search_path TO \"{name}\", pg_temp"),
-    )
-    .await;
-    execute(&mut hand, FIRST).await;
-    execute(
-        &mut hand,
-        "CREATE TABLE _api_token_migrations (version bigint NOT NULL PRIMARY KEY, name text NOT NULL, \
-             applied_at timestamptz NOT NULL DEFAULT now()); \
-         INSERT INTO _api_token_migrations (version, name) VALUES (1, 'tokens')",
-    )
-    .await;
-    (schema, hand)
-}
-
-const SECOND: &str = include_str!("../../migrations/postgres/0002_changes.sql");
-
-/// Creates the tables of the second version.
-async fn second_version() -> (Schema, PgConnection) {
-    let (schema, mut hand) = first_version().await;
-    execute(&mut hand, SECOND).await;
-    let note = "INSERT INTO _api_token_migrations (version, name) VALUES (2, 'changes')";
-    execute(&mut hand, note).await;
-    (schema, hand)
-}
-
-const BEGIN_BEFORE: &str = "BEGIN ISOLATION LEVEL READ COMMITTED; \
-    UPDATE api_tokens t SET revoked_at = revoked_at WHERE false";
-
-/// Issues and revokes a token as a node of the previous version does, with plain statements.
-async fn issue_and_revoke_as_before(hand: &mut PgConnection, number: u128) {
-    execute(hand, BEGIN_BEFORE).await;
-    sqlx::query(
-        "INSERT INTO api_tokens (id, digest, mask, app_id, name, scopes, created_at, uses) \
-         VALUES ($1::text::uuid, $2, 'acme_…x7Kq', 'before', 'ci', '', 0, 0)",
-    )
-    .bind(TokenId::from_bytes(number.to_be_bytes()).to_string())
-    .bind(TokenDigest::of(&number.to_be_bytes()).as_bytes().to_vec())
-    .execute(&mut *hand)
-    .await
-    .unwrap();
-    execute(hand, "COMMIT").await;
-    execute(hand, BEGIN_BEFORE).await;
-    sqlx::query("UPDATE api_tokens t SET revoked_at = 5 FROM api_token_apps a WHERE t.id = $1::text::uuid AND a.id = t.app_id")
-        .bind(TokenId::from_bytes(number.to_be_bytes()).to_string())
-        .execute(&mut *hand)
-        .await
-        .unwrap();
-    execute(hand, "COMMIT").await;
-}
-
-async fn nodes_of_the_previous_version_keep_working() {
-    let (schema, mut hand) = first_version().await;
-    execute(
-        &mut hand,
-        "INSERT INTO api_token_apps VALUES ('before', 'Before', 0)",
-    )
-    .await;
-    let before = (0..3).map(|node: u128| {
-        let path = format!("SET search_path TO \"{}\"", schema.name);
-        tokio::spawn(async move {
-            let mut hand = PgConnection::connect(&server()).await.unwrap();
-            execute(&mut hand, &path).await;
-            for number in 0..30 {
-                issue_and_revoke_as_before(&mut hand, node * 1000 + number).await;
-            }
-        })
-    });
-    let before: Vec<_> = before.collect();
-    let stores = join_all((0..2).map(|_| schema.open())).await;
-    let app = stores[0]
-        .app(&AppId::new("before").unwrap())
-        .await
-        .unwrap()
-        .unwrap();
-    let after = stores.iter().enumerate().map(|(node, store)| {
-        let (store, app) = (store.clone(), app.clone());
-        tokio::spawn(async move {
-            for number in 0..30 {
-                let number = 10_000 + u128::try_from(node).unwrap() * 1000 + number;
-                let token = token(&app, number);
-                store.insert(&token).await.unwrap();
-                store
-                    .revoke(&TokenTarget::any(token.id), at(1))
-                    .await
-                    .unwrap();
-            }
-        })
-    });
-    let after: Vec<_> = after.collect();
-    for node in before.into_iter().chain(after) {
-        node.await.unwrap();
-    }
-    // Three nodes of the previous version and two of this one issue and revoke 30 tokens each.
-    let latest = stores[1].revision().await.unwrap();
-    assert_eq!(latest.number, 5 * 30 * 2);
-    let rows: Vec<(i64,)> =
-        sqlx::query_as("SELECT revision FROM api_token_changes ORDER BY revision")
-            .fetch_all(&mut hand)
-            .await
-            .unwrap();
-    assert!(rows.iter().map(|(number,)| *number).eq(0..=300), "no gap");
-    let live = TokenQuery::default().status(TokenStatus::Live);
-    assert_eq!(stores[0].tokens(&live, at(2)).await.unwrap().items, []);
-    let (number,): (i64,) = sqlx::query_as("SELECT number FROM api_token_revision")
-        .fetch_one(&mut hand)
-        .await
-        .unwrap();
-    assert_eq!(number, 300);
-    // Each sees the changes of the others.
-    issue_and_revoke_as_before(&mut hand, 77_777).await;
-    let seen = TokenDigest::of(&77_777_u128.to_be_bytes());
-    let Changes::Since { changes, .. } = stores[0].changes(latest, 10).await.unwrap() else {
-        panic!("the log leads on");
-    };
-    assert!(
-        changes
-            .iter()
-            .all(|logged| logged.change == Change::Token(seen))
-    );
-    assert_eq!(changes.len(), 2);
-}
-
 async fn an_upgrade_during_a_backup_does_not_block_lookups() {
-    let (schema, mut backup) = first_version().await;
+    let (schema, mut backup) = tables_of(1).await;
     execute(
         &mut backup,
         "BEGIN; SELECT FROM api_tokens; SELECT FROM api_token_changes",
@@ -192,7 +61,7 @@ async fn an_upgrade_during_a_backup_does_not_block_lookups() {
 }
 
 async fn unreadable_old_rows_affect_no_other_row() {
-    let (schema, mut hand) = first_version().await;
+    let (schema, mut hand) = tables_of(1).await;
     execute(
         &mut hand,
         "INSERT INTO api_token_apps VALUES ('a', E'two\\nlines', 0), ('bad id!', 'Bad', 0), ('z', 'Z', 0); \
@@ -343,12 +212,6 @@ const ROTATE_AS_BEFORE: &str = "SELECT outcome, detail, expires_at FROM api_toke
     ARRAY[0], ARRAY[NULL::bigint], ARRAY[NULL::bigint], ARRAY[NULL::uuid], ARRAY[NULL::bigint], ARRAY[0], \
     $3::text::uuid, NULL, 50)";
 
-type Outcome = (String, Option<String>, Option<i64>);
-
-fn id_of(number: u128) -> String {
-    TokenId::from_bytes(number.to_be_bytes()).to_string()
-}
-
 async fn insert_as_before(hand: &mut PgConnection, number: u128) -> Outcome {
     sqlx::query_as(INSERT_AS_BEFORE)
         .bind(id_of(number))
@@ -373,7 +236,7 @@ async fn rotate_as_before(hand: &mut PgConnection, number: u128, successor: u128
 }
 
 async fn a_restricted_token_is_expired_for_nodes_of_earlier_versions() {
-    let (schema, mut hand) = second_version().await;
+    let (schema, mut hand) = tables_of(2).await;
     execute(
         &mut hand,
         "INSERT INTO api_token_apps VALUES ('app', 'App', 0)",
@@ -445,7 +308,7 @@ async fn a_restricted_token_is_expired_for_nodes_of_earlier_versions() {
 }
 
 async fn roles_of_the_previous_version_keep_their_rights() {
-    let (schema, mut hand) = second_version().await;
+    let (schema, mut hand) = tables_of(2).await;
     let (verifier, manager) = (format!("{} v", schema.name), format!("{} m", schema.name));
     execute(
         &mut hand,

@@ -107,7 +107,7 @@ async fn files_of_every_version_are_upgraded_without_loss() {
             ("a…c", "other")
         };
         file.execute(&format!(
-            "INSERT INTO api_token_apps VALUES ('app', 'Billing', 1, NULL), ('{other}', 'Other', 2, NULL);
+            "INSERT INTO api_token_apps (id, name, created_at, disabled_at) VALUES ('app', 'Billing', 1, NULL), ('{other}', 'Other', 2, NULL);
              INSERT INTO api_tokens (id, digest, mask, app_id, name, scopes, created_at)
              VALUES (zeroblob(16), zeroblob(32), '{mask}', 'app', 'ci', 'read', 3)",
         ))

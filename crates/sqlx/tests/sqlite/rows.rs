@@ -67,7 +67,7 @@ async fn a_damaged_row_affects_no_other_row() {
         execute_unchecked(
             &file,
             &format!(
-                "INSERT INTO api_token_apps VALUES ('bad', CAST(x'ff' AS TEXT), 0, NULL);
+                "INSERT INTO api_token_apps (id, name, created_at, disabled_at) VALUES ('bad', CAST(x'ff' AS TEXT), 0, NULL);
                  UPDATE api_tokens SET {damage} WHERE name = 'bad'"
             ),
         )
@@ -114,7 +114,7 @@ async fn listings_skip_unreadable_apps_and_events() {
     assert_eq!(apps.len(), 3);
     execute_unchecked(
         &file,
-        "INSERT INTO api_token_apps VALUES
+        "INSERT INTO api_token_apps (id, name, created_at, disabled_at) VALUES
          (' first', 'a', 0, NULL), ('0', CAST(x'ff' AS TEXT), 0, NULL), ('1' || char(0), 'a', 0, NULL),
          ('zz/', 'a', 0, NULL), ('zzz?', 'a', 0, NULL), ('é', 'a', 0, NULL)",
     )
@@ -126,7 +126,7 @@ async fn listings_skip_unreadable_apps_and_events() {
     }
     execute_unchecked(
         &file,
-        "INSERT INTO api_token_audit VALUES
+        "INSERT INTO api_token_audit (id, at, actor, action, app_id, token, outcome) VALUES
          (zeroblob(16), 0, 'ada', 'no such action', NULL, NULL, 'done'),
          (x'ffffffffffffffffffffffffffffffff', 0, 'ada', 'app.create', 'no/app', NULL, 'done')",
     )
@@ -209,7 +209,7 @@ async fn unreadable_values_are_rejected_on_write() {
         "'a%62'",
     ] {
         bad.push(format!(
-            "INSERT INTO api_token_apps VALUES ({id}, 'a', 0, NULL)"
+            "INSERT INTO api_token_apps (id, name, created_at, disabled_at) VALUES ({id}, 'a', 0, NULL)"
         ));
         bad.push(format!("UPDATE api_token_apps SET id = {id}"));
         bad.push(format!(
@@ -218,7 +218,7 @@ async fn unreadable_values_are_rejected_on_write() {
     }
     for id in ["'42'", "'a.b-c~d_e'", &format!("'{}'", "x".repeat(40))] {
         good.push(format!(
-            "INSERT INTO api_token_apps VALUES ({id}, 'a', 0, NULL)"
+            "INSERT INTO api_token_apps (id, name, created_at, disabled_at) VALUES ({id}, 'a', 0, NULL)"
         ));
     }
     for statement in good {

@@ -73,7 +73,7 @@ fn digest(byte: u8) -> Change {
 async fn every_column_that_verification_depends_on_is_logged() {
     let mut log = Logged::new().await;
     log.file
-        .execute("INSERT INTO api_token_apps VALUES ('other', 'Other', 0, NULL)")
+        .execute("INSERT INTO api_token_apps (id, name, created_at, disabled_at) VALUES ('other', 'Other', 0, NULL)")
         .await;
     assert_eq!(log.logged().await, []);
     let columns = [
@@ -90,6 +90,8 @@ async fn every_column_that_verification_depends_on_is_logged() {
         ("revoked_at", "NULL"),
         ("expires_at = 0, restrictions", "'{}'"),
         ("restricted_expires_at", "9000000000000000"),
+        ("metadata", "'{}'"),
+        ("created_by", "'alice'"),
         (
             "restrictions = NULL, restricted_expires_at = NULL, expires_at",
             "NULL",
@@ -150,6 +152,7 @@ async fn every_column_of_an_app_is_logged() {
         "created_at = 1",
         "disabled_at = 2",
         "disabled_at = NULL",
+        "metadata = '{}'",
     ] {
         log.file
             .execute(&format!("UPDATE api_token_apps SET {change}"))
@@ -169,11 +172,11 @@ async fn every_column_of_an_app_is_logged() {
         .await;
     assert_eq!(log.logged().await, [log.token(0), log.token(1), moved]);
     log.file
-        .execute("INSERT INTO api_token_apps VALUES ('moved', 'Moved', 0, NULL)")
+        .execute("INSERT INTO api_token_apps (id, name, created_at, disabled_at) VALUES ('moved', 'Moved', 0, NULL)")
         .await;
     assert_eq!(log.logged().await, [moved]);
     log.file
-        .execute("REPLACE INTO api_token_apps VALUES ('moved', 'Moved', 0, 1)")
+        .execute("REPLACE INTO api_token_apps (id, name, created_at, disabled_at) VALUES ('moved', 'Moved', 0, 1)")
         .await;
     assert_eq!(log.logged().await, [moved]);
 }

@@ -22,7 +22,9 @@ use self::{
     connection::{Connection, Request},
     problem::Refused,
 };
-use super::{App, Backend, Document, Event, IssuedDocument, NewToken, Records, Token};
+use super::{
+    App, Backend, Document, Event, IssuedDocument, NewToken, Records, Token, is_about_format,
+};
 use crate::{failure::Failure, session::Session, time::Expiry};
 
 /// How often a request that creates a token is sent, if it is unknown whether it was processed.
@@ -167,6 +169,9 @@ impl Backend for Server {
             "name": valid_name(new.name)?,
             "scopes": new.scopes.iter().collect::<Vec<_>>(),
         });
+        if let Some(label) = new.format {
+            body["format"] = label.into();
+        }
         if let Some(at) = instant(new.expires)? {
             body["expires_at"] = at.into();
         }
@@ -179,6 +184,9 @@ impl Backend for Server {
                             .await
                             .map_err(|failure| still_lost(id, failure))?;
                     }
+                }
+                Err(refused) if refused.kind().is_some_and(is_about_format) => {
+                    return Err(Failure::from(refused).of_usage());
                 }
                 answer => return Ok(answer?),
             }

@@ -28,6 +28,11 @@ impl Refused {
         self.failure.is_uncertain()
     }
 
+    /// Returns the kind of the operation's error, if it is one.
+    pub(super) fn kind(&self) -> Option<OperationErrorKind> {
+        self.kind
+    }
+
     pub(super) fn is_unknown_app(&self) -> bool {
         self.kind == Some(UNKNOWN_APP)
     }

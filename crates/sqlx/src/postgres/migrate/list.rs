@@ -1,0 +1,134 @@
+//! The migrations.
+
+/// A migration of the tables. A released one never changes.
+///
+/// Its statements run in one transaction with those of all other missing migrations. The tables and views of
+/// this crate are locked by then, so they must finish quickly: add nullable columns, and constraints that are
+/// `NOT VALID`, and read no row. A new function can be executed by nobody but its owner until `rights` say
+/// otherwise. Indexes are built after the transaction, without a lock that blocks anyone.
+///
+/// Calls in progress continue afterwards. What they use must stay as it is: instead of dropping a function, or
+/// adding an attribute to `api_token_applied`, create another function with another type. A view may only get
+/// more columns at its end.
+pub(super) struct Migration {
+    pub(super) version: i64,
+    pub(super) name: &'static str,
+    /// The oldest version that may read these tables. It must see what it cannot judge as expired or revoked.
+    pub(super) min_reader: i64,
+    /// The oldest version that may change these tables. Triggers must refuse what it would lose.
+    pub(super) min_writer: i64,
+    pub(super) sql: &'static str,
+    pub(super) rights: &'static [Right],
+    pub(super) indexes: &'static [Index],
+}
+
+/// Gives something new the rights that roles have to something that exists.
+#[expect(
+    dead_code,
+    reason = "for migrations that add tables, columns or functions"
+)]
+pub(super) enum Right {
+    /// The rights to a table or view. A view gets only `SELECT`.
+    Relation {
+        new: &'static str,
+        like: &'static str,
+    },
+    /// The rights to a column that were not granted for the whole table.
+    Column {
+        table: &'static str,
+        new: &'static str,
+        like: &'static str,
+    },
+    /// The right to execute all functions with this name. Functions that take an `api_token_event` first and
+    /// return an `api_token_applied` need none: whoever may revoke tokens may execute them.
+    Function {
+        new: &'static str,
+        like: &'static str,
+    },
+}
+
+/// An index that is not unique.
+pub(super) struct Index {
+    pub(super) name: &'static str,
+    pub(super) table: &'static str,
+    /// The columns in parentheses, and the condition if there is one.
+    pub(super) columns: &'static str,
+}
+
+/// The first version that leaves locks, rights and indexes to the runner.
+pub(super) const FIRST_MANAGED: i64 = 4;
+
+/// All migrations, in order.
+pub(super) const MIGRATIONS: [Migration; 5] = [
+    Migration {
+        version: 1,
+        name: "tokens",
+        min_reader: 1,
+        min_writer: 1,
+        sql: include_str!("../../../migrations/postgres/0001_tokens.sql"),
+        rights: &[],
+        indexes: &[],
+    },
+    Migration {
+        version: 2,
+        name: "changes",
+        min_reader: 1,
+        min_writer: 1,
+        sql: include_str!("../../../migrations/postgres/0002_changes.sql"),
+        rights: &[],
+        indexes: &[],
+    },
+    Migration {
+        version: 3,
+        name: "restrictions",
+        min_reader: 1,
+        min_writer: 1,
+        sql: include_str!("../../../migrations/postgres/0003_restrictions.sql"),
+        rights: &[],
+        indexes: &[],
+    },
+    Migration {
+        version: 4,
+        name: "compatibility",
+        min_reader: 1,
+        min_writer: 1,
+        sql: include_str!("../../../migrations/postgres/0004_compatibility.sql"),
+        rights: &[],
+        indexes: &[
+            // For finding the token that was rotated into another.
+            Index {
+                name: "api_tokens_replaced",
+                table: "api_tokens",
+                columns: "(successor) WHERE successor IS NOT NULL",
+            },
+        ],
+    },
+    Migration {
+        version: 5,
+        name: "records",
+        min_reader: 1,
+        // Earlier versions do not enforce the policy.
+        min_writer: 5,
+        sql: include_str!("../../../migrations/postgres/0005_records.sql"),
+        rights: &[
+            Right::Relation {
+                new: "api_token_current_policy",
+                like: "api_token_apps",
+            },
+            Right::Relation {
+                new: "api_token_event_log",
+                like: "api_token_audit",
+            },
+            Right::Function {
+                new: "api_token_describe",
+                like: "api_token_revoke_token",
+            },
+        ],
+        indexes: &[],
+    },
+];
+
+/// All indexes that are built after the migrations.
+pub(super) fn indexes() -> impl Iterator<Item = &'static Index> {
+    MIGRATIONS.iter().flat_map(|migration| migration.indexes)
+}
