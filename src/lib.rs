@@ -213,8 +213,8 @@ pub use authenticator::{
 };
 pub use lifecycle::{
     ApiTokens, ApiTokensBuilder, AppTokens, Authority, ChangeObserver, IdempotencyKey,
-    IdempotencyKeyError, ImportedToken, IssuedToken, LifecycleError, LifecycleErrorKind, NewToken,
-    Rotation, TokenFormats,
+    IdempotencyKeyError, ImportedToken, IssuedToken, LifecycleError, LifecycleErrorKind, NewApp,
+    NewToken, Rotation, TokenFormats,
 };
 #[doc(inline)]
 pub use middleware::{

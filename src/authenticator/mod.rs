@@ -38,6 +38,7 @@ pub use follow::{Follower, FollowerBuilder};
 pub use recording::{UsageRecorder, UsageRecorderBuilder};
 pub use stats::Stats;
 
+use cache::WithEntry;
 use entry::{Entry, Instant};
 use shared::Shared;
 
@@ -102,6 +103,54 @@ pub(crate) enum Verification<T> {
     Refused(Rejection),
     /// A lookup in the store is necessary.
     Pending(Lookup),
+}
+
+/// Turns a cached entry into a verdict.
+struct Judge<'a, A> {
+    shared: &'a Shared,
+    now: Instant<'a>,
+    counted: Option<TokenId>,
+    /// The address of the client, if it is known.
+    client: Option<IpAddr>,
+    admit: A,
+}
+
+impl<T, A: FnOnce(AppPrincipal) -> T> WithEntry for Judge<'_, A> {
+    type Output = Verification<T>;
+
+    // Every hit runs this, and it has a second caller.
+    #[inline(always)]
+    fn run(self, entry: &Entry) -> Verification<T> {
+        let Self {
+            shared,
+            now,
+            counted,
+            client,
+            admit,
+        } = self;
+        if let Some(rejection) = entry.rejection(&*shared.clock, || client) {
+            return Verification::Refused(rejection);
+        }
+        let counters = shared.counters.local();
+        counters.hit();
+        entry.touch(now.monotonic);
+        if counted != Some(entry.token_id()) && !counters.count_use(entry.token_id()) {
+            entry.count();
+        }
+        Verification::Admitted(admit(entry.principal()))
+    }
+}
+
+impl<T, A: FnOnce(AppPrincipal) -> T> Judge<'_, A> {
+    /// Judges an entry that is not in the cache, so its uses are saved here.
+    #[cold]
+    #[inline(never)]
+    fn of_revived(self, entry: &Entry) -> Verification<T> {
+        let shared = self.shared;
+        let verdict = self.run(entry);
+        shared.cache.save_uses(entry);
+        verdict
+    }
 }
 
 impl Authenticator {
@@ -220,26 +269,19 @@ impl Authenticator {
         }
         let digest = TokenDigest::of(presented);
         let now = Instant::now(&*shared.clock);
-        let judge = |entry: &Entry| {
-            if let Some(rejection) = entry.rejection(&*shared.clock, || client) {
-                return Verification::Refused(rejection);
-            }
-            let counters = shared.counters.local();
-            counters.hit();
-            entry.touch(now.monotonic);
-            if counted != Some(entry.token_id()) && !counters.count_use(entry.token_id()) {
-                entry.count();
-            }
-            Verification::Admitted(admit(entry.principal()))
+        let judge = Judge {
+            shared,
+            now,
+            counted,
+            client,
+            admit,
         };
         let judge = match shared.cache.get_fresh(&digest, now, judge) {
             Ok(verdict) => return verdict,
             Err(judge) => judge,
         };
-        if let Some(revived) = shared.revive(&digest, now) {
-            let verdict = judge(&revived);
-            shared.cache.save_uses(&revived);
-            return verdict;
+        if let Some(entry) = shared.revive(&digest, now) {
+            return judge.of_revived(&entry);
         }
         match self.begin_lookup(presented, digest, now, counted) {
             Ok(lookup) => Verification::Pending(lookup),

@@ -18,6 +18,7 @@ use futures_core::Stream;
 use jiff::Timestamp;
 
 pub use app_tokens::AppTokens;
+pub use apps::NewApp;
 pub use authority::{Authority, ChangeObserver};
 pub use builder::ApiTokensBuilder;
 pub use error::{LifecycleError, LifecycleErrorKind};

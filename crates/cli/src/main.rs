@@ -98,6 +98,9 @@ async fn run(cli: Cli) -> Result<(), Failure> {
                 json,
             };
             let done = run_with(cli.command, &context).await;
+            if !matches!(purpose, Purpose::Serve { .. }) {
+                session.finish_upgrade().await;
+            }
             session.close().await;
             done
         }

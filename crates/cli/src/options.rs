@@ -41,7 +41,8 @@ pub(crate) struct Options {
         hide_env_values = true
     )]
     pub(crate) prefixes: Vec<String>,
-    /// Scope that only tokens with one prefix may have, and its label, such as `orders:write=live`
+    /// Limit a scope to tokens of the format with this label, such as `orders:write=live`. Repeat the
+    /// option for several
     #[arg(
         long = "limit-scope",
         global = true,
@@ -51,8 +52,8 @@ pub(crate) struct Options {
         hide_env_values = true
     )]
     pub(crate) limited_scopes: Vec<String>,
-    /// Identifier of an app that may only have tokens with one prefix, and its label, such as
-    /// `sandbox=test`
+    /// Limit an app to tokens of the format with this label, such as `sandbox=test`; takes the
+    /// identifier of the app. Repeat the option for several
     #[arg(
         long = "limit-app",
         global = true,

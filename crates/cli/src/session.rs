@@ -1,7 +1,8 @@
 //! An open store, and the user of it.
 
-use std::{env, sync::Arc, time::Duration};
+use std::{env, error::Error, pin::pin, sync::Arc, time::Duration};
 
+use tokio::time::timeout;
 use tower_api_tokens::{ApiTokens, ApiTokensBuilder, TokenFormat, TokenRegistry};
 use tower_api_tokens_admin::{Actor, Operations, Operator};
 use tower_api_tokens_sqlx::AnyStore;
@@ -16,6 +17,9 @@ use crate::{
 
 /// The prefix for commands that neither issue nor verify tokens.
 const ANY_PREFIX: &str = "api";
+
+/// How long the end of an upgrade may take without a message.
+const QUIET: Duration = Duration::from_secs(1);
 
 /// What a command needs the store for.
 #[derive(Clone, Copy, Debug)]
@@ -99,6 +103,27 @@ impl Session {
             read_only: opened.is_read_only(),
             store: opened,
         })
+    }
+
+    /// Waits until the indexes of an upgrade are built, which would stop when this process ends.
+    pub(crate) async fn finish_upgrade(&self) {
+        let mut finishing = pin!(self.store.finish_upgrade());
+        let finished = match timeout(QUIET, &mut finishing).await {
+            Ok(finished) => finished,
+            Err(_) => {
+                note(
+                    "building indexes for this version; if you stop that, the next command continues",
+                );
+                finishing.await
+            }
+        };
+        if let Err(error) = finished {
+            let reason = error.source().map(ToString::to_string);
+            note(&format!(
+                "warning: an index for this version could not be built, so lists may be slow: {}",
+                reason.unwrap_or_else(|| error.to_string())
+            ));
+        }
     }
 
     /// Writes the remaining audit events, and closes the store.

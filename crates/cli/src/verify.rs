@@ -1,6 +1,9 @@
 //! `verify`: checks whether a token is accepted.
 
-use std::io::{self, BufRead, IsTerminal, Read};
+use std::{
+    io::{self, BufRead, IsTerminal, Read},
+    net::IpAddr,
+};
 
 use clap::Args;
 use serde::Serialize;
@@ -26,6 +29,9 @@ pub(crate) struct Arguments {
     /// Scope that the token must have. Separate several with commas, or repeat the option
     #[arg(long = "scope", value_name = "SCOPE", value_parser = scopes::list)]
     scopes: Vec<ScopeSet>,
+    /// Address of the client, for a token that is restricted to networks
+    #[arg(long, value_name = "ADDRESS")]
+    client_address: Option<IpAddr>,
     /// Accepted only to explain what to do if a token is passed as an argument.
     #[arg(hide = true)]
     misplaced: Vec<String>,
@@ -54,7 +60,9 @@ pub(crate) async fn run(arguments: &Arguments, session: &Session) -> Result<(), 
     }
     let required = scopes::union(&arguments.scopes)?;
     let token = read_token()?;
-    match session.tokens.authenticator().authenticate(&token).await {
+    let authenticator = session.tokens.authenticator();
+    let verdict = authenticator.authenticate_from(&token, arguments.client_address);
+    match verdict.await {
         Ok(principal) => admitted(session, &principal, &required),
         Err(rejection) => refused(session, rejection),
     }

@@ -28,7 +28,6 @@ use crate::{
         preload::Loss,
         refresh::{self, Refresher},
     },
-    model::record::TokenStatus,
     random::jittered,
     store::{ChangeLog, LivePage, Revision, StoreError, catch_panic, live_pages},
     token::TokenId,
@@ -239,10 +238,7 @@ impl Preloader {
         };
         let (now, monotonic) = (clock.now(), clock.monotonic());
         cache.preload.record_expiry_check(now);
-        let live = page
-            .tokens
-            .iter()
-            .filter(|token| token.status(now) == TokenStatus::Live);
+        let live = page.tokens.iter().filter(|token| token.is_admissible(now));
         for token in live {
             let digest = &token.digest;
             in_flight.exclusively(digest, || {

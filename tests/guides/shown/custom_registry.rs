@@ -5,8 +5,8 @@ use std::{
 
 use jiff::Timestamp;
 use tower_api_tokens::{
-    AppId, AppQuery, AppRecord, AuditEvent, AuditEventId, AuditQuery, ChangeHistory, Page,
-    Policy, Snapshot, StoreError, Tables, TokenDigest, TokenId, TokenQuery, TokenRecord, Transactional,
+    AppId, AppQuery, AppRecord, AuditEvent, AuditEventId, AuditQuery, ChangeHistory, Page, Policy,
+    Snapshot, StoreError, Tables, TokenDigest, TokenId, TokenQuery, TokenRecord, Transactional,
     UsedKey, Write,
 };
 

@@ -106,7 +106,9 @@ pub(super) async fn create_app(
     Body(new): Body<NewApp>,
 ) -> Result<Response, Problem> {
     let id = new.id.map(|AppIdText(id)| id);
-    let app = operator.create_app(id, &new.name.0).await?;
+    let app = operator
+        .create_app(tower_api_tokens::NewApp::named(new.name.0).id(id))
+        .await?;
     let location = [(LOCATION, format!("apps/{}", app.id))];
     Ok((StatusCode::CREATED, location, Json(AppView::from(&app))).into_response())
 }

@@ -75,7 +75,7 @@ pub(super) async fn create(
         name.set_error(error);
         return apps_page(session, Listing::default(), name).await;
     }
-    let app = session.or_error_page(session.operator.create_app(None, &form.name).await)?;
+    let app = session.or_error_page(session.operator.create_app(&form.name).await)?;
     Ok(match form.then.as_str() {
         "token" => session.page.go_to(&format!("/new?app={}", app.id)),
         _ => session

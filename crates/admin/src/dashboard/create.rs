@@ -319,6 +319,7 @@ fn set_field_error(form: &mut NewForm, error: &OperationError) -> bool {
             }
             _ => return false,
         },
+        OperationErrorKind::OwnerRequired => return false,
     };
     field.set_error(errors::in_new_token(error));
     true

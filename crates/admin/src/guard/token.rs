@@ -1,4 +1,4 @@
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, net::IpAddr};
 
 use async_trait::async_trait;
 use http::{
@@ -8,7 +8,7 @@ use http::{
 };
 use tower_api_tokens::{
     ApiTokenLayer, AppId, AppPrincipal, Authenticator, Grantable, LayerError, Refusal,
-    RejectionKind, RequireScopeLayer, ScopeSet,
+    RejectionKind, RequestHead, RequireScopeLayer, ScopeSet,
 };
 
 use super::{Denied, Guard, GuardScheme};
@@ -96,6 +96,18 @@ impl TokenGuard {
     pub fn realm(self, realm: &str) -> Result<Self, LayerError> {
         let layer = self.layer.realm(realm)?;
         Ok(Self::with_layer(layer, self.apps))
+    }
+
+    /// Sets a function that returns the address of a request's client, like
+    /// [`ApiTokenLayer::client_address`]. Defaults to none: tokens that are restricted to networks are
+    /// refused.
+    #[must_use]
+    pub fn client_address<F>(self, client_address: F) -> Self
+    where
+        F: Fn(RequestHead<'_>) -> Option<IpAddr> + Send + Sync + 'static,
+    {
+        let layer = self.layer.client_address(client_address);
+        Self::with_layer(layer, self.apps)
     }
 }
 

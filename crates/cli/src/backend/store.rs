@@ -6,8 +6,8 @@ use async_trait::async_trait;
 use futures_util::{StreamExt, TryStream, TryStreamExt};
 use serde::{Serialize, de::DeserializeOwned};
 use tower_api_tokens::{
-    AppId, AppQuery, AppRecord, AuditEvent, AuditQuery, Clock, IssuedToken, SystemClock, TokenId,
-    TokenQuery, TokenRecord, TokenRegistryStreams,
+    AppId, AppQuery, AppRecord, AuditEvent, AuditQuery, Clock, IssuedToken, NewApp, SystemClock,
+    TokenId, TokenQuery, TokenRecord, TokenRegistryStreams,
 };
 use tower_api_tokens_admin::view::{AppView, EventView, TokenView};
 use zeroize::Zeroizing;
@@ -33,7 +33,7 @@ impl Backend for Session {
     }
 
     async fn create_app(&self, id: Option<AppId>, name: &str) -> Result<Document<App>, Failure> {
-        app_document(&self.operator.create_app(id, name).await?)
+        app_document(&self.operator.create_app(NewApp::named(name).id(id)).await?)
     }
 
     async fn disable_app(&self, id: &AppId) -> Result<Document<App>, Failure> {

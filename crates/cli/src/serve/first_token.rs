@@ -5,7 +5,9 @@ use std::{
     path::Path,
 };
 
-use tower_api_tokens::{AppId, IssuedToken, LifecycleErrorKind, NewToken, ScopeSet, TokenQuery};
+use tower_api_tokens::{
+    AppId, IssuedToken, LifecycleErrorKind, NewApp, NewToken, ScopeSet, TokenQuery,
+};
 use tower_api_tokens_admin::OperationErrorKind;
 
 use super::token_file::TokenFile;
@@ -47,7 +49,10 @@ impl FirstToken<'_> {
             Err(error) => return Err(self.cannot_write(error)),
         };
         let operator = &session.operator;
-        match operator.create_app(Some(app), "Token administrators").await {
+        match operator
+            .create_app(NewApp::named("Token administrators").id(app))
+            .await
+        {
             Err(error) if is(error.kind(), LifecycleErrorKind::AppExists) => return Ok(()),
             created => drop(created?),
         }

@@ -397,6 +397,98 @@ fn a_failing_store_is_logged_without_any_token() {
     }
 }
 
+/// Restricts a token.
+async fn restrict(cli: &Cli, name: &str, restrictions: &str) {
+    let mut connection = SqliteConnection::connect(&cli.store).await.unwrap();
+    let restricted = sqlx::query(
+        "UPDATE api_tokens SET restrictions = ?1, restricted_expires_at = expires_at, \
+         expires_at = 0 WHERE name = ?2",
+    )
+    .bind(restrictions)
+    .bind(name)
+    .execute(&mut connection)
+    .await
+    .unwrap();
+    assert_eq!(restricted.rows_affected(), 1);
+    connection.close().await.unwrap();
+}
+
+#[test]
+fn the_address_of_the_client_counts_for_tokens_with_networks() {
+    let cli = Cli::with_app();
+    cli.run(&["app", "create", "Admins", "--id", "api-tokens-admin"])
+        .done();
+    let scope = ["--scope", "tokens:admin"];
+    let issue = |name: &str| {
+        let app = ["--app", "id:api-tokens-admin", "--name", name, "--json"];
+        let issued = cli.run(&[&["token", "issue"], &app[..], &scope[..]].concat());
+        issued.json()["token"].as_str().unwrap().to_owned()
+    };
+    let (here, remote) = (issue("here"), issue("remote"));
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    runtime.block_on(restrict(&cli, "here", "networks=127.0.0.0/8"));
+    runtime.block_on(restrict(&cli, "remote", "networks=192.0.2.0/24"));
+    let send = |server: &Server, path: &str, token: &str, forwarded: &str| {
+        let fields = format!("Authorization: Bearer {token}\r\n{forwarded}");
+        server.get(path, &fields).0
+    };
+    let forwarded = "X-Forwarded-For: 192.0.2.9\r\n";
+    let options = ["--client-address-header", "x-forwarded-for"];
+    let trusting = [&options[..], &["--trusted-proxy", "10.0.0.1,127.0.0.1"]].concat();
+    let distrusting = [&options[..], &["--trusted-proxy", "10.0.0.0/8"]].concat();
+    // The statuses for each token: of the API without the field and with it, and of `/verify`.
+    for (more, of_here, of_remote) in [
+        (vec![], [200, 200, 403, 403], [403, 403, 403, 403]),
+        (trusting, [403, 403, 403, 403], [403, 200, 403, 200]),
+        (distrusting, [200, 200, 403, 403], [403, 403, 403, 403]),
+    ] {
+        let server = Server::start(&cli, &more);
+        for (token, expected) in [(&here, of_here), (&remote, of_remote)] {
+            let statuses = [
+                send(&server, "/api/apps", token, ""),
+                send(&server, "/api/apps", token, forwarded),
+                send(&server, "/verify", token, ""),
+                send(&server, "/verify", token, forwarded),
+            ];
+            assert_eq!(statuses, expected, "{more:?}");
+        }
+        assert_eq!(send(&server, "/tokens", &here, ""), of_here[0], "{more:?}");
+    }
+    let verify = |more: &[&str]| cli.pipe(&[&["verify"], more].concat(), &remote);
+    assert_eq!(verify(&[]).code, 4);
+    assert_eq!(verify(&["--client-address", "198.51.100.1"]).code, 4);
+    verify(&["--client-address", "192.0.2.200"]).done();
+}
+
+#[test]
+fn options_about_proxies_are_checked() {
+    let cli = Cli::with_app();
+    let header = ["--client-address-header", "x-forwarded-for"];
+    for (more, expected) in [
+        (
+            &["--trusted-proxy", "10.0.0.1"][..],
+            "--client-address-header",
+        ),
+        (&header, "--trusted-proxy"),
+        (
+            &["--trusted-proxy", "10.0.0.1/8", header[0], header[1]],
+            "use `10.0.0.0/8`",
+        ),
+        (
+            &["--trusted-proxy", "proxy.local", header[0], header[1]],
+            "use an address and a prefix length",
+        ),
+        (
+            &["--trusted-proxy", "::/0", header[0], "forwarded"],
+            "use a list of addresses, such as `x-forwarded-for`",
+        ),
+    ] {
+        let run = cli.run(&[&["serve", "--listen", "127.0.0.1:0"], more].concat());
+        assert_eq!(run.code, 2, "{run:?}");
+        assert!(run.err.contains(expected), "{run:?}");
+    }
+}
+
 #[test]
 fn a_trailing_slash_makes_no_difference() {
     let cli = Cli::with_app();

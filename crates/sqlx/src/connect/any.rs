@@ -173,6 +173,21 @@ impl AnyStore {
         }
     }
 
+    /// Waits until the indexes of an upgrade exist, like `PostgresStore::finish_upgrade`. An SQLite database is
+    /// upgraded when it is opened.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if an index cannot be built.
+    pub async fn finish_upgrade(&self) -> Result<(), StoreError> {
+        match &self.inner {
+            #[cfg(feature = "postgres")]
+            Inner::Postgres(store) => store.finish_upgrade().await,
+            #[cfg(feature = "sqlite")]
+            Inner::Sqlite(_) => Ok(()),
+        }
+    }
+
     /// Closes an SQLite database, which writes its latest changes to its file. Connections to PostgreSQL
     /// close when the last clone is dropped.
     pub async fn close(&self) {
