@@ -34,6 +34,7 @@ use std::{fmt, net::IpAddr, sync::Arc};
 
 pub(crate) use admission::{Admission, Confirmation, Lookup, confirmed};
 pub use builder::AuthenticatorBuilder;
+pub(crate) use follow::listen;
 pub use follow::{Follower, FollowerBuilder};
 pub use recording::{UsageRecorder, UsageRecorderBuilder};
 pub use stats::Stats;

@@ -157,6 +157,7 @@ fn status(error: &OperationError) -> StatusCode {
         | LifecycleErrorKind::KeyReused => StatusCode::UNPROCESSABLE_ENTITY,
         LifecycleErrorKind::NotGranted => StatusCode::FORBIDDEN,
         LifecycleErrorKind::UnknownApp | LifecycleErrorKind::UnknownToken => StatusCode::NOT_FOUND,
+        LifecycleErrorKind::Gone => StatusCode::GONE,
         LifecycleErrorKind::Stale => StatusCode::PRECONDITION_FAILED,
         LifecycleErrorKind::AppExists
         | LifecycleErrorKind::AppInUse

@@ -83,6 +83,10 @@ impl Tables for Rows {
         &self.history
     }
 
+    fn event_history(&self) -> &EventHistory {
+        &self.event_history
+    }
+
     fn write(&mut self, write: Write) {
         match write {
             Write::InsertApp(app) | Write::UpdateApp(app) => drop(self.apps.insert(app.id, app)),
@@ -99,7 +103,10 @@ impl Tables for Rows {
                 self.keys.retain(|_, other| other.is_valid_at(used.used_at));
                 self.keys.insert(used.key.key, used);
             }
-            Write::AppendEvent(event) => drop(self.events.insert(event.id, event)),
+            Write::AppendEvent(event) => {
+                self.event_history.push(&event);
+                self.events.insert(event.id, event);
+            }
             Write::Log(change) => self.history.push(change),
             Write::RestartLog => self.history.restart(),
         }
