@@ -10,7 +10,6 @@ use std::{
 };
 
 use compact_str::CompactString;
-use jiff::Timestamp;
 
 use super::{
     grant::Grant,
@@ -19,11 +18,11 @@ use super::{
 };
 use crate::{
     model::{
-        principal::{AppPrincipal, SharedMetadata},
+        principal::{AppPrincipal, Expiry, SharedMetadata},
         record::{TokenRecord, TokenStatus},
     },
     rejection::Rejection,
-    time::{Clock, LAG, from_microseconds, microseconds},
+    time::{Clock, LAG, microseconds},
     token::TokenId,
 };
 
@@ -47,32 +46,17 @@ pub(super) struct Entry {
     restricted: bool,
 }
 
-/// An optional instant stored as one integer: microseconds since 1970, the precision of the stores.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Expiry(i64);
-
 impl Expiry {
-    const NEVER: Self = Self(i64::MAX);
-
-    fn of(expires_at: Option<Timestamp>) -> Self {
-        expires_at.map_or(Self::NEVER, |at| Self(microseconds(at)))
-    }
-
     /// Reads the clock only if there is an expiry, and the precise clock only close to it.
     #[inline]
     fn has_passed(self, clock: &dyn Clock) -> bool {
-        if self == Self::NEVER {
+        let Some(expires_at) = self.microseconds() else {
             return false;
-        }
-        let left = self.0.saturating_sub(microseconds(clock.now()));
+        };
+        let left = expires_at.saturating_sub(microseconds(clock.now()));
         left <= 0
             || u128::from(left.unsigned_abs()) < LAG.as_micros()
-                && self.0 <= microseconds(clock.precise_now())
-    }
-
-    #[inline]
-    fn get(self) -> Option<Timestamp> {
-        (self != Self::NEVER).then(|| from_microseconds(self.0))
+                && expires_at <= microseconds(clock.precise_now())
     }
 }
 
@@ -212,15 +196,16 @@ impl Entry {
     /// The principal of the token. The caller has checked that the token is not refused.
     #[inline]
     pub(super) fn principal(&self) -> AppPrincipal {
-        AppPrincipal::new(
-            self.grant.app_id,
-            self.grant.app_name().clone(),
-            self.token_id,
-            self.token_name.clone(),
-            self.grant.scopes().clone(),
-            self.expires_at.get(),
-            self.grant.metadata().map(SharedMetadata::local),
-        )
+        AppPrincipal {
+            app_id: self.grant.app_id,
+            app_name: self.grant.app_name().clone(),
+            token_id: self.token_id,
+            token_name: self.token_name.clone(),
+            scopes: self.grant.scopes().clone(),
+            expires_at: self.expires_at,
+            format: self.grant.format(),
+            metadata: self.grant.metadata().map(SharedMetadata::local),
+        }
     }
 
     /// Admits or refuses the token in the same way as its record would be.
@@ -306,7 +291,7 @@ pub(super) fn seconds(time: Duration) -> u32 {
 mod tests {
     use std::cell::Cell;
 
-    use jiff::ToSpan;
+    use jiff::{Timestamp, ToSpan};
     use proptest::prelude::*;
 
     use super::*;
@@ -418,7 +403,7 @@ mod tests {
             // Stores have a precision of microseconds.
             let mut token = record(expires_at.map(truncate_to_microsecond), revoked_at, disabled_at);
             token.restrictions = restrictions;
-            let entry = Entry::of(&token, Arc::new(Grant::of(&token)), NOT_FRESH, Duration::ZERO);
+            let entry = Entry::of(&token, Arc::new(Grant::of(&token, None)), NOT_FRESH, Duration::ZERO);
             let around = |span: i64| now.checked_add(span.microseconds()).unwrap_or(now);
             for now in [around(-1), now, around(1)] {
                 let clock = Lagging { precise: now, lag: Duration::from_millis(lag) };
@@ -453,7 +438,7 @@ mod tests {
             let freshness = Freshness { until, ..NOT_FRESH };
             Entry::of(
                 &token,
-                Arc::new(Grant::of(&token)),
+                Arc::new(Grant::of(&token, None)),
                 freshness,
                 Duration::ZERO,
             )

@@ -68,6 +68,8 @@ impl AppState {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Terms {
     scopes: ScopeSet,
+    /// The label of the token's format.
+    format: Option<&'static str>,
     /// What few tokens have; `None` if there is nothing of it.
     extras: Option<Arc<Extras>>,
 }
@@ -79,7 +81,7 @@ struct Extras {
 }
 
 impl Terms {
-    pub(super) fn of(token: &TokenRecord) -> Self {
+    pub(super) fn of(token: &TokenRecord, format: Option<&'static str>) -> Self {
         let has_extras = token.restrictions.is_some() || !token.metadata.is_empty();
         let extras = || {
             Arc::new(Extras {
@@ -89,12 +91,13 @@ impl Terms {
         };
         Self {
             scopes: token.scopes.clone(),
+            format,
             extras: has_extras.then(extras),
         }
     }
 }
 
-/// What tokens of one app with the same scopes, restrictions and metadata have in common.
+/// What tokens of one app with the same scopes, format, restrictions and metadata have in common.
 #[derive(Debug)]
 pub(super) struct Grant {
     pub(super) app_id: AppId,
@@ -126,8 +129,11 @@ impl Grant {
     }
 
     /// Creates the grant of a token that is not shared.
-    pub(super) fn of(token: &TokenRecord) -> Self {
-        Self::new(&Arc::new(AppState::of(&token.app)), Terms::of(token))
+    pub(super) fn of(token: &TokenRecord, format: Option<&'static str>) -> Self {
+        Self::new(
+            &Arc::new(AppState::of(&token.app)),
+            Terms::of(token, format),
+        )
     }
 
     pub(super) fn app(&self) -> &Arc<AppState> {
@@ -156,6 +162,11 @@ impl Grant {
     #[inline]
     pub(super) fn scopes(&self) -> &ScopeSet {
         &self.terms.scopes
+    }
+
+    #[inline]
+    pub(super) fn format(&self) -> Option<&'static str> {
+        self.terms.format
     }
 
     #[inline]

@@ -16,6 +16,7 @@ use tokio::sync::Notify;
 
 use super::{
     grant::{AppState, Grant, Terms},
+    labels::Labels,
     positions::{COVERED, Freshness},
 };
 use crate::{
@@ -38,6 +39,7 @@ const ATTEMPTS: u32 = 3;
 pub(super) struct Grants {
     shards: Box<[Mutex<HashMap<AppId, App>>]>,
     hasher: RandomState,
+    labels: Labels,
     evicted: Mutex<Evicted>,
     /// Apps whose state is to be looked up in the background, and how often that was tried.
     unknown: Mutex<HashMap<AppId, u32>>,
@@ -171,6 +173,7 @@ impl Default for Grants {
         Self {
             shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
             hasher: RandomState::new(),
+            labels: Labels::default(),
             evicted: Mutex::default(),
             unknown: Mutex::default(),
             work: Notify::new(),
@@ -179,6 +182,19 @@ impl Default for Grants {
 }
 
 impl Grants {
+    /// Creates an empty set for tokens of these formats.
+    pub(super) fn new(labels: Labels) -> Self {
+        Self {
+            labels,
+            ..Self::default()
+        }
+    }
+
+    /// Returns a grant that the token shares with no other.
+    pub(super) fn single(&self, token: &TokenRecord) -> Arc<Grant> {
+        Arc::new(Grant::of(token, self.labels.of(&token.mask)))
+    }
+
     fn shard(&self, app: &AppId) -> MutexGuard<'_, HashMap<AppId, App>> {
         #[expect(
             clippy::cast_possible_truncation,
@@ -195,7 +211,7 @@ impl Grants {
     /// Returns the grant that the token shares with others of its app. `freshness` is that of the
     /// answer that showed the token.
     pub(super) fn intern(&self, token: &TokenRecord, freshness: Freshness) -> Arc<Grant> {
-        let terms = Terms::of(token);
+        let terms = Terms::of(token, self.labels.of(&token.mask));
         let mut shard = self.shard(&token.app.id);
         let app = shard.entry(token.app.id);
         let app = app.or_insert_with(|| App::new(token.digest));
@@ -328,7 +344,7 @@ mod tests {
 
     use super::*;
     use crate::authenticator::positions::UNCOVERED;
-    use crate::{AppRecord, MaskedToken, Metadata, TokenDigest, TokenId};
+    use crate::{AppRecord, MaskedToken, Metadata, TokenDigest, TokenFormat, TokenId};
 
     fn token(app: &str, scopes: &str) -> TokenRecord {
         let app = AppRecord::new(AppId::new(app).unwrap(), "App", Timestamp::UNIX_EPOCH);
@@ -390,6 +406,19 @@ mod tests {
     }
 
     #[test]
+    fn tokens_of_other_formats_do_not_share_a_grant() {
+        let formats = ["acme", "acme_live"].map(|prefix| TokenFormat::new(prefix).unwrap());
+        let grants = Grants::new(Labels::new(&formats));
+        let held = ["acme_", "acme_live_", "acme_live_eu_"].map(|head| {
+            let mut token = token("app", "read");
+            token.mask = MaskedToken::new(head, "x7Kq").unwrap();
+            grants.intern(&token, FRESH)
+        });
+        let formats = held.each_ref().map(|grant| grant.format());
+        assert_eq!(formats, [Some("acme"), Some("acme_live"), None]);
+    }
+
+    #[test]
     fn tokens_with_other_restrictions_or_metadata_do_not_share_a_grant() {
         let grants = Grants::default();
         let plain = token("app", "read");
@@ -412,8 +441,8 @@ mod tests {
         let first = token("app", "read");
         let mut app = App::new(first.digest);
         let state = Arc::new(AppState::of(&first.app));
-        let [first, second] =
-            ["read", "write"].map(|scopes| app.grant(7, &state, &Terms::of(&token("app", scopes))));
+        let [first, second] = ["read", "write"]
+            .map(|scopes| app.grant(7, &state, &Terms::of(&token("app", scopes), None)));
         assert!(first.is_evicted() && !second.is_evicted());
         app.evict();
         assert!(second.is_evicted());

@@ -5,20 +5,101 @@ use crate::{
     model::{
         app::{AppId, AppRecord},
         audit::AuditAction,
+        metadata::Metadata,
         name,
     },
     store::{AppQuery, Op, Page, catch_panic, records, run_to_end},
 };
+
+/// A request for a new app: its name, identifier and metadata.
+///
+/// A name converts into a request without an identifier and without metadata.
+///
+/// # Examples
+///
+/// ```
+/// use tower_api_tokens::{Metadata, NewApp};
+///
+/// let app = NewApp::named("Billing")
+///     .id("app_42".parse()?)
+///     .metadata(Metadata::new([("plan", "pro")])?);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct NewApp {
+    name: String,
+    id: Option<AppId>,
+    metadata: Metadata,
+}
+
+impl NewApp {
+    /// Creates a request for an app with a name of 1 to 100 characters without control characters.
+    #[must_use]
+    pub fn named(name: impl Into<String>) -> Self {
+        Self {
+            name: name.into(),
+            id: None,
+            metadata: Metadata::default(),
+        }
+    }
+
+    /// Sets the identifier that your platform already uses for the app. Defaults to a new one; `None`
+    /// means that too.
+    #[must_use]
+    pub fn id(mut self, id: impl Into<Option<AppId>>) -> Self {
+        self.id = id.into();
+        self
+    }
+
+    /// Sets what the platform keeps with the app. Defaults to nothing.
+    #[must_use]
+    pub fn metadata(mut self, metadata: Metadata) -> Self {
+        self.metadata = metadata;
+        self
+    }
+
+    /// Returns the identifier, if one was set.
+    #[must_use]
+    pub fn chosen_id(&self) -> Option<AppId> {
+        self.id
+    }
+
+    /// Returns whether the app gets metadata.
+    #[must_use]
+    pub fn has_metadata(&self) -> bool {
+        !self.metadata.is_empty()
+    }
+}
+
+impl From<&str> for NewApp {
+    fn from(name: &str) -> Self {
+        Self::named(name)
+    }
+}
+
+impl From<&String> for NewApp {
+    fn from(name: &String) -> Self {
+        Self::named(name)
+    }
+}
+
+impl From<String> for NewApp {
+    fn from(name: String) -> Self {
+        Self::named(name)
+    }
+}
 
 impl ApiTokens {
     /// Creates an app. Several apps may have the same name.
     ///
     /// # Errors
     ///
-    /// Returns an error if the name is invalid or the store fails.
-    pub async fn create_app(&self, name: &str) -> Result<AppRecord, LifecycleError> {
-        let id = AppId::generate(self.now(), &*self.shared.entropy)?;
-        self.create_app_with_id(id, name).await
+    /// Returns an error if the identifier is taken, the name is invalid, or the store fails.
+    pub async fn create_app(
+        &self,
+        new: impl Into<NewApp> + Send,
+    ) -> Result<AppRecord, LifecycleError> {
+        self.create(new.into()).await
     }
 
     /// Creates an app with an identifier that your platform already uses for it.
@@ -31,8 +112,17 @@ impl ApiTokens {
         id: AppId,
         name: &str,
     ) -> Result<AppRecord, LifecycleError> {
+        self.create(NewApp::named(name).id(id)).await
+    }
+
+    async fn create(&self, new: NewApp) -> Result<AppRecord, LifecycleError> {
         let now = self.now();
-        let app = AppRecord::new(id, name::normalize_name(name)?, now);
+        let id = match new.id {
+            Some(id) => id,
+            None => AppId::generate(now, &*self.shared.entropy)?,
+        };
+        let mut app = AppRecord::new(id, name::normalize_name(&new.name)?, now);
+        app.metadata = new.metadata;
         let subject = Subject::new(AuditAction::CreateApp).app(id);
         let creation = self.mutation(Op::CreateApp(app), now, subject)?;
         let tokens = self.clone();

@@ -1,5 +1,6 @@
 //! The app that a request is attributed to.
 
+mod expiry;
 mod shared_metadata;
 
 use std::sync::Arc;
@@ -7,15 +8,17 @@ use std::sync::Arc;
 use compact_str::CompactString;
 use jiff::Timestamp;
 
+pub(crate) use expiry::Expiry;
 pub(crate) use shared_metadata::{SharedMetadata, Stripe};
 
 use crate::{
+    intern::intern_configured,
     model::{
         app::AppId,
         record::TokenRecord,
         scope::{Scope, ScopeSet},
     },
-    token::TokenId,
+    token::{TokenFormat, TokenId},
 };
 
 /// The app that a request is attributed to, and the token that it used.
@@ -25,53 +28,42 @@ use crate::{
 /// which the principals that other threads create do not share.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AppPrincipal {
-    app_id: AppId,
-    app_name: CompactString,
-    token_id: TokenId,
-    token_name: CompactString,
-    scopes: ScopeSet,
-    expires_at: Option<Timestamp>,
-    metadata: Option<Arc<Stripe>>,
+    pub(crate) app_id: AppId,
+    pub(crate) app_name: CompactString,
+    pub(crate) token_id: TokenId,
+    pub(crate) token_name: CompactString,
+    pub(crate) scopes: ScopeSet,
+    pub(crate) expires_at: Expiry,
+    pub(crate) format: Option<&'static str>,
+    pub(crate) metadata: Option<Arc<Stripe>>,
 }
 
 impl AppPrincipal {
-    #[inline]
-    pub(crate) fn new(
-        app_id: AppId,
-        app_name: CompactString,
-        token_id: TokenId,
-        token_name: CompactString,
-        scopes: ScopeSet,
-        expires_at: Option<Timestamp>,
-        metadata: Option<Arc<Stripe>>,
-    ) -> Self {
-        Self {
-            app_id,
-            app_name,
-            token_id,
-            token_name,
-            scopes,
-            expires_at,
-            metadata,
-        }
-    }
-
-    /// Creates the principal of a token.
+    /// Creates the principal of a token, without a [format](Self::format).
     ///
     /// This does not authenticate anything. Use it in tests of stores and handlers, which put the
     /// principal into a request's extensions themselves.
     #[must_use]
     pub fn of(token: &TokenRecord) -> Self {
         let [app, own] = [&token.app.metadata, &token.metadata].map(|own| Arc::new(own.clone()));
-        Self::new(
-            token.app.id,
-            CompactString::new(&token.app.name),
-            token.id,
-            CompactString::new(&token.name),
-            token.scopes.clone(),
-            token.expires_at,
-            Stripe::of(&app, &own).map(Arc::new),
-        )
+        Self {
+            app_id: token.app.id,
+            app_name: CompactString::new(&token.app.name),
+            token_id: token.id,
+            token_name: CompactString::new(&token.name),
+            scopes: token.scopes.clone(),
+            expires_at: Expiry::of(token.expires_at),
+            format: None,
+            metadata: Stripe::of(&app, &own).map(Arc::new),
+        }
+    }
+
+    /// Sets the format, as an authenticator that is configured with it does. Use it in tests of
+    /// handlers.
+    #[must_use]
+    pub fn with_format(mut self, format: &TokenFormat) -> Self {
+        self.format = Some(intern_configured(format.label()));
+        self
     }
 
     /// Returns the app's identifier.
@@ -110,13 +102,21 @@ impl AppPrincipal {
         self.scopes.contains(scope)
     }
 
+    /// Returns the [label](TokenFormat::label) of the token's format, for example `live` or `test`.
+    /// Returns `None` if the token has none of the configured formats, as an imported one may.
+    #[inline]
+    #[must_use]
+    pub fn format(&self) -> Option<&str> {
+        self.format
+    }
+
     /// Returns when the token expires; `None` means never.
     ///
     /// A long response, a stream or a WebSocket outlives the check at its start. End it at this
     /// time.
     #[must_use]
     pub fn expires_at(&self) -> Option<Timestamp> {
-        self.expires_at
+        self.expires_at.get()
     }
 
     /// Returns the value of a metadata key: that of the app, or else that of the token.

@@ -8,6 +8,7 @@ use super::{
     report::{FaultKind, Flaw},
 };
 use crate::{
+    lifecycle::TokenFormats,
     model::{
         app::{AppId, AppRecord},
         audit::{AuditEvent, one_line},
@@ -31,7 +32,7 @@ pub(super) enum Line {
 }
 
 pub(super) enum Record {
-    App(AppLine),
+    App(Box<AppLine>),
     Token(Box<TokenLine>),
 }
 
@@ -46,7 +47,7 @@ impl Line {
             }
             Self::Header { compatible }
         } else if let Some(app) = fields.object("app")? {
-            Self::Record(Record::App(AppLine::read(app)?))
+            Self::Record(Record::App(Box::new(AppLine::read(app)?)))
         } else if let Some(token) = fields.object("token")? {
             Self::Record(Record::Token(Box::new(TokenLine::read(token)?)))
         } else if let Some(mut end) = fields.object("end")? {
@@ -193,6 +194,19 @@ impl TokenLine {
         token.last_used_at = self.last_used_at;
         token.uses = self.uses;
         token
+    }
+
+    /// Why the token does not comply with the limits to formats. A token that has expired or was
+    /// revoked always complies, because it grants nothing.
+    pub(super) fn format_flaw(&self, formats: &TokenFormats, now: Timestamp) -> Option<Flaw> {
+        let has_expired = self.expires_at.is_some_and(|expires_at| expires_at <= now);
+        if self.revoked_at.is_some() || has_expired {
+            return None;
+        }
+        let (none, mask) = (ScopeSet::default(), self.mask.unwrap_or_default());
+        let scopes = self.scopes.as_ref().unwrap_or(&none);
+        let error = formats.check_parts(&self.app, scopes, &mask).err()?;
+        Some(Flaw::new(FaultKind::FormatNotAllowed, error.to_string()))
     }
 
     /// The fields in which an existing record differs. Its usage may have increased.

@@ -1,5 +1,6 @@
 use tower_api_tokens::{
-    MemoryStore, Mutation, Op, Policy, TokenRegistry, TokenRegistryExt,
+    ApiTokens, AppId, Clock, MemoryStore, Mutation, Op, Policy, SystemClock, TokenDigest,
+    TokenFormat, TokenRegistry, TokenRegistryExt,
     transfer::{Completeness, FaultKind, Import, MAX_LINE_LEN, TransferErrorKind},
 };
 
@@ -281,6 +282,75 @@ async fn progress_is_reported_up_to_the_last_byte_and_line() {
 }
 
 #[tokio::test]
+async fn a_live_token_that_breaks_a_limit_to_a_format_is_a_bad_line() {
+    let format = |prefix: &str| TokenFormat::new(prefix).unwrap();
+    let limits = ApiTokens::builder(MemoryStore::new(), format("acme"))
+        .with_issued_format(format("acme_test"))
+        .limit_scope("pay".parse().unwrap(), "acme")
+        .limit_app(AppId::new("sandbox").unwrap(), "acme_test")
+        .build();
+    let line = |number: u8, app: &str, mask: &str, more: &str| {
+        let digest = TokenDigest::of(&[number]).to_hex();
+        format!(
+            "{{\"token\":{{\"app\":{{\"id\":\"{app}\",\"name\":\"x\"}},\"digest\":\"{digest}\"{mask}{more}}}}}\n"
+        )
+    };
+    let (ours, theirs) = (",\"mask\":\"acme_…\"", ",\"mask\":\"legacy-…\"");
+    let test = ",\"mask\":\"acme_test_…\"";
+    let pay = ",\"scopes\":\"pay read\"";
+    let good = [
+        line(1, "app", ours, pay),
+        line(2, "app", theirs, ""),
+        line(3, "sandbox", test, ""),
+        // What has expired or was revoked grants nothing.
+        line(
+            4,
+            "app",
+            theirs,
+            &format!("{pay},\"revoked_at\":\"2026-01-01T00:00:00Z\""),
+        ),
+        line(5, "sandbox", "", ",\"expires_at\":\"2020-01-01T00:00:00Z\""),
+    ];
+    let bad = [
+        line(6, "app", theirs, pay),
+        line(7, "app", test, pay),
+        line(8, "app", "", pay),
+        line(9, "sandbox", ours, ""),
+        line(
+            10,
+            "sandbox",
+            "",
+            ",\"expires_at\":\"9000-01-01T00:00:00Z\"",
+        ),
+    ];
+    let (store, mut faults, mut rejects) = (MemoryStore::new(), Vec::new(), Vec::new());
+    let file = format!("{}{}", good.concat(), bad.concat());
+    let report = Import::new(&store)
+        .formats(limits.formats())
+        .on_fault(|fault| faults.push(fault.clone()))
+        .rejects(&mut rejects)
+        .run(file.as_bytes())
+        .await
+        .unwrap();
+    assert_eq!((report.inserted, report.refused), (5, 5), "{faults:?}");
+    assert_eq!(String::from_utf8(rejects).unwrap(), bad.concat());
+    for (number, fault) in (6..).zip(&faults) {
+        assert_eq!(
+            (fault.line(), fault.kind()),
+            (number, FaultKind::FormatNotAllowed)
+        );
+        assert!(
+            fault
+                .reason()
+                .contains(" is limited to tokens of the format `acme")
+        );
+    }
+    // Without the formats, there are no limits.
+    let report = Import::new(&store).run(file.as_bytes()).await.unwrap();
+    assert_eq!((report.inserted, report.already_present), (5, 5));
+}
+
+#[tokio::test]
 async fn a_line_that_the_policy_does_not_allow_is_refused_and_the_others_are_imported() {
     let (store, file) = (MemoryStore::new(), export(&furnished(20).await).await);
     let policy = Policy::default().scopes("invoices:read".parse().unwrap());
@@ -296,7 +366,7 @@ async fn a_line_that_the_policy_does_not_allow_is_refused_and_the_others_are_imp
         assert_eq!(fault.kind(), FaultKind::PolicyViolation);
         assert!(fault.reason().contains("leave these scopes out"), "{fault}");
     }
-    let now = jiff::Timestamp::now();
+    let now = SystemClock::default().now();
     for token in tokens(&store).await {
         let has_ended = token.expired_or_revoked_at(now).is_some();
         assert!(has_ended || policy.check_scopes(&token).is_ok());

@@ -101,7 +101,7 @@
 //! | 409 | `repeated` | use the token in `token_id`, or revoke it and send a new key |
 //! | 413 | `body_too_large` | send at most 16 KiB |
 //! | 415 | `unsupported_media_type` | send `Content-Type: application/json` |
-//! | 422 | `invalid_name`, `invalid_scopes`, `invalid_expiry`, `invalid_overlap`, `foreign_format`, `unknown_format` | fix the value that `detail` names |
+//! | 422 | `invalid_name`, `invalid_scopes`, `invalid_expiry`, `invalid_overlap`, `foreign_format`, `unknown_format`, `format_not_allowed` | fix the value that `detail` names |
 //! | 422 | `key_reused` | send a new key |
 //! | 503 | `store_failure`, `entropy_failure`, `unavailable` | try again after `Retry-After` |
 

@@ -28,6 +28,7 @@ pub(super) struct Problem {
     detail: Cow<'static, str>,
     headers: Box<HeaderMap>,
     token_id: Option<TokenId>,
+    live_tokens: Option<usize>,
 }
 
 /// An error.
@@ -52,6 +53,10 @@ pub(super) struct ProblemBody {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, format = "uuid", nullable = false)]
     token_id: Option<String>,
+    /// How many live tokens the app has. Present only with the code `app_in_use`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<u64>, minimum = 1, nullable = false)]
+    live_tokens: Option<usize>,
 }
 
 impl Problem {
@@ -66,12 +71,28 @@ impl Problem {
             detail: detail.into(),
             headers: Box::default(),
             token_id: None,
+            live_tokens: None,
         }
     }
 
     /// Creates the response to a request that violates the OpenAPI document: 400.
     pub(super) fn bad_request(code: &'static str, detail: impl Into<Cow<'static, str>>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, code, detail)
+    }
+}
+
+impl Problem {
+    /// An edit that sets nothing: 400.
+    pub(super) fn no_changes() -> Self {
+        Self::bad_request(
+            "invalid_body",
+            "the body changes nothing; set at least one field",
+        )
+    }
+
+    /// A request that matches the OpenAPI document, with a value that is invalid all the same: 422.
+    pub(super) fn unprocessable(code: &'static str, detail: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(StatusCode::UNPROCESSABLE_ENTITY, code, detail)
     }
 }
 
@@ -87,6 +108,7 @@ impl From<OperationError> for Problem {
             .into();
             problem.token_id = Some(before.token);
         }
+        problem.live_tokens = error.app_in_use().map(|app| app.live);
         if status == StatusCode::SERVICE_UNAVAILABLE {
             let soon = HeaderValue::from_static("1");
             problem.headers.insert(RETRY_AFTER, soon);
@@ -116,22 +138,29 @@ pub(super) fn sentence(message: &str) -> String {
 fn status(error: &OperationError) -> StatusCode {
     let OperationErrorKind::Lifecycle(kind) = error.kind() else {
         return match error.kind() {
-            OperationErrorKind::ScopeNotHeld | OperationErrorKind::ExpiryNotHeld => {
-                StatusCode::FORBIDDEN
-            }
+            OperationErrorKind::ScopeNotHeld
+            | OperationErrorKind::ExpiryNotHeld
+            | OperationErrorKind::OwnerRequired => StatusCode::FORBIDDEN,
             _ => StatusCode::SERVICE_UNAVAILABLE,
         };
     };
     match kind {
         LifecycleErrorKind::InvalidName
         | LifecycleErrorKind::InvalidExpiry
+        | LifecycleErrorKind::InvalidMetadata
+        | LifecycleErrorKind::InvalidNetworks
         | LifecycleErrorKind::InvalidOverlap
+        | LifecycleErrorKind::PolicyViolation
         | LifecycleErrorKind::ForeignFormat
         | LifecycleErrorKind::UnknownFormat
+        | LifecycleErrorKind::FormatNotAllowed
         | LifecycleErrorKind::KeyReused => StatusCode::UNPROCESSABLE_ENTITY,
         LifecycleErrorKind::NotGranted => StatusCode::FORBIDDEN,
         LifecycleErrorKind::UnknownApp | LifecycleErrorKind::UnknownToken => StatusCode::NOT_FOUND,
+        LifecycleErrorKind::Gone => StatusCode::GONE,
+        LifecycleErrorKind::Stale => StatusCode::PRECONDITION_FAILED,
         LifecycleErrorKind::AppExists
+        | LifecycleErrorKind::AppInUse
         | LifecycleErrorKind::TokenExists
         | LifecycleErrorKind::AppDisabled
         | LifecycleErrorKind::Revoked
@@ -181,6 +210,7 @@ impl IntoResponse for Problem {
             code: self.code,
             detail: sentence(&self.detail).into(),
             token_id: self.token_id.map(|token| token.to_string()),
+            live_tokens: self.live_tokens,
         };
         let mut response = (self.status, *self.headers, Json(body)).into_response();
         let content_type = HeaderValue::from_static("application/problem+json");

@@ -46,6 +46,8 @@ struct Verdict {
     app_name: Option<String>,
     token_id: Option<TokenId>,
     token_name: Option<String>,
+    /// The label of the token's format.
+    format: Option<String>,
     scopes: Vec<String>,
     expires_at: Option<Time>,
 }
@@ -104,13 +106,14 @@ fn admitted(
         app_name: Some(principal.app_name().to_owned()),
         token_id: Some(principal.token_id()),
         token_name: Some(principal.token_name().to_owned()),
+        format: principal.format().map(str::to_owned),
         scopes: principal.scopes().iter().map(str::to_owned).collect(),
         expires_at: principal.expires_at().map(Time),
     };
     if session.json {
         print_json(&verdict)?;
     } else if missing.is_none() {
-        print_fields(&[
+        let mut fields = vec![
             (
                 "app",
                 format!("{} ({})", principal.app_name(), principal.app_id()),
@@ -121,7 +124,11 @@ fn admitted(
             ),
             ("scopes", principal.scopes().as_str().to_owned()),
             ("expires", time_or(principal.expires_at(), "never")),
-        ])?;
+        ];
+        if let Some(format) = principal.format() {
+            fields.push(("format", format.to_owned()));
+        }
+        print_fields(&fields)?;
     }
     match missing {
         None => Ok(()),
@@ -146,6 +153,7 @@ fn refused(session: &Session, rejection: Rejection) -> Result<(), Failure> {
             app_name: None,
             token_id: rejection.token_id(),
             token_name: None,
+            format: None,
             scopes: Vec::new(),
             expires_at: None,
         })?;

@@ -9,8 +9,8 @@ use serde::{
 };
 use tower_api_tokens::{
     AppId, AppIdError, IdempotencyKey, IdempotencyKeyError, MAX_NAME_LEN, NameError, NamePartError,
-    PageSize, Scope, ScopeError, ScopeSet, TimeError, TokenId, TokenIdError, check_name_part,
-    normalize_name, parse_expiry,
+    PageSize, Scope, ScopeError, ScopeSet, TimeError, TokenFormat, TokenId, TokenIdError,
+    check_name_part, normalize_name, parse_expiry,
 };
 use utoipa::{
     PartialSchema, ToSchema,
@@ -146,6 +146,28 @@ impl TryFrom<String> for ScopeText {
     }
 }
 
+text_field! {
+    /// The label of a format.
+    FormatLabel(String),
+    |text| text
+        .description(Some("The label of a format of tokens."))
+        .pattern(Some(r"^[!-+\--<>-~]{1,40}$"))
+}
+
+impl TryFrom<String> for FormatLabel {
+    type Error = &'static str;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        let visible = |byte: u8| byte.is_ascii_graphic() && !matches!(byte, b',' | b'=');
+        if !(1..=TokenFormat::MAX_LABEL_LEN).contains(&text.len()) || !text.bytes().all(visible) {
+            return Err(
+                "invalid format; use the label of a format: 1 to 40 visible ASCII characters without commas and equals signs",
+            );
+        }
+        Ok(Self(text))
+    }
+}
+
 /// The expiry of a token: an instant, or a date for the end of that day in UTC.
 #[derive(Deserialize)]
 #[serde(try_from = "String")]
@@ -260,29 +282,37 @@ pub(super) struct Seconds(pub(super) u64);
 
 impl<'de> Deserialize<'de> for Seconds {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Whole;
+        whole_number(deserializer, "a whole number of seconds").map(Self)
+    }
+}
 
-        impl Visitor<'_> for Whole {
-            type Value = Seconds;
+/// Deserializes a number that is not negative and has no fraction.
+pub(super) fn whole_number<'de, D: Deserializer<'de>>(
+    deserializer: D,
+    expected: &'static str,
+) -> Result<u64, D::Error> {
+    struct Whole(&'static str);
 
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a whole number of seconds")
-            }
+    impl Visitor<'_> for Whole {
+        type Value = u64;
 
-            fn visit_u64<E>(self, seconds: u64) -> Result<Seconds, E> {
-                Ok(Seconds(seconds))
-            }
-
-            fn visit_f64<E: Error>(self, seconds: f64) -> Result<Seconds, E> {
-                match seconds.fract() == 0.0 && seconds >= 0.0 {
-                    true => Ok(Seconds(seconds as u64)),
-                    false => Err(E::invalid_value(Unexpected::Float(seconds), &self)),
-                }
-            }
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str(self.0)
         }
 
-        deserializer.deserialize_u64(Whole)
+        fn visit_u64<E>(self, number: u64) -> Result<u64, E> {
+            Ok(number)
+        }
+
+        fn visit_f64<E: Error>(self, number: f64) -> Result<u64, E> {
+            match number.fract() == 0.0 && number >= 0.0 {
+                true => Ok(number as u64),
+                false => Err(E::invalid_value(Unexpected::Float(number), &self)),
+            }
+        }
     }
+
+    deserializer.deserialize_u64(Whole(expected))
 }
 
 impl PartialSchema for Seconds {

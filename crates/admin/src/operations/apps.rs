@@ -1,5 +1,7 @@
 use futures_core::Stream;
-use tower_api_tokens::{AppId, AppQuery, AppRecord, AuditAction, Page, store::records};
+use tower_api_tokens::{
+    AppEdit, AppId, AppQuery, AppRecord, AuditAction, NewApp, Page, RecordVersion, store::records,
+};
 
 use super::{
     OperationError, Operator,
@@ -7,27 +9,70 @@ use super::{
 };
 
 impl Operator {
-    /// Creates an app, with the given identifier or a generated one. Apps may share a name.
+    /// Creates an app. Pass a name, or a [`NewApp`] with an identifier or metadata. Apps may share a
+    /// name.
     ///
     /// # Errors
     ///
     /// Returns an error if the name is invalid, an app with this identifier exists, or the store
-    /// fails.
+    /// fails. Returns [`OwnerRequired`](super::OperationErrorKind::OwnerRequired) if the app has
+    /// metadata and the actor is restricted.
     pub async fn create_app(
         &self,
-        id: Option<AppId>,
-        name: &str,
+        new: impl Into<NewApp> + Send,
     ) -> Result<AppRecord, OperationError> {
-        let (tokens, name) = (self.tokens().clone(), name.to_owned());
+        let (operator, new) = (self.clone(), new.into());
         let intent = Intent {
-            app: id,
+            app: new.chosen_id(),
             ..Intent::new(AuditAction::CreateApp)
         };
         self.change(intent, async move {
-            Ok(match id {
-                Some(id) => tokens.create_app_with_id(id, &name).await?,
-                None => tokens.create_app(&name).await?,
-            })
+            if new.has_metadata() {
+                operator.require_owner()?;
+            }
+            Ok(operator.tokens().create_app(new).await?)
+        })
+        .await
+    }
+
+    /// Edits an app: its name or metadata. With a [version](AppRecord::version), the app is only
+    /// edited if it still has that version.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`OwnerRequired`](super::OperationErrorKind::OwnerRequired) if the edit changes
+    /// metadata and the actor is restricted. Also returns an error if
+    /// [`ApiTokens::edit_app`](tower_api_tokens::ApiTokens::edit_app) returns one.
+    pub async fn edit_app(
+        &self,
+        id: &AppId,
+        version: impl Into<Option<RecordVersion>> + Send,
+        edit: AppEdit,
+    ) -> Result<AppRecord, OperationError> {
+        let (operator, id, version) = (self.clone(), *id, version.into());
+        let intent = Intent::on_app(AuditAction::EditApp, id);
+        self.change(intent, async move {
+            if !edit.metadata.is_empty() {
+                operator.require_owner()?;
+            }
+            Ok(operator.tokens().edit_app(&id, version, edit).await?)
+        })
+        .await
+    }
+
+    /// Deletes an app, together with the records of its expired and revoked tokens.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`OwnerRequired`](super::OperationErrorKind::OwnerRequired) if the actor is
+    /// restricted. Also returns an error if the app does not exist, it has a token that is neither
+    /// expired nor revoked, or the store fails.
+    pub async fn delete_app(&self, id: &AppId) -> Result<AppRecord, OperationError> {
+        let (operator, id) = (self.clone(), *id);
+        let intent = Intent::on_app(AuditAction::DeleteApp, id);
+        self.change(intent, async move {
+            operator.require_owner()?;
+            Ok(operator.tokens().delete_app(&id).await?)
         })
         .await
     }

@@ -1,8 +1,8 @@
 use std::{error::Error, fmt, str::FromStr};
 
 use tower_api_tokens::{
-    AppId, EntropyError, GrantError, LifecycleError, LifecycleErrorKind, Repeated, StoreError,
-    UnknownVariantError,
+    AppId, EntropyError, GrantError, LifecycleError, LifecycleErrorKind, PolicyError, Repeated,
+    StoreError, UnknownVariantError, store::AppInUse,
 };
 
 /// The error of an operation.
@@ -18,6 +18,7 @@ pub struct OperationError {
 enum Cause {
     Lifecycle(LifecycleError),
     Grant(GrantError),
+    OwnerRequired,
 }
 
 /// The kinds of [`OperationError`]. `Display` and `FromStr` use a code like `scope_not_held`, or that
@@ -32,10 +33,13 @@ pub enum OperationErrorKind {
     ScopeNotHeld,
     /// The token would live longer than the actor may grant.
     ExpiryNotHeld,
+    /// Only an actor who may grant everything may do this.
+    OwnerRequired,
 }
 
 const SCOPE_NOT_HELD: &str = "scope_not_held";
 const EXPIRY_NOT_HELD: &str = "expiry_not_held";
+const OWNER_REQUIRED: &str = "owner_required";
 
 impl OperationErrorKind {
     /// Returns the code of the kind.
@@ -45,6 +49,7 @@ impl OperationErrorKind {
             Self::Lifecycle(kind) => kind.as_str(),
             Self::ScopeNotHeld => SCOPE_NOT_HELD,
             Self::ExpiryNotHeld => EXPIRY_NOT_HELD,
+            Self::OwnerRequired => OWNER_REQUIRED,
         }
     }
 }
@@ -62,9 +67,10 @@ impl FromStr for OperationErrorKind {
         match text {
             SCOPE_NOT_HELD => Ok(Self::ScopeNotHeld),
             EXPIRY_NOT_HELD => Ok(Self::ExpiryNotHeld),
+            OWNER_REQUIRED => Ok(Self::OwnerRequired),
             other => other.parse().map(Self::Lifecycle).map_err(|_| {
                 let lifecycle = LifecycleErrorKind::ALL.iter().map(|kind| kind.as_str());
-                let words = [SCOPE_NOT_HELD, EXPIRY_NOT_HELD]
+                let words = [SCOPE_NOT_HELD, EXPIRY_NOT_HELD, OWNER_REQUIRED]
                     .into_iter()
                     .chain(lifecycle);
                 UnknownVariantError::new("kind of operation error", words)
@@ -74,6 +80,10 @@ impl FromStr for OperationErrorKind {
 }
 
 impl OperationError {
+    pub(super) fn owner_required() -> Self {
+        Cause::OwnerRequired.into()
+    }
+
     /// Sets the app that the operation was about.
     pub(super) fn about(mut self, app: AppId) -> Self {
         self.app = Some(app);
@@ -92,6 +102,7 @@ impl OperationError {
             Cause::Lifecycle(error) => OperationErrorKind::Lifecycle(error.kind()),
             Cause::Grant(GrantError::Expiry(_)) => OperationErrorKind::ExpiryNotHeld,
             Cause::Grant(_) => OperationErrorKind::ScopeNotHeld,
+            Cause::OwnerRequired => OperationErrorKind::OwnerRequired,
         }
     }
 
@@ -104,11 +115,30 @@ impl OperationError {
         }
     }
 
+    /// Returns which rule of the policy the token breaks, if that is the error.
+    #[must_use]
+    pub fn policy(&self) -> Option<&PolicyError> {
+        match &self.cause {
+            Cause::Lifecycle(error) => error.policy(),
+            _ => None,
+        }
+    }
+
+    /// Returns how many live tokens the app has, if it cannot be deleted because of them.
+    #[must_use]
+    pub fn app_in_use(&self) -> Option<AppInUse> {
+        match &self.cause {
+            Cause::Lifecycle(error) => error.app_in_use(),
+            _ => None,
+        }
+    }
+
     /// Returns what the actor may not grant, if that is the error.
     pub(crate) fn grant(&self) -> Option<&GrantError> {
         match &self.cause {
             Cause::Lifecycle(error) => error.grant(),
             Cause::Grant(error) => Some(error),
+            Cause::OwnerRequired => None,
         }
     }
 
@@ -156,6 +186,9 @@ impl fmt::Display for OperationError {
         match &self.cause {
             Cause::Lifecycle(error) => error.fmt(f),
             Cause::Grant(error) => error.fmt(f),
+            Cause::OwnerRequired => f.write_str(
+                "only an actor who may grant everything may do this; use a token that also has the scope `tokens:owner`, or ask an owner",
+            ),
         }
     }
 }
@@ -179,11 +212,12 @@ mod tests {
         let kinds = lifecycle.map(OperationErrorKind::Lifecycle).chain([
             OperationErrorKind::ScopeNotHeld,
             OperationErrorKind::ExpiryNotHeld,
+            OperationErrorKind::OwnerRequired,
         ]);
         for kind in kinds {
             assert_eq!(kind.to_string().parse(), Ok(kind));
         }
         let error = "broken".parse::<OperationErrorKind>().unwrap_err();
-        assert_eq!(error.expected().len(), LifecycleErrorKind::ALL.len() + 2);
+        assert_eq!(error.expected().len(), LifecycleErrorKind::ALL.len() + 3);
     }
 }

@@ -3,6 +3,8 @@
 
 mod apps;
 mod error;
+mod events;
+mod policy;
 mod run;
 mod tokens;
 
@@ -12,7 +14,7 @@ use futures_core::Stream;
 use jiff::Timestamp;
 use tower_api_tokens::{
     ApiTokens, AuditAction, AuditEvent, AuditEventId, AuditOutcome, AuditQuery, Authority, Page,
-    StoreError, TokenId,
+    StoreError, TokenFormats, TokenId,
     store::{audit_log, records, run_to_end},
 };
 
@@ -36,7 +38,7 @@ use crate::{
 /// let tokens = ApiTokens::new(MemoryStore::new(), TokenFormat::new("acme")?);
 /// let alice = Operations::new(&tokens).by(Actor::unrestricted("alice"));
 ///
-/// let app = alice.create_app(None, "Billing").await?;
+/// let app = alice.create_app("Billing").await?;
 /// let issued = alice.issue(&app.id, NewToken::named("ci")).await?;
 ///
 /// let about = AuditQuery::default().token(issued.record().id);
@@ -162,10 +164,12 @@ impl fmt::Debug for Operations {
 
 /// The operations on behalf of an actor. Created by [`Operations::by`].
 ///
-/// An operator sees all apps and tokens. Issuing, rotating and enabling are limited to the scopes and
-/// the lifetime that the actor may grant, and otherwise fail with
+/// An operator sees all apps and tokens. Issuing, editing, rotating, resuming and enabling are limited
+/// to the scopes and the lifetime that the actor may grant, and otherwise fail with
 /// [`ScopeNotHeld`](OperationErrorKind::ScopeNotHeld) or
-/// [`ExpiryNotHeld`](OperationErrorKind::ExpiryNotHeld).
+/// [`ExpiryNotHeld`](OperationErrorKind::ExpiryNotHeld). Only an [unrestricted](Actor::unrestricted)
+/// actor may write the metadata of apps, delete apps and set the policy; otherwise these fail with
+/// [`OwnerRequired`](OperationErrorKind::OwnerRequired).
 #[derive(Clone, Debug)]
 pub struct Operator {
     operations: Operations,
@@ -246,6 +250,11 @@ impl Operator {
         ))
     }
 
+    /// Returns the formats of the tokens.
+    pub(crate) fn formats(&self) -> &TokenFormats {
+        self.tokens().formats()
+    }
+
     /// Returns the maximum overlap of a rotation.
     pub(crate) fn max_overlap(&self) -> Duration {
         self.tokens().max_overlap()
@@ -255,6 +264,14 @@ impl Operator {
     pub(crate) fn new_key(&self) -> Result<String, OperationError> {
         let key = TokenId::generate(self.now(), self.tokens().entropy())?;
         Ok(key.to_string())
+    }
+
+    /// Checks that the actor may grant everything.
+    fn require_owner(&self) -> Result<(), OperationError> {
+        match self.actor.grantable().is_everything() {
+            true => Ok(()),
+            false => Err(OperationError::owner_required()),
+        }
     }
 
     fn tokens(&self) -> &ApiTokens {

@@ -1,8 +1,8 @@
 use futures_core::Stream;
 use jiff::Timestamp;
 use tower_api_tokens::{
-    AppId, AuditAction, IssuedToken, NewToken, Page, Rotation, TokenId, TokenQuery, TokenRecord,
-    store::records,
+    ApiTokens, AppId, AuditAction, IssuedToken, LifecycleError, NewToken, Page, RecordVersion,
+    Rotation, TokenEdit, TokenId, TokenQuery, TokenRecord, store::records,
 };
 
 use super::{
@@ -71,6 +71,55 @@ impl Operator {
             .await
     }
 
+    /// Edits a token: its name, scopes, expiry, networks or metadata. With a
+    /// [version](TokenRecord::version), the token is only edited if it still has that version.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the actor may not grant the scopes or the expiry that the edit adds, or if
+    /// [`ApiTokens::edit`] returns one.
+    pub async fn edit(
+        &self,
+        id: TokenId,
+        version: impl Into<Option<RecordVersion>> + Send,
+        edit: TokenEdit,
+    ) -> Result<TokenRecord, OperationError> {
+        let version = version.into();
+        self.change_token(AuditAction::EditToken, id, move |tokens| async move {
+            tokens.edit(id, version, edit).await
+        })
+        .await
+    }
+
+    /// Suspends a token: it is refused until it is [resumed](Self::resume). Its expiry does not
+    /// change. Once this call returns, this node rejects it; other nodes follow within their
+    /// `max_staleness`. Suspending a suspended token changes nothing.
+    ///
+    /// Any operator may suspend any token.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the token does not exist, is revoked or expired, or the store fails.
+    pub async fn suspend(&self, id: TokenId) -> Result<TokenRecord, OperationError> {
+        self.change_token(AuditAction::SuspendToken, id, move |tokens| async move {
+            tokens.suspend(id).await
+        })
+        .await
+    }
+
+    /// Resumes a suspended token. Resuming a token that is not suspended changes nothing.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the actor may not grant the token's scopes or its expiry, the token does
+    /// not exist or is revoked, or the store fails.
+    pub async fn resume(&self, id: TokenId) -> Result<TokenRecord, OperationError> {
+        self.change_token(AuditAction::ResumeToken, id, move |tokens| async move {
+            tokens.resume(id).await
+        })
+        .await
+    }
+
     /// Rotates a token: issues a successor, and keeps the old token valid for the overlap.
     /// [Idempotency keys](Rotation::idempotency_key) are separate for each actor.
     ///
@@ -83,12 +132,9 @@ impl Operator {
         id: TokenId,
         rotation: impl Into<Rotation>,
     ) -> Result<IssuedToken, OperationError> {
-        let (tokens, rotation) = (self.tokens().clone(), rotation.into());
-        let intent = Intent::on_token(AuditAction::RotateToken, id);
-        self.change(intent, async move {
-            let old = tokens.get(id).await?;
-            let rotated = tokens.rotate(id, rotation).await;
-            rotated.map_err(|error| OperationError::from(error).about(old.app.id))
+        let rotation = rotation.into();
+        self.change_token(AuditAction::RotateToken, id, move |tokens| async move {
+            tokens.rotate(id, rotation).await
         })
         .await
     }
@@ -119,5 +165,24 @@ impl Operator {
         let intent = Intent::new(AuditAction::PurgeTokens);
         self.change(intent, async move { Ok(tokens.purge(before).await?) })
             .await
+    }
+
+    /// Changes a token. The event of a refusal names the token's app.
+    async fn change_token<T: Send + 'static, C>(
+        &self,
+        action: AuditAction,
+        id: TokenId,
+        change: impl FnOnce(ApiTokens) -> C + Send + 'static,
+    ) -> Result<T, OperationError>
+    where
+        C: Future<Output = Result<T, LifecycleError>> + Send + 'static,
+    {
+        let tokens = self.tokens().clone();
+        self.change(Intent::on_token(action, id), async move {
+            let app = tokens.get(id).await?.app.id;
+            let changed = change(tokens).await;
+            changed.map_err(|error| OperationError::from(error).about(app))
+        })
+        .await
     }
 }

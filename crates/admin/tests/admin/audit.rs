@@ -28,7 +28,7 @@ fn ci() -> NewToken {
 async fn every_change_leaves_one_event() {
     let platform = Platform::new();
     let alice = platform.alice();
-    let app = alice.create_app(None, "Billing").await.unwrap();
+    let app = alice.create_app("Billing").await.unwrap();
     let id = alice.issue(&app.id, ci()).await.unwrap().record().id;
     alice.rename(id, "nightly").await.unwrap();
     let _ = alice.rotate(id, Duration::ZERO).await.unwrap();
@@ -66,8 +66,8 @@ async fn every_change_leaves_one_event() {
 async fn the_audit_is_listed_by_token_and_by_app() {
     let platform = Platform::new();
     let alice = platform.alice();
-    let app = alice.create_app(None, "Billing").await.unwrap();
-    let other = alice.create_app(None, "Other").await.unwrap();
+    let app = alice.create_app("Billing").await.unwrap();
+    let other = alice.create_app("Other").await.unwrap();
     let mut ids = Vec::new();
     for app in [&app, &other] {
         platform.scene.clock.advance(Duration::from_secs(1));
@@ -322,7 +322,7 @@ async fn a_panicking_sink_affects_nothing_else() {
         .with_sink(Panics)
         .with_sink(platform.sink.clone());
     let alice = operations.by(Actor::unrestricted("alice"));
-    alice.create_app(None, "a").await.unwrap();
+    alice.create_app("a").await.unwrap();
     assert_eq!(
         platform.stored_events(&AuditQuery::default()).await,
         ["alice app.create done"]
@@ -352,7 +352,7 @@ async fn each_json_line_is_one_event() {
     let lines = JsonLines::new(written.clone()).unwrap();
     let operations = Operations::new(&platform.scene.tokens).with_sink(lines.clone());
     let mallory = operations.by(Actor::unrestricted("mal\"lory\n{}"));
-    let app = mallory.create_app(None, "Billing").await.unwrap();
+    let app = mallory.create_app("Billing").await.unwrap();
     mallory
         .revoke(TokenId::from_bytes([7; 16]))
         .await
@@ -394,7 +394,7 @@ async fn a_hanging_writer_blocks_nothing_and_lost_lines_are_counted() {
     }
 
     let platform = Platform::new();
-    platform.alice().create_app(None, "a").await.unwrap();
+    platform.alice().create_app("a").await.unwrap();
     let event = platform.sink.all().remove(0);
     let (release, held) = mpsc::channel();
     let lines = JsonLines::new(Hangs(held)).unwrap();
@@ -430,7 +430,7 @@ async fn a_line_after_a_partial_write_is_intact() {
     }
 
     let platform = Platform::new();
-    platform.alice().create_app(None, "a").await.unwrap();
+    platform.alice().create_app("a").await.unwrap();
     let written = Written::default();
     let lines = JsonLines::new(Tears(written.clone(), 0)).unwrap();
     for _ in 0..2 {
@@ -453,7 +453,7 @@ async fn audit_events_survive_a_restart() {
         Operations::new(&tokens).by(Actor::unrestricted("Zoë \"the\" admin"))
     };
     let before = open().await;
-    let app = before.create_app(None, "Billing").await.unwrap();
+    let app = before.create_app("Billing").await.unwrap();
     let issued = before.issue(&app.id, ci()).await.unwrap();
     let id = issued.record().id;
     before
@@ -497,7 +497,7 @@ async fn failed_writes_are_counted() {
     }
 
     let platform = Platform::new();
-    platform.alice().create_app(None, "a").await.unwrap();
+    platform.alice().create_app("a").await.unwrap();
     let lines = JsonLines::new(Fails).unwrap();
     lines.record(&platform.sink.all()[0]);
     lines.flush().await.unwrap();

@@ -52,7 +52,7 @@ impl Scene {
             };
         }
         calls! { alice:
-            CreateApp => alice.create_app(None, "Another"),
+            CreateApp => alice.create_app("Another"),
             DisableApp => alice.disable_app(&app),
             EnableApp => alice.enable_app(&app),
             ClearCaches => alice.clear_caches(),

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use tower_api_tokens::{
-    AppId, AppQuery, IdempotencyKey, LifecycleErrorKind, NewToken, Rotation, StoreErrorKind,
-    TokenQuery, TokenStatus, testing::Fault,
+    AppId, AppQuery, IdempotencyKey, LifecycleErrorKind, NewApp, NewToken, Rotation,
+    StoreErrorKind, TokenQuery, TokenStatus, testing::Fault,
 };
 use tower_api_tokens_admin::{OperationError, OperationErrorKind};
 
@@ -27,7 +27,7 @@ fn lifecycle(error: &OperationError) -> LifecycleErrorKind {
 async fn an_operator_manages_a_token_from_issue_to_purge() {
     let platform = Platform::new();
     let alice = platform.alice();
-    let app = alice.create_app(None, "Billing").await.unwrap();
+    let app = alice.create_app("Billing").await.unwrap();
     let issued = alice.issue(&app.id, token("read")).await.unwrap();
     let id = issued.record().id;
     assert_eq!(alice.rename(id, "nightly").await.unwrap().name, "nightly");
@@ -79,8 +79,18 @@ async fn an_operator_manages_a_token_from_issue_to_purge() {
 async fn an_app_may_have_a_custom_identifier() {
     let alice = Platform::new().alice();
     let id = AppId::new("app_42").unwrap();
-    assert_eq!(alice.create_app(Some(id), "a").await.unwrap().id, id);
-    let error = alice.create_app(Some(id), "b").await.unwrap_err();
+    assert_eq!(
+        alice
+            .create_app(NewApp::named("a").id(id))
+            .await
+            .unwrap()
+            .id,
+        id
+    );
+    let error = alice
+        .create_app(NewApp::named("b").id(id))
+        .await
+        .unwrap_err();
     assert_eq!(lifecycle(&error), LifecycleErrorKind::AppExists);
 }
 
@@ -197,7 +207,7 @@ async fn a_read_only_store_returns_an_error() {
         .scene
         .store
         .set_fault(Fault::WriteError(StoreErrorKind::ReadOnly));
-    let error = alice.create_app(None, "a").await.unwrap_err();
+    let error = alice.create_app("a").await.unwrap_err();
     assert_eq!(error.reason(), "store_failure");
     let source = std::error::Error::source(&error).unwrap();
     assert!(

@@ -120,7 +120,7 @@ impl Opened {
                 "the store already holds apps: use an empty store, or pass `--add-to-existing` to add an app for the test and disable it afterwards",
             ));
         }
-        let app = session.operator.create_app(None, "Load test").await?;
+        let app = session.operator.create_app("Load test").await?;
         self.app = Some(app.id);
         let seeded = seed::insert(&*session.registry, &app, load.tokens).await?;
         let test = LoadTest::builder(Store(Arc::clone(&session.registry)))

@@ -5,7 +5,9 @@ use std::{
     path::Path,
 };
 
-use tower_api_tokens::{AppId, IssuedToken, LifecycleErrorKind, NewToken, ScopeSet, TokenQuery};
+use tower_api_tokens::{
+    AppId, IssuedToken, LifecycleErrorKind, NewApp, NewToken, ScopeSet, TokenQuery,
+};
 use tower_api_tokens_admin::OperationErrorKind;
 
 use super::token_file::TokenFile;
@@ -47,11 +49,17 @@ impl FirstToken<'_> {
             Err(error) => return Err(self.cannot_write(error)),
         };
         let operator = &session.operator;
-        match operator.create_app(Some(app), "Token administrators").await {
+        match operator
+            .create_app(NewApp::named("Token administrators").id(app))
+            .await
+        {
             Err(error) if is(error.kind(), LifecycleErrorKind::AppExists) => return Ok(()),
             created => drop(created?),
         }
-        let token = NewToken::named("first administrator").scopes(self.scopes.clone());
+        let mut token = NewToken::named("first administrator").scopes(self.scopes.clone());
+        if let Some(format) = session.tokens.formats().required(&app, &self.scopes) {
+            token = token.format(format);
+        }
         let issued = operator.issue(&app, self.expiry.apply(token)).await?;
         if let Err(error) = file.write(issued.token()) {
             return Err(revoke_unwritten(session, &issued, self.cannot_write(error)).await);

@@ -3,6 +3,7 @@
 mod access;
 mod bad_input;
 mod description;
+mod formats;
 mod idempotency;
 mod lifecycle;
 mod listing;
