@@ -240,7 +240,7 @@ mod tests {
 
     #[test]
     fn an_expiring_token_has_one_event_per_expiry() {
-        let at = |second| Timestamp::new(1_800_000_000 + second, 0).unwrap();
+        let at = |second: i64| Timestamp::new(1_800_000_000 + second, 0).unwrap();
         let app = AppRecord::new(AppId::new("a").unwrap(), "A", at(0));
         let token = |n, expiry| {
             let mask = MaskedToken::new("acme_", "abcd").unwrap();

@@ -5,9 +5,9 @@ use std::{
 
 use jiff::Timestamp;
 use tower_api_tokens::{
-    AppId, AppQuery, AppRecord, AuditEvent, AuditEventId, AuditQuery, ChangeHistory, Page, Policy,
-    Snapshot, StoreError, Tables, TokenDigest, TokenId, TokenQuery, TokenRecord, Transactional,
-    UsedKey, Write,
+    AppId, AppQuery, AppRecord, AuditEvent, AuditEventId, AuditQuery, ChangeHistory, EventHistory,
+    Page, Policy, Snapshot, StoreError, Tables, TokenDigest, TokenId, TokenQuery, TokenRecord,
+    Transactional, UsedKey, Write,
 };
 
 /// Maps under one lock. A database has its transactions here.
@@ -20,6 +20,7 @@ struct Rows {
     tokens: BTreeMap<TokenId, TokenRecord>,
     keys: BTreeMap<[u8; 32], UsedKey>,
     events: BTreeMap<AuditEventId, AuditEvent>,
+    event_history: EventHistory,
     policy: Policy,
     history: ChangeHistory,
 }
