@@ -49,6 +49,18 @@ fn only_the_first_start_writes_an_administrator_token() {
 }
 
 #[test]
+fn the_administrator_token_has_the_format_that_its_scope_is_limited_to() {
+    let cli = Cli::new();
+    let prefixes = ["--prefix", "live=acme_live,staff=acme_staff"];
+    let limit = ["--limit-scope", "tokens:admin=staff"];
+    let server = Server::start(&cli, &[prefixes, limit].concat());
+    let token = server.first_token();
+    assert!(token.starts_with("acme_staff_"), "{token}");
+    let (status, answer) = server.get_as("/verify?scope=tokens:admin", &token);
+    assert_eq!(status, 200, "{answer}");
+}
+
+#[test]
 fn tokens_with_each_of_several_prefixes_are_accepted() {
     let cli = Cli::with_app();
     let prefixes = ["--prefix", "live=acme_live,test=acme_test"];
