@@ -7,8 +7,8 @@ use proptest::prelude::*;
 use tower::{Layer, ServiceExt, service_fn};
 use tower_api_tokens::{
     ApiTokens, ApiTokensBuilder, AppId, AppPrincipal, Grantable, ImportedToken, IssuedToken,
-    LifecycleErrorKind, MaskedToken, MemoryStore, NewToken, TokenDigest, TokenEdit, TokenFormat,
-    TokenQuery, testing::Fixture,
+    LifecycleErrorKind, MaskedToken, MemoryStore, NewToken, ScopeSet, TokenDigest, TokenEdit,
+    TokenFormat, TokenQuery, testing::Fixture,
 };
 
 fn format(prefix: &str, label: &str) -> TokenFormat {
@@ -244,6 +244,13 @@ async fn tokens_are_issued_only_in_the_format_that_their_app_and_scopes_are_limi
         let new = NewToken::named("ci")
             .scopes(scopes.parse().unwrap())
             .format(label);
+        let scopes: ScopeSet = scopes.parse().unwrap();
+        let limit = match (app, scopes.contains(&"pay".parse().unwrap())) {
+            ("sandbox", _) => Some("test"),
+            (_, true) => Some("live"),
+            _ => None,
+        };
+        assert_eq!(tokens.formats().required(&id, &scopes), limit);
         let handle = tokens.app(id, &grantable);
         for issued in [
             tokens.issue(&id, new.clone()).await,

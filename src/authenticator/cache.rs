@@ -71,6 +71,22 @@ pub(super) struct Fill<'a> {
     pub(super) generation: u64,
 }
 
+/// What is done with an entry that may be used.
+pub(super) trait WithEntry {
+    type Output;
+
+    fn run(self, entry: &Entry) -> Self::Output;
+}
+
+impl<R, F: FnOnce(&Entry) -> R> WithEntry for F {
+    type Output = R;
+
+    #[inline]
+    fn run(self, entry: &Entry) -> R {
+        self(entry)
+    }
+}
+
 impl Cache {
     pub(super) fn new(
         capacity: usize,
@@ -115,19 +131,16 @@ impl Cache {
 
     /// Passes a cached token to `with` if it is fresh. Otherwise returns `with`.
     #[inline]
-    pub(super) fn get_fresh<R, F>(
+    pub(super) fn get_fresh<W: WithEntry>(
         &self,
         digest: &TokenDigest,
         now: Instant<'_>,
-        with: F,
-    ) -> Result<R, F>
-    where
-        F: FnOnce(&Entry) -> R,
-    {
+        with: W,
+    ) -> Result<W::Output, W> {
         self.lease.over(|lease_until| {
             let entries = self.entries.pin();
             match entries.get(digest) {
-                Some(entry) if entry.is_fresh(lease_until, now) => Ok(with(entry)),
+                Some(entry) if entry.is_fresh(lease_until, now) => Ok(with.run(entry)),
                 _ => Err(with),
             }
         })

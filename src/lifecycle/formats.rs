@@ -114,6 +114,20 @@ impl TokenFormats {
         self.of(mask).map(TokenFormat::label)
     }
 
+    /// Returns the label of the format that the tokens of an app with these scopes are limited to, if
+    /// there is a limit.
+    #[must_use]
+    pub fn required(&self, app: &AppId, scopes: &ScopeSet) -> Option<&str> {
+        let of_scopes = || {
+            let mut limits = self.scope_limits.iter();
+            limits.find(|(scope, _)| scopes.contains(scope))
+        };
+        let of_app = self.app_limits.get(app);
+        of_app
+            .or_else(|| of_scopes().map(|(_, label)| label))
+            .map(String::as_str)
+    }
+
     /// Returns the issued format that a request selects.
     pub(super) fn chosen(&self, choice: &FormatChoice) -> Result<&TokenFormat, FormatError> {
         let fits = |format: &&TokenFormat| match choice {

@@ -32,7 +32,7 @@ pub(super) enum Line {
 }
 
 pub(super) enum Record {
-    App(AppLine),
+    App(Box<AppLine>),
     Token(Box<TokenLine>),
 }
 
@@ -47,7 +47,7 @@ impl Line {
             }
             Self::Header { compatible }
         } else if let Some(app) = fields.object("app")? {
-            Self::Record(Record::App(AppLine::read(app)?))
+            Self::Record(Record::App(Box::new(AppLine::read(app)?)))
         } else if let Some(token) = fields.object("token")? {
             Self::Record(Record::Token(Box::new(TokenLine::read(token)?)))
         } else if let Some(mut end) = fields.object("end")? {

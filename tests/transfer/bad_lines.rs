@@ -1,6 +1,6 @@
 use tower_api_tokens::{
-    ApiTokens, AppId, MemoryStore, Mutation, Op, Policy, TokenDigest, TokenFormat, TokenRegistry,
-    TokenRegistryExt,
+    ApiTokens, AppId, Clock, MemoryStore, Mutation, Op, Policy, SystemClock, TokenDigest,
+    TokenFormat, TokenRegistry, TokenRegistryExt,
     transfer::{Completeness, FaultKind, Import, MAX_LINE_LEN, TransferErrorKind},
 };
 
@@ -366,7 +366,7 @@ async fn a_line_that_the_policy_does_not_allow_is_refused_and_the_others_are_imp
         assert_eq!(fault.kind(), FaultKind::PolicyViolation);
         assert!(fault.reason().contains("leave these scopes out"), "{fault}");
     }
-    let now = jiff::Timestamp::now();
+    let now = SystemClock::default().now();
     for token in tokens(&store).await {
         let has_ended = token.expired_or_revoked_at(now).is_some();
         assert!(has_ended || policy.check_scopes(&token).is_ok());

@@ -264,7 +264,7 @@ impl Running {
 async fn upgrade_from(version: usize) {
     let file = File::new();
     write_version(&file.path(), version).await;
-    file.execute("INSERT INTO api_token_apps VALUES ('app', 'App', 0, NULL)")
+    file.execute("INSERT INTO api_token_apps (id, name, created_at, disabled_at) VALUES ('app', 'App', 0, NULL)")
         .await;
     let stop = Arc::new(AtomicBool::new(false));
     let mut nodes = Vec::new();
