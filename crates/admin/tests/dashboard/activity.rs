@@ -176,3 +176,30 @@ async fn a_search_for_an_action_is_bounded_and_can_be_continued() {
         .has("Previous page")
         .lacks("Searched");
 }
+
+#[tokio::test]
+async fn an_event_shows_what_an_edit_changed() {
+    let site = Site::new();
+    let app = site.ada().create_app("Billing").await.unwrap();
+    let mut event = site
+        .ada()
+        .events(&AuditQuery::default())
+        .await
+        .unwrap()
+        .items
+        .remove(0);
+    event.id = tower_api_tokens::AuditEventId::from_bytes([7; 16]);
+    event.action = AuditAction::EditApp;
+    let (old, new) = ("Bill\u{200b}ing".to_owned(), "<b>".to_owned());
+    event.changes = vec![tower_api_tokens::AuditChange::new(
+        "name",
+        Some(old),
+        Some(new),
+    )];
+    let registry = site.scene.tokens.registry();
+    registry.audit_log().unwrap().append(&event).await.unwrap();
+    site.get(&format!("/tokens/activity?app={}", app.id))
+        .await
+        .has("Edited app")
+        .has("<dt>name</dt><dd>Bill[U+200B]ing → &#60;b&#62;</dd>");
+}
