@@ -212,7 +212,7 @@ pub use authenticator::{
     UsageRecorderBuilder,
 };
 pub use lifecycle::{
-    ApiTokens, ApiTokensBuilder, AppTokens, Authority, ChangeObserver, IdempotencyKey,
+    ApiTokens, ApiTokensBuilder, AppTokens, Authority, ChangeObserver, EventStream, IdempotencyKey,
     IdempotencyKeyError, ImportedToken, IssuedToken, LifecycleError, LifecycleErrorKind, NewApp,
     NewToken, Rotation, TokenFormats,
 };
@@ -241,10 +241,12 @@ pub use rejection::{Rejection, RejectionKind};
 #[doc(inline)]
 pub use store::{
     Answer, AppQuery, Applied, AsyncSnapshot, AuditLog, AuditQuery, BoundKey, Change,
-    ChangeHistory, ChangeLog, ChangeLogStreams, Changes, LivePage, LoggedChange, MemoryStore,
-    Mutation, Op, Page, PageSize, Plan, Repeated, Replacement, Revision, Snapshot, StoreError,
-    StoreErrorKind, TableRegistry, Tables, TokenQuery, TokenRegistry, TokenRegistryExt,
-    TokenRegistryStreams, TokenStore, TokenTarget, Transactional, Usage, UsageLog, UsedKey, Write,
+    ChangeHistory, ChangeLog, ChangeLogStreams, Changes, EventHistory, EventLog, EventPage,
+    EventPosition, EventPositionError, EventQuery, EventStart, ExpiringQuery, LivePage,
+    LoggedChange, LoggedEvent, MemoryStore, Mutation, Op, Page, PageSize, Plan, Repeated,
+    Replacement, Revision, Snapshot, StoreError, StoreErrorKind, TableRegistry, Tables, TokenQuery,
+    TokenRegistry, TokenRegistryExt, TokenRegistryStreams, TokenStore, TokenTarget, Transactional,
+    Usage, UsageLog, UsedKey, Write,
 };
 pub use time::{Clock, SystemClock, TimeError, end_of_day, parse_expiry, parse_instant};
 pub use token::{

@@ -10,7 +10,6 @@ use std::{
 };
 
 use compact_str::CompactString;
-use jiff::Timestamp;
 
 use super::{
     grant::Grant,
@@ -19,11 +18,11 @@ use super::{
 };
 use crate::{
     model::{
-        principal::{AppPrincipal, SharedMetadata},
+        principal::{AppPrincipal, Expiry, SharedMetadata},
         record::{TokenRecord, TokenStatus},
     },
     rejection::Rejection,
-    time::{Clock, LAG, from_microseconds, microseconds},
+    time::{Clock, LAG, microseconds},
     token::TokenId,
 };
 
@@ -47,32 +46,17 @@ pub(super) struct Entry {
     restricted: bool,
 }
 
-/// An optional instant stored as one integer: microseconds since 1970, the precision of the stores.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Expiry(i64);
-
 impl Expiry {
-    const NEVER: Self = Self(i64::MAX);
-
-    fn of(expires_at: Option<Timestamp>) -> Self {
-        expires_at.map_or(Self::NEVER, |at| Self(microseconds(at)))
-    }
-
     /// Reads the clock only if there is an expiry, and the precise clock only close to it.
     #[inline]
     fn has_passed(self, clock: &dyn Clock) -> bool {
-        if self == Self::NEVER {
+        let Some(expires_at) = self.microseconds() else {
             return false;
-        }
-        let left = self.0.saturating_sub(microseconds(clock.now()));
+        };
+        let left = expires_at.saturating_sub(microseconds(clock.now()));
         left <= 0
             || u128::from(left.unsigned_abs()) < LAG.as_micros()
-                && self.0 <= microseconds(clock.precise_now())
-    }
-
-    #[inline]
-    fn get(self) -> Option<Timestamp> {
-        (self != Self::NEVER).then(|| from_microseconds(self.0))
+                && expires_at <= microseconds(clock.precise_now())
     }
 }
 
@@ -218,7 +202,7 @@ impl Entry {
             token_id: self.token_id,
             token_name: self.token_name.clone(),
             scopes: self.grant.scopes().clone(),
-            expires_at: self.expires_at.get(),
+            expires_at: self.expires_at,
             format: self.grant.format(),
             metadata: self.grant.metadata().map(SharedMetadata::local),
         }
@@ -307,7 +291,7 @@ pub(super) fn seconds(time: Duration) -> u32 {
 mod tests {
     use std::cell::Cell;
 
-    use jiff::ToSpan;
+    use jiff::{Timestamp, ToSpan};
     use proptest::prelude::*;
 
     use super::*;

@@ -76,6 +76,8 @@ pub enum LifecycleErrorKind {
     Repeated,
     /// A different request was carried out under this idempotency key.
     KeyReused,
+    /// The position is not in the event log: start over from the oldest event or from now.
+    Gone,
     /// The random number generator failed.
     Entropy,
     /// The store failed. The source is a [`StoreError`].
@@ -107,6 +109,7 @@ words!(LifecycleErrorKind, "kind of lifecycle error", {
     Restricted = "restricted_token",
     Repeated = "repeated",
     KeyReused = "key_reused",
+    Gone = "gone",
     Entropy = "entropy_failure",
     Store = "store_failure",
 });
@@ -267,7 +270,11 @@ fn repetition(error: &StoreError) -> LifecycleErrorKind {
 
 impl From<StoreError> for LifecycleError {
     fn from(error: StoreError) -> Self {
-        Self::with_source(LifecycleErrorKind::Store, error)
+        let kind = match error.kind() {
+            StoreErrorKind::Gone => LifecycleErrorKind::Gone,
+            _ => LifecycleErrorKind::Store,
+        };
+        Self::with_source(kind, error)
     }
 }
 
@@ -352,6 +359,9 @@ impl fmt::Display for LifecycleError {
                 Some(error) => return fmt::Display::fmt(&error, f),
                 None => "the app has live tokens; revoke them first",
             },
+            LifecycleErrorKind::Gone => {
+                "the position is not in the event log, from which events were removed, or which was restored; start over from `oldest` or `latest`"
+            }
             LifecycleErrorKind::UnknownApp => "no such app; check the identifier",
             LifecycleErrorKind::UnknownToken => "no such token; check the identifier",
             LifecycleErrorKind::AppExists => "an app with this identifier already exists",

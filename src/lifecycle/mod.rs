@@ -8,6 +8,7 @@ mod builder;
 mod change;
 mod edits;
 mod error;
+mod events;
 mod formats;
 mod idempotency;
 mod request;
@@ -19,9 +20,12 @@ use jiff::Timestamp;
 
 pub use app_tokens::AppTokens;
 pub use apps::NewApp;
+#[cfg(feature = "transfer")]
+pub(crate) use authority::UNNAMED;
 pub use authority::{Authority, ChangeObserver};
 pub use builder::ApiTokensBuilder;
 pub use error::{LifecycleError, LifecycleErrorKind};
+pub use events::EventStream;
 pub use formats::TokenFormats;
 pub use idempotency::{IdempotencyKey, IdempotencyKeyError};
 pub use request::{ImportedToken, IssuedToken, NewToken, Rotation};

@@ -1,5 +1,6 @@
 //! The app that a request is attributed to.
 
+mod expiry;
 mod shared_metadata;
 
 use std::sync::Arc;
@@ -7,6 +8,7 @@ use std::sync::Arc;
 use compact_str::CompactString;
 use jiff::Timestamp;
 
+pub(crate) use expiry::Expiry;
 pub(crate) use shared_metadata::{SharedMetadata, Stripe};
 
 use crate::{
@@ -31,7 +33,7 @@ pub struct AppPrincipal {
     pub(crate) token_id: TokenId,
     pub(crate) token_name: CompactString,
     pub(crate) scopes: ScopeSet,
-    pub(crate) expires_at: Option<Timestamp>,
+    pub(crate) expires_at: Expiry,
     pub(crate) format: Option<&'static str>,
     pub(crate) metadata: Option<Arc<Stripe>>,
 }
@@ -50,7 +52,7 @@ impl AppPrincipal {
             token_id: token.id,
             token_name: CompactString::new(&token.name),
             scopes: token.scopes.clone(),
-            expires_at: token.expires_at,
+            expires_at: Expiry::of(token.expires_at),
             format: None,
             metadata: Stripe::of(&app, &own).map(Arc::new),
         }
@@ -114,7 +116,7 @@ impl AppPrincipal {
     /// time.
     #[must_use]
     pub fn expires_at(&self) -> Option<Timestamp> {
-        self.expires_at
+        self.expires_at.get()
     }
 
     /// Returns the value of a metadata key: that of the app, or else that of the token.

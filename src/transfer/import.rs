@@ -78,9 +78,13 @@ impl<'a> Import<'a> {
         self
     }
 
-    /// Sets the actor of the import, for the registry's audit log. Defaults to none: nothing is
-    /// recorded. The event is recorded with the first change, so that no import is missing from the
-    /// log.
+    /// Sets the actor of the import, for the registry's audit log. Defaults to `operator` if the registry has an
+    /// audit log; otherwise, nothing is recorded.
+    ///
+    /// Each transaction of the import has an event `token.import` with two
+    /// [changes](crate::AuditEvent::changes): `import` is the same for all of them, and `tokens` is the number of
+    /// tokens that the transaction inserted. A transaction of one token names the token as well. An
+    /// import that inserts nothing has one event too.
     pub fn actor(mut self, actor: impl Into<String>) -> Self {
         self.options.actor = Some(actor.into());
         self

@@ -382,7 +382,7 @@ async fn look_up_apps(shared: &Arc<Shared>, poll_interval: Duration) {
 
 /// Waits for a notification from now on, rather than from the first poll of the future: it may
 /// arrive during a read that no longer shows the change.
-async fn listen(log: &dyn ChangeLog) -> BoxFuture<'_, ()> {
+pub(crate) async fn listen(log: &dyn ChangeLog) -> BoxFuture<'_, ()> {
     let mut notification = Box::pin(async move {
         // A log that panics sends no notifications. Changes are then read at intervals.
         if AssertUnwindSafe(log.changed())

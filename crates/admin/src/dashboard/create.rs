@@ -19,6 +19,7 @@ use super::{
     page::{Page, render},
     request::{FormResult, QueryResult, query_or_default},
     reveal,
+    scope_choice::{self, Checked, ScopeOption},
     session::Session,
     settings::Settings,
     text::Moment,
@@ -50,6 +51,7 @@ struct NewPage {
     no_apps: bool,
     grants: Grants,
     apps: AppChoice,
+    suggestions: Vec<ScopeOption>,
     form: NewForm,
     formats: Vec<FormatOption>,
     expiries: &'static [(&'static str, &'static str)],
@@ -130,6 +132,8 @@ struct NewForm {
     name: Field,
     app: Field,
     scopes: Field,
+    /// The scopes that are chosen by check boxes.
+    checked: Checked,
     format: Field,
     expires: Field,
     date: String,
@@ -168,6 +172,9 @@ pub(super) struct Submitted {
     date: String,
     /// The search term for an app.
     find: String,
+    /// The check boxes of scopes.
+    #[serde(flatten)]
+    checked: Checked,
 }
 
 /// Shows the form, filled in from the URL or from a search for an app.
@@ -186,6 +193,7 @@ pub(super) async fn show(
         name: Field::with_value(preset.name),
         app: Field::with_value(preset.app),
         scopes: Field::with_value(preset.scopes),
+        checked: preset.checked,
         format: Field::with_value(preset.format),
         date: preset.date,
     };
@@ -246,12 +254,14 @@ async fn form_page(
         // Otherwise, the browser would select the first app.
         form.app.value.clear();
     }
+    let suggestions = scope_choice::suggest(&session.operator, &form.checked).await;
     let not_created = || Notice::new(Tone::Bad, "Token not created.", FIX_FIELDS);
     let shown = NewPage {
         notice: notice.or_else(|| form.has_error().then(not_created)),
         no_apps: apps.is_empty() && form.app.value.is_empty(),
         grants: Grants::of(session.operator.actor(), session.page.now),
         apps,
+        suggestions,
         form,
         formats: FormatOption::all(session.operator.formats()),
         expiries: EXPIRIES,
@@ -265,13 +275,20 @@ async fn form_page(
 fn read(submitted: Submitted, now: Timestamp) -> (NewForm, Option<(AppId, NewToken)>) {
     let name = normalize_name(&submitted.name);
     let app = submitted.app.trim().parse::<AppId>();
-    let scopes = ScopeSet::parse_list(&submitted.scopes);
+    let chosen = scope_choice::chosen(&submitted.checked);
+    let all_scopes: Vec<&str> = [submitted.scopes.as_str()]
+        .into_iter()
+        .chain(chosen)
+        .collect();
+    let all_scopes = all_scopes.join(" ");
+    let scopes = ScopeSet::parse_list(&all_scopes);
     let expiry = Expiry::read(&submitted.expires, &submitted.date, now);
     let mut form = NewForm {
         nonce: submitted.nonce,
         name: Field::with_value(submitted.name),
         app: Field::with_value(submitted.app),
         scopes: Field::with_value(submitted.scopes),
+        checked: submitted.checked,
         format: Field::with_value(submitted.format),
         expires: Field::with_value(submitted.expires),
         date: submitted.date,
@@ -286,8 +303,7 @@ fn read(submitted: Submitted, now: Timestamp) -> (NewForm, Option<(AppId, NewTok
         });
     }
     if scopes.is_err() {
-        form.scopes
-            .set_error(errors::invalid_scopes(&form.scopes.value));
+        form.scopes.set_error(errors::invalid_scopes(&all_scopes));
     }
     if let Err(error) = &expiry {
         form.expires.set_error(*error);

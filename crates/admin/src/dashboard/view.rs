@@ -48,6 +48,10 @@ impl TokenView {
         }
     }
 
+    pub(super) fn copyable(&self) -> Identifier {
+        Identifier::new(&self.id, "token ID")
+    }
+
     /// Adds the label of the token's format if there is more than one format to tell apart.
     pub(super) fn with_format(mut self, formats: &TokenFormats, token: &TokenRecord) -> Self {
         let label = formats.label_of(&token.mask);
@@ -78,6 +82,33 @@ impl AppView {
             },
             created: Moment::new(app.created_at, now),
             disabled: app.disabled_at.map(|at| Moment::new(at, now)),
+        }
+    }
+
+    pub(super) fn copyable(&self) -> Identifier {
+        Identifier::new(&self.id, "app ID")
+    }
+}
+
+/// An identifier, with a button that copies it.
+#[derive(Clone, Debug, Template)]
+#[template(
+    ext = "html",
+    source = "<span class=\"id\"><code>{{ text }}</code><button type=\"button\" class=\"copy js-only\" \
+        data-copy=\"\" aria-label=\"Copy {{ label }}\">Copy</button></span>"
+)]
+pub(super) struct Identifier {
+    text: String,
+    label: &'static str,
+}
+
+impl HtmlSafe for Identifier {}
+
+impl Identifier {
+    pub(super) fn new(id: impl ToString, label: &'static str) -> Self {
+        Self {
+            text: id.to_string(),
+            label,
         }
     }
 }

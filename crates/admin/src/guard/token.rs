@@ -39,7 +39,8 @@ const LACKS_SCOPE: &str =
 /// authentication, with any user name. An [`ApiTokenLayer`] checks both, and its rejections become
 /// the responses of the guard.
 ///
-/// The actor is `token:` followed by the token's identifier. It may grant the scopes that its token
+/// The actor is `token:` followed by the token's identifier. The dashboard shows the names of the token
+/// and its app instead. The actor may grant the scopes that its token
 /// has, for no longer than the token lives. For example, with `tokens:admin invoices:read` it can
 /// neither issue nor rotate a token for `invoices:write`, nor enable an app that has one. A token
 /// that also has the scope [`tokens:owner`](Self::OWNER) may grant everything.
@@ -140,7 +141,11 @@ impl TokenGuard {
 
 fn actor(principal: &AppPrincipal) -> Actor {
     let name = format!("token:{}", principal.token_id());
-    Actor::new(&name, granted_by(principal)).token(principal.token_id(), *principal.app_id())
+    // A token's name may imitate a person's, so the app is always shown with it.
+    let label = format!("{} ({})", principal.token_name(), principal.app_name());
+    Actor::new(&name, granted_by(principal))
+        .token(principal.token_id(), *principal.app_id())
+        .shown_as(&label)
 }
 
 fn granted_by(principal: &AppPrincipal) -> Grantable {

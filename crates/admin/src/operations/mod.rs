@@ -3,6 +3,7 @@
 
 mod apps;
 mod error;
+mod events;
 mod policy;
 mod run;
 mod tokens;
