@@ -2,9 +2,15 @@
 
 mod access;
 mod bad_input;
+mod deletion;
 mod description;
+mod editing;
+mod editing_apps;
 mod idempotency;
 mod lifecycle;
 mod listing;
+mod new_fields;
+mod policy;
 mod socket;
+mod suspension;
 mod unavailable;
