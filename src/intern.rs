@@ -1,4 +1,4 @@
-//! Interns response texts that are sent again and again.
+//! Interns texts that are sent or shown again and again.
 
 use std::{
     collections::HashSet,
@@ -29,9 +29,31 @@ pub(crate) fn intern(text: String) -> Bytes {
     Bytes::from_static(text.as_bytes())
 }
 
+/// Returns a configured text, such as the label of a format, as a static string. Copying it touches
+/// no reference count and allocates nothing.
+///
+/// Each distinct text is leaked once, so texts of requests must not be passed to it.
+pub(crate) fn intern_configured(text: &str) -> &'static str {
+    static CONFIGURED: LazyLock<Mutex<HashSet<&'static str>>> = LazyLock::new(Mutex::default);
+    let mut configured = CONFIGURED.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(text) = configured.get(text) {
+        return text;
+    }
+    let text: &'static str = text.to_owned().leak();
+    configured.insert(text);
+    text
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn equal_configured_texts_are_leaked_once() {
+        let [first, second] = ["a label", "a label"].map(intern_configured);
+        assert_eq!(first.as_ptr(), second.as_ptr());
+        assert_ne!(first, intern_configured("another label"));
+    }
 
     #[test]
     fn equal_texts_share_their_bytes_up_to_a_limit() {

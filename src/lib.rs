@@ -120,7 +120,7 @@
 //! |---|---|
 //! | `axum` | [`AppPrincipal`] as an extractor |
 //! | `metrics` | hits, lookups, refusals and the state of the cache, through the `metrics` facade |
-//! | `tracing` | `app.id` and `token.id` in the current span, and [events](#what-it-logs) for refusals and failures |
+//! | `tracing` | `app.id`, `token.id` and `token.format` in the current span, and [events](#what-it-logs) for refusals and failures |
 //! | `testing` | a fixture for tests of your service, a clock set by hand, a store that fails on demand, the conformance suite for stores, and load tests |
 //! | `serde` | `Serialize` and `Deserialize` for identifiers, records and enums, but never for a token |
 //! | `transfer` | export and import of records as lines of JSON, with digests instead of tokens |
@@ -212,13 +212,14 @@ pub use authenticator::{
     UsageRecorderBuilder,
 };
 pub use lifecycle::{
-    ApiTokens, ApiTokensBuilder, AppTokens, Authority, ChangeObserver, IdempotencyKey,
+    ApiTokens, ApiTokensBuilder, AppTokens, Authority, ChangeObserver, EventStream, IdempotencyKey,
     IdempotencyKeyError, ImportedToken, IssuedToken, LifecycleError, LifecycleErrorKind, NewApp,
-    NewToken, Rotation,
+    NewToken, Rotation, TokenFormats,
 };
 #[doc(inline)]
 pub use middleware::{
     ApiTokenAuth, ApiTokenLayer, LayerError, Refusal, RequestHead, RequireScopeLayer,
+    TrustedProxies,
 };
 pub use model::app::{AppId, AppIdError, AppRecord};
 pub use model::audit::{
@@ -240,14 +241,16 @@ pub use rejection::{Rejection, RejectionKind};
 #[doc(inline)]
 pub use store::{
     Answer, AppQuery, Applied, AsyncSnapshot, AuditLog, AuditQuery, BoundKey, Change,
-    ChangeHistory, ChangeLog, ChangeLogStreams, Changes, LivePage, LoggedChange, MemoryStore,
-    Mutation, Op, Page, PageSize, Plan, Repeated, Replacement, Revision, Snapshot, StoreError,
-    StoreErrorKind, TableRegistry, Tables, TokenQuery, TokenRegistry, TokenRegistryExt,
-    TokenRegistryStreams, TokenStore, TokenTarget, Transactional, Usage, UsageLog, UsedKey, Write,
+    ChangeHistory, ChangeLog, ChangeLogStreams, Changes, EventHistory, EventLog, EventPage,
+    EventPosition, EventPositionError, EventQuery, EventStart, ExpiringQuery, LivePage,
+    LoggedChange, LoggedEvent, MemoryStore, Mutation, Op, Page, PageSize, Plan, Repeated,
+    Replacement, Revision, Snapshot, StoreError, StoreErrorKind, TableRegistry, Tables, TokenQuery,
+    TokenRegistry, TokenRegistryExt, TokenRegistryStreams, TokenStore, TokenTarget, Transactional,
+    Usage, UsageLog, UsedKey, Write,
 };
 pub use time::{Clock, SystemClock, TimeError, end_of_day, parse_expiry, parse_instant};
 pub use token::{
-    ApiToken, DigestError, MaskError, MaskedToken, PrefixError, TokenDigest, TokenFormat, TokenId,
-    TokenIdError,
+    ApiToken, DigestError, LabelError, MaskError, MaskedToken, PrefixError, TokenDigest,
+    TokenFormat, TokenId, TokenIdError,
 };
 pub use words::UnknownVariantError;

@@ -1,6 +1,6 @@
 //! Why a request was refused.
 
-use std::{fmt, sync::Arc};
+use std::{fmt, net::IpAddr, sync::Arc};
 
 use crate::{
     model::{app::AppId, record::TokenStatus, scope::ScopeSet},
@@ -29,6 +29,7 @@ pub struct Rejection {
 struct Known {
     token: Option<(TokenId, AppId)>,
     required: Option<ScopeSet>,
+    client: Option<IpAddr>,
     source: Option<Arc<StoreError>>,
 }
 
@@ -199,9 +200,18 @@ impl Rejection {
         let known = Known {
             token: Some((token, app)),
             required: Some(required),
-            source: None,
+            ..Known::default()
         };
         Self::knowing(RejectionKind::InsufficientScope, known)
+    }
+
+    pub(crate) fn outside_networks(token: TokenId, app: AppId, client: Option<IpAddr>) -> Self {
+        let known = Known {
+            token: Some((token, app)),
+            client,
+            ..Known::default()
+        };
+        Self::knowing(RejectionKind::OutsideNetworks, known)
     }
 
     pub(crate) fn store_failure(source: StoreError) -> Self {
@@ -244,6 +254,14 @@ impl Rejection {
         self.known.as_ref()?.required.as_ref()
     }
 
+    /// Returns the address of the client, if the token may not be used from it. For rejections of
+    /// the kind [`OutsideNetworks`](RejectionKind::OutsideNetworks), `None` means that the address
+    /// is unknown.
+    #[must_use]
+    pub fn client_address(&self) -> Option<IpAddr> {
+        self.known.as_ref()?.client
+    }
+
     fn token(&self) -> Option<&(TokenId, AppId)> {
         self.known.as_ref()?.token.as_ref()
     }
@@ -276,9 +294,12 @@ impl fmt::Display for Rejection {
             }
             RejectionKind::SuspendedToken => "the token is suspended",
             RejectionKind::NotYetValidToken => "the token is not valid yet",
-            RejectionKind::OutsideNetworks => {
-                "the token is used from outside of its networks, or from an unknown address"
-            }
+            RejectionKind::OutsideNetworks => match self.client_address() {
+                Some(_) => "the token is used from outside of its networks",
+                None => {
+                    "the token is restricted to networks, and the address of the client is unknown"
+                }
+            },
             RejectionKind::InsufficientScope => "the token lacks a required scope",
             RejectionKind::StoreFailure => "the token store failed",
             RejectionKind::StoreTimeout => "the token store did not answer in time",
@@ -296,6 +317,9 @@ impl fmt::Debug for Rejection {
         }
         if let Some(required) = self.required_scopes() {
             debug.field("required_scopes", required);
+        }
+        if let Some(client) = self.client_address() {
+            debug.field("client_address", &client);
         }
         if let Some(source) = self.store_error() {
             debug.field("source", source);

@@ -90,6 +90,9 @@ mod events {
         if !span.is_none() {
             span.record("app.id", principal.app_id().as_str());
             span.record("token.id", tracing::field::display(principal.token_id()));
+            if let Some(format) = principal.format() {
+                span.record("token.format", format);
+            }
         }
     }
 

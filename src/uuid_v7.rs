@@ -10,8 +10,13 @@ use crate::random::{Entropy, EntropyError};
 pub(crate) fn uuid_v7(now: Timestamp, entropy: &dyn Entropy) -> Result<Uuid, EntropyError> {
     let mut random = [0; 10];
     entropy.fill(&mut random)?;
+    Ok(uuid_v7_with(now, &random))
+}
+
+/// Creates a UUID with the time in milliseconds and 74 of the given bits.
+pub(crate) fn uuid_v7_with(now: Timestamp, bits: &[u8; 10]) -> Uuid {
     let milliseconds = u64::try_from(now.as_millisecond()).unwrap_or(0);
-    Ok(Builder::from_unix_timestamp_millis(milliseconds, &random).into_uuid())
+    Builder::from_unix_timestamp_millis(milliseconds, bits).into_uuid()
 }
 
 /// Implements an identifier that is such a UUID, on a tuple struct around it, with the error of its

@@ -43,9 +43,10 @@ impl UnknownVariantError {
     }
 }
 
-struct List<'a>(&'a [&'static str]);
+/// Shows words as a list: `` `live`, `revoked` or `expired` ``.
+pub(crate) struct List<'a, T>(pub(crate) &'a [T]);
 
-impl fmt::Display for List<'_> {
+impl<T: fmt::Display> fmt::Display for List<'_, T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (at, word) in self.0.iter().enumerate() {
             f.write_str(match at {

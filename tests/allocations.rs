@@ -13,21 +13,26 @@ use futures_util::FutureExt;
 use http::{Request, StatusCode};
 use platform::{Body, Inner, Platform, call, request};
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
-use tower_api_tokens::ApiTokenLayer;
+use tower_api_tokens::{ApiTokenLayer, MetadataPatch};
 
 #[global_allocator]
 static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 
 #[test]
 fn a_hit_allocates_no_more_than_a_handwritten_check() {
-    let platform = Platform::new(10_000);
+    check(&Platform::new(10_000));
+    let metadata = MetadataPatch::default().set("plan", "pro");
+    check(&Platform::with_metadata(10_000, metadata));
+}
+
+fn check(platform: &Platform) {
     platform.warm();
-    let bare = allocations(&platform, &mut bare());
-    let floor = allocations(&platform, &mut floor(&platform));
-    let layer = allocations(&platform, &mut layer(&platform));
+    let bare = allocations(platform, &mut bare());
+    let floor = allocations(platform, &mut floor(platform));
+    let layer = allocations(platform, &mut layer(platform));
     assert!(bare < floor, "the principal is not counted");
     assert!(layer <= floor, "{layer} rather than {floor}");
-    let outside = allocations(&platform, &mut outside(&platform));
+    let outside = allocations(platform, &mut outside(platform));
     assert!(outside <= floor, "{outside} rather than {floor}");
 }
 

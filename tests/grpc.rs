@@ -14,7 +14,7 @@ use tonic::{
 use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
 use tower::{Layer, ServiceBuilder, ServiceExt, service_fn};
 use tower_api_tokens::{
-    AppPrincipal, StoreErrorKind,
+    AppPrincipal, StoreErrorKind, TokenRegistryExt,
     testing::{Fault, Fixture},
 };
 
@@ -98,6 +98,24 @@ async fn a_call_that_lacks_a_scope_is_denied() {
     assert_eq!(status.code(), Code::PermissionDenied);
     let challenge = status.metadata().get("www-authenticate").unwrap();
     assert!(challenge.to_str().unwrap().contains("scope=\"admin\""));
+}
+
+#[tokio::test]
+async fn a_call_from_outside_of_the_networks_of_its_token_is_denied() {
+    let service = Service::start("").await;
+    let elsewhere = Fixture::new().await;
+    let mut record = elsewhere.issued.record().clone();
+    record.app = service.fixture.app().clone();
+    record.restrictions = Some("networks=10.0.0.0/8".parse().unwrap());
+    service.fixture.store.insert(&record).await.unwrap();
+    let status = service.call(Some(&elsewhere.bearer())).await.unwrap_err();
+    assert_eq!(status.code(), Code::PermissionDenied);
+    assert_eq!(
+        status.message(),
+        "The token may not be used from this address."
+    );
+    let challenge = status.metadata().get("www-authenticate").unwrap();
+    assert_eq!(challenge, "Bearer realm=\"api\"");
 }
 
 #[tokio::test]

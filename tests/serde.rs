@@ -167,7 +167,7 @@ fn deserialized_values_are_checked_and_errors_do_not_repeat_them() {
     }
     assert_eq!(
         is_refused::<TokenStatus>(json!("asleep")),
-        "unknown token status; expected `live`, `revoked`, `expired`, `app_disabled` or `restricted`"
+        "unknown token status; expected `live`, `revoked`, `expired`, `app_disabled`, `restricted`, `suspended` or `not_yet_valid`"
     );
     assert_eq!(
         is_refused::<AppId>(json!(7)),

@@ -11,7 +11,10 @@ use std::{
 
 use http::{HeaderValue, Request, Response, StatusCode, header::AUTHORIZATION};
 use tower::Service;
-use tower_api_tokens::{ApiTokens, AppPrincipal, MemoryStore, NewToken, TokenFormat, TokenRecord};
+use tower_api_tokens::{
+    ApiTokens, AppEdit, AppPrincipal, MemoryStore, MetadataPatch, NewToken, TokenFormat,
+    TokenRecord,
+};
 
 pub(crate) type Body = axum::body::Body;
 
@@ -31,6 +34,11 @@ impl Platform {
     /// Issues `count` tokens, to one app per thousand tokens, but to a thousand apps at most. Names
     /// have 24 bytes.
     pub(crate) fn new(count: usize) -> Self {
+        Self::with_metadata(count, MetadataPatch::default())
+    }
+
+    /// As [`new`](Self::new), with metadata for every app.
+    pub(crate) fn with_metadata(count: usize, metadata: MetadataPatch) -> Self {
         let runtime = runtime();
         let format = TokenFormat::new("acme_live").unwrap();
         let tokens = ApiTokens::builder(MemoryStore::new(), format)
@@ -45,6 +53,8 @@ impl Platform {
                     .create_app(&format!("Customer {app:015}"))
                     .await
                     .unwrap();
+                let edit = AppEdit::default().metadata(metadata.clone());
+                let app = tokens.edit_app(&app.id, None, edit).await.unwrap();
                 for token in 0..count / apps {
                     let new = NewToken::named(format!("integration {token:012}"));
                     // Every other token has an expiry, which must then be checked.

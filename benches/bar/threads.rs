@@ -4,6 +4,7 @@
 use std::{sync::Barrier, thread};
 
 use http::{HeaderValue, Request, StatusCode};
+use tower_api_tokens::MetadataPatch;
 
 use crate::{
     floor::{bare, layer},
@@ -23,12 +24,27 @@ pub(crate) fn run() {
     let service = layer(&platform);
     let control = gain(token, StatusCode::OK, bare);
     let admitted = gain(token, StatusCode::OK, || service.clone());
+    let described = described();
+    let service = layer(&described);
+    let metadata = gain(&described.issued[0].0, StatusCode::OK, || service.clone());
+    let service = layer(&platform);
     let refused = gain(&foreign, StatusCode::UNAUTHORIZED, || service.clone());
     println!("\nThroughput of two threads, of one\n");
     println!("| | times |\n|---|---|");
     println!("| bare service | {control:.2} |");
     println!("| one token, admitted | {admitted:.2} |");
+    println!("| one token with metadata, admitted | {metadata:.2} |");
     println!("| one wrong prefix, refused | {refused:.2} |");
+}
+
+/// Tokens of an app with metadata.
+fn described() -> Platform {
+    let metadata = MetadataPatch::default()
+        .set("plan", "pro")
+        .set("region", "eu");
+    let platform = Platform::with_metadata(1000, metadata);
+    platform.warm();
+    platform
 }
 
 /// Returns the throughput of two threads, relative to one.

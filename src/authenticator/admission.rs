@@ -3,7 +3,7 @@
 //! A request may wait a long time for the inner service to become ready. The result of the lookup
 //! is then checked again, as if the request had arrived at that moment.
 
-use std::{fmt, pin::Pin, sync::Arc, time::Duration};
+use std::{fmt, net::IpAddr, pin::Pin, sync::Arc, time::Duration};
 
 use super::{
     Shared,
@@ -72,7 +72,7 @@ impl Admission {
         repeated: bool,
     ) -> Result<Self, Rejection> {
         let entry = found.entry.as_ref().ok_or_else(Rejection::unknown)?;
-        match entry.rejection(&*shared.clock) {
+        match entry.rejection_of_token(&*shared.clock) {
             Some(rejection) => Err(rejection),
             None => Ok(Self {
                 shared,
@@ -84,13 +84,25 @@ impl Admission {
         }
     }
 
+    /// Checks that the token may be used from where the client is. `client` returns the address of
+    /// the client, if it is known.
+    pub(crate) fn check_client(
+        &self,
+        client: impl FnOnce() -> Option<IpAddr>,
+    ) -> Result<(), Rejection> {
+        let entry = self.found.entry.as_ref();
+        let rejection = entry.and_then(|entry| entry.rejection(&*self.shared.clock, client));
+        rejection.map_or(Ok(()), Err)
+    }
+
     /// Checks the token again. `waited` is whether the request had to wait after the lookup.
-    pub(crate) fn confirm(self, waited: bool) -> Confirmation {
+    /// `client` returns the address of the client, if it is known.
+    pub(crate) fn confirm(self, waited: bool, client: impl Fn() -> Option<IpAddr>) -> Confirmation {
         let shared = &*self.shared;
         let now = Instant::precise(&*shared.clock);
-        let check = |entry: &Entry| entry.check(&*shared.clock);
+        let check = |entry: &Entry| entry.check(&*shared.clock, &client);
         // A fresh cached entry is at least as new as the result of this request's lookup.
-        let checked = shared.cache.get_fresh(&self.digest, now, check);
+        let checked = shared.cache.get_fresh(&self.digest, now, check).ok();
         let checked = match (checked, &self.found.entry) {
             (Some(checked), _) => checked,
             (None, Some(entry)) if self.holds(now, waited) => check(entry),
@@ -143,10 +155,14 @@ impl Admission {
 }
 
 /// Waits for a lookup and confirms the result, with a second lookup if necessary. The caller passes
-/// the request on as soon as this returns.
-pub(crate) async fn confirmed(mut lookup: Lookup) -> Result<AppPrincipal, Rejection> {
+/// the request on as soon as this returns. `client` returns the address of the client, if it is
+/// known.
+pub(crate) async fn confirmed(
+    mut lookup: Lookup,
+    client: impl Fn() -> Option<IpAddr>,
+) -> Result<AppPrincipal, Rejection> {
     loop {
-        match lookup.await?.confirm(false) {
+        match lookup.await?.confirm(false, &client) {
             Confirmation::Admitted(principal) => return Ok(principal),
             Confirmation::Refused(rejection) => return Err(rejection),
             Confirmation::Stale(again) => lookup = again,

@@ -9,6 +9,7 @@ use super::{
     cache::Cache,
     counters::Counters,
     in_flight::InFlight,
+    labels::Labels,
     lookup::Lookups,
     shared::{Shared, shard_index},
 };
@@ -27,6 +28,7 @@ pub struct AuthenticatorBuilder {
     store: Arc<dyn TokenStore>,
     clock: Arc<dyn Clock>,
     formats: Vec<TokenFormat>,
+    any_format: bool,
     lookup_timeout: Duration,
     max_lookups: usize,
     max_staleness: Duration,
@@ -44,6 +46,7 @@ impl AuthenticatorBuilder {
             store,
             clock: Arc::new(SystemClock),
             formats: Vec::new(),
+            any_format: false,
             lookup_timeout: Duration::from_secs(1),
             max_lookups: 1024,
             max_staleness: Duration::from_secs(5),
@@ -72,12 +75,9 @@ impl AuthenticatorBuilder {
         self
     }
 
-    pub(crate) fn has_formats(&self) -> bool {
-        !self.formats.is_empty()
-    }
-
+    /// Accepts tokens of any format. Principals show the formats that were added.
     pub(crate) fn any_format(mut self) -> Self {
-        self.formats.clear();
+        self.any_format = true;
         self
     }
 
@@ -146,18 +146,24 @@ impl AuthenticatorBuilder {
             Duration::ZERO => self.lookup_timeout,
             max_staleness => self.lookup_timeout.min(max_staleness),
         };
+        let labels = Labels::new(&self.formats);
+        let formats = match self.any_format {
+            true => Vec::new(),
+            false => self.formats,
+        };
         Authenticator {
             shared: Arc::new(Shared {
                 name: self.name,
                 store: self.store,
                 clock: self.clock,
-                formats: self.formats.into(),
+                formats: formats.into(),
                 lookups: Lookups::new(self.max_lookups, lookup_timeout),
                 in_flight: InFlight::new(SHARDS, shard_index),
                 cache: Cache::new(
                     self.capacity,
                     self.negative_cache_capacity,
                     self.max_staleness,
+                    labels,
                 ),
                 counters: Counters::default(),
                 store_events: StoreEvents::default(),

@@ -6,7 +6,7 @@
 use std::{
     collections::HashMap,
     sync::{
-        Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{
             AtomicBool, AtomicUsize,
             Ordering::{Acquire, Relaxed, Release},
@@ -19,10 +19,11 @@ use super::{
     entry::{Entry, Instant, seconds},
     grants::Grants,
     hash::DigestHasher,
+    labels::Labels,
     lease::Lease,
     nanoseconds::nanoseconds,
     negative::NegativeCache,
-    positions::{AnswerPosition, COVERED, Freshness, Kind, Positions, Reached},
+    positions::{AnswerPosition, COVERED, Freshness, Kind, Positions, Reached, UNCOVERED},
     preload::{Loss, Preload},
     seen::SeenTokens,
 };
@@ -70,12 +71,33 @@ pub(super) struct Fill<'a> {
     pub(super) generation: u64,
 }
 
+/// What is done with an entry that may be used.
+pub(super) trait WithEntry {
+    type Output;
+
+    fn run(self, entry: &Entry) -> Self::Output;
+}
+
+impl<R, F: FnOnce(&Entry) -> R> WithEntry for F {
+    type Output = R;
+
+    #[inline]
+    fn run(self, entry: &Entry) -> R {
+        self(entry)
+    }
+}
+
 impl Cache {
-    pub(super) fn new(capacity: usize, negative_capacity: usize, max_staleness: Duration) -> Self {
+    pub(super) fn new(
+        capacity: usize,
+        negative_capacity: usize,
+        max_staleness: Duration,
+        labels: Labels,
+    ) -> Self {
         let staleness = nanoseconds(max_staleness);
         Self {
             entries: papaya::HashMap::with_hasher(DigestHasher::default()),
-            grants: Grants::default(),
+            grants: Grants::new(labels),
             negative: NegativeCache::new(negative_capacity),
             seen: SeenTokens::new(capacity.max(MIN_TRACKED)),
             lease: Lease::ended(),
@@ -107,18 +129,66 @@ impl Cache {
         nanoseconds(looked_up_at).saturating_add(self.staleness)
     }
 
-    /// Passes a cached token to `with` if it is fresh.
+    /// Passes a cached token to `with` if it is fresh. Otherwise returns `with`.
     #[inline]
-    pub(super) fn get_fresh<R>(
+    pub(super) fn get_fresh<W: WithEntry>(
         &self,
         digest: &TokenDigest,
         now: Instant<'_>,
-        with: impl FnOnce(&Entry) -> R,
-    ) -> Option<R> {
+        with: W,
+    ) -> Result<W::Output, W> {
+        self.lease.over(|lease_until| {
+            let entries = self.entries.pin();
+            match entries.get(digest) {
+                Some(entry) if entry.is_fresh(lease_until, now) => Ok(with.run(entry)),
+                _ => Err(with),
+            }
+        })
+    }
+
+    /// Whether a token is cached whose app has changed since.
+    pub(super) fn is_of_changed_app(&self, digest: &TokenDigest) -> bool {
+        let entries = self.entries.pin();
+        entries
+            .get(digest)
+            .is_some_and(|entry| entry.grant.is_evicted())
+    }
+
+    /// Returns a token whose app has changed, with the state of the app that another answer has
+    /// shown since, if both are fresh. The caller holds the lock of the digest.
+    pub(super) fn revive(&self, digest: &TokenDigest, now: Instant<'_>) -> Option<Entry> {
         self.lease.over(|lease_until| {
             let entries = self.entries.pin();
             let entry = entries.get(digest)?;
-            entry.is_fresh(lease_until, now).then(|| with(entry))
+            let token = entry.freshness();
+            if !entry.grant.is_evicted() {
+                // Another request was faster.
+                let same = || {
+                    let grant = Arc::clone(&entry.grant);
+                    entry.revived(grant, token.until, token.coverage)
+                };
+                return entry.is_fresh(lease_until, now).then(same);
+            }
+            let (grant, app) = self.grants.revive(&entry.grant)?;
+            let until = token
+                .until_with(lease_until)
+                .min(app.until_with(lease_until));
+            if !now.is_before(until) {
+                return None;
+            }
+            entry.touch(now.monotonic);
+            let revived = || {
+                let until = token.until.min(app.until);
+                entry.revived(Arc::clone(&grant), until, token.coverage)
+            };
+            // Otherwise the lease will soon cover the state of the app, and with it the entry.
+            let is_by_age = [token.coverage, app.coverage] == [UNCOVERED; 2];
+            if app.coverage == COVERED || is_by_age {
+                self.save_uses(entry);
+                // Not inserted if it was evicted meanwhile to make room.
+                entries.update(*digest, |_| revived());
+            }
+            Some(revived())
         })
     }
 
@@ -214,7 +284,8 @@ impl Cache {
             self.preload.lose(Loss::Capacity);
             return false;
         }
-        let entry = Entry::of(token, self.grants.intern(token), freshness, looked_up_at);
+        let grant = self.grants.intern(token, freshness);
+        let entry = Entry::of(token, grant, freshness, looked_up_at);
         let app_is_enabled = entry.app_is_enabled();
         if let Some(before) = entries.insert(*digest, entry) {
             self.save_uses(before);
@@ -262,13 +333,25 @@ impl Cache {
             Kind::Missing => self.negative.cover(digest, *serial),
             Kind::Present => {
                 let entries = self.entries.pin();
-                entries
-                    .get(digest)
-                    .is_some_and(|entry| entry.cover(*serial))
+                let entry = entries.get(digest).filter(|entry| entry.cover(*serial));
+                if let Some(entry) = entry.filter(|entry| entry.is_covered()) {
+                    self.grants.cover(&entry.grant);
+                }
+                entry.is_some()
             }
         };
         if covered {
             self.preload.clear_pending(digest);
+        }
+    }
+
+    /// Evicts an answer that was ahead of the follower and belongs to another history.
+    pub(super) fn refute(&self, reached: &Reached) {
+        let entries = self.entries.pin();
+        if let Some(entry) = entries.get(&reached.digest)
+            && entry.freshness().coverage == reached.serial
+        {
+            self.grants.refute(&entry.grant);
         }
     }
 

@@ -1,6 +1,7 @@
 //! A cached token, reduced to what a principal needs.
 
 use std::{
+    net::IpAddr,
     sync::{
         Arc,
         atomic::{AtomicU32, Ordering::Relaxed},
@@ -9,7 +10,6 @@ use std::{
 };
 
 use compact_str::CompactString;
-use jiff::Timestamp;
 
 use super::{
     grant::Grant,
@@ -18,11 +18,11 @@ use super::{
 };
 use crate::{
     model::{
-        principal::AppPrincipal,
+        principal::{AppPrincipal, Expiry, SharedMetadata},
         record::{TokenRecord, TokenStatus},
     },
     rejection::Rejection,
-    time::{Clock, LAG, from_microseconds, microseconds},
+    time::{Clock, LAG, microseconds},
     token::TokenId,
 };
 
@@ -46,32 +46,17 @@ pub(super) struct Entry {
     restricted: bool,
 }
 
-/// An optional instant stored as one integer: microseconds since 1970, the precision of the stores.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Expiry(i64);
-
 impl Expiry {
-    const NEVER: Self = Self(i64::MAX);
-
-    fn of(expires_at: Option<Timestamp>) -> Self {
-        expires_at.map_or(Self::NEVER, |at| Self(microseconds(at)))
-    }
-
     /// Reads the clock only if there is an expiry, and the precise clock only close to it.
     #[inline]
     fn has_passed(self, clock: &dyn Clock) -> bool {
-        if self == Self::NEVER {
+        let Some(expires_at) = self.microseconds() else {
             return false;
-        }
-        let left = self.0.saturating_sub(microseconds(clock.now()));
+        };
+        let left = expires_at.saturating_sub(microseconds(clock.now()));
         left <= 0
             || u128::from(left.unsigned_abs()) < LAG.as_micros()
-                && self.0 <= microseconds(clock.precise_now())
-    }
-
-    #[inline]
-    fn get(self) -> Option<Timestamp> {
-        (self != Self::NEVER).then(|| from_microseconds(self.0))
+                && expires_at <= microseconds(clock.precise_now())
     }
 }
 
@@ -93,6 +78,31 @@ impl Entry {
             coverage: AtomicU32::new(freshness.coverage),
             revoked: token.revoked_at.is_some(),
             restricted: token.restrictions.is_some(),
+        }
+    }
+
+    /// Returns the token with the current state of its app, and how long both may be used.
+    pub(super) fn revived(&self, grant: Arc<Grant>, until: u64, coverage: u32) -> Self {
+        Self {
+            token_id: self.token_id,
+            token_name: self.token_name.clone(),
+            grant,
+            expires_at: self.expires_at,
+            fresh_until: until,
+            last_used: AtomicU32::new(self.last_used()),
+            uses: AtomicU32::new(0),
+            coverage: AtomicU32::new(coverage),
+            revoked: self.revoked,
+            restricted: self.restricted,
+        }
+    }
+
+    /// How long the token may be used, apart from its app.
+    pub(super) fn freshness(&self) -> Freshness {
+        Freshness {
+            until: self.fresh_until,
+            coverage: self.coverage.load(Relaxed),
+            is_behind: false,
         }
     }
 
@@ -140,37 +150,71 @@ impl Entry {
         } else if self.grant.is_disabled() {
             TokenStatus::AppDisabled
         } else if self.restricted {
-            TokenStatus::Restricted
+            self.status_by_restrictions(clock)
         } else {
             TokenStatus::Live
         }
     }
 
-    /// Why the token is refused now, if it is.
+    fn status_by_restrictions(&self, clock: &dyn Clock) -> TokenStatus {
+        // The clock may lag, so only the precise one shows that a time has not come.
+        let has_come = |at| at <= clock.now() || at <= clock.precise_now();
+        match self.grant.restrictions() {
+            Some(restrictions) => restrictions.status(has_come),
+            None => TokenStatus::Live,
+        }
+    }
+
+    /// Why the token is refused now, if it is. `client` returns the address of the client, if it is
+    /// known; it is only called for live tokens that are restricted to networks.
     #[inline]
-    pub(super) fn rejection(&self, clock: &dyn Clock) -> Option<Rejection> {
+    pub(super) fn rejection(
+        &self,
+        clock: &dyn Clock,
+        client: impl FnOnce() -> Option<IpAddr>,
+    ) -> Option<Rejection> {
         match self.status(clock) {
+            TokenStatus::Live if self.restricted => self.rejection_by_networks(client),
             TokenStatus::Live => None,
             status => Rejection::of_status(status, self.token_id, self.grant.app_id),
         }
     }
 
+    /// Why the token is refused now, wherever the client is.
+    pub(super) fn rejection_of_token(&self, clock: &dyn Clock) -> Option<Rejection> {
+        Rejection::of_status(self.status(clock), self.token_id, self.grant.app_id)
+    }
+
+    fn rejection_by_networks(&self, client: impl FnOnce() -> Option<IpAddr>) -> Option<Rejection> {
+        let networks = self.grant.restrictions()?.networks()?;
+        let client = client();
+        let is_inside = client.is_some_and(|client| networks.contains(client));
+        let rejection = || Rejection::outside_networks(self.token_id, self.grant.app_id, client);
+        (!is_inside).then(rejection)
+    }
+
     /// The principal of the token. The caller has checked that the token is not refused.
     #[inline]
     pub(super) fn principal(&self) -> AppPrincipal {
-        AppPrincipal::new(
-            self.grant.app_id,
-            self.grant.app_name().clone(),
-            self.token_id,
-            self.token_name.clone(),
-            self.grant.scopes.clone(),
-            self.expires_at.get(),
-        )
+        AppPrincipal {
+            app_id: self.grant.app_id,
+            app_name: self.grant.app_name().clone(),
+            token_id: self.token_id,
+            token_name: self.token_name.clone(),
+            scopes: self.grant.scopes().clone(),
+            expires_at: self.expires_at,
+            format: self.grant.format(),
+            metadata: self.grant.metadata().map(SharedMetadata::local),
+        }
     }
 
     /// Admits or refuses the token in the same way as its record would be.
-    pub(super) fn check(&self, clock: &dyn Clock) -> Result<AppPrincipal, Rejection> {
-        match self.rejection(clock) {
+    pub(super) fn check(
+        &self,
+        clock: &dyn Clock,
+        client: impl FnOnce() -> Option<IpAddr>,
+    ) -> Result<AppPrincipal, Rejection> {
+        match self.rejection(clock, client) {
             Some(rejection) => Err(rejection),
             None => Ok(self.principal()),
         }
@@ -245,11 +289,16 @@ pub(super) fn seconds(time: Duration) -> u32 {
 
 #[cfg(test)]
 mod tests {
-    use jiff::ToSpan;
+    use std::cell::Cell;
+
+    use jiff::{Timestamp, ToSpan};
     use proptest::prelude::*;
 
     use super::*;
-    use crate::{AppId, AppRecord, MaskedToken, TokenDigest, time::truncate_to_microsecond};
+    use crate::{
+        AppId, AppRecord, MaskedToken, Networks, RejectionKind, Restrictions, TokenDigest,
+        time::truncate_to_microsecond,
+    };
 
     const NOT_FRESH: Freshness = Freshness {
         until: 0,
@@ -319,27 +368,60 @@ mod tests {
         ]
     }
 
+    fn restrictions() -> impl Strategy<Value = Option<Restrictions>> {
+        let networks = prop_oneof![
+            Just(None),
+            Just("10.0.0.0/8".parse().ok()),
+            Just("0.0.0.0/1".parse().ok()),
+            Just("0.0.0.0/0".parse().ok()),
+        ];
+        let not_before = proptest::option::of(time());
+        let suspended_at = proptest::option::weighted(0.2, time());
+        let understood = (networks, not_before, suspended_at).prop_map(
+            |(networks, not_before, suspended_at)| {
+                Restrictions::of(networks, not_before, suspended_at).unwrap()
+            },
+        );
+        prop_oneof![
+            1 => Just(None),
+            1 => Just(Some("{}".parse().unwrap())),
+            4 => understood,
+        ]
+    }
+
     proptest! {
         #[test]
         fn an_entry_has_the_same_status_as_its_record_at_any_time(
             expires_at in proptest::option::of(time()),
             revoked_at in proptest::option::of(time()),
             disabled_at in proptest::option::of(time()),
-            restricted: bool,
+            restrictions in restrictions(),
+            client in proptest::option::of(any::<[u8; 4]>().prop_map(IpAddr::from)),
             now in time(),
             lag in 0_u64..400,
         ) {
             // Stores have a precision of microseconds.
             let mut token = record(expires_at.map(truncate_to_microsecond), revoked_at, disabled_at);
-            token.restrictions = restricted.then(|| "{}".parse().unwrap());
-            let entry = Entry::of(&token, Arc::new(Grant::of(&token)), NOT_FRESH, Duration::ZERO);
+            token.restrictions = restrictions;
+            let entry = Entry::of(&token, Arc::new(Grant::of(&token, None)), NOT_FRESH, Duration::ZERO);
             let around = |span: i64| now.checked_add(span.microseconds()).unwrap_or(now);
             for now in [around(-1), now, around(1)] {
                 let clock = Lagging { precise: now, lag: Duration::from_millis(lag) };
                 prop_assert_eq!(entry.status(&clock), token.status(now));
-                let cached = entry.check(&clock).map_err(|rejection| rejection.kind());
+                let asked = Cell::new(false);
+                let address = || {
+                    asked.set(true);
+                    client
+                };
+                let cached = entry.check(&clock, address).map_err(|rejection| rejection.kind());
+                let is_inside = |networks: &Networks| client.is_some_and(|at| networks.contains(at));
+                let is_live = token.status(now) == TokenStatus::Live;
+                prop_assert_eq!(asked.get(), is_live && token.networks().is_some());
                 let uncached = match token.status(now) {
-                    TokenStatus::Live => Ok(AppPrincipal::of(&token)),
+                    TokenStatus::Live if token.networks().is_none_or(is_inside) => {
+                        Ok(AppPrincipal::of(&token))
+                    }
+                    TokenStatus::Live => Err(RejectionKind::OutsideNetworks),
                     status => Err(Rejection::of_status(status, token.id, token.app.id)
                         .unwrap()
                         .kind()),
@@ -356,7 +438,7 @@ mod tests {
             let freshness = Freshness { until, ..NOT_FRESH };
             Entry::of(
                 &token,
-                Arc::new(Grant::of(&token)),
+                Arc::new(Grant::of(&token, None)),
                 freshness,
                 Duration::ZERO,
             )

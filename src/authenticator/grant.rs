@@ -2,7 +2,7 @@
 //! memory.
 
 use std::{
-    hash::{BuildHasher, Hash, Hasher},
+    hash::Hash,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering::Relaxed},
@@ -10,69 +10,143 @@ use std::{
 };
 
 use compact_str::CompactString;
+use jiff::Timestamp;
 
 use crate::model::{
-    app::AppId, metadata::Metadata, record::TokenRecord, restrictions::Restrictions,
+    app::{AppId, AppRecord},
+    metadata::Metadata,
+    principal::SharedMetadata,
+    record::TokenRecord,
+    restrictions::Restrictions,
     scope::ScopeSet,
 };
 
-/// What tokens of one app with the same scopes, restrictions and metadata have in common.
+/// An app as an answer of the store has shown it.
+#[derive(Debug)]
+pub(super) struct AppState {
+    id: AppId,
+    name: CompactString,
+    disabled: bool,
+    /// Distinguishes an app from one with the same identifier that was deleted.
+    created_at: Timestamp,
+    metadata: Arc<Metadata>,
+}
+
+impl AppState {
+    pub(super) fn of(app: &AppRecord) -> Self {
+        Self {
+            id: app.id,
+            name: CompactString::new(&app.name),
+            disabled: app.disabled_at.is_some(),
+            created_at: app.created_at,
+            metadata: Arc::new(app.metadata.clone()),
+        }
+    }
+
+    /// Whether a record shows the app in this state. A store that does not know when an app was
+    /// created may return any time, so that is not compared.
+    pub(super) fn is_that_of(&self, app: &AppRecord) -> bool {
+        self.name == app.name
+            && self.disabled == app.disabled_at.is_some()
+            && *self.metadata == app.metadata
+    }
+
+    /// Whether both show the same.
+    pub(super) fn is_like(&self, other: &Self) -> bool {
+        self.name == other.name
+            && self.disabled == other.disabled
+            && self.metadata == other.metadata
+    }
+
+    /// Whether this may be another state of the same app.
+    pub(super) fn is_same_app(&self, other: &Self) -> bool {
+        self.id == other.id && self.created_at == other.created_at
+    }
+}
+
+/// What a token shares with others, apart from its app.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Terms {
+    scopes: ScopeSet,
+    /// The label of the token's format.
+    format: Option<&'static str>,
+    /// What few tokens have; `None` if there is nothing of it.
+    extras: Option<Arc<Extras>>,
+}
+
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct Extras {
+    restrictions: Option<Restrictions>,
+    metadata: Arc<Metadata>,
+}
+
+impl Terms {
+    pub(super) fn of(token: &TokenRecord, format: Option<&'static str>) -> Self {
+        let has_extras = token.restrictions.is_some() || !token.metadata.is_empty();
+        let extras = || {
+            Arc::new(Extras {
+                restrictions: token.restrictions.clone(),
+                metadata: Arc::new(token.metadata.clone()),
+            })
+        };
+        Self {
+            scopes: token.scopes.clone(),
+            format,
+            extras: has_extras.then(extras),
+        }
+    }
+}
+
+/// What tokens of one app with the same scopes, format, restrictions and metadata have in common.
 #[derive(Debug)]
 pub(super) struct Grant {
     pub(super) app_id: AppId,
     app_name: CompactString,
     disabled: bool,
-    pub(super) scopes: ScopeSet,
     /// Set when the app has changed: entries that share this grant must not be used any more.
     evicted: AtomicBool,
-    /// What few tokens have; `None` if there is nothing of it.
-    extras: Option<Arc<Extras>>,
-}
-
-/// What a token has besides scopes.
-#[derive(Debug)]
-struct Extras {
-    restrictions: Option<Restrictions>,
-    metadata: Metadata,
+    terms: Terms,
+    /// What principals show.
+    metadata: Option<Box<SharedMetadata>>,
+    app: Arc<AppState>,
 }
 
 impl Grant {
-    pub(super) fn of(token: &TokenRecord) -> Self {
-        let has_extras = token.restrictions.is_some() || !token.metadata.is_empty();
-        let extras = || {
-            Arc::new(Extras {
-                restrictions: token.restrictions.clone(),
-                metadata: token.metadata.clone(),
-            })
+    pub(super) fn new(app: &Arc<AppState>, terms: Terms) -> Self {
+        let metadata = match &terms.extras {
+            Some(extras) => SharedMetadata::of(&app.metadata, &extras.metadata),
+            None => SharedMetadata::of(&app.metadata, &Arc::default()),
         };
         Self {
-            app_id: token.app.id,
-            app_name: CompactString::new(&token.app.name),
-            disabled: token.app.disabled_at.is_some(),
-            scopes: token.scopes.clone(),
+            app_id: app.id,
+            app_name: app.name.clone(),
+            disabled: app.disabled,
             evicted: AtomicBool::new(false),
-            extras: has_extras.then(extras),
+            terms,
+            metadata,
+            app: Arc::clone(app),
         }
     }
 
-    /// Hashes what distinguishes the grants of one app.
-    pub(super) fn fingerprint(token: &TokenRecord, hasher: &impl BuildHasher) -> u64 {
-        let mut hash = hasher.build_hasher();
-        token.scopes.hash(&mut hash);
-        token.restrictions.hash(&mut hash);
-        token.metadata.hash(&mut hash);
-        hash.finish()
+    /// Creates the grant of a token that is not shared.
+    pub(super) fn of(token: &TokenRecord, format: Option<&'static str>) -> Self {
+        Self::new(
+            &Arc::new(AppState::of(&token.app)),
+            Terms::of(token, format),
+        )
     }
 
-    /// Whether the grant has the scopes, restrictions and metadata of a token.
-    pub(super) fn fits(&self, token: &TokenRecord) -> bool {
-        let has_metadata = match &self.extras {
-            Some(extras) => extras.metadata == token.metadata,
-            None => token.metadata.is_empty(),
-        };
-        self.scopes == token.scopes
-            && self.restrictions() == token.restrictions.as_ref()
-            && has_metadata
+    pub(super) fn app(&self) -> &Arc<AppState> {
+        &self.app
+    }
+
+    #[inline]
+    pub(super) fn restrictions(&self) -> Option<&Restrictions> {
+        self.terms.extras.as_ref()?.restrictions.as_ref()
+    }
+
+    pub(super) fn terms(&self) -> &Terms {
+        &self.terms
     }
 
     #[inline]
@@ -85,9 +159,19 @@ impl Grant {
         self.disabled
     }
 
-    /// The restrictions of the tokens.
-    pub(super) fn restrictions(&self) -> Option<&Restrictions> {
-        self.extras.as_ref()?.restrictions.as_ref()
+    #[inline]
+    pub(super) fn scopes(&self) -> &ScopeSet {
+        &self.terms.scopes
+    }
+
+    #[inline]
+    pub(super) fn format(&self) -> Option<&'static str> {
+        self.terms.format
+    }
+
+    #[inline]
+    pub(super) fn metadata(&self) -> Option<&SharedMetadata> {
+        self.metadata.as_deref()
     }
 
     pub(super) fn evict(&self) {

@@ -1,4 +1,10 @@
-//! Interns what tokens of one app have in common: their app, scopes, restrictions and metadata.
+//! The apps of the cached tokens, and what tokens of one app have in common.
+//!
+//! Each app has one current state, which most of its cached tokens show. A change of the app makes
+//! that state unknown and evicts all grants, so that no token of the app is served from the cache.
+//! The first answer of the store from after the change shows the new state. The other entries of the
+//! app are then *revived*: each gets a grant with its own terms and the new state of the app, without
+//! a lookup. A revived entry is used for no longer than both the entry and the answer could be.
 
 use std::{
     collections::{HashMap, VecDeque, hash_map::RandomState},
@@ -6,10 +12,17 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
 };
 
-use compact_str::CompactString;
+use tokio::sync::Notify;
 
-use super::grant::Grant;
-use crate::model::{app::AppId, record::TokenRecord};
+use super::{
+    grant::{AppState, Grant, Terms},
+    labels::Labels,
+    positions::{COVERED, Freshness},
+};
+use crate::{
+    model::{app::AppId, record::TokenRecord},
+    token::TokenDigest,
+};
 
 const SHARDS: usize = 64;
 
@@ -17,23 +30,41 @@ const SHARDS: usize = 64;
 /// outdated.
 const MAX_EVICTED: usize = 1024;
 
-/// Grants by app, so that a change of an app reaches all of its tokens.
+/// How often an app is looked up in the background after a change. After that, the next request
+/// with one of its tokens does it.
+const ATTEMPTS: u32 = 3;
+
+/// The apps by identifier, so that a change of an app reaches all of its tokens.
 #[derive(Debug)]
 pub(super) struct Grants {
-    shards: Box<[Mutex<HashMap<AppId, AppGrants>>]>,
+    shards: Box<[Mutex<HashMap<AppId, App>>]>,
     hasher: RandomState,
+    labels: Labels,
     evicted: Mutex<Evicted>,
+    /// Apps whose state is to be looked up in the background, and how often that was tried.
+    unknown: Mutex<HashMap<AppId, u32>>,
+    /// Notified when an app is added to `unknown`.
+    pub(super) work: Notify,
 }
 
-/// The grants of one app, all with the same state of the app.
+/// An app and the grants of its tokens.
 #[derive(Debug)]
-struct AppGrants {
-    name: CompactString,
-    disabled: bool,
-    /// By fingerprint.
-    shared: HashMap<u64, Weak<Grant>>,
+struct App {
+    /// `None` after a change, until an answer has shown the new state.
+    current: Option<Current>,
+    /// All grants of the app by fingerprint, whichever state of the app they show.
+    grants: HashMap<u64, Weak<Grant>>,
     /// The number of grants above which unused ones are dropped.
     sweep_at: usize,
+    /// The token whose answer has shown the app last.
+    sample: TokenDigest,
+}
+
+/// The state of an app, and how long the answer that showed it may be used.
+#[derive(Clone, Debug)]
+pub(super) struct Current {
+    state: Arc<AppState>,
+    pub(super) freshness: Freshness,
 }
 
 #[derive(Debug, Default)]
@@ -43,43 +74,97 @@ struct Evicted {
     dropped: u64,
 }
 
-impl AppGrants {
-    fn of(token: &TokenRecord) -> Self {
-        Self {
-            name: CompactString::new(&token.app.name),
-            disabled: token.app.disabled_at.is_some(),
-            shared: HashMap::new(),
-            sweep_at: 16,
+impl Current {
+    fn is_covered(&self) -> bool {
+        self.freshness.coverage == COVERED
+    }
+
+    /// Combines what several answers with the same state allow.
+    fn extend(&mut self, freshness: Freshness) {
+        let before = self.freshness;
+        self.freshness.until = before.until.max(freshness.until);
+        if before.coverage != COVERED {
+            self.freshness.coverage = freshness.coverage;
         }
     }
 
-    fn matches(&self, token: &TokenRecord) -> bool {
-        self.name == token.app.name && self.disabled == token.app.disabled_at.is_some()
+    /// Whether an answer that shows another state replaces this one. The state of an answer that
+    /// may be older does not.
+    fn is_replaced_by(&self, freshness: Freshness) -> bool {
+        freshness.coverage == COVERED
+            || !self.is_covered() && self.freshness.until <= freshness.until
+    }
+}
+
+impl App {
+    fn new(sample: TokenDigest) -> Self {
+        Self {
+            current: None,
+            grants: HashMap::new(),
+            sweep_at: 16,
+            sample,
+        }
+    }
+
+    /// Returns the state that an answer shows, and whether it is the current one.
+    fn show(&mut self, token: &TokenRecord, freshness: Freshness) -> (Arc<AppState>, bool) {
+        match &mut self.current {
+            Some(current) if current.state.is_that_of(&token.app) => {
+                if !freshness.is_behind {
+                    current.extend(freshness);
+                }
+                (Arc::clone(&current.state), true)
+            }
+            current => {
+                let state = Arc::new(AppState::of(&token.app));
+                let current = current.as_ref();
+                let is_current = !freshness.is_behind
+                    && current.is_none_or(|current| current.is_replaced_by(freshness));
+                if is_current {
+                    self.evict();
+                    self.current = Some(Current {
+                        state: Arc::clone(&state),
+                        freshness,
+                    });
+                }
+                (state, is_current)
+            }
+        }
     }
 
     fn evict(&mut self) {
-        for (_, grant) in self.shared.drain() {
+        self.current = None;
+        for (_, grant) in self.grants.drain() {
             if let Some(grant) = grant.upgrade() {
                 grant.evict();
             }
         }
     }
 
-    /// Adds a grant. Another one with the same fingerprint is evicted, because a change of the app
-    /// could no longer reach it.
-    fn insert(&mut self, fingerprint: u64, grant: &Arc<Grant>) {
-        if self.shared.len() >= self.sweep_at {
-            self.sweep();
-        }
-        let before = self.shared.insert(fingerprint, Arc::downgrade(grant));
-        if let Some(before) = before.as_ref().and_then(Weak::upgrade) {
-            before.evict();
+    /// Returns the grant with these terms and a state of the app.
+    fn grant(&mut self, fingerprint: u64, state: &Arc<AppState>, terms: &Terms) -> Arc<Grant> {
+        let shared = self.grants.get(&fingerprint).and_then(Weak::upgrade);
+        let is_same = |grant: &Arc<Grant>| grant.app().is_like(state) && grant.terms() == terms;
+        match shared {
+            Some(grant) if is_same(&grant) => grant,
+            other => {
+                // A change of the app could no longer reach it.
+                if let Some(other) = other {
+                    other.evict();
+                }
+                if self.grants.len() >= self.sweep_at {
+                    self.sweep();
+                }
+                let grant = Arc::new(Grant::new(state, terms.clone()));
+                self.grants.insert(fingerprint, Arc::downgrade(&grant));
+                grant
+            }
         }
     }
 
     fn sweep(&mut self) {
-        self.shared.retain(|_, grant| grant.strong_count() > 0);
-        self.sweep_at = (2 * self.shared.len()).max(16);
+        self.grants.retain(|_, grant| grant.strong_count() > 0);
+        self.sweep_at = (2 * self.grants.len()).max(16);
     }
 }
 
@@ -88,13 +173,29 @@ impl Default for Grants {
         Self {
             shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
             hasher: RandomState::new(),
+            labels: Labels::default(),
             evicted: Mutex::default(),
+            unknown: Mutex::default(),
+            work: Notify::new(),
         }
     }
 }
 
 impl Grants {
-    fn shard(&self, app: &AppId) -> MutexGuard<'_, HashMap<AppId, AppGrants>> {
+    /// Creates an empty set for tokens of these formats.
+    pub(super) fn new(labels: Labels) -> Self {
+        Self {
+            labels,
+            ..Self::default()
+        }
+    }
+
+    /// Returns a grant that the token shares with no other.
+    pub(super) fn single(&self, token: &TokenRecord) -> Arc<Grant> {
+        Arc::new(Grant::of(token, self.labels.of(&token.mask)))
+    }
+
+    fn shard(&self, app: &AppId) -> MutexGuard<'_, HashMap<AppId, App>> {
         #[expect(
             clippy::cast_possible_truncation,
             reason = "the low bits choose the shard"
@@ -103,25 +204,55 @@ impl Grants {
         lock(&self.shards[shard])
     }
 
-    /// Returns the grant that the token shares with others of its app.
-    pub(super) fn intern(&self, token: &TokenRecord) -> Arc<Grant> {
+    fn fingerprint(&self, terms: &Terms, is_current: bool) -> u64 {
+        self.hasher.hash_one((terms, is_current))
+    }
+
+    /// Returns the grant that the token shares with others of its app. `freshness` is that of the
+    /// answer that showed the token.
+    pub(super) fn intern(&self, token: &TokenRecord, freshness: Freshness) -> Arc<Grant> {
+        let terms = Terms::of(token, self.labels.of(&token.mask));
         let mut shard = self.shard(&token.app.id);
-        let app_grants = shard
-            .entry(token.app.id)
-            .or_insert_with(|| AppGrants::of(token));
-        if !app_grants.matches(token) {
-            // The app has changed since its other tokens were read.
-            app_grants.evict();
-            *app_grants = AppGrants::of(token);
+        let app = shard.entry(token.app.id);
+        let app = app.or_insert_with(|| App::new(token.digest));
+        app.sample = token.digest;
+        let (state, is_current) = app.show(token, freshness);
+        app.grant(self.fingerprint(&terms, is_current), &state, &terms)
+    }
+
+    /// Returns the grant with the terms of an evicted one and the current state of its app, and how
+    /// long that state may be used. Returns `None` while the state is unknown.
+    pub(super) fn revive(&self, evicted: &Grant) -> Option<(Arc<Grant>, Freshness)> {
+        let mut shard = self.shard(&evicted.app_id);
+        let app = shard.get_mut(&evicted.app_id)?;
+        let Current { state, freshness } = app.current.clone()?;
+        if !state.is_same_app(evicted.app()) {
+            return None;
         }
-        let fingerprint = Grant::fingerprint(token, &self.hasher);
-        let shared = app_grants.shared.get(&fingerprint).and_then(Weak::upgrade);
-        if let Some(grant) = shared.filter(|grant| grant.fits(token)) {
-            return grant;
+        let fingerprint = self.fingerprint(evicted.terms(), true);
+        Some((app.grant(fingerprint, &state, evicted.terms()), freshness))
+    }
+
+    /// Marks the state that a grant shows as covered by the lease, if it is the current one.
+    pub(super) fn cover(&self, grant: &Grant) {
+        if let Some(app) = self.shard(&grant.app_id).get_mut(&grant.app_id)
+            && let Some(current) = &mut app.current
+            && Arc::ptr_eq(&current.state, grant.app())
+        {
+            current.freshness.coverage = COVERED;
         }
-        let grant = Arc::new(Grant::of(token));
-        app_grants.insert(fingerprint, &grant);
-        grant
+    }
+
+    /// Drops the state that a grant shows, because it belongs to another history, unless another
+    /// answer has shown it too.
+    pub(super) fn refute(&self, grant: &Grant) {
+        if let Some(app) = self.shard(&grant.app_id).get_mut(&grant.app_id)
+            && let Some(current) = &app.current
+            && Arc::ptr_eq(&current.state, grant.app())
+            && !current.is_covered()
+        {
+            app.evict();
+        }
     }
 
     /// Evicts all tokens of an app. Anything read about it before `generation` is outdated.
@@ -134,8 +265,12 @@ impl Grants {
         }
         evicted.recent.push_back((generation, *app));
         drop(evicted);
-        if let Some(mut app_grants) = self.shard(app).remove(app) {
-            app_grants.evict();
+        let mut shard = self.shard(app);
+        if let Some(cached) = shard.get_mut(app) {
+            cached.evict();
+            drop(shard);
+            lock(&self.unknown).insert(*app, 0);
+            self.work.notify_one();
         }
     }
 
@@ -151,17 +286,48 @@ impl Grants {
                 .any(|(_, evicted)| evicted == app)
     }
 
-    /// Drops grants that no token uses any more.
+    /// Returns a token of each app whose state is to be looked up.
+    pub(super) fn samples(&self) -> Vec<TokenDigest> {
+        let sample = |app: &AppId| {
+            let shard = self.shard(app);
+            let app = shard.get(app).filter(|app| app.current.is_none())?;
+            Some(app.sample)
+        };
+        let mut samples = Vec::new();
+        lock(&self.unknown).retain(|app, attempts| {
+            *attempts += 1;
+            let sample = sample(app).filter(|_| *attempts <= ATTEMPTS);
+            samples.extend(sample);
+            sample.is_some()
+        });
+        samples
+    }
+
+    /// Keeps only the apps whose state is still to be looked up.
+    pub(super) fn drop_known(&self) {
+        lock(&self.unknown).retain(|app, _| {
+            let shard = self.shard(app);
+            shard.get(app).is_some_and(|app| app.current.is_none())
+        });
+    }
+
+    /// Whether the state of some app is to be looked up.
+    pub(super) fn has_unknown(&self) -> bool {
+        !lock(&self.unknown).is_empty()
+    }
+
+    /// Drops grants that no token uses any more, and apps without any.
     pub(super) fn sweep(&self) {
         for shard in &self.shards {
-            lock(shard).retain(|_, app_grants| {
-                app_grants.sweep();
-                !app_grants.shared.is_empty()
+            lock(shard).retain(|_, app| {
+                app.sweep();
+                !app.grants.is_empty()
             });
         }
     }
 
     pub(super) fn clear(&self) {
+        lock(&self.unknown).clear();
         for shard in &self.shards {
             lock(shard).clear();
         }
@@ -177,7 +343,8 @@ mod tests {
     use jiff::Timestamp;
 
     use super::*;
-    use crate::{AppRecord, MaskedToken, Metadata, TokenDigest, TokenId};
+    use crate::authenticator::positions::UNCOVERED;
+    use crate::{AppRecord, MaskedToken, Metadata, TokenDigest, TokenFormat, TokenId};
 
     fn token(app: &str, scopes: &str) -> TokenRecord {
         let app = AppRecord::new(AppId::new(app).unwrap(), "App", Timestamp::UNIX_EPOCH);
@@ -193,20 +360,62 @@ mod tests {
         token
     }
 
+    /// The lease covers the answer.
+    const FRESH: Freshness = Freshness {
+        until: 100,
+        coverage: COVERED,
+        is_behind: false,
+    };
+    const OWN_AGE: Freshness = Freshness {
+        coverage: UNCOVERED,
+        ..FRESH
+    };
+    const AHEAD: Freshness = Freshness {
+        coverage: 7,
+        ..FRESH
+    };
+    const BEHIND: Freshness = Freshness {
+        is_behind: true,
+        ..OWN_AGE
+    };
+
+    fn named(name: &str, scopes: &str) -> TokenRecord {
+        let mut token = token("app", scopes);
+        name.clone_into(&mut token.app.name);
+        token
+    }
+
+    fn name(grant: &Grant) -> &str {
+        grant.app_name()
+    }
+
     #[test]
-    fn tokens_of_one_app_with_the_same_scopes_share_a_grant_until_the_app_changes() {
+    fn tokens_of_one_app_with_the_same_terms_share_a_grant_until_the_app_changes() {
         let grants = Grants::default();
-        let first = grants.intern(&token("app", "read write"));
+        let first = grants.intern(&token("app", "read write"), FRESH);
         assert!(Arc::ptr_eq(
             &first,
-            &grants.intern(&token("app", "write read"))
+            &grants.intern(&token("app", "write read"), FRESH)
         ));
-        let other = grants.intern(&token("app", "read"));
+        let other = grants.intern(&token("app", "read"), FRESH);
         assert!(!Arc::ptr_eq(&first, &other));
         let mut disabled = token("app", "read");
         disabled.app.disabled_at = Some(Timestamp::UNIX_EPOCH);
-        let _disabled = grants.intern(&disabled);
+        let _disabled = grants.intern(&disabled, FRESH);
         assert!(first.is_evicted() && other.is_evicted());
+    }
+
+    #[test]
+    fn tokens_of_other_formats_do_not_share_a_grant() {
+        let formats = ["acme", "acme_live"].map(|prefix| TokenFormat::new(prefix).unwrap());
+        let grants = Grants::new(Labels::new(&formats));
+        let held = ["acme_", "acme_live_", "acme_live_eu_"].map(|head| {
+            let mut token = token("app", "read");
+            token.mask = MaskedToken::new(head, "x7Kq").unwrap();
+            grants.intern(&token, FRESH)
+        });
+        let formats = held.each_ref().map(|grant| grant.format());
+        assert_eq!(formats, [Some("acme"), Some("acme_live"), None]);
     }
 
     #[test]
@@ -218,24 +427,144 @@ mod tests {
         let mut described = plain.clone();
         described.metadata = Metadata::new([("plan", "pro")]).unwrap();
         let tokens = [plain, restricted, described];
-        let held: Vec<_> = tokens.iter().map(|token| grants.intern(token)).collect();
-        for (token, grant) in tokens.iter().zip(&held) {
-            assert!(Arc::ptr_eq(grant, &grants.intern(token)));
-            assert_eq!(tokens.iter().filter(|token| grant.fits(token)).count(), 1);
+        let intern = |token| grants.intern(token, FRESH);
+        let held: Vec<_> = tokens.iter().map(intern).collect();
+        for (n, token) in tokens.iter().enumerate() {
+            let shared = intern(token);
+            let same = held.iter().position(|grant| Arc::ptr_eq(grant, &shared));
+            assert_eq!(same, Some(n));
         }
     }
 
     #[test]
     fn a_change_of_the_app_reaches_grants_with_the_same_fingerprint() {
-        let mut app_grants = AppGrants::of(&token("app", ""));
-        let [first, second] = ["read", "write"].map(|scopes| {
-            let grant = Arc::new(Grant::of(&token("app", scopes)));
-            app_grants.insert(7, &grant);
-            grant
-        });
+        let first = token("app", "read");
+        let mut app = App::new(first.digest);
+        let state = Arc::new(AppState::of(&first.app));
+        let [first, second] = ["read", "write"]
+            .map(|scopes| app.grant(7, &state, &Terms::of(&token("app", scopes), None)));
         assert!(first.is_evicted() && !second.is_evicted());
-        app_grants.evict();
+        app.evict();
         assert!(second.is_evicted());
+    }
+
+    #[test]
+    fn evicted_grants_are_revived_with_the_state_that_a_later_answer_shows() {
+        let grants = Grants::default();
+        let [read, write] = ["read", "write"].map(|s| grants.intern(&named("Old", s), FRESH));
+        grants.evict(&read.app_id, 1);
+        assert!(grants.revive(&read).is_none(), "the state is unknown");
+        let behind = grants.intern(&named("Old", "read"), BEHIND);
+        assert!(!behind.is_evicted() && grants.revive(&read).is_none());
+        let renamed = grants.intern(&named("New", "read"), FRESH);
+        assert!(behind.is_evicted());
+        let (revived, freshness) = grants.revive(&read).unwrap();
+        assert!(Arc::ptr_eq(&revived, &renamed));
+        assert_eq!(freshness, FRESH);
+        let (revived, _) = grants.revive(&write).unwrap();
+        assert_eq!(
+            (name(&revived), revived.scopes().as_str()),
+            ("New", "write")
+        );
+        grants.evict(&read.app_id, 2);
+        assert!(revived.is_evicted() && grants.revive(&revived).is_none());
+    }
+
+    #[test]
+    fn an_app_that_was_created_again_revives_no_tokens_of_the_deleted_one() {
+        let grants = Grants::default();
+        let before = grants.intern(&token("app", "read"), FRESH);
+        grants.evict(&before.app_id, 1);
+        let mut again = token("app", "write");
+        again.app.created_at = Timestamp::constant(1, 0);
+        let _again = grants.intern(&again, FRESH);
+        assert!(grants.revive(&before).is_none());
+    }
+
+    #[test]
+    fn answers_that_may_be_older_do_not_replace_the_state_of_an_app() {
+        for (current, other, replaces) in [
+            (FRESH, FRESH, true),
+            (FRESH, AHEAD, false),
+            (FRESH, OWN_AGE, false),
+            (FRESH, BEHIND, false),
+            (AHEAD, FRESH, true),
+            (AHEAD, AHEAD, true),
+            (AHEAD, BEHIND, false),
+            (OWN_AGE, OWN_AGE, true),
+            (
+                OWN_AGE,
+                Freshness {
+                    until: 99,
+                    ..OWN_AGE
+                },
+                false,
+            ),
+        ] {
+            let grants = Grants::default();
+            let first = grants.intern(&named("First", "read"), current);
+            let second = grants.intern(&named("Second", "write"), other);
+            assert_eq!(first.is_evicted(), replaces, "{current:?} {other:?}");
+            assert!(!second.is_evicted());
+            let (shown, _) = grants.revive(&first).unwrap();
+            assert_eq!(name(&shown) == "Second", replaces);
+            // Whichever is current, a change of the app reaches both.
+            grants.evict(&first.app_id, 1);
+            assert!(first.is_evicted() && second.is_evicted());
+        }
+    }
+
+    #[test]
+    fn a_state_is_covered_once_the_log_has_reached_an_answer_that_shows_it() {
+        let grants = Grants::default();
+        let ahead = grants.intern(&named("New", "read"), AHEAD);
+        assert_eq!(grants.revive(&ahead).unwrap().1, AHEAD);
+        grants.refute(&ahead);
+        assert!(ahead.is_evicted() && grants.revive(&ahead).is_none());
+        let ahead = grants.intern(&named("New", "read"), AHEAD);
+        let other = grants.intern(&named("Old", "read"), BEHIND);
+        grants.cover(&other);
+        assert_eq!(grants.revive(&ahead).unwrap().1, AHEAD);
+        grants.cover(&ahead);
+        assert_eq!(grants.revive(&ahead).unwrap().1, FRESH);
+        // It stays covered when another answer shows it too, or is refuted.
+        let again = grants.intern(
+            &named("New", "write"),
+            Freshness {
+                until: 200,
+                ..AHEAD
+            },
+        );
+        grants.refute(&again);
+        assert_eq!(
+            grants.revive(&ahead).unwrap().1,
+            Freshness {
+                until: 200,
+                ..FRESH
+            }
+        );
+    }
+
+    #[test]
+    fn a_token_of_each_changed_app_is_looked_up_a_few_times() {
+        let grants = Grants::default();
+        let app = |n: u8| AppId::new(&format!("app{n}")).unwrap();
+        let held: Vec<_> = [1, 2, 3]
+            .map(|n| grants.intern(&token(app(n).as_str(), "read"), FRESH))
+            .into();
+        grants.evict(&app(9), 1);
+        assert!(!grants.has_unknown(), "nothing of it is cached");
+        for n in [1, 2] {
+            grants.evict(&app(n), 2);
+        }
+        assert_eq!(grants.samples().len(), 2);
+        let _known = grants.intern(&token("app1", "read"), FRESH);
+        grants.drop_known();
+        for _ in 1..ATTEMPTS {
+            assert_eq!(grants.samples(), [TokenDigest::of(b"token")]);
+        }
+        assert!(grants.samples().is_empty() && !grants.has_unknown());
+        assert!(!held[2].is_evicted());
     }
 
     #[test]
@@ -244,12 +573,13 @@ mod tests {
         let sets: Vec<_> = (0..20_000)
             .map(|n| token("app", &format!("scope{n}")))
             .collect();
-        let held: Vec<_> = sets.iter().map(|token| grants.intern(token)).collect();
+        let intern = |token| grants.intern(token, FRESH);
+        let held: Vec<_> = sets.iter().map(intern).collect();
         // A linear search would need 200 million comparisons here.
         assert!(
             sets.iter()
                 .zip(&held)
-                .all(|(token, grant)| Arc::ptr_eq(grant, &grants.intern(token)))
+                .all(|(token, grant)| Arc::ptr_eq(grant, &intern(token)))
         );
         drop(held);
         grants.sweep();

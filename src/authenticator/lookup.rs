@@ -16,7 +16,6 @@ use super::{
     Shared,
     cache::Fill,
     entry::{Entry, Instant},
-    grant::Grant,
     in_flight::Ticket,
     positions::{AnswerPosition, Freshness},
 };
@@ -189,7 +188,10 @@ fn begin(
         let position = AnswerPosition::of(&answer);
         let record = shared.check_digest(&digest, answer.record);
         let freshness = completion.complete(record.as_ref(), position);
-        let entry = |token| Entry::of(token, Arc::new(Grant::of(token)), freshness, looked_up_at);
+        let entry = |token| {
+            let grant = shared.cache.grants.single(token);
+            Entry::of(token, grant, freshness, looked_up_at)
+        };
         Ok(Arc::new(Found {
             entry: record.as_ref().map(entry),
             looked_up_at,

@@ -14,6 +14,7 @@ mod grants;
 mod hash;
 mod history;
 mod in_flight;
+mod labels;
 mod lease;
 mod lookup;
 mod metrics;
@@ -29,15 +30,17 @@ mod stats;
 mod sync;
 mod usage;
 
-use std::{fmt, sync::Arc};
+use std::{fmt, net::IpAddr, sync::Arc};
 
 pub(crate) use admission::{Admission, Confirmation, Lookup, confirmed};
 pub use builder::AuthenticatorBuilder;
+pub(crate) use follow::listen;
 pub use follow::{Follower, FollowerBuilder};
 pub use recording::{UsageRecorder, UsageRecorderBuilder};
 pub use stats::Stats;
 
-use entry::Instant;
+use cache::WithEntry;
+use entry::{Entry, Instant};
 use shared::Shared;
 
 use crate::{
@@ -103,6 +106,65 @@ pub(crate) enum Verification<T> {
     Pending(Lookup),
 }
 
+/// An admitted token. Make its principal where it is to be stored, because a principal is too large
+/// to be moved from call to call.
+pub(crate) struct Admitted<'a>(&'a Entry);
+
+impl Admitted<'_> {
+    #[inline(always)]
+    pub(crate) fn principal(self) -> AppPrincipal {
+        self.0.principal()
+    }
+}
+
+/// Turns a cached entry into a verdict.
+struct Judge<'a, A> {
+    shared: &'a Shared,
+    now: Instant<'a>,
+    counted: Option<TokenId>,
+    /// The address of the client, if it is known.
+    client: Option<IpAddr>,
+    admit: A,
+}
+
+impl<T, A: FnOnce(Admitted<'_>) -> T> WithEntry for Judge<'_, A> {
+    type Output = Verification<T>;
+
+    // Every hit runs this, and it has a second caller.
+    #[inline(always)]
+    fn run(self, entry: &Entry) -> Verification<T> {
+        let Self {
+            shared,
+            now,
+            counted,
+            client,
+            admit,
+        } = self;
+        if let Some(rejection) = entry.rejection(&*shared.clock, || client) {
+            return Verification::Refused(rejection);
+        }
+        let counters = shared.counters.local();
+        counters.hit();
+        entry.touch(now.monotonic);
+        if counted != Some(entry.token_id()) && !counters.count_use(entry.token_id()) {
+            entry.count();
+        }
+        Verification::Admitted(admit(Admitted(entry)))
+    }
+}
+
+impl<T, A: FnOnce(Admitted<'_>) -> T> Judge<'_, A> {
+    /// Judges an entry that is not in the cache, so its uses are saved here.
+    #[cold]
+    #[inline(never)]
+    fn of_revived(self, entry: &Entry) -> Verification<T> {
+        let shared = self.shared;
+        let verdict = self.run(entry);
+        shared.cache.save_uses(entry);
+        verdict
+    }
+}
+
 impl Authenticator {
     /// Creates an authenticator with the default settings.
     pub fn new(store: impl TokenStore) -> Self {
@@ -121,11 +183,30 @@ impl Authenticator {
     /// Returns a [`Rejection`] whose kind says why the token is not admitted. A token that is not a
     /// `b64token` ([RFC 6750 section 2.1](https://www.rfc-editor.org/rfc/rfc6750#section-2.1)), or
     /// that is longer than 4,096 bytes, is malformed.
+    ///
+    /// A token that is restricted to [networks](crate::Networks) is refused; see
+    /// [`authenticate_from`](Self::authenticate_from).
     pub async fn authenticate(&self, presented: &[u8]) -> Result<AppPrincipal, Rejection> {
-        let verdict = match self.verify(presented, None, |principal| principal) {
+        self.authenticate_from(presented, None).await
+    }
+
+    /// Verifies a presented token of a client with a known address. `None` means that the address is
+    /// unknown. A token that is restricted to [networks](crate::Networks) is only admitted from
+    /// these.
+    ///
+    /// # Errors
+    ///
+    /// As [`authenticate`](Self::authenticate).
+    pub async fn authenticate_from(
+        &self,
+        presented: &[u8],
+        client: impl Into<Option<IpAddr>>,
+    ) -> Result<AppPrincipal, Rejection> {
+        let client = client.into();
+        let verdict = match self.verify(presented, None, client, |admitted| admitted.principal()) {
             Verification::Admitted(principal) => Ok(principal),
             Verification::Refused(rejection) => Err(rejection),
-            Verification::Pending(lookup) => confirmed(lookup).await,
+            Verification::Pending(lookup) => confirmed(lookup, || client).await,
         };
         if let Err(rejection) = &verdict {
             self.count_refusal(rejection);
@@ -179,14 +260,15 @@ impl Authenticator {
     }
 
     /// Verifies a token as far as possible without a lookup. `counted` is the token whose use was
-    /// already counted for this request, by an outer layer. `admit` gets the principal where it is
-    /// to be stored, because it is too large to be moved from call to call.
+    /// already counted for this request, by an outer layer. `client` is the address of the client,
+    /// if it is known. `admit` makes what it needs of the token.
     #[inline]
     pub(crate) fn verify<T>(
         &self,
         presented: &[u8],
         counted: Option<TokenId>,
-        admit: impl FnOnce(AppPrincipal) -> T,
+        client: Option<IpAddr>,
+        admit: impl FnOnce(Admitted<'_>) -> T,
     ) -> Verification<T> {
         let shared = &*self.shared;
         if presented.len() > MAX_PRESENTED_LEN {
@@ -198,20 +280,19 @@ impl Authenticator {
         }
         let digest = TokenDigest::of(presented);
         let now = Instant::now(&*shared.clock);
-        let cached = shared.cache.get_fresh(&digest, now, |entry| {
-            if let Some(rejection) = entry.rejection(&*shared.clock) {
-                return Verification::Refused(rejection);
-            }
-            let counters = shared.counters.local();
-            counters.hit();
-            entry.touch(now.monotonic);
-            if counted != Some(entry.token_id()) && !counters.count_use(entry.token_id()) {
-                entry.count();
-            }
-            Verification::Admitted(admit(entry.principal()))
-        });
-        if let Some(verdict) = cached {
-            return verdict;
+        let judge = Judge {
+            shared,
+            now,
+            counted,
+            client,
+            admit,
+        };
+        let judge = match shared.cache.get_fresh(&digest, now, judge) {
+            Ok(verdict) => return verdict,
+            Err(judge) => judge,
+        };
+        if let Some(entry) = shared.revive(&digest, now) {
+            return judge.of_revived(&entry);
         }
         match self.begin_lookup(presented, digest, now, counted) {
             Ok(lookup) => Verification::Pending(lookup),

@@ -100,6 +100,16 @@ pub(super) struct Freshness {
     pub(super) is_behind: bool,
 }
 
+impl Freshness {
+    /// The instant until which the answer is fresh, with the lease.
+    pub(super) fn until_with(self, lease_until: u64) -> u64 {
+        match self.coverage {
+            COVERED => self.until.max(lease_until),
+            _ => self.until,
+        }
+    }
+}
+
 /// An answer that was ahead of the follower, which has now read that far.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Reached {

@@ -59,6 +59,17 @@ pub(super) async fn read(shared: &Arc<Shared>, digests: &[TokenDigest]) -> Resul
     Ok(())
 }
 
+/// Looks up the apps that have changed, by one token of each, so that requests with their tokens do
+/// not have to.
+pub(super) async fn read_apps(shared: &Arc<Shared>) -> Result<(), Rejection> {
+    let grants = &shared.cache.grants;
+    for batch in grants.samples().chunks(BATCH) {
+        read(shared, batch).await?;
+    }
+    grants.drop_known();
+    Ok(())
+}
+
 /// Re-reads all pending tokens. A token that cannot be read stays pending, and does not keep others
 /// from being read.
 #[derive(Debug)]

@@ -5,7 +5,7 @@ use std::sync::{Arc, atomic::AtomicBool};
 use super::{
     cache::Cache,
     counters::Counters,
-    entry::Instant,
+    entry::{Entry, Instant},
     in_flight::InFlight,
     lookup::{Lookups, WeakLookup},
 };
@@ -40,6 +40,18 @@ impl Shared {
     pub(super) fn evict_app(&self, app: &AppId) {
         self.in_flight
             .evict_some(|generation| self.cache.evict_app(app, generation));
+    }
+
+    /// Returns a cached token whose app has changed, with the current state of the app, if that is
+    /// known.
+    #[cold]
+    pub(super) fn revive(&self, digest: &TokenDigest, now: Instant<'_>) -> Option<Entry> {
+        // Checked without the lock first, because this happens to few tokens.
+        if !self.cache.is_of_changed_app(digest) {
+            return None;
+        }
+        let revive = || self.cache.revive(digest, now);
+        self.in_flight.exclusively(digest, revive)
     }
 
     pub(super) fn clear(&self) {

@@ -16,6 +16,12 @@ use crate::{
     store::TokenTarget,
 };
 
+/// The name of an actor without one.
+pub(crate) const UNNAMED: &str = "operator";
+
+/// The name of an actor without one whose calls are limited to an app.
+const UNNAMED_OF_APP: &str = "app";
+
 /// The actor on whose behalf apps and tokens are managed: the name in the audit log, and what the
 /// actor may grant.
 ///
@@ -50,7 +56,7 @@ pub trait ChangeObserver: Send + Sync + 'static {
 impl Authority {
     /// Creates the authority of a named actor who may grant everything.
     ///
-    /// Every change is recorded in the store's audit log, in the transaction of the change.
+    /// Every change is recorded in the store's audit log under this name, in the transaction of the change.
     #[must_use]
     pub fn of(actor: &str) -> Self {
         Self {
@@ -59,8 +65,9 @@ impl Authority {
         }
     }
 
-    /// The default authority of [`ApiTokens`](super::ApiTokens): it may grant everything, and its
-    /// changes are not recorded in the audit log.
+    /// The default authority of [`ApiTokens`](super::ApiTokens): it may grant everything. If the store has an
+    /// audit log, its changes are recorded under the name `operator`, or `app` if it is limited to the tokens of
+    /// an app. A store without an audit log needs this authority.
     #[must_use]
     pub fn operator() -> Self {
         Self {
@@ -96,6 +103,15 @@ impl Authority {
 
     pub(super) fn actor(&self) -> Option<&str> {
         self.actor.as_deref()
+    }
+
+    /// Returns the name under which changes are recorded. Without an actor, `has_log` decides whether they are.
+    pub(super) fn recorded_as(&self, has_log: bool) -> Option<&str> {
+        let unnamed = match self.app {
+            Some(_) => UNNAMED_OF_APP,
+            None => UNNAMED,
+        };
+        self.actor().or(has_log.then_some(unnamed))
     }
 
     /// Returns the actor's name as the audit log shows it.

@@ -1,9 +1,9 @@
 use std::{fmt, sync::Arc, time::Duration};
 
-use super::{ApiTokens, Authority, Shared, formats::Formats};
+use super::{ApiTokens, Authority, Shared, TokenFormats};
 use crate::{
     authenticator::AuthenticatorBuilder,
-    model::policy::Policy,
+    model::{app::AppId, policy::Policy, scope::Scope},
     random::{Entropy, SystemEntropy},
     store::TokenRegistry,
     time::Clock,
@@ -16,7 +16,8 @@ use crate::{
 pub struct ApiTokensBuilder {
     registry: Arc<dyn TokenRegistry>,
     authenticator: AuthenticatorBuilder,
-    formats: Formats,
+    formats: TokenFormats,
+    any_format: bool,
     entropy: Arc<dyn Entropy>,
     accepts_imported: bool,
     max_overlap: Duration,
@@ -28,8 +29,9 @@ impl ApiTokensBuilder {
         let store = Arc::clone(&registry);
         Self {
             registry,
-            authenticator: AuthenticatorBuilder::new(store).with_format(format.clone()),
-            formats: Formats::new(format),
+            authenticator: AuthenticatorBuilder::new(store),
+            formats: TokenFormats::new(format),
+            any_format: false,
             entropy: Arc::new(SystemEntropy),
             accepts_imported: false,
             max_overlap: Duration::from_secs(30 * 86_400),
@@ -45,26 +47,70 @@ impl ApiTokensBuilder {
     }
 
     /// Adds a format in which tokens are issued and accepted, for example `acme_test` besides
-    /// `acme_live`. Choose it with [`NewToken::prefix`](super::NewToken::prefix).
+    /// `acme_live`. Choose it with [`NewToken::format`](super::NewToken::format).
+    ///
+    /// Give each format a [label](TokenFormat::with_label). If several formats have the same
+    /// prefix, the first one counts.
     #[must_use]
     pub fn with_issued_format(mut self, format: TokenFormat) -> Self {
-        self.formats.issued.push(format.clone());
-        self.accept(format)
+        self.formats.issue(format);
+        self
     }
 
     /// Adds a format that is accepted but not issued by default, for example that of an earlier
     /// prefix. When a token of this format is rotated, its successor has the same format.
     #[must_use]
     pub fn with_accepted_format(mut self, format: TokenFormat) -> Self {
-        self.formats.accepted.push(format.clone());
+        self.formats.accept(format);
         self.accepts_imported = true;
-        self.accept(format)
+        self
     }
 
-    fn accept(mut self, format: TokenFormat) -> Self {
-        if !self.accepts_any() {
-            self.authenticator = self.authenticator.with_format(format);
-        }
+    /// Limits a scope to tokens of the format with this [label](TokenFormat::label), for example
+    /// `payments:write` to `live`. Defaults to no limit. The last limit of a scope counts.
+    ///
+    /// A token that has the scope and another format, or none, is not issued, imported or rotated,
+    /// and no edit adds the scope: the call fails with
+    /// [`FormatNotAllowed`](super::LifecycleErrorKind::FormatNotAllowed). Tokens that exist are not
+    /// affected: they are admitted as before.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use tower_api_tokens::{ApiTokens, LifecycleErrorKind, MemoryStore, NewToken, TokenFormat};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let live = TokenFormat::new("acme_live")?.with_label("live")?;
+    /// let test = TokenFormat::new("acme_test")?.with_label("test")?;
+    /// let tokens = ApiTokens::builder(MemoryStore::new(), live)
+    ///     .with_issued_format(test)
+    ///     .limit_scope("payments:write".parse()?, "live")
+    ///     .build();
+    ///
+    /// let app = tokens.create_app("Billing").await?.id;
+    /// let new = NewToken::named("ci").scopes("payments:write".parse()?);
+    /// let refused = tokens.issue(&app, new.clone().format("test")).await.unwrap_err();
+    /// assert_eq!(refused.kind(), LifecycleErrorKind::FormatNotAllowed);
+    /// assert_eq!(refused.required_format(), Some("live"));
+    /// tokens.issue(&app, new.format("live")).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn limit_scope(mut self, scope: Scope, label: impl Into<String>) -> Self {
+        self.formats.limit_scope(scope, label.into());
+        self
+    }
+
+    /// Limits an app to tokens of the format with this [label](TokenFormat::label), for example a
+    /// sandbox to `test`. Defaults to no limit. The last limit of an app counts.
+    ///
+    /// A token of another format is not issued to the app, imported or rotated. Tokens that exist
+    /// are not affected.
+    #[must_use]
+    pub fn limit_app(mut self, app: AppId, label: impl Into<String>) -> Self {
+        self.formats.limit_app(app, label.into());
         self
     }
 
@@ -76,7 +122,7 @@ impl ApiTokensBuilder {
     /// longer guaranteed.
     #[must_use]
     pub fn replace_imported(mut self) -> Self {
-        self.formats.replaces_imported = true;
+        self.formats.replace_imported();
         self
     }
 
@@ -84,13 +130,9 @@ impl ApiTokensBuilder {
     /// allows, as tokens imported from other systems require. A typo then costs a lookup.
     #[must_use]
     pub fn any_format(mut self) -> Self {
-        self.authenticator = self.authenticator.any_format();
+        self.any_format = true;
         self.accepts_imported = true;
         self
-    }
-
-    fn accepts_any(&self) -> bool {
-        !self.authenticator.has_formats()
     }
 
     /// Sets the clock. Defaults to [`SystemClock`](crate::SystemClock).
@@ -161,11 +203,18 @@ impl ApiTokensBuilder {
     /// Builds the [`ApiTokens`].
     #[must_use]
     pub fn build(self) -> ApiTokens {
+        let mut authenticator = self.authenticator;
+        for format in self.formats.iter() {
+            authenticator = authenticator.with_format(format.clone());
+        }
+        if self.any_format {
+            authenticator = authenticator.any_format();
+        }
         ApiTokens {
             shared: Arc::new(Shared {
                 registry: self.registry,
-                clock: self.authenticator.shared_clock(),
-                authenticator: self.authenticator.build(),
+                clock: authenticator.shared_clock(),
+                authenticator: authenticator.build(),
                 formats: self.formats,
                 entropy: self.entropy,
                 accepts_imported: self.accepts_imported,

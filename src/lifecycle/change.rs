@@ -48,7 +48,7 @@ impl Subject {
 }
 
 impl ApiTokens {
-    /// The mutation, with an audit event if there is an actor.
+    /// The mutation, with an audit event if there is an actor or an audit log.
     pub(super) fn mutation(
         &self,
         op: Op,
@@ -57,7 +57,8 @@ impl ApiTokens {
     ) -> Result<Mutation, LifecycleError> {
         let mut mutation = Mutation::new(op, at);
         mutation.policy.clone_from(&self.shared.policy);
-        if let Some(actor) = self.authority.actor() {
+        let has_log = self.shared.registry.audit_log().is_some();
+        if let Some(actor) = self.authority.recorded_as(has_log) {
             let id = AuditEventId::generate(at, &*self.shared.entropy)?;
             let mut event = AuditEvent::new(id, at, actor, subject.action, AuditOutcome::Done);
             (event.app, event.token) = (subject.app, subject.token);

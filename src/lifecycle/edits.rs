@@ -26,7 +26,7 @@ impl ApiTokens {
     /// Returns an error if the token does not exist or has another version, its state does not allow
     /// the edit (see [`TokenEdit::apply`]), the name, the expiry, the networks or the metadata are
     /// invalid, the [authority](super::Authority) may not grant what the edit adds, the policy does not
-    /// allow it, or the store fails.
+    /// allow it, a new scope is limited to another format, or the store fails.
     pub async fn edit(
         &self,
         id: TokenId,
@@ -168,6 +168,12 @@ impl ApiTokens {
     ) -> Result<TokenRecord, LifecycleError> {
         // Read first, so that the cache is invalidated even if the outcome of the call is unknown.
         let token = self.get_target(&target).await?;
+        if let Op::EditToken { edit, .. } = &op
+            && let Some(scopes) = &edit.scopes
+        {
+            // Nothing changes the app and the mask of a token, so they may be checked beforehand.
+            self.shared.formats.check_scopes(scopes, &token.mask)?;
+        }
         let takes_access = matches!(op, Op::RevokeToken(_) | Op::SuspendToken(_));
         let change = self.mutation(op, self.now(), about(action, &token))?;
         let tokens = self.clone();

@@ -1,5 +1,6 @@
 use std::{error::Error, fmt, time::Duration};
 
+use super::formats::FormatError;
 use crate::{
     model::{
         edit::EditError, grantable::GrantError, name::NameError, policy::PolicyError,
@@ -39,6 +40,9 @@ pub enum LifecycleErrorKind {
     ForeignFormat,
     /// The format is not one in which tokens are issued.
     UnknownFormat,
+    /// The token's app or one of its scopes is limited to another format; see
+    /// [`LifecycleError::required_format`].
+    FormatNotAllowed,
     /// The actor may not grant the token; see [`LifecycleError::grant`].
     NotGranted,
     /// The policy does not allow the token; see [`LifecycleError::policy`].
@@ -72,6 +76,8 @@ pub enum LifecycleErrorKind {
     Repeated,
     /// A different request was carried out under this idempotency key.
     KeyReused,
+    /// The position is not in the event log: start over from the oldest event or from now.
+    Gone,
     /// The random number generator failed.
     Entropy,
     /// The store failed. The source is a [`StoreError`].
@@ -86,6 +92,7 @@ words!(LifecycleErrorKind, "kind of lifecycle error", {
     InvalidOverlap = "invalid_overlap",
     ForeignFormat = "foreign_format",
     UnknownFormat = "unknown_format",
+    FormatNotAllowed = "format_not_allowed",
     NotGranted = "not_granted",
     PolicyViolation = "policy_violation",
     Stale = "stale",
@@ -102,6 +109,7 @@ words!(LifecycleErrorKind, "kind of lifecycle error", {
     Restricted = "restricted_token",
     Repeated = "repeated",
     KeyReused = "key_reused",
+    Gone = "gone",
     Entropy = "entropy_failure",
     Store = "store_failure",
 });
@@ -115,7 +123,7 @@ impl LifecycleError {
         }
     }
 
-    fn with_source(
+    pub(super) fn with_source(
         kind: LifecycleErrorKind,
         source: impl Into<Box<dyn Error + Send + Sync>>,
     ) -> Self {
@@ -204,6 +212,20 @@ impl LifecycleError {
             .repeated()
     }
 
+    /// Returns the label of the format that the token must have, for errors of the kind
+    /// [`FormatNotAllowed`](LifecycleErrorKind::FormatNotAllowed).
+    #[must_use]
+    pub fn required_format(&self) -> Option<&str> {
+        match self.format_error()? {
+            FormatError::Limit(limit) => Some(limit.format()),
+            _ => None,
+        }
+    }
+
+    fn format_error(&self) -> Option<&FormatError> {
+        self.source.as_ref()?.downcast_ref()
+    }
+
     /// Returns why the actor may not grant the token, for errors of the kind
     /// [`NotGranted`](LifecycleErrorKind::NotGranted).
     #[must_use]
@@ -248,7 +270,11 @@ fn repetition(error: &StoreError) -> LifecycleErrorKind {
 
 impl From<StoreError> for LifecycleError {
     fn from(error: StoreError) -> Self {
-        Self::with_source(LifecycleErrorKind::Store, error)
+        let kind = match error.kind() {
+            StoreErrorKind::Gone => LifecycleErrorKind::Gone,
+            _ => LifecycleErrorKind::Store,
+        };
+        Self::with_source(kind, error)
     }
 }
 
@@ -312,8 +338,11 @@ impl fmt::Display for LifecycleError {
             LifecycleErrorKind::ForeignFormat => {
                 "the imported token could not be used; build `ApiTokens` with `any_format` or `with_accepted_format`"
             }
-            LifecycleErrorKind::UnknownFormat => {
-                "tokens with this prefix are not issued here; use an issued prefix, or issue a new token"
+            LifecycleErrorKind::UnknownFormat | LifecycleErrorKind::FormatNotAllowed => {
+                match self.format_error() {
+                    Some(error) => return fmt::Display::fmt(error, f),
+                    None => "tokens of this format are not issued here; choose another format",
+                }
             }
             LifecycleErrorKind::NotGranted => match self.grant() {
                 Some(error) => return fmt::Display::fmt(error, f),
@@ -330,6 +359,9 @@ impl fmt::Display for LifecycleError {
                 Some(error) => return fmt::Display::fmt(&error, f),
                 None => "the app has live tokens; revoke them first",
             },
+            LifecycleErrorKind::Gone => {
+                "the position is not in the event log, from which events were removed, or which was restored; start over from `oldest` or `latest`"
+            }
             LifecycleErrorKind::UnknownApp => "no such app; check the identifier",
             LifecycleErrorKind::UnknownToken => "no such token; check the identifier",
             LifecycleErrorKind::AppExists => "an app with this identifier already exists",

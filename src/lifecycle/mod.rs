@@ -8,6 +8,7 @@ mod builder;
 mod change;
 mod edits;
 mod error;
+mod events;
 mod formats;
 mod idempotency;
 mod request;
@@ -19,14 +20,17 @@ use jiff::Timestamp;
 
 pub use app_tokens::AppTokens;
 pub use apps::NewApp;
+#[cfg(feature = "transfer")]
+pub(crate) use authority::UNNAMED;
 pub use authority::{Authority, ChangeObserver};
 pub use builder::ApiTokensBuilder;
 pub use error::{LifecycleError, LifecycleErrorKind};
+pub use events::EventStream;
+pub use formats::TokenFormats;
 pub use idempotency::{IdempotencyKey, IdempotencyKeyError};
 pub use request::{ImportedToken, IssuedToken, NewToken, Rotation};
 
 use change::Subject;
-use formats::Formats;
 
 use crate::{
     authenticator::{Authenticator, FollowerBuilder},
@@ -97,7 +101,7 @@ pub struct ApiTokens {
 struct Shared {
     registry: Arc<dyn TokenRegistry>,
     authenticator: Authenticator,
-    formats: Formats,
+    formats: TokenFormats,
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
     accepts_imported: bool,
@@ -114,6 +118,12 @@ impl ApiTokens {
     /// Returns a builder for a registry and the default format.
     pub fn builder(registry: impl TokenRegistry, format: TokenFormat) -> ApiTokensBuilder {
         ApiTokensBuilder::new(Arc::new(registry), format)
+    }
+
+    /// Returns the formats of these tokens.
+    #[must_use]
+    pub fn formats(&self) -> &TokenFormats {
+        &self.shared.formats
     }
 
     /// Returns the authenticator that verifies these tokens.
@@ -160,13 +170,14 @@ impl ApiTokens {
     /// # Errors
     ///
     /// Returns an error if the app does not exist or is disabled, the name is invalid, the expiry
-    /// is not in the future, or the random number generator or the store fails. Returns
+    /// is not in the future, tokens of the format are not issued, the app or a scope is limited to
+    /// another format, or the random number generator or the store fails. Returns
     /// [`Repeated`](LifecycleErrorKind::Repeated) or [`KeyReused`](LifecycleErrorKind::KeyReused)
     /// if a token was already created under the idempotency key.
     pub async fn issue(&self, app: &AppId, new: NewToken) -> Result<IssuedToken, LifecycleError> {
         let key = self.authority.key_of_issue(app, &new);
         let now = self.now();
-        let format = self.shared.formats.named(new.prefix.as_deref())?;
+        let format = self.shared.formats.chosen(&new.format)?;
         let token = format.generate(&*self.shared.entropy)?;
         let mask = format.mask(&token);
         let record = self.record(app, new, token.digest(), mask, now).await?;
@@ -246,7 +257,8 @@ impl ApiTokens {
     /// # Errors
     ///
     /// Returns an error if the token does not exist, is revoked or expired, or was already rotated,
-    /// if its app is disabled, if the overlap is longer than the limit, or if the random number
+    /// if its app is disabled, if the overlap is longer than the limit, if tokens of its format are
+    /// not rotated, if the app or a scope is limited to another format, or if the random number
     /// generator or the store fails. Returns [`Repeated`](LifecycleErrorKind::Repeated) or
     /// [`KeyReused`](LifecycleErrorKind::KeyReused) if a token was already created under the
     /// idempotency key.
@@ -377,6 +389,7 @@ impl ApiTokens {
         successor.expires_at = policy.shorten(old.expiry_of_successor(now), now);
         self.authority
             .check_grant(&successor.scopes, successor.expires_at)?;
+        self.shared.formats.check(&successor)?;
         let op = Op::RotateToken {
             target,
             successor: successor.clone(),
@@ -449,6 +462,7 @@ impl ApiTokens {
         record.expires_at = expires_at;
         record.metadata = new.metadata;
         record.created_by = self.authority.actor_shown();
+        self.shared.formats.check(&record)?;
         Ok(record)
     }
 

@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::{IdempotencyKey, LifecycleError, LifecycleErrorKind};
+use super::{IdempotencyKey, LifecycleError, LifecycleErrorKind, formats::FormatChoice};
 use crate::{
     model::{
         metadata::Metadata, network::Networks, record::TokenRecord, restrictions::Restrictions,
@@ -29,7 +29,7 @@ use crate::{
 pub struct NewToken {
     pub(super) name: String,
     pub(super) scopes: ScopeSet,
-    pub(super) prefix: Option<String>,
+    pub(super) format: FormatChoice,
     pub(super) key: Option<IdempotencyKey>,
     pub(super) metadata: Metadata,
     networks: Option<Networks>,
@@ -54,7 +54,7 @@ impl NewToken {
         Self {
             name: name.into(),
             scopes: ScopeSet::default(),
-            prefix: None,
+            format: FormatChoice::Default,
             key: None,
             metadata: Metadata::default(),
             networks: None,
@@ -70,11 +70,20 @@ impl NewToken {
         self
     }
 
-    /// Selects the format with this prefix among those that are
+    /// Selects the format with this [label](crate::TokenFormat::label) among those that are
     /// [issued](super::ApiTokensBuilder::with_issued_format). Defaults to the first.
+    ///
+    /// The format of an imported token is that of its mask.
+    #[must_use]
+    pub fn format(mut self, label: impl Into<String>) -> Self {
+        self.format = FormatChoice::Label(label.into());
+        self
+    }
+
+    /// Selects the format with this prefix instead of a label. If both are set, the last one counts.
     #[must_use]
     pub fn prefix(mut self, prefix: impl Into<String>) -> Self {
-        self.prefix = Some(prefix.into());
+        self.format = FormatChoice::Prefix(prefix.into());
         self
     }
 
@@ -139,7 +148,11 @@ impl NewToken {
         };
         let mut words = vec![self.name.clone(), self.scopes.to_string(), expiry];
         // Only included if it is set, so that keys of earlier versions are recognized.
-        words.extend(self.prefix.clone());
+        match &self.format {
+            FormatChoice::Default => {}
+            FormatChoice::Prefix(prefix) => words.push(prefix.clone()),
+            FormatChoice::Label(label) => words.push(format!("format {label}")),
+        }
         let networks = self.networks.as_ref();
         let restrictions = [
             networks.map(|networks| format!("networks {networks}")),

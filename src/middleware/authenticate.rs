@@ -7,7 +7,11 @@ use super::{
     head::{Borrowed, Head},
     policy::{Policy, Verdict, attribute},
 };
-use crate::{authenticator::confirmed, model::principal::AppPrincipal, telemetry};
+use crate::{
+    authenticator::{Admitted, confirmed},
+    model::principal::AppPrincipal,
+    telemetry,
+};
 
 impl ApiTokenLayer {
     /// Authenticates a request without a service: in a handler, a guard, or other middleware.
@@ -126,14 +130,19 @@ impl Policy {
         request: &mut H,
         keep: Attribute,
     ) -> Result<Option<AppPrincipal>, Refusal> {
-        let rejection = match self.check(request, keep) {
+        let admit =
+            |admitted: Admitted<'_>, extensions: &mut _| keep(admitted.principal(), extensions);
+        let rejection = match self.check(request, admit) {
             Verdict::Admitted(principal) => return Ok(Some(principal)),
             Verdict::Anonymous => return Ok(None),
             Verdict::Refused(rejection) => rejection,
-            Verdict::Pending(lookup) => match confirmed(lookup).await {
-                Ok(principal) => return Ok(Some(keep(principal, request.extensions_mut()))),
-                Err(rejection) => rejection,
-            },
+            Verdict::Pending(lookup) => {
+                let client = || self.client_address(request.head());
+                match confirmed(lookup, client).await {
+                    Ok(principal) => return Ok(Some(keep(principal, request.extensions_mut()))),
+                    Err(rejection) => rejection,
+                }
+            }
         };
         Err(self.refuse(rejection, request.head()))
     }

@@ -1,6 +1,7 @@
 use thiserror::Error;
 
-/// A setting of [`ApiTokenLayer`](crate::ApiTokenLayer) is invalid.
+/// A setting of [`ApiTokenLayer`](crate::ApiTokenLayer) or
+/// [`TrustedProxies`](crate::TrustedProxies) is invalid.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 #[error("{0}")]
 pub struct LayerError(pub(super) Setting);
@@ -9,6 +10,10 @@ pub struct LayerError(pub(super) Setting);
 pub(super) enum Setting {
     #[error("invalid realm; use only visible ASCII characters and spaces")]
     Realm,
+    #[error(
+        "invalid header field for the client's address; use a list of addresses, such as `x-forwarded-for`"
+    )]
+    ForwardedHeader,
     #[error("invalid name of the API-key header; use one such as `x-api-key`")]
     HeaderName,
     #[error(

@@ -1,5 +1,6 @@
 use std::{
     fmt,
+    net::IpAddr,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
@@ -116,6 +117,10 @@ where
         (self.inner.call(self.request), shown)
     }
 
+    fn client_address(&self) -> Option<IpAddr> {
+        self.policy.client_address(self.request.head())
+    }
+
     fn refuse(self, rejection: Rejection) -> Refusal {
         self.policy.refuse(rejection, self.request.head())
     }
@@ -150,9 +155,14 @@ where
             let refused = match (state.as_mut().project_replace(State::Done), found) {
                 (StateTaken::Refused { refusal }, _) => refusal,
                 (StateTaken::LookingUp { waiting, .. }, Some(Ok(admission))) => {
-                    let admission = Box::new(admission);
-                    state.set(State::GettingReady { admission, waiting });
-                    continue;
+                    match admission.check_client(|| waiting.client_address()) {
+                        Ok(()) => {
+                            let admission = Box::new(admission);
+                            state.set(State::GettingReady { admission, waiting });
+                            continue;
+                        }
+                        Err(rejection) => waiting.refuse(rejection),
+                    }
                 }
                 (StateTaken::LookingUp { waiting, .. }, Some(Err(rejection))) => {
                     waiting.refuse(rejection)
@@ -163,7 +173,7 @@ where
                         mut waiting,
                     },
                     _,
-                ) => match admission.confirm(waiting.has_waited) {
+                ) => match admission.confirm(waiting.has_waited, || waiting.client_address()) {
                     Confirmation::Admitted(principal) => {
                         let (future, shown) = waiting.call(principal);
                         state.set(State::Calling { future, shown });

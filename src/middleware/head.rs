@@ -23,6 +23,7 @@ pub struct RequestHead<'r> {
     pub(super) method: &'r Method,
     pub(super) uri: &'r Uri,
     pub(super) headers: &'r HeaderMap,
+    extensions: Option<&'r Extensions>,
 }
 
 impl<'r> RequestHead<'r> {
@@ -37,19 +38,56 @@ impl<'r> RequestHead<'r> {
             method,
             uri,
             headers,
+            extensions: None,
         }
+    }
+
+    /// Adds the extensions of the request, for
+    /// [`ApiTokenLayer::client_address`](crate::ApiTokenLayer::client_address).
+    #[must_use]
+    pub fn with_extensions(self, extensions: &'r Extensions) -> Self {
+        Self {
+            extensions: Some(extensions),
+            ..self
+        }
+    }
+
+    /// Returns the method.
+    #[must_use]
+    pub fn method(&self) -> &'r Method {
+        self.method
+    }
+
+    /// Returns the URI.
+    #[must_use]
+    pub fn uri(&self) -> &'r Uri {
+        self.uri
+    }
+
+    /// Returns the header fields.
+    #[must_use]
+    pub fn headers(&self) -> &'r HeaderMap {
+        self.headers
+    }
+
+    /// Returns an extension of the request, such as the address of the connection. Heads that were
+    /// created without extensions have none.
+    #[must_use]
+    pub fn extension<T: Send + Sync + 'static>(&self) -> Option<&'r T> {
+        self.extensions?.get()
     }
 }
 
 impl<'r, B> From<&'r Request<B>> for RequestHead<'r> {
     fn from(request: &'r Request<B>) -> Self {
         Self::new(request.method(), request.uri(), request.headers())
+            .with_extensions(request.extensions())
     }
 }
 
 impl<'r> From<&'r Parts> for RequestHead<'r> {
     fn from(parts: &'r Parts) -> Self {
-        Self::new(&parts.method, &parts.uri, &parts.headers)
+        Self::new(&parts.method, &parts.uri, &parts.headers).with_extensions(&parts.extensions)
     }
 }
 

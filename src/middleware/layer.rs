@@ -1,11 +1,11 @@
-use std::{fmt, sync::Arc};
+use std::{fmt, net::IpAddr, sync::Arc};
 
 use bytes::Bytes;
 use http::{HeaderName, Response};
 use tower_layer::Layer;
 
 use super::{
-    ApiTokenAuth, LayerError, RequireScopeLayer, challenge::Challenger,
+    ApiTokenAuth, LayerError, RequestHead, RequireScopeLayer, challenge::Challenger,
     credential::CredentialSources, error::Setting, policy::Policy, reserved, scope::Rule,
 };
 use crate::{authenticator::Authenticator, model::scope::ScopeSet, rejection::Rejection};
@@ -36,6 +36,7 @@ impl ApiTokenLayer {
                 optional: false,
                 preflight: false,
                 attributes_responses: false,
+                client_address: None,
             }),
         }
     }
@@ -112,6 +113,40 @@ impl ApiTokenLayer {
             policy.sources.basic = true;
             policy.describe_sources();
         })
+    }
+
+    /// Sets a function that returns the address of a request's client, for tokens that are
+    /// restricted to [networks](crate::Networks). Defaults to none: such tokens are refused.
+    ///
+    /// The function is only called for tokens that are restricted to networks. If it returns
+    /// `None`, the address is unknown, and the request is refused with 403.
+    ///
+    /// Take the address from the connection, as in the example. Do not take it from a header field
+    /// that clients can set themselves. Behind a proxy, use
+    /// [`TrustedProxies`](crate::TrustedProxies).
+    ///
+    /// # Examples
+    ///
+    /// A server puts the address of the connection into the extensions of each request. In axum,
+    /// this is `ConnectInfo<SocketAddr>`.
+    ///
+    /// ```
+    /// use std::net::SocketAddr;
+    ///
+    /// use tower_api_tokens::{ApiTokenLayer, Authenticator, MemoryStore};
+    ///
+    /// #[derive(Clone, Copy)]
+    /// struct Peer(SocketAddr);
+    ///
+    /// let layer = ApiTokenLayer::new(Authenticator::new(MemoryStore::new()))
+    ///     .client_address(|request| request.extension::<Peer>().map(|peer| peer.0.ip()));
+    /// ```
+    #[must_use]
+    pub fn client_address<F>(self, client_address: F) -> Self
+    where
+        F: Fn(RequestHead<'_>) -> Option<IpAddr> + Send + Sync + 'static,
+    {
+        self.change(|policy| policy.client_address = Some(Arc::new(client_address)))
     }
 
     /// Refuses gRPC calls with gRPC status codes.

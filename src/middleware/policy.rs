@@ -1,6 +1,6 @@
 //! The rules for requests, shared by the service and the functions without a service.
 
-use std::{fmt, mem, sync::Arc};
+use std::{fmt, mem, net::IpAddr, sync::Arc};
 
 use http::{
     Extensions, Method,
@@ -14,7 +14,7 @@ use super::{
     head::Head,
 };
 use crate::{
-    authenticator::{Authenticator, Lookup, Verification},
+    authenticator::{Admitted, Authenticator, Lookup, Verification},
     model::principal::AppPrincipal,
     rejection::{Rejection, RejectionKind},
     telemetry,
@@ -30,7 +30,11 @@ pub(super) struct Policy {
     pub(super) optional: bool,
     pub(super) preflight: bool,
     pub(super) attributes_responses: bool,
+    pub(super) client_address: Option<Arc<ClientAddress>>,
 }
+
+/// Returns the address of the client of a request, if it is known.
+pub(super) type ClientAddress = dyn Fn(RequestHead<'_>) -> Option<IpAddr> + Send + Sync;
 
 /// The result of checking a request without waiting. `T` is what was made of its principal.
 pub(super) enum Verdict<T> {
@@ -63,7 +67,46 @@ impl Policy {
     pub(super) fn check<H: Head, T>(
         &self,
         request: &mut H,
-        admit: impl FnOnce(AppPrincipal, &mut Extensions) -> T,
+        admit: impl Fn(Admitted<'_>, &mut Extensions) -> T,
+    ) -> Verdict<T> {
+        let mut verdict = self.check_from(request, None, &admit);
+        if let Verdict::Refused(rejection) = &verdict
+            && rejection.kind() == RejectionKind::OutsideNetworks
+            && let Some(client) = self.client_address(request.head())
+        {
+            verdict = self.check_again(request, client, &admit);
+        }
+        if !matches!(verdict, Verdict::Admitted(_)) {
+            request.extensions_mut().remove::<AppPrincipal>();
+        }
+        verdict
+    }
+
+    /// Checks a request whose token is restricted to networks. Few tokens are.
+    #[cold]
+    #[inline(never)]
+    fn check_again<H: Head, T>(
+        &self,
+        request: &mut H,
+        client: IpAddr,
+        admit: impl FnOnce(Admitted<'_>, &mut Extensions) -> T,
+    ) -> Verdict<T> {
+        self.check_from(request, Some(client), admit)
+    }
+
+    /// The address of the client, if it is known.
+    pub(super) fn client_address(&self, request: RequestHead<'_>) -> Option<IpAddr> {
+        self.client_address.as_ref()?(request)
+    }
+
+    /// Checks a request of a client with this address. `None` means that it is unknown so far.
+    // Every request runs this, and it has a second caller.
+    #[inline(always)]
+    fn check_from<H: Head, T>(
+        &self,
+        request: &mut H,
+        client: Option<IpAddr>,
+        admit: impl FnOnce(Admitted<'_>, &mut Extensions) -> T,
     ) -> Verdict<T> {
         // The credential borrows the header fields while the principal is put into the extensions.
         let mut extensions = mem::take(request.extensions_mut());
@@ -71,8 +114,8 @@ impl Policy {
         let counted = extensions.get().map(AppPrincipal::token_id);
         let verdict = match self.sources.extract(request.fields_mut()) {
             Ok(Some(presented)) => self
-                .verify(&presented, counted, |principal| {
-                    admit(principal, &mut extensions)
+                .verify(&presented, counted, client, |admitted| {
+                    admit(admitted, &mut extensions)
                 })
                 .into(),
             Ok(None) => Verdict::Anonymous,
@@ -81,9 +124,6 @@ impl Policy {
                 Verdict::Refused(Rejection::malformed(fault))
             }
         };
-        if !matches!(verdict, Verdict::Admitted(_)) {
-            extensions.remove::<AppPrincipal>();
-        }
         *request.extensions_mut() = extensions;
         verdict
     }
@@ -93,22 +133,40 @@ impl Policy {
         &self,
         presented: &Presented<'_>,
         counted: Option<TokenId>,
-        admit: impl FnOnce(AppPrincipal) -> T,
+        client: Option<IpAddr>,
+        admit: impl FnOnce(Admitted<'_>) -> T,
     ) -> Verification<T> {
+        let authenticator = &self.authenticator;
         match presented {
-            Presented::Token(token) => self.authenticator.verify(token, counted, admit),
+            Presented::Token(token) => authenticator.verify(token, counted, client, admit),
             // Any text may be a password. One that cannot be a token is wrong rather than
             // malformed, so that a browser prompts again.
-            Presented::Basic(password) => match self.authenticator.verify(password, counted, admit)
-            {
-                Verification::Refused(rejection)
-                    if rejection.kind() == RejectionKind::MalformedCredential =>
-                {
-                    Verification::Refused(Rejection::wrong_format())
+            Presented::Basic(password) => {
+                match authenticator.verify(password, counted, client, admit) {
+                    Verification::Refused(rejection)
+                        if rejection.kind() == RejectionKind::MalformedCredential =>
+                    {
+                        Verification::Refused(Rejection::wrong_format())
+                    }
+                    verification => verification,
                 }
-                verification => verification,
-            },
+            }
         }
+    }
+
+    /// Puts the principal of a cached token into the extensions, where it is made. Returns the copy to
+    /// put into the response.
+    #[inline]
+    pub(super) fn admit_cached(
+        &self,
+        admitted: Admitted<'_>,
+        extensions: &mut Extensions,
+    ) -> Shown {
+        if self.attributes_responses {
+            return self.admit(admitted.principal(), extensions);
+        }
+        attribute(admitted.principal(), extensions);
+        None
     }
 
     /// Puts the principal into the extensions. Returns the copy to put into the response.
@@ -179,6 +237,7 @@ impl fmt::Debug for Policy {
             .field("optional", &self.optional)
             .field("preflight", &self.preflight)
             .field("attributes_responses", &self.attributes_responses)
+            .field("client_address", &self.client_address.is_some())
             .finish()
     }
 }

@@ -54,7 +54,7 @@ pub struct AuditEvent {
     /// The outcome.
     #[cfg_attr(feature = "serde", serde(deserialize_with = "bounded::outcome"))]
     pub outcome: AuditOutcome,
-    /// What an edit changed. A store fills this in when it makes the change, because only then are
+    /// What a change changed. A store fills this in when it makes an edit or a rotation, because only then are
     /// the old values known.
     #[cfg_attr(
         feature = "serde",
@@ -180,6 +180,8 @@ pub enum AuditAction {
     RotateToken,
     /// A token is revoked.
     RevokeToken,
+    /// A token expires soon.
+    ExpiringToken,
     /// Expired and revoked tokens are purged.
     PurgeTokens,
     /// Tokens are imported.
@@ -203,6 +205,7 @@ words!(AuditAction, "audit action", {
     ResumeToken = "token.resume",
     RotateToken = "token.rotate",
     RevokeToken = "token.revoke",
+    ExpiringToken = "token.expiring",
     PurgeTokens = "token.purge",
     ImportTokens = "token.import",
     SetPolicy = "policy.set",

@@ -1,66 +1,69 @@
 //! The app that a request is attributed to.
 
+mod expiry;
+mod shared_metadata;
+
+use std::sync::Arc;
+
 use compact_str::CompactString;
 use jiff::Timestamp;
 
+pub(crate) use expiry::Expiry;
+pub(crate) use shared_metadata::{SharedMetadata, Stripe};
+
 use crate::{
+    intern::intern_configured,
     model::{
         app::AppId,
         record::TokenRecord,
         scope::{Scope, ScopeSet},
     },
-    token::TokenId,
+    token::{TokenFormat, TokenId},
 };
 
 /// The app that a request is attributed to, and the token that it used.
 ///
 /// [`ApiTokenLayer`](crate::ApiTokenLayer) puts it into the extensions of each admitted request.
-/// Cloning is cheap: short names are stored inline, and no reference count is shared between
-/// threads.
+/// Cloning is cheap: short names are stored inline. A principal with metadata has a reference count,
+/// which the principals that other threads create do not share.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AppPrincipal {
-    app_id: AppId,
-    app_name: CompactString,
-    token_id: TokenId,
-    token_name: CompactString,
-    scopes: ScopeSet,
-    expires_at: Option<Timestamp>,
+    pub(crate) app_id: AppId,
+    pub(crate) app_name: CompactString,
+    pub(crate) token_id: TokenId,
+    pub(crate) token_name: CompactString,
+    pub(crate) scopes: ScopeSet,
+    pub(crate) expires_at: Expiry,
+    pub(crate) format: Option<&'static str>,
+    pub(crate) metadata: Option<Arc<Stripe>>,
 }
 
 impl AppPrincipal {
-    #[inline]
-    pub(crate) fn new(
-        app_id: AppId,
-        app_name: CompactString,
-        token_id: TokenId,
-        token_name: CompactString,
-        scopes: ScopeSet,
-        expires_at: Option<Timestamp>,
-    ) -> Self {
-        Self {
-            app_id,
-            app_name,
-            token_id,
-            token_name,
-            scopes,
-            expires_at,
-        }
-    }
-
-    /// Creates the principal of a token.
+    /// Creates the principal of a token, without a [format](Self::format).
     ///
     /// This does not authenticate anything. Use it in tests of stores and handlers, which put the
     /// principal into a request's extensions themselves.
     #[must_use]
     pub fn of(token: &TokenRecord) -> Self {
-        Self::new(
-            token.app.id,
-            CompactString::new(&token.app.name),
-            token.id,
-            CompactString::new(&token.name),
-            token.scopes.clone(),
-            token.expires_at,
-        )
+        let [app, own] = [&token.app.metadata, &token.metadata].map(|own| Arc::new(own.clone()));
+        Self {
+            app_id: token.app.id,
+            app_name: CompactString::new(&token.app.name),
+            token_id: token.id,
+            token_name: CompactString::new(&token.name),
+            scopes: token.scopes.clone(),
+            expires_at: Expiry::of(token.expires_at),
+            format: None,
+            metadata: Stripe::of(&app, &own).map(Arc::new),
+        }
+    }
+
+    /// Sets the format, as an authenticator that is configured with it does. Use it in tests of
+    /// handlers.
+    #[must_use]
+    pub fn with_format(mut self, format: &TokenFormat) -> Self {
+        self.format = Some(intern_configured(format.label()));
+        self
     }
 
     /// Returns the app's identifier.
@@ -99,12 +102,50 @@ impl AppPrincipal {
         self.scopes.contains(scope)
     }
 
+    /// Returns the [label](TokenFormat::label) of the token's format, for example `live` or `test`.
+    /// Returns `None` if the token has none of the configured formats, as an imported one may.
+    #[inline]
+    #[must_use]
+    pub fn format(&self) -> Option<&str> {
+        self.format
+    }
+
     /// Returns when the token expires; `None` means never.
     ///
     /// A long response, a stream or a WebSocket outlives the check at its start. End it at this
     /// time.
     #[must_use]
     pub fn expires_at(&self) -> Option<Timestamp> {
-        self.expires_at
+        self.expires_at.get()
+    }
+
+    /// Returns the value of a metadata key: that of the app, or else that of the token.
+    ///
+    /// A customer who may edit the metadata of tokens therefore cannot override what you keep with
+    /// the app, such as its plan. Rely only on keys that you set on every app; for any other key, the
+    /// value may be the customer's.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use tower_api_tokens::AppPrincipal;
+    ///
+    /// fn requests_per_minute(principal: &AppPrincipal) -> u32 {
+    ///     match principal.metadata("plan") {
+    ///         Some("enterprise") => 10_000,
+    ///         Some("pro") => 1_000,
+    ///         _ => 60,
+    ///     }
+    /// }
+    /// ```
+    #[must_use]
+    pub fn metadata(&self, key: &str) -> Option<&str> {
+        self.metadata.as_deref()?.get(key)
+    }
+
+    /// Iterates over the keys and values of all metadata, in the order of the keys. If both the app
+    /// and the token have a key, the value is that of the app.
+    pub fn metadata_entries(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.metadata.iter().flat_map(|metadata| metadata.iter())
     }
 }

@@ -151,7 +151,7 @@ impl TokenRecord {
         } else if self.app.disabled_at.is_some() {
             TokenStatus::AppDisabled
         } else if let Some(restrictions) = &self.restrictions {
-            restrictions.status(now)
+            restrictions.status(|at| at <= now)
         } else {
             TokenStatus::Live
         }

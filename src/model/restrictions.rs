@@ -146,13 +146,13 @@ impl Restrictions {
         self.0.terms.as_ref()
     }
 
-    /// The status of a token with these restrictions that is live otherwise.
-    #[inline]
-    pub(crate) fn status(&self, now: Timestamp) -> TokenStatus {
+    /// The status of a token with these restrictions that is live otherwise. `has_come` is whether a
+    /// time has come.
+    pub(crate) fn status(&self, has_come: impl FnOnce(Timestamp) -> bool) -> TokenStatus {
         match &self.0.terms {
             None => TokenStatus::Restricted,
             Some(terms) if terms.suspended_at.is_some() => TokenStatus::Suspended,
-            Some(terms) if terms.not_before.is_some_and(|at| now < at) => TokenStatus::NotYetValid,
+            Some(terms) if !terms.not_before.is_none_or(has_come) => TokenStatus::NotYetValid,
             Some(_) => TokenStatus::Live,
         }
     }

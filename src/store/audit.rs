@@ -2,7 +2,7 @@ use std::fmt::Debug;
 
 use async_trait::async_trait;
 
-use super::{Page, PageSize, StoreError};
+use super::{Page, PageSize, StoreError, StoreErrorKind};
 use crate::{
     model::{
         app::AppId,
@@ -39,6 +39,27 @@ pub trait AuditLog: Debug + Send + Sync + 'static {
     ///
     /// Returns an error if the event's identifier exists or the store fails.
     async fn append(&self, event: &AuditEvent) -> Result<(), StoreError>;
+
+    /// Appends those events whose identifiers do not exist, and returns how many. If several nodes append
+    /// the same events, each is appended once.
+    ///
+    /// The default implementation appends one after another. Override it if the store can append many in
+    /// one statement.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the store fails. Some events may have been appended then.
+    async fn append_new(&self, events: &[AuditEvent]) -> Result<usize, StoreError> {
+        let mut appended = 0;
+        for event in events {
+            match self.append(event).await {
+                Ok(()) => appended += 1,
+                Err(error) if error.kind() == StoreErrorKind::AlreadyExists => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(appended)
+    }
 
     /// Lists the events for which [`AuditQuery::selects`] returns true, latest first, one page at a
     /// time.

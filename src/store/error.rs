@@ -39,6 +39,9 @@ pub enum StoreErrorKind {
     /// The state of the record does not allow the change. The source is a [`TransitionError`], or
     /// [`AppInUse`] for the deletion of an app.
     Conflict,
+    /// The position is not in the event log, because events were removed, or the store was replaced or
+    /// restored from a backup.
+    Gone,
     /// The record is not the version that the change expects, because it was changed since.
     Stale,
     /// The change would break the policy. The source is a [`PolicyError`].
@@ -68,6 +71,7 @@ words!(StoreErrorKind, "kind of store error", {
     AlreadyExists = "already_exists",
     Repeated = "repeated",
     Conflict = "conflict",
+    Gone = "gone",
     Stale = "stale",
     PolicyViolation = "policy_violation",
     NotGranted = "not_granted",
@@ -260,6 +264,9 @@ impl fmt::Display for StoreError {
             StoreErrorKind::AlreadyExists => "the token store already has this record",
             StoreErrorKind::Repeated => "the request was already carried out",
             StoreErrorKind::Conflict => "the record's state does not allow the change",
+            StoreErrorKind::Gone => {
+                "the position is not in the event log, from which events were removed, or which was restored; start over from the oldest event or from now"
+            }
             StoreErrorKind::Stale => "the record was changed since it was read; read it again",
             StoreErrorKind::PolicyViolation => "the policy does not allow the change",
             StoreErrorKind::NotGranted => "the actor may not grant this access",

@@ -11,8 +11,9 @@ use futures_util::future::BoxFuture;
 use jiff::Timestamp;
 
 use super::{
-    Answer, AppQuery, Applied, AuditLog, AuditQuery, ChangeLog, Changes, LivePage, Mutation, Page,
-    Revision, StoreError, TokenQuery, TokenRegistry, TokenStore, TokenTarget, Usage, UsageLog,
+    Answer, AppQuery, Applied, AuditLog, AuditQuery, ChangeLog, Changes, EventLog, EventPage,
+    EventQuery, ExpiringQuery, LivePage, Mutation, Page, Revision, StoreError, TokenQuery,
+    TokenRegistry, TokenStore, TokenTarget, Usage, UsageLog,
 };
 use crate::{
     model::{
@@ -107,6 +108,18 @@ macro_rules! forward {
                 (**self).tokens(query, now)
             }
 
+            fn expiring<'s, 'a, 'f>(
+                &'s self,
+                query: &'a ExpiringQuery,
+            ) -> Reply<'f, Page<TokenRecord, ExpiringQuery>>
+            where
+                's: 'f,
+                'a: 'f,
+                Self: 'f,
+            {
+                (**self).expiring(query)
+            }
+
             fn change_log(&self) -> Option<&dyn ChangeLog> {
                 (**self).change_log()
             }
@@ -117,6 +130,10 @@ macro_rules! forward {
 
             fn audit_log(&self) -> Option<&dyn AuditLog> {
                 (**self).audit_log()
+            }
+
+            fn event_log(&self) -> Option<&dyn EventLog> {
+                (**self).event_log()
             }
         }
 
@@ -180,6 +197,15 @@ macro_rules! forward {
                 (**self).append(event)
             }
 
+            fn append_new<'s, 'a, 'f>(&'s self, events: &'a [AuditEvent]) -> Reply<'f, usize>
+            where
+                's: 'f,
+                'a: 'f,
+                Self: 'f,
+            {
+                (**self).append_new(events)
+            }
+
             fn events<'s, 'a, 'f>(
                 &'s self,
                 query: &'a AuditQuery,
@@ -190,6 +216,17 @@ macro_rules! forward {
                 Self: 'f,
             {
                 (**self).events(query)
+            }
+        }
+
+        impl<T: EventLog + ?Sized> EventLog for $pointer {
+            fn read_events<'s, 'a, 'f>(&'s self, query: &'a EventQuery) -> Reply<'f, EventPage>
+            where
+                's: 'f,
+                'a: 'f,
+                Self: 'f,
+            {
+                (**self).read_events(query)
             }
         }
     )*};

@@ -6,8 +6,8 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 
 use super::{
-    AuditLog, ChangeLog, Changes, LivePage, Revision, StoreError, StoreErrorKind, TokenRegistry,
-    Usage, UsageLog,
+    AuditLog, ChangeLog, Changes, EventLog, LivePage, Revision, StoreError, StoreErrorKind,
+    TokenRegistry, Usage, UsageLog,
 };
 use crate::token::TokenId;
 
@@ -29,6 +29,16 @@ impl RegistryLogs {
 /// none.
 pub fn audit_log<R: TokenRegistry + ?Sized>(registry: &R) -> Result<&dyn AuditLog, StoreError> {
     registry.audit_log().ok_or_else(|| without("audit log"))
+}
+
+/// Returns the event log of a registry.
+///
+/// # Errors
+///
+/// Returns an error of the kind [`Unsupported`](StoreErrorKind::Unsupported) if the registry has
+/// none.
+pub fn event_log<R: TokenRegistry + ?Sized>(registry: &R) -> Result<&dyn EventLog, StoreError> {
+    registry.event_log().ok_or_else(|| without("event log"))
 }
 
 fn without(log: &str) -> StoreError {

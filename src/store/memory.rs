@@ -10,9 +10,10 @@ use jiff::Timestamp;
 use tokio::sync::Notify;
 
 use super::{
-    Answer, AppQuery, Applied, AuditLog, AuditQuery, ChangeHistory, ChangeLog, Changes, LivePage,
-    Mutation, Page, Revision, Snapshot, StoreError, StoreErrorKind, TokenQuery, TokenRegistry,
-    TokenStore, TokenTarget, Usage, UsageLog, UsedKey, Write,
+    Answer, AppQuery, Applied, AuditLog, AuditQuery, ChangeHistory, ChangeLog, Changes,
+    EventHistory, EventLog, EventPage, EventQuery, ExpiringQuery, LivePage, Mutation, Page,
+    Revision, Snapshot, StoreError, StoreErrorKind, TokenQuery, TokenRegistry, TokenStore,
+    TokenTarget, Usage, UsageLog, UsedKey, Write,
 };
 use crate::{
     model::{
@@ -52,6 +53,7 @@ struct State {
     keys: HashMap<[u8; 32], UsedKey>,
     policy: Policy,
     audit: BTreeMap<AuditEventId, AuditEvent>,
+    events: EventHistory,
     log: ChangeHistory,
 }
 
@@ -110,7 +112,10 @@ impl State {
                 self.keys.retain(|_, other| other.is_valid_at(used.used_at));
                 self.keys.insert(used.key.key, used);
             }
-            Write::AppendEvent(event) => drop(self.audit.insert(event.id, event)),
+            Write::AppendEvent(event) => {
+                self.events.push(&event);
+                self.audit.insert(event.id, event);
+            }
             Write::Log(change) => self.log.push(change),
             Write::RestartLog => self.log.restart(),
         }
@@ -223,6 +228,15 @@ impl TokenRegistry for MemoryStore {
         Ok(Snapshot::tokens(&*self.read(), query, now))
     }
 
+    async fn expiring(
+        &self,
+        query: &ExpiringQuery,
+    ) -> Result<Page<TokenRecord, ExpiringQuery>, StoreError> {
+        let state = self.read();
+        let tokens = state.tokens.values().filter(|token| query.selects(token));
+        Ok(query.page(tokens.map(|token| state.current(token)).collect()))
+    }
+
     fn change_log(&self) -> Option<&dyn ChangeLog> {
         Some(self)
     }
@@ -232,6 +246,10 @@ impl TokenRegistry for MemoryStore {
     }
 
     fn audit_log(&self) -> Option<&dyn AuditLog> {
+        Some(self)
+    }
+
+    fn event_log(&self) -> Option<&dyn EventLog> {
         Some(self)
     }
 }
@@ -282,7 +300,7 @@ impl AuditLog for MemoryStore {
         if state.audit.contains_key(&event.id) {
             return Err(already_exists());
         }
-        state.audit.insert(event.id, event.clone());
+        state.write(Write::AppendEvent(event.clone()));
         Ok(())
     }
 
@@ -292,6 +310,13 @@ impl AuditLog for MemoryStore {
     ) -> Result<Page<AuditEvent, AuditEventId>, StoreError> {
         let state = self.read();
         Ok(query.page(state.audit.values().rev().cloned()))
+    }
+}
+
+#[async_trait]
+impl EventLog for MemoryStore {
+    async fn read_events(&self, query: &EventQuery) -> Result<EventPage, StoreError> {
+        self.read().events.read(query)
     }
 }
 

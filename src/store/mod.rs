@@ -8,6 +8,9 @@ mod answer;
 mod audit;
 mod changes;
 mod error;
+mod event_history;
+mod events;
+mod expiring;
 mod forward;
 mod history;
 mod logs;
@@ -22,15 +25,21 @@ mod tables;
 use std::fmt::Debug;
 
 use async_trait::async_trait;
+use futures_util::TryStreamExt;
 use jiff::Timestamp;
 
 pub use answer::Answer;
 pub use audit::{AuditLog, AuditQuery};
 pub use changes::{Change, ChangeLog, Changes, LivePage, LoggedChange, Revision, Usage, UsageLog};
 pub use error::{AppInUse, StoreError, StoreErrorKind};
+pub use event_history::EventHistory;
+pub use events::{
+    EventLog, EventPage, EventPosition, EventPositionError, EventQuery, EventStart, LoggedEvent,
+};
+pub use expiring::ExpiringQuery;
 pub use history::ChangeHistory;
 pub(crate) use logs::RegistryLogs;
-pub use logs::audit_log;
+pub use logs::{audit_log, event_log};
 pub use memory::MemoryStore;
 pub use mutation::{
     Applied, AsyncSnapshot, Mutation, Op, Plan, Snapshot, TokenRegistryExt, UsedKey, Write,
@@ -284,6 +293,30 @@ pub trait TokenRegistry: TokenStore {
         now: Timestamp,
     ) -> Result<Page<TokenRecord, TokenId>, StoreError>;
 
+    /// Lists the tokens for which [`ExpiringQuery::selects`] returns true, the earliest expiry first, one
+    /// page at a time.
+    ///
+    /// The default implementation reads all tokens that have not expired. Override it if the store can
+    /// find tokens by their expiry.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the store fails.
+    async fn expiring(
+        &self,
+        query: &ExpiringQuery,
+    ) -> Result<Page<TokenRecord, ExpiringQuery>, StoreError> {
+        let mut found = Vec::new();
+        let mut all = pages(None, |after| {
+            let every = TokenQuery::default().limit(PageSize::MAX).after(after);
+            async move { self.tokens(&every, query.from).await }
+        });
+        while let Some(page) = all.try_next().await? {
+            found.extend(page.items.into_iter().filter(|token| query.selects(token)));
+        }
+        Ok(query.page(found))
+    }
+
     /// Returns the change log, for a [`Follower`](crate::Follower). Without one, changes made by
     /// other processes take effect within
     /// [`max_staleness`](crate::AuthenticatorBuilder::max_staleness). Defaults to `None`.
@@ -299,6 +332,12 @@ pub trait TokenRegistry: TokenStore {
     /// Returns the log of audit events. Without one, a [`Mutation`] with an event is
     /// [`Unsupported`](StoreErrorKind::Unsupported). Defaults to `None`.
     fn audit_log(&self) -> Option<&dyn AuditLog> {
+        None
+    }
+
+    /// Returns the log of events in the order of their commits. Defaults to `None`: programs cannot follow
+    /// the changes then.
+    fn event_log(&self) -> Option<&dyn EventLog> {
         None
     }
 }

@@ -7,9 +7,10 @@ use jiff::Timestamp;
 use tokio::sync::Notify;
 
 use super::{
-    Answer, AppQuery, Applied, AuditLog, AuditQuery, ChangeHistory, ChangeLog, Changes, LivePage,
-    Mutation, Page, Revision, Snapshot, StoreError, StoreErrorKind, TokenQuery, TokenRegistry,
-    TokenStore, TokenTarget, Usage, UsageLog, Write,
+    Answer, AppQuery, Applied, AuditLog, AuditQuery, ChangeHistory, ChangeLog, Changes,
+    EventHistory, EventLog, EventPage, EventQuery, LivePage, Mutation, Page, Revision, Snapshot,
+    StoreError, StoreErrorKind, TokenQuery, TokenRegistry, TokenStore, TokenTarget, Usage,
+    UsageLog, Write,
 };
 use crate::{
     model::{
@@ -37,6 +38,10 @@ pub trait Tables: Snapshot {
 
     /// Returns the latest changes.
     fn history(&self) -> &ChangeHistory;
+
+    /// Returns the latest events. [`Write::AppendEvent`] is where they are
+    /// [pushed](EventHistory::push).
+    fn event_history(&self) -> &EventHistory;
 
     /// Makes one write of a change.
     fn write(&mut self, write: Write);
@@ -158,6 +163,10 @@ impl<B: Transactional> TokenRegistry for TableRegistry<B> {
     fn audit_log(&self) -> Option<&dyn AuditLog> {
         Some(self)
     }
+
+    fn event_log(&self) -> Option<&dyn EventLog> {
+        Some(self)
+    }
 }
 
 #[async_trait]
@@ -217,5 +226,12 @@ impl<B: Transactional> AuditLog for TableRegistry<B> {
         query: &AuditQuery,
     ) -> Result<Page<AuditEvent, AuditEventId>, StoreError> {
         self.read(|tables| tables.events(query))
+    }
+}
+
+#[async_trait]
+impl<B: Transactional> EventLog for TableRegistry<B> {
+    async fn read_events(&self, query: &EventQuery) -> Result<EventPage, StoreError> {
+        self.read(|tables| tables.event_history().read(query))?
     }
 }

@@ -12,9 +12,10 @@ use tokio::sync::Notify;
 
 use crate::{
     Answer, AppId, AppQuery, AppRecord, Applied, AuditEvent, AuditEventId, AuditLog, AuditQuery,
-    ChangeLog, Changes, LivePage, Mutation, Page, Policy, Revision, StoreError, StoreErrorKind,
-    TokenDigest, TokenId, TokenQuery, TokenRecord, TokenRegistry, TokenStore, TokenTarget, Usage,
-    UsageLog, store::audit_log,
+    ChangeLog, Changes, EventLog, EventPage, EventQuery, ExpiringQuery, LivePage, Mutation, Page,
+    Policy, Revision, StoreError, StoreErrorKind, TokenDigest, TokenId, TokenQuery, TokenRecord,
+    TokenRegistry, TokenStore, TokenTarget, Usage, UsageLog,
+    store::{audit_log, event_log},
 };
 
 /// A store that wraps another one and fails on demand. Clones share the same state.
@@ -216,6 +217,13 @@ impl<S: TokenRegistry> TokenRegistry for FaultyStore<S> {
         call!(self, false, self.inner.tokens(query, now))
     }
 
+    async fn expiring(
+        &self,
+        query: &ExpiringQuery,
+    ) -> Result<Page<TokenRecord, ExpiringQuery>, StoreError> {
+        call!(self, false, self.inner.expiring(query))
+    }
+
     fn change_log(&self) -> Option<&dyn ChangeLog> {
         self.inner.change_log().map(|_| self as _)
     }
@@ -226,6 +234,10 @@ impl<S: TokenRegistry> TokenRegistry for FaultyStore<S> {
 
     fn audit_log(&self) -> Option<&dyn AuditLog> {
         self.inner.audit_log().map(|_| self as _)
+    }
+
+    fn event_log(&self) -> Option<&dyn EventLog> {
+        self.inner.event_log().map(|_| self as _)
     }
 }
 
@@ -269,10 +281,21 @@ impl<S: TokenRegistry> AuditLog for FaultyStore<S> {
         call!(self, true, audit_log(&self.inner)?.append(event))
     }
 
+    async fn append_new(&self, events: &[AuditEvent]) -> Result<usize, StoreError> {
+        call!(self, true, audit_log(&self.inner)?.append_new(events))
+    }
+
     async fn events(
         &self,
         query: &AuditQuery,
     ) -> Result<Page<AuditEvent, AuditEventId>, StoreError> {
         call!(self, false, audit_log(&self.inner)?.events(query))
+    }
+}
+
+#[async_trait]
+impl<S: TokenRegistry> EventLog for FaultyStore<S> {
+    async fn read_events(&self, query: &EventQuery) -> Result<EventPage, StoreError> {
+        call!(self, false, event_log(&self.inner)?.read_events(query))
     }
 }

@@ -31,14 +31,25 @@ const CHECKSUM_LEN: usize = 6;
 /// - A token is at most 55 bytes, which fit into one block of SHA-256.
 /// - A token consists of base62 characters and `_`, so a double click selects all of it, and it
 ///   needs no escaping in a header, a URL or a shell.
+///
+/// # Several formats
+///
+/// A platform can have several formats, such as `acme_live` and `acme_test`; see
+/// [`with_issued_format`](crate::ApiTokensBuilder::with_issued_format). A token has exactly one of
+/// them, even if one prefix begins with another. Give each format a [label](Self::with_label) that
+/// people and handlers recognize.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct TokenFormat {
     prefix: ArrayString<{ Self::MAX_PREFIX_LEN }>,
+    label: ArrayString<{ Self::MAX_LABEL_LEN }>,
 }
 
 impl TokenFormat {
     /// The maximum length of a prefix, in bytes.
     pub const MAX_PREFIX_LEN: usize = 16;
+
+    /// The maximum length of a label, in characters.
+    pub const MAX_LABEL_LEN: usize = 40;
 
     /// The maximum length of a token of any format, in bytes.
     pub const MAX_TOKEN_LEN: usize = Self::MAX_PREFIX_LEN + 1 + SECRET_LEN + CHECKSUM_LEN;
@@ -60,9 +71,44 @@ impl TokenFormat {
         if !well_formed {
             return Err(PrefixError);
         }
-        ArrayString::from(prefix)
-            .map(|prefix| Self { prefix })
-            .map_err(|_| PrefixError)
+        let mut label = ArrayString::new();
+        label.try_push_str(prefix).map_err(|_| PrefixError)?;
+        let prefix = ArrayString::from(prefix).map_err(|_| PrefixError)?;
+        Ok(Self { prefix, label })
+    }
+
+    /// Sets the label, for example `live` or `test`. Defaults to the prefix.
+    ///
+    /// [`AppPrincipal::format`](crate::AppPrincipal::format), listings and the dashboard show it.
+    /// Several formats may have the same label, for example an old prefix and the new one. A label
+    /// is not stored, so you can change it at any time.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error unless the label is 1 to 40 visible ASCII characters without commas and
+    /// equals signs.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use tower_api_tokens::TokenFormat;
+    /// let format = TokenFormat::new("acme_test")?.with_label("test")?;
+    /// assert_eq!(format.label(), "test");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn with_label(mut self, label: &str) -> Result<Self, LabelError> {
+        let allowed = |byte: u8| byte.is_ascii_graphic() && !matches!(byte, b',' | b'=');
+        if label.is_empty() || !label.bytes().all(allowed) {
+            return Err(LabelError);
+        }
+        self.label = ArrayString::from(label).map_err(|_| LabelError)?;
+        Ok(self)
+    }
+
+    /// Returns the label: the prefix, unless another was [set](Self::with_label).
+    #[must_use]
+    pub fn label(&self) -> &str {
+        &self.label
     }
 
     /// Returns the prefix, without the underscore that follows it in a token.
@@ -189,6 +235,14 @@ fn checksum(covered: &[u8]) -> [u8; CHECKSUM_LEN] {
     digits
 }
 
+/// The text is not a valid label of a format.
+#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
+#[error(
+    "invalid label; use 1 to 40 visible ASCII characters without commas and equals signs, such as `live`"
+)]
+#[non_exhaustive]
+pub struct LabelError;
+
 /// The text is not a valid token prefix.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 #[error(
@@ -250,6 +304,22 @@ mod tests {
     }
 
     #[test]
+    fn a_label_is_visible_text_and_defaults_to_the_prefix() {
+        assert_eq!(format().label(), "acme_live");
+        let longest = "x".repeat(TokenFormat::MAX_LABEL_LEN);
+        for good in ["live", "L", "live/eu-1 ".trim(), "<b>", &longest] {
+            let labelled = format().with_label(good).unwrap();
+            assert_eq!((labelled.label(), labelled.prefix()), (good, "acme_live"));
+        }
+        let too_long = "x".repeat(TokenFormat::MAX_LABEL_LEN + 1);
+        for bad in [
+            "", " ", "a b", "a,b", "a=b", "a\n", "ä", "\u{202e}", &too_long,
+        ] {
+            assert_eq!(format().with_label(bad), Err(LabelError), "{bad:?}");
+        }
+    }
+
+    #[test]
     fn the_pattern_matches_exactly_the_generated_tokens() {
         let pattern = regex::Regex::new(&format().pattern()).unwrap();
         let token = format().generate(&SystemEntropy).unwrap();
@@ -304,7 +374,25 @@ mod tests {
         assert!(format().generate(&Failing).is_err());
     }
 
+    /// Prefixes that often begin with each other.
+    fn prefix() -> impl Strategy<Value = String> {
+        "a(_?[al]){0,6}".prop_filter("the maximum length", |prefix| {
+            TokenFormat::new(prefix).is_ok()
+        })
+    }
+
     proptest! {
+        #[test]
+        fn a_token_and_its_mask_have_exactly_one_of_two_formats(one in prefix(), other in prefix()) {
+            let [format, other] = [&one, &other].map(|prefix| TokenFormat::new(prefix).unwrap());
+            let token = format.generate(&SystemEntropy).unwrap();
+            let is_same = format == other;
+            prop_assert_eq!(other.accepts(token.expose().as_bytes()), is_same);
+            prop_assert_eq!(other.has_mask(&format.mask(&token)), is_same);
+            prop_assert!(format.accepts(token.expose().as_bytes()));
+            prop_assert!(format.has_mask(&format.mask(&token)));
+        }
+
         #[test]
         fn arbitrary_bytes_do_not_cause_a_panic(bytes: Vec<u8>) {
             prop_assert!(!format().accepts(&bytes));

@@ -8,7 +8,7 @@ mod mask;
 mod secret;
 
 pub use digest::{DigestError, TokenDigest};
-pub use format::{PrefixError, TokenFormat};
+pub use format::{LabelError, PrefixError, TokenFormat};
 pub(crate) use grammar::is_b64token;
 pub use id::{TokenId, TokenIdError};
 pub use mask::{MaskError, MaskedToken};

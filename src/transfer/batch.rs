@@ -1,20 +1,18 @@
 //! Inserts a batch of records into a registry. Each record is inserted, already present, or bad.
 
-use std::{
-    collections::HashSet,
-    sync::{Mutex, MutexGuard, PoisonError},
-};
+use std::collections::HashSet;
 
 use futures_util::{FutureExt, StreamExt, TryStreamExt, stream};
 use jiff::Timestamp;
 
 use super::{
     TransferError,
+    events::ImportEvents,
     line::{AppLine, Record, TokenLine},
     report::{FaultKind, Flaw},
 };
 use crate::{
-    model::{app::AppId, audit::AuditEvent, record::TokenRecord},
+    model::{app::AppId, record::TokenRecord},
     random::Entropy,
     store::{Mutation, Op, StoreError, StoreErrorKind, TokenRegistry, TokenTarget, catch_panic},
     token::TokenId,
@@ -28,8 +26,8 @@ pub(super) struct Inserter<'a> {
     pub(super) registry: &'a dyn TokenRegistry,
     pub(super) now: Timestamp,
     pub(super) entropy: &'a dyn Entropy,
-    /// The event of the import, until the first change has recorded it.
-    pub(super) event: Mutex<Option<AuditEvent>>,
+    /// What the events of the import have in common.
+    pub(super) events: Option<&'a ImportEvents>,
 }
 
 /// What happened to a record.
@@ -63,7 +61,7 @@ impl Batch {
         match record {
             Record::App(app) if self.tokens.is_empty() && !self.app_ids.contains(&app.id) => {
                 self.app_ids.insert(app.id);
-                self.apps.push(app);
+                self.apps.push(*app);
                 Ok(())
             }
             Record::Token(token) if self.apps.is_empty() => {
@@ -76,19 +74,15 @@ impl Batch {
 }
 
 impl Inserter<'_> {
-    /// Makes a change. The first change also records the event of the import.
+    /// Makes a change, with an event of the import.
     async fn apply(&self, op: Op) -> Result<(), StoreError> {
         let mut change = Mutation::new(op, self.now);
-        change.audit = self.event().clone();
+        change.audit = self.events.map(|events| events.of(&change.op, self.now));
         catch_panic(|| self.registry.apply(&change)).await?;
-        if change.audit.is_some() {
-            *self.event() = None;
+        if let Some(events) = self.events {
+            events.note_recorded();
         }
         Ok(())
-    }
-
-    fn event(&self) -> MutexGuard<'_, Option<AuditEvent>> {
-        self.event.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn insert_all(&self, tokens: &[TokenRecord]) -> Result<(), StoreError> {
@@ -106,12 +100,7 @@ impl Inserter<'_> {
     async fn insert_apps(&self, apps: &[AppLine]) -> BatchResult {
         let mut result = BatchResult::default();
         let puts: Vec<_> = apps.iter().map(|app| self.put_app(app).boxed()).collect();
-        // One at a time until the event is recorded.
-        let concurrency = match self.event().is_some() {
-            true => 1,
-            false => CONCURRENCY,
-        };
-        let mut outcomes = stream::iter(puts).buffered(concurrency);
+        let mut outcomes = stream::iter(puts).buffered(CONCURRENCY);
         while let Some(outcome) = outcomes.next().await {
             match outcome {
                 Ok(outcome) => result.outcomes.push(outcome),
@@ -264,7 +253,10 @@ impl Inserter<'_> {
 fn is_about_a_record(kind: StoreErrorKind) -> bool {
     matches!(
         kind,
-        StoreErrorKind::AlreadyExists | StoreErrorKind::NotFound | StoreErrorKind::InvalidRecord
+        StoreErrorKind::AlreadyExists
+            | StoreErrorKind::NotFound
+            | StoreErrorKind::InvalidRecord
+            | StoreErrorKind::PolicyViolation
     )
 }
 
@@ -274,6 +266,13 @@ fn refusal(error: StoreError) -> Result<Flaw, StoreError> {
         StoreErrorKind::NotFound => Ok(Flaw::new(
             FaultKind::UnknownApp,
             "the app does not exist; put the app's line first, or give its `id` and `name` with the token",
+        )),
+        StoreErrorKind::PolicyViolation => Ok(Flaw::new(
+            FaultKind::PolicyViolation,
+            match error.policy() {
+                Some(rule) => rule.to_string(),
+                None => "the policy does not allow this token".to_owned(),
+            },
         )),
         StoreErrorKind::InvalidRecord => Ok(Flaw::new(
             FaultKind::InvalidRecord,

@@ -13,7 +13,7 @@ use futures_util::{TryStreamExt, stream};
 use super::{
     ImportReport, LineFault, Progress, TransferError, import_options::ImportOptions, run::Run,
 };
-use crate::{random::Entropy, store::TokenRegistry, time::Clock};
+use crate::{lifecycle::TokenFormats, random::Entropy, store::TokenRegistry, time::Clock};
 
 /// Imports apps and tokens into a registry, in the format described in the [module
 /// documentation](super).
@@ -78,11 +78,25 @@ impl<'a> Import<'a> {
         self
     }
 
-    /// Sets the actor of the import, for the registry's audit log. Defaults to none: nothing is
-    /// recorded. The event is recorded with the first change, so that no import is missing from the
-    /// log.
+    /// Sets the actor of the import, for the registry's audit log. Defaults to `operator` if the registry has an
+    /// audit log; otherwise, nothing is recorded.
+    ///
+    /// Each transaction of the import has an event `token.import` with two
+    /// [changes](crate::AuditEvent::changes): `import` is the same for all of them, and `tokens` is the number of
+    /// tokens that the transaction inserted. A transaction of one token names the token as well. An
+    /// import that inserts nothing has one event too.
     pub fn actor(mut self, actor: impl Into<String>) -> Self {
         self.options.actor = Some(actor.into());
+        self
+    }
+
+    /// Sets the formats of the tokens; see [`ApiTokens::formats`](crate::ApiTokens::formats). Defaults
+    /// to none.
+    ///
+    /// A line is then bad if its token is neither expired nor revoked, and its app or one of its
+    /// scopes is limited to another format.
+    pub fn formats(mut self, formats: &TokenFormats) -> Self {
+        self.options.formats = Some(formats.clone());
         self
     }
 

@@ -2,6 +2,7 @@ use std::{io::Write, sync::Arc};
 
 use super::{LineFault, Progress};
 use crate::{
+    lifecycle::TokenFormats,
     random::{Entropy, SystemEntropy},
     store::TokenRegistry,
     time::{Clock, SystemClock},
@@ -13,6 +14,7 @@ pub(super) struct ImportOptions<'a> {
     pub(super) clock: Arc<dyn Clock>,
     pub(super) entropy: Arc<dyn Entropy>,
     pub(super) actor: Option<String>,
+    pub(super) formats: Option<TokenFormats>,
     pub(super) stops: bool,
     pub(super) on_fault: Box<dyn FnMut(&LineFault) + Send + 'a>,
     pub(super) on_progress: Box<dyn FnMut(Progress) + Send + 'a>,
@@ -26,6 +28,7 @@ impl<'a> ImportOptions<'a> {
             clock: Arc::new(SystemClock),
             entropy: Arc::new(SystemEntropy),
             actor: None,
+            formats: None,
             stops: false,
             on_fault: Box::new(|_| {}),
             on_progress: Box::new(|_| {}),

@@ -11,10 +11,10 @@ use serde::{
 use serde_json::error::Category;
 
 use super::report::{FaultKind, Flaw};
-use crate::time::truncate_to_microsecond;
+use crate::{model::metadata::Metadata, time::truncate_to_microsecond};
 
 /// More than any object of the format has.
-const MAX_FIELDS: usize = 32;
+const MAX_FIELDS: usize = 64;
 
 /// The fields of an object that have not been read yet.
 pub(super) struct Fields(Vec<(String, Json)>);
@@ -74,6 +74,23 @@ impl Fields {
             Some(Json::Object(fields)) => Ok(Some(fields)),
             Some(_) => Err(wrong(field, "not an object")),
         }
+    }
+
+    /// Reads an object whose values are texts.
+    pub(super) fn metadata(&mut self, field: &str) -> Result<Option<Metadata>, Flaw> {
+        let Some(Self(entries)) = self.object(field)? else {
+            return Ok(None);
+        };
+        let entries = entries.into_iter().map(|(key, value)| match value {
+            Json::Text(value) => Ok((key, value)),
+            _ => Err(wrong(field, "a value is not a text")),
+        });
+        let entries: Vec<_> = entries.collect::<Result<_, _>>()?;
+        // The error of metadata names its key, which is not secret but may be a mistake.
+        let metadata = Metadata::new(entries).map_err(|_| {
+            wrong(field, "use at most 50 keys of 1 to 40 characters, values of up to 500 characters, and 8 KiB in all")
+        })?;
+        Ok(Some(metadata))
     }
 
     /// Reads a field that is either a text or an object.

@@ -8,8 +8,11 @@ use super::{
     report::{FaultKind, Flaw},
 };
 use crate::{
+    lifecycle::TokenFormats,
     model::{
         app::{AppId, AppRecord},
+        audit::{AuditEvent, one_line},
+        metadata::Metadata,
         name,
         record::TokenRecord,
         restrictions::Restrictions,
@@ -29,7 +32,7 @@ pub(super) enum Line {
 }
 
 pub(super) enum Record {
-    App(AppLine),
+    App(Box<AppLine>),
     Token(Box<TokenLine>),
 }
 
@@ -44,7 +47,7 @@ impl Line {
             }
             Self::Header { compatible }
         } else if let Some(app) = fields.object("app")? {
-            Self::Record(Record::App(AppLine::read(app)?))
+            Self::Record(Record::App(Box::new(AppLine::read(app)?)))
         } else if let Some(token) = fields.object("token")? {
             Self::Record(Record::Token(Box::new(TokenLine::read(token)?)))
         } else if let Some(mut end) = fields.object("end")? {
@@ -70,6 +73,7 @@ pub(super) struct AppLine {
     name: String,
     created_at: Option<Timestamp>,
     disabled_at: Option<Timestamp>,
+    metadata: Option<Metadata>,
 }
 
 impl AppLine {
@@ -79,6 +83,7 @@ impl AppLine {
             name: required("name", fields.parsed_by("name", name::normalize_name)?)?,
             created_at: fields.time("created_at")?,
             disabled_at: fields.time("disabled_at")?,
+            metadata: fields.metadata("metadata")?,
         };
         fields.end()?;
         Ok(line)
@@ -88,6 +93,7 @@ impl AppLine {
         let created_at = self.created_at.unwrap_or(now);
         let mut app = AppRecord::new(self.id, self.name.as_str(), created_at);
         app.disabled_at = self.disabled_at;
+        app.metadata = self.metadata.clone().unwrap_or_default();
         app
     }
 
@@ -101,6 +107,10 @@ impl AppLine {
                 "disabled_at",
                 (is_complete || self.disabled_at.is_some())
                     && self.disabled_at != there.disabled_at.map(truncate_to_microsecond),
+            ),
+            (
+                "metadata",
+                metadata_differs(is_complete, self.metadata.as_ref(), &there.metadata),
             ),
         ])
     }
@@ -118,7 +128,9 @@ pub(super) struct TokenLine {
     name: Option<String>,
     scopes: Option<ScopeSet>,
     restrictions: Option<Restrictions>,
+    metadata: Option<Metadata>,
     created_at: Option<Timestamp>,
+    created_by: Option<String>,
     expires_at: Option<Timestamp>,
     revoked_at: Option<Timestamp>,
     successor: Option<TokenId>,
@@ -138,7 +150,9 @@ impl TokenLine {
             name: fields.parsed_by("name", name::normalize_name)?,
             scopes: fields.parsed("scopes")?,
             restrictions: fields.parsed("restrictions")?,
+            metadata: fields.metadata("metadata")?,
             created_at: fields.time("created_at")?,
+            created_by: fields.parsed_by("created_by", actor)?,
             expires_at: fields.time("expires_at")?,
             revoked_at: fields.time("revoked_at")?,
             successor: fields.parsed("successor")?,
@@ -172,12 +186,27 @@ impl TokenLine {
         );
         token.scopes = self.scopes.clone().unwrap_or_default();
         token.restrictions = self.restrictions.clone();
+        token.metadata = self.metadata.clone().unwrap_or_default();
+        token.created_by.clone_from(&self.created_by);
         token.expires_at = self.expires_at;
         token.revoked_at = self.revoked_at;
         token.successor = self.successor;
         token.last_used_at = self.last_used_at;
         token.uses = self.uses;
         token
+    }
+
+    /// Why the token does not comply with the limits to formats. A token that has expired or was
+    /// revoked always complies, because it grants nothing.
+    pub(super) fn format_flaw(&self, formats: &TokenFormats, now: Timestamp) -> Option<Flaw> {
+        let has_expired = self.expires_at.is_some_and(|expires_at| expires_at <= now);
+        if self.revoked_at.is_some() || has_expired {
+            return None;
+        }
+        let (none, mask) = (ScopeSet::default(), self.mask.unwrap_or_default());
+        let scopes = self.scopes.as_ref().unwrap_or(&none);
+        let error = formats.check_parts(&self.app, scopes, &mask).err()?;
+        Some(Flaw::new(FaultKind::FormatNotAllowed, error.to_string()))
     }
 
     /// The fields in which an existing record differs. Its usage may have increased.
@@ -205,7 +234,15 @@ impl TokenLine {
                 (is_complete || self.restrictions.is_some())
                     && self.restrictions != there.restrictions,
             ),
+            (
+                "metadata",
+                metadata_differs(is_complete, self.metadata.as_ref(), &there.metadata),
+            ),
             ("created_at", differs(self.created_at, there.created_at)),
+            (
+                "created_by",
+                (is_complete || self.created_by.is_some()) && self.created_by != there.created_by,
+            ),
             (
                 "expires_at",
                 time_differs(self.expires_at, there.expires_at),
@@ -224,6 +261,21 @@ impl TokenLine {
             ),
             ("uses", self.uses > there.uses),
         ])
+    }
+}
+
+fn metadata_differs(is_complete: bool, here: Option<&Metadata>, there: &Metadata) -> bool {
+    match here {
+        Some(here) => here != there,
+        None => is_complete && !there.is_empty(),
+    }
+}
+
+/// Checks the name of an actor.
+fn actor(name: &str) -> Result<String, &'static str> {
+    match one_line(name, AuditEvent::MAX_ACTOR_LEN) == name {
+        true => Ok(name.to_owned()),
+        false => Err("use at most 200 bytes without control characters"),
     }
 }
 

@@ -106,6 +106,7 @@
 
 mod batch;
 mod error;
+mod events;
 mod export;
 mod import;
 mod import_options;

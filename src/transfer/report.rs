@@ -120,8 +120,12 @@ pub enum FaultKind {
     Misplaced,
     /// The token's app does not exist.
     UnknownApp,
+    /// The token's app or one of its scopes is limited to another format.
+    FormatNotAllowed,
     /// The store cannot keep the record.
     InvalidRecord,
+    /// The policy does not allow the token.
+    PolicyViolation,
     /// The existing record differs, and was left unchanged.
     Conflict,
 }
@@ -133,7 +137,9 @@ words!(FaultKind, "kind of fault", {
     InvalidField = "invalid_field",
     Misplaced = "misplaced",
     UnknownApp = "unknown_app",
+    FormatNotAllowed = "format_not_allowed",
     InvalidRecord = "invalid_record",
+    PolicyViolation = "policy_violation",
     Conflict = "conflict",
 });
 

@@ -1,7 +1,4 @@
-use std::{
-    mem,
-    sync::{Mutex, PoisonError},
-};
+use std::mem;
 
 use bytes::Bytes;
 use futures_core::Stream;
@@ -9,13 +6,13 @@ use futures_core::Stream;
 use super::{
     Completeness, ImportReport, LineFault, MAX_LINE_LEN, TransferError,
     batch::{Batch, Inserter, Outcome},
+    events::ImportEvents,
     import_options::ImportOptions,
     line::{Line, Record},
     lines::{Lines, Read},
     report::{FaultKind, Flaw},
 };
 use crate::{
-    model::audit::{AuditAction, AuditEvent, AuditEventId, AuditOutcome},
     store::{audit_log, catch_panic},
     time::truncate_to_microsecond,
 };
@@ -33,8 +30,7 @@ pub(super) struct Run<'a, S> {
     entries: Vec<Entry>,
     batch: Batch,
     batch_bytes: usize,
-    /// The event of the import, until a change has recorded it.
-    event: Option<AuditEvent>,
+    events: Option<ImportEvents>,
     begun: bool,
     /// Whether the next line that is not empty is the first one.
     is_first: bool,
@@ -62,7 +58,7 @@ impl<'a, S: Stream<Item = Result<Bytes, TransferError>> + Unpin + Send> Run<'a, 
             entries: Vec::new(),
             batch: Batch::default(),
             batch_bytes: 0,
-            event: None,
+            events: None,
             begun: false,
             is_first: true,
             has_header: false,
@@ -142,6 +138,9 @@ impl<'a, S: Stream<Item = Result<Bytes, TransferError>> + Unpin + Send> Run<'a, 
         text: Vec<u8>,
         mut record: Record,
     ) -> Result<Continue, TransferError> {
+        if let Some(flaw) = self.format_flaw(&record) {
+            return self.take_entry(number, text, Some(flaw)).await;
+        }
         while let Err(waiting) = self.batch.push(record) {
             if !self.insert_batch().await? {
                 return Ok(false);
@@ -149,6 +148,15 @@ impl<'a, S: Stream<Item = Result<Bytes, TransferError>> + Unpin + Send> Run<'a, 
             record = waiting;
         }
         self.take_entry(number, text, None).await
+    }
+
+    /// Why a record does not comply with the limits to formats.
+    fn format_flaw(&self, record: &Record) -> Option<Flaw> {
+        let Record::Token(token) = record else {
+            return None;
+        };
+        let formats = self.options.formats.as_ref()?;
+        token.format_flaw(formats, self.options.clock.now())
     }
 
     async fn take_entry(
@@ -216,13 +224,9 @@ impl<'a, S: Stream<Item = Result<Bytes, TransferError>> + Unpin + Send> Run<'a, 
             registry: self.options.registry,
             now: truncate_to_microsecond(self.options.clock.now()),
             entropy: &*self.options.entropy,
-            event: Mutex::new(self.event.take()),
+            events: self.events.as_ref(),
         };
         let result = inserter.insert(batch).await;
-        self.event = inserter
-            .event
-            .into_inner()
-            .unwrap_or_else(PoisonError::into_inner);
         self.report.apps_created += result.apps_created;
         let mut outcomes = result.outcomes.into_iter();
         let mut continues = true;
@@ -266,25 +270,28 @@ impl<'a, S: Stream<Item = Result<Bytes, TransferError>> + Unpin + Send> Run<'a, 
         }
     }
 
-    /// Creates the event of the import.
+    /// Begins the events of the import.
     fn begin(&mut self) -> Result<(), TransferError> {
         if mem::replace(&mut self.begun, true) {
             return Ok(());
         }
-        let Some(actor) = &self.options.actor else {
-            return Ok(());
-        };
-        let now = truncate_to_microsecond(self.options.clock.now());
-        let id = AuditEventId::generate(now, &*self.options.entropy)?;
-        let (action, outcome) = (AuditAction::ImportTokens, AuditOutcome::Done);
-        let event = AuditEvent::new(id, now, actor, action, outcome);
-        self.event = Some(event);
+        self.events = ImportEvents::begin(
+            self.options.actor.as_deref(),
+            self.options.registry,
+            truncate_to_microsecond(self.options.clock.now()),
+            &*self.options.entropy,
+        )?;
         Ok(())
     }
 
     /// Records the event of an import that changed nothing.
     async fn audit(&mut self) -> Result<(), TransferError> {
-        if let Some(event) = self.event.take() {
+        let now = truncate_to_microsecond(self.options.clock.now());
+        let event = self
+            .events
+            .as_ref()
+            .and_then(|events| events.of_nothing(now));
+        if let Some(event) = event {
             let log = audit_log(self.options.registry)?;
             catch_panic(|| log.append(&event)).await?;
         }

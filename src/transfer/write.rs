@@ -7,6 +7,7 @@ use super::{FORMAT, VERSION};
 use crate::{
     model::{
         app::{AppId, AppRecord},
+        metadata::Metadata,
         record::TokenRecord,
         restrictions::Restrictions,
         scope::ScopeSet,
@@ -38,6 +39,8 @@ struct App<'a> {
     created_at: Time,
     #[serde(skip_serializing_if = "Option::is_none")]
     disabled_at: Option<Time>,
+    #[serde(skip_serializing_if = "Metadata::is_empty")]
+    metadata: &'a Metadata,
 }
 
 #[derive(Serialize)]
@@ -51,7 +54,11 @@ struct Token<'a> {
     scopes: &'a ScopeSet,
     #[serde(skip_serializing_if = "Option::is_none")]
     restrictions: Option<&'a str>,
+    #[serde(skip_serializing_if = "Metadata::is_empty")]
+    metadata: &'a Metadata,
     created_at: Time,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    created_by: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     expires_at: Option<Time>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -94,6 +101,7 @@ pub(super) fn app(text: &mut Vec<u8>, app: &AppRecord) -> serde_json::Result<()>
             name: &app.name,
             created_at: Time(app.created_at),
             disabled_at: app.disabled_at.map(Time),
+            metadata: &app.metadata,
         }),
     )
 }
@@ -109,7 +117,9 @@ pub(super) fn token(text: &mut Vec<u8>, token: &TokenRecord) -> serde_json::Resu
             name: &token.name,
             scopes: &token.scopes,
             restrictions: token.restrictions.as_ref().map(Restrictions::as_str),
+            metadata: &token.metadata,
             created_at: Time(token.created_at),
+            created_by: token.created_by.as_deref(),
             expires_at: token.expires_at.map(Time),
             revoked_at: token.revoked_at.map(Time),
             successor: token.successor,

@@ -68,6 +68,7 @@ fn what_is_tested_here_is_what_the_guides_show() {
         ("docs/embed.md", include_str!("shown/embed.rs")),
         ("docs/embed.md", include_str!("shown/formats.rs")),
         ("docs/embed.md", include_str!("shown/handlers.rs")),
+        ("docs/embed.md", include_str!("shown/plan.rs")),
         ("docs/embed.md", include_str!("shown/tonic.rs")),
         ("docs/measure.md", include_str!("shown/measure.rs")),
         ("docs/rotation.md", include_str!("shown/rotation.rs")),

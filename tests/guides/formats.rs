@@ -13,7 +13,7 @@ async fn tokens_are_issued_in_two_formats_and_accepted_in_three() {
     let app = tokens.create_app("Billing").await.unwrap();
     for (token, prefix) in [
         (NewToken::named("export"), "acme_live_"),
-        (NewToken::named("export").prefix("acme_test"), "acme_test_"),
+        (NewToken::named("export").format("test"), "acme_test_"),
     ] {
         let issued = tokens.issue(&app.id, token).await.unwrap();
         let token = issued.token().expose();
@@ -21,6 +21,10 @@ async fn tokens_are_issued_in_two_formats_and_accepted_in_three() {
         let verdict = tokens.authenticator().authenticate(token.as_bytes()).await;
         assert_eq!(verdict.unwrap().app_id(), &app.id);
     }
+    let test = NewToken::named("pay").format("test");
+    let paying = test.scopes("payments:write".parse().unwrap());
+    let error = tokens.issue(&app.id, paying).await.unwrap_err();
+    assert_eq!(error.kind(), LifecycleErrorKind::FormatNotAllowed);
     let accepted_only = NewToken::named("export").prefix("acme");
     let error = tokens.issue(&app.id, accepted_only).await.unwrap_err();
     assert_eq!(error.kind(), LifecycleErrorKind::UnknownFormat);
@@ -42,6 +46,23 @@ async fn tokens_are_issued_in_two_formats_and_accepted_in_three() {
             .await
             .unwrap_err();
         assert_eq!(rejection.kind(), kind, "{prefix}");
+    }
+}
+
+#[tokio::test]
+async fn test_tokens_get_made_up_data() {
+    let tokens = tokens().unwrap();
+    let app = tokens.create_app("Billing").await.unwrap().id;
+    let service = service(&tokens, Routes::default());
+    for (label, expected) in [("live", "invoices"), ("test", "made-up invoices")] {
+        let new = NewToken::named("export").format(label);
+        let issued = tokens.issue(&app, new).await.unwrap();
+        let value = format!("Bearer {}", issued.token().expose());
+        let request = Request::get("/invoices").header("authorization", value);
+        let request = request.body(Body::empty()).unwrap();
+        let response = service.clone().oneshot(request).await.unwrap();
+        let body = axum::body::to_bytes(response.into_body(), 100).await;
+        assert_eq!(body.unwrap(), expected);
     }
 }
 

@@ -16,5 +16,6 @@ mod items;
 mod links;
 mod names;
 mod pages;
+mod plan;
 mod rotation;
 mod tonic;

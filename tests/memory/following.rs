@@ -12,9 +12,9 @@ use futures_util::FutureExt;
 use jiff::Timestamp;
 use tokio::time::{Instant, timeout};
 use tower_api_tokens::{
-    ApiTokens, Authenticator, ChangeLog, Changes, Follower, LivePage, MemoryStore, NewToken,
-    RejectionKind, Revision, StoreError, StoreErrorKind, SystemEntropy, TokenFormat, TokenId,
-    TokenRegistryExt, TokenTarget,
+    ApiTokens, Authenticator, ChangeLog, Changes, Clock, Follower, LivePage, MemoryStore, NewToken,
+    RejectionKind, Restrictions, Revision, StoreError, StoreErrorKind, SystemEntropy, TokenFormat,
+    TokenId, TokenRegistryExt, TokenTarget,
     testing::{Fault, FaultyStore},
 };
 
@@ -402,6 +402,24 @@ impl ChangeLog for BusyLog {
     ) -> Result<LivePage, StoreError> {
         self.store.live(after, limit, now).await
     }
+}
+
+#[tokio::test]
+async fn a_preloaded_token_becomes_valid_without_a_lookup() {
+    let node = new_node();
+    let early = known(&node_on(FaultyStore::new(MemoryStore::new()))).await;
+    let app = node.create_app("Billing").await;
+    let mut record = early.record().clone();
+    record.app = app;
+    let valid_at = node.clock.now().checked_add(BOUND).unwrap();
+    record.restrictions = Restrictions::of(None, Some(valid_at), None).unwrap();
+    node.store.insert(&record).await.unwrap();
+    let _follower = replica(&node).await;
+    let refusal = node.refusal(&early).await;
+    assert_eq!(refusal, Some(RejectionKind::NotYetValidToken));
+    node.clock.set(valid_at);
+    node.present(&early).await.unwrap();
+    assert_eq!(node.store.finds(), 0);
 }
 
 #[tokio::test]

@@ -1,5 +1,6 @@
 //! What an authenticator caches, and for how long.
 
+mod apps;
 mod capacity;
 mod flights;
 mod floods;

@@ -26,7 +26,7 @@ use in_flight::{InFlight, Ticket};
 use lease::Lease;
 use loom::{
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{
             AtomicBool, AtomicUsize,
             Ordering::{Acquire, Relaxed, Release},
@@ -439,6 +439,117 @@ fn a_token_that_changes_does_not_count_as_unknown() {
 #[should_panic = "a token that was read again counts as unknown"]
 fn the_model_catches_a_reader_that_looks_while_a_token_changes() {
     a_token_changes_and_is_read_again_while_it_is_presented(false);
+}
+
+/// The states of an app: as cached, and after an edit.
+const OLD: usize = 1;
+const NEW: usize = 2;
+
+/// Two cached tokens of one app, with the state of the app that each shows. An edit of the app makes
+/// its state unknown; a lookup of one token then shows the new one, with which the other is revived.
+struct App {
+    in_flight: InFlight<u8, ()>,
+    /// The app in the store.
+    stored: AtomicUsize,
+    /// The state that answers have shown since the latest change; `NOTHING` if unknown.
+    current: Mutex<usize>,
+    /// The generation of the latest eviction.
+    evicted: AtomicUsize,
+    /// What the entry of the other token shows.
+    other: AtomicUsize,
+}
+
+const OTHER: u8 = 8;
+
+impl App {
+    fn new() -> Arc<Self> {
+        Arc::new(Self {
+            in_flight: InFlight::new(2, |key| usize::from(*key)),
+            stored: AtomicUsize::new(OLD),
+            current: Mutex::new(OLD),
+            evicted: AtomicUsize::new(0),
+            other: AtomicUsize::new(OLD),
+        })
+    }
+
+    /// A lookup of the first token. Its answer shows the app.
+    fn look_up(&self, checks_generation: bool) {
+        let exclusive = |_: &()| None;
+        let Ok(ticket) = self
+            .in_flight
+            .join(KEY, exclusive, |ticket| Ok::<_, Infallible>((ticket, ())));
+        let shown = self.stored.load(Acquire);
+        self.in_flight.complete(&KEY, ticket, |generation| {
+            let is_outdated = generation < self.evicted.load(Acquire) as u64;
+            if !is_outdated || !checks_generation {
+                *self.current.lock().unwrap() = shown;
+            }
+        });
+    }
+
+    fn evict(&self, exclusively: bool) {
+        let forget = || *self.current.lock().unwrap() = NOTHING;
+        if !exclusively {
+            forget();
+            self.other.store(NOTHING, Release);
+            return;
+        }
+        self.in_flight.evict_some(|generation| {
+            self.evicted
+                .store(usize::try_from(generation).unwrap(), Release);
+            forget();
+            self.other.store(NOTHING, Release);
+        });
+    }
+
+    /// A request with the other token: gives its entry the current state of the app.
+    fn revive(&self) {
+        self.in_flight.exclusively(&OTHER, || {
+            let current = *self.current.lock().unwrap();
+            if current != NOTHING {
+                self.other.store(current, Release);
+            }
+        });
+    }
+}
+
+fn an_app_is_edited_while_its_tokens_are_presented(checks_generation: bool, exclusively: bool) {
+    loom::model(move || {
+        let app = App::new();
+        let lookup = thread::spawn({
+            let app = Arc::clone(&app);
+            move || app.look_up(checks_generation)
+        });
+        let request = thread::spawn({
+            let app = Arc::clone(&app);
+            move || app.revive()
+        });
+        app.stored.store(NEW, Release);
+        app.evict(exclusively);
+        // From here on, the edit has returned, or the lease is renewed.
+        assert_ne!(app.other.load(Acquire), OLD, "before the requests ended");
+        lookup.join().unwrap();
+        request.join().unwrap();
+        app.revive();
+        assert_ne!(app.other.load(Acquire), OLD, "after the requests ended");
+    });
+}
+
+#[test]
+fn no_token_shows_an_app_as_it_was_before_an_edit() {
+    an_app_is_edited_while_its_tokens_are_presented(true, true);
+}
+
+#[test]
+#[should_panic = "the requests ended"]
+fn the_model_catches_an_answer_from_before_an_edit_that_revives_other_tokens() {
+    an_app_is_edited_while_its_tokens_are_presented(false, true);
+}
+
+#[test]
+#[should_panic = "the requests ended"]
+fn the_model_catches_a_revival_during_an_edit() {
+    an_app_is_edited_while_its_tokens_are_presented(true, false);
 }
 
 #[test]

@@ -20,6 +20,7 @@ mod places;
 mod properties;
 mod refusals;
 mod renderer;
+mod restrictions;
 mod scopes;
 mod stacking;
 mod support;

@@ -24,7 +24,9 @@ use hyper_util::{
 use tokio::net::TcpListener;
 use tower::{Layer, Service, ServiceExt};
 pub(crate) use tower_api_tokens::testing::Fixture;
-use tower_api_tokens::{ApiTokenLayer, AppPrincipal, Rejection, RejectionKind};
+use tower_api_tokens::{
+    ApiTokenLayer, AppPrincipal, NewToken, Rejection, RejectionKind, TokenRegistryExt,
+};
 
 use crate::wire::{Answer, Wire, both};
 
@@ -38,6 +40,25 @@ pub(crate) async fn server(fixture: &Fixture) -> Server {
 
 pub(crate) fn bearer(token: &str) -> String {
     format!("Bearer {token}")
+}
+
+/// A token of the fixture's app with these restrictions, as a `Bearer` credential.
+pub(crate) async fn restricted(fixture: &Fixture, restrictions: &str) -> String {
+    restricted_with(fixture, restrictions, NewToken::named("restricted")).await
+}
+
+pub(crate) async fn restricted_with(
+    fixture: &Fixture,
+    restrictions: &str,
+    token: NewToken,
+) -> String {
+    let elsewhere = Fixture::empty();
+    let app = elsewhere.create_app("Elsewhere").await;
+    let (token, mut record) = elsewhere.issue(&app.id, token).await.into_parts();
+    record.app = fixture.app().clone();
+    record.restrictions = Some(restrictions.parse().unwrap());
+    fixture.store.insert(&record).await.unwrap();
+    bearer(token.expose())
 }
 
 /// Responds with the name of the attributed app, or "nobody".

@@ -35,11 +35,33 @@ pub(crate) struct Servers {
     marks: u64,
 }
 
-/// A change, and the token after it.
+/// A change, and the token or app after it.
 #[derive(Clone, Debug)]
 struct Written {
     revision: Revision,
-    token: TokenRecord,
+    record: Record,
+}
+
+#[derive(Clone, Debug)]
+enum Record {
+    Token(Box<TokenRecord>),
+    App(AppRecord),
+}
+
+impl Written {
+    fn token(&self) -> Option<&TokenRecord> {
+        match &self.record {
+            Record::Token(token) => Some(token),
+            Record::App(_) => None,
+        }
+    }
+
+    fn change(&self) -> Change {
+        match &self.record {
+            Record::Token(token) => Change::Token(token.digest),
+            Record::App(app) => Change::App(app.id),
+        }
+    }
 }
 
 fn position(history: &[Written]) -> Revision {
@@ -50,8 +72,22 @@ fn position(history: &[Written]) -> Revision {
 }
 
 fn find(history: &[Written], digest: &TokenDigest) -> Answer {
-    let written = history.iter().rev().find(|w| w.token.digest == *digest);
-    Answer::at(written.map(|w| w.token.clone()), position(history))
+    let mut tokens = history.iter().rev().filter_map(Written::token);
+    let found = tokens.find(|token| token.digest == *digest).cloned();
+    let found = found.map(|mut token| {
+        token.app = app(history, &token.app.id).unwrap_or(token.app);
+        token
+    });
+    Answer::at(found, position(history))
+}
+
+/// The app as it was last written.
+fn app(history: &[Written], id: &AppId) -> Option<AppRecord> {
+    let apps = history.iter().rev().filter_map(|w| match &w.record {
+        Record::App(app) => Some(app),
+        Record::Token(_) => None,
+    });
+    apps.into_iter().find(|app| app.id == *id).cloned()
 }
 
 impl Cluster {
@@ -82,29 +118,44 @@ impl Cluster {
     }
 }
 
+/// The number of apps.
+pub(crate) const APPS: u32 = 2;
+
+/// The app of a token.
+pub(crate) fn app_id(token: u32) -> AppId {
+    AppId::new(&format!("app{}", token % APPS)).unwrap()
+}
+
 impl Servers {
-    fn write(&mut self, token: TokenRecord) {
+    fn write(&mut self, record: Record) {
         self.marks += 1;
         let revision = Revision::new(position(&self.primary).number + 1, self.marks);
-        self.primary.push(Written { revision, token });
+        self.primary.push(Written { revision, record });
     }
 
+    /// Writes an app.
+    pub(crate) fn edit(&mut self, app: AppRecord) {
+        self.write(Record::App(app));
+    }
+
+    /// Issues a token of one of the apps.
     pub(crate) fn issue(&mut self, number: u32, now: Timestamp) -> TokenId {
         let text = number.to_be_bytes();
         let mut id = [0; 16];
         id[12..].copy_from_slice(&text);
         let id = TokenId::from_bytes(id);
-        let app = AppRecord::new(AppId::new("app").unwrap(), "App", now);
+        let app = AppRecord::new(app_id(number), "App", now);
         let mask = MaskedToken::new("acme_", "x7Kq").unwrap();
         let digest = TokenDigest::of(format!("token-{number}").as_bytes());
-        self.write(TokenRecord::new(id, digest, mask, app, "ci", now));
+        let token = TokenRecord::new(id, digest, mask, app, "ci", now);
+        self.write(Record::Token(Box::new(token)));
         id
     }
 
     pub(crate) fn revoke(&mut self, id: TokenId, now: Timestamp) {
-        let written = self.primary.iter().rev().find(|w| w.token.id == id);
-        let token = written.unwrap().token.clone();
-        self.write(token.revoke(now));
+        let mut tokens = self.primary.iter().rev().filter_map(Written::token);
+        let token = tokens.find(|token| token.id == id).unwrap().clone();
+        self.write(Record::Token(Box::new(token.revoke(now))));
     }
 
     /// The other server gets some of the changes that it lacks.
@@ -167,7 +218,7 @@ impl ChangeLog for Cluster {
         let changes: Vec<_> = history[skip..]
             .iter()
             .take(limit)
-            .map(|w| LoggedChange::new(w.revision, Change::Token(w.token.digest)))
+            .map(|w| LoggedChange::new(w.revision, w.change()))
             .collect();
         Ok(Changes::Since {
             revision: changes.last().map_or(since, |change| change.revision),
@@ -190,8 +241,9 @@ impl ChangeLog for Cluster {
         let history = servers.next();
         let mut tokens: Vec<_> = history
             .iter()
-            .filter(|w| after.is_none_or(|after| w.token.id < after))
-            .map(|w| find(history, &w.token.digest).record.unwrap())
+            .filter_map(Written::token)
+            .filter(|token| after.is_none_or(|after| token.id < after))
+            .map(|token| find(history, &token.digest).record.unwrap())
             .filter(|token| token.status(now) == TokenStatus::Live)
             .collect();
         tokens.sort_by_key(|token| std::cmp::Reverse(token.id));

@@ -3,9 +3,9 @@
 use std::{sync::atomic::Ordering::SeqCst, time::Duration};
 
 use tower_api_tokens::{
-    ApiTokens, AppId, AppRecord, Clock, Follower, IssuedToken, MaskedToken, Mutation, NewToken, Op,
-    RejectionKind, SystemEntropy, TokenDigest, TokenFormat, TokenId, TokenRecord, TokenRegistry,
-    TokenStatus,
+    ApiTokens, AppEdit, AppId, AppPrincipal, AppRecord, Clock, Follower, IssuedToken, MaskedToken,
+    MetadataPatch, Mutation, NewToken, Op, RejectionKind, SystemEntropy, TokenDigest, TokenFormat,
+    TokenId, TokenRecord, TokenRegistry, TokenStatus,
     testing::{Fixture, ManualClock},
 };
 
@@ -114,6 +114,15 @@ impl<S: TokenRegistry + Clone> Fleet<S> {
                         assert!(self.verdict(node, text).await.is_some());
                     }
                 }
+                if let (Some(node), Change::EditApp(app, number)) = (here, change) {
+                    for token in self.tokens_of(app) {
+                        let text = self.issued[token].text.as_bytes();
+                        let node = self.nodes[node].tokens.authenticator();
+                        if let Ok(principal) = node.authenticate(text).await {
+                            assert_eq!(principal.app_name(), number.to_string());
+                        }
+                    }
+                }
             }
             Step::Present(node, token) => {
                 if let Some(token) = token.checked_rem(self.issued.len()) {
@@ -191,7 +200,7 @@ impl<S: TokenRegistry + Clone> Fleet<S> {
     pub(crate) async fn live(&self) -> usize {
         let mut live = 0;
         for issued in &self.issued {
-            live += usize::from(self.is_live(issued).await);
+            live += usize::from(self.live_record(issued).await.is_some());
         }
         live
     }
@@ -218,18 +227,24 @@ impl<S: TokenRegistry + Clone> Fleet<S> {
         verdict.err().map(|rejection| rejection.kind())
     }
 
-    async fn is_live(&self, issued: &Issued) -> bool {
+    async fn live_record(&self, issued: &Issued) -> Option<TokenRecord> {
         let digest = TokenDigest::of(issued.text.as_bytes());
         let record = self.store.find(&digest).await.unwrap().record;
-        record.is_some_and(|token| token.status(self.clock.now()) == TokenStatus::Live)
+        record.filter(|token| token.status(self.clock.now()) == TokenStatus::Live)
     }
 
     /// Compares the node's result for a token with the store's. They must agree, or, unless
     /// `exactly`, differ only if the token changed within the bound.
     async fn check(&self, node: usize, token: usize, exactly: bool) {
         let issued = &self.issued[token];
-        let is_live = self.is_live(issued).await;
-        let verdict = self.verdict(node, &issued.text).await;
+        let record = self.live_record(issued).await;
+        let is_live = record.is_some();
+        let authenticator = self.nodes[node].tokens.authenticator();
+        let verdict = authenticator.authenticate(issued.text.as_bytes()).await;
+        if let (true, Some(record), Ok(principal)) = (exactly, &record, &verdict) {
+            assert_eq!(*principal, AppPrincipal::of(record));
+        }
+        let verdict = verdict.err().map(|rejection| rejection.kind());
         let may_differ = !exactly && self.clock.monotonic() < issued.changed_at + BOUND;
         assert!(
             may_differ
@@ -296,6 +311,15 @@ impl<S: TokenRegistry + Clone> Fleet<S> {
                 {
                     changed.push(token);
                 }
+            }
+            Change::EditApp(app, number) => {
+                let number = number.to_string();
+                let patch = MetadataPatch::default().set("plan", number.as_str());
+                let edit = AppEdit::default().name(number).metadata(patch);
+                let edited = tokens.edit_app(&self.apps[app].id, None, edit).await;
+                edited.unwrap();
+                // Whether the tokens are admitted does not change.
+                return Vec::new();
             }
             Change::Disable(app) | Change::Enable(app) => {
                 let id = &self.apps[app].id;

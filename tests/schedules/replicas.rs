@@ -5,10 +5,15 @@ use std::time::Duration;
 use jiff::Timestamp;
 use proptest::{collection::vec, prelude::*};
 use tower_api_tokens::{
-    Authenticator, Clock, Follower, RejectionKind, TokenId, testing::ManualClock,
+    AppRecord, Authenticator, Clock, Follower, Metadata, RejectionKind, TokenId,
+    testing::ManualClock,
 };
 
-use crate::{cluster::Cluster, fleet::BOUND, verdicts::config};
+use crate::{
+    cluster::{APPS, Cluster, app_id},
+    fleet::BOUND,
+    verdicts::config,
+};
 
 /// How often the log is at least read from the primary.
 const READ_EVERY: Duration = Duration::from_secs(1);
@@ -17,6 +22,8 @@ const READ_EVERY: Duration = Duration::from_secs(1);
 enum Step {
     Issue,
     Revoke(usize),
+    /// An app gets another name and metadata, and is disabled or enabled.
+    Edit(u32, bool),
     Present(usize, usize),
     PresentGarbage(usize),
     Replicate(usize),
@@ -33,9 +40,13 @@ enum Step {
 
 fn step(log_lags: bool) -> impl Strategy<Value = Step> {
     let node = 0_usize..2;
+    let change = prop_oneof![
+        any::<usize>().prop_map(Step::Revoke),
+        (0..APPS, prop::bool::weighted(0.3)).prop_map(|(app, disabled)| Step::Edit(app, disabled)),
+    ];
     prop_oneof![
         4 => Just(Step::Issue),
-        4 => any::<usize>().prop_map(Step::Revoke),
+        8 => change,
         12 => (node.clone(), any::<usize>()).prop_map(|(node, token)| Step::Present(node, token)),
         1 => node.prop_map(Step::PresentGarbage),
         3 => (0_usize..8).prop_map(Step::Replicate),
@@ -54,11 +65,18 @@ struct Token {
     revoked_at: Option<Duration>,
 }
 
+/// An app since an edit. Its name shows the number of the edit, and its metadata too.
+struct Edition {
+    made_at: Duration,
+    disabled: bool,
+}
+
 struct Fixture {
     cluster: Cluster,
     clock: ManualClock,
     nodes: Vec<(Authenticator, Follower)>,
     tokens: Vec<Token>,
+    apps: Vec<Vec<Edition>>,
     promoted: bool,
     /// The bound, plus how much later the log may have shown a change.
     bound: Duration,
@@ -75,11 +93,15 @@ impl Fixture {
             clock: clock.clone(),
             nodes: Vec::new(),
             tokens: Vec::new(),
+            apps: (0..APPS).map(|_| Vec::new()).collect(),
             promoted: false,
             bound: BOUND,
             read_at: Duration::ZERO,
         };
-        for _ in 0..3 {
+        for app in 0..APPS {
+            fixture.edit(app, false);
+        }
+        for _ in 0..5 {
             fixture.issue();
         }
         fixture.cluster.servers().replicate(usize::MAX);
@@ -115,10 +137,24 @@ impl Fixture {
         });
     }
 
+    fn edit(&mut self, app: u32, disabled: bool) {
+        let editions = &mut self.apps[app as usize];
+        let (number, now) = (editions.len().to_string(), self.clock.now());
+        let mut record = AppRecord::new(app_id(app), &number, Timestamp::UNIX_EPOCH);
+        record.metadata = Metadata::new([("edition", number)]).unwrap();
+        record.disabled_at = disabled.then_some(now);
+        self.cluster.servers().edit(record);
+        editions.push(Edition {
+            made_at: self.clock.monotonic(),
+            disabled,
+        });
+    }
+
     async fn take(&mut self, step: Step) {
         let now = self.clock.now();
         match step {
             Step::Issue => self.issue(),
+            Step::Edit(app, disabled) => self.edit(app, disabled),
             Step::Revoke(token) => {
                 let number = token % self.tokens.len();
                 let token = &mut self.tokens[number];
@@ -182,8 +218,30 @@ impl Fixture {
     async fn check(&self, node: usize, token: &Token) {
         let text = format!("token-{}", token.number);
         let verdict = self.nodes[node].0.authenticate(text.as_bytes()).await;
-        let refused = verdict.err().map(|rejection| rejection.kind());
         let now = self.clock.monotonic();
+        // What the app was at some time within the bound.
+        let editions = &self.apps[token.number % self.apps.len()];
+        let is_outdated = |edition: usize| {
+            let replaced = editions.get(edition + 1);
+            replaced.is_some_and(|replaced| replaced.made_at + self.bound <= now)
+        };
+        let may_be_disabled = (0..editions.len()).any(|n| editions[n].disabled && !is_outdated(n));
+        if let Ok(principal) = &verdict {
+            let edition: usize = principal.app_name().parse().unwrap();
+            assert!(
+                !editions[edition].disabled && !is_outdated(edition),
+                "edition {edition} of {} since {:?}; {:?}",
+                editions.len(),
+                now - editions[edition].made_at,
+                self.nodes[node].0.stats(),
+            );
+            assert_eq!(principal.metadata("edition"), Some(principal.app_name()));
+        }
+        let refused = verdict.err().map(|rejection| rejection.kind());
+        if refused == Some(RejectionKind::DisabledApp) {
+            assert!(may_be_disabled, "the app has been enabled for long");
+            return;
+        }
         match (token.revoked_at, refused) {
             (Some(revoked_at), None) => assert!(
                 now < revoked_at + self.bound,

@@ -29,6 +29,8 @@ pub(crate) enum Change {
     Revoke(usize),
     Rotate(usize, Duration),
     Rename(usize),
+    /// An app gets a name and metadata with this number.
+    EditApp(usize, u8),
     Disable(usize),
     Enable(usize),
     Purge,
@@ -75,6 +77,7 @@ fn change() -> impl Strategy<Value = Change> {
         3 => (token, 0_u64..3000)
             .prop_map(|(token, ms)| Change::Rotate(token, Duration::from_millis(ms))),
         1 => token.prop_map(Change::Rename),
+        2 => (app.clone(), any::<u8>()).prop_map(|(app, number)| Change::EditApp(app, number)),
         2 => app.clone().prop_map(Change::Disable),
         3 => app.prop_map(Change::Enable),
         1 => Just(Change::Purge),

@@ -204,7 +204,8 @@ async fn an_admitted_request_names_its_app_and_token_in_a_span_that_declares_the
     let span = tracing::info_span!(
         "request",
         app.id = tracing::field::Empty,
-        token.id = tracing::field::Empty
+        token.id = tracing::field::Empty,
+        token.format = tracing::field::Empty
     );
     let call = service.clone().oneshot(bearer(fixture.token()));
     assert_eq!(call.instrument(span).await.unwrap().status(), 200);
@@ -215,6 +216,7 @@ async fn an_admitted_request_names_its_app_and_token_in_a_span_that_declares_the
             "token.id".to_owned(),
             fixture.issued.record().id.to_string(),
         ),
+        ("token.format".to_owned(), "acme".to_owned()),
     ];
     assert_eq!(recorded, BTreeMap::from(expected));
     assert_eq!(witness.take(), []);

@@ -28,14 +28,20 @@ async fn an_expired_or_revoked_token_looks_like_an_unknown_one() {
     let expired = expired.unwrap();
     let rotated = tokens.issue(&app.id, named()).await.unwrap();
     let orphan = tokens.issue(&disabled.id, named()).await.unwrap();
-    // Nothing issues a token with restrictions, so its text comes from elsewhere.
+    // The text of a token with restrictions comes from elsewhere.
     let elsewhere = tokens_in(MemoryStore::new()).build();
     let theirs = elsewhere.create_app("a").await.unwrap();
-    let limited = elsewhere.issue(&theirs.id, named()).await.unwrap();
-    let (limited, mut record) = limited.into_parts();
-    record.app = app.clone();
-    record.restrictions = Some("{}".parse().unwrap());
-    store.insert(&record).await.unwrap();
+    let restricted = async |restrictions: &str| {
+        let issued = elsewhere.issue(&theirs.id, named()).await.unwrap();
+        let (token, mut record) = issued.into_parts();
+        record.app = app.clone();
+        record.restrictions = Some(restrictions.parse().unwrap());
+        store.insert(&record).await.unwrap();
+        token
+    };
+    let limited = restricted("{}").await;
+    let suspended = restricted("suspended_at=2026-01-01T00:00:00Z").await;
+    let early = restricted("not_before=2100-01-01T00:00:00Z").await;
     tokens.revoke(revoked.record().id).await.unwrap();
     let successor = tokens.rotate(rotated.record().id, hour).await.unwrap();
     tokens.disable_app(&disabled.id).await.unwrap();
@@ -52,6 +58,8 @@ async fn an_expired_or_revoked_token_looks_like_an_unknown_one() {
         (rotated.token().expose(), RejectionKind::ExpiredToken),
         (orphan.token().expose(), RejectionKind::DisabledApp),
         (limited.expose(), RejectionKind::RestrictedToken),
+        (suspended.expose(), RejectionKind::SuspendedToken),
+        (early.expose(), RejectionKind::NotYetValidToken),
     ];
     let layer = ApiTokenLayer::new(&tokens)
         .basic()

@@ -1,10 +1,11 @@
 use tower_api_tokens::{
-    MemoryStore, TokenRegistryExt,
+    ApiTokens, AppId, Clock, MemoryStore, Mutation, Op, Policy, SystemClock, TokenDigest,
+    TokenFormat, TokenRegistry, TokenRegistryExt,
     transfer::{Completeness, FaultKind, Import, MAX_LINE_LEN, TransferErrorKind},
 };
 
 use crate::support::{
-    adds_up, app_record, export, furnished, import, import_from, in_pieces, tokens,
+    adds_up, app_record, at, export, furnished, import, import_from, in_pieces, tokens,
 };
 
 const DIGEST: &str = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
@@ -37,6 +38,18 @@ async fn each_bad_line_is_reported_and_kept_and_the_others_are_imported() {
         ),
         (FaultKind::InvalidField, line("\"name\"", "\"app\"")),
         (FaultKind::InvalidField, line("}}", "},\"more\":1}")),
+        (
+            FaultKind::InvalidField,
+            line("}}", r#","metadata":{"plan":1}}}"#),
+        ),
+        (
+            FaultKind::InvalidField,
+            line("}}", r#","metadata":{"":"no key"}}}"#),
+        ),
+        (
+            FaultKind::InvalidField,
+            line("}}", r#","created_by":"two\nlines"}}"#),
+        ),
         (
             FaultKind::InvalidField,
             line(
@@ -266,4 +279,96 @@ async fn progress_is_reported_up_to_the_last_byte_and_line() {
     let last = told.last().unwrap();
     let lines = file.lines().count() as u64;
     assert_eq!((last.lines, last.bytes), (lines, file.len() as u64));
+}
+
+#[tokio::test]
+async fn a_live_token_that_breaks_a_limit_to_a_format_is_a_bad_line() {
+    let format = |prefix: &str| TokenFormat::new(prefix).unwrap();
+    let limits = ApiTokens::builder(MemoryStore::new(), format("acme"))
+        .with_issued_format(format("acme_test"))
+        .limit_scope("pay".parse().unwrap(), "acme")
+        .limit_app(AppId::new("sandbox").unwrap(), "acme_test")
+        .build();
+    let line = |number: u8, app: &str, mask: &str, more: &str| {
+        let digest = TokenDigest::of(&[number]).to_hex();
+        format!(
+            "{{\"token\":{{\"app\":{{\"id\":\"{app}\",\"name\":\"x\"}},\"digest\":\"{digest}\"{mask}{more}}}}}\n"
+        )
+    };
+    let (ours, theirs) = (",\"mask\":\"acme_…\"", ",\"mask\":\"legacy-…\"");
+    let test = ",\"mask\":\"acme_test_…\"";
+    let pay = ",\"scopes\":\"pay read\"";
+    let good = [
+        line(1, "app", ours, pay),
+        line(2, "app", theirs, ""),
+        line(3, "sandbox", test, ""),
+        // What has expired or was revoked grants nothing.
+        line(
+            4,
+            "app",
+            theirs,
+            &format!("{pay},\"revoked_at\":\"2026-01-01T00:00:00Z\""),
+        ),
+        line(5, "sandbox", "", ",\"expires_at\":\"2020-01-01T00:00:00Z\""),
+    ];
+    let bad = [
+        line(6, "app", theirs, pay),
+        line(7, "app", test, pay),
+        line(8, "app", "", pay),
+        line(9, "sandbox", ours, ""),
+        line(
+            10,
+            "sandbox",
+            "",
+            ",\"expires_at\":\"9000-01-01T00:00:00Z\"",
+        ),
+    ];
+    let (store, mut faults, mut rejects) = (MemoryStore::new(), Vec::new(), Vec::new());
+    let file = format!("{}{}", good.concat(), bad.concat());
+    let report = Import::new(&store)
+        .formats(limits.formats())
+        .on_fault(|fault| faults.push(fault.clone()))
+        .rejects(&mut rejects)
+        .run(file.as_bytes())
+        .await
+        .unwrap();
+    assert_eq!((report.inserted, report.refused), (5, 5), "{faults:?}");
+    assert_eq!(String::from_utf8(rejects).unwrap(), bad.concat());
+    for (number, fault) in (6..).zip(&faults) {
+        assert_eq!(
+            (fault.line(), fault.kind()),
+            (number, FaultKind::FormatNotAllowed)
+        );
+        assert!(
+            fault
+                .reason()
+                .contains(" is limited to tokens of the format `acme")
+        );
+    }
+    // Without the formats, there are no limits.
+    let report = Import::new(&store).run(file.as_bytes()).await.unwrap();
+    assert_eq!((report.inserted, report.already_present), (5, 5));
+}
+
+#[tokio::test]
+async fn a_line_that_the_policy_does_not_allow_is_refused_and_the_others_are_imported() {
+    let (store, file) = (MemoryStore::new(), export(&furnished(20).await).await);
+    let policy = Policy::default().scopes("invoices:read".parse().unwrap());
+    let op = Op::SetPolicy {
+        version: None,
+        policy: policy.clone(),
+    };
+    store.apply(&Mutation::new(op, at(0))).await.unwrap();
+    let imported = import(&store, &file).await;
+    adds_up(&imported.report);
+    assert!(imported.report.faults() > 0);
+    for fault in &imported.faults {
+        assert_eq!(fault.kind(), FaultKind::PolicyViolation);
+        assert!(fault.reason().contains("leave these scopes out"), "{fault}");
+    }
+    let now = SystemClock::default().now();
+    for token in tokens(&store).await {
+        let has_ended = token.expired_or_revoked_at(now).is_some();
+        assert!(has_ended || policy.check_scopes(&token).is_ok());
+    }
 }

@@ -1,8 +1,8 @@
 use jiff::Timestamp;
 use proptest::{collection::vec, option, prelude::*};
 use tower_api_tokens::{
-    AppId, AppQuery, AppRecord, MaskedToken, MemoryStore, Scope, ScopeSet, TokenDigest, TokenId,
-    TokenRecord, TokenRegistry, TokenRegistryExt,
+    AppId, AppQuery, AppRecord, MaskedToken, MemoryStore, Metadata, Scope, ScopeSet, TokenDigest,
+    TokenId, TokenRecord, TokenRegistry, TokenRegistryExt,
     transfer::{Completeness, Import, TransferErrorKind},
 };
 
@@ -21,9 +21,16 @@ fn name() -> impl Strategy<Value = String> {
 }
 
 prop_compose! {
-    fn app()(id in "[a-zA-Z0-9][a-zA-Z0-9._~-]{0,39}", name in name(), created_at in time(), disabled_at in option::of(time())) -> AppRecord {
+    fn metadata()(entries in vec(("[^\\p{Cc}]{1,40}", "[^\u{0}]{0,100}"), 0..20)) -> Metadata {
+        Metadata::new(entries).unwrap()
+    }
+}
+
+prop_compose! {
+    fn app()(id in "[a-zA-Z0-9][a-zA-Z0-9._~-]{0,39}", name in name(), created_at in time(), disabled_at in option::of(time()), metadata in metadata()) -> AppRecord {
         let mut app = AppRecord::new(AppId::new(&id).unwrap(), name, created_at);
         app.disabled_at = disabled_at;
+        app.metadata = metadata;
         app
     }
 }
@@ -34,7 +41,8 @@ prop_compose! {
         (head, tail) in ("[!-~]{0,24}", "[!-~]{0,4}"),
         name in name(),
         scopes in vec("[!#-\\[\\]-~]{1,100}", 0..10),
-        restrictions in option::of("[ -~]{1,200}"),
+        (restrictions, created_by) in (option::of("[ -~]{1,200}"), option::of("[^\\p{Cc}]{0,50}")),
+        metadata in metadata(),
         created_at in time(),
         times in [option::of(time()), option::of(time()), option::of(time())],
         successor in any::<Option<[u8; 16]>>(),
@@ -48,6 +56,7 @@ prop_compose! {
         [token.expires_at, token.revoked_at, token.last_used_at] = times;
         token.successor = successor.map(TokenId::from_bytes);
         token.uses = uses;
+        (token.metadata, token.created_by) = (metadata, created_by);
         token
     }
 }

@@ -19,6 +19,8 @@ pub struct Actor {
     given: Option<Box<str>>,
     grantable: Grantable,
     own: Option<Own>,
+    /// What the dashboard calls the actor, if not by name.
+    label: Option<Box<str>>,
 }
 
 /// What an actor signed in with.
@@ -29,6 +31,9 @@ struct Own {
 }
 
 impl Actor {
+    /// The maximum length of a label, in bytes. It fits the names of a token and its app.
+    const MAX_LABEL_LEN: usize = 1024;
+
     /// Creates an actor who may grant any scope, for any lifetime.
     ///
     /// The name identifies the actor in the audit log, so give each person and each machine its own.
@@ -54,6 +59,7 @@ impl Actor {
             name: shown,
             grantable,
             own: None,
+            label: None,
         }
     }
 
@@ -63,6 +69,19 @@ impl Actor {
     pub fn token(mut self, token: TokenId, app: AppId) -> Self {
         self.own = Some(Own { token, app });
         self
+    }
+
+    /// Sets what the dashboard calls the signed-in actor, if the name in the audit log is not one that
+    /// people know. Defaults to that name.
+    #[must_use]
+    pub fn shown_as(mut self, label: &str) -> Self {
+        self.label = Some(one_line(label, Self::MAX_LABEL_LEN).into());
+        self
+    }
+
+    /// Returns what the dashboard calls the actor.
+    pub(super) fn label(&self) -> &str {
+        self.label.as_deref().unwrap_or(&self.name)
     }
 
     /// Returns the token that the actor signed in with, if any.

@@ -42,10 +42,12 @@
 //! # The dashboard
 //!
 //! - Pages are rendered on the server, load nothing from other sites, and work without scripts. The
-//!   one script copies tokens to the clipboard and adds local times.
+//!   one script copies tokens and identifiers to the clipboard, and adds local times.
 //! - A token is shown only in the response to the form that created it. Submitting the form again, by
 //!   a reload or after going back, creates no second token: repetitions are recognized for a day, and
 //!   a form expires after 23 hours.
+//! - Lists can be downloaded as CSV, up to 100,000 records, which are read and sent page by page. Totals
+//!   are counted on request, up to 10,000 records.
 //! - If the guard accepts `Basic` (see [`Guard::schemes`]), `/sign-out` makes the browser discard its
 //!   credentials, and `/sign-in` prompts for them.
 //! - The content security policy forbids inline scripts, inline styles and framing.
@@ -120,7 +122,7 @@
 //! | 412 | `stale` | read the record again, and repeat the change with its new `ETag` |
 //! | 413 | `body_too_large` | send at most 64 KiB |
 //! | 415 | `unsupported_media_type` | send `Content-Type: application/json` |
-//! | 422 | `invalid_name`, `invalid_scopes`, `invalid_expiry`, `invalid_metadata`, `invalid_networks`, `invalid_overlap`, `foreign_format`, `unknown_format` | fix the value that `detail` names |
+//! | 422 | `invalid_name`, `invalid_scopes`, `invalid_expiry`, `invalid_metadata`, `invalid_networks`, `invalid_overlap`, `foreign_format`, `unknown_format`, `format_not_allowed` | fix the value that `detail` names |
 //! | 422 | `policy_violation` | keep the rule that `detail` names |
 //! | 422 | `key_reused` | send a new key |
 //! | 503 | `store_failure`, `entropy_failure`, `unavailable` | try again after `Retry-After` |

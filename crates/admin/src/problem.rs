@@ -153,9 +153,11 @@ fn status(error: &OperationError) -> StatusCode {
         | LifecycleErrorKind::PolicyViolation
         | LifecycleErrorKind::ForeignFormat
         | LifecycleErrorKind::UnknownFormat
+        | LifecycleErrorKind::FormatNotAllowed
         | LifecycleErrorKind::KeyReused => StatusCode::UNPROCESSABLE_ENTITY,
         LifecycleErrorKind::NotGranted => StatusCode::FORBIDDEN,
         LifecycleErrorKind::UnknownApp | LifecycleErrorKind::UnknownToken => StatusCode::NOT_FOUND,
+        LifecycleErrorKind::Gone => StatusCode::GONE,
         LifecycleErrorKind::Stale => StatusCode::PRECONDITION_FAILED,
         LifecycleErrorKind::AppExists
         | LifecycleErrorKind::AppInUse

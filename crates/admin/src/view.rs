@@ -107,6 +107,9 @@ pub struct TokenView<'r> {
     /// The mask of the token, like `acme_live_…x7Kq`.
     #[schema(value_type = String)]
     masked: MaskedToken,
+    /// The label of the token's format, or null if it has none of the configured formats.
+    #[schema(required, max_length = 40)]
+    format: Option<&'r str>,
     /// The token's scopes.
     scopes: Vec<&'r str>,
     /// The token's status.
@@ -152,7 +155,8 @@ pub struct TokenView<'r> {
 }
 
 impl<'r> TokenView<'r> {
-    /// Creates the view of a token, with its status at `now`.
+    /// Creates the view of a token, with its status at `now` and without a
+    /// [format](Self::with_format).
     #[must_use]
     pub fn at(now: Timestamp, token: &'r TokenRecord) -> Self {
         Self {
@@ -161,6 +165,7 @@ impl<'r> TokenView<'r> {
             app_name: &token.app.name,
             name: &token.name,
             masked: token.mask,
+            format: None,
             scopes: token.scopes.iter().collect(),
             status: token.status(now),
             created_at: token.created_at,
@@ -176,6 +181,14 @@ impl<'r> TokenView<'r> {
             created_by: token.created_by.as_deref(),
             version: token.version(),
         }
+    }
+
+    /// Sets the label of the token's format, as
+    /// [`TokenFormats::label_of`](tower_api_tokens::TokenFormats::label_of) returns it.
+    #[must_use]
+    pub fn with_format(mut self, label: Option<&'r str>) -> Self {
+        self.format = label;
+        self
     }
 }
 
@@ -198,6 +211,13 @@ impl<'r> IssuedView<'r> {
             token: issued.token().expose(),
             record: TokenView::at(now, issued.record()),
         }
+    }
+
+    /// Sets the label of the token's format. See [`TokenView::with_format`].
+    #[must_use]
+    pub fn with_format(mut self, label: Option<&'r str>) -> Self {
+        self.record = self.record.with_format(label);
+        self
     }
 }
 
@@ -384,6 +404,7 @@ mod tests {
             "app_id": record["app"]["id"],
             "app_name": "Billing",
             "masked": record["mask"],
+            "format": null,
             "scopes": ["read", "write"],
             "status": "live",
             "successor_id": null,
@@ -406,6 +427,8 @@ mod tests {
             expected[same] = record[same].clone();
         }
         assert_eq!(view, expected);
+        let labelled = TokenView::at(token.created_at, token).with_format(Some("live"));
+        assert_eq!(to_value(labelled).unwrap()["format"], "live");
         let revoked = token.clone().revoke(token.created_at);
         let view = to_value(TokenView::at(token.created_at, &revoked)).unwrap();
         assert_eq!(view["status"], "revoked");

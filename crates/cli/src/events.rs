@@ -5,7 +5,7 @@ use futures_util::{StreamExt, TryStreamExt};
 use tower_api_tokens::{AuditQuery, TokenId};
 
 use crate::{
-    failure::Failure, number::at_least_one, output::Listing, session::Session, views::ShownEvent,
+    backend::Context, failure::Failure, number::at_least_one, output::Listing, views::ShownEvent,
 };
 
 #[derive(Args)]
@@ -21,17 +21,17 @@ pub(crate) struct Arguments {
     limit: Option<usize>,
 }
 
-pub(crate) async fn run(arguments: &Arguments, session: &Session) -> Result<(), Failure> {
-    let mut query = AuditQuery::default().limit(1000);
+pub(crate) async fn run(arguments: &Arguments, context: &Context<'_>) -> Result<(), Failure> {
+    let mut query = AuditQuery::default().limit(arguments.limit.unwrap_or(1000));
     if let Some(app) = &arguments.app {
-        query = query.app(session.find_app(app).await?.id);
+        query = query.app(context.find_app(app).await?.id);
     }
     if let Some(token) = arguments.token {
         query = query.token(token);
     }
-    let mut listing = Listing::new::<ShownEvent>(session.json);
+    let mut listing = Listing::new::<ShownEvent>(context.json);
     let limit = arguments.limit.unwrap_or(usize::MAX);
-    let mut events = session.operator.stream_events(query).take(limit);
+    let mut events = context.backend.events(query).take(limit);
     while let Some(event) = events.try_next().await? {
         listing.add(&ShownEvent(&event))?;
     }

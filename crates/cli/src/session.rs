@@ -1,24 +1,25 @@
 //! An open store, and the user of it.
 
-use std::{env, sync::Arc, time::Duration};
+use std::{env, error::Error, pin::pin, sync::Arc, time::Duration};
 
-use futures_util::TryStreamExt;
-use tower_api_tokens::{
-    ApiTokens, ApiTokensBuilder, AppId, AppQuery, AppRecord, TokenFormat, TokenRegistry,
-    TokenRegistryStreams,
-};
+use tokio::time::timeout;
+use tower_api_tokens::{ApiTokens, ApiTokensBuilder, TokenFormat, TokenRegistry};
 use tower_api_tokens_admin::{Actor, Operations, Operator};
 use tower_api_tokens_sqlx::AnyStore;
 
 use crate::{
     failure::Failure,
+    formats::Formats,
     note::note,
-    options::{Options, given},
+    options::Options,
     store::{Access, Store},
 };
 
 /// The prefix for commands that neither issue nor verify tokens.
 const ANY_PREFIX: &str = "api";
+
+/// How long the end of an upgrade may take without a message.
+const QUIET: Duration = Duration::from_secs(1);
 
 /// What a command needs the store for.
 #[derive(Clone, Copy, Debug)]
@@ -68,14 +69,19 @@ impl Session {
         options: &Options,
         purpose: Purpose,
     ) -> Result<Self, Failure> {
-        let prefix = given(options.prefix.as_deref());
-        if prefix.is_none() && matches!(purpose, Purpose::Issue | Purpose::Serve { .. }) {
+        let formats = Formats::of(options)?;
+        let knows_prefix = formats.first().is_some();
+        if !knows_prefix && matches!(purpose, Purpose::Issue | Purpose::Serve { .. }) {
             return Err(Failure::usage(
                 "no token prefix given: pass `--prefix`, or set API_TOKENS_PREFIX, with the prefix that your service is configured with",
             ));
         }
-        let format = TokenFormat::new(prefix.unwrap_or(ANY_PREFIX))
-            .map_err(|error| Failure::usage(format!("invalid `--prefix`: {error}")))?;
+        let format = match formats.first() {
+            Some(format) => format.clone(),
+            None => {
+                TokenFormat::new(ANY_PREFIX).map_err(|error| Failure::failed(error.to_string()))?
+            }
+        };
         let access = access(purpose, options.read_only)?;
         // Other commands would lose a database in memory when they exit.
         let in_memory = matches!(
@@ -84,7 +90,9 @@ impl Session {
         );
         let Store { opened, tokens } =
             Store::open(url, options.schema_of(url), format, access, !in_memory).await?;
-        let tokens = configure(tokens, purpose, prefix.is_some()).build();
+        let tokens = formats
+            .configure(configure(tokens, purpose, knows_prefix))
+            .build();
         let operations = Operations::new(&tokens);
         Ok(Self {
             registry: Arc::new(opened.clone()),
@@ -97,6 +105,27 @@ impl Session {
         })
     }
 
+    /// Waits until the indexes of an upgrade are built, which would stop when this process ends.
+    pub(crate) async fn finish_upgrade(&self) {
+        let mut finishing = pin!(self.store.finish_upgrade());
+        let finished = match timeout(QUIET, &mut finishing).await {
+            Ok(finished) => finished,
+            Err(_) => {
+                note(
+                    "building indexes for this version; if you stop that, the next command continues",
+                );
+                finishing.await
+            }
+        };
+        if let Err(error) = finished {
+            let reason = error.source().map(ToString::to_string);
+            note(&format!(
+                "warning: an index for this version could not be built, so lists may be slow: {}",
+                reason.unwrap_or_else(|| error.to_string())
+            ));
+        }
+    }
+
     /// Writes the remaining audit events, and closes the store.
     pub(crate) async fn close(self) {
         if self.operations.flush_audit().await.is_err() {
@@ -107,64 +136,20 @@ impl Session {
         }
         self.store.close().await;
     }
-
-    /// Finds an app by its identifier or name, or by `id:IDENTIFIER`. Fails if several apps match:
-    /// otherwise anyone who can create an app could give it the name or identifier of another, and
-    /// get the tokens that are meant for that one.
-    pub(crate) async fn find_app(&self, named: &str) -> Result<AppRecord, Failure> {
-        if let Some(id) = named.strip_prefix("id:") {
-            return match AppId::new(id) {
-                Ok(id) => self.registry.app(&id).await?.ok_or_else(no_such_app),
-                Err(error) => Err(Failure::usage(error.to_string())),
-            };
-        }
-        let mut found = Vec::new();
-        if let Ok(id) = AppId::new(named) {
-            found.extend(self.registry.app(&id).await?);
-        }
-        // The query matches parts of names.
-        let query = AppQuery::default().name(named).limit(1000);
-        let mut apps = self.registry.stream_apps(query);
-        while let Some(app) = apps.try_next().await? {
-            if app.name == named && app.id.as_str() != named {
-                found.push(app);
-            }
-        }
-        match found.as_slice() {
-            [] => Err(no_such_app()),
-            [_] => Ok(found.remove(0)),
-            _ => {
-                let named: Vec<_> = found
-                    .iter()
-                    .map(|app| format!("`id:{}` ({})", app.id, app.name))
-                    .collect();
-                Err(Failure::usage(format!(
-                    "several apps have this name or identifier; use one of {}",
-                    named.join(", ")
-                )))
-            }
-        }
-    }
 }
 
 /// The failure if no store is given.
 pub(crate) fn no_store() -> Failure {
     Failure::usage(
-        "no store given: pass `--store sqlite://PATH` or `--store postgres://USER@HOST/DATABASE`, or set API_TOKENS_STORE",
+        "no store given: pass `--store sqlite://PATH` or `--store postgres://USER@HOST/DATABASE`, or set API_TOKENS_STORE; to work through a server, pass `--server`",
     )
 }
 
-fn no_such_app() -> Failure {
-    Failure::not_found(
-        "no app has this identifier or name; list all apps with `api-tokens app list`",
-    )
-}
-
-fn access(purpose: Purpose, read_only: bool) -> Result<Access, Failure> {
+pub(crate) fn access(purpose: Purpose, read_only: bool) -> Result<Access, Failure> {
     match (purpose, read_only) {
         (Purpose::Read | Purpose::Serve { .. }, true) => Ok(Access::ReadOnly),
         (_, true) => Err(Failure::usage(
-            "this command writes to the store: leave out `--read-only`, which works only with `app list`, `token list`, `token show`, `events`, `verify`, `export` and `serve`",
+            "this command writes to the store: leave out `--read-only`, which works only with `app list`, `app show`, `token list`, `token show`, `events`, `verify`, `export` and `serve`",
         )),
         (Purpose::Read, false) => Ok(Access::Read),
         (Purpose::Change | Purpose::Issue, false) => Ok(Access::Change),

@@ -1,6 +1,9 @@
 //! `verify`: checks whether a token is accepted.
 
-use std::io::{self, BufRead, IsTerminal, Read};
+use std::{
+    io::{self, BufRead, IsTerminal, Read},
+    net::IpAddr,
+};
 
 use clap::Args;
 use serde::Serialize;
@@ -26,6 +29,9 @@ pub(crate) struct Arguments {
     /// Scope that the token must have. Separate several with commas, or repeat the option
     #[arg(long = "scope", value_name = "SCOPE", value_parser = scopes::list)]
     scopes: Vec<ScopeSet>,
+    /// Address of the client, for a token that is restricted to networks
+    #[arg(long, value_name = "ADDRESS")]
+    client_address: Option<IpAddr>,
     /// Accepted only to explain what to do if a token is passed as an argument.
     #[arg(hide = true)]
     misplaced: Vec<String>,
@@ -40,6 +46,8 @@ struct Verdict {
     app_name: Option<String>,
     token_id: Option<TokenId>,
     token_name: Option<String>,
+    /// The label of the token's format.
+    format: Option<String>,
     scopes: Vec<String>,
     expires_at: Option<Time>,
 }
@@ -52,7 +60,9 @@ pub(crate) async fn run(arguments: &Arguments, session: &Session) -> Result<(), 
     }
     let required = scopes::union(&arguments.scopes)?;
     let token = read_token()?;
-    match session.tokens.authenticator().authenticate(&token).await {
+    let authenticator = session.tokens.authenticator();
+    let verdict = authenticator.authenticate_from(&token, arguments.client_address);
+    match verdict.await {
         Ok(principal) => admitted(session, &principal, &required),
         Err(rejection) => refused(session, rejection),
     }
@@ -96,13 +106,14 @@ fn admitted(
         app_name: Some(principal.app_name().to_owned()),
         token_id: Some(principal.token_id()),
         token_name: Some(principal.token_name().to_owned()),
+        format: principal.format().map(str::to_owned),
         scopes: principal.scopes().iter().map(str::to_owned).collect(),
         expires_at: principal.expires_at().map(Time),
     };
     if session.json {
         print_json(&verdict)?;
     } else if missing.is_none() {
-        print_fields(&[
+        let mut fields = vec![
             (
                 "app",
                 format!("{} ({})", principal.app_name(), principal.app_id()),
@@ -113,7 +124,11 @@ fn admitted(
             ),
             ("scopes", principal.scopes().as_str().to_owned()),
             ("expires", time_or(principal.expires_at(), "never")),
-        ])?;
+        ];
+        if let Some(format) = principal.format() {
+            fields.push(("format", format.to_owned()));
+        }
+        print_fields(&fields)?;
     }
     match missing {
         None => Ok(()),
@@ -138,6 +153,7 @@ fn refused(session: &Session, rejection: Rejection) -> Result<(), Failure> {
             app_name: None,
             token_id: rejection.token_id(),
             token_name: None,
+            format: None,
             scopes: Vec::new(),
             expires_at: None,
         })?;

@@ -7,9 +7,10 @@ use jiff::Timestamp;
 use serde::{Serialize, de::DeserializeOwned};
 use sqlx::{ColumnIndex, Decode, Row, Type};
 use tower_api_tokens::{
-    Answer, AppId, AppRecord, AuditEvent, AuditEventId, BoundKey, Change, Changes, LivePage,
-    LoggedChange, Metadata, Page, Policy, Revision, StoreError, StoreErrorKind, TokenDigest,
-    TokenId, TokenQuery, TokenRecord, UsedKey, store::from_microseconds,
+    Answer, AppId, AppRecord, AuditEvent, AuditEventId, BoundKey, Change, Changes, EventPage,
+    EventPosition, EventQuery, EventStart, ExpiringQuery, LivePage, LoggedChange, LoggedEvent,
+    Metadata, Page, Policy, Revision, StoreError, StoreErrorKind, TokenDigest, TokenId, TokenQuery,
+    TokenRecord, UsedKey, store::from_microseconds,
 };
 
 use crate::telemetry;
@@ -156,6 +157,27 @@ pub(super) fn app_from(
     Ok(app)
 }
 
+/// Reads a page of expiring tokens from up to one row more than the limit of the query.
+pub(super) fn expiring_from(
+    rows: &[impl Columns],
+    query: &ExpiringQuery,
+) -> Result<Page<TokenRecord, ExpiringQuery>, StoreError> {
+    let limit = query.limit.get();
+    let more = rows.len() > limit;
+    let rows = &rows[..limit.min(rows.len())];
+    // The next page starts after the last row even if that row cannot be read.
+    let next = match rows.last() {
+        Some(last) if more => {
+            let mut next = *query;
+            next.from = from_microseconds(integer(last, 6)?);
+            next.after = Some(token_id(last, 0)?);
+            Some(next)
+        }
+        _ => None,
+    };
+    Ok(Page::new(readable(rows, "api_tokens", token_from), next))
+}
+
 /// Returns the identifier of an unreadable row, the only part of it that is logged.
 fn name_of(row: &impl Columns) -> String {
     if let Ok(Some(id)) = row.identifier(0) {
@@ -264,6 +286,43 @@ pub(super) fn event_from(row: &impl Columns) -> Result<AuditEvent, StoreError> {
     event.token = row.identifier(5)?.map(TokenId::from_bytes);
     event.changes = json(row, 7)?;
     Ok(event)
+}
+
+/// Reads the events of a query from rows of [`event_from`], each with its position. If the query starts after
+/// an event, the first row is that event, if it is still in the log. There may be one row too many.
+pub(super) fn event_page_from(
+    rows: &[impl Columns],
+    query: &EventQuery,
+) -> Result<EventPage, StoreError> {
+    let (rows, start) = match query.start {
+        EventStart::After(EventPosition::BEGINNING) => match rows.first() {
+            Some(first) if count(first, POSITION)? != 1 => return Err(StoreError::gone()),
+            _ => (rows, EventPosition::BEGINNING),
+        },
+        EventStart::After(after) => match rows.split_first() {
+            Some((first, rest)) if event_position(first)? == after => (rest, after),
+            _ => return Err(StoreError::gone()),
+        },
+        EventStart::Latest => {
+            let latest = rows.first().map(event_position).transpose()?;
+            (&[][..], latest.unwrap_or(EventPosition::BEGINNING))
+        }
+        _ => (rows, EventPosition::BEGINNING),
+    };
+    let rows = &rows[..query.limit.get().min(rows.len())];
+    let position = rows.last().map_or(Ok(start), event_position)?;
+    let events = readable(rows, "api_token_audit", |row| {
+        Ok(LoggedEvent::new(count(row, POSITION)?, event_from(row)?))
+    });
+    Ok(EventPage::new(events, position))
+}
+
+/// The column of the position of an event, after those of the event.
+const POSITION: usize = 8;
+
+fn event_position(row: &impl Columns) -> Result<EventPosition, StoreError> {
+    let id = AuditEventId::from_bytes(required(row.identifier(0)?, 0)?);
+    Ok(EventPosition::new(count(row, POSITION)?, id))
 }
 
 /// Reads the policy from the only column.

@@ -234,6 +234,7 @@ impl LogReader {
             if reached.is_confirmed {
                 in_flight.exclusively(&reached.digest, || cache.cover(reached));
             } else {
+                in_flight.exclusively(&reached.digest, || cache.refute(reached));
                 self.shared.evict(&reached.digest);
             }
         }

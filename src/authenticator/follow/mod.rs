@@ -19,12 +19,13 @@ use futures_util::{FutureExt, future::BoxFuture};
 use tokio::{
     sync::{Notify, mpsc, oneshot},
     task::JoinHandle,
-    time::{MissedTickBehavior, interval, timeout},
+    time::{MissedTickBehavior, interval, sleep, timeout},
 };
 
 use super::{
-    Authenticator, metrics,
+    Authenticator, Shared, metrics,
     recording::{INTERVAL, UsageClaim},
+    refresh,
     usage::{self, STOP_TIMEOUT},
 };
 use crate::{
@@ -302,7 +303,7 @@ impl Task {
                 }
                 None => {
                     let _ = ready.send(Ok(()));
-                    pending().await
+                    look_up_apps(&shared, self.poll_interval).await;
                 }
             }
         };
@@ -366,9 +367,22 @@ async fn follow(
     }
 }
 
+/// Looks up apps that have changed. After a failure, tries again at the next interval.
+async fn look_up_apps(shared: &Arc<Shared>, poll_interval: Duration) {
+    let grants = &shared.cache.grants;
+    loop {
+        tokio::select! {
+            () = grants.work.notified() => {}
+            () = sleep(jittered(poll_interval)), if grants.has_unknown() => {}
+        }
+        // Until it succeeds, requests look the app up.
+        drop(refresh::read_apps(shared).await);
+    }
+}
+
 /// Waits for a notification from now on, rather than from the first poll of the future: it may
 /// arrive during a read that no longer shows the change.
-async fn listen(log: &dyn ChangeLog) -> BoxFuture<'_, ()> {
+pub(crate) async fn listen(log: &dyn ChangeLog) -> BoxFuture<'_, ()> {
     let mut notification = Box::pin(async move {
         // A log that panics sends no notifications. Changes are then read at intervals.
         if AssertUnwindSafe(log.changed())

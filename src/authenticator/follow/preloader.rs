@@ -28,7 +28,6 @@ use crate::{
         preload::Loss,
         refresh::{self, Refresher},
     },
-    model::record::TokenStatus,
     random::jittered,
     store::{ChangeLog, LivePage, Revision, StoreError, catch_panic, live_pages},
     token::TokenId,
@@ -113,6 +112,7 @@ impl Preloader {
                     None => return,
                 },
                 () = shared.cache.preload.work.notified(), if !pauses => None,
+                () = shared.cache.grants.work.notified(), if !pauses => None,
                 _ = ticks.tick() => None,
             };
             let refreshed = self.refresh().await;
@@ -128,7 +128,10 @@ impl Preloader {
 
     async fn refresh(&mut self) -> Result<(), StoreError> {
         self.load().await?;
-        self.refresher.run(&self.shared).await
+        self.refresher.run(&self.shared).await?;
+        // Until it succeeds, requests look the apps up.
+        drop(refresh::read_apps(&self.shared).await);
+        Ok(())
     }
 
     /// Loads all live tokens, if some may be missing.
@@ -235,10 +238,7 @@ impl Preloader {
         };
         let (now, monotonic) = (clock.now(), clock.monotonic());
         cache.preload.record_expiry_check(now);
-        let live = page
-            .tokens
-            .iter()
-            .filter(|token| token.status(now) == TokenStatus::Live);
+        let live = page.tokens.iter().filter(|token| token.is_admissible(now));
         for token in live {
             let digest = &token.digest;
             in_flight.exclusively(digest, || {

@@ -48,8 +48,9 @@ pub struct Mutation {
     /// [`RETENTION`](BoundKey::RETENTION) before `at`, and stores the key. Only
     /// [`Op::InsertTokens`] and [`Op::RotateToken`] take a key.
     pub key: Option<BoundKey>,
-    /// The audit event to record in the same transaction. The store adds
-    /// [what an edit changed](AuditEvent::changes).
+    /// The audit event to record in the same transaction. The store replaces its
+    /// [changes](AuditEvent::changes) with those of an edit or a rotation. It keeps them for
+    /// [`Op::CreateApp`] and [`Op::InsertTokens`], which change nothing that exists.
     pub audit: Option<AuditEvent>,
     /// Rules that the change has to keep besides the policy of the store.
     pub policy: Option<Policy>,

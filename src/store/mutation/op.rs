@@ -200,7 +200,10 @@ impl Op {
             } => {
                 let token = find(target, state)?;
                 token.check_successor(successor)?;
-                let rotated = token.rotate(successor.id, at, *overlap_ends)?;
+                let rotated = token.clone().rotate(successor.id, at, *overlap_ends)?;
+                draft.changes = token_changes(&token, &rotated);
+                let new = Some(successor.id.to_string());
+                draft.changes.push(AuditChange::new("successor", None, new));
                 draft.policing().check_successor(successor)?;
                 state.check_new_tokens(std::slice::from_ref(successor))?;
                 draft.insert_token(successor.clone());
@@ -227,6 +230,11 @@ impl Op {
                 Applied::Count(0)
             }
         })
+    }
+
+    /// Returns whether the operation inserts something and changes nothing else.
+    pub(super) fn inserts(&self) -> bool {
+        matches!(self, Self::CreateApp(_) | Self::InsertTokens(_))
     }
 
     /// Returns the first token that the operation creates.

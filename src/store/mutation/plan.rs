@@ -144,7 +144,9 @@ impl Mutation {
         if let Some(event) = &self.audit {
             state.check_new_event(event.id)?;
             let mut event = event.clone();
-            event.changes = changes;
+            if !self.op.inserts() {
+                event.changes = changes;
+            }
             writes.push(Write::AppendEvent(event));
         }
         Ok(Plan { writes, applied })

@@ -35,9 +35,13 @@ impl<'a, S: State> Policing<'a, S> {
         }
         let mut added: HashMap<AppId, (usize, HashSet<&str>)> = HashMap::new();
         for token in tokens {
+            // An imported token that has expired or was revoked gives no access.
+            if token.check_active(self.at).is_err() {
+                continue;
+            }
             self.policy.check_expiry(token)?;
             self.policy.check_scopes(token)?;
-            if !self.counts(token) {
+            if token.successor.is_some() {
                 continue;
             }
             let (count, names) = added.entry(token.app.id).or_default();

@@ -34,6 +34,7 @@ mod audit;
 mod cancellation;
 mod changes;
 mod edits;
+mod events;
 mod fixtures;
 mod insertion;
 mod listing;
@@ -65,6 +66,11 @@ pub use edits::{
     an_edit_of_another_version_is_refused, listings_judge_restrictions,
     metadata_survives_in_every_language, racing_edits_are_all_applied,
     the_event_of_an_edit_has_old_and_new_values,
+};
+pub use events::{
+    a_position_of_another_log_is_gone, an_event_that_exists_is_not_appended_again,
+    events_are_numbered_in_their_order, expiring_tokens_are_listed_by_their_expiry,
+    racing_events_have_one_order,
 };
 pub use insertion::{
     a_batch_is_inserted_all_or_nothing, an_app_is_inserted_once, an_insert_needs_its_app,
@@ -169,6 +175,11 @@ macro_rules! registry_conformance {
             the_event_of_a_change_is_recorded
             events_survive_unchanged
             events_are_listed_by_app_and_token
+            events_are_numbered_in_their_order
+            racing_events_have_one_order
+            a_position_of_another_log_is_gone
+            an_event_that_exists_is_not_appended_again
+            expiring_tokens_are_listed_by_their_expiry
             a_search_takes_its_text_literally
             a_search_of_apps_takes_its_text_literally
             a_predecessor_is_found_by_its_successor

@@ -5,9 +5,9 @@ use std::{
 
 use jiff::Timestamp;
 use tower_api_tokens::{
-    AppId, AppQuery, AppRecord, AuditEvent, AuditEventId, AuditQuery, ChangeHistory, Page,
-    Policy, Snapshot, StoreError, Tables, TokenDigest, TokenId, TokenQuery, TokenRecord, Transactional,
-    UsedKey, Write,
+    AppId, AppQuery, AppRecord, AuditEvent, AuditEventId, AuditQuery, ChangeHistory, EventHistory,
+    Page, Policy, Snapshot, StoreError, Tables, TokenDigest, TokenId, TokenQuery, TokenRecord,
+    Transactional, UsedKey, Write,
 };
 
 /// Maps under one lock. A database has its transactions here.
@@ -20,6 +20,7 @@ struct Rows {
     tokens: BTreeMap<TokenId, TokenRecord>,
     keys: BTreeMap<[u8; 32], UsedKey>,
     events: BTreeMap<AuditEventId, AuditEvent>,
+    event_history: EventHistory,
     policy: Policy,
     history: ChangeHistory,
 }
@@ -83,6 +84,10 @@ impl Tables for Rows {
         &self.history
     }
 
+    fn event_history(&self) -> &EventHistory {
+        &self.event_history
+    }
+
     fn write(&mut self, write: Write) {
         match write {
             Write::InsertApp(app) | Write::UpdateApp(app) => drop(self.apps.insert(app.id, app)),
@@ -99,7 +104,10 @@ impl Tables for Rows {
                 self.keys.retain(|_, other| other.is_valid_at(used.used_at));
                 self.keys.insert(used.key.key, used);
             }
-            Write::AppendEvent(event) => drop(self.events.insert(event.id, event)),
+            Write::AppendEvent(event) => {
+                self.event_history.push(&event);
+                self.events.insert(event.id, event);
+            }
             Write::Log(change) => self.history.push(change),
             Write::RestartLog => self.history.restart(),
         }

@@ -37,6 +37,12 @@ async fn forged(fixture: &Fixture) -> AppPrincipal {
     )
 }
 
+/// The principal of the fixture's token.
+fn principal_of(fixture: &Fixture) -> AppPrincipal {
+    let format = &fixture.tokens.formats().issued()[0];
+    AppPrincipal::of(fixture.issued.record()).with_format(format)
+}
+
 fn marked(headers: &HeaderMap) -> Vec<bool> {
     headers.values().map(HeaderValue::is_sensitive).collect()
 }
@@ -50,7 +56,7 @@ async fn the_principal_is_returned_and_inserted() {
         let mut request = parts(&[("authorization", &fixture.bearer())]);
         request.extensions.insert("kept");
         let principal = layer.authenticate(&mut request).await.unwrap();
-        assert_eq!(principal, AppPrincipal::of(fixture.issued.record()));
+        assert_eq!(principal, principal_of(&fixture));
         assert_eq!(request.extensions.get(), Some(&principal));
         assert_eq!(request.extensions.get(), Some(&"kept"));
 
@@ -147,7 +153,7 @@ async fn an_earlier_principal_is_removed_or_replaced() {
     };
     let mut good = request(&fixture.bearer());
     layer.authenticate(&mut good).await.unwrap();
-    let ours = AppPrincipal::of(fixture.issued.record());
+    let ours = principal_of(&fixture);
     assert_eq!(good.extensions.get(), Some(&ours));
 
     fixture

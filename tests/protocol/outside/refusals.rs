@@ -12,7 +12,7 @@ use tower_api_tokens::{
     RequireScopeLayer, StoreErrorKind, testing::Fault,
 };
 
-use crate::support::{Fixture, Inner, UNKNOWN, bearer};
+use crate::support::{Fixture, Inner, UNKNOWN, bearer, restricted};
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Way {
@@ -158,6 +158,14 @@ async fn credentials(fixture: &Fixture) -> Vec<Vec<(&'static str, String)>> {
 
     let texts = [&revoked, &expired, &of_disabled].map(|token| bearer(token.token().expose()));
     let mut values: Vec<String> = texts.into();
+    for restrictions in [
+        "networks=10.0.0.0/8",
+        "not_before=2100-01-01T00:00:00Z",
+        "suspended_at=2026-01-01T00:00:00Z",
+        "{}",
+    ] {
+        values.push(restricted(fixture, restrictions).await);
+    }
     values.extend([
         fixture.bearer(),
         bearer(UNKNOWN),
@@ -287,6 +295,10 @@ async fn every_kind_of_rejection_and_an_admission_are_compared() {
         RejectionKind::RevokedToken,
         RejectionKind::ExpiredToken,
         RejectionKind::DisabledApp,
+        RejectionKind::RestrictedToken,
+        RejectionKind::SuspendedToken,
+        RejectionKind::NotYetValidToken,
+        RejectionKind::OutsideNetworks,
         RejectionKind::InsufficientScope,
         RejectionKind::StoreFailure,
         RejectionKind::StoreTimeout,

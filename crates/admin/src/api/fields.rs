@@ -9,8 +9,8 @@ use serde::{
 };
 use tower_api_tokens::{
     AppId, AppIdError, IdempotencyKey, IdempotencyKeyError, MAX_NAME_LEN, NameError, NamePartError,
-    PageSize, Scope, ScopeError, ScopeSet, TimeError, TokenId, TokenIdError, check_name_part,
-    normalize_name, parse_expiry,
+    PageSize, Scope, ScopeError, ScopeSet, TimeError, TokenFormat, TokenId, TokenIdError,
+    check_name_part, normalize_name, parse_expiry,
 };
 use utoipa::{
     PartialSchema, ToSchema,
@@ -143,6 +143,28 @@ impl TryFrom<String> for ScopeText {
 
     fn try_from(text: String) -> Result<Self, ScopeError> {
         Scope::new(&text).and_then(|_| ScopeSet::parse_list(&text).map(Self))
+    }
+}
+
+text_field! {
+    /// The label of a format.
+    FormatLabel(String),
+    |text| text
+        .description(Some("The label of a format of tokens."))
+        .pattern(Some(r"^[!-+\--<>-~]{1,40}$"))
+}
+
+impl TryFrom<String> for FormatLabel {
+    type Error = &'static str;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        let visible = |byte: u8| byte.is_ascii_graphic() && !matches!(byte, b',' | b'=');
+        if !(1..=TokenFormat::MAX_LABEL_LEN).contains(&text.len()) || !text.bytes().all(visible) {
+            return Err(
+                "invalid format; use the label of a format: 1 to 40 visible ASCII characters without commas and equals signs",
+            );
+        }
+        Ok(Self(text))
     }
 }
 

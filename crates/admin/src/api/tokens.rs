@@ -16,7 +16,8 @@ use super::{
     cursor::Listing,
     extract::{Body, Id, IfMatch, IfMatchText, Key, NoParams, Params, Patch},
     fields::{
-        AppIdText, Cursor, Expiry, KeyText, Limit, Name, NamePart, ScopeText, Seconds, TokenIdText,
+        AppIdText, Cursor, Expiry, FormatLabel, KeyText, Limit, Name, NamePart, ScopeText, Seconds,
+        TokenIdText,
     },
     tagged,
     values::{Instant, MetadataChanges, MetadataText, NetworkList, present, scopes},
@@ -121,6 +122,10 @@ pub(super) struct NewTokenBody {
     #[serde(default)]
     #[schema(inline)]
     scopes: Vec<ScopeText>,
+    /// The label of the token's format, for example `live` or `test`. Null or absent for the
+    /// default one.
+    #[schema(inline)]
+    format: Option<FormatLabel>,
     /// When the token expires: an instant, or the last day on which it works. Null if it never
     /// expires. If absent, the policy decides, or the token never expires.
     #[serde(default, deserialize_with = "present")]
@@ -148,6 +153,9 @@ impl NewTokenBody {
             Some(None) => new.never_expires(),
             None => new,
         };
+        if let Some(FormatLabel(label)) = self.format {
+            new = new.format(label);
+        }
         if let Some(networks) = self.networks {
             new = new.networks(networks.read()?);
         }
@@ -224,12 +232,11 @@ pub(super) async fn list_tokens(
 ) -> Result<Response, Problem> {
     let listing = params.listing();
     let page = operator.list(&params.query(&listing)?).await?;
-    let now = operator.now();
     let view = TokenPageView {
         items: page
             .items
             .iter()
-            .map(|token| TokenView::at(now, token))
+            .map(|token| view(&operator, token))
             .collect(),
         next: page.next.map(|token| listing.cursor(token.as_bytes())),
     };
@@ -248,7 +255,7 @@ pub(super) async fn list_tokens(
         (status = NOT_FOUND, description = "The app does not exist."),
         (status = CONFLICT, description = "The app is disabled, or the request already created a token."),
         (status = UNPROCESSABLE_ENTITY,
-            description = "The scopes are too long, the expiry is not in the future, the networks are invalid, the metadata is too large, the policy does not allow the token, or the idempotency key was used for another request."),
+            description = "The scopes are too long, the expiry is not in the future, the networks are invalid, the metadata is too large, the policy does not allow the token, tokens of the format are not issued, the app or a scope is limited to another format, or the idempotency key was used for another request."),
     )
 )]
 pub(super) async fn issue_token(
@@ -342,7 +349,7 @@ pub(super) async fn edit_token(
         (status = CONFLICT,
             description = "The token is revoked, expired, suspended or already rotated, its app is disabled, or the request already created a token."),
         (status = UNPROCESSABLE_ENTITY,
-            description = "The overlap is too long, the policy does not allow the successor, or the idempotency key was used for another request."),
+            description = "The overlap is too long, tokens of this format are not rotated, the app or a scope is limited to another format, the policy does not allow the successor, or the idempotency key was used for another request."),
     )
 )]
 pub(super) async fn rotate_token(
@@ -423,8 +430,13 @@ pub(super) async fn revoke_token(
     Ok(shown(&operator, &token))
 }
 
+fn view<'r>(operator: &'r Operator, token: &'r TokenRecord) -> TokenView<'r> {
+    let format = operator.formats().label_of(&token.mask);
+    TokenView::at(operator.now(), token).with_format(format)
+}
+
 fn shown(operator: &Operator, token: &TokenRecord) -> Response {
-    let view = Json(TokenView::at(operator.now(), token));
+    let view = Json(view(operator, token));
     (tagged(token.version()), view).into_response()
 }
 
@@ -432,7 +444,8 @@ fn shown(operator: &Operator, token: &TokenRecord) -> Response {
 /// the request.
 fn created(operator: &Operator, issued: &IssuedToken, tokens: &str) -> Response {
     let location = [(LOCATION, format!("{tokens}/{}", issued.record().id))];
-    let view = Json(IssuedView::at(operator.now(), issued));
+    let format = operator.formats().label_of(&issued.record().mask);
+    let view = Json(IssuedView::at(operator.now(), issued).with_format(format));
     let tag = tagged(issued.record().version());
     (StatusCode::CREATED, location, tag, view).into_response()
 }

@@ -1,29 +1,17 @@
-//! The page of an app.
+//! Requests to an app's page: show, disable and enable.
 
-use askama::Template;
 use axum::response::{IntoResponse, Response};
 use http::StatusCode;
 use tower_api_tokens::{AppId, AppRecord};
 
 use super::{
-    lockout::{self, Warning},
+    app_page::app_page,
+    lockout,
     message::Message,
-    page::{Page, render},
     request::{self, Confirmation, Done, FormResult, PathResult, QueryResult, query_or_default},
     session::Session,
-    view::{AppView, Field, Notice, Tone},
+    view::{Field, Notice, Tone},
 };
-
-#[derive(Template)]
-#[template(path = "app.html")]
-struct AppPage {
-    page: Page,
-    notice: Option<Notice>,
-    app: AppView,
-    /// Set if disabling the app locks out the signed-in operator.
-    warning: Option<Warning>,
-    confirm: Field,
-}
 
 pub(super) async fn show(
     session: Session,
@@ -46,7 +34,7 @@ pub(super) async fn show(
         )),
         _ => None,
     };
-    app_page(session, StatusCode::OK, &app, notice, Field::default())
+    app_page(session, StatusCode::OK, &app, notice, Field::default()).await
 }
 
 pub(super) async fn disable(
@@ -58,7 +46,7 @@ pub(super) async fn disable(
     let app = find(&session, id).await?;
     if let Err((notice, confirm)) = form.check(&app.name, "app", "disabled") {
         let status = StatusCode::UNPROCESSABLE_ENTITY;
-        return app_page(session, status, &app, Some(notice), confirm);
+        return app_page(session, status, &app, Some(notice), confirm).await;
     }
     let app = session.or_error_page(session.operator.disable_app(&app.id).await)?;
     if session.operator.actor().own_app() == Some(app.id) {
@@ -80,21 +68,4 @@ pub(super) async fn enable(session: Session, id: PathResult) -> Result<Response,
 async fn find(session: &Session, id: PathResult) -> Result<AppRecord, Message> {
     let id: AppId = request::parse_id(id).ok_or_else(|| Message::no_such_app(&session.page))?;
     session.or_error_page(session.operator.get_app(&id).await)
-}
-
-fn app_page(
-    session: Session,
-    status: StatusCode,
-    app: &AppRecord,
-    notice: Option<Notice>,
-    confirm: Field,
-) -> Result<Response, Message> {
-    let shown = AppPage {
-        notice,
-        warning: lockout::before_disabling(&session, app),
-        app: AppView::new(app, session.page.now),
-        confirm,
-        page: session.page,
-    };
-    Ok(render(status, &shown))
 }

@@ -4,16 +4,20 @@ use askama::Template;
 use axum::response::Response;
 use http::StatusCode;
 use serde::Deserialize;
-use tower_api_tokens::{AppId, AppQuery, check_name_part, normalize_name};
+use tower_api_tokens::{AppId, AppQuery, AppRecord, check_name_part, normalize_name};
 
 use super::{
+    csv::{self, File},
     errors::{self, FIX_FIELDS, INVALID_SEARCH},
     message::Message,
-    page::{Page, query_string, render},
+    page::{Page, render},
+    pager::{Listing, Pager, Place},
     request::{FormResult, QueryResult, query_or_default},
     session::Session,
+    total::{COUNTED_AT_ONCE, Total},
     view::{AppView, Field, Notice, Tone},
 };
+use crate::operations::Operator;
 
 /// How many apps a page shows.
 const PAGE_SIZE: usize = 50;
@@ -27,9 +31,7 @@ struct AppsPage {
     search: String,
     apps: Vec<AppView>,
     paged: bool,
-    /// The queries of the first and the next page.
-    first: String,
-    next: Option<String>,
+    pager: Pager,
 }
 
 impl AppsPage {
@@ -42,9 +44,11 @@ impl AppsPage {
 /// The search and the page, as in the URL.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
-pub(super) struct Listing {
+pub(super) struct Search {
     search: String,
     after: String,
+    back: String,
+    count: String,
 }
 
 /// The form for a new app.
@@ -58,7 +62,7 @@ pub(super) struct NewApp {
 
 pub(super) async fn show(
     session: Session,
-    listing: QueryResult<Listing>,
+    listing: QueryResult<Search>,
 ) -> Result<Response, Message> {
     apps_page(session, query_or_default(listing), Field::default()).await
 }
@@ -73,7 +77,7 @@ pub(super) async fn create(
         let error = errors::invalid_name(&form.name);
         let mut name = Field::with_value(form.name);
         name.set_error(error);
-        return apps_page(session, Listing::default(), name).await;
+        return apps_page(session, Search::default(), name).await;
     }
     let app = session.or_error_page(session.operator.create_app(&form.name).await)?;
     Ok(match form.then.as_str() {
@@ -84,7 +88,7 @@ pub(super) async fn create(
     })
 }
 
-async fn apps_page(session: Session, listing: Listing, name: Field) -> Result<Response, Message> {
+async fn apps_page(session: Session, listing: Search, name: Field) -> Result<Response, Message> {
     let search = listing.search.trim_matches(' ').to_owned();
     let mut query = AppQuery::default().limit(PAGE_SIZE);
     if !listing.after.is_empty() {
@@ -100,6 +104,15 @@ async fn apps_page(session: Session, listing: Listing, name: Field) -> Result<Re
         true => session.or_error_page(session.operator.list_apps(&query).await)?,
         false => tower_api_tokens::Page::empty(),
     };
+    let place = Place {
+        after: &listing.after,
+        back: &listing.back,
+        count: &listing.count,
+    };
+    let counted = match place.counts() && search_is_valid {
+        true => count(&session.operator, &query).await,
+        false => None,
+    };
     let (status, notice) = if name.has_error() {
         let notice = Notice::new(Tone::Bad, "App not created.", FIX_FIELDS);
         (StatusCode::UNPROCESSABLE_ENTITY, Some(notice))
@@ -109,7 +122,6 @@ async fn apps_page(session: Session, listing: Listing, name: Field) -> Result<Re
     } else {
         (StatusCode::OK, None)
     };
-    let link = |after: &str| query_string(&[("search", &search), ("after", after)]);
     let Session { page, .. } = session;
     let shown = AppsPage {
         notice,
@@ -120,10 +132,77 @@ async fn apps_page(session: Session, listing: Listing, name: Field) -> Result<Re
             .map(|app| AppView::new(app, page.now))
             .collect(),
         paged: query.after.is_some(),
-        first: link(""),
-        next: found.next.map(|after| link(after.as_str())),
+        pager: Listing {
+            path: &page.link("/apps"),
+            export: page.link("/apps.csv"),
+            filter: &[("search", &search)],
+            place,
+            noun: "app",
+        }
+        .pager(
+            found.next.map(|after| after.to_string()),
+            Total::of_page(&found),
+            counted,
+        ),
         search,
         page,
     };
     Ok(render(status, &shown))
+}
+
+/// Returns the list as CSV.
+pub(super) async fn export(
+    session: Session,
+    search: QueryResult<Search>,
+) -> Result<Response, Message> {
+    let search = query_or_default(search).search;
+    let search = search.trim_matches(' ');
+    let mut query = AppQuery::default().limit(csv::READ_AT_ONCE);
+    if !search.is_empty() {
+        check_name_part(search).map_err(|_| Message::invalid_filter(&session.page))?;
+        query = query.name(search);
+    }
+    let file = File {
+        name: "apps.csv",
+        columns: &["id", "name", "status", "created_at", "disabled_at"],
+    };
+    let operator = session.operator.clone();
+    let download = file.download(move |after: Option<AppId>| {
+        let (operator, query) = (operator.clone(), query.clone());
+        async move {
+            let page = operator.list_apps(&query.after(after)).await?;
+            Ok(csv::Rows::new(
+                page.items.iter().map(row).collect(),
+                page.next,
+            ))
+        }
+    });
+    session.or_error_page(download.await)
+}
+
+fn row(app: &AppRecord) -> Vec<String> {
+    let status = match app.disabled_at {
+        None => "enabled",
+        Some(_) => "disabled",
+    };
+    vec![
+        app.id.to_string(),
+        app.name.clone(),
+        status.to_owned(),
+        app.created_at.to_string(),
+        app.disabled_at
+            .map_or_else(String::new, |at| at.to_string()),
+    ]
+}
+
+async fn count(operator: &Operator, query: &AppQuery) -> Option<Total> {
+    let query = query.clone().after(None).limit(COUNTED_AT_ONCE);
+    let counted = Total::count(|after: Option<AppId>| {
+        let query = query.clone().after(after);
+        async move {
+            let page = operator.list_apps(&query).await?;
+            Ok((page.items.len(), page.next))
+        }
+    });
+    counted.await
 }

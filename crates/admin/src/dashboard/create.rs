@@ -8,7 +8,7 @@ use http::StatusCode;
 use jiff::Timestamp;
 use serde::Deserialize;
 use tower_api_tokens::{
-    AppId, LifecycleErrorKind, NewToken, ScopeSet, normalize_name, parse_expiry,
+    AppId, LifecycleErrorKind, NewToken, ScopeSet, TokenFormats, normalize_name, parse_expiry,
 };
 
 use super::{
@@ -19,6 +19,7 @@ use super::{
     page::{Page, render},
     request::{FormResult, QueryResult, query_or_default},
     reveal,
+    scope_choice::{self, Checked, ScopeOption},
     session::Session,
     settings::Settings,
     text::Moment,
@@ -50,7 +51,9 @@ struct NewPage {
     no_apps: bool,
     grants: Grants,
     apps: AppChoice,
+    suggestions: Vec<ScopeOption>,
     form: NewForm,
+    formats: Vec<FormatOption>,
     expiries: &'static [(&'static str, &'static str)],
     today: String,
 }
@@ -60,6 +63,32 @@ impl NewPage {
     fn is_listed_expiry(&self) -> bool {
         let chosen = self.form.expires.value.as_str();
         self.expiries.iter().any(|(value, _)| *value == chosen)
+    }
+}
+
+/// A format to choose from.
+struct FormatOption {
+    label: String,
+    /// The label, and how tokens begin.
+    text: String,
+}
+
+impl FormatOption {
+    /// Returns the issued formats. Of those with the same label, the first one is issued.
+    fn all(formats: &TokenFormats) -> Vec<Self> {
+        let mut options: Vec<Self> = Vec::new();
+        for format in formats.issued() {
+            if options.iter().all(|option| option.label != format.label()) {
+                options.push(Self {
+                    label: format.label().to_owned(),
+                    text: match format.label() == format.prefix() {
+                        true => format.label().to_owned(),
+                        false => format!("{} ({}_…)", format.label(), format.prefix()),
+                    },
+                });
+            }
+        }
+        options
     }
 }
 
@@ -103,6 +132,9 @@ struct NewForm {
     name: Field,
     app: Field,
     scopes: Field,
+    /// The scopes that are chosen by check boxes.
+    checked: Checked,
+    format: Field,
     expires: Field,
     date: String,
 }
@@ -118,6 +150,7 @@ impl NewForm {
             ("name", &self.name),
             ("app", &self.app),
             ("scopes", &self.scopes),
+            ("format", &self.format),
             ("expires", &self.expires),
         ];
         let invalid = fields.iter().find(|(_, field)| field.has_error());
@@ -133,10 +166,15 @@ pub(super) struct Submitted {
     name: String,
     app: String,
     scopes: String,
+    /// The label of a format; empty for the default one.
+    format: String,
     expires: String,
     date: String,
     /// The search term for an app.
     find: String,
+    /// The check boxes of scopes.
+    #[serde(flatten)]
+    checked: Checked,
 }
 
 /// Shows the form, filled in from the URL or from a search for an app.
@@ -155,6 +193,8 @@ pub(super) async fn show(
         name: Field::with_value(preset.name),
         app: Field::with_value(preset.app),
         scopes: Field::with_value(preset.scopes),
+        checked: preset.checked,
+        format: Field::with_value(preset.format),
         date: preset.date,
     };
     form_page(session, StatusCode::OK, form, &preset.find, None).await
@@ -214,13 +254,16 @@ async fn form_page(
         // Otherwise, the browser would select the first app.
         form.app.value.clear();
     }
+    let suggestions = scope_choice::suggest(&session.operator, &form.checked).await;
     let not_created = || Notice::new(Tone::Bad, "Token not created.", FIX_FIELDS);
     let shown = NewPage {
         notice: notice.or_else(|| form.has_error().then(not_created)),
         no_apps: apps.is_empty() && form.app.value.is_empty(),
         grants: Grants::of(session.operator.actor(), session.page.now),
         apps,
+        suggestions,
         form,
+        formats: FormatOption::all(session.operator.formats()),
         expiries: EXPIRIES,
         today: session.page.now.strftime("%F").to_string(),
         page: session.page,
@@ -232,13 +275,21 @@ async fn form_page(
 fn read(submitted: Submitted, now: Timestamp) -> (NewForm, Option<(AppId, NewToken)>) {
     let name = normalize_name(&submitted.name);
     let app = submitted.app.trim().parse::<AppId>();
-    let scopes = ScopeSet::parse_list(&submitted.scopes);
+    let chosen = scope_choice::chosen(&submitted.checked);
+    let all_scopes: Vec<&str> = [submitted.scopes.as_str()]
+        .into_iter()
+        .chain(chosen)
+        .collect();
+    let all_scopes = all_scopes.join(" ");
+    let scopes = ScopeSet::parse_list(&all_scopes);
     let expiry = Expiry::read(&submitted.expires, &submitted.date, now);
     let mut form = NewForm {
         nonce: submitted.nonce,
         name: Field::with_value(submitted.name),
         app: Field::with_value(submitted.app),
         scopes: Field::with_value(submitted.scopes),
+        checked: submitted.checked,
+        format: Field::with_value(submitted.format),
         expires: Field::with_value(submitted.expires),
         date: submitted.date,
     };
@@ -252,15 +303,17 @@ fn read(submitted: Submitted, now: Timestamp) -> (NewForm, Option<(AppId, NewTok
         });
     }
     if scopes.is_err() {
-        form.scopes
-            .set_error(errors::invalid_scopes(&form.scopes.value));
+        form.scopes.set_error(errors::invalid_scopes(&all_scopes));
     }
     if let Err(error) = &expiry {
         form.expires.set_error(*error);
     }
     let valid = match (name, app, scopes, expiry) {
         (Ok(name), Ok(app), Ok(scopes), Ok(expiry)) => {
-            let new = expiry.apply(NewToken::named(name).scopes(scopes));
+            let mut new = expiry.apply(NewToken::named(name).scopes(scopes));
+            if !form.format.value.is_empty() {
+                new = new.format(form.format.value.as_str());
+            }
             Some((app, new))
         }
         _ => None,
@@ -277,6 +330,9 @@ fn set_field_error(form: &mut NewForm, error: &OperationError) -> bool {
             LifecycleErrorKind::InvalidName => &mut form.name,
             LifecycleErrorKind::InvalidExpiry => &mut form.expires,
             LifecycleErrorKind::UnknownApp | LifecycleErrorKind::AppDisabled => &mut form.app,
+            LifecycleErrorKind::UnknownFormat | LifecycleErrorKind::FormatNotAllowed => {
+                &mut form.format
+            }
             _ => return false,
         },
         OperationErrorKind::OwnerRequired => return false,

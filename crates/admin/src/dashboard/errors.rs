@@ -64,6 +64,9 @@ pub(super) fn in_new_token(error: &OperationError) -> String {
         (OperationErrorKind::Lifecycle(LifecycleErrorKind::UnknownApp), _) => {
             UNKNOWN_APP.to_owned()
         }
+        (OperationErrorKind::Lifecycle(LifecycleErrorKind::UnknownFormat), _) => {
+            CHOOSE_OPTION.to_owned()
+        }
         (OperationErrorKind::Lifecycle(LifecycleErrorKind::InvalidExpiry), _) => {
             "Choose an expiration in the future.".to_owned()
         }

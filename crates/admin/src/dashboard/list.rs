@@ -6,20 +6,27 @@ use axum::{
     response::Response,
 };
 use http::StatusCode;
+use jiff::Timestamp;
 use serde::Deserialize;
-use tower_api_tokens::{AppId, TokenId, TokenQuery, TokenStatus, check_name_part};
+use tower_api_tokens::{
+    AppId, TokenFormats, TokenId, TokenQuery, TokenRecord, TokenStatus, check_name_part,
+};
 
 use super::{
     app_choice::AppChoice,
+    csv::{self, File},
     curl::Snippet,
     errors::{INVALID_APP_ID, INVALID_SEARCH, UNKNOWN_APP},
     message::Message,
-    page::{Page, query_string, render},
+    page::{Page, render},
+    pager::{Listing, Pager, Place},
     request::QueryResult,
     session::Session,
     settings::Settings,
+    total::{COUNTED_AT_ONCE, Total},
     view::{Notice, TokenView, Tone, status_label},
 };
+use crate::operations::Operator;
 
 /// How many tokens a page shows.
 const PAGE_SIZE: usize = 50;
@@ -44,9 +51,7 @@ struct TokensPage {
     statuses: Vec<(&'static str, &'static str)>,
     filter_is_valid: bool,
     tokens: Vec<TokenView>,
-    /// The queries of the first and the next page.
-    first: String,
-    next: Option<String>,
+    pager: Pager,
 }
 
 /// The filter, as in the URL.
@@ -59,6 +64,8 @@ pub(super) struct Filter {
     find: String,
     status: String,
     after: String,
+    back: String,
+    count: String,
 }
 
 impl Filter {
@@ -101,16 +108,22 @@ impl Filter {
         Ok(query)
     }
 
-    /// Returns the query string of the page after this token, with the same filter.
-    fn link(&self, after: &str) -> String {
-        let fields = [
-            ("name", self.name.as_str()),
+    /// Returns the fields of the filter, without the place in the listing.
+    fn fields(&self) -> [(&'static str, &str); 4] {
+        [
+            ("name", &self.name),
             ("app", &self.app),
             ("find", if self.app.is_empty() { &self.find } else { "" }),
             ("status", &self.status),
-            ("after", after),
-        ];
-        query_string(&fields)
+        ]
+    }
+
+    fn place(&self) -> Place<'_> {
+        Place {
+            after: &self.after,
+            back: &self.back,
+            count: &self.count,
+        }
     }
 }
 
@@ -155,13 +168,17 @@ pub(super) async fn show(
         Ok(query) => session.or_error_page(session.operator.list(query).await)?,
         Err(_) => tower_api_tokens::Page::empty(),
     };
+    let counted = match &query {
+        Ok(query) if filter.place().counts() => count(&session.operator, query).await,
+        _ => None,
+    };
     let own_app = session.operator.actor().own_app();
     let all_own = found
         .items
         .iter()
         .all(|token| Some(token.app.id) == own_app);
     let invalid = query.err();
-    let Session { page, .. } = session;
+    let Session { page, operator } = session;
     let shown = TokensPage {
         // Operators that sign in with tokens have their own before any client has one.
         onboarding: all_own && found.next.is_none() && !filter.is_set() && !filter.is_paged(),
@@ -169,12 +186,22 @@ pub(super) async fn show(
             .service_url
             .as_deref()
             .map(|url| Snippet::with_variable("first-call", url)),
-        first: filter.link(""),
-        next: found.next.map(|after| filter.link(&after.to_string())),
+        pager: Listing {
+            path: page.home(),
+            export: page.link("/tokens.csv"),
+            filter: &filter.fields(),
+            place: filter.place(),
+            noun: "token",
+        }
+        .pager(
+            found.next.map(|after| after.to_string()),
+            Total::of_page(&found),
+            counted,
+        ),
         tokens: found
             .items
             .iter()
-            .map(|token| TokenView::new(token, page.now))
+            .map(|token| TokenView::new(token, page.now).with_format(operator.formats(), token))
             .collect(),
         page,
         filter,
@@ -189,4 +216,89 @@ pub(super) async fn show(
         invalid.map_or(StatusCode::OK, |invalid| invalid.status),
         &shown,
     ))
+}
+
+/// Returns the list as CSV.
+pub(super) async fn export(
+    session: Session,
+    filter: QueryResult<Filter>,
+) -> Result<Response, Message> {
+    let Ok(Query(filter)) = filter else {
+        return Err(Message::invalid_filter(&session.page));
+    };
+    let query = filter.query();
+    let query = query.map_err(|_| Message::invalid_filter(&session.page))?;
+    if let Some(app) = &query.app {
+        session.or_error_page(session.operator.get_app(app).await)?;
+    }
+    let file = File {
+        name: "tokens.csv",
+        columns: COLUMNS,
+    };
+    let (operator, now) = (session.operator.clone(), session.page.now);
+    let query = query.limit(csv::READ_AT_ONCE);
+    let download = file.download(move |after: Option<TokenId>| {
+        let (operator, query) = (operator.clone(), query.clone());
+        async move {
+            let page = operator.list(&query.after(after)).await?;
+            let formats = operator.formats();
+            let rows = page.items.iter().map(|token| row(token, formats, now));
+            Ok(csv::Rows::new(rows.collect(), page.next))
+        }
+    });
+    session.or_error_page(download.await)
+}
+
+async fn count(operator: &Operator, query: &TokenQuery) -> Option<Total> {
+    let query = query.clone().limit(COUNTED_AT_ONCE);
+    let counted = Total::count(|after: Option<TokenId>| {
+        let query = query.clone().after(after);
+        async move {
+            let page = operator.list(&query).await?;
+            Ok((page.items.len(), page.next))
+        }
+    });
+    counted.await
+}
+
+/// The columns of the CSV file.
+const COLUMNS: &[&str] = &[
+    "id",
+    "name",
+    "masked",
+    "format",
+    "app_id",
+    "app_name",
+    "scopes",
+    "status",
+    "created_at",
+    "created_by",
+    "expires_at",
+    "revoked_at",
+    "successor_id",
+    "last_used_at",
+    "uses",
+];
+
+fn row(token: &TokenRecord, formats: &TokenFormats, now: Timestamp) -> Vec<String> {
+    let time = |at: Option<Timestamp>| at.map_or_else(String::new, |at| at.to_string());
+    vec![
+        token.id.to_string(),
+        token.name.clone(),
+        token.mask.to_string(),
+        formats.label_of(&token.mask).unwrap_or_default().to_owned(),
+        token.app.id.to_string(),
+        token.app.name.clone(),
+        token.scopes.as_str().to_owned(),
+        token.status(now).to_string(),
+        token.created_at.to_string(),
+        token.created_by.clone().unwrap_or_default(),
+        time(token.expires_at),
+        time(token.revoked_at),
+        token
+            .successor
+            .map_or_else(String::new, |id| id.to_string()),
+        time(token.last_used_at),
+        token.uses.to_string(),
+    ]
 }

@@ -28,7 +28,13 @@ impl IntoResponse for Message {
 
 /// Renders the page for a request that did not pass the gate.
 pub(super) fn refused(gate: &Gate, request: &Parts, refusal: Refusal) -> Response {
-    let page = Page::anonymous(gate, request);
+    let mut page = Page::anonymous(gate, request);
+    // A browser discards credentials after a 401 by itself, and keeps sending them after anything else.
+    let is_unauthorized =
+        matches!(&refusal, Refusal::Denied(denied) if denied.status == StatusCode::UNAUTHORIZED);
+    if page.can_switch && !is_unauthorized && request.headers.contains_key(header::AUTHORIZATION) {
+        page.sign_out = Some("/sign-out".to_owned());
+    }
     let message = match refusal {
         Refusal::CrossSite => Message::cross_site(&page),
         Refusal::Denied(denied) => Message::denied(&page, denied),

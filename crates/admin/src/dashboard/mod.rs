@@ -2,19 +2,23 @@
 //!
 //! The gate authenticates each request. Then the module of the page runs one operation and renders
 //! one template, and [`headers`] adds the security headers. Every page works without scripts; the
-//! one script copies tokens and adds local times.
+//! one script copies tokens and identifiers, and adds local times.
 //!
 //! A token is shown only in the response to the form that created it. The form contains an
 //! idempotency key, so submitting it again, by a reload or after going back, creates no second token.
 
+mod activity;
 mod app;
 mod app_choice;
+mod app_page;
 mod apps;
 mod assets;
 #[cfg(test)]
 mod contrast;
 mod create;
+mod csv;
 mod curl;
+mod directory;
 mod errors;
 mod event;
 mod form_key;
@@ -24,14 +28,17 @@ mod lockout;
 mod message;
 mod names;
 mod page;
+mod pager;
 mod request;
 mod reveal;
+mod scope_choice;
 mod session;
 mod settings;
 mod sign;
 mod text;
 mod token;
 mod token_page;
+mod total;
 mod usage;
 mod view;
 
@@ -69,6 +76,10 @@ pub(super) fn router(gate: Gate, service_url: Option<Arc<str>>) -> Router {
         .route("/apps/{id}", get(app::show))
         .route("/apps/{id}/disable", post(app::disable))
         .route("/apps/{id}/enable", post(app::enable))
+        .route("/activity", get(activity::show))
+        .route("/tokens.csv", get(list::export))
+        .route("/apps.csv", get(apps::export))
+        .route("/activity.csv", get(activity::export))
         .fallback(no_such_page)
         .method_not_allowed_fallback(method_not_allowed)
         .layer(DefaultBodyLimit::max(MAX_FORM))

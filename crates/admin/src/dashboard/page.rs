@@ -22,22 +22,42 @@ const ACCOUNT_TAG_LEN: usize = 12;
 pub(super) struct Page {
     /// The path at which the dashboard is mounted, without a trailing slash.
     pub(super) root: String,
-    /// The name of the signed-in actor; empty if nobody is signed in.
+    /// What the signed-in actor is called; empty if nobody is signed in.
     pub(super) actor: String,
-    /// The path of the sign-out page, with Basic authentication.
+    /// The name that identifies the actor in the audit log.
+    pub(super) actor_id: String,
+    /// The path of the sign-out page, if the browser sends credentials by Basic authentication.
     pub(super) sign_out: Option<String>,
     /// Whether the dashboard can prompt for another account.
     pub(super) can_switch: bool,
     pub(super) now: Timestamp,
-    /// Whether the page belongs to the "Apps" tab.
-    pub(super) is_about_apps: bool,
+    pub(super) section: Section,
+}
+
+/// The entry of the navigation that a page belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Section {
+    Tokens,
+    Apps,
+    Activity,
+}
+
+impl Section {
+    fn of(path: &str) -> Self {
+        match path.split('/').nth(1) {
+            Some("apps") => Self::Apps,
+            Some("activity") => Self::Activity,
+            _ => Self::Tokens,
+        }
+    }
 }
 
 impl Page {
     /// Creates the page of an actor. `can_switch` is set with Basic authentication.
     pub(super) fn new(parts: &Parts, actor: &Actor, can_switch: bool, now: Timestamp) -> Self {
         Self {
-            actor: visible(actor.name()),
+            actor: visible(actor.label()),
+            actor_id: visible(actor.name()),
             sign_out: can_switch.then(|| sign_out_path(actor)),
             now,
             ..Self::empty(parts, can_switch)
@@ -50,15 +70,28 @@ impl Page {
     }
 
     fn empty(parts: &Parts, can_switch: bool) -> Self {
-        let path = parts.uri.path();
         Self {
             root: root(parts),
             actor: String::new(),
+            actor_id: String::new(),
             sign_out: None,
             can_switch,
             now: Timestamp::UNIX_EPOCH,
-            is_about_apps: path == "/apps" || path.starts_with("/apps/"),
+            section: Section::of(parts.uri.path()),
         }
+    }
+
+    /// Returns whether the page belongs to the list of tokens.
+    pub(super) fn is_about_tokens(&self) -> bool {
+        self.section == Section::Tokens
+    }
+
+    pub(super) fn is_about_apps(&self) -> bool {
+        self.section == Section::Apps
+    }
+
+    pub(super) fn is_about_activity(&self) -> bool {
+        self.section == Section::Activity
     }
 
     /// Returns the path of the list of tokens.

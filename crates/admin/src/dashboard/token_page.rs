@@ -5,11 +5,12 @@ use axum::response::Response;
 use http::StatusCode;
 use jiff::Timestamp;
 use tower_api_tokens::{
-    AuditAction, AuditOutcome, AuditQuery, TokenQuery, TokenRecord, TokenStatus,
+    AuditAction, AuditEvent, AuditOutcome, AuditQuery, TokenQuery, TokenRecord, TokenStatus,
 };
 
 use super::{
-    event::EventView,
+    directory::Directory,
+    event::{About, ActorView, EventView},
     lockout::{self, Warning},
     message::Message,
     page::{Page, render},
@@ -21,6 +22,9 @@ use crate::operations::Operator;
 
 /// How many of a token's events its page shows.
 const MAX_EVENTS: usize = 20;
+
+/// How many of a token's events are searched for the one that created it.
+const MAX_SEARCHED: usize = 1_000;
 
 /// The overlaps to choose from, in seconds.
 const OVERLAPS: &[(u64, &str)] = &[
@@ -40,6 +44,8 @@ struct TokenPage {
     usage: Option<Notice>,
     token: TokenView,
     scopes: ScopesView,
+    /// Who created the token, if that is known.
+    created_by: Option<ActorView>,
     successor: Option<TokenLink>,
     predecessor: Option<TokenLink>,
     rotation: Option<RotationForm>,
@@ -99,7 +105,7 @@ pub(super) async fn token_page(
         .as_ref()
         .and_then(|successor| usage::notice_for_rotated(&token, successor.created_at, now));
     let predecessor = predecessor_of(operator, &token).await;
-    let history = History::load(operator, &token, predecessor.as_ref(), now).await;
+    let history = History::load(operator, page, &token, predecessor.as_ref()).await;
     let rotation = if can_rotate(&token, now) {
         Some(RotationForm::new(&session, submitted.overlap)?)
     } else {
@@ -117,9 +123,10 @@ pub(super) async fn token_page(
             .unwrap_or_else(|| Field::with_value(&token.name)),
         revoke: token.revoked_at.is_none().then_some(submitted.revoke),
         warning: lockout::before_revoking(&session, &token),
+        created_by: history.created_by,
         more_events: history.more,
         events: history.events,
-        token: TokenView::new(&token, now),
+        token: TokenView::new(&token, now).with_format(operator.formats(), &token),
         page: session.page,
     };
     Ok(render(status, &shown))
@@ -146,43 +153,77 @@ struct History {
     events: Option<Vec<EventView>>,
     /// Whether there are older events.
     more: bool,
+    created_by: Option<ActorView>,
 }
 
 impl History {
     async fn load(
         operator: &Operator,
+        page: &Page,
         token: &TokenRecord,
         predecessor: Option<&TokenRecord>,
-        now: Timestamp,
     ) -> Self {
-        let about = |token: &TokenRecord| AuditQuery::default().token(token.id);
-        let query = about(token).limit(MAX_EVENTS);
-        let Ok(page) = operator.events(&query).await else {
-            return Self {
-                events: None,
-                more: false,
-            };
+        let mut directory = Directory::default();
+        directory.add_token(token);
+        let query = AuditQuery::default().token(token.id).limit(MAX_EVENTS);
+        let found = operator.events(&query).await.ok();
+        let more = found.as_ref().is_some_and(|found| found.next.is_some());
+        let events = found.map(|found| found.items);
+        // The event that created a successor is the rotation of the old token.
+        let rotation = match predecessor {
+            Some(old) => rotation_of(operator, old).await,
+            None => None,
         };
-        let history = page
-            .items
-            .iter()
-            .filter(|event| EventView::is_history(event));
-        let mut events: Vec<_> = history.map(|event| EventView::new(event, now)).collect();
-        let more = page.next.is_some();
-        // The event that created this token is the rotation of the old one.
-        if let (Some(old), false) = (predecessor, more) {
-            let rotations = operator.events(&about(old)).await.ok();
-            let rotations = rotations.map(|page| page.items).unwrap_or_default();
-            let rotation = rotations.iter().find(|event| {
-                event.action == AuditAction::RotateToken && event.outcome == AuditOutcome::Done
-            });
-            events.extend(rotation.map(|event| EventView::of_origin(event, &old.mask, now)));
-        }
+        let issuer = match (&token.created_by, &rotation, &events) {
+            (Some(actor), ..) => Some(actor.clone()),
+            (None, Some(rotation), _) => Some(rotation.actor.clone()),
+            (None, None, Some(events)) if !more => issuer_in(events),
+            (None, None, Some(_)) => {
+                let query = query.limit(MAX_SEARCHED);
+                let found = operator.events(&query).await.ok();
+                found.and_then(|found| issuer_in(&found.items))
+            }
+            (None, None, None) => None,
+        };
+        let shown = events.iter().flatten().chain(&rotation);
+        directory.look_up(operator, shown, issuer.as_deref()).await;
+        let created_by = issuer.map(|actor| ActorView::new(&actor, &directory, page));
+        let events = events.map(|events| {
+            let events = events.iter().filter(|event| EventView::is_history(event));
+            let views = events.map(|event| EventView::new(event, About::Token, &directory, page));
+            let mut views: Vec<_> = views.collect();
+            if let (Some(old), Some(rotation), false) = (predecessor, &rotation, more) {
+                views.push(EventView::of_origin(rotation, &old.mask, &directory, page));
+            }
+            views
+        });
         Self {
-            events: Some(events),
+            events,
             more,
+            created_by,
         }
     }
+}
+
+/// Returns the rotation of a token.
+async fn rotation_of(operator: &Operator, old: &TokenRecord) -> Option<AuditEvent> {
+    let query = AuditQuery::default().token(old.id);
+    let events = operator.events(&query).await.ok()?.items;
+    events.into_iter().find(|event| {
+        event.action == AuditAction::RotateToken && event.outcome == AuditOutcome::Done
+    })
+}
+
+/// Returns the actor of the event that created the token that these events are about.
+fn issuer_in(events: &[AuditEvent]) -> Option<String> {
+    let mut creating = events.iter().filter(|event| {
+        let creates = matches!(
+            event.action,
+            AuditAction::IssueToken | AuditAction::ImportTokens
+        );
+        creates && event.outcome == AuditOutcome::Done
+    });
+    creating.next_back().map(|event| event.actor.clone())
 }
 
 impl RotationForm {

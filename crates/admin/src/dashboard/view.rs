@@ -2,7 +2,7 @@
 
 use askama::{Template, filters::HtmlSafe};
 use jiff::Timestamp;
-use tower_api_tokens::{AppRecord, ScopeSet, TokenRecord, TokenStatus};
+use tower_api_tokens::{AppRecord, ScopeSet, TokenFormats, TokenRecord, TokenStatus};
 
 use super::{
     names::visible,
@@ -17,6 +17,8 @@ pub(super) struct TokenView {
     pub(super) id: String,
     pub(super) name: String,
     pub(super) mask: String,
+    /// The label of the token's format, if there are several.
+    pub(super) format: Option<String>,
     pub(super) app: AppView,
     pub(super) scopes: ScopesView,
     pub(super) badge: Badge,
@@ -34,6 +36,7 @@ impl TokenView {
             id: token.id.to_string(),
             name: visible(&token.name),
             mask: token.mask.to_string(),
+            format: None,
             app: AppView::new(&token.app, now),
             scopes: ScopesView::truncated(&token.scopes),
             badge: Badge::of_token(token, now),
@@ -43,6 +46,19 @@ impl TokenView {
             last_used: token.last_used_at.map(moment),
             uses: grouped(token.uses),
         }
+    }
+
+    pub(super) fn copyable(&self) -> Identifier {
+        Identifier::new(&self.id, "token ID")
+    }
+
+    /// Adds the label of the token's format if there is more than one format to tell apart.
+    pub(super) fn with_format(mut self, formats: &TokenFormats, token: &TokenRecord) -> Self {
+        let label = formats.label_of(&token.mask);
+        self.format = label
+            .filter(|_| formats.iter().nth(1).is_some())
+            .map(str::to_owned);
+        self
     }
 }
 
@@ -66,6 +82,33 @@ impl AppView {
             },
             created: Moment::new(app.created_at, now),
             disabled: app.disabled_at.map(|at| Moment::new(at, now)),
+        }
+    }
+
+    pub(super) fn copyable(&self) -> Identifier {
+        Identifier::new(&self.id, "app ID")
+    }
+}
+
+/// An identifier, with a button that copies it.
+#[derive(Clone, Debug, Template)]
+#[template(
+    ext = "html",
+    source = "<span class=\"id\"><code>{{ text }}</code><button type=\"button\" class=\"copy js-only\" \
+        data-copy=\"\" aria-label=\"Copy {{ label }}\">Copy</button></span>"
+)]
+pub(super) struct Identifier {
+    text: String,
+    label: &'static str,
+}
+
+impl HtmlSafe for Identifier {}
+
+impl Identifier {
+    pub(super) fn new(id: impl ToString, label: &'static str) -> Self {
+        Self {
+            text: id.to_string(),
+            label,
         }
     }
 }

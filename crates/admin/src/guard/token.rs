@@ -1,4 +1,4 @@
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, net::IpAddr};
 
 use async_trait::async_trait;
 use http::{
@@ -8,7 +8,7 @@ use http::{
 };
 use tower_api_tokens::{
     ApiTokenLayer, AppId, AppPrincipal, Authenticator, Grantable, LayerError, Refusal,
-    RejectionKind, RequireScopeLayer, ScopeSet,
+    RejectionKind, RequestHead, RequireScopeLayer, ScopeSet,
 };
 
 use super::{Denied, Guard, GuardScheme};
@@ -39,7 +39,8 @@ const LACKS_SCOPE: &str =
 /// authentication, with any user name. An [`ApiTokenLayer`] checks both, and its rejections become
 /// the responses of the guard.
 ///
-/// The actor is `token:` followed by the token's identifier. It may grant the scopes that its token
+/// The actor is `token:` followed by the token's identifier. The dashboard shows the names of the token
+/// and its app instead. The actor may grant the scopes that its token
 /// has, for no longer than the token lives. For example, with `tokens:admin invoices:read` it can
 /// neither issue nor rotate a token for `invoices:write`, nor enable an app that has one. A token
 /// that also has the scope [`tokens:owner`](Self::OWNER) may grant everything. Only such a token may
@@ -98,6 +99,18 @@ impl TokenGuard {
         let layer = self.layer.realm(realm)?;
         Ok(Self::with_layer(layer, self.apps))
     }
+
+    /// Sets a function that returns the address of a request's client, like
+    /// [`ApiTokenLayer::client_address`]. Defaults to none: tokens that are restricted to networks are
+    /// refused.
+    #[must_use]
+    pub fn client_address<F>(self, client_address: F) -> Self
+    where
+        F: Fn(RequestHead<'_>) -> Option<IpAddr> + Send + Sync + 'static,
+    {
+        let layer = self.layer.client_address(client_address);
+        Self::with_layer(layer, self.apps)
+    }
 }
 
 #[async_trait]
@@ -129,7 +142,11 @@ impl TokenGuard {
 
 fn actor(principal: &AppPrincipal) -> Actor {
     let name = format!("token:{}", principal.token_id());
-    Actor::new(&name, granted_by(principal)).token(principal.token_id(), *principal.app_id())
+    // A token's name may imitate a person's, so the app is always shown with it.
+    let label = format!("{} ({})", principal.token_name(), principal.app_name());
+    Actor::new(&name, granted_by(principal))
+        .token(principal.token_id(), *principal.app_id())
+        .shown_as(&label)
 }
 
 fn granted_by(principal: &AppPrincipal) -> Grantable {

@@ -3,6 +3,7 @@
 
 mod apps;
 mod error;
+mod events;
 mod policy;
 mod run;
 mod tokens;
@@ -13,7 +14,7 @@ use futures_core::Stream;
 use jiff::Timestamp;
 use tower_api_tokens::{
     ApiTokens, AuditAction, AuditEvent, AuditEventId, AuditOutcome, AuditQuery, Authority, Page,
-    StoreError, TokenId,
+    StoreError, TokenFormats, TokenId,
     store::{audit_log, records, run_to_end},
 };
 
@@ -247,6 +248,11 @@ impl Operator {
             action,
             AuditOutcome::Done,
         ))
+    }
+
+    /// Returns the formats of the tokens.
+    pub(crate) fn formats(&self) -> &TokenFormats {
+        self.tokens().formats()
     }
 
     /// Returns the maximum overlap of a rotation.

@@ -1,4 +1,4 @@
-// Copies tokens, clears them when you leave the page, and adds local times.
+// Copies tokens and identifiers, clears them when you leave the page, and adds local times.
 "use strict";
 
 const root = document.documentElement;
@@ -27,7 +27,9 @@ for (const button of document.querySelectorAll("button[data-copy]")) {
   const label = button.textContent;
   const status = document.getElementById("copy-status");
   button.addEventListener("click", async () => {
-    const done = await copy(document.getElementById(button.dataset.copy));
+    // A button without the name of an element copies the one before it.
+    const named = document.getElementById(button.dataset.copy);
+    const done = await copy(named || button.previousElementSibling);
     button.textContent = done ? "Copied" : "Copy failed";
     button.classList.toggle("copied", done);
     if (status) status.textContent = done ? "Copied to clipboard" : "Copy failed. Select the text and copy it yourself.";

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex};
 
-use tower_api_tokens::{AppRecord, AuditEvent, AuditQuery, testing::Fixture};
+use tower_api_tokens::{ApiTokensBuilder, AppRecord, AuditEvent, AuditQuery, testing::Fixture};
 use tower_api_tokens_admin::{Actor, AuditSink, Operations, Operator};
 
 /// A platform with a store that can be made to fail and a clock that stands still.
@@ -14,7 +14,17 @@ pub(crate) struct Platform {
 
 impl Platform {
     pub(crate) fn new() -> Self {
-        let scene = Fixture::builder().prefix("acme_live").empty();
+        Self::configured(|tokens| tokens)
+    }
+
+    /// Creates a platform whose tokens have further settings.
+    pub(crate) fn configured(
+        configure: impl FnOnce(ApiTokensBuilder) -> ApiTokensBuilder + Send + 'static,
+    ) -> Self {
+        let scene = Fixture::builder()
+            .prefix("acme_live")
+            .configure(configure)
+            .empty();
         let sink = Events::default();
         let operations = Operations::new(&scene.tokens).with_sink(sink.clone());
         Self {

@@ -69,3 +69,23 @@ pub(crate) async fn a_token_is_created_with_only_the_keyboard() {
     assert_eq!(lifetime.as_hours(), 30 * 24);
     browser.close().await;
 }
+
+pub(crate) async fn scopes_are_chosen_with_only_the_keyboard() {
+    let site = Site::start().await;
+    site.scene.tokens.create_app("Billing").await.unwrap();
+    let browser = Browser::sign_in(&site).await;
+    browser.goto("/tokens/new").await;
+    browser.heading("Create token").await;
+    type_in(&browser, "nightly export").await;
+    tab_to(&browser, "app").await;
+    type_in(&browser, "Bill").await;
+    tab_to(&browser, "scope:invoices:read").await;
+    type_in(&browser, " ").await;
+    tab_to(&browser, "scope:orders:write").await;
+    type_in(&browser, " ").await;
+    press(&browser, Key::Enter).await;
+    browser.heading("Token created").await;
+    let token = site.issued().await.remove(0);
+    assert_eq!(token.scopes.as_str(), "invoices:read orders:write");
+    browser.close().await;
+}

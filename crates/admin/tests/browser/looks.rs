@@ -132,6 +132,7 @@ pub(crate) async fn no_word_is_split_at_any_width() {
         .issue(&app.unwrap().id, new)
         .await
         .unwrap();
+    let app = format!("/tokens/apps/{}", token.record().app.id);
     let token = format!("/tokens/token/{}", token.record().id);
     let browser = Browser::sign_in(&site).await;
     // Every word that is not an identifier is on one line.
@@ -151,8 +152,18 @@ pub(crate) async fn no_word_is_split_at_any_width() {
         return [split, document.documentElement.scrollWidth];";
     for width in [1600, 1280, 1150, 1100, 1024, 960, 900, 768, 600, 390, 320] {
         browser.resize(width, 860, width < 600).await;
-        for path in ["/tokens", "/tokens/apps", "/tokens/new", &token] {
+        for path in [
+            "/tokens",
+            "/tokens/apps",
+            "/tokens/new",
+            "/tokens/activity",
+            &app,
+            &token,
+        ] {
             browser.goto(path).await;
+            let open =
+                "for (const details of document.querySelectorAll('details')) details.open = true";
+            browser.client.execute(open, vec![]).await.unwrap();
             let shown = browser.client.execute(script, vec![]).await.unwrap();
             assert_eq!(shown[0], json!([]), "{path} at {width}");
             let wide = shown[1].as_u64().unwrap();
@@ -195,11 +206,54 @@ pub(crate) async fn exact_and_local_times_appear_on_focus_and_tap() {
         text.as_str().unwrap().contains(local)
     })
     .await;
+    // In the feed, by focusing an event.
+    site.audited().create_app("Billing").await.unwrap();
+    browser.goto("/tokens/activity").await;
+    let focus = "document.querySelector('.feed summary').focus()";
+    browser.client.execute(focus, vec![]).await.unwrap();
+    for expected in [exact, local] {
+        until(&browser, shown, |text| {
+            text.as_str().unwrap().contains(expected)
+        })
+        .await;
+    }
     // Always visible on the token's page.
+    browser.goto("/tokens").await;
     browser.click("ada").await;
     browser.heading("ada").await;
     let text = browser.text().await;
     assert!(text.contains(exact) && text.contains(local), "{text}");
+    browser.close().await;
+}
+
+pub(crate) async fn identifiers_are_copied() {
+    let site = Site::start().await;
+    let app = site.audited().create_app("Billing").await.unwrap();
+    let new = NewToken::named("ci");
+    let token = site.audited().issue(&app.id, new).await.unwrap();
+    let token = token.record().id.to_string();
+    let browser = Browser::sign_in(&site).await;
+    let page = format!("/tokens/token/{token}");
+    for (path, label, id) in [
+        (page.as_str(), "token ID", token.as_str()),
+        (
+            &format!("/tokens/apps/{}", app.id),
+            "app ID",
+            app.id.as_str(),
+        ),
+        ("/tokens/activity", "token ID", &token),
+    ] {
+        browser.goto(path).await;
+        let open =
+            "for (const details of document.querySelectorAll('details')) details.open = true";
+        browser.client.execute(open, vec![]).await.unwrap();
+        // The button must not move while it is pressed.
+        let button = browser.find(&format!("[aria-label='Copy {label}']")).await;
+        button.click().await.unwrap();
+        let copied = "return document.getElementById('copy-status').textContent";
+        until(&browser, copied, |status| status == "Copied to clipboard").await;
+        assert_eq!(browser.clipboard().await, id, "{path}");
+    }
     browser.close().await;
 }
 

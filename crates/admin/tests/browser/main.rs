@@ -48,10 +48,12 @@ fn main() -> ExitCode {
         looks::forced_colors_show_the_selected_option,
         looks::no_word_is_split_at_any_width,
         looks::exact_and_local_times_appear_on_focus_and_tap,
+        looks::identifiers_are_copied,
         looks::an_invalid_form_gets_the_focus_and_leaves_no_history,
         lifecycle::signing_out_makes_the_browser_discard_its_credentials,
         looks::many_apps_are_searched_with_the_keyboard,
         keyboard::a_token_is_created_with_only_the_keyboard,
+        keyboard::scopes_are_chosen_with_only_the_keyboard,
         screens::every_screen_is_saved_as_a_screenshot,
     ];
     services::run("chromedriver and chromium", browser::is_installed(), tests)

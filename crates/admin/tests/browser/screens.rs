@@ -34,6 +34,7 @@ pub(crate) async fn every_screen_is_saved_as_a_screenshot() {
             "app",
             format!("/tokens/apps/{}", app_of(&site, nightly).await),
         ),
+        ("activity", "/tokens/activity".to_owned()),
         ("create", "/tokens/new".to_owned()),
         ("token", format!("/tokens/token/{nightly}")),
         ("rotated", format!("/tokens/token/{old}")),
@@ -101,7 +102,7 @@ async fn keep(browser: &Browser, name: &str) {
 
 /// Simulates a few weeks of use. Returns a token in use, and a rotated token that is still in use.
 pub(crate) async fn fill(site: &Site) -> [TokenId; 2] {
-    let tokens = &site.scene.tokens;
+    let tokens = site.audited();
     let mut apps = Vec::new();
     for name in ["Billing", "Storefront", "Warehouse"] {
         apps.push(tokens.create_app(name).await.unwrap().id);

@@ -9,7 +9,9 @@ use tokio::{
     net::{TcpListener, TcpStream},
     task::JoinHandle,
 };
-use tower_api_tokens::{AppPrincipal, NewToken, TokenRecord, testing::Fixture};
+use tower_api_tokens::{
+    ApiTokens, AppPrincipal, Authority, Grantable, NewToken, TokenRecord, testing::Fixture,
+};
 use tower_api_tokens_admin::{Admin, TokenGuard};
 
 pub(crate) struct Site {
@@ -18,6 +20,8 @@ pub(crate) struct Site {
     /// The `Authorization` header of the operator.
     pub(crate) credential: String,
     password: String,
+    /// What the operator is called in the audit log.
+    actor: String,
     server: JoinHandle<()>,
 }
 
@@ -49,8 +53,16 @@ impl Site {
             address,
             credential: format!("Basic {basic}"),
             password: operator.token().expose().to_owned(),
+            actor: format!("token:{}", operator.record().id),
             server,
         }
+    }
+
+    /// Returns the tokens, for changes that the audit log attributes to the operator.
+    pub(crate) fn audited(&self) -> ApiTokens {
+        self.scene
+            .tokens
+            .acting_as(Authority::of(&self.actor).grantable(Grantable::everything()))
     }
 
     /// Returns the password of the operator.

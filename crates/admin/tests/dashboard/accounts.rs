@@ -91,6 +91,27 @@ async fn signing_out_prompts_for_another_account() {
 }
 
 #[tokio::test]
+async fn every_page_links_to_the_sign_out_page() {
+    let office = Office::new().await;
+    let ada = office.token("ada", "tokens:admin").await;
+    let token = format!("/tokens/token/{}", ada.record().id);
+    let app = format!("/tokens/apps/{}", office.operators.id);
+    for path in [
+        "/tokens",
+        "/tokens/new",
+        "/tokens/apps",
+        "/tokens/activity",
+        &token,
+        &app,
+        "/tokens/nothing",
+    ] {
+        let page = office.get(&ada, path).await;
+        assert!(link(&page, "Sign out").contains("account="), "{path}");
+        page.has("Signed in as <bdi>ada (Operators)</bdi>");
+    }
+}
+
+#[tokio::test]
 async fn an_account_without_permission_can_be_switched() {
     let office = Office::new().await;
     let ada = office.token("ada", "tokens:admin").await;
@@ -102,6 +123,9 @@ async fn an_account_without_permission_can_be_switched() {
             .has("You can't manage tokens");
         let switch = link(&refused, "Use another account");
         asks_for_a_password(&office.get(&robot, &switch).await);
+        let sign_out = link(&refused, "Sign out");
+        let sign_out = office.get(&robot, &sign_out).await;
+        asks_for_a_password(&sign_out.has("You are signed out"));
         assert_eq!(office.get(&ada, &switch).await.location(), "/tokens");
     }
     office

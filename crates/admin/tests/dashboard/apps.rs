@@ -1,6 +1,7 @@
 //! Apps in the dashboard.
 
 use http::StatusCode;
+use tower_api_tokens::NewToken;
 
 use crate::support::Site;
 
@@ -91,4 +92,44 @@ async fn the_apps_are_paged() {
     let second = site.get(rest.split('"').next().unwrap()).await;
     assert_eq!(second.text.matches("<bdi>app ").count(), 10 * 3);
     second.has("First page").lacks("Next page");
+}
+
+#[tokio::test]
+async fn the_page_of_an_app_shows_its_tokens_and_its_history() {
+    let site = Site::new();
+    let app = site.ada().create_app("Billing").await.unwrap();
+    let path = format!("/tokens/apps/{}", app.id);
+    site.get(&path)
+        .await
+        .has(&format!("<code>{}</code>", app.id))
+        .has("aria-label=\"Copy app ID\"")
+        .has("This app has no tokens yet.")
+        .has("No token is active now.")
+        .has("Created the app <span class=\"by\">by <bdi>ada@acme.example</bdi>");
+    let mut issued = Vec::new();
+    for n in 0..11 {
+        let new = NewToken::named(format!("token {n}"));
+        issued.push(site.ada().issue(&app.id, new).await.unwrap());
+    }
+    let last = issued.pop().unwrap().record().id;
+    let other = site.scene.create_app("Storefront").await;
+    let _ = site.issue(&other.id, "not of Billing").await;
+    site.ada().revoke(last).await.unwrap();
+    let page = site.get(&path).await;
+    let tokens = page.text.split("id=\"history\"").next().unwrap();
+    assert_eq!(tokens.matches("<bdi>token ").count(), 10);
+    page.has("Newest tokens")
+        .has(&format!("href=\"/tokens?app={}\"", app.id))
+        .has("10 active tokens will stop working until you enable the app again.")
+        .has(&format!(
+            "Revoked token <a href=\"/tokens/token/{last}\"><bdi>token 10</bdi></a> <span"
+        ))
+        .has(&format!("href=\"/tokens/activity?app={}\"", app.id))
+        .lacks("not of Billing");
+    let confirmed = [("confirm", "Billing")];
+    site.post(&format!("{path}/disable"), &confirmed).await;
+    site.get(&path)
+        .await
+        .has("Disabled the app <span")
+        .lacks("will stop working");
 }

@@ -1,5 +1,6 @@
-use http::StatusCode;
+use http::{StatusCode, request::Parts};
 use tower_api_tokens::{AuditQuery, NewToken, TokenStatus};
+use tower_api_tokens_admin::{Actor, Denied, Guard};
 
 use crate::support::Site;
 
@@ -348,4 +349,83 @@ async fn an_unknown_app_leaves_the_placeholder_selected() {
     let form = site.get("/tokens/new?app=nobody").await;
     form.has("<option value=\"\">Choose an app</option>")
         .lacks(" selected");
+}
+
+#[tokio::test]
+async fn scopes_in_use_can_be_chosen() {
+    let site = Site::new();
+    let app = site.scene.create_app("Billing").await;
+    for (name, scopes) in [
+        ("a", "invoices:read invoices:write"),
+        ("b", "invoices:read a,b tokens:admin"),
+    ] {
+        let new = NewToken::named(name).scopes(scopes.parse().unwrap());
+        let _ = site.scene.issue(&app.id, new).await;
+    }
+    let form = site.get("/tokens/new").await;
+    let box_of = |scope: &str| {
+        format!("<input type=\"checkbox\" name=\"scope:{scope}\" value=\"on\">{scope}</label>")
+    };
+    let form = form
+        .has_once(&box_of("invoices:read"))
+        .has_once(&box_of("invoices:write"))
+        // A list of scopes cannot have one with a comma.
+        .lacks("scope:a,b")
+        .lacks("scope:tokens:admin");
+    site.pass(1);
+    let nonce = form.nonce().to_owned();
+    let mut fields = vec![
+        ("nonce", nonce.as_str()),
+        ("name", ""),
+        ("app", app.id.as_str()),
+        ("scopes", "orders:read"),
+        ("scope:invoices:read", "on"),
+        ("scope:users:read", "on"),
+        ("expires", "7"),
+    ];
+    // What was chosen is kept if another field has an error.
+    site.post("/tokens/new", &fields)
+        .await
+        .is(StatusCode::UNPROCESSABLE_ENTITY)
+        .has("name=\"scope:users:read\" value=\"on\" checked>")
+        .has("name=\"scope:invoices:read\" value=\"on\" checked>")
+        .has(&box_of("invoices:write"));
+    fields[1] = ("name", "ci");
+    site.post("/tokens/new", &fields).await.secret();
+    let token = site.latest().await;
+    let scopes: Vec<&str> = token.scopes.iter().collect();
+    assert_eq!(scopes, ["invoices:read", "orders:read", "users:read"]);
+
+    let nonce = site.get("/tokens/new").await.nonce().to_owned();
+    fields[0] = ("nonce", &nonce);
+    fields[5] = ("scope:say\"so\"", "on");
+    site.post("/tokens/new", &fields)
+        .await
+        .is(StatusCode::UNPROCESSABLE_ENTITY)
+        .has("Invalid scope: say");
+}
+
+#[tokio::test]
+async fn only_scopes_that_may_be_granted_are_suggested() {
+    let site = Site::guarded_by(|_| Clerk);
+    let app = site.scene.create_app("Billing").await;
+    let new = NewToken::named("a").scopes("invoices:read invoices:write".parse().unwrap());
+    let _ = site.scene.issue(&app.id, new).await;
+    site.get("/tokens/new")
+        .await
+        .has("name=\"scope:invoices:read\"")
+        .has("name=\"scope:orders:read\"")
+        .lacks("scope:invoices:write")
+        .lacks("scope:tokens:admin");
+}
+
+/// Authenticates every request as someone who may grant a few scopes.
+struct Clerk;
+
+#[async_trait::async_trait]
+impl Guard for Clerk {
+    async fn authenticate(&self, _: &mut Parts) -> Result<Actor, Denied> {
+        let scopes = "invoices:read orders:read tokens:admin".parse().unwrap();
+        Ok(Actor::granting("clerk", scopes))
+    }
 }

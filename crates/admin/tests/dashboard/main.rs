@@ -6,8 +6,11 @@
 )]
 
 mod accounts;
+mod activity;
 mod apps;
 mod create;
+mod export;
+mod formats;
 mod list;
 mod mount;
 mod reveal;

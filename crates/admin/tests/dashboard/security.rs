@@ -20,6 +20,8 @@ async fn every_response_has_security_headers() {
         "/tokens",
         "/tokens/new",
         "/tokens/apps",
+        "/tokens/activity",
+        "/tokens/tokens.csv",
         "/tokens/nothing",
         "/tokens/assets/dashboard.css",
     ] {
@@ -51,6 +53,8 @@ async fn no_page_violates_the_content_security_policy() {
         "/tokens",
         "/tokens/new",
         "/tokens/apps",
+        "/tokens/activity",
+        &format!("/tokens/apps/{}", app.id),
         &token,
         "/tokens/nothing",
     ] {
@@ -76,7 +80,16 @@ async fn hostile_names_are_escaped() {
         let app = site.scene.create_app(name).await;
         let issued = site.issue(&app.id, name).await;
         let token = format!("/tokens/token/{}", issued.record().id);
-        for path in ["/tokens", "/tokens/new", "/tokens/apps", &token] {
+        let renamed = site.ada().rename(issued.record().id, name).await;
+        let about_app = format!("/tokens/apps/{}", renamed.unwrap().app.id);
+        for path in [
+            "/tokens",
+            "/tokens/new",
+            "/tokens/apps",
+            "/tokens/activity",
+            &about_app,
+            &token,
+        ] {
             let page = site.get(path).await.is(StatusCode::OK);
             for tag in ["<script>alert", "<img", "href=\"javascript:", "&lt;b&gt;"] {
                 assert!(!page.text.contains(tag), "{tag} in {path}");
@@ -221,8 +234,10 @@ async fn a_browser_signs_in_with_a_token_as_its_password() {
         .await;
     page.is(StatusCode::OK)
         .has(&format!(
-            "Signed in as <bdi>token:{}</bdi>",
-            admin.record().id
+            "title=\"token:{}\">Signed in as <bdi>{} ({})</bdi>",
+            admin.record().id,
+            admin.record().name,
+            admin.record().app.name
         ))
         .lacks(admin.token().expose());
 }

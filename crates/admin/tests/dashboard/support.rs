@@ -7,7 +7,10 @@ use axum::{Router, body::Body};
 use http::{HeaderMap, Request, StatusCode, header, request::Parts};
 use http_body_util::BodyExt;
 use tower::ServiceExt;
-use tower_api_tokens::{ApiTokens, AppId, IssuedToken, NewToken, TokenRecord, testing::Fixture};
+use tower_api_tokens::{
+    ApiTokens, ApiTokensBuilder, AppId, IssuedToken, NewToken, TokenFormat, TokenRecord,
+    testing::Fixture,
+};
 use tower_api_tokens_admin::{Actor, Admin, Denied, Guard, Operations, Operator};
 
 pub(crate) const NOW: &str = "2026-09-14T09:26:53Z";
@@ -34,7 +37,22 @@ impl Site {
     }
 
     pub(crate) fn guarded_by<G: Guard>(guard: impl FnOnce(&ApiTokens) -> G) -> Self {
-        let scene = Fixture::builder().prefix("acme_live").empty();
+        Self::of(Fixture::builder().prefix("acme_live").empty(), guard)
+    }
+
+    /// Creates a dashboard of tokens with the formats `live` and `test`.
+    pub(crate) fn with_formats(
+        configure: impl FnOnce(ApiTokensBuilder) -> ApiTokensBuilder + Send + 'static,
+    ) -> Self {
+        let test = TokenFormat::new("acme_test").unwrap();
+        let test = test.with_label("test").unwrap();
+        let scene = Fixture::builder()
+            .prefix("acme_live")
+            .configure(|tokens| configure(tokens.with_issued_format(test)));
+        Self::of(scene.empty(), |_| Ada)
+    }
+
+    pub(crate) fn of<G: Guard>(scene: Fixture<()>, guard: impl FnOnce(&ApiTokens) -> G) -> Self {
         scene.clock.set(NOW.parse().unwrap());
         let tokens = &scene.tokens;
         let operations = Operations::new(tokens);

@@ -1,5 +1,6 @@
 use http::StatusCode;
-use tower_api_tokens::TokenStatus;
+use tower_api_tokens::{Rotation, TokenStatus};
+use tower_api_tokens_admin::Actor;
 
 use crate::support::Site;
 
@@ -196,4 +197,32 @@ async fn page_titles_name_the_record() {
         let title = format!("<title>{title} · API tokens</title>");
         site.get(path).await.has(&title);
     }
+}
+
+#[tokio::test]
+async fn a_token_shows_who_created_it() {
+    let (site, path, _) = site_with_token().await;
+    let by = "<dt>Created by</dt><dd><bdi>ada@acme.example</bdi></dd>";
+    let id = site.latest().await.id;
+    site.get(&path)
+        .await
+        .has(by)
+        .has(&format!("<code>{id}</code>"))
+        .has("aria-label=\"Copy token ID\"");
+    // The event that created the token is found behind later ones too.
+    let bob = site.operations.by(Actor::unrestricted("bob"));
+    for n in 0..30 {
+        bob.rename(id, &format!("name {n}")).await.unwrap();
+    }
+    site.get(&path)
+        .await
+        .has(by)
+        .has(&format!("href=\"/tokens/activity?token={id}\""));
+    // A successor is created by the one who rotated the old token.
+    let rotated = bob.rotate(id, Rotation::new(Default::default())).await;
+    let successor = rotated.unwrap().record().id;
+    site.get(&format!("/tokens/token/{successor}"))
+        .await
+        .has("<dt>Created by</dt><dd><bdi>bob</bdi></dd>")
+        .has("Created by rotating");
 }

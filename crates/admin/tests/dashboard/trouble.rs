@@ -25,6 +25,7 @@ async fn a_store_failure_is_a_503_page_without_the_cause() {
         site.get("/tokens").await,
         site.get("/tokens/new").await,
         site.get("/tokens/apps").await,
+        site.get("/tokens/activity").await,
         site.get(&token).await,
         site.post("/tokens/new", &fields).await,
         site.post(&format!("{token}/revoke"), &[("confirm", "ci")])
@@ -92,6 +93,8 @@ async fn every_link_resolves() {
         "/tokens?name=nothing",
         "/tokens/new",
         "/tokens/apps",
+        "/tokens/activity",
+        &format!("/tokens/apps/{}", app.id),
         &token,
         "/tokens/nothing",
     ] {

@@ -3,6 +3,7 @@
 use std::{
     convert::Infallible,
     io::{self, ErrorKind},
+    net::SocketAddr,
     pin::pin,
     time::Duration,
 };
@@ -25,7 +26,10 @@ use tokio::{
     time::{Instant, sleep, timeout},
 };
 
-use super::connection_limit::{ConnectionLimit, Permit};
+use super::{
+    client_address::Peer,
+    connection_limit::{ConnectionLimit, Permit},
+};
 use crate::note::note;
 
 /// How long requests in progress may take to finish during shutdown.
@@ -63,13 +67,13 @@ pub(super) async fn serve(
     };
     let mut stop = pin!(stop);
     loop {
-        let (stream, permit) = select! {
+        let (stream, peer, permit) = select! {
             accepted = acceptor.next() => accepted,
             () = &mut stop => break,
         };
         // A failure only makes responses slower.
         let _ = stream.set_nodelay(true);
-        let service = tracked(router.clone(), permit.clone());
+        let service = tracked(router.clone(), Peer(peer.ip()), permit.clone());
         let connection = server.serve_connection(TokioIo::new(stream), service);
         let connection = connections.watch(connection);
         tokio::spawn(async move {
@@ -85,14 +89,17 @@ pub(super) async fn serve(
     let _ = timeout(SHUTDOWN_TIMEOUT, connections.shutdown()).await;
 }
 
-/// Wraps the router for one connection, and marks the connection as busy during requests.
+/// Wraps the router for one connection, marks the connection as busy during requests, and tells
+/// requests where they come from.
 fn tracked(
     router: Router,
+    peer: Peer,
     permit: Permit,
 ) -> impl Service<Request<Incoming>, Response = Response<Body>, Error = Infallible, Future: Send + 'static>
 {
     let router = TowerToHyperService::new(router);
-    service_fn(move |request| {
+    service_fn(move |mut request: Request<Incoming>| {
+        request.extensions_mut().insert(peer);
         let busy = permit.busy();
         let answer = router.call(request);
         async move {
@@ -112,10 +119,10 @@ struct Acceptor {
 
 impl Acceptor {
     /// Accepts the next connection, and waits for a permit for it.
-    async fn next(&mut self) -> (TcpStream, Permit) {
+    async fn next(&mut self) -> (TcpStream, SocketAddr, Permit) {
         loop {
             match self.listener.accept().await {
-                Ok((stream, _)) => return (stream, self.limit.acquire().await),
+                Ok((stream, peer)) => return (stream, peer, self.limit.acquire().await),
                 // The client is gone.
                 Err(error) if is_client_error(&error) => {}
                 // Out of file descriptors or memory: an immediate retry would fail too.

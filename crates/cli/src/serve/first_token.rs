@@ -56,7 +56,10 @@ impl FirstToken<'_> {
             Err(error) if is(error.kind(), LifecycleErrorKind::AppExists) => return Ok(()),
             created => drop(created?),
         }
-        let token = NewToken::named("first administrator").scopes(self.scopes.clone());
+        let mut token = NewToken::named("first administrator").scopes(self.scopes.clone());
+        if let Some(format) = session.tokens.formats().required(&app, &self.scopes) {
+            token = token.format(format);
+        }
         let issued = operator.issue(&app, self.expiry.apply(token)).await?;
         if let Err(error) = file.write(issued.token()) {
             return Err(revoke_unwritten(session, &issued, self.cannot_write(error)).await);

@@ -1,5 +1,6 @@
 //! `serve`: serves the management API, the dashboard and token verification for reverse proxies.
 
+mod client_address;
 mod connection_limit;
 mod connections;
 mod first_token;
@@ -25,6 +26,7 @@ use crate::{
     session::{Purpose, Session},
     time::{self, Expiry},
 };
+use client_address::ClientAddresses;
 use connection_limit::ConnectionLimit;
 use first_token::FirstToken;
 use listen::Endpoint;
@@ -47,6 +49,8 @@ pub(crate) struct Arguments {
     /// Header field in which to accept tokens, besides `Authorization`
     #[arg(long, value_name = "FIELD")]
     api_key_header: Option<HeaderName>,
+    #[command(flatten)]
+    client_address: client_address::Options,
     /// Additional scope for the first administrator's token, besides `tokens:admin` and
     /// `tokens:owner`. Separate several with commas, or repeat the option
     #[arg(long = "admin-scope", value_name = "SCOPE", value_parser = scopes::list)]
@@ -101,12 +105,12 @@ pub(crate) async fn run(arguments: &Arguments, session: &Session) -> Result<(), 
         .map_err(|error| Failure::usage(error.to_string()))
         .and_then(|admin| scopes::union(&[&[admin], &lists[..]].concat()))?;
     check_options(session, arguments).await?;
-    let layer = layer(session, arguments)?;
-    let verification = forward_auth::router(layer);
+    let addresses = ClientAddresses::new(&arguments.client_address)?;
+    let verification = forward_auth::router(layer(session, arguments, &addresses)?);
     let verify_only = arguments.verify_only || session.read_only;
     let router = match verify_only {
         true => verification,
-        false => management(&admin(session, arguments)?).merge(verification),
+        false => management(&admin(session, arguments, addresses)?).merge(verification),
     };
     let follower = follower(session, arguments).start().await?;
     let listener = arguments.listen.listen().await?;
@@ -191,8 +195,14 @@ fn cannot_serve(error: io::Error) -> Failure {
     Failure::failed("cannot start the server").because(error)
 }
 
-fn layer(session: &Session, arguments: &Arguments) -> Result<ApiTokenLayer, Failure> {
+fn layer(
+    session: &Session,
+    arguments: &Arguments,
+    addresses: &ClientAddresses,
+) -> Result<ApiTokenLayer, Failure> {
+    let addresses = addresses.clone();
     let mut layer = ApiTokenLayer::new(&session.tokens)
+        .client_address(move |request| addresses.of_subrequest(request))
         .realm(&arguments.realm)
         .map_err(usage)?;
     if let Some(name) = &arguments.api_key_header {
@@ -205,11 +215,17 @@ fn usage(error: impl Display) -> Failure {
     Failure::usage(error.to_string())
 }
 
-fn admin(session: &Session, arguments: &Arguments) -> Result<Admin, Failure> {
+fn admin(
+    session: &Session,
+    arguments: &Arguments,
+    addresses: ClientAddresses,
+) -> Result<Admin, Failure> {
     let administrators = [first_token::app()?].into_iter();
     let apps = administrators.chain(arguments.admin_apps.iter().copied());
     let guard = TokenGuard::new(&session.tokens, apps).realm(&arguments.realm);
-    let guard = guard.map_err(usage)?;
+    let guard = guard
+        .map_err(usage)?
+        .client_address(move |request| addresses.of_request(request));
     let mut admin = Admin::builder(&session.operations, guard);
     if let Some(url) = &arguments.service_url {
         admin = admin.service_url(url);

@@ -70,6 +70,7 @@ pub(crate) async fn run(arguments: &Arguments, session: &Session) -> Result<(), 
     };
     let mut import = Import::new(&*session.registry)
         .actor(session.operator.actor().name())
+        .formats(session.tokens.formats())
         .on_progress(|progress| bar.set_position(progress.bytes))
         .on_fault(|fault| {
             bar.suspend(|| note(&format!("line {}: {}", fault.line(), fault.reason())))

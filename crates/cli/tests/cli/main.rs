@@ -3,10 +3,13 @@
 mod apps;
 mod arguments;
 mod events;
+mod formats;
 mod guide;
 mod measuring;
 mod output;
 mod prompts;
+mod remote;
+mod server;
 mod serving;
 mod support;
 mod tokens;

@@ -5,9 +5,8 @@ use std::{
     io::{BufRead, BufReader, Read, Write},
     net::TcpStream,
     os::unix::fs::PermissionsExt,
-    path::PathBuf,
-    process::{Child, ChildStdout, Command},
-    thread::{self, JoinHandle},
+    process::Command,
+    thread,
     time::Duration,
 };
 
@@ -16,98 +15,10 @@ use sqlx::{AssertSqlSafe, Connection, SqliteConnection};
 use tokio::time::Instant;
 
 use crate::{
+    server::{Server, TOKEN_FILE},
     support::{Cli, Run},
     triggers::without_triggers,
 };
-
-/// The file with the first administrator's token.
-const TOKEN_FILE: &str = "api-tokens-admin-token";
-
-/// A running server.
-struct Server {
-    process: Child,
-    address: String,
-    directory: PathBuf,
-    /// What it logged before it listened.
-    startup: String,
-    printed: ChildStdout,
-    /// What it logs afterwards.
-    log: Option<JoinHandle<String>>,
-}
-
-impl Server {
-    fn start(cli: &Cli, more: &[&str]) -> Self {
-        let arguments = [&["serve", "--listen", "127.0.0.1:0"], more].concat();
-        Self::run(cli, cli.command(&arguments))
-    }
-
-    fn run(cli: &Cli, mut command: Command) -> Self {
-        let mut process = command.spawn().unwrap();
-        let mut lines = BufReader::new(process.stderr.take().unwrap()).lines();
-        let mut startup = String::new();
-        let address = lines.find_map(|line| {
-            let line = line.unwrap();
-            startup += &format!("{line}\n");
-            line.strip_prefix("Listening on http://").map(str::to_owned)
-        });
-        let address = address.unwrap_or_else(|| panic!("it does not listen: {startup}"));
-        let log = thread::spawn(move || {
-            let lines = lines.map(|line| line.unwrap() + "\n");
-            lines.collect()
-        });
-        Self {
-            address,
-            directory: cli.directory.path().to_owned(),
-            startup,
-            printed: process.stdout.take().unwrap(),
-            log: Some(log),
-            process,
-        }
-    }
-
-    /// Returns the first administrator's token.
-    fn first_token(&self) -> String {
-        let token = fs::read_to_string(self.directory.join(TOKEN_FILE)).unwrap();
-        token.trim().to_owned()
-    }
-
-    /// Sends a GET request, and returns the status and the whole response.
-    fn get(&self, path: &str, fields: &str) -> (u16, String) {
-        self.send("GET", path, fields)
-    }
-
-    fn send(&self, method: &str, path: &str, fields: &str) -> (u16, String) {
-        let mut stream = TcpStream::connect(&self.address).unwrap();
-        let request =
-            format!("{method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{fields}\r\n");
-        stream.write_all(request.as_bytes()).unwrap();
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).unwrap();
-        (answer[9..12].parse().unwrap(), answer.to_lowercase())
-    }
-
-    fn get_as(&self, path: &str, token: &str) -> (u16, String) {
-        self.get(path, &format!("Authorization: Bearer {token}\r\n"))
-    }
-
-    /// Stops it with a signal, asserts a clean exit, and returns what else it printed.
-    fn stop(mut self, signal: &str) -> String {
-        let pid = self.process.id().to_string();
-        let killed = Command::new("kill").args([signal, &pid]).status();
-        assert!(killed.unwrap().success());
-        let mut rest = String::new();
-        self.printed.read_to_string(&mut rest).unwrap();
-        assert!(self.process.wait().unwrap().success());
-        rest
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
-}
 
 #[test]
 fn only_the_first_start_writes_an_administrator_token() {
@@ -135,6 +46,31 @@ fn only_the_first_start_writes_an_administrator_token() {
         .iter()
         .filter(|event| event["action"] == "token.issue");
     assert_eq!(issues.count(), 1);
+}
+
+#[test]
+fn the_administrator_token_has_the_format_that_its_scope_is_limited_to() {
+    let cli = Cli::new();
+    let prefixes = ["--prefix", "live=acme_live,staff=acme_staff"];
+    let limit = ["--limit-scope", "tokens:admin=staff"];
+    let server = Server::start(&cli, &[prefixes, limit].concat());
+    let token = server.first_token();
+    assert!(token.starts_with("acme_staff_"), "{token}");
+    let (status, answer) = server.get_as("/verify?scope=tokens:admin", &token);
+    assert_eq!(status, 200, "{answer}");
+}
+
+#[test]
+fn tokens_with_each_of_several_prefixes_are_accepted() {
+    let cli = Cli::with_app();
+    let prefixes = ["--prefix", "live=acme_live,test=acme_test"];
+    let server = Server::start(&cli, &prefixes);
+    for format in ["live", "test"] {
+        let (token, _) = cli.issue("ci", &[&prefixes[..], &["--format", format]].concat());
+        assert_eq!(server.get_as("/verify", &token).0, 200, "{format}");
+    }
+    let (other, _) = cli.issue("ci", &["--prefix", "acme"]);
+    assert_eq!(server.get_as("/verify", &other).0, 401);
 }
 
 /// Returns the lifetime of the only token in the store, in seconds.
@@ -470,6 +406,98 @@ fn a_failing_store_is_logged_without_any_token() {
         assert_eq!(log.contains("request rejected"), level == "debug", "{log}");
         assert!(!log.contains(&token), "{log}");
         assert!(!log.contains('\u{1b}'), "{log}");
+    }
+}
+
+/// Restricts a token.
+async fn restrict(cli: &Cli, name: &str, restrictions: &str) {
+    let mut connection = SqliteConnection::connect(&cli.store).await.unwrap();
+    let restricted = sqlx::query(
+        "UPDATE api_tokens SET restrictions = ?1, restricted_expires_at = expires_at, \
+         expires_at = 0 WHERE name = ?2",
+    )
+    .bind(restrictions)
+    .bind(name)
+    .execute(&mut connection)
+    .await
+    .unwrap();
+    assert_eq!(restricted.rows_affected(), 1);
+    connection.close().await.unwrap();
+}
+
+#[test]
+fn the_address_of_the_client_counts_for_tokens_with_networks() {
+    let cli = Cli::with_app();
+    cli.run(&["app", "create", "Admins", "--id", "api-tokens-admin"])
+        .done();
+    let scope = ["--scope", "tokens:admin"];
+    let issue = |name: &str| {
+        let app = ["--app", "id:api-tokens-admin", "--name", name, "--json"];
+        let issued = cli.run(&[&["token", "issue"], &app[..], &scope[..]].concat());
+        issued.json()["token"].as_str().unwrap().to_owned()
+    };
+    let (here, remote) = (issue("here"), issue("remote"));
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    runtime.block_on(restrict(&cli, "here", "networks=127.0.0.0/8"));
+    runtime.block_on(restrict(&cli, "remote", "networks=192.0.2.0/24"));
+    let send = |server: &Server, path: &str, token: &str, forwarded: &str| {
+        let fields = format!("Authorization: Bearer {token}\r\n{forwarded}");
+        server.get(path, &fields).0
+    };
+    let forwarded = "X-Forwarded-For: 192.0.2.9\r\n";
+    let options = ["--client-address-header", "x-forwarded-for"];
+    let trusting = [&options[..], &["--trusted-proxy", "10.0.0.1,127.0.0.1"]].concat();
+    let distrusting = [&options[..], &["--trusted-proxy", "10.0.0.0/8"]].concat();
+    // The statuses for each token: of the API without the field and with it, and of `/verify`.
+    for (more, of_here, of_remote) in [
+        (vec![], [200, 200, 403, 403], [403, 403, 403, 403]),
+        (trusting, [403, 403, 403, 403], [403, 200, 403, 200]),
+        (distrusting, [200, 200, 403, 403], [403, 403, 403, 403]),
+    ] {
+        let server = Server::start(&cli, &more);
+        for (token, expected) in [(&here, of_here), (&remote, of_remote)] {
+            let statuses = [
+                send(&server, "/api/apps", token, ""),
+                send(&server, "/api/apps", token, forwarded),
+                send(&server, "/verify", token, ""),
+                send(&server, "/verify", token, forwarded),
+            ];
+            assert_eq!(statuses, expected, "{more:?}");
+        }
+        assert_eq!(send(&server, "/tokens", &here, ""), of_here[0], "{more:?}");
+    }
+    let verify = |more: &[&str]| cli.pipe(&[&["verify"], more].concat(), &remote);
+    assert_eq!(verify(&[]).code, 4);
+    assert_eq!(verify(&["--client-address", "198.51.100.1"]).code, 4);
+    verify(&["--client-address", "192.0.2.200"]).done();
+}
+
+#[test]
+fn options_about_proxies_are_checked() {
+    let cli = Cli::with_app();
+    let header = ["--client-address-header", "x-forwarded-for"];
+    for (more, expected) in [
+        (
+            &["--trusted-proxy", "10.0.0.1"][..],
+            "--client-address-header",
+        ),
+        (&header, "--trusted-proxy"),
+        (
+            &["--trusted-proxy", "10.0.0.1/8", header[0], header[1]],
+            "use `10.0.0.0/8`",
+        ),
+        (
+            &["--trusted-proxy", "proxy.local", header[0], header[1]],
+            "use an address and a prefix length",
+        ),
+        (
+            &["--trusted-proxy", "::/0", header[0], "forwarded"],
+            "use a list of addresses, such as `x-forwarded-for`",
+        ),
+    ] {
+        let run = cli.run(&[&["serve", "--listen", "127.0.0.1:0"], more].concat());
+        assert_eq!(run.code, 2, "{run:?}");
+        assert!(run.err.contains(expected), "{run:?}");
     }
 }
 

@@ -3,6 +3,7 @@
 mod aliases;
 mod cases;
 mod layer;
+mod networks;
 #[path = "../../../../tests/services/mod.rs"]
 mod services;
 mod support;
@@ -52,6 +53,12 @@ fn main() -> ExitCode {
         "no_request_opens_a_route_that_the_layer_itself_guards",
         || Box::pin(layer::no_request_opens_a_route_that_the_layer_itself_guards()),
     ));
+    tests.push(("a_client_cannot_forge_its_address", || {
+        Box::pin(networks::a_client_cannot_forge_its_address())
+    }));
+    tests.push(("a_client_in_the_networks_is_admitted", || {
+        Box::pin(networks::a_client_in_the_networks_is_admitted())
+    }));
     services::run("nginx", found, tests)
 }
 

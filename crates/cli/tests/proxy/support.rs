@@ -56,7 +56,7 @@ pub(crate) struct Addresses {
 pub(crate) struct Site {
     pub(crate) directory: TempDir,
     pub(crate) store: String,
-    address: SocketAddr,
+    pub(crate) address: SocketAddr,
     verifier: Running,
     _proxy: Running,
     upstream: JoinHandle<()>,
@@ -219,8 +219,12 @@ pub(crate) async fn is_up(address: SocketAddr) -> bool {
 
 /// Sends a request unchanged, and reads the whole response.
 pub(crate) async fn exchange(address: SocketAddr, request: &str) -> Answer {
+    exchange_over(TcpStream::connect(address).await.unwrap(), request).await
+}
+
+/// Sends a request over a new connection, like [`exchange`].
+pub(crate) async fn exchange_over(mut stream: TcpStream, request: &str) -> Answer {
     let exchange = async {
-        let mut stream = TcpStream::connect(address).await.unwrap();
         stream.write_all(request.as_bytes()).await.unwrap();
         let mut answer = String::new();
         stream.read_to_string(&mut answer).await.unwrap();
@@ -285,6 +289,10 @@ fn serve(store: &str, directory: &TempDir) -> (Running, SocketAddr, String) {
             "127.0.0.1:0",
             "--max-staleness",
             &bound,
+            "--client-address-header",
+            "X-Forwarded-For",
+            "--trusted-proxy",
+            "127.0.0.1",
             "--admin-token-file",
         ])
         .arg(&token)

@@ -127,30 +127,48 @@ CREATE TRIGGER c_metadata AFTER UPDATE OF successor ON api_tokens FOR EACH ROW W
     EXECUTE FUNCTION api_token_keep_metadata();
 ALTER TABLE api_tokens ENABLE ALWAYS TRIGGER c_metadata;
 
-ALTER TYPE api_token_applied ADD ATTRIBUTE metadata text, ADD ATTRIBUTE app_metadata text, ADD ATTRIBUTE created_by text;
+-- What nodes of this version read besides. The type that functions return stays as it is: a call of a node of a
+-- version before that waits while this is applied would fail.
+CREATE TYPE api_token_described AS (
+    id             uuid,
+    digest         bytea,
+    mask           text,
+    name           text,
+    scopes         text,
+    created_at     bigint,
+    expires_at     bigint,
+    revoked_at     bigint,
+    successor      uuid,
+    last_used_at   bigint,
+    uses           bigint,
+    app_id         text,
+    app_name       text,
+    app_created_at bigint,
+    app_disabled_at bigint,
+    restrictions   text,
+    metadata       text,
+    app_metadata   text,
+    created_by     text,
+    outcome        text,
+    detail         text,
+    made           uuid,
+    affected       bigint
+);
 
-CREATE OR REPLACE FUNCTION api_token_result(changed uuid) RETURNS api_token_applied
+-- Adds to what a change returns. Nodes pass the call of the change, so that both are one statement.
+CREATE FUNCTION api_token_describe(applied api_token_applied) RETURNS api_token_described
 LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT AS $$
 DECLARE
-    result api_token_applied;
+    result api_token_described;
 BEGIN
-    SELECT r.id, r.digest, r.mask, r.name, r.scopes, r.created_at, r.expires_at, r.revoked_at, r.successor,
-           r.last_used_at, r.uses, r.app_id, r.app_name, r.app_created_at, r.app_disabled_at, 'done',
-           NULL::text, NULL::uuid, NULL::bigint, d.restrictions, d.expires_at, d.metadata, d.app_metadata, d.created_by
-    INTO result FROM api_token_records r JOIN api_token_details d ON d.id = r.id WHERE r.id = changed;
-    RETURN result;
-END
-$$;
-
-CREATE OR REPLACE FUNCTION api_token_app_result(changed text) RETURNS api_token_applied
-LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT AS $$
-DECLARE
-    result api_token_applied;
-BEGIN
-    SELECT a.id, a.name, a.created_at, a.disabled_at, a.metadata::text, 'done'
-    INTO result.app_id, result.app_name, result.app_created_at, result.app_disabled_at, result.app_metadata,
-         result.outcome
-    FROM api_token_apps a WHERE a.id = changed;
+    SELECT applied.id, applied.digest, applied.mask, applied.name, applied.scopes, applied.created_at,
+           applied.actual_expires_at, applied.revoked_at, applied.successor, applied.last_used_at, applied.uses,
+           applied.app_id, applied.app_name, applied.app_created_at, applied.app_disabled_at, applied.restrictions,
+           (SELECT t.metadata::text FROM api_tokens t WHERE t.id = applied.id),
+           (SELECT a.metadata::text FROM api_token_apps a WHERE a.id = applied.app_id),
+           (SELECT t.created_by FROM api_tokens t WHERE t.id = applied.id),
+           applied.outcome, applied.detail, applied.made, applied.affected
+    INTO result;
     RETURN result;
 END
 $$;

@@ -45,7 +45,8 @@ BEGIN
     FOR change IN
         SELECT p.oid::regprocedure::text FROM pg_catalog.pg_proc p
         WHERE p.pronamespace = pg_catalog.quote_ident(current_schema())::regnamespace
-          AND p.proargtypes[0] = to_regtype('api_token_event') AND p.prorettype = to_regtype('api_token_applied')
+          AND (p.proargtypes[0] = to_regtype('api_token_event') AND p.prorettype = to_regtype('api_token_applied')
+              OR p.proname = 'api_token_describe')
     LOOP
         EXECUTE format('GRANT EXECUTE ON FUNCTION %s TO api_token_manager', change);
     END LOOP;

@@ -5,9 +5,9 @@ use std::path::Path;
 use async_trait::async_trait;
 use jiff::Timestamp;
 use tower_api_tokens::{
-    Answer, AppId, AppQuery, AppRecord, Applied, AuditLog, ChangeLog, Mutation, Page, StoreError,
-    StoreErrorKind, TokenDigest, TokenId, TokenQuery, TokenRecord, TokenRegistry, TokenStore,
-    TokenTarget, UsageLog,
+    Answer, AppId, AppQuery, AppRecord, Applied, AuditLog, ChangeLog, EventLog, ExpiringQuery,
+    Mutation, Page, Policy, StoreError, StoreErrorKind, TokenDigest, TokenId, TokenQuery,
+    TokenRecord, TokenRegistry, TokenStore, TokenTarget, UsageLog,
 };
 
 use super::{Access, AnyStoreBuilder, Driver, error::invalid};
@@ -173,6 +173,21 @@ impl AnyStore {
         }
     }
 
+    /// Waits until the indexes of an upgrade exist, like `PostgresStore::finish_upgrade`. An SQLite database is
+    /// upgraded when it is opened.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if an index cannot be built.
+    pub async fn finish_upgrade(&self) -> Result<(), StoreError> {
+        match &self.inner {
+            #[cfg(feature = "postgres")]
+            Inner::Postgres(store) => store.finish_upgrade().await,
+            #[cfg(feature = "sqlite")]
+            Inner::Sqlite(_) => Ok(()),
+        }
+    }
+
     /// Closes an SQLite database, which writes its latest changes to its file. Connections to PostgreSQL
     /// close when the last clone is dropped.
     pub async fn close(&self) {
@@ -224,6 +239,8 @@ impl TokenStore for AnyStore {
     }
 }
 
+// A provided method that is not forwarded would silently be that of the trait instead of the store's.
+#[deny(clippy::missing_trait_methods)]
 #[async_trait]
 impl TokenRegistry for AnyStore {
     async fn apply(&self, mutation: &Mutation) -> Result<Applied, StoreError> {
@@ -256,6 +273,17 @@ impl TokenRegistry for AnyStore {
         self.registry().tokens(query, now).await
     }
 
+    async fn policy(&self) -> Result<Policy, StoreError> {
+        self.registry().policy().await
+    }
+
+    async fn expiring(
+        &self,
+        query: &ExpiringQuery,
+    ) -> Result<Page<TokenRecord, ExpiringQuery>, StoreError> {
+        self.registry().expiring(query).await
+    }
+
     fn change_log(&self) -> Option<&dyn ChangeLog> {
         self.registry().change_log()
     }
@@ -267,5 +295,9 @@ impl TokenRegistry for AnyStore {
 
     fn audit_log(&self) -> Option<&dyn AuditLog> {
         self.registry().audit_log()
+    }
+
+    fn event_log(&self) -> Option<&dyn EventLog> {
+        self.registry().event_log()
     }
 }

@@ -1,5 +1,8 @@
 use async_trait::async_trait;
-use tower_api_tokens::{AuditEvent, AuditEventId, AuditLog, AuditQuery, Page, StoreError};
+use serde_json::{Value, json};
+use tower_api_tokens::{
+    AuditEvent, AuditEventId, AuditLog, AuditQuery, Page, StoreError, store::microseconds,
+};
 
 use super::{PostgresStore, Query, mutate::bind_event};
 use crate::rows::{Identifier, changes_text, event_from, page_from, surplus};
@@ -10,10 +13,30 @@ impl PostgresStore {
     }
 }
 
+fn event_row(event: &AuditEvent) -> Value {
+    json!({
+        "id": event.id,
+        "at": microseconds(event.at),
+        "actor": event.actor,
+        "action": event.action,
+        "app_id": event.app,
+        "token": event.token,
+        "outcome": event.outcome,
+        "changes": (!event.changes.is_empty()).then_some(&event.changes),
+    })
+}
+
 #[async_trait]
 impl AuditLog for PostgresStore {
     async fn append(&self, event: &AuditEvent) -> Result<(), StoreError> {
         self.change(self.append_event(event)).await.map(drop)
+    }
+
+    async fn append_new(&self, events: &[AuditEvent]) -> Result<usize, StoreError> {
+        let rows = Value::from(events.iter().map(event_row).collect::<Vec<_>>());
+        let append = self.query(&self.statements().append_new_events);
+        let appended = self.change(append.bind(rows.to_string())).await?;
+        Ok(appended.len())
     }
 
     async fn events(

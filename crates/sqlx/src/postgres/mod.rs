@@ -6,6 +6,7 @@ mod changes;
 mod connections;
 mod conninfo;
 mod error;
+mod events;
 mod facts;
 mod follower;
 mod identifier;

@@ -18,16 +18,16 @@ const OUTCOME: usize = TOKEN_COLUMNS;
 /// [`token_from`], and then the outcome.
 fn call(schema: &Schema, function: &str, arguments: usize) -> SqlStr {
     let mut text = format!(
-        "SELECT id, digest, mask, name, scopes, created_at, actual_expires_at, revoked_at, \
+        "SELECT id, digest, mask, name, scopes, created_at, expires_at, revoked_at, \
             successor, last_used_at, uses, app_id, app_name, app_created_at, app_disabled_at, \
             restrictions, metadata, app_metadata, created_by, outcome, detail, made, affected \
-            FROM @.{function}\
+            FROM @.api_token_describe(@.{function}\
             (ROW($1::uuid, $2::bigint, $3::text, $4::text, $5::text, $6::uuid, $7::text)::@.api_token_event"
     );
     for number in (8..).take(arguments) {
         text.push_str(&format!(", ${number}"));
     }
-    text.push(')');
+    text.push_str("))");
     schema.fill(&text)
 }
 
@@ -46,7 +46,7 @@ macro_rules! calls {
         }
 
         /// The functions that a role must be allowed to execute to make changes.
-        pub(super) const FUNCTIONS: &[&str] = &[$($function),*];
+        pub(super) const FUNCTIONS: &[&str] = &["api_token_describe", $($function),*];
     };
 }
 

@@ -1,13 +1,15 @@
 use async_trait::async_trait;
 use jiff::Timestamp;
 use tower_api_tokens::{
-    AppId, AppQuery, AppRecord, Applied, AuditLog, ChangeLog, Mutation, Page, Policy, StoreError,
-    TokenId, TokenQuery, TokenRecord, TokenRegistry, TokenTarget, UsageLog, store::microseconds,
+    AppId, AppQuery, AppRecord, Applied, AuditLog, ChangeLog, EventLog, ExpiringQuery, Mutation,
+    Page, Policy, StoreError, TokenId, TokenQuery, TokenRecord, TokenRegistry, TokenTarget,
+    UsageLog, store::microseconds,
 };
 
 use super::{PostgresStore, Query};
 use crate::rows::{
-    Columns, Identifier, app_from, page_from, policy_from, readable, surplus, token_from,
+    Columns, Identifier, app_from, expiring_from, page_from, policy_from, readable, surplus,
+    token_from,
 };
 
 impl PostgresStore {
@@ -91,6 +93,24 @@ impl TokenRegistry for PostgresStore {
         Ok(page)
     }
 
+    async fn expiring(
+        &self,
+        query: &ExpiringQuery,
+    ) -> Result<Page<TokenRecord, ExpiringQuery>, StoreError> {
+        let limit = query.limit.get();
+        let read = self
+            .query(&self.statements().expiring)
+            .bind(microseconds(query.from))
+            .bind(
+                query
+                    .after
+                    .map_or(Identifier([u8::MAX; 16]), Identifier::from),
+            )
+            .bind(microseconds(query.until))
+            .bind(surplus(limit));
+        expiring_from(&self.list(read).await?, query)
+    }
+
     fn change_log(&self) -> Option<&dyn ChangeLog> {
         Some(self)
     }
@@ -100,6 +120,10 @@ impl TokenRegistry for PostgresStore {
     }
 
     fn audit_log(&self) -> Option<&dyn AuditLog> {
+        Some(self)
+    }
+
+    fn event_log(&self) -> Option<&dyn EventLog> {
         Some(self)
     }
 }

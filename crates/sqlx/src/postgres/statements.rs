@@ -83,6 +83,15 @@ macro_rules! active {
     };
 }
 
+/// Reads events in the order of their commits, from a subquery that ends with the given text.
+macro_rules! events_from {
+    () => {
+        "SELECT v.id, v.at, v.actor, v.action, v.app_id, v.token, v.outcome, v.changes, v.position, s.standby \
+        FROM (SELECT pg_catalog.pg_is_in_recovery()::int::bigint AS standby) s \
+        LEFT JOIN LATERAL (SELECT * FROM @.api_token_event_log "
+    };
+}
+
 statements! {
     /// Always one row.
     find = with_latest!("@.api_token_details t ON t.digest = $1");
@@ -128,6 +137,17 @@ statements! {
         at_latest!());
     planned_name = concat!("SELECT (SELECT count(*) FROM (SELECT FROM @.api_tokens WHERE ", active!(),
         " AND successor IS NULL AND name = $3 LIMIT 1) AS named), ", at_latest!());
+    /// Events from a position on, with the position and whether the server is a standby. At least one row.
+    events_after = concat!(events_from!(), "WHERE position >= $1 ORDER BY position LIMIT $2) v ON true ORDER BY v.position");
+    latest_event = concat!(events_from!(), "ORDER BY position DESC LIMIT 1) v ON true");
+    expiring = tokens!("WHERE revoked_at IS NULL AND successor IS NULL AND expires_at <= $3 \
+        AND (expires_at, id) > ($1, $2) ORDER BY expires_at, id LIMIT $4");
+    /// Returns the identifiers of the events that are new.
+    append_new_events = "INSERT INTO @.api_token_audit (id, at, actor, action, app_id, token, outcome, changes) \
+        SELECT e.id, e.at, e.actor, e.action, e.app_id, e.token, e.outcome, e.changes \
+        FROM jsonb_to_recordset($1::text::jsonb) AS e (id uuid, at bigint, actor text, action text, app_id text, \
+            token uuid, outcome text, changes jsonb) \
+        ORDER BY e.id ON CONFLICT DO NOTHING RETURNING id";
     append_event = "INSERT INTO @.api_token_audit (id, at, actor, action, app_id, token, outcome, changes) \
         VALUES ($1, $2, $3, $4, $5, $6, $7, $8::text::jsonb)";
 }

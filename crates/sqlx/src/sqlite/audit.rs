@@ -1,7 +1,8 @@
 use async_trait::async_trait;
 use sqlx::SqliteConnection;
 use tower_api_tokens::{
-    AppId, AuditEvent, AuditEventId, AuditLog, AuditQuery, Page, StoreError, store::microseconds,
+    AppId, AuditEvent, AuditEventId, AuditLog, AuditQuery, EventLog, EventPage, EventQuery,
+    EventStart, Page, StoreError, store::microseconds,
 };
 
 use super::{
@@ -9,14 +10,23 @@ use super::{
     error::{expect_one, from_sqlx},
     statements,
 };
-use crate::rows::{changes_text, event_from, page_from, surplus};
+use crate::rows::{changes_text, event_from, event_page_from, page_from, surplus};
 
 /// Appends an event in the current transaction.
 pub(super) async fn append(
     connection: &mut SqliteConnection,
     event: &AuditEvent,
 ) -> Result<(), StoreError> {
-    let appended = sqlx::query(statements::APPEND_EVENT)
+    expect_one(insert(connection, statements::APPEND_EVENT, event).await?)
+}
+
+/// Returns the number of inserted rows.
+async fn insert(
+    connection: &mut SqliteConnection,
+    statement: &'static str,
+    event: &AuditEvent,
+) -> Result<u64, StoreError> {
+    let appended = sqlx::query(statement)
         .bind(event.id.as_bytes().as_slice())
         .bind(microseconds(event.at))
         .bind(event.actor.as_str())
@@ -28,7 +38,7 @@ pub(super) async fn append(
         .execute(connection)
         .await
         .map_err(from_sqlx)?;
-    expect_one(appended.rows_affected())
+    Ok(appended.rows_affected())
 }
 
 #[async_trait]
@@ -37,6 +47,21 @@ impl AuditLog for SqliteStore {
         let event = event.clone();
         self.write(move |connection| Box::pin(async move { append(connection, &event).await }))
             .await
+    }
+
+    async fn append_new(&self, events: &[AuditEvent]) -> Result<usize, StoreError> {
+        let events = events.to_vec();
+        self.write(move |connection| {
+            Box::pin(async move {
+                let mut appended = 0;
+                for event in &events {
+                    let inserted = insert(connection, statements::APPEND_NEW_EVENT, event).await?;
+                    appended += usize::from(inserted > 0);
+                }
+                Ok(appended)
+            })
+        })
+        .await
     }
 
     async fn events(
@@ -63,5 +88,22 @@ impl AuditLog for SqliteStore {
             event_from,
             AuditEventId::from_bytes,
         )
+    }
+}
+
+#[async_trait]
+impl EventLog for SqliteStore {
+    async fn read_events(&self, query: &EventQuery) -> Result<EventPage, StoreError> {
+        let read = match query.start {
+            EventStart::Latest => sqlx::query(statements::LATEST_EVENT),
+            EventStart::After(position) => sqlx::query(statements::EVENTS_AFTER)
+                .bind(i64::try_from(position.number).unwrap_or(i64::MAX))
+                .bind(surplus(query.limit.get())),
+            _ => sqlx::query(statements::EVENTS_AFTER)
+                .bind(0)
+                .bind(surplus(query.limit.get())),
+        };
+        let rows = read.fetch_all(self.readers()?).await.map_err(from_sqlx)?;
+        event_page_from(&rows, query)
     }
 }

@@ -1,8 +1,9 @@
 use async_trait::async_trait;
 use jiff::Timestamp;
 use tower_api_tokens::{
-    AppId, AppQuery, AppRecord, Applied, AuditLog, ChangeLog, Mutation, Page, Policy, StoreError,
-    TokenId, TokenQuery, TokenRecord, TokenRegistry, TokenTarget, UsageLog, store::microseconds,
+    AppId, AppQuery, AppRecord, Applied, AuditLog, ChangeLog, EventLog, ExpiringQuery, Mutation,
+    Page, Policy, StoreError, TokenId, TokenQuery, TokenRecord, TokenRegistry, TokenTarget,
+    UsageLog, store::microseconds,
 };
 
 use super::{
@@ -11,7 +12,7 @@ use super::{
     error::from_sqlx,
     statements,
 };
-use crate::rows::{app_from, page_from, readable, surplus, token_from};
+use crate::rows::{app_from, expiring_from, page_from, readable, surplus, token_from};
 
 #[async_trait]
 impl TokenRegistry for SqliteStore {
@@ -84,6 +85,24 @@ impl TokenRegistry for SqliteStore {
         Ok(page)
     }
 
+    async fn expiring(
+        &self,
+        query: &ExpiringQuery,
+    ) -> Result<Page<TokenRecord, ExpiringQuery>, StoreError> {
+        // One byte longer than an identifier, so that it sorts after all of them.
+        let last = [u8::MAX; 17];
+        let after = query.after.as_ref();
+        let rows = sqlx::query(statements::EXPIRING)
+            .bind(microseconds(query.from))
+            .bind(after.map_or(last.as_slice(), |id| id.as_bytes().as_slice()))
+            .bind(microseconds(query.until))
+            .bind(surplus(query.limit.get()))
+            .fetch_all(self.readers()?)
+            .await
+            .map_err(from_sqlx)?;
+        expiring_from(&rows, query)
+    }
+
     fn change_log(&self) -> Option<&dyn ChangeLog> {
         Some(self)
     }
@@ -93,6 +112,10 @@ impl TokenRegistry for SqliteStore {
     }
 
     fn audit_log(&self) -> Option<&dyn AuditLog> {
+        Some(self)
+    }
+
+    fn event_log(&self) -> Option<&dyn EventLog> {
         Some(self)
     }
 }

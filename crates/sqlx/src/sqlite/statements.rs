@@ -136,6 +136,14 @@ pub(super) const TRIM_KEYS: &str = "DELETE FROM api_token_keys WHERE used_at < ?
 pub(super) const APPEND_EVENT: &str = "INSERT INTO api_token_audit \
      (id, at, actor, action, app_id, token, outcome, changes) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
 
+// `CROSS JOIN` reads the positions first, in their order.
+macro_rules! positioned_events {
+    () => {
+        "SELECT a.id, a.at, a.actor, a.action, a.app_id, a.token, a.outcome, a.changes, e.position \
+         FROM api_token_events e CROSS JOIN api_token_audit a ON a.id = e.event "
+    };
+}
+
 macro_rules! events {
     ($clause:literal) => {
         concat!(
@@ -157,6 +165,30 @@ pub(super) fn events(of_app: bool, of_token: bool) -> &'static str {
         (true, true) => events!("AND app_id = ?3 AND token = ?4"),
     }
 }
+
+/// Returns events with their positions.
+pub(super) const EVENTS_AFTER: &str = concat!(
+    positioned_events!(),
+    "WHERE e.position >= ?1 ORDER BY e.position LIMIT ?2"
+);
+
+pub(super) const LATEST_EVENT: &str =
+    concat!(positioned_events!(), "ORDER BY e.position DESC LIMIT 1");
+
+/// Has the same parameters as [`APPEND_EVENT`].
+pub(super) const APPEND_NEW_EVENT: &str = "INSERT INTO api_token_audit \
+     (id, at, actor, action, app_id, token, outcome, changes) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8) \
+     ON CONFLICT (id) DO NOTHING";
+
+pub(super) const EXPIRING: &str = tokens!(
+    "WHERE t.revoked_at IS NULL AND t.successor IS NULL AND ",
+    expiry!(),
+    "<= ?3 AND (",
+    expiry!(),
+    ", t.id) > (?1, ?2) ORDER BY ",
+    expiry!(),
+    ", t.id LIMIT ?4"
+);
 
 pub(super) const ENDED: &str = "SELECT id FROM api_tokens \
      WHERE revoked_at < ?1 OR (expires_at < ?1 AND restrictions IS NULL) \

@@ -51,6 +51,7 @@ fn another_value(column: &str, kind: &str) -> String {
         (None, "bigint" | "integer") => format!("coalesce({column}, 0) + 1"),
         (None, "text") => format!("coalesce({column}, '') || 'x'"),
         (None, "uuid") => "gen_random_uuid()".to_owned(),
+        (None, "jsonb") => "'{\"changed\": \"yes\"}'".to_owned(),
         (None, "boolean") => format!("{column} IS NOT TRUE"),
         (None, kind) => panic!("name a value for {column}, which is a {kind}"),
     }

@@ -24,10 +24,10 @@ pub(crate) fn tests() -> Vec<Test> {
 /// What a later version may have made of the tables.
 const LATER: &str = "ALTER TABLE api_tokens ADD COLUMN later text; \
     ALTER TABLE api_token_apps ADD COLUMN later text; \
-    CREATE OR REPLACE VIEW api_token_details AS SELECT t.id, t.digest, t.mask, t.name, t.scopes, t.created_at, \
-        t.expires_at, t.revoked_at, t.successor, t.last_used_at, t.uses, t.app_id, a.name AS app_name, \
-        a.created_at AS app_created_at, a.disabled_at AS app_disabled_at, t.restrictions, \
-        t.later, a.later AS app_later FROM api_tokens t JOIN api_token_apps a ON a.id = t.app_id; \
+    DO $$ BEGIN \
+        EXECUTE format('CREATE OR REPLACE VIEW api_token_details AS SELECT d.*, NULL::text AS later FROM (%s) d', \
+            rtrim(pg_get_viewdef('api_token_details'::regclass), ';')); \
+    END $$; \
     CREATE FUNCTION api_token_later() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END'; \
     CREATE TRIGGER d_later BEFORE UPDATE ON api_tokens FOR EACH ROW EXECUTE FUNCTION api_token_later(); \
     DROP INDEX api_tokens_replaced";

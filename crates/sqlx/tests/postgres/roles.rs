@@ -10,6 +10,7 @@ use tower_api_tokens::{
 use tower_api_tokens_sqlx::PostgresStore;
 
 use crate::{
+    releases::{RELEASED, tables_of},
     services::Test,
     support::{Schema, address, execute, execute_at_end, server, tokens, try_execute, unique},
 };
@@ -23,6 +24,7 @@ pub(crate) fn tests() -> Vec<Test> {
         the_manager_role_can_do_everything_except_write_the_logs,
         missing_rights_of_a_role_are_reported,
         a_role_that_cannot_create_the_tables_is_reported,
+        roles_of_every_released_version_get_the_rights_to_what_is_new,
     ]
 }
 
@@ -311,4 +313,82 @@ async fn a_role_that_cannot_create_the_tables_is_reported() {
     let store = open().await.unwrap();
     let app = AppRecord::new(AppId::new("a").unwrap(), "A", jiff::Timestamp::UNIX_EPOCH);
     store.insert_app(&app).await.unwrap();
+}
+
+/// What `roles.sql` granted in a released version. The roles exist.
+fn grants_of(version: usize) -> String {
+    let mut grants = "GRANT SELECT ON _api_token_migrations, api_token_records, api_token_changes \
+            TO api_token_verifier, api_token_recorder, api_token_manager; \
+        GRANT SELECT (id, last_used_at, uses), UPDATE (last_used_at, uses) ON api_tokens TO api_token_recorder; \
+        GRANT SELECT, INSERT, UPDATE ON api_token_apps TO api_token_manager; \
+        GRANT SELECT, INSERT, UPDATE, DELETE ON api_tokens TO api_token_manager; \
+        GRANT SELECT, INSERT, DELETE ON api_token_keys TO api_token_manager; \
+        GRANT SELECT, INSERT ON api_token_audit TO api_token_manager;"
+        .to_owned();
+    if version > 1 {
+        grants.push_str(
+            "DO $$ DECLARE change text; BEGIN \
+               FOR change IN SELECT p.oid::regprocedure::text FROM pg_catalog.pg_proc p \
+                 WHERE p.pronamespace = pg_catalog.quote_ident(current_schema())::regnamespace \
+                   AND p.proargtypes[0] = to_regtype('api_token_event') \
+                   AND p.prorettype = to_regtype('api_token_applied') \
+               LOOP EXECUTE format('GRANT EXECUTE ON FUNCTION %s TO api_token_manager', change); END LOOP; \
+             END $$;",
+        );
+    }
+    if version > 2 {
+        grants.push_str(
+            "GRANT SELECT ON api_token_details TO api_token_verifier, api_token_recorder, api_token_manager;",
+        );
+    }
+    grants
+}
+
+/// Returns every right that a role, or everybody, has in a schema.
+async fn rights(hand: &mut PgConnection) -> Vec<String> {
+    sqlx::query_scalar(
+        "SELECT concat_ws(' ', object, privilege_type, \
+                CASE grantee WHEN 0 THEN 'PUBLIC' ELSE grantee::regrole::text END) \
+         FROM ( \
+            SELECT c.relname::text AS object, c.relowner AS owner, e.* \
+            FROM pg_class c CROSS JOIN aclexplode(c.relacl) e \
+            WHERE c.relnamespace = quote_ident(current_schema())::regnamespace \
+            UNION ALL \
+            SELECT c.relname || '.' || a.attname, c.relowner, e.* \
+            FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid CROSS JOIN aclexplode(a.attacl) e \
+            WHERE c.relnamespace = quote_ident(current_schema())::regnamespace \
+            UNION ALL \
+            SELECT p.oid::regprocedure::text, p.proowner, e.* \
+            FROM pg_proc p CROSS JOIN aclexplode(coalesce(p.proacl, acldefault('f', p.proowner))) e \
+            WHERE p.pronamespace = quote_ident(current_schema())::regnamespace \
+         ) AS granted WHERE grantee <> owner ORDER BY 1",
+    )
+    .fetch_all(hand)
+    .await
+    .unwrap()
+}
+
+async fn roles_of_every_released_version_get_the_rights_to_what_is_new() {
+    let fresh = Schema::new();
+    fresh.open().await.close().await;
+    let mut hand = fresh.connect().await;
+    // The roles are global, so only one test at a time creates them.
+    execute(&mut hand, "SELECT pg_advisory_lock(7243)").await;
+    execute(&mut hand, GRANTS).await;
+    execute(&mut hand, "SELECT pg_advisory_unlock(7243)").await;
+    let expected = rights(&mut hand).await;
+    let everybody: Vec<_> = expected.iter().filter(|r| r.ends_with("PUBLIC")).collect();
+    assert_eq!(
+        everybody,
+        [
+            "api_token_bound_waiting(text) EXECUTE PUBLIC",
+            "api_token_record_usage(uuid[],bigint[],bigint[]) EXECUTE PUBLIC",
+        ]
+    );
+    for version in 1..=RELEASED {
+        let (schema, mut hand) = tables_of(version).await;
+        execute(&mut hand, &grants_of(version)).await;
+        schema.open().await.close().await;
+        assert_eq!(rights(&mut hand).await, expected, "from version {version}");
+    }
 }

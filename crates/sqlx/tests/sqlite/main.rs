@@ -1,5 +1,6 @@
 //! Tests specific to the SQLite store, besides the conformance suite.
 
+mod compatibility;
 mod failing;
 mod opening;
 mod pools;
@@ -9,3 +10,4 @@ mod rows;
 mod store;
 mod support;
 mod triggers;
+mod versions;

@@ -7,7 +7,7 @@ use tempfile::TempDir;
 use tower_api_tokens::{AppId, AppQuery, StoreErrorKind, TokenRegistry};
 use tower_api_tokens_sqlx::SqliteStore;
 
-use crate::support::{File, Process, answer_lines, message, tokens, url, write_version};
+use crate::support::{File, Process, RELEASED, answer_lines, message, tokens, url, write_version};
 
 const OPENERS: usize = 8;
 const ROUNDS: usize = 50;
@@ -77,7 +77,7 @@ async fn tasks_of_one_process_open_one_file_concurrently() {
     let directory = TempDir::new().unwrap();
     for round in 0..ROUNDS {
         let file = directory.path().join(format!("{round}.db"));
-        prepare(&file, round % 3).await;
+        prepare(&file, round % (RELEASED + 1)).await;
         let openers: Vec<_> = (0..OPENERS)
             .map(|_| {
                 let url = url(&file);
@@ -96,8 +96,13 @@ async fn processes_upgrade_one_file_of_version_3_concurrently() {
 }
 
 #[tokio::test]
+async fn processes_upgrade_one_file_of_version_4_concurrently() {
+    processes_open_one_file(4).await;
+}
+
+#[tokio::test]
 async fn files_of_every_version_are_upgraded_without_loss() {
-    for version in [1, 2, 3] {
+    for version in 1..=RELEASED {
         let file = File::new();
         write_version(&file.path(), version).await;
         // Versions from the third on reject this mask and the other app's identifier.

@@ -89,8 +89,9 @@ async fn a_change_waits_for_a_transaction_of_the_callers() {
 
 #[tokio::test]
 async fn a_pool_that_changes_the_journal_mode_is_rejected() {
-    let file = File::new();
     for mode in [SqliteJournalMode::Delete, SqliteJournalMode::Truncate] {
+        // Connections to it close in the background.
+        let file = File::new();
         let pool = SqlitePool::connect_with(options(&file).journal_mode(mode));
         let (kind, message) = refused(pool.await.unwrap()).await;
         assert_eq!(kind, StoreErrorKind::InvalidSettings);
@@ -99,6 +100,7 @@ async fn a_pool_that_changes_the_journal_mode_is_rejected() {
             "{message}"
         );
     }
+    let file = File::new();
     let pool = SqlitePool::connect_with(options(&file).journal_mode(SqliteJournalMode::Wal));
     SqliteStore::builder_on(pool.await.unwrap())
         .connect()

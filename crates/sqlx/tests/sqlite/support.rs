@@ -20,11 +20,15 @@ use tower_api_tokens_sqlx::SqliteStore;
 pub(crate) const DEADLINE: Duration = Duration::from_secs(60);
 
 /// The schemas of the released versions.
-const MIGRATIONS: [&str; 3] = [
+const MIGRATIONS: [&str; RELEASED] = [
     include_str!("../../migrations/sqlite/0001_tokens.sql"),
     include_str!("../../migrations/sqlite/0002_operations.sql"),
     include_str!("../../migrations/sqlite/0003_triggers.sql"),
+    include_str!("../../migrations/sqlite/0004_restrictions.sql"),
 ];
+
+/// The number of released versions.
+pub(crate) const RELEASED: usize = 4;
 
 pub(crate) struct File {
     pub(crate) directory: TempDir,

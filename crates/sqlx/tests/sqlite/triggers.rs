@@ -82,6 +82,8 @@ async fn every_column_that_verification_depends_on_is_logged() {
         ("scopes", "'read'"),
         ("app_id", "'other'"),
         ("created_at", "1"),
+        ("metadata", "'{\"plan\":\"pro\"}'"),
+        ("created_by", "'me'"),
         ("expires_at", "9000000000000000"),
         ("expires_at", "NULL"),
         ("successor", "zeroblob(16)"),
@@ -90,6 +92,8 @@ async fn every_column_that_verification_depends_on_is_logged() {
         ("revoked_at", "NULL"),
         ("expires_at = 0, restrictions", "'{}'"),
         ("restricted_expires_at", "9000000000000000"),
+        ("metadata", "'{}'"),
+        ("created_by", "'alice'"),
         (
             "restrictions = NULL, restricted_expires_at = NULL, expires_at",
             "NULL",
@@ -123,7 +127,7 @@ async fn every_column_that_verification_depends_on_is_logged() {
     for column in columns_of(&mut connection, "api_tokens").await {
         let changed = columns
             .iter()
-            .any(|(changed, _)| changed.ends_with(&column));
+            .any(|(changed, _)| *changed == column || changed.ends_with(&format!(" {column}")));
         assert!(changed || known.contains(&&*column), "{column}");
     }
     log.file
@@ -145,16 +149,23 @@ async fn columns_of(connection: &mut SqliteConnection, table: &'static str) -> V
 async fn every_column_of_an_app_is_logged() {
     let mut log = Logged::new().await;
     let app = Change::App(log.app.id);
-    for change in [
-        "name = 'New'",
-        "created_at = 1",
-        "disabled_at = 2",
-        "disabled_at = NULL",
-    ] {
+    let changes = [
+        ("name", "'New'"),
+        ("created_at", "1"),
+        ("metadata", "'{\"plan\":\"pro\"}'"),
+        ("disabled_at", "2"),
+        ("disabled_at", "NULL"),
+    ];
+    for (column, value) in changes {
         log.file
-            .execute(&format!("UPDATE api_token_apps SET {change}"))
+            .execute(&format!("UPDATE api_token_apps SET {column} = {value}"))
             .await;
-        assert_eq!(log.logged().await, [app], "{change}");
+        assert_eq!(log.logged().await, [app], "{column} = {value}");
+    }
+    // The identifier is changed below.
+    for column in columns_of(&mut log.file.connect().await, "api_token_apps").await {
+        let changed = changes.iter().any(|(changed, _)| *changed == column);
+        assert!(changed || column == "id", "{column}");
     }
     log.file
         .execute("UPDATE api_token_apps SET id = 'moved'")

@@ -54,7 +54,7 @@ async fn a_token_is_issued_used_renamed_rotated_and_revoked() {
     let expected = json!({
         "id": id, "app_id": "billing", "app_name": "Billing", "name": "ci",
         "masked": format!("acme_live_…{}", &text[text.len() - 4..]),
-        "scopes": ["read", "write"], "status": "live",
+        "format": "acme_live", "scopes": ["read", "write"], "status": "live",
         "created_at": "2027-01-15T08:00:00Z", "expires_at": "2027-04-15T08:00:00Z",
         "revoked_at": null, "successor_id": null, "last_used_at": null, "uses": 0,
         "networks": null, "not_before": null, "suspended_at": null, "metadata": {},

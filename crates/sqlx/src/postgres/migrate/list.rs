@@ -59,7 +59,7 @@ pub(super) struct Index {
 pub(super) const FIRST_MANAGED: i64 = 4;
 
 /// All migrations, in order.
-pub(super) const MIGRATIONS: [Migration; 5] = [
+pub(super) const MIGRATIONS: [Migration; 6] = [
     Migration {
         version: 1,
         name: "tokens",
@@ -119,8 +119,25 @@ pub(super) const MIGRATIONS: [Migration; 5] = [
                 new: "api_token_event_log",
                 like: "api_token_audit",
             },
+            Right::Function {
+                new: "api_token_describe",
+                like: "api_token_revoke_token",
+            },
         ],
         indexes: &[],
+    },
+    Migration {
+        version: 7,
+        name: "expiry",
+        min_reader: 1,
+        min_writer: 5,
+        sql: include_str!("../../../migrations/postgres/0007_expiry.sql"),
+        rights: &[],
+        indexes: &[Index {
+            name: "api_tokens_by_expiry",
+            table: "api_tokens",
+            columns: "(expires_at, id) WHERE expires_at IS NOT NULL AND revoked_at IS NULL AND successor IS NULL",
+        }],
     },
 ];
 

@@ -1,0 +1,133 @@
+//! The address of a client, for tokens that are restricted to networks.
+
+use std::net::IpAddr;
+
+use clap::Args;
+use http::HeaderName;
+use tower_api_tokens::{Network, Networks, RequestHead, TrustedProxies};
+
+use crate::failure::Failure;
+
+#[derive(Args)]
+pub(super) struct Options {
+    /// Header field in which your proxies report the address of their client, such as
+    /// `X-Forwarded-For`. Needed behind a proxy for tokens that are restricted to networks
+    #[arg(long, value_name = "FIELD", requires = "trusted_proxies")]
+    client_address_header: Option<HeaderName>,
+    /// Network of the proxies that may set `--client-address-header`. Separate several with commas,
+    /// or repeat the option
+    #[arg(
+        long = "trusted-proxy",
+        id = "trusted_proxies",
+        value_name = "NETWORK",
+        value_delimiter = ',',
+        requires = "client_address_header"
+    )]
+    trusted_proxies: Vec<Network>,
+}
+
+/// The address of a connection's other end, in the extensions of its requests.
+#[derive(Clone, Copy)]
+pub(super) struct Peer(pub(super) IpAddr);
+
+/// Finds the addresses of clients.
+#[derive(Clone)]
+pub(super) struct ClientAddresses {
+    proxies: Option<TrustedProxies>,
+}
+
+impl ClientAddresses {
+    pub(super) fn new(options: &Options) -> Result<Self, Failure> {
+        let Some(header) = &options.client_address_header else {
+            return Ok(Self { proxies: None });
+        };
+        let networks = Networks::new(options.trusted_proxies.iter().copied());
+        let networks = networks
+            .map_err(|error| Failure::usage(format!("invalid `--trusted-proxy`: {error}")))?;
+        let proxies = TrustedProxies::new(header.clone(), networks);
+        let proxies = proxies.map_err(|error| Failure::usage(error.to_string()))?;
+        Ok(Self {
+            proxies: Some(proxies),
+        })
+    }
+
+    /// The address of a client that sent a request itself, or through a trusted proxy.
+    pub(super) fn of_request(&self, request: RequestHead<'_>) -> Option<IpAddr> {
+        let Peer(peer) = *request.extension()?;
+        match &self.proxies {
+            Some(proxies) => proxies.client_address(peer, request.headers()),
+            None => Some(peer),
+        }
+    }
+
+    /// The address of a client about whom a proxy asks. The proxy's own address says nothing about it.
+    pub(super) fn of_subrequest(&self, request: RequestHead<'_>) -> Option<IpAddr> {
+        let Peer(peer) = *request.extension()?;
+        let proxies = self.proxies.as_ref()?;
+        proxies.forwarded_address(peer, request.headers())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::Request;
+
+    use super::*;
+
+    fn addresses(header: Option<&'static str>, trusted: &[&str]) -> ClientAddresses {
+        let options = Options {
+            client_address_header: header.map(HeaderName::from_static),
+            trusted_proxies: trusted.iter().map(|one| one.parse().unwrap()).collect(),
+        };
+        ClientAddresses::new(&options).unwrap_or_else(|_| panic!("{header:?} {trusted:?}"))
+    }
+
+    /// The address of the client of a request, and of one that a proxy asks about.
+    fn found(addresses: &ClientAddresses, peer: &str, field: &str) -> [Option<String>; 2] {
+        let mut request = Request::get("/")
+            .header("x-real-ip", field)
+            .body(())
+            .unwrap();
+        let peer: IpAddr = peer.parse().unwrap();
+        request.extensions_mut().insert(Peer(peer));
+        let head = RequestHead::from(&request);
+        let found = [addresses.of_request(head), addresses.of_subrequest(head)];
+        found.map(|address| Some(address?.to_string()))
+    }
+
+    fn text(address: &str) -> Option<String> {
+        Some(address.to_owned())
+    }
+
+    #[test]
+    fn without_trusted_proxies_the_address_of_the_connection_counts() {
+        let addresses = addresses(None, &[]);
+        let found = found(&addresses, "10.0.0.1", "192.0.2.1");
+        assert_eq!(found, [text("10.0.0.1"), None]);
+    }
+
+    #[test]
+    fn only_trusted_proxies_report_the_address_of_their_client() {
+        let addresses = addresses(Some("x-real-ip"), &["10.0.0.1", "fd00::/8"]);
+        for peer in ["10.0.0.1", "fd00::1"] {
+            let reported = found(&addresses, peer, "192.0.2.1");
+            assert_eq!(reported, [text("192.0.2.1"), text("192.0.2.1")]);
+            assert_eq!(found(&addresses, peer, "unknown"), [None, None]);
+        }
+        let untrusted = found(&addresses, "10.0.0.2", "192.0.2.1");
+        assert_eq!(untrusted, [text("10.0.0.2"), None]);
+    }
+
+    #[test]
+    fn a_request_without_a_connection_has_no_address() {
+        let request = Request::get("/").body(()).unwrap();
+        for addresses in [
+            addresses(None, &[]),
+            addresses(Some("x-real-ip"), &["::/0"]),
+        ] {
+            let head = RequestHead::from(&request);
+            assert_eq!(addresses.of_request(head), None);
+            assert_eq!(addresses.of_subrequest(head), None);
+        }
+    }
+}

@@ -1,0 +1,144 @@
+use std::collections::VecDeque;
+
+use super::{EventPage, EventPosition, EventQuery, EventStart, LoggedEvent, StoreError};
+use crate::model::audit::{AuditEvent, AuditOutcome};
+
+/// How many events are kept.
+const MAX_LEN: usize = 1 << 16;
+
+/// The event log of a store that keeps it in memory. The oldest events are dropped after 65,536.
+///
+/// # Examples
+///
+/// ```
+/// use jiff::Timestamp;
+/// use tower_api_tokens::{
+///     AuditAction, AuditEvent, AuditEventId, AuditOutcome, EventHistory, EventPosition, EventQuery,
+/// };
+///
+/// let mut history = EventHistory::default();
+/// let (id, action) = (AuditEventId::from_bytes([1; 16]), AuditAction::IssueToken);
+/// let event = AuditEvent::new(id, Timestamp::UNIX_EPOCH, "ops", action, AuditOutcome::Done);
+/// history.push(&event);
+/// let page = history.read(&EventQuery::after(EventPosition::BEGINNING))?;
+/// assert_eq!(page.events[0].event, event);
+/// assert_eq!(page.position, EventPosition::new(1, id));
+/// # Ok::<(), tower_api_tokens::StoreError>(())
+/// ```
+#[derive(Debug)]
+pub struct EventHistory {
+    /// The position before the first of `events`.
+    base: EventPosition,
+    events: VecDeque<LoggedEvent>,
+}
+
+impl Default for EventHistory {
+    fn default() -> Self {
+        Self {
+            base: EventPosition::BEGINNING,
+            events: VecDeque::new(),
+        }
+    }
+}
+
+impl EventHistory {
+    /// Returns the position of the latest event.
+    #[must_use]
+    pub fn latest(&self) -> EventPosition {
+        self.events.back().map_or(self.base, |last| last.position)
+    }
+
+    /// Appends an event, unless it is a refusal.
+    pub fn push(&mut self, event: &AuditEvent) {
+        if event.outcome != AuditOutcome::Done {
+            return;
+        }
+        let number = self.latest().number + 1;
+        self.events
+            .push_back(LoggedEvent::new(number, event.clone()));
+        if self.events.len() > MAX_LEN
+            && let Some(oldest) = self.events.pop_front()
+        {
+            self.base = oldest.position;
+        }
+    }
+
+    /// Returns events as [`EventLog::read_events`](super::EventLog::read_events) does.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error of the kind [`Gone`](super::StoreErrorKind::Gone) if the history does not have the
+    /// position of the query.
+    pub fn read(&self, query: &EventQuery) -> Result<EventPage, StoreError> {
+        let after = match query.start {
+            EventStart::Oldest => self.base,
+            EventStart::Latest => self.latest(),
+            EventStart::After(position) => position,
+        };
+        let skip = self.count_to(after).ok_or_else(StoreError::gone)?;
+        let events = self.events.iter().skip(skip).take(query.limit.get());
+        let events: Vec<_> = events.cloned().collect();
+        let position = events.last().map_or(after, |last| last.position);
+        Ok(EventPage::new(events, position))
+    }
+
+    /// Returns how many events there are up to a position, if it is in the history.
+    fn count_to(&self, position: EventPosition) -> Option<usize> {
+        let count = position.number.checked_sub(self.base.number)?;
+        let count = usize::try_from(count).ok()?;
+        let held = match count.checked_sub(1) {
+            None => self.base,
+            Some(last) => self.events.get(last)?.position,
+        };
+        (held == position).then_some(count)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+
+    use super::*;
+    use crate::{AuditAction, AuditEventId, StoreErrorKind};
+
+    fn history(len: u32) -> EventHistory {
+        let mut history = EventHistory::default();
+        for n in 1..=len {
+            history.push(&event(n));
+        }
+        history
+    }
+
+    fn event(n: u32) -> AuditEvent {
+        let mut id = [0; 16];
+        id[12..].copy_from_slice(&n.to_be_bytes());
+        let (action, at) = (AuditAction::EditToken, Timestamp::UNIX_EPOCH);
+        AuditEvent::new(
+            AuditEventId::from_bytes(id),
+            at,
+            "ops",
+            action,
+            AuditOutcome::Done,
+        )
+    }
+
+    fn position(n: u32) -> EventPosition {
+        EventPosition::new(n.into(), event(n).id)
+    }
+
+    #[test]
+    fn a_position_that_was_dropped_is_gone() {
+        let len = u32::try_from(MAX_LEN).unwrap() + 2;
+        let history = history(len);
+        let gone = |at| history.read(&EventQuery::after(at)).unwrap_err().kind();
+        for at in [EventPosition::BEGINNING, position(1), position(len + 1)] {
+            assert_eq!(gone(at), StoreErrorKind::Gone, "{at}");
+        }
+        let other = EventPosition::new(7, event(8).id);
+        assert_eq!(gone(other), StoreErrorKind::Gone);
+        let page = history.read(&EventQuery::after(position(2))).unwrap();
+        assert_eq!(page.events[0].position, position(3));
+        let oldest = history.read(&EventQuery::new(EventStart::Oldest)).unwrap();
+        assert_eq!(oldest, page);
+    }
+}
