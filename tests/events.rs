@@ -32,7 +32,7 @@ async fn next(events: &mut EventStream) -> LoggedEvent {
 
 #[tokio::test]
 async fn every_change_is_an_event_without_an_actor_too() {
-    let fixture = Fixture::<()>::builder().configure(|tokens| tokens.any_format());
+    let fixture = Fixture::builder().configure(|tokens| tokens.any_format());
     let Fixture { tokens, clock, .. } = fixture.empty();
     let app = tokens.create_app("Billing").await.unwrap().id;
     let issued = tokens.issue(&app, NewToken::named("ci")).await.unwrap();

@@ -23,7 +23,6 @@ struct Rows {
     event_history: EventHistory,
     policy: Policy,
     history: ChangeHistory,
-    event_history: EventHistory,
 }
 
 impl Transactional for Maps {
