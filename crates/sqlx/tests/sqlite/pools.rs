@@ -100,6 +100,7 @@ async fn a_pool_that_changes_the_journal_mode_is_rejected() {
             "{message}"
         );
     }
+    let file = File::new();
     let pool = SqlitePool::connect_with(options(&file).journal_mode(SqliteJournalMode::Wal));
     SqliteStore::builder_on(pool.await.unwrap())
         .connect()
