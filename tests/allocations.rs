@@ -20,10 +20,9 @@ static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 
 #[test]
 fn a_hit_allocates_no_more_than_a_handwritten_check() {
+    check(&Platform::new(10_000));
     let metadata = MetadataPatch::default().set("plan", "pro");
-    for metadata in [MetadataPatch::default(), metadata] {
-        check(&Platform::with_metadata(10_000, metadata));
-    }
+    check(&Platform::with_metadata(10_000, metadata));
 }
 
 fn check(platform: &Platform) {

@@ -106,6 +106,17 @@ pub(crate) enum Verification<T> {
     Pending(Lookup),
 }
 
+/// An admitted token. Make its principal where it is to be stored, because a principal is too large
+/// to be moved from call to call.
+pub(crate) struct Admitted<'a>(&'a Entry);
+
+impl Admitted<'_> {
+    #[inline(always)]
+    pub(crate) fn principal(self) -> AppPrincipal {
+        self.0.principal()
+    }
+}
+
 /// Turns a cached entry into a verdict.
 struct Judge<'a, A> {
     shared: &'a Shared,
@@ -116,7 +127,7 @@ struct Judge<'a, A> {
     admit: A,
 }
 
-impl<T, A: FnOnce(AppPrincipal) -> T> WithEntry for Judge<'_, A> {
+impl<T, A: FnOnce(Admitted<'_>) -> T> WithEntry for Judge<'_, A> {
     type Output = Verification<T>;
 
     // Every hit runs this, and it has a second caller.
@@ -138,11 +149,11 @@ impl<T, A: FnOnce(AppPrincipal) -> T> WithEntry for Judge<'_, A> {
         if counted != Some(entry.token_id()) && !counters.count_use(entry.token_id()) {
             entry.count();
         }
-        Verification::Admitted(admit(entry.principal()))
+        Verification::Admitted(admit(Admitted(entry)))
     }
 }
 
-impl<T, A: FnOnce(AppPrincipal) -> T> Judge<'_, A> {
+impl<T, A: FnOnce(Admitted<'_>) -> T> Judge<'_, A> {
     /// Judges an entry that is not in the cache, so its uses are saved here.
     #[cold]
     #[inline(never)]
@@ -192,7 +203,7 @@ impl Authenticator {
         client: impl Into<Option<IpAddr>>,
     ) -> Result<AppPrincipal, Rejection> {
         let client = client.into();
-        let verdict = match self.verify(presented, None, client, |principal| principal) {
+        let verdict = match self.verify(presented, None, client, |admitted| admitted.principal()) {
             Verification::Admitted(principal) => Ok(principal),
             Verification::Refused(rejection) => Err(rejection),
             Verification::Pending(lookup) => confirmed(lookup, || client).await,
@@ -250,15 +261,14 @@ impl Authenticator {
 
     /// Verifies a token as far as possible without a lookup. `counted` is the token whose use was
     /// already counted for this request, by an outer layer. `client` is the address of the client,
-    /// if it is known. `admit` gets the principal where it is to be stored, because it is too large
-    /// to be moved from call to call.
+    /// if it is known. `admit` makes what it needs of the token.
     #[inline]
     pub(crate) fn verify<T>(
         &self,
         presented: &[u8],
         counted: Option<TokenId>,
         client: Option<IpAddr>,
-        admit: impl FnOnce(AppPrincipal) -> T,
+        admit: impl FnOnce(Admitted<'_>) -> T,
     ) -> Verification<T> {
         let shared = &*self.shared;
         if presented.len() > MAX_PRESENTED_LEN {

@@ -7,7 +7,11 @@ use super::{
     head::{Borrowed, Head},
     policy::{Policy, Verdict, attribute},
 };
-use crate::{authenticator::confirmed, model::principal::AppPrincipal, telemetry};
+use crate::{
+    authenticator::{Admitted, confirmed},
+    model::principal::AppPrincipal,
+    telemetry,
+};
 
 impl ApiTokenLayer {
     /// Authenticates a request without a service: in a handler, a guard, or other middleware.
@@ -126,7 +130,9 @@ impl Policy {
         request: &mut H,
         keep: Attribute,
     ) -> Result<Option<AppPrincipal>, Refusal> {
-        let rejection = match self.check(request, keep) {
+        let admit =
+            |admitted: Admitted<'_>, extensions: &mut _| keep(admitted.principal(), extensions);
+        let rejection = match self.check(request, admit) {
             Verdict::Admitted(principal) => return Ok(Some(principal)),
             Verdict::Anonymous => return Ok(None),
             Verdict::Refused(rejection) => rejection,

@@ -14,7 +14,7 @@ use super::{
     head::Head,
 };
 use crate::{
-    authenticator::{Authenticator, Lookup, Verification},
+    authenticator::{Admitted, Authenticator, Lookup, Verification},
     model::principal::AppPrincipal,
     rejection::{Rejection, RejectionKind},
     telemetry,
@@ -67,19 +67,31 @@ impl Policy {
     pub(super) fn check<H: Head, T>(
         &self,
         request: &mut H,
-        admit: impl Fn(AppPrincipal, &mut Extensions) -> T,
+        admit: impl Fn(Admitted<'_>, &mut Extensions) -> T,
     ) -> Verdict<T> {
         let mut verdict = self.check_from(request, None, &admit);
         if let Verdict::Refused(rejection) = &verdict
             && rejection.kind() == RejectionKind::OutsideNetworks
             && let Some(client) = self.client_address(request.head())
         {
-            verdict = self.check_from(request, Some(client), &admit);
+            verdict = self.check_again(request, client, &admit);
         }
         if !matches!(verdict, Verdict::Admitted(_)) {
             request.extensions_mut().remove::<AppPrincipal>();
         }
         verdict
+    }
+
+    /// Checks a request whose token is restricted to networks. Few tokens are.
+    #[cold]
+    #[inline(never)]
+    fn check_again<H: Head, T>(
+        &self,
+        request: &mut H,
+        client: IpAddr,
+        admit: impl FnOnce(Admitted<'_>, &mut Extensions) -> T,
+    ) -> Verdict<T> {
+        self.check_from(request, Some(client), admit)
     }
 
     /// The address of the client, if it is known.
@@ -88,12 +100,13 @@ impl Policy {
     }
 
     /// Checks a request of a client with this address. `None` means that it is unknown so far.
-    #[inline]
+    // Every request runs this, and it has a second caller.
+    #[inline(always)]
     fn check_from<H: Head, T>(
         &self,
         request: &mut H,
         client: Option<IpAddr>,
-        admit: impl FnOnce(AppPrincipal, &mut Extensions) -> T,
+        admit: impl FnOnce(Admitted<'_>, &mut Extensions) -> T,
     ) -> Verdict<T> {
         // The credential borrows the header fields while the principal is put into the extensions.
         let mut extensions = mem::take(request.extensions_mut());
@@ -101,8 +114,8 @@ impl Policy {
         let counted = extensions.get().map(AppPrincipal::token_id);
         let verdict = match self.sources.extract(request.fields_mut()) {
             Ok(Some(presented)) => self
-                .verify(&presented, counted, client, |principal| {
-                    admit(principal, &mut extensions)
+                .verify(&presented, counted, client, |admitted| {
+                    admit(admitted, &mut extensions)
                 })
                 .into(),
             Ok(None) => Verdict::Anonymous,
@@ -121,7 +134,7 @@ impl Policy {
         presented: &Presented<'_>,
         counted: Option<TokenId>,
         client: Option<IpAddr>,
-        admit: impl FnOnce(AppPrincipal) -> T,
+        admit: impl FnOnce(Admitted<'_>) -> T,
     ) -> Verification<T> {
         let authenticator = &self.authenticator;
         match presented {
@@ -139,6 +152,21 @@ impl Policy {
                 }
             }
         }
+    }
+
+    /// Puts the principal of a cached token into the extensions, where it is made. Returns the copy to
+    /// put into the response.
+    #[inline]
+    pub(super) fn admit_cached(
+        &self,
+        admitted: Admitted<'_>,
+        extensions: &mut Extensions,
+    ) -> Shown {
+        if self.attributes_responses {
+            return self.admit(admitted.principal(), extensions);
+        }
+        attribute(admitted.principal(), extensions);
+        None
     }
 
     /// Puts the principal into the extensions. Returns the copy to put into the response.

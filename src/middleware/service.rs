@@ -12,6 +12,7 @@ use super::{
     head::Head,
     policy::{Policy, Verdict},
 };
+use crate::authenticator::Admitted;
 
 /// A service that authenticates requests with API tokens, made by
 /// [`ApiTokenLayer`](super::ApiTokenLayer).
@@ -84,7 +85,8 @@ where
         if policy.passes_preflight(&request) {
             return self.pass_anonymous(request);
         }
-        let admit = |principal, extensions: &mut _| policy.admit(principal, extensions);
+        let admit =
+            |admitted: Admitted<'_>, extensions: &mut _| policy.admit_cached(admitted, extensions);
         match policy.check(&mut request, admit) {
             Verdict::Admitted(shown) => ResponseFuture::calling(self.inner.call(request), shown),
             Verdict::Anonymous if policy.optional => self.pass_anonymous(request),

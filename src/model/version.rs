@@ -16,6 +16,9 @@ use crate::text::serde_text;
 pub struct RecordVersion([u8; 16]);
 
 impl RecordVersion {
+    /// A version that no record has.
+    pub const NONE: Self = Self([0; 16]);
+
     /// Computes the version of a record from its fields.
     pub(super) fn of<'a>(fields: impl IntoIterator<Item = Option<&'a [u8]>>) -> Self {
         let mut hash = Sha256::new();

@@ -81,6 +81,21 @@ impl Problem {
     }
 }
 
+impl Problem {
+    /// An edit that sets nothing: 400.
+    pub(super) fn no_changes() -> Self {
+        Self::bad_request(
+            "invalid_body",
+            "the body changes nothing; set at least one field",
+        )
+    }
+
+    /// A request that matches the OpenAPI document, with a value that is invalid all the same: 422.
+    pub(super) fn unprocessable(code: &'static str, detail: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(StatusCode::UNPROCESSABLE_ENTITY, code, detail)
+    }
+}
+
 impl From<OperationError> for Problem {
     fn from(error: OperationError) -> Self {
         let status = status(&error);

@@ -18,13 +18,14 @@
 //! # }
 //! ```
 
-use std::{borrow::Cow, fmt};
+use std::{borrow::Cow, collections::BTreeMap, fmt};
 
 use jiff::Timestamp;
 use serde::Serialize;
 use tower_api_tokens::{
-    AppId, AppRecord, AuditAction, AuditEvent, AuditEventId, AuditOutcome, IssuedToken,
-    MaskedToken, TokenId, TokenRecord, TokenStatus,
+    AppId, AppRecord, AuditAction, AuditChange, AuditEvent, AuditEventId, AuditOutcome,
+    IssuedToken, MaskedToken, Metadata, Network, Networks, Policy, RecordVersion, ScopeSet,
+    TokenId, TokenRecord, TokenStatus,
 };
 use utoipa::{
     PartialSchema, ToSchema,
@@ -49,6 +50,12 @@ pub struct AppView<'r> {
     /// When the app was disabled, or null if it is enabled.
     #[schema(value_type = Option<String>, format = DateTime, required)]
     disabled_at: Option<Timestamp>,
+    /// What your platform keeps with the app.
+    #[schema(value_type = BTreeMap<String, String>)]
+    metadata: &'r Metadata,
+    /// The version of the app, which changes with the app. Its entity tag in quotes.
+    #[schema(value_type = String, pattern = "^[0-9a-f]{32}$")]
+    version: RecordVersion,
 }
 
 impl<'r> From<&'r AppRecord> for AppView<'r> {
@@ -58,6 +65,8 @@ impl<'r> From<&'r AppRecord> for AppView<'r> {
             name: &app.name,
             created_at: app.created_at,
             disabled_at: app.disabled_at,
+            metadata: &app.metadata,
+            version: app.version(),
         }
     }
 }
@@ -124,6 +133,25 @@ pub struct TokenView<'r> {
     /// How many uses of the token were recorded.
     #[schema(minimum = 0)]
     uses: u64,
+    /// The networks from which the token may be used, or null for everywhere.
+    #[schema(value_type = Option<Vec<String>>, required)]
+    networks: Option<&'r [Network]>,
+    /// The instant before which the token is refused, or null.
+    #[schema(value_type = Option<String>, format = DateTime, required)]
+    not_before: Option<Timestamp>,
+    /// When the token was suspended, or null if it is not.
+    #[schema(value_type = Option<String>, format = DateTime, required)]
+    suspended_at: Option<Timestamp>,
+    /// What your platform keeps with the token.
+    #[schema(value_type = BTreeMap<String, String>)]
+    metadata: &'r Metadata,
+    /// Who issued the token, as in the audit log, or null if that is unknown.
+    #[schema(required, max_length = 200)]
+    created_by: Option<&'r str>,
+    /// The version of the token, which changes with the token, but not with its use or its app. Its
+    /// entity tag in quotes.
+    #[schema(value_type = String, pattern = "^[0-9a-f]{32}$")]
+    version: RecordVersion,
 }
 
 impl<'r> TokenView<'r> {
@@ -146,6 +174,12 @@ impl<'r> TokenView<'r> {
             successor_id: token.successor,
             last_used_at: token.last_used_at,
             uses: token.uses,
+            networks: token.networks().map(Networks::as_slice),
+            not_before: token.not_before(),
+            suspended_at: token.suspended_at(),
+            metadata: &token.metadata,
+            created_by: token.created_by.as_deref(),
+            version: token.version(),
         }
     }
 
@@ -222,6 +256,34 @@ pub struct EventView<'r> {
     /// Why the action was refused, like `unknown_token`, or null.
     #[schema(required)]
     reason: Option<&'r str>,
+    /// What an edit changed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Vec<ChangeView>, required)]
+    changes: Option<Vec<ChangeView<'r>>>,
+}
+
+/// The old and the new value of a field that an edit changed.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+#[schema(as = AuditChange)]
+struct ChangeView<'r> {
+    /// The name of the field, like `scopes` or `metadata.plan`.
+    field: &'r str,
+    /// The value before, or null if there was none.
+    #[schema(required)]
+    old: Option<&'r str>,
+    /// The value after, or null if there is none.
+    #[schema(required)]
+    new: Option<&'r str>,
+}
+
+impl<'r> From<&'r AuditChange> for ChangeView<'r> {
+    fn from(change: &'r AuditChange) -> Self {
+        Self {
+            field: &change.field,
+            old: change.old.as_deref(),
+            new: change.new.as_deref(),
+        }
+    }
 }
 
 /// The outcome of an action.
@@ -248,6 +310,58 @@ impl<'r> From<&'r AuditEvent> for EventView<'r> {
             token_id: event.token,
             outcome,
             reason,
+            changes: Some(event.changes.iter().map(ChangeView::from).collect()),
+        }
+    }
+}
+
+impl EventView<'_> {
+    /// Leaves out what an edit changed, for an event that was not read from the store.
+    pub(crate) fn without_changes(mut self) -> Self {
+        self.changes = None;
+        self
+    }
+}
+
+/// The rules that every new or edited token has to keep.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+#[schema(as = Policy)]
+pub struct PolicyView<'r> {
+    /// The longest time from a token's creation to its expiry, in seconds, or null.
+    #[schema(required, minimum = 0)]
+    max_lifetime_seconds: Option<u64>,
+    /// The lifetime of tokens that are issued without an expiry, in seconds, or null.
+    #[schema(required, minimum = 0)]
+    default_lifetime_seconds: Option<u64>,
+    /// Whether every token must have an expiry.
+    expiry_required: bool,
+    /// How many live tokens an app may have, or null. Tokens that have a successor do not count.
+    #[schema(required, minimum = 0)]
+    max_live_tokens: Option<u32>,
+    /// Whether the live tokens of an app must have different names.
+    unique_names: bool,
+    /// The scopes that the tokens of an app may have, or null for any.
+    #[schema(required)]
+    scopes: Option<Vec<&'r str>>,
+    /// The scopes that the tokens of these apps may have, instead of `scopes`.
+    #[schema(value_type = BTreeMap<String, Vec<String>>)]
+    scopes_of: BTreeMap<&'r str, Vec<&'r str>>,
+}
+
+impl<'r> From<&'r Policy> for PolicyView<'r> {
+    fn from(policy: &'r Policy) -> Self {
+        let list = |scopes: &'r ScopeSet| scopes.iter().collect();
+        let of_apps = policy.scopes_of.iter();
+        Self {
+            max_lifetime_seconds: policy.max_lifetime.map(|lifetime| lifetime.as_secs()),
+            default_lifetime_seconds: policy.default_lifetime.map(|lifetime| lifetime.as_secs()),
+            expiry_required: policy.expiry_required,
+            max_live_tokens: policy.max_live_tokens,
+            unique_names: policy.unique_names,
+            scopes: policy.scopes.as_ref().map(list),
+            scopes_of: of_apps
+                .map(|(app, scopes)| (app.as_str(), list(scopes)))
+                .collect(),
         }
     }
 }
@@ -273,10 +387,10 @@ mod tests {
         let app = issued().await.record().app.clone();
         let disabled = app.clone().disable(app.created_at);
         for app in [app, disabled] {
-            assert_eq!(
-                to_value(AppView::from(&app)).unwrap(),
-                to_value(&app).unwrap()
-            );
+            let mut record = to_value(&app).unwrap();
+            record["metadata"] = json!({});
+            record["version"] = json!(app.version());
+            assert_eq!(to_value(AppView::from(&app)).unwrap(), record);
         }
     }
 
@@ -294,6 +408,12 @@ mod tests {
             "scopes": ["read", "write"],
             "status": "live",
             "successor_id": null,
+            "networks": null,
+            "not_before": null,
+            "suspended_at": null,
+            "metadata": {},
+            "created_by": null,
+            "version": token.version(),
         });
         for same in [
             "id",

@@ -1,13 +1,14 @@
-//! `app`: creates, lists, disables and enables apps.
+//! `app`: creates, lists, shows, disables and enables apps.
 
 use clap::Subcommand;
 use futures_util::TryStreamExt;
-use tower_api_tokens::{AppId, AppQuery, AppRecord, NewApp, TokenRegistryStreams};
+use tower_api_tokens::{AppId, AppQuery};
 
 use crate::{
+    backend::{App, Context, Document},
     failure::Failure,
     output::{Listing, print_fields, print_json},
-    session::{Purpose, Session},
+    session::Purpose,
     views::ShownApp,
 };
 
@@ -23,6 +24,11 @@ pub(crate) enum Command {
     },
     /// List all apps
     List,
+    /// Show the details of an app
+    Show {
+        /// Identifier or name of the app; write `id:IDENTIFIER` if it matches several apps
+        app: String,
+    },
     /// Disable an app: none of its tokens work until you enable it again
     Disable {
         /// Identifier or name of the app; write `id:IDENTIFIER` if it matches several apps
@@ -39,49 +45,47 @@ impl Command {
     pub(crate) fn purpose(&self) -> Purpose {
         match self {
             Self::Create { .. } => Purpose::Fill { in_memory: false },
-            Self::List => Purpose::Read,
+            Self::List | Self::Show { .. } => Purpose::Read,
             Self::Disable { .. } | Self::Enable { .. } => Purpose::Change,
         }
     }
 }
 
-pub(crate) async fn run(command: Command, session: &Session) -> Result<(), Failure> {
-    let operator = &session.operator;
+pub(crate) async fn run(command: Command, context: &Context<'_>) -> Result<(), Failure> {
+    let backend = context.backend;
     let app = match command {
-        Command::List => return list(session).await,
-        Command::Create { name, id } => operator.create_app(NewApp::named(name).id(id)).await?,
+        Command::List => return list(context).await,
+        Command::Show { app } => context.find_app(&app).await?,
+        Command::Create { name, id } => backend.create_app(id, &name).await?,
         Command::Disable { app } => {
-            let app = session.find_app(&app).await?.id;
-            let disabled = operator.disable_app(&app).await;
-            disabled.map_err(|error| {
-                Failure::from(error).advising_if_uncertain(|| {
+            let app = context.find_app(&app).await?.id;
+            backend.disable_app(&app).await.map_err(|failure| {
+                failure.advising_if_uncertain(|| {
                     "The app may or may not be disabled. Repeat the command until it succeeds."
                         .to_owned()
                 })
             })?
         }
         Command::Enable { app } => {
-            let app = session.find_app(&app).await?.id;
-            operator.enable_app(&app).await?
+            let app = context.find_app(&app).await?.id;
+            backend.enable_app(&app).await?
         }
     };
-    print(session, &app)
+    print(context, &app)
 }
 
-async fn list(session: &Session) -> Result<(), Failure> {
-    let mut listing = Listing::new::<ShownApp>(session.json);
-    let mut apps = session
-        .registry
-        .stream_apps(AppQuery::default().limit(1000));
+async fn list(context: &Context<'_>) -> Result<(), Failure> {
+    let mut listing = Listing::new::<ShownApp>(context.json);
+    let mut apps = context.backend.apps(AppQuery::default().limit(1000));
     while let Some(app) = apps.try_next().await? {
         listing.add(&ShownApp(&app))?;
     }
     listing.end("No apps yet. Create one with `api-tokens app create NAME`.")
 }
 
-fn print(session: &Session, app: &AppRecord) -> Result<(), Failure> {
+fn print(context: &Context<'_>, app: &Document<App>) -> Result<(), Failure> {
     let app = ShownApp(app);
-    if session.json {
+    if context.json {
         print_json(&app)
     } else {
         print_fields(&app.fields())

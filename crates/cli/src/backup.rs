@@ -15,7 +15,7 @@ use crate::{
     note::note,
     options::Options,
     output::print_json,
-    prompt::confirm,
+    prompt::Confirmation,
     store::{Access, cannot_open, open},
 };
 
@@ -29,9 +29,8 @@ pub(crate) struct Backup {
 pub(crate) struct Restore {
     /// Backup to restore, as written by `backup`
     file: PathBuf,
-    /// Skip the confirmation prompt
-    #[arg(long)]
-    yes: bool,
+    #[command(flatten)]
+    confirmation: Confirmation,
 }
 
 #[derive(Serialize)]
@@ -59,9 +58,8 @@ pub(crate) async fn restore(arguments: &Restore, options: &Options) -> Result<()
             "`restore` writes to the store: leave out `--read-only`",
         ));
     }
-    confirm(
+    arguments.confirmation.ask(
         "Replace the database with this backup? Changes made since the backup are lost, and tokens revoked since then work again.",
-        arguments.yes,
     )?;
     let restored = AnyStore::restore(&arguments.file, url).await;
     restored.map_err(|error| failed("cannot restore the backup", error))?;

@@ -7,7 +7,7 @@ use std::{
     process::ExitCode,
 };
 
-use clap::{Parser, Subcommand, error::ErrorKind};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand, error::ErrorKind};
 use clap_complete::Shell;
 
 use crate::{
@@ -42,10 +42,10 @@ pub(crate) struct Cli {
 
 #[derive(Subcommand)]
 pub(crate) enum Command {
-    /// Create, list, disable and enable apps
+    /// Create, list, show, disable and enable apps
     #[command(subcommand)]
     App(app::Command),
-    /// Issue, list, show, rotate, revoke and purge tokens
+    /// Issue, list, show, rename, rotate, revoke and purge tokens
     #[command(subcommand)]
     Token(token::Command),
     /// List the audit log of apps and tokens, newest first
@@ -94,6 +94,17 @@ impl Command {
     }
 }
 
+impl Command {
+    /// Whether the command works only on a store, not through the management API of a server.
+    pub(crate) fn needs_store(&self) -> bool {
+        match self {
+            Self::App(_) | Self::Events(_) | Self::Completions { .. } => false,
+            Self::Token(command) => command.needs_store(),
+            _ => true,
+        }
+    }
+}
+
 impl Cli {
     /// Whether the command would be pointless without its standard output: it prints a new token,
     /// an export or a measurement.
@@ -106,9 +117,16 @@ impl Cli {
         }
     }
 
+    fn parse_arguments() -> Result<Self, clap::Error> {
+        let matches = Self::command().try_get_matches()?;
+        let mut cli = Self::from_arg_matches(&matches)?;
+        cli.options.learn(&matches);
+        Ok(cli)
+    }
+
     /// Parses the arguments. Prints what is wrong with them and returns the exit code on failure.
     pub(crate) fn read() -> Result<Self, ExitCode> {
-        Self::try_parse().map_err(|error| match error.kind() {
+        Self::parse_arguments().map_err(|error| match error.kind() {
             ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => print_help(&error),
             _ => {
                 match without_secrets(&error.to_string(), env::args_os().skip(1)) {
@@ -176,8 +194,6 @@ fn is_url(text: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
     use super::*;
 
     #[test]

@@ -13,11 +13,11 @@ use tower_api_tokens::{
 use tower_api_tokens_admin::{OperationError, Operator};
 
 use crate::{
+    backend::{Context, event_document},
     failure::Failure,
     note::note,
     number::at_least_one,
     output::{Listing, print_json},
-    session::Session,
     views::ShownEvent,
 };
 
@@ -76,7 +76,8 @@ async fn print_in_order(arguments: &Arguments, operator: &Operator) -> Result<()
     while left > 0 {
         let page = read(operator, &query.limit(left), wait, arguments.follow).await?;
         for logged in &page.events {
-            let (position, event) = (logged.position.to_string(), ShownEvent(&logged.event));
+            let event = event_document(&logged.event)?;
+            let (position, event) = (logged.position.to_string(), ShownEvent(&event));
             print_json(&Positioned { position, event })?;
         }
         left -= page.events.len();
@@ -116,20 +117,20 @@ fn is_unavailable(error: &OperationError) -> bool {
     store.is_some_and(|store: &StoreError| store.kind() == StoreErrorKind::Unavailable)
 }
 
-pub(crate) async fn run(arguments: &Arguments, session: &Session) -> Result<(), Failure> {
+pub(crate) async fn run(arguments: &Arguments, context: &Context<'_>) -> Result<(), Failure> {
     if arguments.follow || arguments.after.is_some() {
-        return print_in_order(arguments, &session.operator).await;
+        return print_in_order(arguments, &context.backend.store()?.operator).await;
     }
-    let mut query = AuditQuery::default().limit(1000);
+    let mut query = AuditQuery::default().limit(arguments.limit.unwrap_or(1000));
     if let Some(app) = &arguments.app {
-        query = query.app(session.find_app(app).await?.id);
+        query = query.app(context.find_app(app).await?.id);
     }
     if let Some(token) = arguments.token {
         query = query.token(token);
     }
-    let mut listing = Listing::new::<ShownEvent>(session.json);
+    let mut listing = Listing::new::<ShownEvent>(context.json);
     let limit = arguments.limit.unwrap_or(usize::MAX);
-    let mut events = session.operator.stream_events(query).take(limit);
+    let mut events = context.backend.events(query).take(limit);
     while let Some(event) = events.try_next().await? {
         listing.add(&ShownEvent(&event))?;
     }

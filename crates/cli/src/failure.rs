@@ -32,9 +32,20 @@ impl From<LifecycleErrorKind> for Status {
         match kind {
             LifecycleErrorKind::UnknownApp | LifecycleErrorKind::UnknownToken => Self::NotFound,
             LifecycleErrorKind::InvalidName
+            | LifecycleErrorKind::InvalidMetadata
+            | LifecycleErrorKind::InvalidNetworks
             | LifecycleErrorKind::InvalidExpiry
             | LifecycleErrorKind::InvalidOverlap => Self::Usage,
             LifecycleErrorKind::Store | LifecycleErrorKind::Entropy => Self::Failed,
+            _ => Self::Refused,
+        }
+    }
+}
+
+impl From<OperationErrorKind> for Status {
+    fn from(kind: OperationErrorKind) -> Self {
+        match kind {
+            OperationErrorKind::Lifecycle(kind) => kind.into(),
             _ => Self::Refused,
         }
     }
@@ -52,10 +63,12 @@ pub(crate) struct Failure {
     output: Option<io::ErrorKind>,
     /// The message covers the kind of the store's error, so only the source of that is shown.
     hides_store_kind: bool,
+    /// A server did not answer, so the change may have been made.
+    uncertain: bool,
 }
 
 impl Failure {
-    fn new(status: Status, message: impl Into<String>) -> Self {
+    pub(crate) fn new(status: Status, message: impl Into<String>) -> Self {
         Self {
             status,
             message: message.into(),
@@ -63,6 +76,7 @@ impl Failure {
             advice: None,
             output: None,
             hides_store_kind: false,
+            uncertain: false,
         }
     }
 
@@ -118,17 +132,38 @@ impl Failure {
         self
     }
 
-    /// Adds what to do if the store did not answer, in which case the change may have been made.
-    pub(crate) fn advising_if_uncertain(mut self, advice: impl FnOnce() -> String) -> Self {
+    /// Marks that an argument is invalid.
+    pub(crate) fn of_usage(self) -> Self {
+        Self {
+            status: Status::Usage,
+            ..self
+        }
+    }
+
+    /// Marks that the change may have been made.
+    pub(crate) fn uncertain(mut self) -> Self {
+        self.uncertain = true;
+        self
+    }
+
+    /// Whether the change may have been made, because the store or the server did not answer.
+    pub(crate) fn is_uncertain(&self) -> bool {
         let mut cause = self.source.as_deref().map(|source| source as &dyn Error);
         while let Some(error) = cause {
             if let Some(error) = error.downcast_ref::<StoreError>()
                 && error.kind() == StoreErrorKind::Unavailable
             {
-                self.advice = Some(advice());
-                break;
+                return true;
             }
             cause = error.source();
+        }
+        self.uncertain
+    }
+
+    /// Adds what to do if the change may have been made.
+    pub(crate) fn advising_if_uncertain(mut self, advice: impl FnOnce() -> String) -> Self {
+        if self.is_uncertain() {
+            self.advice = Some(advice());
         }
         self
     }
@@ -204,11 +239,7 @@ impl From<LifecycleError> for Failure {
 
 impl From<OperationError> for Failure {
     fn from(error: OperationError) -> Self {
-        let status = match error.kind() {
-            OperationErrorKind::Lifecycle(kind) => kind.into(),
-            _ => Status::Refused,
-        };
-        Self::of_operation(status, error)
+        Self::of_operation(error.kind().into(), error)
     }
 }
 
@@ -224,6 +255,17 @@ impl From<io::Error> for Failure {
             output: Some(error.kind()),
             ..Self::failed("cannot write the output").because(error)
         }
+    }
+}
+
+#[cfg(test)]
+impl Failure {
+    pub(crate) fn status(&self) -> Status {
+        self.status
+    }
+
+    pub(crate) fn message(&self) -> &str {
+        &self.message
     }
 }
 

@@ -9,6 +9,7 @@
 )]
 
 mod app;
+mod backend;
 mod backup;
 mod bench;
 mod cache;
@@ -37,8 +38,13 @@ mod views;
 
 use std::process::ExitCode;
 
+use backend::{
+    Context,
+    server::{self, Server},
+};
 use cli::{Cli, Command};
 use failure::Failure;
+use options::Target;
 use session::{Purpose, Session};
 use tower_api_tokens::store::catch_panic;
 use transfer::{export, import};
@@ -61,6 +67,15 @@ async fn run(cli: Cli) -> Result<(), Failure> {
             "standard output is closed, so nothing was done: redirect it to a file, a pipe or, with `>`, to `/dev/null`",
         ));
     }
+    if let Command::Completions { shell } = cli.command {
+        return completions::run(shell);
+    }
+    let target = cli.options.target()?;
+    if let Target::Server(_) = target
+        && cli.command.needs_store()
+    {
+        return Err(server::needs_store());
+    }
     match &cli.command {
         Command::Backup(arguments) => {
             let done = backup::back_up(arguments, &cli.options).await;
@@ -71,31 +86,62 @@ async fn run(cli: Cli) -> Result<(), Failure> {
             return done.map_err(Failure::after_change);
         }
         Command::Bench(arguments) => return bench::run(arguments, &cli.options).await,
-        Command::Completions { shell } => return completions::run(*shell),
         _ => {}
     }
     let purpose = cli.command.purpose();
-    let session = Session::open(&cli.options, purpose).await?;
-    let done = match cli.command {
-        Command::App(command) => app::run(command, &session).await,
-        Command::Token(command) => token::run(command, &session).await,
-        Command::Events(arguments) => events::run(&arguments, &session).await,
-        Command::Verify(arguments) => verify::run(&arguments, &session).await,
-        Command::Cache(command) => cache::run(&command, &session).await,
-        Command::Export(arguments) => export::run(&arguments, &session).await,
-        Command::Import(arguments) => import::run(&arguments, &session).await,
-        Command::Serve(arguments) => serve::run(&arguments, &session).await,
-        Command::Backup(_)
-        | Command::Bench(_)
-        | Command::Completions { .. }
-        | Command::Restore(_) => Ok(()),
+    let json = cli.options.json;
+    let done = match target {
+        Target::Store => {
+            let session = Session::open(&cli.options, purpose).await?;
+            let context = Context {
+                backend: &session,
+                json,
+            };
+            let done = run_with(cli.command, &context).await;
+            if !matches!(purpose, Purpose::Serve { .. }) {
+                session.finish_upgrade().await;
+            }
+            session.close().await;
+            done
+        }
+        Target::Server(url) => {
+            session::access(purpose, cli.options.read_only)?;
+            let server = Server::new(url, cli.options.token_file.as_deref())?;
+            let context = Context {
+                backend: &server,
+                json,
+            };
+            run_with(cli.command, &context).await
+        }
     };
-    if !matches!(purpose, Purpose::Serve { .. }) {
-        session.finish_upgrade().await;
-    }
-    session.close().await;
     match purpose {
         Purpose::Read => done,
         _ => done.map_err(Failure::after_change),
+    }
+}
+
+async fn run_with(command: Command, context: &Context<'_>) -> Result<(), Failure> {
+    match command {
+        Command::App(command) => app::run(command, context).await,
+        Command::Token(command) => token::run(command, context).await,
+        Command::Events(arguments) => events::run(&arguments, context).await,
+        command => run_on_store(command, context.backend.store()?).await,
+    }
+}
+
+async fn run_on_store(command: Command, session: &Session) -> Result<(), Failure> {
+    match command {
+        Command::Verify(arguments) => verify::run(&arguments, session).await,
+        Command::Cache(command) => cache::run(&command, session).await,
+        Command::Export(arguments) => export::run(&arguments, session).await,
+        Command::Import(arguments) => import::run(&arguments, session).await,
+        Command::Serve(arguments) => serve::run(&arguments, session).await,
+        Command::App(_)
+        | Command::Backup(_)
+        | Command::Bench(_)
+        | Command::Completions { .. }
+        | Command::Events(_)
+        | Command::Restore(_)
+        | Command::Token(_) => Ok(()),
     }
 }

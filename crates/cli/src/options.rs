@@ -1,6 +1,8 @@
 //! The global options.
 
-use clap::Args;
+use std::path::PathBuf;
+
+use clap::{ArgMatches, Args, ValueHint, parser::ValueSource};
 use tower_api_tokens_sqlx::Driver;
 
 use crate::failure::Failure;
@@ -61,6 +63,28 @@ pub(crate) struct Options {
         hide_env_values = true
     )]
     pub(crate) limited_apps: Vec<String>,
+    /// Server to work through instead of a store: the URL of `api-tokens serve`, with `https` unless
+    /// it runs on this machine. Its token comes from API_TOKENS_TOKEN or from `--token-file`, and needs
+    /// the scope `tokens:admin`
+    #[arg(
+        long,
+        global = true,
+        value_name = "URL",
+        env = "API_TOKENS_SERVER",
+        hide_env_values = true,
+        value_hint = ValueHint::Url
+    )]
+    pub(crate) server: Option<String>,
+    /// File with the token for `--server`, which only its owner may read. Defaults to the value of
+    /// API_TOKENS_TOKEN
+    #[arg(
+        long,
+        global = true,
+        value_name = "FILE",
+        env = "API_TOKENS_TOKEN_FILE",
+        hide_env_values = true
+    )]
+    pub(crate) token_file: Option<PathBuf>,
     /// Write nothing to the store. Needed for standbys and read-only roles; works with `serve` and
     /// with commands that list, show, verify or export
     #[arg(long, global = true)]
@@ -68,9 +92,54 @@ pub(crate) struct Options {
     /// Print JSON, one object per line
     #[arg(long, global = true)]
     pub(crate) json: bool,
+    #[arg(skip)]
+    typed: Typed,
+}
+
+/// Which options were typed, instead of set by a variable.
+#[derive(Clone, Copy, Debug, Default)]
+struct Typed {
+    store: bool,
+    server: bool,
+}
+
+/// What a command works on.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Target<'a> {
+    Store,
+    /// The management API at a URL.
+    Server(&'a str),
 }
 
 impl Options {
+    /// Learns from the parsed arguments which options were typed.
+    pub(crate) fn learn(&mut self, matches: &ArgMatches) {
+        let typed = |name| matches.value_source(name) == Some(ValueSource::CommandLine);
+        self.typed = Typed {
+            store: typed("store"),
+            server: typed("server"),
+        };
+    }
+
+    /// Returns what the command works on. An option takes precedence over the variable of the other.
+    pub(crate) fn target(&self) -> Result<Target<'_>, Failure> {
+        let has_store = self.typed.store || self.store.iter().any(|url| !url.is_empty());
+        let server = match &self.server {
+            Some(url) if self.typed.server || !url.is_empty() => url,
+            _ => return Ok(Target::Store),
+        };
+        match (self.typed.store, self.typed.server) {
+            (true, true) => Err(Failure::usage(
+                "`--store` and `--server` cannot be combined: pass one of them",
+            )),
+            (true, false) => Ok(Target::Store),
+            (false, false) if has_store => Err(Failure::usage(
+                "API_TOKENS_STORE and API_TOKENS_SERVER are both set: unset one, or pass `--store` or `--server`",
+            )),
+            _ => Ok(Target::Server(server)),
+        }
+    }
+
     /// Returns the store of a command that uses only one.
     pub(crate) fn store(&self) -> Result<Option<&str>, Failure> {
         match self.store.as_slice() {

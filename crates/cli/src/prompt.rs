@@ -2,13 +2,26 @@
 
 use std::io::{self, BufRead, IsTerminal, Write};
 
+use clap::Args;
+
 use crate::{escape::escape_controls, failure::Failure};
 
-/// Asks for confirmation, unless `yes` is set. Fails if there is no terminal to ask on.
-pub(crate) fn confirm(question: &str, yes: bool) -> Result<(), Failure> {
-    if yes {
-        return Ok(());
+/// The option of every command that asks for confirmation.
+#[derive(Args)]
+pub(crate) struct Confirmation {
+    /// Skip the confirmation prompt
+    #[arg(short, long)]
+    yes: bool,
+}
+
+impl Confirmation {
+    /// Asks for confirmation, unless the option is set. Fails if there is no terminal to ask on.
+    pub(crate) fn ask(&self, question: &str) -> Result<(), Failure> {
+        if self.yes { Ok(()) } else { ask(question) }
     }
+}
+
+fn ask(question: &str) -> Result<(), Failure> {
     if !io::stdin().is_terminal() || !io::stderr().is_terminal() {
         return Err(Failure::usage(
             "this cannot be undone, and there is no terminal to confirm it on: pass `--yes`",

@@ -2,12 +2,8 @@
 
 use std::{env, error::Error, pin::pin, sync::Arc, time::Duration};
 
-use futures_util::TryStreamExt;
 use tokio::time::timeout;
-use tower_api_tokens::{
-    ApiTokens, ApiTokensBuilder, AppId, AppQuery, AppRecord, TokenFormat, TokenRegistry,
-    TokenRegistryStreams,
-};
+use tower_api_tokens::{ApiTokens, ApiTokensBuilder, TokenFormat, TokenRegistry};
 use tower_api_tokens_admin::{Actor, Operations, Operator};
 use tower_api_tokens_sqlx::AnyStore;
 
@@ -140,64 +136,20 @@ impl Session {
         }
         self.store.close().await;
     }
-
-    /// Finds an app by its identifier or name, or by `id:IDENTIFIER`. Fails if several apps match:
-    /// otherwise anyone who can create an app could give it the name or identifier of another, and
-    /// get the tokens that are meant for that one.
-    pub(crate) async fn find_app(&self, named: &str) -> Result<AppRecord, Failure> {
-        if let Some(id) = named.strip_prefix("id:") {
-            return match AppId::new(id) {
-                Ok(id) => self.registry.app(&id).await?.ok_or_else(no_such_app),
-                Err(error) => Err(Failure::usage(error.to_string())),
-            };
-        }
-        let mut found = Vec::new();
-        if let Ok(id) = AppId::new(named) {
-            found.extend(self.registry.app(&id).await?);
-        }
-        // The query matches parts of names.
-        let query = AppQuery::default().name(named).limit(1000);
-        let mut apps = self.registry.stream_apps(query);
-        while let Some(app) = apps.try_next().await? {
-            if app.name == named && app.id.as_str() != named {
-                found.push(app);
-            }
-        }
-        match found.as_slice() {
-            [] => Err(no_such_app()),
-            [_] => Ok(found.remove(0)),
-            _ => {
-                let named: Vec<_> = found
-                    .iter()
-                    .map(|app| format!("`id:{}` ({})", app.id, app.name))
-                    .collect();
-                Err(Failure::usage(format!(
-                    "several apps have this name or identifier; use one of {}",
-                    named.join(", ")
-                )))
-            }
-        }
-    }
 }
 
 /// The failure if no store is given.
 pub(crate) fn no_store() -> Failure {
     Failure::usage(
-        "no store given: pass `--store sqlite://PATH` or `--store postgres://USER@HOST/DATABASE`, or set API_TOKENS_STORE",
+        "no store given: pass `--store sqlite://PATH` or `--store postgres://USER@HOST/DATABASE`, or set API_TOKENS_STORE; to work through a server, pass `--server`",
     )
 }
 
-fn no_such_app() -> Failure {
-    Failure::not_found(
-        "no app has this identifier or name; list all apps with `api-tokens app list`",
-    )
-}
-
-fn access(purpose: Purpose, read_only: bool) -> Result<Access, Failure> {
+pub(crate) fn access(purpose: Purpose, read_only: bool) -> Result<Access, Failure> {
     match (purpose, read_only) {
         (Purpose::Read | Purpose::Serve { .. }, true) => Ok(Access::ReadOnly),
         (_, true) => Err(Failure::usage(
-            "this command writes to the store: leave out `--read-only`, which works only with `app list`, `token list`, `token show`, `events`, `verify`, `export` and `serve`",
+            "this command writes to the store: leave out `--read-only`, which works only with `app list`, `app show`, `token list`, `token show`, `events`, `verify`, `export` and `serve`",
         )),
         (Purpose::Read, false) => Ok(Access::Read),
         (Purpose::Change | Purpose::Issue, false) => Ok(Access::Change),

@@ -1,78 +1,82 @@
-//! Output formats of records: cells and fields for people, JSON for programs.
+//! Output formats of records: cells and fields for people, JSON for programs. The words are those of
+//! the dashboard.
 
 use std::fmt;
 
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use jiff::Timestamp;
 use serde::{Serialize, Serializer};
-use tower_api_tokens::{AppId, AppRecord, AuditEvent, Clock, SystemClock, TokenId, TokenRecord};
-use tower_api_tokens_admin::view::{AppView, EventView, TokenView};
+use tower_api_tokens::TokenStatus;
 
-use crate::{number::grouped, output::Listed, session::Session};
+use crate::{
+    backend::{App, Document, Event, Token},
+    number::grouped,
+    output::Listed,
+};
 
 /// An app, formatted for output.
-pub(crate) struct ShownApp<'r>(pub(crate) &'r AppRecord);
+pub(crate) struct ShownApp<'r>(pub(crate) &'r Document<App>);
 
 impl ShownApp<'_> {
     pub(crate) fn fields(&self) -> Vec<(&'static str, String)> {
-        vec![
+        let mut fields = vec![
             ("id", self.0.id.to_string()),
             ("name", self.0.name.clone()),
+            ("status", self.status().to_owned()),
             ("created", Time(self.0.created_at).to_string()),
-            ("disabled", time_or(self.0.disabled_at, "no")),
-        ]
+        ];
+        if let Some(at) = self.0.disabled_at {
+            fields.push(("disabled", Time(at).to_string()));
+        }
+        fields
+    }
+
+    fn status(&self) -> &'static str {
+        match self.0.disabled_at {
+            None => "enabled",
+            Some(_) => "disabled",
+        }
     }
 }
 
 impl Serialize for ShownApp<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        AppView::from(self.0).serialize(serializer)
+        self.0.serialize(serializer)
     }
 }
 
 impl Listed for ShownApp<'_> {
-    const COLUMNS: &'static [&'static str] = &["ID", "NAME", "CREATED", "DISABLED"];
+    const COLUMNS: &'static [&'static str] = &["ID", "NAME", "STATUS", "CREATED"];
 
     fn cells(&self) -> Vec<String> {
-        self.fields().into_iter().map(|(_, value)| value).collect()
+        let fields = self.fields().into_iter().take(Self::COLUMNS.len());
+        fields.map(|(_, value)| value).collect()
     }
 }
 
-/// A token at a given time, formatted for output.
-pub(crate) struct ShownToken<'r> {
-    token: &'r TokenRecord,
-    /// The label of the token's format.
-    format: Option<&'r str>,
-    now: Timestamp,
-}
+/// A token, formatted for output.
+pub(crate) struct ShownToken<'r>(pub(crate) &'r Document<Token>);
 
-impl<'r> ShownToken<'r> {
-    pub(crate) fn now(session: &'r Session, token: &'r TokenRecord) -> Self {
-        Self {
-            token,
-            format: session.tokens.formats().label_of(&token.mask),
-            now: SystemClock::default().now(),
-        }
-    }
-
+impl ShownToken<'_> {
     pub(crate) fn fields(&self) -> Vec<(&'static str, String)> {
-        let token = self.token;
+        let token = self.0;
         let mut fields = vec![
             ("id", token.id.to_string()),
-            ("token", token.mask.to_string()),
-            ("app", format!("{} ({})", token.app.name, token.app.id)),
             ("name", token.name.clone()),
+            ("token", token.masked.clone()),
+            ("app", format!("{} ({})", token.app_name, token.app_id)),
             ("scopes", self.scopes()),
-            ("status", self.status()),
-            ("created", Time(token.created_at).to_string()),
-            ("expires", time_or(token.expires_at, "never")),
+            ("status", status_words(&token.status)),
             ("last used", time_or(token.last_used_at, "never")),
             ("uses", grouped(token.uses)),
+            ("expires", time_or(token.expires_at, "never")),
+            ("created", Time(token.created_at).to_string()),
         ];
         if let Some(at) = token.revoked_at {
             fields.push(("revoked", Time(at).to_string()));
         }
-        if let Some(successor) = token.successor {
-            fields.push(("successor", successor.to_string()));
+        if let Some(successor) = token.successor_id {
+            fields.push(("replaced by", successor.to_string()));
         }
         if let Some(format) = self.label() {
             fields.push(("format", format.to_owned()));
@@ -80,75 +84,93 @@ impl<'r> ShownToken<'r> {
         fields
     }
 
-    fn scopes(&self) -> String {
-        match self.token.scopes.as_str() {
-            "" => "none".to_owned(),
-            scopes => scopes.to_owned(),
-        }
-    }
-
     /// The label of the format, unless it is the prefix, which the mask shows.
-    fn label(&self) -> Option<&'r str> {
-        let prefix = self.token.mask.as_str().split_once("_…");
-        self.format
-            .filter(|label| prefix.is_none_or(|(prefix, _)| prefix != *label))
+    fn label(&self) -> Option<&str> {
+        let prefix = self.0.masked.split_once("_…");
+        let label = self.0.format.as_deref();
+        label.filter(|label| prefix.is_none_or(|(prefix, _)| prefix != *label))
     }
 
     /// The mask, and the label of the format.
     fn mask(&self) -> String {
         match self.label() {
-            Some(label) => format!("{} ({label})", self.token.mask),
-            None => self.token.mask.to_string(),
+            Some(label) => format!("{} ({label})", self.0.masked),
+            None => self.0.masked.clone(),
         }
     }
 
-    fn status(&self) -> String {
-        self.token.status(self.now).to_string()
+    fn scopes(&self) -> String {
+        match self.0.scopes.as_slice() {
+            [] => "none".to_owned(),
+            scopes => scopes.join(" "),
+        }
     }
 }
 
 impl Serialize for ShownToken<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let view = TokenView::at(self.now, self.token).with_format(self.format);
-        view.serialize(serializer)
+        self.0.serialize(serializer)
     }
 }
 
 impl Listed for ShownToken<'_> {
     const COLUMNS: &'static [&'static str] = &[
         "ID",
+        "NAME",
         "TOKEN",
         "APP",
-        "NAME",
         "SCOPES",
-        "CREATED",
+        "STATUS",
         "LAST USED",
         "EXPIRES",
-        "STATUS",
+        "CREATED",
     ];
 
     fn cells(&self) -> Vec<String> {
-        let token = self.token;
+        let token = self.0;
         vec![
             token.id.to_string(),
-            self.mask(),
-            token.app.name.clone(),
             token.name.clone(),
+            self.mask(),
+            token.app_name.clone(),
             self.scopes(),
-            Time(token.created_at).to_string(),
+            status_words(&token.status),
             time_or(token.last_used_at, "never"),
             time_or(token.expires_at, "never"),
-            self.status(),
+            Time(token.created_at).to_string(),
         ]
     }
 }
 
+/// The word for a live token.
+const ACTIVE: &str = "active";
+
+/// Returns the words for a status.
+fn status_words(status: &str) -> String {
+    if status == TokenStatus::Live.as_str() {
+        return ACTIVE.to_owned();
+    }
+    status.replace('_', " ")
+}
+
+/// Creates a parser of a status. It also accepts the word that JSON has for a live token.
+pub(crate) fn statuses() -> impl TypedValueParser<Value = TokenStatus> {
+    let values = TokenStatus::ALL.iter().map(|status| match status {
+        TokenStatus::Live => PossibleValue::new(ACTIVE).alias(status.as_str()),
+        status => PossibleValue::new(status.as_str()),
+    });
+    PossibleValuesParser::new(values).try_map(|word| match &*word {
+        ACTIVE => Ok(TokenStatus::Live),
+        other => other.parse(),
+    })
+}
+
 /// An audit event, formatted for output.
-pub(crate) struct ShownEvent<'r>(pub(crate) &'r AuditEvent);
+pub(crate) struct ShownEvent<'r>(pub(crate) &'r Document<Event>);
 
 impl Serialize for ShownEvent<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        EventView::from(self.0).serialize(serializer)
+        self.0.serialize(serializer)
     }
 }
 
@@ -157,14 +179,18 @@ impl Listed for ShownEvent<'_> {
         &["TIME", "ACTOR", "ACTION", "APP", "TOKEN", "OUTCOME"];
 
     fn cells(&self) -> Vec<String> {
-        let none = || "-".to_owned();
+        let event = self.0;
+        let or_none = |id: &Option<String>| id.clone().unwrap_or_else(|| "-".to_owned());
         vec![
-            Time(self.0.at).to_string(),
-            self.0.actor.clone(),
-            self.0.action.to_string(),
-            self.0.app.as_ref().map_or_else(none, AppId::to_string),
-            self.0.token.as_ref().map_or_else(none, TokenId::to_string),
-            self.0.outcome.to_string(),
+            Time(event.at).to_string(),
+            event.actor.clone(),
+            event.action.clone(),
+            or_none(&event.app_id),
+            or_none(&event.token_id),
+            match &event.reason {
+                Some(reason) => format!("{}: {reason}", event.outcome),
+                None => event.outcome.clone(),
+            },
         ]
     }
 }

@@ -20,9 +20,9 @@ struct Rows {
     tokens: BTreeMap<TokenId, TokenRecord>,
     keys: BTreeMap<[u8; 32], UsedKey>,
     events: BTreeMap<AuditEventId, AuditEvent>,
+    event_history: EventHistory,
     policy: Policy,
     history: ChangeHistory,
-    event_history: EventHistory,
 }
 
 impl Transactional for Maps {

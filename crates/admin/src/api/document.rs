@@ -9,7 +9,7 @@ use http::header::CONTENT_TYPE;
 use utoipa::{
     OpenApi, ToSchema,
     openapi::{
-        Components, ContentBuilder, HeaderBuilder, ObjectBuilder, Ref, RefOr, Schema,
+        Components, Content, ContentBuilder, HeaderBuilder, ObjectBuilder, Ref, RefOr, Schema,
         SecurityRequirement,
         path::{Operation, PathItem},
         response,
@@ -18,7 +18,7 @@ use utoipa::{
     },
 };
 
-use super::{apps, events, extract::NoParams, tokens};
+use super::{apps, events, extract::NoParams, policy, tokens};
 use crate::{
     gate::Gate,
     guard::GuardScheme,
@@ -37,6 +37,7 @@ use crate::{
     tags(
         (name = "apps", description = "The apps that tokens belong to."),
         (name = "tokens", description = "The tokens that apps authenticate with."),
+        (name = "policy", description = "The rules that every new or edited token has to keep."),
         (name = "audit", description = "The audit log: every change, when it was made, and by whom."),
         (name = "document", description = "The OpenAPI document of this API."),
     )
@@ -54,6 +55,7 @@ impl Document {
         for part in [
             apps::Paths::openapi(),
             tokens::Paths::openapi(),
+            policy::Paths::openapi(),
             events::Paths::openapi(),
         ] {
             document.merge(part);
@@ -81,9 +83,15 @@ pub(super) async fn get_document(
 }
 
 fn operations(path: &mut PathItem) -> impl Iterator<Item = &mut Operation> {
-    [&mut path.get, &mut path.post, &mut path.patch]
-        .into_iter()
-        .flatten()
+    let PathItem {
+        get,
+        post,
+        put,
+        patch,
+        delete,
+        ..
+    } = path;
+    [get, post, put, patch, delete].into_iter().flatten()
 }
 
 fn complete(operation: &mut Operation) {
@@ -121,6 +129,10 @@ fn complete_response(status: &str, response: &mut response::Response) {
             "Retry-After",
             "The number of seconds to wait before trying again.",
         )),
+        _ if is_of_one_record(response) => headers.push((
+            "ETag",
+            "The version of the record, in quotes. Send it as `If-Match` to change this version only.",
+        )),
         _ => {}
     }
     for (name, description) in headers {
@@ -139,6 +151,19 @@ fn complete_response(status: &str, response: &mut response::Response) {
             .content
             .insert("application/problem+json".to_owned(), RefOr::T(content));
     }
+}
+
+/// Whether the body is a record with a version.
+fn is_of_one_record(response: &response::Response) -> bool {
+    let records = ["App", "Token", "IssuedToken", "Policy"];
+    let records = records.map(|name| Ref::from_schema_name(name).ref_location);
+    response.content.values().any(|content| match content {
+        RefOr::T(Content {
+            schema: Some(RefOr::Ref(schema)),
+            ..
+        }) => records.contains(&schema.ref_location),
+        _ => false,
+    })
 }
 
 /// Sets the maximum overlap of a rotation, which is configured at runtime.

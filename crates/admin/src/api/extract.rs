@@ -6,18 +6,25 @@ use axum::{
 };
 use http::{
     StatusCode,
-    header::{CONTENT_TYPE, HeaderMap, HeaderName},
+    header::{CONTENT_TYPE, HeaderMap, HeaderName, IF_MATCH},
     request::Parts,
 };
 use serde::de::DeserializeOwned;
 
-use tower_api_tokens::IdempotencyKey;
+use tower_api_tokens::{IdempotencyKey, RecordVersion};
+use utoipa::{
+    PartialSchema, ToSchema,
+    openapi::{
+        ObjectBuilder, RefOr, Schema,
+        schema::{SchemaType, Type},
+    },
+};
 
 use super::fields::KeyText;
 use crate::problem::Problem;
 
 /// The maximum length of a request body, in bytes.
-pub(super) const MAX_BODY: usize = 16 * 1024;
+pub(super) const MAX_BODY: usize = 64 * 1024;
 
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
@@ -28,31 +35,54 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
     type Rejection = Problem;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
-        if !is_json(request.headers()) {
-            return Err(Problem::new(
-                StatusCode::UNSUPPORTED_MEDIA_TYPE,
-                "unsupported_media_type",
-                "the body must be JSON; send `Content-Type: application/json`",
-            ));
-        }
-        let bytes = Bytes::from_request(request, state).await;
-        let bytes = bytes.map_err(|rejection| match rejection.status() {
-            StatusCode::PAYLOAD_TOO_LARGE => Problem::new(
-                StatusCode::PAYLOAD_TOO_LARGE,
-                "body_too_large",
-                "the body is larger than 16 KiB; send a smaller one",
-            ),
-            _ => Problem::bad_request("invalid_body", "the body ended early; send it again"),
-        })?;
-        // `serde` would also accept an array with the fields in order.
-        if !bytes.trim_ascii_start().starts_with(b"{") {
-            let detail = "invalid body: expected a JSON object";
-            return Err(Problem::bad_request("invalid_body", detail));
-        }
-        serde_json::from_slice(&bytes)
+        read_json(request, state, &["application/json"])
+            .await
             .map(Self)
-            .map_err(|error| Problem::bad_request("invalid_body", invalid_body(&error)))
     }
+}
+
+/// The JSON merge patch (RFC 7396) in the body of a request.
+pub(super) struct Patch<T>(pub(super) T);
+
+impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Patch<T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
+        let types = ["application/merge-patch+json", "application/json"];
+        read_json(request, state, &types).await.map(Self)
+    }
+}
+
+/// Reads a body of one of these media types.
+async fn read_json<S: Send + Sync, T: DeserializeOwned>(
+    request: Request,
+    state: &S,
+    types: &[&str],
+) -> Result<T, Problem> {
+    if !is_one_of(types, request.headers()) {
+        let types = types.join("` or `");
+        return Err(Problem::new(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "unsupported_media_type",
+            format!("the body must be JSON; send `Content-Type: {types}`"),
+        ));
+    }
+    let bytes = Bytes::from_request(request, state).await;
+    let bytes = bytes.map_err(|rejection| match rejection.status() {
+        StatusCode::PAYLOAD_TOO_LARGE => Problem::new(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            "body_too_large",
+            "the body is larger than 64 KiB; send a smaller one",
+        ),
+        _ => Problem::bad_request("invalid_body", "the body ended early; send it again"),
+    })?;
+    // `serde` would also accept an array with the fields in order.
+    if !bytes.trim_ascii_start().starts_with(b"{") {
+        let detail = "invalid body: expected a JSON object";
+        return Err(Problem::bad_request("invalid_body", detail));
+    }
+    serde_json::from_slice(&bytes)
+        .map_err(|error| Problem::bad_request("invalid_body", invalid_body(&error)))
 }
 
 /// Names the place first: a message of `serde_json` ends with it, after the hint.
@@ -65,12 +95,13 @@ fn invalid_body(error: &serde_json::Error) -> String {
     }
 }
 
-fn is_json(headers: &HeaderMap) -> bool {
+fn is_one_of(types: &[&str], headers: &HeaderMap) -> bool {
     let content_type = headers
         .get(CONTENT_TYPE)
         .and_then(|text| text.to_str().ok());
     let essence = content_type.and_then(|text| text.split(';').next());
-    essence.is_some_and(|essence| essence.trim().eq_ignore_ascii_case("application/json"))
+    let essence = essence.unwrap_or_default().trim();
+    types.iter().any(|one| essence.eq_ignore_ascii_case(one))
 }
 
 /// The query parameters of a request.
@@ -155,4 +186,61 @@ impl<S: Send + Sync> FromRequestParts<S> for Key {
             Err(error) => Err(invalid(error.to_string())),
         }
     }
+}
+
+/// The version in the `If-Match` header of a request (RFC 9110 section 13.1.1). `None` means any.
+pub(super) struct IfMatch(pub(super) Option<RecordVersion>);
+
+impl<S: Send + Sync> FromRequestParts<S> for IfMatch {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        let mut values = parts.headers.get_all(IF_MATCH).iter();
+        let Some(value) = values.next() else {
+            return Ok(Self(None));
+        };
+        let tag = value.to_str().unwrap_or_default().trim();
+        if values.next().is_some() || !(tag == "*" || is_entity_tag(tag)) {
+            return Err(Problem::bad_request(
+                "invalid_if_match",
+                "invalid `If-Match` header; send one `ETag` as it was returned, or `*`",
+            ));
+        }
+        let version = (tag != "*").then(|| version_of(tag));
+        Ok(Self(version))
+    }
+}
+
+/// A value of the `If-Match` header.
+pub(super) struct IfMatchText;
+
+impl PartialSchema for IfMatchText {
+    fn schema() -> RefOr<Schema> {
+        ObjectBuilder::new()
+            .schema_type(SchemaType::new(Type::String))
+            .description(Some(
+                "The `ETag` of the version to change. Without it, any version is changed.",
+            ))
+            .pattern(Some(r#"^(\*|(W/)?"[!#-~]*")$"#))
+            .into()
+    }
+}
+
+impl ToSchema for IfMatchText {}
+
+fn is_entity_tag(tag: &str) -> bool {
+    let opaque = tag.strip_prefix("W/").unwrap_or(tag);
+    let opaque = opaque
+        .strip_prefix('"')
+        .and_then(|tag| tag.strip_suffix('"'));
+    opaque.is_some_and(|tag| {
+        let in_tag = |byte: u8| byte.is_ascii_graphic() && byte != b'"';
+        tag.bytes().all(in_tag)
+    })
+}
+
+/// Returns the version of a strong entity tag. Any other tag matches no record.
+fn version_of(tag: &str) -> RecordVersion {
+    let version = tag.trim_matches('"').parse();
+    version.unwrap_or(RecordVersion::NONE)
 }

@@ -340,29 +340,37 @@ pub(super) struct Seconds(pub(super) u64);
 
 impl<'de> Deserialize<'de> for Seconds {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Whole;
+        whole_number(deserializer, "a whole number of seconds").map(Self)
+    }
+}
 
-        impl Visitor<'_> for Whole {
-            type Value = Seconds;
+/// Deserializes a number that is not negative and has no fraction.
+pub(super) fn whole_number<'de, D: Deserializer<'de>>(
+    deserializer: D,
+    expected: &'static str,
+) -> Result<u64, D::Error> {
+    struct Whole(&'static str);
 
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a whole number of seconds")
-            }
+    impl Visitor<'_> for Whole {
+        type Value = u64;
 
-            fn visit_u64<E>(self, seconds: u64) -> Result<Seconds, E> {
-                Ok(Seconds(seconds))
-            }
-
-            fn visit_f64<E: Error>(self, seconds: f64) -> Result<Seconds, E> {
-                match seconds.fract() == 0.0 && seconds >= 0.0 {
-                    true => Ok(Seconds(seconds as u64)),
-                    false => Err(E::invalid_value(Unexpected::Float(seconds), &self)),
-                }
-            }
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str(self.0)
         }
 
-        deserializer.deserialize_u64(Whole)
+        fn visit_u64<E>(self, number: u64) -> Result<u64, E> {
+            Ok(number)
+        }
+
+        fn visit_f64<E: Error>(self, number: f64) -> Result<u64, E> {
+            match number.fract() == 0.0 && number >= 0.0 {
+                true => Ok(number as u64),
+                false => Err(E::invalid_value(Unexpected::Float(number), &self)),
+            }
+        }
     }
+
+    deserializer.deserialize_u64(Whole(expected))
 }
 
 impl PartialSchema for Seconds {

@@ -6,7 +6,9 @@ mod document;
 mod events;
 mod extract;
 mod fields;
+mod policy;
 mod tokens;
+mod values;
 
 use axum::{
     Router,
@@ -14,7 +16,8 @@ use axum::{
     response::{IntoResponse, Redirect},
     routing::get,
 };
-use http::{Method, StatusCode, Uri};
+use http::{HeaderName, Method, StatusCode, Uri, header::ETAG};
+use tower_api_tokens::RecordVersion;
 
 use super::{gate::Gate, problem::Problem};
 use document::Document;
@@ -25,6 +28,7 @@ pub(super) fn router(gate: Gate) -> Router {
     let router = Router::new()
         .merge(apps::routes())
         .merge(tokens::routes())
+        .merge(policy::routes())
         .merge(events::routes())
         .route("/openapi.json", get(document::get_document))
         .route("/", get(redirect_to_document))
@@ -59,4 +63,9 @@ async fn method_not_allowed(method: Method, uri: Uri) -> Problem {
         uri.path()
     );
     Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", detail)
+}
+
+/// Returns the entity tag of a record.
+fn tagged(version: RecordVersion) -> [(HeaderName, String); 1] {
+    [(ETAG, format!("\"{version}\""))]
 }

@@ -8,17 +8,19 @@ use axum::{
 use http::{StatusCode, header::LOCATION};
 use serde::{Deserialize, Serialize};
 use tower_api_tokens::{
-    IssuedToken, NewToken, Rotation, ScopeSet, TokenId, TokenQuery, TokenRecord, TokenStatus,
+    IssuedToken, NewToken, Rotation, TokenEdit, TokenId, TokenQuery, TokenRecord, TokenStatus,
 };
 use utoipa::{IntoParams, OpenApi, ToSchema};
 
 use super::{
     cursor::Listing,
-    extract::{Body, Id, Key, NoParams, Params},
+    extract::{Body, Id, IfMatch, IfMatchText, Key, NoParams, Params, Patch},
     fields::{
         AppIdText, Cursor, Expiry, FormatLabel, KeyText, Limit, Name, NamePart, ScopeText, Seconds,
         TokenIdText,
     },
+    tagged,
+    values::{Instant, MetadataChanges, MetadataText, NetworkList, present, scopes},
 };
 use crate::{
     operations::Operator,
@@ -30,8 +32,10 @@ use crate::{
 pub(super) fn routes<S: Clone + Send + Sync + 'static>() -> Router<S> {
     Router::new()
         .route("/tokens", get(list_tokens).post(issue_token))
-        .route("/tokens/{token}", get(get_token).patch(rename_token))
+        .route("/tokens/{token}", get(get_token).patch(edit_token))
         .route("/tokens/{token}/rotate", post(rotate_token))
+        .route("/tokens/{token}/suspend", post(suspend_token))
+        .route("/tokens/{token}/resume", post(resume_token))
         .route("/tokens/{token}/revoke", post(revoke_token))
 }
 
@@ -40,8 +44,10 @@ pub(super) fn routes<S: Clone + Send + Sync + 'static>() -> Router<S> {
     list_tokens,
     issue_token,
     get_token,
-    rename_token,
+    edit_token,
     rotate_token,
+    suspend_token,
+    resume_token,
     revoke_token
 ))]
 pub(super) struct Paths;
@@ -120,18 +126,91 @@ pub(super) struct NewTokenBody {
     /// default one.
     #[schema(inline)]
     format: Option<FormatLabel>,
-    /// When the token expires: an instant, or the last day on which it works. Null or absent if it
-    /// never expires.
+    /// When the token expires: an instant, or the last day on which it works. Null if it never
+    /// expires. If absent, the policy decides, or the token never expires.
+    #[serde(default, deserialize_with = "present")]
+    #[schema(inline, value_type = Option<Expiry>)]
+    expires_at: Option<Option<Expiry>>,
+    /// The networks from which the token may be used: 1 to 100. Null or absent for everywhere.
     #[schema(inline)]
-    expires_at: Option<Expiry>,
+    networks: Option<NetworkList>,
+    /// The instant before which the token is refused. Null or absent for none.
+    #[schema(inline)]
+    not_before: Option<Instant>,
+    /// What your platform keeps with the token: at most 8,192 bytes for all keys and values.
+    #[serde(default)]
+    #[schema(inline)]
+    metadata: MetadataText,
 }
 
-/// The new name of a token.
+impl NewTokenBody {
+    fn read(self) -> Result<NewToken, Problem> {
+        let mut new = NewToken::named(self.name.0)
+            .scopes(scopes(&self.scopes)?)
+            .metadata(self.metadata.read()?);
+        new = match self.expires_at {
+            Some(Some(Expiry(at))) => new.expires_at(at),
+            Some(None) => new.never_expires(),
+            None => new,
+        };
+        if let Some(FormatLabel(label)) = self.format {
+            new = new.format(label);
+        }
+        if let Some(networks) = self.networks {
+            new = new.networks(networks.read()?);
+        }
+        if let Some(Instant(at)) = self.not_before {
+            new = new.not_before(at);
+        }
+        Ok(new)
+    }
+}
+
+/// What to change in a token.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub(super) struct RenameToken {
-    #[schema(inline)]
-    name: Name,
+#[schema(min_properties = 1)]
+pub(super) struct EditToken {
+    #[serde(default, deserialize_with = "present")]
+    #[schema(inline, nullable = false)]
+    name: Option<Name>,
+    /// The new scopes, in place of all that the token has. At most 1,024 characters in total, with a
+    /// space between two scopes.
+    #[serde(default, deserialize_with = "present")]
+    #[schema(inline, nullable = false)]
+    scopes: Option<Vec<ScopeText>>,
+    /// When the token expires: an instant, or the last day on which it works. Null if it never
+    /// expires.
+    #[serde(default, deserialize_with = "present")]
+    #[schema(inline, value_type = Option<Expiry>)]
+    expires_at: Option<Option<Expiry>>,
+    /// The networks from which the token may be used: 1 to 100. Null for everywhere.
+    #[serde(default, deserialize_with = "present")]
+    #[schema(inline, value_type = Option<NetworkList>)]
+    networks: Option<Option<NetworkList>>,
+    /// The keys to set, and those to remove, with null.
+    #[serde(default, deserialize_with = "present")]
+    #[schema(inline, nullable = false)]
+    metadata: Option<MetadataChanges>,
+}
+
+impl EditToken {
+    fn read(self) -> Result<TokenEdit, Problem> {
+        let mut edit = TokenEdit::default();
+        edit.name = self.name.map(|Name(name)| name);
+        edit.scopes = self.scopes.as_deref().map(scopes).transpose()?;
+        edit.expires_at = self.expires_at.map(|at| at.map(|Expiry(at)| at));
+        let read = |networks: Option<NetworkList>| networks.map(NetworkList::read).transpose();
+        edit.networks = self.networks.map(read).transpose()?;
+        edit.metadata = self
+            .metadata
+            .map(MetadataChanges::into_patch)
+            .unwrap_or_default();
+        match edit.is_empty() {
+            true => Err(Problem::no_changes()),
+            false => Ok(edit),
+        }
+    }
 }
 
 /// The options of a rotation.
@@ -176,7 +255,7 @@ pub(super) async fn list_tokens(
         (status = NOT_FOUND, description = "The app does not exist."),
         (status = CONFLICT, description = "The app is disabled, or the request already created a token."),
         (status = UNPROCESSABLE_ENTITY,
-            description = "The scopes are too long, the expiry is not in the future, tokens of the format are not issued, the app or a scope is limited to another format, or the idempotency key was used for another request."),
+            description = "The scopes are too long, the expiry is not in the future, the networks are invalid, the metadata is too large, the policy does not allow the token, tokens of the format are not issued, the app or a scope is limited to another format, or the idempotency key was used for another request."),
     )
 )]
 pub(super) async fn issue_token(
@@ -185,26 +264,12 @@ pub(super) async fn issue_token(
     Key(key): Key,
     Body(body): Body<NewTokenBody>,
 ) -> Result<Response, Problem> {
-    let lists: Vec<_> = body.scopes.iter().map(|list| list.0.as_str()).collect();
-    let scopes = ScopeSet::parse_list(&lists.join(" "));
-    let scopes = scopes.map_err(|error| {
-        Problem::new(
-            StatusCode::UNPROCESSABLE_ENTITY,
-            "invalid_scopes",
-            error.to_string(),
-        )
-    })?;
-    let mut new = NewToken::named(body.name.0).scopes(scopes);
-    if let Some(Expiry(at)) = body.expires_at {
-        new = new.expires_at(at);
-    }
-    if let Some(FormatLabel(label)) = body.format {
-        new = new.format(label);
-    }
+    let app = body.app_id.0;
+    let mut new = body.read()?;
     if let Some(key) = key {
         new = new.idempotency_key(key);
     }
-    let issued = operator.issue(&body.app_id.0, new).await?;
+    let issued = operator.issue(&app, new).await?;
     Ok(created(&operator, &issued, "tokens"))
 }
 
@@ -222,26 +287,49 @@ pub(super) async fn get_token(
     Id(TokenIdText(id)): Id<TokenIdText>,
 ) -> Result<Response, Problem> {
     let token = operator.get(id).await?;
-    Ok(Json(view(&operator, &token)).into_response())
+    Ok(shown(&operator, &token))
 }
 
-/// Rename a token.
+/// Edit a token.
+///
+/// A JSON merge patch (RFC 7396). What is absent stays as it is. The name and the metadata of any token
+/// can be edited, everything else only while the token is neither revoked nor expired.
 #[utoipa::path(
-    patch, path = "/tokens/{token}", tag = "tokens", request_body = RenameToken,
-    params(("token" = inline(TokenIdText), Path)),
+    patch, path = "/tokens/{token}", tag = "tokens",
+    request_body(content(
+        (EditToken = "application/merge-patch+json"),
+        (EditToken = "application/json"),
+    )),
+    params(
+        ("token" = inline(TokenIdText), Path),
+        ("If-Match" = inline(Option<IfMatchText>), Header, nullable = false),
+    ),
     responses(
-        (status = OK, description = "The renamed token.", body = TokenView),
+        (status = OK, description = "The edited token.", body = TokenView),
         (status = NOT_FOUND, description = "The token does not exist."),
+        (status = CONFLICT,
+            description = "The token is revoked or expired, or was rotated and cannot expire later."),
+        (status = PRECONDITION_FAILED, description = "The token has another version."),
+        (status = UNPROCESSABLE_ENTITY,
+            description = "The scopes are too long, the expiry is not in the future, the networks are invalid, the metadata would be too large, or the policy does not allow the edit."),
     )
 )]
-pub(super) async fn rename_token(
+pub(super) async fn edit_token(
     Extension(operator): Extension<Operator>,
     NoParams: NoParams,
     Id(TokenIdText(id)): Id<TokenIdText>,
-    Body(body): Body<RenameToken>,
+    IfMatch(version): IfMatch,
+    Patch(body): Patch<EditToken>,
 ) -> Result<Response, Problem> {
-    let token = operator.rename(id, &body.name.0).await?;
-    Ok(Json(view(&operator, &token)).into_response())
+    let edit = body.read()?;
+    let token = match &edit.name {
+        // The audit log distinguishes a rename from other edits.
+        Some(name) if version.is_none() && edit == TokenEdit::default().name(name) => {
+            operator.rename(id, name).await?
+        }
+        _ => operator.edit(id, version, edit).await?,
+    };
+    Ok(shown(&operator, &token))
 }
 
 /// Rotate a token.
@@ -259,9 +347,9 @@ pub(super) async fn rename_token(
             headers(("Location" = String, description = "The URL of the successor, relative to the request."))),
         (status = NOT_FOUND, description = "The token does not exist."),
         (status = CONFLICT,
-            description = "The token is revoked, expired or already rotated, its app is disabled, or the request already created a token."),
+            description = "The token is revoked, expired, suspended or already rotated, its app is disabled, or the request already created a token."),
         (status = UNPROCESSABLE_ENTITY,
-            description = "The overlap is too long, tokens of this format are not rotated, the app or a scope is limited to another format, or the idempotency key was used for another request."),
+            description = "The overlap is too long, tokens of this format are not rotated, the app or a scope is limited to another format, the policy does not allow the successor, or the idempotency key was used for another request."),
     )
 )]
 pub(super) async fn rotate_token(
@@ -277,6 +365,49 @@ pub(super) async fn rotate_token(
     }
     let issued = operator.rotate(id, rotation).await?;
     Ok(created(&operator, &issued, ".."))
+}
+
+/// Suspend a token.
+///
+/// Rejects the token until it is resumed. Its expiry does not change. Suspending it again changes
+/// nothing.
+#[utoipa::path(
+    post, path = "/tokens/{token}/suspend", tag = "tokens",
+    params(("token" = inline(TokenIdText), Path)),
+    responses(
+        (status = OK, description = "The suspended token.", body = TokenView),
+        (status = NOT_FOUND, description = "The token does not exist."),
+        (status = CONFLICT, description = "The token is revoked or expired."),
+    )
+)]
+pub(super) async fn suspend_token(
+    Extension(operator): Extension<Operator>,
+    NoParams: NoParams,
+    Id(TokenIdText(id)): Id<TokenIdText>,
+) -> Result<Response, Problem> {
+    let token = operator.suspend(id).await?;
+    Ok(shown(&operator, &token))
+}
+
+/// Resume a token.
+///
+/// Accepts a suspended token again. Resuming a token that is not suspended changes nothing.
+#[utoipa::path(
+    post, path = "/tokens/{token}/resume", tag = "tokens",
+    params(("token" = inline(TokenIdText), Path)),
+    responses(
+        (status = OK, description = "The resumed token.", body = TokenView),
+        (status = NOT_FOUND, description = "The token does not exist."),
+        (status = CONFLICT, description = "The token is revoked."),
+    )
+)]
+pub(super) async fn resume_token(
+    Extension(operator): Extension<Operator>,
+    NoParams: NoParams,
+    Id(TokenIdText(id)): Id<TokenIdText>,
+) -> Result<Response, Problem> {
+    let token = operator.resume(id).await?;
+    Ok(shown(&operator, &token))
 }
 
 /// Revoke a token.
@@ -296,7 +427,7 @@ pub(super) async fn revoke_token(
     Id(TokenIdText(id)): Id<TokenIdText>,
 ) -> Result<Response, Problem> {
     let token = operator.revoke(id).await?;
-    Ok(Json(view(&operator, &token)).into_response())
+    Ok(shown(&operator, &token))
 }
 
 fn view<'r>(operator: &'r Operator, token: &'r TokenRecord) -> TokenView<'r> {
@@ -304,11 +435,17 @@ fn view<'r>(operator: &'r Operator, token: &'r TokenRecord) -> TokenView<'r> {
     TokenView::at(operator.now(), token).with_format(format)
 }
 
+fn shown(operator: &Operator, token: &TokenRecord) -> Response {
+    let view = Json(view(operator, token));
+    (tagged(token.version()), view).into_response()
+}
+
 /// Returns the response that contains a token's text. `tokens` is the URL of the tokens, relative to
 /// the request.
 fn created(operator: &Operator, issued: &IssuedToken, tokens: &str) -> Response {
     let location = [(LOCATION, format!("{tokens}/{}", issued.record().id))];
     let format = operator.formats().label_of(&issued.record().mask);
-    let view = IssuedView::at(operator.now(), issued).with_format(format);
-    (StatusCode::CREATED, location, Json(view)).into_response()
+    let view = Json(IssuedView::at(operator.now(), issued).with_format(format));
+    let tag = tagged(issued.record().version());
+    (StatusCode::CREATED, location, tag, view).into_response()
 }

@@ -35,7 +35,8 @@ const CAPACITY: usize = 4096;
 /// ```
 ///
 /// A line contains `id`, `at`, `actor`, `action`, `app_id`, `token_id`, `outcome` (`done` or
-/// `refused`) and `reason`, as in the JSON API. The writer is flushed when the queue is empty.
+/// `refused`) and `reason`, as in the JSON API. Only the store has the `changes` that an edit made.
+/// The writer is flushed when the queue is empty.
 ///
 /// # Lost lines
 ///
@@ -131,7 +132,7 @@ fn write_lines(mut writer: impl Write, queue: &Receiver<Message>, lost: &AtomicU
 
 impl AuditSink for JsonLines {
     fn record(&self, event: &AuditEvent) {
-        let sent = serde_json::to_vec(&EventView::from(event))
+        let sent = serde_json::to_vec(&EventView::from(event).without_changes())
             .ok()
             .map(|mut line| {
                 line.push(b'\n');

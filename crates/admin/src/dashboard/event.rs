@@ -1,7 +1,9 @@
 //! Audit events as pages show them.
 
 use askama::{Template, filters::HtmlSafe};
-use tower_api_tokens::{AuditAction, AuditEvent, AuditOutcome, LifecycleErrorKind, MaskedToken};
+use tower_api_tokens::{
+    AuditAction, AuditChange, AuditEvent, AuditOutcome, LifecycleErrorKind, MaskedToken,
+};
 
 use super::{
     directory::{Directory, token_of_actor},
@@ -35,6 +37,8 @@ pub(super) struct EventView {
     actor: ActorView,
     at: Moment,
     facts: Vec<(&'static str, Identifier)>,
+    /// The fields that an edit changed, with the old and the new value.
+    changes: Vec<(String, String)>,
 }
 
 impl HtmlSafe for EventView {}
@@ -152,8 +156,16 @@ impl EventView {
             actor: ActorView::new(&event.actor, directory, page),
             at: Moment::new(event.at, page.now),
             facts,
+            changes: event.changes.iter().map(change).collect(),
         }
     }
+}
+
+fn change(change: &AuditChange) -> (String, String) {
+    let shown =
+        |value: &Option<String>| value.as_deref().map_or_else(|| "none".to_owned(), visible);
+    let (old, new) = (shown(&change.old), shown(&change.new));
+    (visible(&change.field), format!("{old} → {new}"))
 }
 
 impl Object {
@@ -211,14 +223,21 @@ impl Words {
     fn of(action: AuditAction) -> Self {
         let (done, attempt, object) = match action {
             AuditAction::CreateApp => ("Created", "create", "the app"),
+            AuditAction::EditApp => ("Edited", "edit", "the app"),
+            AuditAction::DeleteApp => ("Deleted", "delete", "the app"),
             AuditAction::DisableApp => ("Disabled", "disable", "the app"),
             AuditAction::EnableApp => ("Enabled", "enable", "the app"),
             AuditAction::IssueToken => ("Created", "create", "a token"),
             AuditAction::RenameToken => ("Renamed", "rename", "a token"),
+            AuditAction::EditToken => ("Edited", "edit", "a token"),
+            AuditAction::SuspendToken => ("Suspended", "suspend", "a token"),
+            AuditAction::ResumeToken => ("Resumed", "resume", "a token"),
             AuditAction::RotateToken => ("Rotated", "rotate", "a token"),
             AuditAction::RevokeToken => ("Revoked", "revoke", "a token"),
+            AuditAction::ExpiringToken => ("Announced expiry of", "announce expiry of", "a token"),
             AuditAction::PurgeTokens => ("Purged", "purge", "expired and revoked tokens"),
             AuditAction::ImportTokens => ("Imported", "import", "tokens"),
+            AuditAction::SetPolicy => ("Changed", "change", "the policy"),
             AuditAction::ClearCaches => ("Cleared", "clear", "the caches"),
             other => (other.as_str(), other.as_str(), ""),
         };
@@ -266,7 +285,11 @@ mod tests {
 
     #[test]
     fn every_action_has_a_label() {
-        let mut labels: Vec<String> = AuditAction::ALL.iter().copied().map(action_label).collect();
+        let all = AuditAction::ALL.iter().copied();
+        for action in all.clone() {
+            assert!(!action_label(action).contains(action.as_str()), "{action}");
+        }
+        let mut labels: Vec<String> = all.map(action_label).collect();
         assert!(labels.contains(&"Created app".to_owned()));
         assert!(labels.contains(&"Cleared caches".to_owned()));
         let all = labels.len();

@@ -107,7 +107,9 @@ async fn each_record_is_looked_up_once() {
     }
     let before = site.scene.store.calls();
     let page = site.get("/tokens/activity").await;
-    assert_eq!(page.text.matches("<bdi>ada</bdi>").count(), 42);
+    // As the actor of 42 events, and as the token of the event that issued it.
+    assert_eq!(page.text.matches("by <a href=").count(), 42);
+    assert_eq!(page.text.matches("<bdi>ada</bdi>").count(), 43);
     // The apps to choose from, the events and two tokens.
     assert_eq!(site.scene.store.calls() - before, 4);
 }
@@ -175,4 +177,31 @@ async fn a_search_for_an_action_is_bounded_and_can_be_continued() {
         .has(&format!("<bdi>{}</bdi>", app.name))
         .has("Previous page")
         .lacks("Searched");
+}
+
+#[tokio::test]
+async fn an_event_shows_what_an_edit_changed() {
+    let site = Site::new();
+    let app = site.ada().create_app("Billing").await.unwrap();
+    let mut event = site
+        .ada()
+        .events(&AuditQuery::default())
+        .await
+        .unwrap()
+        .items
+        .remove(0);
+    event.id = tower_api_tokens::AuditEventId::from_bytes([7; 16]);
+    event.action = AuditAction::EditApp;
+    let (old, new) = ("Bill\u{200b}ing".to_owned(), "<b>".to_owned());
+    event.changes = vec![tower_api_tokens::AuditChange::new(
+        "name",
+        Some(old),
+        Some(new),
+    )];
+    let registry = site.scene.tokens.registry();
+    registry.audit_log().unwrap().append(&event).await.unwrap();
+    site.get(&format!("/tokens/activity?app={}", app.id))
+        .await
+        .has("Edited app")
+        .has("<dt>name</dt><dd>Bill[U+200B]ing → &#60;b&#62;</dd>");
 }

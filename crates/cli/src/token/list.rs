@@ -5,8 +5,11 @@ use futures_util::{StreamExt, TryStreamExt};
 use tower_api_tokens::{TokenQuery, TokenStatus};
 
 use crate::{
-    failure::Failure, number::at_least_one, output::Listing, possible_values::one_of,
-    session::Session, views::ShownToken,
+    backend::Context,
+    failure::Failure,
+    number::at_least_one,
+    output::Listing,
+    views::{ShownToken, statuses},
 };
 
 #[derive(Args)]
@@ -15,7 +18,7 @@ pub(crate) struct Arguments {
     #[arg(long)]
     app: Option<String>,
     /// Only tokens with this status
-    #[arg(long, value_parser = one_of::<TokenStatus>(TokenStatus::ALL.iter().map(|status| status.as_str())))]
+    #[arg(long, value_parser = statuses())]
     status: Option<TokenStatus>,
     /// Only tokens whose name contains this text
     #[arg(long, value_name = "TEXT")]
@@ -25,10 +28,10 @@ pub(crate) struct Arguments {
     limit: Option<usize>,
 }
 
-pub(crate) async fn run(arguments: &Arguments, session: &Session) -> Result<(), Failure> {
-    let mut query = TokenQuery::default().limit(1000);
+pub(crate) async fn run(arguments: &Arguments, context: &Context<'_>) -> Result<(), Failure> {
+    let mut query = TokenQuery::default().limit(arguments.limit.unwrap_or(1000));
     if let Some(app) = &arguments.app {
-        query = query.app(session.find_app(app).await?.id);
+        query = query.app(context.find_app(app).await?.id);
     }
     if let Some(status) = arguments.status {
         query = query.status(status);
@@ -36,11 +39,11 @@ pub(crate) async fn run(arguments: &Arguments, session: &Session) -> Result<(), 
     if let Some(part) = &arguments.name {
         query = query.name(part.as_str());
     }
-    let mut listing = Listing::new::<ShownToken>(session.json);
+    let mut listing = Listing::new::<ShownToken>(context.json);
     let limit = arguments.limit.unwrap_or(usize::MAX);
-    let mut tokens = session.tokens.stream_tokens(query).take(limit);
+    let mut tokens = context.backend.tokens(query).take(limit);
     while let Some(token) = tokens.try_next().await? {
-        listing.add(&ShownToken::now(session, &token))?;
+        listing.add(&ShownToken(&token))?;
     }
     listing.end("No matching tokens. Issue one with `api-tokens token issue`.")
 }

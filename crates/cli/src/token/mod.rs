@@ -1,4 +1,4 @@
-//! `token`: issues, lists, shows, rotates, revokes and purges tokens.
+//! `token`: issues, lists, shows, renames, rotates, revokes and purges tokens.
 
 mod issue;
 mod list;
@@ -10,15 +10,13 @@ mod rotate;
 use clap::Subcommand;
 use tower_api_tokens::TokenId;
 
-use crate::{
-    failure::Failure,
-    session::{Purpose, Session},
-};
+use crate::{backend::Context, failure::Failure, session::Purpose};
 use print::print;
 
 #[derive(Subcommand)]
 pub(crate) enum Command {
     /// Issue a token and print it to standard output; it is shown only once
+    #[command(visible_alias = "create")]
     Issue(issue::Arguments),
     /// List tokens, newest first
     List(list::Arguments),
@@ -26,6 +24,13 @@ pub(crate) enum Command {
     Show {
         /// Identifier of the token
         id: TokenId,
+    },
+    /// Rename a token; clients notice nothing
+    Rename {
+        /// Identifier of the token
+        id: TokenId,
+        /// New name of the token; say where it is used
+        name: String,
     },
     /// Issue a successor for a token and print it to standard output; the old token keeps working
     /// for a while
@@ -42,22 +47,30 @@ impl Command {
         matches!(self, Self::Issue(_) | Self::Rotate(_))
     }
 
+    /// Whether the command works only on a store, not through the management API of a server.
+    pub(crate) fn needs_store(&self) -> bool {
+        matches!(self, Self::Purge(_))
+    }
+
     pub(crate) fn purpose(&self) -> Purpose {
         match self {
             Self::Issue(_) | Self::Rotate(_) => Purpose::Issue,
             Self::List(_) | Self::Show { .. } => Purpose::Read,
-            Self::Revoke(_) | Self::Purge(_) => Purpose::Change,
+            Self::Rename { .. } | Self::Revoke(_) | Self::Purge(_) => Purpose::Change,
         }
     }
 }
 
-pub(crate) async fn run(command: Command, session: &Session) -> Result<(), Failure> {
+pub(crate) async fn run(command: Command, context: &Context<'_>) -> Result<(), Failure> {
     match command {
-        Command::Issue(arguments) => issue::run(&arguments, session).await,
-        Command::List(arguments) => list::run(&arguments, session).await,
-        Command::Show { id } => print(session, &session.tokens.get(id).await?),
-        Command::Rotate(arguments) => rotate::run(&arguments, session).await,
-        Command::Revoke(arguments) => revoke::run(&arguments, session).await,
-        Command::Purge(arguments) => purge::run(&arguments, session).await,
+        Command::Issue(arguments) => issue::run(&arguments, context).await,
+        Command::List(arguments) => list::run(&arguments, context).await,
+        Command::Show { id } => print(context, &context.backend.token(id).await?),
+        Command::Rename { id, name } => {
+            print(context, &context.backend.rename_token(id, &name).await?)
+        }
+        Command::Rotate(arguments) => rotate::run(&arguments, context).await,
+        Command::Revoke(arguments) => revoke::run(&arguments, context).await,
+        Command::Purge(arguments) => purge::run(&arguments, context.backend.store()?).await,
     }
 }

@@ -9,7 +9,7 @@ use crate::{
     number::count,
     output::{print_json, print_line},
     progress,
-    prompt::confirm,
+    prompt::Confirmation,
     session::Session,
     time::Past,
     views::Time,
@@ -21,9 +21,8 @@ pub(crate) struct Arguments {
     /// date or time, like `2026-01-31` (UTC)
     #[arg(long, alias = "ended-before", value_name = "WHEN")]
     before: Past,
-    /// Skip the confirmation prompt
-    #[arg(long)]
-    yes: bool,
+    #[command(flatten)]
+    confirmation: Confirmation,
 }
 
 #[derive(Serialize)]
@@ -37,7 +36,7 @@ pub(crate) async fn run(arguments: &Arguments, session: &Session) -> Result<(), 
         "Delete the records of all tokens that expired or were revoked before {}? Requests with them can then no longer be told apart from requests with unknown tokens.",
         Time(before)
     );
-    confirm(&question, arguments.yes)?;
+    arguments.confirmation.ask(&question)?;
     let spinner = progress::spin("Purging");
     let purged = session.operator.purge(before).await;
     spinner.finish_and_clear();

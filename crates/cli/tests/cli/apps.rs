@@ -1,4 +1,14 @@
-use crate::support::Cli;
+use crate::{server::on_both, support::Cli};
+
+on_both!(
+    an_app_can_have_a_given_identifier,
+    an_empty_list_shows_the_next_step,
+    tokens_of_a_disabled_app_are_refused_until_it_is_enabled,
+    an_app_is_found_by_its_identifier_or_unique_name,
+    an_app_is_shown_by_its_identifier_or_name,
+    no_app_can_impersonate_another_by_name_or_identifier,
+    invalid_names_and_identifiers_are_rejected_with_a_hint,
+);
 
 #[test]
 fn creating_an_app_creates_the_database() {
@@ -11,26 +21,20 @@ fn creating_an_app_creates_the_database() {
     assert_eq!(apps[0]["disabled_at"], serde_json::Value::Null);
 }
 
-#[test]
-fn an_app_can_have_a_given_identifier() {
-    let cli = Cli::with_app();
-    let app = &cli.run(&["app", "list", "--json"]).json_lines()[0];
+fn an_app_can_have_a_given_identifier(cli: &Cli) {
+    let app = cli.run(&["app", "show", "Billing", "--json"]).json();
     assert_eq!(app["id"], "billing");
     let refused = cli.run(&["app", "create", "Other", "--id", "billing"]);
     assert!(refused.failed(4).contains("already"));
 }
 
-#[test]
-fn an_empty_list_shows_the_next_step() {
-    let cli = Cli::with_app();
-    let empty = cli.run(&["token", "list"]);
+fn an_empty_list_shows_the_next_step(cli: &Cli) {
+    let empty = cli.run(&["token", "list", "--app", "billing"]);
     assert!(empty.err.contains("api-tokens token issue"), "{empty:?}");
     assert_eq!(empty.done(), "");
 }
 
-#[test]
-fn tokens_of_a_disabled_app_are_refused_until_it_is_enabled() {
-    let cli = Cli::with_app();
+fn tokens_of_a_disabled_app_are_refused_until_it_is_enabled(cli: &Cli) {
     let (token, _) = cli.issue("ci", &[]);
     cli.run(&["app", "disable", "Billing"]).done();
     assert!(cli.verify(&token).failed(4).contains("disabled"));
@@ -40,9 +44,7 @@ fn tokens_of_a_disabled_app_are_refused_until_it_is_enabled() {
     cli.verify(&token).done();
 }
 
-#[test]
-fn an_app_is_found_by_its_identifier_or_unique_name() {
-    let cli = Cli::with_app();
+fn an_app_is_found_by_its_identifier_or_unique_name(cli: &Cli) {
     cli.run(&["app", "create", "Twin", "--id", "first"]).done();
     cli.run(&["app", "create", "Twin", "--id", "second"]).done();
     cli.run(&["app", "disable", "Billing"]).done();
@@ -60,9 +62,7 @@ fn an_app_is_found_by_its_identifier_or_unique_name() {
     cli.run(&["app", "disable", "id:"]).failed(2);
 }
 
-#[test]
-fn no_app_can_impersonate_another_by_name_or_identifier() {
-    let cli = Cli::with_app();
+fn no_app_can_impersonate_another_by_name_or_identifier(cli: &Cli) {
     // The identifier of one app is the name of another, and vice versa.
     cli.run(&["app", "create", "Evil", "--id", "Billing"])
         .done();
@@ -75,6 +75,7 @@ fn no_app_can_impersonate_another_by_name_or_identifier() {
             &["token", "issue", "--name", "x", "--app", named][..],
             &["token", "list", "--app", named],
             &["events", "--app", named],
+            &["app", "show", named],
             &["app", "disable", named],
             &["app", "enable", named],
         ] {
@@ -95,15 +96,33 @@ fn no_app_can_impersonate_another_by_name_or_identifier() {
         let disabled = cli.run(&["app", "disable", named, "--json"]).json();
         assert_eq!(disabled["id"], id);
     }
-    let tokens = cli.run(&["token", "list", "--json"]).json_lines();
-    assert!(tokens.is_empty());
+    for id in ["id:Billing", "id:billing", "id:twin", "impostor"] {
+        let list = ["token", "list", "--app", id, "--json"];
+        assert!(cli.run(&list).json_lines().is_empty());
+    }
 }
 
-#[test]
-fn invalid_names_and_identifiers_are_rejected_with_a_hint() {
-    let cli = Cli::with_app();
+fn invalid_names_and_identifiers_are_rejected_with_a_hint(cli: &Cli) {
     let name = cli.run(&["app", "create", "a\u{1b}[31mb"]).failed(2);
     assert!(name.contains("1 to 100 characters"), "{name}");
     let id = cli.run(&["app", "create", "x", "--id", "two words"]);
     assert!(id.failed(2).contains("1 to 40"));
+}
+
+fn an_app_is_shown_by_its_identifier_or_name(cli: &Cli) {
+    let shown = cli.run(&["app", "show", "Billing"]).done();
+    for named in ["billing", "id:billing"] {
+        assert_eq!(cli.run(&["app", "show", named]).done(), shown);
+    }
+    let fields = |shown: &str| {
+        let names = shown.lines().filter_map(|line| line.split("  ").next());
+        names.map(str::to_owned).collect::<Vec<_>>()
+    };
+    assert_eq!(fields(&shown), ["id", "name", "status", "created"]);
+    assert!(shown.contains("status   enabled\n"), "{shown}");
+    cli.run(&["app", "disable", "billing"]).done();
+    let shown = cli.run(&["app", "show", "billing"]).done();
+    assert!(shown.contains("status    disabled\n"), "{shown}");
+    assert_eq!(fields(&shown).last().map(String::as_str), Some("disabled"));
+    cli.run(&["app", "show", "nobody"]).failed(3);
 }

@@ -5,7 +5,9 @@ use std::{
 
 use serde_json::Value;
 
-use crate::support::Cli;
+use crate::{server::on_both, support::Cli};
+
+on_both!(refused_changes_are_logged_too, events_can_be_filtered);
 
 #[test]
 fn every_change_is_logged_with_the_user() {
@@ -39,9 +41,7 @@ fn every_change_is_logged_with_the_user() {
     assert_eq!(events[3]["app_id"], "billing");
 }
 
-#[test]
-fn refused_changes_are_logged_too() {
-    let cli = Cli::with_app();
+fn refused_changes_are_logged_too(cli: &Cli) {
     let (_, id) = cli.issue("ci", &[]);
     cli.run(&["token", "revoke", &id, "--yes"]).done();
     cli.run(&["token", "rotate", &id]).failed(4);
@@ -53,16 +53,15 @@ fn refused_changes_are_logged_too() {
     assert!(table.contains("refused: revoked_token"), "{table}");
 }
 
-#[test]
-fn events_can_be_filtered() {
-    let cli = Cli::with_app();
+fn events_can_be_filtered(cli: &Cli) {
     cli.run(&["app", "create", "Other", "--id", "other"]).done();
     let (_, id) = cli.issue("ci", &[]);
     let count = |more: &[&str]| {
         let arguments = [&["events", "--json"], more].concat();
         cli.run(&arguments).json_lines().len()
     };
-    assert_eq!(count(&[]), 3);
+    assert!(count(&[]) >= 3);
+    assert_eq!(count(&["--app", "other"]), 1);
     assert_eq!(count(&["--app", "Billing"]), 2);
     assert_eq!(count(&["--token", &id]), 1);
     assert_eq!(count(&["--limit", "1"]), 1);

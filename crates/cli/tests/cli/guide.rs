@@ -4,7 +4,7 @@ use std::{env, fs, path::Path, process::Command};
 
 use regex::Regex;
 
-use crate::support::Cli;
+use crate::{server::Server, support::Cli};
 
 const GUIDE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/command-line.md");
 
@@ -13,7 +13,12 @@ struct Shell {
     cli: Cli,
     exports: String,
     identifiers: Vec<(String, String)>,
+    /// The server at `SERVER`, from the first command that uses it.
+    server: Option<Server>,
 }
+
+/// The address at which `serve` listens in the guide.
+const SERVER: &str = "127.0.0.1:8080";
 
 impl Shell {
     fn run(&mut self, command: &str) -> String {
@@ -21,7 +26,13 @@ impl Shell {
             self.exports += &format!("{command}\n");
             return String::new();
         }
-        let command = self.with_actual_identifiers(command);
+        let mut command = self.with_actual_identifiers(command);
+        if command.contains(&format!("--server http://{SERVER}")) {
+            let server = self
+                .server
+                .get_or_insert_with(|| Server::start(&self.cli, &[]));
+            command = command.replace(SERVER, &server.address);
+        }
         let program = Path::new(env!("CARGO_BIN_EXE_api-tokens"))
             .parent()
             .unwrap();
@@ -69,6 +80,8 @@ fn normalized(text: &str) -> String {
     let text = identifier().replace_all(text, "(identifier)");
     let time = Regex::new(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z").unwrap();
     let text = time.replace_all(&text, "(time)");
+    let version = Regex::new(r"\b[0-9a-f]{32}\b").unwrap();
+    let text = version.replace_all(&text, "(version)");
     let mask = Regex::new("acme_live_…[0-9A-Za-z]{4}").unwrap();
     mask.replace_all(&text, "(mask)").into_owned()
 }
@@ -79,6 +92,7 @@ fn run(guide: &str) -> String {
         cli: Cli::new(),
         exports: String::new(),
         identifiers: Vec::new(),
+        server: None,
     };
     let mut actual = String::new();
     let mut lines = guide.lines().peekable();

@@ -8,6 +8,8 @@ mod guide;
 mod measuring;
 mod output;
 mod prompts;
+mod remote;
+mod server;
 mod serving;
 mod support;
 mod tokens;

@@ -12,9 +12,18 @@ use tower_api_tokens::{
 use tower_api_tokens_sqlx::SqliteStore;
 
 use crate::{
+    server::{Remote, on_both},
     support::{Cli, Run},
     triggers::without_triggers,
 };
+
+on_both!(
+    a_change_whose_output_is_lost_is_reported_as_made,
+    a_token_that_cannot_be_printed_is_revoked,
+    a_successor_that_cannot_be_printed_can_be_replaced,
+    a_closed_standard_error_is_no_failure,
+    json_has_every_field,
+);
 
 const HOSTILE: &str = "a\u{1b}]0;owned\u{7}\u{9b}2J\u{202e}b\nc\td";
 
@@ -52,11 +61,16 @@ fn with_hostile_names(tokens: u8) -> Cli {
 
 #[test]
 fn hostile_names_are_escaped() {
-    let cli = with_hostile_names(1);
+    names_are_escaped(&with_hostile_names(1));
+    names_are_escaped(&Remote::on(with_hostile_names(1)));
+}
+
+fn names_are_escaped(cli: &Cli) {
     let id = "00000000-0000-0000-0000-000000000000";
     for arguments in [
         &["app", "list"][..],
         &["app", "list", "--json"],
+        &["app", "show", "app"],
         &["token", "list"],
         &["token", "list", "--json"],
         &["token", "show", id],
@@ -89,8 +103,9 @@ fn a_table_has_one_line_for_each_record() {
     let lines: Vec<_> = table.lines().collect();
     assert_eq!(lines.len(), 4, "{table}");
     assert!(lines[0].starts_with("ID "), "{table}");
-    assert!(lines[1].starts_with("02020202-0202-0202-0202-020202020202  acme_live_…9f3c  "));
-    assert!(lines[1].ends_with(" live"));
+    assert!(lines[1].starts_with("02020202-0202-0202-0202-020202020202  a\\u{1b}"));
+    assert!(lines[1].contains("  acme_live_…9f3c  "));
+    assert!(lines[1].contains("  active  "));
 }
 
 #[test]
@@ -145,6 +160,8 @@ fn printing(id: &str) -> Vec<Vec<&str>> {
         vec!["app", "create", "Other"],
         vec!["token", "list"],
         vec!["token", "show", id],
+        vec!["token", "rename", id, "nightly export"],
+        vec!["app", "show", "billing"],
         vec!["token", "purge", "--before", "0s", "--yes"],
         vec!["events"],
         vec!["cache", "clear"],
@@ -182,16 +199,14 @@ fn failing_to_write_the_output_is_a_failure() {
     }
 }
 
-#[test]
-fn a_change_whose_output_is_lost_is_reported_as_made() {
-    let cli = Cli::with_app();
+fn a_change_whose_output_is_lost_is_reported_as_made(cli: &Cli) {
     for out in [full(), closed_pipe()] {
         let mut disable = cli.command(&["app", "disable", "billing"]);
         let run = Run::from(disable.stdout(out).output().unwrap());
         assert_eq!(run.code, 1, "{run:?}");
         assert!(run.err.contains("succeeded"), "{run:?}");
     }
-    let app = cli.run(&["app", "list", "--json"]).json();
+    let app = cli.run(&["app", "show", "billing", "--json"]).json();
     assert!(app["disabled_at"].is_string());
 }
 
@@ -233,9 +248,7 @@ fn a_change_is_made_even_if_its_output_is_discarded() {
     cli.verify(&token).failed(4);
 }
 
-#[test]
-fn a_token_that_cannot_be_printed_is_revoked() {
-    let cli = Cli::with_app();
+fn a_token_that_cannot_be_printed_is_revoked(cli: &Cli) {
     for more in [&[][..], &["--json"]] {
         for out in [full(), closed_pipe()] {
             let issue = ["token", "issue", "--app", "billing", "--name", "ci"];
@@ -251,9 +264,7 @@ fn a_token_that_cannot_be_printed_is_revoked() {
     }
 }
 
-#[test]
-fn a_successor_that_cannot_be_printed_can_be_replaced() {
-    let cli = Cli::with_app();
+fn a_successor_that_cannot_be_printed_can_be_replaced(cli: &Cli) {
     let (old, id) = cli.issue("ci", &[]);
     let mut rotate = cli.command(&["token", "rotate", &id]);
     let run = Run::from(rotate.stdout(closed_pipe()).output().unwrap());
@@ -267,9 +278,7 @@ fn a_successor_that_cannot_be_printed_can_be_replaced() {
     cli.verify(&old).done();
 }
 
-#[test]
-fn a_closed_standard_error_is_no_failure() {
-    let cli = Cli::with_app();
+fn a_closed_standard_error_is_no_failure(cli: &Cli) {
     let mut issue = cli.command(&["token", "issue", "--app", "billing", "--name", "ci"]);
     let mut issue = issue.stderr(Stdio::piped()).spawn().unwrap();
     drop(issue.stderr.take());
@@ -277,9 +286,7 @@ fn a_closed_standard_error_is_no_failure() {
     cli.verify(&token).done();
 }
 
-#[test]
-fn json_has_every_field() {
-    let cli = Cli::with_app();
+fn json_has_every_field(cli: &Cli) {
     let keys = |value: &Value| {
         let object = value.as_object().unwrap();
         object
@@ -293,21 +300,28 @@ fn json_has_every_field() {
     ];
     let issued = cli.run(&issue).json();
     assert_eq!(keys(&issued), "record token");
-    let token = "app_id app_name created_at expires_at format id last_used_at masked name revoked_at scopes status successor_id uses";
+    let token = "app_id app_name created_at created_by expires_at format id last_used_at masked metadata name networks not_before revoked_at scopes status successor_id suspended_at uses version";
     assert_eq!(keys(&issued["record"]), token);
-    assert_eq!(keys(&cli.run(&["token", "list", "--json"]).json()), token);
-    let app = cli.run(&["app", "list", "--json"]).json();
-    assert_eq!(keys(&app), "created_at disabled_at id name");
+    for listed in cli.run(&["token", "list", "--json"]).json_lines() {
+        assert_eq!(keys(&listed), token);
+    }
+    let app = &cli.run(&["app", "list", "--json"]).json_lines()[0];
+    assert_eq!(keys(app), "created_at disabled_at id metadata name version");
     let event = &cli.run(&["events", "--json"]).json_lines()[0];
     assert_eq!(
         keys(event),
-        "action actor app_id at id outcome reason token_id"
+        "action actor app_id at changes id outcome reason token_id"
     );
-    let verdict = cli.pipe(&["verify", "--json"], issued["token"].as_str().unwrap());
-    assert_eq!(
-        keys(&verdict.json()),
-        "admitted app_id app_name expires_at format reason scopes token_id token_name"
-    );
+}
+
+#[test]
+fn the_json_of_a_verdict_has_every_field() {
+    let cli = Cli::with_app();
+    let (token, _) = cli.issue("ci", &[]);
+    let verdict = cli.pipe(&["verify", "--json"], &token).json();
+    let keys: Vec<_> = verdict.as_object().unwrap().keys().collect();
+    let expected = "admitted app_id app_name expires_at format reason scopes token_id token_name";
+    assert_eq!(keys, expected.split(' ').collect::<Vec<_>>());
 }
 
 /// So that copying the file alone, or making the directory read-only, loses nothing.

@@ -57,6 +57,7 @@ fn no_terminal_width_breaks_identifiers() {
         "token list",
         "events",
         "app list",
+        "app show billing",
         &format!("token show {id}"),
     ] {
         let table = plain(arguments);
@@ -75,7 +76,9 @@ fn no_terminal_width_breaks_identifiers() {
     let shown = at_width(&cli, 80, "token list");
     assert!(shown.contains(&format!("ID         {id}\r\n")), "{shown}");
     assert!(shown.contains(&scopes.replace(',', " ")), "{shown}");
-    assert!(at_width(&cli, 0, "--help").contains("Issue, list, show, rotate, revoke and purge"));
+    assert!(
+        at_width(&cli, 0, "--help").contains("Issue, list, show, rename, rotate, revoke and purge")
+    );
 }
 
 #[test]
@@ -112,11 +115,21 @@ fn without_a_terminal_destructive_commands_need_yes() {
     for arguments in [
         &["token", "revoke", &id][..],
         &["token", "purge", "--before", "0s"],
+        &["restore", "backup"],
     ] {
         // Piped input is not a confirmation.
         assert!(cli.pipe(arguments, "y\n").failed(2).contains("--yes"));
     }
     cli.verify(&token).done();
+    cli.run(&["backup", "backup"]).done();
+    for confirmed in [
+        &["restore", "backup", "-y"][..],
+        &["token", "revoke", &id, "-y"],
+        &["token", "purge", "--before", "0s", "-y"],
+    ] {
+        cli.run(confirmed).done();
+    }
+    cli.run(&["token", "show", &id]).failed(3);
 }
 
 #[test]

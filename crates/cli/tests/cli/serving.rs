@@ -5,9 +5,8 @@ use std::{
     io::{BufRead, BufReader, Read, Write},
     net::TcpStream,
     os::unix::fs::PermissionsExt,
-    path::PathBuf,
-    process::{Child, ChildStdout, Command},
-    thread::{self, JoinHandle},
+    process::Command,
+    thread,
     time::Duration,
 };
 
@@ -16,98 +15,10 @@ use sqlx::{AssertSqlSafe, Connection, SqliteConnection};
 use tokio::time::Instant;
 
 use crate::{
+    server::{Server, TOKEN_FILE},
     support::{Cli, Run},
     triggers::without_triggers,
 };
-
-/// The file with the first administrator's token.
-const TOKEN_FILE: &str = "api-tokens-admin-token";
-
-/// A running server.
-struct Server {
-    process: Child,
-    address: String,
-    directory: PathBuf,
-    /// What it logged before it listened.
-    startup: String,
-    printed: ChildStdout,
-    /// What it logs afterwards.
-    log: Option<JoinHandle<String>>,
-}
-
-impl Server {
-    fn start(cli: &Cli, more: &[&str]) -> Self {
-        let arguments = [&["serve", "--listen", "127.0.0.1:0"], more].concat();
-        Self::run(cli, cli.command(&arguments))
-    }
-
-    fn run(cli: &Cli, mut command: Command) -> Self {
-        let mut process = command.spawn().unwrap();
-        let mut lines = BufReader::new(process.stderr.take().unwrap()).lines();
-        let mut startup = String::new();
-        let address = lines.find_map(|line| {
-            let line = line.unwrap();
-            startup += &format!("{line}\n");
-            line.strip_prefix("Listening on http://").map(str::to_owned)
-        });
-        let address = address.unwrap_or_else(|| panic!("it does not listen: {startup}"));
-        let log = thread::spawn(move || {
-            let lines = lines.map(|line| line.unwrap() + "\n");
-            lines.collect()
-        });
-        Self {
-            address,
-            directory: cli.directory.path().to_owned(),
-            startup,
-            printed: process.stdout.take().unwrap(),
-            log: Some(log),
-            process,
-        }
-    }
-
-    /// Returns the first administrator's token.
-    fn first_token(&self) -> String {
-        let token = fs::read_to_string(self.directory.join(TOKEN_FILE)).unwrap();
-        token.trim().to_owned()
-    }
-
-    /// Sends a GET request, and returns the status and the whole response.
-    fn get(&self, path: &str, fields: &str) -> (u16, String) {
-        self.send("GET", path, fields)
-    }
-
-    fn send(&self, method: &str, path: &str, fields: &str) -> (u16, String) {
-        let mut stream = TcpStream::connect(&self.address).unwrap();
-        let request =
-            format!("{method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{fields}\r\n");
-        stream.write_all(request.as_bytes()).unwrap();
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).unwrap();
-        (answer[9..12].parse().unwrap(), answer.to_lowercase())
-    }
-
-    fn get_as(&self, path: &str, token: &str) -> (u16, String) {
-        self.get(path, &format!("Authorization: Bearer {token}\r\n"))
-    }
-
-    /// Stops it with a signal, asserts a clean exit, and returns what else it printed.
-    fn stop(mut self, signal: &str) -> String {
-        let pid = self.process.id().to_string();
-        let killed = Command::new("kill").args([signal, &pid]).status();
-        assert!(killed.unwrap().success());
-        let mut rest = String::new();
-        self.printed.read_to_string(&mut rest).unwrap();
-        assert!(self.process.wait().unwrap().success());
-        rest
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
-}
 
 #[test]
 fn only_the_first_start_writes_an_administrator_token() {

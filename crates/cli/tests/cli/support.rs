@@ -16,6 +16,8 @@ pub(crate) struct Cli {
     pub(crate) store: String,
     /// The PostgreSQL schema that holds the tables.
     pub(crate) schema: String,
+    /// The URL of the server that commands work through, instead of the store.
+    pub(crate) server: Option<String>,
 }
 
 /// The result of a command.
@@ -39,6 +41,7 @@ impl Cli {
             directory,
             store,
             schema: schema.to_owned(),
+            server: None,
         }
     }
 
@@ -50,8 +53,22 @@ impl Cli {
         cli
     }
 
-    /// Prepares a command in a clean environment.
+    /// Prepares a command in a clean environment, on the store or through the server.
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = self.on_store(arguments);
+        if let Some(url) = &self.server {
+            command
+                .env_remove("API_TOKENS_STORE")
+                .env_remove("API_TOKENS_SCHEMA")
+                .env_remove("API_TOKENS_PREFIX")
+                .env("API_TOKENS_SERVER", url)
+                .env("API_TOKENS_TOKEN_FILE", "api-tokens-admin-token");
+        }
+        command
+    }
+
+    /// Prepares a command in a clean environment, on the store.
+    pub(crate) fn on_store(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_api-tokens"));
         command
             .args(arguments)
@@ -97,7 +114,10 @@ impl Cli {
 
     /// Runs a command with this standard input.
     pub(crate) fn pipe(&self, arguments: &[&str], input: &str) -> Run {
-        let mut command = self.command(arguments);
+        Self::feed(self.command(arguments), input)
+    }
+
+    fn feed(mut command: Command, input: &str) -> Run {
         let mut child = command.stdin(Stdio::piped()).spawn().unwrap();
         // A command that rejects its arguments does not read its input.
         let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
@@ -118,7 +138,7 @@ impl Cli {
     }
 
     pub(crate) fn verify(&self, token: &str) -> Run {
-        self.pipe(&["verify"], token)
+        Self::feed(self.on_store(&["verify"]), token)
     }
 }
 

@@ -79,6 +79,7 @@ async fn apps_and_events_are_paged() {
                 None => break,
             }
         }
+        // The events include those of the app and the token that the administrator signs in with.
         assert_eq!(count, if listing == "/apps" { 3 } else { 10 });
     }
 }

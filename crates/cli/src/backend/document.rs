@@ -1,0 +1,141 @@
+//! Records in the JSON form of the management API.
+//!
+//! With `--json`, a command prints a record as it is, so that it shows every field of a server that is
+//! newer than this program.
+
+use std::ops::Deref;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de::DeserializeOwned};
+use serde_json::value::{RawValue, to_raw_value};
+use tower_api_tokens::{AppId, TokenId};
+use zeroize::Zeroizing;
+
+/// A record, and those of its fields that people are shown.
+#[derive(Clone, Debug)]
+pub(crate) struct Document<T> {
+    json: Box<RawValue>,
+    fields: T,
+}
+
+impl<T: DeserializeOwned> Document<T> {
+    /// Creates the document of a record from the view that the management API returns.
+    pub(super) fn of(view: &impl Serialize) -> serde_json::Result<Self> {
+        Self::parse(to_raw_value(view)?)
+    }
+
+    fn parse(json: Box<RawValue>) -> serde_json::Result<Self> {
+        let fields = serde_json::from_str(json.get())?;
+        Ok(Self { json, fields })
+    }
+}
+
+impl<T> Deref for Document<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.fields
+    }
+}
+
+impl<T> Serialize for Document<T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.json.serialize(serializer)
+    }
+}
+
+impl<'de, T: DeserializeOwned> Deserialize<'de> for Document<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let mut json = Box::<RawValue>::deserialize(deserializer)?;
+        // A proxy may have formatted it. The output has one record on each line.
+        if json.get().contains(['\n', '\r']) {
+            let value: serde_json::Value =
+                serde_json::from_str(json.get()).map_err(serde::de::Error::custom)?;
+            json = to_raw_value(&value).map_err(serde::de::Error::custom)?;
+        }
+        Self::parse(json).map_err(serde::de::Error::custom)
+    }
+}
+
+/// The fields of an app.
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct App {
+    pub(crate) id: AppId,
+    pub(crate) name: String,
+    pub(crate) created_at: Timestamp,
+    pub(crate) disabled_at: Option<Timestamp>,
+}
+
+/// The fields of a token.
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct Token {
+    pub(crate) id: TokenId,
+    pub(crate) app_id: AppId,
+    pub(crate) app_name: String,
+    pub(crate) name: String,
+    pub(crate) masked: String,
+    /// The label of the format.
+    pub(crate) format: Option<String>,
+    pub(crate) scopes: Vec<String>,
+    /// A word, because a newer server may have others than this program.
+    pub(crate) status: String,
+    pub(crate) created_at: Timestamp,
+    pub(crate) expires_at: Option<Timestamp>,
+    pub(crate) revoked_at: Option<Timestamp>,
+    pub(crate) successor_id: Option<TokenId>,
+    pub(crate) last_used_at: Option<Timestamp>,
+    pub(crate) uses: u64,
+}
+
+/// The fields of an audit event.
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct Event {
+    pub(crate) at: Timestamp,
+    pub(crate) actor: String,
+    pub(crate) action: String,
+    pub(crate) app_id: Option<String>,
+    pub(crate) token_id: Option<String>,
+    pub(crate) outcome: String,
+    pub(crate) reason: Option<String>,
+}
+
+/// A newly issued token, including its text.
+#[derive(Deserialize, Serialize)]
+pub(crate) struct IssuedDocument {
+    #[serde(deserialize_with = "secret", serialize_with = "expose")]
+    pub(crate) token: Zeroizing<String>,
+    pub(crate) record: Document<Token>,
+}
+
+fn secret<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Zeroizing<String>, D::Error> {
+    String::deserialize(deserializer).map(Zeroizing::new)
+}
+
+fn expose<S: Serializer>(token: &Zeroizing<String>, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(token)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const APP: &str = r#"{"id":"a","name":"A","created_at":"2026-11-28T11:01:53Z","disabled_at":null,"plan":"x"}"#;
+
+    #[test]
+    fn a_document_keeps_fields_that_this_version_does_not_know() {
+        let app: Document<App> = serde_json::from_str(APP).unwrap();
+        assert_eq!(app.name, "A");
+        assert_eq!(serde_json::to_string(&app).unwrap(), APP);
+    }
+
+    #[test]
+    fn a_document_has_one_line() {
+        let formatted = APP.replace(',', ",\n  ");
+        let app: Document<App> = serde_json::from_str(&formatted).unwrap();
+        let json = serde_json::to_string(&app).unwrap();
+        let values: [serde_json::Value; 2] =
+            [&*json, APP].map(|json| serde_json::from_str(json).unwrap());
+        assert!(!json.contains('\n'), "{json}");
+        assert_eq!(values[0], values[1]);
+    }
+}

@@ -1,0 +1,128 @@
+//! What the commands work on: a store, or the management API of a server.
+
+mod document;
+pub(crate) mod server;
+mod store;
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use futures_util::{TryStreamExt, stream::BoxStream};
+use tower_api_tokens::{
+    AppId, AppQuery, AuditQuery, LifecycleErrorKind, ScopeSet, TokenId, TokenQuery,
+};
+use tower_api_tokens_admin::OperationErrorKind;
+
+pub(crate) use document::{App, Document, Event, IssuedDocument, Token};
+
+pub(crate) use store::event_document;
+
+use crate::{failure::Failure, session::Session, time::Expiry};
+
+/// The records of a listing, in its order.
+pub(crate) type Records<'a, T> = BoxStream<'a, Result<Document<T>, Failure>>;
+
+/// A token to issue.
+#[derive(Clone, Debug)]
+pub(crate) struct NewToken<'a> {
+    pub(crate) name: &'a str,
+    pub(crate) scopes: ScopeSet,
+    /// The label of its format, or `None` for the default one.
+    pub(crate) format: Option<&'a str>,
+    pub(crate) expires: Expiry,
+}
+
+/// Whether a token was not issued because of its format, so that another `--format` is needed.
+fn is_about_format(kind: OperationErrorKind) -> bool {
+    matches!(
+        kind,
+        OperationErrorKind::Lifecycle(
+            LifecycleErrorKind::UnknownFormat | LifecycleErrorKind::FormatNotAllowed
+        )
+    )
+}
+
+/// The operations of the commands. A command that works on a store and through a server needs one
+/// method here, in `store` and in `server`. Both return the same documents and the same failures.
+#[async_trait]
+pub(crate) trait Backend: Send + Sync {
+    /// Returns the open store, for a command that the management API does not offer.
+    fn store(&self) -> Result<&Session, Failure>;
+
+    async fn app(&self, id: &AppId) -> Result<Option<Document<App>>, Failure>;
+
+    fn apps(&self, query: AppQuery) -> Records<'_, App>;
+
+    async fn create_app(&self, id: Option<AppId>, name: &str) -> Result<Document<App>, Failure>;
+
+    async fn disable_app(&self, id: &AppId) -> Result<Document<App>, Failure>;
+
+    async fn enable_app(&self, id: &AppId) -> Result<Document<App>, Failure>;
+
+    async fn token(&self, id: TokenId) -> Result<Document<Token>, Failure>;
+
+    fn tokens(&self, query: TokenQuery) -> Records<'_, Token>;
+
+    async fn issue(&self, app: &AppId, new: NewToken<'_>) -> Result<IssuedDocument, Failure>;
+
+    async fn rotate(&self, id: TokenId, overlap: Duration) -> Result<IssuedDocument, Failure>;
+
+    async fn rename_token(&self, id: TokenId, name: &str) -> Result<Document<Token>, Failure>;
+
+    async fn revoke(&self, id: TokenId) -> Result<Document<Token>, Failure>;
+
+    fn events(&self, query: AuditQuery) -> Records<'_, Event>;
+}
+
+/// What a command runs with.
+pub(crate) struct Context<'a> {
+    pub(crate) backend: &'a dyn Backend,
+    /// Print JSON.
+    pub(crate) json: bool,
+}
+
+impl Context<'_> {
+    /// Finds an app by its identifier or name, or by `id:IDENTIFIER`. Fails if several apps match:
+    /// otherwise anyone who can create an app could give it the name or identifier of another, and
+    /// get the tokens that are meant for that one.
+    pub(crate) async fn find_app(&self, named: &str) -> Result<Document<App>, Failure> {
+        if let Some(id) = named.strip_prefix("id:") {
+            return match AppId::new(id) {
+                Ok(id) => self.backend.app(&id).await?.ok_or_else(no_such_app),
+                Err(error) => Err(Failure::usage(error.to_string())),
+            };
+        }
+        let mut found = Vec::new();
+        if let Ok(id) = AppId::new(named) {
+            found.extend(self.backend.app(&id).await?);
+        }
+        // The query matches parts of names.
+        let query = AppQuery::default().name(named).limit(1000);
+        let mut apps = self.backend.apps(query);
+        while let Some(app) = apps.try_next().await? {
+            if app.name == named && app.id.as_str() != named {
+                found.push(app);
+            }
+        }
+        match found.as_slice() {
+            [] => Err(no_such_app()),
+            [_] => Ok(found.remove(0)),
+            _ => {
+                let named: Vec<_> = found
+                    .iter()
+                    .map(|app| format!("`id:{}` ({})", app.id, app.name))
+                    .collect();
+                Err(Failure::usage(format!(
+                    "several apps have this name or identifier; use one of {}",
+                    named.join(", ")
+                )))
+            }
+        }
+    }
+}
+
+fn no_such_app() -> Failure {
+    Failure::not_found(
+        "no app has this identifier or name; list all apps with `api-tokens app list`",
+    )
+}

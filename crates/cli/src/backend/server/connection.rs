@@ -1,0 +1,202 @@
+//! Connections to a server: HTTP/1.1, with TLS unless the server is on this machine.
+
+use std::{io, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use http::{
+    HeaderValue, Method,
+    header::{ACCEPT, AUTHORIZATION, CONNECTION, CONTENT_TYPE, HOST, USER_AGENT},
+};
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::client::conn::http1::{self, SendRequest};
+use hyper_util::rt::TokioIo;
+use serde_json::Value;
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::TcpStream,
+    time::timeout,
+};
+use tokio_rustls::{
+    TlsConnector,
+    rustls::{ClientConfig, RootCertStore, crypto::ring, pki_types::ServerName},
+};
+
+use super::address::Address;
+use crate::failure::Failure;
+
+/// How long connecting may take, including the TLS handshake.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long an answer may take, including its body.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// The longest accepted answer, in bytes: far above a page of the longest records.
+const MAX_ANSWER: usize = 64 << 20;
+
+const PRODUCT: &str = concat!("api-tokens/", env!("CARGO_PKG_VERSION"));
+
+/// A request to the management API.
+#[derive(Debug)]
+pub(super) struct Request {
+    method: Method,
+    /// The path below that of the API, and the query.
+    path: String,
+    body: Option<Bytes>,
+    key: Option<String>,
+}
+
+impl Request {
+    pub(super) fn new(method: Method, path: &str) -> Self {
+        Self {
+            method,
+            path: path.to_owned(),
+            body: None,
+            key: None,
+        }
+    }
+
+    pub(super) fn body(mut self, body: &Value) -> Self {
+        self.body = Some(body.to_string().into());
+        self
+    }
+
+    /// Sets the idempotency key.
+    pub(super) fn key(mut self, key: String) -> Self {
+        self.key = Some(key);
+        self
+    }
+}
+
+type Sender = SendRequest<Full<Bytes>>;
+
+type Cause = Box<dyn std::error::Error + Send + Sync>;
+
+pub(super) struct Connection {
+    address: Address,
+    authorization: HeaderValue,
+    /// Set if the server is reached with TLS.
+    tls: Option<TlsConnector>,
+}
+
+impl Connection {
+    pub(super) fn new(address: Address, authorization: HeaderValue) -> Result<Self, Failure> {
+        let tls = match address.secure {
+            true => Some(tls()?),
+            false => None,
+        };
+        Ok(Self {
+            address,
+            authorization,
+            tls,
+        })
+    }
+
+    pub(super) fn address(&self) -> &Address {
+        &self.address
+    }
+
+    /// Sends a request, on a connection of its own: a server may close an idle one at any time, and it
+    /// would be unknown whether it received the request. A failure is uncertain if the server may have
+    /// received it.
+    pub(super) async fn send(&self, request: &Request) -> Result<http::Response<Bytes>, Failure> {
+        let message = self.message(request)?;
+        let mut sender = self.connect().await?;
+        let answering = async {
+            let answer = sender.send_request(message).await?;
+            let (head, body) = answer.into_parts();
+            let body = Limited::new(body, MAX_ANSWER).collect().await?;
+            Ok::<_, Cause>(http::Response::from_parts(head, body.to_bytes()))
+        };
+        let answered = timeout(ANSWER_TIMEOUT, answering).await;
+        let answered = answered.unwrap_or_else(|_| Err(timed_out().into()));
+        answered.map_err(|error| {
+            Failure::failed(format!("no answer from {}", self.address))
+                .because(error)
+                .uncertain()
+        })
+    }
+
+    fn message(&self, request: &Request) -> Result<http::Request<Full<Bytes>>, Failure> {
+        let mut message = http::Request::builder()
+            .method(&request.method)
+            .uri(self.address.target(&request.path))
+            .header(HOST, &self.address.authority)
+            .header(CONNECTION, "close")
+            .header(AUTHORIZATION, &self.authorization)
+            .header(USER_AGENT, PRODUCT)
+            .header(ACCEPT, "application/json");
+        if request.body.is_some() {
+            message = message.header(CONTENT_TYPE, "application/json");
+        }
+        if let Some(key) = &request.key {
+            message = message.header("idempotency-key", key);
+        }
+        let body = Full::new(request.body.clone().unwrap_or_default());
+        message
+            .body(body)
+            .map_err(|error| Failure::failed("cannot create the request").because(error))
+    }
+
+    async fn connect(&self) -> Result<Sender, Failure> {
+        let connecting = async {
+            let target = (self.address.host.as_str(), self.address.port);
+            let stream = TcpStream::connect(target).await?;
+            // A name like `localhost` may be that of another machine.
+            if self.tls.is_none() && !stream.peer_addr()?.ip().is_loopback() {
+                return Err(io::Error::other(
+                    "the host is not on this machine; use an `https` URL",
+                ));
+            }
+            let _ = stream.set_nodelay(true);
+            let Some(tls) = &self.tls else {
+                return start(stream).await;
+            };
+            let name = ServerName::try_from(self.address.host.clone()).map_err(io::Error::other)?;
+            start(tls.connect(name, stream).await?).await
+        };
+        let connected = timeout(CONNECT_TIMEOUT, connecting).await;
+        let connected = connected.unwrap_or_else(|_| Err(timed_out()));
+        connected.map_err(|error| {
+            let advice = match self.tls {
+                None => "Check the URL, and that the server runs.",
+                Some(_) => {
+                    "Check the URL, and that the server runs. To trust a private certificate authority, set SSL_CERT_FILE to a file with its certificate."
+                }
+            };
+            Failure::failed(format!("cannot connect to {}", self.address))
+                .because(error)
+                .advising(advice)
+        })
+    }
+}
+
+fn timed_out() -> io::Error {
+    io::Error::new(io::ErrorKind::TimedOut, "it took too long")
+}
+
+/// Starts HTTP on a stream.
+async fn start(stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static) -> io::Result<Sender> {
+    let (sender, connection) = http1::handshake(TokioIo::new(stream))
+        .await
+        .map_err(io::Error::other)?;
+    // Its errors reach the sender too.
+    tokio::spawn(connection);
+    Ok(sender)
+}
+
+/// Creates a connector that trusts the certificate authorities of the system.
+fn tls() -> Result<TlsConnector, Failure> {
+    let mut roots = RootCertStore::empty();
+    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    if roots.is_empty() {
+        return Err(Failure::failed(
+            "no certificate authorities found on this machine: install them, or set SSL_CERT_FILE to a file with their certificates",
+        ));
+    }
+    let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .map_err(|error| Failure::failed("cannot use TLS").because(error))?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    Ok(TlsConnector::from(Arc::new(config)))
+}

@@ -1,0 +1,300 @@
+//! The commands through the management API of a server.
+
+mod address;
+mod connection;
+mod credential;
+mod problem;
+
+use std::{path::Path, time::Duration};
+
+use async_trait::async_trait;
+use futures_util::{StreamExt, TryStreamExt, stream};
+use http::Method;
+use serde::{Deserialize, de::DeserializeOwned};
+use serde_json::{Value, json};
+use tower_api_tokens::{
+    AppId, AppQuery, AuditQuery, Clock, SystemClock, SystemEntropy, TokenId, TokenQuery,
+    check_name_part, normalize_name,
+};
+
+use self::{
+    address::Address,
+    connection::{Connection, Request},
+    problem::Refused,
+};
+use super::{
+    App, Backend, Document, Event, IssuedDocument, NewToken, Records, Token, is_about_format,
+};
+use crate::{failure::Failure, session::Session, time::Expiry};
+
+/// How often a request that creates a token is sent, if it is unknown whether it was processed.
+const ATTEMPTS: usize = 3;
+
+/// The pause before such a request is sent again.
+const PAUSE: Duration = Duration::from_millis(500);
+
+/// The management API at a URL.
+pub(crate) struct Server {
+    connection: Connection,
+}
+
+impl Server {
+    /// Prepares the requests. The token is in a file or in the environment: other users can see
+    /// arguments.
+    pub(crate) fn new(url: &str, token_file: Option<&Path>) -> Result<Self, Failure> {
+        let address: Address = url.parse().map_err(Failure::usage)?;
+        let authorization = credential::read(token_file)?;
+        let connection = Connection::new(address, authorization)?;
+        Ok(Self { connection })
+    }
+
+    async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, Refused> {
+        self.send(&Request::new(Method::GET, path)).await
+    }
+
+    /// Sends a request that has the same effect if it is sent again.
+    async fn post<T: DeserializeOwned>(&self, path: &str) -> Result<T, Refused> {
+        self.send(&Request::new(Method::POST, path)).await
+    }
+
+    async fn send<T: DeserializeOwned>(&self, request: &Request) -> Result<T, Refused> {
+        problem::read(
+            self.connection.send(request).await?,
+            self.connection.address(),
+        )
+    }
+
+    /// Sends a request that creates a token, again if no answer comes. The server recognizes its key,
+    /// and creates only one token.
+    async fn create(&self, path: &str, body: &Value) -> Result<IssuedDocument, Refused> {
+        let request = Request::new(Method::POST, path).body(body).key(new_key()?);
+        let mut attempt = 1;
+        loop {
+            match self.send(&request).await {
+                Err(refused) if refused.is_uncertain() && attempt < ATTEMPTS => {
+                    tokio::time::sleep(PAUSE).await;
+                    attempt += 1;
+                }
+                answer => return answer,
+            }
+        }
+    }
+
+    fn list<T>(&self, path: &'static str, filters: Vec<(&'static str, String)>) -> Records<'_, T>
+    where
+        T: DeserializeOwned + Send + 'static,
+    {
+        let pages = stream::try_unfold(Some(None), move |position: Option<Option<String>>| {
+            let filters = filters.clone();
+            async move {
+                let Some(cursor) = position else {
+                    return Ok(None);
+                };
+                let cursor = cursor.map(|cursor| ("cursor", cursor));
+                let target = with_query(path, filters.into_iter().chain(cursor));
+                let page: Page<T> = self.get(&target).await?;
+                let items = stream::iter(page.items.into_iter().map(Ok));
+                Ok::<_, Failure>(Some((items, page.next.map(Some))))
+            }
+        });
+        pages.try_flatten().boxed()
+    }
+}
+
+/// A page of a listing.
+#[derive(Deserialize)]
+#[serde(bound = "T: DeserializeOwned")]
+struct Page<T> {
+    items: Vec<Document<T>>,
+    next: Option<String>,
+}
+
+#[async_trait]
+impl Backend for Server {
+    fn store(&self) -> Result<&Session, Failure> {
+        Err(needs_store())
+    }
+
+    async fn app(&self, id: &AppId) -> Result<Option<Document<App>>, Failure> {
+        match self.get(&app_path(id)).await {
+            Err(refused) if refused.is_unknown_app() => Ok(None),
+            answer => Ok(Some(answer?)),
+        }
+    }
+
+    fn apps(&self, query: AppQuery) -> Records<'_, App> {
+        let mut filters = vec![("limit", query.limit.get().to_string())];
+        match name_filter(query.name) {
+            Ok(filter) => filters.extend(filter),
+            Err(NoName) => return stream::empty().boxed(),
+        }
+        self.list("/apps", filters)
+    }
+
+    async fn create_app(&self, id: Option<AppId>, name: &str) -> Result<Document<App>, Failure> {
+        let mut body = json!({ "name": valid_name(name)? });
+        if let Some(id) = id {
+            body["id"] = id.as_str().into();
+        }
+        let request = Request::new(Method::POST, "/apps").body(&body);
+        Ok(self.send(&request).await?)
+    }
+
+    async fn disable_app(&self, id: &AppId) -> Result<Document<App>, Failure> {
+        Ok(self.post(&format!("{}/disable", app_path(id))).await?)
+    }
+
+    async fn enable_app(&self, id: &AppId) -> Result<Document<App>, Failure> {
+        Ok(self.post(&format!("{}/enable", app_path(id))).await?)
+    }
+
+    async fn token(&self, id: TokenId) -> Result<Document<Token>, Failure> {
+        Ok(self.get(&format!("/tokens/{id}")).await?)
+    }
+
+    fn tokens(&self, query: TokenQuery) -> Records<'_, Token> {
+        let mut filters = vec![("limit", query.limit.get().to_string())];
+        filters.extend(query.app.map(|app| ("app_id", app.to_string())));
+        filters.extend(query.status.map(|status| ("status", status.to_string())));
+        match name_filter(query.name) {
+            Ok(filter) => filters.extend(filter),
+            Err(NoName) => return stream::empty().boxed(),
+        }
+        self.list("/tokens", filters)
+    }
+
+    async fn issue(&self, app: &AppId, new: NewToken<'_>) -> Result<IssuedDocument, Failure> {
+        let mut body = json!({
+            "app_id": app.as_str(),
+            "name": valid_name(new.name)?,
+            "scopes": new.scopes.iter().collect::<Vec<_>>(),
+        });
+        if let Some(label) = new.format {
+            body["format"] = label.into();
+        }
+        if let Some(at) = instant(new.expires)? {
+            body["expires_at"] = at.into();
+        }
+        loop {
+            match self.create("/tokens", &body).await {
+                // Nobody has seen the text of that token.
+                Err(refused) if refused.lost().is_some() => {
+                    if let Some(id) = refused.lost() {
+                        self.revoke(id)
+                            .await
+                            .map_err(|failure| still_lost(id, failure))?;
+                    }
+                }
+                Err(refused) if refused.kind().is_some_and(is_about_format) => {
+                    return Err(Failure::from(refused).of_usage());
+                }
+                answer => return Ok(answer?),
+            }
+        }
+    }
+
+    async fn rotate(&self, id: TokenId, overlap: Duration) -> Result<IssuedDocument, Failure> {
+        let (mut id, mut overlap) = (id, overlap);
+        loop {
+            // The API counts whole seconds. A longer overlap interrupts no client.
+            let seconds = overlap.as_secs() + u64::from(overlap.subsec_nanos() > 0);
+            let body = json!({ "overlap_seconds": seconds });
+            match self.create(&format!("/tokens/{id}/rotate"), &body).await {
+                // Nobody has seen the text of that successor, so it is replaced immediately. A
+                // revoked one could not be rotated, and its predecessor is rotated only once.
+                Err(refused) if refused.lost().is_some() => {
+                    id = refused.lost().unwrap_or(id);
+                    overlap = Duration::ZERO;
+                }
+                answer => return Ok(answer?),
+            }
+        }
+    }
+
+    async fn rename_token(&self, id: TokenId, name: &str) -> Result<Document<Token>, Failure> {
+        let body = json!({ "name": valid_name(name)? });
+        let request = Request::new(Method::PATCH, &format!("/tokens/{id}")).body(&body);
+        Ok(self.send(&request).await?)
+    }
+
+    async fn revoke(&self, id: TokenId) -> Result<Document<Token>, Failure> {
+        Ok(self.post(&format!("/tokens/{id}/revoke")).await?)
+    }
+
+    fn events(&self, query: AuditQuery) -> Records<'_, Event> {
+        let mut filters = vec![("limit", query.limit.get().to_string())];
+        filters.extend(query.app.map(|app| ("app_id", app.to_string())));
+        filters.extend(query.token.map(|token| ("token_id", token.to_string())));
+        self.list("/events", filters)
+    }
+}
+
+/// The failure of a command that the management API does not offer.
+pub(crate) fn needs_store() -> Failure {
+    Failure::usage(
+        "this command needs the store, and the management API does not offer it: run it where the database can be reached, with `--store URL` instead of `--server` or API_TOKENS_SERVER",
+    )
+}
+
+/// Adds that a token may still be live whose text nobody has seen.
+fn still_lost(id: TokenId, failure: Failure) -> Failure {
+    failure.advising(format!(
+        "Token {id} was issued, but its text was lost. Revoke it with `api-tokens token revoke {id}`, then issue another token."
+    ))
+}
+
+/// No record has such a name.
+struct NoName;
+
+/// Returns the filter for a part of a name. A store finds nothing if no name can have that part, and
+/// everything if it is empty. The API accepts neither.
+fn name_filter(part: Option<String>) -> Result<Option<(&'static str, String)>, NoName> {
+    match part.filter(|part| !part.is_empty()) {
+        Some(part) if check_name_part(&part).is_err() => Err(NoName),
+        part => Ok(part.map(|part| ("name", part))),
+    }
+}
+
+/// Checks a name as the store does, so that the message is the same.
+fn valid_name(name: &str) -> Result<String, Failure> {
+    normalize_name(name).map_err(|error| Failure::usage(error.to_string()))
+}
+
+/// Returns the instant of an expiry in the notation of the API.
+fn instant(expires: Expiry) -> Result<Option<String>, Failure> {
+    let at =
+        match expires {
+            Expiry::Never => return Ok(None),
+            Expiry::At(at) => at,
+            Expiry::In(lifetime) => SystemClock::default().now().checked_add(lifetime).map_err(
+                |_| {
+                    Failure::usage(
+                        "the expiry is too far in the future; choose an earlier time, or `never`",
+                    )
+                },
+            )?,
+        };
+    Ok(Some(at.to_string()))
+}
+
+fn new_key() -> Result<String, Failure> {
+    let key = TokenId::generate(SystemClock::default().now(), &SystemEntropy::default());
+    key.map(|key| key.to_string())
+        .map_err(|error| Failure::failed(error.to_string()))
+}
+
+fn app_path(id: &AppId) -> String {
+    // An identifier consists of characters that need no escape.
+    format!("/apps/{id}")
+}
+
+fn with_query(path: &str, pairs: impl Iterator<Item = (&'static str, String)>) -> String {
+    let mut target = path.to_owned();
+    for (number, (name, value)) in pairs.enumerate() {
+        let separator = if number == 0 { '?' } else { '&' };
+        let value =
+            percent_encoding::utf8_percent_encode(&value, percent_encoding::NON_ALPHANUMERIC);
+        target += &format!("{separator}{name}={value}");
+    }
+    target
+}
