@@ -107,7 +107,7 @@ async fn each_record_is_looked_up_once() {
     }
     let before = site.scene.store.calls();
     let page = site.get("/tokens/activity").await;
-    assert_eq!(page.text.matches("<bdi>ada</bdi>").count(), 42);
+    assert_eq!(page.text.matches("<bdi>ada</bdi></a> (").count(), 42);
     // The apps to choose from, the events and two tokens.
     assert_eq!(site.scene.store.calls() - before, 4);
 }
