@@ -6,10 +6,11 @@ use async_trait::async_trait;
 use futures_util::FutureExt;
 use jiff::Timestamp;
 use tower_api_tokens::{
-    Answer, AppId, AppQuery, AppRecord, Applied, AuditEvent, AuditEventId, AuditLog, AuditQuery,
-    ChangeLog, Changes, LivePage, MemoryStore, Mutation, Op, Page, Replacement, Revision,
-    StoreError, StoreErrorKind, TokenDigest, TokenId, TokenQuery, TokenRecord, TokenRegistry,
-    TokenRegistryExt, TokenStatus, TokenStore, TokenTarget, Usage, UsageLog,
+    Answer, AppId, AppQuery, AppRecord, Applied, AuditEvent, AuditEventId, AuditLog, AuditOutcome,
+    AuditQuery, ChangeLog, Changes, EventLog, EventPage, EventQuery, EventStart, ExpiringQuery,
+    LivePage, MemoryStore, Mutation, Op, Page, PageSize, Replacement, Revision, StoreError,
+    StoreErrorKind, TokenDigest, TokenId, TokenQuery, TokenRecord, TokenRegistry, TokenRegistryExt,
+    TokenStatus, TokenStore, TokenTarget, Usage, UsageLog,
     store::truncate_to_microsecond,
     testing::conformance::{self, Registry},
 };
@@ -53,6 +54,13 @@ enum Flaw {
     ClearingIsForgotten,
     RevocationsLoseNanoseconds,
     DisablingLosesNanoseconds,
+    RefusalsHavePositions,
+    PositionsAreNumbersAlone,
+    FollowersLoseTheirLast,
+    EventsFollowTheirIdentifiers,
+    EventsAreAppendedAgain,
+    ReplacedTokensExpire,
+    ExpiringTokensAreUnordered,
 }
 
 #[derive(Debug)]
@@ -330,8 +338,67 @@ impl TokenRegistry for Flawed {
         Some(self)
     }
 
+    async fn expiring(
+        &self,
+        query: &ExpiringQuery,
+    ) -> Result<Page<TokenRecord, ExpiringQuery>, StoreError> {
+        let mut page = self.inner.expiring(query).await?;
+        match self.flaw {
+            Flaw::PagesLoseTheirLast if page.next.is_some() => drop(page.items.pop()),
+            Flaw::ExpiringTokensAreUnordered => page.items.reverse(),
+            Flaw::ReplacedTokensExpire => {
+                let all = self
+                    .inner
+                    .tokens(&TokenQuery::default(), query.from)
+                    .await?;
+                let replaced = all
+                    .items
+                    .into_iter()
+                    .filter(|token| token.successor.is_some());
+                page.items.extend(replaced);
+            }
+            _ => {}
+        }
+        Ok(page)
+    }
+
     fn audit_log(&self) -> Option<&dyn AuditLog> {
         self.has_audit_log().then_some(self as _)
+    }
+
+    fn event_log(&self) -> Option<&dyn EventLog> {
+        Some(self)
+    }
+}
+
+#[async_trait]
+impl EventLog for Flawed {
+    async fn read_events(&self, query: &EventQuery) -> Result<EventPage, StoreError> {
+        match (self.flaw, query.start) {
+            // Follows whatever event has the number now.
+            (Flaw::PositionsAreNumbersAlone, EventStart::After(position)) => {
+                let all = EventQuery::new(EventStart::Oldest).limit(PageSize::MAX);
+                let mut page = self.inner.read_events(&all).await?;
+                page.events
+                    .retain(|logged| logged.position.number > position.number);
+                page.events.truncate(query.limit.get());
+                page.position = page.events.last().map_or(position, |last| last.position);
+                Ok(page)
+            }
+            (Flaw::FollowersLoseTheirLast, _) => {
+                let mut page = self.inner.read_events(query).await?;
+                if page.events.len() == query.limit.get() && page.events.len() > 1 {
+                    page.events.pop();
+                }
+                Ok(page)
+            }
+            (Flaw::EventsFollowTheirIdentifiers, _) => {
+                let mut page = self.inner.read_events(query).await?;
+                page.events.sort_by_key(|logged| logged.event.id);
+                Ok(page)
+            }
+            _ => self.inner.read_events(query).await,
+        }
     }
 }
 
@@ -397,7 +464,18 @@ impl AuditLog for Flawed {
         if self.has(Flaw::EventsLoseTheirToken) {
             event.token = None;
         }
+        if self.has(Flaw::RefusalsHavePositions) {
+            event.outcome = AuditOutcome::Done;
+        }
         self.inner.append(&event).await
+    }
+
+    async fn append_new(&self, events: &[AuditEvent]) -> Result<usize, StoreError> {
+        let appended = self.inner.append_new(events).await?;
+        match self.has(Flaw::EventsAreAppendedAgain) {
+            true => Ok(events.len()),
+            false => Ok(appended),
+        }
     }
 
     async fn events(
@@ -456,6 +534,13 @@ catches! {
     a_predecessor_is_found_by_its_successor: SuccessorIsIgnored;
     events_survive_unchanged: EventsLoseTheirToken;
     events_are_listed_by_app_and_token: EventsLoseTheirToken PagesLoseTheirLast;
+    events_are_numbered_in_their_order: EventsAreDropped EventsComeBefore RefusalsHavePositions
+        FollowersLoseTheirLast EventsFollowTheirIdentifiers;
+    racing_events_have_one_order: EventsAreDropped FollowersLoseTheirLast;
+    a_position_of_another_log_is_gone: PositionsAreNumbersAlone;
+    an_event_that_exists_is_not_appended_again: EventsAreAppendedAgain;
+    expiring_tokens_are_listed_by_their_expiry: PagesLoseTheirLast ReplacedTokensExpire
+        ExpiringTokensAreUnordered;
     renaming_changes_one_name: RenamingIsForgotten OwnerIsIgnored;
     a_missing_token_is_not_an_error: AbsenceIsAnError;
     a_lookup_ignores_expiry: ExpiredIsAbsent;

@@ -154,6 +154,21 @@ impl Policy {
         }
     }
 
+    /// Puts the principal of a cached token into the extensions, where it is made. Returns the copy to
+    /// put into the response.
+    #[inline]
+    pub(super) fn admit_cached(
+        &self,
+        admitted: Admitted<'_>,
+        extensions: &mut Extensions,
+    ) -> Shown {
+        if self.attributes_responses {
+            return self.admit(admitted.principal(), extensions);
+        }
+        attribute(admitted.principal(), extensions);
+        None
+    }
+
     /// Puts the principal into the extensions. Returns the copy to put into the response.
     #[inline]
     pub(super) fn admit(&self, principal: AppPrincipal, extensions: &mut Extensions) -> Shown {

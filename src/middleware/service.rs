@@ -85,9 +85,8 @@ where
         if policy.passes_preflight(&request) {
             return self.pass_anonymous(request);
         }
-        let admit = |admitted: Admitted<'_>, extensions: &mut _| {
-            policy.admit(admitted.principal(), extensions)
-        };
+        let admit =
+            |admitted: Admitted<'_>, extensions: &mut _| policy.admit_cached(admitted, extensions);
         match policy.check(&mut request, admit) {
             Verdict::Admitted(shown) => ResponseFuture::calling(self.inner.call(request), shown),
             Verdict::Anonymous if policy.optional => self.pass_anonymous(request),

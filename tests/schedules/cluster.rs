@@ -44,7 +44,7 @@ struct Written {
 
 #[derive(Clone, Debug)]
 enum Record {
-    Token(TokenRecord),
+    Token(Box<TokenRecord>),
     App(AppRecord),
 }
 
@@ -148,14 +148,14 @@ impl Servers {
         let mask = MaskedToken::new("acme_", "x7Kq").unwrap();
         let digest = TokenDigest::of(format!("token-{number}").as_bytes());
         let token = TokenRecord::new(id, digest, mask, app, "ci", now);
-        self.write(Record::Token(token));
+        self.write(Record::Token(Box::new(token)));
         id
     }
 
     pub(crate) fn revoke(&mut self, id: TokenId, now: Timestamp) {
         let mut tokens = self.primary.iter().rev().filter_map(Written::token);
         let token = tokens.find(|token| token.id == id).unwrap().clone();
-        self.write(Record::Token(token.revoke(now)));
+        self.write(Record::Token(Box::new(token.revoke(now))));
     }
 
     /// The other server gets some of the changes that it lacks.

@@ -242,7 +242,8 @@ impl<S: TokenRegistry + Clone> Fleet<S> {
         let authenticator = self.nodes[node].tokens.authenticator();
         let verdict = authenticator.authenticate(issued.text.as_bytes()).await;
         if let (true, Some(record), Ok(principal)) = (exactly, &record, &verdict) {
-            assert_eq!(*principal, AppPrincipal::of(record));
+            let expected = AppPrincipal::of(record).with_format(&format());
+            assert_eq!(*principal, expected);
         }
         let verdict = verdict.err().map(|rejection| rejection.kind());
         let may_differ = !exactly && self.clock.monotonic() < issued.changed_at + BOUND;

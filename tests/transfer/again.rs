@@ -2,8 +2,8 @@
 
 use jiff::Timestamp;
 use tower_api_tokens::{
-    AuditAction, AuditLog, AuditOutcome, AuditQuery, MemoryStore, StoreErrorKind, TokenRegistryExt,
-    TokenTarget, Usage, UsageLog,
+    AuditAction, AuditEvent, AuditLog, AuditOutcome, AuditQuery, MemoryStore, StoreErrorKind,
+    TokenRegistryExt, TokenTarget, Usage, UsageLog,
     testing::{Fault, FaultyStore, ManualClock},
     transfer::{Completeness, FaultKind, Import, TransferErrorKind},
 };
@@ -156,7 +156,7 @@ async fn imports_of_one_file_share_the_work() {
 }
 
 #[tokio::test]
-async fn the_first_change_of_an_import_records_its_event() {
+async fn every_transaction_of_an_import_has_an_event() {
     let file = export(&furnished(3).await).await;
     let (inner, now) = (
         MemoryStore::new(),
@@ -173,10 +173,32 @@ async fn the_first_change_of_an_import_records_its_event() {
     store.set_fault(Fault::None);
     import().await.unwrap();
     let events = inner.events(&AuditQuery::default()).await.unwrap().items;
-    let [event] = &events[..] else {
-        panic!("{events:?}");
+    let value = |event: &AuditEvent, field: &str| {
+        let change = event.changes.iter().find(|change| change.field == field);
+        change.and_then(|change| change.new.clone())
     };
-    assert_eq!((event.actor.as_str(), event.at), ("ops", now));
-    assert_eq!(event.action, AuditAction::ImportTokens);
-    assert_eq!(event.outcome, AuditOutcome::Done);
+    let mut inserted = 0;
+    for event in &events {
+        assert_eq!((event.actor.as_str(), event.at), ("ops", now));
+        assert_eq!(event.action, AuditAction::ImportTokens);
+        assert_eq!(event.outcome, AuditOutcome::Done);
+        assert_eq!(value(event, "import"), value(&events[0], "import"));
+        inserted += value(event, "tokens").unwrap().parse::<usize>().unwrap();
+    }
+    assert_eq!(inserted, tokens(&inner).await.len());
+
+    // An import that finds everything there has one event, and each import another identifier.
+    import().await.unwrap();
+    let later = inner.events(&AuditQuery::default()).await.unwrap().items;
+    assert_eq!(later.len(), events.len() + 1);
+    let new = later.iter().find(|event| !events.contains(event)).unwrap();
+    assert_eq!(value(new, "tokens"), None);
+    assert_ne!(value(new, "import"), value(&events[0], "import"));
+
+    // Without an actor, the events name the operator.
+    let other = MemoryStore::new();
+    Import::new(&other).run(file.as_bytes()).await.unwrap();
+    let unnamed = other.events(&AuditQuery::default()).await.unwrap().items;
+    assert_eq!(unnamed.len(), events.len());
+    assert!(unnamed.iter().all(|event| event.actor == "operator"));
 }

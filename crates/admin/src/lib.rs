@@ -58,18 +58,32 @@
 //! | request | effect |
 //! |---|---|
 //! | `GET /apps?name=`, `POST /apps`, `GET /apps/{app}` | lists, creates, reads apps |
+//! | `PATCH /apps/{app}` | edits the name and the metadata of an app |
+//! | `DELETE /apps/{app}` | deletes an app that has no live tokens |
 //! | `POST /apps/{app}/disable`, `POST /apps/{app}/enable` | blocks or unblocks all tokens of an app |
 //! | `GET /tokens?app_id=&status=&name=` | lists tokens, newest first |
 //! | `POST /tokens` | issues a token; only this response contains its text |
-//! | `GET /tokens/{token}`, `PATCH /tokens/{token}` | reads, renames a token |
+//! | `GET /tokens/{token}` | reads a token |
+//! | `PATCH /tokens/{token}` | edits the name, scopes, expiry, networks and metadata of a token |
 //! | `POST /tokens/{token}/rotate` | issues a successor; only this response contains its text |
+//! | `POST /tokens/{token}/suspend`, `POST /tokens/{token}/resume` | blocks or unblocks a token |
 //! | `POST /tokens/{token}/revoke` | revokes a token permanently |
-//! | `GET /events?app_id=&token_id=` | lists audit events, latest first |
+//! | `GET /policy`, `PUT /policy` | reads, replaces the rules that every new or edited token has to keep |
+//! | `GET /events?app_id=&token_id=` | lists audit events, latest first, with what each edit changed |
 //! | `GET /openapi.json` | returns the OpenAPI 3.1 document |
 //!
 //! - Names do not have to be unique. Identifiers are.
 //! - A page of a listing has a `next` value if there are more records. Send it as `cursor`, with the
 //!   same filters.
+//! - A `PATCH` takes a JSON merge patch (RFC 7396). Absent fields stay as they are. `null` means no
+//!   expiry or no networks, and removes a key of `metadata`.
+//! - Every response with one app, one token or the policy has an `ETag`. Send it as `If-Match` with
+//!   `PATCH` or `PUT`, and the change is refused with 412 if the record has changed since. Without
+//!   `If-Match`, any version is changed. The tag of a token does not change with its use or its app.
+//! - A new token without `expires_at` gets the default expiry of the policy. With `null`, it never
+//!   expires.
+//! - Only an actor who may grant everything can write the `metadata` of apps, delete apps and set the
+//!   policy. See [`TokenGuard::OWNER`].
 //! - With an `Idempotency-Key`, issuing or rotating creates one token, however often you send the
 //!   request within a day. The text of a token is not stored, so a repetition returns 409 with the
 //!   identifier of the token. Using the key for a different request returns 422.
@@ -86,24 +100,31 @@
 //!
 //! | status | code | what to do |
 //! |---|---|---|
-//! | 400 | `invalid_body`, `invalid_query`, `invalid_path`, `invalid_idempotency_key` | fix the part of the request that `detail` names |
+//! | 400 | `invalid_body`, `invalid_query`, `invalid_path`, `invalid_idempotency_key`, `invalid_if_match` | fix the part of the request that `detail` names |
 //! | 400 | `invalid_cursor` | send `next` from the previous page, with the same filters |
 //! | 400 | `malformed_credential` | send exactly one token |
 //! | 401 | `unauthenticated` | send valid credentials |
 //! | 403 | `forbidden` | use a token with the required scope |
 //! | 403 | `scope_not_held` | remove the scopes that you do not have |
 //! | 403 | `expiry_not_held` | choose an expiry no later than your own |
+//! | 403 | `owner_required` | use a token that also has the scope `tokens:owner` |
 //! | 403 | `cross_site` | send the request from the same site |
 //! | 404 | `not_found`, `unknown_app`, `unknown_token` | check the path or the identifier |
 //! | 405 | `method_not_allowed` | use a method from `Allow` |
 //! | 409 | `app_exists`, `token_exists` | use another identifier, or try again |
+//! | 409 | `app_in_use` | revoke the live tokens of the app first; `live_tokens` is their number |
 //! | 409 | `disabled_app` | enable the app first |
 //! | 409 | `revoked_token`, `expired_token` | issue a new token |
 //! | 409 | `rotated_token` | rotate the successor |
+//! | 409 | `suspended_token` | resume the token first |
+//! | 409 | `restricted_token` | update the service: it does not know a restriction of the token |
 //! | 409 | `repeated` | use the token in `token_id`, or revoke it and send a new key |
-//! | 413 | `body_too_large` | send at most 16 KiB |
+//! | 410 | `gone` | start over: send `after=oldest` or `after=latest` |
+//! | 412 | `stale` | read the record again, and repeat the change with its new `ETag` |
+//! | 413 | `body_too_large` | send at most 64 KiB |
 //! | 415 | `unsupported_media_type` | send `Content-Type: application/json` |
-//! | 422 | `invalid_name`, `invalid_scopes`, `invalid_expiry`, `invalid_overlap`, `foreign_format`, `unknown_format`, `format_not_allowed` | fix the value that `detail` names |
+//! | 422 | `invalid_name`, `invalid_scopes`, `invalid_expiry`, `invalid_metadata`, `invalid_networks`, `invalid_overlap`, `foreign_format`, `unknown_format`, `format_not_allowed` | fix the value that `detail` names |
+//! | 422 | `policy_violation` | keep the rule that `detail` names |
 //! | 422 | `key_reused` | send a new key |
 //! | 503 | `store_failure`, `entropy_failure`, `unavailable` | try again after `Retry-After` |
 

@@ -1,9 +1,11 @@
+use std::fmt;
+
 use jiff::Timestamp;
 
 use crate::time::{from_microseconds, microseconds};
 
 /// An optional instant stored as one integer: microseconds since 1970, the precision of the stores.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Expiry(i64);
 
 impl Expiry {
@@ -21,5 +23,11 @@ impl Expiry {
 
     pub(super) fn get(self) -> Option<Timestamp> {
         self.microseconds().map(from_microseconds)
+    }
+}
+
+impl fmt::Debug for Expiry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.get().fmt(f)
     }
 }

@@ -156,7 +156,7 @@ mod tests {
         }
         assert!(Arc::ptr_eq(&shared.local(), &shared.local()));
         let number = || THREAD.with(|thread| *thread);
-        let other = thread::spawn(move || number()).join().unwrap();
+        let other = thread::spawn(number).join().unwrap();
         assert_ne!(other, number());
     }
 

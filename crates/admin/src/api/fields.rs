@@ -1,6 +1,6 @@
 //! The fields of requests. Each accepts exactly what the OpenAPI document describes.
 
-use std::{borrow::Cow, fmt};
+use std::{borrow::Cow, fmt, time::Duration};
 
 use jiff::Timestamp;
 use serde::{
@@ -8,9 +8,9 @@ use serde::{
     de::{Error, Unexpected, Visitor},
 };
 use tower_api_tokens::{
-    AppId, AppIdError, IdempotencyKey, IdempotencyKeyError, MAX_NAME_LEN, NameError, NamePartError,
-    PageSize, Scope, ScopeError, ScopeSet, TimeError, TokenFormat, TokenId, TokenIdError,
-    check_name_part, normalize_name, parse_expiry,
+    AppId, AppIdError, EventPositionError, EventStart, IdempotencyKey, IdempotencyKeyError,
+    MAX_NAME_LEN, NameError, NamePartError, PageSize, Scope, ScopeError, ScopeSet, TimeError,
+    TokenFormat, TokenId, TokenIdError, check_name_part, normalize_name, parse_expiry,
 };
 use utoipa::{
     PartialSchema, ToSchema,
@@ -222,6 +222,64 @@ impl TryFrom<String> for Cursor {
         Ok(Self(text))
     }
 }
+
+text_field! {
+    /// Where to start in the order of commits.
+    After(EventStart),
+    |text| text
+        .description(Some(
+            "A position, or `oldest` for all events that still exist, or `latest` for those from now on.",
+        ))
+        .pattern(Some("^(oldest|latest|0|[1-9][0-9]*-[0-9a-fA-F-]{36})$"))
+}
+
+impl TryFrom<String> for After {
+    type Error = EventPositionError;
+
+    fn try_from(text: String) -> Result<Self, EventPositionError> {
+        Ok(Self(match text.as_str() {
+            "oldest" => EventStart::Oldest,
+            "latest" => EventStart::Latest,
+            position => EventStart::After(position.parse()?),
+        }))
+    }
+}
+
+/// How long to wait for an event, in seconds.
+#[derive(Clone, Copy, Deserialize)]
+#[serde(try_from = "u16")]
+pub(super) struct Wait(pub(super) Duration);
+
+impl Wait {
+    const MAX: u16 = 30;
+}
+
+impl TryFrom<u16> for Wait {
+    type Error = &'static str;
+
+    fn try_from(seconds: u16) -> Result<Self, Self::Error> {
+        match seconds {
+            0..=Self::MAX => Ok(Self(Duration::from_secs(seconds.into()))),
+            _ => Err("`wait` is a number of seconds from 0 to 30"),
+        }
+    }
+}
+
+impl PartialSchema for Wait {
+    fn schema() -> RefOr<Schema> {
+        ObjectBuilder::new()
+            .schema_type(SchemaType::new(Type::Integer))
+            .description(Some(
+                "With `after`: how long to wait for an event if there is none yet, in seconds.",
+            ))
+            .minimum(Some(0))
+            .maximum(Some(Self::MAX))
+            .default(Some(0.into()))
+            .into()
+    }
+}
+
+impl ToSchema for Wait {}
 
 text_field! {
     /// An idempotency key.

@@ -32,6 +32,7 @@ pub(super) use trail::Trail;
 /// }
 /// ```
 pub trait AuditSink: Send + Sync + 'static {
-    /// Receives an event.
+    /// Receives an event. Its [`changes`](AuditEvent::changes) are empty, because only the store
+    /// knows the old values.
     fn record(&self, event: &AuditEvent);
 }

@@ -234,7 +234,7 @@ impl Words {
             AuditAction::ResumeToken => ("Resumed", "resume", "a token"),
             AuditAction::RotateToken => ("Rotated", "rotate", "a token"),
             AuditAction::RevokeToken => ("Revoked", "revoke", "a token"),
-            AuditAction::ExpiringToken => ("Found expiring", "find expiring", "a token"),
+            AuditAction::ExpiringToken => ("Announced expiry of", "announce expiry of", "a token"),
             AuditAction::PurgeTokens => ("Purged", "purge", "expired and revoked tokens"),
             AuditAction::ImportTokens => ("Imported", "import", "tokens"),
             AuditAction::SetPolicy => ("Changed", "change", "the policy"),

@@ -43,7 +43,8 @@ const LACKS_SCOPE: &str =
 /// and its app instead. The actor may grant the scopes that its token
 /// has, for no longer than the token lives. For example, with `tokens:admin invoices:read` it can
 /// neither issue nor rotate a token for `invoices:write`, nor enable an app that has one. A token
-/// that also has the scope [`tokens:owner`](Self::OWNER) may grant everything.
+/// that also has the scope [`tokens:owner`](Self::OWNER) may grant everything. Only such a token may
+/// write the metadata of apps, delete apps and set the policy.
 ///
 /// Revoking a token does not revoke the tokens that were issued with it. List those in the audit
 /// log, and revoke them too.
@@ -60,7 +61,7 @@ impl TokenGuard {
     pub const SCOPE: &str = "tokens:admin";
 
     /// The scope that, together with [`SCOPE`](Self::SCOPE), lets a token grant any scope for any
-    /// lifetime.
+    /// lifetime, write the metadata of apps, delete apps and set the policy.
     pub const OWNER: &str = "tokens:owner";
 
     /// Creates a guard that accepts tokens of these apps. Pass an authenticator, or a reference to an

@@ -1,6 +1,6 @@
-use std::time::Duration;
+use std::{future::poll_fn, pin::Pin, time::Duration};
 
-use futures_util::StreamExt;
+use futures_core::Stream;
 use tokio::time::timeout;
 use tower_api_tokens::{EventPage, EventQuery, EventStart, EventStream, store::event_log};
 
@@ -25,7 +25,8 @@ impl Operator {
         }
         let query = EventQuery::after(page.position).limit(query.limit.get());
         let mut events = self.follow_events(query.start).await?;
-        match timeout(wait, events.next()).await {
+        let next = poll_fn(|context| Pin::new(&mut events).poll_next(context));
+        match timeout(wait, next).await {
             Ok(_) => self.read_events_now(&query).await,
             Err(_) => Ok(page),
         }

@@ -5,7 +5,8 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tower_api_tokens::{
     ApiTokens, AppId, AppTokens, Authority, Grantable, ImportedToken, LifecycleErrorKind,
-    MaskedToken, NewToken, ScopeSet, TokenDigest, TokenId, TokenQuery, TokenRecord, TokenStatus,
+    MaskedToken, Networks, NewToken, ScopeSet, TokenDigest, TokenEdit, TokenId, TokenQuery,
+    TokenRecord, TokenStatus,
     testing::{Fixture, ManualClock},
 };
 use tower_api_tokens_admin::{Actor, Operations, Operator};
@@ -118,9 +119,8 @@ async fn do_everything(operator: &Operator, platform: &Platform) -> (usize, usiz
     (done, refused)
 }
 
-#[tokio::test]
-async fn no_operation_exceeds_what_the_actor_may_grant() {
-    let actors = [
+fn actors() -> [Grantable; 7] {
+    [
         Grantable::everything(),
         Grantable::scopes(scopes("tokens:admin read")),
         Grantable::scopes(scopes("tokens:admin read write tokens:read")),
@@ -128,8 +128,12 @@ async fn no_operation_exceeds_what_the_actor_may_grant() {
         Grantable::everything().expires_by(later(HOUR)),
         Grantable::scopes(scopes("tokens:admin read")).expires_by(later(HOUR)),
         Grantable::everything().expires_by(NOW),
-    ];
-    for grantable in actors {
+    ]
+}
+
+#[tokio::test]
+async fn no_operation_exceeds_what_the_actor_may_grant() {
+    for grantable in actors() {
         let platform = Platform::new().await;
         let before = platform.live().await;
         let operations = Operations::new(&platform.tokens);
@@ -140,6 +144,72 @@ async fn no_operation_exceeds_what_the_actor_may_grant() {
         }
         assert!(done > 0, "renaming grants nothing");
         assert_eq!(refused == 0, grantable.is_everything(), "{grantable:?}");
+    }
+}
+
+#[tokio::test]
+async fn no_edit_adds_what_the_actor_may_not_grant() {
+    let networks = |text: &str| Some(text.parse::<Networks>().unwrap());
+    let edits = [
+        TokenEdit::default().networks(networks("10.1.0.0/16")),
+        TokenEdit::default().networks(networks("10.0.0.0/8")),
+        TokenEdit::default().networks(None),
+        TokenEdit::default().scopes(scopes("read write")),
+        TokenEdit::default().scopes(scopes("tokens:admin")),
+        TokenEdit::default().scopes(scopes("tokens:other")),
+        TokenEdit::default().expires_at(later(HOUR)),
+        TokenEdit::default().expires_at(later(HOUR * 2)),
+        TokenEdit::default().expires_at(None),
+    ];
+    for grantable in actors() {
+        let platform = Platform::new().await;
+        let operations = Operations::new(&platform.tokens);
+        let operator = operations.by(Actor::new("actor", grantable.clone()));
+        let (mut done, mut refused) = (0, 0);
+        for id in &platform.ids {
+            for edit in &edits {
+                let before = operator.get(*id).await.unwrap();
+                match operator.edit(*id, before.version(), edit.clone()).await {
+                    Ok(after) => {
+                        done += 1;
+                        assert_adds_only(&before, &after, &grantable);
+                    }
+                    Err(error) => {
+                        refused += 1;
+                        let reason = error.reason();
+                        assert!(reason.ends_with("_not_held"), "{error}");
+                        assert_eq!(operator.get(*id).await.unwrap(), before);
+                    }
+                }
+            }
+            operator.suspend(*id).await.unwrap();
+            match operator.resume(*id).await {
+                Ok(token) => assert_within(&token, &grantable),
+                Err(_) => assert!(operator.get(*id).await.unwrap().suspended_at().is_some()),
+            }
+        }
+        assert!(done > 0, "{grantable:?}");
+        assert_eq!(refused == 0, grantable.is_everything(), "{grantable:?}");
+    }
+}
+
+fn assert_adds_only(before: &TokenRecord, after: &TokenRecord, grantable: &Grantable) {
+    let held: Vec<_> = before.scopes.iter().collect();
+    let lacking = grantable.lacking(&after.scopes);
+    assert!(
+        lacking.iter().all(|scope| held.contains(&scope)),
+        "{after:?}"
+    );
+    let lives_longer = match (before.expires_at, after.expires_at) {
+        (Some(before), Some(after)) => after > before,
+        (before, after) => before.is_some() && after.is_none(),
+    };
+    let is_usable_elsewhere = match (before.networks(), after.networks()) {
+        (Some(before), Some(after)) => !after.is_subset_of(before),
+        (before, after) => before.is_some() && after.is_none(),
+    };
+    if lives_longer || is_usable_elsewhere {
+        assert_within(after, grantable);
     }
 }
 

@@ -3,10 +3,10 @@
 use axum::{Router, body::Body};
 use http::{
     HeaderMap, Method, Request, StatusCode,
-    header::{AUTHORIZATION, CONTENT_TYPE},
+    header::{AUTHORIZATION, CONTENT_TYPE, IF_MATCH},
 };
 use http_body_util::BodyExt;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tower::ServiceExt;
 use tower_api_tokens::NewToken;
 use tower_api_tokens_admin::{Admin, TokenGuard};
@@ -42,6 +42,11 @@ impl Client {
 
     pub(crate) async fn new(platform: &Platform) -> Self {
         Self::with_scopes(platform, "tokens:admin read write").await
+    }
+
+    /// Creates a client that may grant everything.
+    pub(crate) async fn owner(platform: &Platform) -> Self {
+        Self::with_scopes(platform, "tokens:admin tokens:owner").await
     }
 
     /// Creates a request with the token, and with a JSON body unless it is null.
@@ -81,6 +86,40 @@ impl Client {
 
     pub(crate) async fn patch(&self, path: &str, body: Value) -> Answer {
         self.send(self.request(Method::PATCH, path, &body)).await
+    }
+
+    /// Sends a request with an `If-Match` header.
+    pub(crate) async fn send_if(
+        &self,
+        tag: &str,
+        method: Method,
+        path: &str,
+        body: Value,
+    ) -> Answer {
+        let mut request = self.request(method, path, &body);
+        request.headers_mut().insert(IF_MATCH, tag.parse().unwrap());
+        self.send(request).await
+    }
+
+    pub(crate) async fn put(&self, path: &str, body: Value) -> Answer {
+        self.send(self.request(Method::PUT, path, &body)).await
+    }
+
+    pub(crate) async fn delete(&self, path: &str) -> Answer {
+        self.send(self.request(Method::DELETE, path, &Value::Null))
+            .await
+    }
+
+    /// Checks that there is an event of this action, with this outcome or reason. Returns what it
+    /// changed.
+    pub(crate) async fn recorded(&self, action: &str, outcome: &str) -> Value {
+        let events = self.get("/events").await.ok();
+        let mut events = events["items"].as_array().unwrap().iter();
+        let found = events.find(|event| {
+            event["action"] == action
+                && [&event["outcome"], &event["reason"]].contains(&&json!(outcome))
+        });
+        found.expect("no such event")["changes"].clone()
     }
 
     /// Issues a token that has the scope `read`.

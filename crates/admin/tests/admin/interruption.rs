@@ -8,8 +8,8 @@ use tokio::{
     time::{sleep, timeout},
 };
 use tower_api_tokens::{
-    AppId, AppQuery, AuditAction, AuditOutcome, AuditQuery, LifecycleErrorKind, NewToken, TokenId,
-    TokenQuery, testing::Fault,
+    AppEdit, AppId, AppQuery, AuditAction, AuditOutcome, AuditQuery, LifecycleErrorKind, NewToken,
+    Policy, TokenEdit, TokenId, TokenQuery, testing::Fault,
 };
 use tower_api_tokens_admin::{OperationError, OperationErrorKind, Operator};
 
@@ -24,6 +24,7 @@ struct Scene {
     platform: Platform,
     alice: Operator,
     app: AppId,
+    empty: AppId,
     token: TokenId,
 }
 
@@ -35,6 +36,7 @@ impl Scene {
         Self {
             alice: platform.alice(),
             app,
+            empty: platform.app().await.id,
             token: issued.record().id,
             platform,
         }
@@ -42,7 +44,9 @@ impl Scene {
 
     /// Returns every operation that makes a change, with its audit action.
     fn changes(&self) -> Vec<(AuditAction, Call)> {
-        let Self { app, token, .. } = *self;
+        let Self {
+            app, empty, token, ..
+        } = *self;
         macro_rules! calls {
             ($alice:ident: $($action:ident => $call:expr,)*) => {
                 vec![$((AuditAction::$action, {
@@ -53,13 +57,20 @@ impl Scene {
         }
         calls! { alice:
             CreateApp => alice.create_app("Another"),
+            EditApp => alice.edit_app(&app, None, AppEdit::default().name("Another")),
+            // It has no live token, so that it can be deleted.
+            DeleteApp => alice.delete_app(&empty),
             DisableApp => alice.disable_app(&app),
             EnableApp => alice.enable_app(&app),
             ClearCaches => alice.clear_caches(),
             IssueToken => alice.issue(&app, NewToken::named("nightly")),
             RenameToken => alice.rename(token, "nightly"),
+            EditToken => alice.edit(token, None, TokenEdit::default().name("nightly")),
+            SuspendToken => alice.suspend(token),
+            ResumeToken => alice.resume(token),
             RotateToken => alice.rotate(token, DAY),
             RevokeToken => alice.revoke(token),
+            SetPolicy => alice.set_policy(None, Policy::default().unique_names()),
             PurgeTokens => alice.purge(alice.now()),
             ImportTokens => alice.note(AuditAction::ImportTokens, AuditOutcome::Done),
         }
@@ -82,6 +93,8 @@ impl Scene {
             alice.get(token),
             alice.list(&TokenQuery::default()),
             alice.events(&AuditQuery::default()),
+            alice.policy(),
+            alice.effective_policy(),
         }
     }
 

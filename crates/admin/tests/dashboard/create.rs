@@ -317,7 +317,9 @@ async fn typing_errors_leave_no_audit_events() {
     let app = site.scene.create_app("Billing").await;
     let issued = site.issue(&app.id, "ci").await;
     let token = format!("/tokens/token/{}", issued.record().id);
-    let before = site.ada().events(&AuditQuery::default()).await.unwrap();
+    let events = async || site.ada().events(&AuditQuery::default()).await.unwrap();
+    let before = events().await;
+    assert_eq!(before.items.len(), 2);
     for (path, fields) in [
         ("/tokens/new".to_owned(), vec![("name", ""), ("nonce", "n")]),
         ("/tokens/apps".to_owned(), vec![("name", "a\nb")]),
@@ -335,15 +337,12 @@ async fn typing_errors_leave_no_audit_events() {
         let page = site.post(&path, &fields).await;
         page.is(StatusCode::UNPROCESSABLE_ENTITY);
     }
-    let events = site.ada().events(&AuditQuery::default()).await.unwrap();
-    assert_eq!(events, before);
+    assert_eq!(events().await, before);
     // Nor does a typing error through the API appear in the token's history.
     let _ = site.ada().rename(issued.record().id, "").await;
-    site.get(&token)
-        .await
-        .has_once("<summary>Details</summary>")
-        .has("Created <span class=\"by\">")
-        .lacks("Couldn't rename");
+    assert_eq!(events().await.items.len(), 3);
+    let page = site.get(&token).await.lacks("Couldn't rename");
+    assert_eq!(page.text.matches("<summary>Details").count(), 1);
 }
 
 #[tokio::test]

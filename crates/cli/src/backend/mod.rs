@@ -15,6 +15,8 @@ use tower_api_tokens_admin::OperationErrorKind;
 
 pub(crate) use document::{App, Document, Event, IssuedDocument, Token};
 
+pub(crate) use store::event_document;
+
 use crate::{failure::Failure, session::Session, time::Expiry};
 
 /// The records of a listing, in its order.

@@ -116,7 +116,7 @@ fn app_document(app: &AppRecord) -> Result<Document<App>, Failure> {
     document(&AppView::from(app))
 }
 
-fn event_document(event: &AuditEvent) -> Result<Document<Event>, Failure> {
+pub(crate) fn event_document(event: &AuditEvent) -> Result<Document<Event>, Failure> {
     document(&EventView::from(event))
 }
 

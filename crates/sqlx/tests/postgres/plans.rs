@@ -4,7 +4,8 @@ use std::sync::{Mutex, OnceLock};
 
 use jiff::Timestamp;
 use tower_api_tokens::{
-    AppId, AppQuery, AuditLog, AuditQuery, ChangeLog, Revision, TokenDigest, TokenId, TokenQuery,
+    AppId, AppQuery, AuditEventId, AuditLog, AuditQuery, ChangeLog, EventLog, EventPosition,
+    EventQuery, EventStart, ExpiringQuery, Revision, TokenDigest, TokenId, TokenQuery,
     TokenRegistry, TokenRegistryExt, TokenStatus, TokenStore, TokenTarget, Usage, UsageLog,
 };
 use tower_api_tokens_sqlx::PostgresStore;
@@ -180,6 +181,21 @@ async fn reads(store: &PostgresStore, uses: &impl Fn(&[&str])) {
         .await
         .unwrap();
     uses(&["api_token_audit_pkey"]);
+    let after = EventPosition::new(500, AuditEventId::from_bytes([1; 16]));
+    store
+        .read_events(&EventQuery::after(after))
+        .await
+        .unwrap_err();
+    uses(&["api_token_events_pkey", "api_token_audit_pkey"]);
+    let latest = EventQuery::new(EventStart::Latest);
+    store.read_events(&latest).await.unwrap();
+    uses(&["api_token_events_pkey", "api_token_audit_pkey"]);
+    let expiring = ExpiringQuery::new(Timestamp::UNIX_EPOCH, now).limit(10);
+    let page = store.expiring(&expiring).await.unwrap();
+    assert_eq!(page.items.len(), 10);
+    uses(&["api_tokens_by_expiry"]);
+    store.expiring(&page.next.unwrap()).await.unwrap();
+    uses(&["api_tokens_by_expiry"]);
 }
 
 async fn changes(store: &PostgresStore, uses: &impl Fn(&[&str])) {

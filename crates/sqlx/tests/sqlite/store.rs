@@ -261,6 +261,19 @@ async fn lookups_and_listings_use_an_index() {
             "id<?",
         ),
         (
+            "SELECT a.id FROM api_token_events e CROSS JOIN api_token_audit a ON a.id = e.event \
+             WHERE e.position >= 1 ORDER BY e.position LIMIT 1",
+            "INTEGER PRIMARY KEY (rowid>?)",
+        ),
+        (
+            "SELECT t.id FROM api_tokens t JOIN api_token_apps a ON a.id = t.app_id \
+             WHERE t.revoked_at IS NULL AND t.successor IS NULL \
+             AND CASE WHEN t.restrictions IS NULL THEN t.expires_at ELSE t.restricted_expires_at END <= 3 \
+             AND (CASE WHEN t.restrictions IS NULL THEN t.expires_at ELSE t.restricted_expires_at END, t.id) > (1, x'00') \
+             ORDER BY CASE WHEN t.restrictions IS NULL THEN t.expires_at ELSE t.restricted_expires_at END, t.id LIMIT 1",
+            "api_tokens_by_expiry",
+        ),
+        (
             "SELECT id FROM api_tokens WHERE revoked_at < 1 OR (expires_at < 1 AND restrictions IS NULL) \
              OR restricted_expires_at < 1 LIMIT 1",
             "MULTI-INDEX OR",

@@ -152,12 +152,12 @@ async fn a_body_that_is_not_json_is_rejected() {
 #[tokio::test]
 async fn an_oversized_body_is_refused() {
     let (_platform, client) = billing().await;
-    let body = json!({"name": "x".repeat(20_000)});
+    let body = json!({"name": "x".repeat(70_000)});
     let detail = client
         .post("/apps", body)
         .await
         .problem(413, "body_too_large");
-    assert!(detail.contains("16 KiB"), "{detail}");
+    assert!(detail.contains("64 KiB"), "{detail}");
 }
 
 #[tokio::test]

@@ -26,16 +26,48 @@ async fn the_document_lists_every_route_and_its_base_url() {
             "/apps/{app}/enable",
             "/events",
             "/openapi.json",
+            "/policy",
             "/tokens",
             "/tokens/{token}",
+            "/tokens/{token}/resume",
             "/tokens/{token}/revoke",
             "/tokens/{token}/rotate",
+            "/tokens/{token}/suspend",
         ]
     );
     let schemes = document["components"]["securitySchemes"]
         .as_object()
         .unwrap();
     assert_eq!(schemes.keys().collect::<Vec<_>>(), ["basic", "bearer"]);
+}
+
+#[tokio::test]
+async fn every_record_has_an_entity_tag_and_an_edit_takes_either_media_type() {
+    let platform = Platform::new();
+    let document = Client::new(&platform).await.get("/openapi.json").await.ok();
+    let paths = &document["paths"];
+    for (path, method, status) in [
+        ("/apps", "post", "201"),
+        ("/apps/{app}", "get", "200"),
+        ("/apps/{app}", "patch", "200"),
+        ("/tokens", "post", "201"),
+        ("/tokens/{token}", "patch", "200"),
+        ("/tokens/{token}/suspend", "post", "200"),
+        ("/policy", "put", "200"),
+    ] {
+        let headers = &paths[path][method]["responses"][status]["headers"];
+        assert!(headers["ETag"].is_object(), "{method} {path}");
+    }
+    let page = &paths["/apps"]["get"]["responses"]["200"]["headers"];
+    assert_eq!(page["ETag"], Value::Null);
+    for path in ["/apps/{app}", "/tokens/{token}"] {
+        let content = paths[path]["patch"]["requestBody"]["content"].as_object();
+        let types: Vec<_> = content.unwrap().keys().collect();
+        assert_eq!(types, ["application/json", "application/merge-patch+json"]);
+    }
+    let edit = &document["components"]["schemas"]["EditToken"];
+    assert_eq!(edit["minProperties"], 1);
+    assert_eq!(edit["required"], Value::Null);
 }
 
 struct Anyone;

@@ -27,7 +27,8 @@ async fn a_repeated_issue_creates_no_second_token() {
     let made = with_key(&client, "/tokens", new, "k1").await.created();
 
     // The same request, written differently.
-    let same = json!({"name": " ci ", "scopes": [], "app_id": "b", "expires_at": null});
+    let same = json!({"name": " ci ", "scopes": [], "app_id": "b", "networks": null,
+        "not_before": null, "metadata": {}});
     let answer = with_key(&client, "/tokens", same, "k1").await;
     assert_eq!(answer.json["token_id"], made["record"]["id"]);
     let detail = answer.problem(409, "repeated");

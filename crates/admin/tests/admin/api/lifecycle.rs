@@ -20,6 +20,7 @@ async fn an_app_is_created_read_disabled_and_enabled() {
     let expected = json!({
         "id": "app_42", "name": "Billing",
         "created_at": "2027-01-15T08:00:00Z", "disabled_at": null,
+        "metadata": {}, "version": app["version"],
     });
     assert_eq!(app, expected);
     assert_eq!(client.get("/apps/app_42").await.ok(), app);
@@ -56,7 +57,12 @@ async fn a_token_is_issued_used_renamed_rotated_and_revoked() {
         "format": "acme_live", "scopes": ["read", "write"], "status": "live",
         "created_at": "2027-01-15T08:00:00Z", "expires_at": "2027-04-15T08:00:00Z",
         "revoked_at": null, "successor_id": null, "last_used_at": null, "uses": 0,
+        "networks": null, "not_before": null, "suspended_at": null, "metadata": {},
+        "created_by": record["created_by"], "version": record["version"],
     });
+    let admin = client.get("/tokens?name=admin").await.ok();
+    let admin = admin["items"][0]["id"].as_str().unwrap();
+    assert_eq!(record["created_by"], format!("token:{admin}"));
     assert_eq!(record, &expected);
     let principal = authenticator.authenticate(text.as_bytes()).await.unwrap();
     assert_eq!(principal.token_id().to_string(), id);

@@ -2,10 +2,17 @@
 
 mod access;
 mod bad_input;
+mod deletion;
 mod description;
+mod editing;
+mod editing_apps;
+mod events;
 mod formats;
 mod idempotency;
 mod lifecycle;
 mod listing;
+mod new_fields;
+mod policy;
 mod socket;
+mod suspension;
 mod unavailable;

@@ -11,7 +11,7 @@ use crate::{client::Client, support::Platform};
 #[tokio::test]
 async fn a_store_that_fails_is_503() {
     let platform = Platform::new();
-    let client = Client::new(&platform).await;
+    let client = Client::owner(&platform).await;
     client
         .post("/apps", json!({"name": "b", "id": "b"}))
         .await
@@ -19,6 +19,7 @@ async fn a_store_that_fails_is_503() {
     let issued = client.issue("b", "ci").await;
     let path = format!("/tokens/{}", issued["record"]["id"].as_str().unwrap());
     let (rotate, revoke) = (format!("{path}/rotate"), format!("{path}/revoke"));
+    let (suspend, resume) = (format!("{path}/suspend"), format!("{path}/resume"));
     let requests = [
         (Method::GET, "/apps", Value::Null),
         (Method::POST, "/apps", json!({"name": "x"})),
@@ -29,6 +30,13 @@ async fn a_store_that_fails_is_503() {
         (Method::POST, "/tokens", json!({"app_id": "b", "name": "x"})),
         (Method::GET, &path, Value::Null),
         (Method::PATCH, &path, json!({"name": "x"})),
+        (Method::PATCH, &path, json!({"metadata": {"team": "a"}})),
+        (Method::POST, &suspend, Value::Null),
+        (Method::POST, &resume, Value::Null),
+        (Method::PATCH, "/apps/b", json!({"name": "x"})),
+        (Method::DELETE, "/apps/b", Value::Null),
+        (Method::GET, "/policy", Value::Null),
+        (Method::PUT, "/policy", json!({})),
         (Method::POST, &rotate, json!({"overlap_seconds": 0})),
         (Method::POST, &revoke, Value::Null),
         (Method::GET, "/events", Value::Null),

@@ -157,9 +157,15 @@ impl Connection {
         let connected = timeout(CONNECT_TIMEOUT, connecting).await;
         let connected = connected.unwrap_or_else(|_| Err(timed_out()));
         connected.map_err(|error| {
+            let advice = match self.tls {
+                None => "Check the URL, and that the server runs.",
+                Some(_) => {
+                    "Check the URL, and that the server runs. To trust a private certificate authority, set SSL_CERT_FILE to a file with its certificate."
+                }
+            };
             Failure::failed(format!("cannot connect to {}", self.address))
                 .because(error)
-                .advising("Check the URL, and that the server runs. To trust a private certificate authority, set SSL_CERT_FILE to a file with its certificate.")
+                .advising(advice)
         })
     }
 }
