@@ -57,6 +57,11 @@ fn in_policy(error: &PolicyError) -> String {
             "The policy allows this token to work until {} at most. Choose an earlier expiration.",
             Moment::exact(*latest)
         ),
+        PolicyError::LiveTokens(0) => "The policy allows this app no active tokens.".to_owned(),
+        PolicyError::LiveTokens(1) => {
+            "This app already has an active token, and the policy allows one. Revoke it first."
+                .to_owned()
+        }
         PolicyError::LiveTokens(most) => format!(
             "This app already has {most} active tokens, as many as the policy allows. Revoke one \
              first."

@@ -529,5 +529,5 @@ async fn what_the_policy_forbids_is_shown_at_its_field() {
     sent(&site, &[("expires", "7")])
         .await
         .has("id=\"app-error\"")
-        .has("This app already has 1 active tokens");
+        .has("This app already has an active token, and the policy allows one.");
 }
