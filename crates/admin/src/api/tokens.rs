@@ -302,7 +302,7 @@ pub(super) async fn get_token(
     )),
     params(
         ("token" = inline(TokenIdText), Path),
-        ("If-Match" = inline(Option<IfMatchText>), Header),
+        ("If-Match" = inline(Option<IfMatchText>), Header, nullable = false),
     ),
     responses(
         (status = OK, description = "The edited token.", body = TokenView),

@@ -1,3 +1,10 @@
+use std::{
+    io::{BufRead, BufReader},
+    process::Stdio,
+};
+
+use serde_json::Value;
+
 use crate::{server::on_both, support::Cli};
 
 on_both!(refused_changes_are_logged_too, events_can_be_filtered);
@@ -68,4 +75,59 @@ fn a_limit_of_zero_is_rejected() {
         let message = cli.run(&[listing, &["--limit", "0"]].concat()).failed(2);
         assert!(message.contains("a whole number above 0"), "{message}");
     }
+}
+
+#[test]
+fn events_after_a_position_are_printed_in_their_order() {
+    let cli = Cli::with_app();
+    let (_, id) = cli.issue("ci", &[]);
+    cli.run(&["token", "revoke", &id, "--yes"]).done();
+    let all = cli.run(&["events", "--after", "oldest"]).json_lines();
+    let actions: Vec<_> = all.iter().map(|event| &event["action"]).collect();
+    assert_eq!(actions, ["app.create", "token.issue", "token.revoke"]);
+    let after = all[0]["position"].as_str().unwrap();
+    assert_eq!(
+        cli.run(&["events", "--after", after]).json_lines(),
+        all[1..]
+    );
+    let one = ["events", "--after", after, "--limit", "1"];
+    assert_eq!(cli.run(&one).json_lines(), all[1..2]);
+    assert_eq!(cli.run(&["events", "--after", "latest"]).done(), "");
+}
+
+#[test]
+fn events_are_followed_until_the_command_is_stopped() {
+    let cli = Cli::with_app();
+    let mut command = cli.command(&["events", "--follow", "--after", "oldest"]);
+    let mut follower = command.stdout(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(follower.stdout.take().unwrap()).lines();
+    let mut next = || -> Value { serde_json::from_str(&lines.next().unwrap().unwrap()).unwrap() };
+    assert_eq!(next()["action"], "app.create");
+    let (_, id) = cli.issue("ci", &[]);
+    let issued = next();
+    assert_eq!(issued["token_id"], id.as_str());
+    follower.kill().unwrap();
+    follower.wait().unwrap();
+
+    cli.run(&["token", "revoke", &id, "--yes"]).done();
+    let after = issued["position"].as_str().unwrap();
+    let rest = cli.run(&["events", "--after", after]).json_lines();
+    assert_eq!(rest.len(), 1);
+    assert_eq!(rest[0]["action"], "token.revoke");
+}
+
+#[test]
+fn a_position_of_another_store_is_refused_with_a_hint() {
+    let cli = Cli::with_app();
+    let gone = "7-01a221d1-993f-7bed-a6e5-b024c789ffd4";
+    for more in [&[][..], &["--follow"]] {
+        let message = cli
+            .run(&[&["events", "--after", gone], more].concat())
+            .failed(4);
+        assert!(message.contains("`oldest` or `latest`"), "{message}");
+    }
+    let message = cli.run(&["events", "--after", "7"]).failed(2);
+    assert!(message.contains("invalid event position"), "{message}");
+    cli.run(&["events", "--follow", "--app", "billing"])
+        .failed(2);
 }

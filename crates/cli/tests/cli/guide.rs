@@ -80,6 +80,8 @@ fn normalized(text: &str) -> String {
     let text = identifier().replace_all(text, "(identifier)");
     let time = Regex::new(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z").unwrap();
     let text = time.replace_all(&text, "(time)");
+    let version = Regex::new(r"\b[0-9a-f]{32}\b").unwrap();
+    let text = version.replace_all(&text, "(version)");
     let mask = Regex::new("acme_live_…[0-9A-Za-z]{4}").unwrap();
     mask.replace_all(&text, "(mask)").into_owned()
 }

@@ -300,17 +300,17 @@ fn json_has_every_field(cli: &Cli) {
     ];
     let issued = cli.run(&issue).json();
     assert_eq!(keys(&issued), "record token");
-    let token = "app_id app_name created_at expires_at format id last_used_at masked name revoked_at scopes status successor_id uses";
+    let token = "app_id app_name created_at created_by expires_at format id last_used_at masked metadata name networks not_before revoked_at scopes status successor_id suspended_at uses version";
     assert_eq!(keys(&issued["record"]), token);
     for listed in cli.run(&["token", "list", "--json"]).json_lines() {
         assert_eq!(keys(&listed), token);
     }
     let app = &cli.run(&["app", "list", "--json"]).json_lines()[0];
-    assert_eq!(keys(app), "created_at disabled_at id name");
+    assert_eq!(keys(app), "created_at disabled_at id metadata name version");
     let event = &cli.run(&["events", "--json"]).json_lines()[0];
     assert_eq!(
         keys(event),
-        "action actor app_id at id outcome reason token_id"
+        "action actor app_id at changes id outcome reason token_id"
     );
 }
 
