@@ -176,7 +176,7 @@ pub(super) async fn get_app(
     )),
     params(
         ("app" = inline(AppIdText), Path),
-        ("If-Match" = inline(Option<IfMatchText>), Header, nullable = false),
+        ("If-Match" = inline(Option<IfMatchText>), Header),
     ),
     responses(
         (status = OK, description = "The edited app.", body = AppView),

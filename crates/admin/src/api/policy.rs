@@ -89,7 +89,7 @@ pub(super) async fn get_policy(
 /// Replaces all rules. Existing tokens stay as they are. Requires an actor who may grant everything.
 #[utoipa::path(
     put, path = "/policy", tag = "policy", request_body = SetPolicy,
-    params(("If-Match" = inline(Option<IfMatchText>), Header, nullable = false)),
+    params(("If-Match" = inline(Option<IfMatchText>), Header)),
     responses(
         (status = OK, description = "The new policy.", body = PolicyView),
         (status = PRECONDITION_FAILED, description = "The policy has another version."),

@@ -302,7 +302,7 @@ pub(super) async fn get_token(
     )),
     params(
         ("token" = inline(TokenIdText), Path),
-        ("If-Match" = inline(Option<IfMatchText>), Header, nullable = false),
+        ("If-Match" = inline(Option<IfMatchText>), Header),
     ),
     responses(
         (status = OK, description = "The edited token.", body = TokenView),

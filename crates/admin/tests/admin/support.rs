@@ -49,7 +49,8 @@ impl Platform {
 
     /// Creates an app without an audit event.
     pub(crate) async fn app(&self) -> AppRecord {
-        let (id, at) = (AppId::new("billing").unwrap(), self.scene.tokens.now());
+        let (tokens, at) = (&self.scene.tokens, self.scene.tokens.now());
+        let id = AppId::generate(at, tokens.entropy()).unwrap();
         let app = AppRecord::new(id, "Billing", at);
         self.scene.store.insert_app(&app).await.unwrap();
         app

@@ -15,7 +15,7 @@ async fn platform() -> (Platform, Client, String) {
         .await
         .created();
     let issued = client.issue("a", "ci").await;
-    let id = issued["id"].as_str().unwrap();
+    let id = issued["record"]["id"].as_str().unwrap();
     client
         .post(&format!("/tokens/{id}/revoke"), Value::Null)
         .await
