@@ -215,7 +215,7 @@ impl Form {
             input("scopes_of", "Scopes of some apps", &self.scopes_of, |form| &form.scopes_of)
                 .lines()
                 .placeholder("APP-ID=invoices:read invoices:write")
-                .hint("One app a line: its ID, an equals sign, and its scopes. They replace the scopes above."),
+                .hint("One app per line: its ID, an equals sign, and its scopes. They replace the scopes above."),
         ];
         match lifetimes.iter().any(Input::has_error) {
             true => Input::focus_first_invalid(&mut lifetimes),
