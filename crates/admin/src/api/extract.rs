@@ -220,11 +220,8 @@ impl PartialSchema for IfMatchText {
         ObjectBuilder::new()
             .schema_type(SchemaType::new(Type::String))
             .description(Some(
-                "The `ETag` of the version to change. Without it, any version is changed.",
+                "The `ETag` of the version to change, as it was returned. Without it, any version is changed.",
             ))
-            .min_length(Some(34))
-            .max_length(Some(34))
-            .pattern(Some(r#"^"[0-9a-f]{32}"$"#))
             .into()
     }
 }

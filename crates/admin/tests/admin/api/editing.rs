@@ -184,7 +184,7 @@ async fn invalid_edits_are_refused_with_a_hint() {
     let (_platform, client, path) = with_token(ADMIN).await;
     for (patch, hint) in [
         (json!({}), "at least one field"),
-        (json!({"metadata": {}}), "at least one field"),
+        (json!({"metadata": {}}), "at least one key"),
         (json!({"name": null}), "null, expected a string"),
         (json!({"scopes": null}), "null, expected a sequence"),
         (json!({"metadata": null}), "null, expected an object"),
