@@ -1,6 +1,15 @@
-use crate::{server::on_both, support::Cli};
+use crate::{
+    server::on_both,
+    support::{Cli, Run},
+};
 
-on_both!(refused_changes_are_logged_too, events_can_be_filtered);
+on_both!(
+    refused_changes_are_logged_too,
+    events_can_be_filtered,
+    events_are_read_in_order_from_a_position,
+    events_are_followed,
+    an_unknown_position_is_reported,
+);
 
 #[test]
 fn every_change_is_logged_with_the_user() {
@@ -68,4 +77,54 @@ fn a_limit_of_zero_is_rejected() {
         let message = cli.run(&[listing, &["--limit", "0"]].concat()).failed(2);
         assert!(message.contains("a whole number above 0"), "{message}");
     }
+}
+
+fn after(cli: &Cli, position: &str, more: &[&str]) -> Vec<serde_json::Value> {
+    cli.run(&[&["events", "--after", position], more].concat())
+        .json_lines()
+}
+
+fn events_are_read_in_order_from_a_position(cli: &Cli) {
+    let (_, id) = cli.issue("ci", &[]);
+    cli.run(&["token", "rename", &id, "nightly export"]).done();
+    let all = after(cli, "oldest", &[]);
+    let actions: Vec<_> = all
+        .iter()
+        .map(|event| event["action"].as_str().unwrap())
+        .collect();
+    assert_eq!(actions.last_chunk(), Some(&["token.issue", "token.rename"]));
+    assert_eq!(after(cli, "oldest", &["--limit", "1"]), all[..1]);
+    let position = |event: &serde_json::Value| event["position"].as_str().unwrap().to_owned();
+    let [.., issued, renamed] = all.as_slice() else {
+        panic!("too few events: {all:?}");
+    };
+    assert_eq!(after(cli, &position(issued), &[]), all[all.len() - 1..]);
+    assert!(after(cli, &position(renamed), &[]).is_empty());
+    assert!(after(cli, "latest", &[]).is_empty());
+    let mut listed = cli.run(&["events", "--token", &id, "--json"]).json_lines();
+    let mut renamed = renamed.clone();
+    renamed.as_object_mut().unwrap().remove("position");
+    assert_eq!(listed.swap_remove(0), renamed);
+}
+
+fn events_are_followed(cli: &Cli) {
+    let (_, id) = cli.issue("ci", &[]);
+    let last = after(cli, "oldest", &[]).pop().unwrap();
+    let position = last["position"].as_str().unwrap();
+    let follow = ["events", "--follow", "--after", position, "--limit", "2"];
+    let following = cli.command(&follow).spawn().unwrap();
+    for name in ["a", "b"] {
+        cli.run(&["token", "rename", &id, name]).done();
+    }
+    let followed = Run::from(following.wait_with_output().unwrap()).json_lines();
+    let actions: Vec<_> = followed.iter().map(|event| &event["action"]).collect();
+    assert_eq!(actions, ["token.rename", "token.rename"]);
+}
+
+fn an_unknown_position_is_reported(cli: &Cli) {
+    let gone = "1042-0198c9d2-8f6a-7cc1-9a43-3f2b8d1c5e77";
+    let message = cli.run(&["events", "--after", gone]).failed(4);
+    assert!(message.contains("`oldest`"), "{message}");
+    let message = cli.run(&["events", "--after", "yesterday"]).failed(2);
+    assert!(message.contains("invalid event position"), "{message}");
 }

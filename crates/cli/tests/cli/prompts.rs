@@ -77,7 +77,8 @@ fn no_terminal_width_breaks_identifiers() {
     assert!(shown.contains(&format!("ID         {id}\r\n")), "{shown}");
     assert!(shown.contains(&scopes.replace(',', " ")), "{shown}");
     assert!(
-        at_width(&cli, 0, "--help").contains("Issue, list, show, rename, rotate, revoke and purge")
+        at_width(&cli, 0, "--help")
+            .contains("Issue, list, show, edit, suspend, resume, rotate, revoke and purge")
     );
 }
 

@@ -23,6 +23,8 @@ use crate::{
 
 const UNKNOWN: &str = "01a21555-0408-763c-92e4-2eee2dcedfec";
 
+const STALE: &str = "00000000000000000000000000000001";
+
 /// Runs a command on the store of a server.
 fn on_store(remote: &Remote, arguments: &[&str]) -> Run {
     remote.on_store(arguments).output().unwrap().into()
@@ -97,6 +99,23 @@ fn a_server_and_its_store_get_the_same_output() {
             "--format",
             "acme_test",
         ],
+        &["app", "rename", "Billing", " "],
+        &["app", "edit", "Billing", "--metadata", "a=b"],
+        &["app", "delete", "Billing", "--yes"],
+        &["app", "delete", "nobody", "--yes"],
+        &["token", "edit", &live, "--name", " "],
+        &["token", "edit", &live, "--expires", "0s"],
+        &["token", "edit", &live, "--network", "10.0.0.0/8"],
+        &["token", "edit", &live, "--name", "x", "--if-version", STALE],
+        &["token", "edit", &revoked, "--no-scopes"],
+        &["token", "edit", UNKNOWN, "--name", "x"],
+        &["token", "suspend", &revoked],
+        &["token", "resume", &live],
+        &["token", "resume", UNKNOWN],
+        &["policy", "show"],
+        &["policy", "set", "--any-scope"],
+        &["policy", "set", "--any-scope", "--if-version", STALE],
+        &["events", "--after", "latest"],
         &["events", "--token", UNKNOWN],
         &["events", "--app", "nobody"],
     ] {
