@@ -214,6 +214,28 @@ mod tests {
     }
 
     #[test]
+    fn a_beginning_is_a_duration_a_date_or_a_time() {
+        let now = at("2027-03-01T00:00:00Z");
+        for (text, expected) in [
+            ("1d", "2027-03-02T00:00:00Z"),
+            ("2027-01-31", "2027-01-31T00:00:00Z"),
+            ("2027-01-31T12:00:00+01:00", "2027-01-31T11:00:00Z"),
+        ] {
+            let beginning: Beginning = text.parse().unwrap();
+            assert_eq!(beginning.instant(now).unwrap(), at(expected), "{text}");
+        }
+        let beyond: Beginning = "420000w".parse().unwrap();
+        assert!(beyond.instant(now).is_err());
+    }
+
+    #[test]
+    fn durations_are_formatted_in_the_largest_unit() {
+        for text in ["90d", "36h", "90m", "61s", "1d"] {
+            assert_eq!(in_largest_unit(duration(text).unwrap()), text);
+        }
+    }
+
+    #[test]
     fn invalid_times_are_rejected() {
         for bad in [
             "",

@@ -59,3 +59,40 @@ fn scopes(list: &[String]) -> Result<ScopeSet, Failure> {
 fn invalid(error: impl std::error::Error + Send + Sync + 'static) -> Failure {
     Failure::failed("the policy is invalid").because(error)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+    use tower_api_tokens_admin::view::PolicyView;
+
+    fn full() -> Policy {
+        let day = Duration::from_secs(86_400);
+        Policy::default()
+            .max_lifetime(365 * day)
+            .default_lifetime(90 * day)
+            .expiry_required()
+            .max_live_tokens(20)
+            .unique_names()
+            .scopes("a b".parse().unwrap())
+            .with_scopes_of("sandbox".parse().unwrap(), "c".parse().unwrap())
+    }
+
+    #[test]
+    fn a_policy_reads_back_from_its_view() {
+        for policy in [Policy::default(), full()] {
+            let view = serde_json::to_value(PolicyView::from(&policy)).unwrap();
+            let rules: Rules = serde_json::from_value(view).unwrap();
+            assert_eq!(rules.policy().unwrap(), policy);
+        }
+    }
+
+    #[test]
+    fn a_policy_with_an_unknown_rule_is_not_changed() {
+        let mut view = serde_json::to_value(PolicyView::from(&full())).unwrap();
+        view["max_overlap_seconds"] = json!(1);
+        let rules: Rules = serde_json::from_value(view).unwrap();
+        let failure = rules.policy().unwrap_err();
+        assert!(failure.message().contains("`max_overlap_seconds`"));
+    }
+}

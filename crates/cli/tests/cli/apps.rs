@@ -80,6 +80,9 @@ fn no_app_can_impersonate_another_by_name_or_identifier(cli: &Cli) {
             &["app", "show", named],
             &["app", "disable", named],
             &["app", "enable", named],
+            &["app", "rename", named, "x"],
+            &["app", "edit", named, "--metadata", "a=b"],
+            &["app", "delete", named, "--yes"],
         ] {
             let message = cli.run(command).failed(2);
             assert!(message.contains("several apps"), "{message}");
