@@ -205,7 +205,7 @@ async fn a_subscriber_that_dies_misses_nothing() {
 }
 
 #[tokio::test]
-async fn a_stream_ends_after_an_error_and_continues_anew() {
+async fn a_stream_ends_after_an_error_and_another_continues() {
     let fixture = Fixture::new().await;
     let mut events = fixture.tokens.events(EventStart::Oldest).await.unwrap();
     let (first, second) = (next(&mut events).await, next(&mut events).await);

@@ -18,10 +18,10 @@ use crate::{
 /// # Examples
 ///
 /// ```
-/// use tower_api_tokens::{Metadata, NewApp};
+/// use tower_api_tokens::{AppId, Metadata, NewApp};
 ///
 /// let app = NewApp::named("Billing")
-///     .id("app_42".parse()?)
+///     .id(AppId::new("app_42")?)
 ///     .metadata(Metadata::new([("plan", "pro")])?);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```

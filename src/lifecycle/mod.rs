@@ -142,8 +142,8 @@ impl ApiTokens {
         self.shared.authenticator.follow_registry(logs, usage)
     }
 
-    /// Returns a handle that acts on behalf of an actor: its changes are recorded in the audit log,
-    /// and it grants no more than the actor may.
+    /// Returns a handle that acts on behalf of an actor: its changes are recorded in the audit log under
+    /// the actor's name, and it grants no more than the actor may.
     #[must_use]
     pub fn acting_as(&self, authority: Authority) -> Self {
         Self {

@@ -31,6 +31,11 @@ use crate::{
 /// was replaced or restored from a backup, the position is [`Gone`](StoreErrorKind::Gone). A server that
 /// lags behind the position returns [`Unavailable`](StoreErrorKind::Unavailable) instead.
 ///
+/// # Unreadable events
+///
+/// An event that cannot be read, for example because a newer version of this crate has recorded it, is an error of the
+/// kind [`Corrupt`](StoreErrorKind::Corrupt), after the events before it. It is never left out.
+///
 /// # Durability and cancellation
 ///
 /// The same as for [`TokenRegistry`](super::TokenRegistry). A position stays valid when the store is

@@ -119,6 +119,7 @@
 //! | 409 | `suspended_token` | resume the token first |
 //! | 409 | `restricted_token` | update the service: it does not know a restriction of the token |
 //! | 409 | `repeated` | use the token in `token_id`, or revoke it and send a new key |
+//! | 410 | `gone` | start over: send `after=oldest` or `after=latest` |
 //! | 412 | `stale` | read the record again, and repeat the change with its new `ETag` |
 //! | 413 | `body_too_large` | send at most 64 KiB |
 //! | 415 | `unsupported_media_type` | send `Content-Type: application/json` |

@@ -78,7 +78,7 @@ impl ShownToken<'_> {
             fields.push(("created by", actor.clone()));
         }
         if let Some(at) = token.not_before {
-            fields.push(("not before", Time(at).to_string()));
+            fields.push(("not valid before", Time(at).to_string()));
         }
         if let Some(networks) = &token.networks {
             fields.push(("networks", networks.join(",")));

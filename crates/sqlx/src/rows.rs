@@ -309,16 +309,25 @@ pub(super) fn event_page_from(
         }
         _ => (rows, EventPosition::BEGINNING),
     };
-    let rows = &rows[..query.limit.get().min(rows.len())];
-    let position = rows.last().map_or(Ok(start), event_position)?;
-    let events = readable(rows, "api_token_audit", |row| {
-        Ok(LoggedEvent::new(count(row, POSITION)?, event_from(row)?))
-    });
+    let mut events = Vec::new();
+    for row in rows.iter().take(query.limit.get()) {
+        match logged_event_from(row) {
+            Ok(event) => events.push(event),
+            // Left out, it would be lost for those who follow.
+            Err(error) if events.is_empty() => return Err(error),
+            Err(_) => break,
+        }
+    }
+    let position = events.last().map_or(start, |last| last.position);
     Ok(EventPage::new(events, position))
 }
 
 /// The column of the position of an event, after those of the event.
 const POSITION: usize = 8;
+
+fn logged_event_from(row: &impl Columns) -> Result<LoggedEvent, StoreError> {
+    Ok(LoggedEvent::new(count(row, POSITION)?, event_from(row)?))
+}
 
 fn event_position(row: &impl Columns) -> Result<EventPosition, StoreError> {
     let id = AuditEventId::from_bytes(required(row.identifier(0)?, 0)?);

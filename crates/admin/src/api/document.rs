@@ -7,7 +7,7 @@ use axum::{
 };
 use http::header::CONTENT_TYPE;
 use utoipa::{
-    OpenApi, ToSchema,
+    OpenApi, PartialSchema, ToSchema,
     openapi::{
         Components, Content, ContentBuilder, HeaderBuilder, ObjectBuilder, Ref, RefOr, Schema,
         SecurityRequirement,
@@ -18,7 +18,11 @@ use utoipa::{
     },
 };
 
-use super::{apps, events, extract::NoParams, policy, tokens};
+use super::{
+    apps, events,
+    extract::{IfMatchText, NoParams},
+    policy, tokens,
+};
 use crate::{
     gate::Gate,
     guard::GuardScheme,
@@ -106,6 +110,14 @@ fn complete(operation: &mut Operation) {
             ("413", "The request body is too large."),
             ("415", "The request body is not JSON."),
         ]);
+    }
+    for parameter in operation.parameters.iter_mut().flatten() {
+        if let RefOr::T(parameter) = parameter
+            && parameter.name == "If-Match"
+        {
+            // A header is absent, but never null.
+            parameter.schema = Some(IfMatchText::schema());
+        }
     }
     let responses = &mut operation.responses.responses;
     for (status, description) in common {

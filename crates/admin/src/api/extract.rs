@@ -221,7 +221,7 @@ impl PartialSchema for IfMatchText {
             .description(Some(
                 "The `ETag` of the version to change. Without it, any version is changed.",
             ))
-            .pattern(Some(r#"^(\*|(W/)?"[!#-~]*")$"#))
+            .pattern(Some(r#"^"[!#-~]*"$"#))
             .into()
     }
 }

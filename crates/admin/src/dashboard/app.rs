@@ -1,16 +1,16 @@
-//! Requests to an app's page: show, disable and enable.
+//! Requests to an app's page: show, disable, enable and delete.
 
 use axum::response::{IntoResponse, Response};
 use http::StatusCode;
 use tower_api_tokens::{AppId, AppRecord};
 
 use super::{
-    app_page::app_page,
-    lockout,
+    app_page::{Submitted, app_page},
+    errors, lockout,
     message::Message,
     request::{self, Confirmation, Done, FormResult, PathResult, QueryResult, query_or_default},
     session::Session,
-    view::{Field, Notice, Tone},
+    view::{Notice, Tone},
 };
 
 pub(super) async fn show(
@@ -20,6 +20,11 @@ pub(super) async fn show(
 ) -> Result<Response, Message> {
     let app = find(&session, id).await?;
     let notice = match query_or_default(done).done.as_str() {
+        "edited" => Some(Notice::new(
+            Tone::Good,
+            "App saved.",
+            "The change applies now. Other servers follow within 5 seconds (default).",
+        )),
         "created" => Some(Notice::new(Tone::Good, "App created.", "")),
         "enabled" if app.disabled_at.is_none() => Some(Notice::new(
             Tone::Good,
@@ -34,7 +39,11 @@ pub(super) async fn show(
         )),
         _ => None,
     };
-    app_page(session, StatusCode::OK, &app, notice, Field::default()).await
+    let submitted = Submitted {
+        notice,
+        ..Submitted::default()
+    };
+    app_page(session, StatusCode::OK, &app, submitted).await
 }
 
 pub(super) async fn disable(
@@ -44,9 +53,14 @@ pub(super) async fn disable(
 ) -> Result<Response, Message> {
     let form = session.read_form(form)?;
     let app = find(&session, id).await?;
-    if let Err((notice, confirm)) = form.check(&app.name, "app", "disabled") {
+    if let Err((notice, disable)) = form.check(&app.name, "app", "disabled") {
         let status = StatusCode::UNPROCESSABLE_ENTITY;
-        return app_page(session, status, &app, Some(notice), confirm).await;
+        let submitted = Submitted {
+            notice: Some(notice),
+            disable,
+            ..Submitted::default()
+        };
+        return app_page(session, status, &app, submitted).await;
     }
     let app = session.or_error_page(session.operator.disable_app(&app.id).await)?;
     if session.operator.actor().own_app() == Some(app.id) {
@@ -65,7 +79,39 @@ pub(super) async fn enable(session: Session, id: PathResult) -> Result<Response,
         .go_to(&format!("/apps/{}?done=enabled", app.id)))
 }
 
-async fn find(session: &Session, id: PathResult) -> Result<AppRecord, Message> {
+pub(super) async fn delete(
+    session: Session,
+    id: PathResult,
+    form: FormResult<Confirmation>,
+) -> Result<Response, Message> {
+    let form = session.read_form(form)?;
+    let app = find(&session, id).await?;
+    let unprocessable = StatusCode::UNPROCESSABLE_ENTITY;
+    if let Err((notice, delete)) = form.check(&app.name, "app", "deleted") {
+        let submitted = Submitted {
+            notice: Some(notice),
+            delete,
+            ..Submitted::default()
+        };
+        return app_page(session, unprocessable, &app, submitted).await;
+    }
+    match session.operator.delete_app(&app.id).await {
+        Ok(app) => Ok(session.page.go_to(&format!("/apps?deleted={}", app.id))),
+        Err(error) => {
+            let Some(in_use) = error.app_in_use() else {
+                return Err(Message::from_error(&session.page, &error));
+            };
+            let (title, detail) = errors::app_in_use(in_use.live);
+            let submitted = Submitted {
+                notice: Some(Notice::new(Tone::Bad, title, detail)),
+                ..Submitted::default()
+            };
+            app_page(session, StatusCode::CONFLICT, &app, submitted).await
+        }
+    }
+}
+
+pub(super) async fn find(session: &Session, id: PathResult) -> Result<AppRecord, Message> {
     let id: AppId = request::parse_id(id).ok_or_else(|| Message::no_such_app(&session.page))?;
     session.or_error_page(session.operator.get_app(&id).await)
 }

@@ -36,19 +36,28 @@ struct AppPage {
     effect: String,
     /// Set if disabling the app locks out the signed-in operator.
     warning: Option<Warning>,
-    confirm: Field,
+    disable: Field,
+    /// The form that deletes the app, for an operator who may.
+    delete: Option<Field>,
     /// The latest events, or `None` if they could not be read.
     events: Option<Vec<EventView>>,
     more_events: bool,
 }
 
-/// Renders the page of an app, with the form that disables it as it was submitted.
+/// A notice, and the forms as they were submitted, with their errors.
+#[derive(Default)]
+pub(super) struct Submitted {
+    pub(super) notice: Option<Notice>,
+    pub(super) disable: Field,
+    pub(super) delete: Field,
+}
+
+/// Renders the page of an app, with its forms as they were submitted.
 pub(super) async fn app_page(
     session: Session,
     status: StatusCode,
     app: &AppRecord,
-    notice: Option<Notice>,
-    confirm: Field,
+    submitted: Submitted,
 ) -> Result<Response, Message> {
     let operator = &session.operator;
     let query = TokenQuery::default().app(app.id);
@@ -69,7 +78,7 @@ pub(super) async fn app_page(
     directory.look_up(operator, latest, None).await;
     let now = session.page.now;
     let shown = AppPage {
-        notice,
+        notice: submitted.notice,
         warning: lockout::before_disabling(&session, app),
         app: AppView::new(app, now),
         more_tokens: newest.next.is_some(),
@@ -79,7 +88,8 @@ pub(super) async fn app_page(
             .map(|token| TokenView::new(token, now))
             .collect(),
         effect: effect_of_disabling(live),
-        confirm,
+        disable: submitted.disable,
+        delete: session.is_owner().then_some(submitted.delete),
         more_events: events.as_ref().is_some_and(|page| page.next.is_some()),
         events: events.map(|found| {
             let events = found.items.iter();

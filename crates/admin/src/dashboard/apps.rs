@@ -4,7 +4,9 @@ use askama::Template;
 use axum::response::Response;
 use http::StatusCode;
 use serde::Deserialize;
-use tower_api_tokens::{AppId, AppQuery, AppRecord, check_name_part, normalize_name};
+use tower_api_tokens::{
+    AppId, AppQuery, AppRecord, LifecycleErrorKind, check_name_part, normalize_name,
+};
 
 use super::{
     csv::{self, File},
@@ -17,7 +19,7 @@ use super::{
     total::{COUNTED_AT_ONCE, Total},
     view::{AppView, Field, Notice, Tone},
 };
-use crate::operations::Operator;
+use crate::operations::{OperationErrorKind, Operator};
 
 /// How many apps a page shows.
 const PAGE_SIZE: usize = 50;
@@ -49,6 +51,8 @@ pub(super) struct Search {
     after: String,
     back: String,
     count: String,
+    /// The identifier of the app that was just deleted.
+    deleted: String,
 }
 
 /// The form for a new app.
@@ -120,7 +124,9 @@ async fn apps_page(session: Session, listing: Search, name: Field) -> Result<Res
         let notice = Notice::new(Tone::Bad, INVALID_SEARCH, "");
         (StatusCode::BAD_REQUEST, Some(notice))
     } else {
-        (StatusCode::OK, None)
+        let is_deleted = is_deleted(&session, &listing.deleted).await;
+        let deleted = is_deleted.then(|| Notice::new(Tone::Good, "App deleted.", ""));
+        (StatusCode::OK, deleted)
     };
     let Session { page, .. } = session;
     let shown = AppsPage {
@@ -148,6 +154,16 @@ async fn apps_page(session: Session, listing: Search, name: Field) -> Result<Res
         page,
     };
     Ok(render(status, &shown))
+}
+
+/// Returns whether there is no app with this identifier.
+async fn is_deleted(session: &Session, id: &str) -> bool {
+    let Ok(id) = id.parse::<AppId>() else {
+        return false;
+    };
+    let unknown = OperationErrorKind::Lifecycle(LifecycleErrorKind::UnknownApp);
+    let found = session.operator.get_app(&id).await;
+    found.is_err_and(|error| error.kind() == unknown)
 }
 
 /// Returns the list as CSV.

@@ -1,20 +1,21 @@
 //! The form for a new token.
 
-use std::time::Duration;
-
 use askama::Template;
 use axum::{extract::State, response::Response};
 use http::StatusCode;
 use jiff::Timestamp;
 use serde::Deserialize;
 use tower_api_tokens::{
-    AppId, LifecycleErrorKind, NewToken, ScopeSet, TokenFormats, normalize_name, parse_expiry,
+    AppId, LifecycleErrorKind, NewToken, PolicyError, ScopeSet, TokenFormats, normalize_name,
 };
 
 use super::{
     app_choice::AppChoice,
-    errors::{self, CHOOSE_OPTION, FIX_FIELDS, INVALID_APP_ID},
+    errors::{self, FIX_FIELDS, INVALID_APP_ID},
+    expiry::{EXPIRIES, Expiry, first_day},
     form_key::FormKey,
+    input::{ExpiryInput, Input},
+    lines,
     message::Message,
     page::{Page, render},
     request::{FormResult, QueryResult, query_or_default},
@@ -23,6 +24,7 @@ use super::{
     session::Session,
     settings::Settings,
     text::Moment,
+    token_edit::{metadata_input, networks_input},
     view::{Field, Notice, ScopesView, Tone},
 };
 use crate::{
@@ -30,17 +32,6 @@ use crate::{
     guard::TokenGuard,
     operations::{OperationError, OperationErrorKind},
 };
-
-const EXPIRIES: &[(&str, &str)] = &[
-    ("7", "7 days"),
-    ("30", "30 days"),
-    ("90", "90 days"),
-    ("365", "1 year"),
-    ("date", "Custom date"),
-    ("never", "Never"),
-];
-
-const INVALID_DATE: &str = "Enter a date, such as 2031-12-24.";
 
 #[derive(Template)]
 #[template(path = "new.html")]
@@ -54,16 +45,11 @@ struct NewPage {
     suggestions: Vec<ScopeOption>,
     form: NewForm,
     formats: Vec<FormatOption>,
-    expiries: &'static [(&'static str, &'static str)],
-    today: String,
-}
-
-impl NewPage {
-    /// Returns whether the chosen expiry is one of the options.
-    fn is_listed_expiry(&self) -> bool {
-        let chosen = self.form.expires.value.as_str();
-        self.expiries.iter().any(|(value, _)| *value == chosen)
-    }
+    expiry: ExpiryInput,
+    /// The fields that most tokens leave empty.
+    options: Vec<Input>,
+    /// Whether these fields are shown without opening them first.
+    shows_options: bool,
 }
 
 /// A format to choose from.
@@ -137,6 +123,9 @@ struct NewForm {
     format: Field,
     expires: Field,
     date: String,
+    networks: Field,
+    not_before: Field,
+    metadata: Field,
 }
 
 impl NewForm {
@@ -152,9 +141,31 @@ impl NewForm {
             ("scopes", &self.scopes),
             ("format", &self.format),
             ("expires", &self.expires),
+            ("networks", &self.networks),
+            ("not_before", &self.not_before),
+            ("metadata", &self.metadata),
         ];
         let invalid = fields.iter().find(|(_, field)| field.has_error());
         invalid.map_or("", |(name, _)| name)
+    }
+
+    /// Returns the fields that most tokens leave empty.
+    fn options(&self) -> Vec<Input> {
+        let not_before = Input::new("not_before", "Not valid before", &self.not_before)
+            .date()
+            .hint("The token works from the beginning of this day, UTC. Leave it empty for immediately.");
+        let mut options = vec![
+            networks_input(&self.networks),
+            not_before,
+            metadata_input(&self.metadata),
+        ];
+        if options
+            .iter()
+            .any(|option| option.is_called(self.first_invalid()))
+        {
+            Input::focus_first_invalid(&mut options);
+        }
+        options
     }
 }
 
@@ -170,6 +181,9 @@ pub(super) struct Submitted {
     format: String,
     expires: String,
     date: String,
+    networks: String,
+    not_before: String,
+    metadata: String,
     /// The search term for an app.
     find: String,
     /// The check boxes of scopes.
@@ -196,6 +210,9 @@ pub(super) async fn show(
         checked: preset.checked,
         format: Field::with_value(preset.format),
         date: preset.date,
+        networks: Field::with_value(preset.networks),
+        not_before: Field::with_value(preset.not_before),
+        metadata: Field::with_value(preset.metadata),
     };
     form_page(session, StatusCode::OK, form, &preset.find, None).await
 }
@@ -255,17 +272,27 @@ async fn form_page(
         form.app.value.clear();
     }
     let suggestions = scope_choice::suggest(&session.operator, &form.checked).await;
+    let options = form.options();
+    let now = session.page.now;
+    let grants = Grants::of(session.operator.actor(), now);
+    let expiries = EXPIRIES
+        .iter()
+        .map(|(value, label)| (*value, (*label).to_owned()));
+    let mut expiry = ExpiryInput::new(expiries.collect(), &form.expires, &form.date, now);
+    expiry.until.clone_from(&grants.until);
+    expiry.is_focused = form.first_invalid() == "expires";
     let not_created = || Notice::new(Tone::Bad, "Token not created.", FIX_FIELDS);
     let shown = NewPage {
         notice: notice.or_else(|| form.has_error().then(not_created)),
         no_apps: apps.is_empty() && form.app.value.is_empty(),
-        grants: Grants::of(session.operator.actor(), session.page.now),
+        grants,
         apps,
         suggestions,
         form,
         formats: FormatOption::all(session.operator.formats()),
-        expiries: EXPIRIES,
-        today: session.page.now.strftime("%F").to_string(),
+        expiry,
+        shows_options: Input::any_used(&options),
+        options,
         page: session.page,
     };
     Ok(render(status, &shown))
@@ -283,6 +310,9 @@ fn read(submitted: Submitted, now: Timestamp) -> (NewForm, Option<(AppId, NewTok
     let all_scopes = all_scopes.join(" ");
     let scopes = ScopeSet::parse_list(&all_scopes);
     let expiry = Expiry::read(&submitted.expires, &submitted.date, now);
+    let networks = lines::read_networks(&submitted.networks);
+    let not_before = first_day(&submitted.not_before);
+    let metadata = lines::read_metadata(&submitted.metadata);
     let mut form = NewForm {
         nonce: submitted.nonce,
         name: Field::with_value(submitted.name),
@@ -292,6 +322,9 @@ fn read(submitted: Submitted, now: Timestamp) -> (NewForm, Option<(AppId, NewTok
         format: Field::with_value(submitted.format),
         expires: Field::with_value(submitted.expires),
         date: submitted.date,
+        networks: Field::with_value(submitted.networks),
+        not_before: Field::with_value(submitted.not_before),
+        metadata: Field::with_value(submitted.metadata),
     };
     if name.is_err() {
         form.name.set_error(errors::invalid_name(&form.name.value));
@@ -308,9 +341,40 @@ fn read(submitted: Submitted, now: Timestamp) -> (NewForm, Option<(AppId, NewTok
     if let Err(error) = &expiry {
         form.expires.set_error(*error);
     }
-    let valid = match (name, app, scopes, expiry) {
-        (Ok(name), Ok(app), Ok(scopes), Ok(expiry)) => {
-            let mut new = expiry.apply(NewToken::named(name).scopes(scopes));
+    if let Err(error) = &networks {
+        form.networks.set_error(error);
+    }
+    match (&not_before, &expiry) {
+        (Err(error), _) => form.not_before.set_error(*error),
+        (Ok(Some(from)), Ok(expiry)) if expiry.instant(now).is_some_and(|end| end <= *from) => {
+            form.not_before
+                .set_error("Choose a day before the token expires.");
+        }
+        _ => {}
+    }
+    if let Err(error) = &metadata {
+        form.metadata.set_error(error);
+    }
+    if form.has_error() {
+        return (form, None);
+    }
+    let restrictions = (networks, not_before, metadata);
+    let valid = match (name, app, scopes, expiry, restrictions) {
+        (
+            Ok(name),
+            Ok(app),
+            Ok(scopes),
+            Ok(expiry),
+            (Ok(networks), Ok(not_before), Ok(metadata)),
+        ) => {
+            let new = NewToken::named(name).scopes(scopes).metadata(metadata);
+            let mut new = expiry.apply(new);
+            if let Some(networks) = networks {
+                new = new.networks(networks);
+            }
+            if let Some(from) = not_before {
+                new = new.not_before(from);
+            }
             if !form.format.value.is_empty() {
                 new = new.format(form.format.value.as_str());
             }
@@ -330,6 +394,14 @@ fn set_field_error(form: &mut NewForm, error: &OperationError) -> bool {
             LifecycleErrorKind::InvalidName => &mut form.name,
             LifecycleErrorKind::InvalidExpiry => &mut form.expires,
             LifecycleErrorKind::UnknownApp | LifecycleErrorKind::AppDisabled => &mut form.app,
+            LifecycleErrorKind::InvalidNetworks => &mut form.networks,
+            LifecycleErrorKind::InvalidMetadata => &mut form.metadata,
+            LifecycleErrorKind::PolicyViolation => match error.policy() {
+                Some(PolicyError::NeverExpires | PolicyError::Lifetime(_)) => &mut form.expires,
+                Some(PolicyError::Scopes(_)) => &mut form.scopes,
+                Some(PolicyError::Name) => &mut form.name,
+                _ => &mut form.app,
+            },
             LifecycleErrorKind::UnknownFormat | LifecycleErrorKind::FormatNotAllowed => {
                 &mut form.format
             }
@@ -339,42 +411,4 @@ fn set_field_error(form: &mut NewForm, error: &OperationError) -> bool {
     };
     field.set_error(errors::in_new_token(error));
     true
-}
-
-/// When the token expires.
-enum Expiry {
-    Never,
-    In(Duration),
-    At(Timestamp),
-}
-
-impl Expiry {
-    fn read(choice: &str, date: &str, now: Timestamp) -> Result<Self, &'static str> {
-        match choice {
-            "never" => Ok(Self::Never),
-            "date" => last_day(date, now).map(Self::At),
-            days => match days.parse::<u32>() {
-                Ok(days @ 1..=3650) => Ok(Self::In(Duration::from_secs(86_400) * days)),
-                _ => Err(CHOOSE_OPTION),
-            },
-        }
-    }
-
-    fn apply(self, new: NewToken) -> NewToken {
-        match self {
-            Self::Never => new,
-            Self::In(lifetime) => new.expires_in(lifetime),
-            Self::At(at) => new.expires_at(at),
-        }
-    }
-}
-
-/// Returns the end of a day, or an exact instant as it is.
-fn last_day(date: &str, now: Timestamp) -> Result<Timestamp, &'static str> {
-    let date = date.trim();
-    let end = parse_expiry(date).map_err(|_| INVALID_DATE)?;
-    match end > now {
-        true => Ok(end),
-        false => Err("Choose today or a later date."),
-    }
 }

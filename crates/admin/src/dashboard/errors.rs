@@ -1,6 +1,6 @@
 //! What the dashboard shows for each error: what is wrong, then what to do.
 
-use tower_api_tokens::{GrantError, LifecycleErrorKind, Scope, ScopeSet};
+use tower_api_tokens::{GrantError, LifecycleErrorKind, PolicyError, Scope, ScopeSet};
 
 use super::{
     names::visible,
@@ -44,8 +44,45 @@ pub(super) fn invalid_scopes(list: &str) -> String {
     }
 }
 
+/// Returns whether the record was changed after the version that the operation expected.
+pub(super) fn is_stale(error: &OperationError) -> bool {
+    error.kind() == OperationErrorKind::Lifecycle(LifecycleErrorKind::Stale)
+}
+
+/// Returns the message for a rule of the policy that a token breaks.
+fn in_policy(error: &PolicyError) -> String {
+    match error {
+        PolicyError::NeverExpires => "The policy requires an expiration. Choose one.".to_owned(),
+        PolicyError::Lifetime(latest) => format!(
+            "The policy allows this token to work until {} at most. Choose an earlier expiration.",
+            Moment::exact(*latest)
+        ),
+        PolicyError::LiveTokens(0) => "The policy allows this app no active tokens.".to_owned(),
+        PolicyError::LiveTokens(1) => {
+            "This app already has an active token, and the policy allows one. Revoke it first."
+                .to_owned()
+        }
+        PolicyError::LiveTokens(most) => format!(
+            "This app already has {most} active tokens, as many as the policy allows. Revoke one \
+             first."
+        ),
+        PolicyError::Name => {
+            "An active token of this app already has this name. Choose another name.".to_owned()
+        }
+        PolicyError::Scopes(scopes) => format!(
+            "The policy doesn't allow the tokens of this app {}. Remove {}.",
+            quoted(scopes),
+            pronoun(scopes)
+        ),
+        other => sentence(&other.to_string()),
+    }
+}
+
 /// Returns the message for an error that belongs to a field of the form for a new token.
 pub(super) fn in_new_token(error: &OperationError) -> String {
+    if let Some(policy) = error.policy() {
+        return in_policy(policy);
+    }
     match (error.kind(), error.grant()) {
         (_, Some(GrantError::Scopes(scopes))) => {
             let (pronoun, scopes) = (pronoun(scopes), quoted(scopes));
@@ -76,6 +113,9 @@ pub(super) fn in_new_token(error: &OperationError) -> String {
 
 /// Returns the message for an error about an existing app or token.
 pub(super) fn in_change(error: &OperationError) -> String {
+    if let Some(policy) = error.policy() {
+        return in_policy(policy);
+    }
     match error.grant() {
         Some(GrantError::Scopes(scopes)) => format!(
             "This needs scopes that you don't have: {}. Ask someone who has them.",
@@ -88,6 +128,16 @@ pub(super) fn in_change(error: &OperationError) -> String {
         ),
         _ => sentence(&error.to_string()),
     }
+}
+
+/// Returns why an app with this many live tokens was not deleted, and what to do.
+pub(super) fn app_in_use(live: usize) -> (String, &'static str) {
+    let tokens = match live {
+        1 => "a token that is neither expired nor revoked".to_owned(),
+        live => format!("{live} tokens that are neither expired nor revoked"),
+    };
+    let title = format!("App not deleted: it has {tokens}.");
+    (title, "Revoke them first, or disable the app instead.")
 }
 
 /// Returns why a token cannot be rotated in its current state, and what to do instead.
@@ -111,6 +161,14 @@ pub(super) fn rotation_state(error: &OperationError) -> Option<(&'static str, &'
         LifecycleErrorKind::AppDisabled => (
             "Not rotated: this token's app is disabled.",
             "Enable the app first.",
+        ),
+        LifecycleErrorKind::Suspended => (
+            "Not rotated: this token is suspended.",
+            "Resume the token first.",
+        ),
+        LifecycleErrorKind::Restricted => (
+            "Not rotated: this version of the service doesn't understand the token's restrictions.",
+            "Upgrade the service, or create a new token instead.",
         ),
         _ => return None,
     })
@@ -179,6 +237,24 @@ mod tests {
             in_change(&lacking("a b")),
             "This needs scopes that you don't have: “a” and “b”. Ask someone who has them."
         );
+    }
+
+    #[test]
+    fn a_policy_error_names_the_rule_and_the_fix() {
+        let late = PolicyError::Lifetime(Timestamp::constant(1_800_000_000, 0));
+        for (error, part) in [
+            (PolicyError::NeverExpires, "requires an expiration"),
+            (late, "until 15 January 2027, 08:00:00 UTC at most"),
+            (PolicyError::LiveTokens(3), "already has 3 active tokens"),
+            (PolicyError::Name, "already has this name"),
+            (
+                PolicyError::Scopes("a b".parse().unwrap()),
+                "“a” and “b”. Remove them.",
+            ),
+        ] {
+            let message = in_policy(&error);
+            assert!(message.contains(part), "{message}");
+        }
     }
 
     #[test]

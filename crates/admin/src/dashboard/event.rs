@@ -93,16 +93,23 @@ impl ActorView {
 }
 
 impl EventView {
+    /// Returns whether an event changed something.
+    pub(super) fn is_change(event: &AuditEvent) -> bool {
+        event.outcome == AuditOutcome::Done && event.action != AuditAction::ExpiringToken
+    }
+
     /// Returns whether an event belongs in a history. A typing error does not: nothing happened.
     pub(super) fn is_history(event: &AuditEvent) -> bool {
-        use LifecycleErrorKind::{InvalidExpiry, InvalidName, InvalidOverlap};
+        use LifecycleErrorKind::{
+            InvalidExpiry, InvalidMetadata, InvalidName, InvalidNetworks, InvalidOverlap,
+        };
 
         let AuditOutcome::Refused(reason) = &event.outcome else {
             return true;
         };
         !matches!(
             reason.parse(),
-            Ok(InvalidName | InvalidExpiry | InvalidOverlap)
+            Ok(InvalidName | InvalidExpiry | InvalidMetadata | InvalidNetworks | InvalidOverlap)
         )
     }
 
@@ -234,6 +241,7 @@ impl Words {
             AuditAction::ResumeToken => ("Resumed", "resume", "a token"),
             AuditAction::RotateToken => ("Rotated", "rotate", "a token"),
             AuditAction::RevokeToken => ("Revoked", "revoke", "a token"),
+            AuditAction::ExpiringToken => ("Announced expiry of", "announce expiry of", "a token"),
             AuditAction::PurgeTokens => ("Purged", "purge", "expired and revoked tokens"),
             AuditAction::ImportTokens => ("Imported", "import", "tokens"),
             AuditAction::SetPolicy => ("Changed", "change", "the policy"),
@@ -262,6 +270,12 @@ fn plain_reason(reason: &str) -> String {
         "rotated_token" => "already rotated".to_owned(),
         "revoked_token" => "the token is revoked".to_owned(),
         "expired_token" => "the token has expired".to_owned(),
+        "suspended_token" => "the token is suspended".to_owned(),
+        "restricted_token" => "the token's restrictions are not understood".to_owned(),
+        "policy_violation" => "the policy doesn't allow it".to_owned(),
+        "stale" => "it had been changed in between".to_owned(),
+        "app_in_use" => "the app has tokens that still work or can be resumed".to_owned(),
+        "owner_required" => "only people who may grant everything may do that".to_owned(),
         "disabled_app" => "the app is disabled".to_owned(),
         "scope_not_held" => "missing scopes".to_owned(),
         "expiry_not_held" => "it would outlast the person's own access".to_owned(),

@@ -15,11 +15,12 @@ fn enable(app: &AppId) -> Snippet {
     Snippet::command("recovery", format!("api-tokens app enable {app}"))
 }
 
-/// Returns the command that issues another token for managing tokens.
-fn issue(app: &AppId) -> Snippet {
+/// Returns the command that issues another token for managing tokens. A page shows each identifier
+/// once.
+fn issue(app: &AppId, id: &'static str) -> Snippet {
     let scope = TokenGuard::SCOPE;
     Snippet::command(
-        "recovery",
+        id,
         format!("api-tokens token issue --app {app} --name administrator --scope {scope}"),
     )
 }
@@ -53,7 +54,20 @@ pub(super) fn before_revoking(session: &Session, token: &TokenRecord) -> Option<
             "Make sure that you have another token that can manage tokens. If you don't, run this \
              command on the server to create one:",
         ),
-        recovery: issue(&token.app.id),
+        recovery: issue(&token.app.id, "recovery"),
+    })
+}
+
+/// Returns a warning if suspending the token locks out the signed-in operator.
+pub(super) fn before_suspending(session: &Session, token: &TokenRecord) -> Option<Warning> {
+    is_own(session, token).then(|| Warning {
+        notice: Notice::new(
+            Tone::Warn,
+            "You signed in with this token. Suspending it locks you out.",
+            "To resume it, sign in with another token that can manage tokens. If you don't have one, \
+             run this command on the server to create it:",
+        ),
+        recovery: issue(&token.app.id, "suspend-recovery"),
     })
 }
 
@@ -80,6 +94,17 @@ pub(super) fn after_revoking(session: &Session, token: &TokenRecord) -> Message 
         "Token revoked: you are locked out",
         "You signed in with this token, which no longer works. Sign in with another one, or run \
          this command on the server to create one:",
-        &[issue(&token.app.id)],
+        &[issue(&token.app.id, "recovery")],
+    )
+}
+
+/// Returns the page for an operator who has suspended their own token.
+pub(super) fn after_suspending(session: &Session, token: &TokenRecord) -> Message {
+    Message::locked_out(
+        &session.page,
+        "Token suspended: you are locked out",
+        "You signed in with this token, which doesn't work now. Sign in with another one to resume \
+         it, or run this command on the server to create one:",
+        &[issue(&token.app.id, "recovery")],
     )
 }

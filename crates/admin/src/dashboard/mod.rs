@@ -10,6 +10,7 @@
 mod activity;
 mod app;
 mod app_choice;
+mod app_edit;
 mod app_page;
 mod apps;
 mod assets;
@@ -19,16 +20,22 @@ mod create;
 mod csv;
 mod curl;
 mod directory;
+mod edit_page;
 mod errors;
 mod event;
+mod expiry;
 mod form_key;
 mod headers;
+mod input;
+mod lifetime;
+mod lines;
 mod list;
 mod lockout;
 mod message;
 mod names;
 mod page;
 mod pager;
+mod policy;
 mod request;
 mod reveal;
 mod scope_choice;
@@ -37,6 +44,7 @@ mod settings;
 mod sign;
 mod text;
 mod token;
+mod token_edit;
 mod token_page;
 mod total;
 mod usage;
@@ -70,12 +78,21 @@ pub(super) fn router(gate: Gate, service_url: Option<Arc<str>>) -> Router {
         .route("/new", get(create::show).post(create::create))
         .route("/token/{id}", get(token::show))
         .route("/token/{id}/rename", post(token::rename))
+        .route(
+            "/token/{id}/edit",
+            get(token_edit::show).post(token_edit::save),
+        )
+        .route("/token/{id}/suspend", post(token::suspend))
+        .route("/token/{id}/resume", post(token::resume))
         .route("/token/{id}/rotate", post(token::rotate))
         .route("/token/{id}/revoke", post(token::revoke))
         .route("/apps", get(apps::show).post(apps::create))
         .route("/apps/{id}", get(app::show))
+        .route("/apps/{id}/edit", get(app_edit::show).post(app_edit::save))
+        .route("/apps/{id}/delete", post(app::delete))
         .route("/apps/{id}/disable", post(app::disable))
         .route("/apps/{id}/enable", post(app::enable))
+        .route("/policy", get(policy::show).post(policy::save))
         .route("/activity", get(activity::show))
         .route("/tokens.csv", get(list::export))
         .route("/apps.csv", get(apps::export))

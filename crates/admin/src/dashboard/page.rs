@@ -39,6 +39,7 @@ pub(super) struct Page {
 pub(super) enum Section {
     Tokens,
     Apps,
+    Policy,
     Activity,
 }
 
@@ -46,6 +47,7 @@ impl Section {
     fn of(path: &str) -> Self {
         match path.split('/').nth(1) {
             Some("apps") => Self::Apps,
+            Some("policy") => Self::Policy,
             Some("activity") => Self::Activity,
             _ => Self::Tokens,
         }
@@ -88,6 +90,10 @@ impl Page {
 
     pub(super) fn is_about_apps(&self) -> bool {
         self.section == Section::Apps
+    }
+
+    pub(super) fn is_about_policy(&self) -> bool {
+        self.section == Section::Policy
     }
 
     pub(super) fn is_about_activity(&self) -> bool {

@@ -19,6 +19,12 @@ impl Session {
         result.map_err(|error| Message::from_error(&self.page, &error))
     }
 
+    /// Returns whether the operator may grant everything, and therefore set the policy, delete apps and
+    /// edit their metadata.
+    pub(super) fn is_owner(&self) -> bool {
+        self.operator.actor().grantable().is_everything()
+    }
+
     /// Returns the content of a form, or a page that explains that it is malformed.
     pub(super) fn read_form<T>(&self, form: FormResult<T>) -> Result<T, Message> {
         match form {

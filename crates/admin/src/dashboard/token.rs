@@ -1,4 +1,4 @@
-//! Requests to a token's page: show, rename, rotate and revoke.
+//! Requests to a token's page: show, rename, suspend, resume, rotate and revoke.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use axum::{
 use http::StatusCode;
 use serde::Deserialize;
 use tower_api_tokens::{
-    IdempotencyKey, LifecycleErrorKind, Rotation, TokenId, TokenRecord, normalize_name,
+    IdempotencyKey, LifecycleErrorKind, Rotation, TokenId, TokenRecord, TokenStatus, normalize_name,
 };
 
 use super::{
@@ -44,6 +44,24 @@ pub(super) async fn show(
     let token = find(&session, id).await?;
     let notice = match query_or_default(done).done.as_str() {
         "renamed" => Some(Notice::new(Tone::Good, "Token renamed.", "")),
+        "edited" => Some(Notice::new(
+            Tone::Good,
+            "Token saved.",
+            "The change applies now. Other servers follow within 5 seconds (default).",
+        )),
+        "suspended" if token.suspended_at().is_some() => Some(Notice::new(
+            Tone::Good,
+            "Token suspended.",
+            "Requests with this token now fail. Other servers follow within 5 seconds (default).",
+        )),
+        "resumed" if token.suspended_at().is_none() => Some(Notice::new(
+            Tone::Good,
+            "Token resumed.",
+            match token.status(session.page.now) {
+                TokenStatus::Live => "Requests with this token work again.",
+                _ => "It isn't suspended any more.",
+            },
+        )),
         "revoked" if token.revoked_at.is_some() => Some(Notice::new(
             Tone::Good,
             "Token revoked.",
@@ -81,6 +99,25 @@ pub(super) async fn rename(
     Ok(session
         .page
         .go_to(&format!("/token/{}?done=renamed", token.id)))
+}
+
+pub(super) async fn suspend(session: Session, id: PathResult) -> Result<Response, Message> {
+    let token = find(&session, id).await?;
+    let token = session.or_error_page(session.operator.suspend(token.id).await)?;
+    if lockout::is_own(&session, &token) {
+        return Ok(lockout::after_suspending(&session, &token).into_response());
+    }
+    Ok(session
+        .page
+        .go_to(&format!("/token/{}?done=suspended", token.id)))
+}
+
+pub(super) async fn resume(session: Session, id: PathResult) -> Result<Response, Message> {
+    let token = find(&session, id).await?;
+    let token = session.or_error_page(session.operator.resume(token.id).await)?;
+    Ok(session
+        .page
+        .go_to(&format!("/token/{}?done=resumed", token.id)))
 }
 
 pub(super) async fn rotate(
@@ -160,7 +197,7 @@ pub(super) async fn revoke(
         .go_to(&format!("/token/{}?done=revoked", token.id)))
 }
 
-async fn find(session: &Session, id: PathResult) -> Result<TokenRecord, Message> {
+pub(super) async fn find(session: &Session, id: PathResult) -> Result<TokenRecord, Message> {
     let id: TokenId = request::parse_id(id).ok_or_else(|| Message::no_such_token(&session.page))?;
     session.or_error_page(session.operator.get(id).await)
 }

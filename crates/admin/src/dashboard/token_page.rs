@@ -50,6 +50,7 @@ struct TokenPage {
     predecessor: Option<TokenLink>,
     rotation: Option<RotationForm>,
     rename: Field,
+    suspension: Option<Suspension>,
     revoke: Option<Field>,
     /// Set if revoking the token locks out the signed-in operator.
     warning: Option<Warning>,
@@ -69,6 +70,23 @@ impl TokenLink {
         Self {
             id: token.id.to_string(),
             mask: token.mask.to_string(),
+        }
+    }
+}
+
+/// What can be done about the suspension of a token.
+enum Suspension {
+    /// It can be suspended. The warning is set if that locks out the signed-in operator.
+    Suspend(Option<Warning>),
+    Resume,
+}
+
+impl Suspension {
+    fn of(session: &Session, token: &TokenRecord) -> Option<Self> {
+        match token.status(session.page.now) {
+            TokenStatus::Revoked | TokenStatus::Expired | TokenStatus::Restricted => None,
+            _ if token.suspended_at().is_some() => Some(Self::Resume),
+            _ => Some(Self::Suspend(lockout::before_suspending(session, token))),
         }
     }
 }
@@ -121,6 +139,7 @@ pub(super) async fn token_page(
         rename: submitted
             .rename
             .unwrap_or_else(|| Field::with_value(&token.name)),
+        suspension: Suspension::of(&session, &token),
         revoke: token.revoked_at.is_none().then_some(submitted.revoke),
         warning: lockout::before_revoking(&session, &token),
         created_by: history.created_by,
@@ -134,7 +153,8 @@ pub(super) async fn token_page(
 
 /// Returns whether a token can be rotated now.
 pub(super) fn can_rotate(token: &TokenRecord, now: Timestamp) -> bool {
-    token.status(now) == TokenStatus::Live && token.successor.is_none()
+    let status = token.status(now);
+    matches!(status, TokenStatus::Live | TokenStatus::NotYetValid) && token.successor.is_none()
 }
 
 /// Returns the token that this one replaced. Returns `None` if it was purged or cannot be read.

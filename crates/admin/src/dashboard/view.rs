@@ -2,9 +2,10 @@
 
 use askama::{Template, filters::HtmlSafe};
 use jiff::Timestamp;
-use tower_api_tokens::{AppRecord, ScopeSet, TokenFormats, TokenRecord, TokenStatus};
+use tower_api_tokens::{AppRecord, Metadata, ScopeSet, TokenFormats, TokenRecord, TokenStatus};
 
 use super::{
+    lines,
     names::visible,
     text::{Moment, grouped},
 };
@@ -27,6 +28,14 @@ pub(super) struct TokenView {
     pub(super) revoked: Option<Moment>,
     pub(super) last_used: Option<Moment>,
     pub(super) uses: String,
+    /// The networks that requests may come from; empty for any.
+    pub(super) networks: String,
+    /// When the token becomes valid, if that is limited.
+    pub(super) valid_from: Option<Moment>,
+    pub(super) suspended: Option<Moment>,
+    /// The restrictions, if this version does not understand them.
+    pub(super) unknown_restrictions: Option<String>,
+    pub(super) metadata: MetadataView,
 }
 
 impl TokenView {
@@ -45,6 +54,15 @@ impl TokenView {
             revoked: token.revoked_at.map(moment),
             last_used: token.last_used_at.map(moment),
             uses: grouped(token.uses),
+            networks: lines::of_networks(token.networks()),
+            valid_from: token.not_before().map(moment),
+            suspended: token.suspended_at().map(moment),
+            unknown_restrictions: token
+                .restrictions
+                .as_ref()
+                .filter(|restrictions| !restrictions.is_understood())
+                .map(|restrictions| visible(restrictions.as_str())),
+            metadata: MetadataView::new(&token.metadata),
         }
     }
 
@@ -69,6 +87,7 @@ pub(super) struct AppView {
     pub(super) badge: Badge,
     pub(super) created: Moment,
     pub(super) disabled: Option<Moment>,
+    pub(super) metadata: MetadataView,
 }
 
 impl AppView {
@@ -82,11 +101,40 @@ impl AppView {
             },
             created: Moment::new(app.created_at, now),
             disabled: app.disabled_at.map(|at| Moment::new(at, now)),
+            metadata: MetadataView::new(&app.metadata),
         }
     }
 
     pub(super) fn copyable(&self) -> Identifier {
         Identifier::new(&self.id, "app ID")
+    }
+}
+
+/// The metadata of a record.
+#[derive(Template)]
+#[template(
+    ext = "html",
+    source = "<dl class=\"metadata\">{% for (key, value) in entries %}<div><dt>{{ key }}</dt>\
+        <dd>{{ value }}</dd></div>{% endfor %}</dl>"
+)]
+pub(super) struct MetadataView {
+    entries: Vec<(String, String)>,
+}
+
+impl HtmlSafe for MetadataView {}
+
+impl MetadataView {
+    fn new(metadata: &Metadata) -> Self {
+        let entries = metadata.iter();
+        Self {
+            entries: entries
+                .map(|(key, value)| (visible(key), visible(value)))
+                .collect(),
+        }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.entries.is_empty()
     }
 }
 

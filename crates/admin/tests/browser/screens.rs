@@ -37,6 +37,8 @@ pub(crate) async fn every_screen_is_saved_as_a_screenshot() {
         ("activity", "/tokens/activity".to_owned()),
         ("create", "/tokens/new".to_owned()),
         ("token", format!("/tokens/token/{nightly}")),
+        ("edit", format!("/tokens/token/{nightly}/edit")),
+        ("policy", "/tokens/policy".to_owned()),
         ("rotated", format!("/tokens/token/{old}")),
         ("not-found", "/tokens/nothing".to_owned()),
     ];

@@ -228,6 +228,34 @@ async fn revoking_your_own_token_warns_and_shows_how_to_recover() {
 }
 
 #[tokio::test]
+async fn suspending_your_own_token_warns_and_shows_how_to_recover() {
+    let office = Office::new().await;
+    let ada = office.token("ada", "tokens:admin").await;
+    let bob = office.token("bob", "tokens:admin").await;
+    let path = |token: &IssuedToken| format!("/tokens/token/{}", token.record().id);
+    let warning = "Suspending it locks you out.";
+    office.get(&ada, &path(&bob)).await.lacks(warning);
+    office
+        .get(&ada, &path(&ada))
+        .await
+        .has_once(warning)
+        .has_once("id=\"suspend-recovery\"")
+        .has_once("id=\"recovery\"");
+    let suspend = format!("{}/suspend", path(&ada));
+    office
+        .post(&ada, &suspend, &[])
+        .await
+        .is(StatusCode::OK)
+        .has("Token suspended: you are locked out")
+        .has("api-tokens token issue --app");
+    let refused = office.get(&ada, "/tokens").await;
+    refused.is(StatusCode::UNAUTHORIZED);
+    let resume = format!("{}/resume", path(&ada));
+    office.post(&bob, &resume, &[]).await.location();
+    office.get(&ada, "/tokens").await.is(StatusCode::OK);
+}
+
+#[tokio::test]
 async fn rotating_your_own_token_shows_which_one_to_sign_in_with() {
     let office = Office::new().await;
     let ada = office.token("ada", "tokens:admin").await;

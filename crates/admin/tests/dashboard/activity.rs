@@ -107,7 +107,9 @@ async fn each_record_is_looked_up_once() {
     }
     let before = site.scene.store.calls();
     let page = site.get("/tokens/activity").await;
-    assert_eq!(page.text.matches("<bdi>ada</bdi>").count(), 42);
+    // As the actor of 42 events, and as the token of the event that issued it.
+    assert_eq!(page.text.matches("by <a href=").count(), 42);
+    assert_eq!(page.text.matches("<bdi>ada</bdi>").count(), 43);
     // The apps to choose from, the events and two tokens.
     assert_eq!(site.scene.store.calls() - before, 4);
 }

@@ -317,6 +317,9 @@ async fn typing_errors_leave_no_audit_events() {
     let app = site.scene.create_app("Billing").await;
     let issued = site.issue(&app.id, "ci").await;
     let token = format!("/tokens/token/{}", issued.record().id);
+    let events = async || site.ada().events(&AuditQuery::default()).await.unwrap();
+    let before = events().await;
+    assert_eq!(before.items.len(), 2);
     for (path, fields) in [
         ("/tokens/new".to_owned(), vec![("name", ""), ("nonce", "n")]),
         ("/tokens/apps".to_owned(), vec![("name", "a\nb")]),
@@ -334,11 +337,12 @@ async fn typing_errors_leave_no_audit_events() {
         let page = site.post(&path, &fields).await;
         page.is(StatusCode::UNPROCESSABLE_ENTITY);
     }
-    let events = site.ada().events(&AuditQuery::default()).await.unwrap();
-    assert_eq!(events.items, []);
+    assert_eq!(events().await, before);
     // Nor does a typing error through the API appear in the token's history.
     let _ = site.ada().rename(issued.record().id, "").await;
-    site.get(&token).await.has("No events yet.");
+    assert_eq!(events().await.items.len(), 3);
+    let page = site.get(&token).await.lacks("Couldn't rename");
+    assert_eq!(page.text.matches("<summary>Details").count(), 1);
 }
 
 #[tokio::test]
@@ -428,4 +432,102 @@ impl Guard for Clerk {
         let scopes = "invoices:read orders:read tokens:admin".parse().unwrap();
         Ok(Actor::granting("clerk", scopes))
     }
+}
+
+#[tokio::test]
+async fn networks_a_first_day_and_metadata_are_optional() {
+    let site = Site::new();
+    let fields = [
+        ("networks", "10.0.0.0/8\r\n192.0.2.7"),
+        ("not_before", "2026-10-01"),
+        ("metadata", "plan = pro\r\n\r\nteam=billing"),
+    ];
+    sent(&site, &fields).await.is(StatusCode::OK);
+    let token = site.latest().await;
+    let networks = token.networks().map(ToString::to_string);
+    assert_eq!(networks.as_deref(), Some("10.0.0.0/8,192.0.2.7/32"));
+    let from = token.not_before().map(|at| at.to_string());
+    assert_eq!(from.as_deref(), Some("2026-10-01T00:00:00Z"));
+    let metadata: Vec<_> = token.metadata.iter().collect();
+    assert_eq!(metadata, [("plan", "pro"), ("team", "billing")]);
+    site.get(&format!("/tokens/token/{}", token.id))
+        .await
+        .has(">Not yet valid</span>")
+        .has("<dt>Not valid before</dt>")
+        .has("10.0.0.0/8, 192.0.2.7/32")
+        .has("<dt>plan</dt><dd>pro</dd>");
+    site.get("/tokens/new").await.has("more-fields\">");
+}
+
+#[tokio::test]
+async fn errors_of_optional_fields_are_shown_at_them() {
+    for (field, typed, message) in [
+        (
+            "networks",
+            "10.0.0.1/8",
+            "10.0.0.1/8: The address of a network",
+        ),
+        ("networks", "here", "here: Invalid network"),
+        ("not_before", "soon", "Enter a date, such as"),
+        (
+            "not_before",
+            "2030-01-01",
+            "Choose a day before the token expires.",
+        ),
+        ("metadata", "plain", "no equals sign: plain"),
+        ("metadata", "a=1\na=2", "This one is repeated: a"),
+    ] {
+        let site = Site::new();
+        let page = sent(&site, &[(field, typed)]).await;
+        let page = page
+            .is(StatusCode::UNPROCESSABLE_ENTITY)
+            .has(&format!("id=\"{field}-error\""))
+            .has("more-fields\" open>")
+            .has(message)
+            .has(typed);
+        assert_eq!(page.focused().len(), 1, "{field}");
+        assert!(page.focused()[0].contains(&format!("id=\"{field}\"")));
+        assert_eq!(site.all().await.len(), 0, "{field}={typed:?}");
+    }
+}
+
+#[tokio::test]
+async fn what_the_policy_forbids_is_shown_at_its_field() {
+    let day = std::time::Duration::from_secs(86_400);
+    let policy = tower_api_tokens::Policy::default()
+        .default_lifetime(7 * day)
+        .max_lifetime(30 * day)
+        .max_live_tokens(1)
+        .scopes("invoices:read".parse().unwrap());
+    let site = Site::new();
+    site.ada().set_policy(None, policy).await.unwrap();
+    for (changed, field, message) in [
+        (
+            vec![("expires", "90")],
+            "expires",
+            "until 14 October 2026, 09:26:53 UTC at most",
+        ),
+        // Never is a choice: the lifetime by default does not replace it.
+        (
+            vec![("expires", "never")],
+            "expires",
+            "The policy requires an expiration.",
+        ),
+        (
+            vec![("expires", "7"), ("scopes", "invoices:write")],
+            "scopes",
+            "The policy doesn't allow the tokens of this app “invoices:write”. Remove it.",
+        ),
+    ] {
+        sent(&site, &changed)
+            .await
+            .is(StatusCode::UNPROCESSABLE_ENTITY)
+            .has(&format!("id=\"{field}-error\""))
+            .has(message);
+    }
+    sent(&site, &[("expires", "7")]).await.is(StatusCode::OK);
+    sent(&site, &[("expires", "7")])
+        .await
+        .has("id=\"app-error\"")
+        .has("This app already has an active token, and the policy allows one.");
 }

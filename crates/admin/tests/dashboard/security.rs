@@ -1,7 +1,7 @@
 use axum::body::Body;
 use base64::{Engine, prelude::BASE64_STANDARD};
 use http::{Request, StatusCode, header};
-use tower_api_tokens::{AuditQuery, NewToken};
+use tower_api_tokens::{AppEdit, AuditQuery, MetadataPatch, NewToken, TokenEdit};
 use tower_api_tokens_admin::TokenGuard;
 
 use crate::support::{Site, form};
@@ -55,7 +55,10 @@ async fn no_page_violates_the_content_security_policy() {
         "/tokens/apps",
         "/tokens/activity",
         &format!("/tokens/apps/{}", app.id),
+        &format!("/tokens/apps/{}/edit", app.id),
         &token,
+        &format!("{token}/edit"),
+        "/tokens/policy",
         "/tokens/nothing",
     ] {
         let page = site.get(path).await;
@@ -80,15 +83,22 @@ async fn hostile_names_are_escaped() {
         let app = site.scene.create_app(name).await;
         let issued = site.issue(&app.id, name).await;
         let token = format!("/tokens/token/{}", issued.record().id);
-        let renamed = site.ada().rename(issued.record().id, name).await;
-        let about_app = format!("/tokens/apps/{}", renamed.unwrap().app.id);
+        // The names of scopes and networks cannot be hostile, but metadata can.
+        let metadata = MetadataPatch::default().set("name", name);
+        let edit = TokenEdit::default().name(name).metadata(metadata.clone());
+        let edited = site.ada().edit(issued.record().id, None, edit).await;
+        let about_app = format!("/tokens/apps/{}", edited.unwrap().app.id);
+        let edit = AppEdit::default().metadata(metadata);
+        site.ada().edit_app(&app.id, None, edit).await.unwrap();
         for path in [
             "/tokens",
             "/tokens/new",
             "/tokens/apps",
             "/tokens/activity",
             &about_app,
+            &format!("{about_app}/edit"),
             &token,
+            &format!("{token}/edit"),
         ] {
             let page = site.get(path).await.is(StatusCode::OK);
             for tag in ["<script>alert", "<img", "href=\"javascript:", "&lt;b&gt;"] {
@@ -143,7 +153,13 @@ async fn a_cross_site_form_changes_nothing() {
         ("expires", "7"),
     ];
     let rotate = [("nonce", nonce.as_str()), ("overlap", "0")];
-    let forms: [(String, &[(&str, &str)]); 7] = [
+    let token_form = site.get(&format!("{token}/edit")).await;
+    let edit_token = [("version", token_form.version()), ("name", "x")];
+    let app_form = site.get(&format!("/tokens/apps/{}/edit", app.id)).await;
+    let edit_app = [("version", app_form.version()), ("name", "x")];
+    let policy_form = site.get("/tokens/policy").await;
+    let policy = [("version", policy_form.version()), ("unique_names", "on")];
+    let forms: [(String, &[(&str, &str)]); 13] = [
         ("/tokens/new".into(), &new),
         ("/tokens/apps".into(), &[("name", "x")]),
         (format!("/tokens/apps/{}/disable", app.id), &[]),
@@ -151,6 +167,15 @@ async fn a_cross_site_form_changes_nothing() {
         (format!("{token}/rename"), &[("name", "x")]),
         (format!("{token}/rotate"), &rotate),
         (format!("{token}/revoke"), &[("confirm", "ci")]),
+        (format!("{token}/edit"), &edit_token),
+        (format!("{token}/suspend"), &[]),
+        (format!("{token}/resume"), &[]),
+        (format!("/tokens/apps/{}/edit", app.id), &edit_app),
+        (
+            format!("/tokens/apps/{}/delete", app.id),
+            &[("confirm", "Billing")],
+        ),
+        ("/tokens/policy".into(), &policy),
     ];
     let senders = [
         [

@@ -195,6 +195,12 @@ impl Answer {
         rest.split('"').next().unwrap()
     }
 
+    /// Returns the version of the record that the form edits.
+    pub(crate) fn version(&self) -> &str {
+        let (_, rest) = self.text.split_once("name=\"version\" value=\"").unwrap();
+        rest.split('"').next().unwrap()
+    }
+
     /// Returns the tags of the fields with `autofocus`.
     pub(crate) fn focused(&self) -> Vec<&str> {
         let tags = self

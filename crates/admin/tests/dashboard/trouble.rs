@@ -93,9 +93,12 @@ async fn every_link_resolves() {
         "/tokens?name=nothing",
         "/tokens/new",
         "/tokens/apps",
+        "/tokens/policy",
         "/tokens/activity",
         &format!("/tokens/apps/{}", app.id),
+        &format!("/tokens/apps/{}/edit", app.id),
         &token,
+        &format!("{token}/edit"),
         "/tokens/nothing",
     ] {
         let page = site.get(path).await;

@@ -1,3 +1,10 @@
+use std::{
+    io::{BufRead, BufReader},
+    process::Stdio,
+};
+
+use serde_json::Value;
+
 use crate::{
     server::on_both,
     support::{Cli, Run},
@@ -8,7 +15,7 @@ on_both!(
     events_can_be_filtered,
     events_are_read_in_order_from_a_position,
     events_are_followed,
-    an_unknown_position_is_reported,
+    a_position_of_another_store_is_refused_with_a_hint,
 );
 
 #[test]
@@ -79,7 +86,7 @@ fn a_limit_of_zero_is_rejected() {
     }
 }
 
-fn after(cli: &Cli, position: &str, more: &[&str]) -> Vec<serde_json::Value> {
+fn after(cli: &Cli, position: &str, more: &[&str]) -> Vec<Value> {
     cli.run(&[&["events", "--after", position], more].concat())
         .json_lines()
 }
@@ -94,7 +101,7 @@ fn events_are_read_in_order_from_a_position(cli: &Cli) {
         .collect();
     assert_eq!(actions.last_chunk(), Some(&["token.issue", "token.rename"]));
     assert_eq!(after(cli, "oldest", &["--limit", "1"]), all[..1]);
-    let position = |event: &serde_json::Value| event["position"].as_str().unwrap().to_owned();
+    let position = |event: &Value| event["position"].as_str().unwrap().to_owned();
     let [.., issued, renamed] = all.as_slice() else {
         panic!("too few events: {all:?}");
     };
@@ -121,10 +128,55 @@ fn events_are_followed(cli: &Cli) {
     assert_eq!(actions, ["token.rename", "token.rename"]);
 }
 
-fn an_unknown_position_is_reported(cli: &Cli) {
-    let gone = "1042-0198c9d2-8f6a-7cc1-9a43-3f2b8d1c5e77";
-    let message = cli.run(&["events", "--after", gone]).failed(4);
-    assert!(message.contains("`oldest`"), "{message}");
-    let message = cli.run(&["events", "--after", "yesterday"]).failed(2);
+#[test]
+fn events_after_a_position_are_printed_in_their_order() {
+    let cli = Cli::with_app();
+    let (_, id) = cli.issue("ci", &[]);
+    cli.run(&["token", "revoke", &id, "--yes"]).done();
+    let all = cli.run(&["events", "--after", "oldest"]).json_lines();
+    let actions: Vec<_> = all.iter().map(|event| &event["action"]).collect();
+    assert_eq!(actions, ["app.create", "token.issue", "token.revoke"]);
+    let after = all[0]["position"].as_str().unwrap();
+    assert_eq!(
+        cli.run(&["events", "--after", after]).json_lines(),
+        all[1..]
+    );
+    let one = ["events", "--after", after, "--limit", "1"];
+    assert_eq!(cli.run(&one).json_lines(), all[1..2]);
+    assert_eq!(cli.run(&["events", "--after", "latest"]).done(), "");
+}
+
+#[test]
+fn events_are_followed_until_the_command_is_stopped() {
+    let cli = Cli::with_app();
+    let mut command = cli.command(&["events", "--follow", "--after", "oldest"]);
+    let mut follower = command.stdout(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(follower.stdout.take().unwrap()).lines();
+    let mut next = || -> Value { serde_json::from_str(&lines.next().unwrap().unwrap()).unwrap() };
+    assert_eq!(next()["action"], "app.create");
+    let (_, id) = cli.issue("ci", &[]);
+    let issued = next();
+    assert_eq!(issued["token_id"], id.as_str());
+    follower.kill().unwrap();
+    follower.wait().unwrap();
+
+    cli.run(&["token", "revoke", &id, "--yes"]).done();
+    let after = issued["position"].as_str().unwrap();
+    let rest = cli.run(&["events", "--after", after]).json_lines();
+    assert_eq!(rest.len(), 1);
+    assert_eq!(rest[0]["action"], "token.revoke");
+}
+
+fn a_position_of_another_store_is_refused_with_a_hint(cli: &Cli) {
+    let gone = "7-01a221d1-993f-7bed-a6e5-b024c789ffd4";
+    for more in [&[][..], &["--follow"]] {
+        let message = cli
+            .run(&[&["events", "--after", gone], more].concat())
+            .failed(4);
+        assert!(message.contains("`oldest` or `latest`"), "{message}");
+    }
+    let message = cli.run(&["events", "--after", "7"]).failed(2);
     assert!(message.contains("invalid event position"), "{message}");
+    cli.run(&["events", "--follow", "--app", "billing"])
+        .failed(2);
 }

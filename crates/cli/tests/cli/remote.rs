@@ -526,3 +526,37 @@ fn a_server_with_tls_needs_a_trusted_certificate() {
     lines.read_line(&mut token).unwrap();
     assert!(!message.contains(token.trim()), "{message}");
 }
+
+#[test]
+fn events_are_followed_across_a_restart_of_the_server() {
+    let mut cli = Cli::with_app();
+    let server = Server::start(&cli, &[]);
+    let address = server.address.clone();
+    cli.server = Some(format!("http://{address}"));
+    let (_, id) = cli.issue("ci", &[]);
+    let mut follower = cli
+        .command(&["events", "--follow", "--after", "oldest"])
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(follower.stdout.take().unwrap()).lines();
+    let mut next =
+        || -> serde_json::Value { serde_json::from_str(&lines.next().unwrap().unwrap()).unwrap() };
+    while next()["token_id"] != id.as_str() {}
+    drop(server);
+    let rename = ["token", "rename", &id, "nightly export"];
+    Run::from(cli.on_store(&rename).output().unwrap()).done();
+    let _restarted = Server::run(&cli, cli.on_store(&["serve", "--listen", &address]));
+    assert_eq!(next()["action"], "token.rename");
+    follower.kill().unwrap();
+    follower.wait().unwrap();
+}
+
+#[test]
+fn a_server_that_was_never_reached_is_not_waited_for() {
+    let mut cli = Cli::with_app();
+    let server = Server::start(&cli, &[]);
+    cli.server = Some(format!("http://{}", server.address));
+    drop(server);
+    let message = cli.run(&["events", "--follow"]).failed(1);
+    assert!(message.contains("cannot connect"), "{message}");
+}

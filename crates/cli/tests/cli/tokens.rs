@@ -441,7 +441,7 @@ fn a_token_has_the_requested_restrictions_and_metadata(cli: &Cli) {
     for field in [
         ["status", "not yet valid"],
         ["created by", shown["created_by"].as_str().unwrap()],
-        ["not before", "2100-01-31T00:00:00Z"],
+        ["not valid before", "2100-01-31T00:00:00Z"],
         ["networks", "10.0.0.0/8"],
         ["metadata", "plan=pro"],
         ["metadata", "team=billing"],

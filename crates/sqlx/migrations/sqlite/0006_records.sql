@@ -39,3 +39,9 @@ WHEN NEW.metadata IS NOT NULL AND NEW.successor IS NOT NULL AND NEW.successor IS
 BEGIN
     UPDATE api_tokens SET metadata = NEW.metadata WHERE id = NEW.successor AND metadata IS NULL;
 END;
+
+-- For finding the tokens that expire soon. The expiry of a restricted token is in a column of its own.
+
+CREATE INDEX api_tokens_by_expiry
+ON api_tokens (CASE WHEN restrictions IS NULL THEN expires_at ELSE restricted_expires_at END, id)
+WHERE revoked_at IS NULL AND successor IS NULL;

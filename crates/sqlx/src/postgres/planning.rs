@@ -19,7 +19,7 @@ use crate::rows::{
     policy_text, readable, revision_at, token_from, token_if_any, unsupported, used_key_from,
 };
 
-/// How often to plan a change anew because something it depends on has changed.
+/// How often to plan a change again because something that it depends on has changed.
 const ATTEMPTS: usize = 50;
 
 impl PostgresStore {

@@ -140,8 +140,11 @@ statements! {
     /// Events from a position on, with the position and whether the server is a standby. At least one row.
     events_after = concat!(events_from!(), "WHERE position >= $1 ORDER BY position LIMIT $2) v ON true ORDER BY v.position");
     latest_event = concat!(events_from!(), "ORDER BY position DESC LIMIT 1) v ON true");
-    expiring = tokens!("WHERE revoked_at IS NULL AND successor IS NULL AND expires_at <= $3 \
-        AND (expires_at, id) > ($1, $2) ORDER BY expires_at, id LIMIT $4");
+    /// Without `OFFSET` a plan could read all apps.
+    expiring = concat!("SELECT d.* FROM (SELECT id, expires_at FROM @.api_tokens \
+        WHERE revoked_at IS NULL AND successor IS NULL AND expires_at <= $3 \
+        AND (expires_at, id) > ($1, $2) ORDER BY expires_at, id LIMIT $4) e \
+        CROSS JOIN LATERAL (", tokens!("WHERE id = e.id OFFSET 0"), ") d ORDER BY e.expires_at, e.id");
     /// Returns the identifiers of the events that are new.
     append_new_events = "INSERT INTO @.api_token_audit (id, at, actor, action, app_id, token, outcome, changes) \
         SELECT e.id, e.at, e.actor, e.action, e.app_id, e.token, e.outcome, e.changes \

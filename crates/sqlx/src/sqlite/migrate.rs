@@ -35,7 +35,7 @@ struct Migration {
 const FIRST_COMPATIBLE: i64 = 5;
 
 /// All migrations, in order.
-const MIGRATIONS: [Migration; 7] = [
+const MIGRATIONS: [Migration; 6] = [
     Migration {
         version: 1,
         name: "tokens",
@@ -78,13 +78,6 @@ const MIGRATIONS: [Migration; 7] = [
         // Earlier versions do not enforce the policy.
         min_writer: 6,
         sql: include_str!("../../migrations/sqlite/0006_records.sql"),
-    },
-    Migration {
-        version: 8,
-        name: "expiry",
-        min_reader: 1,
-        min_writer: 6,
-        sql: include_str!("../../migrations/sqlite/0008_expiry.sql"),
     },
 ];
 

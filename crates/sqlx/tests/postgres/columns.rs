@@ -1,4 +1,4 @@
-//! Changing any column that verification depends on reaches the change log, whoever changes it.
+//! Changing any column that verification depends on reaches the change log, whichever program changes it.
 
 use sqlx::{AssertSqlSafe, PgConnection};
 use tower_api_tokens::{Change, ChangeLog, Changes, NewToken, TokenDigest};

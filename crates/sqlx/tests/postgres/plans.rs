@@ -193,9 +193,10 @@ async fn reads(store: &PostgresStore, uses: &impl Fn(&[&str])) {
     let expiring = ExpiringQuery::new(Timestamp::UNIX_EPOCH, now).limit(10);
     let page = store.expiring(&expiring).await.unwrap();
     assert_eq!(page.items.len(), 10);
-    uses(&["api_tokens_by_expiry"]);
+    // A generic plan may sort what it finds by `api_tokens_expiring`.
+    uses(&["api_tokens_pkey", "api_token_apps_pkey"]);
     store.expiring(&page.next.unwrap()).await.unwrap();
-    uses(&["api_tokens_by_expiry"]);
+    uses(&["api_tokens_pkey", "api_token_apps_pkey"]);
 }
 
 async fn changes(store: &PostgresStore, uses: &impl Fn(&[&str])) {

@@ -9,8 +9,8 @@ use futures_util::TryStreamExt;
 use jiff::Timestamp;
 use sqlx::{Connection, Row, SqliteConnection, sqlite::SqliteConnectOptions};
 use tower_api_tokens::{
-    AppQuery, AuditQuery, ChangeLog, ChangeLogStreams, NewToken, StoreErrorKind, TokenQuery,
-    TokenRegistry, TokenRegistryStreams, TokenStore, Usage, UsageLog,
+    AppQuery, AuditQuery, ChangeLog, ChangeLogStreams, EventLog, EventQuery, EventStart, NewToken,
+    StoreErrorKind, TokenQuery, TokenRegistry, TokenRegistryStreams, TokenStore, Usage, UsageLog,
 };
 use tower_api_tokens_sqlx::SqliteStore;
 
@@ -124,6 +124,12 @@ async fn listings_skip_unreadable_apps_and_events() {
         let listed: Vec<_> = listed.try_collect().await.unwrap();
         assert_eq!(listed, apps, "{limit} a page");
     }
+    let readable: Vec<_> = store
+        .stream_events(AuditQuery::default())
+        .try_collect()
+        .await
+        .unwrap();
+    assert_eq!(readable.len(), 3);
     execute_unchecked(
         &file,
         "INSERT INTO api_token_audit (id, at, actor, action, app_id, token, outcome) VALUES
@@ -133,7 +139,14 @@ async fn listings_skip_unreadable_apps_and_events() {
     .await;
     let events = store.stream_events(AuditQuery::default().limit(1));
     let reading = tokio::time::timeout(DEADLINE, events.try_collect::<Vec<_>>());
-    assert_eq!(reading.await.unwrap().unwrap(), []);
+    assert_eq!(reading.await.unwrap().unwrap(), readable);
+    // Those who follow the events would miss one that is left out.
+    let query = EventQuery::new(EventStart::Oldest);
+    let page = store.read_events(&query).await.unwrap();
+    assert_eq!((page.events.len(), page.position.number), (3, 3));
+    let query = EventQuery::after(page.position);
+    let error = store.read_events(&query).await.unwrap_err();
+    assert_eq!(error.kind(), StoreErrorKind::Corrupt);
 }
 
 #[tokio::test]

@@ -6,6 +6,7 @@ mod deletion;
 mod description;
 mod editing;
 mod editing_apps;
+mod events;
 mod formats;
 mod idempotency;
 mod lifecycle;

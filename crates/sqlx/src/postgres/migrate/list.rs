@@ -40,7 +40,7 @@ pub(super) enum Right {
         like: &'static str,
     },
     /// The right to execute all functions with this name. Functions that take an `api_token_event` first and
-    /// return an `api_token_applied` need none: whoever may revoke tokens may execute them.
+    /// return an `api_token_applied` need none: roles that may revoke tokens may execute them.
     Function {
         new: &'static str,
         like: &'static str,
@@ -59,7 +59,7 @@ pub(super) struct Index {
 pub(super) const FIRST_MANAGED: i64 = 4;
 
 /// All migrations, in order.
-pub(super) const MIGRATIONS: [Migration; 6] = [
+pub(super) const MIGRATIONS: [Migration; 5] = [
     Migration {
         version: 1,
         name: "tokens",
@@ -124,20 +124,14 @@ pub(super) const MIGRATIONS: [Migration; 6] = [
                 like: "api_token_revoke_token",
             },
         ],
-        indexes: &[],
-    },
-    Migration {
-        version: 7,
-        name: "expiry",
-        min_reader: 1,
-        min_writer: 5,
-        sql: include_str!("../../../migrations/postgres/0007_expiry.sql"),
-        rights: &[],
-        indexes: &[Index {
-            name: "api_tokens_by_expiry",
-            table: "api_tokens",
-            columns: "(expires_at, id) WHERE expires_at IS NOT NULL AND revoked_at IS NULL AND successor IS NULL",
-        }],
+        indexes: &[
+            // For finding the tokens that expire soon.
+            Index {
+                name: "api_tokens_by_expiry",
+                table: "api_tokens",
+                columns: "(expires_at, id) WHERE expires_at IS NOT NULL AND revoked_at IS NULL AND successor IS NULL",
+            },
+        ],
     },
 ];
 

@@ -6,7 +6,7 @@ use tower_api_tokens::StoreError;
 use super::{list::Right, run_all};
 use crate::postgres::{error::from_sqlx, schema::Schema};
 
-/// A function that whoever may make changes may execute.
+/// A function that every role that makes changes may execute.
 const A_CHANGE: &str = "api_token_revoke_token";
 
 /// The role of an entry in an access control list, as an SQL identifier.

@@ -1,0 +1,181 @@
+//! Fields of forms.
+
+use askama::{Template, filters::HtmlSafe};
+use jiff::Timestamp;
+
+use super::{names::visible, text::Moment, view::Field};
+
+/// A text field of a form, with its label, error and hint.
+#[derive(Template)]
+#[template(path = "input.html")]
+pub(super) struct Input {
+    name: &'static str,
+    label: &'static str,
+    hint: String,
+    placeholder: &'static str,
+    kind: Kind,
+    is_mono: bool,
+    is_focused: bool,
+    field: Field,
+    /// What is saved now, if that is not what was typed.
+    saved: Option<String>,
+}
+
+impl HtmlSafe for Input {}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Line,
+    Lines,
+    Date,
+}
+
+impl Input {
+    pub(super) fn new(name: &'static str, label: &'static str, field: &Field) -> Self {
+        Self {
+            name,
+            label,
+            hint: String::new(),
+            placeholder: "",
+            kind: Kind::Line,
+            is_mono: false,
+            is_focused: false,
+            field: field.clone(),
+            saved: None,
+        }
+    }
+
+    pub(super) fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = hint.into();
+        self
+    }
+
+    pub(super) fn placeholder(mut self, example: &'static str) -> Self {
+        self.placeholder = example;
+        self
+    }
+
+    /// Makes it a field of several lines.
+    pub(super) fn lines(mut self) -> Self {
+        self.kind = Kind::Lines;
+        self.mono()
+    }
+
+    pub(super) fn date(mut self) -> Self {
+        self.kind = Kind::Date;
+        self
+    }
+
+    pub(super) fn mono(mut self) -> Self {
+        self.is_mono = true;
+        self
+    }
+
+    /// Gives the first field with an error the focus.
+    pub(super) fn focus_first_invalid(inputs: &mut [Self]) {
+        if let Some(first) = inputs.iter_mut().find(|input| input.has_error()) {
+            first.is_focused = true;
+        }
+    }
+
+    pub(super) fn is_called(&self, name: &str) -> bool {
+        self.name == name
+    }
+
+    pub(super) fn has_error(&self) -> bool {
+        self.field.has_error()
+    }
+
+    /// Shows what is saved now, if that is not what was typed.
+    pub(super) fn saved(mut self, saved: &str) -> Self {
+        let lines = |text: &str| -> Vec<String> {
+            let lines = text.lines().map(|line| line.trim().to_owned());
+            lines.filter(|line| !line.is_empty()).collect()
+        };
+        let saved = lines(saved);
+        if lines(&self.field.value) != saved {
+            let shown: Vec<String> = saved.iter().map(|line| visible(line)).collect();
+            self.saved = Some(shown.join("\n"));
+        }
+        self
+    }
+
+    fn is_filled(&self) -> bool {
+        !self.field.value.is_empty()
+    }
+
+    /// Returns whether one of the fields is filled in or has an error.
+    pub(super) fn any_used(inputs: &[Self]) -> bool {
+        inputs
+            .iter()
+            .any(|input| input.is_filled() || input.has_error())
+    }
+
+    fn is_lines(&self) -> bool {
+        self.kind == Kind::Lines
+    }
+
+    fn type_name(&self) -> &'static str {
+        match self.kind {
+            Kind::Date => "date",
+            _ => "text",
+        }
+    }
+
+    /// Returns the identifiers of what describes the field.
+    fn described_by(&self) -> String {
+        let parts = [
+            ("hint", !self.hint.is_empty()),
+            ("saved", self.saved.is_some()),
+            ("error", self.has_error()),
+        ];
+        let parts = parts.iter().filter(|(_, shown)| *shown);
+        let ids: Vec<String> = parts
+            .map(|(part, _)| format!("{}-{part}", self.name))
+            .collect();
+        ids.join(" ")
+    }
+}
+
+/// The choice of an expiry.
+#[derive(Template)]
+#[template(path = "expiry.html")]
+pub(super) struct ExpiryInput {
+    pub(super) choices: Vec<(&'static str, String)>,
+    pub(super) chosen: Field,
+    pub(super) date: String,
+    pub(super) today: String,
+    pub(super) is_focused: bool,
+    /// The latest expiry that the operator may grant, if that is limited.
+    pub(super) until: Option<Moment>,
+}
+
+impl HtmlSafe for ExpiryInput {}
+
+impl ExpiryInput {
+    pub(super) fn new(
+        choices: Vec<(&'static str, String)>,
+        chosen: &Field,
+        date: &str,
+        now: Timestamp,
+    ) -> Self {
+        Self {
+            choices,
+            chosen: chosen.clone(),
+            date: date.to_owned(),
+            today: now.strftime("%F").to_string(),
+            is_focused: false,
+            until: None,
+        }
+    }
+
+    fn focuses(&self, value: &str) -> bool {
+        self.is_focused && self.chosen.value == value
+    }
+
+    /// Returns whether the first choice gets the focus, because none is chosen.
+    fn focuses_first(&self) -> bool {
+        let chosen = self.chosen.value.as_str();
+        self.is_focused && self.choices.iter().all(|(value, _)| *value != chosen)
+    }
+}

@@ -1,0 +1,404 @@
+//! The page of the policy, and the form that sets it.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use askama::Template;
+use axum::response::Response;
+use http::StatusCode;
+use serde::Deserialize;
+use tower_api_tokens::{AppId, Policy, RecordVersion, ScopeSet};
+
+use super::{
+    edit_page,
+    errors::{self, FIX_FIELDS},
+    input::Input,
+    lifetime,
+    message::Message,
+    names::visible,
+    page::{Page, render},
+    request::{Done, FormResult, QueryResult, query_or_default},
+    session::Session,
+    text::grouped,
+    view::{Field, Notice, ScopesView, Tone},
+};
+
+#[derive(Template)]
+#[template(path = "policy.html")]
+struct PolicyPage {
+    page: Page,
+    notice: Option<Notice>,
+    rules: Rules,
+    /// Whether the service adds rules to those of the form.
+    is_stricter: bool,
+    /// The form, for an operator who may set the policy.
+    form: Option<PolicyForm>,
+}
+
+/// The rules in effect.
+struct Rules {
+    max_lifetime: String,
+    default_lifetime: String,
+    expiration: &'static str,
+    max_live_tokens: String,
+    names: &'static str,
+    /// The scopes that tokens may have, or `None` for any.
+    scopes: Option<ScopesView>,
+    scopes_of: Vec<(AppId, ScopesView)>,
+}
+
+impl Rules {
+    fn of(policy: &Policy) -> Self {
+        let lifetime = |lifetime: Option<Duration>, none: &str| {
+            lifetime.map_or_else(|| none.to_owned(), lifetime::text)
+        };
+        Self {
+            max_lifetime: lifetime(policy.max_lifetime, "No limit"),
+            default_lifetime: lifetime(policy.default_lifetime, "None"),
+            expiration: match policy.requires_expiry() {
+                true => "Required",
+                false => "Optional",
+            },
+            max_live_tokens: policy
+                .max_live_tokens
+                .map_or_else(|| "No limit".to_owned(), |most| grouped(most.into())),
+            names: match policy.unique_names {
+                true => "Different in each app",
+                false => "May repeat",
+            },
+            scopes: policy.scopes.as_ref().map(ScopesView::all),
+            scopes_of: policy
+                .scopes_of
+                .iter()
+                .map(|(app, scopes)| (*app, ScopesView::all(scopes)))
+                .collect(),
+        }
+    }
+}
+
+/// The form as the template shows it.
+struct PolicyForm {
+    version: RecordVersion,
+    lifetimes: Vec<Input>,
+    expiry_required: bool,
+    unique_names: bool,
+    limits_scopes: bool,
+    scopes: Vec<Input>,
+    /// What is saved now of the check boxes, if the form was overtaken by another edit.
+    saved: Option<String>,
+}
+
+/// The form as submitted.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Submitted {
+    version: String,
+    max_lifetime: String,
+    default_lifetime: String,
+    max_live_tokens: String,
+    expiry_required: String,
+    unique_names: String,
+    limits_scopes: String,
+    scopes: String,
+    scopes_of: String,
+}
+
+/// The fields of the form.
+struct Form {
+    max_lifetime: Field,
+    default_lifetime: Field,
+    max_live_tokens: Field,
+    expiry_required: bool,
+    unique_names: bool,
+    limits_scopes: bool,
+    scopes: Field,
+    scopes_of: Field,
+}
+
+impl Form {
+    fn of(policy: &Policy) -> Self {
+        let lifetime = |lifetime: Option<Duration>| {
+            Field::with_value(lifetime.map(lifetime::text).unwrap_or_default())
+        };
+        let most = policy.max_live_tokens.map(|most| most.to_string());
+        let scopes = policy.scopes.as_ref().map(ScopeSet::as_str);
+        let apps = policy.scopes_of.iter();
+        let apps: Vec<String> = apps
+            .map(|(app, scopes)| format!("{app}={scopes}"))
+            .collect();
+        Self {
+            max_lifetime: lifetime(policy.max_lifetime),
+            default_lifetime: lifetime(policy.default_lifetime),
+            max_live_tokens: Field::with_value(most.unwrap_or_default()),
+            expiry_required: policy.expiry_required,
+            unique_names: policy.unique_names,
+            limits_scopes: policy.scopes.is_some(),
+            scopes: Field::with_value(scopes.unwrap_or_default()),
+            scopes_of: Field::with_value(apps.join("\n")),
+        }
+    }
+
+    fn has_error(&self) -> bool {
+        let fields = [
+            &self.max_lifetime,
+            &self.default_lifetime,
+            &self.max_live_tokens,
+            &self.scopes,
+            &self.scopes_of,
+        ];
+        fields.into_iter().any(Field::has_error)
+    }
+
+    /// Validates the form, and returns the policy that it describes.
+    fn read(submitted: Submitted) -> (Self, Policy) {
+        let mut form = Self {
+            max_lifetime: Field::with_value(submitted.max_lifetime),
+            default_lifetime: Field::with_value(submitted.default_lifetime),
+            max_live_tokens: Field::with_value(submitted.max_live_tokens),
+            expiry_required: !submitted.expiry_required.is_empty(),
+            unique_names: !submitted.unique_names.is_empty(),
+            limits_scopes: !submitted.limits_scopes.is_empty(),
+            scopes: Field::with_value(submitted.scopes),
+            scopes_of: Field::with_value(submitted.scopes_of),
+        };
+        let mut policy = Policy::default();
+        policy.expiry_required = form.expiry_required;
+        policy.unique_names = form.unique_names;
+        policy.max_lifetime = read_field(&mut form.max_lifetime, lifetime::read);
+        policy.default_lifetime = read_field(&mut form.default_lifetime, lifetime::read);
+        policy.max_live_tokens = read_field(&mut form.max_live_tokens, |text| {
+            let most = text.parse();
+            most.map_err(|_| "Enter a whole number, such as 20.".to_owned())
+        });
+        if form.limits_scopes {
+            match read_scopes(&form.scopes.value) {
+                Ok(scopes) => policy.scopes = Some(scopes),
+                Err(error) => form.scopes.set_error(error),
+            }
+        } else if !form.scopes.value.trim().is_empty() {
+            let error = "Check “Allow only these scopes”, or remove the scopes.";
+            form.scopes.set_error(error);
+        }
+        match read_apps(&form.scopes_of.value) {
+            Ok(apps) => policy.scopes_of = apps,
+            Err(error) => form.scopes_of.set_error(error),
+        }
+        (form, policy)
+    }
+
+    /// Returns the form as the template shows it. With a `saved` form, shows what differs from it.
+    fn shown(&self, version: RecordVersion, saved: Option<&Self>) -> PolicyForm {
+        let input = |name, label, field: &Field, kept: fn(&Self) -> &Field| {
+            let input = Input::new(name, label, field);
+            match saved {
+                Some(saved) => input.saved(&kept(saved).value),
+                None => input,
+            }
+        };
+        let mut lifetimes = vec![
+            input("max_lifetime", "Longest lifetime", &self.max_lifetime, |form| {
+                &form.max_lifetime
+            })
+            .hint("Days, such as 90, or a number of hours, minutes or seconds, such as 12 hours. Every token must then expire. Leave it empty for no limit."),
+            input("default_lifetime", "Lifetime by default", &self.default_lifetime, |form| {
+                &form.default_lifetime
+            })
+            .hint("For tokens that are created without a choice of expiration. Leave it empty for none."),
+            input("max_live_tokens", "Active tokens of an app", &self.max_live_tokens, |form| {
+                &form.max_live_tokens
+            })
+            .hint("The most that an app may have. Tokens that were replaced don't count. Leave it empty for no limit."),
+        ];
+        let mut scopes = vec![
+            input("scopes", "Scopes", &self.scopes, |form| &form.scopes)
+                .mono()
+                .hint("Separate scopes with spaces."),
+            input("scopes_of", "Scopes of some apps", &self.scopes_of, |form| &form.scopes_of)
+                .lines()
+                .placeholder("APP-ID=invoices:read invoices:write")
+                .hint("One app a line: its ID, an equals sign, and its scopes. They replace the scopes above."),
+        ];
+        match lifetimes.iter().any(Input::has_error) {
+            true => Input::focus_first_invalid(&mut lifetimes),
+            false => Input::focus_first_invalid(&mut scopes),
+        }
+        PolicyForm {
+            version,
+            lifetimes,
+            scopes,
+            expiry_required: self.expiry_required,
+            unique_names: self.unique_names,
+            limits_scopes: self.limits_scopes,
+            saved: saved
+                .filter(|saved| saved.boxes() != self.boxes())
+                .map(|saved| {
+                    let chosen: Vec<&str> = saved.boxes().into_iter().flatten().collect();
+                    match chosen.is_empty() {
+                        true => "none of these".to_owned(),
+                        false => chosen.join(", "),
+                    }
+                }),
+        }
+    }
+
+    /// Returns the labels of the check boxes that are checked.
+    fn boxes(&self) -> [Option<&'static str>; 3] {
+        [
+            self.expiry_required.then_some("Every token must expire"),
+            self.unique_names.then_some("Names differ in each app"),
+            self.limits_scopes.then_some("Allow only these scopes"),
+        ]
+    }
+}
+
+/// Reads a field that may be empty.
+fn read_field<T>(field: &mut Field, read: impl FnOnce(&str) -> Result<T, String>) -> Option<T> {
+    let text = field.value.trim();
+    if text.is_empty() {
+        return None;
+    }
+    match read(text) {
+        Ok(value) => Some(value),
+        Err(error) => {
+            field.set_error(error);
+            None
+        }
+    }
+}
+
+fn read_scopes(text: &str) -> Result<ScopeSet, String> {
+    let scopes: Vec<&str> = text.split_whitespace().collect();
+    let scopes = scopes.join(" ").parse();
+    scopes.map_err(|_| errors::invalid_scopes(text))
+}
+
+fn read_apps(text: &str) -> Result<BTreeMap<AppId, ScopeSet>, String> {
+    let mut apps = BTreeMap::new();
+    for line in text.split(['\n', '\r']).map(str::trim) {
+        if line.is_empty() {
+            continue;
+        }
+        let (app, scopes) = line.split_once('=').unwrap_or((line, ""));
+        let shown: String = app.trim().chars().take(40).collect();
+        let has_sign = line.contains('=');
+        let app: AppId = match app.trim().parse() {
+            Ok(app) if has_sign => app,
+            _ => {
+                let shown = visible(&shown);
+                return Err(format!(
+                    "Write each line as APP-ID=scopes. This one isn't: {shown}"
+                ));
+            }
+        };
+        if apps.insert(app, read_scopes(scopes)?).is_some() {
+            return Err(format!("Use each app once. This one is repeated: {app}"));
+        }
+    }
+    Ok(apps)
+}
+
+pub(super) async fn show(session: Session, done: QueryResult<Done>) -> Result<Response, Message> {
+    let policy = session.or_error_page(session.operator.policy().await)?;
+    let notice = match query_or_default(done).done.as_str() {
+        "saved" => Some(Notice::new(
+            Tone::Good,
+            "Policy saved.",
+            "It applies to new and edited tokens. Existing tokens stay as they are.",
+        )),
+        _ => None,
+    };
+    let form = Form::of(&policy).shown(policy.version(), None);
+    policy_page(session, StatusCode::OK, &policy, notice, form).await
+}
+
+pub(super) async fn save(
+    session: Session,
+    form: FormResult<Submitted>,
+) -> Result<Response, Message> {
+    let submitted = session.read_form(form)?;
+    let version: Result<RecordVersion, _> = submitted.version.parse();
+    let version = version.map_err(|_| Message::bad_form(&session.page, StatusCode::BAD_REQUEST))?;
+    let saved = session.or_error_page(session.operator.policy().await)?;
+    let (form, policy) = Form::read(submitted);
+    if saved.version() != version {
+        return overtaken(session, &saved, &form).await;
+    }
+    // Checked here, so that a typing error leaves no audit event.
+    if form.has_error() {
+        let notice = Notice::new(Tone::Bad, "Policy not saved.", FIX_FIELDS);
+        let (status, form) = (StatusCode::UNPROCESSABLE_ENTITY, form.shown(version, None));
+        return policy_page(session, status, &saved, Some(notice), form).await;
+    }
+    if policy == saved {
+        return Ok(session.page.go_to("/policy"));
+    }
+    match session.operator.set_policy(version, policy).await {
+        Ok(_) => Ok(session.page.go_to("/policy?done=saved")),
+        Err(error) if errors::is_stale(&error) => {
+            let saved = session.or_error_page(session.operator.policy().await)?;
+            overtaken(session, &saved, &form).await
+        }
+        Err(error) => Err(Message::from_error(&session.page, &error)),
+    }
+}
+
+/// Renders the form of an operator whose edit was overtaken by another one.
+async fn overtaken(session: Session, saved: &Policy, form: &Form) -> Result<Response, Message> {
+    let notice = Some(edit_page::stale("Policy"));
+    let form = form.shown(saved.version(), Some(&Form::of(saved)));
+    policy_page(session, StatusCode::CONFLICT, saved, notice, form).await
+}
+
+async fn policy_page(
+    session: Session,
+    status: StatusCode,
+    policy: &Policy,
+    notice: Option<Notice>,
+    form: PolicyForm,
+) -> Result<Response, Message> {
+    let effective = session.or_error_page(session.operator.effective_policy().await)?;
+    let shown = PolicyPage {
+        notice,
+        rules: Rules::of(&effective),
+        is_stricter: effective != *policy,
+        form: session.is_owner().then_some(form),
+        page: session.page,
+    };
+    Ok(render(status, &shown))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_form_that_was_not_touched_describes_the_same_policy() {
+        let app = AppId::new("billing").unwrap();
+        let day = Duration::from_secs(86_400);
+        let strict = Policy::default()
+            .max_lifetime(90 * day)
+            .default_lifetime(Duration::from_secs(5_400))
+            .expiry_required()
+            .unique_names()
+            .max_live_tokens(0)
+            .scopes(ScopeSet::default())
+            .with_scopes_of(app, "a,b c".parse().unwrap());
+        for policy in [Policy::default(), strict] {
+            let form = Form::of(&policy);
+            let checked = |is_checked: bool| if is_checked { "on" } else { "" }.to_owned();
+            let submitted = Submitted {
+                version: String::new(),
+                expiry_required: checked(form.expiry_required),
+                unique_names: checked(form.unique_names),
+                limits_scopes: checked(form.limits_scopes),
+                max_lifetime: form.max_lifetime.value,
+                default_lifetime: form.default_lifetime.value,
+                max_live_tokens: form.max_live_tokens.value,
+                scopes: form.scopes.value,
+                scopes_of: form.scopes_of.value,
+            };
+            let (form, read) = Form::read(submitted);
+            assert!(!form.has_error());
+            assert_eq!(read, policy);
+        }
+    }
+}
