@@ -1,12 +1,16 @@
-//! `app`: creates, lists, shows, disables and enables apps.
+//! `app`: creates, lists, shows, edits, disables, enables and deletes apps.
+
+mod delete;
+mod edit;
 
 use clap::Subcommand;
 use futures_util::TryStreamExt;
-use tower_api_tokens::{AppId, AppQuery};
+use tower_api_tokens::{AppEdit, AppId, AppQuery};
 
 use crate::{
     backend::{App, Context, Document},
     failure::Failure,
+    metadata::MetadataOptions,
     output::{Listing, print_fields, print_json},
     session::Purpose,
     views::ShownApp,
@@ -21,6 +25,8 @@ pub(crate) enum Command {
         /// Identifier that your platform already uses for the app. Defaults to a generated one
         #[arg(long)]
         id: Option<AppId>,
+        #[command(flatten)]
+        metadata: MetadataOptions,
     },
     /// List all apps
     List,
@@ -29,6 +35,15 @@ pub(crate) enum Command {
         /// Identifier or name of the app; write `id:IDENTIFIER` if it matches several apps
         app: String,
     },
+    /// Rename an app; its identifier stays the same
+    Rename {
+        /// Identifier or name of the app; write `id:IDENTIFIER` if it matches several apps
+        app: String,
+        /// New name of the app; it does not have to be unique
+        name: String,
+    },
+    /// Edit an app: its name or metadata. What you do not name stays as it is
+    Edit(edit::Arguments),
     /// Disable an app: none of its tokens work until you enable it again
     Disable {
         /// Identifier or name of the app; write `id:IDENTIFIER` if it matches several apps
@@ -39,6 +54,8 @@ pub(crate) enum Command {
         /// Identifier or name of the app; write `id:IDENTIFIER` if it matches several apps
         app: String,
     },
+    /// Delete an app that has no live tokens, and the records of its expired and revoked tokens
+    Delete(delete::Arguments),
 }
 
 impl Command {
@@ -46,7 +63,11 @@ impl Command {
         match self {
             Self::Create { .. } => Purpose::Fill { in_memory: false },
             Self::List | Self::Show { .. } => Purpose::Read,
-            Self::Disable { .. } | Self::Enable { .. } => Purpose::Change,
+            Self::Rename { .. }
+            | Self::Edit(_)
+            | Self::Disable { .. }
+            | Self::Enable { .. }
+            | Self::Delete(_) => Purpose::Change,
         }
     }
 }
@@ -56,7 +77,16 @@ pub(crate) async fn run(command: Command, context: &Context<'_>) -> Result<(), F
     let app = match command {
         Command::List => return list(context).await,
         Command::Show { app } => context.find_app(&app).await?,
-        Command::Create { name, id } => backend.create_app(id, &name).await?,
+        Command::Create { name, id, metadata } => {
+            backend.create_app(id, &name, metadata.read()?).await?
+        }
+        Command::Rename { app, name } => {
+            let app = context.find_app(&app).await?.id;
+            let edit = AppEdit::default().name(name);
+            backend.edit_app(&app, None, edit).await?
+        }
+        Command::Edit(arguments) => edit::run(&arguments, context).await?,
+        Command::Delete(arguments) => delete::run(&arguments, context).await?,
         Command::Disable { app } => {
             let app = context.find_app(&app).await?.id;
             backend.disable_app(&app).await.map_err(|failure| {

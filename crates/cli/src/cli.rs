@@ -15,7 +15,7 @@ use crate::{
     failure::{Failure, Status},
     note::note,
     options::Options,
-    serve,
+    policy, serve,
     session::Purpose,
     token,
     transfer::{export, import},
@@ -42,12 +42,15 @@ pub(crate) struct Cli {
 
 #[derive(Subcommand)]
 pub(crate) enum Command {
-    /// Create, list, show, disable and enable apps
+    /// Create, list, show, edit, disable, enable and delete apps
     #[command(subcommand)]
     App(app::Command),
-    /// Issue, list, show, rename, rotate, revoke and purge tokens
+    /// Issue, list, show, edit, suspend, resume, rotate, revoke and purge tokens
     #[command(subcommand)]
     Token(token::Command),
+    /// Show and set the rules that every new or edited token has to keep
+    #[command(subcommand)]
+    Policy(policy::Command),
     /// List the audit log of apps and tokens, newest first
     Events(events::Arguments),
     /// Check whether a token is accepted; reads the token from standard input
@@ -80,6 +83,7 @@ impl Command {
         match self {
             Self::App(command) => command.purpose(),
             Self::Token(command) => command.purpose(),
+            Self::Policy(command) => command.purpose(),
             Self::Serve(arguments) => arguments.purpose(),
             Self::Cache(_) => Purpose::Change,
             Self::Import(_) => Purpose::Fill { in_memory: false },
@@ -98,7 +102,7 @@ impl Command {
     /// Whether the command works only on a store, not through the management API of a server.
     pub(crate) fn needs_store(&self) -> bool {
         match self {
-            Self::App(_) | Self::Events(_) | Self::Completions { .. } => false,
+            Self::App(_) | Self::Policy(_) | Self::Events(_) | Self::Completions { .. } => false,
             Self::Token(command) => command.needs_store(),
             _ => true,
         }

@@ -1,19 +1,16 @@
 //! `events`: lists the audit log, or follows it.
 
-use std::{error::Error, time::Duration};
+use std::time::Duration;
 
 use clap::Args;
 use futures_util::{StreamExt, TryStreamExt};
-use serde::Serialize;
 use tokio::time::sleep;
 use tower_api_tokens::{
-    AuditQuery, EventPage, EventPositionError, EventQuery, EventStart, StoreError, StoreErrorKind,
-    TokenId, store::jittered,
+    AuditQuery, EventPositionError, EventQuery, EventStart, TokenId, store::jittered,
 };
-use tower_api_tokens_admin::{OperationError, Operator};
 
 use crate::{
-    backend::{Context, event_document},
+    backend::{Backend, Context, EventsInOrder},
     failure::Failure,
     note::note,
     number::at_least_one,
@@ -57,28 +54,25 @@ const WAIT: Duration = Duration::from_secs(30);
 /// The pause before another call, if the store is unavailable.
 const RETRY: Duration = Duration::from_secs(2);
 
-/// An event and its position.
-#[derive(Serialize)]
-struct Positioned<'r> {
-    position: String,
-    #[serde(flatten)]
-    event: ShownEvent<'r>,
-}
-
 /// Prints events in the order in which they were committed.
-async fn print_in_order(arguments: &Arguments, operator: &Operator) -> Result<(), Failure> {
-    let wait = match arguments.follow {
-        true => WAIT,
-        false => Duration::ZERO,
-    };
+async fn print_in_order(arguments: &Arguments, backend: &dyn Backend) -> Result<(), Failure> {
     let mut query = EventQuery::new(arguments.after.unwrap_or(EventStart::Latest));
     let mut left = arguments.limit.unwrap_or(usize::MAX);
+    let mut follower = Follower {
+        backend,
+        retries: arguments.follow,
+        has_read: false,
+    };
     while left > 0 {
-        let page = read(operator, &query.limit(left), wait, arguments.follow).await?;
-        for logged in &page.events {
-            let event = event_document(&logged.event)?;
-            let (position, event) = (logged.position.to_string(), ShownEvent(&event));
-            print_json(&Positioned { position, event })?;
+        // The first page shows the position of the latest event. Events that are committed while the
+        // store is unavailable come after it.
+        let wait = match (arguments.follow, query.start) {
+            (true, EventStart::After(_)) => WAIT,
+            _ => Duration::ZERO,
+        };
+        let page = follower.read(&query.limit(left), wait).await?;
+        for event in &page.events {
+            print_json(&ShownEvent(event))?;
         }
         left -= page.events.len();
         let next = EventStart::After(page.position);
@@ -90,36 +84,42 @@ async fn print_in_order(arguments: &Arguments, operator: &Operator) -> Result<()
     Ok(())
 }
 
-/// Reads a page. If `retries` is set, tries again until the store is available.
-async fn read(
-    operator: &Operator,
-    query: &EventQuery,
-    wait: Duration,
+struct Follower<'a> {
+    backend: &'a dyn Backend,
+    /// Try again until the store or the server is available.
     retries: bool,
-) -> Result<EventPage, OperationError> {
-    let mut is_noted = false;
-    loop {
-        match operator.read_events(query, wait).await {
-            Err(error) if retries && is_unavailable(&error) => {
-                if !is_noted {
-                    note("warning: the token store is unavailable; trying again");
-                    is_noted = true;
-                }
-                sleep(jittered(RETRY)).await;
-            }
-            read => return read,
-        }
-    }
+    has_read: bool,
 }
 
-fn is_unavailable(error: &OperationError) -> bool {
-    let store = error.source().and_then(|source| source.downcast_ref());
-    store.is_some_and(|store: &StoreError| store.kind() == StoreErrorKind::Unavailable)
+impl Follower<'_> {
+    async fn read(&mut self, query: &EventQuery, wait: Duration) -> Result<EventsInOrder, Failure> {
+        let mut is_noted = false;
+        loop {
+            match self.backend.read_events(query, wait).await {
+                Err(failure) if self.is_temporary(&failure) => {
+                    if !is_noted {
+                        note("warning: the token store or the server is unavailable; trying again");
+                        is_noted = true;
+                    }
+                    sleep(jittered(RETRY)).await;
+                }
+                read => {
+                    self.has_read = true;
+                    return read;
+                }
+            }
+        }
+    }
+
+    /// Whether to try again. If nothing was ever read, the URL may be wrong.
+    fn is_temporary(&self, failure: &Failure) -> bool {
+        self.retries && self.has_read && (failure.is_uncertain() || failure.is_unreachable())
+    }
 }
 
 pub(crate) async fn run(arguments: &Arguments, context: &Context<'_>) -> Result<(), Failure> {
     if arguments.follow || arguments.after.is_some() {
-        return print_in_order(arguments, &context.backend.store()?.operator).await;
+        return print_in_order(arguments, context.backend).await;
     }
     let mut query = AuditQuery::default().limit(arguments.limit.unwrap_or(1000));
     if let Some(app) = &arguments.app {

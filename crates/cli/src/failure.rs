@@ -65,6 +65,8 @@ pub(crate) struct Failure {
     hides_store_kind: bool,
     /// A server did not answer, so the change may have been made.
     uncertain: bool,
+    /// A server could not be reached, so nothing was done.
+    unreachable: bool,
 }
 
 impl Failure {
@@ -77,6 +79,7 @@ impl Failure {
             output: None,
             hides_store_kind: false,
             uncertain: false,
+            unreachable: false,
         }
     }
 
@@ -144,6 +147,17 @@ impl Failure {
     pub(crate) fn uncertain(mut self) -> Self {
         self.uncertain = true;
         self
+    }
+
+    /// Marks that a server could not be reached.
+    pub(crate) fn unreachable(mut self) -> Self {
+        self.unreachable = true;
+        self
+    }
+
+    /// Whether a server could not be reached.
+    pub(crate) fn is_unreachable(&self) -> bool {
+        self.unreachable
     }
 
     /// Whether the change may have been made, because the store or the server did not answer.

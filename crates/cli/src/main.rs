@@ -19,10 +19,13 @@ mod escape;
 mod events;
 mod failure;
 mod formats;
+mod metadata;
+mod networks;
 mod note;
 mod number;
 mod options;
 mod output;
+mod policy;
 mod possible_values;
 mod progress;
 mod prompt;
@@ -124,6 +127,7 @@ async fn run_with(command: Command, context: &Context<'_>) -> Result<(), Failure
     match command {
         Command::App(command) => app::run(command, context).await,
         Command::Token(command) => token::run(command, context).await,
+        Command::Policy(command) => policy::run(command, context).await,
         Command::Events(arguments) => events::run(&arguments, context).await,
         command => run_on_store(command, context.backend.store()?).await,
     }
@@ -141,6 +145,7 @@ async fn run_on_store(command: Command, session: &Session) -> Result<(), Failure
         | Command::Bench(_)
         | Command::Completions { .. }
         | Command::Events(_)
+        | Command::Policy(_)
         | Command::Restore(_)
         | Command::Token(_) => Ok(()),
     }

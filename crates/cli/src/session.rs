@@ -149,7 +149,7 @@ pub(crate) fn access(purpose: Purpose, read_only: bool) -> Result<Access, Failur
     match (purpose, read_only) {
         (Purpose::Read | Purpose::Serve { .. }, true) => Ok(Access::ReadOnly),
         (_, true) => Err(Failure::usage(
-            "this command writes to the store: leave out `--read-only`, which works only with `app list`, `app show`, `token list`, `token show`, `events`, `verify`, `export` and `serve`",
+            "this command writes to the store: leave out `--read-only`, which works only with `app list`, `app show`, `token list`, `token show`, `policy show`, `events`, `verify`, `export` and `serve`",
         )),
         (Purpose::Read, false) => Ok(Access::Read),
         (Purpose::Change | Purpose::Issue, false) => Ok(Access::Change),

@@ -5,6 +5,8 @@ use std::{str::FromStr, time::Duration};
 use jiff::{Span, SpanRelativeTo, Timestamp, civil::Date, tz::TimeZone};
 use tower_api_tokens::{NewToken, parse_expiry, parse_instant};
 
+use crate::failure::Failure;
+
 const EXPECTED: &str = "expected a duration like `90d` or `12h 30m`, a date like `2027-01-31`, or a time like `2027-01-31T12:00:00Z`";
 
 /// When a token expires.
@@ -21,7 +23,7 @@ impl Expiry {
     /// Sets the expiry of a token.
     pub(crate) fn apply(self, token: NewToken) -> NewToken {
         match self {
-            Self::Never => token,
+            Self::Never => token.never_expires(),
             Self::At(at) => token.expires_at(at),
             Self::In(lifetime) => token.expires_in(lifetime),
         }
@@ -38,6 +40,53 @@ impl FromStr for Expiry {
         match duration(text) {
             Ok(lifetime) => Ok(Self::In(lifetime)),
             Err(_) => parse_expiry(text).map(Self::At).map_err(|_| EXPECTED),
+        }
+    }
+}
+
+impl Expiry {
+    /// Returns the instant, if the token is issued or edited at `now`. `None` means never.
+    pub(crate) fn instant(self, now: Timestamp) -> Result<Option<Timestamp>, Failure> {
+        match self {
+            Self::Never => Ok(None),
+            Self::At(at) => Ok(Some(at)),
+            Self::In(lifetime) => now.checked_add(lifetime).map(Some).map_err(|_| {
+                Failure::usage(
+                    "the expiry is too far in the future; choose an earlier time, or `never`",
+                )
+            }),
+        }
+    }
+}
+
+/// When a token begins to work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Beginning {
+    /// An instant. A date means the beginning of that day in UTC.
+    At(Timestamp),
+    /// This long after the token is issued.
+    In(Duration),
+}
+
+impl Beginning {
+    /// Returns the instant, if the token is issued at `now`.
+    pub(crate) fn instant(self, now: Timestamp) -> Result<Timestamp, Failure> {
+        match self {
+            Self::At(at) => Ok(at),
+            Self::In(wait) => now.checked_add(wait).map_err(|_| {
+                Failure::usage("`--not-before` is too far in the future; choose an earlier time")
+            }),
+        }
+    }
+}
+
+impl FromStr for Beginning {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match duration(text) {
+            Ok(wait) => Ok(Self::In(wait)),
+            Err(_) => beginning(text).map(Self::At).ok_or(EXPECTED),
         }
     }
 }
@@ -68,15 +117,19 @@ impl FromStr for Past {
         if let Ok(age) = duration(text) {
             return Ok(Self::Ago(age));
         }
-        if let Ok(at) = parse_instant(text) {
-            return Ok(Self::At(at));
-        }
-        // jiff also accepts other forms as a date, such as a time that it would truncate.
-        let day = text.parse().ok();
-        let day = day.filter(|day: &Date| day.to_string() == text);
-        let beginning = day.and_then(|day| TimeZone::UTC.to_timestamp(day.into()).ok());
-        beginning.map(Self::At).ok_or(EXPECTED)
+        beginning(text).map(Self::At).ok_or(EXPECTED)
     }
+}
+
+/// Parses an instant, or a date, which means the beginning of that day in UTC.
+fn beginning(text: &str) -> Option<Timestamp> {
+    if let Ok(at) = parse_instant(text) {
+        return Some(at);
+    }
+    // jiff also accepts other forms as a date, such as a time that it would truncate.
+    let day = text.parse().ok();
+    let day = day.filter(|day: &Date| day.to_string() == text);
+    day.and_then(|day| TimeZone::UTC.to_timestamp(day.into()).ok())
 }
 
 /// Parses a duration that is not negative: `7d`, `12h 30m`, `0s`. A day has 24 hours.
@@ -88,6 +141,15 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
         .ok_or_else(|| {
             "expected weeks, days, hours, minutes or seconds, like `7d` or `12h 30m`".into()
         })
+}
+
+/// Formats a duration of whole seconds in the largest unit that divides it, like `90d`.
+pub(crate) fn in_largest_unit(duration: Duration) -> String {
+    let seconds = duration.as_secs();
+    let units = [(86_400, "d"), (3_600, "h"), (60, "m")];
+    let unit = units.iter().find(|(unit, _)| seconds.is_multiple_of(*unit));
+    let (unit, letter) = unit.copied().unwrap_or((1, "s"));
+    format!("{}{letter}", seconds / unit)
 }
 
 /// Parses a duration above zero.
@@ -148,6 +210,28 @@ mod tests {
         ] {
             let past: Past = text.parse().unwrap();
             assert_eq!(past.instant(now), at(expected), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_beginning_is_a_duration_a_date_or_a_time() {
+        let now = at("2027-03-01T00:00:00Z");
+        for (text, expected) in [
+            ("1d", "2027-03-02T00:00:00Z"),
+            ("2027-01-31", "2027-01-31T00:00:00Z"),
+            ("2027-01-31T12:00:00+01:00", "2027-01-31T11:00:00Z"),
+        ] {
+            let beginning: Beginning = text.parse().unwrap();
+            assert_eq!(beginning.instant(now).unwrap(), at(expected), "{text}");
+        }
+        let beyond: Beginning = "420000w".parse().unwrap();
+        assert!(beyond.instant(now).is_err());
+    }
+
+    #[test]
+    fn durations_are_formatted_in_the_largest_unit() {
+        for text in ["90d", "36h", "90m", "61s", "1d"] {
+            assert_eq!(in_largest_unit(duration(text).unwrap()), text);
         }
     }
 

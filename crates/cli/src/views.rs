@@ -1,7 +1,7 @@
 //! Output formats of records: cells and fields for people, JSON for programs. The words are those of
 //! the dashboard.
 
-use std::fmt;
+use std::{collections::BTreeMap, fmt};
 
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use jiff::Timestamp;
@@ -28,6 +28,8 @@ impl ShownApp<'_> {
         if let Some(at) = self.0.disabled_at {
             fields.push(("disabled", Time(at).to_string()));
         }
+        fields.extend(metadata(&self.0.metadata));
+        fields.extend(version(self.0.version.as_ref()));
         fields
     }
 
@@ -72,12 +74,26 @@ impl ShownToken<'_> {
             ("expires", time_or(token.expires_at, "never")),
             ("created", Time(token.created_at).to_string()),
         ];
+        if let Some(actor) = &token.created_by {
+            fields.push(("created by", actor.clone()));
+        }
+        if let Some(at) = token.not_before {
+            fields.push(("not valid before", Time(at).to_string()));
+        }
+        if let Some(networks) = &token.networks {
+            fields.push(("networks", networks.join(",")));
+        }
+        if let Some(at) = token.suspended_at {
+            fields.push(("suspended", Time(at).to_string()));
+        }
         if let Some(at) = token.revoked_at {
             fields.push(("revoked", Time(at).to_string()));
         }
         if let Some(successor) = token.successor_id {
             fields.push(("replaced by", successor.to_string()));
         }
+        fields.extend(metadata(&token.metadata));
+        fields.extend(version(token.version.as_ref()));
         if let Some(format) = self.label() {
             fields.push(("format", format.to_owned()));
         }
@@ -140,6 +156,16 @@ impl Listed for ShownToken<'_> {
             Time(token.created_at).to_string(),
         ]
     }
+}
+
+/// Returns a line for each key.
+fn metadata(metadata: &BTreeMap<String, String>) -> impl Iterator<Item = (&'static str, String)> {
+    let entries = metadata.iter();
+    entries.map(|(key, value)| ("metadata", format!("{key}={value}")))
+}
+
+fn version(version: Option<&String>) -> Option<(&'static str, String)> {
+    version.map(|version| ("version", version.clone()))
 }
 
 /// The word for a live token.

@@ -3,7 +3,7 @@
 //! With `--json`, a command prints a record as it is, so that it shows every field of a server that is
 //! newer than this program.
 
-use std::ops::Deref;
+use std::{collections::BTreeMap, ops::Deref};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::DeserializeOwned};
@@ -64,6 +64,10 @@ pub(crate) struct App {
     pub(crate) name: String,
     pub(crate) created_at: Timestamp,
     pub(crate) disabled_at: Option<Timestamp>,
+    #[serde(default)]
+    pub(crate) metadata: BTreeMap<String, String>,
+    #[serde(default)]
+    pub(crate) version: Option<String>,
 }
 
 /// The fields of a token.
@@ -85,6 +89,19 @@ pub(crate) struct Token {
     pub(crate) successor_id: Option<TokenId>,
     pub(crate) last_used_at: Option<Timestamp>,
     pub(crate) uses: u64,
+    /// The networks from which it may be used, or `None` for everywhere.
+    #[serde(default)]
+    pub(crate) networks: Option<Vec<String>>,
+    #[serde(default)]
+    pub(crate) not_before: Option<Timestamp>,
+    #[serde(default)]
+    pub(crate) suspended_at: Option<Timestamp>,
+    #[serde(default)]
+    pub(crate) metadata: BTreeMap<String, String>,
+    #[serde(default)]
+    pub(crate) created_by: Option<String>,
+    #[serde(default)]
+    pub(crate) version: Option<String>,
 }
 
 /// The fields of an audit event.

@@ -1,6 +1,7 @@
 //! What the commands work on: a store, or the management API of a server.
 
 mod document;
+mod policy;
 pub(crate) mod server;
 mod store;
 
@@ -8,14 +9,15 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use futures_util::{TryStreamExt, stream::BoxStream};
+use jiff::Timestamp;
 use tower_api_tokens::{
-    AppId, AppQuery, AuditQuery, LifecycleErrorKind, ScopeSet, TokenId, TokenQuery,
+    AppEdit, AppId, AppQuery, AuditQuery, EventPosition, EventQuery, LifecycleErrorKind, Metadata,
+    Networks, Policy, RecordVersion, ScopeSet, TokenEdit, TokenId, TokenQuery,
 };
 use tower_api_tokens_admin::OperationErrorKind;
 
 pub(crate) use document::{App, Document, Event, IssuedDocument, Token};
-
-pub(crate) use store::event_document;
+pub(crate) use policy::Rules;
 
 use crate::{failure::Failure, session::Session, time::Expiry};
 
@@ -29,7 +31,18 @@ pub(crate) struct NewToken<'a> {
     pub(crate) scopes: ScopeSet,
     /// The label of its format, or `None` for the default one.
     pub(crate) format: Option<&'a str>,
-    pub(crate) expires: Expiry,
+    /// When it expires, or `None` for the default of the policy.
+    pub(crate) expires: Option<Expiry>,
+    pub(crate) networks: Option<Networks>,
+    pub(crate) not_before: Option<Timestamp>,
+    pub(crate) metadata: Metadata,
+}
+
+/// Events in the order in which they were committed, each with its position.
+pub(crate) struct EventsInOrder {
+    pub(crate) events: Vec<Document<Event>>,
+    /// The position to continue from.
+    pub(crate) position: EventPosition,
 }
 
 /// Whether a token was not issued because of its format, so that another `--format` is needed.
@@ -53,7 +66,21 @@ pub(crate) trait Backend: Send + Sync {
 
     fn apps(&self, query: AppQuery) -> Records<'_, App>;
 
-    async fn create_app(&self, id: Option<AppId>, name: &str) -> Result<Document<App>, Failure>;
+    async fn create_app(
+        &self,
+        id: Option<AppId>,
+        name: &str,
+        metadata: Metadata,
+    ) -> Result<Document<App>, Failure>;
+
+    async fn edit_app(
+        &self,
+        id: &AppId,
+        version: Option<RecordVersion>,
+        edit: AppEdit,
+    ) -> Result<Document<App>, Failure>;
+
+    async fn delete_app(&self, id: &AppId) -> Result<(), Failure>;
 
     async fn disable_app(&self, id: &AppId) -> Result<Document<App>, Failure>;
 
@@ -69,9 +96,36 @@ pub(crate) trait Backend: Send + Sync {
 
     async fn rename_token(&self, id: TokenId, name: &str) -> Result<Document<Token>, Failure>;
 
+    async fn edit_token(
+        &self,
+        id: TokenId,
+        version: Option<RecordVersion>,
+        edit: TokenEdit,
+    ) -> Result<Document<Token>, Failure>;
+
+    async fn suspend(&self, id: TokenId) -> Result<Document<Token>, Failure>;
+
+    async fn resume(&self, id: TokenId) -> Result<Document<Token>, Failure>;
+
     async fn revoke(&self, id: TokenId) -> Result<Document<Token>, Failure>;
 
+    async fn policy(&self) -> Result<Document<Rules>, Failure>;
+
+    async fn set_policy(
+        &self,
+        version: Option<RecordVersion>,
+        policy: Policy,
+    ) -> Result<Document<Rules>, Failure>;
+
     fn events(&self, query: AuditQuery) -> Records<'_, Event>;
+
+    /// Reads events in the order in which they were committed. If there is none yet, waits for one
+    /// for up to `wait`.
+    async fn read_events(
+        &self,
+        query: &EventQuery,
+        wait: Duration,
+    ) -> Result<EventsInOrder, Failure>;
 }
 
 /// What a command runs with.

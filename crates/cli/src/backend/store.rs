@@ -6,14 +6,16 @@ use async_trait::async_trait;
 use futures_util::{StreamExt, TryStream, TryStreamExt};
 use serde::{Serialize, de::DeserializeOwned};
 use tower_api_tokens::{
-    AppId, AppQuery, AppRecord, AuditEvent, AuditQuery, Clock, IssuedToken, NewApp, SystemClock,
-    TokenId, TokenQuery, TokenRecord, TokenRegistryStreams,
+    AppEdit, AppId, AppQuery, AppRecord, AuditQuery, Clock, EventPosition, EventQuery, IssuedToken,
+    Metadata, NewApp, Policy, RecordVersion, SystemClock, TokenEdit, TokenId, TokenQuery,
+    TokenRecord, TokenRegistryStreams,
 };
-use tower_api_tokens_admin::view::{AppView, EventView, TokenView};
+use tower_api_tokens_admin::view::{AppView, EventView, PolicyView, TokenView};
 use zeroize::Zeroizing;
 
 use super::{
-    App, Backend, Document, Event, IssuedDocument, NewToken, Records, Token, is_about_format,
+    App, Backend, Document, Event, EventsInOrder, IssuedDocument, NewToken, Records, Rules, Token,
+    is_about_format,
 };
 use crate::{failure::Failure, session::Session};
 
@@ -32,8 +34,28 @@ impl Backend for Session {
         records(self.registry.stream_apps(query), app_document)
     }
 
-    async fn create_app(&self, id: Option<AppId>, name: &str) -> Result<Document<App>, Failure> {
-        app_document(&self.operator.create_app(NewApp::named(name).id(id)).await?)
+    async fn create_app(
+        &self,
+        id: Option<AppId>,
+        name: &str,
+        metadata: Metadata,
+    ) -> Result<Document<App>, Failure> {
+        let new = NewApp::named(name).id(id).metadata(metadata);
+        app_document(&self.operator.create_app(new).await?)
+    }
+
+    async fn edit_app(
+        &self,
+        id: &AppId,
+        version: Option<RecordVersion>,
+        edit: AppEdit,
+    ) -> Result<Document<App>, Failure> {
+        app_document(&self.operator.edit_app(id, version, edit).await?)
+    }
+
+    async fn delete_app(&self, id: &AppId) -> Result<(), Failure> {
+        self.operator.delete_app(id).await?;
+        Ok(())
     }
 
     async fn disable_app(&self, id: &AppId) -> Result<Document<App>, Failure> {
@@ -55,10 +77,20 @@ impl Backend for Session {
     }
 
     async fn issue(&self, app: &AppId, new: NewToken<'_>) -> Result<IssuedDocument, Failure> {
-        let token = tower_api_tokens::NewToken::named(new.name).scopes(new.scopes);
-        let mut token = new.expires.apply(token);
+        let mut token = tower_api_tokens::NewToken::named(new.name)
+            .scopes(new.scopes)
+            .metadata(new.metadata);
+        if let Some(expires) = new.expires {
+            token = expires.apply(token);
+        }
         if let Some(label) = new.format {
             token = token.format(label);
+        }
+        if let Some(networks) = new.networks {
+            token = token.networks(networks);
+        }
+        if let Some(at) = new.not_before {
+            token = token.not_before(at);
         }
         match self.operator.issue(app, token).await {
             Ok(issued) => self.issued(&issued),
@@ -75,12 +107,62 @@ impl Backend for Session {
         self.document(&self.operator.rename(id, name).await?)
     }
 
+    async fn edit_token(
+        &self,
+        id: TokenId,
+        version: Option<RecordVersion>,
+        edit: TokenEdit,
+    ) -> Result<Document<Token>, Failure> {
+        self.document(&self.operator.edit(id, version, edit).await?)
+    }
+
+    async fn suspend(&self, id: TokenId) -> Result<Document<Token>, Failure> {
+        self.document(&self.operator.suspend(id).await?)
+    }
+
+    async fn resume(&self, id: TokenId) -> Result<Document<Token>, Failure> {
+        self.document(&self.operator.resume(id).await?)
+    }
+
     async fn revoke(&self, id: TokenId) -> Result<Document<Token>, Failure> {
         self.document(&self.operator.revoke(id).await?)
     }
 
+    async fn policy(&self) -> Result<Document<Rules>, Failure> {
+        document(&PolicyView::from(&self.operator.policy().await?))
+    }
+
+    async fn set_policy(
+        &self,
+        version: Option<RecordVersion>,
+        policy: Policy,
+    ) -> Result<Document<Rules>, Failure> {
+        let policy = self.operator.set_policy(version, policy).await?;
+        document(&PolicyView::from(&policy))
+    }
+
     fn events(&self, query: AuditQuery) -> Records<'_, Event> {
-        records(self.operator.stream_events(query), event_document)
+        records(self.operator.stream_events(query), |event| {
+            document(&EventView::from(event))
+        })
+    }
+
+    async fn read_events(
+        &self,
+        query: &EventQuery,
+        wait: Duration,
+    ) -> Result<EventsInOrder, Failure> {
+        let page = self.operator.read_events(query, wait).await?;
+        let events = page.events.iter().map(|logged| {
+            document(&Positioned {
+                position: logged.position,
+                event: EventView::from(&logged.event),
+            })
+        });
+        Ok(EventsInOrder {
+            events: events.collect::<Result<_, _>>()?,
+            position: page.position,
+        })
     }
 }
 
@@ -116,8 +198,12 @@ fn app_document(app: &AppRecord) -> Result<Document<App>, Failure> {
     document(&AppView::from(app))
 }
 
-pub(crate) fn event_document(event: &AuditEvent) -> Result<Document<Event>, Failure> {
-    document(&EventView::from(event))
+/// An event and its position, as the management API returns it.
+#[derive(Serialize)]
+struct Positioned<'r> {
+    position: EventPosition,
+    #[serde(flatten)]
+    event: EventView<'r>,
 }
 
 fn document<T: DeserializeOwned>(view: &impl Serialize) -> Result<Document<T>, Failure> {

@@ -1,14 +1,17 @@
 //! `token issue`: issues a token.
 
+use std::time::Duration;
+
 use clap::Args;
-use tower_api_tokens::ScopeSet;
+use tower_api_tokens::{Clock, Networks, ScopeSet, SystemClock};
 
 use super::print::print_issued;
 use crate::{
     backend::{Context, IssuedDocument, NewToken},
     failure::Failure,
-    scopes,
-    time::Expiry,
+    metadata::MetadataOptions,
+    networks, scopes,
+    time::{Beginning, Expiry},
 };
 
 #[derive(Args)]
@@ -28,19 +31,48 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "LABEL")]
     format: Option<String>,
     /// When the token expires: a duration like `90d`, a date like `2027-01-31` (the end of that day in
-    /// UTC), a time like `2027-01-31T12:00:00Z`, or `never`
-    #[arg(long, value_name = "WHEN", default_value = "90d")]
-    expires: Expiry,
+    /// UTC), a time like `2027-01-31T12:00:00Z`, or `never`. Defaults to the lifetime that the policy
+    /// sets, or to `90d`
+    #[arg(long, value_name = "WHEN")]
+    expires: Option<Expiry>,
+    /// Network from which the token may be used, like `10.0.0.0/8`. Separate several with commas, or
+    /// repeat the option. Defaults to any network
+    #[arg(long = "network", value_name = "CIDR")]
+    networks: Vec<Networks>,
+    /// When the token begins to work: a duration like `2d`, a date like `2027-01-31` (the beginning of
+    /// that day in UTC), or a time like `2027-01-31T12:00:00Z`. Defaults to now
+    #[arg(long, value_name = "WHEN")]
+    not_before: Option<Beginning>,
+    #[command(flatten)]
+    metadata: MetadataOptions,
+}
+
+/// The expiry if neither the command nor the policy sets one: the same as in the dashboard.
+const DEFAULT_EXPIRY: Expiry = Expiry::In(Duration::from_secs(90 * 86_400));
+
+/// Returns the chosen expiry, or `None` if the policy sets it.
+async fn expiry(chosen: Option<Expiry>, context: &Context<'_>) -> Result<Option<Expiry>, Failure> {
+    if chosen.is_some() || context.backend.policy().await?.sets_expiry() {
+        return Ok(chosen);
+    }
+    Ok(Some(DEFAULT_EXPIRY))
 }
 
 pub(crate) async fn run(arguments: &Arguments, context: &Context<'_>) -> Result<(), Failure> {
     let scopes = scopes::union(&arguments.scopes)?;
+    let networks = networks::union(&arguments.networks)?;
+    let metadata = arguments.metadata.read()?;
+    let now = SystemClock::default().now();
+    let not_before = arguments.not_before.map(|begins| begins.instant(now));
     let app = context.find_app(&arguments.app).await?;
     let new = NewToken {
         name: &arguments.name,
         scopes,
         format: arguments.format.as_deref(),
-        expires: arguments.expires,
+        expires: expiry(arguments.expires, context).await?,
+        networks,
+        not_before: not_before.transpose()?,
+        metadata,
     };
     let issued = context.backend.issue(&app.id, new).await;
     let issued = issued.map_err(|failure| {

@@ -1,5 +1,6 @@
-//! `token`: issues, lists, shows, renames, rotates, revokes and purges tokens.
+//! `token`: issues, lists, shows, renames, edits, suspends, rotates, revokes and purges tokens.
 
+mod edit;
 mod issue;
 mod list;
 mod print;
@@ -32,6 +33,19 @@ pub(crate) enum Command {
         /// New name of the token; say where it is used
         name: String,
     },
+    /// Edit a token: its name, scopes, expiry, networks or metadata. What you do not name stays as it
+    /// is
+    Edit(edit::Arguments),
+    /// Suspend a token: it does not work until you resume it
+    Suspend {
+        /// Identifier of the token
+        id: TokenId,
+    },
+    /// Resume a suspended token
+    Resume {
+        /// Identifier of the token
+        id: TokenId,
+    },
     /// Issue a successor for a token and print it to standard output; the old token keeps working
     /// for a while
     Rotate(rotate::Arguments),
@@ -56,7 +70,12 @@ impl Command {
         match self {
             Self::Issue(_) | Self::Rotate(_) => Purpose::Issue,
             Self::List(_) | Self::Show { .. } => Purpose::Read,
-            Self::Rename { .. } | Self::Revoke(_) | Self::Purge(_) => Purpose::Change,
+            Self::Rename { .. }
+            | Self::Edit(_)
+            | Self::Suspend { .. }
+            | Self::Resume { .. }
+            | Self::Revoke(_)
+            | Self::Purge(_) => Purpose::Change,
         }
     }
 }
@@ -69,6 +88,18 @@ pub(crate) async fn run(command: Command, context: &Context<'_>) -> Result<(), F
         Command::Rename { id, name } => {
             print(context, &context.backend.rename_token(id, &name).await?)
         }
+        Command::Edit(arguments) => edit::run(&arguments, context).await,
+        Command::Suspend { id } => {
+            let suspended = context.backend.suspend(id).await;
+            let suspended = suspended.map_err(|failure| {
+                failure.advising_if_uncertain(|| {
+                    "The token may or may not be suspended. Repeat the command until it succeeds."
+                        .to_owned()
+                })
+            })?;
+            print(context, &suspended)
+        }
+        Command::Resume { id } => print(context, &context.backend.resume(id).await?),
         Command::Rotate(arguments) => rotate::run(&arguments, context).await,
         Command::Revoke(arguments) => revoke::run(&arguments, context).await,
         Command::Purge(arguments) => purge::run(&arguments, context.backend.store()?).await,

@@ -8,6 +8,8 @@ on_both!(
     an_app_is_shown_by_its_identifier_or_name,
     no_app_can_impersonate_another_by_name_or_identifier,
     invalid_names_and_identifiers_are_rejected_with_a_hint,
+    an_app_is_renamed_and_its_metadata_edited,
+    an_app_is_deleted_once_it_has_no_live_tokens,
 );
 
 #[test]
@@ -78,6 +80,9 @@ fn no_app_can_impersonate_another_by_name_or_identifier(cli: &Cli) {
             &["app", "show", named],
             &["app", "disable", named],
             &["app", "enable", named],
+            &["app", "rename", named, "x"],
+            &["app", "edit", named, "--metadata", "a=b"],
+            &["app", "delete", named, "--yes"],
         ] {
             let message = cli.run(command).failed(2);
             assert!(message.contains("several apps"), "{message}");
@@ -118,11 +123,67 @@ fn an_app_is_shown_by_its_identifier_or_name(cli: &Cli) {
         let names = shown.lines().filter_map(|line| line.split("  ").next());
         names.map(str::to_owned).collect::<Vec<_>>()
     };
-    assert_eq!(fields(&shown), ["id", "name", "status", "created"]);
+    assert_eq!(
+        fields(&shown),
+        ["id", "name", "status", "created", "version"]
+    );
     assert!(shown.contains("status   enabled\n"), "{shown}");
     cli.run(&["app", "disable", "billing"]).done();
     let shown = cli.run(&["app", "show", "billing"]).done();
     assert!(shown.contains("status    disabled\n"), "{shown}");
-    assert_eq!(fields(&shown).last().map(String::as_str), Some("disabled"));
+    assert_eq!(fields(&shown)[4..], ["disabled", "version"]);
     cli.run(&["app", "show", "nobody"]).failed(3);
+}
+
+fn an_app_is_renamed_and_its_metadata_edited(cli: &Cli) {
+    let create = [
+        "app",
+        "create",
+        "Shop",
+        "--id",
+        "shop",
+        "--metadata",
+        "plan=free",
+    ];
+    let created = cli.run(&[&create[..], &["--json"]].concat()).json();
+    assert_eq!(created["metadata"], serde_json::json!({ "plan": "free" }));
+    let renamed = cli
+        .run(&["app", "rename", "Shop", "Store", "--json"])
+        .json();
+    assert_eq!(
+        (&renamed["id"], &renamed["name"]),
+        (&"shop".into(), &"Store".into())
+    );
+    let edit = |more: &[&str]| cli.run(&[&["app", "edit", "Store"], more].concat());
+    let version = renamed["version"].as_str().unwrap();
+    let changes = ["--metadata", "owner=ada", "--remove-metadata", "plan"];
+    edit(&[&changes[..], &["--if-version", version]].concat()).done();
+    let shown = cli.run(&["app", "show", "shop"]).done();
+    assert!(
+        shown.contains("owner=ada") && !shown.contains("plan"),
+        "{shown}"
+    );
+    let stale = edit(&["--name", "x", "--if-version", version]).failed(4);
+    assert!(stale.contains("was changed since"), "{stale}");
+    assert!(edit(&[]).failed(2).contains("--metadata"));
+    cli.run(&["app", "rename", "shop", " "]).failed(2);
+    cli.run(&["app", "rename", "nobody", "x"]).failed(3);
+}
+
+fn an_app_is_deleted_once_it_has_no_live_tokens(cli: &Cli) {
+    let ids = [cli.issue("a", &[]).1, cli.issue("b", &[]).1];
+    let in_use = cli.run(&["app", "delete", "Billing", "-y"]).failed(4);
+    assert!(in_use.contains("2 "), "{in_use}");
+    for id in &ids {
+        cli.run(&["token", "revoke", id, "-y"]).done();
+    }
+    let unconfirmed = cli.run(&["app", "delete", "Billing"]).failed(2);
+    assert!(unconfirmed.contains("--yes"), "{unconfirmed}");
+    let deleted = cli
+        .run(&["app", "delete", "Billing", "-y", "--json"])
+        .json();
+    assert_eq!(deleted["id"], "billing");
+    cli.run(&["app", "show", "billing"]).failed(3);
+    cli.run(&["token", "show", &ids[0]]).failed(3);
+    cli.run(&["app", "delete", "Billing", "-y"]).failed(3);
 }

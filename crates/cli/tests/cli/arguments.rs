@@ -81,6 +81,7 @@ fn read_only_allows_reading_and_rejects_writing() {
         &["app", "list"][..],
         &["token", "list"],
         &["token", "show", &id],
+        &["policy", "show"],
         &["events"],
         &["export"],
     ] {

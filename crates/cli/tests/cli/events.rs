@@ -5,9 +5,18 @@ use std::{
 
 use serde_json::Value;
 
-use crate::{server::on_both, support::Cli};
+use crate::{
+    server::on_both,
+    support::{Cli, Run},
+};
 
-on_both!(refused_changes_are_logged_too, events_can_be_filtered);
+on_both!(
+    refused_changes_are_logged_too,
+    events_can_be_filtered,
+    events_are_read_in_order_from_a_position,
+    events_are_followed,
+    a_position_of_another_store_is_refused_with_a_hint,
+);
 
 #[test]
 fn every_change_is_logged_with_the_user() {
@@ -77,6 +86,48 @@ fn a_limit_of_zero_is_rejected() {
     }
 }
 
+fn after(cli: &Cli, position: &str, more: &[&str]) -> Vec<Value> {
+    cli.run(&[&["events", "--after", position], more].concat())
+        .json_lines()
+}
+
+fn events_are_read_in_order_from_a_position(cli: &Cli) {
+    let (_, id) = cli.issue("ci", &[]);
+    cli.run(&["token", "rename", &id, "nightly export"]).done();
+    let all = after(cli, "oldest", &[]);
+    let actions: Vec<_> = all
+        .iter()
+        .map(|event| event["action"].as_str().unwrap())
+        .collect();
+    assert_eq!(actions.last_chunk(), Some(&["token.issue", "token.rename"]));
+    assert_eq!(after(cli, "oldest", &["--limit", "1"]), all[..1]);
+    let position = |event: &Value| event["position"].as_str().unwrap().to_owned();
+    let [.., issued, renamed] = all.as_slice() else {
+        panic!("too few events: {all:?}");
+    };
+    assert_eq!(after(cli, &position(issued), &[]), all[all.len() - 1..]);
+    assert!(after(cli, &position(renamed), &[]).is_empty());
+    assert!(after(cli, "latest", &[]).is_empty());
+    let mut listed = cli.run(&["events", "--token", &id, "--json"]).json_lines();
+    let mut renamed = renamed.clone();
+    renamed.as_object_mut().unwrap().remove("position");
+    assert_eq!(listed.swap_remove(0), renamed);
+}
+
+fn events_are_followed(cli: &Cli) {
+    let (_, id) = cli.issue("ci", &[]);
+    let last = after(cli, "oldest", &[]).pop().unwrap();
+    let position = last["position"].as_str().unwrap();
+    let follow = ["events", "--follow", "--after", position, "--limit", "2"];
+    let following = cli.command(&follow).spawn().unwrap();
+    for name in ["a", "b"] {
+        cli.run(&["token", "rename", &id, name]).done();
+    }
+    let followed = Run::from(following.wait_with_output().unwrap()).json_lines();
+    let actions: Vec<_> = followed.iter().map(|event| &event["action"]).collect();
+    assert_eq!(actions, ["token.rename", "token.rename"]);
+}
+
 #[test]
 fn events_after_a_position_are_printed_in_their_order() {
     let cli = Cli::with_app();
@@ -116,9 +167,7 @@ fn events_are_followed_until_the_command_is_stopped() {
     assert_eq!(rest[0]["action"], "token.revoke");
 }
 
-#[test]
-fn a_position_of_another_store_is_refused_with_a_hint() {
-    let cli = Cli::with_app();
+fn a_position_of_another_store_is_refused_with_a_hint(cli: &Cli) {
     let gone = "7-01a221d1-993f-7bed-a6e5-b024c789ffd4";
     for more in [&[][..], &["--follow"]] {
         let message = cli

@@ -7,6 +7,7 @@ mod formats;
 mod guide;
 mod measuring;
 mod output;
+mod policies;
 mod prompts;
 mod remote;
 mod server;

@@ -77,7 +77,8 @@ fn no_terminal_width_breaks_identifiers() {
     assert!(shown.contains(&format!("ID         {id}\r\n")), "{shown}");
     assert!(shown.contains(&scopes.replace(',', " ")), "{shown}");
     assert!(
-        at_width(&cli, 0, "--help").contains("Issue, list, show, rename, rotate, revoke and purge")
+        at_width(&cli, 0, "--help")
+            .contains("Issue, list, show, edit, suspend, resume, rotate, revoke and purge")
     );
 }
 
@@ -109,6 +110,17 @@ fn purging_asks_for_confirmation_at_a_terminal() {
 }
 
 #[test]
+fn deleting_an_app_asks_first() {
+    let cli = Cli::with_app();
+    let refused = at_terminal(&cli, "app delete billing", "n\n");
+    assert_eq!(refused.code, 4, "{refused:?}");
+    assert!(refused.out.contains("`Billing` (billing)"), "{refused:?}");
+    cli.run(&["app", "show", "billing"]).done();
+    assert_eq!(at_terminal(&cli, "app delete billing", "y\n").code, 0);
+    cli.run(&["app", "show", "billing"]).failed(3);
+}
+
+#[test]
 fn without_a_terminal_destructive_commands_need_yes() {
     let cli = Cli::with_app();
     let (token, id) = cli.issue("ci", &[]);
@@ -116,6 +128,7 @@ fn without_a_terminal_destructive_commands_need_yes() {
         &["token", "revoke", &id][..],
         &["token", "purge", "--before", "0s"],
         &["restore", "backup"],
+        &["app", "delete", "billing"],
     ] {
         // Piped input is not a confirmation.
         assert!(cli.pipe(arguments, "y\n").failed(2).contains("--yes"));
@@ -126,10 +139,12 @@ fn without_a_terminal_destructive_commands_need_yes() {
         &["restore", "backup", "-y"][..],
         &["token", "revoke", &id, "-y"],
         &["token", "purge", "--before", "0s", "-y"],
+        &["app", "delete", "billing", "-y"],
     ] {
         cli.run(confirmed).done();
     }
     cli.run(&["token", "show", &id]).failed(3);
+    cli.run(&["app", "show", "billing"]).failed(3);
 }
 
 #[test]

@@ -23,6 +23,8 @@ use crate::{
 
 const UNKNOWN: &str = "01a21555-0408-763c-92e4-2eee2dcedfec";
 
+const STALE: &str = "00000000000000000000000000000001";
+
 /// Runs a command on the store of a server.
 fn on_store(remote: &Remote, arguments: &[&str]) -> Run {
     remote.on_store(arguments).output().unwrap().into()
@@ -97,6 +99,23 @@ fn a_server_and_its_store_get_the_same_output() {
             "--format",
             "acme_test",
         ],
+        &["app", "rename", "Billing", " "],
+        &["app", "edit", "Billing", "--metadata", "a=b"],
+        &["app", "delete", "Billing", "--yes"],
+        &["app", "delete", "nobody", "--yes"],
+        &["token", "edit", &live, "--name", " "],
+        &["token", "edit", &live, "--expires", "0s"],
+        &["token", "edit", &live, "--network", "10.0.0.0/8"],
+        &["token", "edit", &live, "--name", "x", "--if-version", STALE],
+        &["token", "edit", &revoked, "--no-scopes"],
+        &["token", "edit", UNKNOWN, "--name", "x"],
+        &["token", "suspend", &revoked],
+        &["token", "resume", &live],
+        &["token", "resume", UNKNOWN],
+        &["policy", "show"],
+        &["policy", "set", "--any-scope"],
+        &["policy", "set", "--any-scope", "--if-version", STALE],
+        &["events", "--after", "latest"],
         &["events", "--token", UNKNOWN],
         &["events", "--app", "nobody"],
     ] {
@@ -506,4 +525,38 @@ fn a_server_with_tls_needs_a_trusted_certificate() {
     let mut token = String::new();
     lines.read_line(&mut token).unwrap();
     assert!(!message.contains(token.trim()), "{message}");
+}
+
+#[test]
+fn events_are_followed_across_a_restart_of_the_server() {
+    let mut cli = Cli::with_app();
+    let server = Server::start(&cli, &[]);
+    let address = server.address.clone();
+    cli.server = Some(format!("http://{address}"));
+    let (_, id) = cli.issue("ci", &[]);
+    let mut follower = cli
+        .command(&["events", "--follow", "--after", "oldest"])
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(follower.stdout.take().unwrap()).lines();
+    let mut next =
+        || -> serde_json::Value { serde_json::from_str(&lines.next().unwrap().unwrap()).unwrap() };
+    while next()["token_id"] != id.as_str() {}
+    drop(server);
+    let rename = ["token", "rename", &id, "nightly export"];
+    Run::from(cli.on_store(&rename).output().unwrap()).done();
+    let _restarted = Server::run(&cli, cli.on_store(&["serve", "--listen", &address]));
+    assert_eq!(next()["action"], "token.rename");
+    follower.kill().unwrap();
+    follower.wait().unwrap();
+}
+
+#[test]
+fn a_server_that_was_never_reached_is_not_waited_for() {
+    let mut cli = Cli::with_app();
+    let server = Server::start(&cli, &[]);
+    cli.server = Some(format!("http://{}", server.address));
+    drop(server);
+    let message = cli.run(&["events", "--follow"]).failed(1);
+    assert!(message.contains("cannot connect"), "{message}");
 }

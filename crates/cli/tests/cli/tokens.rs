@@ -1,4 +1,5 @@
 use jiff::{SignedDuration, Timestamp};
+use serde_json::json;
 use sqlx::{Connection, SqliteConnection};
 use tower_api_tokens::{Clock, SystemClock};
 
@@ -23,6 +24,11 @@ on_both!(
     a_token_expires_after_90_days_by_default,
     a_renamed_token_keeps_working,
     tables_have_the_words_of_the_dashboard,
+    an_edit_changes_what_it_names_and_nothing_else,
+    an_edit_needs_a_change_and_the_version_that_it_names,
+    a_suspended_token_is_refused_until_it_is_resumed,
+    a_token_has_the_requested_restrictions_and_metadata,
+    invalid_networks_and_metadata_are_rejected,
 );
 
 fn issue_prints_the_token_alone_on_standard_output(cli: &Cli) {
@@ -286,4 +292,183 @@ fn tables_have_the_words_of_the_dashboard(cli: &Cli) {
             "CREATED"
         ]
     );
+}
+
+fn an_edit_changes_what_it_names_and_nothing_else(cli: &Cli) {
+    let (token, id) = cli.issue("ci", &["--scope", "a:read", "--metadata", "team=a"]);
+    let before = cli.run(&["token", "show", &id, "--json"]).json();
+    let edit = |more: &[&str]| {
+        let arguments = [&["token", "edit", &id, "--json"], more].concat();
+        cli.run(&arguments).json()
+    };
+    let mut expected = before;
+    for (more, field, value) in [
+        (
+            &["--name", "nightly export"][..],
+            "name",
+            json!("nightly export"),
+        ),
+        (
+            &["--scope", "b:read,c:read"],
+            "scopes",
+            json!(["b:read", "c:read"]),
+        ),
+        (&["--no-scopes"], "scopes", json!([])),
+        (
+            &["--expires", "2100-01-31"],
+            "expires_at",
+            json!("2100-02-01T00:00:00Z"),
+        ),
+        (&["--expires", "never"], "expires_at", json!(null)),
+        (
+            &[
+                "--network",
+                "192.0.2.7,10.0.0.0/8",
+                "--network",
+                "2001:db8::/32",
+            ],
+            "networks",
+            json!(["10.0.0.0/8", "192.0.2.7/32", "2001:db8::/32"]),
+        ),
+        (&["--any-network"], "networks", json!(null)),
+        (
+            &[
+                "--metadata",
+                "plan=a=b",
+                "--metadata",
+                "empty=",
+                "--remove-metadata",
+                "team",
+            ],
+            "metadata",
+            json!({ "plan": "a=b", "empty": "" }),
+        ),
+    ] {
+        let edited = edit(more);
+        assert_ne!(edited["version"], expected["version"], "{more:?}");
+        expected[field] = value;
+        expected["version"] = edited["version"].clone();
+        assert_eq!(edited, expected, "{more:?}");
+        assert_eq!(cli.run(&["token", "show", &id, "--json"]).json(), expected);
+    }
+    cli.verify(&token).done();
+    let event = &cli.run(&["events", "--token", &id, "--json"]).json_lines()[0];
+    assert_eq!(event["action"], "token.edit");
+    assert_eq!(event["changes"].as_array().unwrap().len(), 3);
+}
+
+fn an_edit_needs_a_change_and_the_version_that_it_names(cli: &Cli) {
+    let (_, id) = cli.issue("ci", &[]);
+    let edit = |more: &[&str]| cli.run(&[&["token", "edit", &id], more].concat());
+    assert!(edit(&[]).failed(2).contains("--name"));
+    let version = cli.run(&["token", "show", &id, "--json"]).json()["version"].clone();
+    let version = version.as_str().unwrap();
+    edit(&["--name", "a", "--if-version", version]).done();
+    let stale = edit(&["--name", "b", "--if-version", version]).failed(4);
+    assert!(stale.contains("was changed since"), "{stale}");
+    let shown = cli.run(&["token", "show", &id, "--json"]).json();
+    assert_eq!(shown["name"], "a");
+    edit(&["--name", "b", "--if-version", "1"]).failed(2);
+    edit(&["--expires", "0s"]).failed(2);
+    edit(&["--name", "\u{7}"]).failed(2);
+    edit(&["--scope", "a", "--no-scopes"]).failed(2);
+    edit(&["--network", "10.0.0.0/8", "--any-network"]).failed(2);
+    let twice = edit(&["--metadata", "a=1", "--remove-metadata", "a"]).failed(2);
+    assert!(twice.contains("`a` is given twice"), "{twice}");
+    cli.run(&["token", "revoke", &id, "--yes"]).done();
+    edit(&["--no-scopes"]).failed(4);
+    edit(&["--name", "old"]).done();
+    let unknown = "01a21555-0408-763c-92e4-2eee2dcedfec";
+    cli.run(&["token", "edit", unknown, "--name", "x"])
+        .failed(3);
+}
+
+fn a_suspended_token_is_refused_until_it_is_resumed(cli: &Cli) {
+    let (token, id) = cli.issue("ci", &[]);
+    let suspended = cli.run(&["token", "suspend", &id]).done();
+    let status = |shown: &str| {
+        let line = shown.lines().find_map(|line| line.strip_prefix("status"));
+        line.unwrap().trim().to_owned()
+    };
+    assert_eq!(status(&suspended), "suspended");
+    assert!(suspended.contains("\nsuspended   2"), "{suspended}");
+    assert!(cli.verify(&token).failed(4).contains("suspended"));
+    cli.run(&["token", "suspend", &id]).done();
+    cli.run(&["token", "rotate", &id]).failed(4);
+    let resumed = cli.run(&["token", "resume", &id]).done();
+    assert_eq!(status(&resumed), "active");
+    cli.verify(&token).done();
+    cli.run(&["token", "revoke", &id, "-y"]).done();
+    cli.run(&["token", "suspend", &id]).failed(4);
+    cli.run(&["token", "resume", &id]).failed(4);
+    let unknown = "01a21555-0408-763c-92e4-2eee2dcedfec";
+    cli.run(&["token", "suspend", unknown]).failed(3);
+}
+
+fn a_token_has_the_requested_restrictions_and_metadata(cli: &Cli) {
+    let options = [
+        "--network",
+        "10.0.0.0/8",
+        "--not-before",
+        "2100-01-31",
+        "--expires",
+        "never",
+        "--metadata",
+        "team=billing",
+        "--metadata",
+        "plan=pro",
+    ];
+    let (token, id) = cli.issue("ci", &options);
+    let shown = cli.run(&["token", "show", &id, "--json"]).json();
+    assert_eq!(shown["networks"], json!(["10.0.0.0/8"]));
+    assert_eq!(shown["not_before"], "2100-01-31T00:00:00Z");
+    assert_eq!(shown["status"], "not_yet_valid");
+    assert_eq!(
+        shown["metadata"],
+        json!({ "plan": "pro", "team": "billing" })
+    );
+    let text = cli.run(&["token", "show", &id]).done();
+    let fields: Vec<Vec<_>> = text
+        .lines()
+        .map(|line| {
+            line.split("  ")
+                .filter(|part| !part.is_empty())
+                .map(str::trim)
+                .collect()
+        })
+        .collect();
+    let version = shown["version"].as_str().unwrap();
+    for field in [
+        ["status", "not yet valid"],
+        ["created by", shown["created_by"].as_str().unwrap()],
+        ["not valid before", "2100-01-31T00:00:00Z"],
+        ["networks", "10.0.0.0/8"],
+        ["metadata", "plan=pro"],
+        ["metadata", "team=billing"],
+        ["version", version],
+    ] {
+        assert!(
+            fields.iter().any(|shown| shown[..] == field),
+            "{field:?}: {text}"
+        );
+    }
+    cli.verify(&token).failed(4);
+}
+
+fn invalid_networks_and_metadata_are_rejected(cli: &Cli) {
+    let long = format!("a={}", "v".repeat(501));
+    for (option, value, hint) in [
+        ("--network", "10.0.0.1/8", "10.0.0.0/8"),
+        ("--network", "", "10.0.0.0/8"),
+        ("--metadata", "team", "team=billing"),
+        ("--metadata", "=x", "1 to 40 characters"),
+        ("--metadata", &long, "500 characters"),
+        ("--not-before", "tomorrow", "2027-01-31"),
+    ] {
+        let issue = ["token", "issue", "--app", "billing", "--name", "x"];
+        let message = cli.run(&[&issue[..], &[option, value]].concat()).failed(2);
+        assert!(message.contains(hint), "{message}");
+    }
+    let list = ["token", "list", "--app", "billing", "--json"];
+    assert!(cli.run(&list).json_lines().is_empty());
 }

@@ -5,7 +5,7 @@ use std::{io, sync::Arc, time::Duration};
 use bytes::Bytes;
 use http::{
     HeaderValue, Method,
-    header::{ACCEPT, AUTHORIZATION, CONNECTION, CONTENT_TYPE, HOST, USER_AGENT},
+    header::{ACCEPT, AUTHORIZATION, CONNECTION, CONTENT_TYPE, HOST, IF_MATCH, USER_AGENT},
 };
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::client::conn::http1::{self, SendRequest};
@@ -20,6 +20,7 @@ use tokio_rustls::{
     TlsConnector,
     rustls::{ClientConfig, RootCertStore, crypto::ring, pki_types::ServerName},
 };
+use tower_api_tokens::RecordVersion;
 
 use super::address::Address;
 use crate::failure::Failure;
@@ -43,6 +44,8 @@ pub(super) struct Request {
     path: String,
     body: Option<Bytes>,
     key: Option<String>,
+    /// The version that the record must have.
+    version: Option<RecordVersion>,
 }
 
 impl Request {
@@ -52,6 +55,7 @@ impl Request {
             path: path.to_owned(),
             body: None,
             key: None,
+            version: None,
         }
     }
 
@@ -63,6 +67,12 @@ impl Request {
     /// Sets the idempotency key.
     pub(super) fn key(mut self, key: String) -> Self {
         self.key = Some(key);
+        self
+    }
+
+    /// Sets the version that the record must have. `None` means any.
+    pub(super) fn if_match(mut self, version: Option<RecordVersion>) -> Self {
+        self.version = version;
         self
     }
 }
@@ -131,6 +141,9 @@ impl Connection {
         if let Some(key) = &request.key {
             message = message.header("idempotency-key", key);
         }
+        if let Some(version) = request.version {
+            message = message.header(IF_MATCH, format!("\"{version}\""));
+        }
         let body = Full::new(request.body.clone().unwrap_or_default());
         message
             .body(body)
@@ -166,6 +179,7 @@ impl Connection {
             Failure::failed(format!("cannot connect to {}", self.address))
                 .because(error)
                 .advising(advice)
+                .unreachable()
         })
     }
 }

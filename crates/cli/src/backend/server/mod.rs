@@ -10,12 +10,14 @@ use std::{path::Path, time::Duration};
 use async_trait::async_trait;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use http::Method;
-use serde::{Deserialize, de::DeserializeOwned};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 use tower_api_tokens::{
-    AppId, AppQuery, AuditQuery, Clock, SystemClock, SystemEntropy, TokenId, TokenQuery,
+    AppEdit, AppId, AppQuery, AuditQuery, Clock, EventPosition, EventQuery, EventStart, Metadata,
+    Networks, Policy, RecordVersion, SystemClock, SystemEntropy, TokenEdit, TokenId, TokenQuery,
     check_name_part, normalize_name,
 };
+use tower_api_tokens_admin::view::PolicyView;
 
 use self::{
     address::Address,
@@ -23,9 +25,10 @@ use self::{
     problem::Refused,
 };
 use super::{
-    App, Backend, Document, Event, IssuedDocument, NewToken, Records, Token, is_about_format,
+    App, Backend, Document, Event, EventsInOrder, IssuedDocument, NewToken, Records, Rules, Token,
+    is_about_format,
 };
-use crate::{failure::Failure, session::Session, time::Expiry};
+use crate::{failure::Failure, session::Session};
 
 /// How often a request that creates a token is sent, if it is unknown whether it was processed.
 const ATTEMPTS: usize = 3;
@@ -109,6 +112,13 @@ struct Page<T> {
     next: Option<String>,
 }
 
+/// A page of events in their order.
+#[derive(Deserialize)]
+struct EventPage {
+    items: Vec<Document<Event>>,
+    next: EventPosition,
+}
+
 #[async_trait]
 impl Backend for Server {
     fn store(&self) -> Result<&Session, Failure> {
@@ -131,13 +141,44 @@ impl Backend for Server {
         self.list("/apps", filters)
     }
 
-    async fn create_app(&self, id: Option<AppId>, name: &str) -> Result<Document<App>, Failure> {
+    async fn create_app(
+        &self,
+        id: Option<AppId>,
+        name: &str,
+        metadata: Metadata,
+    ) -> Result<Document<App>, Failure> {
         let mut body = json!({ "name": valid_name(name)? });
         if let Some(id) = id {
             body["id"] = id.as_str().into();
         }
+        if !metadata.is_empty() {
+            body["metadata"] = value(&metadata)?;
+        }
         let request = Request::new(Method::POST, "/apps").body(&body);
         Ok(self.send(&request).await?)
+    }
+
+    async fn edit_app(
+        &self,
+        id: &AppId,
+        version: Option<RecordVersion>,
+        edit: AppEdit,
+    ) -> Result<Document<App>, Failure> {
+        let mut body = json!({});
+        if let Some(name) = &edit.name {
+            body["name"] = valid_name(name)?.into();
+        }
+        if !edit.metadata.is_empty() {
+            body["metadata"] = value(&edit.metadata)?;
+        }
+        let request = Request::new(Method::PATCH, &app_path(id)).body(&body);
+        Ok(self.send(&request.if_match(version)).await?)
+    }
+
+    async fn delete_app(&self, id: &AppId) -> Result<(), Failure> {
+        Ok(self
+            .send(&Request::new(Method::DELETE, &app_path(id)))
+            .await?)
     }
 
     async fn disable_app(&self, id: &AppId) -> Result<Document<App>, Failure> {
@@ -172,8 +213,17 @@ impl Backend for Server {
         if let Some(label) = new.format {
             body["format"] = label.into();
         }
-        if let Some(at) = instant(new.expires)? {
-            body["expires_at"] = at.into();
+        if let Some(expires) = new.expires {
+            body["expires_at"] = value(&expires.instant(SystemClock::default().now())?)?;
+        }
+        if let Some(networks) = &new.networks {
+            body["networks"] = value(&networks.as_slice())?;
+        }
+        if let Some(at) = new.not_before {
+            body["not_before"] = value(&at)?;
+        }
+        if !new.metadata.is_empty() {
+            body["metadata"] = value(&new.metadata)?;
         }
         loop {
             match self.create("/tokens", &body).await {
@@ -217,6 +267,40 @@ impl Backend for Server {
         Ok(self.send(&request).await?)
     }
 
+    async fn edit_token(
+        &self,
+        id: TokenId,
+        version: Option<RecordVersion>,
+        edit: TokenEdit,
+    ) -> Result<Document<Token>, Failure> {
+        let mut body = json!({});
+        if let Some(name) = &edit.name {
+            body["name"] = valid_name(name)?.into();
+        }
+        if let Some(scopes) = &edit.scopes {
+            body["scopes"] = scopes.iter().collect();
+        }
+        if let Some(at) = &edit.expires_at {
+            body["expires_at"] = value(at)?;
+        }
+        if let Some(networks) = &edit.networks {
+            body["networks"] = value(&networks.as_ref().map(Networks::as_slice))?;
+        }
+        if !edit.metadata.is_empty() {
+            body["metadata"] = value(&edit.metadata)?;
+        }
+        let request = Request::new(Method::PATCH, &format!("/tokens/{id}")).body(&body);
+        Ok(self.send(&request.if_match(version)).await?)
+    }
+
+    async fn suspend(&self, id: TokenId) -> Result<Document<Token>, Failure> {
+        Ok(self.post(&format!("/tokens/{id}/suspend")).await?)
+    }
+
+    async fn resume(&self, id: TokenId) -> Result<Document<Token>, Failure> {
+        Ok(self.post(&format!("/tokens/{id}/resume")).await?)
+    }
+
     async fn revoke(&self, id: TokenId) -> Result<Document<Token>, Failure> {
         Ok(self.post(&format!("/tokens/{id}/revoke")).await?)
     }
@@ -226,6 +310,43 @@ impl Backend for Server {
         filters.extend(query.app.map(|app| ("app_id", app.to_string())));
         filters.extend(query.token.map(|token| ("token_id", token.to_string())));
         self.list("/events", filters)
+    }
+
+    async fn read_events(
+        &self,
+        query: &EventQuery,
+        wait: Duration,
+    ) -> Result<EventsInOrder, Failure> {
+        let after = match query.start {
+            EventStart::Oldest => "oldest".to_owned(),
+            EventStart::After(position) => position.to_string(),
+            _ => "latest".to_owned(),
+        };
+        let parameters = [
+            ("after", after),
+            ("wait", wait.as_secs().to_string()),
+            ("limit", query.limit.get().to_string()),
+        ];
+        let target = with_query("/events", parameters.into_iter());
+        let page: EventPage = self.get(&target).await?;
+        Ok(EventsInOrder {
+            events: page.items,
+            position: page.next,
+        })
+    }
+
+    async fn policy(&self) -> Result<Document<Rules>, Failure> {
+        Ok(self.get("/policy").await?)
+    }
+
+    async fn set_policy(
+        &self,
+        version: Option<RecordVersion>,
+        policy: Policy,
+    ) -> Result<Document<Rules>, Failure> {
+        let body = value(&PolicyView::from(&policy))?;
+        let request = Request::new(Method::PUT, "/policy").body(&body);
+        Ok(self.send(&request.if_match(version)).await?)
     }
 }
 
@@ -260,21 +381,9 @@ fn valid_name(name: &str) -> Result<String, Failure> {
     normalize_name(name).map_err(|error| Failure::usage(error.to_string()))
 }
 
-/// Returns the instant of an expiry in the notation of the API.
-fn instant(expires: Expiry) -> Result<Option<String>, Failure> {
-    let at =
-        match expires {
-            Expiry::Never => return Ok(None),
-            Expiry::At(at) => at,
-            Expiry::In(lifetime) => SystemClock::default().now().checked_add(lifetime).map_err(
-                |_| {
-                    Failure::usage(
-                        "the expiry is too far in the future; choose an earlier time, or `never`",
-                    )
-                },
-            )?,
-        };
-    Ok(Some(at.to_string()))
+fn value(part: &impl Serialize) -> Result<Value, Failure> {
+    serde_json::to_value(part)
+        .map_err(|error| Failure::failed("cannot create the request").because(error))
 }
 
 fn new_key() -> Result<String, Failure> {

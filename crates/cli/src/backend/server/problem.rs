@@ -75,7 +75,10 @@ pub(super) fn read<T: DeserializeOwned>(
 ) -> Result<T, Refused> {
     let status = answer.status();
     if status.is_success() {
-        let read = serde_json::from_slice(answer.body());
+        let read = match status {
+            StatusCode::NO_CONTENT => serde_json::from_str("null"),
+            _ => serde_json::from_slice(answer.body()),
+        };
         return read.map_err(|error| {
             let failure = Failure::failed(format!("{address} sent an unexpected answer"));
             let advice = "Check that the URL is that of `api-tokens serve`, in a version that is not older than this program.";
