@@ -3,6 +3,7 @@
 mod client_address;
 mod connection_limit;
 mod connections;
+mod expiring;
 mod first_token;
 mod forward_auth;
 mod listen;
@@ -28,6 +29,7 @@ use crate::{
 };
 use client_address::ClientAddresses;
 use connection_limit::ConnectionLimit;
+use expiring::ExpiringRecorder;
 use first_token::FirstToken;
 use listen::Endpoint;
 
@@ -130,6 +132,7 @@ pub(crate) async fn run(arguments: &Arguments, session: &Session) -> Result<(), 
         token.issue(session).await?;
         note(&format!("Dashboard: http://{address}/tokens"));
     }
+    let _expiring = (!verify_only).then(|| ExpiringRecorder::start(&session.tokens));
     note(&format!("Listening on http://{address}"));
     let limit = ConnectionLimit::new(max_connections);
     connections::serve(listener, router, arguments.idle_timeout, limit, stop).await;

@@ -153,6 +153,31 @@ fn of_servers_that_start_concurrently_one_writes_a_token() {
 }
 
 #[test]
+fn tokens_that_expire_soon_are_announced_once() {
+    let cli = Cli::with_app();
+    let (_, soon) = cli.issue("soon", &["--expires", "3d"]);
+    cli.issue("later", &["--expires", "30d"]);
+    for _ in 0..2 {
+        // The token of the administrator, which the server creates, expires in a year.
+        let server = Server::start(&cli, &["--admin-token-expires", "365d"]);
+        let deadline = Instant::now() + Duration::from_secs(60);
+        let announced = loop {
+            let events = cli.run(&["events", "--json"]).json_lines();
+            let mut announced = events;
+            announced.retain(|event| event["action"] == "token.expiring");
+            if !announced.is_empty() {
+                break announced;
+            }
+            assert!(Instant::now() < deadline, "no event");
+            thread::sleep(Duration::from_millis(50));
+        };
+        assert_eq!(announced.len(), 1, "{announced:?}");
+        assert_eq!(announced[0]["token_id"], *soon);
+        server.stop("-TERM");
+    }
+}
+
+#[test]
 fn usage_is_recorded_on_shutdown() {
     let cli = Cli::with_app();
     let (token, id) = cli.issue("ci", &[]);
