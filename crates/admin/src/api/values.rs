@@ -140,6 +140,9 @@ impl MetadataChanges {
 impl<'de> Deserialize<'de> for MetadataChanges {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let changes: BTreeMap<Box<str>, Option<Box<str>>> = object(deserializer)?;
+        if changes.is_empty() {
+            return Err(D::Error::custom("set or remove at least one key"));
+        }
         for (key, value) in &changes {
             check_entry(key, value.as_deref().unwrap_or_default())?;
         }
@@ -149,7 +152,9 @@ impl<'de> Deserialize<'de> for MetadataChanges {
 
 impl PartialSchema for MetadataChanges {
     fn schema() -> RefOr<Schema> {
-        metadata_schema([Type::String, Type::Null]).into()
+        metadata_schema([Type::String, Type::Null])
+            .min_properties(Some(1))
+            .into()
     }
 }
 

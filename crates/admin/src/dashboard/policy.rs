@@ -198,24 +198,35 @@ impl Form {
             input("max_lifetime", "Longest lifetime", &self.max_lifetime, |form| {
                 &form.max_lifetime
             })
-            .hint("Days, such as 90, or a number of hours, minutes or seconds, such as 12 hours. Every token must then expire. Leave it empty for no limit."),
+            .hint("Days, such as 90, or a number of hours, minutes or seconds, such as 12 hours. Every \
+                 token must then expire. Leave it empty for no limit."),
             input("default_lifetime", "Lifetime by default", &self.default_lifetime, |form| {
                 &form.default_lifetime
             })
-            .hint("For tokens that are created without a choice of expiration. Leave it empty for none."),
+            .hint("For tokens that are created without a choice of expiration. Leave it empty for \
+                 none."),
             input("max_live_tokens", "Active tokens of an app", &self.max_live_tokens, |form| {
                 &form.max_live_tokens
             })
-            .hint("The most that an app may have. Tokens that were replaced don't count. Leave it empty for no limit."),
+            .hint("The most that an app may have. Tokens that were replaced don't count. Leave it \
+                 empty for no limit."),
         ];
         let mut scopes = vec![
             input("scopes", "Scopes", &self.scopes, |form| &form.scopes)
                 .mono()
                 .hint("Separate scopes with spaces."),
-            input("scopes_of", "Scopes of some apps", &self.scopes_of, |form| &form.scopes_of)
-                .lines()
-                .placeholder("APP-ID=invoices:read invoices:write")
-                .hint("One app a line: its ID, an equals sign, and its scopes. They replace the scopes above."),
+            input(
+                "scopes_of",
+                "Scopes of some apps",
+                &self.scopes_of,
+                |form| &form.scopes_of,
+            )
+            .lines()
+            .placeholder("APP-ID=invoices:read invoices:write")
+            .hint(
+                "One app per line: its ID, an equals sign, and its scopes. They replace the \
+                     scopes above.",
+            ),
         ];
         match lifetimes.iter().any(Input::has_error) {
             true => Input::focus_first_invalid(&mut lifetimes),

@@ -286,8 +286,10 @@ fn expiry_input(form: &Form, token: &TokenRecord, now: Timestamp) -> ExpiryInput
         Some(at) => format!("Keep {}", Moment::exact(at)),
         None => "Keep it without expiration".to_owned(),
     };
+    let never_expires = token.expires_at.is_none();
     let others = EXPIRIES
         .iter()
+        .filter(|(value, _)| *value != "never" || !never_expires)
         .map(|(value, label)| match value.parse::<u32>() {
             Ok(_) => (*value, format!("In {label}")),
             Err(_) => (*value, (*label).to_owned()),
@@ -309,5 +311,5 @@ pub(super) fn metadata_input(field: &Field) -> Input {
     Input::new("metadata", "Metadata", field)
         .lines()
         .placeholder("plan=pro")
-        .hint("One key=value a line. Your service can read it with each request.")
+        .hint("One key=value per line. Your service can read it with each request.")
 }

@@ -229,6 +229,8 @@ pub(crate) async fn exact_and_local_times_appear_on_focus_and_tap() {
 pub(crate) async fn identifiers_are_copied() {
     let site = Site::start().await;
     let app = site.audited().create_app("Billing").await.unwrap();
+    // The token's event is then the latest.
+    site.scene.clock.advance(Duration::from_secs(1));
     let new = NewToken::named("ci");
     let token = site.audited().issue(&app.id, new).await.unwrap();
     let token = token.record().id.to_string();

@@ -105,13 +105,19 @@ async fn an_edit_of_a_stale_version_changes_nothing() {
 async fn an_invalid_precondition_is_refused() {
     let (_platform, client, path) = with_token(ADMIN).await;
     let version = client.get(&path).await.header("etag").replace('"', "");
-    for invalid in [&*version, "", "\"", "\"a\", \"b\"", "**", "\"a b\""] {
-        let answer = client
-            .send_if(invalid, Method::PATCH, &path, json!({"name": "x"}))
-            .await;
-        let detail = answer.problem(400, "invalid_if_match");
-        assert!(detail.contains("`ETag` as it was returned"), "{detail}");
+    let edit = |tag: String| {
+        let (client, path) = (&client, &path);
+        async move {
+            let change = json!({"name": "x"});
+            client.send_if(&tag, Method::PATCH, path, change).await
+        }
+    };
+    for of_no_version in [&*version, "", "\"", "**", "\"a b\"", "0"] {
+        edit(of_no_version.to_owned()).await.problem(412, "stale");
     }
+    let list = edit("\"a\", \"b\"".to_owned()).await;
+    let detail = list.problem(400, "invalid_if_match");
+    assert!(detail.contains("`ETag` as it was returned"), "{detail}");
     let mut twice = client.request(Method::PATCH, &path, &json!({"name": "x"}));
     for _ in 0..2 {
         let tag = format!("\"{version}\"");
@@ -178,7 +184,7 @@ async fn invalid_edits_are_refused_with_a_hint() {
     let (_platform, client, path) = with_token(ADMIN).await;
     for (patch, hint) in [
         (json!({}), "at least one field"),
-        (json!({"metadata": {}}), "at least one field"),
+        (json!({"metadata": {}}), "at least one key"),
         (json!({"name": null}), "null, expected a string"),
         (json!({"scopes": null}), "null, expected a sequence"),
         (json!({"metadata": null}), "null, expected an object"),
