@@ -147,8 +147,13 @@ impl Arguments {
         for app in &self.remove_app_scopes {
             policy.scopes_of.remove(app);
         }
-        let apps = self.app_scopes.iter().cloned();
-        policy.scopes_of.extend(apps);
+        let mut apps: BTreeMap<AppId, Vec<ScopeSet>> = BTreeMap::new();
+        for (app, list) in &self.app_scopes {
+            apps.entry(*app).or_default().push(list.clone());
+        }
+        for (app, lists) in apps {
+            policy.scopes_of.insert(app, scopes::union(&lists)?);
+        }
         Ok(())
     }
 }

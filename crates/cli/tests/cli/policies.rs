@@ -36,7 +36,14 @@ fn a_policy_is_set_rule_by_rule(cli: &Cli) {
         (&["--unique-names", "true"], "unique_names", json!(true)),
         (&["--scope", "b,a"], "scopes", json!(["a", "b"])),
         (
-            &["--app-scopes", "billing=c,d", "--app-scopes", "sandbox=e"],
+            &[
+                "--app-scopes",
+                "billing=c",
+                "--app-scopes",
+                "billing=d",
+                "--app-scopes",
+                "sandbox=e",
+            ],
             "scopes_of",
             json!({ "billing": ["c", "d"], "sandbox": ["e"] }),
         ),

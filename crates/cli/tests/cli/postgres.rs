@@ -63,6 +63,36 @@ async fn every_command_works_on_postgresql() {
     cli.run(&["token", "show", &id]).failed(3);
     let events = cli.run(&["events", "--json"]).json_lines();
     assert_eq!(events.len(), 8, "{events:?}");
+    let after = cli.run(&["events", "--after", "oldest"]).json_lines();
+    let last = after.last().unwrap()["position"].as_str().unwrap();
+    let (token, id) = cli.issue("ci", &["--metadata", "team=a"]);
+    let networks = ["token", "edit", &id, "--network", "10.0.0.0/8"];
+    cli.run(&networks).done();
+    cli.run(&["token", "edit", &id, "--any-network"]).done();
+    cli.run(&["token", "suspend", &id]).done();
+    cli.verify(&token).failed(4);
+    cli.run(&["token", "resume", &id]).done();
+    cli.verify(&token).done();
+    let policy = ["policy", "set", "--max-live-tokens", "2", "--json"];
+    let policy = cli.run(&policy).json();
+    assert_eq!(cli.run(&["policy", "show", "--json"]).json(), policy);
+    cli.run(&["app", "rename", "billing", "Invoices"]).done();
+    let in_use = cli.run(&["app", "delete", "billing", "-y"]).failed(4);
+    assert!(in_use.contains("2 "), "{in_use}");
+    let events = cli.run(&["events", "--after", last]).json_lines();
+    let actions: Vec<_> = events.iter().map(|event| &event["action"]).collect();
+    assert_eq!(
+        actions,
+        [
+            "token.issue",
+            "token.edit",
+            "token.edit",
+            "token.suspend",
+            "token.resume",
+            "policy.set",
+            "app.edit",
+        ]
+    );
     remove(&cli).await;
 }
 
