@@ -263,7 +263,7 @@ pub enum PolicyError {
     #[error("the policy does not allow an expiry after {0}; choose an earlier one")]
     Lifetime(Timestamp),
     /// The app has as many live tokens as it may have.
-    #[error("the app already has {0} live tokens, as many as the policy allows; revoke one first")]
+    #[error("the app already has as many live tokens as the policy allows ({0}); revoke one first")]
     LiveTokens(u32),
     /// A live token of the app has the same name.
     #[error("a live token of the app already has this name; choose another name")]

@@ -229,7 +229,7 @@ impl From<EditError> for StoreError {
 
 /// The app still has live tokens, so it cannot be deleted.
 #[derive(Clone, Copy, Debug, ThisError, PartialEq, Eq)]
-#[error("the app has {live} live tokens; revoke them first")]
+#[error("the app still has live tokens ({live}); revoke them first")]
 #[non_exhaustive]
 pub struct AppInUse {
     /// The number of tokens that have neither expired nor been revoked.
