@@ -173,7 +173,7 @@ fn an_app_is_renamed_and_its_metadata_edited(cli: &Cli) {
 fn an_app_is_deleted_once_it_has_no_live_tokens(cli: &Cli) {
     let ids = [cli.issue("a", &[]).1, cli.issue("b", &[]).1];
     let in_use = cli.run(&["app", "delete", "Billing", "-y"]).failed(4);
-    assert!(in_use.contains("2 "), "{in_use}");
+    assert!(in_use.contains("(2)"), "{in_use}");
     for id in &ids {
         cli.run(&["token", "revoke", id, "-y"]).done();
     }

@@ -78,7 +78,7 @@ async fn every_command_works_on_postgresql() {
     assert_eq!(cli.run(&["policy", "show", "--json"]).json(), policy);
     cli.run(&["app", "rename", "billing", "Invoices"]).done();
     let in_use = cli.run(&["app", "delete", "billing", "-y"]).failed(4);
-    assert!(in_use.contains("2 "), "{in_use}");
+    assert!(in_use.contains("(2)"), "{in_use}");
     let events = cli.run(&["events", "--after", last]).json_lines();
     let actions: Vec<_> = events.iter().map(|event| &event["action"]).collect();
     assert_eq!(
