@@ -29,7 +29,7 @@ async fn an_app_without_live_tokens_is_deleted_with_their_records() {
     let answer = client.delete("/apps/b").await;
     assert_eq!(answer.json["live_tokens"], 2);
     let detail = answer.problem(409, "app_in_use");
-    assert!(detail.contains("2 live tokens"), "{detail}");
+    assert!(detail.contains("live tokens (2)"), "{detail}");
     client.recorded("app.delete", "app_in_use").await;
     client.get("/apps/b").await.ok();
 
