@@ -114,8 +114,9 @@ pub(crate) async fn run(arguments: &Arguments, session: &Session) -> Result<(), 
         true => verification,
         false => management(&admin(session, arguments, addresses)?).merge(verification),
     };
-    let follower = follower(session, arguments).start().await?;
+    // Before the follower starts, which would report that it was stopped.
     let listener = arguments.listen.listen().await?;
+    let follower = follower(session, arguments).start().await?;
     let address = listener.local_addr().map_err(cannot_serve)?;
     // Before the message that it listens: a program that reads the message may stop it.
     let stop = shutdown::requested().map_err(cannot_serve)?;
