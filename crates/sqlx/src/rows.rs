@@ -224,6 +224,18 @@ pub(super) fn page_from<R: Columns, T, K>(
     Ok(Page::new(readable(rows, table, read), next))
 }
 
+/// Reads a page of tokens. What restrictions mean is judged here, not by the statement.
+pub(super) fn tokens_from(
+    rows: &[impl Columns],
+    query: &TokenQuery,
+    now: Timestamp,
+) -> Result<Page<TokenRecord, TokenId>, StoreError> {
+    let limit = query.limit.get();
+    let mut page = page_from(rows, limit, "api_tokens", token_from, TokenId::from_bytes)?;
+    page.items.retain(|token| query.selects(token, now));
+    Ok(page)
+}
+
 pub(super) fn revision_from(row: &impl Columns) -> Result<Revision, StoreError> {
     revision_at(row, 0)
 }

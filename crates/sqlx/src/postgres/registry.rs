@@ -8,8 +8,8 @@ use tower_api_tokens::{
 
 use super::{PostgresStore, Query};
 use crate::rows::{
-    Columns, Identifier, app_from, expiring_from, page_from, policy_from, readable, surplus,
-    token_from,
+    Columns, Identifier, app_from, expiring_from, policy_from, readable, surplus, token_from,
+    tokens_from,
 };
 
 impl PostgresStore {
@@ -88,9 +88,7 @@ impl TokenRegistry for PostgresStore {
             .bind(query.name.clone())
             .bind(query.successor.map(Identifier::from));
         let rows = self.list(read).await?;
-        let mut page = page_from(&rows, limit, "api_tokens", token_from, TokenId::from_bytes)?;
-        page.items.retain(|token| query.selects(token, now));
-        Ok(page)
+        tokens_from(&rows, query, now)
     }
 
     async fn expiring(

@@ -12,7 +12,7 @@ use super::{
     error::from_sqlx,
     statements,
 };
-use crate::rows::{app_from, expiring_from, page_from, readable, surplus, token_from};
+use crate::rows::{app_from, expiring_from, readable, surplus, tokens_from};
 
 #[async_trait]
 impl TokenRegistry for SqliteStore {
@@ -80,9 +80,7 @@ impl TokenRegistry for SqliteStore {
             .bind(query.name.as_deref())
             .bind(query.successor.as_ref().map(|id| id.as_bytes().as_slice()));
         let rows = select.fetch_all(self.readers()?).await.map_err(from_sqlx)?;
-        let mut page = page_from(&rows, limit, "api_tokens", token_from, TokenId::from_bytes)?;
-        page.items.retain(|token| query.selects(token, now));
-        Ok(page)
+        tokens_from(&rows, query, now)
     }
 
     async fn expiring(
