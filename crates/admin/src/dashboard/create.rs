@@ -24,7 +24,6 @@ use super::{
     session::Session,
     settings::Settings,
     text::Moment,
-    token_edit::{metadata_input, networks_input},
     view::{Field, Notice, ScopesView, Tone},
 };
 use crate::{
@@ -155,9 +154,9 @@ impl NewForm {
             .date()
             .hint("The token works from the beginning of this day, UTC. Leave it empty for immediately.");
         let mut options = vec![
-            networks_input(&self.networks),
+            Input::networks(&self.networks),
             not_before,
-            metadata_input(&self.metadata),
+            Input::metadata(&self.metadata),
         ];
         if options
             .iter()

@@ -1,13 +1,25 @@
-//! Metadata and networks as text in forms.
+//! The values of fields as text in forms.
 
 use std::collections::{BTreeMap, HashSet};
 
-use tower_api_tokens::{Metadata, MetadataPatch, Network, Networks};
+use tower_api_tokens::{Metadata, MetadataPatch, Network, Networks, ScopeSet, normalize_name};
 
-use super::{names::visible, text::sentence};
+use super::{errors, names::visible, text::sentence};
 
 /// How much of a faulty line a message quotes, in characters.
 const SHOWN_OF_LINE: usize = 40;
+
+/// Parses the name of an app or a token.
+pub(super) fn read_name(text: &str) -> Result<String, &'static str> {
+    normalize_name(text).map_err(|_| errors::invalid_name(text))
+}
+
+/// Parses scopes that are separated by white space.
+pub(super) fn read_scopes(text: &str) -> Result<ScopeSet, String> {
+    let scopes: Vec<&str> = text.split_whitespace().collect();
+    let scopes = scopes.join(" ").parse();
+    scopes.map_err(|_| errors::invalid_scopes(text))
+}
 
 /// Returns the entries as lines `key=value`. Entries that no line can contain are left out.
 pub(super) fn of_metadata(metadata: &Metadata) -> String {
