@@ -261,11 +261,8 @@ async fn form_page(
     find: &str,
     notice: Option<Notice>,
 ) -> Result<Response, Message> {
-    let apps = AppChoice::load(&session.operator, form.app.value.trim(), find).await;
+    let apps = AppChoice::load(&session.operator, &mut form.app.value, find).await;
     let apps = session.or_error_page(apps)?;
-    if let (true, Some(app)) = (form.app.value.is_empty(), apps.only()) {
-        form.app.value.clone_from(&app.id);
-    }
     if !apps.contains(form.app.value.trim()) {
         // Otherwise, the browser would select the first app.
         form.app.value.clear();
