@@ -156,6 +156,38 @@ impl Input {
     }
 }
 
+/// The field that confirms a change by the name of the record, and the button.
+#[derive(Template)]
+#[template(path = "confirm.html")]
+pub(super) struct ConfirmInput {
+    id: &'static str,
+    error_id: &'static str,
+    /// The name to type.
+    name: String,
+    field: Field,
+    button: &'static str,
+}
+
+impl HtmlSafe for ConfirmInput {}
+
+impl ConfirmInput {
+    /// Creates the field for the `name` of a record. A page shows each identifier once.
+    pub(super) fn new(
+        [id, error_id]: [&'static str; 2],
+        name: &str,
+        field: Field,
+        button: &'static str,
+    ) -> Self {
+        Self {
+            id,
+            error_id,
+            name: visible(name),
+            field,
+            button,
+        }
+    }
+}
+
 /// The choice of an expiry.
 #[derive(Template)]
 #[template(path = "expiry.html")]

@@ -27,6 +27,7 @@ mod event;
 mod expiry;
 mod form_key;
 mod headers;
+mod history;
 mod input;
 mod lifetime;
 mod lines;
