@@ -130,7 +130,6 @@ fn effect_of_disabling(live: Option<Total>) -> String {
         Some(Total::Exactly(0)) => {
             format!("No token is active now. New ones can't be used {until}.")
         }
-        Some(Total::Exactly(1)) => format!("1 active token will stop working {until}."),
         Some(total) => format!("{} will stop working {until}.", total.of("active token")),
         None => format!("Requests with this app's tokens will fail {until}."),
     }
