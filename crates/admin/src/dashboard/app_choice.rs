@@ -3,10 +3,10 @@
 use std::collections::HashMap;
 
 use askama::{Template, filters::HtmlSafe};
-use tower_api_tokens::{AppId, AppQuery, AppRecord, LifecycleErrorKind, check_name_part};
+use tower_api_tokens::{AppId, AppQuery, AppRecord, check_name_part};
 
-use super::names::visible;
-use crate::operations::{OperationError, OperationErrorKind, Operator};
+use super::{errors, names::visible};
+use crate::operations::{OperationError, Operator};
 
 /// How many apps a list offers. With more apps, the form has a search field.
 const LISTED: usize = 200;
@@ -140,14 +140,10 @@ async fn add_by_id(
     }
     match operator.get_app(&id).await {
         Ok(app) => apps.push(app),
-        Err(error) if is_unknown(&error) => {}
+        Err(error) if errors::is_unknown_app(&error) => {}
         Err(error) => return Err(error),
     }
     Ok(())
-}
-
-fn is_unknown(error: &OperationError) -> bool {
-    error.kind() == OperationErrorKind::Lifecycle(LifecycleErrorKind::UnknownApp)
 }
 
 fn summarize(found: usize, more: bool) -> String {

@@ -14,7 +14,7 @@ use super::{
     input::Input,
     lifetime, lines,
     message::Message,
-    names::visible,
+    names::excerpt,
     page::{Page, render},
     request::{Done, QueryResult, query_or_default},
     session::Session,
@@ -340,12 +340,11 @@ fn read_apps(text: &str) -> Result<BTreeMap<AppId, ScopeSet>, String> {
             continue;
         }
         let (app, scopes) = line.split_once('=').unwrap_or((line, ""));
-        let shown: String = app.trim().chars().take(40).collect();
         let has_sign = line.contains('=');
         let app: AppId = match app.trim().parse() {
             Ok(app) if has_sign => app,
             _ => {
-                let shown = visible(&shown);
+                let shown = excerpt(app.trim());
                 return Err(format!(
                     "Write each line as APP-ID=scopes. This one isn't: {shown}"
                 ));

@@ -9,12 +9,12 @@ use axum::{
 use http::StatusCode;
 use serde::Deserialize;
 use tower_api_tokens::{
-    IdempotencyKey, LifecycleErrorKind, Rotation, TokenId, TokenRecord, TokenStatus, normalize_name,
+    IdempotencyKey, LifecycleErrorKind, Rotation, TokenId, TokenRecord, TokenStatus,
 };
 
 use super::{
     errors::{self, CHOOSE_OPTION, FIX_FIELDS},
-    lockout,
+    lines, lockout,
     message::Message,
     request::{self, Confirmation, Done, FormResult, PathResult, QueryResult, query_or_default},
     reveal,
@@ -84,18 +84,16 @@ pub(super) async fn rename(
     let form = session.read_form(form)?;
     let token = find(&session, &id).await?;
     // Checked here, so that a typing error leaves no audit event.
-    if normalize_name(&form.name).is_err() {
-        let error = errors::invalid_name(&form.name);
-        let mut name = Field::with_value(form.name);
-        name.set_error(error);
+    let mut field = Field::with_value(form.name);
+    let Some(name) = field.read(lines::read_name) else {
         let submitted = Submitted {
             notice: Some(Notice::new(Tone::Bad, "Token not renamed.", FIX_FIELDS)),
-            rename: Some(name),
+            rename: Some(field),
             ..Submitted::default()
         };
         return token_page(session, StatusCode::UNPROCESSABLE_ENTITY, token, submitted).await;
-    }
-    let token = session.or_error_page(session.operator.rename(token.id, &form.name).await)?;
+    };
+    let token = session.or_error_page(session.operator.rename(token.id, &name).await)?;
     Ok(session
         .page
         .go_to(&format!("/token/{}?done=renamed", token.id)))

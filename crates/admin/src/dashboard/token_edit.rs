@@ -245,7 +245,7 @@ impl EditForm for Form {
 fn read_scopes(text: &str, old: &ScopeSet) -> Result<ScopeSet, String> {
     match old.as_str().contains(',') {
         true => lines::read_scopes(text),
-        false => ScopeSet::parse_list(text).map_err(|_| errors::invalid_scopes(text)),
+        false => lines::read_scope_list(text),
     }
 }
 
