@@ -172,7 +172,8 @@ impl Op {
             }
             Self::RenameToken { target, name } => {
                 let token = find(target, state)?;
-                draft.edit(&token, &TokenEdit::default().name(name))?
+                let edit = TokenEdit::default().name(name);
+                draft.edit(&token, &edit, &Grantable::everything())?
             }
             Self::EditToken {
                 target,
@@ -182,8 +183,7 @@ impl Op {
             } => {
                 let token = find(target, state)?;
                 check_version(*version, token.version())?;
-                grantable.check_edit(&token, &edit.apply(token.clone(), at)?)?;
-                draft.edit(&token, edit)?
+                draft.edit(&token, edit, grantable)?
             }
             Self::SuspendToken(target) => draft.update_token(find(target, state)?.suspend(at)?),
             Self::ResumeToken { target, grantable } => {
@@ -252,8 +252,14 @@ impl<S: State> Draft<'_, S> {
         Policing::new(self.state, self.policy, self.at)
     }
 
-    fn edit(&mut self, token: &TokenRecord, edit: &TokenEdit) -> Result<Applied, StoreError> {
+    fn edit(
+        &mut self,
+        token: &TokenRecord,
+        edit: &TokenEdit,
+        grantable: &Grantable,
+    ) -> Result<Applied, StoreError> {
         let edited = edit.apply(token.clone(), self.at)?;
+        grantable.check_edit(token, &edited)?;
         self.policing().check_edit(token, &edited)?;
         self.changes = token_changes(token, &edited);
         Ok(self.update_token(edited))

@@ -70,17 +70,20 @@ async fn events_are_read_in_their_order_with_their_positions() {
     assert_eq!(newest["items"][0].get("position"), None);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_request_can_wait_for_an_event() {
     let (platform, client, latest) = platform().await;
     let path = format!("/events?after={latest}&wait=30");
+    let begun = tokio::time::Instant::now();
     let waiting = client.get(&path);
+    // The paused clock goes on only once the request waits.
     let changing = async {
-        tokio::time::sleep(Duration::from_millis(20)).await;
+        tokio::time::sleep(Duration::from_secs(10)).await;
         platform.alice().create_app("Later").await.unwrap();
     };
     let (page, ()) = tokio::join!(waiting, changing);
     assert_eq!(actions(&page.ok()), ["app.create"]);
+    assert_eq!(begun.elapsed().as_secs(), 10);
 }
 
 #[tokio::test(start_paused = true)]
