@@ -290,8 +290,8 @@ fn row(event: &AuditEvent) -> Vec<String> {
         event.at.to_string(),
         event.actor.clone(),
         event.action.to_string(),
-        event.app.map_or_else(String::new, |id| id.to_string()),
-        event.token.map_or_else(String::new, |id| id.to_string()),
+        csv::optional(event.app),
+        csv::optional(event.token),
         event.outcome.to_string(),
     ]
 }

@@ -202,8 +202,7 @@ fn row(app: &AppRecord) -> Vec<String> {
         app.name.clone(),
         status.to_owned(),
         app.created_at.to_string(),
-        app.disabled_at
-            .map_or_else(String::new, |at| at.to_string()),
+        csv::optional(app.disabled_at),
     ]
 }
 

@@ -278,7 +278,6 @@ const COLUMNS: &[&str] = &[
 ];
 
 fn row(token: &TokenRecord, formats: &TokenFormats, now: Timestamp) -> Vec<String> {
-    let time = |at: Option<Timestamp>| at.map_or_else(String::new, |at| at.to_string());
     vec![
         token.id.to_string(),
         token.name.clone(),
@@ -290,12 +289,10 @@ fn row(token: &TokenRecord, formats: &TokenFormats, now: Timestamp) -> Vec<Strin
         token.status(now).to_string(),
         token.created_at.to_string(),
         token.created_by.clone().unwrap_or_default(),
-        time(token.expires_at),
-        time(token.revoked_at),
-        token
-            .successor
-            .map_or_else(String::new, |id| id.to_string()),
-        time(token.last_used_at),
+        csv::optional(token.expires_at),
+        csv::optional(token.revoked_at),
+        csv::optional(token.successor),
+        csv::optional(token.last_used_at),
         token.uses.to_string(),
     ]
 }
