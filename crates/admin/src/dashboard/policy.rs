@@ -168,7 +168,7 @@ impl Form {
             .saved(saved.map(|form| &form.default_lifetime))
             .hint(
                 "For tokens that are created without a choice of expiration. Leave it empty for \
-                     none.",
+                 none.",
             ),
             Input::new(
                 "max_live_tokens",
@@ -178,7 +178,7 @@ impl Form {
             .saved(saved.map(|form| &form.max_live_tokens))
             .hint(
                 "The most that an app may have. Tokens that were replaced don't count. Leave it \
-                     empty for no limit.",
+                 empty for no limit.",
             ),
         ];
         let mut scopes = vec![
