@@ -8,7 +8,7 @@ use serde::Deserialize;
 use tower_api_tokens::{AppId, AuditAction, AuditEvent, AuditEventId, AuditQuery, TokenId};
 
 use super::{
-    app_choice::AppChoice,
+    app_choice::{AppChoice, AppFilter},
     csv::{self, File},
     directory::Directory,
     event::{About, EventView, action_label},
@@ -38,7 +38,7 @@ struct ActivityPage {
     page: Page,
     notice: Option<Notice>,
     filter: Filter,
-    apps: AppChoice,
+    apps: AppFilter,
     /// The app of the filter, if it is not one of the choices.
     other_app: Option<Identifier>,
     token: Option<Identifier>,
@@ -197,11 +197,8 @@ pub(super) async fn show(
     let Ok(Query(mut filter)) = filter else {
         return Err(Message::invalid_filter(&session.page));
     };
-    let apps = AppChoice::load(&session.operator, &filter.app, &filter.find).await;
+    let apps = AppChoice::load(&session.operator, &mut filter.app, &filter.find).await;
     let apps = session.or_error_page(apps)?;
-    if let (true, Some(app)) = (filter.app.is_empty(), apps.only()) {
-        filter.app.clone_from(&app.id);
-    }
     let selection = filter.selection();
     let selection = selection.ok_or_else(|| Message::invalid_filter(&session.page))?;
     let found = Found::read(&session.operator, &selection).await;
@@ -233,11 +230,15 @@ pub(super) async fn show(
         pager = pager.next_label("Search older events");
     }
     let app = selection.query.app;
+    let other_app = app.filter(|app| !apps.contains(app.as_str()));
+    let apps = AppFilter::new(apps, &filter.app);
     let shown = ActivityPage {
         notice: found.notice(),
-        other_app: app
-            .filter(|app| !apps.contains(app.as_str()))
-            .map(|app| Identifier::new(app, "app ID")),
+        apps: match other_app {
+            Some(_) => apps.with_chosen(),
+            None => apps,
+        },
+        other_app: other_app.map(|app| Identifier::new(app, "app ID")),
         token: selection
             .query
             .token
@@ -251,7 +252,6 @@ pub(super) async fn show(
             .collect(),
         pager,
         filter,
-        apps,
         page,
     };
     Ok(render(StatusCode::OK, &shown))
@@ -290,8 +290,8 @@ fn row(event: &AuditEvent) -> Vec<String> {
         event.at.to_string(),
         event.actor.clone(),
         event.action.to_string(),
-        event.app.map_or_else(String::new, |id| id.to_string()),
-        event.token.map_or_else(String::new, |id| id.to_string()),
+        csv::optional(event.app),
+        csv::optional(event.token),
         event.outcome.to_string(),
     ]
 }

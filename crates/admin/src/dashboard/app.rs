@@ -18,7 +18,7 @@ pub(super) async fn show(
     id: PathResult,
     done: QueryResult<Done>,
 ) -> Result<Response, Message> {
-    let app = find(&session, id).await?;
+    let app = find(&session, &id).await?;
     let notice = match query_or_default(done).done.as_str() {
         "edited" => Some(Notice::new(
             Tone::Good,
@@ -52,7 +52,7 @@ pub(super) async fn disable(
     form: FormResult<Confirmation>,
 ) -> Result<Response, Message> {
     let form = session.read_form(form)?;
-    let app = find(&session, id).await?;
+    let app = find(&session, &id).await?;
     if let Err((notice, disable)) = form.check(&app.name, "app", "disabled") {
         let status = StatusCode::UNPROCESSABLE_ENTITY;
         let submitted = Submitted {
@@ -72,7 +72,7 @@ pub(super) async fn disable(
 }
 
 pub(super) async fn enable(session: Session, id: PathResult) -> Result<Response, Message> {
-    let app = find(&session, id).await?;
+    let app = find(&session, &id).await?;
     session.or_error_page(session.operator.enable_app(&app.id).await)?;
     Ok(session
         .page
@@ -85,7 +85,7 @@ pub(super) async fn delete(
     form: FormResult<Confirmation>,
 ) -> Result<Response, Message> {
     let form = session.read_form(form)?;
-    let app = find(&session, id).await?;
+    let app = find(&session, &id).await?;
     let unprocessable = StatusCode::UNPROCESSABLE_ENTITY;
     if let Err((notice, delete)) = form.check(&app.name, "app", "deleted") {
         let submitted = Submitted {
@@ -111,7 +111,7 @@ pub(super) async fn delete(
     }
 }
 
-pub(super) async fn find(session: &Session, id: PathResult) -> Result<AppRecord, Message> {
+pub(super) async fn find(session: &Session, id: &PathResult) -> Result<AppRecord, Message> {
     let id: AppId = request::parse_id(id).ok_or_else(|| Message::no_such_app(&session.page))?;
     session.or_error_page(session.operator.get_app(&id).await)
 }

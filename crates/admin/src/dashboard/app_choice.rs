@@ -2,10 +2,11 @@
 
 use std::collections::HashMap;
 
-use tower_api_tokens::{AppId, AppQuery, AppRecord, LifecycleErrorKind, check_name_part};
+use askama::{Template, filters::HtmlSafe};
+use tower_api_tokens::{AppId, AppQuery, AppRecord, check_name_part};
 
-use super::names::visible;
-use crate::operations::{OperationError, OperationErrorKind, Operator};
+use super::{errors, names::visible};
+use crate::operations::{OperationError, Operator};
 
 /// How many apps a list offers. With more apps, the form has a search field.
 const LISTED: usize = 200;
@@ -33,10 +34,10 @@ pub(super) struct AppOption {
 
 impl AppChoice {
     /// Loads all apps. If there are too many, loads the apps that match `find` by name or identifier,
-    /// and the `chosen` one.
+    /// and the `chosen` one. If none is chosen and the search has a single result, chooses that.
     pub(super) async fn load(
         operator: &Operator,
-        chosen: &str,
+        chosen: &mut String,
         find: &str,
     ) -> Result<Self, OperationError> {
         let query = AppQuery::default().limit(LISTED);
@@ -56,8 +57,12 @@ impl AppChoice {
             }
             add_by_id(operator, chosen, &mut found.items).await?;
         }
+        let apps = options(&found.items, operator.actor().own_app());
+        if let (true, true, [only]) = (must_search, chosen.is_empty(), apps.as_slice()) {
+            chosen.clone_from(&only.id);
+        }
         Ok(Self {
-            apps: options(&found.items, operator.actor().own_app()),
+            apps,
             must_search,
             find: find.to_owned(),
             summary,
@@ -79,18 +84,45 @@ impl AppChoice {
         self.apps.iter().find(|app| app.own)
     }
 
-    /// Returns the only search result.
-    pub(super) fn only(&self) -> Option<&AppOption> {
-        match self.apps.as_slice() {
-            [app] if self.must_search => Some(app),
-            _ => None,
-        }
-    }
-
     /// Returns whether the list starts with a placeholder: there are several apps, or the only one is
     /// the operator's own, which is rarely the right choice for a new token.
     pub(super) fn needs_placeholder(&self) -> bool {
         self.apps.len() != 1 || self.own().is_some()
+    }
+}
+
+/// The choice of an app in the filter of a list.
+#[derive(Template)]
+#[template(path = "app_filter.html")]
+pub(super) struct AppFilter {
+    pub(super) choice: AppChoice,
+    /// The identifier of the chosen app; empty for all apps.
+    chosen: String,
+    /// Whether the list has the chosen app besides the choices.
+    offers_chosen: bool,
+}
+
+impl HtmlSafe for AppFilter {}
+
+impl AppFilter {
+    pub(super) fn new(choice: AppChoice, chosen: &str) -> Self {
+        Self {
+            choice,
+            chosen: chosen.to_owned(),
+            offers_chosen: false,
+        }
+    }
+
+    /// Adds the chosen app to the list.
+    pub(super) fn with_chosen(mut self) -> Self {
+        self.offers_chosen = true;
+        self
+    }
+
+    /// Returns the summary of the search results, unless an app is chosen.
+    pub(super) fn summary(&self) -> Option<&str> {
+        let summary = self.choice.summary.as_str();
+        (!summary.is_empty() && self.chosen.is_empty()).then_some(summary)
     }
 }
 
@@ -108,14 +140,10 @@ async fn add_by_id(
     }
     match operator.get_app(&id).await {
         Ok(app) => apps.push(app),
-        Err(error) if is_unknown(&error) => {}
+        Err(error) if errors::is_unknown_app(&error) => {}
         Err(error) => return Err(error),
     }
     Ok(())
-}
-
-fn is_unknown(error: &OperationError) -> bool {
-    error.kind() == OperationErrorKind::Lifecycle(LifecycleErrorKind::UnknownApp)
 }
 
 fn summarize(found: usize, more: bool) -> String {

@@ -8,6 +8,8 @@ use tower_api_tokens::{AppRecord, AuditQuery, PageSize, TokenQuery, TokenStatus}
 use super::{
     directory::Directory,
     event::{About, EventView},
+    history::HistoryView,
+    input::ConfirmInput,
     lockout::{self, Warning},
     message::Message,
     page::{Page, render},
@@ -36,12 +38,10 @@ struct AppPage {
     effect: String,
     /// Set if disabling the app locks out the signed-in operator.
     warning: Option<Warning>,
-    disable: Field,
+    disable: ConfirmInput,
     /// The form that deletes the app, for an operator who may.
-    delete: Option<Field>,
-    /// The latest events, or `None` if they could not be read.
-    events: Option<Vec<EventView>>,
-    more_events: bool,
+    delete: Option<ConfirmInput>,
+    history: HistoryView,
 }
 
 /// A notice, and the forms as they were submitted, with their errors.
@@ -88,16 +88,30 @@ pub(super) async fn app_page(
             .map(|token| TokenView::new(token, now))
             .collect(),
         effect: effect_of_disabling(live),
-        disable: submitted.disable,
-        delete: session.is_owner().then_some(submitted.delete),
-        more_events: events.as_ref().is_some_and(|page| page.next.is_some()),
-        events: events.map(|found| {
-            let events = found.items.iter();
-            let events = events.filter(|event| EventView::is_history(event));
-            events
-                .map(|event| EventView::new(event, About::App, &directory, &session.page))
-                .collect()
+        disable: ConfirmInput::new(
+            ["confirm", "confirm-error"],
+            &app.name,
+            submitted.disable,
+            "Disable app",
+        ),
+        delete: session.is_owner().then(|| {
+            let ids = ["delete-confirm", "delete-error"];
+            ConfirmInput::new(ids, &app.name, submitted.delete, "Delete app")
         }),
+        history: HistoryView {
+            about: About::App,
+            activity: events
+                .as_ref()
+                .and_then(|page| page.next)
+                .map(|_| session.page.link(&format!("/activity?app={}", app.id))),
+            events: events.map(|found| {
+                let events = found.items.iter();
+                let events = events.filter(|event| EventView::is_history(event));
+                events
+                    .map(|event| EventView::new(event, About::App, &directory, &session.page))
+                    .collect()
+            }),
+        },
         page: session.page,
     };
     Ok(render(status, &shown))
@@ -116,7 +130,6 @@ fn effect_of_disabling(live: Option<Total>) -> String {
         Some(Total::Exactly(0)) => {
             format!("No token is active now. New ones can't be used {until}.")
         }
-        Some(Total::Exactly(1)) => format!("1 active token will stop working {until}."),
         Some(total) => format!("{} will stop working {until}.", total.of("active token")),
         None => format!("Requests with this app's tokens will fail {until}."),
     }

@@ -4,13 +4,12 @@ use askama::Template;
 use axum::response::Response;
 use http::StatusCode;
 use serde::Deserialize;
-use tower_api_tokens::{
-    AppId, AppQuery, AppRecord, LifecycleErrorKind, check_name_part, normalize_name,
-};
+use tower_api_tokens::{AppId, AppQuery, AppRecord, check_name_part};
 
 use super::{
     csv::{self, File},
     errors::{self, FIX_FIELDS, INVALID_SEARCH},
+    lines,
     message::Message,
     page::{Page, render},
     pager::{Listing, Pager, Place},
@@ -19,7 +18,7 @@ use super::{
     total::{COUNTED_AT_ONCE, Total},
     view::{AppView, Field, Notice, Tone},
 };
-use crate::operations::{OperationErrorKind, Operator};
+use crate::operations::Operator;
 
 /// How many apps a page shows.
 const PAGE_SIZE: usize = 50;
@@ -77,13 +76,11 @@ pub(super) async fn create(
 ) -> Result<Response, Message> {
     let form = session.read_form(form)?;
     // Checked here, so that a typing error leaves no audit event.
-    if normalize_name(&form.name).is_err() {
-        let error = errors::invalid_name(&form.name);
-        let mut name = Field::with_value(form.name);
-        name.set_error(error);
-        return apps_page(session, Search::default(), name).await;
-    }
-    let app = session.or_error_page(session.operator.create_app(&form.name).await)?;
+    let mut field = Field::with_value(form.name);
+    let Some(name) = field.read(lines::read_name) else {
+        return apps_page(session, Search::default(), field).await;
+    };
+    let app = session.or_error_page(session.operator.create_app(name.as_str()).await)?;
     Ok(match form.then.as_str() {
         "token" => session.page.go_to(&format!("/new?app={}", app.id)),
         _ => session
@@ -161,9 +158,8 @@ async fn is_deleted(session: &Session, id: &str) -> bool {
     let Ok(id) = id.parse::<AppId>() else {
         return false;
     };
-    let unknown = OperationErrorKind::Lifecycle(LifecycleErrorKind::UnknownApp);
     let found = session.operator.get_app(&id).await;
-    found.is_err_and(|error| error.kind() == unknown)
+    found.is_err_and(|error| errors::is_unknown_app(&error))
 }
 
 /// Returns the list as CSV.
@@ -206,8 +202,7 @@ fn row(app: &AppRecord) -> Vec<String> {
         app.name.clone(),
         status.to_owned(),
         app.created_at.to_string(),
-        app.disabled_at
-            .map_or_else(String::new, |at| at.to_string()),
+        csv::optional(app.disabled_at),
     ]
 }
 

@@ -5,9 +5,7 @@ use axum::{extract::State, response::Response};
 use http::StatusCode;
 use jiff::Timestamp;
 use serde::Deserialize;
-use tower_api_tokens::{
-    AppId, LifecycleErrorKind, NewToken, PolicyError, ScopeSet, TokenFormats, normalize_name,
-};
+use tower_api_tokens::{AppId, LifecycleErrorKind, NewToken, PolicyError, TokenFormats};
 
 use super::{
     app_choice::AppChoice,
@@ -24,7 +22,6 @@ use super::{
     session::Session,
     settings::Settings,
     text::Moment,
-    token_edit::{metadata_input, networks_input},
     view::{Field, Notice, ScopesView, Tone},
 };
 use crate::{
@@ -155,9 +152,9 @@ impl NewForm {
             .date()
             .hint("The token works from the beginning of this day, UTC. Leave it empty for immediately.");
         let mut options = vec![
-            networks_input(&self.networks),
+            Input::networks(&self.networks),
             not_before,
-            metadata_input(&self.metadata),
+            Input::metadata(&self.metadata),
         ];
         if options
             .iter()
@@ -191,30 +188,37 @@ pub(super) struct Submitted {
     checked: Checked,
 }
 
+impl From<Submitted> for NewForm {
+    fn from(submitted: Submitted) -> Self {
+        Self {
+            nonce: submitted.nonce,
+            name: Field::with_value(submitted.name),
+            app: Field::with_value(submitted.app),
+            scopes: Field::with_value(submitted.scopes),
+            checked: submitted.checked,
+            format: Field::with_value(submitted.format),
+            expires: Field::with_value(submitted.expires),
+            date: submitted.date,
+            networks: Field::with_value(submitted.networks),
+            not_before: Field::with_value(submitted.not_before),
+            metadata: Field::with_value(submitted.metadata),
+        }
+    }
+}
+
 /// Shows the form, filled in from the URL or from a search for an app.
 pub(super) async fn show(
     session: Session,
     preset: QueryResult<Submitted>,
 ) -> Result<Response, Message> {
     let preset = query_or_default(preset);
-    let expires = match preset.expires.as_str() {
-        "" => "90",
-        chosen => chosen,
-    };
-    let form = NewForm {
-        nonce: session.or_error_page(session.operator.new_key())?,
-        expires: Field::with_value(expires),
-        name: Field::with_value(preset.name),
-        app: Field::with_value(preset.app),
-        scopes: Field::with_value(preset.scopes),
-        checked: preset.checked,
-        format: Field::with_value(preset.format),
-        date: preset.date,
-        networks: Field::with_value(preset.networks),
-        not_before: Field::with_value(preset.not_before),
-        metadata: Field::with_value(preset.metadata),
-    };
-    form_page(session, StatusCode::OK, form, &preset.find, None).await
+    let find = preset.find.clone();
+    let mut form = NewForm::from(preset);
+    form.nonce = session.or_error_page(session.operator.new_key())?;
+    if form.expires.value.is_empty() {
+        form.expires.value = "90".to_owned();
+    }
+    form_page(session, StatusCode::OK, form, &find, None).await
 }
 
 pub(super) async fn create(
@@ -262,11 +266,8 @@ async fn form_page(
     find: &str,
     notice: Option<Notice>,
 ) -> Result<Response, Message> {
-    let apps = AppChoice::load(&session.operator, form.app.value.trim(), find).await;
+    let apps = AppChoice::load(&session.operator, &mut form.app.value, find).await;
     let apps = session.or_error_page(apps)?;
-    if let (true, Some(app)) = (form.app.value.is_empty(), apps.only()) {
-        form.app.value.clone_from(&app.id);
-    }
     if !apps.contains(form.app.value.trim()) {
         // Otherwise, the browser would select the first app.
         form.app.value.clear();
@@ -300,89 +301,45 @@ async fn form_page(
 
 /// Validates the form. Returns the request that it describes, unless a field has an error.
 fn read(submitted: Submitted, now: Timestamp) -> (NewForm, Option<(AppId, NewToken)>) {
-    let name = normalize_name(&submitted.name);
-    let app = submitted.app.trim().parse::<AppId>();
-    let chosen = scope_choice::chosen(&submitted.checked);
-    let all_scopes: Vec<&str> = [submitted.scopes.as_str()]
-        .into_iter()
-        .chain(chosen)
-        .collect();
-    let all_scopes = all_scopes.join(" ");
-    let scopes = ScopeSet::parse_list(&all_scopes);
-    let expiry = Expiry::read(&submitted.expires, &submitted.date, now);
-    let networks = lines::read_networks(&submitted.networks);
-    let not_before = first_day(&submitted.not_before);
-    let metadata = lines::read_metadata(&submitted.metadata);
-    let mut form = NewForm {
-        nonce: submitted.nonce,
-        name: Field::with_value(submitted.name),
-        app: Field::with_value(submitted.app),
-        scopes: Field::with_value(submitted.scopes),
-        checked: submitted.checked,
-        format: Field::with_value(submitted.format),
-        expires: Field::with_value(submitted.expires),
-        date: submitted.date,
-        networks: Field::with_value(submitted.networks),
-        not_before: Field::with_value(submitted.not_before),
-        metadata: Field::with_value(submitted.metadata),
-    };
-    if name.is_err() {
-        form.name.set_error(errors::invalid_name(&form.name.value));
-    }
-    if app.is_err() {
-        form.app.set_error(match form.app.value.trim() {
-            "" => "Choose an app.",
-            _ => INVALID_APP_ID,
-        });
-    }
-    if scopes.is_err() {
-        form.scopes.set_error(errors::invalid_scopes(&all_scopes));
-    }
-    if let Err(error) = &expiry {
-        form.expires.set_error(*error);
-    }
-    if let Err(error) = &networks {
-        form.networks.set_error(error);
-    }
-    match (&not_before, &expiry) {
-        (Err(error), _) => form.not_before.set_error(*error),
-        (Ok(Some(from)), Ok(expiry)) if expiry.instant(now).is_some_and(|end| end <= *from) => {
-            form.not_before
-                .set_error("Choose a day before the token expires.");
-        }
-        _ => {}
-    }
-    if let Err(error) = &metadata {
-        form.metadata.set_error(error);
-    }
-    if form.has_error() {
+    let mut form = NewForm::from(submitted);
+    let name = form.name.read(lines::read_name);
+    let app = form.app.read(|text| match text.trim() {
+        "" => Err("Choose an app."),
+        id => id.parse::<AppId>().map_err(|_| INVALID_APP_ID),
+    });
+    let chosen: Vec<&str> = scope_choice::chosen(&form.checked).collect();
+    let scopes = form.scopes.read(|typed| {
+        let all = [&[typed], chosen.as_slice()].concat();
+        lines::read_scope_list(&all.join(" "))
+    });
+    let date = form.date.as_str();
+    let expiry = form.expires.read(|choice| Expiry::read(choice, date, now));
+    let end = expiry.and_then(|expiry| expiry.instant(now));
+    let networks = form.networks.read(lines::read_networks);
+    let not_before = form.not_before.read(|day| match (first_day(day)?, end) {
+        (Some(from), Some(end)) if end <= from => Err("Choose a day before the token expires."),
+        (from, _) => Ok(from),
+    });
+    let metadata = form.metadata.read(lines::read_metadata);
+    let (Some(name), Some(app), Some(scopes), Some(expiry)) = (name, app, scopes, expiry) else {
         return (form, None);
-    }
-    let restrictions = (networks, not_before, metadata);
-    let valid = match (name, app, scopes, expiry, restrictions) {
-        (
-            Ok(name),
-            Ok(app),
-            Ok(scopes),
-            Ok(expiry),
-            (Ok(networks), Ok(not_before), Ok(metadata)),
-        ) => {
-            let new = NewToken::named(name).scopes(scopes).metadata(metadata);
-            let mut new = expiry.apply(new);
-            if let Some(networks) = networks {
-                new = new.networks(networks);
-            }
-            if let Some(from) = not_before {
-                new = new.not_before(from);
-            }
-            if !form.format.value.is_empty() {
-                new = new.format(form.format.value.as_str());
-            }
-            Some((app, new))
-        }
-        _ => None,
     };
-    (form, valid)
+    let (Some(networks), Some(not_before), Some(metadata)) = (networks, not_before, metadata)
+    else {
+        return (form, None);
+    };
+    let new = NewToken::named(name).scopes(scopes).metadata(metadata);
+    let mut new = expiry.apply(new);
+    if let Some(networks) = networks {
+        new = new.networks(networks);
+    }
+    if let Some(from) = not_before {
+        new = new.not_before(from);
+    }
+    if !form.format.value.is_empty() {
+        new = new.format(form.format.value.as_str());
+    }
+    (form, Some((app, new)))
 }
 
 /// Sets an error at the field that it belongs to. Returns false if it belongs to none.

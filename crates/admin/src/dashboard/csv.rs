@@ -102,6 +102,11 @@ fn write_row<'c>(text: &mut String, cells: impl Iterator<Item = &'c str>) {
     text.push_str("\r\n");
 }
 
+/// Returns the cell of a value that a record may lack.
+pub(super) fn optional(value: Option<impl ToString>) -> String {
+    value.map_or_else(String::new, |value| value.to_string())
+}
+
 /// Writes a cell. An apostrophe keeps spreadsheets from running a text as a formula.
 fn write_cell(text: &mut String, cell: &str) {
     let is_formula = cell.starts_with(['=', '+', '-', '@', '\t', '\r']);

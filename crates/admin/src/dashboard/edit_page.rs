@@ -3,15 +3,17 @@
 use askama::Template;
 use axum::response::Response;
 use http::StatusCode;
-use tower_api_tokens::{AuditQuery, RecordVersion};
+use tower_api_tokens::{AuditQuery, Metadata, RecordVersion};
 
 use super::{
     directory::Directory,
+    edit::FormState,
     event::{About, EventView},
     input::{ExpiryInput, Input},
+    lines,
     page::{Page, render},
     session::Session,
-    view::{Notice, Tone},
+    view::Notice,
 };
 
 /// In how many events the latest changes are looked for.
@@ -52,30 +54,28 @@ impl EditPage {
     }
 }
 
-/// Returns the notice of a form that was overtaken by another edit of the `record` ("Token", "App").
-pub(super) fn stale(record: &str) -> Notice {
-    Notice::new(
-        Tone::Bad,
-        format!("{record} not saved: it was changed after you opened this form."),
-        "Your input is kept. Compare it with what is saved now, then save again.",
-    )
+/// Returns the remark about metadata that the form does not contain, if there is any.
+pub(super) fn kept_metadata(metadata: &Metadata) -> Option<String> {
+    lines::kept_keys(metadata).map(|keys| {
+        format!(
+            "These metadata keys can't be shown as lines, and stay as they are: {keys}. Change them \
+             with the API."
+        )
+    })
 }
 
-/// Returns the remark about metadata that the form does not contain.
-pub(super) fn kept_metadata(keys: &str) -> String {
-    format!(
-        "These metadata keys can't be shown as lines, and stay as they are: {keys}. Change them with \
-         the API."
-    )
-}
-
-/// Returns the latest changes of a record. Returns none if they cannot be read.
+/// Returns the latest changes of a record, if its form was overtaken by one. Returns none if they
+/// cannot be read.
 pub(super) async fn latest_changes(
     session: &Session,
+    state: FormState,
     query: AuditQuery,
     about: About,
     mut directory: Directory,
 ) -> Vec<EventView> {
+    if state != FormState::Overtaken {
+        return Vec::new();
+    }
     let found = session.operator.events(&query.limit(MAX_SEARCHED)).await;
     let mut events = found.map(|found| found.items).unwrap_or_default();
     events.retain(|event| {

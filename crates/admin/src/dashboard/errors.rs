@@ -3,7 +3,7 @@
 use tower_api_tokens::{GrantError, LifecycleErrorKind, PolicyError, Scope, ScopeSet};
 
 use super::{
-    names::visible,
+    names::excerpt,
     text::{Moment, sentence},
 };
 use crate::operations::{OperationError, OperationErrorKind};
@@ -14,9 +14,6 @@ pub(super) const UNKNOWN_APP: &str = "App not found. Choose an app from the list
 pub(super) const INVALID_APP_ID: &str = "Not a valid app ID. Choose an app from the list.";
 pub(super) const INVALID_SEARCH: &str =
     "Search for 1–100 characters, without line breaks or control characters.";
-
-/// How much of an invalid scope a message quotes, in characters.
-const SHOWN_OF_SCOPE: usize = 40;
 
 /// Returns the message for a name that was refused.
 pub(super) fn invalid_name(name: &str) -> &'static str {
@@ -33,11 +30,10 @@ pub(super) fn invalid_scopes(list: &str) -> String {
     let mut scopes = list.split(|c: char| c == ',' || c.is_whitespace());
     match scopes.find(|scope| !scope.is_empty() && Scope::new(scope).is_err()) {
         Some(scope) => {
-            let scope: String = scope.chars().take(SHOWN_OF_SCOPE).collect();
             format!(
                 "Invalid scope: {}. A scope is 1–128 letters, digits or punctuation marks, without \
                  quotation marks or backslashes.",
-                visible(&scope)
+                excerpt(scope)
             )
         }
         None => "Use fewer scopes: at most 1,024 characters in total.".to_owned(),
@@ -47,6 +43,11 @@ pub(super) fn invalid_scopes(list: &str) -> String {
 /// Returns whether the record was changed after the version that the operation expected.
 pub(super) fn is_stale(error: &OperationError) -> bool {
     error.kind() == OperationErrorKind::Lifecycle(LifecycleErrorKind::Stale)
+}
+
+/// Returns whether the app does not exist.
+pub(super) fn is_unknown_app(error: &OperationError) -> bool {
+    error.kind() == OperationErrorKind::Lifecycle(LifecycleErrorKind::UnknownApp)
 }
 
 /// Returns the message for a rule of the policy that a token breaks.

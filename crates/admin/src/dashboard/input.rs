@@ -86,13 +86,32 @@ impl Input {
         self.field.has_error()
     }
 
-    /// Shows what is saved now, if that is not what was typed.
-    pub(super) fn saved(mut self, saved: &str) -> Self {
+    /// Creates the field for networks.
+    pub(super) fn networks(field: &Field) -> Self {
+        Self::new("networks", "Networks", field)
+            .mono()
+            .placeholder("10.0.0.0/8, 2001:db8::/32")
+            .hint("Where requests may come from. Leave it empty to allow requests from everywhere.")
+    }
+
+    /// Creates the field for metadata.
+    pub(super) fn metadata(field: &Field) -> Self {
+        Self::new("metadata", "Metadata", field)
+            .lines()
+            .placeholder("plan=pro")
+            .hint("One key=value per line. Your service can read it with each request.")
+    }
+
+    /// Shows what is saved now, if that is known and not what was typed.
+    pub(super) fn saved(mut self, saved: Option<&Field>) -> Self {
+        let Some(saved) = saved else {
+            return self;
+        };
         let lines = |text: &str| -> Vec<String> {
             let lines = text.lines().map(|line| line.trim().to_owned());
             lines.filter(|line| !line.is_empty()).collect()
         };
-        let saved = lines(saved);
+        let saved = lines(&saved.value);
         if lines(&self.field.value) != saved {
             let shown: Vec<String> = saved.iter().map(|line| visible(line)).collect();
             self.saved = Some(shown.join("\n"));
@@ -134,6 +153,38 @@ impl Input {
             .map(|(part, _)| format!("{}-{part}", self.name))
             .collect();
         ids.join(" ")
+    }
+}
+
+/// The field that confirms a change by the name of the record, and the button.
+#[derive(Template)]
+#[template(path = "confirm.html")]
+pub(super) struct ConfirmInput {
+    id: &'static str,
+    error_id: &'static str,
+    /// The name to type.
+    name: String,
+    field: Field,
+    button: &'static str,
+}
+
+impl HtmlSafe for ConfirmInput {}
+
+impl ConfirmInput {
+    /// Creates the field for the `name` of a record. A page shows each identifier once.
+    pub(super) fn new(
+        [id, error_id]: [&'static str; 2],
+        name: &str,
+        field: Field,
+        button: &'static str,
+    ) -> Self {
+        Self {
+            id,
+            error_id,
+            name: visible(name),
+            field,
+            button,
+        }
     }
 }
 

@@ -1,13 +1,31 @@
-//! Metadata and networks as text in forms.
+//! The values of fields as text in forms.
 
 use std::collections::{BTreeMap, HashSet};
 
-use tower_api_tokens::{Metadata, MetadataPatch, Network, Networks};
+use tower_api_tokens::{Metadata, MetadataPatch, Network, Networks, ScopeSet, normalize_name};
 
-use super::{names::visible, text::sentence};
+use super::{
+    errors,
+    names::{excerpt, visible},
+    text::sentence,
+};
 
-/// How much of a faulty line a message quotes, in characters.
-const SHOWN_OF_LINE: usize = 40;
+/// Parses the name of an app or a token.
+pub(super) fn read_name(text: &str) -> Result<String, &'static str> {
+    normalize_name(text).map_err(|_| errors::invalid_name(text))
+}
+
+/// Parses scopes that are separated by white space.
+pub(super) fn read_scopes(text: &str) -> Result<ScopeSet, String> {
+    let scopes: Vec<&str> = text.split_whitespace().collect();
+    let scopes = scopes.join(" ").parse();
+    scopes.map_err(|_| errors::invalid_scopes(text))
+}
+
+/// Parses scopes that are separated by commas or white space.
+pub(super) fn read_scope_list(text: &str) -> Result<ScopeSet, String> {
+    ScopeSet::parse_list(text).map_err(|_| errors::invalid_scopes(text))
+}
 
 /// Returns the entries as lines `key=value`. Entries that no line can contain are left out.
 pub(super) fn of_metadata(metadata: &Metadata) -> String {
@@ -44,12 +62,9 @@ fn entries(text: &str) -> Result<BTreeMap<&str, &str>, String> {
         if line.is_empty() {
             continue;
         }
-        let shown: String = line.chars().take(SHOWN_OF_LINE).collect();
         let (key, value) = split(line).ok_or_else(|| {
-            format!(
-                "Write each line as key=value. This one has no equals sign: {}",
-                visible(&shown)
-            )
+            let shown = excerpt(line);
+            format!("Write each line as key=value. This one has no equals sign: {shown}")
         })?;
         if !keys.insert(key) {
             return Err(format!(
@@ -94,10 +109,8 @@ pub(super) fn read_networks(text: &str) -> Result<Option<Networks>, String> {
         return Ok(None);
     }
     let read = |part: &&str| {
-        part.parse::<Network>().map_err(|error| {
-            let shown: String = part.chars().take(SHOWN_OF_LINE).collect();
-            format!("{}: {}", visible(&shown), sentence(&error.to_string()))
-        })
+        part.parse::<Network>()
+            .map_err(|error| format!("{}: {}", excerpt(part), sentence(&error.to_string())))
     };
     let networks: Result<Vec<Network>, String> = parts.iter().map(read).collect();
     let networks = Networks::new(networks?);

@@ -13,7 +13,7 @@ use tower_api_tokens::{
 };
 
 use super::{
-    app_choice::AppChoice,
+    app_choice::{AppChoice, AppFilter},
     csv::{self, File},
     curl::Snippet,
     errors::{INVALID_APP_ID, INVALID_SEARCH, UNKNOWN_APP},
@@ -46,7 +46,7 @@ struct TokensPage {
     onboarding: bool,
     curl: Option<Snippet>,
     filter: Filter,
-    apps: AppChoice,
+    apps: AppFilter,
     /// The statuses to choose from, with their labels.
     statuses: Vec<(&'static str, &'static str)>,
     filter_is_valid: bool,
@@ -155,11 +155,8 @@ pub(super) async fn show(
     let Ok(Query(mut filter)) = filter else {
         return Err(Message::invalid_filter(&session.page));
     };
-    let apps = AppChoice::load(&session.operator, &filter.app, &filter.find).await;
+    let apps = AppChoice::load(&session.operator, &mut filter.app, &filter.find).await;
     let apps = session.or_error_page(apps)?;
-    if let (true, Some(app)) = (filter.app.is_empty(), apps.only()) {
-        filter.app.clone_from(&app.id);
-    }
     let query = filter.query().and_then(|query| match &query.app {
         Some(app) if !apps.contains(app.as_str()) => Err(InvalidFilter::unknown_app()),
         _ => Ok(query),
@@ -204,8 +201,8 @@ pub(super) async fn show(
             .map(|token| TokenView::new(token, page.now).with_format(operator.formats(), token))
             .collect(),
         page,
+        apps: AppFilter::new(apps, &filter.app),
         filter,
-        apps,
         statuses: statuses(),
         filter_is_valid: invalid.is_none(),
         notice: invalid
@@ -281,7 +278,6 @@ const COLUMNS: &[&str] = &[
 ];
 
 fn row(token: &TokenRecord, formats: &TokenFormats, now: Timestamp) -> Vec<String> {
-    let time = |at: Option<Timestamp>| at.map_or_else(String::new, |at| at.to_string());
     vec![
         token.id.to_string(),
         token.name.clone(),
@@ -293,12 +289,10 @@ fn row(token: &TokenRecord, formats: &TokenFormats, now: Timestamp) -> Vec<Strin
         token.status(now).to_string(),
         token.created_at.to_string(),
         token.created_by.clone().unwrap_or_default(),
-        time(token.expires_at),
-        time(token.revoked_at),
-        token
-            .successor
-            .map_or_else(String::new, |id| id.to_string()),
-        time(token.last_used_at),
+        csv::optional(token.expires_at),
+        csv::optional(token.revoked_at),
+        csv::optional(token.successor),
+        csv::optional(token.last_used_at),
         token.uses.to_string(),
     ]
 }

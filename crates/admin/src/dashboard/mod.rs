@@ -20,12 +20,14 @@ mod create;
 mod csv;
 mod curl;
 mod directory;
+mod edit;
 mod edit_page;
 mod errors;
 mod event;
 mod expiry;
 mod form_key;
 mod headers;
+mod history;
 mod input;
 mod lifetime;
 mod lines;
@@ -80,7 +82,7 @@ pub(super) fn router(gate: Gate, service_url: Option<Arc<str>>) -> Router {
         .route("/token/{id}/rename", post(token::rename))
         .route(
             "/token/{id}/edit",
-            get(token_edit::show).post(token_edit::save),
+            get(edit::show::<token_edit::Form>).post(edit::save::<token_edit::Form>),
         )
         .route("/token/{id}/suspend", post(token::suspend))
         .route("/token/{id}/resume", post(token::resume))
@@ -88,11 +90,17 @@ pub(super) fn router(gate: Gate, service_url: Option<Arc<str>>) -> Router {
         .route("/token/{id}/revoke", post(token::revoke))
         .route("/apps", get(apps::show).post(apps::create))
         .route("/apps/{id}", get(app::show))
-        .route("/apps/{id}/edit", get(app_edit::show).post(app_edit::save))
+        .route(
+            "/apps/{id}/edit",
+            get(edit::show::<app_edit::Form>).post(edit::save::<app_edit::Form>),
+        )
         .route("/apps/{id}/delete", post(app::delete))
         .route("/apps/{id}/disable", post(app::disable))
         .route("/apps/{id}/enable", post(app::enable))
-        .route("/policy", get(policy::show).post(policy::save))
+        .route(
+            "/policy",
+            get(policy::show).post(edit::save::<policy::Form>),
+        )
         .route("/activity", get(activity::show))
         .route("/tokens.csv", get(list::export))
         .route("/apps.csv", get(apps::export))

@@ -2,6 +2,9 @@
 
 use unicode_normalization::UnicodeNormalization;
 
+/// How much of an invalid text a message quotes, in characters.
+const EXCERPT: usize = 40;
+
 /// Returns a name with hidden characters made visible: invisible characters, bidirectional controls,
 /// and letters of another script that look like Latin ones are replaced by their code points.
 ///
@@ -21,6 +24,12 @@ pub(super) fn visible(name: &str) -> String {
         }
     }
     shown
+}
+
+/// Returns the beginning of an invalid text, as a message quotes it.
+pub(super) fn excerpt(text: &str) -> String {
+    let start: String = text.chars().take(EXCERPT).collect();
+    visible(&start)
 }
 
 /// Returns whether typed text matches a name, as stored or as shown. Ignores differences in white

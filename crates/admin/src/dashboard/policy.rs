@@ -5,22 +5,23 @@ use std::{collections::BTreeMap, time::Duration};
 use askama::Template;
 use axum::response::Response;
 use http::StatusCode;
+use jiff::Timestamp;
 use serde::Deserialize;
 use tower_api_tokens::{AppId, Policy, RecordVersion, ScopeSet};
 
 use super::{
-    edit_page,
-    errors::{self, FIX_FIELDS},
+    edit::{EditForm, FormState},
     input::Input,
-    lifetime,
+    lifetime, lines,
     message::Message,
-    names::visible,
+    names::excerpt,
     page::{Page, render},
-    request::{Done, FormResult, QueryResult, query_or_default},
+    request::{Done, QueryResult, query_or_default},
     session::Session,
     text::grouped,
     view::{Field, Notice, ScopesView, Tone},
 };
+use crate::operations::{OperationError, Operator};
 
 #[derive(Template)]
 #[template(path = "policy.html")]
@@ -103,7 +104,7 @@ pub(super) struct Submitted {
 }
 
 /// The fields of the form.
-struct Form {
+pub(super) struct Form {
     max_lifetime: Field,
     default_lifetime: Field,
     max_live_tokens: Field,
@@ -115,39 +116,6 @@ struct Form {
 }
 
 impl Form {
-    fn of(policy: &Policy) -> Self {
-        let lifetime = |lifetime: Option<Duration>| {
-            Field::with_value(lifetime.map(lifetime::text).unwrap_or_default())
-        };
-        let most = policy.max_live_tokens.map(|most| most.to_string());
-        let scopes = policy.scopes.as_ref().map(ScopeSet::as_str);
-        let apps = policy.scopes_of.iter();
-        let apps: Vec<String> = apps
-            .map(|(app, scopes)| format!("{app}={scopes}"))
-            .collect();
-        Self {
-            max_lifetime: lifetime(policy.max_lifetime),
-            default_lifetime: lifetime(policy.default_lifetime),
-            max_live_tokens: Field::with_value(most.unwrap_or_default()),
-            expiry_required: policy.expiry_required,
-            unique_names: policy.unique_names,
-            limits_scopes: policy.scopes.is_some(),
-            scopes: Field::with_value(scopes.unwrap_or_default()),
-            scopes_of: Field::with_value(apps.join("\n")),
-        }
-    }
-
-    fn has_error(&self) -> bool {
-        let fields = [
-            &self.max_lifetime,
-            &self.default_lifetime,
-            &self.max_live_tokens,
-            &self.scopes,
-            &self.scopes_of,
-        ];
-        fields.into_iter().any(Field::has_error)
-    }
-
     /// Validates the form, and returns the policy that it describes.
     fn read(submitted: Submitted) -> (Self, Policy) {
         let mut form = Self {
@@ -163,70 +131,69 @@ impl Form {
         let mut policy = Policy::default();
         policy.expiry_required = form.expiry_required;
         policy.unique_names = form.unique_names;
-        policy.max_lifetime = read_field(&mut form.max_lifetime, lifetime::read);
-        policy.default_lifetime = read_field(&mut form.default_lifetime, lifetime::read);
-        policy.max_live_tokens = read_field(&mut form.max_live_tokens, |text| {
+        policy.max_lifetime = form.max_lifetime.read(optional(lifetime::read)).flatten();
+        policy.default_lifetime = form
+            .default_lifetime
+            .read(optional(lifetime::read))
+            .flatten();
+        let most = optional(|text| {
             let most = text.parse();
             most.map_err(|_| "Enter a whole number, such as 20.".to_owned())
         });
+        policy.max_live_tokens = form.max_live_tokens.read(most).flatten();
         if form.limits_scopes {
-            match read_scopes(&form.scopes.value) {
-                Ok(scopes) => policy.scopes = Some(scopes),
-                Err(error) => form.scopes.set_error(error),
-            }
+            policy.scopes = form.scopes.read(lines::read_scopes);
         } else if !form.scopes.value.trim().is_empty() {
             let error = "Check “Allow only these scopes”, or remove the scopes.";
             form.scopes.set_error(error);
         }
-        match read_apps(&form.scopes_of.value) {
-            Ok(apps) => policy.scopes_of = apps,
-            Err(error) => form.scopes_of.set_error(error),
-        }
+        policy.scopes_of = form.scopes_of.read(read_apps).unwrap_or_default();
         (form, policy)
     }
 
     /// Returns the form as the template shows it. With a `saved` form, shows what differs from it.
     fn shown(&self, version: RecordVersion, saved: Option<&Self>) -> PolicyForm {
-        let input = |name, label, field: &Field, kept: fn(&Self) -> &Field| {
-            let input = Input::new(name, label, field);
-            match saved {
-                Some(saved) => input.saved(&kept(saved).value),
-                None => input,
-            }
-        };
         let mut lifetimes = vec![
-            input("max_lifetime", "Longest lifetime", &self.max_lifetime, |form| {
-                &form.max_lifetime
-            })
-            .hint("Days, such as 90, or a number of hours, minutes or seconds, such as 12 hours. Every \
-                 token must then expire. Leave it empty for no limit."),
-            input("default_lifetime", "Lifetime by default", &self.default_lifetime, |form| {
-                &form.default_lifetime
-            })
-            .hint("For tokens that are created without a choice of expiration. Leave it empty for \
-                 none."),
-            input("max_live_tokens", "Active tokens of an app", &self.max_live_tokens, |form| {
-                &form.max_live_tokens
-            })
-            .hint("The most that an app may have. Tokens that were replaced don't count. Leave it \
-                 empty for no limit."),
+            Input::new("max_lifetime", "Longest lifetime", &self.max_lifetime)
+                .saved(saved.map(|form| &form.max_lifetime))
+                .hint(
+                    "Days, such as 90, or a number of hours, minutes or seconds, such as 12 hours. \
+                     Every token must then expire. Leave it empty for no limit.",
+                ),
+            Input::new(
+                "default_lifetime",
+                "Lifetime by default",
+                &self.default_lifetime,
+            )
+            .saved(saved.map(|form| &form.default_lifetime))
+            .hint(
+                "For tokens that are created without a choice of expiration. Leave it empty for \
+                 none.",
+            ),
+            Input::new(
+                "max_live_tokens",
+                "Active tokens of an app",
+                &self.max_live_tokens,
+            )
+            .saved(saved.map(|form| &form.max_live_tokens))
+            .hint(
+                "The most that an app may have. Tokens that were replaced don't count. Leave it \
+                 empty for no limit.",
+            ),
         ];
         let mut scopes = vec![
-            input("scopes", "Scopes", &self.scopes, |form| &form.scopes)
+            Input::new("scopes", "Scopes", &self.scopes)
+                .saved(saved.map(|form| &form.scopes))
                 .mono()
                 .hint("Separate scopes with spaces."),
-            input(
-                "scopes_of",
-                "Scopes of some apps",
-                &self.scopes_of,
-                |form| &form.scopes_of,
-            )
-            .lines()
-            .placeholder("APP-ID=invoices:read invoices:write")
-            .hint(
-                "One app per line: its ID, an equals sign, and its scopes. They replace the \
+            Input::new("scopes_of", "Scopes of some apps", &self.scopes_of)
+                .saved(saved.map(|form| &form.scopes_of))
+                .lines()
+                .placeholder("APP-ID=invoices:read invoices:write")
+                .hint(
+                    "One app per line: its ID, an equals sign, and its scopes. They replace the \
                      scopes above.",
-            ),
+                ),
         ];
         match lifetimes.iter().any(Input::has_error) {
             true => Input::focus_first_invalid(&mut lifetimes),
@@ -261,25 +228,109 @@ impl Form {
     }
 }
 
-/// Reads a field that may be empty.
-fn read_field<T>(field: &mut Field, read: impl FnOnce(&str) -> Result<T, String>) -> Option<T> {
-    let text = field.value.trim();
-    if text.is_empty() {
-        return None;
-    }
-    match read(text) {
-        Ok(value) => Some(value),
-        Err(error) => {
-            field.set_error(error);
-            None
+impl EditForm for Form {
+    type Key = ();
+    type Record = Policy;
+    type Submitted = Submitted;
+    type Edit = Policy;
+
+    const RECORD: &'static str = "Policy";
+    const DONE: &'static str = "saved";
+
+    fn of(policy: &Policy) -> Self {
+        let lifetime = |lifetime: Option<Duration>| {
+            Field::with_value(lifetime.map(lifetime::text).unwrap_or_default())
+        };
+        let most = policy.max_live_tokens.map(|most| most.to_string());
+        let scopes = policy.scopes.as_ref().map(ScopeSet::as_str);
+        let apps = policy.scopes_of.iter();
+        let apps: Vec<String> = apps
+            .map(|(app, scopes)| format!("{app}={scopes}"))
+            .collect();
+        Self {
+            max_lifetime: lifetime(policy.max_lifetime),
+            default_lifetime: lifetime(policy.default_lifetime),
+            max_live_tokens: Field::with_value(most.unwrap_or_default()),
+            expiry_required: policy.expiry_required,
+            unique_names: policy.unique_names,
+            limits_scopes: policy.scopes.is_some(),
+            scopes: Field::with_value(scopes.unwrap_or_default()),
+            scopes_of: Field::with_value(apps.join("\n")),
         }
+    }
+
+    async fn find(session: &Session, (): &()) -> Result<Policy, Message> {
+        session.or_error_page(session.operator.policy().await)
+    }
+
+    fn version(policy: &Policy) -> RecordVersion {
+        policy.version()
+    }
+
+    fn path(_: &Policy) -> String {
+        "/policy".to_owned()
+    }
+
+    fn submitted_version(submitted: &Submitted) -> &str {
+        &submitted.version
+    }
+
+    fn read_edit(submitted: Submitted, saved: &Policy, _: Timestamp) -> (Self, Option<Policy>) {
+        let (form, policy) = Self::read(submitted);
+        (form, (policy != *saved).then_some(policy))
+    }
+
+    fn has_error(&self) -> bool {
+        let fields = [
+            &self.max_lifetime,
+            &self.default_lifetime,
+            &self.max_live_tokens,
+            &self.scopes,
+            &self.scopes_of,
+        ];
+        fields.into_iter().any(Field::has_error)
+    }
+
+    fn set_error(&mut self, _: &OperationError) -> bool {
+        false
+    }
+
+    async fn save(
+        operator: &Operator,
+        saved: &Policy,
+        policy: Policy,
+    ) -> Result<(), OperationError> {
+        operator.set_policy(saved.version(), policy).await?;
+        Ok(())
+    }
+
+    async fn render(
+        &self,
+        session: Session,
+        policy: &Policy,
+        state: FormState,
+    ) -> Result<Response, Message> {
+        let saved: Option<Self> = state.saved(policy);
+        let form = self.shown(policy.version(), saved.as_ref());
+        policy_page(
+            session,
+            state.status(),
+            policy,
+            state.notice(Self::RECORD),
+            form,
+        )
+        .await
     }
 }
 
-fn read_scopes(text: &str) -> Result<ScopeSet, String> {
-    let scopes: Vec<&str> = text.split_whitespace().collect();
-    let scopes = scopes.join(" ").parse();
-    scopes.map_err(|_| errors::invalid_scopes(text))
+/// Returns a parser of text that may be empty.
+fn optional<T>(
+    read: impl FnOnce(&str) -> Result<T, String>,
+) -> impl FnOnce(&str) -> Result<Option<T>, String> {
+    |text| match text.trim() {
+        "" => Ok(None),
+        text => read(text).map(Some),
+    }
 }
 
 fn read_apps(text: &str) -> Result<BTreeMap<AppId, ScopeSet>, String> {
@@ -289,18 +340,17 @@ fn read_apps(text: &str) -> Result<BTreeMap<AppId, ScopeSet>, String> {
             continue;
         }
         let (app, scopes) = line.split_once('=').unwrap_or((line, ""));
-        let shown: String = app.trim().chars().take(40).collect();
         let has_sign = line.contains('=');
         let app: AppId = match app.trim().parse() {
             Ok(app) if has_sign => app,
             _ => {
-                let shown = visible(&shown);
+                let shown = excerpt(app.trim());
                 return Err(format!(
                     "Write each line as APP-ID=scopes. This one isn't: {shown}"
                 ));
             }
         };
-        if apps.insert(app, read_scopes(scopes)?).is_some() {
+        if apps.insert(app, lines::read_scopes(scopes)?).is_some() {
             return Err(format!("Use each app once. This one is repeated: {app}"));
         }
     }
@@ -319,44 +369,6 @@ pub(super) async fn show(session: Session, done: QueryResult<Done>) -> Result<Re
     };
     let form = Form::of(&policy).shown(policy.version(), None);
     policy_page(session, StatusCode::OK, &policy, notice, form).await
-}
-
-pub(super) async fn save(
-    session: Session,
-    form: FormResult<Submitted>,
-) -> Result<Response, Message> {
-    let submitted = session.read_form(form)?;
-    let version: Result<RecordVersion, _> = submitted.version.parse();
-    let version = version.map_err(|_| Message::bad_form(&session.page, StatusCode::BAD_REQUEST))?;
-    let saved = session.or_error_page(session.operator.policy().await)?;
-    let (form, policy) = Form::read(submitted);
-    if saved.version() != version {
-        return overtaken(session, &saved, &form).await;
-    }
-    // Checked here, so that a typing error leaves no audit event.
-    if form.has_error() {
-        let notice = Notice::new(Tone::Bad, "Policy not saved.", FIX_FIELDS);
-        let (status, form) = (StatusCode::UNPROCESSABLE_ENTITY, form.shown(version, None));
-        return policy_page(session, status, &saved, Some(notice), form).await;
-    }
-    if policy == saved {
-        return Ok(session.page.go_to("/policy"));
-    }
-    match session.operator.set_policy(version, policy).await {
-        Ok(_) => Ok(session.page.go_to("/policy?done=saved")),
-        Err(error) if errors::is_stale(&error) => {
-            let saved = session.or_error_page(session.operator.policy().await)?;
-            overtaken(session, &saved, &form).await
-        }
-        Err(error) => Err(Message::from_error(&session.page, &error)),
-    }
-}
-
-/// Renders the form of an operator whose edit was overtaken by another one.
-async fn overtaken(session: Session, saved: &Policy, form: &Form) -> Result<Response, Message> {
-    let notice = Some(edit_page::stale("Policy"));
-    let form = form.shown(saved.version(), Some(&Form::of(saved)));
-    policy_page(session, StatusCode::CONFLICT, saved, notice, form).await
 }
 
 async fn policy_page(

@@ -31,8 +31,8 @@ pub(super) fn query_or_default<T: Default>(query: QueryResult<T>) -> T {
 }
 
 /// Parses the identifier in a path.
-pub(super) fn parse_id<T: FromStr>(id: PathResult) -> Option<T> {
-    id.ok()?.parse().ok()
+pub(super) fn parse_id<T: FromStr>(id: &PathResult) -> Option<T> {
+    id.as_ref().ok()?.parse().ok()
 }
 
 /// The change that was made right before a page is shown.

@@ -9,12 +9,12 @@ use axum::{
 use http::StatusCode;
 use serde::Deserialize;
 use tower_api_tokens::{
-    IdempotencyKey, LifecycleErrorKind, Rotation, TokenId, TokenRecord, TokenStatus, normalize_name,
+    IdempotencyKey, LifecycleErrorKind, Rotation, TokenId, TokenRecord, TokenStatus,
 };
 
 use super::{
     errors::{self, CHOOSE_OPTION, FIX_FIELDS},
-    lockout,
+    lines, lockout,
     message::Message,
     request::{self, Confirmation, Done, FormResult, PathResult, QueryResult, query_or_default},
     reveal,
@@ -41,7 +41,7 @@ pub(super) async fn show(
     id: PathResult,
     done: QueryResult<Done>,
 ) -> Result<Response, Message> {
-    let token = find(&session, id).await?;
+    let token = find(&session, &id).await?;
     let notice = match query_or_default(done).done.as_str() {
         "renamed" => Some(Notice::new(Tone::Good, "Token renamed.", "")),
         "edited" => Some(Notice::new(
@@ -82,27 +82,25 @@ pub(super) async fn rename(
     form: FormResult<Rename>,
 ) -> Result<Response, Message> {
     let form = session.read_form(form)?;
-    let token = find(&session, id).await?;
+    let token = find(&session, &id).await?;
     // Checked here, so that a typing error leaves no audit event.
-    if normalize_name(&form.name).is_err() {
-        let error = errors::invalid_name(&form.name);
-        let mut name = Field::with_value(form.name);
-        name.set_error(error);
+    let mut field = Field::with_value(form.name);
+    let Some(name) = field.read(lines::read_name) else {
         let submitted = Submitted {
             notice: Some(Notice::new(Tone::Bad, "Token not renamed.", FIX_FIELDS)),
-            rename: Some(name),
+            rename: Some(field),
             ..Submitted::default()
         };
         return token_page(session, StatusCode::UNPROCESSABLE_ENTITY, token, submitted).await;
-    }
-    let token = session.or_error_page(session.operator.rename(token.id, &form.name).await)?;
+    };
+    let token = session.or_error_page(session.operator.rename(token.id, &name).await)?;
     Ok(session
         .page
         .go_to(&format!("/token/{}?done=renamed", token.id)))
 }
 
 pub(super) async fn suspend(session: Session, id: PathResult) -> Result<Response, Message> {
-    let token = find(&session, id).await?;
+    let token = find(&session, &id).await?;
     let token = session.or_error_page(session.operator.suspend(token.id).await)?;
     if lockout::is_own(&session, &token) {
         return Ok(lockout::after_suspending(&session, &token).into_response());
@@ -113,7 +111,7 @@ pub(super) async fn suspend(session: Session, id: PathResult) -> Result<Response
 }
 
 pub(super) async fn resume(session: Session, id: PathResult) -> Result<Response, Message> {
-    let token = find(&session, id).await?;
+    let token = find(&session, &id).await?;
     let token = session.or_error_page(session.operator.resume(token.id).await)?;
     Ok(session
         .page
@@ -129,7 +127,7 @@ pub(super) async fn rotate(
     let form = session.read_form(form)?;
     let key = IdempotencyKey::new(&form.nonce);
     let key = key.map_err(|_| Message::bad_form(&session.page, StatusCode::BAD_REQUEST))?;
-    let token = find(&session, id).await?;
+    let token = find(&session, &id).await?;
     let mut overlap = Field::with_value(form.overlap);
     let longest = session.operator.max_overlap();
     let overlap_length = overlap.value.parse().ok().map(Duration::from_secs);
@@ -179,7 +177,7 @@ pub(super) async fn revoke(
     form: FormResult<Confirmation>,
 ) -> Result<Response, Message> {
     let form = session.read_form(form)?;
-    let token = find(&session, id).await?;
+    let token = find(&session, &id).await?;
     if let Err((notice, revoke)) = form.check(&token.name, "token", "revoked") {
         let submitted = Submitted {
             notice: Some(notice),
@@ -197,7 +195,7 @@ pub(super) async fn revoke(
         .go_to(&format!("/token/{}?done=revoked", token.id)))
 }
 
-pub(super) async fn find(session: &Session, id: PathResult) -> Result<TokenRecord, Message> {
+pub(super) async fn find(session: &Session, id: &PathResult) -> Result<TokenRecord, Message> {
     let id: TokenId = request::parse_id(id).ok_or_else(|| Message::no_such_token(&session.page))?;
     session.or_error_page(session.operator.get(id).await)
 }

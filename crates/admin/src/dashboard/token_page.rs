@@ -11,6 +11,8 @@ use tower_api_tokens::{
 use super::{
     directory::Directory,
     event::{About, ActorView, EventView},
+    history::HistoryView,
+    input::ConfirmInput,
     lockout::{self, Warning},
     message::Message,
     page::{Page, render},
@@ -51,12 +53,10 @@ struct TokenPage {
     rotation: Option<RotationForm>,
     rename: Field,
     suspension: Option<Suspension>,
-    revoke: Option<Field>,
+    revoke: Option<ConfirmInput>,
     /// Set if revoking the token locks out the signed-in operator.
     warning: Option<Warning>,
-    /// The latest events, or `None` if they could not be read.
-    events: Option<Vec<EventView>>,
-    more_events: bool,
+    history: HistoryView,
 }
 
 /// A link to another token.
@@ -140,11 +140,13 @@ pub(super) async fn token_page(
             .rename
             .unwrap_or_else(|| Field::with_value(&token.name)),
         suspension: Suspension::of(&session, &token),
-        revoke: token.revoked_at.is_none().then_some(submitted.revoke),
+        revoke: token.revoked_at.is_none().then(|| {
+            let ids = ["confirm", "confirm-error"];
+            ConfirmInput::new(ids, &token.name, submitted.revoke, "Revoke token")
+        }),
         warning: lockout::before_revoking(&session, &token),
         created_by: history.created_by,
-        more_events: history.more,
-        events: history.events,
+        history: history.view,
         token: TokenView::new(&token, now).with_format(operator.formats(), &token),
         page: session.page,
     };
@@ -169,10 +171,7 @@ async fn predecessor_of(operator: &Operator, token: &TokenRecord) -> Option<Toke
 
 /// The history of a token.
 struct History {
-    /// The latest events, or `None` if they could not be read.
-    events: Option<Vec<EventView>>,
-    /// Whether there are older events.
-    more: bool,
+    view: HistoryView,
     created_by: Option<ActorView>,
 }
 
@@ -217,11 +216,12 @@ impl History {
             }
             views
         });
-        Self {
+        let view = HistoryView {
+            about: About::Token,
             events,
-            more,
-            created_by,
-        }
+            activity: more.then(|| page.link(&format!("/activity?token={}", token.id))),
+        };
+        Self { view, created_by }
     }
 }
 

@@ -301,4 +301,28 @@ impl Field {
     pub(super) fn set_error(&mut self, error: impl Into<String>) {
         self.error = error.into();
     }
+
+    /// Reads the value. If it is invalid, sets the error and returns `None`.
+    pub(super) fn read<T, E: Into<String>>(
+        &mut self,
+        read: impl FnOnce(&str) -> Result<T, E>,
+    ) -> Option<T> {
+        match read(&self.value) {
+            Ok(value) => Some(value),
+            Err(error) => {
+                self.set_error(error);
+                None
+            }
+        }
+    }
+
+    /// Takes the value from a form that may lack the field, and reads it.
+    pub(super) fn submit<T, E: Into<String>>(
+        &mut self,
+        value: Option<String>,
+        read: impl FnOnce(&str) -> Result<T, E>,
+    ) -> Option<T> {
+        self.value = value?;
+        self.read(read)
+    }
 }
