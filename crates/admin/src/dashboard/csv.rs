@@ -102,7 +102,7 @@ fn write_row<'c>(text: &mut String, cells: impl Iterator<Item = &'c str>) {
     text.push_str("\r\n");
 }
 
-/// Writes a cell. An apostrophe keeps spreadsheets from running a text as a formula.
+/// Writes a cell. An apostrophe keeps spreadsheets from running text as a formula.
 fn write_cell(text: &mut String, cell: &str) {
     let is_formula = cell.starts_with(['=', '+', '-', '@', '\t', '\r']);
     let is_quoted = is_formula || cell.contains([',', ';', '"', '\'', '\r', '\n', '\t']);

@@ -28,7 +28,7 @@ struct PolicyPage {
     page: Page,
     notice: Option<Notice>,
     rules: Rules,
-    /// Whether the service adds rules to those of the form.
+    /// Whether the service has stricter rules of its own.
     is_stricter: bool,
     /// The form, for an operator who may set the policy.
     form: Option<PolicyForm>,
@@ -62,7 +62,7 @@ impl Rules {
                 .max_live_tokens
                 .map_or_else(|| "No limit".to_owned(), |most| grouped(most.into())),
             names: match policy.unique_names {
-                true => "Different in each app",
+                true => "Unique in each app",
                 false => "May repeat",
             },
             scopes: policy.scopes.as_ref().map(ScopesView::all),
@@ -83,7 +83,7 @@ struct PolicyForm {
     unique_names: bool,
     limits_scopes: bool,
     scopes: Vec<Input>,
-    /// What is saved now of the check boxes, if the form was overtaken by another edit.
+    /// The saved check boxes, if another edit was saved while the form was open.
     saved: Option<String>,
 }
 
@@ -195,17 +195,17 @@ impl Form {
             }
         };
         let mut lifetimes = vec![
-            input("max_lifetime", "Longest lifetime", &self.max_lifetime, |form| {
+            input("max_lifetime", "Maximum lifetime", &self.max_lifetime, |form| {
                 &form.max_lifetime
             })
             .hint("Days, such as 90, or a number of hours, minutes or seconds, such as 12 hours. Every \
                  token must then expire. Leave it empty for no limit."),
-            input("default_lifetime", "Lifetime by default", &self.default_lifetime, |form| {
+            input("default_lifetime", "Default lifetime", &self.default_lifetime, |form| {
                 &form.default_lifetime
             })
-            .hint("For tokens that are created without a choice of expiration. Leave it empty for \
+            .hint("For tokens that are created without an explicit expiration. Leave it empty for \
                  none."),
-            input("max_live_tokens", "Active tokens of an app", &self.max_live_tokens, |form| {
+            input("max_live_tokens", "Active tokens per app", &self.max_live_tokens, |form| {
                 &form.max_live_tokens
             })
             .hint("The most that an app may have. Tokens that were replaced don't count. Leave it \
@@ -215,12 +215,9 @@ impl Form {
             input("scopes", "Scopes", &self.scopes, |form| &form.scopes)
                 .mono()
                 .hint("Separate scopes with spaces."),
-            input(
-                "scopes_of",
-                "Scopes of some apps",
-                &self.scopes_of,
-                |form| &form.scopes_of,
-            )
+            input("scopes_of", "Scopes by app", &self.scopes_of, |form| {
+                &form.scopes_of
+            })
             .lines()
             .placeholder("APP-ID=invoices:read invoices:write")
             .hint(
@@ -255,7 +252,8 @@ impl Form {
     fn boxes(&self) -> [Option<&'static str>; 3] {
         [
             self.expiry_required.then_some("Every token must expire"),
-            self.unique_names.then_some("Names differ in each app"),
+            self.unique_names
+                .then_some("Names must be unique in each app"),
             self.limits_scopes.then_some("Allow only these scopes"),
         ]
     }
@@ -352,7 +350,7 @@ pub(super) async fn save(
     }
 }
 
-/// Renders the form of an operator whose edit was overtaken by another one.
+/// Renders the form again, after another edit was saved while it was open.
 async fn overtaken(session: Session, saved: &Policy, form: &Form) -> Result<Response, Message> {
     let notice = Some(edit_page::stale("Policy"));
     let form = form.shown(saved.version(), Some(&Form::of(saved)));
