@@ -29,8 +29,8 @@ pub(crate) fn intern(text: String) -> Bytes {
     Bytes::from_static(text.as_bytes())
 }
 
-/// Returns a configured text, such as the label of a format, as a static string. Copying it touches
-/// no reference count and allocates nothing.
+/// Returns a configured string, such as the label of a format, as a static string. Copying it
+/// touches no reference count and allocates nothing.
 ///
 /// Each distinct text is leaked once, so texts of requests must not be passed to it.
 pub(crate) fn intern_configured(text: &str) -> &'static str {

@@ -58,7 +58,7 @@ pub enum RejectionKind {
     SuspendedToken,
     /// The token is not valid yet.
     NotYetValidToken,
-    /// The token is used from outside of its networks, or from an unknown address.
+    /// The token is used from outside its networks, or from an unknown address.
     OutsideNetworks,
     /// The token lacks a required scope.
     InsufficientScope,
@@ -295,7 +295,7 @@ impl fmt::Display for Rejection {
             RejectionKind::SuspendedToken => "the token is suspended",
             RejectionKind::NotYetValidToken => "the token is not valid yet",
             RejectionKind::OutsideNetworks => match self.client_address() {
-                Some(_) => "the token is used from outside of its networks",
+                Some(_) => "the token is used from outside its networks",
                 None => {
                     "the token is restricted to networks, and the address of the client is unknown"
                 }

@@ -84,7 +84,7 @@ impl Admission {
         }
     }
 
-    /// Checks that the token may be used from where the client is. `client` returns the address of
+    /// Checks that the token may be used from the client's address. `client` returns the address of
     /// the client, if it is known.
     pub(crate) fn check_client(
         &self,

@@ -42,7 +42,7 @@ pub(super) struct Entry {
     /// Whether the lease covers the entry: see [`Freshness`].
     coverage: AtomicU32,
     revoked: bool,
-    /// Whether the grant has restrictions. Tokens without any do not read it for them.
+    /// Whether the grant has restrictions. Tokens without restrictions skip reading the grant.
     restricted: bool,
 }
 
@@ -157,7 +157,7 @@ impl Entry {
     }
 
     fn status_by_restrictions(&self, clock: &dyn Clock) -> TokenStatus {
-        // The clock may lag, so only the precise one shows that a time has not come.
+        // The clock may lag, so only the precise clock shows that a time has not been reached.
         let has_come = |at| at <= clock.now() || at <= clock.precise_now();
         match self.grant.restrictions() {
             Some(restrictions) => restrictions.status(has_come),
@@ -180,7 +180,7 @@ impl Entry {
         }
     }
 
-    /// Why the token is refused now, wherever the client is.
+    /// Why the token is refused now, regardless of the client's address.
     pub(super) fn rejection_of_token(&self, clock: &dyn Clock) -> Option<Rejection> {
         Rejection::of_status(self.status(clock), self.token_id, self.grant.app_id)
     }

@@ -70,7 +70,7 @@ pub(super) struct Terms {
     scopes: ScopeSet,
     /// The label of the token's format.
     format: Option<&'static str>,
-    /// What few tokens have; `None` if there is nothing of it.
+    /// The parts that few tokens have; `None` if the token has none of them.
     extras: Option<Arc<Extras>>,
 }
 

@@ -1,10 +1,10 @@
 //! The apps of the cached tokens, and what tokens of one app have in common.
 //!
-//! Each app has one current state, which most of its cached tokens show. A change of the app makes
-//! that state unknown and evicts all grants, so that no token of the app is served from the cache.
-//! The first answer of the store from after the change shows the new state. The other entries of the
-//! app are then *revived*: each gets a grant with its own terms and the new state of the app, without
-//! a lookup. A revived entry is used for no longer than both the entry and the answer could be.
+//! Each app has one current state, which most of its cached tokens show. A change of the app makes that state unknown
+//! and evicts all grants, so that no token of the app is served from the cache. The first answer of the store that
+//! includes the change shows the new state. The other entries of the app are then *revived*: each gets a grant with its
+//! own terms and the new state of the app, without a lookup. A revived entry is used for no longer than both the entry
+//! and the answer could be.
 
 use std::{
     collections::{HashMap, VecDeque, hash_map::RandomState},

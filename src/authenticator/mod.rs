@@ -106,8 +106,8 @@ pub(crate) enum Verification<T> {
     Pending(Lookup),
 }
 
-/// An admitted token. Make its principal where it is to be stored, because a principal is too large
-/// to be moved from call to call.
+/// An admitted token. Create its principal in the place where it is stored, because a principal is
+/// too large to be moved from call to call.
 pub(crate) struct Admitted<'a>(&'a Entry);
 
 impl Admitted<'_> {
@@ -196,7 +196,7 @@ impl Authenticator {
     ///
     /// # Errors
     ///
-    /// As [`authenticate`](Self::authenticate).
+    /// Returns the same errors as [`authenticate`](Self::authenticate).
     pub async fn authenticate_from(
         &self,
         presented: &[u8],

@@ -59,8 +59,8 @@ pub(super) async fn read(shared: &Arc<Shared>, digests: &[TokenDigest]) -> Resul
     Ok(())
 }
 
-/// Looks up the apps that have changed, by one token of each, so that requests with their tokens do
-/// not have to.
+/// Looks up one token of each app that has changed, so that requests with its tokens do not have
+/// to.
 pub(super) async fn read_apps(shared: &Arc<Shared>) -> Result<(), Rejection> {
     let grants = &shared.cache.grants;
     for batch in grants.samples().chunks(BATCH) {

@@ -51,7 +51,7 @@ impl NewApp {
         self
     }
 
-    /// Sets what the platform keeps with the app. Defaults to nothing.
+    /// Sets the metadata of the app. Defaults to none.
     #[must_use]
     pub fn metadata(mut self, metadata: Metadata) -> Self {
         self.metadata = metadata;

@@ -50,7 +50,7 @@ impl ApiTokensBuilder {
     /// `acme_live`. Choose it with [`NewToken::format`](super::NewToken::format).
     ///
     /// Give each format a [label](TokenFormat::with_label). If several formats have the same
-    /// prefix, the first one counts.
+    /// prefix, the first one applies.
     #[must_use]
     pub fn with_issued_format(mut self, format: TokenFormat) -> Self {
         self.formats.issue(format);
@@ -67,11 +67,12 @@ impl ApiTokensBuilder {
     }
 
     /// Limits a scope to tokens of the format with this [label](TokenFormat::label), for example
-    /// `payments:write` to `live`. Defaults to no limit. The last limit of a scope counts.
+    /// `payments:write` to `live`. Defaults to no limit. If a scope is limited several times, the
+    /// last limit applies.
     ///
     /// A token that has the scope and another format, or none, is not issued, imported or rotated,
     /// and no edit adds the scope: the call fails with
-    /// [`FormatNotAllowed`](super::LifecycleErrorKind::FormatNotAllowed). Tokens that exist are not
+    /// [`FormatNotAllowed`](super::LifecycleErrorKind::FormatNotAllowed). Existing tokens are not
     /// affected: they are admitted as before.
     ///
     /// # Examples
@@ -104,10 +105,11 @@ impl ApiTokensBuilder {
     }
 
     /// Limits an app to tokens of the format with this [label](TokenFormat::label), for example a
-    /// sandbox to `test`. Defaults to no limit. The last limit of an app counts.
+    /// sandbox to `test`. Defaults to no limit. If an app is limited several times, the last limit
+    /// applies.
     ///
-    /// A token of another format is not issued to the app, imported or rotated. Tokens that exist
-    /// are not affected.
+    /// A token of another format is not issued to the app, imported or rotated. Existing tokens are
+    /// not affected.
     #[must_use]
     pub fn limit_app(mut self, app: AppId, label: impl Into<String>) -> Self {
         self.formats.limit_app(app, label.into());
@@ -192,8 +194,8 @@ impl ApiTokensBuilder {
         self
     }
 
-    /// Sets rules that this process keeps besides the [policy](ApiTokens::policy) of the store. Defaults
-    /// to none.
+    /// Sets rules that this process enforces in addition to the [policy](ApiTokens::policy) of the store. Defaults to
+    /// none.
     #[must_use]
     pub fn policy(mut self, policy: Policy) -> Self {
         self.policy = Some(policy);

@@ -111,7 +111,7 @@ impl ApiTokens {
         self.change_app(*id, op, AuditAction::DeleteApp).await
     }
 
-    /// Returns the policy of the store, which every process obeys.
+    /// Returns the policy of the store, which applies to every process.
     ///
     /// # Errors
     ///
@@ -120,7 +120,7 @@ impl ApiTokens {
         Ok(catch_panic(|| self.shared.registry.policy()).await?)
     }
 
-    /// Returns the policy of the store and of this process together, which new tokens have to keep.
+    /// Returns the policy of the store and of this process combined, which new tokens must follow.
     ///
     /// # Errors
     ///

@@ -47,7 +47,7 @@ pub enum LifecycleErrorKind {
     NotGranted,
     /// The policy does not allow the token; see [`LifecycleError::policy`].
     PolicyViolation,
-    /// The record was changed since the version that was expected.
+    /// The record was changed since the expected version.
     Stale,
     /// The app still has live tokens, so it cannot be deleted.
     AppInUse,
@@ -76,7 +76,7 @@ pub enum LifecycleErrorKind {
     Repeated,
     /// A different request was carried out under this idempotency key.
     KeyReused,
-    /// The position is not in the event log: start over from the oldest event or from now.
+    /// The position is no longer in the event log. Start over from the oldest or the latest event.
     Gone,
     /// The random number generator failed.
     Entropy,
@@ -236,7 +236,7 @@ impl LifecycleError {
             .or_else(|| source.downcast_ref::<StoreError>()?.grant())
     }
 
-    /// Returns which rule of the policy the token breaks, for errors of the kind
+    /// Returns the rule of the policy that the token violates, for errors of the kind
     /// [`PolicyViolation`](LifecycleErrorKind::PolicyViolation).
     #[must_use]
     pub fn policy(&self) -> Option<&PolicyError> {
@@ -360,7 +360,7 @@ impl fmt::Display for LifecycleError {
                 None => "the app has live tokens; revoke them first",
             },
             LifecycleErrorKind::Gone => {
-                "the position is not in the event log, from which events were removed, or which was restored; start over from `oldest` or `latest`"
+                "the position is no longer in the event log: old events were removed, or the store was restored from a backup; start over from `oldest` or `latest`"
             }
             LifecycleErrorKind::UnknownApp => "no such app; check the identifier",
             LifecycleErrorKind::UnknownToken => "no such token; check the identifier",

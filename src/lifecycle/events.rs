@@ -37,11 +37,11 @@ const PAUSE: Duration = Duration::from_millis(10);
 /// How many expiring tokens are recorded in one step. Other changes wait for one step at most.
 const EXPIRING_BATCH: usize = 100;
 
-/// How long before the expiry the identifier of an event about an expiring token is dated, so that the
-/// listing by identifier shows it about where it belongs.
+/// The identifier of an event about an expiring token is dated this long before the expiry, so that listings by
+/// identifier show it close to the time at which it was recorded.
 const EXPIRING_DATED: SignedDuration = SignedDuration::from_hours(7 * 24);
 
-/// The actor of events that nobody causes.
+/// The actor of events that the system itself records.
 const SYSTEM: &str = "system";
 
 /// A stream of events in the order in which they were committed, which waits for more at the end.
@@ -85,8 +85,8 @@ impl fmt::Debug for EventStream {
 }
 
 impl ApiTokens {
-    /// Follows the events of all changes, by whichever process they are made, in the order in which
-    /// they were committed. The stream never ends by itself.
+    /// Follows the events of all changes by all processes, in the order in which they were
+    /// committed. The stream never ends by itself.
     ///
     /// Store the [position](LoggedEvent::position) of each event after you have processed it, and continue
     /// with [`EventStart::After`] after a restart. Every event is then processed at least once, because an
@@ -142,8 +142,8 @@ impl ApiTokens {
         })
     }
 
-    /// Records an event `token.expiring` for each token that expires within a time from now, once per token and
-    /// expiry, and returns how many are new. Revoked tokens are left out, and tokens that were replaced.
+    /// Records an event `token.expiring` for each token that expires within the given time from now, once per token and
+    /// expiry, and returns how many are new. Revoked tokens and replaced tokens are left out.
     ///
     /// Call it regularly, such as once an hour, on any number of nodes: they record the same events, and each is
     /// recorded once. It works in small steps, so that other changes can run in between. The new value of the

@@ -101,7 +101,7 @@ impl TokenFormats {
     }
 
     /// Returns the format that a token has, by its mask. If several formats have the same prefix,
-    /// the first one counts.
+    /// the first one applies.
     #[must_use]
     pub fn of(&self, mask: &MaskedToken) -> Option<&TokenFormat> {
         self.iter().find(|format| format.has_mask(mask))
@@ -160,7 +160,7 @@ impl TokenFormats {
         self.check_parts(&token.app.id, &token.scopes, &token.mask)
     }
 
-    /// As [`check`](Self::check), before there is a record.
+    /// Like [`check`](Self::check), before a record exists.
     pub(crate) fn check_parts(
         &self,
         app: &AppId,

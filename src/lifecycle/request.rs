@@ -80,14 +80,14 @@ impl NewToken {
         self
     }
 
-    /// Selects the format with this prefix instead of a label. If both are set, the last one counts.
+    /// Selects the format with this prefix instead of a label. If both are set, the last one applies.
     #[must_use]
     pub fn prefix(mut self, prefix: impl Into<String>) -> Self {
         self.format = FormatChoice::Prefix(prefix.into());
         self
     }
 
-    /// Sets what the platform keeps with the token. Defaults to nothing.
+    /// Sets the metadata of the token. Defaults to none.
     #[must_use]
     pub fn metadata(mut self, metadata: Metadata) -> Self {
         self.metadata = metadata;

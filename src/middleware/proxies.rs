@@ -10,10 +10,9 @@ use crate::model::network::Networks;
 /// Proxies that are trusted to report the address of their client in a header field, such as
 /// `X-Forwarded-For`. Use it for [`ApiTokenLayer::client_address`](crate::ApiTokenLayer::client_address).
 ///
-/// Each proxy appends the address of its own client to the field. What comes before it may have been
-/// made up by the client. So the field is read from the right: addresses of trusted proxies are
-/// skipped, and the first other address is that of the client. If all addresses are those of trusted
-/// proxies, the leftmost counts.
+/// Each proxy appends the address of its own client to the field. The client may have forged anything that comes
+/// before. The field is therefore read from right to left: addresses of trusted proxies are skipped, and the first
+/// other address is that of the client. If all addresses belong to trusted proxies, the leftmost is used.
 ///
 /// Configure each proxy to append to the field or to replace it, and list only networks in which
 /// nothing but your proxies can reach the service. A client in one of these networks can choose its
@@ -52,7 +51,7 @@ impl TrustedProxies {
     /// # Errors
     ///
     /// Returns an error if `header` is not a valid header name, or if it is `forwarded`, which has
-    /// another syntax.
+    /// a different syntax.
     pub fn new(header: impl TryInto<HeaderName>, networks: Networks) -> Result<Self, LayerError> {
         match header.try_into() {
             Ok(header) if header != FORWARDED => Ok(Self { header, networks }),

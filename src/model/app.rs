@@ -122,7 +122,7 @@ pub struct AppRecord {
     pub created_at: Timestamp,
     /// When the app was disabled. None of its tokens is admitted from then on.
     pub disabled_at: Option<Timestamp>,
-    /// What the platform keeps with the app, for example its plan.
+    /// The metadata of the app, for example its plan.
     #[cfg_attr(
         feature = "serde",
         serde(default, skip_serializing_if = "Metadata::is_empty")
@@ -143,8 +143,8 @@ impl AppRecord {
         }
     }
 
-    /// Returns the version of the record: the same until anything in it changes. Times count in
-    /// microseconds.
+    /// Returns the version of the record, which changes whenever anything in it changes. Times are
+    /// compared in microseconds.
     #[must_use]
     pub fn version(&self) -> RecordVersion {
         let created_at = microseconds(self.created_at).to_be_bytes();

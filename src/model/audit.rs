@@ -54,8 +54,8 @@ pub struct AuditEvent {
     /// The outcome.
     #[cfg_attr(feature = "serde", serde(deserialize_with = "bounded::outcome"))]
     pub outcome: AuditOutcome,
-    /// What a change changed. A store fills this in when it makes an edit or a rotation, because only then are
-    /// the old values known.
+    /// The fields that the action changed. A store sets them when it makes an edit or a rotation, because the old
+    /// values are not known before.
     #[cfg_attr(
         feature = "serde",
         serde(default, skip_serializing_if = "Vec::is_empty")

@@ -16,7 +16,7 @@ use crate::model::{
     scope::ScopeSet,
 };
 
-/// Changes to a token. What is not set stays as it is.
+/// Changes to a token. Fields that are not set stay the same.
 ///
 /// # Examples
 ///
@@ -72,7 +72,7 @@ impl TokenEdit {
         self
     }
 
-    /// Sets what to change in the metadata.
+    /// Sets the changes to the metadata.
     #[must_use]
     pub fn metadata(mut self, patch: MetadataPatch) -> Self {
         self.metadata = patch;
@@ -87,9 +87,9 @@ impl TokenEdit {
 
     /// Returns the edited token.
     ///
-    /// The name and the metadata of a token can always be edited. Anything else only as long as the
-    /// token is neither revoked nor expired. The expiry of a token that was rotated can be shortened,
-    /// but not extended, because its overlap would then never end.
+    /// The name and the metadata of a token can always be edited. Everything else can be edited only while the token is
+    /// neither revoked nor expired. The expiry of a token that was rotated can be shortened, but not extended, because
+    /// its overlap would then never end.
     ///
     /// # Errors
     ///
@@ -122,7 +122,7 @@ impl TokenEdit {
     }
 }
 
-/// Changes to an app. What is not set stays as it is.
+/// Changes to an app. Fields that are not set stay the same.
 ///
 /// # Examples
 ///
@@ -151,7 +151,7 @@ impl AppEdit {
         self
     }
 
-    /// Sets what to change in the metadata.
+    /// Sets the changes to the metadata.
     #[must_use]
     pub fn metadata(mut self, patch: MetadataPatch) -> Self {
         self.metadata = patch;

@@ -146,8 +146,9 @@ impl Grantable {
         }
     }
 
-    /// Checks that an edit of a token grants no more than allowed: the scopes that it adds, and
-    /// everything about the token if it makes the token live longer or usable from more networks.
+    /// Checks that an edit of a token grants no more than allowed. If the edit extends the expiry
+    /// or adds networks, all scopes of the token are checked, otherwise only the scopes that it
+    /// adds.
     ///
     /// # Errors
     ///

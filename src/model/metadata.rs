@@ -1,10 +1,10 @@
-//! Metadata: small texts that a platform keeps with its apps and tokens.
+//! Metadata: key-value pairs that are stored with apps and tokens.
 
 use std::{collections::BTreeMap, fmt};
 
 use thiserror::Error;
 
-/// Small texts that a platform keeps with an app or a token, by key: a plan, a region, an owner.
+/// Key-value pairs that you store with an app or a token, such as a plan, a region or an owner.
 ///
 /// There are at most 50 keys of 1 to 40 characters, with values of up to 500 characters, and at most
 /// 8 KiB in all. With feature `serde`, metadata is serialized as a map.
@@ -44,7 +44,7 @@ impl Metadata {
     /// The maximum size of all keys and values together, in bytes.
     pub const MAX_SIZE: usize = 8 * 1024;
 
-    /// Creates metadata from keys and values. The last value of a repeated key counts.
+    /// Creates metadata from keys and values. If a key is repeated, its last value is used.
     ///
     /// # Errors
     ///
@@ -198,7 +198,7 @@ impl MetadataPatch {
     }
 }
 
-/// Keys and values cannot be metadata.
+/// The keys or values are not valid metadata.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 #[error(transparent)]
 pub struct MetadataError(MetadataFault);
@@ -211,9 +211,11 @@ enum MetadataFault {
         "the value of metadata key `{0}` is too long or contains NUL; use up to 500 characters"
     )]
     Value(Box<str>),
-    #[error("{0} metadata keys are too many; use at most 50")]
+    #[error("too many metadata keys ({0}); use at most 50")]
     Keys(usize),
-    #[error("metadata of {0} bytes is too large; use at most 8,192 bytes for all keys and values")]
+    #[error(
+        "the metadata is too large ({0} bytes); use at most 8,192 bytes for all keys and values"
+    )]
     Size(usize),
 }
 

@@ -39,8 +39,7 @@ impl Network {
     ///
     /// # Errors
     ///
-    /// Returns an error if the prefix is longer than an address, or if `address` has further bits
-    /// set after the prefix.
+    /// Returns an error if the prefix is longer than an address, or if `address` has host bits set.
     pub fn new(address: IpAddr, prefix_len: u8) -> Result<Self, NetworkError> {
         if prefix_len > bits(address) {
             return Err(NetworkError(NetworkFault::PrefixLen(bits(address))));
@@ -180,7 +179,7 @@ struct Range {
 
 /// A set of 1 to 100 [networks](Network). Its text form separates them by commas.
 ///
-/// Networks are sorted, and each is contained once. Text may have spaces around the commas.
+/// Networks are sorted, without duplicates. Text may have spaces around the commas.
 ///
 /// # Examples
 ///
@@ -288,8 +287,8 @@ impl fmt::Debug for Networks {
 
 serde_text!(Networks, "list of networks");
 
-/// The text or the parts are not a [`Network`], or not [`Networks`]. The message says what to
-/// change. It does not repeat the text.
+/// A [`Network`] or [`Networks`] is invalid. The message states what to change, and does not repeat
+/// the text.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 #[error("{0}")]
 pub struct NetworkError(NetworkFault);
@@ -300,11 +299,11 @@ enum NetworkFault {
     Syntax,
     #[error("invalid prefix length of a network; use at most {0}")]
     PrefixLen(u8),
-    #[error("the address of a network has bits set after its prefix; use `{0}`")]
+    #[error("the network has host bits set; use `{0}`")]
     HostBits(Network),
-    #[error("no networks; use at least one, such as `10.0.0.0/8`")]
+    #[error("the list of networks is empty; use at least one, such as `10.0.0.0/8`")]
     None,
-    #[error("{0} networks; use at most 100")]
+    #[error("too many networks ({0}); use at most 100")]
     TooMany(usize),
 }
 

@@ -1,4 +1,4 @@
-//! The rules that every new or edited token keeps.
+//! The rules that every new or edited token must follow.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -7,13 +7,14 @@ use thiserror::Error;
 
 use crate::model::{app::AppId, record::TokenRecord, scope::ScopeSet, version::RecordVersion};
 
-/// The rules that every new or edited token has to keep, whichever process issues it.
+/// The rules that every new or edited token must follow, regardless of which process issues it.
 ///
-/// A store has one policy, which every process obeys. A process may have a stricter one besides, with
-/// [`ApiTokensBuilder::policy`](crate::ApiTokensBuilder::policy). The default has no rules. Tokens that
-/// exist when a rule is added stay as they are.
+/// A store has one policy, which applies to every process. A process can add stricter rules with
+/// [`ApiTokensBuilder::policy`](crate::ApiTokensBuilder::policy). The default has no rules. A new rule does not affect
+/// existing tokens.
 ///
-/// With feature `serde`, it is serialized with the names of the fields below, lifetimes in seconds.
+/// With feature `serde`, a policy is serialized with the names of the fields below, and lifetimes
+/// in seconds.
 ///
 /// # Examples
 ///
@@ -37,13 +38,14 @@ use crate::model::{app::AppId, record::TokenRecord, scope::ScopeSet, version::Re
 )]
 #[non_exhaustive]
 pub struct Policy {
-    /// The longest time from a token's creation to its expiry. A token must then have an expiry.
+    /// The maximum time from a token's creation to its expiry. Every token must then have an
+    /// expiry.
     #[cfg_attr(
         feature = "serde",
         serde(with = "seconds", skip_serializing_if = "Option::is_none")
     )]
     pub max_lifetime: Option<Duration>,
-    /// The lifetime of tokens that are issued without a choice of expiry.
+    /// The lifetime of tokens that are issued without an explicit expiry.
     #[cfg_attr(
         feature = "serde",
         serde(with = "seconds", skip_serializing_if = "Option::is_none")
@@ -66,14 +68,14 @@ pub struct Policy {
 }
 
 impl Policy {
-    /// Sets the longest lifetime of a token. Every token must then have an expiry.
+    /// Sets the maximum lifetime of a token. Every token must then have an expiry.
     #[must_use]
     pub fn max_lifetime(mut self, lifetime: Duration) -> Self {
         self.max_lifetime = Some(lifetime);
         self
     }
 
-    /// Sets the lifetime of tokens that are issued without a choice of expiry.
+    /// Sets the lifetime of tokens that are issued without an explicit expiry.
     #[must_use]
     pub fn default_lifetime(mut self, lifetime: Duration) -> Self {
         self.default_lifetime = Some(lifetime);
@@ -115,7 +117,7 @@ impl Policy {
         self
     }
 
-    /// Returns the version of the policy, which is the same until a rule changes.
+    /// Returns the version of the policy, which changes whenever a rule changes.
     #[must_use]
     pub fn version(&self) -> RecordVersion {
         let lifetimes = [self.max_lifetime, self.default_lifetime]
@@ -177,8 +179,7 @@ impl Policy {
         self.expiry_required || self.max_lifetime.is_some()
     }
 
-    /// Returns the expiry of a token that is issued at `now` without a choice of expiry, if there is a
-    /// default.
+    /// Returns the expiry of a token that is issued at `now` without an explicit expiry, if there is a default.
     #[must_use]
     pub fn default_expiry(&self, now: Timestamp) -> Option<Timestamp> {
         let lifetime = least(
@@ -252,7 +253,7 @@ fn intersection(one: Option<&ScopeSet>, other: Option<&ScopeSet>) -> Option<Scop
     }
 }
 
-/// Which rule of the [`Policy`] a token breaks.
+/// The rule of the [`Policy`] that a token violates.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum PolicyError {
@@ -269,7 +270,9 @@ pub enum PolicyError {
     #[error("a live token of the app already has this name; choose another name")]
     Name,
     /// The tokens of the app may not have these scopes.
-    #[error("the policy does not allow this app the scopes `{0}`; leave these scopes out")]
+    #[error(
+        "the policy does not allow tokens of this app to have the scopes `{0}`; leave these scopes out"
+    )]
     Scopes(ScopeSet),
 }
 

@@ -23,9 +23,9 @@ use crate::{
 
 /// The app that a request is attributed to, and the token that it used.
 ///
-/// [`ApiTokenLayer`](crate::ApiTokenLayer) puts it into the extensions of each admitted request.
-/// Cloning is cheap: short names are stored inline. A principal with metadata has a reference count,
-/// which the principals that other threads create do not share.
+/// [`ApiTokenLayer`](crate::ApiTokenLayer) puts it into the extensions of each admitted request. Cloning is cheap:
+/// short names are stored inline. The metadata of a principal is reference-counted, with separate counts for different
+/// threads.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AppPrincipal {
     pub(crate) app_id: AppId,
@@ -119,11 +119,12 @@ impl AppPrincipal {
         self.expires_at.get()
     }
 
-    /// Returns the value of a metadata key: that of the app, or else that of the token.
+    /// Returns the value of a metadata key of the app, or of the token if the app does not have the
+    /// key.
     ///
-    /// A customer who may edit the metadata of tokens therefore cannot override what you keep with
-    /// the app, such as its plan. Rely only on keys that you set on every app; for any other key, the
-    /// value may be the customer's.
+    /// Customers who may edit the metadata of their tokens therefore cannot override what you store with the app, such
+    /// as its plan. Rely only on keys that you set on every app: for any other key, the customer may have chosen the
+    /// value.
     ///
     /// # Examples
     ///

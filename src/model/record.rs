@@ -51,7 +51,7 @@ pub struct TokenRecord {
         serde(default, skip_serializing_if = "Option::is_none")
     )]
     pub restrictions: Option<Restrictions>,
-    /// What the platform keeps with the token.
+    /// The metadata of the token.
     #[cfg_attr(
         feature = "serde",
         serde(default, skip_serializing_if = "Metadata::is_empty")
@@ -59,7 +59,7 @@ pub struct TokenRecord {
     pub metadata: Metadata,
     /// When the token was issued.
     pub created_at: Timestamp,
-    /// Who issued the token, as the audit log names them. `None` if that is not known.
+    /// Who issued the token, under the name in the audit log. `None` if unknown.
     #[cfg_attr(
         feature = "serde",
         serde(default, skip_serializing_if = "Option::is_none")
@@ -176,7 +176,7 @@ impl TokenRecord {
         self.restrictions.as_ref()?.suspended_at()
     }
 
-    /// Returns the token, suspended: it is refused until it is [resumed](Self::resume). Its expiry
+    /// Returns the suspended token. It is refused until it is [resumed](Self::resume). Its expiry
     /// does not change. If it is suspended already, the original time is kept.
     ///
     /// # Errors
@@ -193,7 +193,7 @@ impl TokenRecord {
         Ok(self)
     }
 
-    /// Returns the token, no longer suspended. A token that is not suspended does not change.
+    /// Returns the resumed token. A token that is not suspended does not change.
     ///
     /// # Errors
     ///
@@ -290,7 +290,7 @@ impl TokenRecord {
         Some(at.checked_add(lifetime).unwrap_or(Timestamp::MAX))
     }
 
-    /// Returns whether the token is admitted at `now` or at a later time, unless something changes.
+    /// Returns whether the token is admitted at `now`, or will be later if nothing changes.
     pub(crate) fn is_admissible(&self, now: Timestamp) -> bool {
         matches!(
             self.status(now),
@@ -307,8 +307,8 @@ impl TokenRecord {
         }
     }
 
-    /// Returns the version of the record: the same until anything but the use of the token, or its
-    /// app's own record, changes. Times count in microseconds.
+    /// Returns the version of the record, which changes whenever anything in it changes, except for
+    /// the recorded use of the token and the record of its app. Times are compared in microseconds.
     #[must_use]
     pub fn version(&self) -> RecordVersion {
         let times = [Some(self.created_at), self.expires_at, self.revoked_at]

@@ -113,7 +113,7 @@ impl Restrictions {
         &self.0.text
     }
 
-    /// Returns whether this version understands the restrictions, and so can apply them.
+    /// Returns whether this version understands the restrictions and can therefore enforce them.
     #[must_use]
     pub fn is_understood(&self) -> bool {
         self.0.terms.is_some()
@@ -231,7 +231,7 @@ impl FromStr for Restrictions {
 
 serde_text!(Restrictions, "restrictions of a token");
 
-/// The text, or the parts, cannot be the restrictions of a token.
+/// The restrictions are invalid.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 #[error("{0}")]
 pub struct RestrictionsError(RestrictionsFault);
@@ -240,7 +240,7 @@ pub struct RestrictionsError(RestrictionsFault);
 enum RestrictionsFault {
     #[error("invalid restrictions; use 1 to 4,096 printable ASCII characters")]
     Text,
-    #[error("the networks of a token are too long; use fewer of them, or larger ones")]
+    #[error("the list of networks is too long; use fewer or larger networks")]
     TooLong,
 }
 

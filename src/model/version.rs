@@ -1,4 +1,4 @@
-//! The version of a record, to notice that it has changed since it was read.
+//! The version of a record, for detecting that it has changed since it was read.
 
 use std::{fmt, str::FromStr};
 
@@ -7,7 +7,7 @@ use thiserror::Error;
 
 use crate::text::serde_text;
 
-/// The version of a record: a digest of its content, without what is recorded about its use.
+/// The version of a record: a digest of its content, except for its recorded use.
 ///
 /// Two records with the same content have the same version, whichever store or program wrote them. The
 /// JSON API sends it as the entity tag of a record ([RFC 9110 section

@@ -40,7 +40,7 @@ pub trait AuditLog: Debug + Send + Sync + 'static {
     /// Returns an error if the event's identifier exists or the store fails.
     async fn append(&self, event: &AuditEvent) -> Result<(), StoreError>;
 
-    /// Appends those events whose identifiers do not exist, and returns how many. If several nodes append
+    /// Appends the events whose identifiers do not exist yet, and returns how many there were. If several nodes append
     /// the same events, each is appended once.
     ///
     /// The default implementation appends one after another. Override it if the store can append many in

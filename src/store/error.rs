@@ -39,12 +39,12 @@ pub enum StoreErrorKind {
     /// The state of the record does not allow the change. The source is a [`TransitionError`], or
     /// [`AppInUse`] for the deletion of an app.
     Conflict,
-    /// The position is not in the event log, because events were removed, or the store was replaced or
-    /// restored from a backup.
+    /// The position is no longer in the event log, because events were removed, or the store was replaced or restored
+    /// from a backup.
     Gone,
-    /// The record is not the version that the change expects, because it was changed since.
+    /// The record no longer has the version that the change expects.
     Stale,
-    /// The change would break the policy. The source is a [`PolicyError`].
+    /// The change would violate the policy. The source is a [`PolicyError`].
     PolicyViolation,
     /// The actor may not grant what the change would make live. The source is a [`GrantError`].
     NotGranted,
@@ -149,7 +149,7 @@ impl StoreError {
         self.source.as_ref()?.downcast_ref()
     }
 
-    /// Returns which rule the change would break, for errors of the kind
+    /// Returns the rule that the change would violate, for errors of the kind
     /// [`PolicyViolation`](StoreErrorKind::PolicyViolation).
     #[must_use]
     pub fn policy(&self) -> Option<&PolicyError> {
@@ -265,7 +265,7 @@ impl fmt::Display for StoreError {
             StoreErrorKind::Repeated => "the request was already carried out",
             StoreErrorKind::Conflict => "the record's state does not allow the change",
             StoreErrorKind::Gone => {
-                "the position is not in the event log, from which events were removed, or which was restored; start over from the oldest event or from now"
+                "the position is no longer in the event log: old events were removed, or the store was restored from a backup; start over from the oldest or the latest event"
             }
             StoreErrorKind::Stale => "the record was changed since it was read; read it again",
             StoreErrorKind::PolicyViolation => "the policy does not allow the change",

@@ -13,9 +13,8 @@ use crate::{
 
 /// The events of changes, in the order in which the changes were committed.
 ///
-/// An [`AuditLog`](super::AuditLog) lists events by identifier, for people who look something up. An event
-/// log is for programs that must see every change exactly in order, such as a copy of the records or
-/// the delivery of webhooks.
+/// An [`AuditLog`](super::AuditLog) lists events by identifier, for people. An event log is for programs that must see
+/// every change exactly in order, such as a copy of the records or the delivery of webhooks.
 ///
 /// # Order
 ///
@@ -47,7 +46,7 @@ use crate::{
 )]
 #[async_trait]
 pub trait EventLog: Debug + Send + Sync + 'static {
-    /// Returns events from a start on, the oldest first.
+    /// Returns events from a starting point on, oldest first.
     ///
     /// # Errors
     ///
@@ -120,11 +119,11 @@ impl FromStr for EventPosition {
 
 serde_text!(EventPosition, "event position");
 
-/// Where to start to read an [`EventLog`].
+/// Where to start reading an [`EventLog`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum EventStart {
-    /// With the oldest event that the log still has.
+    /// From the oldest event that the log still has.
     Oldest,
     /// After the latest event: only events from now on.
     Latest,
@@ -143,7 +142,7 @@ pub struct EventQuery {
 }
 
 impl EventQuery {
-    /// Creates a query for up to 100 events from a start on.
+    /// Creates a query for up to 100 events from a starting point on.
     #[must_use]
     pub fn new(start: EventStart) -> Self {
         let limit = PageSize::default();
@@ -197,7 +196,7 @@ impl LoggedEvent {
 )]
 #[non_exhaustive]
 pub struct EventPage {
-    /// The events, the oldest first.
+    /// The events, oldest first.
     pub events: Vec<LoggedEvent>,
     /// The position to continue from. If the log has no further events, it is that of the query, or that
     /// of the latest event.

@@ -5,13 +5,13 @@ use crate::{model::record::TokenRecord, token::TokenId};
 
 /// A query for tokens that expire soon, ordered by expiry and then by identifier.
 ///
-/// Revoked tokens are left out, and tokens that were replaced: their successors are in use.
+/// Revoked tokens are left out. So are replaced tokens, because their successors are in use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ExpiringQuery {
     /// Only tokens that expire after this instant.
     pub from: Timestamp,
-    /// Also tokens that expire at `from` and whose identifier is greater than this one.
+    /// Also selects tokens that expire at `from` if their identifier is greater than this one.
     pub after: Option<TokenId>,
     /// Only tokens that expire at or before this instant.
     pub until: Timestamp,

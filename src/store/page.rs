@@ -177,7 +177,7 @@ pub struct TokenQuery {
     pub status: Option<TokenStatus>,
     /// Only tokens whose name contains this text, ignoring the case of ASCII letters.
     pub name: Option<String>,
-    /// Only tokens that are admitted, now or at a later time, unless something changes.
+    /// Only tokens that are admitted now, or will be later if nothing changes.
     pub admissible: bool,
     /// Only the token that was replaced by this one in a rotation.
     pub successor: Option<TokenId>,

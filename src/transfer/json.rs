@@ -76,7 +76,7 @@ impl Fields {
         }
     }
 
-    /// Reads an object whose values are texts.
+    /// Reads an object whose values are strings.
     pub(super) fn metadata(&mut self, field: &str) -> Result<Option<Metadata>, Flaw> {
         let Some(Self(entries)) = self.object(field)? else {
             return Ok(None);
@@ -86,7 +86,8 @@ impl Fields {
             _ => Err(wrong(field, "a value is not a text")),
         });
         let entries: Vec<_> = entries.collect::<Result<_, _>>()?;
-        // The error of metadata names its key, which is not secret but may be a mistake.
+        // The metadata error includes the key. It is not a secret, but may have been put there by
+        // mistake.
         let metadata = Metadata::new(entries).map_err(|_| {
             wrong(field, "use at most 50 keys of 1 to 40 characters, values of up to 500 characters, and 8 KiB in all")
         })?;

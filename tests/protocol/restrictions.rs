@@ -131,7 +131,7 @@ async fn the_rejection_names_the_token_and_the_address() {
         assert_eq!(rejection.app_id(), Some(&fixture.app().id));
         assert!(rejection.token_id().is_some());
         let said = rejection.to_string();
-        assert_eq!(said, "the token is used from outside of its networks");
+        assert_eq!(said, "the token is used from outside its networks");
     }
     assert_eq!(fixture.store.finds(), 1);
 }

@@ -19,7 +19,7 @@ pub struct Actor {
     given: Option<Box<str>>,
     grantable: Grantable,
     own: Option<Own>,
-    /// What the dashboard calls the actor, if not by name.
+    /// The display name in the dashboard, if it differs from the name.
     label: Option<Box<str>>,
 }
 
@@ -71,15 +71,15 @@ impl Actor {
         self
     }
 
-    /// Sets what the dashboard calls the signed-in actor, if the name in the audit log is not one that
-    /// people know. Defaults to that name.
+    /// Sets the display name of the signed-in actor in the dashboard, for names in the audit log that people do not
+    /// recognize. Defaults to the name in the audit log.
     #[must_use]
     pub fn shown_as(mut self, label: &str) -> Self {
         self.label = Some(one_line(label, Self::MAX_LABEL_LEN).into());
         self
     }
 
-    /// Returns what the dashboard calls the actor.
+    /// Returns the display name of the actor in the dashboard.
     pub(super) fn label(&self) -> &str {
         self.label.as_deref().unwrap_or(&self.name)
     }

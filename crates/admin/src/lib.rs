@@ -68,7 +68,7 @@
 //! | `POST /tokens/{token}/rotate` | issues a successor; only this response contains its text |
 //! | `POST /tokens/{token}/suspend`, `POST /tokens/{token}/resume` | blocks or unblocks a token |
 //! | `POST /tokens/{token}/revoke` | revokes a token permanently |
-//! | `GET /policy`, `PUT /policy` | reads, replaces the rules that every new or edited token has to keep |
+//! | `GET /policy`, `PUT /policy` | reads, replaces the rules that every new or edited token must follow |
 //! | `GET /events?app_id=&token_id=` | lists audit events, latest first, with what each edit changed |
 //! | `GET /openapi.json` | returns the OpenAPI 3.1 document |
 //!
@@ -124,7 +124,7 @@
 //! | 413 | `body_too_large` | send at most 64 KiB |
 //! | 415 | `unsupported_media_type` | send `Content-Type: application/json` |
 //! | 422 | `invalid_name`, `invalid_scopes`, `invalid_expiry`, `invalid_metadata`, `invalid_networks`, `invalid_overlap`, `foreign_format`, `unknown_format`, `format_not_allowed` | fix the value that `detail` names |
-//! | 422 | `policy_violation` | keep the rule that `detail` names |
+//! | 422 | `policy_violation` | follow the rule that `detail` names |
 //! | 422 | `key_reused` | send a new key |
 //! | 503 | `store_failure`, `entropy_failure`, `unavailable` | try again after `Retry-After` |
 

@@ -90,7 +90,7 @@ impl Problem {
         )
     }
 
-    /// A request that matches the OpenAPI document, with a value that is invalid all the same: 422.
+    /// A request that matches the OpenAPI document, but has an invalid value: 422.
     pub(super) fn unprocessable(code: &'static str, detail: impl Into<Cow<'static, str>>) -> Self {
         Self::new(StatusCode::UNPROCESSABLE_ENTITY, code, detail)
     }

@@ -50,7 +50,7 @@ pub struct AppView<'r> {
     /// When the app was disabled, or null if it is enabled.
     #[schema(value_type = Option<String>, format = DateTime, required)]
     disabled_at: Option<Timestamp>,
-    /// What your platform keeps with the app.
+    /// The metadata of the app.
     #[schema(value_type = BTreeMap<String, String>)]
     metadata: &'r Metadata,
     /// The version of the app, which changes with the app. Its entity tag in quotes.
@@ -142,10 +142,10 @@ pub struct TokenView<'r> {
     /// When the token was suspended, or null if it is not.
     #[schema(value_type = Option<String>, format = DateTime, required)]
     suspended_at: Option<Timestamp>,
-    /// What your platform keeps with the token.
+    /// The metadata of the token.
     #[schema(value_type = BTreeMap<String, String>)]
     metadata: &'r Metadata,
-    /// Who issued the token, as in the audit log, or null if that is unknown.
+    /// Who issued the token, as in the audit log, or null if unknown.
     #[schema(required, max_length = 200)]
     created_by: Option<&'r str>,
     /// The version of the token, which changes with the token, but not with its use or its app. Its
@@ -323,11 +323,11 @@ impl EventView<'_> {
     }
 }
 
-/// The rules that every new or edited token has to keep.
+/// The rules that every new or edited token must follow.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 #[schema(as = Policy)]
 pub struct PolicyView<'r> {
-    /// The longest time from a token's creation to its expiry, in seconds, or null.
+    /// The maximum time from a token's creation to its expiry, in seconds, or null.
     #[schema(required, minimum = 0)]
     max_lifetime_seconds: Option<u64>,
     /// The lifetime of tokens that are issued without an expiry, in seconds, or null.

@@ -42,7 +42,7 @@ pub(crate) enum Command {
         /// New name of the app; it does not have to be unique
         name: String,
     },
-    /// Edit an app: its name or metadata. What you do not name stays as it is
+    /// Edit an app: its name or metadata. Anything that you do not specify stays the same
     Edit(edit::Arguments),
     /// Disable an app: none of its tokens work until you enable it again
     Disable {

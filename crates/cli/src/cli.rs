@@ -48,7 +48,7 @@ pub(crate) enum Command {
     /// Issue, list, show, edit, suspend, resume, rotate, revoke and purge tokens
     #[command(subcommand)]
     Token(token::Command),
-    /// Show and set the rules that every new or edited token has to keep
+    /// Show and set the rules that every new or edited token must follow
     #[command(subcommand)]
     Policy(policy::Command),
     /// List the audit log of apps and tokens, newest first

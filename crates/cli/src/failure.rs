@@ -63,7 +63,7 @@ pub(crate) struct Failure {
     output: Option<io::ErrorKind>,
     /// The message covers the kind of the store's error, so only the source of that is shown.
     hides_store_kind: bool,
-    /// A server did not answer, so the change may have been made.
+    /// A server did not respond, so the change may have been made.
     uncertain: bool,
     /// A server could not be reached, so nothing was done.
     unreachable: bool,
@@ -160,7 +160,7 @@ impl Failure {
         self.unreachable
     }
 
-    /// Whether the change may have been made, because the store or the server did not answer.
+    /// Whether the change may have been made, because the store or the server did not respond.
     pub(crate) fn is_uncertain(&self) -> bool {
         let mut cause = self.source.as_deref().map(|source| source as &dyn Error);
         while let Some(error) = cause {

@@ -63,9 +63,8 @@ pub(crate) struct Options {
         hide_env_values = true
     )]
     pub(crate) limited_apps: Vec<String>,
-    /// Server to work through instead of a store: the URL of `api-tokens serve`, with `https` unless
-    /// it runs on this machine. Its token comes from API_TOKENS_TOKEN or from `--token-file`, and needs
-    /// the scope `tokens:admin`
+    /// Server to use instead of a store: the URL of `api-tokens serve`, with `https` unless it runs on this machine.
+    /// Its token comes from API_TOKENS_TOKEN or from `--token-file`, and needs the scope `tokens:admin`
     #[arg(
         long,
         global = true,
@@ -96,14 +95,14 @@ pub(crate) struct Options {
     typed: Typed,
 }
 
-/// Which options were typed, instead of set by a variable.
+/// Which options were passed as arguments instead of variables.
 #[derive(Clone, Copy, Debug, Default)]
 struct Typed {
     store: bool,
     server: bool,
 }
 
-/// What a command works on.
+/// What a command uses.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Target<'a> {
     Store,
@@ -112,7 +111,7 @@ pub(crate) enum Target<'a> {
 }
 
 impl Options {
-    /// Learns from the parsed arguments which options were typed.
+    /// Finds out from the parsed arguments which options were passed as such.
     pub(crate) fn learn(&mut self, matches: &ArgMatches) {
         let typed = |name| matches.value_source(name) == Some(ValueSource::CommandLine);
         self.typed = Typed {
@@ -121,7 +120,7 @@ impl Options {
         };
     }
 
-    /// Returns what the command works on. An option takes precedence over the variable of the other.
+    /// Returns what the command uses. An option takes precedence over the variable of the other.
     pub(crate) fn target(&self) -> Result<Target<'_>, Failure> {
         let has_store = self.typed.store || self.store.iter().any(|url| !url.is_empty());
         let server = match &self.server {

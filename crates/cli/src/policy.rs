@@ -18,9 +18,9 @@ use crate::{
 
 #[derive(Subcommand)]
 pub(crate) enum Command {
-    /// Show the rules that every new or edited token has to keep
+    /// Show the rules that every new or edited token must follow
     Show,
-    /// Set rules; what you do not name stays as it is. Existing tokens stay as they are
+    /// Set rules; rules that you do not specify stay the same. Existing tokens are not affected
     Set(Box<Arguments>),
 }
 
@@ -48,7 +48,7 @@ const NONE: &str = "none";
     ])
 ))]
 pub(crate) struct Arguments {
-    /// Longest time from the creation of a token to its expiry, like `365d`, or `none`. Every token
+    /// Maximum time from the creation of a token to its expiry, like `365d`, or `none`. Every token
     /// must then expire
     #[arg(long, value_name = "DURATION", value_parser = lifetime)]
     max_lifetime: Option<Rule<Duration>>,
@@ -65,7 +65,7 @@ pub(crate) struct Arguments {
     /// Whether the live tokens of an app must have different names
     #[arg(long, value_name = "BOOL")]
     unique_names: Option<bool>,
-    /// Scope that tokens may have, in place of all that the policy allows. Separate several with
+    /// Scope that tokens may have, replacing all that the policy allows now. Separate several with
     /// commas, or repeat the option
     #[arg(
         long = "scope",

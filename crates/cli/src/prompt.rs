@@ -15,7 +15,7 @@ pub(crate) struct Confirmation {
 }
 
 impl Confirmation {
-    /// Asks for confirmation, unless the option is set. Fails if there is no terminal to ask on.
+    /// Asks for confirmation, unless the option is set. Fails if there is no terminal.
     pub(crate) fn ask(&self, question: &str) -> Result<(), Failure> {
         if self.yes { Ok(()) } else { ask(question) }
     }

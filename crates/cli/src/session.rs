@@ -112,7 +112,7 @@ impl Session {
             Ok(finished) => finished,
             Err(_) => {
                 note(
-                    "building indexes for this version; if you stop that, the next command continues",
+                    "building indexes for this version; if you interrupt it, the next command continues",
                 );
                 finishing.await
             }
@@ -141,7 +141,7 @@ impl Session {
 /// The failure if no store is given.
 pub(crate) fn no_store() -> Failure {
     Failure::usage(
-        "no store given: pass `--store sqlite://PATH` or `--store postgres://USER@HOST/DATABASE`, or set API_TOKENS_STORE; to work through a server, pass `--server`",
+        "no store given: pass `--store sqlite://PATH` or `--store postgres://USER@HOST/DATABASE`, or set API_TOKENS_STORE; to use a server instead, pass `--server`",
     )
 }
 

@@ -1,5 +1,4 @@
-//! Output formats of records: cells and fields for people, JSON for programs. The words are those of
-//! the dashboard.
+//! Output formats of records: cells and fields for people, JSON for programs. The terms are those of the dashboard.
 
 use std::{collections::BTreeMap, fmt};
 

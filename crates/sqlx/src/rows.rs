@@ -325,7 +325,7 @@ pub(super) fn event_page_from(
     for row in rows.iter().take(query.limit.get()) {
         match logged_event_from(row) {
             Ok(event) => events.push(event),
-            // Left out, it would be lost for those who follow.
+            // If it were left out, followers would miss it.
             Err(error) if events.is_empty() => return Err(error),
             Err(_) => break,
         }

@@ -22,7 +22,7 @@ mod events {
         tracing::warn!(
             target: TARGET,
             error = error as &dyn std::error::Error,
-            "an index of the latest migration could not be built; this is tried again"
+            "an index of the latest migration could not be built; trying again"
         );
     }
 

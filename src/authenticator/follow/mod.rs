@@ -196,11 +196,11 @@ impl fmt::Debug for FollowerBuilder {
 
 /// A background task that applies changes made by other processes, and records usage.
 ///
-/// It reads the store's change log about once a second and evicts the tokens that have changed.
-/// This proves that everything else in the cache is fresh. While the log cannot be read, cached
-/// answers age; [`max_staleness`](super::AuthenticatorBuilder::max_staleness) after the last read
-/// they are no longer used. Each token is then looked up, and a request is refused with 503 if that
-/// fails too.
+/// It reads the store's change log about once a second and invalidates the tokens and apps that
+/// have changed. This proves that everything else in the cache is fresh. While the log cannot be
+/// read, cached answers age; [`max_staleness`](super::AuthenticatorBuilder::max_staleness) after
+/// the last read they are no longer used. Each token is then looked up, and a request is refused
+/// with 503 if that fails too.
 ///
 /// An authenticator has one follower at a time. Dropping the follower stops it; call
 /// [`stop`](Self::stop) to record the latest usage first.

@@ -79,8 +79,7 @@ fn bits_after_the_prefix_are_refused_with_the_network_that_was_meant() {
         ("::ffff:10.1.2.3/104", "10.0.0.0/8"),
         ("::ffff:10.1.2.3/90", "::ffc0:0:0/90"),
     ] {
-        let expected =
-            format!("the address of a network has bits set after its prefix; use `{meant}`");
+        let expected = format!("the network has host bits set; use `{meant}`");
         assert_eq!(message(bad), expected);
         assert_eq!(network(meant).to_string(), meant);
     }
@@ -93,11 +92,14 @@ fn the_number_of_networks_is_bounded() {
         all.join(",")
     };
     assert_eq!(networks(&list(100)).as_slice().len(), Networks::MAX);
-    assert_eq!(message(&list(101)), "101 networks; use at most 100");
+    assert_eq!(
+        message(&list(101)),
+        "too many networks (101); use at most 100"
+    );
     let none = Networks::new([]).unwrap_err();
     assert_eq!(
         none.to_string(),
-        "no networks; use at least one, such as `10.0.0.0/8`"
+        "the list of networks is empty; use at least one, such as `10.0.0.0/8`"
     );
     for empty in ["", " ", ",", "10.0.0.0/8,"] {
         assert!(empty.parse::<Networks>().is_err(), "{empty:?}");

@@ -96,7 +96,7 @@ fn networks_leave_room_to_suspend_the_token() {
     let error = Restrictions::of(Some(all(100)), None, None).unwrap_err();
     assert_eq!(
         error.to_string(),
-        "the networks of a token are too long; use fewer of them, or larger ones"
+        "the list of networks is too long; use fewer or larger networks"
     );
 }
 

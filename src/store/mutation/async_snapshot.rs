@@ -99,7 +99,7 @@ pub trait AsyncSnapshot: Send {
         Ok(active(&self.unrevoked_of(app).await?, at).count())
     }
 
-    /// Counts those tokens of [`live_of`](Self::live_of) that have no successor. The default
+    /// Counts the tokens of [`live_of`](Self::live_of) that have no successor. The default
     /// implementation reads them.
     ///
     /// # Errors

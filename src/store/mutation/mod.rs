@@ -52,7 +52,7 @@ pub struct Mutation {
     /// [changes](AuditEvent::changes) with those of an edit or a rotation. It keeps them for
     /// [`Op::CreateApp`] and [`Op::InsertTokens`], which change nothing that exists.
     pub audit: Option<AuditEvent>,
-    /// Rules that the change has to keep besides the policy of the store.
+    /// Rules that the change must follow in addition to the policy of the store.
     pub policy: Option<Policy>,
 }
 
@@ -92,7 +92,7 @@ impl Mutation {
         self
     }
 
-    /// Sets rules that the change has to keep besides the policy of the store.
+    /// Sets rules that the change must follow in addition to the policy of the store.
     #[must_use]
     pub fn policy(mut self, policy: Policy) -> Self {
         self.policy = Some(policy);

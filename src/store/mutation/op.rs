@@ -113,7 +113,7 @@ pub enum Op {
     ClearCaches,
 }
 
-/// What a plan adds to besides its result.
+/// What a plan collects in addition to its result.
 pub(super) struct Draft<'a, S> {
     pub(super) at: Timestamp,
     pub(super) state: &'a S,

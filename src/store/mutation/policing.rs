@@ -69,7 +69,7 @@ impl<'a, S: State> Policing<'a, S> {
         self.policy.check_scopes(successor)
     }
 
-    /// Checks what an edit changes. What breaks a rule from before may stay.
+    /// Checks what an edit changes. Existing violations may remain.
     pub(super) fn check_edit(
         &self,
         old: &TokenRecord,

@@ -128,7 +128,7 @@ pub async fn an_edit_is_checked_against_the_current_token(store: Registry) {
     assert_eq!(read(&store, &edited).await, Some(revoked));
 }
 
-/// Racing edits that add to the metadata lose nothing of each other.
+/// Concurrent edits of the metadata do not lose each other's changes.
 pub async fn racing_edits_are_all_applied(store: Registry) {
     let app = app(&store, 1).await;
     let token = token(&store, &app, 1).await;
@@ -180,7 +180,7 @@ pub async fn the_event_of_an_edit_has_old_and_new_values(store: Registry) {
     assert_eq!(page.items, [event]);
 }
 
-/// A successor has the metadata with which it is inserted, and so has every new token and app.
+/// Successors, new tokens and new apps have the metadata with which they are inserted.
 pub async fn metadata_survives_in_every_language(store: Registry) {
     let entries = (0..50).map(|n| (format!("ключ {n}"), "\u{1f511} \\ \" ' \u{1} ".repeat(9)));
     let metadata = Metadata::new(entries).unwrap();
@@ -224,7 +224,8 @@ pub async fn an_app_with_live_tokens_is_not_deleted(store: Registry) {
     assert_eq!(again.kind(), StoreErrorKind::NotFound);
 }
 
-/// A record of less precision than its edit is the same version when it is read again.
+/// If a store is less precise than an edit, the returned record still has the same version as when
+/// it is read again.
 pub async fn a_version_is_the_same_however_it_was_read(store: Registry) {
     let app = app(&store, 1).await;
     let token = token(&store, &app, 1).await;

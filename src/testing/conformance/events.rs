@@ -12,7 +12,7 @@ fn event_log(store: &Registry) -> &dyn EventLog {
 }
 
 fn event(n: u8, outcome: AuditOutcome) -> AuditEvent {
-    // In another order than that of their commits.
+    // In a different order than that of their commits.
     let id = AuditEventId::from_bytes([n.wrapping_mul(101); 16]);
     AuditEvent::new(id, at(i64::from(n)), "ops", AuditAction::EditToken, outcome)
 }
@@ -164,7 +164,7 @@ pub async fn a_position_of_another_log_is_gone(store: Registry) {
     assert_eq!(page.events, [LoggedEvent::new(3, done(3))]);
 }
 
-/// Of events that several nodes append, each is appended once.
+/// If several nodes append the same events, each event is appended once.
 pub async fn an_event_that_exists_is_not_appended_again(store: Registry) {
     let log = audit_log(&store);
     log.append(&done(2)).await.unwrap();

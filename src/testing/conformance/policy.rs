@@ -58,7 +58,7 @@ pub async fn a_policy_is_set_over_the_version_that_was_read(store: Registry) {
     assert_eq!(store.policy().await.unwrap(), empty);
 }
 
-/// Every way to issue or edit a token is held to the policy.
+/// Every way to issue or edit a token enforces the policy.
 pub async fn tokens_keep_the_policy(store: Registry) {
     let app = app(&store, 1).await;
     let mut old = token_record(&app, 1);
@@ -146,8 +146,8 @@ pub async fn racing_inserts_keep_the_maximum_of_live_tokens(store: Registry) {
     insert(&store, &next).await.unwrap();
 }
 
-/// If names have to be unique, an app has no two live tokens of one name, whether they are inserted
-/// or renamed.
+/// If names must be unique, an app cannot have two live tokens with the same name, whether they are
+/// inserted or renamed.
 pub async fn racing_inserts_keep_names_unique(store: Registry) {
     let (ours, theirs) = (app(&store, 1).await, app(&store, 2).await);
     set(&store, Policy::default().unique_names()).await;

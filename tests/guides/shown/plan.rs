@@ -1,12 +1,12 @@
 use tower_api_tokens::{ApiTokens, AppEdit, AppId, AppPrincipal, LifecycleError, MetadataPatch};
 
-/// Runs when a customer changes its plan.
+/// Runs when a customer changes their plan.
 async fn set_plan(tokens: &ApiTokens, customer: &AppId, plan: &str) -> Result<(), LifecycleError> {
     let edit = AppEdit::default().metadata(MetadataPatch::default().set("plan", plan));
     tokens.edit_app(customer, None, edit).await.map(drop)
 }
 
-/// How many rows the plan of the caller allows an export to have.
+/// Returns the maximum number of rows that the caller's plan allows in an export.
 fn row_limit(app: &AppPrincipal) -> usize {
     match app.metadata("plan") {
         Some("enterprise") => usize::MAX,

@@ -75,8 +75,8 @@ pub(super) struct NewAppBody {
     id: Option<AppIdText>,
     #[schema(inline)]
     name: Name,
-    /// What your platform keeps with the app: at most 8,192 bytes for all keys and values. Requires an
-    /// actor who may grant everything.
+    /// The metadata of the app: at most 8,192 bytes for all keys and values. Requires an actor who may grant
+    /// everything.
     #[serde(default)]
     #[schema(inline)]
     metadata: MetadataText,
@@ -167,7 +167,7 @@ pub(super) async fn get_app(
 
 /// Edit an app.
 ///
-/// A JSON merge patch (RFC 7396). What is absent stays as it is.
+/// A JSON merge patch (RFC 7396). Absent fields stay the same.
 #[utoipa::path(
     patch, path = "/apps/{app}", tag = "apps",
     request_body(content(

@@ -41,7 +41,7 @@ use crate::{
     tags(
         (name = "apps", description = "The apps that tokens belong to."),
         (name = "tokens", description = "The tokens that apps authenticate with."),
-        (name = "policy", description = "The rules that every new or edited token has to keep."),
+        (name = "policy", description = "The rules that every new or edited token must follow."),
         (name = "audit", description = "The audit log: every change, when it was made, and by whom."),
         (name = "document", description = "The OpenAPI document of this API."),
     )

@@ -74,7 +74,7 @@ async fn read_json<S: Send + Sync, T: DeserializeOwned>(
             "body_too_large",
             "the body is larger than 64 KiB; send a smaller one",
         ),
-        _ => Problem::bad_request("invalid_body", "the body ended early; send it again"),
+        _ => Problem::bad_request("invalid_body", "the body is incomplete; send it again"),
     })?;
     // `serde` would also accept an array with the fields in order.
     if !bytes.trim_ascii_start().starts_with(b"{") {
@@ -200,7 +200,7 @@ impl<S: Send + Sync> FromRequestParts<S> for IfMatch {
             return Ok(Self(None));
         };
         let tag = value.to_str().unwrap_or_default().trim();
-        // A list would ask for one of several versions, which no client of this API has a use for.
+        // A list would accept any of several versions, which no client of this API needs.
         if values.next().is_some() || tag.contains(',') {
             return Err(Problem::bad_request(
                 "invalid_if_match",

@@ -26,12 +26,11 @@ pub(super) fn routes<S: Clone + Send + Sync + 'static>() -> Router<S> {
 #[openapi(paths(get_policy, set_policy))]
 pub(super) struct Paths;
 
-/// The rules that every new or edited token has to keep. A rule that is null or absent is removed.
+/// The rules that every new or edited token must follow. A rule that is null or absent is removed.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct SetPolicy {
-    /// The longest time from a token's creation to its expiry, in seconds. Every token must then have
-    /// an expiry.
+    /// The maximum time from a token's creation to its expiry, in seconds. Every token must then have an expiry.
     #[schema(inline)]
     max_lifetime_seconds: Option<Lifetime>,
     /// The lifetime of tokens that are issued without an expiry, in seconds.

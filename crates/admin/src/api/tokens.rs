@@ -127,7 +127,8 @@ pub(super) struct NewTokenBody {
     #[schema(inline)]
     format: Option<FormatLabel>,
     /// When the token expires: an instant, or the last day on which it works. Null if it never
-    /// expires. If absent, the policy decides, or the token never expires.
+    /// expires. If absent, the default lifetime of the policy applies; without one, the token never
+    /// expires.
     #[serde(default, deserialize_with = "present")]
     #[schema(inline, value_type = Option<Expiry>)]
     expires_at: Option<Option<Expiry>>,
@@ -137,7 +138,7 @@ pub(super) struct NewTokenBody {
     /// The instant before which the token is refused. Null or absent for none.
     #[schema(inline)]
     not_before: Option<Instant>,
-    /// What your platform keeps with the token: at most 8,192 bytes for all keys and values.
+    /// The metadata of the token: at most 8,192 bytes for all keys and values.
     #[serde(default)]
     #[schema(inline)]
     metadata: MetadataText,
@@ -174,8 +175,7 @@ pub(super) struct EditToken {
     #[serde(default, deserialize_with = "present")]
     #[schema(inline, nullable = false)]
     name: Option<Name>,
-    /// The new scopes, in place of all that the token has. At most 1,024 characters in total, with a
-    /// space between two scopes.
+    /// The new scopes, replacing all existing ones. At most 1,024 characters in total, with a space between two scopes.
     #[serde(default, deserialize_with = "present")]
     #[schema(inline, nullable = false)]
     scopes: Option<Vec<ScopeText>>,
@@ -292,8 +292,8 @@ pub(super) async fn get_token(
 
 /// Edit a token.
 ///
-/// A JSON merge patch (RFC 7396). What is absent stays as it is. The name and the metadata of any token
-/// can be edited, everything else only while the token is neither revoked nor expired.
+/// A JSON merge patch (RFC 7396). Absent fields stay the same. The name and the metadata of any token can be edited.
+/// Everything else can be edited only while the token is neither revoked nor expired.
 #[utoipa::path(
     patch, path = "/tokens/{token}", tag = "tokens",
     request_body(content(

@@ -1,5 +1,6 @@
 //! The fields of edits, metadata, networks and the policy. Each accepts exactly what the OpenAPI
-//! document describes. What it cannot describe is checked afterwards, and answered with 422.
+//! document describes. Rules that it cannot describe are checked afterwards, and violations are
+//! answered with 422.
 
 use std::{collections::BTreeMap, fmt, marker::PhantomData};
 
@@ -165,7 +166,7 @@ impl ToSchema for MetadataChanges {}
 pub(super) struct NetworkList(Vec<String>);
 
 impl NetworkList {
-    /// Returns the networks, or says which of them is invalid.
+    /// Returns the networks, or an error that names the invalid one.
     pub(super) fn read(self) -> Result<Networks, Problem> {
         let invalid = |detail| Problem::unprocessable("invalid_networks", detail);
         let mut networks = Vec::with_capacity(self.0.len());

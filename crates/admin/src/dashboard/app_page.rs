@@ -1,4 +1,4 @@
-//! What the page of an app shows.
+//! The content of the page of an app.
 
 use askama::Template;
 use axum::response::Response;
@@ -39,7 +39,7 @@ struct AppPage {
     /// Set if disabling the app locks out the signed-in operator.
     warning: Option<Warning>,
     disable: ConfirmInput,
-    /// The form that deletes the app, for an operator who may.
+    /// The form that deletes the app, if the operator may delete it.
     delete: Option<ConfirmInput>,
     history: HistoryView,
 }
@@ -128,7 +128,7 @@ fn effect_of_disabling(live: Option<Total>) -> String {
     let until = "until you enable the app again";
     match live {
         Some(Total::Exactly(0)) => {
-            format!("No token is active now. New ones can't be used {until}.")
+            format!("This app has no active tokens. New ones can't be used {until}.")
         }
         Some(total) => format!("{} will stop working {until}.", total.of("active token")),
         None => format!("Requests with this app's tokens will fail {until}."),
@@ -142,7 +142,7 @@ mod tests {
     #[test]
     fn the_effect_of_disabling_names_the_number_of_tokens() {
         for (live, expected) in [
-            (Some(Total::Exactly(0)), "No token is active now."),
+            (Some(Total::Exactly(0)), "This app has no active tokens."),
             (Some(Total::Exactly(1)), "1 active token will stop working"),
             (
                 Some(Total::Exactly(12)),

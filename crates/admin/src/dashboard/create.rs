@@ -150,7 +150,7 @@ impl NewForm {
     fn options(&self) -> Vec<Input> {
         let not_before = Input::new("not_before", "Not valid before", &self.not_before)
             .date()
-            .hint("The token works from the beginning of this day, UTC. Leave it empty for immediately.");
+            .hint("The token works from the beginning of this day, UTC. Leave it empty to start immediately.");
         let mut options = vec![
             Input::networks(&self.networks),
             not_before,

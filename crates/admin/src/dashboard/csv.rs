@@ -107,7 +107,7 @@ pub(super) fn optional(value: Option<impl ToString>) -> String {
     value.map_or_else(String::new, |value| value.to_string())
 }
 
-/// Writes a cell. An apostrophe keeps spreadsheets from running a text as a formula.
+/// Writes a cell. An apostrophe keeps spreadsheets from running text as a formula.
 fn write_cell(text: &mut String, cell: &str) {
     let is_formula = cell.starts_with(['=', '+', '-', '@', '\t', '\r']);
     let is_quoted = is_formula || cell.contains([',', ';', '"', '\'', '\r', '\n', '\t']);

@@ -7,7 +7,8 @@ use tower_api_tokens::{AppId, AppRecord, AuditEvent, TokenId, TokenRecord};
 
 use crate::operations::Operator;
 
-/// What an actor that signed in with a token is called in the audit log, before the identifier.
+/// The prefix of the name in the audit log of an actor who signed in with a token. The identifier
+/// follows.
 const TOKEN_ACTOR: &str = "token:";
 
 /// How many lookups run at the same time.

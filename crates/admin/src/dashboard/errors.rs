@@ -50,7 +50,7 @@ pub(super) fn is_unknown_app(error: &OperationError) -> bool {
     error.kind() == OperationErrorKind::Lifecycle(LifecycleErrorKind::UnknownApp)
 }
 
-/// Returns the message for a rule of the policy that a token breaks.
+/// Returns the message for a rule of the policy that a token violates.
 fn in_policy(error: &PolicyError) -> String {
     match error {
         PolicyError::NeverExpires => "The policy requires an expiration. Choose one.".to_owned(),
@@ -58,9 +58,11 @@ fn in_policy(error: &PolicyError) -> String {
             "The policy allows this token to work until {} at most. Choose an earlier expiration.",
             Moment::exact(*latest)
         ),
-        PolicyError::LiveTokens(0) => "The policy allows this app no active tokens.".to_owned(),
+        PolicyError::LiveTokens(0) => {
+            "The policy doesn't allow this app any active tokens.".to_owned()
+        }
         PolicyError::LiveTokens(1) => {
-            "This app already has an active token, and the policy allows one. Revoke it first."
+            "This app already has an active token, and the policy allows only one. Revoke it first."
                 .to_owned()
         }
         PolicyError::LiveTokens(most) => format!(

@@ -137,6 +137,10 @@ impl EventView {
             AuditOutcome::Refused(reason) => {
                 (format!("Couldn't {}", words.attempt), plain_reason(reason))
             }
+            // Without an object, no preposition may remain at the end.
+            _ if about == About::Token => {
+                (words.done.trim_end_matches(" of").to_owned(), String::new())
+            }
             _ => (words.done.to_owned(), String::new()),
         };
         let mut facts = vec![("Event ID", Identifier::new(event.id, "event ID"))];
@@ -241,7 +245,11 @@ impl Words {
             AuditAction::ResumeToken => ("Resumed", "resume", "a token"),
             AuditAction::RotateToken => ("Rotated", "rotate", "a token"),
             AuditAction::RevokeToken => ("Revoked", "revoke", "a token"),
-            AuditAction::ExpiringToken => ("Announced expiry of", "announce expiry of", "a token"),
+            AuditAction::ExpiringToken => (
+                "Announced the expiration of",
+                "announce the expiration of",
+                "a token",
+            ),
             AuditAction::PurgeTokens => ("Purged", "purge", "expired and revoked tokens"),
             AuditAction::ImportTokens => ("Imported", "import", "tokens"),
             AuditAction::SetPolicy => ("Changed", "change", "the policy"),
@@ -273,7 +281,7 @@ fn plain_reason(reason: &str) -> String {
         "suspended_token" => "the token is suspended".to_owned(),
         "restricted_token" => "the token's restrictions are not understood".to_owned(),
         "policy_violation" => "the policy doesn't allow it".to_owned(),
-        "stale" => "it had been changed in between".to_owned(),
+        "stale" => "it was changed in the meantime".to_owned(),
         "app_in_use" => "the app has tokens that still work or can be resumed".to_owned(),
         "owner_required" => "only people who may grant everything may do that".to_owned(),
         "disabled_app" => "the app is disabled".to_owned(),

@@ -1,4 +1,4 @@
-//! When a token expires and when it becomes valid, as forms describe it.
+//! The expiry and the start date of a token in forms.
 
 use std::time::Duration;
 

@@ -183,7 +183,7 @@ mod tests {
         assert_eq!(read_networks(" \n "), Ok(None));
         let error = read_networks("10.0.0.0/8 10.0.0.1/8").unwrap_err();
         assert!(
-            error.starts_with("10.0.0.1/8: The address of a network"),
+            error.starts_with("10.0.0.1/8: The network has host bits set"),
             "{error}"
         );
         assert!(error.contains("“10.0.0.0/8”"), "{error}");

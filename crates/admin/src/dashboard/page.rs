@@ -22,7 +22,7 @@ const ACCOUNT_TAG_LEN: usize = 12;
 pub(super) struct Page {
     /// The path at which the dashboard is mounted, without a trailing slash.
     pub(super) root: String,
-    /// What the signed-in actor is called; empty if nobody is signed in.
+    /// The display name of the signed-in actor; empty if no one is signed in.
     pub(super) actor: String,
     /// The name that identifies the actor in the audit log.
     pub(super) actor_id: String,

@@ -29,7 +29,7 @@ struct PolicyPage {
     page: Page,
     notice: Option<Notice>,
     rules: Rules,
-    /// Whether the service adds rules to those of the form.
+    /// Whether the service has stricter rules of its own.
     is_stricter: bool,
     /// The form, for an operator who may set the policy.
     form: Option<PolicyForm>,
@@ -63,7 +63,7 @@ impl Rules {
                 .max_live_tokens
                 .map_or_else(|| "No limit".to_owned(), |most| grouped(most.into())),
             names: match policy.unique_names {
-                true => "Different in each app",
+                true => "Unique in each app",
                 false => "May repeat",
             },
             scopes: policy.scopes.as_ref().map(ScopesView::all),
@@ -84,7 +84,7 @@ struct PolicyForm {
     unique_names: bool,
     limits_scopes: bool,
     scopes: Vec<Input>,
-    /// What is saved now of the check boxes, if the form was overtaken by another edit.
+    /// The saved check boxes, if another edit was saved while the form was open.
     saved: Option<String>,
 }
 
@@ -154,7 +154,7 @@ impl Form {
     /// Returns the form as the template shows it. With a `saved` form, shows what differs from it.
     fn shown(&self, version: RecordVersion, saved: Option<&Self>) -> PolicyForm {
         let mut lifetimes = vec![
-            Input::new("max_lifetime", "Longest lifetime", &self.max_lifetime)
+            Input::new("max_lifetime", "Maximum lifetime", &self.max_lifetime)
                 .saved(saved.map(|form| &form.max_lifetime))
                 .hint(
                     "Days, such as 90, or a number of hours, minutes or seconds, such as 12 hours. \
@@ -162,17 +162,17 @@ impl Form {
                 ),
             Input::new(
                 "default_lifetime",
-                "Lifetime by default",
+                "Default lifetime",
                 &self.default_lifetime,
             )
             .saved(saved.map(|form| &form.default_lifetime))
             .hint(
-                "For tokens that are created without a choice of expiration. Leave it empty for \
+                "For tokens that are created without an explicit expiration. Leave it empty for \
                  none.",
             ),
             Input::new(
                 "max_live_tokens",
-                "Active tokens of an app",
+                "Active tokens per app",
                 &self.max_live_tokens,
             )
             .saved(saved.map(|form| &form.max_live_tokens))
@@ -186,7 +186,7 @@ impl Form {
                 .saved(saved.map(|form| &form.scopes))
                 .mono()
                 .hint("Separate scopes with spaces."),
-            Input::new("scopes_of", "Scopes of some apps", &self.scopes_of)
+            Input::new("scopes_of", "Scopes by app", &self.scopes_of)
                 .saved(saved.map(|form| &form.scopes_of))
                 .lines()
                 .placeholder("APP-ID=invoices:read invoices:write")
@@ -222,7 +222,8 @@ impl Form {
     fn boxes(&self) -> [Option<&'static str>; 3] {
         [
             self.expiry_required.then_some("Every token must expire"),
-            self.unique_names.then_some("Names differ in each app"),
+            self.unique_names
+                .then_some("Names must be unique in each app"),
             self.limits_scopes.then_some("Allow only these scopes"),
         ]
     }

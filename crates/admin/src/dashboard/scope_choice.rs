@@ -12,7 +12,7 @@ use crate::operations::Operator;
 /// How many scopes are suggested.
 const MAX_SUGGESTIONS: usize = 12;
 
-/// In how many of the newest tokens scopes are looked for.
+/// How many of the newest tokens are searched for scopes.
 const SEARCHED_TOKENS: usize = 200;
 
 /// The beginning of scopes for managing tokens. They are never suggested.
@@ -55,14 +55,14 @@ fn options(
     for scope in tokens.iter().flat_map(|token| token.scopes.iter()) {
         *used.entry(scope).or_default() += 1;
     }
-    // What the operator may grant is suggested too, even if no token has it yet.
+    // Scopes that the operator may grant are suggested too, even if no token has them yet.
     for scope in grantable.iter().flat_map(|scopes| scopes.iter()) {
         used.entry(scope).or_default();
     }
     let may_grant = |scope: &str| {
         grantable.is_none_or(|scopes| Scope::new(scope).is_ok_and(|scope| scopes.contains(&scope)))
     };
-    // A list of scopes in a form cannot have one with a comma, which separates two.
+    // A scope with a comma cannot be in a list of scopes in a form, where commas separate scopes.
     let is_offered = |scope: &str| !scope.starts_with(MANAGING) && !scope.contains(',');
     used.retain(|scope, _| is_offered(scope) && may_grant(scope));
     let mut ranked: Vec<(&str, usize)> = used.into_iter().collect();

@@ -46,7 +46,7 @@ struct TokenPage {
     usage: Option<Notice>,
     token: TokenView,
     scopes: ScopesView,
-    /// Who created the token, if that is known.
+    /// Who created the token, if known.
     created_by: Option<ActorView>,
     successor: Option<TokenLink>,
     predecessor: Option<TokenLink>,

@@ -30,7 +30,7 @@ pub(super) struct TokenView {
     pub(super) uses: String,
     /// The networks that requests may come from; empty for any.
     pub(super) networks: String,
-    /// When the token becomes valid, if that is limited.
+    /// The instant before which the token is refused.
     pub(super) valid_from: Option<Moment>,
     pub(super) suspended: Option<Moment>,
     /// The restrictions, if this version does not understand them.

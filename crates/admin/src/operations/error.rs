@@ -115,7 +115,7 @@ impl OperationError {
         }
     }
 
-    /// Returns which rule of the policy the token breaks, if that is the error.
+    /// Returns the rule of the policy that the token violates, if that is the error.
     #[must_use]
     pub fn policy(&self) -> Option<&PolicyError> {
         match &self.cause {

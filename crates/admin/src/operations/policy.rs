@@ -6,7 +6,7 @@ use super::{
 };
 
 impl Operator {
-    /// Returns the policy of the store, which every process obeys.
+    /// Returns the policy of the store, which applies to every process.
     ///
     /// # Errors
     ///
@@ -15,7 +15,7 @@ impl Operator {
         attempt(async { Ok(self.tokens().policy().await?) }).await
     }
 
-    /// Returns the policy of the store and of this process together, which new tokens have to keep.
+    /// Returns the policy of the store and of this process combined, which new tokens must follow.
     ///
     /// # Errors
     ///

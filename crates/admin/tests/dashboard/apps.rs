@@ -104,7 +104,7 @@ async fn the_page_of_an_app_shows_its_tokens_and_its_history() {
         .has(&format!("<code>{}</code>", app.id))
         .has("aria-label=\"Copy app ID\"")
         .has("This app has no tokens yet.")
-        .has("No token is active now.")
+        .has("This app has no active tokens.")
         .has("Created the app <span class=\"by\">by <bdi>ada@acme.example</bdi>");
     let mut issued = Vec::new();
     for n in 0..11 {

@@ -465,7 +465,7 @@ async fn errors_of_optional_fields_are_shown_at_them() {
         (
             "networks",
             "10.0.0.1/8",
-            "10.0.0.1/8: The address of a network",
+            "10.0.0.1/8: The network has host bits set",
         ),
         ("networks", "here", "here: Invalid network"),
         ("not_before", "soon", "Enter a date, such as"),
@@ -529,5 +529,5 @@ async fn what_the_policy_forbids_is_shown_at_its_field() {
     sent(&site, &[("expires", "7")])
         .await
         .has("id=\"app-error\"")
-        .has("This app already has an active token, and the policy allows one.");
+        .has("This app already has an active token, and the policy allows only one.");
 }

@@ -123,7 +123,7 @@ async fn errors_are_shown_at_their_fields_and_leave_no_events() {
         (
             "networks",
             "10.0.0.1/8",
-            "10.0.0.1/8: The address of a network",
+            "10.0.0.1/8: The network has host bits set",
         ),
         ("metadata", "plain", "no equals sign: plain"),
         ("expires", "soon", "Choose one of the options."),

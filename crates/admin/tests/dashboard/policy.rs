@@ -120,7 +120,7 @@ async fn a_policy_form_that_was_overtaken_shows_what_changed_and_keeps_its_input
         .has("Policy not saved: it was changed after you opened this form.")
         .has("value=\"20\"")
         .has("Saved now: <bdi class=\"mono\">5</bdi>")
-        .has("Saved now: Names differ in each app");
+        .has("Saved now: Names must be unique in each app");
     assert_eq!(site.ada().policy().await.unwrap(), theirs);
     let fields = [("version", stale.version()), ("max_live_tokens", "20")];
     site.post(PATH, &fields).await.location();
@@ -158,6 +158,6 @@ async fn the_stricter_rules_of_the_service_are_shown() {
     site.get(PATH)
         .await
         .has("<dd>7 days</dd>")
-        .has("This service adds rules of its own to the ones that are saved.")
+        .has("This service adds stricter rules to the saved policy.")
         .lacks("value=\"7 days\"");
 }

@@ -1,5 +1,7 @@
+use std::time::Duration;
+
 use http::StatusCode;
-use tower_api_tokens::{Rotation, TokenStatus};
+use tower_api_tokens::{NewToken, Rotation, TokenStatus};
 use tower_api_tokens_admin::Actor;
 
 use crate::support::Site;
@@ -9,7 +11,7 @@ async fn site_with_token() -> (Site, String, String) {
     let app = site.scene.create_app("Billing").await;
     let issued = site
         .ada()
-        .issue(&app.id, tower_api_tokens::NewToken::named("ci"))
+        .issue(&app.id, NewToken::named("ci"))
         .await
         .unwrap();
     let path = format!("/tokens/token/{}", issued.record().id);
@@ -144,6 +146,22 @@ async fn the_history_shows_who_did_what() {
             "{done}"
         );
     }
+}
+
+#[tokio::test]
+async fn an_upcoming_expiration_is_part_of_the_history() {
+    let site = Site::new();
+    let week = Duration::from_secs(7 * 86_400);
+    let app = site.scene.create_app("Sandbox").await;
+    let new = NewToken::named("trial").expires_in(week);
+    let issued = site.ada().issue(&app.id, new).await.unwrap();
+    site.scene.tokens.record_expiring(week).await.unwrap();
+    site.get(&format!("/tokens/token/{}", issued.record().id))
+        .await
+        .has("Announced the expiration <span class=\"by\">by <bdi>system</bdi>");
+    site.get("/tokens/activity")
+        .await
+        .has("Announced the expiration of token <a href");
 }
 
 #[tokio::test]

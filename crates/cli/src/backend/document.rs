@@ -11,7 +11,7 @@ use serde_json::value::{RawValue, to_raw_value};
 use tower_api_tokens::{AppId, TokenId};
 use zeroize::Zeroizing;
 
-/// A record, and those of its fields that people are shown.
+/// A record, and the fields that are shown to people.
 #[derive(Clone, Debug)]
 pub(crate) struct Document<T> {
     json: Box<RawValue>,
@@ -81,7 +81,7 @@ pub(crate) struct Token {
     /// The label of the format.
     pub(crate) format: Option<String>,
     pub(crate) scopes: Vec<String>,
-    /// A word, because a newer server may have others than this program.
+    /// A string, because a newer server may have statuses that this program does not know.
     pub(crate) status: String,
     pub(crate) created_at: Timestamp,
     pub(crate) expires_at: Option<Timestamp>,

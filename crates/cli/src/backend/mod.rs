@@ -1,4 +1,4 @@
-//! What the commands work on: a store, or the management API of a server.
+//! The backends of the commands: a store, or the management API of a server.
 
 mod document;
 mod policy;
@@ -55,7 +55,7 @@ fn is_about_format(kind: OperationErrorKind) -> bool {
     )
 }
 
-/// The operations of the commands. A command that works on a store and through a server needs one
+/// The operations of the commands. A command that supports both a store and a server needs one
 /// method here, in `store` and in `server`. Both return the same documents and the same failures.
 #[async_trait]
 pub(crate) trait Backend: Send + Sync {
@@ -128,7 +128,7 @@ pub(crate) trait Backend: Send + Sync {
     ) -> Result<EventsInOrder, Failure>;
 }
 
-/// What a command runs with.
+/// The environment of a command.
 pub(crate) struct Context<'a> {
     pub(crate) backend: &'a dyn Backend,
     /// Print JSON.

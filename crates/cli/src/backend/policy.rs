@@ -46,7 +46,7 @@ impl Rules {
         Ok(policy)
     }
 
-    /// Whether a token that is issued without a choice of expiry gets one from the policy.
+    /// Whether a token that is issued without an explicit expiry gets one from the policy.
     pub(crate) fn sets_expiry(&self) -> bool {
         self.default_lifetime_seconds.is_some() || self.max_lifetime_seconds.is_some()
     }

@@ -60,7 +60,8 @@ impl ClientAddresses {
         }
     }
 
-    /// The address of a client about whom a proxy asks. The proxy's own address says nothing about it.
+    /// The address of the client for which a proxy sends a verification request. The address of the proxy itself is
+    /// never that of the client.
     pub(super) fn of_subrequest(&self, request: RequestHead<'_>) -> Option<IpAddr> {
         let Peer(peer) = *request.extension()?;
         let proxies = self.proxies.as_ref()?;

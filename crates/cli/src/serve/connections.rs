@@ -89,8 +89,8 @@ pub(super) async fn serve(
     let _ = timeout(SHUTDOWN_TIMEOUT, connections.shutdown()).await;
 }
 
-/// Wraps the router for one connection, marks the connection as busy during requests, and tells
-/// requests where they come from.
+/// Wraps the router for one connection, marks the connection as busy during requests, and adds the
+/// address of the peer to their extensions.
 fn tracked(
     router: Router,
     peer: Peer,

@@ -114,7 +114,7 @@ pub(crate) async fn run(arguments: &Arguments, session: &Session) -> Result<(), 
         true => verification,
         false => management(&admin(session, arguments, addresses)?).merge(verification),
     };
-    // Before the follower starts, which would report that it was stopped.
+    // Listen before the follower starts, so that a port in use is the only error reported.
     let listener = arguments.listen.listen().await?;
     let follower = follower(session, arguments).start().await?;
     let address = listener.local_addr().map_err(cannot_serve)?;

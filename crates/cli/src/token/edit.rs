@@ -10,7 +10,7 @@ use crate::{
     backend::Context, failure::Failure, metadata::MetadataChanges, networks, scopes, time::Expiry,
 };
 
-/// Everything that is not named stays as it is.
+/// Anything that is not specified stays the same.
 #[derive(Args)]
 #[command(group(
     ArgGroup::new("changes")
@@ -24,7 +24,7 @@ pub(crate) struct Arguments {
     /// New name of the token; say where it is used
     #[arg(long)]
     name: Option<String>,
-    /// New scope of the token, in place of all that it has. Separate several with commas, or repeat
+    /// New scope of the token, replacing all existing ones. Separate several with commas, or repeat
     /// the option
     #[arg(
         long = "scope",
@@ -39,7 +39,7 @@ pub(crate) struct Arguments {
     /// When the token expires; takes the same values as `token issue --expires`
     #[arg(long, value_name = "WHEN")]
     expires: Option<Expiry>,
-    /// Network from which the token may be used, in place of all that it has. Separate several with
+    /// Network from which the token may be used, replacing all existing ones. Separate several with
     /// commas, or repeat the option
     #[arg(long = "network", value_name = "CIDR")]
     networks: Vec<Networks>,

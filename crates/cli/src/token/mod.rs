@@ -26,15 +26,15 @@ pub(crate) enum Command {
         /// Identifier of the token
         id: TokenId,
     },
-    /// Rename a token; clients notice nothing
+    /// Rename a token; clients are not affected
     Rename {
         /// Identifier of the token
         id: TokenId,
         /// New name of the token; say where it is used
         name: String,
     },
-    /// Edit a token: its name, scopes, expiry, networks or metadata. What you do not name stays as it
-    /// is
+    /// Edit a token: its name, scopes, expiry, networks or metadata. Anything that you do not
+    /// specify stays the same
     Edit(edit::Arguments),
     /// Suspend a token: it does not work until you resume it
     Suspend {

@@ -352,15 +352,15 @@ fn other_servers_are_reported_with_what_to_do() {
         (
             answering("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"),
             1,
-            "unexpected answer",
+            "unexpected response",
         ),
         (
             answering("HTTP/1.1 502 Bad Gateway\r\nContent-Length: 2\r\n\r\nno"),
             1,
             "502",
         ),
-        (answering("SSH-2.0-OpenSSH\r\n"), 1, "no answer"),
-        (answering(""), 1, "no answer"),
+        (answering("SSH-2.0-OpenSSH\r\n"), 1, "no response"),
+        (answering(""), 1, "no response"),
     ] {
         let url = format!("http://{address}");
         let mut list = cli.command(&["app", "list", "--server", &url]);

@@ -1,4 +1,4 @@
-//! `api-tokens serve` as a separate process, and commands that work through it.
+//! `api-tokens serve` as a separate process, and commands that use it.
 
 use std::{
     fs,
@@ -101,7 +101,7 @@ impl Drop for Server {
     }
 }
 
-/// Commands that work through a server on the same store.
+/// Commands that use a server on the same store.
 pub(crate) struct Remote {
     cli: Cli,
     /// Stops with the test.

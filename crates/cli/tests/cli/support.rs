@@ -16,7 +16,7 @@ pub(crate) struct Cli {
     pub(crate) store: String,
     /// The PostgreSQL schema that holds the tables.
     pub(crate) schema: String,
-    /// The URL of the server that commands work through, instead of the store.
+    /// The URL of the server that commands use instead of the store.
     pub(crate) server: Option<String>,
 }
 

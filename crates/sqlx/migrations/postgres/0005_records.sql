@@ -1,12 +1,12 @@
--- What a platform keeps with its apps and tokens, who created a token, what an edit changed, the policy, and
--- the order in which changes were committed. Nodes of the versions before leave these columns as they are.
+-- The metadata of apps and tokens, who created a token, what an edit changed, the policy, and the order in which
+-- changes were committed. Nodes of earlier versions do not change these columns.
 
 ALTER TABLE api_tokens ADD COLUMN metadata jsonb;
 ALTER TABLE api_tokens ADD COLUMN created_by text;
 ALTER TABLE api_token_apps ADD COLUMN metadata jsonb;
 ALTER TABLE api_token_audit ADD COLUMN changes jsonb;
 
--- Without a look at every row: no row has any of this yet.
+-- Added without checking existing rows, because none of them has a value yet.
 ALTER TABLE api_tokens
     ADD CONSTRAINT api_tokens_metadata_form CHECK (
         jsonb_typeof(metadata) = 'object' AND octet_length(metadata::text) <= 65536
@@ -34,7 +34,8 @@ CREATE VIEW api_token_event_log AS
 SELECT e.position, a.id, a.at, a.actor, a.action, a.app_id, a.token, a.outcome, a.changes::text AS changes
 FROM api_token_events e JOIN api_token_audit a ON a.id = e.event;
 
--- A restored dump adds events, which get positions then, and next their positions from before.
+-- When a dump is restored, its events are inserted first and get new positions, which their
+-- original positions then replace.
 CREATE FUNCTION api_token_event_replaced() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT AS $$
 BEGIN
@@ -105,7 +106,7 @@ BEGIN
                    restrictions, metadata, created_by FROM before
         ) AS changed
     ), NULL::text[]);
-    -- A digest that is given up is no longer found.
+    -- A digest that is no longer used must not be found.
     PERFORM api_token_note((
         SELECT pg_catalog.array_agg(digest) FROM (SELECT digest FROM before EXCEPT SELECT digest FROM after) AS gone
     ), NULL::text[]);
@@ -113,7 +114,7 @@ BEGIN
 END
 $$;
 
--- A node of a version before would give a successor no metadata.
+-- A node of an earlier version would create a successor without metadata.
 CREATE FUNCTION api_token_keep_metadata() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT AS $$
 BEGIN
@@ -127,8 +128,8 @@ CREATE TRIGGER c_metadata AFTER UPDATE OF successor ON api_tokens FOR EACH ROW W
     EXECUTE FUNCTION api_token_keep_metadata();
 ALTER TABLE api_tokens ENABLE ALWAYS TRIGGER c_metadata;
 
--- What nodes of this version read besides. The type that functions return stays as it is: a call of a node of a
--- version before that waits while this is applied would fail.
+-- Additional columns for nodes of this version. The return type of existing functions does not change, because a call
+-- of an earlier node that waits for this migration would fail.
 CREATE TYPE api_token_described AS (
     id             uuid,
     digest         bytea,
@@ -173,9 +174,9 @@ BEGIN
 END
 $$;
 
--- A change that a node has planned from what it read. It is made only if none of that has changed: the log has
--- nothing after `since` about the tokens with `digests`, the apps with `app_ids` and all tokens of the apps with
--- `owner_ids`, and the policy is the same. Otherwise the outcome is `stale`, and the node plans anew.
+-- A change that a node has planned from what it read. It is made only if none of that has changed: the log has nothing
+-- after `since` about the tokens with `digests`, the apps with `app_ids` and all tokens of the apps with `owner_ids`,
+-- and the policy is the same. Otherwise the outcome is `stale`, and the node plans it again.
 CREATE FUNCTION api_token_commit(
     event api_token_event, event_changes text, used_key bytea, used_request bytea, changed_at bigint,
     oldest_key bigint, made_token uuid, since bigint, since_mark bigint, digests bytea[], app_ids text[],
@@ -238,7 +239,7 @@ BEGIN
             RAISE foreign_key_violation;
         END IF;
     EXCEPTION WHEN unique_violation OR foreign_key_violation THEN
-        -- What is wrong with the first token that has something wrong counts.
+        -- The first invalid token determines the outcome.
         RETURN api_token_failed(coalesce((
             SELECT CASE WHEN app IS NULL THEN 'not_found' ELSE 'already_exists' END
             FROM (

@@ -1,5 +1,5 @@
--- What a platform keeps with its apps and tokens, who created a token, what an edit changed, the policy, and
--- the order in which changes were committed. Processes of the versions before leave these columns as they are.
+-- The metadata of apps and tokens, who created a token, what an edit changed, the policy, and the order in which
+-- changes were committed. Processes of earlier versions do not change these columns.
 
 ALTER TABLE api_tokens ADD COLUMN metadata TEXT CHECK (length(CAST(metadata AS BLOB)) <= 65536);
 ALTER TABLE api_tokens ADD COLUMN created_by TEXT CHECK (length(created_by) <= 200);
@@ -33,7 +33,7 @@ BEGIN
     SELECT coalesce(max(revision), 0) + 1, random(), NEW.digest FROM api_token_changes;
 END;
 
--- A process of a version before would give a successor no metadata.
+-- A process of an earlier version would create a successor without metadata.
 CREATE TRIGGER api_tokens_keep_metadata AFTER UPDATE OF successor ON api_tokens
 WHEN NEW.metadata IS NOT NULL AND NEW.successor IS NOT NULL AND NEW.successor IS NOT OLD.successor
 BEGIN

@@ -190,13 +190,13 @@ impl PostgresStore {
         self.inner.connections.close().await;
     }
 
-    /// Waits until the indexes of an upgrade exist, which are built in the background after connecting. Call
-    /// it before a short-lived program ends that has upgraded a database. If the role does not own the tables,
-    /// there is nothing to wait for.
+    /// Waits until the indexes of an upgrade exist. They are built in the background after connecting. Call this before
+    /// the end of a short-lived program that may have upgraded the database. If the role does not own the tables, there
+    /// is nothing to wait for.
     ///
     /// # Errors
     ///
-    /// Returns an error if an index cannot be built. The next process that connects tries it again.
+    /// Returns an error if an index cannot be built. The next process that connects tries again.
     pub async fn finish_upgrade(&self) -> Result<(), StoreError> {
         match &self.inner.indexes {
             Some(indexes) => indexes.finish().await,

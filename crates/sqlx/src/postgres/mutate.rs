@@ -73,7 +73,8 @@ impl PostgresStore {
         }
         match mutation.op {
             Op::Purge { before, limit } => self.purge(mutation, before, limit).await,
-            // What takes access away reads nothing first, and works on rows that cannot be read.
+            // Operations that take access away read nothing first, so they also work on unreadable
+            // rows.
             Op::DisableApp(_) | Op::RevokeToken(_) | Op::ClearCaches => {
                 self.make(mutation, Vec::new()).await
             }

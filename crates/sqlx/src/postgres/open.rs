@@ -200,7 +200,7 @@ fn cannot_connect(error: sqlx::Error, options: &PgConnectOptions) -> StoreError 
 
 #[derive(Debug, Error)]
 #[error(
-    "no PostgreSQL server responds at {host}, port {port}: check the address, and that the server runs"
+    "no PostgreSQL server responds at {host}, port {port}: check the address, and that the server is running"
 )]
 struct Unreachable {
     host: String,

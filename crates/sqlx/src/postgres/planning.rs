@@ -39,7 +39,7 @@ impl PostgresStore {
             }
         }
         Err(StoreError::unavailable(
-            "other changes came first, again and again; try again",
+            "too many concurrent changes; try again",
         ))
     }
 

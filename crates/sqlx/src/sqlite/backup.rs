@@ -111,7 +111,7 @@ async fn restore(backup: &Path, target: &Path) -> Result<(), StoreError> {
     let found = inspect(&source, Access::Read)
         .await
         .map_err(|error| match error.kind() {
-            // The usual message advises to restore a backup.
+            // The usual message suggests restoring a backup.
             StoreErrorKind::Corrupt => StoreError::with_source(
                 StoreErrorKind::Corrupt,
                 format!(

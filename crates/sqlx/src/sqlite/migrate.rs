@@ -20,13 +20,14 @@ use crate::{
 
 /// A migration of the tables. A released one never changes.
 ///
-/// Nobody else can change the database while it runs, so it must finish quickly.
+/// No other connection can change the database while it runs, so it must finish quickly.
 struct Migration {
     version: i64,
     name: &'static str,
-    /// The oldest version that may read these tables. It must see what it cannot judge as expired or revoked.
+    /// The oldest version that may read these tables. Tokens that it cannot check must appear expired or revoked to it.
     min_reader: i64,
-    /// The oldest version that may change these tables. Triggers must refuse what it would lose.
+    /// The oldest version that may change these tables. Triggers must reject changes in which it
+    /// would lose data.
     min_writer: i64,
     sql: &'static str,
 }
@@ -185,8 +186,7 @@ fn described(migration: &Migration) -> migrate::Migration {
     migrate::Migration::new(migration.version, name, MigrationType::Simple, sql, false)
 }
 
-/// Returns the version of the tables, after checking that those migrations that this version knows were applied
-/// as it knows them.
+/// Returns the version of the tables, after checking that the migrations known to this version were applied unchanged.
 async fn check_applied(
     connection: &mut SqliteConnection,
     access: Access,

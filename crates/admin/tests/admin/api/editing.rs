@@ -219,7 +219,7 @@ async fn invalid_edits_are_refused_with_a_hint() {
         (
             json!({"networks": ["10.0.0.0/8", "10.0.0.1/8"]}),
             "invalid_networks",
-            "In `networks`, entry 2: the address of a network has bits set after its prefix",
+            "In `networks`, entry 2: the network has host bits set",
         ),
         (
             json!({"networks": ["everywhere"]}),

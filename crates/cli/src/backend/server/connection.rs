@@ -28,10 +28,10 @@ use crate::failure::Failure;
 /// How long connecting may take, including the TLS handshake.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How long an answer may take, including its body.
+/// How long a response may take, including its body.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// The longest accepted answer, in bytes: far above a page of the longest records.
+/// The longest accepted response, in bytes: far above a page of the longest records.
 const MAX_ANSWER: usize = 64 << 20;
 
 const PRODUCT: &str = concat!("api-tokens/", env!("CARGO_PKG_VERSION"));
@@ -120,7 +120,7 @@ impl Connection {
         let answered = timeout(ANSWER_TIMEOUT, answering).await;
         let answered = answered.unwrap_or_else(|_| Err(timed_out().into()));
         answered.map_err(|error| {
-            Failure::failed(format!("no answer from {}", self.address))
+            Failure::failed(format!("no response from {}", self.address))
                 .because(error)
                 .uncertain()
         })
@@ -154,10 +154,10 @@ impl Connection {
         let connecting = async {
             let target = (self.address.host.as_str(), self.address.port);
             let stream = TcpStream::connect(target).await?;
-            // A name like `localhost` may be that of another machine.
+            // A name like `localhost` may resolve to another machine.
             if self.tls.is_none() && !stream.peer_addr()?.ip().is_loopback() {
                 return Err(io::Error::other(
-                    "the host is not on this machine; use an `https` URL",
+                    "the host does not resolve to this machine; use an `https` URL",
                 ));
             }
             let _ = stream.set_nodelay(true);
@@ -171,9 +171,9 @@ impl Connection {
         let connected = connected.unwrap_or_else(|_| Err(timed_out()));
         connected.map_err(|error| {
             let advice = match self.tls {
-                None => "Check the URL, and that the server runs.",
+                None => "Check the URL, and that the server is running.",
                 Some(_) => {
-                    "Check the URL, and that the server runs. To trust a private certificate authority, set SSL_CERT_FILE to a file with its certificate."
+                    "Check the URL, and that the server is running. To trust a private certificate authority, set SSL_CERT_FILE to a file with its certificate."
                 }
             };
             Failure::failed(format!("cannot connect to {}", self.address))
@@ -185,7 +185,7 @@ impl Connection {
 }
 
 fn timed_out() -> io::Error {
-    io::Error::new(io::ErrorKind::TimedOut, "it took too long")
+    io::Error::new(io::ErrorKind::TimedOut, "timed out")
 }
 
 /// Starts HTTP on a stream.

@@ -67,8 +67,8 @@ impl Server {
         )
     }
 
-    /// Sends a request that creates a token, again if no answer comes. The server recognizes its key,
-    /// and creates only one token.
+    /// Sends a request that creates a token, and retries it if no response arrives. The server recognizes its key, and
+    /// creates only one token.
     async fn create(&self, path: &str, body: &Value) -> Result<IssuedDocument, Refused> {
         let request = Request::new(Method::POST, path).body(body).key(new_key()?);
         let mut attempt = 1;
@@ -227,7 +227,7 @@ impl Backend for Server {
         }
         loop {
             match self.create("/tokens", &body).await {
-                // Nobody has seen the text of that token.
+                // The text of that token was lost with the response.
                 Err(refused) if refused.lost().is_some() => {
                     if let Some(id) = refused.lost() {
                         self.revoke(id)
@@ -250,8 +250,9 @@ impl Backend for Server {
             let seconds = overlap.as_secs() + u64::from(overlap.subsec_nanos() > 0);
             let body = json!({ "overlap_seconds": seconds });
             match self.create(&format!("/tokens/{id}/rotate"), &body).await {
-                // Nobody has seen the text of that successor, so it is replaced immediately. A
-                // revoked one could not be rotated, and its predecessor is rotated only once.
+                // The text of that successor was lost with the response, so it is replaced
+                // immediately. It is not revoked first, because a revoked token cannot be rotated
+                // and its predecessor can be rotated only once.
                 Err(refused) if refused.lost().is_some() => {
                     id = refused.lost().unwrap_or(id);
                     overlap = Duration::ZERO;
@@ -357,7 +358,7 @@ pub(crate) fn needs_store() -> Failure {
     )
 }
 
-/// Adds that a token may still be live whose text nobody has seen.
+/// Adds that a token whose text was lost may still be live.
 fn still_lost(id: TokenId, failure: Failure) -> Failure {
     failure.advising(format!(
         "Token {id} was issued, but its text was lost. Revoke it with `api-tokens token revoke {id}`, then issue another token."

@@ -1,4 +1,4 @@
-//! Answers of a server: records, and problems as the failures of a command.
+//! Responses of a server: records, and problems as the failures of a command.
 
 use bytes::Bytes;
 use http::{StatusCode, header::LOCATION};
@@ -37,7 +37,7 @@ impl Refused {
         self.kind == Some(UNKNOWN_APP)
     }
 
-    /// Returns the token that the same request created before. Its text was in an answer that was
+    /// Returns the token that the same request created before. Its text was in a response that was
     /// lost.
     pub(super) fn lost(&self) -> Option<TokenId> {
         self.lost
@@ -68,7 +68,7 @@ struct Problem {
     token_id: Option<TokenId>,
 }
 
-/// Reads an answer.
+/// Reads a response.
 pub(super) fn read<T: DeserializeOwned>(
     answer: http::Response<Bytes>,
     address: &Address,
@@ -80,7 +80,7 @@ pub(super) fn read<T: DeserializeOwned>(
             _ => serde_json::from_slice(answer.body()),
         };
         return read.map_err(|error| {
-            let failure = Failure::failed(format!("{address} sent an unexpected answer"));
+            let failure = Failure::failed(format!("{address} sent an unexpected response"));
             let advice = "Check that the URL is that of `api-tokens serve`, in a version that is not older than this program.";
             failure.because(error).advising(advice).uncertain().into()
         });
@@ -142,12 +142,12 @@ fn message(sentence: &str) -> String {
 }
 
 fn not_a_problem(status: StatusCode, address: &Address) -> Refused {
-    let failure = Failure::failed(format!("{address} answered with status {status}"));
+    let failure = Failure::failed(format!("{address} responded with status {status}"));
     let failure = match status {
         StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED => failure.advising(
             "The management API was expected at `/api` below this URL. Check the URL, and that `serve` does not run with `--verify-only`.",
         ),
-        // A proxy may answer after the server has made the change.
+        // A proxy may respond after the server has made the change.
         status if status.is_server_error() => failure.uncertain(),
         _ => failure,
     };

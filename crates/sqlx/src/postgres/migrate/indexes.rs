@@ -1,7 +1,7 @@
-//! Builds indexes without blocking anyone.
+//! Builds indexes without blocking lookups or changes.
 //!
-//! `CREATE INDEX CONCURRENTLY` runs outside of a transaction. If it fails, or its server stops, it leaves an
-//! invalid index. What is to be done is therefore read from the catalog, so that any process can continue.
+//! `CREATE INDEX CONCURRENTLY` runs outside of a transaction. If it fails, or its server stops, it leaves an invalid
+//! index. The missing indexes are therefore read from the catalog, so that any process can continue.
 
 use std::time::Duration;
 
@@ -22,7 +22,7 @@ use crate::{
     telemetry,
 };
 
-/// How long to wait while another process builds.
+/// How long to wait while another process is building indexes.
 const PAUSE: Duration = Duration::from_secs(1);
 
 /// How long to wait after a failure.
@@ -41,15 +41,16 @@ pub(in crate::postgres) struct IndexBuilder {
 struct Source {
     options: PgConnectOptions,
     schema: Schema,
-    /// Whether a session outlives a transaction. A pooler could give its settings to others.
+    /// Whether a session outlives a transaction. A pooler could pass its settings on to other
+    /// clients.
     keeps_sessions: bool,
 }
 
-/// How far the indexes are.
+/// The progress of the index builds.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Progress {
     Done,
-    /// Another process builds.
+    /// Another process is building them.
     Waiting,
 }
 
@@ -144,7 +145,7 @@ pub(super) async fn build_now(
     Ok(())
 }
 
-/// Builds the missing indexes, unless another process does.
+/// Builds the missing indexes, unless another process is building them.
 async fn build(source: &Source) -> Result<Progress, StoreError> {
     let mut locking = source.connect().await?;
     // The lock belongs to a transaction, because a pooler would not keep one of the session. Without a snapshot,
@@ -198,7 +199,7 @@ async fn build_one(
     if is_valid(connection, schema, name).await? == Some(true) {
         return Ok(Progress::Done);
     }
-    // A process that died may have left a server process that still builds.
+    // A client that died may have left a server process that is still building.
     let mut transaction = connection.begin_with(BEGIN).await.map_err(from_sqlx)?;
     let lock = format!("LOCK TABLE @.{table} IN SHARE UPDATE EXCLUSIVE MODE NOWAIT");
     let locked = sqlx::raw_sql(schema.fill(&lock)).execute(&mut *transaction);

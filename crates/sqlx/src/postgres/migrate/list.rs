@@ -2,27 +2,28 @@
 
 /// A migration of the tables. A released one never changes.
 ///
-/// Its statements run in one transaction with those of all other missing migrations. The tables and views of
-/// this crate are locked by then, so they must finish quickly: add nullable columns, and constraints that are
-/// `NOT VALID`, and read no row. A new function can be executed by nobody but its owner until `rights` say
-/// otherwise. Indexes are built after the transaction, without a lock that blocks anyone.
+/// Its statements run in one transaction with those of all other missing migrations. The tables and views of this crate
+/// are locked by then, so they must finish quickly: add nullable columns, and constraints that are `NOT VALID`, and
+/// read no row. Only its owner can execute a new function, unless `rights` grants more. Indexes are built after the
+/// transaction, without a lock that blocks lookups or changes.
 ///
-/// Calls in progress continue afterwards. What they use must stay as it is: instead of dropping a function, or
-/// adding an attribute to `api_token_applied`, create another function with another type. A view may only get
-/// more columns at its end.
+/// Calls in progress continue after the migration, so do not change what they use: instead of dropping a function, or
+/// adding an attribute to `api_token_applied`, create another function with another type. A view may only get more
+/// columns at its end.
 pub(super) struct Migration {
     pub(super) version: i64,
     pub(super) name: &'static str,
-    /// The oldest version that may read these tables. It must see what it cannot judge as expired or revoked.
+    /// The oldest version that may read these tables. Tokens that it cannot check must appear expired or revoked to it.
     pub(super) min_reader: i64,
-    /// The oldest version that may change these tables. Triggers must refuse what it would lose.
+    /// The oldest version that may change these tables. Triggers must reject changes in which it
+    /// would lose data.
     pub(super) min_writer: i64,
     pub(super) sql: &'static str,
     pub(super) rights: &'static [Right],
     pub(super) indexes: &'static [Index],
 }
 
-/// Gives something new the rights that roles have to something that exists.
+/// Gives roles the same rights to a new object as they have to an existing one.
 #[expect(
     dead_code,
     reason = "for migrations that add tables, columns or functions"

@@ -11,7 +11,7 @@ use crate::postgres::{error::from_sqlx, schema::Schema};
 
 const ATTEMPTS: u32 = 60;
 
-/// The time between two attempts, in which others go on.
+/// The pause between two attempts, during which other sessions continue.
 const PAUSE: Duration = Duration::from_millis(250);
 
 /// Begins an attempt. Statements that come after a waiting lock queue behind it, so it waits only briefly.
@@ -25,8 +25,8 @@ pub(super) async fn lock_all(
     connection: &mut PgConnection,
     schema: &Schema,
 ) -> Result<(), StoreError> {
-    // In the order of those who lock several: a change begins with the lock of all changes, and a lookup locks a
-    // view before its tables. In another order, each attempt would wait for a change that waits for it.
+    // In the same order as changes and lookups: a change first takes the lock of all changes, and a lookup locks a view
+    // before its tables. In a different order, this attempt and a change could wait for each other.
     let row = sqlx::query(
         "SELECT string_agg(format('%I.%I', n.nspname, c.relname), ', ' \
             ORDER BY c.relname <> 'api_token_change_lock', c.relkind DESC, c.relname) \

@@ -29,7 +29,7 @@ pub(super) fn latest_version() -> i64 {
     MIGRATIONS.last().map_or(0, |latest| latest.version)
 }
 
-/// Reads the version of the existing tables. Fails if they are newer, and this program may not use them.
+/// Reads the version of the existing tables. Fails if they are newer and this program may not use them.
 pub(super) async fn read_version(
     connection: &mut PgConnection,
     schema: &Schema,
@@ -104,7 +104,7 @@ pub(super) async fn migrate(
         }
         replan_calls(&mut transaction, schema).await?;
         if found == 0 {
-            // No row is in them, and nobody else sees them.
+            // They are empty, and no other session sees them.
             indexes::build_now(&mut transaction, schema).await?;
         }
     }
@@ -147,8 +147,8 @@ async fn apply(
     rights::grant(connection, schema, &functions, migration.rights).await
 }
 
-/// Makes other sessions plan their calls again. PostgreSQL does not notice by itself that a migration has added an
-/// attribute to what a function returns, and a call that was planned before would fail.
+/// Makes other sessions plan their calls of functions again. PostgreSQL does not notice by itself that a migration has
+/// added an attribute to what a function returns, and a call that was planned before would fail.
 async fn replan_calls(connection: &mut PgConnection, schema: &Schema) -> Result<(), StoreError> {
     let touch = sqlx::query(
         "SELECT format('ALTER FUNCTION %s COST %s', p.oid::regprocedure, p.procost) \

@@ -17,13 +17,14 @@ macro_rules! grantee {
     };
 }
 
-/// Takes new functions from everybody. Parameters: the schema, and the functions from before.
+/// Revokes all rights of `PUBLIC` to new functions. Parameters: the schema, and the functions from
+/// before.
 const REVOKE: &str = "SELECT format('REVOKE ALL ON FUNCTION %s FROM PUBLIC', p.oid::regprocedure) \
     FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace \
     WHERE n.nspname = $1 AND p.proname ~ '^api_token' AND p.oid::bigint <> ALL ($2)";
 
-/// Gives new functions that make changes the rights of another. Parameters: the schema, the functions from
-/// before, and the name of the other.
+/// Grants the rights to an existing function for new functions that make changes. Parameters: the schema, the functions
+/// from before, and the name of the existing function.
 const GRANT_CHANGES: &str = concat!(
     "SELECT DISTINCT format('GRANT EXECUTE ON FUNCTION %s TO %s%s', p.oid::regprocedure, ",
     grantee!(),
@@ -38,7 +39,7 @@ const GRANT_CHANGES: &str = concat!(
      WHERE n.nspname = $1 AND entry.grantee <> o.proowner"
 );
 
-/// Parameters: the schema, the new function, and the other.
+/// Parameters: the schema, the new function, and the existing one.
 const GRANT_FUNCTION: &str = concat!(
     "SELECT DISTINCT format('GRANT EXECUTE ON FUNCTION %s TO %s%s', p.oid::regprocedure, ",
     grantee!(),
@@ -49,7 +50,7 @@ const GRANT_FUNCTION: &str = concat!(
      WHERE n.nspname = $1 AND entry.grantee <> o.proowner"
 );
 
-/// Parameters: the schema, the new table or view, and the other.
+/// Parameters: the schema, the new table or view, and the existing one.
 const GRANT_RELATION: &str = concat!(
     "SELECT format('GRANT %s ON %s TO %s%s', entry.privilege_type, c.oid::regclass, ",
     grantee!(),
@@ -61,7 +62,7 @@ const GRANT_RELATION: &str = concat!(
          AND (c.relkind = 'r' OR entry.privilege_type = 'SELECT')"
 );
 
-/// Parameters: the schema, the new column, the other, and their table.
+/// Parameters: the schema, the new column, the existing one, and their table.
 const GRANT_COLUMN: &str = concat!(
     "SELECT format('GRANT %s (%I) ON %s TO %s%s', entry.privilege_type, $2, c.oid::regclass, ",
     grantee!(),
