@@ -185,7 +185,7 @@ impl Found {
         Some(Notice::new(
             Tone::Plain,
             format!("Searched {} events, back to {until}.", grouped(searched)),
-            "To find earlier ones, continue with “Search older events” below.",
+            "To find older events, choose “Search older events” below.",
         ))
     }
 }

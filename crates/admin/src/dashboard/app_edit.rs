@@ -124,7 +124,7 @@ impl EditForm for Form {
             inputs.push(metadata.saved(saved.map(|form| &form.metadata)));
             remarks.extend(edit_page::kept_metadata(&app.metadata));
         } else {
-            let remark = "Only people who may grant everything can edit an app's metadata.";
+            let remark = "Only owners can edit an app's metadata.";
             remarks.push(remark.to_owned());
         }
         let mut directory = Directory::default();

@@ -110,7 +110,7 @@ impl FormState {
             Self::Overtaken => Some(Notice::new(
                 Tone::Bad,
                 format!("{record} not saved: it was changed after you opened this form."),
-                "Your input is kept. Compare it with what is saved now, then save again.",
+                "Your input is kept. Compare it with the saved values, then save again.",
             )),
         }
     }

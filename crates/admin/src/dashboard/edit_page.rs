@@ -58,7 +58,7 @@ impl EditPage {
 pub(super) fn kept_metadata(metadata: &Metadata) -> Option<String> {
     lines::kept_keys(metadata).map(|keys| {
         format!(
-            "These metadata keys can't be shown as lines, and stay as they are: {keys}. Change them \
+            "These metadata keys can't be edited here and won't change: {keys}. Change them \
              with the API."
         )
     })

@@ -283,7 +283,7 @@ fn plain_reason(reason: &str) -> String {
         "policy_violation" => "the policy doesn't allow it".to_owned(),
         "stale" => "it was changed in the meantime".to_owned(),
         "app_in_use" => "the app has tokens that still work or can be resumed".to_owned(),
-        "owner_required" => "only people who may grant everything may do that".to_owned(),
+        "owner_required" => "only owners may do that".to_owned(),
         "disabled_app" => "the app is disabled".to_owned(),
         "scope_not_held" => "missing scopes".to_owned(),
         "expiry_not_held" => "it would outlast the person's own access".to_owned(),

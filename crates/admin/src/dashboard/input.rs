@@ -91,7 +91,7 @@ impl Input {
         Self::new("networks", "Networks", field)
             .mono()
             .placeholder("10.0.0.0/8, 2001:db8::/32")
-            .hint("Where requests may come from. Leave it empty to allow requests from everywhere.")
+            .hint("Networks that requests may come from. Leave it empty to allow any.")
     }
 
     /// Creates the field for metadata.
@@ -99,7 +99,7 @@ impl Input {
         Self::new("metadata", "Metadata", field)
             .lines()
             .placeholder("plan=pro")
-            .hint("One key=value per line. Your service can read it with each request.")
+            .hint("One key=value per line. Your service can read it on every request.")
     }
 
     /// Shows what is saved now, if that is known and not what was typed.

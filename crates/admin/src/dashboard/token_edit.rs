@@ -163,7 +163,7 @@ impl EditForm for Form {
         };
         field.set_error(match error.kind() {
             OperationErrorKind::Lifecycle(LifecycleErrorKind::Rotated) => {
-                "This token was rotated, so it can't expire later than now planned.".to_owned()
+                "This token was rotated, so its expiration can't be extended.".to_owned()
             }
             _ => errors::in_new_token(error),
         });
@@ -252,7 +252,7 @@ fn read_scopes(text: &str, old: &ScopeSet) -> Result<ScopeSet, String> {
 fn expiry_input(form: &Form, token: &TokenRecord, now: Timestamp) -> ExpiryInput {
     let kept = match token.expires_at {
         Some(at) => format!("Keep {}", Moment::exact(at)),
-        None => "Keep it without expiration".to_owned(),
+        None => "Keep: never expires".to_owned(),
     };
     let never_expires = token.expires_at.is_none();
     let others = EXPIRIES

@@ -167,14 +167,14 @@ async fn a_form_that_was_overtaken_shows_what_changed_and_keeps_its_input() {
     let stale = stale
         .is(StatusCode::CONFLICT)
         .has("Token not saved: it was changed after you opened this form.")
-        .has("Saved now: <bdi class=\"mono\">release</bdi>")
-        .has("Saved now: <bdi class=\"mono\">team=orders</bdi>")
-        .has("Saved now: <bdi class=\"mono\">a b</bdi>")
+        .has("Saved value: <bdi class=\"mono\">release</bdi>")
+        .has("Saved value: <bdi class=\"mono\">team=orders</bdi>")
+        .has("Saved value: <bdi class=\"mono\">a b</bdi>")
         .has("id=\"name\" name=\"name\" value=\"ci\"")
         .has("name=\"scopes\" value=\"c\"")
         .has("Edited <span class=\"by\">by <bdi>bob</bdi></span>")
         .has("<dt>name</dt><dd>ci → release</dd>");
-    assert_eq!(stale.text.matches("Saved now").count(), 3);
+    assert_eq!(stale.text.matches("Saved value").count(), 3);
     assert_eq!(edited.events().await, before);
     assert_eq!(edited.site.latest().await.name, "release");
     // Submitted again, it is saved.
@@ -250,7 +250,7 @@ async fn metadata_that_no_line_can_contain_stays() {
     let edit = TokenEdit::default().metadata(patch);
     edited.site.ada().edit(edited.id, None, edit).await.unwrap();
     let page = edited.site.get(&edited.path).await;
-    page.has("stay as they are: “note”.")
+    page.has("won't change: “note”.")
         .has("\nplan=pro</textarea>");
     edited.save(&[("metadata", "")]).await.location();
     let token = edited.site.latest().await;

@@ -70,7 +70,7 @@ async fn an_app_form_that_was_overtaken_shows_what_changed_and_keeps_its_input()
         .is(StatusCode::CONFLICT)
         .has("App not saved: it was changed after you opened this form.")
         .has("value=\"Invoices\"")
-        .has("Saved now: <bdi class=\"mono\">Orders</bdi>")
+        .has("Saved value: <bdi class=\"mono\">Orders</bdi>")
         .has("<dt>name</dt><dd>Billing → Orders</dd>");
     assert_eq!(saved(&site, &app).await.name, "Orders");
     let fields = [("version", stale.version()), ("name", "Invoices")];

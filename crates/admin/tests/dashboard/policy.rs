@@ -119,8 +119,8 @@ async fn a_policy_form_that_was_overtaken_shows_what_changed_and_keeps_its_input
         .is(StatusCode::CONFLICT)
         .has("Policy not saved: it was changed after you opened this form.")
         .has("value=\"20\"")
-        .has("Saved now: <bdi class=\"mono\">5</bdi>")
-        .has("Saved now: Names must be unique in each app");
+        .has("Saved value: <bdi class=\"mono\">5</bdi>")
+        .has("Saved value: Names must be unique in each app");
     assert_eq!(site.ada().policy().await.unwrap(), theirs);
     let fields = [("version", stale.version()), ("max_live_tokens", "20")];
     site.post(PATH, &fields).await.location();
@@ -136,7 +136,7 @@ async fn a_restricted_operator_reads_the_policy() {
     site.get(PATH)
         .await
         .has("<dd>1 day</dd>")
-        .has("Only people who may grant everything can change the policy.")
+        .has("Only owners can change the policy.")
         .lacks("<form class=\"card\"");
     let fields = [("version", policy.version().to_string())];
     let fields = fields
