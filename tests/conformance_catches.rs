@@ -9,8 +9,8 @@ use tower_api_tokens::{
     Answer, AppId, AppQuery, AppRecord, Applied, AuditEvent, AuditEventId, AuditLog, AuditOutcome,
     AuditQuery, ChangeLog, Changes, EventLog, EventPage, EventQuery, EventStart, ExpiringQuery,
     LivePage, MemoryStore, Mutation, Op, Page, PageSize, Replacement, Revision, StoreError,
-    StoreErrorKind, TokenDigest, TokenId, TokenQuery, TokenRecord, TokenRegistry, TokenRegistryExt,
-    TokenStatus, TokenStore, TokenTarget, Usage, UsageLog,
+    StoreErrorKind, TokenCursor, TokenDigest, TokenId, TokenQuery, TokenRecord, TokenRegistry,
+    TokenRegistryExt, TokenStatus, TokenStore, TokenTarget, Usage, UsageLog,
     store::truncate_to_microsecond,
     testing::conformance::{self, Registry},
 };
@@ -312,7 +312,7 @@ impl TokenRegistry for Flawed {
         &self,
         query: &TokenQuery,
         now: Timestamp,
-    ) -> Result<Page<TokenRecord, TokenId>, StoreError> {
+    ) -> Result<Page<TokenRecord, TokenCursor>, StoreError> {
         let mut query = query.clone();
         if self.has(Flaw::StatusIsIgnored) {
             query.status = None;

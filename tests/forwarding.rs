@@ -14,8 +14,8 @@ use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
 use tower_api_tokens::{
     Answer, AppId, AppQuery, AppRecord, Applied, AuditAction, AuditEvent, AuditEventId, AuditLog,
     AuditOutcome, AuditQuery, Authenticator, ChangeLog, Changes, LivePage, MemoryStore, Mutation,
-    Op, Page, Policy, Revision, StoreError, TokenDigest, TokenId, TokenQuery, TokenRecord,
-    TokenRegistry, TokenStore, TokenTarget, Usage, UsageLog,
+    Op, Page, Policy, Revision, StoreError, TokenCursor, TokenDigest, TokenId, TokenQuery,
+    TokenRecord, TokenRegistry, TokenStore, TokenTarget, Usage, UsageLog,
 };
 
 #[global_allocator]
@@ -103,7 +103,7 @@ impl TokenRegistry for Noting {
         &self,
         _: &TokenQuery,
         _: Timestamp,
-    ) -> Result<Page<TokenRecord, TokenId>, StoreError> {
+    ) -> Result<Page<TokenRecord, TokenCursor>, StoreError> {
         self.note("tokens");
         Ok(Page::empty())
     }

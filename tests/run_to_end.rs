@@ -20,8 +20,8 @@ use tower_api_tokens::{
     Answer, ApiTokens, AppId, AppQuery, AppRecord, Applied, AuditAction, AuditEvent, AuditLog,
     AuditQuery, Authority, ChangeObserver, Grantable, ImportedToken, LifecycleError,
     LifecycleErrorKind, MaskedToken, MemoryStore, Mutation, NewToken, Page, StoreError,
-    StoreErrorKind, TokenDigest, TokenId, TokenQuery, TokenRecord, TokenRegistry, TokenStore,
-    TokenTarget, UsageLog,
+    StoreErrorKind, TokenCursor, TokenDigest, TokenId, TokenQuery, TokenRecord, TokenRegistry,
+    TokenStore, TokenTarget, UsageLog,
     store::run_to_end,
     testing::{Fault, FaultyStore, Fixture},
 };
@@ -295,7 +295,7 @@ impl TokenRegistry for Slow {
         &self,
         query: &TokenQuery,
         now: Timestamp,
-    ) -> Result<Page<TokenRecord, TokenId>, StoreError> {
+    ) -> Result<Page<TokenRecord, TokenCursor>, StoreError> {
         self.inner.tokens(query, now).await
     }
 

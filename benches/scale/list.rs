@@ -1,6 +1,6 @@
 //! Measures pages of listings.
 
-use tower_api_tokens::{TokenQuery, TokenRegistry, TokenStatus};
+use tower_api_tokens::{TokenCursor, TokenQuery, TokenRegistry, TokenStatus};
 
 use crate::{
     latency::Latencies,
@@ -25,14 +25,14 @@ const QUERIES: [(&str, Query); 6] = [
     }),
     ("of all, the first", |_, _| TokenQuery::default()),
     ("of all, in the middle", |_, n| {
-        TokenQuery::default().after(Platform::id(n))
+        TokenQuery::default().after(TokenCursor::from(Platform::id(n)))
     }),
     ("of all that are revoked, in the middle", |_, n| {
-        let query = TokenQuery::default().after(Platform::id(n));
+        let query = TokenQuery::default().after(TokenCursor::from(Platform::id(n)));
         query.status(TokenStatus::Revoked)
     }),
     ("of all that are live, 1,000, in the middle", |_, n| {
-        let query = TokenQuery::default().after(Platform::id(n));
+        let query = TokenQuery::default().after(TokenCursor::from(Platform::id(n)));
         query.status(TokenStatus::Live).limit(1000)
     }),
 ];

@@ -9,8 +9,8 @@ use std::{
 
 use jiff::Timestamp;
 use tower_api_tokens::{
-    ApiTokens, ChangeLog, TokenFormat, TokenQuery, TokenRegistryExt, TokenStatus, TokenStore,
-    Usage, UsageLog,
+    ApiTokens, ChangeLog, TokenCursor, TokenFormat, TokenQuery, TokenRegistryExt, TokenStatus,
+    TokenStore, Usage, UsageLog,
 };
 use tower_api_tokens_sqlx::PostgresStore;
 use tracing::{
@@ -52,7 +52,7 @@ pub(crate) async fn run(platform: &Platform) {
 
     let now = Timestamp::now();
     let revision = store.revision().await.expect("the store answers");
-    let after = |n| TokenQuery::default().after(Platform::id(n));
+    let after = |n| TokenQuery::default().after(TokenCursor::from(Platform::id(n)));
     println!("\n| {} tokens | reads |\n|---|---|", platform.tokens);
     let plans = &plans;
     let explained = Explained { plans, platform };

@@ -8,7 +8,7 @@ use crate::{
         record::TokenRecord,
         version::RecordVersion,
     },
-    store::{Page, TokenQuery},
+    store::{Page, TokenCursor, TokenQuery},
     token::TokenId,
 };
 
@@ -102,7 +102,7 @@ impl AppTokens {
     pub async fn list(
         &self,
         query: TokenQuery,
-    ) -> Result<Page<TokenRecord, TokenId>, LifecycleError> {
+    ) -> Result<Page<TokenRecord, TokenCursor>, LifecycleError> {
         self.tokens.list(&query.app(self.app)).await
     }
 

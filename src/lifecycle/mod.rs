@@ -40,8 +40,8 @@ use crate::{
     },
     random::Entropy,
     store::{
-        BoundKey, Op, Page, RegistryLogs, TokenQuery, TokenRegistry, TokenTarget, catch_panic,
-        records, run_to_end,
+        BoundKey, Op, Page, RegistryLogs, TokenCursor, TokenQuery, TokenRegistry, TokenTarget,
+        catch_panic, records, run_to_end,
     },
     time::{Clock, truncate_to_microsecond},
     token::{MaskedToken, TokenDigest, TokenFormat, TokenId},
@@ -224,7 +224,7 @@ impl ApiTokens {
     pub async fn list(
         &self,
         query: &TokenQuery,
-    ) -> Result<Page<TokenRecord, TokenId>, LifecycleError> {
+    ) -> Result<Page<TokenRecord, TokenCursor>, LifecycleError> {
         if query.selects_nothing() {
             return Ok(Page::empty());
         }

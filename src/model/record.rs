@@ -290,6 +290,20 @@ impl TokenRecord {
         Some(at.checked_add(lifetime).unwrap_or(Timestamp::MAX))
     }
 
+    /// Returns whether a replaced token was used after its rotation, as far as uses are recorded.
+    /// Returns `None` if the token was not replaced. The time of the rotation is that of the
+    /// successor's identifier, to the millisecond; an identifier without a time counts as used.
+    #[must_use]
+    pub fn used_since_rotation(&self) -> Option<bool> {
+        let rotated_at = self.successor?.created_at();
+        let last_used_at = self.last_used_at.map(|at| at.as_millisecond());
+        Some(match (rotated_at, last_used_at) {
+            (_, None) => false,
+            (None, Some(_)) => true,
+            (Some(rotated_at), Some(used_at)) => used_at > rotated_at.as_millisecond(),
+        })
+    }
+
     /// Returns whether the token is admitted at `now`, or will be later if nothing changes.
     pub(crate) fn is_admissible(&self, now: Timestamp) -> bool {
         matches!(

@@ -3,7 +3,7 @@ use std::fmt::Debug;
 use async_trait::async_trait;
 use jiff::Timestamp;
 
-use super::{Page, StoreError};
+use super::{Page, StoreError, TokenCursor};
 use crate::{
     model::{app::AppId, record::TokenRecord},
     token::{TokenDigest, TokenId},
@@ -172,10 +172,10 @@ pub struct LivePage {
 impl LivePage {
     /// Creates a page that was read at a position.
     #[must_use]
-    pub fn new(page: Page<TokenRecord, TokenId>, position: Revision) -> Self {
+    pub fn new(page: Page<TokenRecord, TokenCursor>, position: Revision) -> Self {
         Self {
             tokens: page.items,
-            next: page.next,
+            next: page.next.map(|next| next.id()),
             position,
             unreadable: Vec::new(),
         }

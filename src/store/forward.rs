@@ -12,8 +12,8 @@ use jiff::Timestamp;
 
 use super::{
     Answer, AppQuery, Applied, AuditLog, AuditQuery, ChangeLog, Changes, EventLog, EventPage,
-    EventQuery, ExpiringQuery, LivePage, Mutation, Page, Revision, StoreError, TokenQuery,
-    TokenRegistry, TokenStore, TokenTarget, Usage, UsageLog,
+    EventQuery, ExpiringQuery, LivePage, Mutation, Page, Revision, StoreError, TokenCursor,
+    TokenQuery, TokenRegistry, TokenStore, TokenTarget, Usage, UsageLog,
 };
 use crate::{
     model::{
@@ -99,7 +99,7 @@ macro_rules! forward {
                 &'s self,
                 query: &'a TokenQuery,
                 now: Timestamp,
-            ) -> Reply<'f, Page<TokenRecord, TokenId>>
+            ) -> Reply<'f, Page<TokenRecord, TokenCursor>>
             where
                 's: 'f,
                 'a: 'f,

@@ -12,8 +12,8 @@ use tokio::sync::Notify;
 use super::{
     Answer, AppQuery, Applied, AuditLog, AuditQuery, ChangeHistory, ChangeLog, Changes,
     EventHistory, EventLog, EventPage, EventQuery, ExpiringQuery, LivePage, Mutation, Page,
-    Revision, Snapshot, StoreError, StoreErrorKind, TokenQuery, TokenRegistry, TokenStore,
-    TokenTarget, Usage, UsageLog, UsedKey, Write,
+    Revision, Snapshot, StoreError, StoreErrorKind, TokenCursor, TokenOrder, TokenQuery,
+    TokenRegistry, TokenStore, TokenTarget, Usage, UsageLog, UsedKey, Write,
 };
 use crate::{
     model::{
@@ -135,8 +135,11 @@ impl Snapshot for State {
         Snapshot::token(self, *self.ids.get(digest)?)
     }
 
-    fn tokens(&self, query: &TokenQuery, now: Timestamp) -> Page<TokenRecord, TokenId> {
-        let end = query.after.map_or(Bound::Unbounded, Bound::Excluded);
+    fn tokens(&self, query: &TokenQuery, now: Timestamp) -> Page<TokenRecord, TokenCursor> {
+        let end = match query.after {
+            Some(after) if after.order() == TokenOrder::Newest => Bound::Excluded(after.id()),
+            _ => Bound::Unbounded,
+        };
         let tokens = self.tokens.range((Bound::Unbounded, end)).rev();
         query.page(tokens.map(|(_, token)| self.current(token)), now)
     }
@@ -224,7 +227,7 @@ impl TokenRegistry for MemoryStore {
         &self,
         query: &TokenQuery,
         now: Timestamp,
-    ) -> Result<Page<TokenRecord, TokenId>, StoreError> {
+    ) -> Result<Page<TokenRecord, TokenCursor>, StoreError> {
         Ok(Snapshot::tokens(&*self.read(), query, now))
     }
 

@@ -21,6 +21,7 @@ mod repeat;
 mod run;
 mod stream;
 mod tables;
+mod token_query;
 
 use std::fmt::Debug;
 
@@ -44,12 +45,13 @@ pub use memory::MemoryStore;
 pub use mutation::{
     Applied, AsyncSnapshot, Mutation, Op, Plan, Snapshot, TokenRegistryExt, UsedKey, Write,
 };
-pub use page::{AppQuery, Page, PageSize, TokenQuery};
+pub use page::{AppQuery, Page, PageSize};
 pub use repeat::{BoundKey, Repeated, digest_words};
 pub use run::{catch_panic, run_to_end};
 pub(crate) use stream::live_pages;
 pub use stream::{ChangeLogStreams, TokenRegistryStreams, pages, records};
 pub use tables::{TableRegistry, Tables, Transactional};
+pub use token_query::{TokenCursor, TokenCursorError, TokenOrder, TokenQuery};
 
 pub use crate::{
     random::jittered,
@@ -278,11 +280,12 @@ pub trait TokenRegistry: TokenStore {
     /// Returns an error if the store fails.
     async fn apps(&self, query: &AppQuery) -> Result<Page<AppRecord, AppId>, StoreError>;
 
-    /// Lists the tokens for which [`TokenQuery::selects`] returns true at `now`, the greatest
-    /// identifier first, one page at a time.
+    /// Lists the tokens for which [`TokenQuery::selects`] returns true at `now`, in the order of
+    /// [`TokenQuery::order`], one page at a time.
     ///
     /// A listing is complete and stable: a token that exists and matches the query while all pages
-    /// are read is listed exactly once.
+    /// are read is listed exactly once. This does not apply to a token that moves to another place in
+    /// the order in the meantime.
     ///
     /// # Errors
     ///
@@ -291,7 +294,7 @@ pub trait TokenRegistry: TokenStore {
         &self,
         query: &TokenQuery,
         now: Timestamp,
-    ) -> Result<Page<TokenRecord, TokenId>, StoreError>;
+    ) -> Result<Page<TokenRecord, TokenCursor>, StoreError>;
 
     /// Lists the tokens for which [`ExpiringQuery::selects`] returns true, the earliest expiry first, one
     /// page at a time.

@@ -1,12 +1,4 @@
-use jiff::Timestamp;
-
-use crate::{
-    model::{
-        app::{AppId, AppRecord},
-        record::{TokenRecord, TokenStatus},
-    },
-    token::TokenId,
-};
+use crate::model::app::{AppId, AppRecord};
 
 /// One page of a listing.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -155,129 +147,14 @@ impl AppQuery {
     }
 }
 
-/// A query for tokens, ordered by identifier, newest first.
-///
-/// # Examples
-///
-/// ```
-/// use tower_api_tokens::{AppId, TokenQuery, TokenStatus};
-///
-/// let query = TokenQuery::default()
-///     .app(AppId::new("app_8hFk2")?)
-///     .status(TokenStatus::Live)
-///     .limit(20);
-/// # Ok::<(), tower_api_tokens::AppIdError>(())
-/// ```
-#[derive(Clone, Debug, Default)]
-#[non_exhaustive]
-pub struct TokenQuery {
-    /// Only tokens of this app.
-    pub app: Option<AppId>,
-    /// Only tokens with this status.
-    pub status: Option<TokenStatus>,
-    /// Only tokens whose name contains this text, ignoring the case of ASCII letters.
-    pub name: Option<String>,
-    /// Only tokens that are admitted now, or will be later if nothing changes.
-    pub admissible: bool,
-    /// Only the token that was replaced by this one in a rotation.
-    pub successor: Option<TokenId>,
-    /// Only tokens after this one: the `next` of the previous page.
-    pub after: Option<TokenId>,
-    /// The size of the page.
-    pub limit: PageSize,
-}
-
-impl TokenQuery {
-    /// Selects only tokens of this app.
-    #[must_use]
-    pub fn app(mut self, app: AppId) -> Self {
-        self.app = Some(app);
-        self
-    }
-
-    /// Selects only tokens with this status.
-    #[must_use]
-    pub fn status(mut self, status: TokenStatus) -> Self {
-        self.status = Some(status);
-        self
-    }
-
-    /// Selects only tokens whose name contains this text, ignoring the case of ASCII letters.
-    #[must_use]
-    pub fn name(mut self, part: impl Into<String>) -> Self {
-        self.name = Some(part.into());
-        self
-    }
-
-    /// Selects only the token that was replaced by `token` in a rotation. Also set the app, so that
-    /// only its tokens are searched.
-    #[must_use]
-    pub fn replaced_by(mut self, token: TokenId) -> Self {
-        self.successor = Some(token);
-        self
-    }
-
-    /// Continues after a page, with its `next`; `None` starts at the first page.
-    #[must_use]
-    pub fn after(mut self, token: impl Into<Option<TokenId>>) -> Self {
-        self.after = token.into();
-        self
-    }
-
-    /// Sets the size of the page, from 1 to 1,000.
-    #[must_use]
-    pub fn limit(mut self, records: usize) -> Self {
-        self.limit = PageSize::new(records);
-        self
-    }
-
-    /// Creates a query for the tokens after one that are [`admissible`](field@Self::admissible), as
-    /// [`ChangeLog::live`](super::ChangeLog::live) lists them.
-    #[must_use]
-    pub fn live(after: Option<TokenId>, limit: usize) -> Self {
-        Self {
-            admissible: true,
-            after,
-            ..Self::default().limit(limit)
-        }
-    }
-
-    /// Returns whether the query selects a token at `now`.
-    #[must_use]
-    pub fn selects(&self, token: &TokenRecord, now: Timestamp) -> bool {
-        self.app.is_none_or(|app| app == token.app.id)
-            && self.status.is_none_or(|status| status == token.status(now))
-            && (!self.admissible || token.is_admissible(now))
-            && is_part(self.name.as_deref(), &token.name)
-            && (self.successor.is_none() || self.successor == token.successor)
-            && self.after.is_none_or(|after| token.id < after)
-    }
-
-    /// Creates a page from tokens that are ordered by identifier, the greatest first.
-    pub fn page(
-        &self,
-        tokens: impl IntoIterator<Item = TokenRecord>,
-        now: Timestamp,
-    ) -> Page<TokenRecord, TokenId> {
-        let selected = tokens.into_iter().filter(|token| self.selects(token, now));
-        Page::first_of(selected, self.limit, |token| token.id)
-    }
-
-    /// Returns whether no token can match: the name contains U+0000, which no name contains and
-    /// PostgreSQL rejects.
-    #[must_use]
-    pub fn selects_nothing(&self) -> bool {
-        self.name.as_deref().is_some_and(has_nul)
-    }
-}
-
-fn is_part(part: Option<&str>, name: &str) -> bool {
+/// Returns whether a name contains a text, ignoring the case of ASCII letters.
+pub(super) fn is_part(part: Option<&str>, name: &str) -> bool {
     part.is_none_or(|part| {
         let name = name.to_ascii_lowercase();
         !has_nul(part) && name.contains(&part.to_ascii_lowercase())
     })
 }
 
-fn has_nul(part: &str) -> bool {
+pub(super) fn has_nul(part: &str) -> bool {
     part.contains('\0')
 }

@@ -9,8 +9,8 @@ use tokio::sync::Notify;
 use super::{
     Answer, AppQuery, Applied, AuditLog, AuditQuery, ChangeHistory, ChangeLog, Changes,
     EventHistory, EventLog, EventPage, EventQuery, LivePage, Mutation, Page, Revision, Snapshot,
-    StoreError, StoreErrorKind, TokenQuery, TokenRegistry, TokenStore, TokenTarget, Usage,
-    UsageLog, Write,
+    StoreError, StoreErrorKind, TokenCursor, TokenQuery, TokenRegistry, TokenStore, TokenTarget,
+    Usage, UsageLog, Write,
 };
 use crate::{
     model::{
@@ -148,7 +148,7 @@ impl<B: Transactional> TokenRegistry for TableRegistry<B> {
         &self,
         query: &TokenQuery,
         now: Timestamp,
-    ) -> Result<Page<TokenRecord, TokenId>, StoreError> {
+    ) -> Result<Page<TokenRecord, TokenCursor>, StoreError> {
         self.read(|tables| tables.tokens(query, now))
     }
 

@@ -13,8 +13,8 @@ use tokio::sync::Notify;
 use crate::{
     Answer, AppId, AppQuery, AppRecord, Applied, AuditEvent, AuditEventId, AuditLog, AuditQuery,
     ChangeLog, Changes, EventLog, EventPage, EventQuery, ExpiringQuery, LivePage, Mutation, Page,
-    Policy, Revision, StoreError, StoreErrorKind, TokenDigest, TokenId, TokenQuery, TokenRecord,
-    TokenRegistry, TokenStore, TokenTarget, Usage, UsageLog,
+    Policy, Revision, StoreError, StoreErrorKind, TokenCursor, TokenDigest, TokenId, TokenQuery,
+    TokenRecord, TokenRegistry, TokenStore, TokenTarget, Usage, UsageLog,
     store::{audit_log, event_log},
 };
 
@@ -213,7 +213,7 @@ impl<S: TokenRegistry> TokenRegistry for FaultyStore<S> {
         &self,
         query: &TokenQuery,
         now: Timestamp,
-    ) -> Result<Page<TokenRecord, TokenId>, StoreError> {
+    ) -> Result<Page<TokenRecord, TokenCursor>, StoreError> {
         call!(self, false, self.inner.tokens(query, now))
     }
 

@@ -64,6 +64,12 @@ impl MaskedToken {
         Self(text)
     }
 
+    /// Returns the visible start and the visible end.
+    #[must_use]
+    pub fn parts(&self) -> (&str, &str) {
+        self.0.split_once(ELLIPSIS).unwrap_or_default()
+    }
+
     /// Returns the mask as text.
     #[must_use]
     pub fn as_str(&self) -> &str {

@@ -17,7 +17,10 @@ use crate::{
         app::{AppId, AppRecord},
         record::TokenRecord,
     },
-    store::{AppQuery, Page, PageSize, StoreError, TokenQuery, TokenRegistry, catch_panic, pages},
+    store::{
+        AppQuery, Page, PageSize, StoreError, TokenCursor, TokenQuery, TokenRegistry, catch_panic,
+        pages,
+    },
     time::{Clock, SystemClock},
     token::TokenId,
 };
@@ -183,7 +186,7 @@ struct ExportState<'a> {
 enum Stage<'a> {
     Header,
     Apps(Pages<'a, AppRecord, AppId>),
-    Tokens(Pages<'a, TokenRecord, TokenId>),
+    Tokens(Pages<'a, TokenRecord, TokenCursor>),
     Done,
 }
 
@@ -243,7 +246,7 @@ impl<'a> ExportState<'a> {
         }))
     }
 
-    fn tokens(&self) -> Pages<'a, TokenRecord, TokenId> {
+    fn tokens(&self) -> Pages<'a, TokenRecord, TokenCursor> {
         let (registry, now) = (self.registry, self.now);
         Box::pin(pages(None, move |after| async move {
             let query = TokenQuery::default().limit(PageSize::MAX).after(after);

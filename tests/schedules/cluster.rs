@@ -249,7 +249,7 @@ impl ChangeLog for Cluster {
         tokens.sort_by_key(|token| std::cmp::Reverse(token.id));
         tokens.dedup_by_key(|token| token.id);
         tokens.truncate(limit + 1);
-        let page = Page::from_surplus(tokens, limit, |token: &TokenRecord| token.id);
+        let page = Page::from_surplus(tokens, limit, |token: &TokenRecord| token.id.into());
         Ok(LivePage::new(page, position(history)))
     }
 }

@@ -13,8 +13,8 @@ use jiff::Timestamp;
 use tokio::sync::Notify;
 use tower_api_tokens::{
     Answer, AppId, AppQuery, AppRecord, Applied, ChangeLog, Changes, LivePage, Mutation, Page,
-    Revision, StoreError, TokenDigest, TokenId, TokenQuery, TokenRecord, TokenRegistry, TokenStore,
-    TokenTarget,
+    Revision, StoreError, TokenCursor, TokenDigest, TokenId, TokenQuery, TokenRecord,
+    TokenRegistry, TokenStore, TokenTarget,
 };
 
 /// Clones share the same store. Notifications are lost.
@@ -110,7 +110,7 @@ impl<S: TokenRegistry> TokenRegistry for Faulty<S> {
         &self,
         query: &TokenQuery,
         now: Timestamp,
-    ) -> Result<Page<TokenRecord, TokenId>, StoreError> {
+    ) -> Result<Page<TokenRecord, TokenCursor>, StoreError> {
         self.inner.tokens(query, now).await
     }
 

@@ -14,7 +14,7 @@ use tokio::sync::Barrier;
 use tower_api_tokens::testing::ManualClock;
 use tower_api_tokens::{
     ApiTokens, AppId, Grantable, LifecycleErrorKind, MemoryStore, NewToken, RejectionKind,
-    StoreErrorKind, TokenId, TokenQuery, TokenRecord, TokenRegistry, TransitionError,
+    StoreErrorKind, TokenCursor, TokenId, TokenQuery, TokenRecord, TokenRegistry, TransitionError,
 };
 
 use crate::support::{Act, START, Tap, uncached, unknown, verdict};
@@ -228,7 +228,7 @@ async fn apps_apart(registry: impl TokenRegistry + Clone) {
     for query in [
         TokenQuery::default(),
         TokenQuery::default().app(fixture.app().id),
-        TokenQuery::default().after(first_of_all),
+        TokenQuery::default().after(TokenCursor::from(first_of_all)),
     ] {
         let listed = thief.list(query).await.unwrap().items;
         assert_eq!(listed, [own.record().clone()]);

@@ -27,8 +27,8 @@ use tower_api_tokens::{
     Answer, ApiTokens, ApiTokensBuilder, AppId, AppPrincipal, AppQuery, AppRecord, Applied,
     AuditEvent, AuditEventId, AuditLog, AuditQuery, ChangeLog, Changes, IssuedToken, LivePage,
     MemoryStore, Mutation, Op, Page, Rejection, RejectionKind, Revision, StoreError,
-    StoreErrorKind, TokenDigest, TokenFormat, TokenId, TokenQuery, TokenRecord, TokenRegistry,
-    TokenStore, TokenTarget, Usage, UsageLog,
+    StoreErrorKind, TokenCursor, TokenDigest, TokenFormat, TokenId, TokenQuery, TokenRecord,
+    TokenRegistry, TokenStore, TokenTarget, Usage, UsageLog,
     testing::{Fixture, FixtureBuilder},
 };
 
@@ -183,7 +183,7 @@ impl<R: TokenRegistry> TokenRegistry for Tap<R> {
         &self,
         query: &TokenQuery,
         now: Timestamp,
-    ) -> Result<Page<TokenRecord, TokenId>, StoreError> {
+    ) -> Result<Page<TokenRecord, TokenCursor>, StoreError> {
         self.tap("tokens", self.inner.tokens(query, now)).await
     }
 

@@ -9,8 +9,8 @@ use sqlx::{ColumnIndex, Decode, Row, Type};
 use tower_api_tokens::{
     Answer, AppId, AppRecord, AuditEvent, AuditEventId, BoundKey, Change, Changes, EventPage,
     EventPosition, EventQuery, EventStart, ExpiringQuery, LivePage, LoggedChange, LoggedEvent,
-    Metadata, Page, Policy, Revision, StoreError, StoreErrorKind, TokenDigest, TokenId, TokenQuery,
-    TokenRecord, UsedKey, store::from_microseconds,
+    Metadata, Page, Policy, Revision, StoreError, StoreErrorKind, TokenCursor, TokenDigest,
+    TokenId, TokenQuery, TokenRecord, UsedKey, store::from_microseconds,
 };
 
 use crate::telemetry;
@@ -117,7 +117,7 @@ pub(super) fn live_from(
         Some(_) => rows,
         None => &[],
     };
-    let page = page_from(tokens, limit, "api_tokens", token_from, TokenId::from_bytes)?;
+    let page = page_from(tokens, limit, "api_tokens", token_from, newest)?;
     let shown = &tokens[..limit.min(tokens.len())];
     let mut live = LivePage::new(page, position);
     if live.tokens.len() < shown.len() {
@@ -224,14 +224,18 @@ pub(super) fn page_from<R: Columns, T, K>(
     Ok(Page::new(readable(rows, table, read), next))
 }
 
+fn newest(id: [u8; 16]) -> TokenCursor {
+    TokenId::from_bytes(id).into()
+}
+
 /// Reads a page of tokens. What restrictions mean is judged here, not by the statement.
 pub(super) fn tokens_from(
     rows: &[impl Columns],
     query: &TokenQuery,
     now: Timestamp,
-) -> Result<Page<TokenRecord, TokenId>, StoreError> {
+) -> Result<Page<TokenRecord, TokenCursor>, StoreError> {
     let limit = query.limit.get();
-    let mut page = page_from(rows, limit, "api_tokens", token_from, TokenId::from_bytes)?;
+    let mut page = page_from(rows, limit, "api_tokens", token_from, newest)?;
     page.items.retain(|token| query.selects(token, now));
     Ok(page)
 }

@@ -11,7 +11,9 @@ use crate::{
         policy::Policy,
         record::TokenRecord,
     },
-    store::{BoundKey, Page, PageSize, StoreError, StoreErrorKind, TokenQuery, TokenTarget},
+    store::{
+        BoundKey, Page, PageSize, StoreError, StoreErrorKind, TokenCursor, TokenQuery, TokenTarget,
+    },
     token::{TokenDigest, TokenId},
 };
 
@@ -25,7 +27,7 @@ pub trait Snapshot {
     fn find(&self, digest: &TokenDigest) -> Option<TokenRecord>;
     /// Lists tokens, the greatest identifier first, one page at a time. Use [`TokenQuery::page`] to
     /// create a page.
-    fn tokens(&self, query: &TokenQuery, now: Timestamp) -> Page<TokenRecord, TokenId>;
+    fn tokens(&self, query: &TokenQuery, now: Timestamp) -> Page<TokenRecord, TokenCursor>;
     /// Returns the use of an idempotency key.
     fn key(&self, key: &[u8; 32]) -> Option<UsedKey>;
     /// Returns whether an audit event with this identifier exists.

@@ -6,7 +6,7 @@ use super::{
     fixtures::{app, app_record, at, restrictions, token, token_record, tokens},
 };
 use crate::{
-    AppId, AppQuery, AppRecord, Page, StoreError, TokenId, TokenQuery, TokenRecord,
+    AppId, AppQuery, AppRecord, Page, StoreError, TokenCursor, TokenQuery, TokenRecord,
     TokenRegistryExt, TokenRegistryStreams, TokenStatus, TokenTarget, store::pages,
 };
 
@@ -23,7 +23,7 @@ fn app_pages(
 fn token_pages(
     store: &Registry,
     query: TokenQuery,
-) -> impl Stream<Item = Result<Page<TokenRecord, TokenId>, StoreError>> + Unpin {
+) -> impl Stream<Item = Result<Page<TokenRecord, TokenCursor>, StoreError>> + Unpin {
     pages(None, move |after| {
         let query = query.clone().after(after);
         async move { store.tokens(&query, at(0)).await }

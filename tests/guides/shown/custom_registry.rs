@@ -6,8 +6,8 @@ use std::{
 use jiff::Timestamp;
 use tower_api_tokens::{
     AppId, AppQuery, AppRecord, AuditEvent, AuditEventId, AuditQuery, ChangeHistory, EventHistory,
-    Page, Policy, Snapshot, StoreError, Tables, TokenDigest, TokenId, TokenQuery, TokenRecord,
-    Transactional, UsedKey, Write,
+    Page, Policy, Snapshot, StoreError, Tables, TokenCursor, TokenDigest, TokenId, TokenQuery,
+    TokenRecord, Transactional, UsedKey, Write,
 };
 
 /// Maps under one lock. A database has its transactions here.
@@ -53,7 +53,7 @@ impl Snapshot for Rows {
         self.token(found?.id)
     }
 
-    fn tokens(&self, query: &TokenQuery, now: Timestamp) -> Page<TokenRecord, TokenId> {
+    fn tokens(&self, query: &TokenQuery, now: Timestamp) -> Page<TokenRecord, TokenCursor> {
         let newest_first = self.tokens.keys().rev();
         query.page(newest_first.filter_map(|id| self.token(*id)), now)
     }

@@ -8,7 +8,7 @@ use axum::{
 use http::{StatusCode, header::LOCATION};
 use serde::{Deserialize, Serialize};
 use tower_api_tokens::{
-    IssuedToken, NewToken, Rotation, TokenEdit, TokenId, TokenQuery, TokenRecord, TokenStatus,
+    IssuedToken, NewToken, Rotation, TokenCursor, TokenEdit, TokenQuery, TokenRecord, TokenStatus,
 };
 use utoipa::{IntoParams, OpenApi, ToSchema};
 
@@ -87,14 +87,14 @@ impl TokenParams {
         query.status = self.status;
         query.name = self.name.map(|NamePart(part)| part);
         if let Some(Cursor(cursor)) = self.cursor {
-            query = query.after(listing.position(&cursor, token_id)?);
+            query = query.after(listing.position(&cursor, token_cursor)?);
         }
         Ok(query)
     }
 }
 
-fn token_id(position: &[u8]) -> Option<TokenId> {
-    position.try_into().ok().map(TokenId::from_bytes)
+fn token_cursor(position: &[u8]) -> Option<TokenCursor> {
+    str::from_utf8(position).ok()?.parse().ok()
 }
 
 /// A page of tokens.
@@ -238,7 +238,9 @@ pub(super) async fn list_tokens(
             .iter()
             .map(|token| view(&operator, token))
             .collect(),
-        next: page.next.map(|token| listing.cursor(token.as_bytes())),
+        next: page
+            .next
+            .map(|next| listing.cursor(next.to_string().as_bytes())),
     };
     Ok(Json(view).into_response())
 }

@@ -9,7 +9,7 @@ use http::StatusCode;
 use jiff::Timestamp;
 use serde::Deserialize;
 use tower_api_tokens::{
-    AppId, TokenFormats, TokenId, TokenQuery, TokenRecord, TokenStatus, check_name_part,
+    AppId, TokenCursor, TokenFormats, TokenQuery, TokenRecord, TokenStatus, check_name_part,
 };
 
 use super::{
@@ -102,7 +102,7 @@ impl Filter {
         }
         if self.is_paged() {
             let message = "This page of results doesn't exist. Start from the first page.";
-            let after = self.after.parse::<TokenId>();
+            let after = self.after.parse::<TokenCursor>();
             query = query.after(after.map_err(|_| InvalidFilter::bad(message))?);
         }
         Ok(query)
@@ -234,7 +234,7 @@ pub(super) async fn export(
     };
     let (operator, now) = (session.operator.clone(), session.page.now);
     let query = query.limit(csv::READ_AT_ONCE);
-    let download = file.download(move |after: Option<TokenId>| {
+    let download = file.download(move |after: Option<TokenCursor>| {
         let (operator, query) = (operator.clone(), query.clone());
         async move {
             let page = operator.list(&query.after(after)).await?;
@@ -248,7 +248,7 @@ pub(super) async fn export(
 
 async fn count(operator: &Operator, query: &TokenQuery) -> Option<Total> {
     let query = query.clone().limit(COUNTED_AT_ONCE);
-    let counted = Total::count(|after: Option<TokenId>| {
+    let counted = Total::count(|after: Option<TokenCursor>| {
         let query = query.clone().after(after);
         async move {
             let page = operator.list(&query).await?;

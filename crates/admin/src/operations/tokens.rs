@@ -2,7 +2,7 @@ use futures_core::Stream;
 use jiff::Timestamp;
 use tower_api_tokens::{
     ApiTokens, AppId, AuditAction, IssuedToken, LifecycleError, NewToken, Page, RecordVersion,
-    Rotation, TokenEdit, TokenId, TokenQuery, TokenRecord, store::records,
+    Rotation, TokenCursor, TokenEdit, TokenId, TokenQuery, TokenRecord, store::records,
 };
 
 use super::{
@@ -42,7 +42,7 @@ impl Operator {
     pub async fn list(
         &self,
         query: &TokenQuery,
-    ) -> Result<Page<TokenRecord, TokenId>, OperationError> {
+    ) -> Result<Page<TokenRecord, TokenCursor>, OperationError> {
         attempt(async { Ok(self.tokens().list(query).await?) }).await
     }
 

@@ -11,9 +11,9 @@ use jiff::Timestamp;
 use serde_json::Value;
 use tower_api_tokens::{
     Answer, ApiTokens, AppId, AppQuery, AppRecord, Applied, AuditAction, AuditEvent, AuditOutcome,
-    AuditQuery, MemoryStore, Mutation, NewToken, Page, StoreError, StoreErrorKind, TokenDigest,
-    TokenFormat, TokenId, TokenQuery, TokenRecord, TokenRegistry, TokenStore, TokenTarget,
-    testing::Fault,
+    AuditQuery, MemoryStore, Mutation, NewToken, Page, StoreError, StoreErrorKind, TokenCursor,
+    TokenDigest, TokenFormat, TokenId, TokenQuery, TokenRecord, TokenRegistry, TokenStore,
+    TokenTarget, testing::Fault,
 };
 use tower_api_tokens_admin::{Actor, AuditSink, JsonLines, Operations};
 use tower_api_tokens_sqlx::SqliteStore;
@@ -232,7 +232,7 @@ impl TokenRegistry for WithoutAudit {
         &self,
         query: &TokenQuery,
         now: Timestamp,
-    ) -> Result<Page<TokenRecord, TokenId>, StoreError> {
+    ) -> Result<Page<TokenRecord, TokenCursor>, StoreError> {
         self.store.tokens(query, now).await
     }
 }

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use tower_api_tokens::{
     Answer, AppId, AppQuery, AppRecord, Applied, AuditLog, ChangeLog, EventLog, ExpiringQuery,
-    Mutation, Page, Policy, StoreError, StoreErrorKind, TokenDigest, TokenId, TokenQuery,
+    Mutation, Page, Policy, StoreError, StoreErrorKind, TokenCursor, TokenDigest, TokenQuery,
     TokenRecord, TokenRegistry, TokenStore, TokenTarget, UsageLog,
 };
 
@@ -269,7 +269,7 @@ impl TokenRegistry for AnyStore {
         &self,
         query: &TokenQuery,
         now: Timestamp,
-    ) -> Result<Page<TokenRecord, TokenId>, StoreError> {
+    ) -> Result<Page<TokenRecord, TokenCursor>, StoreError> {
         self.registry().tokens(query, now).await
     }
 

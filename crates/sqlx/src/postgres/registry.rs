@@ -2,7 +2,7 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use tower_api_tokens::{
     AppId, AppQuery, AppRecord, Applied, AuditLog, ChangeLog, EventLog, ExpiringQuery, Mutation,
-    Page, Policy, StoreError, TokenId, TokenQuery, TokenRecord, TokenRegistry, TokenTarget,
+    Page, Policy, StoreError, TokenCursor, TokenQuery, TokenRecord, TokenRegistry, TokenTarget,
     UsageLog, store::microseconds,
 };
 
@@ -73,7 +73,7 @@ impl TokenRegistry for PostgresStore {
         &self,
         query: &TokenQuery,
         now: Timestamp,
-    ) -> Result<Page<TokenRecord, TokenId>, StoreError> {
+    ) -> Result<Page<TokenRecord, TokenCursor>, StoreError> {
         if query.selects_nothing() {
             return Ok(Page::empty());
         }
@@ -83,7 +83,7 @@ impl TokenRegistry for PostgresStore {
             .bind(surplus(limit))
             // Expiries are stored in microseconds, and reached when their microsecond begins.
             .bind(microseconds(now))
-            .bind(query.after.map(Identifier::from))
+            .bind(query.after.map(|after| Identifier::from(after.id())))
             .bind(query.app.map(|app| app.to_string()))
             .bind(query.name.clone())
             .bind(query.successor.map(Identifier::from));

@@ -2,7 +2,7 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use tower_api_tokens::{
     AppId, AppQuery, AppRecord, Applied, AuditLog, ChangeLog, EventLog, ExpiringQuery, Mutation,
-    Page, Policy, StoreError, TokenId, TokenQuery, TokenRecord, TokenRegistry, TokenTarget,
+    Page, Policy, StoreError, TokenCursor, TokenQuery, TokenRecord, TokenRegistry, TokenTarget,
     UsageLog, store::microseconds,
 };
 
@@ -64,16 +64,20 @@ impl TokenRegistry for SqliteStore {
         &self,
         query: &TokenQuery,
         now: Timestamp,
-    ) -> Result<Page<TokenRecord, TokenId>, StoreError> {
+    ) -> Result<Page<TokenRecord, TokenCursor>, StoreError> {
         if query.selects_nothing() {
             return Ok(Page::empty());
         }
         // One byte longer than an identifier, so that it sorts after all of them.
         let last = [u8::MAX; 17];
-        let after = query.after.as_ref();
+        let after = query.after.map(|after| after.id());
         let limit = query.limit.get();
         let select = sqlx::query(statements::list(query.app.is_some(), query.status)?)
-            .bind(after.map_or(last.as_slice(), |id| id.as_bytes().as_slice()))
+            .bind(
+                after
+                    .as_ref()
+                    .map_or(last.as_slice(), |id| id.as_bytes().as_slice()),
+            )
             .bind(surplus(limit))
             .bind(microseconds(now))
             .bind(query.app.as_ref().map(AppId::as_str))

@@ -9,8 +9,8 @@ use tokio::sync::{Mutex, OwnedMutexGuard};
 use tower_api_tokens::{
     Answer, AppId, AppQuery, AppRecord, Applied, AuditEvent, AuditEventId, AuditLog, AuditQuery,
     ChangeLog, Changes, LivePage, Mutation, Op, Page, Revision, StoreError, StoreErrorKind,
-    TokenDigest, TokenId, TokenQuery, TokenRecord, TokenRegistry, TokenRegistryExt, TokenStore,
-    TokenTarget, Usage, UsageLog,
+    TokenCursor, TokenDigest, TokenId, TokenQuery, TokenRecord, TokenRegistry, TokenRegistryExt,
+    TokenStore, TokenTarget, Usage, UsageLog,
 };
 use tower_api_tokens_sqlx::SqliteStore;
 
@@ -184,7 +184,7 @@ impl TokenRegistry for Flawed {
         &self,
         query: &TokenQuery,
         now: Timestamp,
-    ) -> Result<Page<TokenRecord, TokenId>, StoreError> {
+    ) -> Result<Page<TokenRecord, TokenCursor>, StoreError> {
         self.inner.tokens(query, now).await
     }
 
