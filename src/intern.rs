@@ -1,7 +1,7 @@
 //! Interns texts that are sent or shown again and again.
 
 use std::{
-    collections::HashSet,
+    collections::{HashMap, HashSet},
     sync::{LazyLock, Mutex, PoisonError},
 };
 
@@ -29,19 +29,30 @@ pub(crate) fn intern(text: String) -> Bytes {
     Bytes::from_static(text.as_bytes())
 }
 
-/// Returns a configured string, such as the label of a format, as a static string. Copying it
-/// touches no reference count and allocates nothing.
+/// A configured text, such as the label of a format. Copying it touches no reference count, and it is
+/// one pointer wide, because every principal has one.
 ///
-/// Each distinct text is leaked once, so texts of requests must not be passed to it.
-pub(crate) fn intern_configured(text: &str) -> &'static str {
-    static CONFIGURED: LazyLock<Mutex<HashSet<&'static str>>> = LazyLock::new(Mutex::default);
-    let mut configured = CONFIGURED.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some(text) = configured.get(text) {
-        return text;
+/// Each distinct text is leaked once, so texts of requests must not become labels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Label(&'static &'static str);
+
+impl Label {
+    pub(crate) fn new(text: &str) -> Self {
+        static LABELS: LazyLock<Mutex<HashMap<&'static str, Label>>> =
+            LazyLock::new(Mutex::default);
+        let mut labels = LABELS.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(label) = labels.get(text) {
+            return *label;
+        }
+        let text: &'static str = text.to_owned().leak();
+        let label = Self(Box::leak(Box::new(text)));
+        labels.insert(text, label);
+        label
     }
-    let text: &'static str = text.to_owned().leak();
-    configured.insert(text);
-    text
+
+    pub(crate) fn as_str(self) -> &'static str {
+        self.0
+    }
 }
 
 #[cfg(test)]
@@ -50,9 +61,10 @@ mod tests {
 
     #[test]
     fn equal_configured_texts_are_leaked_once() {
-        let [first, second] = ["a label", "a label"].map(intern_configured);
-        assert_eq!(first.as_ptr(), second.as_ptr());
-        assert_ne!(first, intern_configured("another label"));
+        let [first, second] = ["a label", "a label"].map(Label::new);
+        assert!(std::ptr::eq(first.0, second.0));
+        assert_eq!(first.as_str(), "a label");
+        assert_ne!(first, Label::new("another label"));
     }
 
     #[test]

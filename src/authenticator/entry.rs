@@ -194,8 +194,11 @@ impl Entry {
     }
 
     /// The principal of the token. The caller has checked that the token is not refused.
-    #[inline]
+    // Every request runs this, and it has several callers.
+    #[inline(always)]
     pub(super) fn principal(&self) -> AppPrincipal {
+        // First, so that the principal is made in one piece.
+        let metadata = self.grant.metadata().map(SharedMetadata::local);
         AppPrincipal {
             app_id: self.grant.app_id,
             app_name: self.grant.app_name().clone(),
@@ -204,7 +207,7 @@ impl Entry {
             scopes: self.grant.scopes().clone(),
             expires_at: self.expires_at,
             format: self.grant.format(),
-            metadata: self.grant.metadata().map(SharedMetadata::local),
+            metadata,
         }
     }
 

@@ -12,13 +12,16 @@ use std::{
 use compact_str::CompactString;
 use jiff::Timestamp;
 
-use crate::model::{
-    app::{AppId, AppRecord},
-    metadata::Metadata,
-    principal::SharedMetadata,
-    record::TokenRecord,
-    restrictions::Restrictions,
-    scope::ScopeSet,
+use crate::{
+    intern::Label,
+    model::{
+        app::{AppId, AppRecord},
+        metadata::Metadata,
+        principal::SharedMetadata,
+        record::TokenRecord,
+        restrictions::Restrictions,
+        scope::ScopeSet,
+    },
 };
 
 /// An app as an answer of the store has shown it.
@@ -69,7 +72,7 @@ impl AppState {
 pub(super) struct Terms {
     scopes: ScopeSet,
     /// The label of the token's format.
-    format: Option<&'static str>,
+    format: Option<Label>,
     /// The parts that few tokens have; `None` if the token has none of them.
     extras: Option<Arc<Extras>>,
 }
@@ -81,7 +84,7 @@ struct Extras {
 }
 
 impl Terms {
-    pub(super) fn of(token: &TokenRecord, format: Option<&'static str>) -> Self {
+    pub(super) fn of(token: &TokenRecord, format: Option<Label>) -> Self {
         let has_extras = token.restrictions.is_some() || !token.metadata.is_empty();
         let extras = || {
             Arc::new(Extras {
@@ -129,7 +132,7 @@ impl Grant {
     }
 
     /// Creates the grant of a token that is not shared.
-    pub(super) fn of(token: &TokenRecord, format: Option<&'static str>) -> Self {
+    pub(super) fn of(token: &TokenRecord, format: Option<Label>) -> Self {
         Self::new(
             &Arc::new(AppState::of(&token.app)),
             Terms::of(token, format),
@@ -165,7 +168,7 @@ impl Grant {
     }
 
     #[inline]
-    pub(super) fn format(&self) -> Option<&'static str> {
+    pub(super) fn format(&self) -> Option<Label> {
         self.terms.format
     }
 

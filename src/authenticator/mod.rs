@@ -117,6 +117,26 @@ impl Admitted<'_> {
     }
 }
 
+/// What is made of an admitted token. A trait rather than a closure, because the compiler can be told to
+/// inline its method.
+pub(crate) trait Admit {
+    type Output;
+
+    fn admit(self, admitted: Admitted<'_>) -> Self::Output;
+}
+
+/// Makes the principal of an admitted token.
+struct MakePrincipal;
+
+impl Admit for MakePrincipal {
+    type Output = AppPrincipal;
+
+    #[inline]
+    fn admit(self, admitted: Admitted<'_>) -> AppPrincipal {
+        admitted.principal()
+    }
+}
+
 /// Turns a cached entry into a verdict.
 struct Judge<'a, A> {
     shared: &'a Shared,
@@ -127,12 +147,12 @@ struct Judge<'a, A> {
     admit: A,
 }
 
-impl<T, A: FnOnce(Admitted<'_>) -> T> WithEntry for Judge<'_, A> {
-    type Output = Verification<T>;
+impl<A: Admit> WithEntry for Judge<'_, A> {
+    type Output = Verification<A::Output>;
 
     // Every hit runs this, and it has a second caller.
     #[inline(always)]
-    fn run(self, entry: &Entry) -> Verification<T> {
+    fn run(self, entry: &Entry) -> Verification<A::Output> {
         let Self {
             shared,
             now,
@@ -149,15 +169,15 @@ impl<T, A: FnOnce(Admitted<'_>) -> T> WithEntry for Judge<'_, A> {
         if counted != Some(entry.token_id()) && !counters.count_use(entry.token_id()) {
             entry.count();
         }
-        Verification::Admitted(admit(Admitted(entry)))
+        Verification::Admitted(admit.admit(Admitted(entry)))
     }
 }
 
-impl<T, A: FnOnce(Admitted<'_>) -> T> Judge<'_, A> {
+impl<A: Admit> Judge<'_, A> {
     /// Judges an entry that is not in the cache, so its uses are saved here.
     #[cold]
     #[inline(never)]
-    fn of_revived(self, entry: &Entry) -> Verification<T> {
+    fn of_revived(self, entry: &Entry) -> Verification<A::Output> {
         let shared = self.shared;
         let verdict = self.run(entry);
         shared.cache.save_uses(entry);
@@ -203,7 +223,7 @@ impl Authenticator {
         client: impl Into<Option<IpAddr>>,
     ) -> Result<AppPrincipal, Rejection> {
         let client = client.into();
-        let verdict = match self.verify(presented, None, client, |admitted| admitted.principal()) {
+        let verdict = match self.verify(presented, None, client, MakePrincipal) {
             Verification::Admitted(principal) => Ok(principal),
             Verification::Refused(rejection) => Err(rejection),
             Verification::Pending(lookup) => confirmed(lookup, || client).await,
@@ -263,13 +283,13 @@ impl Authenticator {
     /// already counted for this request, by an outer layer. `client` is the address of the client,
     /// if it is known. `admit` makes what it needs of the token.
     #[inline]
-    pub(crate) fn verify<T>(
+    pub(crate) fn verify<A: Admit>(
         &self,
         presented: &[u8],
         counted: Option<TokenId>,
         client: Option<IpAddr>,
-        admit: impl FnOnce(Admitted<'_>) -> T,
-    ) -> Verification<T> {
+        admit: A,
+    ) -> Verification<A::Output> {
         let shared = &*self.shared;
         if presented.len() > MAX_PRESENTED_LEN {
             return Verification::Refused(Rejection::malformed(CredentialFault::TooLong));

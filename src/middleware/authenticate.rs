@@ -5,7 +5,7 @@ use http::{Extensions, HeaderMap, request::Parts};
 use super::{
     ApiTokenLayer, Refusal, RequestHead,
     head::{Borrowed, Head},
-    policy::{Policy, Verdict, attribute},
+    policy::{AdmitRequest, Policy, Verdict, attribute},
 };
 use crate::{
     authenticator::{Admitted, confirmed},
@@ -110,8 +110,16 @@ impl ApiTokenLayer {
     }
 }
 
-/// Puts the principal into the extensions, and returns it.
-type Attribute = fn(AppPrincipal, &mut Extensions) -> AppPrincipal;
+/// What is done with the principal, which is then returned.
+type Keep = fn(AppPrincipal, &mut Extensions) -> AppPrincipal;
+
+impl AdmitRequest for Keep {
+    type Output = AppPrincipal;
+
+    fn admit(&self, admitted: Admitted<'_>, extensions: &mut Extensions) -> AppPrincipal {
+        self(admitted.principal(), extensions)
+    }
+}
 
 fn insert(principal: AppPrincipal, extensions: &mut Extensions) -> AppPrincipal {
     attribute(principal.clone(), extensions);
@@ -128,11 +136,9 @@ impl Policy {
     async fn authenticate_any<H: Head>(
         &self,
         request: &mut H,
-        keep: Attribute,
+        keep: Keep,
     ) -> Result<Option<AppPrincipal>, Refusal> {
-        let admit =
-            |admitted: Admitted<'_>, extensions: &mut _| keep(admitted.principal(), extensions);
-        let rejection = match self.check(request, admit) {
+        let rejection = match self.check(request, &keep) {
             Verdict::Admitted(principal) => return Ok(Some(principal)),
             Verdict::Anonymous => return Ok(None),
             Verdict::Refused(rejection) => rejection,

@@ -14,7 +14,7 @@ use super::{
     head::Head,
 };
 use crate::{
-    authenticator::{Admitted, Authenticator, Lookup, Verification},
+    authenticator::{Admit, Admitted, Authenticator, Lookup, Verification},
     model::principal::AppPrincipal,
     rejection::{Rejection, RejectionKind},
     telemetry,
@@ -54,6 +54,47 @@ pub(super) type Shown = Option<Box<AppPrincipal>>;
 #[derive(Clone, Debug)]
 pub(crate) struct Anonymous(pub(crate) Arc<Challenger>);
 
+/// What is made of an admitted token, with the extensions of its request. A trait rather than a
+/// closure, because the compiler can be told to inline its method.
+pub(super) trait AdmitRequest {
+    type Output;
+
+    fn admit(&self, admitted: Admitted<'_>, extensions: &mut Extensions) -> Self::Output;
+}
+
+/// Puts the principal of a cached token into the extensions, where it is made. Returns the copy to put
+/// into the response.
+pub(super) struct AdmitCached<'p>(pub(super) &'p Policy);
+
+impl AdmitRequest for AdmitCached<'_> {
+    type Output = Shown;
+
+    #[inline(always)]
+    fn admit(&self, admitted: Admitted<'_>, extensions: &mut Extensions) -> Shown {
+        let Self(policy) = self;
+        if policy.attributes_responses {
+            return policy.admit(admitted.principal(), extensions);
+        }
+        attribute(admitted.principal(), extensions);
+        None
+    }
+}
+
+/// Admits a token with the extensions of its request.
+struct WithExtensions<'r, A> {
+    admit: &'r A,
+    extensions: &'r mut Extensions,
+}
+
+impl<A: AdmitRequest> Admit for WithExtensions<'_, A> {
+    type Output = A::Output;
+
+    #[inline(always)]
+    fn admit(self, admitted: Admitted<'_>) -> A::Output {
+        self.admit.admit(admitted, self.extensions)
+    }
+}
+
 impl Policy {
     /// Lets refusals mention where tokens are read from.
     pub(super) fn describe_sources(&mut self) {
@@ -64,17 +105,17 @@ impl Policy {
     /// Checks a request as far as possible without waiting. Marks every field that may hold a token
     /// as sensitive, and removes an existing principal unless `admit` has replaced it.
     #[inline]
-    pub(super) fn check<H: Head, T>(
+    pub(super) fn check<H: Head, A: AdmitRequest>(
         &self,
         request: &mut H,
-        admit: impl Fn(Admitted<'_>, &mut Extensions) -> T,
-    ) -> Verdict<T> {
-        let mut verdict = self.check_from(request, None, &admit);
+        admit: &A,
+    ) -> Verdict<A::Output> {
+        let mut verdict = self.check_from(request, None, admit);
         if let Verdict::Refused(rejection) = &verdict
             && rejection.kind() == RejectionKind::OutsideNetworks
             && let Some(client) = self.client_address(request.head())
         {
-            verdict = self.check_again(request, client, &admit);
+            verdict = self.check_again(request, client, admit);
         }
         if !matches!(verdict, Verdict::Admitted(_)) {
             request.extensions_mut().remove::<AppPrincipal>();
@@ -85,12 +126,12 @@ impl Policy {
     /// Checks a request whose token is restricted to networks. Few tokens are.
     #[cold]
     #[inline(never)]
-    fn check_again<H: Head, T>(
+    fn check_again<H: Head, A: AdmitRequest>(
         &self,
         request: &mut H,
         client: IpAddr,
-        admit: impl FnOnce(Admitted<'_>, &mut Extensions) -> T,
-    ) -> Verdict<T> {
+        admit: &A,
+    ) -> Verdict<A::Output> {
         self.check_from(request, Some(client), admit)
     }
 
@@ -102,22 +143,24 @@ impl Policy {
     /// Checks a request of a client with this address. `None` means that it is unknown so far.
     // Every request runs this, and it has a second caller.
     #[inline(always)]
-    fn check_from<H: Head, T>(
+    fn check_from<H: Head, A: AdmitRequest>(
         &self,
         request: &mut H,
         client: Option<IpAddr>,
-        admit: impl FnOnce(Admitted<'_>, &mut Extensions) -> T,
-    ) -> Verdict<T> {
+        admit: &A,
+    ) -> Verdict<A::Output> {
         // The credential borrows the header fields while the principal is put into the extensions.
         let mut extensions = mem::take(request.extensions_mut());
         // An outer layer has already counted the use of the token that it admitted.
         let counted = extensions.get().map(AppPrincipal::token_id);
         let verdict = match self.sources.extract(request.fields_mut()) {
-            Ok(Some(presented)) => self
-                .verify(&presented, counted, client, |admitted| {
-                    admit(admitted, &mut extensions)
-                })
-                .into(),
+            Ok(Some(presented)) => {
+                let admit = WithExtensions {
+                    admit,
+                    extensions: &mut extensions,
+                };
+                self.verify(&presented, counted, client, admit).into()
+            }
             Ok(None) => Verdict::Anonymous,
             Err(fault) => {
                 self.sources.mark_sensitive(request.fields_mut());
@@ -129,13 +172,13 @@ impl Policy {
     }
 
     #[inline]
-    fn verify<T>(
+    fn verify<A: Admit>(
         &self,
         presented: &Presented<'_>,
         counted: Option<TokenId>,
         client: Option<IpAddr>,
-        admit: impl FnOnce(Admitted<'_>) -> T,
-    ) -> Verification<T> {
+        admit: A,
+    ) -> Verification<A::Output> {
         let authenticator = &self.authenticator;
         match presented {
             Presented::Token(token) => authenticator.verify(token, counted, client, admit),
@@ -152,21 +195,6 @@ impl Policy {
                 }
             }
         }
-    }
-
-    /// Puts the principal of a cached token into the extensions, where it is made. Returns the copy to
-    /// put into the response.
-    #[inline]
-    pub(super) fn admit_cached(
-        &self,
-        admitted: Admitted<'_>,
-        extensions: &mut Extensions,
-    ) -> Shown {
-        if self.attributes_responses {
-            return self.admit(admitted.principal(), extensions);
-        }
-        attribute(admitted.principal(), extensions);
-        None
     }
 
     /// Puts the principal into the extensions. Returns the copy to put into the response.
@@ -205,7 +233,7 @@ impl Policy {
 }
 
 /// Puts the principal into the extensions and the current span.
-#[inline]
+#[inline(always)]
 pub(super) fn attribute(principal: AppPrincipal, extensions: &mut Extensions) {
     telemetry::attributed(&principal);
     extensions.insert(principal);

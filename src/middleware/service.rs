@@ -10,9 +10,8 @@ use tower_service::Service;
 use super::{
     Refusal, ResponseBody, ResponseFuture,
     head::Head,
-    policy::{Policy, Verdict},
+    policy::{AdmitCached, Policy, Verdict},
 };
-use crate::authenticator::Admitted;
 
 /// A service that authenticates requests with API tokens, made by
 /// [`ApiTokenLayer`](super::ApiTokenLayer).
@@ -85,9 +84,7 @@ where
         if policy.passes_preflight(&request) {
             return self.pass_anonymous(request);
         }
-        let admit =
-            |admitted: Admitted<'_>, extensions: &mut _| policy.admit_cached(admitted, extensions);
-        match policy.check(&mut request, admit) {
+        match policy.check(&mut request, &AdmitCached(policy)) {
             Verdict::Admitted(shown) => ResponseFuture::calling(self.inner.call(request), shown),
             Verdict::Anonymous if policy.optional => self.pass_anonymous(request),
             Verdict::Anonymous => self.refuse(policy.refuse_missing(request.head())),

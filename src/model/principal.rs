@@ -12,7 +12,7 @@ pub(crate) use expiry::Expiry;
 pub(crate) use shared_metadata::{SharedMetadata, Stripe};
 
 use crate::{
-    intern::intern_configured,
+    intern::Label,
     model::{
         app::AppId,
         record::TokenRecord,
@@ -34,7 +34,7 @@ pub struct AppPrincipal {
     pub(crate) token_name: CompactString,
     pub(crate) scopes: ScopeSet,
     pub(crate) expires_at: Expiry,
-    pub(crate) format: Option<&'static str>,
+    pub(crate) format: Option<Label>,
     pub(crate) metadata: Option<Arc<Stripe>>,
 }
 
@@ -62,7 +62,7 @@ impl AppPrincipal {
     /// handlers.
     #[must_use]
     pub fn with_format(mut self, format: &TokenFormat) -> Self {
-        self.format = Some(intern_configured(format.label()));
+        self.format = Some(Label::new(format.label()));
         self
     }
 
@@ -107,7 +107,7 @@ impl AppPrincipal {
     #[inline]
     #[must_use]
     pub fn format(&self) -> Option<&str> {
-        self.format
+        self.format.map(Label::as_str)
     }
 
     /// Returns when the token expires; `None` means never.

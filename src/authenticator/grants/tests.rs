@@ -1,8 +1,8 @@
 use jiff::Timestamp;
 
 use super::*;
-use crate::authenticator::positions::UNCOVERED;
 use crate::{AppRecord, MaskedToken, Metadata, TokenDigest, TokenFormat, TokenId};
+use crate::{authenticator::positions::UNCOVERED, intern::Label};
 
 fn token(app: &str, scopes: &str) -> TokenRecord {
     let app = AppRecord::new(AppId::new(app).unwrap(), "App", Timestamp::UNIX_EPOCH);
@@ -72,7 +72,9 @@ fn tokens_of_other_formats_do_not_share_a_grant() {
         token.mask = MaskedToken::new(head, "x7Kq").unwrap();
         grants.intern(&token, FRESH)
     });
-    let formats = held.each_ref().map(|grant| grant.format());
+    let formats = held
+        .each_ref()
+        .map(|grant| grant.format().map(Label::as_str));
     assert_eq!(formats, [Some("acme"), Some("acme_live"), None]);
 }
 
