@@ -124,6 +124,9 @@ impl AuthenticatorBuilder {
 
     /// Sets how many tokens are cached. Defaults to 1,048,576, at about 150 bytes each. Above that,
     /// tokens that have expired or were revoked are evicted first, then the least recently used.
+    ///
+    /// Metadata and restrictions take room too: as much as another token for every 160 bytes. What
+    /// tokens of one app have in common is counted once.
     #[must_use]
     pub fn capacity(mut self, tokens: usize) -> Self {
         self.capacity = tokens;

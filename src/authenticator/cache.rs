@@ -278,12 +278,15 @@ impl Cache {
         clock: &dyn Clock,
     ) -> bool {
         let digest = &token.digest;
-        let entries = self.entries.pin();
         self.negative.remove(digest);
-        if !self.has_room() && !entries.contains_key(digest) && !self.make_room_now(clock) {
-            self.preload.lose(Loss::Capacity);
-            return false;
+        if !self.has_room() {
+            let is_new = !self.entries.pin().contains_key(digest);
+            if is_new && !self.make_room_now(clock) {
+                self.preload.lose(Loss::Capacity);
+                return false;
+            }
         }
+        let entries = self.entries.pin();
         let grant = self.grants.intern(token, freshness);
         let entry = Entry::of(token, grant, freshness, looked_up_at);
         let app_is_enabled = entry.app_is_enabled();
@@ -427,8 +430,13 @@ impl Cache {
         self.capacity.saturating_add(self.capacity / 16)
     }
 
-    fn has_room(&self) -> bool {
-        self.entries.len() < self.limit()
+    /// How many tokens without metadata and restrictions would take as much room.
+    pub(super) fn occupied(&self) -> usize {
+        self.entries.len() + self.grants.weights.in_tokens()
+    }
+
+    pub(super) fn has_room(&self) -> bool {
+        self.occupied() < self.limit()
     }
 
     /// Keeps the uses of an entry that is being removed.
@@ -477,7 +485,7 @@ impl Cache {
 
     /// Whether to make room now. A caller that gets `true` has to do it.
     pub(super) fn wants_room(&self) -> bool {
-        self.entries.len() > self.room_at.load(Relaxed) && !self.making_room.swap(true, Acquire)
+        self.occupied() > self.room_at.load(Relaxed) && !self.making_room.swap(true, Acquire)
     }
 
     /// Lets other callers make room again.

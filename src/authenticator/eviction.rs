@@ -2,6 +2,8 @@
 
 use std::sync::atomic::Ordering::Relaxed;
 
+use papaya::Guard;
+
 use super::{cache::Cache, entry::Entry, preload::Loss};
 use crate::time::Clock;
 
@@ -16,7 +18,7 @@ impl Cache {
             return false;
         }
         self.make_room(1, clock);
-        self.len() < self.limit()
+        self.has_room()
     }
 
     /// Removes expired and revoked tokens. If `more` tokens still do not fit, also evicts the least
@@ -32,13 +34,15 @@ impl Cache {
                 self.save_uses(removed);
             }
         }
-        if entries.len() + more > self.capacity {
+        drop(entries);
+        self.free_removed();
+        if self.occupied() + more > self.capacity {
             self.evict_oldest();
         }
         self.grants.sweep();
         // Waits until a part of the capacity has been used again, so that a cache full of live
         // tokens is not searched each time one of them expires.
-        let next = entries.len() + self.capacity / 64;
+        let next = self.occupied() + self.capacity / 64;
         let next = next.max(self.capacity).min(self.limit());
         self.room_at.store(next, Relaxed);
     }
@@ -61,5 +65,13 @@ impl Cache {
                 evicted += 1;
             }
         }
+        drop(entries);
+        self.free_removed();
+    }
+
+    /// Frees the removed entries, unless other threads still read them, so that their metadata no longer
+    /// takes room.
+    fn free_removed(&self) {
+        self.entries.guard().flush();
     }
 }

@@ -12,6 +12,7 @@ use std::{
 use compact_str::CompactString;
 use jiff::Timestamp;
 
+use super::weight::{self, Weight, Weights};
 use crate::{
     intern::Label,
     model::{
@@ -33,16 +34,19 @@ pub(super) struct AppState {
     /// Distinguishes an app from one with the same identifier that was deleted.
     created_at: Timestamp,
     metadata: Arc<Metadata>,
+    _weight: Option<Weight>,
 }
 
 impl AppState {
-    pub(super) fn of(app: &AppRecord) -> Self {
+    pub(super) fn of(app: &AppRecord, weights: &Weights) -> Self {
+        let bytes = weight::of_metadata(&app.metadata);
         Self {
             id: app.id,
             name: CompactString::new(&app.name),
             disabled: app.disabled_at.is_some(),
             created_at: app.created_at,
             metadata: Arc::new(app.metadata.clone()),
+            _weight: (bytes > 0).then(|| weights.add(bytes)),
         }
     }
 
@@ -98,6 +102,14 @@ impl Terms {
             extras: has_extras.then(extras),
         }
     }
+
+    /// Returns how many bytes the extras take.
+    fn weight(&self) -> usize {
+        self.extras.as_ref().map_or(0, |extras| {
+            weight::of_metadata(&extras.metadata)
+                + weight::of_restrictions(extras.restrictions.as_ref())
+        })
+    }
 }
 
 /// What tokens of one app with the same scopes, format, restrictions and metadata have in common.
@@ -112,10 +124,12 @@ pub(super) struct Grant {
     /// What principals show.
     metadata: Option<Box<SharedMetadata>>,
     app: Arc<AppState>,
+    _weight: Option<Weight>,
 }
 
 impl Grant {
-    pub(super) fn new(app: &Arc<AppState>, terms: Terms) -> Self {
+    pub(super) fn new(app: &Arc<AppState>, terms: Terms, weights: &Weights) -> Self {
+        let bytes = terms.weight();
         let metadata = match &terms.extras {
             Some(extras) => SharedMetadata::of(&app.metadata, &extras.metadata),
             None => SharedMetadata::of(&app.metadata, &Arc::default()),
@@ -128,14 +142,17 @@ impl Grant {
             terms,
             metadata,
             app: Arc::clone(app),
+            _weight: (bytes > 0).then(|| weights.add(bytes)),
         }
     }
 
-    /// Creates the grant of a token that is not shared.
+    /// Creates the grant of a token that is not cached.
     pub(super) fn of(token: &TokenRecord, format: Option<Label>) -> Self {
+        let uncounted = Weights::default();
         Self::new(
-            &Arc::new(AppState::of(&token.app)),
+            &Arc::new(AppState::of(&token.app, &uncounted)),
             Terms::of(token, format),
+            &uncounted,
         )
     }
 

@@ -18,6 +18,7 @@ use super::{
     grant::{AppState, Grant, Terms},
     labels::Labels,
     positions::{COVERED, Freshness},
+    weight::Weights,
 };
 use crate::{
     model::{app::AppId, record::TokenRecord},
@@ -40,6 +41,8 @@ pub(super) struct Grants {
     shards: Box<[Mutex<HashMap<AppId, App>>]>,
     hasher: RandomState,
     labels: Labels,
+    /// What the grants and apps take, as far as they have metadata or restrictions.
+    pub(super) weights: Weights,
     evicted: Mutex<Evicted>,
     /// Apps whose state is to be looked up in the background, and how often that was tried.
     unknown: Mutex<HashMap<AppId, u32>>,
@@ -107,7 +110,12 @@ impl App {
     }
 
     /// Returns the state that an answer shows, and whether it is the current one.
-    fn show(&mut self, token: &TokenRecord, freshness: Freshness) -> (Arc<AppState>, bool) {
+    fn show(
+        &mut self,
+        token: &TokenRecord,
+        freshness: Freshness,
+        weights: &Weights,
+    ) -> (Arc<AppState>, bool) {
         match &mut self.current {
             Some(current) if current.state.is_that_of(&token.app) => {
                 if !freshness.is_behind {
@@ -116,7 +124,7 @@ impl App {
                 (Arc::clone(&current.state), true)
             }
             current => {
-                let state = Arc::new(AppState::of(&token.app));
+                let state = Arc::new(AppState::of(&token.app, weights));
                 let current = current.as_ref();
                 let is_current = !freshness.is_behind
                     && current.is_none_or(|current| current.is_replaced_by(freshness));
@@ -142,7 +150,13 @@ impl App {
     }
 
     /// Returns the grant with these terms and a state of the app.
-    fn grant(&mut self, fingerprint: u64, state: &Arc<AppState>, terms: &Terms) -> Arc<Grant> {
+    fn grant(
+        &mut self,
+        fingerprint: u64,
+        state: &Arc<AppState>,
+        terms: &Terms,
+        weights: &Weights,
+    ) -> Arc<Grant> {
         let shared = self.grants.get(&fingerprint).and_then(Weak::upgrade);
         let is_same = |grant: &Arc<Grant>| grant.app().is_like(state) && grant.terms() == terms;
         match shared {
@@ -155,7 +169,7 @@ impl App {
                 if self.grants.len() >= self.sweep_at {
                     self.sweep();
                 }
-                let grant = Arc::new(Grant::new(state, terms.clone()));
+                let grant = Arc::new(Grant::new(state, terms.clone(), weights));
                 self.grants.insert(fingerprint, Arc::downgrade(&grant));
                 grant
             }
@@ -174,6 +188,7 @@ impl Default for Grants {
             shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
             hasher: RandomState::new(),
             labels: Labels::default(),
+            weights: Weights::default(),
             evicted: Mutex::default(),
             unknown: Mutex::default(),
             work: Notify::new(),
@@ -216,8 +231,9 @@ impl Grants {
         let app = shard.entry(token.app.id);
         let app = app.or_insert_with(|| App::new(token.digest));
         app.sample = token.digest;
-        let (state, is_current) = app.show(token, freshness);
-        app.grant(self.fingerprint(&terms, is_current), &state, &terms)
+        let (state, is_current) = app.show(token, freshness, &self.weights);
+        let fingerprint = self.fingerprint(&terms, is_current);
+        app.grant(fingerprint, &state, &terms, &self.weights)
     }
 
     /// Returns the grant with the terms of an evicted one and the current state of its app, and how
@@ -230,7 +246,8 @@ impl Grants {
             return None;
         }
         let fingerprint = self.fingerprint(evicted.terms(), true);
-        Some((app.grant(fingerprint, &state, evicted.terms()), freshness))
+        let grant = app.grant(fingerprint, &state, evicted.terms(), &self.weights);
+        Some((grant, freshness))
     }
 
     /// Marks the state that a grant shows as covered by the lease, if it is the current one.

@@ -29,6 +29,7 @@ mod shared;
 mod stats;
 mod sync;
 mod usage;
+mod weight;
 
 use std::{fmt, net::IpAddr, sync::Arc};
 

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use tower_api_tokens::{
-    ApiTokens, Authenticator, IssuedToken, MemoryStore, NewToken, TokenFormat, testing::FaultyStore,
+    ApiTokens, Authenticator, IssuedToken, MemoryStore, Metadata, NewToken, TokenFormat,
+    testing::FaultyStore,
 };
 
 async fn issue(tokens: &ApiTokens, count: usize) -> Vec<IssuedToken> {
@@ -88,4 +89,46 @@ async fn a_preloaded_cache_of_any_capacity_admits_every_valid_token() {
         assert_eq!(gate.stats().preloaded, capacity >= 40, "{capacity}");
         assert!(gate.stats().entries <= capacity + capacity / 16);
     }
+}
+
+#[tokio::test]
+async fn metadata_takes_room_in_the_cache_and_gives_it_back() {
+    let large = |token: usize| {
+        let value = "x".repeat(490);
+        let entries = (0..16).map(|n| (format!("key{n}"), format!("{value}{token}")));
+        Metadata::new(entries).unwrap()
+    };
+    let store = FaultyStore::new(MemoryStore::new()).without_notifications();
+    let tokens = ApiTokens::builder(store.clone(), TokenFormat::new("acme").unwrap())
+        .capacity(1000)
+        .build();
+    let app = tokens.create_app("Billing").await.unwrap();
+    let mut issued = Vec::new();
+    for n in 0..200_usize {
+        // The last hundred have no metadata.
+        let metadata = match n < 100 {
+            true => large(n),
+            false => Metadata::default(),
+        };
+        let token = NewToken::named(&format!("{n}")).metadata(metadata);
+        issued.push(tokens.issue(&app.id, token).await.unwrap());
+    }
+    let gate = tokens.authenticator();
+    for token in &issued[..100] {
+        present(gate, token).await;
+        assert!(gate.stats().entries * 8 * 1024 <= 1100 * 160);
+    }
+    assert!(gate.stats().entries > 10);
+    for token in &issued[..100] {
+        tokens.revoke(token.record().id).await.unwrap();
+    }
+    for token in &issued[100..] {
+        present(gate, token).await;
+    }
+    let finds = store.finds();
+    for token in &issued[100..] {
+        present(gate, token).await;
+    }
+    // Making room may have evicted an eighth of the tokens once more.
+    assert!(store.finds() - finds <= 100 / 8);
 }

@@ -100,9 +100,10 @@ fn tokens_with_other_restrictions_or_metadata_do_not_share_a_grant() {
 fn a_change_of_the_app_reaches_grants_with_the_same_fingerprint() {
     let first = token("app", "read");
     let mut app = App::new(first.digest);
-    let state = Arc::new(AppState::of(&first.app));
+    let weights = Weights::default();
+    let state = Arc::new(AppState::of(&first.app, &weights));
     let [first, second] = ["read", "write"]
-        .map(|scopes| app.grant(7, &state, &Terms::of(&token("app", scopes), None)));
+        .map(|scopes| app.grant(7, &state, &Terms::of(&token("app", scopes), None), &weights));
     assert!(first.is_evicted() && !second.is_evicted());
     app.evict();
     assert!(second.is_evicted());
