@@ -2,14 +2,14 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use tower_api_tokens::{
     AppId, AppQuery, AppRecord, Applied, AuditLog, ChangeLog, EventLog, ExpiringQuery, Mutation,
-    Page, Policy, StoreError, TokenCursor, TokenQuery, TokenRecord, TokenRegistry, TokenTarget,
-    UsageLog, store::microseconds,
+    Page, Policy, StoreError, TokenCursor, TokenOrder, TokenQuery, TokenRecord, TokenRegistry,
+    TokenTarget, UsageLog, store::microseconds,
 };
 
 use super::{PostgresStore, Query};
 use crate::rows::{
     Columns, Identifier, app_from, expiring_from, policy_from, readable, surplus, token_from,
-    tokens_from,
+    tokens_from, unsupported,
 };
 
 impl PostgresStore {
@@ -74,6 +74,9 @@ impl TokenRegistry for PostgresStore {
         query: &TokenQuery,
         now: Timestamp,
     ) -> Result<Page<TokenRecord, TokenCursor>, StoreError> {
+        if query.order() != TokenOrder::Newest {
+            return Err(unsupported());
+        }
         if query.selects_nothing() {
             return Ok(Page::empty());
         }
