@@ -110,7 +110,7 @@ async fn metadata_takes_room_in_the_cache_and_gives_it_back() {
             true => large(n),
             false => Metadata::default(),
         };
-        let token = NewToken::named(&format!("{n}")).metadata(metadata);
+        let token = NewToken::named(format!("{n}")).metadata(metadata);
         issued.push(tokens.issue(&app.id, token).await.unwrap());
     }
     let gate = tokens.authenticator();
