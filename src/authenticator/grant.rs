@@ -39,14 +39,13 @@ pub(super) struct AppState {
 
 impl AppState {
     pub(super) fn of(app: &AppRecord, weights: &Weights) -> Self {
-        let bytes = weight::of_metadata(&app.metadata);
         Self {
             id: app.id,
             name: CompactString::new(&app.name),
             disabled: app.disabled_at.is_some(),
             created_at: app.created_at,
             metadata: Arc::new(app.metadata.clone()),
-            _weight: (bytes > 0).then(|| weights.add(bytes)),
+            _weight: weights.add(weight::of_metadata(&app.metadata)),
         }
     }
 
@@ -142,7 +141,7 @@ impl Grant {
             terms,
             metadata,
             app: Arc::clone(app),
-            _weight: (bytes > 0).then(|| weights.add(bytes)),
+            _weight: weights.add(bytes),
         }
     }
 

@@ -29,13 +29,15 @@ pub(super) struct Weight {
 }
 
 impl Weights {
-    /// Counts as many bytes for as long as the result exists.
-    pub(super) fn add(&self, bytes: usize) -> Weight {
-        self.0.fetch_add(bytes, Relaxed);
-        Weight {
-            bytes,
-            weights: self.clone(),
-        }
+    /// Counts as many bytes for as long as the result exists. Most tokens have none to count.
+    pub(super) fn add(&self, bytes: usize) -> Option<Weight> {
+        (bytes > 0).then(|| {
+            self.0.fetch_add(bytes, Relaxed);
+            Weight {
+                bytes,
+                weights: self.clone(),
+            }
+        })
     }
 
     /// Returns how many tokens without metadata and restrictions take as much.
@@ -71,7 +73,8 @@ mod tests {
     #[test]
     fn a_weight_counts_for_as_long_as_it_exists() {
         let weights = Weights::default();
-        let [first, second] = [1, 2 * TOKEN].map(|bytes| weights.add(bytes));
+        let [none, first, second] = [0, 1, 2 * TOKEN].map(|bytes| weights.add(bytes));
+        assert!(none.is_none());
         assert_eq!(weights.in_tokens(), 3);
         drop(second);
         assert_eq!(weights.in_tokens(), 1);

@@ -233,6 +233,7 @@ impl Policy {
 }
 
 /// Puts the principal into the extensions and the current span.
+// Every request runs this, and it has several callers.
 #[inline(always)]
 pub(super) fn attribute(principal: AppPrincipal, extensions: &mut Extensions) {
     telemetry::attributed(&principal);
