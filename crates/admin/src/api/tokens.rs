@@ -87,7 +87,10 @@ impl TokenParams {
         query.status = self.status;
         query.name = self.name.map(|NamePart(part)| part);
         if let Some(Cursor(cursor)) = self.cursor {
-            query = query.after(listing.position(&cursor, token_cursor)?);
+            let order = query.order();
+            let is_ours = |cursor: &TokenCursor| cursor.order() == order;
+            let position = |bytes: &[u8]| token_cursor(bytes).filter(is_ours);
+            query = query.after(listing.position(&cursor, position)?);
         }
         Ok(query)
     }

@@ -104,6 +104,9 @@ impl Filter {
             let message = "This page of results doesn't exist. Start from the first page.";
             let after = self.after.parse::<TokenCursor>();
             query = query.after(after.map_err(|_| InvalidFilter::bad(message))?);
+            if query.has_foreign_cursor() {
+                return Err(InvalidFilter::bad(message));
+            }
         }
         Ok(query)
     }

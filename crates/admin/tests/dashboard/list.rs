@@ -106,6 +106,10 @@ async fn an_invalid_filter_shows_what_to_change() {
         ),
         ("status=asleep", "Unknown status. Choose one from the list."),
         ("after=x", "Start from the first page."),
+        (
+            "after=oldest.0.0198c9d2-8f6a-7cc1-9a43-3f2b8d1c5e77",
+            "Start from the first page.",
+        ),
         ("name=a&name=b", "The filter in the address is invalid."),
     ] {
         let page = site.get(&format!("/tokens?{query}")).await;
