@@ -289,7 +289,9 @@ pub trait TokenRegistry: TokenStore {
     ///
     /// # Errors
     ///
-    /// Returns an error if the store fails.
+    /// Returns an error of the kind [`Unsupported`](StoreErrorKind::Unsupported) if the store cannot
+    /// list in the order of the query; every store lists the newest tokens first. Also returns an error
+    /// if the store fails.
     async fn tokens(
         &self,
         query: &TokenQuery,

@@ -10,7 +10,7 @@ use tower_api_tokens::{
     Answer, AppId, AppRecord, AuditEvent, AuditEventId, BoundKey, Change, Changes, EventPage,
     EventPosition, EventQuery, EventStart, ExpiringQuery, LivePage, LoggedChange, LoggedEvent,
     Metadata, Page, Policy, Revision, StoreError, StoreErrorKind, TokenCursor, TokenDigest,
-    TokenId, TokenQuery, TokenRecord, UsedKey, store::from_microseconds,
+    TokenId, TokenOrder, TokenQuery, TokenRecord, UsedKey, store::from_microseconds,
 };
 
 use crate::telemetry;
@@ -18,6 +18,15 @@ use crate::telemetry;
 /// The error for an operation or a query that only a newer version of the library knows.
 pub(crate) fn unsupported() -> StoreError {
     StoreError::new(StoreErrorKind::Unsupported)
+}
+
+/// Checks that a listing is in the order of the identifiers, the only one that the statements of both
+/// databases have.
+pub(crate) fn check_order(query: &TokenQuery) -> Result<(), StoreError> {
+    match query.order() {
+        TokenOrder::Newest => Ok(()),
+        _ => Err(unsupported()),
+    }
 }
 
 /// Returns the page size plus one, to see whether another page follows.

@@ -2,14 +2,14 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use tower_api_tokens::{
     AppId, AppQuery, AppRecord, Applied, AuditLog, ChangeLog, EventLog, ExpiringQuery, Mutation,
-    Page, Policy, StoreError, TokenCursor, TokenOrder, TokenQuery, TokenRecord, TokenRegistry,
-    TokenTarget, UsageLog, store::microseconds,
+    Page, Policy, StoreError, TokenCursor, TokenQuery, TokenRecord, TokenRegistry, TokenTarget,
+    UsageLog, store::microseconds,
 };
 
 use super::{PostgresStore, Query};
 use crate::rows::{
-    Columns, Identifier, app_from, expiring_from, policy_from, readable, surplus, token_from,
-    tokens_from, unsupported,
+    Columns, Identifier, app_from, check_order, expiring_from, policy_from, readable, surplus,
+    token_from, tokens_from,
 };
 
 impl PostgresStore {
@@ -74,9 +74,7 @@ impl TokenRegistry for PostgresStore {
         query: &TokenQuery,
         now: Timestamp,
     ) -> Result<Page<TokenRecord, TokenCursor>, StoreError> {
-        if query.order() != TokenOrder::Newest {
-            return Err(unsupported());
-        }
+        check_order(query)?;
         if query.selects_nothing() {
             return Ok(Page::empty());
         }

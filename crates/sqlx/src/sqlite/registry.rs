@@ -2,8 +2,8 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use tower_api_tokens::{
     AppId, AppQuery, AppRecord, Applied, AuditLog, ChangeLog, EventLog, ExpiringQuery, Mutation,
-    Page, Policy, StoreError, TokenCursor, TokenOrder, TokenQuery, TokenRecord, TokenRegistry,
-    TokenTarget, UsageLog, store::microseconds,
+    Page, Policy, StoreError, TokenCursor, TokenQuery, TokenRecord, TokenRegistry, TokenTarget,
+    UsageLog, store::microseconds,
 };
 
 use super::{
@@ -12,7 +12,7 @@ use super::{
     error::from_sqlx,
     statements,
 };
-use crate::rows::{app_from, expiring_from, readable, surplus, tokens_from, unsupported};
+use crate::rows::{app_from, check_order, expiring_from, readable, surplus, tokens_from};
 
 #[async_trait]
 impl TokenRegistry for SqliteStore {
@@ -65,9 +65,7 @@ impl TokenRegistry for SqliteStore {
         query: &TokenQuery,
         now: Timestamp,
     ) -> Result<Page<TokenRecord, TokenCursor>, StoreError> {
-        if query.order() != TokenOrder::Newest {
-            return Err(unsupported());
-        }
+        check_order(query)?;
         if query.selects_nothing() {
             return Ok(Page::empty());
         }
