@@ -84,7 +84,6 @@ impl Ann {
             "revoke" RevokeToken tokens => tokens.revoke(token),
             "purge" PurgeTokens tokens => tokens.purge(Timestamp::MAX),
             "app: issue" IssueToken handle => handle.issue(new()),
-            "app: import" ImportTokens handle => handle.import(imported()),
             "app: rename" RenameToken handle => handle.rename(token, "nightly"),
             "app: rotate" RotateToken handle => handle.rotate(token, DAY),
             "app: revoke" RevokeToken handle => handle.revoke(token),
