@@ -4,9 +4,8 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use tower_api_tokens::{
-    ApiTokens, AppId, AppTokens, Authority, Grantable, ImportedToken, LifecycleErrorKind,
-    MaskedToken, Networks, NewToken, ScopeSet, TokenDigest, TokenEdit, TokenId, TokenQuery,
-    TokenRecord, TokenStatus,
+    ApiTokens, AppId, AppTokens, Authority, Grantable, LifecycleErrorKind, Networks, NewToken,
+    ScopeSet, TokenEdit, TokenId, TokenQuery, TokenRecord, TokenStatus,
     testing::{Fixture, ManualClock},
 };
 use tower_api_tokens_admin::{Actor, Operations, Operator};

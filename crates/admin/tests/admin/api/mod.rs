@@ -10,6 +10,7 @@ mod events;
 mod formats;
 mod idempotency;
 mod lifecycle;
+mod limited;
 mod listing;
 mod new_fields;
 mod policy;
