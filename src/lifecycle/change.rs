@@ -77,9 +77,14 @@ impl ApiTokens {
         Ok(applied)
     }
 
-    /// Checks that the actor may take an action, before anything is read for it. Creating the
-    /// [`mutation`](Self::mutation) checks it as well.
-    pub(super) fn check_action(&self, action: AuditAction) -> Result<(), LifecycleError> {
+    /// Checks that the limits of the [authority](super::Authority#limits) allow an action at all. Every method
+    /// that makes a change checks this first.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error of the kind [`ReadOnly`](super::LifecycleErrorKind::ReadOnly) or
+    /// [`NotPermitted`](super::LifecycleErrorKind::NotPermitted) if they do not.
+    pub fn check_action(&self, action: AuditAction) -> Result<(), LifecycleError> {
         self.authority.limits().check_action(action)
     }
 

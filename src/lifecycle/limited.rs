@@ -40,6 +40,18 @@ impl LimitedRegistry {
         self.limits.show_token(&mut token);
         Some(token)
     }
+
+    /// Checks that all records that the registry has returned belong to the app. One that does not know
+    /// the app of a query returns others.
+    fn check_own(&self, mut apps: impl Iterator<Item = Option<AppId>>) -> Result<(), StoreError> {
+        match self.limits.app.is_none() || apps.all(|app| app == self.limits.app) {
+            true => Ok(()),
+            false => Err(StoreError::with_source(
+                StoreErrorKind::Unsupported,
+                "the store returned records of other apps; check that its queries limit them to the app",
+            )),
+        }
+    }
 }
 
 fn refused() -> StoreError {
@@ -107,6 +119,7 @@ impl TokenRegistry for LimitedRegistry {
             return Ok(Page::empty());
         }
         let mut page = self.registry.tokens(&query, now).await?;
+        self.check_own(page.items.iter().map(|token| Some(token.app.id)))?;
         for token in &mut page.items {
             self.limits.show_token(token);
         }
@@ -150,6 +163,7 @@ impl AuditLog for LimitedRegistry {
             return Ok(Page::empty());
         }
         let mut page = audit_log(&*self.registry)?.events(&query).await?;
+        self.check_own(page.items.iter().map(|event| event.app))?;
         for event in &mut page.items {
             self.limits.show_event(event);
         }
@@ -170,6 +184,7 @@ impl EventLog for LimitedRegistry {
             };
         }
         let mut page = event_log(&*self.registry)?.read_events(&query).await?;
+        self.check_own(page.events.iter().map(|logged| logged.event.app))?;
         for logged in &mut page.events {
             self.limits.show_event(&mut logged.event);
         }

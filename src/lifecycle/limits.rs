@@ -8,7 +8,7 @@ use super::{LifecycleError, LifecycleErrorKind, authority::UNNAMED};
 use crate::{
     model::{
         app::AppId,
-        audit::{AuditAction, AuditEvent},
+        audit::{AuditAction, AuditEvent, actor_of_app, name_in_app},
         grantable::Grantable,
         policy::Policy,
         record::TokenRecord,
@@ -180,15 +180,13 @@ impl Limits {
         let Some(app) = self.app else {
             return true;
         };
-        let name = actor.strip_prefix(OF_APP);
-        let name = name.and_then(|rest| rest.strip_prefix(app.as_str()));
-        actor == SYSTEM || name.is_some_and(|name| name.is_empty() || name.starts_with(':'))
+        actor == SYSTEM || name_in_app(actor, &app).is_some()
     }
 
     /// Returns the name that is recorded for an actor.
     pub(super) fn recorded(&self, actor: &str) -> String {
         match self.app {
-            Some(app) => format!("{OF_APP}{app}:{actor}"),
+            Some(app) => actor_of_app(&app, Some(actor)),
             None => actor.to_owned(),
         }
     }
@@ -196,15 +194,11 @@ impl Limits {
     /// Returns the name that is recorded for an actor without one.
     pub(super) fn recorded_unnamed(&self) -> String {
         match self.app {
-            Some(app) => format!("{OF_APP}{app}"),
+            Some(app) => actor_of_app(&app, None),
             None => UNNAMED.to_owned(),
         }
     }
 }
-
-/// The start of the name of an actor who is limited to an app. The identifier of the app follows, which
-/// contains no colon, so that actors of two apps never have the same name.
-const OF_APP: &str = "app:";
 
 #[cfg(test)]
 mod tests {

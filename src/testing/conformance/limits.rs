@@ -151,13 +151,14 @@ const READS: [&str; 11] = [
 
 /// The other public methods of [`ApiTokens`], none of which reads or changes a record.
 #[cfg(test)]
-const OTHERS: [&str; 12] = [
+const OTHERS: [&str; 13] = [
     "new",
     "builder",
     "formats",
     "authenticator",
     "follow",
     "acting_as",
+    "check_action",
     "limited_to",
     "is_read_only",
     "actor",

@@ -13,7 +13,7 @@ use tower_api_tokens::{
 };
 
 use super::{
-    app_choice::{AppChoice, AppFilter},
+    app_choice::{AppChoice, AppFilter, own_app},
     csv::{self, File},
     curl::Snippet,
     errors::{INVALID_APP_ID, INVALID_SEARCH, UNKNOWN_APP},
@@ -172,7 +172,7 @@ pub(super) async fn show(
         Ok(query) if filter.place().counts() => count(&session.operator, query).await,
         _ => None,
     };
-    let own_app = session.operator.actor().own_app();
+    let own_app = own_app(&session.operator);
     let all_own = found
         .items
         .iter()
@@ -181,7 +181,11 @@ pub(super) async fn show(
     let Session { page, operator } = session;
     let shown = TokensPage {
         // Operators that sign in with tokens have their own before any client has one.
-        onboarding: all_own && found.next.is_none() && !filter.is_set() && !filter.is_paged(),
+        onboarding: all_own
+            && found.next.is_none()
+            && !filter.is_set()
+            && !filter.is_paged()
+            && page.may_issue(),
         curl: settings
             .service_url
             .as_deref()

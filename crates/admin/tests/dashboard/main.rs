@@ -9,6 +9,7 @@ mod accounts;
 mod activity;
 mod apps;
 mod create;
+mod customers;
 mod editing;
 mod editing_apps;
 mod export;
