@@ -184,6 +184,8 @@ pub enum AuditAction {
     ExpiringToken,
     /// Expired and revoked tokens are purged.
     PurgeTokens,
+    /// Old audit events are removed.
+    TrimEvents,
     /// Tokens are imported.
     ImportTokens,
     /// The policy is set.
@@ -207,6 +209,7 @@ words!(AuditAction, "audit action", {
     RevokeToken = "token.revoke",
     ExpiringToken = "token.expiring",
     PurgeTokens = "token.purge",
+    TrimEvents = "event.trim",
     ImportTokens = "token.import",
     SetPolicy = "policy.set",
     ClearCaches = "cache.clear",
