@@ -127,6 +127,14 @@ impl ApiTokens {
         &self,
         maintenance: &Maintenance,
     ) -> Result<MaintenanceReport, LifecycleError> {
+        let (tokens, maintenance) = (self.clone(), maintenance.clone());
+        run_to_end(async move { tokens.remove_outdated(&maintenance).await }).await
+    }
+
+    async fn remove_outdated(
+        &self,
+        maintenance: &Maintenance,
+    ) -> Result<MaintenanceReport, LifecycleError> {
         let now = self.now();
         let query = maintenance.query(now, 1);
         let outdated = self.outdated(&query).await?;

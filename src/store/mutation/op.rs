@@ -1,5 +1,7 @@
 //! The operations of a registry, and what each writes.
 
+use std::collections::HashSet;
+
 use jiff::Timestamp;
 
 use super::{
@@ -246,8 +248,8 @@ impl Op {
             }
             Self::RevokeTokens { tokens, query } => {
                 let query = query.clone().after(None);
-                let mut revoked = Vec::new();
-                for id in tokens {
+                let (mut seen, mut revoked) = (HashSet::new(), Vec::new());
+                for id in tokens.iter().filter(|id| seen.insert(**id)) {
                     let token = state.token(&TokenTarget::any(*id));
                     let is_selected = |token: &TokenRecord| {
                         token.check_active(at).is_ok() && query.selects(token, at)
