@@ -12,6 +12,7 @@ mod events;
 mod formats;
 mod idempotency;
 mod request;
+mod search;
 
 use std::{fmt, sync::Arc, time::Duration};
 
