@@ -246,8 +246,9 @@ pub use store::{
     EventPosition, EventPositionError, EventQuery, EventStart, ExpiringQuery, LivePage,
     LoggedChange, LoggedEvent, MemoryStore, Mutation, Op, Outdated, OutdatedQuery, Page, PageSize,
     Plan, Repeated, Replacement, Revision, Snapshot, StoreError, StoreErrorKind, TableRegistry,
-    Tables, TokenCursor, TokenCursorError, TokenOrder, TokenQuery, TokenRegistry, TokenRegistryExt,
-    TokenRegistryStreams, TokenStore, TokenTarget, Transactional, Usage, UsageLog, UsedKey, Write,
+    Tables, TokenCondition, TokenCursor, TokenCursorError, TokenOrder, TokenQuery,
+    TokenQueryConflict, TokenRegistry, TokenRegistryExt, TokenRegistryStreams, TokenStore,
+    TokenTarget, Transactional, Usage, UsageLog, UsedKey, Write,
 };
 pub use time::{Clock, SystemClock, TimeError, end_of_day, parse_expiry, parse_instant};
 pub use token::{

@@ -36,7 +36,8 @@ pub enum LifecycleErrorKind {
     InvalidNetworks,
     /// The overlap of the rotation is longer than the limit.
     InvalidOverlap,
-    /// The imported token could not be used, because only your own formats are accepted.
+    /// Only your own formats are accepted: the imported token could not be used, or the text is not
+    /// that of a token.
     ForeignFormat,
     /// The format is not one in which tokens are issued.
     UnknownFormat,
@@ -341,9 +342,10 @@ impl fmt::Display for LifecycleError {
                 let limit = in_largest_unit(self.max_overlap.unwrap_or_default());
                 return write!(f, "the overlap is too long; use at most {limit}");
             }
-            LifecycleErrorKind::ForeignFormat => {
-                "the imported token could not be used; build `ApiTokens` with `any_format` or `with_accepted_format`"
-            }
+            LifecycleErrorKind::ForeignFormat => match self.source {
+                Some(_) => "the text is not a token of this service; check that you copied all of it, without spaces",
+                None => "the imported token could not be used; build `ApiTokens` with `any_format` or `with_accepted_format`",
+            },
             LifecycleErrorKind::UnknownFormat | LifecycleErrorKind::FormatNotAllowed => {
                 match self.format_error() {
                     Some(error) => return fmt::Display::fmt(error, f),

@@ -15,6 +15,7 @@ mod idempotency;
 mod maintenance;
 mod report;
 mod request;
+mod search;
 
 use std::{fmt, sync::Arc, time::Duration};
 

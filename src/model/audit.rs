@@ -182,6 +182,8 @@ pub enum AuditAction {
     RevokeToken,
     /// A token expires soon.
     ExpiringToken,
+    /// A token is searched for by its text.
+    SearchToken,
     /// Expired and revoked tokens are purged.
     PurgeTokens,
     /// Old audit events are removed.
@@ -208,6 +210,7 @@ words!(AuditAction, "audit action", {
     RotateToken = "token.rotate",
     RevokeToken = "token.revoke",
     ExpiringToken = "token.expiring",
+    SearchToken = "token.search",
     PurgeTokens = "token.purge",
     TrimEvents = "event.trim",
     ImportTokens = "token.import",

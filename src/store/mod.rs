@@ -54,7 +54,9 @@ pub use run::{catch_panic, run_to_end};
 pub(crate) use stream::live_pages;
 pub use stream::{ChangeLogStreams, TokenRegistryStreams, pages, records};
 pub use tables::{TableRegistry, Tables, Transactional};
-pub use token_query::{TokenCursor, TokenCursorError, TokenOrder, TokenQuery};
+pub use token_query::{
+    TokenCondition, TokenCursor, TokenCursorError, TokenOrder, TokenQuery, TokenQueryConflict,
+};
 
 pub use crate::{
     random::jittered,

@@ -6,7 +6,10 @@ mod document;
 mod events;
 mod extract;
 mod fields;
+mod filter;
+mod list;
 mod policy;
+mod search;
 mod tokens;
 mod values;
 
@@ -27,6 +30,8 @@ pub(super) fn router(gate: Gate) -> Router {
     let document = Document::new(&gate);
     let router = Router::new()
         .merge(apps::routes())
+        .merge(list::routes())
+        .merge(search::routes())
         .merge(tokens::routes())
         .merge(policy::routes())
         .merge(events::routes())

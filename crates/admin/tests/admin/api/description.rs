@@ -28,6 +28,7 @@ async fn the_document_lists_every_route_and_its_base_url() {
             "/openapi.json",
             "/policy",
             "/tokens",
+            "/tokens/search",
             "/tokens/{token}",
             "/tokens/{token}/resume",
             "/tokens/{token}/revoke",
