@@ -2,7 +2,7 @@
 //! document describes.
 
 use serde::Deserialize;
-use tower_api_tokens::{AuditEvent, MaskedToken, TokenOrder};
+use tower_api_tokens::{AuditEvent, MaskedToken, TokenOrder, one_line};
 use utoipa::{
     PartialSchema, ToSchema,
     openapi::{
@@ -52,10 +52,9 @@ impl TryFrom<String> for ActorName {
     type Error = &'static str;
 
     fn try_from(text: String) -> Result<Self, Self::Error> {
-        let fits = text.chars().nth(AuditEvent::MAX_ACTOR_LEN).is_none();
-        if text.is_empty() || !fits || text.contains(char::is_control) {
+        if text.is_empty() || one_line(&text, AuditEvent::MAX_ACTOR_LEN) != text {
             return Err(
-                "invalid `created_by`; use 1 to 200 characters without control characters, as `created_by` of a token shows them",
+                "invalid `created_by`; use 1 to 200 bytes without control characters, as `created_by` of a token shows them",
             );
         }
         Ok(Self(text))
