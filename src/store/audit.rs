@@ -26,8 +26,9 @@ use crate::{
 ///
 /// # Durability and cancellation
 ///
-/// The same as for [`TokenRegistry`](super::TokenRegistry). Events are never changed or removed.
-/// They outlive the apps and tokens that they refer to.
+/// The same as for [`TokenRegistry`](super::TokenRegistry). Events are never changed, and
+/// only [`Op::TrimEvents`](super::Op::TrimEvents) removes any. They outlive the apps and tokens that they
+/// refer to.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not an audit log",
     label = "this needs `AuditLog`",
