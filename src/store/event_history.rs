@@ -101,7 +101,7 @@ impl EventHistory {
         else {
             return;
         };
-        if let Some(last) = self.events.drain(..=at).last() {
+        if let Some(last) = self.events.drain(..=at).next_back() {
             self.base = last.position;
         }
     }

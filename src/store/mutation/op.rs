@@ -25,10 +25,6 @@ use crate::{
 };
 
 /// The operation of a [`Mutation`](super::Mutation).
-#[expect(
-    clippy::large_enum_variant,
-    reason = "a mutation is made for one call of a store, and not kept in numbers"
-)]
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Op {
