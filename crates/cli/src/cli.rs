@@ -13,9 +13,10 @@ use clap_complete::Shell;
 use crate::{
     app, backup, bench, cache, events,
     failure::{Failure, Status},
+    maintain,
     note::note,
     options::Options,
-    policy, serve,
+    policy, report, serve,
     session::Purpose,
     token,
     transfer::{export, import},
