@@ -10,7 +10,7 @@ use super::{
     error::{expect_one, from_sqlx},
     statements,
 };
-use crate::rows::{changes_text, event_from, event_page_from, page_from, surplus};
+use crate::rows::{changes_text, event_from, event_id, event_page_from, page_from, surplus};
 
 /// Appends an event in the current transaction.
 pub(super) async fn append(
@@ -81,13 +81,7 @@ impl AuditLog for SqliteStore {
             .fetch_all(self.readers()?)
             .await
             .map_err(from_sqlx)?;
-        page_from(
-            &rows,
-            limit,
-            "api_token_audit",
-            event_from,
-            AuditEventId::from_bytes,
-        )
+        page_from(&rows, limit, "api_token_audit", event_from, event_id)
     }
 }
 
