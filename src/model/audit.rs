@@ -186,6 +186,8 @@ pub enum AuditAction {
     SearchToken,
     /// Expired and revoked tokens are purged.
     PurgeTokens,
+    /// Old audit events are removed.
+    TrimEvents,
     /// Tokens are imported.
     ImportTokens,
     /// The policy is set.
@@ -210,6 +212,7 @@ words!(AuditAction, "audit action", {
     ExpiringToken = "token.expiring",
     SearchToken = "token.search",
     PurgeTokens = "token.purge",
+    TrimEvents = "event.trim",
     ImportTokens = "token.import",
     SetPolicy = "policy.set",
     ClearCaches = "cache.clear",

@@ -37,7 +37,7 @@ use crate::{
 ///     .limit(20);
 /// # Ok::<(), tower_api_tokens::AppIdError>(())
 /// ```
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct TokenQuery {
     /// Only the token with this identifier.

@@ -21,7 +21,7 @@ use utoipa::{
 use super::{
     apps, events,
     extract::{IfMatchText, NoParams},
-    list, policy, search, tokens,
+    list, policy, report, revocation, search, tokens,
 };
 use crate::{
     gate::Gate,
@@ -60,6 +60,8 @@ impl Document {
             apps::Paths::openapi(),
             list::Paths::openapi(),
             search::Paths::openapi(),
+            revocation::Paths::openapi(),
+            report::Paths::openapi(),
             tokens::Paths::openapi(),
             policy::Paths::openapi(),
             events::Paths::openapi(),

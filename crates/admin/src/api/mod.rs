@@ -8,7 +8,10 @@ mod extract;
 mod fields;
 mod filter;
 mod list;
+mod params;
 mod policy;
+mod report;
+mod revocation;
 mod search;
 mod tokens;
 mod values;
@@ -32,6 +35,8 @@ pub(super) fn router(gate: Gate) -> Router {
         .merge(apps::routes())
         .merge(list::routes())
         .merge(search::routes())
+        .merge(revocation::routes())
+        .merge(report::routes())
         .merge(tokens::routes())
         .merge(policy::routes())
         .merge(events::routes())

@@ -252,6 +252,7 @@ impl Words {
             ),
             AuditAction::SearchToken => ("Looked up", "look up", "a token"),
             AuditAction::PurgeTokens => ("Purged", "purge", "expired and revoked tokens"),
+            AuditAction::TrimEvents => ("Removed", "remove", "old audit events"),
             AuditAction::ImportTokens => ("Imported", "import", "tokens"),
             AuditAction::SetPolicy => ("Changed", "change", "the policy"),
             AuditAction::ClearCaches => ("Cleared", "clear", "the caches"),
@@ -293,6 +294,8 @@ fn plain_reason(reason: &str) -> String {
         "format_not_allowed" => "the app or a scope needs another format".to_owned(),
         "store_failure" => "database error".to_owned(),
         "repeated" => "submitted twice".to_owned(),
+        "too_many_tokens" => "too many tokens match".to_owned(),
+        "selection_changed" => "more tokens match than were confirmed".to_owned(),
         code => visible(&code.replace('_', " ")),
     }
 }

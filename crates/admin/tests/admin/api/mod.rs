@@ -9,6 +9,7 @@ mod editing_apps;
 mod events;
 mod filters;
 mod formats;
+mod hygiene;
 mod idempotency;
 mod lifecycle;
 mod listing;
