@@ -25,6 +25,8 @@ mod edit_page;
 mod errors;
 mod event;
 mod expiry;
+mod filter_form;
+mod find;
 mod form_key;
 mod headers;
 mod history;
@@ -47,6 +49,7 @@ mod sign;
 mod text;
 mod token;
 mod token_edit;
+mod token_filter;
 mod token_page;
 mod total;
 mod usage;
@@ -77,6 +80,7 @@ pub(super) fn router(gate: Gate, service_url: Option<Arc<str>>) -> Router {
     };
     let pages = Router::new()
         .route("/", get(list::show))
+        .route("/find", get(find::show).post(find::find))
         .route("/new", get(create::show).post(create::create))
         .route("/token/{id}", get(token::show))
         .route("/token/{id}/rename", post(token::rename))

@@ -54,6 +54,8 @@ fn main() -> ExitCode {
         looks::many_apps_are_searched_with_the_keyboard,
         keyboard::a_token_is_created_with_only_the_keyboard,
         keyboard::scopes_are_chosen_with_only_the_keyboard,
+        keyboard::tokens_are_filtered_and_sorted_with_only_the_keyboard,
+        keyboard::a_token_is_found_by_its_text_without_being_shown,
         screens::every_screen_is_saved_as_a_screenshot,
     ];
     services::run("chromedriver and chromium", browser::is_installed(), tests)

@@ -12,6 +12,7 @@ mod create;
 mod editing;
 mod editing_apps;
 mod export;
+mod filters;
 mod formats;
 mod list;
 mod mount;
