@@ -125,8 +125,8 @@ impl ApiTokens {
 
     /// Returns the kinds of cards that [`report`](Self::report) has.
     pub fn reported_kinds(&self) -> impl Iterator<Item = ReportKind> + use<> {
-        let (registry, is_complete) = (self.registry(), self.shared.every_use_is_recorded);
-        let has_uses = registry.usage_log().is_some();
+        let has_uses = self.shared.registry.usage_log().is_some();
+        let is_complete = self.shared.every_use_is_recorded;
         ReportKind::ALL
             .iter()
             .copied()
@@ -146,7 +146,7 @@ impl ApiTokens {
         if query.selects_nothing() {
             return Ok(0);
         }
-        let (registry, now) = (self.registry(), self.now());
+        let (registry, now) = (&self.registry, self.now());
         Ok(catch_panic(|| registry.count(query, now, limit)).await?)
     }
 }

@@ -306,17 +306,24 @@ pub(super) fn event_page_from(
     rows: &[impl Columns],
     query: &EventQuery,
 ) -> Result<EventPage, StoreError> {
+    let is_of_app = query.app.is_some();
+    let position_of = |row| match is_of_app {
+        true => event_position(row).map(|position| EventPosition::of_app(position.event)),
+        false => event_position(row),
+    };
     let (rows, start) = match query.start {
         EventStart::After(EventPosition::BEGINNING) => match rows.first() {
-            Some(first) if count(first, POSITION)? != 1 => return Err(StoreError::gone()),
+            Some(first) if !is_of_app && count(first, POSITION)? != 1 => {
+                return Err(StoreError::gone());
+            }
             _ => (rows, EventPosition::BEGINNING),
         },
         EventStart::After(after) => match rows.split_first() {
-            Some((first, rest)) if event_position(first)? == after => (rest, after),
+            Some((first, rest)) if position_of(first)? == after => (rest, after),
             _ => return Err(StoreError::gone()),
         },
         EventStart::Latest => {
-            let latest = rows.first().map(event_position).transpose()?;
+            let latest = rows.first().map(position_of).transpose()?;
             (&[][..], latest.unwrap_or(EventPosition::BEGINNING))
         }
         _ => (rows, EventPosition::BEGINNING),
@@ -324,7 +331,8 @@ pub(super) fn event_page_from(
     let mut events = Vec::new();
     for row in rows.iter().take(query.limit.get()) {
         match logged_event_from(row) {
-            Ok(event) => events.push(event),
+            Ok(logged) if is_of_app => events.push(LoggedEvent::of_app(logged.event)),
+            Ok(logged) => events.push(logged),
             // If it were left out, followers would miss it.
             Err(error) if events.is_empty() => return Err(error),
             Err(_) => break,

@@ -196,6 +196,12 @@ impl Message {
             OperationErrorKind::Lifecycle(
                 LifecycleErrorKind::Store | LifecycleErrorKind::Entropy,
             ) => Self::unavailable(page),
+            OperationErrorKind::Lifecycle(
+                LifecycleErrorKind::ReadOnly | LifecycleErrorKind::NotPermitted,
+            ) => {
+                let (detail, status) = (errors::in_change(error), StatusCode::FORBIDDEN);
+                Self::new(page, status, "You can't change this", &detail, &[TO_TOKENS])
+            }
             _ => {
                 let detail = errors::in_change(error);
                 let status = StatusCode::CONFLICT;

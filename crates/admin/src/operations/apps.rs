@@ -131,10 +131,13 @@ impl Operator {
     /// Returns an error if the actor may not grant what the app's tokens allow, the app does not exist,
     /// or the store fails.
     pub async fn enable_app(&self, id: &AppId) -> Result<AppRecord, OperationError> {
-        let (tokens, id) = (self.tokens().clone(), *id);
+        let (operator, id) = (self.clone(), *id);
         let intent = Intent::on_app(AuditAction::EnableApp, id);
-        self.change(intent, async move { Ok(tokens.enable_app(&id).await?) })
-            .await
+        self.change(intent, async move {
+            let tokens = operator.granting().await?;
+            Ok(tokens.enable_app(&id).await?)
+        })
+        .await
     }
 
     /// Clears the cache of every node, like

@@ -161,6 +161,11 @@ statements! {
     /// Events from a position on, with the position and whether the server is a standby. At least one row.
     events_after = concat!(events_from!(), "WHERE position >= $1 ORDER BY position LIMIT $2) v ON true ORDER BY v.position");
     latest_event = concat!(events_from!(), "ORDER BY position DESC LIMIT 1) v ON true");
+    /// Like `events_after`, but only events of an app, from an event on if there is one.
+    events_of_app = concat!(events_from!(), "WHERE app_id = $1 AND position >= CASE WHEN $2 IS NULL THEN 0 \
+        ELSE (SELECT position FROM @.api_token_event_log WHERE id = $2) END \
+        ORDER BY position LIMIT $3) v ON true ORDER BY v.position");
+    latest_event_of_app = concat!(events_from!(), "WHERE app_id = $1 ORDER BY position DESC LIMIT 1) v ON true");
     /// Without `OFFSET` a plan could read all apps.
     expiring = concat!("SELECT d.* FROM (SELECT id, expires_at FROM @.api_tokens \
         WHERE revoked_at IS NULL AND successor IS NULL AND expires_at <= $3 \

@@ -127,12 +127,24 @@ impl AuditLog for SqliteStore {
 #[async_trait]
 impl EventLog for SqliteStore {
     async fn read_events(&self, query: &EventQuery) -> Result<EventPage, StoreError> {
-        let read = match query.start {
-            EventStart::Latest => sqlx::query(statements::LATEST_EVENT),
-            EventStart::After(position) => sqlx::query(statements::EVENTS_AFTER)
+        let app = query.app.as_ref().map(AppId::as_str);
+        let start = match app {
+            Some(_) => query.start_in_app()?,
+            None => None,
+        };
+        let read = match (query.start, app) {
+            (EventStart::Latest, Some(app)) => {
+                sqlx::query(statements::LATEST_EVENT_OF_APP).bind(app)
+            }
+            (_, Some(app)) => sqlx::query(statements::EVENTS_OF_APP)
+                .bind(app)
+                .bind(start.as_ref().map(|id| id.as_bytes().as_slice()))
+                .bind(surplus(query.limit.get())),
+            (EventStart::Latest, None) => sqlx::query(statements::LATEST_EVENT),
+            (EventStart::After(position), None) => sqlx::query(statements::EVENTS_AFTER)
                 .bind(i64::try_from(position.number).unwrap_or(i64::MAX))
                 .bind(surplus(query.limit.get())),
-            _ => sqlx::query(statements::EVENTS_AFTER)
+            (_, None) => sqlx::query(statements::EVENTS_AFTER)
                 .bind(0)
                 .bind(surplus(query.limit.get())),
         };

@@ -190,6 +190,27 @@ pub(super) const EVENTS_AFTER: &str = concat!(
 pub(super) const LATEST_EVENT: &str =
     concat!(positioned_events!(), "ORDER BY e.position DESC LIMIT 1");
 
+// `CROSS JOIN` reads the events of the app first, because there may be many others.
+macro_rules! events_of_app {
+    ($clause:literal) => {
+        concat!(
+            "SELECT a.id, a.at, a.actor, a.action, a.app_id, a.token, a.outcome, a.changes, e.position ",
+            "FROM api_token_audit a CROSS JOIN api_token_events e ON e.event = a.id WHERE a.app_id = ?1 ",
+            $clause
+        )
+    };
+}
+
+/// Returns the events of an app with their positions, from an event on if there is one, and otherwise from the
+/// oldest on.
+pub(super) const EVENTS_OF_APP: &str = events_of_app!(
+    "AND e.position >= CASE WHEN ?2 IS NULL THEN 0 \
+     ELSE (SELECT position FROM api_token_events WHERE event = ?2) END \
+     ORDER BY e.position LIMIT ?3"
+);
+
+pub(super) const LATEST_EVENT_OF_APP: &str = events_of_app!("ORDER BY e.position DESC LIMIT 1");
+
 /// Returns the oldest events in the order of the log, with their times, and whether one is the latest.
 pub(super) const OLDEST_EVENTS: &str = "SELECT e.event, a.at, \
      e.position = (SELECT max(position) FROM api_token_events) \
