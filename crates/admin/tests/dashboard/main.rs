@@ -8,12 +8,14 @@
 mod accounts;
 mod activity;
 mod apps;
+mod brand;
 mod create;
 mod editing;
 mod editing_apps;
 mod export;
 mod formats;
 mod list;
+mod login;
 mod mount;
 mod policy;
 mod reveal;
