@@ -14,6 +14,7 @@ use crate::{
         scope::ScopeSet,
     },
     store::TokenTarget,
+    token::TokenId,
 };
 
 /// The name of an actor without one.
@@ -43,6 +44,8 @@ pub struct Authority {
     grantable: Grantable,
     /// The app that every call is limited to.
     app: Option<AppId>,
+    /// The token that the actor acts with.
+    own_token: Option<TokenId>,
     observer: Option<Arc<dyn ChangeObserver>>,
 }
 
@@ -74,6 +77,7 @@ impl Authority {
             actor: None,
             grantable: Grantable::everything(),
             app: None,
+            own_token: None,
             observer: None,
         }
     }
@@ -82,6 +86,14 @@ impl Authority {
     #[must_use]
     pub fn grantable(mut self, grantable: Grantable) -> Self {
         self.grantable = grantable;
+        self
+    }
+
+    /// Sets the token that the actor acts with, which no [revocation of many
+    /// tokens](super::ApiTokens::revoke_selected) includes. Defaults to none.
+    #[must_use]
+    pub fn own_token(mut self, token: TokenId) -> Self {
+        self.own_token = Some(token);
         self
     }
 
@@ -124,12 +136,17 @@ impl Authority {
         self.app.as_ref()
     }
 
+    /// Returns whether a token is the one that the actor acts with.
+    pub(super) fn acts_with(&self, token: TokenId) -> bool {
+        self.own_token == Some(token)
+    }
+
     pub(super) fn what_is_grantable(&self) -> &Grantable {
         &self.grantable
     }
 
     /// Returns the target for a token. If every call is limited to an app, the target is too.
-    pub(super) fn target(&self, token: crate::token::TokenId) -> TokenTarget {
+    pub(super) fn target(&self, token: TokenId) -> TokenTarget {
         match self.app {
             Some(app) => TokenTarget::of_app(token, app),
             None => TokenTarget::any(token),

@@ -70,10 +70,21 @@ impl ApiTokens {
     /// Makes a change, and passes its event to the observer.
     pub(super) async fn apply(&self, mutation: &Mutation) -> Result<Applied, StoreError> {
         let applied = self.call(mutation).await?;
-        if let Some(event) = &mutation.audit {
-            self.authority.tell(event, true);
-        }
+        self.tell(mutation, &applied, true);
         Ok(applied)
+    }
+
+    /// Passes the events of a change to the observer.
+    fn tell(&self, mutation: &Mutation, applied: &Applied, recorded: bool) {
+        match (applied, &mutation.audit) {
+            (Applied::Tokens(tokens), _) => {
+                for event in tokens.iter().filter_map(|token| mutation.event_of(token)) {
+                    self.authority.tell(&event, recorded);
+                }
+            }
+            (_, Some(event)) => self.authority.tell(event, recorded),
+            (_, None) => {}
+        }
     }
 
     /// Calls the store. A panic becomes an error, so that the cache is invalidated after it as
@@ -93,9 +104,9 @@ impl ApiTokens {
             applied => return applied,
         };
         let mut bare = mutation.clone();
-        let Some(event) = bare.audit.take() else {
+        if bare.audit.take().is_none() {
             return Err(error);
-        };
+        }
         let mut recorded = false;
         if error.kind() == StoreErrorKind::Unavailable {
             // The connection may have failed after the change was made.
@@ -105,7 +116,7 @@ impl ApiTokens {
             }
         }
         let applied = self.call(&bare).await?;
-        self.authority.tell(&event, recorded);
+        self.tell(mutation, &applied, recorded);
         Ok(applied)
     }
 }

@@ -5,13 +5,17 @@ mod apps;
 mod authority;
 mod binding;
 mod builder;
+mod bulk;
 mod change;
 mod edits;
 mod error;
 mod events;
 mod formats;
 mod idempotency;
+mod maintenance;
+mod report;
 mod request;
+mod search;
 
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -24,10 +28,13 @@ pub use apps::NewApp;
 pub(crate) use authority::UNNAMED;
 pub use authority::{Authority, ChangeObserver};
 pub use builder::ApiTokensBuilder;
+pub use bulk::{BulkRevocation, TokenSelection};
 pub use error::{LifecycleError, LifecycleErrorKind};
 pub use events::EventStream;
 pub use formats::TokenFormats;
 pub use idempotency::{IdempotencyKey, IdempotencyKeyError};
+pub use maintenance::{Maintenance, MaintenanceReport};
+pub use report::{Report, ReportCard, ReportKind};
 pub use request::{ImportedToken, IssuedToken, NewToken, Rotation};
 
 use change::Subject;
@@ -46,9 +53,6 @@ use crate::{
     time::{Clock, truncate_to_microsecond},
     token::{MaskedToken, TokenDigest, TokenFormat, TokenId},
 };
-
-/// How many records one step of a purge removes. Other changes wait for one step at most.
-const PURGE_BATCH: usize = 100;
 
 /// Manages the apps and tokens of a platform: creates apps, and issues, lists, rotates, revokes and
 /// verifies tokens.
@@ -107,6 +111,7 @@ struct Shared {
     accepts_imported: bool,
     max_overlap: Duration,
     policy: Option<Policy>,
+    every_use_is_recorded: bool,
 }
 
 impl ApiTokens {
@@ -313,22 +318,10 @@ impl ApiTokens {
         let now = self.now();
         let op = Op::Purge {
             before: before.min(now),
-            limit: PURGE_BATCH,
+            limit: maintenance::STEP,
         };
-        let mut step = self.mutation(op, now, Subject::new(AuditAction::PurgeTokens))?;
-        let tokens = self.clone();
-        run_to_end(async move {
-            let mut purged = 0;
-            loop {
-                let batch = tokens.apply(&step).await?.into_count()?;
-                step.audit = None;
-                purged += batch;
-                if batch < PURGE_BATCH {
-                    return Ok(purged);
-                }
-            }
-        })
-        .await
+        let step = self.mutation(op, now, Subject::new(AuditAction::PurgeTokens))?;
+        self.remove_in_steps(step, maintenance::STEP).await
     }
 
     /// Returns the registry with the apps and tokens.

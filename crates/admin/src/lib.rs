@@ -148,6 +148,7 @@ mod gate;
 mod guard;
 mod operations;
 mod origin;
+mod parameters;
 mod problem;
 mod telemetry;
 pub mod view;
@@ -159,6 +160,7 @@ pub use dashboard::brand::{Brand, BrandBuilder, BrandError, BrandErrorKind};
 pub use guard::{Denied, Guard, GuardScheme, Login, LoginError, TokenGuard};
 pub use operations::{OperationError, OperationErrorKind, Operations, Operator};
 pub use origin::OriginError;
+pub use parameters::token_parameters;
 
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

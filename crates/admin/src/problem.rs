@@ -154,6 +154,7 @@ fn status(error: &OperationError) -> StatusCode {
         | LifecycleErrorKind::ForeignFormat
         | LifecycleErrorKind::UnknownFormat
         | LifecycleErrorKind::FormatNotAllowed
+        | LifecycleErrorKind::TooManyTokens
         | LifecycleErrorKind::KeyReused => StatusCode::UNPROCESSABLE_ENTITY,
         LifecycleErrorKind::NotGranted => StatusCode::FORBIDDEN,
         LifecycleErrorKind::UnknownApp | LifecycleErrorKind::UnknownToken => StatusCode::NOT_FOUND,
@@ -168,6 +169,7 @@ fn status(error: &OperationError) -> StatusCode {
         | LifecycleErrorKind::Rotated
         | LifecycleErrorKind::Suspended
         | LifecycleErrorKind::Restricted
+        | LifecycleErrorKind::SelectionChanged
         | LifecycleErrorKind::Repeated => StatusCode::CONFLICT,
         _ => StatusCode::SERVICE_UNAVAILABLE,
     }

@@ -4,6 +4,7 @@
 mod apps;
 mod error;
 mod events;
+mod hygiene;
 mod policy;
 mod run;
 mod tokens;
@@ -107,6 +108,10 @@ impl Operations {
         let authority = Authority::of(actor.identity())
             .grantable(actor.grantable().clone())
             .observer(Arc::new(self.shared.trail.clone()));
+        let authority = match actor.own_token() {
+            Some(token) => authority.own_token(token),
+            None => authority,
+        };
         Operator {
             operations: self.clone(),
             tokens: self.shared.tokens.acting_as(authority),
