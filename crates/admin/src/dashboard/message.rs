@@ -6,12 +6,14 @@ use http::{HeaderValue, StatusCode, header, request::Parts};
 use tower_api_tokens::{LifecycleErrorKind, TokenId};
 
 use super::{
+    brand::SignOut,
     curl::Snippet,
-    errors,
+    errors, login,
     page::{Page, render},
+    settings::Settings,
 };
 use crate::{
-    gate::{Gate, Refusal},
+    gate::Refusal,
     guard::Denied,
     operations::{OperationError, OperationErrorKind},
 };
@@ -27,13 +29,20 @@ impl IntoResponse for Message {
 }
 
 /// Renders the page for a request that did not pass the gate.
-pub(super) fn refused(gate: &Gate, request: &Parts, refusal: Refusal) -> Response {
-    let mut page = Page::anonymous(gate, request);
+pub(super) fn refused(settings: &Settings, request: &Parts, refusal: Refusal) -> Response {
+    let mut page = Page::anonymous(settings, request);
+    if let Refusal::Denied(denied) = &refusal
+        && let Some(response) = login::redirect(denied, request, &page)
+    {
+        return response;
+    }
     // A browser discards credentials after a 401 by itself, and keeps sending them after anything else.
     let is_unauthorized =
         matches!(&refusal, Refusal::Denied(denied) if denied.status == StatusCode::UNAUTHORIZED);
-    if page.can_switch && !is_unauthorized && request.headers.contains_key(header::AUTHORIZATION) {
-        page.sign_out = Some("/sign-out".to_owned());
+    if !is_unauthorized {
+        let uses_basic = page.can_switch && request.headers.contains_key(header::AUTHORIZATION);
+        let own = uses_basic.then(|| SignOut::Link(page.link("/sign-out")));
+        page.sign_out = page.brand.sign_out().cloned().or(own);
     }
     let message = match refusal {
         Refusal::CrossSite => Message::cross_site(&page),

@@ -14,7 +14,8 @@ mod app_edit;
 mod app_page;
 mod apps;
 mod assets;
-#[cfg(test)]
+pub(super) mod brand;
+mod color;
 mod contrast;
 mod create;
 mod csv;
@@ -35,6 +36,7 @@ mod lifetime;
 mod lines;
 mod list;
 mod lockout;
+mod login;
 mod message;
 mod names;
 mod page;
@@ -63,8 +65,10 @@ use axum::{
     middleware::map_response,
     routing::{get, post},
 };
+use http::request::Parts;
 
 use super::gate::Gate;
+use brand::Brand;
 use message::Message;
 use session::Session;
 use settings::Settings;
@@ -73,10 +77,11 @@ use settings::Settings;
 const MAX_FORM: usize = 64 * 1024;
 
 /// Creates the router of the pages, behind the gate. Their `curl` commands call `service_url`.
-pub(super) fn router(gate: Gate, service_url: Option<Arc<str>>) -> Router {
+pub(super) fn router(gate: Gate, service_url: Option<Arc<str>>, brand: Arc<Brand>) -> Router {
     let settings = Settings {
         service_url,
         uses_basic_auth: gate.uses_basic_auth(),
+        brand: brand.clone(),
     };
     let pages = Router::new()
         .route("/", get(list::show))
@@ -112,11 +117,12 @@ pub(super) fn router(gate: Gate, service_url: Option<Arc<str>>) -> Router {
         .fallback(no_such_page)
         .method_not_allowed_fallback(method_not_allowed)
         .layer(DefaultBodyLimit::max(MAX_FORM))
-        .with_state(settings);
-    let sign = sign::router(gate.clone());
-    gate.protect(pages, message::refused)
+        .with_state(settings.clone());
+    let sign = sign::router(gate.clone(), settings.clone());
+    let refuse = move |request: &Parts, refusal| message::refused(&settings, request, refusal);
+    gate.protect(pages, refuse)
         .merge(sign)
-        .merge(assets::router())
+        .merge(assets::router(brand))
         .layer(map_response(headers::secure))
 }
 

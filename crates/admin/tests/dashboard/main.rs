@@ -8,6 +8,7 @@
 mod accounts;
 mod activity;
 mod apps;
+mod brand;
 mod create;
 mod editing;
 mod editing_apps;
@@ -15,6 +16,7 @@ mod export;
 mod filters;
 mod formats;
 mod list;
+mod login;
 mod mount;
 mod policy;
 mod reveal;
