@@ -20,7 +20,7 @@ const DAY: Duration = Duration::from_secs(86_400);
 async fn issue(fixture: &Fixture<()>, app: AppId, count: usize) -> Vec<IssuedToken> {
     let mut issued = Vec::new();
     for n in 0..count {
-        let new = NewToken::named(&format!("ci {n}"));
+        let new = NewToken::named(format!("ci {n}"));
         // The identifiers of one millisecond have no order.
         fixture.clock.advance(Duration::from_millis(1));
         issued.push(fixture.issue(&app, new).await);
