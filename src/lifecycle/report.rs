@@ -15,6 +15,8 @@ const IDLE: SignedDuration = SignedDuration::from_hours(90 * 24);
 /// How long before its expiry a token counts as expiring soon.
 const SOON: SignedDuration = SignedDuration::from_hours(14 * 24);
 
+const SECONDS_PER_DAY: i64 = 86_400;
+
 /// The maximum number of tokens that a card counts.
 const MAX_COUNT: usize = 10_000;
 
@@ -68,20 +70,26 @@ words!(ReportKind, "kind of report card", {
 });
 
 impl ReportKind {
-    /// Returns a query for the tokens at an instant.
+    /// Returns a query for the tokens at an instant. Days begin at midnight, UTC, so that a list with the
+    /// same date has the same tokens.
     #[must_use]
     pub fn query(self, at: Timestamp) -> TokenQuery {
         let live = TokenQuery::default().status(TokenStatus::Live);
         match self {
             Self::NeverExpires => live.never_expires(),
-            Self::Idle => live.unused_since(at.saturating_sub(IDLE).unwrap_or(Timestamp::MIN)),
-            Self::ExpiresSoon => {
-                live.expires_before(at.saturating_add(SOON).unwrap_or(Timestamp::MAX))
-            }
+            Self::Idle => live.unused_since(midnight(at.checked_sub(IDLE))),
+            Self::ExpiresSoon => live.expires_before(midnight(at.checked_add(SOON))),
             Self::RotatedButUsed => live.used_since_rotation(true),
             Self::SafeToRevoke => live.used_since_rotation(false),
         }
     }
+}
+
+/// Returns the beginning of the day of an instant, UTC.
+fn midnight(at: Result<Timestamp, jiff::Error>) -> Timestamp {
+    let second = at.map_or(0, Timestamp::as_second);
+    let midnight = second - second.rem_euclid(SECONDS_PER_DAY);
+    Timestamp::from_second(midnight).unwrap_or(Timestamp::MIN)
 }
 
 impl ApiTokens {

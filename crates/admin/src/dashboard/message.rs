@@ -167,6 +167,13 @@ impl Message {
         Self::new(page, status, "Invalid address", detail, &[TO_TOKENS])
     }
 
+    /// No token that still works matches the filter.
+    pub(super) fn nothing_to_revoke(page: &Page) -> Self {
+        let detail = "No token that matches the filters still works.";
+        let status = StatusCode::NOT_FOUND;
+        Self::new(page, status, "Nothing to revoke", detail, &[TO_TOKENS])
+    }
+
     /// The form does not come from the dashboard, or is too large.
     pub(super) fn bad_form(page: &Page, status: StatusCode) -> Self {
         let detail = "Go back, reload the page, and fill in the form again.";

@@ -44,6 +44,7 @@ pub(super) struct Page {
 /// The entry of the navigation that a page belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Section {
+    Overview,
     Tokens,
     Apps,
     Policy,
@@ -53,6 +54,7 @@ pub(super) enum Section {
 impl Section {
     fn of(path: &str) -> Self {
         match path.split('/').nth(1) {
+            Some("overview") => Self::Overview,
             Some("apps") => Self::Apps,
             Some("policy") => Self::Policy,
             Some("activity") => Self::Activity,
@@ -94,6 +96,10 @@ impl Page {
     /// Returns whether the page belongs to the list of tokens.
     pub(super) fn is_about_tokens(&self) -> bool {
         self.section == Section::Tokens
+    }
+
+    pub(super) fn is_about_everything(&self) -> bool {
+        self.section == Section::Overview
     }
 
     pub(super) fn is_about_apps(&self) -> bool {

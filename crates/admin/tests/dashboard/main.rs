@@ -18,6 +18,7 @@ mod formats;
 mod list;
 mod login;
 mod mount;
+mod overview;
 mod policy;
 mod reveal;
 mod rotate;
