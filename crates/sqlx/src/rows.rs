@@ -37,6 +37,12 @@ pub(super) trait Columns {
 #[derive(Clone, Copy)]
 pub(super) struct Identifier(pub(super) [u8; 16]);
 
+impl From<TokenId> for Identifier {
+    fn from(id: TokenId) -> Self {
+        Self(*id.as_bytes())
+    }
+}
+
 impl<R> Columns for R
 where
     R: Row,
