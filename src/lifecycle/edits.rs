@@ -126,11 +126,16 @@ impl ApiTokens {
     ///
     /// Returns an error if the store fails.
     pub async fn effective_policy(&self) -> Result<Policy, LifecycleError> {
-        let policy = self.policy().await?;
-        Ok(match &self.shared.policy {
+        Ok(self.combined_policy(self.policy().await?))
+    }
+
+    /// Returns a policy of the store combined with the one of this process, without reading the store.
+    #[must_use]
+    pub fn combined_policy(&self, policy: Policy) -> Policy {
+        match &self.shared.policy {
             Some(stricter) => policy.and(stricter),
             None => policy,
-        })
+        }
     }
 
     /// Sets the policy of the store. Existing tokens stay as they are.

@@ -19,3 +19,4 @@ mod search;
 mod socket;
 mod suspension;
 mod unavailable;
+mod versions;
