@@ -15,7 +15,7 @@ use futures_core::Stream;
 use jiff::Timestamp;
 use tower_api_tokens::{
     ApiTokens, AppId, AuditAction, AuditEvent, AuditEventId, AuditOutcome, AuditQuery, Page,
-    StoreError, TokenFormats, TokenId,
+    RecordVersion, StoreError, StoreErrorKind, TokenFormats, TokenId,
     store::{audit_log, records, run_to_end},
 };
 
@@ -111,6 +111,7 @@ impl Operations {
             operations: self.clone(),
             tokens: self.shared.tokens.acting_as(authority),
             actor,
+            expected: None,
         }
     }
 
@@ -179,6 +180,8 @@ pub struct Operator {
     operations: Operations,
     tokens: ApiTokens,
     actor: Actor,
+    /// The version that the record of the next change must have.
+    expected: Option<RecordVersion>,
 }
 
 impl Operator {
@@ -273,6 +276,31 @@ impl Operator {
         Ok(key.to_string())
     }
 
+    /// Returns an operator who changes a record only if it has this version right before the change.
+    /// `None` accepts any. Edits take their version themselves, and check it in the change.
+    pub(crate) fn expecting(&self, version: Option<RecordVersion>) -> Self {
+        Self {
+            expected: version,
+            ..self.clone()
+        }
+    }
+
+    /// Checks the version of an app against the expected one.
+    async fn check_app(&self, id: &AppId) -> Result<(), OperationError> {
+        match self.expected {
+            Some(expected) => check(expected, self.tokens().get_app(id).await?.version()),
+            None => Ok(()),
+        }
+    }
+
+    /// Checks the version of a token against the expected one.
+    async fn check_token(&self, id: TokenId) -> Result<(), OperationError> {
+        match self.expected {
+            Some(expected) => check(expected, self.tokens().get(id).await?.version()),
+            None => Ok(()),
+        }
+    }
+
     /// Checks that the actor may grant everything. Limits of the actor are left to the library, whose error
     /// is about them.
     fn require_owner(&self) -> Result<(), OperationError> {
@@ -312,5 +340,12 @@ impl Operator {
 
     fn trail(&self) -> &Trail {
         &self.operations.shared.trail
+    }
+}
+
+fn check(expected: RecordVersion, current: RecordVersion) -> Result<(), OperationError> {
+    match expected == current {
+        true => Ok(()),
+        false => Err(StoreError::new(StoreErrorKind::Stale).into()),
     }
 }

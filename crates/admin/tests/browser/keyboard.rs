@@ -101,6 +101,7 @@ pub(crate) async fn tokens_are_filtered_and_sorted_with_only_the_keyboard() {
     press(&browser, Key::Enter).await;
     tab_to(&browser, "never_expires").await;
     type_in(&browser, "Never").await;
+    tab_to(&browser, "Apply").await;
     press(&browser, Key::Enter).await;
     browser.find(".chips").await;
     let text = browser.text().await;
