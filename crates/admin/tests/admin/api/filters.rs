@@ -132,7 +132,7 @@ async fn every_filter_selects_tokens() {
         ),
         (
             format!("never_expires=true&created_before={}", day(3)),
-            &["used", "sandbox", "plain"],
+            &["plain", "sandbox", "used"],
         ),
         ("never_expires=false&name=used".to_owned(), &["used"]),
         (format!("unused_since={}", day(2)), &["plain", "sandbox"]),

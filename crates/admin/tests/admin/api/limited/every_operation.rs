@@ -4,7 +4,22 @@
 use super::{Scene, calls, exchange, operations};
 
 /// The parameters that name no record.
-const HARMLESS: [&str; 4] = ["limit", "name", "status", "wait"];
+const HARMLESS: [&str; 14] = [
+    "created_before",
+    "expires_before",
+    "format",
+    "last_four",
+    "limit",
+    "name",
+    "never_expires",
+    "never_used",
+    "replaced",
+    "sort",
+    "status",
+    "unused_since",
+    "used_since_rotation",
+    "wait",
+];
 
 #[tokio::test]
 async fn a_record_of_another_app_is_like_an_unknown_one_in_every_operation() {

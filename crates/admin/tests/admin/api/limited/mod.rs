@@ -47,6 +47,8 @@ struct Named {
     app: AppId,
     token: TokenId,
     event: AuditEventId,
+    /// The text of a token, and one that no token has.
+    texts: [String; 2],
 }
 
 impl Named {
@@ -62,6 +64,7 @@ impl Named {
             app: AppId::new(&app).unwrap(),
             token: TokenId::from_bytes(changed(*self.token.as_bytes())),
             event: AuditEventId::from_bytes(changed(*self.event.as_bytes())),
+            texts: [self.texts[1].clone(), self.texts[0].clone()],
         }
     }
 
@@ -76,6 +79,8 @@ impl Named {
 struct Scene {
     platform: Platform,
     router: Router,
+    /// The text of a token of each app, in their order.
+    texts: Vec<String>,
 }
 
 /// What is not to be seen by a customer of `ours`.
@@ -88,7 +93,9 @@ impl Scene {
         let scene = Self {
             router: Router::new().nest("/admin/api", admin.router()),
             platform,
+            texts: Vec::new(),
         };
+        let mut texts = Vec::new();
         let tokens = &scene.platform.scene.tokens;
         let bob = tokens.acting_as(Authority::of("bob-of-staff"));
         for (id, name) in [("ours", "Ours"), ("theirs", "their-secret")] {
@@ -106,12 +113,13 @@ impl Scene {
             scene.pass();
             let alice = tokens.acting_as(Authority::of("alice").limited_to(app));
             let own = NewToken::named(name).scopes(scopes.parse().unwrap());
-            let _shown = alice.issue(&app, own).await.unwrap();
+            let issued = alice.issue(&app, own).await.unwrap();
+            texts.push(issued.token().expose().to_owned());
         }
         let theirs = AppId::new("theirs").unwrap();
         let policy = Policy::default().with_scopes_of(theirs, "read their-secret".parse().unwrap());
         bob.set_policy(None, policy.unique_names()).await.unwrap();
-        scene
+        Self { texts, ..scene }
     }
 
     /// Advances the clock, so that what follows is listed before what was done so far.
@@ -133,7 +141,13 @@ impl Scene {
             let page = staff.get(&path).await.ok();
             page["items"][0]["id"].as_str().unwrap().to_owned()
         };
+        // Another platform has a token with this text.
+        let other = Platform::new().scene;
+        let nobody = other.create_app("Nobody").await.id;
+        let unknown = other.issue(&nobody, NewToken::named("unknown")).await;
+        let known = &self.texts[usize::from(app == "theirs")];
         Named {
+            texts: [known.clone(), unknown.token().expose().to_owned()],
             app: AppId::new(app).unwrap(),
             token: first(format!("/tokens?app_id={app}"))
                 .await
@@ -215,7 +229,12 @@ fn cursor(filters: &[&str], position: &[u8]) -> String {
 /// The calls of an operation that name records, for each way to name them. Returns `None` for an
 /// operation that is not known here.
 fn calls(operation: &str, on: &Named) -> Option<Vec<Call>> {
-    let Named { app, token, event } = on;
+    let Named {
+        app,
+        token,
+        event,
+        texts,
+    } = on;
     let (method, _) = operation.split_once(' ').unwrap();
     let method: Method = method.parse().unwrap();
     let call = |path: String, body: Value| vec![Call::new(method.clone(), path, body)];
@@ -226,7 +245,7 @@ fn calls(operation: &str, on: &Named) -> Option<Vec<Call>> {
             "/apps".into(),
             format!(
                 "/apps?cursor={}",
-                cursor(&["apps", ""], app.as_str().as_bytes())
+                cursor(&["/apps"], app.as_str().as_bytes())
             ),
         ]),
         "POST /apps" => call("/apps".into(), json!({"id": app, "name": "x"})),
@@ -239,11 +258,28 @@ fn calls(operation: &str, on: &Named) -> Option<Vec<Call>> {
             "/tokens".into(),
             format!("/tokens?app_id={app}"),
             format!("/tokens?app_id={app}&status=live&name=s&limit=1"),
-            format!(
-                "/tokens?cursor={}",
-                cursor(&["tokens", "", "", ""], newest.as_bytes())
-            ),
+            format!("/tokens?id={token}"),
+            "/tokens?created_by=bob-of-staff".into(),
+            format!("/tokens?cursor={}", cursor(&["/tokens"], newest.as_bytes())),
         ]),
+        "GET /tokens/revocation" => reads(vec![
+            "/tokens/revocation".into(),
+            format!("/tokens/revocation?app_id={app}"),
+            format!("/tokens/revocation?id={token}"),
+            "/tokens/revocation?created_by=bob-of-staff".into(),
+        ]),
+        "POST /tokens/revocation" => {
+            let body = json!({"count": 100, "newest": token});
+            let paths = [
+                format!("/tokens/revocation?app_id={app}"),
+                format!("/tokens/revocation?id={token}"),
+                "/tokens/revocation?created_by=bob-of-staff".to_owned(),
+            ];
+            let call = |path| Call::new(method.clone(), path, body.clone());
+            paths.map(call).into()
+        }
+        "POST /tokens/search" => call("/tokens/search".into(), json!({"token": texts[0]})),
+        "GET /report" => reads(vec!["/report".into(), format!("/report?app_id={app}")]),
         "POST /tokens" => call("/tokens".into(), json!({"app_id": app, "name": "x"})),
         "GET /tokens/{token}" => reads(vec![format!("/tokens/{token}")]),
         "PATCH /tokens/{token}" => call(format!("/tokens/{token}"), json!({"name": "x"})),
@@ -264,10 +300,7 @@ fn calls(operation: &str, on: &Named) -> Option<Vec<Call>> {
             format!("/events?app_id={app}"),
             format!("/events?token_id={token}"),
             format!("/events?app_id={app}&token_id={token}"),
-            format!(
-                "/events?cursor={}",
-                cursor(&["events", "", ""], event.as_bytes())
-            ),
+            format!("/events?cursor={}", cursor(&["/events"], event.as_bytes())),
             "/events?after=oldest".into(),
             "/events?after=latest".into(),
             "/events?after=0".into(),

@@ -15,7 +15,7 @@ async fn a_read_only_actor_reads_and_changes_nothing() {
         for (operation, _) in operations(&scene).await {
             for call in calls(&operation, &own).unwrap() {
                 let answer = exchange(&client, &call).await;
-                if call.method == Method::GET {
+                if call.method == Method::GET || operation == "POST /tokens/search" {
                     let is_read =
                         answer.status.is_success() || [400, 410].contains(&answer.status.as_u16());
                     assert!(is_read, "{actor}: {call:?} {answer:?}");
