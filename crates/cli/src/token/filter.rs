@@ -62,8 +62,8 @@ pub(super) struct Filters {
     /// those that were not
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     used_since_rotation: Option<bool>,
-    /// Order of the tokens. Defaults to `newest`, to `expiry` with `--expires-before`, and to `last_used`
-    /// with `--unused-since`
+    /// Order of the tokens. Defaults to the one that fits the filters: `expiry` for those by expiry or
+    /// rotation, `last_used` for those by use, or `newest`
     #[arg(long, value_name = "ORDER", value_parser = one_of::<TokenOrder>(orders()))]
     sort: Option<TokenOrder>,
 }
