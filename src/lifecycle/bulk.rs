@@ -127,7 +127,8 @@ impl ApiTokens {
         &self,
         selection: &TokenSelection,
     ) -> Result<BulkRevocation, LifecycleError> {
-        let query = from_newest(&selection.query);
+        self.check_action(AuditAction::RevokeToken)?;
+        let mut query = from_newest(&selection.query);
         let mut selected = Vec::new();
         let mut pages = pages(None, |after| self.revocable(&query, after));
         while let Some(page) = pages.try_next().await? {
@@ -141,6 +142,8 @@ impl ApiTokens {
             }
         }
         drop(pages);
+        // The selected tokens are in the actor's app: no others are listed.
+        query.app = self.authority.limits().app.or(query.app);
         let now = self.now();
         let (mut batch, mut revoked) = (None, 0);
         for step in selected.chunks(PageSize::MAX) {

@@ -162,7 +162,8 @@ impl ApiTokens {
     }
 
     async fn outdated(&self, query: &OutdatedQuery) -> Result<Outdated, LifecycleError> {
-        let registry = self.registry();
+        self.check_action(AuditAction::PurgeTokens)?;
+        let registry = &self.shared.registry;
         Ok(catch_panic(|| registry.outdated(query)).await?)
     }
 

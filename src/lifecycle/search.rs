@@ -38,8 +38,7 @@ impl ApiTokens {
         let digest = digest.map_err(|rejection| {
             LifecycleError::with_source(LifecycleErrorKind::ForeignFormat, rejection)
         })?;
-        let mut query = TokenQuery::default().digest(digest).limit(1);
-        query.app = self.authority.app().copied();
+        let query = TokenQuery::default().digest(digest).limit(1);
         Ok(self.list(&query).await?.items.pop())
     }
 }

@@ -3,7 +3,7 @@
 //!
 //! [`Admin`] creates two axum routers: a JSON API for programs, and a dashboard for people. A
 //! [`Guard`] authenticates each request. [`TokenGuard`] accepts tokens of the apps that you name, if
-//! they have the scope `tokens:admin`.
+//! they have the scope `tokens:admin`, or for reading, `tokens:read`.
 //!
 //! ```
 //! use axum::Router;
@@ -48,6 +48,8 @@
 //!   a form expires after 23 hours.
 //! - Lists can be downloaded as CSV, up to 100,000 records, which are read and sent page by page. Totals
 //!   are counted on request, up to 10,000 records.
+//! - [`Brand`] frames the pages with the name, logo, colors and links of your service.
+//! - A guard can send browsers to the login of your service and back. See [`Denied::redirect`].
 //! - If the guard accepts `Basic` (see [`Guard::schemes`]), `/sign-out` makes the browser discard its
 //!   credentials, and `/sign-in` prompts for them.
 //! - The content security policy forbids inline scripts, inline styles and framing.
@@ -84,6 +86,8 @@
 //!   expires.
 //! - Only an actor who may grant everything can write the `metadata` of apps, delete apps and set the
 //!   policy. See [`TokenGuard::OWNER`].
+//! - An actor who is [limited to an app](Actor::limited_to) only sees this app: any other app, token or
+//!   event does not exist. Such an actor changes nothing but the tokens of the app.
 //! - With an `Idempotency-Key`, issuing or rotating creates one token, however often you send the
 //!   request within a day. The text of a token is not stored, so a repetition returns 409 with the
 //!   identifier of the token. Using the key for a different request returns 422.
@@ -107,6 +111,9 @@
 //! | 403 | `forbidden` | use a token with the required scope |
 //! | 403 | `scope_not_held` | remove the scopes that you do not have |
 //! | 403 | `expiry_not_held` | choose an expiry no later than your own |
+//! | 403 | `networks_not_held` | choose networks within those of your own token |
+//! | 403 | `read_only` | use a token with the scope `tokens:admin` |
+//! | 403 | `not_permitted` | leave it to an actor who is not limited to one app |
 //! | 403 | `owner_required` | use a token that also has the scope `tokens:owner` |
 //! | 403 | `cross_site` | send the request from the same site |
 //! | 404 | `not_found`, `unknown_app`, `unknown_token` | check the path or the identifier |
@@ -136,6 +143,7 @@
 )]
 
 mod actor;
+mod address;
 mod api;
 mod audit;
 mod builder;
@@ -153,7 +161,8 @@ pub mod view;
 pub use actor::Actor;
 pub use audit::{AuditSink, JsonLines};
 pub use builder::{Admin, AdminBuilder};
-pub use guard::{Denied, Guard, GuardScheme, TokenGuard};
+pub use dashboard::brand::{Brand, BrandBuilder, BrandError, BrandErrorKind};
+pub use guard::{Denied, Guard, GuardScheme, Login, LoginError, TokenGuard};
 pub use operations::{OperationError, OperationErrorKind, Operations, Operator};
 pub use origin::OriginError;
 pub use parameters::token_parameters;

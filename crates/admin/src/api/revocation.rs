@@ -14,7 +14,7 @@ use super::{
     fields::TokenIdText,
     params::SelectionParams,
 };
-use crate::{operations::Operator, problem::Problem};
+use crate::{operations::Operator, problem::Problem, view::RevocationView};
 
 /// Creates the routes of the handlers below. The paths must match their OpenAPI descriptions.
 pub(super) fn routes<S: Clone + Send + Sync + 'static>() -> Router<S> {
@@ -48,17 +48,6 @@ pub(super) struct RevokeTokens {
     /// The greatest identifier of a token to revoke.
     #[schema(inline)]
     newest: TokenIdText,
-}
-
-/// The result of a revocation.
-#[derive(Serialize, ToSchema)]
-#[schema(as = Revocation)]
-struct RevocationView {
-    /// How many tokens were revoked.
-    revoked: usize,
-    /// The value of the change `batch` in the events of the revocation, or null if none was revoked.
-    #[schema(required, value_type = Option<String>, format = "uuid")]
-    batch: Option<String>,
 }
 
 /// Count the tokens that a revocation would include.
@@ -114,10 +103,5 @@ pub(super) async fn revoke_tokens(
     let TokenIdText(newest) = body.newest;
     let selection = TokenSelection::new(query, newest, body.count);
     let revocation = operator.revoke_selected(&selection).await?;
-    let batch = revocation.batch.filter(|_| revocation.revoked > 0);
-    let view = RevocationView {
-        revoked: revocation.revoked,
-        batch: batch.map(|batch| batch.to_string()),
-    };
-    Ok(Json(view).into_response())
+    Ok(Json(RevocationView::from(&revocation)).into_response())
 }

@@ -347,12 +347,15 @@ fn set_field_error(form: &mut NewForm, error: &OperationError) -> bool {
     let field = match error.kind() {
         OperationErrorKind::ScopeNotHeld => &mut form.scopes,
         OperationErrorKind::ExpiryNotHeld => &mut form.expires,
+        OperationErrorKind::NetworksNotHeld => &mut form.networks,
         OperationErrorKind::Lifecycle(kind) => match kind {
             LifecycleErrorKind::InvalidName => &mut form.name,
             LifecycleErrorKind::InvalidExpiry => &mut form.expires,
             LifecycleErrorKind::UnknownApp | LifecycleErrorKind::AppDisabled => &mut form.app,
             LifecycleErrorKind::InvalidNetworks => &mut form.networks,
-            LifecycleErrorKind::InvalidMetadata => &mut form.metadata,
+            LifecycleErrorKind::InvalidMetadata | LifecycleErrorKind::NotPermitted => {
+                &mut form.metadata
+            }
             LifecycleErrorKind::PolicyViolation => match error.policy() {
                 Some(PolicyError::NeverExpires | PolicyError::Lifetime(_)) => &mut form.expires,
                 Some(PolicyError::Scopes(_)) => &mut form.scopes,

@@ -7,7 +7,7 @@ use axum::{
 };
 use http::StatusCode;
 use jiff::Timestamp;
-use tower_api_tokens::{TokenCursor, TokenFormats, TokenQuery, TokenRecord};
+use tower_api_tokens::{TokenCursor, TokenFormats, TokenQuery, TokenRecord, TokenStatus};
 
 use super::{
     app_choice::{AppChoice, AppFilter},
@@ -15,9 +15,9 @@ use super::{
     curl::Snippet,
     filter_form::{FilterForm, Heading},
     message::Message,
-    page::{Page, render},
+    page::{Page, query_string, render},
     pager::{Listing, Pager},
-    request::QueryResult,
+    request::{Done, QueryResult, query_or_default},
     session::Session,
     settings::Settings,
     token_filter::{Filter, InvalidFilter, order_label},
@@ -45,13 +45,17 @@ struct TokensPage {
     headings: [Heading; 3],
     tokens: Vec<TokenView>,
     pager: Pager,
+    /// The path of the page that revokes all tokens of the list, if it is filtered.
+    revocation: Option<String>,
 }
 
 pub(super) async fn show(
     State(settings): State<Settings>,
     session: Session,
     filter: QueryResult<Filter>,
+    done: QueryResult<Done>,
 ) -> Result<Response, Message> {
+    let revoked = query_or_default(done).done == "revoked";
     let Ok(Query(mut filter)) = filter else {
         return Err(Message::invalid_filter(&session.page));
     };
@@ -81,7 +85,14 @@ pub(super) async fn show(
         Err(invalid) => (TokenQuery::default(), Some(invalid)),
     };
     let Session { page, operator } = session;
+    let is_revocable = filter.is_set()
+        && invalid.is_none()
+        && !found.items.is_empty()
+        && query.status != Some(TokenStatus::Revoked)
+        && query.status != Some(TokenStatus::Expired);
     let shown = TokensPage {
+        revocation: is_revocable
+            .then(|| format!("{}{}", page.link("/revoke"), query_string(&filter.fields()))),
         // Operators that sign in with tokens have their own before any client has one.
         onboarding: all_own && found.next.is_none() && !filter.is_set() && !filter.is_paged(),
         curl: settings
@@ -119,9 +130,15 @@ pub(super) async fn show(
         page,
         filter,
         filter_is_valid: invalid.is_none(),
-        notice: invalid
-            .as_ref()
-            .map(|invalid| Notice::new(Tone::Bad, invalid.message.as_str(), "")),
+        notice: match &invalid {
+            Some(invalid) => Some(Notice::new(Tone::Bad, invalid.message.as_str(), "")),
+            None if revoked => Some(Notice::new(
+                Tone::Good,
+                "Tokens revoked.",
+                "Requests with them fail now. Other servers follow within 5 seconds (default).",
+            )),
+            None => None,
+        },
     };
     Ok(render(
         invalid.map_or(StatusCode::OK, |invalid| invalid.status),

@@ -44,8 +44,7 @@ impl FromRequestParts<Settings> for Session {
         let operator: Option<Operator> = parts.extensions.get().cloned();
         // The gate has put it there for every page.
         let operator = operator.ok_or(StatusCode::INTERNAL_SERVER_ERROR)?;
-        let can_switch = settings.uses_basic_auth;
-        let page = Page::new(parts, operator.actor(), can_switch, operator.now());
+        let page = Page::new(parts, operator.actor(), settings, operator.now());
         Ok(Self { operator, page })
     }
 }

@@ -161,6 +161,7 @@ pub(super) async fn rotate(
             match error.kind() {
                 OperationErrorKind::ScopeNotHeld
                 | OperationErrorKind::ExpiryNotHeld
+                | OperationErrorKind::NetworksNotHeld
                 | OperationErrorKind::Lifecycle(LifecycleErrorKind::InvalidOverlap) => {
                     overlap.set_error(errors::in_change(&error));
                     rotation_failed(session, token, overlap).await

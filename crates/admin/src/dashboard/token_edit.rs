@@ -143,9 +143,12 @@ impl EditForm for Form {
         let field = match error.kind() {
             OperationErrorKind::ScopeNotHeld => &mut self.scopes,
             OperationErrorKind::ExpiryNotHeld => &mut self.expires,
+            OperationErrorKind::NetworksNotHeld => &mut self.networks,
             OperationErrorKind::Lifecycle(kind) => match kind {
                 LifecycleErrorKind::InvalidName => &mut self.name,
-                LifecycleErrorKind::InvalidMetadata => &mut self.metadata,
+                LifecycleErrorKind::InvalidMetadata | LifecycleErrorKind::NotPermitted => {
+                    &mut self.metadata
+                }
                 LifecycleErrorKind::InvalidNetworks => &mut self.networks,
                 LifecycleErrorKind::InvalidExpiry | LifecycleErrorKind::Rotated => {
                     &mut self.expires

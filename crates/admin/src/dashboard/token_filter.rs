@@ -191,6 +191,20 @@ impl Filter {
             .map(|(name, value)| (name, label(name, value.trim())))
     }
 
+    /// Returns what each filter selects.
+    pub(super) fn labels(&self) -> impl Iterator<Item = String> {
+        let first = [
+            ("name", &self.name),
+            ("app", &self.app),
+            ("status", &self.status),
+        ];
+        let first = first
+            .into_iter()
+            .filter(|(_, value)| !value.trim().is_empty());
+        let first = first.map(|(name, value)| label(name, value.trim()));
+        first.chain(self.chosen().map(|(_, label)| label))
+    }
+
     pub(super) fn place(&self) -> Place<'_> {
         Place {
             after: &self.after,
@@ -238,6 +252,8 @@ fn label(name: &str, value: &str) -> String {
         ("used_since_rotation", _) => ("Used since its rotation", String::new()),
         (name, value) => {
             let prefix = match name {
+                "name" => "Name contains",
+                "app" => "App ID:",
                 "id" => "Token ID:",
                 "format" => "Format:",
                 "last_four" => "Ends with",

@@ -139,7 +139,8 @@ impl Operator {
         let intent = Intent::on_app(AuditAction::EnableApp, id);
         self.change(intent, async move {
             operator.check_app(&id).await?;
-            Ok(operator.tokens().enable_app(&id).await?)
+            let tokens = operator.granting().await?;
+            Ok(tokens.enable_app(&id).await?)
         })
         .await
     }

@@ -14,8 +14,8 @@ use std::{fmt, sync::Arc, time::Duration};
 use futures_core::Stream;
 use jiff::Timestamp;
 use tower_api_tokens::{
-    ApiTokens, AppId, AuditAction, AuditEvent, AuditEventId, AuditOutcome, AuditQuery, Authority,
-    Page, RecordVersion, StoreError, StoreErrorKind, TokenFormats, TokenId,
+    ApiTokens, AppId, AuditAction, AuditEvent, AuditEventId, AuditOutcome, AuditQuery, Page,
+    RecordVersion, StoreError, StoreErrorKind, TokenFormats, TokenId,
     store::{audit_log, records, run_to_end},
 };
 
@@ -105,13 +105,8 @@ impl Operations {
     /// Returns the operations on behalf of an actor.
     #[must_use]
     pub fn by(&self, actor: Actor) -> Operator {
-        let authority = Authority::of(actor.identity())
-            .grantable(actor.grantable().clone())
-            .observer(Arc::new(self.shared.trail.clone()));
-        let authority = match actor.own_token() {
-            Some(token) => authority.own_token(token),
-            None => authority,
-        };
+        let observer = Arc::new(self.shared.trail.clone());
+        let authority = actor.authority().observer(observer);
         Operator {
             operations: self.clone(),
             tokens: self.shared.tokens.acting_as(authority),
@@ -170,12 +165,16 @@ impl fmt::Debug for Operations {
 
 /// The operations on behalf of an actor. Created by [`Operations::by`].
 ///
-/// An operator sees all apps and tokens. Issuing, editing, rotating, resuming and enabling are limited
+/// An operator sees all apps and tokens, unless the actor is [limited to an app](Actor::limited_to) or to
+/// [reading](Actor::read_only). Issuing, editing, rotating, resuming and enabling are limited
 /// to the scopes and the lifetime that the actor may grant, and otherwise fail with
 /// [`ScopeNotHeld`](OperationErrorKind::ScopeNotHeld) or
 /// [`ExpiryNotHeld`](OperationErrorKind::ExpiryNotHeld). Only an [unrestricted](Actor::unrestricted)
 /// actor may write the metadata of apps, delete apps and set the policy; otherwise these fail with
 /// [`OwnerRequired`](OperationErrorKind::OwnerRequired).
+///
+/// An actor who signed in with a [token](Actor::token) that is restricted to networks only issues tokens for
+/// networks within them, unless the actor is unrestricted.
 #[derive(Clone, Debug)]
 pub struct Operator {
     operations: Operations,
@@ -245,17 +244,20 @@ impl Operator {
         .await
     }
 
-    /// Creates the event of a successful action by the actor.
+    /// Returns the app that the actor is limited to, if any.
+    pub(crate) fn limited_to(&self) -> Option<AppId> {
+        self.tokens().limited_to().copied()
+    }
+
+    /// Creates the event of a successful action by the actor. If the actor is limited to an app, it is about
+    /// this app: another app never gets events of what such an actor tries.
     fn event(&self, action: AuditAction) -> Result<AuditEvent, OperationError> {
         let at = self.tokens().now();
         let id = AuditEventId::generate(at, self.tokens().entropy())?;
-        Ok(AuditEvent::new(
-            id,
-            at,
-            self.actor.name(),
-            action,
-            AuditOutcome::Done,
-        ))
+        let actor = self.tokens().actor();
+        let mut event = AuditEvent::new(id, at, &actor, action, AuditOutcome::Done);
+        event.app = self.limited_to();
+        Ok(event)
     }
 
     /// Returns the formats of the tokens.
@@ -299,12 +301,37 @@ impl Operator {
         }
     }
 
-    /// Checks that the actor may grant everything.
+    /// Checks that the actor may grant everything. Limits of the actor are left to the library, whose error
+    /// is about them.
     fn require_owner(&self) -> Result<(), OperationError> {
-        match self.actor.grantable().is_everything() {
+        let has_limits = self.limited_to().is_some() || self.tokens().is_read_only();
+        match has_limits || self.actor.grantable().is_everything() {
             true => Ok(()),
             false => Err(OperationError::owner_required()),
         }
+    }
+
+    /// Returns the tokens, for a change that may grant access: from the networks of the actor's own token
+    /// alone.
+    async fn granting(&self) -> Result<ApiTokens, OperationError> {
+        let tokens = self.tokens();
+        let Some(own) = self.actor.own_token() else {
+            return Ok(tokens.clone());
+        };
+        if self.actor.grantable().is_everything() {
+            return Ok(tokens.clone());
+        }
+        // Not as the actor, whose own token may belong to another app than the one they are limited to.
+        let own = self.operations.shared.tokens.get(own).await?;
+        Ok(match own.networks() {
+            Some(networks) => {
+                let grantable = self.actor.grantable().clone().networks(networks.clone());
+                let observer = Arc::new(self.trail().clone());
+                let authority = self.actor.authority().observer(observer);
+                tokens.acting_as(authority.grantable(grantable))
+            }
+            None => tokens.clone(),
+        })
     }
 
     fn tokens(&self) -> &ApiTokens {

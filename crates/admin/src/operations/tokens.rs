@@ -21,10 +21,13 @@ impl Operator {
     /// Returns an error if the actor may not grant the token's scopes or its expiry, or if
     /// [`ApiTokens::issue`](tower_api_tokens::ApiTokens::issue) returns one.
     pub async fn issue(&self, app: &AppId, new: NewToken) -> Result<IssuedToken, OperationError> {
-        let (tokens, app) = (self.tokens().clone(), *app);
+        let (operator, app) = (self.clone(), *app);
         let intent = Intent::on_app(AuditAction::IssueToken, app);
-        self.change(intent, async move { Ok(tokens.issue(&app, new).await?) })
-            .await
+        self.change(intent, async move {
+            let tokens = operator.granting().await?;
+            Ok(tokens.issue(&app, new).await?)
+        })
+        .await
     }
 
     /// Returns a token's record.
@@ -211,8 +214,9 @@ impl Operator {
     where
         C: Future<Output = Result<T, LifecycleError>> + Send + 'static,
     {
-        let (tokens, expected) = (self.tokens().clone(), self.expected);
+        let (operator, expected) = (self.clone(), self.expected);
         self.change(Intent::on_token(action, id), async move {
+            let tokens = operator.granting().await?;
             let token = tokens.get(id).await?;
             let changed = match expected.map(|expected| check(expected, token.version())) {
                 Some(Err(stale)) => Err(stale),

@@ -9,7 +9,7 @@ use tower_api_tokens::NewToken;
 use crate::{browser::Browser, screens, site::Site};
 
 /// Runs a script until its result is as expected.
-async fn until(browser: &Browser, script: &str, good: impl Fn(&Value) -> bool) -> Value {
+pub(crate) async fn until(browser: &Browser, script: &str, good: impl Fn(&Value) -> bool) -> Value {
     let mut last = Value::Null;
     let asking = async {
         loop {

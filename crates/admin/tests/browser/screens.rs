@@ -102,7 +102,7 @@ async fn app_of(site: &Site, token: TokenId) -> AppId {
     site.scene.tokens.get(token).await.unwrap().app.id
 }
 
-async fn keep(browser: &Browser, name: &str) {
+pub(crate) async fn keep(browser: &Browser, name: &str) {
     let picture = browser.picture().await;
     fs::write(folder().join(format!("{name}.png")), picture).unwrap();
 }

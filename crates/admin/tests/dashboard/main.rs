@@ -8,6 +8,7 @@
 mod accounts;
 mod activity;
 mod apps;
+mod brand;
 mod create;
 mod editing;
 mod editing_apps;
@@ -15,7 +16,9 @@ mod export;
 mod filters;
 mod formats;
 mod list;
+mod login;
 mod mount;
+mod overview;
 mod policy;
 mod reveal;
 mod rotate;

@@ -12,6 +12,7 @@ mod formats;
 mod hygiene;
 mod idempotency;
 mod lifecycle;
+mod limited;
 mod listing;
 mod new_fields;
 mod policy;
