@@ -56,6 +56,13 @@ fn names(page: &Answer) -> Vec<String> {
     .collect()
 }
 
+/// The default order depends on the filters.
+fn sorted(names: impl IntoIterator<Item = impl ToString>) -> Vec<String> {
+    let mut names: Vec<_> = names.into_iter().map(|name| name.to_string()).collect();
+    names.sort();
+    names
+}
+
 /// Returns the target of the first link whose content starts with this text.
 fn link(page: &Answer, text: &str) -> Option<String> {
     let (before, _) = page.text.split_once(&format!("\">{text}"))?;
@@ -109,33 +116,30 @@ async fn every_filter_selects_tokens_also_in_the_export() {
         ),
     ] {
         let page = scene.get(&query).await.is(StatusCode::OK);
-        assert_eq!(names(&page), expected, "{query}");
+        assert_eq!(sorted(names(&page)), sorted(expected), "{query}");
         let file = scene.site.get(&format!("/tokens/tokens.csv?{query}")).await;
         let rows: Vec<_> = file.text.lines().skip(1).collect();
         let in_file: Vec<_> = rows
             .iter()
             .map(|row| row.split(',').nth(1).unwrap())
             .collect();
-        assert_eq!(in_file, expected, "{query}");
+        assert_eq!(in_file, names(&page), "{query}");
     }
 }
 
 #[tokio::test]
 async fn the_headings_sort_the_list() {
     let scene = Scene::new().await;
-    let page = scene.get("never_used=true").await;
+    let page = scene.get("name=e&created_by=ada%40acme.example").await;
     let page = page.has_once("aria-sort=\"descending\"");
     let heading_link = |page: &Answer, heading: &str| link(page, &format!("{heading}<span"));
     for (heading, expected) in [
         (
             "Created",
-            &["sandbox", "expiring", "replaced", "revoked", "replaced"][..],
+            &["expiring", "replaced", "revoked", "replaced"][..],
         ),
-        (
-            "Last used",
-            &["sandbox", "expiring", "replaced", "replaced"],
-        ),
-        ("Expires", &["replaced", "expiring", "sandbox", "replaced"]),
+        ("Last used", &["expiring", "replaced", "replaced"]),
+        ("Expires", &["replaced", "expiring", "replaced"]),
     ] {
         let page = scene
             .site
@@ -145,7 +149,7 @@ async fn the_headings_sort_the_list() {
         assert_eq!(names(&page), expected, "{heading}");
         let page = page
             .has_once("aria-sort=\"ascending\"")
-            .has("Never used</bdi>");
+            .has("Created by ada@acme.example</bdi>");
         let has_revoked = expected.contains(&"revoked");
         let note = "Revoked tokens are left out in this order.";
         assert_eq!(!page.text.contains(note), has_revoked, "{heading}");

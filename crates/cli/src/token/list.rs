@@ -14,8 +14,8 @@ use crate::{
 pub(crate) struct Arguments {
     #[command(flatten)]
     filters: Filters,
-    /// Order of the tokens. Defaults to `newest`, to `expiry` with `--expires-before`, and to `last_used`
-    /// with `--unused-since`
+    /// Order of the tokens. Defaults to the one that fits the filters: `expiry` for those by expiry or
+    /// rotation, `last_used` for those by use, or `newest`
     #[arg(long, value_name = "ORDER", value_parser = one_of::<TokenOrder>(orders()))]
     sort: Option<TokenOrder>,
     /// Maximum number of tokens to list. Defaults to all
