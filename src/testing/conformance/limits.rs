@@ -10,9 +10,9 @@ use super::{
 };
 use crate::{
     ApiTokens, AppEdit, AppId, AppQuery, AuditEvent, AuditQuery, Authority, EventQuery, EventStart,
-    IdempotencyKey, ImportedToken, LifecycleError, LifecycleErrorKind, MaskedToken, MetadataPatch,
-    NewToken, Policy, TokenDigest, TokenEdit, TokenFormat, TokenId, TokenQuery, TokenRecord,
-    store::event_log,
+    IdempotencyKey, ImportedToken, LifecycleError, LifecycleErrorKind, Maintenance, MaskedToken,
+    MetadataPatch, NewToken, Policy, TokenDigest, TokenEdit, TokenFormat, TokenId, TokenQuery,
+    TokenRecord, TokenSelection, store::event_log,
 };
 
 type Call<'a> = BoxFuture<'a, Result<(), LifecycleError>>;
@@ -127,6 +127,8 @@ fn changes(tokens: &ApiTokens, on: Named) -> Vec<(&'static str, Call<'_>)> {
         purge(at(0));
         clear_caches();
         record_expiring(Duration::from_secs(60));
+        maintain(&Maintenance::new());
+        preview_maintenance(&Maintenance::new());
     }
 }
 
@@ -135,7 +137,12 @@ const PERMITTED: usize = 7;
 
 /// The methods of [`ApiTokens`] that read records, all of which [`reads`] calls.
 #[cfg(test)]
-const READS: [&str; 11] = [
+const READS: [&str; 16] = [
+    "count",
+    "find_token",
+    "report",
+    "reported_kinds",
+    "select_for_revocation",
     "get",
     "list",
     "stream_tokens",
@@ -148,6 +155,10 @@ const READS: [&str; 11] = [
     "registry",
     "app",
 ];
+
+/// The change that names no record, and leaves out those of other apps: see [`revokes_only_its_own`].
+#[cfg(test)]
+const REVOKES_MANY: [&str; 1] = ["revoke_selected"];
 
 /// The other public methods of [`ApiTokens`], none of which reads or changes a record.
 #[cfg(test)]
@@ -191,6 +202,15 @@ async fn reads(tokens: &ApiTokens, on: Named) -> Vec<String> {
                 .try_collect::<Vec<_>>()
                 .await
                 .unwrap()
+        ),
+        format!("{:?}", tokens.count(&of_app, 9).await.unwrap()),
+        format!("{:?}", tokens.find_token("unknown").await.unwrap()),
+        format!("{:?}", tokens.report(Some(on.app)).await.unwrap()),
+        format!("{:?}", tokens.report(None).await.unwrap()),
+        format!("{:?}", tokens.select_for_revocation(&of_app).await.unwrap()),
+        format!(
+            "{:?}",
+            tokens.select_for_revocation(&of_token).await.unwrap()
         ),
         format!("{:?}", handle.record().await.map_err(|e| e.kind())),
         format!("{:?}", handle.get(on.token).await.map_err(|e| e.kind())),
@@ -271,6 +291,7 @@ pub async fn a_limited_actor_reaches_one_app(store: Registry) {
         call.await.expect(name);
     }
     grants_no_more_than_allowed(&scene, &alice).await;
+    revokes_only_its_own(&scene, &alice).await;
     shares_no_key(&scene).await;
 }
 
@@ -377,6 +398,43 @@ async fn grants_no_more_than_allowed(scene: &Scene, alice: &ApiTokens) {
     assert_eq!(seen.version(), by_staff.record().version());
 }
 
+/// A revocation of all tokens leaves those of other apps alone.
+async fn revokes_only_its_own(scene: &Scene, alice: &ApiTokens) {
+    let theirs = scene.tokens_of(scene.theirs).await;
+    let all = TokenQuery::default();
+    let greatest = TokenId::from_bytes([u8::MAX; 16]);
+    for query in [
+        &all,
+        &all.clone().app(scene.theirs),
+        &all.clone().created_by("bob"),
+    ] {
+        let selected = alice.select_for_revocation(query).await.unwrap();
+        let own = alice
+            .list(&all.clone().status(crate::TokenStatus::Live))
+            .await;
+        let expected = match query == &all {
+            true => own.unwrap().items.len(),
+            false => 0,
+        };
+        assert_eq!(selected.map_or(0, |selected| selected.count), expected);
+        let selection = TokenSelection::new(query.clone(), greatest, 100);
+        let auditor = alice.acting_as(Authority::of("auditor").read_only());
+        let refused = auditor.revoke_selected(&selection).await.unwrap_err();
+        assert_eq!(refused.kind(), LifecycleErrorKind::ReadOnly);
+    }
+    let selection = TokenSelection::new(all.clone().app(scene.theirs), greatest, 100);
+    assert_eq!(alice.revoke_selected(&selection).await.unwrap().revoked, 0);
+    let selection = TokenSelection::new(all, greatest, 100);
+    let revoked = alice.revoke_selected(&selection).await.unwrap().revoked;
+    assert!(revoked > 0);
+    assert_eq!(scene.tokens_of(scene.theirs).await, theirs);
+    let own = scene.tokens_of(scene.ours).await;
+    assert!(
+        own.iter()
+            .all(|token| token.check_active(at(0)).is_err() || token.suspended_at().is_some())
+    );
+}
+
 /// Two actors with the same name, of different apps, may use the same idempotency key.
 async fn shares_no_key(scene: &Scene) {
     let key = IdempotencyKey::new("shared").unwrap();
@@ -460,6 +518,7 @@ mod tests {
         let changes = changes.iter().map(|(name, _)| *name);
         let classified: BTreeSet<_> = changes
             .chain(READS)
+            .chain(REVOKES_MANY)
             .chain(OTHERS)
             .map(str::to_owned)
             .collect();

@@ -37,15 +37,14 @@ struct SelectionView {
     newest: Option<String>,
 }
 
-/// The selection to revoke, as the count returned it.
+/// The selection to revoke, as the count returned it: how many tokens at most, and the greatest identifier of
+/// one.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(as = RevokeTokens)]
 pub(super) struct RevokeTokens {
-    /// How many tokens to revoke at most.
     #[schema(minimum = 1, maximum = 100_000)]
     count: usize,
-    /// The greatest identifier of a token to revoke.
     #[schema(inline)]
     newest: TokenIdText,
 }
