@@ -13,9 +13,15 @@ async fn a_read_only_actor_reads_and_changes_nothing() {
     for actor in ["auditor", "reader of ours"] {
         let client = scene.client(actor);
         for (operation, _) in operations(&scene).await {
-            for call in calls(&operation, &own).unwrap() {
+            // A search changes nothing but the audit log.
+            let is_search = operation == "POST /tokens/search";
+            for call in calls(&operation, &own)
+                .unwrap()
+                .into_iter()
+                .filter(|_| !is_search)
+            {
                 let answer = exchange(&client, &call).await;
-                if call.method == Method::GET || operation == "POST /tokens/search" {
+                if call.method == Method::GET {
                     let is_read =
                         answer.status.is_success() || [400, 410].contains(&answer.status.as_u16());
                     assert!(is_read, "{actor}: {call:?} {answer:?}");
@@ -27,6 +33,9 @@ async fn a_read_only_actor_reads_and_changes_nothing() {
         }
     }
     assert_eq!(scene.everything().await, before);
+    let search = json!({"token": scene.texts[0]});
+    let found = scene.client("auditor").post("/tokens/search", search).await;
+    assert_eq!(found.ok()["record"]["app_id"], "ours");
 }
 
 #[tokio::test]
