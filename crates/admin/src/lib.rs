@@ -39,6 +39,9 @@
 //!    handlers.
 //! 3. The JSON API and the dashboard parse requests, call the operator, and render responses.
 //!
+//! [`OAuthEndpoints`] is a third router, with which services in other languages verify tokens by
+//! introspection, and holders revoke their own.
+//!
 //! # The dashboard
 //!
 //! - Pages are rendered on the server, load nothing from other sites, and work without scripts. The

@@ -7,6 +7,7 @@ mod filters;
 mod formats;
 mod guide;
 mod measuring;
+mod oauth;
 mod output;
 mod policies;
 mod prompts;
