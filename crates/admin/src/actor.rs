@@ -127,6 +127,17 @@ impl Actor {
         }
     }
 
+    /// Creates the actor of the holder of a token, who may grant nothing.
+    pub(super) fn holder(token: TokenId, app: AppId) -> Self {
+        let name = Self::name_of_holder(token);
+        Self::granting(&name, ScopeSet::default()).token(token, app)
+    }
+
+    /// Returns the name of the holder of a token in the audit log.
+    pub(super) fn name_of_holder(token: TokenId) -> String {
+        format!("token:{token}")
+    }
+
     /// Sets the token that the actor signed in with, and its app. The dashboard warns the actor before
     /// they lock themselves out by revoking the token or disabling the app.
     #[must_use]

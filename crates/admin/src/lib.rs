@@ -39,6 +39,9 @@
 //!    handlers.
 //! 3. The JSON API and the dashboard parse requests, call the operator, and render responses.
 //!
+//! [`OAuthEndpoints`] is a third router, with which services in other languages verify tokens by
+//! introspection, and holders revoke their own.
+//!
 //! # The dashboard
 //!
 //! - Pages are rendered on the server, load nothing from other sites, and work without scripts. The
@@ -151,6 +154,8 @@ mod cross_site;
 mod dashboard;
 mod gate;
 mod guard;
+mod media_type;
+mod oauth;
 mod operations;
 mod origin;
 mod parameters;
@@ -163,6 +168,7 @@ pub use audit::{AuditSink, JsonLines};
 pub use builder::{Admin, AdminBuilder};
 pub use dashboard::brand::{Brand, BrandBuilder, BrandError, BrandErrorKind};
 pub use guard::{Denied, Guard, GuardScheme, Login, LoginError, TokenGuard};
+pub use oauth::{OAuthEndpoints, OAuthEndpointsBuilder};
 pub use operations::{OperationError, OperationErrorKind, Operations, Operator};
 pub use origin::OriginError;
 pub use parameters::token_parameters;

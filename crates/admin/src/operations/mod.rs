@@ -14,8 +14,9 @@ use std::{fmt, sync::Arc, time::Duration};
 use futures_core::Stream;
 use jiff::Timestamp;
 use tower_api_tokens::{
-    ApiTokens, AppId, AuditAction, AuditEvent, AuditEventId, AuditOutcome, AuditQuery, Page,
-    RecordVersion, StoreError, StoreErrorKind, TokenFormats, TokenId,
+    ApiTokens, AppId, AuditAction, AuditEvent, AuditEventId, AuditOutcome, AuditQuery,
+    Authenticator, LifecycleErrorKind, Page, RecordVersion, StoreError, StoreErrorKind,
+    TokenFormats, TokenId, TokenRecord, TokenStatus,
     store::{audit_log, records, run_to_end},
 };
 
@@ -115,6 +116,40 @@ impl Operations {
         }
     }
 
+    /// Revokes the token with this text, on behalf of its holder: the audit log records the token itself
+    /// as the actor. Returns the record of the token, or `None` if nothing was revoked, because no token
+    /// has this text, or it has expired or was revoked before.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the store fails.
+    pub async fn revoke_presented(
+        &self,
+        text: &str,
+    ) -> Result<Option<TokenRecord>, OperationError> {
+        let tokens = &self.shared.tokens;
+        let found = run::attempt(async { Ok(tokens.find_token(text).await?) }).await;
+        let found = unless(found, LifecycleErrorKind::ForeignFormat)?.flatten();
+        let has_ended = |token: &TokenRecord| {
+            let status = token.status(tokens.now());
+            matches!(status, TokenStatus::Revoked | TokenStatus::Expired)
+        };
+        let Some(token) = found.filter(|token| !has_ended(token)) else {
+            return Ok(None);
+        };
+        let holder = self.by(Actor::holder(token.id, token.app.id));
+        // It may have been purged in the meantime.
+        unless(
+            holder.revoke(token.id).await,
+            LifecycleErrorKind::UnknownToken,
+        )
+    }
+
+    /// Returns the authenticator of the tokens.
+    pub(crate) fn authenticator(&self) -> &Authenticator {
+        self.shared.tokens.authenticator()
+    }
+
     /// Returns the maximum overlap of a rotation, in seconds.
     pub(crate) fn max_overlap_seconds(&self) -> u64 {
         self.shared.tokens.max_overlap().as_secs()
@@ -139,6 +174,17 @@ impl Operations {
     /// Returns an error if the store fails. The remaining events stay queued.
     pub async fn flush_audit(&self) -> Result<(), StoreError> {
         self.shared.trail.flush().await
+    }
+}
+
+/// Converts an error of this kind to `None`.
+fn unless<T>(
+    result: Result<T, OperationError>,
+    kind: LifecycleErrorKind,
+) -> Result<Option<T>, OperationError> {
+    match result {
+        Err(error) if error.kind() == OperationErrorKind::Lifecycle(kind) => Ok(None),
+        result => result.map(Some),
     }
 }
 

@@ -8,6 +8,7 @@ mod formats;
 mod guide;
 mod hygiene;
 mod measuring;
+mod oauth;
 mod output;
 mod policies;
 mod prompts;
