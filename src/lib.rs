@@ -212,9 +212,10 @@ pub use authenticator::{
     UsageRecorderBuilder,
 };
 pub use lifecycle::{
-    ApiTokens, ApiTokensBuilder, AppTokens, Authority, ChangeObserver, EventStream, IdempotencyKey,
-    IdempotencyKeyError, ImportedToken, IssuedToken, LifecycleError, LifecycleErrorKind, NewApp,
-    NewToken, Rotation, TokenFormats,
+    ApiTokens, ApiTokensBuilder, AppTokens, Authority, BulkRevocation, ChangeObserver, EventStream,
+    IdempotencyKey, IdempotencyKeyError, ImportedToken, IssuedToken, LifecycleError,
+    LifecycleErrorKind, Maintenance, MaintenanceReport, NewApp, NewToken, Report, ReportCard,
+    ReportKind, Rotation, TokenFormats, TokenSelection,
 };
 #[doc(inline)]
 pub use middleware::{
@@ -244,10 +245,11 @@ pub use store::{
     Answer, AppQuery, Applied, AsyncSnapshot, AuditLog, AuditQuery, BoundKey, Change,
     ChangeHistory, ChangeLog, ChangeLogStreams, Changes, EventHistory, EventLog, EventPage,
     EventPosition, EventPositionError, EventQuery, EventStart, ExpiringQuery, LivePage,
-    LoggedChange, LoggedEvent, MemoryStore, Mutation, Op, Page, PageSize, Plan, Repeated,
-    Replacement, Revision, Snapshot, StoreError, StoreErrorKind, TableRegistry, Tables,
-    TokenCursor, TokenCursorError, TokenOrder, TokenQuery, TokenRegistry, TokenRegistryExt,
-    TokenRegistryStreams, TokenStore, TokenTarget, Transactional, Usage, UsageLog, UsedKey, Write,
+    LoggedChange, LoggedEvent, MemoryStore, Mutation, Op, Outdated, OutdatedQuery, Page, PageSize,
+    Plan, Repeated, Replacement, Revision, Snapshot, StoreError, StoreErrorKind, TableRegistry,
+    Tables, TokenCondition, TokenCursor, TokenCursorError, TokenOrder, TokenQuery,
+    TokenQueryConflict, TokenRegistry, TokenRegistryExt, TokenRegistryStreams, TokenStore,
+    TokenTarget, Transactional, Usage, UsageLog, UsedKey, Write,
 };
 pub use time::{Clock, SystemClock, TimeError, end_of_day, parse_expiry, parse_instant};
 pub use token::{

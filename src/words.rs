@@ -142,6 +142,7 @@ mod tests {
         words_read_back(crate::RejectionKind::ALL);
         words_read_back(crate::StoreErrorKind::ALL);
         words_read_back(crate::LifecycleErrorKind::ALL);
+        words_read_back(crate::ReportKind::ALL);
         #[cfg(feature = "axum")]
         words_read_back(crate::extract::AppPrincipalRejectionKind::ALL);
         #[cfg(feature = "transfer")]

@@ -8,9 +8,10 @@ use jiff::Timestamp;
 use tower_api_tokens::{
     Answer, AppId, AppQuery, AppRecord, Applied, AuditEvent, AuditEventId, AuditLog, AuditOutcome,
     AuditQuery, ChangeLog, Changes, EventLog, EventPage, EventQuery, EventStart, ExpiringQuery,
-    LivePage, MemoryStore, Mutation, Op, Page, PageSize, Replacement, Revision, StoreError,
-    StoreErrorKind, TokenCursor, TokenDigest, TokenId, TokenQuery, TokenRecord, TokenRegistry,
-    TokenRegistryExt, TokenStatus, TokenStore, TokenTarget, Usage, UsageLog,
+    LivePage, MemoryStore, Mutation, Op, Outdated, OutdatedQuery, Page, PageSize, Replacement,
+    Revision, StoreError, StoreErrorKind, TokenCursor, TokenDigest, TokenId, TokenQuery,
+    TokenRecord, TokenRegistry, TokenRegistryExt, TokenStatus, TokenStore, TokenTarget, Usage,
+    UsageLog,
     store::truncate_to_microsecond,
     testing::conformance::{self, Registry},
 };
@@ -61,6 +62,10 @@ enum Flaw {
     EventsAreAppendedAgain,
     ReplacedTokensExpire,
     ExpiringTokensAreUnordered,
+    BulkIgnoresConditions,
+    TrimmingTakesEverything,
+    OldKeysAreKept,
+    CountsIgnoreTheQuery,
 }
 
 #[derive(Debug)]
@@ -255,6 +260,15 @@ impl TokenRegistry for Flawed {
             Op::Purge { before, .. } if self.has(Flaw::PurgeTakesTheLiving) => {
                 *before = Timestamp::MAX;
             }
+            Op::RevokeTokens { query, .. } if self.has(Flaw::BulkIgnoresConditions) => {
+                *query = TokenQuery::default();
+            }
+            Op::TrimEvents { before, .. } if self.has(Flaw::TrimmingTakesEverything) => {
+                *before = Timestamp::MAX;
+            }
+            Op::TrimKeys { before, .. } if self.has(Flaw::OldKeysAreKept) => {
+                *before = Timestamp::MIN;
+            }
             _ => {}
         }
         match &mutation.op {
@@ -328,6 +342,22 @@ impl TokenRegistry for Flawed {
             page.items.pop();
         }
         Ok(page)
+    }
+
+    async fn count(
+        &self,
+        query: &TokenQuery,
+        now: Timestamp,
+        limit: usize,
+    ) -> Result<usize, StoreError> {
+        match self.has(Flaw::CountsIgnoreTheQuery) {
+            true => self.inner.count(&TokenQuery::default(), now, limit).await,
+            false => self.inner.count(query, now, limit).await,
+        }
+    }
+
+    async fn outdated(&self, query: &OutdatedQuery) -> Result<Outdated, StoreError> {
+        self.inner.outdated(query).await
     }
 
     fn change_log(&self) -> Option<&dyn ChangeLog> {
@@ -541,6 +571,11 @@ catches! {
     an_event_that_exists_is_not_appended_again: EventsAreAppendedAgain;
     expiring_tokens_are_listed_by_their_expiry: PagesLoseTheirLast ReplacedTokensExpire
         ExpiringTokensAreUnordered;
+    many_tokens_are_revoked_in_one_change: BulkIgnoresConditions EventsAreDropped
+        EventsComeBefore;
+    the_oldest_events_are_removed: TrimmingTakesEverything;
+    old_idempotency_keys_are_removed: OldKeysAreKept;
+    a_count_agrees_with_the_listing: CountsIgnoreTheQuery;
     renaming_changes_one_name: RenamingIsForgotten OwnerIsIgnored;
     a_missing_token_is_not_an_error: AbsenceIsAnError;
     a_lookup_ignores_expiry: ExpiredIsAbsent;

@@ -328,3 +328,39 @@ async fn a_token_of_an_unconfigured_format_cannot_be_rotated() {
         .unwrap();
     assert!(replaced.token().expose().starts_with("acme_live_"));
 }
+
+#[tokio::test]
+async fn a_token_is_found_by_its_text_within_the_app_of_the_handle() {
+    let tokens = platform().tokens;
+    let ours = tokens.create_app("ours").await.unwrap().id;
+    let theirs = tokens.create_app("theirs").await.unwrap().id;
+    let issued = tokens.issue(&ours, NewToken::named("ci")).await.unwrap();
+    let text = issued.token().expose();
+    let found = tokens.find_token(&format!("\t{text}\n")).await.unwrap();
+    assert_eq!(found.as_ref(), Some(issued.record()));
+    for (app, is_found) in [(ours, true), (theirs, false)] {
+        let handle = tokens.app(app, &Grantable::everything());
+        let found = handle.find_token(text).await.unwrap();
+        assert_eq!(found.is_some(), is_found);
+    }
+}
+
+#[tokio::test]
+async fn a_text_without_an_accepted_format_is_not_searched_for() {
+    let platform = platform();
+    let app = platform.tokens.create_app("Billing").await.unwrap();
+    let issued = platform
+        .tokens
+        .issue(&app.id, NewToken::named("ci"))
+        .await
+        .unwrap();
+    let text = issued.token().expose();
+    let calls = platform.store.calls();
+    for wrong in [&text[1..], &text.to_uppercase(), "", &"x".repeat(10_000)] {
+        let error = platform.tokens.find_token(wrong).await.unwrap_err();
+        assert_eq!(error.kind(), LifecycleErrorKind::ForeignFormat);
+        let shown = format!("{error}{error:?}{:?}", error.source());
+        assert!(!shown.contains(&text[12..20]), "{shown}");
+    }
+    assert_eq!(platform.store.calls(), calls);
+}

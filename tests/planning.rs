@@ -60,6 +60,24 @@ impl AsyncSnapshot for Reader<'_> {
         Ok(Snapshot::expired_or_revoked(self.rows, before, limit))
     }
 
+    async fn events_before(
+        &mut self,
+        before: Timestamp,
+        limit: usize,
+    ) -> Result<Vec<AuditEventId>, StoreError> {
+        self.note(format!("events before {before}"));
+        Snapshot::events_before(self.rows, before, limit)
+    }
+
+    async fn keys_before(
+        &mut self,
+        before: Timestamp,
+        limit: usize,
+    ) -> Result<Vec<[u8; 32]>, StoreError> {
+        self.note(format!("keys before {before}"));
+        Snapshot::keys_before(self.rows, before, limit)
+    }
+
     async fn policy(&mut self) -> Result<Policy, StoreError> {
         self.note("policy".to_owned());
         Ok(self.rows.policy())
@@ -144,7 +162,7 @@ fn token(number: u8, digest: u8, of: u8, seconds: i64) -> TokenRecord {
 fn mutations() -> impl Strategy<Value = Mutation> {
     let numbers = (0..3_u8, 0..8_u8, 0..8_u8, 0..8_u8, 0..60_i64);
     let extras = (
-        0..16_u8,
+        0..19_u8,
         prop::option::of(0..3_u8),
         prop::option::of(0..8_u8),
     );
@@ -207,6 +225,18 @@ fn mutations() -> impl Strategy<Value = Mutation> {
             12 => Op::SuspendToken(target),
             13 => Op::ResumeToken { target, grantable },
             14 => Op::InsertTokens(vec![token(first, digest, of, seconds)]),
+            15 => Op::RevokeTokens {
+                tokens: vec![id(first), id(digest), id(second)],
+                query: TokenQuery::default().app(app(of)),
+            },
+            16 => Op::TrimEvents {
+                before: at(seconds),
+                limit: usize::from(second),
+            },
+            17 => Op::TrimKeys {
+                before: at(seconds),
+                limit: usize::from(second),
+            },
             _ => Op::InsertTokens(vec![
                 token(first, digest, of, seconds),
                 token(second, digest.wrapping_add(first), of, seconds),

@@ -17,11 +17,11 @@ use tokio::{
     time::{sleep, timeout},
 };
 use tower_api_tokens::{
-    Answer, ApiTokens, AppId, AppQuery, AppRecord, Applied, AuditAction, AuditEvent, AuditLog,
-    AuditQuery, Authority, ChangeObserver, Grantable, ImportedToken, LifecycleError,
-    LifecycleErrorKind, MaskedToken, MemoryStore, Mutation, NewToken, Page, StoreError,
-    StoreErrorKind, TokenCursor, TokenDigest, TokenId, TokenQuery, TokenRecord, TokenRegistry,
-    TokenStore, TokenTarget, UsageLog,
+    Answer, ApiTokens, AppEdit, AppId, AppQuery, AppRecord, Applied, AuditAction, AuditEvent,
+    AuditLog, AuditQuery, Authority, ChangeObserver, Grantable, ImportedToken, LifecycleError,
+    LifecycleErrorKind, MaskedToken, MemoryStore, Mutation, NewToken, Page, Policy, StoreError,
+    StoreErrorKind, TokenCursor, TokenDigest, TokenEdit, TokenId, TokenQuery, TokenRecord,
+    TokenRegistry, TokenSelection, TokenStore, TokenTarget, UsageLog,
     store::run_to_end,
     testing::{Fault, FaultyStore, Fixture},
 };
@@ -83,6 +83,13 @@ impl Ann {
             "rotate" RotateToken tokens => tokens.rotate(token, DAY),
             "revoke" RevokeToken tokens => tokens.revoke(token),
             "purge" PurgeTokens tokens => tokens.purge(Timestamp::MAX),
+            "edit" EditToken tokens => tokens.edit(token, None, TokenEdit::default().name("nightly")),
+            "suspend" SuspendToken tokens => tokens.suspend(token),
+            "resume" ResumeToken tokens => tokens.resume(token),
+            "edit_app" EditApp tokens => tokens.edit_app(&app, None, AppEdit::default().name("Another")),
+            "set_policy" SetPolicy tokens => tokens.set_policy(None, Policy::default()),
+            "revoke_selected" RevokeToken tokens =>
+                tokens.revoke_selected(&TokenSelection::new(TokenQuery::default(), token, 1)),
             "app: issue" IssueToken handle => handle.issue(new()),
             "app: rename" RenameToken handle => handle.rename(token, "nightly"),
             "app: rotate" RotateToken handle => handle.rotate(token, DAY),

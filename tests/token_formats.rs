@@ -437,3 +437,25 @@ proptest! {
         });
     }
 }
+
+#[tokio::test]
+async fn a_format_is_named_by_its_label_or_its_prefix() {
+    let tokens = builder(&MemoryStore::new())
+        .with_accepted_format(format("acme_older", "old"))
+        .build();
+    for (name, prefix) in [
+        ("live", "acme_live"),
+        ("acme_test", "acme_test"),
+        ("acme_older", "acme_older"),
+    ] {
+        assert_eq!(tokens.formats().named(name).unwrap().prefix(), prefix);
+    }
+    for (name, hint) in [
+        ("old", "use the prefix `acme` or `acme_older`"),
+        ("lvie", "use `live`, `test` or `old`"),
+    ] {
+        let error = tokens.formats().named(name).unwrap_err();
+        assert_eq!(error.kind(), LifecycleErrorKind::UnknownFormat);
+        assert!(error.to_string().ends_with(hint), "{error}");
+    }
+}

@@ -342,6 +342,16 @@ impl Authenticator {
         ))
     }
 
+    /// Returns the digest of a text that can be a token: it is short enough and has an accepted
+    /// format.
+    pub(crate) fn digest(&self, text: &[u8]) -> Result<TokenDigest, Rejection> {
+        if text.len() > MAX_PRESENTED_LEN {
+            return Err(Rejection::malformed(CredentialFault::TooLong));
+        }
+        self.check_form(text)?;
+        Ok(TokenDigest::of(text))
+    }
+
     /// Checks the format of a token before its lookup. Cached tokens have passed it.
     fn check_form(&self, presented: &[u8]) -> Result<(), Rejection> {
         let formats = &self.shared.formats;

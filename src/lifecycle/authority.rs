@@ -6,10 +6,13 @@ use std::{
 };
 
 use super::limits::Limits;
-use crate::model::{
-    app::AppId,
-    audit::{AuditEvent, one_line},
-    grantable::Grantable,
+use crate::{
+    model::{
+        app::AppId,
+        audit::{AuditEvent, one_line},
+        grantable::Grantable,
+    },
+    token::TokenId,
 };
 
 /// The name of an actor without one.
@@ -55,6 +58,8 @@ pub struct Authority {
     actor: Option<Box<str>>,
     grantable: Grantable,
     limits: Limits,
+    /// The token that the actor acts with.
+    own_token: Option<TokenId>,
     observer: Option<Arc<dyn ChangeObserver>>,
 }
 
@@ -86,6 +91,7 @@ impl Authority {
             actor: None,
             grantable: Grantable::everything(),
             limits: Limits::default(),
+            own_token: None,
             observer: None,
         }
     }
@@ -94,6 +100,14 @@ impl Authority {
     #[must_use]
     pub fn grantable(mut self, grantable: Grantable) -> Self {
         self.grantable = grantable;
+        self
+    }
+
+    /// Sets the token that the actor acts with, which no [revocation of many
+    /// tokens](super::ApiTokens::revoke_selected) includes. Defaults to none.
+    #[must_use]
+    pub fn own_token(mut self, token: TokenId) -> Self {
+        self.own_token = Some(token);
         self
     }
 
@@ -183,6 +197,11 @@ impl Authority {
 
     pub(super) fn limits(&self) -> &Limits {
         &self.limits
+    }
+
+    /// Returns whether a token is the one that the actor acts with.
+    pub(super) fn acts_with(&self, token: TokenId) -> bool {
+        self.own_token == Some(token)
     }
 
     pub(super) fn what_is_grantable(&self) -> &Grantable {

@@ -22,6 +22,7 @@ pub struct ApiTokensBuilder {
     accepts_imported: bool,
     max_overlap: Duration,
     policy: Option<Policy>,
+    every_use_is_recorded: bool,
 }
 
 impl ApiTokensBuilder {
@@ -36,6 +37,7 @@ impl ApiTokensBuilder {
             accepts_imported: false,
             max_overlap: Duration::from_secs(30 * 86_400),
             policy: None,
+            every_use_is_recorded: false,
         }
     }
 
@@ -202,6 +204,18 @@ impl ApiTokensBuilder {
         self
     }
 
+    /// Declares that every node that verifies tokens records their uses, so that a token without a recorded use
+    /// is unused. Defaults to no: the [report](ApiTokens::report) then has no card for tokens that are safe to
+    /// revoke.
+    ///
+    /// If a node does not record uses, for example because it verifies with a read-only role, the report
+    /// calls tokens safe to revoke that clients still use.
+    #[must_use]
+    pub fn every_use_is_recorded(mut self) -> Self {
+        self.every_use_is_recorded = true;
+        self
+    }
+
     /// Builds the [`ApiTokens`].
     #[must_use]
     pub fn build(self) -> ApiTokens {
@@ -223,6 +237,7 @@ impl ApiTokensBuilder {
                 accepts_imported: self.accepts_imported,
                 max_overlap: self.max_overlap,
                 policy: self.policy,
+                every_use_is_recorded: self.every_use_is_recorded,
             }),
             authority: Arc::new(Authority::operator()),
         }

@@ -71,28 +71,33 @@ impl ApiTokens {
     /// Makes a change, and passes its event to the observer.
     pub(super) async fn apply(&self, mutation: &Mutation) -> Result<Applied, StoreError> {
         let applied = self.call(mutation).await?;
-        if let Some(event) = &mutation.audit {
-            self.authority.tell(event, true);
-        }
+        self.tell(mutation, &applied, true);
         Ok(applied)
     }
 
-    /// Checks that the limits of the [authority](super::Authority#limits) allow an action at all. Every method
-    /// that makes a change checks this first.
-    ///
-    /// # Errors
-    ///
-    /// Returns an error of the kind [`ReadOnly`](super::LifecycleErrorKind::ReadOnly) or
-    /// [`NotPermitted`](super::LifecycleErrorKind::NotPermitted) if they do not.
-    pub fn check_action(&self, action: AuditAction) -> Result<(), LifecycleError> {
-        self.authority.limits().check_action(action)
+    /// Passes the events of a change to the observer.
+    fn tell(&self, mutation: &Mutation, applied: &Applied, recorded: bool) {
+        match (applied, &mutation.audit) {
+            (Applied::Tokens(tokens), _) => {
+                for event in tokens.iter().filter_map(|token| mutation.event_of(token)) {
+                    self.authority.tell(&event, recorded);
+                }
+            }
+            (_, Some(event)) => self.authority.tell(event, recorded),
+            (_, None) => {}
+        }
     }
 
     /// Calls the store. A panic becomes an error, so that the cache is invalidated after it as
     /// well.
     async fn call(&self, mutation: &Mutation) -> Result<Applied, StoreError> {
         let mut applied = catch_panic(|| self.shared.registry.apply(mutation)).await?;
-        if let Applied::Token(token) = &mut applied {
+        let changed = match &mut applied {
+            Applied::Token(token) => std::slice::from_mut(token),
+            Applied::Tokens(tokens) => tokens,
+            Applied::App(_) | Applied::Count(_) => &mut [],
+        };
+        for token in changed {
             self.authority.limits().show_token(token);
         }
         Ok(applied)
@@ -109,9 +114,9 @@ impl ApiTokens {
             applied => return applied,
         };
         let mut bare = mutation.clone();
-        let Some(event) = bare.audit.take() else {
+        if bare.audit.take().is_none() {
             return Err(error);
-        };
+        }
         let mut recorded = false;
         if error.kind() == StoreErrorKind::Unavailable {
             // The connection may have failed after the change was made.
@@ -121,7 +126,7 @@ impl ApiTokens {
             }
         }
         let applied = self.call(&bare).await?;
-        self.authority.tell(&event, recorded);
+        self.tell(mutation, &applied, recorded);
         Ok(applied)
     }
 }

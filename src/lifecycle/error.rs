@@ -1,6 +1,6 @@
 use std::{error::Error, fmt, time::Duration};
 
-use super::formats::FormatError;
+use super::{bulk::TokenSelection, formats::FormatError};
 use crate::{
     model::{
         edit::EditError, grantable::GrantError, name::NameError, policy::PolicyError,
@@ -36,7 +36,8 @@ pub enum LifecycleErrorKind {
     InvalidNetworks,
     /// The overlap of the rotation is longer than the limit.
     InvalidOverlap,
-    /// The imported token could not be used, because only your own formats are accepted.
+    /// Only your own formats are accepted: the imported token could not be used, or the text is not
+    /// that of a token.
     ForeignFormat,
     /// The format is not one in which tokens are issued.
     UnknownFormat,
@@ -80,6 +81,10 @@ pub enum LifecycleErrorKind {
     Repeated,
     /// A different request was carried out under this idempotency key.
     KeyReused,
+    /// The query selects too many tokens to revoke at once.
+    TooManyTokens,
+    /// More tokens match than were selected.
+    SelectionChanged,
     /// The position is no longer in the event log. Start over from the oldest or the latest event.
     Gone,
     /// The random number generator failed.
@@ -115,6 +120,8 @@ words!(LifecycleErrorKind, "kind of lifecycle error", {
     Restricted = "restricted_token",
     Repeated = "repeated",
     KeyReused = "key_reused",
+    TooManyTokens = "too_many_tokens",
+    SelectionChanged = "selection_changed",
     Gone = "gone",
     Entropy = "entropy_failure",
     Store = "store_failure",
@@ -341,9 +348,10 @@ impl fmt::Display for LifecycleError {
                 let limit = in_largest_unit(self.max_overlap.unwrap_or_default());
                 return write!(f, "the overlap is too long; use at most {limit}");
             }
-            LifecycleErrorKind::ForeignFormat => {
-                "the imported token could not be used; build `ApiTokens` with `any_format` or `with_accepted_format`"
-            }
+            LifecycleErrorKind::ForeignFormat => match self.source {
+                Some(_) => "the text is not a token of this service; check that you copied all of it, without spaces",
+                None => "the imported token could not be used; build `ApiTokens` with `any_format` or `with_accepted_format`",
+            },
             LifecycleErrorKind::UnknownFormat | LifecycleErrorKind::FormatNotAllowed => {
                 match self.format_error() {
                     Some(error) => return fmt::Display::fmt(error, f),
@@ -374,6 +382,16 @@ impl fmt::Display for LifecycleError {
                 Some(error) => return fmt::Display::fmt(&error, f),
                 None => "the app has live tokens; revoke them first",
             },
+            LifecycleErrorKind::TooManyTokens => {
+                return write!(
+                    f,
+                    "more than {} tokens match; add a filter, such as an app or an earlier date",
+                    TokenSelection::MAX_COUNT,
+                );
+            }
+            LifecycleErrorKind::SelectionChanged => {
+                "more tokens match than you confirmed, so none was revoked; list them again, then confirm"
+            }
             LifecycleErrorKind::Gone => {
                 "the position is no longer in the event log: old events were removed, or the store was restored from a backup; start over from `oldest` or `latest`"
             }

@@ -18,14 +18,13 @@ use super::{ApiTokens, LifecycleError, limits::SYSTEM};
 use crate::{
     authenticator::listen,
     model::{
-        audit::{AuditAction, AuditChange, AuditEvent, AuditEventId, AuditOutcome},
+        audit::{AuditAction, AuditChange, AuditEvent, AuditOutcome},
         record::TokenRecord,
     },
     store::{
         EventPosition, EventQuery, EventStart, ExpiringQuery, LoggedEvent, StoreError,
-        TokenRegistry, audit_log, catch_panic, digest_words, event_log,
+        TokenRegistry, audit_log, catch_panic, derived_event_id, event_log,
     },
-    uuid_v7::uuid_v7_with,
 };
 
 /// How often a stream that has returned all events looks for more. Notifications only make it faster.
@@ -179,11 +178,8 @@ fn expiring(token: &TokenRecord, now: Timestamp) -> Option<AuditEvent> {
     let (expiry, action) = (expires_at.to_string(), AuditAction::ExpiringToken);
     // The same on every node, so that the event exists once.
     let words = [action.as_str(), &token.id.to_string(), &expiry];
-    let digest = digest_words(words);
-    let mut random = [0; 10];
-    random.copy_from_slice(&digest[..10]);
     let dated = expires_at.checked_sub(EXPIRING_DATED).unwrap_or(expires_at);
-    let id = AuditEventId::from_bytes(*uuid_v7_with(dated, &random).as_bytes());
+    let id = derived_event_id(dated, words);
     let mut event = AuditEvent::new(id, now, SYSTEM, action, AuditOutcome::Done);
     (event.app, event.token) = (Some(token.app.id), Some(token.id));
     event.changes = vec![AuditChange::new("expires_at", None, Some(expiry))];

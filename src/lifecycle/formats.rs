@@ -114,6 +114,30 @@ impl TokenFormats {
         self.of(mask).map(TokenFormat::label)
     }
 
+    /// Returns the format with this label or prefix, for filters such as [`TokenQuery::format`].
+    ///
+    /// # Errors
+    ///
+    /// Returns an error that lists the labels if no format has this name, or the prefixes if several
+    /// formats have this label.
+    ///
+    /// [`TokenQuery::format`]: crate::TokenQuery::format
+    pub fn named(&self, name: &str) -> Result<&TokenFormat, LifecycleError> {
+        if let Some(format) = self.iter().find(|format| format.prefix() == name) {
+            return Ok(format);
+        }
+        let labelled: Vec<_> = self.iter().filter(|f| f.label() == name).collect();
+        let prefixes = distinct(labelled.iter().map(|format| format.prefix()));
+        match labelled.first() {
+            Some(format) if prefixes.len() == 1 => Ok(format),
+            Some(_) => Err(FormatError::Ambiguous(prefixes).into()),
+            None => {
+                let labels = distinct(self.iter().map(TokenFormat::label));
+                Err(FormatError::Unknown(labels).into())
+            }
+        }
+    }
+
     /// Returns the label of the format that the tokens of an app with these scopes are limited to, if
     /// there is a limit.
     #[must_use]
@@ -215,6 +239,10 @@ fn distinct<'f>(names: impl Iterator<Item = &'f str>) -> Vec<String> {
 /// Why a token cannot have a format. The message does not repeat what the request contained.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 pub(crate) enum FormatError {
+    #[error("no format has this label or prefix; use {}", List(.0))]
+    Unknown(Vec<String>),
+    #[error("several formats have this label; use the prefix {}", List(.0))]
+    Ambiguous(Vec<String>),
     #[error("no tokens of this format are issued here; choose {}", List(.0))]
     UnknownLabel(Vec<String>),
     #[error("no tokens with this prefix are issued here; choose {}", List(.0))]

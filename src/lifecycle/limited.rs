@@ -9,14 +9,15 @@ use super::limits::Limits;
 use crate::{
     model::{
         app::{AppId, AppRecord},
-        audit::{AuditEvent, AuditEventId, AuditOutcome},
+        audit::{AuditAction, AuditEvent, AuditEventId, AuditOutcome},
         policy::Policy,
         record::TokenRecord,
     },
     store::{
         Answer, AppQuery, Applied, AuditLog, AuditQuery, ChangeLog, EventLog, EventPage,
-        EventPosition, EventQuery, EventStart, Mutation, Page, StoreError, StoreErrorKind,
-        TokenCursor, TokenQuery, TokenRegistry, TokenStore, TokenTarget, audit_log, event_log,
+        EventPosition, EventQuery, EventStart, Mutation, Outdated, OutdatedQuery, Page, StoreError,
+        StoreErrorKind, TokenCursor, TokenQuery, TokenRegistry, TokenStore, TokenTarget, audit_log,
+        event_log,
     },
     token::TokenDigest,
 };
@@ -39,6 +40,15 @@ impl LimitedRegistry {
         let mut token = token?;
         self.limits.show_token(&mut token);
         Some(token)
+    }
+
+    /// Returns the query, limited to the app, unless it selects nothing there: it names another app, or an
+    /// actor whom the own actor does not see.
+    fn narrowed(&self, query: &TokenQuery) -> Option<TokenQuery> {
+        let mut query = query.clone();
+        let creator = query.created_by.as_deref();
+        let is_known = creator.is_none_or(|creator| self.limits.knows_actor(creator));
+        (is_known && self.limits.narrow(&mut query.app)).then_some(query)
     }
 
     /// Checks that all records that the registry has returned belong to the app. One that does not know
@@ -111,19 +121,34 @@ impl TokenRegistry for LimitedRegistry {
         query: &TokenQuery,
         now: Timestamp,
     ) -> Result<Page<TokenRecord, TokenCursor>, StoreError> {
-        let mut query = query.clone();
-        let creator = query.created_by.as_deref();
-        if !creator.is_none_or(|creator| self.limits.knows_actor(creator))
-            || !self.limits.narrow(&mut query.app)
-        {
+        let Some(query) = self.narrowed(query) else {
             return Ok(Page::empty());
-        }
+        };
         let mut page = self.registry.tokens(&query, now).await?;
         self.check_own(page.items.iter().map(|token| Some(token.app.id)))?;
         for token in &mut page.items {
             self.limits.show_token(token);
         }
         Ok(page)
+    }
+
+    async fn count(
+        &self,
+        query: &TokenQuery,
+        now: Timestamp,
+        limit: usize,
+    ) -> Result<usize, StoreError> {
+        match self.narrowed(query) {
+            Some(query) => self.registry.count(&query, now, limit).await,
+            None => Ok(0),
+        }
+    }
+
+    async fn outdated(&self, query: &OutdatedQuery) -> Result<Outdated, StoreError> {
+        match self.limits.app {
+            Some(_) => Err(refused()),
+            None => self.registry.outdated(query).await,
+        }
     }
 
     fn change_log(&self) -> Option<&dyn ChangeLog> {
@@ -145,12 +170,13 @@ impl TokenRegistry for LimitedRegistry {
 
 #[async_trait]
 impl AuditLog for LimitedRegistry {
-    /// Appends a refusal, which changes nothing, if it is about the actor's app.
+    /// Appends a refusal or a search, which change nothing, if it is about the actor's app.
     async fn append(&self, event: &AuditEvent) -> Result<(), StoreError> {
         let is_own = self.limits.app.is_none() || self.limits.app == event.app;
-        match &event.outcome {
-            AuditOutcome::Refused(_) if is_own => audit_log(&*self.registry)?.append(event).await,
-            _ => Err(refused()),
+        let is_refusal = matches!(event.outcome, AuditOutcome::Refused(_));
+        match is_own && (is_refusal || event.action == AuditAction::SearchToken) {
+            true => audit_log(&*self.registry)?.append(event).await,
+            false => Err(refused()),
         }
     }
 

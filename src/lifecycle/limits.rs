@@ -75,11 +75,16 @@ impl Limits {
 
     /// Checks that the actor may take an action at all.
     pub(super) fn check_action(&self, action: AuditAction) -> Result<(), LifecycleError> {
+        // It changes nothing, although it is recorded.
+        if action == AuditAction::SearchToken {
+            return Ok(());
+        }
         if self.read_only {
             return Err(LifecycleError::new(LifecycleErrorKind::ReadOnly));
         }
         let changes_one_app = match action {
-            AuditAction::IssueToken
+            AuditAction::SearchToken
+            | AuditAction::IssueToken
             | AuditAction::RenameToken
             | AuditAction::EditToken
             | AuditAction::SuspendToken
@@ -93,15 +98,22 @@ impl Limits {
             | AuditAction::EnableApp
             | AuditAction::ExpiringToken
             | AuditAction::PurgeTokens
+            | AuditAction::TrimEvents
             | AuditAction::ImportTokens
             | AuditAction::SetPolicy
             | AuditAction::ClearCaches => false,
         };
+        match changes_one_app {
+            true => Ok(()),
+            false => self.check_all_apps(),
+        }
+    }
+
+    /// Checks that the actor reaches all apps.
+    pub(super) fn check_all_apps(&self) -> Result<(), LifecycleError> {
         match self.app {
-            Some(_) if !changes_one_app => {
-                Err(LifecycleError::new(LifecycleErrorKind::NotPermitted))
-            }
-            _ => Ok(()),
+            Some(_) => Err(LifecycleError::new(LifecycleErrorKind::NotPermitted)),
+            None => Ok(()),
         }
     }
 

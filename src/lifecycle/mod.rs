@@ -1,10 +1,12 @@
 //! The lifecycle of apps and tokens.
 
+mod acting;
 mod app_tokens;
 mod apps;
 mod authority;
 mod binding;
 mod builder;
+mod bulk;
 mod change;
 mod edits;
 mod error;
@@ -13,7 +15,10 @@ mod formats;
 mod idempotency;
 mod limited;
 mod limits;
+mod maintenance;
+mod report;
 mod request;
+mod search;
 
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -26,25 +31,20 @@ pub use apps::NewApp;
 pub(crate) use authority::UNNAMED;
 pub use authority::{Authority, ChangeObserver};
 pub use builder::ApiTokensBuilder;
+pub use bulk::{BulkRevocation, TokenSelection};
 pub use error::{LifecycleError, LifecycleErrorKind};
 pub use events::EventStream;
 pub use formats::TokenFormats;
 pub use idempotency::{IdempotencyKey, IdempotencyKeyError};
+pub use maintenance::{Maintenance, MaintenanceReport};
+pub use report::{Report, ReportCard, ReportKind};
 pub use request::{ImportedToken, IssuedToken, NewToken, Rotation};
 
 use change::Subject;
-use limited::LimitedRegistry;
 
 use crate::{
     authenticator::{Authenticator, FollowerBuilder},
-    model::{
-        app::AppId,
-        audit::{AuditAction, AuditEvent, one_line},
-        grantable::Grantable,
-        name,
-        policy::Policy,
-        record::TokenRecord,
-    },
+    model::{app::AppId, audit::AuditAction, name, policy::Policy, record::TokenRecord},
     random::Entropy,
     store::{
         BoundKey, Op, Page, RegistryLogs, TokenCursor, TokenQuery, TokenRegistry, TokenTarget,
@@ -53,9 +53,6 @@ use crate::{
     time::{Clock, truncate_to_microsecond},
     token::{MaskedToken, TokenDigest, TokenFormat, TokenId},
 };
-
-/// How many records one step of a purge removes. Other changes wait for one step at most.
-const PURGE_BATCH: usize = 100;
 
 /// Manages the apps and tokens of a platform: creates apps, and issues, lists, rotates, revokes and
 /// verifies tokens.
@@ -118,6 +115,7 @@ struct Shared {
     accepts_imported: bool,
     max_overlap: Duration,
     policy: Option<Policy>,
+    every_use_is_recorded: bool,
 }
 
 impl ApiTokens {
@@ -151,52 +149,6 @@ impl ApiTokens {
         let records_usage = self.shared.registry.usage_log().is_some();
         let usage = records_usage.then(|| Arc::clone(&logs) as _);
         self.shared.authenticator.follow_registry(logs, usage)
-    }
-
-    /// Returns a handle that acts on behalf of an actor: its changes are recorded in the audit log under
-    /// the actor's name, and it grants and reaches no more than the actor may, and no more than this
-    /// handle.
-    #[must_use]
-    pub fn acting_as(&self, authority: Authority) -> Self {
-        let authority = self.authority.with(authority);
-        let mut registry = Arc::clone(&self.registry);
-        if authority.limits() != self.authority.limits() {
-            registry = Arc::new(LimitedRegistry::new(registry, authority.limits().clone()));
-        }
-        Self {
-            shared: Arc::clone(&self.shared),
-            registry,
-            authority: Arc::new(authority),
-        }
-    }
-
-    /// Returns the app that this handle is [limited to](Authority::limited_to), if any.
-    #[must_use]
-    pub fn limited_to(&self) -> Option<&AppId> {
-        self.authority.limits().app.as_ref()
-    }
-
-    /// Returns whether this handle is [limited to reading](Authority::read_only).
-    #[must_use]
-    pub fn is_read_only(&self) -> bool {
-        self.authority.limits().read_only
-    }
-
-    /// Returns the name under which changes are recorded in the audit log.
-    #[must_use]
-    pub fn actor(&self) -> String {
-        let name = self.authority.recorded_as(true).unwrap_or_default();
-        one_line(&name, AuditEvent::MAX_ACTOR_LEN)
-    }
-
-    /// Returns a handle that only reaches the tokens of one app, and only grants what `grantable`
-    /// allows.
-    ///
-    /// It has the limits of [`Authority::limited_to`]; to allow metadata keys, call
-    /// [`acting_as`](Self::acting_as) with [`Authority::metadata_keys`] first.
-    #[must_use]
-    pub fn app(&self, id: AppId, grantable: &Grantable) -> AppTokens {
-        AppTokens::new(self.acting_as(self.authority.within(id, grantable)), id)
     }
 
     /// Issues a token to an app. The token's text is only in the return value.
@@ -355,22 +307,10 @@ impl ApiTokens {
         let now = self.now();
         let op = Op::Purge {
             before: before.min(now),
-            limit: PURGE_BATCH,
+            limit: maintenance::STEP,
         };
-        let mut step = self.mutation(op, now, Subject::new(AuditAction::PurgeTokens))?;
-        let tokens = self.clone();
-        run_to_end(async move {
-            let mut purged = 0;
-            loop {
-                let batch = tokens.apply(&step).await?.into_count()?;
-                step.audit = None;
-                purged += batch;
-                if batch < PURGE_BATCH {
-                    return Ok(purged);
-                }
-            }
-        })
-        .await
+        let step = self.mutation(op, now, Subject::new(AuditAction::PurgeTokens))?;
+        self.remove_in_steps(step, maintenance::STEP).await
     }
 
     /// Returns the registry with the apps and tokens. That of a limited handle has its limits, and cannot be

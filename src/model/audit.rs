@@ -218,8 +218,12 @@ pub enum AuditAction {
     RevokeToken,
     /// A token expires soon.
     ExpiringToken,
+    /// A token is searched for by its text.
+    SearchToken,
     /// Expired and revoked tokens are purged.
     PurgeTokens,
+    /// Old audit events are removed.
+    TrimEvents,
     /// Tokens are imported.
     ImportTokens,
     /// The policy is set.
@@ -242,7 +246,9 @@ words!(AuditAction, "audit action", {
     RotateToken = "token.rotate",
     RevokeToken = "token.revoke",
     ExpiringToken = "token.expiring",
+    SearchToken = "token.search",
     PurgeTokens = "token.purge",
+    TrimEvents = "event.trim",
     ImportTokens = "token.import",
     SetPolicy = "policy.set",
     ClearCaches = "cache.clear",

@@ -1,14 +1,16 @@
 use std::fmt::Debug;
 
 use async_trait::async_trait;
+use jiff::Timestamp;
 
-use super::{Page, PageSize, StoreError, StoreErrorKind};
+use super::{Page, PageSize, StoreError, StoreErrorKind, digest_words};
 use crate::{
     model::{
         app::AppId,
         audit::{AuditEvent, AuditEventId},
     },
     token::TokenId,
+    uuid_v7::uuid_v7_with,
 };
 
 /// A log of audit events.
@@ -24,8 +26,9 @@ use crate::{
 ///
 /// # Durability and cancellation
 ///
-/// The same as for [`TokenRegistry`](super::TokenRegistry). Events are never changed or removed.
-/// They outlive the apps and tokens that they refer to.
+/// The same as for [`TokenRegistry`](super::TokenRegistry). Events are never changed, and
+/// only [`Op::TrimEvents`](super::Op::TrimEvents) removes any. They outlive the apps and tokens that they
+/// refer to.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not an audit log",
     label = "this needs `AuditLog`",
@@ -71,6 +74,18 @@ pub trait AuditLog: Debug + Send + Sync + 'static {
         &self,
         query: &AuditQuery,
     ) -> Result<Page<AuditEvent, AuditEventId>, StoreError>;
+}
+
+/// Derives the identifier of an event from words, so that every node that records the event gives it the
+/// same identifier.
+pub(crate) fn derived_event_id<'w>(
+    at: Timestamp,
+    words: impl IntoIterator<Item = &'w str>,
+) -> AuditEventId {
+    let digest = digest_words(words);
+    let mut random = [0; 10];
+    random.copy_from_slice(&digest[..10]);
+    AuditEventId::from_bytes(*uuid_v7_with(at, &random).as_bytes())
 }
 
 /// A query for audit events, latest first.

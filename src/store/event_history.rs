@@ -1,9 +1,11 @@
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
+
+use jiff::Timestamp;
 
 use super::{EventPage, EventPosition, EventQuery, EventStart, LoggedEvent, StoreError};
 use crate::model::{
     app::AppId,
-    audit::{AuditEvent, AuditOutcome},
+    audit::{AuditEvent, AuditEventId, AuditOutcome},
 };
 
 /// How many events are kept.
@@ -63,6 +65,47 @@ impl EventHistory {
             && let Some(oldest) = self.events.pop_front()
         {
             self.base = oldest.position;
+        }
+    }
+
+    /// Selects the events that may be removed, for
+    /// [`Snapshot::events_before`](super::Snapshot::events_before), from all events of the store.
+    #[must_use]
+    pub fn removable<'e>(
+        &self,
+        all: impl IntoIterator<Item = &'e AuditEvent>,
+        before: Timestamp,
+        limit: usize,
+    ) -> Vec<AuditEventId> {
+        let removable = self.events.len().saturating_sub(1);
+        let oldest = self
+            .events
+            .iter()
+            .take(removable)
+            .map(|logged| &logged.event);
+        let oldest = oldest.take_while(|event| event.at < before);
+        let mut selected: Vec<_> = oldest.map(|event| event.id).take(limit).collect();
+        if selected.len() < limit {
+            // Refusals, and events that the history has dropped.
+            let held: HashSet<_> = self.events.iter().map(|logged| logged.event.id).collect();
+            let others = all.into_iter();
+            let others = others.filter(|event| event.at < before && !held.contains(&event.id));
+            selected.extend(others.take(limit - selected.len()).map(|event| event.id));
+        }
+        selected
+    }
+
+    /// Removes an event and those before it, if the history has it.
+    pub fn remove(&mut self, event: AuditEventId) {
+        let Some(at) = self
+            .events
+            .iter()
+            .position(|logged| logged.event.id == event)
+        else {
+            return;
+        };
+        if let Some(last) = self.events.drain(..=at).last() {
+            self.base = last.position;
         }
     }
 
@@ -150,6 +193,27 @@ mod tests {
 
     fn position(n: u32) -> EventPosition {
         EventPosition::new(n.into(), event(n).id)
+    }
+
+    #[test]
+    fn the_oldest_events_are_removed_but_never_the_latest() {
+        let mut history = history(3);
+        let later = Timestamp::from_second(1).unwrap();
+        let all = [event(1), event(2), event(3)];
+        let removable = history.removable(&all, later, 10);
+        assert_eq!(removable, [event(1).id, event(2).id]);
+        assert_eq!(history.removable(&all, later, 1), [event(1).id]);
+        assert_eq!(history.removable(&all, Timestamp::UNIX_EPOCH, 10), []);
+        for id in removable {
+            history.remove(id);
+        }
+        assert_eq!(history.latest(), position(3));
+        let gone = history.read(&EventQuery::after(position(1))).unwrap_err();
+        assert_eq!(gone.kind(), StoreErrorKind::Gone);
+        let rest = history.read(&EventQuery::after(position(2))).unwrap();
+        assert_eq!(rest.events[0].position, position(3));
+        history.remove(event(9).id);
+        assert_eq!(history.latest(), position(3));
     }
 
     #[test]

@@ -12,8 +12,8 @@ use jiff::Timestamp;
 
 use super::{
     Answer, AppQuery, Applied, AuditLog, AuditQuery, ChangeLog, Changes, EventLog, EventPage,
-    EventQuery, ExpiringQuery, LivePage, Mutation, Page, Revision, StoreError, TokenCursor,
-    TokenQuery, TokenRegistry, TokenStore, TokenTarget, Usage, UsageLog,
+    EventQuery, ExpiringQuery, LivePage, Mutation, Outdated, OutdatedQuery, Page, Revision,
+    StoreError, TokenCursor, TokenQuery, TokenRegistry, TokenStore, TokenTarget, Usage, UsageLog,
 };
 use crate::{
     model::{
@@ -108,6 +108,20 @@ macro_rules! forward {
                 (**self).tokens(query, now)
             }
 
+            fn count<'s, 'a, 'f>(
+                &'s self,
+                query: &'a TokenQuery,
+                now: Timestamp,
+                limit: usize,
+            ) -> Reply<'f, usize>
+            where
+                's: 'f,
+                'a: 'f,
+                Self: 'f,
+            {
+                (**self).count(query, now, limit)
+            }
+
             fn expiring<'s, 'a, 'f>(
                 &'s self,
                 query: &'a ExpiringQuery,
@@ -118,6 +132,15 @@ macro_rules! forward {
                 Self: 'f,
             {
                 (**self).expiring(query)
+            }
+
+            fn outdated<'s, 'a, 'f>(&'s self, query: &'a OutdatedQuery) -> Reply<'f, Outdated>
+            where
+                's: 'f,
+                'a: 'f,
+                Self: 'f,
+            {
+                (**self).outdated(query)
             }
 
             fn change_log(&self) -> Option<&dyn ChangeLog> {

@@ -11,9 +11,9 @@ use tokio::sync::Notify;
 
 use super::{
     Answer, AppQuery, Applied, AuditLog, AuditQuery, ChangeHistory, ChangeLog, Changes,
-    EventHistory, EventLog, EventPage, EventQuery, ExpiringQuery, LivePage, Mutation, Page,
-    Revision, Snapshot, StoreError, StoreErrorKind, TokenCursor, TokenOrder, TokenQuery,
-    TokenRegistry, TokenStore, TokenTarget, Usage, UsageLog, UsedKey, Write,
+    EventHistory, EventLog, EventPage, EventQuery, ExpiringQuery, LivePage, Mutation, Outdated,
+    OutdatedQuery, Page, Revision, Snapshot, StoreError, StoreErrorKind, TokenCursor, TokenOrder,
+    TokenQuery, TokenRegistry, TokenStore, TokenTarget, Usage, UsageLog, UsedKey, Write,
 };
 use crate::{
     model::{
@@ -116,6 +116,11 @@ impl State {
                 self.events.push(&event);
                 self.audit.insert(event.id, event);
             }
+            Write::RemoveEvent(id) => {
+                self.events.remove(id);
+                self.audit.remove(&id);
+            }
+            Write::RemoveKey(key) => drop(self.keys.remove(&key)),
             Write::Log(change) => self.log.push(change),
             Write::RestartLog => self.log.restart(),
         }
@@ -157,6 +162,19 @@ impl Snapshot for State {
         };
         let ended = self.tokens.values().filter(has_ended);
         ended.take(limit).map(|token| token.id).collect()
+    }
+
+    fn events_before(
+        &self,
+        before: Timestamp,
+        limit: usize,
+    ) -> Result<Vec<AuditEventId>, StoreError> {
+        Ok(self.events.removable(self.audit.values(), before, limit))
+    }
+
+    fn keys_before(&self, before: Timestamp, limit: usize) -> Result<Vec<[u8; 32]>, StoreError> {
+        let old = self.keys.iter().filter(|(_, used)| used.used_at < before);
+        Ok(old.take(limit).map(|(key, _)| *key).collect())
     }
 
     fn key(&self, key: &[u8; 32]) -> Option<UsedKey> {
@@ -238,6 +256,10 @@ impl TokenRegistry for MemoryStore {
         let state = self.read();
         let tokens = state.tokens.values().filter(|token| query.selects(token));
         Ok(query.page(tokens.map(|token| state.current(token)).collect()))
+    }
+
+    async fn outdated(&self, query: &OutdatedQuery) -> Result<Outdated, StoreError> {
+        Outdated::of_snapshot(&*self.read(), query)
     }
 
     fn change_log(&self) -> Option<&dyn ChangeLog> {

@@ -16,6 +16,7 @@ mod history;
 mod logs;
 mod memory;
 mod mutation;
+mod outdated;
 mod page;
 mod repeat;
 mod run;
@@ -30,6 +31,7 @@ use futures_util::TryStreamExt;
 use jiff::Timestamp;
 
 pub use answer::Answer;
+pub(crate) use audit::derived_event_id;
 pub use audit::{AuditLog, AuditQuery};
 pub use changes::{Change, ChangeLog, Changes, LivePage, LoggedChange, Revision, Usage, UsageLog};
 pub use error::{AppInUse, StoreError, StoreErrorKind};
@@ -45,13 +47,16 @@ pub use memory::MemoryStore;
 pub use mutation::{
     Applied, AsyncSnapshot, Mutation, Op, Plan, Snapshot, TokenRegistryExt, UsedKey, Write,
 };
+pub use outdated::{Outdated, OutdatedQuery};
 pub use page::{AppQuery, Page, PageSize};
 pub use repeat::{BoundKey, Repeated, digest_words};
 pub use run::{catch_panic, run_to_end};
 pub(crate) use stream::live_pages;
 pub use stream::{ChangeLogStreams, TokenRegistryStreams, pages, records};
 pub use tables::{TableRegistry, Tables, Transactional};
-pub use token_query::{TokenCursor, TokenCursorError, TokenOrder, TokenQuery};
+pub use token_query::{
+    TokenCondition, TokenCursor, TokenCursorError, TokenOrder, TokenQuery, TokenQueryConflict,
+};
 
 pub use crate::{
     random::jittered,
@@ -298,6 +303,32 @@ pub trait TokenRegistry: TokenStore {
         now: Timestamp,
     ) -> Result<Page<TokenRecord, TokenCursor>, StoreError>;
 
+    /// Counts the tokens that [`tokens`](Self::tokens) lists after the position of the query, up to `limit`.
+    ///
+    /// The default implementation lists them. Override it if the store can count them in one query.
+    ///
+    /// # Errors
+    ///
+    /// Returns the errors of [`tokens`](Self::tokens).
+    async fn count(
+        &self,
+        query: &TokenQuery,
+        now: Timestamp,
+        limit: usize,
+    ) -> Result<usize, StoreError> {
+        let query = query.clone().limit(PageSize::MAX);
+        let (mut counted, mut after) = (0, query.after);
+        while counted < limit {
+            let page = self.tokens(&query.clone().after(after), now).await?;
+            counted += page.items.len();
+            after = page.next;
+            if after.is_none() {
+                break;
+            }
+        }
+        Ok(counted.min(limit))
+    }
+
     /// Lists the tokens for which [`ExpiringQuery::selects`] returns true, the earliest expiry first, one
     /// page at a time.
     ///
@@ -320,6 +351,19 @@ pub trait TokenRegistry: TokenStore {
             found.extend(page.items.into_iter().filter(|token| query.selects(token)));
         }
         Ok(query.page(found))
+    }
+
+    /// Counts the records that maintenance would remove, up to the limit of the query for each kind of
+    /// record. [`Outdated::of_snapshot`] is the reference.
+    ///
+    /// The default implementation returns an error of the kind
+    /// [`Unsupported`](StoreErrorKind::Unsupported).
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the store fails or does not support it.
+    async fn outdated(&self, _query: &OutdatedQuery) -> Result<Outdated, StoreError> {
+        Err(StoreError::new(StoreErrorKind::Unsupported))
     }
 
     /// Returns the change log, for a [`Follower`](crate::Follower). Without one, changes made by

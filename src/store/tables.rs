@@ -8,9 +8,9 @@ use tokio::sync::Notify;
 
 use super::{
     Answer, AppQuery, Applied, AuditLog, AuditQuery, ChangeHistory, ChangeLog, Changes,
-    EventHistory, EventLog, EventPage, EventQuery, LivePage, Mutation, Page, Revision, Snapshot,
-    StoreError, StoreErrorKind, TokenCursor, TokenQuery, TokenRegistry, TokenStore, TokenTarget,
-    Usage, UsageLog, Write,
+    EventHistory, EventLog, EventPage, EventQuery, LivePage, Mutation, Outdated, OutdatedQuery,
+    Page, Revision, Snapshot, StoreError, StoreErrorKind, TokenCursor, TokenQuery, TokenRegistry,
+    TokenStore, TokenTarget, Usage, UsageLog, Write,
 };
 use crate::{
     model::{
@@ -150,6 +150,10 @@ impl<B: Transactional> TokenRegistry for TableRegistry<B> {
         now: Timestamp,
     ) -> Result<Page<TokenRecord, TokenCursor>, StoreError> {
         self.read(|tables| tables.tokens(query, now))
+    }
+
+    async fn outdated(&self, query: &OutdatedQuery) -> Result<Outdated, StoreError> {
+        self.read(|tables| Outdated::of_snapshot(tables, query))?
     }
 
     fn change_log(&self) -> Option<&dyn ChangeLog> {

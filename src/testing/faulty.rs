@@ -12,9 +12,10 @@ use tokio::sync::Notify;
 
 use crate::{
     Answer, AppId, AppQuery, AppRecord, Applied, AuditEvent, AuditEventId, AuditLog, AuditQuery,
-    ChangeLog, Changes, EventLog, EventPage, EventQuery, ExpiringQuery, LivePage, Mutation, Page,
-    Policy, Revision, StoreError, StoreErrorKind, TokenCursor, TokenDigest, TokenId, TokenQuery,
-    TokenRecord, TokenRegistry, TokenStore, TokenTarget, Usage, UsageLog,
+    ChangeLog, Changes, EventLog, EventPage, EventQuery, ExpiringQuery, LivePage, Mutation,
+    Outdated, OutdatedQuery, Page, Policy, Revision, StoreError, StoreErrorKind, TokenCursor,
+    TokenDigest, TokenId, TokenQuery, TokenRecord, TokenRegistry, TokenStore, TokenTarget, Usage,
+    UsageLog,
     store::{audit_log, event_log},
 };
 
@@ -222,6 +223,19 @@ impl<S: TokenRegistry> TokenRegistry for FaultyStore<S> {
         query: &ExpiringQuery,
     ) -> Result<Page<TokenRecord, ExpiringQuery>, StoreError> {
         call!(self, false, self.inner.expiring(query))
+    }
+
+    async fn count(
+        &self,
+        query: &TokenQuery,
+        now: Timestamp,
+        limit: usize,
+    ) -> Result<usize, StoreError> {
+        call!(self, false, self.inner.count(query, now, limit))
+    }
+
+    async fn outdated(&self, query: &OutdatedQuery) -> Result<Outdated, StoreError> {
+        call!(self, false, self.inner.outdated(query))
     }
 
     fn change_log(&self) -> Option<&dyn ChangeLog> {

@@ -8,8 +8,7 @@ use crate::{
     lifecycle::UNNAMED,
     model::audit::{AuditAction, AuditChange, AuditEvent, AuditEventId, AuditOutcome},
     random::{Entropy, EntropyError},
-    store::{Op, TokenRegistry, digest_words},
-    uuid_v7::uuid_v7_with,
+    store::{Op, TokenRegistry, derived_event_id},
 };
 
 /// Creates the events of an import.
@@ -73,10 +72,7 @@ impl ImportEvents {
     fn event(&self, now: Timestamp) -> AuditEvent {
         let import = self.import.to_string();
         let number = self.created.fetch_add(1, Relaxed).to_string();
-        let digest = digest_words([import.as_str(), &number]);
-        let mut bits = [0; 10];
-        bits.copy_from_slice(&digest[..10]);
-        let id = AuditEventId::from_bytes(*uuid_v7_with(now, &bits).as_bytes());
+        let id = derived_event_id(now, [import.as_str(), &number]);
         let (action, outcome) = (AuditAction::ImportTokens, AuditOutcome::Done);
         let mut event = AuditEvent::new(id, now, &self.actor, action, outcome);
         event

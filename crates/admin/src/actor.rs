@@ -124,6 +124,9 @@ impl Actor {
         if limits.is_read_only {
             authority = authority.read_only();
         }
+        if let Some(own) = self.own {
+            authority = authority.own_token(own.token);
+        }
         match limits.metadata_keys {
             Some(keys) => authority.metadata_keys(keys),
             None => authority,

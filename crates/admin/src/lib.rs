@@ -150,6 +150,7 @@ mod gate;
 mod guard;
 mod operations;
 mod origin;
+mod parameters;
 mod problem;
 mod telemetry;
 pub mod view;
@@ -160,6 +161,7 @@ pub use builder::{Admin, AdminBuilder};
 pub use guard::{Denied, Guard, GuardScheme, TokenGuard};
 pub use operations::{OperationError, OperationErrorKind, Operations, Operator};
 pub use origin::OriginError;
+pub use parameters::token_parameters;
 
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

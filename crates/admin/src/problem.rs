@@ -155,6 +155,7 @@ fn status(error: &OperationError) -> StatusCode {
         | LifecycleErrorKind::ForeignFormat
         | LifecycleErrorKind::UnknownFormat
         | LifecycleErrorKind::FormatNotAllowed
+        | LifecycleErrorKind::TooManyTokens
         | LifecycleErrorKind::KeyReused => StatusCode::UNPROCESSABLE_ENTITY,
         LifecycleErrorKind::NotGranted
         | LifecycleErrorKind::ReadOnly
@@ -171,6 +172,7 @@ fn status(error: &OperationError) -> StatusCode {
         | LifecycleErrorKind::Rotated
         | LifecycleErrorKind::Suspended
         | LifecycleErrorKind::Restricted
+        | LifecycleErrorKind::SelectionChanged
         | LifecycleErrorKind::Repeated => StatusCode::CONFLICT,
         _ => StatusCode::SERVICE_UNAVAILABLE,
     }

@@ -24,8 +24,8 @@ use jiff::Timestamp;
 use serde::Serialize;
 use tower_api_tokens::{
     AppId, AppRecord, AuditAction, AuditChange, AuditEvent, AuditEventId, AuditOutcome,
-    IssuedToken, MaskedToken, Metadata, Network, Networks, Policy, RecordVersion, ScopeSet,
-    TokenId, TokenRecord, TokenStatus,
+    IssuedToken, MaskedToken, Metadata, Network, Networks, Policy, RecordVersion, Report,
+    ReportKind, ScopeSet, TokenId, TokenRecord, TokenStatus,
 };
 use utoipa::{
     PartialSchema, ToSchema,
@@ -34,6 +34,8 @@ use utoipa::{
         schema::{SchemaType, Type},
     },
 };
+
+use super::parameters::query_text;
 
 /// An app.
 #[derive(Clone, Debug, Serialize, ToSchema)]
@@ -189,6 +191,67 @@ impl<'r> TokenView<'r> {
     pub fn with_format(mut self, label: Option<&'r str>) -> Self {
         self.format = label;
         self
+    }
+}
+
+/// The live tokens that deserve attention.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+#[schema(as = Report)]
+pub struct ReportView {
+    /// The time of the report.
+    #[schema(value_type = String, format = DateTime)]
+    at: Timestamp,
+    /// What was counted.
+    cards: Vec<ReportCardView>,
+}
+
+/// A part of a report.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+#[schema(as = ReportCard)]
+struct ReportCardView {
+    /// What the tokens have in common: they never expire, have had no recorded use for 90 days, expire within
+    /// 14 days, were rotated and used since, or were rotated and not used since.
+    #[schema(value_type = ReportKindSchema)]
+    kind: ReportKind,
+    /// How many tokens there are, up to 10,000.
+    #[schema(maximum = 10_000)]
+    count: usize,
+    /// Whether there are more.
+    is_truncated: bool,
+    /// The query string that lists the tokens.
+    query: String,
+}
+
+/// The OpenAPI schema of a [`ReportKind`].
+struct ReportKindSchema;
+
+impl PartialSchema for ReportKindSchema {
+    fn schema() -> RefOr<Schema> {
+        ObjectBuilder::new()
+            .schema_type(SchemaType::new(Type::String))
+            .enum_values(Some(ReportKind::ALL.iter().map(|kind| kind.as_str())))
+            .into()
+    }
+}
+
+impl ToSchema for ReportKindSchema {
+    fn name() -> Cow<'static, str> {
+        Cow::Borrowed("ReportKind")
+    }
+}
+
+impl From<&Report> for ReportView {
+    fn from(report: &Report) -> Self {
+        let cards = report.cards.iter().map(|card| ReportCardView {
+            kind: card.kind,
+            count: card.count,
+            is_truncated: card.is_truncated,
+            query: query_text(&card.query),
+        });
+        Self {
+            at: report.at,
+            cards: cards.collect(),
+        }
     }
 }
 

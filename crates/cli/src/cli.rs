@@ -45,7 +45,7 @@ pub(crate) enum Command {
     /// Create, list, show, edit, disable, enable and delete apps
     #[command(subcommand)]
     App(app::Command),
-    /// Issue, list, show, edit, suspend, resume, rotate, revoke and purge tokens
+    /// Issue, list, find, show, edit, suspend, resume, rotate, revoke and purge tokens
     #[command(subcommand)]
     Token(token::Command),
     /// Show and set the rules that every new or edited token must follow

@@ -32,6 +32,7 @@ impl From<LifecycleErrorKind> for Status {
         match kind {
             LifecycleErrorKind::UnknownApp | LifecycleErrorKind::UnknownToken => Self::NotFound,
             LifecycleErrorKind::InvalidName
+            | LifecycleErrorKind::ForeignFormat
             | LifecycleErrorKind::InvalidMetadata
             | LifecycleErrorKind::InvalidNetworks
             | LifecycleErrorKind::InvalidExpiry

@@ -27,6 +27,7 @@ mod options;
 mod output;
 mod policy;
 mod possible_values;
+mod presented;
 mod progress;
 mod prompt;
 mod scopes;

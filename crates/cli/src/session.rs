@@ -54,6 +54,8 @@ pub(crate) struct Session {
     pub(crate) json: bool,
     /// Nothing is written to the store.
     pub(crate) read_only: bool,
+    /// The options name a prefix, so the formats are those of the service.
+    pub(crate) knows_prefix: bool,
     store: AnyStore,
 }
 
@@ -101,6 +103,7 @@ impl Session {
             tokens,
             json: options.json,
             read_only: opened.is_read_only(),
+            knows_prefix,
             store: opened,
         })
     }

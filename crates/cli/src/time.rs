@@ -59,28 +59,30 @@ impl Expiry {
     }
 }
 
-/// When a token begins to work.
+/// A time in the future.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Beginning {
+pub(crate) enum Future {
     /// An instant. A date means the beginning of that day in UTC.
     At(Timestamp),
-    /// This long after the token is issued.
+    /// This long from now.
     In(Duration),
 }
 
-impl Beginning {
-    /// Returns the instant, if the token is issued at `now`.
-    pub(crate) fn instant(self, now: Timestamp) -> Result<Timestamp, Failure> {
+impl Future {
+    /// Returns the instant, relative to `now`. The error names the option.
+    pub(crate) fn instant(self, now: Timestamp, option: &str) -> Result<Timestamp, Failure> {
         match self {
             Self::At(at) => Ok(at),
             Self::In(wait) => now.checked_add(wait).map_err(|_| {
-                Failure::usage("`--not-before` is too far in the future; choose an earlier time")
+                Failure::usage(format!(
+                    "`{option}` is too far in the future; choose an earlier time"
+                ))
             }),
         }
     }
 }
 
-impl FromStr for Beginning {
+impl FromStr for Future {
     type Err = &'static str;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
@@ -214,18 +216,18 @@ mod tests {
     }
 
     #[test]
-    fn a_beginning_is_a_duration_a_date_or_a_time() {
+    fn a_future_time_is_a_duration_a_date_or_a_time() {
         let now = at("2027-03-01T00:00:00Z");
         for (text, expected) in [
             ("1d", "2027-03-02T00:00:00Z"),
             ("2027-01-31", "2027-01-31T00:00:00Z"),
             ("2027-01-31T12:00:00+01:00", "2027-01-31T11:00:00Z"),
         ] {
-            let beginning: Beginning = text.parse().unwrap();
-            assert_eq!(beginning.instant(now).unwrap(), at(expected), "{text}");
+            let future: Future = text.parse().unwrap();
+            assert_eq!(future.instant(now, "").unwrap(), at(expected), "{text}");
         }
-        let beyond: Beginning = "420000w".parse().unwrap();
-        assert!(beyond.instant(now).is_err());
+        let beyond: Future = "420000w".parse().unwrap();
+        assert!(beyond.instant(now, "").is_err());
     }
 
     #[test]

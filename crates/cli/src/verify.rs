@@ -1,28 +1,18 @@
 //! `verify`: checks whether a token is accepted.
 
-use std::{
-    io::{self, BufRead, IsTerminal, Read},
-    net::IpAddr,
-};
+use std::net::IpAddr;
 
 use clap::Args;
 use serde::Serialize;
 use tower_api_tokens::{AppId, AppPrincipal, Rejection, RejectionKind, ScopeSet, TokenId};
-use zeroize::Zeroizing;
 
 use crate::{
     failure::Failure,
-    note::note,
     output::{print_fields, print_json},
-    scopes,
+    presented, scopes,
     session::Session,
     views::{Time, time_or},
 };
-
-/// More than the longest credential, so that a longer one is rejected as malformed.
-const MAX_INPUT: u64 = 8192;
-
-const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
 
 #[derive(Args)]
 pub(crate) struct Arguments {
@@ -32,9 +22,8 @@ pub(crate) struct Arguments {
     /// Address of the client, for a token that is restricted to networks
     #[arg(long, value_name = "ADDRESS")]
     client_address: Option<IpAddr>,
-    /// Accepted only to explain what to do if a token is passed as an argument.
-    #[arg(hide = true)]
-    misplaced: Vec<String>,
+    #[command(flatten)]
+    misplaced: presented::Misplaced,
 }
 
 /// The JSON output.
@@ -53,42 +42,15 @@ struct Verdict {
 }
 
 pub(crate) async fn run(arguments: &Arguments, session: &Session) -> Result<(), Failure> {
-    if !arguments.misplaced.is_empty() {
-        return Err(Failure::usage(
-            "every user of this machine can read a token passed as an argument: revoke it, issue another, and pipe that one to standard input",
-        ));
-    }
+    arguments.misplaced.check()?;
     let required = scopes::union(&arguments.scopes)?;
-    let token = read_token()?;
+    let token = presented::read("api-tokens verify")?;
     let authenticator = session.tokens.authenticator();
     let verdict = authenticator.authenticate_from(&token, arguments.client_address);
     match verdict.await {
         Ok(principal) => admitted(session, &principal, &required),
         Err(rejection) => refused(session, rejection),
     }
-}
-
-fn read_token() -> Result<Zeroizing<Vec<u8>>, Failure> {
-    let mut input = Zeroizing::new(Vec::with_capacity(MAX_INPUT as usize));
-    let stdin = io::stdin().lock();
-    let terminal = stdin.is_terminal();
-    let mut stdin = stdin.take(MAX_INPUT);
-    let read = if terminal {
-        note("Paste the token and press Enter:");
-        stdin.read_until(b'\n', &mut input)
-    } else {
-        stdin.read_to_end(&mut input)
-    };
-    read.map_err(|error| Failure::failed("cannot read the token").because(error))?;
-    // Some programs on Windows write a byte order mark before UTF-8.
-    let text = input.strip_prefix(BYTE_ORDER_MARK).unwrap_or(&input);
-    let token = Zeroizing::new(text.trim_ascii().to_vec());
-    if token.is_empty() {
-        return Err(Failure::usage(
-            "no token on standard input: pipe it in, for example with `printf %s \"$TOKEN\" | api-tokens verify`",
-        ));
-    }
-    Ok(token)
 }
 
 fn admitted(

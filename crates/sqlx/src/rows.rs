@@ -399,6 +399,14 @@ fn json_text(value: &impl Serialize) -> String {
     serde_json::to_string(value).unwrap_or_default()
 }
 
+/// Returns the smallest identifier of a record that was created at an instant or later.
+pub(super) fn first_identifier_at(instant: Timestamp) -> Identifier {
+    let milliseconds = u64::try_from(instant.as_millisecond()).unwrap_or_default();
+    let mut identifier = [0; 16];
+    identifier[..6].copy_from_slice(&milliseconds.to_be_bytes()[2..]);
+    Identifier(identifier)
+}
+
 /// Reads a nonnegative number.
 pub(super) fn count(row: &impl Columns, column: usize) -> Result<u64, StoreError> {
     u64::try_from(integer(row, column)?).map_err(corrupt)

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 
 use super::{
     Mutation, Plan, UsedKey,
-    snapshot::{State, active, current},
+    snapshot::{State, active, current, unsupported},
 };
 use crate::{
     model::{
@@ -16,7 +16,7 @@ use crate::{
         policy::Policy,
         record::TokenRecord,
     },
-    store::{StoreError, TokenTarget},
+    store::{StoreError, StoreErrorKind, TokenTarget},
     token::TokenId,
 };
 
@@ -53,6 +53,25 @@ pub trait AsyncSnapshot: Send {
     /// Returns an error if the store fails.
     async fn token(&mut self, target: &TokenTarget) -> Result<Option<TokenRecord>, StoreError>;
 
+    /// Reads several tokens, like [`token`](Self::token). Returns an answer for each target, in the same order.
+    ///
+    /// The default implementation reads them one by one. Override it if the store can read many in one
+    /// query.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the store fails.
+    async fn tokens(
+        &mut self,
+        targets: &[TokenTarget],
+    ) -> Result<Vec<Option<TokenRecord>>, StoreError> {
+        let mut tokens = Vec::with_capacity(targets.len());
+        for target in targets {
+            tokens.push(self.token(target).await?);
+        }
+        Ok(tokens)
+    }
+
     /// Reads all tokens of an app that are not revoked. Omit rows that cannot be parsed, provided that
     /// no lookup returns them either.
     ///
@@ -71,6 +90,35 @@ pub trait AsyncSnapshot: Send {
         before: Timestamp,
         limit: usize,
     ) -> Result<Vec<TokenId>, StoreError>;
+
+    /// Reads the identifiers of audit events that may be removed; see
+    /// [`Snapshot::events_before`](super::Snapshot::events_before). The default implementation returns an
+    /// error of the kind [`Unsupported`](crate::StoreErrorKind::Unsupported).
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the store fails or does not remove events.
+    async fn events_before(
+        &mut self,
+        _before: Timestamp,
+        _limit: usize,
+    ) -> Result<Vec<AuditEventId>, StoreError> {
+        Err(unsupported())
+    }
+
+    /// Reads at most `limit` idempotency keys that were used before an instant. The default implementation
+    /// returns an error of the kind [`Unsupported`](crate::StoreErrorKind::Unsupported).
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the store fails or does not remove keys.
+    async fn keys_before(
+        &mut self,
+        _before: Timestamp,
+        _limit: usize,
+    ) -> Result<Vec<[u8; 32]>, StoreError> {
+        Err(unsupported())
+    }
 
     /// Reads the use of an idempotency key.
     ///
@@ -158,6 +206,8 @@ struct Fetched {
     tokens: Reads<TokenTarget, Option<TokenRecord>>,
     unrevoked: Reads<AppId, Vec<TokenRecord>>,
     expired_or_revoked: Reads<(Timestamp, usize), Vec<TokenId>>,
+    events_before: Reads<(Timestamp, usize), Vec<AuditEventId>>,
+    keys_before: Reads<(Timestamp, usize), Vec<[u8; 32]>>,
     keys: Reads<[u8; 32], Option<UsedKey>>,
     policy: Reads<(), Policy>,
     live: Reads<(AppId, Timestamp), usize>,
@@ -207,17 +257,33 @@ impl Fetched {
                 any
             }};
         }
-        Ok(read! {
-            apps: id => state.app(id);
-            tokens: target => state.token(target);
-            unrevoked: app => state.unrevoked_of(app);
-            expired_or_revoked: (before, limit) => state.expired_or_revoked(*before, *limit);
-            keys: key => state.key(key);
-            policy: () => state.policy();
-            live: (app, at) => state.live_of(app, *at);
-            current: (app, at) => state.current_of(app, *at);
-            named: (app, name, at) => state.is_named(app, name, *at);
-        })
+        let targets = self.tokens.missing.take();
+        let tokens = match targets.as_slice() {
+            [] => Vec::new(),
+            [target] => vec![state.token(target).await?],
+            targets => state.tokens(targets).await?,
+        };
+        if tokens.len() != targets.len() {
+            return Err(StoreError::with_source(
+                StoreErrorKind::Corrupt,
+                "the store did not answer for each token; check its `AsyncSnapshot::tokens`",
+            ));
+        }
+        let any = !targets.is_empty();
+        self.tokens.done.extend(targets.into_iter().zip(tokens));
+        Ok(any
+            | read! {
+                apps: id => state.app(id);
+                unrevoked: app => state.unrevoked_of(app);
+                expired_or_revoked: (before, limit) => state.expired_or_revoked(*before, *limit);
+                events_before: (before, limit) => state.events_before(*before, *limit);
+                keys_before: (before, limit) => state.keys_before(*before, *limit);
+                keys: key => state.key(key);
+                policy: () => state.policy();
+                live: (app, at) => state.live_of(app, *at);
+                current: (app, at) => state.current_of(app, *at);
+                named: (app, name, at) => state.is_named(app, name, *at);
+            })
     }
 }
 
@@ -236,6 +302,18 @@ impl State for Fetched {
 
     fn expired_or_revoked(&self, before: Timestamp, limit: usize) -> Vec<TokenId> {
         self.expired_or_revoked.get((before, limit))
+    }
+
+    fn events_before(
+        &self,
+        before: Timestamp,
+        limit: usize,
+    ) -> Result<Vec<AuditEventId>, StoreError> {
+        Ok(self.events_before.get((before, limit)))
+    }
+
+    fn keys_before(&self, before: Timestamp, limit: usize) -> Result<Vec<[u8; 32]>, StoreError> {
+        Ok(self.keys_before.get((before, limit)))
     }
 
     fn key(&self, key: &[u8; 32]) -> Option<UsedKey> {

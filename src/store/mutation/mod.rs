@@ -15,8 +15,13 @@ pub use op::Op;
 pub use plan::{Plan, Write};
 pub use snapshot::{Snapshot, UsedKey};
 
-use super::{BoundKey, StoreError, StoreErrorKind};
-use crate::model::{app::AppRecord, audit::AuditEvent, policy::Policy, record::TokenRecord};
+use super::{BoundKey, StoreError, StoreErrorKind, derived_event_id};
+use crate::model::{
+    app::AppRecord,
+    audit::{AuditChange, AuditEvent},
+    policy::Policy,
+    record::TokenRecord,
+};
 
 /// A change for [`TokenRegistry::apply`](super::TokenRegistry::apply), which carries it out
 /// completely or not at all.
@@ -68,7 +73,9 @@ pub enum Applied {
     App(AppRecord),
     /// The token, after the change. For a rotation, this is the rotated token.
     Token(TokenRecord),
-    /// The number of tokens inserted or removed.
+    /// The tokens that were changed, after the change.
+    Tokens(Vec<TokenRecord>),
+    /// The number of records inserted or removed.
     Count(usize),
 }
 
@@ -105,6 +112,21 @@ impl Mutation {
         self.audit = Some(event);
         self
     }
+
+    /// Returns the audit event about one token of a change of many tokens. It is the event of the mutation,
+    /// but about the token and its app, and its only [change](AuditEvent::changes) is the field `batch`: the
+    /// identifier of the event of the mutation, which all events of the change have in common.
+    ///
+    /// Returns `None` if the mutation has no event. A token has the same event each time.
+    #[must_use]
+    pub fn event_of(&self, token: &TokenRecord) -> Option<AuditEvent> {
+        let mut event = self.audit.clone()?;
+        let batch = event.id.to_string();
+        event.id = derived_event_id(event.at, [batch.as_str(), &token.id.to_string()]);
+        (event.app, event.token) = (Some(token.app.id), Some(token.id));
+        event.changes = vec![AuditChange::new("batch", None, Some(batch))];
+        Some(event)
+    }
 }
 
 impl Applied {
@@ -132,7 +154,19 @@ impl Applied {
         }
     }
 
-    /// Returns the number of tokens inserted or removed.
+    /// Returns the changed tokens.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the store returned something other than tokens.
+    pub fn into_tokens(self) -> Result<Vec<TokenRecord>, StoreError> {
+        match self {
+            Self::Tokens(tokens) => Ok(tokens),
+            other => Err(other.unexpected("tokens")),
+        }
+    }
+
+    /// Returns the number of records inserted or removed.
     ///
     /// # Errors
     ///
@@ -148,6 +182,7 @@ impl Applied {
         let returned = match self {
             Self::App(_) => "an app",
             Self::Token(_) => "a token",
+            Self::Tokens(_) => "tokens",
             Self::Count(_) => "a number",
         };
         StoreError::with_source(

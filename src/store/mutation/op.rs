@@ -1,5 +1,7 @@
 //! The operations of a registry, and what each writes.
 
+use std::collections::HashSet;
+
 use jiff::Timestamp;
 
 use super::{
@@ -18,7 +20,7 @@ use crate::{
         record::TokenRecord,
         version::RecordVersion,
     },
-    store::{AppInUse, Change, StoreError, StoreErrorKind, TokenTarget},
+    store::{AppInUse, Change, StoreError, StoreErrorKind, TokenQuery, TokenTarget},
     token::TokenId,
 };
 
@@ -95,12 +97,38 @@ pub enum Op {
     /// Revokes a token, as [`TokenRecord::revoke`] does. Revoking a revoked token succeeds, and is
     /// recorded in the change log again.
     RevokeToken(TokenTarget),
+    /// Revokes those of these tokens that the query still selects and that have neither expired nor been
+    /// revoked. The others are left out. The result is [`Applied::Tokens`].
+    ///
+    /// Instead of the audit event of the mutation, [one event per revoked
+    /// token](super::Mutation::event_of) is recorded.
+    RevokeTokens {
+        /// The tokens.
+        tokens: Vec<TokenId>,
+        /// The conditions that they must still meet. Its position and its limit do not apply.
+        query: TokenQuery,
+    },
     /// Removes tokens that [expired or were revoked](TokenRecord::expired_or_revoked_at) before an
     /// instant.
     Purge {
         /// The instant.
         before: Timestamp,
         /// The maximum number of tokens to remove.
+        limit: usize,
+    },
+    /// Removes the oldest audit events, as [`Snapshot::events_before`](super::Snapshot::events_before)
+    /// returns them.
+    TrimEvents {
+        /// Only events before this instant.
+        before: Timestamp,
+        /// The maximum number of events to remove.
+        limit: usize,
+    },
+    /// Removes idempotency keys, as [`Snapshot::keys_before`](super::Snapshot::keys_before) returns them.
+    TrimKeys {
+        /// Only keys that were used before this instant.
+        before: Timestamp,
+        /// The maximum number of keys to remove.
         limit: usize,
     },
     /// Sets the policy.
@@ -217,6 +245,37 @@ impl Op {
                 draft
                     .writes
                     .extend(removed.into_iter().map(Write::RemoveToken));
+                Applied::Count(count)
+            }
+            Self::RevokeTokens { tokens, query } => {
+                let query = query.clone().after(None);
+                let (mut seen, mut revoked) = (HashSet::new(), Vec::new());
+                for id in tokens.iter().filter(|id| seen.insert(**id)) {
+                    let token = state.token(&TokenTarget::any(*id));
+                    let is_selected = |token: &TokenRecord| {
+                        token.check_active(at).is_ok() && query.selects(token, at)
+                    };
+                    if let Some(token) = token.filter(is_selected) {
+                        let token = token.revoke(at);
+                        draft.update_token(token.clone());
+                        revoked.push(token);
+                    }
+                }
+                Applied::Tokens(revoked)
+            }
+            Self::TrimEvents { before, limit } => {
+                let trimmed = state.events_before(*before, *limit)?;
+                let count = trimmed.len();
+                let writes = trimmed.into_iter().map(Write::RemoveEvent);
+                draft.writes.extend(writes);
+                Applied::Count(count)
+            }
+            Self::TrimKeys { before, limit } => {
+                let trimmed = state.keys_before(*before, *limit)?;
+                let count = trimmed.len();
+                draft
+                    .writes
+                    .extend(trimmed.into_iter().map(Write::RemoveKey));
                 Applied::Count(count)
             }
             Self::SetPolicy { version, policy } => {

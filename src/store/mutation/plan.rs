@@ -10,7 +10,7 @@ use super::{
 use crate::{
     model::{
         app::{AppId, AppRecord},
-        audit::AuditEvent,
+        audit::{AuditEvent, AuditEventId},
         policy::Policy,
         record::TokenRecord,
     },
@@ -42,6 +42,8 @@ impl Plan {
                 Write::AppendEvent(event) => truncate(&mut event.at),
                 Write::RemoveApp(_)
                 | Write::RemoveToken(_)
+                | Write::RemoveEvent(_)
+                | Write::RemoveKey(_)
                 | Write::PutPolicy(_)
                 | Write::Log(_)
                 | Write::RestartLog => {}
@@ -50,6 +52,7 @@ impl Plan {
         match &mut self.applied {
             Applied::App(app) => truncate_app(app),
             Applied::Token(token) => truncate_token(token),
+            Applied::Tokens(tokens) => tokens.iter_mut().for_each(truncate_token),
             Applied::Count(_) => {}
         }
         self
@@ -105,6 +108,10 @@ pub enum Write {
     PutPolicy(Policy),
     /// Appends an audit event.
     AppendEvent(AuditEvent),
+    /// Removes an audit event, also from the [event log](crate::EventLog).
+    RemoveEvent(AuditEventId),
+    /// Removes an idempotency key.
+    RemoveKey([u8; 32]),
     /// Appends to the change log.
     Log(Change),
     /// Restarts the change log, so that it does not continue from any earlier revision.
@@ -141,13 +148,22 @@ impl Mutation {
             changes,
             ..
         } = draft;
-        if let Some(event) = &self.audit {
-            state.check_new_event(event.id)?;
-            let mut event = event.clone();
-            if !self.op.inserts() {
-                event.changes = changes;
+        match (&self.audit, &applied) {
+            (None, _) => {}
+            (Some(_), Applied::Tokens(tokens)) => {
+                for event in tokens.iter().filter_map(|token| self.event_of(token)) {
+                    state.check_new_event(event.id)?;
+                    writes.push(Write::AppendEvent(event));
+                }
             }
-            writes.push(Write::AppendEvent(event));
+            (Some(event), _) => {
+                state.check_new_event(event.id)?;
+                let mut event = event.clone();
+                if !self.op.inserts() {
+                    event.changes = changes;
+                }
+                writes.push(Write::AppendEvent(event));
+            }
         }
         Ok(Plan { writes, applied })
     }

@@ -56,6 +56,32 @@ pub trait Snapshot {
         });
         ended.take(limit).map(|token| token.id).collect()
     }
+
+    /// Returns at most `limit` audit events that may be removed: the oldest ones of the [event
+    /// log](crate::EventLog), up to the first one that is not before the instant, and refusals before the
+    /// instant. The latest event of the log stays, so that programs can follow it.
+    ///
+    /// The default implementation returns an error of the kind
+    /// [`Unsupported`](StoreErrorKind::Unsupported).
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the store does not remove events.
+    fn events_before(&self, _: Timestamp, _: usize) -> Result<Vec<AuditEventId>, StoreError> {
+        Err(unsupported())
+    }
+
+    /// Returns at most `limit` idempotency keys that were used before an instant.
+    ///
+    /// The default implementation returns an error of the kind
+    /// [`Unsupported`](StoreErrorKind::Unsupported).
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the store does not remove keys.
+    fn keys_before(&self, _: Timestamp, _: usize) -> Result<Vec<[u8; 32]>, StoreError> {
+        Err(unsupported())
+    }
 }
 
 /// Iterates over the tokens of a listing, page by page.
@@ -112,6 +138,12 @@ pub(super) trait State {
     fn token(&self, target: &TokenTarget) -> Option<TokenRecord>;
     fn unrevoked_of(&self, app: &AppId) -> Vec<TokenRecord>;
     fn expired_or_revoked(&self, before: Timestamp, limit: usize) -> Vec<TokenId>;
+    fn events_before(
+        &self,
+        before: Timestamp,
+        limit: usize,
+    ) -> Result<Vec<AuditEventId>, StoreError>;
+    fn keys_before(&self, before: Timestamp, limit: usize) -> Result<Vec<[u8; 32]>, StoreError>;
     fn key(&self, key: &[u8; 32]) -> Option<UsedKey>;
     fn policy(&self) -> Policy;
 
@@ -147,6 +179,18 @@ impl<S: Snapshot + ?Sized> State for S {
 
     fn expired_or_revoked(&self, before: Timestamp, limit: usize) -> Vec<TokenId> {
         Snapshot::expired_or_revoked(self, before, limit)
+    }
+
+    fn events_before(
+        &self,
+        before: Timestamp,
+        limit: usize,
+    ) -> Result<Vec<AuditEventId>, StoreError> {
+        Snapshot::events_before(self, before, limit)
+    }
+
+    fn keys_before(&self, before: Timestamp, limit: usize) -> Result<Vec<[u8; 32]>, StoreError> {
+        Snapshot::keys_before(self, before, limit)
     }
 
     fn key(&self, key: &[u8; 32]) -> Option<UsedKey> {
@@ -209,6 +253,10 @@ pub(super) fn active(tokens: &[TokenRecord], at: Timestamp) -> impl Iterator<Ite
 /// Returns the active tokens that have no successor.
 pub(super) fn current(tokens: &[TokenRecord], at: Timestamp) -> impl Iterator<Item = &TokenRecord> {
     active(tokens, at).filter(|token| token.successor.is_none())
+}
+
+pub(super) fn unsupported() -> StoreError {
+    StoreError::new(StoreErrorKind::Unsupported)
 }
 
 pub(super) fn not_found() -> StoreError {

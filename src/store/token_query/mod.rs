@@ -1,5 +1,6 @@
 //! Queries for tokens: filters, order and position.
 
+mod conflict;
 mod cursor;
 mod order;
 #[cfg(test)]
@@ -7,6 +8,7 @@ mod tests;
 
 use jiff::Timestamp;
 
+pub use conflict::{TokenCondition, TokenQueryConflict};
 pub use cursor::{TokenCursor, TokenCursorError};
 pub use order::TokenOrder;
 
@@ -35,7 +37,7 @@ use crate::{
 ///     .limit(20);
 /// # Ok::<(), tower_api_tokens::AppIdError>(())
 /// ```
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct TokenQuery {
     /// Only the token with this identifier.
@@ -237,11 +239,13 @@ impl TokenQuery {
     /// Returns the order of the listing. If none is set, it is [`Expiry`](TokenOrder::Expiry) with
     /// [`expires_before`](field@Self::expires_before), [`LastUsed`](TokenOrder::LastUsed) with
     /// [`unused_since`](field@Self::unused_since), and [`Newest`](TokenOrder::Newest) otherwise: a
-    /// store finds the tokens in that order without reading the others.
+    /// store finds the tokens in that order without reading the others. Revoked tokens are listed
+    /// newest first, because those two orders leave them out.
     #[must_use]
     pub fn order(&self) -> TokenOrder {
         match self.order {
             Some(order) => order,
+            None if self.status == Some(TokenStatus::Revoked) => TokenOrder::Newest,
             None if self.expires_before.is_some() => TokenOrder::Expiry,
             None if self.unused_since.is_some() => TokenOrder::LastUsed,
             None => TokenOrder::Newest,

@@ -62,6 +62,63 @@ fn a_filter_chooses_the_order_unless_one_is_set() {
 }
 
 #[test]
+fn revoked_tokens_are_listed_with_every_filter() {
+    let mut token = token(1);
+    token.expires_at = Some(at(2));
+    let token = token.revoke(at(1));
+    let revoked = TokenQuery::default().status(TokenStatus::Revoked);
+    for query in [
+        revoked.clone().expires_before(at(9)),
+        revoked.clone().unused_since(at(9)),
+        revoked.sorted_by(TokenOrder::Oldest),
+    ] {
+        assert_eq!(query.check(), Ok(()));
+        assert!(query.selects(&token, at(3)), "{query:?}");
+    }
+}
+
+#[test]
+fn conditions_that_exclude_each_other_are_named() {
+    let query = TokenQuery::default;
+    for (query, named) in [
+        (
+            query().never_expires().expires_before(at(1)),
+            ["never_expires=true", "expires_before"],
+        ),
+        (
+            query().never_expires().status(TokenStatus::Expired),
+            ["never_expires=true", "status=expired"],
+        ),
+        (
+            query().replaced(false).used_since_rotation(false),
+            ["replaced=false", "used_since_rotation=false"],
+        ),
+        (
+            query().never_used().used_since_rotation(true),
+            ["never_used=true", "used_since_rotation=true"],
+        ),
+        (
+            query()
+                .status(TokenStatus::Revoked)
+                .sorted_by(TokenOrder::LastUsed),
+            ["status=revoked", "sort=last_used"],
+        ),
+    ] {
+        let conflict = query.check().unwrap_err();
+        let conditions = conflict.conditions();
+        assert_eq!(conditions.map(|condition| condition.to_string()), named);
+    }
+    for fine in [
+        query().never_used().unused_since(at(1)),
+        query().never_used().used_since_rotation(false),
+        query().replaced(true).used_since_rotation(true),
+        query().never_expires().sorted_by(TokenOrder::Expiry),
+    ] {
+        assert_eq!(fine.check(), Ok(()));
+    }
+}
+
+#[test]
 fn a_cursor_of_another_order_selects_nothing() {
     let cursor = TokenCursor::of(&token(5), TokenOrder::Oldest);
     let query = TokenQuery::default().after(cursor);

@@ -40,6 +40,7 @@ mod insertion;
 mod limits;
 mod listing;
 mod lookup;
+mod maintenance;
 mod policy;
 mod repetition;
 mod results;
@@ -85,6 +86,10 @@ pub use listing::{
     token_pages_are_complete, token_pages_are_stable_under_changes,
 };
 pub use lookup::{a_lookup_ignores_expiry, a_missing_token_is_not_an_error};
+pub use maintenance::{
+    a_count_agrees_with_the_listing, many_tokens_are_revoked_in_one_change,
+    old_idempotency_keys_are_removed, the_oldest_events_are_removed,
+};
 pub use policy::{
     a_policy_is_set_over_the_version_that_was_read, racing_inserts_keep_names_unique,
     racing_inserts_keep_the_maximum_of_live_tokens, tokens_keep_the_policy,
@@ -195,6 +200,10 @@ macro_rules! registry_conformance {
             disabling_takes_effect_immediately
             revoked_is_terminal
             revoking_changes_one_record
+            many_tokens_are_revoked_in_one_change
+            the_oldest_events_are_removed
+            old_idempotency_keys_are_removed
+            a_count_agrees_with_the_listing
             a_revocation_is_visible_when_it_returns
             a_failed_rotation_changes_nothing
             a_rotation_is_atomic

@@ -69,6 +69,20 @@ impl Snapshot for Rows {
     fn has_event(&self, id: AuditEventId) -> bool {
         self.events.contains_key(&id)
     }
+
+    fn events_before(
+        &self,
+        before: Timestamp,
+        limit: usize,
+    ) -> Result<Vec<AuditEventId>, StoreError> {
+        let all = self.events.values();
+        Ok(self.event_history.removable(all, before, limit))
+    }
+
+    fn keys_before(&self, before: Timestamp, limit: usize) -> Result<Vec<[u8; 32]>, StoreError> {
+        let old = self.keys.iter().filter(|(_, used)| used.used_at < before);
+        Ok(old.take(limit).map(|(key, _)| *key).collect())
+    }
 }
 
 impl Tables for Rows {
@@ -108,6 +122,11 @@ impl Tables for Rows {
                 self.event_history.push(&event);
                 self.events.insert(event.id, event);
             }
+            Write::RemoveEvent(id) => {
+                self.event_history.remove(id);
+                self.events.remove(&id);
+            }
+            Write::RemoveKey(key) => drop(self.keys.remove(&key)),
             Write::Log(change) => self.history.push(change),
             Write::RestartLog => self.history.restart(),
         }

@@ -103,12 +103,11 @@ pub(super) struct EditApp {
 )]
 pub(super) async fn list_apps(
     Extension(operator): Extension<Operator>,
+    listing: Listing,
     Params(params): Params<AppParams>,
 ) -> Result<Response, Problem> {
-    let name = params.name.map(|NamePart(part)| part);
-    let listing = Listing::new(&["apps", name.as_deref().unwrap_or_default()]);
     let mut query = AppQuery::default().limit(Limit::of(params.limit));
-    query.name = name;
+    query.name = params.name.map(|NamePart(part)| part);
     if let Some(Cursor(cursor)) = params.cursor {
         query = query.after(listing.position(&cursor, app_id)?);
     }

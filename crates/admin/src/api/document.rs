@@ -21,7 +21,7 @@ use utoipa::{
 use super::{
     apps, events,
     extract::{IfMatchText, NoParams},
-    policy, tokens,
+    list, policy, report, revocation, search, tokens,
 };
 use crate::{
     gate::Gate,
@@ -58,6 +58,10 @@ impl Document {
         let mut document = Outline::openapi();
         for part in [
             apps::Paths::openapi(),
+            list::Paths::openapi(),
+            search::Paths::openapi(),
+            revocation::Paths::openapi(),
+            report::Paths::openapi(),
             tokens::Paths::openapi(),
             policy::Paths::openapi(),
             events::Paths::openapi(),

@@ -49,16 +49,6 @@ pub(super) struct EventParams {
 }
 
 impl EventParams {
-    fn listing(&self) -> Listing {
-        let app = self.app_id.as_ref().map(|AppIdText(app)| app.to_string());
-        let token = self
-            .token_id
-            .as_ref()
-            .map(|TokenIdText(token)| token.to_string());
-        let [app, token] = [app, token].map(Option::unwrap_or_default);
-        Listing::new(&["events", &app, &token])
-    }
-
     /// Returns where to start to read the events in their order, and how long to wait for one.
     fn following(&self) -> Result<Option<(EventQuery, Duration)>, Problem> {
         let wait = self.wait.as_ref().map(|Wait(wait)| *wait);
@@ -146,6 +136,7 @@ impl<'r> EventItemView<'r> {
 )]
 pub(super) async fn list_events(
     Extension(operator): Extension<Operator>,
+    listing: Listing,
     Params(params): Params<EventParams>,
 ) -> Result<Response, Problem> {
     if let Some((query, wait)) = params.following()? {
@@ -160,7 +151,6 @@ pub(super) async fn list_events(
         };
         return Ok(Json(view).into_response());
     }
-    let listing = params.listing();
     let page = operator.events(&params.query(&listing)?).await?;
     let view = EventPageView {
         items: page.items.iter().map(EventItemView::unpositioned).collect(),

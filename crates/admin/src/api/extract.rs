@@ -53,12 +53,40 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Patch<T> {
     }
 }
 
+/// The JSON body of a request that contains a secret. Errors quote no part of it.
+pub(super) struct SecretBody<T>(pub(super) T);
+
+impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for SecretBody<T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
+        let bytes = read_object(request, state, &["application/json"]).await?;
+        serde_json::from_slice(&bytes).map(Self).map_err(|_| {
+            Problem::bad_request(
+                "invalid_body",
+                "invalid body: expected a JSON object with exactly the documented fields; see `/openapi.json`",
+            )
+        })
+    }
+}
+
 /// Reads a body of one of these media types.
 async fn read_json<S: Send + Sync, T: DeserializeOwned>(
     request: Request,
     state: &S,
     types: &[&str],
 ) -> Result<T, Problem> {
+    let bytes = read_object(request, state, types).await?;
+    serde_json::from_slice(&bytes)
+        .map_err(|error| Problem::bad_request("invalid_body", invalid_body(&error)))
+}
+
+/// Reads a body that starts like a JSON object.
+async fn read_object<S: Send + Sync>(
+    request: Request,
+    state: &S,
+    types: &[&str],
+) -> Result<Bytes, Problem> {
     if !is_one_of(types, request.headers()) {
         let types = types.join("` or `");
         return Err(Problem::new(
@@ -81,8 +109,7 @@ async fn read_json<S: Send + Sync, T: DeserializeOwned>(
         let detail = "invalid body: expected a JSON object";
         return Err(Problem::bad_request("invalid_body", detail));
     }
-    serde_json::from_slice(&bytes)
-        .map_err(|error| Problem::bad_request("invalid_body", invalid_body(&error)))
+    Ok(bytes)
 }
 
 /// Names the place first: a message of `serde_json` ends with it, after the hint.

@@ -1,6 +1,6 @@
 //! The fields of requests. Each accepts exactly what the OpenAPI document describes.
 
-use std::{borrow::Cow, fmt, time::Duration};
+use std::{fmt, time::Duration};
 
 use jiff::Timestamp;
 use serde::{
@@ -37,12 +37,14 @@ macro_rules! text_field {
         }
 
         impl ToSchema for $field {
-            fn name() -> Cow<'static, str> {
-                Cow::Borrowed(stringify!($field))
+            fn name() -> ::std::borrow::Cow<'static, str> {
+                ::std::borrow::Cow::Borrowed(stringify!($field))
             }
         }
     };
 }
+
+pub(super) use text_field;
 
 text_field! {
     /// The identifier of an app.

@@ -6,7 +6,13 @@ mod document;
 mod events;
 mod extract;
 mod fields;
+mod filter;
+mod list;
+mod params;
 mod policy;
+mod report;
+mod revocation;
+mod search;
 mod tokens;
 mod values;
 
@@ -27,6 +33,10 @@ pub(super) fn router(gate: Gate) -> Router {
     let document = Document::new(&gate);
     let router = Router::new()
         .merge(apps::routes())
+        .merge(list::routes())
+        .merge(search::routes())
+        .merge(revocation::routes())
+        .merge(report::routes())
         .merge(tokens::routes())
         .merge(policy::routes())
         .merge(events::routes())

@@ -6,32 +6,26 @@ use axum::{
     routing::{get, post},
 };
 use http::{StatusCode, header::LOCATION};
-use serde::{Deserialize, Serialize};
-use tower_api_tokens::{
-    IssuedToken, NewToken, Rotation, TokenCursor, TokenEdit, TokenQuery, TokenRecord, TokenStatus,
-};
-use utoipa::{IntoParams, OpenApi, ToSchema};
+use serde::Deserialize;
+use tower_api_tokens::{IssuedToken, NewToken, Rotation, TokenEdit, TokenRecord};
+use utoipa::{OpenApi, ToSchema};
 
 use super::{
-    cursor::Listing,
-    extract::{Body, Id, IfMatch, IfMatchText, Key, NoParams, Params, Patch},
-    fields::{
-        AppIdText, Cursor, Expiry, FormatLabel, KeyText, Limit, Name, NamePart, ScopeText, Seconds,
-        TokenIdText,
-    },
+    extract::{Body, Id, IfMatch, IfMatchText, Key, NoParams, Patch},
+    fields::{AppIdText, Expiry, FormatLabel, KeyText, Name, ScopeText, Seconds, TokenIdText},
     tagged,
     values::{Instant, MetadataChanges, MetadataText, NetworkList, present, scopes},
 };
 use crate::{
     operations::Operator,
     problem::Problem,
-    view::{IssuedView, StatusSchema, TokenView},
+    view::{IssuedView, TokenView},
 };
 
 /// Creates the routes of the handlers below. The paths must match their OpenAPI descriptions.
 pub(super) fn routes<S: Clone + Send + Sync + 'static>() -> Router<S> {
     Router::new()
-        .route("/tokens", get(list_tokens).post(issue_token))
+        .route("/tokens", post(issue_token))
         .route("/tokens/{token}", get(get_token).patch(edit_token))
         .route("/tokens/{token}/rotate", post(rotate_token))
         .route("/tokens/{token}/suspend", post(suspend_token))
@@ -41,7 +35,6 @@ pub(super) fn routes<S: Clone + Send + Sync + 'static>() -> Router<S> {
 
 #[derive(OpenApi)]
 #[openapi(paths(
-    list_tokens,
     issue_token,
     get_token,
     edit_token,
@@ -51,65 +44,6 @@ pub(super) fn routes<S: Clone + Send + Sync + 'static>() -> Router<S> {
     revoke_token
 ))]
 pub(super) struct Paths;
-
-/// The filter of a listing of tokens.
-#[derive(Deserialize, IntoParams)]
-#[serde(deny_unknown_fields)]
-#[into_params(parameter_in = Query)]
-pub(super) struct TokenParams {
-    /// Return only tokens of this app.
-    #[param(inline, nullable = false)]
-    app_id: Option<AppIdText>,
-    /// Return only tokens with this status.
-    #[param(inline, nullable = false, value_type = Option<StatusSchema>)]
-    status: Option<TokenStatus>,
-    /// Return only tokens whose name contains this text. Ignores the case of ASCII letters.
-    #[param(inline, nullable = false)]
-    name: Option<NamePart>,
-    #[param(inline, nullable = false)]
-    cursor: Option<Cursor>,
-    #[param(inline, nullable = false)]
-    limit: Option<Limit>,
-}
-
-impl TokenParams {
-    fn listing(&self) -> Listing {
-        let app = self.app_id.as_ref().map(|AppIdText(app)| app.as_str());
-        let status = self.status.map(|status| status.as_str());
-        let name = self.name.as_ref().map(|NamePart(part)| part.as_str());
-        let [app, status, name] = [app, status, name].map(Option::unwrap_or_default);
-        Listing::new(&["tokens", app, status, name])
-    }
-
-    fn query(self, listing: &Listing) -> Result<TokenQuery, Problem> {
-        let mut query = TokenQuery::default().limit(Limit::of(self.limit));
-        query.app = self.app_id.map(|AppIdText(app)| app);
-        query.status = self.status;
-        query.name = self.name.map(|NamePart(part)| part);
-        if let Some(Cursor(cursor)) = self.cursor {
-            let order = query.order();
-            let is_ours = |cursor: &TokenCursor| cursor.order() == order;
-            let position = |bytes: &[u8]| token_cursor(bytes).filter(is_ours);
-            query = query.after(listing.position(&cursor, position)?);
-        }
-        Ok(query)
-    }
-}
-
-fn token_cursor(position: &[u8]) -> Option<TokenCursor> {
-    str::from_utf8(position).ok()?.parse().ok()
-}
-
-/// A page of tokens.
-#[derive(Serialize, ToSchema)]
-#[schema(as = TokenPage)]
-pub(super) struct TokenPageView<'r> {
-    /// The tokens, newest first.
-    items: Vec<TokenView<'r>>,
-    /// The cursor of the next page, or null on the last page.
-    #[schema(required)]
-    next: Option<String>,
-}
 
 /// The token to issue.
 #[derive(Deserialize, ToSchema)]
@@ -222,30 +156,6 @@ impl EditToken {
 pub(super) struct RotateToken {
     #[schema(inline)]
     overlap_seconds: Seconds,
-}
-
-/// List tokens.
-#[utoipa::path(
-    get, path = "/tokens", tag = "tokens", params(TokenParams),
-    responses((status = OK, description = "A page of tokens.", body = TokenPageView))
-)]
-pub(super) async fn list_tokens(
-    Extension(operator): Extension<Operator>,
-    Params(params): Params<TokenParams>,
-) -> Result<Response, Problem> {
-    let listing = params.listing();
-    let page = operator.list(&params.query(&listing)?).await?;
-    let view = TokenPageView {
-        items: page
-            .items
-            .iter()
-            .map(|token| view(&operator, token))
-            .collect(),
-        next: page
-            .next
-            .map(|next| listing.cursor(next.to_string().as_bytes())),
-    };
-    Ok(Json(view).into_response())
 }
 
 /// Issue a token.
@@ -435,7 +345,7 @@ pub(super) async fn revoke_token(
     Ok(shown(&operator, &token))
 }
 
-fn view<'r>(operator: &'r Operator, token: &'r TokenRecord) -> TokenView<'r> {
+pub(super) fn view<'r>(operator: &'r Operator, token: &'r TokenRecord) -> TokenView<'r> {
     let format = operator.formats().label_of(&token.mask);
     TokenView::at(operator.now(), token).with_format(format)
 }

@@ -251,7 +251,9 @@ impl Words {
                 "announce the expiration of",
                 "a token",
             ),
+            AuditAction::SearchToken => ("Looked up", "look up", "a token"),
             AuditAction::PurgeTokens => ("Purged", "purge", "expired and revoked tokens"),
+            AuditAction::TrimEvents => ("Removed", "remove", "old audit events"),
             AuditAction::ImportTokens => ("Imported", "import", "tokens"),
             AuditAction::SetPolicy => ("Changed", "change", "the policy"),
             AuditAction::ClearCaches => ("Cleared", "clear", "the caches"),
@@ -282,6 +284,8 @@ fn plain_reason(reason: &str) -> String {
         "suspended_token" => "the token is suspended".to_owned(),
         "restricted_token" => "the token's restrictions are not understood".to_owned(),
         "policy_violation" => "the policy doesn't allow it".to_owned(),
+        "unknown_token" => "no such token".to_owned(),
+        "foreign_format" => "not a token of this service".to_owned(),
         "stale" => "it was changed in the meantime".to_owned(),
         "app_in_use" => "the app has tokens that still work or can be resumed".to_owned(),
         "owner_required" => "only owners may do that".to_owned(),
@@ -291,6 +295,8 @@ fn plain_reason(reason: &str) -> String {
         "format_not_allowed" => "the app or a scope needs another format".to_owned(),
         "store_failure" => "database error".to_owned(),
         "repeated" => "submitted twice".to_owned(),
+        "too_many_tokens" => "too many tokens match".to_owned(),
+        "selection_changed" => "more tokens match than were confirmed".to_owned(),
         code => visible(&code.replace('_', " ")),
     }
 }

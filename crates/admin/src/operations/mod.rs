@@ -4,6 +4,7 @@
 mod apps;
 mod error;
 mod events;
+mod hygiene;
 mod policy;
 mod run;
 mod tokens;

@@ -1,8 +1,10 @@
 use futures_core::Stream;
 use jiff::Timestamp;
 use tower_api_tokens::{
-    ApiTokens, AppId, AuditAction, IssuedToken, LifecycleError, NewToken, Page, RecordVersion,
-    Rotation, TokenCursor, TokenEdit, TokenId, TokenQuery, TokenRecord, store::records,
+    ApiTokens, AppId, AuditAction, AuditOutcome, IssuedToken, LifecycleError, LifecycleErrorKind,
+    NewToken, Page, RecordVersion, Rotation, TokenCursor, TokenEdit, TokenId, TokenQuery,
+    TokenRecord,
+    store::{records, run_to_end},
 };
 
 use super::{
@@ -37,7 +39,36 @@ impl Operator {
         attempt(async { Ok(self.tokens().get(id).await?) }).await
     }
 
-    /// Lists tokens, newest first, one page at a time.
+    /// Returns the record of the token with this text, if there is one. The search is recorded in the
+    /// audit log, without the text. See
+    /// [`ApiTokens::find_token`](tower_api_tokens::ApiTokens::find_token).
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the text has none of the accepted formats, or the store fails.
+    pub async fn find_token(&self, text: &str) -> Result<Option<TokenRecord>, OperationError> {
+        let mut event = self.event(AuditAction::SearchToken)?;
+        let found = attempt(async { Ok(self.tokens().find_token(text).await?) }).await;
+        let reason = match &found {
+            Ok(Some(token)) => {
+                (event.app, event.token) = (Some(token.app.id), Some(token.id));
+                None
+            }
+            Ok(None) => Some(LifecycleErrorKind::UnknownToken.as_str()),
+            Err(error) => Some(error.reason()),
+        };
+        if let Some(reason) = reason {
+            event.outcome = AuditOutcome::Refused(reason.to_owned());
+        }
+        let trail = self.trail().clone();
+        run_to_end(async move {
+            trail.record(event).await;
+            found
+        })
+        .await
+    }
+
+    /// Lists tokens one page at a time, newest first unless the query has another order.
     ///
     /// # Errors
     ///

@@ -122,6 +122,15 @@ impl Client {
         found.expect("no such event")["changes"].clone()
     }
 
+    /// Returns the names of the tokens of a listing, in its order.
+    pub(crate) async fn listed(&self, query: &str) -> Vec<String> {
+        let page = self.get(&format!("/tokens?{query}")).await.ok();
+        let items = page["items"].as_array().unwrap().iter();
+        items
+            .map(|item| item["name"].as_str().unwrap().to_owned())
+            .collect()
+    }
+
     /// Issues a token that has the scope `read`.
     pub(crate) async fn issue(&self, app: &str, name: &str) -> Value {
         let new = serde_json::json!({"app_id": app, "name": name, "scopes": ["read"]});

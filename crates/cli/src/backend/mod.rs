@@ -38,6 +38,14 @@ pub(crate) struct NewToken<'a> {
     pub(crate) metadata: Metadata,
 }
 
+/// Which tokens to list.
+#[derive(Clone, Debug)]
+pub(crate) struct TokenFilter {
+    pub(crate) query: TokenQuery,
+    /// The label or the prefix of their format. The server knows its own formats.
+    pub(crate) format: Option<String>,
+}
+
 /// Events in the order in which they were committed, each with its position.
 pub(crate) struct EventsInOrder {
     pub(crate) events: Vec<Document<Event>>,
@@ -88,7 +96,10 @@ pub(crate) trait Backend: Send + Sync {
 
     async fn token(&self, id: TokenId) -> Result<Document<Token>, Failure>;
 
-    fn tokens(&self, query: TokenQuery) -> Records<'_, Token>;
+    /// Returns the record of the token with this text.
+    async fn find_token(&self, text: &str) -> Result<Option<Document<Token>>, Failure>;
+
+    fn tokens(&self, filter: TokenFilter) -> Result<Records<'_, Token>, Failure>;
 
     async fn issue(&self, app: &AppId, new: NewToken<'_>) -> Result<IssuedDocument, Failure>;
 

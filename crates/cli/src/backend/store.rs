@@ -7,7 +7,7 @@ use futures_util::{StreamExt, TryStream, TryStreamExt};
 use serde::{Serialize, de::DeserializeOwned};
 use tower_api_tokens::{
     AppEdit, AppId, AppQuery, AppRecord, AuditQuery, Clock, EventPosition, EventQuery, IssuedToken,
-    Metadata, NewApp, Policy, RecordVersion, SystemClock, TokenEdit, TokenId, TokenQuery,
+    Metadata, NewApp, Policy, RecordVersion, SystemClock, TokenEdit, TokenFormat, TokenId,
     TokenRecord, TokenRegistryStreams,
 };
 use tower_api_tokens_admin::view::{AppView, EventView, PolicyView, TokenView};
@@ -15,7 +15,7 @@ use zeroize::Zeroizing;
 
 use super::{
     App, Backend, Document, Event, EventsInOrder, IssuedDocument, NewToken, Records, Rules, Token,
-    is_about_format,
+    TokenFilter, is_about_format,
 };
 use crate::{failure::Failure, session::Session};
 
@@ -70,10 +70,18 @@ impl Backend for Session {
         self.document(&self.tokens.get(id).await?)
     }
 
-    fn tokens(&self, query: TokenQuery) -> Records<'_, Token> {
-        records(self.tokens.stream_tokens(query), |token| {
-            self.document(token)
-        })
+    async fn find_token(&self, text: &str) -> Result<Option<Document<Token>>, Failure> {
+        let found = self.operator.find_token(text).await?;
+        found.map(|token| self.document(&token)).transpose()
+    }
+
+    fn tokens(&self, filter: TokenFilter) -> Result<Records<'_, Token>, Failure> {
+        let mut query = filter.query;
+        if let Some(name) = &filter.format {
+            query = query.format(&self.format_named(name)?);
+        }
+        let tokens = self.tokens.stream_tokens(query);
+        Ok(records(tokens, |token| self.document(token)))
     }
 
     async fn issue(&self, app: &AppId, new: NewToken<'_>) -> Result<IssuedDocument, Failure> {
@@ -167,6 +175,17 @@ impl Backend for Session {
 }
 
 impl Session {
+    /// Returns the format with this label or prefix. If none is configured, any prefix may be used.
+    fn format_named(&self, name: &str) -> Result<TokenFormat, Failure> {
+        if !self.knows_prefix {
+            return TokenFormat::new(name).map_err(|error| Failure::usage(error.to_string()));
+        }
+        match self.tokens.formats().named(name) {
+            Ok(format) => Ok(format.clone()),
+            Err(error) => Err(Failure::from(error).of_usage()),
+        }
+    }
+
     fn document(&self, token: &TokenRecord) -> Result<Document<Token>, Failure> {
         let label = self.tokens.formats().label_of(&token.mask);
         document(&TokenView::at(SystemClock::default().now(), token).with_format(label))

@@ -11,7 +11,7 @@ use crate::{
     failure::Failure,
     metadata::MetadataOptions,
     networks, scopes,
-    time::{Beginning, Expiry},
+    time::{Expiry, Future},
 };
 
 #[derive(Args)]
@@ -42,7 +42,7 @@ pub(crate) struct Arguments {
     /// When the token begins to work: a duration like `2d`, a date like `2027-01-31` (the beginning of
     /// that day in UTC), or a time like `2027-01-31T12:00:00Z`. Defaults to now
     #[arg(long, value_name = "WHEN")]
-    not_before: Option<Beginning>,
+    not_before: Option<Future>,
     #[command(flatten)]
     metadata: MetadataOptions,
 }
@@ -63,7 +63,9 @@ pub(crate) async fn run(arguments: &Arguments, context: &Context<'_>) -> Result<
     let networks = networks::union(&arguments.networks)?;
     let metadata = arguments.metadata.read()?;
     let now = SystemClock::default().now();
-    let not_before = arguments.not_before.map(|begins| begins.instant(now));
+    let not_before = arguments
+        .not_before
+        .map(|begins| begins.instant(now, "--not-before"));
     let app = context.find_app(&arguments.app).await?;
     let new = NewToken {
         name: &arguments.name,

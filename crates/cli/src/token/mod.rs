@@ -1,6 +1,8 @@
-//! `token`: issues, lists, shows, renames, edits, suspends, rotates, revokes and purges tokens.
+//! `token`: issues, lists, finds, shows, renames, edits, suspends, rotates, revokes and purges tokens.
 
 mod edit;
+mod filter;
+mod find;
 mod issue;
 mod list;
 mod print;
@@ -19,8 +21,11 @@ pub(crate) enum Command {
     /// Issue a token and print it to standard output; it is shown only once
     #[command(visible_alias = "create")]
     Issue(issue::Arguments),
-    /// List tokens, newest first
+    /// List tokens; filters can be combined
     List(list::Arguments),
+    /// Find the record of a token by its text, for example of one that leaked; reads the token from
+    /// standard input
+    Find(find::Arguments),
     /// Show the details of a token
     Show {
         /// Identifier of the token
@@ -72,6 +77,8 @@ impl Command {
             Self::List(_) | Self::Show { .. } => Purpose::Read,
             Self::Rename { .. }
             | Self::Edit(_)
+            // The audit log records it.
+            | Self::Find(_)
             | Self::Suspend { .. }
             | Self::Resume { .. }
             | Self::Revoke(_)
@@ -84,6 +91,7 @@ pub(crate) async fn run(command: Command, context: &Context<'_>) -> Result<(), F
     match command {
         Command::Issue(arguments) => issue::run(&arguments, context).await,
         Command::List(arguments) => list::run(&arguments, context).await,
+        Command::Find(arguments) => find::run(&arguments, context).await,
         Command::Show { id } => print(context, &context.backend.token(id).await?),
         Command::Rename { id, name } => {
             print(context, &context.backend.rename_token(id, &name).await?)

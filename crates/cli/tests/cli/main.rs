@@ -3,6 +3,7 @@
 mod apps;
 mod arguments;
 mod events;
+mod filters;
 mod formats;
 mod guide;
 mod measuring;

@@ -6,8 +6,8 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use tower_api_tokens::{
     Answer, AppId, AppQuery, AppRecord, Applied, AuditLog, ChangeLog, EventLog, ExpiringQuery,
-    Mutation, Page, Policy, StoreError, StoreErrorKind, TokenCursor, TokenDigest, TokenQuery,
-    TokenRecord, TokenRegistry, TokenStore, TokenTarget, UsageLog,
+    Mutation, Outdated, OutdatedQuery, Page, Policy, StoreError, StoreErrorKind, TokenCursor,
+    TokenDigest, TokenQuery, TokenRecord, TokenRegistry, TokenStore, TokenTarget, UsageLog,
 };
 
 use super::{Access, AnyStoreBuilder, Driver, error::invalid};
@@ -282,6 +282,19 @@ impl TokenRegistry for AnyStore {
         query: &ExpiringQuery,
     ) -> Result<Page<TokenRecord, ExpiringQuery>, StoreError> {
         self.registry().expiring(query).await
+    }
+
+    async fn count(
+        &self,
+        query: &TokenQuery,
+        now: Timestamp,
+        limit: usize,
+    ) -> Result<usize, StoreError> {
+        self.registry().count(query, now, limit).await
+    }
+
+    async fn outdated(&self, query: &OutdatedQuery) -> Result<Outdated, StoreError> {
+        self.registry().outdated(query).await
     }
 
     fn change_log(&self) -> Option<&dyn ChangeLog> {

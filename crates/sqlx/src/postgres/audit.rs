@@ -13,6 +13,12 @@ impl PostgresStore {
     }
 }
 
+/// Returns events as JSON rows.
+pub(super) fn event_rows<'e>(events: impl IntoIterator<Item = &'e AuditEvent>) -> String {
+    let rows = events.into_iter().map(event_row);
+    Value::from(rows.collect::<Vec<_>>()).to_string()
+}
+
 fn event_row(event: &AuditEvent) -> Value {
     json!({
         "id": event.id,
@@ -33,9 +39,8 @@ impl AuditLog for PostgresStore {
     }
 
     async fn append_new(&self, events: &[AuditEvent]) -> Result<usize, StoreError> {
-        let rows = Value::from(events.iter().map(event_row).collect::<Vec<_>>());
         let append = self.query(&self.statements().append_new_events);
-        let appended = self.change(append.bind(rows.to_string())).await?;
+        let appended = self.change(append.bind(event_rows(events))).await?;
         Ok(appended.len())
     }
 

@@ -9,7 +9,10 @@ use tower_api_tokens::{
 };
 
 use super::{PostgresStore, Query, error::odd_outcome, schema::Schema};
-use crate::rows::{Columns, Identifier, TOKEN_COLUMNS, app_from, count, token_from, unsupported};
+use crate::rows::{
+    Columns, Identifier, TOKEN_COLUMNS, app_from, count, first_identifier_at, token_from,
+    unsupported,
+};
 
 /// The column at which the outcome of a call begins, after the columns of a token.
 const OUTCOME: usize = TOKEN_COLUMNS;
@@ -52,9 +55,12 @@ macro_rules! calls {
 
 calls! {
     commit = "api_token_commit" with 21;
+    commit_many = "api_token_commit_many" with 22;
     disable_app = "api_token_disable_app" with 2;
     revoke_token = "api_token_revoke_token" with 3;
     purge_tokens = "api_token_purge_tokens" with 3;
+    trim_events = "api_token_trim_events" with 3;
+    trim_keys = "api_token_trim_keys" with 2;
     clear_caches = "api_token_clear_caches" with 0;
 }
 
@@ -78,6 +84,7 @@ impl PostgresStore {
             Op::DisableApp(_) | Op::RevokeToken(_) | Op::ClearCaches => {
                 self.make(mutation, Vec::new()).await
             }
+            Op::TrimEvents { .. } | Op::TrimKeys { .. } => self.make(mutation, Vec::new()).await,
             _ => self.plan_and_commit(mutation).await,
         }
     }
@@ -113,6 +120,19 @@ impl PostgresStore {
             Op::Purge { before, limit } => {
                 let call = begin(&calls.purge_tokens)
                     .bind(candidates)
+                    .bind(microseconds(*before))
+                    .bind(i64::try_from(*limit).unwrap_or(i64::MAX));
+                (call, Returns::Count)
+            }
+            Op::TrimEvents { before, limit } => {
+                let call = begin(&calls.trim_events)
+                    .bind(microseconds(*before))
+                    .bind(first_identifier_at(*before))
+                    .bind(i64::try_from(*limit).unwrap_or(i64::MAX));
+                (call, Returns::Count)
+            }
+            Op::TrimKeys { before, limit } => {
+                let call = begin(&calls.trim_keys)
                     .bind(microseconds(*before))
                     .bind(i64::try_from(*limit).unwrap_or(i64::MAX));
                 (call, Returns::Count)

@@ -12,6 +12,7 @@ use tower_api_tokens::{
 
 use super::{
     PostgresStore, Query,
+    audit::event_rows,
     mutate::{bind_key, outcome},
 };
 use crate::rows::{
@@ -45,14 +46,21 @@ impl PostgresStore {
 
     fn commit(&self, mutation: &Mutation, plan: &Plan, reads: &Reads) -> Result<Query, StoreError> {
         let writes = Writes::of(plan)?;
-        let event = plan.writes.iter().find_map(|write| match write {
+        let events = plan.writes.iter().filter_map(|write| match write {
             Write::AppendEvent(event) => Some(event),
             _ => None,
         });
-        let call = self.begin_call(&self.statements().calls.commit, event);
+        let events: Vec<_> = events.collect();
+        let calls = &self.statements().calls;
+        let (function, event) = match events.as_slice() {
+            [] => (&calls.commit, None),
+            [event] => (&calls.commit, Some(*event)),
+            _ => (&calls.commit_many, None),
+        };
+        let call = self.begin_call(function, event);
         let call = bind_key(call.bind(event.and_then(changes_text)), mutation);
         let policy = reads.policy.clone();
-        Ok(call
+        let call = call
             .bind(writes.made.map(Identifier::from))
             .bind(reads.since.map(|since| since.number.cast_signed()))
             .bind(reads.since.map(|since| since.mark.cast_signed()))
@@ -68,7 +76,11 @@ impl PostgresStore {
             .bind(Value::from(writes.new_tokens).to_string())
             .bind(Value::from(writes.changed_tokens).to_string())
             .bind(writes.removed_app)
-            .bind(writes.policy))
+            .bind(writes.policy);
+        Ok(match events.len() {
+            0 | 1 => call,
+            _ => call.bind(event_rows(events)),
+        })
     }
 }
 
@@ -104,10 +116,12 @@ impl Writes {
                     writes.logged_digests.push(digest.as_bytes().to_vec());
                 }
                 Write::Log(Change::App(app)) => writes.logged_apps.push(app.to_string()),
-                // Other functions purge and restart the log.
-                Write::RemoveToken(_) | Write::RestartLog | Write::Log(_) => {
-                    return Err(unsupported());
-                }
+                // Other functions remove records and restart the log.
+                Write::RemoveToken(_)
+                | Write::RemoveEvent(_)
+                | Write::RemoveKey(_)
+                | Write::RestartLog
+                | Write::Log(_) => return Err(unsupported()),
             }
         }
         Ok(writes)
@@ -180,6 +194,16 @@ impl<'s> Reader<'s> {
         Ok(rows)
     }
 
+    /// Reads a token from a row, if there is one.
+    fn read_token(&mut self, row: &PgRow) -> Result<Option<TokenRecord>, StoreError> {
+        let token = token_if_any(row)?;
+        if let Some(token) = &token {
+            self.reads.digests.push(token.digest.as_bytes().to_vec());
+            self.reads.apps.push(token.app.id.to_string());
+        }
+        Ok(token)
+    }
+
     async fn count(&mut self, query: Query, app: &AppId, at: Timestamp) -> Result<u64, StoreError> {
         self.reads.owners.push(app.to_string());
         let query = query.bind(app.to_string()).bind(microseconds(at));
@@ -207,12 +231,24 @@ impl AsyncSnapshot for Reader<'_> {
             .bind(Identifier::from(target.id))
             .bind(target.app.map(|app| app.to_string()));
         let rows = self.read(query, TOKEN_COLUMNS).await?;
-        let token = token_if_any(rows.first().ok_or_else(log_is_empty)?)?;
-        if let Some(token) = &token {
-            self.reads.digests.push(token.digest.as_bytes().to_vec());
-            self.reads.apps.push(token.app.id.to_string());
-        }
-        Ok(token)
+        self.read_token(rows.first().ok_or_else(log_is_empty)?)
+    }
+
+    async fn tokens(
+        &mut self,
+        targets: &[TokenTarget],
+    ) -> Result<Vec<Option<TokenRecord>>, StoreError> {
+        let ids: Vec<_> = targets
+            .iter()
+            .map(|target| Identifier::from(target.id))
+            .collect();
+        let apps = targets
+            .iter()
+            .map(|target| target.app.map(|app| app.to_string()));
+        let apps: Vec<_> = apps.collect();
+        let query = self.store.query(&self.store.statements().planned_tokens);
+        let rows = self.read(query.bind(ids).bind(apps), TOKEN_COLUMNS).await?;
+        rows.iter().map(|row| self.read_token(row)).collect()
     }
 
     async fn unrevoked_of(&mut self, app: &AppId) -> Result<Vec<TokenRecord>, StoreError> {

@@ -2,14 +2,14 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use tower_api_tokens::{
     AppId, AppQuery, AppRecord, Applied, AuditLog, ChangeLog, EventLog, ExpiringQuery, Mutation,
-    Page, Policy, StoreError, TokenCursor, TokenQuery, TokenRecord, TokenRegistry, TokenTarget,
-    UsageLog, store::microseconds,
+    Outdated, OutdatedQuery, Page, Policy, StoreError, TokenCursor, TokenQuery, TokenRecord,
+    TokenRegistry, TokenTarget, UsageLog, store::microseconds,
 };
 
 use super::{PostgresStore, Query};
 use crate::rows::{
-    Columns, Identifier, app_from, check_order, expiring_from, policy_from, readable, surplus,
-    token_from, tokens_from,
+    Columns, Identifier, app_from, check_order, count, expiring_from, first_identifier_at,
+    policy_from, readable, surplus, token_from, tokens_from, unsupported,
 };
 
 impl PostgresStore {
@@ -108,6 +108,31 @@ impl TokenRegistry for PostgresStore {
             .bind(microseconds(query.until))
             .bind(surplus(limit));
         expiring_from(&self.list(read).await?, query)
+    }
+
+    async fn outdated(&self, query: &OutdatedQuery) -> Result<Outdated, StoreError> {
+        // Nothing is before the smallest time.
+        let before = |instant: Option<Timestamp>| instant.map_or(i64::MIN, microseconds);
+        let count_query = self
+            .query(&self.statements().outdated)
+            .bind(before(query.tokens_before))
+            .bind(before(query.events_before))
+            .bind(first_identifier_at(
+                query.events_before.unwrap_or(Timestamp::MIN),
+            ))
+            .bind(before(query.keys_before))
+            .bind(i64::try_from(query.limit).unwrap_or(i64::MAX));
+        let rows = self.list(count_query).await?;
+        let row = rows.first().ok_or_else(unsupported)?;
+        let counted = |column| {
+            let count = count(row, column)?;
+            Ok::<_, StoreError>(usize::try_from(count).unwrap_or(usize::MAX))
+        };
+        let mut outdated = Outdated::default();
+        outdated.tokens = counted(0)?;
+        outdated.events = counted(1)?.saturating_add(counted(2)?).min(query.limit);
+        outdated.keys = counted(3)?;
+        Ok(outdated)
     }
 
     fn change_log(&self) -> Option<&dyn ChangeLog> {

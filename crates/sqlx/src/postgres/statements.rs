@@ -25,14 +25,17 @@ macro_rules! statements {
     };
 }
 
+macro_rules! columns {
+    () => {
+        "id, digest, mask, name, scopes, created_at, expires_at, revoked_at, successor, \
+         last_used_at, uses, app_id, app_name, app_created_at, app_disabled_at, restrictions, \
+         metadata, app_metadata, created_by "
+    };
+}
+
 macro_rules! tokens {
     ($clause:literal) => {
-        concat!(
-            "SELECT id, digest, mask, name, scopes, created_at, expires_at, revoked_at, successor, ",
-            "last_used_at, uses, app_id, app_name, app_created_at, app_disabled_at, restrictions, ",
-            "metadata, app_metadata, created_by FROM @.api_token_details ",
-            $clause
-        )
+        concat!("SELECT ", columns!(), "FROM @.api_token_details ", $clause)
     };
 }
 
@@ -103,10 +106,7 @@ statements! {
     find_many = concat!("SELECT t.*, r.revision, r.mark, ", stalled!(), " \
         FROM (SELECT revision, mark FROM @.api_token_changes ORDER BY revision DESC LIMIT 1) r \
         CROSS JOIN unnest($1) WITH ORDINALITY AS wanted (digest, n) \
-        LEFT JOIN LATERAL (SELECT id, digest, mask, name, scopes, created_at, expires_at, revoked_at, \
-            successor, last_used_at, uses, app_id, app_name, app_created_at, app_disabled_at, \
-            restrictions, metadata, app_metadata, created_by FROM @.api_token_details WHERE digest = wanted.digest OFFSET 0) t ON true \
-        ORDER BY wanted.n");
+        LEFT JOIN LATERAL (", tokens!("WHERE digest = wanted.digest OFFSET 0"), ") t ON true ORDER BY wanted.n");
     token = tokens!("WHERE id = $1 AND ($2 IS NULL OR app_id = $2)");
     app = "SELECT id, name, created_at, disabled_at, metadata::text FROM @.api_token_apps WHERE id = $1";
     apps = "SELECT id, name, created_at, disabled_at, metadata::text FROM @.api_token_apps \
@@ -129,6 +129,12 @@ statements! {
     key = "SELECT token, request, used_at FROM @.api_token_keys WHERE key = $1";
     /// The reads of a plan, each with the revision at which it was read. At least one row each.
     planned_token = with_latest!("@.api_token_details t ON t.id = $1 AND ($2 IS NULL OR t.app_id = $2)");
+    /// One row for each token, in their order.
+    planned_tokens = concat!("SELECT t.*, r.revision, r.mark \
+        FROM (SELECT revision, mark FROM @.api_token_changes ORDER BY revision DESC LIMIT 1) r \
+        CROSS JOIN ROWS FROM (unnest($1), unnest($2)) WITH ORDINALITY AS wanted (id, app, n) \
+        LEFT JOIN LATERAL (", tokens!("WHERE id = wanted.id AND (wanted.app IS NULL OR app_id = wanted.app) OFFSET 0"),
+        ") t ON true ORDER BY wanted.n");
     planned_unrevoked = with_latest!("@.api_token_details t ON t.app_id = $1 AND t.revoked_at IS NULL");
     planned_app = concat!("SELECT a.id, a.name, a.created_at, a.disabled_at, a.metadata::text, ", at_latest!(),
         "LEFT JOIN @.api_token_apps a ON a.id = $1");
@@ -156,6 +162,19 @@ statements! {
         FROM jsonb_to_recordset($1::text::jsonb) AS e (id uuid, at bigint, actor text, action text, app_id text, \
             token uuid, outcome text, changes jsonb) \
         ORDER BY e.id ON CONFLICT DO NOTHING RETURNING id";
+    /// Counts what maintenance would remove, by the conditions of the functions that remove it.
+    outdated = "SELECT \
+        (SELECT count(*) FROM (\
+            (SELECT id FROM @.api_tokens WHERE revoked_at < $1 ORDER BY revoked_at LIMIT $5) \
+            UNION (SELECT id FROM @.api_tokens WHERE expires_at < $1 ORDER BY expires_at LIMIT $5) LIMIT $5) t), \
+        (SELECT count(*) FROM (\
+            SELECT position, bool_and(at < $2) OVER (ORDER BY position) AS is_old \
+            FROM (SELECT position, at FROM @.api_token_event_log ORDER BY position LIMIT $5) o) l \
+            WHERE is_old AND position < (SELECT position FROM @.api_token_event_log ORDER BY position DESC LIMIT 1)), \
+        (SELECT count(*) FROM (\
+            SELECT id FROM @.api_token_audit a WHERE id < $3 AND at < $2 \
+            AND NOT EXISTS (SELECT FROM @.api_token_event_log e WHERE e.id = a.id) ORDER BY id LIMIT $5) r), \
+        (SELECT count(*) FROM (SELECT key FROM @.api_token_keys WHERE used_at < $4 ORDER BY used_at LIMIT $5) k)";
     append_event = "INSERT INTO @.api_token_audit (id, at, actor, action, app_id, token, outcome, changes) \
         VALUES ($1, $2, $3, $4, $5, $6, $7, $8::text::jsonb)";
 }

@@ -5,13 +5,13 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use sqlx::{Row, SqliteConnection, SqliteExecutor};
 use tower_api_tokens::{
-    AppId, AppRecord, Applied, AsyncSnapshot, BoundKey, Change, Mutation, Policy, Restrictions,
-    StoreError, TokenId, TokenRecord, TokenTarget, UsedKey, Write,
+    AppId, AppRecord, Applied, AsyncSnapshot, AuditEventId, BoundKey, Change, Mutation, Policy,
+    Restrictions, StoreError, TokenId, TokenRecord, TokenTarget, UsedKey, Write,
     store::{microseconds, truncate_to_microsecond},
 };
 
 use super::{
-    audit::append,
+    audit::{append, old_events},
     error::{expect_one, from_sqlx},
     statements,
     writer::execute,
@@ -50,6 +50,16 @@ pub(super) async fn apply(
             Write::PutPolicy(policy) => put_policy(connection, &policy).await?,
             Write::PutKey(used) => put_key(connection, &used).await?,
             Write::AppendEvent(event) => append(connection, &event).await?,
+            Write::RemoveEvent(id) => {
+                for statement in [statements::REMOVE_EVENT_FROM_LOG, statements::REMOVE_EVENT] {
+                    let removal = sqlx::query(statement).bind(id.as_bytes().as_slice());
+                    removal.execute(&mut *connection).await.map_err(from_sqlx)?;
+                }
+            }
+            Write::RemoveKey(key) => {
+                let removal = sqlx::query(statements::REMOVE_KEY).bind(key.as_slice());
+                removal.execute(&mut *connection).await.map_err(from_sqlx)?;
+            }
             Write::Log(change) => changes.push(change),
             Write::RestartLog => execute(connection, statements::RESTART_LOG).await?,
         }
@@ -60,7 +70,7 @@ pub(super) async fn apply(
 }
 
 /// The state that a plan reads.
-struct Reader<'c>(&'c mut SqliteConnection);
+pub(super) struct Reader<'c>(pub(super) &'c mut SqliteConnection);
 
 #[async_trait]
 impl AsyncSnapshot for Reader<'_> {
@@ -98,6 +108,32 @@ impl AsyncSnapshot for Reader<'_> {
             ended.extend(row.identifier(0)?.map(TokenId::from_bytes));
         }
         Ok(ended)
+    }
+
+    async fn events_before(
+        &mut self,
+        before: Timestamp,
+        limit: usize,
+    ) -> Result<Vec<AuditEventId>, StoreError> {
+        old_events(self.0, before, limit).await
+    }
+
+    async fn keys_before(
+        &mut self,
+        before: Timestamp,
+        limit: usize,
+    ) -> Result<Vec<[u8; 32]>, StoreError> {
+        let rows = sqlx::query(statements::OLD_KEYS)
+            .bind(microseconds(before))
+            .bind(i64::try_from(limit).unwrap_or(i64::MAX))
+            .fetch_all(&mut *self.0)
+            .await
+            .map_err(from_sqlx)?;
+        let keys = rows.iter().map(|row| row.try_get::<Vec<u8>, _>(0));
+        let keys = keys.map(|key| key.map_err(from_sqlx));
+        // A key of another length was not written by this store, and is never used.
+        keys.filter_map(|key| key.map(|key| key.try_into().ok()).transpose())
+            .collect()
     }
 
     async fn key(&mut self, key: &[u8; 32]) -> Result<Option<UsedKey>, StoreError> {

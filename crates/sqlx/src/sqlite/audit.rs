@@ -1,4 +1,5 @@
 use async_trait::async_trait;
+use jiff::Timestamp;
 use sqlx::SqliteConnection;
 use tower_api_tokens::{
     AppId, AuditEvent, AuditEventId, AuditLog, AuditQuery, EventLog, EventPage, EventQuery,
@@ -10,7 +11,9 @@ use super::{
     error::{expect_one, from_sqlx},
     statements,
 };
-use crate::rows::{changes_text, event_from, event_page_from, page_from, surplus};
+use crate::rows::{
+    Columns, changes_text, event_from, event_page_from, first_identifier_at, page_from, surplus,
+};
 
 /// Appends an event in the current transaction.
 pub(super) async fn append(
@@ -39,6 +42,41 @@ async fn insert(
         .await
         .map_err(from_sqlx)?;
     Ok(appended.rows_affected())
+}
+
+/// Reads the events that may be removed: the oldest ones of the log, and then others.
+pub(super) async fn old_events(
+    connection: &mut SqliteConnection,
+    before: Timestamp,
+    limit: usize,
+) -> Result<Vec<AuditEventId>, StoreError> {
+    let most = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
+    let rows = sqlx::query(statements::OLDEST_EVENTS)
+        .bind(most(limit))
+        .fetch_all(&mut *connection)
+        .await
+        .map_err(from_sqlx)?;
+    let before_microseconds = microseconds(before);
+    let mut old = Vec::new();
+    for row in &rows {
+        let is_old = row.integer(1)?.is_none_or(|at| at < before_microseconds);
+        let is_latest = row.integer(2)? == Some(1);
+        if !is_old || is_latest {
+            break;
+        }
+        old.extend(row.identifier(0)?.map(AuditEventId::from_bytes));
+    }
+    let rows = sqlx::query(statements::OLD_EVENTS_OUTSIDE_THE_LOG)
+        .bind(first_identifier_at(before).0.as_slice())
+        .bind(before_microseconds)
+        .bind(most(limit - old.len()))
+        .fetch_all(connection)
+        .await
+        .map_err(from_sqlx)?;
+    for row in &rows {
+        old.extend(row.identifier(0)?.map(AuditEventId::from_bytes));
+    }
+    Ok(old)
 }
 
 #[async_trait]

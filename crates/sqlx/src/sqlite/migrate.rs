@@ -36,7 +36,7 @@ struct Migration {
 const FIRST_COMPATIBLE: i64 = 5;
 
 /// All migrations, in order.
-const MIGRATIONS: [Migration; 6] = [
+const MIGRATIONS: [Migration; 7] = [
     Migration {
         version: 1,
         name: "tokens",
@@ -79,6 +79,13 @@ const MIGRATIONS: [Migration; 6] = [
         // Earlier versions do not enforce the policy.
         min_writer: 6,
         sql: include_str!("../../migrations/sqlite/0006_records.sql"),
+    },
+    Migration {
+        version: 7,
+        name: "maintenance",
+        min_reader: 1,
+        min_writer: 6,
+        sql: include_str!("../../migrations/sqlite/0007_maintenance.sql"),
     },
 ];
 

@@ -2,13 +2,13 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use tower_api_tokens::{
     AppId, AppQuery, AppRecord, Applied, AuditLog, ChangeLog, EventLog, ExpiringQuery, Mutation,
-    Page, Policy, StoreError, TokenCursor, TokenQuery, TokenRecord, TokenRegistry, TokenTarget,
-    UsageLog, store::microseconds,
+    Outdated, OutdatedQuery, Page, Policy, StoreError, TokenCursor, TokenQuery, TokenRecord,
+    TokenRegistry, TokenTarget, UsageLog, store::microseconds,
 };
 
 use super::{
     SqliteStore,
-    apply::{apply, read_app, read_policy, read_token},
+    apply::{Reader, apply, read_app, read_policy, read_token},
     error::from_sqlx,
     statements,
 };
@@ -104,6 +104,11 @@ impl TokenRegistry for SqliteStore {
             .await
             .map_err(from_sqlx)?;
         expiring_from(&rows, query)
+    }
+
+    async fn outdated(&self, query: &OutdatedQuery) -> Result<Outdated, StoreError> {
+        let mut connection = self.readers()?.acquire().await.map_err(from_sqlx)?;
+        Outdated::of_async_snapshot(&mut Reader(&mut connection), query).await
     }
 
     fn change_log(&self) -> Option<&dyn ChangeLog> {

@@ -196,6 +196,27 @@ pub(super) const EVENTS_OF_APP: &str = events_of_app!(
 
 pub(super) const LATEST_EVENT_OF_APP: &str = events_of_app!("ORDER BY e.position DESC LIMIT 1");
 
+/// Returns the oldest events in the order of the log, with their times, and whether one is the latest.
+pub(super) const OLDEST_EVENTS: &str = "SELECT e.event, a.at, \
+     e.position = (SELECT max(position) FROM api_token_events) \
+     FROM api_token_events e LEFT JOIN api_token_audit a ON a.id = e.event \
+     ORDER BY e.position LIMIT ?1";
+
+/// Returns old events that are not in the log. Identifiers begin with a time, so that the newer events are not
+/// read.
+pub(super) const OLD_EVENTS_OUTSIDE_THE_LOG: &str = "SELECT a.id FROM api_token_audit a \
+     WHERE a.id < ?1 AND a.at < ?2 AND NOT EXISTS (SELECT 1 FROM api_token_events e WHERE e.event = a.id) \
+     ORDER BY a.id LIMIT ?3";
+
+pub(super) const REMOVE_EVENT: &str = "DELETE FROM api_token_audit WHERE id = ?1";
+
+pub(super) const REMOVE_EVENT_FROM_LOG: &str = "DELETE FROM api_token_events WHERE event = ?1";
+
+pub(super) const OLD_KEYS: &str =
+    "SELECT key FROM api_token_keys WHERE used_at < ?1 ORDER BY used_at LIMIT ?2";
+
+pub(super) const REMOVE_KEY: &str = "DELETE FROM api_token_keys WHERE key = ?1";
+
 /// Has the same parameters as [`APPEND_EVENT`].
 pub(super) const APPEND_NEW_EVENT: &str = "INSERT INTO api_token_audit \
      (id, at, actor, action, app_id, token, outcome, changes) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8) \

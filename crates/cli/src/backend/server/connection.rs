@@ -37,7 +37,6 @@ const MAX_ANSWER: usize = 64 << 20;
 const PRODUCT: &str = concat!("api-tokens/", env!("CARGO_PKG_VERSION"));
 
 /// A request to the management API.
-#[derive(Debug)]
 pub(super) struct Request {
     method: Method,
     /// The path below that of the API, and the query.

@@ -3,6 +3,7 @@
 mod address;
 mod connection;
 mod credential;
+mod parameters;
 mod problem;
 
 use std::{path::Path, time::Duration};
@@ -14,19 +15,20 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 use tower_api_tokens::{
     AppEdit, AppId, AppQuery, AuditQuery, Clock, EventPosition, EventQuery, EventStart, Metadata,
-    Networks, Policy, RecordVersion, SystemClock, SystemEntropy, TokenEdit, TokenId, TokenQuery,
-    check_name_part, normalize_name,
+    Networks, Policy, RecordVersion, SystemClock, SystemEntropy, TokenEdit, TokenId,
+    normalize_name,
 };
 use tower_api_tokens_admin::view::PolicyView;
 
 use self::{
     address::Address,
     connection::{Connection, Request},
+    parameters::{NoName, name_filter, of_tokens, with_query},
     problem::Refused,
 };
 use super::{
     App, Backend, Document, Event, EventsInOrder, IssuedDocument, NewToken, Records, Rules, Token,
-    is_about_format,
+    TokenFilter, is_about_format,
 };
 use crate::{failure::Failure, session::Session};
 
@@ -95,7 +97,8 @@ impl Server {
                 };
                 let cursor = cursor.map(|cursor| ("cursor", cursor));
                 let target = with_query(path, filters.into_iter().chain(cursor));
-                let page: Page<T> = self.get(&target).await?;
+                let page = self.get(&target).await;
+                let page: Page<T> = page.map_err(usage_if_about_format)?;
                 let items = stream::iter(page.items.into_iter().map(Ok));
                 Ok::<_, Failure>(Some((items, page.next.map(Some))))
             }
@@ -110,6 +113,12 @@ impl Server {
 struct Page<T> {
     items: Vec<Document<T>>,
     next: Option<String>,
+}
+
+/// The result of a search for a token.
+#[derive(Deserialize)]
+struct Found {
+    record: Option<Document<Token>>,
 }
 
 /// A page of events in their order.
@@ -135,7 +144,7 @@ impl Backend for Server {
     fn apps(&self, query: AppQuery) -> Records<'_, App> {
         let mut filters = vec![("limit", query.limit.get().to_string())];
         match name_filter(query.name) {
-            Ok(filter) => filters.extend(filter),
+            Ok(part) => filters.extend(part.map(|part| ("name", part))),
             Err(NoName) => return stream::empty().boxed(),
         }
         self.list("/apps", filters)
@@ -193,15 +202,18 @@ impl Backend for Server {
         Ok(self.get(&format!("/tokens/{id}")).await?)
     }
 
-    fn tokens(&self, query: TokenQuery) -> Records<'_, Token> {
-        let mut filters = vec![("limit", query.limit.get().to_string())];
-        filters.extend(query.app.map(|app| ("app_id", app.to_string())));
-        filters.extend(query.status.map(|status| ("status", status.to_string())));
-        match name_filter(query.name) {
-            Ok(filter) => filters.extend(filter),
-            Err(NoName) => return stream::empty().boxed(),
+    async fn find_token(&self, text: &str) -> Result<Option<Document<Token>>, Failure> {
+        let body = json!({ "token": text });
+        let request = Request::new(Method::POST, "/tokens/search").body(&body);
+        let found: Found = self.send(&request).await?;
+        Ok(found.record)
+    }
+
+    fn tokens(&self, filter: TokenFilter) -> Result<Records<'_, Token>, Failure> {
+        match of_tokens(filter) {
+            Ok(parameters) => Ok(self.list("/tokens", parameters)),
+            Err(NoName) => Ok(stream::empty().boxed()),
         }
-        self.list("/tokens", filters)
     }
 
     async fn issue(&self, app: &AppId, new: NewToken<'_>) -> Result<IssuedDocument, Failure> {
@@ -235,10 +247,7 @@ impl Backend for Server {
                             .map_err(|failure| still_lost(id, failure))?;
                     }
                 }
-                Err(refused) if refused.kind().is_some_and(is_about_format) => {
-                    return Err(Failure::from(refused).of_usage());
-                }
-                answer => return Ok(answer?),
+                answer => return answer.map_err(usage_if_about_format),
             }
         }
     }
@@ -358,23 +367,19 @@ pub(crate) fn needs_store() -> Failure {
     )
 }
 
+/// Marks that the argument for a format is invalid, if that is why the request failed.
+fn usage_if_about_format(refused: Refused) -> Failure {
+    match refused.kind().is_some_and(is_about_format) {
+        true => Failure::from(refused).of_usage(),
+        false => refused.into(),
+    }
+}
+
 /// Adds that a token whose text was lost may still be live.
 fn still_lost(id: TokenId, failure: Failure) -> Failure {
     failure.advising(format!(
         "Token {id} was issued, but its text was lost. Revoke it with `api-tokens token revoke {id}`, then issue another token."
     ))
-}
-
-/// No record has such a name.
-struct NoName;
-
-/// Returns the filter for a part of a name. A store finds nothing if no name can have that part, and
-/// everything if it is empty. The API accepts neither.
-fn name_filter(part: Option<String>) -> Result<Option<(&'static str, String)>, NoName> {
-    match part.filter(|part| !part.is_empty()) {
-        Some(part) if check_name_part(&part).is_err() => Err(NoName),
-        part => Ok(part.map(|part| ("name", part))),
-    }
 }
 
 /// Checks a name as the store does, so that the message is the same.
@@ -396,15 +401,4 @@ fn new_key() -> Result<String, Failure> {
 fn app_path(id: &AppId) -> String {
     // An identifier consists of characters that need no escape.
     format!("/apps/{id}")
-}
-
-fn with_query(path: &str, pairs: impl Iterator<Item = (&'static str, String)>) -> String {
-    let mut target = path.to_owned();
-    for (number, (name, value)) in pairs.enumerate() {
-        let separator = if number == 0 { '?' } else { '&' };
-        let value =
-            percent_encoding::utf8_percent_encode(&value, percent_encoding::NON_ALPHANUMERIC);
-        target += &format!("{separator}{name}={value}");
-    }
-    target
 }

@@ -60,7 +60,7 @@ pub(super) struct Index {
 pub(super) const FIRST_MANAGED: i64 = 4;
 
 /// All migrations, in order.
-pub(super) const MIGRATIONS: [Migration; 5] = [
+pub(super) const MIGRATIONS: [Migration; 6] = [
     Migration {
         version: 1,
         name: "tokens",
@@ -133,6 +133,15 @@ pub(super) const MIGRATIONS: [Migration; 5] = [
                 columns: "(expires_at, id) WHERE expires_at IS NOT NULL AND revoked_at IS NULL AND successor IS NULL",
             },
         ],
+    },
+    Migration {
+        version: 6,
+        name: "maintenance",
+        min_reader: 1,
+        min_writer: 5,
+        sql: include_str!("../../../migrations/postgres/0006_maintenance.sql"),
+        rights: &[],
+        indexes: &[],
     },
 ];
 

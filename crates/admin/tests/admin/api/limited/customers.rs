@@ -207,3 +207,30 @@ async fn a_customer_follows_only_the_own_events() {
     ]);
     assert_eq!(shown.collect::<Value>(), expected);
 }
+
+#[tokio::test]
+async fn a_customer_finds_only_own_tokens_by_their_text_and_creator() {
+    let scene = Scene::new().await;
+    let client = scene.client("ours");
+    let found = async |app| {
+        let token = scene.named(app).await.text;
+        let found = client.post("/tokens/search", json!({"token": token})).await;
+        found.ok()["record"]["app_id"].clone()
+    };
+    assert_eq!(found("ours").await, "ours");
+    assert_eq!(found("theirs").await, Value::Null);
+    for (creator, count) in [
+        ("app:ours:alice", 1),
+        ("app:theirs:alice", 0),
+        ("bob-of-staff", 0),
+        ("nobody", 0),
+    ] {
+        let path = format!("/tokens?created_by={creator}");
+        let listed = client.get(&path).await.ok();
+        assert_eq!(
+            listed["items"].as_array().unwrap().len(),
+            count,
+            "{creator}"
+        );
+    }
+}

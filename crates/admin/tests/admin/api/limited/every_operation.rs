@@ -4,7 +4,22 @@
 use super::{Scene, calls, exchange, operations};
 
 /// The parameters that name no record.
-const HARMLESS: [&str; 4] = ["limit", "name", "status", "wait"];
+const HARMLESS: [&str; 14] = [
+    "limit",
+    "name",
+    "status",
+    "wait",
+    "format",
+    "last_four",
+    "created_before",
+    "expires_before",
+    "never_expires",
+    "unused_since",
+    "never_used",
+    "replaced",
+    "used_since_rotation",
+    "sort",
+];
 
 #[tokio::test]
 async fn a_record_of_another_app_is_like_an_unknown_one_in_every_operation() {

@@ -1,0 +1,123 @@
+//! The revocation of many tokens: counted first, then confirmed.
+
+use axum::{
+    Extension, Json, Router,
+    response::{IntoResponse, Response},
+    routing::get,
+};
+use serde::{Deserialize, Serialize};
+use tower_api_tokens::TokenSelection;
+use utoipa::{OpenApi, ToSchema};
+
+use super::{
+    extract::{Body, Params},
+    fields::TokenIdText,
+    params::SelectionParams,
+};
+use crate::{operations::Operator, problem::Problem};
+
+/// Creates the routes of the handlers below. The paths must match their OpenAPI descriptions.
+pub(super) fn routes<S: Clone + Send + Sync + 'static>() -> Router<S> {
+    let revocation = get(select_tokens).post(revoke_tokens);
+    Router::new().route("/tokens/revocation", revocation)
+}
+
+#[derive(OpenApi)]
+#[openapi(paths(select_tokens, revoke_tokens))]
+pub(super) struct Paths;
+
+/// The tokens that filters select.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Selection)]
+struct SelectionView {
+    /// How many tokens there are.
+    count: usize,
+    /// The greatest identifier of a token, or null if there is none.
+    #[schema(required, value_type = Option<String>, format = "uuid")]
+    newest: Option<String>,
+}
+
+/// The selection to revoke, as the count returned it.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = RevokeTokens)]
+pub(super) struct RevokeTokens {
+    /// How many tokens to revoke at most.
+    #[schema(minimum = 1, maximum = 100_000)]
+    count: usize,
+    /// The greatest identifier of a token to revoke.
+    #[schema(inline)]
+    newest: TokenIdText,
+}
+
+/// The result of a revocation.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Revocation)]
+struct RevocationView {
+    /// How many tokens were revoked.
+    revoked: usize,
+    /// The value of the change `batch` in the events of the revocation, or null if none was revoked.
+    #[schema(required, value_type = Option<String>, format = "uuid")]
+    batch: Option<String>,
+}
+
+/// Count the tokens that a revocation would include.
+///
+/// Without those that have expired or been revoked, and without the token of the caller.
+#[utoipa::path(
+    get, path = "/tokens/revocation", tag = "tokens", params(SelectionParams),
+    responses(
+        (status = OK, description = "The number of tokens.", body = SelectionView),
+        (status = UNPROCESSABLE_ENTITY,
+            description = "Two filters contradict each other, no format has this label or prefix, or more than 100,000 tokens match."),
+    )
+)]
+pub(super) async fn select_tokens(
+    Extension(operator): Extension<Operator>,
+    Params(params): Params<SelectionParams>,
+) -> Result<Response, Problem> {
+    let query = params.query(operator.formats())?;
+    let selection = operator.select_for_revocation(&query).await?;
+    let view = SelectionView {
+        count: selection.as_ref().map_or(0, |selection| selection.count),
+        newest: selection.map(|selection| selection.newest.to_string()),
+    };
+    Ok(Json(view).into_response())
+}
+
+/// Revoke many tokens.
+///
+/// Send the same filters as for the count, and what it returned. Tokens that were created since then, or
+/// that no longer match, are left out. To continue after an error, send the request again.
+#[utoipa::path(
+    post, path = "/tokens/revocation", tag = "tokens", params(SelectionParams),
+    request_body = RevokeTokens,
+    responses(
+        (status = OK, description = "The tokens were revoked.", body = RevocationView),
+        (status = CONFLICT, description = "More tokens match than were counted. None was revoked."),
+        (status = UNPROCESSABLE_ENTITY,
+            description = "Two filters contradict each other, or no format has this label or prefix."),
+    )
+)]
+pub(super) async fn revoke_tokens(
+    Extension(operator): Extension<Operator>,
+    Params(params): Params<SelectionParams>,
+    Body(body): Body<RevokeTokens>,
+) -> Result<Response, Problem> {
+    let query = params.query(operator.formats())?;
+    if !(1..=TokenSelection::MAX_COUNT).contains(&body.count) {
+        return Err(Problem::bad_request(
+            "invalid_body",
+            "invalid body: `count` must be from 1 to 100000; send the count of `GET /tokens/revocation`",
+        ));
+    }
+    let TokenIdText(newest) = body.newest;
+    let selection = TokenSelection::new(query, newest, body.count);
+    let revocation = operator.revoke_selected(&selection).await?;
+    let batch = revocation.batch.filter(|_| revocation.revoked > 0);
+    let view = RevocationView {
+        revoked: revocation.revoked,
+        batch: batch.map(|batch| batch.to_string()),
+    };
+    Ok(Json(view).into_response())
+}
