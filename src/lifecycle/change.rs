@@ -88,17 +88,16 @@ impl ApiTokens {
         }
     }
 
-    /// Checks that the actor may take an action, before anything is read for it. Creating the
-    /// [`mutation`](Self::mutation) checks it as well.
-    pub(super) fn check_action(&self, action: AuditAction) -> Result<(), LifecycleError> {
-        self.authority.limits().check_action(action)
-    }
-
     /// Calls the store. A panic becomes an error, so that the cache is invalidated after it as
     /// well.
     async fn call(&self, mutation: &Mutation) -> Result<Applied, StoreError> {
         let mut applied = catch_panic(|| self.shared.registry.apply(mutation)).await?;
-        if let Applied::Token(token) = &mut applied {
+        let changed = match &mut applied {
+            Applied::Token(token) => std::slice::from_mut(token),
+            Applied::Tokens(tokens) => tokens,
+            Applied::App(_) | Applied::Count(_) => &mut [],
+        };
+        for token in changed {
             self.authority.limits().show_token(token);
         }
         Ok(applied)

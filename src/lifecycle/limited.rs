@@ -9,14 +9,15 @@ use super::limits::Limits;
 use crate::{
     model::{
         app::{AppId, AppRecord},
-        audit::{AuditEvent, AuditEventId, AuditOutcome},
+        audit::{AuditAction, AuditEvent, AuditEventId, AuditOutcome},
         policy::Policy,
         record::TokenRecord,
     },
     store::{
         Answer, AppQuery, Applied, AuditLog, AuditQuery, ChangeLog, EventLog, EventPage,
-        EventPosition, EventQuery, EventStart, Mutation, Page, StoreError, StoreErrorKind,
-        TokenCursor, TokenQuery, TokenRegistry, TokenStore, TokenTarget, audit_log, event_log,
+        EventPosition, EventQuery, EventStart, Mutation, Outdated, OutdatedQuery, Page, StoreError,
+        StoreErrorKind, TokenCursor, TokenQuery, TokenRegistry, TokenStore, TokenTarget, audit_log,
+        event_log,
     },
     token::TokenDigest,
 };
@@ -41,12 +42,25 @@ impl LimitedRegistry {
         Some(token)
     }
 
-    /// Returns the query within the limits; `None` if it can select nothing there.
+    /// Returns the query, limited to the app, unless it selects nothing there: it names another app, or an
+    /// actor whom the own actor does not see.
     fn narrowed(&self, query: &TokenQuery) -> Option<TokenQuery> {
         let mut query = query.clone();
         let creator = query.created_by.as_deref();
-        let knows_creator = creator.is_none_or(|creator| self.limits.knows_actor(creator));
-        (knows_creator && self.limits.narrow(&mut query.app)).then_some(query)
+        let is_known = creator.is_none_or(|creator| self.limits.knows_actor(creator));
+        (is_known && self.limits.narrow(&mut query.app)).then_some(query)
+    }
+
+    /// Checks that all records that the registry has returned belong to the app. One that does not know
+    /// the app of a query returns others.
+    fn check_own(&self, mut apps: impl Iterator<Item = Option<AppId>>) -> Result<(), StoreError> {
+        match self.limits.app.is_none() || apps.all(|app| app == self.limits.app) {
+            true => Ok(()),
+            false => Err(StoreError::with_source(
+                StoreErrorKind::Unsupported,
+                "the store returned records of other apps; check that its queries limit them to the app",
+            )),
+        }
     }
 }
 
@@ -111,6 +125,7 @@ impl TokenRegistry for LimitedRegistry {
             return Ok(Page::empty());
         };
         let mut page = self.registry.tokens(&query, now).await?;
+        self.check_own(page.items.iter().map(|token| Some(token.app.id)))?;
         for token in &mut page.items {
             self.limits.show_token(token);
         }
@@ -126,6 +141,13 @@ impl TokenRegistry for LimitedRegistry {
         match self.narrowed(query) {
             Some(query) => self.registry.count(&query, now, limit).await,
             None => Ok(0),
+        }
+    }
+
+    async fn outdated(&self, query: &OutdatedQuery) -> Result<Outdated, StoreError> {
+        match self.limits.app {
+            Some(_) => Err(refused()),
+            None => self.registry.outdated(query).await,
         }
     }
 
@@ -148,12 +170,13 @@ impl TokenRegistry for LimitedRegistry {
 
 #[async_trait]
 impl AuditLog for LimitedRegistry {
-    /// Appends a refusal, which changes nothing, if it is about the actor's app.
+    /// Appends a refusal or a search, which change nothing, if it is about the actor's app.
     async fn append(&self, event: &AuditEvent) -> Result<(), StoreError> {
         let is_own = self.limits.app.is_none() || self.limits.app == event.app;
-        match &event.outcome {
-            AuditOutcome::Refused(_) if is_own => audit_log(&*self.registry)?.append(event).await,
-            _ => Err(refused()),
+        let is_refusal = matches!(event.outcome, AuditOutcome::Refused(_));
+        match is_own && (is_refusal || event.action == AuditAction::SearchToken) {
+            true => audit_log(&*self.registry)?.append(event).await,
+            false => Err(refused()),
         }
     }
 
@@ -166,6 +189,7 @@ impl AuditLog for LimitedRegistry {
             return Ok(Page::empty());
         }
         let mut page = audit_log(&*self.registry)?.events(&query).await?;
+        self.check_own(page.items.iter().map(|event| event.app))?;
         for event in &mut page.items {
             self.limits.show_event(event);
         }
@@ -186,6 +210,7 @@ impl EventLog for LimitedRegistry {
             };
         }
         let mut page = event_log(&*self.registry)?.read_events(&query).await?;
+        self.check_own(page.events.iter().map(|logged| logged.event.app))?;
         for logged in &mut page.events {
             self.limits.show_event(&mut logged.event);
         }

@@ -8,7 +8,7 @@ use super::{LifecycleError, LifecycleErrorKind, authority::UNNAMED};
 use crate::{
     model::{
         app::AppId,
-        audit::{AuditAction, AuditEvent},
+        audit::{AuditAction, AuditEvent, actor_of_app, name_in_app},
         grantable::Grantable,
         policy::Policy,
         record::TokenRecord,
@@ -75,18 +75,22 @@ impl Limits {
 
     /// Checks that the actor may take an action at all.
     pub(super) fn check_action(&self, action: AuditAction) -> Result<(), LifecycleError> {
+        // It changes nothing, although it is recorded.
+        if action == AuditAction::SearchToken {
+            return Ok(());
+        }
         if self.read_only {
             return Err(LifecycleError::new(LifecycleErrorKind::ReadOnly));
         }
         let changes_one_app = match action {
-            AuditAction::IssueToken
+            AuditAction::SearchToken
+            | AuditAction::IssueToken
             | AuditAction::RenameToken
             | AuditAction::EditToken
             | AuditAction::SuspendToken
             | AuditAction::ResumeToken
             | AuditAction::RotateToken
-            | AuditAction::RevokeToken
-            | AuditAction::SearchToken => true,
+            | AuditAction::RevokeToken => true,
             AuditAction::CreateApp
             | AuditAction::EditApp
             | AuditAction::DeleteApp
@@ -99,11 +103,17 @@ impl Limits {
             | AuditAction::SetPolicy
             | AuditAction::ClearCaches => false,
         };
+        match changes_one_app {
+            true => Ok(()),
+            false => self.check_all_apps(),
+        }
+    }
+
+    /// Checks that the actor reaches all apps.
+    pub(super) fn check_all_apps(&self) -> Result<(), LifecycleError> {
         match self.app {
-            Some(_) if !changes_one_app => {
-                Err(LifecycleError::new(LifecycleErrorKind::NotPermitted))
-            }
-            _ => Ok(()),
+            Some(_) => Err(LifecycleError::new(LifecycleErrorKind::NotPermitted)),
+            None => Ok(()),
         }
     }
 
@@ -182,15 +192,13 @@ impl Limits {
         let Some(app) = self.app else {
             return true;
         };
-        let name = actor.strip_prefix(OF_APP);
-        let name = name.and_then(|rest| rest.strip_prefix(app.as_str()));
-        actor == SYSTEM || name.is_some_and(|name| name.is_empty() || name.starts_with(':'))
+        actor == SYSTEM || name_in_app(actor, &app).is_some()
     }
 
     /// Returns the name that is recorded for an actor.
     pub(super) fn recorded(&self, actor: &str) -> String {
         match self.app {
-            Some(app) => format!("{OF_APP}{app}:{actor}"),
+            Some(app) => actor_of_app(&app, Some(actor)),
             None => actor.to_owned(),
         }
     }
@@ -198,15 +206,11 @@ impl Limits {
     /// Returns the name that is recorded for an actor without one.
     pub(super) fn recorded_unnamed(&self) -> String {
         match self.app {
-            Some(app) => format!("{OF_APP}{app}"),
+            Some(app) => actor_of_app(&app, None),
             None => UNNAMED.to_owned(),
         }
     }
 }
-
-/// The start of the name of an actor who is limited to an app. The identifier of the app follows, which
-/// contains no colon, so that actors of two apps never have the same name.
-const OF_APP: &str = "app:";
 
 #[cfg(test)]
 mod tests {

@@ -1,5 +1,6 @@
 //! The lifecycle of apps and tokens.
 
+mod acting;
 mod app_tokens;
 mod apps;
 mod authority;
@@ -40,18 +41,10 @@ pub use report::{Report, ReportCard, ReportKind};
 pub use request::{ImportedToken, IssuedToken, NewToken, Rotation};
 
 use change::Subject;
-use limited::LimitedRegistry;
 
 use crate::{
     authenticator::{Authenticator, FollowerBuilder},
-    model::{
-        app::AppId,
-        audit::{AuditAction, AuditEvent, one_line},
-        grantable::Grantable,
-        name,
-        policy::Policy,
-        record::TokenRecord,
-    },
+    model::{app::AppId, audit::AuditAction, name, policy::Policy, record::TokenRecord},
     random::Entropy,
     store::{
         BoundKey, Op, Page, RegistryLogs, TokenCursor, TokenQuery, TokenRegistry, TokenTarget,
@@ -156,52 +149,6 @@ impl ApiTokens {
         let records_usage = self.shared.registry.usage_log().is_some();
         let usage = records_usage.then(|| Arc::clone(&logs) as _);
         self.shared.authenticator.follow_registry(logs, usage)
-    }
-
-    /// Returns a handle that acts on behalf of an actor: its changes are recorded in the audit log under
-    /// the actor's name, and it grants and reaches no more than the actor may, and no more than this
-    /// handle.
-    #[must_use]
-    pub fn acting_as(&self, authority: Authority) -> Self {
-        let authority = self.authority.with(authority);
-        let mut registry = Arc::clone(&self.registry);
-        if authority.limits() != self.authority.limits() {
-            registry = Arc::new(LimitedRegistry::new(registry, authority.limits().clone()));
-        }
-        Self {
-            shared: Arc::clone(&self.shared),
-            registry,
-            authority: Arc::new(authority),
-        }
-    }
-
-    /// Returns the app that this handle is [limited to](Authority::limited_to), if any.
-    #[must_use]
-    pub fn limited_to(&self) -> Option<&AppId> {
-        self.authority.limits().app.as_ref()
-    }
-
-    /// Returns whether this handle is [limited to reading](Authority::read_only).
-    #[must_use]
-    pub fn is_read_only(&self) -> bool {
-        self.authority.limits().read_only
-    }
-
-    /// Returns the name under which changes are recorded in the audit log.
-    #[must_use]
-    pub fn actor(&self) -> String {
-        let name = self.authority.recorded_as(true).unwrap_or_default();
-        one_line(&name, AuditEvent::MAX_ACTOR_LEN)
-    }
-
-    /// Returns a handle that only reaches the tokens of one app, and only grants what `grantable`
-    /// allows.
-    ///
-    /// It has the limits of [`Authority::limited_to`]; to allow metadata keys, call
-    /// [`acting_as`](Self::acting_as) with [`Authority::metadata_keys`] first.
-    #[must_use]
-    pub fn app(&self, id: AppId, grantable: &Grantable) -> AppTokens {
-        AppTokens::new(self.acting_as(self.authority.within(id, grantable)), id)
     }
 
     /// Issues a token to an app. The token's text is only in the return value.

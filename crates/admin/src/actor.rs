@@ -108,6 +108,12 @@ impl Actor {
         self
     }
 
+    /// Returns the metadata keys of tokens that the actor may write, or `None` for any.
+    pub(super) fn writable_metadata(&self) -> Option<&[Box<str>]> {
+        let none = self.limits.app.map(|_| [].as_slice());
+        self.limits.metadata_keys.as_deref().or(none)
+    }
+
     /// Returns the authority with which the library acts on behalf of the actor.
     pub(super) fn authority(&self) -> Authority {
         let limits = self.limits.clone();
@@ -120,6 +126,9 @@ impl Actor {
         }
         if limits.is_read_only {
             authority = authority.read_only();
+        }
+        if let Some(own) = self.own {
+            authority = authority.own_token(own.token);
         }
         match limits.metadata_keys {
             Some(keys) => authority.metadata_keys(keys),

@@ -4,6 +4,7 @@ use askama::{Template, filters::HtmlSafe};
 use jiff::Timestamp;
 
 use super::{names::visible, text::Moment, view::Field};
+use crate::actor::Actor;
 
 /// A text field of a form, with its label, error and hint.
 #[derive(Template)]
@@ -100,6 +101,20 @@ impl Input {
             .lines()
             .placeholder("plan=pro")
             .hint("One key=value per line. Your service can read it on every request.")
+    }
+
+    /// Creates the field for the metadata of a token, unless the actor may write none.
+    pub(super) fn metadata_of_token(field: &Field, actor: &Actor) -> Option<Self> {
+        let input = Self::metadata(field);
+        match actor.writable_metadata() {
+            None => Some(input),
+            Some([]) => None,
+            Some(keys) => {
+                let keys = keys.join(", ");
+                let hint = format!("One key=value per line. The keys that you can set: {keys}.");
+                Some(input.placeholder("").hint(hint))
+            }
+        }
     }
 
     /// Shows what is saved now, if that is known and not what was typed.

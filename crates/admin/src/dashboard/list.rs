@@ -7,10 +7,12 @@ use axum::{
 };
 use http::StatusCode;
 use jiff::Timestamp;
-use tower_api_tokens::{TokenCursor, TokenFormats, TokenQuery, TokenRecord, TokenStatus};
+use tower_api_tokens::{
+    AuditAction, TokenCursor, TokenFormats, TokenQuery, TokenRecord, TokenStatus,
+};
 
 use super::{
-    app_choice::{AppChoice, AppFilter},
+    app_choice::{AppChoice, AppFilter, own_app},
     csv::{self, File},
     curl::Snippet,
     filter_form::{FilterForm, Heading},
@@ -75,7 +77,7 @@ pub(super) async fn show(
         Ok(query) if filter.place().counts() => count(&session.operator, query).await,
         _ => None,
     };
-    let own_app = session.operator.actor().own_app();
+    let own_app = own_app(&session.operator);
     let all_own = found
         .items
         .iter()
@@ -85,7 +87,8 @@ pub(super) async fn show(
         Err(invalid) => (TokenQuery::default(), Some(invalid)),
     };
     let Session { page, operator } = session;
-    let is_revocable = filter.is_set()
+    let is_revocable = page.allows(AuditAction::RevokeToken)
+        && filter.is_set()
         && invalid.is_none()
         && !found.items.is_empty()
         && query.status != Some(TokenStatus::Revoked)
@@ -94,7 +97,11 @@ pub(super) async fn show(
         revocation: is_revocable
             .then(|| format!("{}{}", page.link("/revoke"), query_string(&filter.fields()))),
         // Operators that sign in with tokens have their own before any client has one.
-        onboarding: all_own && found.next.is_none() && !filter.is_set() && !filter.is_paged(),
+        onboarding: all_own
+            && found.next.is_none()
+            && !filter.is_set()
+            && !filter.is_paged()
+            && page.may_issue(),
         curl: settings
             .service_url
             .as_deref()

@@ -100,7 +100,11 @@ impl Message {
     pub(super) fn no_such_app(page: &Page) -> Self {
         let detail = "Check the address, or choose an app from the list.";
         let status = StatusCode::NOT_FOUND;
-        Self::new(page, status, "App not found", detail, &[TO_APPS])
+        let link = match page.only_app() {
+            Some(_) => TO_TOKENS,
+            None => TO_APPS,
+        };
+        Self::new(page, status, "App not found", detail, &[link])
     }
 
     fn cross_site(page: &Page) -> Self {

@@ -7,7 +7,7 @@ use axum::response::Response;
 use http::StatusCode;
 use jiff::Timestamp;
 use serde::Deserialize;
-use tower_api_tokens::{AppId, Policy, RecordVersion, ScopeSet};
+use tower_api_tokens::{AppId, AuditAction, Policy, RecordVersion, ScopeSet};
 
 use super::{
     edit::{EditForm, FormState},
@@ -235,6 +235,7 @@ impl EditForm for Form {
     type Submitted = Submitted;
     type Edit = Policy;
 
+    const ACTION: AuditAction = AuditAction::SetPolicy;
     const RECORD: &'static str = "Policy";
     const DONE: &'static str = "saved";
 
@@ -353,6 +354,9 @@ fn read_apps(text: &str) -> Result<BTreeMap<AppId, ScopeSet>, String> {
 }
 
 pub(super) async fn show(session: Session, done: QueryResult<Done>) -> Result<Response, Message> {
+    if session.page.only_app().is_some() {
+        return Err(Message::no_such_page(&session.page));
+    }
     let policy = session.or_error_page(session.operator.policy().await)?;
     let notice = match query_or_default(done).done.as_str() {
         "saved" => Some(Notice::new(

@@ -4,7 +4,7 @@ use askama::Template;
 use axum::{extract::Query, response::Response};
 use http::StatusCode;
 use serde::Deserialize;
-use tower_api_tokens::{TokenId, TokenQuery, TokenSelection};
+use tower_api_tokens::{AuditAction, TokenId, TokenQuery, TokenSelection};
 
 use super::{
     input::ConfirmInput,
@@ -46,6 +46,8 @@ pub(super) async fn show(
     session: Session,
     filter: QueryResult<Filter>,
 ) -> Result<Response, Message> {
+    let allowed = session.operator.check_action(AuditAction::RevokeToken);
+    session.or_error_page(allowed)?;
     let (filter, query) = read(&session, filter)?;
     let selection = select(&session, &query).await?;
     Ok(page(session, &filter, &selection, None, Field::default()))

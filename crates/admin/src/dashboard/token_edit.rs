@@ -4,8 +4,8 @@ use axum::response::Response;
 use jiff::Timestamp;
 use serde::Deserialize;
 use tower_api_tokens::{
-    AuditQuery, LifecycleErrorKind, PolicyError, RecordVersion, ScopeSet, TokenEdit, TokenRecord,
-    TokenStatus,
+    AuditAction, AuditQuery, LifecycleErrorKind, PolicyError, RecordVersion, ScopeSet, TokenEdit,
+    TokenRecord, TokenStatus,
 };
 
 use super::{
@@ -59,6 +59,7 @@ impl EditForm for Form {
     type Submitted = Submitted;
     type Edit = TokenEdit;
 
+    const ACTION: AuditAction = AuditAction::EditToken;
     const RECORD: &'static str = "Token";
     const DONE: &'static str = "edited";
 
@@ -220,9 +221,10 @@ impl EditForm for Form {
                     .to_owned(),
             );
         }
-        let metadata = Input::metadata(&self.metadata);
-        inputs.push(metadata.saved(saved.map(|form| &form.metadata)));
-        remarks.extend(edit_page::kept_metadata(&token.metadata));
+        if let Some(metadata) = Input::metadata_of_token(&self.metadata, session.operator.actor()) {
+            inputs.push(metadata.saved(saved.map(|form| &form.metadata)));
+            remarks.extend(edit_page::kept_metadata(&token.metadata));
+        }
         let mut directory = Directory::default();
         directory.add_token(token);
         let query = AuditQuery::default().token(token.id);

@@ -295,6 +295,22 @@ impl Operator {
         self.tokens().limited_to().copied()
     }
 
+    /// Checks that the limits of the actor allow an action at all.
+    pub(crate) fn check_action(&self, action: AuditAction) -> Result<(), OperationError> {
+        Ok(self.tokens().check_action(action)?)
+    }
+
+    /// Checks that the limits of the actor allow an action at all, before anything else of it is done. A
+    /// refusal is recorded.
+    pub(crate) async fn require_action(&self, action: AuditAction) -> Result<(), OperationError> {
+        if self.check_action(action).is_ok() {
+            return Ok(());
+        }
+        let operator = self.clone();
+        let refusal = async move { operator.check_action(action) };
+        self.change(run::Intent::new(action), refusal).await
+    }
+
     /// Creates the event of a successful action by the actor. If the actor is limited to an app, it is about
     /// this app: another app never gets events of what such an actor tries.
     fn event(&self, action: AuditAction) -> Result<AuditEvent, OperationError> {

@@ -10,6 +10,7 @@ mod activity;
 mod apps;
 mod brand;
 mod create;
+mod customers;
 mod editing;
 mod editing_apps;
 mod export;

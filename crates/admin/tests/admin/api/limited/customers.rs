@@ -14,7 +14,7 @@ async fn reads(scene: &Scene, client: &Client, own: &Named) -> Vec<String> {
         if operation.starts_with("GET ") {
             for call in calls(&operation, own).unwrap() {
                 let answer = exchange(client, &call).await;
-                read.push(format!("{answer:?}"));
+                read.push(format!("{} {answer:?}", call.path));
             }
         }
     }
@@ -206,4 +206,31 @@ async fn a_customer_follows_only_the_own_events() {
         ["token.revoke", "support"]
     ]);
     assert_eq!(shown.collect::<Value>(), expected);
+}
+
+#[tokio::test]
+async fn a_customer_finds_only_own_tokens_by_their_text_and_creator() {
+    let scene = Scene::new().await;
+    let client = scene.client("ours");
+    let found = async |app| {
+        let token = scene.named(app).await.text;
+        let found = client.post("/tokens/search", json!({"token": token})).await;
+        found.ok()["record"]["app_id"].clone()
+    };
+    assert_eq!(found("ours").await, "ours");
+    assert_eq!(found("theirs").await, Value::Null);
+    for (creator, count) in [
+        ("app:ours:alice", 1),
+        ("app:theirs:alice", 0),
+        ("bob-of-staff", 0),
+        ("nobody", 0),
+    ] {
+        let path = format!("/tokens?created_by={creator}");
+        let listed = client.get(&path).await.ok();
+        assert_eq!(
+            listed["items"].as_array().unwrap().len(),
+            count,
+            "{creator}"
+        );
+    }
 }

@@ -5,20 +5,20 @@ use super::{Scene, calls, exchange, operations};
 
 /// The parameters that name no record.
 const HARMLESS: [&str; 14] = [
-    "created_before",
-    "expires_before",
-    "format",
-    "last_four",
     "limit",
     "name",
+    "status",
+    "wait",
+    "format",
+    "last_four",
+    "created_before",
+    "expires_before",
     "never_expires",
+    "unused_since",
     "never_used",
     "replaced",
-    "sort",
-    "status",
-    "unused_since",
     "used_since_rotation",
-    "wait",
+    "sort",
 ];
 
 #[tokio::test]

@@ -13,13 +13,11 @@ async fn a_read_only_actor_reads_and_changes_nothing() {
     for actor in ["auditor", "reader of ours"] {
         let client = scene.client(actor);
         for (operation, _) in operations(&scene).await {
-            // A search changes nothing but the audit log.
-            let is_search = operation == "POST /tokens/search";
-            for call in calls(&operation, &own)
-                .unwrap()
-                .into_iter()
-                .filter(|_| !is_search)
-            {
+            // It changes nothing, but it is recorded.
+            if operation == "POST /tokens/search" {
+                continue;
+            }
+            for call in calls(&operation, &own).unwrap() {
                 let answer = exchange(&client, &call).await;
                 if call.method == Method::GET {
                     let is_read =
@@ -33,9 +31,6 @@ async fn a_read_only_actor_reads_and_changes_nothing() {
         }
     }
     assert_eq!(scene.everything().await, before);
-    let search = json!({"token": scene.texts[0]});
-    let found = scene.client("auditor").post("/tokens/search", search).await;
-    assert_eq!(found.ok()["record"]["app_id"], "ours");
 }
 
 #[tokio::test]
