@@ -5,13 +5,13 @@ use axum::{
     response::{IntoResponse, Response},
     routing::get,
 };
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use tower_api_tokens::TokenSelection;
 use utoipa::{OpenApi, ToSchema};
 
 use super::{
     extract::{Body, Params},
-    fields::TokenIdText,
+    fields::{TokenIdText, whole_number},
     params::SelectionParams,
 };
 use crate::{operations::Operator, problem::Problem, view::RevocationView};
@@ -43,10 +43,16 @@ struct SelectionView {
 #[serde(deny_unknown_fields)]
 #[schema(as = RevokeTokens)]
 pub(super) struct RevokeTokens {
+    #[serde(deserialize_with = "token_count")]
     #[schema(minimum = 1, maximum = 100_000)]
     count: usize,
     #[schema(inline)]
     newest: TokenIdText,
+}
+
+fn token_count<'de, D: Deserializer<'de>>(deserializer: D) -> Result<usize, D::Error> {
+    let count = whole_number(deserializer, "a whole number of tokens")?;
+    Ok(usize::try_from(count).unwrap_or(usize::MAX))
 }
 
 /// Count the tokens that a revocation would include.
