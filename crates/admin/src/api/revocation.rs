@@ -13,6 +13,7 @@ use super::{
     extract::{Body, Params},
     fields::TokenIdText,
     params::SelectionParams,
+    values::SelectedCount,
 };
 use crate::{operations::Operator, problem::Problem, view::RevocationView};
 
@@ -43,8 +44,8 @@ struct SelectionView {
 #[serde(deny_unknown_fields)]
 #[schema(as = RevokeTokens)]
 pub(super) struct RevokeTokens {
-    #[schema(minimum = 1, maximum = 100_000)]
-    count: usize,
+    #[schema(inline)]
+    count: SelectedCount,
     #[schema(inline)]
     newest: TokenIdText,
 }
@@ -93,14 +94,9 @@ pub(super) async fn revoke_tokens(
     Body(body): Body<RevokeTokens>,
 ) -> Result<Response, Problem> {
     let query = params.query(operator.formats())?;
-    if !(1..=TokenSelection::MAX_COUNT).contains(&body.count) {
-        return Err(Problem::bad_request(
-            "invalid_body",
-            "invalid body: `count` must be from 1 to 100000; send the count of `GET /tokens/revocation`",
-        ));
-    }
-    let TokenIdText(newest) = body.newest;
-    let selection = TokenSelection::new(query, newest, body.count);
+    let (TokenIdText(newest), SelectedCount(count)) = (body.newest, body.count);
+    let count = usize::try_from(count).unwrap_or(TokenSelection::MAX_COUNT);
+    let selection = TokenSelection::new(query, newest, count);
     let revocation = operator.revoke_selected(&selection).await?;
     Ok(Json(RevocationView::from(&revocation)).into_response())
 }
