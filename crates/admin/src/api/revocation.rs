@@ -5,14 +5,15 @@ use axum::{
     response::{IntoResponse, Response},
     routing::get,
 };
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Serialize};
 use tower_api_tokens::TokenSelection;
 use utoipa::{OpenApi, ToSchema};
 
 use super::{
     extract::{Body, Params},
-    fields::{TokenIdText, whole_number},
+    fields::TokenIdText,
     params::SelectionParams,
+    values::SelectedCount,
 };
 use crate::{operations::Operator, problem::Problem, view::RevocationView};
 
@@ -43,16 +44,10 @@ struct SelectionView {
 #[serde(deny_unknown_fields)]
 #[schema(as = RevokeTokens)]
 pub(super) struct RevokeTokens {
-    #[serde(deserialize_with = "token_count")]
-    #[schema(minimum = 1, maximum = 100_000)]
-    count: usize,
+    #[schema(inline)]
+    count: SelectedCount,
     #[schema(inline)]
     newest: TokenIdText,
-}
-
-fn token_count<'de, D: Deserializer<'de>>(deserializer: D) -> Result<usize, D::Error> {
-    let count = whole_number(deserializer, "a whole number of tokens")?;
-    Ok(usize::try_from(count).unwrap_or(usize::MAX))
 }
 
 /// Count the tokens that a revocation would include.
@@ -99,14 +94,9 @@ pub(super) async fn revoke_tokens(
     Body(body): Body<RevokeTokens>,
 ) -> Result<Response, Problem> {
     let query = params.query(operator.formats())?;
-    if !(1..=TokenSelection::MAX_COUNT).contains(&body.count) {
-        return Err(Problem::bad_request(
-            "invalid_body",
-            "invalid body: `count` must be from 1 to 100000; send the count of `GET /tokens/revocation`",
-        ));
-    }
-    let TokenIdText(newest) = body.newest;
-    let selection = TokenSelection::new(query, newest, body.count);
+    let (TokenIdText(newest), SelectedCount(count)) = (body.newest, body.count);
+    let count = usize::try_from(count).unwrap_or(TokenSelection::MAX_COUNT);
+    let selection = TokenSelection::new(query, newest, count);
     let revocation = operator.revoke_selected(&selection).await?;
     Ok(Json(RevocationView::from(&revocation)).into_response())
 }
