@@ -208,8 +208,8 @@ mod words;
 pub mod guide;
 
 pub use authenticator::{
-    Authenticator, AuthenticatorBuilder, Follower, FollowerBuilder, Stats, UsageRecorder,
-    UsageRecorderBuilder,
+    Authenticator, AuthenticatorBuilder, Follower, FollowerBuilder, LiveToken, Stats,
+    UsageRecorder, UsageRecorderBuilder,
 };
 pub use lifecycle::{
     ApiTokens, ApiTokensBuilder, AppTokens, Authority, BulkRevocation, ChangeObserver, EventStream,

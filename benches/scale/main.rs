@@ -7,7 +7,7 @@
 //!
 //! It fills two schemas, `scale_few` and `scale_many`, with a thousand tokens per app, of which a
 //! tenth are expired or revoked. It measures lookups, listings, preloading and purging, and shows
-//! the plans of the statements that the store sends. It prints Markdown, and drops both schemas.
+//! the plans of the statements that the store sends, and how much the first pages of listings read. It prints Markdown, and drops both schemas.
 //!
 //! The user must be a superuser, to load `auto_explain`. Ten million tokens take 6 GB on the
 //! server. If they do not fit into its memory, the results include reads from disk.
@@ -15,6 +15,8 @@
 #![expect(clippy::disallowed_methods, reason = "real time is what is measured")]
 
 mod find;
+#[path = "../../crates/sqlx/tests/postgres/first_pages.rs"]
+mod first_pages;
 mod latency;
 mod list;
 mod load;

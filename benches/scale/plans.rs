@@ -9,8 +9,8 @@ use std::{
 
 use jiff::Timestamp;
 use tower_api_tokens::{
-    ApiTokens, ChangeLog, TokenCursor, TokenFormat, TokenQuery, TokenRegistryExt, TokenStatus,
-    TokenStore, Usage, UsageLog,
+    ApiTokens, ChangeLog, TokenCursor, TokenFormat, TokenQuery, TokenRegistry, TokenRegistryExt,
+    TokenStatus, TokenStore, Usage, UsageLog,
 };
 use tower_api_tokens_sqlx::PostgresStore;
 use tracing::{
@@ -24,13 +24,18 @@ use tracing_subscriber::{
     util::SubscriberInitExt,
 };
 
-use crate::load::{AGE, Platform};
+use crate::{
+    first_pages::{Sample, first_pages, limit_of, plain},
+    load::{AGE, Platform},
+};
 
 /// `auto_explain` reports the plan of each statement, including those in triggers, to the client
 /// that sent it.
 const SETTINGS: &str = "options[session_preload_libraries]=auto_explain\
     &options[auto_explain.log_min_duration]=0\
     &options[auto_explain.log_nested_statements]=on\
+    &options[auto_explain.log_analyze]=on\
+    &options[auto_explain.log_buffers]=on\
     &options[client_min_messages]=log";
 
 /// The target of the events in which sqlx logs the server's notices.
@@ -51,6 +56,7 @@ pub(crate) async fn run(platform: &Platform) {
     let tokens = ApiTokens::new(store.clone(), format);
 
     let now = Timestamp::now();
+    explain_first_pages(&plans, &store, platform, now).await;
     let revision = store.revision().await.expect("the store answers");
     let after = |n| TokenQuery::default().after(TokenCursor::from(Platform::id(n)));
     println!("\n| {} tokens | reads |\n|---|---|", platform.tokens);
@@ -89,6 +95,38 @@ pub(crate) async fn run(platform: &Platform) {
     let purge = async |_| store.purge(now - AGE / 2, 1000).await.map(drop);
     explained.print("purge", purge).await;
     store.close().await;
+}
+
+/// Prints how many pages of the database the first page of each listing reads.
+async fn explain_first_pages(
+    plans: &Plans,
+    store: &PostgresStore,
+    platform: &Platform,
+    now: Timestamp,
+) {
+    let middle = platform.tokens / 2;
+    let sample = Sample {
+        app: platform.app(middle),
+        id: Platform::id(middle),
+        digest: Platform::digest(middle),
+        now,
+    };
+    let read = async |query: &TokenQuery| {
+        plans.take();
+        let page = store.tokens(query, now).await;
+        let found = page.expect("the store answers").items.len();
+        (pages(&plans.take().concat()), found)
+    };
+    let (plain, _) = read(&plain()).await;
+    println!(
+        "\n| first page of {} tokens | tokens | pages read | at most |",
+        platform.tokens
+    );
+    println!("|---|---|---|---|");
+    for (name, query) in first_pages(&sample) {
+        let (pages, found) = read(&query).await;
+        println!("| {name} | {found} | {pages} | {} |", limit_of(plain));
+    }
 }
 
 /// Prints the plans of calls.
@@ -135,6 +173,16 @@ impl Visit for Plans {
         let mut plans = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         plans.push(format!("{value:?}"));
     }
+}
+
+/// Returns how many pages a statement has read, of its plan with buffers.
+fn pages(plan: &str) -> u64 {
+    let buffers = plan.split_once("Buffers: shared ").map(|(_, rest)| rest);
+    let line = buffers.and_then(|rest| rest.split(['\n', '\\']).next());
+    let counts = line.into_iter().flat_map(|line| line.split(' '));
+    let counts = counts.filter_map(|count| count.split_once('='));
+    let counts = counts.filter(|(kind, _)| ["hit", "read"].contains(kind));
+    counts.filter_map(|(_, n)| n.parse::<u64>().ok()).sum()
 }
 
 /// Returns how a plan reads tables, for example `Index Scan using api_tokens_pkey on api_tokens`.

@@ -6,12 +6,11 @@
 use std::{fmt, net::IpAddr, pin::Pin, sync::Arc, time::Duration};
 
 use super::{
-    Shared,
+    Admit, Admitted, Shared,
     entry::{Entry, Instant, seconds},
     lookup::{Found, look_up_until_usable},
 };
 use crate::{
-    model::principal::AppPrincipal,
     rejection::Rejection,
     token::{TokenDigest, TokenId},
 };
@@ -54,9 +53,9 @@ fn look_up_again(shared: Arc<Shared>, digest: TokenDigest, counted: Option<Token
     })
 }
 
-/// The decision at the moment when the request can be passed on.
-pub(crate) enum Confirmation {
-    Admitted(AppPrincipal),
+/// The decision at the moment when the request can be passed on. `T` is what was made of the token.
+pub(crate) enum Confirmation<T> {
+    Admitted(T),
     Refused(Rejection),
     /// The result of the lookup may be out of date; look up again.
     Stale(Lookup),
@@ -96,11 +95,20 @@ impl Admission {
     }
 
     /// Checks the token again. `waited` is whether the request had to wait after the lookup.
-    /// `client` returns the address of the client, if it is known.
-    pub(crate) fn confirm(self, waited: bool, client: impl Fn() -> Option<IpAddr>) -> Confirmation {
+    /// `client` returns the address of the client, if it is known. `admit` makes what it needs of the
+    /// token.
+    pub(crate) fn confirm<A: Admit + Copy>(
+        self,
+        waited: bool,
+        client: impl Fn() -> Option<IpAddr>,
+        admit: A,
+    ) -> Confirmation<A::Output> {
         let shared = &*self.shared;
         let now = Instant::precise(&*shared.clock);
-        let check = |entry: &Entry| entry.check(&*shared.clock, &client);
+        let check = |entry: &Entry| match entry.rejection(&*shared.clock, &client) {
+            Some(rejection) => Err(rejection),
+            None => Ok(admit.admit(Admitted(entry))),
+        };
         // A fresh cached entry is at least as new as the result of this request's lookup.
         let checked = shared.cache.get_fresh(&self.digest, now, check).ok();
         let checked = match (checked, &self.found.entry) {
@@ -113,9 +121,9 @@ impl Admission {
             }
         };
         match checked {
-            Ok(principal) => {
+            Ok(admitted) => {
                 self.count_use(now.monotonic);
-                Confirmation::Admitted(principal)
+                Confirmation::Admitted(admitted)
             }
             Err(rejection) => Confirmation::Refused(rejection),
         }
@@ -156,14 +164,15 @@ impl Admission {
 
 /// Waits for a lookup and confirms the result, with a second lookup if necessary. The caller passes
 /// the request on as soon as this returns. `client` returns the address of the client, if it is
-/// known.
-pub(crate) async fn confirmed(
+/// known. `admit` makes what it needs of the token.
+pub(crate) async fn confirmed<A: Admit + Copy>(
     mut lookup: Lookup,
     client: impl Fn() -> Option<IpAddr>,
-) -> Result<AppPrincipal, Rejection> {
+    admit: A,
+) -> Result<A::Output, Rejection> {
     loop {
-        match lookup.await?.confirm(false, &client) {
-            Confirmation::Admitted(principal) => return Ok(principal),
+        match lookup.await?.confirm(false, &client, admit) {
+            Confirmation::Admitted(admitted) => return Ok(admitted),
             Confirmation::Refused(rejection) => return Err(rejection),
             Confirmation::Stale(again) => lookup = again,
         }

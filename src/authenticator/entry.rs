@@ -211,18 +211,6 @@ impl Entry {
         }
     }
 
-    /// Admits or refuses the token in the same way as its record would be.
-    pub(super) fn check(
-        &self,
-        clock: &dyn Clock,
-        client: impl FnOnce() -> Option<IpAddr>,
-    ) -> Result<AppPrincipal, Rejection> {
-        match self.rejection(clock, client) {
-            Some(rejection) => Err(rejection),
-            None => Ok(self.principal()),
-        }
-    }
-
     #[inline]
     pub(super) fn token_id(&self) -> TokenId {
         self.token_id
@@ -416,7 +404,10 @@ mod tests {
                     asked.set(true);
                     client
                 };
-                let cached = entry.check(&clock, address).map_err(|rejection| rejection.kind());
+                let cached = match entry.rejection(&clock, address) {
+                    Some(rejection) => Err(rejection.kind()),
+                    None => Ok(entry.principal()),
+                };
                 let is_inside = |networks: &Networks| client.is_some_and(|at| networks.contains(at));
                 let is_live = token.status(now) == TokenStatus::Live;
                 prop_assert_eq!(asked.get(), is_live && token.networks().is_some());

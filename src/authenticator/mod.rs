@@ -16,6 +16,7 @@ mod history;
 mod in_flight;
 mod labels;
 mod lease;
+mod live_token;
 mod lookup;
 mod metrics;
 mod nanoseconds;
@@ -37,6 +38,7 @@ pub(crate) use admission::{Admission, Confirmation, Lookup, confirmed};
 pub use builder::AuthenticatorBuilder;
 pub(crate) use follow::listen;
 pub use follow::{Follower, FollowerBuilder};
+pub use live_token::LiveToken;
 pub use recording::{UsageRecorder, UsageRecorderBuilder};
 pub use stats::Stats;
 
@@ -113,7 +115,7 @@ pub(crate) struct Admitted<'a>(&'a Entry);
 
 impl Admitted<'_> {
     #[inline(always)]
-    pub(crate) fn principal(self) -> AppPrincipal {
+    pub(crate) fn principal(&self) -> AppPrincipal {
         self.0.principal()
     }
 }
@@ -127,7 +129,8 @@ pub(crate) trait Admit {
 }
 
 /// Makes the principal of an admitted token.
-struct MakePrincipal;
+#[derive(Clone, Copy)]
+pub(crate) struct MakePrincipal;
 
 impl Admit for MakePrincipal {
     type Output = AppPrincipal;
@@ -223,11 +226,20 @@ impl Authenticator {
         presented: &[u8],
         client: impl Into<Option<IpAddr>>,
     ) -> Result<AppPrincipal, Rejection> {
-        let client = client.into();
-        let verdict = match self.verify(presented, None, client, MakePrincipal) {
-            Verification::Admitted(principal) => Ok(principal),
+        self.admit(presented, client.into(), MakePrincipal).await
+    }
+
+    /// Verifies a presented token, and makes what `admit` needs of it.
+    async fn admit<A: Admit + Copy>(
+        &self,
+        presented: &[u8],
+        client: Option<IpAddr>,
+        admit: A,
+    ) -> Result<A::Output, Rejection> {
+        let verdict = match self.verify(presented, None, client, admit) {
+            Verification::Admitted(admitted) => Ok(admitted),
             Verification::Refused(rejection) => Err(rejection),
-            Verification::Pending(lookup) => confirmed(lookup, || client).await,
+            Verification::Pending(lookup) => confirmed(lookup, || client, admit).await,
         };
         if let Err(rejection) = &verdict {
             self.count_refusal(rejection);

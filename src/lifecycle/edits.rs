@@ -132,11 +132,18 @@ impl ApiTokens {
     /// Returns an error if the store fails.
     pub async fn effective_policy(&self) -> Result<Policy, LifecycleError> {
         let policy = catch_panic(|| self.shared.registry.policy()).await?;
+        Ok(self.combined_policy(policy))
+    }
+
+    /// Returns a policy of the store combined with the one of this process, as the actor sees it. Does not
+    /// read the store.
+    #[must_use]
+    pub fn combined_policy(&self, policy: Policy) -> Policy {
         let policy = match &self.shared.policy {
             Some(stricter) => policy.and(stricter),
             None => policy,
         };
-        Ok(self.authority.limits().show_policy(policy))
+        self.authority.limits().show_policy(policy)
     }
 
     /// Sets the policy of the store. Existing tokens stay as they are.

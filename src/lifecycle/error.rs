@@ -285,6 +285,7 @@ impl From<StoreError> for LifecycleError {
     fn from(error: StoreError) -> Self {
         let kind = match error.kind() {
             StoreErrorKind::Gone => LifecycleErrorKind::Gone,
+            StoreErrorKind::Stale => LifecycleErrorKind::Stale,
             _ => LifecycleErrorKind::Store,
         };
         Self::with_source(kind, error)

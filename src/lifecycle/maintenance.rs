@@ -164,7 +164,7 @@ impl ApiTokens {
     }
 
     async fn outdated(&self, query: &OutdatedQuery) -> Result<Outdated, LifecycleError> {
-        let registry = self.registry();
+        let registry = &self.shared.registry;
         Ok(catch_panic(|| registry.outdated(query)).await?)
     }
 

@@ -8,7 +8,7 @@ use super::{
     policy::{AdmitRequest, Policy, Verdict, attribute},
 };
 use crate::{
-    authenticator::{Admitted, confirmed},
+    authenticator::{Admitted, MakePrincipal, confirmed},
     model::principal::AppPrincipal,
     telemetry,
 };
@@ -144,7 +144,7 @@ impl Policy {
             Verdict::Refused(rejection) => rejection,
             Verdict::Pending(lookup) => {
                 let client = || self.client_address(request.head());
-                match confirmed(lookup, client).await {
+                match confirmed(lookup, client, MakePrincipal).await {
                     Ok(principal) => return Ok(Some(keep(principal, request.extensions_mut()))),
                     Err(rejection) => rejection,
                 }

@@ -16,7 +16,7 @@ use super::{
     policy::{Policy, Shown},
 };
 use crate::{
-    authenticator::{Admission, Confirmation, Lookup},
+    authenticator::{Admission, Confirmation, Lookup, MakePrincipal},
     model::principal::AppPrincipal,
     rejection::Rejection,
 };
@@ -173,7 +173,11 @@ where
                         mut waiting,
                     },
                     _,
-                ) => match admission.confirm(waiting.has_waited, || waiting.client_address()) {
+                ) => match admission.confirm(
+                    waiting.has_waited,
+                    || waiting.client_address(),
+                    MakePrincipal,
+                ) {
                     Confirmation::Admitted(principal) => {
                         let (future, shown) = waiting.call(principal);
                         state.set(State::Calling { future, shown });

@@ -118,6 +118,9 @@ impl Actor {
     pub(super) fn authority(&self) -> Authority {
         let limits = self.limits.clone();
         let mut authority = Authority::of(self.identity()).grantable(self.grantable.clone());
+        if let Some(own) = &self.own {
+            authority = authority.own_token(own.token);
+        }
         if let Some(app) = limits.app {
             authority = authority.limited_to(app);
         }
@@ -131,6 +134,17 @@ impl Actor {
             Some(keys) => authority.metadata_keys(keys),
             None => authority,
         }
+    }
+
+    /// Creates the actor of the holder of a token, who may grant nothing.
+    pub(super) fn holder(token: TokenId, app: AppId) -> Self {
+        let name = Self::name_of_holder(token);
+        Self::granting(&name, ScopeSet::default()).token(token, app)
+    }
+
+    /// Returns the name of the holder of a token in the audit log.
+    pub(super) fn name_of_holder(token: TokenId) -> String {
+        format!("token:{token}")
     }
 
     /// Sets the token that the actor signed in with, and its app. The dashboard warns the actor before

@@ -3,8 +3,14 @@ use std::{fmt, sync::Arc};
 use axum::Router;
 
 use super::{
-    api, audit::AuditSink, cross_site::CrossSite, dashboard, gate::Gate, guard::Guard,
-    operations::Operations, origin::OriginError,
+    api,
+    audit::AuditSink,
+    cross_site::CrossSite,
+    dashboard::{self, brand::Brand},
+    gate::Gate,
+    guard::Guard,
+    operations::Operations,
+    origin::OriginError,
 };
 
 /// The management API and the dashboard, to mount in a router.
@@ -49,6 +55,7 @@ use super::{
 pub struct Admin {
     gate: Gate,
     service_url: Option<Arc<str>>,
+    brand: Arc<Brand>,
 }
 
 /// A builder for [`Admin`].
@@ -84,6 +91,14 @@ impl AdminBuilder {
         self
     }
 
+    /// Sets the name, the logo, the colors and the links of the dashboard. Defaults to those of the
+    /// dashboard itself.
+    #[must_use]
+    pub fn brand(mut self, brand: Brand) -> Self {
+        self.admin.brand = Arc::new(brand);
+        self
+    }
+
     /// Returns the management API and the dashboard.
     #[must_use]
     pub fn build(self) -> Admin {
@@ -109,6 +124,7 @@ impl Admin {
                     cross_site: CrossSite::default(),
                 },
                 service_url: None,
+                brand: Arc::default(),
             },
         }
     }
@@ -134,7 +150,11 @@ impl Admin {
     /// Serve it over TLS: the browser sends credentials with every request, and allows access to the
     /// clipboard only in secure contexts.
     pub fn dashboard(&self) -> Router {
-        dashboard::router(self.gate.clone(), self.service_url.clone())
+        dashboard::router(
+            self.gate.clone(),
+            self.service_url.clone(),
+            self.brand.clone(),
+        )
     }
 }
 
@@ -150,6 +170,7 @@ impl fmt::Debug for Admin {
             .field("operations", &self.gate.operations)
             .field("cross_site", &self.gate.cross_site)
             .field("service_url", &self.service_url)
+            .field("brand", &self.brand)
             .finish_non_exhaustive()
     }
 }

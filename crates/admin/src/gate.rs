@@ -35,7 +35,7 @@ pub(super) enum Refusal {
 }
 
 /// Renders the response to a rejected request.
-pub(super) type Render = fn(&Gate, &Parts, Refusal) -> Response;
+type Render = Arc<dyn Fn(&Parts, Refusal) -> Response + Send + Sync>;
 
 impl Gate {
     /// Returns whether operators sign in with HTTP Basic authentication.
@@ -45,7 +45,12 @@ impl Gate {
 
     /// Puts a router behind this gate. Its handlers find an [`Operator`](super::Operator) in the
     /// request extensions, and its responses are never cached.
-    pub(super) fn protect(self, router: Router, render: Render) -> Router {
+    pub(super) fn protect(
+        self,
+        router: Router,
+        render: impl Fn(&Parts, Refusal) -> Response + Send + Sync + 'static,
+    ) -> Router {
+        let render: Render = Arc::new(render);
         let gate = (Arc::new(self), render);
         // The last layer runs first.
         router
@@ -63,7 +68,7 @@ async fn reject_cross_site(
     let (parts, body) = request.into_parts();
     let head = Arc::new(parts.clone());
     let request = Request::from_parts(parts, body);
-    let reject = || render(&gate, &head, Refusal::CrossSite);
+    let reject = || render(&head, Refusal::CrossSite);
     gate.cross_site.guard(request, next, reject).await
 }
 
@@ -82,7 +87,7 @@ async fn authenticate(
             response: Some(response),
             ..
         }) => response.map(Body::from),
-        Err(denied) => render(&gate, &parts, Refusal::Denied(denied)),
+        Err(denied) => render(&parts, Refusal::Denied(denied)),
     }
 }
 

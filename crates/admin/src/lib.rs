@@ -39,6 +39,9 @@
 //!    handlers.
 //! 3. The JSON API and the dashboard parse requests, call the operator, and render responses.
 //!
+//! [`OAuthEndpoints`] is a third router, with which services in other languages verify tokens by
+//! introspection, and holders revoke their own.
+//!
 //! # The dashboard
 //!
 //! - Pages are rendered on the server, load nothing from other sites, and work without scripts. The
@@ -48,6 +51,8 @@
 //!   a form expires after 23 hours.
 //! - Lists can be downloaded as CSV, up to 100,000 records, which are read and sent page by page. Totals
 //!   are counted on request, up to 10,000 records.
+//! - [`Brand`] frames the pages with the name, logo, colors and links of your service.
+//! - A guard can send browsers to the login of your service and back. See [`Denied::redirect`].
 //! - If the guard accepts `Basic` (see [`Guard::schemes`]), `/sign-out` makes the browser discard its
 //!   credentials, and `/sign-in` prompts for them.
 //! - The content security policy forbids inline scripts, inline styles and framing.
@@ -141,6 +146,7 @@
 )]
 
 mod actor;
+mod address;
 mod api;
 mod audit;
 mod builder;
@@ -148,6 +154,8 @@ mod cross_site;
 mod dashboard;
 mod gate;
 mod guard;
+mod media_type;
+mod oauth;
 mod operations;
 mod origin;
 mod parameters;
@@ -158,7 +166,9 @@ pub mod view;
 pub use actor::Actor;
 pub use audit::{AuditSink, JsonLines};
 pub use builder::{Admin, AdminBuilder};
-pub use guard::{Denied, Guard, GuardScheme, TokenGuard};
+pub use dashboard::brand::{Brand, BrandBuilder, BrandError, BrandErrorKind};
+pub use guard::{Denied, Guard, GuardScheme, Login, LoginError, TokenGuard};
+pub use oauth::{OAuthEndpoints, OAuthEndpointsBuilder};
 pub use operations::{OperationError, OperationErrorKind, Operations, Operator};
 pub use origin::OriginError;
 pub use parameters::token_parameters;

@@ -46,6 +46,7 @@ mod repetition;
 mod results;
 mod revocation;
 mod rotation;
+mod selection;
 mod verification;
 
 use std::sync::Arc;
@@ -110,6 +111,11 @@ pub use rotation::{
     racing_rotations_have_one_winner, restrictions_are_kept_and_inherited,
     rotation_and_revocation_race, tokens_of_other_apps_are_not_found,
 };
+pub use selection::{
+    a_cursor_of_another_order_selects_no_token, combined_filters_agree_with_the_query,
+    every_filter_agrees_with_the_query, listings_follow_uses_and_rotations,
+    pages_are_complete_in_every_order,
+};
 pub use verification::{SampleTokens, verifies};
 
 use crate::TokenRegistry;
@@ -169,6 +175,11 @@ macro_rules! registry_conformance {
             racing_inserts_have_one_winner
             app_pages_are_complete
             status_filters_agree_with_the_query
+            every_filter_agrees_with_the_query
+            combined_filters_agree_with_the_query
+            pages_are_complete_in_every_order
+            a_cursor_of_another_order_selects_no_token
+            listings_follow_uses_and_rotations
             token_pages_are_complete
             token_pages_are_stable_under_changes
             a_failed_request_leaves_its_key

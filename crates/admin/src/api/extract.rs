@@ -6,7 +6,7 @@ use axum::{
 };
 use http::{
     StatusCode,
-    header::{CONTENT_TYPE, HeaderMap, HeaderName, IF_MATCH},
+    header::{HeaderName, IF_MATCH},
     request::Parts,
 };
 use serde::de::DeserializeOwned;
@@ -21,7 +21,7 @@ use utoipa::{
 };
 
 use super::fields::KeyText;
-use crate::problem::Problem;
+use crate::{media_type::is_one_of, problem::Problem};
 
 /// The maximum length of a request body, in bytes.
 pub(super) const MAX_BODY: usize = 64 * 1024;
@@ -120,15 +120,6 @@ fn invalid_body(error: &serde_json::Error) -> String {
         Some(message) => format!("invalid body at {place}: {message}"),
         None => format!("invalid body: {message}"),
     }
-}
-
-fn is_one_of(types: &[&str], headers: &HeaderMap) -> bool {
-    let content_type = headers
-        .get(CONTENT_TYPE)
-        .and_then(|text| text.to_str().ok());
-    let essence = content_type.and_then(|text| text.split(';').next());
-    let essence = essence.unwrap_or_default().trim();
-    types.iter().any(|one| essence.eq_ignore_ascii_case(one))
 }
 
 /// The query parameters of a request.
@@ -249,6 +240,7 @@ impl PartialSchema for IfMatchText {
             .description(Some(
                 "The `ETag` of the version to change, as it was returned. Without it, any version is changed.",
             ))
+            .pattern(Some("^[^,]*$"))
             .into()
     }
 }

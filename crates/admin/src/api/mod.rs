@@ -46,9 +46,7 @@ pub(super) fn router(gate: Gate) -> Router {
         .fallback(not_found)
         .layer(DefaultBodyLimit::max(MAX_BODY))
         .with_state(document);
-    gate.protect(router, |_, _, refusal| {
-        Problem::from(refusal).into_response()
-    })
+    gate.protect(router, |_, refusal| Problem::from(refusal).into_response())
 }
 
 /// Redirects from the mount path to the OpenAPI document.

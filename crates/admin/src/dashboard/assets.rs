@@ -3,42 +3,44 @@
 //! They are served without authentication, so that error pages have styles too, and a browser
 //! prompts for credentials only once.
 
+use std::{borrow::Cow, sync::Arc};
+
 use axum::{
     Router,
+    extract::State,
     response::{IntoResponse, Response},
     routing::get,
 };
 use http::header;
 
-pub(super) fn router() -> Router {
+use super::brand::Brand;
+
+/// The style sheet without a brand.
+pub(super) const STYLE: &str = include_str!("../../templates/assets/dashboard.css");
+
+pub(super) fn router(brand: Arc<Brand>) -> Router {
     Router::new()
         .route("/assets/dashboard.css", get(style))
         .route("/assets/dashboard.js", get(script))
         .route("/assets/icon.svg", get(icon))
+        .with_state(brand)
 }
 
-async fn style() -> Response {
-    asset(
-        "text/css; charset=utf-8",
-        include_str!("../../templates/assets/dashboard.css"),
-    )
+async fn style(State(brand): State<Arc<Brand>>) -> Response {
+    asset("text/css; charset=utf-8", brand.style())
 }
 
 async fn script() -> Response {
-    asset(
-        "text/javascript; charset=utf-8",
-        include_str!("../../templates/assets/dashboard.js"),
-    )
+    let script = include_str!("../../templates/assets/dashboard.js");
+    asset("text/javascript; charset=utf-8", script.into())
 }
 
 async fn icon() -> Response {
-    asset(
-        "image/svg+xml",
-        include_str!("../../templates/assets/icon.svg"),
-    )
+    let icon = include_str!("../../templates/assets/icon.svg");
+    asset("image/svg+xml", icon.into())
 }
 
-fn asset(kind: &'static str, text: &'static str) -> Response {
+fn asset(kind: &'static str, text: Cow<'static, str>) -> Response {
     let fields = [
         (header::CONTENT_TYPE, kind),
         (header::CACHE_CONTROL, "max-age=300"),

@@ -171,13 +171,13 @@ impl Input {
     }
 }
 
-/// The field that confirms a change by the name of the record, and the button.
+/// The field that confirms a change by the name of the record or the number of records, and the button.
 #[derive(Template)]
 #[template(path = "confirm.html")]
 pub(super) struct ConfirmInput {
     id: &'static str,
     error_id: &'static str,
-    /// The name to type.
+    /// What to type.
     name: String,
     field: Field,
     button: &'static str,

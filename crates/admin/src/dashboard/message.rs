@@ -6,12 +6,14 @@ use http::{HeaderValue, StatusCode, header, request::Parts};
 use tower_api_tokens::{LifecycleErrorKind, TokenId};
 
 use super::{
+    brand::SignOut,
     curl::Snippet,
-    errors,
+    errors, login,
     page::{Page, render},
+    settings::Settings,
 };
 use crate::{
-    gate::{Gate, Refusal},
+    gate::Refusal,
     guard::Denied,
     operations::{OperationError, OperationErrorKind},
 };
@@ -27,13 +29,20 @@ impl IntoResponse for Message {
 }
 
 /// Renders the page for a request that did not pass the gate.
-pub(super) fn refused(gate: &Gate, request: &Parts, refusal: Refusal) -> Response {
-    let mut page = Page::anonymous(gate, request);
+pub(super) fn refused(settings: &Settings, request: &Parts, refusal: Refusal) -> Response {
+    let mut page = Page::anonymous(settings, request);
+    if let Refusal::Denied(denied) = &refusal
+        && let Some(response) = login::redirect(denied, request, &page)
+    {
+        return response;
+    }
     // A browser discards credentials after a 401 by itself, and keeps sending them after anything else.
     let is_unauthorized =
         matches!(&refusal, Refusal::Denied(denied) if denied.status == StatusCode::UNAUTHORIZED);
-    if page.can_switch && !is_unauthorized && request.headers.contains_key(header::AUTHORIZATION) {
-        page.sign_out = Some("/sign-out".to_owned());
+    if !is_unauthorized {
+        let uses_basic = page.can_switch && request.headers.contains_key(header::AUTHORIZATION);
+        let own = uses_basic.then(|| SignOut::Link(page.link("/sign-out")));
+        page.sign_out = page.brand.sign_out().cloned().or(own);
     }
     let message = match refusal {
         Refusal::CrossSite => Message::cross_site(&page),
@@ -160,6 +169,13 @@ impl Message {
         let detail = "The filter in the address is invalid. Choose the filter on the page instead.";
         let status = StatusCode::BAD_REQUEST;
         Self::new(page, status, "Invalid address", detail, &[TO_TOKENS])
+    }
+
+    /// No token that still works matches the filter.
+    pub(super) fn nothing_to_revoke(page: &Page) -> Self {
+        let detail = "No token that matches the filters still works.";
+        let status = StatusCode::NOT_FOUND;
+        Self::new(page, status, "Nothing to revoke", detail, &[TO_TOKENS])
     }
 
     /// The form does not come from the dashboard, or is too large.

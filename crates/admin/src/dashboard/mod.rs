@@ -14,7 +14,8 @@ mod app_edit;
 mod app_page;
 mod apps;
 mod assets;
-#[cfg(test)]
+pub(super) mod brand;
+mod color;
 mod contrast;
 mod create;
 mod csv;
@@ -25,6 +26,8 @@ mod edit_page;
 mod errors;
 mod event;
 mod expiry;
+mod filter_form;
+mod find;
 mod form_key;
 mod headers;
 mod history;
@@ -33,13 +36,16 @@ mod lifetime;
 mod lines;
 mod list;
 mod lockout;
+mod login;
 mod message;
 mod names;
+mod overview;
 mod page;
 mod pager;
 mod policy;
 mod request;
 mod reveal;
+mod revocation;
 mod scope_choice;
 mod session;
 mod settings;
@@ -47,6 +53,7 @@ mod sign;
 mod text;
 mod token;
 mod token_edit;
+mod token_filter;
 mod token_page;
 mod total;
 mod usage;
@@ -60,8 +67,10 @@ use axum::{
     middleware::map_response,
     routing::{get, post},
 };
+use http::request::Parts;
 
 use super::gate::Gate;
+use brand::Brand;
 use message::Message;
 use session::Session;
 use settings::Settings;
@@ -70,13 +79,17 @@ use settings::Settings;
 const MAX_FORM: usize = 64 * 1024;
 
 /// Creates the router of the pages, behind the gate. Their `curl` commands call `service_url`.
-pub(super) fn router(gate: Gate, service_url: Option<Arc<str>>) -> Router {
+pub(super) fn router(gate: Gate, service_url: Option<Arc<str>>, brand: Arc<Brand>) -> Router {
     let settings = Settings {
         service_url,
         uses_basic_auth: gate.uses_basic_auth(),
+        brand: brand.clone(),
     };
     let pages = Router::new()
         .route("/", get(list::show))
+        .route("/find", get(find::show).post(find::find))
+        .route("/overview", get(overview::show))
+        .route("/revoke", get(revocation::show).post(revocation::revoke))
         .route("/new", get(create::show).post(create::create))
         .route("/token/{id}", get(token::show))
         .route("/token/{id}/rename", post(token::rename))
@@ -108,11 +121,12 @@ pub(super) fn router(gate: Gate, service_url: Option<Arc<str>>) -> Router {
         .fallback(no_such_page)
         .method_not_allowed_fallback(method_not_allowed)
         .layer(DefaultBodyLimit::max(MAX_FORM))
-        .with_state(settings);
-    let sign = sign::router(gate.clone());
-    gate.protect(pages, message::refused)
+        .with_state(settings.clone());
+    let sign = sign::router(gate.clone(), settings.clone());
+    let refuse = move |request: &Parts, refusal| message::refused(&settings, request, refusal);
+    gate.protect(pages, refuse)
         .merge(sign)
-        .merge(assets::router())
+        .merge(assets::router(brand))
         .layer(map_response(headers::secure))
 }
 

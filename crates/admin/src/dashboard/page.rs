@@ -1,18 +1,24 @@
 //! What every page needs: the mount path, the signed-in actor and the current time.
 
+use std::sync::Arc;
+
 use askama::Template;
 use axum::{
     extract::OriginalUri,
     response::{Html, IntoResponse, Redirect, Response},
 };
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
-use http::{StatusCode, request::Parts};
+use http::{StatusCode, Uri, request::Parts};
 use jiff::Timestamp;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use tower_api_tokens::{AppId, AuditAction, name_in_app, store::digest_words};
 
-use super::names::visible;
-use crate::{actor::Actor, gate::Gate, operations::Operator};
+use super::{
+    brand::{Brand, SignOut},
+    names::visible,
+    settings::Settings,
+};
+use crate::{actor::Actor, operations::Operator};
 
 /// The length of the account tag in the sign-out URL, in bytes.
 const ACCOUNT_TAG_LEN: usize = 12;
@@ -26,12 +32,13 @@ pub(super) struct Page {
     pub(super) actor: String,
     /// The name that identifies the actor in the audit log.
     pub(super) actor_id: String,
-    /// The path of the sign-out page, if the browser sends credentials by Basic authentication.
-    pub(super) sign_out: Option<String>,
+    /// How the actor signs out, if the host or Basic authentication allows it.
+    pub(super) sign_out: Option<SignOut>,
     /// Whether the dashboard can prompt for another account.
     pub(super) can_switch: bool,
     pub(super) now: Timestamp,
     pub(super) section: Section,
+    pub(super) brand: Arc<Brand>,
     /// The app that the signed-in actor is limited to.
     app: Option<AppId>,
     /// The actions that the limits of the signed-in actor allow. Pages have forms for no others.
@@ -41,6 +48,7 @@ pub(super) struct Page {
 /// The entry of the navigation that a page belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Section {
+    Overview,
     Tokens,
     Apps,
     Policy,
@@ -50,6 +58,7 @@ pub(super) enum Section {
 impl Section {
     fn of(path: &str) -> Self {
         match path.split('/').nth(1) {
+            Some("overview") => Self::Overview,
             Some("apps") => Self::Apps,
             Some("policy") => Self::Policy,
             Some("activity") => Self::Activity,
@@ -59,37 +68,38 @@ impl Section {
 }
 
 impl Page {
-    /// Creates the page of an actor. `can_switch` is set with Basic authentication.
-    pub(super) fn new(parts: &Parts, operator: &Operator, can_switch: bool) -> Self {
+    /// Creates the page of an actor.
+    pub(super) fn new(parts: &Parts, operator: &Operator, settings: &Settings) -> Self {
         let actor = operator.actor();
         let actions = AuditAction::ALL.iter().copied();
+        let page = Self::anonymous(settings, parts);
+        let own = page
+            .can_switch
+            .then(|| SignOut::Link(page.link(&sign_out_path(actor))));
         Self {
             actor: visible(actor.label()),
             actor_id: visible(actor.name()),
-            sign_out: can_switch.then(|| sign_out_path(actor)),
+            sign_out: page.brand.sign_out().cloned().or(own),
             now: operator.now(),
             app: operator.limited_to(),
             actions: actions
                 .filter(|action| operator.check_action(*action).is_ok())
                 .collect(),
-            ..Self::empty(parts, can_switch)
+            ..page
         }
     }
 
     /// Creates the page of a request that did not pass the gate.
-    pub(super) fn anonymous(gate: &Gate, parts: &Parts) -> Self {
-        Self::empty(parts, gate.uses_basic_auth())
-    }
-
-    fn empty(parts: &Parts, can_switch: bool) -> Self {
+    pub(super) fn anonymous(settings: &Settings, parts: &Parts) -> Self {
         Self {
             root: root(parts),
             actor: String::new(),
             actor_id: String::new(),
             sign_out: None,
-            can_switch,
+            can_switch: settings.uses_basic_auth,
             now: Timestamp::UNIX_EPOCH,
             section: Section::of(parts.uri.path()),
+            brand: settings.brand.clone(),
             app: None,
             actions: Vec::new(),
         }
@@ -140,6 +150,10 @@ impl Page {
         self.section == Section::Tokens
     }
 
+    pub(super) fn is_about_everything(&self) -> bool {
+        self.section == Section::Overview
+    }
+
     pub(super) fn is_about_apps(&self) -> bool {
         self.section == Section::Apps
     }
@@ -150,6 +164,22 @@ impl Page {
 
     pub(super) fn is_about_activity(&self) -> bool {
         self.section == Section::Activity
+    }
+
+    /// Returns the address that signs the actor out.
+    pub(super) fn sign_out_link(&self) -> Option<&str> {
+        match self.sign_out.as_ref()? {
+            SignOut::Link(address) => Some(address),
+            SignOut::Form(_) => None,
+        }
+    }
+
+    /// Returns the path of the form that signs the actor out.
+    pub(super) fn sign_out_form(&self) -> Option<&str> {
+        match self.sign_out.as_ref()? {
+            SignOut::Form(path) => Some(path),
+            SignOut::Link(_) => None,
+        }
     }
 
     /// Returns the path of the list of tokens.
@@ -175,10 +205,15 @@ impl Page {
     }
 }
 
+/// Returns the URI of the request before nesting removed the mount path.
+pub(super) fn original_uri(parts: &Parts) -> &Uri {
+    let original = parts.extensions.get::<OriginalUri>();
+    original.map_or(&parts.uri, |original| &original.0)
+}
+
 /// Returns the mount path: the prefix that nesting removed from the request's path.
 fn root(parts: &Parts) -> String {
-    let original = parts.extensions.get::<OriginalUri>();
-    let original = original.map_or_else(|| parts.uri.path(), |uri| uri.0.path());
+    let original = original_uri(parts).path();
     let root = original.strip_suffix(parts.uri.path()).unwrap_or(original);
     root.trim_end_matches('/').to_owned()
 }

@@ -57,8 +57,7 @@ impl FromRequestParts<Settings> for Session {
         let operator: Option<Operator> = parts.extensions.get().cloned();
         // The gate has put it there for every page.
         let operator = operator.ok_or(StatusCode::INTERNAL_SERVER_ERROR)?;
-        let can_switch = settings.uses_basic_auth;
-        let page = Page::new(parts, &operator, can_switch);
+        let page = Page::new(parts, &operator, settings);
         Ok(Self { operator, page })
     }
 }

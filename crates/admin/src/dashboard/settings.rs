@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use super::brand::Brand;
+
 /// The configuration that the pages use.
 #[derive(Clone)]
 pub(super) struct Settings {
@@ -9,4 +11,5 @@ pub(super) struct Settings {
     pub(super) service_url: Option<Arc<str>>,
     /// Whether operators sign in with HTTP Basic authentication.
     pub(super) uses_basic_auth: bool,
+    pub(super) brand: Arc<Brand>,
 }

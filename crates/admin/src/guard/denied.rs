@@ -6,6 +6,8 @@ use http::{
     header::{RETRY_AFTER, WWW_AUTHENTICATE},
 };
 
+use super::Login;
+
 /// The response of a [`Guard`](super::Guard) to a request that it does not accept.
 ///
 /// The API renders it as `application/problem+json` (RFC 9457), and the dashboard as a page.
@@ -17,6 +19,8 @@ pub struct Denied {
     pub(crate) browser_detail: Option<&'static str>,
     pub(crate) headers: HeaderMap,
     pub(crate) response: Option<Box<Response<Bytes>>>,
+    /// The login page for a browser that opens a page of the dashboard.
+    pub(crate) login: Option<Login>,
 }
 
 impl Denied {
@@ -27,6 +31,7 @@ impl Denied {
             browser_detail: None,
             headers: HeaderMap::new(),
             response: None,
+            login: None,
         }
     }
 
@@ -40,6 +45,21 @@ impl Denied {
         );
         denied.headers.insert(WWW_AUTHENTICATE, challenge);
         denied
+    }
+
+    /// Creates a response for missing or invalid credentials that sends browsers to the login page of
+    /// your service and back. See [`Login`] for what your login must check.
+    ///
+    /// Only a browser that opens a page of the dashboard is redirected, with 303: a `GET` request with
+    /// `Sec-Fetch-Mode: navigate`, or one without `Sec-Fetch-Mode` that accepts `text/html`. The JSON API,
+    /// forms and all other requests get 401 with the challenge `Session realm="login"`.
+    #[must_use]
+    pub fn redirect(login: &Login) -> Self {
+        let challenge = HeaderValue::from_static("Session realm=\"login\"");
+        Self {
+            login: Some(login.clone()),
+            ..Self::unauthenticated(challenge)
+        }
     }
 
     /// Creates a response for a caller who may not manage tokens: 403. `detail` explains what to do.
@@ -60,7 +80,8 @@ impl Denied {
         denied
     }
 
-    /// Creates a denial with a custom response, such as a redirect to a login page.
+    /// Creates a denial with a custom response, for the JSON API and the dashboard alike. To send
+    /// browsers to a login page, use [`redirect`](Self::redirect).
     #[must_use]
     pub fn with_response(response: Response<Bytes>) -> Self {
         Self {

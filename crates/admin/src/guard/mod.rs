@@ -1,12 +1,14 @@
 //! Authentication and authorization for the management API.
 
 mod denied;
+mod login;
 mod token;
 
 use async_trait::async_trait;
 use http::request::Parts;
 
 pub use denied::Denied;
+pub use login::{Login, LoginError};
 pub use token::TokenGuard;
 
 use crate::actor::Actor;
@@ -19,27 +21,26 @@ use crate::actor::Actor;
 /// ```
 /// use async_trait::async_trait;
 /// use http::{HeaderValue, header::COOKIE, request::Parts};
-/// use tower_api_tokens_admin::{Actor, Denied, Guard};
+/// use tower_api_tokens_admin::{Actor, Denied, Guard, Login};
 ///
 /// # struct Sessions;
 /// # struct User { email: String, may_manage_tokens: bool }
 /// # impl Sessions {
 /// #     async fn find(&self, _cookie: &HeaderValue) -> Result<Option<User>, std::io::Error> { Ok(None) }
 /// # }
-/// /// Accepts users who are logged in to the service.
-/// struct SessionGuard(Sessions);
+/// /// Accepts users who are logged in to the service, and sends others to its login.
+/// struct SessionGuard(Sessions, Login);
 ///
 /// #[async_trait]
 /// impl Guard for SessionGuard {
 ///     async fn authenticate(&self, request: &mut Parts) -> Result<Actor, Denied> {
-///         let challenge = HeaderValue::from_static("Session realm=\"login\"");
 ///         let Some(cookie) = request.headers.get(COOKIE) else {
-///             return Err(Denied::unauthenticated(challenge));
+///             return Err(Denied::redirect(&self.1));
 ///         };
 ///         match self.0.find(cookie).await {
 ///             Ok(Some(user)) if user.may_manage_tokens => Ok(Actor::unrestricted(&user.email)),
 ///             Ok(Some(_)) => Err(Denied::forbidden("Ask an owner to let you manage tokens.")),
-///             Ok(None) => Err(Denied::unauthenticated(challenge)),
+///             Ok(None) => Err(Denied::redirect(&self.1)),
 ///             Err(_) => Err(Denied::unavailable()),
 ///         }
 ///     }

@@ -151,7 +151,7 @@ impl TokenGuard {
 }
 
 fn actor(principal: &AppPrincipal) -> Actor {
-    let name = format!("token:{}", principal.token_id());
+    let name = Actor::name_of_holder(principal.token_id());
     // A token's name may imitate a person's, so the app is always shown with it.
     let label = format!("{} ({})", principal.token_name(), principal.app_name());
     Actor::new(&name, granted_by(principal))

@@ -14,8 +14,9 @@ use std::{fmt, sync::Arc, time::Duration};
 use futures_core::Stream;
 use jiff::Timestamp;
 use tower_api_tokens::{
-    ApiTokens, AppId, AuditAction, AuditEvent, AuditEventId, AuditOutcome, AuditQuery, Page,
-    StoreError, TokenFormats, TokenId,
+    ApiTokens, AppId, AuditAction, AuditEvent, AuditEventId, AuditOutcome, AuditQuery,
+    Authenticator, LifecycleErrorKind, Page, RecordVersion, StoreError, StoreErrorKind,
+    TokenFormats, TokenId, TokenRecord, TokenStatus,
     store::{audit_log, records, run_to_end},
 };
 
@@ -111,7 +112,42 @@ impl Operations {
             operations: self.clone(),
             tokens: self.shared.tokens.acting_as(authority),
             actor,
+            expected: None,
         }
+    }
+
+    /// Revokes the token with this text, on behalf of its holder: the audit log records the token itself
+    /// as the actor. Returns the record of the token, or `None` if nothing was revoked, because no token
+    /// has this text, or it has expired or was revoked before.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the store fails.
+    pub async fn revoke_presented(
+        &self,
+        text: &str,
+    ) -> Result<Option<TokenRecord>, OperationError> {
+        let tokens = &self.shared.tokens;
+        let found = run::attempt(async { Ok(tokens.find_token(text).await?) }).await;
+        let found = unless(found, LifecycleErrorKind::ForeignFormat)?.flatten();
+        let has_ended = |token: &TokenRecord| {
+            let status = token.status(tokens.now());
+            matches!(status, TokenStatus::Revoked | TokenStatus::Expired)
+        };
+        let Some(token) = found.filter(|token| !has_ended(token)) else {
+            return Ok(None);
+        };
+        let holder = self.by(Actor::holder(token.id, token.app.id));
+        // It may have been purged in the meantime.
+        unless(
+            holder.revoke(token.id).await,
+            LifecycleErrorKind::UnknownToken,
+        )
+    }
+
+    /// Returns the authenticator of the tokens.
+    pub(crate) fn authenticator(&self) -> &Authenticator {
+        self.shared.tokens.authenticator()
     }
 
     /// Returns the maximum overlap of a rotation, in seconds.
@@ -138,6 +174,17 @@ impl Operations {
     /// Returns an error if the store fails. The remaining events stay queued.
     pub async fn flush_audit(&self) -> Result<(), StoreError> {
         self.shared.trail.flush().await
+    }
+}
+
+/// Converts an error of this kind to `None`.
+fn unless<T>(
+    result: Result<T, OperationError>,
+    kind: LifecycleErrorKind,
+) -> Result<Option<T>, OperationError> {
+    match result {
+        Err(error) if error.kind() == OperationErrorKind::Lifecycle(kind) => Ok(None),
+        result => result.map(Some),
     }
 }
 
@@ -179,6 +226,8 @@ pub struct Operator {
     operations: Operations,
     tokens: ApiTokens,
     actor: Actor,
+    /// The version that the record of the next change must have.
+    expected: Option<RecordVersion>,
 }
 
 impl Operator {
@@ -289,6 +338,31 @@ impl Operator {
         Ok(key.to_string())
     }
 
+    /// Returns an operator who changes a record only if it has this version right before the change.
+    /// `None` accepts any. Edits take their version themselves, and check it in the change.
+    pub(crate) fn expecting(&self, version: Option<RecordVersion>) -> Self {
+        Self {
+            expected: version,
+            ..self.clone()
+        }
+    }
+
+    /// Checks the version of an app against the expected one.
+    async fn check_app(&self, id: &AppId) -> Result<(), OperationError> {
+        match self.expected {
+            Some(expected) => check(expected, self.tokens().get_app(id).await?.version()),
+            None => Ok(()),
+        }
+    }
+
+    /// Checks the version of a token against the expected one.
+    async fn check_token(&self, id: TokenId) -> Result<(), OperationError> {
+        match self.expected {
+            Some(expected) => check(expected, self.tokens().get(id).await?.version()),
+            None => Ok(()),
+        }
+    }
+
     /// Checks that the actor may grant everything. Limits of the actor are left to the library, whose error
     /// is about them.
     fn require_owner(&self) -> Result<(), OperationError> {
@@ -328,5 +402,12 @@ impl Operator {
 
     fn trail(&self) -> &Trail {
         &self.operations.shared.trail
+    }
+}
+
+fn check(expected: RecordVersion, current: RecordVersion) -> Result<(), OperationError> {
+    match expected == current {
+        true => Ok(()),
+        false => Err(StoreError::new(StoreErrorKind::Stale).into()),
     }
 }

@@ -8,7 +8,7 @@ use tower_api_tokens::{
 };
 
 use super::{
-    OperationError, Operator,
+    OperationError, Operator, check,
     run::{Intent, attempt},
 };
 
@@ -182,10 +182,13 @@ impl Operator {
     ///
     /// Returns an error if the token does not exist or the store fails.
     pub async fn revoke(&self, id: TokenId) -> Result<TokenRecord, OperationError> {
-        let tokens = self.tokens().clone();
+        let operator = self.clone();
         let intent = Intent::on_token(AuditAction::RevokeToken, id);
-        self.change(intent, async move { Ok(tokens.revoke(id).await?) })
-            .await
+        self.change(intent, async move {
+            operator.check_token(id).await?;
+            Ok(operator.tokens().revoke(id).await?)
+        })
+        .await
     }
 
     /// Removes the records of tokens that were revoked or expired before an instant, and returns
@@ -211,12 +214,15 @@ impl Operator {
     where
         C: Future<Output = Result<T, LifecycleError>> + Send + 'static,
     {
-        let operator = self.clone();
+        let (operator, expected) = (self.clone(), self.expected);
         self.change(Intent::on_token(action, id), async move {
             let tokens = operator.granting().await?;
-            let app = tokens.get(id).await?.app.id;
-            let changed = change(tokens).await;
-            changed.map_err(|error| OperationError::from(error).about(app))
+            let token = tokens.get(id).await?;
+            let changed = match expected.map(|expected| check(expected, token.version())) {
+                Some(Err(stale)) => Err(stale),
+                _ => change(tokens).await.map_err(OperationError::from),
+            };
+            changed.map_err(|error| error.about(token.app.id))
         })
         .await
     }

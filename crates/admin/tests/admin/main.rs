@@ -6,6 +6,7 @@ mod authority;
 mod client;
 mod guard;
 mod interruption;
+mod oauth;
 mod operations;
 mod repetition;
 mod support;

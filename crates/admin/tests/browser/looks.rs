@@ -9,7 +9,7 @@ use tower_api_tokens::NewToken;
 use crate::{browser::Browser, screens, site::Site};
 
 /// Runs a script until its result is as expected.
-async fn until(browser: &Browser, script: &str, good: impl Fn(&Value) -> bool) -> Value {
+pub(crate) async fn until(browser: &Browser, script: &str, good: impl Fn(&Value) -> bool) -> Value {
     let mut last = Value::Null;
     let asking = async {
         loop {
@@ -154,6 +154,8 @@ pub(crate) async fn no_word_is_split_at_any_width() {
         browser.resize(width, 860, width < 600).await;
         for path in [
             "/tokens",
+            "/tokens?never_expires=true&created_by=operator&sort=expiry",
+            "/tokens/find",
             "/tokens/apps",
             "/tokens/new",
             "/tokens/activity",

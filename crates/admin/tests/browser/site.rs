@@ -10,7 +10,7 @@ use tokio::{
     task::JoinHandle,
 };
 use tower_api_tokens::{
-    ApiTokens, AppPrincipal, Authority, Grantable, NewToken, TokenRecord, testing::Fixture,
+    ApiTokens, AppId, AppPrincipal, Authority, Grantable, NewToken, TokenRecord, testing::Fixture,
 };
 use tower_api_tokens_admin::{Admin, TokenGuard};
 
@@ -26,8 +26,19 @@ pub(crate) struct Site {
 }
 
 impl Site {
-    /// Starts a service whose only token belongs to its operator.
+    /// Starts a service whose only token belongs to its operator, who signs in with it.
     pub(crate) async fn start() -> Self {
+        Self::with(|tokens, operators| {
+            let admin = Admin::builder(tokens, TokenGuard::new(tokens, [operators]))
+                .service_url("https://api.acme.example/v1/whoami")
+                .build();
+            Router::new().nest_service("/tokens", admin.dashboard())
+        })
+        .await
+    }
+
+    /// Starts a service with other routes for its operators.
+    pub(crate) async fn with(routes: impl FnOnce(&ApiTokens, AppId) -> Router) -> Self {
         let scene = Fixture::builder().prefix("acme_live").empty();
         scene.clock.set("2026-09-14T09:26:53Z".parse().unwrap());
         let tokens = &scene.tokens;
@@ -39,14 +50,11 @@ impl Site {
 
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let admin = Admin::builder(tokens, TokenGuard::new(tokens, [operators.id]))
-            .service_url("https://api.acme.example/v1/whoami")
-            .build();
         let whoami = async |principal: AppPrincipal| principal.app_name().to_owned();
         let app = Router::new()
             .route("/whoami", get(whoami))
             .route_layer(scene.layer())
-            .nest_service("/tokens", admin.dashboard());
+            .merge(routes(tokens, operators.id));
         let server = tokio::spawn(async move { axum::serve(listener, app).await.unwrap() });
         Self {
             scene,

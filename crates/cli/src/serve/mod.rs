@@ -8,6 +8,7 @@ mod first_token;
 mod forward_auth;
 mod listen;
 mod log;
+mod maintenance;
 mod shutdown;
 mod token_file;
 
@@ -17,10 +18,11 @@ use axum::{Router, response::Redirect, routing::get};
 use clap::Args;
 use http::HeaderName;
 use tower_api_tokens::{ApiTokenLayer, AppId, FollowerBuilder, ScopeSet, StoreErrorKind};
-use tower_api_tokens_admin::{Admin, TokenGuard};
+use tower_api_tokens_admin::{Admin, OAuthEndpoints, TokenGuard};
 
 use crate::{
     failure::Failure,
+    maintain::Ages,
     note::note,
     number::at_least_one,
     scopes,
@@ -32,19 +34,27 @@ use connection_limit::ConnectionLimit;
 use expiring::ExpiringRecorder;
 use first_token::FirstToken;
 use listen::Endpoint;
+use maintenance::MaintenanceTask;
 
 #[derive(Args)]
 pub(crate) struct Arguments {
     /// Address to listen on. Anyone who can reach it can try tokens, so allow only your proxies
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8080")]
     listen: Endpoint,
-    /// Serve only `/verify`, without the API and the dashboard, and write only token usage to the
-    /// store. `--read-only` implies this option and writes nothing
+    /// Serve only `/verify` and `/introspect`, without the API, the dashboard and `/revoke`, and write
+    /// only token usage to the store. `--read-only` implies this option and writes nothing
     #[arg(
         long,
-        conflicts_with_all = ["admin_scopes", "admin_apps", "admin_token_file", "admin_token_expires", "trust_origin", "service_url"]
+        conflicts_with_all = ["admin_scopes", "admin_apps", "admin_token_file", "admin_token_expires", "trust_origin", "service_url", "every_use_is_recorded", "purge_tokens_after", "trim_events_after"]
     )]
     verify_only: bool,
+    /// Identifier of an app whose tokens with `tokens:introspect` can use `/introspect`. Repeat the
+    /// option for several. By default, tokens of any app can
+    #[arg(long = "introspect-app", value_name = "APP")]
+    introspect_apps: Vec<AppId>,
+    /// Do not serve `/revoke`, with which the holder of a token revokes it
+    #[arg(long)]
+    no_revoke: bool,
     /// Realm in `WWW-Authenticate` challenges
     #[arg(long, default_value = "api")]
     realm: String,
@@ -88,12 +98,19 @@ pub(crate) struct Arguments {
     /// Accept tokens in any format. Needed for tokens imported from other systems
     #[arg(long)]
     accept_any_format: bool,
+    /// Every node that verifies tokens records their uses. The report then has a card for rotated tokens
+    /// without a recorded use, which are safe to revoke
+    #[arg(long)]
+    every_use_is_recorded: bool,
+    #[command(flatten)]
+    ages: Ages,
 }
 
 impl Arguments {
     pub(crate) fn purpose(&self) -> Purpose {
         Purpose::Serve {
             any_format: self.accept_any_format,
+            every_use_is_recorded: self.every_use_is_recorded,
             max_staleness: self.max_staleness,
             verify_only: self.verify_only,
         }
@@ -108,8 +125,10 @@ pub(crate) async fn run(arguments: &Arguments, session: &Session) -> Result<(), 
         .and_then(|admin| scopes::union(&[&[admin], &lists[..]].concat()))?;
     check_options(session, arguments).await?;
     let addresses = ClientAddresses::new(&arguments.client_address)?;
-    let verification = forward_auth::router(layer(session, arguments, &addresses)?);
     let verify_only = arguments.verify_only || session.read_only;
+    let verification = forward_auth::router(layer(session, arguments, &addresses)?);
+    let endpoints = oauth_endpoints(session, arguments, verify_only, &addresses)?;
+    let verification = verification.merge(endpoints.router());
     let router = match verify_only {
         true => verification,
         false => management(&admin(session, arguments, addresses)?).merge(verification),
@@ -123,7 +142,7 @@ pub(crate) async fn run(arguments: &Arguments, session: &Session) -> Result<(), 
     let max_connections = connection_limit::within_descriptors(arguments.max_connections);
 
     if verify_only {
-        note("Serving only /verify, without the API and the dashboard");
+        note("Serving only /verify and /introspect, without the API and the dashboard");
     } else {
         let token = FirstToken {
             scopes: admin_scopes,
@@ -133,6 +152,9 @@ pub(crate) async fn run(arguments: &Arguments, session: &Session) -> Result<(), 
         token.issue(session).await?;
         note(&format!("Dashboard: http://{address}/tokens"));
     }
+    let maintains = arguments.ages.are_set() && !verify_only;
+    let _maintenance =
+        maintains.then(|| MaintenanceTask::start(&session.operator, arguments.ages.maintenance()));
     let _expiring = (!verify_only).then(|| ExpiringRecorder::start(&session.tokens));
     note(&format!("Listening on http://{address}"));
     let limit = ConnectionLimit::new(max_connections);
@@ -158,11 +180,13 @@ async fn check_options(session: &Session, arguments: &Arguments) -> Result<(), F
             "`{name}` cannot carry tokens, because proxies set it from the response; use another header field, such as `x-api-key`"
         )));
     }
-    for app in &arguments.admin_apps {
-        // Otherwise anyone who can create apps could create this one, and manage tokens with it.
+    let admins = arguments.admin_apps.iter().map(|app| (app, "--admin-app"));
+    let introspectors = arguments.introspect_apps.iter();
+    for (app, option) in admins.chain(introspectors.map(|app| (app, "--introspect-app"))) {
+        // Otherwise anyone who can create apps could create this one, and act with its tokens.
         if session.registry.app(app).await?.is_none() {
             return Err(Failure::not_found(format!(
-                "no app has the identifier `{app}` given to `--admin-app`; create it first, or leave out the option"
+                "no app has the identifier `{app}` given to `{option}`; create it first, or leave out the option"
             )));
         }
     }
@@ -213,6 +237,26 @@ fn layer(
         layer = layer.api_key_header(name.clone()).map_err(usage)?;
     }
     Ok(layer)
+}
+
+fn oauth_endpoints(
+    session: &Session,
+    arguments: &Arguments,
+    verify_only: bool,
+    addresses: &ClientAddresses,
+) -> Result<OAuthEndpoints, Failure> {
+    let addresses = addresses.clone();
+    let endpoints = OAuthEndpoints::builder(&session.operations).realm(&arguments.realm);
+    let mut endpoints = endpoints
+        .map_err(usage)?
+        .caller_address(move |request| addresses.of_request(request));
+    if !arguments.introspect_apps.is_empty() {
+        endpoints = endpoints.introspected_by(arguments.introspect_apps.iter().copied());
+    }
+    if arguments.no_revoke || verify_only {
+        endpoints = endpoints.without_revocation();
+    }
+    Ok(endpoints.build())
 }
 
 fn usage(error: impl Display) -> Failure {

@@ -12,7 +12,8 @@ use super::{
     statements,
 };
 use crate::rows::{
-    Columns, changes_text, event_from, event_page_from, first_identifier_at, page_from, surplus,
+    Columns, changes_text, event_from, event_id, event_page_from, first_identifier_at, page_from,
+    surplus,
 };
 
 /// Appends an event in the current transaction.
@@ -119,13 +120,7 @@ impl AuditLog for SqliteStore {
             .fetch_all(self.readers()?)
             .await
             .map_err(from_sqlx)?;
-        page_from(
-            &rows,
-            limit,
-            "api_token_audit",
-            event_from,
-            AuditEventId::from_bytes,
-        )
+        page_from(&rows, limit, "api_token_audit", event_from, event_id)
     }
 }
 

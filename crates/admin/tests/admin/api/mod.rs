@@ -20,3 +20,4 @@ mod search;
 mod socket;
 mod suspension;
 mod unavailable;
+mod versions;

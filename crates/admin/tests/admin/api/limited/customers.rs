@@ -14,7 +14,7 @@ async fn reads(scene: &Scene, client: &Client, own: &Named) -> Vec<String> {
         if operation.starts_with("GET ") {
             for call in calls(&operation, own).unwrap() {
                 let answer = exchange(client, &call).await;
-                read.push(format!("{} {answer:?}", call.path));
+                read.push(format!("{answer:?}"));
             }
         }
     }

@@ -265,10 +265,15 @@ fn calls(operation: &str, on: &Named) -> Option<Vec<Call>> {
             format!("/tokens/revocation?id={token}"),
             "/tokens/revocation?created_by=bob-of-staff".into(),
         ]),
-        "POST /tokens/revocation" => call(
-            format!("/tokens/revocation?app_id={app}&id={token}"),
-            json!({"count": 10, "newest": token}),
-        ),
+        "POST /tokens/revocation" => {
+            let body = json!({"count": 10, "newest": token});
+            let paths = [
+                format!("/tokens/revocation?app_id={app}&id={token}"),
+                "/tokens/revocation?created_by=bob-of-staff".to_owned(),
+            ];
+            let call = |path| Call::new(method.clone(), path, body.clone());
+            paths.map(call).into()
+        }
         "POST /tokens/search" => call("/tokens/search".into(), json!({"token": text})),
         "GET /report" => reads(vec!["/report".into(), format!("/report?app_id={app}")]),
         "POST /tokens" => call("/tokens".into(), json!({"app_id": app, "name": "x"})),

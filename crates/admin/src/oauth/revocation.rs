@@ -1,0 +1,57 @@
+//! Token revocation by the holder of the token (RFC 7009).
+
+use std::{sync::Arc, time::Duration};
+
+use axum::{
+    Router,
+    extract::{DefaultBodyLimit, State},
+    routing::post,
+};
+use http::StatusCode;
+use tokio::{sync::Semaphore, time::timeout};
+
+use super::{error::OAuthError, form::Form};
+use crate::operations::Operations;
+
+/// The maximum length of a form, in bytes.
+const MAX_FORM: usize = 4 * 1024;
+
+/// How many revocations may be in progress. Anyone can send one, so they have permits of their own, and
+/// take none from verification.
+const MAX_IN_PROGRESS: usize = 16;
+
+/// How long a revocation may take. It goes on if it takes longer.
+const TIMEOUT: Duration = Duration::from_secs(10);
+
+struct Revocation {
+    operations: Operations,
+    permits: Semaphore,
+}
+
+pub(super) fn router(operations: &Operations) -> Router {
+    let revocation = Revocation {
+        operations: operations.clone(),
+        permits: Semaphore::new(MAX_IN_PROGRESS),
+    };
+    Router::new()
+        .route("/revoke", post(revoke))
+        .layer(DefaultBodyLimit::max(MAX_FORM))
+        .with_state(Arc::new(revocation))
+}
+
+async fn revoke(
+    State(revocation): State<Arc<Revocation>>,
+    form: Form,
+) -> Result<StatusCode, OAuthError> {
+    let token = form.token()?;
+    let _permit = revocation
+        .permits
+        .try_acquire()
+        .map_err(|_| OAuthError::BUSY)?;
+    let revoking = revocation.operations.revoke_presented(&token);
+    match timeout(TIMEOUT, revoking).await {
+        // Also if no token has this text (RFC 7009 section 2.2).
+        Ok(Ok(_)) => Ok(StatusCode::OK),
+        Ok(Err(_)) | Err(_) => Err(OAuthError::UNAVAILABLE),
+    }
+}
