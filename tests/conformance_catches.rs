@@ -8,10 +8,10 @@ use jiff::Timestamp;
 use tower_api_tokens::{
     Answer, AppId, AppQuery, AppRecord, Applied, AuditEvent, AuditEventId, AuditLog, AuditOutcome,
     AuditQuery, ChangeLog, Changes, EventLog, EventPage, EventQuery, EventStart, ExpiringQuery,
-    LivePage, MemoryStore, Mutation, Op, Outdated, OutdatedQuery, Page, PageSize, Replacement,
-    Revision, StoreError, StoreErrorKind, TokenCursor, TokenDigest, TokenId, TokenOrder,
-    TokenQuery, TokenRecord, TokenRegistry, TokenRegistryExt, TokenStatus, TokenStore, TokenTarget,
-    Usage, UsageLog,
+    LivePage, MemoryStore, Mutation, Op, Outdated, OutdatedQuery, Page, PageSize, Policy,
+    Replacement, Revision, StoreError, StoreErrorKind, TokenCursor, TokenDigest, TokenId,
+    TokenOrder, TokenQuery, TokenRecord, TokenRegistry, TokenRegistryExt, TokenStatus, TokenStore,
+    TokenTarget, Usage, UsageLog,
     store::truncate_to_microsecond,
     testing::conformance::{self, Registry},
 };
@@ -60,6 +60,7 @@ enum Flaw {
     FollowersLoseTheirLast,
     EventsFollowTheirIdentifiers,
     EventsAreAppendedAgain,
+    AppOfEventsIsIgnored,
     ReplacedTokensExpire,
     ExpiringTokensAreUnordered,
     BulkIgnoresConditions,
@@ -316,6 +317,10 @@ impl TokenRegistry for Flawed {
         self.inner.app(id).await
     }
 
+    async fn policy(&self) -> Result<Policy, StoreError> {
+        self.inner.policy().await
+    }
+
     async fn apps(&self, query: &AppQuery) -> Result<Page<AppRecord, AppId>, StoreError> {
         let mut query = query.clone();
         if self.has(Flaw::SearchIsIgnored) {
@@ -465,6 +470,11 @@ impl EventLog for Flawed {
                     page.events.pop();
                 }
                 Ok(page)
+            }
+            (Flaw::AppOfEventsIsIgnored, _) => {
+                let mut query = *query;
+                query.app = None;
+                self.inner.read_events(&query).await
             }
             (Flaw::EventsFollowTheirIdentifiers, _) => {
                 let mut page = self.inner.read_events(query).await?;
@@ -616,6 +626,9 @@ catches! {
     racing_events_have_one_order: EventsAreDropped FollowersLoseTheirLast;
     a_position_of_another_log_is_gone: PositionsAreNumbersAlone;
     an_event_that_exists_is_not_appended_again: EventsAreAppendedAgain;
+    events_of_an_app_show_no_others: AppOfEventsIsIgnored FollowersLoseTheirLast
+        EventsFollowTheirIdentifiers;
+    a_limited_actor_reaches_one_app: AppOfEventsIsIgnored OwnerIsIgnored;
     expiring_tokens_are_listed_by_their_expiry: PagesLoseTheirLast ReplacedTokensExpire
         ExpiringTokensAreUnordered;
     many_tokens_are_revoked_in_one_change: BulkIgnoresConditions EventsAreDropped

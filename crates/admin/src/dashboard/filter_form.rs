@@ -20,6 +20,8 @@ pub(super) struct FilterForm {
     name: String,
     is_set: bool,
     apps: AppFilter,
+    /// Whether there are apps to choose from.
+    has_apps: bool,
     status: Choice,
     /// Whether the further filters are shown, because one of them may be invalid.
     is_open: bool,
@@ -78,6 +80,7 @@ impl FilterForm {
             is_set: filter.is_set(),
             name: filter.name.clone(),
             apps,
+            has_apps: page.only_app().is_none(),
             status: Choice::new(
                 ["status", "Status", "Any status"],
                 TokenStatus::ALL

@@ -48,7 +48,7 @@ pub(super) async fn show(
 ) -> Result<Response, Message> {
     let allowed = session.operator.check_action(AuditAction::RevokeToken);
     session.or_error_page(allowed)?;
-    let (filter, query) = read(&session, filter)?;
+    let (filter, query) = read(&session, filter).await?;
     let selection = select(&session, &query).await?;
     Ok(page(session, &filter, &selection, None, Field::default()))
 }
@@ -58,7 +58,7 @@ pub(super) async fn revoke(
     filter: QueryResult<Filter>,
     form: FormResult<Form>,
 ) -> Result<Response, Message> {
-    let (filter, query) = read(&session, filter)?;
+    let (filter, query) = read(&session, filter).await?;
     let form = session.read_form(form)?;
     let bad = || Message::bad_form(&session.page, StatusCode::UNPROCESSABLE_ENTITY);
     let newest = form.newest.parse().map_err(|_| bad())?;
@@ -83,11 +83,17 @@ pub(super) async fn revoke(
 }
 
 /// Reads the filter. All tokens at once are not revoked from here.
-fn read(session: &Session, filter: QueryResult<Filter>) -> Result<(Filter, TokenQuery), Message> {
+async fn read(
+    session: &Session,
+    filter: QueryResult<Filter>,
+) -> Result<(Filter, TokenQuery), Message> {
     let invalid = || Message::invalid_filter(&session.page);
     let Query(filter) = filter.map_err(|_| invalid())?;
     let query = filter.query(session.operator.formats());
     let query = query.map_err(|_| invalid())?;
+    if let Some(app) = &query.app {
+        session.or_error_page(session.operator.get_app(app).await)?;
+    }
     match filter.is_set() && !filter.is_paged() {
         true => Ok((filter, query)),
         false => Err(invalid()),

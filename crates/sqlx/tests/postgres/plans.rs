@@ -230,6 +230,17 @@ async fn reads(store: &PostgresStore, uses: &impl Fn(&[&str])) {
     let latest = EventQuery::new(EventStart::Latest);
     store.read_events(&latest).await.unwrap();
     uses(&["api_token_events_pkey", "api_token_audit_pkey"]);
+    let of_app = EventQuery::new(EventStart::Oldest).app(app).limit(10);
+    let page = store.read_events(&of_app).await.unwrap();
+    assert_eq!(page.events.len(), 10);
+    // Which indexes are used depends on how many events an app has.
+    uses(&[]);
+    let of_app = EventQuery::after(page.position).app(app).limit(10);
+    store.read_events(&of_app).await.unwrap();
+    uses(&[]);
+    let latest = EventQuery::new(EventStart::Latest).app(app);
+    store.read_events(&latest).await.unwrap();
+    uses(&[]);
     let expiring = ExpiringQuery::new(Timestamp::UNIX_EPOCH, now).limit(10);
     let page = store.expiring(&expiring).await.unwrap();
     assert_eq!(page.items.len(), 10);
