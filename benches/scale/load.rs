@@ -78,6 +78,7 @@ impl Platform {
             "DO $$ DECLARE index text; BEGIN \
                 FOR index IN SELECT indexrelid::regclass FROM pg_index \
                     WHERE indrelid = '{schema}.api_tokens'::regclass AND NOT indisprimary \
+                        AND indexrelid::regclass::text !~ '(of_app|revoked|expiring)$' \
                 LOOP EXECUTE 'DROP INDEX ' || index; END LOOP; END $$"
         ))
         .await;

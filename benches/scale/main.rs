@@ -27,6 +27,7 @@ mod purge;
 use std::{env, process::ExitCode};
 
 use load::Platform;
+use plans::Plans;
 
 const FEW: u64 = 10_000;
 const MANY: u64 = 1_000_000;
@@ -59,6 +60,8 @@ fn main() -> ExitCode {
 async fn measure(url: &str, tokens: u64) {
     let few = Platform::load(url, "scale_few", FEW).await;
     let many = Platform::load(url, "scale_many", tokens).await;
+    let plans = Plans::collect();
+    plans::first_pages_of(&plans, &many).await;
     let platforms = [&few, &many];
     println!("| | {FEW} tokens | {tokens} tokens |\n|---|---|---|");
     load::sizes(platforms).await;
@@ -66,7 +69,7 @@ async fn measure(url: &str, tokens: u64) {
     list::run(platforms).await;
     preload::run(platforms);
     purge::run(platforms).await;
-    plans::run(&many).await;
+    plans::run(&plans, &many).await;
     few.drop().await;
     many.drop().await;
 }

@@ -41,26 +41,29 @@ const SETTINGS: &str = "options[session_preload_libraries]=auto_explain\
 /// The target of the events in which sqlx logs the server's notices.
 const TARGET: &str = "sqlx::postgres::notice";
 
-pub(crate) async fn run(platform: &Platform) {
-    let plans = Plans::default();
-    let layer = plans
-        .clone()
-        .with_filter(Targets::new().with_target(TARGET, tracing::Level::TRACE));
-    tracing_subscriber::registry().with(layer).init();
+/// Opens a store whose plans the server reports.
+async fn open(platform: &Platform) -> PostgresStore {
     let separator = if platform.url.contains('?') { '&' } else { '?' };
     let url = format!("{}{separator}{SETTINGS}", platform.url);
     let builder = PostgresStore::builder(&url).schema(platform.schema);
     let store = builder.max_connections(1).connect().await;
-    let store = store.expect("the store opens");
-    let format = TokenFormat::new("acme_live").expect("it is a prefix");
-    let tokens = ApiTokens::new(store.clone(), format);
+    store.expect("the store opens")
+}
+
+fn format(prefix: &str) -> TokenFormat {
+    TokenFormat::new(prefix).expect("it is a prefix")
+}
+
+pub(crate) async fn run(plans: &Plans, platform: &Platform) {
+    let store = open(platform).await;
+    let tokens = ApiTokens::builder(store.clone(), format("acme_live"))
+        .with_issued_format(format("acme_test"))
+        .build();
 
     let now = Timestamp::now();
-    explain_first_pages(&plans, &store, platform, now).await;
     let revision = store.revision().await.expect("the store answers");
     let after = |n| TokenQuery::default().after(TokenCursor::from(Platform::id(n)));
     println!("\n| {} tokens | reads |\n|---|---|", platform.tokens);
-    let plans = &plans;
     let explained = Explained { plans, platform };
     let find = async |n| store.find(&Platform::digest(n)).await.map(drop);
     explained.print("find", find).await;
@@ -98,12 +101,8 @@ pub(crate) async fn run(platform: &Platform) {
 }
 
 /// Prints how many pages of the database the first page of each listing reads.
-async fn explain_first_pages(
-    plans: &Plans,
-    store: &PostgresStore,
-    platform: &Platform,
-    now: Timestamp,
-) {
+pub(crate) async fn first_pages_of(plans: &Plans, platform: &Platform) {
+    let (store, now) = (open(platform).await, Timestamp::now());
     let middle = platform.tokens / 2;
     let sample = Sample {
         app: platform.app(middle),
@@ -127,6 +126,8 @@ async fn explain_first_pages(
         let (pages, found) = read(&query).await;
         println!("| {name} | {found} | {pages} | {} |", limit_of(plain));
     }
+    println!();
+    store.close().await;
 }
 
 /// Prints the plans of calls.
@@ -154,9 +155,19 @@ impl Explained<'_> {
 
 /// The plans that the server reported.
 #[derive(Clone, Default)]
-struct Plans(Arc<Mutex<Vec<String>>>);
+pub(crate) struct Plans(Arc<Mutex<Vec<String>>>);
 
 impl Plans {
+    /// Collects the plans of all stores from here on.
+    pub(crate) fn collect() -> Self {
+        let plans = Self::default();
+        let layer = plans
+            .clone()
+            .with_filter(Targets::new().with_target(TARGET, tracing::Level::TRACE));
+        tracing_subscriber::registry().with(layer).init();
+        plans
+    }
+
     fn take(&self) -> Vec<String> {
         std::mem::take(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }

@@ -80,15 +80,17 @@ pub(crate) fn values(now: Timestamp, expired: &str, revoked: &str) -> String {
     let (ended, idle, created) = (ago(90), ago(150), ago(200));
     // The time of the rotation is ten days ago.
     let rotated = format!("{:012x}", ago(10) / 1000);
+    // Each kind is spread over all apps.
+    let kind = "(n + n / 10000) % 1000";
     format!(
-        "CASE n % 1000 WHEN 7 THEN 'acme_test_…' ELSE 'acme_live_…' END || left(md5(n::text), 4), \
-         CASE n % 1000 WHEN 17 THEN 'bob' ELSE 'alice' END, \
+        "CASE {kind} WHEN 7 THEN 'acme_test_…' ELSE 'acme_live_…' END || left(md5(n::text), 4), \
+         CASE {kind} WHEN 17 THEN 'bob' ELSE 'alice' END, \
          {created}, \
-         CASE WHEN {expired} THEN {ended} WHEN n % 1000 = 27 THEN NULL \
-            WHEN n % 1000 IN (37, 77, 87) THEN {soon} ELSE {later} END, \
+         CASE WHEN {expired} THEN {ended} WHEN {kind} = 27 THEN NULL \
+            WHEN {kind} IN (37, 77, 87) THEN {soon} ELSE {later} END, \
          CASE WHEN {revoked} THEN {ended} END, \
-         CASE WHEN n % 1000 IN (77, 87) THEN ('{rotated}7000' || '8000' || lpad(to_hex(n), 12, '0'))::uuid END, \
-         CASE WHEN {expired} OR n % 1000 = 47 THEN NULL WHEN n % 1000 IN (57, 87) THEN {idle} \
+         CASE WHEN {kind} IN (77, 87) THEN ('{rotated}7000' || '8000' || lpad(to_hex(n), 12, '0'))::uuid END, \
+         CASE WHEN {expired} OR {kind} = 47 THEN NULL WHEN {kind} IN (57, 87) THEN {idle} \
             ELSE {now} - n % 3600 * 1000000::bigint END"
     )
 }
