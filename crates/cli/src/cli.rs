@@ -77,7 +77,7 @@ pub(crate) enum Command {
     /// Measure the latency of token verification with one or more stores
     Bench(bench::Arguments),
     /// Serve the management API, the dashboard, and token verification for reverse proxies
-    Serve(serve::Arguments),
+    Serve(Box<serve::Arguments>),
     /// Print a completion script for a shell
     Completions {
         /// Shell to complete for
