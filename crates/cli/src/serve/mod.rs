@@ -18,9 +18,11 @@ use tower_api_tokens::{ApiTokenLayer, AppId, FollowerBuilder, ScopeSet, StoreErr
 use tower_api_tokens_admin::{Admin, OAuthEndpoints, TokenGuard};
 
 use crate::{
+    configuration,
     failure::Failure,
     maintain::Ages,
     note::note,
+    options::Options,
     scopes,
     session::{Purpose, Session},
     time::{self, Expiry},
@@ -33,6 +35,8 @@ use network::{ConnectionLimit, Listener, Server, Signals};
 
 #[derive(Args)]
 pub(crate) struct Arguments {
+    #[command(flatten)]
+    configuration: configuration::Options,
     #[command(flatten)]
     network: network::NetworkOptions,
     /// Serve only `/verify` and `/introspect`, without the API, the dashboard and `/revoke`, and write
@@ -93,6 +97,11 @@ pub(crate) struct Arguments {
 }
 
 impl Arguments {
+    /// Whether only the configuration is to be checked.
+    pub(crate) fn is_check(&self) -> bool {
+        self.configuration.check
+    }
+
     pub(crate) fn purpose(&self) -> Purpose {
         Purpose::Serve {
             any_format: self.accept_any_format,
@@ -103,22 +112,55 @@ impl Arguments {
     }
 }
 
+/// What `serve` does, according to its options.
+struct Service {
+    router: Router,
+    /// The scopes of the first administrator's token.
+    admin_scopes: ScopeSet,
+    verify_only: bool,
+}
+
+impl Service {
+    /// Builds the service, without reading the store.
+    fn new(arguments: &Arguments, session: &Session) -> Result<Self, Failure> {
+        let lists = &arguments.admin_scopes;
+        let admin_scopes = ScopeSet::new([TokenGuard::SCOPE, TokenGuard::OWNER])
+            .map_err(|error| Failure::usage(error.to_string()))
+            .and_then(|admin| scopes::union(&[&[admin], &lists[..]].concat()))?;
+        check_api_key_header(arguments)?;
+        let addresses = ClientAddresses::new(&arguments.client_address)?;
+        let verify_only = arguments.verify_only || session.read_only;
+        let verification = forward_auth::router(layer(session, arguments, &addresses)?);
+        let endpoints = oauth_endpoints(session, arguments, verify_only, &addresses)?;
+        let verification = verification.merge(endpoints.router());
+        let router = match verify_only {
+            true => verification,
+            false => management(&admin(session, arguments, addresses)?).merge(verification),
+        };
+        Ok(Self {
+            router,
+            admin_scopes,
+            verify_only,
+        })
+    }
+}
+
+/// Checks the options, without opening the store or listening.
+pub(crate) fn check(arguments: &Arguments, options: &Options) -> Result<(), Failure> {
+    log::filter()?;
+    let session = Session::rehearse(options, arguments.purpose())?;
+    Service::new(arguments, &session)?;
+    Ok(())
+}
+
 pub(crate) async fn run(arguments: &Arguments, session: &Session) -> Result<(), Failure> {
     log::start()?;
-    let lists = &arguments.admin_scopes;
-    let admin_scopes = ScopeSet::new([TokenGuard::SCOPE, TokenGuard::OWNER])
-        .map_err(|error| Failure::usage(error.to_string()))
-        .and_then(|admin| scopes::union(&[&[admin], &lists[..]].concat()))?;
-    check_options(session, arguments).await?;
-    let addresses = ClientAddresses::new(&arguments.client_address)?;
-    let verify_only = arguments.verify_only || session.read_only;
-    let verification = forward_auth::router(layer(session, arguments, &addresses)?);
-    let endpoints = oauth_endpoints(session, arguments, verify_only, &addresses)?;
-    let verification = verification.merge(endpoints.router());
-    let router = match verify_only {
-        true => verification,
-        false => management(&admin(session, arguments, addresses)?).merge(verification),
-    };
+    let Service {
+        router,
+        admin_scopes,
+        verify_only,
+    } = Service::new(arguments, session)?;
+    check_apps(session, arguments).await?;
     // Listen before the follower starts, so that a port in use is the only error reported.
     let listeners = arguments.network.listen().await?;
     let mut server = Server::new(&arguments.network);
@@ -162,8 +204,8 @@ pub(crate) async fn run(arguments: &Arguments, session: &Session) -> Result<(), 
     }
 }
 
-/// Rejects options that would be insecure or have no effect.
-async fn check_options(session: &Session, arguments: &Arguments) -> Result<(), Failure> {
+/// Rejects a header field that would be insecure.
+fn check_api_key_header(arguments: &Arguments) -> Result<(), Failure> {
     if let Some(name) = &arguments.api_key_header
         && forward_auth::is_identity_field(name)
     {
@@ -171,6 +213,11 @@ async fn check_options(session: &Session, arguments: &Arguments) -> Result<(), F
             "`{name}` cannot carry tokens, because proxies set it from the response; use another header field, such as `x-api-key`"
         )));
     }
+    Ok(())
+}
+
+/// Rejects apps that do not exist.
+async fn check_apps(session: &Session, arguments: &Arguments) -> Result<(), Failure> {
     let admins = arguments.admin_apps.iter().map(|app| (app, "--admin-app"));
     let introspectors = arguments.introspect_apps.iter();
     for (app, option) in admins.chain(introspectors.map(|app| (app, "--introspect-app"))) {
