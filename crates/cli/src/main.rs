@@ -102,6 +102,7 @@ async fn run(cli: Cli) -> Result<(), Failure> {
             let context = Context {
                 backend: &session,
                 json,
+                options: &cli.options,
             };
             let done = run_with(cli.command, &context).await;
             if !matches!(purpose, Purpose::Serve { .. }) {
@@ -116,6 +117,7 @@ async fn run(cli: Cli) -> Result<(), Failure> {
             let context = Context {
                 backend: &server,
                 json,
+                options: &cli.options,
             };
             run_with(cli.command, &context).await
         }
