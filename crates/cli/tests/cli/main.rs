@@ -8,6 +8,7 @@ mod filters;
 mod formats;
 mod guide;
 mod hygiene;
+mod leaks;
 mod measuring;
 mod oauth;
 mod output;
