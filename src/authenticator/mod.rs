@@ -364,6 +364,17 @@ impl Authenticator {
         Ok(TokenDigest::of(text))
     }
 
+    /// Whether tokens need one of certain formats.
+    pub(crate) fn has_formats(&self) -> bool {
+        !self.shared.formats.is_empty()
+    }
+
+    /// Whether a text begins like a token of an accepted format.
+    pub(crate) fn recognizes(&self, presented: &[u8]) -> bool {
+        let mut formats = self.shared.formats.iter();
+        formats.any(|format| format.has_prefix(presented))
+    }
+
     /// Checks the format of a token before its lookup. Cached tokens have passed it.
     fn check_form(&self, presented: &[u8]) -> Result<(), Rejection> {
         let formats = &self.shared.formats;

@@ -88,6 +88,9 @@ where
             Verdict::Admitted(shown) => ResponseFuture::calling(self.inner.call(request), shown),
             Verdict::Anonymous if policy.optional => self.pass_anonymous(request),
             Verdict::Anonymous => self.refuse(policy.refuse_missing(request.head())),
+            Verdict::Refused(rejection) if policy.passes(&rejection, &mut request) => {
+                self.pass_anonymous(request)
+            }
             Verdict::Refused(rejection) => self.refuse(policy.refuse(rejection, request.head())),
             Verdict::Pending(lookup) => {
                 self.release_ready();
