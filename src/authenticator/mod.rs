@@ -13,6 +13,7 @@ mod grant;
 mod grants;
 mod hash;
 mod history;
+mod identified;
 mod in_flight;
 mod labels;
 mod lease;
@@ -23,6 +24,7 @@ mod nanoseconds;
 mod negative;
 mod positions;
 mod preload;
+mod recheck;
 mod recording;
 mod refresh;
 mod seen;
@@ -241,6 +243,11 @@ impl Authenticator {
             Verification::Refused(rejection) => Err(rejection),
             Verification::Pending(lookup) => confirmed(lookup, || client, admit).await,
         };
+        self.observed(verdict)
+    }
+
+    /// Counts and reports a refusal.
+    fn observed<T>(&self, verdict: Result<T, Rejection>) -> Result<T, Rejection> {
         if let Err(rejection) = &verdict {
             self.count_refusal(rejection);
             telemetry::rejected(rejection);
@@ -312,6 +319,24 @@ impl Authenticator {
             return Verification::Refused(form_rejection(presented));
         }
         let digest = TokenDigest::of(presented);
+        self.verify_digest(digest, counted, client, admit, || {
+            self.check_form(presented)
+        })
+    }
+
+    /// Verifies the token with a digest as far as possible without a lookup. `check_form` is called before
+    /// a lookup.
+    // Every request runs this, and it has a second caller.
+    #[inline(always)]
+    fn verify_digest<A: Admit>(
+        &self,
+        digest: TokenDigest,
+        counted: Option<TokenId>,
+        client: Option<IpAddr>,
+        admit: A,
+        check_form: impl FnOnce() -> Result<(), Rejection>,
+    ) -> Verification<A::Output> {
+        let shared = &*self.shared;
         let now = Instant::now(&*shared.clock);
         let judge = Judge {
             shared,
@@ -327,7 +352,7 @@ impl Authenticator {
         if let Some(entry) = shared.revive(&digest, now) {
             return judge.of_revived(&entry);
         }
-        match self.begin_lookup(presented, digest, now, counted) {
+        match check_form().and_then(|()| self.begin_lookup(digest, now, counted)) {
             Ok(lookup) => Verification::Pending(lookup),
             Err(rejection) => Verification::Refused(rejection),
         }
@@ -336,13 +361,11 @@ impl Authenticator {
     /// Begins the lookup of a token that has no fresh entry in the cache.
     fn begin_lookup(
         &self,
-        presented: &[u8],
         digest: TokenDigest,
         now: Instant<'_>,
         counted: Option<TokenId>,
     ) -> Result<Lookup, Rejection> {
         let shared = &*self.shared;
-        self.check_form(presented)?;
         if shared.is_known_missing(&digest, now) {
             return Err(Rejection::unknown());
         }

@@ -113,7 +113,7 @@ impl AppPrincipal {
     /// Returns when the token expires; `None` means never.
     ///
     /// A long response, a stream or a WebSocket outlives the check at its start. End it at this
-    /// time.
+    /// time, or check the token again with [`Authenticator::recheck`](crate::Authenticator::recheck).
     #[must_use]
     pub fn expires_at(&self) -> Option<Timestamp> {
         self.expires_at.get()
