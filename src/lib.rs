@@ -224,7 +224,8 @@ pub use middleware::{
 };
 pub use model::app::{AppId, AppIdError, AppRecord};
 pub use model::audit::{
-    AuditAction, AuditChange, AuditEvent, AuditEventId, AuditEventIdError, AuditOutcome, one_line,
+    AuditAction, AuditChange, AuditEvent, AuditEventId, AuditEventIdError, AuditOutcome,
+    name_in_app, one_line,
 };
 pub use model::edit::{AppEdit, EditError, TokenEdit};
 pub use model::grantable::{GrantError, Grantable};

@@ -8,10 +8,10 @@ use jiff::Timestamp;
 use tower_api_tokens::{
     Answer, AppId, AppQuery, AppRecord, Applied, AuditEvent, AuditEventId, AuditLog, AuditOutcome,
     AuditQuery, ChangeLog, Changes, EventLog, EventPage, EventQuery, EventStart, ExpiringQuery,
-    LivePage, MemoryStore, Mutation, Op, Outdated, OutdatedQuery, Page, PageSize, Replacement,
-    Revision, StoreError, StoreErrorKind, TokenCursor, TokenDigest, TokenId, TokenQuery,
-    TokenRecord, TokenRegistry, TokenRegistryExt, TokenStatus, TokenStore, TokenTarget, Usage,
-    UsageLog,
+    LivePage, MemoryStore, Mutation, Op, Outdated, OutdatedQuery, Page, PageSize, Policy,
+    Replacement, Revision, StoreError, StoreErrorKind, TokenCursor, TokenDigest, TokenId,
+    TokenOrder, TokenQuery, TokenRecord, TokenRegistry, TokenRegistryExt, TokenStatus, TokenStore,
+    TokenTarget, Usage, UsageLog,
     store::truncate_to_microsecond,
     testing::conformance::{self, Registry},
 };
@@ -60,12 +60,23 @@ enum Flaw {
     FollowersLoseTheirLast,
     EventsFollowTheirIdentifiers,
     EventsAreAppendedAgain,
+    AppOfEventsIsIgnored,
     ReplacedTokensExpire,
     ExpiringTokensAreUnordered,
     BulkIgnoresConditions,
     TrimmingTakesEverything,
     OldKeysAreKept,
     CountsIgnoreTheQuery,
+    MasksAreIgnored,
+    CreatorsAreIgnored,
+    ExpiryIsIgnored,
+    UseIsIgnored,
+    RotationIsIgnored,
+    OrdersAreIgnored,
+    OrdersIncludeTheRevoked,
+    TiesAreSkipped,
+    ForeignCursorsAreFollowed,
+    UsesMoveNoToken,
 }
 
 #[derive(Debug)]
@@ -306,6 +317,10 @@ impl TokenRegistry for Flawed {
         self.inner.app(id).await
     }
 
+    async fn policy(&self) -> Result<Policy, StoreError> {
+        self.inner.policy().await
+    }
+
     async fn apps(&self, query: &AppQuery) -> Result<Page<AppRecord, AppId>, StoreError> {
         let mut query = query.clone();
         if self.has(Flaw::SearchIsIgnored) {
@@ -337,9 +352,43 @@ impl TokenRegistry for Flawed {
         if self.has(Flaw::SuccessorIsIgnored) {
             query.successor = None;
         }
+        let order = query.order();
+        match self.flaw {
+            Flaw::MasksAreIgnored => (query.mask_head, query.mask_tail) = (None, None),
+            Flaw::CreatorsAreIgnored => query.created_by = None,
+            Flaw::ExpiryIsIgnored => (query.expires_before, query.never_expires) = (None, false),
+            Flaw::UseIsIgnored => (query.unused_since, query.never_used) = (None, false),
+            Flaw::RotationIsIgnored => (query.replaced, query.used_since_rotation) = (None, None),
+            _ => {}
+        }
+        // Not the order that fits the other filters.
+        query.order = match self.flaw {
+            Flaw::OrdersAreIgnored => Some(TokenOrder::Newest),
+            _ => Some(order),
+        };
+        if let Some(after) = &mut query.after
+            && self.has(Flaw::ForeignCursorsAreFollowed)
+        {
+            *after = TokenCursor::new(order, after.key(), after.id());
+        }
         let mut page = self.inner.tokens(&query, now).await?;
         if self.has(Flaw::PagesLoseTheirLast) && page.next.is_some() {
             page.items.pop();
+        }
+        if self.has(Flaw::OrdersIncludeTheRevoked) && page.next.is_none() {
+            let mut revoked = query.clone().sorted_by(TokenOrder::Newest);
+            revoked.after = None;
+            let page_of_revoked = self.inner.tokens(&revoked, now).await?;
+            let is_new =
+                |token: &TokenRecord| !order.includes_revoked() && token.revoked_at.is_some();
+            page.items
+                .extend(page_of_revoked.items.into_iter().filter(is_new));
+        }
+        if let Some(after) = query.after
+            && self.has(Flaw::TiesAreSkipped)
+            && !order.includes_revoked()
+        {
+            page.items.retain(|token| order.key(token) > after.key());
         }
         Ok(page)
     }
@@ -422,6 +471,11 @@ impl EventLog for Flawed {
                 }
                 Ok(page)
             }
+            (Flaw::AppOfEventsIsIgnored, _) => {
+                let mut query = *query;
+                query.app = None;
+                self.inner.read_events(&query).await
+            }
             (Flaw::EventsFollowTheirIdentifiers, _) => {
                 let mut page = self.inner.read_events(query).await?;
                 page.events.sort_by_key(|logged| logged.event.id);
@@ -479,6 +533,9 @@ impl ChangeLog for Flawed {
 #[async_trait]
 impl UsageLog for Flawed {
     async fn record_usage(&self, usages: &[Usage]) -> Result<(), StoreError> {
+        if self.has(Flaw::UsesMoveNoToken) {
+            return Ok(());
+        }
         if !self.has(Flaw::UsageGoesBack) {
             return self.inner.record_usage(usages).await;
         }
@@ -569,6 +626,9 @@ catches! {
     racing_events_have_one_order: EventsAreDropped FollowersLoseTheirLast;
     a_position_of_another_log_is_gone: PositionsAreNumbersAlone;
     an_event_that_exists_is_not_appended_again: EventsAreAppendedAgain;
+    events_of_an_app_show_no_others: AppOfEventsIsIgnored FollowersLoseTheirLast
+        EventsFollowTheirIdentifiers;
+    a_limited_actor_reaches_one_app: AppOfEventsIsIgnored OwnerIsIgnored;
     expiring_tokens_are_listed_by_their_expiry: PagesLoseTheirLast ReplacedTokensExpire
         ExpiringTokensAreUnordered;
     many_tokens_are_revoked_in_one_change: BulkIgnoresConditions EventsAreDropped
@@ -599,6 +659,17 @@ catches! {
     token_pages_are_complete: PagesLoseTheirLast;
     token_pages_are_stable_under_changes: PagesLoseTheirLast;
     status_filters_agree_with_the_query: StatusIsIgnored;
+    every_filter_agrees_with_the_query: StatusIsIgnored SearchIsIgnored SuccessorIsIgnored
+        MasksAreIgnored CreatorsAreIgnored ExpiryIsIgnored UseIsIgnored RotationIsIgnored
+        OrdersAreIgnored OrdersIncludeTheRevoked;
+    combined_filters_agree_with_the_query: StatusIsIgnored MasksAreIgnored CreatorsAreIgnored
+        ExpiryIsIgnored UseIsIgnored RotationIsIgnored OrdersAreIgnored OrdersIncludeTheRevoked
+        PagesLoseTheirLast TiesAreSkipped;
+    pages_are_complete_in_every_order: OrdersAreIgnored PagesLoseTheirLast TiesAreSkipped
+        OrdersIncludeTheRevoked;
+    a_cursor_of_another_order_selects_no_token: ForeignCursorsAreFollowed;
+    listings_follow_uses_and_rotations: UsesMoveNoToken OrdersAreIgnored RotationIsIgnored UseIsIgnored
+        RotationIsNotOneStep;
     changes_are_numbered_without_gaps: LogForgetsRevocations;
     changes_come_in_pages: LogForgetsRevocations;
     usage_adds_up_and_never_goes_back: UsageGoesBack;

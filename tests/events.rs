@@ -88,8 +88,9 @@ async fn every_change_is_an_event_without_an_actor_too() {
     );
     for (number, logged) in (1..).zip(&events) {
         assert_eq!(logged.position.number, number);
+        let of_app = format!("app:{app}");
         let actor = match logged.event.action {
-            AuditAction::RevokeToken => "app",
+            AuditAction::RevokeToken => of_app.as_str(),
             _ if number == 18 => "alice",
             _ => "operator",
         };

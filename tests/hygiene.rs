@@ -20,7 +20,7 @@ const DAY: Duration = Duration::from_secs(86_400);
 async fn issue(fixture: &Fixture<()>, app: AppId, count: usize) -> Vec<IssuedToken> {
     let mut issued = Vec::new();
     for n in 0..count {
-        let new = NewToken::named(&format!("ci {n}"));
+        let new = NewToken::named(format!("ci {n}"));
         // The identifiers of one millisecond have no order.
         fixture.clock.advance(Duration::from_millis(1));
         issued.push(fixture.issue(&app, new).await);
@@ -236,11 +236,11 @@ async fn a_report_counts_the_tokens_that_deserve_attention() {
     fixture.clock.advance(95 * DAY);
     record_use(&fixture, &issued[0]).await;
     let ending = NewToken::named("ending").expires_in(10 * DAY);
-    fixture.issue(&app, ending).await;
+    let _ = fixture.issue(&app, ending).await;
     let revoked = fixture.issue(&app, NewToken::named("revoked")).await;
     fixture.tokens.revoke(revoked.record().id).await.unwrap();
     for token in &issued[1..] {
-        fixture
+        let _ = fixture
             .tokens
             .rotate(token.record().id, 20 * DAY)
             .await
@@ -302,7 +302,7 @@ async fn maintenance_removes_what_its_preview_counts() {
     }
     let key = IdempotencyKey::new("order-5").unwrap();
     let keyed = NewToken::named("keyed").idempotency_key(key);
-    fixture.issue(&app, keyed).await;
+    let _ = fixture.issue(&app, keyed).await;
     fixture.clock.advance(30 * DAY);
     let maintenance = Maintenance::new()
         .purge_tokens_after(20 * DAY)
@@ -341,5 +341,5 @@ async fn maintenance_removes_what_its_preview_counts() {
         1
     );
     let handle = fixture.tokens.app(app, &Grantable::everything());
-    handle.issue(NewToken::named("after")).await.unwrap();
+    let _ = handle.issue(NewToken::named("after")).await.unwrap();
 }

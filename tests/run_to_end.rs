@@ -91,7 +91,6 @@ impl Ann {
             "revoke_selected" RevokeToken tokens =>
                 tokens.revoke_selected(&TokenSelection::new(TokenQuery::default(), token, 1)),
             "app: issue" IssueToken handle => handle.issue(new()),
-            "app: import" ImportTokens handle => handle.import(imported()),
             "app: rename" RenameToken handle => handle.rename(token, "nightly"),
             "app: rotate" RotateToken handle => handle.rotate(token, DAY),
             "app: revoke" RevokeToken handle => handle.revoke(token),

@@ -7,6 +7,8 @@ use sqlx::{AssertSqlSafe, PgPool, Row};
 use tower_api_tokens::{AppId, TokenDigest, TokenId};
 use tower_api_tokens_sqlx::PostgresStore;
 
+use crate::first_pages::{COLUMNS, values};
+
 const TOKENS_OF_APP: u64 = 1000;
 const BATCH: u64 = 250_000;
 
@@ -27,27 +29,40 @@ impl Platform {
         let server = PgPool::connect(url).await.expect("the server is reachable");
         let drop = format!("DROP SCHEMA IF EXISTS {schema} CASCADE");
         execute(&server, drop).await;
-        let builder = PostgresStore::builder(url).schema(schema);
-        let store = builder.max_connections(32).connect().await;
-        let platform = Self {
+        let store = open(url, schema).await;
+        let mut platform = Self {
             url: url.to_owned(),
             schema,
-            store: store.expect("the store opens"),
+            store,
             tokens,
             server,
         };
         platform.fill().await;
+        // Another store finds that there are no indexes, and builds them.
+        platform.store.close().await;
+        platform.store = open(url, schema).await;
+        let built = platform.store.finish_upgrade().await;
+        built.expect("the indexes are built");
+        for table in ["api_tokens", "api_token_apps"] {
+            let vacuum = format!("VACUUM (ANALYZE) {schema}.{table}");
+            platform.execute(vacuum).await;
+        }
         platform
     }
 
     /// Inserts the apps and tokens. The triggers of the change log are disabled meanwhile, because
-    /// nothing follows the log yet. The index of the digests is built afterwards, because they are
-    /// inserted in random order.
+    /// nothing follows the log yet. Indexes are built afterwards, because most values are inserted in
+    /// random order.
     async fn fill(&self) {
         let Self { schema, tokens, .. } = self;
         let apps = self.apps();
-        let now = Timestamp::now().as_microsecond();
-        let ended = (Timestamp::now() - AGE).as_microsecond();
+        let now = Timestamp::now();
+        let values = values(
+            now,
+            &format!("(n + n / {apps}) % 20 = 1"),
+            &format!("(n + n / {apps}) % 20 = 0"),
+        );
+        let now = now.as_microsecond();
         self.execute(format!(
             "INSERT INTO {schema}.api_token_apps (id, name, created_at) \
              SELECT 'app_' || lpad(n::text, 8, '0'), 'App ' || n, {now} \
@@ -55,8 +70,16 @@ impl Platform {
         ))
         .await;
         self.execute(format!(
-            "ALTER TABLE {schema}.api_tokens DISABLE TRIGGER USER, \
+            "ALTER TABLE {schema}.api_tokens DISABLE TRIGGER USER, ENABLE ALWAYS TRIGGER c_used, \
              DROP CONSTRAINT api_tokens_digest_key"
+        ))
+        .await;
+        self.execute(format!(
+            "DO $$ DECLARE index text; BEGIN \
+                FOR index IN SELECT indexrelid::regclass FROM pg_index \
+                    WHERE indrelid = '{schema}.api_tokens'::regclass AND NOT indisprimary \
+                        AND indexrelid::regclass::text !~ '(of_app|revoked|expiring)$' \
+                LOOP EXECUTE 'DROP INDEX ' || index; END LOOP; END $$"
         ))
         .await;
         let progress = progress(*tokens);
@@ -64,13 +87,11 @@ impl Platform {
             let last = (first + BATCH).min(*tokens) - 1;
             self.execute(format!(
                 "INSERT INTO {schema}.api_tokens \
-                 (id, digest, mask, app_id, name, scopes, created_at, expires_at, revoked_at) \
+                 (id, digest, app_id, name, scopes, {COLUMNS}) \
                  SELECT ('0198c9d28f6a70008' || lpad(to_hex(n), 15, '0'))::uuid, \
-                 sha256(n::text::bytea), 'acme_live_…x7Kq', \
-                 'app_' || lpad((n % {apps})::text, 8, '0'), 'token ' || n, 'invoices:read', {now}, \
-                 CASE (n + n / {apps}) % 20 WHEN 1 THEN {ended} END, \
-                 CASE (n + n / {apps}) % 20 WHEN 0 THEN {ended} END \
-                 FROM generate_series({first}::bigint, {last}) n"
+                 sha256(n::text::bytea), \
+                 'app_' || lpad((n % {apps})::text, 8, '0'), 'token ' || n, 'invoices:read', \
+                 {values} FROM generate_series({first}::bigint, {last}) n"
             ))
             .await;
             progress.set_position(last + 1);
@@ -80,10 +101,6 @@ impl Platform {
              ADD CONSTRAINT api_tokens_digest_key UNIQUE (digest)"
         ))
         .await;
-        self.execute(format!("VACUUM (ANALYZE) {schema}.api_tokens"))
-            .await;
-        self.execute(format!("VACUUM (ANALYZE) {schema}.api_token_apps"))
-            .await;
         progress.finish_and_clear();
     }
 
@@ -140,6 +157,12 @@ impl Platform {
     pub(crate) fn app(&self, n: u64) -> AppId {
         AppId::new(&format!("app_{:08}", n % self.apps())).expect("it is an identifier")
     }
+}
+
+async fn open(url: &str, schema: &str) -> PostgresStore {
+    let builder = PostgresStore::builder(url).schema(schema);
+    let store = builder.max_connections(32).connect().await;
+    store.expect("the store opens")
 }
 
 async fn execute(server: &PgPool, statement: String) {

@@ -7,7 +7,7 @@
 //!
 //! It fills two schemas, `scale_few` and `scale_many`, with a thousand tokens per app, of which a
 //! tenth are expired or revoked. It measures lookups, listings, preloading and purging, and shows
-//! the plans of the statements that the store sends. It prints Markdown, and drops both schemas.
+//! the plans of the statements that the store sends, and how much the first pages of listings read. It prints Markdown, and drops both schemas.
 //!
 //! The user must be a superuser, to load `auto_explain`. Ten million tokens take 6 GB on the
 //! server. If they do not fit into its memory, the results include reads from disk.
@@ -15,6 +15,8 @@
 #![expect(clippy::disallowed_methods, reason = "real time is what is measured")]
 
 mod find;
+#[path = "../../crates/sqlx/tests/postgres/first_pages.rs"]
+mod first_pages;
 mod latency;
 mod list;
 mod load;
@@ -25,6 +27,7 @@ mod purge;
 use std::{env, process::ExitCode};
 
 use load::Platform;
+use plans::Plans;
 
 const FEW: u64 = 10_000;
 const MANY: u64 = 1_000_000;
@@ -57,6 +60,8 @@ fn main() -> ExitCode {
 async fn measure(url: &str, tokens: u64) {
     let few = Platform::load(url, "scale_few", FEW).await;
     let many = Platform::load(url, "scale_many", tokens).await;
+    let plans = Plans::collect();
+    plans::first_pages_of(&plans, &many).await;
     let platforms = [&few, &many];
     println!("| | {FEW} tokens | {tokens} tokens |\n|---|---|---|");
     load::sizes(platforms).await;
@@ -64,7 +69,7 @@ async fn measure(url: &str, tokens: u64) {
     list::run(platforms).await;
     preload::run(platforms);
     purge::run(platforms).await;
-    plans::run(&many).await;
+    plans::run(&plans, &many).await;
     few.drop().await;
     many.drop().await;
 }

@@ -9,8 +9,8 @@ use std::{
 
 use jiff::Timestamp;
 use tower_api_tokens::{
-    ApiTokens, ChangeLog, TokenCursor, TokenFormat, TokenQuery, TokenRegistryExt, TokenStatus,
-    TokenStore, Usage, UsageLog,
+    ApiTokens, ChangeLog, TokenCursor, TokenFormat, TokenQuery, TokenRegistry, TokenRegistryExt,
+    TokenStatus, TokenStore, Usage, UsageLog,
 };
 use tower_api_tokens_sqlx::PostgresStore;
 use tracing::{
@@ -24,37 +24,46 @@ use tracing_subscriber::{
     util::SubscriberInitExt,
 };
 
-use crate::load::{AGE, Platform};
+use crate::{
+    first_pages::{Sample, first_pages, limit_of, plain},
+    load::{AGE, Platform},
+};
 
 /// `auto_explain` reports the plan of each statement, including those in triggers, to the client
 /// that sent it.
 const SETTINGS: &str = "options[session_preload_libraries]=auto_explain\
     &options[auto_explain.log_min_duration]=0\
     &options[auto_explain.log_nested_statements]=on\
+    &options[auto_explain.log_analyze]=on\
+    &options[auto_explain.log_buffers]=on\
     &options[client_min_messages]=log";
 
 /// The target of the events in which sqlx logs the server's notices.
 const TARGET: &str = "sqlx::postgres::notice";
 
-pub(crate) async fn run(platform: &Platform) {
-    let plans = Plans::default();
-    let layer = plans
-        .clone()
-        .with_filter(Targets::new().with_target(TARGET, tracing::Level::TRACE));
-    tracing_subscriber::registry().with(layer).init();
+/// Opens a store whose plans the server reports.
+async fn open(platform: &Platform) -> PostgresStore {
     let separator = if platform.url.contains('?') { '&' } else { '?' };
     let url = format!("{}{separator}{SETTINGS}", platform.url);
     let builder = PostgresStore::builder(&url).schema(platform.schema);
     let store = builder.max_connections(1).connect().await;
-    let store = store.expect("the store opens");
-    let format = TokenFormat::new("acme_live").expect("it is a prefix");
-    let tokens = ApiTokens::new(store.clone(), format);
+    store.expect("the store opens")
+}
+
+fn format(prefix: &str) -> TokenFormat {
+    TokenFormat::new(prefix).expect("it is a prefix")
+}
+
+pub(crate) async fn run(plans: &Plans, platform: &Platform) {
+    let store = open(platform).await;
+    let tokens = ApiTokens::builder(store.clone(), format("acme_live"))
+        .with_issued_format(format("acme_test"))
+        .build();
 
     let now = Timestamp::now();
     let revision = store.revision().await.expect("the store answers");
     let after = |n| TokenQuery::default().after(TokenCursor::from(Platform::id(n)));
     println!("\n| {} tokens | reads |\n|---|---|", platform.tokens);
-    let plans = &plans;
     let explained = Explained { plans, platform };
     let find = async |n| store.find(&Platform::digest(n)).await.map(drop);
     explained.print("find", find).await;
@@ -91,6 +100,36 @@ pub(crate) async fn run(platform: &Platform) {
     store.close().await;
 }
 
+/// Prints how many pages of the database the first page of each listing reads.
+pub(crate) async fn first_pages_of(plans: &Plans, platform: &Platform) {
+    let (store, now) = (open(platform).await, Timestamp::now());
+    let middle = platform.tokens / 2;
+    let sample = Sample {
+        app: platform.app(middle),
+        id: Platform::id(middle),
+        digest: Platform::digest(middle),
+        now,
+    };
+    let read = async |query: &TokenQuery| {
+        plans.take();
+        let page = store.tokens(query, now).await;
+        let found = page.expect("the store answers").items.len();
+        (pages(&plans.take().concat()), found)
+    };
+    let (plain, _) = read(&plain()).await;
+    println!(
+        "\n| first page of {} tokens | tokens | pages read | at most |",
+        platform.tokens
+    );
+    println!("|---|---|---|---|");
+    for (name, query) in first_pages(&sample) {
+        let (pages, found) = read(&query).await;
+        println!("| {name} | {found} | {pages} | {} |", limit_of(plain));
+    }
+    println!();
+    store.close().await;
+}
+
 /// Prints the plans of calls.
 struct Explained<'a> {
     plans: &'a Plans,
@@ -116,9 +155,19 @@ impl Explained<'_> {
 
 /// The plans that the server reported.
 #[derive(Clone, Default)]
-struct Plans(Arc<Mutex<Vec<String>>>);
+pub(crate) struct Plans(Arc<Mutex<Vec<String>>>);
 
 impl Plans {
+    /// Collects the plans of all stores from here on.
+    pub(crate) fn collect() -> Self {
+        let plans = Self::default();
+        let layer = plans
+            .clone()
+            .with_filter(Targets::new().with_target(TARGET, tracing::Level::TRACE));
+        tracing_subscriber::registry().with(layer).init();
+        plans
+    }
+
     fn take(&self) -> Vec<String> {
         std::mem::take(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
@@ -135,6 +184,16 @@ impl Visit for Plans {
         let mut plans = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         plans.push(format!("{value:?}"));
     }
+}
+
+/// Returns how many pages a statement has read, of its plan with buffers.
+fn pages(plan: &str) -> u64 {
+    let buffers = plan.split_once("Buffers: shared ").map(|(_, rest)| rest);
+    let line = buffers.and_then(|rest| rest.split(['\n', '\\']).next());
+    let counts = line.into_iter().flat_map(|line| line.split(' '));
+    let counts = counts.filter_map(|count| count.split_once('='));
+    let counts = counts.filter(|(kind, _)| ["hit", "read"].contains(kind));
+    counts.filter_map(|(_, n)| n.parse::<u64>().ok()).sum()
 }
 
 /// Returns how a plan reads tables, for example `Index Scan using api_tokens_pkey on api_tokens`.

@@ -1,6 +1,6 @@
 use futures_core::Stream;
 
-use super::{ApiTokens, ImportedToken, IssuedToken, LifecycleError, NewToken, Rotation};
+use super::{ApiTokens, IssuedToken, LifecycleError, NewToken, Rotation};
 use crate::{
     model::{
         app::{AppId, AppRecord},
@@ -19,7 +19,8 @@ use crate::{
 /// it for the pages that your customers see.
 ///
 /// It grants only the scopes that it was created with, and never one that starts with `tokens:`,
-/// because those manage tokens. It can revoke a token with other scopes, but not rotate it.
+/// because those manage tokens. It can revoke a token with other scopes, but not rotate it. It has
+/// the other [limits](super::Authority#limits) of an actor who is limited to the app, too.
 ///
 /// # Examples
 ///
@@ -74,15 +75,6 @@ impl AppTokens {
     /// Returns the errors of [`ApiTokens::issue`].
     pub async fn issue(&self, new: NewToken) -> Result<IssuedToken, LifecycleError> {
         self.tokens.issue(&self.app, new).await
-    }
-
-    /// Imports a token that another system issued to the app.
-    ///
-    /// # Errors
-    ///
-    /// Returns the errors of [`ApiTokens::import`].
-    pub async fn import(&self, imported: ImportedToken) -> Result<TokenRecord, LifecycleError> {
-        self.tokens.import(&self.app, imported).await
     }
 
     /// Returns the record of one of the app's tokens.

@@ -139,7 +139,7 @@ impl ApiTokens {
     ///
     /// Returns an error if the app does not exist or the store fails.
     pub async fn get_app(&self, id: &AppId) -> Result<AppRecord, LifecycleError> {
-        let found = catch_panic(|| self.shared.registry.app(id)).await?;
+        let found = catch_panic(|| self.registry.app(id)).await?;
         found.ok_or_else(LifecycleError::unknown_app)
     }
 
@@ -155,7 +155,7 @@ impl ApiTokens {
         if query.selects_nothing() {
             return Ok(Page::empty());
         }
-        Ok(catch_panic(|| self.shared.registry.apps(query)).await?)
+        Ok(catch_panic(|| self.registry.apps(query)).await?)
     }
 
     /// Streams the apps that [`list_apps`](Self::list_apps) lists. The limit of the query is the

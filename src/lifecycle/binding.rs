@@ -36,7 +36,8 @@ impl Authority {
         // Each kind of owner has a different number of words, so that none can be confused with
         // another.
         let actor = self.actor().into_iter();
-        let app = self.app().map(|app| ["app", app.as_str()]);
+        let app = self.limits().app.as_ref();
+        let app = app.map(|app| ["app", app.as_str()]);
         let owner = actor.chain([key.as_str()]).chain(app.into_iter().flatten());
         BoundKey::new(digest_words(owner), digest_words(request))
     }

@@ -227,6 +227,7 @@ impl ApiTokensBuilder {
             authenticator = authenticator.any_format();
         }
         ApiTokens {
+            registry: Arc::clone(&self.registry),
             shared: Arc::new(Shared {
                 registry: self.registry,
                 clock: authenticator.shared_clock(),

@@ -119,6 +119,7 @@ impl ApiTokens {
         &self,
         selection: &TokenSelection,
     ) -> Result<BulkRevocation, LifecycleError> {
+        self.check_action(AuditAction::RevokeToken)?;
         let (tokens, selection) = (self.clone(), selection.clone());
         run_to_end(async move { tokens.revoke_all_of(&selection).await }).await
     }
@@ -127,7 +128,10 @@ impl ApiTokens {
         &self,
         selection: &TokenSelection,
     ) -> Result<BulkRevocation, LifecycleError> {
-        let query = from_newest(&selection.query);
+        let mut query = from_newest(&selection.query);
+        // The statement that revokes names the app as well. If the query names another one, no token is
+        // listed.
+        self.authority.limits().narrow(&mut query.app);
         let mut selected = Vec::new();
         let mut pages = pages(None, |after| self.revocable(&query, after));
         while let Some(page) = pages.try_next().await? {

@@ -55,12 +55,13 @@ impl ApiTokens {
         at: Timestamp,
         subject: Subject,
     ) -> Result<Mutation, LifecycleError> {
+        self.authority.limits().check_action(subject.action)?;
         let mut mutation = Mutation::new(op, at);
         mutation.policy.clone_from(&self.shared.policy);
         let has_log = self.shared.registry.audit_log().is_some();
         if let Some(actor) = self.authority.recorded_as(has_log) {
             let id = AuditEventId::generate(at, &*self.shared.entropy)?;
-            let mut event = AuditEvent::new(id, at, actor, subject.action, AuditOutcome::Done);
+            let mut event = AuditEvent::new(id, at, &actor, subject.action, AuditOutcome::Done);
             (event.app, event.token) = (subject.app, subject.token);
             mutation.audit = Some(event);
         }
@@ -90,7 +91,16 @@ impl ApiTokens {
     /// Calls the store. A panic becomes an error, so that the cache is invalidated after it as
     /// well.
     async fn call(&self, mutation: &Mutation) -> Result<Applied, StoreError> {
-        catch_panic(|| self.shared.registry.apply(mutation)).await
+        let mut applied = catch_panic(|| self.shared.registry.apply(mutation)).await?;
+        let changed = match &mut applied {
+            Applied::Token(token) => std::slice::from_mut(token),
+            Applied::Tokens(tokens) => tokens,
+            Applied::App(_) | Applied::Count(_) => &mut [],
+        };
+        for token in changed {
+            self.authority.limits().show_token(token);
+        }
+        Ok(applied)
     }
 
     /// Makes a change that takes access away. If the store cannot record its audit event, the

@@ -33,9 +33,13 @@ impl ApiTokens {
         version: impl Into<Option<RecordVersion>> + Send,
         edit: TokenEdit,
     ) -> Result<TokenRecord, LifecycleError> {
-        let (target, version) = (self.authority.target(id), version.into());
+        self.check_action(AuditAction::EditToken)?;
+        let (target, version) = (self.authority.limits().target(id), version.into());
         let mut edit = edit;
         edit.name = edit.name.as_deref().map(name::normalize_name).transpose()?;
+        self.authority
+            .limits()
+            .check_metadata(edit.metadata.keys())?;
         let op = Op::EditToken {
             target,
             version,
@@ -53,7 +57,7 @@ impl ApiTokens {
     ///
     /// Returns an error if the token does not exist, is revoked or expired, or the store fails.
     pub async fn suspend(&self, id: TokenId) -> Result<TokenRecord, LifecycleError> {
-        let target = self.authority.target(id);
+        let target = self.authority.limits().target(id);
         let op = Op::SuspendToken(target);
         self.change_token(target, op, AuditAction::SuspendToken)
             .await
@@ -66,7 +70,7 @@ impl ApiTokens {
     /// Returns an error if the token does not exist or is revoked, the [authority](super::Authority) may
     /// not grant its scopes or its expiry, or the store fails.
     pub async fn resume(&self, id: TokenId) -> Result<TokenRecord, LifecycleError> {
-        let target = self.authority.target(id);
+        let target = self.authority.limits().target(id);
         let op = Op::ResumeToken {
             target,
             grantable: self.authority.what_is_grantable().clone(),
@@ -111,13 +115,14 @@ impl ApiTokens {
         self.change_app(*id, op, AuditAction::DeleteApp).await
     }
 
-    /// Returns the policy of the store, which applies to every process.
+    /// Returns the policy of the store, which applies to every process. A handle that is limited to an
+    /// app gets the rules for this app.
     ///
     /// # Errors
     ///
     /// Returns an error if the store fails.
     pub async fn policy(&self) -> Result<Policy, LifecycleError> {
-        Ok(catch_panic(|| self.shared.registry.policy()).await?)
+        Ok(catch_panic(|| self.registry.policy()).await?)
     }
 
     /// Returns the policy of the store and of this process combined, which new tokens must follow.
@@ -126,11 +131,19 @@ impl ApiTokens {
     ///
     /// Returns an error if the store fails.
     pub async fn effective_policy(&self) -> Result<Policy, LifecycleError> {
-        let policy = self.policy().await?;
-        Ok(match &self.shared.policy {
+        let policy = catch_panic(|| self.shared.registry.policy()).await?;
+        Ok(self.combined_policy(policy))
+    }
+
+    /// Returns a policy of the store combined with the one of this process, as the actor sees it. Does not
+    /// read the store.
+    #[must_use]
+    pub fn combined_policy(&self, policy: Policy) -> Policy {
+        let policy = match &self.shared.policy {
             Some(stricter) => policy.and(stricter),
             None => policy,
-        })
+        };
+        self.authority.limits().show_policy(policy)
     }
 
     /// Sets the policy of the store. Existing tokens stay as they are.
@@ -166,6 +179,7 @@ impl ApiTokens {
         op: Op,
         action: AuditAction,
     ) -> Result<TokenRecord, LifecycleError> {
+        self.check_action(action)?;
         // Read first, so that the cache is invalidated even if the outcome of the call is unknown.
         let token = self.get_target(&target).await?;
         if let Op::EditToken { edit, .. } = &op

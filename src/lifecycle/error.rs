@@ -44,6 +44,10 @@ pub enum LifecycleErrorKind {
     /// The token's app or one of its scopes is limited to another format; see
     /// [`LifecycleError::required_format`].
     FormatNotAllowed,
+    /// The actor may only read.
+    ReadOnly,
+    /// The limits of the actor do not allow the change; see [`Authority`](super::Authority).
+    NotPermitted,
     /// The actor may not grant the token; see [`LifecycleError::grant`].
     NotGranted,
     /// The policy does not allow the token; see [`LifecycleError::policy`].
@@ -98,6 +102,8 @@ words!(LifecycleErrorKind, "kind of lifecycle error", {
     ForeignFormat = "foreign_format",
     UnknownFormat = "unknown_format",
     FormatNotAllowed = "format_not_allowed",
+    ReadOnly = "read_only",
+    NotPermitted = "not_permitted",
     NotGranted = "not_granted",
     PolicyViolation = "policy_violation",
     Stale = "stale",
@@ -279,6 +285,7 @@ impl From<StoreError> for LifecycleError {
     fn from(error: StoreError) -> Self {
         let kind = match error.kind() {
             StoreErrorKind::Gone => LifecycleErrorKind::Gone,
+            StoreErrorKind::Stale => LifecycleErrorKind::Stale,
             _ => LifecycleErrorKind::Store,
         };
         Self::with_source(kind, error)
@@ -352,6 +359,15 @@ impl fmt::Display for LifecycleError {
                     None => "tokens of this format are not issued here; choose another format",
                 }
             }
+            LifecycleErrorKind::ReadOnly => {
+                "you may read, but not change anything; ask someone who may make changes"
+            }
+            LifecycleErrorKind::NotPermitted => match &self.source {
+                Some(error) => return fmt::Display::fmt(error, f),
+                None => {
+                    "your access is limited to the tokens of one app and does not allow this; ask the operator of the service"
+                }
+            },
             LifecycleErrorKind::NotGranted => match self.grant() {
                 Some(error) => return fmt::Display::fmt(error, f),
                 None => "you may not grant this access",

@@ -14,7 +14,7 @@ use futures_util::{StreamExt, future::BoxFuture, stream};
 use jiff::{SignedDuration, Timestamp};
 use tokio::time::sleep;
 
-use super::{ApiTokens, LifecycleError};
+use super::{ApiTokens, LifecycleError, limits::SYSTEM};
 use crate::{
     authenticator::listen,
     model::{
@@ -39,9 +39,6 @@ const EXPIRING_BATCH: usize = 100;
 /// The identifier of an event about an expiring token is dated this long before the expiry, so that listings by
 /// identifier show it close to the time at which it was recorded.
 const EXPIRING_DATED: SignedDuration = SignedDuration::from_hours(7 * 24);
-
-/// The actor of events that the system itself records.
-const SYSTEM: &str = "system";
 
 /// A stream of events in the order in which they were committed, which waits for more at the end.
 /// Created by [`ApiTokens::events`].
@@ -122,6 +119,7 @@ impl ApiTokens {
     pub async fn events(&self, start: EventStart) -> Result<EventStream, LifecycleError> {
         let mut following = Following {
             registry: self.registry(),
+            notifying: Arc::clone(&self.shared.registry),
             query: EventQuery::new(start),
             read: VecDeque::new(),
         };
@@ -152,6 +150,7 @@ impl ApiTokens {
     ///
     /// Returns an error if the store fails or has no audit log.
     pub async fn record_expiring(&self, within: Duration) -> Result<usize, LifecycleError> {
+        self.check_action(AuditAction::ExpiringToken)?;
         let now = self.now();
         let until = now.checked_add(within).unwrap_or(Timestamp::MAX);
         let mut query = ExpiringQuery::new(now, until).limit(EXPIRING_BATCH);
@@ -190,6 +189,8 @@ fn expiring(token: &TokenRecord, now: Timestamp) -> Option<AuditEvent> {
 /// The state of a stream of events.
 struct Following {
     registry: Arc<dyn TokenRegistry>,
+    /// The registry without limits, whose change log notifies of changes. Nothing is read from it.
+    notifying: Arc<dyn TokenRegistry>,
     query: EventQuery,
     /// Events that were read and not returned yet.
     read: VecDeque<LoggedEvent>,
@@ -202,8 +203,8 @@ impl Following {
                 return Ok(event);
             }
             // Before the read, so that a change during it is noticed.
-            let registry = Arc::clone(&self.registry);
-            let notification: BoxFuture<'_, ()> = match registry.change_log() {
+            let notifying = Arc::clone(&self.notifying);
+            let notification: BoxFuture<'_, ()> = match notifying.change_log() {
                 Some(log) => listen(log).await,
                 None => Box::pin(std::future::pending()),
             };

@@ -109,6 +109,7 @@ impl ApiTokens {
         &self,
         maintenance: &Maintenance,
     ) -> Result<MaintenanceReport, LifecycleError> {
+        self.authority.limits().check_all_apps()?;
         let query = maintenance.query(self.now(), MAX_COUNT);
         Ok(self.outdated(&query).await?.into())
     }
@@ -127,6 +128,7 @@ impl ApiTokens {
         &self,
         maintenance: &Maintenance,
     ) -> Result<MaintenanceReport, LifecycleError> {
+        self.check_action(AuditAction::TrimEvents)?;
         let (tokens, maintenance) = (self.clone(), maintenance.clone());
         run_to_end(async move { tokens.remove_outdated(&maintenance).await }).await
     }
@@ -162,7 +164,7 @@ impl ApiTokens {
     }
 
     async fn outdated(&self, query: &OutdatedQuery) -> Result<Outdated, LifecycleError> {
-        let registry = self.registry();
+        let registry = &self.shared.registry;
         Ok(catch_panic(|| registry.outdated(query)).await?)
     }
 

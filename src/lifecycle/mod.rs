@@ -1,5 +1,6 @@
 //! The lifecycle of apps and tokens.
 
+mod acting;
 mod app_tokens;
 mod apps;
 mod authority;
@@ -12,6 +13,8 @@ mod error;
 mod events;
 mod formats;
 mod idempotency;
+mod limited;
+mod limits;
 mod maintenance;
 mod report;
 mod request;
@@ -41,10 +44,7 @@ use change::Subject;
 
 use crate::{
     authenticator::{Authenticator, FollowerBuilder},
-    model::{
-        app::AppId, audit::AuditAction, grantable::Grantable, name, policy::Policy,
-        record::TokenRecord,
-    },
+    model::{app::AppId, audit::AuditAction, name, policy::Policy, record::TokenRecord},
     random::Entropy,
     store::{
         BoundKey, Op, Page, RegistryLogs, TokenCursor, TokenQuery, TokenRegistry, TokenTarget,
@@ -85,7 +85,9 @@ use crate::{
 /// Cloning is cheap, and clones share the same state.
 ///
 /// These methods reach the tokens of every app. For pages that your customers use, call
-/// [`app`](Self::app): the handle it returns only reaches the tokens of one app.
+/// [`acting_as`](Self::acting_as) with an authority that is [limited to an
+/// app](Authority::limited_to), or [`app`](Self::app): the handles that they return only reach the
+/// tokens of one app.
 ///
 /// # Time
 ///
@@ -99,6 +101,8 @@ use crate::{
 #[derive(Clone)]
 pub struct ApiTokens {
     shared: Arc<Shared>,
+    /// What is read: the registry as far as the limits of the authority allow.
+    registry: Arc<dyn TokenRegistry>,
     authority: Arc<Authority>,
 }
 
@@ -147,25 +151,6 @@ impl ApiTokens {
         self.shared.authenticator.follow_registry(logs, usage)
     }
 
-    /// Returns a handle that acts on behalf of an actor: its changes are recorded in the audit log under
-    /// the actor's name, and it grants no more than the actor may.
-    #[must_use]
-    pub fn acting_as(&self, authority: Authority) -> Self {
-        Self {
-            shared: Arc::clone(&self.shared),
-            authority: Arc::new(authority),
-        }
-    }
-
-    /// Returns a handle that only reaches the tokens of one app, and only grants what `grantable`
-    /// allows.
-    ///
-    /// It never grants scopes that start with `tokens:`, which manage tokens.
-    #[must_use]
-    pub fn app(&self, id: AppId, grantable: &Grantable) -> AppTokens {
-        AppTokens::new(self.acting_as(self.authority.within(id, grantable)), id)
-    }
-
     /// Issues a token to an app. The token's text is only in the return value.
     ///
     /// With an [idempotency key](NewToken::idempotency_key), one token is created, however often
@@ -180,13 +165,14 @@ impl ApiTokens {
     /// [`Repeated`](LifecycleErrorKind::Repeated) or [`KeyReused`](LifecycleErrorKind::KeyReused)
     /// if a token was already created under the idempotency key.
     pub async fn issue(&self, app: &AppId, new: NewToken) -> Result<IssuedToken, LifecycleError> {
+        let action = AuditAction::IssueToken;
+        self.check_action(action)?;
         let key = self.authority.key_of_issue(app, &new);
         let now = self.now();
         let format = self.shared.formats.chosen(&new.format)?;
         let token = format.generate(&*self.shared.entropy)?;
         let mask = format.mask(&token);
         let record = self.record(app, new, token.digest(), mask, now).await?;
-        let action = AuditAction::IssueToken;
         let record = self.insert(record, key, action).await?;
         Ok(IssuedToken::new(token, record))
     }
@@ -203,13 +189,15 @@ impl ApiTokens {
         app: &AppId,
         imported: ImportedToken,
     ) -> Result<TokenRecord, LifecycleError> {
+        let action = AuditAction::ImportTokens;
+        self.check_action(action)?;
         if !self.shared.accepts_imported {
             return Err(LifecycleError::new(LifecycleErrorKind::ForeignFormat));
         }
         let key = self.authority.key_of_import(app, &imported);
         let ImportedToken { new, digest, mask } = imported;
         let record = self.record(app, new, digest, mask, self.now()).await?;
-        self.insert(record, key, AuditAction::ImportTokens).await
+        self.insert(record, key, action).await
     }
 
     /// Returns the record of a token.
@@ -218,7 +206,7 @@ impl ApiTokens {
     ///
     /// Returns an error if the token does not exist or the store fails.
     pub async fn get(&self, id: TokenId) -> Result<TokenRecord, LifecycleError> {
-        self.get_target(&self.authority.target(id)).await
+        self.get_target(&self.authority.limits().target(id)).await
     }
 
     /// Lists tokens, newest first, one page at a time.
@@ -233,7 +221,7 @@ impl ApiTokens {
         if query.selects_nothing() {
             return Ok(Page::empty());
         }
-        let (registry, now) = (&self.shared.registry, self.now());
+        let (registry, now) = (&self.registry, self.now());
         Ok(catch_panic(|| registry.tokens(query, now)).await?)
     }
 
@@ -281,7 +269,8 @@ impl ApiTokens {
     ///
     /// Returns an error if the name is invalid, the token does not exist, or the store fails.
     pub async fn rename(&self, id: TokenId, name: &str) -> Result<TokenRecord, LifecycleError> {
-        let (target, name) = (self.authority.target(id), name::normalize_name(name)?);
+        let target = self.authority.limits().target(id);
+        let name = name::normalize_name(name)?;
         let op = Op::RenameToken { target, name };
         self.change_token(target, op, AuditAction::RenameToken)
             .await
@@ -298,7 +287,7 @@ impl ApiTokens {
     ///
     /// Returns an error if the token does not exist or the store fails.
     pub async fn revoke(&self, id: TokenId) -> Result<TokenRecord, LifecycleError> {
-        let target = self.authority.target(id);
+        let target = self.authority.limits().target(id);
         let op = Op::RevokeToken(target);
         self.change_token(target, op, AuditAction::RevokeToken)
             .await
@@ -324,10 +313,11 @@ impl ApiTokens {
         self.remove_in_steps(step, maintenance::STEP).await
     }
 
-    /// Returns the registry with the apps and tokens.
+    /// Returns the registry with the apps and tokens. That of a limited handle has its limits, and cannot be
+    /// changed.
     #[must_use]
     pub fn registry(&self) -> Arc<dyn TokenRegistry> {
-        Arc::clone(&self.shared.registry)
+        Arc::clone(&self.registry)
     }
 
     /// Returns the maximum overlap of a rotation.
@@ -343,7 +333,7 @@ impl ApiTokens {
     }
 
     async fn get_target(&self, target: &TokenTarget) -> Result<TokenRecord, LifecycleError> {
-        let found = catch_panic(|| self.shared.registry.token(target)).await?;
+        let found = catch_panic(|| self.registry.token(target)).await?;
         found.ok_or_else(LifecycleError::unknown_token)
     }
 
@@ -352,6 +342,7 @@ impl ApiTokens {
         id: TokenId,
         rotation: Rotation,
     ) -> Result<IssuedToken, LifecycleError> {
+        self.check_action(AuditAction::RotateToken)?;
         let key = self.authority.key_of_rotation(id, &rotation);
         let overlap = rotation.overlap;
         let now = self.now();
@@ -361,7 +352,7 @@ impl ApiTokens {
         let overlap_ends = now
             .checked_add(overlap)
             .map_err(|_| LifecycleError::overlap_too_long(self.shared.max_overlap))?;
-        let target = self.authority.target(id);
+        let target = self.authority.limits().target(id);
         let old = self.get_target(&target).await?;
         let format = self.shared.formats.of_successor(&old.mask)?;
         let token = format.generate(&*self.shared.entropy)?;
@@ -380,8 +371,7 @@ impl ApiTokens {
         // The policy may have become stricter since the old token was issued.
         let policy = self.effective_policy().await?;
         successor.expires_at = policy.shorten(old.expiry_of_successor(now), now);
-        self.authority
-            .check_grant(&successor.scopes, successor.expires_at)?;
+        self.authority.what_is_grantable().check_token(&successor)?;
         self.shared.formats.check(&successor)?;
         let op = Op::RotateToken {
             target,
@@ -443,7 +433,11 @@ impl ApiTokens {
         if expires_at.is_some_and(|expires_at| expires_at <= now) {
             return Err(LifecycleError::new(LifecycleErrorKind::InvalidExpiry));
         }
-        self.authority.check_grant(&new.scopes, expires_at)?;
+        self.authority
+            .limits()
+            .check_metadata(new.metadata.iter().map(|(key, _)| key))?;
+        let grantable = self.authority.what_is_grantable();
+        grantable.check(&new.scopes, expires_at)?;
         let app = self.get_app(app).await?;
         if app.disabled_at.is_some() {
             return Err(LifecycleError::new(LifecycleErrorKind::AppDisabled));
@@ -455,6 +449,7 @@ impl ApiTokens {
         record.expires_at = expires_at;
         record.metadata = new.metadata;
         record.created_by = self.authority.actor_shown();
+        grantable.check_token(&record)?;
         self.shared.formats.check(&record)?;
         Ok(record)
     }

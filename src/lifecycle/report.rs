@@ -15,6 +15,8 @@ const IDLE: SignedDuration = SignedDuration::from_hours(90 * 24);
 /// How long before its expiry a token counts as expiring soon.
 const SOON: SignedDuration = SignedDuration::from_hours(14 * 24);
 
+const SECONDS_PER_DAY: i64 = 86_400;
+
 /// The maximum number of tokens that a card counts.
 const MAX_COUNT: usize = 10_000;
 
@@ -68,20 +70,26 @@ words!(ReportKind, "kind of report card", {
 });
 
 impl ReportKind {
-    /// Returns a query for the tokens at an instant.
+    /// Returns a query for the tokens at an instant. Days begin at midnight, UTC, so that a list with the
+    /// same date has the same tokens.
     #[must_use]
     pub fn query(self, at: Timestamp) -> TokenQuery {
         let live = TokenQuery::default().status(TokenStatus::Live);
         match self {
             Self::NeverExpires => live.never_expires(),
-            Self::Idle => live.unused_since(at.saturating_sub(IDLE).unwrap_or(Timestamp::MIN)),
-            Self::ExpiresSoon => {
-                live.expires_before(at.saturating_add(SOON).unwrap_or(Timestamp::MAX))
-            }
+            Self::Idle => live.unused_since(midnight(at.checked_sub(IDLE))),
+            Self::ExpiresSoon => live.expires_before(midnight(at.checked_add(SOON))),
             Self::RotatedButUsed => live.used_since_rotation(true),
             Self::SafeToRevoke => live.used_since_rotation(false),
         }
     }
+}
+
+/// Returns the beginning of the day of an instant, UTC.
+fn midnight(at: Result<Timestamp, jiff::Error>) -> Timestamp {
+    let second = at.map_or(0, Timestamp::as_second);
+    let midnight = second - second.rem_euclid(SECONDS_PER_DAY);
+    Timestamp::from_second(midnight).unwrap_or(Timestamp::MIN)
 }
 
 impl ApiTokens {
@@ -125,8 +133,8 @@ impl ApiTokens {
 
     /// Returns the kinds of cards that [`report`](Self::report) has.
     pub fn reported_kinds(&self) -> impl Iterator<Item = ReportKind> + use<> {
-        let (registry, is_complete) = (self.registry(), self.shared.every_use_is_recorded);
-        let has_uses = registry.usage_log().is_some();
+        let has_uses = self.shared.registry.usage_log().is_some();
+        let is_complete = self.shared.every_use_is_recorded;
         ReportKind::ALL
             .iter()
             .copied()
@@ -146,7 +154,7 @@ impl ApiTokens {
         if query.selects_nothing() {
             return Ok(0);
         }
-        let (registry, now) = (self.registry(), self.now());
+        let (registry, now) = (&self.registry, self.now());
         Ok(catch_panic(|| registry.count(query, now, limit)).await?)
     }
 }

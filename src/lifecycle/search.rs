@@ -1,7 +1,7 @@
 //! Finds the record of a token by its text.
 
 use super::{ApiTokens, AppTokens, LifecycleError, LifecycleErrorKind};
-use crate::{model::record::TokenRecord, store::catch_panic};
+use crate::{model::record::TokenRecord, store::TokenQuery};
 
 impl ApiTokens {
     /// Returns the record of the token with this text, whatever its status, or `None` if there is
@@ -38,16 +38,8 @@ impl ApiTokens {
         let digest = digest.map_err(|rejection| {
             LifecycleError::with_source(LifecycleErrorKind::ForeignFormat, rejection)
         })?;
-        let answer = catch_panic(|| self.shared.registry.find(&digest)).await?;
-        // A store may compare only a part of the digest.
-        let Some(found) = answer.record.filter(|token| token.digest == digest) else {
-            return Ok(None);
-        };
-        // The answer need not show uses, and the token may belong to an app out of reach.
-        match self.get(found.id).await {
-            Err(error) if error.kind() == LifecycleErrorKind::UnknownToken => Ok(None),
-            token => token.map(Some),
-        }
+        let query = TokenQuery::default().digest(digest).limit(1);
+        Ok(self.list(&query).await?.items.pop())
     }
 }
 

@@ -152,6 +152,42 @@ pub fn one_line(text: &str, max_len: usize) -> String {
     text.chars().map(visible).collect()
 }
 
+/// The start of the name of an actor who is limited to an app. The identifier of the app follows, which
+/// contains no colon, so that actors of two apps never have the same name.
+const OF_APP: &str = "app:";
+
+/// Returns the name in the audit log of an actor who is [limited to an app](crate::Authority::limited_to).
+pub(crate) fn actor_of_app(app: &AppId, name: Option<&str>) -> String {
+    match name {
+        Some(name) => format!("{OF_APP}{app}:{name}"),
+        None => format!("{OF_APP}{app}"),
+    }
+}
+
+/// Returns the name that an actor who is [limited to an app](crate::Authority::limited_to) was given, from the
+/// name in the audit log: `alice` from `app:42:alice`. The name is empty for `app:42`, an actor without one.
+/// Returns `None` for the name of an actor who is not limited to this app.
+///
+/// # Examples
+///
+/// ```
+/// use tower_api_tokens::{AppId, name_in_app};
+///
+/// let app = AppId::new("42")?;
+/// assert_eq!(name_in_app("app:42:alice", &app), Some("alice"));
+/// assert_eq!(name_in_app("app:43:alice", &app), None);
+/// assert_eq!(name_in_app("alice", &app), None);
+/// # Ok::<(), tower_api_tokens::AppIdError>(())
+/// ```
+#[must_use]
+pub fn name_in_app<'a>(actor: &'a str, app: &AppId) -> Option<&'a str> {
+    let rest = actor.strip_prefix(OF_APP)?.strip_prefix(app.as_str())?;
+    match rest {
+        "" => Some(rest),
+        rest => rest.strip_prefix(':'),
+    }
+}
+
 /// An action on apps and tokens. Its text form is a name such as `token.issue`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]

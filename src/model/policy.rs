@@ -173,6 +173,16 @@ impl Policy {
         self.scopes_of.get(app).or(self.scopes.as_ref())
     }
 
+    /// Returns the rules for one app: without those of other apps.
+    #[must_use]
+    pub fn of_app(&self, app: &AppId) -> Self {
+        Self {
+            scopes: self.scopes_for(app).cloned(),
+            scopes_of: BTreeMap::new(),
+            ..self.clone()
+        }
+    }
+
     /// Returns whether a token must have an expiry.
     #[must_use]
     pub fn requires_expiry(&self) -> bool {
@@ -357,6 +367,21 @@ mod tests {
         let policy = policy.with_scopes_of(app, "admin".parse().unwrap());
         assert_eq!(policy.check_scopes(&token("admin", None)), Ok(()));
         assert!(policy.check_scopes(&token("read", None)).is_err());
+    }
+
+    #[test]
+    fn the_rules_for_an_app_are_as_strict_and_name_no_other_app() {
+        let [own, other] = ["own", "other"].map(|id| AppId::new(id).unwrap());
+        let scopes = |text: &str| text.parse::<ScopeSet>().unwrap();
+        let all = Policy::default().scopes(scopes("read")).unique_names();
+        assert_eq!(all.of_app(&own), all);
+        let policy = all
+            .clone()
+            .with_scopes_of(own, scopes("read write"))
+            .with_scopes_of(other, scopes("admin"));
+        let shown = policy.of_app(&own);
+        assert_eq!(shown, all.scopes(scopes("read write")));
+        assert_eq!(shown.scopes_for(&own), policy.scopes_for(&own));
     }
 
     #[test]

@@ -323,6 +323,9 @@ impl TokenRecord {
 
     /// Returns the version of the record, which changes whenever anything in it changes, except for
     /// the recorded use of the token and the record of its app. Times are compared in microseconds.
+    ///
+    /// The creator is not part of it: it never changes, and not everyone who reads the token sees
+    /// the same name.
     #[must_use]
     pub fn version(&self) -> RecordVersion {
         let times = [Some(self.created_at), self.expires_at, self.revoked_at]
@@ -339,7 +342,6 @@ impl TokenRecord {
             self.restrictions
                 .as_ref()
                 .map(|text| text.as_str().as_bytes()),
-            self.created_by.as_deref().map(str::as_bytes),
             self.successor.as_ref().map(|id| id.as_bytes().as_slice()),
         ];
         let times = times

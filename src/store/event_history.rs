@@ -3,7 +3,10 @@ use std::collections::{HashSet, VecDeque};
 use jiff::Timestamp;
 
 use super::{EventPage, EventPosition, EventQuery, EventStart, LoggedEvent, StoreError};
-use crate::model::audit::{AuditEvent, AuditEventId, AuditOutcome};
+use crate::model::{
+    app::AppId,
+    audit::{AuditEvent, AuditEventId, AuditOutcome},
+};
 
 /// How many events are kept.
 const MAX_LEN: usize = 1 << 16;
@@ -101,7 +104,7 @@ impl EventHistory {
         else {
             return;
         };
-        if let Some(last) = self.events.drain(..=at).last() {
+        if let Some(last) = self.events.drain(..=at).next_back() {
             self.base = last.position;
         }
     }
@@ -113,6 +116,9 @@ impl EventHistory {
     /// Returns an error of the kind [`Gone`](super::StoreErrorKind::Gone) if the history does not have the
     /// position of the query.
     pub fn read(&self, query: &EventQuery) -> Result<EventPage, StoreError> {
+        if let Some(app) = query.app {
+            return self.read_app(app, query);
+        }
         let after = match query.start {
             EventStart::Oldest => self.base,
             EventStart::Latest => self.latest(),
@@ -121,6 +127,27 @@ impl EventHistory {
         let skip = self.count_to(after).ok_or_else(StoreError::gone)?;
         let events = self.events.iter().skip(skip).take(query.limit.get());
         let events: Vec<_> = events.cloned().collect();
+        let position = events.last().map_or(after, |last| last.position);
+        Ok(EventPage::new(events, position))
+    }
+
+    fn read_app(&self, app: AppId, query: &EventQuery) -> Result<EventPage, StoreError> {
+        let events = self.events.iter().map(|logged| &logged.event);
+        let mut events = events.filter(|event| event.app == Some(app));
+        let of = |event: &AuditEvent| EventPosition::of_app(event.id);
+        if query.start == EventStart::Latest {
+            let latest = events.next_back().map_or(EventPosition::BEGINNING, of);
+            return Ok(EventPage::new(Vec::new(), latest));
+        }
+        let after = match query.start_in_app()? {
+            Some(start) => {
+                let found = events.by_ref().find(|event| event.id == start);
+                found.map(of).ok_or_else(StoreError::gone)?
+            }
+            None => EventPosition::BEGINNING,
+        };
+        let events = events.take(query.limit.get()).cloned();
+        let events: Vec<_> = events.map(LoggedEvent::of_app).collect();
         let position = events.last().map_or(after, |last| last.position);
         Ok(EventPage::new(events, position))
     }

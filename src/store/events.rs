@@ -7,7 +7,10 @@ use thiserror::Error;
 
 use super::{PageSize, StoreError, StoreErrorKind};
 use crate::{
-    model::audit::{AuditEvent, AuditEventId},
+    model::{
+        app::AppId,
+        audit::{AuditEvent, AuditEventId},
+    },
     text::serde_text,
 };
 
@@ -29,6 +32,13 @@ use crate::{
 /// that event, because old events were removed, or has another event with that number, because the store
 /// was replaced or restored from a backup, the position is [`Gone`](StoreErrorKind::Gone). A server that
 /// lags behind the position returns [`Unavailable`](StoreErrorKind::Unavailable) instead.
+///
+/// # Events of an app
+///
+/// A query for the events of an [app](EventQuery::app) starts, continues and ends at events of this app: it returns
+/// no other event, and no position that other events influence. So these positions have no number. A
+/// position that is not that of an event of the app is [`Gone`](StoreErrorKind::Gone), even if it is that of
+/// another event.
 ///
 /// # Unreadable events
 ///
@@ -58,11 +68,13 @@ pub trait EventLog: Debug + Send + Sync + 'static {
 /// A position in an [`EventLog`]: that of an event, or the [beginning](Self::BEGINNING).
 ///
 /// Its text form is the number, a hyphen and the identifier of the event, such as
-/// `1042-0198c9d2-8f6a-7cc1-9a43-3f2b8d1c5e77`, and `0` for the beginning. Store it to continue later.
+/// `1042-0198c9d2-8f6a-7cc1-9a43-3f2b8d1c5e77`, and `0` for the beginning. A position among the
+/// [events of an app](EventLog#events-of-an-app) is the identifier alone. Store it to continue later.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct EventPosition {
-    /// The number of the event, which starts at 1.
+    /// The number of the event, which starts at 1. It is 0 at the beginning, and in a position among the events
+    /// of an app.
     pub number: u64,
     /// The identifier of the event.
     pub event: AuditEventId,
@@ -88,12 +100,19 @@ impl EventPosition {
     pub const fn new(number: u64, event: AuditEventId) -> Self {
         Self { number, event }
     }
+
+    /// Creates the position of an event among the events of its app.
+    #[must_use]
+    pub const fn of_app(event: AuditEventId) -> Self {
+        Self { number: 0, event }
+    }
 }
 
 impl fmt::Display for EventPosition {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.number {
-            0 => f.pad("0"),
+            _ if *self == Self::BEGINNING => f.pad("0"),
+            0 => f.pad(&self.event.to_string()),
             number => f.pad(&format!("{number}-{}", self.event)),
         }
     }
@@ -105,6 +124,11 @@ impl FromStr for EventPosition {
     fn from_str(text: &str) -> Result<Self, EventPositionError> {
         if text == "0" {
             return Ok(Self::BEGINNING);
+        }
+        if let Ok(event) = text.parse()
+            && event != Self::BEGINNING.event
+        {
+            return Ok(Self::of_app(event));
         }
         let (number, event) = text.split_once('-').ok_or(EventPositionError)?;
         // `u64::from_str` allows a sign and leading zeros.
@@ -135,6 +159,8 @@ pub enum EventStart {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct EventQuery {
+    /// Only events about this app.
+    pub app: Option<AppId>,
     /// Where to start.
     pub start: EventStart,
     /// The maximum number of events.
@@ -145,14 +171,41 @@ impl EventQuery {
     /// Creates a query for up to 100 events from a starting point on.
     #[must_use]
     pub fn new(start: EventStart) -> Self {
-        let limit = PageSize::default();
-        Self { start, limit }
+        Self {
+            app: None,
+            start,
+            limit: PageSize::default(),
+        }
     }
 
     /// Creates a query for up to 100 events after a position.
     #[must_use]
     pub fn after(position: EventPosition) -> Self {
         Self::new(EventStart::After(position))
+    }
+
+    /// Selects only events about this app.
+    #[must_use]
+    pub fn app(mut self, app: AppId) -> Self {
+        self.app = Some(app);
+        self
+    }
+
+    /// Returns the event after which a query for the events of an app starts, or `None` if it starts with the
+    /// oldest one.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error of the kind [`Gone`](StoreErrorKind::Gone) if the position is not one among the events of
+    /// an app.
+    pub fn start_in_app(&self) -> Result<Option<AuditEventId>, StoreError> {
+        match self.start {
+            EventStart::After(EventPosition::BEGINNING)
+            | EventStart::Oldest
+            | EventStart::Latest => Ok(None),
+            EventStart::After(EventPosition { number: 0, event }) => Ok(Some(event)),
+            EventStart::After(_) => Err(StoreError::gone()),
+        }
     }
 
     /// Sets the maximum number of events, from 1 to 1,000.
@@ -183,6 +236,13 @@ impl LoggedEvent {
     #[must_use]
     pub fn new(number: u64, event: AuditEvent) -> Self {
         let position = EventPosition::new(number, event.id);
+        Self { position, event }
+    }
+
+    /// Creates an event among the events of its app.
+    #[must_use]
+    pub fn of_app(event: AuditEvent) -> Self {
+        let position = EventPosition::of_app(event.id);
         Self { position, event }
     }
 }
@@ -231,6 +291,9 @@ mod tests {
         let position = EventPosition::new(1042, event);
         assert_eq!(position.to_string(), text);
         assert_eq!(text.parse(), Ok(position));
+        let of_app = EventPosition::of_app(event);
+        assert_eq!(of_app.to_string(), "07070707-0707-0707-0707-070707070707");
+        assert_eq!(of_app.to_string().parse(), Ok(of_app));
         assert_eq!(EventPosition::BEGINNING.to_string(), "0");
         assert_eq!("0".parse(), Ok(EventPosition::BEGINNING));
         for other in [
@@ -242,6 +305,7 @@ mod tests {
             "+1042-07070707-0707-0707-0707-070707070707",
             "01042-07070707-0707-0707-0707-070707070707",
             "0-00000000-0000-0000-0000-000000000000",
+            "00000000-0000-0000-0000-000000000000",
             "18446744073709551616-07070707-0707-0707-0707-070707070707",
             "1042-07070707-0707-0707-0707-0707070707",
         ] {

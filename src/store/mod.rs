@@ -294,9 +294,9 @@ pub trait TokenRegistry: TokenStore {
     ///
     /// # Errors
     ///
-    /// Returns an error of the kind [`Unsupported`](StoreErrorKind::Unsupported) if the store cannot
-    /// list in the order of the query; every store lists the newest tokens first. Also returns an error
-    /// if the store fails.
+    /// Returns an error if the store fails, and an error of the kind
+    /// [`Unsupported`](StoreErrorKind::Unsupported) if the query has a status or an order that only a
+    /// newer version of the library knows.
     async fn tokens(
         &self,
         query: &TokenQuery,

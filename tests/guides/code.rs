@@ -70,6 +70,7 @@ fn what_is_tested_here_is_what_the_guides_show() {
         ("docs/embed.md", include_str!("shown/handlers.rs")),
         ("docs/embed.md", include_str!("shown/plan.rs")),
         ("docs/embed.md", include_str!("shown/tonic.rs")),
+        ("docs/manage.md", include_str!("shown/customers.rs")),
         ("docs/measure.md", include_str!("shown/measure.rs")),
         ("docs/rotation.md", include_str!("shown/rotation.rs")),
     ] {

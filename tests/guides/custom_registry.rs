@@ -7,7 +7,7 @@ include!("shown/custom_registry.rs");
 #[test]
 fn it_is_short() {
     let shown = include_str!("shown/custom_registry.rs");
-    assert!(shown.lines().count() <= 120);
+    assert!(shown.lines().count() <= 140);
     assert!(shown.lines().all(|line| line.chars().count() <= 100));
 }
 

@@ -9,6 +9,7 @@
 mod code;
 mod commands;
 mod custom_registry;
+mod customers;
 mod embed;
 mod formats;
 mod handlers;

@@ -1,4 +1,4 @@
-use tower_api_tokens::{AppId, AuditEvent, Grantable, ScopeSet, TokenId, one_line};
+use tower_api_tokens::{AppId, AuditEvent, Authority, Grantable, ScopeSet, TokenId, one_line};
 
 /// The authenticated caller of an operation, and what they may grant. A [`Guard`](super::Guard)
 /// creates it from a request.
@@ -18,9 +18,18 @@ pub struct Actor {
     /// The name that was given, if the audit log shows another: it is cut off there, for example.
     given: Option<Box<str>>,
     grantable: Grantable,
+    limits: Limits,
     own: Option<Own>,
     /// The display name in the dashboard, if it differs from the name.
     label: Option<Box<str>>,
+}
+
+/// What an actor is limited to.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Limits {
+    app: Option<AppId>,
+    is_read_only: bool,
+    metadata_keys: Option<Vec<Box<str>>>,
 }
 
 /// What an actor signed in with.
@@ -58,8 +67,72 @@ impl Actor {
             given: (shown != name).then(|| name.into()),
             name: shown,
             grantable,
+            limits: Limits::default(),
             own: None,
             label: None,
+        }
+    }
+
+    /// Limits the actor, such as a customer, to the tokens of one app: the API and the dashboard show no
+    /// other app, and the actor changes nothing but its tokens. See [`Authority::limited_to`]. Defaults to no
+    /// limit.
+    ///
+    /// ```
+    /// use tower_api_tokens::{AppId, Grantable};
+    /// use tower_api_tokens_admin::Actor;
+    ///
+    /// let offered = Grantable::scopes("invoices:read invoices:write".parse()?);
+    /// let customer = Actor::new("alice@customer.example", offered)
+    ///     .limited_to(AppId::new("customer-42")?)
+    ///     .metadata_keys(["team"]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn limited_to(mut self, app: AppId) -> Self {
+        self.limits.app = Some(app);
+        self
+    }
+
+    /// Limits the actor to reading. Defaults to no limit.
+    #[must_use]
+    pub fn read_only(mut self) -> Self {
+        self.limits.is_read_only = true;
+        self
+    }
+
+    /// Sets the metadata keys of tokens that the actor may set and remove. Defaults to none for an actor
+    /// who is [limited to an app](Self::limited_to), and to all for others.
+    #[must_use]
+    pub fn metadata_keys(mut self, keys: impl IntoIterator<Item = impl Into<Box<str>>>) -> Self {
+        self.limits.metadata_keys = Some(keys.into_iter().map(Into::into).collect());
+        self
+    }
+
+    /// Returns the metadata keys of tokens that the actor may write, or `None` for any.
+    pub(super) fn writable_metadata(&self) -> Option<&[Box<str>]> {
+        let none = self.limits.app.map(|_| [].as_slice());
+        self.limits.metadata_keys.as_deref().or(none)
+    }
+
+    /// Returns the authority with which the library acts on behalf of the actor.
+    pub(super) fn authority(&self) -> Authority {
+        let limits = self.limits.clone();
+        let mut authority = Authority::of(self.identity()).grantable(self.grantable.clone());
+        if let Some(own) = &self.own {
+            authority = authority.own_token(own.token);
+        }
+        if let Some(app) = limits.app {
+            authority = authority.limited_to(app);
+        }
+        if limits.is_read_only {
+            authority = authority.read_only();
+        }
+        if let Some(own) = self.own {
+            authority = authority.own_token(own.token);
+        }
+        match limits.metadata_keys {
+            Some(keys) => authority.metadata_keys(keys),
+            None => authority,
         }
     }
 
@@ -105,7 +178,8 @@ impl Actor {
         self.own.map(|own| own.app)
     }
 
-    /// Returns the name that identifies the actor in the audit log.
+    /// Returns the name that identifies the actor in the audit log. There, the name of an actor who is
+    /// [limited to an app](Self::limited_to) follows `app:`, the identifier of the app, and a colon.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name

@@ -3,7 +3,7 @@
 //!
 //! [`Admin`] creates two axum routers: a JSON API for programs, and a dashboard for people. A
 //! [`Guard`] authenticates each request. [`TokenGuard`] accepts tokens of the apps that you name, if
-//! they have the scope `tokens:admin`.
+//! they have the scope `tokens:admin`, or for reading, `tokens:read`.
 //!
 //! ```
 //! use axum::Router;
@@ -89,6 +89,8 @@
 //!   expires.
 //! - Only an actor who may grant everything can write the `metadata` of apps, delete apps and set the
 //!   policy. See [`TokenGuard::OWNER`].
+//! - An actor who is [limited to an app](Actor::limited_to) only sees this app: any other app, token or
+//!   event does not exist. Such an actor changes nothing but the tokens of the app.
 //! - With an `Idempotency-Key`, issuing or rotating creates one token, however often you send the
 //!   request within a day. The text of a token is not stored, so a repetition returns 409 with the
 //!   identifier of the token. Using the key for a different request returns 422.
@@ -112,6 +114,9 @@
 //! | 403 | `forbidden` | use a token with the required scope |
 //! | 403 | `scope_not_held` | remove the scopes that you do not have |
 //! | 403 | `expiry_not_held` | choose an expiry no later than your own |
+//! | 403 | `networks_not_held` | choose networks within those of your own token |
+//! | 403 | `read_only` | use a token with the scope `tokens:admin` |
+//! | 403 | `not_permitted` | leave it to an actor who is not limited to one app |
 //! | 403 | `owner_required` | use a token that also has the scope `tokens:owner` |
 //! | 403 | `cross_site` | send the request from the same site |
 //! | 404 | `not_found`, `unknown_app`, `unknown_token` | check the path or the identifier |

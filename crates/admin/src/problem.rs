@@ -140,6 +140,7 @@ fn status(error: &OperationError) -> StatusCode {
         return match error.kind() {
             OperationErrorKind::ScopeNotHeld
             | OperationErrorKind::ExpiryNotHeld
+            | OperationErrorKind::NetworksNotHeld
             | OperationErrorKind::OwnerRequired => StatusCode::FORBIDDEN,
             _ => StatusCode::SERVICE_UNAVAILABLE,
         };
@@ -156,7 +157,9 @@ fn status(error: &OperationError) -> StatusCode {
         | LifecycleErrorKind::FormatNotAllowed
         | LifecycleErrorKind::TooManyTokens
         | LifecycleErrorKind::KeyReused => StatusCode::UNPROCESSABLE_ENTITY,
-        LifecycleErrorKind::NotGranted => StatusCode::FORBIDDEN,
+        LifecycleErrorKind::NotGranted
+        | LifecycleErrorKind::ReadOnly
+        | LifecycleErrorKind::NotPermitted => StatusCode::FORBIDDEN,
         LifecycleErrorKind::UnknownApp | LifecycleErrorKind::UnknownToken => StatusCode::NOT_FOUND,
         LifecycleErrorKind::Gone => StatusCode::GONE,
         LifecycleErrorKind::Stale => StatusCode::PRECONDITION_FAILED,

@@ -24,8 +24,8 @@ use jiff::Timestamp;
 use serde::Serialize;
 use tower_api_tokens::{
     AppId, AppRecord, AuditAction, AuditChange, AuditEvent, AuditEventId, AuditOutcome,
-    IssuedToken, MaskedToken, Metadata, Network, Networks, Policy, RecordVersion, Report,
-    ReportKind, ScopeSet, TokenId, TokenRecord, TokenStatus,
+    BulkRevocation, IssuedToken, MaskedToken, Metadata, Network, Networks, Policy, RecordVersion,
+    Report, ReportKind, ScopeSet, TokenId, TokenRecord, TokenStatus,
 };
 use utoipa::{
     PartialSchema, ToSchema,
@@ -220,6 +220,26 @@ struct ReportCardView {
     is_truncated: bool,
     /// The query string that lists the tokens.
     query: String,
+}
+
+/// The result of a revocation of many tokens.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+#[schema(as = Revocation)]
+pub struct RevocationView {
+    /// How many tokens were revoked.
+    revoked: usize,
+    /// The value of the change `batch` in the events of the revocation, or null if none was revoked.
+    #[schema(required, value_type = Option<String>, format = "uuid")]
+    batch: Option<AuditEventId>,
+}
+
+impl From<&BulkRevocation> for RevocationView {
+    fn from(revocation: &BulkRevocation) -> Self {
+        Self {
+            revoked: revocation.revoked,
+            batch: revocation.batch.filter(|_| revocation.revoked > 0),
+        }
+    }
 }
 
 /// The OpenAPI schema of a [`ReportKind`].

@@ -13,9 +13,10 @@ use clap_complete::Shell;
 use crate::{
     app, backup, bench, cache, events,
     failure::{Failure, Status},
+    maintain,
     note::note,
     options::Options,
-    policy, serve,
+    policy, report, serve,
     session::Purpose,
     token,
     transfer::{export, import},
@@ -53,6 +54,11 @@ pub(crate) enum Command {
     Policy(policy::Command),
     /// List the audit log of apps and tokens, newest first
     Events(events::Arguments),
+    /// Count the tokens that deserve attention: those that never expire, are idle, expire soon, or were
+    /// rotated
+    Report(report::Arguments),
+    /// Delete old records: expired and revoked tokens, audit events and idempotency keys
+    Maintain(maintain::Arguments),
     /// Check whether a token is accepted; reads the token from standard input
     Verify(verify::Arguments),
     /// Export all apps and tokens as JSON Lines; of each token, only the hash is exported
@@ -85,7 +91,10 @@ impl Command {
             Self::Token(command) => command.purpose(),
             Self::Policy(command) => command.purpose(),
             Self::Serve(arguments) => arguments.purpose(),
-            Self::Cache(_) => Purpose::Change,
+            Self::Report(arguments) => Purpose::Report {
+                every_use_is_recorded: arguments.every_use_is_recorded,
+            },
+            Self::Cache(_) | Self::Maintain(_) => Purpose::Change,
             Self::Import(_) => Purpose::Fill { in_memory: false },
             Self::Backup(_)
             | Self::Bench(_)
@@ -102,7 +111,11 @@ impl Command {
     /// Whether the command works only on a store, not through the management API of a server.
     pub(crate) fn needs_store(&self) -> bool {
         match self {
-            Self::App(_) | Self::Policy(_) | Self::Events(_) | Self::Completions { .. } => false,
+            Self::App(_)
+            | Self::Policy(_)
+            | Self::Events(_)
+            | Self::Report(_)
+            | Self::Completions { .. } => false,
             Self::Token(command) => command.needs_store(),
             _ => true,
         }

@@ -19,6 +19,7 @@ mod escape;
 mod events;
 mod failure;
 mod formats;
+mod maintain;
 mod metadata;
 mod networks;
 mod note;
@@ -30,6 +31,7 @@ mod possible_values;
 mod presented;
 mod progress;
 mod prompt;
+mod report;
 mod scopes;
 mod serve;
 mod session;
@@ -119,7 +121,7 @@ async fn run(cli: Cli) -> Result<(), Failure> {
         }
     };
     match purpose {
-        Purpose::Read => done,
+        Purpose::Read | Purpose::Report { .. } => done,
         _ => done.map_err(Failure::after_change),
     }
 }
@@ -130,6 +132,7 @@ async fn run_with(command: Command, context: &Context<'_>) -> Result<(), Failure
         Command::Token(command) => token::run(command, context).await,
         Command::Policy(command) => policy::run(command, context).await,
         Command::Events(arguments) => events::run(&arguments, context).await,
+        Command::Report(arguments) => report::run(&arguments, context).await,
         command => run_on_store(command, context.backend.store()?).await,
     }
 }
@@ -140,6 +143,7 @@ async fn run_on_store(command: Command, session: &Session) -> Result<(), Failure
         Command::Cache(command) => cache::run(&command, session).await,
         Command::Export(arguments) => export::run(&arguments, session).await,
         Command::Import(arguments) => import::run(&arguments, session).await,
+        Command::Maintain(arguments) => maintain::run(&arguments, session).await,
         Command::Serve(arguments) => serve::run(&arguments, session).await,
         Command::App(_)
         | Command::Backup(_)
@@ -147,6 +151,7 @@ async fn run_on_store(command: Command, session: &Session) -> Result<(), Failure
         | Command::Completions { .. }
         | Command::Events(_)
         | Command::Policy(_)
+        | Command::Report(_)
         | Command::Restore(_)
         | Command::Token(_) => Ok(()),
     }

@@ -26,6 +26,11 @@ const QUIET: Duration = Duration::from_secs(1);
 pub(crate) enum Purpose {
     /// Read.
     Read,
+    /// Report on tokens.
+    Report {
+        /// Every node records the uses of tokens.
+        every_use_is_recorded: bool,
+    },
     /// Change existing records.
     Change,
     /// Insert records, creating the database if it does not exist.
@@ -43,6 +48,8 @@ pub(crate) enum Purpose {
         max_staleness: Duration,
         /// Serve no management API and no dashboard.
         verify_only: bool,
+        /// Every node records the uses of tokens.
+        every_use_is_recorded: bool,
     },
 }
 
@@ -150,11 +157,13 @@ pub(crate) fn no_store() -> Failure {
 
 pub(crate) fn access(purpose: Purpose, read_only: bool) -> Result<Access, Failure> {
     match (purpose, read_only) {
-        (Purpose::Read | Purpose::Serve { .. }, true) => Ok(Access::ReadOnly),
+        (Purpose::Read | Purpose::Report { .. } | Purpose::Serve { .. }, true) => {
+            Ok(Access::ReadOnly)
+        }
         (_, true) => Err(Failure::usage(
-            "this command writes to the store: leave out `--read-only`, which works only with `app list`, `app show`, `token list`, `token show`, `policy show`, `events`, `verify`, `export` and `serve`",
+            "this command writes to the store: leave out `--read-only`, which works only with `app list`, `app show`, `token list`, `token show`, `policy show`, `events`, `report`, `verify`, `export` and `serve`",
         )),
-        (Purpose::Read, false) => Ok(Access::Read),
+        (Purpose::Read | Purpose::Report { .. }, false) => Ok(Access::Read),
         (Purpose::Change | Purpose::Issue, false) => Ok(Access::Change),
         (
             Purpose::Serve {
@@ -167,6 +176,16 @@ pub(crate) fn access(purpose: Purpose, read_only: bool) -> Result<Access, Failur
 }
 
 fn configure(tokens: ApiTokensBuilder, purpose: Purpose, knows_prefix: bool) -> ApiTokensBuilder {
+    let tokens = match purpose {
+        Purpose::Report {
+            every_use_is_recorded: true,
+        }
+        | Purpose::Serve {
+            every_use_is_recorded: true,
+            ..
+        } => tokens.every_use_is_recorded(),
+        _ => tokens,
+    };
     match purpose {
         Purpose::Serve {
             any_format,

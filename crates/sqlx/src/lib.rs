@@ -22,6 +22,8 @@
 mod compatibility;
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
 mod connect;
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
+mod listing;
 #[cfg(feature = "postgres")]
 pub mod postgres;
 #[cfg(any(feature = "postgres", feature = "sqlite"))]

@@ -10,7 +10,7 @@ use tower_api_tokens::{
     Answer, AppId, AppRecord, AuditEvent, AuditEventId, BoundKey, Change, Changes, EventPage,
     EventPosition, EventQuery, EventStart, ExpiringQuery, LivePage, LoggedChange, LoggedEvent,
     Metadata, Page, Policy, Revision, StoreError, StoreErrorKind, TokenCursor, TokenDigest,
-    TokenId, TokenOrder, TokenQuery, TokenRecord, UsedKey, store::from_microseconds,
+    TokenId, TokenQuery, TokenRecord, UsedKey, store::from_microseconds,
 };
 
 use crate::telemetry;
@@ -18,15 +18,6 @@ use crate::telemetry;
 /// The error for an operation or a query that only a newer version of the library knows.
 pub(crate) fn unsupported() -> StoreError {
     StoreError::new(StoreErrorKind::Unsupported)
-}
-
-/// Checks that a listing is in the order of the identifiers, the only one that the statements of both
-/// databases have.
-pub(crate) fn check_order(query: &TokenQuery) -> Result<(), StoreError> {
-    match query.order() {
-        TokenOrder::Newest => Ok(()),
-        _ => Err(unsupported()),
-    }
 }
 
 /// Returns the page size plus one, to see whether another page follows.
@@ -45,6 +36,12 @@ pub(super) trait Columns {
 /// An identifier, stored in a type of the database.
 #[derive(Clone, Copy)]
 pub(super) struct Identifier(pub(super) [u8; 16]);
+
+impl From<TokenId> for Identifier {
+    fn from(id: TokenId) -> Self {
+        Self(*id.as_bytes())
+    }
+}
 
 impl<R> Columns for R
 where
@@ -126,7 +123,9 @@ pub(super) fn live_from(
         Some(_) => rows,
         None => &[],
     };
-    let page = page_from(tokens, limit, "api_tokens", token_from, newest)?;
+    let page = page_from(tokens, limit, "api_tokens", token_from, |row| {
+        Ok(token_id(row, 0)?.into())
+    })?;
     let shown = &tokens[..limit.min(tokens.len())];
     let mut live = LivePage::new(page, position);
     if live.tokens.len() < shown.len() {
@@ -171,20 +170,12 @@ pub(super) fn expiring_from(
     rows: &[impl Columns],
     query: &ExpiringQuery,
 ) -> Result<Page<TokenRecord, ExpiringQuery>, StoreError> {
-    let limit = query.limit.get();
-    let more = rows.len() > limit;
-    let rows = &rows[..limit.min(rows.len())];
-    // The next page starts after the last row even if that row cannot be read.
-    let next = match rows.last() {
-        Some(last) if more => {
-            let mut next = *query;
-            next.from = from_microseconds(integer(last, 6)?);
-            next.after = Some(token_id(last, 0)?);
-            Some(next)
-        }
-        _ => None,
-    };
-    Ok(Page::new(readable(rows, "api_tokens", token_from), next))
+    page_from(rows, query.limit.get(), "api_tokens", token_from, |row| {
+        let mut next = *query;
+        next.from = from_microseconds(integer(row, 6)?);
+        next.after = Some(token_id(row, 0)?);
+        Ok(next)
+    })
 }
 
 /// Returns the identifier of an unreadable row, the only part of it that is logged.
@@ -222,30 +213,32 @@ pub(super) fn page_from<R: Columns, T, K>(
     limit: usize,
     table: &'static str,
     read: impl Fn(&R) -> Result<T, StoreError>,
-    key: impl Fn([u8; 16]) -> K,
+    key: impl Fn(&R) -> Result<K, StoreError>,
 ) -> Result<Page<T, K>, StoreError> {
     let more = rows.len() > limit;
     let rows = &rows[..limit.min(rows.len())];
     let next = match rows.last() {
-        Some(last) if more => Some(key(required(last.identifier(0)?, 0)?)),
+        Some(last) if more => Some(key(last)?),
         _ => None,
     };
     Ok(Page::new(readable(rows, table, read), next))
 }
 
-fn newest(id: [u8; 16]) -> TokenCursor {
-    TokenId::from_bytes(id).into()
-}
-
-/// Reads a page of tokens. What restrictions mean is judged here, not by the statement.
+/// Reads a page of tokens from rows with what they are sorted by after the columns of a token. What
+/// restrictions mean is judged here, not by the statement.
 pub(super) fn tokens_from(
     rows: &[impl Columns],
     query: &TokenQuery,
     now: Timestamp,
 ) -> Result<Page<TokenRecord, TokenCursor>, StoreError> {
-    let limit = query.limit.get();
-    let mut page = page_from(rows, limit, "api_tokens", token_from, newest)?;
-    page.items.retain(|token| query.selects(token, now));
+    let (limit, order) = (query.limit.get(), query.order());
+    let mut page = page_from(rows, limit, "api_tokens", token_from, |row| {
+        let key = integer(row, TOKEN_COLUMNS)?;
+        Ok(TokenCursor::new(order, key, token_id(row, 0)?))
+    })?;
+    let mut judged = TokenQuery::default();
+    (judged.status, judged.admissible) = (query.status, query.admissible);
+    page.items.retain(|token| judged.selects(token, now));
     Ok(page)
 }
 
@@ -303,7 +296,7 @@ pub(super) fn used_key_from(row: &impl Columns, key: [u8; 32]) -> Result<UsedKey
 }
 
 pub(super) fn event_from(row: &impl Columns) -> Result<AuditEvent, StoreError> {
-    let id = AuditEventId::from_bytes(required(row.identifier(0)?, 0)?);
+    let id = event_id(row)?;
     let at = from_microseconds(integer(row, 1)?);
     let (action, outcome) = (parse(text(row, 3)?)?, parse(text(row, 6)?)?);
     let mut event = AuditEvent::new(id, at, text(row, 2)?, action, outcome);
@@ -319,17 +312,24 @@ pub(super) fn event_page_from(
     rows: &[impl Columns],
     query: &EventQuery,
 ) -> Result<EventPage, StoreError> {
+    let is_of_app = query.app.is_some();
+    let position_of = |row| match is_of_app {
+        true => event_position(row).map(|position| EventPosition::of_app(position.event)),
+        false => event_position(row),
+    };
     let (rows, start) = match query.start {
         EventStart::After(EventPosition::BEGINNING) => match rows.first() {
-            Some(first) if count(first, POSITION)? != 1 => return Err(StoreError::gone()),
+            Some(first) if !is_of_app && count(first, POSITION)? != 1 => {
+                return Err(StoreError::gone());
+            }
             _ => (rows, EventPosition::BEGINNING),
         },
         EventStart::After(after) => match rows.split_first() {
-            Some((first, rest)) if event_position(first)? == after => (rest, after),
+            Some((first, rest)) if position_of(first)? == after => (rest, after),
             _ => return Err(StoreError::gone()),
         },
         EventStart::Latest => {
-            let latest = rows.first().map(event_position).transpose()?;
+            let latest = rows.first().map(position_of).transpose()?;
             (&[][..], latest.unwrap_or(EventPosition::BEGINNING))
         }
         _ => (rows, EventPosition::BEGINNING),
@@ -337,7 +337,8 @@ pub(super) fn event_page_from(
     let mut events = Vec::new();
     for row in rows.iter().take(query.limit.get()) {
         match logged_event_from(row) {
-            Ok(event) => events.push(event),
+            Ok(logged) if is_of_app => events.push(LoggedEvent::of_app(logged.event)),
+            Ok(logged) => events.push(logged),
             // If it were left out, followers would miss it.
             Err(error) if events.is_empty() => return Err(error),
             Err(_) => break,
@@ -355,8 +356,12 @@ fn logged_event_from(row: &impl Columns) -> Result<LoggedEvent, StoreError> {
 }
 
 fn event_position(row: &impl Columns) -> Result<EventPosition, StoreError> {
-    let id = AuditEventId::from_bytes(required(row.identifier(0)?, 0)?);
-    Ok(EventPosition::new(count(row, POSITION)?, id))
+    Ok(EventPosition::new(count(row, POSITION)?, event_id(row)?))
+}
+
+/// Reads the identifier of an event from the first column.
+pub(super) fn event_id(row: &impl Columns) -> Result<AuditEventId, StoreError> {
+    Ok(AuditEventId::from_bytes(required(row.identifier(0)?, 0)?))
 }
 
 /// Reads the policy from the only column.

@@ -25,10 +25,6 @@ use crate::{
 };
 
 /// The operation of a [`Mutation`](super::Mutation).
-#[expect(
-    clippy::large_enum_variant,
-    reason = "a mutation is made for one call of a store, and not kept in numbers"
-)]
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Op {
@@ -41,7 +37,7 @@ pub enum Op {
         /// The app.
         app: AppId,
         /// What the actor may grant. The app is only enabled if every token that becomes live
-        /// passes [`Grantable::check`].
+        /// passes [`Grantable::check_token`].
         grantable: Grantable,
     },
     /// Edits an app, as [`AppEdit::apply`] does.
@@ -81,7 +77,8 @@ pub enum Op {
     ResumeToken {
         /// The token.
         target: TokenTarget,
-        /// What the actor may grant. The token is only resumed if it passes [`Grantable::check`].
+        /// What the actor may grant. The token is only resumed if it passes
+        /// [`Grantable::check_token`].
         grantable: Grantable,
     },
     /// Inserts the successor of a token, and changes the token as [`TokenRecord::rotate`] does.
@@ -217,7 +214,7 @@ impl Op {
             Self::ResumeToken { target, grantable } => {
                 let token = find(target, state)?;
                 if token.suspended_at().is_some() {
-                    grantable.check(&token.scopes, token.expires_at)?;
+                    grantable.check_token(&token)?;
                 }
                 draft.update_token(token.resume()?)
             }

@@ -236,18 +236,26 @@ impl TokenQuery {
         }
     }
 
-    /// Returns the order of the listing. If none is set, it is [`Expiry`](TokenOrder::Expiry) with
-    /// [`expires_before`](field@Self::expires_before), [`LastUsed`](TokenOrder::LastUsed) with
-    /// [`unused_since`](field@Self::unused_since), and [`Newest`](TokenOrder::Newest) otherwise: a
-    /// store finds the tokens in that order without reading the others. Revoked tokens are listed
-    /// newest first, because those two orders leave them out.
+    /// Returns the order of the listing. If none is set, it is the one in which a store finds the tokens
+    /// without reading the others:
+    ///
+    /// - [`Newest`](TokenOrder::Newest) for revoked tokens, because the orders below leave them out;
+    /// - [`Expiry`](TokenOrder::Expiry) with a filter by expiry, for expired tokens, and for tokens that
+    ///   were replaced in a rotation, which ends them;
+    /// - [`LastUsed`](TokenOrder::LastUsed) with a filter by use;
+    /// - [`Newest`](TokenOrder::Newest) otherwise.
     #[must_use]
     pub fn order(&self) -> TokenOrder {
+        let by_expiry = self.expires_before.is_some()
+            || self.never_expires
+            || self.status == Some(TokenStatus::Expired)
+            || self.replaced == Some(true)
+            || self.used_since_rotation.is_some();
         match self.order {
             Some(order) => order,
             None if self.status == Some(TokenStatus::Revoked) => TokenOrder::Newest,
-            None if self.expires_before.is_some() => TokenOrder::Expiry,
-            None if self.unused_since.is_some() => TokenOrder::LastUsed,
+            None if by_expiry => TokenOrder::Expiry,
+            None if self.unused_since.is_some() || self.never_used => TokenOrder::LastUsed,
             None => TokenOrder::Newest,
         }
     }

@@ -16,6 +16,9 @@ pub enum TokenOrder {
     Expiry,
     /// By the UTC day of the last use, or of the creation if the token was never used, the earliest
     /// first, and then by identifier: the longest unused tokens first. Revoked tokens are left out.
+    ///
+    /// It is the day, not the time, so that a store with an index for this order changes it at most
+    /// once a day for each token, however often the token is used.
     LastUsed,
 }
 

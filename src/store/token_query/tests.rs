@@ -56,7 +56,21 @@ fn a_filter_chooses_the_order_unless_one_is_set() {
     let query = TokenQuery::default;
     assert_eq!(query().order(), TokenOrder::Newest);
     assert_eq!(query().expires_before(at(1)).order(), TokenOrder::Expiry);
+    assert_eq!(query().never_expires().order(), TokenOrder::Expiry);
+    assert_eq!(query().replaced(true).order(), TokenOrder::Expiry);
+    assert_eq!(query().replaced(false).order(), TokenOrder::Newest);
+    assert_eq!(
+        query().used_since_rotation(false).order(),
+        TokenOrder::Expiry
+    );
     assert_eq!(query().unused_since(at(1)).order(), TokenOrder::LastUsed);
+    assert_eq!(query().never_used().order(), TokenOrder::LastUsed);
+    let of = |status| query().status(status);
+    assert_eq!(of(TokenStatus::Live).order(), TokenOrder::Newest);
+    assert_eq!(of(TokenStatus::Expired).order(), TokenOrder::Expiry);
+    // The other orders leave revoked tokens out.
+    let revoked = of(TokenStatus::Revoked).never_expires();
+    assert_eq!(revoked.order(), TokenOrder::Newest);
     let chosen = query().unused_since(at(1)).sorted_by(TokenOrder::Oldest);
     assert_eq!(chosen.order(), TokenOrder::Oldest);
 }

@@ -3,8 +3,9 @@ use super::{
     fixtures::{app, at, audit_log, fails, token, token_record},
 };
 use crate::{
-    AuditAction, AuditEvent, AuditEventId, AuditOutcome, EventLog, EventPosition, EventQuery,
-    EventStart, ExpiringQuery, LoggedEvent, Mutation, Op, StoreErrorKind, TokenId, TokenTarget,
+    AppId, AuditAction, AuditEvent, AuditEventId, AuditOutcome, EventLog, EventPage, EventPosition,
+    EventQuery, EventStart, ExpiringQuery, LoggedEvent, Mutation, Op, StoreErrorKind, TokenId,
+    TokenTarget,
 };
 
 fn event_log(store: &Registry) -> &dyn EventLog {
@@ -162,6 +163,76 @@ pub async fn a_position_of_another_log_is_gone(store: Registry) {
     let query = EventQuery::after(EventPosition::new(2, done(2).id));
     let page = event_log(&store).read_events(&query).await.unwrap();
     assert_eq!(page.events, [LoggedEvent::new(3, done(3))]);
+}
+
+/// A reader of the events of one app learns nothing about other events, not even from the positions.
+pub async fn events_of_an_app_show_no_others(store: Registry) {
+    let apps = [app(&store, 1).await.id, app(&store, 2).await.id];
+    let read = async |app: AppId, start| {
+        let query = EventQuery::new(start).app(app).limit(2);
+        event_log(&store).read_events(&query).await
+    };
+    let [own, other] = apps;
+    let beginning = EventStart::After(EventPosition::BEGINNING);
+    for start in [EventStart::Oldest, EventStart::Latest, beginning] {
+        let nothing = EventPage::new(Vec::new(), EventPosition::BEGINNING);
+        assert_eq!(read(own, start).await.unwrap(), nothing);
+    }
+    let mut expected = Vec::new();
+    for n in 1..=30 {
+        let mut event = done(n);
+        event.app = match n % 3 {
+            0 => None,
+            1 => Some(other),
+            _ => Some(own),
+        };
+        audit_log(&store).append(&event).await.unwrap();
+        let mut refused = event.clone();
+        refused.id =
+            AuditEventId::from_bytes([[n; 15].as_slice(), &[255]].concat().try_into().unwrap());
+        refused.outcome = AuditOutcome::Refused("unknown_token".into());
+        audit_log(&store).append(&refused).await.unwrap();
+        if event.app == Some(own) {
+            expected.push(LoggedEvent::of_app(event));
+        }
+    }
+    for start in [EventStart::Oldest, beginning] {
+        let (mut all, mut next) = (Vec::new(), start);
+        loop {
+            let page = read(own, next).await.unwrap();
+            if page.events.is_empty() {
+                break;
+            }
+            assert_eq!(page.position, page.events.last().unwrap().position);
+            next = EventStart::After(page.position);
+            all.extend(page.events);
+        }
+        assert_eq!(all, expected);
+    }
+    let latest = expected.last().unwrap().position;
+    let page = read(own, EventStart::Latest).await.unwrap();
+    assert_eq!(page, EventPage::new(Vec::new(), latest));
+    let after = EventStart::After(latest);
+    assert_eq!(read(own, after).await.unwrap(), page, "nothing is new");
+    // An event of another app, one without an app, one that does not exist, and an event of the app with
+    // its number: all of them are equally unknown.
+    for position in [
+        EventPosition::of_app(done(1).id),
+        EventPosition::of_app(done(3).id),
+        EventPosition::of_app(AuditEventId::from_bytes([250; 16])),
+        EventPosition::new(2, done(2).id),
+        EventPosition::new(3, done(2).id),
+    ] {
+        fails(
+            read(own, EventStart::After(position)).await,
+            StoreErrorKind::Gone,
+        );
+    }
+    let unlimited = EventQuery::after(EventPosition::of_app(done(2).id));
+    fails(
+        event_log(&store).read_events(&unlimited).await,
+        StoreErrorKind::Gone,
+    );
 }
 
 /// If several nodes append the same events, each event is appended once.

@@ -6,7 +6,7 @@ use super::{
     fixtures::{app, app_record, at, restrictions, token, token_record, tokens},
 };
 use crate::{
-    AppId, AppQuery, AppRecord, Page, StoreError, TokenCursor, TokenQuery, TokenRecord,
+    AppId, AppQuery, AppRecord, Page, StoreError, TokenCursor, TokenOrder, TokenQuery, TokenRecord,
     TokenRegistryExt, TokenRegistryStreams, TokenStatus, TokenTarget, store::pages,
 };
 
@@ -222,7 +222,7 @@ pub async fn status_filters_agree_with_the_query(store: Registry) {
     let statuses = TokenStatus::ALL.iter().copied().map(Some);
     for status in statuses.chain([None]) {
         for app in [None, Some(apps[0].id), Some(apps[1].id)] {
-            let mut query = TokenQuery::default();
+            let mut query = TokenQuery::default().sorted_by(TokenOrder::Newest);
             (query.app, query.status) = (app, status);
             for now in [at(-2), at(0), at(5)] {
                 let listed = store.tokens(&query, now).await.unwrap().items;

@@ -37,6 +37,7 @@ mod edits;
 mod events;
 mod fixtures;
 mod insertion;
+mod limits;
 mod listing;
 mod lookup;
 mod maintenance;
@@ -45,6 +46,7 @@ mod repetition;
 mod results;
 mod revocation;
 mod rotation;
+mod selection;
 mod verification;
 
 use std::sync::Arc;
@@ -70,14 +72,15 @@ pub use edits::{
 };
 pub use events::{
     a_position_of_another_log_is_gone, an_event_that_exists_is_not_appended_again,
-    events_are_numbered_in_their_order, expiring_tokens_are_listed_by_their_expiry,
-    racing_events_have_one_order,
+    events_are_numbered_in_their_order, events_of_an_app_show_no_others,
+    expiring_tokens_are_listed_by_their_expiry, racing_events_have_one_order,
 };
 pub use insertion::{
     a_batch_is_inserted_all_or_nothing, an_app_is_inserted_once, an_insert_needs_its_app,
     an_insert_never_replaces, every_field_survives, names_survive_or_are_refused,
     racing_inserts_have_one_winner,
 };
+pub use limits::{a_limited_actor_reaches_one_app, a_read_only_actor_changes_nothing};
 pub use listing::{
     a_predecessor_is_found_by_its_successor, a_search_of_apps_takes_its_text_literally,
     a_search_takes_its_text_literally, app_pages_are_complete, status_filters_agree_with_the_query,
@@ -107,6 +110,11 @@ pub use rotation::{
     a_failed_rotation_changes_nothing, a_rotation_is_atomic, an_overlap_never_extends_a_token,
     racing_rotations_have_one_winner, restrictions_are_kept_and_inherited,
     rotation_and_revocation_race, tokens_of_other_apps_are_not_found,
+};
+pub use selection::{
+    a_cursor_of_another_order_selects_no_token, combined_filters_agree_with_the_query,
+    every_filter_agrees_with_the_query, listings_follow_uses_and_rotations,
+    pages_are_complete_in_every_order,
 };
 pub use verification::{SampleTokens, verifies};
 
@@ -167,6 +175,11 @@ macro_rules! registry_conformance {
             racing_inserts_have_one_winner
             app_pages_are_complete
             status_filters_agree_with_the_query
+            every_filter_agrees_with_the_query
+            combined_filters_agree_with_the_query
+            pages_are_complete_in_every_order
+            a_cursor_of_another_order_selects_no_token
+            listings_follow_uses_and_rotations
             token_pages_are_complete
             token_pages_are_stable_under_changes
             a_failed_request_leaves_its_key
@@ -183,6 +196,7 @@ macro_rules! registry_conformance {
             events_are_numbered_in_their_order
             racing_events_have_one_order
             a_position_of_another_log_is_gone
+            events_of_an_app_show_no_others
             an_event_that_exists_is_not_appended_again
             expiring_tokens_are_listed_by_their_expiry
             a_search_takes_its_text_literally
@@ -224,6 +238,8 @@ macro_rules! registry_conformance {
             tokens_keep_the_policy
             racing_inserts_keep_the_maximum_of_live_tokens
             racing_inserts_keep_names_unique
+            a_limited_actor_reaches_one_app
+            a_read_only_actor_changes_nothing
         }
     };
     (@tests $fresh:expr; $($check:ident)*) => {

@@ -209,19 +209,24 @@ pub(super) async fn edit_app(
 /// Deletes the app and the records of its tokens, all of which must be expired or revoked. Requires an
 /// actor who may grant everything.
 #[utoipa::path(
-    delete, path = "/apps/{app}", tag = "apps", params(("app" = inline(AppIdText), Path)),
+    delete, path = "/apps/{app}", tag = "apps", params(
+        ("app" = inline(AppIdText), Path),
+        ("If-Match" = inline(Option<IfMatchText>), Header),
+    ),
     responses(
         (status = NO_CONTENT, description = "The app was deleted."),
         (status = NOT_FOUND, description = "The app does not exist."),
         (status = CONFLICT, description = "The app has live tokens. `live_tokens` is their number."),
+        (status = PRECONDITION_FAILED, description = "The app has another version."),
     )
 )]
 pub(super) async fn delete_app(
     Extension(operator): Extension<Operator>,
     NoParams: NoParams,
     Id(AppIdText(id)): Id<AppIdText>,
+    IfMatch(version): IfMatch,
 ) -> Result<Response, Problem> {
-    operator.delete_app(&id).await?;
+    operator.expecting(version).delete_app(&id).await?;
     Ok(StatusCode::NO_CONTENT.into_response())
 }
 
@@ -229,18 +234,23 @@ pub(super) async fn delete_app(
 ///
 /// Rejects all tokens of the app until it is enabled again.
 #[utoipa::path(
-    post, path = "/apps/{app}/disable", tag = "apps", params(("app" = inline(AppIdText), Path)),
+    post, path = "/apps/{app}/disable", tag = "apps", params(
+        ("app" = inline(AppIdText), Path),
+        ("If-Match" = inline(Option<IfMatchText>), Header),
+    ),
     responses(
         (status = OK, description = "The disabled app.", body = AppView),
         (status = NOT_FOUND, description = "The app does not exist."),
+        (status = PRECONDITION_FAILED, description = "The app has another version."),
     )
 )]
 pub(super) async fn disable_app(
     Extension(operator): Extension<Operator>,
     NoParams: NoParams,
     Id(AppIdText(id)): Id<AppIdText>,
+    IfMatch(version): IfMatch,
 ) -> Result<Response, Problem> {
-    let app = operator.disable_app(&id).await?;
+    let app = operator.expecting(version).disable_app(&id).await?;
     Ok(shown(&app))
 }
 
@@ -248,18 +258,23 @@ pub(super) async fn disable_app(
 ///
 /// Accepts the app's tokens again, except those that are revoked or expired.
 #[utoipa::path(
-    post, path = "/apps/{app}/enable", tag = "apps", params(("app" = inline(AppIdText), Path)),
+    post, path = "/apps/{app}/enable", tag = "apps", params(
+        ("app" = inline(AppIdText), Path),
+        ("If-Match" = inline(Option<IfMatchText>), Header),
+    ),
     responses(
         (status = OK, description = "The enabled app.", body = AppView),
         (status = NOT_FOUND, description = "The app does not exist."),
+        (status = PRECONDITION_FAILED, description = "The app has another version."),
     )
 )]
 pub(super) async fn enable_app(
     Extension(operator): Extension<Operator>,
     NoParams: NoParams,
     Id(AppIdText(id)): Id<AppIdText>,
+    IfMatch(version): IfMatch,
 ) -> Result<Response, Problem> {
-    let app = operator.enable_app(&id).await?;
+    let app = operator.expecting(version).enable_app(&id).await?;
     Ok(shown(&app))
 }
 

@@ -106,7 +106,7 @@ pub(super) struct EventPageView<'r> {
 struct EventItemView<'r> {
     /// The position of the event in the order of commits, for `after`. Present only in pages with `after`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<String>, pattern = "^(0|[1-9][0-9]*-[0-9a-f-]{36})$", nullable = false)]
+    #[schema(value_type = Option<String>, pattern = "^(0|([1-9][0-9]*-)?[0-9a-f-]{36})$", nullable = false)]
     position: Option<EventPosition>,
     #[serde(flatten)]
     event: EventView<'r>,

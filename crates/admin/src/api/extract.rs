@@ -240,6 +240,7 @@ impl PartialSchema for IfMatchText {
             .description(Some(
                 "The `ETag` of the version to change, as it was returned. Without it, any version is changed.",
             ))
+            .pattern(Some("^[^,]*$"))
             .into()
     }
 }

@@ -232,7 +232,7 @@ text_field! {
         .description(Some(
             "A position, or `oldest` for all events that still exist, or `latest` for those from now on.",
         ))
-        .pattern(Some("^(oldest|latest|0|[1-9][0-9]*-[0-9a-fA-F-]{36})$"))
+        .pattern(Some("^(oldest|latest|0|([1-9][0-9]*-)?[0-9a-fA-F-]{36})$"))
 }
 
 impl TryFrom<String> for After {

@@ -43,7 +43,7 @@ macro_rules! params {
     /// Return only tokens that were created before this instant.
     #[param(inline, nullable = false)]
     created_before: Option<Instant>,
-    /// Return only tokens that expire before this instant. Sorts by `expiry` by default.
+    /// Return only tokens that expire before this instant.
     #[param(inline, nullable = false)]
     expires_before: Option<Instant>,
     /// With `true`, return only tokens that never expire.
@@ -51,7 +51,7 @@ macro_rules! params {
     #[param(default = false)]
     never_expires: bool,
     /// Return only tokens that were created before this instant and not used since. Only recorded uses
-    /// count. Sorts by `last_used` by default.
+    /// count.
     #[param(inline, nullable = false)]
     unused_since: Option<Instant>,
     /// With `true`, return only tokens without a recorded use.
@@ -102,7 +102,8 @@ params! {
     TokenParams {
     /// The order: `newest` or `oldest` by the time of creation, `expiry` for the earliest expiry first,
     /// or `last_used` for the longest unused first. `expiry` and `last_used` leave out revoked tokens.
-    /// Defaults to `newest`, or to the order that a filter names.
+    /// Defaults to the order that fits the filters: `expiry` for filters by expiry or rotation,
+    /// `last_used` for those by use, or `newest`.
     #[param(inline, nullable = false, value_type = Option<OrderSchema>)]
     sort: Option<TokenOrder>,
     #[param(inline, nullable = false)]

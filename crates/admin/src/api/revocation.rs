@@ -13,8 +13,9 @@ use super::{
     extract::{Body, Params},
     fields::TokenIdText,
     params::SelectionParams,
+    values::SelectedCount,
 };
-use crate::{operations::Operator, problem::Problem};
+use crate::{operations::Operator, problem::Problem, view::RevocationView};
 
 /// Creates the routes of the handlers below. The paths must match their OpenAPI descriptions.
 pub(super) fn routes<S: Clone + Send + Sync + 'static>() -> Router<S> {
@@ -37,28 +38,16 @@ struct SelectionView {
     newest: Option<String>,
 }
 
-/// The selection to revoke, as the count returned it.
+/// The selection to revoke, as the count returned it: how many tokens at most, and the greatest identifier of
+/// one.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(as = RevokeTokens)]
 pub(super) struct RevokeTokens {
-    /// How many tokens to revoke at most.
-    #[schema(minimum = 1, maximum = 100_000)]
-    count: usize,
-    /// The greatest identifier of a token to revoke.
+    #[schema(inline)]
+    count: SelectedCount,
     #[schema(inline)]
     newest: TokenIdText,
-}
-
-/// The result of a revocation.
-#[derive(Serialize, ToSchema)]
-#[schema(as = Revocation)]
-struct RevocationView {
-    /// How many tokens were revoked.
-    revoked: usize,
-    /// The value of the change `batch` in the events of the revocation, or null if none was revoked.
-    #[schema(required, value_type = Option<String>, format = "uuid")]
-    batch: Option<String>,
 }
 
 /// Count the tokens that a revocation would include.
@@ -105,19 +94,9 @@ pub(super) async fn revoke_tokens(
     Body(body): Body<RevokeTokens>,
 ) -> Result<Response, Problem> {
     let query = params.query(operator.formats())?;
-    if !(1..=TokenSelection::MAX_COUNT).contains(&body.count) {
-        return Err(Problem::bad_request(
-            "invalid_body",
-            "invalid body: `count` must be from 1 to 100000; send the count of `GET /tokens/revocation`",
-        ));
-    }
-    let TokenIdText(newest) = body.newest;
-    let selection = TokenSelection::new(query, newest, body.count);
+    let (TokenIdText(newest), SelectedCount(count)) = (body.newest, body.count);
+    let count = usize::try_from(count).unwrap_or(TokenSelection::MAX_COUNT);
+    let selection = TokenSelection::new(query, newest, count);
     let revocation = operator.revoke_selected(&selection).await?;
-    let batch = revocation.batch.filter(|_| revocation.revoked > 0);
-    let view = RevocationView {
-        revoked: revocation.revoked,
-        batch: batch.map(|batch| batch.to_string()),
-    };
-    Ok(Json(view).into_response())
+    Ok(Json(RevocationView::from(&revocation)).into_response())
 }

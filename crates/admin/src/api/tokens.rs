@@ -255,6 +255,7 @@ pub(super) async fn edit_token(
     post, path = "/tokens/{token}/rotate", tag = "tokens", request_body = RotateToken,
     params(
         ("token" = inline(TokenIdText), Path),
+        ("If-Match" = inline(Option<IfMatchText>), Header),
         ("Idempotency-Key" = inline(Option<KeyText>), Header),
     ),
     responses(
@@ -265,12 +266,14 @@ pub(super) async fn edit_token(
             description = "The token is revoked, expired, suspended or already rotated, its app is disabled, or the request already created a token."),
         (status = UNPROCESSABLE_ENTITY,
             description = "The overlap is too long, tokens of this format are not rotated, the app or a scope is limited to another format, the policy does not allow the successor, or the idempotency key was used for another request."),
+        (status = PRECONDITION_FAILED, description = "The token has another version."),
     )
 )]
 pub(super) async fn rotate_token(
     Extension(operator): Extension<Operator>,
     NoParams: NoParams,
     Id(TokenIdText(id)): Id<TokenIdText>,
+    IfMatch(version): IfMatch,
     Key(key): Key,
     Body(body): Body<RotateToken>,
 ) -> Result<Response, Problem> {
@@ -278,7 +281,7 @@ pub(super) async fn rotate_token(
     if let Some(key) = key {
         rotation = rotation.idempotency_key(key);
     }
-    let issued = operator.rotate(id, rotation).await?;
+    let issued = operator.expecting(version).rotate(id, rotation).await?;
     Ok(created(&operator, &issued, ".."))
 }
 
@@ -288,19 +291,24 @@ pub(super) async fn rotate_token(
 /// nothing.
 #[utoipa::path(
     post, path = "/tokens/{token}/suspend", tag = "tokens",
-    params(("token" = inline(TokenIdText), Path)),
+    params(
+        ("token" = inline(TokenIdText), Path),
+        ("If-Match" = inline(Option<IfMatchText>), Header),
+    ),
     responses(
         (status = OK, description = "The suspended token.", body = TokenView),
         (status = NOT_FOUND, description = "The token does not exist."),
         (status = CONFLICT, description = "The token is revoked or expired."),
+        (status = PRECONDITION_FAILED, description = "The token has another version."),
     )
 )]
 pub(super) async fn suspend_token(
     Extension(operator): Extension<Operator>,
     NoParams: NoParams,
     Id(TokenIdText(id)): Id<TokenIdText>,
+    IfMatch(version): IfMatch,
 ) -> Result<Response, Problem> {
-    let token = operator.suspend(id).await?;
+    let token = operator.expecting(version).suspend(id).await?;
     Ok(shown(&operator, &token))
 }
 
@@ -309,19 +317,24 @@ pub(super) async fn suspend_token(
 /// Accepts a suspended token again. Resuming a token that is not suspended changes nothing.
 #[utoipa::path(
     post, path = "/tokens/{token}/resume", tag = "tokens",
-    params(("token" = inline(TokenIdText), Path)),
+    params(
+        ("token" = inline(TokenIdText), Path),
+        ("If-Match" = inline(Option<IfMatchText>), Header),
+    ),
     responses(
         (status = OK, description = "The resumed token.", body = TokenView),
         (status = NOT_FOUND, description = "The token does not exist."),
         (status = CONFLICT, description = "The token is revoked."),
+        (status = PRECONDITION_FAILED, description = "The token has another version."),
     )
 )]
 pub(super) async fn resume_token(
     Extension(operator): Extension<Operator>,
     NoParams: NoParams,
     Id(TokenIdText(id)): Id<TokenIdText>,
+    IfMatch(version): IfMatch,
 ) -> Result<Response, Problem> {
-    let token = operator.resume(id).await?;
+    let token = operator.expecting(version).resume(id).await?;
     Ok(shown(&operator, &token))
 }
 
@@ -330,18 +343,23 @@ pub(super) async fn resume_token(
 /// Rejects the token permanently. Revoking it again changes nothing.
 #[utoipa::path(
     post, path = "/tokens/{token}/revoke", tag = "tokens",
-    params(("token" = inline(TokenIdText), Path)),
+    params(
+        ("token" = inline(TokenIdText), Path),
+        ("If-Match" = inline(Option<IfMatchText>), Header),
+    ),
     responses(
         (status = OK, description = "The revoked token.", body = TokenView),
         (status = NOT_FOUND, description = "The token does not exist."),
+        (status = PRECONDITION_FAILED, description = "The token has another version."),
     )
 )]
 pub(super) async fn revoke_token(
     Extension(operator): Extension<Operator>,
     NoParams: NoParams,
     Id(TokenIdText(id)): Id<TokenIdText>,
+    IfMatch(version): IfMatch,
 ) -> Result<Response, Problem> {
-    let token = operator.revoke(id).await?;
+    let token = operator.expecting(version).revoke(id).await?;
     Ok(shown(&operator, &token))
 }
 

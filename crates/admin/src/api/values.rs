@@ -10,7 +10,8 @@ use serde::{
     de::{Error, MapAccess, Visitor},
 };
 use tower_api_tokens::{
-    AppId, Metadata, MetadataPatch, Network, Networks, ScopeSet, TimeError, parse_instant,
+    AppId, Metadata, MetadataPatch, Network, Networks, ScopeSet, TimeError, TokenSelection,
+    parse_instant,
 };
 use utoipa::{
     PartialSchema, ToSchema,
@@ -262,6 +263,13 @@ whole_field! {
     TokenCount, 0..=MOST_TOKENS, "a whole number from 0 to 4,294,967,295"
 }
 
+const MOST_SELECTED: u64 = TokenSelection::MAX_COUNT as u64;
+
+whole_field! {
+    /// How many tokens a revocation selects.
+    SelectedCount, 1..=MOST_SELECTED, "a whole number from 1 to 100,000"
+}
+
 /// Lists of scopes, by app.
 #[derive(Default)]
 pub(super) struct ScopesOfApps(BTreeMap<AppId, Vec<ScopeText>>);
@@ -325,8 +333,9 @@ mod tests {
     }
 
     #[test]
-    fn the_longest_lifetime_is_what_the_message_states() {
+    fn the_limits_are_what_the_messages_state() {
         assert_eq!(LONGEST, 316_224_000_000);
+        assert_eq!(MOST_SELECTED, 100_000);
     }
 
     #[test]

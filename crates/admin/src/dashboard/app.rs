@@ -2,7 +2,7 @@
 
 use axum::response::{IntoResponse, Response};
 use http::StatusCode;
-use tower_api_tokens::{AppId, AppRecord};
+use tower_api_tokens::{AppId, AppRecord, AuditAction};
 
 use super::{
     app_page::{Submitted, app_page},
@@ -53,6 +53,7 @@ pub(super) async fn disable(
 ) -> Result<Response, Message> {
     let form = session.read_form(form)?;
     let app = find(&session, &id).await?;
+    session.require(AuditAction::DisableApp).await?;
     if let Err((notice, disable)) = form.check(&app.name, "app", "disabled") {
         let status = StatusCode::UNPROCESSABLE_ENTITY;
         let submitted = Submitted {
@@ -86,6 +87,7 @@ pub(super) async fn delete(
 ) -> Result<Response, Message> {
     let form = session.read_form(form)?;
     let app = find(&session, &id).await?;
+    session.require(AuditAction::DeleteApp).await?;
     let unprocessable = StatusCode::UNPROCESSABLE_ENTITY;
     if let Err((notice, delete)) = form.check(&app.name, "app", "deleted") {
         let submitted = Submitted {

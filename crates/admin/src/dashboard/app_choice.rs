@@ -57,7 +57,7 @@ impl AppChoice {
             }
             add_by_id(operator, chosen, &mut found.items).await?;
         }
-        let apps = options(&found.items, operator.actor().own_app());
+        let apps = options(&found.items, own_app(operator));
         if let (true, true, [only]) = (must_search, chosen.is_empty(), apps.as_slice()) {
             chosen.clone_from(&only.id);
         }
@@ -88,6 +88,15 @@ impl AppChoice {
     /// the operator's own, which is rarely the right choice for a new token.
     pub(super) fn needs_placeholder(&self) -> bool {
         self.apps.len() != 1 || self.own().is_some()
+    }
+}
+
+/// Returns the app of the token that the operator signed in with, if the operator also manages others: it
+/// is rarely the right choice for a new token.
+pub(super) fn own_app(operator: &Operator) -> Option<AppId> {
+    match operator.limited_to() {
+        Some(_) => None,
+        None => operator.actor().own_app(),
     }
 }
 

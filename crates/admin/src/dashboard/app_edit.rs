@@ -3,7 +3,9 @@
 use axum::response::Response;
 use jiff::Timestamp;
 use serde::Deserialize;
-use tower_api_tokens::{AppEdit, AppRecord, AuditQuery, LifecycleErrorKind, RecordVersion};
+use tower_api_tokens::{
+    AppEdit, AppRecord, AuditAction, AuditQuery, LifecycleErrorKind, RecordVersion,
+};
 
 use super::{
     app::find,
@@ -43,6 +45,7 @@ impl EditForm for Form {
     type Submitted = Submitted;
     type Edit = AppEdit;
 
+    const ACTION: AuditAction = AuditAction::EditApp;
     const RECORD: &'static str = "App";
     const DONE: &'static str = "edited";
 

@@ -14,6 +14,7 @@ use super::{
     message::Message,
     page::{Page, render},
     session::Session,
+    token_filter::orders,
     total::Total,
     view::{AppView, Field, Notice, TokenView},
 };
@@ -34,6 +35,8 @@ struct AppPage {
     /// The newest tokens.
     tokens: Vec<TokenView>,
     more_tokens: bool,
+    /// The orders in which the list of its tokens can be shown.
+    orders: Vec<(&'static str, &'static str)>,
     /// What disabling the app does now.
     effect: String,
     /// Set if disabling the app locks out the signed-in operator.
@@ -82,6 +85,7 @@ pub(super) async fn app_page(
         warning: lockout::before_disabling(&session, app),
         app: AppView::new(app, now),
         more_tokens: newest.next.is_some(),
+        orders: orders().collect(),
         tokens: newest
             .items
             .iter()

@@ -4,7 +4,7 @@ use askama::Template;
 use axum::response::Response;
 use http::StatusCode;
 use serde::Deserialize;
-use tower_api_tokens::{AppId, AppQuery, AppRecord, check_name_part};
+use tower_api_tokens::{AppId, AppQuery, AppRecord, AuditAction, check_name_part};
 
 use super::{
     csv::{self, File},
@@ -67,6 +67,9 @@ pub(super) async fn show(
     session: Session,
     listing: QueryResult<Search>,
 ) -> Result<Response, Message> {
+    if let Some(app) = session.page.only_app() {
+        return Ok(session.page.go_to(&format!("/apps/{app}")));
+    }
     apps_page(session, query_or_default(listing), Field::default()).await
 }
 
@@ -75,6 +78,7 @@ pub(super) async fn create(
     form: FormResult<NewApp>,
 ) -> Result<Response, Message> {
     let form = session.read_form(form)?;
+    session.require(AuditAction::CreateApp).await?;
     // Checked here, so that a typing error leaves no audit event.
     let mut field = Field::with_value(form.name);
     let Some(name) = field.read(lines::read_name) else {

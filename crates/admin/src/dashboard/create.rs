@@ -5,7 +5,9 @@ use axum::{extract::State, response::Response};
 use http::StatusCode;
 use jiff::Timestamp;
 use serde::Deserialize;
-use tower_api_tokens::{AppId, LifecycleErrorKind, NewToken, PolicyError, TokenFormats};
+use tower_api_tokens::{
+    AppId, AuditAction, LifecycleErrorKind, NewToken, PolicyError, TokenFormats,
+};
 
 use super::{
     app_choice::AppChoice,
@@ -147,15 +149,12 @@ impl NewForm {
     }
 
     /// Returns the fields that most tokens leave empty.
-    fn options(&self) -> Vec<Input> {
+    fn options(&self, actor: &Actor) -> Vec<Input> {
         let not_before = Input::new("not_before", "Not valid before", &self.not_before)
             .date()
             .hint("The token works from the beginning of this day, UTC. Leave it empty to start immediately.");
-        let mut options = vec![
-            Input::networks(&self.networks),
-            not_before,
-            Input::metadata(&self.metadata),
-        ];
+        let mut options = vec![Input::networks(&self.networks), not_before];
+        options.extend(Input::metadata_of_token(&self.metadata, actor));
         if options
             .iter()
             .any(|option| option.is_called(self.first_invalid()))
@@ -211,6 +210,7 @@ pub(super) async fn show(
     session: Session,
     preset: QueryResult<Submitted>,
 ) -> Result<Response, Message> {
+    session.check(AuditAction::IssueToken)?;
     let preset = query_or_default(preset);
     let find = preset.find.clone();
     let mut form = NewForm::from(preset);
@@ -227,6 +227,7 @@ pub(super) async fn create(
     form: FormResult<Submitted>,
 ) -> Result<Response, Message> {
     let submitted = session.read_form(form)?;
+    session.require(AuditAction::IssueToken).await?;
     let key = FormKey::read(&submitted.nonce, session.page.now);
     let key = key.ok_or_else(|| Message::bad_form(&session.page, StatusCode::BAD_REQUEST))?;
     let find = submitted.find.clone();
@@ -273,7 +274,7 @@ async fn form_page(
         form.app.value.clear();
     }
     let suggestions = scope_choice::suggest(&session.operator, &form.checked).await;
-    let options = form.options();
+    let options = form.options(session.operator.actor());
     let now = session.page.now;
     let grants = Grants::of(session.operator.actor(), now);
     let expiries = EXPIRIES
@@ -347,12 +348,15 @@ fn set_field_error(form: &mut NewForm, error: &OperationError) -> bool {
     let field = match error.kind() {
         OperationErrorKind::ScopeNotHeld => &mut form.scopes,
         OperationErrorKind::ExpiryNotHeld => &mut form.expires,
+        OperationErrorKind::NetworksNotHeld => &mut form.networks,
         OperationErrorKind::Lifecycle(kind) => match kind {
             LifecycleErrorKind::InvalidName => &mut form.name,
             LifecycleErrorKind::InvalidExpiry => &mut form.expires,
             LifecycleErrorKind::UnknownApp | LifecycleErrorKind::AppDisabled => &mut form.app,
             LifecycleErrorKind::InvalidNetworks => &mut form.networks,
-            LifecycleErrorKind::InvalidMetadata => &mut form.metadata,
+            LifecycleErrorKind::InvalidMetadata | LifecycleErrorKind::NotPermitted => {
+                &mut form.metadata
+            }
             LifecycleErrorKind::PolicyViolation => match error.policy() {
                 Some(PolicyError::NeverExpires | PolicyError::Lifetime(_)) => &mut form.expires,
                 Some(PolicyError::Scopes(_)) => &mut form.scopes,

@@ -6,7 +6,7 @@
 use axum::response::Response;
 use http::StatusCode;
 use jiff::Timestamp;
-use tower_api_tokens::RecordVersion;
+use tower_api_tokens::{AuditAction, RecordVersion};
 
 use super::{
     errors::{self, FIX_FIELDS},
@@ -27,6 +27,8 @@ pub(super) trait EditForm: Sized + Send + Sync {
     /// What the form changes in the record.
     type Edit: Send;
 
+    /// What saving the form does.
+    const ACTION: AuditAction;
     /// What notices call the record.
     const RECORD: &'static str;
     /// The value of `done` in the address that a saved form leads to.
@@ -123,6 +125,7 @@ impl FormState {
 
 pub(super) async fn show<F: EditForm>(session: Session, key: F::Key) -> Result<Response, Message> {
     let record = F::find(&session, &key).await?;
+    session.check(F::ACTION)?;
     let form = F::of(&record);
     form.render(session, &record, FormState::Opened).await
 }
@@ -136,6 +139,7 @@ pub(super) async fn save<F: EditForm>(
     let version: Result<RecordVersion, _> = F::submitted_version(&submitted).parse();
     let version = version.map_err(|_| Message::bad_form(&session.page, StatusCode::BAD_REQUEST))?;
     let record = F::find(&session, &key).await?;
+    session.require(F::ACTION).await?;
     let (mut form, edit) = F::read_edit(submitted, &record, session.page.now);
     if F::version(&record) != version {
         return form.render(session, &record, FormState::Overtaken).await;

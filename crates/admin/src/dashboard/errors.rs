@@ -98,6 +98,9 @@ pub(super) fn in_new_token(error: &OperationError) -> String {
             "Choose an expiration no later than the end of your own access, {}.",
             Moment::exact(*at)
         ),
+        (_, Some(GrantError::Networks(networks))) => format!(
+            "Your own access is limited to the networks {networks}. Enter networks within them."
+        ),
         (OperationErrorKind::Lifecycle(LifecycleErrorKind::AppDisabled), _) => {
             "This app is disabled. Enable it first, or choose another app.".to_owned()
         }
@@ -128,6 +131,10 @@ pub(super) fn in_change(error: &OperationError) -> String {
             "This would outlast your own access, which ends {}. Ask someone whose access lasts \
              longer.",
             Moment::exact(*at)
+        ),
+        Some(GrantError::Networks(networks)) => format!(
+            "This would allow access from outside of your own networks, {networks}. Ask someone \
+             whose access isn't limited to them."
         ),
         _ => sentence(&error.to_string()),
     }

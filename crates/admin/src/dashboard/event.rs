@@ -80,6 +80,7 @@ impl HtmlSafe for ActorView {}
 
 impl ActorView {
     pub(super) fn new(actor: &str, directory: &Directory, page: &Page) -> Self {
+        let actor = page.short_actor(actor);
         let token = token_of_actor(actor).and_then(|id| directory.token(id));
         Self {
             name: visible(actor),

@@ -4,6 +4,7 @@ use askama::{Template, filters::HtmlSafe};
 use jiff::Timestamp;
 
 use super::{names::visible, text::Moment, view::Field};
+use crate::actor::Actor;
 
 /// A text field of a form, with its label, error and hint.
 #[derive(Template)]
@@ -102,6 +103,20 @@ impl Input {
             .hint("One key=value per line. Your service can read it on every request.")
     }
 
+    /// Creates the field for the metadata of a token, unless the actor may write none.
+    pub(super) fn metadata_of_token(field: &Field, actor: &Actor) -> Option<Self> {
+        let input = Self::metadata(field);
+        match actor.writable_metadata() {
+            None => Some(input),
+            Some([]) => None,
+            Some(keys) => {
+                let keys = keys.join(", ");
+                let hint = format!("One key=value per line. The keys that you can set: {keys}.");
+                Some(input.placeholder("").hint(hint))
+            }
+        }
+    }
+
     /// Shows what is saved now, if that is known and not what was typed.
     pub(super) fn saved(mut self, saved: Option<&Field>) -> Self {
         let Some(saved) = saved else {
@@ -156,13 +171,13 @@ impl Input {
     }
 }
 
-/// The field that confirms a change by the name of the record, and the button.
+/// The field that confirms a change by the name of the record or the number of records, and the button.
 #[derive(Template)]
 #[template(path = "confirm.html")]
 pub(super) struct ConfirmInput {
     id: &'static str,
     error_id: &'static str,
-    /// The name to type.
+    /// What to type.
     name: String,
     field: Field,
     button: &'static str,

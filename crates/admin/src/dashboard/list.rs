@@ -7,35 +7,26 @@ use axum::{
 };
 use http::StatusCode;
 use jiff::Timestamp;
-use serde::Deserialize;
 use tower_api_tokens::{
-    AppId, TokenCursor, TokenFormats, TokenQuery, TokenRecord, TokenStatus, check_name_part,
+    AuditAction, TokenCursor, TokenFormats, TokenQuery, TokenRecord, TokenStatus,
 };
 
 use super::{
-    app_choice::{AppChoice, AppFilter},
+    app_choice::{AppChoice, AppFilter, own_app},
     csv::{self, File},
     curl::Snippet,
-    errors::{INVALID_APP_ID, INVALID_SEARCH, UNKNOWN_APP},
+    filter_form::{FilterForm, Heading},
     message::Message,
-    page::{Page, render},
-    pager::{Listing, Pager, Place},
-    request::QueryResult,
+    page::{Page, query_string, render},
+    pager::{Listing, Pager},
+    request::{Done, QueryResult, query_or_default},
     session::Session,
     settings::Settings,
+    token_filter::{Filter, InvalidFilter, order_label},
     total::{COUNTED_AT_ONCE, Total},
-    view::{Notice, TokenView, Tone, status_label},
+    view::{Notice, TokenView, Tone},
 };
 use crate::operations::Operator;
-
-/// How many tokens a page shows.
-const PAGE_SIZE: usize = 50;
-
-fn statuses() -> Vec<(&'static str, &'static str)> {
-    let all = TokenStatus::ALL.iter().copied();
-    all.map(|status| (status.as_str(), status_label(status)))
-        .collect()
-}
 
 #[derive(Template)]
 #[template(path = "tokens.html")]
@@ -44,126 +35,40 @@ struct TokensPage {
     notice: Option<Notice>,
     /// Whether to show the first steps: no tokens exist besides those of the operator's own app.
     onboarding: bool,
+    /// Whether there are no apps besides the operator's own.
+    has_no_apps: bool,
     curl: Option<Snippet>,
     filter: Filter,
-    apps: AppFilter,
-    /// The statuses to choose from, with their labels.
-    statuses: Vec<(&'static str, &'static str)>,
+    form: FilterForm,
     filter_is_valid: bool,
+    /// What the tokens are sorted by, whether revoked ones are among them, and the headings of the columns that they can be sorted by.
+    order: &'static str,
+    includes_revoked: bool,
+    headings: [Heading; 3],
     tokens: Vec<TokenView>,
     pager: Pager,
-}
-
-/// The filter, as in the URL.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-pub(super) struct Filter {
-    name: String,
-    app: String,
-    /// The search term for an app.
-    find: String,
-    status: String,
-    after: String,
-    back: String,
-    count: String,
-}
-
-impl Filter {
-    fn is_set(&self) -> bool {
-        let fields = [&self.name, &self.app, &self.find, &self.status];
-        fields.iter().any(|field| !field.is_empty())
-    }
-
-    /// Returns whether it selects all tokens of one app.
-    fn is_whole_app(&self) -> bool {
-        let unfiltered = self.name.is_empty() && self.status.is_empty() && !self.is_paged();
-        self.app.parse::<AppId>().is_ok() && unfiltered
-    }
-
-    fn is_paged(&self) -> bool {
-        !self.after.is_empty()
-    }
-
-    fn query(&self) -> Result<TokenQuery, InvalidFilter> {
-        let mut query = TokenQuery::default().limit(PAGE_SIZE);
-        let part = self.name.trim_matches(' ');
-        if !part.is_empty() {
-            check_name_part(part).map_err(|_| InvalidFilter::bad(INVALID_SEARCH))?;
-            query = query.name(part);
-        }
-        if !self.app.trim().is_empty() {
-            let app: Result<AppId, _> = self.app.trim().parse();
-            query = query.app(app.map_err(|_| InvalidFilter::bad(INVALID_APP_ID))?);
-        }
-        if !self.status.is_empty() {
-            let message = "Unknown status. Choose one from the list.";
-            let status = self.status.parse();
-            query = query.status(status.map_err(|_| InvalidFilter::bad(message))?);
-        }
-        if self.is_paged() {
-            let message = "This page of results doesn't exist. Start from the first page.";
-            let after = self.after.parse::<TokenCursor>();
-            query = query.after(after.map_err(|_| InvalidFilter::bad(message))?);
-            if query.has_foreign_cursor() {
-                return Err(InvalidFilter::bad(message));
-            }
-        }
-        Ok(query)
-    }
-
-    /// Returns the fields of the filter, without the place in the listing.
-    fn fields(&self) -> [(&'static str, &str); 4] {
-        [
-            ("name", &self.name),
-            ("app", &self.app),
-            ("find", if self.app.is_empty() { &self.find } else { "" }),
-            ("status", &self.status),
-        ]
-    }
-
-    fn place(&self) -> Place<'_> {
-        Place {
-            after: &self.after,
-            back: &self.back,
-            count: &self.count,
-        }
-    }
-}
-
-/// Why the filter cannot be applied.
-struct InvalidFilter {
-    status: StatusCode,
-    message: &'static str,
-}
-
-impl InvalidFilter {
-    fn bad(message: &'static str) -> Self {
-        let status = StatusCode::BAD_REQUEST;
-        Self { status, message }
-    }
-
-    fn unknown_app() -> Self {
-        Self {
-            status: StatusCode::NOT_FOUND,
-            message: UNKNOWN_APP,
-        }
-    }
+    /// The path of the page that revokes all tokens of the list, if it is filtered.
+    revocation: Option<String>,
 }
 
 pub(super) async fn show(
     State(settings): State<Settings>,
     session: Session,
     filter: QueryResult<Filter>,
+    done: QueryResult<Done>,
 ) -> Result<Response, Message> {
+    let revoked = query_or_default(done).done == "revoked";
     let Ok(Query(mut filter)) = filter else {
         return Err(Message::invalid_filter(&session.page));
     };
     let apps = AppChoice::load(&session.operator, &mut filter.app, &filter.find).await;
     let apps = session.or_error_page(apps)?;
-    let query = filter.query().and_then(|query| match &query.app {
-        Some(app) if !apps.contains(app.as_str()) => Err(InvalidFilter::unknown_app()),
-        _ => Ok(query),
-    });
+    let query = filter
+        .query(session.operator.formats())
+        .and_then(|query| match &query.app {
+            Some(app) if !apps.contains(app.as_str()) => Err(InvalidFilter::unknown_app()),
+            _ => Ok(query),
+        });
     let found = match &query {
         Ok(query) => session.or_error_page(session.operator.list(query).await)?,
         Err(_) => tower_api_tokens::Page::empty(),
@@ -172,16 +77,31 @@ pub(super) async fn show(
         Ok(query) if filter.place().counts() => count(&session.operator, query).await,
         _ => None,
     };
-    let own_app = session.operator.actor().own_app();
+    let own_app = own_app(&session.operator);
     let all_own = found
         .items
         .iter()
         .all(|token| Some(token.app.id) == own_app);
-    let invalid = query.err();
+    let (query, invalid) = match query {
+        Ok(query) => (query, None),
+        Err(invalid) => (TokenQuery::default(), Some(invalid)),
+    };
     let Session { page, operator } = session;
+    let is_revocable = page.allows(AuditAction::RevokeToken)
+        && filter.is_set()
+        && invalid.is_none()
+        && !found.items.is_empty()
+        && query.status != Some(TokenStatus::Revoked)
+        && query.status != Some(TokenStatus::Expired);
     let shown = TokensPage {
+        revocation: is_revocable
+            .then(|| format!("{}{}", page.link("/revoke"), query_string(&filter.fields()))),
         // Operators that sign in with tokens have their own before any client has one.
-        onboarding: all_own && found.next.is_none() && !filter.is_set() && !filter.is_paged(),
+        onboarding: all_own
+            && found.next.is_none()
+            && !filter.is_set()
+            && !filter.is_paged()
+            && page.may_issue(),
         curl: settings
             .service_url
             .as_deref()
@@ -203,14 +123,29 @@ pub(super) async fn show(
             .iter()
             .map(|token| TokenView::new(token, page.now).with_format(operator.formats(), token))
             .collect(),
+        has_no_apps: apps.is_empty(),
+        order: order_label(query.order()),
+        includes_revoked: query.order().includes_revoked(),
+        headings: Heading::all(&page, &filter, &query),
+        form: FilterForm::new(
+            &page,
+            &filter,
+            AppFilter::new(apps, &filter.app),
+            operator.formats(),
+            invalid.is_none(),
+        ),
         page,
-        apps: AppFilter::new(apps, &filter.app),
         filter,
-        statuses: statuses(),
         filter_is_valid: invalid.is_none(),
-        notice: invalid
-            .as_ref()
-            .map(|invalid| Notice::new(Tone::Bad, invalid.message, "")),
+        notice: match &invalid {
+            Some(invalid) => Some(Notice::new(Tone::Bad, invalid.message.as_str(), "")),
+            None if revoked => Some(Notice::new(
+                Tone::Good,
+                "Tokens revoked.",
+                "Requests with them fail now. Other servers follow within 5 seconds (default).",
+            )),
+            None => None,
+        },
     };
     Ok(render(
         invalid.map_or(StatusCode::OK, |invalid| invalid.status),
@@ -226,7 +161,7 @@ pub(super) async fn export(
     let Ok(Query(filter)) = filter else {
         return Err(Message::invalid_filter(&session.page));
     };
-    let query = filter.query();
+    let query = filter.query(session.operator.formats());
     let query = query.map_err(|_| Message::invalid_filter(&session.page))?;
     if let Some(app) = &query.app {
         session.or_error_page(session.operator.get_app(app).await)?;

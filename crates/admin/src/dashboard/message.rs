@@ -100,7 +100,11 @@ impl Message {
     pub(super) fn no_such_app(page: &Page) -> Self {
         let detail = "Check the address, or choose an app from the list.";
         let status = StatusCode::NOT_FOUND;
-        Self::new(page, status, "App not found", detail, &[TO_APPS])
+        let link = match page.only_app() {
+            Some(_) => TO_TOKENS,
+            None => TO_APPS,
+        };
+        Self::new(page, status, "App not found", detail, &[link])
     }
 
     fn cross_site(page: &Page) -> Self {
@@ -167,6 +171,13 @@ impl Message {
         Self::new(page, status, "Invalid address", detail, &[TO_TOKENS])
     }
 
+    /// No token that still works matches the filter.
+    pub(super) fn nothing_to_revoke(page: &Page) -> Self {
+        let detail = "No token that matches the filters still works.";
+        let status = StatusCode::NOT_FOUND;
+        Self::new(page, status, "Nothing to revoke", detail, &[TO_TOKENS])
+    }
+
     /// The form does not come from the dashboard, or is too large.
     pub(super) fn bad_form(page: &Page, status: StatusCode) -> Self {
         let detail = "Go back, reload the page, and fill in the form again.";
@@ -205,6 +216,12 @@ impl Message {
             OperationErrorKind::Lifecycle(
                 LifecycleErrorKind::Store | LifecycleErrorKind::Entropy,
             ) => Self::unavailable(page),
+            OperationErrorKind::Lifecycle(
+                LifecycleErrorKind::ReadOnly | LifecycleErrorKind::NotPermitted,
+            ) => {
+                let (detail, status) = (errors::in_change(error), StatusCode::FORBIDDEN);
+                Self::new(page, status, "You can't change this", &detail, &[TO_TOKENS])
+            }
             _ => {
                 let detail = errors::in_change(error);
                 let status = StatusCode::CONFLICT;

@@ -26,6 +26,8 @@ mod edit_page;
 mod errors;
 mod event;
 mod expiry;
+mod filter_form;
+mod find;
 mod form_key;
 mod headers;
 mod history;
@@ -37,11 +39,13 @@ mod lockout;
 mod login;
 mod message;
 mod names;
+mod overview;
 mod page;
 mod pager;
 mod policy;
 mod request;
 mod reveal;
+mod revocation;
 mod scope_choice;
 mod session;
 mod settings;
@@ -49,6 +53,7 @@ mod sign;
 mod text;
 mod token;
 mod token_edit;
+mod token_filter;
 mod token_page;
 mod total;
 mod usage;
@@ -82,6 +87,9 @@ pub(super) fn router(gate: Gate, service_url: Option<Arc<str>>, brand: Arc<Brand
     };
     let pages = Router::new()
         .route("/", get(list::show))
+        .route("/find", get(find::show).post(find::find))
+        .route("/overview", get(overview::show))
+        .route("/revoke", get(revocation::show).post(revocation::revoke))
         .route("/new", get(create::show).post(create::create))
         .route("/token/{id}", get(token::show))
         .route("/token/{id}/rename", post(token::rename))

@@ -11,14 +11,14 @@ use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use http::{StatusCode, Uri, request::Parts};
 use jiff::Timestamp;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
-use tower_api_tokens::store::digest_words;
+use tower_api_tokens::{AppId, AuditAction, name_in_app, store::digest_words};
 
 use super::{
     brand::{Brand, SignOut},
     names::visible,
     settings::Settings,
 };
-use crate::actor::Actor;
+use crate::{actor::Actor, operations::Operator};
 
 /// The length of the account tag in the sign-out URL, in bytes.
 const ACCOUNT_TAG_LEN: usize = 12;
@@ -39,11 +39,16 @@ pub(super) struct Page {
     pub(super) now: Timestamp,
     pub(super) section: Section,
     pub(super) brand: Arc<Brand>,
+    /// The app that the signed-in actor is limited to.
+    app: Option<AppId>,
+    /// The actions that the limits of the signed-in actor allow. Pages have forms for no others.
+    actions: Vec<AuditAction>,
 }
 
 /// The entry of the navigation that a page belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Section {
+    Overview,
     Tokens,
     Apps,
     Policy,
@@ -53,6 +58,7 @@ pub(super) enum Section {
 impl Section {
     fn of(path: &str) -> Self {
         match path.split('/').nth(1) {
+            Some("overview") => Self::Overview,
             Some("apps") => Self::Apps,
             Some("policy") => Self::Policy,
             Some("activity") => Self::Activity,
@@ -63,7 +69,9 @@ impl Section {
 
 impl Page {
     /// Creates the page of an actor.
-    pub(super) fn new(parts: &Parts, actor: &Actor, settings: &Settings, now: Timestamp) -> Self {
+    pub(super) fn new(parts: &Parts, operator: &Operator, settings: &Settings) -> Self {
+        let actor = operator.actor();
+        let actions = AuditAction::ALL.iter().copied();
         let page = Self::anonymous(settings, parts);
         let own = page
             .can_switch
@@ -72,7 +80,11 @@ impl Page {
             actor: visible(actor.label()),
             actor_id: visible(actor.name()),
             sign_out: page.brand.sign_out().cloned().or(own),
-            now,
+            now: operator.now(),
+            app: operator.limited_to(),
+            actions: actions
+                .filter(|action| operator.check_action(*action).is_ok())
+                .collect(),
             ..page
         }
     }
@@ -88,12 +100,58 @@ impl Page {
             now: Timestamp::UNIX_EPOCH,
             section: Section::of(parts.uri.path()),
             brand: settings.brand.clone(),
+            app: None,
+            actions: Vec::new(),
         }
+    }
+
+    /// Returns the app that the signed-in actor is limited to. The pages then show no choice of an app.
+    pub(super) fn only_app(&self) -> Option<&AppId> {
+        self.app.as_ref()
+    }
+
+    /// Returns whether the limits of the signed-in actor allow an action.
+    pub(super) fn allows(&self, action: AuditAction) -> bool {
+        self.actions.contains(&action)
+    }
+
+    pub(super) fn may_issue(&self) -> bool {
+        self.allows(AuditAction::IssueToken)
+    }
+
+    pub(super) fn may_edit_tokens(&self) -> bool {
+        self.allows(AuditAction::EditToken)
+    }
+
+    pub(super) fn may_create_apps(&self) -> bool {
+        self.allows(AuditAction::CreateApp)
+    }
+
+    pub(super) fn may_edit_apps(&self) -> bool {
+        self.allows(AuditAction::EditApp)
+    }
+
+    pub(super) fn may_disable_apps(&self) -> bool {
+        self.allows(AuditAction::DisableApp)
+    }
+
+    /// Returns the name of an actor without the app that the signed-in actor is limited to as well. A name
+    /// that could be mistaken for that of the staff stays as it is.
+    pub(super) fn short_actor<'a>(&self, actor: &'a str) -> &'a str {
+        let own = |app: &AppId| {
+            let name = name_in_app(actor, app)?.trim();
+            (!name.is_empty() && !name.eq_ignore_ascii_case("support")).then_some(name)
+        };
+        self.app.as_ref().and_then(own).unwrap_or(actor)
     }
 
     /// Returns whether the page belongs to the list of tokens.
     pub(super) fn is_about_tokens(&self) -> bool {
         self.section == Section::Tokens
+    }
+
+    pub(super) fn is_about_everything(&self) -> bool {
+        self.section == Section::Overview
     }
 
     pub(super) fn is_about_apps(&self) -> bool {

@@ -7,7 +7,7 @@ use axum::response::Response;
 use http::StatusCode;
 use jiff::Timestamp;
 use serde::Deserialize;
-use tower_api_tokens::{AppId, Policy, RecordVersion, ScopeSet};
+use tower_api_tokens::{AppId, AuditAction, Policy, RecordVersion, ScopeSet};
 
 use super::{
     edit::{EditForm, FormState},
@@ -235,6 +235,7 @@ impl EditForm for Form {
     type Submitted = Submitted;
     type Edit = Policy;
 
+    const ACTION: AuditAction = AuditAction::SetPolicy;
     const RECORD: &'static str = "Policy";
     const DONE: &'static str = "saved";
 
@@ -313,14 +314,8 @@ impl EditForm for Form {
     ) -> Result<Response, Message> {
         let saved: Option<Self> = state.saved(policy);
         let form = self.shown(policy.version(), saved.as_ref());
-        policy_page(
-            session,
-            state.status(),
-            policy,
-            state.notice(Self::RECORD),
-            form,
-        )
-        .await
+        let notice = state.notice(Self::RECORD);
+        Ok(policy_page(session, state.status(), policy, notice, form))
     }
 }
 
@@ -359,6 +354,9 @@ fn read_apps(text: &str) -> Result<BTreeMap<AppId, ScopeSet>, String> {
 }
 
 pub(super) async fn show(session: Session, done: QueryResult<Done>) -> Result<Response, Message> {
+    if session.page.only_app().is_some() {
+        return Err(Message::no_such_page(&session.page));
+    }
     let policy = session.or_error_page(session.operator.policy().await)?;
     let notice = match query_or_default(done).done.as_str() {
         "saved" => Some(Notice::new(
@@ -369,17 +367,17 @@ pub(super) async fn show(session: Session, done: QueryResult<Done>) -> Result<Re
         _ => None,
     };
     let form = Form::of(&policy).shown(policy.version(), None);
-    policy_page(session, StatusCode::OK, &policy, notice, form).await
+    Ok(policy_page(session, StatusCode::OK, &policy, notice, form))
 }
 
-async fn policy_page(
+fn policy_page(
     session: Session,
     status: StatusCode,
     policy: &Policy,
     notice: Option<Notice>,
     form: PolicyForm,
-) -> Result<Response, Message> {
-    let effective = session.or_error_page(session.operator.effective_policy().await)?;
+) -> Response {
+    let effective = session.operator.combined_policy(policy.clone());
     let shown = PolicyPage {
         notice,
         rules: Rules::of(&effective),
@@ -387,7 +385,7 @@ async fn policy_page(
         form: session.is_owner().then_some(form),
         page: session.page,
     };
-    Ok(render(status, &shown))
+    render(status, &shown)
 }
 
 #[cfg(test)]

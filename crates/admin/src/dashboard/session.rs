@@ -2,6 +2,7 @@
 
 use axum::{Form, extract::FromRequestParts};
 use http::{StatusCode, request::Parts};
+use tower_api_tokens::AuditAction;
 
 use super::{message::Message, page::Page, request::FormResult, settings::Settings};
 use crate::operations::{OperationError, Operator};
@@ -22,7 +23,19 @@ impl Session {
     /// Returns whether the operator may grant everything, and therefore set the policy, delete apps and
     /// edit their metadata.
     pub(super) fn is_owner(&self) -> bool {
-        self.operator.actor().grantable().is_everything()
+        let may_set_policy = self.page.allows(AuditAction::SetPolicy);
+        may_set_policy && self.operator.actor().grantable().is_everything()
+    }
+
+    /// Checks that the limits of the operator allow an action, before a page with its form is shown.
+    pub(super) fn check(&self, action: AuditAction) -> Result<(), Message> {
+        self.or_error_page(self.operator.check_action(action))
+    }
+
+    /// Checks that the limits of the operator allow an action whose form was submitted. A refusal is
+    /// recorded.
+    pub(super) async fn require(&self, action: AuditAction) -> Result<(), Message> {
+        self.or_error_page(self.operator.require_action(action).await)
     }
 
     /// Returns the content of a form, or a page that explains that it is malformed.
@@ -44,7 +57,7 @@ impl FromRequestParts<Settings> for Session {
         let operator: Option<Operator> = parts.extensions.get().cloned();
         // The gate has put it there for every page.
         let operator = operator.ok_or(StatusCode::INTERNAL_SERVER_ERROR)?;
-        let page = Page::new(parts, operator.actor(), settings, operator.now());
+        let page = Page::new(parts, &operator, settings);
         Ok(Self { operator, page })
     }
 }

@@ -9,7 +9,7 @@ use axum::{
 use http::StatusCode;
 use serde::Deserialize;
 use tower_api_tokens::{
-    IdempotencyKey, LifecycleErrorKind, Rotation, TokenId, TokenRecord, TokenStatus,
+    AuditAction, IdempotencyKey, LifecycleErrorKind, Rotation, TokenId, TokenRecord, TokenStatus,
 };
 
 use super::{
@@ -83,6 +83,7 @@ pub(super) async fn rename(
 ) -> Result<Response, Message> {
     let form = session.read_form(form)?;
     let token = find(&session, &id).await?;
+    session.require(AuditAction::RenameToken).await?;
     // Checked here, so that a typing error leaves no audit event.
     let mut field = Field::with_value(form.name);
     let Some(name) = field.read(lines::read_name) else {
@@ -128,6 +129,7 @@ pub(super) async fn rotate(
     let key = IdempotencyKey::new(&form.nonce);
     let key = key.map_err(|_| Message::bad_form(&session.page, StatusCode::BAD_REQUEST))?;
     let token = find(&session, &id).await?;
+    session.require(AuditAction::RotateToken).await?;
     let mut overlap = Field::with_value(form.overlap);
     let longest = session.operator.max_overlap();
     let overlap_length = overlap.value.parse().ok().map(Duration::from_secs);
@@ -161,6 +163,7 @@ pub(super) async fn rotate(
             match error.kind() {
                 OperationErrorKind::ScopeNotHeld
                 | OperationErrorKind::ExpiryNotHeld
+                | OperationErrorKind::NetworksNotHeld
                 | OperationErrorKind::Lifecycle(LifecycleErrorKind::InvalidOverlap) => {
                     overlap.set_error(errors::in_change(&error));
                     rotation_failed(session, token, overlap).await
@@ -178,6 +181,7 @@ pub(super) async fn revoke(
 ) -> Result<Response, Message> {
     let form = session.read_form(form)?;
     let token = find(&session, &id).await?;
+    session.require(AuditAction::RevokeToken).await?;
     if let Err((notice, revoke)) = form.check(&token.name, "token", "revoked") {
         let submitted = Submitted {
             notice: Some(notice),

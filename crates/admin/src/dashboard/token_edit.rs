@@ -4,8 +4,8 @@ use axum::response::Response;
 use jiff::Timestamp;
 use serde::Deserialize;
 use tower_api_tokens::{
-    AuditQuery, LifecycleErrorKind, PolicyError, RecordVersion, ScopeSet, TokenEdit, TokenRecord,
-    TokenStatus,
+    AuditAction, AuditQuery, LifecycleErrorKind, PolicyError, RecordVersion, ScopeSet, TokenEdit,
+    TokenRecord, TokenStatus,
 };
 
 use super::{
@@ -59,6 +59,7 @@ impl EditForm for Form {
     type Submitted = Submitted;
     type Edit = TokenEdit;
 
+    const ACTION: AuditAction = AuditAction::EditToken;
     const RECORD: &'static str = "Token";
     const DONE: &'static str = "edited";
 
@@ -143,9 +144,12 @@ impl EditForm for Form {
         let field = match error.kind() {
             OperationErrorKind::ScopeNotHeld => &mut self.scopes,
             OperationErrorKind::ExpiryNotHeld => &mut self.expires,
+            OperationErrorKind::NetworksNotHeld => &mut self.networks,
             OperationErrorKind::Lifecycle(kind) => match kind {
                 LifecycleErrorKind::InvalidName => &mut self.name,
-                LifecycleErrorKind::InvalidMetadata => &mut self.metadata,
+                LifecycleErrorKind::InvalidMetadata | LifecycleErrorKind::NotPermitted => {
+                    &mut self.metadata
+                }
                 LifecycleErrorKind::InvalidNetworks => &mut self.networks,
                 LifecycleErrorKind::InvalidExpiry | LifecycleErrorKind::Rotated => {
                     &mut self.expires
@@ -217,9 +221,10 @@ impl EditForm for Form {
                     .to_owned(),
             );
         }
-        let metadata = Input::metadata(&self.metadata);
-        inputs.push(metadata.saved(saved.map(|form| &form.metadata)));
-        remarks.extend(edit_page::kept_metadata(&token.metadata));
+        if let Some(metadata) = Input::metadata_of_token(&self.metadata, session.operator.actor()) {
+            inputs.push(metadata.saved(saved.map(|form| &form.metadata)));
+            remarks.extend(edit_page::kept_metadata(&token.metadata));
+        }
         let mut directory = Directory::default();
         directory.add_token(token);
         let query = AuditQuery::default().token(token.id);

@@ -51,7 +51,7 @@ struct TokenPage {
     successor: Option<TokenLink>,
     predecessor: Option<TokenLink>,
     rotation: Option<RotationForm>,
-    rename: Field,
+    rename: Option<Field>,
     suspension: Option<Suspension>,
     revoke: Option<ConfirmInput>,
     /// Set if revoking the token locks out the signed-in operator.
@@ -84,6 +84,7 @@ enum Suspension {
 impl Suspension {
     fn of(session: &Session, token: &TokenRecord) -> Option<Self> {
         match token.status(session.page.now) {
+            _ if !session.page.allows(AuditAction::SuspendToken) => None,
             TokenStatus::Revoked | TokenStatus::Expired | TokenStatus::Restricted => None,
             _ if token.suspended_at().is_some() => Some(Self::Resume),
             _ => Some(Self::Suspend(lockout::before_suspending(session, token))),
@@ -124,7 +125,7 @@ pub(super) async fn token_page(
         .and_then(|successor| usage::notice_for_rotated(&token, successor.created_at, now));
     let predecessor = predecessor_of(operator, &token).await;
     let history = History::load(operator, page, &token, predecessor.as_ref()).await;
-    let rotation = if can_rotate(&token, now) {
+    let rotation = if page.allows(AuditAction::RotateToken) && can_rotate(&token, now) {
         Some(RotationForm::new(&session, submitted.overlap)?)
     } else {
         None
@@ -136,11 +137,12 @@ pub(super) async fn token_page(
         successor: successor.as_ref().map(TokenLink::to),
         predecessor: predecessor.as_ref().map(TokenLink::to),
         rotation,
-        rename: submitted
-            .rename
-            .unwrap_or_else(|| Field::with_value(&token.name)),
+        rename: page.allows(AuditAction::RenameToken).then(|| {
+            let saved = || Field::with_value(&token.name);
+            submitted.rename.unwrap_or_else(saved)
+        }),
         suspension: Suspension::of(&session, &token),
-        revoke: token.revoked_at.is_none().then(|| {
+        revoke: (token.revoked_at.is_none() && page.allows(AuditAction::RevokeToken)).then(|| {
             let ids = ["confirm", "confirm-error"];
             ConfirmInput::new(ids, &token.name, submitted.revoke, "Revoke token")
         }),

@@ -20,7 +20,8 @@ const SIGN_IN_AGAIN: &str = "That token doesn't work: it may be mistyped, revoke
 const LACKS_SCOPE: &str =
     "Your token doesn't have the scope tokens:admin. Sign in with a token that has it.";
 
-/// A guard that accepts API tokens of certain apps with the scope [`tokens:admin`](Self::SCOPE).
+/// A guard that accepts API tokens of certain apps with the scope [`tokens:admin`](Self::SCOPE), and for
+/// reading only, those with the scope [`tokens:read`](Self::READ).
 ///
 /// ```
 /// use tower_api_tokens::{ApiTokens, MemoryStore, TokenFormat};
@@ -60,6 +61,10 @@ impl TokenGuard {
     /// The scope for managing tokens.
     pub const SCOPE: &str = "tokens:admin";
 
+    /// The scope for reading apps, tokens, events and the policy. Without [`SCOPE`](Self::SCOPE), the actor
+    /// is [read-only](Actor::read_only).
+    pub const READ: &str = "tokens:read";
+
     /// The scope that, together with [`SCOPE`](Self::SCOPE), lets a token grant any scope for any
     /// lifetime, write the metadata of apps, delete apps and set the policy.
     pub const OWNER: &str = "tokens:owner";
@@ -76,7 +81,8 @@ impl TokenGuard {
 
     /// Creates a guard that accepts tokens of any app.
     ///
-    /// Any token with the scope `tokens:admin`, of whatever app, can then manage the tokens of all apps.
+    /// Any token with the scope `tokens:admin`, of whatever app, can then manage the tokens of all apps, and
+    /// any with the scope `tokens:read` can read them.
     pub fn any_app(authenticator: impl Into<Authenticator>) -> Self {
         Self::with_layer(ApiTokenLayer::new(authenticator).basic(), None)
     }
@@ -117,10 +123,14 @@ impl TokenGuard {
 impl Guard for TokenGuard {
     async fn authenticate(&self, request: &mut Parts) -> Result<Actor, Denied> {
         let principal = self.layer.authenticate(request).await.map_err(denied)?;
-        let allowed = self.required.check(&principal, (&*request).into());
-        allowed.map_err(denied)?;
+        let may_manage = self.required.check(&principal, (&*request).into());
+        let actor = match may_manage {
+            Ok(()) => actor(&principal),
+            Err(_) if has_scope(&principal, Self::READ) => actor(&principal).read_only(),
+            Err(refusal) => return Err(denied(refusal)),
+        };
         if self.accepts(principal.app_id()) {
-            Ok(actor(&principal))
+            Ok(actor)
         } else {
             Err(Denied::new(
                 StatusCode::FORBIDDEN,
@@ -149,9 +159,12 @@ fn actor(principal: &AppPrincipal) -> Actor {
         .shown_as(&label)
 }
 
+fn has_scope(principal: &AppPrincipal, scope: &str) -> bool {
+    principal.scopes().iter().any(|held| held == scope)
+}
+
 fn granted_by(principal: &AppPrincipal) -> Grantable {
-    let is_owner = |scope: &str| scope == TokenGuard::OWNER;
-    if principal.scopes().iter().any(is_owner) {
+    if has_scope(principal, TokenGuard::OWNER) {
         return Grantable::everything();
     }
     let grantable = Grantable::scopes(principal.scopes().clone());

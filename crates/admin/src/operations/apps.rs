@@ -72,6 +72,7 @@ impl Operator {
         let intent = Intent::on_app(AuditAction::DeleteApp, id);
         self.change(intent, async move {
             operator.require_owner()?;
+            operator.check_app(&id).await?;
             Ok(operator.tokens().delete_app(&id).await?)
         })
         .await
@@ -118,10 +119,13 @@ impl Operator {
     ///
     /// Returns an error if the app does not exist or the store fails.
     pub async fn disable_app(&self, id: &AppId) -> Result<AppRecord, OperationError> {
-        let (tokens, id) = (self.tokens().clone(), *id);
+        let (operator, id) = (self.clone(), *id);
         let intent = Intent::on_app(AuditAction::DisableApp, id);
-        self.change(intent, async move { Ok(tokens.disable_app(&id).await?) })
-            .await
+        self.change(intent, async move {
+            operator.check_app(&id).await?;
+            Ok(operator.tokens().disable_app(&id).await?)
+        })
+        .await
     }
 
     /// Enables an app. Its tokens work again, except those that are revoked or expired.
@@ -131,10 +135,14 @@ impl Operator {
     /// Returns an error if the actor may not grant what the app's tokens allow, the app does not exist,
     /// or the store fails.
     pub async fn enable_app(&self, id: &AppId) -> Result<AppRecord, OperationError> {
-        let (tokens, id) = (self.tokens().clone(), *id);
+        let (operator, id) = (self.clone(), *id);
         let intent = Intent::on_app(AuditAction::EnableApp, id);
-        self.change(intent, async move { Ok(tokens.enable_app(&id).await?) })
-            .await
+        self.change(intent, async move {
+            operator.check_app(&id).await?;
+            let tokens = operator.granting().await?;
+            Ok(tokens.enable_app(&id).await?)
+        })
+        .await
     }
 
     /// Clears the cache of every node, like

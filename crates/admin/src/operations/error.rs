@@ -33,12 +33,15 @@ pub enum OperationErrorKind {
     ScopeNotHeld,
     /// The token would live longer than the actor may grant.
     ExpiryNotHeld,
+    /// The token could be used from networks to which the actor's own token is not restricted.
+    NetworksNotHeld,
     /// Only an actor who may grant everything may do this.
     OwnerRequired,
 }
 
 const SCOPE_NOT_HELD: &str = "scope_not_held";
 const EXPIRY_NOT_HELD: &str = "expiry_not_held";
+const NETWORKS_NOT_HELD: &str = "networks_not_held";
 const OWNER_REQUIRED: &str = "owner_required";
 
 impl OperationErrorKind {
@@ -49,6 +52,7 @@ impl OperationErrorKind {
             Self::Lifecycle(kind) => kind.as_str(),
             Self::ScopeNotHeld => SCOPE_NOT_HELD,
             Self::ExpiryNotHeld => EXPIRY_NOT_HELD,
+            Self::NetworksNotHeld => NETWORKS_NOT_HELD,
             Self::OwnerRequired => OWNER_REQUIRED,
         }
     }
@@ -67,12 +71,17 @@ impl FromStr for OperationErrorKind {
         match text {
             SCOPE_NOT_HELD => Ok(Self::ScopeNotHeld),
             EXPIRY_NOT_HELD => Ok(Self::ExpiryNotHeld),
+            NETWORKS_NOT_HELD => Ok(Self::NetworksNotHeld),
             OWNER_REQUIRED => Ok(Self::OwnerRequired),
             other => other.parse().map(Self::Lifecycle).map_err(|_| {
                 let lifecycle = LifecycleErrorKind::ALL.iter().map(|kind| kind.as_str());
-                let words = [SCOPE_NOT_HELD, EXPIRY_NOT_HELD, OWNER_REQUIRED]
-                    .into_iter()
-                    .chain(lifecycle);
+                let own = [
+                    SCOPE_NOT_HELD,
+                    EXPIRY_NOT_HELD,
+                    NETWORKS_NOT_HELD,
+                    OWNER_REQUIRED,
+                ];
+                let words = own.into_iter().chain(lifecycle);
                 UnknownVariantError::new("kind of operation error", words)
             }),
         }
@@ -101,6 +110,7 @@ impl OperationError {
         match &self.cause {
             Cause::Lifecycle(error) => OperationErrorKind::Lifecycle(error.kind()),
             Cause::Grant(GrantError::Expiry(_)) => OperationErrorKind::ExpiryNotHeld,
+            Cause::Grant(GrantError::Networks(_)) => OperationErrorKind::NetworksNotHeld,
             Cause::Grant(_) => OperationErrorKind::ScopeNotHeld,
             Cause::OwnerRequired => OperationErrorKind::OwnerRequired,
         }
@@ -212,12 +222,13 @@ mod tests {
         let kinds = lifecycle.map(OperationErrorKind::Lifecycle).chain([
             OperationErrorKind::ScopeNotHeld,
             OperationErrorKind::ExpiryNotHeld,
+            OperationErrorKind::NetworksNotHeld,
             OperationErrorKind::OwnerRequired,
         ]);
         for kind in kinds {
             assert_eq!(kind.to_string().parse(), Ok(kind));
         }
         let error = "broken".parse::<OperationErrorKind>().unwrap_err();
-        assert_eq!(error.expected().len(), LifecycleErrorKind::ALL.len() + 3);
+        assert_eq!(error.expected().len(), LifecycleErrorKind::ALL.len() + 4);
     }
 }

@@ -14,9 +14,9 @@ use std::{fmt, sync::Arc, time::Duration};
 use futures_core::Stream;
 use jiff::Timestamp;
 use tower_api_tokens::{
-    ApiTokens, AuditAction, AuditEvent, AuditEventId, AuditOutcome, AuditQuery, Authenticator,
-    Authority, LifecycleErrorKind, Page, StoreError, TokenFormats, TokenId, TokenRecord,
-    TokenStatus,
+    ApiTokens, AppId, AuditAction, AuditEvent, AuditEventId, AuditOutcome, AuditQuery,
+    Authenticator, LifecycleErrorKind, Page, RecordVersion, StoreError, StoreErrorKind,
+    TokenFormats, TokenId, TokenRecord, TokenStatus,
     store::{audit_log, records, run_to_end},
 };
 
@@ -106,17 +106,13 @@ impl Operations {
     /// Returns the operations on behalf of an actor.
     #[must_use]
     pub fn by(&self, actor: Actor) -> Operator {
-        let authority = Authority::of(actor.identity())
-            .grantable(actor.grantable().clone())
-            .observer(Arc::new(self.shared.trail.clone()));
-        let authority = match actor.own_token() {
-            Some(token) => authority.own_token(token),
-            None => authority,
-        };
+        let observer = Arc::new(self.shared.trail.clone());
+        let authority = actor.authority().observer(observer);
         Operator {
             operations: self.clone(),
             tokens: self.shared.tokens.acting_as(authority),
             actor,
+            expected: None,
         }
     }
 
@@ -215,17 +211,23 @@ impl fmt::Debug for Operations {
 
 /// The operations on behalf of an actor. Created by [`Operations::by`].
 ///
-/// An operator sees all apps and tokens. Issuing, editing, rotating, resuming and enabling are limited
+/// An operator sees all apps and tokens, unless the actor is [limited to an app](Actor::limited_to) or to
+/// [reading](Actor::read_only). Issuing, editing, rotating, resuming and enabling are limited
 /// to the scopes and the lifetime that the actor may grant, and otherwise fail with
 /// [`ScopeNotHeld`](OperationErrorKind::ScopeNotHeld) or
 /// [`ExpiryNotHeld`](OperationErrorKind::ExpiryNotHeld). Only an [unrestricted](Actor::unrestricted)
 /// actor may write the metadata of apps, delete apps and set the policy; otherwise these fail with
 /// [`OwnerRequired`](OperationErrorKind::OwnerRequired).
+///
+/// An actor who signed in with a [token](Actor::token) that is restricted to networks only issues tokens for
+/// networks within them, unless the actor is unrestricted.
 #[derive(Clone, Debug)]
 pub struct Operator {
     operations: Operations,
     tokens: ApiTokens,
     actor: Actor,
+    /// The version that the record of the next change must have.
+    expected: Option<RecordVersion>,
 }
 
 impl Operator {
@@ -288,17 +290,36 @@ impl Operator {
         .await
     }
 
-    /// Creates the event of a successful action by the actor.
+    /// Returns the app that the actor is limited to, if any.
+    pub(crate) fn limited_to(&self) -> Option<AppId> {
+        self.tokens().limited_to().copied()
+    }
+
+    /// Checks that the limits of the actor allow an action at all.
+    pub(crate) fn check_action(&self, action: AuditAction) -> Result<(), OperationError> {
+        Ok(self.tokens().check_action(action)?)
+    }
+
+    /// Checks that the limits of the actor allow an action at all, before anything else of it is done. A
+    /// refusal is recorded.
+    pub(crate) async fn require_action(&self, action: AuditAction) -> Result<(), OperationError> {
+        if self.check_action(action).is_ok() {
+            return Ok(());
+        }
+        let operator = self.clone();
+        let refusal = async move { operator.check_action(action) };
+        self.change(run::Intent::new(action), refusal).await
+    }
+
+    /// Creates the event of a successful action by the actor. If the actor is limited to an app, it is about
+    /// this app: another app never gets events of what such an actor tries.
     fn event(&self, action: AuditAction) -> Result<AuditEvent, OperationError> {
         let at = self.tokens().now();
         let id = AuditEventId::generate(at, self.tokens().entropy())?;
-        Ok(AuditEvent::new(
-            id,
-            at,
-            self.actor.name(),
-            action,
-            AuditOutcome::Done,
-        ))
+        let actor = self.tokens().actor();
+        let mut event = AuditEvent::new(id, at, &actor, action, AuditOutcome::Done);
+        event.app = self.limited_to();
+        Ok(event)
     }
 
     /// Returns the formats of the tokens.
@@ -317,12 +338,62 @@ impl Operator {
         Ok(key.to_string())
     }
 
-    /// Checks that the actor may grant everything.
+    /// Returns an operator who changes a record only if it has this version right before the change.
+    /// `None` accepts any. Edits take their version themselves, and check it in the change.
+    pub(crate) fn expecting(&self, version: Option<RecordVersion>) -> Self {
+        Self {
+            expected: version,
+            ..self.clone()
+        }
+    }
+
+    /// Checks the version of an app against the expected one.
+    async fn check_app(&self, id: &AppId) -> Result<(), OperationError> {
+        match self.expected {
+            Some(expected) => check(expected, self.tokens().get_app(id).await?.version()),
+            None => Ok(()),
+        }
+    }
+
+    /// Checks the version of a token against the expected one.
+    async fn check_token(&self, id: TokenId) -> Result<(), OperationError> {
+        match self.expected {
+            Some(expected) => check(expected, self.tokens().get(id).await?.version()),
+            None => Ok(()),
+        }
+    }
+
+    /// Checks that the actor may grant everything. Limits of the actor are left to the library, whose error
+    /// is about them.
     fn require_owner(&self) -> Result<(), OperationError> {
-        match self.actor.grantable().is_everything() {
+        let has_limits = self.limited_to().is_some() || self.tokens().is_read_only();
+        match has_limits || self.actor.grantable().is_everything() {
             true => Ok(()),
             false => Err(OperationError::owner_required()),
         }
+    }
+
+    /// Returns the tokens, for a change that may grant access: from the networks of the actor's own token
+    /// alone.
+    async fn granting(&self) -> Result<ApiTokens, OperationError> {
+        let tokens = self.tokens();
+        let Some(own) = self.actor.own_token() else {
+            return Ok(tokens.clone());
+        };
+        if self.actor.grantable().is_everything() {
+            return Ok(tokens.clone());
+        }
+        // Not as the actor, whose own token may belong to another app than the one they are limited to.
+        let own = self.operations.shared.tokens.get(own).await?;
+        Ok(match own.networks() {
+            Some(networks) => {
+                let grantable = self.actor.grantable().clone().networks(networks.clone());
+                let observer = Arc::new(self.trail().clone());
+                let authority = self.actor.authority().observer(observer);
+                tokens.acting_as(authority.grantable(grantable))
+            }
+            None => tokens.clone(),
+        })
     }
 
     fn tokens(&self) -> &ApiTokens {
@@ -331,5 +402,12 @@ impl Operator {
 
     fn trail(&self) -> &Trail {
         &self.operations.shared.trail
+    }
+}
+
+fn check(expected: RecordVersion, current: RecordVersion) -> Result<(), OperationError> {
+    match expected == current {
+        true => Ok(()),
+        false => Err(StoreError::new(StoreErrorKind::Stale).into()),
     }
 }

@@ -24,6 +24,11 @@ impl Operator {
         attempt(async { Ok(self.tokens().effective_policy().await?) }).await
     }
 
+    /// Returns a policy of the store combined with the one of this process.
+    pub(crate) fn combined_policy(&self, policy: Policy) -> Policy {
+        self.tokens().combined_policy(policy)
+    }
+
     /// Sets the policy of the store, and returns it. Existing tokens stay as they are. With a
     /// [version](Policy::version), the policy is only set if it still has that version.
     ///

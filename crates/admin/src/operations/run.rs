@@ -49,7 +49,7 @@ impl Operator {
     ) -> Result<T, OperationError> {
         let trail = self.trail().clone();
         let mut event = self.event(intent.action)?;
-        (event.app, event.token) = (intent.app, intent.token);
+        (event.app, event.token) = (event.app.or(intent.app), intent.token);
         run_to_end(async move {
             let made = attempt(change).await;
             if let Err(error) = &made {

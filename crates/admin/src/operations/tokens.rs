@@ -8,7 +8,7 @@ use tower_api_tokens::{
 };
 
 use super::{
-    OperationError, Operator,
+    OperationError, Operator, check,
     run::{Intent, attempt},
 };
 
@@ -21,10 +21,13 @@ impl Operator {
     /// Returns an error if the actor may not grant the token's scopes or its expiry, or if
     /// [`ApiTokens::issue`](tower_api_tokens::ApiTokens::issue) returns one.
     pub async fn issue(&self, app: &AppId, new: NewToken) -> Result<IssuedToken, OperationError> {
-        let (tokens, app) = (self.tokens().clone(), *app);
+        let (operator, app) = (self.clone(), *app);
         let intent = Intent::on_app(AuditAction::IssueToken, app);
-        self.change(intent, async move { Ok(tokens.issue(&app, new).await?) })
-            .await
+        self.change(intent, async move {
+            let tokens = operator.granting().await?;
+            Ok(tokens.issue(&app, new).await?)
+        })
+        .await
     }
 
     /// Returns a token's record.
@@ -179,10 +182,13 @@ impl Operator {
     ///
     /// Returns an error if the token does not exist or the store fails.
     pub async fn revoke(&self, id: TokenId) -> Result<TokenRecord, OperationError> {
-        let tokens = self.tokens().clone();
+        let operator = self.clone();
         let intent = Intent::on_token(AuditAction::RevokeToken, id);
-        self.change(intent, async move { Ok(tokens.revoke(id).await?) })
-            .await
+        self.change(intent, async move {
+            operator.check_token(id).await?;
+            Ok(operator.tokens().revoke(id).await?)
+        })
+        .await
     }
 
     /// Removes the records of tokens that were revoked or expired before an instant, and returns
@@ -208,11 +214,15 @@ impl Operator {
     where
         C: Future<Output = Result<T, LifecycleError>> + Send + 'static,
     {
-        let tokens = self.tokens().clone();
+        let (operator, expected) = (self.clone(), self.expected);
         self.change(Intent::on_token(action, id), async move {
-            let app = tokens.get(id).await?.app.id;
-            let changed = change(tokens).await;
-            changed.map_err(|error| OperationError::from(error).about(app))
+            let tokens = operator.granting().await?;
+            let token = tokens.get(id).await?;
+            let changed = match expected.map(|expected| check(expected, token.version())) {
+                Some(Err(stale)) => Err(stale),
+                _ => change(tokens).await.map_err(OperationError::from),
+            };
+            changed.map_err(|error| error.about(token.app.id))
         })
         .await
     }

@@ -1,8 +1,10 @@
 //! Which tokens `TokenGuard` accepts, and which actor it returns.
 
+use std::time::Duration;
+
 use base64::{Engine, engine::general_purpose::STANDARD};
 use http::{Request, header::AUTHORIZATION, request::Parts};
-use tower_api_tokens::{NewToken, StoreErrorKind, testing::Fault};
+use tower_api_tokens::{AppQuery, NewToken, StoreErrorKind, TokenEdit, testing::Fault};
 use tower_api_tokens_admin::{Actor, Denied, Guard, TokenGuard};
 
 use crate::support::Platform;
@@ -168,4 +170,59 @@ async fn debug_output_of_a_request_shows_no_credential() {
             "{shown}"
         );
     }
+}
+
+#[tokio::test]
+async fn a_token_with_the_scope_for_reading_only_reads() {
+    let platform = Platform::new();
+    for (scopes, is_read_only) in [
+        ("tokens:read", true),
+        ("tokens:read tokens:owner", true),
+        ("tokens:read tokens:admin", false),
+    ] {
+        let (token, _) = issue(&platform, scopes).await;
+        let actor = ask(&platform, &format!("Bearer {token}")).await.unwrap();
+        let operator = platform.operations.by(actor);
+        operator.list_apps(&AppQuery::default()).await.unwrap();
+        let created = operator.create_app("x").await;
+        match is_read_only {
+            true => assert_eq!(created.unwrap_err().reason(), "read_only", "{scopes}"),
+            false => assert_eq!(created.unwrap().name, "x"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_token_restricted_to_networks_issues_only_within_them() {
+    let platform = Platform::new();
+    let app = platform.app().await.id;
+    let restricted = NewToken::named("admin")
+        .scopes("tokens:admin read".parse().unwrap())
+        .networks("10.0.0.0/8".parse().unwrap());
+    let own = platform.scene.tokens.issue(&app, restricted).await.unwrap();
+    let own = own.record().id;
+    let actor = Actor::granting("token", "tokens:admin read".parse().unwrap());
+    let operator = platform.operations.by(actor.token(own, app));
+
+    let new = || NewToken::named("ci").scopes("read".parse().unwrap());
+    let within = new().networks("10.1.0.0/16".parse().unwrap());
+    let issued = operator.issue(&app, within).await.unwrap();
+    let everywhere = platform.scene.tokens.issue(&app, new()).await.unwrap();
+    let everywhere = everywhere.record().id;
+    let widened = TokenEdit::default().networks(None);
+    for refused in [
+        operator.issue(&app, new()).await.map(drop),
+        operator.rotate(everywhere, Duration::ZERO).await.map(drop),
+        operator
+            .edit(issued.record().id, None, widened)
+            .await
+            .map(drop),
+    ] {
+        assert_eq!(refused.unwrap_err().reason(), "networks_not_held");
+    }
+    operator.revoke(everywhere).await.unwrap();
+
+    let owner = Actor::unrestricted("owner").token(own, app);
+    let issued = platform.operations.by(owner).issue(&app, new()).await;
+    assert!(issued.unwrap().record().networks().is_none());
 }

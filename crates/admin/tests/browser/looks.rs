@@ -154,6 +154,8 @@ pub(crate) async fn no_word_is_split_at_any_width() {
         browser.resize(width, 860, width < 600).await;
         for path in [
             "/tokens",
+            "/tokens?never_expires=true&created_by=operator&sort=expiry",
+            "/tokens/find",
             "/tokens/apps",
             "/tokens/new",
             "/tokens/activity",

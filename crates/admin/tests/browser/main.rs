@@ -55,6 +55,8 @@ fn main() -> ExitCode {
         looks::many_apps_are_searched_with_the_keyboard,
         keyboard::a_token_is_created_with_only_the_keyboard,
         keyboard::scopes_are_chosen_with_only_the_keyboard,
+        keyboard::tokens_are_filtered_and_sorted_with_only_the_keyboard,
+        keyboard::a_token_is_found_by_its_text_without_being_shown,
         brand::a_browser_logs_in_and_out_with_the_pages_of_the_host,
         brand::colors_and_logo_of_the_host_are_shown_in_both_schemes,
         screens::every_screen_is_saved_as_a_screenshot,

@@ -28,6 +28,11 @@ pub(crate) async fn every_screen_is_saved_as_a_screenshot() {
     let [nightly, old] = fill(&site).await;
     let screens = [
         ("tokens", "/tokens".to_owned()),
+        (
+            "filtered",
+            "/tokens?never_expires=true&sort=last_used".to_owned(),
+        ),
+        ("find", "/tokens/find".to_owned()),
         ("no-match", "/tokens?name=nothing".to_owned()),
         ("apps", "/tokens/apps".to_owned()),
         (

@@ -116,6 +116,35 @@ pub(crate) struct Event {
     pub(crate) reason: Option<String>,
 }
 
+/// The fields of a report.
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct Report {
+    pub(crate) cards: Vec<ReportCard>,
+}
+
+/// The fields of a part of a report.
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct ReportCard {
+    /// A string, because a newer server may have cards that this program does not know.
+    pub(crate) kind: String,
+    pub(crate) count: u64,
+    pub(crate) is_truncated: bool,
+}
+
+/// The tokens that a revocation would include.
+#[derive(Clone, Copy, Debug, Deserialize)]
+pub(crate) struct Selection {
+    pub(crate) count: usize,
+    pub(crate) newest: Option<TokenId>,
+}
+
+/// The fields of the result of a revocation of many tokens.
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct Revocation {
+    pub(crate) revoked: u64,
+    pub(crate) batch: Option<String>,
+}
+
 /// A newly issued token, including its text.
 #[derive(Deserialize, Serialize)]
 pub(crate) struct IssuedDocument {

@@ -16,7 +16,9 @@ use tower_api_tokens::{
 };
 use tower_api_tokens_admin::OperationErrorKind;
 
-pub(crate) use document::{App, Document, Event, IssuedDocument, Token};
+pub(crate) use document::{
+    App, Document, Event, IssuedDocument, Report, ReportCard, Revocation, Selection, Token,
+};
 pub(crate) use policy::Rules;
 
 use crate::{failure::Failure, session::Session, time::Expiry};
@@ -119,6 +121,19 @@ pub(crate) trait Backend: Send + Sync {
     async fn resume(&self, id: TokenId) -> Result<Document<Token>, Failure>;
 
     async fn revoke(&self, id: TokenId) -> Result<Document<Token>, Failure>;
+
+    async fn report(&self, app: Option<AppId>) -> Result<Document<Report>, Failure>;
+
+    /// Selects tokens to revoke.
+    async fn select(&self, filter: &TokenFilter) -> Result<Selection, Failure>;
+
+    /// Revokes at most `count` tokens, none of which is newer than `newest`.
+    async fn revoke_selected(
+        &self,
+        filter: TokenFilter,
+        newest: TokenId,
+        count: usize,
+    ) -> Result<Document<Revocation>, Failure>;
 
     async fn policy(&self) -> Result<Document<Rules>, Failure>;
 

@@ -8,14 +8,16 @@ use serde::{Serialize, de::DeserializeOwned};
 use tower_api_tokens::{
     AppEdit, AppId, AppQuery, AppRecord, AuditQuery, Clock, EventPosition, EventQuery, IssuedToken,
     Metadata, NewApp, Policy, RecordVersion, SystemClock, TokenEdit, TokenFormat, TokenId,
-    TokenRecord, TokenRegistryStreams,
+    TokenQuery, TokenRecord, TokenRegistryStreams, TokenSelection,
 };
-use tower_api_tokens_admin::view::{AppView, EventView, PolicyView, TokenView};
+use tower_api_tokens_admin::view::{
+    AppView, EventView, PolicyView, ReportView, RevocationView, TokenView,
+};
 use zeroize::Zeroizing;
 
 use super::{
-    App, Backend, Document, Event, EventsInOrder, IssuedDocument, NewToken, Records, Rules, Token,
-    TokenFilter, is_about_format,
+    App, Backend, Document, Event, EventsInOrder, IssuedDocument, NewToken, Records, Report,
+    Revocation, Rules, Selection, Token, TokenFilter, is_about_format,
 };
 use crate::{failure::Failure, session::Session};
 
@@ -76,11 +78,7 @@ impl Backend for Session {
     }
 
     fn tokens(&self, filter: TokenFilter) -> Result<Records<'_, Token>, Failure> {
-        let mut query = filter.query;
-        if let Some(name) = &filter.format {
-            query = query.format(&self.format_named(name)?);
-        }
-        let tokens = self.tokens.stream_tokens(query);
+        let tokens = self.tokens.stream_tokens(self.query(filter)?);
         Ok(records(tokens, |token| self.document(token)))
     }
 
@@ -136,6 +134,30 @@ impl Backend for Session {
         self.document(&self.operator.revoke(id).await?)
     }
 
+    async fn report(&self, app: Option<AppId>) -> Result<Document<Report>, Failure> {
+        document(&ReportView::from(&self.operator.report(app).await?))
+    }
+
+    async fn select(&self, filter: &TokenFilter) -> Result<Selection, Failure> {
+        let query = self.query(filter.clone())?;
+        let selection = self.operator.select_for_revocation(&query).await?;
+        Ok(Selection {
+            count: selection.as_ref().map_or(0, |selection| selection.count),
+            newest: selection.map(|selection| selection.newest),
+        })
+    }
+
+    async fn revoke_selected(
+        &self,
+        filter: TokenFilter,
+        newest: TokenId,
+        count: usize,
+    ) -> Result<Document<Revocation>, Failure> {
+        let selection = TokenSelection::new(self.query(filter)?, newest, count);
+        let revocation = self.operator.revoke_selected(&selection).await?;
+        document(&RevocationView::from(&revocation))
+    }
+
     async fn policy(&self) -> Result<Document<Rules>, Failure> {
         document(&PolicyView::from(&self.operator.policy().await?))
     }
@@ -175,6 +197,13 @@ impl Backend for Session {
 }
 
 impl Session {
+    fn query(&self, filter: TokenFilter) -> Result<TokenQuery, Failure> {
+        match &filter.format {
+            Some(name) => Ok(filter.query.format(&self.format_named(name)?)),
+            None => Ok(filter.query),
+        }
+    }
+
     /// Returns the format with this label or prefix. If none is configured, any prefix may be used.
     fn format_named(&self, name: &str) -> Result<TokenFormat, Failure> {
         if !self.knows_prefix {

@@ -8,6 +8,7 @@ mod first_token;
 mod forward_auth;
 mod listen;
 mod log;
+mod maintenance;
 mod shutdown;
 mod token_file;
 
@@ -21,6 +22,7 @@ use tower_api_tokens_admin::{Admin, OAuthEndpoints, TokenGuard};
 
 use crate::{
     failure::Failure,
+    maintain::Ages,
     note::note,
     number::at_least_one,
     scopes,
@@ -32,6 +34,7 @@ use connection_limit::ConnectionLimit;
 use expiring::ExpiringRecorder;
 use first_token::FirstToken;
 use listen::Endpoint;
+use maintenance::MaintenanceTask;
 
 #[derive(Args)]
 pub(crate) struct Arguments {
@@ -42,7 +45,7 @@ pub(crate) struct Arguments {
     /// only token usage to the store. `--read-only` implies this option and writes nothing
     #[arg(
         long,
-        conflicts_with_all = ["admin_scopes", "admin_apps", "admin_token_file", "admin_token_expires", "trust_origin", "service_url"]
+        conflicts_with_all = ["admin_scopes", "admin_apps", "admin_token_file", "admin_token_expires", "trust_origin", "service_url", "every_use_is_recorded", "purge_tokens_after", "trim_events_after"]
     )]
     verify_only: bool,
     /// Identifier of an app whose tokens with `tokens:introspect` can use `/introspect`. Repeat the
@@ -95,12 +98,19 @@ pub(crate) struct Arguments {
     /// Accept tokens in any format. Needed for tokens imported from other systems
     #[arg(long)]
     accept_any_format: bool,
+    /// Every node that verifies tokens records their uses. The report then has a card for rotated tokens
+    /// without a recorded use, which are safe to revoke
+    #[arg(long)]
+    every_use_is_recorded: bool,
+    #[command(flatten)]
+    ages: Ages,
 }
 
 impl Arguments {
     pub(crate) fn purpose(&self) -> Purpose {
         Purpose::Serve {
             any_format: self.accept_any_format,
+            every_use_is_recorded: self.every_use_is_recorded,
             max_staleness: self.max_staleness,
             verify_only: self.verify_only,
         }
@@ -142,6 +152,9 @@ pub(crate) async fn run(arguments: &Arguments, session: &Session) -> Result<(), 
         token.issue(session).await?;
         note(&format!("Dashboard: http://{address}/tokens"));
     }
+    let maintains = arguments.ages.are_set() && !verify_only;
+    let _maintenance =
+        maintains.then(|| MaintenanceTask::start(&session.operator, arguments.ages.maintenance()));
     let _expiring = (!verify_only).then(|| ExpiringRecorder::start(&session.tokens));
     note(&format!("Listening on http://{address}"));
     let limit = ConnectionLimit::new(max_connections);

@@ -1,6 +1,6 @@
 //! The filters of listings of tokens.
 
-use clap::{Args, builder::PossibleValue};
+use clap::Args;
 use tower_api_tokens::{
     AuditEvent, Clock, MaskedToken, SystemClock, TokenCondition, TokenId, TokenOrder, TokenQuery,
     TokenStatus, one_line,
@@ -9,12 +9,11 @@ use tower_api_tokens::{
 use crate::{
     backend::{Context, TokenFilter},
     failure::Failure,
-    possible_values::one_of,
     time::{Future, Past},
     views::statuses,
 };
 
-#[derive(Args)]
+#[derive(Args, Default, PartialEq)]
 pub(super) struct Filters {
     /// Only the token with this identifier
     #[arg(long)]
@@ -62,14 +61,20 @@ pub(super) struct Filters {
     /// those that were not
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     used_since_rotation: Option<bool>,
-    /// Order of the tokens. Defaults to `newest`, to `expiry` with `--expires-before`, and to `last_used`
-    /// with `--unused-since`
-    #[arg(long, value_name = "ORDER", value_parser = one_of::<TokenOrder>(orders()))]
-    sort: Option<TokenOrder>,
 }
 
 impl Filters {
-    pub(super) async fn read(&self, context: &Context<'_>) -> Result<TokenFilter, Failure> {
+    /// Whether there is no filter.
+    pub(super) fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// Reads the filters of a listing in this order.
+    pub(super) async fn read(
+        &self,
+        context: &Context<'_>,
+        order: Option<TokenOrder>,
+    ) -> Result<TokenFilter, Failure> {
         let now = SystemClock::default().now();
         let past = |at: Option<Past>| at.map(|at| at.instant(now));
         let expires_before = self.expires_before;
@@ -87,7 +92,7 @@ impl Filters {
         query.never_used = self.never_used;
         query.replaced = self.replaced;
         query.used_since_rotation = self.used_since_rotation;
-        query.order = self.sort;
+        query.order = order;
         query.check().map_err(|conflict| {
             let [one, other] = conflict.conditions().map(option);
             Failure::usage(format!(
@@ -112,18 +117,6 @@ fn option(condition: TokenCondition) -> String {
         Some("false") => format!("--{name}=false"),
         Some(value) => format!("--{name} {value}"),
     }
-}
-
-fn orders() -> impl Iterator<Item = PossibleValue> {
-    TokenOrder::ALL.iter().map(|order| {
-        PossibleValue::new(order.as_str()).help(match order {
-            TokenOrder::Newest => "The newest first",
-            TokenOrder::Oldest => "The oldest first",
-            TokenOrder::Expiry => "The earliest expiry first, without revoked tokens",
-            TokenOrder::LastUsed => "The longest unused first, without revoked tokens",
-            _ => "",
-        })
-    })
 }
 
 fn last_four(text: &str) -> Result<String, &'static str> {

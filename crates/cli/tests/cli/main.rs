@@ -6,6 +6,7 @@ mod events;
 mod filters;
 mod formats;
 mod guide;
+mod hygiene;
 mod measuring;
 mod oauth;
 mod output;

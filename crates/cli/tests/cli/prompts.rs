@@ -78,7 +78,7 @@ fn no_terminal_width_breaks_identifiers() {
     assert!(shown.contains(&scopes.replace(',', " ")), "{shown}");
     assert!(
         at_width(&cli, 0, "--help")
-            .contains("Issue, list, show, edit, suspend, resume, rotate, revoke and purge")
+            .contains("Issue, list, find, show, edit, suspend, resume, rotate, revoke and purge")
     );
 }
 

@@ -5,7 +5,7 @@ use tower_api_tokens::{
 };
 
 use super::{PostgresStore, Query, mutate::bind_event};
-use crate::rows::{Identifier, changes_text, event_from, page_from, surplus};
+use crate::rows::{Identifier, changes_text, event_from, event_id, page_from, surplus};
 
 impl PostgresStore {
     pub(super) fn append_event(&self, event: &AuditEvent) -> Query {
@@ -56,12 +56,6 @@ impl AuditLog for PostgresStore {
             .bind(query.app.map(|app| app.to_string()))
             .bind(query.token.map(Identifier::from));
         let rows = self.list(read).await?;
-        page_from(
-            &rows,
-            limit,
-            "api_token_audit",
-            event_from,
-            AuditEventId::from_bytes,
-        )
+        page_from(&rows, limit, "api_token_audit", event_from, event_id)
     }
 }

@@ -7,15 +7,9 @@ use sqlx::{
     encode::IsNull,
     postgres::{PgArgumentBuffer, PgHasArrayType, PgTypeInfo, PgValueRef, types::Oid},
 };
-use tower_api_tokens::{AuditEventId, TokenId};
+use tower_api_tokens::AuditEventId;
 
 use crate::rows::Identifier;
-
-impl From<TokenId> for Identifier {
-    fn from(id: TokenId) -> Self {
-        Self(*id.as_bytes())
-    }
-}
 
 impl From<AuditEventId> for Identifier {
     fn from(id: AuditEventId) -> Self {

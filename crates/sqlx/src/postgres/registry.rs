@@ -6,10 +6,13 @@ use tower_api_tokens::{
     TokenRegistry, TokenTarget, UsageLog, store::microseconds,
 };
 
-use super::{PostgresStore, Query};
-use crate::rows::{
-    Columns, Identifier, app_from, check_order, count, expiring_from, first_identifier_at,
-    policy_from, readable, surplus, token_from, tokens_from, unsupported,
+use super::{PostgresStore, Query, statements::DIALECT};
+use crate::{
+    listing::{Listing, Value, listing},
+    rows::{
+        Columns, Identifier, app_from, count, expiring_from, first_identifier_at, policy_from,
+        readable, surplus, token_from, tokens_from, unsupported,
+    },
 };
 
 impl PostgresStore {
@@ -17,6 +20,15 @@ impl PostgresStore {
         self.query(&self.statements().token)
             .bind(Identifier::from(target.id))
             .bind(target.app.map(|app| app.as_str().to_owned()))
+    }
+}
+
+fn bind(query: Query, value: Value) -> Query {
+    match value {
+        Value::Integer(number) => query.bind(number),
+        Value::Text(text) => query.bind(text),
+        Value::Digest(digest) => query.bind(digest),
+        Value::Identifier(id) => query.bind(id),
     }
 }
 
@@ -74,21 +86,12 @@ impl TokenRegistry for PostgresStore {
         query: &TokenQuery,
         now: Timestamp,
     ) -> Result<Page<TokenRecord, TokenCursor>, StoreError> {
-        check_order(query)?;
         if query.selects_nothing() {
             return Ok(Page::empty());
         }
-        let limit = query.limit.get();
-        let read = self
-            .query(&self.statements().list(query)?)
-            .bind(surplus(limit))
-            // Expiries are stored in microseconds, and reached when their microsecond begins.
-            .bind(microseconds(now))
-            .bind(query.after.map(|after| Identifier::from(after.id())))
-            .bind(query.app.map(|app| app.to_string()))
-            .bind(query.name.clone())
-            .bind(query.successor.map(Identifier::from));
-        let rows = self.list(read).await?;
+        let Listing { text, values } = listing(query, now, &DIALECT)?;
+        let read = self.query(&self.statements().fill(&text));
+        let rows = self.list(values.into_iter().fold(read, bind)).await?;
         tokens_from(&rows, query, now)
     }
 

@@ -1,10 +1,8 @@
 //! Every statement: none is put together from values.
 
-use sqlx::SqlStr;
-use tower_api_tokens::{StoreError, TokenQuery, TokenStatus};
-
 use super::{mutate::Calls, schema::Schema};
-use crate::rows::unsupported;
+use crate::listing::Dialect;
+use sqlx::SqlStr;
 
 macro_rules! statements {
     ($($(#[doc = $doc:literal])* $name:ident = $template:expr;)*) => {
@@ -29,15 +27,32 @@ macro_rules! columns {
     () => {
         "id, digest, mask, name, scopes, created_at, expires_at, revoked_at, successor, \
          last_used_at, uses, app_id, app_name, app_created_at, app_disabled_at, restrictions, \
-         metadata, app_metadata, created_by "
+         metadata, app_metadata, created_by"
     };
 }
 
 macro_rules! tokens {
     ($clause:literal) => {
-        concat!("SELECT ", columns!(), "FROM @.api_token_details ", $clause)
+        concat!("SELECT ", columns!(), " FROM @.api_token_details ", $clause)
     };
 }
+
+/// For the listing of tokens. In this collation, only ASCII letters have a case, and a text is equal
+/// to no other.
+pub(super) const DIALECT: Dialect = Dialect {
+    parameter: '$',
+    columns: columns!(),
+    source: "@.api_token_details t",
+    end: "coalesce(t.expires_at, 9223372036854775807)",
+    app_disabled_at: "t.app_disabled_at",
+    is_named: "strpos(lower(t.name COLLATE \"C\"), lower(# COLLATE \"C\")) > 0",
+    has_head: "split_part(t.mask, '…', 1) COLLATE \"C\" = #",
+    has_tail: "split_part(t.mask, '…', 2) COLLATE \"C\" = #",
+    is_created_by: "t.created_by COLLATE \"C\" = # AND t.created_by IS NOT NULL",
+    is_unexpired: "(t.expires_at IS NULL OR t.expires_at > #)",
+    weighs_indexes: true,
+    compares_rows: true,
+};
 
 /// A token, or nulls in its place, and the latest revision.
 macro_rules! with_latest {
@@ -146,6 +161,11 @@ statements! {
     /// Events from a position on, with the position and whether the server is a standby. At least one row.
     events_after = concat!(events_from!(), "WHERE position >= $1 ORDER BY position LIMIT $2) v ON true ORDER BY v.position");
     latest_event = concat!(events_from!(), "ORDER BY position DESC LIMIT 1) v ON true");
+    /// Like `events_after`, but only events of an app, from an event on if there is one.
+    events_of_app = concat!(events_from!(), "WHERE app_id = $1 AND position >= CASE WHEN $2 IS NULL THEN 0 \
+        ELSE (SELECT position FROM @.api_token_event_log WHERE id = $2) END \
+        ORDER BY position LIMIT $3) v ON true ORDER BY v.position");
+    latest_event_of_app = concat!(events_from!(), "WHERE app_id = $1 ORDER BY position DESC LIMIT 1) v ON true");
     /// Without `OFFSET` a plan could read all apps.
     expiring = concat!("SELECT d.* FROM (SELECT id, expires_at FROM @.api_tokens \
         WHERE revoked_at IS NULL AND successor IS NULL AND expires_at <= $3 \
@@ -175,43 +195,8 @@ statements! {
 }
 
 impl Statements {
-    /// The statement for a listing, in the order and by the terms of [`TokenQuery::selects`].
-    pub(super) fn list(&self, query: &TokenQuery) -> Result<SqlStr, StoreError> {
-        let mut text = tokens!("WHERE $2 IS NOT NULL").to_owned();
-        if query.after.is_some() {
-            text.push_str(" AND id < $3");
-        }
-        if query.app.is_some() {
-            text.push_str(" AND app_id = $4");
-        }
-        if query.name.is_some() {
-            // In this collation the letters of ASCII alone have a case.
-            text.push_str(" AND strpos(lower(name COLLATE \"C\"), lower($5 COLLATE \"C\")) > 0");
-        }
-        if query.successor.is_some() {
-            text.push_str(" AND successor = $6");
-        }
-        text.push_str(match query.status {
-            None => "",
-            Some(TokenStatus::Live) => {
-                " AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > $2) \
-                  AND app_disabled_at IS NULL"
-            }
-            Some(TokenStatus::Revoked) => " AND revoked_at IS NOT NULL",
-            Some(TokenStatus::Expired) => " AND revoked_at IS NULL AND expires_at <= $2",
-            Some(TokenStatus::AppDisabled) => {
-                " AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > $2) \
-                  AND app_disabled_at IS NOT NULL"
-            }
-            // What restrictions mean is judged afterwards.
-            Some(TokenStatus::Restricted | TokenStatus::Suspended | TokenStatus::NotYetValid) => {
-                " AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > $2) \
-                  AND app_disabled_at IS NULL AND restrictions IS NOT NULL"
-            }
-            Some(_) => return Err(unsupported()),
-        });
-        text.push_str(" ORDER BY id DESC LIMIT $1");
-        Ok(self.schema.fill(&text))
+    pub(super) fn fill(&self, template: &str) -> SqlStr {
+        self.schema.fill(template)
     }
 
     /// The statement for a listing of events, by the terms of

@@ -12,7 +12,8 @@ use super::{
     statements,
 };
 use crate::rows::{
-    Columns, changes_text, event_from, event_page_from, first_identifier_at, page_from, surplus,
+    Columns, changes_text, event_from, event_id, event_page_from, first_identifier_at, page_from,
+    surplus,
 };
 
 /// Appends an event in the current transaction.
@@ -119,25 +120,31 @@ impl AuditLog for SqliteStore {
             .fetch_all(self.readers()?)
             .await
             .map_err(from_sqlx)?;
-        page_from(
-            &rows,
-            limit,
-            "api_token_audit",
-            event_from,
-            AuditEventId::from_bytes,
-        )
+        page_from(&rows, limit, "api_token_audit", event_from, event_id)
     }
 }
 
 #[async_trait]
 impl EventLog for SqliteStore {
     async fn read_events(&self, query: &EventQuery) -> Result<EventPage, StoreError> {
-        let read = match query.start {
-            EventStart::Latest => sqlx::query(statements::LATEST_EVENT),
-            EventStart::After(position) => sqlx::query(statements::EVENTS_AFTER)
+        let app = query.app.as_ref().map(AppId::as_str);
+        let start = match app {
+            Some(_) => query.start_in_app()?,
+            None => None,
+        };
+        let read = match (query.start, app) {
+            (EventStart::Latest, Some(app)) => {
+                sqlx::query(statements::LATEST_EVENT_OF_APP).bind(app)
+            }
+            (_, Some(app)) => sqlx::query(statements::EVENTS_OF_APP)
+                .bind(app)
+                .bind(start.as_ref().map(|id| id.as_bytes().as_slice()))
+                .bind(surplus(query.limit.get())),
+            (EventStart::Latest, None) => sqlx::query(statements::LATEST_EVENT),
+            (EventStart::After(position), None) => sqlx::query(statements::EVENTS_AFTER)
                 .bind(i64::try_from(position.number).unwrap_or(i64::MAX))
                 .bind(surplus(query.limit.get())),
-            _ => sqlx::query(statements::EVENTS_AFTER)
+            (_, None) => sqlx::query(statements::EVENTS_AFTER)
                 .bind(0)
                 .bind(surplus(query.limit.get())),
         };

@@ -10,7 +10,7 @@ use tower_api_tokens::{StoreError, StoreErrorKind};
 
 use super::{
     error::from_sqlx,
-    statements::RESTART_LOG,
+    statements::{RECORD_DAYS, RESTART_LOG},
     writer::{execute, in_transaction},
 };
 use crate::{
@@ -36,7 +36,7 @@ struct Migration {
 const FIRST_COMPATIBLE: i64 = 5;
 
 /// All migrations, in order.
-const MIGRATIONS: [Migration; 7] = [
+const MIGRATIONS: [Migration; 8] = [
     Migration {
         version: 1,
         name: "tokens",
@@ -82,10 +82,17 @@ const MIGRATIONS: [Migration; 7] = [
     },
     Migration {
         version: 7,
+        name: "listing",
+        min_reader: 1,
+        min_writer: 6,
+        sql: include_str!("../../migrations/sqlite/0007_listing.sql"),
+    },
+    Migration {
+        version: 8,
         name: "maintenance",
         min_reader: 1,
         min_writer: 6,
-        sql: include_str!("../../migrations/sqlite/0007_maintenance.sql"),
+        sql: include_str!("../../migrations/sqlite/0008_maintenance.sql"),
     },
 ];
 
@@ -252,8 +259,8 @@ async fn apply(connection: &mut SqliteConnection, migration: &Migration) -> Resu
     Ok(())
 }
 
-/// Restores triggers that were dropped or altered. The log is started over, because it lacks the changes
-/// made without them.
+/// Restores triggers that were dropped or altered, and what they would have recorded. The log is started over,
+/// because it lacks the changes made without them.
 async fn restore_triggers(connection: &mut SqliteConnection) -> Result<(), StoreError> {
     let altered = altered_triggers(connection).await?;
     if altered.is_empty() {
@@ -265,6 +272,7 @@ async fn restore_triggers(connection: &mut SqliteConnection) -> Result<(), Store
         let restored = sqlx::raw_sql(AssertSqlSafe(restore)).execute(&mut *connection);
         restored.await.map_err(from_sqlx)?;
     }
+    execute(connection, RECORD_DAYS).await?;
     execute(connection, RESTART_LOG).await
 }
 

@@ -12,6 +12,8 @@ mod memory;
 mod migrate;
 mod open;
 mod place;
+#[cfg(test)]
+mod plans;
 mod registry;
 mod statements;
 mod writer;

@@ -1,5 +1,6 @@
 use async_trait::async_trait;
 use jiff::Timestamp;
+use sqlx::{AssertSqlSafe, Sqlite, query::Query, sqlite::SqliteArguments};
 use tower_api_tokens::{
     AppId, AppQuery, AppRecord, Applied, AuditLog, ChangeLog, EventLog, ExpiringQuery, Mutation,
     Outdated, OutdatedQuery, Page, Policy, StoreError, TokenCursor, TokenQuery, TokenRecord,
@@ -12,7 +13,22 @@ use super::{
     error::from_sqlx,
     statements,
 };
-use crate::rows::{app_from, check_order, expiring_from, readable, surplus, tokens_from};
+use crate::{
+    listing::{Listing, Value, listing},
+    rows::{app_from, expiring_from, readable, surplus, tokens_from},
+};
+
+fn bind(
+    query: Query<'_, Sqlite, SqliteArguments>,
+    value: Value,
+) -> Query<'_, Sqlite, SqliteArguments> {
+    match value {
+        Value::Integer(number) => query.bind(number),
+        Value::Text(text) => query.bind(text),
+        Value::Digest(digest) => query.bind(digest.to_vec()),
+        Value::Identifier(id) => query.bind(id.0.to_vec()),
+    }
+}
 
 #[async_trait]
 impl TokenRegistry for SqliteStore {
@@ -65,25 +81,13 @@ impl TokenRegistry for SqliteStore {
         query: &TokenQuery,
         now: Timestamp,
     ) -> Result<Page<TokenRecord, TokenCursor>, StoreError> {
-        check_order(query)?;
         if query.selects_nothing() {
             return Ok(Page::empty());
         }
-        // One byte longer than an identifier, so that it sorts after all of them.
-        let last = [u8::MAX; 17];
-        let after = query.after.map(|after| after.id());
-        let limit = query.limit.get();
-        let select = sqlx::query(statements::list(query.app.is_some(), query.status)?)
-            .bind(
-                after
-                    .as_ref()
-                    .map_or(last.as_slice(), |id| id.as_bytes().as_slice()),
-            )
-            .bind(surplus(limit))
-            .bind(microseconds(now))
-            .bind(query.app.as_ref().map(AppId::as_str))
-            .bind(query.name.as_deref())
-            .bind(query.successor.as_ref().map(|id| id.as_bytes().as_slice()));
+        let Listing { text, values } = listing(query, now, &statements::DIALECT)?;
+        // Safe: the text is made of constants, and values are bound.
+        let select = sqlx::query(AssertSqlSafe(text));
+        let select = values.into_iter().fold(select, bind);
         let rows = select.fetch_all(self.readers()?).await.map_err(from_sqlx)?;
         tokens_from(&rows, query, now)
     }

@@ -1,8 +1,6 @@
 //! All statements. They are constants, and values are always bound.
 
-use tower_api_tokens::{StoreError, TokenStatus};
-
-use crate::rows::unsupported;
+use crate::listing::Dialect;
 
 /// The expiry of a token. For restricted tokens, `expires_at` is in the past, so that processes of earlier
 /// versions refuse them.
@@ -24,16 +22,33 @@ macro_rules! columns {
     };
 }
 
-macro_rules! tokens {
-    ($($clause:expr),*) => {
-        concat!(
-            "SELECT ",
-            columns!(),
-            "FROM api_tokens t JOIN api_token_apps a ON a.id = t.app_id ",
-            $($clause),*
-        )
+macro_rules! source {
+    () => {
+        "api_tokens t JOIN api_token_apps a ON a.id = t.app_id "
     };
 }
+
+macro_rules! tokens {
+    ($($clause:expr),*) => {
+        concat!("SELECT ", columns!(), "FROM ", source!(), $($clause),*)
+    };
+}
+
+/// For the listing of tokens. A `+` keeps SQLite from using an index.
+pub(super) const DIALECT: Dialect = Dialect {
+    parameter: '?',
+    columns: columns!(),
+    source: source!(),
+    end: concat!("coalesce(", expiry!(), ", 9223372036854775807)"),
+    app_disabled_at: "a.disabled_at",
+    is_named: "instr(lower(t.name), lower(#)) > 0",
+    has_head: "substr(t.mask, 1, instr(t.mask, '…') - 1) = #",
+    has_tail: "substr(t.mask, instr(t.mask, '…') + 1) = #",
+    is_created_by: "t.created_by = # AND t.created_by IS NOT NULL",
+    is_unexpired: concat!("+coalesce(", expiry!(), ", 9223372036854775807) > #"),
+    weighs_indexes: false,
+    compares_rows: false,
+};
 
 macro_rules! latest {
     () => {
@@ -175,6 +190,27 @@ pub(super) const EVENTS_AFTER: &str = concat!(
 pub(super) const LATEST_EVENT: &str =
     concat!(positioned_events!(), "ORDER BY e.position DESC LIMIT 1");
 
+// `CROSS JOIN` reads the events of the app first, because there may be many others.
+macro_rules! events_of_app {
+    ($clause:literal) => {
+        concat!(
+            "SELECT a.id, a.at, a.actor, a.action, a.app_id, a.token, a.outcome, a.changes, e.position ",
+            "FROM api_token_audit a CROSS JOIN api_token_events e ON e.event = a.id WHERE a.app_id = ?1 ",
+            $clause
+        )
+    };
+}
+
+/// Returns the events of an app with their positions, from an event on if there is one, and otherwise from the
+/// oldest on.
+pub(super) const EVENTS_OF_APP: &str = events_of_app!(
+    "AND e.position >= CASE WHEN ?2 IS NULL THEN 0 \
+     ELSE (SELECT position FROM api_token_events WHERE event = ?2) END \
+     ORDER BY e.position LIMIT ?3"
+);
+
+pub(super) const LATEST_EVENT_OF_APP: &str = events_of_app!("ORDER BY e.position DESC LIMIT 1");
+
 /// Returns the oldest events in the order of the log, with their times, and whether one is the latest.
 pub(super) const OLDEST_EVENTS: &str = "SELECT e.event, a.at, \
      e.position = (SELECT max(position) FROM api_token_events) \
@@ -226,6 +262,10 @@ pub(super) const RECORD_USAGE: &str = "UPDATE api_tokens SET \
      uses = CASE WHEN uses > 9223372036854775807 - ?3 THEN 9223372036854775807 ELSE max(uses, 0) + ?3 END \
      WHERE id = ?1";
 
+/// Makes the trigger record the days of uses that were recorded without it.
+pub(super) const RECORD_DAYS: &str = "UPDATE api_tokens SET last_used_at = last_used_at \
+     WHERE coalesce(last_used_at, last_used_day, successor, used_since_rotation) IS NOT NULL";
+
 pub(super) const LATEST: &str = "SELECT coalesce(max(revision), 0) FROM api_token_changes";
 
 /// Logs a change, unless the log already has it after a revision.
@@ -247,50 +287,3 @@ pub(super) const REVISION: &str =
 pub(super) const CHANGES: &str = "SELECT revision, mark, digest, app_id, \
      (SELECT max(revision) FROM api_token_changes) \
      FROM api_token_changes WHERE revision >= ?1 ORDER BY revision LIMIT ?2";
-
-/// Returns the statement that lists tokens, newest first, with the conditions of
-/// [`TokenQuery::selects`](tower_api_tokens::TokenQuery::selects).
-pub(super) fn list(of_app: bool, status: Option<TokenStatus>) -> Result<&'static str, StoreError> {
-    macro_rules! list {
-        ($($status:expr),*) => {
-            if of_app {
-                tokens!(
-                    "WHERE t.id < ?1 AND t.app_id = ?4 AND ?3 IS NOT NULL ",
-                    "AND (?5 IS NULL OR instr(lower(t.name), lower(?5)) > 0) ",
-                    "AND (?6 IS NULL OR t.successor = ?6) ",
-                    $($status,)*
-                    " ORDER BY t.id DESC LIMIT ?2"
-                )
-            } else {
-                tokens!(
-                    "WHERE t.id < ?1 AND ?3 IS NOT NULL ",
-                    "AND (?5 IS NULL OR instr(lower(t.name), lower(?5)) > 0) ",
-                    "AND (?6 IS NULL OR t.successor = ?6) ",
-                    $($status,)*
-                    " ORDER BY t.id DESC LIMIT ?2"
-                )
-            }
-        };
-    }
-    Ok(match status {
-        None => list!(""),
-        Some(TokenStatus::Live) => list!(
-            "AND t.revoked_at IS NULL AND coalesce(",
-            expiry!(),
-            "> ?3, true) AND a.disabled_at IS NULL"
-        ),
-        Some(TokenStatus::Revoked) => list!("AND t.revoked_at IS NOT NULL"),
-        Some(TokenStatus::Expired) => list!("AND t.revoked_at IS NULL AND ", expiry!(), "<= ?3"),
-        Some(TokenStatus::AppDisabled) => list!(
-            "AND t.revoked_at IS NULL AND coalesce(",
-            expiry!(),
-            "> ?3, true) AND a.disabled_at IS NOT NULL"
-        ),
-        // What restrictions mean is judged afterwards.
-        Some(TokenStatus::Restricted | TokenStatus::Suspended | TokenStatus::NotYetValid) => list!(
-            "AND t.revoked_at IS NULL AND coalesce(t.restricted_expires_at > ?3, true) \
-             AND a.disabled_at IS NULL AND t.restrictions IS NOT NULL"
-        ),
-        Some(_) => return Err(unsupported()),
-    })
-}

@@ -17,7 +17,12 @@ pub(crate) fn tests() -> Vec<Test> {
 }
 
 /// The columns of a token that record its usage, on which no decision depends.
-const USAGE: [&str; 2] = ["last_used_at", "uses"];
+const USAGE: [&str; 4] = [
+    "last_used_at",
+    "uses",
+    "last_used_day",
+    "used_since_rotation",
+];
 
 /// Values for columns whose form is restricted. The others get one that suits their type.
 const VALUES: [(&str, &str); 6] = [

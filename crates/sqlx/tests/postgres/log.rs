@@ -5,8 +5,8 @@ use std::error::Error;
 use sqlx::{PgConnection, postgres::PgListener};
 use tower_api_tokens::{
     AppRecord, Change, ChangeLog, Changes, GrantError, Grantable, MaskedToken, Mutation, Op,
-    Replacement, Revision, StoreErrorKind, TokenDigest, TokenId, TokenOrder, TokenQuery,
-    TokenRecord, TokenRegistry, TokenRegistryExt, TokenStore, TokenTarget, Usage, UsageLog,
+    Replacement, Revision, StoreErrorKind, TokenDigest, TokenId, TokenRecord, TokenRegistry,
+    TokenRegistryExt, TokenStore, TokenTarget, Usage, UsageLog,
 };
 use tower_api_tokens_sqlx::PostgresStore;
 
@@ -30,7 +30,6 @@ pub(crate) fn tests() -> Vec<Test> {
         a_full_notification_queue_fails_no_change,
         find_many_returns_answers_in_order_with_positions,
         uses_saturate_at_the_maximum,
-        an_order_without_a_statement_is_refused_instead_of_ignored,
     ]
 }
 
@@ -444,17 +443,6 @@ async fn find_many_returns_answers_in_order_with_positions() {
     }
     assert_eq!(answers[50].record, None);
     assert_eq!(store.find_many(&[]).await.unwrap(), []);
-}
-
-async fn an_order_without_a_statement_is_refused_instead_of_ignored() {
-    let schema = Schema::new();
-    let store = schema.open().await;
-    assert!(store.tokens(&TokenQuery::default(), at(0)).await.is_ok());
-    for order in [TokenOrder::Oldest, TokenOrder::Expiry, TokenOrder::LastUsed] {
-        let query = TokenQuery::default().sorted_by(order);
-        let error = store.tokens(&query, at(0)).await.unwrap_err();
-        assert_eq!(error.kind(), StoreErrorKind::Unsupported, "{order}");
-    }
 }
 
 async fn uses_saturate_at_the_maximum() {

@@ -14,10 +14,12 @@ mod columns;
 mod compatibility;
 mod connecting;
 mod encryption;
+mod first_pages;
 mod following;
 mod freezing;
 mod indexes;
 mod isolation;
+mod listing;
 mod log;
 mod opening;
 mod outages;
@@ -59,6 +61,7 @@ fn main() -> ExitCode {
         freezing::tests(),
         indexes::tests(),
         isolation::tests(),
+        listing::tests(),
         log::tests(),
         opening::tests(),
         outages::tests(),

@@ -58,14 +58,56 @@ impl Visit for Message {
     }
 }
 
-/// Returns the plans of a schema's statements since the last call.
-fn plans(schema: &Schema) -> String {
-    let mut plans = reported().lock().unwrap();
-    // Statements in functions do not name the schema, so the server is used only by this test.
-    let own: Vec<_> = plans.drain(..).collect();
-    let own = own.join("\n").replace("\\n", "\n");
-    assert!(own.is_empty() || own.contains(&schema.name));
-    own
+/// Held while a test reads the plans, which are those of all tests.
+pub(crate) static EXPLAINED: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+
+/// The plans of a schema's statements.
+pub(crate) struct Explained<'s> {
+    schema: &'s Schema,
+    options: String,
+}
+
+impl<'s> Explained<'s> {
+    /// Takes further options of the server, as in a URL.
+    pub(crate) fn new(schema: &'s Schema, options: &str) -> Self {
+        reported();
+        let options = format!(
+            "options=-c%20session_preload_libraries%3Dauto_explain\
+             %20-c%20auto_explain.log_min_duration%3D0%20-c%20auto_explain.log_nested_statements%3Don\
+             %20-c%20auto_explain.log_level%3Dnotice%20-c%20auto_explain.log_analyze%3Don\
+             %20-c%20auto_explain.log_buffers%3Don{options}"
+        );
+        Self { schema, options }
+    }
+
+    /// Returns the URL with which a store connects.
+    pub(crate) fn url(&self, server: &str) -> String {
+        format!("{server}?{}", self.options)
+    }
+
+    fn all(&self) -> String {
+        // Statements in functions do not name the schema, so the server is used only by one test.
+        let own = reported().lock().unwrap().join("\n").replace("\\n", "\n");
+        assert!(own.is_empty() || own.contains(&self.schema.name));
+        own
+    }
+
+    /// Returns the plans since the last call.
+    pub(crate) fn take(&self) -> String {
+        let all = self.all();
+        reported().lock().unwrap().clear();
+        all
+    }
+
+    /// Returns how many pages the only statement since the last call of [`take`](Self::take) has read.
+    pub(crate) fn pages(&self) -> u64 {
+        let plans = self.all();
+        let (_, buffers) = plans.split_once("Buffers: shared ").expect(&plans);
+        let line = buffers.lines().next().unwrap();
+        let counts = line.split(' ').filter_map(|part| part.split_once('='));
+        let pages = counts.filter(|(kind, _)| ["hit", "read"].contains(kind));
+        pages.map(|(_, count)| count.parse::<u64>().unwrap()).sum()
+    }
 }
 
 async fn fill(schema: &Schema) {
@@ -88,20 +130,18 @@ async fn fill(schema: &Schema) {
 }
 
 async fn every_call_uses_an_index() {
+    let _alone = EXPLAINED.lock().await;
     let schema = Schema::new();
-    reported();
     schema.open().await.close().await;
     fill(&schema).await;
-    let options = "options=-c%20session_preload_libraries%3Dauto_explain\
-        %20-c%20auto_explain.log_min_duration%3D0%20-c%20auto_explain.log_nested_statements%3Don%20-c%20auto_explain.log_level%3Dnotice";
     // The server may switch to a generic plan for a statement that is used often.
     for mode in ["force_custom_plan", "force_generic_plan"] {
-        let url = format!("{}?{options}%20-c%20plan_cache_mode%3D{mode}", server());
-        let store = schema.open_by(&url).await;
-        plans(&schema);
+        let explained = Explained::new(&schema, &format!("%20-c%20plan_cache_mode%3D{mode}"));
+        let store = schema.open_by(&explained.url(&server())).await;
+        explained.take();
         let uses = |indexes: &[&str]| {
             // The policy is one row.
-            let plans = plans(&schema).replace("Seq Scan on api_token_policy", "");
+            let plans = explained.take().replace("Seq Scan on api_token_policy", "");
             assert!(!plans.is_empty(), "the server tells its plans");
             assert!(!plans.contains("Seq Scan"), "{mode}: {plans}");
             for index in indexes {
@@ -190,6 +230,17 @@ async fn reads(store: &PostgresStore, uses: &impl Fn(&[&str])) {
     let latest = EventQuery::new(EventStart::Latest);
     store.read_events(&latest).await.unwrap();
     uses(&["api_token_events_pkey", "api_token_audit_pkey"]);
+    let of_app = EventQuery::new(EventStart::Oldest).app(app).limit(10);
+    let page = store.read_events(&of_app).await.unwrap();
+    assert_eq!(page.events.len(), 10);
+    // Which indexes are used depends on how many events an app has.
+    uses(&[]);
+    let of_app = EventQuery::after(page.position).app(app).limit(10);
+    store.read_events(&of_app).await.unwrap();
+    uses(&[]);
+    let latest = EventQuery::new(EventStart::Latest).app(app);
+    store.read_events(&latest).await.unwrap();
+    uses(&[]);
     let expiring = ExpiringQuery::new(Timestamp::UNIX_EPOCH, now).limit(10);
     let page = store.expiring(&expiring).await.unwrap();
     assert_eq!(page.items.len(), 10);

@@ -10,8 +10,7 @@ use jiff::Timestamp;
 use sqlx::{Connection, Row, SqliteConnection, sqlite::SqliteConnectOptions};
 use tower_api_tokens::{
     AppQuery, AuditQuery, ChangeLog, ChangeLogStreams, EventLog, EventQuery, EventStart, NewToken,
-    StoreErrorKind, TokenOrder, TokenQuery, TokenRegistry, TokenRegistryStreams, TokenStore, Usage,
-    UsageLog,
+    StoreErrorKind, TokenQuery, TokenRegistry, TokenRegistryStreams, TokenStore, Usage, UsageLog,
 };
 use tower_api_tokens_sqlx::SqliteStore;
 
@@ -42,17 +41,6 @@ async fn execute_unchecked(file: &File, statements: &str) {
         .await
         .unwrap();
     connection.close().await.unwrap();
-}
-
-#[tokio::test]
-async fn an_order_without_a_statement_is_refused_instead_of_ignored() {
-    let store = SqliteStore::connect("sqlite::memory:").await.unwrap();
-    assert!(store.tokens(&TokenQuery::default(), NOW).await.is_ok());
-    for order in [TokenOrder::Oldest, TokenOrder::Expiry, TokenOrder::LastUsed] {
-        let query = TokenQuery::default().sorted_by(order);
-        let error = store.tokens(&query, NOW).await.unwrap_err();
-        assert_eq!(error.kind(), StoreErrorKind::Unsupported, "{order}");
-    }
 }
 
 #[tokio::test]

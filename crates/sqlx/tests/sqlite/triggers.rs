@@ -123,7 +123,14 @@ async fn every_column_that_verification_depends_on_is_logged() {
     assert_eq!(log.logged().await, [digest(7)]);
     // Every column was changed above, except those for usage.
     let mut connection = log.file.connect().await;
-    let known = ["id", "digest", "last_used_at", "uses"];
+    let known = [
+        "id",
+        "digest",
+        "last_used_at",
+        "uses",
+        "last_used_day",
+        "used_since_rotation",
+    ];
     for column in columns_of(&mut connection, "api_tokens").await {
         let changed = columns
             .iter()
@@ -131,7 +138,7 @@ async fn every_column_that_verification_depends_on_is_logged() {
         assert!(changed || known.contains(&&*column), "{column}");
     }
     log.file
-        .execute("UPDATE api_tokens SET uses = uses + 1, last_used_at = 7")
+        .execute("UPDATE api_tokens SET uses = uses + 1, last_used_at = 7, last_used_day = 7, used_since_rotation = 1")
         .await;
     assert_eq!(log.logged().await, []);
 }

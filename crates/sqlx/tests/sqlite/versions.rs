@@ -9,15 +9,17 @@ use std::{
 };
 
 use futures_util::future::join_all;
+use jiff::Timestamp;
 use sqlx::{
     Connection, Row, SqliteConnection,
     sqlite::{SqliteConnectOptions, SqliteJournalMode},
 };
 use tokio::time::{sleep, timeout};
 use tower_api_tokens::{
-    AppId, Change, ChangeLog, Changes, MaskedToken, TokenDigest, TokenId, TokenRecord,
-    TokenRegistry, TokenRegistryExt, TokenStore, TokenTarget,
+    AppId, Change, ChangeLog, Changes, MaskedToken, TokenDigest, TokenId, TokenOrder, TokenQuery,
+    TokenRecord, TokenRegistry, TokenRegistryExt, TokenStore, TokenTarget,
 };
+use tower_api_tokens_sqlx::SqliteStore;
 
 use crate::support::{File, RELEASED, write_version};
 
@@ -379,4 +381,54 @@ async fn what_processes_of_released_versions_cannot_judge_is_refused() {
     }
     let found = store.find(&restricted.digest).await.unwrap().record;
     assert_eq!(found.as_ref(), Some(&restricted));
+}
+
+/// The identifiers of tokens by their last use, and of those that were used since their rotation.
+async fn listed(store: &SqliteStore) -> [Vec<TokenId>; 2] {
+    let by_use = TokenQuery::default().sorted_by(TokenOrder::LastUsed);
+    let used = TokenQuery::default().used_since_rotation(true);
+    let mut listed = [const { Vec::new() }; 2];
+    for (ids, query) in listed.iter_mut().zip([by_use, used]) {
+        let page = store.tokens(&query, Timestamp::UNIX_EPOCH).await.unwrap();
+        ids.extend(page.items.iter().map(|token| token.id));
+    }
+    listed
+}
+
+#[tokio::test]
+async fn processes_of_released_versions_move_the_tokens_that_they_use() {
+    for version in 1..=RELEASED {
+        let file = File::new();
+        write_version(&file.path(), version).await;
+        file.execute("INSERT INTO api_token_apps (id, name, created_at, disabled_at) VALUES ('app', 'App', 0, NULL)")
+            .await;
+        let mut node = Node::start(&file, version).await;
+        let days_ago = "UPDATE api_tokens SET created_at = created_at - 9 * 86400000000";
+        for number in 1..=3 {
+            node.issue(number).await;
+        }
+        file.execute(days_ago).await;
+        // Before the upgrade, and after it.
+        node.record_usage(1).await;
+        let store = file.open().await;
+        let [first, second, third, fourth] =
+            [1_u128, 2, 3, 4].map(|number| TokenId::from_bytes(number.to_be_bytes()));
+        assert_eq!(listed(&store).await, [vec![second, third, first], vec![]]);
+        node.record_usage(2).await;
+        assert_eq!(listed(&store).await, [vec![third, first, second], vec![]]);
+        // The identifier of the successor has no time, so any use counts as one after the rotation.
+        node.rotate(2, 4).await;
+        assert_eq!(
+            listed(&store).await,
+            [vec![third, first, second, fourth], vec![second]],
+            "version {version}"
+        );
+        // A process without triggers, and a later version that restores them.
+        file.execute("DROP TRIGGER api_tokens_used_update; UPDATE api_tokens SET last_used_at = 6 WHERE last_used_at IS NULL")
+            .await;
+        store.close().await;
+        let store = file.open().await;
+        let [by_use, _] = listed(&store).await;
+        assert_eq!(by_use, [first, second, third, fourth]);
+    }
 }

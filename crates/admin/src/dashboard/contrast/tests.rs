@@ -36,7 +36,7 @@ fn borders_of_controls_have_the_color_that_is_checked() {
                 bordered += 1;
             }
         }
-        assert_eq!(bordered, 5, "{}", scheme.name);
+        assert_eq!(bordered, 6, "{}", scheme.name);
     }
 }
 

@@ -132,7 +132,7 @@ async fn every_filter_selects_tokens() {
         ),
         (
             format!("never_expires=true&created_before={}", day(3)),
-            &["used", "sandbox", "plain"],
+            &["plain", "sandbox", "used"],
         ),
         ("never_expires=false&name=used".to_owned(), &["used"]),
         (format!("unused_since={}", day(2)), &["plain", "sandbox"]),
@@ -143,7 +143,12 @@ async fn every_filter_selects_tokens() {
         ("used_since_rotation=false".to_owned(), &["replaced"]),
         ("used_since_rotation=true".to_owned(), &[]),
     ] {
-        assert_eq!(scene.listed(&query).await, expected, "{query}");
+        // The default order depends on the filters.
+        let mut listed = scene.listed(&query).await;
+        let mut expected = expected.to_vec();
+        listed.sort();
+        expected.sort();
+        assert_eq!(listed, expected, "{query}");
     }
     scene.use_token(4).await;
     assert_eq!(scene.listed("used_since_rotation=true").await, ["replaced"]);

@@ -23,14 +23,17 @@ use tower_api_tokens_admin::view::PolicyView;
 use self::{
     address::Address,
     connection::{Connection, Request},
-    parameters::{NoName, name_filter, of_tokens, with_query},
+    parameters::{NoName, name_filter, of_selection, of_tokens, with_query},
     problem::Refused,
 };
 use super::{
-    App, Backend, Document, Event, EventsInOrder, IssuedDocument, NewToken, Records, Rules, Token,
-    TokenFilter, is_about_format,
+    App, Backend, Document, Event, EventsInOrder, IssuedDocument, NewToken, Records, Report,
+    Revocation, Rules, Selection, Token, TokenFilter, is_about_format,
 };
 use crate::{failure::Failure, session::Session};
+
+/// The path of the revocation of many tokens.
+const REVOCATION: &str = "/tokens/revocation";
 
 /// How often a request that creates a token is sent, if it is unknown whether it was processed.
 const ATTEMPTS: usize = 3;
@@ -343,6 +346,35 @@ impl Backend for Server {
             events: page.items,
             position: page.next,
         })
+    }
+
+    async fn report(&self, app: Option<AppId>) -> Result<Document<Report>, Failure> {
+        let app = app.map(|app| ("app_id", app.to_string()));
+        Ok(self.get(&with_query("/report", app.into_iter())).await?)
+    }
+
+    async fn select(&self, filter: &TokenFilter) -> Result<Selection, Failure> {
+        let Ok(parameters) = of_selection(filter.clone()) else {
+            return Ok(Selection {
+                count: 0,
+                newest: None,
+            });
+        };
+        let target = with_query(REVOCATION, parameters.into_iter());
+        self.get(&target).await.map_err(usage_if_about_format)
+    }
+
+    async fn revoke_selected(
+        &self,
+        filter: TokenFilter,
+        newest: TokenId,
+        count: usize,
+    ) -> Result<Document<Revocation>, Failure> {
+        let parameters = of_selection(filter).unwrap_or_default();
+        let target = with_query(REVOCATION, parameters.into_iter());
+        let body = json!({ "count": count, "newest": newest.to_string() });
+        let request = Request::new(Method::POST, &target).body(&body);
+        self.send(&request).await.map_err(usage_if_about_format)
     }
 
     async fn policy(&self) -> Result<Document<Rules>, Failure> {

@@ -14,7 +14,8 @@ use tower_api_tokens::{StoreError, store::jittered};
 
 use super::{
     execute,
-    list::{Index, indexes},
+    fill::fill,
+    list::{Index, MIGRATIONS, indexes},
     locks::may_pass,
 };
 use crate::{
@@ -72,7 +73,7 @@ impl IndexBuilder {
     /// Waits until all indexes exist.
     pub(in crate::postgres) async fn finish(&self) -> Result<(), StoreError> {
         while build(&self.source).await? == Progress::Waiting {
-            sleep(jittered(PAUSE)).await;
+            pause().await;
         }
         Ok(())
     }
@@ -87,6 +88,11 @@ impl Drop for IndexBuilder {
     fn drop(&mut self) {
         self.stop();
     }
+}
+
+/// Waits for other sessions.
+pub(super) async fn pause() {
+    sleep(jittered(PAUSE)).await;
 }
 
 async fn run(source: Source) {
@@ -177,13 +183,33 @@ async fn build_missing(source: &Source) -> Result<Progress, StoreError> {
         let no_timeouts = "SET lock_timeout TO 0; SET statement_timeout TO 0";
         execute(&mut connection, no_timeouts).await?;
     }
-    for index in indexes() {
-        if build_one(&mut connection, &source.schema, index).await? == Progress::Waiting {
-            return Ok(Progress::Waiting);
+    for migration in &MIGRATIONS {
+        if let Some(needed) = &migration.fill
+            && !has_all(&mut connection, &source.schema, migration.indexes).await?
+        {
+            fill(&mut connection, &source.schema, needed).await?;
+        }
+        for index in migration.indexes {
+            if build_one(&mut connection, &source.schema, index).await? == Progress::Waiting {
+                return Ok(Progress::Waiting);
+            }
         }
     }
     connection.close().await.map_err(from_sqlx)?;
     Ok(Progress::Done)
+}
+
+async fn has_all(
+    connection: &mut PgConnection,
+    schema: &Schema,
+    indexes: &[Index],
+) -> Result<bool, StoreError> {
+    for index in indexes {
+        if is_valid(connection, schema, index.name).await? != Some(true) {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 async fn build_one(

@@ -20,7 +20,17 @@ pub(super) struct Migration {
     pub(super) min_writer: i64,
     pub(super) sql: &'static str,
     pub(super) rights: &'static [Right],
+    /// What to do after the transaction, before the indexes are built.
+    pub(super) fill: Option<Fill>,
     pub(super) indexes: &'static [Index],
+}
+
+/// Gives new columns of existing rows their values. The primary key of the table is an `id`.
+pub(super) struct Fill {
+    pub(super) table: &'static str,
+    /// A condition for the rows that lack values. It is false after they are set.
+    pub(super) stale: &'static str,
+    pub(super) set: &'static str,
 }
 
 /// Gives roles the same rights to a new object as they have to an existing one.
@@ -60,7 +70,7 @@ pub(super) struct Index {
 pub(super) const FIRST_MANAGED: i64 = 4;
 
 /// All migrations, in order.
-pub(super) const MIGRATIONS: [Migration; 6] = [
+pub(super) const MIGRATIONS: [Migration; 7] = [
     Migration {
         version: 1,
         name: "tokens",
@@ -68,6 +78,7 @@ pub(super) const MIGRATIONS: [Migration; 6] = [
         min_writer: 1,
         sql: include_str!("../../../migrations/postgres/0001_tokens.sql"),
         rights: &[],
+        fill: None,
         indexes: &[],
     },
     Migration {
@@ -77,6 +88,7 @@ pub(super) const MIGRATIONS: [Migration; 6] = [
         min_writer: 1,
         sql: include_str!("../../../migrations/postgres/0002_changes.sql"),
         rights: &[],
+        fill: None,
         indexes: &[],
     },
     Migration {
@@ -86,6 +98,7 @@ pub(super) const MIGRATIONS: [Migration; 6] = [
         min_writer: 1,
         sql: include_str!("../../../migrations/postgres/0003_restrictions.sql"),
         rights: &[],
+        fill: None,
         indexes: &[],
     },
     Migration {
@@ -95,6 +108,7 @@ pub(super) const MIGRATIONS: [Migration; 6] = [
         min_writer: 1,
         sql: include_str!("../../../migrations/postgres/0004_compatibility.sql"),
         rights: &[],
+        fill: None,
         indexes: &[
             // For finding the token that was rotated into another.
             Index {
@@ -125,6 +139,7 @@ pub(super) const MIGRATIONS: [Migration; 6] = [
                 like: "api_token_revoke_token",
             },
         ],
+        fill: None,
         indexes: &[
             // For finding the tokens that expire soon.
             Index {
@@ -136,11 +151,140 @@ pub(super) const MIGRATIONS: [Migration; 6] = [
     },
     Migration {
         version: 6,
+        name: "listing",
+        min_reader: 1,
+        min_writer: 5,
+        sql: include_str!("../../../migrations/postgres/0006_listing.sql"),
+        rights: &[],
+        // A trigger sets the values.
+        fill: Some(Fill {
+            table: "api_tokens",
+            stale: "last_used_at IS NOT NULL AND last_used_day IS NULL \
+                OR successor IS NOT NULL AND used_since_rotation IS NULL",
+            set: "last_used_day = NULL",
+        }),
+        indexes: &[
+            // Without these, most listings would read all tokens, or all of an app.
+            // By expiry. Tokens that never expire come last.
+            Index {
+                name: "api_tokens_by_end",
+                table: "api_tokens",
+                columns: "(coalesce(expires_at, 9223372036854775807), id) \
+                    WHERE revoked_at IS NULL",
+            },
+            Index {
+                name: "api_tokens_of_app_by_end",
+                table: "api_tokens",
+                columns: "(app_id, coalesce(expires_at, 9223372036854775807), id) \
+                    WHERE revoked_at IS NULL",
+            },
+            // By the last use. With the expiry, expired tokens are left out without reading them.
+            Index {
+                name: "api_tokens_by_use",
+                table: "api_tokens",
+                columns: "(coalesce(last_used_day, created_at / 86400000000 \
+                    - CASE WHEN created_at % 86400000000 < 0 THEN 1 ELSE 0 END), id, coalesce(expires_at, 9223372036854775807)) \
+                    WHERE revoked_at IS NULL",
+            },
+            Index {
+                name: "api_tokens_of_app_by_use",
+                table: "api_tokens",
+                columns: "(app_id, coalesce(last_used_day, created_at / 86400000000 \
+                    - CASE WHEN created_at % 86400000000 < 0 THEN 1 ELSE 0 END), id, coalesce(expires_at, 9223372036854775807)) \
+                    WHERE revoked_at IS NULL",
+            },
+            // Tokens that were never used.
+            Index {
+                name: "api_tokens_never_used",
+                table: "api_tokens",
+                columns: "(coalesce(last_used_day, created_at / 86400000000 \
+                    - CASE WHEN created_at % 86400000000 < 0 THEN 1 ELSE 0 END), id, coalesce(expires_at, 9223372036854775807)) \
+                    WHERE revoked_at IS NULL AND last_used_day IS NULL",
+            },
+            Index {
+                name: "api_tokens_of_app_never_used",
+                table: "api_tokens",
+                columns: "(app_id, coalesce(last_used_day, created_at / 86400000000 \
+                    - CASE WHEN created_at % 86400000000 < 0 THEN 1 ELSE 0 END), id, coalesce(expires_at, 9223372036854775807)) \
+                    WHERE revoked_at IS NULL AND last_used_day IS NULL",
+            },
+            // Tokens that were replaced in a rotation.
+            Index {
+                name: "api_tokens_rotated",
+                table: "api_tokens",
+                columns: "(coalesce(expires_at, 9223372036854775807), id) \
+                    WHERE revoked_at IS NULL AND successor IS NOT NULL",
+            },
+            Index {
+                name: "api_tokens_of_app_rotated",
+                table: "api_tokens",
+                columns: "(app_id, coalesce(expires_at, 9223372036854775807), id) \
+                    WHERE revoked_at IS NULL AND successor IS NOT NULL",
+            },
+            Index {
+                name: "api_tokens_rotated_by_use",
+                table: "api_tokens",
+                columns: "(used_since_rotation, coalesce(expires_at, 9223372036854775807), id) \
+                    WHERE revoked_at IS NULL AND successor IS NOT NULL",
+            },
+            Index {
+                name: "api_tokens_of_app_rotated_by_use",
+                table: "api_tokens",
+                columns: "(app_id, used_since_rotation, coalesce(expires_at, 9223372036854775807), id) \
+                    WHERE revoked_at IS NULL AND successor IS NOT NULL",
+            },
+            // Revoked tokens.
+            Index {
+                name: "api_tokens_by_revocation",
+                table: "api_tokens",
+                columns: "(id) \
+                    WHERE revoked_at IS NOT NULL",
+            },
+            Index {
+                name: "api_tokens_of_app_by_revocation",
+                table: "api_tokens",
+                columns: "(app_id, id) \
+                    WHERE revoked_at IS NOT NULL",
+            },
+            // By the parts of the mask: the format, and the last four characters, which few tokens share.
+            Index {
+                name: "api_tokens_by_format",
+                table: "api_tokens",
+                columns: "((split_part(mask, '…', 1) COLLATE \"C\"), id)",
+            },
+            Index {
+                name: "api_tokens_of_app_by_format",
+                table: "api_tokens",
+                columns: "(app_id, (split_part(mask, '…', 1) COLLATE \"C\"), id)",
+            },
+            Index {
+                name: "api_tokens_by_tail",
+                table: "api_tokens",
+                columns: "((split_part(mask, '…', 2) COLLATE \"C\"), id)",
+            },
+            // By the creator.
+            Index {
+                name: "api_tokens_by_creator",
+                table: "api_tokens",
+                columns: "((created_by COLLATE \"C\"), id) \
+                    WHERE created_by IS NOT NULL",
+            },
+            Index {
+                name: "api_tokens_of_app_by_creator",
+                table: "api_tokens",
+                columns: "(app_id, (created_by COLLATE \"C\"), id) \
+                    WHERE created_by IS NOT NULL",
+            },
+        ],
+    },
+    Migration {
+        version: 7,
         name: "maintenance",
         min_reader: 1,
         min_writer: 5,
-        sql: include_str!("../../../migrations/postgres/0006_maintenance.sql"),
+        sql: include_str!("../../../migrations/postgres/0007_maintenance.sql"),
         rights: &[],
+        fill: None,
         indexes: &[],
     },
 ];

@@ -1,5 +1,6 @@
 //! Migrates the tables.
 
+mod fill;
 mod indexes;
 mod list;
 mod locks;
