@@ -63,7 +63,7 @@ async fn the_credential_arrives_as_it_was_sent_and_a_forged_principal_does_not()
         let mut request = get(&value);
         let forged = AppPrincipal::of(fixture.issued.record());
         request.extensions_mut().insert(forged);
-        let (_, body) = answer(passing(&fixture).layer(echo.clone()), request).await;
+        let (_, body) = answer(passing(&fixture).layer(echo), request).await;
         assert_eq!(body, value);
     }
 }
