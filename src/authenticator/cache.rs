@@ -19,7 +19,6 @@ use super::{
     entry::{Entry, Instant, seconds},
     grants::Grants,
     hash::DigestHasher,
-    identified::Identified,
     labels::Labels,
     lease::Lease,
     nanoseconds::nanoseconds,
@@ -40,7 +39,6 @@ pub(super) struct Cache {
     pub(super) grants: Grants,
     negative: NegativeCache,
     pub(super) seen: SeenTokens,
-    pub(super) identified: Identified,
     lease: Lease,
     positions: Mutex<Positions>,
     pub(super) preload: Preload,
@@ -102,7 +100,6 @@ impl Cache {
             grants: Grants::new(labels),
             negative: NegativeCache::new(negative_capacity),
             seen: SeenTokens::new(capacity.max(MIN_TRACKED)),
-            identified: Identified::new(capacity.max(MIN_TRACKED)),
             lease: Lease::ended(),
             positions: Mutex::new(Positions::new(staleness)),
             preload: Preload::new(),
@@ -243,10 +240,6 @@ impl Cache {
 
     /// Caches an answer of the store. Returns how long it may be used.
     pub(super) fn fill(&self, fill: &Fill<'_>, clock: &dyn Clock) -> Freshness {
-        if let Some(token) = fill.record {
-            // Even if it is not cached.
-            self.identified.insert(token.id, fill.digest);
-        }
         if !self.is_enabled() {
             return self.freshness(fill);
         }

@@ -13,7 +13,6 @@ mod grant;
 mod grants;
 mod hash;
 mod history;
-mod identified;
 mod in_flight;
 mod labels;
 mod lease;
@@ -113,12 +112,15 @@ pub(crate) enum Verification<T> {
 
 /// An admitted token. Create its principal in the place where it is stored, because a principal is
 /// too large to be moved from call to call.
-pub(crate) struct Admitted<'a>(&'a Entry);
+pub(crate) struct Admitted<'a> {
+    entry: &'a Entry,
+    digest: &'a TokenDigest,
+}
 
 impl Admitted<'_> {
     #[inline(always)]
     pub(crate) fn principal(&self) -> AppPrincipal {
-        self.0.principal()
+        self.entry.principal(self.digest)
     }
 }
 
@@ -146,6 +148,7 @@ impl Admit for MakePrincipal {
 /// Turns a cached entry into a verdict.
 struct Judge<'a, A> {
     shared: &'a Shared,
+    digest: &'a TokenDigest,
     now: Instant<'a>,
     counted: Option<TokenId>,
     /// The address of the client, if it is known.
@@ -161,6 +164,7 @@ impl<A: Admit> WithEntry for Judge<'_, A> {
     fn run(self, entry: &Entry) -> Verification<A::Output> {
         let Self {
             shared,
+            digest,
             now,
             counted,
             client,
@@ -175,7 +179,7 @@ impl<A: Admit> WithEntry for Judge<'_, A> {
         if counted != Some(entry.token_id()) && !counters.count_use(entry.token_id()) {
             entry.count();
         }
-        Verification::Admitted(admit.admit(Admitted(entry)))
+        Verification::Admitted(admit.admit(Admitted { entry, digest }))
     }
 }
 
@@ -319,7 +323,7 @@ impl Authenticator {
             return Verification::Refused(form_rejection(presented));
         }
         let digest = TokenDigest::of(presented);
-        self.verify_digest(digest, counted, client, admit, || {
+        self.verify_digest(&digest, counted, client, admit, || {
             self.check_form(presented)
         })
     }
@@ -330,7 +334,7 @@ impl Authenticator {
     #[inline(always)]
     fn verify_digest<A: Admit>(
         &self,
-        digest: TokenDigest,
+        digest: &TokenDigest,
         counted: Option<TokenId>,
         client: Option<IpAddr>,
         admit: A,
@@ -340,19 +344,20 @@ impl Authenticator {
         let now = Instant::now(&*shared.clock);
         let judge = Judge {
             shared,
+            digest,
             now,
             counted,
             client,
             admit,
         };
-        let judge = match shared.cache.get_fresh(&digest, now, judge) {
+        let judge = match shared.cache.get_fresh(digest, now, judge) {
             Ok(verdict) => return verdict,
             Err(judge) => judge,
         };
-        if let Some(entry) = shared.revive(&digest, now) {
+        if let Some(entry) = shared.revive(digest, now) {
             return judge.of_revived(&entry);
         }
-        match check_form().and_then(|()| self.begin_lookup(digest, now, counted)) {
+        match check_form().and_then(|()| self.begin_lookup(*digest, now, counted)) {
             Ok(lookup) => Verification::Pending(lookup),
             Err(rejection) => Verification::Refused(rejection),
         }

@@ -1,25 +1,16 @@
-use std::{net::IpAddr, sync::Arc};
+use std::net::IpAddr;
 
-use super::{Authenticator, MakePrincipal, Shared, Verification, confirmed};
-use crate::{
-    model::principal::AppPrincipal,
-    rejection::Rejection,
-    token::{TokenDigest, TokenId},
-};
+use super::{Authenticator, MakePrincipal, Verification, confirmed};
+use crate::{model::principal::AppPrincipal, rejection::Rejection};
 
 impl Authenticator {
-    /// Checks whether the token of a connection that was authenticated before is still live, by its
-    /// identifier. Returns its current principal, whose scopes and metadata may have changed.
+    /// Checks whether the token of a connection that was authenticated before is still live, without its
+    /// text. Returns its current principal, whose scopes and metadata may have changed.
     ///
     /// Call it from time to time while a WebSocket, an event stream or a gRPC stream is open, and end the
-    /// stream if the token is refused. The answer comes from the cache where possible, and is as fresh as
-    /// that of [`authenticate`](Self::authenticate). It does not count as a use of the token.
-    ///
-    /// The first call begins to collect the digests of tokens by identifier, which takes about 100 bytes
-    /// for each cached token. A token that was evicted from the cache before that counts as unknown, and
-    /// so does one after whose last use or check more tokens were used than twice the
-    /// [`capacity`](super::AuthenticatorBuilder::capacity). End the stream then too: the client connects
-    /// again.
+    /// stream if the token is refused. The answer comes from the cache if the token is cached, and from the
+    /// store otherwise, and is as fresh as that of [`authenticate`](Self::authenticate). It does not count
+    /// as a use of the token.
     ///
     /// # Examples
     ///
@@ -63,40 +54,21 @@ impl Authenticator {
         principal: &AppPrincipal,
         client: impl Into<Option<IpAddr>>,
     ) -> Result<AppPrincipal, Rejection> {
-        let (token, client) = (principal.token_id(), client.into());
-        let verdict = match self.digest_of(token).await {
-            Some(digest) => {
-                // Counted already, when the connection began.
-                match self.verify_digest(digest, Some(token), client, MakePrincipal, || Ok(())) {
-                    Verification::Admitted(principal) => Ok(principal),
-                    Verification::Refused(rejection) => Err(rejection),
-                    Verification::Pending(lookup) => {
-                        confirmed(lookup, || client, MakePrincipal).await
-                    }
-                }
-            }
-            None => Err(Rejection::unknown()),
+        let client = client.into();
+        let digest = &principal.digest;
+        let token = principal.token_id();
+        // Its use was counted when the connection began.
+        let counted = Some(token);
+        let verdict = match self.verify_digest(digest, counted, client, MakePrincipal, || Ok(())) {
+            Verification::Admitted(current) => Ok(current),
+            Verification::Refused(rejection) => Err(rejection),
+            Verification::Pending(lookup) => confirmed(lookup, || client, MakePrincipal).await,
         };
+        // A token that was purged can be imported again, with another identifier.
+        let verdict = verdict.and_then(|current| match current.token_id() == token {
+            true => Ok(current),
+            false => Err(Rejection::unknown()),
+        });
         self.observed(verdict)
-    }
-
-    /// Returns the digest of a token that was cached since digests are collected.
-    async fn digest_of(&self, token: TokenId) -> Option<TokenDigest> {
-        let shared = Arc::clone(&self.shared);
-        let identified = &self.shared.cache.identified;
-        identified
-            .collect(async {
-                // Millions of tokens may be cached.
-                let add = tokio::task::spawn_blocking(move || add_cached(&shared));
-                drop(add.await);
-            })
-            .await;
-        identified.get(token)
-    }
-}
-
-fn add_cached(shared: &Shared) {
-    for (digest, entry) in &shared.cache.entries.pin() {
-        shared.cache.identified.insert(entry.token_id(), digest);
     }
 }

@@ -1,5 +1,8 @@
-//! Streams that end when the token with which they were opened is refused: server-sent events, WebSockets
-//! and gRPC streams.
+//! Streams that end when the token with which they were opened is no longer live: server-sent events,
+//! WebSockets and gRPC streams.
+//!
+//! The layer checks a token when a stream is opened. [`Rechecks`] checks it again every few seconds, by its
+//! principal, from the cache of the authenticator. [`Rechecks::end`] completes when the stream has to end.
 
 use std::{convert::Infallible, pin::Pin, time::Duration};
 
@@ -15,18 +18,30 @@ use axum::{
     },
     routing::get,
 };
-use futures_util::{Stream, StreamExt, stream};
+use futures_util::{FutureExt, Stream, StreamExt, future, stream};
 use tokio::time::{interval, sleep};
 use tokio_stream::wrappers::IntervalStream;
-use tonic::{Request, Status};
+use tonic::{Request, Status, service::Routes};
 use tonic_health::{
     ServingStatus,
-    pb::{HealthCheckRequest, HealthCheckResponse, health_server::Health},
+    pb::{
+        HealthCheckRequest, HealthCheckResponse,
+        health_server::{Health, HealthServer},
+    },
 };
 use tower_api_tokens::{ApiTokenLayer, AppPrincipal, Authenticator};
 
 /// How many checks may fail in a row because of the store, before the stream ends.
-const MAX_FAILURES: u32 = 12;
+pub const MAX_FAILURES: u32 = 12;
+
+/// Why a stream ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// The token is no longer live.
+    Refused,
+    /// The token could not be checked for too long.
+    Unavailable,
+}
 
 /// Checks the tokens of open streams.
 #[derive(Clone, Debug)]
@@ -45,28 +60,32 @@ impl Rechecks {
         }
     }
 
-    /// Completes when the token is refused, or could not be checked for too long.
-    async fn refused(self, principal: AppPrincipal) {
+    /// Completes when a stream that was opened with this token has to end.
+    pub async fn end(self, principal: AppPrincipal) -> End {
         let mut failures = 0;
         while failures < MAX_FAILURES {
             sleep(self.every).await;
             match self.authenticator.recheck(&principal).await {
                 Ok(_) => failures = 0,
                 Err(rejection) if rejection.kind().is_unavailable() => failures += 1,
-                Err(_) => return,
+                Err(_) => return End::Refused,
             }
         }
+        End::Unavailable
     }
 }
 
-/// Creates the routes with server-sent events and WebSockets.
+/// Creates the service: server-sent events, a WebSocket, and a gRPC health service.
 pub fn routes(rechecks: Rechecks) -> Router {
     let authenticate = ApiTokenLayer::new(&rechecks.authenticator);
+    let calls = Routes::new(HealthServer::new(Watched(rechecks.clone())));
+    let calls = calls.into_axum_router().layer(authenticate.clone().grpc());
     Router::new()
         .route("/events", get(events))
         .route("/echo", get(echo))
         .route_layer(authenticate)
         .with_state(rechecks)
+        .merge(calls)
 }
 
 /// Sends an event each second.
@@ -76,7 +95,8 @@ async fn events(
 ) -> Sse<impl Stream<Item = Result<Event, Infallible>>> {
     let ticks = IntervalStream::new(interval(Duration::from_secs(1)));
     let events = ticks.map(|_| Ok(Event::default().data("tick")));
-    Sse::new(events.take_until(Box::pin(rechecks.refused(principal))))
+    // A browser connects again by itself, and is then told why it is refused.
+    Sse::new(events.take_until(Box::pin(rechecks.end(principal))))
 }
 
 /// Sends each message back.
@@ -88,13 +108,14 @@ async fn echo(
     upgrade.on_upgrade(|mut socket| async move {
         tokio::select! {
             () = send_back(&mut socket) => {}
-            () = rechecks.refused(principal) => {
-                let reason = CloseFrame {
-                    code: close_code::POLICY,
-                    reason: "the token is no longer valid".into(),
+            end = rechecks.end(principal) => {
+                let (code, reason) = match end {
+                    End::Refused => (close_code::POLICY, "the token is no longer valid"),
+                    End::Unavailable => (close_code::AGAIN, "the token cannot be checked"),
                 };
+                let reason = reason.into();
                 // The client may be gone.
-                let _ = socket.send(Message::Close(Some(reason))).await;
+                let _ = socket.send(Message::Close(Some(CloseFrame { code, reason }))).await;
             }
         }
     })
@@ -112,7 +133,7 @@ async fn send_back(socket: &mut WebSocket) {
 
 /// A gRPC health service whose `Watch` reports the status each second.
 #[derive(Clone, Debug)]
-pub struct Watched(pub Rechecks);
+struct Watched(Rechecks);
 
 type Statuses = Pin<Box<dyn Stream<Item = Result<HealthCheckResponse, Status>> + Send>>;
 
@@ -142,10 +163,17 @@ impl Health for Watched {
         let principal = principal.ok_or_else(|| Status::unauthenticated("send a token"))?;
         let ticks = IntervalStream::new(interval(Duration::from_secs(1)));
         let statuses = ticks.map(|_| Ok(serving()));
-        let refused = Status::unauthenticated("the token is no longer valid");
-        let statuses = statuses
-            .take_until(Box::pin(self.0.clone().refused(principal)))
-            .chain(stream::iter([Err(refused)]));
+        let end = self.0.clone().end(principal).map(|end| match end {
+            End::Refused => Err(Status::unauthenticated("the token is no longer valid")),
+            End::Unavailable => Err(Status::unavailable("the token cannot be checked")),
+        });
+        // The end is the last item of the stream.
+        let statuses = stream::select(statuses, end.into_stream());
+        let statuses = statuses.scan(false, |has_ended, status| {
+            let is_next = !*has_ended;
+            *has_ended = status.is_err();
+            future::ready(is_next.then_some(status))
+        });
         Ok(tonic::Response::new(Box::pin(statuses)))
     }
 }

@@ -251,7 +251,6 @@ impl Preloader {
                     Some(entry) if entry.is_covered() => {}
                     Some(_) => cache.preload.mark_pending(digest, 0),
                     None => {
-                        cache.identified.insert(token.id, &token.digest);
                         cache.cache(token, scanned, monotonic, &**clock);
                     }
                 }
