@@ -12,7 +12,7 @@ use axum::{
 use http::{HeaderMap, StatusCode, header::CONTENT_TYPE, request::Parts};
 use jiff::Timestamp;
 use serde::Serialize;
-use tower_api_tokens::{Authenticator, LiveToken, RejectionKind, RequireScopeLayer, ScopeSet};
+use tower_api_tokens::{Authenticator, LiveToken, RequireScopeLayer, ScopeSet};
 
 use super::{OAuthEndpoints, error::OAuthError, form::Form};
 
@@ -75,12 +75,10 @@ impl Introspection {
             .await;
         let body = match verdict {
             Ok(live) => describe(&live)?,
-            Err(rejection) => match rejection.kind() {
-                RejectionKind::StoreFailure
-                | RejectionKind::StoreTimeout
-                | RejectionKind::Overload => return Err(OAuthError::UNAVAILABLE),
-                _ => Bytes::from_static(INACTIVE),
-            },
+            Err(rejection) if rejection.kind().is_unavailable() => {
+                return Err(OAuthError::UNAVAILABLE);
+            }
+            Err(_) => Bytes::from_static(INACTIVE),
         };
         let json = [(CONTENT_TYPE, "application/json")];
         Ok((StatusCode::OK, json, body).into_response())
