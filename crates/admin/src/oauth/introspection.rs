@@ -14,7 +14,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 use tower_api_tokens::{Authenticator, LiveToken, RejectionKind, RequireScopeLayer, ScopeSet};
 
-use super::{OAuthEndpoints, error::OAuthError, form::Form};
+use super::{OAuthEndpoints, basic::decode_credentials, error::OAuthError, form::Form};
 
 /// The maximum length of a form, in bytes: a token of the maximum length with every byte escaped, and an
 /// address.
@@ -57,6 +57,7 @@ async fn introspect(
 impl Introspection {
     /// Checks that the caller may introspect tokens.
     async fn authenticate(&self, request: &mut Parts) -> Result<(), Response> {
+        decode_credentials(&mut request.headers);
         let principal = self.endpoints.layer.authenticate(request).await;
         let principal = principal.map_err(IntoResponse::into_response)?;
         let allowed = self.required.check(&principal, (&*request).into());
@@ -95,6 +96,8 @@ struct Active<'t> {
     active: bool,
     scope: &'t str,
     client_id: &'t str,
+    /// The same as `client_id`: no user is involved (RFC 9068 section 2.2). Some libraries need a subject.
+    sub: &'t str,
     token_type: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     exp: Option<i64>,
@@ -112,6 +115,7 @@ fn describe(live: &LiveToken) -> Result<Bytes, OAuthError> {
         active: true,
         scope: principal.scopes().as_str(),
         client_id: principal.app_id().as_str(),
+        sub: principal.app_id().as_str(),
         token_type: "Bearer",
         exp: seconds(live.expires_at()),
         iat: seconds(live.issued_at()),
