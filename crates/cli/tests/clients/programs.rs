@@ -5,7 +5,7 @@ use std::{fs, net::SocketAddr, path::Path, process::Command};
 use crate::{
     fronts,
     services::Test,
-    site::{INTROSPECT, Site, clients, exchange, link_packages},
+    site::{INTROSPECT, Site, clients, exchange, link_packages, nodejs},
 };
 
 /// Runs a check with the server, or with the server behind a proxy.
@@ -102,7 +102,7 @@ fn node(site: &Site, address: SocketAddr, program: &str) {
     let path = site.directory.path().join("program.mjs");
     fs::write(&path, program).unwrap();
     link_packages(site.directory.path());
-    run(site, address, Command::new("node"), &path);
+    run(site, address, nodejs(), &path);
 }
 
 /// Runs a program that checks everything itself.

@@ -8,7 +8,7 @@ use crate::{
     services::Test,
     site::{
         Answer, INTROSPECT, PATIENCE, Running, Site, clients, exchange, free_address,
-        link_packages, snippet, wait_until_up,
+        link_packages, nodejs, snippet, wait_until_up,
     },
 };
 
@@ -54,7 +54,7 @@ const EXPRESS: Sample = Sample {
         )
         .unwrap();
         link_packages(directory);
-        let mut command = Command::new("node");
+        let mut command = nodejs();
         command.arg("main.mjs");
         command
     },

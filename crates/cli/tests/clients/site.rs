@@ -124,6 +124,15 @@ pub(crate) fn clients() -> PathBuf {
     env::var_os("TEST_CLIENTS").unwrap().into()
 }
 
+/// Prepares Node.js: that beside the clients, if the system has an older one.
+pub(crate) fn nodejs() -> Command {
+    let own = clients().join("node_modules/.bin/node");
+    match own.is_file() {
+        true => Command::new(own),
+        false => Command::new("node"),
+    }
+}
+
 /// Lets programs in a directory import the packages from npm.
 pub(crate) fn link_packages(directory: &Path) {
     let packages = clients().join("node_modules");
