@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use axum::body::Body;
 use base64::{Engine, prelude::BASE64_STANDARD};
-use http::{Request, header::CONTENT_TYPE};
+use http::{
+    Request,
+    header::{AUTHORIZATION, CONTENT_TYPE},
+};
 use serde_json::json;
 use tower_api_tokens::{NewToken, StoreErrorKind, testing::Fault};
 
@@ -256,6 +259,25 @@ async fn callers_can_percent_encode_their_token_as_oauth_clients_do() {
         let basic = format!("Basic {}", BASE64_STANDARD.encode(&pair));
         let answer = endpoints.introspect_as(&basic, &form).await;
         assert_eq!(answer.status.as_u16(), status, "{pair}");
+    }
+}
+
+#[tokio::test]
+async fn callers_with_two_credentials_are_refused() {
+    let endpoints = Endpoints::new().await;
+    let live = endpoints.issue(NewToken::named("ci")).await;
+    let form = format!("token={}", live.token().expose());
+    let caller = endpoints.caller.token().expose();
+    let bearer = format!("Bearer {caller}");
+    let escaped = format!("my-gateway:{}", caller.replace('_', "%5F"));
+    let basic = format!("Basic {}", BASE64_STANDARD.encode(escaped));
+    for pair in [[&bearer, &basic], [&basic, &bearer], [&basic, &basic]] {
+        let request = Request::post("/oauth/introspect")
+            .header(CONTENT_TYPE, FORM)
+            .header(AUTHORIZATION, pair[0])
+            .header(AUTHORIZATION, pair[1]);
+        let answer = endpoints.send(request.body(Body::from(form.clone())).unwrap());
+        answer.await.error(400, "invalid_request");
     }
 }
 
