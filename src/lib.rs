@@ -135,7 +135,7 @@
 //! |---|---|
 //! | [`tower-api-tokens-sqlx`](https://docs.rs/tower-api-tokens-sqlx) | stores for SQLite and PostgreSQL |
 //! | [`tower-api-tokens-admin`](https://docs.rs/tower-api-tokens-admin) | a dashboard and a JSON API for managing apps and tokens |
-//! | [`api-tokens`](https://crates.io/crates/api-tokens) | a command line that manages tokens, measures stores, and verifies tokens for nginx, Envoy and Traefik |
+//! | [`api-tokens`](https://crates.io/crates/api-tokens) | a command line that manages tokens, measures stores, and verifies tokens for proxies and for services in other languages |
 //!
 //! # Guides
 //!
@@ -145,6 +145,8 @@
 //! - [Run a fleet on PostgreSQL](guide/fleet/index.html)
 //! - [Manage tokens in the dashboard](guide/manage/index.html)
 //! - [Manage tokens from the command line](guide/command_line/index.html)
+//! - [Verify tokens in a proxy](guide/proxies/index.html)
+//! - [Verify tokens in Spring, Express, FastAPI or Go](guide/languages/index.html)
 //! - [Measure verification](guide/measure/index.html)
 //! - [Threat model](guide/threat_model/index.html)
 //!

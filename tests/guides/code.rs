@@ -5,8 +5,23 @@ use std::path::Path;
 use crate::pages::{Block, Page, pages};
 
 /// What a code block may hold. Rust is compiled as it is shown, by rustdoc.
-const LANGUAGES: [&str; 9] = [
-    "console", "json", "nginx", "rust", "sh", "sql", "text", "toml", "yaml",
+const LANGUAGES: [&str; 16] = [
+    "caddyfile",
+    "console",
+    "go",
+    "haproxy",
+    "java",
+    "javascript",
+    "json",
+    "lua",
+    "nginx",
+    "python",
+    "rust",
+    "sh",
+    "sql",
+    "text",
+    "toml",
+    "yaml",
 ];
 
 /// What is wrong with a block where Markdown is shown as it is written.

@@ -12,9 +12,9 @@ use axum::{
 use http::{HeaderMap, StatusCode, header::CONTENT_TYPE, request::Parts};
 use jiff::Timestamp;
 use serde::Serialize;
-use tower_api_tokens::{Authenticator, LiveToken, RequireScopeLayer, ScopeSet};
+use tower_api_tokens::{Authenticator, LiveToken, RequestHead, RequireScopeLayer, ScopeSet};
 
-use super::{OAuthEndpoints, error::OAuthError, form::Form};
+use super::{OAuthEndpoints, basic::decode_credentials, error::OAuthError, form::Form};
 
 /// The maximum length of a form, in bytes: a token of the maximum length with every byte escaped, and an
 /// address.
@@ -45,19 +45,21 @@ async fn introspect(
     State(introspection): State<Arc<Introspection>>,
     request: Request,
 ) -> Result<Response, Response> {
-    let (parts, body) = request.into_parts();
+    let (mut parts, body) = request.into_parts();
     // Before the body is read, so that nobody else can make the server read one.
-    introspection.authenticate(&parts).await?;
+    introspection.authenticate(&mut parts).await?;
     let answer = introspection.answer(&parts.headers, body).await;
     answer.map_err(IntoResponse::into_response)
 }
 
 impl Introspection {
     /// Checks that the caller may introspect tokens.
-    async fn authenticate(&self, request: &Parts) -> Result<(), Response> {
-        let principal = self.endpoints.layer.authenticate_head(request.into()).await;
+    async fn authenticate(&self, request: &mut Parts) -> Result<(), Response> {
+        decode_credentials(&mut request.headers);
+        let request = RequestHead::from(&*request);
+        let principal = self.endpoints.layer.authenticate_head(request).await;
         let principal = principal.map_err(IntoResponse::into_response)?;
-        let allowed = self.required.check(&principal, request.into());
+        let allowed = self.required.check(&principal, request);
         allowed.map_err(IntoResponse::into_response)?;
         let apps = self.endpoints.introspected_by.as_ref();
         match apps.is_none_or(|apps| apps.contains(principal.app_id())) {
@@ -91,6 +93,8 @@ struct Active<'t> {
     active: bool,
     scope: &'t str,
     client_id: &'t str,
+    /// The same as `client_id`: no user is involved (RFC 9068 section 2.2). Some libraries need a subject.
+    sub: &'t str,
     token_type: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     exp: Option<i64>,
@@ -108,6 +112,7 @@ fn describe(live: &LiveToken) -> Result<Bytes, OAuthError> {
         active: true,
         scope: principal.scopes().as_str(),
         client_id: principal.app_id().as_str(),
+        sub: principal.app_id().as_str(),
         token_type: "Bearer",
         exp: seconds(live.expires_at()),
         iat: seconds(live.issued_at()),

@@ -1,5 +1,6 @@
 //! The endpoints of OAuth 2.0 for token introspection and revocation.
 
+mod basic;
 mod error;
 mod form;
 mod introspection;
@@ -39,7 +40,7 @@ use crate::{gate::set_no_store, operations::Operations};
 ///
 /// ```text
 /// curl -H "Authorization: Bearer $GATEWAY_TOKEN" -d "token=$TOKEN" https://acme.example/oauth/introspect
-/// {"active":true,"scope":"invoices:read","client_id":"billing","token_type":"Bearer","iat":1796000000,"jti":"01a2…"}
+/// {"active":true,"scope":"invoices:read","client_id":"billing","sub":"billing","token_type":"Bearer","iat":1796000000,"jti":"01a2…"}
 /// ```
 ///
 /// Both take a form (`application/x-www-form-urlencoded`) with the parameter `token`, and ignore
@@ -50,10 +51,11 @@ use crate::{gate::set_no_store, operations::Operations};
 /// # Introspection
 ///
 /// - The caller sends an API token with the scope [`tokens:introspect`](Self::SCOPE), as a bearer token
-///   or as the password of `Basic` with any user name. Without it, the response is 401.
-/// - The answer for a live token has `active`, `scope`, `client_id` (the app), `token_type`, `jti` (the
-///   identifier of the token), `iat`, and, if the token has them, `exp` and `nbf`. Times are seconds since
-///   1970, rounded down.
+///   or as the password of `Basic` with any user name, which OAuth 2.0 libraries call `client_secret_basic`.
+///   Without it, the response is 401. A `client_secret` in the form is not read.
+/// - The answer for a live token has `active`, `scope`, `client_id` and `sub` (the app), `token_type`, `jti`
+///   (the identifier of the token), `iat`, and, if the token has them, `exp` and `nbf`. Times are seconds
+///   since 1970, rounded down.
 /// - Every other token gets `{"active":false}`, byte for byte the same for every reason.
 /// - A token that is restricted to networks is only active if the caller sends the address of its client
 ///   as `client_ip`, and the address is inside.

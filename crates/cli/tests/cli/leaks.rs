@@ -3,7 +3,7 @@
 use std::{
     fs,
     os::unix::fs::{PermissionsExt, symlink},
-    path::{Path, PathBuf},
+    path::PathBuf,
 };
 
 use serde_json::{Value, json};
@@ -17,6 +17,7 @@ on_both!(
     live_tokens_in_files_are_revoked_as_one_batch,
     a_dry_run_lists_where_live_tokens_are_and_revokes_nothing,
     tokens_on_standard_input_are_revoked,
+    tokens_that_are_refused_for_now_are_revoked_too,
     revoking_leaked_tokens_is_confirmed,
     a_text_without_live_tokens_is_no_failure,
     files_that_cannot_be_read_are_named_and_the_others_are_searched,
@@ -133,6 +134,24 @@ fn tokens_on_standard_input_are_revoked(cli: &Cli) {
     assert!(out.contains("-:1"), "{out}");
     assert!(out.contains("Revoked 1 token (batch "), "{out}");
     assert_eq!(status(cli, &id), "revoked");
+}
+
+fn tokens_that_are_refused_for_now_are_revoked_too(cli: &Cli) {
+    let (suspended, id) = cli.issue("suspended", &[]);
+    cli.run(&["token", "suspend", &id]).done();
+    let (later, _) = cli.issue(
+        "later",
+        &["--not-before", "2090-01-01", "--expires", "2100-01-01"],
+    );
+    let (limited, _) = cli.issue("limited", &["--network", "10.0.0.0/8"]);
+    let (disabled, _) = cli.issue("disabled", &[]);
+    cli.run(&["app", "disable", "billing"]).done();
+    write(cli, "log", [suspended, later, limited, disabled].join("\n"));
+    let report = leaked(cli, &["log"], &["--yes", "--json"]).json();
+    assert_eq!(report["revoked"], 4, "{report}");
+    cli.run(&["app", "enable", "billing"]).done();
+    let revoked = cli.run(&["token", "list", "--status", "revoked", "--json"]);
+    assert_eq!(revoked.json_lines().len(), 4);
 }
 
 fn revoking_leaked_tokens_is_confirmed(cli: &Cli) {
@@ -264,11 +283,8 @@ fn a_large_file_is_searched_with_little_memory() {
     let file = fs::OpenOptions::new().write(true).open(&path).unwrap();
     let at = 300_000_000;
     std::os::unix::fs::FileExt::write_all_at(&file, token.as_bytes(), at).unwrap();
-    let script = format!(
-        "ulimit -v 2000000 && api-tokens token revoke --leaked {} --dry-run",
-        Path::new("large").display()
-    );
-    let run: Run = cli.shell(&script).output().unwrap().into();
+    let script = "ulimit -v 1000000 && api-tokens token revoke --leaked large --dry-run";
+    let run: Run = cli.shell(script).output().unwrap().into();
     assert_eq!(run.code, 4, "{run:?}");
     assert!(run.out.contains("large:1"), "{run:?}");
 }

@@ -98,6 +98,25 @@ fn revoking_asks_for_confirmation_at_a_terminal() {
 }
 
 #[test]
+fn leaked_tokens_are_shown_before_one_question() {
+    let cli = Cli::with_app();
+    let [(one, _), (other, _)] = ["one", "other"].map(|name| cli.issue(name, &[]));
+    let log = cli.directory.path().join("log");
+    std::fs::write(&log, format!("{one}\n{other}\n")).unwrap();
+    let revoke = format!("token revoke --leaked {}", log.display());
+    let declined = at_terminal(&cli, &revoke, "n\n");
+    assert_eq!(declined.code, 4, "{declined:?}");
+    let (listed, asked) = declined.out.split_once("Revoke 2 tokens?").unwrap();
+    assert!(listed.contains("log:1") && listed.contains("log:2"));
+    assert!(asked.contains("nothing was changed"), "{asked}");
+    assert!(!declined.out.contains(&one) && !declined.out.contains(&other));
+    cli.verify(&one).done();
+    assert_eq!(at_terminal(&cli, &revoke, "y\n").code, 0);
+    cli.verify(&one).failed(4);
+    cli.verify(&other).failed(4);
+}
+
+#[test]
 fn purging_asks_for_confirmation_at_a_terminal() {
     let cli = Cli::with_app();
     let (_, id) = cli.issue("ci", &[]);

@@ -178,7 +178,7 @@ pub(crate) async fn nothing_is_admitted_without_the_verifier<P: Proxy>() {
     let (token, _) = site.issue("Billing", &["orders:read"]);
     assert_eq!(site.get_as(&token).await.status, 200);
     site.kill_verifier();
-    for _ in 0..10 {
+    for _ in 0..3 {
         let status = site.get_as(&token).await.status;
         assert!((500..=599).contains(&status), "{status}");
     }

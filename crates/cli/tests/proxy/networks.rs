@@ -1,15 +1,15 @@
-//! Tokens that are restricted to networks, behind the guide's nginx.
+//! Tokens that are restricted to networks, behind a proxy of the guide.
 
 use std::net::{IpAddr, SocketAddr};
 
 use tokio::net::TcpSocket;
 
 use crate::{
-    Nginx,
-    support::{Answer, Site, exchange, exchange_over},
+    services::Test,
+    support::{Answer, Proxy, Site, exchange, exchange_over},
 };
 
-/// The client's address. nginx itself has another one, the only trusted one.
+/// The client's address. The proxy itself has another one, the only trusted one.
 const CLIENT: &str = "127.0.0.2";
 
 impl Site {
@@ -42,8 +42,8 @@ async fn get(site: &Site, token: &str, fields: &[&str]) -> Answer {
     exchange_over(stream, &request).await
 }
 
-pub(crate) async fn a_client_cannot_forge_its_address() {
-    let site = Site::start::<Nginx>().await;
+async fn a_client_cannot_forge_its_address<P: Proxy>() {
+    let site = Site::start::<P>().await;
     let (token, _) = site.issue("Billing", &["orders:read"]);
     site.restrict("networks=10.0.0.0/8,127.0.0.1/32").await;
     for forged in [
@@ -65,8 +65,8 @@ pub(crate) async fn a_client_cannot_forge_its_address() {
     assert_eq!(exchange(site.verifier_address, &direct).await.status, 403);
 }
 
-pub(crate) async fn a_client_in_the_networks_is_admitted() {
-    let site = Site::start::<Nginx>().await;
+async fn a_client_in_the_networks_is_admitted<P: Proxy>() {
+    let site = Site::start::<P>().await;
     let (token, _) = site.issue("Billing", &["orders:read"]);
     site.restrict("networks=127.0.0.2/32").await;
     for fields in [
@@ -82,4 +82,12 @@ pub(crate) async fn a_client_in_the_networks_is_admitted() {
         "from another address"
     );
     assert_eq!(site.reached(), 3);
+}
+
+/// All tests.
+pub(crate) fn all<P: Proxy + 'static>() -> Vec<Test> {
+    vec![
+        case!(a_client_cannot_forge_its_address),
+        case!(a_client_in_the_networks_is_admitted),
+    ]
 }

@@ -1,6 +1,7 @@
 //! A service behind nginx, configured by the guide's snippet.
 
 mod aliases;
+#[macro_use]
 mod cases;
 mod layer;
 mod networks;
@@ -53,12 +54,7 @@ fn main() -> ExitCode {
         "no_request_opens_a_route_that_the_layer_itself_guards",
         || Box::pin(layer::no_request_opens_a_route_that_the_layer_itself_guards()),
     ));
-    tests.push(("a_client_cannot_forge_its_address", || {
-        Box::pin(networks::a_client_cannot_forge_its_address())
-    }));
-    tests.push(("a_client_in_the_networks_is_admitted", || {
-        Box::pin(networks::a_client_in_the_networks_is_admitted())
-    }));
+    tests.extend(networks::all::<Nginx>());
     services::run("nginx", found, tests)
 }
 

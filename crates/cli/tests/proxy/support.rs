@@ -25,7 +25,7 @@ use tokio::{
 use crate::aliases::fold;
 
 /// The guide with the tested snippets.
-const GUIDE: &str = include_str!("../../../../docs/command-line.md");
+const GUIDE: &str = include_str!("../../../../docs/proxies.md");
 
 /// The deadline for anything to happen.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -321,8 +321,8 @@ pub(crate) fn free_address() -> SocketAddr {
     listener.local_addr().unwrap()
 }
 
-/// Returns the guide's code block in a language.
-fn snippet(language: &str) -> &'static str {
+/// Returns the guide's first code block in a language.
+pub(crate) fn snippet(language: &str) -> &'static str {
     let fence = format!("```{language}\n");
     let start = GUIDE.find(&fence).expect("the guide has it") + fence.len();
     let length = GUIDE[start..].find("```").unwrap();

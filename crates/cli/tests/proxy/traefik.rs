@@ -6,7 +6,7 @@ mod aliases;
 use aliases::{FIELDS, aliases, fold};
 use regex::Regex;
 
-const GUIDE: &str = include_str!("../../../../docs/command-line.md");
+const GUIDE: &str = include_str!("../../../../docs/proxies.md");
 
 fn snippet() -> &'static str {
     let (_, rest) = GUIDE.split_once("```toml\n").unwrap();

@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use axum::body::Body;
 use base64::{Engine, prelude::BASE64_STANDARD};
-use http::{Request, header::CONTENT_TYPE};
+use http::{
+    Request,
+    header::{AUTHORIZATION, CONTENT_TYPE},
+};
 use serde_json::json;
 use tower_api_tokens::{NewToken, StoreErrorKind, testing::Fault};
 
@@ -27,6 +30,7 @@ async fn a_live_token_is_described() {
             "active": true,
             "scope": "invoices:read invoices:write",
             "client_id": plain.record().app.id.as_str(),
+            "sub": plain.record().app.id.as_str(),
             "token_type": "Bearer",
             "iat": plain.record().created_at.as_second(),
             "jti": plain.record().id.to_string(),
@@ -227,6 +231,68 @@ async fn callers_can_send_their_token_as_a_password() {
     let basic = format!("Basic {}", BASE64_STANDARD.encode(pair));
     let form = format!("token={}", live.token().expose());
     endpoints.introspect_as(&basic, &form).await.active();
+}
+
+#[tokio::test]
+async fn callers_can_percent_encode_their_token_as_oauth_clients_do() {
+    let endpoints = Endpoints::new().await;
+    let live = endpoints.issue(NewToken::named("ci")).await;
+    let form = format!("token={}", live.token().expose());
+    let caller = endpoints.caller.token().expose();
+    let escaped = caller.replace('_', "%5F").replace('a', "%61");
+    for pair in [
+        format!("my%3Agateway:{escaped}"),
+        format!(":{escaped}"),
+        format!("{escaped}:"),
+        format!("100%:{caller}"),
+    ] {
+        let basic = format!("basic {}", BASE64_STANDARD.encode(&pair));
+        endpoints.introspect_as(&basic, &form).await.active();
+    }
+    for (pair, status) in [
+        (format!("my-gateway:{}%5F", caller), 401),
+        (format!("my-gateway:{}", caller.replace('_', "%255F")), 401),
+        (format!("my-gateway:%FF{caller}"), 401),
+        (format!("my-gateway:%0A{caller}"), 401),
+        ("%5F".to_owned(), 400),
+    ] {
+        let basic = format!("Basic {}", BASE64_STANDARD.encode(&pair));
+        let answer = endpoints.introspect_as(&basic, &form).await;
+        assert_eq!(answer.status.as_u16(), status, "{pair}");
+    }
+}
+
+#[tokio::test]
+async fn callers_with_two_credentials_are_refused() {
+    let endpoints = Endpoints::new().await;
+    let live = endpoints.issue(NewToken::named("ci")).await;
+    let form = format!("token={}", live.token().expose());
+    let caller = endpoints.caller.token().expose();
+    let bearer = format!("Bearer {caller}");
+    let escaped = format!("my-gateway:{}", caller.replace('_', "%5F"));
+    let basic = format!("Basic {}", BASE64_STANDARD.encode(escaped));
+    for pair in [[&bearer, &basic], [&basic, &bearer], [&basic, &basic]] {
+        let request = Request::post("/oauth/introspect")
+            .header(CONTENT_TYPE, FORM)
+            .header(AUTHORIZATION, pair[0])
+            .header(AUTHORIZATION, pair[1]);
+        let answer = endpoints.send(request.body(Body::from(form.clone())).unwrap());
+        answer.await.error(400, "invalid_request");
+    }
+}
+
+#[tokio::test]
+async fn a_client_secret_in_the_form_is_no_credential() {
+    let endpoints = Endpoints::new().await;
+    let live = endpoints.issue(NewToken::named("ci")).await;
+    let form = format!(
+        "token={}&client_id=my-gateway&client_secret={}",
+        live.token().expose(),
+        endpoints.caller.token().expose()
+    );
+    let request = Request::post("/oauth/introspect").header(CONTENT_TYPE, FORM);
+    let answer = endpoints.send(request.body(Body::from(form)).unwrap());
+    answer.await.error(401, "invalid_client");
 }
 
 #[tokio::test]

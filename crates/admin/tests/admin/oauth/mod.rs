@@ -171,7 +171,7 @@ async fn unreadable_forms_are_refused(endpoints: &Endpoints, path: &str, limit: 
         .send(request().body(Body::from("token=a")).unwrap())
         .await;
     answer.error(415, "invalid_request");
-    for method in ["GET", "PUT", "DELETE"] {
+    for method in ["GET", "HEAD", "PUT", "DELETE", "OPTIONS"] {
         let request = Request::builder().method(method).uri(path);
         let answer = endpoints.send(request.body(Body::empty()).unwrap()).await;
         assert_eq!(answer.status, StatusCode::METHOD_NOT_ALLOWED);

@@ -43,6 +43,13 @@ pub(super) async fn run(arguments: &Arguments, context: &Context<'_>) -> Result<
     if !context.json {
         show(&live, &report)?;
     }
+    // Before the question: the answer may depend on it.
+    for unreadable in &searched.unreadable {
+        note(&format!(
+            "cannot read `{}`: {}",
+            unreadable.path, unreadable.error
+        ));
+    }
     let revocations;
     let mut left = live.len() as u64;
     if !live.is_empty() && !arguments.dry_run {
@@ -56,11 +63,10 @@ pub(super) async fn run(arguments: &Arguments, context: &Context<'_>) -> Result<
         for revocation in &revocations {
             report.add(revocation);
         }
-        if report.revoked < left {
-            left = still_live(&ids, context).await?;
-        } else {
-            left = 0;
-        }
+        left = match report.revoked < left {
+            true => still_live(&ids, context).await?,
+            false => 0,
+        };
     }
     if context.json {
         print_json(&report)?;
@@ -188,12 +194,6 @@ async fn still_live(ids: &[TokenId], context: &Context<'_>) -> Result<u64, Failu
 
 /// The exit code shows whether live tokens are left, and whether everything was searched.
 fn outcome(left: u64, searched: &Searched, dry_run: bool) -> Result<(), Failure> {
-    for unreadable in &searched.unreadable {
-        note(&format!(
-            "cannot read `{}`: {}",
-            unreadable.path, unreadable.error
-        ));
-    }
     if searched.unreadable_count > 0 {
         return Err(Failure::failed(format!(
             "could not search everything: {} cannot be read",

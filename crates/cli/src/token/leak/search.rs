@@ -154,8 +154,12 @@ fn add(
     Ok(())
 }
 
-/// Moves the other bytes to the start, and returns their number.
+/// Moves the bytes other than zero to the start, and returns their number.
 fn drop_zeros(bytes: &mut [u8]) -> usize {
+    // Most text has none.
+    if !bytes.contains(&0) {
+        return bytes.len();
+    }
     let mut end = 0;
     for at in 0..bytes.len() {
         if bytes[at] != 0 {
