@@ -10,6 +10,7 @@ mod guide;
 mod hygiene;
 mod measuring;
 mod oauth;
+mod operating;
 mod output;
 mod policies;
 mod prompts;

@@ -40,7 +40,9 @@ impl Server {
         let address = lines.find_map(|line| {
             let line = line.unwrap();
             startup += &format!("{line}\n");
-            line.strip_prefix("Listening on http://").map(str::to_owned)
+            // The message itself, or an event of a log.
+            let (_, address) = line.split_once("Listening on http://")?;
+            Some(address.split('"').next()?.to_owned())
         });
         let address = address.unwrap_or_else(|| panic!("it does not listen: {startup}"));
         let log = thread::spawn(move || {

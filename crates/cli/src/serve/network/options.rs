@@ -43,9 +43,17 @@ impl NetworkOptions {
     pub(in crate::serve) async fn listen(&self) -> Result<Vec<Listener>, Failure> {
         let mut listeners = Vec::new();
         for endpoint in &self.listen {
-            listeners.push(Listener::bind(endpoint, self.unix_socket_mode).await?);
+            listeners.push(self.listen_on(endpoint).await?);
         }
         Ok(listeners)
+    }
+
+    /// Listens on one more address.
+    pub(in crate::serve) async fn listen_on(
+        &self,
+        endpoint: &Endpoint,
+    ) -> Result<Listener, Failure> {
+        Listener::bind(endpoint, self.unix_socket_mode).await
     }
 
     pub(super) fn timeouts(&self) -> Timeouts {
