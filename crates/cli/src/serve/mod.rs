@@ -217,12 +217,13 @@ pub(crate) async fn run(arguments: &Arguments, session: &Session) -> Result<(), 
         maintains.then(|| MaintenanceTask::start(&session.operator, arguments.ages.maintenance()));
     let _expiring = (!verify_only).then(|| ExpiringRecorder::start(&session.tokens));
     let router = observation.of(router);
+    // Before the message that it listens: a program that reads the message may ask for this.
+    health.started();
     for listener in listeners {
         note(&format!("Listening on {listener}"));
         server.serve(listener, router.clone(), &limit);
     }
     log_notes();
-    health.started();
     systemd::ready();
     server.run(&mut signals).await;
     // Usage is recorded even if connections were cut off.

@@ -501,3 +501,49 @@ fn systemd_is_told_when_the_server_is_ready_and_when_it_stops() {
     let server = Server::run(&cli, command);
     assert!(stopped(server).contains("cannot notify systemd"));
 }
+
+const GUIDE: &str = include_str!("../../../../docs/operate.md");
+
+#[test]
+fn the_configuration_in_the_guide_is_valid() {
+    let cli = Cli::new();
+    let path = |name: &str| cli.directory.path().join(name);
+    fs::write(path("store-url"), "sqlite://tokens.db").unwrap();
+    let private = std::os::unix::fs::PermissionsExt::from_mode(0o600);
+    fs::set_permissions(path("store-url"), private).unwrap();
+    let mut blocks = GUIDE.split("```toml\n").skip(1).peekable();
+    assert!(blocks.peek().is_some());
+    for block in blocks {
+        let (text, _) = block.split_once("```").unwrap();
+        let text = text.replace("/etc/api-tokens/store-url", "store-url");
+        fs::write(path("guide.toml"), text).unwrap();
+        let mut command = cli.command(&["serve", "--check", "--config", "guide.toml"]);
+        command
+            .env_remove("API_TOKENS_STORE")
+            .env_remove("API_TOKENS_PREFIX");
+        let run = crate::support::Run::from(command.output().unwrap());
+        let said = run.done();
+        assert!(GUIDE.contains(&format!("\n{said}")), "{said}");
+    }
+}
+
+#[test]
+fn the_guide_lists_the_metrics_of_the_server() {
+    let cli = Cli::with_app();
+    let server = Server::start(&cli, &OPERATIONS);
+    let metrics = get_at(&operations(&server), "/metrics").1;
+    let listed = GUIDE.lines().filter_map(|line| {
+        let (name, rest) = line.strip_prefix("| `api_tokens_")?.split_once("` | ")?;
+        Some((name.to_owned(), rest.split(' ').next()?.to_owned()))
+    });
+    let mut listed: Vec<_> = listed.collect();
+    let types = metrics.lines().filter_map(|line| {
+        let (name, kind) = line.strip_prefix("# TYPE api_tokens_")?.split_once(' ')?;
+        let of_server = name.starts_with("http_") || name == "build_info";
+        of_server.then(|| (name.to_owned(), kind.to_owned()))
+    });
+    let mut types: Vec<_> = types.collect();
+    listed.sort();
+    types.sort();
+    assert_eq!(listed, types);
+}
