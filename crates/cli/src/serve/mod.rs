@@ -120,11 +120,12 @@ pub(crate) async fn run(arguments: &Arguments, session: &Session) -> Result<(), 
         false => management(&admin(session, arguments, addresses)?).merge(verification),
     };
     // Listen before the follower starts, so that a port in use is the only error reported.
-    let listeners = arguments.network.listen().await?;
+    let certificate = arguments.network.certificate()?;
+    let listeners = arguments.network.listen(certificate.as_ref()).await?;
     let mut server = Server::new(&arguments.network);
     let follower = follower(session, arguments).start().await?;
     // Before the message that it listens: a program that reads the message may stop it.
-    let mut signals = Signals::catch().map_err(cannot_serve)?;
+    let mut signals = Signals::catch(certificate).map_err(cannot_serve)?;
     let max_connections = network::within_descriptors(arguments.network.max_connections);
 
     if verify_only {

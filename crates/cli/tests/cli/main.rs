@@ -2,11 +2,14 @@
 
 mod apps;
 mod arguments;
+mod draining;
 mod events;
 mod filters;
 mod formats;
 mod guide;
+mod http2;
 mod hygiene;
+mod limits;
 mod measuring;
 mod oauth;
 mod output;
@@ -16,7 +19,9 @@ mod remote;
 mod server;
 mod serving;
 mod support;
+mod tls;
 mod tokens;
 mod transfer;
 mod triggers;
+mod unix;
 mod verifying;
