@@ -164,6 +164,7 @@ pub(crate) fn check(arguments: &Arguments, options: &Options) -> Result<(), Fail
     arguments.log.filter()?;
     let session = Session::rehearse(options, arguments.purpose())?;
     Service::new(arguments, &session)?;
+    arguments.network.certificate()?;
     Ok(())
 }
 
@@ -177,7 +178,8 @@ pub(crate) async fn run(arguments: &Arguments, session: &Session) -> Result<(), 
     } = Service::new(arguments, session)?;
     check_apps(session, arguments).await?;
     // Listen before the follower starts, so that a port in use is the only error reported.
-    let listeners = arguments.network.listen().await?;
+    let certificate = arguments.network.certificate()?;
+    let listeners = arguments.network.listen(certificate.as_ref()).await?;
     let for_operators = arguments.operations.listen(&arguments.network).await?;
     let max_connections = network::within_descriptors(arguments.network.max_connections);
     let limit = ConnectionLimit::new(max_connections);
@@ -197,7 +199,7 @@ pub(crate) async fn run(arguments: &Arguments, session: &Session) -> Result<(), 
     }
     let follower = follower(session, arguments).start().await?;
     // Before the message that it listens: a program that reads the message may stop it.
-    let mut signals = Signals::catch().map_err(cannot_serve)?;
+    let mut signals = Signals::catch(certificate).map_err(cannot_serve)?;
 
     if verify_only {
         note("Serving only /verify and /introspect, without the API and the dashboard");

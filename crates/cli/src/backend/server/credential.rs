@@ -14,7 +14,7 @@ const VARIABLE: &str = "API_TOKENS_TOKEN";
 pub(super) fn read(file: Option<&Path>) -> Result<HeaderValue, Failure> {
     let (token, source) = match file {
         Some(path) => (
-            private_file::read(path, "the token")?,
+            private_file::read(path, "token")?,
             format!("`{}`", path.display()),
         ),
         None => {
