@@ -1,5 +1,5 @@
-//! Guides to embedding, stores, rotation, fleets, management, the command line, proxies, other languages and measuring,
-//! and the threat model.
+//! Guides to embedding, stores, rotation, fleets, management, the command line, operating the server, proxies, other
+//! languages and measuring, and the threat model.
 //!
 //! The repository contains the same guides in `docs`.
 
@@ -41,6 +41,9 @@ pub mod manage {}
 #[cfg(feature = "transfer")]
 #[doc = include_str!("../docs/command-line.md")]
 pub mod command_line {}
+
+#[doc = include_str!("../docs/operate.md")]
+pub mod operate {}
 
 #[doc = include_str!("../docs/proxies.md")]
 pub mod proxies {}

@@ -7,6 +7,9 @@ mod forward_auth;
 mod log;
 mod maintenance;
 mod network;
+mod observation;
+mod operations;
+mod systemd;
 mod token_file;
 
 use std::{fmt::Display, io, path::PathBuf, time::Duration};
@@ -21,7 +24,7 @@ use crate::{
     configuration,
     failure::Failure,
     maintain::Ages,
-    note::note,
+    note::{log_notes, note},
     options::Options,
     scopes,
     session::{Purpose, Session},
@@ -32,6 +35,8 @@ use expiring::ExpiringRecorder;
 use first_token::FirstToken;
 use maintenance::MaintenanceTask;
 use network::{ConnectionLimit, Listener, Server, Signals};
+use observation::Observation;
+use operations::{Health, Metrics};
 
 #[derive(Args)]
 pub(crate) struct Arguments {
@@ -39,6 +44,10 @@ pub(crate) struct Arguments {
     configuration: configuration::Options,
     #[command(flatten)]
     network: network::NetworkOptions,
+    #[command(flatten)]
+    operations: operations::Options,
+    #[command(flatten)]
+    log: log::Options,
     /// Serve only `/verify` and `/introspect`, without the API, the dashboard and `/revoke`, and write
     /// only token usage to the store. `--read-only` implies this option and writes nothing
     #[arg(
@@ -115,6 +124,7 @@ impl Arguments {
 /// What `serve` does, according to its options.
 struct Service {
     router: Router,
+    addresses: ClientAddresses,
     /// The scopes of the first administrator's token.
     admin_scopes: ScopeSet,
     verify_only: bool,
@@ -135,10 +145,14 @@ impl Service {
         let verification = verification.merge(endpoints.router());
         let router = match verify_only {
             true => verification,
-            false => management(&admin(session, arguments, addresses)?).merge(verification),
+            false => {
+                let admin = admin(session, arguments, addresses.clone())?;
+                management(&admin, arguments.log.access_log).merge(verification)
+            }
         };
         Ok(Self {
             router,
+            addresses,
             admin_scopes,
             verify_only,
         })
@@ -147,27 +161,45 @@ impl Service {
 
 /// Checks the options, without opening the store or listening.
 pub(crate) fn check(arguments: &Arguments, options: &Options) -> Result<(), Failure> {
-    log::filter()?;
+    arguments.log.filter()?;
     let session = Session::rehearse(options, arguments.purpose())?;
     Service::new(arguments, &session)?;
+    arguments.network.certificate()?;
     Ok(())
 }
 
 pub(crate) async fn run(arguments: &Arguments, session: &Session) -> Result<(), Failure> {
-    log::start()?;
+    arguments.log.start()?;
     let Service {
         router,
+        addresses,
         admin_scopes,
         verify_only,
     } = Service::new(arguments, session)?;
     check_apps(session, arguments).await?;
     // Listen before the follower starts, so that a port in use is the only error reported.
-    let listeners = arguments.network.listen().await?;
+    let certificate = arguments.network.certificate()?;
+    let listeners = arguments.network.listen(certificate.as_ref()).await?;
+    let for_operators = arguments.operations.listen(&arguments.network).await?;
+    let max_connections = network::within_descriptors(arguments.network.max_connections);
+    let limit = ConnectionLimit::new(max_connections);
+    let authenticator = session.tokens.authenticator();
+    let metrics = arguments.operations.are_set();
+    let metrics = metrics.then(|| Metrics::install(authenticator, &limit));
+    let metrics = metrics.transpose()?;
     let mut server = Server::new(&arguments.network);
+    let health = Health::new(server.phase(), authenticator, arguments.max_staleness);
+    let _upkeep = metrics.as_ref().map(Metrics::start_upkeep);
+    let observation = Observation {
+        log: arguments.log.access_log.then_some(addresses),
+        requests: metrics.as_ref().map(Metrics::requests),
+    };
+    if let (Some(listener), Some(metrics)) = (for_operators, metrics) {
+        operations::serve(listener, &mut server, health.clone(), metrics);
+    }
     let follower = follower(session, arguments).start().await?;
     // Before the message that it listens: a program that reads the message may stop it.
-    let mut signals = Signals::catch().map_err(cannot_serve)?;
-    let max_connections = network::within_descriptors(arguments.network.max_connections);
+    let mut signals = Signals::catch(certificate).map_err(cannot_serve)?;
 
     if verify_only {
         note("Serving only /verify and /introspect, without the API and the dashboard");
@@ -186,11 +218,15 @@ pub(crate) async fn run(arguments: &Arguments, session: &Session) -> Result<(), 
     let _maintenance =
         maintains.then(|| MaintenanceTask::start(&session.operator, arguments.ages.maintenance()));
     let _expiring = (!verify_only).then(|| ExpiringRecorder::start(&session.tokens));
-    let limit = ConnectionLimit::new(max_connections);
+    let router = observation.of(router);
+    // Before the message that it listens: a program that reads the message may ask for this.
+    health.started();
     for listener in listeners {
         note(&format!("Listening on {listener}"));
         server.serve(listener, router.clone(), &limit);
     }
+    log_notes();
+    systemd::ready();
     server.run(&mut signals).await;
     // Usage is recorded even if connections were cut off.
     match follower.stop().await {
@@ -232,11 +268,15 @@ async fn check_apps(session: &Session, arguments: &Arguments) -> Result<(), Fail
 }
 
 /// Routes the API and the dashboard, with and without a slash at the end of their paths.
-fn management(admin: &Admin) -> Router {
+fn management(admin: &Admin, has_access_log: bool) -> Router {
+    let observed = |router: Router| match has_access_log {
+        true => observation::with_routes(router),
+        false => router,
+    };
     Router::new()
         .route("/", get(async || Redirect::to("/tokens")))
-        .nest_service("/tokens", admin.dashboard())
-        .nest_service("/api", admin.router())
+        .nest_service("/tokens", observed(admin.dashboard()))
+        .nest_service("/api", observed(admin.router()))
 }
 
 fn follower(session: &Session, arguments: &Arguments) -> FollowerBuilder {

@@ -439,8 +439,8 @@ fn a_change_without_an_answer_is_reported_as_uncertain() {
     cli.verify(&token).failed(4);
 }
 
-/// A certificate for `localhost`, made by `openssl`.
-fn certificate(cli: &Cli) {
+/// Creates a certificate for `localhost` with `openssl`: `certificate.pem` and `key.pem`.
+pub(crate) fn certificate(cli: &Cli) {
     let made = Command::new("openssl")
         .args(["req", "-x509", "-newkey", "ec", "-pkeyopt"])
         .args(["ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"])

@@ -7,7 +7,9 @@ use std::{
     ops::Deref,
     path::PathBuf,
     process::{Child, ChildStdout, Command},
+    sync::mpsc::{self, Receiver},
     thread::{self, JoinHandle},
+    time::Duration,
 };
 
 use crate::support::Cli;
@@ -20,11 +22,14 @@ pub(crate) struct Server {
     pub(crate) process: Child,
     pub(crate) address: String,
     directory: PathBuf,
+    /// Where it listens, as it says.
+    pub(crate) listening: Vec<String>,
     /// What it logged before it listened.
     pub(crate) startup: String,
     printed: ChildStdout,
     /// What it logs afterwards.
     pub(crate) log: Option<JoinHandle<String>>,
+    logged: Receiver<String>,
 }
 
 impl Server {
@@ -33,28 +38,67 @@ impl Server {
         Self::run(cli, cli.command(&arguments))
     }
 
-    pub(crate) fn run(cli: &Cli, mut command: Command) -> Self {
+    pub(crate) fn run(cli: &Cli, command: Command) -> Self {
+        Self::listen(cli, command, 1)
+    }
+
+    /// Starts a server with these options, which name a number of listeners.
+    pub(crate) fn start_on(cli: &Cli, options: &[&str], listeners: usize) -> Self {
+        let arguments = [&["serve"], options].concat();
+        Self::listen(cli, cli.on_store(&arguments), listeners)
+    }
+
+    fn listen(cli: &Cli, mut command: Command, listeners: usize) -> Self {
         let mut process = command.spawn().unwrap();
         let mut lines = BufReader::new(process.stderr.take().unwrap()).lines();
         let mut startup = String::new();
-        let address = lines.find_map(|line| {
+        let mut listening = Vec::new();
+        while listening.len() < listeners {
+            let Some(line) = lines.next() else {
+                panic!("it does not listen: {startup}");
+            };
             let line = line.unwrap();
             startup += &format!("{line}\n");
-            line.strip_prefix("Listening on http://").map(str::to_owned)
-        });
-        let address = address.unwrap_or_else(|| panic!("it does not listen: {startup}"));
+            // The message itself, or an event of a log.
+            let said = line.split_once("Listening on ");
+            listening.extend(said.and_then(|(_, url)| url.split('"').next().map(str::to_owned)));
+        }
+        let first = listening[0].split_once("://");
+        let address = first.map_or("", |(_, address)| address).to_owned();
+        let (sender, logged) = mpsc::channel();
         let log = thread::spawn(move || {
-            let lines = lines.map(|line| line.unwrap() + "\n");
-            lines.collect()
+            let mut log = String::new();
+            for line in lines {
+                let line = line.unwrap() + "\n";
+                log += &line;
+                // The test may not be interested.
+                let _ = sender.send(line);
+            }
+            log
         });
         Self {
             address,
+            listening,
             directory: cli.directory.path().to_owned(),
             startup,
             printed: process.stdout.take().unwrap(),
             log: Some(log),
+            logged,
             process,
         }
+    }
+
+    /// Waits until it logs a line with this text, and returns the line.
+    pub(crate) fn logs(&self, text: &str) -> String {
+        let next = || self.logged.recv_timeout(Duration::from_secs(60));
+        let mut lines = std::iter::from_fn(|| Some(next().expect("it logs the text")));
+        lines.find(|line| line.contains(text)).unwrap()
+    }
+
+    pub(crate) fn signal(&self, signal: &str) {
+        let pid = self.process.id().to_string();
+        let killed = Command::new("kill").args([signal, &pid]).status();
+        assert!(killed.unwrap().success());
     }
 
     /// Returns the first administrator's token.
@@ -83,10 +127,13 @@ impl Server {
     }
 
     /// Stops it with a signal, asserts a clean exit, and returns what else it printed.
-    pub(crate) fn stop(mut self, signal: &str) -> String {
-        let pid = self.process.id().to_string();
-        let killed = Command::new("kill").args([signal, &pid]).status();
-        assert!(killed.unwrap().success());
+    pub(crate) fn stop(self, signal: &str) -> String {
+        self.signal(signal);
+        self.ends()
+    }
+
+    /// Waits until it stops, asserts a clean exit, and returns what else it printed.
+    pub(crate) fn ends(mut self) -> String {
         let mut rest = String::new();
         self.printed.read_to_string(&mut rest).unwrap();
         assert!(self.process.wait().unwrap().success());

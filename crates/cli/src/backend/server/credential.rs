@@ -29,7 +29,7 @@ impl Credential {
 pub(super) fn read(file: Option<&Path>) -> Result<Credential, Failure> {
     let (token, source) = match file {
         Some(path) => (
-            private_file::read(path, "the token")?,
+            private_file::read(path, "token")?,
             format!("`{}`", path.display()),
         ),
         None => {

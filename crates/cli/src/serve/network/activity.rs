@@ -15,10 +15,14 @@ use tokio::time::Instant;
 /// How long each part of a connection may take.
 #[derive(Clone, Copy)]
 pub(super) struct Timeouts {
+    /// The handshake of TLS.
+    pub(super) handshake: Duration,
     /// Without a request.
     pub(super) idle: Duration,
     /// From the first byte of a request head to its last.
     pub(super) head: Duration,
+    /// From the last byte of a request head to the last of its body.
+    pub(super) body: Duration,
     /// Without progress in writing a response.
     pub(super) write: Duration,
 }
@@ -126,7 +130,6 @@ impl Activity {
         (self.served.load(Relaxed), self.idle.0.load(Relaxed))
     }
 
-    #[expect(dead_code, reason = "HTTP/2 is not served yet")]
     /// The connection speaks HTTP/2: requests run in tasks of their own, and what arrives between them
     /// need not be the beginning of a request.
     pub(super) fn is_multiplexed(&self) {
@@ -161,7 +164,6 @@ impl Activity {
         }
     }
 
-    #[expect(dead_code, reason = "bodies are not limited yet")]
     /// The rest of a request will not be read.
     pub(super) fn leaves_unread(&self) {
         self.unread.store(true, Relaxed);
@@ -237,8 +239,10 @@ mod tests {
     use super::*;
 
     const TIMEOUTS: Timeouts = Timeouts {
+        handshake: Duration::from_secs(10),
         idle: Duration::from_secs(75),
         head: Duration::from_secs(10),
+        body: Duration::from_secs(30),
         write: Duration::from_secs(30),
     };
 

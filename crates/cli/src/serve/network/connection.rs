@@ -3,67 +3,212 @@
 use std::{
     convert::Infallible,
     future::poll_fn,
-    pin::pin,
+    io,
+    pin::{Pin, pin},
+    sync::Arc,
     task::{Context, Poll},
+    time::Duration,
 };
 
 use axum::{Router, body::Body};
 use http::{Request, Response};
 use hyper::{
-    body::Incoming,
-    server::conn::http1,
+    body::{Body as _, Incoming},
+    server::conn::{http1, http2},
     service::{Service, service_fn},
 };
-use hyper_util::{rt::TokioIo, server::graceful::GracefulConnection, service::TowerToHyperService};
-use tokio::time::{Instant, sleep_until};
+use hyper_util::{
+    rt::{TokioIo, TokioTimer},
+    server::graceful::GracefulConnection,
+    service::TowerToHyperService,
+};
+use tokio::{
+    io::AsyncWriteExt,
+    time::{Instant, sleep_until, timeout},
+};
 
 use super::{
-    activity::{Order, Overdue, Timeouts},
+    activity::{CLOSING, Order, Overdue, Timeouts},
+    body::{Fault, MAX_BODY, RequestBody, ResponseBody},
     io::Io,
     limit::Permit,
-    listener::Peer,
+    listener::{Accepted, Peer},
     stream::Stream,
+    streams::{Streams, response_begins},
 };
 
 /// The maximum size of a request head in bytes, more than proxies allow. It bounds the memory of a
 /// connection that never completes one.
-const MAX_HEAD: usize = 64 * 1024;
+const MAX_HEAD: u32 = 64 * 1024;
 
-/// Serves connections to one listener.
-#[derive(Clone)]
+/// The maximum number of requests in progress on an HTTP/2 connection.
+const MAX_STREAMS: u32 = 128;
+
+/// How many bytes of request bodies a client may send on an HTTP/2 connection before they are read, and on each
+/// of its streams.
+const CONNECTION_WINDOW: u32 = 256 * 1024;
+const STREAM_WINDOW: u32 = 64 * 1024;
+
+/// How many bytes of a response are buffered for an HTTP/2 stream.
+const MAX_SEND_BUFFER: usize = 64 * 1024;
+
+/// How often an HTTP/2 client has to prove that it is reachable.
+const PING_INTERVAL: Duration = Duration::from_secs(20);
+
+/// The answer to a request head that is not complete in time.
+const SLOW_HEAD: &[u8] =
+    b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
+
+/// How to serve the connections to a listener.
 pub(super) struct Protocol {
     router: Router,
     timeouts: Timeouts,
     http1: http1::Builder,
+    http2: http2::Builder<Streams>,
 }
 
 impl Protocol {
     pub(super) fn new(router: Router, timeouts: Timeouts) -> Self {
         let mut http1 = http1::Builder::new();
-        // The driver has a timer for everything, which costs less than one for each head.
-        http1.header_read_timeout(None).max_buf_size(MAX_HEAD);
+        // The driver has one timer for everything, which costs less than one for each head.
+        http1
+            .header_read_timeout(None)
+            .max_buf_size(MAX_HEAD as usize);
+        let mut http2 = http2::Builder::new(Streams {
+            write_timeout: timeouts.write,
+        });
+        http2
+            .timer(TokioTimer::new())
+            .max_concurrent_streams(MAX_STREAMS)
+            .max_header_list_size(MAX_HEAD)
+            .initial_connection_window_size(CONNECTION_WINDOW)
+            .initial_stream_window_size(STREAM_WINDOW)
+            .max_send_buf_size(MAX_SEND_BUFFER)
+            .keep_alive_interval(PING_INTERVAL);
         Self {
             router,
             timeouts,
             http1,
+            http2,
         }
     }
 
     /// Serves a connection until it ends, exceeds a timeout, or has to be closed.
-    pub(super) async fn serve(self, stream: Stream, peer: Peer, permit: Permit) {
-        let service = tracked(self.router, peer, permit.clone());
-        let io = TokioIo::new(Io::new(stream, permit.clone()));
-        let connection = self.http1.serve_connection(io, service);
-        drive(connection, &permit, &self.timeouts).await;
+    pub(super) async fn serve(self: Arc<Self>, accepted: Accepted, permit: Permit) {
+        let peer = accepted.peer;
+        let Some((stream, version)) = self.secure(accepted, &permit).await else {
+            return;
+        };
+        let mut io = Io::new(stream, permit.clone());
+        let is_http2 = match version {
+            Some(version) => version == Version::Http2,
+            None => match self.begins_http2(&mut io, &permit).await {
+                Some(is_http2) => is_http2,
+                None => return,
+            },
+        };
+        let service = service(
+            self.router.clone(),
+            peer,
+            permit.clone(),
+            self.timeouts.body,
+        );
+        match is_http2 {
+            // Boxed, so that an HTTP/1 connection does not take the memory of an HTTP/2 one.
+            true => Box::pin(self.serve_http2(io, service, &permit)).await,
+            false => self.serve_http1(io, service, &permit).await,
+        }
+    }
+
+    /// Performs the TLS handshake, if the listener has a certificate. Returns the version that was negotiated.
+    async fn secure(
+        &self,
+        accepted: Accepted,
+        permit: &Permit,
+    ) -> Option<(Stream, Option<Version>)> {
+        let Accepted { stream, tls, .. } = accepted;
+        let Some(tls) = tls else {
+            return Some((stream, None));
+        };
+        // Boxed, so that other connections do not take its memory.
+        let handshake = timeout(self.timeouts.handshake, tls.accept(stream));
+        let mut handshake = Box::pin(handshake);
+        let secured = until_due(permit, &self.timeouts, |cx| match permit.order() {
+            Order::Proceed => handshake.as_mut().poll(cx).map(Some),
+            Order::Finish | Order::Close => Poll::Ready(None),
+        });
+        // A failure is caused by the client, and rustls told it why.
+        let stream = secured.await.ok()??.ok()?.ok()?;
+        let version = match stream.get_ref().1.alpn_protocol() {
+            Some(b"h2") => Some(Version::Http2),
+            Some(_) => Some(Version::Http1),
+            None => None,
+        };
+        Some((Stream::Tls(Box::new(stream)), version))
+    }
+
+    /// Waits for the first bytes, and returns whether they are the preface of HTTP/2.
+    async fn begins_http2(&self, io: &mut Io<Stream>, permit: &Permit) -> Option<bool> {
+        let preface = until_due(permit, &self.timeouts, |cx| match permit.order() {
+            Order::Proceed => io.poll_preface(cx).map(Some),
+            Order::Finish | Order::Close => Poll::Ready(None),
+        });
+        match preface.await {
+            Ok(preface) => preface?.ok(),
+            Err(Some(Overdue::Head)) => {
+                refuse_slow_head(io).await;
+                None
+            }
+            Err(_) => None,
+        }
+    }
+
+    async fn serve_http1(&self, io: Io<Stream>, service: impl HttpService, permit: &Permit) {
+        let mut connection = self.http1.serve_connection(TokioIo::new(io), service);
+        let driven = drive(Pin::new(&mut connection), permit, &self.timeouts).await;
+        if let Err(Some(Overdue::Head)) = driven {
+            refuse_slow_head(connection.into_parts().io.inner_mut()).await;
+        }
+    }
+
+    async fn serve_http2(&self, io: Io<Stream>, service: impl HttpService, permit: &Permit) {
+        permit.is_multiplexed();
+        let connection = self.http2.serve_connection(TokioIo::new(io), service);
+        let mut connection = pin!(connection);
+        let driven = drive(connection.as_mut(), permit, &self.timeouts).await;
+        if let Err(Some(Overdue::Idle)) = driven {
+            // Says goodbye, so that the client does not take it for a failure. A request that it sends meanwhile
+            // is still served.
+            permit.closes();
+            connection.as_mut().graceful_shutdown();
+            let _ = drive(connection, permit, &self.timeouts).await;
+        }
     }
 }
 
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Version {
+    Http1,
+    Http2,
+}
+
+/// Answers that a request head did not arrive in time.
+async fn refuse_slow_head(io: &mut Io<Stream>) {
+    let refusal = async {
+        io.write_all(SLOW_HEAD).await?;
+        io.shutdown().await
+    };
+    let _: Result<io::Result<()>, _> = timeout(CLOSING, refusal).await;
+}
+
 /// Drives a connection to its end.
-async fn drive(connection: impl GracefulConnection, permit: &Permit, timeouts: &Timeouts) {
-    let mut connection = pin!(connection);
+async fn drive<C: GracefulConnection>(
+    mut connection: Pin<&mut C>,
+    permit: &Permit,
+    timeouts: &Timeouts,
+) -> Result<(), Option<Overdue>> {
     let mut finishing = false;
-    // How it ends makes no difference.
-    let _ = until_due(permit, timeouts, |cx| {
+    until_due(permit, timeouts, |cx| {
         if permit.order() == Order::Finish && !finishing {
             finishing = true;
             connection.as_mut().graceful_shutdown();
@@ -71,10 +216,10 @@ async fn drive(connection: impl GracefulConnection, permit: &Permit, timeouts: &
         // Errors are caused by the client.
         connection.as_mut().poll(cx).map(drop)
     })
-    .await;
+    .await
 }
 
-/// Polls until it is ready, a timeout is exceeded, or the connection has to be closed.
+/// Polls until it is ready, a timeout is exceeded, or the connection has to be closed, which is `None`.
 ///
 /// One timer is enough for all timeouts, and it is seldom set: only when a deadline comes sooner than the one
 /// it is set to, and when that has passed.
@@ -109,23 +254,67 @@ async fn until_due<T>(
     .await
 }
 
-/// Wraps the router for one connection: counts requests in progress, and adds the peer to their
-/// extensions.
-fn tracked(
-    router: Router,
-    peer: Peer,
-    permit: Permit,
-) -> impl Service<Request<Incoming>, Response = Response<Body>, Error = Infallible, Future: Send + 'static>
+/// A service for hyper.
+trait HttpService:
+    Service<
+        Request<Incoming>,
+        Response = Response<ResponseBody>,
+        Error = Infallible,
+        Future: Send + 'static,
+    > + Unpin
 {
+}
+
+impl<S> HttpService for S where
+    S: Service<
+            Request<Incoming>,
+            Response = Response<ResponseBody>,
+            Error = Infallible,
+            Future: Send + 'static,
+        > + Unpin
+{
+}
+
+/// Wraps the router for one connection: counts requests in progress, adds the peer to their extensions, and
+/// limits their bodies.
+fn service(router: Router, peer: Peer, permit: Permit, body_timeout: Duration) -> impl HttpService {
     let router = TowerToHyperService::new(router);
-    service_fn(move |mut request: Request<Incoming>| {
-        request.extensions_mut().insert(peer);
+    service_fn(move |request: Request<Incoming>| {
         let busy = permit.busy();
-        let answer = router.call(request);
+        let router = router.clone();
+        let permit = permit.clone();
         async move {
-            let answer = answer.await;
-            drop(busy);
-            answer
+            let response = respond(router, peer, permit, body_timeout, request).await;
+            response_begins();
+            Ok(response.map(|body| ResponseBody::new(body, busy)))
         }
     })
+}
+
+async fn respond(
+    router: TowerToHyperService<Router>,
+    peer: Peer,
+    permit: Permit,
+    body_timeout: Duration,
+    mut request: Request<Incoming>,
+) -> Response<Body> {
+    request.extensions_mut().insert(peer);
+    if request.body().is_end_stream() {
+        let Ok(response) = router.call(request.map(|_| Body::empty())).await;
+        return response;
+    }
+    let version = request.version();
+    if request.body().size_hint().lower() > MAX_BODY {
+        permit.leaves_unread();
+        return Fault::TooLarge.response(version);
+    }
+    let (head, incoming) = request.into_parts();
+    let (body, verdict) = RequestBody::new(incoming, body_timeout, permit);
+    let request = Request::from_parts(head, Body::new(body));
+    let Ok(response) = router.call(request).await;
+    match verdict.get() {
+        // What the endpoint makes of a body that ends early is less useful.
+        Some(fault) => fault.response(version),
+        None => response,
+    }
 }

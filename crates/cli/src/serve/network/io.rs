@@ -1,7 +1,7 @@
 //! A stream that records what its client does, and that closes without destroying the last response.
 
 use std::{
-    io::{self, IoSlice},
+    io::{self, ErrorKind, IoSlice},
     mem::MaybeUninit,
     pin::Pin,
     task::{Context, Poll, ready},
@@ -11,10 +11,15 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::limit::Permit;
 
+/// The bytes with which an HTTP/2 connection begins.
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
 /// The stream of a connection.
 pub(super) struct Io<S> {
     stream: S,
     permit: Permit,
+    /// The first bytes, until they are read again.
+    first: Vec<u8>,
     /// The stream was shut down for writing.
     shut_down: bool,
 }
@@ -24,6 +29,7 @@ impl<S> Io<S> {
         Self {
             stream,
             permit,
+            first: Vec::new(),
             shut_down: false,
         }
     }
@@ -38,12 +44,46 @@ impl<S> Io<S> {
     }
 }
 
+impl<S: AsyncRead + Unpin> Io<S> {
+    /// Reads until it is clear whether the connection begins with the preface of HTTP/2. What was read is read
+    /// again.
+    ///
+    /// Nothing is allocated for a client that sends nothing.
+    pub(super) fn poll_preface(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
+        loop {
+            let mut space = [0; PREFACE.len()];
+            let mut bytes = ReadBuf::new(&mut space[self.first.len()..]);
+            ready!(Pin::new(&mut self.stream).poll_read(cx, &mut bytes))?;
+            if bytes.filled().is_empty() {
+                return Poll::Ready(Err(ErrorKind::UnexpectedEof.into()));
+            }
+            self.permit.bytes_arrive();
+            self.first.extend_from_slice(bytes.filled());
+            if !PREFACE.starts_with(&self.first) {
+                return Poll::Ready(Ok(false));
+            }
+            if self.first.len() == PREFACE.len() {
+                return Poll::Ready(Ok(true));
+            }
+        }
+    }
+}
+
 impl<S: AsyncRead + Unpin> AsyncRead for Io<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         into: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        if !self.first.is_empty() {
+            let len = self.first.len().min(into.remaining());
+            into.put_slice(&self.first[..len]);
+            self.first.drain(..len);
+            if self.first.is_empty() {
+                self.first = Vec::new();
+            }
+            return Poll::Ready(Ok(()));
+        }
         let before = into.filled().len();
         ready!(Pin::new(&mut self.stream).poll_read(cx, into))?;
         if into.filled().len() > before {
@@ -99,5 +139,56 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Io<S> {
             }
         }
         Poll::Ready(Ok(()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt, duplex},
+        task::yield_now,
+    };
+
+    use super::*;
+    use crate::serve::network::ConnectionLimit;
+
+    /// Sends bytes in two parts, and returns whether they begin HTTP/2, and what is read afterwards.
+    async fn received(first: &[u8], second: &[u8]) -> (Option<bool>, Vec<u8>) {
+        let (mut client, server) = duplex(1024);
+        let mut io = Io::new(server, ConnectionLimit::new(1).acquire().await);
+        let sending = async {
+            client.write_all(first).await.unwrap();
+            yield_now().await;
+            client.write_all(second).await.unwrap();
+            drop(client);
+        };
+        let receiving = async {
+            let is_http2 = std::future::poll_fn(|cx| io.poll_preface(cx)).await.ok();
+            let mut read = Vec::new();
+            io.read_to_end(&mut read).await.unwrap();
+            (is_http2, read)
+        };
+        tokio::join!(sending, receiving).1
+    }
+
+    #[tokio::test]
+    async fn the_preface_distinguishes_http_2_and_is_not_lost() {
+        let http2 = [PREFACE, b"frames"].concat();
+        let post = b"POST /revoke HTTP/1.1\r\n\r\n";
+        let almost = b"PRI * HTTP/2.0\r\n\r\nXX\r\n\r\n";
+        for (sent, expected) in [
+            (&http2[..], Some(true)),
+            (post, Some(false)),
+            (almost, Some(false)),
+            (b"P", None),
+            (b"", None),
+        ] {
+            for split in [0, 1, sent.len() / 2, sent.len()] {
+                let (first, second) = sent.split_at(split.min(sent.len()));
+                let (is_http2, read) = received(first, second).await;
+                assert_eq!(is_http2, expected, "{sent:?} {split}");
+                assert_eq!(read, sent, "{split}");
+            }
+        }
     }
 }

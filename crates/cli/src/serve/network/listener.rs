@@ -6,6 +6,7 @@ use std::{
 };
 
 use tokio::net::{TcpListener, UnixListener, lookup_host};
+use tokio_rustls::TlsAcceptor;
 
 use super::{
     endpoint::{Address, Endpoint, SocketMode},
@@ -25,8 +26,17 @@ pub(in crate::serve) enum Peer {
 /// A socket that accepts connections.
 pub(in crate::serve) struct Listener {
     socket: Socket,
+    tls: Option<TlsAcceptor>,
     /// Its actual address.
     endpoint: Endpoint,
+}
+
+/// An accepted connection.
+pub(super) struct Accepted {
+    pub(super) stream: Stream,
+    pub(super) peer: Peer,
+    /// Performs the TLS handshake.
+    pub(super) tls: Option<TlsAcceptor>,
 }
 
 enum Socket {
@@ -55,6 +65,7 @@ impl Listener {
                 })?;
                 Ok(Self {
                     socket: Socket::Tcp(listener),
+                    tls: None,
                     endpoint: actual.into(),
                 })
             }
@@ -66,14 +77,32 @@ impl Listener {
                 })?;
                 Ok(Self {
                     socket: Socket::Unix(file, listener),
+                    tls: None,
                     endpoint: endpoint.clone(),
                 })
             }
         }
     }
 
-    /// Accepts the next connection.
-    pub(super) async fn accept(&self) -> io::Result<(Stream, Peer)> {
+    /// Serves with TLS.
+    pub(super) fn with_tls(self, tls: TlsAcceptor) -> Self {
+        Self {
+            tls: Some(tls),
+            ..self
+        }
+    }
+
+    /// Accepts the next connection. Its TLS handshake is not performed yet.
+    pub(super) async fn accept(&self) -> io::Result<Accepted> {
+        let (stream, peer) = self.accept_stream().await?;
+        Ok(Accepted {
+            stream,
+            peer,
+            tls: self.tls.clone(),
+        })
+    }
+
+    async fn accept_stream(&self) -> io::Result<(Stream, Peer)> {
         match &self.socket {
             Socket::Tcp(listener) => {
                 let (stream, peer) = listener.accept().await?;
@@ -91,6 +120,7 @@ impl Listener {
     /// The URL of its server, without a path. `None` for a Unix socket.
     pub(in crate::serve) fn url(&self) -> Option<String> {
         match &self.endpoint {
+            Endpoint::Tcp(address) if self.tls.is_some() => Some(format!("https://{address}")),
             Endpoint::Tcp(address) => Some(format!("http://{address}")),
             Endpoint::Unix(_) => None,
         }

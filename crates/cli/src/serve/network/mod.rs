@@ -5,6 +5,8 @@
 //! may share. Its [`Phase`] says whether it is about to stop.
 
 mod activity;
+mod body;
+mod certificate;
 mod connection;
 mod descriptors;
 mod endpoint;
@@ -16,8 +18,10 @@ mod phase;
 mod server;
 mod signals;
 mod stream;
+mod streams;
 mod unix;
 
+pub(super) use certificate::Certificate;
 pub(super) use descriptors::within_descriptors;
 pub(super) use endpoint::Endpoint;
 pub(super) use limit::ConnectionLimit;

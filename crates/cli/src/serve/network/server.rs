@@ -1,6 +1,9 @@
 //! Accepts connections on several listeners until shutdown.
 
-use std::io::{self, ErrorKind};
+use std::{
+    io::{self, ErrorKind},
+    sync::Arc,
+};
 
 use axum::Router;
 use futures_util::future::join_all;
@@ -11,13 +14,13 @@ use tokio::{
 };
 
 use super::{
-    ConnectionLimit, Listener, NetworkOptions, Peer, Phase, Signals,
+    ConnectionLimit, Listener, NetworkOptions, Phase, Signals,
     activity::{CLOSING, Order, Timeouts},
     connection::Protocol,
     limit::Permit,
-    stream::Stream,
+    listener::Accepted,
 };
-use crate::note::note;
+use crate::{note::note, serve::systemd};
 
 /// The pause before accepting again after the system ran out of resources.
 const BACK_OFF: Duration = Duration::from_millis(100);
@@ -64,7 +67,6 @@ impl Server {
     }
 
     /// Starts to serve operators, until all clients were served. The limit must not be one of clients.
-    #[expect(dead_code, reason = "no listener for operators exists yet")]
     pub(in crate::serve) fn serve_operators(
         &mut self,
         listener: Listener,
@@ -80,13 +82,14 @@ impl Server {
             limit: limit.clone(),
             reported: None,
         };
-        let protocol = Protocol::new(router, self.timeouts);
+        let protocol = Arc::new(Protocol::new(router, self.timeouts));
         tokio::spawn(accept(acceptor, protocol, self.phase(), until));
     }
 
     /// Serves until a signal, then finishes requests in progress within a timeout. Another signal ends the wait.
     pub(in crate::serve) async fn run(self, signals: &mut Signals) {
         signals.stop().await;
+        systemd::stopping();
         if !self.drain_delay.is_zero() {
             note("Draining");
             self.phase.send_replace(Phase::Draining);
@@ -123,17 +126,17 @@ impl Server {
 /// Accepts and serves connections until a phase.
 async fn accept(
     mut acceptor: Acceptor,
-    protocol: Protocol,
+    protocol: Arc<Protocol>,
     mut phase: watch::Receiver<Phase>,
     until: Phase,
 ) {
     loop {
-        let (stream, peer, permit) = select! {
+        let (accepted, permit) = select! {
             accepted = acceptor.next() => accepted,
             // It fails if the server is gone.
             _ = phase.wait_for(|phase| *phase >= until) => break,
         };
-        tokio::spawn(protocol.clone().serve(stream, peer, permit));
+        tokio::spawn(Arc::clone(&protocol).serve(accepted, permit));
     }
 }
 
@@ -146,10 +149,10 @@ struct Acceptor {
 
 impl Acceptor {
     /// Accepts the next connection, and waits for a permit for it.
-    async fn next(&mut self) -> (Stream, Peer, Permit) {
+    async fn next(&mut self) -> (Accepted, Permit) {
         loop {
             match self.listener.accept().await {
-                Ok((stream, peer)) => return (stream, peer, self.limit.acquire().await),
+                Ok(accepted) => return (accepted, self.limit.acquire().await),
                 // The client is gone.
                 Err(error) if is_client_error(&error) => {}
                 // Out of file descriptors or memory: an immediate retry would fail too.

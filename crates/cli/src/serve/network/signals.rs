@@ -1,11 +1,14 @@
-//! The signals that stop the server.
+//! The signals that stop the server or reload its certificate.
 
-use std::{fs, future::pending, io};
+use std::{fs, future::pending, io, sync::Arc};
 
 use tokio::{
     select,
     signal::unix::{Signal, SignalKind, signal},
 };
+
+use super::Certificate;
+use crate::{note::note, serve::systemd};
 
 /// Catches SIGTERM, SIGINT and SIGHUP.
 pub(in crate::serve) struct Signals {
@@ -13,33 +16,44 @@ pub(in crate::serve) struct Signals {
     terminate: Signal,
     /// `None` if it is ignored.
     hangup: Option<Signal>,
+    /// Reloaded on SIGHUP.
+    certificate: Option<Arc<Certificate>>,
 }
 
 impl Signals {
-    /// Starts to catch the signals. If SIGHUP is ignored, as under `nohup`, it stays ignored.
-    pub(in crate::serve) fn catch() -> io::Result<Self> {
+    /// Starts to catch the signals. SIGHUP reloads the certificate. Without one, it stops the server, as the end
+    /// of a terminal session does, unless it is ignored, as under `nohup`.
+    pub(in crate::serve) fn catch(certificate: Option<Arc<Certificate>>) -> io::Result<Self> {
         Ok(Self {
             interrupt: signal(SignalKind::interrupt())?,
             terminate: signal(SignalKind::terminate())?,
-            hangup: match hangup_is_ignored() {
+            hangup: match certificate.is_none() && hangup_is_ignored() {
                 true => None,
                 false => Some(signal(SignalKind::hangup())?),
             },
+            certificate,
         })
     }
 
     /// Waits for the next signal to stop.
     pub(in crate::serve) async fn stop(&mut self) {
-        let hung_up = async {
-            match &mut self.hangup {
-                Some(hangup) => drop(hangup.recv().await),
-                None => pending().await,
+        loop {
+            let hung_up = async {
+                match &mut self.hangup {
+                    Some(hangup) => drop(hangup.recv().await),
+                    None => pending().await,
+                }
+            };
+            select! {
+                _ = self.interrupt.recv() => return,
+                _ = self.terminate.recv() => return,
+                () = hung_up => match &self.certificate {
+                    Some(certificate) => certificate.reload(),
+                    // A service has no terminal session that could end.
+                    None if systemd::is_used() => note("Nothing to reload, because TLS is not used"),
+                    None => return,
+                },
             }
-        };
-        select! {
-            _ = self.interrupt.recv() => {}
-            _ = self.terminate.recv() => {}
-            () = hung_up => {}
         }
     }
 }

@@ -10,11 +10,14 @@ use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::{TcpStream, UnixStream},
 };
+use tokio_rustls::server::TlsStream;
 
 /// An accepted stream.
 pub(super) enum Stream {
     Tcp(TcpStream),
     Unix(UnixStream),
+    /// Boxed, because it is large.
+    Tls(Box<TlsStream<Self>>),
 }
 
 /// Calls a method on the stream, of whatever kind it is.
@@ -27,6 +30,10 @@ macro_rules! on_stream {
             }
             Stream::Unix(stream) => {
                 let $stream = Pin::new(stream);
+                $call
+            }
+            Stream::Tls(stream) => {
+                let $stream = Pin::new(&mut **stream);
                 $call
             }
         }
@@ -64,6 +71,7 @@ impl AsyncWrite for Stream {
         match self {
             Self::Tcp(stream) => stream.is_write_vectored(),
             Self::Unix(stream) => stream.is_write_vectored(),
+            Self::Tls(stream) => stream.is_write_vectored(),
         }
     }
 

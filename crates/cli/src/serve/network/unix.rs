@@ -31,6 +31,8 @@ struct PrivateDirectory(PathBuf);
 /// creating files meanwhile. The socket is therefore created in a private directory, gets its permissions
 /// there, and is then linked to its path: nobody can connect before that, and a link never replaces a file.
 pub(super) async fn bind(path: &Path, mode: SocketMode) -> io::Result<(UnixListener, SocketFile)> {
+    // Nobody could connect to a longer path, although a file can have it.
+    net::SocketAddr::from_pathname(path)?;
     let parent = match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),

@@ -1,0 +1,99 @@
+//! How `serve` stops.
+
+use std::{
+    io::{Read, Write},
+    net::TcpStream,
+};
+
+use crate::{server::Server, support::Cli};
+
+/// Begins a request that is in progress until `finish` is called.
+fn begin(server: &Server) -> TcpStream {
+    let mut stream = TcpStream::connect(&server.address).unwrap();
+    let head = "POST /revoke HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: 7\r\nExpect: 100-continue\r\n\r\n";
+    stream.write_all(head.as_bytes()).unwrap();
+    // The endpoint asks for the body, so the request has begun.
+    let mut go_on = [0; 25];
+    stream.read_exact(&mut go_on).unwrap();
+    assert_eq!(&go_on, b"HTTP/1.1 100 Continue\r\n\r\n");
+    stream
+}
+
+/// Sends the rest of the request, and returns the response.
+fn finish(mut stream: TcpStream) -> String {
+    // It fails if the server has closed the connection.
+    let _ = stream.write_all(b"token=x");
+    let mut answer = String::new();
+    let _ = stream.read_to_string(&mut answer);
+    answer
+}
+
+#[test]
+fn requests_in_progress_are_finished() {
+    let cli = Cli::with_app();
+    let server = Server::start(&cli, &["--shutdown-timeout", "1h"]);
+    let request = begin(&server);
+    server.signal("-TERM");
+    server.logs("Shutting down");
+    let answer = finish(request);
+    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+    server.ends();
+}
+
+#[test]
+fn requests_that_take_too_long_are_cut_off() {
+    let cli = Cli::with_app();
+    let (token, id) = cli.issue("ci", &[]);
+    let server = Server::start(&cli, &["--shutdown-timeout", "100ms"]);
+    assert_eq!(server.get_as("/verify", &token).0, 200);
+    let request = begin(&server);
+    server.stop("-TERM");
+    assert_eq!(finish(request), "");
+    // Uses are recorded in any case.
+    let shown = cli.run(&["token", "show", &id, "--json"]).json();
+    assert_eq!(shown["uses"], 1);
+}
+
+#[test]
+fn a_second_signal_cuts_off_requests_in_progress() {
+    let cli = Cli::with_app();
+    let server = Server::start(&cli, &["--shutdown-timeout", "1h"]);
+    let request = begin(&server);
+    server.signal("-TERM");
+    server.logs("Shutting down");
+    server.stop("-INT");
+    assert_eq!(finish(request), "");
+}
+
+#[test]
+fn a_server_that_drains_serves_new_connections() {
+    let cli = Cli::with_app();
+    let (token, _) = cli.issue("ci", &[]);
+    let server = Server::start(&cli, &["--drain-delay", "1h"]);
+    server.signal("-TERM");
+    server.logs("Draining");
+    assert_eq!(server.get_as("/verify", &token).0, 200);
+    // Another signal ends the delay.
+    server.stop("-TERM");
+    let server = Server::start(&cli, &["--drain-delay", "10ms"]);
+    server.stop("-TERM");
+}
+
+#[test]
+fn no_connection_is_accepted_while_requests_are_finished() {
+    let cli = Cli::with_app();
+    let server = Server::start(&cli, &["--shutdown-timeout", "1h"]);
+    let request = begin(&server);
+    server.signal("-TERM");
+    server.logs("Shutting down");
+    // The listener is closed soon, and what it had not accepted yet is reset.
+    let is_served = || {
+        let mut stream = TcpStream::connect(&server.address).ok()?;
+        stream.write_all(b"GET /verify HTTP/1.0\r\n\r\n").ok()?;
+        stream.read_exact(&mut [0]).ok()
+    };
+    while is_served().is_some() {}
+    assert!(TcpStream::connect(&server.address).is_err());
+    assert!(finish(request).starts_with("HTTP/1.1 200 "));
+    server.ends();
+}
