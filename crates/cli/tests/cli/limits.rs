@@ -114,15 +114,7 @@ fn a_request_head_that_does_not_arrive_in_time_is_answered_with_408() {
         let request = "GET /verify HTTP/1.1\r\nHost: x\r\n";
         stream.write_all(request.as_bytes()).unwrap();
         stream.write_all(b"\r\n").unwrap();
-        let mut status = [0; 12];
-        stream.read_exact(&mut status).unwrap();
-        assert_eq!(&status, b"HTTP/1.1 401");
-        let mut rest = Vec::new();
-        while !rest.ends_with(b"}") {
-            let mut byte = [0];
-            stream.read_exact(&mut byte).unwrap();
-            rest.push(byte[0]);
-        }
+        read_refusal(&mut stream);
     }
 }
 
@@ -146,4 +138,17 @@ fn a_client_that_reads_no_response_is_disconnected() {
         "{error:?}"
     );
     assert_eq!(server.get_as("/verify", &admin).0, 200);
+}
+
+/// Reads the response to a refused request.
+fn read_refusal(stream: &mut TcpStream) {
+    let mut status = [0; 12];
+    stream.read_exact(&mut status).unwrap();
+    assert_eq!(&status, b"HTTP/1.1 401");
+    let mut rest = Vec::new();
+    while !rest.ends_with(b"}") {
+        let mut byte = [0];
+        stream.read_exact(&mut byte).unwrap();
+        rest.push(byte[0]);
+    }
 }

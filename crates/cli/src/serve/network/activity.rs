@@ -176,17 +176,16 @@ impl Activity {
 
     /// Returns which timeout comes next, and when. None applies while a request is processed.
     pub(super) fn deadline(&self, timeouts: &Timeouts) -> Option<(Instant, Overdue)> {
-        let at = |since: &Since, timeout| Some(self.started + since.get()? + timeout);
-        if let Some(at) = at(&self.closing, CLOSING) {
-            return Some((at, Overdue::Closing));
-        }
-        let write = at(&self.write, timeouts.write).map(|at| (at, Overdue::Write));
+        let at = |since: &Since, timeout, overdue| {
+            let at = self.started + since.get()? + timeout;
+            Some((at, overdue))
+        };
+        let write = at(&self.write, timeouts.write, Overdue::Write);
         let waiting = match self.is_busy() {
             true => None,
-            false => match at(&self.head, timeouts.head) {
-                Some(at) => Some((at, Overdue::Head)),
-                None => at(&self.idle, timeouts.idle).map(|at| (at, Overdue::Idle)),
-            },
+            false => at(&self.closing, CLOSING, Overdue::Closing)
+                .or_else(|| at(&self.head, timeouts.head, Overdue::Head))
+                .or_else(|| at(&self.idle, timeouts.idle, Overdue::Idle)),
         };
         write.into_iter().chain(waiting).min_by_key(|(at, _)| *at)
     }
@@ -276,6 +275,7 @@ mod tests {
         assert_eq!(next(&activity), Some((75, Overdue::Idle)));
         activity.write_blocks();
         assert_eq!(next(&activity), Some((30, Overdue::Write)));
+        activity.write_proceeds();
         activity.closes();
         assert_eq!(next(&activity), Some((CLOSING.as_secs(), Overdue::Closing)));
     }

@@ -52,6 +52,9 @@ const STREAM_WINDOW: u32 = 64 * 1024;
 /// How many bytes of a response are buffered for an HTTP/2 stream.
 const MAX_SEND_BUFFER: usize = 64 * 1024;
 
+/// How long an idle HTTP/1 connection keeps its buffers, which take most of its memory.
+const REST_AFTER: Duration = Duration::from_secs(1);
+
 /// How often an HTTP/2 client has to prove that it is reachable.
 const PING_INTERVAL: Duration = Duration::from_secs(20);
 
@@ -163,11 +166,38 @@ impl Protocol {
         }
     }
 
-    async fn serve_http1(&self, io: Io<Stream>, service: impl HttpService, permit: &Permit) {
-        let mut connection = self.http1.serve_connection(TokioIo::new(io), service);
-        let driven = drive(Pin::new(&mut connection), permit, &self.timeouts).await;
-        if let Err(Some(Overdue::Head)) = driven {
-            refuse_slow_head(connection.into_parts().io.inner_mut()).await;
+    async fn serve_http1(
+        &self,
+        mut io: Io<Stream>,
+        mut service: impl HttpService,
+        permit: &Permit,
+    ) {
+        let until_rest = Timeouts {
+            idle: REST_AFTER.min(self.timeouts.idle),
+            ..self.timeouts
+        };
+        loop {
+            let mut connection = self.http1.serve_connection(TokioIo::new(io), service);
+            let driven = drive(Pin::new(&mut connection), permit, &until_rest).await;
+            match driven {
+                Err(Some(Overdue::Idle)) => {}
+                Err(Some(Overdue::Head)) => {
+                    return refuse_slow_head(connection.into_parts().io.inner_mut()).await;
+                }
+                Ok(()) | Err(_) => return,
+            }
+            // Everything is written, because a connection that waits for its client to read is not idle.
+            let rested = connection.into_parts();
+            service = rested.service;
+            io = rested.io.into_inner();
+            io.unread(&rested.read_buf);
+            let first = until_due(permit, &self.timeouts, |cx| match permit.order() {
+                Order::Proceed => io.poll_first(cx).map(|first| first.ok()),
+                Order::Finish | Order::Close => Poll::Ready(None),
+            });
+            let Ok(Some(())) = first.await else {
+                return close(&mut io).await;
+            };
         }
     }
 
@@ -199,6 +229,11 @@ async fn refuse_slow_head(io: &mut Io<Stream>) {
         io.shutdown().await
     };
     let _: Result<io::Result<()>, _> = timeout(CLOSING, refusal).await;
+}
+
+/// Closes an idle connection.
+async fn close(io: &mut Io<Stream>) {
+    let _ = timeout(CLOSING, io.shutdown()).await;
 }
 
 /// Drives a connection to its end.
@@ -316,5 +351,125 @@ async fn respond(
         // What the endpoint makes of a body that ends early is less useful.
         Some(fault) => fault.response(version),
         None => response,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::routing::get;
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt},
+        net::UnixStream,
+        spawn,
+        task::JoinHandle,
+        time::advance,
+    };
+
+    use super::*;
+    use crate::serve::network::ConnectionLimit;
+
+    const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nhost: x\r\n\r\n";
+    const TIMEOUTS: Timeouts = Timeouts {
+        handshake: Duration::from_secs(10),
+        idle: Duration::from_secs(75),
+        head: Duration::from_secs(10),
+        body: Duration::from_secs(30),
+        write: Duration::from_secs(30),
+    };
+
+    /// Starts to serve a connection.
+    async fn connect() -> (UnixStream, ConnectionLimit, JoinHandle<()>) {
+        let (client, server) = UnixStream::pair().unwrap();
+        let router = Router::new().route("/", get(async || "hello"));
+        let protocol = Arc::new(Protocol::new(router, TIMEOUTS));
+        let limit = ConnectionLimit::new(1);
+        let accepted = Accepted {
+            stream: Stream::Unix(server),
+            peer: Peer::Unix,
+            tls: None,
+        };
+        let served = spawn(protocol.serve(accepted, limit.acquire().await));
+        (client, limit, served)
+    }
+
+    async fn response(client: &mut UnixStream) -> String {
+        let mut response = Vec::new();
+        while !response.ends_with(b"hello") {
+            response.push(client.read_u8().await.unwrap());
+        }
+        String::from_utf8(response).unwrap()
+    }
+
+    /// What the server still sends before it closes the connection.
+    async fn rest(mut client: UnixStream) -> String {
+        let mut rest = String::new();
+        client.read_to_string(&mut rest).await.unwrap();
+        rest
+    }
+
+    /// Waits until the connection has released its buffers.
+    async fn pause() {
+        advance(REST_AFTER * 2).await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_that_rested_serves_the_next_request() {
+        let (mut client, _limit, served) = connect().await;
+        for _ in 0..3 {
+            client.write_all(REQUEST).await.unwrap();
+            assert!(response(&mut client).await.starts_with("HTTP/1.1 200 "));
+            pause().await;
+        }
+        drop(client);
+        served.await.unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_request_that_began_before_the_rest_is_not_lost() {
+        let (mut client, _limit, _served) = connect().await;
+        for split in [1, 10, REQUEST.len() - 1] {
+            let (begin, end) = REQUEST.split_at(split);
+            client.write_all(&[REQUEST, begin].concat()).await.unwrap();
+            response(&mut client).await;
+            pause().await;
+            client.write_all(end).await.unwrap();
+            assert!(response(&mut client).await.starts_with("HTTP/1.1 200 "));
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_that_rests_is_closed_after_the_idle_timeout() {
+        let (mut client, _limit, served) = connect().await;
+        client.write_all(REQUEST).await.unwrap();
+        response(&mut client).await;
+        let began = Instant::now();
+        assert_eq!(rest(client).await, "");
+        assert_eq!(began.elapsed().as_secs(), TIMEOUTS.idle.as_secs());
+        served.await.unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_slow_head_after_a_rest_is_refused() {
+        let (mut client, _limit, served) = connect().await;
+        client.write_all(REQUEST).await.unwrap();
+        response(&mut client).await;
+        pause().await;
+        client.write_all(b"G").await.unwrap();
+        let began = Instant::now();
+        assert!(rest(client).await.starts_with("HTTP/1.1 408 "));
+        assert_eq!(began.elapsed().as_secs(), TIMEOUTS.head.as_secs());
+        served.await.unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_that_rests_is_closed_at_shutdown() {
+        let (mut client, limit, served) = connect().await;
+        client.write_all(REQUEST).await.unwrap();
+        response(&mut client).await;
+        pause().await;
+        limit.order_all(Order::Finish);
+        assert_eq!(rest(client).await, "");
+        served.await.unwrap();
+        limit.emptied().await;
     }
 }

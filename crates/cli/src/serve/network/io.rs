@@ -45,20 +45,42 @@ impl<S> Io<S> {
 }
 
 impl<S: AsyncRead + Unpin> Io<S> {
+    /// Puts back bytes that were read, so that they are read again.
+    pub(super) fn unread(&mut self, bytes: &[u8]) {
+        if !bytes.is_empty() {
+            self.permit.bytes_arrive();
+            self.first = [bytes, &self.first].concat();
+        }
+    }
+
+    /// Waits for the first byte of a request, which is read again.
+    pub(super) fn poll_first(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.first.is_empty() {
+            ready!(self.poll_more(cx, 1))?;
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Reads up to a number of bytes, which are read again.
+    fn poll_more(&mut self, cx: &mut Context<'_>, most: usize) -> Poll<io::Result<()>> {
+        let mut space = [0; PREFACE.len()];
+        let mut bytes = ReadBuf::new(&mut space[..most]);
+        ready!(Pin::new(&mut self.stream).poll_read(cx, &mut bytes))?;
+        if bytes.filled().is_empty() {
+            return Poll::Ready(Err(ErrorKind::UnexpectedEof.into()));
+        }
+        self.permit.bytes_arrive();
+        self.first.extend_from_slice(bytes.filled());
+        Poll::Ready(Ok(()))
+    }
+
     /// Reads until it is clear whether the connection begins with the preface of HTTP/2. What was read is read
     /// again.
     ///
     /// Nothing is allocated for a client that sends nothing.
     pub(super) fn poll_preface(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
         loop {
-            let mut space = [0; PREFACE.len()];
-            let mut bytes = ReadBuf::new(&mut space[self.first.len()..]);
-            ready!(Pin::new(&mut self.stream).poll_read(cx, &mut bytes))?;
-            if bytes.filled().is_empty() {
-                return Poll::Ready(Err(ErrorKind::UnexpectedEof.into()));
-            }
-            self.permit.bytes_arrive();
-            self.first.extend_from_slice(bytes.filled());
+            ready!(self.poll_more(cx, PREFACE.len() - self.first.len()))?;
             if !PREFACE.starts_with(&self.first) {
                 return Poll::Ready(Ok(false));
             }
