@@ -241,8 +241,8 @@ impl<S: TokenRegistry + Clone> Fleet<S> {
         let issued = &self.issued[token];
         let authenticator = self.nodes[node].tokens.authenticator();
         // Each comes first for half of the tokens.
-        let first = token.is_multiple_of(2);
-        for is_connection in [first, !first] {
+        let is_first = token.is_multiple_of(2);
+        for is_connection in [is_first, !is_first] {
             let verdict = match is_connection {
                 true => authenticator.recheck(&issued.principal).await,
                 false => authenticator.authenticate(issued.text.as_bytes()).await,

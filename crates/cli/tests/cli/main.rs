@@ -2,11 +2,13 @@
 
 mod apps;
 mod arguments;
+mod configuration;
 mod events;
 mod filters;
 mod formats;
 mod guide;
 mod hygiene;
+mod leaks;
 mod measuring;
 mod oauth;
 mod output;
