@@ -44,8 +44,8 @@
 //!   types of their own, call [`ApiTokenLayer::authenticate_head`]. The repository has examples for
 //!   hyper, tonic, actix-web, poem and salvo.
 //!
-//! The [guide to embedding](guide/embed/index.html) covers denying by default, scopes, gRPC, tests of
-//! your handlers, and proxies.
+//! The [guide to embedding](guide/embed/index.html) covers denying by default, scopes, gRPC, other
+//! credentials, streams, rate limits and proxies.
 //!
 //! # Verify tokens in your own table
 //!

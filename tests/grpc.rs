@@ -58,6 +58,17 @@ impl Service {
     }
 }
 
+/// Authenticates users by another credential, inside of a layer that passes it on.
+fn expect_app_or_user(request: Request<()>) -> Result<Request<()>, Status> {
+    let has_principal = request.extensions().get::<AppPrincipal>().is_some();
+    let is_user =
+        request.metadata().get("authorization") == Some(&"Bearer user-1".parse().unwrap());
+    match has_principal || is_user {
+        true => Ok(request),
+        false => Err(Status::unauthenticated("no user")),
+    }
+}
+
 fn expect_principal(request: Request<()>) -> Result<Request<()>, Status> {
     match request.extensions().get::<AppPrincipal>() {
         Some(principal) if principal.app_name() == "Billing" => Ok(request),
@@ -146,6 +157,44 @@ async fn a_call_that_cannot_be_checked_gets_unavailable() {
         .await
         .unwrap_err();
     assert_eq!(status.code(), Code::Unavailable);
+}
+
+#[tokio::test]
+async fn a_call_with_another_credential_is_passed_on() {
+    let fixture = Fixture::new().await;
+    let (_, health) = tonic_health::server::health_reporter();
+    let layer = fixture.layer().grpc().pass_unrecognized().unwrap();
+    let service = ServiceBuilder::new()
+        .layer(layer)
+        .layer(InterceptorLayer::new(expect_app_or_user))
+        .service(health);
+    let mut client = HealthClient::new(service);
+    let bearer = fixture.bearer();
+    let mut code = async |authorization: &str| {
+        let mut request = Request::new(HealthCheckRequest::default());
+        let value = authorization.parse().unwrap();
+        request.metadata_mut().insert("authorization", value);
+        client
+            .check(request)
+            .await
+            .err()
+            .map(|status| status.code())
+    };
+    for (authorization, expected) in [
+        ("Bearer user-1", None),
+        (&bearer, None),
+        ("Bearer user-2", Some(Code::Unauthenticated)),
+        ("Bearer acme_x", Some(Code::Unauthenticated)),
+        ("Bearer user-1,user-1", Some(Code::Unauthenticated)),
+    ] {
+        assert_eq!(code(authorization).await, expected, "{authorization}");
+    }
+    fixture
+        .tokens
+        .revoke(fixture.issued.record().id)
+        .await
+        .unwrap();
+    assert_eq!(code(&bearer).await, Some(Code::Unauthenticated));
 }
 
 #[tokio::test]

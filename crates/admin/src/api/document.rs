@@ -9,11 +9,9 @@ use http::header::CONTENT_TYPE;
 use utoipa::{
     OpenApi, PartialSchema, ToSchema,
     openapi::{
-        Components, Content, ContentBuilder, HeaderBuilder, ObjectBuilder, Ref, RefOr, Schema,
-        SecurityRequirement,
-        path::{Operation, PathItem},
+        Components, Content, ContentBuilder, Ref, RefOr, Schema, SecurityRequirement,
+        path::Operation,
         response,
-        schema::{SchemaType, Type},
         security::{HttpAuthScheme, HttpBuilder, SecurityScheme},
     },
 };
@@ -26,6 +24,7 @@ use super::{
 use crate::{
     gate::Gate,
     guard::GuardScheme,
+    openapi::parts::{PROBLEM_JSON, add_header, add_headers, operations},
     problem::{Problem, ProblemBody},
 };
 
@@ -68,7 +67,8 @@ impl Document {
         ] {
             document.merge(part);
         }
-        for operation in document.paths.paths.values_mut().flat_map(operations) {
+        let operations = document.paths.paths.values_mut().flat_map(operations);
+        for (_, operation) in operations {
             complete(operation);
         }
         let components = document.components.get_or_insert_default();
@@ -88,18 +88,6 @@ pub(super) async fn get_document(
     NoParams: NoParams,
 ) -> Result<Response, Problem> {
     Ok(([(CONTENT_TYPE, "application/json")], json).into_response())
-}
-
-fn operations(path: &mut PathItem) -> impl Iterator<Item = &mut Operation> {
-    let PathItem {
-        get,
-        post,
-        put,
-        patch,
-        delete,
-        ..
-    } = path;
-    [get, post, put, patch, delete].into_iter().flatten()
 }
 
 fn complete(operation: &mut Operation) {
@@ -138,34 +126,23 @@ fn complete(operation: &mut Operation) {
 }
 
 fn complete_response(status: &str, response: &mut response::Response) {
-    let mut headers = vec![("Cache-Control", "Always `no-store`.")];
     match status {
-        "401" => headers.push(("WWW-Authenticate", "The accepted authentication schemes.")),
-        "503" => headers.push((
-            "Retry-After",
-            "The number of seconds to wait before trying again.",
-        )),
-        _ if is_of_one_record(response) => headers.push((
+        "401" | "503" => add_headers(status, response),
+        _ => add_header(response, "Cache-Control", "Always `no-store`."),
+    }
+    if is_of_one_record(response) {
+        add_header(
+            response,
             "ETag",
             "The version of the record, in quotes. Send it as `If-Match` to change this version only.",
-        )),
-        _ => {}
-    }
-    for (name, description) in headers {
-        let text = ObjectBuilder::new().schema_type(SchemaType::new(Type::String));
-        let header = HeaderBuilder::new()
-            .schema(Some(text))
-            .description(Some(description));
-        response
-            .headers
-            .insert(name.to_owned(), RefOr::T(header.build()));
+        );
     }
     if !status.starts_with('2') {
         let problem = Ref::from_schema_name(ProblemBody::name());
         let content = ContentBuilder::new().schema(Some(problem)).build();
         response
             .content
-            .insert("application/problem+json".to_owned(), RefOr::T(content));
+            .insert(PROBLEM_JSON.to_owned(), RefOr::T(content));
     }
 }
 
