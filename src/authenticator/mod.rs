@@ -245,7 +245,8 @@ impl Authenticator {
         let verdict = match self.verify(presented, None, client, admit) {
             Verification::Admitted(admitted) => Ok(admitted),
             Verification::Refused(rejection) => Err(rejection),
-            Verification::Pending(lookup) => confirmed(lookup, || client, admit).await,
+            // Boxed, because the futures of cached tokens would otherwise have room for it.
+            Verification::Pending(lookup) => Box::pin(confirmed(lookup, || client, admit)).await,
         };
         self.observed(verdict)
     }

@@ -8,8 +8,9 @@ use super::{
     policy::{AdmitRequest, Policy, Verdict, attribute},
 };
 use crate::{
-    authenticator::{Admitted, MakePrincipal, confirmed},
+    authenticator::{Admitted, Lookup, MakePrincipal, confirmed},
     model::principal::AppPrincipal,
+    rejection::Rejection,
     telemetry,
 };
 
@@ -148,14 +149,23 @@ impl Policy {
                 return Ok(None);
             }
             Verdict::Refused(rejection) => rejection,
-            Verdict::Pending(lookup) => {
-                let client = || self.client_address(request.head());
-                match confirmed(lookup, client, MakePrincipal).await {
-                    Ok(principal) => return Ok(Some(keep(principal, request.extensions_mut()))),
-                    Err(rejection) => rejection,
-                }
-            }
+            // Boxed, because the futures of cached tokens would otherwise have room for it.
+            Verdict::Pending(lookup) => match Box::pin(self.look_up(lookup, request, keep)).await {
+                Ok(principal) => return Ok(Some(principal)),
+                Err(rejection) => rejection,
+            },
         };
         Err(self.refuse(rejection, request.head()))
+    }
+
+    async fn look_up<H: Head>(
+        &self,
+        lookup: Lookup,
+        request: &mut H,
+        keep: Keep,
+    ) -> Result<AppPrincipal, Rejection> {
+        let client = || self.client_address(request.head());
+        let principal = confirmed(lookup, client, MakePrincipal).await?;
+        Ok(keep(principal, request.extensions_mut()))
     }
 }

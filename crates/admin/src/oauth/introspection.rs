@@ -14,7 +14,12 @@ use jiff::Timestamp;
 use serde::Serialize;
 use tower_api_tokens::{Authenticator, LiveToken, RequestHead, RequireScopeLayer, ScopeSet};
 
-use super::{OAuthEndpoints, basic::decode_credentials, error::OAuthError, form::Form};
+use super::{
+    OAuthEndpoints,
+    basic::decode_credentials,
+    error::OAuthError,
+    form::{Form, Parameter, client_ip, token},
+};
 
 /// The maximum length of a form, in bytes: a token of the maximum length with every byte escaped, and an
 /// address.
@@ -70,10 +75,11 @@ impl Introspection {
 
     async fn answer(&self, headers: &HeaderMap, body: Body) -> Result<Response, OAuthError> {
         let form = Form::read(headers, body, MAX_FORM).await?;
-        let (token, client) = (form.token()?, form.client_ip()?);
+        let [presented, client] = form.values([Parameter::Token, Parameter::ClientIp])?;
+        let (presented, client) = (token(presented)?, client_ip(client)?);
         let verdict = self
             .authenticator
-            .introspect(token.as_bytes(), client)
+            .introspect(presented.as_bytes(), client)
             .await;
         let body = match verdict {
             Ok(live) => describe(&live)?,

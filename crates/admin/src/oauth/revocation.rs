@@ -10,7 +10,10 @@ use axum::{
 use http::StatusCode;
 use tokio::{sync::Semaphore, time::timeout};
 
-use super::{error::OAuthError, form::Form};
+use super::{
+    error::OAuthError,
+    form::{Form, Parameter, token},
+};
 use crate::operations::Operations;
 
 /// The maximum length of a form, in bytes.
@@ -44,12 +47,13 @@ async fn revoke(
 ) -> Result<StatusCode, OAuthError> {
     let (request, body) = request.into_parts();
     let form = Form::read(&request.headers, body, MAX_FORM).await?;
-    let token = form.token()?;
+    let [presented] = form.values([Parameter::Token])?;
+    let presented = token(presented)?;
     let _permit = revocation
         .permits
         .try_acquire()
         .map_err(|_| OAuthError::BUSY)?;
-    let revoking = revocation.operations.revoke_presented(&token);
+    let revoking = revocation.operations.revoke_presented(&presented);
     match timeout(TIMEOUT, revoking).await {
         // Also if no token has this text (RFC 7009 section 2.2).
         Ok(Ok(_)) => Ok(StatusCode::OK),
