@@ -186,6 +186,12 @@ impl TokenFormat {
         self.prefix.len() + 1 + SECRET_LEN + CHECKSUM_LEN
     }
 
+    /// Whether a text begins like a token of this format.
+    pub(crate) fn has_prefix(&self, presented: &[u8]) -> bool {
+        let rest = presented.strip_prefix(self.prefix.as_bytes());
+        rest.is_some_and(|rest| rest.starts_with(b"_"))
+    }
+
     /// Whether a mask is that of a token of this format.
     pub(crate) fn has_mask(&self, mask: &MaskedToken) -> bool {
         let rest = mask.as_str().strip_prefix(self.prefix.as_str());

@@ -1,11 +1,15 @@
 //! The address of a client, for tokens that are restricted to networks.
 
-use std::net::IpAddr;
+use std::{
+    net::{IpAddr, Ipv4Addr},
+    str::FromStr,
+};
 
 use clap::Args;
 use http::HeaderName;
-use tower_api_tokens::{Network, Networks, RequestHead, TrustedProxies};
+use tower_api_tokens::{Network, NetworkError, Networks, RequestHead, TrustedProxies};
 
+use super::network::Peer;
 use crate::failure::Failure;
 
 #[derive(Args)]
@@ -14,8 +18,8 @@ pub(super) struct Options {
     /// `X-Forwarded-For`. Needed behind a proxy for tokens that are restricted to networks
     #[arg(long, value_name = "FIELD", requires = "trusted_proxies")]
     client_address_header: Option<HeaderName>,
-    /// Network of the proxies that may set `--client-address-header`. Separate several with commas,
-    /// or repeat the option
+    /// Network of the proxies that may set `--client-address-header`, or `unix` for those that connect
+    /// to a Unix socket. Separate several with commas, or repeat the option
     #[arg(
         long = "trusted-proxy",
         id = "trusted_proxies",
@@ -23,37 +27,72 @@ pub(super) struct Options {
         value_delimiter = ',',
         requires = "client_address_header"
     )]
-    trusted_proxies: Vec<Network>,
+    trusted_proxies: Vec<TrustedProxy>,
 }
 
-/// The address of a connection's other end, in the extensions of its requests.
-#[derive(Clone, Copy)]
-pub(super) struct Peer(pub(super) IpAddr);
+/// A network of trusted proxies, or all processes that can connect to the Unix sockets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum TrustedProxy {
+    Network(Network),
+    Unix,
+}
+
+impl FromStr for TrustedProxy {
+    type Err = NetworkError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "unix" => Ok(Self::Unix),
+            network => network.parse().map(Self::Network),
+        }
+    }
+}
+
+/// Stands for the process at the other end of a Unix socket, which has no address. No client can have this
+/// one.
+const OF_UNIX: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
 
 /// Finds the addresses of clients.
 #[derive(Clone)]
 pub(super) struct ClientAddresses {
     proxies: Option<TrustedProxies>,
+    unix_is_trusted: bool,
 }
 
 impl ClientAddresses {
     pub(super) fn new(options: &Options) -> Result<Self, Failure> {
         let Some(header) = &options.client_address_header else {
-            return Ok(Self { proxies: None });
+            return Ok(Self {
+                proxies: None,
+                unix_is_trusted: false,
+            });
         };
-        let networks = Networks::new(options.trusted_proxies.iter().copied());
-        let networks = networks
+        let trusted = options.trusted_proxies.iter().map(|proxy| match proxy {
+            TrustedProxy::Network(network) => *network,
+            TrustedProxy::Unix => OF_UNIX.into(),
+        });
+        let networks = Networks::new(trusted)
             .map_err(|error| Failure::usage(format!("invalid `--trusted-proxy`: {error}")))?;
         let proxies = TrustedProxies::new(header.clone(), networks);
         let proxies = proxies.map_err(|error| Failure::usage(error.to_string()))?;
         Ok(Self {
             proxies: Some(proxies),
+            unix_is_trusted: options.trusted_proxies.contains(&TrustedProxy::Unix),
         })
+    }
+
+    /// The address of the peer. `None` if it is an untrusted process on this machine.
+    fn of_peer(&self, request: RequestHead<'_>) -> Option<IpAddr> {
+        match request.extension()? {
+            Peer::Ip(address) => Some(*address),
+            // Even if the network that is trusted contains every address.
+            Peer::Unix => self.unix_is_trusted.then_some(OF_UNIX),
+        }
     }
 
     /// The address of a client that sent a request itself, or through a trusted proxy.
     pub(super) fn of_request(&self, request: RequestHead<'_>) -> Option<IpAddr> {
-        let Peer(peer) = *request.extension()?;
+        let peer = self.of_peer(request)?;
         match &self.proxies {
             Some(proxies) => proxies.client_address(peer, request.headers()),
             None => Some(peer),
@@ -63,7 +102,7 @@ impl ClientAddresses {
     /// The address of the client for which a proxy sends a verification request. The address of the proxy itself is
     /// never that of the client.
     pub(super) fn of_subrequest(&self, request: RequestHead<'_>) -> Option<IpAddr> {
-        let Peer(peer) = *request.extension()?;
+        let peer = self.of_peer(request)?;
         let proxies = self.proxies.as_ref()?;
         proxies.forwarded_address(peer, request.headers())
     }
@@ -89,8 +128,11 @@ mod tests {
             .header("x-real-ip", field)
             .body(())
             .unwrap();
-        let peer: IpAddr = peer.parse().unwrap();
-        request.extensions_mut().insert(Peer(peer));
+        let peer = match peer {
+            "unix" => Peer::Unix,
+            address => Peer::Ip(address.parse().unwrap()),
+        };
+        request.extensions_mut().insert(peer);
         let head = RequestHead::from(&request);
         let found = [addresses.of_request(head), addresses.of_subrequest(head)];
         found.map(|address| Some(address?.to_string()))
@@ -117,6 +159,24 @@ mod tests {
         }
         let untrusted = found(&addresses, "10.0.0.2", "192.0.2.1");
         assert_eq!(untrusted, [text("10.0.0.2"), None]);
+    }
+
+    #[test]
+    fn a_process_on_a_unix_socket_is_only_trusted_if_it_is_listed() {
+        for trusted in [&["unix"][..], &["10.0.0.0/8", "unix"]] {
+            let addresses = addresses(Some("x-real-ip"), trusted);
+            let reported = found(&addresses, "unix", "192.0.2.1");
+            assert_eq!(reported, [text("192.0.2.1"), text("192.0.2.1")]);
+            assert_eq!(found(&addresses, "unix", ""), [None, None]);
+            let other = found(&addresses, "192.0.2.9", "192.0.2.1");
+            assert_eq!(other, [text("192.0.2.9"), None]);
+        }
+        for trusted in [&["10.0.0.0/8"][..], &["0.0.0.0/0", "::/0"]] {
+            let addresses = addresses(Some("x-real-ip"), trusted);
+            assert_eq!(found(&addresses, "unix", "192.0.2.1"), [None, None]);
+        }
+        let untrusting = addresses(None, &[]);
+        assert_eq!(found(&untrusting, "unix", "192.0.2.1"), [None, None]);
     }
 
     #[test]

@@ -1,15 +1,12 @@
 //! `serve`: serves the management API, the dashboard and token verification for reverse proxies.
 
 mod client_address;
-mod connection_limit;
-mod connections;
 mod expiring;
 mod first_token;
 mod forward_auth;
-mod listen;
 mod log;
 mod maintenance;
-mod shutdown;
+mod network;
 mod token_file;
 
 use std::{fmt::Display, io, path::PathBuf, time::Duration};
@@ -21,26 +18,27 @@ use tower_api_tokens::{ApiTokenLayer, AppId, FollowerBuilder, ScopeSet, StoreErr
 use tower_api_tokens_admin::{Admin, OAuthEndpoints, TokenGuard};
 
 use crate::{
+    configuration,
     failure::Failure,
     maintain::Ages,
     note::note,
-    number::at_least_one,
+    options::Options,
     scopes,
     session::{Purpose, Session},
     time::{self, Expiry},
 };
 use client_address::ClientAddresses;
-use connection_limit::ConnectionLimit;
 use expiring::ExpiringRecorder;
 use first_token::FirstToken;
-use listen::Endpoint;
 use maintenance::MaintenanceTask;
+use network::{ConnectionLimit, Listener, Server, Signals};
 
 #[derive(Args)]
 pub(crate) struct Arguments {
-    /// Address to listen on. Anyone who can reach it can try tokens, so allow only your proxies
-    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8080")]
-    listen: Endpoint,
+    #[command(flatten)]
+    configuration: configuration::Options,
+    #[command(flatten)]
+    network: network::NetworkOptions,
     /// Serve only `/verify` and `/introspect`, without the API, the dashboard and `/revoke`, and write
     /// only token usage to the store. `--read-only` implies this option and writes nothing
     #[arg(
@@ -80,14 +78,6 @@ pub(crate) struct Arguments {
     /// How long a token may still be accepted after another process revoked it
     #[arg(long, value_parser = time::duration, default_value = "5s", value_name = "DURATION")]
     max_staleness: Duration,
-    /// Close connections that send no complete request head for this long. Set it longer than the
-    /// keep-alive timeout of your proxy, which is 60 s for nginx
-    #[arg(long, value_parser = time::duration_above_zero, default_value = "75s", value_name = "DURATION")]
-    idle_timeout: Duration,
-    /// Maximum number of connections, or fewer if the limit on open files requires it. At the
-    /// maximum, a new connection replaces the one that has been idle for longest
-    #[arg(long, value_name = "COUNT", default_value = "4096", value_parser = at_least_one)]
-    max_connections: usize,
     /// Origin, such as `https://admin.example`, whose pages may make changes. Needed if a proxy in
     /// front of the dashboard or the API changes the host. Repeat the option for several
     #[arg(long, value_name = "ORIGIN")]
@@ -107,6 +97,11 @@ pub(crate) struct Arguments {
 }
 
 impl Arguments {
+    /// Whether only the configuration is to be checked.
+    pub(crate) fn is_check(&self) -> bool {
+        self.configuration.check
+    }
+
     pub(crate) fn purpose(&self) -> Purpose {
         Purpose::Serve {
             any_format: self.accept_any_format,
@@ -117,29 +112,62 @@ impl Arguments {
     }
 }
 
+/// What `serve` does, according to its options.
+struct Service {
+    router: Router,
+    /// The scopes of the first administrator's token.
+    admin_scopes: ScopeSet,
+    verify_only: bool,
+}
+
+impl Service {
+    /// Builds the service, without reading the store.
+    fn new(arguments: &Arguments, session: &Session) -> Result<Self, Failure> {
+        let lists = &arguments.admin_scopes;
+        let admin_scopes = ScopeSet::new([TokenGuard::SCOPE, TokenGuard::OWNER])
+            .map_err(|error| Failure::usage(error.to_string()))
+            .and_then(|admin| scopes::union(&[&[admin], &lists[..]].concat()))?;
+        check_api_key_header(arguments)?;
+        let addresses = ClientAddresses::new(&arguments.client_address)?;
+        let verify_only = arguments.verify_only || session.read_only;
+        let verification = forward_auth::router(layer(session, arguments, &addresses)?);
+        let endpoints = oauth_endpoints(session, arguments, verify_only, &addresses)?;
+        let verification = verification.merge(endpoints.router());
+        let router = match verify_only {
+            true => verification,
+            false => management(&admin(session, arguments, addresses)?).merge(verification),
+        };
+        Ok(Self {
+            router,
+            admin_scopes,
+            verify_only,
+        })
+    }
+}
+
+/// Checks the options, without opening the store or listening.
+pub(crate) fn check(arguments: &Arguments, options: &Options) -> Result<(), Failure> {
+    log::filter()?;
+    let session = Session::rehearse(options, arguments.purpose())?;
+    Service::new(arguments, &session)?;
+    Ok(())
+}
+
 pub(crate) async fn run(arguments: &Arguments, session: &Session) -> Result<(), Failure> {
     log::start()?;
-    let lists = &arguments.admin_scopes;
-    let admin_scopes = ScopeSet::new([TokenGuard::SCOPE, TokenGuard::OWNER])
-        .map_err(|error| Failure::usage(error.to_string()))
-        .and_then(|admin| scopes::union(&[&[admin], &lists[..]].concat()))?;
-    check_options(session, arguments).await?;
-    let addresses = ClientAddresses::new(&arguments.client_address)?;
-    let verify_only = arguments.verify_only || session.read_only;
-    let verification = forward_auth::router(layer(session, arguments, &addresses)?);
-    let endpoints = oauth_endpoints(session, arguments, verify_only, &addresses)?;
-    let verification = verification.merge(endpoints.router());
-    let router = match verify_only {
-        true => verification,
-        false => management(&admin(session, arguments, addresses)?).merge(verification),
-    };
+    let Service {
+        router,
+        admin_scopes,
+        verify_only,
+    } = Service::new(arguments, session)?;
+    check_apps(session, arguments).await?;
     // Listen before the follower starts, so that a port in use is the only error reported.
-    let listener = arguments.listen.listen().await?;
+    let listeners = arguments.network.listen().await?;
+    let mut server = Server::new(&arguments.network);
     let follower = follower(session, arguments).start().await?;
-    let address = listener.local_addr().map_err(cannot_serve)?;
     // Before the message that it listens: a program that reads the message may stop it.
-    let stop = shutdown::requested().map_err(cannot_serve)?;
-    let max_connections = connection_limit::within_descriptors(arguments.max_connections);
+    let mut signals = Signals::catch().map_err(cannot_serve)?;
+    let max_connections = network::within_descriptors(arguments.network.max_connections);
 
     if verify_only {
         note("Serving only /verify and /introspect, without the API and the dashboard");
@@ -150,15 +178,20 @@ pub(crate) async fn run(arguments: &Arguments, session: &Session) -> Result<(), 
             file: &arguments.admin_token_file,
         };
         token.issue(session).await?;
-        note(&format!("Dashboard: http://{address}/tokens"));
+        if let Some(url) = listeners.iter().find_map(Listener::url) {
+            note(&format!("Dashboard: {url}/tokens"));
+        }
     }
     let maintains = arguments.ages.are_set() && !verify_only;
     let _maintenance =
         maintains.then(|| MaintenanceTask::start(&session.operator, arguments.ages.maintenance()));
     let _expiring = (!verify_only).then(|| ExpiringRecorder::start(&session.tokens));
-    note(&format!("Listening on http://{address}"));
     let limit = ConnectionLimit::new(max_connections);
-    connections::serve(listener, router, arguments.idle_timeout, limit, stop).await;
+    for listener in listeners {
+        note(&format!("Listening on {listener}"));
+        server.serve(listener, router.clone(), &limit);
+    }
+    server.run(&mut signals).await;
     // Usage is recorded even if connections were cut off.
     match follower.stop().await {
         Err(error) if verify_only && error.kind() == StoreErrorKind::ReadOnly => {
@@ -171,8 +204,8 @@ pub(crate) async fn run(arguments: &Arguments, session: &Session) -> Result<(), 
     }
 }
 
-/// Rejects options that would be insecure or have no effect.
-async fn check_options(session: &Session, arguments: &Arguments) -> Result<(), Failure> {
+/// Rejects a header field that would be insecure.
+fn check_api_key_header(arguments: &Arguments) -> Result<(), Failure> {
     if let Some(name) = &arguments.api_key_header
         && forward_auth::is_identity_field(name)
     {
@@ -180,6 +213,11 @@ async fn check_options(session: &Session, arguments: &Arguments) -> Result<(), F
             "`{name}` cannot carry tokens, because proxies set it from the response; use another header field, such as `x-api-key`"
         )));
     }
+    Ok(())
+}
+
+/// Rejects apps that do not exist.
+async fn check_apps(session: &Session, arguments: &Arguments) -> Result<(), Failure> {
     let admins = arguments.admin_apps.iter().map(|app| (app, "--admin-app"));
     let introspectors = arguments.introspect_apps.iter();
     for (app, option) in admins.chain(introspectors.map(|app| (app, "--introspect-app"))) {

@@ -2,6 +2,7 @@
 
 mod apps;
 mod arguments;
+mod configuration;
 mod events;
 mod filters;
 mod formats;

@@ -1,23 +1,14 @@
 //! The token that the commands authenticate with at a server.
 
-use std::{
-    env,
-    fs::File,
-    io::{self, Read},
-    os::unix::fs::PermissionsExt,
-    path::Path,
-};
+use std::{env, path::Path};
 
 use http::HeaderValue;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use zeroize::Zeroizing;
 
-use crate::failure::Failure;
+use crate::{failure::Failure, private_file};
 
 const VARIABLE: &str = "API_TOKENS_TOKEN";
-
-/// More than the longest token.
-const MAX_LEN: u64 = 8192;
 
 /// The token that requests are sent with.
 pub(super) struct Credential {
@@ -37,7 +28,10 @@ impl Credential {
 /// Reads the token from the file, or from the environment if there is none.
 pub(super) fn read(file: Option<&Path>) -> Result<Credential, Failure> {
     let (token, source) = match file {
-        Some(path) => (from_file(path)?, format!("`{}`", path.display())),
+        Some(path) => (
+            private_file::read(path, "the token")?,
+            format!("`{}`", path.display()),
+        ),
         None => {
             let token = env::var(VARIABLE).unwrap_or_default();
             (Zeroizing::new(token), VARIABLE.to_owned())
@@ -65,24 +59,4 @@ pub(super) fn read(file: Option<&Path>) -> Result<Credential, Failure> {
         header,
         token: Zeroizing::new(token.to_owned()),
     })
-}
-
-fn from_file(path: &Path) -> Result<Zeroizing<String>, Failure> {
-    let failed = |error: io::Error| {
-        Failure::usage(format!("cannot read the token from `{}`", path.display())).because(error)
-    };
-    let file = File::open(path).map_err(failed)?;
-    let metadata = file.metadata().map_err(failed)?;
-    // A pipe or a terminal is not at rest.
-    if metadata.is_file() && metadata.permissions().mode() & 0o077 != 0 {
-        return Err(Failure::usage(format!(
-            "other users can read or change `{0}`: run `chmod 600 {0}`, and replace the token if another user may have read it",
-            path.display()
-        )));
-    }
-    let mut token = Zeroizing::new(String::with_capacity(MAX_LEN as usize));
-    file.take(MAX_LEN)
-        .read_to_string(&mut token)
-        .map_err(failed)?;
-    Ok(token)
 }

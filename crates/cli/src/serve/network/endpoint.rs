@@ -1,23 +1,59 @@
-//! The address to listen on: a host and a port.
+//! Addresses to listen on.
 
 use std::{
-    fmt, io,
+    fmt,
     net::{IpAddr, SocketAddr},
+    path::PathBuf,
     str::FromStr,
 };
 
-use tokio::net::{TcpListener, lookup_host};
-
-use crate::failure::Failure;
+/// Where to listen: an address, or a Unix socket.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::serve) enum Endpoint {
+    Tcp(Address),
+    Unix(PathBuf),
+}
 
 /// An IP address or host name, and a port.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Endpoint {
-    host: String,
-    port: u16,
+pub(in crate::serve) struct Address {
+    pub(super) host: String,
+    pub(super) port: u16,
 }
 
+const UNIX: &str = "unix:";
+
 impl FromStr for Endpoint {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text.strip_prefix(UNIX) {
+            Some("") => Err("expected the path of a Unix socket: `unix:/run/api-tokens/socket`"),
+            Some(path) => Ok(Self::Unix(path.into())),
+            None => text.parse().map(Self::Tcp),
+        }
+    }
+}
+
+impl From<SocketAddr> for Endpoint {
+    fn from(address: SocketAddr) -> Self {
+        Self::Tcp(Address {
+            host: address.ip().to_string(),
+            port: address.port(),
+        })
+    }
+}
+
+impl fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(address) => address.fmt(f),
+            Self::Unix(path) => write!(f, "{UNIX}{}", path.display()),
+        }
+    }
+}
+
+impl FromStr for Address {
     type Err = &'static str;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
@@ -38,7 +74,7 @@ impl FromStr for Endpoint {
     }
 }
 
-impl fmt::Display for Endpoint {
+impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.host.parse::<IpAddr>() {
             Ok(address) => SocketAddr::new(address, self.port).fmt(f),
@@ -47,20 +83,19 @@ impl fmt::Display for Endpoint {
     }
 }
 
-impl Endpoint {
-    /// Listens on the first address of the host that is available, preferring IPv4.
-    pub(super) async fn listen(&self) -> Result<TcpListener, Failure> {
-        let listening = async {
-            let found = lookup_host((self.host.as_str(), self.port)).await?;
-            let mut addresses: Vec<_> = found.collect();
-            addresses.sort_by_key(SocketAddr::is_ipv6);
-            TcpListener::bind(&*addresses).await
-        };
-        listening.await.map_err(|error: io::Error| {
-            Failure::failed(format!("cannot listen on {self}"))
-                .because(error)
-                .advising("Choose another address; `--listen 127.0.0.1:0` picks a free port.")
-        })
+/// The permissions of a Unix socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::serve) struct SocketMode(pub(super) u32);
+
+impl FromStr for SocketMode {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        u32::from_str_radix(text, 8)
+            .ok()
+            .filter(|mode| *mode <= 0o777 && !text.starts_with('+'))
+            .map(Self)
+            .ok_or("expected permissions in octal, like `600` or `0660`")
     }
 }
 
@@ -77,6 +112,8 @@ mod tests {
             "[::]:65535",
             "localhost:8080",
             "my-host.example.com:80",
+            "unix:/run/api-tokens/socket",
+            "unix:socket",
         ] {
             let endpoint: Endpoint = text.parse().unwrap();
             assert_eq!(endpoint.to_string(), text);
@@ -100,8 +137,21 @@ mod tests {
             "[localhost]:80",
             "http://localhost:8080",
             "a b:80",
+            "unix:",
+            "unix",
+            "UNIX:/socket",
         ] {
             assert!(text.parse::<Endpoint>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn permissions_are_octal() {
+        for (text, mode) in [("600", 0o600), ("0660", 0o660), ("777", 0o777), ("0", 0)] {
+            assert_eq!(text.parse(), Ok(SocketMode(mode)), "{text}");
+        }
+        for text in ["", "rw-rw----", "1777", "0o660", "680", "-600", "+600"] {
+            assert!(text.parse::<SocketMode>().is_err(), "{text}");
         }
     }
 }

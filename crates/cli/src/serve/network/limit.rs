@@ -1,0 +1,249 @@
+//! Limits the number of connections. At the limit, the connection that has been idle for longest is
+//! closed for a new one, so that connections without requests cannot exhaust the limit.
+
+use std::{
+    collections::HashMap,
+    ops::Deref,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use tokio::{sync::Notify, time::Instant};
+
+use super::activity::{Activity, Order};
+
+/// A limit on the number of connections.
+#[derive(Clone)]
+pub(in crate::serve) struct ConnectionLimit(Arc<Shared>);
+
+struct Shared {
+    limit: usize,
+    started: Instant,
+    open: Mutex<Open>,
+    /// A connection was closed or has become idle.
+    changed: Notify,
+    /// The last connection was closed.
+    emptied: Notify,
+}
+
+struct Open {
+    next: u64,
+    connections: HashMap<u64, Arc<Activity>>,
+    /// What every connection has to do, also one that is accepted later.
+    order: Order,
+}
+
+/// The permit of a connection, held until the last clone is dropped.
+#[derive(Clone)]
+pub(super) struct Permit(Arc<Held>);
+
+struct Held {
+    limit: ConnectionLimit,
+    number: u64,
+    activity: Arc<Activity>,
+}
+
+/// Marks a request as in progress until dropped.
+pub(super) struct Busy(Permit);
+
+impl ConnectionLimit {
+    pub(in crate::serve) fn new(limit: usize) -> Self {
+        Self(Arc::new(Shared {
+            limit,
+            started: Instant::now(),
+            open: Mutex::new(Open {
+                next: 0,
+                connections: HashMap::new(),
+                order: Order::Proceed,
+            }),
+            changed: Notify::new(),
+            emptied: Notify::new(),
+        }))
+    }
+
+    /// Returns a permit. At the limit, closes an idle connection, or waits until one is idle.
+    pub(super) async fn acquire(&self) -> Permit {
+        loop {
+            let changed = self.0.changed.notified();
+            if let Some(permit) = self.try_acquire() {
+                return permit;
+            }
+            self.close_idle();
+            changed.await;
+        }
+    }
+
+    fn try_acquire(&self) -> Option<Permit> {
+        let mut open = self.open();
+        if open.connections.len() >= self.0.limit {
+            return None;
+        }
+        let number = open.next;
+        open.next += 1;
+        let activity = Arc::new(Activity::new(self.0.started));
+        activity.give(open.order);
+        open.connections.insert(number, Arc::clone(&activity));
+        Some(Permit(Arc::new(Held {
+            limit: self.clone(),
+            number,
+            activity,
+        })))
+    }
+
+    /// Closes the connection that has been idle for longest, preferring those that never sent a
+    /// request. Does nothing while another one is being closed.
+    pub(super) fn close_idle(&self) {
+        let open = self.open();
+        let mut all = open.connections.values();
+        if all.any(|activity| activity.order() == Order::Close) {
+            return;
+        }
+        let all = open.connections.values();
+        let idle = all.filter(|activity| !activity.is_busy());
+        if let Some(activity) = idle.min_by_key(|activity| activity.worth()) {
+            activity.give(Order::Close);
+        }
+    }
+
+    /// Gives an order to all connections, also to those that are accepted later.
+    pub(super) fn order_all(&self, order: Order) {
+        let mut open = self.open();
+        open.order = order;
+        for activity in open.connections.values() {
+            activity.give(order);
+        }
+    }
+
+    /// Waits until no connection is open.
+    pub(super) async fn emptied(&self) {
+        loop {
+            let emptied = self.0.emptied.notified();
+            if self.open().connections.is_empty() {
+                return;
+            }
+            emptied.await;
+        }
+    }
+
+    fn open(&self) -> MutexGuard<'_, Open> {
+        // No code panics while holding the lock.
+        self.0.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Permit {
+    /// Marks a request as in progress until the guard is dropped.
+    pub(super) fn busy(&self) -> Busy {
+        self.0.activity.request_begins();
+        Busy(self.clone())
+    }
+}
+
+impl Deref for Permit {
+    type Target = Activity;
+
+    fn deref(&self) -> &Activity {
+        &self.0.activity
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        let Shared {
+            changed, emptied, ..
+        } = &*self.limit.0;
+        let mut open = self.limit.open();
+        open.connections.remove(&self.number);
+        changed.notify_one();
+        if open.connections.is_empty() {
+            emptied.notify_waiters();
+        }
+    }
+}
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        let Held {
+            limit, activity, ..
+        } = &*self.0.0;
+        activity.request_ends();
+        limit.0.changed.notify_one();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{future::poll_fn, task::Poll, time::Duration};
+
+    use tokio::time::{advance, timeout};
+
+    use super::*;
+
+    fn is_closing(permit: &Permit) -> bool {
+        permit.order() == Order::Close
+    }
+
+    /// Waits until the connection has to be closed.
+    async fn ordered_to_close(permit: &Permit) {
+        poll_fn(|cx| {
+            permit.driven_by(cx.waker());
+            match is_closing(permit) {
+                true => Poll::Ready(()),
+                false => Poll::Pending,
+            }
+        })
+        .await;
+    }
+
+    /// Acquires a permit for which another connection has to be closed.
+    async fn acquire_in_place_of(limit: &ConnectionLimit, closed: Permit) -> Permit {
+        let (acquired, ()) = tokio::join!(limit.acquire(), async {
+            ordered_to_close(&closed).await;
+            drop(closed);
+        });
+        acquired
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_connection_idle_for_longest_is_closed() {
+        let limit = ConnectionLimit::new(3);
+        let second = Duration::from_secs(1);
+        let proxy = limit.acquire().await;
+        drop(proxy.busy());
+        advance(second).await;
+        let silent = limit.acquire().await;
+        advance(second).await;
+        let newer = limit.acquire().await;
+        advance(second).await;
+        let _fourth = acquire_in_place_of(&limit, silent).await;
+        assert!(!is_closing(&proxy) && !is_closing(&newer));
+        let _fifth = acquire_in_place_of(&limit, newer).await;
+        assert!(!is_closing(&proxy));
+    }
+
+    #[tokio::test]
+    async fn a_busy_connection_is_not_closed() {
+        let limit = ConnectionLimit::new(1);
+        let only = limit.acquire().await;
+        let busy = only.busy();
+        let waiting = timeout(Duration::from_millis(20), limit.acquire());
+        assert!(waiting.await.is_err());
+        assert!(!is_closing(&only));
+        // Once it is idle, it is closed.
+        let (_acquired, ()) = tokio::join!(limit.acquire(), async {
+            drop(busy);
+            ordered_to_close(&only).await;
+            drop(only);
+        });
+    }
+
+    #[tokio::test]
+    async fn an_order_reaches_every_connection() {
+        let limit = ConnectionLimit::new(2);
+        let earlier = limit.acquire().await;
+        limit.order_all(Order::Finish);
+        let later = limit.acquire().await;
+        assert_eq!([earlier.order(), later.order()], [Order::Finish; 2]);
+        let ((), ()) = tokio::join!(limit.emptied(), async { drop((earlier, later)) });
+        limit.emptied().await;
+    }
+}

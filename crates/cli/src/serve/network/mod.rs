@@ -1,0 +1,28 @@
+//! The network side of the server: listeners, connections with limits and timeouts, signals, and a
+//! shutdown that finishes requests in progress.
+//!
+//! A [`Server`] serves several [`Listener`]s, each with a router and a [`ConnectionLimit`] that several
+//! may share. Its [`Phase`] says whether it is about to stop.
+
+mod activity;
+mod connection;
+mod descriptors;
+mod endpoint;
+mod io;
+mod limit;
+mod listener;
+mod options;
+mod phase;
+mod server;
+mod signals;
+mod stream;
+mod unix;
+
+pub(super) use descriptors::within_descriptors;
+pub(super) use endpoint::Endpoint;
+pub(super) use limit::ConnectionLimit;
+pub(super) use listener::{Listener, Peer};
+pub(super) use options::NetworkOptions;
+pub(super) use phase::Phase;
+pub(super) use server::Server;
+pub(super) use signals::Signals;
