@@ -18,11 +18,11 @@ pub(super) fn decode_credentials(headers: &mut HeaderMap) {
 }
 
 fn decoded(value: &HeaderValue) -> Option<HeaderValue> {
-    let (scheme, credentials) = value.to_str().ok()?.trim().split_once(' ')?;
-    if !scheme.eq_ignore_ascii_case("basic") {
+    let (scheme, credentials) = value.as_bytes().trim_ascii().split_at_checked(6)?;
+    if !scheme.eq_ignore_ascii_case(b"basic ") {
         return None;
     }
-    let pair = BASE64_STANDARD.decode(credentials.trim()).ok()?;
+    let pair = BASE64_STANDARD.decode(credentials.trim_ascii()).ok()?;
     let pair = str::from_utf8(&pair).ok()?;
     if !pair.contains('%') {
         return None;

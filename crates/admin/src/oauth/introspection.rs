@@ -12,7 +12,7 @@ use axum::{
 use http::{HeaderMap, StatusCode, header::CONTENT_TYPE, request::Parts};
 use jiff::Timestamp;
 use serde::Serialize;
-use tower_api_tokens::{Authenticator, LiveToken, RequestHead, RequireScopeLayer, ScopeSet};
+use tower_api_tokens::{Authenticator, LiveToken, RequireScopeLayer, ScopeSet};
 
 use super::{
     OAuthEndpoints,
@@ -51,20 +51,19 @@ async fn introspect(
     request: Request,
 ) -> Result<Response, Response> {
     let (mut parts, body) = request.into_parts();
+    decode_credentials(&mut parts.headers);
     // Before the body is read, so that nobody else can make the server read one.
-    introspection.authenticate(&mut parts).await?;
+    introspection.authenticate(&parts).await?;
     let answer = introspection.answer(&parts.headers, body).await;
     answer.map_err(IntoResponse::into_response)
 }
 
 impl Introspection {
     /// Checks that the caller may introspect tokens.
-    async fn authenticate(&self, request: &mut Parts) -> Result<(), Response> {
-        decode_credentials(&mut request.headers);
-        let request = RequestHead::from(&*request);
-        let principal = self.endpoints.layer.authenticate_head(request).await;
+    async fn authenticate(&self, request: &Parts) -> Result<(), Response> {
+        let principal = self.endpoints.layer.authenticate_head(request.into()).await;
         let principal = principal.map_err(IntoResponse::into_response)?;
-        let allowed = self.required.check(&principal, request);
+        let allowed = self.required.check(&principal, request.into());
         allowed.map_err(IntoResponse::into_response)?;
         let apps = self.endpoints.introspected_by.as_ref();
         match apps.is_none_or(|apps| apps.contains(principal.app_id())) {
