@@ -11,6 +11,7 @@ mod guide;
 mod http2;
 mod hygiene;
 mod limits;
+mod leaks;
 mod measuring;
 mod oauth;
 mod operating;
