@@ -6,6 +6,7 @@
 use std::{
     env,
     io::{self, Write},
+    panic,
 };
 
 use clap::{Args, ValueEnum};
@@ -90,10 +91,23 @@ impl Options {
                     .with_span_list(false);
                 drop(registry.with(json).with(filter).try_init());
                 log_notes();
+                log_panics();
             }
         }
         Ok(())
     }
+}
+
+/// Logs panics, which would otherwise be several lines of text.
+fn log_panics() {
+    panic::set_hook(Box::new(|panic| {
+        tracing::error!(
+            target: EVENTS,
+            location = panic.location().map(ToString::to_string),
+            "panicked: {}",
+            panic.payload_as_str().unwrap_or("no message")
+        );
+    }));
 }
 
 /// Writes lines to standard error, with control characters escaped. Errors are ignored: a closed standard

@@ -4,12 +4,9 @@ use std::{
     env,
     ffi::{OsStr, OsString},
     io,
-    os::{
-        linux::net::SocketAddrExt,
-        unix::{
-            ffi::OsStrExt,
-            net::{SocketAddr, UnixDatagram},
-        },
+    os::unix::{
+        ffi::OsStrExt,
+        net::{SocketAddr, UnixDatagram},
     },
 };
 
@@ -47,11 +44,19 @@ fn notify(state: &str) {
 }
 
 fn send(socket: &OsStr, state: &str) -> io::Result<()> {
-    // A name that begins with `@` is in the abstract namespace.
     let address = match socket.as_bytes() {
-        [b'@', name @ ..] => SocketAddr::from_abstract_name(name)?,
+        #[cfg(target_os = "linux")]
+        [b'@', name @ ..] => abstract_name(name)?,
         _ => SocketAddr::from_pathname(socket)?,
     };
     UnixDatagram::unbound()?.send_to_addr(state.as_bytes(), &address)?;
     Ok(())
+}
+
+/// An address without a file. systemd writes `@` in front of its name.
+#[cfg(target_os = "linux")]
+fn abstract_name(name: &[u8]) -> io::Result<SocketAddr> {
+    use std::os::linux::net::SocketAddrExt;
+
+    SocketAddr::from_abstract_name(name)
 }

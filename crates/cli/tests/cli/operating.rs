@@ -4,7 +4,10 @@ use std::{
     fs,
     io::{Read, Write},
     net::TcpStream,
-    os::unix::net::UnixDatagram,
+    os::{
+        linux::net::SocketAddrExt,
+        unix::net::{SocketAddr, UnixDatagram},
+    },
     process::Command,
     thread,
     time::Duration,
@@ -493,8 +496,24 @@ fn systemd_is_told_when_the_server_is_ready_and_when_it_stops() {
     let server = Server::run(&cli, command);
     assert_eq!(next(), "READY=1");
     assert_eq!(server.get("/verify", "").0, 401);
+    // A service has no terminal that could end, and there is no certificate to reload.
+    let pid = server.process.id().to_string();
+    let hung_up = Command::new("kill").args(["-HUP", &pid]).status();
+    assert!(hung_up.unwrap().success());
+    assert_eq!(server.get("/verify", "").0, 401);
     server.stop("-TERM");
     assert_eq!(next(), "STOPPING=1");
+    // An abstract name, as in a container.
+    let name = format!("api-tokens-test-{}", std::process::id());
+    let address = SocketAddr::from_abstract_name(&name).unwrap();
+    let socket = UnixDatagram::bind_addr(&address).unwrap();
+    socket
+        .set_read_timeout(Some(Duration::from_secs(60)))
+        .unwrap();
+    let mut command = cli.command(&["serve", "--listen", "127.0.0.1:0"]);
+    command.env("NOTIFY_SOCKET", format!("@{name}"));
+    let _server = Server::run(&cli, command);
+    assert_eq!(socket.recv(&mut [0; 64]).unwrap(), "READY=1".len());
     // A socket that does not exist is no reason to stop.
     let mut command = cli.command(&["serve", "--listen", "127.0.0.1:0"]);
     command.env("NOTIFY_SOCKET", "/nowhere");

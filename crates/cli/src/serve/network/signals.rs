@@ -22,7 +22,7 @@ pub(in crate::serve) struct Signals {
 
 impl Signals {
     /// Starts to catch the signals. SIGHUP reloads the certificate. Without one, it stops the server, as the end
-    /// of a terminal session does, unless it is ignored, as under `nohup`.
+    /// of a terminal session does, unless it is ignored, as under `nohup`, or the server is a service of systemd.
     pub(in crate::serve) fn catch(certificate: Option<Arc<Certificate>>) -> io::Result<Self> {
         Ok(Self {
             interrupt: signal(SignalKind::interrupt())?,
