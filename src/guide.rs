@@ -1,4 +1,5 @@
-//! Guides to embedding, stores, rotation, fleets, management, the command line and measuring, and the threat model.
+//! Guides to embedding, stores, rotation, fleets, management, the command line, operating the server and measuring, and the
+//! threat model.
 //!
 //! The repository contains the same guides in `docs`.
 
@@ -40,6 +41,9 @@ pub mod manage {}
 #[cfg(feature = "transfer")]
 #[doc = include_str!("../docs/command-line.md")]
 pub mod command_line {}
+
+#[doc = include_str!("../docs/operate.md")]
+pub mod operate {}
 
 #[doc = picture!("latency.svg")]
 #[doc = include_str!("../docs/measure.md")]

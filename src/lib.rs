@@ -145,6 +145,7 @@
 //! - [Run a fleet on PostgreSQL](guide/fleet/index.html)
 //! - [Manage tokens in the dashboard](guide/manage/index.html)
 //! - [Manage tokens from the command line](guide/command_line/index.html)
+//! - [Operate the server](guide/operate/index.html)
 //! - [Measure verification](guide/measure/index.html)
 //! - [Threat model](guide/threat_model/index.html)
 //!

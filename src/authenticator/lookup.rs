@@ -1,7 +1,14 @@
 //! Lookups in the store: at most one for each token at a time, with a timeout and a limit on
 //! concurrent ones.
 
-use std::{pin::Pin, sync::Arc, time::Duration};
+use std::{
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    time::Duration,
+};
 
 use futures_util::{
     FutureExt,
@@ -65,6 +72,8 @@ pub(super) struct Lookups {
     reserved: Arc<Semaphore>,
     max: usize,
     timeout: Duration,
+    /// Whether the last lookup failed.
+    last_failed: AtomicBool,
 }
 
 impl Lookups {
@@ -75,7 +84,12 @@ impl Lookups {
             reserved: Arc::new(Semaphore::new(max)),
             max,
             timeout,
+            last_failed: AtomicBool::new(false),
         }
+    }
+
+    pub(super) fn last_failed(&self) -> bool {
+        self.last_failed.load(Relaxed)
     }
 
     pub(super) fn timeout(&self) -> Duration {
@@ -114,7 +128,9 @@ impl Lookups {
         store: &dyn TokenStore,
         digest: &TokenDigest,
     ) -> Result<Answer, Rejection> {
-        self.bounded(async { store.find(digest).await }).await
+        let found = self.bounded(async { store.find(digest).await }).await;
+        self.last_failed.store(found.is_err(), Relaxed);
+        found
     }
 }
 

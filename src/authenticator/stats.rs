@@ -16,6 +16,10 @@ pub struct Stats {
     pub lookups: u64,
     /// Refused requests by kind. Kinds with a count of zero are left out.
     pub refusals: Vec<(RejectionKind, u64)>,
+    /// Whether the last lookup that ended failed: the store returned an error, or did not respond within
+    /// the [`lookup_timeout`](crate::AuthenticatorBuilder::lookup_timeout). A token that the store
+    /// does not have is no failure.
+    pub last_lookup_failed: bool,
     /// Lookups in flight.
     pub in_flight: usize,
     /// Tokens in the cache.
@@ -53,6 +57,7 @@ impl Stats {
             hits: shared.counters.hits(),
             lookups: shared.counters.lookups(),
             refusals: refusals.collect(),
+            last_lookup_failed: shared.lookups.last_failed(),
             in_flight: shared.lookups.in_flight(),
             entries: shared.cache.len(),
             negative_entries: shared.cache.negative_len(),

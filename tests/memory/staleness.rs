@@ -51,6 +51,26 @@ async fn a_stale_answer_is_not_used_when_the_store_fails() {
 }
 
 #[tokio::test]
+async fn the_statistics_show_whether_the_last_lookup_failed() {
+    let node = new_node();
+    let token = known(&node).await;
+    let failed = || node.tokens.authenticator().stats().last_lookup_failed;
+    assert!(!failed());
+    node.store
+        .set_fault(Fault::Error(StoreErrorKind::Unavailable));
+    node.clock.advance(BOUND);
+    node.refusal(&token).await;
+    assert!(failed());
+    node.store.set_fault(Fault::None);
+    let unknown = known(&new_node()).await;
+    assert_eq!(
+        node.refusal(&unknown).await,
+        Some(RejectionKind::UnknownToken)
+    );
+    assert!(!failed(), "a token that does not exist is no failure");
+}
+
+#[tokio::test]
 async fn a_revocation_elsewhere_takes_effect_within_the_bound() {
     let here = new_node();
     let token = known(&here).await;

@@ -7,11 +7,13 @@ use std::{
     process::ExitCode,
 };
 
-use clap::{CommandFactory, FromArgMatches, Parser, Subcommand, error::ErrorKind};
+use clap::{FromArgMatches, Parser, Subcommand};
 use clap_complete::Shell;
 
 use crate::{
-    app, backup, bench, cache, events,
+    app, backup, bench, cache,
+    configuration::{Origins, Resolved, Unresolved, resolve},
+    events,
     failure::{Failure, Status},
     maintain,
     note::note,
@@ -134,32 +136,45 @@ impl Cli {
         }
     }
 
-    fn parse_arguments() -> Result<Self, clap::Error> {
-        let matches = Self::command().try_get_matches()?;
+    fn parse(arguments: &[OsString], command: clap::Command) -> Result<Self, clap::Error> {
+        let matches = command.try_get_matches_from(arguments)?;
         let mut cli = Self::from_arg_matches(&matches)?;
         cli.options.learn(&matches);
         Ok(cli)
     }
 
-    /// Parses the arguments. Prints what is wrong with them and returns the exit code on failure.
-    pub(crate) fn read() -> Result<Self, ExitCode> {
-        Self::parse_arguments().map_err(|error| match error.kind() {
-            ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => print_help(&error),
-            _ => {
-                match without_secrets(&error.to_string(), env::args_os().skip(1)) {
+    /// Parses the arguments, together with the variables and the file that configure the server. Prints
+    /// what is wrong with them and returns the exit code on failure.
+    pub(crate) fn read() -> Result<(Self, Origins), ExitCode> {
+        let Resolved {
+            arguments,
+            command,
+            origins,
+        } = resolve(env::args_os().collect()).map_err(|unresolved| match unresolved {
+            Unresolved::Help(help) => print_help(&help),
+            Unresolved::Failure(failure) => failure.report(&Origins::default()),
+        })?;
+        match Self::parse(&arguments, command) {
+            Ok(cli) => Ok((cli, origins)),
+            Err(error) if !error.use_stderr() => Err(print_help(&error)),
+            Err(error) => {
+                let message = error.to_string();
+                let named = origins.name(&message);
+                match without_secrets(&named, arguments.into_iter().skip(1)) {
                     Some(text) => note(text.trim_end()),
+                    None if named != message => note(named.trim_end()),
                     None => drop(error.print()),
                 }
-                Status::Usage.into()
+                Err(Status::Usage.into())
             }
-        })
+        }
     }
 }
 
 fn print_help(help: &clap::Error) -> ExitCode {
     match help.print().and_then(|()| io::stdout().flush()) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => Failure::from(error).report(),
+        Err(error) => Failure::from(error).report(&Origins::default()),
     }
 }
 
@@ -177,7 +192,7 @@ fn without_secrets(text: &str, typed: impl Iterator<Item = OsString>) -> Option<
             Some((option, value)) if option.starts_with('-') => (option, value),
             _ => (&*argument, &*argument),
         };
-        if SHOWN.contains(&option) {
+        if SHOWN.contains(&option) && !value.contains('@') {
             shown = option == argument;
         } else if is_url(&argument) {
             // The parser may split it at an equals sign or after a mistaken hyphen.
@@ -212,11 +227,6 @@ fn is_url(text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_argument_definitions_are_consistent() {
-        Cli::command().debug_assert();
-    }
 
     #[test]
     fn possible_secrets_are_hidden_in_messages() {

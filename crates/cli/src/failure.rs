@@ -5,7 +5,7 @@ use std::{error::Error, io, path::Path, process::ExitCode};
 use tower_api_tokens::{LifecycleError, LifecycleErrorKind, StoreError, StoreErrorKind};
 use tower_api_tokens_admin::{OperationError, OperationErrorKind};
 
-use crate::note::note;
+use crate::{configuration::Origins, note::note};
 
 /// The exit codes of failures.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -203,13 +203,9 @@ impl Failure {
         self
     }
 
-    /// Prints the failure to standard error, and returns its exit code. It is not a failure if the
-    /// reader of the output stops early, as `head` does.
-    pub(crate) fn report(&self) -> ExitCode {
-        if self.output == Some(io::ErrorKind::BrokenPipe) {
-            return ExitCode::SUCCESS;
-        }
-        let mut text = format!("error: {}", self.message);
+    /// Returns the message with its causes.
+    pub(crate) fn text(&self) -> String {
+        let mut text = self.message.clone();
         let mut cause = self.source.as_deref().map(|source| source as &dyn Error);
         while let Some(error) = cause {
             let message = error.to_string();
@@ -223,9 +219,18 @@ impl Failure {
             }
             cause = error.source();
         }
-        note(&text);
+        text
+    }
+
+    /// Prints the failure to standard error, with the origins of the options that it names, and returns its exit code. It is not a failure if the
+    /// reader of the output stops early, as `head` does.
+    pub(crate) fn report(&self, origins: &Origins) -> ExitCode {
+        if self.output == Some(io::ErrorKind::BrokenPipe) {
+            return ExitCode::SUCCESS;
+        }
+        note(&origins.name(&format!("error: {}", self.text())));
         if let Some(advice) = &self.advice {
-            note(advice);
+            note(&origins.name(advice));
         }
         self.status.into()
     }

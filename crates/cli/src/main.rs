@@ -15,6 +15,7 @@ mod bench;
 mod cache;
 mod cli;
 mod completions;
+mod configuration;
 mod escape;
 mod events;
 mod failure;
@@ -29,6 +30,7 @@ mod output;
 mod policy;
 mod possible_values;
 mod presented;
+mod private_file;
 mod progress;
 mod prompt;
 mod report;
@@ -59,15 +61,15 @@ use transfer::{export, import};
 async fn main() -> ExitCode {
     match Cli::read() {
         // A panic in a store is an ordinary failure, with an exit code.
-        Ok(cli) => match catch_panic(|| run(cli)).await {
+        Ok((cli, origins)) => match catch_panic(|| run(cli)).await {
             Ok(()) => ExitCode::SUCCESS,
-            Err(failure) => failure.report(),
+            Err(failure) => failure.report(&origins),
         },
         Err(code) => code,
     }
 }
 
-async fn run(cli: Cli) -> Result<(), Failure> {
+async fn run(mut cli: Cli) -> Result<(), Failure> {
     if cli.needs_output() && output::is_closed() {
         return Err(Failure::failed(
             "standard output is closed, so nothing was done: redirect it to a file, a pipe or, with `>`, to `/dev/null`",
@@ -76,6 +78,7 @@ async fn run(cli: Cli) -> Result<(), Failure> {
     if let Command::Completions { shell } = cli.command {
         return completions::run(shell);
     }
+    cli.options.read_store_file()?;
     let target = cli.options.target()?;
     if let Target::Server(_) = target
         && cli.command.needs_store()
@@ -92,6 +95,13 @@ async fn run(cli: Cli) -> Result<(), Failure> {
             return done.map_err(Failure::after_change);
         }
         Command::Bench(arguments) => return bench::run(arguments, &cli.options).await,
+        Command::Serve(arguments) => {
+            // Before anything is opened.
+            serve::check(arguments, &cli.options)?;
+            if arguments.is_check() {
+                return output::print_line("The configuration is valid.");
+            }
+        }
         _ => {}
     }
     let purpose = cli.command.purpose();

@@ -5,14 +5,14 @@ use std::path::PathBuf;
 use clap::{ArgMatches, Args, ValueHint, parser::ValueSource};
 use tower_api_tokens_sqlx::Driver;
 
-use crate::failure::Failure;
+use crate::{failure::Failure, private_file};
 
 /// The options that every command takes.
 #[derive(Args)]
 #[command(next_help_heading = "Global options")]
 pub(crate) struct Options {
     /// Store to use: `sqlite://PATH` or `postgres://USER@HOST/DATABASE`. If the URL contains a
-    /// password, set API_TOKENS_STORE instead: other users can see arguments. `bench` accepts several
+    /// password, use `--store-file` or API_TOKENS_STORE instead: other users can see arguments. `bench` accepts several
     #[arg(
         long,
         global = true,
@@ -21,6 +21,16 @@ pub(crate) struct Options {
         hide_env_values = true
     )]
     pub(crate) store: Vec<String>,
+    /// File with the URL of the store, which only its owner may read. Use it instead of `--store` if the
+    /// URL contains a password
+    #[arg(
+        long,
+        global = true,
+        value_name = "FILE",
+        env = "API_TOKENS_STORE_FILE",
+        hide_env_values = true
+    )]
+    store_file: Option<PathBuf>,
     /// PostgreSQL schema that holds the tables. Defaults to the first schema in the search path
     #[arg(
         long,
@@ -99,6 +109,7 @@ pub(crate) struct Options {
 #[derive(Clone, Copy, Debug, Default)]
 struct Typed {
     store: bool,
+    store_file: bool,
     server: bool,
 }
 
@@ -116,8 +127,50 @@ impl Options {
         let typed = |name| matches.value_source(name) == Some(ValueSource::CommandLine);
         self.typed = Typed {
             store: typed("store"),
+            store_file: typed("store_file"),
             server: typed("server"),
         };
+    }
+
+    /// Whether a store was passed as an argument.
+    pub(crate) fn names_store(&self) -> bool {
+        self.typed.store || self.typed.store_file
+    }
+
+    /// Reads the URL of the store from its file, if there is one and the command uses a store. An option
+    /// takes precedence over the variable of the other.
+    pub(crate) fn read_store_file(&mut self) -> Result<(), Failure> {
+        let file = self.store_file.take();
+        let Some(file) = file.filter(|path| !path.as_os_str().is_empty()) else {
+            return Ok(());
+        };
+        let other_is_typed = match self.typed.store_file {
+            true => false,
+            false => self.typed.store || self.typed.server,
+        };
+        if other_is_typed {
+            return Ok(());
+        }
+        let has_store = self.store.iter().any(|url| !url.is_empty());
+        match (self.typed.store, self.typed.store_file) {
+            (true, true) => Err(Failure::usage(
+                "`--store` and `--store-file` cannot be combined: pass one of them",
+            )),
+            (false, false) if has_store => Err(Failure::usage(
+                "API_TOKENS_STORE and API_TOKENS_STORE_FILE are both set: unset one, or pass `--store` or `--store-file`",
+            )),
+            _ => {
+                let url = private_file::read(&file, "the URL of the store")?;
+                if url.is_empty() {
+                    return Err(Failure::usage(format!(
+                        "`{}` is empty: expected one line with the URL of the store",
+                        file.display()
+                    )));
+                }
+                self.store = vec![url.to_string()];
+                Ok(())
+            }
+        }
     }
 
     /// Returns what the command uses. An option takes precedence over the variable of the other.
@@ -127,7 +180,7 @@ impl Options {
             Some(url) if self.typed.server || !url.is_empty() => url,
             _ => return Ok(Target::Store),
         };
-        match (self.typed.store, self.typed.server) {
+        match (self.names_store(), self.typed.server) {
             (true, true) => Err(Failure::usage(
                 "`--store` and `--server` cannot be combined: pass one of them",
             )),

@@ -3,16 +3,16 @@
 use std::{env, error::Error, pin::pin, sync::Arc, time::Duration};
 
 use tokio::time::timeout;
-use tower_api_tokens::{ApiTokens, ApiTokensBuilder, TokenFormat, TokenRegistry};
+use tower_api_tokens::{ApiTokens, ApiTokensBuilder, MemoryStore, TokenFormat, TokenRegistry};
 use tower_api_tokens_admin::{Actor, Operations, Operator};
-use tower_api_tokens_sqlx::AnyStore;
+use tower_api_tokens_sqlx::{AnyStore, Driver};
 
 use crate::{
     failure::Failure,
     formats::Formats,
     note::note,
     options::Options,
-    store::{Access, Store},
+    store::{Access, Store, cannot_open},
 };
 
 /// The prefix for commands that neither issue nor verify tokens.
@@ -53,6 +53,41 @@ pub(crate) enum Purpose {
     },
 }
 
+/// The formats of the service, and the default one.
+struct ServiceFormats {
+    formats: Formats,
+    default: TokenFormat,
+    knows_prefix: bool,
+}
+
+impl ServiceFormats {
+    fn of(options: &Options, purpose: Purpose) -> Result<Self, Failure> {
+        let formats = Formats::of(options)?;
+        let knows_prefix = formats.first().is_some();
+        if !knows_prefix && matches!(purpose, Purpose::Issue | Purpose::Serve { .. }) {
+            return Err(Failure::usage(
+                "no token prefix given: pass `--prefix`, or set API_TOKENS_PREFIX, with the prefix that your service is configured with",
+            ));
+        }
+        let default = match formats.first() {
+            Some(format) => format.clone(),
+            None => {
+                TokenFormat::new(ANY_PREFIX).map_err(|error| Failure::failed(error.to_string()))?
+            }
+        };
+        Ok(Self {
+            formats,
+            default,
+            knows_prefix,
+        })
+    }
+
+    fn configure(self, tokens: ApiTokensBuilder, purpose: Purpose) -> ApiTokens {
+        let tokens = configure(tokens, purpose, self.knows_prefix);
+        self.formats.configure(tokens).build()
+    }
+}
+
 pub(crate) struct Session {
     pub(crate) registry: Arc<dyn TokenRegistry>,
     pub(crate) tokens: ApiTokens,
@@ -63,7 +98,8 @@ pub(crate) struct Session {
     pub(crate) read_only: bool,
     /// The options name a prefix, so the formats are those of the service.
     pub(crate) knows_prefix: bool,
-    store: AnyStore,
+    /// The open store, unless the session is only a rehearsal.
+    store: Option<AnyStore>,
 }
 
 impl Session {
@@ -78,46 +114,75 @@ impl Session {
         options: &Options,
         purpose: Purpose,
     ) -> Result<Self, Failure> {
-        let formats = Formats::of(options)?;
-        let knows_prefix = formats.first().is_some();
-        if !knows_prefix && matches!(purpose, Purpose::Issue | Purpose::Serve { .. }) {
-            return Err(Failure::usage(
-                "no token prefix given: pass `--prefix`, or set API_TOKENS_PREFIX, with the prefix that your service is configured with",
-            ));
-        }
-        let format = match formats.first() {
-            Some(format) => format.clone(),
-            None => {
-                TokenFormat::new(ANY_PREFIX).map_err(|error| Failure::failed(error.to_string()))?
-            }
-        };
-        let access = access(purpose, options.read_only)?;
+        let formats = ServiceFormats::of(options, purpose)?;
         // Other commands would lose a database in memory when they exit.
         let in_memory = matches!(
             purpose,
             Purpose::Serve { .. } | Purpose::Fill { in_memory: true }
         );
-        let Store { opened, tokens } =
-            Store::open(url, options.schema_of(url), format, access, !in_memory).await?;
-        let tokens = formats
-            .configure(configure(tokens, purpose, knows_prefix))
-            .build();
-        let operations = Operations::new(&tokens);
+        let access = access(purpose, options.read_only)?;
+        let Store { opened, tokens } = Store::open(
+            url,
+            options.schema_of(url),
+            formats.default.clone(),
+            access,
+            !in_memory,
+        )
+        .await?;
+        let knows_prefix = formats.knows_prefix;
         Ok(Self {
-            registry: Arc::new(opened.clone()),
+            read_only: opened.is_read_only(),
+            knows_prefix,
+            ..Self::on(
+                opened.clone(),
+                formats.configure(tokens, purpose),
+                Some(opened),
+                options,
+            )
+        })
+    }
+
+    /// Checks the options that apply to a store, and uses an empty one in memory instead.
+    pub(crate) fn rehearse(options: &Options, purpose: Purpose) -> Result<Self, Failure> {
+        let formats = ServiceFormats::of(options, purpose)?;
+        let url = options.store()?.ok_or_else(no_store)?;
+        let access = access(purpose, options.read_only)?;
+        Driver::of_url(url).map_err(|error| cannot_open(error, access))?;
+        let store = MemoryStore::new();
+        let tokens = ApiTokens::builder(store.clone(), formats.default.clone());
+        let knows_prefix = formats.knows_prefix;
+        Ok(Self {
+            read_only: options.read_only,
+            knows_prefix,
+            ..Self::on(store, formats.configure(tokens, purpose), None, options)
+        })
+    }
+
+    fn on(
+        registry: impl TokenRegistry,
+        tokens: ApiTokens,
+        store: Option<AnyStore>,
+        options: &Options,
+    ) -> Self {
+        let operations = Operations::new(&tokens);
+        Self {
+            registry: Arc::new(registry),
             operator: operations.by(Actor::unrestricted(&user())),
             operations,
             tokens,
             json: options.json,
-            read_only: opened.is_read_only(),
-            knows_prefix,
-            store: opened,
-        })
+            read_only: false,
+            knows_prefix: false,
+            store,
+        }
     }
 
     /// Waits until the indexes of an upgrade are built, which would stop when this process ends.
     pub(crate) async fn finish_upgrade(&self) {
-        let mut finishing = pin!(self.store.finish_upgrade());
+        let Some(store) = &self.store else {
+            return;
+        };
+        let mut finishing = pin!(store.finish_upgrade());
         let finished = match timeout(QUIET, &mut finishing).await {
             Ok(finished) => finished,
             Err(_) => {
@@ -144,7 +209,9 @@ impl Session {
                 self.operations.waiting_events()
             ));
         }
-        self.store.close().await;
+        if let Some(store) = self.store {
+            store.close().await;
+        }
     }
 }
 

@@ -7,8 +7,6 @@ mod names;
 mod plot;
 mod seed;
 
-use std::env;
-
 use tower_api_tokens::testing::latency::{
     Comparison, ComparisonError, ComparisonErrorKind, LoadTestErrorKind,
 };
@@ -33,8 +31,7 @@ pub(crate) async fn run(arguments: &Arguments, options: &Options) -> Result<(), 
         let comparison = measure::measure(arguments, options).await?;
         return show(&comparison, arguments, options).map_err(Failure::after_change);
     }
-    let from_variable = env::var("API_TOKENS_STORE").unwrap_or_default();
-    if options.store.iter().any(|url| *url != from_variable) {
+    if options.names_store() {
         return Err(Failure::usage(
             "give either files or `--store`; to compare a store with the files, first measure it at their rate: `bench --store URL --rate PER_SECOND --json > FILE`",
         ));

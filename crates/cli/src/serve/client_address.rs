@@ -52,6 +52,13 @@ impl FromStr for TrustedProxy {
 /// one.
 const OF_UNIX: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
 
+/// Who sent a request, as far as it is known.
+pub(super) struct Client {
+    pub(super) address: Option<IpAddr>,
+    /// A trusted proxy sent the request for the client.
+    pub(super) is_proxied: bool,
+}
+
 /// Finds the addresses of clients.
 #[derive(Clone)]
 pub(super) struct ClientAddresses {
@@ -87,6 +94,15 @@ impl ClientAddresses {
             Peer::Ip(address) => Some(*address),
             // Even if the network that is trusted contains every address.
             Peer::Unix => self.unix_is_trusted.then_some(OF_UNIX),
+        }
+    }
+
+    /// The client of a request, for the log.
+    pub(super) fn client(&self, request: RequestHead<'_>) -> Client {
+        let address = self.of_request(request);
+        Client {
+            address: address.filter(|address| *address != OF_UNIX),
+            is_proxied: self.of_subrequest(request).is_some(),
         }
     }
 

@@ -7,6 +7,9 @@ mod forward_auth;
 mod log;
 mod maintenance;
 mod network;
+mod observation;
+mod operations;
+mod systemd;
 mod token_file;
 
 use std::{fmt::Display, io, path::PathBuf, time::Duration};
@@ -18,9 +21,11 @@ use tower_api_tokens::{ApiTokenLayer, AppId, FollowerBuilder, ScopeSet, StoreErr
 use tower_api_tokens_admin::{Admin, OAuthEndpoints, TokenGuard};
 
 use crate::{
+    configuration,
     failure::Failure,
     maintain::Ages,
-    note::note,
+    note::{log_notes, note},
+    options::Options,
     scopes,
     session::{Purpose, Session},
     time::{self, Expiry},
@@ -30,11 +35,19 @@ use expiring::ExpiringRecorder;
 use first_token::FirstToken;
 use maintenance::MaintenanceTask;
 use network::{ConnectionLimit, Listener, Server, Signals};
+use observation::Observation;
+use operations::{Health, Metrics};
 
 #[derive(Args)]
 pub(crate) struct Arguments {
     #[command(flatten)]
+    configuration: configuration::Options,
+    #[command(flatten)]
     network: network::NetworkOptions,
+    #[command(flatten)]
+    operations: operations::Options,
+    #[command(flatten)]
+    log: log::Options,
     /// Serve only `/verify` and `/introspect`, without the API, the dashboard and `/revoke`, and write
     /// only token usage to the store. `--read-only` implies this option and writes nothing
     #[arg(
@@ -93,6 +106,11 @@ pub(crate) struct Arguments {
 }
 
 impl Arguments {
+    /// Whether only the configuration is to be checked.
+    pub(crate) fn is_check(&self) -> bool {
+        self.configuration.check
+    }
+
     pub(crate) fn purpose(&self) -> Purpose {
         Purpose::Serve {
             any_format: self.accept_any_format,
@@ -103,30 +121,85 @@ impl Arguments {
     }
 }
 
+/// What `serve` does, according to its options.
+struct Service {
+    router: Router,
+    addresses: ClientAddresses,
+    /// The scopes of the first administrator's token.
+    admin_scopes: ScopeSet,
+    verify_only: bool,
+}
+
+impl Service {
+    /// Builds the service, without reading the store.
+    fn new(arguments: &Arguments, session: &Session) -> Result<Self, Failure> {
+        let lists = &arguments.admin_scopes;
+        let admin_scopes = ScopeSet::new([TokenGuard::SCOPE, TokenGuard::OWNER])
+            .map_err(|error| Failure::usage(error.to_string()))
+            .and_then(|admin| scopes::union(&[&[admin], &lists[..]].concat()))?;
+        check_api_key_header(arguments)?;
+        let addresses = ClientAddresses::new(&arguments.client_address)?;
+        let verify_only = arguments.verify_only || session.read_only;
+        let verification = forward_auth::router(layer(session, arguments, &addresses)?);
+        let endpoints = oauth_endpoints(session, arguments, verify_only, &addresses)?;
+        let verification = verification.merge(endpoints.router());
+        let router = match verify_only {
+            true => verification,
+            false => {
+                let admin = admin(session, arguments, addresses.clone())?;
+                management(&admin, arguments.log.access_log).merge(verification)
+            }
+        };
+        Ok(Self {
+            router,
+            addresses,
+            admin_scopes,
+            verify_only,
+        })
+    }
+}
+
+/// Checks the options, without opening the store or listening.
+pub(crate) fn check(arguments: &Arguments, options: &Options) -> Result<(), Failure> {
+    arguments.log.filter()?;
+    let session = Session::rehearse(options, arguments.purpose())?;
+    Service::new(arguments, &session)?;
+    arguments.network.certificate()?;
+    Ok(())
+}
+
 pub(crate) async fn run(arguments: &Arguments, session: &Session) -> Result<(), Failure> {
-    log::start()?;
-    let lists = &arguments.admin_scopes;
-    let admin_scopes = ScopeSet::new([TokenGuard::SCOPE, TokenGuard::OWNER])
-        .map_err(|error| Failure::usage(error.to_string()))
-        .and_then(|admin| scopes::union(&[&[admin], &lists[..]].concat()))?;
-    check_options(session, arguments).await?;
-    let addresses = ClientAddresses::new(&arguments.client_address)?;
-    let verify_only = arguments.verify_only || session.read_only;
-    let verification = forward_auth::router(layer(session, arguments, &addresses)?);
-    let endpoints = oauth_endpoints(session, arguments, verify_only, &addresses)?;
-    let verification = verification.merge(endpoints.router());
-    let router = match verify_only {
-        true => verification,
-        false => management(&admin(session, arguments, addresses)?).merge(verification),
-    };
+    arguments.log.start()?;
+    let Service {
+        router,
+        addresses,
+        admin_scopes,
+        verify_only,
+    } = Service::new(arguments, session)?;
+    check_apps(session, arguments).await?;
     // Listen before the follower starts, so that a port in use is the only error reported.
     let certificate = arguments.network.certificate()?;
     let listeners = arguments.network.listen(certificate.as_ref()).await?;
+    let for_operators = arguments.operations.listen(&arguments.network).await?;
+    let max_connections = network::within_descriptors(arguments.network.max_connections);
+    let limit = ConnectionLimit::new(max_connections);
+    let authenticator = session.tokens.authenticator();
+    let metrics = arguments.operations.are_set();
+    let metrics = metrics.then(|| Metrics::install(authenticator, &limit));
+    let metrics = metrics.transpose()?;
     let mut server = Server::new(&arguments.network);
+    let health = Health::new(server.phase(), authenticator, arguments.max_staleness);
+    let _upkeep = metrics.as_ref().map(Metrics::start_upkeep);
+    let observation = Observation {
+        log: arguments.log.access_log.then_some(addresses),
+        requests: metrics.as_ref().map(Metrics::requests),
+    };
+    if let (Some(listener), Some(metrics)) = (for_operators, metrics) {
+        operations::serve(listener, &mut server, health.clone(), metrics);
+    }
     let follower = follower(session, arguments).start().await?;
     // Before the message that it listens: a program that reads the message may stop it.
     let mut signals = Signals::catch(certificate).map_err(cannot_serve)?;
-    let max_connections = network::within_descriptors(arguments.network.max_connections);
 
     if verify_only {
         note("Serving only /verify and /introspect, without the API and the dashboard");
@@ -145,11 +218,15 @@ pub(crate) async fn run(arguments: &Arguments, session: &Session) -> Result<(), 
     let _maintenance =
         maintains.then(|| MaintenanceTask::start(&session.operator, arguments.ages.maintenance()));
     let _expiring = (!verify_only).then(|| ExpiringRecorder::start(&session.tokens));
-    let limit = ConnectionLimit::new(max_connections);
+    let router = observation.of(router);
+    // Before the message that it listens: a program that reads the message may ask for this.
+    health.started();
     for listener in listeners {
         note(&format!("Listening on {listener}"));
         server.serve(listener, router.clone(), &limit);
     }
+    log_notes();
+    systemd::ready();
     server.run(&mut signals).await;
     // Usage is recorded even if connections were cut off.
     match follower.stop().await {
@@ -163,8 +240,8 @@ pub(crate) async fn run(arguments: &Arguments, session: &Session) -> Result<(), 
     }
 }
 
-/// Rejects options that would be insecure or have no effect.
-async fn check_options(session: &Session, arguments: &Arguments) -> Result<(), Failure> {
+/// Rejects a header field that would be insecure.
+fn check_api_key_header(arguments: &Arguments) -> Result<(), Failure> {
     if let Some(name) = &arguments.api_key_header
         && forward_auth::is_identity_field(name)
     {
@@ -172,6 +249,11 @@ async fn check_options(session: &Session, arguments: &Arguments) -> Result<(), F
             "`{name}` cannot carry tokens, because proxies set it from the response; use another header field, such as `x-api-key`"
         )));
     }
+    Ok(())
+}
+
+/// Rejects apps that do not exist.
+async fn check_apps(session: &Session, arguments: &Arguments) -> Result<(), Failure> {
     let admins = arguments.admin_apps.iter().map(|app| (app, "--admin-app"));
     let introspectors = arguments.introspect_apps.iter();
     for (app, option) in admins.chain(introspectors.map(|app| (app, "--introspect-app"))) {
@@ -186,11 +268,15 @@ async fn check_options(session: &Session, arguments: &Arguments) -> Result<(), F
 }
 
 /// Routes the API and the dashboard, with and without a slash at the end of their paths.
-fn management(admin: &Admin) -> Router {
+fn management(admin: &Admin, has_access_log: bool) -> Router {
+    let observed = |router: Router| match has_access_log {
+        true => observation::with_routes(router),
+        false => router,
+    };
     Router::new()
         .route("/", get(async || Redirect::to("/tokens")))
-        .nest_service("/tokens", admin.dashboard())
-        .nest_service("/api", admin.router())
+        .nest_service("/tokens", observed(admin.dashboard()))
+        .nest_service("/api", observed(admin.router()))
 }
 
 fn follower(session: &Session, arguments: &Arguments) -> FollowerBuilder {

@@ -2,6 +2,7 @@
 
 mod apps;
 mod arguments;
+mod configuration;
 mod draining;
 mod events;
 mod filters;
@@ -12,6 +13,7 @@ mod hygiene;
 mod limits;
 mod measuring;
 mod oauth;
+mod operating;
 mod output;
 mod policies;
 mod prompts;

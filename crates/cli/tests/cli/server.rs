@@ -59,7 +59,9 @@ impl Server {
             };
             let line = line.unwrap();
             startup += &format!("{line}\n");
-            listening.extend(line.strip_prefix("Listening on ").map(str::to_owned));
+            // The message itself, or an event of a log.
+            let listens = line.split_once("Listening on ");
+            listening.extend(listens.and_then(|(_, at)| Some(at.split('"').next()?.to_owned())));
         }
         let first = listening[0].split_once("://");
         let address = first.map_or("", |(_, address)| address).to_owned();

@@ -398,11 +398,21 @@ fn an_unlogged_change_is_applied_after_clearing_the_caches() {
 }
 
 /// Renames the tables, so that every query of a server fails.
-async fn break_the_store(cli: &Cli) {
+pub(crate) async fn break_the_store(cli: &Cli) {
+    rename_tables(cli, |table| (table.to_owned(), format!("gone_{table}"))).await;
+}
+
+/// Undoes [`break_the_store`].
+pub(crate) async fn repair_the_store(cli: &Cli) {
+    rename_tables(cli, |table| (format!("gone_{table}"), table.to_owned())).await;
+}
+
+async fn rename_tables(cli: &Cli, names: impl Fn(&str) -> (String, String)) {
     let mut connection = SqliteConnection::connect(&cli.store).await.unwrap();
     for table in ["api_tokens", "api_token_changes"] {
-        let gone = format!("ALTER TABLE {table} RENAME TO gone_{table}");
-        sqlx::raw_sql(AssertSqlSafe(gone))
+        let (from, to) = names(table);
+        let rename = format!("ALTER TABLE {from} RENAME TO {to}");
+        sqlx::raw_sql(AssertSqlSafe(rename))
             .execute(&mut connection)
             .await
             .unwrap();

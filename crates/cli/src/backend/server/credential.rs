@@ -1,28 +1,22 @@
 //! The token that the commands authenticate with at a server.
 
-use std::{
-    env,
-    fs::File,
-    io::{self, Read},
-    os::unix::fs::PermissionsExt,
-    path::Path,
-};
+use std::{env, path::Path};
 
 use http::HeaderValue;
 use zeroize::Zeroizing;
 
-use crate::failure::Failure;
+use crate::{failure::Failure, private_file};
 
 const VARIABLE: &str = "API_TOKENS_TOKEN";
-
-/// More than the longest token.
-const MAX_LEN: u64 = 8192;
 
 /// Reads the token from the file, or from the environment if there is none, and returns the value of
 /// the `Authorization` header.
 pub(super) fn read(file: Option<&Path>) -> Result<HeaderValue, Failure> {
     let (token, source) = match file {
-        Some(path) => (from_file(path)?, format!("`{}`", path.display())),
+        Some(path) => (
+            private_file::read(path, "the token")?,
+            format!("`{}`", path.display()),
+        ),
         None => {
             let token = env::var(VARIABLE).unwrap_or_default();
             (Zeroizing::new(token), VARIABLE.to_owned())
@@ -47,24 +41,4 @@ pub(super) fn read(file: Option<&Path>) -> Result<HeaderValue, Failure> {
     })?;
     header.set_sensitive(true);
     Ok(header)
-}
-
-fn from_file(path: &Path) -> Result<Zeroizing<String>, Failure> {
-    let failed = |error: io::Error| {
-        Failure::usage(format!("cannot read the token from `{}`", path.display())).because(error)
-    };
-    let file = File::open(path).map_err(failed)?;
-    let metadata = file.metadata().map_err(failed)?;
-    // A pipe or a terminal is not at rest.
-    if metadata.is_file() && metadata.permissions().mode() & 0o077 != 0 {
-        return Err(Failure::usage(format!(
-            "other users can read or change `{0}`: run `chmod 600 {0}`, and replace the token if another user may have read it",
-            path.display()
-        )));
-    }
-    let mut token = Zeroizing::new(String::with_capacity(MAX_LEN as usize));
-    file.take(MAX_LEN)
-        .read_to_string(&mut token)
-        .map_err(failed)?;
-    Ok(token)
 }

@@ -1,11 +1,9 @@
 //! The certificate of the server and its private key, which can be reloaded.
 
 use std::{
-    error::Error,
     fmt,
     fs::File,
-    io::Read,
-    os::unix::fs::MetadataExt,
+    io::{self, Read},
     path::{Path, PathBuf},
     sync::{Arc, PoisonError, RwLock},
 };
@@ -26,7 +24,7 @@ use tokio_rustls::{
 };
 use zeroize::Zeroizing;
 
-use crate::{failure::Failure, note::note, number::count};
+use crate::{failure::Failure, note::note, number::count, private_file};
 
 /// More than any chain of certificates. Bounds what a wrong path, such as that of a device, takes.
 const MAX_LEN: u64 = 1 << 20;
@@ -38,13 +36,9 @@ pub(in crate::serve) struct Certificate {
     current: RwLock<Arc<CertifiedKey>>,
 }
 
-/// Why a certificate cannot be used.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct Unusable(String);
-
 impl Certificate {
     /// Loads a certificate with its chain, and its private key, from PEM files.
-    pub(super) fn load(certificate: &Path, key: &Path) -> Result<Self, Unusable> {
+    pub(super) fn load(certificate: &Path, key: &Path) -> Result<Self, Failure> {
         Ok(Self {
             current: RwLock::new(load(certificate, key)?),
             certificate: certificate.to_owned(),
@@ -63,7 +57,8 @@ impl Certificate {
             }
             Err(error) => {
                 tracing::error!(
-                    "the TLS certificate was not reloaded, the previous one stays in use: {error}"
+                    "the TLS certificate was not reloaded, the previous one stays in use: {}",
+                    error.text()
                 );
             }
         }
@@ -98,12 +93,12 @@ impl fmt::Debug for Certificate {
     }
 }
 
-fn load(certificate: &Path, key: &Path) -> Result<Arc<CertifiedKey>, Unusable> {
+fn load(certificate: &Path, key: &Path) -> Result<Arc<CertifiedKey>, Failure> {
     let chain = read_chain(certificate)?;
     let private_key = read_key(key)?;
     let provider = ring::default_provider();
     let loaded = CertifiedKey::from_der(chain, private_key, &provider).map_err(|error| {
-        Unusable(match error {
+        Failure::failed(match error {
             rustls::Error::InconsistentKeys(InconsistentKeys::KeyMismatch) => format!(
                 "the private key in `{}` does not belong to the first certificate in `{}`",
                 key.display(),
@@ -129,12 +124,12 @@ fn load(certificate: &Path, key: &Path) -> Result<Arc<CertifiedKey>, Unusable> {
     Ok(Arc::new(loaded))
 }
 
-fn read_chain(path: &Path) -> Result<Vec<CertificateDer<'static>>, Unusable> {
+fn read_chain(path: &Path) -> Result<Vec<CertificateDer<'static>>, Failure> {
     let (_, text) = read(path, "certificate")?;
     let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&text).collect();
-    let chain = chain.map_err(|error| not_pem(path, &error))?;
+    let chain = chain.map_err(|error| not_pem(path, error))?;
     if chain.is_empty() {
-        return Err(Unusable(format!(
+        return Err(Failure::failed(format!(
             "no certificate in `{}`; expected a PEM file with `-----BEGIN CERTIFICATE-----`",
             path.display()
         )));
@@ -142,42 +137,29 @@ fn read_chain(path: &Path) -> Result<Vec<CertificateDer<'static>>, Unusable> {
     Ok(chain)
 }
 
-fn read_key(path: &Path) -> Result<PrivateKeyDer<'static>, Unusable> {
+fn read_key(path: &Path) -> Result<PrivateKeyDer<'static>, Failure> {
     let (file, text) = read(path, "private key")?;
-    let metadata = file
-        .metadata()
-        .map_err(|error| cannot_read(path, "private key", error))?;
-    if metadata.is_file() && !is_private(metadata.mode(), metadata.uid()) {
-        return Err(Unusable(format!(
-            "other users can read or change the private key in `{0}`: run `chmod 600 {0}`, and replace the key if another user may have read it",
-            path.display()
-        )));
-    }
+    let metadata = file.metadata();
+    let metadata = metadata.map_err(|error| cannot_read(path, "private key", error))?;
+    private_file::check(path, &metadata)?;
     PrivateKeyDer::from_pem_slice(&text).map_err(|error| match error {
-        pem::Error::NoItemsFound if is_encrypted(&text) => Unusable(format!(
+        pem::Error::NoItemsFound if is_encrypted(&text) => Failure::failed(format!(
             "the private key in `{0}` is encrypted; decrypt it with `openssl pkey -in {0}`",
             path.display()
         )),
-        pem::Error::NoItemsFound => Unusable(format!(
+        pem::Error::NoItemsFound => Failure::failed(format!(
             "no private key in `{}`; expected a PEM file with `-----BEGIN PRIVATE KEY-----`, `RSA PRIVATE KEY` or `EC PRIVATE KEY`",
             path.display()
         )),
-        error => not_pem(path, &error),
+        error => not_pem(path, error),
     })
-}
-
-/// Whether only the owner of a file can use it. The group may read it if it belongs to root, as distributions and
-/// service managers set it up: root chose that group.
-fn is_private(mode: u32, owner: u32) -> bool {
-    let others = mode & 0o077;
-    others == 0 || (owner == 0 && others == 0o040)
 }
 
 fn is_encrypted(text: &[u8]) -> bool {
     String::from_utf8_lossy(text).contains("-----BEGIN ENCRYPTED PRIVATE KEY-----")
 }
 
-fn read(path: &Path, what: &str) -> Result<(File, Zeroizing<Vec<u8>>), Unusable> {
+fn read(path: &Path, what: &str) -> Result<(File, Zeroizing<Vec<u8>>), Failure> {
     let mut file = File::open(path).map_err(|error| cannot_read(path, what, error))?;
     let mut text = Zeroizing::new(Vec::new());
     let read = (&mut file).take(MAX_LEN).read_to_end(&mut text);
@@ -185,18 +167,12 @@ fn read(path: &Path, what: &str) -> Result<(File, Zeroizing<Vec<u8>>), Unusable>
     Ok((file, text))
 }
 
-fn cannot_read(path: &Path, what: &str, error: impl Error) -> Unusable {
-    Unusable(format!(
-        "cannot read the {what} from `{}`: {error}",
-        path.display()
-    ))
+fn cannot_read(path: &Path, what: &str, error: io::Error) -> Failure {
+    Failure::failed(format!("cannot read the {what} from `{}`", path.display())).because(error)
 }
 
-fn not_pem(path: &Path, error: &pem::Error) -> Unusable {
-    Unusable(format!(
-        "`{}` is not a valid PEM file: {error}",
-        path.display()
-    ))
+fn not_pem(path: &Path, error: pem::Error) -> Failure {
+    Failure::failed(format!("`{}` is not a valid PEM file", path.display())).because(error)
 }
 
 /// Returns what is wrong with the dates of a certificate. Clients will refuse it, but the server can start, so that
@@ -226,33 +202,5 @@ fn check_dates(key: &CertifiedKey, provider: &CryptoProvider, now: UnixTime) -> 
             days(time, not_before)
         )),
         _ => None,
-    }
-}
-
-impl fmt::Display for Unusable {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_private_key_is_private_if_only_its_owner_or_a_group_of_roots_choice_can_read_it() {
-        let (root, user) = (0, 1000);
-        for (mode, owner, expected) in [
-            (0o100_600, user, true),
-            (0o100_400, user, true),
-            (0o100_640, user, false),
-            (0o100_640, root, true),
-            (0o100_440, root, true),
-            (0o100_660, root, false),
-            (0o100_644, root, false),
-            (0o100_604, root, false),
-        ] {
-            assert_eq!(is_private(mode, owner), expected, "{mode:o} {owner}");
-        }
     }
 }

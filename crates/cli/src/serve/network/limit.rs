@@ -60,6 +60,11 @@ impl ConnectionLimit {
         }))
     }
 
+    /// Returns the number of open connections.
+    pub(in crate::serve) fn open_connections(&self) -> usize {
+        self.open().connections.len()
+    }
+
     /// Returns a permit. At the limit, closes an idle connection, or waits until one is idle.
     pub(super) async fn acquire(&self) -> Permit {
         loop {

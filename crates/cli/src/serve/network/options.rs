@@ -30,8 +30,8 @@ pub(in crate::serve) struct NetworkOptions {
     /// it and the key
     #[arg(long, value_name = "FILE", requires = "listen_tls")]
     tls_certificate: Option<PathBuf>,
-    /// PEM file with the private key of the certificate. Only its owner may read it, or also its group if
-    /// it belongs to root
+    /// PEM file with the private key of the certificate, which only its owner may read, or a group if
+    /// root provides the file
     #[arg(long, value_name = "FILE", requires = "listen_tls")]
     tls_key: Option<PathBuf>,
     /// Permissions of Unix sockets, in octal. A client needs the permission to write
@@ -71,9 +71,7 @@ impl NetworkOptions {
         let (Some(certificate), Some(key)) = (&self.tls_certificate, &self.tls_key) else {
             return Ok(None);
         };
-        let loaded = Certificate::load(certificate, key);
-        let loaded = loaded.map_err(|error| Failure::failed(error.to_string()))?;
-        Ok(Some(Arc::new(loaded)))
+        Ok(Some(Arc::new(Certificate::load(certificate, key)?)))
     }
 
     /// Listens on every address.
@@ -83,7 +81,7 @@ impl NetworkOptions {
     ) -> Result<Vec<Listener>, Failure> {
         let mut listeners = Vec::new();
         for endpoint in &self.listen {
-            listeners.push(Listener::bind(endpoint, self.unix_socket_mode).await?);
+            listeners.push(self.listen_on(endpoint).await?);
         }
         let Some(certificate) = certificate else {
             return Ok(listeners);
@@ -91,10 +89,17 @@ impl NetworkOptions {
         let tls = certificate.acceptor()?;
         for address in &self.listen_tls {
             let endpoint = Endpoint::Tcp(address.clone());
-            let listener = Listener::bind(&endpoint, self.unix_socket_mode).await?;
-            listeners.push(listener.with_tls(tls.clone()));
+            listeners.push(self.listen_on(&endpoint).await?.with_tls(tls.clone()));
         }
         Ok(listeners)
+    }
+
+    /// Listens on one more address.
+    pub(in crate::serve) async fn listen_on(
+        &self,
+        endpoint: &Endpoint,
+    ) -> Result<Listener, Failure> {
+        Listener::bind(endpoint, self.unix_socket_mode).await
     }
 
     pub(super) fn timeouts(&self) -> Timeouts {

@@ -20,7 +20,7 @@ use super::{
     limit::Permit,
     listener::Accepted,
 };
-use crate::note::note;
+use crate::{note::note, serve::systemd};
 
 /// The pause before accepting again after the system ran out of resources.
 const BACK_OFF: Duration = Duration::from_millis(100);
@@ -67,7 +67,6 @@ impl Server {
     }
 
     /// Starts to serve operators, until all clients were served. The limit must not be one of clients.
-    #[expect(dead_code, reason = "no listener for operators exists yet")]
     pub(in crate::serve) fn serve_operators(
         &mut self,
         listener: Listener,
@@ -90,6 +89,7 @@ impl Server {
     /// Serves until a signal, then finishes requests in progress within a timeout. Another signal ends the wait.
     pub(in crate::serve) async fn run(self, signals: &mut Signals) {
         signals.stop().await;
+        systemd::stopping();
         if !self.drain_delay.is_zero() {
             note("Draining");
             self.phase.send_replace(Phase::Draining);

@@ -1,0 +1,264 @@
+//! The unit for systemd, and the configuration that it names.
+
+use std::{
+    fs,
+    io::{Read, Write},
+    net::TcpStream,
+    os::unix::{
+        fs::{PermissionsExt, chown},
+        net::UnixDatagram,
+        process::CommandExt,
+    },
+    path::Path,
+    process::{Child, Command, Stdio},
+    time::Duration,
+};
+
+use tempfile::TempDir;
+
+use crate::{PROGRAM, deployed};
+
+/// The highest exposure, in tenths, that `systemd-analyze security` may find.
+const EXPOSURE: &str = "15";
+
+/// A user without rights, as a dynamic one.
+const NOBODY: u32 = 65_534;
+
+fn unit() -> String {
+    fs::read_to_string(deployed("api-tokens.service")).unwrap()
+}
+
+/// Returns the values of a setting.
+fn values<'u>(unit: &'u str, name: &str) -> Vec<&'u str> {
+    let lines = unit.lines().filter_map(|line| line.split_once('='));
+    lines
+        .filter(|(found, _)| *found == name)
+        .map(|(_, value)| value)
+        .collect()
+}
+
+pub(crate) fn the_unit_is_valid_and_hardened() {
+    let directory = TempDir::new().unwrap();
+    let path = directory.path().join("api-tokens.service");
+    let installed = unit().replace("/usr/local/bin/api-tokens", PROGRAM);
+    fs::write(&path, installed).unwrap();
+    let analyze = |arguments: &[&str]| {
+        let run = Command::new("systemd-analyze")
+            .args(arguments)
+            .arg(&path)
+            .output();
+        let run = run.unwrap();
+        let said = String::from_utf8_lossy(&run.stderr).into_owned();
+        assert!(
+            run.status.success(),
+            "{arguments:?}: {said}\n{}",
+            String::from_utf8_lossy(&run.stdout)
+        );
+        said
+    };
+    assert_eq!(analyze(&["verify"]), "", "no warning");
+    analyze(&[
+        "security",
+        "--offline=true",
+        &format!("--threshold={EXPOSURE}"),
+    ]);
+}
+
+pub(crate) fn the_example_of_a_configuration_is_valid() {
+    let check = |path: &Path| {
+        let run = Command::new(PROGRAM)
+            .args([
+                "serve",
+                "--check",
+                "--store",
+                "sqlite://tokens.db",
+                "--config",
+            ])
+            .arg(path)
+            .env_clear()
+            .output()
+            .unwrap();
+        assert!(
+            run.status.success(),
+            "{}",
+            String::from_utf8_lossy(&run.stderr)
+        );
+    };
+    let example = deployed("api-tokens.toml");
+    check(&example);
+    // Also with everything that it suggests.
+    let directory = TempDir::new().unwrap();
+    let path = directory.path().join("all.toml");
+    let text = fs::read_to_string(example).unwrap();
+    let is_suggestion = |line: &&str| line.starts_with("# ") && line.contains(" = ");
+    assert_eq!(text.lines().filter(is_suggestion).count(), 4);
+    let all: Vec<_> = text
+        .lines()
+        .map(|line| {
+            if is_suggestion(&line) {
+                &line[2..]
+            } else {
+                line
+            }
+        })
+        .collect();
+    fs::write(&path, all.join("\n")).unwrap();
+    check(&path);
+}
+
+/// The directories of the service.
+struct Directories {
+    root: TempDir,
+}
+
+impl Directories {
+    fn new() -> Self {
+        let root = TempDir::new().unwrap();
+        for (name, mode) in [
+            ("etc", 0o755),
+            ("state", 0o700),
+            ("credentials", 0o755),
+            ("bin", 0o755),
+        ] {
+            let path = root.path().join(name);
+            fs::create_dir(&path).unwrap();
+            fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+        }
+        fs::set_permissions(root.path(), fs::Permissions::from_mode(0o755)).unwrap();
+        Self { root }
+    }
+
+    fn path(&self, name: &str) -> std::path::PathBuf {
+        self.root.path().join(name)
+    }
+
+    /// Replaces what systemd and the installation put in place.
+    fn expand(&self, text: &str) -> String {
+        let root = self.root.path().display();
+        text.replace("%d", &format!("{root}/credentials"))
+            .replace("%S/api-tokens", &format!("{root}/state"))
+            .replace("/etc/api-tokens", &format!("{root}/etc"))
+            .replace("/usr/local/bin", &format!("{root}/bin"))
+    }
+}
+
+/// A service that is killed with the test.
+struct Service(Child);
+
+impl Drop for Service {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+pub(crate) fn the_command_of_the_unit_runs_in_its_directories() {
+    let directories = Directories::new();
+    fs::copy(PROGRAM, directories.path("bin/api-tokens")).unwrap();
+    let config = fs::read_to_string(deployed("api-tokens.toml")).unwrap();
+    // Ports that are free.
+    let config = config.replace(":8080", ":0").replace(":9090", ":0");
+    fs::write(directories.path("etc/api-tokens.toml"), config).unwrap();
+    let url = directories.expand("sqlite://%S/api-tokens/tokens.db");
+    let credential = directories.path("credentials/store-url");
+    fs::write(&credential, url).unwrap();
+    let is_root = rustix::process::geteuid().is_root();
+    // As systemd does it: the group, or an access list, lets the service read the credential of root.
+    fs::set_permissions(
+        &credential,
+        fs::Permissions::from_mode(if is_root { 0o440 } else { 0o400 }),
+    )
+    .unwrap();
+    if is_root {
+        chown(&credential, Some(0), Some(NOBODY)).unwrap();
+        chown(directories.path("state"), Some(NOBODY), Some(NOBODY)).unwrap();
+    }
+    let socket = UnixDatagram::bind(directories.path("notify")).unwrap();
+    fs::set_permissions(
+        directories.path("notify"),
+        fs::Permissions::from_mode(0o777),
+    )
+    .unwrap();
+    socket
+        .set_read_timeout(Some(Duration::from_secs(60)))
+        .unwrap();
+    let next = || {
+        let mut state = [0; 64];
+        let len = socket.recv(&mut state).unwrap();
+        String::from_utf8_lossy(&state[..len]).into_owned()
+    };
+
+    let unit = directories.expand(&unit());
+    let [command] = values(&unit, "ExecStart")[..] else {
+        panic!("one command: {unit}");
+    };
+    let [directory] = values(&unit, "WorkingDirectory")[..] else {
+        panic!("one directory: {unit}");
+    };
+    let mut words = command.split(' ');
+    // The mask has to be set by a shell.
+    let mut service = Command::new("sh");
+    service
+        .args(["-c", "umask \"$0\" && exec \"$@\""])
+        .arg(values(&unit, "UMask")[0])
+        .args(&mut words)
+        .current_dir(directory)
+        .env_clear()
+        .env("NOTIFY_SOCKET", directories.path("notify"))
+        .envs(
+            values(&unit, "Environment")
+                .iter()
+                .map(|one| one.split_once('=').unwrap()),
+        )
+        .stderr(Stdio::piped());
+    if is_root {
+        service.uid(NOBODY).gid(NOBODY);
+    }
+    let mut service = Service(service.spawn().unwrap());
+    assert_eq!(next(), "READY=1");
+    let mode = |name: &str| {
+        let metadata = fs::metadata(directories.path(name)).unwrap();
+        metadata.permissions().mode() & 0o777
+    };
+    assert_eq!(mode("state/api-tokens-admin-token"), 0o600);
+    assert_eq!(mode("state/tokens.db"), 0o600);
+
+    let pid = service.0.id().to_string();
+    let mut stderr = service.0.stderr.take().unwrap();
+    assert!(
+        Command::new("kill")
+            .args(["-TERM", &pid])
+            .status()
+            .unwrap()
+            .success()
+    );
+    assert_eq!(next(), "STOPPING=1");
+    // The second signal ends the wait for load balancers.
+    assert!(
+        Command::new("kill")
+            .args(["-TERM", &pid])
+            .status()
+            .unwrap()
+            .success()
+    );
+    assert!(service.0.wait().unwrap().success());
+    let mut log = String::new();
+    stderr.read_to_string(&mut log).unwrap();
+    assert!(
+        log.contains("Wrote the first administrator's token to `api-tokens-admin-token`"),
+        "{log}"
+    );
+}
+
+/// Sends a GET request, and returns the status.
+pub(crate) fn get(address: &str, path: &str) -> u16 {
+    let mut stream = TcpStream::connect(address).unwrap();
+    write!(
+        stream,
+        "GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+    )
+    .unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer[9..12].parse().unwrap()
+}
